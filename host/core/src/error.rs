@@ -1,0 +1,297 @@
+//! One error for every call: what kind, whose fault, whether another try can help.
+//! Kinds and their numbers are the sixteen of gRPC; see `host/docs/errors.md`.
+
+use std::{borrow::Cow, fmt, time::Duration};
+
+use bytes::Bytes;
+
+type Source = Box<dyn std::error::Error + Send + Sync>;
+
+/// Why a call failed.
+#[derive(Debug)]
+pub struct Error {
+    pub kind: Kind,
+    pub blame: Blame,
+    pub retry: Retry,
+    /// Lower case, no full stop; names the value and the limit.
+    pub message: Cow<'static, str>,
+    /// A JSON value in UTF-8, shown to the caller beside the message.
+    pub details: Option<Bytes>,
+    /// What caused it; logged, never sent to a peer.
+    pub source: Option<Source>,
+}
+
+/// What went wrong, in the field's standard terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Kind {
+    Cancelled,
+    Unknown,
+    InvalidArgument,
+    DeadlineExceeded,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    ResourceExhausted,
+    FailedPrecondition,
+    Aborted,
+    OutOfRange,
+    Unimplemented,
+    Internal,
+    Unavailable,
+    DataLoss,
+    Unauthenticated,
+}
+
+/// Whose fault it is. Decides who is logged, ejected or retried.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Blame {
+    Client,
+    Gateway,
+    Guest,
+    Upstream,
+}
+
+/// Whether another try can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Retry {
+    Never,
+    /// Another instance may answer.
+    Elsewhere,
+    /// The same instance may answer after this long.
+    After(Duration),
+}
+
+impl Error {
+    #[must_use]
+    pub fn new(kind: Kind, blame: Blame, message: impl Into<Cow<'static, str>>) -> Self {
+        let message = message.into();
+        Self { kind, blame, retry: Retry::Never, message, details: None, source: None }
+    }
+
+    /// The caller sent something that cannot be served.
+    #[must_use]
+    pub fn invalid_argument(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::InvalidArgument, Blame::Client, message)
+    }
+
+    /// Nothing has that name.
+    #[must_use]
+    pub fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::NotFound, Blame::Client, message)
+    }
+
+    /// The time that the caller gave is over.
+    #[must_use]
+    pub fn deadline_exceeded(blame: Blame, message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::DeadlineExceeded, blame, message)
+    }
+
+    /// The gateway itself is broken.
+    #[must_use]
+    pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::new(Kind::Internal, Blame::Gateway, message)
+    }
+
+    /// Nobody can answer at present.
+    #[must_use]
+    pub fn unavailable(blame: Blame, message: impl Into<Cow<'static, str>>) -> Self {
+        Self { retry: Retry::Elsewhere, ..Self::new(Kind::Unavailable, blame, message) }
+    }
+
+    #[must_use]
+    pub fn with_retry(self, retry: Retry) -> Self {
+        Self { retry, ..self }
+    }
+
+    /// `json` must be one JSON value in UTF-8; it is embedded as it is.
+    #[must_use]
+    pub fn with_details(self, json: impl Into<Bytes>) -> Self {
+        Self { details: Some(json.into()), ..self }
+    }
+
+    #[must_use]
+    pub fn with_source(self, source: impl Into<Source>) -> Self {
+        Self { source: Some(source.into()), ..self }
+    }
+
+    /// The error as callers read it: `{"error":TEXT,"code":NUMBER}`, with `"details"` where there
+    /// are any. NUMBER is the HTTP status.
+    #[must_use]
+    pub fn to_json(&self) -> Bytes {
+        let mut json = Vec::with_capacity(self.message.len() + 32);
+        json.extend_from_slice(b"{\"error\":");
+        push_json_string(&mut json, &self.message);
+        json.extend_from_slice(b",\"code\":");
+        json.extend_from_slice(self.kind.http().to_string().as_bytes());
+        if let Some(details) = &self.details {
+            json.extend_from_slice(b",\"details\":");
+            json.extend_from_slice(details);
+        }
+        json.push(b'}');
+        json.into()
+    }
+}
+
+impl fmt::Display for Error {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.kind.name(), self.message)
+    }
+}
+
+impl std::error::Error for Error {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_deref().map(|source| source as _)
+    }
+}
+
+impl Kind {
+    /// Every kind, in the order of its gRPC number.
+    pub const ALL: [Self; 16] = [
+        Self::Cancelled,
+        Self::Unknown,
+        Self::InvalidArgument,
+        Self::DeadlineExceeded,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::PermissionDenied,
+        Self::ResourceExhausted,
+        Self::FailedPrecondition,
+        Self::Aborted,
+        Self::OutOfRange,
+        Self::Unimplemented,
+        Self::Internal,
+        Self::Unavailable,
+        Self::DataLoss,
+        Self::Unauthenticated,
+    ];
+
+    /// The name on every wire and in every log: `not-found`.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Cancelled => "cancelled",
+            Self::Unknown => "unknown",
+            Self::InvalidArgument => "invalid-argument",
+            Self::DeadlineExceeded => "deadline-exceeded",
+            Self::NotFound => "not-found",
+            Self::AlreadyExists => "already-exists",
+            Self::PermissionDenied => "permission-denied",
+            Self::ResourceExhausted => "resource-exhausted",
+            Self::FailedPrecondition => "failed-precondition",
+            Self::Aborted => "aborted",
+            Self::OutOfRange => "out-of-range",
+            Self::Unimplemented => "unimplemented",
+            Self::Internal => "internal",
+            Self::Unavailable => "unavailable",
+            Self::DataLoss => "data-loss",
+            Self::Unauthenticated => "unauthenticated",
+        }
+    }
+
+    /// The gRPC status number (1 to 16).
+    #[must_use]
+    pub const fn grpc(self) -> u8 {
+        match self {
+            Self::Cancelled => 1,
+            Self::Unknown => 2,
+            Self::InvalidArgument => 3,
+            Self::DeadlineExceeded => 4,
+            Self::NotFound => 5,
+            Self::AlreadyExists => 6,
+            Self::PermissionDenied => 7,
+            Self::ResourceExhausted => 8,
+            Self::FailedPrecondition => 9,
+            Self::Aborted => 10,
+            Self::OutOfRange => 11,
+            Self::Unimplemented => 12,
+            Self::Internal => 13,
+            Self::Unavailable => 14,
+            Self::DataLoss => 15,
+            Self::Unauthenticated => 16,
+        }
+    }
+
+    /// The HTTP status number. 499 is nginx's "client closed request".
+    #[must_use]
+    pub const fn http(self) -> u16 {
+        match self {
+            Self::InvalidArgument | Self::FailedPrecondition | Self::OutOfRange => 400,
+            Self::Unauthenticated => 401,
+            Self::PermissionDenied => 403,
+            Self::NotFound => 404,
+            Self::AlreadyExists | Self::Aborted => 409,
+            Self::ResourceExhausted => 429,
+            Self::Cancelled => 499,
+            Self::Unknown | Self::Internal | Self::DataLoss => 500,
+            Self::Unimplemented => 501,
+            Self::Unavailable => 503,
+            Self::DeadlineExceeded => 504,
+        }
+    }
+
+    /// The kind of that name, as `name` spells it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
+    }
+}
+
+impl fmt::Display for Kind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+impl Blame {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Client => "client",
+            Self::Gateway => "gateway",
+            Self::Guest => "guest",
+            Self::Upstream => "upstream",
+        }
+    }
+}
+
+/// Appends `text` as a JSON string, quotes included (RFC 8259 section 7).
+pub fn push_json_string(out: &mut Vec<u8>, text: &str) {
+    out.push(b'"');
+    for octet in text.bytes() {
+        match octet {
+            b'"' => out.extend_from_slice(b"\\\""),
+            b'\\' => out.extend_from_slice(b"\\\\"),
+            b'\n' => out.extend_from_slice(b"\\n"),
+            b'\r' => out.extend_from_slice(b"\\r"),
+            b'\t' => out.extend_from_slice(b"\\t"),
+            0..0x20 => {
+                const HEX: &[u8; 16] = b"0123456789abcdef";
+                let digit = |nibble: u8| HEX.get(usize::from(nibble)).copied().unwrap_or(b'0');
+                out.extend_from_slice(b"\\u00");
+                out.extend_from_slice(&[digit(octet >> 4), digit(octet & 15)]);
+            }
+            _ => out.push(octet),
+        }
+    }
+    out.push(b'"');
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_numbers_are_unique_and_found_again() {
+        for (index, kind) in Kind::ALL.into_iter().enumerate() {
+            assert_eq!(usize::from(kind.grpc()), index + 1);
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        }
+    }
+
+    #[test]
+    fn json_escapes_what_json_must_escape() {
+        let error = Error::invalid_argument("a \"b\"\n\u{1}é").with_details("[1]");
+        let expected = "{\"error\":\"a \\\"b\\\"\\n\\u0001é\",\"code\":400,\"details\":[1]}";
+        assert_eq!(error.to_json(), expected.as_bytes());
+    }
+}

@@ -1,0 +1,26 @@
+//! The only joint. Plugins, upstreams, the pipeline and test doubles implement it; fronts call it.
+
+use std::{pin::Pin, sync::Arc};
+
+use crate::{
+    call::{Call, Reply},
+    error::Error,
+};
+
+/// A boxed future that owns what it needs. Dropping it cancels the call.
+pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
+
+/// Answers calls.
+///
+/// The future owns everything it needs, so that a driver may poll it in place first and move it to
+/// a task of its own only when it does not complete at once.
+pub trait Handler: Send + Sync + 'static {
+    /// Starts answering `call`. Dropping the future cancels it.
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>>;
+}
+
+impl<H: Handler + ?Sized> Handler for Arc<H> {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        (**self).call(call)
+    }
+}

@@ -1,0 +1,19 @@
+//! The pure part of Postern. Every decision is a function of (state, input, now); nothing here
+//! opens a socket, reads a clock, sleeps or spawns. It builds for `wasm32-unknown-unknown`.
+
+pub mod call;
+pub mod error;
+pub mod handler;
+pub mod headers;
+pub mod limits;
+pub mod message;
+pub mod testing;
+pub mod text;
+pub mod wire;
+
+pub use call::{Body, BodyStream, Call, Context, Peer, Principal, Reply, Transport};
+pub use error::{Blame, Error, Kind, Retry};
+pub use handler::{BoxFuture, Handler};
+pub use headers::Headers;
+pub use message::{Message, MessageKind};
+pub use text::Text;
