@@ -1,0 +1,37 @@
+//! Bounds of the HTTP door. Each field has a config key of the same name.
+
+use std::time::Duration;
+
+/// How much and how long a client of the HTTP door may take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpConfig {
+    /// Longest request body, and longest line of an NDJSON request, in octets. Default 8 MiB, as
+    /// for a VSTP message. One more octet is answered by 413.
+    pub message_bytes_max: usize,
+    /// Connections open at once. Default 10,000; one more is answered by 503 and closed.
+    pub connections_max: usize,
+    /// Calls in flight on one HTTP/2 connection. Default 256.
+    pub streams_max: u32,
+    /// How long a fresh connection may take to send its first request head. Default 10 s.
+    pub header_timeout: Duration,
+    /// How long one message of a request may take to arrive. Default 30 s, answered by 408.
+    pub body_timeout: Duration,
+    /// How long a connection is kept without a request. Default 75 s, as nginx keeps it.
+    pub idle_timeout: Duration,
+    /// How long a client may leave what was sent to it unread. Default 30 s.
+    pub write_timeout: Duration,
+}
+
+impl Default for HttpConfig {
+    fn default() -> Self {
+        Self {
+            message_bytes_max: 8 * 1024 * 1024,
+            connections_max: 10_000,
+            streams_max: 256,
+            header_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(30),
+            idle_timeout: Duration::from_secs(75),
+            write_timeout: Duration::from_secs(30),
+        }
+    }
+}

@@ -1,0 +1,257 @@
+//! NDJSON: messages as lines, both ways. A line ends with LF; an empty line is nothing.
+
+use std::{
+    pin::{Pin, pin},
+    task::{Context, Poll},
+    time::Duration,
+};
+
+use bytes::{Bytes, BytesMut};
+use futures_core::Stream;
+use http_body::Body as HttpBody;
+use postern_core::{Blame, Error, Kind};
+use tokio::time::{Instant, Sleep, sleep};
+
+use super::reply;
+
+/// Cuts octets into lines, whatever pieces they come in.
+#[derive(Debug)]
+pub(super) struct LineCutter {
+    buffer: BytesMut,
+    /// How much of `buffer` holds no LF, so that it is looked at once only.
+    n_searched: usize,
+    line_bytes_max: usize,
+}
+
+impl LineCutter {
+    pub(super) fn new(line_bytes_max: usize) -> Self {
+        Self { buffer: BytesMut::new(), n_searched: 0, line_bytes_max }
+    }
+
+    pub(super) fn push(&mut self, octets: &[u8]) {
+        self.buffer.extend_from_slice(octets);
+    }
+
+    /// The next line that is not empty, without its LF or CR LF.
+    ///
+    /// # Errors
+    /// `invalid-argument` once a line is longer than the limit, ended or not.
+    pub(super) fn next_line(&mut self) -> Result<Option<Bytes>, Error> {
+        loop {
+            let fresh = self.buffer.get(self.n_searched..).unwrap_or_default();
+            let Some(at) = fresh.iter().position(|octet| *octet == b'\n') else {
+                self.n_searched = self.buffer.len();
+                self.check_length(without_end(&self.buffer).len())?;
+                return Ok(None);
+            };
+            let line = self.buffer.split_to(self.n_searched + at + 1).freeze();
+            self.n_searched = 0;
+            let line = trimmed(&line);
+            self.check_length(line.len())?;
+            if !line.is_empty() {
+                return Ok(Some(line));
+            }
+        }
+    }
+
+    /// The last line, where no LF ends it.
+    pub(super) fn rest(&mut self) -> Option<Bytes> {
+        self.n_searched = 0;
+        let line = trimmed(&self.buffer.split().freeze());
+        (!line.is_empty()).then_some(line)
+    }
+
+    fn check_length(&self, length: usize) -> Result<(), Error> {
+        let limit = self.line_bytes_max;
+        if length <= limit {
+            return Ok(());
+        }
+        Err(Error::invalid_argument(format!("line of {length} octets exceeds the limit of {limit}")))
+    }
+}
+
+/// The messages of an NDJSON body as they arrive.
+pub(super) struct Lines<B> {
+    body: B,
+    cutter: LineCutter,
+    state: State,
+    /// A line that reads like an error. Whether it is one, the trailers say.
+    suspect: Option<Bytes>,
+    /// The line after one that turned out to be a message.
+    ready: Option<Bytes>,
+    /// How long the next octets may take; `None` waits for ever.
+    timeout: Option<Duration>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// Whose fault a broken body is.
+    blame: Blame,
+}
+
+#[derive(PartialEq, Eq)]
+enum State {
+    Reading,
+    /// The body is over, the last line may be left.
+    Draining,
+    Done,
+}
+
+impl<B> Lines<B> {
+    pub(super) fn new(
+        body: B,
+        line_bytes_max: usize,
+        timeout: Option<Duration>,
+        blame: Blame,
+    ) -> Self {
+        let cutter = LineCutter::new(line_bytes_max);
+        Self { body, cutter, state: State::Reading, suspect: None, ready: None, timeout, timer: None, blame }
+    }
+
+    /// Which line comes next when `line` arrives; a reply's line that may be its error waits.
+    fn admit(&mut self, line: Bytes) -> Option<Bytes> {
+        let before = self.suspect.take();
+        if self.blame == Blame::Upstream && line.starts_with(ERROR_LINE) {
+            self.suspect = Some(line);
+            return before;
+        }
+        let Some(before) = before else { return Some(line) };
+        self.ready = Some(line);
+        Some(before)
+    }
+
+    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let Some(limit) = self.timeout else { return Poll::Pending };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
+        std::task::ready!(timer.as_mut().poll(cx));
+        let message = format!("no octets of the body for {} ms", limit.as_millis());
+        Poll::Ready(Error::deadline_exceeded(self.blame, message))
+    }
+
+    fn rearm(&mut self) {
+        if let (Some(timer), Some(limit)) = (&mut self.timer, self.timeout) {
+            timer.as_mut().reset(Instant::now() + limit);
+        }
+    }
+
+    fn fail(&mut self, error: Error) -> Poll<Option<Result<Bytes, Error>>> {
+        self.state = State::Done;
+        Poll::Ready(Some(Err(error)))
+    }
+}
+
+impl<B> Stream for Lines<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if self.state == State::Done {
+                return Poll::Ready(None);
+            }
+            if let Some(line) = self.ready.take() {
+                return Poll::Ready(Some(Ok(line)));
+            }
+            match self.cutter.next_line() {
+                Ok(Some(line)) => match self.admit(line) {
+                    Some(line) => return Poll::Ready(Some(Ok(line))),
+                    None => continue,
+                },
+                Ok(None) => {}
+                Err(error) => return self.fail(error),
+            }
+            if self.state == State::Draining {
+                self.state = State::Done;
+                let last = self.suspect.take().or_else(|| self.cutter.rest());
+                return Poll::Ready(last.map(Ok));
+            }
+            match pin!(&mut self.body).poll_frame(cx) {
+                Poll::Ready(Some(Ok(frame))) => {
+                    self.rearm();
+                    if let Some(data) = frame.data_ref() {
+                        self.cutter.push(data);
+                    } else if let Some(kind) = frame.trailers_ref().and_then(trailing_kind) {
+                        let line = self.suspect.take().unwrap_or_default();
+                        return self.fail(reply::read_error(kind, &line));
+                    }
+                }
+                Poll::Ready(Some(Err(error))) => {
+                    let broken = Error::new(Kind::Cancelled, self.blame, "the body ended early");
+                    return self.fail(broken.with_source(error));
+                }
+                Poll::Ready(None) => self.state = State::Draining,
+                Poll::Pending => {
+                    let error = std::task::ready!(self.poll_timer(cx));
+                    return self.fail(error);
+                }
+            }
+        }
+    }
+}
+
+/// The kind of error that a reply's trailers name.
+fn trailing_kind(trailers: &http::HeaderMap) -> Option<Kind> {
+    let name = trailers.get(super::ERROR_HEADER)?.to_str().ok()?;
+    Some(Kind::from_name(name).unwrap_or(Kind::Unknown))
+}
+
+/// How the line begins that ends a failed stream.
+const ERROR_LINE: &[u8] = b"{\"error\":";
+
+/// A message as one line: JSON may hold raw line ends between its tokens only, where a space means
+/// the same.
+pub(super) fn to_line(message: &[u8]) -> Bytes {
+    let mut line = Vec::with_capacity(message.len() + 1);
+    line.extend(message.iter().map(|octet| if matches!(octet, b'\n' | b'\r') { b' ' } else { *octet }));
+    line.push(b'\n');
+    line.into()
+}
+
+fn trimmed(line: &Bytes) -> Bytes {
+    line.slice_ref(without_end(line))
+}
+
+fn without_end(line: &[u8]) -> &[u8] {
+    let text = line.strip_suffix(b"\n").unwrap_or(line);
+    text.strip_suffix(b"\r").unwrap_or(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Feeds `octets` in pieces of each length and expects the same lines every time.
+    fn check(octets: &[u8], expected: &[&str]) {
+        for n_piece in 1..=octets.len() {
+            let mut cutter = LineCutter::new(8);
+            let mut lines = Vec::new();
+            for piece in octets.chunks(n_piece) {
+                cutter.push(piece);
+                while let Some(line) = cutter.next_line().expect("lines are short") {
+                    lines.push(line);
+                }
+            }
+            lines.extend(cutter.rest());
+            assert_eq!(lines, expected, "pieces of {n_piece}");
+        }
+    }
+
+    #[test]
+    fn cuts_lines_however_they_arrive() {
+        check(b"1\n22\r\n\n\r\n333", &["1", "22", "333"]);
+        check(b"12345678\n12345678\r\n", &["12345678", "12345678"]);
+    }
+
+    #[test]
+    fn refuses_a_line_one_octet_over_the_limit() {
+        let mut cutter = LineCutter::new(8);
+        cutter.push(b"123456789");
+        let error = cutter.next_line().expect_err("nine octets");
+        assert_eq!(error.message, "line of 9 octets exceeds the limit of 8");
+    }
+
+    #[test]
+    fn a_message_of_several_lines_becomes_one() {
+        assert_eq!(to_line(b"{\n\"a\":1\r\n}"), "{ \"a\":1  }\n");
+    }
+}

@@ -1,0 +1,75 @@
+//! The HTTP door: services over HTTP/1.1 and HTTP/2 (h2c) on one port, JSON in and out.
+//!
+//! ```text
+//! POST /v1/services/{service}/{method}   a call; the body is the message, or NDJSON lines
+//! GET  /v1/services                      every service
+//! GET  /v1/services/{service}            one service
+//! ```
+//! Request headers become call headers, reply headers become response headers; hop-by-hop fields
+//! stay out of both. A failed call is `{"error","code","details"?}` with the status of its kind
+//! (host/docs/errors.md) and the kind's name in `x-postern-error`.
+//!
+//! | request header | meaning |
+//! | --- | --- |
+//! | `content-type` | `application/x-ndjson` makes each line one message of a stream |
+//! | `accept` | `application/x-ndjson` asks for the reply as lines |
+//! | `timeout-ms`, `x-timeout-ms` | milliseconds until the caller stops waiting |
+//! | `x-correlation-id`, `correlation-id` | chosen by the caller, echoed as `x-correlation-id` |
+//! | `version` | the service's version asked for |
+//! | `priority` | 0 to 255; anything else is left to the handler |
+//! | `traceparent` | W3C trace context |
+//!
+//! **Invariant:** a client that goes away cancels its call: hyper drops the call's future.
+
+mod catalog;
+mod client;
+mod config;
+mod connection;
+mod lines;
+mod path;
+mod reply;
+mod request;
+mod server;
+#[cfg(test)]
+mod tests;
+
+pub use catalog::{Catalog, MethodInfo, ServiceInfo};
+pub use client::{HttpClient, HttpClientConfig};
+pub use config::HttpConfig;
+pub use server::HttpServer;
+
+/// Response header that carries the kind of a failed call: `not-found`.
+pub const ERROR_HEADER: &str = "x-postern-error";
+/// Response header that echoes the caller's correlation id.
+pub const CORRELATION_HEADER: &str = "x-correlation-id";
+const JSON: &str = "application/json";
+const NDJSON: &str = "application/x-ndjson";
+
+/// Whether the header `name` (lower case) concerns one connection only and is never passed on:
+/// RFC 9110 section 7.6.1, and what HTTP writes by itself.
+fn is_hop_by_hop(name: &str) -> bool {
+    const NAMES: [&str; 11] = [
+        "connection",
+        "content-length",
+        "expect",
+        "host",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "transfer-encoding",
+        "upgrade",
+        "http2-settings",
+    ];
+    NAMES.contains(&name)
+}
+
+/// The media type of a `content-type` value: what stands before the parameters, trimmed.
+fn media_type(value: &str) -> &str {
+    value.split_once(';').map_or(value, |(media, _)| media).trim()
+}
+
+fn is_ndjson(value: &str) -> bool {
+    let media = media_type(value);
+    media.eq_ignore_ascii_case(NDJSON) || media.eq_ignore_ascii_case("application/ndjson")
+}
