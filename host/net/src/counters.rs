@@ -86,24 +86,53 @@ impl Counters {
             kind: ReadingKind::Counter,
             value: counter.value(),
         };
-        let gauge = |name, help, value| Reading { name, help, kind: ReadingKind::Gauge, value };
+        let gauge = |name, help, value| Reading {
+            name,
+            help,
+            kind: ReadingKind::Gauge,
+            value,
+        };
         [
-            counter("connections_opened", "Connections accepted or made", &self.connections_opened),
-            counter("connections_closed", "Connections ended", &self.connections_closed),
+            counter(
+                "connections_opened",
+                "Connections accepted or made",
+                &self.connections_opened,
+            ),
+            counter(
+                "connections_closed",
+                "Connections ended",
+                &self.connections_closed,
+            ),
             counter(
                 "connections_refused",
                 "Connections over the limit, turned away",
                 &self.connections_refused,
             ),
-            gauge("connections_open", "Connections open at present", self.connections_open()),
+            gauge(
+                "connections_open",
+                "Connections open at present",
+                self.connections_open(),
+            ),
             counter("frames_in", "Frames received", &self.frames_in),
             counter("frames_out", "Frames sent", &self.frames_out),
             counter("bytes_in", "Octets received", &self.bytes_in),
             counter("bytes_out", "Octets sent", &self.bytes_out),
-            counter("crc_errors", "Frames whose checksum did not match", &self.crc_errors),
-            counter("protocol_errors", "Violations by peers", &self.protocol_errors),
+            counter(
+                "crc_errors",
+                "Frames whose checksum did not match",
+                &self.crc_errors,
+            ),
+            counter(
+                "protocol_errors",
+                "Violations by peers",
+                &self.protocol_errors,
+            ),
             counter("retransmits", "Datagrams sent again", &self.retransmits),
-            counter("duplicates", "Messages that arrived again", &self.duplicates),
+            counter(
+                "duplicates",
+                "Messages that arrived again",
+                &self.duplicates,
+            ),
             gauge(
                 "reassembly_sessions",
                 "Half-reassembled messages at present",
@@ -133,7 +162,12 @@ mod tests {
         let readings = counters.readings();
         let names: BTreeSet<_> = readings.iter().map(|reading| reading.name).collect();
         assert_eq!(names.len(), readings.len());
-        let value = |name| readings.iter().find(|reading| reading.name == name).map(|r| r.value);
+        let value = |name| {
+            readings
+                .iter()
+                .find(|reading| reading.name == name)
+                .map(|r| r.value)
+        };
         assert_eq!(value("connections_open"), Some(2));
         assert_eq!(value("frames_out"), Some(7));
     }

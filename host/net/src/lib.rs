@@ -1,8 +1,13 @@
 //! Everything of Postern that touches a socket. No decision is made here: the pure machines of
 //! `postern_core::wire` decide, this crate moves octets and time.
 
+mod accept;
 pub mod counters;
+pub mod link;
+pub mod memory;
 pub mod shutdown;
+pub mod tcp;
+pub mod udp;
 
 pub use counters::Counters;
 pub use shutdown::Shutdown;

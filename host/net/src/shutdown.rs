@@ -56,7 +56,10 @@ impl Shutdown {
     /// a gateway, for instance.
     #[must_use]
     pub fn child(&self) -> Self {
-        Self { draining: self.draining.child_token(), ended: self.ended.child_token() }
+        Self {
+            draining: self.draining.child_token(),
+            ended: self.ended.child_token(),
+        }
     }
 }
 

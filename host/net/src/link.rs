@@ -1,0 +1,57 @@
+//! What a driver needs of a link. Stream links are anything that reads and writes octets; datagram
+//! links move batches, because one system call may carry many datagrams.
+
+use std::{
+    collections::VecDeque,
+    io,
+    net::SocketAddr,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use tokio::io::{AsyncRead, AsyncWrite};
+
+/// A link that carries a stream of octets in order: TCP, memory.
+pub trait StreamLink: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamLink for S {}
+
+/// A link that carries datagrams, possibly not, twice or out of order: UDP, memory.
+pub trait DatagramLink: Send + 'static {
+    /// # Errors
+    /// What the operating system says.
+    fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// Appends the datagrams that have arrived; ready only when there was at least one.
+    ///
+    /// # Errors
+    /// Only what ends the socket; faults of single datagrams are passed over.
+    fn poll_recv(&mut self, cx: &mut Context<'_>, into: &mut Vec<Datagram>)
+    -> Poll<io::Result<()>>;
+
+    /// Sends from the front of `queue` until it is empty (ready) or the socket is full (pending).
+    ///
+    /// # Errors
+    /// Only what ends the socket; a datagram that cannot be sent counts as lost.
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut VecDeque<Datagram>,
+    ) -> Poll<io::Result<()>>;
+}
+
+/// One datagram and the peer that it comes from or goes to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Datagram {
+    pub peer: SocketAddr,
+    pub bytes: Bytes,
+}
+
+/// Where stream links come in.
+pub trait Listener: Send + 'static {
+    type Link: StreamLink;
+
+    /// # Errors
+    /// What the operating system says; `accept.rs` knows which errors pass.
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Link, SocketAddr)>> + Send;
+}

@@ -1,0 +1,49 @@
+//! TCP: listening, accepting, dialing. Nagle's delay is off everywhere, because a driver writes
+//! everything that is ready at once anyway.
+
+use std::{io, net::SocketAddr};
+
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
+
+use crate::link::Listener;
+
+/// Connections that the kernel completes before they are accepted; the kernel's own limit
+/// (`net.core.somaxconn`, 4096 since Linux 5.4) may be lower.
+const BACKLOG: u32 = 4096;
+
+/// A listening socket at `address`, which may have been in use a moment ago.
+///
+/// # Errors
+/// What the operating system says.
+pub fn listen(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() {
+        TcpSocket::new_v4()
+    } else {
+        TcpSocket::new_v6()
+    }?;
+    // A restarted gateway takes its port over from connections in TIME_WAIT.
+    #[cfg(unix)]
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}
+
+/// A connection to `address`. The caller bounds the time.
+///
+/// # Errors
+/// What the operating system says.
+pub async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
+}
+
+impl Listener for TcpListener {
+    type Link = TcpStream;
+
+    async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
+        let (stream, peer) = Self::accept(self).await?;
+        stream.set_nodelay(true)?;
+        Ok((stream, peer))
+    }
+}

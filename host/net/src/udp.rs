@@ -1,0 +1,301 @@
+//! UDP with many datagrams per system call: `recvmmsg` and GRO when receiving, GSO when sending,
+//! where the kernel has them (quinn-udp finds out).
+
+use std::{
+    collections::VecDeque,
+    fmt,
+    io::{self, IoSliceMut},
+    net::SocketAddr,
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
+use tokio::{io::Interest, net::UdpSocket};
+
+use crate::link::{Datagram, DatagramLink};
+
+/// Largest UDP datagram, rounded up; also what the kernel joins at most with GRO.
+const DATAGRAM_BYTES_MAX: usize = 65_535;
+/// Octets joined into one GSO transmit: the largest UDP payload over IPv4 (65,535 - 20 - 8).
+const TRANSMIT_BYTES_MAX: usize = 65_507;
+/// Larger datagrams are sent one by one: GSO cuts below the path's MTU only.
+const SEGMENT_BYTES_MAX: usize = 1_452;
+/// Asked of the kernel for both directions; it grants what its limits allow.
+const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+
+/// A UDP socket, bound and not connected.
+pub struct UdpLink {
+    socket: UdpSocket,
+    state: UdpSocketState,
+    /// `BATCH_SIZE` slots of `DATAGRAM_BYTES_MAX` octets.
+    received: Box<[u8]>,
+    /// Where datagrams are joined for GSO.
+    joined: Vec<u8>,
+}
+
+impl UdpLink {
+    /// Binds `address`. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn bind(address: SocketAddr) -> io::Result<Self> {
+        let socket = std::net::UdpSocket::bind(address)?;
+        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
+        // The kernel's answer is not an error: smaller buffers lose more under load, no more.
+        for result in [
+            state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER_BYTES),
+            state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER_BYTES),
+        ] {
+            if let Err(error) = result {
+                tracing::debug!(%error, "udp socket buffers keep the system's default size");
+            }
+        }
+        Ok(Self {
+            socket: UdpSocket::from_std(socket)?,
+            state,
+            received: vec![0; BATCH_SIZE * DATAGRAM_BYTES_MAX].into_boxed_slice(),
+            joined: Vec::new(),
+        })
+    }
+
+    /// Sends the first `n_datagrams` of `queue`, all to one peer, in one system call.
+    fn send_front(&mut self, queue: &VecDeque<Datagram>, n_datagrams: usize) -> io::Result<()> {
+        let Some(first) = queue.front() else {
+            return Ok(());
+        };
+        let contents = if n_datagrams == 1 {
+            &first.bytes[..]
+        } else {
+            self.joined.clear();
+            for datagram in queue.iter().take(n_datagrams) {
+                self.joined.extend_from_slice(&datagram.bytes);
+            }
+            &self.joined[..]
+        };
+        let transmit = Transmit {
+            destination: first.peer,
+            ecn: None,
+            contents,
+            segment_size: (n_datagrams > 1).then_some(first.bytes.len()),
+            src_ip: None,
+        };
+        self.socket.try_io(Interest::WRITABLE, || {
+            self.state
+                .try_send(UdpSockRef::from(&self.socket), &transmit)
+        })
+    }
+}
+
+impl DatagramLink for UdpLink {
+    fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.socket.local_addr()
+    }
+
+    fn poll_recv(
+        &mut self,
+        cx: &mut Context<'_>,
+        into: &mut Vec<Datagram>,
+    ) -> Poll<io::Result<()>> {
+        let mut metas = [RecvMeta::default(); BATCH_SIZE];
+        loop {
+            ready!(self.socket.poll_recv_ready(cx))?;
+            let mut slots = self.received.chunks_mut(DATAGRAM_BYTES_MAX);
+            let mut slices: [IoSliceMut<'_>; BATCH_SIZE] =
+                std::array::from_fn(|_| IoSliceMut::new(slots.next().unwrap_or_default()));
+            let received = self.socket.try_io(Interest::READABLE, || {
+                self.state
+                    .recv(UdpSockRef::from(&self.socket), &mut slices, &mut metas)
+            });
+            match received {
+                Ok(n_slots) => {
+                    split(&self.received, metas.iter().take(n_slots), into);
+                    if !into.is_empty() {
+                        return Poll::Ready(Ok(()));
+                    }
+                }
+                Err(error) => match error.kind() {
+                    // An ICMP answer to something sent before, not a fault of this socket.
+                    io::ErrorKind::ConnectionReset
+                    | io::ErrorKind::ConnectionRefused
+                    | io::ErrorKind::WouldBlock
+                    | io::ErrorKind::Interrupted => {}
+                    _ => return Poll::Ready(Err(error)),
+                },
+            }
+        }
+    }
+
+    fn poll_send(
+        &mut self,
+        cx: &mut Context<'_>,
+        queue: &mut VecDeque<Datagram>,
+    ) -> Poll<io::Result<()>> {
+        let mut n_segments_max = self.state.max_gso_segments();
+        while !queue.is_empty() {
+            let n_datagrams = joinable(queue, n_segments_max);
+            match self.send_front(queue, n_datagrams) {
+                Ok(()) => drop(queue.drain(..n_datagrams)),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    ready!(self.socket.poll_send_ready(cx))?;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) if n_datagrams > 1 => {
+                    tracing::debug!(%error, "segmentation offload refused, sending one by one");
+                    n_segments_max = 1;
+                }
+                Err(error) => {
+                    let peer = queue.pop_front().map(|datagram| datagram.peer);
+                    tracing::debug!(%error, ?peer, "datagram not sent");
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl fmt::Debug for UdpLink {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("UdpLink")
+            .field("socket", &self.socket)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Copies what the slots hold into one buffer and cuts it into datagrams that share it.
+fn split<'a>(
+    received: &[u8],
+    metas: impl Iterator<Item = &'a RecvMeta> + Clone,
+    into: &mut Vec<Datagram>,
+) {
+    let mut arena = BytesMut::with_capacity(metas.clone().map(|meta| meta.len).sum());
+    for (meta, slot) in metas.zip(received.chunks(DATAGRAM_BYTES_MAX)) {
+        // A stride of zero comes with an empty datagram, which no frame is.
+        let Some(octets) = slot.get(..meta.len) else {
+            continue;
+        };
+        for datagram in octets.chunks(meta.stride.max(1)) {
+            arena.extend_from_slice(datagram);
+            let bytes: Bytes = arena.split().freeze();
+            into.push(Datagram {
+                peer: meta.addr,
+                bytes,
+            });
+        }
+    }
+}
+
+/// How many datagrams at the front of `queue` fit in one GSO transmit: one peer, equal lengths,
+/// only the last may be shorter.
+fn joinable(queue: &VecDeque<Datagram>, n_segments_max: usize) -> usize {
+    let Some(first) = queue.front() else { return 0 };
+    let length = first.bytes.len();
+    if length == 0 || length > SEGMENT_BYTES_MAX {
+        return 1;
+    }
+    let n_max = n_segments_max.min(TRANSMIT_BYTES_MAX / length).max(1);
+    let mut n_datagrams = 0;
+    for datagram in queue.iter().take(n_max) {
+        if datagram.peer != first.peer || datagram.bytes.len() > length {
+            break;
+        }
+        n_datagrams += 1;
+        if datagram.bytes.len() < length {
+            break;
+        }
+    }
+    n_datagrams
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::Ipv4Addr;
+
+    use super::*;
+
+    fn datagram(port: u16, length: usize) -> Datagram {
+        Datagram {
+            peer: (Ipv4Addr::LOCALHOST, port).into(),
+            bytes: Bytes::from(vec![7; length]),
+        }
+    }
+
+    fn check(lengths: &[(u16, usize)], n_segments_max: usize, expected: usize) {
+        let queue = lengths
+            .iter()
+            .map(|(port, length)| datagram(*port, *length))
+            .collect();
+        assert_eq!(joinable(&queue, n_segments_max), expected, "{lengths:?}");
+    }
+
+    #[test]
+    fn joins_equal_lengths_to_one_peer() {
+        check(&[(1, 10), (1, 10), (1, 10)], 64, 3);
+        check(&[(1, 10), (1, 10), (2, 10)], 64, 2);
+        check(&[(1, 10), (1, 11)], 64, 1);
+        check(&[(1, 10), (1, 4), (1, 4)], 64, 2);
+        check(&[(1, 10), (1, 10), (1, 10)], 2, 2);
+        check(&[(1, 10), (1, 10)], 1, 1);
+        check(&[(1, 1_452), (1, 1_452)], 64, 2);
+        check(&[(1, 1_453), (1, 1_453)], 64, 1);
+        check(&[], 64, 0);
+    }
+
+    #[test]
+    fn a_joined_transmit_stays_within_the_largest_udp_payload() {
+        check(&[(1, 1_200); 60], 64, 54);
+        check(&[(1, 1_200); 54], 64, 54);
+    }
+
+    #[test]
+    fn splits_a_received_slot_by_its_stride() {
+        let mut received = vec![0; 2 * DATAGRAM_BYTES_MAX];
+        received[..5].copy_from_slice(b"aabbc");
+        received[DATAGRAM_BYTES_MAX..][..3].copy_from_slice(b"ddd");
+        let meta = |len, stride| RecvMeta {
+            len,
+            stride,
+            ..RecvMeta::default()
+        };
+        let mut datagrams = Vec::new();
+        split(&received, [meta(5, 2), meta(3, 3)].iter(), &mut datagrams);
+        let bytes: Vec<_> = datagrams
+            .iter()
+            .map(|datagram| &datagram.bytes[..])
+            .collect();
+        assert_eq!(bytes, [&b"aa"[..], b"bb", b"c", b"ddd"]);
+    }
+
+    #[tokio::test]
+    async fn a_thousand_datagrams_arrive_whole_over_loopback() {
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        let (mut near, mut far) = (
+            UdpLink::bind(any).expect("bind"),
+            UdpLink::bind(any).expect("bind"),
+        );
+        let peer = far.local_addr().expect("bound");
+        let mut got = Vec::new();
+        for round in 0..20_u8 {
+            let bytes = Bytes::from(vec![round; 1_200]);
+            let mut queue: VecDeque<_> = (0..50)
+                .map(|_| Datagram {
+                    peer,
+                    bytes: bytes.clone(),
+                })
+                .collect();
+            std::future::poll_fn(|cx| near.poll_send(cx, &mut queue))
+                .await
+                .expect("sent");
+            while got.len() < 50 * (usize::from(round) + 1) {
+                std::future::poll_fn(|cx| far.poll_recv(cx, &mut got))
+                    .await
+                    .expect("received");
+            }
+        }
+        assert_eq!(got.len(), 1000);
+        for (index, datagram) in got.iter().enumerate() {
+            assert_eq!(datagram.bytes.len(), 1_200);
+            assert_eq!(usize::from(datagram.bytes[0]), index / 50);
+        }
+    }
+}
