@@ -1,0 +1,549 @@
+//! The session machine: greeting, keep-alive, idle, drain, violations, and the bounded queue of
+//! outgoing frames. The same for stream and datagram links. Pure: time and the session id are
+//! passed in. Frames: wire/mod.rs, "header keys of the session".
+//!
+//! # Run loop
+//!
+//! One `handle_*`, then `poll_event` until `None` (with `begin` at once for every call that an
+//! event starts), then `poll_frame` until `None` or until the link is full, then, when `is_closed`
+//! and all is written, the link is closed. Sleep until `poll_timeout` or the next input.
+
+mod config;
+mod event;
+mod greeting;
+#[cfg(test)]
+mod tests;
+mod timer;
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use self::timer::{Timer, Timers};
+pub use self::{
+    config::{Features, Link, Role, SessionConfig, SessionId},
+    event::{CloseReason, Dialect, Event, Greeting, SendError, SessionError},
+};
+use super::{
+    frame::{Frame, FrameType},
+    priority::PriorityQueue,
+};
+
+/// HELLO is said this many times on a datagram link before the peer counts as one that never
+/// answers; the pauses are equal.
+const HELLO_TIMES: u32 = 4;
+
+/// One end of a session.
+#[derive(Debug)]
+pub struct Session {
+    config: Arc<SessionConfig>,
+    role: Role,
+    id: SessionId,
+    state: State,
+    dialect: Option<Dialect>,
+    /// HELLO waits apart from the queue, which is held back until the dialect is settled.
+    hello: Option<Frame>,
+    queue: PriorityQueue,
+    events: VecDeque<Event>,
+    timers: Timers,
+    in_flight: usize,
+    bye_sent: bool,
+    bye_received: bool,
+}
+
+/// Where a session stands.
+///
+/// ```text
+///  client, hello = true          server, or client with hello = false
+///        │ HELLO                       │
+///        ▼                             │ first frame settles the dialect:
+///    Greeting ── WELCOME ──────────┐   │ HELLO = full, any other = base
+///        │  any other frame,       ▼   ▼
+///        └─ or nothing in time ──▶ Open
+///                                   │ close(), BYE, end of link
+///                                   ▼
+///                                Draining
+///                                   │ nothing in flight, queue and events empty, and on a full
+///                                   │ stream session BYE was heard; or the drain timer
+///                                   ▼
+///    violation, ERR, idle, ──▶   Closed   the queue holds the last word only
+///    slow reader (any state)
+/// ```
+#[derive(Debug)]
+enum State {
+    Greeting,
+    Open,
+    Draining(CloseReason),
+    Closed,
+}
+
+impl Session {
+    /// Begins a session. `id` must be random; a client's is replaced by the one of WELCOME.
+    #[must_use]
+    pub fn new(config: Arc<SessionConfig>, role: Role, id: SessionId, now: Instant) -> Self {
+        let mut session = Self {
+            config,
+            role,
+            id,
+            state: State::Open,
+            dialect: None,
+            hello: None,
+            queue: PriorityQueue::new(),
+            events: VecDeque::new(),
+            timers: Timers::default(),
+            in_flight: 0,
+            bye_sent: false,
+            bye_received: false,
+        };
+        session.rest_from(now);
+        if role == Role::Client {
+            session.greet(now);
+        }
+        session
+    }
+
+    /// Takes a frame from the peer.
+    ///
+    /// # Errors
+    /// What the peer did wrong, for the driver to count and log. A stream session has answered with
+    /// ERR and is closed; a datagram session is as it was.
+    pub fn handle_frame(&mut self, now: Instant, frame: Frame) -> Result<(), SessionError> {
+        if self.is_closed() {
+            return Ok(());
+        }
+        if let Err(error) = self.accept(now, frame) {
+            self.handle_violation(error.clone());
+            return Err(error);
+        }
+        self.rest_from(now);
+        Ok(())
+    }
+
+    /// The link brings nothing more, yet may still carry what a server answers. A client has nothing
+    /// to wait for and is closed.
+    pub fn handle_link_end(&mut self, now: Instant) {
+        self.bye_received = true;
+        match (self.role, &self.state) {
+            (_, State::Closed) | (Role::Server, State::Draining(_)) => {}
+            (Role::Server, State::Greeting | State::Open) => {
+                self.events.push_back(Event::PeerDraining);
+                self.drain(now, CloseReason::LinkEnded);
+            }
+            (Role::Client, State::Draining(reason)) if self.in_flight == 0 => {
+                let reason = reason.clone();
+                self.end(reason);
+            }
+            (Role::Client, _) => self.end(CloseReason::LinkEnded),
+        }
+    }
+
+    /// The peer broke the protocol. Below the session, a decoder reports its `FrameError` here.
+    pub fn handle_violation(&mut self, error: SessionError) {
+        if self.is_closed() || self.config.link == Link::Datagram {
+            return;
+        }
+        self.end_with_err(CloseReason::Violation(error));
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some(timer) = self.timers.take_expired(now) {
+            match timer {
+                Timer::Greeting => self.settle_base(),
+                Timer::GreetingRepeat => self.say_hello(now),
+                Timer::KeepAlive => self.on_keep_alive(now),
+                Timer::Idle => self.on_idle(now),
+                Timer::Drain => self.on_drain_timeout(),
+            }
+        }
+    }
+
+    /// When `handle_timeout` is due next, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.timers.next()
+    }
+
+    /// What happened. A call that an event starts must be told by `begin` before the next poll.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        if self.events.is_empty() {
+            self.end_if_drained();
+        }
+        self.events.pop_front()
+    }
+
+    /// The next frame to write, most urgent first. Ask only when the link takes it.
+    pub fn poll_frame(&mut self) -> Option<Frame> {
+        if let Some(hello) = self.hello.take() {
+            return Some(hello);
+        }
+        if matches!(self.state, State::Greeting) {
+            return None;
+        }
+        if self.queue.is_empty() {
+            self.end_if_drained();
+        }
+        self.queue.pop()
+    }
+
+    /// Queues a frame. Before the dialect is settled it is held back.
+    ///
+    /// # Errors
+    /// `QueueFull` closes the session as a slow reader; after `Closed` and `TooLong` it is as it was.
+    pub fn send(&mut self, _now: Instant, frame: Frame) -> Result<(), SendError> {
+        if self.is_closed() {
+            return Err(SendError::Closed);
+        }
+        let (length, limit) = (frame.encoded_len(), self.peer_frame_bytes_max());
+        if length > limit {
+            return Err(SendError::TooLong { length, limit });
+        }
+        self.enqueue(frame)
+    }
+
+    /// Says BYE and ends when what is in flight is done, at the latest after `drain_timeout`.
+    ///
+    /// A peer of the full dialect hears BYE at once and answers with its own when it is done; to a
+    /// peer of the base dialect it is the last frame.
+    pub fn close(&mut self, now: Instant, reason: CloseReason) {
+        match self.state {
+            State::Open => {
+                if matches!(self.dialect, Some(Dialect::Full(_))) {
+                    self.say_bye();
+                }
+                self.drain(now, reason);
+            }
+            // The peer has not said how it speaks; what was held back is sent in the base dialect.
+            State::Greeting => {
+                self.settle_base();
+                self.drain(now, reason);
+            }
+            // The reason that came first stays; a peer that said BYE hears ours at the end.
+            State::Draining(_) | State::Closed => {}
+        }
+    }
+
+    /// A call begins. False when none may: this end is closing, or, for a client, the peer is.
+    #[must_use]
+    pub fn begin(&mut self) -> bool {
+        let may = match (&self.state, self.role) {
+            (State::Greeting | State::Open, _) => true,
+            (State::Draining(CloseReason::PeerBye | CloseReason::LinkEnded), Role::Server) => true,
+            (State::Draining(_) | State::Closed, _) => false,
+        };
+        self.in_flight += usize::from(may);
+        may
+    }
+
+    /// A call that `begin` admitted is done: its reply was given to `send`, or there is none.
+    pub fn finish(&mut self) {
+        self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// How both ends speak; `None` until that is settled.
+    #[must_use]
+    pub fn dialect(&self) -> Option<&Dialect> {
+        self.dialect.as_ref()
+    }
+
+    /// The session's id. A client of the base dialect keeps the one it was begun with.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.id
+    }
+
+    /// Calls between `begin` and `finish`.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.in_flight
+    }
+
+    /// Frames and octets that wait in the queue.
+    #[must_use]
+    pub fn queued(&self) -> (usize, usize) {
+        (self.queue.len(), self.queue.bytes())
+    }
+
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        matches!(self.state, State::Closed)
+    }
+
+    fn accept(&mut self, now: Instant, frame: Frame) -> Result<(), SessionError> {
+        if self.config.link == Link::Stream {
+            self.acknowledge(&frame);
+        }
+        match frame.kind {
+            FrameType::Hello => return self.on_hello(&frame),
+            FrameType::Welcome => return self.on_welcome(&frame),
+            FrameType::Err => return self.on_err(&frame),
+            FrameType::Data => self.on_data(frame),
+            FrameType::Ping => self.on_ping(frame),
+            FrameType::Pong => self.settle_base(),
+            FrameType::Ack => {
+                self.settle_base();
+                self.events.push_back(Event::Acknowledged(frame));
+            }
+            FrameType::Bye => self.on_bye(now),
+        }
+        Ok(())
+    }
+
+    fn on_hello(&mut self, frame: &Frame) -> Result<(), SessionError> {
+        if self.role == Role::Client {
+            let full = matches!(self.dialect, Some(Dialect::Full(_)));
+            if full {
+                return Err(SessionError::Unexpected {
+                    kind: frame.kind,
+                    receiver: "client",
+                });
+            }
+            // A peer that sends back whatever comes: it knows no greeting.
+            self.settle_base();
+            return Ok(());
+        }
+        let greeting = greeting::read_hello(&self.config, self.id, frame)?;
+        let welcome = greeting::welcome(&self.config, self.id, greeting.features);
+        // The published client's HELLO is empty. It is answered, but the client knows no more than
+        // the base dialect and would not answer a PING.
+        if frame.headers.is_empty() {
+            self.settle_base();
+        } else if !matches!(self.dialect, Some(Dialect::Full(_))) {
+            self.settle(Dialect::Full(greeting));
+        }
+        // Said again for a HELLO that comes again: on a datagram link the first WELCOME may be lost.
+        self.push_bounded(welcome);
+        Ok(())
+    }
+
+    fn on_welcome(&mut self, frame: &Frame) -> Result<(), SessionError> {
+        if self.role == Role::Server || !self.config.hello {
+            let receiver = if self.role == Role::Server {
+                "server"
+            } else {
+                "peer without hello"
+            };
+            return Err(SessionError::Unexpected {
+                kind: frame.kind,
+                receiver,
+            });
+        }
+        let greeting = greeting::read_welcome(&self.config, frame)?;
+        if !matches!(self.dialect, Some(Dialect::Full(_))) {
+            self.id = greeting.session;
+            self.settle(Dialect::Full(greeting));
+        }
+        Ok(())
+    }
+
+    fn on_err(&mut self, frame: &Frame) -> Result<(), SessionError> {
+        if self.config.link == Link::Datagram {
+            // Nobody answers a datagram with ERR, and anyone can forge one.
+            return Err(SessionError::Unexpected {
+                kind: frame.kind,
+                receiver: "datagram link",
+            });
+        }
+        let (code, reason) = greeting::read_err(frame);
+        self.queue.clear();
+        self.end(CloseReason::PeerError { code, reason });
+        Ok(())
+    }
+
+    fn on_data(&mut self, frame: Frame) {
+        // The published easy server answers HELLO with the text "Invalid data: ...". A reply cannot
+        // stand before the first request, so a bare DATA during the greeting is that answer.
+        let answers_hello = matches!(self.state, State::Greeting) && frame.headers.is_empty();
+        self.settle_base();
+        if !answers_hello {
+            self.events.push_back(Event::Message(frame));
+        }
+    }
+
+    fn on_ping(&mut self, frame: Frame) {
+        if frame.headers.get(b"x-auto-probe").is_some() {
+            return;
+        }
+        self.settle_base();
+        self.push_bounded(Frame {
+            payload: frame.payload,
+            ..Frame::new(FrameType::Pong)
+        });
+    }
+
+    fn on_bye(&mut self, now: Instant) {
+        self.settle_base();
+        if !self.bye_received {
+            self.bye_received = true;
+            self.events.push_back(Event::PeerDraining);
+        }
+        if matches!(self.state, State::Open) {
+            self.drain(now, CloseReason::PeerBye);
+        }
+    }
+
+    fn on_keep_alive(&mut self, now: Instant) {
+        if matches!(self.dialect, Some(Dialect::Full(_))) {
+            self.push_bounded(Frame::new(FrameType::Ping));
+        }
+        if !self.is_closed() {
+            self.timers.set(
+                Timer::KeepAlive,
+                self.config.keep_alive.map(|after| now + after),
+            );
+        }
+    }
+
+    fn on_idle(&mut self, now: Instant) {
+        let Some(after) = self.config.idle_timeout else {
+            return;
+        };
+        if self.in_flight > 0 {
+            // A call may take longer than the peer keeps talking; its own deadline ends it.
+            self.timers.set(Timer::Idle, Some(now + after));
+            return;
+        }
+        self.queue.clear();
+        self.say_bye();
+        self.end(CloseReason::Idle { after });
+    }
+
+    fn on_drain_timeout(&mut self) {
+        let reason = CloseReason::DrainTimeout {
+            in_flight: self.in_flight,
+            after: self.config.drain_timeout,
+        };
+        self.queue.clear();
+        self.say_bye();
+        self.end(reason);
+    }
+
+    fn greet(&mut self, now: Instant) {
+        if self.config.hello {
+            self.state = State::Greeting;
+            self.timers
+                .set(Timer::Greeting, Some(now + self.config.hello_timeout));
+            self.say_hello(now);
+        } else {
+            self.settle_base();
+        }
+    }
+
+    fn say_hello(&mut self, now: Instant) {
+        self.hello = Some(greeting::hello(&self.config));
+        if self.config.link == Link::Datagram {
+            let pause = self.config.hello_timeout / HELLO_TIMES;
+            self.timers.set(Timer::GreetingRepeat, Some(now + pause));
+        }
+    }
+
+    fn settle_base(&mut self) {
+        if self.dialect.is_none() {
+            self.settle(Dialect::Base);
+        }
+    }
+
+    fn settle(&mut self, dialect: Dialect) {
+        self.dialect = Some(dialect.clone());
+        self.events.push_back(Event::Established(dialect));
+        self.hello = None;
+        self.timers.stop(Timer::Greeting);
+        self.timers.stop(Timer::GreetingRepeat);
+        if matches!(self.state, State::Greeting) {
+            self.state = State::Open;
+        }
+    }
+
+    /// The peer was heard: keep-alive and idle begin anew.
+    fn rest_from(&mut self, now: Instant) {
+        if self.is_closed() {
+            return;
+        }
+        self.timers.set(
+            Timer::KeepAlive,
+            self.config.keep_alive.map(|after| now + after),
+        );
+        self.timers.set(
+            Timer::Idle,
+            self.config.idle_timeout.map(|after| now + after),
+        );
+    }
+
+    fn acknowledge(&mut self, frame: &Frame) {
+        if let Some(ack) = greeting::ack_of(frame) {
+            self.push_bounded(ack);
+        }
+    }
+
+    fn peer_frame_bytes_max(&self) -> usize {
+        match &self.dialect {
+            Some(Dialect::Full(greeting)) => greeting.frame_bytes_max,
+            Some(Dialect::Base) | None => self.config.limits.frame_bytes_max,
+        }
+    }
+
+    /// For what the session itself has to say. A full queue closes the session, which is all that
+    /// there is to do about it.
+    fn push_bounded(&mut self, frame: Frame) {
+        let _ = self.enqueue(frame);
+    }
+
+    fn enqueue(&mut self, frame: Frame) -> Result<(), SendError> {
+        let limits = &self.config.limits;
+        let (messages, bytes) = (self.queue.len(), self.queue.bytes());
+        let full = messages >= limits.queue_messages_max
+            || (messages > 0 && bytes + frame.encoded_len() > limits.queue_bytes_max);
+        if full {
+            self.end_with_err(CloseReason::SlowReader { messages, bytes });
+            return Err(SendError::QueueFull { messages, bytes });
+        }
+        self.queue.push(frame);
+        Ok(())
+    }
+
+    fn say_bye(&mut self) {
+        if !self.bye_sent {
+            self.bye_sent = true;
+            self.queue.push(Frame::new(FrameType::Bye));
+        }
+    }
+
+    fn drain(&mut self, now: Instant, reason: CloseReason) {
+        self.state = State::Draining(reason);
+        self.timers
+            .set(Timer::Drain, Some(now + self.config.drain_timeout));
+    }
+
+    fn end_if_drained(&mut self) {
+        let State::Draining(reason) = &self.state else {
+            return;
+        };
+        let full = matches!(self.dialect, Some(Dialect::Full(_)));
+        // Requests that crossed our BYE are still on their way until the peer's arrives.
+        let awaits_bye = full && self.config.link == Link::Stream && !self.bye_received;
+        let busy = self.in_flight > 0 || !self.queue.is_empty() || !self.events.is_empty();
+        if busy || awaits_bye {
+            return;
+        }
+        let reason = reason.clone();
+        // A base peer that has said BYE does not listen any more.
+        if full || !matches!(reason, CloseReason::PeerBye | CloseReason::LinkEnded) {
+            self.say_bye();
+        }
+        self.end(reason);
+    }
+
+    fn end_with_err(&mut self, reason: CloseReason) {
+        self.queue.clear();
+        if self.config.link == Link::Stream {
+            self.queue
+                .push(greeting::err(reason.name(), &reason.to_string()));
+        }
+        self.end(reason);
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        self.state = State::Closed;
+        self.hello = None;
+        self.timers.stop_all();
+        self.events.push_back(Event::Closed(reason));
+    }
+}

@@ -1,0 +1,181 @@
+//! A session on a stream link: octets in, octets out.
+
+use std::{collections::VecDeque, sync::Arc, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+
+use super::{
+    decoder::Decoder,
+    frame::{CRC_BYTES, Frame},
+    session::{
+        CloseReason, Dialect, Event, Role, SendError, Session, SessionConfig, SessionError,
+        SessionId,
+    },
+};
+
+/// Small frames are gathered until a chunk has this many octets.
+const CHUNK_BYTES: usize = 64 * 1024;
+/// A payload of more octets is a chunk of its own, so that it is written from where it lies.
+/// Copying 16 KiB costs about as much as one more entry in a vectored write.
+const PAYLOAD_COPIED_MAX: usize = 16 * 1024;
+
+/// `Decoder` + `Session` for links that carry octets in order.
+///
+/// The run loop is that of `Session`, with `poll_transmit` in place of `poll_frame`.
+#[derive(Debug)]
+pub struct Connection {
+    decoder: Decoder,
+    session: Session,
+    /// Where chunks are built. Its memory is used again once the chunks before are written.
+    gathered: BytesMut,
+    ready: VecDeque<Bytes>,
+}
+
+impl Connection {
+    /// See `Session::new`.
+    #[must_use]
+    pub fn new(config: Arc<SessionConfig>, role: Role, id: SessionId, now: Instant) -> Self {
+        Self {
+            decoder: Decoder::new(config.limits.frame_bytes_max),
+            session: Session::new(config, role, id, now),
+            gathered: BytesMut::new(),
+            ready: VecDeque::new(),
+        }
+    }
+
+    /// Takes every whole frame off the front of `buffer`. What is left is the start of the next.
+    ///
+    /// # Errors
+    /// What the peer did wrong. The session has answered with ERR and is closed; `buffer` is empty.
+    pub fn handle_bytes(
+        &mut self,
+        now: Instant,
+        buffer: &mut BytesMut,
+    ) -> Result<(), SessionError> {
+        while !self.session.is_closed() {
+            match self.decoder.decode(buffer) {
+                Ok(Some(frame)) => self.session.handle_frame(now, frame)?,
+                Ok(None) => return Ok(()),
+                Err(error) => {
+                    buffer.clear();
+                    let error = SessionError::from(error);
+                    self.session.handle_violation(error.clone());
+                    return Err(error);
+                }
+            }
+        }
+        buffer.clear();
+        Ok(())
+    }
+
+    /// The peer ended its side of the link.
+    pub fn handle_link_end(&mut self, now: Instant) {
+        self.session.handle_link_end(now);
+    }
+
+    /// See `Session::handle_timeout`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.session.handle_timeout(now);
+    }
+
+    /// See `Session::poll_timeout`.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        self.session.poll_timeout()
+    }
+
+    /// See `Session::poll_event`.
+    pub fn poll_event(&mut self) -> Option<Event> {
+        self.session.poll_event()
+    }
+
+    /// The next chunk to write: many small frames together, or a large payload as it lies.
+    ///
+    /// Ask only when the link takes it, and for as many chunks as one vectored write takes: what
+    /// was polled has left the queue and its bounds.
+    pub fn poll_transmit(&mut self) -> Option<Bytes> {
+        while self.ready.is_empty() && self.gathered.len() < CHUNK_BYTES {
+            let Some(frame) = self.session.poll_frame() else {
+                break;
+            };
+            self.gather(&frame);
+        }
+        if let Some(chunk) = self.ready.pop_front() {
+            return Some(chunk);
+        }
+        if self.gathered.is_empty() {
+            None
+        } else {
+            Some(self.gathered.split().freeze())
+        }
+    }
+
+    /// Octets still missing from a frame that has begun to arrive; see `Decoder::missing`.
+    #[must_use]
+    pub fn missing(&self, buffer: &BytesMut) -> Option<usize> {
+        self.decoder.missing(buffer)
+    }
+
+    /// See `Session::send`.
+    ///
+    /// # Errors
+    /// As `Session::send`.
+    pub fn send(&mut self, now: Instant, frame: Frame) -> Result<(), SendError> {
+        self.session.send(now, frame)
+    }
+
+    /// See `Session::close`.
+    pub fn close(&mut self, now: Instant, reason: CloseReason) {
+        self.session.close(now, reason);
+    }
+
+    /// See `Session::begin`.
+    #[must_use]
+    pub fn begin(&mut self) -> bool {
+        self.session.begin()
+    }
+
+    /// See `Session::finish`.
+    pub fn finish(&mut self) {
+        self.session.finish();
+    }
+
+    /// See `Session::dialect`.
+    #[must_use]
+    pub fn dialect(&self) -> Option<&Dialect> {
+        self.session.dialect()
+    }
+
+    /// See `Session::id`.
+    #[must_use]
+    pub fn id(&self) -> SessionId {
+        self.session.id()
+    }
+
+    /// See `Session::in_flight`.
+    #[must_use]
+    pub fn in_flight(&self) -> usize {
+        self.session.in_flight()
+    }
+
+    /// See `Session::is_closed`.
+    #[must_use]
+    pub fn is_closed(&self) -> bool {
+        self.session.is_closed()
+    }
+
+    fn gather(&mut self, frame: &Frame) {
+        if self.gathered.capacity() - self.gathered.len() < frame.encoded_len().min(CHUNK_BYTES) {
+            self.gathered.reserve(CHUNK_BYTES);
+        }
+        // Only a payload of 4 GiB or more cannot be encoded, and `Session::send` refuses that.
+        if frame.payload.len() <= PAYLOAD_COPIED_MAX {
+            let _ = frame.encode(&mut self.gathered);
+        } else if let Ok(crc) = frame.encode_around_payload(&mut self.gathered) {
+            self.ready.push_back(self.gathered.split().freeze());
+            self.ready.push_back(frame.payload.clone());
+            self.gathered.reserve(CRC_BYTES);
+            self.gathered.extend_from_slice(&crc);
+        }
+    }
+}
