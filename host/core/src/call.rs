@@ -95,7 +95,11 @@ pub struct BodyStream(Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>);
 impl Call {
     /// A call of `service`/`method` with one message, from nowhere in particular.
     #[must_use]
-    pub fn unary(service: impl Into<Text>, method: impl Into<Text>, body: impl Into<Bytes>) -> Self {
+    pub fn unary(
+        service: impl Into<Text>,
+        method: impl Into<Text>,
+        body: impl Into<Bytes>,
+    ) -> Self {
         Self {
             service: service.into(),
             method: method.into(),
@@ -111,13 +115,18 @@ impl Context {
     /// What is left of the deadline at `now`; `None` when there is no deadline.
     #[must_use]
     pub fn remaining(&self, now: Instant) -> Option<Duration> {
-        self.deadline.map(|deadline| deadline.saturating_duration_since(now))
+        self.deadline
+            .map(|deadline| deadline.saturating_duration_since(now))
     }
 }
 
 impl Default for Context {
     fn default() -> Self {
-        let peer = Peer { transport: Transport::Memory, address: None, session: Text::default() };
+        let peer = Peer {
+            transport: Transport::Memory,
+            address: None,
+            session: Text::default(),
+        };
         Self {
             deadline: None,
             peer: Arc::new(peer),
@@ -146,7 +155,10 @@ impl Transport {
 impl Reply {
     #[must_use]
     pub fn one(body: impl Into<Bytes>) -> Self {
-        Self { headers: Headers::new(), body: Body::One(body.into()) }
+        Self {
+            headers: Headers::new(),
+            body: Body::One(body.into()),
+        }
     }
 }
 

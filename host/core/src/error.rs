@@ -65,7 +65,14 @@ impl Error {
     #[must_use]
     pub fn new(kind: Kind, blame: Blame, message: impl Into<Cow<'static, str>>) -> Self {
         let message = message.into();
-        Self { kind, blame, retry: Retry::Never, message, details: None, source: None }
+        Self {
+            kind,
+            blame,
+            retry: Retry::Never,
+            message,
+            details: None,
+            source: None,
+        }
     }
 
     /// The caller sent something that cannot be served.
@@ -95,7 +102,10 @@ impl Error {
     /// Nobody can answer at present.
     #[must_use]
     pub fn unavailable(blame: Blame, message: impl Into<Cow<'static, str>>) -> Self {
-        Self { retry: Retry::Elsewhere, ..Self::new(Kind::Unavailable, blame, message) }
+        Self {
+            retry: Retry::Elsewhere,
+            ..Self::new(Kind::Unavailable, blame, message)
+        }
     }
 
     #[must_use]
@@ -106,12 +116,18 @@ impl Error {
     /// `json` must be one JSON value in UTF-8; it is embedded as it is.
     #[must_use]
     pub fn with_details(self, json: impl Into<Bytes>) -> Self {
-        Self { details: Some(json.into()), ..self }
+        Self {
+            details: Some(json.into()),
+            ..self
+        }
     }
 
     #[must_use]
     pub fn with_source(self, source: impl Into<Source>) -> Self {
-        Self { source: Some(source.into()), ..self }
+        Self {
+            source: Some(source.into()),
+            ..self
+        }
     }
 
     /// The error as callers read it: `{"error":TEXT,"code":NUMBER}`, with `"details"` where there

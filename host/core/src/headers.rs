@@ -28,7 +28,11 @@ pub struct Headers {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HeaderError {
     #[error("header entry at octet {at} needs {needed} octets, {left} are left in the section")]
-    Overrun { at: usize, needed: usize, left: usize },
+    Overrun {
+        at: usize,
+        needed: usize,
+        left: usize,
+    },
     #[error("header key of {length} octets exceeds the limit of {ENTRY_BYTES_MAX}")]
     KeyTooLong { length: usize },
     #[error("headers of {length} octets exceed the limit of {SECTION_BYTES_MAX}")]
@@ -38,7 +42,9 @@ pub enum HeaderError {
 impl Headers {
     #[must_use]
     pub const fn new() -> Self {
-        Self { section: Bytes::new() }
+        Self {
+            section: Bytes::new(),
+        }
     }
 
     /// Takes the octets of a header section.
@@ -47,7 +53,9 @@ impl Headers {
     /// `Overrun` where an entry's lengths pass the end, `SectionTooLong` over 65,535 octets.
     pub fn from_section(section: Bytes) -> Result<Self, HeaderError> {
         if section.len() > SECTION_BYTES_MAX {
-            return Err(HeaderError::SectionTooLong { length: section.len() });
+            return Err(HeaderError::SectionTooLong {
+                length: section.len(),
+            });
         }
         let mut at = 0;
         let mut rest = &section[..];
@@ -57,7 +65,11 @@ impl Headers {
                     [key_len, value_len, ..] => 2 + usize::from(*key_len) + usize::from(*value_len),
                     _ => 2,
                 };
-                return Err(HeaderError::Overrun { at, needed, left: rest.len() });
+                return Err(HeaderError::Overrun {
+                    at,
+                    needed,
+                    left: rest.len(),
+                });
             };
             at += rest.len() - tail.len();
             rest = tail;
@@ -79,7 +91,9 @@ impl Headers {
     /// The first value of `key`, whole; borrowed unless it is continued over several entries.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
-        self.iter().find(|(name, _)| *name == key).map(|(_, value)| value)
+        self.iter()
+            .find(|(name, _)| *name == key)
+            .map(|(_, value)| value)
     }
 
     /// Like `get`, for text. A value that is not UTF-8 counts as absent.
@@ -129,7 +143,11 @@ impl Headers {
     ///
     /// # Errors
     /// `KeyTooLong` over 255 octets, `SectionTooLong` when the section would pass 65,535.
-    pub fn push(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), HeaderError> {
+    pub fn push(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<(), HeaderError> {
         let mut builder = HeadersBuilder::from(std::mem::take(self));
         let result = builder.push(key, value);
         *self = builder.build();
@@ -165,14 +183,20 @@ pub struct HeadersBuilder {
 impl HeadersBuilder {
     #[must_use]
     pub fn with_capacity(octets: usize) -> Self {
-        Self { section: BytesMut::with_capacity(octets) }
+        Self {
+            section: BytesMut::with_capacity(octets),
+        }
     }
 
     /// Appends a header; a value over 255 octets is continued over several entries.
     ///
     /// # Errors
     /// As `Headers::push`; the headers before it stay.
-    pub fn push(&mut self, key: impl AsRef<[u8]>, value: impl AsRef<[u8]>) -> Result<(), HeaderError> {
+    pub fn push(
+        &mut self,
+        key: impl AsRef<[u8]>,
+        value: impl AsRef<[u8]>,
+    ) -> Result<(), HeaderError> {
         let (key, value) = (key.as_ref(), value.as_ref());
         if key.len() > ENTRY_BYTES_MAX {
             return Err(HeaderError::KeyTooLong { length: key.len() });
@@ -194,14 +218,20 @@ impl HeadersBuilder {
 
     #[must_use]
     pub fn build(self) -> Headers {
-        Headers { section: self.section.freeze() }
+        Headers {
+            section: self.section.freeze(),
+        }
     }
 
-    #[expect(clippy::cast_possible_truncation, reason = "callers keep both lengths within 255")]
+    #[expect(
+        clippy::cast_possible_truncation,
+        reason = "callers keep both lengths within 255"
+    )]
     fn push_entry(&mut self, key: &[u8], value: &[u8]) {
         debug_assert!(key.len() <= ENTRY_BYTES_MAX && value.len() <= ENTRY_BYTES_MAX);
         self.section.reserve(2 + key.len() + value.len());
-        self.section.extend_from_slice(&[key.len() as u8, value.len() as u8]);
+        self.section
+            .extend_from_slice(&[key.len() as u8, value.len() as u8]);
         self.section.extend_from_slice(key);
         self.section.extend_from_slice(value);
     }
@@ -209,7 +239,10 @@ impl HeadersBuilder {
 
 impl From<Headers> for HeadersBuilder {
     fn from(headers: Headers) -> Self {
-        let section = headers.section.try_into_mut().unwrap_or_else(|shared| shared[..].into());
+        let section = headers
+            .section
+            .try_into_mut()
+            .unwrap_or_else(|shared| shared[..].into());
         Self { section }
     }
 }
@@ -217,13 +250,17 @@ impl From<Headers> for HeadersBuilder {
 impl fmt::Debug for Headers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |octets: &[u8]| octets.escape_ascii().to_string();
-        f.debug_map().entries(self.iter().map(|(key, value)| (text(key), text(&value)))).finish()
+        f.debug_map()
+            .entries(self.iter().map(|(key, value)| (text(key), text(&value))))
+            .finish()
     }
 }
 
 /// Splits the first entry off `rest`: its key, its value, what follows. `None` at an overrun.
 fn split_entry(rest: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
-    let [key_len, value_len, tail @ ..] = rest else { return None };
+    let [key_len, value_len, tail @ ..] = rest else {
+        return None;
+    };
     let (key, tail) = tail.split_at_checked(usize::from(*key_len))?;
     let (value, tail) = tail.split_at_checked(usize::from(*value_len))?;
     Some((key, value, tail))
@@ -243,7 +280,10 @@ mod tests {
 
     #[test]
     fn lookup_takes_the_first_of_duplicates() {
-        assert_eq!(headers(&[("k", "1"), ("k", "2")]).get_str("k").as_deref(), Some("1"));
+        assert_eq!(
+            headers(&[("k", "1"), ("k", "2")]).get_str("k").as_deref(),
+            Some("1")
+        );
     }
 
     #[test]
@@ -264,7 +304,11 @@ mod tests {
     #[test]
     fn refuses_an_entry_that_overruns_the_section() {
         let section = Bytes::from_static(&[1, 1, b'k', b'v', 1, 9, b'k']);
-        let error = HeaderError::Overrun { at: 4, needed: 12, left: 3 };
+        let error = HeaderError::Overrun {
+            at: 4,
+            needed: 12,
+            left: 3,
+        };
         assert_eq!(Headers::from_section(section), Err(error));
     }
 
@@ -275,7 +319,10 @@ mod tests {
         headers.push("k", &value).expect("exactly at the limit");
         assert_eq!(headers.section().len(), 65_532);
         let length = 65_536;
-        assert_eq!(headers.push("", "xx"), Err(HeaderError::SectionTooLong { length }));
+        assert_eq!(
+            headers.push("", "xx"),
+            Err(HeaderError::SectionTooLong { length })
+        );
         assert_eq!(headers.section().len(), 65_532);
     }
 

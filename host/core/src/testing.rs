@@ -4,7 +4,10 @@ use std::{sync::OnceLock, time::Instant};
 
 /// The instant at which every test begins.
 #[must_use]
-#[expect(clippy::disallowed_methods, reason = "the one place where tests take a clock reading")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "the one place where tests take a clock reading"
+)]
 pub fn epoch() -> Instant {
     static EPOCH: OnceLock<Instant> = OnceLock::new();
     *EPOCH.get_or_init(Instant::now)
@@ -30,7 +33,11 @@ impl Rng {
 
     /// A number below `bound`; 0 when `bound` is 0.
     pub fn below(&mut self, bound: u64) -> u64 {
-        if bound == 0 { 0 } else { self.next_u64() % bound }
+        if bound == 0 {
+            0
+        } else {
+            self.next_u64() % bound
+        }
     }
 
     /// True in `percent` of cases.
