@@ -1,1 +1,5 @@
-//! gateway
+//! The gateway: configuration, pipeline, plugins and admin around the transports and the components.
+
+pub mod config;
+pub mod pipeline;
+pub mod telemetry;

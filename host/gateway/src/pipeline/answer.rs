@@ -1,0 +1,155 @@
+//! A call under way: bounded by its deadline, recorded at its end, also when the caller goes away.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use futures_util::{FutureExt, Stream, StreamExt};
+use postern_core::{Blame, Body, BodyStream, BoxFuture, Error, Reply};
+use tokio::time::Sleep;
+
+use super::record::Record;
+
+/// The future of one call. Dropping it cancels the call and records that.
+pub(super) struct Answer {
+    /// `None` once it has completed.
+    inner: Option<BoxFuture<Result<Reply, Error>>>,
+    alarm: Alarm,
+    /// `None` once it has ended or gone on with the reply's stream.
+    record: Option<Record>,
+}
+
+/// A deadline whose timer is armed at the first wait: most calls never wait.
+struct Alarm {
+    deadline: Instant,
+    timer: Option<Pin<Box<Sleep>>>,
+}
+
+/// The messages of a streamed reply, until the last one.
+struct Replies {
+    inner: Option<BodyStream>,
+    alarm: Alarm,
+    record: Option<Record>,
+}
+
+impl Answer {
+    pub(super) fn new(
+        inner: BoxFuture<Result<Reply, Error>>,
+        deadline: Instant,
+        record: Record,
+    ) -> Self {
+        Self {
+            inner: Some(inner),
+            alarm: Alarm {
+                deadline,
+                timer: None,
+            },
+            record: Some(record),
+        }
+    }
+
+    fn finish(&mut self, result: Result<Reply, Error>) -> Result<Reply, Error> {
+        // Frees what the handler holds before the caller reads the reply.
+        self.inner = None;
+        let Some(mut record) = self.record.take() else {
+            return result;
+        };
+        match result {
+            Ok(Reply {
+                headers,
+                body: Body::Many(stream),
+            }) => {
+                let deadline = self.alarm.deadline;
+                let alarm = Alarm {
+                    deadline,
+                    timer: self.alarm.timer.take(),
+                };
+                let replies = Replies {
+                    inner: Some(stream),
+                    alarm,
+                    record: Some(record),
+                };
+                Ok(Reply {
+                    headers,
+                    body: Body::Many(BodyStream::new(replies)),
+                })
+            }
+            Ok(reply) => {
+                if let Body::One(message) = &reply.body {
+                    record.add_reply(message);
+                }
+                record.succeed();
+                Ok(reply)
+            }
+            Err(error) => Err(record.fail(error)),
+        }
+    }
+}
+
+impl Future for Answer {
+    type Output = Result<Reply, Error>;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let Some(inner) = &mut self.inner else {
+            return Poll::Pending;
+        };
+        let result = match inner.poll_unpin(cx) {
+            Poll::Ready(result) => result,
+            Poll::Pending => Err(ready!(self.alarm.poll_expired(cx))),
+        };
+        Poll::Ready(self.finish(result))
+    }
+}
+
+impl Stream for Replies {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        let Some(inner) = &mut self.inner else {
+            return Poll::Ready(None);
+        };
+        let next = match inner.poll_next_unpin(cx) {
+            Poll::Ready(next) => next,
+            Poll::Pending => Some(Err(ready!(self.alarm.poll_expired(cx)))),
+        };
+        if let (Some(Ok(message)), Some(record)) = (&next, &mut self.record) {
+            record.add_reply(message);
+            return Poll::Ready(next);
+        }
+        self.inner = None;
+        let record = self.record.take();
+        Poll::Ready(match (next, record) {
+            (Some(Err(error)), Some(record)) => Some(Err(record.fail(error))),
+            (next, Some(record)) => {
+                record.succeed();
+                next
+            }
+            (next, None) => next,
+        })
+    }
+}
+
+impl Alarm {
+    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
+        let deadline = self.deadline;
+        let arm = || Box::pin(tokio::time::sleep_until(deadline.into()));
+        ready!(self.timer.get_or_insert_with(arm).as_mut().poll(cx));
+        Poll::Ready(Error::deadline_exceeded(
+            Blame::Guest,
+            "no answer before the deadline",
+        ))
+    }
+}
+
+/// Counts the messages of a streamed request as the handler takes them.
+pub(super) fn counted(stream: BodyStream, bytes: Arc<std::sync::atomic::AtomicU64>) -> BodyStream {
+    BodyStream::new(stream.inspect(move |message| {
+        if let Ok(message) = message {
+            bytes.fetch_add(message.len() as u64, std::sync::atomic::Ordering::Relaxed);
+        }
+    }))
+}

@@ -1,0 +1,206 @@
+//! The access record: one line and one booking per call, whatever becomes of it. A record that is
+//! dropped before its call has ended says `cancelled`.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use bytes::Bytes;
+use postern_core::{Body, BoxFuture, Call, Error, Kind, Peer, Reply, Text, Transport};
+use tracing::{Level, debug, enabled, info};
+
+use super::{answer::counted, route::Route, trace::trace_id};
+use crate::telemetry::calls::{Booking, CallMetrics, Outcome};
+
+/// Whether and how loudly calls are logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordLevel {
+    Off,
+    #[default]
+    Debug,
+    Info,
+}
+
+/// One call from its beginning to its end.
+#[derive(Debug)]
+pub struct Record {
+    begun: Instant,
+    transport: Transport,
+    metrics: Arc<CallMetrics>,
+    bytes_in: u64,
+    /// Of a streamed request, counted while it is read.
+    streamed_in: Option<Arc<AtomicU64>>,
+    bytes_out: u64,
+    /// What only the line needs; absent when nobody reads it.
+    line: Option<Box<Line>>,
+    is_ended: bool,
+}
+
+#[derive(Debug)]
+struct Line {
+    level: RecordLevel,
+    service: Text,
+    method: Text,
+    route: Option<Arc<Route>>,
+    peer: Arc<Peer>,
+    correlation: Text,
+    trace: Option<Text>,
+}
+
+impl Record {
+    /// Begins the record of `call`, which must have its trace.
+    #[must_use]
+    pub fn begin(
+        now: Instant,
+        call: &Call,
+        metrics: Arc<CallMetrics>,
+        route: Option<Arc<Route>>,
+        level: RecordLevel,
+    ) -> Self {
+        metrics.begin();
+        let line = level.is_read().then(|| {
+            Box::new(Line {
+                level,
+                service: call.service.clone(),
+                method: call.method.clone(),
+                route,
+                peer: Arc::clone(&call.context.peer),
+                correlation: call.context.correlation.clone(),
+                trace: call.context.trace.clone(),
+            })
+        });
+        Self {
+            begun: now,
+            transport: call.context.peer.transport,
+            metrics,
+            bytes_in: 0,
+            streamed_in: None,
+            bytes_out: 0,
+            line,
+            is_ended: false,
+        }
+    }
+
+    /// Counts the request's octets, those of a stream while they pass.
+    pub fn count_request(&mut self, body: &mut Body) {
+        match std::mem::take(body) {
+            Body::Empty => {}
+            Body::One(message) => {
+                self.bytes_in = message.len() as u64;
+                *body = Body::One(message);
+            }
+            Body::Many(stream) => {
+                let bytes = Arc::<AtomicU64>::default();
+                *body = Body::Many(counted(stream, Arc::clone(&bytes)));
+                self.streamed_in = Some(bytes);
+            }
+        }
+    }
+
+    /// Counts a message of the reply.
+    pub fn add_reply(&mut self, message: &Bytes) {
+        self.bytes_out += message.len() as u64;
+    }
+
+    pub fn succeed(mut self) {
+        self.end(Outcome::Success, None);
+    }
+
+    /// Ends with `error` and hands it on.
+    #[must_use]
+    pub fn fail(mut self, error: Error) -> Error {
+        self.end(Outcome::Failed(error.kind), Some(&error));
+        error
+    }
+
+    /// Ends with `error` as the answer.
+    #[must_use]
+    pub fn refuse(self, error: Error) -> BoxFuture<Result<Reply, Error>> {
+        Box::pin(std::future::ready(Err(self.fail(error))))
+    }
+
+    fn end(&mut self, outcome: Outcome, error: Option<&Error>) {
+        self.is_ended = true;
+        let streamed_in = self
+            .streamed_in
+            .as_ref()
+            .map_or(0, |bytes| bytes.load(Relaxed));
+        let booking = Booking {
+            transport: self.transport,
+            outcome,
+            duration: self.begun.elapsed(),
+            bytes_in: self.bytes_in + streamed_in,
+            bytes_out: self.bytes_out,
+        };
+        self.metrics.end(&booking);
+        if let Some(line) = &self.line {
+            line.write(&booking, error);
+        }
+    }
+}
+
+impl Drop for Record {
+    fn drop(&mut self) {
+        if !self.is_ended {
+            self.end(Outcome::Failed(Kind::Cancelled), None);
+        }
+    }
+}
+
+impl Line {
+    fn write(&self, booking: &Booking, error: Option<&Error>) {
+        match self.level {
+            RecordLevel::Off => {}
+            RecordLevel::Debug => write_line!(debug, self, booking, error),
+            RecordLevel::Info => write_line!(info, self, booking, error),
+        }
+    }
+}
+
+impl RecordLevel {
+    fn is_read(self) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Debug => enabled!(target: TARGET, Level::DEBUG),
+            Self::Info => enabled!(target: TARGET, Level::INFO),
+        }
+    }
+}
+
+// The level of an event is part of its call site, so the two levels need one each.
+macro_rules! write_line {
+    ($level:ident, $line:expr, $booking:expr, $error:expr) => {
+        $level!(
+            target: TARGET,
+            service = $line.service.as_str(),
+            method = $line.method.as_str(),
+            outcome = $booking.outcome.name(),
+            duration_us = u64::try_from($booking.duration.as_micros()).unwrap_or(u64::MAX),
+            transport = $booking.transport.name(),
+            plugin = $line.route.as_ref().map(|route| route.plugin.as_str()),
+            generation = $line.route.as_ref().map(|route| route.generation),
+            bytes_in = $booking.bytes_in,
+            bytes_out = $booking.bytes_out,
+            peer = $line.peer.address.map(tracing::field::display),
+            session = non_empty(&$line.peer.session),
+            correlation = non_empty(&$line.correlation),
+            trace = $line.trace.as_deref().map(trace_id),
+            blame = $error.map(|error| error.blame.name()),
+            error = $error.map(|error| &*error.message),
+            cause = $error.and_then(|error| error.source.as_deref()).map(tracing::field::display),
+            "call"
+        )
+    };
+}
+use write_line;
+
+fn non_empty(text: &Text) -> Option<&str> {
+    (!text.is_empty()).then_some(text.as_str())
+}
+
+/// For filters: `postern::access=info`.
+const TARGET: &str = "postern::access";

@@ -1,0 +1,306 @@
+//! Where a call goes: service name to the one plugin that serves it. The table is replaced whole,
+//! so that a call reads it without a lock.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    fmt,
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use postern_core::{Blame, Call, Error, Handler, Text};
+
+use super::nearest::nearest;
+use crate::telemetry::calls::CallMetrics;
+
+/// The routing table in force.
+#[derive(Debug, Default)]
+pub struct Routes {
+    table: ArcSwap<Table>,
+}
+
+/// Every service with its route.
+#[derive(Debug, Clone, Default)]
+pub struct Table {
+    services: HashMap<Text, Arc<Route>>,
+}
+
+/// One service and who answers for it.
+pub struct Route {
+    pub service: Text,
+    /// A semantic version, where the plugin states one.
+    pub version: Option<Text>,
+    pub plugin: Text,
+    /// Of the plugin, when the route was made.
+    pub generation: u64,
+    /// Known methods in order; `None` where the plugin does not describe itself, and then any
+    /// method is the guest's matter.
+    pub methods: Option<Vec<Text>>,
+    pub target: Target,
+    pub metrics: Arc<CallMetrics>,
+}
+
+/// Who answers.
+pub enum Target {
+    Live(Arc<dyn Handler>),
+    /// Nobody at present, and why.
+    Down(Text),
+}
+
+impl Routes {
+    /// Replaces the table.
+    pub fn publish(&self, table: Table) {
+        self.table.store(Arc::new(table));
+    }
+
+    /// The route for `call`.
+    ///
+    /// # Errors
+    /// `not-found` for an unknown service (with the name that was probably meant), version or
+    /// method; `unavailable` when nobody answers for the service at present.
+    pub fn find(&self, call: &Call) -> Result<Arc<Route>, Refused> {
+        let table = self.table.load();
+        let Some(route) = table.services.get(call.service.as_str()) else {
+            return Err(Refused {
+                error: unknown_service(&call.service, &table),
+                route: None,
+            });
+        };
+        match route.admit(call) {
+            Ok(()) => Ok(Arc::clone(route)),
+            Err(error) => Err(Refused {
+                error,
+                route: Some(Arc::clone(route)),
+            }),
+        }
+    }
+
+    /// All routes by service name.
+    #[must_use]
+    pub fn all(&self) -> BTreeMap<Text, Arc<Route>> {
+        let table = self.table.load();
+        table
+            .services
+            .iter()
+            .map(|(name, route)| (name.clone(), Arc::clone(route)))
+            .collect()
+    }
+}
+
+/// A call that has no way, and the route that it would have taken.
+#[derive(Debug)]
+pub struct Refused {
+    pub error: Error,
+    pub route: Option<Arc<Route>>,
+}
+
+impl FromIterator<Route> for Table {
+    fn from_iter<I: IntoIterator<Item = Route>>(routes: I) -> Self {
+        let routes = routes
+            .into_iter()
+            .map(|route| (route.service.clone(), Arc::new(route)));
+        Self {
+            services: routes.collect(),
+        }
+    }
+}
+
+impl Route {
+    fn admit(&self, call: &Call) -> Result<(), Error> {
+        if let Target::Down(reason) = &self.target {
+            let message = format!("service {} has no live instance: {reason}", self.service);
+            return Err(Error::unavailable(Blame::Gateway, message));
+        }
+        if let Some(wanted) = &call.version
+            && !self
+                .version
+                .as_ref()
+                .is_some_and(|version| satisfies(version, wanted))
+        {
+            return Err(unknown_version(self, wanted));
+        }
+        if let Some(methods) = &self.methods
+            && methods.binary_search(&call.method).is_err()
+        {
+            return Err(unknown_method(self, &call.method, methods));
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Route {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Route")
+            .field("service", &self.service)
+            .field("plugin", &self.plugin)
+            .field("generation", &self.generation)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Whether `version` is `wanted` or a refinement of it: 1.2.3 satisfies 1, 1.2 and 1.2.3.
+fn satisfies(version: &str, wanted: &str) -> bool {
+    version
+        .strip_prefix(wanted)
+        .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+}
+
+fn unknown_service(wanted: &str, table: &Table) -> Error {
+    if wanted.is_empty() {
+        return Error::not_found("the call names no service");
+    }
+    let shown = shorten(wanted);
+    let names = table.services.keys().map(Text::as_str);
+    Error::not_found(match nearest(wanted, names) {
+        Some(near) => format!("no service {shown}; did you mean {near}?"),
+        None => format!("no service {shown}"),
+    })
+}
+
+fn unknown_version(route: &Route, wanted: &str) -> Error {
+    let (service, wanted) = (&route.service, shorten(wanted));
+    Error::not_found(match &route.version {
+        Some(version) => format!("service {service} has version {version}, not {wanted}"),
+        None => format!("service {service} states no version, {wanted} was asked for"),
+    })
+}
+
+fn unknown_method(route: &Route, wanted: &str, methods: &[Text]) -> Error {
+    let shown = shorten(wanted);
+    let service = &route.service;
+    let names = methods.iter().map(Text::as_str);
+    if let Some(near) = nearest(wanted, names.clone()) {
+        let message = format!("service {service} has no method {shown}; did you mean {near}?");
+        return Error::not_found(message);
+    }
+    let mut known = names.take(NAMED_MAX).collect::<Vec<_>>().join(", ");
+    if methods.len() > NAMED_MAX {
+        known.push_str(", ...");
+    }
+    Error::not_found(format!(
+        "service {service} has no method {shown}; it has {known}"
+    ))
+}
+
+/// A name as a peer sent it, short enough for a message.
+fn shorten(name: &str) -> String {
+    let mut shown: String = name.escape_debug().take(NAME_CHARS_MAX).collect();
+    if name.chars().count() > NAME_CHARS_MAX {
+        shown.push_str("...");
+    }
+    shown
+}
+
+/// Methods named in a message.
+const NAMED_MAX: usize = 16;
+/// Of a peer's name, shown back to it.
+const NAME_CHARS_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use postern_core::{BoxFuture, Kind, Reply};
+
+    use super::*;
+    use crate::telemetry::calls::CallBook;
+
+    struct Silent;
+
+    impl Handler for Silent {
+        fn call(&self, _: Call) -> BoxFuture<Result<Reply, Error>> {
+            Box::pin(async { Ok(Reply::one("")) })
+        }
+    }
+
+    fn routes() -> Routes {
+        let route = |service: &str, methods: Option<&[&str]>, target| Route {
+            service: service.into(),
+            version: Some("1.2.3".into()),
+            plugin: service.into(),
+            generation: 1,
+            methods: methods.map(|names| names.iter().map(|name| Text::from(*name)).collect()),
+            target,
+            metrics: CallBook::default().service(&service.into()),
+        };
+        let routes = Routes::default();
+        let methods = ["CreateUser", "GetUser"];
+        routes.publish(Table::from_iter([
+            route("users", Some(&methods), Target::Live(Arc::new(Silent))),
+            route("echo", None, Target::Live(Arc::new(Silent))),
+            route("gone", None, Target::Down("its file was refused".into())),
+        ]));
+        routes
+    }
+
+    fn check(call: &Call, expected: Result<&str, (Kind, &str)>) {
+        let found = routes().find(call);
+        let found = found.as_ref().map(|route| route.plugin.as_str());
+        let found = found.map_err(|refused| (refused.error.kind, &*refused.error.message));
+        assert_eq!(found, expected);
+    }
+
+    fn call(service: &str, method: &str) -> Call {
+        Call::unary(service, method, "")
+    }
+
+    #[test]
+    fn finds_a_service_by_its_name() {
+        check(&call("users", "GetUser"), Ok("users"));
+        check(&call("echo", "whatever"), Ok("echo"));
+    }
+
+    #[test]
+    fn names_the_service_that_was_probably_meant() {
+        let message = "no service user; did you mean users?";
+        check(&call("user", "GetUser"), Err((Kind::NotFound, message)));
+        check(
+            &call("payments", "Pay"),
+            Err((Kind::NotFound, "no service payments")),
+        );
+        check(
+            &call("", ""),
+            Err((Kind::NotFound, "the call names no service")),
+        );
+    }
+
+    #[test]
+    fn names_the_methods_that_a_service_describes() {
+        let message = "service users has no method GetUsr; did you mean GetUser?";
+        check(&call("users", "GetUsr"), Err((Kind::NotFound, message)));
+        let message = "service users has no method Drop; it has CreateUser, GetUser";
+        check(&call("users", "Drop"), Err((Kind::NotFound, message)));
+    }
+
+    #[test]
+    fn says_why_nobody_is_alive() {
+        let message = "service gone has no live instance: its file was refused";
+        check(&call("gone", "x"), Err((Kind::Unavailable, message)));
+    }
+
+    #[test]
+    fn a_version_is_met_by_its_refinements_only() {
+        let versioned = |version: &str| Call {
+            version: Some(version.into()),
+            ..call("echo", "x")
+        };
+        for wanted in ["1", "1.2", "1.2.3"] {
+            check(&versioned(wanted), Ok("echo"));
+        }
+        let message = "service echo has version 1.2.3, not 1.20";
+        check(&versioned("1.20"), Err((Kind::NotFound, message)));
+        check(
+            &versioned("2"),
+            Err((Kind::NotFound, "service echo has version 1.2.3, not 2")),
+        );
+    }
+
+    #[test]
+    fn a_hostile_name_is_shown_short_and_harmless() {
+        let name = format!("\n{}", "x".repeat(10_000));
+        let error = routes().find(&call(&name, "")).expect_err("unknown").error;
+        assert!(
+            error.message.len() < 100 && !error.message.contains('\n'),
+            "{}",
+            error.message
+        );
+    }
+}

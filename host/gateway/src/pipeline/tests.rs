@@ -1,0 +1,286 @@
+//! What a caller sees of the pipeline, and what is booked of a call.
+
+use std::pin::pin;
+
+use bytes::Bytes;
+use futures_util::{FutureExt, stream};
+use postern_core::{Body, BodyStream, Transport};
+
+use super::*;
+use crate::{
+    pipeline::route::Table,
+    telemetry::calls::{CallNumbers, Outcome},
+};
+
+#[tokio::test]
+async fn answers_and_books_a_unary_call() {
+    let stage = Stage::new(|call| match call.body {
+        Body::One(body) => ready(Ok(Reply::one(body))),
+        Body::Empty | Body::Many(_) => ready(Ok(Reply::one(""))),
+    });
+    let reply = stage
+        .pipeline
+        .call(Call::unary("users", "Get", "12345"))
+        .await
+        .expect("answered");
+    assert_eq!(reply.body.into_one(10).await.expect("one message"), "12345");
+    let numbers = stage.numbers("users");
+    assert_eq!(numbers.ended, [(Transport::Memory, Outcome::Success, 1)]);
+    assert_eq!(
+        (numbers.bytes_in, numbers.bytes_out, numbers.in_flight),
+        (5, 5, 0)
+    );
+    assert_eq!(numbers.durations.count(), 1);
+}
+
+#[tokio::test]
+async fn books_an_unknown_service_under_a_label_of_its_own() {
+    let stage = Stage::new(|_| ready(Ok(Reply::one(""))));
+    let error = stage
+        .pipeline
+        .call(Call::unary("user", "Get", ""))
+        .await
+        .expect_err("unknown");
+    assert_eq!(
+        error.to_string(),
+        "not-found: no service user; did you mean users?"
+    );
+    let ended = stage.numbers(UNROUTED).ended;
+    assert_eq!(
+        ended,
+        [(Transport::Memory, Outcome::Failed(Kind::NotFound), 1)]
+    );
+}
+
+#[tokio::test]
+async fn a_call_that_its_caller_drops_is_booked_as_cancelled() {
+    let stage = Stage::new(|_| Box::pin(std::future::pending()));
+    let mut call = stage.pipeline.call(Call::unary("users", "Get", ""));
+    assert!((&mut call).now_or_never().is_none());
+    assert_eq!(stage.numbers("users").in_flight, 1);
+    drop(call);
+    let numbers = stage.numbers("users");
+    assert_eq!(
+        numbers.ended,
+        [(Transport::Memory, Outcome::Failed(Kind::Cancelled), 1)]
+    );
+    assert_eq!(numbers.in_flight, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_silent_handler_is_ended_at_the_default_deadline() {
+    let stage = Stage::new(|_| Box::pin(std::future::pending()));
+    let begun = tokio::time::Instant::now();
+    let error = stage
+        .pipeline
+        .call(Call::unary("users", "Get", ""))
+        .await
+        .expect_err("silent");
+    assert_eq!(error.kind, Kind::DeadlineExceeded);
+    let waited = begun.elapsed();
+    assert!(
+        waited >= Duration::from_secs(30) && waited < Duration::from_secs(31),
+        "{waited:?}"
+    );
+    assert_eq!(stage.numbers("users").n_failed(), 1);
+}
+
+#[tokio::test]
+async fn the_handler_sees_a_deadline_and_a_trace() {
+    let stage = Stage::new(|call| {
+        let left = call.context.remaining(Instant::now()).expect("a deadline");
+        assert!(
+            left > Duration::from_secs(29) && left <= Duration::from_secs(30),
+            "{left:?}"
+        );
+        ready(Ok(Reply::one(
+            call.context.trace.expect("a trace").into_bytes(),
+        )))
+    });
+    let received = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let mut call = Call::unary("users", "Get", "");
+    call.context.trace = Some(received.into());
+    let reply = stage.pipeline.call(call).await.expect("answered");
+    let trace = reply.body.into_one(100).await.expect("one message");
+    assert_eq!(trace[..36], received.as_bytes()[..36]);
+}
+
+#[test]
+fn a_deadline_is_clamped_at_the_limit() {
+    let now = Instant::now();
+    let settings = Settings::default();
+    let check = |asked: Option<u64>, expected: u64| {
+        let asked = asked.map(|seconds| now + Duration::from_secs(seconds));
+        assert_eq!(
+            clamp(asked, now, &settings),
+            now + Duration::from_secs(expected)
+        );
+    };
+    check(None, 30);
+    check(Some(1), 1);
+    check(Some(300), 300);
+    check(Some(301), 300);
+}
+
+#[tokio::test]
+async fn the_limit_of_depth_passes_and_one_more_is_refused() {
+    let stage = Stage::new(|_| ready(Ok(Reply::one(""))));
+    let at_depth = |depth| {
+        let mut call = Call::unary("users", "Get", "");
+        call.context.depth = depth;
+        stage.pipeline.call(call)
+    };
+    assert!(at_depth(8).await.is_ok());
+    let error = at_depth(9).await.expect_err("too deep");
+    assert_eq!(error.kind, Kind::FailedPrecondition);
+    assert_eq!(error.message, "9 plugins call one another, the limit is 8");
+}
+
+#[tokio::test]
+async fn a_call_whose_time_is_over_does_not_reach_the_handler() {
+    let stage = Stage::new(|_| unreachable!("refused before"));
+    let mut call = Call::unary("users", "Get", "");
+    call.context.deadline = Some(Instant::now());
+    let error = stage.pipeline.call(call).await.expect_err("late");
+    assert_eq!(
+        (error.kind, error.blame),
+        (Kind::DeadlineExceeded, Blame::Client)
+    );
+}
+
+#[tokio::test]
+async fn a_streamed_call_is_booked_after_its_last_message() {
+    let stage = Stage::new(|call| {
+        let reply = Reply {
+            headers: call.headers,
+            body: call.body,
+        };
+        ready(Ok(reply))
+    });
+    let mut call = Call::unary("users", "Watch", "");
+    call.body = messages(vec![Ok("abc".into()), Ok("de".into())]);
+    let reply = stage.pipeline.call(call).await.expect("answered");
+    let Body::Many(mut replies) = reply.body else {
+        unreachable!("a stream went in")
+    };
+    assert_eq!(
+        replies.next().await.expect("a message").expect("no error"),
+        "abc"
+    );
+    assert_eq!(stage.numbers("users").in_flight, 1);
+    assert_eq!(
+        replies.next().await.expect("a message").expect("no error"),
+        "de"
+    );
+    assert!(replies.next().await.is_none());
+    let numbers = stage.numbers("users");
+    assert_eq!(numbers.ended, [(Transport::Memory, Outcome::Success, 1)]);
+    assert_eq!((numbers.bytes_in, numbers.bytes_out), (5, 5));
+}
+
+#[tokio::test]
+async fn a_stream_that_breaks_is_booked_by_its_error_and_ends() {
+    let stage = Stage::new(|_| {
+        let body = messages(vec![
+            Ok("abc".into()),
+            Err(Error::internal("broken")),
+            Ok("x".into()),
+        ]);
+        ready(Ok(Reply {
+            headers: postern_core::Headers::new(),
+            body,
+        }))
+    });
+    let reply = stage
+        .pipeline
+        .call(Call::unary("users", "Watch", ""))
+        .await
+        .expect("answered");
+    let Body::Many(mut replies) = reply.body else {
+        unreachable!("a stream went in")
+    };
+    assert!(replies.next().await.expect("a message").is_ok());
+    assert!(replies.next().await.expect("an error").is_err());
+    assert!(replies.next().await.is_none());
+    let ended = stage.numbers("users").ended;
+    assert_eq!(
+        ended,
+        [(Transport::Memory, Outcome::Failed(Kind::Internal), 1)]
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_that_stalls_is_ended_at_the_deadline() {
+    let stage = Stage::new(|_| {
+        let body = Body::Many(BodyStream::new(stream::pending()));
+        ready(Ok(Reply {
+            headers: postern_core::Headers::new(),
+            body,
+        }))
+    });
+    let reply = stage
+        .pipeline
+        .call(Call::unary("users", "Watch", ""))
+        .await
+        .expect("answered");
+    let Body::Many(replies) = reply.body else {
+        unreachable!("a stream went in")
+    };
+    let mut replies = pin!(replies);
+    let error = replies
+        .next()
+        .await
+        .expect("an error")
+        .expect_err("stalled");
+    assert_eq!(error.kind, Kind::DeadlineExceeded);
+}
+
+/// A pipeline with one service, `users`, answered by a function.
+struct Stage {
+    pipeline: Pipeline,
+    book: CallBook,
+}
+
+struct Answerer<F>(F);
+
+impl Stage {
+    fn new(
+        answer: impl Fn(Call) -> BoxFuture<Result<Reply, Error>> + Send + Sync + 'static,
+    ) -> Self {
+        let (book, routes) = (CallBook::default(), Arc::new(Routes::default()));
+        routes.publish(Table::from_iter([Route {
+            service: "users".into(),
+            version: None,
+            plugin: "users".into(),
+            generation: 1,
+            methods: None,
+            target: Target::Live(Arc::new(Answerer(answer))),
+            metrics: book.service(&"users".into()),
+        }]));
+        Self {
+            pipeline: Pipeline::new(routes, Settings::default(), &book),
+            book,
+        }
+    }
+
+    fn numbers(&self, service: &str) -> CallNumbers {
+        self.book.service(&service.into()).numbers()
+    }
+}
+
+impl<F> Handler for Answerer<F>
+where
+    F: Fn(Call) -> BoxFuture<Result<Reply, Error>> + Send + Sync + 'static,
+{
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        (self.0)(call)
+    }
+}
+
+fn ready(result: Result<Reply, Error>) -> BoxFuture<Result<Reply, Error>> {
+    Box::pin(std::future::ready(result))
+}
+
+fn messages(messages: Vec<Result<Bytes, Error>>) -> Body {
+    Body::Many(BodyStream::new(stream::iter(messages)))
+}

@@ -1,0 +1,302 @@
+//! Calls per service, in numbers. A route holds its `CallMetrics`, so that counting a call looks up
+//! no label; threads count in shards of their own, so that they do not fight for a cache line.
+
+use std::{
+    cell::Cell,
+    collections::BTreeMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use postern_core::{Kind, Text, Transport};
+
+use super::histogram::{Distribution, Histogram};
+
+/// How a call ended: answered, or the kind of its error.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Outcome {
+    Success,
+    Failed(Kind),
+}
+
+/// Calls of one service.
+#[derive(Debug)]
+pub struct CallMetrics {
+    shards: Box<[Shard]>,
+}
+
+/// What one thread counted. Two cache lines apart from its neighbours: the prefetcher of x86 reads
+/// lines in pairs.
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Shard {
+    ended: [[AtomicU64; N_OUTCOMES]; TRANSPORTS.len()],
+    begun: AtomicU64,
+    durations: Histogram,
+    bytes_in: AtomicU64,
+    bytes_out: AtomicU64,
+}
+
+/// Numbers of one service at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct CallNumbers {
+    /// Calls that ended, by transport and outcome; those of zero are left out.
+    pub ended: Vec<(Transport, Outcome, u64)>,
+    pub in_flight: u64,
+    pub durations: Distribution,
+    pub bytes_in: u64,
+    pub bytes_out: u64,
+}
+
+/// The metrics of every service that had a route since the start.
+#[derive(Debug, Default)]
+pub struct CallBook {
+    services: Mutex<BTreeMap<Text, Arc<CallMetrics>>>,
+}
+
+/// One call as it is booked at its end.
+#[derive(Debug, Clone, Copy)]
+pub struct Booking {
+    pub transport: Transport,
+    pub outcome: Outcome,
+    pub duration: Duration,
+    /// Octets of the request's messages.
+    pub bytes_in: u64,
+    /// Octets of the reply's messages.
+    pub bytes_out: u64,
+}
+
+impl Outcome {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Success => "success",
+            Self::Failed(kind) => kind.name(),
+        }
+    }
+
+    fn index(self) -> usize {
+        match self {
+            Self::Success => 0,
+            Self::Failed(kind) => usize::from(kind.grpc()),
+        }
+    }
+
+    fn all() -> impl Iterator<Item = Self> {
+        std::iter::once(Self::Success).chain(Kind::ALL.into_iter().map(Self::Failed))
+    }
+}
+
+impl CallMetrics {
+    fn new() -> Self {
+        let n_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+        let n_shards = n_threads.next_power_of_two().min(SHARDS_MAX);
+        Self {
+            shards: (0..n_shards).map(|_| Shard::default()).collect(),
+        }
+    }
+
+    /// A call begins; `end` must follow.
+    pub fn begin(&self) {
+        self.with_shard(|shard| shard.begun.fetch_add(1, Relaxed));
+    }
+
+    /// A call that had begun has ended.
+    pub fn end(&self, booking: &Booking) {
+        self.with_shard(|shard| {
+            let by_outcome = shard.ended.get(transport_index(booking.transport));
+            if let Some(count) = by_outcome.and_then(|row| row.get(booking.outcome.index())) {
+                count.fetch_add(1, Relaxed);
+            }
+            shard.durations.observe(booking.duration);
+            shard.bytes_in.fetch_add(booking.bytes_in, Relaxed);
+            shard.bytes_out.fetch_add(booking.bytes_out, Relaxed);
+        });
+    }
+
+    /// All shards added up.
+    #[must_use]
+    pub fn numbers(&self) -> CallNumbers {
+        let mut numbers = CallNumbers::default();
+        let mut n_ended = 0;
+        for (transport_idx, transport) in TRANSPORTS.into_iter().enumerate() {
+            for outcome in Outcome::all() {
+                let shards = self.shards.iter();
+                let counts = shards.filter_map(|shard| {
+                    shard
+                        .ended
+                        .get(transport_idx)
+                        .and_then(|row| row.get(outcome.index()))
+                });
+                let count: u64 = counts.map(|count| count.load(Relaxed)).sum();
+                n_ended += count;
+                if count > 0 {
+                    numbers.ended.push((transport, outcome, count));
+                }
+            }
+        }
+        let mut n_begun = 0;
+        for shard in &self.shards {
+            n_begun += shard.begun.load(Relaxed);
+            shard.durations.add_to(&mut numbers.durations);
+            numbers.bytes_in += shard.bytes_in.load(Relaxed);
+            numbers.bytes_out += shard.bytes_out.load(Relaxed);
+        }
+        numbers.in_flight = n_begun.saturating_sub(n_ended);
+        numbers
+    }
+
+    fn with_shard<T>(&self, count: impl FnOnce(&Shard) -> T) {
+        // The number of shards is a power of two.
+        let shard_idx = THREAD.with(Cell::get) & (self.shards.len() - 1);
+        if let Some(shard) = self.shards.get(shard_idx) {
+            count(shard);
+        }
+    }
+}
+
+impl CallNumbers {
+    /// Calls that ended, whatever the outcome.
+    #[must_use]
+    pub fn n_ended(&self) -> u64 {
+        self.ended.iter().map(|(_, _, count)| count).sum()
+    }
+
+    /// Calls that ended with an error.
+    #[must_use]
+    pub fn n_failed(&self) -> u64 {
+        let failed = self
+            .ended
+            .iter()
+            .filter(|(_, outcome, _)| *outcome != Outcome::Success);
+        failed.map(|(_, _, count)| count).sum()
+    }
+}
+
+impl CallBook {
+    /// The metrics of `service`, begun when it is new. Names come from plugins, never from callers:
+    /// their number is bounded by what is deployed.
+    #[must_use]
+    pub fn service(&self, service: &Text) -> Arc<CallMetrics> {
+        let mut services = self.services.lock();
+        if let Some(metrics) = services.get(service) {
+            return Arc::clone(metrics);
+        }
+        let metrics = Arc::new(CallMetrics::new());
+        // The name may point into a large buffer that would be kept alive.
+        services.insert(Text::from(service.as_str()), Arc::clone(&metrics));
+        metrics
+    }
+
+    /// Every service with its numbers, by name.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<(Text, CallNumbers)> {
+        let services = self.services.lock().clone();
+        services
+            .into_iter()
+            .map(|(name, metrics)| (name, metrics.numbers()))
+            .collect()
+    }
+}
+
+fn transport_index(transport: Transport) -> usize {
+    match transport {
+        Transport::Tcp => 0,
+        Transport::Udp => 1,
+        Transport::Http => 2,
+        Transport::Memory => 3,
+        Transport::Plugin => 4,
+    }
+}
+
+thread_local! {
+    static THREAD: Cell<usize> = Cell::new(NEXT_THREAD.fetch_add(1, Relaxed));
+}
+
+static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
+
+const TRANSPORTS: [Transport; 5] = [
+    Transport::Tcp,
+    Transport::Udp,
+    Transport::Http,
+    Transport::Memory,
+    Transport::Plugin,
+];
+
+/// Success and the sixteen kinds.
+const N_OUTCOMES: usize = 1 + Kind::ALL.len();
+
+/// A shard takes about a kilobyte; more threads than this share.
+const SHARDS_MAX: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn booking(transport: Transport, outcome: Outcome) -> Booking {
+        let duration = Duration::from_micros(20);
+        Booking {
+            transport,
+            outcome,
+            duration,
+            bytes_in: 3,
+            bytes_out: 5,
+        }
+    }
+
+    #[test]
+    fn counts_from_several_threads_add_up() {
+        let metrics = CallMetrics::new();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| {
+                    for _ in 0..100 {
+                        metrics.begin();
+                        metrics.end(&booking(Transport::Udp, Outcome::Success));
+                    }
+                });
+            }
+        });
+        let numbers = metrics.numbers();
+        assert_eq!(numbers.ended, [(Transport::Udp, Outcome::Success, 400)]);
+        assert_eq!((numbers.bytes_in, numbers.bytes_out), (1200, 2000));
+        assert_eq!((numbers.durations.count(), numbers.in_flight), (400, 0));
+    }
+
+    #[test]
+    fn every_transport_and_outcome_has_a_place_of_its_own() {
+        let metrics = CallMetrics::new();
+        for transport in TRANSPORTS {
+            for outcome in Outcome::all() {
+                metrics.end(&booking(transport, outcome));
+            }
+        }
+        let ended = metrics.numbers().ended;
+        assert_eq!(ended.len(), TRANSPORTS.len() * N_OUTCOMES);
+        assert!(ended.iter().all(|(_, _, count)| *count == 1));
+    }
+
+    #[test]
+    fn a_call_that_has_not_ended_is_in_flight() {
+        let metrics = CallMetrics::new();
+        metrics.begin();
+        metrics.begin();
+        metrics.end(&booking(Transport::Tcp, Outcome::Failed(Kind::Cancelled)));
+        assert_eq!(metrics.numbers().in_flight, 1);
+        assert_eq!(metrics.numbers().n_failed(), 1);
+    }
+
+    #[test]
+    fn a_service_keeps_its_numbers_over_redeployments() {
+        let book = CallBook::default();
+        book.service(&"users".into()).begin();
+        book.service(&"users".into()).begin();
+        let numbers = book.numbers();
+        assert_eq!(numbers.len(), 1);
+        assert_eq!(numbers[0].1.in_flight, 2);
+    }
+}
