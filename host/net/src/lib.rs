@@ -2,7 +2,9 @@
 //! `postern_core::wire` decide, this crate moves octets and time.
 
 mod accept;
+mod calls;
 pub mod counters;
+pub mod http;
 pub mod link;
 pub mod memory;
 pub mod shutdown;

@@ -25,7 +25,11 @@ pub(super) struct LineCutter {
 
 impl LineCutter {
     pub(super) fn new(line_bytes_max: usize) -> Self {
-        Self { buffer: BytesMut::new(), n_searched: 0, line_bytes_max }
+        Self {
+            buffer: BytesMut::new(),
+            n_searched: 0,
+            line_bytes_max,
+        }
     }
 
     pub(super) fn push(&mut self, octets: &[u8]) {
@@ -66,7 +70,9 @@ impl LineCutter {
         if length <= limit {
             return Ok(());
         }
-        Err(Error::invalid_argument(format!("line of {length} octets exceeds the limit of {limit}")))
+        Err(Error::invalid_argument(format!(
+            "line of {length} octets exceeds the limit of {limit}"
+        )))
     }
 }
 
@@ -102,7 +108,16 @@ impl<B> Lines<B> {
         blame: Blame,
     ) -> Self {
         let cutter = LineCutter::new(line_bytes_max);
-        Self { body, cutter, state: State::Reading, suspect: None, ready: None, timeout, timer: None, blame }
+        Self {
+            body,
+            cutter,
+            state: State::Reading,
+            suspect: None,
+            ready: None,
+            timeout,
+            timer: None,
+            blame,
+        }
     }
 
     /// Which line comes next when `line` arrives; a reply's line that may be its error waits.
@@ -112,13 +127,17 @@ impl<B> Lines<B> {
             self.suspect = Some(line);
             return before;
         }
-        let Some(before) = before else { return Some(line) };
+        let Some(before) = before else {
+            return Some(line);
+        };
         self.ready = Some(line);
         Some(before)
     }
 
     fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        let Some(limit) = self.timeout else { return Poll::Pending };
+        let Some(limit) = self.timeout else {
+            return Poll::Pending;
+        };
         let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
         std::task::ready!(timer.as_mut().poll(cx));
         let message = format!("no octets of the body for {} ms", limit.as_millis());
@@ -202,7 +221,13 @@ const ERROR_LINE: &[u8] = b"{\"error\":";
 /// the same.
 pub(super) fn to_line(message: &[u8]) -> Bytes {
     let mut line = Vec::with_capacity(message.len() + 1);
-    line.extend(message.iter().map(|octet| if matches!(octet, b'\n' | b'\r') { b' ' } else { *octet }));
+    line.extend(message.iter().map(|octet| {
+        if matches!(octet, b'\n' | b'\r') {
+            b' '
+        } else {
+            *octet
+        }
+    }));
     line.push(b'\n');
     line.into()
 }

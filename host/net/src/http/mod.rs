@@ -66,7 +66,10 @@ fn is_hop_by_hop(name: &str) -> bool {
 
 /// The media type of a `content-type` value: what stands before the parameters, trimmed.
 fn media_type(value: &str) -> &str {
-    value.split_once(';').map_or(value, |(media, _)| media).trim()
+    value
+        .split_once(';')
+        .map_or(value, |(media, _)| media)
+        .trim()
 }
 
 fn is_ndjson(value: &str) -> bool {

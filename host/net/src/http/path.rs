@@ -16,7 +16,9 @@ pub(super) enum Resource {
 /// Why a path names nothing.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum PathError {
-    #[error("nothing is at {path}; this port serves POST /v1/services/{{service}}/{{method}}, GET /v1/services and GET /v1/services/{{service}}")]
+    #[error(
+        "nothing is at {path}; this port serves POST /v1/services/{{service}}/{{method}}, GET /v1/services and GET /v1/services/{{service}}"
+    )]
     Unknown { path: String },
     #[error("path segment {segment} is not percent-encoded utf-8")]
     Encoding { segment: String },
@@ -25,7 +27,9 @@ pub(super) enum PathError {
 impl Resource {
     /// Reads a request path, without its query.
     pub(super) fn from_path(path: &str) -> Result<Self, PathError> {
-        let unknown = || PathError::Unknown { path: shorten(path) };
+        let unknown = || PathError::Unknown {
+            path: shorten(path),
+        };
         let rest = path.strip_prefix("/v1/services").ok_or_else(unknown)?;
         if rest.is_empty() || rest == "/" {
             return Ok(Self::Services);
@@ -35,7 +39,10 @@ impl Resource {
         let resource = match (segments.next(), segments.next(), segments.next()) {
             (Some(service), None, _) if !service.is_empty() => Self::Service(decode(service)?),
             (Some(service), Some(method), None) if !service.is_empty() && !method.is_empty() => {
-                Self::Method { service: decode(service)?, method: decode(method)? }
+                Self::Method {
+                    service: decode(service)?,
+                    method: decode(method)?,
+                }
             }
             _ => return Err(unknown()),
         };
@@ -48,7 +55,9 @@ fn decode(segment: &str) -> Result<Text, PathError> {
     if !segment.contains('%') {
         return Ok(Text::from(segment));
     }
-    let malformed = || PathError::Encoding { segment: shorten(segment) };
+    let malformed = || PathError::Encoding {
+        segment: shorten(segment),
+    };
     let mut octets = Vec::with_capacity(segment.len());
     let mut rest = segment.bytes();
     while let Some(octet) = rest.next() {
@@ -92,7 +101,10 @@ mod tests {
     }
 
     fn method(service: &str, method: &str) -> Resource {
-        Resource::Method { service: service.into(), method: method.into() }
+        Resource::Method {
+            service: service.into(),
+            method: method.into(),
+        }
     }
 
     #[test]
@@ -111,8 +123,15 @@ mod tests {
 
     #[test]
     fn knows_no_other_path() {
-        for path in ["/", "/v1", "/v1/servicesx", "/v1/services//m", "/v1/services/s/", "/v1/services/s/m/x", "*"]
-        {
+        for path in [
+            "/",
+            "/v1",
+            "/v1/servicesx",
+            "/v1/services//m",
+            "/v1/services/s/",
+            "/v1/services/s/m/x",
+            "*",
+        ] {
             let unknown = PathError::Unknown { path: path.into() };
             assert_eq!(Resource::from_path(path), Err(unknown), "{path}");
         }
@@ -121,8 +140,13 @@ mod tests {
     #[test]
     fn refuses_escapes_that_are_not_octets_of_utf8() {
         for segment in ["%", "%2", "%zz", "%ff"] {
-            let error = PathError::Encoding { segment: segment.into() };
-            assert_eq!(Resource::from_path(&format!("/v1/services/{segment}")), Err(error));
+            let error = PathError::Encoding {
+                segment: segment.into(),
+            };
+            assert_eq!(
+                Resource::from_path(&format!("/v1/services/{segment}")),
+                Err(error)
+            );
         }
     }
 

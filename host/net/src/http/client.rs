@@ -1,0 +1,301 @@
+//! A handler behind another gateway's HTTP door.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use futures_util::{StreamExt, TryStreamExt};
+use http::{HeaderValue, Method, Request, Response, header, uri::InvalidUri};
+use http_body::{Body as HttpBody, Frame};
+use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
+use hyper::body::Incoming;
+use hyper_util::{
+    client::legacy::{Client, connect::HttpConnector},
+    rt::{TokioExecutor, TokioTimer},
+};
+use postern_core::{
+    Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Kind, Reply,
+};
+use tokio::time::timeout;
+
+use super::{
+    CORRELATION_HEADER, ERROR_HEADER, JSON, NDJSON, is_ndjson,
+    lines::{self, Lines},
+    reply::{kind_of_status, read_error, to_http_headers, to_reply_headers},
+    request::set,
+};
+
+/// How an `HttpClient` calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HttpClientConfig {
+    /// How long a connection attempt may take. Default 5 s.
+    pub connect_timeout: Duration,
+    /// How long a call without a deadline may take. Default 30 s.
+    pub call_timeout: Duration,
+    /// Longest reply, and longest line of a streamed reply, in octets. Default 8 MiB.
+    pub message_bytes_max: usize,
+    /// HTTP/2 without an upgrade (h2c) instead of HTTP/1.1. Default false.
+    pub http2: bool,
+}
+
+/// Calls services by `POST /v1/services/{service}/{method}`; connections are kept and shared.
+#[derive(Clone)]
+pub struct HttpClient {
+    client: Client<HttpConnector, RequestBody>,
+    /// `http://host:port`, without a slash at the end.
+    base: Arc<str>,
+    config: Arc<HttpClientConfig>,
+}
+
+type RequestBody = UnsyncBoxBody<Bytes, Error>;
+
+impl Default for HttpClientConfig {
+    fn default() -> Self {
+        Self {
+            connect_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(30),
+            message_bytes_max: 8 * 1024 * 1024,
+            http2: false,
+        }
+    }
+}
+
+impl HttpClient {
+    /// A client of the door at `base`: `http://host:port`, or `host:port` for short. Nothing is
+    /// sent before the first call.
+    ///
+    /// # Errors
+    /// `invalid-argument` where `base` is not such an address.
+    pub fn new(base: &str, config: HttpClientConfig) -> Result<Self, Error> {
+        let base = base.trim_end_matches('/');
+        let base = if base.contains("://") {
+            base.to_owned()
+        } else {
+            format!("http://{base}")
+        };
+        let uri: http::Uri = base.parse().map_err(|error: InvalidUri| {
+            Error::invalid_argument(format!("{base} is not the address of an http door"))
+                .with_source(error)
+        })?;
+        if uri.scheme_str() != Some("http") || uri.authority().is_none() {
+            return Err(Error::invalid_argument(format!(
+                "{base} is not http://host:port"
+            )));
+        }
+        let mut connector = HttpConnector::new();
+        connector.set_nodelay(true);
+        connector.set_connect_timeout(Some(config.connect_timeout));
+        let client = Client::builder(TokioExecutor::new())
+            .timer(TokioTimer::new())
+            .pool_timer(TokioTimer::new())
+            .http2_only(config.http2)
+            .build(connector);
+        Ok(Self {
+            client,
+            base: base.into(),
+            config: Arc::new(config),
+        })
+    }
+
+    /// `GET /v1/services` of the door, as JSON.
+    ///
+    /// # Errors
+    /// As a call's.
+    pub async fn services(&self) -> Result<Bytes, Error> {
+        let body = Full::new(Bytes::new())
+            .map_err(|never| match never {})
+            .boxed_unsync();
+        let request = Request::get(format!("{}/v1/services", self.base)).body(body);
+        let request = request.map_err(|error| Error::internal("request").with_source(error))?;
+        let left = self.config.call_timeout;
+        let reply = timeout(left, self.send(request))
+            .await
+            .map_err(|_| late(left))??;
+        reply.body.into_one(self.config.message_bytes_max).await
+    }
+
+    fn to_request(&self, call: Call, left: Duration) -> Result<Request<RequestBody>, Error> {
+        let (service, method) = (encode(&call.service), encode(&call.method));
+        let uri = format!("{}/v1/services/{service}/{method}", self.base);
+        let is_stream = matches!(call.body, Body::Many(_));
+        let mut request = Request::new(to_request_body(call.body));
+        *request.method_mut() = Method::POST;
+        *request.uri_mut() = uri.parse().map_err(|error: InvalidUri| {
+            Error::internal(format!("address {uri}")).with_source(error)
+        })?;
+        let headers = request.headers_mut();
+        *headers = to_http_headers(&call.headers);
+        if is_stream {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+        } else if !headers.contains_key(header::CONTENT_TYPE) {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        }
+        // The trailers tell a failed stream from a whole one.
+        headers.insert(header::TE, HeaderValue::from_static("trailers"));
+        set(
+            headers,
+            "timeout-ms",
+            left.as_millis().to_string().as_bytes(),
+        );
+        set_context(headers, &call.context);
+        if let Some(version) = &call.version {
+            set(headers, "version", version.as_bytes());
+        }
+        Ok(request)
+    }
+
+    async fn send(&self, request: Request<RequestBody>) -> Result<Reply, Error> {
+        let response = self.client.request(request).await.map_err(|error| {
+            let message = format!("{} does not answer: {}", self.base, root_cause(&error));
+            Error::unavailable(Blame::Upstream, message).with_source(error)
+        })?;
+        let status = response.status();
+        if !status.is_success() {
+            return Err(self.read_failure(response).await);
+        }
+        let headers = to_reply_headers(response.headers());
+        let is_stream = header_text(&response, "content-type").is_some_and(is_ndjson);
+        let line_bytes_max = self.config.message_bytes_max;
+        let body = if is_stream {
+            let lines = Lines::new(response.into_body(), line_bytes_max, None, Blame::Upstream);
+            Body::Many(BodyStream::new(lines))
+        } else {
+            Body::One(self.read_whole(response.into_body()).await?)
+        };
+        Ok(Reply { headers, body })
+    }
+
+    async fn read_failure(&self, response: Response<Incoming>) -> Error {
+        let named = header_text(&response, ERROR_HEADER).and_then(Kind::from_name);
+        let kind = named.unwrap_or_else(|| kind_of_status(response.status()));
+        match self.read_whole(response.into_body()).await {
+            Ok(body) => read_error(kind, &body),
+            Err(error) => error,
+        }
+    }
+
+    async fn read_whole(&self, body: Incoming) -> Result<Bytes, Error> {
+        let limit = self.config.message_bytes_max;
+        let collected = Limited::new(body, limit).collect().await.map_err(|error| {
+            let is_length = error.is::<http_body_util::LengthLimitError>();
+            let message = if is_length {
+                format!("reply exceeds the limit of {limit} octets")
+            } else {
+                "the reply ended early".to_owned()
+            };
+            Error::unavailable(Blame::Upstream, message).with_source(error)
+        })?;
+        Ok(collected.to_bytes())
+    }
+}
+
+impl Handler for HttpClient {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        let client = self.clone();
+        Box::pin(async move {
+            let left = call
+                .context
+                .remaining(Instant::now())
+                .unwrap_or(client.config.call_timeout);
+            let request = client.to_request(call, left)?;
+            timeout(left, client.send(request))
+                .await
+                .map_err(|_| late(left))?
+        })
+    }
+}
+
+fn late(left: Duration) -> Error {
+    let message = format!("no reply within {} ms", left.as_millis());
+    Error::deadline_exceeded(Blame::Upstream, message)
+}
+
+fn to_request_body(body: Body) -> RequestBody {
+    match body {
+        Body::Empty => Full::new(Bytes::new())
+            .map_err(|never| match never {})
+            .boxed_unsync(),
+        Body::One(octets) => Full::new(octets)
+            .map_err(|never| match never {})
+            .boxed_unsync(),
+        Body::Many(stream) => {
+            let frames = stream.map_ok(|message| Frame::data(lines::to_line(&message)));
+            StreamBody::new(frames.boxed()).boxed_unsync()
+        }
+    }
+}
+
+fn set_context(headers: &mut http::HeaderMap, context: &Context) {
+    if !context.correlation.is_empty() {
+        set(headers, CORRELATION_HEADER, context.correlation.as_bytes());
+    }
+    if let Some(trace) = &context.trace {
+        set(headers, "traceparent", trace.as_bytes());
+    }
+    if context.priority != Context::default().priority {
+        set(headers, "priority", context.priority.to_string().as_bytes());
+    }
+}
+
+fn header_text<'a, B: HttpBody>(response: &'a Response<B>, name: &str) -> Option<&'a str> {
+    response.headers().get(name)?.to_str().ok()
+}
+
+/// Percent-encodes what RFC 3986 section 2.3 does not reserve for everybody.
+fn encode(segment: &str) -> String {
+    use std::fmt::Write as _;
+    let mut encoded = String::with_capacity(segment.len());
+    for octet in segment.bytes() {
+        if octet.is_ascii_alphanumeric() || b"-._~".contains(&octet) {
+            encoded.push(char::from(octet));
+        } else {
+            // Writing to a `String` cannot fail.
+            let _ = write!(encoded, "%{octet:02X}");
+        }
+    }
+    encoded
+}
+
+/// The innermost cause: `Connection refused (os error 111)`.
+fn root_cause(error: &dyn std::error::Error) -> String {
+    let mut cause = error;
+    while let Some(inner) = cause.source() {
+        cause = inner;
+    }
+    cause.to_string().to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn encodes_everything_but_unreserved_characters() {
+        assert_eq!(encode("a-B._~9"), "a-B._~9");
+        assert_eq!(encode("a/b c%é"), "a%2Fb%20c%25%C3%A9");
+    }
+
+    #[test]
+    fn takes_host_and_port_with_or_without_scheme() {
+        for base in [
+            "127.0.0.1:8080",
+            "http://127.0.0.1:8080",
+            "http://127.0.0.1:8080/",
+        ] {
+            let client = HttpClient::new(base, HttpClientConfig::default()).expect(base);
+            assert_eq!(&*client.base, "http://127.0.0.1:8080");
+        }
+    }
+
+    #[test]
+    fn refuses_an_address_of_another_scheme() {
+        for base in ["https://localhost", "ftp://localhost", "", "a b"] {
+            assert!(
+                HttpClient::new(base, HttpClientConfig::default()).is_err(),
+                "{base}"
+            );
+        }
+    }
+}

@@ -1,0 +1,268 @@
+//! A `Reply` or an `Error` as an HTTP response, and back.
+
+use std::{
+    convert::Infallible,
+    pin::Pin,
+    task::{Context, Poll, ready},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http_body::{Frame, SizeHint};
+use postern_core::{Blame, Body, BodyStream, Error, Headers, Kind, Reply, Retry};
+
+use super::{ERROR_HEADER, JSON, NDJSON, connection::InFlight, is_hop_by_hop, lines, request::set};
+
+/// The body of a response. It counts as in flight until it is dropped.
+pub(super) struct ReplyBody {
+    content: Content,
+    in_flight: Option<InFlight>,
+}
+
+enum Content {
+    Whole(Bytes),
+    Lines(BodyStream),
+    /// The stream failed: its last line is written, the trailers are left.
+    Trailers(Kind),
+    Done,
+}
+
+impl ReplyBody {
+    pub(super) fn whole(octets: impl Into<Bytes>) -> Self {
+        let octets = octets.into();
+        let content = if octets.is_empty() {
+            Content::Done
+        } else {
+            Content::Whole(octets)
+        };
+        Self {
+            content,
+            in_flight: None,
+        }
+    }
+
+    pub(super) fn holding(self, in_flight: InFlight) -> Self {
+        Self {
+            in_flight: Some(in_flight),
+            ..self
+        }
+    }
+
+    fn done(&mut self) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.content = Content::Done;
+        self.in_flight = None;
+        Poll::Ready(None)
+    }
+}
+
+impl http_body::Body for ReplyBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let frame = match &mut self.content {
+            Content::Whole(octets) => {
+                let octets = std::mem::take(octets);
+                self.content = Content::Done;
+                Frame::data(octets)
+            }
+            Content::Lines(stream) => match ready!(Pin::new(stream).poll_next(cx)) {
+                Some(Ok(message)) => Frame::data(lines::to_line(&message)),
+                Some(Err(error)) => {
+                    self.content = Content::Trailers(error.kind);
+                    Frame::data(lines::to_line(&error.to_json()))
+                }
+                None => return self.done(),
+            },
+            Content::Trailers(kind) => {
+                let mut trailers = HeaderMap::with_capacity(1);
+                trailers.insert(ERROR_HEADER, HeaderValue::from_static(kind.name()));
+                self.content = Content::Done;
+                Frame::trailers(trailers)
+            }
+            Content::Done => return self.done(),
+        };
+        Poll::Ready(Some(Ok(frame)))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        matches!(self.content, Content::Done)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match &self.content {
+            Content::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
+            Content::Done => SizeHint::with_exact(0),
+            Content::Lines(_) | Content::Trailers(_) => SizeHint::default(),
+        }
+    }
+}
+
+/// A handler's reply; as lines when it is a stream or when the client asked for lines.
+pub(super) fn success(reply: Reply, wants_lines: bool) -> Response<ReplyBody> {
+    let mut headers = to_http_headers(&reply.headers);
+    let content = match reply.body {
+        Body::Empty => Content::Done,
+        Body::One(octets) if wants_lines && !octets.is_empty() => {
+            Content::Whole(lines::to_line(&octets))
+        }
+        Body::One(octets) if octets.is_empty() => Content::Done,
+        Body::One(octets) => Content::Whole(octets),
+        Body::Many(stream) => Content::Lines(stream),
+    };
+    let is_lines = wants_lines || matches!(content, Content::Lines(_));
+    if is_lines {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+    } else if !matches!(content, Content::Done) && !headers.contains_key(header::CONTENT_TYPE) {
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    }
+    if matches!(content, Content::Lines(_)) {
+        headers.insert(header::TRAILER, HeaderValue::from_static(ERROR_HEADER));
+    }
+    let mut response = Response::new(ReplyBody {
+        content,
+        in_flight: None,
+    });
+    *response.headers_mut() = headers;
+    response
+}
+
+/// A failed call, with the status of its kind.
+pub(super) fn failure(error: &Error) -> Response<ReplyBody> {
+    // `Kind::http` gives numbers that are all legal statuses.
+    let status = StatusCode::from_u16(error.kind.http()).unwrap_or(StatusCode::BAD_GATEWAY);
+    refusal(status, error)
+}
+
+/// An error under a status of HTTP's own (404, 405, 408, 413, 415, 431).
+pub(super) fn refusal(status: StatusCode, error: &Error) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::whole(error.to_json_as(status.as_u16())));
+    *response.status_mut() = status;
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    headers.insert(ERROR_HEADER, HeaderValue::from_static(error.kind.name()));
+    if let Retry::After(delay) = error.retry {
+        let seconds = delay.as_millis().div_ceil(1000).to_string();
+        set(headers, "retry-after", seconds.as_bytes());
+    }
+    if status == StatusCode::UNAUTHORIZED {
+        // RFC 9110 section 11.6.1 demands a challenge with 401.
+        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+    }
+    response
+}
+
+/// The kind that an HTTP status alone tells, for peers that do not send `x-postern-error`.
+pub(super) fn kind_of_status(status: StatusCode) -> Kind {
+    match status.as_u16() {
+        401 => Kind::Unauthenticated,
+        403 => Kind::PermissionDenied,
+        404 => Kind::NotFound,
+        408 | 504 => Kind::DeadlineExceeded,
+        409 => Kind::Aborted,
+        429 => Kind::ResourceExhausted,
+        499 => Kind::Cancelled,
+        501 => Kind::Unimplemented,
+        502 | 503 => Kind::Unavailable,
+        400..=499 => Kind::InvalidArgument,
+        _ => Kind::Unknown,
+    }
+}
+
+/// The error in a failed reply's body: `{"error","code","details"?}`, or any other text.
+pub(super) fn read_error(kind: Kind, body: &[u8]) -> Error {
+    const CHARS_MAX: usize = 1000;
+    let json = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
+    let message = match json.get("error").and_then(serde_json::Value::as_str) {
+        Some(message) => message.to_owned(),
+        None if body.is_empty() => format!("the call failed with {}", kind.name()),
+        None => String::from_utf8_lossy(body)
+            .chars()
+            .take(CHARS_MAX)
+            .collect(),
+    };
+    let error = Error::new(kind, blame_of(kind), message);
+    match json.get("details") {
+        Some(details) => error.with_details(details.to_string()),
+        None => error,
+    }
+}
+
+/// Whose fault a failure is, seen from the caller's side of the wire.
+fn blame_of(kind: Kind) -> Blame {
+    match kind {
+        Kind::InvalidArgument
+        | Kind::NotFound
+        | Kind::AlreadyExists
+        | Kind::PermissionDenied
+        | Kind::ResourceExhausted
+        | Kind::FailedPrecondition
+        | Kind::Aborted
+        | Kind::OutOfRange
+        | Kind::Unauthenticated
+        | Kind::Cancelled => Blame::Client,
+        Kind::Unknown
+        | Kind::DeadlineExceeded
+        | Kind::Unimplemented
+        | Kind::Internal
+        | Kind::Unavailable
+        | Kind::DataLoss => Blame::Upstream,
+    }
+}
+
+/// Headers of a call or reply as HTTP carries them: without the keys of the VSP and of the
+/// connection, and without what HTTP cannot write.
+pub(super) fn to_http_headers(headers: &Headers) -> HeaderMap {
+    let mut map = HeaderMap::new();
+    for (key, value) in headers.iter() {
+        let Ok(name) = HeaderName::from_bytes(key) else {
+            continue;
+        };
+        if is_hop_by_hop(name.as_str()) || is_vsp_key(name.as_str()) {
+            continue;
+        }
+        if let Ok(value) = HeaderValue::from_bytes(&value) {
+            map.append(name, value);
+        }
+    }
+    map
+}
+
+/// Headers of a response as a reply carries them.
+pub(super) fn to_reply_headers(map: &HeaderMap) -> Headers {
+    let mut headers = Headers::new();
+    for (name, value) in map {
+        if !is_hop_by_hop(name.as_str()) && name != header::DATE {
+            // What does not fit a header section is left out; the reply itself is whole.
+            let _ = headers.push(name.as_str(), value);
+        }
+    }
+    headers
+}
+
+/// Keys by which VSP carries what HTTP says in its own way (design of the wire, "VSP messages").
+fn is_vsp_key(name: &str) -> bool {
+    const KEYS: [&str; 16] = [
+        "type",
+        "service",
+        "method",
+        "version",
+        "correlation-id",
+        "status",
+        "code",
+        "event-type",
+        "timeout-ms",
+        "priority",
+        "stream",
+        "credit",
+        "msg-id",
+        "frag-id",
+        "frag-index",
+        "frag-total",
+    ];
+    KEYS.contains(&name)
+}
