@@ -1,0 +1,179 @@
+//! What no key can say alone: addresses that collide, keys that contradict each other.
+
+use std::{net::SocketAddr, time::Duration};
+
+use super::{
+    leaf::{Size, show_duration},
+    section::Reader,
+    settings::{Carrier, Config, Listener, Protocol},
+    value::Place,
+};
+
+/// Adds a fault for each contradiction. Keys that are wrong by themselves have their defaults here,
+/// so one mistake is told once.
+pub(crate) fn check(config: &Config, reader: &mut Reader) {
+    for (name, listener) in &config.listeners {
+        check_listener(name, listener, reader);
+    }
+    check_addresses(config, reader);
+    let calls = &config.calls;
+    in_order(reader, ("calls.timeout", calls.timeout), ("calls.timeout-max", calls.timeout_max));
+}
+
+fn check_listener(name: &str, listener: &Listener, reader: &mut Reader) {
+    let path = format!("listeners.{name}");
+    if !Listener::is_built_in(name) {
+        for key in ["protocol", "address"] {
+            require(reader, &path, key);
+        }
+    }
+    if listener.protocol == Protocol::Http {
+        let foreign = ["transports", "default-service", "udp", "keep-alive", "limits"];
+        for key in foreign.map(|key| format!("{path}.{key}")) {
+            refuse_for_http(reader, &key);
+        }
+    }
+    if listener.transports.is_empty() {
+        let key = format!("{path}.transports");
+        fault(reader, &key, "no transport is left", "write [\"tcp\"], [\"udp\"] or both");
+    }
+    let key = |name: &str| format!("{path}.{name}");
+    let udp = &listener.udp;
+    in_order(
+        reader,
+        (&key("udp.retry-delay"), udp.retry_delay),
+        (&key("udp.max-retry-delay"), udp.max_retry_delay),
+    );
+    if listener.protocol == Protocol::Vstp {
+        in_order(
+            reader,
+            (&key("keep-alive"), listener.keep_alive),
+            (&key("idle-timeout"), listener.idle_timeout),
+        );
+    }
+    let limits = &listener.limits;
+    in_order(
+        reader,
+        (&key("limits.reassembly-bytes-per-peer-max"), limits.reassembly_bytes_per_peer_max),
+        (&key("limits.reassembly-bytes-max"), limits.reassembly_bytes_max),
+    );
+    in_order(
+        reader,
+        (&key("limits.reassembly-sessions-per-peer-max"), limits.reassembly_sessions_per_peer_max),
+        (&key("limits.reassembly-sessions-max"), limits.reassembly_sessions_max),
+    );
+}
+
+/// A listener of a name of its own says what it is.
+fn require(reader: &mut Reader, path: &str, key: &str) {
+    if reader.places.contains_key(&format!("{path}.{key}")) {
+        return;
+    }
+    let place = reader.tables.get(path).cloned();
+    let remedy = match key {
+        "protocol" => "add protocol = \"vstp\" or protocol = \"http\"",
+        _ => "add address = \"127.0.0.1:PORT\"",
+    };
+    let message = format!("the key \"{key}\" is missing");
+    reader.faults.push(super::Fault {
+        path: path.to_owned(),
+        place,
+        message,
+        remedy: remedy.to_owned(),
+    });
+}
+
+/// Keys that only VSTP knows would be ignored silently on an HTTP listener.
+fn refuse_for_http(reader: &mut Reader, key: &str) {
+    let below = format!("{key}.");
+    let written = |path: &&String| *path == key || path.starts_with(&below);
+    let keys: Vec<_> = reader.places.keys().filter(written).cloned().collect();
+    for key in keys {
+        fault(
+            reader,
+            &key,
+            "this is a key of VSTP listeners, and this one speaks http",
+            "remove it, or write protocol = \"vstp\"",
+        );
+    }
+}
+
+/// Two doors at one address: the second could not be opened.
+fn check_addresses(config: &Config, reader: &mut Reader) {
+    let mut doors: Vec<(String, SocketAddr, Carrier)> = Vec::new();
+    for (name, listener) in config.listeners.iter().filter(|(_, listener)| listener.enabled) {
+        let carriers = match listener.protocol {
+            Protocol::Http => &[Carrier::Tcp][..],
+            Protocol::Vstp => &listener.transports,
+        };
+        let key = format!("listeners.{name}.address");
+        doors.extend(carriers.iter().map(|carrier| (key.clone(), listener.address, *carrier)));
+    }
+    if config.admin.enabled {
+        doors.push(("admin.address".to_owned(), config.admin.address, Carrier::Tcp));
+    }
+    for (idx, (key, address, carrier)) in doors.iter().enumerate() {
+        let earlier = doors.iter().take(idx);
+        let mut others = earlier.filter(|(other, taken, by)| {
+            other != key && by == carrier && collide(*address, *taken)
+        });
+        let Some((other, taken, _)) = others.next() else { continue };
+        // Told at the key that somebody wrote; the other may be a default.
+        let (key, other) = match reader.places.contains_key(key) {
+            true => (key, other),
+            false => (other, key),
+        };
+        let message = format!("{address} is taken by {other} ({taken}, {})", carrier.name());
+        fault(reader, key, message, "choose another port, or disable one of the two");
+    }
+}
+
+fn collide(a: SocketAddr, b: SocketAddr) -> bool {
+    let ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
+    ip && a.port() == b.port() && a.port() != 0
+}
+
+/// A bound that can be compared and shown.
+trait Amount: PartialOrd {
+    fn shown(&self) -> String;
+}
+
+impl Amount for Duration {
+    fn shown(&self) -> String {
+        show_duration(*self)
+    }
+}
+
+impl Amount for Size {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+impl Amount for usize {
+    fn shown(&self) -> String {
+        self.to_string()
+    }
+}
+
+fn in_order<A: Amount>(reader: &mut Reader, small: (&str, A), large: (&str, A)) {
+    if small.1 <= large.1 {
+        return;
+    }
+    let (at, message) = match reader.places.contains_key(small.0) {
+        true => (small.0, format!("{} is above {} ({})", small.1.shown(), large.0, large.1.shown())),
+        false => (large.0, format!("{} is below {} ({})", large.1.shown(), small.0, small.1.shown())),
+    };
+    let remedy = format!("{} must not exceed {}", small.0, large.0);
+    fault(reader, at, message, remedy);
+}
+
+fn fault(reader: &mut Reader, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
+    let place: Option<Place> = reader.places.get(key).cloned();
+    reader.faults.push(super::Fault {
+        path: key.to_owned(),
+        place,
+        message: message.into(),
+        remedy: remedy.into(),
+    });
+}

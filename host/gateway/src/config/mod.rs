@@ -1,0 +1,143 @@
+//! Configuration: what is written becomes `Config`, which cannot be wrong, or all its faults at
+//! once. Layers: defaults, the file, the environment (`POSTERN_CALLS_TIMEOUT` for `calls.timeout`).
+
+mod cross;
+mod environment;
+mod fault;
+mod leaf;
+mod named;
+mod section;
+mod settings;
+mod value;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use toml::de::DeTable;
+
+pub use fault::{Fault, Faults, Position};
+pub use leaf::{Secret, Size};
+pub use settings::{
+    Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log, LogFormat,
+    PluginLimits, Plugins, Protocol, Udp, WireLimits,
+};
+pub use value::Place;
+
+use section::{Field, Reader};
+use value::Node;
+
+/// A configuration and where it came from, so that it can be loaded again.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Loaded {
+    pub config: Config,
+    /// The file that was read; `None` when there was none and the defaults serve.
+    pub file: Option<PathBuf>,
+    /// Where each key was set, by its path. Keys with their defaults are absent.
+    pub places: BTreeMap<String, Place>,
+    /// What the file said.
+    pub text: String,
+    source: Source,
+}
+
+/// Where a configuration is to be found.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Source {
+    /// A file that must be there.
+    pub file: Option<PathBuf>,
+    /// The environment. Only variables that begin with `POSTERN_` are looked at.
+    pub environment: BTreeMap<String, String>,
+}
+
+/// Why there is no configuration.
+#[derive(Debug, thiserror::Error)]
+pub enum LoadError {
+    #[error("cannot read {}: {source}", path.display())]
+    Unreadable { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    Faults(#[from] Faults),
+}
+
+impl Source {
+    /// The file given, and this process's environment.
+    #[must_use]
+    pub fn new(file: Option<PathBuf>) -> Self {
+        Self { file, environment: std::env::vars().collect() }
+    }
+}
+
+impl Loaded {
+    /// Reads the same file and environment again. Nothing changes when it fails.
+    ///
+    /// # Errors
+    /// As `load`.
+    pub fn reload(&self) -> Result<Self, LoadError> {
+        load(&self.source)
+    }
+
+    /// The file to watch: the one that was read, or the one that would be read if it came to be.
+    #[must_use]
+    pub fn file_to_watch(&self) -> &Path {
+        self.source.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
+    }
+}
+
+/// Reads defaults, file and environment into one configuration. Without a file given,
+/// `postern.toml` is read if it is there.
+///
+/// # Errors
+/// `Unreadable` when the file cannot be read, `Faults` with everything that is wrong.
+pub fn load(source: &Source) -> Result<Loaded, LoadError> {
+    let path = source.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+    let (file, text) = match std::fs::read_to_string(path) {
+        Ok(text) => (Some(path.to_owned()), text),
+        Err(error) if error.kind() == io::ErrorKind::NotFound && source.file.is_none() => {
+            (None, String::new())
+        }
+        Err(error) => return Err(LoadError::Unreadable { path: path.to_owned(), source: error }),
+    };
+    let name = path.display().to_string();
+    let (config, places) = parse(&name, &text, &source.environment)?;
+    Ok(Loaded { config, file, places, text, source: source.clone() })
+}
+
+/// Reads a text and an environment. Pure.
+///
+/// # Errors
+/// Everything that is wrong, in the order of the text.
+pub fn parse(
+    name: &str,
+    text: &str,
+    environment: &BTreeMap<String, String>,
+) -> Result<(Config, BTreeMap<String, Place>), Faults> {
+    let mut config = Config::default();
+    let mut reader = Reader::default();
+    let root = parse_toml(text, &mut reader);
+    config.merge(&root, "", None, &mut reader);
+    environment::merge(environment, &mut config, &mut reader);
+    cross::check(&config, &mut reader);
+    if reader.faults.is_empty() {
+        Ok((config, reader.places))
+    } else {
+        Err(Faults::new(name, text, reader.faults))
+    }
+}
+
+/// The tree of a TOML text; what is no TOML becomes a fault and is left out.
+fn parse_toml(text: &str, reader: &mut Reader) -> Node {
+    let (table, errors) = DeTable::parse_recoverable(text);
+    for error in errors {
+        let place = Place::File(error.span().unwrap_or(0..text.len()));
+        let message = error.message().replace('\n', ", ");
+        reader.fault("", &place, message, "see https://toml.io for how TOML is written");
+    }
+    Node::of_table(&table)
+}
+
+/// Read when no file is given.
+pub const DEFAULT_FILE: &str = "postern.toml";
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,290 @@
+//! Every key of `postern.toml`: its type, default and bounds. What is here cannot be wrong.
+
+use std::{
+    collections::BTreeMap,
+    net::{Ipv4Addr, SocketAddr},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{
+    leaf::{Secret, Size, word_leaf},
+    section::section,
+};
+
+section! {
+    /// The whole configuration of a gateway.
+    pub struct Config {
+        /// Folder for what the gateway writes: compiled code, the key/value store, last good copies
+        /// of plugins. Private to one gateway.
+        pub data_dir: PathBuf = ".postern".into();
+        /// The doors, by name. `vstp` and `http` are there unless disabled.
+        pub listeners: BTreeMap<String, Listener> = built_in_listeners();
+        /// Health, metrics and control for operators, over HTTP.
+        pub admin: Admin = Admin::default();
+        /// Calls, whichever door they come through.
+        pub calls: Calls = Calls::default();
+        /// Where plugins come from, and what they may use unless their manifest says otherwise.
+        pub plugins: Plugins = Plugins::default();
+        /// What is logged, and how.
+        pub log: Log = Log::default();
+    }
+}
+
+section! {
+    /// One door: an address and what is spoken there.
+    pub struct Listener {
+        /// Whether it is opened at all.
+        pub enabled: bool = true;
+        /// What is spoken: "vstp", or "http" (HTTP/1.1 and HTTP/2). Needed for names other than
+        /// `vstp` and `http`.
+        pub protocol: Protocol = Protocol::Vstp;
+        /// Where to listen. Needed for names other than `vstp` and `http`. Port 0 takes a free one.
+        pub address: SocketAddr = local(0);
+        /// What carries VSTP: "tcp", "udp" or both, on one port.
+        pub transports: Vec<Carrier> = vec![Carrier::Tcp, Carrier::Udp];
+        /// Service that answers VSTP frames which name none.
+        pub default_service: Option<String> = None;
+        /// Connections (over UDP: peers) at one time; more are turned away.
+        pub connections_max: usize = 10_000, within "1" to "1000000";
+        /// Silence after which a connection is closed.
+        pub idle_timeout: Duration = Duration::from_secs(300), within "1s" to "24h";
+        /// Silence after which a peer that said HELLO is asked for a sign of life; 0s never asks.
+        pub keep_alive: Duration = Duration::from_secs(30), within "0s" to "1h";
+        /// Time for calls in flight when the listener closes; then they are cut off.
+        pub drain_timeout: Duration = Duration::from_secs(10), within "0s" to "10m";
+        /// Acknowledged datagrams of VSTP.
+        pub udp: Udp = Udp::default();
+        /// What one peer, and all together, may make the listener hold.
+        pub limits: WireLimits = WireLimits::default();
+    }
+}
+
+section! {
+    /// How acknowledged datagrams are sent again.
+    pub struct Udp {
+        /// Times that a message is sent again before it counts as lost.
+        pub retries: u32 = 3, within "0" to "20";
+        /// Wait before the first retry; doubles with each.
+        pub retry_delay: Duration = Duration::from_millis(100), within "1ms" to "1m";
+        /// The longest wait between retries.
+        pub max_retry_delay: Duration = Duration::from_secs(5), within "1ms" to "10m";
+        /// How long each transmission waits for its acknowledgement.
+        pub ack_timeout: Duration = Duration::from_secs(2), within "10ms" to "1m";
+    }
+}
+
+section! {
+    /// Bounds of the wire, per listener.
+    pub struct WireLimits {
+        /// Largest frame, all octets counted. The protocol's own limit is 8MiB.
+        pub frame_bytes_max: Size = Size::mib(8), within "1KiB" to "1GiB";
+        /// Largest reassembled message.
+        pub message_bytes_max: Size = Size::mib(8), within "1KiB" to "1GiB";
+        /// Half-reassembled messages of all peers.
+        pub reassembly_sessions_max: usize = 1000, within "1" to "1000000";
+        /// Half-reassembled messages of one peer.
+        pub reassembly_sessions_per_peer_max: usize = 64, within "1" to "256";
+        /// Octets in half-reassembled messages of all peers.
+        pub reassembly_bytes_max: Size = Size::mib(64), within "64KiB" to "3GiB";
+        /// Octets in half-reassembled messages of one peer.
+        pub reassembly_bytes_per_peer_max: Size = Size::mib(16), within "64KiB" to "3GiB";
+        /// How long a half-reassembled message is kept after its first fragment.
+        pub fragment_age_max: Duration = Duration::from_secs(30), within "100ms" to "10m";
+        /// Messages queued for one peer before it is closed as a slow reader.
+        pub queue_messages_max: usize = 4096, within "1" to "1000000";
+        /// Octets queued for one peer before it is closed as a slow reader.
+        pub queue_bytes_max: Size = Size::mib(16), within "64KiB" to "3GiB";
+    }
+}
+
+section! {
+    /// The operators' door.
+    pub struct Admin {
+        /// Whether it is opened at all.
+        pub enabled: bool = true;
+        /// Where to listen. Whoever reaches it can read everything, so keep it local.
+        pub address: SocketAddr = local(9900);
+        /// Asked for as `authorization: Bearer TOKEN` by everything that changes something.
+        pub token: Option<Secret> = None;
+    }
+}
+
+section! {
+    /// Bounds of every call.
+    pub struct Calls {
+        /// Time for a call whose caller sets no deadline.
+        pub timeout: Duration = Duration::from_secs(30), within "1ms" to "24h";
+        /// The longest deadline that a caller may set; longer ones are cut to it.
+        pub timeout_max: Duration = Duration::from_secs(300), within "1ms" to "24h";
+        /// Plugins that may stand behind one another in one call.
+        pub depth_max: u8 = 8, within "1" to "64";
+        /// Largest message of a call or a reply.
+        pub body_bytes_max: Size = Size::mib(8), within "1KiB" to "1GiB";
+    }
+}
+
+section! {
+    /// Where plugins come from and what they may use.
+    pub struct Plugins {
+        /// Folder of `NAME.wasm` or `NAME/NAME.wasm`, each with an optional `NAME.toml`.
+        pub folder: PathBuf = "plugins".into();
+        /// Whether a change in the folder takes effect while the gateway runs.
+        pub watch: bool = true;
+        /// How long a file must be left alone before it is read.
+        pub settle: Duration = Duration::from_millis(50), within "1ms" to "10s";
+        /// How often a plugin's health is asked.
+        pub health_interval: Duration = Duration::from_secs(10), within "100ms" to "1h";
+        /// Time for the answer; also for the first, before a generation takes traffic.
+        pub health_timeout: Duration = Duration::from_secs(1), within "1ms" to "1m";
+        /// Time for calls of a replaced generation; then they are cut off.
+        pub drain_timeout: Duration = Duration::from_secs(30), within "0s" to "10m";
+        /// Bounds of each plugin unless its manifest sets its own.
+        pub limits: PluginLimits = PluginLimits::default();
+        /// Instances of each plugin unless its manifest says otherwise.
+        pub instances: Instances = Instances::default();
+    }
+}
+
+section! {
+    /// What one plugin may use.
+    pub struct PluginLimits {
+        /// Memory of one instance.
+        pub memory: Size = Size::mib(64), within "64KiB" to "3GiB";
+        /// Time of one call.
+        pub time: Duration = Duration::from_secs(1), within "10ms" to "24h";
+        /// Largest reply of one call.
+        pub output: Size = Size::mib(8), within "1KiB" to "1GiB";
+        /// Log lines a second; more are dropped and counted.
+        pub log: u32 = 100, within "0" to "100000";
+        /// Calls of host functions in one call.
+        pub host_calls: u32 = 100_000, within "1" to "1000000000";
+    }
+}
+
+section! {
+    /// How a plugin's instances are kept.
+    pub struct Instances {
+        /// "pooled" reuses them, "isolated" takes a fresh one per call, "single" keeps one and its
+        /// state.
+        pub mode: InstanceMode = InstanceMode::Pooled;
+        /// Instances at one time, which is also calls at one time.
+        pub max: u32 = 64, within "1" to "10000";
+        /// Calls after which an instance is replaced; 0 never replaces it.
+        pub max_calls: u64 = 100_000, within "0" to "1000000000000";
+    }
+}
+
+section! {
+    /// The gateway's own log, on the standard error output.
+    pub struct Log {
+        /// Least level: "trace", "debug", "info", "warn", "error" or "off"; per part as in
+        /// "info,postern_net=debug".
+        pub level: LevelFilter = LevelFilter::default();
+        /// "text" for people, "json" for programs, "auto" decides by the terminal.
+        pub format: LogFormat = LogFormat::Auto;
+        /// Whether each call leaves one line.
+        pub access: bool = true;
+    }
+}
+
+/// What is spoken at a listener.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    Vstp,
+    Http,
+}
+
+/// What carries VSTP.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carrier {
+    Tcp,
+    Udp,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum InstanceMode {
+    Pooled,
+    Isolated,
+    Single,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Auto,
+    Text,
+    Json,
+}
+
+/// Directives that `tracing_subscriber::EnvFilter` accepts.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LevelFilter(String);
+
+word_leaf!(Protocol { Vstp = "vstp", Http = "http" });
+word_leaf!(Carrier { Tcp = "tcp", Udp = "udp" });
+word_leaf!(InstanceMode { Pooled = "pooled", Isolated = "isolated", Single = "single" });
+word_leaf!(LogFormat { Auto = "auto", Text = "text", Json = "json" });
+
+impl LevelFilter {
+    #[must_use]
+    pub fn directives(&self) -> &str {
+        &self.0
+    }
+}
+
+impl Default for LevelFilter {
+    fn default() -> Self {
+        Self("info".to_owned())
+    }
+}
+
+impl super::leaf::Leaf for LevelFilter {
+    fn expected() -> String {
+        "a level such as \"info\", or \"info,postern_net=debug\"".to_owned()
+    }
+
+    fn read(value: &super::value::Value) -> Result<Self, String> {
+        let text = String::read(value)?;
+        let levels = ["trace", "debug", "info", "warn", "error", "off"];
+        let known = |directive: &str| {
+            let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+            levels.contains(&level.trim())
+        };
+        match text.split(',').find(|directive| !known(directive)) {
+            Some(directive) => Err(format!("{directive:?} names no level")),
+            None => Ok(Self(text)),
+        }
+    }
+
+    fn written(&self) -> Option<String> {
+        self.0.written()
+    }
+
+    fn schema() -> serde_json::Value {
+        String::schema()
+    }
+}
+
+impl Listener {
+    /// What a listener of that name is when nothing is written about it.
+    pub(crate) fn named(name: &str) -> Self {
+        match name {
+            "vstp" => Self { address: local(9090), ..Self::default() },
+            "http" => Self { protocol: Protocol::Http, address: local(8080), ..Self::default() },
+            _ => Self::default(),
+        }
+    }
+
+    /// Whether the name alone says protocol and address.
+    pub(crate) fn is_built_in(name: &str) -> bool {
+        matches!(name, "vstp" | "http")
+    }
+}
+
+fn built_in_listeners() -> BTreeMap<String, Listener> {
+    ["http", "vstp"].map(|name| (name.to_owned(), Listener::named(name))).into()
+}
+
+fn local(port: u16) -> SocketAddr {
+    (Ipv4Addr::LOCALHOST, port).into()
+}
