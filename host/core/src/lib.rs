@@ -5,10 +5,12 @@ pub mod call;
 pub mod error;
 pub mod handler;
 pub mod headers;
+pub mod json;
 pub mod limits;
 pub mod message;
 pub mod testing;
 pub mod text;
+pub mod vsp;
 pub mod wire;
 
 pub use call::{Body, BodyStream, Call, Context, Peer, Principal, Reply, Transport};

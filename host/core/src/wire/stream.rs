@@ -165,8 +165,14 @@ impl Connection {
     }
 
     fn gather(&mut self, frame: &Frame) {
-        if self.gathered.capacity() - self.gathered.len() < frame.encoded_len().min(CHUNK_BYTES) {
-            self.gathered.reserve(CHUNK_BYTES);
+        let copied = match frame.payload.len() {
+            len if len > PAYLOAD_COPIED_MAX => frame.encoded_len() - len,
+            _ => frame.encoded_len(),
+        };
+        if self.gathered.capacity() - self.gathered.len() < copied {
+            // For what is queued behind it too, so that an idle session keeps little memory.
+            let (_, queued) = self.session.queued();
+            self.gathered.reserve(copied + queued.min(CHUNK_BYTES));
         }
         // Only a payload of 4 GiB or more cannot be encoded, and `Session::send` refuses that.
         if frame.payload.len() <= PAYLOAD_COPIED_MAX {

@@ -1,0 +1,255 @@
+//! Outcomes as frames, and frames as outcomes.
+
+use bytes::Bytes;
+
+use super::{easy, is_hop_header};
+use crate::{
+    call::{Body, Reply},
+    error::{Blame, Error, Kind, Retry},
+    headers::{HeaderError, Headers, HeadersBuilder},
+    json,
+    text::Text,
+    wire::{Flags, Frame},
+};
+
+/// Longest part of a peer's error that is taken over as the message, in octets, when its payload is
+/// not the error document.
+const FOREIGN_MESSAGE_BYTES_MAX: usize = 256;
+
+/// What a reply must repeat of its request.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ReplyToken {
+    form: Form,
+    correlation: Text,
+    priority: u8,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Form {
+    Vsp,
+    Easy,
+}
+
+/// The outcome of a call, as its caller reads it.
+#[derive(Debug)]
+pub struct Response {
+    /// Which call it is about. A peer of the easy layer names none: it answers in order.
+    pub correlation: Option<Text>,
+    pub outcome: Result<Reply, Error>,
+}
+
+impl ReplyToken {
+    /// For a request in VSP headers. `correlation` may be empty.
+    #[must_use]
+    pub const fn vsp(correlation: Text, priority: u8) -> Self {
+        Self {
+            form: Form::Vsp,
+            correlation,
+            priority,
+        }
+    }
+
+    /// For a request of the easy layer.
+    #[must_use]
+    pub const fn easy() -> Self {
+        Self {
+            form: Form::Easy,
+            correlation: Text::from_static(""),
+            priority: 50,
+        }
+    }
+
+    #[must_use]
+    pub const fn is_easy(&self) -> bool {
+        matches!(self.form, Form::Easy)
+    }
+
+    #[must_use]
+    pub const fn correlation(&self) -> &Text {
+        &self.correlation
+    }
+
+    #[must_use]
+    pub const fn priority(&self) -> u8 {
+        self.priority
+    }
+
+    /// The frame that answers. A body of many messages must have been made one by `Body::into_one`;
+    /// one that was not is answered with the error `unimplemented`.
+    #[must_use]
+    pub fn answer(&self, outcome: Result<Reply, Error>) -> Frame {
+        let reply = match outcome {
+            Ok(reply) => reply,
+            Err(error) => return self.error_frame(&error),
+        };
+        let payload = match reply.body {
+            Body::Empty => Bytes::new(),
+            Body::One(payload) => payload,
+            Body::Many(_) => {
+                let message = "a reply of many messages needs feature mux";
+                return self.error_frame(&Error::new(Kind::Unimplemented, Blame::Client, message));
+            }
+        };
+        match self.success_headers(&reply.headers) {
+            Ok(headers) => Frame::data(headers, payload),
+            Err(error) => {
+                let message = "the handler's headers do not fit into a frame";
+                let error = Error::new(Kind::Internal, Blame::Guest, message).with_source(error);
+                self.error_frame(&error)
+            }
+        }
+    }
+
+    /// The frame that answers with an error.
+    #[must_use]
+    pub fn error_frame(&self, error: &Error) -> Frame {
+        if self.is_easy() {
+            return easy::frame(error.to_json());
+        }
+        let mut builder = HeadersBuilder::with_capacity(96 + self.correlation.len());
+        let code = error.kind.http().to_string();
+        let fits = builder
+            .push("type", "error")
+            .and_then(|()| builder.push("status", error.kind.name()))
+            .and_then(|()| builder.push("code", code))
+            .and_then(|()| self.push_common(&mut builder));
+        // The caller's correlation id fitted into its frame beside as much as stands here.
+        debug_assert!(fits.is_ok());
+        Frame::data(builder.build(), error.to_json())
+    }
+
+    fn success_headers(&self, extra: &Headers) -> Result<Headers, HeaderError> {
+        if self.is_easy() {
+            return Ok(Headers::new());
+        }
+        let capacity = 64 + self.correlation.len() + extra.section().len();
+        let mut builder = HeadersBuilder::with_capacity(capacity);
+        builder.push("type", "response")?;
+        builder.push("status", "success")?;
+        self.push_common(&mut builder)?;
+        push_extra(&mut builder, extra)?;
+        Ok(builder.build())
+    }
+
+    fn push_common(&self, builder: &mut HeadersBuilder) -> Result<(), HeaderError> {
+        if !self.correlation.is_empty() {
+            builder.push("correlation-id", self.correlation.as_bytes())?;
+        }
+        if self.priority != 50 {
+            builder.push("priority", self.priority.to_string())?;
+        }
+        Ok(())
+    }
+}
+
+/// What a DATA frame says to the caller that waits for it.
+///
+/// A frame in VSP headers is a success when `status` is `success` or absent and `type` is not
+/// `error`. A frame without them is one of the easy layer: its payload is the reply, unless it
+/// begins as that layer begins its complaint.
+#[must_use]
+pub fn read_response(frame: Frame) -> Response {
+    let correlation = frame.headers.get_bytes(b"correlation-id");
+    let correlation = correlation.and_then(|octets| Text::from_utf8(octets).ok());
+    let outcome = match failure(&frame) {
+        Some(error) => Err(error),
+        None => Ok(Reply {
+            headers: frame.headers,
+            body: Body::One(frame.payload),
+        }),
+    };
+    Response {
+        correlation,
+        outcome,
+    }
+}
+
+/// Copies headers that are about the message and not about the hop.
+pub(super) fn push_extra(builder: &mut HeadersBuilder, extra: &Headers) -> Result<(), HeaderError> {
+    for (key, value) in extra.iter() {
+        if !is_hop_header(key) {
+            builder.push(key, value)?;
+        }
+    }
+    Ok(())
+}
+
+fn failure(frame: &Frame) -> Option<Error> {
+    if frame.flags.contains(Flags::COMP) {
+        let message = "the reply has flag COMP set: compressed payloads are not supported";
+        return Some(Error::new(Kind::Unimplemented, Blame::Upstream, message));
+    }
+    if frame.headers.is_empty() {
+        let complaint = frame.payload.strip_prefix(easy::INVALID_DATA.as_bytes())?;
+        let message = format!("the peer refused the data: {}", foreign(complaint));
+        return Some(Error::invalid_argument(message));
+    }
+    let status = frame.headers.get(b"status");
+    let is_error = frame.headers.get(b"type").as_deref() == Some(b"error");
+    let is_success = status.as_deref().is_none_or(|status| status == b"success");
+    if is_success && !is_error {
+        return None;
+    }
+    let status = status
+        .as_deref()
+        .and_then(|status| std::str::from_utf8(status).ok());
+    Some(foreign_error(
+        status.and_then(Kind::from_name),
+        &frame.payload,
+    ))
+}
+
+/// An error as a peer describes it, read leniently.
+fn foreign_error(kind: Option<Kind>, payload: &Bytes) -> Error {
+    let code = json::member(payload, "code").and_then(|code| std::str::from_utf8(code).ok());
+    let kind = kind
+        .or_else(|| of_http(code?.parse().ok()?))
+        .unwrap_or(Kind::Unknown);
+    let message = json::member(payload, "error").and_then(json::string);
+    let message = message.unwrap_or_else(|| foreign(payload));
+    let details = json::member(payload, "details").map(|details| payload.slice_ref(details));
+    let retry = if kind == Kind::Unavailable {
+        Retry::Elsewhere
+    } else {
+        Retry::Never
+    };
+    Error {
+        details,
+        ..Error::new(kind, blame(kind), message).with_retry(retry)
+    }
+}
+
+/// The start of what a peer wrote, made printable.
+fn foreign(payload: &[u8]) -> String {
+    let end = payload.len().min(FOREIGN_MESSAGE_BYTES_MAX);
+    String::from_utf8_lossy(payload.get(..end).unwrap_or_default()).into_owned()
+}
+
+/// Whose fault a peer's error is: what the caller asked for, or the peer.
+const fn blame(kind: Kind) -> Blame {
+    match kind {
+        Kind::Cancelled
+        | Kind::InvalidArgument
+        | Kind::NotFound
+        | Kind::AlreadyExists
+        | Kind::PermissionDenied
+        | Kind::FailedPrecondition
+        | Kind::Aborted
+        | Kind::OutOfRange
+        | Kind::Unauthenticated => Blame::Client,
+        Kind::Unknown
+        | Kind::DeadlineExceeded
+        | Kind::ResourceExhausted
+        | Kind::Unimplemented
+        | Kind::Internal
+        | Kind::Unavailable
+        | Kind::DataLoss => Blame::Upstream,
+    }
+}
+
+/// The kind that an HTTP number stands for when a peer gives no name.
+fn of_http(code: u16) -> Option<Kind> {
+    Kind::ALL
+        .into_iter()
+        .find(|kind| kind.http() == code && *kind != Kind::Unknown)
+}

@@ -1,0 +1,65 @@
+//! Calls as frames.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+
+use super::reply::push_extra;
+use crate::{
+    call::Call,
+    error::{Blame, Error},
+    headers::{HeaderError, Headers, HeadersBuilder},
+    wire::Frame,
+};
+
+/// The request frame of `call` with `payload` for its one message.
+///
+/// `correlation` must be unique among what is in flight on the session; it replaces the caller's
+/// own. `timeout-ms` is what is left of the deadline at `now`, rounded up to a millisecond.
+///
+/// # Errors
+/// `deadline-exceeded` when nothing is left, `invalid-argument` when the headers do not fit.
+pub fn request_frame(
+    call: &Call,
+    payload: Bytes,
+    correlation: &str,
+    now: Instant,
+) -> Result<Frame, Error> {
+    let remaining = call.context.remaining(now);
+    if remaining.is_some_and(|remaining| remaining.is_zero()) {
+        let message = "the deadline passed before the request was sent";
+        return Err(Error::deadline_exceeded(Blame::Client, message));
+    }
+    let timeout_ms = remaining.map(|remaining| remaining.as_nanos().div_ceil(1_000_000));
+    let headers = headers(call, correlation, timeout_ms).map_err(|error| {
+        Error::invalid_argument("the request's headers do not fit into a frame").with_source(error)
+    })?;
+    Ok(Frame::data(headers, payload))
+}
+
+fn headers(
+    call: &Call,
+    correlation: &str,
+    timeout_ms: Option<u128>,
+) -> Result<Headers, HeaderError> {
+    let capacity = 128 + call.service.len() + call.method.len() + call.headers.section().len();
+    let mut builder = HeadersBuilder::with_capacity(capacity);
+    builder.push("type", "request")?;
+    builder.push("service", call.service.as_bytes())?;
+    builder.push("method", call.method.as_bytes())?;
+    if let Some(version) = &call.version {
+        builder.push("version", version.as_bytes())?;
+    }
+    builder.push("correlation-id", correlation)?;
+    if let Some(timeout_ms) = timeout_ms {
+        builder.push("timeout-ms", timeout_ms.to_string())?;
+    }
+    if let Some(trace) = &call.context.trace {
+        builder.push("traceparent", trace.as_bytes())?;
+    }
+    if call.context.priority != 50 {
+        builder.push("priority", call.context.priority.to_string())?;
+    }
+    push_extra(&mut builder, &call.headers)?;
+    Ok(builder.build())
+}
