@@ -79,8 +79,7 @@ impl Distribution {
     /// Each bucket's upper edge in seconds and its own count, the open one last.
     #[must_use]
     pub fn buckets(&self) -> Vec<(f64, u64)> {
-        // prometheus-client writes `f64::MAX` as `+Inf` and sums the counts up itself.
-        let edges = EDGES.iter().map(|nanos| seconds(*nanos)).chain([f64::MAX]);
+        let edges = EDGES.iter().map(|nanos| seconds(*nanos)).chain([f64::INFINITY]);
         edges.zip(self.buckets).collect()
     }
 
@@ -141,7 +140,7 @@ mod tests {
     fn what_passes_the_last_edge_is_counted_in_the_open_bucket() {
         let distribution = distribution(&[30_000_000_000, 30_000_000_001]);
         assert_eq!(distribution.buckets()[19], (30.0, 1));
-        assert_eq!(distribution.buckets()[20], (f64::MAX, 1));
+        assert_eq!(distribution.buckets()[20], (f64::INFINITY, 1));
         assert_eq!(distribution.count(), 2);
     }
 

@@ -1,4 +1,7 @@
 //! What the gateway says about itself: log lines and numbers.
 
 pub mod calls;
+pub mod export;
 pub mod histogram;
+pub mod log;
+pub mod process;

@@ -1,0 +1,367 @@
+//! Everything countable as Prometheus reads it (OpenMetrics 1.0). Names carry the prefix `postern_`
+//! and base units; label values come from configuration and plugins, never from callers.
+
+use std::fmt;
+
+use postern_core::Text;
+use postern_net::counters::{Reading, ReadingKind};
+use prometheus_client::{
+    collector::Collector,
+    encoding::{DescriptorEncoder, MetricEncoder, text::encode},
+    metrics::MetricType,
+    registry::Registry,
+};
+
+use super::{calls::CallNumbers, histogram::Distribution};
+
+/// All numbers at one moment.
+#[derive(Debug, Clone, Default)]
+pub struct Numbers {
+    /// By service.
+    pub calls: Vec<(Text, CallNumbers)>,
+    pub transports: Vec<TransportNumbers>,
+    pub plugins: Vec<PluginNumbers>,
+    pub config_reloads_applied: u64,
+    pub config_reloads_refused: u64,
+    pub is_ready: bool,
+    /// Octets of physical memory; `None` where the system does not say.
+    pub resident_bytes: Option<u64>,
+    /// Seconds since 1970.
+    pub started_at: f64,
+}
+
+/// One transport of one listener.
+#[derive(Debug, Clone)]
+pub struct TransportNumbers {
+    pub listener: String,
+    pub transport: &'static str,
+    pub readings: Vec<Reading>,
+}
+
+/// One plugin, all generations together.
+#[derive(Debug, Clone, Default)]
+pub struct PluginNumbers {
+    pub plugin: String,
+    pub generation: u64,
+    pub is_active: bool,
+    /// Calls by outcome.
+    pub calls: Vec<(&'static str, u64)>,
+    pub durations: Distribution,
+    /// Waiting for a free instance.
+    pub queue_waits: Distribution,
+    pub traps: Vec<(&'static str, u64)>,
+    /// Deployments by result.
+    pub reloads: Vec<(&'static str, u64)>,
+    pub instances: u64,
+    pub memory_bytes: u64,
+    pub log_lines_dropped: u64,
+}
+
+/// The exposition of `numbers`, as `CONTENT_TYPE`.
+#[must_use]
+pub fn exposition(numbers: Numbers) -> String {
+    let mut gateway = Registry::with_prefix("postern");
+    gateway.register_collector(Box::new(numbers));
+    let mut text = String::new();
+    // Writing to a `String` does not fail.
+    let _ = encode(&mut text, &gateway);
+    text
+}
+
+pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+impl Collector for Numbers {
+    fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
+        self.encode_calls(&mut encoder)?;
+        self.encode_transports(&mut encoder)?;
+        self.encode_plugins(&mut encoder)?;
+        self.encode_gateway(&mut encoder)
+    }
+}
+
+impl Numbers {
+    fn encode_calls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family =
+            counter(encoder, "calls", "Calls that ended, by service, transport and outcome")?;
+        for (service, numbers) in &self.calls {
+            for (transport, outcome, count) in &numbers.ended {
+                let labels = [
+                    ("service", service.as_str()),
+                    ("transport", transport.name()),
+                    ("outcome", outcome.name()),
+                ];
+                encode_count(&mut family, &labels, *count)?;
+            }
+        }
+        let help = "From a call's arrival to the last message of its reply";
+        let mut family = histogram(encoder, "call_duration_seconds", help)?;
+        for (service, numbers) in &self.calls {
+            encode_durations(&mut family, &[("service", service.as_str())], &numbers.durations)?;
+        }
+        let mut family = gauge(encoder, "calls_in_flight", "Calls under way")?;
+        for (service, numbers) in &self.calls {
+            encode_level(&mut family, &[("service", service.as_str())], numbers.in_flight)?;
+        }
+        let mut family = counter(encoder, "call_request_bytes", "Octets of requests")?;
+        for (service, numbers) in &self.calls {
+            encode_count(&mut family, &[("service", service.as_str())], numbers.bytes_in)?;
+        }
+        let mut family = counter(encoder, "call_reply_bytes", "Octets of replies")?;
+        for (service, numbers) in &self.calls {
+            encode_count(&mut family, &[("service", service.as_str())], numbers.bytes_out)?;
+        }
+        Ok(())
+    }
+
+    fn encode_transports(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        // Every transport gives the same readings in the same order.
+        let n_readings = self.transports.first().map_or(0, |transport| transport.readings.len());
+        for reading_idx in 0..n_readings {
+            let of = |transport: &TransportNumbers| transport.readings.get(reading_idx).copied();
+            let Some(first) = self.transports.first().and_then(of) else { continue };
+            let name = reading_name(first.name);
+            let mut family = match first.kind {
+                ReadingKind::Counter => counter(encoder, name, first.help)?,
+                ReadingKind::Gauge => gauge(encoder, name, first.help)?,
+            };
+            for transport in &self.transports {
+                let Some(reading) = of(transport) else { continue };
+                let listener = transport.listener.as_str();
+                let labels = [("listener", listener), ("transport", transport.transport)];
+                match reading.kind {
+                    ReadingKind::Counter => encode_count(&mut family, &labels, reading.value)?,
+                    ReadingKind::Gauge => encode_level(&mut family, &labels, reading.value)?,
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_plugins(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let by = |plugin: &PluginNumbers| [("plugin", plugin.plugin.clone())];
+        self.encode_plugin_counts(encoder)?;
+        let help = "Time in the component, by plugin";
+        let mut family = histogram(encoder, "plugin_call_duration_seconds", help)?;
+        for plugin in &self.plugins {
+            encode_durations(&mut family, &by(plugin), &plugin.durations)?;
+        }
+        let help = "Time that calls waited for a free instance";
+        let mut family = histogram(encoder, "plugin_queue_wait_seconds", help)?;
+        for plugin in &self.plugins {
+            encode_durations(&mut family, &by(plugin), &plugin.queue_waits)?;
+        }
+        let mut family = gauge(encoder, "plugin_memory_bytes", "Linear memory of all instances")?;
+        for plugin in &self.plugins {
+            encode_level(&mut family, &by(plugin), plugin.memory_bytes)?;
+        }
+        let mut family = gauge(encoder, "plugin_instances", "Instances alive")?;
+        for plugin in &self.plugins {
+            encode_level(&mut family, &by(plugin), plugin.instances)?;
+        }
+        let mut family = gauge(encoder, "plugin_generation", "Generation that takes calls")?;
+        for plugin in &self.plugins {
+            encode_level(&mut family, &by(plugin), plugin.generation)?;
+        }
+        let mut family = gauge(encoder, "plugin_active", "1 when a generation takes calls")?;
+        for plugin in &self.plugins {
+            encode_level(&mut family, &by(plugin), u64::from(plugin.is_active))?;
+        }
+        let help = "Log lines over the plugin's rate";
+        let mut family = counter(encoder, "plugin_log_lines_dropped", help)?;
+        for plugin in &self.plugins {
+            encode_count(&mut family, &by(plugin), plugin.log_lines_dropped)?;
+        }
+        Ok(())
+    }
+
+    fn encode_plugin_counts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        type Counts = fn(&PluginNumbers) -> &[(&'static str, u64)];
+        let families: [(&str, &str, &str, Counts); 3] = [
+            ("plugin_calls", "Calls of a plugin by outcome", "outcome", |plugin| &plugin.calls),
+            ("plugin_traps", "Instances ended by a trap", "reason", |plugin| &plugin.traps),
+            ("plugin_reloads", "Deployments by result", "result", |plugin| &plugin.reloads),
+        ];
+        for (name, help, label, counts) in families {
+            let mut family = counter(encoder, name, help)?;
+            for plugin in &self.plugins {
+                for (value, count) in counts(plugin) {
+                    let labels = [("plugin", plugin.plugin.as_str()), (label, *value)];
+                    encode_count(&mut family, &labels, *count)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn encode_gateway(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let mut family = counter(encoder, "config_reloads", "Changes of the configuration")?;
+        for (result, count) in
+            [("applied", self.config_reloads_applied), ("refused", self.config_reloads_refused)]
+        {
+            encode_count(&mut family, &[("result", result)], count)?;
+        }
+        let mut family = gauge(encoder, "ready", "1 when the gateway takes traffic")?;
+        family.encode_gauge(&u64::from(self.is_ready))?;
+        if let Some(resident_bytes) = self.resident_bytes {
+            let help = "Physical memory of the process";
+            let mut family = gauge(encoder, "process_resident_memory_bytes", help)?;
+            family.encode_gauge(&resident_bytes)?;
+        }
+        let help = "When the process began, in seconds since 1970";
+        encoder
+            .encode_descriptor("process_start_time_seconds", help, None, MetricType::Gauge)?
+            .encode_gauge(&self.started_at)?;
+        let mut family = gauge(encoder, "build_info", "Always 1; the labels say what runs")?;
+        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let labels = [("version", env!("CARGO_PKG_VERSION")), ("profile", profile)];
+        encode_level(&mut family, &labels, 1)
+    }
+}
+
+/// What a reading is called outside: units last, directions as Prometheus says them.
+fn reading_name(name: &'static str) -> &'static str {
+    match name {
+        "frames_in" => "frames_received",
+        "frames_out" => "frames_sent",
+        "bytes_in" => "received_bytes",
+        "bytes_out" => "sent_bytes",
+        name => name,
+    }
+}
+
+fn counter<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Counter)
+}
+
+fn gauge<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Gauge)
+}
+
+fn histogram<'a>(
+    encoder: &'a mut DescriptorEncoder<'_>,
+    name: &'a str,
+    help: &str,
+) -> Result<MetricEncoder<'a>, fmt::Error> {
+    encoder.encode_descriptor(name, help, None, MetricType::Histogram)
+}
+
+fn encode_count(
+    family: &mut MetricEncoder<'_>,
+    labels: &impl prometheus_client::encoding::EncodeLabelSet,
+    count: u64,
+) -> fmt::Result {
+    family.encode_family(labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&count, None)
+}
+
+fn encode_level(
+    family: &mut MetricEncoder<'_>,
+    labels: &impl prometheus_client::encoding::EncodeLabelSet,
+    level: u64,
+) -> fmt::Result {
+    family.encode_family(labels)?.encode_gauge(&level)
+}
+
+fn encode_durations(
+    family: &mut MetricEncoder<'_>,
+    labels: &impl prometheus_client::encoding::EncodeLabelSet,
+    durations: &Distribution,
+) -> fmt::Result {
+    let mut family = family.encode_family(labels)?;
+    let (sum, count) = (durations.sum_seconds(), durations.count());
+    family.encode_histogram::<[(&str, &str); 0]>(sum, count, &durations.buckets(), None)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use postern_core::{Kind, Transport};
+    use postern_net::Counters;
+
+    use super::*;
+    use crate::telemetry::calls::{Booking, CallBook, Outcome};
+
+    fn numbers() -> Numbers {
+        let book = CallBook::default();
+        let users = book.service(&"users".into());
+        users.begin();
+        users.end(&Booking {
+            transport: Transport::Tcp,
+            outcome: Outcome::Failed(Kind::NotFound),
+            duration: Duration::from_millis(1),
+            bytes_in: 3,
+            bytes_out: 0,
+        });
+        let counters = Counters::default();
+        counters.retransmits.add(4);
+        let transport = TransportNumbers {
+            listener: "vstp".to_owned(),
+            transport: "udp",
+            readings: counters.readings().to_vec(),
+        };
+        let plugin = PluginNumbers {
+            plugin: "users".to_owned(),
+            traps: vec![("memory", 2)],
+            reloads: vec![("refused", 1)],
+            ..PluginNumbers::default()
+        };
+        Numbers {
+            calls: book.numbers(),
+            transports: vec![transport],
+            plugins: vec![plugin],
+            resident_bytes: Some(4096),
+            ..Numbers::default()
+        }
+    }
+
+    #[track_caller]
+    fn check(line: &str) {
+        let text = exposition(numbers());
+        assert!(text.lines().any(|written| written == line), "{line} not in\n{text}");
+    }
+
+    #[test]
+    fn counts_calls_by_service_transport_and_outcome() {
+        check(r#"postern_calls_total{service="users",transport="tcp",outcome="not-found"} 1"#);
+        check(r#"postern_call_request_bytes_total{service="users"} 3"#);
+        check(r#"postern_calls_in_flight{service="users"} 0"#);
+    }
+
+    #[test]
+    fn durations_are_cumulative_buckets_in_seconds() {
+        check(r#"postern_call_duration_seconds_bucket{le="0.0005",service="users"} 0"#);
+        check(r#"postern_call_duration_seconds_bucket{le="0.001",service="users"} 1"#);
+        check(r#"postern_call_duration_seconds_bucket{le="+Inf",service="users"} 1"#);
+        check(r#"postern_call_duration_seconds_count{service="users"} 1"#);
+    }
+
+    #[test]
+    fn names_listener_and_transport_of_what_the_wire_counts() {
+        check(r#"postern_retransmits_total{listener="vstp",transport="udp"} 4"#);
+        check(r#"postern_received_bytes_total{listener="vstp",transport="udp"} 0"#);
+        check(r#"postern_reassembly_sessions{listener="vstp",transport="udp"} 0"#);
+    }
+
+    #[test]
+    fn counts_traps_and_reloads_of_a_plugin_by_reason() {
+        check(r#"postern_plugin_traps_total{plugin="users",reason="memory"} 2"#);
+        check(r#"postern_plugin_reloads_total{plugin="users",result="refused"} 1"#);
+    }
+
+    #[test]
+    fn says_what_runs_and_ends_as_openmetrics_wants() {
+        check("postern_process_resident_memory_bytes 4096");
+        check("postern_ready 0");
+        let text = exposition(numbers());
+        assert!(text.contains("postern_build_info{version=\"0.1.0\""), "{text}");
+        assert!(text.ends_with("# EOF\n"));
+    }
+}
