@@ -29,6 +29,14 @@ pub struct Connection {
     /// Where chunks are built. Its memory is used again once the chunks before are written.
     gathered: BytesMut,
     ready: VecDeque<Bytes>,
+    traffic: Traffic,
+}
+
+/// Frames since they were last asked for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Traffic {
+    pub frames_in: u64,
+    pub frames_out: u64,
 }
 
 impl Connection {
@@ -40,6 +48,7 @@ impl Connection {
             session: Session::new(config, role, id, now),
             gathered: BytesMut::new(),
             ready: VecDeque::new(),
+            traffic: Traffic::default(),
         }
     }
 
@@ -54,7 +63,10 @@ impl Connection {
     ) -> Result<(), SessionError> {
         while !self.session.is_closed() {
             match self.decoder.decode(buffer) {
-                Ok(Some(frame)) => self.session.handle_frame(now, frame)?,
+                Ok(Some(frame)) => {
+                    self.traffic.frames_in += 1;
+                    self.session.handle_frame(now, frame)?;
+                }
                 Ok(None) => return Ok(()),
                 Err(error) => {
                     buffer.clear();
@@ -158,6 +170,17 @@ impl Connection {
         self.session.in_flight()
     }
 
+    /// See `Session::queued`.
+    #[must_use]
+    pub fn queued(&self) -> (usize, usize) {
+        self.session.queued()
+    }
+
+    /// The frames since the last time, for a driver to count in batches.
+    pub fn take_traffic(&mut self) -> Traffic {
+        std::mem::take(&mut self.traffic)
+    }
+
     /// See `Session::is_closed`.
     #[must_use]
     pub fn is_closed(&self) -> bool {
@@ -165,6 +188,7 @@ impl Connection {
     }
 
     fn gather(&mut self, frame: &Frame) {
+        self.traffic.frames_out += 1;
         let copied = match frame.payload.len() {
             len if len > PAYLOAD_COPIED_MAX => frame.encoded_len() - len,
             _ => frame.encoded_len(),
