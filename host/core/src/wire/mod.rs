@@ -55,8 +55,10 @@
 //! [`Limits::frame_bytes_max`]: crate::limits::Limits::frame_bytes_max
 
 pub mod decoder;
+pub mod fragment;
 pub mod frame;
 pub mod priority;
+pub mod reassembly;
 pub mod session;
 pub mod stream;
 

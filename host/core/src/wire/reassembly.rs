@@ -1,0 +1,412 @@
+//! Fragments in, message out. Bounded by `Limits::{message_bytes_max, fragment_age_max,
+//! reassembly_sessions_max, reassembly_sessions_per_peer_max, reassembly_bytes_max,
+//! reassembly_bytes_per_peer_max}`. Format: wire/mod.rs, table "Fragment headers".
+//!
+//! # What is held, and why it is bounded
+//!
+//! Chunks are copied out of the datagram, so that a chunk never pins the (larger) receive buffer it
+//! came in, and every chunk, partial message and record of a finished one is charged a fixed
+//! overhead beside its octets. The charge is therefore an upper bound of what a peer makes us hold,
+//! also for fragments without payload, for a declared total of 2^32 (chunks are kept in a map, and
+//! nothing is allocated by the declared total) and for a message that never completes.
+//!
+//! # Why one peer cannot starve another
+//!
+//! A new fragment is always admitted; room is made by dropping older work. A peer over its own bound
+//! loses its own oldest partial message. Over the bound of all peers, the peer that holds most loses
+//! its oldest. A peer that holds less than `bound / peers` is never the one that holds most, so
+//! nobody takes from it, however many messages the others begin.
+//!
+//! # Sets of copies
+//!
+//! The published sender puts the *whole* payload into each of `ceil(L / 1200)` datagrams, where L is
+//! the length of the frame without the fragment headers. With a total of 3 or more no cutting sender
+//! looks like that (its datagrams would exceed the 2,400 octets that the published receiver reads),
+//! so the first datagram of the set delivers the message. With a total of 2 the second decides: equal
+//! payloads are copies, others are parts.
+
+mod finished;
+mod partial;
+mod ranking;
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    net::SocketAddr,
+    time::Instant,
+};
+
+use finished::{Finished, Repeat};
+use partial::{Partial, Placed};
+use ranking::Ranking;
+
+use super::{
+    fragment::{Fragment, Numbering},
+    frame::Frame,
+};
+use crate::limits::Limits;
+
+/// The half-assembled messages of all peers of one socket.
+///
+/// Peers themselves are bounded by the endpoint, which calls `forget` for those it drops.
+#[derive(Debug)]
+pub struct Reassembly {
+    limits: Limits,
+    peers: HashMap<SocketAddr, Share>,
+    /// Every partial message by when it expires, then by age.
+    expiries: BTreeMap<(Instant, u64), (SocketAddr, u32)>,
+    by_sessions: Ranking,
+    by_bytes: Ranking,
+    next_serial: u64,
+    stats: ReassemblyStats,
+}
+
+/// What became of a fragment.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Outcome {
+    /// Kept; more are missing.
+    Pending,
+    /// Kept already; nothing changed.
+    Duplicate,
+    /// The next datagram of a set of copies whose message is delivered.
+    Copy,
+    /// The last missing fragment: the whole message, without fragment headers and flag.
+    Complete(Frame),
+    /// Of a message that was complete a while ago. Its acknowledgement may have been lost.
+    AfterComplete,
+    Refused(Refusal),
+}
+
+/// Why a fragment is dropped. Never fatal, never answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    #[error("fragment index {index} is not below the total of {total}")]
+    Index { index: u32, total: u32 },
+    #[error("message of at least {bytes} octets exceeds the limit of {limit}")]
+    TooLong { bytes: usize, limit: usize },
+}
+
+/// What a partial message lacks, for a selective acknowledgement.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Progress {
+    /// Grows with every partial message that is begun; what an older one had is forgotten.
+    pub epoch: u64,
+    /// One past the highest index that arrived, or less when `missing` is cut off there.
+    pub next: u32,
+    /// Ranges (both ends included) below `next` that have not arrived, in order.
+    pub missing: Vec<(u32, u32)>,
+}
+
+/// Counters since the start, and gauges.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ReassemblyStats {
+    /// Partial messages held.
+    pub open: usize,
+    /// Octets charged to all peers.
+    pub bytes: usize,
+    pub completed: u64,
+    /// Partial messages dropped because of their age.
+    pub expired: u64,
+    /// Partial messages dropped to make room.
+    pub evicted: u64,
+    /// Partial messages dropped because a new message took their number.
+    pub replaced: u64,
+    /// Fragments that changed nothing.
+    pub duplicates: u64,
+    /// Fragments refused.
+    pub refused: u64,
+}
+
+/// What one peer has begun.
+#[derive(Debug, Default)]
+struct Share {
+    partials: BTreeMap<u32, Partial>,
+    finished: Finished,
+}
+
+impl Reassembly {
+    #[must_use]
+    pub fn new(limits: Limits) -> Self {
+        Self {
+            limits,
+            peers: HashMap::new(),
+            expiries: BTreeMap::new(),
+            by_sessions: Ranking::default(),
+            by_bytes: Ranking::default(),
+            next_serial: 1,
+            stats: ReassemblyStats::default(),
+        }
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> ReassemblyStats {
+        let (open, bytes) = (self.by_sessions.total(), self.by_bytes.total());
+        ReassemblyStats {
+            open,
+            bytes,
+            ..self.stats
+        }
+    }
+
+    /// Takes `frame`, which carries `part` of a message from `peer`.
+    ///
+    /// `numbering` is what the peer may use; wide messages may take longer than `fragment_age_max`
+    /// as long as new fragments arrive.
+    pub fn handle_fragment(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        part: Fragment,
+        numbering: Numbering,
+        frame: &Frame,
+    ) -> Outcome {
+        if let Err(refusal) = self.check(part, frame) {
+            self.stats.refused += 1;
+            return Outcome::Refused(refusal);
+        }
+        let share = self.peers.entry(peer).or_default();
+        match share.partials.get(&part.id) {
+            Some(partial) if partial.is_of(part, frame) => {}
+            Some(_) => self.replace(peer, part.id),
+            None => match share.finished.check(now, part, frame) {
+                Repeat::No => {}
+                Repeat::Copy => return Outcome::Copy,
+                Repeat::Late => {
+                    self.stats.duplicates += 1;
+                    return Outcome::AfterComplete;
+                }
+            },
+        }
+        self.place(now, peer, part, numbering, frame)
+    }
+
+    /// What the partial message `id` of `peer` lacks, in at most `ranges_max` ranges.
+    #[must_use]
+    pub fn progress(&self, peer: SocketAddr, id: u32, ranges_max: usize) -> Option<Progress> {
+        Some(
+            self.peers
+                .get(&peer)?
+                .partials
+                .get(&id)?
+                .progress(ranges_max),
+        )
+    }
+
+    /// When the first partial message expires.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.expiries.first_key_value().map(|((at, _), _)| *at)
+    }
+
+    /// Drops what is too old at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        while let Some((&(at, _), &(peer, id))) = self.expiries.first_key_value() {
+            if at > now {
+                return;
+            }
+            self.stats.expired += 1;
+            self.remove(peer, id);
+        }
+    }
+
+    /// Drops everything of `peer`, whose session is over.
+    pub fn forget(&mut self, peer: SocketAddr) {
+        let Some(share) = self.peers.get(&peer) else {
+            return;
+        };
+        let ids: Vec<u32> = share.partials.keys().copied().collect();
+        for id in ids {
+            self.remove(peer, id);
+        }
+        self.peers.remove(&peer);
+    }
+
+    fn check(&self, part: Fragment, frame: &Frame) -> Result<(), Refusal> {
+        let Fragment { index, total, .. } = part;
+        if index >= total {
+            return Err(Refusal::Index { index, total });
+        }
+        let (bytes, limit) = (frame.payload.len(), self.limits.message_bytes_max);
+        if bytes > limit {
+            Err(Refusal::TooLong { bytes, limit })
+        } else {
+            Ok(())
+        }
+    }
+
+    fn place(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        part: Fragment,
+        numbering: Numbering,
+        frame: &Frame,
+    ) -> Outcome {
+        if partial::is_copy_of_three_or_more(part, frame) {
+            let Some(share) = self.peers.get_mut(&peer) else {
+                return Outcome::Copy;
+            };
+            share.finished.add_copies(now, part, frame);
+            self.stats.completed += 1;
+            return Outcome::Complete(partial::whole(frame));
+        }
+        self.open(now, peer, part, frame);
+        let Some(partial) = self.partial(peer, part.id) else {
+            return Outcome::Duplicate;
+        };
+        let before = partial.charge();
+        match partial.place(part, frame) {
+            Placed::Duplicate => {
+                self.stats.duplicates += 1;
+                Outcome::Duplicate
+            }
+            Placed::Conflict => {
+                self.replace(peer, part.id);
+                self.place(now, peer, part, numbering, frame)
+            }
+            Placed::Kept => {
+                let (grown, bytes) = (partial.charge() - before, partial.payload_bytes());
+                self.charge(peer, grown);
+                if bytes > self.limits.message_bytes_max {
+                    self.remove(peer, part.id);
+                    self.stats.refused += 1;
+                    let limit = self.limits.message_bytes_max;
+                    return Outcome::Refused(Refusal::TooLong { bytes, limit });
+                }
+                if numbering == Numbering::Wide {
+                    self.renew(now, peer, part.id);
+                }
+                self.make_room(peer, part.id);
+                Outcome::Pending
+            }
+            Placed::Complete => self.complete(now, peer, part, numbering, frame),
+        }
+    }
+
+    /// Hands the message on and remembers it, so that a late repetition opens nothing.
+    fn complete(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        part: Fragment,
+        numbering: Numbering,
+        last: &Frame,
+    ) -> Outcome {
+        let Some(partial) = self.remove(peer, part.id) else {
+            return Outcome::Duplicate;
+        };
+        let limit = self.limits.message_bytes_max;
+        if partial.payload_bytes() > limit && !partial.is_copies() {
+            self.stats.refused += 1;
+            return Outcome::Refused(Refusal::TooLong {
+                bytes: partial.payload_bytes(),
+                limit,
+            });
+        }
+        if let Some(share) = self.peers.get_mut(&peer) {
+            match (partial.is_copies(), numbering) {
+                (true, _) => share.finished.add_both_copies(now, part, last),
+                (false, Numbering::Base) => {
+                    share.finished.add_parts(now, part, last, partial.chunks());
+                }
+                (false, Numbering::Wide) => share.finished.add_wide(now, part, last),
+            }
+        }
+        self.stats.completed += 1;
+        Outcome::Complete(partial.into_message())
+    }
+
+    /// Begins the message unless it has begun.
+    fn open(&mut self, now: Instant, peer: SocketAddr, part: Fragment, frame: &Frame) {
+        let share = self.peers.entry(peer).or_default();
+        if share.partials.contains_key(&part.id) {
+            return;
+        }
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let expiry = now + self.limits.fragment_age_max;
+        let partial = Partial::new(serial, expiry, part, frame);
+        let charge = partial.charge();
+        share.finished.forget(part.id);
+        share.partials.insert(part.id, partial);
+        self.by_sessions.set(peer, share.partials.len());
+        self.expiries.insert((expiry, serial), (peer, part.id));
+        self.charge(peer, charge);
+        self.make_room(peer, part.id);
+    }
+
+    /// Drops the peer's own oldest while it is over its bounds, then the oldest of whoever holds
+    /// most while all peers together are over theirs. The message `kept` goes last.
+    fn make_room(&mut self, peer: SocketAddr, kept: u32) {
+        let limits = &self.limits;
+        let (sessions_max, bytes_max) = (
+            limits.reassembly_sessions_per_peer_max,
+            limits.reassembly_bytes_per_peer_max,
+        );
+        while self.by_sessions.of(peer) > sessions_max || self.by_bytes.of(peer) > bytes_max {
+            self.evict_oldest(peer, (peer, kept));
+        }
+        while self.by_sessions.total() > self.limits.reassembly_sessions_max {
+            let Some(most) = self.by_sessions.most() else {
+                return;
+            };
+            self.evict_oldest(most, (peer, kept));
+        }
+        while self.by_bytes.total() > self.limits.reassembly_bytes_max {
+            let Some(most) = self.by_bytes.most() else {
+                return;
+            };
+            self.evict_oldest(most, (peer, kept));
+        }
+    }
+
+    fn evict_oldest(&mut self, peer: SocketAddr, kept: (SocketAddr, u32)) {
+        let Some(share) = self.peers.get(&peer) else {
+            return;
+        };
+        let others = share.partials.iter().filter(|(id, _)| (peer, **id) != kept);
+        let oldest = others
+            .min_by_key(|(_, partial)| partial.serial())
+            .map(|(id, _)| *id);
+        self.stats.evicted += 1;
+        self.remove(peer, oldest.unwrap_or(kept.1));
+    }
+
+    fn replace(&mut self, peer: SocketAddr, id: u32) {
+        self.stats.replaced += 1;
+        self.remove(peer, id);
+    }
+
+    fn renew(&mut self, now: Instant, peer: SocketAddr, id: u32) {
+        let renewed = now + self.limits.fragment_age_max;
+        let Some(partial) = self.partial(peer, id) else {
+            return;
+        };
+        let (old, serial) = (partial.renew(renewed), partial.serial());
+        self.expiries.remove(&(old, serial));
+        self.expiries.insert((renewed, serial), (peer, id));
+    }
+
+    fn charge(&mut self, peer: SocketAddr, grown: usize) {
+        self.by_bytes.set(peer, self.by_bytes.of(peer) + grown);
+    }
+
+    fn partial(&mut self, peer: SocketAddr, id: u32) -> Option<&mut Partial> {
+        self.peers.get_mut(&peer)?.partials.get_mut(&id)
+    }
+
+    /// Takes a partial message out of every index.
+    fn remove(&mut self, peer: SocketAddr, id: u32) -> Option<Partial> {
+        let share = self.peers.get_mut(&peer)?;
+        let partial = share.partials.remove(&id)?;
+        self.by_sessions.set(peer, share.partials.len());
+        self.by_bytes.set(
+            peer,
+            self.by_bytes.of(peer).saturating_sub(partial.charge()),
+        );
+        self.expiries.remove(&(partial.expiry(), partial.serial()));
+        Some(partial)
+    }
+}
+
+#[cfg(test)]
+mod tests;
