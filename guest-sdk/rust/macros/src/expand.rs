@@ -1,0 +1,296 @@
+//! The block, the `Service` that it implements, and the roles that the component exports.
+
+use proc_macro2::{Span, TokenStream};
+use quote::{quote, quote_spanned};
+use syn::{Error, Ident, ImplItem, ItemImpl, LitStr, Result, Type, spanned::Spanned};
+
+use crate::{
+    operation::Operation,
+    options::{MethodOptions, ServiceOptions, extract, kebab_case, summary},
+};
+
+pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<TokenStream> {
+    let ident = self_ident(&block)?;
+    let (operations, health) = read_block(&mut block)?;
+    refuse_same_names(&operations)?;
+    if operations.is_empty() {
+        return Err(Error::new(
+            block.span(),
+            "a service has at least one method",
+        ));
+    }
+
+    let name = options
+        .name
+        .map_or_else(|| kebab_case(&ident.to_string()), |name| name.value());
+    let version = options
+        .version
+        .map_or_else(|| quote!(env!("CARGO_PKG_VERSION")), |v| quote!(#v));
+    let text = summary(&block.attrs);
+    let methods = operations.iter().filter_map(method);
+    let value = operations.iter().any(|operation| operation.on_value).then(|| {
+        quote! {
+            ::std::thread_local! { static VALUE: #ident = <#ident as ::core::default::Default>::default(); }
+        }
+    });
+    let call = call_body(&ident, &operations);
+    let call_stream = call_stream_body(&ident, &operations);
+    let health = health.map_or_else(
+        || quote!(::postern_guest::Health::Serving),
+        |function| quote!(::core::convert::Into::into(<#ident>::#function())),
+    );
+    let exports = exports(&ident, &operations);
+
+    Ok(quote! {
+        #block
+
+        const _: () = {
+            #value
+
+            impl ::postern_guest::Service for #ident {
+                const NAME: &'static str = #name;
+                const VERSION: &'static str = #version;
+                const SUMMARY: &'static str = #text;
+                const METHODS: &'static [::postern_guest::service::Method] = &[#(#methods),*];
+
+                fn call(
+                    method: &str,
+                    message: ::std::vec::Vec<u8>,
+                ) -> ::core::result::Result<::std::vec::Vec<u8>, ::postern_guest::Failure> {
+                    #call
+                }
+
+                fn call_stream(
+                    method: &str,
+                ) -> ::core::result::Result<(), ::postern_guest::Failure> {
+                    #call_stream
+                }
+
+                fn health() -> ::postern_guest::Health {
+                    #health
+                }
+            }
+        };
+
+        #exports
+    })
+}
+
+/// The functions of the block, relieved of our attributes: methods, and the one for health.
+fn read_block(block: &mut ItemImpl) -> Result<(Vec<Operation>, Option<Ident>)> {
+    let mut operations = Vec::new();
+    let mut health = None;
+    for item in &mut block.items {
+        let ImplItem::Fn(function) = item else {
+            continue;
+        };
+        if extract(&mut function.attrs, "health").is_empty() {
+            let options = MethodOptions::take(&mut function.attrs)?;
+            operations.push(Operation::read(function, options)?);
+        } else if !function.sig.inputs.is_empty() {
+            return Err(Error::new(
+                function.sig.inputs.span(),
+                "health takes no arguments",
+            ));
+        } else if health.replace(function.sig.ident.clone()).is_some() {
+            return Err(Error::new(
+                function.sig.ident.span(),
+                "health is marked twice",
+            ));
+        }
+    }
+    Ok((operations, health))
+}
+
+/// Two functions with one name on the wire, or two fallbacks of one kind.
+fn refuse_same_names(operations: &[Operation]) -> Result<()> {
+    let mut taken = Vec::new();
+    for operation in operations {
+        let key = match &operation.name {
+            Some(name) => format!("method `{}`", name.value()),
+            None if operation.is_streaming() => "a streaming fallback".to_owned(),
+            None => "a unary fallback".to_owned(),
+        };
+        if taken.contains(&key) {
+            return Err(Error::new(
+                operation.function.span(),
+                format!("{key} is there twice"),
+            ));
+        }
+        taken.push(key);
+    }
+    Ok(())
+}
+
+/// One line of `METHODS`; none for a fallback.
+fn method(operation: &Operation) -> Option<TokenStream> {
+    let Operation {
+        summary,
+        idempotent,
+        ..
+    } = operation;
+    let name = operation.name.as_ref()?;
+    let shape = operation.shape();
+    let (request, response) = (operation.request_name(), operation.response_name());
+    Some(quote! {
+        ::postern_guest::service::Method {
+            name: #name,
+            summary: #summary,
+            shape: ::postern_guest::service::Shape::#shape,
+            request: #request,
+            response: #response,
+            idempotent: #idempotent,
+        }
+    })
+}
+
+/// `match method { "GetUser" => .., }` over the unary methods.
+fn call_body(ident: &Ident, operations: &[Operation]) -> TokenStream {
+    let (streaming, unary): (Vec<_>, Vec<_>) = operations.iter().partition(|o| o.is_streaming());
+    let arms = unary.iter().filter_map(|operation| {
+        let (name, answer) = (operation.name.as_ref()?, unary_answer(ident, operation));
+        Some(quote!(#name => { #answer }))
+    });
+    let streams: Vec<&LitStr> = streaming.iter().filter_map(|o| o.name.as_ref()).collect();
+    let refuse_streams = (!streams.is_empty()).then(|| {
+        quote! {
+            #(#streams)|* => {
+                ::core::result::Result::Err(::postern_guest::service::needs_stream::<#ident>(method))
+            }
+        }
+    });
+    let fallback = unary.iter().find(|operation| operation.name.is_none());
+    let other = fallback.map_or_else(|| unknown(ident), |o| unary_answer(ident, o));
+    let ignored = unary.is_empty().then(|| quote!(let _ = message;));
+    quote!(#ignored match method { #(#arms)* #refuse_streams _ => { #other } })
+}
+
+/// `match method { "Chat" => .., }` over the streaming methods; unary ones are served as well.
+fn call_stream_body(ident: &Ident, operations: &[Operation]) -> TokenStream {
+    let (streaming, unary): (Vec<_>, Vec<_>) = operations.iter().partition(|o| o.is_streaming());
+    let arms = streaming.iter().filter_map(|operation| {
+        let (name, answer) = (operation.name.as_ref()?, stream_answer(ident, operation));
+        Some(quote!(#name => { #answer }))
+    });
+    let over_stream = quote!(::postern_guest::service::unary_over_stream::<#ident>(method));
+    let unary_names: Vec<&LitStr> = unary.iter().filter_map(|o| o.name.as_ref()).collect();
+    let serve_unary = (!unary_names.is_empty()).then(|| quote!(#(#unary_names)|* => #over_stream,));
+    let fallback = streaming.iter().find(|operation| operation.name.is_none());
+    let other = match fallback {
+        Some(operation) => stream_answer(ident, operation),
+        None if unary.iter().any(|operation| operation.name.is_none()) => over_stream,
+        None => unknown(ident),
+    };
+    quote!(match method { #(#arms)* #serve_unary _ => { #other } })
+}
+
+fn unary_answer(ident: &Ident, operation: &Operation) -> TokenStream {
+    let request = operation.request.as_ref().map(|ty| {
+        quote_spanned!(ty.span()=> let request: #ty = ::postern_guest::service::request(message)?;)
+    });
+    let ignored = request.is_none().then(|| quote!(let _ = message;));
+    let invoke = invoke(ident, operation);
+    quote! {
+        #request
+        #ignored
+        let response = #invoke;
+        ::postern_guest::service::reply(response)
+    }
+}
+
+fn stream_answer(ident: &Ident, operation: &Operation) -> TokenStream {
+    let request = operation.request.as_ref().map(|ty| {
+        quote_spanned!(ty.span()=> let request: #ty = ::postern_guest::service::stream_request()?;)
+    });
+    let invoke = invoke(ident, operation);
+    if operation.outgoing.is_some() {
+        return quote! {
+            #request
+            #invoke;
+            ::core::result::Result::Ok(())
+        };
+    }
+    quote! {
+        #request
+        let response = #invoke;
+        ::postern_guest::service::stream_reply(response)
+    }
+}
+
+/// The function called with what it takes, in the order of design: name, request, streams.
+fn invoke(ident: &Ident, operation: &Operation) -> TokenStream {
+    let function = &operation.function;
+    let receiver = operation.on_value.then(|| quote!(value,));
+    let name = operation.name.is_none().then(|| quote!(method,));
+    let request = operation.request.is_some().then(|| quote!(request,));
+    let incoming = operation
+        .incoming
+        .as_ref()
+        .map(|ty| direction("Incoming", ty));
+    let outgoing = operation
+        .outgoing
+        .as_ref()
+        .map(|ty| direction("Outgoing", ty));
+    let call = quote!(<#ident>::#function(#receiver #name #request #incoming #outgoing));
+    let call = if operation.on_value {
+        quote!(VALUE.with(|value| #call))
+    } else {
+        call
+    };
+    if operation.fallible {
+        quote!(#call?)
+    } else {
+        call
+    }
+}
+
+fn direction(name: &str, ty: &Type) -> TokenStream {
+    let name = Ident::new(name, Span::call_site());
+    quote!(::postern_guest::#name::<#ty>::of_call(),)
+}
+
+fn unknown(ident: &Ident) -> TokenStream {
+    quote!(::core::result::Result::Err(::postern_guest::service::unknown_method::<#ident>(method)))
+}
+
+/// Only wasm32 exports: natively the names would clash between plugins in one test binary, and are
+/// no names that a linker for shared objects accepts.
+fn exports(ident: &Ident, operations: &[Operation]) -> TokenStream {
+    let unary = operations.iter().any(|operation| !operation.is_streaming());
+    let streaming = operations.iter().any(Operation::is_streaming);
+    let handler =
+        unary.then(|| quote!(::postern_guest::bindings::handler::export_handler!(#ident);));
+    let stream_handler = streaming.then(
+        || quote!(::postern_guest::bindings::stream_handler::export_stream_handler!(#ident);),
+    );
+    quote! {
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "generated exports")]
+        const _: () = {
+            #handler
+            #stream_handler
+            ::postern_guest::bindings::health::export_health!(#ident);
+            ::postern_guest::bindings::describe::export_describe!(#ident);
+        };
+    }
+}
+
+/// Generated code names the type by one word.
+fn self_ident(block: &ItemImpl) -> Result<Ident> {
+    if let Some((_, path, _)) = &block.trait_ {
+        return Err(Error::new(
+            path.span(),
+            "a service is a block of its own functions, no trait",
+        ));
+    }
+    if let Type::Path(path) = &*block.self_ty
+        && block.generics.params.is_empty()
+        && let Some(ident) = path.path.get_ident()
+    {
+        return Ok(ident.clone());
+    }
+    Err(Error::new(
+        block.self_ty.span(),
+        "a service is a plain type of this module",
+    ))
+}

@@ -1,0 +1,60 @@
+//! Generated from `wit/postern.wit`. One module per role, so that a component exports only the roles
+//! that it has; the imports are in one, and a component names only those that it uses.
+#![allow(
+    unsafe_code,
+    unreachable_pub,
+    unused_qualifications,
+    elided_lifetimes_in_paths,
+    missing_docs,
+    clippy::all,
+    clippy::allow_attributes_without_reason,
+    clippy::or_fun_call,
+    clippy::use_self,
+    reason = "generated code"
+)]
+
+pub mod imports {
+    wit_bindgen::generate!({ path: "wit", world: "imports" });
+}
+
+pub mod handler {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world handler-role { export postern:gateway/handler@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_handler",
+        default_bindings_module: "::postern_guest::bindings::handler",
+    });
+}
+
+pub mod stream_handler {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world stream-role { export postern:gateway/stream-handler@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_stream_handler",
+        default_bindings_module: "::postern_guest::bindings::stream_handler",
+    });
+}
+
+pub mod health {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world health-role { export postern:gateway/health@0.1.0; }",
+        pub_export_macro: true,
+        export_macro_name: "export_health",
+        default_bindings_module: "::postern_guest::bindings::health",
+    });
+}
+
+pub mod describe {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world describe-role { export postern:gateway/describe@0.1.0; }",
+        pub_export_macro: true,
+        export_macro_name: "export_describe",
+        default_bindings_module: "::postern_guest::bindings::describe",
+    });
+}

@@ -1,0 +1,233 @@
+//! The seam to the real host: the imports in this crate's terms, and [`Service`] as the roles that a
+//! component exports. `fake/seam.rs` has the same functions for tests.
+
+use crate::{
+    bindings::{
+        describe::exports::postern::gateway::describe,
+        handler::exports::postern::gateway::handler,
+        health::exports::postern::gateway::health,
+        imports::postern::gateway::{call, client, config, kv, log, types},
+        stream_handler::exports::postern::gateway::stream_handler,
+    },
+    call::{Peer, Principal},
+    failure::{Failure, Kind},
+    log::Level,
+    service::{Health, Service, Shape},
+};
+
+pub(crate) fn header(name: &str) -> Option<String> {
+    call::header(name)
+}
+
+pub(crate) fn headers() -> Vec<(String, Vec<u8>)> {
+    call::headers()
+}
+
+pub(crate) fn set_header(name: &str, value: &str) -> Result<(), Failure> {
+    call::set_header(name, value).map_err(Failure::from)
+}
+
+pub(crate) fn peer() -> Peer {
+    let call::PeerInfo { transport, address } = call::peer();
+    Peer { transport, address }
+}
+
+pub(crate) fn principal() -> Option<Principal> {
+    let call::PrincipalInfo { name, roles } = call::principal()?;
+    Some(Principal { name, roles })
+}
+
+pub(crate) fn remaining_ms() -> u64 {
+    call::remaining_ms()
+}
+
+pub(crate) fn correlation_id() -> String {
+    call::correlation_id()
+}
+
+pub(crate) fn traceparent() -> Option<String> {
+    call::traceparent()
+}
+
+pub(crate) fn next() -> Result<Option<Vec<u8>>, Failure> {
+    call::next().map_err(Failure::from)
+}
+
+pub(crate) fn send(message: &[u8]) -> Result<(), Failure> {
+    call::send(message).map_err(Failure::from)
+}
+
+pub(crate) fn log_enabled(level: Level) -> bool {
+    log::enabled(level.into())
+}
+
+pub(crate) fn log_write(level: Level, message: &str, fields: &[(String, String)]) {
+    log::write(level.into(), message, fields);
+}
+
+pub(crate) fn config_get(key: &str) -> Option<String> {
+    config::get(key)
+}
+
+pub(crate) fn config_all() -> Vec<(String, String)> {
+    config::all()
+}
+
+pub(crate) fn kv_get(key: &str) -> Result<Option<Vec<u8>>, Failure> {
+    kv::get(key).map_err(Failure::from)
+}
+
+pub(crate) fn kv_set(key: &str, value: &[u8]) -> Result<(), Failure> {
+    kv::set(key, value).map_err(Failure::from)
+}
+
+pub(crate) fn kv_delete(key: &str) -> Result<bool, Failure> {
+    kv::delete(key).map_err(Failure::from)
+}
+
+pub(crate) fn kv_swap(
+    key: &str,
+    expected: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Result<bool, Failure> {
+    kv::swap(key, expected, value).map_err(Failure::from)
+}
+
+pub(crate) fn kv_keys(
+    prefix: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<String>, Failure> {
+    kv::keys(prefix, after, limit).map_err(Failure::from)
+}
+
+pub(crate) fn client_call(
+    service: &str,
+    method: &str,
+    body: &[u8],
+    headers: Vec<(String, String)>,
+    timeout_ms: Option<u64>,
+) -> Result<Vec<u8>, Failure> {
+    let options = client::Options {
+        headers,
+        timeout_ms,
+    };
+    let plain = options.headers.is_empty() && options.timeout_ms.is_none();
+    client::call(service, method, body, (!plain).then_some(&options)).map_err(Failure::from)
+}
+
+impl<S: Service> handler::Guest for S {
+    fn handle(
+        _service: String,
+        method: String,
+        body: Vec<u8>,
+    ) -> Result<Vec<u8>, handler::Failure> {
+        S::call(&method, body).map_err(types::Failure::from)
+    }
+}
+
+impl<S: Service> stream_handler::Guest for S {
+    fn handle_stream(_service: String, method: String) -> Result<(), stream_handler::Failure> {
+        S::call_stream(&method).map_err(types::Failure::from)
+    }
+}
+
+impl<S: Service> health::Guest for S {
+    fn check() -> health::Report {
+        let (status, message) = match S::health() {
+            Health::Serving => (health::Status::Serving, None),
+            Health::Degraded(why) => (health::Status::Degraded, Some(why)),
+            Health::NotServing(why) => (health::Status::NotServing, Some(why)),
+        };
+        health::Report { status, message }
+    }
+}
+
+impl<S: Service> describe::Guest for S {
+    fn services() -> Vec<describe::Service> {
+        let methods = S::METHODS.iter().map(|method| describe::Method {
+            name: method.name.to_owned(),
+            summary: method.summary.to_owned(),
+            kind: match method.shape {
+                Shape::Unary => describe::CallKind::Unary,
+                Shape::ClientStream => describe::CallKind::ClientStream,
+                Shape::ServerStream => describe::CallKind::ServerStream,
+                Shape::Bidirectional => describe::CallKind::Bidirectional,
+            },
+            request: method.request.to_owned(),
+            response: method.response.to_owned(),
+            idempotent: method.idempotent,
+        });
+        vec![describe::Service {
+            name: S::NAME.to_owned(),
+            version: Some(S::VERSION.to_owned()),
+            summary: S::SUMMARY.to_owned(),
+            methods: methods.collect(),
+        }]
+    }
+}
+
+impl From<Level> for log::Level {
+    fn from(level: Level) -> Self {
+        match level {
+            Level::Trace => Self::Trace,
+            Level::Debug => Self::Debug,
+            Level::Info => Self::Info,
+            Level::Warn => Self::Warn,
+            Level::Error => Self::Error,
+        }
+    }
+}
+
+impl From<types::Failure> for Failure {
+    fn from(failure: types::Failure) -> Self {
+        let types::Failure {
+            kind,
+            message,
+            details,
+        } = failure;
+        Self {
+            kind: kind.into(),
+            message,
+            details,
+        }
+    }
+}
+
+impl From<Failure> for types::Failure {
+    fn from(failure: Failure) -> Self {
+        let Failure {
+            kind,
+            message,
+            details,
+        } = failure;
+        Self {
+            kind: kind.into(),
+            message,
+            details,
+        }
+    }
+}
+
+/// The same names on both sides; each direction is an exhaustive match.
+macro_rules! same_kinds {
+    ($($name:ident)*) => {
+        impl From<types::Kind> for Kind {
+            fn from(kind: types::Kind) -> Self {
+                match kind { $(types::Kind::$name => Self::$name,)* }
+            }
+        }
+
+        impl From<Kind> for types::Kind {
+            fn from(kind: Kind) -> Self {
+                match kind { $(Kind::$name => Self::$name,)* }
+            }
+        }
+    };
+}
+
+same_kinds! {
+    Cancelled Unknown InvalidArgument DeadlineExceeded NotFound AlreadyExists PermissionDenied
+    ResourceExhausted FailedPrecondition Aborted OutOfRange Unimplemented Internal Unavailable
+    DataLoss Unauthenticated
+}

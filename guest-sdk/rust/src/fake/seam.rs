@@ -1,0 +1,224 @@
+//! The imports as the fake host offers them; `component.rs` has the same functions for the real one.
+
+use std::time::Duration;
+
+use crate::{
+    body::Octets,
+    call::{Peer, Principal},
+    failure::Failure,
+    fake::state::{self, ClientCall, Line, State},
+    log::Level,
+};
+
+/// `wit/postern.wit`, interface `kv`.
+const KEY_BYTES_MAX: usize = 1024;
+/// `wit/postern.wit`, interface `kv`.
+const VALUE_BYTES_MAX: usize = 1 << 20;
+/// `wit/postern.wit`, interface `kv`.
+const KEYS_MAX: u32 = 1000;
+/// `wit/postern.wit`, interface `call`.
+const HEADER_NAME_BYTES_MAX: usize = 255;
+/// `wit/postern.wit`, interface `call`.
+const HEADERS_BYTES_MAX: usize = 65_535;
+
+pub(crate) fn header(name: &str) -> Option<String> {
+    state::with(|state| {
+        let (_, value) = state.request_headers.iter().find(|(key, _)| key == name)?;
+        String::from_utf8(value.clone()).ok()
+    })
+}
+
+pub(crate) fn headers() -> Vec<(String, Vec<u8>)> {
+    state::with(|state| state.request_headers.clone())
+}
+
+pub(crate) fn set_header(name: &str, value: &str) -> Result<(), Failure> {
+    if !(1..=HEADER_NAME_BYTES_MAX).contains(&name.len()) {
+        return Err(Failure::invalid_argument(format!(
+            "header name of {} octets is not 1 to {HEADER_NAME_BYTES_MAX}",
+            name.len()
+        )));
+    }
+    state::with(|state| {
+        let present: usize = state
+            .reply_headers
+            .iter()
+            .map(|(k, v)| k.len() + v.len())
+            .sum();
+        let bytes = present + name.len() + value.len();
+        if bytes > HEADERS_BYTES_MAX {
+            return Err(Failure::invalid_argument(format!(
+                "headers of {bytes} octets exceed the limit of {HEADERS_BYTES_MAX}"
+            )));
+        }
+        state
+            .reply_headers
+            .push((name.to_owned(), value.to_owned()));
+        Ok(())
+    })
+}
+
+pub(crate) fn peer() -> Peer {
+    state::with(|state| state.peer.clone())
+}
+
+pub(crate) fn principal() -> Option<Principal> {
+    state::with(|state| state.principal.clone())
+}
+
+pub(crate) fn remaining_ms() -> u64 {
+    state::with(|state| state.remaining_ms)
+}
+
+pub(crate) fn correlation_id() -> String {
+    state::with(|state| state.correlation_id.clone())
+}
+
+pub(crate) fn traceparent() -> Option<String> {
+    state::with(|state| state.traceparent.clone())
+}
+
+pub(crate) fn next() -> Result<Option<Vec<u8>>, Failure> {
+    state::with(|state| state.incoming.pop_front().transpose())
+}
+
+pub(crate) fn send(message: &[u8]) -> Result<(), Failure> {
+    state::with(|state| state.outgoing.push(Octets::from(message)));
+    Ok(())
+}
+
+pub(crate) fn log_enabled(level: Level) -> bool {
+    state::with(|state| level >= state.level)
+}
+
+pub(crate) fn log_write(level: Level, message: &str, fields: &[(String, String)]) {
+    let line = Line {
+        level,
+        message: message.to_owned(),
+        fields: fields.to_vec(),
+    };
+    state::with(|state| {
+        if level >= state.level {
+            state.lines.push(line);
+        }
+    });
+}
+
+pub(crate) fn config_get(key: &str) -> Option<String> {
+    state::with(|state| state.config.get(key).cloned())
+}
+
+pub(crate) fn config_all() -> Vec<(String, String)> {
+    state::with(|state| {
+        state
+            .config
+            .iter()
+            .map(|(k, v)| (k.clone(), v.clone()))
+            .collect()
+    })
+}
+
+pub(crate) fn kv_get(key: &str) -> Result<Option<Vec<u8>>, Failure> {
+    kv(key, |state| Ok(state.kv.get(key).cloned()))
+}
+
+pub(crate) fn kv_set(key: &str, value: &[u8]) -> Result<(), Failure> {
+    kv(key, |state| {
+        check_value(value)?;
+        state.kv.insert(key.to_owned(), value.to_vec());
+        Ok(())
+    })
+}
+
+pub(crate) fn kv_delete(key: &str) -> Result<bool, Failure> {
+    kv(key, |state| Ok(state.kv.remove(key).is_some()))
+}
+
+pub(crate) fn kv_swap(
+    key: &str,
+    expected: Option<&[u8]>,
+    value: Option<&[u8]>,
+) -> Result<bool, Failure> {
+    kv(key, |state| {
+        value.map_or(Ok(()), check_value)?;
+        if state.kv.get(key).map(Vec::as_slice) != expected {
+            return Ok(false);
+        }
+        match value {
+            Some(value) => state.kv.insert(key.to_owned(), value.to_vec()),
+            None => state.kv.remove(key),
+        };
+        Ok(true)
+    })
+}
+
+pub(crate) fn kv_keys(
+    prefix: &str,
+    after: Option<&str>,
+    limit: u32,
+) -> Result<Vec<String>, Failure> {
+    if limit > KEYS_MAX {
+        return Err(Failure::invalid_argument(format!(
+            "limit {limit} exceeds the limit of {KEYS_MAX} keys"
+        )));
+    }
+    state::with(|state| {
+        state.kv_failure.clone().map_or(Ok(()), Err)?;
+        let keys = state.kv.keys().filter(|key| key.starts_with(prefix));
+        let keys = keys.filter(|key| after.is_none_or(|after| key.as_str() > after));
+        Ok(keys.take(limit as usize).cloned().collect())
+    })
+}
+
+pub(crate) fn client_call(
+    service: &str,
+    method: &str,
+    body: &[u8],
+    headers: Vec<(String, String)>,
+    timeout_ms: Option<u64>,
+) -> Result<Vec<u8>, Failure> {
+    let call = ClientCall {
+        service: service.to_owned(),
+        method: method.to_owned(),
+        body: Octets::from(body),
+        headers,
+        timeout: timeout_ms.map(Duration::from_millis),
+    };
+    let answer = state::with(|state| {
+        state.client_calls.push(call.clone());
+        if !state.answers.keys().any(|(granted, _)| granted == service) {
+            return Err(Failure::permission_denied(format!(
+                "service `{service}` is not granted to this plugin"
+            )));
+        }
+        let target = (service.to_owned(), method.to_owned());
+        state.answers.get(&target).cloned().ok_or_else(|| {
+            Failure::not_found(format!("service `{service}` has no method `{method}`"))
+        })
+    })?;
+    // Outside of the state: an answer may itself use the host.
+    answer(&call).map(|reply| reply.0)
+}
+
+fn kv<R>(key: &str, body: impl FnOnce(&mut State) -> Result<R, Failure>) -> Result<R, Failure> {
+    if !(1..=KEY_BYTES_MAX).contains(&key.len()) {
+        return Err(Failure::invalid_argument(format!(
+            "key of {} octets is not 1 to {KEY_BYTES_MAX}",
+            key.len()
+        )));
+    }
+    state::with(|state| {
+        state.kv_failure.clone().map_or(Ok(()), Err)?;
+        body(state)
+    })
+}
+
+fn check_value(value: &[u8]) -> Result<(), Failure> {
+    if value.len() > VALUE_BYTES_MAX {
+        return Err(Failure::invalid_argument(format!(
+            "value of {} octets exceeds the limit of {VALUE_BYTES_MAX}",
+            value.len()
+        )));
+    }
+    Ok(())
+}

@@ -1,0 +1,94 @@
+//! What a Postern plugin written in Rust imports.
+//!
+//! A service is an `impl` block. Arguments and results are serde types, carried as JSON:
+//!
+//! ```
+//! use postern_guest::{Failure, kv};
+//! use serde::{Deserialize, Serialize};
+//!
+//! #[derive(Deserialize)]
+//! struct Key { key: String }
+//! #[derive(Deserialize)]
+//! struct Entry { key: String, value: String }
+//! #[derive(Serialize)]
+//! struct Found { value: String }
+//!
+//! /// Remembers short texts.
+//! struct Notes;
+//!
+//! #[postern_guest::service]
+//! impl Notes {
+//!     /// Keeps a text.
+//!     fn put(entry: Entry) -> Result<(), Failure> { kv::set(&entry.key, &entry.value) }
+//!     /// Finds a text again.
+//!     fn find(Key { key }: Key) -> Result<Found, Failure> {
+//!         let value = kv::get(&key)?;
+//!         Ok(Found { value: value.ok_or_else(|| Failure::not_found(format!("no note `{key}`")))? })
+//!     }
+//!     /// Forgets a text. Says whether there was one.
+//!     fn forget(Key { key }: Key) -> Result<bool, Failure> { kv::delete(&key) }
+//! }
+//! ```
+//!
+//! The component exports the roles that the block needs and no others; see [`macro@service`]. What
+//! the host offers is in [`call`], [`log`], [`config`], [`kv`] and [`client`]. Compiled for anything
+//! but wasm32, the same modules speak to the [`fake`] host, so that `cargo test` needs no gateway.
+
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod bindings;
+mod body;
+pub mod call;
+pub mod client;
+#[cfg(target_arch = "wasm32")]
+mod component;
+pub mod config;
+mod failure;
+#[cfg(not(target_arch = "wasm32"))]
+pub mod fake;
+pub mod kv;
+pub mod log;
+pub mod service;
+mod stream;
+
+#[cfg(target_arch = "wasm32")]
+use crate::component as host;
+#[cfg(not(target_arch = "wasm32"))]
+use crate::fake::seam as host;
+pub use crate::{
+    body::{Decode, Encode, Octets},
+    failure::{Failure, Kind},
+    service::{Health, Service},
+    stream::{Incoming, Outgoing},
+};
+/// Turns an `impl` block into the service that the component exports.
+///
+/// **Methods.** Every function of the block is a method, named in PascalCase (`get_user` is
+/// `GetUser`) unless `#[method(name = "...")]` says otherwise. Keep other functions in a block of
+/// their own. Functions may take `&self`; the value is then made once per instance by `Default`.
+/// The first line of a doc comment is the summary that `describe` tells.
+///
+/// **Shapes.** Any serde type goes in and out as JSON, [`Octets`] as they are. A function returns a
+/// value or a `Result` whose error converts into [`Failure`]. [`Incoming`] and [`Outgoing`] make the
+/// method streaming:
+///
+/// ```ignore
+/// fn get_user(request: GetUser) -> Result<User, Failure>               // unary
+/// fn total(numbers: Incoming<f64>) -> Result<f64, Failure>             // client stream
+/// fn count(request: Count, out: Outgoing<u64>) -> Result<(), Failure>  // server stream
+/// fn chat(lines: Incoming<Line>, out: Outgoing<Line>) -> Result<(), Failure> // both
+/// ```
+///
+/// **Options.** On the block: `#[service(name = "users", version = "1.2.0")]`; the defaults are the
+/// type's name in kebab-case and the crate's version. On a method: `#[method(name = "..")]`,
+/// `#[method(idempotent)]` (a second identical call changes nothing more), `#[method(fallback)]`:
+/// answers every method without a function of its own, and takes the method's name as `&str` before
+/// anything else. `#[health]` marks a function without arguments that returns [`Health`]; without
+/// one the plugin is always [`Health::Serving`].
+///
+/// **Exports.** `postern:gateway/describe` and `health` always, `handler` if there is a unary
+/// method, `stream-handler` if there is a streaming one. One block per component.
+pub use postern_guest_macros::service;
+
+/// What a method returns most of the time.
+pub type Result<T, E = Failure> = core::result::Result<T, E>;
