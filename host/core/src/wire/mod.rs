@@ -57,10 +57,13 @@
 pub mod decoder;
 pub mod fragment;
 pub mod frame;
+mod line;
 pub mod priority;
 pub mod reassembly;
 pub mod session;
 pub mod stream;
+#[cfg(test)]
+pub(crate) mod vectors;
 
 pub use decoder::Decoder;
 pub use frame::{Flags, Frame, FrameError, FrameType};
