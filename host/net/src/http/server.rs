@@ -26,7 +26,10 @@ use super::{
     reply::{self, ReplyBody},
     request::{self, Refusal, set},
 };
-use crate::{Counters, Shutdown};
+use crate::{
+    Counters, Shutdown,
+    accept::{Advice, Backoff},
+};
 
 /// A bound HTTP listener.
 pub struct HttpServer {
@@ -78,16 +81,21 @@ impl HttpServer {
     /// Serves until `shutdown` drains; then finishes what is in flight, or ends with `shutdown`.
     pub async fn serve(self, shutdown: Shutdown) {
         let mut connections = JoinSet::new();
-        let mut backoff = ACCEPT_BACKOFF_MIN;
+        let mut backoff = Backoff::default();
         loop {
             let accepted = tokio::select! {
                 accepted = self.listener.accept() => accepted,
-                Some(_) = connections.join_next() => continue,
+                Some(ended) = connections.join_next() => {
+                    if let Err(error) = ended {
+                        warn!(%error, "an http connection panicked");
+                    }
+                    continue;
+                }
                 () = shutdown.draining() => break,
             };
             match accepted {
                 Ok((socket, peer)) => {
-                    backoff = ACCEPT_BACKOFF_MIN;
+                    backoff.succeeded();
                     if connections.len() < self.door.config.connections_max {
                         connections.spawn(serve_connection(
                             Arc::clone(&self.door),
@@ -100,12 +108,13 @@ impl HttpServer {
                         turn_away(&socket, self.door.config.connections_max);
                     }
                 }
-                // Most often the process has no descriptor left; others may free one.
-                Err(error) => {
-                    warn!(%error, backoff_ms = backoff.as_millis(), "http accept failed");
-                    sleep(backoff).await;
-                    backoff = (backoff * 2).min(ACCEPT_BACKOFF_MAX);
-                }
+                Err(error) => match backoff.failed(&error) {
+                    Advice::Again => {}
+                    Advice::Pause(pause) => {
+                        warn!(%error, pause_ms = pause.as_millis(), "cannot accept over http");
+                        sleep(pause).await;
+                    }
+                },
             }
         }
         drop(self.listener);
@@ -214,8 +223,7 @@ fn connection_builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
         .http1()
         // `Watch` does it for both versions, without a timer per request.
         .header_read_timeout(None)
-        .max_buf_size(HEAD_BYTES_MAX)
-        .pipeline_flush(true);
+        .max_buf_size(HEAD_BYTES_MAX);
     builder
         .http2()
         .timer(TokioTimer::new())
@@ -358,8 +366,5 @@ fn json_response(value: &impl serde::Serialize, method: &Method) -> Response<Rep
 
 /// Longest request head, in octets: a whole VSTP header section (65,535) and its request line fit.
 const HEAD_BYTES_MAX: usize = 96 * 1024;
-/// First pause after a failed accept; it doubles up to `ACCEPT_BACKOFF_MAX`.
-const ACCEPT_BACKOFF_MIN: Duration = Duration::from_millis(5);
-const ACCEPT_BACKOFF_MAX: Duration = Duration::from_secs(1);
 /// How long an idle connection may take to close once it was told to.
 const GOODBYE: Duration = Duration::from_secs(1);

@@ -1,0 +1,190 @@
+//! What the door answers itself, each at its edge and one past it.
+
+use super::*;
+
+/// Expects the answer to begin with `status` and to hold each of `parts`.
+async fn check(door: &Door, request: &str, status: u16, parts: &[&str]) {
+    let response = door.raw(request).await;
+    assert!(
+        response.starts_with(&format!("HTTP/1.1 {status} ")),
+        "{request}: {response}"
+    );
+    for part in parts {
+        assert!(response.contains(part), "{part} in {response}");
+    }
+}
+
+#[tokio::test]
+async fn other_paths_are_404_and_say_what_exists() {
+    let door = Door::open(HttpConfig::default()).await;
+    let parts = [
+        "nothing is at /nope",
+        "POST /v1/services/{service}/{method}",
+        "x-postern-error: not-found",
+    ];
+    check(
+        &door,
+        "GET /nope?x=1 HTTP/1.1\r\nhost: x\r\n\r\n",
+        404,
+        &parts,
+    )
+    .await;
+    let parts = ["path segment %zz is not percent-encoded utf-8"];
+    check(&door, &post("%zz/m", "", ""), 400, &parts).await;
+}
+
+#[tokio::test]
+async fn wrong_verbs_are_405_with_allow() {
+    let door = Door::open(HttpConfig::default()).await;
+    for verb in ["GET", "PUT", "DELETE", "PATCH"] {
+        let request = format!("{verb} /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\n\r\n");
+        check(
+            &door,
+            &request,
+            405,
+            &["allow: POST, OPTIONS\r\n", "\"code\":405"],
+        )
+        .await;
+    }
+    let request = "POST /v1/services HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
+    check(&door, request, 405, &["allow: GET, HEAD, OPTIONS\r\n"]).await;
+    let request = "OPTIONS /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
+    check(&door, request, 204, &["allow: POST, OPTIONS\r\n"]).await;
+}
+
+#[tokio::test]
+async fn a_body_is_taken_at_the_limit_and_413_one_octet_over() {
+    let config = HttpConfig {
+        message_bytes_max: 10,
+        ..HttpConfig::default()
+    };
+    let door = Door::open(config).await;
+    check(
+        &door,
+        &post("echo/Say", "", "0123456789"),
+        200,
+        &["0123456789"],
+    )
+    .await;
+    let parts = [
+        "body of 11 octets or more exceeds the limit of 10",
+        "\"code\":413",
+    ];
+    check(&door, &post("echo/Say", "", "0123456789a"), 413, &parts).await;
+    let chunked =
+        "POST /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
+    check(
+        &door,
+        &format!("{chunked}5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n"),
+        200,
+        &["0123456789"],
+    )
+    .await;
+    check(
+        &door,
+        &format!("{chunked}5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n"),
+        413,
+        &parts,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn content_that_a_web_page_may_send_unasked_is_415() {
+    let door = Door::open(HttpConfig::default()).await;
+    for media in [
+        "application/x-www-form-urlencoded",
+        "multipart/form-data; boundary=x",
+        "Text/Plain",
+    ] {
+        let head = format!("content-type: {media}\r\n");
+        check(
+            &door,
+            &post("echo/Say", &head, "{}"),
+            415,
+            &["send application/json"],
+        )
+        .await;
+    }
+    for media in [
+        "application/json; charset=utf-8",
+        "application/vnd.x+json",
+        "application/octet-stream",
+    ] {
+        let head = format!("content-type: {media}\r\n");
+        check(&door, &post("echo/Say", &head, "{}"), 200, &["{}"]).await;
+    }
+    let parts = ["content encoding gzip is not accepted"];
+    check(
+        &door,
+        &post("echo/Say", "content-encoding: gzip\r\n", "x"),
+        415,
+        &parts,
+    )
+    .await;
+}
+
+#[tokio::test]
+async fn a_timeout_must_be_a_number() {
+    let door = Door::open(HttpConfig::default()).await;
+    for name in ["timeout-ms", "x-timeout-ms"] {
+        let parts = ["\\\"soon\\\" is not a number of milliseconds"];
+        check(
+            &door,
+            &post("echo/Say", &format!("{name}: soon\r\n"), ""),
+            400,
+            &parts,
+        )
+        .await;
+        check(
+            &door,
+            &post("tell/Me", &format!("{name}: {}\r\n", u64::MAX), ""),
+            200,
+            &[],
+        )
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_body_that_does_not_arrive_in_time_is_408() {
+    let body_timeout = Duration::from_millis(50);
+    let door = Door::open(HttpConfig {
+        body_timeout,
+        ..HttpConfig::default()
+    })
+    .await;
+    let mut request = post("echo/Say", "", "0123");
+    request.pop();
+    let parts = [
+        "the body did not arrive within 50 ms",
+        "x-postern-error: deadline-exceeded",
+    ];
+    check(&door, &request, 408, &parts).await;
+}
+
+#[tokio::test]
+async fn a_head_that_does_not_fit_is_431() {
+    let door = Door::open(HttpConfig::default()).await;
+    // One line of the head over a section of 65,535 octets, but within what is read of a head.
+    let head = format!("x-long: {}\r\n", "v".repeat(65_400));
+    check(
+        &door,
+        &post("echo/Say", &head, ""),
+        431,
+        &["exceed the limit of 65535"],
+    )
+    .await;
+    let head = format!("x-long: {}\r\n", "v".repeat(120_000));
+    check(&door, &post("echo/Say", &head, ""), 431, &[]).await;
+}
+
+#[tokio::test]
+async fn what_is_not_http_is_refused_and_counted() {
+    let door = Door::open(HttpConfig::default()).await;
+    let response = door
+        .raw("VT\u{1}\u{3} this is another protocol\r\n\r\n")
+        .await;
+    assert!(response.starts_with("HTTP/1.1 400"), "{response:?}");
+    assert_eq!(door.counters.protocol_errors.value(), 1);
+}
