@@ -105,8 +105,9 @@ impl Watch {
         if now >= deadline {
             return Ok(expiry);
         }
-        // A write that blocks meanwhile is noticed at most one write timeout later.
-        Err(deadline.min(now + config.write_timeout.max(Duration::from_millis(1))))
+        // What changes meanwhile is noticed at most one of its own timeouts later.
+        let period = config.write_timeout.min(config.idle_timeout);
+        Err(deadline.min(now + period.max(Duration::from_millis(1))))
     }
 }
 

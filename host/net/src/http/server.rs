@@ -148,7 +148,7 @@ async fn serve_connection(
     shutdown: Shutdown,
 ) {
     let counters = Arc::clone(&door.counters);
-    counters.connections_opened.add(1);
+    let _open = Open::new(Arc::clone(&counters));
     // Replies are written whole; waiting for more would only delay them.
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%error, %address, "cannot set nodelay");
@@ -161,7 +161,22 @@ async fn serve_connection(
         session: Text::default(),
     });
     drive(&door, metered, &activity, peer, &shutdown).await;
-    counters.connections_closed.add(1);
+}
+
+/// A connection that counts as open until it is dropped, however it ends.
+struct Open(Arc<Counters>);
+
+impl Open {
+    fn new(counters: Arc<Counters>) -> Self {
+        counters.connections_opened.add(1);
+        Self(counters)
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.connections_closed.add(1);
+    }
 }
 
 /// Moves a connection until it ends, expires or has drained.
@@ -183,7 +198,7 @@ async fn drive(
     let builder = connection_builder(&door.config);
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut watch = Watch::new(Instant::now());
-    let mut wake = Instant::now() + door.config.header_timeout;
+    let mut wake = Instant::now();
     let mut is_draining = false;
     loop {
         tokio::select! {
