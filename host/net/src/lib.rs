@@ -3,13 +3,18 @@
 
 mod accept;
 mod calls;
+pub mod client;
 pub mod counters;
+mod driver;
 pub mod http;
 pub mod link;
 pub mod memory;
+pub mod server;
 pub mod shutdown;
 pub mod tcp;
 pub mod udp;
 
+pub use client::{Client, ClientConfig, Speak, Target};
 pub use counters::Counters;
+pub use server::{MemoryServer, ServerConfig, TcpServer};
 pub use shutdown::Shutdown;

@@ -1,0 +1,228 @@
+//! Which call an answer belongs to. Peers of the full dialect repeat the correlation id; those of
+//! the base dialect answer in order, so that only one call is under way and the others wait.
+
+use std::{
+    collections::{HashMap, VecDeque},
+    time::Instant,
+};
+
+use postern_core::{
+    Error, Reply,
+    vsp::{read_response, request_frame},
+    wire::Frame,
+};
+use tokio::sync::oneshot;
+
+use super::Request;
+
+type Answer = oneshot::Sender<Result<Reply, Error>>;
+
+/// The calls of one session.
+#[derive(Default)]
+pub(super) struct Exchange {
+    order: Order,
+    sent: HashMap<u64, Answer>,
+    waiting: VecDeque<Box<Request>>,
+    /// In order: the call whose answer comes next, also when nobody waits for it any more.
+    next: Option<u64>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum Order {
+    #[default]
+    Any,
+    OneByOne,
+}
+
+impl Exchange {
+    pub(super) fn set_order(&mut self, order: Order) {
+        self.order = order;
+    }
+
+    /// Takes a call; gives the frame to send, with the call's id, when it is its turn.
+    pub(super) fn begin(&mut self, now: Instant, request: Box<Request>) -> Option<(u64, Frame)> {
+        if self.order == Order::OneByOne && self.next.is_some() {
+            self.waiting.push_back(request);
+            return None;
+        }
+        self.frame(now, *request)
+    }
+
+    /// The next call that waited, once it is its turn.
+    pub(super) fn begin_waiting(&mut self, now: Instant) -> Option<(u64, Frame)> {
+        while self.next.is_none() {
+            let request = self.waiting.pop_front()?;
+            if let Some(begun) = self.frame(now, *request) {
+                return Some(begun);
+            }
+        }
+        None
+    }
+
+    /// Hands the answer to its call. False when it belongs to none.
+    pub(super) fn answer(&mut self, frame: Frame) -> bool {
+        let response = read_response(frame);
+        let named = response
+            .correlation
+            .as_deref()
+            .and_then(|id| id.parse().ok());
+        let Some(id) = named.or(self.next) else {
+            return false;
+        };
+        self.finish(id, response.outcome)
+    }
+
+    /// Ends a call. False when it is not under way.
+    pub(super) fn finish(&mut self, id: u64, outcome: Result<Reply, Error>) -> bool {
+        let was_next = self.next == Some(id);
+        if was_next {
+            self.next = None;
+        }
+        let Some(answer) = self.sent.remove(&id) else {
+            return was_next;
+        };
+        // The caller may have gone a moment ago.
+        let _ = answer.send(outcome);
+        true
+    }
+
+    /// Nobody waits for `id` any more. True when that ends it: in order, its answer still comes.
+    pub(super) fn abandon(&mut self, id: u64) -> bool {
+        self.waiting.retain(|request| request.id != id);
+        self.sent.remove(&id).is_some() && self.next != Some(id)
+    }
+
+    /// Ends every call with an error.
+    pub(super) fn fail_all(&mut self, error: impl Fn() -> Error) {
+        self.next = None;
+        for (_, answer) in self.sent.drain() {
+            let _ = answer.send(Err(error()));
+        }
+        for request in self.waiting.drain(..) {
+            let _ = request.reply.send(Err(error()));
+        }
+    }
+
+    /// Calls whose answers are still to come.
+    pub(super) fn len(&self) -> usize {
+        self.sent.len() + self.waiting.len()
+    }
+
+    fn frame(&mut self, now: Instant, request: Request) -> Option<(u64, Frame)> {
+        let Request {
+            id,
+            call,
+            payload,
+            reply,
+        } = request;
+        match request_frame(&call, payload, &id.to_string(), now) {
+            Ok(frame) => {
+                self.sent.insert(id, reply);
+                self.next = (self.order == Order::OneByOne).then_some(id);
+                Some((id, frame))
+            }
+            Err(error) => {
+                let _ = reply.send(Err(error));
+                None
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use bytes::Bytes;
+    use postern_core::{Body, Call, Headers, testing::epoch, vsp::easy};
+
+    use super::*;
+
+    type Answered = oneshot::Receiver<Result<Reply, Error>>;
+
+    fn request(id: u64) -> (Box<Request>, Answered) {
+        let (reply, answered) = oneshot::channel();
+        let call = Call::unary("service", "method", Bytes::new());
+        (
+            Box::new(Request {
+                id,
+                call,
+                payload: Bytes::from(id.to_string()),
+                reply,
+            }),
+            answered,
+        )
+    }
+
+    fn response(id: u64, payload: &'static str) -> Frame {
+        let mut headers = Headers::new();
+        headers
+            .push("correlation-id", id.to_string())
+            .expect("short");
+        Frame::data(headers, payload)
+    }
+
+    fn payload(mut answered: Answered) -> Bytes {
+        match answered
+            .try_recv()
+            .expect("answered")
+            .expect("success")
+            .body
+        {
+            Body::One(payload) => payload,
+            body => panic!("{body:?} instead of one message"),
+        }
+    }
+
+    #[test]
+    fn answers_find_their_calls_in_any_order() {
+        let mut exchange = Exchange::default();
+        let ((one, first), (two, second)) = (request(1), request(2));
+        assert!(exchange.begin(epoch(), one).is_some());
+        assert!(exchange.begin(epoch(), two).is_some());
+        assert!(exchange.answer(response(2, "b")));
+        assert!(exchange.answer(response(1, "a")));
+        assert!(!exchange.answer(response(1, "again")));
+        assert_eq!((payload(first), payload(second)), ("a".into(), "b".into()));
+        assert_eq!(exchange.len(), 0);
+    }
+
+    #[test]
+    fn a_base_peer_has_one_call_at_a_time() {
+        let mut exchange = Exchange::default();
+        exchange.set_order(Order::OneByOne);
+        let ((one, first), (two, second)) = (request(1), request(2));
+        assert!(exchange.begin(epoch(), one).is_some());
+        assert!(exchange.begin(epoch(), two).is_none());
+        assert!(exchange.begin_waiting(epoch()).is_none());
+        assert!(exchange.answer(easy::frame("a")));
+        assert_eq!(exchange.begin_waiting(epoch()).map(|(id, _)| id), Some(2));
+        assert!(exchange.answer(easy::frame("b")));
+        assert_eq!((payload(first), payload(second)), ("a".into(), "b".into()));
+    }
+
+    #[test]
+    fn an_abandoned_call_of_a_base_peer_keeps_its_place_until_its_answer_came() {
+        let mut exchange = Exchange::default();
+        exchange.set_order(Order::OneByOne);
+        let ((one, _), (two, second)) = (request(1), request(2));
+        assert!(exchange.begin(epoch(), one).is_some());
+        assert!(exchange.begin(epoch(), two).is_none());
+        assert!(!exchange.abandon(1));
+        assert!(exchange.begin_waiting(epoch()).is_none());
+        assert!(exchange.answer(easy::frame("late")));
+        assert!(exchange.begin_waiting(epoch()).is_some());
+        assert!(exchange.answer(easy::frame("b")));
+        assert_eq!(payload(second), "b");
+    }
+
+    #[test]
+    fn an_abandoned_call_that_waited_is_never_sent() {
+        let mut exchange = Exchange::default();
+        exchange.set_order(Order::OneByOne);
+        let ((one, _first), (two, _)) = (request(1), request(2));
+        assert!(exchange.begin(epoch(), one).is_some());
+        assert!(exchange.begin(epoch(), two).is_none());
+        assert!(!exchange.abandon(2));
+        assert!(exchange.answer(easy::frame("a")));
+        assert!(exchange.begin_waiting(epoch()).is_none());
+    }
+}

@@ -1,0 +1,313 @@
+//! A client: one session to one peer, shared by any number of concurrent calls.
+
+mod connection;
+mod exchange;
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bytes::Bytes;
+use postern_core::{
+    Blame, BoxFuture, Call, Error, Handler, Kind, Reply,
+    wire::{Dialect, SessionConfig},
+};
+use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::{counters::Counters, driver, link::StreamLink, memory::Network, tcp};
+
+/// Where to.
+#[derive(Debug, Clone)]
+pub enum Target {
+    Tcp(SocketAddr),
+    /// A stream of a network in memory.
+    Memory(Network, SocketAddr),
+}
+
+/// How a client speaks and how long it waits.
+#[derive(Debug, Clone)]
+pub struct ClientConfig {
+    /// `hello` is set by `speak`.
+    pub session: SessionConfig,
+    pub speak: Speak,
+    /// Until the session is established. Default 5 s.
+    pub connect_timeout: Duration,
+    /// For calls without a deadline. Default 30 s, as every operation of the published crate.
+    pub call_timeout: Duration,
+    /// Calls under way; more wait for their turn. Default 1024.
+    pub calls_in_flight_max: usize,
+    /// A peer that takes no octet for this long counts as gone. Default 30 s.
+    pub write_timeout: Duration,
+    pub counters: Arc<Counters>,
+}
+
+/// Which dialect a client wants.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Speak {
+    /// HELLO, and the base dialect when nothing in the peer's answer is a WELCOME.
+    #[default]
+    Auto,
+    /// No HELLO; one call at a time, as the published easy layer does.
+    Base,
+    /// HELLO, and an error when no WELCOME comes.
+    Vsp,
+}
+
+/// A session with one peer. Clones share it. Dropping the last clone cuts it; `close` ends it in
+/// order. A client whose session has ended answers every call with `unavailable`.
+#[derive(Clone)]
+pub struct Client {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    commands: mpsc::UnboundedSender<Command>,
+    /// Bounds what is in `commands` and under way.
+    permits: Semaphore,
+    next_id: AtomicU64,
+    address: SocketAddr,
+    call_timeout: Duration,
+    message_bytes_max: usize,
+    dialect: Dialect,
+    /// The driver's task; aborted with the last clone.
+    _driver: AbortOnDropHandle<()>,
+}
+
+/// What a client tells its driver.
+enum Command {
+    Call(Box<Request>),
+    /// Nobody waits for this call any more.
+    Cancel(u64),
+    /// End the session in order; tell when that is done.
+    Close(oneshot::Sender<()>),
+}
+
+/// A call on its way to the driver.
+struct Request {
+    id: u64,
+    call: Call,
+    payload: Bytes,
+    reply: oneshot::Sender<Result<Reply, Error>>,
+}
+
+impl Default for ClientConfig {
+    fn default() -> Self {
+        Self {
+            session: SessionConfig::default(),
+            speak: Speak::Auto,
+            connect_timeout: Duration::from_secs(5),
+            call_timeout: Duration::from_secs(30),
+            calls_in_flight_max: 1024,
+            write_timeout: Duration::from_secs(30),
+            counters: Arc::default(),
+        }
+    }
+}
+
+impl Target {
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        match self {
+            Self::Tcp(address) | Self::Memory(_, address) => *address,
+        }
+    }
+}
+
+impl Client {
+    /// Connects and settles the dialect.
+    ///
+    /// # Errors
+    /// `unavailable` when nobody answers at the address or not within `connect_timeout`;
+    /// `failed-precondition` when the peer does not speak what `Speak::Vsp` demands.
+    pub async fn connect(target: Target, config: ClientConfig) -> Result<Self, Error> {
+        let address = target.address();
+        let timeout = config.connect_timeout;
+        let connecting = async {
+            match target {
+                Target::Tcp(address) => {
+                    let link = tcp::dial(address)
+                        .await
+                        .map_err(|error| unreachable(address, error))?;
+                    Self::over_stream(link, address, config).await
+                }
+                Target::Memory(network, address) => {
+                    let link = network
+                        .connect(address)
+                        .map_err(|error| unreachable(address, error))?;
+                    Self::over_stream(link, address, config).await
+                }
+            }
+        };
+        tokio::time::timeout(timeout, connecting)
+            .await
+            .unwrap_or_else(|_| {
+                let message = format!("no session with {address} within {timeout:?}");
+                Err(Error::unavailable(Blame::Upstream, message))
+            })
+    }
+
+    /// How both ends speak.
+    #[must_use]
+    pub fn dialect(&self) -> &Dialect {
+        &self.shared.dialect
+    }
+
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.shared.address
+    }
+
+    /// Begins no more calls, waits for those under way and for the peer's BYE, at most as long as
+    /// the session's `drain_timeout`.
+    pub async fn close(self) {
+        let (closed, done) = oneshot::channel();
+        if self.shared.commands.send(Command::Close(closed)).is_ok() {
+            // An error means that the driver has ended, which is what is waited for.
+            let _ = done.await;
+        }
+    }
+
+    async fn over_stream<S: StreamLink>(
+        link: S,
+        address: SocketAddr,
+        config: ClientConfig,
+    ) -> Result<Self, Error> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (established, dialect) = oneshot::channel();
+        let driver = connection::drive(link, address, &config, receiver, established);
+        let driver = AbortOnDropHandle::new(tokio::spawn(driver));
+        Self::established(address, &config, commands, dialect, driver).await
+    }
+
+    async fn established(
+        address: SocketAddr,
+        config: &ClientConfig,
+        commands: mpsc::UnboundedSender<Command>,
+        dialect: oneshot::Receiver<Result<Dialect, Error>>,
+        driver: AbortOnDropHandle<()>,
+    ) -> Result<Self, Error> {
+        let dialect = dialect
+            .await
+            .unwrap_or_else(|_| Err(lost(address, &"the driver ended")))?;
+        if config.speak == Speak::Vsp && matches!(dialect, Dialect::Base) {
+            let message =
+                format!("{address} did not answer HELLO and speaks the base dialect only");
+            return Err(Error::new(
+                Kind::FailedPrecondition,
+                Blame::Upstream,
+                message,
+            ));
+        }
+        let shared = Shared {
+            commands,
+            permits: Semaphore::new(config.calls_in_flight_max),
+            next_id: AtomicU64::new(1),
+            address,
+            call_timeout: config.call_timeout,
+            message_bytes_max: config.session.limits.message_bytes_max,
+            dialect,
+            _driver: driver,
+        };
+        Ok(Self {
+            shared: Arc::new(shared),
+        })
+    }
+}
+
+impl Handler for Client {
+    /// Sends the call and waits for its answer.
+    ///
+    /// Fails with `deadline-exceeded` when the deadline passes first, with `unavailable` when the
+    /// session ends first. Dropping the future leaves the answer, when it comes, unread.
+    fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
+        let shared = Arc::clone(&self.shared);
+        Box::pin(async move {
+            let deadline = *call
+                .context
+                .deadline
+                .get_or_insert_with(|| driver::now() + shared.call_timeout);
+            let answered = tokio::time::timeout_at(deadline.into(), shared.exchange(call)).await;
+            answered.unwrap_or_else(|_| {
+                let message = format!("{} did not answer before the deadline", shared.address);
+                Err(Error::deadline_exceeded(Blame::Upstream, message))
+            })
+        })
+    }
+}
+
+impl Shared {
+    async fn exchange(&self, mut call: Call) -> Result<Reply, Error> {
+        let payload = std::mem::take(&mut call.body)
+            .into_one(self.message_bytes_max)
+            .await?;
+        // The semaphore is never closed; were it, the session would be gone as well.
+        let _permit = self
+            .permits
+            .acquire()
+            .await
+            .map_err(|error| lost(self.address, &error))?;
+        let (reply, answer) = oneshot::channel();
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let request = Box::new(Request {
+            id,
+            call,
+            payload,
+            reply,
+        });
+        let gone = |_| lost(self.address, &"the session has ended");
+        self.commands.send(Command::Call(request)).map_err(gone)?;
+        let mut abandon = Abandon {
+            id: Some(id),
+            commands: &self.commands,
+        };
+        let answered = answer.await;
+        abandon.id = None;
+        answered.unwrap_or_else(|_| Err(lost(self.address, &"the session has ended")))
+    }
+}
+
+/// Tells the driver when nobody waits any more.
+struct Abandon<'a> {
+    id: Option<u64>,
+    commands: &'a mpsc::UnboundedSender<Command>,
+}
+
+impl Drop for Abandon<'_> {
+    fn drop(&mut self) {
+        if let Some(id) = self.id {
+            // A driver that has ended holds no call.
+            let _ = self.commands.send(Command::Cancel(id));
+        }
+    }
+}
+
+impl fmt::Debug for Client {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Client")
+            .field("address", &self.shared.address)
+            .field("dialect", &self.shared.dialect)
+            .finish_non_exhaustive()
+    }
+}
+
+fn unreachable(address: SocketAddr, error: std::io::Error) -> Error {
+    Error::unavailable(
+        Blame::Upstream,
+        format!("cannot connect to {address}: {error}"),
+    )
+    .with_source(error)
+}
+
+fn lost(address: SocketAddr, reason: &dyn fmt::Display) -> Error {
+    Error::unavailable(
+        Blame::Upstream,
+        format!("session with {address} ended: {reason}"),
+    )
+}

@@ -1,0 +1,240 @@
+//! A `Connection` on a stream link: reads many frames at once, writes all that is ready at once.
+
+use std::{
+    collections::VecDeque,
+    io::{self, IoSlice},
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::{Duration, Instant},
+};
+
+use bytes::{Buf, Bytes, BytesMut};
+use postern_core::wire::{Connection, FrameError, SessionError};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::Alarm;
+use crate::{counters::Counters, link::StreamLink};
+
+/// First size of the read buffer; an idle connection holds this much.
+const READ_BYTES_MIN: usize = 4 * 1024;
+/// The read buffer doubles up to here while reads fill it.
+const READ_BYTES_MAX: usize = 256 * 1024;
+/// Chunks of one vectored write.
+const SLICES_MAX: usize = 32;
+/// Octets taken out of the session's bounded queue ahead of the write that takes them.
+const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// How long the last word (ERR, BYE) may take to be written and read.
+const LAST_WORD: Duration = Duration::from_secs(1);
+
+/// The moving parts of a connection that both ends share.
+#[derive(Debug)]
+pub(crate) struct Line<S> {
+    link: S,
+    pub(crate) connection: Connection,
+    input: BytesMut,
+    read_bytes: usize,
+    output: VecDeque<Bytes>,
+    output_bytes: usize,
+    /// Since when the peer has not taken a single octet, while there are some for it.
+    stalled_since: Option<Instant>,
+    write_timeout: Duration,
+    read_ended: bool,
+    alarm: Alarm,
+    counters: Arc<Counters>,
+}
+
+/// Why a line is cut without a last word.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum LineError {
+    #[error("the link broke: {0}")]
+    Io(#[from] io::Error),
+    #[error("slow reader: took nothing for {0:?}")]
+    WriteTimeout(Duration),
+}
+
+impl<S: StreamLink> Line<S> {
+    pub(crate) fn new(
+        link: S,
+        connection: Connection,
+        write_timeout: Duration,
+        counters: Arc<Counters>,
+    ) -> Self {
+        Self {
+            link,
+            connection,
+            input: BytesMut::new(),
+            read_bytes: READ_BYTES_MIN,
+            output: VecDeque::new(),
+            output_bytes: 0,
+            stalled_since: None,
+            write_timeout,
+            read_ended: false,
+            alarm: Alarm::new(),
+            counters,
+        }
+    }
+
+    /// Reads once and feeds the session. Ready means that there may be events.
+    pub(crate) fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Poll<Result<(), LineError>> {
+        if self.read_ended || self.connection.is_closed() {
+            return Poll::Pending;
+        }
+        self.make_room();
+        let room = self.input.capacity() - self.input.len();
+        let read = pin!(self.link.read_buf(&mut self.input)).poll(cx);
+        if read.is_pending() && self.input.is_empty() && room > READ_BYTES_MIN {
+            // Nothing is under way: an idle connection does not keep a large buffer.
+            self.input = BytesMut::new();
+            self.read_bytes = READ_BYTES_MIN;
+        }
+        let n_octets = ready!(read)?;
+        if n_octets == 0 {
+            self.read_ended = true;
+            self.connection.handle_link_end(now);
+            return Poll::Ready(Ok(()));
+        }
+        if n_octets >= room {
+            self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
+        }
+        self.counters.bytes_in.add(n_octets as u64);
+        if let Err(error) = self.connection.handle_bytes(now, &mut self.input) {
+            count_violation(&self.counters, &error);
+        }
+        self.count_frames();
+        Poll::Ready(Ok(()))
+    }
+
+    /// Writes until nothing is left (ready) or the link is full (pending).
+    pub(crate) fn poll_write(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Poll<Result<(), LineError>> {
+        loop {
+            self.fill_output();
+            if self.output.is_empty() {
+                self.stalled_since = None;
+                return Poll::Ready(Ok(()));
+            }
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            for (slice, chunk) in slices.iter_mut().zip(&self.output) {
+                *slice = IoSlice::new(chunk);
+            }
+            let slices = slices.get(..self.output.len()).unwrap_or(&slices);
+            let written = Pin::new(&mut self.link).poll_write_vectored(cx, slices);
+            if written.is_pending() {
+                self.stalled_since.get_or_insert(now);
+            }
+            let n_octets = ready!(written)?;
+            if n_octets == 0 {
+                return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
+            }
+            self.stalled_since = None;
+            self.counters.bytes_out.add(n_octets as u64);
+            self.on_written(n_octets);
+        }
+    }
+
+    /// Ready when a timer was due and was handled; then there may be events.
+    pub(crate) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LineError>> {
+        let session = self.connection.poll_timeout().map(|(at, _)| at);
+        let stalled = self.stalled_since.map(|since| since + self.write_timeout);
+        let next = [session, stalled].into_iter().flatten().min();
+        ready!(self.alarm.poll(cx, next));
+        let now = now();
+        if stalled.is_some_and(|at| at <= now) {
+            return Poll::Ready(Err(LineError::WriteTimeout(self.write_timeout)));
+        }
+        self.connection.handle_timeout(now);
+        Poll::Ready(Ok(()))
+    }
+
+    /// Octets wait because the peer does not take them.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.stalled_since.is_some()
+    }
+
+    pub(crate) fn read_ended(&self) -> bool {
+        self.read_ended
+    }
+
+    /// Writes the last word and closes. What the peer still sends is read and dropped for a
+    /// moment, because closing a socket with unread octets may destroy what was written before.
+    pub(crate) async fn close(mut self) {
+        let last_word = async {
+            std::future::poll_fn(|cx| self.poll_write(cx, now())).await?;
+            self.link.shutdown().await?;
+            let mut dropped = BytesMut::with_capacity(READ_BYTES_MIN);
+            while !self.read_ended {
+                dropped.clear();
+                self.read_ended = self.link.read_buf(&mut dropped).await? == 0;
+            }
+            Ok::<(), LineError>(())
+        };
+        match tokio::time::timeout(LAST_WORD, last_word).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::debug!(%error, "the last word was not written"),
+            Err(_) => tracing::debug!("the peer did not close within {LAST_WORD:?}"),
+        }
+    }
+
+    fn make_room(&mut self) {
+        let room = match self.connection.missing(&self.input) {
+            // What a head declares is believed as far as octets have come for it.
+            Some(missing) => missing.min(self.input.len().max(READ_BYTES_MAX)),
+            None => self.read_bytes,
+        };
+        if self.input.capacity() - self.input.len() < room.min(self.read_bytes / 2).max(1) {
+            self.input.reserve(room);
+        }
+    }
+
+    fn fill_output(&mut self) {
+        while self.output.len() < SLICES_MAX && self.output_bytes < OUTPUT_BYTES_MAX {
+            let Some(chunk) = self.connection.poll_transmit() else {
+                break;
+            };
+            self.output_bytes += chunk.len();
+            self.output.push_back(chunk);
+        }
+        self.count_frames();
+    }
+
+    fn count_frames(&mut self) {
+        let traffic = self.connection.take_traffic();
+        self.counters.frames_in.add(traffic.frames_in);
+        self.counters.frames_out.add(traffic.frames_out);
+    }
+
+    fn on_written(&mut self, mut n_octets: usize) {
+        self.output_bytes -= n_octets;
+        while let Some(chunk) = self.output.front_mut() {
+            if chunk.len() > n_octets {
+                chunk.advance(n_octets);
+                return;
+            }
+            n_octets -= chunk.len();
+            self.output.pop_front();
+        }
+    }
+}
+
+/// tokio's clock, so that tests may hold it.
+pub(crate) fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+pub(crate) fn count_violation(counters: &Counters, error: &SessionError) {
+    tracing::debug!(%error, "protocol violation");
+    match error {
+        SessionError::Frame(FrameError::Crc { .. }) => counters.crc_errors.add(1),
+        SessionError::Frame(_) | SessionError::Unexpected { .. } | SessionError::Header { .. } => {
+            counters.protocol_errors.add(1)
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Drives the pure machines of `postern_core::wire` with octets and time. What follows from a
+//! message is the business of `server` and `client`; both stand on the parts here.
+
+mod alarm;
+mod line;
+
+use std::hash::{BuildHasher, RandomState};
+
+use postern_core::wire::SessionId;
+
+pub(crate) use self::{
+    alarm::Alarm,
+    line::{Line, LineError, count_violation, now},
+};
+
+/// 128 bits that nobody outside can foresee: SipHash of nothing, under keys which the standard
+/// library draws from the operating system.
+pub(crate) fn random_session_id() -> SessionId {
+    let half = || u128::from(RandomState::new().hash_one(()));
+    SessionId(half() << 64 | half())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn session_ids_differ() {
+        let ids: BTreeSet<_> = (0..1000).map(|_| random_session_id()).collect();
+        assert_eq!(ids.len(), 1000);
+    }
+}

@@ -1,0 +1,239 @@
+//! One accepted connection: requests become calls, outcomes become replies.
+
+use std::{
+    future::poll_fn,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use postern_core::{
+    Peer, Transport,
+    vsp::{Inbound, Reader, ReplyToken},
+    wire::{CloseReason, Connection, Dialect, Event, Frame, Role, SendError},
+};
+
+use super::{
+    Shared,
+    answer::{answer, unsendable},
+};
+use crate::{
+    calls::{Calls, Outcome},
+    driver::{self, Line, LineError},
+    link::StreamLink,
+    shutdown::Shutdown,
+};
+
+/// Rounds of read, answer, write before other tasks of the thread have their turn.
+const ROUNDS_MAX: usize = 8;
+
+/// Serves one connection until it is closed.
+pub(super) async fn serve<S: StreamLink>(
+    link: S,
+    peer: SocketAddr,
+    transport: Transport,
+    shared: Shared,
+    shutdown: Shutdown,
+) {
+    let mut served = ServedConnection::new(link, peer, transport, shared);
+    let mut draining = Box::pin(async move { shutdown.draining().await });
+    let ended = poll_fn(|cx| served.poll(cx, draining.as_mut())).await;
+    served.close(ended).await;
+}
+
+struct ServedConnection<S> {
+    line: Line<S>,
+    calls: Calls<ReplyToken>,
+    reader: Reader,
+    peer: Peer,
+    shared: Shared,
+    is_draining: bool,
+}
+
+impl<S: StreamLink> ServedConnection<S> {
+    fn new(link: S, address: SocketAddr, transport: Transport, shared: Shared) -> Self {
+        let id = driver::random_session_id();
+        let session = Arc::clone(&shared.session);
+        let connection = Connection::new(session, Role::Server, id, driver::now());
+        let counters = Arc::clone(&shared.counters);
+        let peer = Peer {
+            transport,
+            address: Some(address),
+            session: id.to_string().into(),
+        };
+        let default_service = shared.config.default_service.clone();
+        Self {
+            line: Line::new(link, connection, shared.config.write_timeout, counters),
+            calls: Calls::new(Arc::clone(&shared.handler)),
+            reader: Reader::new(Arc::new(peer.clone()), default_service),
+            peer,
+            shared,
+            is_draining: false,
+        }
+    }
+
+    /// Ready when the session is over, with its reason, or the link is.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut draining: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+    ) -> Poll<Result<CloseReason, LineError>> {
+        for _ in 0..ROUNDS_MAX {
+            let now = driver::now();
+            let mut is_busy = false;
+            if !self.is_draining && draining.as_mut().poll(cx).is_ready() {
+                self.is_draining = true;
+                self.line.connection.close(now, CloseReason::Shutdown);
+            }
+            if let Poll::Ready(handled) = self.line.poll_timer(cx) {
+                handled?;
+                is_busy = true;
+            }
+            while let Poll::Ready((token, outcome)) = self.calls.poll_finished(cx) {
+                self.finish(now, &token, outcome);
+            }
+            let may_read = self.may_read();
+            if may_read && let Poll::Ready(read) = self.line.poll_read(cx, now) {
+                read?;
+                is_busy = true;
+            }
+            if let Some(reason) = self.handle_events(cx, now) {
+                return Poll::Ready(Ok(reason));
+            }
+            if let Poll::Ready(written) = self.line.poll_write(cx, now) {
+                written?;
+            }
+            // What is written may have been the last thing that held a draining session open, or
+            // have made room for events that waited.
+            if let Some(reason) = self.handle_events(cx, now) {
+                return Poll::Ready(Ok(reason));
+            }
+            // Reading that was held back must be tried before sleeping, or nothing would wake it.
+            if !is_busy && may_read == self.may_read() {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// While calls are at their limit, or replies wait for a peer that does not read, the peer's
+    /// octets stay in the kernel, which tells it to wait.
+    fn may_read(&self) -> bool {
+        let limit = self.shared.config.calls_in_flight_max;
+        self.calls.len() < limit
+            && !(self.line.is_stalled() && self.line.connection.queued().0 >= limit)
+    }
+
+    fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<CloseReason> {
+        while self.calls.len() < self.shared.config.calls_in_flight_max {
+            match self.line.connection.poll_event()? {
+                Event::Established(dialect) => self.on_established(&dialect),
+                Event::Message(frame) => self.on_message(cx, now, frame),
+                Event::Acknowledged(_) => {}
+                Event::PeerDraining => self.on_peer_draining(),
+                Event::Closed(reason) => return Some(reason),
+            }
+        }
+        None
+    }
+
+    fn on_established(&mut self, dialect: &Dialect) {
+        let session = self.line.connection.id().to_string();
+        match dialect {
+            Dialect::Base => tracing::debug!(peer = ?self.peer.address, session, "base session"),
+            Dialect::Full(greeting) => {
+                let agent = &*greeting.agent;
+                tracing::debug!(peer = ?self.peer.address, session, agent, "session established");
+            }
+        }
+    }
+
+    fn on_message(&mut self, cx: &mut Context<'_>, now: Instant, frame: Frame) {
+        match self.reader.read(now, frame) {
+            Inbound::Request { call, token } => {
+                if !self.line.connection.begin() {
+                    tracing::debug!(?token, "request after the session began to close");
+                    return;
+                }
+                if let Some((token, outcome)) = self.calls.begin(cx, token, call) {
+                    self.finish(now, &token, outcome);
+                }
+            }
+            Inbound::Refused { frame, error } => {
+                tracing::debug!(%error, "request refused");
+                // A session that takes no refusal is closed or closes itself.
+                let _ = self.send(now, frame);
+            }
+            Inbound::Event(event) => {
+                tracing::debug!(event_type = %event.event_type, "event without a listener");
+            }
+            Inbound::Response(response) => {
+                tracing::debug!(correlation = ?response.correlation, "response to no call");
+            }
+            Inbound::Probe => {}
+        }
+    }
+
+    /// A peer of the full dialect ends a session with BYE. One that merely stops sending is gone,
+    /// and nobody will read its answers; a base peer may still read.
+    fn on_peer_draining(&mut self) {
+        let is_full = matches!(self.line.connection.dialect(), Some(Dialect::Full(_)));
+        if is_full && self.line.read_ended() && self.calls.len() > 0 {
+            tracing::debug!(
+                calls = self.calls.len(),
+                "peer vanished, its calls are cancelled"
+            );
+            self.calls.cancel_all();
+        }
+    }
+
+    fn finish(&mut self, now: Instant, token: &ReplyToken, outcome: Outcome) {
+        let sent = self.send(now, answer(token, outcome));
+        if let Err(error) = sent
+            && let Some(frame) = unsendable(token, &error)
+        {
+            // An error's frame is short; if even that is refused, the session is closed.
+            let _ = self.send(now, frame);
+        }
+        self.line.connection.finish();
+    }
+
+    fn send(&mut self, now: Instant, frame: Frame) -> Result<(), SendError> {
+        self.line
+            .connection
+            .send(now, frame)
+            .inspect_err(|error| tracing::debug!(%error, "reply not sent"))
+    }
+
+    async fn close(self, ended: Result<CloseReason, LineError>) {
+        let Self {
+            line,
+            calls,
+            peer,
+            shared,
+            ..
+        } = self;
+        // What nobody will read need not be worked out.
+        drop(calls);
+        let address = peer.address;
+        match ended {
+            Ok(reason) => {
+                if matches!(reason, CloseReason::SlowReader { .. }) {
+                    shared.counters.slow_readers.add(1);
+                    tracing::warn!(?address, %reason, "session closed");
+                } else {
+                    tracing::debug!(?address, %reason, "session closed");
+                }
+                line.close().await;
+            }
+            Err(error @ LineError::WriteTimeout(_)) => {
+                shared.counters.slow_readers.add(1);
+                tracing::warn!(?address, %error, "session closed");
+            }
+            Err(error @ LineError::Io(_)) => tracing::debug!(?address, %error, "session lost"),
+        }
+    }
+}

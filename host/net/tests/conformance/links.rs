@@ -1,0 +1,119 @@
+//! A server and what reaches it, per link.
+
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+
+use postern_core::{Body, Call, Error, Handler, Headers};
+use postern_net::{
+    Client, ClientConfig, Counters, MemoryServer, ServerConfig, Shutdown, Target, TcpServer,
+    memory::{Conditions, Network},
+};
+use tokio::task::JoinHandle;
+
+use crate::service::Service;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    Tcp,
+    MemoryStream,
+}
+
+/// A running server; `stop` it at the end of the test.
+pub(crate) struct Bench {
+    pub(crate) target: Target,
+    pub(crate) service: Arc<Service>,
+    pub(crate) counters: Arc<Counters>,
+    pub(crate) shutdown: Shutdown,
+    pub(crate) network: Network,
+    server: JoinHandle<()>,
+}
+
+impl Link {
+    pub(crate) async fn serve(self) -> Bench {
+        self.serve_with(ServerConfig::default(), Conditions::default())
+            .await
+    }
+
+    pub(crate) async fn serve_with(self, config: ServerConfig, conditions: Conditions) -> Bench {
+        let config = Arc::new(config);
+        let service = Arc::new(Service::default());
+        let counters = Arc::new(Counters::default());
+        let shutdown = Shutdown::new();
+        let network = Network::new(1, conditions);
+        let handler: Arc<dyn Handler> = Arc::clone(&service) as _;
+        let (counted, stop) = (Arc::clone(&counters), shutdown.clone());
+        let (target, server) = match self {
+            Self::Tcp => {
+                let any = (Ipv4Addr::LOCALHOST, 0).into();
+                let server = TcpServer::bind(any, config, handler, counted)
+                    .await
+                    .expect("a free port");
+                let target = Target::Tcp(server.local_addr());
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::MemoryStream => {
+                let listener = network.listen();
+                let target = Target::Memory(network.clone(), listener.local_addr());
+                let server = MemoryServer::new(listener, config, handler, counted);
+                (target, tokio::spawn(server.serve(stop)))
+            }
+        };
+        Bench {
+            target,
+            service,
+            counters,
+            shutdown,
+            network,
+            server,
+        }
+    }
+}
+
+impl Bench {
+    pub(crate) async fn client(&self) -> Client {
+        self.client_with(ClientConfig::default()).await
+    }
+
+    pub(crate) async fn client_with(&self, config: ClientConfig) -> Client {
+        Client::connect(self.target.clone(), config)
+            .await
+            .expect("the server is up")
+    }
+
+    /// Drains and waits for the server's end.
+    pub(crate) async fn stop(self) {
+        self.shutdown.drain();
+        within(Duration::from_secs(20), self.server)
+            .await
+            .expect("no panic");
+    }
+}
+
+/// Fails the test instead of hanging.
+pub(crate) async fn within<F: IntoFuture>(limit: Duration, future: F) -> F::Output {
+    tokio::time::timeout(limit, future)
+        .await
+        .expect("done in time")
+}
+
+pub(crate) async fn unary(
+    client: &Client,
+    method: &str,
+    body: impl Into<bytes::Bytes>,
+) -> Result<bytes::Bytes, Error> {
+    body_of(client, Call::unary("test", method, body)).await
+}
+
+pub(crate) async fn body_of(client: &Client, call: Call) -> Result<bytes::Bytes, Error> {
+    match client.call(call).await?.body {
+        Body::Empty => Ok(bytes::Bytes::new()),
+        Body::One(bytes) => Ok(bytes),
+        Body::Many(_) => panic!("a stream instead of one message"),
+    }
+}
+
+pub(crate) fn with_header(mut call: Call, key: &str, value: &str) -> Call {
+    let mut headers = Headers::new();
+    headers.push(key, value).expect("short");
+    call.headers = headers;
+    call
+}

@@ -1,0 +1,6 @@
+//! One suite over every link. `each_link!` makes a module of tests per link; what a test needs of a
+//! link is in `links.rs`, the handler in `service.rs`.
+
+mod calls;
+mod links;
+mod service;
