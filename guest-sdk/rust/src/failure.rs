@@ -251,11 +251,12 @@ mod tests {
 
     #[test]
     fn unreadable_numbers_and_text_are_invalid_arguments() {
+        let octets = vec![0xff];
         let failures: [Failure; 4] = [
             "x".parse::<i32>().unwrap_err().into(),
             "x".parse::<f64>().unwrap_err().into(),
-            str::from_utf8(&[0xff]).unwrap_err().into(),
-            String::from_utf8(vec![0xff]).unwrap_err().into(),
+            str::from_utf8(&octets).unwrap_err().into(),
+            String::from_utf8(octets.clone()).unwrap_err().into(),
         ];
         for failure in failures {
             assert_eq!(failure.kind, Kind::InvalidArgument, "{failure}");

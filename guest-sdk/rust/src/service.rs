@@ -110,6 +110,10 @@ pub fn unary_over_stream<S: Service>(method: &str) -> Result<(), Failure> {
     stream::send_octets(&reply)
 }
 
+/// Stands for the exports where there are none.
+#[doc(hidden)]
+pub const fn exported<S: Service>() {}
+
 #[doc(hidden)]
 #[must_use]
 #[cold]

@@ -63,7 +63,8 @@ mod tests {
     fn a_message_is_not_copied() {
         let message = vec![7; 64];
         let address = message.as_ptr();
-        assert_eq!(Echo::call("Echo", message).unwrap().as_ptr(), address);
+        let reply = Echo::call("Echo", message).unwrap();
+        assert_eq!(reply.as_ptr(), address);
     }
 
     #[test]

@@ -254,7 +254,8 @@ fn unknown(ident: &Ident) -> TokenStream {
 }
 
 /// Only wasm32 exports: natively the names would clash between plugins in one test binary, and are
-/// no names that a linker for shared objects accepts.
+/// no names that a linker for shared objects accepts. There the service is named instead, so that
+/// it does not count as unused.
 fn exports(ident: &Ident, operations: &[Operation]) -> TokenStream {
     let unary = operations.iter().any(|operation| !operation.is_streaming());
     let streaming = operations.iter().any(Operation::is_streaming);
@@ -272,6 +273,9 @@ fn exports(ident: &Ident, operations: &[Operation]) -> TokenStream {
             ::postern_guest::bindings::health::export_health!(#ident);
             ::postern_guest::bindings::describe::export_describe!(#ident);
         };
+
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: () = ::postern_guest::service::exported::<#ident>();
     }
 }
 

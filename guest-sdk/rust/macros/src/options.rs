@@ -86,18 +86,7 @@ pub(crate) fn extract(attributes: &mut Vec<Attribute>, name: &str) -> Vec<Attrib
 
 /// The first paragraph of a doc comment, on one line.
 pub(crate) fn summary(attributes: &[Attribute]) -> String {
-    let lines = attributes
-        .iter()
-        .filter_map(|attribute| match &attribute.meta {
-            Meta::NameValue(pair) if pair.path.is_ident("doc") => match &pair.value {
-                Expr::Lit(ExprLit {
-                    lit: Lit::Str(text),
-                    ..
-                }) => Some(text.value().trim().to_owned()),
-                _ => None,
-            },
-            _ => None,
-        });
+    let lines = attributes.iter().filter_map(doc_line);
     let paragraph: Vec<String> = lines.take_while(|line| !line.is_empty()).collect();
     paragraph.join(" ")
 }
@@ -120,6 +109,23 @@ pub(crate) fn kebab_case(pascal: &str) -> String {
         kebab.extend(letter.to_lowercase());
     }
     kebab
+}
+
+/// The text of `#[doc = "text"]`.
+fn doc_line(attribute: &Attribute) -> Option<String> {
+    let Meta::NameValue(pair) = &attribute.meta else {
+        return None;
+    };
+    let Expr::Lit(ExprLit {
+        lit: Lit::Str(text),
+        ..
+    }) = &pair.value
+    else {
+        return None;
+    };
+    pair.path
+        .is_ident("doc")
+        .then(|| text.value().trim().to_owned())
 }
 
 fn capitalised(word: &str) -> String {
