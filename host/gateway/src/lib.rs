@@ -2,4 +2,5 @@
 
 pub mod config;
 pub mod pipeline;
+pub mod plugins;
 pub mod telemetry;

@@ -1,0 +1,5 @@
+//! Plugins as files: the folder, its changes, what last worked.
+
+pub mod folder;
+pub mod settle;
+pub mod watch;
