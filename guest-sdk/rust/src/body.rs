@@ -12,8 +12,8 @@ pub struct Octets(pub Vec<u8>);
 
 /// What a message can be read as.
 pub trait Decode: Sized {
-    /// Reads a message. No octets at all read as `{}`, so that a request of optional fields may be
-    /// left out.
+    /// Reads a message. No octets at all read as `null` or, where that does not fit, as `{}`: a
+    /// request of optional fields may be left out.
     ///
     /// # Errors
     /// `invalid-argument`, with line and column, when the message is not a JSON value of this type.
@@ -31,12 +31,12 @@ pub trait Encode {
 
 impl<T: DeserializeOwned> Decode for T {
     fn decode(message: Vec<u8>) -> Result<Self, Failure> {
-        let json = if message.is_empty() {
-            b"{}".as_slice()
+        let value = if message.is_empty() {
+            serde_json::from_slice(b"null").or_else(|_| serde_json::from_slice(b"{}"))
         } else {
-            &message
+            serde_json::from_slice(&message)
         };
-        serde_json::from_slice(json).map_err(|error| {
+        value.map_err(|error| {
             let name = short_name(type_name::<T>());
             Failure::invalid_argument(format!("message is not a valid `{name}`: {error}"))
         })
@@ -143,8 +143,14 @@ mod tests {
     }
 
     #[test]
-    fn no_octets_read_as_an_empty_object() {
+    fn no_octets_read_as_nothing_or_as_an_empty_object() {
         assert_eq!(Page::decode(Vec::new()), Ok(Page { limit: None }));
+        assert_eq!(Option::<Page>::decode(Vec::new()), Ok(None));
+        assert_eq!(<()>::decode(Vec::new()), Ok(()));
+        assert_eq!(
+            u8::decode(Vec::new()).unwrap_err().kind,
+            Kind::InvalidArgument
+        );
     }
 
     #[test]

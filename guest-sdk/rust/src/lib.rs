@@ -13,9 +13,9 @@
 //! #[derive(Serialize)]
 //! struct Found { value: String }
 //!
-//! /// Remembers short texts.
 //! struct Notes;
 //!
+//! /// Remembers short texts.
 //! #[postern_guest::service]
 //! impl Notes {
 //!     /// Keeps a text.
@@ -66,17 +66,27 @@ pub use crate::{
 /// **Methods.** Every function of the block is a method, named in PascalCase (`get_user` is
 /// `GetUser`) unless `#[method(name = "...")]` says otherwise. Keep other functions in a block of
 /// their own. Functions may take `&self`; the value is then made once per instance by `Default`.
-/// The first line of a doc comment is the summary that `describe` tells.
+/// The first paragraph of a doc comment, of the block or of a function, is the summary that
+/// `describe` tells.
 ///
 /// **Shapes.** Any serde type goes in and out as JSON, [`Octets`] as they are. A function returns a
 /// value or a `Result` whose error converts into [`Failure`]. [`Incoming`] and [`Outgoing`] make the
 /// method streaming:
 ///
-/// ```ignore
-/// fn get_user(request: GetUser) -> Result<User, Failure>               // unary
-/// fn total(numbers: Incoming<f64>) -> Result<f64, Failure>             // client stream
-/// fn count(request: Count, out: Outgoing<u64>) -> Result<(), Failure>  // server stream
-/// fn chat(lines: Incoming<Line>, out: Outgoing<Line>) -> Result<(), Failure> // both
+/// ```
+/// # use postern_guest::{Failure, Incoming, Outgoing};
+/// # struct Sums;
+/// #[postern_guest::service]
+/// impl Sums {
+///     fn double(number: f64) -> f64 { number * 2.0 }
+///     fn total(numbers: Incoming<f64>) -> Result<f64, Failure> { numbers.sum() }
+///     fn count(up_to: u32, mut out: Outgoing<u32>) -> Result<(), Failure> {
+///         (1..=up_to).try_for_each(|number| out.send(number))
+///     }
+///     fn doubles(numbers: Incoming<f64>, mut out: Outgoing<f64>) -> Result<(), Failure> {
+///         numbers.into_iter().try_for_each(|number| out.send(number? * 2.0))
+///     }
+/// }
 /// ```
 ///
 /// **Options.** On the block: `#[service(name = "users", version = "1.2.0")]`; the defaults are the

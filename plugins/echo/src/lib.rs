@@ -2,9 +2,9 @@
 
 use postern_guest::{Failure, Incoming, Octets, Outgoing};
 
-/// Answers with what it was sent.
 struct Echo;
 
+/// Answers with what it was sent.
 #[postern_guest::service]
 impl Echo {
     /// Gives one message back.

@@ -3,13 +3,15 @@
 mod expand;
 mod operation;
 mod options;
+#[cfg(test)]
+mod tests;
 
 use proc_macro::TokenStream;
 use syn::{ItemImpl, parse_macro_input};
 
 use crate::options::ServiceOptions;
 
-/// Turns an `impl` block into the service that the component exports; see `postern_guest::service`.
+/// See `postern_guest::service`.
 #[proc_macro_attribute]
 pub fn service(options: TokenStream, block: TokenStream) -> TokenStream {
     let options = parse_macro_input!(options as ServiceOptions);

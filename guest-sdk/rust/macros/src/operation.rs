@@ -31,6 +31,7 @@ impl Operation {
         let signature = &function.sig;
         refuse_unsupported(signature)?;
         let (response, fallible) = returned(&signature.output);
+        response.as_ref().map_or(Ok(()), refuse_octets_as_json)?;
         let ident = signature.ident.clone();
         let name = match options {
             MethodOptions { fallback: true, .. } => None,
@@ -115,6 +116,10 @@ impl Operation {
                 continue;
             }
             refuse_octets_as_json(argument)?;
+            if self.outgoing.is_some() && !is_outgoing(argument) {
+                let text = "the order is: request or `Incoming`, then `Outgoing`";
+                return Err(Error::new(argument.span(), text));
+            }
             let (slot, ty) = match wrapper(argument) {
                 Some((wrapper, inner)) if wrapper == "Incoming" => (&mut self.incoming, inner),
                 Some((wrapper, inner)) if wrapper == "Outgoing" => (&mut self.outgoing, inner),
@@ -187,6 +192,10 @@ fn wrapper(ty: &Type) -> Option<(&Ident, &Type)> {
         return None;
     };
     Some((&segment.ident, inner))
+}
+
+fn is_outgoing(ty: &Type) -> bool {
+    wrapper(ty).is_some_and(|(name, _)| name == "Outgoing")
 }
 
 /// For people: without paths and without blanks.
