@@ -1,0 +1,1 @@
+//! The gateway from outside, by capability. Each test starts processes of its own.

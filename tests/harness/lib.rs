@@ -1,0 +1,1 @@
+//! What every test from outside needs: a gateway process, plugins, callers, peers and bad links.

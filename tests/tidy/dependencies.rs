@@ -1,0 +1,163 @@
+//! Who may depend on what. A new line here is looked at three times.
+
+use std::collections::BTreeSet;
+
+use crate::{assert_none, read};
+
+/// Direct dependencies of each crate of the host, all that it may have.
+const ALLOWED: [(&str, &[&str]); 4] = [
+    (
+        "host/core",
+        &[
+            "bytes",
+            "crc32fast",
+            "futures-core",
+            "smallvec",
+            "thiserror",
+        ],
+    ),
+    (
+        "host/net",
+        &[
+            "bytes",
+            "futures-core",
+            "futures-util",
+            "http",
+            "http-body",
+            "http-body-util",
+            "hyper",
+            "hyper-util",
+            "parking_lot",
+            "postern-core",
+            "quinn-udp",
+            "serde",
+            "serde_json",
+            "socket2",
+            "thiserror",
+            "tokio",
+            "tokio-util",
+            "tracing",
+        ],
+    ),
+    (
+        "host/wasm",
+        &[
+            "arc-swap",
+            "bytes",
+            "futures-util",
+            "parking_lot",
+            "postern-core",
+            "redb",
+            "serde",
+            "serde_json",
+            "sha2",
+            "thiserror",
+            "tokio",
+            "tracing",
+            "wasmtime",
+            "wasmtime-wasi",
+        ],
+    ),
+    (
+        "host/gateway",
+        &[
+            "anstyle",
+            "arc-swap",
+            "axum",
+            "bytes",
+            "clap",
+            "clap_complete",
+            "comfy-table",
+            "futures-util",
+            "indicatif",
+            "miette",
+            "mimalloc",
+            "notify",
+            "notify-debouncer-full",
+            "parking_lot",
+            "postern-core",
+            "postern-net",
+            "postern-wasm",
+            "prometheus-client",
+            "schemars",
+            "serde",
+            "serde_json",
+            "thiserror",
+            "tokio",
+            "tokio-util",
+            "toml",
+            "toml_edit",
+            "tracing",
+            "tracing-subscriber",
+        ],
+    ),
+];
+
+/// What only one crate of the host may have.
+const EXCLUSIVE: [(&str, &str); 8] = [
+    ("wasmtime", "host/wasm"),
+    ("wasmtime-wasi", "host/wasm"),
+    ("redb", "host/wasm"),
+    ("hyper", "host/net"),
+    ("quinn-udp", "host/net"),
+    ("socket2", "host/net"),
+    ("toml", "host/gateway"),
+    ("clap", "host/gateway"),
+];
+
+fn direct(folder: &str, table: &str) -> BTreeSet<String> {
+    let path = format!("{folder}/Cargo.toml");
+    let manifest: toml::Table = read(&path)
+        .parse()
+        .unwrap_or_else(|e| panic!("{path}: {e}"));
+    let names = manifest.get(table).and_then(toml::Value::as_table);
+    names
+        .map(|names| names.keys().cloned().collect())
+        .unwrap_or_default()
+}
+
+#[test]
+fn crates_depend_on_what_the_list_allows() {
+    let mut faults = Vec::new();
+    for (folder, allowed) in ALLOWED {
+        let found = direct(folder, "dependencies");
+        let allowed: BTreeSet<_> = allowed.iter().map(|name| (*name).to_owned()).collect();
+        for name in found.difference(&allowed) {
+            faults.push(format!("{folder}: `{name}` is not on the list"));
+        }
+        for name in allowed.difference(&found) {
+            faults.push(format!("{folder}: `{name}` is on the list and not needed"));
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn some_dependencies_belong_to_one_crate() {
+    let mut faults = Vec::new();
+    for (folder, _) in ALLOWED {
+        for table in ["dependencies", "dev-dependencies", "build-dependencies"] {
+            let found = direct(folder, table);
+            for (name, owner) in EXCLUSIVE {
+                if folder != owner && found.contains(name) {
+                    faults.push(format!("{folder}: `{name}` belongs to {owner}"));
+                }
+            }
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn net_and_wasm_never_meet() {
+    for table in ["dependencies", "dev-dependencies"] {
+        assert!(!direct("host/net", table).contains("postern-wasm"));
+        assert!(!direct("host/wasm", table).contains("postern-net"));
+        for (folder, _) in ALLOWED.iter().take(3) {
+            assert!(
+                !direct(folder, table).contains("postern"),
+                "{folder} knows the gateway"
+            );
+        }
+    }
+}

@@ -1,0 +1,99 @@
+//! Documents that repeat what the code says must say the same.
+
+use postern_core::Kind;
+
+use crate::{assert_none, read, root, sources};
+
+#[test]
+fn every_kind_of_error_is_in_the_table_with_its_numbers() {
+    let table = read("host/docs/errors.md");
+    let row = |kind: &Kind| format!("| `{}` | {} | {} |", kind.name(), kind.grpc(), kind.http());
+    let missing = Kind::ALL.iter().map(row).filter(|row| !table.contains(row));
+    assert_none(
+        &missing
+            .map(|row| format!("host/docs/errors.md lacks {row}"))
+            .collect::<Vec<_>>(),
+    );
+}
+
+#[test]
+fn the_wit_package_names_every_kind_in_the_same_order() {
+    let wit = read("wit/postern.wit");
+    let body = wit
+        .split("enum kind {")
+        .nth(1)
+        .and_then(|rest| rest.split('}').next());
+    let names: Vec<_> = body.expect("enum kind").split(',').map(str::trim).collect();
+    let expected: Vec<_> = Kind::ALL
+        .iter()
+        .map(|kind| kind.name())
+        .chain([""])
+        .collect();
+    assert_eq!(names, expected);
+}
+
+#[test]
+fn the_package_of_guests_is_the_package_of_the_host() {
+    let wit = read("wit/postern.wit");
+    for source in sources("", &["postern.wit"]) {
+        assert_eq!(
+            source.text, wit,
+            "{} differs from wit/postern.wit",
+            source.path
+        );
+    }
+}
+
+#[test]
+fn decisions_are_numbered_without_gaps() {
+    let folder = root().join("host/docs/adr");
+    let entries = folder.read_dir().expect("host/docs/adr is there");
+    let mut names: Vec<_> = entries
+        .map(|entry| {
+            entry
+                .expect("an entry")
+                .file_name()
+                .to_string_lossy()
+                .into_owned()
+        })
+        .collect();
+    names.sort();
+    let mut faults = Vec::new();
+    for (index, name) in names.iter().enumerate() {
+        if !name.starts_with(&format!("{:04}-", index + 1)) || !name.ends_with(".md") {
+            faults.push(format!(
+                "host/docs/adr/{name}: number {:04} is expected here",
+                index + 1
+            ));
+        }
+    }
+    assert!(!names.is_empty(), "no decisions are written down");
+    assert_none(&faults);
+}
+
+#[test]
+fn the_architecture_fits_200_lines_and_names_every_crate() {
+    let text = read("host/docs/architecture.md");
+    let n_lines = text.lines().count();
+    assert!(
+        n_lines <= 200,
+        "host/docs/architecture.md has {n_lines} lines"
+    );
+    for name in [
+        "host/core",
+        "host/net",
+        "host/wasm",
+        "host/gateway",
+        "guest-sdk",
+        "plugins",
+    ] {
+        assert!(
+            text.contains(name),
+            "host/docs/architecture.md does not name {name}"
+        );
+    }
+    assert!(
+        text.contains("**Invariant:**"),
+        "no invariant is written down"
+    );
+}
