@@ -17,7 +17,11 @@ pub(crate) fn check(config: &Config, reader: &mut Reader) {
     }
     check_addresses(config, reader);
     let calls = &config.calls;
-    in_order(reader, ("calls.timeout", calls.timeout), ("calls.timeout-max", calls.timeout_max));
+    in_order(
+        reader,
+        ("calls.timeout", calls.timeout),
+        ("calls.timeout-max", calls.timeout_max),
+    );
 }
 
 fn check_listener(name: &str, listener: &Listener, reader: &mut Reader) {
@@ -27,15 +31,21 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut Reader) {
             require(reader, &path, key);
         }
     }
-    if listener.protocol == Protocol::Http {
-        let foreign = ["transports", "default-service", "udp", "keep-alive", "limits"];
-        for key in foreign.map(|key| format!("{path}.{key}")) {
-            refuse_for_http(reader, &key);
-        }
+    let other = match listener.protocol {
+        Protocol::Http => Protocol::Vstp,
+        Protocol::Vstp => Protocol::Http,
+    };
+    for key in own_keys(other) {
+        refuse_foreign(reader, &format!("{path}.{key}"), other);
     }
     if listener.transports.is_empty() {
         let key = format!("{path}.transports");
-        fault(reader, &key, "no transport is left", "write [\"tcp\"], [\"udp\"] or both");
+        fault(
+            reader,
+            &key,
+            "no transport is left",
+            "write [\"tcp\"], [\"udp\"] or both",
+        );
     }
     let key = |name: &str| format!("{path}.{name}");
     let udp = &listener.udp;
@@ -54,13 +64,25 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut Reader) {
     let limits = &listener.limits;
     in_order(
         reader,
-        (&key("limits.reassembly-bytes-per-peer-max"), limits.reassembly_bytes_per_peer_max),
-        (&key("limits.reassembly-bytes-max"), limits.reassembly_bytes_max),
+        (
+            &key("limits.reassembly-bytes-per-peer-max"),
+            limits.reassembly_bytes_per_peer_max,
+        ),
+        (
+            &key("limits.reassembly-bytes-max"),
+            limits.reassembly_bytes_max,
+        ),
     );
     in_order(
         reader,
-        (&key("limits.reassembly-sessions-per-peer-max"), limits.reassembly_sessions_per_peer_max),
-        (&key("limits.reassembly-sessions-max"), limits.reassembly_sessions_max),
+        (
+            &key("limits.reassembly-sessions-per-peer-max"),
+            limits.reassembly_sessions_per_peer_max,
+        ),
+        (
+            &key("limits.reassembly-sessions-max"),
+            limits.reassembly_sessions_max,
+        ),
     );
 }
 
@@ -83,17 +105,19 @@ fn require(reader: &mut Reader, path: &str, key: &str) {
     });
 }
 
-/// Keys that only VSTP knows would be ignored silently on an HTTP listener.
-fn refuse_for_http(reader: &mut Reader, key: &str) {
+/// Keys of the other protocol would be ignored silently.
+fn refuse_foreign(reader: &mut Reader, key: &str, speaker: Protocol) {
     let below = format!("{key}.");
     let written = |path: &&String| *path == key || path.starts_with(&below);
     let keys: Vec<_> = reader.places.keys().filter(written).cloned().collect();
     for key in keys {
+        let speaker = speaker.name();
+        let message = format!("only a listener that speaks {speaker} has this key");
         fault(
             reader,
             &key,
-            "this is a key of VSTP listeners, and this one speaks http",
-            "remove it, or write protocol = \"vstp\"",
+            message,
+            format!("remove it, or write protocol = \"{speaker}\""),
         );
     }
 }
@@ -101,36 +125,83 @@ fn refuse_for_http(reader: &mut Reader, key: &str) {
 /// Two doors at one address: the second could not be opened.
 fn check_addresses(config: &Config, reader: &mut Reader) {
     let mut doors: Vec<(String, SocketAddr, Carrier)> = Vec::new();
-    for (name, listener) in config.listeners.iter().filter(|(_, listener)| listener.enabled) {
+    for (name, listener) in config
+        .listeners
+        .iter()
+        .filter(|(_, listener)| listener.enabled)
+    {
         let carriers = match listener.protocol {
             Protocol::Http => &[Carrier::Tcp][..],
             Protocol::Vstp => &listener.transports,
         };
         let key = format!("listeners.{name}.address");
-        doors.extend(carriers.iter().map(|carrier| (key.clone(), listener.address, *carrier)));
+        doors.extend(
+            carriers
+                .iter()
+                .map(|carrier| (key.clone(), listener.address, *carrier)),
+        );
     }
     if config.admin.enabled {
-        doors.push(("admin.address".to_owned(), config.admin.address, Carrier::Tcp));
+        doors.push((
+            "admin.address".to_owned(),
+            config.admin.address,
+            Carrier::Tcp,
+        ));
     }
     for (idx, (key, address, carrier)) in doors.iter().enumerate() {
         let earlier = doors.iter().take(idx);
         let mut others = earlier.filter(|(other, taken, by)| {
             other != key && by == carrier && collide(*address, *taken)
         });
-        let Some((other, taken, _)) = others.next() else { continue };
+        let Some((other, taken, _)) = others.next() else {
+            continue;
+        };
         // Told at the key that somebody wrote; the other may be a default.
         let (key, other) = match reader.places.contains_key(key) {
             true => (key, other),
             false => (other, key),
         };
-        let message = format!("{address} is taken by {other} ({taken}, {})", carrier.name());
-        fault(reader, key, message, "choose another port, or disable one of the two");
+        let message = format!(
+            "{address} is taken by {other} ({taken}, {})",
+            carrier.name()
+        );
+        fault(
+            reader,
+            key,
+            message,
+            "choose another port, or disable one of the two",
+        );
     }
 }
 
 fn collide(a: SocketAddr, b: SocketAddr) -> bool {
     let ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
     ip && a.port() == b.port() && a.port() != 0
+}
+
+/// Keys that only listeners of one protocol have.
+const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
+    match protocol {
+        Protocol::Vstp => &[
+            "transports",
+            "default-service",
+            "calls-in-flight-max",
+            "keep-alive",
+            "udp",
+            "limits",
+        ],
+        Protocol::Http => &["header-timeout", "body-timeout", "streams-max"],
+    }
+}
+
+/// Whether a listener that speaks `protocol` refuses `key`.
+pub(crate) fn is_foreign_key(protocol: &str, key: &str) -> bool {
+    let others = [Protocol::Vstp, Protocol::Http]
+        .into_iter()
+        .filter(|other| other.name() != protocol);
+    others
+        .into_iter()
+        .any(|other| own_keys(other).contains(&key))
 }
 
 /// A bound that can be compared and shown.
@@ -161,8 +232,24 @@ fn in_order<A: Amount>(reader: &mut Reader, small: (&str, A), large: (&str, A)) 
         return;
     }
     let (at, message) = match reader.places.contains_key(small.0) {
-        true => (small.0, format!("{} is above {} ({})", small.1.shown(), large.0, large.1.shown())),
-        false => (large.0, format!("{} is below {} ({})", large.1.shown(), small.0, small.1.shown())),
+        true => (
+            small.0,
+            format!(
+                "{} is above {} ({})",
+                small.1.shown(),
+                large.0,
+                large.1.shown()
+            ),
+        ),
+        false => (
+            large.0,
+            format!(
+                "{} is below {} ({})",
+                large.1.shown(),
+                small.0,
+                small.1.shown()
+            ),
+        ),
     };
     let remedy = format!("{} must not exceed {}", small.0, large.0);
     fault(reader, at, message, remedy);

@@ -19,7 +19,9 @@ pub(crate) fn merge(
     let mut paths = twins(&config.keys());
     let template = leaf_paths(&super::Listener::default().keys(), "");
     for (variable, text) in environment {
-        let Some(rest) = variable.strip_prefix(PREFIX) else { continue };
+        let Some(rest) = variable.strip_prefix(PREFIX) else {
+            continue;
+        };
         if is_foreign(rest) {
             continue;
         }
@@ -30,9 +32,14 @@ pub(crate) fn merge(
             };
             paths.insert(variable.clone(), path);
         }
-        let Some(path) = paths.get(variable) else { continue };
+        let Some(path) = paths.get(variable) else {
+            continue;
+        };
         let place = Place::Environment(variable.clone());
-        let node = Node { place: place.clone(), value: Value::Untyped(text.clone()) };
+        let node = Node {
+            place: place.clone(),
+            value: Value::Untyped(text.clone()),
+        };
         config.merge(&nest(path, node), "", None, reader);
     }
 }
@@ -44,7 +51,10 @@ pub(crate) fn variable(path: &str) -> String {
 
 /// Every key's path by its variable.
 fn twins(keys: &[Key]) -> BTreeMap<String, String> {
-    leaf_paths(keys, "").into_iter().map(|path| (variable(&path), path)).collect()
+    leaf_paths(keys, "")
+        .into_iter()
+        .map(|path| (variable(&path), path))
+        .collect()
 }
 
 /// The paths of all keys that hold one value, in the order of declaration.
@@ -76,7 +86,10 @@ fn new_listener(rest: &str, template: &[String]) -> Option<String> {
     });
     // The longest key leaves the shortest name: `_UDP_RETRIES` before `_RETRIES`.
     let (_, name, key) = suffixes.min()?;
-    Some(format!("listeners.{}.{key}", name.to_lowercase().replace('_', "-")))
+    Some(format!(
+        "listeners.{}.{key}",
+        name.to_lowercase().replace('_', "-")
+    ))
 }
 
 fn refuse(variable: &str, paths: &BTreeMap<String, String>, reader: &mut Reader) {
@@ -91,7 +104,10 @@ fn refuse(variable: &str, paths: &BTreeMap<String, String>, reader: &mut Reader)
 
 /// `suggest` compares in lower case with dashes.
 fn suggest_variable(variable: &str, known: &[&str]) -> Option<String> {
-    let lower: Vec<_> = known.iter().map(|name| name.to_lowercase().replace('_', "-")).collect();
+    let lower: Vec<_> = known
+        .iter()
+        .map(|name| name.to_lowercase().replace('_', "-"))
+        .collect();
     let lower: Vec<_> = lower.iter().map(String::as_str).collect();
     suggest(variable, &lower).map(|name| name.to_uppercase().replace('-', "_"))
 }

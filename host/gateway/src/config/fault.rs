@@ -45,7 +45,11 @@ impl Faults {
             Some(Place::Environment(_)) => (1, 0),
             None => (2, 0),
         });
-        Self { file: file.to_owned(), text: text.to_owned(), faults }
+        Self {
+            file: file.to_owned(),
+            text: text.to_owned(),
+            faults,
+        }
     }
 
     /// Where a fault stands in the file; `None` for the environment.
@@ -65,10 +69,15 @@ impl Faults {
         } else {
             miette::GraphicalTheme::unicode_nocolor()
         };
-        let handler = GraphicalReportHandler::new_themed(theme).with_context_lines(1).with_links(false);
+        let handler = GraphicalReportHandler::new_themed(theme)
+            .with_context_lines(1)
+            .with_links(false);
         let mut drawing = String::new();
         for fault in &self.faults {
-            let drawn = Drawn { fault, source: NamedSource::new(&self.file, self.text.clone()) };
+            let drawn = Drawn {
+                fault,
+                source: NamedSource::new(&self.file, self.text.clone()),
+            };
             // Writing to a `String` does not fail; a fault that cannot be drawn is still told.
             if handler.render_report(&mut drawing, &drawn).is_err() {
                 drawing.push_str(&drawn.to_string());
@@ -76,7 +85,12 @@ impl Faults {
             drawing.push('\n');
         }
         let n = self.faults.len();
-        let _ = writeln!(drawing, "{n} {} in {}", if n == 1 { "fault" } else { "faults" }, self.file);
+        let _ = writeln!(
+            drawing,
+            "{n} {} in {}",
+            if n == 1 { "fault" } else { "faults" },
+            self.file
+        );
         drawing
     }
 
@@ -156,7 +170,9 @@ impl Diagnostic for Drawn<'_> {
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let Some(Place::File(span)) = &self.fault.place else { return None };
+        let Some(Place::File(span)) = &self.fault.place else {
+            return None;
+        };
         let label = LabeledSpan::new_with_span(Some("here".to_owned()), span.clone());
         Some(Box::new(std::iter::once(label)))
     }
@@ -165,7 +181,9 @@ impl Diagnostic for Drawn<'_> {
 /// The name among `known` that was probably meant.
 pub(crate) fn suggest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let name = name.to_lowercase().replace('_', "-");
-    let distances = known.iter().map(|candidate| (distance(&name, candidate), *candidate));
+    let distances = known
+        .iter()
+        .map(|candidate| (distance(&name, candidate), *candidate));
     let (distance, candidate) = distances.min()?;
     // A third of the letters may be wrong; beyond that a suggestion only confuses.
     (distance <= candidate.len().div_ceil(3)).then_some(candidate)
@@ -208,7 +226,11 @@ mod tests {
         let text = "a = 1\nä = 2\n";
         assert_eq!(position(text, 0), Position { line: 1, column: 1 });
         assert_eq!(position(text, 6), Position { line: 2, column: 1 });
-        assert_eq!(position(text, 9), Position { line: 2, column: 3 }, "ä is one column");
+        assert_eq!(
+            position(text, 9),
+            Position { line: 2, column: 3 },
+            "ä is one column"
+        );
         assert_eq!(position(text, 99), Position { line: 3, column: 1 });
     }
 

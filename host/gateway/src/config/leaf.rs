@@ -102,7 +102,10 @@ impl Leaf for Duration {
             _ => return Err(unreadable()),
         };
         let number: u64 = number.parse().map_err(|_| unreadable())?;
-        number.checked_mul(factor_us).map(Self::from_micros).ok_or_else(unreadable)
+        number
+            .checked_mul(factor_us)
+            .map(Self::from_micros)
+            .ok_or_else(unreadable)
     }
 
     fn written(&self) -> Option<String> {
@@ -195,7 +198,7 @@ macro_rules! integer_leaf {
     )*};
 }
 
-integer_leaf!(u8, u32, u64, usize);
+integer_leaf!(u8, u32, usize);
 
 impl Leaf for bool {
     fn expected() -> String {
@@ -254,7 +257,9 @@ impl Leaf for Secret {
 
     fn read(value: &Value) -> Result<Self, String> {
         // The value itself stays out of the message.
-        String::read(value).map(Self).map_err(|_| "the secret is not a text or is empty".to_owned())
+        String::read(value)
+            .map(Self)
+            .map_err(|_| "the secret is not a text or is empty".to_owned())
     }
 
     fn written(&self) -> Option<String> {
@@ -296,8 +301,13 @@ impl Leaf for SocketAddr {
     fn read(value: &Value) -> Result<Self, String> {
         let unreadable = || format!("{} is not an address with a port", value.shown());
         let text = value.as_text().ok_or_else(unreadable)?;
-        let text = text.strip_prefix("localhost:").map(|port| format!("127.0.0.1:{port}"));
-        let text = text.as_deref().or_else(|| value.as_text()).unwrap_or_default();
+        let text = text
+            .strip_prefix("localhost:")
+            .map(|port| format!("127.0.0.1:{port}"));
+        let text = text
+            .as_deref()
+            .or_else(|| value.as_text())
+            .unwrap_or_default();
         text.parse().map_err(|_| unreadable())
     }
 
@@ -345,8 +355,13 @@ impl<T: Leaf> Leaf for Vec<T> {
         match value {
             Value::List(items) => items.iter().map(|item| T::read(&item.value)).collect(),
             Value::Untyped(text) => {
-                let items = text.split(',').map(str::trim).filter(|item| !item.is_empty());
-                items.map(|item| T::read(&Value::Untyped(item.to_owned()))).collect()
+                let items = text
+                    .split(',')
+                    .map(str::trim)
+                    .filter(|item| !item.is_empty());
+                items
+                    .map(|item| T::read(&Value::Untyped(item.to_owned())))
+                    .collect()
             }
             Value::Text(_)
             | Value::Integer(_)
@@ -405,8 +420,16 @@ pub(crate) use word_leaf;
 /// A duration in the largest unit that holds it exactly.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let micros = duration.as_micros();
-    let units = [(3_600_000_000, "h"), (60_000_000, "m"), (1_000_000, "s"), (1_000, "ms")];
-    match units.iter().find(|(unit, _)| micros >= *unit && micros.is_multiple_of(*unit)) {
+    let units = [
+        (3_600_000_000, "h"),
+        (60_000_000, "m"),
+        (1_000_000, "s"),
+        (1_000, "ms"),
+    ];
+    match units
+        .iter()
+        .find(|(unit, _)| micros >= *unit && micros.is_multiple_of(*unit))
+    {
         Some((unit, name)) => format!("{}{name}", micros / unit),
         None if micros == 0 => "0s".to_owned(),
         None => format!("{micros}us"),
@@ -420,7 +443,9 @@ fn quote(text: &str) -> String {
 /// `"30 s"` is `("30", "s")`.
 fn split_unit(text: &str) -> (&str, &str) {
     let text = text.trim();
-    let end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     let (number, unit) = text.split_at(end);
     (number, unit.trim_start())
 }
@@ -430,7 +455,11 @@ mod tests {
     use super::*;
 
     fn check<T: Leaf + PartialEq + fmt::Debug>(text: &str, expected: Option<T>) {
-        assert_eq!(T::read(&Value::Text(text.to_owned())).ok(), expected, "{text}");
+        assert_eq!(
+            T::read(&Value::Text(text.to_owned())).ok(),
+            expected,
+            "{text}"
+        );
     }
 
     #[test]
@@ -474,11 +503,17 @@ mod tests {
     #[test]
     fn reads_lists_and_numbers_from_the_environment() {
         let untyped = |text: &str| Value::Untyped(text.to_owned());
-        assert_eq!(Vec::<String>::read(&untyped("a, b")), Ok(vec!["a".into(), "b".into()]));
+        assert_eq!(
+            Vec::<String>::read(&untyped("a, b")),
+            Ok(vec!["a".into(), "b".into()])
+        );
         assert_eq!(u32::read(&untyped("12")), Ok(12));
         assert!(u32::read(&untyped("-12")).is_err());
         assert_eq!(bool::read(&untyped("false")), Ok(false));
-        assert!(u32::read(&Value::Text("12".into())).is_err(), "a TOML text is no number");
+        assert!(
+            u32::read(&Value::Text("12".into())).is_err(),
+            "a TOML text is no number"
+        );
     }
 
     #[test]

@@ -4,11 +4,13 @@
 mod cross;
 mod environment;
 mod fault;
-mod leaf;
+pub(crate) mod leaf;
+//pub mod manifest;
 mod named;
-mod section;
+mod render;
+pub(crate) mod section;
 mod settings;
-mod value;
+pub(crate) mod value;
 
 use std::{
     collections::BTreeMap,
@@ -20,6 +22,8 @@ use toml::de::DeTable;
 
 pub use fault::{Fault, Faults, Position};
 pub use leaf::{Secret, Size};
+//pub use manifest::Manifest;
+pub use render::{sample, schema};
 pub use settings::{
     Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log, LogFormat,
     PluginLimits, Plugins, Protocol, Udp, WireLimits,
@@ -64,7 +68,10 @@ impl Source {
     /// The file given, and this process's environment.
     #[must_use]
     pub fn new(file: Option<PathBuf>) -> Self {
-        Self { file, environment: std::env::vars().collect() }
+        Self {
+            file,
+            environment: std::env::vars().collect(),
+        }
     }
 }
 
@@ -80,7 +87,10 @@ impl Loaded {
     /// The file to watch: the one that was read, or the one that would be read if it came to be.
     #[must_use]
     pub fn file_to_watch(&self) -> &Path {
-        self.source.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE))
+        self.source
+            .file
+            .as_deref()
+            .unwrap_or(Path::new(DEFAULT_FILE))
     }
 }
 
@@ -96,11 +106,22 @@ pub fn load(source: &Source) -> Result<Loaded, LoadError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound && source.file.is_none() => {
             (None, String::new())
         }
-        Err(error) => return Err(LoadError::Unreadable { path: path.to_owned(), source: error }),
+        Err(error) => {
+            return Err(LoadError::Unreadable {
+                path: path.to_owned(),
+                source: error,
+            });
+        }
     };
     let name = path.display().to_string();
     let (config, places) = parse(&name, &text, &source.environment)?;
-    Ok(Loaded { config, file, places, text, source: source.clone() })
+    Ok(Loaded {
+        config,
+        file,
+        places,
+        text,
+        source: source.clone(),
+    })
 }
 
 /// Reads a text and an environment. Pure.
@@ -126,12 +147,17 @@ pub fn parse(
 }
 
 /// The tree of a TOML text; what is no TOML becomes a fault and is left out.
-fn parse_toml(text: &str, reader: &mut Reader) -> Node {
+pub(crate) fn parse_toml(text: &str, reader: &mut Reader) -> Node {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
         let place = Place::File(error.span().unwrap_or(0..text.len()));
         let message = error.message().replace('\n', ", ");
-        reader.fault("", &place, message, "see https://toml.io for how TOML is written");
+        reader.fault(
+            "",
+            &place,
+            message,
+            "see https://toml.io for how TOML is written",
+        );
     }
     Node::of_table(&table)
 }

@@ -23,19 +23,25 @@ impl Field for BTreeMap<String, Listener> {
                 continue;
             }
             // The header of a table is a better place than the table for what is missing in it.
-            reader.tables.entry(path.clone()).or_insert_with(|| entry.key_place.clone());
-            self.entry(name.clone()).or_insert_with(|| Listener::named(name)).merge(
-                &entry.node,
-                &path,
-                None,
-                reader,
-            );
+            reader
+                .tables
+                .entry(path.clone())
+                .or_insert_with(|| entry.key_place.clone());
+            self.entry(name.clone())
+                .or_insert_with(|| Listener::named(name))
+                .merge(&entry.node, &path, None, reader);
         }
     }
 
     fn shape(&self, _: Bounds) -> Shape {
-        let tables = self.iter().map(|(name, listener)| (name.clone(), listener.keys())).collect();
-        Shape::Named { tables, template: Listener::default().keys() }
+        let tables = self
+            .iter()
+            .map(|(name, listener)| (name.clone(), listener.keys()))
+            .collect();
+        Shape::Named {
+            tables,
+            template: Listener::default().keys(),
+        }
     }
 }
 

@@ -21,6 +21,7 @@ pub(crate) trait Field {
 pub(crate) type Bounds = Option<(&'static str, &'static str)>;
 
 /// What a key holds, for everything but reading.
+#[derive(Debug, Clone)]
 pub(crate) enum Shape {
     Leaf {
         /// As TOML; `None` when the key is left out by default.
@@ -32,11 +33,15 @@ pub(crate) enum Shape {
     },
     Section(Vec<Key>),
     /// Tables by name, and what a new one would hold.
-    Named { tables: BTreeMap<String, Vec<Key>>, template: Vec<Key> },
+    Named {
+        tables: BTreeMap<String, Vec<Key>>,
+        template: Vec<Key>,
+    },
     /// A table whose keys nobody here knows.
     Free,
 }
 
+#[derive(Debug, Clone)]
 pub(crate) struct Key {
     /// As written in the file: kebab case.
     pub name: String,
@@ -78,10 +83,17 @@ impl Reader {
     ) -> Option<&'a [super::value::Entry]> {
         let Value::Table(entries) = &node.value else {
             let message = format!("{} is not a table", node.value.shown());
-            self.fault(path, &node.place, message, format!("write its keys below [{path}]"));
+            self.fault(
+                path,
+                &node.place,
+                message,
+                format!("write its keys below [{path}]"),
+            );
             return None;
         };
-        self.tables.entry(path.to_owned()).or_insert_with(|| node.place.clone());
+        self.tables
+            .entry(path.to_owned())
+            .or_insert_with(|| node.place.clone());
         Some(entries)
     }
 
@@ -101,7 +113,12 @@ impl<T: Leaf> Field for T {
         let value = match T::read(&node.value) {
             Ok(value) => value,
             Err(message) => {
-                reader.fault(path, &node.place, message, format!("write {}", T::expected()));
+                reader.fault(
+                    path,
+                    &node.place,
+                    message,
+                    format!("write {}", T::expected()),
+                );
                 return;
             }
         };
@@ -110,7 +127,11 @@ impl<T: Leaf> Field for T {
             let below = bound(min).is_some_and(|min| value.order(&min).is_some_and(|o| o.is_lt()));
             let above = bound(max).is_some_and(|max| value.order(&max).is_some_and(|o| o.is_gt()));
             if below || above {
-                let (side, limit) = if below { ("below", min) } else { ("above", max) };
+                let (side, limit) = if below {
+                    ("below", min)
+                } else {
+                    ("above", max)
+                };
                 let message = format!("{} is {side} the limit of {limit}", node.value.shown());
                 reader.fault(path, &node.place, message, format!("write {min} to {max}"));
                 return;
@@ -227,5 +248,9 @@ pub(crate) fn kebab(field: &str) -> String {
 
 /// A key below a path; the root has an empty path.
 pub(crate) fn join(path: &str, key: &str) -> String {
-    if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") }
+    if path.is_empty() {
+        key.to_owned()
+    } else {
+        format!("{path}.{key}")
+    }
 }

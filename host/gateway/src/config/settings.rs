@@ -51,8 +51,18 @@ section! {
         pub idle_timeout: Duration = Duration::from_secs(300), within "1s" to "24h";
         /// Silence after which a peer that said HELLO is asked for a sign of life; 0s never asks.
         pub keep_alive: Duration = Duration::from_secs(30), within "0s" to "1h";
+        /// A peer that takes no octet for this long is closed as a slow reader.
+        pub write_timeout: Duration = Duration::from_secs(30), within "100ms" to "1h";
         /// Time for calls in flight when the listener closes; then they are cut off.
         pub drain_timeout: Duration = Duration::from_secs(10), within "0s" to "10m";
+        /// VSTP: calls of one connection at one time; beyond it the connection is not read.
+        pub calls_in_flight_max: usize = 1024, within "1" to "1000000";
+        /// HTTP: time for the first request head of a connection.
+        pub header_timeout: Duration = Duration::from_secs(10), within "10ms" to "1h";
+        /// HTTP: time for one message of a request to arrive.
+        pub body_timeout: Duration = Duration::from_secs(30), within "10ms" to "1h";
+        /// HTTP/2: calls of one connection at one time.
+        pub streams_max: u32 = 256, within "1" to "65535";
         /// Acknowledged datagrams of VSTP.
         pub udp: Udp = Udp::default();
         /// What one peer, and all together, may make the listener hold.
@@ -149,16 +159,20 @@ section! {
 section! {
     /// What one plugin may use.
     pub struct PluginLimits {
-        /// Memory of one instance.
+        /// All linear memories of one instance together.
         pub memory: Size = Size::mib(64), within "64KiB" to "3GiB";
-        /// Time of one call.
+        /// Time of one call, its waiting for `kv` and `client` included.
         pub time: Duration = Duration::from_secs(1), within "10ms" to "24h";
-        /// Largest reply of one call.
+        /// Largest message that the plugin answers or sends.
         pub output: Size = Size::mib(8), within "1KiB" to "1GiB";
+        /// Largest message that is handed to the plugin.
+        pub input: Size = Size::mib(8), within "1KiB" to "1GiB";
         /// Log lines a second; more are dropped and counted.
         pub log: u32 = 100, within "0" to "100000";
+        /// Log lines at once before the rate holds.
+        pub log_burst: u32 = 200, within "0" to "100000";
         /// Calls of host functions in one call.
-        pub host_calls: u32 = 100_000, within "1" to "1000000000";
+        pub host_calls: u32 = 10_000, within "1" to "1000000000";
     }
 }
 
@@ -169,9 +183,17 @@ section! {
         /// state.
         pub mode: InstanceMode = InstanceMode::Pooled;
         /// Instances at one time, which is also calls at one time.
-        pub max: u32 = 64, within "1" to "10000";
-        /// Calls after which an instance is replaced; 0 never replaces it.
-        pub max_calls: u64 = 100_000, within "0" to "1000000000000";
+        pub max: usize = 32, within "1" to "10000";
+        /// Calls after which an instance is replaced.
+        pub max_calls: u32 = 10_000, within "1" to "4000000000";
+        /// Memory beyond that of a fresh instance after which an instance is replaced.
+        pub max_growth: Size = Size::mib(32), within "64KiB" to "3GiB";
+        /// Calls that may wait for an instance; one more is refused.
+        pub queue: usize = 1024, within "0" to "1000000";
+        /// Time that a call waits for an instance.
+        pub queue_timeout: Duration = Duration::from_secs(5), within "1ms" to "1h";
+        /// Instances without a call for this long are dropped.
+        pub idle_timeout: Duration = Duration::from_secs(60), within "100ms" to "24h";
     }
 }
 
@@ -247,7 +269,9 @@ impl super::leaf::Leaf for LevelFilter {
         let text = String::read(value)?;
         let levels = ["trace", "debug", "info", "warn", "error", "off"];
         let known = |directive: &str| {
-            let level = directive.rsplit_once('=').map_or(directive, |(_, level)| level);
+            let level = directive
+                .rsplit_once('=')
+                .map_or(directive, |(_, level)| level);
             levels.contains(&level.trim())
         };
         match text.split(',').find(|directive| !known(directive)) {
@@ -269,8 +293,15 @@ impl Listener {
     /// What a listener of that name is when nothing is written about it.
     pub(crate) fn named(name: &str) -> Self {
         match name {
-            "vstp" => Self { address: local(9090), ..Self::default() },
-            "http" => Self { protocol: Protocol::Http, address: local(8080), ..Self::default() },
+            "vstp" => Self {
+                address: local(9090),
+                ..Self::default()
+            },
+            "http" => Self {
+                protocol: Protocol::Http,
+                address: local(8080),
+                ..Self::default()
+            },
             _ => Self::default(),
         }
     }
@@ -282,7 +313,9 @@ impl Listener {
 }
 
 fn built_in_listeners() -> BTreeMap<String, Listener> {
-    ["http", "vstp"].map(|name| (name.to_owned(), Listener::named(name))).into()
+    ["http", "vstp"]
+        .map(|name| (name.to_owned(), Listener::named(name)))
+        .into()
 }
 
 fn local(port: u16) -> SocketAddr {

@@ -46,11 +46,17 @@ pub(crate) struct Entry {
 
 impl Node {
     pub(crate) fn of_table(table: &Spanned<DeTable<'_>>) -> Self {
-        Self { place: Place::File(table.span()), value: Value::of_table(table.get_ref()) }
+        Self {
+            place: Place::File(table.span()),
+            value: Value::of_table(table.get_ref()),
+        }
     }
 
     fn of_value(value: &Spanned<DeValue<'_>>) -> Self {
-        Self { place: Place::File(value.span()), value: Value::of(value.get_ref()) }
+        Self {
+            place: Place::File(value.span()),
+            value: Value::of(value.get_ref()),
+        }
     }
 }
 
@@ -116,7 +122,9 @@ impl Value {
             Self::Boolean(boolean) => (*boolean).into(),
             Self::List(items) => items.iter().map(|item| item.value.to_json()).collect(),
             Self::Table(entries) => {
-                let pairs = entries.iter().map(|entry| (&entry.key, entry.node.value.to_json()));
+                let pairs = entries
+                    .iter()
+                    .map(|entry| (&entry.key, entry.node.value.to_json()));
                 pairs.map(|(key, value)| (key.clone(), value)).collect()
             }
         }

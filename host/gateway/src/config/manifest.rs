@@ -1,0 +1,360 @@
+//! A plugin's manifest, `NAME.toml` beside `NAME.wasm`. Every key is optional; bounds and instances
+//! that it does not set are those of `[plugins]`.
+
+use std::{
+    collections::BTreeMap,
+    io,
+    path::{Path, PathBuf},
+};
+
+use postern_wasm::spec::{self, PluginSpec};
+
+use super::{
+    Faults, LoadError,
+    leaf::{Leaf, word_leaf},
+    parse_toml,
+    section::{Bounds, Field, Reader, Shape, section},
+    settings::{Config, InstanceMode, Instances, PluginLimits},
+    value::{Node, Value},
+};
+
+section! {
+    /// What a manifest says, with the defaults of the gateway where it says nothing.
+    pub struct Manifest {
+        /// Service that the plugin answers for, or a list of them; its own name unless it describes
+        /// itself.
+        pub service: Names = Names::default();
+        /// Version of those services.
+        pub version: Option<String> = None;
+        /// Seen by the plugin through the import `config`: text as it is, everything else as JSON.
+        pub config: Table = Table::default();
+        /// What happens after a trap: "restart" takes a new instance, "stop" answers no more.
+        pub on_trap: OnTrap = OnTrap::Restart;
+        /// Least level of the plugin's own log lines.
+        pub log_level: LogLevel = LogLevel::Info;
+        /// What it may reach beyond its own call.
+        pub grants: Grants = Grants::default();
+        /// What it may use.
+        pub limits: PluginLimits = PluginLimits::default();
+        /// How its instances are kept.
+        pub instances: Instances = Instances::default();
+    }
+}
+
+section! {
+    /// What a plugin may reach. Nothing unless granted.
+    pub struct Grants {
+        /// Services that it may call; "*" is all.
+        pub services: Vec<String> = Vec::new();
+        /// Name of a key/value store shared with other plugins, in the place of its own.
+        pub kv: Option<String> = None;
+        /// Its environment (WASI).
+        pub env: Table = Table::default();
+        /// Folders that it sees (WASI): "HOST:GUEST" to read, "HOST:GUEST:rw" to write as well.
+        pub files: Vec<FileGrant> = Vec::new();
+    }
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnTrap {
+    Restart,
+    Stop,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogLevel {
+    Trace,
+    Debug,
+    Info,
+    Warn,
+    Error,
+}
+
+/// One name or many.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Names(pub Vec<String>);
+
+/// Keys of somebody else's choosing, their values as text or JSON.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Table(pub BTreeMap<String, String>);
+
+/// A folder of the host under a name of the guest.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FileGrant {
+    pub host: PathBuf,
+    pub guest: String,
+    pub writable: bool,
+}
+
+word_leaf!(OnTrap { Restart = "restart", Stop = "stop" });
+word_leaf!(LogLevel {
+    Trace = "trace",
+    Debug = "debug",
+    Info = "info",
+    Warn = "warn",
+    Error = "error",
+});
+
+impl Manifest {
+    /// What an absent manifest means.
+    #[must_use]
+    pub fn absent(config: &Config) -> Self {
+        let plugins = &config.plugins;
+        Self {
+            limits: plugins.limits.clone(),
+            instances: plugins.instances.clone(),
+            ..Self::default()
+        }
+    }
+
+    /// Reads a manifest. Pure.
+    ///
+    /// # Errors
+    /// Everything that is wrong, in the order of the text.
+    pub fn parse(name: &str, text: &str, config: &Config) -> Result<Self, Faults> {
+        let mut manifest = Self::absent(config);
+        let mut reader = Reader::default();
+        let root = parse_toml(text, &mut reader);
+        manifest.merge(&root, "", None, &mut reader);
+        if reader.faults.is_empty() {
+            Ok(manifest)
+        } else {
+            Err(Faults::new(name, text, reader.faults))
+        }
+    }
+
+    /// Reads a manifest file; one that is not there means nothing but the defaults.
+    ///
+    /// # Errors
+    /// `Unreadable` when it is there and cannot be read, `Faults` with everything that is wrong.
+    pub fn load(path: &Path, config: &Config) -> Result<Self, LoadError> {
+        match std::fs::read_to_string(path) {
+            Ok(text) => Ok(Self::parse(&path.display().to_string(), &text, config)?),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::absent(config)),
+            Err(error) => Err(LoadError::Unreadable { path: path.to_owned(), source: error }),
+        }
+    }
+
+    /// As the components' host wants it.
+    #[must_use]
+    pub fn spec(&self, config: &Config) -> PluginSpec {
+        PluginSpec {
+            services: self.service.0.clone(),
+            version: self.version.clone(),
+            config: self.config.0.clone(),
+            instances: self.instances.spec(),
+            limits: self.limits.spec(config.calls.depth_max),
+            grants: self.grants.spec(),
+            on_trap: match self.on_trap {
+                OnTrap::Restart => spec::OnTrap::Restart,
+                OnTrap::Stop => spec::OnTrap::Stop,
+            },
+            log_level: match self.log_level {
+                LogLevel::Trace => spec::LogLevel::Trace,
+                LogLevel::Debug => spec::LogLevel::Debug,
+                LogLevel::Info => spec::LogLevel::Info,
+                LogLevel::Warn => spec::LogLevel::Warn,
+                LogLevel::Error => spec::LogLevel::Error,
+            },
+        }
+    }
+}
+
+impl Grants {
+    fn spec(&self) -> spec::Grants {
+        let file = |grant: &FileGrant| spec::FileGrant {
+            host: grant.host.clone(),
+            guest: grant.guest.clone(),
+            access: match grant.writable {
+                true => spec::Access::ReadWrite,
+                false => spec::Access::ReadOnly,
+            },
+        };
+        spec::Grants {
+            services: self.services.clone(),
+            kv: self.kv.clone(),
+            env: self.env.0.clone(),
+            files: self.files.iter().map(file).collect(),
+        }
+    }
+}
+
+impl Instances {
+    fn spec(&self) -> spec::Instances {
+        spec::Instances {
+            mode: match self.mode {
+                InstanceMode::Pooled => spec::Mode::Pooled,
+                InstanceMode::Isolated => spec::Mode::Isolated,
+                InstanceMode::Single => spec::Mode::Single,
+            },
+            max: self.max,
+            calls_max: self.max_calls,
+            growth_bytes_max: self.max_growth.octets(),
+            queue_max: self.queue,
+            queue_time_max: self.queue_timeout,
+            idle_max: self.idle_timeout,
+        }
+    }
+}
+
+impl PluginLimits {
+    fn spec(&self, depth_max: u8) -> postern_wasm::limits::PluginLimits {
+        postern_wasm::limits::PluginLimits {
+            memory_bytes_max: self.memory.octets(),
+            time_max: self.time,
+            output_bytes_max: self.output.octets(),
+            input_bytes_max: self.input.octets(),
+            log_lines_per_second: self.log,
+            log_lines_burst: self.log_burst,
+            host_calls_max: self.host_calls,
+            depth_max,
+        }
+    }
+}
+
+impl Leaf for Names {
+    fn expected() -> String {
+        "a name, or a list of names".to_owned()
+    }
+
+    fn read(value: &Value) -> Result<Self, String> {
+        match value.as_text() {
+            Some(_) => String::read(value).map(|name| Self(vec![name])),
+            None => Vec::read(value).map(Self),
+        }
+    }
+
+    fn written(&self) -> Option<String> {
+        if self.0.is_empty() { None } else { self.0.written() }
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "anyOf": [String::schema(), Vec::<String>::schema()] })
+    }
+}
+
+impl Leaf for FileGrant {
+    fn expected() -> String {
+        "\"HOST:GUEST\" or \"HOST:GUEST:rw\"".to_owned()
+    }
+
+    fn read(value: &Value) -> Result<Self, String> {
+        let refused = || format!("{} does not name a folder of each side", value.shown());
+        let text = value.as_text().ok_or_else(refused)?;
+        let (folders, writable) = match text.strip_suffix(":rw") {
+            Some(folders) => (folders, true),
+            None => (text, false),
+        };
+        match folders.split_once(':') {
+            Some((host, guest)) if !host.is_empty() && guest.starts_with('/') => {
+                Ok(Self { host: host.into(), guest: guest.to_owned(), writable })
+            }
+            _ => Err(refused()),
+        }
+    }
+
+    fn written(&self) -> Option<String> {
+        let access = if self.writable { ":rw" } else { "" };
+        format!("{}:{}{access}", self.host.display(), self.guest).written()
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "type": "string", "pattern": "^[^:]+:/[^:]*(:rw)?$" })
+    }
+}
+
+impl Field for Table {
+    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut Reader) {
+        for entry in reader.entries(node, path).unwrap_or_default() {
+            let text = match entry.node.value.as_text() {
+                Some(text) => text.to_owned(),
+                None => entry.node.value.to_json().to_string(),
+            };
+            self.0.insert(entry.key.clone(), text);
+        }
+    }
+
+    fn shape(&self, _: Bounds) -> Shape {
+        Shape::Free
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn manifest(text: &str) -> Manifest {
+        Manifest::parse("users.toml", text, &Config::default()).expect("valid")
+    }
+
+    #[test]
+    fn nothing_written_means_what_an_absent_manifest_means() {
+        let config = Config::default();
+        assert_eq!(manifest(""), Manifest::absent(&config));
+        assert_eq!(manifest("").spec(&config), PluginSpec::default());
+    }
+
+    #[test]
+    fn the_gateways_bounds_hold_where_the_manifest_is_silent() {
+        let mut config = Config::default();
+        config.plugins.limits.memory = crate::config::Size::mib(16);
+        config.plugins.instances.max = 3;
+        let read = Manifest::parse("m", "[limits]\ntime = \"2s\"", &config).expect("valid");
+        let spec = read.spec(&config);
+        assert_eq!(spec.limits.memory_bytes_max, 16 * 1024 * 1024);
+        assert_eq!(spec.limits.time_max.as_secs(), 2);
+        assert_eq!(spec.instances.max, 3);
+    }
+
+    #[test]
+    fn reads_every_key() {
+        let spec = manifest(
+            r#"
+            service = "accounts"
+            version = "1.2.0"
+            on-trap = "stop"
+            log-level = "debug"
+            config = { greeting = "hi", limit = 5, nested = { on = true }, ratio = 0.5 }
+            instances = { mode = "single", max = 1, max-calls = 7 }
+            [limits]
+            memory = "1MiB"
+            host-calls = 9
+            [grants]
+            services = ["calculator"]
+            kv = "shared"
+            env = { LANG = "C" }
+            files = ["data:/data:rw", "static:/static"]
+            "#,
+        )
+        .spec(&Config::default());
+        assert_eq!(spec.services, ["accounts"]);
+        assert_eq!(spec.on_trap, spec::OnTrap::Stop);
+        assert_eq!(spec.config["greeting"], "hi");
+        assert_eq!(spec.config["limit"], "5");
+        assert_eq!(spec.config["ratio"], "0.5");
+        assert_eq!(spec.config["nested"], r#"{"on":true}"#);
+        assert_eq!(spec.instances.mode, spec::Mode::Single);
+        assert_eq!(spec.instances.calls_max, 7);
+        assert_eq!(spec.limits.host_calls_max, 9);
+        assert!(spec.grants.allows_service("calculator") && !spec.grants.allows_service("users"));
+        assert_eq!(spec.grants.env["LANG"], "C");
+        let accesses: Vec<_> = spec.grants.files.iter().map(|file| file.access).collect();
+        assert_eq!(accesses, [spec::Access::ReadWrite, spec::Access::ReadOnly]);
+    }
+
+    #[test]
+    fn tells_every_fault() {
+        let text = "servce = \"x\"\n[limits]\nmemory = \"lots\"\n[grants]\nfiles = [\"data\"]\n";
+        let faults = Manifest::parse("users.toml", text, &Config::default()).expect_err("faults");
+        let told: Vec<_> = faults.faults.iter().map(ToString::to_string).collect();
+        assert_eq!(
+            told,
+            [
+                "servce: unknown key \"servce\"",
+                "limits.memory: \"lots\" is not a size",
+                "grants.files: \"data\" does not name a folder of each side",
+            ]
+        );
+        assert_eq!(faults.faults[0].remedy, "did you mean \"service\"?");
+    }
+}
