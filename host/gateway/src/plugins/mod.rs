@@ -2,4 +2,5 @@
 
 pub mod folder;
 pub mod settle;
+pub mod store;
 pub mod watch;
