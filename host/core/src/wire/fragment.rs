@@ -134,11 +134,14 @@ impl Split {
             });
         }
         let length = frame.headers.section().len();
-        let id = numbering.wrap(id);
+        let id_digits = match numbering {
+            Numbering::Base => n_digits(u8::MAX.into()),
+            Numbering::Wide => n_digits(u32::MAX.into()),
+        };
         // Digits of the total decide the room for the chunk, which decides the total.
         let mut digits = 1;
         loop {
-            let entries = ENTRIES_BYTES + n_digits(id.into()) + 2 * digits;
+            let entries = ENTRIES_BYTES + id_digits + 2 * digits;
             let chunk = datagram_bytes_max.saturating_sub(FRAME_BYTES_MIN + length + entries);
             if chunk == 0 {
                 return Err(SplitError::HeadersTooLong {
@@ -186,18 +189,10 @@ impl Split {
         &self.frame
     }
 
-    /// Starts the message afresh under another `frag-id`: the published receiver stops for ever
-    /// when it sees an index twice.
-    ///
-    /// # Errors
-    /// As `new`, when the longer number makes the difference.
-    pub fn renumbered(
-        self,
-        id: u32,
-        numbering: Numbering,
-        datagram_bytes_max: usize,
-    ) -> Result<Self, SplitError> {
-        Self::new(self.frame, id, numbering, datagram_bytes_max)
+    /// Begins the message afresh under another number: the published receiver stops for ever when it
+    /// sees an index twice. `new` has left room for the longest number.
+    pub fn set_id(&mut self, id: u32, numbering: Numbering) {
+        self.id = numbering.wrap(id);
     }
 
     /// Appends datagram `index` (below `total`) to `out`; past the end its payload is empty.

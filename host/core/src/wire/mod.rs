@@ -55,17 +55,21 @@
 //! [`Limits::frame_bytes_max`]: crate::limits::Limits::frame_bytes_max
 
 pub mod decoder;
+pub mod endpoint;
 pub mod fragment;
 pub mod frame;
 mod line;
 pub mod priority;
 pub mod reassembly;
+pub mod reliable;
 pub mod session;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod vectors;
 
 pub use decoder::Decoder;
+pub use endpoint::{Delivery, Endpoint, EndpointConfig, EndpointStats, SendId, Undelivered};
+pub use reliable::RetryConfig;
 pub use frame::{Flags, Frame, FrameError, FrameType};
 pub use session::{
     CloseReason, Dialect, Event, Features, Link, Role, SendError, Session, SessionConfig,

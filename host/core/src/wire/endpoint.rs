@@ -1,0 +1,530 @@
+//! All peers of one datagram socket: sessions, fragments, acknowledgements. Pure: datagrams, time and
+//! random numbers are passed in. Formats: wire/mod.rs, tables "Fragment headers" and "header keys".
+//!
+//! # Run loop
+//!
+//! One `handle_*`, `send`, `connect` or `close`; then `poll_event` until `None` (with `begin` at once
+//! for every call that an event starts); then `poll_transmit` until `None` or until the socket takes
+//! no more. Sleep until `poll_timeout` or the next datagram.
+//!
+//! # What a datagram goes through
+//!
+//! ```text
+//! decode ─▶ peer ─▶ ACK? ─▶ outgoing
+//!                    │ no
+//!                    ▼
+//!                fragment? ─▶ reassembly ─▶ (report of what is missing)
+//!                    │ no          │ whole
+//!                    ▼             ▼
+//!                REQ_ACK? ─▶ acknowledge ─▶ seen before? ─▶ dropped
+//!                    │ no                        │ no
+//!                    ▼                           ▼
+//!                         session ─▶ event
+//! ```
+//!
+//! A datagram that does not decode is counted and not answered. Peers come and go by themselves;
+//! `EndpointConfig::peers_max` bounds them, and forgetting one forgets all that was kept for it.
+
+mod event;
+mod peer;
+mod roster;
+
+use std::{collections::VecDeque, net::SocketAddr, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+
+pub use self::event::{
+    Delivery, EndpointConfig, EndpointStats, Event, SendError, SendId, Undelivered,
+};
+use self::{
+    peer::{Peer, Transmit},
+    roster::Roster,
+};
+use super::{
+    fragment::{Fragment, Numbering},
+    frame::{Frame, FrameError, FrameType},
+    reassembly::{Outcome, Reassembly},
+    reliable::{self, Arrival, RANGES_MAX},
+    session::{CloseReason, Dialect, Role, Session, SessionId},
+};
+
+/// The machine of one socket. See the module.
+pub struct Endpoint {
+    config: EndpointConfig,
+    role: Role,
+    /// Draws a random session id.
+    draw: Box<dyn FnMut() -> SessionId + Send>,
+    roster: Roster,
+    reassembly: Reassembly,
+    /// Peers that may have something to transmit, served in turn.
+    ready: VecDeque<SocketAddr>,
+    /// Peers whose sessions may have events.
+    eventful: VecDeque<SocketAddr>,
+    events: VecDeque<(SocketAddr, Event)>,
+    /// The latest time passed in.
+    now: Option<Instant>,
+    next_send_id: u64,
+    scratch: BytesMut,
+    stats: EndpointStats,
+}
+
+impl Endpoint {
+    /// A server takes datagrams from anyone, a client from those it has connected to. `draw` gives
+    /// random session ids.
+    #[must_use]
+    pub fn new(
+        config: EndpointConfig,
+        role: Role,
+        draw: impl FnMut() -> SessionId + Send + 'static,
+    ) -> Self {
+        Self {
+            roster: Roster::new(config.peers_max),
+            reassembly: Reassembly::new(config.session.limits.clone()),
+            config,
+            role,
+            draw: Box::new(draw),
+            ready: VecDeque::new(),
+            eventful: VecDeque::new(),
+            events: VecDeque::new(),
+            now: None,
+            next_send_id: 1,
+            scratch: BytesMut::new(),
+            stats: EndpointStats::default(),
+        }
+    }
+
+    /// Takes a datagram of up to 65,535 octets.
+    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) {
+        self.now = Some(now);
+        self.stats.datagrams_received += 1;
+        match Frame::decode_datagram(datagram, self.config.session.limits.frame_bytes_max) {
+            Ok(frame) => {
+                if self.admit(now, from, &frame) {
+                    self.handle_frame(now, from, frame);
+                    self.touch(from);
+                }
+            }
+            Err(FrameError::Crc { .. }) => self.stats.crc_errors += 1,
+            Err(_) => self.stats.malformed += 1,
+        }
+    }
+
+    /// The next datagram to send, and to whom.
+    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Bytes)> {
+        let now = self.now?;
+        while let Some(to) = self.ready.pop_front() {
+            let Some(peer) = self.roster.find(to) else {
+                continue;
+            };
+            self.scratch.reserve(self.config.datagram_bytes_max);
+            match peer.poll_transmit(now, &mut self.scratch, self.config.datagram_bytes_max) {
+                Transmit::Nothing => {
+                    peer.is_ready = false;
+                    self.stats.retransmits += peer.outgoing.take_retransmits();
+                    self.settle(now, to);
+                    self.scratch.clear();
+                    continue;
+                }
+                Transmit::Ack => self.stats.acks_sent += 1,
+                Transmit::Frame => {}
+            }
+            self.ready.push_back(to);
+            self.stats.datagrams_sent += 1;
+            return Some((to, self.scratch.split().freeze()));
+        }
+        None
+    }
+
+    /// What happened, and to which peer.
+    pub fn poll_event(&mut self) -> Option<(SocketAddr, Event)> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Some(event);
+            }
+            let address = *self.eventful.front()?;
+            let Some(peer) = self.roster.find(address) else {
+                self.eventful.pop_front();
+                continue;
+            };
+            let Some(event) = peer.session.poll_event() else {
+                peer.is_eventful = false;
+                self.eventful.pop_front();
+                if let Some(now) = self.now {
+                    self.settle(now, address);
+                }
+                continue;
+            };
+            let established = match peer.translate(event) {
+                Some(Event::Established(dialect)) => dialect,
+                Some(event) => return Some((address, event)),
+                None => continue,
+            };
+            self.on_established(address, &established);
+            return Some((address, Event::Established(established)));
+        }
+    }
+
+    /// When `handle_timeout` is due next, and why.
+    #[must_use]
+    pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
+        let reassembly = self.reassembly.poll_timeout().map(|at| (at, "reassembly"));
+        [reassembly, self.roster.poll_timeout()]
+            .into_iter()
+            .flatten()
+            .min_by_key(|(at, _)| *at)
+    }
+
+    /// Does what is due at `now`.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        self.now = Some(now);
+        self.reassembly.handle_timeout(now);
+        for address in self.roster.take_due(now) {
+            let Some(peer) = self.roster.find(address) else {
+                continue;
+            };
+            if peer.lingers_until.is_some_and(|until| until <= now) {
+                self.forget(address);
+                continue;
+            }
+            peer.session.handle_timeout(now);
+            peer.outgoing.handle_timeout(now);
+            for fragment_id in peer.due_reports(now) {
+                let progress = self.reassembly.progress(address, fragment_id, RANGES_MAX);
+                peer.report(fragment_id, progress);
+            }
+            self.touch(address);
+        }
+    }
+
+    /// Begins a session with `to` as a client: HELLO is said until WELCOME comes or
+    /// `SessionConfig::hello_timeout` is over, which means the base dialect. `Established` follows.
+    /// A session that is there is left alone.
+    ///
+    /// # Errors
+    /// `TooManyPeers`.
+    pub fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<(), SendError> {
+        self.now = Some(now);
+        match self.roster.find(to) {
+            Some(peer) if peer.closed.is_none() => return Ok(()),
+            Some(_) => self.forget(to),
+            None => {}
+        }
+        self.open(now, to, Role::Client)
+    }
+
+    /// Sends `frame`. Before the dialect is settled it is held back.
+    ///
+    /// # Errors
+    /// `Split` when it cannot be put into datagrams, `UnknownPeer` for an address without a session,
+    /// `Session` when the session is closed or too much is queued.
+    pub fn send(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        frame: Frame,
+        delivery: Delivery,
+    ) -> Result<SendId, SendError> {
+        self.now = Some(now);
+        let id = SendId(self.next_send_id);
+        let Some(peer) = self.roster.find(to) else {
+            return Err(SendError::UnknownPeer);
+        };
+        self.next_send_id += 1;
+        let result = peer.send(now, id, frame, delivery, &self.config);
+        self.touch(to);
+        result.map(|()| id)
+    }
+
+    /// Ends the session with `peer` when what is in flight is done. `Closed` follows.
+    pub fn close(&mut self, now: Instant, peer: SocketAddr, reason: CloseReason) {
+        self.now = Some(now);
+        if let Some(found) = self.roster.find(peer) {
+            found.close(now, reason);
+            self.touch(peer);
+        }
+    }
+
+    /// Ends all sessions as `close` does.
+    pub fn drain(&mut self, now: Instant, reason: &CloseReason) {
+        for address in self.roster.addresses() {
+            self.close(now, address, reason.clone());
+        }
+    }
+
+    /// See `Session::begin`; false also for a peer that is not known.
+    #[must_use]
+    pub fn begin(&mut self, peer: SocketAddr) -> bool {
+        self.roster
+            .find(peer)
+            .is_some_and(|peer| peer.session.begin())
+    }
+
+    /// See `Session::finish`.
+    pub fn finish(&mut self, peer: SocketAddr) {
+        if let Some(found) = self.roster.find(peer) {
+            found.session.finish();
+            self.touch(peer);
+        }
+    }
+
+    /// The id of the session with `peer`.
+    #[must_use]
+    pub fn session_id(&self, peer: SocketAddr) -> Option<SessionId> {
+        self.roster.peek(peer).map(|peer| peer.session.id())
+    }
+
+    /// How `peer` speaks; `None` until that is settled.
+    #[must_use]
+    pub fn dialect(&self, peer: SocketAddr) -> Option<&Dialect> {
+        self.roster.peek(peer)?.session.dialect()
+    }
+
+    /// Peers with which a session is open.
+    #[must_use]
+    pub fn n_open(&self) -> usize {
+        self.roster.n_open()
+    }
+
+    #[must_use]
+    pub fn stats(&self) -> EndpointStats {
+        let reassembly = self.reassembly.stats();
+        EndpointStats {
+            peers: self.roster.len(),
+            peers_evicted: self.roster.evicted(),
+            duplicates: self.stats.duplicates + reassembly.duplicates,
+            reassembly_open: reassembly.open,
+            reassembly_bytes: reassembly.bytes,
+            reassembly_expired: reassembly.expired,
+            reassembly_evicted: reassembly.evicted,
+            reassembly_refused: reassembly.refused,
+            ..self.stats
+        }
+    }
+
+    /// Whether `frame` from that address is taken; a server makes a peer of a new address.
+    fn admit(&mut self, now: Instant, from: SocketAddr, frame: &Frame) -> bool {
+        let is_hello = frame.kind == FrameType::Hello;
+        let Some(peer) = self.roster.find(from) else {
+            // Nothing was sent to an unknown address that it could acknowledge.
+            return self.role == Role::Server
+                && frame.kind != FrameType::Ack
+                && self.open(now, from, Role::Server).is_ok();
+        };
+        if peer.role == Role::Server && is_hello && peer.is_stranger(frame) {
+            self.replace(from, CloseReason::LinkEnded);
+            return self.open(now, from, Role::Server).is_ok();
+        }
+        self.roster.on_heard(now, from);
+        true
+    }
+
+    fn handle_frame(&mut self, now: Instant, from: SocketAddr, frame: Frame) {
+        let Some(peer) = self.roster.find(from) else {
+            return;
+        };
+        if frame.kind == FrameType::Ack {
+            self.stats.acks_received += 1;
+            peer.on_ack(now, &frame);
+        }
+        let requested = reliable::requested_ack(&frame);
+        if let Some(id) = requested.filter(|id| peer.incoming.is_known(*id)) {
+            // Nothing of it needs to be put together again.
+            peer.acknowledge(id);
+            self.stats.duplicates += 1;
+            return;
+        }
+        let numbering = peer.numbering(self.config.session.features);
+        let Some(part) = Fragment::parse(&frame.headers, numbering) else {
+            self.deliver(now, from, frame, requested);
+            return;
+        };
+        let outcome = self
+            .reassembly
+            .handle_fragment(now, from, part, numbering, &frame);
+        let is_new = match outcome {
+            Outcome::Complete(whole) => {
+                peer.on_complete(part.id);
+                self.deliver(now, from, whole, requested);
+                return;
+            }
+            Outcome::AfterComplete => {
+                requested.into_iter().for_each(|id| peer.acknowledge(id));
+                return;
+            }
+            Outcome::Pending => true,
+            Outcome::Duplicate => false,
+            Outcome::Copy | Outcome::Refused(_) => return,
+        };
+        if numbering == Numbering::Wide
+            && let Some(msg_id) = requested
+            && peer.on_fragment(now, part.id, part.index, msg_id, is_new)
+        {
+            peer.report(part.id, self.reassembly.progress(from, part.id, RANGES_MAX));
+        }
+    }
+
+    /// Hands a whole frame to the session, unless it was handed on before.
+    fn deliver(&mut self, now: Instant, from: SocketAddr, frame: Frame, requested: Option<u64>) {
+        let Some(peer) = self.roster.find(from) else {
+            return;
+        };
+        if let Some(id) = requested
+            && peer.on_requested_ack(now, id, &frame) == Arrival::Repeated
+        {
+            self.stats.duplicates += 1;
+            return;
+        }
+        if let Some(reason) = peer.closed.clone() {
+            let begins = matches!(
+                frame.kind,
+                FrameType::Data | FrameType::Hello | FrameType::Ping
+            );
+            if peer.role == Role::Client || !begins || peer.is_own_hello(&frame) {
+                return;
+            }
+            // The session is over, and its address speaks on.
+            if peer.lingers_until.is_none() {
+                self.events.push_back((from, Event::Closed(reason)));
+            }
+            let (config, id) = (self.config.session.clone(), (self.draw)());
+            self.roster
+                .reopen(from, Session::new(config, Role::Server, id, now));
+        }
+        let Some(peer) = self.roster.find(from) else {
+            return;
+        };
+        peer.on_frame(&frame);
+        if frame.kind == FrameType::Ack && peer.session.dialect().is_none() {
+            return;
+        }
+        self.stats.frames_received += 1;
+        if peer.session.handle_frame(now, frame).is_err() {
+            self.stats.violations += 1;
+        }
+    }
+
+    fn on_established(&mut self, address: SocketAddr, dialect: &Dialect) {
+        let Some(now) = self.now else { return };
+        let Some(peer) = self.roster.find(address) else {
+            return;
+        };
+        peer.on_established(dialect);
+        for (id, reason) in peer.release_held(now, &self.config) {
+            self.stats.undelivered += 1;
+            self.events
+                .push_back((address, Event::Undelivered(id, reason)));
+        }
+        self.roster.on_established(address);
+        self.touch(address);
+    }
+
+    /// Something may have changed for this peer.
+    fn touch(&mut self, address: SocketAddr) {
+        let Some(peer) = self.roster.find(address) else {
+            return;
+        };
+        while let Some(sent) = peer.outgoing.poll_result() {
+            let event = match sent.result {
+                Ok(()) => Event::Delivered(sent.id),
+                Err(reason) => {
+                    self.stats.undelivered += 1;
+                    Event::Undelivered(sent.id, reason)
+                }
+            };
+            self.events.push_back((address, event));
+        }
+        if !std::mem::replace(&mut peer.is_ready, true) {
+            self.ready.push_back(address);
+        }
+        if !std::mem::replace(&mut peer.is_eventful, true) {
+            self.eventful.push_back(address);
+        }
+        self.roster.schedule(address);
+    }
+
+    /// All that a peer had to say and to send is said and sent.
+    fn settle(&mut self, now: Instant, address: SocketAddr) {
+        let Some(peer) = self.roster.find(address) else {
+            return;
+        };
+        if peer.continue_close(now) {
+            self.touch(address);
+            return;
+        }
+        if peer.session.is_closed() && !peer.is_eventful && peer.lingers_until.is_none() {
+            let Some(reason) = peer.closed.clone() else {
+                // `Closed` is still in the session's queue.
+                peer.is_eventful = true;
+                self.eventful.push_back(address);
+                return;
+            };
+            for id in peer.take_unsent() {
+                self.stats.undelivered += 1;
+                let event = Event::Undelivered(id, Undelivered::Closed(reason.clone()));
+                self.events.push_back((address, event));
+            }
+            if peer.outgoing.is_empty() {
+                self.events.push_back((address, Event::Closed(reason)));
+                self.roster
+                    .on_closed(address, now + self.config.duplicate_window);
+            }
+        }
+        self.roster.schedule(address);
+    }
+
+    /// Makes a peer, forgetting another if there are too many.
+    fn open(&mut self, now: Instant, address: SocketAddr, role: Role) -> Result<(), SendError> {
+        if !self.roster.has_room() {
+            let Some(victim) = self.roster.pick_victim(now) else {
+                self.stats.peers_refused += 1;
+                return Err(SendError::TooManyPeers {
+                    limit: self.config.peers_max,
+                });
+            };
+            self.replace(victim, CloseReason::LinkEnded);
+        }
+        let peer = Peer::new(&self.config, role, (self.draw)(), now);
+        self.roster.insert(address, peer);
+        self.touch(address);
+        Ok(())
+    }
+
+    /// Ends a session without a word, for another that takes its place.
+    fn replace(&mut self, address: SocketAddr, reason: CloseReason) {
+        let Some(peer) = self.roster.find(address) else {
+            return;
+        };
+        let reason = peer.closed.clone().unwrap_or(reason);
+        let undelivered = Undelivered::Closed(reason.clone());
+        peer.outgoing.abandon(&undelivered);
+        let mut lost: Vec<SendId> = peer.take_unsent();
+        lost.extend(std::iter::from_fn(|| peer.outgoing.poll_result()).map(|sent| sent.id));
+        self.stats.undelivered += lost.len() as u64;
+        let is_told = peer.lingers_until.is_some();
+        let events = lost
+            .into_iter()
+            .map(|id| Event::Undelivered(id, undelivered.clone()));
+        self.events.extend(events.map(|event| (address, event)));
+        if !is_told {
+            self.events.push_back((address, Event::Closed(reason)));
+        }
+        self.forget(address);
+    }
+
+    fn forget(&mut self, address: SocketAddr) {
+        self.roster.remove(address);
+        self.reassembly.forget(address);
+    }
+}
+
+impl std::fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Endpoint")
+            .field("role", &self.role)
+            .field("stats", &self.stats())
+            .finish()
+    }
+}
+
+#[cfg(test)]
+mod tests;

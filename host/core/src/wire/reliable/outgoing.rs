@@ -1,0 +1,498 @@
+//! Messages to one peer until they are acknowledged or given up.
+//!
+//! ```text
+//!             admit            all transmitted           ACK
+//!   (queue) ───────▶ ready ───────────────────▶ waiting ─────▶ delivered
+//!                      ▲                            │
+//!                      │ fragments reported missing │ nothing heard in time,
+//!                      └────────────────────────────┤ repetitions left
+//!                                                   └────────▶ undelivered
+//! ```
+//!
+//! In the base dialect a repetition is the whole message under a fresh `frag-id`, after the waits of
+//! [`RetryConfig`]. With feature `wide` only what is missing is repeated, after waits that follow
+//! the measured round trip, and a message is given up when its peer has reported nothing new for as
+//! long as the base dialect would have tried.
+
+use std::{
+    collections::{BTreeMap, BTreeSet, VecDeque},
+    time::Instant,
+};
+
+use bytes::BytesMut;
+
+use super::{RetryConfig, Sack, congestion::Congestion, numbered, replay};
+use crate::wire::{
+    endpoint::{SendId, Undelivered},
+    fragment::{Numbering, Split, SplitError},
+    frame::Frame,
+};
+
+/// Messages on their way to a base peer, each of up to 255 datagrams that nothing paces.
+const BASE_MESSAGES_MAX: usize = 32;
+/// Messages on their way to a peer with `wide`, whose datagrams a window paces.
+const WIDE_MESSAGES_MAX: usize = 256;
+/// Distance of the numbers on their way, within which the receiver tells them apart.
+const SPAN_MAX: u64 = replay::WINDOW / 2;
+/// A datagram is lost when one sent this much later has arrived (RFC 9002 section 6.1.1).
+const REORDERING: u64 = 3;
+
+#[derive(Debug)]
+pub(in crate::wire) struct Outgoing {
+    retry: RetryConfig,
+    datagram_bytes_max: usize,
+    numbering: Numbering,
+    messages: BTreeMap<u64, Message>,
+    /// Messages with something to transmit, served in turn.
+    ready: VecDeque<u64>,
+    deadlines: BTreeSet<(Instant, u64)>,
+    next_id: u64,
+    next_fragment_id: u32,
+    next_sequence: u64,
+    congestion: Congestion,
+    /// When the peer last acknowledged anything.
+    heard_at: Option<Instant>,
+    results: VecDeque<Sent>,
+    retransmits: u64,
+}
+
+/// How an acknowledged send ended.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(in crate::wire) struct Sent {
+    pub(in crate::wire) id: SendId,
+    pub(in crate::wire) result: Result<(), Undelivered>,
+}
+
+#[derive(Debug)]
+struct Message {
+    send_id: SendId,
+    split: Split,
+    numbering: Numbering,
+    /// Fragments from here on were not sent yet.
+    next_new: u32,
+    lost: BTreeSet<u32>,
+    /// On their way, with feature `wide`.
+    flights: BTreeMap<u32, Flight>,
+    /// Waits in vain since the peer last reported something new.
+    n_silent: u32,
+    deadline: Option<Instant>,
+    /// When the peer last reported something new, or the first transmission.
+    progress_at: Option<Instant>,
+    /// Of the receiver's last report.
+    epoch: u64,
+    is_ready: bool,
+}
+
+/// One datagram on its way.
+#[derive(Debug, Clone, Copy)]
+struct Flight {
+    sequence: u64,
+    at: Instant,
+    is_repeated: bool,
+}
+
+impl Outgoing {
+    /// `fragment_id_first` should be random, so that a restarted sender on the same port does not
+    /// repeat the numbers it used before.
+    pub(in crate::wire) fn new(
+        retry: RetryConfig,
+        datagram_bytes_max: usize,
+        fragment_id_first: u32,
+    ) -> Self {
+        Self {
+            retry,
+            datagram_bytes_max,
+            numbering: Numbering::Base,
+            messages: BTreeMap::new(),
+            ready: VecDeque::new(),
+            deadlines: BTreeSet::new(),
+            next_id: 1,
+            next_fragment_id: fragment_id_first,
+            next_sequence: 1,
+            congestion: Congestion::new(),
+            heard_at: None,
+            results: VecDeque::new(),
+            retransmits: 0,
+        }
+    }
+
+    /// The peer has feature `wide`; what is on its way already stays in the base dialect.
+    pub(in crate::wire) fn set_wide(&mut self) {
+        self.numbering = Numbering::Wide;
+    }
+
+    /// The peer speaks the base dialect from here on.
+    pub(in crate::wire) fn set_base(&mut self) {
+        self.numbering = Numbering::Base;
+    }
+
+    pub(in crate::wire) const fn numbering(&self) -> Numbering {
+        self.numbering
+    }
+
+    /// A number for the fragments of a message, other than the last 255.
+    pub(in crate::wire) const fn take_fragment_id(&mut self) -> u32 {
+        let id = self.next_fragment_id;
+        self.next_fragment_id = id.wrapping_add(1);
+        id
+    }
+
+    /// Whether `admit` may be called.
+    pub(in crate::wire) fn has_room(&self) -> bool {
+        let messages_max = match self.numbering {
+            Numbering::Base => BASE_MESSAGES_MAX,
+            Numbering::Wide => WIDE_MESSAGES_MAX,
+        };
+        let oldest = self
+            .messages
+            .first_key_value()
+            .map_or(self.next_id, |(id, _)| *id);
+        self.messages.len() < messages_max && self.next_id - oldest < SPAN_MAX
+    }
+
+    pub(in crate::wire) fn is_empty(&self) -> bool {
+        self.messages.is_empty() && self.results.is_empty()
+    }
+
+    /// Takes charge of `frame`, which gets the next number.
+    ///
+    /// # Errors
+    /// When it cannot be put into datagrams.
+    pub(in crate::wire) fn admit(
+        &mut self,
+        send_id: SendId,
+        frame: Frame,
+    ) -> Result<(), SplitError> {
+        let id = self.next_id;
+        let fragment_id = self.take_fragment_id();
+        let frame = numbered(frame, id)?;
+        let split = Split::new(frame, fragment_id, self.numbering, self.datagram_bytes_max)?;
+        self.next_id += 1;
+        let message = Message::new(send_id, split, self.numbering);
+        self.messages.insert(id, message);
+        self.ready.push_back(id);
+        Ok(())
+    }
+
+    /// Writes the next datagram to `out`; false when nothing may be sent.
+    pub(in crate::wire) fn poll_transmit(&mut self, now: Instant, out: &mut BytesMut) -> bool {
+        for _ in 0..self.ready.len() {
+            let Some(id) = self.ready.pop_front() else {
+                return false;
+            };
+            let Some(message) = self.messages.get_mut(&id) else {
+                continue;
+            };
+            if message.numbering == Numbering::Wide && !self.congestion.has_room() {
+                self.ready.push_back(id);
+                continue;
+            }
+            let Some((index, is_repeated)) = message.next_fragment() else {
+                message.is_ready = false;
+                continue;
+            };
+            self.ready.push_back(id);
+            if message.split.encode(index, out).is_err() {
+                // `admit` has checked every length; the deadline gives the message up.
+                continue;
+            }
+            self.retransmits += u64::from(is_repeated);
+            self.on_transmit(now, id, index, is_repeated);
+            return true;
+        }
+        false
+    }
+
+    /// The peer has the whole message `id`.
+    pub(in crate::wire) fn on_ack(&mut self, now: Instant, id: u64) {
+        let Some(message) = self.remove(id) else {
+            return;
+        };
+        self.heard_at = Some(now);
+        let last = message
+            .flights
+            .values()
+            .max_by_key(|flight| flight.sequence);
+        if let Some(flight) = last.filter(|flight| !flight.is_repeated) {
+            self.congestion
+                .on_round_trip(now.saturating_duration_since(flight.at));
+        }
+        self.congestion.on_acknowledged(message.flights.len());
+        self.results.push_back(Sent {
+            id: message.send_id,
+            result: Ok(()),
+        });
+    }
+
+    /// The peer has parts of a message.
+    pub(in crate::wire) fn on_sack(&mut self, now: Instant, sack: &Sack) {
+        let next_sequence = self.next_sequence;
+        let Some(message) = self.messages.get_mut(&sack.id) else {
+            return;
+        };
+        if message.numbering == Numbering::Base || sack.progress.epoch < message.epoch {
+            return;
+        }
+        self.heard_at = Some(now);
+        if sack.progress.epoch > message.epoch {
+            if message.epoch != 0 {
+                // The receiver had to drop what it had.
+                self.congestion.on_gone(message.restart());
+            }
+            message.epoch = sack.progress.epoch;
+        }
+        let arrived = message.take_arrived(sack);
+        if let Some(newest) = arrived.iter().max_by_key(|flight| flight.sequence) {
+            let elapsed = now.saturating_duration_since(newest.at);
+            if !newest.is_repeated {
+                self.congestion.on_round_trip(elapsed);
+            }
+            self.congestion.on_acknowledged(arrived.len());
+            message.n_silent = 0;
+            message.progress_at = Some(now);
+            // A repeated datagram may be known from its first transmission.
+            if !newest.is_repeated || self.congestion.is_plausible(elapsed) {
+                for sequence in message.take_lost_before(newest.sequence) {
+                    self.congestion.on_lost(sequence, next_sequence);
+                }
+            }
+            let deadline = self.congestion.deadline(now, 0, self.retry.ack_timeout);
+            self.set_deadline(sack.id, Some(deadline));
+        }
+        self.probe_if_idle(sack.id);
+    }
+
+    /// Does what is due at `now`.
+    pub(in crate::wire) fn handle_timeout(&mut self, now: Instant) {
+        while let Some(&(at, id)) = self.deadlines.first() {
+            if at > now {
+                return;
+            }
+            self.set_deadline(id, None);
+            match self.messages.get(&id).map(|message| message.numbering) {
+                Some(Numbering::Base) => self.on_base_timeout(id),
+                Some(Numbering::Wide) => self.on_wide_timeout(now, id),
+                None => {}
+            }
+        }
+    }
+
+    pub(in crate::wire) fn poll_timeout(&self) -> Option<Instant> {
+        self.deadlines.first().map(|(at, _)| *at)
+    }
+
+    pub(in crate::wire) fn poll_result(&mut self) -> Option<Sent> {
+        self.results.pop_front()
+    }
+
+    /// Gives everything up.
+    pub(in crate::wire) fn abandon(&mut self, reason: &Undelivered) {
+        let ids: Vec<u64> = self.messages.keys().copied().collect();
+        for id in ids {
+            self.fail(id, reason.clone());
+        }
+    }
+
+    /// Datagrams sent again since the last call.
+    pub(in crate::wire) const fn take_retransmits(&mut self) -> u64 {
+        std::mem::replace(&mut self.retransmits, 0)
+    }
+
+    fn on_transmit(&mut self, now: Instant, id: u64, index: u32, is_repeated: bool) {
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
+        message.progress_at.get_or_insert(now);
+        let deadline = match message.numbering {
+            Numbering::Base if message.has_next() => return,
+            Numbering::Base => {
+                let is_last = message.n_silent >= self.retry.max_retries;
+                let pause = if is_last {
+                    None
+                } else {
+                    Some(self.retry.pause(message.n_silent))
+                };
+                now + self.retry.ack_timeout + pause.unwrap_or_default()
+            }
+            Numbering::Wide => {
+                let sequence = self.next_sequence;
+                self.next_sequence += 1;
+                message.flights.insert(
+                    index,
+                    Flight {
+                        sequence,
+                        at: now,
+                        is_repeated,
+                    },
+                );
+                self.congestion.on_sent();
+                if message.deadline.is_some() {
+                    return;
+                }
+                self.congestion
+                    .deadline(now, message.n_silent, self.retry.ack_timeout)
+            }
+        };
+        self.set_deadline(id, Some(deadline));
+    }
+
+    fn on_base_timeout(&mut self, id: u64) {
+        let fragment_id = self.take_fragment_id();
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
+        if message.n_silent >= self.retry.max_retries {
+            let attempts = message.n_silent + 1;
+            self.fail(id, Undelivered::NotAcknowledged { attempts });
+            return;
+        }
+        message.n_silent += 1;
+        message.next_new = 0;
+        message.split.set_id(fragment_id, Numbering::Base);
+        self.make_ready(id);
+    }
+
+    fn on_wide_timeout(&mut self, now: Instant, id: u64) {
+        let (heard_at, next_sequence) = (self.heard_at, self.next_sequence);
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
+        let given_up_at = message
+            .progress_at
+            .map(|at| at + self.retry.give_up_after());
+        let attempts = message.n_silent + 1;
+        if attempts > self.retry.max_retries && given_up_at.is_some_and(|at| at <= now) {
+            self.fail(id, Undelivered::NotAcknowledged { attempts });
+            return;
+        }
+        message.n_silent += 1;
+        let flights = std::mem::take(&mut message.flights);
+        message.lost.extend(flights.keys());
+        let newest = flights.values().max_by_key(|flight| flight.sequence);
+        if let Some(newest) = newest.filter(|newest| heard_at.is_some_and(|at| at > newest.at)) {
+            // Others get through, so this is loss and not silence.
+            self.congestion.on_lost(newest.sequence, next_sequence);
+            self.congestion.on_gone(flights.len() - 1);
+        } else {
+            self.congestion.on_gone(flights.len());
+            self.congestion.on_silence(next_sequence);
+        }
+        self.make_ready(id);
+    }
+
+    /// A report that leaves nothing to send and nothing awaited is followed by one more datagram, so
+    /// that the end is heard.
+    fn probe_if_idle(&mut self, id: u64) {
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
+        if message.flights.is_empty() && !message.has_next() {
+            message.lost.insert(message.split.total() - 1);
+        }
+        if message.flights.is_empty() {
+            self.set_deadline(id, None);
+        }
+        self.make_ready(id);
+    }
+
+    fn make_ready(&mut self, id: u64) {
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
+        if !message.is_ready && message.has_next() {
+            message.is_ready = true;
+            self.ready.push_back(id);
+        }
+    }
+
+    fn set_deadline(&mut self, id: u64, deadline: Option<Instant>) {
+        let Some(message) = self.messages.get_mut(&id) else {
+            return;
+        };
+        if let Some(old) = std::mem::replace(&mut message.deadline, deadline) {
+            self.deadlines.remove(&(old, id));
+        }
+        if let Some(deadline) = deadline {
+            self.deadlines.insert((deadline, id));
+        }
+    }
+
+    fn fail(&mut self, id: u64, reason: Undelivered) {
+        let Some(message) = self.remove(id) else {
+            return;
+        };
+        self.congestion.on_gone(message.flights.len());
+        self.results.push_back(Sent {
+            id: message.send_id,
+            result: Err(reason),
+        });
+    }
+
+    fn remove(&mut self, id: u64) -> Option<Message> {
+        self.set_deadline(id, None);
+        // Its place in `ready` is skipped when its turn comes.
+        self.messages.remove(&id)
+    }
+}
+
+impl Message {
+    const fn new(send_id: SendId, split: Split, numbering: Numbering) -> Self {
+        Self {
+            send_id,
+            split,
+            numbering,
+            next_new: 0,
+            lost: BTreeSet::new(),
+            flights: BTreeMap::new(),
+            n_silent: 0,
+            deadline: None,
+            progress_at: None,
+            epoch: 0,
+            is_ready: true,
+        }
+    }
+
+    fn has_next(&self) -> bool {
+        !self.lost.is_empty() || self.next_new < self.split.total()
+    }
+
+    /// The next fragment to transmit, and whether it was transmitted before.
+    fn next_fragment(&mut self) -> Option<(u32, bool)> {
+        if let Some(index) = self.lost.pop_first() {
+            return Some((index, true));
+        }
+        if self.next_new >= self.split.total() {
+            return None;
+        }
+        self.next_new += 1;
+        Some((self.next_new - 1, self.n_silent > 0))
+    }
+
+    /// Everything is to be sent again; how many datagrams were on their way.
+    fn restart(&mut self) -> usize {
+        let n_flights = self.flights.len();
+        self.flights.clear();
+        self.lost.clear();
+        self.next_new = 0;
+        n_flights
+    }
+
+    /// What is known to have arrived is not on its way and not to be sent again.
+    fn take_arrived(&mut self, sack: &Sack) -> Vec<Flight> {
+        self.lost.retain(|index| !sack.has(*index));
+        self.flights
+            .extract_if(.., |index, _| sack.has(*index))
+            .map(|(_, flight)| flight)
+            .collect()
+    }
+
+    /// What was sent well before `sequence`, which has arrived, is to be sent again.
+    fn take_lost_before(&mut self, sequence: u64) -> Vec<u64> {
+        let is_lost = |_: &u32, flight: &mut Flight| flight.sequence + REORDERING <= sequence;
+        let lost: Vec<(u32, Flight)> = self.flights.extract_if(.., is_lost).collect();
+        self.lost.extend(lost.iter().map(|(index, _)| *index));
+        lost.into_iter()
+            .map(|(_, flight)| flight.sequence)
+            .collect()
+    }
+}
