@@ -1,5 +1,8 @@
 //! Frames out of a stream of octets, wherever the stream is cut. Format: wire/mod.rs, table "Frame".
 
+#[cfg(test)]
+mod tests;
+
 use bytes::BytesMut;
 
 use super::frame::{Frame, FrameError, Head};

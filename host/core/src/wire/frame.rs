@@ -1,5 +1,8 @@
 //! One frame, to octets and back. Format: wire/mod.rs, table "Frame".
 
+#[cfg(test)]
+pub(super) mod tests;
+
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
 use crate::headers::{HeaderError, Headers};

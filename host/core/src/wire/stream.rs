@@ -1,5 +1,8 @@
 //! A session on a stream link: octets in, octets out.
 
+#[cfg(test)]
+mod tests;
+
 use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
@@ -65,7 +68,10 @@ impl Connection {
             match self.decoder.decode(buffer) {
                 Ok(Some(frame)) => {
                     self.traffic.frames_in += 1;
-                    self.session.handle_frame(now, frame)?;
+                    if let Err(error) = self.session.handle_frame(now, frame) {
+                        buffer.clear();
+                        return Err(error);
+                    }
                 }
                 Ok(None) => return Ok(()),
                 Err(error) => {
