@@ -68,7 +68,7 @@ impl<K: Debug + Send + 'static> Calls<K> {
         loop {
             match ready!(self.tasks.poll_join_next(cx)) {
                 Some(Ok(finished)) => return Poll::Ready(finished),
-                // Only `cancel_all` aborts tasks, and panics are caught within.
+                // Panics are caught within, and tasks are aborted only with their owner.
                 Some(Err(error)) => tracing::debug!(%error, "call ended without an outcome"),
                 None => return Poll::Pending,
             }
@@ -78,10 +78,6 @@ impl<K: Debug + Send + 'static> Calls<K> {
     /// Calls that have become tasks and have not ended.
     pub(crate) fn len(&self) -> usize {
         self.tasks.len()
-    }
-
-    pub(crate) fn cancel_all(&mut self) {
-        self.tasks.abort_all();
     }
 }
 

@@ -51,6 +51,8 @@ pub(crate) enum LineError {
     Io(#[from] io::Error),
     #[error("slow reader: took nothing for {0:?}")]
     WriteTimeout(Duration),
+    #[error("the peer vanished without bye, its calls are cancelled")]
+    Vanished,
 }
 
 impl<S: StreamLink> Line<S> {
@@ -229,7 +231,7 @@ pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 
-pub(crate) fn count_violation(counters: &Counters, error: &SessionError) {
+fn count_violation(counters: &Counters, error: &SessionError) {
     tracing::debug!(%error, "protocol violation");
     match error {
         SessionError::Frame(FrameError::Crc { .. }) => counters.crc_errors.add(1),

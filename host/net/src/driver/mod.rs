@@ -10,7 +10,7 @@ use postern_core::wire::SessionId;
 
 pub(crate) use self::{
     alarm::Alarm,
-    line::{Line, LineError, count_violation, now},
+    line::{Line, LineError, now},
 };
 
 /// 128 bits that nobody outside can foresee: SipHash of nothing, under keys which the standard

@@ -50,6 +50,7 @@ struct ServedConnection<S> {
     peer: Peer,
     shared: Shared,
     is_draining: bool,
+    said_bye: bool,
 }
 
 impl<S: StreamLink> ServedConnection<S> {
@@ -71,6 +72,7 @@ impl<S: StreamLink> ServedConnection<S> {
             peer,
             shared,
             is_draining: false,
+            said_bye: false,
         }
     }
 
@@ -101,6 +103,9 @@ impl<S: StreamLink> ServedConnection<S> {
             }
             if let Some(reason) = self.handle_events(cx, now) {
                 return Poll::Ready(Ok(reason));
+            }
+            if self.has_vanished() {
+                return Poll::Ready(Err(LineError::Vanished));
             }
             if let Poll::Ready(written) = self.line.poll_write(cx, now) {
                 written?;
@@ -133,7 +138,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 Event::Established(dialect) => self.on_established(&dialect),
                 Event::Message(frame) => self.on_message(cx, now, frame),
                 Event::Acknowledged(_) => {}
-                Event::PeerDraining => self.on_peer_draining(),
+                Event::PeerDraining => self.said_bye |= !self.line.read_ended(),
                 Event::Closed(reason) => return Some(reason),
             }
         }
@@ -179,15 +184,9 @@ impl<S: StreamLink> ServedConnection<S> {
 
     /// A peer of the full dialect ends a session with BYE. One that merely stops sending is gone,
     /// and nobody will read its answers; a base peer may still read.
-    fn on_peer_draining(&mut self) {
+    fn has_vanished(&self) -> bool {
         let is_full = matches!(self.line.connection.dialect(), Some(Dialect::Full(_)));
-        if is_full && self.line.read_ended() && self.calls.len() > 0 {
-            tracing::debug!(
-                calls = self.calls.len(),
-                "peer vanished, its calls are cancelled"
-            );
-            self.calls.cancel_all();
-        }
+        is_full && !self.said_bye && self.line.read_ended() && self.calls.len() > 0
     }
 
     fn finish(&mut self, now: Instant, token: &ReplyToken, outcome: Outcome) {
@@ -233,7 +232,9 @@ impl<S: StreamLink> ServedConnection<S> {
                 shared.counters.slow_readers.add(1);
                 tracing::warn!(?address, %error, "session closed");
             }
-            Err(error @ LineError::Io(_)) => tracing::debug!(?address, %error, "session lost"),
+            Err(error @ (LineError::Io(_) | LineError::Vanished)) => {
+                tracing::debug!(?address, %error, "session lost")
+            }
         }
     }
 }

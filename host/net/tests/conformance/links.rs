@@ -7,7 +7,11 @@ use postern_net::{
     Client, ClientConfig, Counters, MemoryServer, ServerConfig, Shutdown, Target, TcpServer,
     memory::{Conditions, Network},
 };
-use tokio::task::JoinHandle;
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinHandle,
+};
 
 use crate::service::Service;
 
@@ -16,6 +20,13 @@ pub(crate) enum Link {
     Tcp,
     MemoryStream,
 }
+
+/// A stream without a session of ours on this side.
+pub(crate) type RawStream = Box<dyn Octets>;
+
+pub(crate) trait Octets: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> Octets for S {}
 
 /// A running server; `stop` it at the end of the test.
 pub(crate) struct Bench {
@@ -77,6 +88,13 @@ impl Bench {
         Client::connect(self.target.clone(), config)
             .await
             .expect("the server is up")
+    }
+
+    pub(crate) async fn raw(&self) -> RawStream {
+        match &self.target {
+            Target::Tcp(address) => Box::new(TcpStream::connect(address).await.expect("up")),
+            Target::Memory(network, address) => Box::new(network.connect(*address).expect("up")),
+        }
     }
 
     /// Drains and waits for the server's end.

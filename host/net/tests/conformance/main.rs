@@ -4,3 +4,4 @@
 mod calls;
 mod links;
 mod service;
+mod sessions;
