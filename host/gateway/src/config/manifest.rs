@@ -131,7 +131,10 @@ impl Manifest {
         match std::fs::read_to_string(path) {
             Ok(text) => Ok(Self::parse(&path.display().to_string(), &text, config)?),
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::absent(config)),
-            Err(error) => Err(LoadError::Unreadable { path: path.to_owned(), source: error }),
+            Err(error) => Err(LoadError::Unreadable {
+                path: path.to_owned(),
+                source: error,
+            }),
         }
     }
 
@@ -225,7 +228,11 @@ impl Leaf for Names {
     }
 
     fn written(&self) -> Option<String> {
-        if self.0.is_empty() { None } else { self.0.written() }
+        if self.0.is_empty() {
+            None
+        } else {
+            self.0.written()
+        }
     }
 
     fn schema() -> serde_json::Value {
@@ -246,9 +253,11 @@ impl Leaf for FileGrant {
             None => (text, false),
         };
         match folders.split_once(':') {
-            Some((host, guest)) if !host.is_empty() && guest.starts_with('/') => {
-                Ok(Self { host: host.into(), guest: guest.to_owned(), writable })
-            }
+            Some((host, guest)) if !host.is_empty() && guest.starts_with('/') => Ok(Self {
+                host: host.into(),
+                guest: guest.to_owned(),
+                writable,
+            }),
             _ => Err(refused()),
         }
     }

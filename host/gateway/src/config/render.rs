@@ -24,10 +24,19 @@ pub fn sample() -> String {
             comment(&mut text, doc);
             let _ = writeln!(text, "[{path}]");
         }
-        Visit::Leaf { path, key, written, bounds, expected, .. } => {
+        Visit::Leaf {
+            path,
+            key,
+            written,
+            bounds,
+            expected,
+            ..
+        } => {
             text.push('\n');
             comment(&mut text, &key.doc);
-            let bounds = bounds.map(|(min, max)| format!("; {min} to {max}")).unwrap_or_default();
+            let bounds = bounds
+                .map(|(min, max)| format!("; {min} to {max}"))
+                .unwrap_or_default();
             let _ = writeln!(text, "# {}{bounds}", variable(path));
             let _ = match written {
                 Some(written) => writeln!(text, "{} = {written}", key.name),
@@ -47,7 +56,12 @@ impl Loaded {
             Visit::Table { path, .. } => {
                 let _ = writeln!(text, "\n[{path}]");
             }
-            Visit::Leaf { path, key, written: Some(written), .. } => {
+            Visit::Leaf {
+                path,
+                key,
+                written: Some(written),
+                ..
+            } => {
                 let line = format!("{} = {written}", key.name);
                 let _ = writeln!(text, "{line:<46} # {}", self.source_of(path));
             }
@@ -89,7 +103,10 @@ impl Loaded {
 pub fn schema() -> Json {
     let mut schema = object_schema(&Config::default().keys(), "The configuration of Postern.");
     if let Some(schema) = schema.as_object_mut() {
-        schema.insert("$schema".into(), "https://json-schema.org/draft/2020-12/schema".into());
+        schema.insert(
+            "$schema".into(),
+            "https://json-schema.org/draft/2020-12/schema".into(),
+        );
         schema.insert("title".into(), "postern.toml".into());
     }
     schema
@@ -119,9 +136,16 @@ fn key_schema(key: &Key) -> Json {
                 .collect::<Map<_, _>>(),
             "additionalProperties": object_schema(template, &key.doc),
         }),
-        Shape::Leaf { written, schema, bounds, .. } => {
+        Shape::Leaf {
+            written,
+            schema,
+            bounds,
+            ..
+        } => {
             let mut schema = schema.clone();
-            let Some(object) = schema.as_object_mut() else { return schema };
+            let Some(object) = schema.as_object_mut() else {
+                return schema;
+            };
             let mut description = one_line(&key.doc);
             if let Some((min, max)) = bounds {
                 let _ = write!(description, " {min} to {max}.");
@@ -158,7 +182,13 @@ enum Visit<'a> {
 /// Every key that may be written, in an order that TOML allows: values before tables.
 fn walk(keys: &[Key], above: &str, visit: &mut impl FnMut(Visit<'_>)) {
     for key in keys {
-        if let Shape::Leaf { written, bounds, expected, .. } = &key.shape {
+        if let Shape::Leaf {
+            written,
+            bounds,
+            expected,
+            ..
+        } = &key.shape
+        {
             visit(Visit::Leaf {
                 path: &join(above, &key.name),
                 key,
@@ -173,13 +203,19 @@ fn walk(keys: &[Key], above: &str, visit: &mut impl FnMut(Visit<'_>)) {
         match &key.shape {
             Shape::Leaf { .. } | Shape::Free => {}
             Shape::Section(keys) => {
-                visit(Visit::Table { path: &path, doc: &key.doc });
+                visit(Visit::Table {
+                    path: &path,
+                    doc: &key.doc,
+                });
                 walk(keys, &path, visit);
             }
             Shape::Named { tables, .. } => {
                 for (name, keys) in tables {
                     let path = join(&path, name);
-                    visit(Visit::Table { path: &path, doc: &key.doc });
+                    visit(Visit::Table {
+                        path: &path,
+                        doc: &key.doc,
+                    });
                     walk_listener(keys, &path, visit);
                 }
             }
@@ -213,7 +249,9 @@ fn one_line(doc: &str) -> String {
 fn json_of_toml(written: &str) -> Json {
     let table = format!("value = {written}").parse::<toml::Table>();
     let value = table.ok().and_then(|mut table| table.remove("value"));
-    value.and_then(|value| serde_json::to_value(value).ok()).unwrap_or(Json::Null)
+    value
+        .and_then(|value| serde_json::to_value(value).ok())
+        .unwrap_or(Json::Null)
 }
 
 const SAMPLE_HEAD: &str = "\
@@ -252,7 +290,10 @@ mod tests {
             let key = path.rsplit('.').next().unwrap_or(&path);
             let written = format!("\n{key} = ");
             let left_out = format!("\n# {key} = ");
-            assert!(sample.contains(&written) || sample.contains(&left_out), "{path}");
+            assert!(
+                sample.contains(&written) || sample.contains(&left_out),
+                "{path}"
+            );
         }
     }
 
@@ -263,7 +304,11 @@ mod tests {
         let text = "[calls]\ntimeout = \"5s\"\n[admin]\ntoken = \"hunter2\"\n";
         std::fs::write(&file, text).expect("written");
         let environment = [("POSTERN_CALLS_DEPTH_MAX".to_owned(), "3".to_owned())].into();
-        let loaded = load(&Source { file: Some(file), environment }).expect("valid");
+        let loaded = load(&Source {
+            file: Some(file),
+            environment,
+        })
+        .expect("valid");
         let shown = loaded.show();
         let line = |start: &str| {
             let line = shown.lines().find(|line| line.starts_with(start));
@@ -289,6 +334,9 @@ mod tests {
         let http = &schema["properties"]["listeners"]["properties"]["http"]["properties"];
         assert_eq!(http["address"]["default"], "127.0.0.1:8080");
         let other = &schema["properties"]["listeners"]["additionalProperties"];
-        assert_eq!(other["properties"]["protocol"]["enum"], json!(["vstp", "http"]));
+        assert_eq!(
+            other["properties"]["protocol"]["enum"],
+            json!(["vstp", "http"])
+        );
     }
 }
