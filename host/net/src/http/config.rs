@@ -20,6 +20,8 @@ pub struct HttpConfig {
     pub idle_timeout: Duration,
     /// How long a client may leave what was sent to it unread. Default 30 s.
     pub write_timeout: Duration,
+    /// How long draining may take before what is left is cut off. Default 10 s.
+    pub drain_timeout: Duration,
 }
 
 impl Default for HttpConfig {
@@ -32,6 +34,7 @@ impl Default for HttpConfig {
             body_timeout: Duration::from_secs(30),
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
+            drain_timeout: Duration::from_secs(10),
         }
     }
 }

@@ -78,7 +78,8 @@ impl HttpServer {
         self.address
     }
 
-    /// Serves until `shutdown` drains; then finishes what is in flight, or ends with `shutdown`.
+    /// Serves until `shutdown` drains; then takes nothing new and finishes what is in flight, for
+    /// `drain_timeout` or until `shutdown` ends.
     pub async fn serve(self, shutdown: Shutdown) {
         let mut connections = JoinSet::new();
         let mut backoff = Backoff::default();
@@ -118,10 +119,12 @@ impl HttpServer {
             }
         }
         drop(self.listener);
+        let finishing = async { while connections.join_next().await.is_some() {} };
         tokio::select! {
-            () = shutdown.ended() => connections.shutdown().await,
-            () = async { while connections.join_next().await.is_some() {} } => {}
+            () = shutdown.ended() => {}
+            _ = timeout(self.door.config.drain_timeout, finishing) => {}
         }
+        connections.shutdown().await;
     }
 }
 

@@ -152,3 +152,27 @@ async fn ending_drops_what_is_in_flight() {
     door.handler.wait_for(0).await;
     assert_eq!(door.counters.connections_open(), 0);
 }
+
+#[tokio::test]
+async fn draining_cuts_off_what_takes_too_long() {
+    let drain_timeout = Duration::from_millis(80);
+    let door = Door::open(HttpConfig {
+        drain_timeout,
+        ..HttpConfig::default()
+    })
+    .await;
+    let mut socket = TcpStream::connect(door.address).await.expect("connects");
+    socket
+        .write_all(post("hang/On", "", "").as_bytes())
+        .await
+        .expect("writes");
+    door.handler.wait_for(1).await;
+    let begin = Instant::now();
+    door.shutdown.drain();
+    timeout(PATIENCE, door.serving)
+        .await
+        .expect("ends")
+        .expect("well");
+    assert!(begin.elapsed() >= drain_timeout);
+    door.handler.wait_for(0).await;
+}
