@@ -1,10 +1,12 @@
 //! One frame, to octets and back. Format: wire/mod.rs, table "Frame".
 
+mod bits;
 #[cfg(test)]
 pub(super) mod tests;
 
 use bytes::{Buf, BufMut, Bytes, BytesMut};
 
+pub use self::bits::{Flags, FrameType};
 use crate::headers::{HeaderError, Headers};
 
 /// Octets before the header section.
@@ -28,31 +30,6 @@ pub struct Frame {
     pub headers: Headers,
     pub payload: Bytes,
 }
-
-/// What a frame is for; octet 3.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-#[repr(u8)]
-pub enum FrameType {
-    Hello = 1,
-    Welcome = 2,
-    Data = 3,
-    Ping = 4,
-    Pong = 5,
-    Bye = 6,
-    Ack = 7,
-    Err = 8,
-}
-
-/// Octet 4. Only the four defined bits can be set.
-///
-/// | bit | name | meaning |
-/// |---|---|---|
-/// | `0x01` | `REQ_ACK` | the sender wants an ACK |
-/// | `0x02` | `CRC` | none: the crc is always there and always checked |
-/// | `0x10` | `FRAG` | the payload is one part of a message |
-/// | `0x20` | `COMP` | the payload is compressed, see header `encoding` |
-#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Flags(u8);
 
 /// Why octets are not a frame, or a frame cannot be put into octets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -196,7 +173,7 @@ impl Frame {
             m1,
             VERSION,
             self.kind as u8,
-            self.flags.0,
+            self.flags.bits(),
             h0,
             h1,
             p0,
@@ -275,57 +252,6 @@ impl Head {
     }
 }
 
-impl FrameType {
-    /// Every type, in the order of its code.
-    pub const ALL: [Self; 8] = [
-        Self::Hello,
-        Self::Welcome,
-        Self::Data,
-        Self::Ping,
-        Self::Pong,
-        Self::Bye,
-        Self::Ack,
-        Self::Err,
-    ];
-
-    /// The type of that code (1 to 8).
-    #[must_use]
-    pub const fn from_code(code: u8) -> Option<Self> {
-        Some(match code {
-            1 => Self::Hello,
-            2 => Self::Welcome,
-            3 => Self::Data,
-            4 => Self::Ping,
-            5 => Self::Pong,
-            6 => Self::Bye,
-            7 => Self::Ack,
-            8 => Self::Err,
-            _ => return None,
-        })
-    }
-
-    /// The name as the documents spell it: `HELLO`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Hello => "HELLO",
-            Self::Welcome => "WELCOME",
-            Self::Data => "DATA",
-            Self::Ping => "PING",
-            Self::Pong => "PONG",
-            Self::Bye => "BYE",
-            Self::Ack => "ACK",
-            Self::Err => "ERR",
-        }
-    }
-}
-
-impl std::fmt::Display for FrameType {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 impl FrameError {
     /// The name on the wire (`code` of ERR) and in metrics.
     #[must_use]
@@ -340,77 +266,6 @@ impl FrameError {
             Self::Headers(_) => "headers",
             Self::Truncated { .. } => "truncated",
         }
-    }
-}
-
-impl Flags {
-    pub const NONE: Self = Self(0);
-    pub const REQ_ACK: Self = Self(0x01);
-    pub const CRC: Self = Self(0x02);
-    pub const FRAG: Self = Self(0x10);
-    pub const COMP: Self = Self(0x20);
-
-    const NAMES: [(Self, &'static str); 4] = [
-        (Self::REQ_ACK, "REQ_ACK"),
-        (Self::CRC, "CRC"),
-        (Self::FRAG, "FRAG"),
-        (Self::COMP, "COMP"),
-    ];
-    const DEFINED: u8 = 0x33;
-
-    /// `None` when an undefined bit is set.
-    #[must_use]
-    pub const fn from_bits(bits: u8) -> Option<Self> {
-        if bits & !Self::DEFINED == 0 {
-            Some(Self(bits))
-        } else {
-            None
-        }
-    }
-
-    #[must_use]
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether every bit of `other` is set.
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-}
-
-impl std::fmt::Display for Flags {
-    /// `REQ_ACK|FRAG`; a dash when none is set.
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let mut separator = "";
-        for (flag, name) in Self::NAMES {
-            if self.contains(flag) {
-                write!(f, "{separator}{name}")?;
-                separator = "|";
-            }
-        }
-        if separator.is_empty() {
-            f.write_str("-")
-        } else {
-            Ok(())
-        }
-    }
-}
-
-impl std::fmt::Debug for Flags {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "Flags({self})")
     }
 }
 

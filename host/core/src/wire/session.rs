@@ -9,8 +9,10 @@
 //! and all is written, the link is closed. Sleep until `poll_timeout` or the next input.
 
 mod config;
+mod ending;
 mod event;
 mod greeting;
+mod receive;
 #[cfg(test)]
 mod tests;
 mod timer;
@@ -267,119 +269,6 @@ impl Session {
         matches!(self.state, State::Closed)
     }
 
-    fn accept(&mut self, now: Instant, frame: Frame) -> Result<(), SessionError> {
-        if self.config.link == Link::Stream {
-            self.acknowledge(&frame);
-        }
-        match frame.kind {
-            FrameType::Hello => return self.on_hello(&frame),
-            FrameType::Welcome => return self.on_welcome(&frame),
-            FrameType::Err => return self.on_err(&frame),
-            FrameType::Data => self.on_data(frame),
-            FrameType::Ping => self.on_ping(frame),
-            FrameType::Pong => self.settle_base(),
-            FrameType::Ack => {
-                self.settle_base();
-                self.events.push_back(Event::Acknowledged(frame));
-            }
-            FrameType::Bye => self.on_bye(now),
-        }
-        Ok(())
-    }
-
-    fn on_hello(&mut self, frame: &Frame) -> Result<(), SessionError> {
-        if self.role == Role::Client {
-            let full = matches!(self.dialect, Some(Dialect::Full(_)));
-            if full {
-                return Err(SessionError::Unexpected {
-                    kind: frame.kind,
-                    receiver: "client",
-                });
-            }
-            // A peer that sends back whatever comes: it knows no greeting.
-            self.settle_base();
-            return Ok(());
-        }
-        let greeting = greeting::read_hello(&self.config, self.id, frame)?;
-        let welcome = greeting::welcome(&self.config, self.id, greeting.features);
-        // The published client's HELLO is empty. It is answered, but the client knows no more than
-        // the base dialect and would not answer a PING.
-        if frame.headers.is_empty() {
-            self.settle_base();
-        } else if !matches!(self.dialect, Some(Dialect::Full(_))) {
-            self.settle(Dialect::Full(greeting));
-        }
-        // Said again for a HELLO that comes again: on a datagram link the first WELCOME may be lost.
-        self.push_bounded(welcome);
-        Ok(())
-    }
-
-    fn on_welcome(&mut self, frame: &Frame) -> Result<(), SessionError> {
-        if self.role == Role::Server || !self.config.hello {
-            let receiver = if self.role == Role::Server {
-                "server"
-            } else {
-                "peer without hello"
-            };
-            return Err(SessionError::Unexpected {
-                kind: frame.kind,
-                receiver,
-            });
-        }
-        let greeting = greeting::read_welcome(&self.config, frame)?;
-        if !matches!(self.dialect, Some(Dialect::Full(_))) {
-            self.id = greeting.session;
-            self.settle(Dialect::Full(greeting));
-        }
-        Ok(())
-    }
-
-    fn on_err(&mut self, frame: &Frame) -> Result<(), SessionError> {
-        if self.config.link == Link::Datagram {
-            // Nobody answers a datagram with ERR, and anyone can forge one.
-            return Err(SessionError::Unexpected {
-                kind: frame.kind,
-                receiver: "datagram link",
-            });
-        }
-        let (code, reason) = greeting::read_err(frame);
-        self.queue.clear();
-        self.end(CloseReason::PeerError { code, reason });
-        Ok(())
-    }
-
-    fn on_data(&mut self, frame: Frame) {
-        // The published easy server answers HELLO with the text "Invalid data: ...". A reply cannot
-        // stand before the first request, so a bare DATA during the greeting is that answer.
-        let answers_hello = matches!(self.state, State::Greeting) && frame.headers.is_empty();
-        self.settle_base();
-        if !answers_hello {
-            self.events.push_back(Event::Message(frame));
-        }
-    }
-
-    fn on_ping(&mut self, frame: Frame) {
-        if frame.headers.get(b"x-auto-probe").is_some() {
-            return;
-        }
-        self.settle_base();
-        self.push_bounded(Frame {
-            payload: frame.payload,
-            ..Frame::new(FrameType::Pong)
-        });
-    }
-
-    fn on_bye(&mut self, now: Instant) {
-        self.settle_base();
-        if !self.bye_received {
-            self.bye_received = true;
-            self.events.push_back(Event::PeerDraining);
-        }
-        if matches!(self.state, State::Open) {
-            self.drain(now, CloseReason::PeerBye);
-        }
-    }
-
     fn on_keep_alive(&mut self, now: Instant) {
         if matches!(self.dialect, Some(Dialect::Full(_))) {
             self.push_bounded(Frame::new(FrameType::Ping));
@@ -390,30 +279,6 @@ impl Session {
                 self.config.keep_alive.map(|after| now + after),
             );
         }
-    }
-
-    fn on_idle(&mut self, now: Instant) {
-        let Some(after) = self.config.idle_timeout else {
-            return;
-        };
-        if self.in_flight > 0 {
-            // A call may take longer than the peer keeps talking; its own deadline ends it.
-            self.timers.set(Timer::Idle, Some(now + after));
-            return;
-        }
-        self.queue.clear();
-        self.say_bye();
-        self.end(CloseReason::Idle { after });
-    }
-
-    fn on_drain_timeout(&mut self) {
-        let reason = CloseReason::DrainTimeout {
-            in_flight: self.in_flight,
-            after: self.config.drain_timeout,
-        };
-        self.queue.clear();
-        self.say_bye();
-        self.end(reason);
     }
 
     fn greet(&mut self, now: Instant) {
@@ -467,12 +332,6 @@ impl Session {
         );
     }
 
-    fn acknowledge(&mut self, frame: &Frame) {
-        if let Some(ack) = greeting::ack_of(frame) {
-            self.push_bounded(ack);
-        }
-    }
-
     fn peer_frame_bytes_max(&self) -> usize {
         match &self.dialect {
             Some(Dialect::Full(greeting)) => greeting.frame_bytes_max,
@@ -497,53 +356,5 @@ impl Session {
         }
         self.queue.push(frame);
         Ok(())
-    }
-
-    fn say_bye(&mut self) {
-        if !self.bye_sent {
-            self.bye_sent = true;
-            self.queue.push(Frame::new(FrameType::Bye));
-        }
-    }
-
-    fn drain(&mut self, now: Instant, reason: CloseReason) {
-        self.state = State::Draining(reason);
-        self.timers
-            .set(Timer::Drain, Some(now + self.config.drain_timeout));
-    }
-
-    fn end_if_drained(&mut self) {
-        let State::Draining(reason) = &self.state else {
-            return;
-        };
-        let full = matches!(self.dialect, Some(Dialect::Full(_)));
-        // Requests that crossed our BYE are still on their way until the peer's arrives.
-        let awaits_bye = full && self.config.link == Link::Stream && !self.bye_received;
-        let busy = self.in_flight > 0 || !self.queue.is_empty() || !self.events.is_empty();
-        if busy || awaits_bye {
-            return;
-        }
-        let reason = reason.clone();
-        // A base peer that has said BYE does not listen any more.
-        if full || !matches!(reason, CloseReason::PeerBye | CloseReason::LinkEnded) {
-            self.say_bye();
-        }
-        self.end(reason);
-    }
-
-    fn end_with_err(&mut self, reason: CloseReason) {
-        self.queue.clear();
-        if self.config.link == Link::Stream {
-            self.queue
-                .push(greeting::err(reason.name(), &reason.to_string()));
-        }
-        self.end(reason);
-    }
-
-    fn end(&mut self, reason: CloseReason) {
-        self.state = State::Closed;
-        self.hello = None;
-        self.timers.stop_all();
-        self.events.push_back(Event::Closed(reason));
     }
 }

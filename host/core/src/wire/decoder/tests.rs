@@ -93,7 +93,7 @@ fn headers_and_payload_share_the_buffer() {
 #[test]
 fn the_frames_before_a_fault_are_given() {
     let good = Frame::data(Headers::new(), "Hello");
-    let mut buffer = BytesMut::from(&stream_of(&[good.clone()])[..]);
+    let mut buffer = BytesMut::from(&stream_of(std::slice::from_ref(&good))[..]);
     buffer.extend_from_slice(b"HTTP/1.1 200 OK");
     let mut decoder = Decoder::new(100);
     assert_eq!(decoder.decode(&mut buffer), Ok(Some(good)));
