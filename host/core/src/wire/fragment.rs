@@ -124,7 +124,7 @@ impl Split {
         numbering: Numbering,
         datagram_bytes_max: usize,
     ) -> Result<Self, SplitError> {
-        let payload = frame.payload.len();
+        let (id, payload) = (numbering.wrap(id), frame.payload.len());
         if frame.encoded_len() <= datagram_bytes_max {
             return Ok(Self {
                 frame,
