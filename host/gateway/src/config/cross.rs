@@ -3,9 +3,9 @@
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
-    leaf::{Size, show_duration},
     section::Reader,
     settings::{Carrier, Config, Listener, Protocol},
+    units::{Size, show_duration},
     value::Place,
 };
 

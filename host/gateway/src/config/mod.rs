@@ -10,6 +10,7 @@ mod named;
 mod render;
 pub(crate) mod section;
 mod settings;
+mod units;
 pub(crate) mod value;
 
 use std::{
@@ -21,13 +22,14 @@ use std::{
 use toml::de::DeTable;
 
 pub use fault::{Fault, Faults, Position};
-pub use leaf::{Secret, Size};
+pub use leaf::Secret;
 //pub use manifest::Manifest;
 pub use render::{sample, schema};
 pub use settings::{
     Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log, LogFormat,
     PluginLimits, Plugins, Protocol, Udp, WireLimits,
 };
+pub use units::Size;
 pub use value::Place;
 
 use section::{Field, Reader};

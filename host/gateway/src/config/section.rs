@@ -29,7 +29,6 @@ pub(crate) enum Shape {
         schema: serde_json::Value,
         expected: String,
         bounds: Bounds,
-        secret: bool,
     },
     Section(Vec<Key>),
     /// Tables by name, and what a new one would hold.
@@ -146,7 +145,6 @@ impl<T: Leaf> Field for T {
             schema: T::schema(),
             expected: T::expected(),
             bounds,
-            secret: T::secret(),
         }
     }
 }

@@ -8,8 +8,9 @@ use std::{
 };
 
 use super::{
-    leaf::{Secret, Size, word_leaf},
+    leaf::{Secret, word_leaf},
     section::section,
+    units::Size,
 };
 
 section! {
