@@ -51,6 +51,26 @@ pub struct Failure {
 }
 
 impl Kind {
+    /// Every kind, in the order of its gRPC number (1 to 16).
+    pub const ALL: [Self; 16] = [
+        Self::Cancelled,
+        Self::Unknown,
+        Self::InvalidArgument,
+        Self::DeadlineExceeded,
+        Self::NotFound,
+        Self::AlreadyExists,
+        Self::PermissionDenied,
+        Self::ResourceExhausted,
+        Self::FailedPrecondition,
+        Self::Aborted,
+        Self::OutOfRange,
+        Self::Unimplemented,
+        Self::Internal,
+        Self::Unavailable,
+        Self::DataLoss,
+        Self::Unauthenticated,
+    ];
+
     /// The name on every wire and in every log: `not-found`.
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -72,6 +92,12 @@ impl Kind {
             Self::DataLoss => "data-loss",
             Self::Unauthenticated => "unauthenticated",
         }
+    }
+
+    /// The kind of that name, as `name` spells it.
+    #[must_use]
+    pub fn from_name(name: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|kind| kind.name() == name)
     }
 }
 
@@ -241,6 +267,14 @@ mod tests {
             failure.to_string(),
             "invalid-argument: expected value at line 2 column 3"
         );
+    }
+
+    #[test]
+    fn kinds_are_found_by_their_names() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from_name(kind.name()), Some(kind));
+        }
+        assert_eq!(Kind::from_name("NotFound"), None);
     }
 
     #[test]

@@ -1,0 +1,246 @@
+//! Uses every import and says what it saw: what tests ask about the current call, the store, the
+//! configuration, the log, other services, and how long an instance lives.
+
+use std::{cell::Cell, collections::BTreeMap, time::Duration};
+
+use postern_guest::{
+    Failure, Incoming, Kind, Octets, Outgoing, Result, call, client, config, kv,
+    log::{self, Level},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+#[derive(Serialize)]
+struct Seen {
+    /// As text; what is not UTF-8 is replaced.
+    headers: Vec<(String, String)>,
+    transport: String,
+    address: Option<String>,
+    principal: Option<(String, Vec<String>)>,
+    remaining_ms: u64,
+    correlation_id: String,
+    traceparent: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Entry {
+    key: String,
+    #[serde(default)]
+    value: Value,
+}
+
+#[derive(Deserialize)]
+struct Swap {
+    key: String,
+    /// Absent or null: the key is absent.
+    expected: Option<Value>,
+    /// Absent or null: the key is deleted.
+    value: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Keys {
+    prefix: String,
+    after: Option<String>,
+    limit: u32,
+}
+
+#[derive(Deserialize)]
+struct Line {
+    level: String,
+    message: String,
+    #[serde(default)]
+    fields: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+struct Fault {
+    /// `not-found` and so on.
+    kind: String,
+    message: String,
+    details: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Request {
+    service: String,
+    method: String,
+    #[serde(default)]
+    body: Value,
+    #[serde(default)]
+    headers: BTreeMap<String, String>,
+    timeout_ms: Option<u64>,
+}
+
+#[derive(Default)]
+struct Probe {
+    n_calls: Cell<u64>,
+}
+
+/// Uses every import and says what it saw.
+#[postern_guest::service]
+impl Probe {
+    /// Everything about the current call.
+    fn context() -> Seen {
+        let call::Peer { transport, address } = call::peer();
+        let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+        Seen {
+            headers: call::headers()
+                .into_iter()
+                .map(|(key, value)| (key, text(value)))
+                .collect(),
+            transport,
+            address,
+            principal: call::principal().map(|principal| (principal.name, principal.roles)),
+            remaining_ms: u64::try_from(call::remaining().as_millis()).unwrap_or(u64::MAX),
+            correlation_id: call::correlation_id(),
+            traceparent: call::traceparent(),
+        }
+    }
+
+    /// The first header of a name.
+    fn header(name: String) -> Option<String> {
+        call::header(&name)
+    }
+
+    /// Adds headers to the reply.
+    fn set_headers(headers: Vec<(String, String)>) -> Result<()> {
+        headers
+            .iter()
+            .try_for_each(|(name, value)| call::set_header(name, value))
+    }
+
+    /// How many calls this instance has answered to this method.
+    fn count(&self) -> u64 {
+        self.n_calls.set(self.n_calls.get() + 1);
+        self.n_calls.get()
+    }
+
+    /// One value of the manifest's `config`, as text.
+    fn config(key: String) -> Option<String> {
+        config::text(&key)
+    }
+
+    /// The whole of `config`.
+    fn config_all() -> Vec<(String, String)> {
+        config::all()
+    }
+
+    fn kv_get(Entry { key, .. }: Entry) -> Result<Option<Value>> {
+        kv::get(&key)
+    }
+
+    fn kv_set(Entry { key, value }: Entry) -> Result<()> {
+        kv::set(&key, &value)
+    }
+
+    fn kv_delete(Entry { key, .. }: Entry) -> Result<bool> {
+        kv::delete(&key)
+    }
+
+    fn kv_swap(
+        Swap {
+            key,
+            expected,
+            value,
+        }: Swap,
+    ) -> Result<bool> {
+        kv::swap(&key, expected.as_ref(), value.as_ref())
+    }
+
+    fn kv_keys(
+        Keys {
+            prefix,
+            after,
+            limit,
+        }: Keys,
+    ) -> Result<Vec<String>> {
+        kv::keys(&prefix, after.as_deref(), limit)
+    }
+
+    /// Adds one to a number in the store, against all others who do the same.
+    fn kv_increment(Entry { key, .. }: Entry) -> Result<Option<u64>> {
+        kv::update(&key, |number| Ok(Some(number.unwrap_or(0) + 1)))
+    }
+
+    /// Writes a line; says whether its level is kept.
+    fn log(
+        Line {
+            level,
+            message,
+            fields,
+        }: Line,
+    ) -> Result<bool> {
+        let level = match level.as_str() {
+            "trace" => Level::Trace,
+            "debug" => Level::Debug,
+            "info" => Level::Info,
+            "warn" => Level::Warn,
+            "error" => Level::Error,
+            other => {
+                return Err(Failure::invalid_argument(format!(
+                    "no level is called `{other}`"
+                )));
+            }
+        };
+        log::write(level, &message, &fields.into_iter().collect::<Vec<_>>());
+        Ok(log::enabled(level))
+    }
+
+    /// Fails as it is told.
+    fn fail(
+        Fault {
+            kind,
+            message,
+            details,
+        }: Fault,
+    ) -> Result<()> {
+        let Some(kind) = Kind::from_name(&kind) else {
+            return Err(Failure::invalid_argument(format!(
+                "no kind is called `{kind}`"
+            )));
+        };
+        Err(Failure {
+            details: details.map(|json| json.to_string()),
+            ..Failure::new(kind, message)
+        })
+    }
+
+    /// Calls another service and passes on what it says.
+    fn call(request: Request) -> Result<Octets> {
+        let Request {
+            service,
+            method,
+            body,
+            headers,
+            timeout_ms,
+        } = request;
+        let mut call = client::request(&service, &method);
+        for (name, value) in headers {
+            call = call.header(name, value);
+        }
+        if let Some(timeout_ms) = timeout_ms {
+            call = call.timeout(Duration::from_millis(timeout_ms));
+        }
+        call.send(body)
+    }
+
+    /// Adds up the numbers of a stream.
+    fn sum(numbers: Incoming<f64>) -> Result<f64> {
+        numbers.sum()
+    }
+
+    /// Streams the numbers from 1.
+    fn count_to(last: u64, mut out: Outgoing<u64>) -> Result<()> {
+        (1..=last).try_for_each(|number| out.send(number))
+    }
+
+    /// Passes messages on, under a header of its own.
+    fn relay(messages: Incoming<Octets>, mut out: Outgoing<Octets>) -> Result<()> {
+        call::set_header("x-relayed", "yes")?;
+        for message in messages {
+            out.send(message?)?;
+        }
+        Ok(())
+    }
+}
