@@ -23,6 +23,8 @@ pub mod easy;
 mod inbound;
 mod reply;
 mod request;
+#[cfg(test)]
+mod tests;
 
 pub use self::{
     inbound::{Event, Inbound, Reader},

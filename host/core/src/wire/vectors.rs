@@ -6,7 +6,7 @@ use super::{Decoder, Frame, FrameError};
 
 const FRAMES: &str = include_str!("../../../../tests/vectors/frames.hex");
 const FRAGMENTS: &str = include_str!("../../../../tests/vectors/fragments.hex");
-const VSP: &str = include_str!("../../../../tests/vectors/vsp.hex");
+pub(crate) const VSP: &str = include_str!("../../../../tests/vectors/vsp.hex");
 const REFUSED: &str = include_str!("../../../../tests/vectors/refused.hex");
 pub(crate) const EASY: &str = include_str!("../../../../tests/vectors/easy.hex");
 
