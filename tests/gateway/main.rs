@@ -1,1 +1,26 @@
 //! The gateway from outside, by capability. Each test starts processes of its own.
+
+mod deploy;
+mod peers;
+
+use std::{io::Write as _, sync::OnceLock};
+
+use tokio::sync::{RwLock, RwLockReadGuard, RwLockWriteGuard};
+
+/// Tests that measure take the machine for themselves; the others share it.
+static MACHINE: OnceLock<RwLock<()>> = OnceLock::new();
+
+async fn share() -> RwLockReadGuard<'static, ()> {
+    MACHINE.get_or_init(RwLock::default).read().await
+}
+
+async fn own() -> RwLockWriteGuard<'static, ()> {
+    MACHINE.get_or_init(RwLock::default).write().await
+}
+
+/// A figure for the summary of `tests/run`, shown whether the test passes or not.
+fn figure(text: &str) {
+    let mut out = std::io::stderr();
+    // A figure that cannot be shown does not fail a test.
+    let _ = writeln!(out, "figure: {text}");
+}

@@ -1,1 +1,20 @@
-//! What every test from outside needs: a gateway process, plugins, callers, peers and bad links.
+//! What every test from outside needs: a gateway process, plugins, callers, load and bad links.
+//!
+//! The gateway under test is the binary `postern-under-test` of this package: the gateway's own
+//! `main.rs`, built together with the tests, so that no test meets a stale binary.
+//! `POSTERN_BIN=path` tests another one instead.
+
+mod caller;
+mod figures;
+mod guests;
+mod load;
+mod ports;
+mod process;
+mod relay;
+
+pub use caller::{Door, call, connect, patiently};
+pub use figures::{Percentiles, rss_bytes};
+pub use guests::component;
+pub use load::{Load, Outcome};
+pub use process::{Finished, Gateway, Setup, postern};
+pub use relay::{Faults, Relay};

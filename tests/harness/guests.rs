@@ -1,0 +1,81 @@
+//! Components for tests, built once per test run by cargo and kept in the target folder.
+//!
+//! A guest is a folder below `plugins/` or `tests/guests/`, named as its package. All are built with
+//! one `cargo guests` (`.cargo/config.toml`), so that a run after a change costs one link.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+    sync::OnceLock,
+};
+
+use bytes::Bytes;
+
+const FOLDERS: [&str; 2] = ["plugins", "tests/guests"];
+
+/// The component of the guest `name`.
+///
+/// # Panics
+/// When the guests do not build, with what cargo said, or when there is no such guest.
+#[must_use]
+pub fn component(name: &str) -> Bytes {
+    static BUILT: OnceLock<PathBuf> = OnceLock::new();
+    let folder = BUILT.get_or_init(build);
+    let path = folder.join(format!("{}.wasm", name.replace('-', "_")));
+    fs::read(&path)
+        .map(Bytes::from)
+        .expect("the guest is built under its package's name")
+}
+
+/// Builds every guest and says where the components are.
+fn build() -> PathBuf {
+    let root = root();
+    let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    cargo
+        .current_dir(&root)
+        .args(["guests", "--target-dir"])
+        .arg(target());
+    for name in names(&root) {
+        cargo.args(["-p", &name]);
+    }
+    let output = cargo.output().expect("cargo runs");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "guests do not build:\n{said}");
+    target().join("wasm32-wasip2/guest")
+}
+
+fn names(root: &Path) -> Vec<String> {
+    let mut names = Vec::new();
+    for folder in FOLDERS {
+        let entries = root.join(folder).read_dir().into_iter().flatten().flatten();
+        let guests = entries.filter(|entry| entry.path().join("Cargo.toml").is_file());
+        names.extend(guests.map(|entry| entry.file_name().to_string_lossy().into_owned()));
+    }
+    names.sort();
+    names
+}
+
+fn root() -> PathBuf {
+    let tests = Path::new(env!("CARGO_MANIFEST_DIR"));
+    tests
+        .parent()
+        .expect("tests/ is a folder of the repository")
+        .to_path_buf()
+}
+
+/// The target folder that this test was built into: `target/debug/deps/gateway-…` is running.
+pub(crate) fn target() -> PathBuf {
+    let profile = profile_folder();
+    profile
+        .parent()
+        .map_or_else(|| profile.clone(), Path::to_path_buf)
+}
+
+/// Where cargo puts binaries of the profile that this test was built with.
+pub(crate) fn profile_folder() -> PathBuf {
+    let test = std::env::current_exe().expect("a running program has a path");
+    let folders = test.ancestors().skip(1);
+    let mut outside = folders.skip_while(|folder| folder.ends_with("deps"));
+    outside.next().map_or_else(PathBuf::new, Path::to_path_buf)
+}
