@@ -15,10 +15,18 @@ use std::{
 
 use futures_util::FutureExt;
 use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, Id, JoinSet};
 
 /// What a handler answered.
 pub(crate) type Outcome = Result<Reply, Error>;
+
+/// What became of a call that has begun.
+pub(crate) enum Begun<K> {
+    /// It is answered.
+    Done(K, Outcome),
+    /// It is a task; the handle cancels it.
+    Task(AbortHandle),
+}
 
 /// Calls by `K`, which says where the reply goes.
 pub(crate) struct Calls<K> {
@@ -34,13 +42,8 @@ impl<K: Debug + Send + 'static> Calls<K> {
         }
     }
 
-    /// Begins a call; gives its outcome when it is already there.
-    pub(crate) fn begin(
-        &mut self,
-        cx: &mut Context<'_>,
-        key: K,
-        call: Call,
-    ) -> Option<(K, Outcome)> {
+    /// Begins a call.
+    pub(crate) fn begin(&mut self, cx: &mut Context<'_>, key: K, call: Call) -> Begun<K> {
         let deadline = call.context.deadline;
         let handler = &self.handler;
         // A panic is the fault of one call. Its future is dropped and never polled again, so
@@ -51,23 +54,22 @@ impl<K: Debug + Send + 'static> Calls<K> {
             (future, polled)
         }));
         match first {
-            Ok((_, Poll::Ready(outcome))) => Some((key, outcome)),
+            Ok((_, Poll::Ready(outcome))) => Begun::Done(key, outcome),
             Ok((future, Poll::Pending)) => {
-                self.tasks.spawn(finish(key, future, deadline));
-                None
+                Begun::Task(self.tasks.spawn(finish(key, future, deadline)))
             }
             Err(panic) => {
                 let outcome = Err(panicked(&key, &*panic));
-                Some((key, outcome))
+                Begun::Done(key, outcome)
             }
         }
     }
 
-    /// The next call that ends; pending while none does, also when there are none.
-    pub(crate) fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<(K, Outcome)> {
+    /// The next task that ends; pending while none does, also when there are none.
+    pub(crate) fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<(Id, K, Outcome)> {
         loop {
-            match ready!(self.tasks.poll_join_next(cx)) {
-                Some(Ok(finished)) => return Poll::Ready(finished),
+            match ready!(self.tasks.poll_join_next_with_id(cx)) {
+                Some(Ok((id, (key, outcome)))) => return Poll::Ready((id, key, outcome)),
                 // Panics are caught within, and tasks are aborted only with their owner.
                 Some(Err(error)) => tracing::debug!(%error, "call ended without an outcome"),
                 None => return Poll::Pending,
@@ -144,21 +146,16 @@ mod tests {
         }
     }
 
+    /// The outcome, when it is there at once.
     async fn begin(calls: &mut Calls<u8>, key: u8, call: Call) -> Option<(u8, Outcome)> {
         let mut call = Some(call);
-        poll_fn(|cx| Poll::Ready(calls.begin(cx, key, call.take().expect("polled once")))).await
-    }
-
-    fn kind(outcome: Outcome) -> Option<Kind> {
-        outcome.err().map(|error| error.kind)
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_call_that_is_done_at_once_never_becomes_a_task() {
-        let mut calls = Calls::new(Arc::new(Moods));
-        let (key, outcome) = begin(&mut calls, 1, Call::unary("s", "echo", "x"))
-            .await
-            .expect("done");
+        let begun =
+            poll_fn(|cx| Poll::Ready(calls.begin(cx, key, call.take().expect("polled once"))));
+        match begun.await {
+            Begun::Done(key, outcome) => Some((key, outcome)),
+            Begun::Task(_) => None,
+        }
+        .expect("done");
         assert_eq!((key, kind(outcome)), (1, None));
         assert_eq!(calls.len(), 0);
     }
@@ -175,9 +172,9 @@ mod tests {
         let now = tokio::time::Instant::now().into_std();
         call.context.deadline = Some(now + Duration::from_millis(50));
         assert!(begin(&mut calls, 2, call).await.is_none());
-        let (first, outcome) = poll_fn(|cx| calls.poll_finished(cx)).await;
+        let (_, first, outcome) = poll_fn(|cx| calls.poll_finished(cx)).await;
         assert_eq!((first, kind(outcome)), (1, None));
-        let (second, outcome) = poll_fn(|cx| calls.poll_finished(cx)).await;
+        let (_, second, outcome) = poll_fn(|cx| calls.poll_finished(cx)).await;
         assert_eq!((second, kind(outcome)), (2, Some(Kind::DeadlineExceeded)));
         assert_eq!(calls.len(), 0);
     }
@@ -194,7 +191,7 @@ mod tests {
                 .await
                 .is_none()
         );
-        let (key, outcome) = poll_fn(|cx| calls.poll_finished(cx)).await;
+        let (_, key, outcome) = poll_fn(|cx| calls.poll_finished(cx)).await;
         assert_eq!((key, kind(outcome)), (2, Some(Kind::Internal)));
         assert!(
             begin(&mut calls, 3, Call::unary("s", "echo", "x"))

@@ -16,5 +16,5 @@ pub mod udp;
 
 pub use client::{Client, ClientConfig, Speak, Target};
 pub use counters::Counters;
-pub use server::{MemoryServer, ServerConfig, TcpServer};
+pub use server::{MemoryDatagramServer, MemoryServer, ServerConfig, TcpServer, UdpServer};
 pub use shutdown::Shutdown;

@@ -1,11 +1,13 @@
 //! A client: one session to one peer, shared by any number of concurrent calls.
 
 mod connection;
+mod dispatch;
 mod exchange;
+mod socket;
 
 use std::{
     fmt,
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -16,19 +18,30 @@ use std::{
 use bytes::Bytes;
 use postern_core::{
     Blame, BoxFuture, Call, Error, Handler, Kind, Reply,
-    wire::{Dialect, SessionConfig},
+    wire::{Dialect, RetryConfig, SessionConfig},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{counters::Counters, driver, link::StreamLink, memory::Network, tcp};
+use crate::{
+    counters::Counters,
+    driver,
+    link::{DatagramLink, StreamLink},
+    memory::Network,
+    tcp,
+    udp::UdpLink,
+};
 
 /// Where to.
 #[derive(Debug, Clone)]
 pub enum Target {
     Tcp(SocketAddr),
+    /// Requests are acknowledged, repeated and cut into datagrams as needed.
+    Udp(SocketAddr),
     /// A stream of a network in memory.
     Memory(Network, SocketAddr),
+    /// Datagrams of a network in memory.
+    MemoryDatagram(Network, SocketAddr),
 }
 
 /// How a client speaks and how long it waits.
@@ -45,6 +58,8 @@ pub struct ClientConfig {
     pub calls_in_flight_max: usize,
     /// A peer that takes no octet for this long counts as gone. Default 30 s.
     pub write_timeout: Duration,
+    /// Repetitions of what a datagram peer does not acknowledge.
+    pub retry: RetryConfig,
     pub counters: Arc<Counters>,
 }
 
@@ -106,6 +121,7 @@ impl Default for ClientConfig {
             call_timeout: Duration::from_secs(30),
             calls_in_flight_max: 1024,
             write_timeout: Duration::from_secs(30),
+            retry: RetryConfig::default(),
             counters: Arc::default(),
         }
     }
@@ -115,7 +131,10 @@ impl Target {
     #[must_use]
     pub const fn address(&self) -> SocketAddr {
         match self {
-            Self::Tcp(address) | Self::Memory(_, address) => *address,
+            Self::Tcp(address)
+            | Self::Udp(address)
+            | Self::Memory(_, address)
+            | Self::MemoryDatagram(_, address) => *address,
         }
     }
 }
@@ -136,6 +155,14 @@ impl Client {
                         .await
                         .map_err(|error| unreachable(address, error))?;
                     Self::over_stream(link, address, config).await
+                }
+                Target::Udp(address) => {
+                    let link = UdpLink::bind(unspecified(address))
+                        .map_err(|error| unreachable(address, error))?;
+                    Self::over_datagrams(link, address, config).await
+                }
+                Target::MemoryDatagram(network, address) => {
+                    Self::over_datagrams(network.socket(), address, config).await
                 }
                 Target::Memory(network, address) => {
                     let link = network
@@ -182,6 +209,18 @@ impl Client {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (established, dialect) = oneshot::channel();
         let driver = connection::drive(link, address, &config, receiver, established);
+        let driver = AbortOnDropHandle::new(tokio::spawn(driver));
+        Self::established(address, &config, commands, dialect, driver).await
+    }
+
+    async fn over_datagrams<L: DatagramLink>(
+        link: L,
+        address: SocketAddr,
+        config: ClientConfig,
+    ) -> Result<Self, Error> {
+        let (commands, receiver) = mpsc::unbounded_channel();
+        let (established, dialect) = oneshot::channel();
+        let driver = socket::drive(link, address, &config, receiver, established)?;
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
         Self::established(address, &config, commands, dialect, driver).await
     }
@@ -294,6 +333,14 @@ impl fmt::Debug for Client {
             .field("address", &self.shared.address)
             .field("dialect", &self.shared.dialect)
             .finish_non_exhaustive()
+    }
+}
+
+/// Any port of any interface, of the family of `address`.
+const fn unspecified(address: SocketAddr) -> SocketAddr {
+    match address {
+        SocketAddr::V4(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
+        SocketAddr::V6(_) => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
     }
 }
 

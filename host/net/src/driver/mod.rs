@@ -3,6 +3,7 @@
 
 mod alarm;
 mod line;
+mod socket;
 
 use std::hash::{BuildHasher, RandomState};
 
@@ -11,6 +12,7 @@ use postern_core::wire::SessionId;
 pub(crate) use self::{
     alarm::Alarm,
     line::{Line, LineError, now},
+    socket::Socket,
 };
 
 /// 128 bits that nobody outside can foresee: SipHash of nothing, under keys which the standard

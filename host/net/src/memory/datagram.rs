@@ -52,6 +52,11 @@ impl MemorySocket {
         }
     }
 
+    #[must_use]
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     fn send(&self, datagram: Datagram) {
         let mut state = self.network.0.lock();
         let conditions = state.conditions.clone();

@@ -1,10 +1,8 @@
 //! What a server says beyond what `postern_core::vsp` says for it.
 
-use postern_core::{
-    Blame, Body, Error, Kind,
-    vsp::ReplyToken,
-    wire::{Frame, SendError},
-};
+use std::fmt::Display;
+
+use postern_core::{Blame, Body, Error, Kind, vsp::ReplyToken, wire::Frame};
 
 use crate::calls::Outcome;
 
@@ -21,14 +19,11 @@ pub(super) fn answer(token: &ReplyToken, outcome: Outcome) -> Frame {
     }
 }
 
-/// The frame that answers a call whose reply cannot be sent; none when nothing can.
-pub(super) fn unsendable(token: &ReplyToken, error: &SendError) -> Option<Frame> {
-    match error {
-        SendError::TooLong { length, limit } => {
-            let message =
-                format!("the reply of {length} octets exceeds the caller's limit of {limit}");
-            Some(token.error_frame(&Error::new(Kind::OutOfRange, Blame::Client, message)))
-        }
-        SendError::Closed | SendError::QueueFull { .. } => None,
-    }
+/// What the caller is told when its reply does not fit into what the session carries.
+pub(super) fn too_long(reason: &impl Display) -> Error {
+    Error::new(
+        Kind::OutOfRange,
+        Blame::Gateway,
+        format!("the reply cannot be sent: {reason}"),
+    )
 }

@@ -17,10 +17,10 @@ use postern_core::{
 
 use super::{
     Shared,
-    answer::{answer, unsendable},
+    answer::{answer, too_long},
 };
 use crate::{
-    calls::{Calls, Outcome},
+    calls::{Begun, Calls, Outcome},
     driver::{self, Line, LineError},
     link::StreamLink,
     shutdown::Shutdown,
@@ -93,7 +93,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 handled?;
                 is_busy = true;
             }
-            while let Poll::Ready((token, outcome)) = self.calls.poll_finished(cx) {
+            while let Poll::Ready((_, token, outcome)) = self.calls.poll_finished(cx) {
                 self.finish(now, &token, outcome);
             }
             let may_read = self.may_read();
@@ -163,7 +163,7 @@ impl<S: StreamLink> ServedConnection<S> {
                     tracing::debug!(?token, "request after the session began to close");
                     return;
                 }
-                if let Some((token, outcome)) = self.calls.begin(cx, token, call) {
+                if let Begun::Done(token, outcome) = self.calls.begin(cx, token, call) {
                     self.finish(now, &token, outcome);
                 }
             }
@@ -191,11 +191,9 @@ impl<S: StreamLink> ServedConnection<S> {
 
     fn finish(&mut self, now: Instant, token: &ReplyToken, outcome: Outcome) {
         let sent = self.send(now, answer(token, outcome));
-        if let Err(error) = sent
-            && let Some(frame) = unsendable(token, &error)
-        {
+        if let Err(error @ SendError::TooLong { .. }) = sent {
             // An error's frame is short; if even that is refused, the session is closed.
-            let _ = self.send(now, frame);
+            let _ = self.send(now, token.error_frame(&too_long(&error)));
         }
         self.line.connection.finish();
     }

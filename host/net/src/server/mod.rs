@@ -3,13 +3,14 @@
 
 mod answer;
 mod connection;
+mod socket;
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use bytes::BytesMut;
 use postern_core::{
     Handler, Headers, Text, Transport,
-    wire::{Features, Frame, FrameType, SessionConfig},
+    wire::{Features, Frame, FrameType, RetryConfig, SessionConfig},
 };
 use tokio::{
     io::AsyncWriteExt,
@@ -21,10 +22,11 @@ use tokio::{
 use crate::{
     accept::{Advice, Backoff},
     counters::Counters,
-    link::{Listener, StreamLink},
-    memory::MemoryListener,
+    link::{DatagramLink, Listener, StreamLink},
+    memory::{MemoryListener, MemorySocket},
     shutdown::Shutdown,
     tcp,
+    udp::UdpLink,
 };
 
 /// How long a connection over the limit may take to read why it is turned away.
@@ -43,6 +45,8 @@ pub struct ServerConfig {
     pub calls_in_flight_max: usize,
     /// Takes DATA without header `service`: the published "easy" layer. Default none.
     pub default_service: Option<Text>,
+    /// Repetitions of what a datagram peer does not acknowledge.
+    pub retry: RetryConfig,
     /// How long draining may take before what is left is cut. Default 10 s.
     pub drain_timeout: Duration,
     /// A peer that takes no octet for this long is closed as a slow reader. Default 30 s.
@@ -56,6 +60,21 @@ pub struct TcpServer(StreamServer<TcpListener>);
 /// Serves VSTP over streams in memory.
 #[derive(Debug)]
 pub struct MemoryServer(StreamServer<MemoryListener>);
+
+/// Serves VSTP over UDP.
+#[derive(Debug)]
+pub struct UdpServer(DatagramServer<UdpLink>);
+
+/// Serves VSTP over datagrams in memory.
+#[derive(Debug)]
+pub struct MemoryDatagramServer(DatagramServer<MemorySocket>);
+
+struct DatagramServer<L> {
+    link: L,
+    address: SocketAddr,
+    transport: Transport,
+    shared: Shared,
+}
 
 struct StreamServer<L> {
     listener: L,
@@ -83,6 +102,7 @@ impl Default for ServerConfig {
             connections_max: 10_000,
             calls_in_flight_max: 1024,
             default_service: None,
+            retry: RetryConfig::default(),
             drain_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
         }
@@ -157,6 +177,86 @@ impl MemoryServer {
     }
 }
 
+impl UdpServer {
+    /// Takes datagrams at `address`; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    #[expect(
+        clippy::unused_async,
+        reason = "all servers bind alike, and some must wait"
+    )]
+    pub async fn bind(
+        address: SocketAddr,
+        config: Arc<ServerConfig>,
+        handler: Arc<dyn Handler>,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
+        let link = UdpLink::bind(address)?;
+        let address = link.local_addr()?;
+        let shared = Shared::new(config, handler, counters);
+        Ok(Self(DatagramServer {
+            link,
+            address,
+            transport: Transport::Udp,
+            shared,
+        }))
+    }
+
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// Serves until `shutdown`: no peer is taken once it drains; replies under way are delivered,
+    /// at the latest `drain_timeout` later.
+    pub async fn serve(self, shutdown: Shutdown) {
+        let DatagramServer {
+            link,
+            transport,
+            shared,
+            ..
+        } = self.0;
+        socket::serve(link, transport, shared, shutdown).await;
+    }
+}
+
+impl MemoryDatagramServer {
+    /// Serves what arrives at `link`.
+    #[must_use]
+    pub fn new(
+        link: MemorySocket,
+        config: Arc<ServerConfig>,
+        handler: Arc<dyn Handler>,
+        counters: Arc<Counters>,
+    ) -> Self {
+        let address = link.address();
+        let shared = Shared::new(config, handler, counters);
+        Self(DatagramServer {
+            link,
+            address,
+            transport: Transport::Memory,
+            shared,
+        })
+    }
+
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.0.address
+    }
+
+    /// As `UdpServer::serve`.
+    pub async fn serve(self, shutdown: Shutdown) {
+        let DatagramServer {
+            link,
+            transport,
+            shared,
+            ..
+        } = self.0;
+        socket::serve(link, transport, shared, shutdown).await;
+    }
+}
+
 impl<L: Listener> StreamServer<L> {
     async fn serve(self, shutdown: Shutdown) {
         let Self {
@@ -211,6 +311,18 @@ impl Shared {
             handler,
             counters,
         }
+    }
+}
+
+impl<L> std::fmt::Debug for DatagramServer<L> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self {
+            address, transport, ..
+        } = self;
+        f.debug_struct("DatagramServer")
+            .field("address", address)
+            .field("transport", transport)
+            .finish_non_exhaustive()
     }
 }
 

@@ -12,6 +12,10 @@ use crate::links::{Link, body_of, unary, with_header, within};
 macro_rules! each_link {
     ($($name:ident),+ $(,)?) => {
         mod tcp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+ }
+        mod udp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Udp).await; })+ }
+        mod memory_datagram {
+            $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryDatagram).await; })+
+        }
         mod memory_stream {
             $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryStream).await; })+
         }

@@ -4,7 +4,8 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use postern_core::{Body, Call, Error, Handler, Headers};
 use postern_net::{
-    Client, ClientConfig, Counters, MemoryServer, ServerConfig, Shutdown, Target, TcpServer,
+    Client, ClientConfig, Counters, MemoryDatagramServer, MemoryServer, ServerConfig, Shutdown,
+    Target, TcpServer, UdpServer,
     memory::{Conditions, Network},
 };
 use tokio::{
@@ -18,7 +19,9 @@ use crate::service::Service;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Link {
     Tcp,
+    Udp,
     MemoryStream,
+    MemoryDatagram,
 }
 
 /// A stream without a session of ours on this side.
@@ -61,6 +64,20 @@ impl Link {
                 let target = Target::Tcp(server.local_addr());
                 (target, tokio::spawn(server.serve(stop)))
             }
+            Self::Udp => {
+                let any = (Ipv4Addr::LOCALHOST, 0).into();
+                let server = UdpServer::bind(any, config, handler, counted)
+                    .await
+                    .expect("a free port");
+                let target = Target::Udp(server.local_addr());
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::MemoryDatagram => {
+                let socket = network.socket();
+                let target = Target::MemoryDatagram(network.clone(), socket.address());
+                let server = MemoryDatagramServer::new(socket, config, handler, counted);
+                (target, tokio::spawn(server.serve(stop)))
+            }
             Self::MemoryStream => {
                 let listener = network.listen();
                 let target = Target::Memory(network.clone(), listener.local_addr());
@@ -94,6 +111,7 @@ impl Bench {
         match &self.target {
             Target::Tcp(address) => Box::new(TcpStream::connect(address).await.expect("up")),
             Target::Memory(network, address) => Box::new(network.connect(*address).expect("up")),
+            Target::Udp(_) | Target::MemoryDatagram(..) => panic!("not a stream"),
         }
     }
 

@@ -20,6 +20,12 @@ pub(crate) struct Service {
 
 struct CountCancelled(Option<Arc<AtomicUsize>>);
 
+impl CountCancelled {
+    fn done(mut self) {
+        self.0 = None;
+    }
+}
+
 impl Drop for CountCancelled {
     fn drop(&mut self) {
         if let Some(counter) = self.0.take() {
@@ -31,10 +37,10 @@ impl Drop for CountCancelled {
 impl Handler for Service {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         self.n_calls.fetch_add(1, Ordering::SeqCst);
-        let mut unfinished = CountCancelled(Some(Arc::clone(&self.n_cancelled)));
+        let unfinished = CountCancelled(Some(Arc::clone(&self.n_cancelled)));
         Box::pin(async move {
             let outcome = answer(call).await;
-            unfinished.0 = None;
+            unfinished.done();
             outcome
         })
     }

@@ -1,0 +1,191 @@
+//! Between a client's handles and the machine that its driver drives: commands in, answers out.
+
+use std::{
+    fmt,
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use postern_core::{
+    Blame, Error, Kind,
+    wire::{Dialect, Frame},
+};
+use tokio::sync::{mpsc, oneshot};
+
+use super::{
+    Command,
+    exchange::{Exchange, Order},
+    lost,
+};
+
+/// Commands taken before what they sent is written.
+const COMMANDS_MAX: usize = 256;
+
+pub(super) type Commands = mpsc::UnboundedReceiver<Command>;
+pub(super) type Established = oneshot::Sender<Result<Dialect, Error>>;
+
+/// What the calls of a session need of its machine.
+pub(super) trait Machine {
+    /// A call begins; false when none may.
+    fn begin(&mut self) -> bool;
+
+    /// A call that `begin` admitted is done.
+    fn finish(&mut self);
+
+    fn send(&mut self, now: Instant, id: u64, frame: Frame) -> Result<(), Unsent>;
+
+    fn close(&mut self, now: Instant);
+}
+
+/// Why a request was not sent.
+pub(super) enum Unsent {
+    /// It will never fit.
+    TooLong(String),
+    /// The session is over.
+    Closed(String),
+}
+
+/// The calls of a session and whoever waits for its beginning and its end.
+pub(super) struct Dispatch {
+    address: SocketAddr,
+    exchange: Exchange,
+    commands: Commands,
+    /// Told once, when the dialect is settled.
+    established: Option<Established>,
+    /// Told when the session is over.
+    closed: Vec<oneshot::Sender<()>>,
+}
+
+impl Dispatch {
+    pub(super) fn new(address: SocketAddr, commands: Commands, established: Established) -> Self {
+        Self {
+            address,
+            exchange: Exchange::default(),
+            commands,
+            established: Some(established),
+            closed: Vec::new(),
+        }
+    }
+
+    /// True when there may be more.
+    pub(super) fn take_commands(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        machine: &mut impl Machine,
+    ) -> bool {
+        for _ in 0..COMMANDS_MAX {
+            match self.commands.poll_recv(cx) {
+                Poll::Ready(Some(Command::Call(request))) => {
+                    let begun = self.exchange.begin(now, request);
+                    self.send(now, begun, machine);
+                }
+                Poll::Ready(Some(Command::Cancel(id))) => {
+                    if self.exchange.abandon(id) {
+                        machine.finish();
+                    }
+                }
+                Poll::Ready(Some(Command::Close(closed))) => {
+                    self.closed.push(closed);
+                    machine.close(now);
+                }
+                // The client is gone, and this task is about to be aborted.
+                Poll::Ready(None) | Poll::Pending => return false,
+            }
+        }
+        true
+    }
+
+    pub(super) fn on_established(&mut self, dialect: Dialect) {
+        self.exchange.set_order(match dialect {
+            Dialect::Base => Order::OneByOne,
+            Dialect::Full(_) => Order::Any,
+        });
+        if let Some(established) = self.established.take() {
+            // Whoever connects may have given up.
+            let _ = established.send(Ok(dialect));
+        }
+    }
+
+    pub(super) fn on_message(&mut self, now: Instant, frame: Frame, machine: &mut impl Machine) {
+        if !self.exchange.answer(frame) {
+            tracing::debug!(address = %self.address, "answer to no call that is under way");
+            return;
+        }
+        machine.finish();
+        let begun = self.exchange.begin_waiting(now);
+        self.send(now, begun, machine);
+    }
+
+    /// The request of call `id` did not arrive.
+    pub(super) fn on_undelivered(
+        &mut self,
+        now: Instant,
+        id: u64,
+        reason: &dyn fmt::Display,
+        machine: &mut impl Machine,
+    ) {
+        let message = format!("request to {} not delivered: {reason}", self.address);
+        if self
+            .exchange
+            .finish(id, Err(Error::unavailable(Blame::Upstream, message)))
+        {
+            machine.finish();
+            let begun = self.exchange.begin_waiting(now);
+            self.send(now, begun, machine);
+        }
+    }
+
+    /// The session is over: every call has its answer or gets this error.
+    pub(super) fn end(&mut self, reason: &dyn fmt::Display) {
+        let address = self.address;
+        let calls = self.exchange.len();
+        tracing::debug!(%address, calls, %reason, "session ended");
+        self.commands.close();
+        self.exchange.fail_all(|| lost(address, reason));
+        while let Ok(command) = self.commands.try_recv() {
+            match command {
+                Command::Call(request) => drop(request.reply.send(Err(lost(address, reason)))),
+                Command::Close(closed) => self.closed.push(closed),
+                Command::Cancel(_) => {}
+            }
+        }
+        if let Some(established) = self.established.take() {
+            let _ = established.send(Err(lost(address, reason)));
+        }
+    }
+
+    /// The last word is written.
+    pub(super) fn closed(self) {
+        for closed in self.closed {
+            let _ = closed.send(());
+        }
+    }
+
+    fn send(&mut self, now: Instant, mut begun: Option<(u64, Frame)>, machine: &mut impl Machine) {
+        while let Some((id, frame)) = begun {
+            let error = if !machine.begin() {
+                lost(self.address, &"it is closing")
+            } else if let Err(unsent) = machine.send(now, id, frame) {
+                machine.finish();
+                self.error_of(unsent)
+            } else {
+                return;
+            };
+            self.exchange.finish(id, Err(error));
+            begun = self.exchange.begin_waiting(now);
+        }
+    }
+
+    fn error_of(&self, unsent: Unsent) -> Error {
+        let address = self.address;
+        match unsent {
+            Unsent::TooLong(reason) => {
+                let message = format!("the request cannot be sent to {address}: {reason}");
+                Error::new(Kind::OutOfRange, Blame::Client, message)
+            }
+            Unsent::Closed(reason) => lost(address, &reason),
+        }
+    }
+}

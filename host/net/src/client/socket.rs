@@ -1,0 +1,178 @@
+//! The driver of a client on a datagram link.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use postern_core::{
+    Error,
+    wire::{
+        CloseReason, Delivery, Endpoint, EndpointConfig, Frame, Role, SendId, SessionConfig,
+        endpoint::{Event, SendError},
+    },
+};
+
+use super::{
+    ClientConfig, Speak,
+    dispatch::{Commands, Dispatch, Established, Machine, Unsent},
+    lost,
+};
+use crate::{
+    counters::Counters,
+    driver::{self, Socket},
+    link::DatagramLink,
+};
+
+/// Rounds of receive, answer, send before other tasks of the thread have their turn.
+const ROUNDS_MAX: usize = 8;
+/// How long the last datagrams may take to leave the socket.
+const LAST_WORD: Duration = Duration::from_millis(100);
+
+/// Drives a session until it is over; then every call has its answer or its error.
+pub(super) fn drive<L: DatagramLink>(
+    link: L,
+    address: SocketAddr,
+    config: &ClientConfig,
+    commands: Commands,
+    established: Established,
+) -> Result<impl Future<Output = ()> + Send + use<L>, Error> {
+    let hello = config.speak != Speak::Base;
+    let session = SessionConfig {
+        hello,
+        ..config.session.clone()
+    };
+    let settings = EndpointConfig {
+        retry: config.retry.clone(),
+        ..EndpointConfig::new(session)
+    };
+    let mut endpoint = Endpoint::new(settings, Role::Client, driver::random_session_id);
+    endpoint
+        .connect(driver::now(), address)
+        .map_err(|error| lost(address, &error))?;
+    let counters = Arc::clone(&config.counters);
+    let driver = Driver {
+        socket: Socket::new(link, endpoint, Arc::clone(&counters)),
+        address,
+        sent: HashMap::new(),
+    };
+    Ok(run(
+        driver,
+        Dispatch::new(address, commands, established),
+        counters,
+    ))
+}
+
+async fn run<L: DatagramLink>(
+    mut driver: Driver<L>,
+    mut dispatch: Dispatch,
+    counters: Arc<Counters>,
+) {
+    counters.connections_opened.add(1);
+    match poll_fn(|cx| driver.poll(&mut dispatch, cx)).await {
+        Ok(reason) => {
+            dispatch.end(&reason);
+            let last_word = poll_fn(|cx| driver.socket.poll_write(cx));
+            if !matches!(tokio::time::timeout(LAST_WORD, last_word).await, Ok(Ok(()))) {
+                tracing::debug!(address = %driver.address, "the last word was not sent");
+            }
+        }
+        Err(error) => dispatch.end(&error),
+    }
+    dispatch.closed();
+    counters.connections_closed.add(1);
+}
+
+struct Driver<L> {
+    socket: Socket<L>,
+    address: SocketAddr,
+    /// Calls whose requests are on their way.
+    sent: HashMap<SendId, u64>,
+}
+
+impl<L: DatagramLink> Driver<L> {
+    /// Ready when the session is over, with its reason, or the socket is.
+    fn poll(
+        &mut self,
+        dispatch: &mut Dispatch,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<CloseReason>> {
+        for _ in 0..ROUNDS_MAX {
+            let now = driver::now();
+            let mut is_busy = dispatch.take_commands(cx, now, self);
+            is_busy |= self.socket.poll_timer(cx).is_ready();
+            if let Poll::Ready(read) = self.socket.poll_read(cx, now, |_, _| true) {
+                read?;
+                is_busy = true;
+            }
+            if let Some(reason) = self.handle_events(dispatch, now) {
+                return Poll::Ready(Ok(reason));
+            }
+            if let Poll::Ready(written) = self.socket.poll_write(cx) {
+                written?;
+            }
+            if let Some(reason) = self.handle_events(dispatch, now) {
+                return Poll::Ready(Ok(reason));
+            }
+            if !is_busy {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn handle_events(&mut self, dispatch: &mut Dispatch, now: Instant) -> Option<CloseReason> {
+        loop {
+            match self.socket.endpoint.poll_event()?.1 {
+                Event::Established(dialect) => dispatch.on_established(dialect),
+                Event::Message(frame) => dispatch.on_message(now, frame, self),
+                Event::Delivered(send) => drop(self.sent.remove(&send)),
+                Event::Undelivered(send, reason) => {
+                    if let Some(id) = self.sent.remove(&send) {
+                        dispatch.on_undelivered(now, id, &reason, self);
+                    }
+                }
+                Event::PeerDraining => {}
+                Event::Closed(reason) => return Some(reason),
+            }
+        }
+    }
+}
+
+impl<L: DatagramLink> Machine for Driver<L> {
+    fn begin(&mut self) -> bool {
+        self.socket.endpoint.begin(self.address)
+    }
+
+    fn finish(&mut self) {
+        self.socket.endpoint.finish(self.address);
+    }
+
+    fn send(&mut self, now: Instant, id: u64, frame: Frame) -> Result<(), Unsent> {
+        let endpoint = &mut self.socket.endpoint;
+        match endpoint.send(now, self.address, frame, Delivery::Acknowledged) {
+            Ok(send) => {
+                self.sent.insert(send, id);
+                Ok(())
+            }
+            Err(SendError::Split(error)) => Err(Unsent::TooLong(error.to_string())),
+            Err(
+                error @ (SendError::UnknownPeer
+                | SendError::TooManyPeers { .. }
+                | SendError::Session(_)),
+            ) => Err(Unsent::Closed(error.to_string())),
+        }
+    }
+
+    fn close(&mut self, now: Instant) {
+        self.socket
+            .endpoint
+            .close(now, self.address, CloseReason::Requested);
+    }
+}

@@ -1,0 +1,309 @@
+//! One datagram socket and all its peers: requests become calls, outcomes become replies.
+
+use std::{
+    collections::HashMap,
+    future::poll_fn,
+    io,
+    net::SocketAddr,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use postern_core::{
+    Blame, Error, Kind, Peer, Transport,
+    vsp::{Inbound, Reader, ReplyToken},
+    wire::{
+        CloseReason, Delivery, Endpoint, EndpointConfig, Frame, Role, SessionId,
+        endpoint::{Event, SendError},
+    },
+};
+use tokio::task::{AbortHandle, Id};
+
+use super::{
+    Shared,
+    answer::{answer, too_long},
+};
+use crate::{
+    calls::{Begun, Calls, Outcome},
+    driver::{self, Socket},
+    link::{Datagram, DatagramLink},
+    shutdown::Shutdown,
+};
+
+/// Rounds of receive, answer, send before other tasks of the thread have their turn.
+const ROUNDS_MAX: usize = 8;
+/// Calls of all peers together, as a multiple of what one peer may have.
+const CALLS_FACTOR: usize = 16;
+
+/// Serves all peers of one socket until `shutdown`.
+pub(super) async fn serve<L: DatagramLink>(
+    link: L,
+    transport: Transport,
+    shared: Shared,
+    shutdown: Shutdown,
+) {
+    let drain_timeout = shared.config.drain_timeout;
+    let mut served = ServedSocket::new(link, transport, shared);
+    let stop = shutdown.clone();
+    let mut draining = Box::pin(async move { stop.draining().await });
+    let overtime = async {
+        shutdown.draining().await;
+        tokio::time::sleep(drain_timeout).await;
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.ended() => {}
+        ended = poll_fn(|cx| served.poll(cx, draining.as_mut())) => {
+            if let Err(error) = ended {
+                tracing::error!(%error, "datagram socket lost");
+            }
+        }
+        () = overtime => {
+            let peers = served.peers.len();
+            tracing::warn!(peers, "peers cut because draining took too long");
+        }
+    }
+    served
+        .shared
+        .counters
+        .connections_closed
+        .add(served.peers.len() as u64);
+}
+
+struct ServedSocket<L> {
+    socket: Socket<L>,
+    calls: Calls<ReplyTo>,
+    peers: HashMap<SocketAddr, ServedPeer>,
+    transport: Transport,
+    shared: Shared,
+    is_draining: bool,
+}
+
+/// A peer with an open session.
+struct ServedPeer {
+    reader: Reader,
+    /// Calls that have become tasks; cancelled when the session ends.
+    tasks: HashMap<Id, AbortHandle>,
+}
+
+/// Where a reply goes. The session is named, too, because another may have taken the address.
+#[derive(Debug)]
+struct ReplyTo {
+    address: SocketAddr,
+    session: Option<SessionId>,
+    token: ReplyToken,
+}
+
+impl<L: DatagramLink> ServedSocket<L> {
+    fn new(link: L, transport: Transport, shared: Shared) -> Self {
+        let config = EndpointConfig {
+            retry: shared.config.retry.clone(),
+            peers_max: shared.config.connections_max,
+            ..EndpointConfig::new(shared.config.session.clone())
+        };
+        let endpoint = Endpoint::new(config, Role::Server, driver::random_session_id);
+        Self {
+            socket: Socket::new(link, endpoint, Arc::clone(&shared.counters)),
+            calls: Calls::new(Arc::clone(&shared.handler)),
+            peers: HashMap::new(),
+            transport,
+            shared,
+            is_draining: false,
+        }
+    }
+
+    /// Ready when all peers are gone while draining, or the socket is.
+    fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        mut draining: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+    ) -> Poll<io::Result<()>> {
+        for _ in 0..ROUNDS_MAX {
+            let now = driver::now();
+            let mut is_busy = false;
+            if !self.is_draining && draining.as_mut().poll(cx).is_ready() {
+                self.is_draining = true;
+                self.socket.endpoint.drain(now, &CloseReason::Shutdown);
+            }
+            is_busy |= self.socket.poll_timer(cx).is_ready();
+            while let Poll::Ready((id, to, outcome)) = self.calls.poll_finished(cx) {
+                if let Some(peer) = self.peers.get_mut(&to.address) {
+                    peer.tasks.remove(&id);
+                }
+                self.finish(now, &to, outcome);
+            }
+            let is_draining = self.is_draining;
+            let admit = |endpoint: &Endpoint, datagram: &Datagram| {
+                !is_draining || endpoint.session_id(datagram.peer).is_some()
+            };
+            if let Poll::Ready(read) = self.socket.poll_read(cx, now, admit) {
+                read?;
+                is_busy = true;
+            }
+            self.handle_events(cx, now);
+            let written = self.socket.poll_write(cx);
+            self.handle_events(cx, now);
+            if let Poll::Ready(written) = written {
+                written?;
+                if self.is_draining && self.socket.endpoint.n_open() == 0 {
+                    return Poll::Ready(Ok(()));
+                }
+            }
+            if !is_busy {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) {
+        while let Some((address, event)) = self.socket.endpoint.poll_event() {
+            match event {
+                Event::Established(dialect) => {
+                    tracing::debug!(%address, ?dialect, "session established");
+                    self.on_established(address);
+                }
+                Event::Message(frame) => self.on_message(cx, now, address, frame),
+                Event::Closed(reason) => self.on_closed(address, &reason),
+                Event::Undelivered(_, reason) => {
+                    tracing::debug!(%address, %reason, "reply not delivered");
+                }
+                Event::Delivered(_) | Event::PeerDraining => {}
+            }
+        }
+    }
+
+    fn on_established(&mut self, address: SocketAddr) {
+        let id = self.socket.endpoint.session_id(address);
+        let session = id.map_or_else(String::new, |id| id.to_string()).into();
+        let peer = Peer {
+            transport: self.transport,
+            address: Some(address),
+            session,
+        };
+        let default_service = self.shared.config.default_service.clone();
+        let reader = Reader::new(Arc::new(peer), default_service);
+        let served = ServedPeer {
+            reader,
+            tasks: HashMap::new(),
+        };
+        match self.peers.get_mut(&address) {
+            // A peer that says HELLO after it has begun in the base dialect keeps its calls.
+            Some(known) => known.reader = served.reader,
+            None => {
+                self.peers.insert(address, served);
+                self.shared.counters.connections_opened.add(1);
+            }
+        }
+    }
+
+    fn on_closed(&mut self, address: SocketAddr, reason: &CloseReason) {
+        let Some(peer) = self.peers.remove(&address) else {
+            return;
+        };
+        self.shared.counters.connections_closed.add(1);
+        if matches!(reason, CloseReason::SlowReader { .. }) {
+            self.shared.counters.slow_readers.add(1);
+            tracing::warn!(%address, %reason, "session closed");
+        } else {
+            tracing::debug!(%address, %reason, "session closed");
+        }
+        for task in peer.tasks.into_values() {
+            task.abort();
+        }
+    }
+
+    fn on_message(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        address: SocketAddr,
+        frame: Frame,
+    ) {
+        let Some(peer) = self.peers.get_mut(&address) else {
+            return;
+        };
+        match peer.reader.read(now, frame) {
+            Inbound::Request { call, token } => {
+                let limit = self.shared.config.calls_in_flight_max;
+                let limit_all = limit.saturating_mul(CALLS_FACTOR);
+                if peer.tasks.len() >= limit || self.calls.len() >= limit_all {
+                    let frame = token.error_frame(&busy(limit));
+                    self.send_or_log(now, address, frame);
+                    return;
+                }
+                if !self.socket.endpoint.begin(address) {
+                    tracing::debug!(%address, "request after the session began to close");
+                    return;
+                }
+                let session = self.socket.endpoint.session_id(address);
+                match self.calls.begin(
+                    cx,
+                    ReplyTo {
+                        address,
+                        session,
+                        token,
+                    },
+                    call,
+                ) {
+                    Begun::Done(to, outcome) => self.finish(now, &to, outcome),
+                    Begun::Task(task) => drop(peer.tasks.insert(task.id(), task)),
+                }
+            }
+            Inbound::Refused { frame, error } => {
+                tracing::debug!(%address, %error, "request refused");
+                self.send_or_log(now, address, frame);
+            }
+            Inbound::Event(event) => {
+                tracing::debug!(event_type = %event.event_type, "event without a listener");
+            }
+            Inbound::Response(response) => {
+                tracing::debug!(correlation = ?response.correlation, "response to no call");
+            }
+            Inbound::Probe => {}
+        }
+    }
+
+    fn finish(&mut self, now: Instant, to: &ReplyTo, outcome: Outcome) {
+        let ReplyTo {
+            address,
+            session,
+            token,
+        } = to;
+        if self.socket.endpoint.session_id(*address) != *session {
+            return;
+        }
+        let frame = answer(token, outcome);
+        match self
+            .socket
+            .endpoint
+            .send(now, *address, frame, Delivery::Reply)
+        {
+            Ok(_) => {}
+            Err(SendError::Split(error)) => {
+                let frame = token.error_frame(&too_long(&error));
+                self.send_or_log(now, *address, frame);
+            }
+            Err(error) => tracing::debug!(%address, %error, "reply not sent"),
+        }
+        self.socket.endpoint.finish(*address);
+    }
+
+    fn send_or_log(&mut self, now: Instant, address: SocketAddr, frame: Frame) {
+        if let Err(error) = self
+            .socket
+            .endpoint
+            .send(now, address, frame, Delivery::Reply)
+        {
+            tracing::debug!(%address, %error, "reply not sent");
+        }
+    }
+}
+
+fn busy(limit: usize) -> Error {
+    let message = format!("more than {limit} calls are in flight");
+    Error::new(Kind::ResourceExhausted, Blame::Client, message)
+}
