@@ -6,7 +6,9 @@ use postern_core::{Body, Call, Error, Handler, Headers};
 use postern_net::{
     Client, ClientConfig, Counters, MemoryDatagramServer, MemoryServer, ServerConfig, Shutdown,
     Target, TcpServer, UdpServer,
+    link::DatagramLink,
     memory::{Conditions, Network},
+    udp::UdpLink,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -112,6 +114,15 @@ impl Bench {
             Target::Tcp(address) => Box::new(TcpStream::connect(address).await.expect("up")),
             Target::Memory(network, address) => Box::new(network.connect(*address).expect("up")),
             Target::Udp(_) | Target::MemoryDatagram(..) => panic!("not a stream"),
+        }
+    }
+
+    pub(crate) fn raw_socket(&self) -> Box<dyn DatagramLink> {
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        match &self.target {
+            Target::Udp(_) => Box::new(UdpLink::bind(any).expect("a free port")),
+            Target::MemoryDatagram(network, _) => Box::new(network.socket()),
+            Target::Tcp(_) | Target::Memory(..) => panic!("not a datagram link"),
         }
     }
 

@@ -2,6 +2,7 @@
 //! link is in `links.rs`, the handler in `service.rs`.
 
 mod calls;
+mod datagrams;
 mod links;
 mod service;
 mod sessions;
