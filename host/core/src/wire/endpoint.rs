@@ -368,31 +368,18 @@ impl Endpoint {
         let Some(peer) = self.roster.find(from) else {
             return;
         };
+        if peer.session.is_closed() && !self.try_reopen(now, from, &frame, requested) {
+            return;
+        }
+        let Some(peer) = self.roster.find(from) else {
+            return;
+        };
         if let Some(id) = requested
             && peer.on_requested_ack(now, id, &frame) == Arrival::Repeated
         {
             self.stats.duplicates += 1;
             return;
         }
-        if let Some(reason) = peer.closed.clone() {
-            let begins = matches!(
-                frame.kind,
-                FrameType::Data | FrameType::Hello | FrameType::Ping
-            );
-            if peer.role == Role::Client || !begins || peer.is_own_hello(&frame) {
-                return;
-            }
-            // The session is over, and its address speaks on.
-            if peer.lingers_until.is_none() {
-                self.events.push_back((from, Event::Closed(reason)));
-            }
-            let (config, id) = (self.config.session.clone(), (self.draw)());
-            self.roster
-                .reopen(from, Session::new(config, Role::Server, id, now));
-        }
-        let Some(peer) = self.roster.find(from) else {
-            return;
-        };
         peer.on_frame(&frame);
         if frame.kind == FrameType::Ack && peer.session.dialect().is_none() {
             return;
@@ -401,6 +388,45 @@ impl Endpoint {
         if peer.session.handle_frame(now, frame).is_err() {
             self.stats.violations += 1;
         }
+    }
+
+    /// Begins a session with the address of one that is over, if `frame` calls for it. A repeated
+    /// message does not, and a client's server speaks only when spoken to: what is not handed on is
+    /// not acknowledged either.
+    fn try_reopen(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        frame: &Frame,
+        requested: Option<u64>,
+    ) -> bool {
+        let Some(peer) = self.roster.find(from) else {
+            return false;
+        };
+        if let Some(id) = requested
+            && peer.incoming.is_repeated(now, id, frame)
+        {
+            peer.acknowledge(id);
+            self.stats.duplicates += 1;
+            return false;
+        }
+        let begins = matches!(
+            frame.kind,
+            FrameType::Data | FrameType::Hello | FrameType::Ping
+        );
+        let Some(reason) = peer.closed.clone() else {
+            return false;
+        };
+        if peer.role == Role::Client || !begins || peer.is_own_hello(frame) {
+            return false;
+        }
+        if peer.lingers_until.is_none() {
+            self.events.push_back((from, Event::Closed(reason)));
+        }
+        let (config, id) = (self.config.session.clone(), (self.draw)());
+        let session = Session::new(config, Role::Server, id, now);
+        self.roster.reopen(from, session);
+        true
     }
 
     fn on_established(&mut self, address: SocketAddr, dialect: &Dialect) {

@@ -63,14 +63,16 @@ pub mod priority;
 pub mod reassembly;
 pub mod reliable;
 pub mod session;
+#[cfg(test)]
+mod simulation;
 pub mod stream;
 #[cfg(test)]
 pub(crate) mod vectors;
 
 pub use decoder::Decoder;
 pub use endpoint::{Delivery, Endpoint, EndpointConfig, EndpointStats, SendId, Undelivered};
-pub use reliable::RetryConfig;
 pub use frame::{Flags, Frame, FrameError, FrameType};
+pub use reliable::RetryConfig;
 pub use session::{
     CloseReason, Dialect, Event, Features, Link, Role, SendError, Session, SessionConfig,
     SessionError, SessionId,

@@ -71,7 +71,7 @@ struct Report {
 impl Peer {
     pub(super) fn new(config: &EndpointConfig, role: Role, id: SessionId, now: Instant) -> Self {
         #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
-        let fragment_id_first = id.0 as u32;
+        let first = id.0 as u32;
         let (retry, bytes_max) = (config.retry.clone(), config.datagram_bytes_max);
         Self {
             session: Session::new(config.session.clone(), role, id, now),
@@ -79,7 +79,7 @@ impl Peer {
             worth: Worth::Base,
             nonce: (role == Role::Client).then(|| id.to_string().into()),
             incoming: Incoming::new(config.duplicate_window),
-            outgoing: Outgoing::new(retry, bytes_max, fragment_id_first),
+            outgoing: Outgoing::new(retry, bytes_max, first),
             held: VecDeque::new(),
             held_bytes: 0,
             queued: HashSet::new(),
@@ -438,8 +438,7 @@ impl Peer {
         if let Some(id) = reliable::requested_ack(&frame).map(SendId)
             && self.queued.remove(&id)
         {
-            // `queue` has checked that it fits.
-            let _ = self.outgoing.admit(id, frame);
+            self.outgoing.admit(id, frame);
             return;
         }
         let fragment_id = self.outgoing.take_fragment_id();

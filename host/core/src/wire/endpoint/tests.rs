@@ -40,7 +40,9 @@ fn exchange(now: Instant, a: (&mut Endpoint, SocketAddr), b: (&mut Endpoint, Soc
 }
 
 fn events(endpoint: &mut Endpoint) -> Vec<Event> {
-    std::iter::from_fn(|| endpoint.poll_event()).map(|(_, event)| event).collect()
+    std::iter::from_fn(|| endpoint.poll_event())
+        .map(|(_, event)| event)
+        .collect()
 }
 
 #[test]
@@ -50,14 +52,24 @@ fn a_client_greets_and_its_message_is_delivered_once() {
     let (c, s) = (address(1), address(2));
     client.connect(now, s).expect("room");
     exchange(now, (&mut client, c), (&mut server, s));
-    assert!(matches!(events(&mut client)[..], [Event::Established(Dialect::Full(_))]));
-    assert!(matches!(events(&mut server)[..], [Event::Established(Dialect::Full(_))]));
+    assert!(matches!(
+        events(&mut client)[..],
+        [Event::Established(Dialect::Full(_))]
+    ));
+    assert!(matches!(
+        events(&mut server)[..],
+        [Event::Established(Dialect::Full(_))]
+    ));
     let frame = Frame::data(Headers::new(), vec![7; 50_000]);
-    let id = client.send(now, s, frame.clone(), Delivery::Acknowledged).expect("fits");
+    let id = client
+        .send(now, s, frame.clone(), Delivery::Acknowledged)
+        .expect("fits");
     for _ in 0..20 {
         exchange(now, (&mut client, c), (&mut server, s));
     }
-    let [Event::Message(message)] = &events(&mut server)[..] else { panic!("one message") };
+    let [Event::Message(message)] = &events(&mut server)[..] else {
+        panic!("one message")
+    };
     assert_eq!(message.payload, frame.payload);
     assert_eq!(events(&mut client), [Event::Delivered(id)]);
     let _ = (Features::WIDE, SessionConfig::default());

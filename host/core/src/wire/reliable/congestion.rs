@@ -151,16 +151,34 @@ mod tests {
     fn doubles_in_slow_start_and_shrinks_once_per_round_trip() {
         let mut congestion = Congestion::new();
         (0..32).for_each(|_| congestion.on_sent());
-        (0..32).for_each(|_| congestion.on_acknowledged(1));
-        assert_eq!(
-            congestion.window, 48,
-            "grew while more than half was in use"
-        );
-        (0..48).for_each(|_| congestion.on_sent());
-        congestion.on_lost(40, 80);
-        congestion.on_lost(41, 80);
-        assert_eq!((congestion.window, congestion.in_flight), (33, 46));
-        congestion.on_lost(80, 90);
+        congestion.on_acknowledged(32);
+        assert_eq!((congestion.window, congestion.in_flight), (64, 0));
+        (0..64).for_each(|_| congestion.on_sent());
+        congestion.on_lost(40, 97);
+        congestion.on_lost(41, 97);
+        assert_eq!((congestion.window, congestion.in_flight), (44, 62));
+        congestion.on_lost(97, 99);
+        assert_eq!(congestion.window, 30);
+    }
+
+    #[test]
+    fn an_unused_window_does_not_grow() {
+        let mut congestion = Congestion::new();
+        (0..15).for_each(|_| congestion.on_sent());
+        congestion.on_acknowledged(15);
+        assert_eq!(congestion.window, 32);
+    }
+
+    #[test]
+    fn grows_by_one_per_window_after_a_loss() {
+        let mut congestion = Congestion::new();
+        (0..32).for_each(|_| congestion.on_sent());
+        congestion.on_lost(1, 33);
+        assert_eq!(congestion.window, 22);
+        congestion.on_acknowledged(21);
+        assert_eq!(congestion.window, 22);
+        (0..22).for_each(|_| congestion.on_sent());
+        congestion.on_acknowledged(1);
         assert_eq!(congestion.window, 23);
     }
 

@@ -50,7 +50,7 @@ impl Incoming {
 
     /// The peer numbers its messages without a gap from here on.
     pub(in crate::wire) fn set_full(&mut self) {
-        self.replay.get_or_insert_with(Replay::new);
+        self.replay.get_or_insert_with(Replay::default);
     }
 
     /// The peer may count from 1 again; what it sent lately is still known by its content.
@@ -70,21 +70,28 @@ impl Incoming {
     pub(in crate::wire) fn on_message(&mut self, now: Instant, id: u64, frame: &Frame) -> Arrival {
         self.forget_before(now);
         let digest = digest(frame);
-        // Also for full peers: one may have begun in the base dialect because its HELLO was lost, or
-        // repeat a message after its session is over.
-        let is_remembered = self
-            .digests
+        if self.is_known(id) || self.is_remembered(id, digest) {
+            return Arrival::Repeated;
+        }
+        if let Some(replay) = &mut self.replay {
+            replay.insert(id);
+        }
+        self.remember(now, id, digest);
+        Arrival::New
+    }
+
+    /// Whether the whole message `id` was handed on before.
+    pub(in crate::wire) fn is_repeated(&mut self, now: Instant, id: u64, frame: &Frame) -> bool {
+        self.forget_before(now);
+        self.is_known(id) || self.is_remembered(id, digest(frame))
+    }
+
+    /// Judged by its content, also for a full peer: one may have begun in the base dialect because
+    /// its HELLO was lost, or repeat a message after its session is over.
+    fn is_remembered(&self, id: u64, digest: u64) -> bool {
+        self.digests
             .get(&id)
-            .is_some_and(|(known, _)| *known == digest);
-        if !is_remembered {
-            self.remember(now, id, digest);
-        }
-        let is_new = self.replay.as_mut().is_none_or(|replay| replay.insert(id)) && !is_remembered;
-        if is_new {
-            Arrival::New
-        } else {
-            Arrival::Repeated
-        }
+            .is_some_and(|(known, _)| *known == digest)
     }
 
     fn remember(&mut self, now: Instant, id: u64, digest: u64) {

@@ -30,10 +30,14 @@ use crate::wire::{
 
 /// Messages on their way to a base peer, each of up to 255 datagrams that nothing paces.
 const BASE_MESSAGES_MAX: usize = 32;
-/// Messages on their way to a peer with `wide`, whose datagrams a window paces.
-const WIDE_MESSAGES_MAX: usize = 256;
+/// Messages on their way to a peer with `wide`, whose datagrams a window paces. Below what a receiver
+/// puts together at the same time (`Limits::reassembly_sessions_per_peer_max`, 64): with more, each
+/// new message would push out one that has begun to arrive.
+const WIDE_MESSAGES_MAX: usize = 48;
 /// Distance of the numbers on their way, within which the receiver tells them apart.
 const SPAN_MAX: u64 = replay::WINDOW / 2;
+/// Random bits in the upper half of a number; see `replay`. More would lengthen every datagram.
+const SERIES_MASK: u32 = 0xff_ffff;
 /// A datagram is lost when one sent this much later has arrived (RFC 9002 section 6.1.1).
 const REORDERING: u64 = 3;
 
@@ -92,13 +96,9 @@ struct Flight {
 }
 
 impl Outgoing {
-    /// `fragment_id_first` should be random, so that a restarted sender on the same port does not
-    /// repeat the numbers it used before.
-    pub(in crate::wire) fn new(
-        retry: RetryConfig,
-        datagram_bytes_max: usize,
-        fragment_id_first: u32,
-    ) -> Self {
+    /// `first` should be random. Messages and fragments are numbered from there, so that neither
+    /// what was sent nor what is acknowledged is taken for that of a sender before on the same port.
+    pub(in crate::wire) fn new(retry: RetryConfig, datagram_bytes_max: usize, first: u32) -> Self {
         Self {
             retry,
             datagram_bytes_max,
@@ -106,8 +106,8 @@ impl Outgoing {
             messages: BTreeMap::new(),
             ready: VecDeque::new(),
             deadlines: BTreeSet::new(),
-            next_id: 1,
-            next_fragment_id: fragment_id_first,
+            next_id: (u64::from(first & SERIES_MASK) << 32) + 1,
+            next_fragment_id: first,
             next_sequence: 1,
             congestion: Congestion::new(),
             heard_at: None,
@@ -154,24 +154,24 @@ impl Outgoing {
         self.messages.is_empty() && self.results.is_empty()
     }
 
-    /// Takes charge of `frame`, which gets the next number.
-    ///
-    /// # Errors
-    /// When it cannot be put into datagrams.
-    pub(in crate::wire) fn admit(
-        &mut self,
-        send_id: SendId,
-        frame: Frame,
-    ) -> Result<(), SplitError> {
-        let id = self.next_id;
-        let fragment_id = self.take_fragment_id();
-        let frame = numbered(frame, id)?;
-        let split = Split::new(frame, fragment_id, self.numbering, self.datagram_bytes_max)?;
-        self.next_id += 1;
-        let message = Message::new(send_id, split, self.numbering);
-        self.messages.insert(id, message);
-        self.ready.push_back(id);
-        Ok(())
+    /// Takes charge of `frame`, which gets the next number. One that cannot be put into datagrams
+    /// has failed at once.
+    pub(in crate::wire) fn admit(&mut self, send_id: SendId, frame: Frame) {
+        match self.split(frame) {
+            Ok(split) => {
+                let message = Message::new(send_id, split, self.numbering);
+                self.messages.insert(self.next_id, message);
+                self.ready.push_back(self.next_id);
+                self.next_id += 1;
+            }
+            Err(error) => {
+                let result = Err(error.into());
+                self.results.push_back(Sent {
+                    id: send_id,
+                    result,
+                });
+            }
+        }
     }
 
     /// Writes the next datagram to `out`; false when nothing may be sent.
@@ -296,6 +296,12 @@ impl Outgoing {
     /// Datagrams sent again since the last call.
     pub(in crate::wire) const fn take_retransmits(&mut self) -> u64 {
         std::mem::replace(&mut self.retransmits, 0)
+    }
+
+    fn split(&mut self, frame: Frame) -> Result<Split, SplitError> {
+        let fragment_id = self.take_fragment_id();
+        let frame = numbered(frame, self.next_id)?;
+        Split::new(frame, fragment_id, self.numbering, self.datagram_bytes_max)
     }
 
     fn on_transmit(&mut self, now: Instant, id: u64, index: u32, is_repeated: bool) {

@@ -1,35 +1,74 @@
 //! Which numbers of an endless sequence have been seen, in constant memory: the window of RFC 4303
 //! section 3.4.3 (anti-replay), with messages in place of packets.
+//!
+//! The upper 32 bits of a number name the series it belongs to. A sender draws them at random when it
+//! begins, so that what is left on the way of a sender before on the same port does not move the
+//! window of the one after it.
+
+use std::collections::VecDeque;
 
 /// Numbers told apart. A sender keeps its unacknowledged numbers within half of that
 /// (`outgoing::SPAN_MAX`), so a number below the window was certainly delivered.
 pub(super) const WINDOW: u64 = 2048;
 const WORDS: usize = (WINDOW / 64) as usize;
 
-#[derive(Debug, Clone)]
+/// Series told apart at a time. There is one, and a second while the first is forgotten.
+const SERIES_MAX: usize = 4;
+
+/// The windows of the latest series.
+#[derive(Debug, Clone, Default)]
 pub(super) struct Replay {
+    /// Least recently used first.
+    series: VecDeque<(u64, Window)>,
+}
+
+#[derive(Debug, Clone)]
+struct Window {
     highest: u64,
     /// Bit `n % WINDOW` stands for number n of the window that ends with `highest`.
     bits: Box<[u64; WORDS]>,
 }
 
 impl Replay {
-    pub(super) fn new() -> Self {
+    pub(super) fn contains(&self, number: u64) -> bool {
+        let mut series = self.series.iter();
+        let found = series.find(|(series, _)| *series == number >> 32);
+        found.is_some_and(|(_, window)| window.contains(number))
+    }
+
+    /// Marks `number`; whether it is new.
+    pub(super) fn insert(&mut self, number: u64) -> bool {
+        let found = self
+            .series
+            .iter()
+            .position(|(series, _)| *series == number >> 32);
+        let known = found.and_then(|found| self.series.remove(found));
+        let (series, mut window) = known.unwrap_or_else(|| (number >> 32, Window::new()));
+        let is_new = window.insert(number);
+        self.series.push_back((series, window));
+        if self.series.len() > SERIES_MAX {
+            self.series.pop_front();
+        }
+        is_new
+    }
+}
+
+impl Window {
+    fn new() -> Self {
         Self {
             highest: 0,
             bits: Box::new([0; WORDS]),
         }
     }
 
-    pub(super) fn contains(&self, number: u64) -> bool {
+    fn contains(&self, number: u64) -> bool {
         if number > self.highest {
             return false;
         }
         self.highest - number >= WINDOW || self.word(number) & bit(number) != 0
     }
 
-    /// Marks `number`; whether it is new.
-    pub(super) fn insert(&mut self, number: u64) -> bool {
+    fn insert(&mut self, number: u64) -> bool {
         if self.contains(number) {
             return false;
         }
@@ -76,7 +115,7 @@ mod tests {
 
     #[test]
     fn each_number_is_new_once() {
-        let mut replay = Replay::new();
+        let mut replay = Replay::default();
         for number in [1, 2, 5, 3, 64, 65, 63, 4] {
             assert!(replay.insert(number), "{number}");
         }
@@ -88,7 +127,7 @@ mod tests {
 
     #[test]
     fn the_window_ends_after_2048_numbers() {
-        let mut replay = Replay::new();
+        let mut replay = Replay::default();
         assert!(replay.insert(5000));
         assert!(!replay.contains(5000 - 2047), "the oldest of the window");
         assert!(replay.contains(5000 - 2048), "one past it counts as seen");
@@ -97,7 +136,7 @@ mod tests {
 
     #[test]
     fn a_number_that_leaves_the_window_gives_up_its_bit() {
-        let mut replay = Replay::new();
+        let mut replay = Replay::default();
         assert!(replay.insert(1));
         assert!(replay.insert(2048));
         assert!(replay.insert(2049), "has the place of 1");
@@ -106,8 +145,26 @@ mod tests {
     }
 
     #[test]
+    fn another_series_does_not_move_the_window() {
+        let mut replay = Replay::default();
+        let series = |name: u64| name << 32;
+        assert!(replay.insert(series(9) + 1));
+        assert!(replay.insert(series(5) + 1));
+        assert!(replay.contains(series(9) + 1) && !replay.contains(series(5) + 2));
+    }
+
+    #[test]
+    fn four_series_are_told_apart_and_no_more() {
+        let mut replay = Replay::default();
+        (1..=4_u64).for_each(|name| assert!(replay.insert(name << 32)));
+        assert!((1..=4_u64).all(|name| replay.contains(name << 32)));
+        assert!(replay.insert(5 << 32));
+        assert!(!replay.contains(1 << 32) && replay.contains(2 << 32));
+    }
+
+    #[test]
     fn number_zero_counts_like_any_other() {
-        let mut replay = Replay::new();
+        let mut replay = Replay::default();
         assert!(replay.insert(0));
         assert!(!replay.insert(0));
     }

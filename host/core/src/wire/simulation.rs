@@ -1,0 +1,63 @@
+//! Two parties over a bad link in virtual time, thousands of times, each time from a seed.
+//!
+//! A failing seed is printed; `POSTERN_SEED=n cargo test -p postern-core simulation` replays it
+//! alone.
+
+mod datagrams;
+mod link;
+mod party;
+mod streams;
+
+use crate::testing::Rng;
+
+/// Runs `run` for every seed, or for the one that `POSTERN_SEED` names, and prints how many ran.
+fn for_each_seed(name: &str, n_seeds: u64, run: impl Fn(u64)) {
+    let replayed = std::env::var("POSTERN_SEED")
+        .ok()
+        .and_then(|text| text.parse().ok());
+    let seeds = replayed.map_or(0..n_seeds, |seed| seed..seed + 1);
+    let count = seeds.end - seeds.start;
+    for seed in seeds {
+        let guard = Guard { name, seed };
+        run(seed);
+        drop(guard);
+    }
+    println!("simulation {name}: {count} seeds");
+}
+
+/// Names the seed when what it runs panics.
+struct Guard<'a> {
+    name: &'a str,
+    seed: u64,
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let Self { name, seed } = self;
+            eprintln!("simulation {name} fails: replay it with POSTERN_SEED={seed}");
+        }
+    }
+}
+
+/// `length` octets that follow from `tag` alone; the first eight are the tag, as far as they fit.
+fn payload(tag: u64, length: usize) -> Vec<u8> {
+    let mut rng = Rng::new(tag);
+    let mut octets = tag.to_be_bytes().to_vec();
+    while octets.len() < length {
+        octets.extend_from_slice(&rng.next_u64().to_be_bytes());
+    }
+    octets.truncate(length);
+    octets
+}
+
+/// A number of octets: mostly a short message, at times one of many fragments.
+fn random_length(rng: &mut Rng) -> usize {
+    let length = match rng.below(100) {
+        0..70 => rng.below(200),
+        70..85 => 1100 + rng.below(200),
+        85..97 => rng.below(8000),
+        _ => 50_000 + rng.below(1200),
+    };
+    usize::try_from(length).expect("small")
+}
