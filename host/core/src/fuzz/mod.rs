@@ -1,0 +1,41 @@
+//! Bodies for fuzzing: plain functions that must not panic, whatever the octets. `cargo test` replays
+//! the corpora of tests/fuzz and mutates them; `cargo fuzz run TARGET` in tests/fuzz searches.
+//!
+//! | target | octets are |
+//! |---|---|
+//! | `decoder` | one octet of mode, then a stream |
+//! | `headers` | a header section |
+//! | `session` | a script of frames, time and calls, see session.rs |
+
+mod decoder;
+mod headers;
+mod session;
+#[cfg(test)]
+mod tests;
+
+pub use self::{decoder::decoder, headers::headers, session::session};
+
+/// Takes octets off the front of a fuzzer's input; zeros when it is used up.
+#[derive(Debug)]
+pub(crate) struct Script<'a>(&'a [u8]);
+
+impl<'a> Script<'a> {
+    pub(crate) const fn new(octets: &'a [u8]) -> Self {
+        Self(octets)
+    }
+
+    pub(crate) const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    pub(crate) fn octet(&mut self) -> u8 {
+        self.octets(1).first().copied().unwrap_or_default()
+    }
+
+    /// At most `n` octets.
+    pub(crate) fn octets(&mut self, n: usize) -> &'a [u8] {
+        let (taken, rest) = self.0.split_at(n.min(self.0.len()));
+        self.0 = rest;
+        taken
+    }
+}

@@ -1,0 +1,92 @@
+//! Replays the corpora of tests/fuzz and mutations of them, the same in every run.
+
+use std::{fs, path::Path};
+
+use crate::testing::Rng;
+
+/// Mutations of each target's corpus beside the corpus itself.
+const N_MUTATIONS: usize = 20_000;
+
+#[test]
+fn decoder() {
+    replay("decoder", super::decoder);
+}
+
+#[test]
+fn headers() {
+    replay("headers", super::headers);
+}
+
+#[test]
+fn session() {
+    replay("session", super::session);
+}
+
+/// Runs `body` on every file of the target's corpus and on mutations of them.
+pub(super) fn replay(target: &str, body: fn(&[u8])) {
+    let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../tests/fuzz/corpus")
+        .join(target);
+    let mut files: Vec<_> = fs::read_dir(&corpus)
+        .unwrap_or_else(|error| panic!("{}: {error}", corpus.display()))
+        .map(|entry| entry.expect("a readable corpus").path())
+        .collect();
+    files.sort();
+    let seeds: Vec<Vec<u8>> = files
+        .iter()
+        .map(|file| fs::read(file).expect("a readable corpus"))
+        .collect();
+    assert!(
+        seeds.len() >= 3,
+        "{} files in {}",
+        seeds.len(),
+        corpus.display()
+    );
+    seeds.iter().for_each(|seed| body(seed));
+    for seed in 0..N_MUTATIONS {
+        let mut rng = Rng::new(seed as u64);
+        let octets = mutate(&seeds, &mut rng);
+        // The failing seed is printed with the panic's message.
+        let run = Announce { target, seed };
+        body(&octets);
+        std::mem::forget(run);
+    }
+    println!("fuzz {target}: {} executions", seeds.len() + N_MUTATIONS);
+}
+
+/// Says which mutation was running when it is dropped by a panic.
+struct Announce<'a> {
+    target: &'a str,
+    seed: usize,
+}
+
+impl Drop for Announce<'_> {
+    fn drop(&mut self) {
+        println!("fuzz {}: mutation {} fails", self.target, self.seed);
+    }
+}
+
+/// A file of the corpus with one to eight changes, or two spliced together.
+fn mutate(seeds: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
+    let mut octets = pick(seeds, rng).clone();
+    for _ in 0..=rng.below(8) {
+        let at = rng.below(octets.len() as u64 + 1) as usize;
+        match rng.below(6) {
+            0 => octets.insert(at, rng.next_u64() as u8),
+            1 => octets.truncate(at),
+            2 => octets.extend_from_slice(pick(seeds, rng)),
+            3 if at < octets.len() => {
+                octets.remove(at);
+            }
+            4 if at < octets.len() => octets[at] ^= 1 << rng.below(8),
+            _ if at < octets.len() => octets[at] = rng.next_u64() as u8,
+            _ => octets.push(0),
+        }
+        octets.truncate(4096);
+    }
+    octets
+}
+
+fn pick<'a>(seeds: &'a [Vec<u8>], rng: &mut Rng) -> &'a Vec<u8> {
+    &seeds[rng.below(seeds.len() as u64) as usize]
+}
