@@ -13,6 +13,10 @@ impl Session {
     pub(super) fn accept(&mut self, now: Instant, frame: Frame) -> Result<(), SessionError> {
         if self.config.link == Link::Stream {
             self.acknowledge(&frame);
+            if self.is_closed() {
+                // The ACK found the queue full.
+                return Ok(());
+            }
         }
         match frame.kind {
             FrameType::Hello => return self.on_hello(&frame),

@@ -224,6 +224,26 @@ fn a_peer_that_pings_and_does_not_read_is_a_slow_reader() {
 }
 
 #[test]
+fn a_frame_whose_ack_finds_the_queue_full_is_not_taken() {
+    let limits = Limits {
+        queue_messages_max: 1,
+        ..Limits::default()
+    };
+    let mut server = bounded(limits);
+    server.send(epoch(), data("reply")).expect("room");
+    let bye = Frame {
+        flags: Flags::REQ_ACK,
+        ..Frame::new(FrameType::Bye)
+    };
+    receive(&mut server, bye);
+    let reason = CloseReason::SlowReader {
+        messages: 1,
+        bytes: 20,
+    };
+    assert_eq!(events(&mut server), [Event::Closed(reason)]);
+}
+
+#[test]
 fn a_frame_as_long_as_the_peer_takes_is_sent_and_one_past_it_is_not() {
     let mut server = server();
     receive(
