@@ -293,3 +293,9 @@ fn split_off(buffer: &mut BytesMut, n: usize) -> Bytes {
         buffer.split_to(n).freeze()
     }
 }
+
+/// CRC-32/ISO-HDLC of all octets of a frame before its last four.
+#[must_use]
+pub fn checksum(octets: &[u8]) -> u32 {
+    crc32fast::hash(octets)
+}
