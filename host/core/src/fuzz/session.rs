@@ -121,7 +121,7 @@ impl Driven {
                 let _ = self.session.begin();
             }
             6 => self.write(),
-            _ if script.octet() % 2 == 0 => self.session.close(self.now, CloseReason::Requested),
+            _ if script.octet() & 1 == 0 => self.session.close(self.now, CloseReason::Requested),
             _ => self.session.handle_link_end(self.now),
         }
     }

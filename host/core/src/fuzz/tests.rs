@@ -70,16 +70,16 @@ impl Drop for Announce<'_> {
 fn mutate(seeds: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
     let mut octets = pick(seeds, rng).clone();
     for _ in 0..=rng.below(8) {
-        let at = rng.below(octets.len() as u64 + 1) as usize;
+        let at = below(rng, octets.len() + 1);
         match rng.below(6) {
-            0 => octets.insert(at, rng.next_u64() as u8),
+            0 => octets.insert(at, octet(rng)),
             1 => octets.truncate(at),
             2 => octets.extend_from_slice(pick(seeds, rng)),
             3 if at < octets.len() => {
                 octets.remove(at);
             }
             4 if at < octets.len() => octets[at] ^= 1 << rng.below(8),
-            _ if at < octets.len() => octets[at] = rng.next_u64() as u8,
+            _ if at < octets.len() => octets[at] = octet(rng),
             _ => octets.push(0),
         }
         octets.truncate(4096);
@@ -88,5 +88,13 @@ fn mutate(seeds: &[Vec<u8>], rng: &mut Rng) -> Vec<u8> {
 }
 
 fn pick<'a>(seeds: &'a [Vec<u8>], rng: &mut Rng) -> &'a Vec<u8> {
-    &seeds[rng.below(seeds.len() as u64) as usize]
+    &seeds[below(rng, seeds.len())]
+}
+
+fn below(rng: &mut Rng, bound: usize) -> usize {
+    usize::try_from(rng.below(bound as u64)).expect("below a usize")
+}
+
+fn octet(rng: &mut Rng) -> u8 {
+    rng.next_u64().to_le_bytes()[0]
 }
