@@ -28,18 +28,20 @@ impl Backoff {
     }
 
     pub(crate) fn failed(&mut self, error: &io::Error) -> Advice {
-        match error.kind() {
+        let is_of_the_connection = matches!(
+            error.kind(),
             io::ErrorKind::ConnectionAborted
-            | io::ErrorKind::ConnectionReset
-            | io::ErrorKind::ConnectionRefused
-            | io::ErrorKind::NotConnected
-            | io::ErrorKind::Interrupted => Advice::Again,
-            _ => {
-                let factor = 1_u32.checked_shl(self.n_failures).unwrap_or(u32::MAX);
-                self.n_failures = self.n_failures.saturating_add(1);
-                Advice::Pause(PAUSE_MIN.saturating_mul(factor).min(PAUSE_MAX))
-            }
+                | io::ErrorKind::ConnectionReset
+                | io::ErrorKind::ConnectionRefused
+                | io::ErrorKind::NotConnected
+                | io::ErrorKind::Interrupted
+        );
+        if is_of_the_connection {
+            return Advice::Again;
         }
+        let factor = 1_u32.checked_shl(self.n_failures).unwrap_or(u32::MAX);
+        self.n_failures = self.n_failures.saturating_add(1);
+        Advice::Pause(PAUSE_MIN.saturating_mul(factor).min(PAUSE_MAX))
     }
 }
 

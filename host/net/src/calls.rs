@@ -155,7 +155,17 @@ mod tests {
             Begun::Done(key, outcome) => Some((key, outcome)),
             Begun::Task(_) => None,
         }
-        .expect("done");
+    }
+
+    fn kind(outcome: Outcome) -> Option<Kind> {
+        outcome.err().map(|error| error.kind)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_is_done_at_once_never_becomes_a_task() {
+        let mut calls = Calls::new(Arc::new(Moods));
+        let done = begin(&mut calls, 1, Call::unary("s", "echo", "x")).await;
+        let (key, outcome) = done.expect("done");
         assert_eq!((key, kind(outcome)), (1, None));
         assert_eq!(calls.len(), 0);
     }

@@ -114,14 +114,8 @@ impl DatagramLink for UdpLink {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Err(error) => match error.kind() {
-                    // An ICMP answer to something sent before, not a fault of this socket.
-                    io::ErrorKind::ConnectionReset
-                    | io::ErrorKind::ConnectionRefused
-                    | io::ErrorKind::WouldBlock
-                    | io::ErrorKind::Interrupted => {}
-                    _ => return Poll::Ready(Err(error)),
-                },
+                Err(error) if passes(&error) => {}
+                Err(error) => return Poll::Ready(Err(error)),
             }
         }
     }
@@ -160,6 +154,17 @@ impl fmt::Debug for UdpLink {
             .field("socket", &self.socket)
             .finish_non_exhaustive()
     }
+}
+
+/// Not a fault of this socket: nothing was there, or an ICMP answer to something sent before.
+fn passes(error: &io::Error) -> bool {
+    matches!(
+        error.kind(),
+        io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::WouldBlock
+            | io::ErrorKind::Interrupted
+    )
 }
 
 /// Copies what the slots hold into one buffer and cuts it into datagrams that share it.

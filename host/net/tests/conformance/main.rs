@@ -1,6 +1,13 @@
 //! One suite over every link. `each_link!` makes a module of tests per link; what a test needs of a
 //! link is in `links.rs`, the handler in `service.rs`.
 
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    clippy::cast_possible_truncation,
+    reason = "a test that meets what it does not expect must fail"
+)]
+
 mod calls;
 mod datagrams;
 mod links;
