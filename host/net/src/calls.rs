@@ -32,6 +32,8 @@ pub(crate) enum Begun<K> {
 pub(crate) struct Calls<K> {
     handler: Arc<dyn Handler>,
     tasks: JoinSet<(K, Outcome)>,
+    /// A task was spawned after `poll_finished` was asked: nothing would tell of its end.
+    is_unwatched: bool,
 }
 
 impl<K: Debug + Send + 'static> Calls<K> {
@@ -39,6 +41,7 @@ impl<K: Debug + Send + 'static> Calls<K> {
         Self {
             handler,
             tasks: JoinSet::new(),
+            is_unwatched: false,
         }
     }
 
@@ -56,6 +59,7 @@ impl<K: Debug + Send + 'static> Calls<K> {
         match first {
             Ok((_, Poll::Ready(outcome))) => Begun::Done(key, outcome),
             Ok((future, Poll::Pending)) => {
+                self.is_unwatched = true;
                 Begun::Task(self.tasks.spawn(finish(key, future, deadline)))
             }
             Err(panic) => {
@@ -67,6 +71,7 @@ impl<K: Debug + Send + 'static> Calls<K> {
 
     /// The next task that ends; pending while none does, also when there are none.
     pub(crate) fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<(Id, K, Outcome)> {
+        self.is_unwatched = false;
         loop {
             match ready!(self.tasks.poll_join_next_with_id(cx)) {
                 Some(Ok((id, (key, outcome)))) => return Poll::Ready((id, key, outcome)),
@@ -75,6 +80,11 @@ impl<K: Debug + Send + 'static> Calls<K> {
                 None => return Poll::Pending,
             }
         }
+    }
+
+    /// `poll_finished` must be asked before sleeping.
+    pub(crate) fn is_unwatched(&self) -> bool {
+        self.is_unwatched
     }
 
     /// Calls that have become tasks and have not ended.

@@ -116,7 +116,11 @@ impl Exchange {
             reply,
         } = request;
         match request_frame(&call, payload, &id.to_string(), now) {
-            Ok(frame) => {
+            Ok(mut frame) => {
+                if self.order == Order::OneByOne && frame.headers.get(b"content-type").is_none() {
+                    // As the published easy client sends it; without room for it, JSON is implied.
+                    let _ = frame.headers.push("content-type", "application/json");
+                }
                 self.sent.insert(id, reply);
                 self.next = (self.order == Order::OneByOne).then_some(id);
                 Some((id, frame))

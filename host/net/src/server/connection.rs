@@ -116,7 +116,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 return Poll::Ready(Ok(reason));
             }
             // Reading that was held back must be tried before sleeping, or nothing would wake it.
-            if !is_busy && may_read == self.may_read() {
+            if !is_busy && !self.calls.is_unwatched() && may_read == self.may_read() {
                 return Poll::Pending;
             }
         }

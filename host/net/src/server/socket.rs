@@ -151,7 +151,7 @@ impl<L: DatagramLink> ServedSocket<L> {
                     return Poll::Ready(Ok(()));
                 }
             }
-            if !is_busy {
+            if !is_busy && !self.calls.is_unwatched() {
                 return Poll::Pending;
             }
         }

@@ -9,6 +9,7 @@
 )]
 
 mod calls;
+mod clients;
 mod datagrams;
 mod links;
 mod service;
