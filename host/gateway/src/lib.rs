@@ -1,7 +1,11 @@
 //! The gateway: configuration, pipeline, plugins and admin around the transports and the components.
 
+pub mod admin;
+pub mod app;
 pub mod build;
 pub mod config;
+pub mod control;
+pub mod inspect;
 pub mod pipeline;
 pub mod plugins;
 pub mod telemetry;

@@ -7,7 +7,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use postern_wasm::spec::{self, PluginSpec};
+use postern_wasm::{self as spec, PluginSpec};
 
 use super::{
     Faults, LoadError,
@@ -201,8 +201,8 @@ impl Instances {
 }
 
 impl PluginLimits {
-    fn spec(&self, depth_max: u8) -> postern_wasm::limits::PluginLimits {
-        postern_wasm::limits::PluginLimits {
+    fn spec(&self, depth_max: u8) -> spec::PluginLimits {
+        spec::PluginLimits {
             memory_bytes_max: self.memory.octets(),
             time_max: self.time,
             output_bytes_max: self.output.octets(),

@@ -5,7 +5,7 @@ mod cross;
 mod environment;
 mod fault;
 pub(crate) mod leaf;
-//pub mod manifest;
+pub mod manifest;
 mod named;
 mod render;
 pub(crate) mod section;
@@ -23,11 +23,11 @@ use toml::de::DeTable;
 
 pub use fault::{Fault, Faults, Position};
 pub use leaf::Secret;
-//pub use manifest::Manifest;
+pub use manifest::Manifest;
 pub use render::{sample, schema};
 pub use settings::{
-    Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log, LogFormat,
-    PluginLimits, Plugins, Protocol, Udp, WireLimits,
+    Access, Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log,
+    LogFormat, PluginLimits, Plugins, Protocol, Udp, WireLimits,
 };
 pub use units::Size;
 pub use value::Place;

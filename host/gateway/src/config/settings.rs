@@ -206,8 +206,8 @@ section! {
         pub level: LevelFilter = LevelFilter::default();
         /// "text" for people, "json" for programs, "auto" decides by the terminal.
         pub format: LogFormat = LogFormat::Auto;
-        /// Whether each call leaves one line.
-        pub access: bool = true;
+        /// Level of the line that each call leaves: "debug", "info", or "off" for none.
+        pub access: Access = Access::Debug;
     }
 }
 
@@ -239,6 +239,14 @@ pub enum LogFormat {
     Json,
 }
 
+/// Whether and how loudly each call is logged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    Off,
+    Debug,
+    Info,
+}
+
 /// Directives that `tracing_subscriber::EnvFilter` accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LevelFilter(String);
@@ -246,6 +254,7 @@ pub struct LevelFilter(String);
 word_leaf!(Protocol { Vstp = "vstp", Http = "http" });
 word_leaf!(Carrier { Tcp = "tcp", Udp = "udp" });
 word_leaf!(InstanceMode { Pooled = "pooled", Isolated = "isolated", Single = "single" });
+word_leaf!(Access { Off = "off", Debug = "debug", Info = "info" });
 word_leaf!(LogFormat { Auto = "auto", Text = "text", Json = "json" });
 
 impl LevelFilter {

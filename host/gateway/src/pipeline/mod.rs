@@ -20,11 +20,14 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text};
 
 use self::{
     answer::Answer,
-    record::{Record, RecordLevel},
+    record::Record,
     route::{Route, Routes, Target},
     trace::Trace,
 };
-use crate::telemetry::calls::{CallBook, CallMetrics};
+use crate::{
+    config::Access,
+    telemetry::calls::{CallBook, CallMetrics},
+};
 
 /// What holds for every call. Replaced whole when the configuration changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,7 +39,7 @@ pub struct Settings {
     /// Plugins that may stand between the first caller and a call. Default 8.
     pub depth_max: u8,
     /// Level of the line that each call leaves in the log. Default debug.
-    pub record: RecordLevel,
+    pub record: Access,
 }
 
 /// Routes calls, bounds them, records them.
@@ -116,7 +119,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(30),
             timeout_max: Duration::from_secs(300),
             depth_max: 8,
-            record: RecordLevel::Debug,
+            record: Access::Debug,
         }
     }
 }

@@ -14,16 +14,10 @@ use postern_core::{Body, BoxFuture, Call, Error, Kind, Peer, Reply, Text, Transp
 use tracing::{Level, debug, enabled, info};
 
 use super::{answer::counted, route::Route, trace::trace_id};
-use crate::telemetry::calls::{Booking, CallMetrics, Outcome};
-
-/// Whether and how loudly calls are logged.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum RecordLevel {
-    Off,
-    #[default]
-    Debug,
-    Info,
-}
+use crate::{
+    config::Access,
+    telemetry::calls::{Booking, CallMetrics, Outcome},
+};
 
 /// One call from its beginning to its end.
 #[derive(Debug)]
@@ -42,7 +36,7 @@ pub struct Record {
 
 #[derive(Debug)]
 struct Line {
-    level: RecordLevel,
+    level: Access,
     service: Text,
     method: Text,
     route: Option<Arc<Route>>,
@@ -59,10 +53,10 @@ impl Record {
         call: &Call,
         metrics: Arc<CallMetrics>,
         route: Option<Arc<Route>>,
-        level: RecordLevel,
+        level: Access,
     ) -> Self {
         metrics.begin();
-        let line = level.is_read().then(|| {
+        let line = is_read(level).then(|| {
             Box::new(Line {
                 level,
                 service: call.service.clone(),
@@ -154,20 +148,19 @@ impl Drop for Record {
 impl Line {
     fn write(&self, booking: &Booking, error: Option<&Error>) {
         match self.level {
-            RecordLevel::Off => {}
-            RecordLevel::Debug => write_line!(debug, self, booking, error),
-            RecordLevel::Info => write_line!(info, self, booking, error),
+            Access::Off => {}
+            Access::Debug => write_line!(debug, self, booking, error),
+            Access::Info => write_line!(info, self, booking, error),
         }
     }
 }
 
-impl RecordLevel {
-    fn is_read(self) -> bool {
-        match self {
-            Self::Off => false,
-            Self::Debug => enabled!(target: TARGET, Level::DEBUG),
-            Self::Info => enabled!(target: TARGET, Level::INFO),
-        }
+/// Whether somebody reads the lines.
+fn is_read(level: Access) -> bool {
+    match level {
+        Access::Off => false,
+        Access::Debug => enabled!(target: TARGET, Level::DEBUG),
+        Access::Info => enabled!(target: TARGET, Level::INFO),
     }
 }
 

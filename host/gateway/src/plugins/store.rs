@@ -45,7 +45,9 @@ pub struct Copy {
 impl Store {
     #[must_use]
     pub fn new(data_dir: &Path, plugin: &str) -> Self {
-        Self { folder: data_dir.join("plugins").join(plugin) }
+        Self {
+            folder: data_dir.join("plugins").join(plugin),
+        }
     }
 
     /// What was noted last; nothing when nothing was, or when it cannot be read.
@@ -60,7 +62,11 @@ impl Store {
     pub fn load(&self, digest: &str) -> Option<Copy> {
         let component = fs::read(self.path(digest, "wasm")).ok()?.into();
         let manifest = fs::read_to_string(self.path(digest, "toml")).ok();
-        Some(Copy { digest: digest.to_owned(), component, manifest })
+        Some(Copy {
+            digest: digest.to_owned(),
+            component,
+            manifest,
+        })
     }
 
     /// Keeps `copy` as what serves; what served before it is kept for a rollback, anything older is
@@ -79,7 +85,11 @@ impl Store {
         let old = self.state();
         let is_same = old.good.as_deref() == Some(copy.digest.as_str());
         let before = if is_same { old.before } else { old.good };
-        self.note(&State { good: Some(copy.digest.clone()), before, skipped: None })
+        self.note(&State {
+            good: Some(copy.digest.clone()),
+            before,
+            skipped: None,
+        })
     }
 
     /// Notes that the copy before serves again and that `skipped` is not to be started.
@@ -87,7 +97,11 @@ impl Store {
     /// # Errors
     /// Whatever the system says.
     pub fn keep_rollback(&self, to: &str, skipped: Option<String>) -> io::Result<()> {
-        self.note(&State { good: Some(to.to_owned()), before: None, skipped })
+        self.note(&State {
+            good: Some(to.to_owned()),
+            before: None,
+            skipped,
+        })
     }
 
     /// Forgets the plugin.
@@ -112,7 +126,9 @@ impl Store {
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
             let stem = path.file_stem().and_then(|stem| stem.to_str());
-            let is_copy = path.extension().is_some_and(|end| end == "wasm" || end == "toml");
+            let is_copy = path
+                .extension()
+                .is_some_and(|end| end == "wasm" || end == "toml");
             if is_copy && !kept.contains(&stem) {
                 remove_if_there(&path)?;
             }
@@ -164,13 +180,19 @@ mod tests {
 
     fn copy(digest: &str, manifest: Option<&str>) -> Copy {
         let component = Bytes::from(format!("component {digest}"));
-        Copy { digest: digest.to_owned(), component, manifest: manifest.map(str::to_owned) }
+        Copy {
+            digest: digest.to_owned(),
+            component,
+            manifest: manifest.map(str::to_owned),
+        }
     }
 
     fn names(store: &Store) -> Vec<String> {
         let entries = fs::read_dir(&store.folder).expect("there");
         let names = entries.map(|entry| entry.expect("readable").file_name());
-        let mut names: Vec<_> = names.map(|name| name.into_string().expect("text")).collect();
+        let mut names: Vec<_> = names
+            .map(|name| name.into_string().expect("text"))
+            .collect();
         names.sort();
         names
     }
@@ -180,11 +202,19 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let store = Store::new(folder.path(), "users");
         for digest in ["a", "b", "c"] {
-            store.keep(&copy(digest, Some("version = \"1\""))).expect("kept");
+            store
+                .keep(&copy(digest, Some("version = \"1\"")))
+                .expect("kept");
         }
-        assert_eq!(names(&store), ["b.toml", "b.wasm", "c.toml", "c.wasm", "state.json"]);
+        assert_eq!(
+            names(&store),
+            ["b.toml", "b.wasm", "c.toml", "c.wasm", "state.json"]
+        );
         let state = store.state();
-        assert_eq!((state.good.as_deref(), state.before.as_deref()), (Some("c"), Some("b")));
+        assert_eq!(
+            (state.good.as_deref(), state.before.as_deref()),
+            (Some("c"), Some("b"))
+        );
         assert_eq!(store.load("c"), Some(copy("c", Some("version = \"1\""))));
         assert_eq!(store.load("a"), None);
     }
@@ -205,9 +235,14 @@ mod tests {
         let store = Store::new(folder.path(), "users");
         store.keep(&copy("a", None)).expect("kept");
         store.keep(&copy("b", None)).expect("kept");
-        store.keep_rollback("a", Some("b".to_owned())).expect("noted");
-        let expected =
-            State { good: Some("a".into()), before: None, skipped: Some("b".into()) };
+        store
+            .keep_rollback("a", Some("b".to_owned()))
+            .expect("noted");
+        let expected = State {
+            good: Some("a".into()),
+            before: None,
+            skipped: Some("b".into()),
+        };
         assert_eq!(store.state(), expected);
         assert_eq!(names(&store), ["a.wasm", "state.json"]);
     }
@@ -225,7 +260,9 @@ mod tests {
     fn forgets_plugins_that_are_gone() {
         let folder = tempfile::tempdir().expect("a folder");
         for plugin in ["users", "chat"] {
-            Store::new(folder.path(), plugin).keep(&copy("a", None)).expect("kept");
+            Store::new(folder.path(), plugin)
+                .keep(&copy("a", None))
+                .expect("kept");
         }
         clear_unknown(folder.path(), |name| name == "users").expect("cleared");
         assert!(Store::new(folder.path(), "users").load("a").is_some());

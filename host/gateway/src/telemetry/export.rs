@@ -5,6 +5,7 @@ use std::fmt;
 
 use postern_core::Text;
 use postern_net::counters::{Reading, ReadingKind};
+use postern_wasm::{BUCKETS_MICROS, Outcome, StatsSnapshot, TrapReason};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, text::encode},
@@ -12,7 +13,10 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{calls::CallNumbers, histogram::Distribution};
+use super::{
+    calls::CallNumbers,
+    histogram::{Distribution, seconds},
+};
 
 /// All numbers at one moment.
 #[derive(Debug, Clone, Default)]
@@ -39,22 +43,13 @@ pub struct TransportNumbers {
 }
 
 /// One plugin, all generations together.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub struct PluginNumbers {
     pub plugin: String,
+    /// 0 when none takes calls.
     pub generation: u64,
     pub is_active: bool,
-    /// Calls by outcome.
-    pub calls: Vec<(&'static str, u64)>,
-    pub durations: Distribution,
-    /// Waiting for a free instance.
-    pub queue_waits: Distribution,
-    pub traps: Vec<(&'static str, u64)>,
-    /// Deployments by result.
-    pub reloads: Vec<(&'static str, u64)>,
-    pub instances: u64,
-    pub memory_bytes: u64,
-    pub log_lines_dropped: u64,
+    pub stats: StatsSnapshot,
 }
 
 /// The exposition of `numbers`, as `CONTENT_TYPE`.
@@ -81,8 +76,11 @@ impl Collector for Numbers {
 
 impl Numbers {
     fn encode_calls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let mut family =
-            counter(encoder, "calls", "Calls that ended, by service, transport and outcome")?;
+        let mut family = counter(
+            encoder,
+            "calls",
+            "Calls that ended, by service, transport and outcome",
+        )?;
         for (service, numbers) in &self.calls {
             for (transport, outcome, count) in &numbers.ended {
                 let labels = [
@@ -96,36 +94,59 @@ impl Numbers {
         let help = "From a call's arrival to the last message of its reply";
         let mut family = histogram(encoder, "call_duration_seconds", help)?;
         for (service, numbers) in &self.calls {
-            encode_durations(&mut family, &[("service", service.as_str())], &numbers.durations)?;
+            encode_durations(
+                &mut family,
+                &[("service", service.as_str())],
+                &numbers.durations,
+            )?;
         }
         let mut family = gauge(encoder, "calls_in_flight", "Calls under way")?;
         for (service, numbers) in &self.calls {
-            encode_level(&mut family, &[("service", service.as_str())], numbers.in_flight)?;
+            encode_level(
+                &mut family,
+                &[("service", service.as_str())],
+                numbers.in_flight,
+            )?;
         }
         let mut family = counter(encoder, "call_request_bytes", "Octets of requests")?;
         for (service, numbers) in &self.calls {
-            encode_count(&mut family, &[("service", service.as_str())], numbers.bytes_in)?;
+            encode_count(
+                &mut family,
+                &[("service", service.as_str())],
+                numbers.bytes_in,
+            )?;
         }
         let mut family = counter(encoder, "call_reply_bytes", "Octets of replies")?;
         for (service, numbers) in &self.calls {
-            encode_count(&mut family, &[("service", service.as_str())], numbers.bytes_out)?;
+            encode_count(
+                &mut family,
+                &[("service", service.as_str())],
+                numbers.bytes_out,
+            )?;
         }
         Ok(())
     }
 
     fn encode_transports(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         // Every transport gives the same readings in the same order.
-        let n_readings = self.transports.first().map_or(0, |transport| transport.readings.len());
+        let n_readings = self
+            .transports
+            .first()
+            .map_or(0, |transport| transport.readings.len());
         for reading_idx in 0..n_readings {
             let of = |transport: &TransportNumbers| transport.readings.get(reading_idx).copied();
-            let Some(first) = self.transports.first().and_then(of) else { continue };
+            let Some(first) = self.transports.first().and_then(of) else {
+                continue;
+            };
             let name = reading_name(first.name);
             let mut family = match first.kind {
                 ReadingKind::Counter => counter(encoder, name, first.help)?,
                 ReadingKind::Gauge => gauge(encoder, name, first.help)?,
             };
             for transport in &self.transports {
-                let Some(reading) = of(transport) else { continue };
+                let Some(reading) = of(transport) else {
+                    continue;
+                };
                 let listener = transport.listener.as_str();
                 let labels = [("listener", listener), ("transport", transport.transport)];
                 match reading.kind {
@@ -138,56 +159,130 @@ impl Numbers {
     }
 
     fn encode_plugins(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        let by = |plugin: &PluginNumbers| [("plugin", plugin.plugin.clone())];
         self.encode_plugin_counts(encoder)?;
-        let help = "Time in the component, by plugin";
+        let by = |plugin: &PluginNumbers| [("plugin", plugin.plugin.clone())];
+        let help = "Time in the component, its own waiting included";
         let mut family = histogram(encoder, "plugin_call_duration_seconds", help)?;
         for plugin in &self.plugins {
-            encode_durations(&mut family, &by(plugin), &plugin.durations)?;
+            let (sum, buckets) = plugin_durations(&plugin.stats);
+            let count = buckets.iter().map(|(_, count)| count).sum();
+            let labels = by(plugin);
+            let mut family = family.encode_family(&labels)?;
+            family.encode_histogram::<[(&str, &str); 0]>(sum, count, &buckets, None)?;
         }
         let help = "Time that calls waited for a free instance";
-        let mut family = histogram(encoder, "plugin_queue_wait_seconds", help)?;
+        let mut family = counter(encoder, "plugin_queue_wait_seconds", help)?;
         for plugin in &self.plugins {
-            encode_durations(&mut family, &by(plugin), &plugin.queue_waits)?;
+            let waited = seconds(plugin.stats.queue_wait_nanos);
+            let labels = by(plugin);
+            let mut family = family.encode_family(&labels)?;
+            family.encode_counter::<[(&str, &str); 0], _, u64>(&waited, None)?;
         }
-        let mut family = gauge(encoder, "plugin_memory_bytes", "Linear memory of all instances")?;
-        for plugin in &self.plugins {
-            encode_level(&mut family, &by(plugin), plugin.memory_bytes)?;
-        }
-        let mut family = gauge(encoder, "plugin_instances", "Instances alive")?;
-        for plugin in &self.plugins {
-            encode_level(&mut family, &by(plugin), plugin.instances)?;
-        }
-        let mut family = gauge(encoder, "plugin_generation", "Generation that takes calls")?;
-        for plugin in &self.plugins {
-            encode_level(&mut family, &by(plugin), plugin.generation)?;
-        }
-        let mut family = gauge(encoder, "plugin_active", "1 when a generation takes calls")?;
-        for plugin in &self.plugins {
-            encode_level(&mut family, &by(plugin), u64::from(plugin.is_active))?;
-        }
-        let help = "Log lines over the plugin's rate";
-        let mut family = counter(encoder, "plugin_log_lines_dropped", help)?;
-        for plugin in &self.plugins {
-            encode_count(&mut family, &by(plugin), plugin.log_lines_dropped)?;
+        type Level = fn(&PluginNumbers) -> u64;
+        let levels: [(&str, &str, Level); 6] = [
+            (
+                "plugin_queue_length",
+                "Calls waiting for an instance",
+                |p| size(p.stats.queue_length),
+            ),
+            (
+                "plugin_memory_high_bytes",
+                "The most memory that any one instance has had",
+                |p| size(p.stats.memory_bytes_high),
+            ),
+            (
+                "plugin_memory_bytes",
+                "At most: instances alive times the most of any",
+                |p| {
+                    size(
+                        p.stats
+                            .memory_bytes_high
+                            .saturating_mul(p.stats.instances_live),
+                    )
+                },
+            ),
+            ("plugin_instances", "Instances alive", |p| {
+                size(p.stats.instances_live)
+            }),
+            ("plugin_generation", "Generation that takes calls", |p| {
+                p.generation
+            }),
+            ("plugin_active", "1 when a generation takes calls", |p| {
+                u64::from(p.is_active)
+            }),
+        ];
+        for (name, help, level) in levels {
+            let mut family = gauge(encoder, name, help)?;
+            for plugin in &self.plugins {
+                encode_level(&mut family, &by(plugin), level(plugin))?;
+            }
         }
         Ok(())
     }
 
     fn encode_plugin_counts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
-        type Counts = fn(&PluginNumbers) -> &[(&'static str, u64)];
+        type Counts = fn(&StatsSnapshot) -> Vec<(&'static str, u64)>;
         let families: [(&str, &str, &str, Counts); 3] = [
-            ("plugin_calls", "Calls of a plugin by outcome", "outcome", |plugin| &plugin.calls),
-            ("plugin_traps", "Instances ended by a trap", "reason", |plugin| &plugin.traps),
-            ("plugin_reloads", "Deployments by result", "result", |plugin| &plugin.reloads),
+            (
+                "plugin_calls",
+                "Calls of a plugin by outcome",
+                "outcome",
+                |stats| {
+                    Outcome::ALL
+                        .map(|outcome| (outcome.name(), stats.calls_with(outcome)))
+                        .into()
+                },
+            ),
+            (
+                "plugin_traps",
+                "Instances ended by a trap",
+                "reason",
+                |stats| {
+                    TrapReason::ALL
+                        .map(|reason| (reason.name(), stats.traps_with(reason)))
+                        .into()
+                },
+            ),
+            (
+                "plugin_reloads",
+                "Deployments by result",
+                "result",
+                |stats| vec![("ok", stats.reloads_ok), ("refused", stats.reloads_refused)],
+            ),
         ];
         for (name, help, label, counts) in families {
             let mut family = counter(encoder, name, help)?;
             for plugin in &self.plugins {
-                for (value, count) in counts(plugin) {
-                    let labels = [("plugin", plugin.plugin.as_str()), (label, *value)];
-                    encode_count(&mut family, &labels, *count)?;
+                for (value, count) in counts(&plugin.stats) {
+                    let labels = [("plugin", plugin.plugin.as_str()), (label, value)];
+                    encode_count(&mut family, &labels, count)?;
                 }
+            }
+        }
+        type Count = fn(&StatsSnapshot) -> u64;
+        let singles: [(&str, &str, Count); 4] = [
+            (
+                "plugin_queue_waits",
+                "Calls that had to wait for an instance",
+                |s| s.queue_waits,
+            ),
+            ("plugin_instances_created", "Instances made", |s| {
+                s.instances_created
+            }),
+            ("plugin_log_lines", "Log lines of the guest", |s| {
+                s.log_lines
+            }),
+            (
+                "plugin_log_lines_dropped",
+                "Log lines over the plugin's rate",
+                |s| s.log_lines_dropped,
+            ),
+        ];
+        for (name, help, count) in singles {
+            let mut family = counter(encoder, name, help)?;
+            for plugin in &self.plugins {
+                let labels = [("plugin", plugin.plugin.as_str())];
+                encode_count(&mut family, &labels, count(&plugin.stats))?;
             }
         }
         Ok(())
@@ -195,9 +290,10 @@ impl Numbers {
 
     fn encode_gateway(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = counter(encoder, "config_reloads", "Changes of the configuration")?;
-        for (result, count) in
-            [("applied", self.config_reloads_applied), ("refused", self.config_reloads_refused)]
-        {
+        for (result, count) in [
+            ("applied", self.config_reloads_applied),
+            ("refused", self.config_reloads_refused),
+        ] {
             encode_count(&mut family, &[("result", result)], count)?;
         }
         let mut family = gauge(encoder, "ready", "1 when the gateway takes traffic")?;
@@ -212,10 +308,30 @@ impl Numbers {
             .encode_descriptor("process_start_time_seconds", help, None, MetricType::Gauge)?
             .encode_gauge(&self.started_at)?;
         let mut family = gauge(encoder, "build_info", "Always 1; the labels say what runs")?;
-        let profile = if cfg!(debug_assertions) { "debug" } else { "release" };
+        let profile = if cfg!(debug_assertions) {
+            "debug"
+        } else {
+            "release"
+        };
         let labels = [("version", env!("CARGO_PKG_VERSION")), ("profile", profile)];
         encode_level(&mut family, &labels, 1)
     }
+}
+
+/// Sum in seconds, and each bucket's upper edge in seconds with its own count, the open one last.
+fn plugin_durations(stats: &StatsSnapshot) -> (f64, Vec<(f64, u64)>) {
+    let edges = BUCKETS_MICROS
+        .iter()
+        .map(|micros| seconds(micros * 1000))
+        .chain([f64::INFINITY]);
+    (
+        seconds(stats.call_nanos),
+        edges.zip(stats.call_buckets).collect(),
+    )
+}
+
+fn size(size: usize) -> u64 {
+    u64::try_from(size).unwrap_or(u64::MAX)
 }
 
 /// What a reading is called outside: units last, directions as Prometheus says them.
@@ -258,7 +374,9 @@ fn encode_count(
     labels: &impl prometheus_client::encoding::EncodeLabelSet,
     count: u64,
 ) -> fmt::Result {
-    family.encode_family(labels)?.encode_counter::<[(&str, &str); 0], _, u64>(&count, None)
+    family
+        .encode_family(labels)?
+        .encode_counter::<[(&str, &str); 0], _, u64>(&count, None)
 }
 
 fn encode_level(
@@ -285,9 +403,10 @@ mod tests {
 
     use postern_core::{Kind, Transport};
     use postern_net::Counters;
+    use postern_wasm::PluginStats;
 
     use super::*;
-    use crate::telemetry::calls::{Booking, CallBook, Outcome};
+    use crate::telemetry::calls::{self, Booking, CallBook};
 
     fn numbers() -> Numbers {
         let book = CallBook::default();
@@ -295,7 +414,7 @@ mod tests {
         users.begin();
         users.end(&Booking {
             transport: Transport::Tcp,
-            outcome: Outcome::Failed(Kind::NotFound),
+            outcome: calls::Outcome::Failed(Kind::NotFound),
             duration: Duration::from_millis(1),
             bytes_in: 3,
             bytes_out: 0,
@@ -307,11 +426,16 @@ mod tests {
             transport: "udp",
             readings: counters.readings().to_vec(),
         };
+        let mut stats = PluginStats::default().snapshot();
+        stats.traps[TrapReason::MemoryLimit as usize] = 2;
+        stats.reloads_refused = 1;
+        stats.queue_wait_nanos = 1_500_000_000;
+        stats.call_buckets[0] = 3;
         let plugin = PluginNumbers {
             plugin: "users".to_owned(),
-            traps: vec![("memory", 2)],
-            reloads: vec![("refused", 1)],
-            ..PluginNumbers::default()
+            generation: 7,
+            is_active: true,
+            stats,
         };
         Numbers {
             calls: book.numbers(),
@@ -325,7 +449,10 @@ mod tests {
     #[track_caller]
     fn check(line: &str) {
         let text = exposition(numbers());
-        assert!(text.lines().any(|written| written == line), "{line} not in\n{text}");
+        assert!(
+            text.lines().any(|written| written == line),
+            "{line} not in\n{text}"
+        );
     }
 
     #[test]
@@ -352,7 +479,10 @@ mod tests {
 
     #[test]
     fn counts_traps_and_reloads_of_a_plugin_by_reason() {
-        check(r#"postern_plugin_traps_total{plugin="users",reason="memory"} 2"#);
+        check(r#"postern_plugin_traps_total{plugin="users",reason="memory-limit"} 2"#);
+        check(r#"postern_plugin_queue_wait_seconds_total{plugin="users"} 1.5"#);
+        check(r#"postern_plugin_call_duration_seconds_bucket{le="0.00001",plugin="users"} 3"#);
+        check(r#"postern_plugin_generation{plugin="users"} 7"#);
         check(r#"postern_plugin_reloads_total{plugin="users",result="refused"} 1"#);
     }
 
@@ -361,7 +491,10 @@ mod tests {
         check("postern_process_resident_memory_bytes 4096");
         check("postern_ready 0");
         let text = exposition(numbers());
-        assert!(text.contains("postern_build_info{version=\"0.1.0\""), "{text}");
+        assert!(
+            text.contains("postern_build_info{version=\"0.1.0\""),
+            "{text}"
+        );
         assert!(text.ends_with("# EOF\n"));
     }
 }

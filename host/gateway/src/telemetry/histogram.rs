@@ -79,7 +79,10 @@ impl Distribution {
     /// Each bucket's upper edge in seconds and its own count, the open one last.
     #[must_use]
     pub fn buckets(&self) -> Vec<(f64, u64)> {
-        let edges = EDGES.iter().map(|nanos| seconds(*nanos)).chain([f64::INFINITY]);
+        let edges = EDGES
+            .iter()
+            .map(|nanos| seconds(*nanos))
+            .chain([f64::INFINITY]);
         edges.zip(self.buckets).collect()
     }
 

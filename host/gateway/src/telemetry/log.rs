@@ -39,7 +39,11 @@ pub fn install(log: &Log) -> Result<LogLevel, LogError> {
     };
     let lines = if is_text {
         let colour = io::stderr().is_terminal() && std::env::var_os("NO_COLOR").is_none();
-        fmt::layer().with_ansi(colour).with_writer(io::stderr).compact().boxed()
+        fmt::layer()
+            .with_ansi(colour)
+            .with_writer(io::stderr)
+            .compact()
+            .boxed()
     } else {
         fmt::layer()
             .json()
@@ -49,8 +53,14 @@ pub fn install(log: &Log) -> Result<LogLevel, LogError> {
             .with_writer(io::stderr)
             .boxed()
     };
-    let is_first = Registry::default().with(filter).with(lines).try_init().is_ok();
-    Ok(LogLevel { filter: is_first.then_some(handle) })
+    let is_first = Registry::default()
+        .with(filter)
+        .with(lines)
+        .try_init()
+        .is_ok();
+    Ok(LogLevel {
+        filter: is_first.then_some(handle),
+    })
 }
 
 impl LogLevel {
@@ -60,7 +70,9 @@ impl LogLevel {
     /// `Level` when the directives are not understood; what was in force stays.
     pub fn apply(&self, log: &Log) -> Result<(), LogError> {
         let filter = parse(log.level.directives())?;
-        let Some(handle) = &self.filter else { return Ok(()) };
+        let Some(handle) = &self.filter else {
+            return Ok(());
+        };
         handle.reload(filter).map_err(|error| LogError::Level {
             directives: log.level.directives().to_owned(),
             reason: error.to_string(),

@@ -1,0 +1,178 @@
+//! The operators' door: health, numbers and control over HTTP, in JSON. Nothing changes by GET; what
+//! changes something is a POST, asks for the token where one is set, and refuses other sites.
+
+mod guard;
+pub mod view;
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, Request, State},
+    http::{HeaderMap, Method, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use serde_json::json;
+
+use self::view::Failure;
+use crate::{
+    app::gateway::Gateway,
+    pipeline::nearest::nearest,
+    telemetry::export::{CONTENT_TYPE, exposition},
+};
+
+/// Every endpoint: method, path, what it does.
+const ENDPOINTS: [(&str, &str, &str); 10] = [
+    ("GET", "/livez", "200 while the process runs"),
+    (
+        "GET",
+        "/readyz",
+        "200 when the gateway takes traffic, 503 with the reasons when it does not",
+    ),
+    ("GET", "/metrics", "all numbers, as OpenMetrics"),
+    (
+        "GET",
+        "/plugins",
+        "every plugin: state, generation, digest, refusals, numbers",
+    ),
+    ("GET", "/plugins/{name}", "one plugin"),
+    (
+        "GET",
+        "/services",
+        "every service: who answers for it, its methods, its numbers",
+    ),
+    (
+        "GET",
+        "/config",
+        "the effective configuration, secrets hidden",
+    ),
+    (
+        "POST",
+        "/plugins/{name}/rollback",
+        "the generation before takes the calls again",
+    ),
+    (
+        "POST",
+        "/drain",
+        "takes nothing new, finishes what is in flight, ends",
+    ),
+    ("GET", "/help", "this list"),
+];
+
+/// The router of all endpoints.
+pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
+    Router::new()
+        .route("/", get(help))
+        .route("/help", get(help))
+        .route("/livez", get(livez))
+        .route("/readyz", get(readyz))
+        .route("/metrics", get(metrics))
+        .route("/plugins", get(plugins))
+        .route("/plugins/{name}", get(plugin))
+        .route("/plugins/{name}/rollback", post(rollback))
+        .route("/services", get(services))
+        .route("/config", get(config))
+        .route("/drain", post(drain))
+        .fallback(unknown)
+        .method_not_allowed_fallback(wrong_method)
+        .with_state(gateway)
+}
+
+async fn help() -> Response {
+    let endpoint = |(method, path, does): &(&str, &str, &str)| json!({ "method": method, "path": path, "does": does });
+    Json(json!({ "endpoints": ENDPOINTS.iter().map(endpoint).collect::<Vec<_>>() })).into_response()
+}
+
+async fn livez() -> Response {
+    Json(json!({ "status": "ok" })).into_response()
+}
+
+async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
+    let reasons = gateway.unready_reasons();
+    let status = if reasons.is_empty() {
+        StatusCode::OK
+    } else {
+        StatusCode::SERVICE_UNAVAILABLE
+    };
+    (
+        status,
+        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })),
+    )
+        .into_response()
+}
+
+async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
+    (
+        [(header::CONTENT_TYPE, CONTENT_TYPE)],
+        exposition(gateway.numbers()),
+    )
+        .into_response()
+}
+
+async fn plugins(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(json!({ "plugins": gateway.control().plugins() })).into_response()
+}
+
+async fn plugin(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Response {
+    match gateway.control().plugin(&name) {
+        Some(plugin) => Json(plugin).into_response(),
+        None => Failure::unknown_plugin(&name, &gateway).into_response(),
+    }
+}
+
+async fn services(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(json!({ "services": gateway.services() })).into_response()
+}
+
+async fn config(State(gateway): State<Arc<Gateway>>) -> Response {
+    let loaded = gateway.loaded();
+    let file = loaded.file.as_ref().map(|file| file.display().to_string());
+    Json(json!({ "file": file, "config": loaded.show_json() })).into_response()
+}
+
+async fn rollback(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    guard::check(&headers, &gateway.loaded().config.admin)?;
+    if gateway.control().plugin(&name).is_none() {
+        return Err(Failure::unknown_plugin(&name, &gateway));
+    }
+    match gateway.control().rollback(&name).await {
+        Ok(()) => Ok(Json(gateway.control().plugin(&name)).into_response()),
+        Err(refusal) => Err(Failure::new(StatusCode::CONFLICT, refusal.to_string())),
+    }
+}
+
+async fn drain(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    guard::check(&headers, &gateway.loaded().config.admin)?;
+    gateway.drain();
+    Ok((StatusCode::ACCEPTED, Json(json!({ "status": "draining" }))).into_response())
+}
+
+async fn unknown(request: Request) -> Failure {
+    let path = request.uri().path();
+    let known = ENDPOINTS.iter().map(|(_, path, _)| *path);
+    let failure = Failure::new(StatusCode::NOT_FOUND, format!("nothing is at {path}"));
+    failure.with_hint(match nearest(path, known) {
+        Some(near) => format!("did you mean {near}? GET /help lists everything"),
+        None => "GET /help lists everything".to_owned(),
+    })
+}
+
+async fn wrong_method(method: Method, request: Request) -> Failure {
+    let path = request.uri().path();
+    let message = format!("{path} does not take {method}");
+    Failure::new(StatusCode::METHOD_NOT_ALLOWED, message).with_hint(match method {
+        Method::GET | Method::HEAD => format!("it changes something: use POST {path}"),
+        _ => format!("it changes nothing: use GET {path}"),
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,110 @@
+//! What the operators' door shows.
+
+use axum::{
+    Json,
+    http::StatusCode,
+    response::{IntoResponse, Response},
+};
+use serde::Serialize;
+
+use crate::{app::gateway::Gateway, pipeline::nearest::nearest, telemetry::calls::CallNumbers};
+
+/// One service with its numbers.
+#[derive(Debug, Clone, Serialize)]
+pub struct ServiceView {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    pub plugin: String,
+    pub generation: u64,
+    pub is_live: bool,
+    /// Why nobody answers.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// Absent where the plugin does not describe itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub methods: Option<Vec<String>>,
+    pub calls: CallsView,
+}
+
+/// Calls of one service since the start.
+#[derive(Debug, Clone, Serialize)]
+pub struct CallsView {
+    pub ended: u64,
+    pub failed: u64,
+    pub in_flight: u64,
+    /// Half of the calls took at most this long, in milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p50_ms: Option<f64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub p99_ms: Option<f64>,
+}
+
+/// Something that is not as it should be for the gateway to take traffic.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Reason {
+    /// `starting`, `draining` or `listeners`.
+    pub name: &'static str,
+    pub message: String,
+}
+
+/// An answer that is no success: `{"error", "code", "hint"?}`.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    status: StatusCode,
+    message: String,
+    hint: Option<String>,
+}
+
+impl From<CallNumbers> for CallsView {
+    fn from(numbers: CallNumbers) -> Self {
+        Self {
+            ended: numbers.n_ended(),
+            failed: numbers.n_failed(),
+            in_flight: numbers.in_flight,
+            p50_ms: numbers.durations.quantile_ms(0.5),
+            p99_ms: numbers.durations.quantile_ms(0.99),
+        }
+    }
+}
+
+impl Failure {
+    pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self {
+            status,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn with_hint(self, hint: impl Into<String>) -> Self {
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
+    }
+
+    pub(crate) fn unknown_plugin(name: &str, gateway: &Gateway) -> Self {
+        let known = gateway.control().names();
+        let failure = Self::new(StatusCode::NOT_FOUND, format!("no plugin {name}"));
+        match nearest(name, known.iter().map(String::as_str)) {
+            Some(near) => failure.with_hint(format!("did you mean {near}?")),
+            None => failure.with_hint("GET /plugins lists them"),
+        }
+    }
+
+    #[cfg(test)]
+    pub(crate) fn status(&self) -> StatusCode {
+        self.status
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        let mut body = serde_json::json!({ "error": self.message, "code": self.status.as_u16() });
+        if let (Some(hint), Some(body)) = (self.hint, body.as_object_mut()) {
+            body.insert("hint".to_owned(), hint.into());
+        }
+        (self.status, Json(body)).into_response()
+    }
+}

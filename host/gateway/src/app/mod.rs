@@ -1,0 +1,289 @@
+//! A gateway from its configuration to its end: everything is built here, in the order in which one
+//! part needs another, and taken down in the reverse.
+//!
+//! ```text
+//! log → runtime → control → pipeline → doors open → plugins deployed → ready
+//! signal → doors drain (bounded) → plugins end → operators' door closes → end
+//! ```
+
+pub mod door;
+pub mod gateway;
+mod listeners;
+mod reload;
+mod signals;
+mod transports;
+
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+
+use postern_core::Handler;
+use postern_net::{Shutdown, http::Catalog};
+use postern_wasm::{Runtime, RuntimeConfig, RuntimeError};
+use tokio::{net::TcpListener, task::JoinSet};
+use tracing::{info, warn};
+
+use self::{
+    door::{ADMIN, BindError, Inside, Place},
+    gateway::Gateway,
+    listeners::Listeners,
+    reload::Reload,
+    transports::Transports,
+};
+use crate::{
+    admin,
+    config::{Config, Loaded},
+    control::Control,
+    pipeline::{Pipeline, Settings, route::Routes},
+    plugins::deployer::Deployer,
+    telemetry::{
+        calls::CallBook,
+        log::{self, LogError, LogLevel},
+    },
+};
+
+/// A gateway whose doors are open.
+pub struct App {
+    gateway: Arc<Gateway>,
+    pipeline: Arc<Pipeline>,
+    control: Arc<Control>,
+    runtime: Arc<Runtime>,
+    listeners: Listeners,
+    admin: Option<TcpListener>,
+    deployer: Deployer,
+    log: LogLevel,
+}
+
+/// Where a gateway serves, for people.
+#[derive(Debug, Clone)]
+pub struct Serving {
+    /// By the listener's name.
+    pub listeners: BTreeMap<String, Vec<Place>>,
+    pub admin: Option<SocketAddr>,
+    pub plugin_folder: PathBuf,
+}
+
+/// Why a gateway does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error("data-dir {}: {source}", path.display())]
+    DataDir { path: PathBuf, source: io::Error },
+    #[error("components cannot be run: {0}")]
+    Runtime(#[from] RuntimeError),
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    #[error("signals cannot be followed: {0}")]
+    Signals(io::Error),
+}
+
+/// Starts a gateway and serves until `shutdown` or a signal; `announce` is told where.
+///
+/// # Errors
+/// Why it does not start.
+pub async fn run(
+    loaded: Loaded,
+    shutdown: Shutdown,
+    announce: impl FnOnce(&Serving),
+) -> Result<(), StartError> {
+    let app = App::start(loaded, shutdown.clone()).await?;
+    announce(&app.serving());
+    let serving = app.serve();
+    tokio::select! {
+        () = serving => Ok(()),
+        Err(error) = follow_signals(shutdown) => Err(StartError::Signals(error)),
+    }
+}
+
+impl App {
+    /// Builds everything and opens the doors. Calls are answered `unavailable` or `not-found` until
+    /// `serve` has deployed the plugins.
+    ///
+    /// # Errors
+    /// Why it does not start; nothing is left behind.
+    pub async fn start(loaded: Loaded, shutdown: Shutdown) -> Result<Self, StartError> {
+        let config = loaded.config.clone();
+        let log = log::install(&config.log)?;
+        let runtime = start_runtime(&config)?;
+        let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
+        let control = Arc::new(Control::new(
+            Arc::clone(&runtime),
+            Arc::clone(&routes),
+            Arc::clone(&book),
+            config.clone(),
+        ));
+        let pipeline = Arc::new(Pipeline::new(routes, settings(&config), &book));
+        runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
+
+        let transports = Arc::<Transports>::default();
+        let inside = Inside {
+            handler: Arc::clone(&pipeline) as Arc<dyn Handler>,
+            catalog: Arc::clone(&control) as Arc<dyn Catalog>,
+            transports: Arc::clone(&transports),
+        };
+        let mut listeners = Listeners::new(inside, shutdown.clone());
+        listeners.apply(&config).await?;
+        let admin = bind_admin(&config).await?;
+        let quiet = config.plugins.watch.then_some(config.plugins.settle);
+        let deployer = Deployer::new(Arc::clone(&control), config.plugins.folder.clone(), quiet);
+        let gateway = Gateway::new(
+            Arc::clone(&control),
+            book,
+            transports,
+            loaded,
+            shutdown.clone(),
+        );
+        gateway.set_places(listeners.places());
+        let gateway = Arc::new(gateway);
+        Ok(Self {
+            gateway,
+            pipeline,
+            control,
+            runtime,
+            listeners,
+            admin,
+            deployer,
+            log,
+        })
+    }
+
+    /// What is shared with whoever looks at the gateway.
+    #[must_use]
+    pub fn gateway(&self) -> &Arc<Gateway> {
+        &self.gateway
+    }
+
+    #[must_use]
+    pub fn serving(&self) -> Serving {
+        let admin = self
+            .admin
+            .as_ref()
+            .and_then(|listener| listener.local_addr().ok());
+        Serving {
+            listeners: self.listeners.places(),
+            admin,
+            plugin_folder: self.gateway.loaded().config.plugins.folder.clone(),
+        }
+    }
+
+    /// Deploys the plugins and serves until the shutdown has drained.
+    pub async fn serve(mut self) {
+        // The operators' door outlives the others: it shows how they drain.
+        let last = Shutdown::new();
+        let mut tasks = JoinSet::new();
+        if let Some(listener) = self.admin {
+            tasks.spawn(serve_admin(
+                listener,
+                Arc::clone(&self.gateway),
+                last.clone(),
+            ));
+        }
+        let reload = Reload {
+            gateway: Arc::clone(&self.gateway),
+            pipeline: Arc::clone(&self.pipeline),
+            log: self.log,
+        };
+        let following = reload.follow(self.listeners);
+        let plugins = async {
+            self.deployer.start().await;
+            self.gateway.set_started();
+            info!(plugins = self.control.names().len(), "ready");
+            tokio::join!(
+                self.deployer.follow(),
+                check_health(&self.control, &self.gateway)
+            );
+        };
+        let listeners = tokio::select! {
+            listeners = following => listeners,
+            // Never ends by itself.
+            () = plugins => return,
+        };
+        listeners.closed().await;
+        let limit = self.gateway.loaded().config.plugins.drain_timeout;
+        if tokio::time::timeout(limit, self.control.close()).await.is_err() {
+            warn!("calls of plugins are cut off");
+        }
+        self.runtime.shutdown();
+        last.drain();
+        while tasks.join_next().await.is_some() {}
+        info!("ended");
+    }
+}
+
+/// What the configuration says about every call.
+fn settings(config: &Config) -> Settings {
+    Settings {
+        timeout: config.calls.timeout,
+        timeout_max: config.calls.timeout_max,
+        depth_max: config.calls.depth_max,
+        record: config.log.access,
+    }
+}
+
+fn start_runtime(config: &Config) -> Result<Arc<Runtime>, StartError> {
+    let path = config.data_dir.clone();
+    std::fs::create_dir_all(&path).map_err(|source| StartError::DataDir {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Runtime::new(RuntimeConfig {
+        data_dir: path,
+        ..RuntimeConfig::default()
+    })?)
+}
+
+async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, BindError> {
+    if !config.admin.enabled {
+        return Ok(None);
+    }
+    let address = config.admin.address;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(|source| BindError {
+            listener: ADMIN.to_owned(),
+            transport: door::HTTP,
+            address,
+            source,
+        })?;
+    Ok(Some(listener))
+}
+
+async fn serve_admin(listener: TcpListener, gateway: Arc<Gateway>, last: Shutdown) {
+    let served = axum::serve(listener, admin::router(gateway));
+    let draining = last.clone();
+    let served = served.with_graceful_shutdown(async move { draining.draining().await });
+    let limit = async {
+        last.draining().await;
+        tokio::time::sleep(ADMIN_DRAIN).await;
+    };
+    tokio::select! {
+        result = served.into_future() => {
+            if let Err(error) = result {
+                warn!(%error, "the operators' door closed by itself");
+            }
+        }
+        () = limit => {}
+    }
+}
+
+async fn check_health(control: &Control, gateway: &Gateway) {
+    let mut interval = tokio::time::interval(gateway.loaded().config.plugins.health_interval);
+    interval.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    // The first tick comes at once, and deployments have just asked.
+    interval.tick().await;
+    loop {
+        interval.tick().await;
+        control.check_health().await;
+    }
+}
+
+/// Ends with an error only.
+async fn follow_signals(shutdown: Shutdown) -> io::Result<()> {
+    signals::follow(shutdown).await?;
+    std::future::pending().await
+}
+
+/// For what operators have under way when everything else has ended.
+const ADMIN_DRAIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,322 @@
+//! The set of plugins: what was offered becomes a generation that takes calls, or a refusal with its
+//! reason while the generation before goes on. Routes follow the set.
+//!
+//! ```text
+//! offered ──▶ manifest read ──▶ deployed ──▶ services claimed ──▶ routed ──▶ kept as last good
+//!    │              │               │               │
+//!    │unchanged     └───────────────┴──refused──────┘ what served before serves on;
+//!    └─▶ nothing                                      at a start, the last good copy does
+//! ```
+
+mod claims;
+mod deploy;
+mod publish;
+mod slot;
+mod view;
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use futures_util::{StreamExt, future::join_all, stream};
+use parking_lot::Mutex;
+use postern_core::Text;
+use postern_wasm::{HealthReport, HealthStatus, Plugin, Runtime};
+use tracing::{info, warn};
+
+use self::{
+    claims::Claims,
+    slot::{Slot, Source},
+};
+pub use self::{
+    slot::Refused,
+    view::{Counts, PluginState, PluginView, RefusalView},
+};
+use crate::{
+    config::Config,
+    pipeline::route::{Route, Routes},
+    plugins::store::{self, Copy, Store},
+    telemetry::{calls::CallBook, export::PluginNumbers},
+};
+
+/// Owns every plugin and says who answers for which service.
+pub struct Control {
+    runtime: Arc<Runtime>,
+    routes: Arc<Routes>,
+    book: Arc<CallBook>,
+    data_dir: PathBuf,
+    config: ArcSwap<Config>,
+    claims: Mutex<Claims>,
+    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+}
+
+/// What became of an offer.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Offered {
+    /// It takes calls.
+    Deployed,
+    /// It is what was offered last.
+    Unchanged,
+    /// It was rolled back from, and is not started again.
+    Skipped,
+    Refused(Refused),
+}
+
+impl Control {
+    #[must_use]
+    pub fn new(
+        runtime: Arc<Runtime>,
+        routes: Arc<Routes>,
+        book: Arc<CallBook>,
+        config: Config,
+    ) -> Self {
+        Self {
+            runtime,
+            routes,
+            book,
+            data_dir: config.data_dir.clone(),
+            config: ArcSwap::from_pointee(config),
+            claims: Mutex::default(),
+            slots: Mutex::default(),
+        }
+    }
+
+    /// Deploys everything that lies in the folder at the start, several at a time. Where two claim
+    /// one service, the first by name has it.
+    pub async fn start(&self, copies: Vec<(String, Copy)>) {
+        let known: BTreeSet<_> = copies.iter().map(|(name, _)| name.clone()).collect();
+        if let Err(error) = store::clear_unknown(&self.data_dir, |name| known.contains(name)) {
+            warn!(%error, "copies of removed plugins stay on the disk");
+        }
+        let mut prepared = stream::iter(copies)
+            .map(|(name, copy)| async move {
+                let slot = self.slot(&name);
+                let mut turn = slot.turn().await;
+                let prepared = self.prepare(&slot, &mut turn, copy).await;
+                (slot, turn, prepared)
+            })
+            .buffered(START_AT_ONCE);
+        while let Some((slot, _turn, prepared)) = prepared.next().await {
+            let offered = self.activate(&slot, prepared).await;
+            slot.tell(&offered);
+        }
+    }
+
+    /// Takes what lies in the folder for the plugin `name`.
+    pub async fn offer(&self, name: &str, copy: Copy) -> Offered {
+        let slot = self.slot(name);
+        let mut turn = slot.turn().await;
+        let prepared = self.prepare(&slot, &mut turn, copy).await;
+        let offered = self.activate(&slot, prepared).await;
+        slot.tell(&offered);
+        offered
+    }
+
+    /// Ends the plugin `name`: no new calls, those in flight finish. Says whether it was there.
+    pub async fn withdraw(&self, name: &str) -> bool {
+        let slot = self.slots.lock().get(name).cloned();
+        let Some(slot) = slot else { return false };
+        let _turn = slot.turn().await;
+        self.slots.lock().remove(name);
+        self.claims.lock().release(name);
+        self.publish();
+        if let Err(error) = slot.store.clear() {
+            warn!(plugin = name, %error, "copies of a removed plugin stay on the disk");
+        }
+        info!(plugin = name, "plugin removed");
+        let limit = self.config.load().plugins.drain_timeout;
+        if tokio::time::timeout(limit, slot.plugin.remove())
+            .await
+            .is_err()
+        {
+            let limit_s = limit.as_secs_f64();
+            warn!(
+                plugin = name,
+                limit_s, "calls of a removed plugin take longer than they may"
+            );
+        }
+        true
+    }
+
+    /// The generation before takes the calls of the plugin `name` again, also after a restart. What
+    /// lies in the folder is not started until it changes.
+    ///
+    /// # Errors
+    /// When there is no such plugin, none before, or the one before does not start.
+    pub async fn rollback(&self, name: &str) -> Result<(), Refused> {
+        let slot = self.slots.lock().get(name).cloned();
+        let Some(slot) = slot else {
+            return Err(Refused::new("", format!("no plugin {name}")));
+        };
+        let turn = slot.turn().await;
+        let state = slot.store.state();
+        let before = state
+            .before
+            .as_deref()
+            .and_then(|digest| slot.store.load(digest));
+        let Some(before) = before else {
+            return Err(Refused::new(
+                "",
+                format!("plugin {name} has no generation before this one"),
+            ));
+        };
+        let deployed = self.deploy(&slot, &before).await?;
+        let in_folder = turn.offered.as_ref().map(|offer| offer.digest.clone());
+        let skipped = in_folder.filter(|digest| *digest != before.digest);
+        self.claim(&slot, &deployed)
+            .await
+            .map_err(|taken| Refused::new(&before.digest, taken))?;
+        slot.set_current(&deployed, &before, Source::Rollback);
+        slot.set_skipped(skipped.clone());
+        self.publish();
+        if let Err(error) = slot.store.keep_rollback(&before.digest, skipped) {
+            warn!(plugin = name, %error, "the rollback will not survive a restart");
+        }
+        slot.tell(&Offered::Deployed);
+        Ok(())
+    }
+
+    /// Plugins that were refused because another holds a service of theirs. Worth offering again
+    /// when a plugin has gone.
+    #[must_use]
+    pub fn refused(&self) -> Vec<String> {
+        let slots = self.slots.lock();
+        let refused = slots.values().filter(|slot| slot.shown().refused.is_some());
+        refused.map(|slot| slot.name.clone()).collect()
+    }
+
+    /// Forgets what was offered for `name`, so that the next offer is looked at again.
+    pub async fn forget_offer(&self, name: &str) {
+        let slot = self.slots.lock().get(name).cloned();
+        if let Some(slot) = slot {
+            slot.turn().await.offered = None;
+        }
+    }
+
+    /// Deploys every plugin that takes calls again, so that changed defaults hold for it, too.
+    pub async fn redeploy(&self) {
+        let slots: Vec<_> = self.slots.lock().values().cloned().collect();
+        for slot in slots.into_iter().filter(|slot| slot.is_serving()) {
+            let _turn = slot.turn().await;
+            let Some(current) = slot.shown().current else {
+                continue;
+            };
+            let Some(copy) = slot.store.load(&current.digest) else {
+                continue;
+            };
+            match self.deploy(&slot, &copy).await {
+                Ok(deployed) => slot.set_current(&deployed, &copy, current.source),
+                Err(refused) => slot.tell(&Offered::Refused(refused)),
+            }
+        }
+        self.publish();
+    }
+
+    /// Holds deployments from here on to `config`.
+    pub fn apply(&self, config: Config) {
+        self.config.store(Arc::new(config));
+    }
+
+    /// Asks every plugin that takes calls for its health; one that says no, twice in a row, gets no
+    /// calls until it says yes.
+    pub async fn check_health(&self) {
+        let slots: Vec<_> = self.slots.lock().values().cloned().collect();
+        let serving = slots.into_iter().filter(|slot| slot.is_serving());
+        let changes =
+            join_all(serving.map(|slot| async move { self.check_one(&slot).await })).await;
+        if changes.contains(&true) {
+            self.publish();
+        }
+    }
+
+    /// Every plugin by name.
+    #[must_use]
+    pub fn plugins(&self) -> Vec<PluginView> {
+        self.slots
+            .lock()
+            .values()
+            .map(|slot| PluginView::of(slot))
+            .collect()
+    }
+
+    #[must_use]
+    pub fn plugin(&self, name: &str) -> Option<PluginView> {
+        self.slots.lock().get(name).map(|slot| PluginView::of(slot))
+    }
+
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        self.slots.lock().keys().cloned().collect()
+    }
+
+    #[must_use]
+    pub fn numbers(&self) -> Vec<PluginNumbers> {
+        let slots = self.slots.lock();
+        let numbers = slots.values().map(|slot| {
+            let shown = slot.shown();
+            PluginNumbers {
+                plugin: slot.name.clone(),
+                generation: shown
+                    .current
+                    .as_ref()
+                    .map_or(0, |current| current.generation),
+                is_active: shown.current.is_some() && shown.is_healthy(),
+                stats: slot.plugin.stats().snapshot(),
+            }
+        });
+        numbers.collect()
+    }
+
+    /// Every route by service.
+    #[must_use]
+    pub fn routes(&self) -> BTreeMap<Text, Arc<Route>> {
+        self.routes.all()
+    }
+
+    /// Ends every plugin.
+    pub async fn close(&self) {
+        let slots = std::mem::take(&mut *self.slots.lock());
+        for slot in slots.into_values() {
+            slot.plugin.remove().await;
+        }
+    }
+
+    /// Says whether the plugin's health has changed sides.
+    async fn check_one(&self, slot: &Slot) -> bool {
+        let limit = self.config.load().plugins.health_timeout;
+        let not_serving = |message: String| HealthReport {
+            status: HealthStatus::NotServing,
+            message: Some(message),
+        };
+        let report = match tokio::time::timeout(limit, slot.plugin.check_health()).await {
+            Ok(Ok(report)) => report,
+            Ok(Err(error)) => not_serving(error.message.into_owned()),
+            Err(_) => not_serving(format!("no answer within {} ms", limit.as_millis())),
+        };
+        let (status, message) = (report.status.name(), report.message.clone());
+        let has_changed = slot.set_health(report);
+        if has_changed {
+            warn!(
+                plugin = slot.name,
+                status, message, "plugin changed its health"
+            );
+        }
+        has_changed
+    }
+
+    /// The slot of the plugin `name`, made when it is new.
+    fn slot(&self, name: &str) -> Arc<Slot> {
+        let mut slots = self.slots.lock();
+        let new = || {
+            let plugin = Arc::new(Plugin::new(&self.runtime, name));
+            Arc::new(Slot::new(name, plugin, Store::new(&self.data_dir, name)))
+        };
+        Arc::clone(slots.entry(name.to_owned()).or_insert_with(new))
+    }
+}
+
+/// Plugins that are deployed at the same time when the gateway starts. Compiling uses every core.
+const START_AT_ONCE: usize = 4;

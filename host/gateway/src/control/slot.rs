@@ -1,0 +1,212 @@
+//! One plugin's place in the set: its component slot, its kept copies, what is shown of it. Whoever
+//! changes it holds its turn, so that deployments of one plugin never overlap.
+
+use std::{
+    sync::Arc,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use parking_lot::Mutex;
+use postern_wasm::{Deployed, HealthReport, HealthStatus, Plugin, ServiceInfo};
+use tokio::sync::OwnedMutexGuard;
+use tracing::{debug, info, warn};
+
+use super::Offered;
+use crate::plugins::store::{Copy, Store};
+
+/// One plugin.
+pub(super) struct Slot {
+    pub name: String,
+    pub plugin: Arc<Plugin>,
+    pub store: Store,
+    turn: Arc<tokio::sync::Mutex<Turn>>,
+    shown: Mutex<Shown>,
+}
+
+/// What only the holder of the turn knows.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// What was offered last, whatever became of it.
+    pub offered: Option<Offer>,
+}
+
+/// A component and its manifest by their contents.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Offer {
+    pub digest: String,
+    pub manifest: Option<String>,
+}
+
+/// What is known of a plugin at present.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shown {
+    /// What takes calls.
+    pub current: Option<Current>,
+    /// Why the last offer does not take calls.
+    pub refused: Option<Refused>,
+    /// A digest in the folder that was rolled back from.
+    pub skipped: Option<String>,
+    pub health: Option<HealthReport>,
+    /// Health checks in a row that failed.
+    pub n_unhealthy: u32,
+}
+
+/// A generation that takes calls.
+#[derive(Debug, Clone)]
+pub(super) struct Current {
+    pub digest: String,
+    pub generation: u64,
+    pub roles: Vec<&'static str>,
+    pub services: Vec<ServiceInfo>,
+    pub source: Source,
+    /// Seconds since 1970.
+    pub since: u64,
+}
+
+/// Where a generation came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Source {
+    Folder,
+    LastGood,
+    Rollback,
+}
+
+/// Why a component does not take calls.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{reason}")]
+pub struct Refused {
+    /// 64 hex digits.
+    pub digest: String,
+    pub reason: String,
+    /// Seconds since 1970.
+    pub at: u64,
+}
+
+impl Slot {
+    pub(super) fn new(name: &str, plugin: Arc<Plugin>, store: Store) -> Self {
+        Self {
+            name: name.to_owned(),
+            plugin,
+            store,
+            turn: Arc::default(),
+            shown: Mutex::default(),
+        }
+    }
+
+    /// Waits for whoever changes the plugin at present.
+    pub(super) async fn turn(&self) -> OwnedMutexGuard<Turn> {
+        Arc::clone(&self.turn).lock_owned().await
+    }
+
+    pub(super) fn shown(&self) -> Shown {
+        self.shown.lock().clone()
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.shown.lock().current.is_some()
+    }
+
+    /// `deployed` takes calls.
+    pub(super) fn set_current(&self, deployed: &Deployed, copy: &Copy, source: Source) {
+        let current = Current {
+            digest: copy.digest.clone(),
+            generation: deployed.generation,
+            roles: deployed.roles.iter().map(|role| role.name()).collect(),
+            services: deployed.services.clone(),
+            source,
+            since: unix_now(),
+        };
+        let mut shown = self.shown.lock();
+        shown.current = Some(current);
+        shown.health = None;
+        shown.n_unhealthy = 0;
+        if source == Source::Folder {
+            shown.refused = None;
+            shown.skipped = None;
+        }
+    }
+
+    pub(super) fn set_skipped(&self, digest: Option<String>) {
+        self.shown.lock().skipped = digest;
+    }
+
+    /// Notes the result of a health check; says whether the plugin changed sides.
+    pub(super) fn set_health(&self, report: HealthReport) -> bool {
+        let mut shown = self.shown.lock();
+        let was_healthy = shown.is_healthy();
+        shown.n_unhealthy = match report.status {
+            HealthStatus::Serving | HealthStatus::Degraded => 0,
+            HealthStatus::NotServing => shown.n_unhealthy.saturating_add(1),
+        };
+        shown.health = Some(report);
+        was_healthy != shown.is_healthy()
+    }
+
+    /// Notes and logs what became of an offer. The component slot logs its own part.
+    pub(super) fn tell(&self, outcome: &Offered) {
+        let plugin = self.name.as_str();
+        match outcome {
+            Offered::Deployed => debug!(plugin, "plugin takes calls"),
+            Offered::Unchanged => debug!(plugin, "plugin is as it was"),
+            Offered::Skipped => info!(plugin, "plugin was rolled back from, the one before serves"),
+            Offered::Refused(refused) => {
+                debug!(plugin, reason = refused.reason, "plugin refused");
+                self.shown.lock().refused = Some(refused.clone());
+            }
+        }
+    }
+
+    /// Puts the generation before the last deployment back; nothing serves when there was none.
+    pub(super) async fn undo(&self) {
+        if !self.is_serving() {
+            self.plugin.remove().await;
+        } else if let Err(refusal) = self.plugin.rollback().await {
+            warn!(plugin = self.name, reason = %refusal, "the generation before is lost");
+        }
+    }
+}
+
+impl Shown {
+    /// Whether calls are to go there: one failed check may be chance.
+    pub(super) fn is_healthy(&self) -> bool {
+        self.n_unhealthy < UNHEALTHY_MAX
+    }
+}
+
+impl Source {
+    pub(super) const fn name(self) -> &'static str {
+        match self {
+            Self::Folder => "folder",
+            Self::LastGood => "last-good",
+            Self::Rollback => "rollback",
+        }
+    }
+}
+
+impl Refused {
+    pub(super) fn new(digest: &str, reason: impl ToString) -> Self {
+        Self {
+            digest: digest.to_owned(),
+            reason: reason.to_string(),
+            at: unix_now(),
+        }
+    }
+}
+
+impl From<&Copy> for Offer {
+    fn from(copy: &Copy) -> Self {
+        Self {
+            digest: copy.digest.clone(),
+            manifest: copy.manifest.clone(),
+        }
+    }
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |passed| passed.as_secs())
+}
+
+/// Failed checks in a row after which a plugin takes no calls.
+const UNHEALTHY_MAX: u32 = 2;

@@ -1,0 +1,127 @@
+//! A plugin as operators see it.
+
+use postern_wasm::{Event, HealthReport, Outcome, ServiceInfo, TrapReason};
+use serde::Serialize;
+
+use super::slot::{Shown, Slot};
+
+/// One plugin with everything that is known of it.
+#[derive(Debug, Clone, Serialize)]
+pub struct PluginView {
+    pub name: String,
+    pub state: PluginState,
+    /// 0 when none takes calls.
+    pub generation: u64,
+    /// SHA-256 of the component that takes calls, 64 hex digits.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+    /// `folder`, `last-good` or `rollback`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub source: Option<&'static str>,
+    /// When the generation began to take calls, in seconds since 1970.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub since: Option<u64>,
+    pub roles: Vec<&'static str>,
+    pub services: Vec<ServiceInfo>,
+    /// Why what lies in the folder does not take calls.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refusal: Option<RefusalView>,
+    /// A digest in the folder that was rolled back from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub skipped: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub health: Option<HealthReport>,
+    pub calls: Counts,
+    pub traps: Counts,
+    pub instances: usize,
+    /// The most that any one instance has had, in octets.
+    pub memory_bytes_high: usize,
+    pub reloads_ok: u64,
+    pub reloads_refused: u64,
+    /// Generations that still answer their last calls.
+    pub draining: usize,
+    /// What happened to it, the latest last.
+    pub history: Vec<Event>,
+}
+
+/// Whether a plugin takes calls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginState {
+    /// Being deployed for the first time.
+    Loading,
+    Active,
+    /// Its health check fails, and it gets no calls.
+    Unhealthy,
+    /// A trap ended it, as its manifest wants.
+    Stopped,
+    /// Nothing of it ever took calls.
+    Refused,
+}
+
+/// Why an offer does not take calls.
+#[derive(Debug, Clone, Serialize)]
+pub struct RefusalView {
+    pub digest: String,
+    pub reason: String,
+    /// Seconds since 1970.
+    pub at: u64,
+}
+
+/// Numbers by name; those of zero are left out.
+pub type Counts = std::collections::BTreeMap<&'static str, u64>;
+
+impl PluginView {
+    pub(super) fn of(slot: &Slot) -> Self {
+        let shown = slot.shown();
+        let status = slot.plugin.status();
+        let stats = status.stats;
+        let state = if status.stopped.is_some() {
+            PluginState::Stopped
+        } else {
+            state(&shown)
+        };
+        let current = shown.current;
+        Self {
+            name: slot.name.clone(),
+            state,
+            generation: current.as_ref().map_or(0, |current| current.generation),
+            digest: current.as_ref().map(|current| current.digest.clone()),
+            source: current.as_ref().map(|current| current.source.name()),
+            since: current.as_ref().map(|current| current.since),
+            roles: current
+                .as_ref()
+                .map(|current| current.roles.clone())
+                .unwrap_or_default(),
+            services: current.map(|current| current.services).unwrap_or_default(),
+            refusal: shown.refused.map(|refused| RefusalView {
+                digest: refused.digest,
+                reason: refused.reason,
+                at: refused.at,
+            }),
+            skipped: shown.skipped,
+            health: shown.health,
+            calls: counts(Outcome::ALL.map(|outcome| (outcome.name(), stats.calls_with(outcome)))),
+            traps: counts(TrapReason::ALL.map(|reason| (reason.name(), stats.traps_with(reason)))),
+            instances: stats.instances_live,
+            memory_bytes_high: stats.memory_bytes_high,
+            reloads_ok: stats.reloads_ok,
+            reloads_refused: stats.reloads_refused,
+            draining: status.draining,
+            history: status.history,
+        }
+    }
+}
+
+fn state(shown: &Shown) -> PluginState {
+    match (&shown.current, &shown.refused) {
+        (Some(_), _) if shown.is_healthy() => PluginState::Active,
+        (Some(_), _) => PluginState::Unhealthy,
+        (None, Some(_)) => PluginState::Refused,
+        (None, None) => PluginState::Loading,
+    }
+}
+
+fn counts<const N: usize>(counts: [(&'static str, u64); N]) -> Counts {
+    counts.into_iter().filter(|(_, count)| *count > 0).collect()
+}

@@ -1,0 +1,156 @@
+//! Brings what lies in the plugin folder to the control, at the start and at every change.
+
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
+
+use postern_wasm::Digest;
+use tokio::task::{JoinSet, spawn_blocking};
+use tracing::{debug, warn};
+
+use super::{
+    folder::{self, ReadError},
+    store::Copy,
+    watch::Watch,
+};
+use crate::control::{Control, Offered};
+
+/// The folder's way to the control.
+pub(crate) struct Deployer {
+    control: Arc<Control>,
+    folder: PathBuf,
+    watch: Option<Watch>,
+}
+
+/// A plugin that was brought to what lies in the folder.
+struct Updated {
+    name: String,
+    /// Whether its files could be read while nobody wrote to them.
+    is_whole: bool,
+}
+
+impl Deployer {
+    /// `quiet` is how long a file that is being written must be left alone; `None` does not watch.
+    pub(crate) fn new(control: Arc<Control>, folder: PathBuf, quiet: Option<Duration>) -> Self {
+        // The watch begins before the first reading, so that no change falls between the two.
+        let watch = quiet.map(|quiet| Watch::new(&folder, quiet));
+        Self {
+            control,
+            folder,
+            watch,
+        }
+    }
+
+    /// Deploys everything that lies in the folder.
+    pub(crate) async fn start(&mut self) {
+        let names = match folder::names(&self.folder) {
+            Ok(names) => names,
+            Err(error) => {
+                warn!(folder = %self.folder.display(), %error, "cannot read the plugin folder");
+                return;
+            }
+        };
+        let mut copies = Vec::new();
+        for name in names {
+            match self.read(&name).await {
+                Ok(Some(copy)) => copies.push((name, copy)),
+                Ok(None) => {}
+                Err(error) => self.on_unreadable(&name, &error),
+            }
+        }
+        self.control.start(copies).await;
+    }
+
+    /// Follows the folder for ever. Plugins do not wait for each other; changes of one plugin are
+    /// taken one after the other, so that the last one read is the last one deployed.
+    pub(crate) async fn follow(mut self) {
+        let Some(mut watch) = self.watch.take() else {
+            return std::future::pending().await;
+        };
+        let this = Arc::new(self);
+        let mut updates = JoinSet::new();
+        let (mut busy, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+        loop {
+            tokio::select! {
+                name = watch.next() => {
+                    if busy.insert(name.clone()) {
+                        updates.spawn(Arc::clone(&this).update(name));
+                    } else {
+                        waiting.insert(name);
+                    }
+                }
+                Some(ended) = updates.join_next() => {
+                    let Ok(Updated { name, is_whole }) = ended else {
+                        // A panic has no name: every plugin may be updated again.
+                        warn!("a deployment ended by a panic");
+                        busy.clear();
+                        continue;
+                    };
+                    busy.remove(&name);
+                    if waiting.remove(&name) || !is_whole {
+                        watch.again(name);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Brings one plugin to what lies in the folder.
+    async fn update(self: Arc<Self>, name: String) -> Updated {
+        let mut is_whole = true;
+        match self.read(&name).await {
+            Ok(Some(copy)) => {
+                self.control.offer(&name, copy).await;
+            }
+            Ok(None) => {
+                if self.control.withdraw(&name).await {
+                    self.offer_refused().await;
+                }
+            }
+            Err(error) => {
+                self.on_unreadable(&name, &error);
+                is_whole = !matches!(error, ReadError::Changing(_));
+            }
+        }
+        Updated { name, is_whole }
+    }
+
+    /// Plugins that were refused get another chance: the one that has gone may have held what they
+    /// need.
+    async fn offer_refused(&self) {
+        for name in self.control.refused() {
+            self.control.forget_offer(&name).await;
+            if let Ok(Some(copy)) = self.read(&name).await
+                && self.control.offer(&name, copy).await == Offered::Deployed
+            {
+                debug!(
+                    plugin = name,
+                    "a refused plugin takes calls after another has gone"
+                );
+            }
+        }
+    }
+
+    async fn read(&self, name: &str) -> Result<Option<Copy>, ReadError> {
+        let (folder, name) = (self.folder.clone(), name.to_owned());
+        let reading = spawn_blocking(move || {
+            let package = folder::read(&folder, &name)?;
+            Ok(package.map(|package| Copy {
+                digest: Digest::of(&package.component).to_string(),
+                component: package.component,
+                manifest: package.manifest.map(|(_, text)| text),
+            }))
+        });
+        reading.await.unwrap_or_else(|error| {
+            let (path, source) = (self.folder.clone(), io::Error::other(error));
+            Err(ReadError::Unreadable { path, source })
+        })
+    }
+
+    fn on_unreadable(&self, name: &str, error: &ReadError) {
+        match error {
+            ReadError::Changing(_) => debug!(plugin = name, %error, "reading again"),
+            ReadError::Unreadable { .. } | ReadError::TooLong { .. } => {
+                warn!(plugin = name, folder = %self.folder.display(), %error, "plugin not read");
+            }
+        }
+    }
+}
