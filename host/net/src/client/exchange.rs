@@ -172,7 +172,7 @@ mod tests {
             .body
         {
             Body::One(payload) => payload,
-            body => panic!("{body:?} instead of one message"),
+            body @ (Body::Empty | Body::Many(_)) => panic!("{body:?} instead of one message"),
         }
     }
 
