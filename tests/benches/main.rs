@@ -2,29 +2,63 @@
 //! in the same run, as one table. host/docs/performance.md says how to read it.
 //!
 //! Names after `--` choose sections: `cargo bench -p postern-tests --bench bench -- codec echo`.
+//! Ends with 1 when a goal was missed.
 
 mod codec;
+mod datagrams;
+mod echo;
+mod gateway;
+mod serve;
 mod table;
 
 use std::io;
 
 use table::Table;
 
+// As the gateway does, so that servers in this program and the gateway allocate alike.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() -> io::Result<()> {
-    let chosen: Vec<_> = std::env::args()
+    let mut words = std::env::args()
         .skip(1)
         .filter(|word| !word.starts_with('-'))
-        .collect();
+        .peekable();
+    if words.next_if(|word| word == "serve").is_some() {
+        return serve::run(&words.next().unwrap_or_default());
+    }
+    let table = run(&words.collect::<Vec<_>>())?;
+    table.print(&mut io::stdout().lock())?;
+    if table.n_missed() > 0 {
+        std::process::exit(1);
+    }
+    Ok(())
+}
+
+/// Measures the sections named in `chosen`; all of them when none is.
+fn run(chosen: &[String]) -> io::Result<Table> {
     let is_chosen = |name: &str| chosen.is_empty() || chosen.iter().any(|word| word == name);
     let mut table = Table::default();
     if is_chosen("codec") {
         codec::run(&mut table);
     }
-    let mut out = io::stdout().lock();
-    table.print(&mut out)?;
-    let n_missed = table.n_missed();
-    if n_missed > 0 {
-        std::process::exit(1);
-    }
-    Ok(())
+    // One thread: the other processor is for the server.
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        if is_chosen("echo") {
+            echo::run(&mut table).await;
+        }
+        if is_chosen("udp") {
+            datagrams::run(&mut table).await;
+        }
+        if is_chosen("http") {
+            gateway::run_http(&mut table).await;
+        }
+        if is_chosen("drop") {
+            gateway::run_drop(&mut table).await;
+        }
+    });
+    Ok(table)
 }

@@ -1,7 +1,11 @@
 //! The gateway from outside, by capability. Each test starts processes of its own.
 
 mod deploy;
+mod drain;
+mod lossy;
+mod misbehave;
 mod peers;
+mod reload;
 
 use std::{io::Write as _, sync::OnceLock};
 

@@ -1,0 +1,210 @@
+//! The servers that are measured, each in a process of its own, so that its processor time is its
+//! own. The bench starts itself again with `serve ROLE`; the process ends with its standard input.
+
+use std::{
+    fs,
+    io::{self, BufRead as _, BufReader, Write as _},
+    net::SocketAddr,
+    process::{Child, ChildStdin, Command, Stdio},
+    sync::Arc,
+    time::Duration,
+};
+
+use postern_core::{BoxFuture, Call, Error, Handler, Headers, Reply};
+use postern_net::{Counters, ServerConfig, Shutdown, TcpServer, UdpServer};
+use postern_wasm::{Plugin, PluginSpec, Runtime, RuntimeConfig};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
+
+/// What a server process does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Octets back as they come: tokio and nothing else.
+    Bare,
+    /// Our server before a handler in Rust, over TCP.
+    Native,
+    /// Our server before the component `echo`, over TCP.
+    Component,
+    /// Our server before a handler in Rust, over UDP.
+    NativeUdp,
+    /// The published crate's UDP server, echoing.
+    PeerUdp,
+}
+
+const ROLES: [(Role, &str); 5] = [
+    (Role::Bare, "bare"),
+    (Role::Native, "native"),
+    (Role::Component, "component"),
+    (Role::NativeUdp, "native-udp"),
+    (Role::PeerUdp, "peer-udp"),
+];
+
+/// A server process. Dropping it ends it.
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    child: Child,
+    _input: ChildStdin,
+}
+
+impl Server {
+    /// Starts the bench again as a server.
+    pub(crate) fn start(role: Role) -> Self {
+        let name = ROLES
+            .iter()
+            .find(|(known, _)| *known == role)
+            .map_or("", |(_, name)| name);
+        let mut command = Command::new(std::env::current_exe().expect("a program has a path"));
+        command
+            .args(["serve", name])
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped());
+        let mut child = command.spawn().expect("the bench starts itself");
+        let input = child.stdin.take().expect("piped");
+        let mut line = String::new();
+        let output = child.stdout.take().expect("piped");
+        BufReader::new(output)
+            .read_line(&mut line)
+            .expect("the server says where it is");
+        let address = line.trim().parse().expect("an address");
+        Self {
+            address,
+            child,
+            _input: input,
+        }
+    }
+
+    /// Processor time that the process has used.
+    pub(crate) fn cpu(&self) -> Duration {
+        cpu(self.child.id())
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // An error means that it has ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Processor time of a process over all its living threads, in nanoseconds from the scheduler
+/// (`/proc/ID/task/*/schedstat`).
+pub(crate) fn cpu(process: u32) -> Duration {
+    let threads = fs::read_dir(format!("/proc/{process}/task")).expect("linux tells it");
+    let of_thread = |entry: io::Result<fs::DirEntry>| {
+        let text = fs::read_to_string(entry.ok()?.path().join("schedstat")).ok()?;
+        text.split(' ').next()?.parse::<u64>().ok()
+    };
+    Duration::from_nanos(threads.filter_map(of_thread).sum())
+}
+
+/// Runs as a server until standard input ends.
+pub(crate) fn run(name: &str) -> io::Result<()> {
+    let Some((role, _)) = ROLES.iter().find(|(_, known)| *known == name) else {
+        return Err(io::Error::other(format!("no server is called {name}")));
+    };
+    std::thread::spawn(|| {
+        // Ends when the bench does, however that ends.
+        let _ = io::copy(&mut io::stdin(), &mut io::sink());
+        std::process::exit(0);
+    });
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()?;
+    runtime.block_on(serve(*role))
+}
+
+async fn serve(role: Role) -> io::Result<()> {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let (config, counters) = (
+        Arc::new(ServerConfig::default()),
+        Arc::new(Counters::default()),
+    );
+    match role {
+        Role::Bare => {
+            let listener = TcpListener::bind(any).await?;
+            say(listener.local_addr()?)?;
+            loop {
+                let (socket, _) = listener.accept().await?;
+                tokio::spawn(bare_echo(socket));
+            }
+        }
+        Role::Native => {
+            let server = TcpServer::bind(any, config, Arc::new(Echo), counters).await?;
+            say(server.local_addr())?;
+            server.serve(Shutdown::new()).await;
+        }
+        Role::Component => {
+            let folder = tempfile::tempdir()?;
+            let plugin = component(folder.path()).await?;
+            let server = TcpServer::bind(any, config, Arc::new(plugin), counters).await?;
+            say(server.local_addr())?;
+            server.serve(Shutdown::new()).await;
+        }
+        Role::NativeUdp => {
+            let server = UdpServer::bind(any, config, Arc::new(Echo), counters).await?;
+            say(server.local_addr())?;
+            server.serve(Shutdown::new()).await;
+        }
+        Role::PeerUdp => {
+            let server = vstp::VstpUdpServer::bind("127.0.0.1:0")
+                .await
+                .map_err(io::Error::other)?;
+            say(server.local_addr().map_err(io::Error::other)?)?;
+            while let Ok((frame, from)) = server.recv().await {
+                let reply = vstp::Frame::new(vstp::FrameType::Data).with_payload(frame.payload);
+                server.send(reply, from).await.map_err(io::Error::other)?;
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The component `echo` as a handler, with nothing of the gateway around it.
+pub(crate) async fn component(folder: &std::path::Path) -> io::Result<Plugin> {
+    let config = RuntimeConfig {
+        data_dir: folder.to_path_buf(),
+        ..RuntimeConfig::default()
+    };
+    let runtime = Runtime::new(config).map_err(io::Error::other)?;
+    let plugin = Plugin::new(&runtime, "echo");
+    let deployed = plugin
+        .deploy(postern_tests::component("echo"), PluginSpec::default())
+        .await;
+    deployed.map_err(io::Error::other)?;
+    Ok(plugin)
+}
+
+async fn bare_echo(mut socket: TcpStream) -> io::Result<()> {
+    socket.set_nodelay(true)?;
+    let mut buffer = vec![0; 64 << 10];
+    loop {
+        let n_octets = socket.read(&mut buffer).await?;
+        if n_octets == 0 {
+            return Ok(());
+        }
+        socket
+            .write_all(buffer.get(..n_octets).unwrap_or_default())
+            .await?;
+    }
+}
+
+/// Answers with what it was sent.
+pub(crate) struct Echo;
+
+impl Handler for Echo {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        Box::pin(std::future::ready(Ok(Reply {
+            headers: Headers::new(),
+            body: call.body,
+        })))
+    }
+}
+
+fn say(address: SocketAddr) -> io::Result<()> {
+    let mut out = io::stdout();
+    writeln!(out, "{address}")?;
+    out.flush()
+}
