@@ -106,7 +106,7 @@ impl<L: DatagramLink> Driver<L> {
             let now = driver::now();
             let mut is_busy = dispatch.take_commands(cx, now, self);
             is_busy |= self.socket.poll_timer(cx).is_ready();
-            if let Poll::Ready(read) = self.socket.poll_read(cx, now, |_, _| true) {
+            if let Poll::Ready(read) = self.socket.poll_read(cx, now, |_| true) {
                 read?;
                 is_busy = true;
             }

@@ -51,13 +51,13 @@ impl<L: DatagramLink> Socket<L> {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        admit: impl Fn(&Endpoint, &Datagram) -> bool,
+        admit: impl Fn(&Datagram) -> bool,
     ) -> Poll<io::Result<()>> {
         ready!(self.link.poll_recv(cx, &mut self.received))?;
         let mut n_octets = 0;
         for datagram in self.received.drain(..) {
             n_octets += datagram.bytes.len() as u64;
-            if admit(&self.endpoint, &datagram) {
+            if admit(&datagram) {
                 self.endpoint
                     .handle_datagram(now, datagram.peer, datagram.bytes);
             }

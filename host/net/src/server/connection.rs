@@ -3,7 +3,7 @@
 use std::{
     future::poll_fn,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -38,7 +38,7 @@ pub(super) async fn serve<S: StreamLink>(
     shutdown: Shutdown,
 ) {
     let mut served = ServedConnection::new(link, peer, transport, shared);
-    let mut draining = Box::pin(async move { shutdown.draining().await });
+    let mut draining = pin!(shutdown.draining());
     let ended = poll_fn(|cx| served.poll(cx, draining.as_mut())).await;
     served.close(ended).await;
 }
@@ -80,7 +80,7 @@ impl<S: StreamLink> ServedConnection<S> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        mut draining: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+        mut draining: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Result<CloseReason, LineError>> {
         for _ in 0..ROUNDS_MAX {
             let now = driver::now();

@@ -5,7 +5,7 @@ use std::{
     future::poll_fn,
     io,
     net::SocketAddr,
-    pin::Pin,
+    pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -22,7 +22,7 @@ use postern_core::{
 use tokio::task::{AbortHandle, Id};
 
 use super::{
-    Shared,
+    Server, Shared,
     answer::{answer, too_long},
 };
 use crate::{
@@ -38,16 +38,10 @@ const ROUNDS_MAX: usize = 8;
 const CALLS_FACTOR: usize = 16;
 
 /// Serves all peers of one socket until `shutdown`.
-pub(super) async fn serve<L: DatagramLink>(
-    link: L,
-    transport: Transport,
-    shared: Shared,
-    shutdown: Shutdown,
-) {
-    let drain_timeout = shared.config.drain_timeout;
-    let mut served = ServedSocket::new(link, transport, shared);
-    let stop = shutdown.clone();
-    let mut draining = Box::pin(async move { stop.draining().await });
+pub(super) async fn serve<L: DatagramLink>(server: Server<L>, shutdown: Shutdown) {
+    let drain_timeout = server.shared.config.drain_timeout;
+    let mut served = ServedSocket::new(server);
+    let mut draining = pin!(shutdown.draining());
     let overtime = async {
         shutdown.draining().await;
         tokio::time::sleep(drain_timeout).await;
@@ -61,8 +55,7 @@ pub(super) async fn serve<L: DatagramLink>(
             }
         }
         () = overtime => {
-            let peers = served.peers.len();
-            tracing::warn!(peers, "peers cut because draining took too long");
+            tracing::warn!(?drain_timeout, "peers are cut: draining took too long");
         }
     }
     served
@@ -97,7 +90,13 @@ struct ReplyTo {
 }
 
 impl<L: DatagramLink> ServedSocket<L> {
-    fn new(link: L, transport: Transport, shared: Shared) -> Self {
+    fn new(server: Server<L>) -> Self {
+        let Server {
+            link,
+            transport,
+            shared,
+            ..
+        } = server;
         let config = EndpointConfig {
             retry: shared.config.retry.clone(),
             peers_max: shared.config.connections_max,
@@ -118,7 +117,7 @@ impl<L: DatagramLink> ServedSocket<L> {
     fn poll(
         &mut self,
         cx: &mut Context<'_>,
-        mut draining: Pin<&mut (impl Future<Output = ()> + ?Sized)>,
+        mut draining: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<io::Result<()>> {
         for _ in 0..ROUNDS_MAX {
             let now = driver::now();
@@ -134,10 +133,8 @@ impl<L: DatagramLink> ServedSocket<L> {
                 }
                 self.finish(now, &to, outcome);
             }
-            let is_draining = self.is_draining;
-            let admit = |endpoint: &Endpoint, datagram: &Datagram| {
-                !is_draining || endpoint.session_id(datagram.peer).is_some()
-            };
+            let (is_draining, peers) = (self.is_draining, &self.peers);
+            let admit = |datagram: &Datagram| !is_draining || peers.contains_key(&datagram.peer);
             if let Poll::Ready(read) = self.socket.poll_read(cx, now, admit) {
                 read?;
                 is_busy = true;
@@ -147,7 +144,7 @@ impl<L: DatagramLink> ServedSocket<L> {
             self.handle_events(cx, now);
             if let Poll::Ready(written) = written {
                 written?;
-                if self.is_draining && self.socket.endpoint.n_open() == 0 {
+                if self.is_draining && self.peers.is_empty() {
                     return Poll::Ready(Ok(()));
                 }
             }

@@ -37,6 +37,7 @@ each_datagram_link!(
     a_repeated_message_is_acknowledged_again_and_handled_once,
     a_base_client_matches_answers_by_order,
     draining_finishes_what_is_in_flight_and_takes_nothing_new,
+    steady_traffic_does_not_hold_up_draining,
     the_end_cuts_at_once,
     calls_over_the_limit_are_refused_by_name,
     one_peer_over_the_limit_is_counted,
@@ -255,6 +256,22 @@ async fn draining_finishes_what_is_in_flight_and_takes_nothing_new(link: Link) {
     assert_eq!(answer.expect("what was in flight is answered"), "300");
     assert!(late.is_err(), "a new peer was taken while draining");
     bench.stop().await;
+}
+
+async fn steady_traffic_does_not_hold_up_draining(link: Link) {
+    let bench = link.serve_with(defaulted(), Conditions::default()).await;
+    let mut raw = RawSocket::of(&bench);
+    let request = Frame::data(Headers::new(), "{}");
+    raw.send_frame(&request).await;
+    assert_eq!(raw.recv().await, request);
+    let traffic = async {
+        loop {
+            raw.send_frame(&request).await;
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    };
+    let stopped = within(Duration::from_secs(2), bench.stop());
+    tokio::select! { () = traffic => {}, () = stopped => {} }
 }
 
 async fn the_end_cuts_at_once(link: Link) {

@@ -1,0 +1,190 @@
+//! Stream servers: accept, admit or turn away, drain.
+
+use std::{net::SocketAddr, sync::Arc, time::Duration};
+
+use bytes::BytesMut;
+use postern_core::{
+    Headers, Transport,
+    wire::{Frame, FrameType},
+};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::{OwnedSemaphorePermit, Semaphore},
+    task::{JoinError, JoinSet},
+};
+
+use super::{Server, Shared, connection};
+use crate::{
+    accept::{Advice, Backoff},
+    counters::Counters,
+    link::{Listener, StreamLink},
+    shutdown::Shutdown,
+};
+
+/// How long a connection over the limit may take to read why it is turned away.
+const REFUSAL: Duration = Duration::from_secs(1);
+/// Connections that are being turned away; more are closed without a word.
+const REFUSALS_MAX: usize = 64;
+
+/// Serves until `shutdown`; every connection is closed when this returns.
+pub(super) async fn serve<L: Listener>(server: Server<L>, shutdown: Shutdown) {
+    let Server {
+        link: mut listener,
+        address,
+        transport,
+        shared,
+    } = server;
+    let drain_timeout = shared.config.drain_timeout;
+    let mut door = Door::new(transport, shared, shutdown.clone());
+    let mut backoff = Backoff::default();
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = shutdown.draining() => break,
+            Some(ended) = door.tasks.join_next() => {
+                log_panic(ended);
+                continue;
+            }
+            accepted = listener.accept() => accepted,
+        };
+        match accepted {
+            Ok((link, peer)) => {
+                backoff.succeeded();
+                door.admit(link, peer);
+            }
+            Err(error) => match backoff.failed(&error) {
+                Advice::Again => tracing::debug!(%address, %error, "connection lost early"),
+                Advice::Pause(pause) => {
+                    tracing::warn!(%address, %error, ?pause, "cannot accept connections");
+                    tokio::select! {
+                        () = shutdown.draining() => {}
+                        () = tokio::time::sleep(pause) => {}
+                    }
+                }
+            },
+        }
+    }
+    drop(listener);
+    wind_up(door.tasks, &shutdown, drain_timeout).await;
+}
+
+/// Lets connections in while there is room.
+struct Door {
+    transport: Transport,
+    shared: Shared,
+    shutdown: Shutdown,
+    permits: Arc<Semaphore>,
+    tasks: JoinSet<()>,
+    /// The last connection was turned away; said once.
+    is_full: bool,
+}
+
+/// Counts an open connection, however its task ends.
+struct Opened {
+    counters: Arc<Counters>,
+    _permit: OwnedSemaphorePermit,
+}
+
+impl Door {
+    fn new(transport: Transport, shared: Shared, shutdown: Shutdown) -> Self {
+        let permits = Arc::new(Semaphore::new(shared.config.connections_max));
+        Self {
+            transport,
+            shared,
+            shutdown,
+            permits,
+            tasks: JoinSet::new(),
+            is_full: false,
+        }
+    }
+
+    fn admit<S: StreamLink>(&mut self, link: S, peer: SocketAddr) {
+        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
+            self.turn_away(link, peer);
+            return;
+        };
+        self.is_full = false;
+        let opened = Opened::new(permit, Arc::clone(&self.shared.counters));
+        let (shared, shutdown) = (self.shared.clone(), self.shutdown.child());
+        let connection = connection::serve(link, peer, self.transport, shared, shutdown);
+        self.tasks.spawn(async move {
+            connection.await;
+            drop(opened);
+        });
+    }
+
+    fn turn_away<S: StreamLink>(&mut self, link: S, peer: SocketAddr) {
+        let limit = self.shared.config.connections_max;
+        self.shared.counters.connections_refused.add(1);
+        if !std::mem::replace(&mut self.is_full, true) {
+            tracing::warn!(%peer, limit, "connections are refused: too many are open");
+        }
+        if self.tasks.len() < limit.saturating_add(REFUSALS_MAX) {
+            self.tasks.spawn(refuse(link, limit));
+        }
+    }
+}
+
+impl Opened {
+    fn new(permit: OwnedSemaphorePermit, counters: Arc<Counters>) -> Self {
+        counters.connections_opened.add(1);
+        Self {
+            counters,
+            _permit: permit,
+        }
+    }
+}
+
+impl Drop for Opened {
+    fn drop(&mut self) {
+        self.counters.connections_closed.add(1);
+    }
+}
+
+/// Says why and closes.
+async fn refuse<S: StreamLink>(mut link: S, limit: usize) {
+    let mut headers = Headers::new();
+    let reason = format!("{limit} connections are open, which is the limit");
+    let mut octets = BytesMut::new();
+    let complete = headers.push("code", "too-many-connections").is_ok()
+        && headers.push("reason", reason).is_ok()
+        && Frame {
+            headers,
+            ..Frame::new(FrameType::Err)
+        }
+        .encode(&mut octets)
+        .is_ok();
+    debug_assert!(complete, "two short headers fit in a frame");
+    let farewell = async {
+        link.write_all(&octets).await?;
+        link.shutdown().await
+    };
+    // Whether the peer reads it is its own affair.
+    let _ = tokio::time::timeout(REFUSAL, farewell).await;
+}
+
+/// Awaits what drains; cuts what is left when the time is over or the end has come.
+async fn wind_up(mut tasks: JoinSet<()>, shutdown: &Shutdown, drain_timeout: Duration) {
+    let drained = async {
+        while let Some(ended) = tasks.join_next().await {
+            log_panic(ended);
+        }
+    };
+    tokio::select! {
+        biased;
+        () = shutdown.ended() => {}
+        () = drained => {}
+        () = tokio::time::sleep(drain_timeout) => {
+            tracing::warn!(?drain_timeout, "connections are cut: draining took too long");
+        }
+    }
+    tasks.shutdown().await;
+}
+
+fn log_panic(ended: Result<(), JoinError>) {
+    if let Err(error) = ended
+        && error.is_panic()
+    {
+        tracing::error!(%error, "a connection's task panicked");
+    }
+}
