@@ -16,7 +16,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use postern_core::{
-    Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Kind, Reply,
+    Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers, Kind, Reply,
 };
 use tokio::time::timeout;
 
@@ -104,11 +104,24 @@ impl HttpClient {
     /// # Errors
     /// As a call's.
     pub async fn services(&self) -> Result<Bytes, Error> {
+        self.fetch("GET", "/v1/services", &Headers::new()).await
+    }
+
+    /// Anything else that the door answers: `GET` `/plugins` of the operators' door, for instance.
+    ///
+    /// # Errors
+    /// As a call's; `invalid-argument` where `method` or `path` cannot stand in a request.
+    pub async fn fetch(&self, method: &str, path: &str, headers: &Headers) -> Result<Bytes, Error> {
         let body = Full::new(Bytes::new())
             .map_err(|never| match never {})
             .boxed_unsync();
-        let request = Request::get(format!("{}/v1/services", self.base)).body(body);
-        let request = request.map_err(|error| Error::internal("request").with_source(error))?;
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{}{path}", self.base));
+        let mut request = request.body(body).map_err(|error| {
+            Error::invalid_argument(format!("{method} {path} is no request")).with_source(error)
+        })?;
+        *request.headers_mut() = to_http_headers(headers);
         let left = self.config.call_timeout;
         let reply = timeout(left, self.send(request))
             .await
