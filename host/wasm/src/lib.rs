@@ -1,1 +1,48 @@
-//! wasm
+//! Plugins as WebAssembly components: engines, limits, roles, instance pools, reload, and what a
+//! guest may import. The only crate that knows wasmtime.
+//!
+//! A [`Runtime`] is shared by all plugins. A [`Plugin`] is a named slot: `deploy` puts a component
+//! into service, calls go to the version in service, and a component that does not make it leaves
+//! the one before it where it was.
+
+mod bindings;
+mod cache;
+mod capability;
+mod component;
+mod convert;
+mod describe;
+mod digest;
+mod engine;
+mod generation;
+mod handler;
+mod health;
+mod inspect;
+mod instance;
+mod limits;
+mod plugin;
+mod pool;
+mod reload;
+mod runtime;
+mod shard;
+mod spec;
+mod state;
+mod stats;
+mod status;
+mod store;
+mod stream;
+
+pub use cache::CacheError;
+pub use component::Role;
+pub use describe::{CallKind, MethodInfo, ServiceInfo};
+pub use digest::Digest;
+pub use engine::Pooling;
+pub use health::{HealthReport, HealthStatus};
+pub use inspect::{Inspection, inspect};
+pub use limits::PluginLimits;
+pub use plugin::Plugin;
+pub use reload::{Deployed, Refusal, Stage};
+pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
+pub use spec::{Access, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec};
+pub use stats::{BUCKETS_MICROS, Outcome, PluginStats, StatsSnapshot, TrapReason};
+pub use status::{Event, PluginState, PluginStatus, RefusalRecord};
+pub use store::StoreError;

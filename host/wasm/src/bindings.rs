@@ -1,0 +1,268 @@
+//! The Rust side of `wit/postern.wit`: names of interfaces, types that cross, shapes of exports.
+//!
+//! Written by hand rather than generated, because requests are lowered from borrowed data and most
+//! imports answer without building what they do not need. wasmtime compares every shape with the
+//! component's own when it links and when it looks an export up, so a slip here is a refusal at
+//! deploy and never a wrong read.
+
+use postern_core::Kind;
+use wasmtime::{
+    AsContext,
+    component::{ComponentType, Func, Lift, Lower, TypedFunc},
+};
+
+/// Package of every interface that is ours.
+pub(crate) const PACKAGE: &str = "postern:gateway";
+/// Major and minor version that this host speaks; any patch of it fits.
+pub(crate) const VERSION: &str = "0.1";
+
+pub(crate) const CALL: &str = "postern:gateway/call@0.1.0";
+pub(crate) const LOG: &str = "postern:gateway/log@0.1.0";
+pub(crate) const CONFIG: &str = "postern:gateway/config@0.1.0";
+pub(crate) const KV: &str = "postern:gateway/kv@0.1.0";
+pub(crate) const CLIENT: &str = "postern:gateway/client@0.1.0";
+
+/// What `handler.handle` answers. Its octets become `Bytes` without a copy.
+pub(crate) type HandleResult = Result<Vec<u8>, Failure>;
+type Handle<'a> = TypedFunc<(&'a str, &'a str, &'a [u8]), (HandleResult,)>;
+type HandleStream<'a> = TypedFunc<(&'a str, &'a str), (Result<(), Failure>,)>;
+/// `health.check`.
+pub(crate) type Check = TypedFunc<(), (Report,)>;
+/// `describe.services`.
+pub(crate) type Services = TypedFunc<(), (Vec<Service>,)>;
+
+/// `handler.handle` of one instance.
+#[derive(Clone, Copy)]
+pub(crate) struct HandleFunc(Func);
+
+/// `stream-handler.handle-stream` of one instance.
+#[derive(Clone, Copy)]
+pub(crate) struct HandleStreamFunc(Func);
+
+impl HandleFunc {
+    /// Takes `func` if it has the shape of `handle`.
+    pub(crate) fn new(func: Func, store: impl AsContext) -> wasmtime::Result<Self> {
+        let _: Handle<'static> = func.typed(store)?;
+        Ok(Self(func))
+    }
+
+    #[expect(unsafe_code, reason = "a stored `TypedFunc` fixes the lifetime of what it borrows")]
+    pub(crate) fn typed<'a>(self) -> Handle<'a> {
+        // SAFETY: the function's type must be that of `Handle`. `new` has compared them, and
+        // lifetimes do not take part in the comparison.
+        unsafe { Handle::new_unchecked(self.0) }
+    }
+}
+
+impl HandleStreamFunc {
+    /// Takes `func` if it has the shape of `handle-stream`.
+    pub(crate) fn new(func: Func, store: impl AsContext) -> wasmtime::Result<Self> {
+        let _: HandleStream<'static> = func.typed(store)?;
+        Ok(Self(func))
+    }
+
+    #[expect(unsafe_code, reason = "a stored `TypedFunc` fixes the lifetime of what it borrows")]
+    pub(crate) fn typed<'a>(self) -> HandleStream<'a> {
+        // SAFETY: the function's type must be that of `HandleStream`. `new` has compared them, and
+        // lifetimes do not take part in the comparison.
+        unsafe { HandleStream::new_unchecked(self.0) }
+    }
+}
+
+/// `types.failure`.
+#[derive(Debug, Clone, ComponentType, Lift, Lower)]
+#[component(record)]
+pub(crate) struct Failure {
+    pub(crate) kind: FailureKind,
+    pub(crate) message: String,
+    pub(crate) details: Option<String>,
+}
+
+/// `types.kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub(crate) enum FailureKind {
+    #[component(name = "cancelled")]
+    Cancelled,
+    #[component(name = "unknown")]
+    Unknown,
+    #[component(name = "invalid-argument")]
+    InvalidArgument,
+    #[component(name = "deadline-exceeded")]
+    DeadlineExceeded,
+    #[component(name = "not-found")]
+    NotFound,
+    #[component(name = "already-exists")]
+    AlreadyExists,
+    #[component(name = "permission-denied")]
+    PermissionDenied,
+    #[component(name = "resource-exhausted")]
+    ResourceExhausted,
+    #[component(name = "failed-precondition")]
+    FailedPrecondition,
+    #[component(name = "aborted")]
+    Aborted,
+    #[component(name = "out-of-range")]
+    OutOfRange,
+    #[component(name = "unimplemented")]
+    Unimplemented,
+    #[component(name = "internal")]
+    Internal,
+    #[component(name = "unavailable")]
+    Unavailable,
+    #[component(name = "data-loss")]
+    DataLoss,
+    #[component(name = "unauthenticated")]
+    Unauthenticated,
+}
+
+/// `call.peer`.
+#[derive(Debug, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Peer {
+    pub(crate) transport: &'static str,
+    pub(crate) address: Option<String>,
+}
+
+/// `call.principal`.
+#[derive(Debug, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Principal {
+    pub(crate) name: String,
+    pub(crate) roles: Vec<String>,
+}
+
+/// `log.level`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "variants are made by lifting")]
+pub(crate) enum Level {
+    #[component(name = "trace")]
+    Trace,
+    #[component(name = "debug")]
+    Debug,
+    #[component(name = "info")]
+    Info,
+    #[component(name = "warn")]
+    Warn,
+    #[component(name = "error")]
+    Error,
+}
+
+/// `client.options`.
+#[derive(Debug, Default, ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Options {
+    pub(crate) headers: Vec<(String, String)>,
+    #[component(name = "timeout-ms")]
+    pub(crate) timeout_ms: Option<u64>,
+}
+
+/// `health.report`.
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Report {
+    pub(crate) status: Status,
+    pub(crate) message: Option<String>,
+}
+
+/// `health.status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "variants are made by lifting")]
+pub(crate) enum Status {
+    #[component(name = "serving")]
+    Serving,
+    #[component(name = "degraded")]
+    Degraded,
+    #[component(name = "not-serving")]
+    NotServing,
+}
+
+/// `describe.service`.
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Service {
+    pub(crate) name: String,
+    pub(crate) version: Option<String>,
+    pub(crate) summary: String,
+    pub(crate) methods: Vec<Method>,
+}
+
+/// `describe.method`.
+#[derive(Debug, ComponentType, Lift)]
+#[component(record)]
+pub(crate) struct Method {
+    pub(crate) name: String,
+    pub(crate) summary: String,
+    pub(crate) kind: CallKind,
+    pub(crate) request: String,
+    pub(crate) response: String,
+    pub(crate) idempotent: bool,
+}
+
+/// `describe.call-kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "variants are made by lifting")]
+pub(crate) enum CallKind {
+    #[component(name = "unary")]
+    Unary,
+    #[component(name = "client-stream")]
+    ClientStream,
+    #[component(name = "server-stream")]
+    ServerStream,
+    #[component(name = "bidirectional")]
+    Bidirectional,
+}
+
+macro_rules! kinds {
+    ($($kind:ident),* $(,)?) => {
+        impl From<Kind> for FailureKind {
+            fn from(kind: Kind) -> Self {
+                match kind { $(Kind::$kind => Self::$kind),* }
+            }
+        }
+
+        impl From<FailureKind> for Kind {
+            fn from(kind: FailureKind) -> Self {
+                match kind { $(FailureKind::$kind => Self::$kind),* }
+            }
+        }
+    };
+}
+
+kinds!(
+    Cancelled,
+    Unknown,
+    InvalidArgument,
+    DeadlineExceeded,
+    NotFound,
+    AlreadyExists,
+    PermissionDenied,
+    ResourceExhausted,
+    FailedPrecondition,
+    Aborted,
+    OutOfRange,
+    Unimplemented,
+    Internal,
+    Unavailable,
+    DataLoss,
+    Unauthenticated,
+);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_survive_the_way_in_and_out() {
+        for kind in Kind::ALL {
+            assert_eq!(Kind::from(FailureKind::from(kind)), kind);
+        }
+    }
+}

@@ -1,0 +1,156 @@
+//! Import `call`: the call that the instance is answering.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use postern_core::{Context, Kind};
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, LinkerInstance, WasmList, WasmStr},
+};
+
+use super::wait;
+use crate::{
+    bindings::{self, Failure, Peer, Principal},
+    convert::{self, Stop, failure},
+    handler::check_input,
+    state::{Current, Outbound, State},
+};
+
+type Store<'a> = StoreContextMut<'a, State>;
+
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(bindings::CALL)?;
+    link_headers(&mut interface)?;
+    link_context(&mut interface)?;
+    interface.func_wrap_async("next", |store: Store<'_>, (): ()| {
+        Box::new(async move { Ok((next(store).await?,)) })
+    })?;
+    interface.func_wrap_async("send", |store: Store<'_>, (message,): (WasmList<u8>,)| {
+        Box::new(async move { Ok((send(store, message).await?,)) })
+    })
+}
+
+fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    interface.func_wrap("header", |mut store: Store<'_>, (name,): (WasmStr,)| {
+        store.data_mut().on_host_call()?;
+        let name = name.to_str(&store)?;
+        let current = store.data().current.as_ref();
+        let value = current.and_then(|current| current.headers.get_str(&name));
+        Ok((value.map(std::borrow::Cow::into_owned),))
+    })?;
+    interface.func_wrap("headers", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let headers = store.data().current.iter().flat_map(|current| current.headers.iter());
+        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+        let all = headers.map(|(name, value)| (text(name), value.into_owned()));
+        Ok((all.collect::<Vec<(String, Vec<u8>)>>(),))
+    })?;
+    interface.func_wrap(
+        "set-header",
+        |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
+            store.data_mut().on_host_call()?;
+            let (name, value) = (name.to_str(&store)?.into_owned(), value.to_str(&store)?.into_owned());
+            Ok((set_header(store.data_mut().current.as_mut(), &name, &value),))
+        },
+    )
+}
+
+fn link_context(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+    interface.func_wrap("peer", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let peer = context(&store).map(|context| Peer {
+            transport: context.peer.transport.name(),
+            address: context.peer.address.map(|address| address.to_string()),
+        });
+        Ok((peer.unwrap_or(Peer { transport: "memory", address: None }),))
+    })?;
+    interface.func_wrap("principal", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let principal = context(&store).and_then(|context| context.principal.as_deref());
+        Ok((principal.map(|principal| Principal {
+            name: principal.name.to_string(),
+            roles: principal.roles.iter().map(ToString::to_string).collect(),
+        }),))
+    })?;
+    interface.func_wrap("remaining-ms", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let left = store.data().end().saturating_duration_since(Instant::now());
+        Ok((u64::try_from(left.as_millis()).unwrap_or(u64::MAX),))
+    })?;
+    interface.func_wrap("correlation-id", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let id = context(&store).map(|context| context.correlation.to_string());
+        Ok((id.unwrap_or_default(),))
+    })?;
+    interface.func_wrap("traceparent", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let trace = context(&store).and_then(|context| context.trace.as_ref());
+        Ok((trace.map(ToString::to_string),))
+    })
+}
+
+fn context<'a>(store: &'a Store<'_>) -> Option<&'a Context> {
+    Some(&store.data().current.as_ref()?.context)
+}
+
+fn set_header(current: Option<&mut Current>, name: &str, value: &str) -> Result<(), Failure> {
+    let Some(current) = current else {
+        return Err(failure(Kind::FailedPrecondition, "there is no call to reply to"));
+    };
+    if current.streams.as_ref().is_some_and(|streams| streams.started) {
+        let message = format!("header {name} comes after the first message of the reply");
+        return Err(failure(Kind::FailedPrecondition, message));
+    }
+    if name.is_empty() {
+        return Err(failure(Kind::InvalidArgument, "header name of 0 octets is not within 1 to 255"));
+    }
+    current.reply.push(name, value).map_err(|error| failure(Kind::InvalidArgument, error.to_string()))
+}
+
+/// The next message of a streaming call. A unary call's one message went to `handle`.
+async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, Stop> {
+    let state = store.data_mut();
+    let deadline = state.deadline();
+    let streams = state.current.as_mut().and_then(|current| current.streams.as_mut());
+    let Some(mut inbound) = streams.and_then(|streams| streams.inbound.take()) else {
+        return Ok(Ok(None));
+    };
+    let (message, waited) = wait::until(deadline, Stop::Deadline, inbound.next()).await?;
+    state.time_end += waited;
+    let message = match message {
+        None => return Ok(Ok(None)),
+        Some(Err(error)) => return Ok(Err(convert::to_failure(error))),
+        Some(Ok(message)) => message,
+    };
+    if let Err(error) = check_input(message.len(), state.guest.spec.limits.input_bytes_max) {
+        return Ok(Err(convert::to_failure(error)));
+    }
+    if let Some(streams) = state.current.as_mut().and_then(|current| current.streams.as_mut()) {
+        streams.inbound = Some(inbound);
+    }
+    Ok(Ok(Some(message.into())))
+}
+
+async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), Failure>, Stop> {
+    let (length, limit) = (message.len(), store.data().guest.spec.limits.output_bytes_max);
+    if length > limit {
+        return Err(Stop::Output { length, limit });
+    }
+    let message = Bytes::copy_from_slice(message.as_le_slice(&store));
+    let state = store.data_mut();
+    let deadline = state.deadline();
+    let Some(current) = &mut state.current else {
+        return Ok(Err(failure(Kind::FailedPrecondition, "there is no call to reply to")));
+    };
+    let Some(streams) = &mut current.streams else {
+        let message = "a unary call is answered by returning, not by `send`";
+        return Ok(Err(failure(Kind::FailedPrecondition, message)));
+    };
+    let headers = (!streams.started).then(|| std::mem::take(&mut current.reply).build());
+    streams.started = true;
+    let sent = streams.outbound.send(Outbound { headers, message });
+    let (sent, waited) = wait::until(deadline, Stop::Deadline, sent).await?;
+    state.time_end += waited;
+    Ok(sent.map_err(|_| failure(Kind::Cancelled, "the caller has gone away")))
+}

@@ -1,0 +1,166 @@
+//! Import `kv`: the plugin's own table of the persistent store, or a shared one by grant.
+
+use std::sync::Arc;
+
+use postern_core::Kind;
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, WasmList, WasmStr},
+};
+
+use super::wait;
+use crate::{
+    bindings::{self, Failure},
+    convert::{Stop, failure},
+    state::State,
+    store::{self, Change, StoreError},
+};
+
+/// Longest key, in octets.
+const KEY_BYTES_MAX: usize = 1024;
+/// Largest value, in octets.
+const VALUE_BYTES_MAX: usize = 1024 * 1024;
+/// Most keys in one list.
+const KEYS_MAX: usize = 1000;
+
+type Store<'a> = StoreContextMut<'a, State>;
+
+/// A plugin's view of the store.
+#[derive(Clone)]
+pub(crate) struct Table {
+    store: Arc<store::Store>,
+    name: Arc<str>,
+}
+
+impl Table {
+    /// The table of `plugin`, or the one that its manifest says it shares.
+    pub(crate) fn new(store: Arc<store::Store>, plugin: &str, shared: Option<&str>) -> Self {
+        let name = shared.map_or_else(|| format!("plugin/{plugin}"), |name| format!("shared/{name}"));
+        Self { store, name: name.into() }
+    }
+}
+
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(bindings::KV)?;
+    interface.func_wrap_async("get", |store: Store<'_>, (key,): (WasmStr,)| {
+        Box::new(async move { Ok((get(store, key).await?,)) })
+    })?;
+    interface.func_wrap_async("set", |store: Store<'_>, (key, value): (WasmStr, WasmList<u8>)| {
+        Box::new(async move { Ok((set(store, key, value).await?,)) })
+    })?;
+    interface.func_wrap_async("delete", |store: Store<'_>, (key,): (WasmStr,)| {
+        Box::new(async move { Ok((delete(store, key).await?,)) })
+    })?;
+    type Swap = (WasmStr, Option<WasmList<u8>>, Option<WasmList<u8>>);
+    interface.func_wrap_async("swap", |store: Store<'_>, (key, expected, value): Swap| {
+        Box::new(async move { Ok((swap(store, key, expected, value).await?,)) })
+    })?;
+    interface.func_wrap_async("keys", |store: Store<'_>, arguments: (String, Option<String>, u32)| {
+        Box::new(async move { Ok((keys(store, arguments).await?,)) })
+    })
+}
+
+async fn get(
+    mut store: Store<'_>,
+    key: WasmStr,
+) -> wasmtime::Result<Result<Option<Vec<u8>>, Failure>> {
+    let key = match read_key(&mut store, key)? {
+        Ok(key) => key,
+        Err(failure) => return Ok(Err(failure)),
+    };
+    let Some(table) = store.data().guest.kv.clone() else { return Ok(Err(no_store())) };
+    Ok(bounded(store, table.store.get(&table.name, key)).await?)
+}
+
+async fn set(
+    mut store: Store<'_>,
+    key: WasmStr,
+    value: WasmList<u8>,
+) -> wasmtime::Result<Result<(), Failure>> {
+    let change = match (read_key(&mut store, key)?, read_value(&store, &value)) {
+        (Ok(key), Ok(value)) => Change::Set { key, value },
+        (Err(failure), _) | (_, Err(failure)) => return Ok(Err(failure)),
+    };
+    Ok(write(store, change).await?.map(|_| ()))
+}
+
+async fn delete(mut store: Store<'_>, key: WasmStr) -> wasmtime::Result<Result<bool, Failure>> {
+    match read_key(&mut store, key)? {
+        Ok(key) => Ok(write(store, Change::Delete { key }).await?),
+        Err(failure) => Ok(Err(failure)),
+    }
+}
+
+async fn swap(
+    mut store: Store<'_>,
+    key: WasmStr,
+    expected: Option<WasmList<u8>>,
+    value: Option<WasmList<u8>>,
+) -> wasmtime::Result<Result<bool, Failure>> {
+    let key = read_key(&mut store, key)?;
+    let change = match (key, read_option(&store, expected), read_option(&store, value)) {
+        (Ok(key), Ok(expected), Ok(value)) => Change::Swap { key, expected, value },
+        (Err(failure), ..) | (_, Err(failure), _) | (.., Err(failure)) => return Ok(Err(failure)),
+    };
+    Ok(write(store, change).await?)
+}
+
+async fn keys(
+    mut store: Store<'_>,
+    (prefix, after, limit): (String, Option<String>, u32),
+) -> wasmtime::Result<Result<Vec<String>, Failure>> {
+    store.data_mut().on_host_call()?;
+    let Some(table) = store.data().guest.kv.clone() else { return Ok(Err(no_store())) };
+    let limit = usize::try_from(limit).unwrap_or(KEYS_MAX).min(KEYS_MAX);
+    Ok(bounded(store, table.store.keys(&table.name, prefix, after, limit)).await?)
+}
+
+async fn write(store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
+    let Some(table) = store.data().guest.kv.clone() else { return Ok(Err(no_store())) };
+    bounded(store, table.store.write(&table.name, change)).await
+}
+
+/// Waits for the store, at most until the call's end. A write that was begun is then still done.
+async fn bounded<T>(
+    store: Store<'_>,
+    future: impl Future<Output = Result<T, StoreError>>,
+) -> Result<Result<T, Failure>, Stop> {
+    let end = store.data().end();
+    let stop = store.data().check_time(end).err().unwrap_or(Stop::Deadline);
+    let (result, _) = wait::until(Some(end), stop, future).await?;
+    Ok(result.map_err(|error| {
+        tracing::error!(plugin = %store.data().guest.plugin, %error, "key/value store failed");
+        failure(Kind::Internal, error.to_string())
+    }))
+}
+
+fn read_key(store: &mut Store<'_>, key: WasmStr) -> wasmtime::Result<Result<String, Failure>> {
+    store.data_mut().on_host_call()?;
+    let key = key.to_str(&*store)?;
+    let length = key.len();
+    if (1..=KEY_BYTES_MAX).contains(&length) {
+        return Ok(Ok(key.into_owned()));
+    }
+    let message = format!("key of {length} octets is not within 1 to {KEY_BYTES_MAX}");
+    Ok(Err(failure(Kind::InvalidArgument, message)))
+}
+
+fn read_value(store: &Store<'_>, value: &WasmList<u8>) -> Result<Vec<u8>, Failure> {
+    let length = value.len();
+    if length <= VALUE_BYTES_MAX {
+        return Ok(value.as_le_slice(store).to_vec());
+    }
+    let message = format!("value of {length} octets exceeds the limit of {VALUE_BYTES_MAX}");
+    Err(failure(Kind::InvalidArgument, message))
+}
+
+fn read_option(
+    store: &Store<'_>,
+    value: Option<WasmList<u8>>,
+) -> Result<Option<Vec<u8>>, Failure> {
+    value.map(|value| read_value(store, &value)).transpose()
+}
+
+fn no_store() -> Failure {
+    failure(Kind::Unavailable, "this gateway has no store")
+}

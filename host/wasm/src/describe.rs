@@ -1,0 +1,191 @@
+//! Role `describe`: which services a plugin answers for. Where it is absent the manifest says, and
+//! where that is silent the plugin's name.
+
+use std::sync::Arc;
+
+use postern_core::Error;
+
+use crate::{
+    bindings::{CallKind as RawKind, Method, Service},
+    generation::Home,
+    spec::PluginSpec,
+    stats::Outcome,
+};
+
+/// Services that one plugin may offer.
+const SERVICES_MAX: usize = 256;
+/// Methods that one service may have.
+const METHODS_MAX: usize = 1024;
+
+/// A service as its plugin describes it.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct ServiceInfo {
+    pub name: String,
+    pub version: Option<String>,
+    pub summary: String,
+    /// Empty when the plugin does not say.
+    pub methods: Vec<MethodInfo>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct MethodInfo {
+    pub name: String,
+    pub summary: String,
+    pub kind: CallKind,
+    /// Name of the request's type; empty when it takes none.
+    pub request: String,
+    /// Name of the reply's type; empty when it gives none.
+    pub response: String,
+    /// Whether a second identical call changes nothing more.
+    pub idempotent: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum CallKind {
+    Unary,
+    ClientStream,
+    ServerStream,
+    Bidirectional,
+}
+
+/// The services of a generation.
+///
+/// # Errors
+/// As a call; and `invalid-argument` for a description beyond its bounds.
+pub(crate) async fn services(home: Arc<Home>) -> Result<Vec<ServiceInfo>, Error> {
+    let (plugin, spec) = {
+        let guest = &home.generation().guest;
+        (Arc::clone(&guest.plugin), guest.spec.clone())
+    };
+    let mut lease = home.lease(None).await?;
+    let services = match lease.begin(None).services().await {
+        None => {
+            lease.hand_back();
+            return Ok(from_manifest(&plugin, &spec));
+        }
+        Some(Ok(services)) => {
+            lease.finish(Outcome::Ok);
+            services
+        }
+        Some(Err(trapped)) => return Err(lease.trap(trapped)),
+    };
+    check(&services)?;
+    let version = spec.version;
+    Ok(services
+        .into_iter()
+        .map(|service| ServiceInfo {
+            version: service.version.or_else(|| version.clone()),
+            name: service.name,
+            summary: service.summary,
+            methods: service.methods.into_iter().map(MethodInfo::from).collect(),
+        })
+        .collect())
+}
+
+fn from_manifest(plugin: &str, spec: &PluginSpec) -> Vec<ServiceInfo> {
+    let info = |name: &str| ServiceInfo {
+        name: name.to_owned(),
+        version: spec.version.clone(),
+        summary: String::new(),
+        methods: Vec::new(),
+    };
+    if spec.services.is_empty() {
+        return vec![info(plugin)];
+    }
+    spec.services.iter().map(|name| info(name)).collect()
+}
+
+fn check(services: &[Service]) -> Result<(), Error> {
+    let n_services = services.len();
+    if n_services > SERVICES_MAX {
+        let message = format!("{n_services} services exceed the limit of {SERVICES_MAX}");
+        return Err(Error::invalid_argument(message));
+    }
+    for service in services {
+        let (name, n_methods) = (&service.name, service.methods.len());
+        if name.is_empty() || name.len() > 255 {
+            let length = name.len();
+            let message = format!("service name of {length} octets is not within 1 to 255");
+            return Err(Error::invalid_argument(message));
+        }
+        if n_methods > METHODS_MAX {
+            let message =
+                format!("{n_methods} methods of service {name} exceed the limit of {METHODS_MAX}");
+            return Err(Error::invalid_argument(message));
+        }
+    }
+    Ok(())
+}
+
+impl CallKind {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Unary => "unary",
+            Self::ClientStream => "client-stream",
+            Self::ServerStream => "server-stream",
+            Self::Bidirectional => "bidirectional",
+        }
+    }
+}
+
+impl From<Method> for MethodInfo {
+    fn from(method: Method) -> Self {
+        Self {
+            name: method.name,
+            summary: method.summary,
+            kind: match method.kind {
+                RawKind::Unary => CallKind::Unary,
+                RawKind::ClientStream => CallKind::ClientStream,
+                RawKind::ServerStream => CallKind::ServerStream,
+                RawKind::Bidirectional => CallKind::Bidirectional,
+            },
+            request: method.request,
+            response: method.response,
+            idempotent: method.idempotent,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn service(n_methods: usize) -> Service {
+        let method = || Method {
+            name: "m".to_owned(),
+            summary: String::new(),
+            kind: RawKind::Unary,
+            request: String::new(),
+            response: String::new(),
+            idempotent: false,
+        };
+        Service {
+            name: "s".to_owned(),
+            version: None,
+            summary: String::new(),
+            methods: (0..n_methods).map(|_| method()).collect(),
+        }
+    }
+
+    #[test]
+    fn descriptions_are_bounded() {
+        assert!(check(&[service(METHODS_MAX)]).is_ok());
+        assert!(check(&[service(METHODS_MAX + 1)]).is_err());
+        let services = |n| (0..n).map(|_| service(0)).collect::<Vec<_>>();
+        assert!(check(&services(SERVICES_MAX)).is_ok());
+        assert!(check(&services(SERVICES_MAX + 1)).is_err());
+        assert!(check(&[Service { name: String::new(), ..service(0) }]).is_err());
+    }
+
+    #[test]
+    fn without_a_word_the_plugins_name_is_its_service() {
+        let names = |spec: &PluginSpec| {
+            from_manifest("users", spec).into_iter().map(|info| info.name).collect::<Vec<_>>()
+        };
+        assert_eq!(names(&PluginSpec::default()), ["users"]);
+        let services = vec!["people".to_owned()];
+        assert_eq!(names(&PluginSpec { services, ..PluginSpec::default() }), ["people"]);
+    }
+}

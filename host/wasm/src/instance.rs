@@ -1,0 +1,169 @@
+//! One instance of a component: a store and the functions of its roles. Serves one call at a time.
+
+use std::time::Instant;
+
+use postern_core::Headers;
+use wasmtime::{
+    Store, UpdateDeadline,
+    component::{ComponentExportIndex, Func, Instance as Raw, InstancePre},
+};
+
+use crate::{
+    bindings::{
+        Check, Failure, HandleFunc, HandleResult, HandleStreamFunc, Report, Service, Services,
+    },
+    component::Exports,
+    convert::Trapped,
+    state::{Current, State},
+};
+
+/// An instantiated component.
+pub(crate) struct Instance {
+    store: Store<State>,
+    functions: Functions,
+    /// Calls served.
+    pub(crate) n_calls: u32,
+    /// When the last call ended.
+    pub(crate) last_used: Instant,
+    /// Memory when it was new.
+    fresh_bytes: usize,
+}
+
+/// The functions of the roles that the component has.
+struct Functions {
+    handle: Option<HandleFunc>,
+    handle_stream: Option<HandleStreamFunc>,
+    check: Option<Check>,
+    services: Option<Services>,
+}
+
+/// Why there is no instance.
+pub(crate) enum Failed {
+    /// The guest's fault: it trapped while it started, or does not fit.
+    Guest(Trapped),
+    /// The slots that all plugins share are used up.
+    Exhausted(String),
+}
+
+impl Instance {
+    /// Instantiates. Start functions of the guest run within the time limit that `state` holds.
+    pub(crate) async fn new(
+        pre: &InstancePre<State>,
+        exports: &Exports,
+        state: State,
+        now: Instant,
+    ) -> Result<Self, Failed> {
+        let mut store = Store::new(pre.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        store.epoch_deadline_callback(|store| {
+            store.data().check_time(Instant::now())?;
+            Ok(UpdateDeadline::Yield(1))
+        });
+        store.set_epoch_deadline(1);
+        let functions = match pre.instantiate_async(&mut store).await {
+            Ok(raw) => Functions::find(&raw, &mut store, exports),
+            Err(error) => Err(error),
+        };
+        match functions {
+            Ok(functions) => {
+                let fresh_bytes = store.data().memory.bytes;
+                Ok(Self { store, functions, n_calls: 0, last_used: now, fresh_bytes })
+            }
+            Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
+                Err(Failed::Exhausted(format!("{error:#}")))
+            }
+            Err(error) => Err(Failed::Guest(Trapped::read(&error, store.data()))),
+        }
+    }
+
+    /// Calls `handler.handle`.
+    pub(crate) async fn handle(
+        &mut self,
+        service: &str,
+        method: &str,
+        body: &[u8],
+    ) -> Result<HandleResult, Trapped> {
+        let Some(handle) = self.functions.handle else { return Err(Trapped::no_role("handler")) };
+        let result = handle.typed().call_async(&mut self.store, (service, method, body)).await;
+        self.finish(result.map(|(answer,)| answer))
+    }
+
+    /// Calls `stream-handler.handle-stream`.
+    pub(crate) async fn handle_stream(
+        &mut self,
+        service: &str,
+        method: &str,
+    ) -> Result<Result<(), Failure>, Trapped> {
+        let Some(handle) = self.functions.handle_stream else {
+            return Err(Trapped::no_role("stream-handler"));
+        };
+        let result = handle.typed().call_async(&mut self.store, (service, method)).await;
+        self.finish(result.map(|(answer,)| answer))
+    }
+
+    /// Calls `health.check`; `None` without that role.
+    pub(crate) async fn check(&mut self) -> Option<Result<Report, Trapped>> {
+        let result = self.functions.check.as_ref()?.call_async(&mut self.store, ()).await;
+        Some(self.finish(result.map(|(report,)| report)))
+    }
+
+    /// Calls `describe.services`; `None` without that role.
+    pub(crate) async fn services(&mut self) -> Option<Result<Vec<Service>, Trapped>> {
+        let result = self.functions.services.as_ref()?.call_async(&mut self.store, ()).await;
+        Some(self.finish(result.map(|(services,)| services)))
+    }
+
+    /// Gives the guest a full allowance and puts `current` in place for the next call.
+    pub(crate) fn begin(&mut self, now: Instant, current: Option<Current>) {
+        self.n_calls = self.n_calls.saturating_add(1);
+        self.store.set_epoch_deadline(1);
+        self.store.data_mut().begin(now, current);
+    }
+
+    /// Ends the call and gives the headers that the guest has set.
+    pub(crate) fn end(&mut self) -> Headers {
+        let current = self.store.data_mut().current.take();
+        current.map(|current| current.reply.build()).unwrap_or_default()
+    }
+
+    /// Size of all its linear memories, in octets.
+    pub(crate) fn memory_bytes(&self) -> usize {
+        self.store.data().memory.bytes
+    }
+
+    /// Memory beyond that of a fresh instance, in octets.
+    pub(crate) fn growth_bytes(&self) -> usize {
+        self.memory_bytes().saturating_sub(self.fresh_bytes)
+    }
+
+    fn finish<T>(&self, result: wasmtime::Result<T>) -> Result<T, Trapped> {
+        result.map_err(|error| Trapped::read(&error, self.store.data()))
+    }
+}
+
+impl Functions {
+    fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
+        let handle = func(raw, store, exports.handle)?;
+        let handle_stream = func(raw, store, exports.handle_stream)?;
+        let check = func(raw, store, exports.check)?;
+        let services = func(raw, store, exports.services)?;
+        Ok(Self {
+            handle: handle.map(|func| HandleFunc::new(func, &*store)).transpose()?,
+            handle_stream: handle_stream
+                .map(|func| HandleStreamFunc::new(func, &*store))
+                .transpose()?,
+            check: check.map(|func| func.typed(&*store)).transpose()?,
+            services: services.map(|func| func.typed(&*store)).transpose()?,
+        })
+    }
+}
+
+fn func(
+    raw: &Raw,
+    store: &mut Store<State>,
+    index: Option<ComponentExportIndex>,
+) -> wasmtime::Result<Option<Func>> {
+    let Some(index) = index else { return Ok(None) };
+    let missing = || wasmtime::format_err!("an export of the component is missing in its instance");
+    raw.get_func(store, index).map(Some).ok_or_else(missing)
+}

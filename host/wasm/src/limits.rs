@@ -1,0 +1,86 @@
+//! What a guest may use. Every limit is on by default; a manifest may change any of them.
+
+use std::time::Duration;
+
+const MIB: usize = 1024 * 1024;
+
+/// Bounds on one plugin's instances and calls.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PluginLimits {
+    /// All linear memories of one instance together, in octets. Default 64 MiB; what Go, JavaScript
+    /// and Python need for bodies of 1 MiB with room to spare.
+    pub memory_bytes_max: usize,
+    /// One unary call, its waiting for `kv` and `client` included; waiting for the other end in
+    /// `call.next` and `call.send` is not counted. Also bounds instantiation, `health` and
+    /// `describe`. Default 1 s.
+    pub time_max: Duration,
+    /// One message that a guest answers or sends, in octets. Default 8 MiB, the largest message of
+    /// the wire.
+    pub output_bytes_max: usize,
+    /// One message that is handed to a guest, in octets. Default 8 MiB.
+    pub input_bytes_max: usize,
+    /// Log lines a second, over all instances. Default 100.
+    pub log_lines_per_second: u32,
+    /// Log lines at once before the rate holds. Default 200.
+    pub log_lines_burst: u32,
+    /// Calls of imported functions during one call, `call.next` and `call.send` left out (back
+    /// pressure bounds those). Default 10,000.
+    pub host_calls_max: u32,
+    /// Plugins that may stand between the first caller and a call made by this one. Default 8.
+    pub depth_max: u8,
+}
+
+impl Default for PluginLimits {
+    fn default() -> Self {
+        Self {
+            memory_bytes_max: 64 * MIB,
+            time_max: Duration::from_secs(1),
+            output_bytes_max: 8 * MIB,
+            input_bytes_max: 8 * MIB,
+            log_lines_per_second: 100,
+            log_lines_burst: 200,
+            host_calls_max: 10_000,
+            depth_max: 8,
+        }
+    }
+}
+
+/// `67108864` as people read it: `64 MiB`. Exact: a size that is no whole number of a unit stays in
+/// the next smaller one.
+pub(crate) fn octets(size: usize) -> String {
+    match size {
+        0 => "0 octets".to_owned(),
+        _ if size.is_multiple_of(MIB) => format!("{} MiB", size / MIB),
+        _ if size.is_multiple_of(1024) => format!("{} KiB", size / 1024),
+        _ => format!("{size} octets"),
+    }
+}
+
+/// `1.5s` as people read it: `1500 ms`; whole seconds as `2 s`.
+pub(crate) fn time(duration: Duration) -> String {
+    match duration.subsec_nanos() {
+        0 => format!("{} s", duration.as_secs()),
+        nanos if nanos.is_multiple_of(1_000_000) => format!("{} ms", duration.as_millis()),
+        _ => format!("{duration:?}"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_named_exactly() {
+        assert_eq!(time(Duration::from_secs(1)), "1 s");
+        assert_eq!(time(Duration::from_millis(1500)), "1500 ms");
+        assert_eq!(time(Duration::from_micros(1)), "1µs");
+    }
+
+    #[test]
+    fn sizes_are_named_in_the_largest_unit_that_is_exact() {
+        assert_eq!(octets(64 * MIB), "64 MiB");
+        assert_eq!(octets(MIB + 1024), "1025 KiB");
+        assert_eq!(octets(MIB + 1), "1048577 octets");
+        assert_eq!(octets(0), "0 octets");
+    }
+}

@@ -1,0 +1,284 @@
+//! A plugin: a named slot that holds one generation in service and remembers those before it.
+
+use std::{
+    collections::VecDeque,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Instant,
+};
+
+use arc_swap::ArcSwapOption;
+use bytes::Bytes;
+use parking_lot::Mutex;
+use postern_core::{Blame, Body, BoxFuture, Call, Error, Handler, Reply};
+use tokio::sync::oneshot;
+
+use crate::{
+    describe::{CallKind, ServiceInfo},
+    digest::Digest,
+    generation::{Generation, Home, Serving},
+    handler,
+    health::{self, HealthReport},
+    pool::Sweep,
+    reload::{Deployed, Origin, Ready, Refusal, Source, Stage},
+    runtime::Runtime,
+    spec::PluginSpec,
+    stats::PluginStats,
+    status::{PluginState, PluginStatus, Record},
+    stream,
+};
+
+/// Versions to which `rollback` can return.
+const KEPT_MAX: usize = 3;
+
+/// A slot for one plugin. As a `Handler` it calls the generation in service.
+pub struct Plugin {
+    origin: Origin,
+    active: ArcSwapOption<Serving>,
+    /// One deploy at a time; holds what `rollback` may return to, oldest first.
+    deploying: tokio::sync::Mutex<VecDeque<Kept>>,
+    record: Mutex<Record>,
+    /// Tells of the end of each generation that was put into service.
+    ended: Mutex<Vec<oneshot::Receiver<()>>>,
+    numbers: AtomicU64,
+}
+
+/// A version that was in service.
+struct Kept {
+    digest: Digest,
+    spec: PluginSpec,
+}
+
+impl Plugin {
+    /// An empty slot.
+    #[must_use]
+    pub fn new(runtime: &Arc<Runtime>, name: &str) -> Self {
+        let origin = Origin {
+            runtime: Arc::clone(runtime),
+            plugin: name.into(),
+            stats: Arc::new(PluginStats::default()),
+        };
+        Self {
+            origin,
+            active: ArcSwapOption::empty(),
+            deploying: tokio::sync::Mutex::default(),
+            record: Mutex::default(),
+            ended: Mutex::default(),
+            numbers: AtomicU64::new(0),
+        }
+    }
+
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.origin.plugin
+    }
+
+    /// Puts the component `source` into service: compiled or taken from the cache, imports checked,
+    /// linked, warmed, asked for its health. The generation before it ends with its last call.
+    ///
+    /// # Errors
+    /// The stage that was not reached, and why. The generation before stays in service.
+    pub async fn deploy(&self, source: Bytes, spec: PluginSpec) -> Result<Deployed, Refusal> {
+        let mut kept = self.deploying.lock().await;
+        let digest = Digest::of(&source);
+        let deployed = self.replace(Source::Octets(source), digest, spec, &mut kept).await?;
+        Ok(deployed)
+    }
+
+    /// Puts the version before the one in service back. Its compiled code comes from the cache.
+    ///
+    /// # Errors
+    /// As `deploy`; and when there is no version before.
+    pub async fn rollback(&self) -> Result<Deployed, Refusal> {
+        let mut kept = self.deploying.lock().await;
+        let Some(Kept { digest, spec }) = kept.pop_back() else {
+            let reason = "there is no version before this one".to_owned();
+            return Err(Refusal { stage: Stage::Seen, reason });
+        };
+        // The version that is left is not kept: a second rollback goes further back.
+        let mut forgotten = VecDeque::new();
+        self.replace(Source::Cache, digest, spec, &mut forgotten).await
+    }
+
+    /// Takes the plugin out of service and waits until its last call has ended.
+    pub async fn remove(&self) {
+        let kept = self.deploying.lock().await;
+        if self.active.swap(None).is_some() {
+            let mut record = self.record.lock();
+            record.removed = true;
+            record.on_stage(Stage::Removed, None, None);
+        }
+        let ended = std::mem::take(&mut *self.ended.lock());
+        for generation in ended {
+            // Nothing is ever sent: the sender is dropped with the generation.
+            drop(generation.await);
+        }
+        drop(kept);
+    }
+
+    /// Asks the generation in service for its health.
+    ///
+    /// # Errors
+    /// `unavailable` when there is none; otherwise as a call.
+    pub async fn check_health(&self) -> Result<HealthReport, Error> {
+        let home = self.home().ok_or_else(|| self.unavailable())?;
+        let deadline = Instant::now() + home.generation().guest.spec.limits.time_max;
+        health::check(home, Some(deadline)).await
+    }
+
+    #[must_use]
+    pub fn status(&self) -> PluginStatus {
+        let active = self.active.load_full();
+        let generation = active.as_ref().map(|serving| &serving.generation);
+        let stopped = generation.and_then(|generation| generation.stopped()).map(str::to_owned);
+        let record = self.record.lock();
+        let state = match generation {
+            Some(_) if stopped.is_some() => PluginState::Stopped,
+            Some(_) => PluginState::Active,
+            None if record.removed => PluginState::Removed,
+            None => PluginState::Empty,
+        };
+        PluginStatus {
+            name: self.name().to_owned(),
+            state,
+            generation: generation.map(|generation| generation.number),
+            digest: generation.map(|generation| generation.digest),
+            roles: generation.map(|generation| generation.roles.clone()).unwrap_or_default(),
+            services: generation.map(|generation| generation.services().to_vec()).unwrap_or_default(),
+            instances: generation.map_or(0, |generation| generation.n_instances()),
+            draining: self.n_alive().saturating_sub(usize::from(active.is_some())),
+            stopped,
+            refusal: record.refusal.clone(),
+            history: record.history(),
+            stats: self.origin.stats.snapshot(),
+        }
+    }
+
+    /// What the generation in service answers for; nothing without one.
+    #[must_use]
+    pub fn services(&self) -> Vec<ServiceInfo> {
+        let active = self.active.load();
+        active.as_ref().map(|serving| serving.generation.services().to_vec()).unwrap_or_default()
+    }
+
+    /// Counters over all generations.
+    #[must_use]
+    pub fn stats(&self) -> &PluginStats {
+        &self.origin.stats
+    }
+
+    async fn replace(
+        &self,
+        source: Source,
+        digest: Digest,
+        spec: PluginSpec,
+        kept: &mut VecDeque<Kept>,
+    ) -> Result<Deployed, Refusal> {
+        let number = self.numbers.fetch_add(1, Relaxed) + 1;
+        let on_stage = |stage| self.record.lock().on_stage(stage, Some(number), Some(digest));
+        let ready = self.origin.prepare(source, digest, spec, number, on_stage).await;
+        let Ready { serving, ended, cached } = match ready {
+            Ok(ready) => ready,
+            Err(refusal) => {
+                self.origin.stats.reloads_refused.fetch_add(1, Relaxed);
+                self.record.lock().on_refused(&refusal, digest);
+                let digest = digest.short();
+                tracing::warn!(plugin = self.name(), %digest, stage = %refusal.stage, reason = %refusal.reason, "component refused");
+                return Err(refusal);
+            }
+        };
+        let generation = Arc::clone(&serving.generation);
+        let sweep: Arc<dyn Sweep> = Arc::clone(&generation) as _;
+        self.origin.runtime.engines.sweep_regularly(Arc::downgrade(&sweep));
+        drop(sweep);
+        self.track(ended);
+        let before = self.active.swap(Some(Arc::new(serving)));
+        if let Some(before) = before {
+            keep(kept, &before.generation);
+        }
+        self.origin.stats.reloads_ok.fetch_add(1, Relaxed);
+        {
+            let mut record = self.record.lock();
+            record.refusal = None;
+            record.removed = false;
+            record.on_stage(Stage::Active, Some(number), Some(digest));
+        }
+        tracing::info!(plugin = self.name(), generation = number, digest = %digest.short(), cached, "component in service");
+        Ok(Deployed {
+            generation: number,
+            digest,
+            roles: generation.roles.clone(),
+            services: generation.services().to_vec(),
+            cached,
+        })
+    }
+
+    fn home(&self) -> Option<Arc<Home>> {
+        self.active.load().as_ref()?.home()
+    }
+
+    fn unavailable(&self) -> Error {
+        Error::unavailable(Blame::Gateway, format!("plugin {} has no version in service", self.name()))
+    }
+
+    /// Remembers a generation until it ends, and forgets those that have.
+    fn track(&self, ended: oneshot::Receiver<()>) {
+        let mut all = self.ended.lock();
+        all.retain_mut(is_alive);
+        all.push(ended);
+    }
+
+    fn n_alive(&self) -> usize {
+        let mut all = self.ended.lock();
+        all.retain_mut(is_alive);
+        all.len()
+    }
+}
+
+impl Handler for Plugin {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        let Some(home) = self.home() else {
+            let error = self.unavailable();
+            return Box::pin(async move { Err(error) });
+        };
+        if is_streamed(home.generation(), &call) {
+            Box::pin(stream::call(home, call))
+        } else {
+            Box::pin(handler::call(home, call))
+        }
+    }
+}
+
+/// Which role answers, where a component has both: what `describe` says of the method, otherwise
+/// whether the request is a stream.
+fn is_streamed(generation: &Generation, call: &Call) -> bool {
+    match generation.handles() {
+        (true, false) => false,
+        (false, _) => true,
+        (true, true) => {
+            if matches!(call.body, Body::Many(_)) {
+                return true;
+            }
+            let services = generation.services().iter();
+            let mut methods = services
+                .filter(|service| call.service == *service.name)
+                .flat_map(|service| &service.methods);
+            methods
+                .find(|method| call.method == *method.name)
+                .is_some_and(|method| method.kind != CallKind::Unary)
+        }
+    }
+}
+
+fn is_alive(ended: &mut oneshot::Receiver<()>) -> bool {
+    matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Empty))
+}
+
+fn keep(kept: &mut VecDeque<Kept>, generation: &Generation) {
+    if kept.len() >= KEPT_MAX {
+        kept.pop_front();
+    }
+    kept.push_back(Kept { digest: generation.digest, spec: generation.guest.spec.clone() });
+}

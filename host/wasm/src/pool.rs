@@ -1,0 +1,194 @@
+//! Instances of one generation: bounded, reused, with a fair queue when all are busy.
+//!
+//! Idle instances lie in one part per worker thread. A call takes from its thread's part, then from
+//! the others, then makes one while fewer than `max` are alive, then waits. The way of a call that
+//! finds an instance is one uncontended lock, and one more to give it back.
+//!
+//! What comes free goes to the longest waiter first. No wake-up is lost: a waiter enters the queue
+//! *before* it looks for an idle instance once more, and whoever gives something back looks at the
+//! queue *after* it has put it down.
+
+use std::{
+    collections::VecDeque,
+    sync::atomic::{AtomicUsize, Ordering::SeqCst},
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use tokio::sync::oneshot;
+
+use crate::shard::{self, Padded};
+
+/// Something that is to be looked after about every second.
+pub(crate) trait Sweep: Send + Sync {
+    fn sweep(&self);
+}
+
+/// What can lie idle.
+pub(crate) trait Idle {
+    fn last_used(&self) -> Instant;
+}
+
+/// A bounded set of `T`, most of them idle.
+pub(crate) struct Pool<T> {
+    shards: Box<[Padded<Mutex<Vec<T>>>]>,
+    /// Alive or being made.
+    live: AtomicUsize,
+    max: usize,
+    queue: Mutex<VecDeque<oneshot::Sender<Turn<T>>>>,
+    /// Length of `queue`, readable without its lock.
+    queue_length: AtomicUsize,
+    queue_max: usize,
+}
+
+/// What a call gets from the pool.
+#[derive(Debug)]
+pub(crate) enum Turn<T> {
+    /// An instance.
+    Ready(T),
+    /// Leave to make one; it counts as alive.
+    Make,
+}
+
+/// The queue is full.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct Full;
+
+/// A place in the queue. Dropping it gives up the place, or passes on what has just come.
+pub(crate) struct Place<'a, T> {
+    pool: &'a Pool<T>,
+    turn: oneshot::Receiver<Turn<T>>,
+}
+
+impl<T> Pool<T> {
+    pub(crate) fn new(max: usize, queue_max: usize) -> Self {
+        Self {
+            shards: (0..shard::count()).map(|_| Padded::default()).collect(),
+            live: AtomicUsize::new(0),
+            max: max.max(1),
+            queue: Mutex::new(VecDeque::new()),
+            queue_length: AtomicUsize::new(0),
+            queue_max,
+        }
+    }
+
+    /// An instance, or leave to make one; `None` when all are busy.
+    pub(crate) fn try_take(&self) -> Option<Turn<T>> {
+        let own = shard::current(&self.shards).and_then(|Padded(shard)| shard.lock().pop());
+        own.map(Turn::Ready).or_else(|| self.try_take_anywhere())
+    }
+
+    /// A place in the queue.
+    pub(crate) fn enqueue(&self) -> Result<Place<'_, T>, Full> {
+        let (sender, turn) = oneshot::channel();
+        {
+            let mut queue = self.queue.lock();
+            if queue.len() >= self.queue_max {
+                return Err(Full);
+            }
+            queue.push_back(sender);
+            self.queue_length.store(queue.len(), SeqCst);
+        }
+        Ok(Place { pool: self, turn })
+    }
+
+    /// Puts an instance back.
+    pub(crate) fn give_back(&self, instance: T) {
+        match shard::current(&self.shards) {
+            Some(Padded(shard)) => shard.lock().push(instance),
+            None => return self.release(),
+        }
+        self.serve_queue();
+    }
+
+    /// Says that an instance is no more, or was never made.
+    pub(crate) fn release(&self) {
+        self.live.fetch_sub(1, SeqCst);
+        self.serve_queue();
+    }
+
+    /// Instances alive or being made.
+    pub(crate) fn live(&self) -> usize {
+        self.live.load(SeqCst)
+    }
+
+    /// Hands what is free to those who wait, for as long as there are both.
+    fn serve_queue(&self) {
+        while self.queue_length.load(SeqCst) > 0 {
+            let Some(turn) = self.try_take_anywhere() else { return };
+            let refused = match self.pop_waiter() {
+                Some(waiter) => waiter.send(turn).err(),
+                None => Some(turn),
+            };
+            if let Some(turn) = refused {
+                self.put_down(turn);
+            }
+        }
+    }
+
+    /// Like `give_back` and `release`, without a look at the queue: the caller looks again itself.
+    fn put_down(&self, turn: Turn<T>) {
+        match (turn, self.shards.first()) {
+            (Turn::Ready(instance), Some(Padded(shard))) => shard.lock().push(instance),
+            (Turn::Ready(_) | Turn::Make, _) => {
+                self.live.fetch_sub(1, SeqCst);
+            }
+        }
+    }
+
+    fn pop_waiter(&self) -> Option<oneshot::Sender<Turn<T>>> {
+        let mut queue = self.queue.lock();
+        let waiter = queue.pop_front();
+        self.queue_length.store(queue.len(), SeqCst);
+        waiter
+    }
+
+    fn try_take_anywhere(&self) -> Option<Turn<T>> {
+        let idle = self.shards.iter().find_map(|Padded(shard)| shard.lock().pop());
+        if let Some(instance) = idle {
+            return Some(Turn::Ready(instance));
+        }
+        let more = |live| (live < self.max).then_some(live + 1);
+        self.live.fetch_update(SeqCst, SeqCst, more).is_ok().then_some(Turn::Make)
+    }
+}
+
+impl<T: Idle> Pool<T> {
+    /// Drops the instances that have had no call for `idle_max`.
+    pub(crate) fn retire_idle(&self, now: Instant, idle_max: Duration) -> usize {
+        let mut n_retired = 0;
+        for Padded(shard) in &self.shards {
+            let is_old = |idle: &mut T| now.saturating_duration_since(idle.last_used()) >= idle_max;
+            let old: Vec<T> = shard.lock().extract_if(.., is_old).collect();
+            n_retired += old.len();
+            for instance in old {
+                drop(instance);
+                self.release();
+            }
+        }
+        n_retired
+    }
+}
+
+impl<T> Place<'_, T> {
+    /// Waits for a turn. `None` if the pool went away, which cannot be while this borrows it.
+    pub(crate) async fn turn(&mut self) -> Option<Turn<T>> {
+        // Between the look that found nothing and the entry in the queue something may have come.
+        self.pool.serve_queue();
+        (&mut self.turn).await.ok()
+    }
+}
+
+impl<T> Drop for Place<'_, T> {
+    fn drop(&mut self) {
+        self.turn.close();
+        if let Ok(turn) = self.turn.try_recv() {
+            self.pool.put_down(turn);
+            self.pool.serve_queue();
+            return;
+        }
+        let mut queue = self.pool.queue.lock();
+        queue.retain(|waiter| !waiter.is_closed());
+        self.pool.queue_length.store(queue.len(), SeqCst);
+    }
+}

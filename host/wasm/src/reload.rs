@@ -1,0 +1,208 @@
+//! From octets to a generation that may take calls, one stage after the other.
+//!
+//! ```text
+//! seen ─► compiled ─► linked ─► warmed ─► healthy ─► active ─► (the one before drains and is freed)
+//!   └─────────┴──────────┴─────────┴─────────┴──► refused: the one before stays in service
+//! ```
+
+use std::{fmt, sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use tokio::sync::oneshot;
+
+use crate::{
+    cache::Compiled,
+    capability::{kv, log::Lines},
+    component::{self, Exports, Role},
+    describe::{self, ServiceInfo},
+    digest::Digest,
+    generation::{Generation, Linked, Serving},
+    health::{self, HealthStatus},
+    limits::octets,
+    runtime::Runtime,
+    spec::PluginSpec,
+    state::Guest,
+    stats::PluginStats,
+};
+
+/// How far a component came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Stage {
+    Seen,
+    Compiled,
+    Linked,
+    Warmed,
+    Healthy,
+    Active,
+    /// Out of service because its file is gone.
+    Removed,
+}
+
+/// Why a component does not serve. The generation before it stays in service.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("not {stage}: {reason}")]
+pub struct Refusal {
+    /// The stage that was not reached.
+    pub stage: Stage,
+    pub reason: String,
+}
+
+/// A component that serves.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Deployed {
+    pub generation: u64,
+    pub digest: Digest,
+    pub roles: Vec<Role>,
+    pub services: Vec<ServiceInfo>,
+    /// Whether compiled code was found in the cache.
+    pub cached: bool,
+}
+
+/// What a slot gives to all its generations.
+pub(crate) struct Origin {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) plugin: Arc<str>,
+    pub(crate) stats: Arc<PluginStats>,
+}
+
+/// Where compiled code comes from.
+pub(crate) enum Source {
+    Octets(Bytes),
+    /// Only the cache; the octets are gone.
+    Cache,
+}
+
+/// A generation that may take calls.
+pub(crate) struct Ready {
+    pub(crate) serving: Serving,
+    pub(crate) ended: oneshot::Receiver<()>,
+    pub(crate) cached: bool,
+}
+
+impl Origin {
+    /// Takes `source` through all stages before `active`; `on_stage` is told of each.
+    pub(crate) async fn prepare(
+        &self,
+        source: Source,
+        digest: Digest,
+        spec: PluginSpec,
+        number: u64,
+        mut on_stage: impl FnMut(Stage),
+    ) -> Result<Ready, Refusal> {
+        on_stage(Stage::Seen);
+        self.check_spec(&spec)?;
+        let compiled = self.compile(source, digest).await?;
+        on_stage(Stage::Compiled);
+        let cached = compiled.cached;
+        let (guest, linked) = self.link(compiled, spec)?;
+        on_stage(Stage::Linked);
+        let (generation, ended) = Generation::new(number, digest, Arc::new(guest), linked);
+        generation.warm().await.map_err(|error| Stage::Warmed.refuse(error.message))?;
+        on_stage(Stage::Warmed);
+        let serving = Serving::new(generation);
+        self.check_health(&serving).await?;
+        on_stage(Stage::Healthy);
+        Ok(Ready { serving, ended, cached })
+    }
+
+    fn check_spec(&self, spec: &PluginSpec) -> Result<(), Refusal> {
+        let (memory, most) = (spec.limits.memory_bytes_max, self.runtime.memory_bytes_max());
+        if memory > most {
+            let (memory, most) = (octets(memory), octets(most));
+            let reason = format!("memory limit {memory} exceeds the {most} that any plugin may have");
+            return Err(Stage::Linked.refuse(reason));
+        }
+        for grant in &spec.grants.files {
+            if !grant.host.is_dir() {
+                let reason = format!("granted folder {} does not exist", grant.host.display());
+                return Err(Stage::Linked.refuse(reason));
+            }
+        }
+        Ok(())
+    }
+
+    async fn compile(&self, source: Source, digest: Digest) -> Result<Compiled, Refusal> {
+        let runtime = Arc::clone(&self.runtime);
+        let task = tokio::task::spawn_blocking(move || match source {
+            Source::Octets(source) => runtime.compile(&digest, &source).map(Some),
+            Source::Cache => runtime.load(&digest),
+        });
+        match task.await {
+            Ok(Ok(Some(compiled))) => Ok(compiled),
+            Ok(Ok(None)) => {
+                let reason = format!("compiled code of {} is in the cache no longer", digest.short());
+                Err(Stage::Compiled.refuse(reason))
+            }
+            Ok(Err(error)) => Err(Stage::Compiled.refuse(format!("{error:#}"))),
+            Err(_) => Err(Stage::Compiled.refuse("the compiler panicked")),
+        }
+    }
+
+    fn link(&self, compiled: Compiled, spec: PluginSpec) -> Result<(Guest, Linked), Refusal> {
+        let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
+        let Compiled { component, flavor, .. } = compiled;
+        let engine = component.engine();
+        let imports = component::imports(&component, engine).map_err(|error| refuse(&error))?;
+        let exports = Exports::find(&component, engine).map_err(|error| refuse(&error))?;
+        let linker = self.runtime.linker(flavor).map_err(|error| refuse(&error))?;
+        let pre = linker.instantiate_pre(&component).map_err(|error| refuse(&error))?;
+        let kv = if imports.contains("kv") {
+            let store = self.runtime.store().map_err(|error| refuse(&error))?;
+            Some(kv::Table::new(store, &self.plugin, spec.grants.kv.as_deref()))
+        } else {
+            None
+        };
+        let guest = Guest {
+            plugin: Arc::clone(&self.plugin),
+            stats: Arc::clone(&self.stats),
+            lines: Lines::new(&spec.limits, Instant::now()),
+            client: Arc::clone(&self.runtime.client),
+            kv,
+            spec,
+        };
+        Ok((guest, Linked { pre, exports }))
+    }
+
+    /// Asks for health and services; both within the plugin's time limit.
+    async fn check_health(&self, serving: &Serving) -> Result<(), Refusal> {
+        let refuse = |reason: String| Stage::Healthy.refuse(reason);
+        let no_home = || refuse("there is no worker to run it".to_owned());
+        let home = serving.home().ok_or_else(no_home)?;
+        let report = health::check(Arc::clone(&home), None).await;
+        let report = report.map_err(|error| refuse(format!("health: {}", error.message)))?;
+        if report.status == HealthStatus::NotServing {
+            let message = report.message.as_deref().unwrap_or("no reason given");
+            return Err(refuse(format!("health: not-serving: {message}")));
+        }
+        let services = describe::services(home).await;
+        let services = services.map_err(|error| refuse(format!("describe: {}", error.message)))?;
+        serving.generation.services.get_or_init(|| services);
+        Ok(())
+    }
+}
+
+impl Stage {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Seen => "seen",
+            Self::Compiled => "compiled",
+            Self::Linked => "linked",
+            Self::Warmed => "warmed",
+            Self::Healthy => "healthy",
+            Self::Active => "active",
+            Self::Removed => "removed",
+        }
+    }
+
+    fn refuse(self, reason: impl Into<String>) -> Refusal {
+        Refusal { stage: self, reason: reason.into() }
+    }
+}
+
+impl fmt::Display for Stage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}

@@ -1,0 +1,140 @@
+//! What all plugins share: engines, cache of compiled code, linkers, the store, the way out.
+
+use std::{
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use postern_core::Handler;
+use wasmtime::component::Linker;
+
+use crate::{
+    cache::{Cache, CacheError, Compiled},
+    capability::{self, client::Client},
+    digest::Digest,
+    engine::{Engines, Flavor, Pooling},
+    state::State,
+    store::{Store, StoreError},
+};
+
+/// How plugins are run.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RuntimeConfig {
+    /// Folder for compiled code (`cache/`, private to this user) and the key/value store
+    /// (`kv.redb`). Default `.postern`.
+    pub data_dir: PathBuf,
+    /// How often a running guest looks up: to yield its thread, and to notice that its time is
+    /// over. Default 10 ms.
+    pub tick: Duration,
+    pub pooling: Pooling,
+}
+
+/// Runs plugins. One per process; plugins of one runtime share its slots, its store and its cache.
+pub struct Runtime {
+    pub(crate) engines: Engines,
+    pub(crate) client: Arc<Client>,
+    cache: Cache,
+    synchronous: Linker<State>,
+    concurrent: OnceLock<Linker<State>>,
+    /// Opened for the first plugin that imports it.
+    store: Mutex<Option<Arc<Store>>>,
+    data_dir: PathBuf,
+    memory_bytes_max: usize,
+}
+
+/// Why no plugin can be run.
+#[derive(Debug, thiserror::Error)]
+pub enum RuntimeError {
+    #[error("engine: {0}")]
+    Engine(String),
+    #[error(transparent)]
+    Cache(#[from] CacheError),
+}
+
+impl Runtime {
+    /// Builds the engine, reserves its address space and opens the cache.
+    ///
+    /// # Errors
+    /// `Engine` when the address space cannot be reserved, `Cache` when the cache folder is not
+    /// private or cannot be made.
+    pub fn new(config: RuntimeConfig) -> Result<Arc<Self>, RuntimeError> {
+        let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
+        let cache = Cache::open(&config.data_dir.join("cache"))?;
+        let memory_bytes_max = config.pooling.memory_bytes_max;
+        let engines = Engines::new(config.pooling, config.tick).map_err(failed)?;
+        let engine = engines.of(Flavor::Synchronous).map_err(failed)?;
+        let synchronous = capability::linker(&engine).map_err(failed)?;
+        Ok(Arc::new(Self {
+            engines,
+            cache,
+            synchronous,
+            concurrent: OnceLock::new(),
+            client: Arc::default(),
+            store: Mutex::new(None),
+            data_dir: config.data_dir,
+            memory_bytes_max,
+        }))
+    }
+
+    /// Sends the calls that plugins make (import `client`) to `pipeline`. Until then they get
+    /// `unavailable`.
+    ///
+    /// The pipeline usually holds plugins, and those hold the runtime; `shutdown` opens that circle.
+    pub fn set_client(&self, pipeline: Arc<dyn Handler>) {
+        self.client.set(Some(pipeline));
+    }
+
+    /// Lets go of the pipeline and of the store, once plugins have been removed.
+    pub fn shutdown(&self) {
+        self.client.set(None);
+        *self.store.lock() = None;
+    }
+
+    /// The most memory that a plugin may be allowed, in octets.
+    pub(crate) const fn memory_bytes_max(&self) -> usize {
+        self.memory_bytes_max
+    }
+
+    pub(crate) fn compile(&self, digest: &Digest, source: &[u8]) -> wasmtime::Result<Compiled> {
+        self.cache.compile(&self.engines, digest, source)
+    }
+
+    pub(crate) fn load(&self, digest: &Digest) -> wasmtime::Result<Option<Compiled>> {
+        self.cache.load(&self.engines, digest)
+    }
+
+    pub(crate) fn linker(&self, flavor: Flavor) -> wasmtime::Result<&Linker<State>> {
+        match flavor {
+            Flavor::Synchronous => Ok(&self.synchronous),
+            Flavor::Concurrent => {
+                if let Some(linker) = self.concurrent.get() {
+                    return Ok(linker);
+                }
+                let linker = capability::linker(&self.engines.of(flavor)?)?;
+                Ok(self.concurrent.get_or_init(|| linker))
+            }
+        }
+    }
+
+    pub(crate) fn store(&self) -> Result<Arc<Store>, StoreError> {
+        let mut store = self.store.lock();
+        if let Some(store) = &*store {
+            return Ok(Arc::clone(store));
+        }
+        let opened = Arc::new(Store::open(&self.data_dir.join("kv.redb"))?);
+        *store = Some(Arc::clone(&opened));
+        Ok(opened)
+    }
+}
+
+impl Default for RuntimeConfig {
+    fn default() -> Self {
+        Self {
+            data_dir: ".postern".into(),
+            tick: Duration::from_millis(10),
+            pooling: Pooling::default(),
+        }
+    }
+}

@@ -1,0 +1,188 @@
+//! What a store knows: the plugin it belongs to, the call that it answers, what it has used.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use postern_core::{BodyStream, Context, Headers, Text, headers::HeadersBuilder};
+use tokio::sync::mpsc;
+use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+
+use crate::{
+    capability::{self, client::Client, kv, log::Lines},
+    convert::Stop,
+    spec::PluginSpec,
+    stats::PluginStats,
+};
+
+/// What all instances of one generation share.
+pub(crate) struct Guest {
+    pub(crate) plugin: Arc<str>,
+    pub(crate) spec: PluginSpec,
+    pub(crate) stats: Arc<PluginStats>,
+    pub(crate) lines: Lines,
+    /// There when the component imports `kv`.
+    pub(crate) kv: Option<kv::Table>,
+    pub(crate) client: Arc<Client>,
+}
+
+/// Data of a store.
+pub(crate) struct State {
+    pub(crate) guest: Arc<Guest>,
+    /// The call that is being answered; `None` while an instance starts and in `health` and
+    /// `describe`.
+    pub(crate) current: Option<Current>,
+    pub(crate) memory: Memory,
+    /// When the guest's own time is over. Waiting for the other end moves it.
+    pub(crate) time_end: Instant,
+    /// Imported functions that may still be called.
+    pub(crate) host_calls_left: u32,
+    wasi: Option<Box<Wasi>>,
+}
+
+/// The ambient call.
+pub(crate) struct Current {
+    pub(crate) service: Text,
+    pub(crate) method: Text,
+    pub(crate) headers: Headers,
+    pub(crate) context: Context,
+    /// Headers of the reply so far.
+    pub(crate) reply: HeadersBuilder,
+    /// Of a streaming call; a unary call has its message and its answer in `handle` itself.
+    pub(crate) streams: Option<Streams>,
+}
+
+pub(crate) struct Streams {
+    /// `None` at its end, and while `next` waits for it.
+    pub(crate) inbound: Option<BodyStream>,
+    pub(crate) outbound: mpsc::Sender<Outbound>,
+    /// Whether the reply has begun, so that its headers are out.
+    pub(crate) started: bool,
+}
+
+/// What a streaming guest sends; the first carries the headers.
+pub(crate) struct Outbound {
+    pub(crate) headers: Option<Headers>,
+    pub(crate) message: Bytes,
+}
+
+/// Linear memories of one store, all together.
+#[derive(Debug)]
+pub(crate) struct Memory {
+    pub(crate) bytes: usize,
+    pub(crate) bytes_max: usize,
+    /// Whether growth was refused since the call began; a trap is then put down to that.
+    pub(crate) refused: bool,
+}
+
+struct Wasi {
+    context: WasiCtx,
+    table: ResourceTable,
+}
+
+impl State {
+    pub(crate) fn new(guest: Arc<Guest>, now: Instant) -> Self {
+        let limits = &guest.spec.limits;
+        Self {
+            current: None,
+            memory: Memory { bytes: 0, bytes_max: limits.memory_bytes_max, refused: false },
+            time_end: now + limits.time_max,
+            host_calls_left: limits.host_calls_max,
+            wasi: None,
+            guest,
+        }
+    }
+
+    /// Gives the guest a full allowance for its next call.
+    pub(crate) fn begin(&mut self, now: Instant, current: Option<Current>) {
+        let limits = &self.guest.spec.limits;
+        self.time_end = now + limits.time_max;
+        self.host_calls_left = limits.host_calls_max;
+        self.memory.refused = false;
+        self.current = current;
+    }
+
+    /// Takes one from what the guest may still ask of the host.
+    pub(crate) fn on_host_call(&mut self) -> Result<(), Stop> {
+        match self.host_calls_left.checked_sub(1) {
+            Some(left) => {
+                self.host_calls_left = left;
+                Ok(())
+            }
+            None => Err(Stop::HostCalls { limit: self.guest.spec.limits.host_calls_max }),
+        }
+    }
+
+    /// When the caller stops waiting, if it does.
+    pub(crate) fn deadline(&self) -> Option<Instant> {
+        self.current.as_ref()?.context.deadline
+    }
+
+    /// When this call ends at the latest as things stand.
+    pub(crate) fn end(&self) -> Instant {
+        self.deadline().map_or(self.time_end, |deadline| deadline.min(self.time_end))
+    }
+
+    /// Whether the guest must stop.
+    pub(crate) fn check_time(&self, now: Instant) -> Result<(), Stop> {
+        if self.deadline().is_some_and(|deadline| now >= deadline) {
+            return Err(Stop::Deadline);
+        }
+        if now >= self.time_end {
+            return Err(Stop::Time { limit: self.guest.spec.limits.time_max });
+        }
+        Ok(())
+    }
+}
+
+impl ResourceLimiter for Memory {
+    fn memory_growing(
+        &mut self,
+        current: usize,
+        desired: usize,
+        _maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        let bytes = self.bytes.saturating_sub(current).saturating_add(desired);
+        if bytes > self.bytes_max {
+            self.refused = true;
+            return Ok(false);
+        }
+        self.bytes = bytes;
+        Ok(true)
+    }
+
+    fn table_growing(
+        &mut self,
+        _current: usize,
+        desired: usize,
+        maximum: Option<usize>,
+    ) -> wasmtime::Result<bool> {
+        Ok(maximum.is_none_or(|maximum| desired <= maximum))
+    }
+}
+
+impl WasiView for State {
+    fn ctx(&mut self) -> WasiCtxView<'_> {
+        let wasi = self.wasi.get_or_insert_with(|| {
+            let context = capability::wasi::context(&self.guest);
+            Box::new(Wasi { context, table: ResourceTable::new() })
+        });
+        WasiCtxView { ctx: &mut wasi.context, table: &mut wasi.table }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_memory_limit_is_over_all_memories_and_exact() {
+        let mut memory = Memory { bytes: 0, bytes_max: 3 * 65536, refused: false };
+        assert!(memory.memory_growing(0, 2 * 65536, None).unwrap());
+        assert!(memory.memory_growing(0, 65536, None).unwrap());
+        assert_eq!(memory.bytes, 3 * 65536);
+        assert!(!memory.memory_growing(65536, 2 * 65536, None).unwrap());
+        assert!(memory.refused);
+        assert_eq!(memory.bytes, 3 * 65536);
+    }
+}

@@ -1,0 +1,287 @@
+//! What a plugin's calls came to, counted without a lock or a shared cache line on the hot path.
+
+use std::{
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+    time::Duration,
+};
+
+use crate::shard::{self, Padded};
+
+/// Upper bounds of the buckets of call time, in microseconds; a last bucket holds the rest.
+pub const BUCKETS_MICROS: [u64; 8] = [10, 50, 100, 500, 1_000, 10_000, 100_000, 1_000_000];
+
+/// How a call ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Outcome {
+    /// The guest answered.
+    Ok,
+    /// The guest answered with a failure.
+    Failed,
+    /// The guest trapped or passed a limit.
+    Trapped,
+    /// The guest took longer than its time limit or the caller's deadline.
+    TimedOut,
+    /// The caller went away.
+    Cancelled,
+    /// No instance was free in time.
+    Refused,
+}
+
+/// Why an instance was stopped.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum TrapReason {
+    MemoryLimit,
+    TimeLimit,
+    Deadline,
+    OutputLimit,
+    HostCallLimit,
+    Unreachable,
+    StackOverflow,
+    MemoryAccess,
+    Arithmetic,
+    Exit,
+    Other,
+}
+
+/// Counters of one plugin over all its generations.
+#[derive(Debug)]
+pub struct PluginStats {
+    shards: Box<[Padded<Shard>]>,
+    traps: [AtomicU64; TrapReason::ALL.len()],
+    /// The most memory that any one instance has had, in octets.
+    pub memory_bytes_high: AtomicUsize,
+    /// Instances alive, of all generations.
+    pub instances_live: AtomicUsize,
+    /// Instances made.
+    pub instances_created: AtomicU64,
+    /// Calls waiting for an instance.
+    pub queue_length: AtomicUsize,
+    /// Calls that had to wait for an instance.
+    pub queue_waits: AtomicU64,
+    /// How long they waited together, in nanoseconds.
+    pub queue_wait_nanos: AtomicU64,
+    pub reloads_ok: AtomicU64,
+    pub reloads_refused: AtomicU64,
+    pub log_lines: AtomicU64,
+    /// Log lines over the rate.
+    pub log_lines_dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    outcomes: [AtomicU64; Outcome::ALL.len()],
+    nanos: AtomicU64,
+    buckets: [AtomicU64; BUCKETS_MICROS.len() + 1],
+}
+
+/// All counters at one time.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct StatsSnapshot {
+    /// Calls by outcome, in the order of `Outcome::ALL`.
+    pub calls: [u64; Outcome::ALL.len()],
+    /// Time in the guest, its own waiting included, over all calls, in nanoseconds.
+    pub call_nanos: u64,
+    /// Calls by time, not cumulative; bounds are `BUCKETS_MICROS`.
+    pub call_buckets: [u64; BUCKETS_MICROS.len() + 1],
+    /// Stopped instances by reason, in the order of `TrapReason::ALL`.
+    pub traps: [u64; TrapReason::ALL.len()],
+    pub memory_bytes_high: usize,
+    pub instances_live: usize,
+    pub instances_created: u64,
+    pub queue_length: usize,
+    pub queue_waits: u64,
+    pub queue_wait_nanos: u64,
+    pub reloads_ok: u64,
+    pub reloads_refused: u64,
+    pub log_lines: u64,
+    pub log_lines_dropped: u64,
+}
+
+impl Outcome {
+    pub const ALL: [Self; 6] =
+        [Self::Ok, Self::Failed, Self::Trapped, Self::TimedOut, Self::Cancelled, Self::Refused];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Ok => "ok",
+            Self::Failed => "failed",
+            Self::Trapped => "trapped",
+            Self::TimedOut => "timed-out",
+            Self::Cancelled => "cancelled",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+impl TrapReason {
+    pub const ALL: [Self; 11] = [
+        Self::MemoryLimit,
+        Self::TimeLimit,
+        Self::Deadline,
+        Self::OutputLimit,
+        Self::HostCallLimit,
+        Self::Unreachable,
+        Self::StackOverflow,
+        Self::MemoryAccess,
+        Self::Arithmetic,
+        Self::Exit,
+        Self::Other,
+    ];
+
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::MemoryLimit => "memory-limit",
+            Self::TimeLimit => "time-limit",
+            Self::Deadline => "deadline",
+            Self::OutputLimit => "output-limit",
+            Self::HostCallLimit => "host-call-limit",
+            Self::Unreachable => "unreachable",
+            Self::StackOverflow => "stack-overflow",
+            Self::MemoryAccess => "memory-access",
+            Self::Arithmetic => "arithmetic",
+            Self::Exit => "exit",
+            Self::Other => "other",
+        }
+    }
+}
+
+impl PluginStats {
+    /// Counts a call that was handed to a guest.
+    pub(crate) fn on_call(&self, outcome: Outcome, time: Duration) {
+        let Some(Padded(shard)) = shard::current(&self.shards) else { return };
+        shard.count(outcome);
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        shard.nanos.fetch_add(nanos, Relaxed);
+        let bucket = BUCKETS_MICROS.iter().position(|bound| nanos <= bound * 1000);
+        if let Some(bucket) = shard.buckets.get(bucket.unwrap_or(BUCKETS_MICROS.len())) {
+            bucket.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Counts a call that never reached a guest.
+    pub(crate) fn on_refused(&self) {
+        if let Some(Padded(shard)) = shard::current(&self.shards) {
+            shard.count(Outcome::Refused);
+        }
+    }
+
+    pub(crate) fn on_trap(&self, reason: TrapReason) {
+        if let Some(count) = self.traps.get(reason as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    /// Told on every call, so a load comes first: the maximum seldom moves.
+    pub(crate) fn on_memory(&self, bytes: usize) {
+        if bytes > self.memory_bytes_high.load(Relaxed) {
+            self.memory_bytes_high.fetch_max(bytes, Relaxed);
+        }
+    }
+
+    pub(crate) fn on_queue_wait(&self, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.queue_waits.fetch_add(1, Relaxed);
+        self.queue_wait_nanos.fetch_add(nanos, Relaxed);
+    }
+
+    /// All counters, each read once.
+    #[must_use]
+    pub fn snapshot(&self) -> StatsSnapshot {
+        let mut snapshot = StatsSnapshot {
+            calls: [0; _],
+            call_nanos: 0,
+            call_buckets: [0; _],
+            traps: self.traps.each_ref().map(|count| count.load(Relaxed)),
+            memory_bytes_high: self.memory_bytes_high.load(Relaxed),
+            instances_live: self.instances_live.load(Relaxed),
+            instances_created: self.instances_created.load(Relaxed),
+            queue_length: self.queue_length.load(Relaxed),
+            queue_waits: self.queue_waits.load(Relaxed),
+            queue_wait_nanos: self.queue_wait_nanos.load(Relaxed),
+            reloads_ok: self.reloads_ok.load(Relaxed),
+            reloads_refused: self.reloads_refused.load(Relaxed),
+            log_lines: self.log_lines.load(Relaxed),
+            log_lines_dropped: self.log_lines_dropped.load(Relaxed),
+        };
+        for Padded(shard) in &self.shards {
+            add(&mut snapshot.calls, &shard.outcomes);
+            add(&mut snapshot.call_buckets, &shard.buckets);
+            snapshot.call_nanos += shard.nanos.load(Relaxed);
+        }
+        snapshot
+    }
+}
+
+impl Default for PluginStats {
+    fn default() -> Self {
+        Self {
+            shards: (0..shard::count()).map(|_| Padded::default()).collect(),
+            traps: Default::default(),
+            memory_bytes_high: AtomicUsize::new(0),
+            instances_live: AtomicUsize::new(0),
+            instances_created: AtomicU64::new(0),
+            queue_length: AtomicUsize::new(0),
+            queue_waits: AtomicU64::new(0),
+            queue_wait_nanos: AtomicU64::new(0),
+            reloads_ok: AtomicU64::new(0),
+            reloads_refused: AtomicU64::new(0),
+            log_lines: AtomicU64::new(0),
+            log_lines_dropped: AtomicU64::new(0),
+        }
+    }
+}
+
+impl Shard {
+    fn count(&self, outcome: Outcome) {
+        if let Some(count) = self.outcomes.get(outcome as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+}
+
+impl StatsSnapshot {
+    #[must_use]
+    pub fn calls_with(&self, outcome: Outcome) -> u64 {
+        self.calls.get(outcome as usize).copied().unwrap_or_default()
+    }
+
+    #[must_use]
+    pub fn traps_with(&self, reason: TrapReason) -> u64 {
+        self.traps.get(reason as usize).copied().unwrap_or_default()
+    }
+}
+
+fn add(sums: &mut [u64], counts: &[AtomicU64]) {
+    for (sum, count) in sums.iter_mut().zip(counts) {
+        *sum += count.load(Relaxed);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn counters_stand_where_their_names_do() {
+        for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
+            assert_eq!(outcome as usize, index);
+        }
+        for (index, reason) in TrapReason::ALL.into_iter().enumerate() {
+            assert_eq!(reason as usize, index);
+        }
+    }
+
+    #[test]
+    fn a_time_on_a_bound_belongs_below_it() {
+        let stats = PluginStats::default();
+        stats.on_call(Outcome::Ok, Duration::from_micros(10));
+        stats.on_call(Outcome::Ok, Duration::from_nanos(10_001));
+        stats.on_call(Outcome::Failed, Duration::from_secs(2));
+        let snapshot = stats.snapshot();
+        assert_eq!(snapshot.call_buckets, [1, 1, 0, 0, 0, 0, 0, 0, 1]);
+        assert_eq!(snapshot.calls_with(Outcome::Ok), 2);
+        assert_eq!(snapshot.call_nanos, 2_000_020_001);
+    }
+}

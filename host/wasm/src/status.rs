@@ -1,0 +1,136 @@
+//! What there is to tell about a plugin: state, generation, services, and what happened to it.
+
+use std::{
+    collections::VecDeque,
+    time::{SystemTime, UNIX_EPOCH},
+};
+
+use crate::{
+    component::Role,
+    describe::ServiceInfo,
+    digest::Digest,
+    reload::{Refusal, Stage},
+    stats::StatsSnapshot,
+};
+
+/// Events kept.
+const HISTORY_MAX: usize = 20;
+
+/// A plugin as `plugins list` shows it.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct PluginStatus {
+    pub name: String,
+    pub state: PluginState,
+    /// Of the generation in service; counted from 1.
+    pub generation: Option<u64>,
+    pub digest: Option<Digest>,
+    pub roles: Vec<Role>,
+    pub services: Vec<ServiceInfo>,
+    /// Of the generation in service.
+    pub instances: usize,
+    /// Generations that still answer their last calls.
+    pub draining: usize,
+    /// Why it has stopped, where it has.
+    pub stopped: Option<String>,
+    /// The last deploy that failed, unless a later one succeeded.
+    pub refusal: Option<RefusalRecord>,
+    pub history: Vec<Event>,
+    pub stats: StatsSnapshot,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PluginState {
+    /// Nothing was deployed yet, or nothing that would serve.
+    Empty,
+    Active,
+    /// A trap ended it (`on-trap = "stop"`).
+    Stopped,
+    Removed,
+}
+
+/// A deploy that failed.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct RefusalRecord {
+    pub stage: Stage,
+    pub reason: String,
+    pub digest: Digest,
+    /// Seconds since 1970.
+    pub at: u64,
+}
+
+/// Something that happened to a plugin.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Event {
+    /// Seconds since 1970.
+    pub at: u64,
+    /// The last stage reached.
+    pub stage: Stage,
+    pub generation: Option<u64>,
+    pub digest: Option<Digest>,
+    /// `None` when the stage was reached, the reason when it was not.
+    pub refused: Option<String>,
+}
+
+/// What a slot remembers.
+#[derive(Debug, Default)]
+pub(crate) struct Record {
+    pub(crate) refusal: Option<RefusalRecord>,
+    pub(crate) removed: bool,
+    history: VecDeque<Event>,
+}
+
+impl PluginState {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Empty => "empty",
+            Self::Active => "active",
+            Self::Stopped => "stopped",
+            Self::Removed => "removed",
+        }
+    }
+}
+
+impl Record {
+    pub(crate) fn on_stage(&mut self, stage: Stage, generation: Option<u64>, digest: Option<Digest>) {
+        self.push(Event { at: unix_now(), stage, generation, digest, refused: None });
+    }
+
+    pub(crate) fn on_refused(&mut self, refusal: &Refusal, digest: Digest) {
+        let (at, stage, reason) = (unix_now(), refusal.stage, refusal.reason.clone());
+        let refused = Some(reason.clone());
+        self.push(Event { at, stage, generation: None, digest: Some(digest), refused });
+        self.refusal = Some(RefusalRecord { stage, reason, digest, at });
+    }
+
+    pub(crate) fn history(&self) -> Vec<Event> {
+        self.history.iter().cloned().collect()
+    }
+
+    fn push(&mut self, event: Event) {
+        if self.history.len() >= HISTORY_MAX {
+            self.history.pop_front();
+        }
+        self.history.push_back(event);
+    }
+}
+
+fn unix_now() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_twenty_events_are_kept() {
+        let mut record = Record::default();
+        for number in 0..21 {
+            record.on_stage(Stage::Active, Some(number), None);
+        }
+        let numbers: Vec<_> = record.history().iter().filter_map(|event| event.generation).collect();
+        assert_eq!(numbers, (1..21).collect::<Vec<_>>());
+    }
+}
