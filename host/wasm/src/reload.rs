@@ -196,7 +196,7 @@ impl Stage {
         }
     }
 
-    fn refuse(self, reason: impl Into<String>) -> Refusal {
+    pub(crate) fn refuse(self, reason: impl Into<String>) -> Refusal {
         Refusal { stage: self, reason: reason.into() }
     }
 }
