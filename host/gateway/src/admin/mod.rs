@@ -173,6 +173,3 @@ async fn wrong_method(method: Method, request: Request) -> Failure {
         _ => format!("it changes nothing: use GET {path}"),
     })
 }
-
-#[cfg(test)]
-mod tests;

@@ -199,7 +199,10 @@ impl App {
         };
         listeners.closed().await;
         let limit = self.gateway.loaded().config.plugins.drain_timeout;
-        if tokio::time::timeout(limit, self.control.close()).await.is_err() {
+        if tokio::time::timeout(limit, self.control.close())
+            .await
+            .is_err()
+        {
             warn!("calls of plugins are cut off");
         }
         self.runtime.shutdown();

@@ -1,7 +1,7 @@
 //! The way of one offer: manifest read, component deployed, services claimed, generation routed and
 //! kept.
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::collections::BTreeSet;
 
 use postern_wasm::Deployed;
 use tracing::warn;
@@ -96,34 +96,23 @@ impl Control {
         deployed.map_err(|refusal| Refused::new(&copy.digest, refusal))
     }
 
-    /// A generation claims its services and takes their calls.
-    pub(super) async fn activate(&self, slot: &Arc<Slot>, prepared: Prepared) -> Offered {
-        let (deployed, copy, source) = match prepared {
-            Prepared::Nothing(offered) => {
-                self.publish();
-                return offered;
-            }
+    /// A generation claims its services and takes their calls; whatever became of the offer is noted
+    /// and shown in the routes.
+    pub(super) async fn activate(&self, slot: &Slot, prepared: Prepared) -> Offered {
+        let offered = match prepared {
+            Prepared::Nothing(offered) => offered,
             Prepared::Generation {
                 deployed,
                 copy,
                 source,
-            } => (deployed, copy, source),
+            } => match self.claim(slot, &deployed).await {
+                Ok(()) => take_calls(slot, &deployed, &copy, source),
+                Err(taken) => Offered::Refused(Refused::new(&copy.digest, taken)),
+            },
         };
-        if let Err(taken) = self.claim(slot, &deployed).await {
-            return Offered::Refused(Refused::new(&copy.digest, taken));
-        }
-        slot.set_current(&deployed, &copy, source);
+        slot.tell(&offered);
         self.publish();
-        if source == Source::Folder
-            && let Err(error) = slot.store.keep(&copy)
-        {
-            warn!(plugin = slot.name, %error, "this generation is not kept as last good copy");
-        }
-        if source == Source::Rollback {
-            Offered::Skipped
-        } else {
-            Offered::Deployed
-        }
+        offered
     }
 
     /// Claims the services of `deployed`. When another holds one, the generation before it serves on.
@@ -139,5 +128,19 @@ impl Control {
             slot.undo().await;
         }
         claimed
+    }
+}
+
+fn take_calls(slot: &Slot, deployed: &Deployed, copy: &Copy, source: Source) -> Offered {
+    slot.set_current(deployed, copy, source);
+    match source {
+        Source::Folder => {
+            if let Err(error) = slot.store.keep(copy) {
+                warn!(plugin = slot.name, %error, "this generation is not kept as last good copy");
+            }
+            Offered::Deployed
+        }
+        Source::LastGood => Offered::Deployed,
+        Source::Rollback => Offered::Skipped,
     }
 }

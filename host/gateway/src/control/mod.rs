@@ -84,13 +84,17 @@ impl Control {
         }
     }
 
-    /// Deploys everything that lies in the folder at the start, several at a time. Where two claim
-    /// one service, the first by name has it.
-    pub async fn start(&self, copies: Vec<(String, Copy)>) {
-        let known: BTreeSet<_> = copies.iter().map(|(name, _)| name.clone()).collect();
+    /// Forgets what is kept of plugins other than `known`: they were removed while the gateway was
+    /// not running.
+    pub fn forget_others(&self, known: &BTreeSet<String>) {
         if let Err(error) = store::clear_unknown(&self.data_dir, |name| known.contains(name)) {
             warn!(%error, "copies of removed plugins stay on the disk");
         }
+    }
+
+    /// Deploys everything that lies in the folder at the start, several at a time. Where two claim
+    /// one service, the first by name has it.
+    pub async fn start(&self, copies: Vec<(String, Copy)>) {
         let mut prepared = stream::iter(copies)
             .map(|(name, copy)| async move {
                 let slot = self.slot(&name);
@@ -100,8 +104,7 @@ impl Control {
             })
             .buffered(START_AT_ONCE);
         while let Some((slot, _turn, prepared)) = prepared.next().await {
-            let offered = self.activate(&slot, prepared).await;
-            slot.tell(&offered);
+            self.activate(&slot, prepared).await;
         }
     }
 
@@ -110,16 +113,14 @@ impl Control {
         let slot = self.slot(name);
         let mut turn = slot.turn().await;
         let prepared = self.prepare(&slot, &mut turn, copy).await;
-        let offered = self.activate(&slot, prepared).await;
-        slot.tell(&offered);
-        offered
+        self.activate(&slot, prepared).await
     }
 
     /// Ends the plugin `name`: no new calls, those in flight finish. Says whether it was there.
     pub async fn withdraw(&self, name: &str) -> bool {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else { return false };
-        let _turn = slot.turn().await;
+        slot.turn().await.is_gone = true;
         self.slots.lock().remove(name);
         self.claims.lock().release(name);
         self.publish();
@@ -152,6 +153,12 @@ impl Control {
             return Err(Refused::new("", format!("no plugin {name}")));
         };
         let turn = slot.turn().await;
+        if turn.is_gone {
+            return Err(Refused::new(
+                "",
+                format!("plugin {name} was removed meanwhile"),
+            ));
+        }
         let state = slot.store.state();
         let before = state
             .before
@@ -179,8 +186,8 @@ impl Control {
         Ok(())
     }
 
-    /// Plugins that were refused because another holds a service of theirs. Worth offering again
-    /// when a plugin has gone.
+    /// Plugins whose last offer was refused. Worth offering again when a plugin has gone: it may have
+    /// held what they need.
     #[must_use]
     pub fn refused(&self) -> Vec<String> {
         let slots = self.slots.lock();

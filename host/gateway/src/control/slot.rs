@@ -28,6 +28,8 @@ pub(super) struct Slot {
 pub(super) struct Turn {
     /// What was offered last, whatever became of it.
     pub offered: Option<Offer>,
+    /// The plugin was removed; whoever waited for the turn leaves it alone.
+    pub is_gone: bool,
 }
 
 /// A component and its manifest by their contents.

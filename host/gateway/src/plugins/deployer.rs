@@ -11,7 +11,7 @@ use super::{
     store::Copy,
     watch::Watch,
 };
-use crate::control::{Control, Offered};
+use crate::control::Control;
 
 /// The folder's way to the control.
 pub(crate) struct Deployer {
@@ -25,6 +25,8 @@ struct Updated {
     name: String,
     /// Whether its files could be read while nobody wrote to them.
     is_whole: bool,
+    /// Plugins that deserve another try.
+    others: Vec<String>,
 }
 
 impl Deployer {
@@ -48,6 +50,10 @@ impl Deployer {
                 return;
             }
         };
+        // An empty folder may be one that is not mounted yet.
+        if !names.is_empty() {
+            self.control.forget_others(&names);
+        }
         let mut copies = Vec::new();
         for name in names {
             match self.read(&name).await {
@@ -78,7 +84,7 @@ impl Deployer {
                     }
                 }
                 Some(ended) = updates.join_next() => {
-                    let Ok(Updated { name, is_whole }) = ended else {
+                    let Ok(Updated { name, is_whole, others }) = ended else {
                         // A panic has no name: every plugin may be updated again.
                         warn!("a deployment ended by a panic");
                         busy.clear();
@@ -88,6 +94,9 @@ impl Deployer {
                     if waiting.remove(&name) || !is_whole {
                         watch.again(name);
                     }
+                    for other in others {
+                        watch.again(other);
+                    }
                 }
             }
         }
@@ -95,14 +104,17 @@ impl Deployer {
 
     /// Brings one plugin to what lies in the folder.
     async fn update(self: Arc<Self>, name: String) -> Updated {
-        let mut is_whole = true;
+        let (mut is_whole, mut others) = (true, Vec::new());
         match self.read(&name).await {
             Ok(Some(copy)) => {
                 self.control.offer(&name, copy).await;
             }
             Ok(None) => {
                 if self.control.withdraw(&name).await {
-                    self.offer_refused().await;
+                    others = self.control.refused();
+                }
+                for other in &others {
+                    self.control.forget_offer(other).await;
                 }
             }
             Err(error) => {
@@ -110,22 +122,10 @@ impl Deployer {
                 is_whole = !matches!(error, ReadError::Changing(_));
             }
         }
-        Updated { name, is_whole }
-    }
-
-    /// Plugins that were refused get another chance: the one that has gone may have held what they
-    /// need.
-    async fn offer_refused(&self) {
-        for name in self.control.refused() {
-            self.control.forget_offer(&name).await;
-            if let Ok(Some(copy)) = self.read(&name).await
-                && self.control.offer(&name, copy).await == Offered::Deployed
-            {
-                debug!(
-                    plugin = name,
-                    "a refused plugin takes calls after another has gone"
-                );
-            }
+        Updated {
+            name,
+            is_whole,
+            others,
         }
     }
 

@@ -81,7 +81,9 @@ impl LogLevel {
 }
 
 fn parse(directives: &str) -> Result<EnvFilter, LogError> {
-    EnvFilter::try_new(directives).map_err(|error| LogError::Level {
+    // What the watcher of files says below a warning is about its own housekeeping. Directives that
+    // come later win, so whoever wants to read it can.
+    EnvFilter::try_new(format!("notify=warn,{directives}")).map_err(|error| LogError::Level {
         directives: directives.to_owned(),
         reason: error.to_string(),
     })

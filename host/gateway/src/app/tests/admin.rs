@@ -1,0 +1,149 @@
+//! The operators' door as operators use it.
+
+use super::stage::{Stage, folders};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shows_plugins_services_numbers_and_configuration() {
+    let stage = Stage::start().await;
+    stage.drop_answering("greeter.wasm", "hello");
+    stage.until_answered("greeter", "hello").await;
+    let plugins = stage.admin("GET", "/plugins").await.json();
+    assert_eq!(plugins["plugins"][0]["name"], "greeter");
+    assert_eq!(plugins["plugins"][0]["state"], "active");
+    assert_eq!(
+        stage.admin("GET", "/plugins/greeter").await.json()["generation"],
+        1
+    );
+    let services = stage.admin("GET", "/services").await.json();
+    assert_eq!(services["services"][0]["name"], "greeter");
+    assert_eq!(services["services"][0]["is_live"], true);
+    let metrics = stage.admin("GET", "/metrics").await;
+    assert!(
+        metrics
+            .head
+            .contains("content-type: application/openmetrics-text")
+    );
+    for line in [
+        r#"postern_calls_total{service="greeter",transport="tcp",outcome="success"} 1"#,
+        r#"postern_plugin_calls_total{plugin="greeter",outcome="ok"} 1"#,
+        r#"postern_plugin_active{plugin="greeter"} 1"#,
+        "postern_ready 1",
+    ] {
+        assert!(
+            metrics.body.contains(line),
+            "{line} not in\n{}",
+            metrics.body
+        );
+    }
+    let config = stage.admin("GET", "/config").await;
+    assert_eq!(config.status, 200);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn is_alive_and_ready_and_says_when_it_is_not() {
+    let stage = Stage::start().await;
+    assert_eq!(stage.admin("GET", "/livez").await.status, 200);
+    assert_eq!(stage.admin("GET", "/readyz").await.json()["ready"], true);
+    // A call in flight keeps the drain going: the door to the operators stays open meanwhile.
+    let address = stage.address("http", "http");
+    let mut busy = tokio::net::TcpStream::connect(address)
+        .await
+        .expect("connects");
+    let head = "POST /v1/services/x/Y HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{";
+    tokio::io::AsyncWriteExt::write_all(&mut busy, head.as_bytes())
+        .await
+        .expect("sent");
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert_eq!(stage.admin("POST", "/drain").await.status, 202);
+    let ready = stage.admin("GET", "/readyz").await;
+    assert_eq!(ready.status, 503);
+    assert_eq!(ready.json()["reasons"][0]["name"], "draining");
+    drop(busy);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changes_something_by_post_only() {
+    let stage = Stage::start().await;
+    let refused = stage.admin("GET", "/drain").await;
+    assert_eq!(refused.status, 405);
+    assert_eq!(
+        refused.json()["hint"],
+        "it changes something: use POST /drain"
+    );
+    assert!(refused.head.contains("allow: post"), "{}", refused.head);
+    assert!(!stage.shutdown.is_draining());
+    assert_eq!(stage.admin("POST", "/plugins").await.status, 405);
+    let foreign = stage
+        .admin_with("POST", "/drain", "origin: https://evil.example\r\n")
+        .await;
+    assert_eq!(foreign.status, 403);
+    assert!(!stage.shutdown.is_draining());
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn asks_for_the_token_before_it_changes_something() {
+    let stage = Stage::start_in(folders(), "token = \"secret\"")
+        .await
+        .expect("starts");
+    assert_eq!(stage.admin("POST", "/drain").await.status, 401);
+    assert!(
+        !stage
+            .admin("GET", "/config")
+            .await
+            .body
+            .contains("secret\"")
+    );
+    let answer = stage
+        .admin_with("POST", "/drain", "authorization: Bearer secret\r\n")
+        .await;
+    assert_eq!(answer.status, 202);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_what_was_probably_meant() {
+    let stage = Stage::start().await;
+    let answer = stage.admin("GET", "/plugin").await;
+    assert_eq!(answer.status, 404);
+    assert_eq!(
+        answer.json()["hint"],
+        "did you mean /plugins? GET /help lists everything"
+    );
+    let answer = stage.admin("GET", "/plugins/nobody").await;
+    assert_eq!(
+        (answer.status, &answer.json()["error"]),
+        (404, &"no plugin nobody".into())
+    );
+    let help = stage.admin("GET", "/").await.json();
+    assert_eq!(help, stage.admin("GET", "/help").await.json());
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rolls_back_and_says_when_there_is_nothing_to_go_back_to() {
+    let stage = Stage::start().await;
+    stage.drop_answering("greeter.wasm", "old");
+    stage.until_answered("greeter", "old").await;
+    let answer = stage.admin("POST", "/plugins/greeter/rollback").await;
+    assert_eq!(answer.status, 409);
+    assert_eq!(
+        answer.json()["error"],
+        "plugin greeter has no generation before this one"
+    );
+    stage.drop_answering("greeter.wasm", "new");
+    stage.until_answered("greeter", "new").await;
+    let answer = stage.admin("POST", "/plugins/greeter/rollback").await;
+    assert_eq!(
+        (answer.status, &answer.json()["source"]),
+        (200, &"rollback".into())
+    );
+    stage.until_answered("greeter", "old").await;
+    assert_eq!(
+        stage.admin("POST", "/plugins/nobody/rollback").await.status,
+        404
+    );
+    stage.end().await;
+}
