@@ -27,6 +27,7 @@
 
 mod event;
 mod peer;
+mod receive;
 mod roster;
 
 use std::{collections::VecDeque, net::SocketAddr, time::Instant};
@@ -41,11 +42,10 @@ use self::{
     roster::Roster,
 };
 use super::{
-    fragment::{Fragment, Numbering},
-    frame::{Frame, FrameError, FrameType},
-    reassembly::{Outcome, Reassembly},
-    reliable::{self, Arrival, RANGES_MAX},
-    session::{CloseReason, Dialect, Role, Session, SessionId},
+    frame::{Frame, FrameError},
+    reassembly::Reassembly,
+    reliable::RANGES_MAX,
+    session::{CloseReason, Dialect, Role, SessionId},
 };
 
 /// The machine of one socket. See the module.
@@ -299,134 +299,6 @@ impl Endpoint {
             reassembly_refused: reassembly.refused,
             ..self.stats
         }
-    }
-
-    /// Whether `frame` from that address is taken; a server makes a peer of a new address.
-    fn admit(&mut self, now: Instant, from: SocketAddr, frame: &Frame) -> bool {
-        let is_hello = frame.kind == FrameType::Hello;
-        let Some(peer) = self.roster.find(from) else {
-            // Nothing was sent to an unknown address that it could acknowledge.
-            return self.role == Role::Server
-                && frame.kind != FrameType::Ack
-                && self.open(now, from, Role::Server).is_ok();
-        };
-        if peer.role == Role::Server && is_hello && peer.is_stranger(frame) {
-            self.replace(from, CloseReason::LinkEnded);
-            return self.open(now, from, Role::Server).is_ok();
-        }
-        self.roster.on_heard(now, from);
-        true
-    }
-
-    fn handle_frame(&mut self, now: Instant, from: SocketAddr, frame: Frame) {
-        let Some(peer) = self.roster.find(from) else {
-            return;
-        };
-        if frame.kind == FrameType::Ack {
-            self.stats.acks_received += 1;
-            peer.on_ack(now, &frame);
-        }
-        let requested = reliable::requested_ack(&frame);
-        if let Some(id) = requested.filter(|id| peer.incoming.is_known(*id)) {
-            // Nothing of it needs to be put together again.
-            peer.acknowledge(id);
-            self.stats.duplicates += 1;
-            return;
-        }
-        let numbering = peer.numbering(self.config.session.features);
-        let Some(part) = Fragment::parse(&frame.headers, numbering) else {
-            self.deliver(now, from, frame, requested);
-            return;
-        };
-        let outcome = self
-            .reassembly
-            .handle_fragment(now, from, part, numbering, &frame);
-        let is_new = match outcome {
-            Outcome::Complete(whole) => {
-                peer.on_complete(part.id);
-                self.deliver(now, from, whole, requested);
-                return;
-            }
-            Outcome::AfterComplete => {
-                requested.into_iter().for_each(|id| peer.acknowledge(id));
-                return;
-            }
-            Outcome::Pending => true,
-            Outcome::Duplicate => false,
-            Outcome::Copy | Outcome::Refused(_) => return,
-        };
-        if numbering == Numbering::Wide
-            && let Some(msg_id) = requested
-            && peer.on_fragment(now, part.id, part.index, msg_id, is_new)
-        {
-            peer.report(part.id, self.reassembly.progress(from, part.id, RANGES_MAX));
-        }
-    }
-
-    /// Hands a whole frame to the session, unless it was handed on before.
-    fn deliver(&mut self, now: Instant, from: SocketAddr, frame: Frame, requested: Option<u64>) {
-        let Some(peer) = self.roster.find(from) else {
-            return;
-        };
-        if peer.session.is_closed() && !self.try_reopen(now, from, &frame, requested) {
-            return;
-        }
-        let Some(peer) = self.roster.find(from) else {
-            return;
-        };
-        if let Some(id) = requested
-            && peer.on_requested_ack(now, id, &frame) == Arrival::Repeated
-        {
-            self.stats.duplicates += 1;
-            return;
-        }
-        peer.on_frame(&frame);
-        if frame.kind == FrameType::Ack && peer.session.dialect().is_none() {
-            return;
-        }
-        self.stats.frames_received += 1;
-        if peer.session.handle_frame(now, frame).is_err() {
-            self.stats.violations += 1;
-        }
-    }
-
-    /// Begins a session with the address of one that is over, if `frame` calls for it. A repeated
-    /// message does not, and a client's server speaks only when spoken to: what is not handed on is
-    /// not acknowledged either.
-    fn try_reopen(
-        &mut self,
-        now: Instant,
-        from: SocketAddr,
-        frame: &Frame,
-        requested: Option<u64>,
-    ) -> bool {
-        let Some(peer) = self.roster.find(from) else {
-            return false;
-        };
-        if let Some(id) = requested
-            && peer.incoming.is_repeated(now, id, frame)
-        {
-            peer.acknowledge(id);
-            self.stats.duplicates += 1;
-            return false;
-        }
-        let begins = matches!(
-            frame.kind,
-            FrameType::Data | FrameType::Hello | FrameType::Ping
-        );
-        let Some(reason) = peer.closed.clone() else {
-            return false;
-        };
-        if peer.role == Role::Client || !begins || peer.is_own_hello(frame) {
-            return false;
-        }
-        if peer.lingers_until.is_none() {
-            self.events.push_back((from, Event::Closed(reason)));
-        }
-        let (config, id) = (self.config.session.clone(), (self.draw)());
-        let session = Session::new(config, Role::Server, id, now);
-        self.roster.reopen(from, session);
-        true
     }
 
     fn on_established(&mut self, address: SocketAddr, dialect: &Dialect) {

@@ -11,6 +11,7 @@
 
 mod congestion;
 mod incoming;
+mod message;
 mod outgoing;
 mod replay;
 mod sack;

@@ -41,7 +41,7 @@ impl Drop for Guard<'_> {
 }
 
 /// `length` octets that follow from `tag` alone; the first eight are the tag, as far as they fit.
-fn payload(tag: u64, length: usize) -> Vec<u8> {
+pub(in crate::wire) fn payload(tag: u64, length: usize) -> Vec<u8> {
     let mut rng = Rng::new(tag);
     let mut octets = tag.to_be_bytes().to_vec();
     while octets.len() < length {

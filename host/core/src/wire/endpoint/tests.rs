@@ -1,76 +1,148 @@
-//! Endpoints by hand: vectors, the published peers, the edges of every bound.
+//! Endpoints by hand. The base dialect with the vectors of the published peers is in tests/base.rs,
+//! the full dialect in tests/full.rs, who is known and who is forgotten in tests/known.rs.
+
+mod base;
+mod full;
+mod known;
+
+use std::time::Duration;
 
 use super::*;
 use crate::{
     headers::Headers,
     testing::epoch,
-    wire::session::{Features, SessionConfig},
+    wire::{
+        frame::{Flags, FrameType},
+        session::SessionConfig,
+    },
 };
 
-fn endpoint(role: Role) -> Endpoint {
-    let mut next = 0;
-    Endpoint::new(EndpointConfig::default(), role, move || {
-        next += 1;
-        SessionId(next)
-    })
+/// One endpoint, its address and its clock.
+struct Side {
+    endpoint: Endpoint,
+    address: SocketAddr,
+    now: Instant,
 }
 
-fn address(last: u8) -> SocketAddr {
-    SocketAddr::from(([10, 0, 0, last], 9090))
-}
+impl Side {
+    fn new(role: Role, last: u8, config: EndpointConfig) -> Self {
+        let mut next = u128::from(last) << 32;
+        let draw = move || {
+            next += 1;
+            SessionId(next)
+        };
+        let address = SocketAddr::from(([10, 0, 0, last], 9090));
+        Self {
+            endpoint: Endpoint::new(config, role, draw),
+            address,
+            now: epoch(),
+        }
+    }
 
-/// Carries datagrams between two endpoints until both are silent.
-fn exchange(now: Instant, a: (&mut Endpoint, SocketAddr), b: (&mut Endpoint, SocketAddr)) {
-    loop {
-        let mut moved = false;
-        while let Some((to, datagram)) = a.0.poll_transmit() {
-            assert_eq!(to, b.1);
-            b.0.handle_datagram(now, a.1, datagram);
-            moved = true;
+    fn client() -> Self {
+        Self::new(Role::Client, 1, EndpointConfig::default())
+    }
+
+    fn server() -> Self {
+        Self::new(Role::Server, 2, EndpointConfig::default())
+    }
+
+    /// Takes octets from another address.
+    fn give(&mut self, from: SocketAddr, datagram: impl Into<Bytes>) {
+        self.endpoint
+            .handle_datagram(self.now, from, datagram.into());
+    }
+
+    fn give_frame(&mut self, from: SocketAddr, frame: &Frame) {
+        let mut octets = BytesMut::new();
+        frame.encode(&mut octets).expect("a frame");
+        self.give(from, octets);
+    }
+
+    /// All that is to be sent.
+    fn datagrams(&mut self) -> Vec<Bytes> {
+        std::iter::from_fn(|| self.endpoint.poll_transmit())
+            .map(|(_, octets)| octets)
+            .collect()
+    }
+
+    fn frames(&mut self) -> Vec<Frame> {
+        let decode = |octets| Frame::decode_datagram(octets, 65_535).expect("a frame");
+        self.datagrams().into_iter().map(decode).collect()
+    }
+
+    fn events(&mut self) -> Vec<Event> {
+        std::iter::from_fn(|| self.endpoint.poll_event())
+            .map(|(_, event)| event)
+            .collect()
+    }
+
+    /// The payloads of the messages among the events.
+    fn messages(&mut self) -> Vec<Bytes> {
+        let message = |event| {
+            let Event::Message(frame) = event else {
+                return None;
+            };
+            Some(frame.payload)
+        };
+        self.events().into_iter().filter_map(message).collect()
+    }
+
+    /// Lets time pass, and does what becomes due on the way.
+    fn wait(&mut self, time: Duration) {
+        let until = self.now + time;
+        while let Some((at, _)) = self.endpoint.poll_timeout().filter(|(at, _)| *at <= until) {
+            self.now = self.now.max(at);
+            self.endpoint.handle_timeout(self.now);
         }
-        while let Some((to, datagram)) = b.0.poll_transmit() {
-            assert_eq!(to, a.1);
-            a.0.handle_datagram(now, b.1, datagram);
-            moved = true;
-        }
-        if !moved {
-            return;
-        }
+        self.now = until;
+    }
+
+    fn send(&mut self, to: SocketAddr, payload: impl Into<Bytes>, delivery: Delivery) -> SendId {
+        let frame = Frame::data(Headers::new(), payload);
+        self.endpoint
+            .send(self.now, to, frame, delivery)
+            .expect("sent")
     }
 }
 
-fn events(endpoint: &mut Endpoint) -> Vec<Event> {
-    std::iter::from_fn(|| endpoint.poll_event())
-        .map(|(_, event)| event)
+/// Carries datagrams between two sides until both are silent, except those `drop` takes.
+fn exchange(a: &mut Side, b: &mut Side, mut drop: impl FnMut(&Frame) -> bool) {
+    loop {
+        let (from_a, from_b) = (a.datagrams(), b.datagrams());
+        if from_a.is_empty() && from_b.is_empty() {
+            return;
+        }
+        let mut carry = |from: &Side, to: &mut Side, datagrams: Vec<Bytes>| {
+            for octets in datagrams {
+                let frame = Frame::decode_datagram(octets.clone(), 65_535).expect("a frame");
+                if !drop(&frame) {
+                    to.give(from.address, octets);
+                }
+            }
+        };
+        carry(a, b, from_a);
+        carry(b, a, from_b);
+    }
+}
+
+fn hex(text: &str) -> Bytes {
+    let digits: Vec<u8> = text.bytes().filter(u8::is_ascii_hexdigit).collect();
+    let octet = |pair: &[u8]| u8::from_str_radix(str::from_utf8(pair).expect("digits"), 16);
+    digits
+        .chunks(2)
+        .map(|pair| octet(pair).expect("two digits"))
         .collect()
 }
 
-#[test]
-fn a_client_greets_and_its_message_is_delivered_once() {
-    let now = epoch();
-    let (mut client, mut server) = (endpoint(Role::Client), endpoint(Role::Server));
-    let (c, s) = (address(1), address(2));
-    client.connect(now, s).expect("room");
-    exchange(now, (&mut client, c), (&mut server, s));
-    assert!(matches!(
-        events(&mut client)[..],
-        [Event::Established(Dialect::Full(_))]
-    ));
-    assert!(matches!(
-        events(&mut server)[..],
-        [Event::Established(Dialect::Full(_))]
-    ));
-    let frame = Frame::data(Headers::new(), vec![7; 50_000]);
-    let id = client
-        .send(now, s, frame.clone(), Delivery::Acknowledged)
-        .expect("fits");
-    for _ in 0..20 {
-        exchange(now, (&mut client, c), (&mut server, s));
+fn with(headers: &[(&str, &str)]) -> Headers {
+    let mut built = Headers::new();
+    for (key, value) in headers {
+        built.push(key, value).expect("short");
     }
-    let [Event::Message(message)] = &events(&mut server)[..] else {
-        panic!("one message")
-    };
-    assert_eq!(message.payload, frame.payload);
-    assert_eq!(events(&mut client), [Event::Delivered(id)]);
-    let _ = (Features::WIDE, SessionConfig::default());
+    built
+}
+
+fn is(frame: &Frame, kind: FrameType) -> bool {
+    frame.kind == kind
 }

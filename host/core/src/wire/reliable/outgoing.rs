@@ -21,7 +21,12 @@ use std::{
 
 use bytes::BytesMut;
 
-use super::{RetryConfig, Sack, congestion::Congestion, numbered, replay};
+use super::{
+    RetryConfig, Sack,
+    congestion::Congestion,
+    message::{Flight, Message},
+    numbered, replay,
+};
 use crate::wire::{
     endpoint::{SendId, Undelivered},
     fragment::{Numbering, Split, SplitError},
@@ -30,16 +35,16 @@ use crate::wire::{
 
 /// Messages on their way to a base peer, each of up to 255 datagrams that nothing paces.
 const BASE_MESSAGES_MAX: usize = 32;
-/// Messages on their way to a peer with `wide`, whose datagrams a window paces. Below what a receiver
-/// puts together at the same time (`Limits::reassembly_sessions_per_peer_max`, 64): with more, each
-/// new message would push out one that has begun to arrive.
-const WIDE_MESSAGES_MAX: usize = 48;
+/// Messages on their way to a peer with `wide`, whose datagrams a window paces.
+const WIDE_MESSAGES_MAX: usize = 256;
+/// Of those, messages of many fragments. Below what a receiver puts together at the same time
+/// (`Limits::reassembly_sessions_per_peer_max`, 64): with more, each new message would push out one
+/// that has begun to arrive.
+const WIDE_FRAGMENTED_MAX: usize = 48;
 /// Distance of the numbers on their way, within which the receiver tells them apart.
 const SPAN_MAX: u64 = replay::WINDOW / 2;
 /// Random bits in the upper half of a number; see `replay`. More would lengthen every datagram.
 const SERIES_MASK: u32 = 0xff_ffff;
-/// A datagram is lost when one sent this much later has arrived (RFC 9002 section 6.1.1).
-const REORDERING: u64 = 3;
 
 #[derive(Debug)]
 pub(in crate::wire) struct Outgoing {
@@ -47,6 +52,7 @@ pub(in crate::wire) struct Outgoing {
     datagram_bytes_max: usize,
     numbering: Numbering,
     messages: BTreeMap<u64, Message>,
+    n_fragmented: usize,
     /// Messages with something to transmit, served in turn.
     ready: VecDeque<u64>,
     deadlines: BTreeSet<(Instant, u64)>,
@@ -67,34 +73,6 @@ pub(in crate::wire) struct Sent {
     pub(in crate::wire) result: Result<(), Undelivered>,
 }
 
-#[derive(Debug)]
-struct Message {
-    send_id: SendId,
-    split: Split,
-    numbering: Numbering,
-    /// Fragments from here on were not sent yet.
-    next_new: u32,
-    lost: BTreeSet<u32>,
-    /// On their way, with feature `wide`.
-    flights: BTreeMap<u32, Flight>,
-    /// Waits in vain since the peer last reported something new.
-    n_silent: u32,
-    deadline: Option<Instant>,
-    /// When the peer last reported something new, or the first transmission.
-    progress_at: Option<Instant>,
-    /// Of the receiver's last report.
-    epoch: u64,
-    is_ready: bool,
-}
-
-/// One datagram on its way.
-#[derive(Debug, Clone, Copy)]
-struct Flight {
-    sequence: u64,
-    at: Instant,
-    is_repeated: bool,
-}
-
 impl Outgoing {
     /// `first` should be random. Messages and fragments are numbered from there, so that neither
     /// what was sent nor what is acknowledged is taken for that of a sender before on the same port.
@@ -104,6 +82,7 @@ impl Outgoing {
             datagram_bytes_max,
             numbering: Numbering::Base,
             messages: BTreeMap::new(),
+            n_fragmented: 0,
             ready: VecDeque::new(),
             deadlines: BTreeSet::new(),
             next_id: (u64::from(first & SERIES_MASK) << 32) + 1,
@@ -147,7 +126,9 @@ impl Outgoing {
             .messages
             .first_key_value()
             .map_or(self.next_id, |(id, _)| *id);
-        self.messages.len() < messages_max && self.next_id - oldest < SPAN_MAX
+        self.messages.len() < messages_max
+            && self.n_fragmented < WIDE_FRAGMENTED_MAX
+            && self.next_id - oldest < SPAN_MAX
     }
 
     pub(in crate::wire) fn is_empty(&self) -> bool {
@@ -159,6 +140,7 @@ impl Outgoing {
     pub(in crate::wire) fn admit(&mut self, send_id: SendId, frame: Frame) {
         match self.split(frame) {
             Ok(split) => {
+                self.n_fragmented += usize::from(split.is_fragmented());
                 let message = Message::new(send_id, split, self.numbering);
                 self.messages.insert(self.next_id, message);
                 self.ready.push_back(self.next_id);
@@ -437,68 +419,8 @@ impl Outgoing {
     fn remove(&mut self, id: u64) -> Option<Message> {
         self.set_deadline(id, None);
         // Its place in `ready` is skipped when its turn comes.
-        self.messages.remove(&id)
-    }
-}
-
-impl Message {
-    const fn new(send_id: SendId, split: Split, numbering: Numbering) -> Self {
-        Self {
-            send_id,
-            split,
-            numbering,
-            next_new: 0,
-            lost: BTreeSet::new(),
-            flights: BTreeMap::new(),
-            n_silent: 0,
-            deadline: None,
-            progress_at: None,
-            epoch: 0,
-            is_ready: true,
-        }
-    }
-
-    fn has_next(&self) -> bool {
-        !self.lost.is_empty() || self.next_new < self.split.total()
-    }
-
-    /// The next fragment to transmit, and whether it was transmitted before.
-    fn next_fragment(&mut self) -> Option<(u32, bool)> {
-        if let Some(index) = self.lost.pop_first() {
-            return Some((index, true));
-        }
-        if self.next_new >= self.split.total() {
-            return None;
-        }
-        self.next_new += 1;
-        Some((self.next_new - 1, self.n_silent > 0))
-    }
-
-    /// Everything is to be sent again; how many datagrams were on their way.
-    fn restart(&mut self) -> usize {
-        let n_flights = self.flights.len();
-        self.flights.clear();
-        self.lost.clear();
-        self.next_new = 0;
-        n_flights
-    }
-
-    /// What is known to have arrived is not on its way and not to be sent again.
-    fn take_arrived(&mut self, sack: &Sack) -> Vec<Flight> {
-        self.lost.retain(|index| !sack.has(*index));
-        self.flights
-            .extract_if(.., |index, _| sack.has(*index))
-            .map(|(_, flight)| flight)
-            .collect()
-    }
-
-    /// What was sent well before `sequence`, which has arrived, is to be sent again.
-    fn take_lost_before(&mut self, sequence: u64) -> Vec<u64> {
-        let is_lost = |_: &u32, flight: &mut Flight| flight.sequence + REORDERING <= sequence;
-        let lost: Vec<(u32, Flight)> = self.flights.extract_if(.., is_lost).collect();
-        self.lost.extend(lost.iter().map(|(index, _)| *index));
-        lost.into_iter()
-            .map(|(_, flight)| flight.sequence)
-            .collect()
+        let message = self.messages.remove(&id)?;
+        self.n_fragmented -= usize::from(message.split.is_fragmented());
+        Some(message)
     }
 }

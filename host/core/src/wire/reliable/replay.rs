@@ -100,7 +100,6 @@ impl Window {
     }
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "below 32")]
 const fn word_idx(number: u64) -> usize {
     (number % WINDOW / 64) as usize
 }
