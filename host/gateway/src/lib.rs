@@ -3,9 +3,12 @@
 pub mod admin;
 pub mod app;
 pub mod build;
+pub mod cli;
 pub mod config;
 pub mod control;
 pub mod inspect;
+mod nearest;
 pub mod pipeline;
 pub mod plugins;
+pub mod scaffold;
 pub mod telemetry;

@@ -44,13 +44,22 @@ pub(super) fn workspace_of(folder: &Path) -> Result<Vec<Member>, BuildError> {
         .current_dir(folder)
         .output()
         .map_err(no_cargo)?;
-    let unreadable = |reason: String| BuildError::Unreadable { folder: folder.to_owned(), reason };
+    let unreadable = |reason: String| BuildError::Unreadable {
+        folder: folder.to_owned(),
+        reason,
+    };
     if !output.status.success() {
-        return Err(unreadable(String::from_utf8_lossy(&output.stderr).trim().to_owned()));
+        return Err(unreadable(
+            String::from_utf8_lossy(&output.stderr).trim().to_owned(),
+        ));
     }
     let metadata: Metadata =
         serde_json::from_slice(&output.stdout).map_err(|error| unreadable(error.to_string()))?;
-    Ok(metadata.packages.into_iter().map(Package::into_member).collect())
+    Ok(metadata
+        .packages
+        .into_iter()
+        .map(Package::into_member)
+        .collect())
 }
 
 /// Compiles the packages in one run. The profile is the same whatever the project's own says:
@@ -60,11 +69,20 @@ pub(super) fn build(
     on: &mut dyn FnMut(Progress),
 ) -> Result<Vec<Artifact>, BuildError> {
     let names: Vec<_> = members.iter().map(|member| member.name.clone()).collect();
-    let Some(first) = members.first() else { return Ok(Vec::new()) };
+    let Some(first) = members.first() else {
+        return Ok(Vec::new());
+    };
     let mut cargo = Command::new("cargo");
     cargo.args(["build", "--release", "--lib", "--target", TARGET, "--quiet"]);
     cargo.arg("--message-format=json-render-diagnostics");
-    cargo.arg(format!("--color={}", if io::stderr().is_terminal() { "always" } else { "never" }));
+    cargo.arg(format!(
+        "--color={}",
+        if io::stderr().is_terminal() {
+            "always"
+        } else {
+            "never"
+        }
+    ));
     for setting in PROFILE {
         cargo.args(["--config", &format!("profile.release.{setting}")]);
     }
@@ -74,7 +92,9 @@ pub(super) fn build(
     if let Some(folder) = first.manifest.parent() {
         cargo.current_dir(folder);
     }
-    on(Progress::Started { names: names.clone() });
+    on(Progress::Started {
+        names: names.clone(),
+    });
     let mut child = cargo
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -82,14 +102,19 @@ pub(super) fn build(
         .spawn()
         .map_err(no_cargo)?;
     // Both pipes are read at once: a full one would stop the compiler.
-    let errors = child.stderr.take().map(|stderr| thread::spawn(move || read_all(stderr)));
+    let errors = child
+        .stderr
+        .take()
+        .map(|stderr| thread::spawn(move || read_all(stderr)));
     let mut artifacts = Vec::new();
     if let Some(stdout) = child.stdout.take() {
         for line in BufReader::new(stdout).lines().map_while(Result::ok) {
             read_message(&line, &mut artifacts, on);
         }
     }
-    let diagnostics = errors.and_then(|thread| thread.join().ok()).unwrap_or_default();
+    let diagnostics = errors
+        .and_then(|thread| thread.join().ok())
+        .unwrap_or_default();
     let status = child.wait().map_err(no_cargo)?;
     if status.success() {
         if !diagnostics.trim().is_empty() {
@@ -108,20 +133,35 @@ fn read_all(mut source: impl Read) -> String {
 }
 
 fn read_message(line: &str, artifacts: &mut Vec<Artifact>, on: &mut dyn FnMut(Progress)) {
-    let Ok(Message::CompilerArtifact { manifest_path, target, filenames, fresh }) =
-        serde_json::from_str(line)
+    let Ok(Message::CompilerArtifact {
+        manifest_path,
+        target,
+        filenames,
+        fresh,
+    }) = serde_json::from_str(line)
     else {
         return;
     };
-    let component = filenames.into_iter().find(|path| path.extension().is_some_and(|e| e == "wasm"));
+    let component = filenames
+        .into_iter()
+        .find(|path| path.extension().is_some_and(|e| e == "wasm"));
     if let Some(path) = component {
-        artifacts.push(Artifact { manifest: manifest_path, path });
+        artifacts.push(Artifact {
+            manifest: manifest_path,
+            path,
+        });
     }
-    on(Progress::Compiled { name: target.name, fresh });
+    on(Progress::Compiled {
+        name: target.name,
+        fresh,
+    });
 }
 
 fn no_cargo(source: io::Error) -> BuildError {
-    BuildError::NoProgram { program: "cargo", source }
+    BuildError::NoProgram {
+        program: "cargo",
+        source,
+    }
 }
 
 #[derive(Deserialize)]
@@ -188,9 +228,18 @@ mod tests {
             "filenames":["/t/libecho.rlib","/t/echo.wasm"],"fresh":true}"#;
         let (mut artifacts, mut told) = (Vec::new(), Vec::new());
         read_message(line, &mut artifacts, &mut |progress| told.push(progress));
-        let artifact = Artifact { manifest: "/p/Cargo.toml".into(), path: "/t/echo.wasm".into() };
+        let artifact = Artifact {
+            manifest: "/p/Cargo.toml".into(),
+            path: "/t/echo.wasm".into(),
+        };
         assert_eq!(artifacts, [artifact]);
-        assert_eq!(told, [Progress::Compiled { name: "echo".into(), fresh: true }]);
+        assert_eq!(
+            told,
+            [Progress::Compiled {
+                name: "echo".into(),
+                fresh: true
+            }]
+        );
     }
 
     #[test]

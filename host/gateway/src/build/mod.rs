@@ -55,14 +55,23 @@ pub enum BuildError {
     #[error("package \"{name}\" makes no component: its library is no cdylib")]
     NoComponent { name: String },
     #[error("cannot run {program}: {source}")]
-    NoProgram { program: &'static str, source: io::Error },
+    NoProgram {
+        program: &'static str,
+        source: io::Error,
+    },
     #[error("target {target} is missing, and rustup could not install it: {reason}")]
-    NoTarget { target: &'static str, reason: String },
+    NoTarget {
+        target: &'static str,
+        reason: String,
+    },
     #[error("cannot read the project {}: {reason}", folder.display())]
     Unreadable { folder: PathBuf, reason: String },
     /// The compiler's own words are in `diagnostics`.
     #[error("{} does not compile", names.join(", "))]
-    Failed { names: Vec<String>, diagnostics: String },
+    Failed {
+        names: Vec<String>,
+        diagnostics: String,
+    },
     #[error("cannot write {}: {source}", path.display())]
     Unwritable { path: PathBuf, source: io::Error },
 }
@@ -81,9 +90,9 @@ impl BuildError {
             Self::NoProgram { .. } => {
                 Some("install Rust: https://rustup.rs, then open a new shell".to_owned())
             }
-            Self::NoTarget { target, .. } => {
-                Some(format!("run `rustup target add {target}` and see what it says"))
-            }
+            Self::NoTarget { target, .. } => Some(format!(
+                "run `rustup target add {target}` and see what it says"
+            )),
             Self::Unreadable { .. } | Self::Failed { .. } | Self::Unwritable { .. } => None,
         }
     }
@@ -112,14 +121,23 @@ pub fn projects(folders: &[PathBuf], on: &mut dyn FnMut(Progress)) -> Vec<Outcom
                 let first = members.iter().find(|member| member.is_in(&folder)).cloned();
                 let Some(first) = first else {
                     let reason = "it belongs to no package of its workspace".to_owned();
-                    let error = BuildError::Unreadable { folder: folder.clone(), reason };
-                    outcomes.push(Outcome { folder, result: Err(error) });
+                    let error = BuildError::Unreadable {
+                        folder: folder.clone(),
+                        reason,
+                    };
+                    outcomes.push(Outcome {
+                        folder,
+                        result: Err(error),
+                    });
                     continue;
                 };
                 take_group(folder, first, &members, &mut left)
             }
             Err(error) => {
-                outcomes.push(Outcome { folder, result: Err(error) });
+                outcomes.push(Outcome {
+                    folder,
+                    result: Err(error),
+                });
                 continue;
             }
         };
@@ -138,7 +156,9 @@ pub fn find_projects(folder: &Path) -> io::Result<Vec<PathBuf>> {
         entries => entries?,
     };
     let folders = entries.filter_map(Result::ok).map(|entry| entry.path());
-    let mut projects: Vec<_> = folders.filter(|path| path.join("Cargo.toml").is_file()).collect();
+    let mut projects: Vec<_> = folders
+        .filter(|path| path.join("Cargo.toml").is_file())
+        .collect();
     projects.sort();
     Ok(projects)
 }
@@ -163,13 +183,16 @@ fn take_group(
 }
 
 fn build_group(group: Group, on: &mut dyn FnMut(Progress), outcomes: &mut Vec<Outcome>) {
-    let (group, no_component): (Group, Group) =
-        group.into_iter().partition(|(_, member)| member.is_component);
+    let (group, no_component): (Group, Group) = group
+        .into_iter()
+        .partition(|(_, member)| member.is_component);
     for (folder, member) in no_component {
         let result = Err(BuildError::NoComponent { name: member.name });
         outcomes.push(Outcome { folder, result });
     }
-    let Some((folder, _)) = group.first() else { return };
+    let Some((folder, _)) = group.first() else {
+        return;
+    };
     let began = Instant::now();
     let compiled = toolchain::ensure_target(folder, on).and_then(|()| {
         let members: Vec<_> = group.iter().map(|(_, member)| member).collect();
@@ -192,8 +215,10 @@ fn build_group(group: Group, on: &mut dyn FnMut(Progress), outcomes: &mut Vec<Ou
             let reason = error.to_string();
             let mut error = Some(error);
             for (folder, _) in group {
-                let unreadable =
-                    || BuildError::Unreadable { folder: folder.clone(), reason: reason.clone() };
+                let unreadable = || BuildError::Unreadable {
+                    folder: folder.clone(),
+                    reason: reason.clone(),
+                };
                 let result = Err(error.take().unwrap_or_else(unreadable));
                 outcomes.push(Outcome { folder, result });
             }
@@ -209,7 +234,9 @@ fn place(
     took: Duration,
 ) -> Result<Built, BuildError> {
     let name = member.name.clone();
-    let artifact = artifacts.iter().find(|artifact| artifact.manifest == member.manifest);
+    let artifact = artifacts
+        .iter()
+        .find(|artifact| artifact.manifest == member.manifest);
     let Some(artifact) = artifact else {
         return Err(BuildError::NoComponent { name });
     };
@@ -223,9 +250,18 @@ fn place(
     if changed {
         let beside = folder.join(format!(".{name}.wasm.tmp"));
         let written = fs::write(&beside, &octets).and_then(|()| fs::rename(&beside, &component));
-        written.map_err(|source| BuildError::Unwritable { path: component.clone(), source })?;
+        written.map_err(|source| BuildError::Unwritable {
+            path: component.clone(),
+            source,
+        })?;
     }
-    Ok(Built { name, component, octets: octets.len() as u64, took, changed })
+    Ok(Built {
+        name,
+        component,
+        octets: octets.len() as u64,
+        took,
+        changed,
+    })
 }
 
 #[cfg(test)]

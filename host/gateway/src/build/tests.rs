@@ -43,7 +43,10 @@ fn leaves_the_component_beside_the_manifest_and_replaces_it_only_when_it_differs
     // Magic, then version 13 in layer 1: a component, not a core module.
     assert_eq!(component.get(..8), Some(&b"\0asm\x0d\0\x01\0"[..]));
     assert!(!folder.join(".answer.wasm.tmp").exists());
-    assert!(told.contains(&Progress::Compiled { name: "answer".into(), fresh: false }));
+    assert!(told.contains(&Progress::Compiled {
+        name: "answer".into(),
+        fresh: false
+    }));
 
     let again = project(&folder, &mut |_| ()).expect("it compiles");
     assert!(!again.changed);
@@ -52,7 +55,10 @@ fn leaves_the_component_beside_the_manifest_and_replaces_it_only_when_it_differs
 #[test]
 fn builds_a_workspace_in_one_run_and_the_sound_ones_when_one_is_broken() {
     let workshop = Workshop::new();
-    workshop.write("Cargo.toml", "[workspace]\nresolver = \"3\"\nmembers = [\"*/\"]\n");
+    workshop.write(
+        "Cargo.toml",
+        "[workspace]\nresolver = \"3\"\nmembers = [\"*/\"]\n",
+    );
     let folders = [
         workshop.project("broken", "cdylib", "pub fn broken() -> u32 { true }\n"),
         workshop.project("plain", "rlib", "pub fn plain() {}\n"),
@@ -65,14 +71,21 @@ fn builds_a_workspace_in_one_run_and_the_sound_ones_when_one_is_broken() {
         }
     });
     let all = vec!["broken".to_owned(), "sound".to_owned()];
-    assert_eq!(runs, [all, vec!["broken".to_owned()], vec!["sound".to_owned()]]);
+    assert_eq!(
+        runs,
+        [all, vec!["broken".to_owned()], vec!["sound".to_owned()]]
+    );
     let of = |name: &str| {
-        let found = outcomes.iter().find(|outcome| outcome.folder.ends_with(name));
+        let found = outcomes
+            .iter()
+            .find(|outcome| outcome.folder.ends_with(name));
         &found.expect("an outcome for each").result
     };
     assert!(matches!(of("plain"), Err(BuildError::NoComponent { .. })));
     assert!(of("sound").is_ok());
-    let Err(BuildError::Failed { diagnostics, .. }) = of("broken") else { panic!("it fails") };
+    let Err(BuildError::Failed { diagnostics, .. }) = of("broken") else {
+        panic!("it fails")
+    };
     assert!(diagnostics.contains("mismatched types"), "{diagnostics}");
 }
 
@@ -88,7 +101,10 @@ fn finds_projects_one_level_below() {
     let workshop = Workshop::new();
     let folder = workshop.project("answer", "cdylib", SOUND);
     workshop.write("loose.wasm", "").write("data/readme", "");
-    assert_eq!(find_projects(workshop.0.path()).expect("readable"), [folder]);
+    assert_eq!(
+        find_projects(workshop.0.path()).expect("readable"),
+        [folder]
+    );
     let absent = workshop.0.path().join("absent");
     assert!(find_projects(&absent).expect("nothing").is_empty());
 }

@@ -6,6 +6,7 @@ use std::fmt::{self, Write as _};
 use miette::{Diagnostic, GraphicalReportHandler, LabeledSpan, NamedSource, SourceCode};
 
 use super::value::Place;
+use crate::nearest::nearest;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -180,32 +181,7 @@ impl Diagnostic for Drawn<'_> {
 
 /// The name among `known` that was probably meant.
 pub(crate) fn suggest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let name = name.to_lowercase().replace('_', "-");
-    let distances = known
-        .iter()
-        .map(|candidate| (distance(&name, candidate), *candidate));
-    let (distance, candidate) = distances.min()?;
-    // A third of the letters may be wrong; beyond that a suggestion only confuses.
-    (distance <= candidate.len().div_ceil(3)).then_some(candidate)
-}
-
-/// Levenshtein distance, in characters.
-fn distance(a: &str, b: &str) -> usize {
-    let mut row: Vec<usize> = (0..=b.chars().count()).collect();
-    for (i, a) in a.chars().enumerate() {
-        let mut diagonal = i;
-        let mut left = i + 1;
-        for (cell, b) in row.iter_mut().skip(1).zip(b.chars()) {
-            let substituted = diagonal + usize::from(a != b);
-            diagonal = *cell;
-            left = substituted.min(diagonal + 1).min(left + 1);
-            *cell = left;
-        }
-        if let Some(first) = row.first_mut() {
-            *first = i + 1;
-        }
-    }
-    row.last().copied().unwrap_or_default()
+    nearest(&name.replace('_', "-"), known.iter().copied())
 }
 
 /// Line and column of an octet; the end of the text for what lies behind it.
@@ -232,14 +208,6 @@ mod tests {
             "ä is one column"
         );
         assert_eq!(position(text, 99), Position { line: 3, column: 1 });
-    }
-
-    #[test]
-    fn measures_distance_between_words() {
-        assert_eq!(distance("timeout", "timeout"), 0);
-        assert_eq!(distance("tiemout", "timeout"), 2);
-        assert_eq!(distance("", "abc"), 3);
-        assert_eq!(distance("abc", ""), 3);
     }
 
     #[test]

@@ -29,7 +29,7 @@ pub use settings::{
     Access, Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log,
     LogFormat, PluginLimits, Plugins, Protocol, Udp, WireLimits,
 };
-pub use units::Size;
+pub use units::{Size, parse_duration};
 pub use value::Place;
 
 use section::{Field, Reader};

@@ -162,7 +162,7 @@ section! {
     /// What one plugin may use.
     pub struct PluginLimits {
         /// All linear memories of one instance together.
-        pub memory: Size = Size::mib(64), within "64KiB" to "3GiB";
+        pub memory: Size = Size::mib(64), within "64KiB" to "1GiB";
         /// Time of one call, its waiting for `kv` and `client` included.
         pub time: Duration = Duration::from_secs(1), within "10ms" to "24h";
         /// Largest message that the plugin answers or sends.

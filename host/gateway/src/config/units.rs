@@ -121,6 +121,15 @@ impl Leaf for Size {
     }
 }
 
+/// Reads a duration as the configuration does: `250ms`, `30s`, `5m`.
+///
+/// # Errors
+/// What is wrong with it and what to write.
+pub fn parse_duration(text: &str) -> Result<Duration, String> {
+    let read = Duration::read(&Value::Untyped(text.to_owned()));
+    read.map_err(|message| format!("{message}; write {}", Duration::expected()))
+}
+
 /// A duration in the largest unit that holds it exactly.
 pub(crate) fn show_duration(duration: Duration) -> String {
     let micros = duration.as_micros();

@@ -1,0 +1,59 @@
+//! The operators' door of a running gateway, from outside.
+
+use clap::Args;
+use postern_core::Headers;
+use postern_net::http::{HttpClient, HttpClientConfig};
+use serde_json::Value as Json;
+
+use super::{Shared, failure::Failure, output::Output};
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct AdminArgs {
+    /// Address of the gateway's admin listener; the configured one when absent.
+    #[arg(long, env = "POSTERN_ADMIN", value_name = "HOST:PORT")]
+    admin: Option<String>,
+}
+
+/// Asks one gateway.
+pub(super) struct Admin {
+    client: HttpClient,
+    token: Option<String>,
+}
+
+impl Admin {
+    pub(super) fn new(shared: &Shared, args: &AdminArgs, output: &Output) -> Result<Self, Failure> {
+        let config = shared.load(&[], output)?.config;
+        let address = args
+            .admin
+            .clone()
+            .unwrap_or_else(|| config.admin.address.to_string());
+        let client = HttpClient::new(&address, HttpClientConfig::default());
+        let client = client.map_err(|error| Failure::usage(error.message.to_string()))?;
+        let token = config
+            .admin
+            .token
+            .as_ref()
+            .map(|token| token.expose().to_owned());
+        Ok(Self { client, token })
+    }
+
+    pub(super) async fn read(&self, path: &str) -> Result<Json, Failure> {
+        self.ask("GET", path, &Headers::new()).await
+    }
+
+    pub(super) async fn change(&self, path: &str) -> Result<Json, Failure> {
+        let mut headers = Headers::new();
+        if let Some(token) = &self.token {
+            let pushed = headers.push("authorization", format!("Bearer {token}"));
+            pushed.map_err(|error| Failure::usage(format!("admin.token: {error}")))?;
+        }
+        self.ask("POST", path, &headers).await
+    }
+
+    async fn ask(&self, method: &str, path: &str, headers: &Headers) -> Result<Json, Failure> {
+        let reply = self.client.fetch(method, path, headers).await;
+        let reply = reply.map_err(|error| Failure::admin(&error))?;
+        serde_json::from_slice(&reply)
+            .map_err(|error| Failure::new(format!("{path} answered no JSON: {error}")))
+    }
+}

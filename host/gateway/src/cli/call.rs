@@ -1,0 +1,253 @@
+//! `postern call`.
+
+use std::{
+    io::Read,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use clap::Args;
+use postern_core::{Body, Call, Context, Error, Handler, Headers, Reply};
+use postern_net::{
+    Client, ClientConfig, Target as NetTarget,
+    http::{HttpClient, HttpClientConfig},
+};
+use serde_json::{Value as Json, json};
+
+use super::{
+    Shared, block_on,
+    failure::Failure,
+    output::Output,
+    target::{Target, Transport, Written, look_up},
+};
+use crate::config::{Config, parse_duration};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  postern call users/CreateUser '{\"name\":\"Ada\",\"email\":\"ada@example.org\"}'
+  postern call --transport udp users/ListUsers
+  postern call --transport http://gateway.example:8080 users/ListUsers '{}'
+  echo '{\"id\":\"1\"}' | postern call users/GetUser -
+  postern call --raw echo/Echo 'no JSON at all'
+
+Prints the reply; JSON is spread over lines at a terminal. A failed call prints its error as JSON on
+the standard error output and exits with 1.")]
+pub(super) struct CallArgs {
+    /// What to call.
+    #[arg(value_name = "SERVICE/METHOD", value_parser = read_name)]
+    name: (String, String),
+    /// The message; `-` reads it from the standard input.
+    #[arg(value_name = "JSON", default_value = "{}")]
+    message: String,
+    /// tcp, udp or http at the configured address, or vstp://HOST:PORT, vstp+udp://HOST:PORT,
+    /// http://HOST:PORT.
+    #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp")]
+    transport: Written,
+    /// A header of the call; may be given more than once.
+    #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = read_header)]
+    header: Vec<(String, String)>,
+    /// How long to wait.
+    #[arg(long, default_value = "30s", value_parser = parse_duration)]
+    timeout: Duration,
+    /// Version of the service.
+    #[arg(long, value_name = "VERSION")]
+    service_version: Option<String>,
+    /// Send the message as it is, whether it is JSON or not.
+    #[arg(long)]
+    raw: bool,
+    /// Show the reply's headers and how long it took, on the standard error output.
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+pub(super) fn call(shared: &Shared, args: CallArgs, output: &Output) -> Result<(), Failure> {
+    let message = read_message(&args)?;
+    let config = match args.transport {
+        // A URL needs no configuration, so that a broken one does not matter.
+        Written::Url(_) => Config::default(),
+        Written::Named(_) => shared.load(&[], output)?.config,
+    };
+    let target = args.transport.clone().resolve(&config)?;
+    let call = to_call(&args, message)?;
+    let is_verbose = args.verbose;
+    block_on(async {
+        let began = Instant::now();
+        let reply = send(&target, call, args.timeout).await?;
+        let head = reply.headers.clone();
+        print(reply, output).await?;
+        if is_verbose {
+            for (key, value) in head.iter() {
+                let (key, value) = (
+                    String::from_utf8_lossy(key),
+                    String::from_utf8_lossy(&value),
+                );
+                output.note(&format!("{key}: {value}"));
+            }
+            let took = began.elapsed().as_secs_f64() * 1e3;
+            output.note(&format!(
+                "{took:.2} ms over {} to {}",
+                target.transport, target.authority
+            ));
+        }
+        Ok(())
+    })
+}
+
+fn to_call(args: &CallArgs, message: Bytes) -> Result<Call, Failure> {
+    let mut headers = Headers::new();
+    let content_type = if args.raw {
+        "application/octet-stream"
+    } else {
+        "application/json"
+    };
+    let has_type = args
+        .header
+        .iter()
+        .any(|(name, _)| name.eq_ignore_ascii_case("content-type"));
+    let default = (!has_type).then(|| ("content-type".to_owned(), content_type.to_owned()));
+    for (name, value) in args.header.iter().chain(default.iter()) {
+        let pushed = headers.push(name.to_lowercase(), value);
+        pushed.map_err(|error| Failure::usage(format!("--header {name}: {error}")))?;
+    }
+    let (service, method) = &args.name;
+    let context = Context {
+        deadline: Instant::now().checked_add(args.timeout),
+        ..Context::default()
+    };
+    Ok(Call {
+        version: args.service_version.as_deref().map(Into::into),
+        headers,
+        context,
+        ..Call::unary(service.as_str(), method.as_str(), message)
+    })
+}
+
+async fn send(target: &Target, call: Call, timeout: Duration) -> Result<Reply, Failure> {
+    let net = match target.transport {
+        Transport::Http => {
+            let config = HttpClientConfig {
+                call_timeout: timeout,
+                ..HttpClientConfig::default()
+            };
+            let client = HttpClient::new(&target.authority, config);
+            let client = client.map_err(|error| Failure::usage(error.message.to_string()))?;
+            return client
+                .call(call)
+                .await
+                .map_err(|error| Failure::call(&error));
+        }
+        Transport::Tcp => NetTarget::Tcp(look_up(&target.authority).await?),
+        Transport::Udp => NetTarget::Udp(look_up(&target.authority).await?),
+    };
+    let mut config = ClientConfig {
+        call_timeout: timeout,
+        ..ClientConfig::default()
+    };
+    config.connect_timeout = config.connect_timeout.min(timeout);
+    let client = Client::connect(net, config)
+        .await
+        .map_err(|error| Failure::call(&error))?;
+    let reply = client.call(call).await;
+    // A streamed reply still needs the session; it ends with the process.
+    if !matches!(
+        &reply,
+        Ok(Reply {
+            body: Body::Many(_),
+            ..
+        })
+    ) {
+        client.close().await;
+    }
+    reply.map_err(|error| Failure::call(&error))
+}
+
+async fn print(reply: Reply, output: &Output) -> Result<(), Failure> {
+    match reply.body {
+        Body::Empty => print_message(&Bytes::new(), output),
+        Body::One(message) => print_message(&message, output),
+        Body::Many(mut messages) => {
+            while let Some(message) = messages.next().await {
+                let message = message.map_err(|error: Error| Failure::call(&error))?;
+                print_message(&message, output)?;
+            }
+            Ok(())
+        }
+    }
+}
+
+/// JSON as JSON, other text as it is, anything else in hexadecimal.
+fn print_message(message: &Bytes, output: &Output) -> Result<(), Failure> {
+    if let Ok(json) = serde_json::from_slice::<Json>(message) {
+        // Numbers and order are the sender's: only whitespace may differ, and only at a terminal.
+        return match output.is_terminal() {
+            true => output.json(&json),
+            false => output.octets(&[message, &b"\n"[..]].concat()),
+        };
+    }
+    let text = std::str::from_utf8(message).ok();
+    match (text, output.is_json()) {
+        (Some(text), true) => output.json(&json!({ "text": text })),
+        (None, true) => output.json(&json!({ "hex": hex(message) })),
+        (Some(""), false) => Ok(()),
+        (Some(text), false) => output.line(text),
+        (None, false) => output.line(&hex(message)),
+    }
+}
+
+fn hex(octets: &[u8]) -> String {
+    octets.iter().map(|octet| format!("{octet:02x}")).collect()
+}
+
+fn read_message(args: &CallArgs) -> Result<Bytes, Failure> {
+    let message = if args.message == "-" {
+        let mut octets = Vec::new();
+        let read = std::io::stdin().lock().read_to_end(&mut octets);
+        read.map_err(|error| Failure::new(format!("cannot read the standard input: {error}")))?;
+        octets
+    } else {
+        args.message.clone().into_bytes()
+    };
+    if !args.raw {
+        let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(&message);
+        parsed.map_err(|error| {
+            let failure = Failure::usage(format!("the message is no JSON: {error}"));
+            failure.with_remedy("quote it for your shell, or send it as it is with --raw")
+        })?;
+    }
+    Ok(message.into())
+}
+
+fn read_name(text: &str) -> Result<(String, String), String> {
+    match text.split_once('/') {
+        Some((service, method)) if !service.is_empty() && !method.is_empty() => {
+            Ok((service.to_owned(), method.to_owned()))
+        }
+        _ => Err("write SERVICE/METHOD, such as users/ListUsers".to_owned()),
+    }
+}
+
+fn read_header(text: &str) -> Result<(String, String), String> {
+    match text.split_once([':', '=']) {
+        Some((name, value)) if !name.trim().is_empty() => {
+            Ok((name.trim().to_owned(), value.trim().to_owned()))
+        }
+        _ => Err("write NAME: VALUE".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_and_headers_are_read() {
+        assert_eq!(read_name("a/b/c"), Ok(("a".into(), "b/c".into())));
+        for text in ["users", "/x", "users/", ""] {
+            assert!(read_name(text).is_err(), "{text}");
+        }
+        assert_eq!(read_header("a: b:c"), Ok(("a".into(), "b:c".into())));
+        assert_eq!(read_header("a=b"), Ok(("a".into(), "b".into())));
+        assert!(read_header(": b").is_err() && read_header("a").is_err());
+    }
+}

@@ -1,0 +1,117 @@
+//! `postern dev`: builds the projects in the plugin folder, serves, and builds again what changes.
+
+use std::{
+    path::{Path, PathBuf},
+    sync::mpsc,
+    thread,
+};
+
+use postern_net::Shutdown;
+use serde_json::json;
+
+use super::{
+    Shared, block_on, build,
+    failure::Failure,
+    output::Output,
+    progress::Display,
+    run::{self, RunArgs},
+    sources::{Change, Sources},
+};
+use crate::{
+    app::{self, Serving},
+    build::{Outcome, find_projects, projects},
+};
+
+pub(super) fn dev(shared: &Shared, args: &RunArgs, output: &Output) -> Result<(), Failure> {
+    let loaded = args.load(shared, output)?;
+    let folder = loaded.config.plugins.folder.clone();
+    let found = find_projects(&folder);
+    let found = found.map_err(|error| {
+        Failure::new(format!(
+            "cannot read the plugin folder {}: {error}",
+            folder.display()
+        ))
+    })?;
+    if found.is_empty() {
+        output.note(&format!(
+            "no plugin projects in {}; begin one: postern new --lang rust {}",
+            folder.display(),
+            folder.join("greeter").display(),
+        ));
+    }
+    // Watched from before the first build, so that no change falls between the two.
+    let (changes, changed) = mpsc::channel();
+    let sources = Sources::watch(&folder, changes);
+    let _sources = sources
+        .map_err(|error| Failure::new(format!("cannot watch {}: {error}", folder.display())))?;
+    build_all(&found, output);
+    thread::scope(|scope| {
+        // Ends when the watcher does, with `_sources`.
+        scope.spawn(move || rebuild(&changed, output));
+        let result = block_on(async {
+            let announce = |serving: &Serving| {
+                run::announce(serving, output);
+                if !output.is_json() {
+                    output.note(&hint(&found));
+                }
+            };
+            let served = app::run(loaded, Shutdown::new(), announce).await;
+            served.map_err(|error| run::failure(&error))
+        });
+        drop(_sources);
+        result
+    })
+}
+
+/// Builds again what changes, until nothing is watched any more.
+fn rebuild(changed: &mpsc::Receiver<Change>, output: &Output) {
+    while let Ok(first) = changed.recv() {
+        let mut folders: Vec<PathBuf> = vec![first.project];
+        folders.extend(changed.try_iter().map(|change| change.project));
+        folders.sort();
+        folders.dedup();
+        build_all(&folders, output);
+    }
+}
+
+fn build_all(folders: &[PathBuf], output: &Output) {
+    if folders.is_empty() {
+        return;
+    }
+    let mut display = Display::new(output);
+    let outcomes = projects(folders, &mut |progress| display.on(progress));
+    drop(display);
+    for outcome in &outcomes {
+        tell(outcome, output);
+    }
+}
+
+/// A project that does not build leaves what was built before in service.
+fn tell(outcome: &Outcome, output: &Output) {
+    match &outcome.result {
+        Ok(built) if output.is_json() => {
+            // The build goes on whether somebody reads this or not.
+            let _ =
+                output.line(&json!({ "built": built.name, "changed": built.changed }).to_string());
+        }
+        Ok(built) => output.note(&format!("built {}", build::line(built))),
+        Err(error) => output.failure(&build::failure(error)),
+    }
+}
+
+/// A first call, as concrete as can be.
+fn hint(found: &[PathBuf]) -> String {
+    let has = |name: &str| found.iter().any(|folder| folder.ends_with(Path::new(name)));
+    let call = match found.first().and_then(|folder| folder.file_name()) {
+        _ if has("users") => {
+            "postern call users/CreateUser '{\"name\":\"Ada\",\"email\":\"ada@example.org\"}'"
+                .to_owned()
+        }
+        Some(name) => format!(
+            "postern services list; postern call {}/METHOD '{{}}'",
+            name.to_string_lossy()
+        ),
+        None => "postern services list".to_owned(),
+    };
+    format!("try: {call}\nchange a source and save it: the plugin is built and replaced")
+}

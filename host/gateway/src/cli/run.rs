@@ -1,0 +1,114 @@
+//! `postern run`.
+
+use std::{fmt::Write as _, path::PathBuf};
+
+use clap::Args;
+use postern_net::Shutdown;
+use serde_json::json;
+
+use super::{Shared, block_on, failure::Failure, output::Output};
+use crate::{
+    app::{self, Serving, StartError},
+    config::Loaded,
+};
+
+#[derive(Debug, Clone, Args)]
+#[command(after_help = "\
+Examples:
+  postern run
+  postern run --config /etc/postern.toml --plugins /srv/plugins
+  POSTERN_LISTENERS_VSTP_ADDRESS=0.0.0.0:9090 postern run
+
+SIGTERM and ctrl-c drain: nothing new is taken, what is in flight is finished. The second ends at
+once. Logs go to the standard error output.")]
+pub(super) struct RunArgs {
+    /// Folder of plugins, in the place of the configured one.
+    #[arg(long, value_name = "DIR")]
+    pub plugins: Option<PathBuf>,
+    /// Folder for what the gateway writes, in the place of the configured one.
+    #[arg(long, value_name = "DIR")]
+    pub data_dir: Option<PathBuf>,
+}
+
+impl RunArgs {
+    /// The configuration, with these options as if they were environment variables.
+    pub(super) fn load(&self, shared: &Shared, output: &Output) -> Result<Loaded, Failure> {
+        let options = [
+            ("POSTERN_PLUGINS_FOLDER", &self.plugins),
+            ("POSTERN_DATA_DIR", &self.data_dir),
+        ];
+        let written = |(variable, folder): (&'static str, &Option<PathBuf>)| {
+            Some((variable, folder.as_ref()?.to_string_lossy().into_owned()))
+        };
+        let overrides: Vec<_> = options.into_iter().filter_map(written).collect();
+        shared.load(&overrides, output)
+    }
+}
+
+pub(super) fn run(shared: &Shared, args: &RunArgs, output: &Output) -> Result<(), Failure> {
+    let loaded = args.load(shared, output)?;
+    block_on(async {
+        let announce = |serving: &Serving| announce(serving, output);
+        app::run(loaded, Shutdown::new(), announce)
+            .await
+            .map_err(|error| failure(&error))
+    })
+}
+
+/// Where it serves, for people or programs.
+pub(super) fn announce(serving: &Serving, output: &Output) {
+    let shown = if output.is_json() {
+        let places = serving.listeners.iter().flat_map(|(name, places)| {
+            places.iter().map(move |place| {
+                json!({ "listener": name, "transport": place.transport, "address": place.address })
+            })
+        });
+        output.line(
+            &json!({
+                "listeners": places.collect::<Vec<_>>(),
+                "admin": serving.admin,
+                "plugins": serving.plugin_folder,
+            })
+            .to_string(),
+        )
+    } else {
+        output.text(&table(serving))
+    };
+    if let Err(failure) = shown {
+        // The gateway serves whether somebody reads this or not.
+        tracing::debug!(reason = failure.message, "not announced");
+    }
+}
+
+fn table(serving: &Serving) -> String {
+    let mut text = format!("postern {}\n", env!("CARGO_PKG_VERSION"));
+    // Writing to a `String` does not fail.
+    for (name, places) in &serving.listeners {
+        for place in places {
+            let _ = writeln!(text, "  {name:<8} {:<6} {}", place.transport, place.address);
+        }
+    }
+    if let Some(address) = serving.admin {
+        let _ = writeln!(text, "  {:<8} {:<6} {address}", "admin", "http");
+    }
+    let _ = writeln!(
+        text,
+        "  {:<8} {}",
+        "plugins",
+        serving.plugin_folder.display()
+    );
+    text
+}
+
+pub(super) fn failure(error: &StartError) -> Failure {
+    let failure = Failure::new(error.to_string());
+    match error {
+        StartError::Bind(_) => {
+            failure.with_remedy("is another gateway running? stop it, or configure another address")
+        }
+        StartError::Log(_)
+        | StartError::DataDir { .. }
+        | StartError::Runtime(_)
+        | StartError::Signals(_) => failure,
+    }
+}
