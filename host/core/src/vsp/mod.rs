@@ -21,6 +21,7 @@
 
 pub mod easy;
 mod inbound;
+pub mod mux;
 mod reply;
 mod request;
 #[cfg(test)]

@@ -131,7 +131,8 @@ impl ReplyToken {
         Ok(builder.build())
     }
 
-    fn push_common(&self, builder: &mut HeadersBuilder) -> Result<(), HeaderError> {
+    /// What every frame about the call repeats.
+    pub(super) fn push_common(&self, builder: &mut HeadersBuilder) -> Result<(), HeaderError> {
         if !self.correlation.is_empty() {
             builder.push("correlation-id", self.correlation.as_bytes())?;
         }
