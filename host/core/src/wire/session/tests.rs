@@ -3,7 +3,11 @@
 use std::time::Duration;
 
 use super::*;
-use crate::{headers::Headers, testing::epoch, wire::Flags};
+use crate::{
+    headers::Headers,
+    testing::epoch,
+    wire::{Flags, FrameError, vectors},
+};
 
 mod bounds;
 
@@ -146,6 +150,34 @@ fn hello_and_welcome_settle_id_features_and_frame_size() {
     let heard = Dialect::Full(greeting(&agent, 8 * 1024 * 1024));
     assert_eq!(events(&mut server), [Event::Established(heard)]);
     assert_eq!((client.id(), server.id()), (ID, ID));
+}
+
+#[test]
+fn what_a_session_says_is_written_as_its_vectors() {
+    let check = |frame: Frame, part: &str| {
+        let mut lines = vectors::groups(vectors::VSP).into_iter().flatten();
+        let (octets, _) = lines
+            .find(|(_, comment)| comment.starts_with(part))
+            .expect("a vector");
+        let mut written = bytes::BytesMut::new();
+        frame.encode(&mut written).expect("a small frame");
+        assert_eq!(written, octets, "{part}");
+    };
+    let features = Features::MUX.with(Features::WIDE);
+    let agent = "peer/1.0".into();
+    check(
+        greeting::hello(&SessionConfig {
+            agent,
+            features,
+            ..config()
+        }),
+        "HELLO",
+    );
+    check(greeting::welcome(&config(), ID, Features::MUX), "WELCOME");
+    let mut server = server();
+    let magic = FrameError::Magic { found: *b"TS" };
+    server.handle_violation(magic.into());
+    check(frames(&mut server).remove(0), "ERR");
 }
 
 #[test]
