@@ -5,6 +5,7 @@
 //! Ends with 1 when a goal was missed.
 
 mod codec;
+mod counts;
 mod datagrams;
 mod echo;
 mod gateway;
@@ -60,5 +61,8 @@ fn run(chosen: &[String]) -> io::Result<Table> {
             gateway::run_drop(&mut table).await;
         }
     });
+    if is_chosen("instructions") {
+        counts::run(&mut table);
+    }
     Ok(table)
 }

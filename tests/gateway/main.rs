@@ -1,7 +1,10 @@
 //! The gateway from outside, by capability. Each test starts processes of its own.
 
+mod check;
+mod cli;
 mod deploy;
 mod drain;
+mod inspect;
 mod lossy;
 mod misbehave;
 mod peers;

@@ -308,7 +308,8 @@ fn spawn(folder: &Path) -> io::Result<Child> {
 }
 
 /// The binary under test.
-fn binary() -> PathBuf {
+#[must_use]
+pub fn binary() -> PathBuf {
     match std::env::var_os("POSTERN_BIN") {
         Some(path) => path.into(),
         None => guests::profile_folder().join("postern-under-test"),

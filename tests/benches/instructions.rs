@@ -1,0 +1,238 @@
+//! Instructions of the hot paths, counted by callgrind through gungraun: the same on a noisy
+//! machine. The command of `main.rs` runs this and compares it with `instructions.toml`.
+//!
+//! Each count is of what happens once per call or per frame; everything before is in a `setup`.
+
+#![expect(unused_qualifications, reason = "gungraun's macros write them")]
+
+use std::{hint::black_box, sync::Arc, time::Instant};
+
+use bytes::{Bytes, BytesMut};
+use futures_util::FutureExt as _;
+use gungraun::{LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
+use postern::{
+    pipeline::{
+        Pipeline, Settings,
+        route::{Route, Routes, Table, Target},
+    },
+    telemetry::calls::CallBook,
+};
+use postern_core::{
+    Body, BoxFuture, Call, Error, Handler, Headers, Reply,
+    wire::{Connection, Decoder, Frame, Role, SessionConfig, SessionId},
+};
+use postern_wasm::{Plugin, PluginSpec, Pooling, Runtime, RuntimeConfig};
+
+const FRAME_BYTES_MAX: usize = 8 << 20;
+
+fn frame(n_octets: usize) -> Frame {
+    let mut headers = Headers::new();
+    for (key, value) in [
+        ("service", "echo"),
+        ("method", "Say"),
+        ("correlation-id", "4711"),
+    ] {
+        headers.push(key, value).expect("short headers fit");
+    }
+    Frame::data(headers, vec![b'1'; n_octets])
+}
+
+fn encoded(n_octets: usize) -> BytesMut {
+    let mut out = BytesMut::new();
+    frame(n_octets).encode(&mut out).expect("within the limit");
+    out
+}
+
+fn with_buffer(n_octets: usize) -> (Frame, BytesMut) {
+    (frame(n_octets), BytesMut::with_capacity(n_octets + 256))
+}
+
+#[library_benchmark]
+#[bench::b64(args = (64), setup = with_buffer)]
+#[bench::b1024(args = (1024), setup = with_buffer)]
+fn codec_encode((frame, mut out): (Frame, BytesMut)) -> BytesMut {
+    black_box(&frame)
+        .encode(&mut out)
+        .expect("within the limit");
+    out
+}
+
+#[library_benchmark]
+#[bench::b64(args = (64), setup = encoded)]
+#[bench::b1024(args = (1024), setup = encoded)]
+fn codec_decode(mut buffer: BytesMut) -> Option<Frame> {
+    Decoder::new(FRAME_BYTES_MAX)
+        .decode(black_box(&mut buffer))
+        .expect("legal")
+}
+
+/// A frame that is there but for its last octet, the buffer that it is in, and that octet.
+fn cut(n_octets: usize) -> (Decoder, BytesMut, BytesMut) {
+    let mut buffer = encoded(n_octets);
+    let last = buffer.split_off(buffer.len() - 1);
+    let mut decoder = Decoder::new(FRAME_BYTES_MAX);
+    assert!(decoder.decode(&mut buffer).expect("legal so far").is_none());
+    (decoder, buffer, last)
+}
+
+#[library_benchmark]
+#[bench::b1024(args = (1024), setup = cut)]
+fn decoder_last_octet(
+    (mut decoder, mut buffer, last): (Decoder, BytesMut, BytesMut),
+) -> Option<Frame> {
+    buffer.unsplit(last);
+    decoder.decode(black_box(&mut buffer)).expect("legal")
+}
+
+/// A session that has answered one call, and the next request and reply.
+fn session(n_octets: usize) -> (Connection, BytesMut, Frame, Instant) {
+    let now = Instant::now();
+    let config = Arc::new(SessionConfig::default());
+    let mut connection = Connection::new(config, Role::Server, SessionId(7), now);
+    exchange(
+        &mut connection,
+        &mut encoded(n_octets),
+        frame(n_octets),
+        now,
+    );
+    (connection, encoded(n_octets), frame(n_octets), now)
+}
+
+fn exchange(
+    connection: &mut Connection,
+    octets: &mut BytesMut,
+    reply: Frame,
+    now: Instant,
+) -> Option<Bytes> {
+    connection.handle_bytes(now, octets).expect("legal");
+    while let Some(event) = connection.poll_event() {
+        black_box(event);
+    }
+    connection.begin();
+    connection.send(now, reply).expect("the queue is empty");
+    connection.finish();
+    connection.poll_transmit()
+}
+
+#[library_benchmark]
+#[bench::b64(args = (64), setup = session)]
+fn session_call(
+    (mut connection, mut octets, reply, now): (Connection, BytesMut, Frame, Instant),
+) -> (Connection, Option<Bytes>) {
+    let transmitted = exchange(&mut connection, &mut octets, reply, now);
+    (connection, transmitted)
+}
+
+struct Echo;
+
+impl Handler for Echo {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        Box::pin(std::future::ready(Ok(Reply {
+            headers: Headers::new(),
+            body: call.body,
+        })))
+    }
+}
+
+/// A handler that has answered once, and the next call.
+type Ready = (Box<dyn Handler>, Call, tokio::runtime::Runtime);
+
+fn ready(handler: Box<dyn Handler>, tokio: tokio::runtime::Runtime) -> Ready {
+    {
+        let _context = tokio.enter();
+        for _ in 0..3 {
+            let reply = tokio.block_on(handler.call(Call::unary("echo", "Say", "1")));
+            assert!(matches!(reply.expect("answers").body, Body::One(_)));
+        }
+    }
+    (handler, Call::unary("echo", "Say", vec![b'1'; 64]), tokio)
+}
+
+fn tokio_runtime() -> tokio::runtime::Runtime {
+    let mut builder = tokio::runtime::Builder::new_current_thread();
+    builder.enable_all().build().expect("a runtime")
+}
+
+fn pipeline() -> Ready {
+    let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
+    routes.publish(Table::from_iter([Route {
+        service: "echo".into(),
+        version: None,
+        plugin: "echo".into(),
+        generation: 1,
+        methods: None,
+        target: Target::Live(Arc::new(Echo)),
+        metrics: book.service(&"echo".into()),
+    }]));
+    ready(
+        Box::new(Pipeline::new(routes, Settings::default(), &book)),
+        tokio_runtime(),
+    )
+}
+
+/// The component `echo`, as `POSTERN_ECHO` names its file.
+fn component() -> Ready {
+    let tokio = tokio_runtime();
+    let path = std::env::var("POSTERN_ECHO").expect("the command of main.rs names the component");
+    let file = Bytes::from(std::fs::read(path).expect("the component is built"));
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let plugin = tokio.block_on(async {
+        let config = RuntimeConfig {
+            data_dir: folder.path().to_path_buf(),
+            pooling: Pooling {
+                instances_max: 4,
+                ..Pooling::default()
+            },
+            ..RuntimeConfig::default()
+        };
+        let runtime = Runtime::new(config).expect("a runtime");
+        let plugin = Plugin::new(&runtime, "echo");
+        plugin
+            .deploy(file, PluginSpec::default())
+            .await
+            .expect("echo serves");
+        plugin
+    });
+    ready(Box::new(plugin), tokio)
+}
+
+fn call_once((handler, call, tokio): Ready) -> Ready {
+    {
+        let _context = tokio.enter();
+        let reply = handler
+            .call(black_box(call))
+            .now_or_never()
+            .expect("answers at once");
+        assert!(reply.is_ok(), "echo answers");
+    }
+    (handler, Call::unary("", "", ""), tokio)
+}
+
+#[library_benchmark]
+#[bench::b64(setup = pipeline)]
+fn pipeline_call(ready: Ready) -> Ready {
+    call_once(ready)
+}
+
+#[library_benchmark]
+#[bench::b64(setup = component)]
+fn component_call(ready: Ready) -> Ready {
+    call_once(ready)
+}
+
+library_benchmark_group!(
+    name = hot_paths,
+    benchmarks = [
+        codec_encode,
+        codec_decode,
+        decoder_last_octet,
+        session_call,
+        pipeline_call,
+        component_call
+    ]
+);
+
+main!(
+    config = LibraryBenchmarkConfig::default().pass_through_envs(["POSTERN_ECHO", "TMPDIR"]),
+    library_benchmark_groups = hot_paths
+);

@@ -1,0 +1,71 @@
+//! `postern inspect`: frames from hex and live between two peers.
+
+use std::{
+    io::{BufRead as _, BufReader},
+    path::Path,
+    process::{Command, Stdio},
+};
+
+use postern_net::{Client, ClientConfig, Target};
+use postern_tests::{Gateway, Setup, binary, call, postern};
+
+use crate::share;
+
+#[test]
+fn a_frame_in_hex_is_taken_apart() {
+    let hex = "565401030000000000000548656c6c6f326d0910";
+    let text = postern(Path::new("."), &["inspect", hex]);
+    assert_eq!(text.code, Some(0), "{text:?}");
+    assert!(
+        text.out.contains("DATA") && text.out.contains("Hello"),
+        "{}",
+        text.out
+    );
+    let json = postern(Path::new("."), &["--output", "json", "inspect", hex]);
+    let first = json.out.lines().next().unwrap_or_default();
+    let frame: serde_json::Value = serde_json::from_str(first).expect("a line of json per frame");
+    assert_eq!(frame["type"], "DATA", "{frame}");
+}
+
+#[test]
+fn a_wrong_checksum_is_named_and_fails() {
+    let hex = "565401030000000000000548656c6c6f326d0911";
+    let text = postern(Path::new("."), &["inspect", hex]);
+    assert_eq!(text.code, Some(1), "{text:?}");
+    assert!(text.out.contains("crc"), "{}", text.out);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_shows_what_passes() {
+    let _machine = share().await;
+    let gateway = Gateway::start(Setup::default().plugin("echo")).await;
+    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let listen = socket.local_addr().expect("bound");
+    drop(socket);
+    let (from, to) = (listen.to_string(), gateway.vstp.to_string());
+    let mut command = Command::new(binary());
+    command
+        .args(["inspect", "--relay", &from, "--to", &to])
+        .stdout(Stdio::piped());
+    let mut relay = command
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("the relay starts");
+    let shown = BufReader::new(relay.stdout.take().expect("piped"));
+    let client = loop {
+        match Client::connect(Target::Tcp(listen), ClientConfig::default()).await {
+            Ok(client) => break client,
+            Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
+        }
+    };
+    let reply = call(&client, "echo/Say", "{\"n\":17}")
+        .await
+        .expect("passes the relay");
+    assert_eq!(reply, "{\"n\":17}");
+    client.close().await;
+    relay.kill().expect("the relay runs");
+    relay.wait().expect("the relay ends");
+    let lines: Vec<_> = shown.lines().map_while(Result::ok).collect();
+    let n_seen = lines.iter().filter(|line| line.contains("DATA")).count();
+    assert!(n_seen >= 2, "request and reply in {lines:#?}");
+}
