@@ -18,7 +18,7 @@ use serde_json::json;
 use self::view::Failure;
 use crate::{
     app::gateway::Gateway,
-    pipeline::nearest::nearest,
+    nearest::nearest,
     telemetry::export::{CONTENT_TYPE, exposition},
 };
 

@@ -7,7 +7,7 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::{app::gateway::Gateway, pipeline::nearest::nearest, telemetry::calls::CallNumbers};
+use crate::{app::gateway::Gateway, nearest::nearest, telemetry::calls::CallNumbers};
 
 /// One service with its numbers.
 #[derive(Debug, Clone, Serialize)]

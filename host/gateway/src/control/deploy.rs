@@ -1,9 +1,10 @@
 //! The way of one offer: manifest read, component deployed, services claimed, generation routed and
 //! kept.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, io};
 
 use postern_wasm::Deployed;
+use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::{
@@ -99,6 +100,7 @@ impl Control {
     /// A generation claims its services and takes their calls; whatever became of the offer is noted
     /// and shown in the routes.
     pub(super) async fn activate(&self, slot: &Slot, prepared: Prepared) -> Offered {
+        let mut good = None;
         let offered = match prepared {
             Prepared::Nothing(offered) => offered,
             Prepared::Generation {
@@ -106,12 +108,24 @@ impl Control {
                 copy,
                 source,
             } => match self.claim(slot, &deployed).await {
-                Ok(()) => take_calls(slot, &deployed, &copy, source),
+                Ok(()) => {
+                    slot.set_current(&deployed, &copy, source);
+                    good = (source == Source::Folder).then_some(copy);
+                    if source == Source::Rollback {
+                        Offered::Skipped
+                    } else {
+                        Offered::Deployed
+                    }
+                }
                 Err(taken) => Offered::Refused(Refused::new(&copy.digest, taken)),
             },
         };
         slot.tell(&offered);
         self.publish();
+        // Calls go there from here on; writing megabytes to the disk does not delay them.
+        if let Some(copy) = good {
+            keep(slot, copy).await;
+        }
         offered
     }
 
@@ -131,16 +145,12 @@ impl Control {
     }
 }
 
-fn take_calls(slot: &Slot, deployed: &Deployed, copy: &Copy, source: Source) -> Offered {
-    slot.set_current(deployed, copy, source);
-    match source {
-        Source::Folder => {
-            if let Err(error) = slot.store.keep(copy) {
-                warn!(plugin = slot.name, %error, "this generation is not kept as last good copy");
-            }
-            Offered::Deployed
-        }
-        Source::LastGood => Offered::Deployed,
-        Source::Rollback => Offered::Skipped,
+/// Keeps `copy` as last good one; the caller holds the plugin's turn, so copies do not overtake each
+/// other.
+async fn keep(slot: &Slot, copy: Copy) {
+    let store = slot.store.clone();
+    let kept = spawn_blocking(move || store.keep(&copy)).await;
+    if let Err(error) = kept.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
+        warn!(plugin = slot.name, %error, "this generation is not kept as last good copy");
     }
 }

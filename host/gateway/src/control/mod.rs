@@ -106,6 +106,7 @@ impl Control {
         while let Some((slot, _turn, prepared)) = prepared.next().await {
             self.activate(&slot, prepared).await;
         }
+        self.routes.set_complete();
     }
 
     /// Takes what lies in the folder for the plugin `name`.

@@ -5,7 +5,6 @@
 //! atomics, and a timer is armed only for a call that was not answered at its first poll.
 
 pub mod answer;
-pub mod nearest;
 pub mod record;
 pub mod route;
 pub mod trace;

@@ -4,19 +4,23 @@
 use std::{
     collections::{BTreeMap, HashMap},
     fmt,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
 };
 
 use arc_swap::ArcSwap;
 use postern_core::{Blame, Call, Error, Handler, Text};
 
-use super::nearest::nearest;
-use crate::telemetry::calls::CallMetrics;
+use crate::{nearest::nearest, telemetry::calls::CallMetrics};
 
 /// The routing table in force.
 #[derive(Debug, Default)]
 pub struct Routes {
     table: ArcSwap<Table>,
+    /// Whether a service without a route is unknown, and not just not deployed yet.
+    is_complete: AtomicBool,
 }
 
 /// Every service with its route.
@@ -53,18 +57,26 @@ impl Routes {
         self.table.store(Arc::new(table));
     }
 
+    /// Every service has its route from here on; one without is unknown.
+    pub fn set_complete(&self) {
+        self.is_complete.store(true, Relaxed);
+    }
+
     /// The route for `call`.
     ///
     /// # Errors
     /// `not-found` for an unknown service (with the name that was probably meant), version or
-    /// method; `unavailable` when nobody answers for the service at present.
+    /// method; `unavailable` when nobody answers for the service at present, and for every service
+    /// without a route until `set_complete`.
     pub fn find(&self, call: &Call) -> Result<Arc<Route>, Refused> {
         let table = self.table.load();
         let Some(route) = table.services.get(call.service.as_str()) else {
-            return Err(Refused {
-                error: unknown_service(&call.service, &table),
-                route: None,
-            });
+            let error = if self.is_complete.load(Relaxed) {
+                unknown_service(&call.service, &table)
+            } else {
+                Error::unavailable(Blame::Gateway, "plugins are being deployed, try again")
+            };
+            return Err(Refused { error, route: None });
         };
         match route.admit(call) {
             Ok(()) => Ok(Arc::clone(route)),
@@ -222,6 +234,7 @@ mod tests {
             metrics: CallBook::default().service(&service.into()),
         };
         let routes = Routes::default();
+        routes.set_complete();
         let methods = ["CreateUser", "GetUser"];
         routes.publish(Table::from_iter([
             route("users", Some(&methods), Target::Live(Arc::new(Silent))),
@@ -260,6 +273,15 @@ mod tests {
             &call("", ""),
             Err((Kind::NotFound, "the call names no service")),
         );
+    }
+
+    #[test]
+    fn knows_no_service_for_sure_before_all_are_deployed() {
+        let error = Routes::default()
+            .find(&call("users", "GetUser"))
+            .expect_err("no route")
+            .error;
+        assert_eq!(error.kind, Kind::Unavailable);
     }
 
     #[test]

@@ -248,6 +248,7 @@ impl Stage {
         answer: impl Fn(Call) -> BoxFuture<Result<Reply, Error>> + Send + Sync + 'static,
     ) -> Self {
         let (book, routes) = (CallBook::default(), Arc::new(Routes::default()));
+        routes.set_complete();
         routes.publish(Table::from_iter([Route {
             service: "users".into(),
             version: None,

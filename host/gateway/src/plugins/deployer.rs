@@ -47,7 +47,7 @@ impl Deployer {
             Ok(names) => names,
             Err(error) => {
                 warn!(folder = %self.folder.display(), %error, "cannot read the plugin folder");
-                return;
+                BTreeSet::new()
             }
         };
         // An empty folder may be one that is not mounted yet.

@@ -179,27 +179,16 @@ impl Numbers {
             family.encode_counter::<[(&str, &str); 0], _, u64>(&waited, None)?;
         }
         type Level = fn(&PluginNumbers) -> u64;
-        let levels: [(&str, &str, Level); 6] = [
+        let levels: [(&str, &str, Level); 5] = [
             (
                 "plugin_queue_length",
                 "Calls waiting for an instance",
                 |p| size(p.stats.queue_length),
             ),
             (
-                "plugin_memory_high_bytes",
+                "plugin_memory_bytes",
                 "The most memory that any one instance has had",
                 |p| size(p.stats.memory_bytes_high),
-            ),
-            (
-                "plugin_memory_bytes",
-                "At most: instances alive times the most of any",
-                |p| {
-                    size(
-                        p.stats
-                            .memory_bytes_high
-                            .saturating_mul(p.stats.instances_live),
-                    )
-                },
             ),
             ("plugin_instances", "Instances alive", |p| {
                 size(p.stats.instances_live)
