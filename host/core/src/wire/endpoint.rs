@@ -198,15 +198,15 @@ impl Endpoint {
 
     /// Begins a session with `to` as a client: HELLO is said until WELCOME comes or
     /// `SessionConfig::hello_timeout` is over, which means the base dialect. `Established` follows.
-    /// A session that is there is left alone.
+    /// A session that is there is left alone; one that is over is replaced.
     ///
     /// # Errors
     /// `TooManyPeers`.
     pub fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<(), SendError> {
         self.now = Some(now);
         match self.roster.find(to) {
-            Some(peer) if peer.closed.is_none() => return Ok(()),
-            Some(_) => self.forget(to),
+            Some(peer) if !peer.session.is_closed() => return Ok(()),
+            Some(_) => self.replace(to, CloseReason::LinkEnded),
             None => {}
         }
         self.open(now, to, Role::Client)

@@ -254,7 +254,10 @@ impl Reassembly {
             return Outcome::Duplicate;
         };
         let before = partial.charge();
-        match partial.place(part, frame) {
+        let placed = partial.place(part, frame);
+        let (grown, bytes) = (partial.charge() - before, partial.payload_bytes());
+        self.charge(peer, grown);
+        match placed {
             Placed::Duplicate => {
                 self.stats.duplicates += 1;
                 Outcome::Duplicate
@@ -264,8 +267,6 @@ impl Reassembly {
                 self.place(now, peer, part, numbering, frame)
             }
             Placed::Kept => {
-                let (grown, bytes) = (partial.charge() - before, partial.payload_bytes());
-                self.charge(peer, grown);
                 if bytes > self.limits.message_bytes_max {
                     self.remove(peer, part.id);
                     self.stats.refused += 1;

@@ -317,3 +317,30 @@ fn a_thousand_messages_at_once_arrive_once_each() {
     assert_eq!(messages, expected);
     assert_eq!(client.events().len(), 1_000);
 }
+
+#[test]
+fn connecting_again_tells_the_end_of_what_was_on_its_way() {
+    let (mut client, server) = greeted();
+    let id = client.send(server.address, "lost", Delivery::Acknowledged);
+    client.frames();
+    client.give_frame(server.address, &Frame::new(FrameType::Bye));
+    assert_eq!(
+        client.events(),
+        [Event::PeerDraining],
+        "its message may still arrive"
+    );
+    client
+        .endpoint
+        .connect(client.now, server.address)
+        .expect("room");
+    let events = client.events();
+    let reason = CloseReason::PeerBye;
+    let undelivered = Event::Undelivered(id, Undelivered::Closed(reason.clone()));
+    assert_eq!(events, [undelivered, Event::Closed(reason)]);
+    assert!(
+        client
+            .frames()
+            .iter()
+            .any(|frame| is(frame, FrameType::Hello))
+    );
+}

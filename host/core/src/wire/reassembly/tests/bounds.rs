@@ -177,3 +177,14 @@ fn forgetting_a_peer_gives_everything_back() {
     assert_eq!((bench.stats().open, bench.stats().bytes), (0, 0));
     assert_eq!(bench.reassembly.poll_timeout(), None);
 }
+
+#[test]
+fn a_complete_message_gives_back_its_own_charge_and_no_more() {
+    let mut bench = bench();
+    bench.give(&parts(b"abcd", 1, 2)[0]);
+    let before = bench.stats().bytes;
+    for part in &parts(&[7; 3_000], 2, 1_000) {
+        bench.give(part);
+    }
+    assert_eq!((bench.stats().open, bench.stats().bytes), (1, before));
+}
