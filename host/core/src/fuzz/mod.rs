@@ -4,16 +4,23 @@
 //! | target | octets are |
 //! |---|---|
 //! | `decoder` | one octet of mode, then a stream |
+//! | `endpoint` | a script of datagrams, time, sends and closes, see endpoint.rs |
 //! | `headers` | a header section |
+//! | `reassembly` | a script of fragments, see reassembly.rs |
 //! | `session` | a script of frames, time and calls, see session.rs |
 
 mod decoder;
+mod endpoint;
 mod headers;
+mod reassembly;
 mod session;
 #[cfg(test)]
 mod tests;
 
-pub use self::{decoder::decoder, headers::headers, session::session};
+pub use self::{
+    decoder::decoder, endpoint::endpoint, headers::headers, reassembly::reassembly,
+    session::session,
+};
 
 /// Takes octets off the front of a fuzzer's input; zeros when it is used up.
 #[derive(Debug)]

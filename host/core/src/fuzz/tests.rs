@@ -13,8 +13,18 @@ fn decoder() {
 }
 
 #[test]
+fn endpoint() {
+    replay("endpoint", super::endpoint);
+}
+
+#[test]
 fn headers() {
     replay("headers", super::headers);
+}
+
+#[test]
+fn reassembly() {
+    replay("reassembly", super::reassembly);
 }
 
 #[test]
