@@ -52,6 +52,10 @@
 //! | `frag-index` | decimal `u8`, 0 to `frag-total` - 1 |
 //! | `frag-total` | decimal `u8`, 1 to 255 |
 //!
+//! With feature `wide` all three are `u32`, and an ACK may name the parts of a message that have
+//! arrived, see [`reliable`]. HELLO on a datagram link carries a random `nonce`, which tells a new
+//! client on the same port from a repeated HELLO.
+//!
 //! [`Limits::frame_bytes_max`]: crate::limits::Limits::frame_bytes_max
 
 pub mod decoder;
