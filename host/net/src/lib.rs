@@ -11,6 +11,7 @@ pub mod link;
 pub mod memory;
 pub mod server;
 pub mod shutdown;
+mod streams;
 pub mod tcp;
 pub mod udp;
 

@@ -8,11 +8,15 @@ use std::{
     time::Instant,
 };
 
-use postern_core::wire::{CloseReason, Connection, Event, Frame, Role, SendError, SessionConfig};
+use postern_core::{
+    vsp::mux::Mux,
+    wire::{CloseReason, Connection, Event, Features, Frame, Role, SendError, SessionConfig},
+};
 
 use super::{
-    ClientConfig, Speak,
+    ClientConfig, Speak, StreamRequest,
     dispatch::{Commands, Dispatch, Established, Machine, Unsent},
+    streaming::Streaming,
 };
 use crate::{
     counters::Counters,
@@ -32,106 +36,147 @@ pub(super) fn drive<S: StreamLink>(
     established: Established,
 ) -> impl Future<Output = ()> + Send + use<S> {
     let hello = config.speak != Speak::Base;
+    let features = config.session.features.with(Features::MUX);
     let session = Arc::new(SessionConfig {
         hello,
+        features,
         ..config.session.clone()
     });
     let id = driver::random_session_id();
     let connection = Connection::new(session, Role::Client, id, driver::now());
     let counters = Arc::clone(&config.counters);
-    let line = Line::new(
-        link,
-        connection,
-        config.write_timeout,
-        Arc::clone(&counters),
-    );
+    let driver = Driver {
+        line: Line::new(
+            link,
+            connection,
+            config.write_timeout,
+            Arc::clone(&counters),
+        ),
+        streaming: Streaming::new(address),
+    };
     run(
-        line,
+        driver,
         Dispatch::new(address, commands, established),
         counters,
     )
 }
 
-async fn run<S: StreamLink>(mut line: Line<S>, mut dispatch: Dispatch, counters: Arc<Counters>) {
+async fn run<S: StreamLink>(
+    mut driver: Driver<S>,
+    mut dispatch: Dispatch,
+    counters: Arc<Counters>,
+) {
     counters.connections_opened.add(1);
-    match poll_fn(|cx| poll(&mut line, &mut dispatch, cx)).await {
+    match poll_fn(|cx| driver.poll(&mut dispatch, cx)).await {
         Ok(reason) => {
+            driver.streaming.fail_all(&reason);
             dispatch.end(&reason);
-            line.close().await;
+            driver.line.close().await;
         }
-        Err(error) => dispatch.end(&error),
+        Err(error) => {
+            driver.streaming.fail_all(&error);
+            dispatch.end(&error);
+        }
     }
     dispatch.closed();
     counters.connections_closed.add(1);
 }
 
-/// Ready when the session is over, with its reason, or the link is.
-fn poll<S: StreamLink>(
-    line: &mut Line<S>,
-    dispatch: &mut Dispatch,
-    cx: &mut Context<'_>,
-) -> Poll<Result<CloseReason, LineError>> {
-    for _ in 0..ROUNDS_MAX {
-        let now = driver::now();
-        let mut is_busy = dispatch.take_commands(cx, now, &mut line.connection);
-        if let Poll::Ready(handled) = line.poll_timer(cx) {
-            handled?;
-            is_busy = true;
-        }
-        if let Poll::Ready(read) = line.poll_read(cx, now) {
-            read?;
-            is_busy = true;
-        }
-        if let Some(reason) = handle_events(&mut line.connection, dispatch, now) {
-            return Poll::Ready(Ok(reason));
-        }
-        if let Poll::Ready(written) = line.poll_write(cx, now) {
-            written?;
-        }
-        // What is written may have been the last thing that held a closing session open.
-        if let Some(reason) = handle_events(&mut line.connection, dispatch, now) {
-            return Poll::Ready(Ok(reason));
-        }
-        if !is_busy {
-            return Poll::Pending;
-        }
-    }
-    cx.waker().wake_by_ref();
-    Poll::Pending
+struct Driver<S> {
+    line: Line<S>,
+    streaming: Streaming,
 }
 
-fn handle_events(
-    connection: &mut Connection,
-    dispatch: &mut Dispatch,
-    now: Instant,
-) -> Option<CloseReason> {
-    loop {
-        match connection.poll_event()? {
-            Event::Established(dialect) => dispatch.on_established(dialect),
-            Event::Message(frame) => dispatch.on_message(now, frame, connection),
-            Event::Acknowledged(_) | Event::PeerDraining => {}
-            Event::Closed(reason) => return Some(reason),
+impl<S: StreamLink> Driver<S> {
+    /// Ready when the session is over, with its reason, or the link is.
+    fn poll(
+        &mut self,
+        dispatch: &mut Dispatch,
+        cx: &mut Context<'_>,
+    ) -> Poll<Result<CloseReason, LineError>> {
+        for _ in 0..ROUNDS_MAX {
+            let now = driver::now();
+            let mut is_busy = dispatch.take_commands(cx, now, self);
+            if let Poll::Ready(handled) = self.line.poll_timer(cx) {
+                handled?;
+                is_busy = true;
+            }
+            if let Poll::Ready(read) = self.line.poll_read(cx, now) {
+                read?;
+                is_busy = true;
+            }
+            if let Some(reason) = self.handle_events(dispatch, now) {
+                return Poll::Ready(Ok(reason));
+            }
+            let may_stream = Streaming::may_send(&self.line.connection);
+            is_busy |= self
+                .streaming
+                .poll(cx, now, &mut self.line.connection)
+                .is_ready();
+            if let Poll::Ready(written) = self.line.poll_write(cx, now) {
+                written?;
+            }
+            // What is written may have been the last thing that held a closing session open.
+            if let Some(reason) = self.handle_events(dispatch, now) {
+                return Poll::Ready(Ok(reason));
+            }
+            // Messages that were held back must be asked for before sleeping.
+            let is_held = may_stream || !Streaming::may_send(&self.line.connection);
+            if !is_busy && is_held {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    fn handle_events(&mut self, dispatch: &mut Dispatch, now: Instant) -> Option<CloseReason> {
+        loop {
+            match self.line.connection.poll_event()? {
+                Event::Established(dialect) => dispatch.on_established(dialect),
+                Event::Message(frame) if Mux::takes(&frame) => {
+                    self.streaming
+                        .handle_frame(now, frame, &mut self.line.connection);
+                }
+                Event::Message(frame) => dispatch.on_message(now, frame, self),
+                Event::Acknowledged(_) | Event::PeerDraining => {}
+                Event::Closed(reason) => return Some(reason),
+            }
         }
     }
 }
 
-impl Machine for Connection {
+impl<S: StreamLink> Machine for Driver<S> {
     fn begin(&mut self) -> bool {
-        Self::begin(self)
+        self.line.connection.begin()
     }
 
     fn finish(&mut self) {
-        Self::finish(self);
+        self.line.connection.finish();
     }
 
     fn send(&mut self, now: Instant, _: u64, frame: Frame) -> Result<(), Unsent> {
-        Self::send(self, now, frame).map_err(|error| match error {
-            SendError::TooLong { .. } => Unsent::TooLong(error.to_string()),
-            SendError::Closed | SendError::QueueFull { .. } => Unsent::Closed(error.to_string()),
-        })
+        self.line
+            .connection
+            .send(now, frame)
+            .map_err(|error| match error {
+                SendError::TooLong { .. } => Unsent::TooLong(error.to_string()),
+                SendError::Closed | SendError::QueueFull { .. } => {
+                    Unsent::Closed(error.to_string())
+                }
+            })
+    }
+
+    fn stream(&mut self, now: Instant, request: StreamRequest) {
+        self.streaming
+            .begin(now, request, &mut self.line.connection);
+    }
+
+    fn cancel_stream(&mut self, now: Instant, id: u64) {
+        self.streaming.cancel(now, id, &mut self.line.connection);
     }
 
     fn close(&mut self, now: Instant) {
-        Self::close(self, now, CloseReason::Requested);
+        self.line.connection.close(now, CloseReason::Requested);
     }
 }

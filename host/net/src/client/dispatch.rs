@@ -14,7 +14,7 @@ use postern_core::{
 use tokio::sync::{mpsc, oneshot};
 
 use super::{
-    Command,
+    Command, StreamRequest,
     exchange::{Exchange, Order},
     lost,
 };
@@ -34,6 +34,12 @@ pub(super) trait Machine {
     fn finish(&mut self);
 
     fn send(&mut self, now: Instant, id: u64, frame: Frame) -> Result<(), Unsent>;
+
+    /// Makes a streaming call.
+    fn stream(&mut self, now: Instant, request: StreamRequest);
+
+    /// Nobody waits for streaming call `id` any more, if there is one.
+    fn cancel_stream(&mut self, now: Instant, id: u64);
 
     fn close(&mut self, now: Instant);
 }
@@ -81,10 +87,12 @@ impl Dispatch {
                     let begun = self.exchange.begin(now, request);
                     self.send(now, begun, machine);
                 }
+                Poll::Ready(Some(Command::Stream(request))) => machine.stream(now, *request),
                 Poll::Ready(Some(Command::Cancel(id))) => {
                     if self.exchange.abandon(id) {
                         machine.finish();
                     }
+                    machine.cancel_stream(now, id);
                 }
                 Poll::Ready(Some(Command::Close(closed))) => {
                     self.closed.push(closed);
@@ -147,6 +155,7 @@ impl Dispatch {
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Call(request) => drop(request.reply.send(Err(lost(address, reason)))),
+                Command::Stream(request) => drop(request.reply.send(Err(lost(address, reason)))),
                 Command::Close(closed) => self.closed.push(closed),
                 Command::Cancel(_) => {}
             }

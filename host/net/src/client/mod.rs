@@ -4,6 +4,7 @@ mod connection;
 mod dispatch;
 mod exchange;
 mod socket;
+mod streaming;
 
 use std::{
     fmt,
@@ -17,8 +18,8 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Blame, BoxFuture, Call, Error, Handler, Kind, Reply,
-    wire::{Dialect, RetryConfig, SessionConfig},
+    Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply,
+    wire::{Dialect, Features, RetryConfig, SessionConfig},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
@@ -98,6 +99,7 @@ struct Shared {
 /// What a client tells its driver.
 enum Command {
     Call(Box<Request>),
+    Stream(Box<StreamRequest>),
     /// Nobody waits for this call any more.
     Cancel(u64),
     /// End the session in order; tell when that is done.
@@ -109,6 +111,14 @@ struct Request {
     id: u64,
     call: Call,
     payload: Bytes,
+    reply: oneshot::Sender<Result<Reply, Error>>,
+}
+
+/// A streaming call on its way to the driver.
+struct StreamRequest {
+    id: u64,
+    call: Call,
+    body: BodyStream,
     reply: oneshot::Sender<Result<Reply, Error>>,
 }
 
@@ -265,6 +275,9 @@ impl Handler for Client {
     ///
     /// Fails with `deadline-exceeded` when the deadline passes first, with `unavailable` when the
     /// session ends first. Dropping the future leaves the answer, when it comes, unread.
+    ///
+    /// A body of many messages makes a streaming call, whose reply is a stream as well; that needs a
+    /// stream link and feature `mux`. Elsewhere the body must hold one message.
     fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
         let shared = Arc::clone(&self.shared);
         Box::pin(async move {
@@ -283,9 +296,6 @@ impl Handler for Client {
 
 impl Shared {
     async fn exchange(&self, mut call: Call) -> Result<Reply, Error> {
-        let payload = std::mem::take(&mut call.body)
-            .into_one(self.message_bytes_max)
-            .await?;
         // The semaphore is never closed; were it, the session would be gone as well.
         let _permit = self
             .permits
@@ -294,14 +304,25 @@ impl Shared {
             .map_err(|error| lost(self.address, &error))?;
         let (reply, answer) = oneshot::channel();
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
-        let request = Box::new(Request {
-            id,
-            call,
-            payload,
-            reply,
-        });
+        let command = match std::mem::take(&mut call.body) {
+            Body::Many(body) if self.has_mux() => Command::Stream(Box::new(StreamRequest {
+                id,
+                call,
+                body,
+                reply,
+            })),
+            body @ (Body::Empty | Body::One(_) | Body::Many(_)) => {
+                let payload = body.into_one(self.message_bytes_max).await?;
+                Command::Call(Box::new(Request {
+                    id,
+                    call,
+                    payload,
+                    reply,
+                }))
+            }
+        };
         let gone = |_| lost(self.address, &"the session has ended");
-        self.commands.send(Command::Call(request)).map_err(gone)?;
+        self.commands.send(command).map_err(gone)?;
         let mut abandon = Abandon {
             id: Some(id),
             commands: &self.commands,
@@ -309,6 +330,13 @@ impl Shared {
         let answered = answer.await;
         abandon.id = None;
         answered.unwrap_or_else(|_| Err(lost(self.address, &"the session has ended")))
+    }
+
+    fn has_mux(&self) -> bool {
+        match &self.dialect {
+            Dialect::Full(greeting) => greeting.features.contains(Features::MUX),
+            Dialect::Base => false,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
 };
 
 use postern_core::{
-    Error,
+    Blame, Error, Kind,
     wire::{
         CloseReason, Delivery, Endpoint, EndpointConfig, Frame, Role, SendId, SessionConfig,
         endpoint::{Event, SendError},
@@ -19,7 +19,7 @@ use postern_core::{
 };
 
 use super::{
-    ClientConfig, Speak,
+    ClientConfig, Speak, StreamRequest,
     dispatch::{Commands, Dispatch, Established, Machine, Unsent},
     lost,
 };
@@ -169,6 +169,15 @@ impl<L: DatagramLink> Machine for Driver<L> {
             ) => Err(Unsent::Closed(error.to_string())),
         }
     }
+
+    fn stream(&mut self, _: Instant, request: StreamRequest) {
+        // Feature mux is not offered on datagram links.
+        let message = "datagrams carry one message per call: use TCP or HTTP for streams";
+        let error = Error::new(Kind::Unimplemented, Blame::Client, message);
+        let _ = request.reply.send(Err(error));
+    }
+
+    fn cancel_stream(&mut self, _: Instant, _: u64) {}
 
     fn close(&mut self, now: Instant) {
         self.socket

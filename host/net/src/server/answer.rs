@@ -12,7 +12,7 @@ pub(super) fn answer(token: &ReplyToken, outcome: Outcome) -> Frame {
         Ok(reply) if matches!(reply.body, Body::Many(_)) => token.error_frame(&Error::new(
             Kind::Unimplemented,
             Blame::Client,
-            "the reply is a stream of messages, and this session carries one message per reply; \
+            "the reply is a stream of messages: open the call as a stream (feature mux, over TCP) or \
              call the method over HTTP",
         )),
         outcome => token.answer(outcome),

@@ -11,13 +11,14 @@ use std::{
 
 use postern_core::{
     Peer, Transport,
-    vsp::{Inbound, Reader, ReplyToken},
-    wire::{CloseReason, Connection, Dialect, Event, Frame, Role, SendError},
+    vsp::{Inbound, Reader, ReplyToken, mux::Mux},
+    wire::{CloseReason, Connection, Dialect, Event, Features, Frame, Role, SendError},
 };
 
 use super::{
     Shared,
     answer::{answer, too_long},
+    streaming::{Desk, StreamReply, Streaming},
 };
 use crate::{
     calls::{Begun, Calls, Outcome},
@@ -45,12 +46,21 @@ pub(super) async fn serve<S: StreamLink>(
 
 struct ServedConnection<S> {
     line: Line<S>,
-    calls: Calls<ReplyToken>,
+    calls: Calls<ReplyTo>,
     reader: Reader,
+    /// None until the peer opens a stream.
+    streaming: Option<Box<Streaming>>,
     peer: Peer,
     shared: Shared,
     is_draining: bool,
     said_bye: bool,
+}
+
+/// Where an outcome goes.
+#[derive(Debug)]
+pub(super) enum ReplyTo {
+    Once(ReplyToken),
+    Stream(StreamReply),
 }
 
 impl<S: StreamLink> ServedConnection<S> {
@@ -69,6 +79,7 @@ impl<S: StreamLink> ServedConnection<S> {
             line: Line::new(link, connection, shared.config.write_timeout, counters),
             calls: Calls::new(Arc::clone(&shared.handler)),
             reader: Reader::new(Arc::new(peer.clone()), default_service),
+            streaming: None,
             peer,
             shared,
             is_draining: false,
@@ -93,9 +104,10 @@ impl<S: StreamLink> ServedConnection<S> {
                 handled?;
                 is_busy = true;
             }
-            while let Poll::Ready((_, token, outcome)) = self.calls.poll_finished(cx) {
-                self.finish(now, &token, outcome);
+            while let Poll::Ready((_, to, outcome)) = self.calls.poll_finished(cx) {
+                self.finish(cx, now, to, outcome);
             }
+            let may_stream = Streaming::may_send(&self.line.connection);
             let may_read = self.may_read();
             if may_read && let Poll::Ready(read) = self.line.poll_read(cx, now) {
                 read?;
@@ -104,6 +116,7 @@ impl<S: StreamLink> ServedConnection<S> {
             if let Some(reason) = self.handle_events(cx, now) {
                 return Poll::Ready(Ok(reason));
             }
+            is_busy |= self.poll_streams(cx, now).is_ready();
             if self.has_vanished() {
                 return Poll::Ready(Err(LineError::Vanished));
             }
@@ -115,8 +128,10 @@ impl<S: StreamLink> ServedConnection<S> {
             if let Some(reason) = self.handle_events(cx, now) {
                 return Poll::Ready(Ok(reason));
             }
-            // Reading that was held back must be tried before sleeping, or nothing would wake it.
-            if !is_busy && !self.calls.is_unwatched() && may_read == self.may_read() {
+            // What was held back must be tried before sleeping, or nothing would wake it.
+            let is_held = may_read == self.may_read()
+                && (may_stream || !Streaming::may_send(&self.line.connection));
+            if !is_busy && is_held && !self.calls.is_unwatched() {
                 return Poll::Pending;
             }
         }
@@ -157,14 +172,32 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, now: Instant, frame: Frame) {
+        if Mux::takes(&frame) && self.has_mux() {
+            let Self {
+                line,
+                calls,
+                reader,
+                streaming,
+                ..
+            } = self;
+            let streaming = streaming.get_or_insert_with(|| Box::new(Streaming::new()));
+            let mut desk = Desk {
+                connection: &mut line.connection,
+                calls,
+                reader,
+            };
+            streaming.handle_frame(cx, now, frame, &mut desk);
+            return;
+        }
         match self.reader.read(now, frame) {
             Inbound::Request { call, token } => {
                 if !self.line.connection.begin() {
                     tracing::debug!(?token, "request after the session began to close");
                     return;
                 }
-                if let Begun::Done(token, outcome) = self.calls.begin(cx, token, call) {
-                    self.finish(now, &token, outcome);
+                let begun = self.calls.begin(cx, ReplyTo::Once(token), call);
+                if let Begun::Done(to, outcome) = begun {
+                    self.finish(cx, now, to, outcome);
                 }
             }
             Inbound::Refused { frame, error } => {
@@ -186,10 +219,62 @@ impl<S: StreamLink> ServedConnection<S> {
     /// and nobody will read its answers; a base peer may still read.
     fn has_vanished(&self) -> bool {
         let is_full = matches!(self.line.connection.dialect(), Some(Dialect::Full(_)));
-        is_full && !self.said_bye && self.line.read_ended() && self.calls.len() > 0
+        is_full && !self.said_bye && self.line.read_ended() && self.line.connection.in_flight() > 0
     }
 
-    fn finish(&mut self, now: Instant, token: &ReplyToken, outcome: Outcome) {
+    fn has_mux(&self) -> bool {
+        match self.line.connection.dialect() {
+            Some(Dialect::Full(greeting)) => greeting.features.contains(Features::MUX),
+            Some(Dialect::Base) | None => false,
+        }
+    }
+
+    fn poll_streams(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
+        let Self {
+            line,
+            calls,
+            reader,
+            streaming,
+            ..
+        } = self;
+        let Some(streaming) = streaming else {
+            return Poll::Pending;
+        };
+        streaming.poll(
+            cx,
+            now,
+            &mut Desk {
+                connection: &mut line.connection,
+                calls,
+                reader,
+            },
+        )
+    }
+
+    fn finish(&mut self, cx: &mut Context<'_>, now: Instant, to: ReplyTo, outcome: Outcome) {
+        match to {
+            ReplyTo::Once(token) => self.finish_once(now, &token, outcome),
+            ReplyTo::Stream(to) => {
+                let Self {
+                    line,
+                    calls,
+                    reader,
+                    streaming,
+                    ..
+                } = self;
+                if let Some(streaming) = streaming {
+                    let mut desk = Desk {
+                        connection: &mut line.connection,
+                        calls,
+                        reader,
+                    };
+                    streaming.finish(cx, now, to, outcome, &mut desk);
+                }
+            }
+        }
+    }
+
+    fn finish_once(&mut self, now: Instant, token: &ReplyToken, outcome: Outcome) {
         let sent = self.send(now, answer(token, outcome));
         if let Err(error @ SendError::TooLong { .. }) = sent {
             // An error's frame is short; if even that is refused, the session is closed.

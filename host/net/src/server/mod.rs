@@ -4,13 +4,14 @@
 mod answer;
 mod connection;
 mod socket;
+mod streaming;
 mod streams;
 
 use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
 
 use postern_core::{
     Handler, Text, Transport,
-    wire::{RetryConfig, SessionConfig},
+    wire::{Features, RetryConfig, SessionConfig},
 };
 use tokio::net::TcpListener;
 
@@ -71,6 +72,7 @@ struct Server<L> {
 #[derive(Clone)]
 struct Shared {
     config: Arc<ServerConfig>,
+    /// Of stream links, which carry the frames of a streaming call in order.
     session: Arc<SessionConfig>,
     handler: Arc<dyn Handler>,
     counters: Arc<Counters>,
@@ -228,7 +230,11 @@ impl MemoryDatagramServer {
 
 impl Shared {
     fn new(config: Arc<ServerConfig>, handler: Arc<dyn Handler>, counters: Arc<Counters>) -> Self {
-        let session = Arc::new(config.session.clone());
+        let features = config.session.features.with(Features::MUX);
+        let session = Arc::new(SessionConfig {
+            features,
+            ..config.session.clone()
+        });
         Self {
             config,
             session,

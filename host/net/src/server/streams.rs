@@ -188,3 +188,89 @@ fn log_panic(ended: Result<(), JoinError>) {
         tracing::error!(%error, "a connection's task panicked");
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::VecDeque, io};
+
+    use postern_core::{BoxFuture, Call, Error, Handler, Reply};
+
+    use super::*;
+    use crate::{
+        client::{Client, ClientConfig, Target},
+        memory::{Conditions, MemoryListener, MemoryStream, Network},
+        server::ServerConfig,
+    };
+
+    /// `EMFILE` on Linux and the BSDs.
+    const TOO_MANY_OPEN_FILES: i32 = 24;
+
+    /// Fails as scripted before it accepts.
+    struct Failing {
+        errors: VecDeque<io::Error>,
+        listener: MemoryListener,
+    }
+
+    impl Listener for Failing {
+        type Link = MemoryStream;
+
+        async fn accept(&mut self) -> io::Result<(MemoryStream, SocketAddr)> {
+            match self.errors.pop_front() {
+                Some(error) => Err(error),
+                None => self.listener.accept().await,
+            }
+        }
+    }
+
+    struct Echo;
+
+    impl Handler for Echo {
+        fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+            Box::pin(async {
+                Ok(Reply {
+                    headers: call.headers,
+                    body: call.body,
+                })
+            })
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn accepting_goes_on_after_descriptors_ran_out() {
+        let network = Network::new(1, Conditions::default());
+        let listener = network.listen();
+        let address = listener.local_addr();
+        let short = || io::Error::from_raw_os_error(TOO_MANY_OPEN_FILES);
+        let early = || io::Error::from(io::ErrorKind::ConnectionAborted);
+        let errors = [early(), short(), short(), early(), short()].into();
+        let shared = Shared::new(
+            Arc::new(ServerConfig::default()),
+            Arc::new(Echo),
+            Arc::default(),
+        );
+        let link = Failing { errors, listener };
+        let server = Server {
+            link,
+            address,
+            transport: Transport::Memory,
+            shared,
+        };
+        let shutdown = Shutdown::new();
+        let serving = tokio::spawn(serve(server, shutdown.clone()));
+        let begin = tokio::time::Instant::now();
+        let target = Target::Memory(network, address);
+        let client = Client::connect(target, ClientConfig::default())
+            .await
+            .expect("accepted");
+        assert!(client.call(Call::unary("s", "m", "x")).await.is_ok());
+        // 5, 10 and 20 ms for the three that need a pause.
+        assert!(
+            begin.elapsed() >= Duration::from_millis(35),
+            "{:?}",
+            begin.elapsed()
+        );
+        client.close().await;
+        shutdown.drain();
+        serving.await.expect("no panic");
+    }
+}

@@ -14,3 +14,4 @@ mod datagrams;
 mod links;
 mod service;
 mod sessions;
+mod streams;

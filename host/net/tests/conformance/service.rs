@@ -1,14 +1,18 @@
 //! The handler behind every server of the suite.
 
 use std::{
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
     time::Duration,
 };
 
-use postern_core::{Blame, Body, BoxFuture, Call, Error, Handler, Kind, Reply};
+use bytes::Bytes;
+use futures_util::Stream;
+use postern_core::{Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply};
 
 /// Service `test`. What each method does stands at `answer`.
 #[derive(Debug, Default)]
@@ -16,6 +20,15 @@ pub(crate) struct Service {
     pub(crate) n_calls: AtomicUsize,
     /// Calls whose future was dropped before it was done.
     pub(crate) n_cancelled: Arc<AtomicUsize>,
+    /// Messages made by streams of method `endless`, and such streams dropped.
+    pub(crate) n_made: Arc<AtomicUsize>,
+    pub(crate) n_dropped: Arc<AtomicUsize>,
+}
+
+/// 1 KiB messages without end.
+struct Endless {
+    n_made: Arc<AtomicUsize>,
+    n_dropped: Arc<AtomicUsize>,
 }
 
 struct CountCancelled(Option<Arc<AtomicUsize>>);
@@ -37,6 +50,16 @@ impl Drop for CountCancelled {
 impl Handler for Service {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         self.n_calls.fetch_add(1, Ordering::SeqCst);
+        if call.method == "endless" {
+            let (n_made, n_dropped) = (Arc::clone(&self.n_made), Arc::clone(&self.n_dropped));
+            let body = Body::Many(BodyStream::new(Endless { n_made, n_dropped }));
+            return Box::pin(async {
+                Ok(Reply {
+                    headers: call.headers,
+                    body,
+                })
+            });
+        }
         let unfinished = CountCancelled(Some(Arc::clone(&self.n_cancelled)));
         Box::pin(async move {
             let outcome = answer(call).await;
@@ -73,10 +96,24 @@ async fn answer(call: Call) -> Result<Reply, Error> {
         }
         "panic" => panic!("asked to"),
         "many" => {
-            let stream = postern_core::BodyStream::new(futures_util::stream::iter([
-                Ok("a".into()),
-                Ok("b".into()),
-            ]));
+            let items = [Ok("a".into()), Ok("b".into())];
+            let stream = BodyStream::new(futures_util::stream::iter(items));
+            return Ok(Reply {
+                headers: call.headers,
+                body: Body::Many(stream),
+            });
+        }
+        "stream-echo" => {
+            return Ok(Reply {
+                headers: call.headers,
+                body: call.body,
+            });
+        }
+        "sum" => return sum(call).await,
+        "broken-stream" => {
+            let error = Error::new(Kind::DataLoss, Blame::Guest, "half way");
+            let items = vec![Ok("a".into()), Err(error)];
+            let stream = BodyStream::new(futures_util::stream::iter(items));
             return Ok(Reply {
                 headers: call.headers,
                 body: Body::Many(stream),
@@ -101,4 +138,35 @@ async fn answer(call: Call) -> Result<Reply, Error> {
         headers: call.headers,
         body: call.body,
     })
+}
+
+/// Adds the numbers of a stream.
+async fn sum(call: Call) -> Result<Reply, Error> {
+    let Body::Many(mut numbers) = call.body else {
+        return Err(Error::invalid_argument("no stream"));
+    };
+    let mut sum = 0_u64;
+    while let Some(number) = numbers.next().await {
+        let number = number?;
+        sum += std::str::from_utf8(&number)
+            .expect("digits")
+            .parse::<u64>()
+            .expect("a number");
+    }
+    Ok(Reply::one(sum.to_string()))
+}
+
+impl Stream for Endless {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        self.n_made.fetch_add(1, Ordering::SeqCst);
+        Poll::Ready(Some(Ok(Bytes::from_static(&[7; 1024]))))
+    }
+}
+
+impl Drop for Endless {
+    fn drop(&mut self) {
+        self.n_dropped.fetch_add(1, Ordering::SeqCst);
+    }
 }

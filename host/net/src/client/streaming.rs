@@ -1,0 +1,172 @@
+//! The streaming calls of one connection, as a client makes them.
+
+use std::{
+    collections::HashMap,
+    fmt,
+    net::SocketAddr,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use postern_core::{
+    Blame, Body, Error, Kind, Reply, Text,
+    vsp::{mux::MuxConfig, request_frame},
+    wire::{Connection, Frame, Role, SendError},
+};
+use tokio::sync::oneshot;
+
+use super::{StreamRequest, lost};
+use crate::streams::{StreamEvent, Streams};
+
+/// While more octets than this wait for the peer, no more messages are asked for.
+const QUEUED_BYTES_MAX: usize = 1024 * 1024;
+
+pub(super) struct Streaming {
+    address: SocketAddr,
+    streams: Streams,
+    /// Whoever waits for the reply to begin; none once it has.
+    calls: HashMap<Text, Option<oneshot::Sender<Result<Reply, Error>>>>,
+}
+
+impl Streaming {
+    pub(super) fn new(address: SocketAddr) -> Self {
+        let streams = Streams::new(MuxConfig::default(), Role::Client);
+        Self {
+            address,
+            streams,
+            calls: HashMap::new(),
+        }
+    }
+
+    /// Whether the connection has room for more messages.
+    pub(super) fn may_send(connection: &Connection) -> bool {
+        connection.queued().1 < QUEUED_BYTES_MAX
+    }
+
+    pub(super) fn begin(
+        &mut self,
+        now: Instant,
+        request: StreamRequest,
+        connection: &mut Connection,
+    ) {
+        let StreamRequest {
+            id,
+            call,
+            body,
+            reply,
+        } = request;
+        if !connection.begin() {
+            let _ = reply.send(Err(lost(self.address, &"it is closing")));
+            return;
+        }
+        let deadline = call.context.deadline;
+        let opened = request_frame(&call, Bytes::new(), &id.to_string(), now)
+            .and_then(|frame| self.streams.open(frame, body, deadline));
+        match opened {
+            Ok(id) => {
+                self.calls.insert(id, Some(reply));
+            }
+            Err(error) => {
+                connection.finish();
+                let _ = reply.send(Err(error));
+            }
+        }
+        self.follow(now, connection);
+    }
+
+    /// Nobody waits for the call any more.
+    pub(super) fn cancel(&mut self, now: Instant, id: u64, connection: &mut Connection) {
+        let id = Text::from(id.to_string());
+        if self.calls.contains_key(&id) {
+            let message = "the caller dropped the call";
+            self.streams
+                .reset(&id, Error::new(Kind::Cancelled, Blame::Client, message));
+            self.follow(now, connection);
+        }
+    }
+
+    /// Takes a frame that `Mux::takes`.
+    pub(super) fn handle_frame(&mut self, now: Instant, frame: Frame, connection: &mut Connection) {
+        self.streams.handle_frame(frame);
+        self.follow(now, connection);
+    }
+
+    /// Goes on with bodies in both directions. Ready when something was done.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        connection: &mut Connection,
+    ) -> Poll<()> {
+        let polled = self.streams.poll(cx, Self::may_send(connection));
+        self.follow(now, connection);
+        polled
+    }
+
+    /// The session is over.
+    pub(super) fn fail_all(&mut self, reason: &dyn fmt::Display) {
+        let address = self.address;
+        for reply in self.calls.drain().filter_map(|(_, reply)| reply) {
+            let _ = reply.send(Err(lost(address, reason)));
+        }
+        self.streams.fail_all(|| lost(address, reason));
+    }
+
+    /// Does what events say and sends what there is, until there is neither.
+    fn follow(&mut self, now: Instant, connection: &mut Connection) {
+        loop {
+            if let Some(event) = self.streams.poll_event() {
+                self.on_event(event, connection);
+            } else if let Some(frame) = self.streams.poll_frame() {
+                self.send(now, frame, connection);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn on_event(&mut self, event: StreamEvent, connection: &mut Connection) {
+        match event {
+            StreamEvent::Accepted { id, headers } => {
+                let reply = self.calls.get_mut(&id).and_then(Option::take);
+                let Some(reply) = reply else { return };
+                let body = Body::Many(self.streams.body_of(&id));
+                // A caller that has gone drops the body, which resets the call.
+                let _ = reply.send(Ok(Reply { headers, body }));
+            }
+            StreamEvent::Over { id, outcome } => {
+                let Some(reply) = self.calls.remove(&id) else {
+                    return;
+                };
+                connection.finish();
+                if let Some(reply) = reply {
+                    let _ = reply.send(outcome.map(|headers| Reply {
+                        headers,
+                        body: Body::Empty,
+                    }));
+                }
+            }
+            // A server has no calls to make on a session of its client.
+            StreamEvent::Opened { .. } => {}
+        }
+    }
+
+    fn send(&mut self, now: Instant, frame: Frame, connection: &mut Connection) {
+        let headers = frame.headers.clone();
+        match connection.send(now, frame) {
+            Ok(()) => {}
+            Err(error @ SendError::TooLong { .. }) => {
+                let id = headers.get_bytes(b"correlation-id").map(Text::from_utf8);
+                if let Some(Ok(id)) = id {
+                    let message = format!("a message cannot be sent to {}: {error}", self.address);
+                    let error = Error::new(Kind::OutOfRange, Blame::Client, message);
+                    self.streams.reset(&id, error);
+                }
+            }
+            Err(error @ (SendError::Closed | SendError::QueueFull { .. })) => {
+                tracing::debug!(address = %self.address, %error, "message not sent");
+            }
+        }
+    }
+}

@@ -1,0 +1,225 @@
+//! The streaming calls of one connection, as a server serves them.
+
+use std::{
+    collections::HashMap,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use postern_core::{
+    Blame, Body, Error, Text,
+    vsp::{Inbound, Reader, mux::MuxConfig},
+    wire::{Connection, Frame, Role, SendError},
+};
+use tokio::task::AbortHandle;
+
+use super::{answer::too_long, connection::ReplyTo};
+use crate::{
+    calls::{Begun, Calls, Outcome},
+    streams::{StreamEvent, Streams},
+};
+
+/// While more octets than this wait for the peer, no more messages are made for it.
+const QUEUED_BYTES_MAX: usize = 1024 * 1024;
+
+/// Made with the first frame that needs it.
+pub(super) struct Streaming {
+    streams: Streams,
+    calls: HashMap<Text, Served>,
+    next_serial: u64,
+}
+
+/// A call that is not over.
+struct Served {
+    /// Tells a call from one of the same id before it.
+    serial: u64,
+    task: Option<AbortHandle>,
+}
+
+/// Where the outcome of a streaming call goes.
+#[derive(Debug)]
+pub(super) struct StreamReply {
+    id: Text,
+    serial: u64,
+    deadline: Option<Instant>,
+}
+
+/// What streaming calls use of their connection.
+pub(super) struct Desk<'a> {
+    pub(super) connection: &'a mut Connection,
+    pub(super) calls: &'a mut Calls<ReplyTo>,
+    pub(super) reader: &'a Reader,
+}
+
+impl Streaming {
+    pub(super) fn new() -> Self {
+        let streams = Streams::new(MuxConfig::default(), Role::Server);
+        Self {
+            streams,
+            calls: HashMap::new(),
+            next_serial: 0,
+        }
+    }
+
+    /// Whether the connection has room for more messages.
+    pub(super) fn may_send(connection: &Connection) -> bool {
+        connection.queued().1 < QUEUED_BYTES_MAX
+    }
+
+    /// Takes a frame that `Mux::takes`.
+    pub(super) fn handle_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        frame: Frame,
+        desk: &mut Desk<'_>,
+    ) {
+        self.streams.handle_frame(frame);
+        self.follow(cx, now, desk);
+    }
+
+    /// Goes on with bodies in both directions. Ready when something was done.
+    pub(super) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        desk: &mut Desk<'_>,
+    ) -> Poll<()> {
+        let polled = self.streams.poll(cx, Self::may_send(desk.connection));
+        self.follow(cx, now, desk);
+        polled
+    }
+
+    /// The handler has answered.
+    pub(super) fn finish(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        to: StreamReply,
+        outcome: Outcome,
+        desk: &mut Desk<'_>,
+    ) {
+        self.answer(to, outcome);
+        self.follow(cx, now, desk);
+    }
+
+    /// Does what events say and sends what there is, until there is neither.
+    fn follow(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk<'_>) {
+        loop {
+            if let Some(event) = self.streams.poll_event() {
+                self.on_event(cx, now, event, desk);
+            } else if let Some(frame) = self.streams.poll_frame() {
+                self.send(now, frame, desk.connection);
+            } else {
+                return;
+            }
+        }
+    }
+
+    fn on_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        event: StreamEvent,
+        desk: &mut Desk<'_>,
+    ) {
+        match event {
+            StreamEvent::Opened { id, request } => self.on_opened(cx, now, id, request, desk),
+            StreamEvent::Over { id, outcome } => {
+                let Some(served) = self.calls.remove(&id) else {
+                    return;
+                };
+                if let Err(error) = outcome {
+                    tracing::debug!(%id, %error, "streaming call ended early");
+                }
+                if let Some(task) = served.task {
+                    task.abort();
+                }
+                desk.connection.finish();
+            }
+            // Only servers accept.
+            StreamEvent::Accepted { .. } => {}
+        }
+    }
+
+    fn on_opened(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        id: Text,
+        request: Frame,
+        desk: &mut Desk<'_>,
+    ) {
+        if !desk.connection.begin() {
+            let error = Error::unavailable(Blame::Gateway, "the session is closing");
+            self.streams.finish(&id, Err(error));
+            return;
+        }
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        self.calls.insert(id.clone(), Served { serial, task: None });
+        let mut call = match desk.reader.read(now, request) {
+            Inbound::Request { call, .. } => call,
+            Inbound::Refused { error, .. } => {
+                self.streams.finish(&id, Err(error));
+                return;
+            }
+            Inbound::Response(_) | Inbound::Event(_) | Inbound::Probe => {
+                let error = Error::invalid_argument("only a request opens a stream");
+                self.streams.finish(&id, Err(error));
+                return;
+            }
+        };
+        call.body = Body::Many(self.streams.body_of(&id));
+        let deadline = call.context.deadline;
+        let to = StreamReply {
+            id: id.clone(),
+            serial,
+            deadline,
+        };
+        match desk.calls.begin(cx, ReplyTo::Stream(to), call) {
+            Begun::Done(ReplyTo::Stream(to), outcome) => self.answer(to, outcome),
+            Begun::Done(ReplyTo::Once(_), _) => {}
+            Begun::Task(task) => {
+                if let Some(served) = self.calls.get_mut(&id) {
+                    served.task = Some(task);
+                }
+            }
+        }
+    }
+
+    fn answer(&mut self, to: StreamReply, outcome: Outcome) {
+        let StreamReply {
+            id,
+            serial,
+            deadline,
+        } = to;
+        match self.calls.get_mut(&id) {
+            Some(served) if served.serial == serial => served.task = None,
+            // The peer has reset it, and may have begun another of that id.
+            Some(_) | None => return,
+        }
+        match outcome {
+            Ok(reply) => self
+                .streams
+                .reply(&id, &reply.headers, reply.body, deadline),
+            Err(error) => self.streams.finish(&id, Err(error)),
+        }
+    }
+
+    fn send(&mut self, now: Instant, frame: Frame, connection: &mut Connection) {
+        let headers = frame.headers.clone();
+        match connection.send(now, frame) {
+            Ok(()) => {}
+            Err(error @ SendError::TooLong { .. }) => {
+                let id = headers.get_bytes(b"correlation-id").map(Text::from_utf8);
+                if let Some(Ok(id)) = id {
+                    self.streams.reset(&id, too_long(&error));
+                }
+            }
+            Err(error @ (SendError::Closed | SendError::QueueFull { .. })) => {
+                tracing::debug!(%error, "message not sent");
+            }
+        }
+    }
+}
