@@ -37,6 +37,23 @@ impl Text {
         str::from_utf8(&self.0).unwrap_or_default()
     }
 
+    /// The octets, without the check that `as_str` makes.
+    #[must_use]
+    pub fn as_bytes(&self) -> &[u8] {
+        &self.0
+    }
+
+    /// Octets, as `str` counts.
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.0.len()
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0

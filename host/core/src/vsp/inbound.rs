@@ -1,7 +1,6 @@
 //! What a server makes of a DATA frame.
 
 use std::{
-    borrow::Cow,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -52,19 +51,24 @@ pub struct Reader {
 }
 
 /// The headers that decide what a frame is, found in one pass; the first of duplicates.
+///
+/// A value is its first entry. Names and numbers are short and need no more; `text` joins what
+/// continues a value.
 #[derive(Default)]
 struct Fields<'h> {
-    kind: Option<Cow<'h, [u8]>>,
-    service: Option<Cow<'h, [u8]>>,
-    method: Option<Cow<'h, [u8]>>,
-    version: Option<Cow<'h, [u8]>>,
-    correlation: Option<Cow<'h, [u8]>>,
-    timeout_ms: Option<Cow<'h, [u8]>>,
-    trace: Option<Cow<'h, [u8]>>,
-    priority: Option<Cow<'h, [u8]>>,
-    content_type: Option<Cow<'h, [u8]>>,
-    event_type: Option<Cow<'h, [u8]>>,
-    probe: Option<Cow<'h, [u8]>>,
+    kind: Option<&'h [u8]>,
+    service: Option<&'h [u8]>,
+    method: Option<&'h [u8]>,
+    version: Option<&'h [u8]>,
+    correlation: Option<&'h [u8]>,
+    timeout_ms: Option<&'h [u8]>,
+    trace: Option<&'h [u8]>,
+    priority: Option<&'h [u8]>,
+    content_type: Option<&'h [u8]>,
+    event_type: Option<&'h [u8]>,
+    is_probe: bool,
+    /// Some value goes on in an entry with an empty key.
+    is_continued: bool,
 }
 
 impl Reader {
@@ -81,14 +85,14 @@ impl Reader {
     #[must_use]
     pub fn read(&self, now: Instant, frame: Frame) -> Inbound {
         let fields = Fields::of(&frame.headers);
-        if fields.probe.is_some() {
+        if fields.is_probe {
             return Inbound::Probe;
         }
-        match fields.kind.as_deref() {
+        match fields.kind {
             None | Some(b"request") => self.read_request(now, &frame, &fields),
             Some(b"response" | b"error") => Inbound::Response(read_response(frame)),
             Some(b"event") => {
-                let event_type = text(&frame.headers, fields.event_type.as_ref());
+                let event_type = fields.text(&frame.headers, "event-type", fields.event_type);
                 let event_type = event_type.ok().flatten().unwrap_or_default();
                 let Frame {
                     headers, payload, ..
@@ -119,7 +123,7 @@ impl Reader {
             );
         }
         if token.is_easy()
-            && let Err(error) = easy::check(fields.content_type.as_deref(), &frame.payload)
+            && let Err(error) = easy::check(fields.content_type, &frame.payload)
         {
             return Inbound::Refused {
                 frame: easy::invalid_frame(&error),
@@ -140,7 +144,7 @@ impl Reader {
         token: &ReplyToken,
     ) -> Result<Call, Error> {
         let headers = &frame.headers;
-        let service = match text(headers, fields.service.as_ref())? {
+        let service = match fields.text(headers, "service", fields.service)? {
             Some(service) => service,
             None => self.default_service.clone().ok_or_else(|| {
                 Error::not_found(
@@ -148,20 +152,20 @@ impl Reader {
                 )
             })?,
         };
-        let method = text(headers, fields.method.as_ref())?;
+        let method = fields.text(headers, "method", fields.method)?;
         let context = Context {
-            deadline: deadline(now, fields.timeout_ms.as_deref())?,
+            deadline: deadline(now, fields.timeout_ms)?,
             peer: Arc::clone(&self.peer),
             principal: None,
             correlation: token.correlation().clone(),
-            trace: text(headers, fields.trace.as_ref())?,
+            trace: fields.text(headers, "traceparent", fields.trace)?,
             priority: token.priority(),
             depth: 0,
         };
         Ok(Call {
             service,
             method: method.unwrap_or(Text::from_static(METHOD_DEFAULT)),
-            version: text(headers, fields.version.as_ref())?,
+            version: fields.text(headers, "version", fields.version)?,
             headers: headers.clone(),
             body: Body::One(frame.payload.clone()),
             context,
@@ -177,12 +181,8 @@ impl Reader {
             return ReplyToken::easy();
         }
         // A correlation id that is no text cannot be echoed as text; it is left out.
-        let correlation = text(&frame.headers, fields.correlation.as_ref());
-        let priority = fields
-            .priority
-            .as_deref()
-            .and_then(number)
-            .unwrap_or(PRIORITY_DEFAULT);
+        let correlation = fields.text(&frame.headers, "correlation-id", fields.correlation);
+        let priority = fields.priority.and_then(number).unwrap_or(PRIORITY_DEFAULT);
         ReplyToken::vsp(correlation.ok().flatten().unwrap_or_default(), priority)
     }
 }
@@ -192,7 +192,7 @@ const PRIORITY_DEFAULT: u8 = priority::of_type(crate::wire::FrameType::Data);
 impl<'h> Fields<'h> {
     fn of(headers: &'h Headers) -> Self {
         let mut fields = Self::default();
-        for (key, value) in headers.iter() {
+        for (key, value) in headers.entries() {
             let field = match key {
                 b"type" => &mut fields.kind,
                 b"service" => &mut fields.service,
@@ -204,12 +204,36 @@ impl<'h> Fields<'h> {
                 b"priority" => &mut fields.priority,
                 b"content-type" => &mut fields.content_type,
                 b"event-type" => &mut fields.event_type,
-                b"x-auto-probe" => &mut fields.probe,
-                _ => continue,
+                _ => {
+                    fields.is_probe |= key == b"x-auto-probe";
+                    fields.is_continued |= key.is_empty();
+                    continue;
+                }
             };
             field.get_or_insert(value);
         }
         fields
+    }
+
+    /// The value of `key`, whose first entry is `value`, as text that shares the headers' buffer.
+    fn text(
+        &self,
+        headers: &Headers,
+        key: &str,
+        value: Option<&[u8]>,
+    ) -> Result<Option<Text>, Error> {
+        let Some(value) = value else { return Ok(None) };
+        let octets = if self.is_continued {
+            headers.get_bytes(key.as_bytes()).unwrap_or_default()
+        } else {
+            headers.section().slice_ref(value)
+        };
+        let text = Text::from_utf8(octets).map_err(|error| {
+            let value = value.escape_ascii();
+            Error::invalid_argument(format!("header {key} is {value}, not UTF-8"))
+                .with_source(error)
+        })?;
+        Ok(Some(text))
     }
 }
 
@@ -218,20 +242,6 @@ fn refuse(token: &ReplyToken, error: Error) -> Inbound {
         frame: token.error_frame(&error),
         error,
     }
-}
-
-/// The value as text that shares the headers' buffer.
-fn text(headers: &Headers, value: Option<&Cow<'_, [u8]>>) -> Result<Option<Text>, Error> {
-    let Some(value) = value else { return Ok(None) };
-    let octets = match value {
-        Cow::Borrowed(value) => headers.section().slice_ref(value),
-        Cow::Owned(value) => Bytes::copy_from_slice(value),
-    };
-    let text = Text::from_utf8(octets).map_err(|error| {
-        let value = value.escape_ascii();
-        Error::invalid_argument(format!("header value {value} is not UTF-8")).with_source(error)
-    })?;
-    Ok(Some(text))
 }
 
 fn deadline(now: Instant, timeout_ms: Option<&[u8]>) -> Result<Option<Instant>, Error> {

@@ -122,7 +122,9 @@ impl ReplyToken {
         if self.is_easy() {
             return Ok(Headers::new());
         }
-        let capacity = 64 + self.correlation.len() + extra.section().len();
+        // Exactly what a reply without headers of its own takes, so that nothing is left over.
+        let entries = b"..typeresponse..statussuccess..correlation-id".len();
+        let capacity = entries + self.correlation.len() + extra.section().len();
         let mut builder = HeadersBuilder::with_capacity(capacity);
         builder.push("type", "response")?;
         builder.push("status", "success")?;

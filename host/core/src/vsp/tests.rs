@@ -263,12 +263,21 @@ fn what_is_no_text_or_no_type_is_refused() {
     let mut octets = headers(&[]);
     octets.push("service", [0xff]).expect("short");
     let (_, error) = refused(&reader(None), Frame::data(octets, ""));
-    assert_eq!(error.message, "header value \\xff is not UTF-8");
+    assert_eq!(error.message, "header service is \\xff, not UTF-8");
     let (_, error) = refused(&reader(None), frame(&[("type", "query")], ""));
     assert_eq!(
         error.message,
         "header type is query, not request, response, error or event"
     );
+}
+
+#[test]
+fn names_are_joined_wherever_they_are_continued() {
+    let long = "s".repeat(600);
+    let (call, _) = request(frame(&[("service", &long), ("method", "m")], ""));
+    assert_eq!((&*call.service, &*call.method), (&*long, "m"));
+    let (call, _) = request(frame(&[("service", "ab"), ("", "cd"), ("method", "m")], ""));
+    assert_eq!((&*call.service, &*call.method), ("abcd", "m"));
 }
 
 #[test]

@@ -43,8 +43,10 @@ pub fn of(frame: &Frame) -> u8 {
     if frame.headers.is_empty() {
         return default;
     }
-    match frame.headers.get(b"priority") {
-        Some(value) => parse(&value).unwrap_or(default),
+    // A number of three digits is never continued, so that the raw entries will do.
+    let mut entries = frame.headers.entries();
+    match entries.find(|(key, _)| *key == b"priority") {
+        Some((_, value)) => parse(value).unwrap_or(default),
         None => default,
     }
 }
