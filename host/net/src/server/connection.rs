@@ -172,7 +172,7 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, now: Instant, frame: Frame) {
-        if Mux::takes(&frame) && self.has_mux() {
+        if self.has_mux() && Mux::takes(&frame) {
             let Self {
                 line,
                 calls,

@@ -15,3 +15,4 @@ mod links;
 mod service;
 mod sessions;
 mod streams;
+mod threads;
