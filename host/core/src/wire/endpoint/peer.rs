@@ -25,6 +25,9 @@ const ACKS_MAX: usize = 1024;
 const SACK_EVERY: u32 = 4;
 /// And how long after the first of them at the latest.
 const SACK_DELAY: Duration = Duration::from_millis(5);
+/// Messages whose senders are to be told; more are not put together at the same time
+/// (`Limits::reassembly_sessions_per_peer_max`).
+pub(super) const REPORTS_MAX: usize = 64;
 /// Header of HELLO that tells a new client on the same port from a repeated HELLO.
 pub(super) const NONCE_KEY: &str = "nonce";
 
@@ -43,8 +46,8 @@ pub(super) struct Peer {
     /// Acknowledged sends in the session's queue.
     queued: HashSet<SendId>,
     acks: VecDeque<Frame>,
-    /// Reports that are due, by `frag-id`.
-    reports: BTreeMap<u32, Report>,
+    /// Messages of which parts have arrived, by `frag-id`.
+    pub(super) reports: BTreeMap<u32, Report>,
     /// A plain message of which fragments are still to be sent.
     current: Option<(Split, u32)>,
     /// This end wants to say BYE when all is delivered.
@@ -61,7 +64,7 @@ pub(super) struct Peer {
 
 /// What the sender of a message will be told.
 #[derive(Debug, Clone, Copy)]
-struct Report {
+pub(super) struct Report {
     msg_id: u64,
     n_new: u32,
     last_index: u32,
@@ -191,6 +194,10 @@ impl Peer {
         is_new: bool,
     ) -> bool {
         let last_index = index.checked_sub(1).unwrap_or(u32::MAX);
+        if self.reports.len() == REPORTS_MAX && !self.reports.contains_key(&fragment_id) {
+            // Most likely dropped by the reassembly; its next fragment begins another report.
+            self.reports.pop_first();
+        }
         let first = Report {
             msg_id,
             n_new: 0,

@@ -1,6 +1,6 @@
 //! The full dialect: greeting, selective acknowledgement, close.
 
-use super::*;
+use super::{peer::REPORTS_MAX, *};
 use crate::wire::reassembly::Progress;
 use crate::wire::reliable::Sack;
 
@@ -343,4 +343,36 @@ fn connecting_again_tells_the_end_of_what_was_on_its_way() {
             .iter()
             .any(|frame| is(frame, FrameType::Hello))
     );
+}
+
+#[test]
+fn messages_begun_for_ever_leave_a_bounded_number_of_reports() {
+    let (client, mut server) = greeted();
+    for id in 0..1_000_u32 {
+        for index in ["0", "2", "4"] {
+            let id = id.to_string();
+            let headers = with(&[
+                ("msg-id", &id),
+                ("frag-id", &id),
+                ("frag-index", index),
+                ("frag-total", "9"),
+            ]);
+            let frame = Frame {
+                flags: Flags::REQ_ACK,
+                ..Frame::data(headers, "x")
+            };
+            server.give_frame(client.address, &frame);
+        }
+        let peer = server.endpoint.roster.peek(client.address).expect("known");
+        assert!(peer.reports.len() <= REPORTS_MAX);
+        server.frames();
+    }
+    let reports = server
+        .endpoint
+        .roster
+        .peek(client.address)
+        .expect("known")
+        .reports
+        .len();
+    assert_eq!(reports, REPORTS_MAX);
 }
