@@ -50,7 +50,7 @@ pub(super) fn check(shared: &Shared, args: &CheckArgs, output: &Output) -> Resul
         let folder = component
             .parent()
             .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or(Path::new("."));
+        let folder = folder.unwrap_or_else(|| Path::new("."));
         let name = component.file_stem().unwrap_or_default().to_string_lossy();
         let checked = check_plugin(folder, &name, &config);
         let missing = || Failure::new(format!("{} is not there", component.display()));

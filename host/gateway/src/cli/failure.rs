@@ -52,9 +52,10 @@ impl Failure {
 
     /// The answer could not be written.
     pub(super) fn unwritten(error: &std::io::Error) -> Self {
-        let kind = match error.kind() {
-            std::io::ErrorKind::BrokenPipe => FailureKind::NotRead,
-            _ => FailureKind::Failed,
+        let kind = if error.kind() == std::io::ErrorKind::BrokenPipe {
+            FailureKind::NotRead
+        } else {
+            FailureKind::Failed
         };
         Self {
             kind,

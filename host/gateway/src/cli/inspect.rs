@@ -87,18 +87,23 @@ impl Summary {
             problems,
             ignored,
         } = self;
+        let frames = counted(*frames, "frame");
         let ignored = match ignored {
             0 => String::new(),
-            n => format!(", {n} packets of something else"),
+            n => format!(", {} of something else", counted(*n, "packet")),
         };
         if *problems > 0 {
-            return Err(Failure::new(format!(
-                "{frames} frames, {problems} problems{ignored}"
-            )));
+            let problems = counted(*problems, "problem");
+            return Err(Failure::new(format!("{frames}, {problems}{ignored}")));
         }
-        output.note(&format!("{frames} frames, all sound{ignored}"));
+        output.note(&format!("{frames}, no problem{ignored}"));
         Ok(())
     }
+}
+
+/// `1 frame`, `2 frames`.
+fn counted(n: usize, what: &str) -> String {
+    format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
 fn read(what: &[String]) -> Result<Bytes, Failure> {

@@ -1,5 +1,7 @@
 //! `postern plugins list|info|rollback`.
 
+use std::time::{SystemTime, UNIX_EPOCH};
+
 use clap::{Args, Subcommand};
 use serde_json::Value as Json;
 
@@ -110,20 +112,74 @@ fn info(plugin: &Json, output: &Output) -> Result<(), Failure> {
     let Some(fields) = plugin.as_object() else {
         return output.json(plugin);
     };
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
+        .as_secs();
     for (name, value) in fields {
-        let shown = match value {
-            Json::Null => continue,
-            Json::Array(items) if items.is_empty() => continue,
-            Json::Object(fields) if fields.is_empty() => continue,
-            Json::Array(items) => items
-                .iter()
-                .map(|item| format!("\n    {}", word(item)))
-                .collect(),
-            Json::Bool(_) | Json::Number(_) | Json::String(_) | Json::Object(_) => word(value),
+        let shown = match (name.as_str(), value) {
+            ("since", Json::Number(_)) => ago(value, now),
+            ("services", Json::Array(services)) => lines(services.iter().map(service_line)),
+            ("history", Json::Array(events)) => {
+                lines(events.iter().map(|event| event_line(event, now)))
+            }
+            (_, Json::Array(items)) => items.iter().map(word).collect::<Vec<_>>().join(", "),
+            (_, Json::Object(fields)) => {
+                let fields = fields.iter().filter(|(_, value)| !value.is_null());
+                let fields = fields.map(|(name, value)| format!("{name} {}", word(value)));
+                fields.collect::<Vec<_>>().join(", ")
+            }
+            (_, Json::Null | Json::Bool(_) | Json::Number(_) | Json::String(_)) => word(value),
         };
-        output.line(&format!("{:<18} {shown}", name.replace('_', "-")))?;
+        if !shown.is_empty() {
+            output.line(&format!("{:<18} {shown}", name.replace('_', "-")))?;
+        }
     }
     Ok(())
+}
+
+fn lines(lines: impl Iterator<Item = String>) -> String {
+    lines.map(|line| format!("\n    {line}")).collect()
+}
+
+/// `users 0.1.0: CreateUser, GetUser`.
+fn service_line(service: &Json) -> String {
+    let methods = service.get("methods").and_then(Json::as_array);
+    let methods: Vec<_> = methods
+        .into_iter()
+        .flatten()
+        .map(|method| text(method, "/name"))
+        .collect();
+    let head = format!("{} {}", text(service, "/name"), text(service, "/version"));
+    format!("{}: {}", head.trim_end(), methods.join(", "))
+}
+
+/// `12 s ago  active, generation 2, eb169c1df467`.
+fn event_line(event: &Json, now: u64) -> String {
+    let mut line = format!(
+        "{:>10}  {}",
+        ago(event.get("at").unwrap_or(&Json::Null), now),
+        text(event, "/stage")
+    );
+    let generation = text(event, "/generation");
+    if !generation.is_empty() {
+        line = format!("{line}, generation {generation}");
+    }
+    line = format!("{line}, {}", digest(event));
+    match text(event, "/refused").as_str() {
+        "" => line,
+        refused => format!("{line}, refused: {refused}"),
+    }
+}
+
+fn ago(at: &Json, now: u64) -> String {
+    let seconds = now.saturating_sub(at.as_u64().unwrap_or(now));
+    match seconds {
+        0..120 => format!("{seconds} s ago"),
+        120..7200 => format!("{} min ago", seconds / 60),
+        7200..172_800 => format!("{} h ago", seconds / 3600),
+        _ => format!("{} d ago", seconds / 86_400),
+    }
 }
 
 fn services(plugin: &Json) -> String {
@@ -170,4 +226,33 @@ fn path(name: &str, end: &str) -> String {
         .map(|c| if plain(c) { c } else { '_' })
         .collect();
     format!("/plugins/{name}{end}")
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn lines_of_a_plugin_read_like_this() {
+        let digest = "eb169c1df4670000";
+        let event = json!({ "at": 100, "stage": "active", "generation": 2, "digest": digest, "refused": null });
+        assert_eq!(
+            event_line(&event, 112),
+            "  12 s ago  active, generation 2, eb169c1df467"
+        );
+        let refused =
+            json!({ "at": 100, "stage": "linked", "digest": digest, "refused": "imports x" });
+        let line = event_line(&refused, 100 + 7200);
+        assert_eq!(line, "   2 h ago  linked, eb169c1df467, refused: imports x");
+        let service = json!({ "name": "users", "methods": [{ "name": "A" }, { "name": "B" }] });
+        assert_eq!(service_line(&service), "users: A, B");
+    }
+
+    #[test]
+    fn a_name_cannot_leave_its_place_in_the_path() {
+        assert_eq!(path("users@2", "/rollback"), "/plugins/users@2/rollback");
+        assert_eq!(path("../drain?", ""), "/plugins/.._drain_");
+    }
 }

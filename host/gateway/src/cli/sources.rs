@@ -61,7 +61,10 @@ fn project_of(root: &Path, path: &Path) -> Option<String> {
         .components()
         .map(|part| match part {
             Component::Normal(name) => name.to_str(),
-            _ => None,
+            Component::Prefix(_)
+            | Component::RootDir
+            | Component::CurDir
+            | Component::ParentDir => None,
         })
         .collect::<Option<_>>()?;
     let [project, between @ .., file] = parts.as_slice() else {

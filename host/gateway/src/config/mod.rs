@@ -77,6 +77,15 @@ impl Source {
     }
 }
 
+impl Source {
+    fn path(&self) -> &Path {
+        match &self.file {
+            Some(file) => file,
+            None => Path::new(DEFAULT_FILE),
+        }
+    }
+}
+
 impl Loaded {
     /// Reads the same file and environment again. Nothing changes when it fails.
     ///
@@ -89,10 +98,7 @@ impl Loaded {
     /// The file to watch: the one that was read, or the one that would be read if it came to be.
     #[must_use]
     pub fn file_to_watch(&self) -> &Path {
-        self.source
-            .file
-            .as_deref()
-            .unwrap_or(Path::new(DEFAULT_FILE))
+        self.source.path()
     }
 }
 
@@ -102,7 +108,7 @@ impl Loaded {
 /// # Errors
 /// `Unreadable` when the file cannot be read, `Faults` with everything that is wrong.
 pub fn load(source: &Source) -> Result<Loaded, LoadError> {
-    let path = source.file.as_deref().unwrap_or(Path::new(DEFAULT_FILE));
+    let path = source.path();
     let (file, text) = match std::fs::read_to_string(path) {
         Ok(text) => (Some(path.to_owned()), text),
         Err(error) if error.kind() == io::ErrorKind::NotFound && source.file.is_none() => {

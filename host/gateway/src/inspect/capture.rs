@@ -205,11 +205,15 @@ pub(super) mod tests {
             .map(word)
             .concat();
         for packet in packets {
-            let length = packet.len() as u32;
+            let length = small(packet.len());
             file.extend([1, 2, length, length].map(word).concat());
             file.extend(packet);
         }
         file
+    }
+
+    fn small(length: usize) -> u32 {
+        u32::try_from(length).expect("tests use small packets")
     }
 
     fn pcapng(packets: &[Vec<u8>], little: bool) -> Vec<u8> {
@@ -222,7 +226,7 @@ pub(super) mod tests {
         };
         let block = |kind: u32, body: Vec<u8>| {
             let padded = body.len().next_multiple_of(4);
-            let length = word(12 + padded as u32);
+            let length = word(small(12 + padded));
             let mut block = [word(kind), length].concat();
             block.extend(&body);
             block.resize(8 + padded, 0);
@@ -242,7 +246,7 @@ pub(super) mod tests {
         file.extend(block(1, [&link[..], &[0; 6]].concat()));
         file.extend(block(0x0bad, vec![1, 2, 3, 4]));
         for packet in packets {
-            let length = packet.len() as u32;
+            let length = small(packet.len());
             let mut body = [0, 0, 0, length, length].map(word).concat();
             body.extend(packet);
             file.extend(block(6, body));

@@ -238,8 +238,13 @@ mod tests {
         // Sequence numbers wrap within the frame.
         let start = u32::MAX - 4;
         let syn = tcp(start.wrapping_sub(1), 0x02, b"");
-        let part =
-            |from: usize, to: usize| tcp(start.wrapping_add(from as u32), 0x18, &frame[from..to]);
+        let part = |from: u32, to: u32| {
+            tcp(
+                start.wrapping_add(from),
+                0x18,
+                &frame[from as usize..to as usize],
+            )
+        };
         let (seen, _) = run(&[
             syn,
             part(12, 20),

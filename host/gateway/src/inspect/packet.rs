@@ -142,7 +142,7 @@ pub(super) mod tests {
 
     /// An IPv4 packet from 10.0.0.1:1000 to 10.0.0.2:9090, without link layer.
     pub(in super::super) fn udp(payload: &[u8]) -> Vec<u8> {
-        let mut datagram = [1000u16, 9090, 8 + payload.len() as u16, 0]
+        let mut datagram = [1000u16, 9090, 8 + small(payload.len()), 0]
             .iter()
             .flat_map(|field| field.to_be_bytes())
             .collect::<Vec<_>>();
@@ -161,8 +161,12 @@ pub(super) mod tests {
         ipv4_of(6, &segment)
     }
 
+    fn small(length: usize) -> u16 {
+        u16::try_from(length).expect("tests use small packets")
+    }
+
     fn ipv4_of(protocol: u8, payload: &[u8]) -> Vec<u8> {
-        let total = (20 + payload.len()) as u16;
+        let total = 20 + small(payload.len());
         let mut packet = vec![0x45, 0];
         packet.extend(total.to_be_bytes());
         packet.extend([0, 0, 0x40, 0, 64, protocol, 0, 0, 10, 0, 0, 1, 10, 0, 0, 2]);
