@@ -11,4 +11,5 @@ mod nearest;
 pub mod pipeline;
 pub mod plugins;
 pub mod scaffold;
+mod shard;
 pub mod telemetry;

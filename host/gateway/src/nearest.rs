@@ -2,7 +2,10 @@
 
 /// The name in `names` nearest to `wanted`, if it is near: at most a third of its letters differ.
 #[must_use]
-pub fn nearest<'a>(wanted: &str, names: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
+pub(crate) fn nearest<'a>(
+    wanted: &str,
+    names: impl IntoIterator<Item = &'a str>,
+) -> Option<&'a str> {
     // The distance takes time in the product of both lengths, and a peer chooses `wanted`.
     if wanted.len() > WANTED_BYTES_MAX {
         return None;

@@ -20,13 +20,10 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text};
 use self::{
     answer::Answer,
     record::Record,
-    route::{Route, Routes, Target},
+    route::{Refused, Route, Routes, Target},
     trace::Trace,
 };
-use crate::{
-    config::Access,
-    telemetry::calls::{CallBook, CallMetrics},
-};
+use crate::{config::Access, telemetry::calls::CallBook};
 
 /// What holds for every call. Replaced whole when the configuration changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,14 +43,23 @@ pub struct Settings {
 pub struct Pipeline {
     routes: Arc<Routes>,
     settings: ArcSwap<Settings>,
-    /// Calls of services that nobody offers.
-    unrouted: Arc<CallMetrics>,
+    /// Takes the calls of services that nobody offers into the books.
+    unrouted: Arc<Route>,
 }
 
 impl Pipeline {
     #[must_use]
     pub fn new(routes: Arc<Routes>, settings: Settings, book: &CallBook) -> Self {
-        let unrouted = book.service(&Text::from_static(UNROUTED));
+        let service = Text::from_static(UNROUTED);
+        let unrouted = Arc::new(Route {
+            metrics: book.service(&service),
+            service,
+            version: None,
+            plugin: Text::default(),
+            generation: 0,
+            methods: None,
+            target: Target::Down(Text::from_static("nobody offers it")),
+        });
         Self {
             routes,
             settings: ArcSwap::from_pointee(settings),
@@ -65,50 +71,33 @@ impl Pipeline {
     pub fn apply(&self, settings: Settings) {
         self.settings.store(Arc::new(settings));
     }
-
-    fn route(&self, call: &Call, now: Instant) -> (Result<(), Error>, Option<Arc<Route>>) {
-        match self.routes.find(call) {
-            Ok(route) => (guard(call, now, &self.settings.load()), Some(route)),
-            Err(refused) => (Err(refused.error), refused.route),
-        }
-    }
 }
 
 impl Handler for Pipeline {
     fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
         let now = Instant::now();
         let settings = self.settings.load();
-        let deadline = clamp(call.context.deadline, now, &settings);
-        call.context.trace = Some(
-            Trace::continue_or_begin(call.context.trace.as_deref())
-                .header()
-                .clone(),
-        );
-
-        let (admitted, route) = self.route(&call, now);
-        let metrics = route
-            .as_ref()
-            .map_or(&self.unrouted, |route| &route.metrics);
-        let mut record = Record::begin(
-            now,
-            &call,
-            Arc::clone(metrics),
-            route.clone(),
-            settings.record,
-        );
-        call.context.deadline = Some(deadline);
-
-        let live = admitted.map(|()| route.as_deref().map(|route| &route.target));
-        match live {
-            Ok(Some(Target::Live(handler))) => {
-                record.count_request(&mut call.body);
-                Box::pin(Answer::new(handler.call(call), deadline, record))
-            }
-            Ok(Some(Target::Down(_)) | None) => {
-                record.refuse(Error::internal("a call was admitted that has no handler"))
-            }
-            Err(error) => record.refuse(error),
+        let trace = Trace::continue_or_begin(call.context.trace.as_deref());
+        call.context.trace = Some(trace.into_header());
+        let (route, admitted) = match self.routes.find(&call) {
+            Ok(route) => (route, guard(&call, now, &settings)),
+            Err(Refused { error, route }) => (
+                route.unwrap_or_else(|| Arc::clone(&self.unrouted)),
+                Err(error),
+            ),
+        };
+        let mut record = Record::begin(now, &call, route, settings.record);
+        if let Err(error) = admitted {
+            return record.refuse(error);
         }
+        let deadline = clamp(call.context.deadline, now, &settings);
+        call.context.deadline = Some(deadline);
+        record.count_request(&mut call.body);
+        let Target::Live(handler) = &record.route().target else {
+            return record.refuse(Error::internal("a call was admitted that has no handler"));
+        };
+        let answering = handler.call(call);
+        Box::pin(Answer::new(answering, deadline, record))
     }
 }
 

@@ -16,7 +16,7 @@ use tracing::{Level, debug, enabled, info};
 use super::{answer::counted, route::Route, trace::trace_id};
 use crate::{
     config::Access,
-    telemetry::calls::{Booking, CallMetrics, Outcome},
+    telemetry::calls::{Booking, Outcome},
 };
 
 /// One call from its beginning to its end.
@@ -24,7 +24,7 @@ use crate::{
 pub struct Record {
     begun: Instant,
     transport: Transport,
-    metrics: Arc<CallMetrics>,
+    route: Arc<Route>,
     bytes_in: u64,
     /// Of a streamed request, counted while it is read.
     streamed_in: Option<Arc<AtomicU64>>,
@@ -39,7 +39,6 @@ struct Line {
     level: Access,
     service: Text,
     method: Text,
-    route: Option<Arc<Route>>,
     peer: Arc<Peer>,
     correlation: Text,
     trace: Option<Text>,
@@ -48,20 +47,13 @@ struct Line {
 impl Record {
     /// Begins the record of `call`, which must have its trace.
     #[must_use]
-    pub fn begin(
-        now: Instant,
-        call: &Call,
-        metrics: Arc<CallMetrics>,
-        route: Option<Arc<Route>>,
-        level: Access,
-    ) -> Self {
-        metrics.begin();
+    pub fn begin(now: Instant, call: &Call, route: Arc<Route>, level: Access) -> Self {
+        route.metrics.begin();
         let line = is_read(level).then(|| {
             Box::new(Line {
                 level,
                 service: call.service.clone(),
                 method: call.method.clone(),
-                route,
                 peer: Arc::clone(&call.context.peer),
                 correlation: call.context.correlation.clone(),
                 trace: call.context.trace.clone(),
@@ -70,13 +62,19 @@ impl Record {
         Self {
             begun: now,
             transport: call.context.peer.transport,
-            metrics,
+            route,
             bytes_in: 0,
             streamed_in: None,
             bytes_out: 0,
             line,
             is_ended: false,
         }
+    }
+
+    /// Where the call goes.
+    #[must_use]
+    pub fn route(&self) -> &Route {
+        &self.route
     }
 
     /// Counts the request's octets, those of a stream while they pass.
@@ -130,9 +128,9 @@ impl Record {
             bytes_in: self.bytes_in + streamed_in,
             bytes_out: self.bytes_out,
         };
-        self.metrics.end(&booking);
+        self.route.metrics.end(&booking);
         if let Some(line) = &self.line {
-            line.write(&booking, error);
+            line.write(&self.route, &booking, error);
         }
     }
 }
@@ -146,11 +144,11 @@ impl Drop for Record {
 }
 
 impl Line {
-    fn write(&self, booking: &Booking, error: Option<&Error>) {
+    fn write(&self, route: &Route, booking: &Booking, error: Option<&Error>) {
         match self.level {
             Access::Off => {}
-            Access::Debug => write_line!(debug, self, booking, error),
-            Access::Info => write_line!(info, self, booking, error),
+            Access::Debug => write_line!(debug, self, route, booking, error),
+            Access::Info => write_line!(info, self, route, booking, error),
         }
     }
 }
@@ -166,7 +164,7 @@ fn is_read(level: Access) -> bool {
 
 // The level of an event is part of its call site, so the two levels need one each.
 macro_rules! write_line {
-    ($level:ident, $line:expr, $booking:expr, $error:expr) => {
+    ($level:ident, $line:expr, $route:expr, $booking:expr, $error:expr) => {
         $level!(
             target: TARGET,
             service = $line.service.as_str(),
@@ -174,8 +172,8 @@ macro_rules! write_line {
             outcome = $booking.outcome.name(),
             duration_us = u64::try_from($booking.duration.as_micros()).unwrap_or(u64::MAX),
             transport = $booking.transport.name(),
-            plugin = $line.route.as_ref().map(|route| route.plugin.as_str()),
-            generation = $line.route.as_ref().map(|route| route.generation),
+            plugin = non_empty(&$route.plugin),
+            generation = (!$route.plugin.is_empty()).then_some($route.generation),
             bytes_in = $booking.bytes_in,
             bytes_out = $booking.bytes_out,
             peer = $line.peer.address.map(tracing::field::display),

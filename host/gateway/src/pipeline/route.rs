@@ -13,7 +13,7 @@ use std::{
 use arc_swap::ArcSwap;
 use postern_core::{Blame, Call, Error, Handler, Text};
 
-use crate::{nearest::nearest, telemetry::calls::CallMetrics};
+use crate::{nearest::nearest, shard::Sharded, telemetry::calls::CallMetrics};
 
 /// The routing table in force.
 #[derive(Debug, Default)]
@@ -23,13 +23,14 @@ pub struct Routes {
     is_complete: AtomicBool,
 }
 
-/// Every service with its route.
-#[derive(Debug, Clone, Default)]
+/// Every service with its route, in as many copies as threads may hold it at a time.
+#[derive(Debug, Default)]
 pub struct Table {
-    services: HashMap<Text, Arc<Route>>,
+    services: HashMap<Text, Sharded<Arc<Route>>>,
 }
 
 /// One service and who answers for it.
+#[derive(Clone)]
 pub struct Route {
     pub service: Text,
     /// A semantic version, where the plugin states one.
@@ -45,6 +46,7 @@ pub struct Route {
 }
 
 /// Who answers.
+#[derive(Clone)]
 pub enum Target {
     Live(Arc<dyn Handler>),
     /// Nobody at present, and why.
@@ -70,7 +72,8 @@ impl Routes {
     /// without a route until `set_complete`.
     pub fn find(&self, call: &Call) -> Result<Arc<Route>, Refused> {
         let table = self.table.load();
-        let Some(route) = table.services.get(call.service.as_str()) else {
+        let shards = table.services.get(call.service.as_str());
+        let Some(route) = shards.and_then(Sharded::mine) else {
             let error = if self.is_complete.load(Relaxed) {
                 unknown_service(&call.service, &table)
             } else {
@@ -91,10 +94,9 @@ impl Routes {
     #[must_use]
     pub fn all(&self) -> BTreeMap<Text, Arc<Route>> {
         let table = self.table.load();
-        table
-            .services
-            .iter()
-            .map(|(name, route)| (name.clone(), Arc::clone(route)))
+        let routes = table.services.values().filter_map(Sharded::mine);
+        routes
+            .map(|route| (route.service.clone(), Arc::clone(route)))
             .collect()
     }
 }
@@ -108,11 +110,12 @@ pub struct Refused {
 
 impl FromIterator<Route> for Table {
     fn from_iter<I: IntoIterator<Item = Route>>(routes: I) -> Self {
-        let routes = routes
-            .into_iter()
-            .map(|route| (route.service.clone(), Arc::new(route)));
+        let shards = |route: Route| {
+            let name = route.service.clone();
+            (name, Sharded::new(|| Arc::new(route.clone())))
+        };
         Self {
-            services: routes.collect(),
+            services: routes.into_iter().map(shards).collect(),
         }
     }
 }

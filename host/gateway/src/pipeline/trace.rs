@@ -21,35 +21,40 @@ impl Trace {
     /// A new span in the trace of `received`; a new trace when there is none or it is not valid.
     #[must_use]
     pub fn continue_or_begin(received: Option<&str>) -> Self {
+        let span = hex(random_nonzero());
         let Some((trace_id, flags)) = received.and_then(parse) else {
-            return Self::begin();
+            let (high, low) = (hex(random_nonzero()), hex(random_nonzero()));
+            // Flags 02: a random id, not sampled: nobody has decided to record it yet.
+            return Self::assemble([b"00-", &high, &low, b"-", &span, b"-02"]);
         };
-        let mut header = String::with_capacity(HEADER_BYTES);
-        header.push_str("00-");
-        header.push_str(trace_id);
-        header.push('-');
-        push_hex(&mut header, random_nonzero());
-        header.push('-');
-        header.push_str(flags);
-        Self(header.into())
+        Self::assemble([
+            b"00-",
+            trace_id.as_bytes(),
+            b"-",
+            &span,
+            b"-",
+            flags.as_bytes(),
+        ])
     }
 
-    fn begin() -> Self {
-        let mut header = String::with_capacity(HEADER_BYTES);
-        header.push_str("00-");
-        push_hex(&mut header, random_nonzero());
-        push_hex(&mut header, random_nonzero());
-        header.push('-');
-        push_hex(&mut header, random_nonzero());
-        // Random id, not sampled: nobody has decided to record it yet.
-        header.push_str("-02");
-        Self(header.into())
+    fn assemble(parts: [&[u8]; 6]) -> Self {
+        let mut header = Vec::with_capacity(HEADER_BYTES);
+        for part in parts {
+            header.extend_from_slice(part);
+        }
+        // Every part is ASCII, so this never falls back.
+        Self(Text::from_utf8(header.into()).unwrap_or_default())
     }
 
     /// The value of the header `traceparent` for the next hop.
     #[must_use]
     pub fn header(&self) -> &Text {
         &self.0
+    }
+
+    #[must_use]
+    pub fn into_header(self) -> Text {
+        self.0
     }
 }
 
@@ -85,15 +90,18 @@ fn split_four(head: &str) -> Option<[&str; 4]> {
     parts.next().is_none().then_some(four)
 }
 
-fn push_hex(out: &mut String, value: u64) {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    for shift in (0..16).rev() {
-        let nibble = (value >> (4 * shift)) & 15;
-        let digit = usize::try_from(nibble)
-            .ok()
-            .and_then(|nibble| DIGITS.get(nibble));
-        out.push(char::from(digit.copied().unwrap_or(b'0')));
+/// Sixteen lower-case digits.
+fn hex(value: u64) -> [u8; 16] {
+    let mut rest = value;
+    let mut digits = [b'0'; 16];
+    for digit in digits.iter_mut().rev() {
+        *digit = match rest & 15 {
+            nibble @ 0..10 => b'0' + nibble.to_le_bytes()[0],
+            nibble => b'a' - 10 + nibble.to_le_bytes()[0],
+        };
+        rest >>= 4;
     }
+    digits
 }
 
 /// `SplitMix64` (Steele, Lea, Flood 2014), one stream per thread, seeded from the system's entropy.

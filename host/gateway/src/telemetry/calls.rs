@@ -2,11 +2,10 @@
 //! no label; threads count in shards of their own, so that they do not fight for a cache line.
 
 use std::{
-    cell::Cell,
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
     time::Duration,
 };
@@ -15,6 +14,7 @@ use parking_lot::Mutex;
 use postern_core::{Kind, Text, Transport};
 
 use super::histogram::{Distribution, Histogram};
+use crate::shard::Sharded;
 
 /// How a call ended: answered, or the kind of its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -26,7 +26,7 @@ pub enum Outcome {
 /// Calls of one service.
 #[derive(Debug)]
 pub struct CallMetrics {
-    shards: Box<[Shard]>,
+    shards: Sharded<Shard>,
 }
 
 /// What one thread counted. Two cache lines apart from its neighbours: the prefetcher of x86 reads
@@ -93,10 +93,8 @@ impl Outcome {
 
 impl CallMetrics {
     fn new() -> Self {
-        let n_threads = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
-        let n_shards = n_threads.next_power_of_two().min(SHARDS_MAX);
         Self {
-            shards: (0..n_shards).map(|_| Shard::default()).collect(),
+            shards: Sharded::new(Shard::default),
         }
     }
 
@@ -140,7 +138,7 @@ impl CallMetrics {
             }
         }
         let mut n_begun = 0;
-        for shard in &self.shards {
+        for shard in self.shards.iter() {
             n_begun += shard.begun.load(Relaxed);
             shard.durations.add_to(&mut numbers.durations);
             numbers.bytes_in += shard.bytes_in.load(Relaxed);
@@ -151,9 +149,7 @@ impl CallMetrics {
     }
 
     fn with_shard<T>(&self, count: impl FnOnce(&Shard) -> T) {
-        // The number of shards is a power of two.
-        let shard_idx = THREAD.with(Cell::get) & (self.shards.len() - 1);
-        if let Some(shard) = self.shards.get(shard_idx) {
+        if let Some(shard) = self.shards.mine() {
             count(shard);
         }
     }
@@ -213,12 +209,6 @@ fn transport_index(transport: Transport) -> usize {
     }
 }
 
-thread_local! {
-    static THREAD: Cell<usize> = Cell::new(NEXT_THREAD.fetch_add(1, Relaxed));
-}
-
-static NEXT_THREAD: AtomicUsize = AtomicUsize::new(0);
-
 const TRANSPORTS: [Transport; 5] = [
     Transport::Tcp,
     Transport::Udp,
@@ -229,9 +219,6 @@ const TRANSPORTS: [Transport; 5] = [
 
 /// Success and the sixteen kinds.
 const N_OUTCOMES: usize = 1 + Kind::ALL.len();
-
-/// A shard takes about a kilobyte; more threads than this share.
-const SHARDS_MAX: usize = 16;
 
 #[cfg(test)]
 mod tests {
