@@ -5,7 +5,7 @@ use std::{
     collections::VecDeque,
     fmt,
     io::{self, IoSliceMut},
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     task::{Context, Poll, ready},
 };
 
@@ -24,10 +24,12 @@ const SEGMENT_BYTES_MAX: usize = 1_452;
 /// Asked of the kernel for both directions; it grants what its limits allow.
 const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
-/// A UDP socket, bound and not connected.
+/// A UDP socket.
 pub struct UdpLink {
     socket: UdpSocket,
     state: UdpSocketState,
+    /// There is one peer, and the kernel tells when nobody listens there.
+    is_connected: bool,
     /// `BATCH_SIZE` slots of `DATAGRAM_BYTES_MAX` octets.
     received: Box<[u8]>,
     /// Where datagrams are joined for GSO.
@@ -40,7 +42,33 @@ impl UdpLink {
     /// # Errors
     /// What the operating system says.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let socket = std::net::UdpSocket::bind(address)?;
+        Self::new(std::net::UdpSocket::bind(address)?)
+    }
+
+    /// Binds a free port for datagrams to and from `peer` alone. On Linux `poll_recv` and `poll_send`
+    /// then fail with `ConnectionRefused` when the peer's host answers that nobody listens; the link
+    /// goes on, should somebody. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn connect(peer: SocketAddr) -> io::Result<Self> {
+        let any: IpAddr = match peer {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        let socket = std::net::UdpSocket::bind((any, 0))?;
+        // Elsewhere a connected socket takes no datagrams with a destination, which all of ours have.
+        let is_connected = cfg!(target_os = "linux");
+        if is_connected {
+            socket.connect(peer)?;
+        }
+        Ok(Self {
+            is_connected,
+            ..Self::new(socket)?
+        })
+    }
+
+    fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
         let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
         // The kernel's answer is not an error: smaller buffers lose more under load, no more.
         for result in [
@@ -54,9 +82,14 @@ impl UdpLink {
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,
             state,
+            is_connected: false,
             received: vec![0; BATCH_SIZE * DATAGRAM_BYTES_MAX].into_boxed_slice(),
             joined: Vec::new(),
         })
+    }
+
+    fn is_refusal(&self, error: &io::Error) -> bool {
+        self.is_connected && error.kind() == io::ErrorKind::ConnectionRefused
     }
 
     /// Sends the first `n_datagrams` of `queue`, all to one peer, in one system call.
@@ -114,7 +147,7 @@ impl DatagramLink for UdpLink {
                         return Poll::Ready(Ok(()));
                     }
                 }
-                Err(error) if passes(&error) => {}
+                Err(error) if passes(&error) && !self.is_refusal(&error) => {}
                 Err(error) => return Poll::Ready(Err(error)),
             }
         }
@@ -134,6 +167,8 @@ impl DatagramLink for UdpLink {
                     ready!(self.socket.poll_send_ready(cx))?;
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                // About a datagram before; this one waits for the next call.
+                Err(error) if self.is_refusal(&error) => return Poll::Ready(Err(error)),
                 Err(error) if n_datagrams > 1 => {
                     tracing::debug!(%error, "segmentation offload refused, sending one by one");
                     n_segments_max = 1;

@@ -105,6 +105,10 @@ impl Dispatch {
         true
     }
 
+    pub(super) fn is_established(&self) -> bool {
+        self.established.is_none()
+    }
+
     pub(super) fn on_established(&mut self, dialect: Dialect) {
         self.exchange.set_order(match dialect {
             Dialect::Base => Order::OneByOne,

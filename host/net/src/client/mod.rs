@@ -8,7 +8,7 @@ mod streaming;
 
 use std::{
     fmt,
-    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    net::SocketAddr,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -167,8 +167,8 @@ impl Client {
                     Self::over_stream(link, address, config).await
                 }
                 Target::Udp(address) => {
-                    let link = UdpLink::bind(unspecified(address))
-                        .map_err(|error| unreachable(address, error))?;
+                    let link =
+                        UdpLink::connect(address).map_err(|error| unreachable(address, error))?;
                     Self::over_datagrams(link, address, config).await
                 }
                 Target::MemoryDatagram(network, address) => {
@@ -361,14 +361,6 @@ impl fmt::Debug for Client {
             .field("address", &self.shared.address)
             .field("dialect", &self.shared.dialect)
             .finish_non_exhaustive()
-    }
-}
-
-/// Any port of any interface, of the family of `address`.
-const fn unspecified(address: SocketAddr) -> SocketAddr {
-    match address {
-        SocketAddr::V4(_) => SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), 0),
-        SocketAddr::V6(_) => SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), 0),
     }
 }
 

@@ -107,14 +107,15 @@ impl<L: DatagramLink> Driver<L> {
             let mut is_busy = dispatch.take_commands(cx, now, self);
             is_busy |= self.socket.poll_timer(cx).is_ready();
             if let Poll::Ready(read) = self.socket.poll_read(cx, now, |_| true) {
-                read?;
+                pass_refusal(read, dispatch)?;
                 is_busy = true;
             }
             if let Some(reason) = self.handle_events(dispatch, now) {
                 return Poll::Ready(Ok(reason));
             }
             if let Poll::Ready(written) = self.socket.poll_write(cx) {
-                written?;
+                is_busy |= written.is_err();
+                pass_refusal(written, dispatch)?;
             }
             if let Some(reason) = self.handle_events(dispatch, now) {
                 return Poll::Ready(Ok(reason));
@@ -142,6 +143,20 @@ impl<L: DatagramLink> Driver<L> {
                 Event::Closed(reason) => return Some(reason),
             }
         }
+    }
+}
+
+/// Nobody listens at the peer's port. A server that restarts comes back, and repetitions find it;
+/// one that never was there need not be waited for.
+fn pass_refusal(result: io::Result<()>, dispatch: &Dispatch) -> io::Result<()> {
+    match result {
+        Err(error)
+            if error.kind() == io::ErrorKind::ConnectionRefused && dispatch.is_established() =>
+        {
+            tracing::debug!(%error, "the peer's port is closed");
+            Ok(())
+        }
+        other => other,
     }
 }
 

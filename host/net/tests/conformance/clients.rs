@@ -119,6 +119,24 @@ async fn nobody_at_the_address_is_unavailable_and_named() {
     );
 }
 
+/// Linux tells a connected UDP socket that nobody listens.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn nobody_at_a_udp_port_is_unavailable_at_once() {
+    let socket = std::net::UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
+    let address = socket.local_addr().expect("bound");
+    drop(socket);
+    let begin = std::time::Instant::now();
+    let refused = Client::connect(Target::Udp(address), ClientConfig::default()).await;
+    let error = refused.expect_err("nobody listens");
+    assert_eq!(error.kind, Kind::Unavailable);
+    assert!(error.message.contains("refused"), "{error}");
+    assert!(
+        begin.elapsed() < ClientConfig::default().session.hello_timeout,
+        "waited in vain"
+    );
+}
+
 #[tokio::test(start_paused = true)]
 async fn connecting_is_bounded() {
     let network = Network::new(
