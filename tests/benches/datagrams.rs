@@ -42,7 +42,7 @@ async fn measure(server: &Server, n_octets: usize) -> Percentiles {
     let mut durations = Vec::with_capacity(CALLS);
     for _ in 0..CALLS {
         let begin = Instant::now();
-        let reply = call(&client, "echo/Say", body.clone())
+        let reply = call(&client, "echo/Echo", body.clone())
             .await
             .expect("answers");
         durations.push(begin.elapsed());

@@ -164,13 +164,13 @@ async fn round(server: &Server, n_octets: usize, n_connections: usize) -> io::Re
     })
 }
 
-/// A call of `echo/Say`, encoded; the header is that of a typical caller.
+/// A call of `echo/Echo`, encoded; the header is that of a typical caller.
 fn request(n_octets: usize, id: usize) -> Bytes {
     let mut headers = Headers::new();
     let id = id.to_string();
     for (key, value) in [
         ("service", "echo"),
-        ("method", "Say"),
+        ("method", "Echo"),
         ("correlation-id", &*id),
     ] {
         headers.push(key, value).expect("short headers fit");

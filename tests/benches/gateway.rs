@@ -91,7 +91,7 @@ async fn until_answered(gateway: &Gateway, file: &[u8]) -> Duration {
     let handler = connect(gateway, Door::Tcp).await;
     let begin = Instant::now();
     gateway.deploy("echo.wasm", file);
-    while call(&*handler, "echo/Say", "1").await.is_err() {
+    while call(&*handler, "echo/Echo", "1").await.is_err() {
         assert!(
             begin.elapsed() < Duration::from_secs(30),
             "the dropped file does not answer"
@@ -101,7 +101,7 @@ async fn until_answered(gateway: &Gateway, file: &[u8]) -> Duration {
     let time = begin.elapsed();
     gateway.remove("echo.wasm");
     patiently("the service is gone", async || {
-        call(&*handler, "echo/Say", "1").await.is_err()
+        call(&*handler, "echo/Echo", "1").await.is_err()
     })
     .await;
     time
@@ -132,7 +132,7 @@ async fn hello(address: SocketAddr, time: Duration) -> io::Result<Vec<Duration>>
 /// HTTP/1.1 as a load generator speaks it: the request is written as it is, the reply's length is
 /// learnt from the first and expected of all.
 async fn client(address: SocketAddr, end: Instant) -> io::Result<Vec<Duration>> {
-    const REQUEST: &[u8] = b"POST /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\n\
+    const REQUEST: &[u8] = b"POST /v1/services/echo/Echo HTTP/1.1\r\nhost: x\r\n\
         content-type: application/json\r\ncontent-length: 7\r\n\r\n\"hello\"";
     let mut socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;

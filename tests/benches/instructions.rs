@@ -29,7 +29,7 @@ fn frame(n_octets: usize) -> Frame {
     let mut headers = Headers::new();
     for (key, value) in [
         ("service", "echo"),
-        ("method", "Say"),
+        ("method", "Echo"),
         ("correlation-id", "4711"),
     ] {
         headers.push(key, value).expect("short headers fit");
@@ -141,11 +141,11 @@ fn ready(handler: Box<dyn Handler>, tokio: tokio::runtime::Runtime) -> Ready {
     {
         let _context = tokio.enter();
         for _ in 0..3 {
-            let reply = tokio.block_on(handler.call(Call::unary("echo", "Say", "1")));
+            let reply = tokio.block_on(handler.call(Call::unary("echo", "Echo", "1")));
             assert!(matches!(reply.expect("answers").body, Body::One(_)));
         }
     }
-    (handler, Call::unary("echo", "Say", vec![b'1'; 64]), tokio)
+    (handler, Call::unary("echo", "Echo", vec![b'1'; 64]), tokio)
 }
 
 fn tokio_runtime() -> tokio::runtime::Runtime {

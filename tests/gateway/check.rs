@@ -37,7 +37,7 @@ fn ten_mistakes_are_shown_each_at_its_line() {
     let json = postern(folder.path(), &["--output", "json", "check"]);
     assert_eq!(json.code, Some(1), "{json:?}");
 
-    let said: Value = serde_json::from_str(&json.err).expect("json on the standard error output");
+    let said: Value = serde_json::from_str(&json.out).expect("json on the standard output");
     let faults = said["faults"]
         .as_array()
         .unwrap_or_else(|| panic!("{said}"));

@@ -85,12 +85,15 @@ fn wrong_usage_exits_with_2() {
 fn a_gateway_that_is_not_there_exits_with_1_and_says_what_to_do() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config =
-        "[admin]\naddress = \"127.0.0.1:1\"\n[listeners.vstp]\naddress = \"127.0.0.1:1\"\n";
+        "[admin]\naddress = \"127.0.0.1:1\"\n[listeners.vstp]\naddress = \"127.0.0.1:2\"\n";
     fs::write(folder.path().join("postern.toml"), config).expect("writable");
-    for arguments in [&["plugins", "list"][..], &["call", "users/GetUser"]] {
+    for (arguments, address) in [
+        (&["plugins", "list"][..], "127.0.0.1:1"),
+        (&["call", "users/GetUser"], "127.0.0.1:2"),
+    ] {
         let lost = postern(folder.path(), arguments);
         assert_eq!(lost.code, Some(1), "{arguments:?}: {lost:?}");
-        assert!(lost.err.contains("127.0.0.1:1"), "{arguments:?}: {lost:?}");
+        assert!(lost.err.contains(address), "{arguments:?}: {lost:?}");
         assert!(lost.err.contains("postern run"), "{arguments:?}: {lost:?}");
     }
 }

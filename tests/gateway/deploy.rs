@@ -48,7 +48,7 @@ async fn errors_are_of_the_same_kind_over_every_door() {
         for (target, body, kind) in [
             ("users/GetUser", "{\"id\":\"none\"}", Kind::NotFound),
             ("users/GetUser", "{", Kind::InvalidArgument),
-            ("users/Nothing", "{}", Kind::Unimplemented),
+            ("users/Nothing", "{}", Kind::NotFound),
             ("nobody/Home", "{}", Kind::NotFound),
         ] {
             let error = call(&*handler, target, body).await.expect_err(target);
@@ -63,7 +63,7 @@ async fn a_dropped_file_answers_and_a_removed_one_does_not() {
     let gateway = Gateway::start(Setup::default()).await;
     let handler = connect(&gateway, Door::Tcp).await;
     let kind = async || {
-        call(&*handler, "echo/Say", "{}")
+        call(&*handler, "echo/Echo", "{}")
             .await
             .map_err(|error| error.kind)
             .err()

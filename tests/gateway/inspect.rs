@@ -58,7 +58,7 @@ async fn a_relay_shows_what_passes() {
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
         }
     };
-    let reply = call(&client, "echo/Say", "{\"n\":17}")
+    let reply = call(&client, "echo/Echo", "{\"n\":17}")
         .await
         .expect("passes the relay");
     assert_eq!(reply, "{\"n\":17}");

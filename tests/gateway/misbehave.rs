@@ -70,7 +70,7 @@ async fn a_flood_of_log_lines_is_cut_and_counted() {
     let _machine = share().await;
     let gateway = gateway().await;
     let handler = connect(&gateway, Door::Tcp).await;
-    let body = "{\"lines\":9000,\"bytes\":100}";
+    let body = "{\"lines\":4000,\"bytes\":100}";
     call(&*handler, "misbehave/FloodLog", body)
         .await
         .expect("the flood does not fail the call");
@@ -94,7 +94,7 @@ async fn the_latency_of_others_is_unharmed() {
     let measure = async || {
         let load = Load::start(
             &echo,
-            "echo/Say",
+            "echo/Echo",
             &Bytes::from_static(b"1"),
             2,
             Duration::from_millis(1),
@@ -110,7 +110,7 @@ async fn the_latency_of_others_is_unharmed() {
         ("Loop", "null"),
         ("Allocate", "null"),
         ("Trap", "null"),
-        ("FloodLog", "{\"lines\":9000,\"bytes\":100}"),
+        ("FloodLog", "{\"lines\":4000,\"bytes\":100}"),
     ] {
         let target = format!("misbehave/{method}");
         let bad = Load::start(

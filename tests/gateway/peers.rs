@@ -33,7 +33,7 @@ fn request(n_octets: usize) -> Frame {
     let frame = Frame::new(FrameType::Data).with_payload(payload(n_octets));
     let headers = [
         ("service", "echo"),
-        ("method", "Say"),
+        ("method", "Echo"),
         ("content-type", "application/octet-stream"),
     ];
     let frame = headers
@@ -228,7 +228,7 @@ async fn exchange_sizes(target: Target, sizes: &[usize]) {
     };
     let client = Client::connect(target, config).await.expect("connects");
     for &n_octets in sizes {
-        let reply = call(&client as &dyn Handler, "echo/Say", payload(n_octets)).await;
+        let reply = call(&client as &dyn Handler, "echo/Echo", payload(n_octets)).await;
         assert!(
             reply.expect("answers") == payload(n_octets),
             "{n_octets} octets came back changed"

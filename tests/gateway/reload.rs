@@ -28,7 +28,7 @@ fn bad_files() -> Vec<Bad> {
         bad(
             "truncated",
             users.slice(..users.len() / 2),
-            "unexpected end",
+            "out of bounds",
         ),
         bad(
             "garbage",
