@@ -27,7 +27,7 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
         .version
         .map_or_else(|| quote!(env!("CARGO_PKG_VERSION")), |v| quote!(#v));
     let text = summary(&block.attrs);
-    let methods = operations.iter().filter_map(method);
+    let methods = methods(&operations);
     let value = operations.iter().any(|operation| operation.on_value).then(|| {
         quote! {
             ::std::thread_local! { static VALUE: #ident = <#ident as ::core::default::Default>::default(); }
@@ -122,17 +122,25 @@ fn refuse_same_names(operations: &[Operation]) -> Result<()> {
     Ok(())
 }
 
-/// One line of `METHODS`; none for a fallback.
-fn method(operation: &Operation) -> Option<TokenStream> {
+/// The lines of `METHODS`: one per name, and one `*` for what fallbacks answer.
+fn methods(operations: &[Operation]) -> Vec<TokenStream> {
+    let fallback = operations.iter().find(|operation| operation.name.is_none());
+    let named = operations.iter().filter(|operation| operation.name.is_some());
+    named.chain(fallback).map(method).collect()
+}
+
+/// One line of `METHODS`.
+fn method(operation: &Operation) -> TokenStream {
     let Operation {
         summary,
         idempotent,
         ..
     } = operation;
-    let name = operation.name.as_ref()?;
+    let any = LitStr::new("*", Span::call_site());
+    let name = operation.name.as_ref().unwrap_or(&any);
     let shape = operation.shape();
     let (request, response) = (operation.request_name(), operation.response_name());
-    Some(quote! {
+    quote! {
         ::postern_guest::service::Method {
             name: #name,
             summary: #summary,
@@ -141,7 +149,7 @@ fn method(operation: &Operation) -> Option<TokenStream> {
             response: #response,
             idempotent: #idempotent,
         }
-    })
+    }
 }
 
 /// `match method { "GetUser" => .., }` over the unary methods.

@@ -42,13 +42,15 @@ impl Control {
                 .map(|method| Text::from(method.name.as_str()))
                 .collect();
             methods.sort();
+            // A service that answers any method is not held to those that it names.
+            let is_closed = !methods.is_empty() && methods.iter().all(|method| *method != "*");
             Route {
                 metrics: self.book.service(&name),
                 service: name,
                 version: service.version.as_deref().map(Text::from),
                 plugin: slot.name.as_str().into(),
                 generation: current.generation,
-                methods: (!methods.is_empty()).then_some(methods),
+                methods: is_closed.then_some(methods),
                 target: if shown.is_healthy() {
                     Target::Live(Arc::clone(&slot.plugin) as Arc<dyn Handler>)
                 } else {
