@@ -199,11 +199,10 @@ impl App {
         };
         listeners.closed().await;
         let limit = self.gateway.loaded().config.plugins.drain_timeout;
-        if tokio::time::timeout(limit, self.control.close())
-            .await
-            .is_err()
-        {
-            warn!("calls of plugins are cut off");
+        tokio::select! {
+            () = self.control.close() => {}
+            () = self.gateway.shutdown().ended() => warn!("calls of plugins are cut off"),
+            () = tokio::time::sleep(limit) => warn!("calls of plugins took too long and are cut off"),
         }
         self.runtime.shutdown();
         last.drain();

@@ -1,5 +1,9 @@
 //! The operators' door as operators use it.
 
+use std::time::Duration;
+
+use tokio::{io::AsyncWriteExt, net::TcpStream};
+
 use super::stage::{Stage, folders};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -45,22 +49,24 @@ async fn is_alive_and_ready_and_says_when_it_is_not() {
     let stage = Stage::start().await;
     assert_eq!(stage.admin("GET", "/livez").await.status, 200);
     assert_eq!(stage.admin("GET", "/readyz").await.json()["ready"], true);
-    // A call in flight keeps the drain going: the door to the operators stays open meanwhile.
-    let address = stage.address("http", "http");
-    let mut busy = tokio::net::TcpStream::connect(address)
-        .await
-        .expect("connects");
-    let head = "POST /v1/services/x/Y HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{";
-    tokio::io::AsyncWriteExt::write_all(&mut busy, head.as_bytes())
-        .await
-        .expect("sent");
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    // The operators' door stays open while the others drain.
+    let busy = half_a_call(&stage).await;
     assert_eq!(stage.admin("POST", "/drain").await.status, 202);
     let ready = stage.admin("GET", "/readyz").await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["reasons"][0]["name"], "draining");
     drop(busy);
     stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_waits_for_calls_in_flight_and_an_end_does_not() {
+    let mut stage = Stage::start().await;
+    let _busy = half_a_call(&stage).await;
+    stage.shutdown.drain();
+    assert!(!stage.has_ended_within(Duration::from_millis(500)).await);
+    stage.shutdown.end();
+    assert!(stage.has_ended_within(Duration::from_secs(5)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -146,4 +152,15 @@ async fn rolls_back_and_says_when_there_is_nothing_to_go_back_to() {
         404
     );
     stage.end().await;
+}
+
+/// A request over HTTP whose body has not come yet.
+async fn half_a_call(stage: &Stage) -> TcpStream {
+    let mut stream = TcpStream::connect(stage.address("http", "http"))
+        .await
+        .expect("connects");
+    let head = "POST /v1/services/x/Y HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{";
+    stream.write_all(head.as_bytes()).await.expect("sent");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    stream
 }

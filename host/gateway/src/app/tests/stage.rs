@@ -204,6 +204,11 @@ impl Stage {
         }
     }
 
+    /// Whether everything has ended within `limit`.
+    pub(super) async fn has_ended_within(&mut self, limit: Duration) -> bool {
+        tokio::time::timeout(limit, &mut self.task).await.is_ok()
+    }
+
     /// Drains and waits for the end.
     pub(super) async fn end(self) -> TempDir {
         self.shutdown.drain();

@@ -195,3 +195,6 @@ fn non_empty(text: &Text) -> Option<&str> {
 
 /// For filters: `postern::access=info`.
 const TARGET: &str = "postern::access";
+
+#[cfg(test)]
+mod tests;
