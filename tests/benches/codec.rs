@@ -38,7 +38,7 @@ pub(crate) fn run(table: &mut Table) {
         } else {
             Goal::None
         };
-        let payload: Vec<u8> = (0..n_octets).map(|index| (index % 251) as u8).collect();
+        let payload: Vec<u8> = (0..=250).cycle().take(n_octets).collect();
         let (ours, theirs) = (our_frame(&payload), their_frame(&payload));
         let n_frames = ((1 << 20) / (n_octets + 100)).clamp(4, 2000);
 

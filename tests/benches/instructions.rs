@@ -108,7 +108,7 @@ fn exchange(
     while let Some(event) = connection.poll_event() {
         black_box(event);
     }
-    connection.begin();
+    assert!(connection.begin(), "the session is open");
     connection.send(now, reply).expect("the queue is empty");
     connection.finish();
     connection.poll_transmit()

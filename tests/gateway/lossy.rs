@@ -102,6 +102,8 @@ async fn check(seed: u64) {
         begin.elapsed()
     ));
     assert!(lost > 0 && repeated > 0, "the relay did nothing");
+    shutdown.end();
+    serving.await.expect("the server ends well");
     let counts = handler.0.lock().expect("nobody panics with the lock");
     for n in 0..N_CALLS {
         let count = counts.get(&n.to_be_bytes()[..]).copied();
@@ -111,8 +113,6 @@ async fn check(seed: u64) {
             "seed {seed}: message {n} reached the handler"
         );
     }
-    shutdown.end();
-    serving.await.expect("the server ends well");
 }
 
 #[tokio::test(flavor = "multi_thread")]

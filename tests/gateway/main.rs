@@ -1,4 +1,9 @@
 //! The gateway from outside, by capability. Each test starts processes of its own.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::panic,
+    reason = "tests fail by panicking; clippy forgives that inside of `#[test]` only"
+)]
 
 mod check;
 mod cli;

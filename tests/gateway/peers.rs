@@ -25,7 +25,7 @@ async fn gateway() -> Gateway {
 }
 
 fn payload(n_octets: usize) -> Vec<u8> {
-    (0..n_octets).map(|index| (index % 251) as u8).collect()
+    (0..=250).cycle().take(n_octets).collect()
 }
 
 /// A VSP request as a peer writes it that knows frames only.

@@ -25,11 +25,7 @@ fn bad_files() -> Vec<Bad> {
     let users = component("users");
     let bad = |what, file, reason| Bad { what, file, reason };
     vec![
-        bad(
-            "truncated",
-            users.slice(..users.len() / 2),
-            "out of bounds",
-        ),
+        bad("truncated", users.slice(..users.len() / 2), "out of bounds"),
         bad(
             "garbage",
             Bytes::from_static(b"this is no component at all"),

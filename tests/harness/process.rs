@@ -284,13 +284,8 @@ impl From<Output> for Finished {
 /// When there is no such binary.
 #[must_use]
 pub fn postern(folder: &Path, arguments: &[&str]) -> Finished {
-    let mut command = Command::new(binary());
-    command
-        .current_dir(folder)
-        .args(arguments)
-        .stdin(Stdio::null())
-        .env("NO_COLOR", "1");
-    command.output().expect("the binary under test runs").into()
+    let output = command(folder).args(arguments).output();
+    output.expect("the binary under test runs").into()
 }
 
 fn spawn(folder: &Path) -> io::Result<Child> {
@@ -298,13 +293,26 @@ fn spawn(folder: &Path) -> io::Result<Child> {
         .create(true)
         .append(true)
         .open(folder.join("log"))?;
+    command(folder)
+        .arg("run")
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .spawn()
+}
+
+/// The binary under test in `folder`, without what the environment of the tests says to it.
+fn command(folder: &Path) -> Command {
     let mut command = Command::new(binary());
     command
-        .arg("run")
         .current_dir(folder)
         .env("NO_COLOR", "1")
         .stdin(Stdio::null());
-    command.stdout(log.try_clone()?).stderr(log).spawn()
+    for (name, _) in std::env::vars_os() {
+        if name.to_string_lossy().starts_with("POSTERN_") {
+            command.env_remove(name);
+        }
+    }
+    command
 }
 
 /// The binary under test.
