@@ -183,6 +183,8 @@ mod tests {
     const QUIET: Duration = Duration::from_millis(300);
     const SOON: Duration = Duration::from_millis(150);
     const PATIENCE: Duration = Duration::from_secs(10);
+    /// Far below a quiet time of `PATIENCE`, and enough on a busy machine.
+    const AT_ONCE: Duration = Duration::from_secs(4);
 
     async fn next_within(watch: &mut Watch, limit: Duration) -> Option<String> {
         tokio::time::timeout(limit, watch.next()).await.ok()
@@ -191,7 +193,7 @@ mod tests {
     #[tokio::test]
     async fn a_renamed_file_is_seen_once_and_at_once() {
         let folder = tempfile::tempdir().expect("a folder");
-        let mut watch = Watch::new(folder.path(), QUIET);
+        let mut watch = Watch::new(folder.path(), PATIENCE);
         fs::write(folder.path().join(".users.tmp"), "component").expect("written");
         fs::rename(
             folder.path().join(".users.tmp"),
@@ -199,7 +201,7 @@ mod tests {
         )
         .expect("renamed");
         assert_eq!(
-            next_within(&mut watch, SOON).await.as_deref(),
+            next_within(&mut watch, AT_ONCE).await.as_deref(),
             Some("users")
         );
         assert_eq!(next_within(&mut watch, QUIET * 2).await, None);
@@ -219,7 +221,7 @@ mod tests {
         io::Write::write_all(&mut file, b"whole").expect("written");
         drop(file);
         assert_eq!(
-            next_within(&mut watch, SOON).await.as_deref(),
+            next_within(&mut watch, AT_ONCE).await.as_deref(),
             Some("users")
         );
     }
@@ -228,15 +230,15 @@ mod tests {
     async fn a_removed_file_and_a_changed_manifest_are_seen() {
         let folder = tempfile::tempdir().expect("a folder");
         fs::write(folder.path().join("users.wasm"), "component").expect("written");
-        let mut watch = Watch::new(folder.path(), QUIET);
+        let mut watch = Watch::new(folder.path(), PATIENCE);
         fs::write(folder.path().join("users.toml"), "").expect("written");
         assert_eq!(
-            next_within(&mut watch, SOON).await.as_deref(),
+            next_within(&mut watch, AT_ONCE).await.as_deref(),
             Some("users")
         );
         fs::remove_file(folder.path().join("users.wasm")).expect("removed");
         assert_eq!(
-            next_within(&mut watch, SOON).await.as_deref(),
+            next_within(&mut watch, AT_ONCE).await.as_deref(),
             Some("users")
         );
     }
@@ -249,7 +251,10 @@ mod tests {
         fs::create_dir(&sub).expect("created");
         assert_eq!(next_within(&mut watch, SOON).await, None);
         fs::write(sub.join("chat.wasm"), "component").expect("written");
-        assert_eq!(next_within(&mut watch, SOON).await.as_deref(), Some("chat"));
+        assert_eq!(
+            next_within(&mut watch, PATIENCE).await.as_deref(),
+            Some("chat")
+        );
     }
 
     #[tokio::test]
