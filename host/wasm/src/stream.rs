@@ -6,7 +6,7 @@
 use std::{
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
@@ -26,7 +26,7 @@ use crate::{
 /// Messages that a guest may be ahead of its caller.
 const AHEAD_MAX: usize = 8;
 
-/// The messages of a guest that is still running.
+/// The messages of a guest that may still be running.
 struct Messages {
     outbound: mpsc::Receiver<Outbound>,
     /// `None` once it has returned.
@@ -34,14 +34,7 @@ struct Messages {
     /// Taken by `call` after its first poll.
     first: Option<Bytes>,
     /// How the guest ended, told after its last message.
-    end: Option<Error>,
-}
-
-/// What the caller learns first.
-enum First {
-    Message(Outbound),
-    /// The guest returned without a message; its headers.
-    Nothing(Headers),
+    end: Option<Result<Headers, Error>>,
 }
 
 /// Answers `call` by the guest's `handle-stream`. The reply is there with its first message.
@@ -49,12 +42,15 @@ pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
     let (sender, outbound) = mpsc::channel(AHEAD_MAX);
     let guest: BoxFuture<_> = Box::pin(run(home, call, sender));
     let mut messages = Messages { outbound, guest: Some(guest), first: None, end: None };
-    match std::future::poll_fn(|cx| messages.poll_first(cx)).await? {
-        First::Nothing(headers) => Ok(Reply { headers, body: Body::Empty }),
-        First::Message(Outbound { headers, message }) => {
+    match std::future::poll_fn(|cx| messages.poll_message(cx)).await {
+        Some(Outbound { headers, message }) => {
             messages.first = Some(message);
             let headers = headers.unwrap_or_default();
             Ok(Reply { headers, body: Body::Many(BodyStream::new(messages)) })
+        }
+        None => {
+            let headers = messages.end.take().unwrap_or_else(|| Ok(Headers::new()))?;
+            Ok(Reply { headers, body: Body::Empty })
         }
     }
 }
@@ -99,25 +95,25 @@ async fn run(
 }
 
 impl Messages {
-    fn poll_first(&mut self, cx: &mut Context<'_>) -> Poll<Result<First, Error>> {
-        loop {
-            if let Poll::Ready(Some(message)) = self.outbound.poll_recv(cx) {
-                return Poll::Ready(Ok(First::Message(message)));
-            }
-            let Some(guest) = &mut self.guest else { return Poll::Pending };
-            match guest.as_mut().poll(cx) {
-                Poll::Ready(result) => {
-                    self.guest = None;
-                    // What it sent before it returned comes first.
-                    if let Ok(message) = self.outbound.try_recv() {
-                        self.end = result.err();
-                        return Poll::Ready(Ok(First::Message(message)));
-                    }
-                    return Poll::Ready(result.map(First::Nothing));
-                }
-                Poll::Pending if self.outbound.is_empty() => return Poll::Pending,
-                Poll::Pending => {}
-            }
+    /// The next message, running the guest as far as that takes. `None` when it has returned and all
+    /// is told but how it ended.
+    ///
+    /// The channel is only looked into, never waited for: while it is empty the guest is what there
+    /// is to wait for, and while it is full there is a message to take.
+    fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outbound>> {
+        if let Ok(message) = self.outbound.try_recv() {
+            return Poll::Ready(Some(message));
+        }
+        let Some(guest) = &mut self.guest else { return Poll::Ready(None) };
+        let polled = guest.as_mut().poll(cx);
+        if let Poll::Ready(end) = polled {
+            self.guest = None;
+            self.end = Some(end);
+        }
+        match self.outbound.try_recv() {
+            Ok(message) => Poll::Ready(Some(message)),
+            Err(_) if self.guest.is_none() => Poll::Ready(None),
+            Err(_) => Poll::Pending,
         }
     }
 }
@@ -126,25 +122,12 @@ impl Stream for Messages {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let this = &mut *self;
-        if let Some(first) = this.first.take() {
+        if let Some(first) = self.first.take() {
             return Poll::Ready(Some(Ok(first)));
         }
-        loop {
-            if let Poll::Ready(Some(Outbound { message, .. })) = this.outbound.poll_recv(cx) {
-                return Poll::Ready(Some(Ok(message)));
-            }
-            let Some(guest) = &mut this.guest else {
-                return Poll::Ready(this.end.take().map(Err));
-            };
-            match guest.as_mut().poll(cx) {
-                Poll::Ready(result) => {
-                    this.guest = None;
-                    this.end = result.err();
-                }
-                Poll::Pending if this.outbound.is_empty() => return Poll::Pending,
-                Poll::Pending => {}
-            }
-        }
+        Poll::Ready(match ready!(self.poll_message(cx)) {
+            Some(Outbound { message, .. }) => Some(Ok(message)),
+            None => self.end.take().and_then(Result::err).map(Err),
+        })
     }
 }

@@ -1,6 +1,6 @@
 //! Guests for the tests, a runtime in a folder of its own, and short ways to call.
 
-#![allow(dead_code, reason = "each test file uses a part of it")]
+
 
 use std::sync::Arc;
 
@@ -10,67 +10,67 @@ use postern_wasm::{Plugin, PluginSpec, Runtime, RuntimeConfig};
 use tempfile::TempDir;
 
 /// A runtime and the folder that it lives in.
-pub struct House {
-    pub runtime: Arc<Runtime>,
-    pub folder: TempDir,
+pub(crate) struct House {
+    pub(crate) runtime: Arc<Runtime>,
+    pub(crate) folder: TempDir,
 }
 
 impl House {
-    pub fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         Self { runtime: runtime_in(&folder), folder }
     }
 
     /// A plugin with the guest `component` in service.
-    pub async fn plugin(&self, name: &str, component: &[u8], spec: PluginSpec) -> Plugin {
+    pub(crate) async fn plugin(&self, name: &str, component: &[u8], spec: PluginSpec) -> Plugin {
         let plugin = Plugin::new(&self.runtime, name);
         plugin.deploy(Bytes::copy_from_slice(component), spec).await.expect("it is deployed");
         plugin
     }
 }
 
-pub fn runtime_in(folder: &TempDir) -> Arc<Runtime> {
+pub(crate) fn runtime_in(folder: &TempDir) -> Arc<Runtime> {
     let data_dir = folder.path().to_owned();
     Runtime::new(RuntimeConfig { data_dir, ..RuntimeConfig::default() }).expect("a runtime")
 }
 
 /// The guest of many methods.
-pub fn all() -> Vec<u8> {
+pub(crate) fn all() -> Vec<u8> {
     with_health("")
 }
 
 /// The guest of many methods with `body` at the start of its `check`.
-pub fn with_health(body: &str) -> Vec<u8> {
+pub(crate) fn with_health(body: &str) -> Vec<u8> {
     build(&include_str!("all.wat").replace("(; HEALTH ;)", body))
 }
 
 /// The guest that gives its body back.
-pub fn small() -> Vec<u8> {
+pub(crate) fn small() -> Vec<u8> {
     build(include_str!("small.wat"))
 }
 
 /// `small` with a mark that makes its digest another one.
-pub fn small_number(number: usize) -> Vec<u8> {
+pub(crate) fn small_number(number: usize) -> Vec<u8> {
     let mark = format!("(core module $main (data (i32.const 512) \"{number}\")");
     build(&include_str!("small.wat").replace("(core module $main", &mark))
 }
 
-pub fn build(text: &str) -> Vec<u8> {
+pub(crate) fn build(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("the guest's text is right")
 }
 
-pub async fn call(plugin: &Plugin, method: &str, body: &[u8]) -> Result<Reply, Error> {
+pub(crate) async fn call(plugin: &Plugin, method: &str, body: &[u8]) -> Result<Reply, Error> {
     plugin.call(Call::unary("test", method, Bytes::copy_from_slice(body))).await
 }
 
 /// The octets of the answer.
-pub async fn answer(plugin: &Plugin, method: &str, body: &[u8]) -> Bytes {
+pub(crate) async fn answer(plugin: &Plugin, method: &str, body: &[u8]) -> Bytes {
     let reply = call(plugin, method, body).await.expect("an answer");
     reply.body.into_one(usize::MAX).await.expect("one message")
 }
 
 /// A body of many messages.
-pub fn messages(messages: Vec<Bytes>) -> Body {
+pub(crate) fn messages(messages: Vec<Bytes>) -> Body {
     Body::Many(postern_core::BodyStream::new(futures_util::stream::iter(
         messages.into_iter().map(Ok),
     )))

@@ -1,0 +1,107 @@
+//! Role `stream-handler`: many messages in and out, back pressure, cancellation, errors at the end.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use postern_core::{Body, Call, Handler, Kind, Reply};
+use postern_wasm::{Outcome, Plugin, PluginSpec};
+
+use crate::guest::{House, all, messages};
+
+async fn stream(plugin: &Plugin, method: &str, n_messages: u8) -> Reply {
+    let mut call = Call::unary("test", method, "");
+    call.body = messages((0..n_messages).map(|number| Bytes::from(vec![number])).collect());
+    plugin.call(call).await.expect("a reply")
+}
+
+#[tokio::test]
+async fn every_message_comes_back_in_order_with_the_headers_first() {
+    let house = House::new();
+    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let reply = stream(&plugin, "e", 100).await;
+    assert_eq!(reply.headers.get_str("x-test").as_deref(), Some("ran"));
+    let Body::Many(mut body) = reply.body else { panic!("a stream") };
+    for number in 0..100 {
+        assert_eq!(body.next().await.unwrap().unwrap()[..], [number]);
+    }
+    assert!(body.next().await.is_none());
+    assert_eq!(plugin.stats().snapshot().calls_with(Outcome::Ok), 1);
+}
+
+#[tokio::test]
+async fn a_stream_without_a_message_is_an_empty_body() {
+    let house = House::new();
+    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let reply = stream(&plugin, "e", 0).await;
+    assert!(matches!(reply.body, Body::Empty));
+    assert_eq!(reply.headers.get_str("x-test").as_deref(), Some("ran"));
+}
+
+#[tokio::test]
+async fn an_endless_stream_goes_as_far_as_it_is_read_and_ends_when_it_is_dropped() {
+    let house = House::new();
+    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let reply = stream(&plugin, "n", 0).await;
+    let Body::Many(mut body) = reply.body else { panic!("a stream") };
+    for number in 0..20 {
+        assert_eq!(body.next().await.unwrap().unwrap()[..], [number]);
+    }
+    drop(body);
+    let stats = plugin.stats().snapshot();
+    assert_eq!(stats.calls_with(Outcome::Cancelled), 1);
+}
+
+#[tokio::test]
+async fn a_trap_comes_after_the_messages_before_it() {
+    let house = House::new();
+    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let reply = stream(&plugin, "t", 0).await;
+    let Body::Many(mut body) = reply.body else { panic!("a stream") };
+    assert_eq!(body.next().await.unwrap().unwrap(), "ran");
+    assert_eq!(body.next().await.unwrap().unwrap(), "ran");
+    let error = body.next().await.unwrap().unwrap_err();
+    assert_eq!((error.kind, &*error.message), (Kind::Internal, "plugin all trapped: unreachable"));
+    assert!(body.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_failure_without_a_message_is_the_calls_failure() {
+    let house = House::new();
+    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let mut call = Call::unary("test", "?", "");
+    call.body = messages(vec![]);
+    assert_eq!(plugin.call(call).await.unwrap_err().kind, Kind::NotFound);
+}
+
+#[tokio::test]
+async fn waiting_for_the_caller_does_not_count_as_the_guests_time() {
+    let house = House::new();
+    let mut spec = PluginSpec::default();
+    spec.limits.time_max = Duration::from_millis(50);
+    let plugin = house.plugin("all", &all(), spec).await;
+    let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
+    let inbound = futures_util::stream::unfold(receiver, async |mut receiver| {
+        let message = receiver.recv().await?;
+        Some((Ok(message), receiver))
+    });
+    let mut call = Call::unary("test", "e", "");
+    call.body = Body::Many(postern_core::BodyStream::new(inbound));
+    let slow = async {
+        for _ in 0..3 {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            sender.send(Bytes::from_static(b"late")).await.expect("it is read");
+        }
+        drop(sender);
+    };
+    let read = async {
+        let Body::Many(mut body) = plugin.call(call).await.unwrap().body else { panic!("a stream") };
+        let mut n_messages = 0;
+        while let Some(message) = body.next().await {
+            assert_eq!(message.unwrap(), "late");
+            n_messages += 1;
+        }
+        n_messages
+    };
+    let ((), n_messages) = tokio::join!(slow, read);
+    assert_eq!(n_messages, 3);
+}
