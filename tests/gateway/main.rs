@@ -7,6 +7,7 @@
 
 mod check;
 mod cli;
+mod context;
 mod deploy;
 mod drain;
 mod inspect;

