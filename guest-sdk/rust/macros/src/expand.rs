@@ -125,7 +125,9 @@ fn refuse_same_names(operations: &[Operation]) -> Result<()> {
 /// The lines of `METHODS`: one per name, and one `*` for what fallbacks answer.
 fn methods(operations: &[Operation]) -> Vec<TokenStream> {
     let fallback = operations.iter().find(|operation| operation.name.is_none());
-    let named = operations.iter().filter(|operation| operation.name.is_some());
+    let named = operations
+        .iter()
+        .filter(|operation| operation.name.is_some());
     named.chain(fallback).map(method).collect()
 }
 
