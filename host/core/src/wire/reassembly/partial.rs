@@ -87,7 +87,8 @@ impl Partial {
                 Placed::Conflict
             };
         }
-        self.is_copies = self.chunks.values().any(|chunk| chunk == payload) && is_copy(part, frame);
+        // Asked in this order: looking through all chunks each time is quadratic.
+        self.is_copies = is_copy(part, frame) && self.chunks.values().any(|chunk| chunk == payload);
         self.payload_bytes += payload.len();
         self.charge += CHUNK_CHARGE + payload.len();
         self.chunks
