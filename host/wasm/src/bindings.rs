@@ -24,8 +24,10 @@ pub(crate) const CLIENT: &str = "postern:gateway/client@0.1.0";
 
 /// What `handler.handle` answers. Its octets become `Bytes` without a copy.
 pub(crate) type HandleResult = Result<Vec<u8>, Failure>;
-type Handle<'a> = TypedFunc<(&'a str, &'a str, &'a [u8]), (HandleResult,)>;
-type HandleStream<'a> = TypedFunc<(&'a str, &'a str), (Result<(), Failure>,)>;
+pub(crate) type HandleParams<'a> = (&'a str, &'a str, &'a [u8]);
+pub(crate) type HandleStreamParams<'a> = (&'a str, &'a str);
+type Handle<'a> = TypedFunc<HandleParams<'a>, (HandleResult,)>;
+type HandleStream<'a> = TypedFunc<HandleStreamParams<'a>, (Result<(), Failure>,)>;
 /// `health.check`.
 pub(crate) type Check = TypedFunc<(), (Report,)>;
 /// `describe.services`.
@@ -46,7 +48,10 @@ impl HandleFunc {
         Ok(Self(func))
     }
 
-    #[expect(unsafe_code, reason = "a stored `TypedFunc` fixes the lifetime of what it borrows")]
+    #[expect(
+        unsafe_code,
+        reason = "a stored `TypedFunc` fixes the lifetime of what it borrows"
+    )]
     pub(crate) fn typed<'a>(self) -> Handle<'a> {
         // SAFETY: the function's type must be that of `Handle`. `new` has compared them, and
         // lifetimes do not take part in the comparison.
@@ -61,7 +66,10 @@ impl HandleStreamFunc {
         Ok(Self(func))
     }
 
-    #[expect(unsafe_code, reason = "a stored `TypedFunc` fixes the lifetime of what it borrows")]
+    #[expect(
+        unsafe_code,
+        reason = "a stored `TypedFunc` fixes the lifetime of what it borrows"
+    )]
     pub(crate) fn typed<'a>(self) -> HandleStream<'a> {
         // SAFETY: the function's type must be that of `HandleStream`. `new` has compared them, and
         // lifetimes do not take part in the comparison.

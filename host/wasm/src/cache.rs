@@ -45,19 +45,32 @@ pub(crate) struct Compiled {
 pub enum CacheError {
     #[error("cache folder {folder}: {source}")]
     Io { folder: PathBuf, source: io::Error },
-    #[error("cache folder {folder} has mode {mode:03o}: others may write native code into it; make it 0700")]
+    #[error(
+        "cache folder {folder} has mode {mode:03o}: others may write native code into it; make it 0700"
+    )]
     Shared { folder: PathBuf, mode: u32 },
     #[error("cache folder {folder} belongs to user {owner}, not to this process's user {user}")]
-    Foreign { folder: PathBuf, owner: u32, user: u32 },
+    Foreign {
+        folder: PathBuf,
+        owner: u32,
+        user: u32,
+    },
 }
 
 impl Cache {
     /// Opens `folder`, creating it with mode 0700.
     pub(crate) fn open(folder: &Path) -> Result<Self, CacheError> {
-        let io = |source| CacheError::Io { folder: folder.to_owned(), source };
+        let io = |source| CacheError::Io {
+            folder: folder.to_owned(),
+            source,
+        };
         create_private(folder).map_err(io)?;
         check_private(folder)?;
-        Ok(Self { folder: folder.to_owned(), files_max: FILES_MAX, bytes_max: BYTES_MAX })
+        Ok(Self {
+            folder: folder.to_owned(),
+            files_max: FILES_MAX,
+            bytes_max: BYTES_MAX,
+        })
     }
 
     /// The component of `source`: from the cache, or compiled and kept. Takes milliseconds to half a
@@ -85,7 +98,11 @@ impl Cache {
         if let Err(error) = self.keep(&engine, flavor, digest, &component) {
             tracing::warn!(folder = %self.folder.display(), %error, "compiled component not cached");
         }
-        Ok(Compiled { component, flavor, cached: false })
+        Ok(Compiled {
+            component,
+            flavor,
+            cached: false,
+        })
     }
 
     /// The component with that digest if it is in the cache, whole.
@@ -107,7 +124,11 @@ impl Cache {
             match map(&engine, &file) {
                 Ok(component) => {
                     touch(&file);
-                    return Ok(Some(Compiled { component, flavor, cached: true }));
+                    return Ok(Some(Compiled {
+                        component,
+                        flavor,
+                        cached: true,
+                    }));
                 }
                 Err(error) => {
                     tracing::warn!(file = %file.display(), %error, "cached component refused");
@@ -134,7 +155,9 @@ impl Cache {
 
     /// Whether the file is there with the content that was written.
     fn is_whole(&self, file: &Path) -> bool {
-        let Ok(code) = fs::read(file) else { return false };
+        let Ok(code) = fs::read(file) else {
+            return false;
+        };
         let whole = fs::read_to_string(sum_of(file))
             .is_ok_and(|expected| expected == Digest::of(&code).to_string());
         if !whole {
@@ -155,9 +178,17 @@ impl Cache {
         let mut files = Vec::new();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            if path.extension().is_some_and(|extension| extension == "cwasm") && path != newest {
+            if path
+                .extension()
+                .is_some_and(|extension| extension == "cwasm")
+                && path != newest
+            {
                 let metadata = fs::metadata(&path)?;
-                files.push((metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH), metadata.len(), path));
+                files.push((
+                    metadata.modified().unwrap_or(SystemTime::UNIX_EPOCH),
+                    metadata.len(),
+                    path,
+                ));
             }
         }
         files.sort();
@@ -178,15 +209,23 @@ impl Cache {
     /// Whether there is a file for `digest` and any engine of that flavor.
     fn has(&self, digest: &Digest, flavor: Flavor) -> bool {
         let prefix = format!("{digest}-{}-", flavor.name());
-        let Ok(entries) = fs::read_dir(&self.folder) else { return false };
-        entries.flatten().any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
+        let Ok(entries) = fs::read_dir(&self.folder) else {
+            return false;
+        };
+        entries
+            .flatten()
+            .any(|entry| entry.file_name().to_string_lossy().starts_with(&prefix))
     }
 
     fn file(&self, engine: &Engine, flavor: Flavor, digest: &Digest) -> PathBuf {
         let mut hasher = EngineHasher(Sha256::new());
         engine.precompile_compatibility_hash().hash(&mut hasher);
         let engine = Digest::from(hasher.0);
-        self.folder.join(format!("{digest}-{}-{}.cwasm", flavor.name(), engine.short()))
+        self.folder.join(format!(
+            "{digest}-{}-{}.cwasm",
+            flavor.name(),
+            engine.short()
+        ))
     }
 }
 
@@ -210,7 +249,10 @@ pub(crate) fn wants_concurrency(error: &wasmtime::Error) -> bool {
 }
 
 /// Maps a compiled component.
-#[expect(unsafe_code, reason = "wasmtime trusts compiled code; only this module writes and maps it")]
+#[expect(
+    unsafe_code,
+    reason = "wasmtime trusts compiled code; only this module writes and maps it"
+)]
 fn map(engine: &Engine, file: &Path) -> wasmtime::Result<Component> {
     // SAFETY: the code must come from `Component::serialize` unchanged, and the file must not change
     // while it is mapped. The folder was checked to be writable by this user alone, only `keep`
@@ -251,18 +293,31 @@ fn create_private(folder: &Path) -> io::Result<()> {
 fn check_private(folder: &Path) -> Result<(), CacheError> {
     use std::os::unix::fs::MetadataExt;
 
-    let io = |source| CacheError::Io { folder: folder.to_owned(), source };
+    let io = |source| CacheError::Io {
+        folder: folder.to_owned(),
+        source,
+    };
     let metadata = fs::metadata(folder).map_err(io)?;
     let mode = metadata.mode() & 0o777;
     if mode & 0o022 != 0 {
-        return Err(CacheError::Shared { folder: folder.to_owned(), mode });
+        return Err(CacheError::Shared {
+            folder: folder.to_owned(),
+            mode,
+        });
     }
     // A file made here belongs to this process's user, whoever that is.
     let probe = folder.join(format!("{}.probe", std::process::id()));
-    let user = File::create(&probe).and_then(|file| file.metadata()).map_err(io)?.uid();
+    let user = File::create(&probe)
+        .and_then(|file| file.metadata())
+        .map_err(io)?
+        .uid();
     fs::remove_file(&probe).map_err(io)?;
     if metadata.uid() != user {
-        return Err(CacheError::Foreign { folder: folder.to_owned(), owner: metadata.uid(), user });
+        return Err(CacheError::Foreign {
+            folder: folder.to_owned(),
+            owner: metadata.uid(),
+            user,
+        });
     }
     Ok(())
 }

@@ -4,10 +4,15 @@ use std::collections::BTreeSet;
 
 use wasmtime::{
     Engine,
-    component::{Component, ComponentExportIndex, types::ComponentItem},
+    component::{
+        Component, ComponentExportIndex,
+        types::{self, ComponentFunc, ComponentItem},
+    },
 };
 
-use crate::bindings::{PACKAGE, VERSION};
+use crate::bindings::{
+    Failure, HandleParams, HandleResult, HandleStreamParams, PACKAGE, Report, Service, VERSION,
+};
 
 /// Our interfaces that a component may import.
 const OFFERED: [&str; 6] = ["call", "client", "config", "kv", "log", "types"];
@@ -69,17 +74,34 @@ pub(crate) enum Misfit {
     #[error("imports {import}, which this host does not offer; it offers {offered}")]
     UnknownImport { import: String, offered: String },
     #[error("imports {import}; this host offers version {offered}.x of it")]
-    ImportVersion { import: String, offered: &'static str },
+    ImportVersion {
+        import: String,
+        offered: &'static str,
+    },
     #[error("exports no known role; it exports {exports}; roles are {roles}")]
     NoRole { exports: String, roles: String },
     #[error("exports {export}; this host knows version {VERSION}.x of it")]
     RoleVersion { export: String },
     #[error("exports {export} without its function `{function}`")]
-    NoFunction { export: String, function: &'static str },
+    NoFunction {
+        export: String,
+        function: &'static str,
+    },
+    #[error("exports {export} whose function `{function}` has another shape: {reason}")]
+    Shape {
+        export: String,
+        function: &'static str,
+        reason: String,
+    },
 }
 
 impl Role {
-    pub const ALL: [Self; 4] = [Self::Handler, Self::StreamHandler, Self::Health, Self::Describe];
+    pub const ALL: [Self; 4] = [
+        Self::Handler,
+        Self::StreamHandler,
+        Self::Health,
+        Self::Describe,
+    ];
 
     /// Name of the interface in the package `postern:gateway`.
     #[must_use]
@@ -113,15 +135,21 @@ impl Exports {
             if !matches!(item.ty, ComponentItem::ComponentInstance(_)) {
                 continue;
             }
-            let Some((interface, version)) = ours(name) else { continue };
+            let Some((interface, version)) = ours(name) else {
+                continue;
+            };
             let Some(role) = Role::ALL.into_iter().find(|role| role.name() == interface) else {
                 continue;
             };
             if !is_version(version, VERSION) {
-                return Err(Misfit::RoleVersion { export: name.to_owned() });
+                return Err(Misfit::RoleVersion {
+                    export: name.to_owned(),
+                });
             }
-            let no_function =
-                || Misfit::NoFunction { export: name.to_owned(), function: role.function() };
+            let no_function = || Misfit::NoFunction {
+                export: name.to_owned(),
+                function: role.function(),
+            };
             let index = component
                 .get_export_index(None, name)
                 .and_then(|interface| component.get_export_index(Some(&interface), role.function()))
@@ -129,13 +157,19 @@ impl Exports {
             *found.slot(role) = Some(index);
         }
         if found.handle.is_none() && found.handle_stream.is_none() {
-            return Err(Misfit::NoRole { exports: list(names), roles: role_names() });
+            return Err(Misfit::NoRole {
+                exports: list(names),
+                roles: role_names(),
+            });
         }
         Ok(found)
     }
 
     pub(crate) fn roles(&self) -> Vec<Role> {
-        Role::ALL.into_iter().filter(|role| self.clone().slot(*role).is_some()).collect()
+        Role::ALL
+            .into_iter()
+            .filter(|role| self.clone().slot(*role).is_some())
+            .collect()
     }
 
     const fn slot(&mut self, role: Role) -> &mut Option<ComponentExportIndex> {
@@ -145,6 +179,56 @@ impl Exports {
             Role::Health => &mut self.check,
             Role::Describe => &mut self.services,
         }
+    }
+}
+
+/// Compares the functions of the roles of `component` with the shapes that the host calls.
+pub(crate) fn check_shapes(component: &Component, engine: &Engine) -> Result<(), Misfit> {
+    let component = component.component_type();
+    for (name, item) in component.exports(engine) {
+        let role = ours(name)
+            .and_then(|(interface, _)| Role::ALL.into_iter().find(|role| role.name() == interface));
+        let (Some(role), ComponentItem::ComponentInstance(interface)) = (role, item.ty) else {
+            continue;
+        };
+        let function = role.function();
+        let Some(item) = interface.get_export(engine, function) else {
+            continue;
+        };
+        let checked = match &item.ty {
+            ComponentItem::ComponentFunc(func) => check_shape(role, func, &component),
+            ComponentItem::CoreFunc(_)
+            | ComponentItem::Module(_)
+            | ComponentItem::Component(_)
+            | ComponentItem::ComponentInstance(_)
+            | ComponentItem::Type(_)
+            | ComponentItem::Resource(_) => Err(wasmtime::format_err!("it is no function")),
+        };
+        checked.map_err(|error| {
+            let (export, reason) = (name.to_owned(), format!("{error:#}"));
+            Misfit::Shape {
+                export,
+                function,
+                reason,
+            }
+        })?;
+    }
+    Ok(())
+}
+
+fn check_shape(
+    role: Role,
+    func: &ComponentFunc,
+    component: &types::Component,
+) -> wasmtime::Result<()> {
+    let types = component.instance_type();
+    match role {
+        Role::Handler => func.typecheck::<HandleParams<'static>, (HandleResult,)>(&types),
+        Role::StreamHandler => {
+            func.typecheck::<HandleStreamParams<'static>, (Result<(), Failure>,)>(&types)
+        }
+        Role::Health => func.typecheck::<(), (Report,)>(&types),
+        Role::Describe => func.typecheck::<(), (Vec<Service>,)>(&types),
     }
 }
 
@@ -184,15 +268,24 @@ fn needs_host(import: &ComponentItem, engine: &Engine) -> bool {
 
 fn check_import(name: &str) -> Result<(), Misfit> {
     let (interface, version) = split_version(name);
-    let offered = if let Some(ours) = interface.strip_prefix(PACKAGE).and_then(|n| n.strip_prefix('/')) {
+    let offered = if let Some(ours) = interface
+        .strip_prefix(PACKAGE)
+        .and_then(|n| n.strip_prefix('/'))
+    {
         OFFERED.contains(&ours).then_some(VERSION)
     } else {
         OFFERED_WASI.contains(&interface).then_some(WASI_VERSION)
     };
     match offered {
         Some(offered) if is_version(version, offered) => Ok(()),
-        Some(offered) => Err(Misfit::ImportVersion { import: name.to_owned(), offered }),
-        None => Err(Misfit::UnknownImport { import: name.to_owned(), offered: offer() }),
+        Some(offered) => Err(Misfit::ImportVersion {
+            import: name.to_owned(),
+            offered,
+        }),
+        None => Err(Misfit::UnknownImport {
+            import: name.to_owned(),
+            offered: offer(),
+        }),
     }
 }
 
@@ -208,7 +301,9 @@ fn split_version(name: &str) -> (&str, &str) {
 
 /// Whether `version` is a patch of `minor` (`0.1`), which is compatible by semantic versioning.
 fn is_version(version: &str, minor: &str) -> bool {
-    version.strip_prefix(minor).is_some_and(|patch| patch.starts_with('.'))
+    version
+        .strip_prefix(minor)
+        .is_some_and(|patch| patch.starts_with('.'))
 }
 
 fn offer() -> String {
@@ -218,11 +313,19 @@ fn offer() -> String {
 }
 
 fn role_names() -> String {
-    list(Role::ALL.map(|role| format!("{PACKAGE}/{}@{VERSION}.x", role.name())).to_vec())
+    list(
+        Role::ALL
+            .map(|role| format!("{PACKAGE}/{}@{VERSION}.x", role.name()))
+            .to_vec(),
+    )
 }
 
 fn list(names: Vec<String>) -> String {
-    if names.is_empty() { "nothing".to_owned() } else { names.join(", ") }
+    if names.is_empty() {
+        "nothing".to_owned()
+    } else {
+        names.join(", ")
+    }
 }
 
 #[cfg(test)]
@@ -239,7 +342,10 @@ mod tests {
     #[test]
     fn another_minor_version_is_named_with_what_is_offered() {
         let import = "postern:gateway/kv@0.2.0".to_owned();
-        let error = Misfit::ImportVersion { import: import.clone(), offered: "0.1" };
+        let error = Misfit::ImportVersion {
+            import: import.clone(),
+            offered: "0.1",
+        };
         assert_eq!(check_import(&import), Err(error));
         assert!(check_import("postern:gateway/kv@0.10.0").is_err());
         assert!(check_import("postern:gateway/kv").is_err());

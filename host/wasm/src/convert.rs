@@ -44,15 +44,24 @@ impl Trapped {
         if state.memory.refused {
             let limit = octets(state.memory.bytes_max);
             let text = format!("out of memory limit {limit}");
-            return Self { reason: TrapReason::MemoryLimit, text };
+            return Self {
+                reason: TrapReason::MemoryLimit,
+                text,
+            };
         }
         if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
             let text = format!("exit with status {}", exit.0);
-            return Self { reason: TrapReason::Exit, text };
+            return Self {
+                reason: TrapReason::Exit,
+                text,
+            };
         }
         let Some(trap) = error.downcast_ref::<Trap>() else {
             let text = format!("{:#}", error.root_cause());
-            return Self { reason: TrapReason::Other, text };
+            return Self {
+                reason: TrapReason::Other,
+                text,
+            };
         };
         let reason = reason_of(*trap);
         let text = match reason {
@@ -66,7 +75,10 @@ impl Trapped {
     /// A call of a role that the component does not have.
     pub(crate) fn no_role(role: &str) -> Self {
         let text = format!("it has no role `{role}`");
-        Self { reason: TrapReason::Other, text }
+        Self {
+            reason: TrapReason::Other,
+            text,
+        }
     }
 
     /// The error that the caller gets.
@@ -103,17 +115,26 @@ impl From<Stop> for Trapped {
             Stop::HostCalls { .. } => TrapReason::HostCallLimit,
             Stop::Output { .. } => TrapReason::OutputLimit,
         };
-        Self { reason, text: stop.to_string() }
+        Self {
+            reason,
+            text: stop.to_string(),
+        }
     }
 }
 
 /// A guest's failure as the caller gets it. Details that are not one JSON value would break the
 /// error's own JSON, so they are wrapped as a string.
 pub(crate) fn to_error(failure: Failure) -> Error {
-    let Failure { kind, mut message, details } = failure;
+    let Failure {
+        kind,
+        mut message,
+        details,
+    } = failure;
     cut(&mut message, MESSAGE_BYTES_MAX);
     let error = Error::new(Kind::from(kind), Blame::Guest, message);
-    let Some(mut details) = details else { return error };
+    let Some(mut details) = details else {
+        return error;
+    };
     if serde_json::from_str::<serde::de::IgnoredAny>(&details).is_ok() {
         return error.with_details(details);
     }
@@ -125,12 +146,22 @@ pub(crate) fn to_error(failure: Failure) -> Error {
 
 /// An error of the gateway, or of a service that was called, as a guest sees it.
 pub(crate) fn to_failure(error: Error) -> Failure {
-    let details = error.details.and_then(|details| String::from_utf8(details.into()).ok());
-    Failure { kind: error.kind.into(), message: error.message.into_owned(), details }
+    let details = error
+        .details
+        .and_then(|details| String::from_utf8(details.into()).ok());
+    Failure {
+        kind: error.kind.into(),
+        message: error.message.into_owned(),
+        details,
+    }
 }
 
 pub(crate) fn failure(kind: Kind, message: impl Into<String>) -> Failure {
-    Failure { kind: kind.into(), message: message.into(), details: None }
+    Failure {
+        kind: kind.into(),
+        message: message.into(),
+        details: None,
+    }
 }
 
 /// Cuts `text` to at most `bytes_max`, at a character.
@@ -140,7 +171,10 @@ pub(crate) fn cut(text: &mut String, bytes_max: usize) {
     }
 }
 
-#[expect(clippy::wildcard_enum_match_arm, reason = "wasmtime may add traps in any release")]
+#[expect(
+    clippy::wildcard_enum_match_arm,
+    reason = "wasmtime may add traps in any release"
+)]
 const fn reason_of(trap: Trap) -> TrapReason {
     match trap {
         Trap::UnreachableCodeReached => TrapReason::Unreachable,
@@ -161,14 +195,20 @@ mod tests {
     use super::*;
 
     fn error_of(details: &str) -> Error {
-        to_error(Failure { details: Some(details.to_owned()), ..failure(Kind::NotFound, "no user 7") })
+        to_error(Failure {
+            details: Some(details.to_owned()),
+            ..failure(Kind::NotFound, "no user 7")
+        })
     }
 
     #[test]
     fn a_failure_keeps_its_kind_text_and_details() {
         let error = error_of(r#"{"id":7}"#);
         assert_eq!((error.kind, error.blame), (Kind::NotFound, Blame::Guest));
-        assert_eq!(error.to_json(), r#"{"error":"no user 7","code":404,"details":{"id":7}}"#);
+        assert_eq!(
+            error.to_json(),
+            r#"{"error":"no user 7","code":404,"details":{"id":7}}"#
+        );
     }
 
     #[test]
@@ -189,9 +229,14 @@ mod tests {
 
     #[test]
     fn too_slow_is_deadline_exceeded_and_the_guests_fault() {
-        let stop = Stop::Time { limit: Duration::from_secs(1) };
+        let stop = Stop::Time {
+            limit: Duration::from_secs(1),
+        };
         let error = Trapped::from(stop).into_error("users");
-        assert_eq!((error.kind, error.blame), (Kind::DeadlineExceeded, Blame::Guest));
+        assert_eq!(
+            (error.kind, error.blame),
+            (Kind::DeadlineExceeded, Blame::Guest)
+        );
         assert_eq!(error.message, "plugin users exceeded its time limit 1 s");
     }
 }

@@ -61,7 +61,7 @@ pub(crate) async fn services(home: Arc<Home>) -> Result<Vec<ServiceInfo>, Error>
     let mut lease = home.lease(None).await?;
     let services = match lease.begin(None).services().await {
         None => {
-            lease.hand_back();
+            lease.finish(Outcome::Ok);
             return Ok(from_manifest(&plugin, &spec));
         }
         Some(Ok(services)) => {
@@ -176,16 +176,31 @@ mod tests {
         let services = |n| (0..n).map(|_| service(0)).collect::<Vec<_>>();
         assert!(check(&services(SERVICES_MAX)).is_ok());
         assert!(check(&services(SERVICES_MAX + 1)).is_err());
-        assert!(check(&[Service { name: String::new(), ..service(0) }]).is_err());
+        assert!(
+            check(&[Service {
+                name: String::new(),
+                ..service(0)
+            }])
+            .is_err()
+        );
     }
 
     #[test]
     fn without_a_word_the_plugins_name_is_its_service() {
         let names = |spec: &PluginSpec| {
-            from_manifest("users", spec).into_iter().map(|info| info.name).collect::<Vec<_>>()
+            from_manifest("users", spec)
+                .into_iter()
+                .map(|info| info.name)
+                .collect::<Vec<_>>()
         };
         assert_eq!(names(&PluginSpec::default()), ["users"]);
         let services = vec!["people".to_owned()];
-        assert_eq!(names(&PluginSpec { services, ..PluginSpec::default() }), ["people"]);
+        assert_eq!(
+            names(&PluginSpec {
+                services,
+                ..PluginSpec::default()
+            }),
+            ["people"]
+        );
     }
 }

@@ -74,7 +74,12 @@ impl Engines {
         let synchronous = Engine::new(&config(&pooling, Flavor::Synchronous))?;
         let concurrent = Arc::new(OnceLock::new());
         let ticker = Ticker::start(synchronous.clone(), Arc::clone(&concurrent), tick)?;
-        Ok(Self { synchronous, concurrent, pooling, ticker })
+        Ok(Self {
+            synchronous,
+            concurrent,
+            pooling,
+            ticker,
+        })
     }
 
     pub(crate) fn of(&self, flavor: Flavor) -> wasmtime::Result<Engine> {
@@ -121,15 +126,23 @@ impl Ticker {
                 }
             }
         };
-        let thread = thread::Builder::new().name("postern-epoch".to_owned()).spawn(run)?;
-        Ok(Self { thread: Some(thread), stop, sweeps })
+        let thread = thread::Builder::new()
+            .name("postern-epoch".to_owned())
+            .spawn(run)?;
+        Ok(Self {
+            thread: Some(thread),
+            stop,
+            sweeps,
+        })
     }
 }
 
 impl Drop for Ticker {
     fn drop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
-        let Some(thread) = self.thread.take() else { return };
+        let Some(thread) = self.thread.take() else {
+            return;
+        };
         // The last owner may go away inside a sweep, on the ticker's own thread.
         if thread.thread().id() != thread::current().id() {
             thread.thread().unpark();
@@ -141,7 +154,11 @@ impl Drop for Ticker {
 
 impl Default for Pooling {
     fn default() -> Self {
-        Self { instances_max: 1000, memory_bytes_max: 1024 * MIB, warm_slots_max: 16 }
+        Self {
+            instances_max: 1000,
+            memory_bytes_max: 1024 * MIB,
+            warm_slots_max: 16,
+        }
     }
 }
 

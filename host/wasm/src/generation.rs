@@ -70,6 +70,8 @@ pub(crate) struct Lease {
 struct Slot {
     home: Arc<Home>,
     start: Instant,
+    /// Whether a caller waits; `health` and `describe` are not counted among the calls.
+    is_call: bool,
     end: End,
 }
 
@@ -95,7 +97,11 @@ impl Generation {
     ) -> (Arc<Self>, oneshot::Receiver<()>) {
         let (alive, ended) = oneshot::channel();
         let instances = &guest.spec.instances;
-        let max = if instances.mode == Mode::Single { 1 } else { instances.max };
+        let max = if instances.mode == Mode::Single {
+            1
+        } else {
+            instances.max
+        };
         let generation = Self {
             number,
             digest,
@@ -120,7 +126,9 @@ impl Generation {
         };
         let mut made = Vec::new();
         for _ in 0..n_instances {
-            let Some(Turn::Make) = self.pool.try_take() else { break };
+            let Some(Turn::Make) = self.pool.try_take() else {
+                break;
+            };
             made.push(self.make().await?);
         }
         for instance in made {
@@ -168,7 +176,10 @@ impl Generation {
                 Err(trapped.into_error(&self.guest.plugin))
             }
             Err(Failed::Exhausted(reason)) => {
-                let message = format!("no slot for an instance of plugin {}: {reason}", self.guest.plugin);
+                let message = format!(
+                    "no slot for an instance of plugin {}: {reason}",
+                    self.guest.plugin
+                );
                 let error = Error::new(Kind::ResourceExhausted, Blame::Gateway, message);
                 Err(error.with_retry(Retry::Elsewhere))
             }
@@ -187,7 +198,9 @@ impl Generation {
         };
         let mut place = self.pool.enqueue().map_err(|Full| {
             let queue_max = instances.queue_max;
-            refuse(format!("{queue_max} calls already wait for an instance of plugin {plugin}"))
+            refuse(format!(
+                "{queue_max} calls already wait for an instance of plugin {plugin}"
+            ))
         })?;
         let _waiting = Waiting::new(stats);
         let until = deadline.unwrap_or(start + instances.queue_time_max);
@@ -196,8 +209,10 @@ impl Generation {
         stats.on_queue_wait(waited);
         turn.ok().flatten().ok_or_else(|| {
             let max = self.pool.live();
-            let message =
-                format!("all {max} instances of plugin {plugin} were busy for {}", time(waited));
+            let message = format!(
+                "all {max} instances of plugin {plugin} were busy for {}",
+                time(waited)
+            );
             refuse(message)
         })
     }
@@ -214,13 +229,15 @@ impl Generation {
             }
         }
     }
-
 }
 
 impl Serving {
     pub(crate) fn new(generation: Arc<Generation>) -> Self {
         let home = |_| Arc::new(Home(Padded(Arc::clone(&generation))));
-        Self { homes: (0..shard::count()).map(home).collect(), generation }
+        Self {
+            homes: (0..shard::count()).map(home).collect(),
+            generation,
+        }
     }
 
     /// This thread's hold.
@@ -253,7 +270,12 @@ impl Home {
             Turn::Ready(instance) => instance,
             Turn::Make => generation.make().await?,
         };
-        let slot = Slot { start: Instant::now(), end: End::Cancelled, home: self };
+        let slot = Slot {
+            start: Instant::now(),
+            is_call: false,
+            end: End::Cancelled,
+            home: self,
+        };
         Ok(Lease { instance, slot })
     }
 }
@@ -265,6 +287,7 @@ impl Lease {
 
     /// The instance, ready for a call.
     pub(crate) fn begin(&mut self, current: Option<Current>) -> &mut Instance {
+        self.slot.is_call = current.is_some();
         self.instance.begin(self.slot.start, current);
         &mut self.instance
     }
@@ -272,15 +295,9 @@ impl Lease {
     /// Records an answer, be it a failure, and puts the instance back.
     pub(crate) fn finish(self, outcome: Outcome) {
         let now = Instant::now();
-        let stats = &self.guest().stats;
-        stats.on_call(outcome, now.saturating_duration_since(self.slot.start));
-        stats.on_memory(self.instance.memory_bytes());
+        self.slot.record(outcome, now);
+        self.guest().stats.on_memory(self.instance.memory_bytes());
         self.give_back(now);
-    }
-
-    /// Puts an instance back that was not called.
-    pub(crate) fn hand_back(self) {
-        self.give_back(Instant::now());
     }
 
     /// Records a trap and drops the instance, which cannot be entered again.
@@ -289,7 +306,7 @@ impl Lease {
         slot.end = End::Retired;
         let generation = slot.home.generation();
         let guest = &generation.guest;
-        guest.stats.on_call(trapped.outcome(), slot.start.elapsed());
+        slot.record(trapped.outcome(), Instant::now());
         guest.stats.on_trap(trapped.reason);
         guest.stats.on_memory(instance.memory_bytes());
         tracing::debug!(plugin = %guest.plugin, reason = %trapped.text, "instance stopped");
@@ -300,7 +317,10 @@ impl Lease {
     }
 
     fn give_back(self, now: Instant) {
-        let Self { mut slot, mut instance } = self;
+        let Self {
+            mut slot,
+            mut instance,
+        } = self;
         let generation = slot.home.generation();
         if generation.is_fit(&instance) {
             instance.last_used = now;
@@ -312,13 +332,22 @@ impl Lease {
     }
 }
 
+impl Slot {
+    fn record(&self, outcome: Outcome, now: Instant) {
+        if self.is_call {
+            let stats = &self.home.generation().guest.stats;
+            stats.on_call(outcome, now.saturating_duration_since(self.start));
+        }
+    }
+}
+
 impl Drop for Slot {
     fn drop(&mut self) {
         let generation = self.home.generation();
         let stats = &generation.guest.stats;
         match self.end {
             End::GivenBack => return,
-            End::Cancelled => stats.on_call(Outcome::Cancelled, self.start.elapsed()),
+            End::Cancelled => self.record(Outcome::Cancelled, Instant::now()),
             End::Retired => {}
         }
         stats.instances_live.fetch_sub(1, Relaxed);
@@ -329,7 +358,10 @@ impl Drop for Slot {
 impl Drop for Generation {
     fn drop(&mut self) {
         // What is still in the pool goes with it.
-        self.guest.stats.instances_live.fetch_sub(self.pool.live(), SeqCst);
+        self.guest
+            .stats
+            .instances_live
+            .fetch_sub(self.pool.live(), SeqCst);
     }
 }
 
@@ -338,7 +370,10 @@ impl Sweep for Generation {
         let instances = &self.guest.spec.instances;
         if instances.mode == Mode::Pooled {
             let n_retired = self.pool.retire_idle(Instant::now(), instances.idle_max);
-            self.guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
+            self.guest
+                .stats
+                .instances_live
+                .fetch_sub(n_retired, Relaxed);
         }
     }
 }

@@ -15,13 +15,23 @@ use crate::{
 
 /// Answers `call` by the guest's `handle`.
 pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
-    let Call { service, method, headers, body, context, .. } = call;
+    let Call {
+        service,
+        method,
+        headers,
+        body,
+        context,
+        ..
+    } = call;
     let body = match body {
         Body::One(octets) => octets,
         Body::Empty => Bytes::new(),
         Body::Many(_) => body.into_one(usize::MAX).await?,
     };
-    check_input(body.len(), home.generation().guest.spec.limits.input_bytes_max)?;
+    check_input(
+        body.len(),
+        home.generation().guest.spec.limits.input_bytes_max,
+    )?;
     let mut lease = home.lease(context.deadline).await?;
     let current = Current {
         service: service.clone(),
@@ -44,7 +54,10 @@ pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
                 return Err(lease.trap(Stop::Output { length, limit }.into()));
             }
             lease.finish(Outcome::Ok);
-            Ok(Reply { headers, body: Body::One(Bytes::from(octets)) })
+            Ok(Reply {
+                headers,
+                body: Body::One(Bytes::from(octets)),
+            })
         }
         Err(failure) => {
             lease.finish(Outcome::Failed);
@@ -60,7 +73,10 @@ pub(crate) fn check_input(length: usize, limit: usize) -> Result<(), Error> {
     }
     let limit = octets(limit);
     let message = format!("message of {length} octets exceeds the plugin's limit of {limit}");
-    Err(Error { kind: Kind::ResourceExhausted, ..Error::invalid_argument(message) })
+    Err(Error {
+        kind: Kind::ResourceExhausted,
+        ..Error::invalid_argument(message)
+    })
 }
 
 #[cfg(test)]
@@ -71,6 +87,9 @@ mod tests {
     fn a_message_of_the_limit_fits_and_one_more_does_not() {
         assert!(check_input(1024, 1024).is_ok());
         let error = check_input(1025, 1024).unwrap_err();
-        assert_eq!(error.message, "message of 1025 octets exceeds the plugin's limit of 1 KiB");
+        assert_eq!(
+            error.message,
+            "message of 1025 octets exceeds the plugin's limit of 1 KiB"
+        );
     }
 }

@@ -37,13 +37,19 @@ pub enum HealthStatus {
 ///
 /// # Errors
 /// As a call: a trap, the time limit, no instance in time.
-pub(crate) async fn check(home: Arc<Home>, deadline: Option<Instant>) -> Result<HealthReport, Error> {
+pub(crate) async fn check(
+    home: Arc<Home>,
+    deadline: Option<Instant>,
+) -> Result<HealthReport, Error> {
     let mut lease = home.lease(deadline).await?;
     let instance = lease.begin(None);
     match instance.check().await {
         None => {
-            lease.hand_back();
-            Ok(HealthReport { status: HealthStatus::Serving, message: None })
+            lease.finish(Outcome::Ok);
+            Ok(HealthReport {
+                status: HealthStatus::Serving,
+                message: None,
+            })
         }
         Some(Ok(report)) => {
             lease.finish(Outcome::Ok);

@@ -5,7 +5,7 @@ use wasmtime::{Engine, component::Component};
 use crate::{
     cache::wants_concurrency,
     capability,
-    component::{Exports, Role, imports},
+    component::{self, Exports, Role, imports},
     engine::{Flavor, Pooling, config},
     reload::{Refusal, Stage},
 };
@@ -26,7 +26,10 @@ pub struct Inspection {
 /// What a deployment would refuse before it runs the component.
 pub fn inspect(source: &[u8]) -> Result<Inspection, Refusal> {
     let failed = |error: wasmtime::Error| Stage::Compiled.refuse(format!("{error:#}"));
-    let pooling = Pooling { instances_max: 1, ..Pooling::default() };
+    let pooling = Pooling {
+        instances_max: 1,
+        ..Pooling::default()
+    };
     let compile = |flavor| {
         let engine = Engine::new(&config(&pooling, flavor))?;
         Component::from_binary(&engine, source)
@@ -43,7 +46,11 @@ pub fn inspect(source: &[u8]) -> Result<Inspection, Refusal> {
     let unlinked = |error: wasmtime::Error| Stage::Linked.refuse(format!("{error:#}"));
     let linker = capability::linker(engine).map_err(unlinked)?;
     linker.instantiate_pre(&component).map_err(unlinked)?;
-    Ok(Inspection { roles: exports.roles(), imports: imported.into_iter().collect() })
+    component::check_shapes(&component, engine).map_err(misfit)?;
+    Ok(Inspection {
+        roles: exports.roles(),
+        imports: imported.into_iter().collect(),
+    })
 }
 
 #[cfg(test)]
@@ -53,13 +60,20 @@ mod tests {
     #[test]
     fn refuses_what_is_no_component_and_names_what_is_missing() {
         for source in [&b""[..], b"garbage", b"\0asm\x0d\0\x01"] {
-            assert!(inspect(source).is_err());
+            let refusal = inspect(source).expect_err("no component");
+            assert!(!refusal.reason.contains('\n'), "{refusal}");
         }
         let unknown = wat::parse_str(r#"(component (import "acme:gpu/mine@1.0.0" (func)))"#);
         let refusal = inspect(&unknown.expect("valid text")).expect_err("no such import");
-        assert!(refusal.to_string().contains("acme:gpu/mine@1.0.0"), "{refusal}");
+        assert!(
+            refusal.to_string().contains("acme:gpu/mine@1.0.0"),
+            "{refusal}"
+        );
         let empty = wat::parse_str("(component)").expect("valid text");
         let refusal = inspect(&empty).expect_err("no role");
-        assert!(refusal.to_string().contains("exports no known role"), "{refusal}");
+        assert!(
+            refusal.to_string().contains("exports no known role"),
+            "{refusal}"
+        );
     }
 }

@@ -67,7 +67,13 @@ impl Instance {
         match functions {
             Ok(functions) => {
                 let fresh_bytes = store.data().memory.bytes;
-                Ok(Self { store, functions, n_calls: 0, last_used: now, fresh_bytes })
+                Ok(Self {
+                    store,
+                    functions,
+                    n_calls: 0,
+                    last_used: now,
+                    fresh_bytes,
+                })
             }
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
                 Err(Failed::Exhausted(format!("{error:#}")))
@@ -83,8 +89,13 @@ impl Instance {
         method: &str,
         body: &[u8],
     ) -> Result<HandleResult, Trapped> {
-        let Some(handle) = self.functions.handle else { return Err(Trapped::no_role("handler")) };
-        let result = handle.typed().call_async(&mut self.store, (service, method, body)).await;
+        let Some(handle) = self.functions.handle else {
+            return Err(Trapped::no_role("handler"));
+        };
+        let result = handle
+            .typed()
+            .call_async(&mut self.store, (service, method, body))
+            .await;
         self.finish(result.map(|(answer,)| answer))
     }
 
@@ -97,25 +108,38 @@ impl Instance {
         let Some(handle) = self.functions.handle_stream else {
             return Err(Trapped::no_role("stream-handler"));
         };
-        let result = handle.typed().call_async(&mut self.store, (service, method)).await;
+        let result = handle
+            .typed()
+            .call_async(&mut self.store, (service, method))
+            .await;
         self.finish(result.map(|(answer,)| answer))
     }
 
     /// Calls `health.check`; `None` without that role.
     pub(crate) async fn check(&mut self) -> Option<Result<Report, Trapped>> {
-        let result = self.functions.check.as_ref()?.call_async(&mut self.store, ()).await;
+        let result = self
+            .functions
+            .check
+            .as_ref()?
+            .call_async(&mut self.store, ())
+            .await;
         Some(self.finish(result.map(|(report,)| report)))
     }
 
     /// Calls `describe.services`; `None` without that role.
     pub(crate) async fn services(&mut self) -> Option<Result<Vec<Service>, Trapped>> {
-        let result = self.functions.services.as_ref()?.call_async(&mut self.store, ()).await;
+        let result = self
+            .functions
+            .services
+            .as_ref()?
+            .call_async(&mut self.store, ())
+            .await;
         Some(self.finish(result.map(|(services,)| services)))
     }
 
     /// Gives the guest a full allowance and puts `current` in place for the next call.
     pub(crate) fn begin(&mut self, now: Instant, current: Option<Current>) {
-        self.n_calls = self.n_calls.saturating_add(1);
+        self.n_calls = self.n_calls.saturating_add(u32::from(current.is_some()));
         self.store.set_epoch_deadline(1);
         self.store.data_mut().begin(now, current);
     }
@@ -123,7 +147,9 @@ impl Instance {
     /// Ends the call and gives the headers that the guest has set.
     pub(crate) fn end(&mut self) -> Headers {
         let current = self.store.data_mut().current.take();
-        current.map(|current| current.reply.build()).unwrap_or_default()
+        current
+            .map(|current| current.reply.build())
+            .unwrap_or_default()
     }
 
     /// Size of all its linear memories, in octets.
@@ -148,7 +174,9 @@ impl Functions {
         let check = func(raw, store, exports.check)?;
         let services = func(raw, store, exports.services)?;
         Ok(Self {
-            handle: handle.map(|func| HandleFunc::new(func, &*store)).transpose()?,
+            handle: handle
+                .map(|func| HandleFunc::new(func, &*store))
+                .transpose()?,
             handle_stream: handle_stream
                 .map(|func| HandleStreamFunc::new(func, &*store))
                 .transpose()?,

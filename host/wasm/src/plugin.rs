@@ -83,7 +83,9 @@ impl Plugin {
     pub async fn deploy(&self, source: Bytes, spec: PluginSpec) -> Result<Deployed, Refusal> {
         let mut kept = self.deploying.lock().await;
         let digest = Digest::of(&source);
-        let deployed = self.replace(Source::Octets(source), digest, spec, &mut kept).await?;
+        let deployed = self
+            .replace(Source::Octets(source), digest, spec, &mut kept)
+            .await?;
         Ok(deployed)
     }
 
@@ -95,11 +97,15 @@ impl Plugin {
         let mut kept = self.deploying.lock().await;
         let Some(Kept { digest, spec }) = kept.pop_back() else {
             let reason = "there is no version before this one".to_owned();
-            return Err(Refusal { stage: Stage::Seen, reason });
+            return Err(Refusal {
+                stage: Stage::Seen,
+                reason,
+            });
         };
         // The version that is left is not kept: a second rollback goes further back.
         let mut forgotten = VecDeque::new();
-        self.replace(Source::Cache, digest, spec, &mut forgotten).await
+        self.replace(Source::Cache, digest, spec, &mut forgotten)
+            .await
     }
 
     /// Takes the plugin out of service and waits until its last call has ended.
@@ -132,7 +138,9 @@ impl Plugin {
     pub fn status(&self) -> PluginStatus {
         let active = self.active.load_full();
         let generation = active.as_ref().map(|serving| &serving.generation);
-        let stopped = generation.and_then(|generation| generation.stopped()).map(str::to_owned);
+        let stopped = generation
+            .and_then(|generation| generation.stopped())
+            .map(str::to_owned);
         let record = self.record.lock();
         let state = match generation {
             Some(_) if stopped.is_some() => PluginState::Stopped,
@@ -145,8 +153,12 @@ impl Plugin {
             state,
             generation: generation.map(|generation| generation.number),
             digest: generation.map(|generation| generation.digest),
-            roles: generation.map(|generation| generation.roles.clone()).unwrap_or_default(),
-            services: generation.map(|generation| generation.services().to_vec()).unwrap_or_default(),
+            roles: generation
+                .map(|generation| generation.roles.clone())
+                .unwrap_or_default(),
+            services: generation
+                .map(|generation| generation.services().to_vec())
+                .unwrap_or_default(),
             instances: generation.map_or(0, |generation| generation.n_instances()),
             draining: self.n_alive().saturating_sub(usize::from(active.is_some())),
             stopped,
@@ -160,7 +172,10 @@ impl Plugin {
     #[must_use]
     pub fn services(&self) -> Vec<ServiceInfo> {
         let active = self.active.load();
-        active.as_ref().map(|serving| serving.generation.services().to_vec()).unwrap_or_default()
+        active
+            .as_ref()
+            .map(|serving| serving.generation.services().to_vec())
+            .unwrap_or_default()
     }
 
     /// Counters over all generations.
@@ -177,9 +192,20 @@ impl Plugin {
         kept: &mut VecDeque<Kept>,
     ) -> Result<Deployed, Refusal> {
         let number = self.numbers.fetch_add(1, Relaxed) + 1;
-        let on_stage = |stage| self.record.lock().on_stage(stage, Some(number), Some(digest));
-        let ready = self.origin.prepare(source, digest, spec, number, on_stage).await;
-        let Ready { serving, ended, cached } = match ready {
+        let on_stage = |stage| {
+            self.record
+                .lock()
+                .on_stage(stage, Some(number), Some(digest))
+        };
+        let ready = self
+            .origin
+            .prepare(source, digest, spec, number, on_stage)
+            .await;
+        let Ready {
+            serving,
+            ended,
+            cached,
+        } = match ready {
             Ok(ready) => ready,
             Err(refusal) => {
                 self.origin.stats.reloads_refused.fetch_add(1, Relaxed);
@@ -191,7 +217,10 @@ impl Plugin {
         };
         let generation = Arc::clone(&serving.generation);
         let sweep: Arc<dyn Sweep> = Arc::clone(&generation) as _;
-        self.origin.runtime.engines.sweep_regularly(Arc::downgrade(&sweep));
+        self.origin
+            .runtime
+            .engines
+            .sweep_regularly(Arc::downgrade(&sweep));
         drop(sweep);
         self.track(ended);
         let before = self.active.swap(Some(Arc::new(serving)));
@@ -220,7 +249,10 @@ impl Plugin {
     }
 
     fn unavailable(&self) -> Error {
-        Error::unavailable(Blame::Gateway, format!("plugin {} has no version in service", self.name()))
+        Error::unavailable(
+            Blame::Gateway,
+            format!("plugin {} has no version in service", self.name()),
+        )
     }
 
     /// Remembers a generation until it ends, and forgets those that have.
@@ -280,5 +312,8 @@ fn keep(kept: &mut VecDeque<Kept>, generation: &Generation) {
     if kept.len() >= KEPT_MAX {
         kept.pop_front();
     }
-    kept.push_back(Kept { digest: generation.digest, spec: generation.guest.spec.clone() });
+    kept.push_back(Kept {
+        digest: generation.digest,
+        spec: generation.guest.spec.clone(),
+    });
 }

@@ -115,7 +115,9 @@ impl<T> Pool<T> {
     /// Hands what is free to those who wait, for as long as there are both.
     fn serve_queue(&self) {
         while self.queue_length.load(SeqCst) > 0 {
-            let Some(turn) = self.try_take_anywhere() else { return };
+            let Some(turn) = self.try_take_anywhere() else {
+                return;
+            };
             let refused = match self.pop_waiter() {
                 Some(waiter) => waiter.send(turn).err(),
                 None => Some(turn),
@@ -144,12 +146,18 @@ impl<T> Pool<T> {
     }
 
     fn try_take_anywhere(&self) -> Option<Turn<T>> {
-        let idle = self.shards.iter().find_map(|Padded(shard)| shard.lock().pop());
+        let idle = self
+            .shards
+            .iter()
+            .find_map(|Padded(shard)| shard.lock().pop());
         if let Some(instance) = idle {
             return Some(Turn::Ready(instance));
         }
         let more = |live| (live < self.max).then_some(live + 1);
-        self.live.fetch_update(SeqCst, SeqCst, more).is_ok().then_some(Turn::Make)
+        self.live
+            .fetch_update(SeqCst, SeqCst, more)
+            .is_ok()
+            .then_some(Turn::Make)
     }
 }
 

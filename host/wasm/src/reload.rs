@@ -98,19 +98,30 @@ impl Origin {
         let (guest, linked) = self.link(compiled, spec)?;
         on_stage(Stage::Linked);
         let (generation, ended) = Generation::new(number, digest, Arc::new(guest), linked);
-        generation.warm().await.map_err(|error| Stage::Warmed.refuse(error.message))?;
+        generation
+            .warm()
+            .await
+            .map_err(|error| Stage::Warmed.refuse(error.message))?;
         on_stage(Stage::Warmed);
         let serving = Serving::new(generation);
         self.check_health(&serving).await?;
         on_stage(Stage::Healthy);
-        Ok(Ready { serving, ended, cached })
+        Ok(Ready {
+            serving,
+            ended,
+            cached,
+        })
     }
 
     fn check_spec(&self, spec: &PluginSpec) -> Result<(), Refusal> {
-        let (memory, most) = (spec.limits.memory_bytes_max, self.runtime.memory_bytes_max());
+        let (memory, most) = (
+            spec.limits.memory_bytes_max,
+            self.runtime.memory_bytes_max(),
+        );
         if memory > most {
             let (memory, most) = (octets(memory), octets(most));
-            let reason = format!("memory limit {memory} exceeds the {most} that any plugin may have");
+            let reason =
+                format!("memory limit {memory} exceeds the {most} that any plugin may have");
             return Err(Stage::Linked.refuse(reason));
         }
         for grant in &spec.grants.files {
@@ -131,7 +142,10 @@ impl Origin {
         match task.await {
             Ok(Ok(Some(compiled))) => Ok(compiled),
             Ok(Ok(None)) => {
-                let reason = format!("compiled code of {} is in the cache no longer", digest.short());
+                let reason = format!(
+                    "compiled code of {} is in the cache no longer",
+                    digest.short()
+                );
                 Err(Stage::Compiled.refuse(reason))
             }
             Ok(Err(error)) => Err(Stage::Compiled.refuse(format!("{error:#}"))),
@@ -141,15 +155,27 @@ impl Origin {
 
     fn link(&self, compiled: Compiled, spec: PluginSpec) -> Result<(Guest, Linked), Refusal> {
         let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
-        let Compiled { component, flavor, .. } = compiled;
+        let Compiled {
+            component, flavor, ..
+        } = compiled;
         let engine = component.engine();
         let imports = component::imports(&component, engine).map_err(|error| refuse(&error))?;
         let exports = Exports::find(&component, engine).map_err(|error| refuse(&error))?;
-        let linker = self.runtime.linker(flavor).map_err(|error| refuse(&error))?;
-        let pre = linker.instantiate_pre(&component).map_err(|error| refuse(&error))?;
+        let linker = self
+            .runtime
+            .linker(flavor)
+            .map_err(|error| refuse(&error))?;
+        let pre = linker
+            .instantiate_pre(&component)
+            .map_err(|error| refuse(&error))?;
+        component::check_shapes(&component, engine).map_err(|error| refuse(&error))?;
         let kv = if imports.contains("kv") {
             let store = self.runtime.store().map_err(|error| refuse(&error))?;
-            Some(kv::Table::new(store, &self.plugin, spec.grants.kv.as_deref()))
+            Some(kv::Table::new(
+                store,
+                &self.plugin,
+                spec.grants.kv.as_deref(),
+            ))
         } else {
             None
         };
@@ -196,8 +222,13 @@ impl Stage {
         }
     }
 
-    pub(crate) fn refuse(self, reason: impl Into<String>) -> Refusal {
-        Refusal { stage: self, reason: reason.into() }
+    /// The reason on one line: the compiler's own go over many, and logs and tables show one.
+    pub(crate) fn refuse(self, reason: impl AsRef<str>) -> Refusal {
+        let words: Vec<_> = reason.as_ref().split_whitespace().collect();
+        Refusal {
+            stage: self,
+            reason: words.join(" "),
+        }
     }
 }
 

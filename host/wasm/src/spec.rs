@@ -107,7 +107,9 @@ impl Grants {
     /// Whether calls of `service` are granted.
     #[must_use]
     pub fn allows_service(&self, service: &str) -> bool {
-        self.services.iter().any(|granted| granted == "*" || granted == service)
+        self.services
+            .iter()
+            .any(|granted| granted == "*" || granted == service)
     }
 }
 

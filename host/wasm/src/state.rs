@@ -85,7 +85,11 @@ impl State {
         let limits = &guest.spec.limits;
         Self {
             current: None,
-            memory: Memory { bytes: 0, bytes_max: limits.memory_bytes_max, refused: false },
+            memory: Memory {
+                bytes: 0,
+                bytes_max: limits.memory_bytes_max,
+                refused: false,
+            },
             time_end: now + limits.time_max,
             host_calls_left: limits.host_calls_max,
             wasi: None,
@@ -109,7 +113,9 @@ impl State {
                 self.host_calls_left = left;
                 Ok(())
             }
-            None => Err(Stop::HostCalls { limit: self.guest.spec.limits.host_calls_max }),
+            None => Err(Stop::HostCalls {
+                limit: self.guest.spec.limits.host_calls_max,
+            }),
         }
     }
 
@@ -120,7 +126,8 @@ impl State {
 
     /// When this call ends at the latest as things stand.
     pub(crate) fn end(&self) -> Instant {
-        self.deadline().map_or(self.time_end, |deadline| deadline.min(self.time_end))
+        self.deadline()
+            .map_or(self.time_end, |deadline| deadline.min(self.time_end))
     }
 
     /// Whether the guest must stop.
@@ -129,7 +136,9 @@ impl State {
             return Err(Stop::Deadline);
         }
         if now >= self.time_end {
-            return Err(Stop::Time { limit: self.guest.spec.limits.time_max });
+            return Err(Stop::Time {
+                limit: self.guest.spec.limits.time_max,
+            });
         }
         Ok(())
     }
@@ -165,9 +174,15 @@ impl WasiView for State {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         let wasi = self.wasi.get_or_insert_with(|| {
             let context = capability::wasi::context(&self.guest);
-            Box::new(Wasi { context, table: ResourceTable::new() })
+            Box::new(Wasi {
+                context,
+                table: ResourceTable::new(),
+            })
         });
-        WasiCtxView { ctx: &mut wasi.context, table: &mut wasi.table }
+        WasiCtxView {
+            ctx: &mut wasi.context,
+            table: &mut wasi.table,
+        }
     }
 }
 
@@ -177,7 +192,11 @@ mod tests {
 
     #[test]
     fn the_memory_limit_is_over_all_memories_and_exact() {
-        let mut memory = Memory { bytes: 0, bytes_max: 3 * 65536, refused: false };
+        let mut memory = Memory {
+            bytes: 0,
+            bytes_max: 3 * 65536,
+            refused: false,
+        };
         assert!(memory.memory_growing(0, 2 * 65536, None).unwrap());
         assert!(memory.memory_growing(0, 65536, None).unwrap());
         assert_eq!(memory.bytes, 3 * 65536);

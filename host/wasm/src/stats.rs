@@ -98,8 +98,14 @@ pub struct StatsSnapshot {
 }
 
 impl Outcome {
-    pub const ALL: [Self; 6] =
-        [Self::Ok, Self::Failed, Self::Trapped, Self::TimedOut, Self::Cancelled, Self::Refused];
+    pub const ALL: [Self; 6] = [
+        Self::Ok,
+        Self::Failed,
+        Self::Trapped,
+        Self::TimedOut,
+        Self::Cancelled,
+        Self::Refused,
+    ];
 
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -150,11 +156,15 @@ impl TrapReason {
 impl PluginStats {
     /// Counts a call that was handed to a guest.
     pub(crate) fn on_call(&self, outcome: Outcome, time: Duration) {
-        let Some(Padded(shard)) = shard::current(&self.shards) else { return };
+        let Some(Padded(shard)) = shard::current(&self.shards) else {
+            return;
+        };
         shard.count(outcome);
         let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
         shard.nanos.fetch_add(nanos, Relaxed);
-        let bucket = BUCKETS_MICROS.iter().position(|bound| nanos <= bound * 1000);
+        let bucket = BUCKETS_MICROS
+            .iter()
+            .position(|bound| nanos <= bound * 1000);
         if let Some(bucket) = shard.buckets.get(bucket.unwrap_or(BUCKETS_MICROS.len())) {
             bucket.fetch_add(1, Relaxed);
         }
@@ -244,7 +254,10 @@ impl Shard {
 impl StatsSnapshot {
     #[must_use]
     pub fn calls_with(&self, outcome: Outcome) -> u64 {
-        self.calls.get(outcome as usize).copied().unwrap_or_default()
+        self.calls
+            .get(outcome as usize)
+            .copied()
+            .unwrap_or_default()
     }
 
     #[must_use]

@@ -93,15 +93,37 @@ impl PluginState {
 }
 
 impl Record {
-    pub(crate) fn on_stage(&mut self, stage: Stage, generation: Option<u64>, digest: Option<Digest>) {
-        self.push(Event { at: unix_now(), stage, generation, digest, refused: None });
+    pub(crate) fn on_stage(
+        &mut self,
+        stage: Stage,
+        generation: Option<u64>,
+        digest: Option<Digest>,
+    ) {
+        self.push(Event {
+            at: unix_now(),
+            stage,
+            generation,
+            digest,
+            refused: None,
+        });
     }
 
     pub(crate) fn on_refused(&mut self, refusal: &Refusal, digest: Digest) {
         let (at, stage, reason) = (unix_now(), refusal.stage, refusal.reason.clone());
         let refused = Some(reason.clone());
-        self.push(Event { at, stage, generation: None, digest: Some(digest), refused });
-        self.refusal = Some(RefusalRecord { stage, reason, digest, at });
+        self.push(Event {
+            at,
+            stage,
+            generation: None,
+            digest: Some(digest),
+            refused,
+        });
+        self.refusal = Some(RefusalRecord {
+            stage,
+            reason,
+            digest,
+            at,
+        });
     }
 
     pub(crate) fn history(&self) -> Vec<Event> {
@@ -117,7 +139,9 @@ impl Record {
 }
 
 fn unix_now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_secs())
 }
 
 #[cfg(test)]
@@ -130,7 +154,11 @@ mod tests {
         for number in 0..21 {
             record.on_stage(Stage::Active, Some(number), None);
         }
-        let numbers: Vec<_> = record.history().iter().filter_map(|event| event.generation).collect();
+        let numbers: Vec<_> = record
+            .history()
+            .iter()
+            .filter_map(|event| event.generation)
+            .collect();
         assert_eq!(numbers, (1..21).collect::<Vec<_>>());
     }
 }

@@ -33,10 +33,19 @@ pub(crate) struct Store {
 /// A change of one key.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Change {
-    Set { key: String, value: Vec<u8> },
-    Delete { key: String },
+    Set {
+        key: String,
+        value: Vec<u8>,
+    },
+    Delete {
+        key: String,
+    },
     /// Sets or deletes if the value is what is expected; `None` is absent on both sides.
-    Swap { key: String, expected: Option<Vec<u8>>, value: Option<Vec<u8>> },
+    Swap {
+        key: String,
+        expected: Option<Vec<u8>>,
+        value: Option<Vec<u8>>,
+    },
 }
 
 struct Write {
@@ -49,7 +58,10 @@ struct Write {
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {
     #[error("store {path}: {source}")]
-    Open { path: PathBuf, source: Arc<redb::DatabaseError> },
+    Open {
+        path: PathBuf,
+        source: Arc<redb::DatabaseError>,
+    },
     #[error("store: {0}")]
     Database(Arc<redb::Error>),
     #[error("store: {0}")]
@@ -61,8 +73,14 @@ pub enum StoreError {
 impl Store {
     /// Opens or creates the file.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Open { path: path.to_owned(), source: Arc::new(source) };
-        let database = Database::builder().set_cache_size(CACHE_BYTES).create(path).map_err(failed)?;
+        let failed = |source| StoreError::Open {
+            path: path.to_owned(),
+            source: Arc::new(source),
+        };
+        let database = Database::builder()
+            .set_cache_size(CACHE_BYTES)
+            .create(path)
+            .map_err(failed)?;
         let database = Arc::new(database);
         let (writes, queue) = mpsc::channel(QUEUE_MAX);
         let written = Arc::clone(&database);
@@ -70,12 +88,23 @@ impl Store {
             .name("postern-kv".to_owned())
             .spawn(move || write_all(&written, queue))
             .map_err(|error| StoreError::Thread(Arc::new(error)))?;
-        Ok(Self { database, writes: Some(writes), writer: Some(writer) })
+        Ok(Self {
+            database,
+            writes: Some(writes),
+            writer: Some(writer),
+        })
     }
 
     /// The value of `key` in `table`.
-    pub(crate) async fn get(&self, table: &Arc<str>, key: String) -> Result<Option<Vec<u8>>, StoreError> {
-        self.read(table, move |table| Ok(table.get(&*key)?.map(|value| value.value().to_vec()))).await
+    pub(crate) async fn get(
+        &self,
+        table: &Arc<str>,
+        key: String,
+    ) -> Result<Option<Vec<u8>>, StoreError> {
+        self.read(table, move |table| {
+            Ok(table.get(&*key)?.map(|value| value.value().to_vec()))
+        })
+        .await
     }
 
     /// Up to `limit` keys that begin with `prefix` and come after `after`, in order.
@@ -87,7 +116,10 @@ impl Store {
         limit: usize,
     ) -> Result<Vec<String>, StoreError> {
         let scan = move |table: &ReadTable| {
-            let start = after.as_deref().filter(|after| *after >= prefix.as_str()).unwrap_or(&prefix);
+            let start = after
+                .as_deref()
+                .filter(|after| *after >= prefix.as_str())
+                .unwrap_or(&prefix);
             let mut keys = Vec::new();
             for entry in table.range(start..)? {
                 let (key, _) = entry?;
@@ -108,8 +140,14 @@ impl Store {
     /// not find what it expected, or a `Delete` of nothing, did not.
     pub(crate) async fn write(&self, table: &Arc<str>, change: Change) -> Result<bool, StoreError> {
         let (done, result) = oneshot::channel();
-        let write = Write { table: Arc::clone(table), change, done };
-        let Some(writes) = &self.writes else { return Err(StoreError::Closed) };
+        let write = Write {
+            table: Arc::clone(table),
+            change,
+            done,
+        };
+        let Some(writes) = &self.writes else {
+            return Err(StoreError::Closed);
+        };
         writes.send(write).await.map_err(|_| StoreError::Closed)?;
         result.await.map_err(|_| StoreError::Closed)?
     }
@@ -189,7 +227,11 @@ fn apply(
             Ok(true)
         }
         Change::Delete { key } => Ok(table.remove(&**key)?.is_some()),
-        Change::Swap { key, expected, value } => {
+        Change::Swap {
+            key,
+            expected,
+            value,
+        } => {
             let is_expected =
                 table.get(&**key)?.as_ref().map(|value| value.value()) == expected.as_deref();
             if !is_expected {

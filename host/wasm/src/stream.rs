@@ -41,16 +41,27 @@ struct Messages {
 pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
     let (sender, outbound) = mpsc::channel(AHEAD_MAX);
     let guest: BoxFuture<_> = Box::pin(run(home, call, sender));
-    let mut messages = Messages { outbound, guest: Some(guest), first: None, end: None };
+    let mut messages = Messages {
+        outbound,
+        guest: Some(guest),
+        first: None,
+        end: None,
+    };
     match std::future::poll_fn(|cx| messages.poll_message(cx)).await {
         Some(Outbound { headers, message }) => {
             messages.first = Some(message);
             let headers = headers.unwrap_or_default();
-            Ok(Reply { headers, body: Body::Many(BodyStream::new(messages)) })
+            Ok(Reply {
+                headers,
+                body: Body::Many(BodyStream::new(messages)),
+            })
         }
         None => {
             let headers = messages.end.take().unwrap_or_else(|| Ok(Headers::new()))?;
-            Ok(Reply { headers, body: Body::Empty })
+            Ok(Reply {
+                headers,
+                body: Body::Empty,
+            })
         }
     }
 }
@@ -61,7 +72,14 @@ async fn run(
     call: Call,
     outbound: mpsc::Sender<Outbound>,
 ) -> Result<Headers, Error> {
-    let Call { service, method, headers, body, context, .. } = call;
+    let Call {
+        service,
+        method,
+        headers,
+        body,
+        context,
+        ..
+    } = call;
     let mut lease = home.lease(context.deadline).await?;
     let inbound = match body {
         Body::Empty => None,
@@ -74,7 +92,11 @@ async fn run(
         headers,
         context,
         reply: HeadersBuilder::default(),
-        streams: Some(Streams { inbound, outbound, started: false }),
+        streams: Some(Streams {
+            inbound,
+            outbound,
+            started: false,
+        }),
     };
     let instance = lease.begin(Some(current));
     let answer = match instance.handle_stream(&service, &method).await {
@@ -104,7 +126,9 @@ impl Messages {
         if let Ok(message) = self.outbound.try_recv() {
             return Poll::Ready(Some(message));
         }
-        let Some(guest) = &mut self.guest else { return Poll::Ready(None) };
+        let Some(guest) = &mut self.guest else {
+            return Poll::Ready(None);
+        };
         let polled = guest.as_mut().poll(cx);
         if let Poll::Ready(end) = polled {
             self.guest = None;

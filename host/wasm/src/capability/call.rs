@@ -41,7 +41,11 @@ fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
     })?;
     interface.func_wrap("headers", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let headers = store.data().current.iter().flat_map(|current| current.headers.iter());
+        let headers = store
+            .data()
+            .current
+            .iter()
+            .flat_map(|current| current.headers.iter());
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let all = headers.map(|(name, value)| (text(name), value.into_owned()));
         Ok((all.collect::<Vec<(String, Vec<u8>)>>(),))
@@ -50,7 +54,10 @@ fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         "set-header",
         |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
             store.data_mut().on_host_call()?;
-            let (name, value) = (name.to_str(&store)?.into_owned(), value.to_str(&store)?.into_owned());
+            let (name, value) = (
+                name.to_str(&store)?.into_owned(),
+                value.to_str(&store)?.into_owned(),
+            );
             Ok((set_header(store.data_mut().current.as_mut(), &name, &value),))
         },
     )
@@ -63,7 +70,10 @@ fn link_context(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
             transport: context.peer.transport.name(),
             address: context.peer.address.map(|address| address.to_string()),
         });
-        Ok((peer.unwrap_or(Peer { transport: "memory", address: None }),))
+        Ok((peer.unwrap_or(Peer {
+            transport: "memory",
+            address: None,
+        }),))
     })?;
     interface.func_wrap("principal", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
@@ -96,23 +106,39 @@ fn context<'a>(store: &'a Store<'_>) -> Option<&'a Context> {
 
 fn set_header(current: Option<&mut Current>, name: &str, value: &str) -> Result<(), Failure> {
     let Some(current) = current else {
-        return Err(failure(Kind::FailedPrecondition, "there is no call to reply to"));
+        return Err(failure(
+            Kind::FailedPrecondition,
+            "there is no call to reply to",
+        ));
     };
-    if current.streams.as_ref().is_some_and(|streams| streams.started) {
+    if current
+        .streams
+        .as_ref()
+        .is_some_and(|streams| streams.started)
+    {
         let message = format!("header {name} comes after the first message of the reply");
         return Err(failure(Kind::FailedPrecondition, message));
     }
     if name.is_empty() {
-        return Err(failure(Kind::InvalidArgument, "header name of 0 octets is not within 1 to 255"));
+        return Err(failure(
+            Kind::InvalidArgument,
+            "header name of 0 octets is not within 1 to 255",
+        ));
     }
-    current.reply.push(name, value).map_err(|error| failure(Kind::InvalidArgument, error.to_string()))
+    current
+        .reply
+        .push(name, value)
+        .map_err(|error| failure(Kind::InvalidArgument, error.to_string()))
 }
 
 /// The next message of a streaming call. A unary call's one message went to `handle`.
 async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, Stop> {
     let state = store.data_mut();
     let deadline = state.deadline();
-    let streams = state.current.as_mut().and_then(|current| current.streams.as_mut());
+    let streams = state
+        .current
+        .as_mut()
+        .and_then(|current| current.streams.as_mut());
     let Some(mut inbound) = streams.and_then(|streams| streams.inbound.take()) else {
         return Ok(Ok(None));
     };
@@ -126,14 +152,21 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     if let Err(error) = check_input(message.len(), state.guest.spec.limits.input_bytes_max) {
         return Ok(Err(convert::to_failure(error)));
     }
-    if let Some(streams) = state.current.as_mut().and_then(|current| current.streams.as_mut()) {
+    if let Some(streams) = state
+        .current
+        .as_mut()
+        .and_then(|current| current.streams.as_mut())
+    {
         streams.inbound = Some(inbound);
     }
     Ok(Ok(Some(message.into())))
 }
 
 async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), Failure>, Stop> {
-    let (length, limit) = (message.len(), store.data().guest.spec.limits.output_bytes_max);
+    let (length, limit) = (
+        message.len(),
+        store.data().guest.spec.limits.output_bytes_max,
+    );
     if length > limit {
         return Err(Stop::Output { length, limit });
     }
@@ -141,7 +174,10 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
     let state = store.data_mut();
     let deadline = state.deadline();
     let Some(current) = &mut state.current else {
-        return Ok(Err(failure(Kind::FailedPrecondition, "there is no call to reply to")));
+        return Ok(Err(failure(
+            Kind::FailedPrecondition,
+            "there is no call to reply to",
+        )));
     };
     let Some(streams) = &mut current.streams else {
         let message = "a unary call is answered by returning, not by `send`";

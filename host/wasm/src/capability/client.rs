@@ -86,11 +86,18 @@ fn prepare(
 ) -> Result<(Arc<dyn Handler>, Call, Instant), Failure> {
     let state = store.data();
     permit(state, &service)?;
-    let unavailable = || failure(Kind::Unavailable, "the gateway takes no calls of plugins yet");
+    let unavailable = || {
+        failure(
+            Kind::Unavailable,
+            "the gateway takes no calls of plugins yet",
+        )
+    };
     let pipeline = state.guest.client.pipeline().ok_or_else(unavailable)?;
     let options = options.unwrap_or_default();
     let now = Instant::now();
-    let wanted = options.timeout_ms.and_then(|ms| now.checked_add(Duration::from_millis(ms)));
+    let wanted = options
+        .timeout_ms
+        .and_then(|ms| now.checked_add(Duration::from_millis(ms)));
     let end = state.end();
     let call = Call {
         service: service.into(),
@@ -110,7 +117,10 @@ fn permit(state: &State, service: &str) -> Result<(), Failure> {
         let message = format!("plugin {} has no grant for service {service}", guest.plugin);
         return Err(failure(Kind::PermissionDenied, message));
     }
-    let depth = state.current.as_ref().map_or(0, |current| current.context.depth);
+    let depth = state
+        .current
+        .as_ref()
+        .map_or(0, |current| current.context.depth);
     let limit = guest.spec.limits.depth_max;
     if depth >= limit {
         let message = format!("{depth} plugins call one another, the limit is {limit}");
@@ -128,7 +138,12 @@ fn context(state: &State, deadline: Instant) -> Context {
     });
     let deadline = Some(deadline);
     match &state.current {
-        None => Context { deadline, peer, depth: 1, ..Context::default() },
+        None => Context {
+            deadline,
+            peer,
+            depth: 1,
+            ..Context::default()
+        },
         Some(current) => Context {
             deadline,
             peer,

@@ -19,7 +19,9 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap("all", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
         let config = &store.data().guest.spec.config;
-        let all = config.iter().map(|(key, value)| (key.clone(), value.clone()));
+        let all = config
+            .iter()
+            .map(|(key, value)| (key.clone(), value.clone()));
         Ok((all.collect::<Vec<(String, String)>>(),))
     })
 }

@@ -35,8 +35,14 @@ pub(crate) struct Table {
 impl Table {
     /// The table of `plugin`, or the one that its manifest says it shares.
     pub(crate) fn new(store: Arc<store::Store>, plugin: &str, shared: Option<&str>) -> Self {
-        let name = shared.map_or_else(|| format!("plugin/{plugin}"), |name| format!("shared/{name}"));
-        Self { store, name: name.into() }
+        let name = shared.map_or_else(
+            || format!("plugin/{plugin}"),
+            |name| format!("shared/{name}"),
+        );
+        Self {
+            store,
+            name: name.into(),
+        }
     }
 }
 
@@ -45,9 +51,12 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap_async("get", |store: Store<'_>, (key,): (WasmStr,)| {
         Box::new(async move { Ok((get(store, key).await?,)) })
     })?;
-    interface.func_wrap_async("set", |store: Store<'_>, (key, value): (WasmStr, WasmList<u8>)| {
-        Box::new(async move { Ok((set(store, key, value).await?,)) })
-    })?;
+    interface.func_wrap_async(
+        "set",
+        |store: Store<'_>, (key, value): (WasmStr, WasmList<u8>)| {
+            Box::new(async move { Ok((set(store, key, value).await?,)) })
+        },
+    )?;
     interface.func_wrap_async("delete", |store: Store<'_>, (key,): (WasmStr,)| {
         Box::new(async move { Ok((delete(store, key).await?,)) })
     })?;
@@ -55,9 +64,12 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap_async("swap", |store: Store<'_>, (key, expected, value): Swap| {
         Box::new(async move { Ok((swap(store, key, expected, value).await?,)) })
     })?;
-    interface.func_wrap_async("keys", |store: Store<'_>, arguments: (String, Option<String>, u32)| {
-        Box::new(async move { Ok((keys(store, arguments).await?,)) })
-    })
+    interface.func_wrap_async(
+        "keys",
+        |store: Store<'_>, arguments: (String, Option<String>, u32)| {
+            Box::new(async move { Ok((keys(store, arguments).await?,)) })
+        },
+    )
 }
 
 async fn get(
@@ -68,7 +80,9 @@ async fn get(
         Ok(key) => key,
         Err(failure) => return Ok(Err(failure)),
     };
-    let Some(table) = store.data().guest.kv.clone() else { return Ok(Err(no_store())) };
+    let Some(table) = store.data().guest.kv.clone() else {
+        return Ok(Err(no_store()));
+    };
     Ok(bounded(store, table.store.get(&table.name, key)).await?)
 }
 
@@ -98,8 +112,16 @@ async fn swap(
     value: Option<WasmList<u8>>,
 ) -> wasmtime::Result<Result<bool, Failure>> {
     let key = read_key(&mut store, key)?;
-    let change = match (key, read_option(&store, expected), read_option(&store, value)) {
-        (Ok(key), Ok(expected), Ok(value)) => Change::Swap { key, expected, value },
+    let change = match (
+        key,
+        read_option(&store, expected),
+        read_option(&store, value),
+    ) {
+        (Ok(key), Ok(expected), Ok(value)) => Change::Swap {
+            key,
+            expected,
+            value,
+        },
         (Err(failure), ..) | (_, Err(failure), _) | (.., Err(failure)) => return Ok(Err(failure)),
     };
     Ok(write(store, change).await?)
@@ -110,13 +132,17 @@ async fn keys(
     (prefix, after, limit): (String, Option<String>, u32),
 ) -> wasmtime::Result<Result<Vec<String>, Failure>> {
     store.data_mut().on_host_call()?;
-    let Some(table) = store.data().guest.kv.clone() else { return Ok(Err(no_store())) };
+    let Some(table) = store.data().guest.kv.clone() else {
+        return Ok(Err(no_store()));
+    };
     let limit = usize::try_from(limit).unwrap_or(KEYS_MAX).min(KEYS_MAX);
     Ok(bounded(store, table.store.keys(&table.name, prefix, after, limit)).await?)
 }
 
 async fn write(store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
-    let Some(table) = store.data().guest.kv.clone() else { return Ok(Err(no_store())) };
+    let Some(table) = store.data().guest.kv.clone() else {
+        return Ok(Err(no_store()));
+    };
     bounded(store, table.store.write(&table.name, change)).await
 }
 
@@ -154,10 +180,7 @@ fn read_value(store: &Store<'_>, value: &WasmList<u8>) -> Result<Vec<u8>, Failur
     Err(failure(Kind::InvalidArgument, message))
 }
 
-fn read_option(
-    store: &Store<'_>,
-    value: Option<WasmList<u8>>,
-) -> Result<Option<Vec<u8>>, Failure> {
+fn read_option(store: &Store<'_>, value: Option<WasmList<u8>>) -> Result<Option<Vec<u8>>, Failure> {
     value.map(|value| read_value(store, &value)).transpose()
 }
 

@@ -45,22 +45,34 @@ pub(crate) enum Admission {
 impl Lines {
     pub(crate) fn new(limits: &PluginLimits, now: Instant) -> Self {
         let burst = f64::from(limits.log_lines_burst);
-        let bucket = Bucket { tokens: burst, filled: now, n_dropped: 0 };
+        let bucket = Bucket {
+            tokens: burst,
+            filled: now,
+            n_dropped: 0,
+        };
         let per_second = f64::from(limits.log_lines_per_second);
-        Self { per_second, burst, bucket: Mutex::new(bucket) }
+        Self {
+            per_second,
+            burst,
+            bucket: Mutex::new(bucket),
+        }
     }
 
     pub(crate) fn admit(&self, now: Instant) -> Admission {
         let mut bucket = self.bucket.lock();
         let passed = now.saturating_duration_since(bucket.filled).as_secs_f64();
-        bucket.tokens = passed.mul_add(self.per_second, bucket.tokens).min(self.burst);
+        bucket.tokens = passed
+            .mul_add(self.per_second, bucket.tokens)
+            .min(self.burst);
         bucket.filled = now;
         if bucket.tokens < 1.0 {
             bucket.n_dropped += 1;
             return Admission::Dropped;
         }
         bucket.tokens -= 1.0;
-        Admission::Kept { n_dropped_before: std::mem::take(&mut bucket.n_dropped) }
+        Admission::Kept {
+            n_dropped_before: std::mem::take(&mut bucket.n_dropped),
+        }
     }
 }
 
@@ -84,7 +96,9 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
     convert::cut(&mut message, TEXT_BYTES_MAX);
     let mut text = String::new();
     for index in 0..fields.len() {
-        let Some(field) = fields.get(&mut store, index) else { break };
+        let Some(field) = fields.get(&mut store, index) else {
+            break;
+        };
         let (name, value) = field?;
         if !text.is_empty() {
             text.push(' ');
@@ -201,12 +215,30 @@ mod tests {
             ..PluginLimits::default()
         };
         let lines = Lines::new(&limits, start);
-        assert_eq!(lines.admit(start), Admission::Kept { n_dropped_before: 0 });
-        assert_eq!(lines.admit(start), Admission::Kept { n_dropped_before: 0 });
+        assert_eq!(
+            lines.admit(start),
+            Admission::Kept {
+                n_dropped_before: 0
+            }
+        );
+        assert_eq!(
+            lines.admit(start),
+            Admission::Kept {
+                n_dropped_before: 0
+            }
+        );
         assert_eq!(lines.admit(start), Admission::Dropped);
-        assert_eq!(lines.admit(start + Duration::from_millis(99)), Admission::Dropped);
+        assert_eq!(
+            lines.admit(start + Duration::from_millis(99)),
+            Admission::Dropped
+        );
         let later = start + Duration::from_millis(101);
-        assert_eq!(lines.admit(later), Admission::Kept { n_dropped_before: 2 });
+        assert_eq!(
+            lines.admit(later),
+            Admission::Kept {
+                n_dropped_before: 2
+            }
+        );
         assert_eq!(lines.admit(later), Admission::Dropped);
     }
 }

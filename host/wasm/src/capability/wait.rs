@@ -22,7 +22,9 @@ pub(super) async fn until<T>(
     }
     let start = Instant::now();
     let output = match end {
-        Some(end) => tokio::time::timeout_at(end.into(), future).await.map_err(|_| stop)?,
+        Some(end) => tokio::time::timeout_at(end.into(), future)
+            .await
+            .map_err(|_| stop)?,
         None => future.await,
     };
     Ok((output, start.elapsed()))

@@ -35,7 +35,12 @@ pub(crate) fn context(guest: &Arc<Guest>) -> WasiCtx {
     for (name, value) in &grants.env {
         builder.env(name, value);
     }
-    for FileGrant { host, guest: path, access } in &grants.files {
+    for FileGrant {
+        host,
+        guest: path,
+        access,
+    } in &grants.files
+    {
         let perms = match access {
             Access::ReadOnly => FsPerms::ReadOnly,
             Access::ReadWrite => FsPerms::ReadWrite,
@@ -57,7 +62,10 @@ struct Stderr {
 
 impl Stderr {
     fn new(guest: Arc<Guest>) -> Self {
-        Self { guest, line: Arc::default() }
+        Self {
+            guest,
+            line: Arc::default(),
+        }
     }
 
     fn push(&self, octets: &[u8]) {

@@ -20,7 +20,10 @@ async fn a_failure_reaches_the_caller_with_kind_text_and_details() {
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
     let error = call(&plugin, "f", b"").await.unwrap_err();
     assert_eq!((error.kind, error.blame), (Kind::NotFound, Blame::Guest));
-    assert_eq!(error.to_json(), r#"{"error":"no such thing","code":404,"details":{"id":7}}"#);
+    assert_eq!(
+        error.to_json(),
+        r#"{"error":"no such thing","code":404,"details":{"id":7}}"#
+    );
     assert_eq!(plugin.stats().snapshot().calls_with(Outcome::Failed), 1);
 }
 

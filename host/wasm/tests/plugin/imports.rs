@@ -14,16 +14,31 @@ use crate::guest::{House, all, answer, call, runtime_in};
 async fn the_manifests_configuration_is_read_by_key() {
     let house = House::new();
     let config = [("colour".to_owned(), "blue".to_owned())].into();
-    let plugin = house.plugin("all", &all(), PluginSpec { config, ..PluginSpec::default() }).await;
+    let plugin = house
+        .plugin(
+            "all",
+            &all(),
+            PluginSpec {
+                config,
+                ..PluginSpec::default()
+            },
+        )
+        .await;
     assert_eq!(answer(&plugin, "v", b"colour").await, "blue");
-    assert_eq!(call(&plugin, "v", b"size").await.unwrap_err().kind, Kind::NotFound);
+    assert_eq!(
+        call(&plugin, "v", b"size").await.unwrap_err().kind,
+        Kind::NotFound
+    );
 }
 
 #[tokio::test]
 async fn what_was_set_is_there_after_a_restart() {
     let house = House::new();
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
-    assert_eq!(call(&plugin, "r", b"key").await.unwrap_err().kind, Kind::NotFound);
+    assert_eq!(
+        call(&plugin, "r", b"key").await.unwrap_err().kind,
+        Kind::NotFound
+    );
     answer(&plugin, "p", b"key").await;
     assert_eq!(answer(&plugin, "r", b"key").await, "key");
     plugin.remove().await;
@@ -34,7 +49,10 @@ async fn what_was_set_is_there_after_a_restart() {
 
     let runtime = runtime_in(&folder);
     let plugin = Plugin::new(&runtime, "all");
-    plugin.deploy(all().into(), PluginSpec::default()).await.unwrap();
+    plugin
+        .deploy(all().into(), PluginSpec::default())
+        .await
+        .unwrap();
     assert_eq!(answer(&plugin, "r", b"key").await, "key");
 }
 
@@ -42,13 +60,19 @@ async fn what_was_set_is_there_after_a_restart() {
 async fn stores_are_private_unless_shared_by_grant() {
     let house = House::new();
     let shared = |kv: Option<&str>| PluginSpec {
-        grants: Grants { kv: kv.map(str::to_owned), ..Grants::default() },
+        grants: Grants {
+            kv: kv.map(str::to_owned),
+            ..Grants::default()
+        },
         ..PluginSpec::default()
     };
     let one = house.plugin("one", &all(), shared(None)).await;
     let two = house.plugin("two", &all(), shared(None)).await;
     answer(&one, "p", b"key").await;
-    assert_eq!(call(&two, "r", b"key").await.unwrap_err().kind, Kind::NotFound);
+    assert_eq!(
+        call(&two, "r", b"key").await.unwrap_err().kind,
+        Kind::NotFound
+    );
     let three = house.plugin("three", &all(), shared(Some("common"))).await;
     let four = house.plugin("four", &all(), shared(Some("common"))).await;
     answer(&three, "p", b"key").await;
@@ -63,7 +87,10 @@ async fn keys_are_1_to_1024_octets() {
     for length in [0, 1025] {
         let error = call(&plugin, "p", &vec![b'k'; length]).await.unwrap_err();
         assert_eq!(error.kind, Kind::InvalidArgument);
-        assert_eq!(error.message, format!("key of {length} octets is not within 1 to 1024"));
+        assert_eq!(
+            error.message,
+            format!("key of {length} octets is not within 1 to 1024")
+        );
     }
 }
 
@@ -82,14 +109,23 @@ impl Handler for Pipeline {
 }
 
 fn granted(service: &str) -> PluginSpec {
-    let grants = Grants { services: vec![service.to_owned()], ..Grants::default() };
-    PluginSpec { grants, ..PluginSpec::default() }
+    let grants = Grants {
+        services: vec![service.to_owned()],
+        ..Grants::default()
+    };
+    PluginSpec {
+        grants,
+        ..PluginSpec::default()
+    }
 }
 
 #[tokio::test]
 async fn a_granted_call_goes_through_the_pipeline_with_what_is_left_of_the_time() {
     let house = House::new();
-    let pipeline = Arc::new(Pipeline { last: Mutex::default(), answer: || Ok(Reply::one("42")) });
+    let pipeline = Arc::new(Pipeline {
+        last: Mutex::default(),
+        answer: || Ok(Reply::one("42")),
+    });
     house.runtime.set_client(Arc::clone(&pipeline) as _);
     let plugin = house.plugin("all", &all(), granted("users")).await;
     let mut request = Call::unary("test", "x", "users");
@@ -101,7 +137,10 @@ async fn a_granted_call_goes_through_the_pipeline_with_what_is_left_of_the_time(
     let call = pipeline.last.lock().unwrap().take().unwrap();
     assert_eq!((&*call.service, &*call.method), ("users", "x"));
     assert_eq!(call.context.deadline, Some(deadline));
-    assert_eq!((call.context.depth, call.context.peer.transport), (3, Transport::Plugin));
+    assert_eq!(
+        (call.context.depth, call.context.peer.transport),
+        (3, Transport::Plugin)
+    );
     house.runtime.shutdown();
 }
 
@@ -109,17 +148,26 @@ async fn a_granted_call_goes_through_the_pipeline_with_what_is_left_of_the_time(
 async fn a_failure_of_the_other_service_passes_through() {
     let house = House::new();
     let answer = || Err(Error::not_found("no user 9").with_details("[9]"));
-    house.runtime.set_client(Arc::new(Pipeline { last: Mutex::default(), answer }));
+    house.runtime.set_client(Arc::new(Pipeline {
+        last: Mutex::default(),
+        answer,
+    }));
     let plugin = house.plugin("all", &all(), granted("*")).await;
     let error = call(&plugin, "x", b"users").await.unwrap_err();
-    assert_eq!(error.to_json(), r#"{"error":"no user 9","code":404,"details":[9]}"#);
+    assert_eq!(
+        error.to_json(),
+        r#"{"error":"no user 9","code":404,"details":[9]}"#
+    );
 }
 
 #[tokio::test]
 async fn a_call_needs_a_grant_and_a_depth_within_the_bound() {
     let house = House::new();
     let answer = || Ok(Reply::one(""));
-    house.runtime.set_client(Arc::new(Pipeline { last: Mutex::default(), answer }));
+    house.runtime.set_client(Arc::new(Pipeline {
+        last: Mutex::default(),
+        answer,
+    }));
     let plugin = house.plugin("all", &all(), granted("users")).await;
     let error = call(&plugin, "x", b"orders").await.unwrap_err();
     assert_eq!(error.kind, Kind::PermissionDenied);

@@ -12,14 +12,26 @@ use crate::guest::{House, all, answer, build, call, runtime_in, small, small_num
 /// version must go on serving.
 async fn check_refused(bad: &[u8], stage: Stage, reason: &str) {
     let house = House::new();
-    let limits = PluginLimits { time_max: Duration::from_millis(200), ..PluginLimits::default() };
-    let spec = PluginSpec { limits, ..PluginSpec::default() };
+    let limits = PluginLimits {
+        time_max: Duration::from_millis(200),
+        ..PluginLimits::default()
+    };
+    let spec = PluginSpec {
+        limits,
+        ..PluginSpec::default()
+    };
     let plugin = house.plugin("users", &small(), spec.clone()).await;
-    let refusal = plugin.deploy(Bytes::copy_from_slice(bad), spec).await.unwrap_err();
+    let refusal = plugin
+        .deploy(Bytes::copy_from_slice(bad), spec)
+        .await
+        .unwrap_err();
     assert_eq!(refusal.stage, stage, "{refusal}");
     assert!(refusal.reason.contains(reason), "{refusal}");
     let status = plugin.status();
-    assert_eq!((status.state, status.generation), (PluginState::Active, Some(1)));
+    assert_eq!(
+        (status.state, status.generation),
+        (PluginState::Active, Some(1))
+    );
     assert_eq!(status.refusal.unwrap().reason, refusal.reason);
     assert_eq!(status.stats.reloads_refused, 1);
     assert_eq!(answer(&plugin, "e", b"still").await, "still");
@@ -29,7 +41,12 @@ async fn check_refused(bad: &[u8], stage: Stage, reason: &str) {
 async fn refuses_garbage_and_truncation() {
     check_refused(b"garbage", Stage::Compiled, "magic").await;
     let whole = small();
-    check_refused(&whole[..whole.len() - 10], Stage::Compiled, "unexpected end").await;
+    check_refused(
+        &whole[..whole.len() - 10],
+        Stage::Compiled,
+        "unexpected end",
+    )
+    .await;
     check_refused(b"", Stage::Compiled, "").await;
 }
 
@@ -56,7 +73,8 @@ async fn refuses_a_function_that_an_interface_does_not_have() {
 
 #[tokio::test]
 async fn refuses_the_wrong_world_and_says_which_roles_there_are() {
-    let text = "(component (core module $m (func (export \"run\"))) (core instance $i (instantiate $m))
+    let text =
+        "(component (core module $m (func (export \"run\"))) (core instance $i (instantiate $m))
         (func $run (canon lift (core func $i \"run\")))
         (instance $run (export \"run\" (func $run)))
         (export \"wasi:cli/run@0.2.6\" (instance $run)))";
@@ -73,8 +91,10 @@ async fn refuses_another_version_of_a_role() {
 
 #[tokio::test]
 async fn refuses_a_role_of_another_shape() {
-    let text = include_str!("guest/small.wat").replace("(param \"body\" (list u8))", "(param \"body\" string)");
-    check_refused(&build(&text), Stage::Warmed, "type mismatch").await;
+    let text = include_str!("guest/small.wat")
+        .replace("(param \"body\" (list u8))", "(param \"body\" string)");
+    let reason = "function `handle` has another shape: expected `list` found `string`";
+    check_refused(&build(&text), Stage::Linked, reason).await;
 }
 
 #[tokio::test]
@@ -84,21 +104,53 @@ async fn refuses_a_trap_a_loop_and_a_no_in_health() {
     check_refused(&forever, Stage::Healthy, "time limit 200 ms").await;
     let no = "(i32.store8 (i32.const 640) (i32.const 2)) (i32.store8 (i32.const 644) (i32.const 1))
         (i32.store (i32.const 648) (i32.const 80)) (i32.store (i32.const 652) (i32.const 10))";
-    check_refused(&with_health(no), Stage::Healthy, "health: not-serving: bad health").await;
+    check_refused(
+        &with_health(no),
+        Stage::Healthy,
+        "health: not-serving: bad health",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_deploy_says_what_it_found() {
     let house = House::new();
     let plugin = Plugin::new(&house.runtime, "users");
-    let deployed = plugin.deploy(all().into(), PluginSpec::default()).await.unwrap();
+    let deployed = plugin
+        .deploy(all().into(), PluginSpec::default())
+        .await
+        .unwrap();
     assert_eq!(deployed.generation, 1);
-    assert_eq!(deployed.roles, [Role::Handler, Role::StreamHandler, Role::Health]);
-    assert_eq!(deployed.services.iter().map(|info| &*info.name).collect::<Vec<_>>(), ["users"]);
-    assert_eq!(plugin.check_health().await.unwrap().status, HealthStatus::Serving);
-    let stages: Vec<_> = plugin.status().history.iter().map(|event| event.stage).collect();
-    let expected =
-        [Stage::Seen, Stage::Compiled, Stage::Linked, Stage::Warmed, Stage::Healthy, Stage::Active];
+    assert_eq!(
+        deployed.roles,
+        [Role::Handler, Role::StreamHandler, Role::Health]
+    );
+    assert_eq!(
+        deployed
+            .services
+            .iter()
+            .map(|info| &*info.name)
+            .collect::<Vec<_>>(),
+        ["users"]
+    );
+    assert_eq!(
+        plugin.check_health().await.unwrap().status,
+        HealthStatus::Serving
+    );
+    let stages: Vec<_> = plugin
+        .status()
+        .history
+        .iter()
+        .map(|event| event.stage)
+        .collect();
+    let expected = [
+        Stage::Seen,
+        Stage::Compiled,
+        Stage::Linked,
+        Stage::Warmed,
+        Stage::Healthy,
+        Stage::Active,
+    ];
     assert_eq!(stages, expected);
 }
 
@@ -122,18 +174,29 @@ async fn a_call_that_began_before_a_swap_ends_on_its_own_version() {
     // It was stopped by its deadline, not by the swap.
     assert_eq!(old.unwrap_err().kind, Kind::DeadlineExceeded);
     let after = plugin.status();
-    assert_eq!(after.draining, 0, "the version before is freed with its last call");
+    assert_eq!(
+        after.draining, 0,
+        "the version before is freed with its last call"
+    );
     assert_eq!(after.stats.instances_live, 2);
 }
 
 #[tokio::test]
 async fn rollback_returns_to_the_version_before() {
     let house = House::new();
-    let plugin = house.plugin("users", &small_number(1), PluginSpec::default()).await;
+    let plugin = house
+        .plugin("users", &small_number(1), PluginSpec::default())
+        .await;
     let first = plugin.status().digest;
-    plugin.deploy(small_number(2).into(), PluginSpec::default()).await.unwrap();
+    plugin
+        .deploy(small_number(2).into(), PluginSpec::default())
+        .await
+        .unwrap();
     let back = plugin.rollback().await.unwrap();
-    assert_eq!((Some(back.digest), back.generation, back.cached), (first, 3, true));
+    assert_eq!(
+        (Some(back.digest), back.generation, back.cached),
+        (first, 3, true)
+    );
     assert_eq!(answer(&plugin, "e", b"x").await, "x");
     let refusal = plugin.rollback().await.unwrap_err();
     assert_eq!(refusal.reason, "there is no version before this one");
@@ -146,20 +209,37 @@ async fn remove_drains_and_frees_everything() {
     assert_eq!(answer(&plugin, "e", b"x").await, "x");
     plugin.remove().await;
     let status = plugin.status();
-    assert_eq!((status.state, status.stats.instances_live), (PluginState::Removed, 0));
-    assert_eq!(call(&plugin, "e", b"").await.unwrap_err().kind, Kind::Unavailable);
+    assert_eq!(
+        (status.state, status.stats.instances_live),
+        (PluginState::Removed, 0)
+    );
+    assert_eq!(
+        call(&plugin, "e", b"").await.unwrap_err().kind,
+        Kind::Unavailable
+    );
 }
 
 #[tokio::test]
 async fn compiled_code_comes_from_the_cache_until_it_is_damaged() {
     let house = House::new();
     let plugin = Plugin::new(&house.runtime, "users");
-    let deploy = async || plugin.deploy(small().into(), PluginSpec::default()).await.unwrap().cached;
+    let deploy = async || {
+        plugin
+            .deploy(small().into(), PluginSpec::default())
+            .await
+            .unwrap()
+            .cached
+    };
     assert!(!deploy().await);
     assert!(deploy().await);
     let cache = house.folder.path().join("cache");
     let code = |name: &fs::DirEntry| name.path().extension().is_some_and(|end| end == "cwasm");
-    let file = fs::read_dir(cache).unwrap().flatten().find(code).unwrap().path();
+    let file = fs::read_dir(cache)
+        .unwrap()
+        .flatten()
+        .find(code)
+        .unwrap()
+        .path();
     let mut octets = fs::read(&file).unwrap();
     let middle = octets.len() / 2;
     octets[middle] ^= 1;
@@ -169,7 +249,13 @@ async fn compiled_code_comes_from_the_cache_until_it_is_damaged() {
     assert!(!deploy().await, "damaged code is compiled again");
     assert!(deploy().await);
     let again = Plugin::new(&runtime_in(&house.folder), "users");
-    assert!(again.deploy(small().into(), PluginSpec::default()).await.unwrap().cached);
+    assert!(
+        again
+            .deploy(small().into(), PluginSpec::default())
+            .await
+            .unwrap()
+            .cached
+    );
 }
 
 #[cfg(unix)]
@@ -185,7 +271,9 @@ fn a_cache_folder_that_others_may_write_is_refused() {
         data_dir: folder.path().to_owned(),
         ..postern_wasm::RuntimeConfig::default()
     };
-    let Err(error) = postern_wasm::Runtime::new(config.clone()) else { panic!("it was accepted") };
+    let Err(error) = postern_wasm::Runtime::new(config.clone()) else {
+        panic!("it was accepted")
+    };
     assert!(error.to_string().contains("mode 770"), "{error}");
     fs::set_permissions(&cache, fs::Permissions::from_mode(0o700)).unwrap();
     assert!(postern_wasm::Runtime::new(config).is_ok());
@@ -212,7 +300,10 @@ async fn two_hundred_reloads_under_load_fail_no_call_and_leave_nothing_behind() 
     let mut after_20 = 0;
     for number in 0..200 {
         let spec = PluginSpec::default();
-        plugin.deploy(small_number(number).into(), spec).await.unwrap();
+        plugin
+            .deploy(small_number(number).into(), spec)
+            .await
+            .unwrap();
         if number == 20 {
             after_20 = resident_kib();
         }
@@ -225,12 +316,18 @@ async fn two_hundred_reloads_under_load_fail_no_call_and_leave_nothing_behind() 
     assert_eq!((status.generation, status.draining), (Some(201), 0));
     assert_eq!(status.stats.instances_live, status.instances);
     let after_200 = resident_kib();
-    assert!(after_200 * 100 <= after_20 * 105, "{after_20} KiB after 20, {after_200} KiB after 200");
+    assert!(
+        after_200 * 100 <= after_20 * 105,
+        "{after_20} KiB after 20, {after_200} KiB after 200"
+    );
 }
 
 /// Resident memory of this process, in KiB.
 fn resident_kib() -> usize {
     let status = fs::read_to_string("/proc/self/status").unwrap();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:"))
+        .unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }

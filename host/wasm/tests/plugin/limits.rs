@@ -8,11 +8,30 @@ use postern_wasm::{OnTrap, Outcome, Plugin, PluginLimits, PluginSpec, PluginStat
 use crate::guest::{House, all, answer, call};
 
 /// Calls `method` and expects that the guest is stopped; the call after it must succeed.
-async fn check(method: &str, body: &[u8], limits: PluginLimits, kind: Kind, message: &str, reason: TrapReason) {
+async fn check(
+    method: &str,
+    body: &[u8],
+    limits: PluginLimits,
+    kind: Kind,
+    message: &str,
+    reason: TrapReason,
+) {
     let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec { limits, ..PluginSpec::default() }).await;
+    let plugin = house
+        .plugin(
+            "all",
+            &all(),
+            PluginSpec {
+                limits,
+                ..PluginSpec::default()
+            },
+        )
+        .await;
     let error = call(&plugin, method, body).await.unwrap_err();
-    assert_eq!((error.kind, error.blame, &*error.message), (kind, Blame::Guest, message));
+    assert_eq!(
+        (error.kind, error.blame, &*error.message),
+        (kind, Blame::Guest, message)
+    );
     let stats = plugin.stats().snapshot();
     assert_eq!(stats.traps_with(reason), 1, "{stats:?}");
     assert_eq!(answer(&plugin, "e", b"on").await, "on");
@@ -21,47 +40,118 @@ async fn check(method: &str, body: &[u8], limits: PluginLimits, kind: Kind, mess
 #[tokio::test]
 async fn a_trap_is_unreachable() {
     let message = "plugin all trapped: unreachable";
-    check("t", b"", PluginLimits::default(), Kind::Internal, message, TrapReason::Unreachable).await;
+    check(
+        "t",
+        b"",
+        PluginLimits::default(),
+        Kind::Internal,
+        message,
+        TrapReason::Unreachable,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn allocation_without_end_meets_the_memory_limit() {
     let message = "plugin all trapped: out of memory limit 64 MiB";
-    check("a", b"", PluginLimits::default(), Kind::Internal, message, TrapReason::MemoryLimit).await;
+    check(
+        "a",
+        b"",
+        PluginLimits::default(),
+        Kind::Internal,
+        message,
+        TrapReason::MemoryLimit,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn recursion_without_end_is_a_stack_overflow() {
     let message = "plugin all trapped: stack overflow";
-    check("s", b"", PluginLimits::default(), Kind::Internal, message, TrapReason::StackOverflow).await;
+    check(
+        "s",
+        b"",
+        PluginLimits::default(),
+        Kind::Internal,
+        message,
+        TrapReason::StackOverflow,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn division_by_zero_is_named() {
     let message = "plugin all trapped: integer divide by zero";
-    check("d", b"", PluginLimits::default(), Kind::Internal, message, TrapReason::Arithmetic).await;
+    check(
+        "d",
+        b"",
+        PluginLimits::default(),
+        Kind::Internal,
+        message,
+        TrapReason::Arithmetic,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_read_beyond_memory_is_named() {
     let message = "plugin all trapped: out of bounds memory access";
-    check("o", b"", PluginLimits::default(), Kind::Internal, message, TrapReason::MemoryAccess).await;
+    check(
+        "o",
+        b"",
+        PluginLimits::default(),
+        Kind::Internal,
+        message,
+        TrapReason::MemoryAccess,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn an_endless_loop_meets_the_time_limit() {
-    let limits = PluginLimits { time_max: Duration::from_millis(100), ..PluginLimits::default() };
+    let limits = PluginLimits {
+        time_max: Duration::from_millis(100),
+        ..PluginLimits::default()
+    };
     let message = "plugin all exceeded its time limit 100 ms";
-    check("l", b"", limits, Kind::DeadlineExceeded, message, TrapReason::TimeLimit).await;
+    check(
+        "l",
+        b"",
+        limits,
+        Kind::DeadlineExceeded,
+        message,
+        TrapReason::TimeLimit,
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn an_answer_one_octet_too_long_is_refused() {
-    let limits = PluginLimits { output_bytes_max: 4, ..PluginLimits::default() };
+    let limits = PluginLimits {
+        output_bytes_max: 4,
+        ..PluginLimits::default()
+    };
     let message = "plugin all trapped: output of 5 octets exceeds the limit of 4";
-    check("e", b"12345", limits.clone(), Kind::Internal, message, TrapReason::OutputLimit).await;
+    check(
+        "e",
+        b"12345",
+        limits.clone(),
+        Kind::Internal,
+        message,
+        TrapReason::OutputLimit,
+    )
+    .await;
     let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec { limits, ..PluginSpec::default() }).await;
+    let plugin = house
+        .plugin(
+            "all",
+            &all(),
+            PluginSpec {
+                limits,
+                ..PluginSpec::default()
+            },
+        )
+        .await;
     assert_eq!(answer(&plugin, "e", b"1234").await, "1234");
 }
 
@@ -69,20 +159,46 @@ async fn an_answer_one_octet_too_long_is_refused() {
 async fn one_call_too_many_of_the_host_is_refused() {
     let message = "plugin all trapped: more than 10000 calls of imported functions";
     let body = 10_001_u32.to_le_bytes();
-    check("m", &body, PluginLimits::default(), Kind::Internal, message, TrapReason::HostCallLimit).await;
+    check(
+        "m",
+        &body,
+        PluginLimits::default(),
+        Kind::Internal,
+        message,
+        TrapReason::HostCallLimit,
+    )
+    .await;
     let house = House::new();
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
-    assert_eq!(answer(&plugin, "m", &10_000_u32.to_le_bytes()).await[..], [1]);
+    assert_eq!(
+        answer(&plugin, "m", &10_000_u32.to_le_bytes()).await[..],
+        [1]
+    );
 }
 
 #[tokio::test]
 async fn a_message_too_large_for_the_guest_does_not_reach_it() {
     let house = House::new();
-    let limits = PluginLimits { input_bytes_max: 4, ..PluginLimits::default() };
-    let plugin = house.plugin("all", &all(), PluginSpec { limits, ..PluginSpec::default() }).await;
+    let limits = PluginLimits {
+        input_bytes_max: 4,
+        ..PluginLimits::default()
+    };
+    let plugin = house
+        .plugin(
+            "all",
+            &all(),
+            PluginSpec {
+                limits,
+                ..PluginSpec::default()
+            },
+        )
+        .await;
     assert_eq!(answer(&plugin, "e", b"1234").await, "1234");
     let error = call(&plugin, "e", b"12345").await.unwrap_err();
-    assert_eq!((error.kind, error.blame), (Kind::ResourceExhausted, Blame::Client));
+    assert_eq!(
+        (error.kind, error.blame),
+        (Kind::ResourceExhausted, Blame::Client)
+    );
 }
 
 #[tokio::test]
@@ -94,7 +210,10 @@ async fn the_callers_deadline_stops_a_guest_before_its_own_limit() {
     request.context.deadline = Some(start + Duration::from_millis(60));
     let error = plugin.call(request).await.unwrap_err();
     assert_eq!(error.kind, Kind::DeadlineExceeded);
-    assert_eq!(plugin.stats().snapshot().traps_with(TrapReason::Deadline), 1);
+    assert_eq!(
+        plugin.stats().snapshot().traps_with(TrapReason::Deadline),
+        1
+    );
 }
 
 #[tokio::test]
@@ -136,7 +255,10 @@ async fn a_flood_of_lines_is_cut_to_the_burst() {
 #[tokio::test]
 async fn on_trap_stop_ends_the_plugin_until_it_is_deployed_again() {
     let house = House::new();
-    let spec = PluginSpec { on_trap: OnTrap::Stop, ..PluginSpec::default() };
+    let spec = PluginSpec {
+        on_trap: OnTrap::Stop,
+        ..PluginSpec::default()
+    };
     let plugin = house.plugin("all", &all(), spec.clone()).await;
     call(&plugin, "t", b"").await.unwrap_err();
     let error = call(&plugin, "e", b"").await.unwrap_err();

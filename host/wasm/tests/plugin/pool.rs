@@ -8,36 +8,53 @@ use postern_wasm::{Instances, Mode, Outcome, PluginSpec};
 use crate::guest::{House, all, answer, call};
 
 fn with(instances: Instances) -> PluginSpec {
-    PluginSpec { instances, ..PluginSpec::default() }
+    PluginSpec {
+        instances,
+        ..PluginSpec::default()
+    }
 }
 
 #[tokio::test]
 async fn an_instance_is_replaced_after_its_calls() {
     let house = House::new();
-    // The one instance is asked for health and services first: two of its calls.
-    let instances = Instances { max: 1, calls_max: 4, ..Instances::default() };
+    let instances = Instances {
+        max: 1,
+        calls_max: 4,
+        ..Instances::default()
+    };
     let plugin = house.plugin("all", &all(), with(instances)).await;
     let mut counts = Vec::new();
     for _ in 0..8 {
         counts.push(answer(&plugin, "c", b"").await[0]);
     }
-    assert_eq!(counts, [1, 2, 1, 2, 3, 4, 1, 2]);
+    assert_eq!(counts, [1, 2, 3, 4, 1, 2, 3, 4]);
 }
 
 #[tokio::test]
 async fn an_instance_is_replaced_when_it_has_grown() {
     let house = House::new();
-    let instances = Instances { max: 1, growth_bytes_max: 65536, ..Instances::default() };
+    let instances = Instances {
+        max: 1,
+        growth_bytes_max: 65536,
+        ..Instances::default()
+    };
     let plugin = house.plugin("all", &all(), with(instances)).await;
     assert_eq!(answer(&plugin, "g", &[1]).await[..], [1]);
-    assert_eq!(answer(&plugin, "g", &[1]).await[..], [2], "one page is within the bound");
+    assert_eq!(
+        answer(&plugin, "g", &[1]).await[..],
+        [2],
+        "one page is within the bound"
+    );
     assert_eq!(answer(&plugin, "c", b"").await[..], [1], "two are not");
 }
 
 #[tokio::test]
 async fn isolated_gives_every_call_an_instance_of_its_own() {
     let house = House::new();
-    let instances = Instances { mode: Mode::Isolated, ..Instances::default() };
+    let instances = Instances {
+        mode: Mode::Isolated,
+        ..Instances::default()
+    };
     let plugin = house.plugin("all", &all(), with(instances)).await;
     assert_eq!(answer(&plugin, "c", b"").await[..], [1]);
     assert_eq!(answer(&plugin, "c", b"").await[..], [1]);
@@ -47,7 +64,11 @@ async fn isolated_gives_every_call_an_instance_of_its_own() {
 #[tokio::test]
 async fn single_keeps_its_state_until_it_traps() {
     let house = House::new();
-    let instances = Instances { mode: Mode::Single, calls_max: 1, ..Instances::default() };
+    let instances = Instances {
+        mode: Mode::Single,
+        calls_max: 1,
+        ..Instances::default()
+    };
     let plugin = Arc::new(house.plugin("all", &all(), with(instances)).await);
     let calls = (0..10).map(|_| {
         let plugin = Arc::clone(&plugin);
@@ -66,7 +87,11 @@ async fn single_keeps_its_state_until_it_traps() {
 #[tokio::test]
 async fn calls_wait_in_a_bounded_queue_and_are_then_refused() {
     let house = House::new();
-    let instances = Instances { max: 1, queue_max: 1, ..Instances::default() };
+    let instances = Instances {
+        max: 1,
+        queue_max: 1,
+        ..Instances::default()
+    };
     let mut spec = with(instances);
     spec.limits.time_max = Duration::from_millis(200);
     let plugin = house.plugin("all", &all(), spec).await;
@@ -81,7 +106,10 @@ async fn calls_wait_in_a_bounded_queue_and_are_then_refused() {
     assert_eq!(waiting, "waited");
     let error = refused.unwrap_err();
     assert_eq!(error.kind, Kind::ResourceExhausted);
-    assert_eq!(error.message, "1 calls already wait for an instance of plugin all");
+    assert_eq!(
+        error.message,
+        "1 calls already wait for an instance of plugin all"
+    );
     let stats = plugin.stats().snapshot();
     assert_eq!((stats.queue_waits, stats.queue_length), (1, 0));
     assert!(stats.queue_wait_nanos > 50_000_000);
@@ -91,7 +119,10 @@ async fn calls_wait_in_a_bounded_queue_and_are_then_refused() {
 #[tokio::test]
 async fn a_call_waits_no_longer_than_its_deadline() {
     let house = House::new();
-    let instances = Instances { max: 1, ..Instances::default() };
+    let instances = Instances {
+        max: 1,
+        ..Instances::default()
+    };
     let plugin = house.plugin("all", &all(), with(instances)).await;
     let looping = tokio::time::timeout(Duration::from_millis(300), call(&plugin, "l", b""));
     let hurried = async {
@@ -108,7 +139,10 @@ async fn a_call_waits_no_longer_than_its_deadline() {
 #[tokio::test]
 async fn idle_instances_are_dropped() {
     let house = House::new();
-    let instances = Instances { idle_max: Duration::from_millis(10), ..Instances::default() };
+    let instances = Instances {
+        idle_max: Duration::from_millis(10),
+        ..Instances::default()
+    };
     let plugin = house.plugin("all", &all(), with(instances)).await;
     assert_eq!(plugin.stats().snapshot().instances_live, 2);
     // They are looked for every second.

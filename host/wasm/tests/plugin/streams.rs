@@ -10,7 +10,11 @@ use crate::guest::{House, all, messages};
 
 async fn stream(plugin: &Plugin, method: &str, n_messages: u8) -> Reply {
     let mut call = Call::unary("test", method, "");
-    call.body = messages((0..n_messages).map(|number| Bytes::from(vec![number])).collect());
+    call.body = messages(
+        (0..n_messages)
+            .map(|number| Bytes::from(vec![number]))
+            .collect(),
+    );
     plugin.call(call).await.expect("a reply")
 }
 
@@ -20,7 +24,9 @@ async fn every_message_comes_back_in_order_with_the_headers_first() {
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
     let reply = stream(&plugin, "e", 100).await;
     assert_eq!(reply.headers.get_str("x-test").as_deref(), Some("ran"));
-    let Body::Many(mut body) = reply.body else { panic!("a stream") };
+    let Body::Many(mut body) = reply.body else {
+        panic!("a stream")
+    };
     for number in 0..100 {
         assert_eq!(body.next().await.unwrap().unwrap()[..], [number]);
     }
@@ -42,7 +48,9 @@ async fn an_endless_stream_goes_as_far_as_it_is_read_and_ends_when_it_is_dropped
     let house = House::new();
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
     let reply = stream(&plugin, "n", 0).await;
-    let Body::Many(mut body) = reply.body else { panic!("a stream") };
+    let Body::Many(mut body) = reply.body else {
+        panic!("a stream")
+    };
     for number in 0..20 {
         assert_eq!(body.next().await.unwrap().unwrap()[..], [number]);
     }
@@ -56,11 +64,16 @@ async fn a_trap_comes_after_the_messages_before_it() {
     let house = House::new();
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
     let reply = stream(&plugin, "t", 0).await;
-    let Body::Many(mut body) = reply.body else { panic!("a stream") };
+    let Body::Many(mut body) = reply.body else {
+        panic!("a stream")
+    };
     assert_eq!(body.next().await.unwrap().unwrap(), "ran");
     assert_eq!(body.next().await.unwrap().unwrap(), "ran");
     let error = body.next().await.unwrap().unwrap_err();
-    assert_eq!((error.kind, &*error.message), (Kind::Internal, "plugin all trapped: unreachable"));
+    assert_eq!(
+        (error.kind, &*error.message),
+        (Kind::Internal, "plugin all trapped: unreachable")
+    );
     assert!(body.next().await.is_none());
 }
 
@@ -89,12 +102,17 @@ async fn waiting_for_the_caller_does_not_count_as_the_guests_time() {
     let slow = async {
         for _ in 0..3 {
             tokio::time::sleep(Duration::from_millis(60)).await;
-            sender.send(Bytes::from_static(b"late")).await.expect("it is read");
+            sender
+                .send(Bytes::from_static(b"late"))
+                .await
+                .expect("it is read");
         }
         drop(sender);
     };
     let read = async {
-        let Body::Many(mut body) = plugin.call(call).await.unwrap().body else { panic!("a stream") };
+        let Body::Many(mut body) = plugin.call(call).await.unwrap().body else {
+            panic!("a stream")
+        };
         let mut n_messages = 0;
         while let Some(message) = body.next().await {
             assert_eq!(message.unwrap(), "late");

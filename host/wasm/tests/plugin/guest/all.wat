@@ -1,5 +1,5 @@
 ;; A guest that does what the first octet of the method says; see `handle` and `handle-stream`.
-;; `(; HEALTH ;)` is replaced by the body of `health.check`.
+;; The comment HEALTH is replaced by what `health.check` is to do.
 (component
   (import "postern:gateway/types@0.1.0" (instance $types
     (type $k (enum "cancelled" "unknown" "invalid-argument" "deadline-exceeded" "not-found"

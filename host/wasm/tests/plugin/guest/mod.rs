@@ -1,7 +1,5 @@
 //! Guests for the tests, a runtime in a folder of its own, and short ways to call.
 
-
-
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -18,20 +16,30 @@ pub(crate) struct House {
 impl House {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
-        Self { runtime: runtime_in(&folder), folder }
+        Self {
+            runtime: runtime_in(&folder),
+            folder,
+        }
     }
 
     /// A plugin with the guest `component` in service.
     pub(crate) async fn plugin(&self, name: &str, component: &[u8], spec: PluginSpec) -> Plugin {
         let plugin = Plugin::new(&self.runtime, name);
-        plugin.deploy(Bytes::copy_from_slice(component), spec).await.expect("it is deployed");
+        plugin
+            .deploy(Bytes::copy_from_slice(component), spec)
+            .await
+            .expect("it is deployed");
         plugin
     }
 }
 
 pub(crate) fn runtime_in(folder: &TempDir) -> Arc<Runtime> {
     let data_dir = folder.path().to_owned();
-    Runtime::new(RuntimeConfig { data_dir, ..RuntimeConfig::default() }).expect("a runtime")
+    Runtime::new(RuntimeConfig {
+        data_dir,
+        ..RuntimeConfig::default()
+    })
+    .expect("a runtime")
 }
 
 /// The guest of many methods.
@@ -60,7 +68,9 @@ pub(crate) fn build(text: &str) -> Vec<u8> {
 }
 
 pub(crate) async fn call(plugin: &Plugin, method: &str, body: &[u8]) -> Result<Reply, Error> {
-    plugin.call(Call::unary("test", method, Bytes::copy_from_slice(body))).await
+    plugin
+        .call(Call::unary("test", method, Bytes::copy_from_slice(body)))
+        .await
 }
 
 /// The octets of the answer.
