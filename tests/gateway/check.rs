@@ -67,25 +67,40 @@ fn ten_mistakes_are_shown_each_at_its_line() {
 }
 
 #[test]
-fn the_default_file_has_no_mistake() {
+fn the_sample_file_has_no_mistake_and_every_key() {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let sample = postern(folder.path(), &["config", "default"]);
     assert_eq!(sample.code, Some(0), "{sample:?}");
     fs::write(folder.path().join("postern.toml"), &sample.out).expect("writable");
-    // The sample is all comments; with them taken away every default is written out.
-    let written: String = sample.out.lines().filter_map(uncomment).collect();
-    assert!(written.lines().count() > 50, "{written}");
-    for content in [&sample.out, &written] {
-        fs::write(folder.path().join("postern.toml"), content).expect("writable");
-        let check = postern(folder.path(), &["check"]);
-        assert_eq!(check.code, Some(0), "{check:?}\n{content}");
-    }
+    let check = postern(folder.path(), &["check"]);
+    assert_eq!(check.code, Some(0), "{check:?}\n{}", sample.out);
+
+    let schema = postern(folder.path(), &["config", "schema"]);
+    let schema: Value = serde_json::from_str(&schema.out).expect("the schema is json");
+    let mut keys = Vec::new();
+    collect_keys(&schema, &mut keys);
+    assert!(keys.len() > 50, "{keys:?}");
+    let is_shown = |key: &str| {
+        let shown = |line: &str| {
+            line.trim_start_matches(['#', ' '])
+                .starts_with(&format!("{key} ="))
+        };
+        sample.out.lines().any(shown)
+    };
+    let missing: Vec<_> = keys.iter().filter(|key| !is_shown(key)).collect();
+    assert!(missing.is_empty(), "not in the sample file: {missing:?}");
 }
 
-/// A commented-out setting without its mark: `#key = value` or a table's head.
-fn uncomment(line: &str) -> Option<String> {
-    let setting = line.strip_prefix('#').unwrap_or(line);
-    let is_setting =
-        setting.starts_with('[') || setting.starts_with(|first: char| first.is_ascii_lowercase());
-    is_setting.then(|| format!("{setting}\n"))
+/// The names of all settings below `schema`; a table has properties of its own instead.
+fn collect_keys(schema: &Value, keys: &mut Vec<String>) {
+    let Some(properties) = schema["properties"].as_object() else {
+        return;
+    };
+    for (key, property) in properties {
+        if property["properties"].is_object() {
+            collect_keys(property, keys);
+        } else if property["type"] != "object" {
+            keys.push(key.clone());
+        }
+    }
 }
