@@ -108,7 +108,7 @@ async fn until_answered(gateway: &Gateway, file: &[u8]) -> Duration {
 }
 
 fn quiet() -> Setup {
-    let config = "[log]\nlevel = \"warn\"\naccess = false\n".to_owned();
+    let config = "[log]\nlevel = \"warn\"\naccess = \"off\"\n".to_owned();
     Setup {
         config,
         ..Setup::default()
