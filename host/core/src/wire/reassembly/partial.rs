@@ -93,6 +93,9 @@ impl Partial {
         self.charge += CHUNK_CHARGE + payload.len();
         self.chunks
             .insert(part.index, Bytes::copy_from_slice(payload));
+        while self.chunks.contains_key(&self.contiguous) {
+            self.contiguous += 1;
+        }
         if self.chunks.len() == self.total as usize {
             Placed::Complete
         } else {

@@ -125,6 +125,12 @@ impl Congestion {
         self.smoothed.is_none_or(|smoothed| elapsed * 2 >= smoothed)
     }
 
+    /// What was sent more recently than this may only be late, however much has arrived that was
+    /// sent after it.
+    pub(super) fn patience(&self) -> Duration {
+        self.smoothed.unwrap_or_default() + self.variation * 2
+    }
+
     /// The deadline of an answer to what is sent at `now`, after `n_silent` waits in vain.
     pub(super) fn deadline(&self, now: Instant, n_silent: u32, longest: Duration) -> Instant {
         let factor = 1_u32.checked_shl(n_silent).unwrap_or(u32::MAX);

@@ -93,9 +93,12 @@ impl Message {
             .collect()
     }
 
-    /// What was sent well before `sequence`, which has arrived, is to be sent again.
-    pub(super) fn take_lost_before(&mut self, sequence: u64) -> Vec<u64> {
-        let is_lost = |_: &u32, flight: &mut Flight| flight.sequence + REORDERING <= sequence;
+    /// What was sent well before `sequence`, which has arrived, and no later than `at`, is to be
+    /// sent again.
+    pub(super) fn take_lost_before(&mut self, sequence: u64, at: Instant) -> Vec<u64> {
+        let is_lost = |_: &u32, flight: &mut Flight| {
+            flight.sequence + REORDERING <= sequence && flight.at <= at
+        };
         let lost: Vec<(u32, Flight)> = self.flights.extract_if(.., is_lost).collect();
         self.lost.extend(lost.iter().map(|(index, _)| *index));
         lost.into_iter()

@@ -234,7 +234,8 @@ impl Outgoing {
             message.progress_at = Some(now);
             // A repeated datagram may be known from its first transmission.
             if !newest.is_repeated || self.congestion.is_plausible(elapsed) {
-                for sequence in message.take_lost_before(newest.sequence) {
+                let at = now.checked_sub(self.congestion.patience()).unwrap_or(now);
+                for sequence in message.take_lost_before(newest.sequence, at) {
                     self.congestion.on_lost(sequence, next_sequence);
                 }
             }
