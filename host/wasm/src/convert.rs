@@ -67,7 +67,15 @@ impl Trapped {
         let text = match reason {
             TrapReason::Unreachable => "unreachable".to_owned(),
             TrapReason::StackOverflow => "stack overflow".to_owned(),
-            _ => trap.to_string().replace("wasm trap: ", ""),
+            TrapReason::MemoryLimit
+            | TrapReason::TimeLimit
+            | TrapReason::Deadline
+            | TrapReason::OutputLimit
+            | TrapReason::HostCallLimit
+            | TrapReason::MemoryAccess
+            | TrapReason::Arithmetic
+            | TrapReason::Exit
+            | TrapReason::Other => trap.to_string().replace("wasm trap: ", ""),
         };
         Self { reason, text }
     }
@@ -92,7 +100,15 @@ impl Trapped {
                 let message = format!("plugin {plugin} had not answered: {}", self.text);
                 Error::deadline_exceeded(Blame::Guest, message)
             }
-            _ => {
+            TrapReason::MemoryLimit
+            | TrapReason::OutputLimit
+            | TrapReason::HostCallLimit
+            | TrapReason::Unreachable
+            | TrapReason::StackOverflow
+            | TrapReason::MemoryAccess
+            | TrapReason::Arithmetic
+            | TrapReason::Exit
+            | TrapReason::Other => {
                 let message = format!("plugin {plugin} trapped: {}", self.text);
                 Error::new(Kind::Internal, Blame::Guest, message)
             }
@@ -100,9 +116,10 @@ impl Trapped {
     }
 
     pub(crate) const fn outcome(&self) -> Outcome {
-        match self.reason {
-            TrapReason::TimeLimit | TrapReason::Deadline => Outcome::TimedOut,
-            _ => Outcome::Trapped,
+        if matches!(self.reason, TrapReason::TimeLimit | TrapReason::Deadline) {
+            Outcome::TimedOut
+        } else {
+            Outcome::Trapped
         }
     }
 }
