@@ -326,3 +326,52 @@ fn check_private(folder: &Path) -> Result<(), CacheError> {
 fn check_private(_: &Path) -> Result<(), CacheError> {
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A cache of files of one octet, the first of them used longest ago.
+    fn filled(folder: &Path, n_files: u64, files_max: usize, bytes_max: u64) -> (Cache, PathBuf) {
+        let mut file = PathBuf::new();
+        for number in 0..n_files {
+            file = folder.join(format!("{number}.cwasm"));
+            fs::write(&file, "x").unwrap();
+            let used = SystemTime::UNIX_EPOCH + Duration::from_secs(number);
+            File::open(&file).unwrap().set_modified(used).unwrap();
+        }
+        (Cache { folder: folder.to_owned(), files_max, bytes_max }, file)
+    }
+
+    fn names(folder: &Path) -> Vec<String> {
+        let entries = fs::read_dir(folder).unwrap().flatten();
+        let mut names: Vec<_> =
+            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        names.sort();
+        names
+    }
+
+    #[test]
+    fn a_full_cache_is_left_alone_and_one_file_more_costs_the_oldest() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (cache, newest) = filled(folder.path(), 3, 3, 100);
+        cache.shrink(&newest).unwrap();
+        assert_eq!(names(folder.path()).len(), 3);
+        let (cache, newest) = filled(folder.path(), 4, 3, 100);
+        cache.shrink(&newest).unwrap();
+        assert_eq!(names(folder.path()), ["1.cwasm", "2.cwasm", "3.cwasm"]);
+    }
+
+    #[test]
+    fn octets_are_bounded_too_and_the_newest_file_stays() {
+        let folder = tempfile::TempDir::new().unwrap();
+        let (cache, newest) = filled(folder.path(), 3, 100, 2);
+        cache.shrink(&newest).unwrap();
+        assert_eq!(names(folder.path()), ["1.cwasm", "2.cwasm"]);
+        let (cache, _) = filled(folder.path(), 3, 100, 0);
+        cache.shrink(&folder.path().join("0.cwasm")).unwrap();
+        assert_eq!(names(folder.path()), ["0.cwasm"]);
+    }
+}

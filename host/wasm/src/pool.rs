@@ -200,3 +200,108 @@ impl<T> Drop for Place<'_, T> {
         self.pool.queue_length.store(queue.len(), SeqCst);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        future::Future,
+        pin::pin,
+        task::{Context, Poll, Waker},
+    };
+
+    use super::*;
+
+    #[derive(Debug, PartialEq, Eq)]
+    struct Thing(u8, Instant);
+
+    impl Idle for Thing {
+        fn last_used(&self) -> Instant {
+            self.1
+        }
+    }
+
+    fn thing(number: u8) -> Thing {
+        Thing(number, Instant::now())
+    }
+
+    fn poll<F: Future>(future: F) -> Poll<F::Output> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
+    }
+
+    fn ready(pool: &Pool<Thing>) -> Option<u8> {
+        match pool.try_take()? {
+            Turn::Ready(Thing(number, _)) => Some(number),
+            Turn::Make => None,
+        }
+    }
+
+    #[test]
+    fn makes_as_many_as_there_may_be() {
+        let pool = Pool::<Thing>::new(2, 0);
+        assert!(matches!(pool.try_take(), Some(Turn::Make)));
+        assert!(matches!(pool.try_take(), Some(Turn::Make)));
+        assert!(pool.try_take().is_none());
+        pool.release();
+        assert!(matches!(pool.try_take(), Some(Turn::Make)));
+        assert_eq!(pool.live(), 2);
+    }
+
+    #[test]
+    fn what_comes_back_goes_to_the_longest_waiter() {
+        let pool = Pool::new(1, 2);
+        pool.try_take();
+        let (mut first, mut second) = (pool.enqueue().unwrap(), pool.enqueue().unwrap());
+        assert!(pool.enqueue().is_err(), "two places are taken");
+        assert!(poll(first.turn()).is_pending());
+        assert!(poll(second.turn()).is_pending());
+        pool.give_back(thing(7));
+        assert!(poll(second.turn()).is_pending());
+        assert!(matches!(poll(first.turn()), Poll::Ready(Some(Turn::Ready(Thing(7, _))))));
+        pool.release();
+        assert!(matches!(poll(second.turn()), Poll::Ready(Some(Turn::Make))));
+    }
+
+    #[test]
+    fn a_waiter_that_leaves_passes_its_turn_on() {
+        let pool = Pool::new(1, 2);
+        pool.try_take();
+        let (first, mut second) = (pool.enqueue().unwrap(), pool.enqueue().unwrap());
+        pool.give_back(thing(7));
+        assert!(poll(second.turn()).is_pending());
+        drop(first);
+        assert!(matches!(poll(second.turn()), Poll::Ready(Some(Turn::Ready(Thing(7, _))))));
+    }
+
+    #[test]
+    fn a_waiter_that_leaves_frees_its_place() {
+        let pool = Pool::<Thing>::new(1, 1);
+        pool.try_take();
+        drop(pool.enqueue().unwrap());
+        assert!(pool.enqueue().is_ok());
+    }
+
+    #[test]
+    fn what_came_back_before_the_queue_was_entered_is_found() {
+        let pool = Pool::new(1, 1);
+        pool.try_take();
+        pool.give_back(thing(7));
+        let mut late = pool.enqueue().unwrap();
+        assert!(matches!(poll(late.turn()), Poll::Ready(Some(Turn::Ready(Thing(7, _))))));
+    }
+
+    #[test]
+    fn only_what_has_been_idle_for_the_whole_time_is_retired() {
+        let pool = Pool::new(2, 0);
+        let start = Instant::now();
+        let second = Duration::from_secs(1);
+        pool.try_take();
+        pool.try_take();
+        pool.give_back(Thing(1, start));
+        pool.give_back(Thing(2, start + second));
+        assert_eq!(pool.retire_idle(start + second * 2 - Duration::from_nanos(1), second), 1);
+        assert_eq!((ready(&pool), pool.live()), (Some(2), 1));
+        pool.give_back(Thing(2, start + second));
+        assert_eq!(pool.retire_idle(start + second * 2, second), 1);
+        assert_eq!(pool.live(), 0);
+    }
+}

@@ -245,3 +245,86 @@ fn apply(
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn store() -> (tempfile::TempDir, Store, Arc<str>) {
+        let folder = tempfile::TempDir::new().unwrap();
+        let store = Store::open(&folder.path().join("kv.redb")).unwrap();
+        (folder, store, "plugin/test".into())
+    }
+
+    fn set(key: &str, value: &[u8]) -> Change {
+        Change::Set { key: key.to_owned(), value: value.to_vec() }
+    }
+
+    fn swap(expected: Option<&[u8]>, value: Option<&[u8]>) -> Change {
+        let (expected, value) = (expected.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
+        Change::Swap { key: "k".to_owned(), expected, value }
+    }
+
+    #[tokio::test]
+    async fn a_swap_changes_only_what_it_expects() {
+        let (_folder, store, table) = store();
+        assert!(!store.write(&table, swap(Some(b"1"), Some(b"2"))).await.unwrap());
+        assert!(store.write(&table, swap(None, Some(b"1"))).await.unwrap());
+        assert!(!store.write(&table, swap(None, Some(b"2"))).await.unwrap());
+        assert!(store.write(&table, swap(Some(b"1"), Some(b"2"))).await.unwrap());
+        assert_eq!(store.get(&table, "k".to_owned()).await.unwrap().unwrap(), b"2");
+        assert!(store.write(&table, swap(Some(b"2"), None)).await.unwrap());
+        assert_eq!(store.get(&table, "k".to_owned()).await.unwrap(), None);
+    }
+
+    #[tokio::test]
+    async fn a_delete_says_whether_there_was_something() {
+        let (_folder, store, table) = store();
+        let delete = || Change::Delete { key: "k".to_owned() };
+        assert!(!store.write(&table, delete()).await.unwrap());
+        store.write(&table, set("k", b"")).await.unwrap();
+        assert!(store.write(&table, delete()).await.unwrap());
+    }
+
+    #[tokio::test]
+    async fn keys_come_in_order_by_prefix_after_a_key_up_to_a_limit() {
+        let (_folder, store, table) = store();
+        for key in ["a", "b/1", "b/2", "b/3", "c"] {
+            store.write(&table, set(key, b"")).await.unwrap();
+        }
+        let keys = async |prefix: &str, after: Option<&str>, limit| {
+            store.keys(&table, prefix.to_owned(), after.map(str::to_owned), limit).await.unwrap()
+        };
+        assert_eq!(keys("b/", None, 10).await, ["b/1", "b/2", "b/3"]);
+        assert_eq!(keys("b/", Some("b/1"), 10).await, ["b/2", "b/3"]);
+        assert_eq!(keys("b/", Some("a"), 2).await, ["b/1", "b/2"]);
+        assert_eq!(keys("b/", Some("b/3"), 10).await, Vec::<String>::new());
+        assert_eq!(keys("", None, 0).await, Vec::<String>::new());
+        assert_eq!(keys("", None, 10).await, ["a", "b/1", "b/2", "b/3", "c"]);
+    }
+
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+    async fn swaps_of_many_writers_lose_nothing() {
+        let (_folder, store, table) = store();
+        let store = Arc::new(store);
+        let writers = (0..8).map(|_| {
+            let (store, table) = (Arc::clone(&store), Arc::clone(&table));
+            tokio::spawn(async move {
+                for _ in 0..5 {
+                    loop {
+                        let before = store.get(&table, "k".to_owned()).await.unwrap();
+                        let count = before.as_deref().map_or(0, |octets| octets[0]);
+                        let change = swap(before.as_deref(), Some(&[count + 1]));
+                        if store.write(&table, change).await.unwrap() {
+                            break;
+                        }
+                    }
+                }
+            })
+        });
+        for writer in writers.collect::<Vec<_>>() {
+            writer.await.unwrap();
+        }
+        assert_eq!(store.get(&table, "k".to_owned()).await.unwrap().unwrap(), [40]);
+    }
+}
