@@ -342,13 +342,21 @@ mod tests {
             let used = SystemTime::UNIX_EPOCH + Duration::from_secs(number);
             File::open(&file).unwrap().set_modified(used).unwrap();
         }
-        (Cache { folder: folder.to_owned(), files_max, bytes_max }, file)
+        (
+            Cache {
+                folder: folder.to_owned(),
+                files_max,
+                bytes_max,
+            },
+            file,
+        )
     }
 
     fn names(folder: &Path) -> Vec<String> {
         let entries = fs::read_dir(folder).unwrap().flatten();
-        let mut names: Vec<_> =
-            entries.map(|entry| entry.file_name().to_string_lossy().into_owned()).collect();
+        let mut names: Vec<_> = entries
+            .map(|entry| entry.file_name().to_string_lossy().into_owned())
+            .collect();
         names.sort();
         names
     }

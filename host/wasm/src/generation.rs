@@ -8,14 +8,14 @@ use std::{
     time::Instant,
 };
 
-use postern_core::{Blame, Error, Kind, Retry};
+use postern_core::{Blame, Body, Call, Error, Kind, Retry};
 use tokio::sync::oneshot;
 use wasmtime::component::InstancePre;
 
 use crate::{
     component::{Exports, Role},
     convert::Trapped,
-    describe::ServiceInfo,
+    describe::{CallKind, MethodInfo, ServiceInfo},
     digest::Digest,
     instance::{Failed, Instance},
     limits::time,
@@ -38,14 +38,21 @@ pub(crate) struct Generation {
     pub(crate) digest: Digest,
     pub(crate) guest: Arc<Guest>,
     pub(crate) roles: Vec<Role>,
-    /// What it answers for; known once `describe` was asked.
-    pub(crate) services: OnceLock<Vec<ServiceInfo>>,
+    /// Known once `describe` was asked.
+    described: OnceLock<Described>,
     linked: Linked,
     pool: Pool<Box<Instance>>,
     /// Why it answers no more (`OnTrap::Stop`).
     stopped: OnceLock<String>,
     /// Dropped with the generation: that is how its end is known.
     _alive: oneshot::Sender<()>,
+}
+
+/// What a generation answers for.
+struct Described {
+    services: Vec<ServiceInfo>,
+    /// Service and method of what is not unary.
+    streamed: Vec<(String, String)>,
 }
 
 /// A generation in service. Each worker thread counts its calls on an `Arc` of its own, so that they
@@ -106,7 +113,7 @@ impl Generation {
             number,
             digest,
             roles: linked.exports.roles(),
-            services: OnceLock::new(),
+            described: OnceLock::new(),
             pool: Pool::new(max, instances.queue_max),
             stopped: OnceLock::new(),
             linked,
@@ -142,15 +149,44 @@ impl Generation {
         self.pool.live()
     }
 
-    /// Whether it has the roles `handler` and `stream-handler`.
-    pub(crate) const fn handles(&self) -> (bool, bool) {
+    /// Whether `call` is one for the role `stream-handler`. Where a component has both roles: when
+    /// the request is a stream, or `describe` says that the method is not unary.
+    pub(crate) fn streams(&self, call: &Call) -> bool {
         let exports = &self.linked.exports;
-        (exports.handle.is_some(), exports.handle_stream.is_some())
+        if exports.handle.is_none() || exports.handle_stream.is_none() {
+            return exports.handle.is_none();
+        }
+        let is_named = |(service, method): &(String, String)| {
+            call.method == *method.as_str() && call.service == *service.as_str()
+        };
+        matches!(call.body, Body::Many(_)) || self.streamed().iter().any(is_named)
+    }
+
+    /// Keeps what `describe` said.
+    pub(crate) fn set_services(&self, services: Vec<ServiceInfo>) {
+        let streamed = services.iter().flat_map(|service| {
+            let streamed = |method: &&MethodInfo| method.kind != CallKind::Unary;
+            let methods = service.methods.iter().filter(streamed);
+            methods.map(|method| (service.name.clone(), method.name.clone()))
+        });
+        let described = Described {
+            streamed: streamed.collect(),
+            services,
+        };
+        self.described.get_or_init(|| described);
+    }
+
+    fn streamed(&self) -> &[(String, String)] {
+        self.described
+            .get()
+            .map_or(&[], |described| &described.streamed)
     }
 
     /// What it answers for; empty before it was asked.
     pub(crate) fn services(&self) -> &[ServiceInfo] {
-        self.services.get().map_or(&[], Vec::as_slice)
+        self.described
+            .get()
+            .map_or(&[], |described| &described.services)
     }
 
     pub(crate) fn stopped(&self) -> Option<&str> {
@@ -251,6 +287,18 @@ impl Home {
         &self.0.0
     }
 
+    /// An idle instance, if there is one and nothing stands against using it.
+    pub(crate) fn try_lease(self: Arc<Self>) -> Result<Lease, Arc<Self>> {
+        let generation = self.generation();
+        if generation.stopped().is_some() {
+            return Err(self);
+        }
+        match generation.pool.try_take_idle() {
+            Some(instance) => Ok(self.lease_of(instance)),
+            None => Err(self),
+        }
+    }
+
     /// An instance, at once if there is one, in turn otherwise.
     ///
     /// # Errors
@@ -270,13 +318,17 @@ impl Home {
             Turn::Ready(instance) => instance,
             Turn::Make => generation.make().await?,
         };
+        Ok(self.lease_of(instance))
+    }
+
+    fn lease_of(self: Arc<Self>, instance: Box<Instance>) -> Lease {
         let slot = Slot {
             start: Instant::now(),
             is_call: false,
             end: End::Cancelled,
             home: self,
         };
-        Ok(Lease { instance, slot })
+        Lease { instance, slot }
     }
 }
 
@@ -290,6 +342,15 @@ impl Lease {
         self.slot.is_call = current.is_some();
         self.instance.begin(self.slot.start, current);
         &mut self.instance
+    }
+
+    pub(crate) fn instance(&mut self) -> &mut Instance {
+        &mut self.instance
+    }
+
+    /// Puts an instance back that was not called.
+    pub(crate) fn hand_back(self) {
+        self.give_back(Instant::now());
     }
 
     /// Records an answer, be it a failure, and puts the instance back.

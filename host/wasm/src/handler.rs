@@ -3,18 +3,46 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use postern_core::{Body, Call, Error, Kind, Reply, headers::HeadersBuilder};
+use postern_core::{Body, BoxFuture, Call, Error, Kind, Reply, headers::HeadersBuilder};
 
 use crate::{
+    bindings::HandleResult,
     convert::{self, Stop},
-    generation::Home,
+    generation::{Home, Lease},
     limits::octets,
     state::Current,
     stats::Outcome,
 };
 
 /// Answers `call` by the guest's `handle`.
-pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
+///
+/// With its message at hand and an instance idle, a call is handed to the instance at once: what the
+/// future then holds is small, and a small future is a cheap one (every octet of it is copied when it
+/// is boxed).
+pub(crate) fn call(home: Arc<Home>, call: Call) -> BoxFuture<Result<Reply, Error>> {
+    if matches!(call.body, Body::Many(_)) {
+        return Box::pin(gather(home, call));
+    }
+    match home.try_lease() {
+        Ok(lease) => begin(lease, call),
+        Err(home) => Box::pin(wait(home, call)),
+    }
+}
+
+/// Reads a stream that must hold one message, then goes on as ever.
+async fn gather(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
+    let limit = home.generation().guest.spec.limits.input_bytes_max;
+    let body = Body::One(call.body.into_one(limit).await?);
+    self::call(home, Call { body, ..call }).await
+}
+
+/// Waits for an instance, then goes on as ever.
+async fn wait(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
+    let lease = home.lease(call.context.deadline).await?;
+    begin(lease, call).await
+}
+
+fn begin(mut lease: Lease, call: Call) -> BoxFuture<Result<Reply, Error>> {
     let Call {
         service,
         method,
@@ -24,29 +52,31 @@ pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
         ..
     } = call;
     let body = match body {
-        Body::One(octets) => octets,
-        Body::Empty => Bytes::new(),
-        Body::Many(_) => body.into_one(usize::MAX).await?,
+        Body::One(message) => message,
+        Body::Empty | Body::Many(_) => Bytes::new(),
     };
-    check_input(
-        body.len(),
-        home.generation().guest.spec.limits.input_bytes_max,
-    )?;
-    let mut lease = home.lease(context.deadline).await?;
-    let current = Current {
+    if let Err(error) = check_input(body.len(), lease.guest().spec.limits.input_bytes_max) {
+        lease.hand_back();
+        return Box::pin(std::future::ready(Err(error)));
+    }
+    lease.begin(Some(Current {
         service: service.clone(),
         method: method.clone(),
         headers,
         context,
         reply: HeadersBuilder::default(),
         streams: None,
-    };
-    let instance = lease.begin(Some(current));
-    let answer = match instance.handle(&service, &method, &body).await {
-        Ok(answer) => answer,
-        Err(trapped) => return Err(lease.trap(trapped)),
-    };
-    let headers = instance.end();
+    }));
+    Box::pin(async move {
+        match lease.instance().handle(&service, &method, &body).await {
+            Ok(answer) => finish(lease, answer),
+            Err(trapped) => Err(lease.trap(trapped)),
+        }
+    })
+}
+
+fn finish(mut lease: Lease, answer: HandleResult) -> Result<Reply, Error> {
+    let headers = lease.instance().end();
     match answer {
         Ok(octets) => {
             let (length, limit) = (octets.len(), lease.guest().spec.limits.output_bytes_max);

@@ -12,11 +12,11 @@ use std::{
 use arc_swap::ArcSwapOption;
 use bytes::Bytes;
 use parking_lot::Mutex;
-use postern_core::{Blame, Body, BoxFuture, Call, Error, Handler, Reply};
+use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply};
 use tokio::sync::oneshot;
 
 use crate::{
-    describe::{CallKind, ServiceInfo},
+    describe::ServiceInfo,
     digest::Digest,
     generation::{Generation, Home, Serving},
     handler,
@@ -275,31 +275,10 @@ impl Handler for Plugin {
             let error = self.unavailable();
             return Box::pin(async move { Err(error) });
         };
-        if is_streamed(home.generation(), &call) {
+        if home.generation().streams(&call) {
             Box::pin(stream::call(home, call))
         } else {
-            Box::pin(handler::call(home, call))
-        }
-    }
-}
-
-/// Which role answers, where a component has both: what `describe` says of the method, otherwise
-/// whether the request is a stream.
-fn is_streamed(generation: &Generation, call: &Call) -> bool {
-    match generation.handles() {
-        (true, false) => false,
-        (false, _) => true,
-        (true, true) => {
-            if matches!(call.body, Body::Many(_)) {
-                return true;
-            }
-            let services = generation.services().iter();
-            let mut methods = services
-                .filter(|service| call.service == *service.name)
-                .flat_map(|service| &service.methods);
-            methods
-                .find(|method| call.method == *method.name)
-                .is_some_and(|method| method.kind != CallKind::Unary)
+            handler::call(home, call)
         }
     }
 }

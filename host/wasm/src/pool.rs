@@ -72,10 +72,21 @@ impl<T> Pool<T> {
         }
     }
 
+    /// An idle instance: this thread's, or another's.
+    pub(crate) fn try_take_idle(&self) -> Option<T> {
+        let own = shard::current(&self.shards).and_then(|Padded(shard)| shard.lock().pop());
+        own.or_else(|| {
+            self.shards
+                .iter()
+                .find_map(|Padded(shard)| shard.lock().pop())
+        })
+    }
+
     /// An instance, or leave to make one; `None` when all are busy.
     pub(crate) fn try_take(&self) -> Option<Turn<T>> {
-        let own = shard::current(&self.shards).and_then(|Padded(shard)| shard.lock().pop());
-        own.map(Turn::Ready).or_else(|| self.try_take_anywhere())
+        self.try_take_idle()
+            .map(Turn::Ready)
+            .or_else(|| self.try_make())
     }
 
     /// A place in the queue.
@@ -115,7 +126,7 @@ impl<T> Pool<T> {
     /// Hands what is free to those who wait, for as long as there are both.
     fn serve_queue(&self) {
         while self.queue_length.load(SeqCst) > 0 {
-            let Some(turn) = self.try_take_anywhere() else {
+            let Some(turn) = self.try_take() else {
                 return;
             };
             let refused = match self.pop_waiter() {
@@ -145,14 +156,8 @@ impl<T> Pool<T> {
         waiter
     }
 
-    fn try_take_anywhere(&self) -> Option<Turn<T>> {
-        let idle = self
-            .shards
-            .iter()
-            .find_map(|Padded(shard)| shard.lock().pop());
-        if let Some(instance) = idle {
-            return Some(Turn::Ready(instance));
-        }
+    /// Leave to make an instance, while fewer than `max` are alive.
+    fn try_make(&self) -> Option<Turn<T>> {
         let more = |live| (live < self.max).then_some(live + 1);
         self.live
             .fetch_update(SeqCst, SeqCst, more)
@@ -256,7 +261,10 @@ mod tests {
         assert!(poll(second.turn()).is_pending());
         pool.give_back(thing(7));
         assert!(poll(second.turn()).is_pending());
-        assert!(matches!(poll(first.turn()), Poll::Ready(Some(Turn::Ready(Thing(7, _))))));
+        assert!(matches!(
+            poll(first.turn()),
+            Poll::Ready(Some(Turn::Ready(Thing(7, _))))
+        ));
         pool.release();
         assert!(matches!(poll(second.turn()), Poll::Ready(Some(Turn::Make))));
     }
@@ -269,7 +277,10 @@ mod tests {
         pool.give_back(thing(7));
         assert!(poll(second.turn()).is_pending());
         drop(first);
-        assert!(matches!(poll(second.turn()), Poll::Ready(Some(Turn::Ready(Thing(7, _))))));
+        assert!(matches!(
+            poll(second.turn()),
+            Poll::Ready(Some(Turn::Ready(Thing(7, _))))
+        ));
     }
 
     #[test]
@@ -286,7 +297,10 @@ mod tests {
         pool.try_take();
         pool.give_back(thing(7));
         let mut late = pool.enqueue().unwrap();
-        assert!(matches!(poll(late.turn()), Poll::Ready(Some(Turn::Ready(Thing(7, _))))));
+        assert!(matches!(
+            poll(late.turn()),
+            Poll::Ready(Some(Turn::Ready(Thing(7, _))))
+        ));
     }
 
     #[test]
@@ -298,7 +312,10 @@ mod tests {
         pool.try_take();
         pool.give_back(Thing(1, start));
         pool.give_back(Thing(2, start + second));
-        assert_eq!(pool.retire_idle(start + second * 2 - Duration::from_nanos(1), second), 1);
+        assert_eq!(
+            pool.retire_idle(start + second * 2 - Duration::from_nanos(1), second),
+            1
+        );
         assert_eq!((ready(&pool), pool.live()), (Some(2), 1));
         pool.give_back(Thing(2, start + second));
         assert_eq!(pool.retire_idle(start + second * 2, second), 1);

@@ -203,7 +203,7 @@ impl Origin {
         }
         let services = describe::services(home).await;
         let services = services.map_err(|error| refuse(format!("describe: {}", error.message)))?;
-        serving.generation.services.get_or_init(|| services);
+        serving.generation.set_services(services);
         Ok(())
     }
 }

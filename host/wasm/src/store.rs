@@ -257,22 +257,42 @@ mod tests {
     }
 
     fn set(key: &str, value: &[u8]) -> Change {
-        Change::Set { key: key.to_owned(), value: value.to_vec() }
+        Change::Set {
+            key: key.to_owned(),
+            value: value.to_vec(),
+        }
     }
 
     fn swap(expected: Option<&[u8]>, value: Option<&[u8]>) -> Change {
         let (expected, value) = (expected.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
-        Change::Swap { key: "k".to_owned(), expected, value }
+        Change::Swap {
+            key: "k".to_owned(),
+            expected,
+            value,
+        }
     }
 
     #[tokio::test]
     async fn a_swap_changes_only_what_it_expects() {
         let (_folder, store, table) = store();
-        assert!(!store.write(&table, swap(Some(b"1"), Some(b"2"))).await.unwrap());
+        assert!(
+            !store
+                .write(&table, swap(Some(b"1"), Some(b"2")))
+                .await
+                .unwrap()
+        );
         assert!(store.write(&table, swap(None, Some(b"1"))).await.unwrap());
         assert!(!store.write(&table, swap(None, Some(b"2"))).await.unwrap());
-        assert!(store.write(&table, swap(Some(b"1"), Some(b"2"))).await.unwrap());
-        assert_eq!(store.get(&table, "k".to_owned()).await.unwrap().unwrap(), b"2");
+        assert!(
+            store
+                .write(&table, swap(Some(b"1"), Some(b"2")))
+                .await
+                .unwrap()
+        );
+        assert_eq!(
+            store.get(&table, "k".to_owned()).await.unwrap().unwrap(),
+            b"2"
+        );
         assert!(store.write(&table, swap(Some(b"2"), None)).await.unwrap());
         assert_eq!(store.get(&table, "k".to_owned()).await.unwrap(), None);
     }
@@ -280,7 +300,9 @@ mod tests {
     #[tokio::test]
     async fn a_delete_says_whether_there_was_something() {
         let (_folder, store, table) = store();
-        let delete = || Change::Delete { key: "k".to_owned() };
+        let delete = || Change::Delete {
+            key: "k".to_owned(),
+        };
         assert!(!store.write(&table, delete()).await.unwrap());
         store.write(&table, set("k", b"")).await.unwrap();
         assert!(store.write(&table, delete()).await.unwrap());
@@ -293,7 +315,10 @@ mod tests {
             store.write(&table, set(key, b"")).await.unwrap();
         }
         let keys = async |prefix: &str, after: Option<&str>, limit| {
-            store.keys(&table, prefix.to_owned(), after.map(str::to_owned), limit).await.unwrap()
+            store
+                .keys(&table, prefix.to_owned(), after.map(str::to_owned), limit)
+                .await
+                .unwrap()
         };
         assert_eq!(keys("b/", None, 10).await, ["b/1", "b/2", "b/3"]);
         assert_eq!(keys("b/", Some("b/1"), 10).await, ["b/2", "b/3"]);
@@ -325,6 +350,9 @@ mod tests {
         for writer in writers.collect::<Vec<_>>() {
             writer.await.unwrap();
         }
-        assert_eq!(store.get(&table, "k".to_owned()).await.unwrap().unwrap(), [40]);
+        assert_eq!(
+            store.get(&table, "k".to_owned()).await.unwrap().unwrap(),
+            [40]
+        );
     }
 }
