@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use postern_core::{Body, BoxFuture, Call, Error, Kind, Reply, headers::HeadersBuilder};
+use postern_core::{Body, BoxFuture, Call, Error, Kind, Reply};
 
 use crate::{
     bindings::HandleResult,
@@ -64,7 +64,7 @@ fn begin(mut lease: Lease, call: Call) -> BoxFuture<Result<Reply, Error>> {
         method: method.clone(),
         headers,
         context,
-        reply: HeadersBuilder::default(),
+        reply: None,
         streams: None,
     }));
     Box::pin(async move {

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use postern_core::Headers;
+use postern_core::{Headers, headers::HeadersBuilder};
 use wasmtime::{
     Store, UpdateDeadline,
     component::{ComponentExportIndex, Func, Instance as Raw, InstancePre},
@@ -148,7 +148,8 @@ impl Instance {
     pub(crate) fn end(&mut self) -> Headers {
         let current = self.store.data_mut().current.take();
         current
-            .map(|current| current.reply.build())
+            .and_then(|current| current.reply)
+            .map(HeadersBuilder::build)
             .unwrap_or_default()
     }
 

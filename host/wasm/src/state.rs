@@ -46,8 +46,8 @@ pub(crate) struct Current {
     pub(crate) method: Text,
     pub(crate) headers: Headers,
     pub(crate) context: Context,
-    /// Headers of the reply so far.
-    pub(crate) reply: HeadersBuilder,
+    /// Headers of the reply so far, if there are any.
+    pub(crate) reply: Option<HeadersBuilder>,
     /// Of a streaming call; a unary call has its message and its answer in `handle` itself.
     pub(crate) streams: Option<Streams>,
 }

@@ -11,9 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::Stream;
-use postern_core::{
-    Body, BodyStream, BoxFuture, Call, Error, Headers, Reply, headers::HeadersBuilder,
-};
+use postern_core::{Body, BodyStream, BoxFuture, Call, Error, Headers, Reply};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -91,7 +89,7 @@ async fn run(
         method: method.clone(),
         headers,
         context,
-        reply: HeadersBuilder::default(),
+        reply: None,
         streams: Some(Streams {
             inbound,
             outbound,

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use bytes::Bytes;
-use postern_core::{Context, Kind};
+use postern_core::{Context, Kind, headers::HeadersBuilder};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, LinkerInstance, WasmList, WasmStr},
@@ -127,6 +127,7 @@ fn set_header(current: Option<&mut Current>, name: &str, value: &str) -> Result<
     }
     current
         .reply
+        .get_or_insert_default()
         .push(name, value)
         .map_err(|error| failure(Kind::InvalidArgument, error.to_string()))
 }
@@ -183,7 +184,12 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
         let message = "a unary call is answered by returning, not by `send`";
         return Ok(Err(failure(Kind::FailedPrecondition, message)));
     };
-    let headers = (!streams.started).then(|| std::mem::take(&mut current.reply).build());
+    let reply = current.reply.take().map(HeadersBuilder::build);
+    let headers = if streams.started {
+        None
+    } else {
+        Some(reply.unwrap_or_default())
+    };
     streams.started = true;
     let sent = streams.outbound.send(Outbound { headers, message });
     let (sent, waited) = wait::until(deadline, Stop::Deadline, sent).await?;
