@@ -331,3 +331,23 @@ fn resident_kib() -> usize {
         .unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
+
+#[tokio::test]
+async fn a_component_with_async_built_ins_runs_on_the_other_engine() {
+    let text = include_str!("guest/small.wat").replacen(
+        "(core module $main",
+        "(core func $cancel (canon task.cancel)) (core module $main",
+        1,
+    );
+    let house = House::new();
+    let plugin = house
+        .plugin("users", &build(&text), PluginSpec::default())
+        .await;
+    assert_eq!(answer(&plugin, "e", b"x").await, "x");
+    let again = plugin
+        .deploy(build(&text).into(), PluginSpec::default())
+        .await
+        .unwrap();
+    assert!(again.cached);
+    assert_eq!(answer(&plugin, "e", b"y").await, "y");
+}
