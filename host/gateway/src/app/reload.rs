@@ -37,7 +37,7 @@ pub(crate) enum ReloadError {
 impl Reload {
     /// Follows the file for ever.
     pub(crate) async fn follow(self, mut listeners: Listeners) -> Listeners {
-        let mut changes = Changes::new(self.gateway.loaded().file_to_watch().to_owned());
+        let mut changes = Changes::since(&self.gateway.loaded());
         let draining = self.gateway.shutdown().clone();
         loop {
             tokio::select! {
@@ -130,8 +130,11 @@ struct Changes {
 }
 
 impl Changes {
-    fn new(file: PathBuf) -> Self {
-        let file = std::path::absolute(&file).unwrap_or(file);
+    /// Whatever the file holds beyond what was loaded is a change, also one made before anybody
+    /// watched.
+    fn since(loaded: &Loaded) -> Self {
+        let file = loaded.file_to_watch();
+        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
         let (sender, notices) = mpsc::unbounded_channel();
         let name = file.file_name().map(ToOwned::to_owned);
         let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -157,7 +160,10 @@ impl Changes {
                 |error| warn!(%error, "no notices of a changed configuration, looking instead"),
             )
             .ok();
-        let seen = std::fs::read(&file).ok();
+        let seen = loaded
+            .file
+            .as_ref()
+            .map(|_| loaded.text.clone().into_bytes());
         Self {
             file,
             _watcher: watcher,

@@ -141,6 +141,23 @@ impl Stream {
     }
 }
 
+impl Crc {
+    fn problem(&self) -> Option<String> {
+        let Self { found, computed } = *self;
+        if found == computed {
+            return None;
+        }
+        let swapped = if found == computed.swap_bytes() {
+            ", written little endian"
+        } else {
+            ""
+        };
+        Some(format!(
+            "crc is {found:08x}{swapped}, the octets have {computed:08x}"
+        ))
+    }
+}
+
 /// Takes apart what stands at the beginning of `octets`; `None` when there are none.
 #[must_use]
 pub fn dissect(octets: &[u8]) -> Option<Found> {
@@ -179,35 +196,8 @@ pub fn dissect(octets: &[u8]) -> Option<Found> {
     let section = covered.slice(HEAD_BYTES..HEAD_BYTES + headers_len);
     let payload = covered.slice(HEAD_BYTES + headers_len..);
     let (headers, overrun) = read_entries(section);
-    let mut problems = Vec::new();
-    if version != VERSION {
-        problems.push(format!("version {version} is not {VERSION}"));
-    }
-    if length > STREAM_FRAME_BYTES_MAX {
-        problems.push(format!(
-            "{length} octets exceed the limit of {STREAM_FRAME_BYTES_MAX}"
-        ));
-    }
-    if crc.found != crc.computed {
-        let Crc { found, computed } = crc;
-        let swapped = if found == computed.swap_bytes() {
-            ", written little endian"
-        } else {
-            ""
-        };
-        problems.push(format!(
-            "crc is {found:08x}{swapped}, the octets have {computed:08x}"
-        ));
-    }
-    if FrameType::from_code(kind).is_none() {
-        problems.push(format!("type {kind} is not one of 1 to 8"));
-    }
-    if flags & !FLAGS_DEFINED != 0 {
-        let undefined = flags & !FLAGS_DEFINED;
-        problems.push(format!(
-            "undefined flags {undefined:#04x}: published receivers drop all"
-        ));
-    }
+    let mut problems = head_problems(version, kind, flags, length);
+    problems.extend(crc.problem());
     problems.extend(overrun);
     let frame = Dissected {
         version,
@@ -220,6 +210,29 @@ pub fn dissect(octets: &[u8]) -> Option<Found> {
         problems,
     };
     Some(Found::Frame(Box::new(frame)))
+}
+
+/// What is wrong with the fields before the header section.
+fn head_problems(version: u8, kind: u8, flags: u8, length: usize) -> Vec<String> {
+    let mut problems = Vec::new();
+    if version != VERSION {
+        problems.push(format!("version {version} is not {VERSION}"));
+    }
+    if length > STREAM_FRAME_BYTES_MAX {
+        problems.push(format!(
+            "{length} octets exceed the limit of {STREAM_FRAME_BYTES_MAX}"
+        ));
+    }
+    if FrameType::from_code(kind).is_none() {
+        problems.push(format!("type {kind} is not one of 1 to 8"));
+    }
+    if flags & !FLAGS_DEFINED != 0 {
+        let undefined = flags & !FLAGS_DEFINED;
+        problems.push(format!(
+            "undefined flags {undefined:#04x}: published receivers drop all"
+        ));
+    }
+    problems
 }
 
 /// The entries that are whole, and what is wrong with the one that is not.
