@@ -25,7 +25,8 @@ pub(crate) fn run(table: &mut Table) {
     }
     let kept = kept();
     for (name, count) in measured {
-        let before = kept.get(&name).copied().unwrap_or(count);
+        // What is not kept yet is a finding, too.
+        let before = kept.get(&name).copied().unwrap_or_default();
         let ratio = count as f64 / before.max(1) as f64;
         let what = format!("instructions: {name} (kept)");
         table.compare(

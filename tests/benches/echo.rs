@@ -31,7 +31,9 @@ const DEPTH: usize = 64;
 const ROUND: Duration = Duration::from_millis(1500);
 /// Rounds that each server gets, in turns; the median counts.
 const ROUNDS: usize = 5;
-const TRIPS: usize = 20_000;
+/// Round trips of one round, and rounds of each server.
+const TRIPS: usize = 2000;
+const TRIP_ROUNDS: usize = 20;
 const FRAME_BYTES_MAX: usize = 8 << 20;
 
 /// One round of pipelined calls.
@@ -43,9 +45,16 @@ struct Round {
 }
 
 pub(crate) async fn run(table: &mut Table) {
-    let servers = [Role::Bare, Role::Native, Role::Component].map(Server::start);
-    let [bare, native, component] = &servers;
-    round_trips(table, bare, native, component).await;
+    let servers = [Role::Bare, Role::Direct, Role::Native, Role::Component].map(Server::start);
+    let [bare, direct, native, component] = &servers;
+    round_trips(table, bare, direct, component).await;
+    let (piped, plain) = side_by_side(64, 1, native, direct).await;
+    compare_cpu(
+        table,
+        "pipelined 64 B x 1, pipeline: processor time (server alone)",
+        piped,
+        plain,
+    );
     for n_connections in [1, 16] {
         for n_octets in [64, 1024] {
             pipelined(table, n_octets, n_connections, native, component).await;
@@ -53,30 +62,30 @@ pub(crate) async fn run(table: &mut Table) {
     }
 }
 
-async fn round_trips(table: &mut Table, bare: &Server, native: &Server, component: &Server) {
+async fn round_trips(table: &mut Table, bare: &Server, direct: &Server, component: &Server) {
     let request = request(64, 1);
-    let mut trips = [bare, native, component].map(|server| (server.address, Vec::new()));
+    let mut rounds = [bare, direct, component].map(|server| (server.address, Vec::new()));
     // In turns, so that what else the machine does meets all alike.
-    for _ in 0..ROUNDS {
-        for (address, durations) in &mut trips {
-            durations.extend(
-                trip(*address, &request, TRIPS / ROUNDS)
-                    .await
-                    .expect("echoes"),
-            );
+    for _ in 0..TRIP_ROUNDS {
+        for (address, rounds) in &mut rounds {
+            let durations = trip(*address, &request, TRIPS).await.expect("echoes");
+            rounds.push(Percentiles::new(durations));
         }
     }
-    let [bare, native, component] = trips.map(|(_, durations)| Percentiles::new(durations));
+    // The fastest round of each: where the scheduler puts the two ends only ever adds.
+    let fastest = |rounds: Vec<Percentiles>| rounds.into_iter().min_by_key(|round| round.at(50));
+    let [bare, direct, component] = rounds.map(|(_, rounds)| fastest(rounds).unwrap_or_default());
     for percent in [50, 99] {
         let goal = if percent == 50 {
             Goal::AtMost(1.25)
         } else {
             Goal::None
         };
-        for (name, ours, goal) in [
-            ("native", &native, goal),
+        let servers = [
+            ("server alone", &direct, goal),
             ("component", &component, Goal::None),
-        ] {
+        ];
+        for (name, ours, goal) in servers {
             let (ours, theirs) = (ours.at(percent), bare.at(percent));
             let what = format!("tcp echo 64 B {name}, p{percent} (bare tokio)");
             table.compare(what, show(ours), show(theirs), ratio(ours, theirs), goal);
@@ -91,17 +100,7 @@ async fn pipelined(
     native: &Server,
     component: &Server,
 ) {
-    let mut rounds = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        for (server, rounds) in [native, component].into_iter().zip(&mut rounds) {
-            rounds.push(
-                round(server, n_octets, n_connections)
-                    .await
-                    .expect("echoes"),
-            );
-        }
-    }
-    let [native, component] = rounds.map(median);
+    let (component, native) = side_by_side(n_octets, n_connections, component, native).await;
     let is_goal = (n_octets, n_connections) == (64, 1);
     let goal = |goal| if is_goal { goal } else { Goal::None };
     let what = format!("pipelined {n_octets} B x {n_connections}, component");
@@ -112,12 +111,11 @@ async fn pipelined(
         component.calls_per_second / native.calls_per_second,
         goal(Goal::AtLeast(0.7)),
     );
-    table.compare(
-        format!("{what}: processor time (native)"),
-        show(component.cpu_per_call),
-        show(native.cpu_per_call),
-        ratio(component.cpu_per_call, native.cpu_per_call),
-        Goal::None,
+    compare_cpu(
+        table,
+        &format!("{what}: processor time (native)"),
+        component,
+        native,
     );
     let added = component.cpu_per_call.saturating_sub(native.cpu_per_call);
     let micros = added.as_secs_f64() * 1e6;
@@ -127,6 +125,38 @@ async fn pipelined(
         micros,
         goal(Goal::AtMost(1.0)),
     );
+}
+
+fn compare_cpu(table: &mut Table, what: &str, ours: Round, theirs: Round) {
+    let (ours, theirs) = (ours.cpu_per_call, theirs.cpu_per_call);
+    table.compare(
+        what,
+        show(ours),
+        show(theirs),
+        ratio(ours, theirs),
+        Goal::None,
+    );
+}
+
+/// Rounds of both servers in turns; the median of each.
+async fn side_by_side(
+    n_octets: usize,
+    n_connections: usize,
+    one: &Server,
+    other: &Server,
+) -> (Round, Round) {
+    let mut rounds = [Vec::new(), Vec::new()];
+    for _ in 0..ROUNDS {
+        for (server, rounds) in [one, other].into_iter().zip(&mut rounds) {
+            rounds.push(
+                round(server, n_octets, n_connections)
+                    .await
+                    .expect("echoes"),
+            );
+        }
+    }
+    let [one, other] = rounds.map(median);
+    (one, other)
 }
 
 /// The median of each column.

@@ -10,6 +10,13 @@ use std::{
     time::Duration,
 };
 
+use postern::{
+    pipeline::{
+        Pipeline, Settings,
+        route::{Route, Routes, Table, Target},
+    },
+    telemetry::calls::CallBook,
+};
 use postern_core::{BoxFuture, Call, Error, Handler, Headers, Reply};
 use postern_net::{Counters, ServerConfig, Shutdown, TcpServer, UdpServer};
 use postern_wasm::{Plugin, PluginSpec, Runtime, RuntimeConfig};
@@ -23,9 +30,11 @@ use tokio::{
 pub(crate) enum Role {
     /// Octets back as they come: tokio and nothing else.
     Bare,
-    /// Our server before a handler in Rust, over TCP.
+    /// Our server before a handler in Rust, over TCP; no pipeline.
+    Direct,
+    /// Our server and pipeline before a handler in Rust, over TCP.
     Native,
-    /// Our server before the component `echo`, over TCP.
+    /// Our server and pipeline before the component `echo`, over TCP.
     Component,
     /// Our server before a handler in Rust, over UDP.
     NativeUdp,
@@ -33,8 +42,9 @@ pub(crate) enum Role {
     PeerUdp,
 }
 
-const ROLES: [(Role, &str); 5] = [
+const ROLES: [(Role, &str); 6] = [
     (Role::Bare, "bare"),
+    (Role::Direct, "direct"),
     (Role::Native, "native"),
     (Role::Component, "component"),
     (Role::NativeUdp, "native-udp"),
@@ -131,17 +141,12 @@ async fn serve(role: Role) -> io::Result<()> {
                 tokio::spawn(bare_echo(socket));
             }
         }
-        Role::Native => {
-            let server = TcpServer::bind(any, config, Arc::new(Echo), counters).await?;
-            say(server.local_addr())?;
-            server.serve(Shutdown::new()).await;
-        }
+        Role::Direct => serve_tcp(Arc::new(Echo)).await?,
+        Role::Native => serve_tcp(Arc::new(pipeline(Arc::new(Echo)))).await?,
         Role::Component => {
             let folder = tempfile::tempdir()?;
             let plugin = component(folder.path()).await?;
-            let server = TcpServer::bind(any, config, Arc::new(plugin), counters).await?;
-            say(server.local_addr())?;
-            server.serve(Shutdown::new()).await;
+            serve_tcp(Arc::new(pipeline(Arc::new(plugin)))).await?;
         }
         Role::NativeUdp => {
             let server = UdpServer::bind(any, config, Arc::new(Echo), counters).await?;
@@ -162,8 +167,31 @@ async fn serve(role: Role) -> io::Result<()> {
     Ok(())
 }
 
+async fn serve_tcp(handler: Arc<dyn Handler>) -> io::Result<()> {
+    let any = SocketAddr::from(([127, 0, 0, 1], 0));
+    let server = TcpServer::bind(any, Arc::default(), handler, Arc::default()).await?;
+    say(server.local_addr())?;
+    server.serve(Shutdown::new()).await;
+    Ok(())
+}
+
+/// The gateway's pipeline with one route, `echo`.
+fn pipeline(handler: Arc<dyn Handler>) -> Pipeline {
+    let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
+    routes.publish(Table::from_iter([Route {
+        service: "echo".into(),
+        version: None,
+        plugin: "echo".into(),
+        generation: 1,
+        methods: None,
+        target: Target::Live(handler),
+        metrics: book.service(&"echo".into()),
+    }]));
+    Pipeline::new(routes, Settings::default(), &book)
+}
+
 /// The component `echo` as a handler, with nothing of the gateway around it.
-pub(crate) async fn component(folder: &std::path::Path) -> io::Result<Plugin> {
+async fn component(folder: &std::path::Path) -> io::Result<Plugin> {
     let config = RuntimeConfig {
         data_dir: folder.to_path_buf(),
         ..RuntimeConfig::default()
@@ -192,7 +220,7 @@ async fn bare_echo(mut socket: TcpStream) -> io::Result<()> {
 }
 
 /// Answers with what it was sent.
-pub(crate) struct Echo;
+struct Echo;
 
 impl Handler for Echo {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
