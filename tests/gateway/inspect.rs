@@ -7,7 +7,7 @@ use std::{
 };
 
 use postern_net::{Client, ClientConfig, Target};
-use postern_tests::{Gateway, Setup, binary, call, postern};
+use postern_tests::{Gateway, Setup, binary, call, free_address, postern};
 
 use crate::share;
 
@@ -39,9 +39,7 @@ fn a_wrong_checksum_is_named_and_fails() {
 async fn a_relay_shows_what_passes() {
     let _machine = share().await;
     let gateway = Gateway::start(Setup::default().plugin("echo")).await;
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let listen = socket.local_addr().expect("bound");
-    drop(socket);
+    let listen = free_address().expect("a free port");
     let (from, to) = (listen.to_string(), gateway.vstp.to_string());
     let mut command = Command::new(binary());
     command

@@ -1,14 +1,11 @@
 //! The published `vstp` 0.2.1 crate at the other end: as client of the gateway, as server for us.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use postern_core::Handler;
 use postern_net::{Client, ClientConfig, Speak, Target};
-use postern_tests::{Gateway, Setup, call};
+use postern_tests::{Gateway, Setup, call, free_address};
 use serde_json::{Value, json};
 use vstp::{
     Frame, FrameType, VstpClient, VstpServer, VstpTcpClient, VstpTcpServer, VstpUdpClient,
@@ -164,7 +161,7 @@ async fn the_easy_layer_reads_the_published_text_for_what_is_not_json() {
 async fn our_client_reaches_its_easy_servers() {
     let _machine = share().await;
     for is_udp in [false, true] {
-        let address = free_port();
+        let address = free_address().expect("a free port");
         let server = if is_udp {
             VstpServer::bind_udp(address.to_string()).await
         } else {
@@ -243,9 +240,4 @@ fn answer(frame: &Frame) -> Frame {
         Some(id) => reply.with_header("correlation-id", id),
         None => reply,
     }
-}
-
-fn free_port() -> SocketAddr {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    socket.local_addr().expect("bound")
 }

@@ -16,5 +16,6 @@ pub use caller::{Door, call, connect, patiently};
 pub use figures::{Percentiles, rss_bytes};
 pub use guests::component;
 pub use load::{Load, Outcome};
+pub use ports::free_address;
 pub use process::{Finished, Gateway, Setup, binary, postern};
 pub use relay::{Faults, Relay};

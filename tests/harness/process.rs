@@ -119,7 +119,7 @@ impl Gateway {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
         let mut addresses = [([127, 0, 0, 1], 0).into(); 3];
         for address in &mut addresses {
-            *address = ports::free().map_err(|error| error.to_string())?;
+            *address = ports::free_address().map_err(|error| error.to_string())?;
         }
         setup
             .write(folder.path(), addresses)
