@@ -94,10 +94,16 @@ impl Cache {
             }
             Err(error) => return Err(error),
         };
-        // Running from memory is as good as running from the cache; only the next start is slower.
-        if let Err(error) = self.keep(&engine, flavor, digest, &component) {
-            tracing::warn!(folder = %self.folder.display(), %error, "compiled component not cached");
-        }
+        // What was kept is mapped, as at the next start: the pages of a file can be let go at need.
+        // Where it cannot be kept, running from memory is as good; only the next start is slower.
+        let component = match self.keep(&engine, flavor, digest, &component) {
+            Ok(()) => map(&engine, &self.file(&engine, flavor, digest)).unwrap_or(component),
+            Err(error) => {
+                let folder = self.folder.display();
+                tracing::warn!(%folder, %error, "compiled component not cached");
+                component
+            }
+        };
         Ok(Compiled {
             component,
             flavor,

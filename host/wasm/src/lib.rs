@@ -8,6 +8,7 @@
 mod bindings;
 mod cache;
 mod capability;
+mod compiler;
 mod component;
 mod convert;
 mod describe;

@@ -135,22 +135,27 @@ impl Origin {
 
     async fn compile(&self, source: Source, digest: Digest) -> Result<Compiled, Refusal> {
         let runtime = Arc::clone(&self.runtime);
-        let task = tokio::task::spawn_blocking(move || match source {
-            Source::Octets(source) => runtime.compile(&digest, &source).map(Some),
-            Source::Cache => runtime.load(&digest),
-        });
-        match task.await {
-            Ok(Ok(Some(compiled))) => Ok(compiled),
-            Ok(Ok(None)) => {
+        // What is in the cache does not wait behind what must be compiled.
+        let loading = tokio::task::spawn_blocking(move || runtime.load(&digest));
+        let panicked = || Stage::Compiled.refuse("the compiler panicked");
+        let loaded = loading.await.map_err(|_| panicked())?;
+        let compiled = match (loaded, source) {
+            (Ok(Some(compiled)), _) => Ok(compiled),
+            (Ok(None), Source::Octets(source)) => {
+                let runtime = Arc::clone(&self.runtime);
+                let work = move || runtime.compile(&digest, &source);
+                self.runtime.compiler.run(work).await.ok_or_else(panicked)?
+            }
+            (Ok(None), Source::Cache) => {
                 let reason = format!(
                     "compiled code of {} is in the cache no longer",
                     digest.short()
                 );
-                Err(Stage::Compiled.refuse(reason))
+                return Err(Stage::Compiled.refuse(reason));
             }
-            Ok(Err(error)) => Err(Stage::Compiled.refuse(format!("{error:#}"))),
-            Err(_) => Err(Stage::Compiled.refuse("the compiler panicked")),
-        }
+            (Err(error), _) => Err(error),
+        };
+        compiled.map_err(|error| Stage::Compiled.refuse(format!("{error:#}")))
     }
 
     fn link(&self, compiled: Compiled, spec: PluginSpec) -> Result<(Guest, Linked), Refusal> {

@@ -13,6 +13,7 @@ use wasmtime::component::Linker;
 use crate::{
     cache::{Cache, CacheError, Compiled},
     capability::{self, client::Client},
+    compiler::Compiler,
     digest::Digest,
     engine::{Engines, Flavor, Pooling},
     state::State,
@@ -35,6 +36,7 @@ pub struct RuntimeConfig {
 pub struct Runtime {
     pub(crate) engines: Engines,
     pub(crate) client: Arc<Client>,
+    pub(crate) compiler: Compiler,
     cache: Cache,
     synchronous: Linker<State>,
     concurrent: OnceLock<Linker<State>>,
@@ -66,8 +68,11 @@ impl Runtime {
         let engines = Engines::new(config.pooling, config.tick).map_err(failed)?;
         let engine = engines.of(Flavor::Synchronous).map_err(failed)?;
         let synchronous = capability::linker(&engine).map_err(failed)?;
+        let compiler =
+            Compiler::start().map_err(|error| RuntimeError::Engine(error.to_string()))?;
         Ok(Arc::new(Self {
             engines,
+            compiler,
             cache,
             synchronous,
             concurrent: OnceLock::new(),
