@@ -3,6 +3,7 @@
 
 pub mod call;
 pub mod error;
+pub mod extension;
 pub mod fuzz;
 pub mod handler;
 pub mod headers;
