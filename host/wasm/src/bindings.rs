@@ -5,6 +5,8 @@
 //! component's own when it links and when it looks an export up, so a slip here is a refusal at
 //! deploy and never a wrong read.
 
+pub(crate) mod extension;
+
 use postern_core::Kind;
 use wasmtime::{
     AsContext,

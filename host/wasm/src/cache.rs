@@ -94,21 +94,36 @@ impl Cache {
             }
             Err(error) => return Err(error),
         };
-        // What was kept is mapped, as at the next start: the pages of a file can be let go at need.
-        // Where it cannot be kept, running from memory is as good; only the next start is slower.
-        let component = match self.keep(&engine, flavor, digest, &component) {
-            Ok(()) => map(&engine, &self.file(&engine, flavor, digest)).unwrap_or(component),
-            Err(error) => {
-                let folder = self.folder.display();
-                tracing::warn!(%folder, %error, "compiled component not cached");
-                component
-            }
-        };
+        let component = self.kept(&engine, flavor, digest, component);
         Ok(Compiled {
             component,
             flavor,
             cached: false,
         })
+    }
+
+    /// The component of `source` for the engine that counts, from the cache where it is there.
+    ///
+    /// # Errors
+    /// What the compiler says; without `source`, that the cache has it no longer.
+    pub(crate) fn compile_metered(
+        &self,
+        engines: &Engines,
+        digest: &Digest,
+        source: Option<&[u8]>,
+    ) -> wasmtime::Result<Component> {
+        if let Some(component) = self.load_one(engines, digest, Flavor::Metered)? {
+            return Ok(component);
+        }
+        let Some(source) = source else {
+            wasmtime::bail!(
+                "compiled code of {} is in the cache no longer",
+                digest.short()
+            );
+        };
+        let engine = engines.of(Flavor::Metered)?;
+        let component = Component::from_binary(&engine, source)?;
+        Ok(self.kept(&engine, Flavor::Metered, digest, component))
     }
 
     /// The component with that digest if it is in the cache, whole.
@@ -118,31 +133,62 @@ impl Cache {
         digest: &Digest,
     ) -> wasmtime::Result<Option<Compiled>> {
         for flavor in [Flavor::Synchronous, Flavor::Concurrent] {
-            // The second engine is not built to find that there is nothing for it.
-            if !self.has(digest, flavor) {
-                continue;
-            }
-            let engine = engines.of(flavor)?;
-            let file = self.file(&engine, flavor, digest);
-            if !self.is_whole(&file) {
-                continue;
-            }
-            match map(&engine, &file) {
-                Ok(component) => {
-                    touch(&file);
-                    return Ok(Some(Compiled {
-                        component,
-                        flavor,
-                        cached: true,
-                    }));
-                }
-                Err(error) => {
-                    tracing::warn!(file = %file.display(), %error, "cached component refused");
-                    self.forget(&file);
-                }
+            if let Some(component) = self.load_one(engines, digest, flavor)? {
+                return Ok(Some(Compiled {
+                    component,
+                    flavor,
+                    cached: true,
+                }));
             }
         }
         Ok(None)
+    }
+
+    fn load_one(
+        &self,
+        engines: &Engines,
+        digest: &Digest,
+        flavor: Flavor,
+    ) -> wasmtime::Result<Option<Component>> {
+        // An engine is not built to find that there is nothing for it.
+        if !self.has(digest, flavor) {
+            return Ok(None);
+        }
+        let engine = engines.of(flavor)?;
+        let file = self.file(&engine, flavor, digest);
+        if !self.is_whole(&file) {
+            return Ok(None);
+        }
+        match map(&engine, &file) {
+            Ok(component) => {
+                touch(&file);
+                Ok(Some(component))
+            }
+            Err(error) => {
+                tracing::warn!(file = %file.display(), %error, "cached component refused");
+                self.forget(&file);
+                Ok(None)
+            }
+        }
+    }
+
+    /// What was kept is mapped, as at the next start: the pages of a file can be let go at need.
+    /// Where it cannot be kept, running from memory is as good; only the next start is slower.
+    fn kept(
+        &self,
+        engine: &Engine,
+        flavor: Flavor,
+        digest: &Digest,
+        component: Component,
+    ) -> Component {
+        match self.keep(engine, flavor, digest, &component) {
+            Ok(()) => map(engine, &self.file(engine, flavor, digest)).unwrap_or(component),
+            Err(error) => {
+                let folder = self.folder.display();
+                tracing::warn!(%folder, %error, "compiled component not cached");
+                component
+            }
+        }
     }
 
     fn keep(

@@ -1,6 +1,6 @@
 //! What a component is and wants, read from its type: roles by exported interface, imports by name.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use wasmtime::{
     Engine,
@@ -11,11 +11,24 @@ use wasmtime::{
 };
 
 use crate::bindings::{
-    Failure, HandleParams, HandleResult, HandleStreamParams, PACKAGE, Report, Service, VERSION,
+    HandleParams, HandleResult, HandleStreamParams, PACKAGE, Report, Service, VERSION,
+    extension as shape,
 };
 
 /// Our interfaces that a component may import.
-const OFFERED: [&str; 6] = ["call", "client", "config", "kv", "log", "types"];
+const OFFERED: [&str; 11] = [
+    "call",
+    "candidates",
+    "client",
+    "config",
+    "events",
+    "frame",
+    "kv",
+    "log",
+    "request",
+    "response",
+    "types",
+];
 
 /// Interfaces of WASI 0.2 that are linked, with nothing granted behind them.
 const OFFERED_WASI: [&str; 27] = [
@@ -55,6 +68,12 @@ const WASI_VERSION: &str = "0.2";
 pub enum Role {
     Handler,
     StreamHandler,
+    Balancer,
+    Interceptor,
+    FrameExtension,
+    Authenticator,
+    Authorizer,
+    EventHandler,
     Health,
     Describe,
 }
@@ -66,6 +85,8 @@ pub(crate) struct Exports {
     pub(crate) handle_stream: Option<ComponentExportIndex>,
     pub(crate) check: Option<ComponentExportIndex>,
     pub(crate) services: Option<ComponentExportIndex>,
+    /// The functions of each role, in the order of `Role::functions`.
+    found: BTreeMap<Role, Vec<ComponentExportIndex>>,
 }
 
 /// Why a component's type does not fit this host.
@@ -96,9 +117,15 @@ pub(crate) enum Misfit {
 }
 
 impl Role {
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 10] = [
         Self::Handler,
         Self::StreamHandler,
+        Self::Balancer,
+        Self::Interceptor,
+        Self::FrameExtension,
+        Self::Authenticator,
+        Self::Authorizer,
+        Self::EventHandler,
         Self::Health,
         Self::Describe,
     ];
@@ -109,18 +136,51 @@ impl Role {
         match self {
             Self::Handler => "handler",
             Self::StreamHandler => "stream-handler",
+            Self::Balancer => "balancer",
+            Self::Interceptor => "interceptor",
+            Self::FrameExtension => "frame-extension",
+            Self::Authenticator => "authenticator",
+            Self::Authorizer => "authorizer",
+            Self::EventHandler => "event-handler",
             Self::Health => "health",
             Self::Describe => "describe",
         }
     }
 
-    const fn function(self) -> &'static str {
+    const fn functions(self) -> &'static [&'static str] {
         match self {
-            Self::Handler => "handle",
-            Self::StreamHandler => "handle-stream",
-            Self::Health => "check",
-            Self::Describe => "services",
+            Self::Handler => &["handle"],
+            Self::StreamHandler => &["handle-stream"],
+            Self::Balancer => &["update", "pick", "done"],
+            Self::Interceptor => &["on-request", "on-response"],
+            Self::FrameExtension => &["should-handle", "handle-frame"],
+            Self::Authenticator => &["authenticate"],
+            Self::Authorizer => &["authorize"],
+            Self::EventHandler => &["on-event"],
+            Self::Health => &["check"],
+            Self::Describe => &["services"],
         }
+    }
+
+    /// Whether a component may be there for this role alone. `health` and `describe` tell of others.
+    const fn works(self) -> bool {
+        !matches!(self, Self::Health | Self::Describe)
+    }
+
+    /// Whether it is entered directly (`direct/`), or may be.
+    pub(crate) const fn is_direct(self) -> bool {
+        matches!(
+            self,
+            Self::Balancer
+                | Self::Interceptor
+                | Self::FrameExtension
+                | Self::Authenticator
+                | Self::Authorizer
+        )
+    }
+
+    fn named(interface: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|role| role.name() == interface)
     }
 }
 
@@ -138,7 +198,7 @@ impl Exports {
             let Some((interface, version)) = ours(name) else {
                 continue;
             };
-            let Some(role) = Role::ALL.into_iter().find(|role| role.name() == interface) else {
+            let Some(role) = Role::named(interface) else {
                 continue;
             };
             if !is_version(version, VERSION) {
@@ -146,39 +206,46 @@ impl Exports {
                     export: name.to_owned(),
                 });
             }
-            let no_function = || Misfit::NoFunction {
-                export: name.to_owned(),
-                function: role.function(),
-            };
-            let index = component
-                .get_export_index(None, name)
-                .and_then(|interface| component.get_export_index(Some(&interface), role.function()))
-                .ok_or_else(no_function)?;
-            *found.slot(role) = Some(index);
+            let functions = role.functions().iter().map(|function| {
+                let interface = component.get_export_index(None, name);
+                interface
+                    .and_then(|interface| component.get_export_index(Some(&interface), function))
+                    .ok_or_else(|| Misfit::NoFunction {
+                        export: name.to_owned(),
+                        function,
+                    })
+            });
+            found
+                .found
+                .insert(role, functions.collect::<Result<_, _>>()?);
         }
-        if found.handle.is_none() && found.handle_stream.is_none() {
+        if !found.found.keys().any(|role| role.works()) {
             return Err(Misfit::NoRole {
                 exports: list(names),
                 roles: role_names(),
             });
         }
-        Ok(found)
+        let only = |role| found.of(role).map(|[function]| function);
+        Ok(Self {
+            handle: only(Role::Handler),
+            handle_stream: only(Role::StreamHandler),
+            check: only(Role::Health),
+            services: only(Role::Describe),
+            ..found
+        })
     }
 
     pub(crate) fn roles(&self) -> Vec<Role> {
-        Role::ALL
-            .into_iter()
-            .filter(|role| self.clone().slot(*role).is_some())
-            .collect()
+        self.found.keys().copied().collect()
     }
 
-    const fn slot(&mut self, role: Role) -> &mut Option<ComponentExportIndex> {
-        match role {
-            Role::Handler => &mut self.handle,
-            Role::StreamHandler => &mut self.handle_stream,
-            Role::Health => &mut self.check,
-            Role::Describe => &mut self.services,
-        }
+    pub(crate) fn has(&self, role: Role) -> bool {
+        self.found.contains_key(&role)
+    }
+
+    /// The functions of `role`, as many as it has; `None` without the role.
+    pub(crate) fn of<const N: usize>(&self, role: Role) -> Option<[ComponentExportIndex; N]> {
+        self.found.get(&role)?.as_slice().try_into().ok()
     }
 }
 
@@ -186,49 +253,63 @@ impl Exports {
 pub(crate) fn check_shapes(component: &Component, engine: &Engine) -> Result<(), Misfit> {
     let component = component.component_type();
     for (name, item) in component.exports(engine) {
-        let role = ours(name)
-            .and_then(|(interface, _)| Role::ALL.into_iter().find(|role| role.name() == interface));
+        let role = ours(name).and_then(|(interface, _)| Role::named(interface));
         let (Some(role), ComponentItem::ComponentInstance(interface)) = (role, item.ty) else {
             continue;
         };
-        let function = role.function();
-        let Some(item) = interface.get_export(engine, function) else {
-            continue;
-        };
-        let checked = match &item.ty {
-            ComponentItem::ComponentFunc(func) => check_shape(role, func, &component),
-            ComponentItem::CoreFunc(_)
-            | ComponentItem::Module(_)
-            | ComponentItem::Component(_)
-            | ComponentItem::ComponentInstance(_)
-            | ComponentItem::Type(_)
-            | ComponentItem::Resource(_) => Err(wasmtime::format_err!("it is no function")),
-        };
-        checked.map_err(|error| {
-            let (export, reason) = (name.to_owned(), format!("{error:#}"));
-            Misfit::Shape {
-                export,
-                function,
-                reason,
-            }
-        })?;
+        for function in role.functions() {
+            let Some(item) = interface.get_export(engine, function) else {
+                continue;
+            };
+            let checked = match &item.ty {
+                ComponentItem::ComponentFunc(func) => check_shape(function, func, &component),
+                ComponentItem::CoreFunc(_)
+                | ComponentItem::Module(_)
+                | ComponentItem::Component(_)
+                | ComponentItem::ComponentInstance(_)
+                | ComponentItem::Type(_)
+                | ComponentItem::Resource(_) => Err(wasmtime::format_err!("it is no function")),
+            };
+            checked.map_err(|error| {
+                let (export, reason) = (name.to_owned(), format!("{error:#}"));
+                Misfit::Shape {
+                    export,
+                    function,
+                    reason,
+                }
+            })?;
+        }
     }
     Ok(())
 }
 
+/// Names of functions are unique over all roles.
 fn check_shape(
-    role: Role,
+    function: &str,
     func: &ComponentFunc,
     component: &types::Component,
 ) -> wasmtime::Result<()> {
     let types = component.instance_type();
-    match role {
-        Role::Handler => func.typecheck::<HandleParams<'static>, (HandleResult,)>(&types),
-        Role::StreamHandler => {
-            func.typecheck::<HandleStreamParams<'static>, (Result<(), Failure>,)>(&types)
+    match function {
+        "handle" => func.typecheck::<HandleParams<'static>, (HandleResult,)>(&types),
+        // `authorize` has the shape of `handle-stream`.
+        "handle-stream" | "authorize" => {
+            func.typecheck::<HandleStreamParams<'static>, (shape::Nothing,)>(&types)
         }
-        Role::Health => func.typecheck::<(), (Report,)>(&types),
-        Role::Describe => func.typecheck::<(), (Vec<Service>,)>(&types),
+        "update" => func.typecheck::<shape::UpdateParams, ()>(&types),
+        "pick" => func.typecheck::<shape::PickParams, shape::PickResult>(&types),
+        "done" => func.typecheck::<shape::DoneParams, ()>(&types),
+        "on-request" => func.typecheck::<(), shape::OnRequestResult>(&types),
+        "on-response" => func.typecheck::<(), (shape::Nothing,)>(&types),
+        "should-handle" => func.typecheck::<shape::ShouldHandleParams, (bool,)>(&types),
+        "handle-frame" => func.typecheck::<(), shape::HandleFrameResult>(&types),
+        "authenticate" => {
+            func.typecheck::<shape::AuthenticateParams, shape::AuthenticateResult>(&types)
+        }
+        "on-event" => func.typecheck::<shape::OnEventParams<'static>, (shape::Nothing,)>(&types),
+        "check" => func.typecheck::<(), (Report,)>(&types),
+        "services" => func.typecheck::<(), (Vec<Service>,)>(&types),
+        _ => Err(wasmtime::format_err!("no shape is known for it")),
     }
 }
 

@@ -173,6 +173,16 @@ pub(crate) fn to_failure(error: Error) -> Failure {
     }
 }
 
+/// An error that somebody else keeps, as a guest sees it.
+pub(crate) fn shown(error: &Error) -> Failure {
+    let details = error.details.as_deref();
+    Failure {
+        kind: error.kind.into(),
+        message: error.message.clone().into_owned(),
+        details: details.and_then(|details| String::from_utf8(details.to_vec()).ok()),
+    }
+}
+
 pub(crate) fn failure(kind: Kind, message: impl Into<String>) -> Failure {
     Failure {
         kind: kind.into(),
@@ -202,7 +212,7 @@ const fn reason_of(trap: Trap) -> TrapReason {
         Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => {
             TrapReason::Arithmetic
         }
-        Trap::Interrupt => TrapReason::TimeLimit,
+        Trap::Interrupt | Trap::OutOfFuel => TrapReason::TimeLimit,
         _ => TrapReason::Other,
     }
 }

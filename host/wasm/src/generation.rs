@@ -17,6 +17,7 @@ use crate::{
     convert::Trapped,
     describe::{CallKind, MethodInfo, ServiceInfo},
     digest::Digest,
+    direct::Direct,
     instance::{Failed, Instance},
     limits::time,
     pool::{Full, Idle, Pool, Sweep, Turn},
@@ -30,6 +31,8 @@ use crate::{
 pub(crate) struct Linked {
     pub(crate) pre: InstancePre<State>,
     pub(crate) exports: Exports,
+    /// There when the component has a role that is entered directly.
+    pub(crate) direct: Option<Direct>,
 }
 
 /// A version of a plugin. It lives until its last call has ended.
@@ -149,6 +152,12 @@ impl Generation {
         self.pool.live()
     }
 
+    /// Whether it answers calls at all.
+    pub(crate) const fn handles(&self) -> bool {
+        let exports = &self.linked.exports;
+        exports.handle.is_some() || exports.handle_stream.is_some()
+    }
+
     /// Whether `call` is one for the role `stream-handler`. Where a component has both roles: when
     /// the request is a stream, or `describe` says that the method is not unary.
     pub(crate) fn streams(&self, call: &Call) -> bool {
@@ -187,6 +196,33 @@ impl Generation {
         self.described
             .get()
             .map_or(&[], |described| &described.services)
+    }
+
+    /// The roles that are entered directly.
+    pub(crate) const fn direct(&self) -> Option<&Direct> {
+        self.linked.direct.as_ref()
+    }
+
+    /// Whether it can be entered as `role` at all.
+    pub(crate) fn check_role(&self, role: Role) -> Result<(), Error> {
+        let plugin = &self.guest.plugin;
+        if let Some(reason) = self.stopped() {
+            let message = format!("plugin {plugin} has stopped: {reason}");
+            return Err(Error::unavailable(Blame::Guest, message));
+        }
+        if self.linked.exports.has(role) {
+            return Ok(());
+        }
+        let role = role.name();
+        let message = format!("the version of plugin {plugin} in service has no role {role}");
+        Err(Error::unavailable(Blame::Gateway, message))
+    }
+
+    /// What a trap in a direct entry means for the plugin (`OnTrap`).
+    pub(crate) fn on_direct_trap(&self, trapped: &Trapped) {
+        if self.guest.spec.on_trap == OnTrap::Stop {
+            self.stopped.get_or_init(|| trapped.text.clone());
+        }
     }
 
     pub(crate) fn stopped(&self) -> Option<&str> {

@@ -14,6 +14,7 @@ use crate::{
     },
     component::Exports,
     convert::Trapped,
+    pooled::Beside,
     state::{Current, State},
 };
 
@@ -35,6 +36,7 @@ struct Functions {
     handle_stream: Option<HandleStreamFunc>,
     check: Option<Check>,
     services: Option<Services>,
+    beside: Beside,
 }
 
 /// Why there is no instance.
@@ -137,6 +139,11 @@ impl Instance {
         Some(self.finish(result.map(|(services,)| services)))
     }
 
+    /// The store and the functions of the roles beside handlers.
+    pub(crate) const fn beside(&mut self) -> (&mut Store<State>, &Beside) {
+        (&mut self.store, &self.functions.beside)
+    }
+
     /// Gives the guest a full allowance and puts `current` in place for the next call.
     pub(crate) fn begin(&mut self, now: Instant, current: Option<Current>) {
         self.n_calls = self.n_calls.saturating_add(u32::from(current.is_some()));
@@ -163,7 +170,7 @@ impl Instance {
         self.memory_bytes().saturating_sub(self.fresh_bytes)
     }
 
-    fn finish<T>(&self, result: wasmtime::Result<T>) -> Result<T, Trapped> {
+    pub(crate) fn finish<T>(&self, result: wasmtime::Result<T>) -> Result<T, Trapped> {
         result.map_err(|error| Trapped::read(&error, self.store.data()))
     }
 }
@@ -183,6 +190,7 @@ impl Functions {
                 .transpose()?,
             check: check.map(|func| func.typed(&*store)).transpose()?,
             services: services.map(|func| func.typed(&*store)).transpose()?,
+            beside: Beside::find(raw, store, exports)?,
         })
     }
 }

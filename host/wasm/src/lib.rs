@@ -5,6 +5,7 @@
 //! into service, calls go to the version in service, and a component that does not make it leaves
 //! the one before it where it was.
 
+mod balancer;
 mod bindings;
 mod cache;
 mod capability;
@@ -13,16 +14,23 @@ mod component;
 mod convert;
 mod describe;
 mod digest;
+mod direct;
 mod engine;
+mod event;
+mod frame;
 mod generation;
 mod handler;
 mod health;
+mod identity;
 mod inspect;
 mod instance;
+mod interceptor;
 mod limits;
 mod plugin;
 mod pool;
+mod pooled;
 mod reload;
+mod roles;
 mod runtime;
 mod shard;
 mod spec;
@@ -31,11 +39,14 @@ mod stats;
 mod status;
 mod store;
 mod stream;
+mod subject;
 
+pub use balancer::{Ask, Candidate, CandidateSet, ComponentBalancer};
 pub use cache::CacheError;
 pub use component::Role;
 pub use describe::{CallKind, MethodInfo, ServiceInfo};
 pub use digest::Digest;
+pub use direct::stats::{Entries, EntryOutcome};
 pub use engine::Pooling;
 pub use health::{HealthReport, HealthStatus};
 pub use inspect::{Inspection, inspect};
@@ -43,7 +54,7 @@ pub use limits::PluginLimits;
 pub use plugin::Plugin;
 pub use reload::{Deployed, Refusal, Stage};
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
-pub use spec::{Access, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec};
+pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec};
 pub use stats::{BUCKETS_MICROS, Outcome, PluginStats, StatsSnapshot, TrapReason};
 pub use status::{Event, PluginState, PluginStatus, RefusalRecord};
 pub use store::StoreError;

@@ -9,10 +9,10 @@ use std::{
     time::Instant,
 };
 
-use arc_swap::ArcSwapOption;
+use arc_swap::{ArcSwapOption, Guard};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply};
+use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -244,11 +244,16 @@ impl Plugin {
         })
     }
 
-    fn home(&self) -> Option<Arc<Home>> {
+    /// The generation in service, for as long as an entry takes.
+    pub(crate) fn serving(&self) -> Guard<Option<Arc<Serving>>> {
+        self.active.load()
+    }
+
+    pub(crate) fn home(&self) -> Option<Arc<Home>> {
         self.active.load().as_ref()?.home()
     }
 
-    fn unavailable(&self) -> Error {
+    pub(crate) fn unavailable(&self) -> Error {
         Error::unavailable(
             Blame::Gateway,
             format!("plugin {} has no version in service", self.name()),
@@ -275,6 +280,11 @@ impl Handler for Plugin {
             let error = self.unavailable();
             return Box::pin(async move { Err(error) });
         };
+        if !home.generation().handles() {
+            let message = format!("plugin {} answers no calls", self.name());
+            let error = Error::new(Kind::Unimplemented, Blame::Gateway, message);
+            return Box::pin(async move { Err(error) });
+        }
         if home.generation().streams(&call) {
             Box::pin(stream::call(home, call))
         } else {

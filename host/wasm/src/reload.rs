@@ -5,17 +5,18 @@
 //!   └─────────┴──────────┴─────────┴─────────┴──► refused: the one before stays in service
 //! ```
 
-use std::{fmt, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::Compiled,
-    capability::{kv, log::Lines},
+    cache::{Compiled, wants_concurrency},
+    capability::{self, kv, log::Lines},
     component::{self, Exports, Role},
     describe::{self, ServiceInfo},
     digest::Digest,
+    direct::{Code, Direct},
     generation::{Generation, Linked, Serving},
     health::{self, HealthStatus},
     limits::octets,
@@ -92,16 +93,33 @@ impl Origin {
     ) -> Result<Ready, Refusal> {
         on_stage(Stage::Seen);
         self.check_spec(&spec)?;
+        let octets = source.octets();
         let compiled = self.compile(source, digest).await?;
-        on_stage(Stage::Compiled);
         let cached = compiled.cached;
-        let (guest, linked) = self.link(compiled, spec)?;
+        let (guest, mut linked, imports) = self.link(compiled, spec)?;
+        let guest = Arc::new(guest);
+        if linked.exports.roles().into_iter().any(Role::is_direct) {
+            let must =
+                linked.exports.has(Role::Balancer) || linked.exports.has(Role::FrameExtension);
+            let direct = self.link_direct(octets, digest, &guest, &imports).await?;
+            if must && direct.is_none() {
+                let reason = "roles balancer and frame-extension are entered directly, which a \
+                    component with async features cannot be";
+                return Err(Stage::Compiled.refuse(reason));
+            }
+            linked.direct = direct;
+        }
+        on_stage(Stage::Compiled);
         on_stage(Stage::Linked);
-        let (generation, ended) = Generation::new(number, digest, Arc::new(guest), linked);
+        let (generation, ended) = Generation::new(number, digest, guest, linked);
         generation
             .warm()
             .await
             .map_err(|error| Stage::Warmed.refuse(error.message))?;
+        if let Some(direct) = generation.direct() {
+            let warmed = direct.warm();
+            warmed.map_err(|trapped| Stage::Warmed.refuse(trapped.text))?;
+        }
         on_stage(Stage::Warmed);
         let serving = Serving::new(generation);
         self.check_health(&serving).await?;
@@ -158,7 +176,11 @@ impl Origin {
         compiled.map_err(|error| Stage::Compiled.refuse(format!("{error:#}")))
     }
 
-    fn link(&self, compiled: Compiled, spec: PluginSpec) -> Result<(Guest, Linked), Refusal> {
+    fn link(
+        &self,
+        compiled: Compiled,
+        spec: PluginSpec,
+    ) -> Result<(Guest, Linked, BTreeSet<String>), Refusal> {
         let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
         let Compiled {
             component, flavor, ..
@@ -189,10 +211,57 @@ impl Origin {
             stats: Arc::clone(&self.stats),
             lines: Lines::new(&spec.limits, Instant::now()),
             client: Arc::clone(&self.runtime.client),
+            events: Arc::clone(&self.runtime.events),
             kv,
             spec,
         };
-        Ok((guest, Linked { pre, exports }))
+        let direct = None;
+        let linked = Linked {
+            pre,
+            exports,
+            direct,
+        };
+        Ok((guest, linked, imports))
+    }
+
+    /// The direct way into a component, compiled for the engine that counts. `None` where the
+    /// component needs the other engine and has no role that must be entered directly.
+    async fn link_direct(
+        &self,
+        source: Option<Bytes>,
+        digest: Digest,
+        guest: &Arc<Guest>,
+        imports: &BTreeSet<String>,
+    ) -> Result<Option<Direct>, Refusal> {
+        let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
+        let runtime = Arc::clone(&self.runtime);
+        let work = move || runtime.compile_metered(&digest, source.as_deref());
+        let panicked = || Stage::Compiled.refuse("the compiler panicked");
+        let compiled = self.runtime.compiler.run(work).await.ok_or_else(panicked)?;
+        let component = match compiled {
+            Ok(component) => component,
+            Err(error) if wants_concurrency(&error) => return Ok(None),
+            Err(error) => return Err(Stage::Compiled.refuse(format!("{error:#}"))),
+        };
+        let engine = component.engine();
+        let exports = Exports::find(&component, engine).map_err(|error| refuse(&error))?;
+        let linker =
+            capability::direct_linker(engine, &component).map_err(|error| refuse(&error))?;
+        let pre = linker
+            .instantiate_pre(&component)
+            .map_err(|error| refuse(&error))?;
+        let may_wait = imports.contains("kv")
+            || imports.contains("client")
+            || !guest.spec.grants.files.is_empty();
+        let code = Code {
+            guest: Arc::clone(guest),
+            tick: self.runtime.engines.tick(),
+            asks_call: imports.contains("call"),
+            asks_candidates: imports.contains("candidates"),
+            pre,
+            exports,
+        };
+        Ok(Some(Direct::new(Arc::new(code), may_wait)))
     }
 
     /// Asks for health and services; both within the plugin's time limit.
@@ -206,10 +275,22 @@ impl Origin {
             let message = report.message.as_deref().unwrap_or("no reason given");
             return Err(refuse(format!("health: not-serving: {message}")));
         }
+        if !serving.generation.handles() {
+            return Ok(());
+        }
         let services = describe::services(home).await;
         let services = services.map_err(|error| refuse(format!("describe: {}", error.message)))?;
         serving.generation.set_services(services);
         Ok(())
+    }
+}
+
+impl Source {
+    fn octets(&self) -> Option<Bytes> {
+        match self {
+            Self::Octets(octets) => Some(octets.clone()),
+            Self::Cache => None,
+        }
     }
 }
 

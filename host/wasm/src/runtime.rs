@@ -7,12 +7,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_core::Handler;
-use wasmtime::component::Linker;
+use postern_core::{Handler, extension::EventSink};
+use wasmtime::component::{Component, Linker};
 
 use crate::{
     cache::{Cache, CacheError, Compiled},
-    capability::{self, client::Client},
+    capability::{self, client::Client, events::Events},
     compiler::Compiler,
     digest::Digest,
     engine::{Engines, Flavor, Pooling},
@@ -36,6 +36,7 @@ pub struct RuntimeConfig {
 pub struct Runtime {
     pub(crate) engines: Engines,
     pub(crate) client: Arc<Client>,
+    pub(crate) events: Arc<Events>,
     pub(crate) compiler: Compiler,
     cache: Cache,
     synchronous: Linker<State>,
@@ -77,6 +78,7 @@ impl Runtime {
             synchronous,
             concurrent: OnceLock::new(),
             client: Arc::default(),
+            events: Arc::default(),
             store: Mutex::new(None),
             data_dir: config.data_dir,
             memory_bytes_max,
@@ -91,9 +93,16 @@ impl Runtime {
         self.client.set(Some(pipeline));
     }
 
-    /// Lets go of the pipeline and of the store, once plugins have been removed.
+    /// Sends the events that plugins publish (import `events`) to `sink`. Until then they get
+    /// `unavailable`. `shutdown` lets go of it.
+    pub fn set_events(&self, sink: Arc<dyn EventSink>) {
+        self.events.set(Some(sink));
+    }
+
+    /// Lets go of the pipeline, of the events and of the store, once plugins have been removed.
     pub fn shutdown(&self) {
         self.client.set(None);
+        self.events.set(None);
         *self.store.lock() = None;
     }
 
@@ -106,13 +115,23 @@ impl Runtime {
         self.cache.compile(&self.engines, digest, source)
     }
 
+    /// The component of `source`, or of the cache alone, for direct entry.
+    pub(crate) fn compile_metered(
+        &self,
+        digest: &Digest,
+        source: Option<&[u8]>,
+    ) -> wasmtime::Result<Component> {
+        self.cache.compile_metered(&self.engines, digest, source)
+    }
+
     pub(crate) fn load(&self, digest: &Digest) -> wasmtime::Result<Option<Compiled>> {
         self.cache.load(&self.engines, digest)
     }
 
     pub(crate) fn linker(&self, flavor: Flavor) -> wasmtime::Result<&Linker<State>> {
         match flavor {
-            Flavor::Synchronous => Ok(&self.synchronous),
+            // What is metered is linked for each component (`capability::direct_linker`).
+            Flavor::Synchronous | Flavor::Metered => Ok(&self.synchronous),
             Flavor::Concurrent => {
                 if let Some(linker) = self.concurrent.get() {
                     return Ok(linker);

@@ -17,6 +17,7 @@ pub struct PluginSpec {
     pub instances: Instances,
     pub limits: PluginLimits,
     pub grants: Grants,
+    pub budgets: Budgets,
     pub on_trap: OnTrap,
     /// Lines below this level are dropped before they count. Default `info`.
     pub log_level: LogLevel,
@@ -71,6 +72,8 @@ pub struct Grants {
     pub services: Vec<String>,
     /// Name of a store shared with other plugins; without it `kv` is private to the plugin.
     pub kv: Option<String>,
+    /// Topics that may be published under; `*` stands for any run of characters.
+    pub events: Vec<String>,
     /// Environment of the guest (WASI), name to value.
     pub env: BTreeMap<String, String>,
     /// Folders that the guest sees (WASI).
@@ -103,13 +106,52 @@ pub enum LogLevel {
     Error,
 }
 
+/// Time for one entry of a role that is entered directly, on the thread that serves the call. It is
+/// kept by counting what the guest executes (`direct/fuel.rs`), so the same work always fits or never.
+///
+/// Zero for `interceptor`, `authenticator` and `authorizer` takes the ordinary way through the pool
+/// of instances, where the plugin's time limit holds and a guest may wait; so does a component that
+/// imports `kv` or `client`, has files granted, or needs the component model's async features.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Budgets {
+    /// `pick`, `done`, and `update` per 16 instances. Default 100 us.
+    pub balancer: Duration,
+    /// `should-handle` and `handle-frame` each. Default 200 us.
+    pub frame_extension: Duration,
+    /// `on-request` and `on-response` each; 20 ns more per octet of a payload that is asked for.
+    /// Default 5 ms.
+    pub interceptor: Duration,
+    /// Default 5 ms.
+    pub authenticator: Duration,
+    /// Default 5 ms.
+    pub authorizer: Duration,
+}
+
 impl Grants {
+    /// Whether publishing under `topic` is granted.
+    #[must_use]
+    pub fn allows_topic(&self, topic: &str) -> bool {
+        self.events.iter().any(|pattern| matches(pattern, topic))
+    }
+
     /// Whether calls of `service` are granted.
     #[must_use]
     pub fn allows_service(&self, service: &str) -> bool {
         self.services
             .iter()
             .any(|granted| granted == "*" || granted == service)
+    }
+}
+
+impl Default for Budgets {
+    fn default() -> Self {
+        Self {
+            balancer: Duration::from_micros(100),
+            frame_extension: Duration::from_micros(200),
+            interceptor: Duration::from_millis(5),
+            authenticator: Duration::from_millis(5),
+            authorizer: Duration::from_millis(5),
+        }
     }
 }
 
@@ -127,9 +169,49 @@ impl Default for Instances {
     }
 }
 
+/// Whether `text` is `pattern`, where `*` stands for any run of characters. Takes the shortest run
+/// that may do and returns to the last `*` only, so time is bounded by the product of both lengths.
+fn matches(pattern: &str, text: &str) -> bool {
+    let mut parts = pattern.split('*');
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = text.strip_prefix(first) else {
+        return false;
+    };
+    let Some(last) = parts.next_back() else {
+        return rest.is_empty();
+    };
+    for part in parts {
+        let Some((_, after)) = rest.split_once(part) else {
+            return false;
+        };
+        rest = after;
+    }
+    rest.ends_with(last)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn topics_are_granted_by_patterns() {
+        let check = |pattern: &str, topic: &str, expected: bool| {
+            let grants = Grants {
+                events: vec![pattern.to_owned()],
+                ..Grants::default()
+            };
+            assert_eq!(grants.allows_topic(topic), expected, "{pattern} {topic}");
+        };
+        check("orders/new", "orders/new", true);
+        check("orders/new", "orders/news", false);
+        check("orders/*", "orders/", true);
+        check("orders/*", "orders", false);
+        check("*", "anything", true);
+        check("a*b*c", "abbc", true);
+        check("a*b*c", "ac", false);
+        check("a*a", "a", false);
+        check("", "a", false);
+    }
 
     #[test]
     fn grants_go_by_exact_name_or_star() {

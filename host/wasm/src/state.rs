@@ -9,10 +9,11 @@ use wasmtime::{ResourceLimiter, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
-    capability::{self, client::Client, kv, log::Lines},
+    capability::{self, client::Client, events::Events, kv, log::Lines},
     convert::Stop,
     spec::PluginSpec,
     stats::PluginStats,
+    subject::Subject,
 };
 
 /// What all instances of one generation share.
@@ -24,6 +25,7 @@ pub(crate) struct Guest {
     /// There when the component imports `kv`.
     pub(crate) kv: Option<kv::Table>,
     pub(crate) client: Arc<Client>,
+    pub(crate) events: Arc<Events>,
 }
 
 /// Data of a store.
@@ -32,6 +34,10 @@ pub(crate) struct State {
     /// The call that is being answered; `None` while an instance starts and in `health` and
     /// `describe`.
     pub(crate) current: Option<Current>,
+    /// What a role beside handlers works on.
+    pub(crate) subject: Option<Subject>,
+    /// Whether the budget of this entry has grown by its payload.
+    pub(crate) payload_counted: bool,
     pub(crate) memory: Memory,
     /// When the guest's own time is over. Waiting for the other end moves it.
     pub(crate) time_end: Instant,
@@ -85,6 +91,8 @@ impl State {
         let limits = &guest.spec.limits;
         Self {
             current: None,
+            subject: None,
+            payload_counted: false,
             memory: Memory {
                 bytes: 0,
                 bytes_max: limits.memory_bytes_max,
@@ -103,6 +111,8 @@ impl State {
         self.time_end = now + limits.time_max;
         self.host_calls_left = limits.host_calls_max;
         self.memory.refused = false;
+        self.payload_counted = false;
+        self.subject = None;
         self.current = current;
     }
 

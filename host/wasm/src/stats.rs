@@ -5,7 +5,10 @@ use std::{
     time::Duration,
 };
 
-use crate::shard::{self, Padded};
+use crate::{
+    direct::stats::{Entries, EntryStats},
+    shard::{self, Padded},
+};
 
 /// Upper bounds of the buckets of call time, in microseconds; a last bucket holds the rest.
 pub const BUCKETS_MICROS: [u64; 8] = [10, 50, 100, 500, 1_000, 10_000, 100_000, 1_000_000];
@@ -65,6 +68,8 @@ pub struct PluginStats {
     pub log_lines: AtomicU64,
     /// Log lines over the rate.
     pub log_lines_dropped: AtomicU64,
+    /// Direct entries, by role.
+    pub(crate) entries: EntryStats,
 }
 
 #[derive(Debug, Default)]
@@ -95,6 +100,8 @@ pub struct StatsSnapshot {
     pub reloads_refused: u64,
     pub log_lines: u64,
     pub log_lines_dropped: u64,
+    /// Direct entries, by role; roles never entered are left out.
+    pub entries: Vec<Entries>,
 }
 
 impl Outcome {
@@ -214,6 +221,7 @@ impl PluginStats {
             reloads_refused: self.reloads_refused.load(Relaxed),
             log_lines: self.log_lines.load(Relaxed),
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
+            entries: self.entries.snapshot(),
         };
         for Padded(shard) in &self.shards {
             add(&mut snapshot.calls, &shard.outcomes);
@@ -239,6 +247,7 @@ impl Default for PluginStats {
             reloads_refused: AtomicU64::new(0),
             log_lines: AtomicU64::new(0),
             log_lines_dropped: AtomicU64::new(0),
+            entries: EntryStats::default(),
         }
     }
 }

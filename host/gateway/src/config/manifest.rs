@@ -159,6 +159,7 @@ impl Manifest {
                 LogLevel::Warn => spec::LogLevel::Warn,
                 LogLevel::Error => spec::LogLevel::Error,
             },
+            ..PluginSpec::default()
         }
     }
 }
@@ -178,6 +179,7 @@ impl Grants {
             kv: self.kv.clone(),
             env: self.env.0.clone(),
             files: self.files.iter().map(file).collect(),
+            ..spec::Grants::default()
         }
     }
 }

@@ -22,7 +22,12 @@ type Store<'a> = StoreContextMut<'a, State>;
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
     link_headers(&mut interface)?;
-    link_context(&mut interface)?;
+    link_context(&mut interface)
+}
+
+/// `next` and `send`, for which a guest may have to wait.
+pub(super) fn link_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(bindings::CALL)?;
     interface.func_wrap_async("next", |store: Store<'_>, (): ()| {
         Box::new(async move { Ok((next(store).await?,)) })
     })?;
@@ -58,6 +63,10 @@ fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
                 name.to_str(&store)?.into_owned(),
                 value.to_str(&store)?.into_owned(),
             );
+            if store.data().subject.is_some() {
+                let message = "reply headers are set by `response.set-header` here";
+                return Ok((Err(failure(Kind::FailedPrecondition, message)),));
+            }
             Ok((set_header(store.data_mut().current.as_mut(), &name, &value),))
         },
     )
@@ -82,6 +91,14 @@ fn link_context(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
             name: principal.name.to_string(),
             roles: principal.roles.iter().map(ToString::to_string).collect(),
         }),))
+    })?;
+    interface.func_wrap("claim", |mut store: Store<'_>, (name,): (WasmStr,)| {
+        store.data_mut().on_host_call()?;
+        let name = name.to_str(&store)?;
+        let principal = context(&store).and_then(|context| context.principal.as_deref());
+        let claims = principal.map_or(&[][..], |principal| &principal.claims);
+        let claim = claims.iter().find(|(known, _)| *known == *name);
+        Ok((claim.map(|(_, value)| value.to_string()),))
     })?;
     interface.func_wrap("remaining-ms", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;

@@ -117,11 +117,16 @@ fn permit(state: &State, service: &str) -> Result<(), Failure> {
         let message = format!("plugin {} has no grant for service {service}", guest.plugin);
         return Err(failure(Kind::PermissionDenied, message));
     }
+    check_depth(state)
+}
+
+/// Refuses the guest when too many plugins stand between the first caller and it.
+pub(super) fn check_depth(state: &State) -> Result<(), Failure> {
     let depth = state
         .current
         .as_ref()
         .map_or(0, |current| current.context.depth);
-    let limit = guest.spec.limits.depth_max;
+    let limit = state.guest.spec.limits.depth_max;
     if depth >= limit {
         let message = format!("{depth} plugins call one another, the limit is {limit}");
         return Err(failure(Kind::ResourceExhausted, message));
@@ -130,7 +135,7 @@ fn permit(state: &State, service: &str) -> Result<(), Failure> {
 }
 
 /// The context of a call made while `state` answers another.
-fn context(state: &State, deadline: Instant) -> Context {
+pub(super) fn context(state: &State, deadline: Instant) -> Context {
     let peer = Arc::new(Peer {
         transport: Transport::Plugin,
         address: None,

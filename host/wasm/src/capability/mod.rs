@@ -1,25 +1,95 @@
 //! What a guest may import: one file per interface, linked into one linker per engine.
 
-use wasmtime::{Engine, component::Linker};
+use wasmtime::{
+    Engine,
+    component::{Component, Linker, types::ComponentItem},
+};
 
-use crate::state::State;
+use crate::{direct::fuel, state::State};
 
 mod call;
+mod candidates;
 pub(crate) mod client;
 mod config;
+pub(crate) mod events;
+mod exchange;
+mod frame;
+mod io;
 pub(crate) mod kv;
 pub(crate) mod log;
+mod text;
 mod wait;
 pub(crate) mod wasi;
 
 /// Everything that this host offers.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
     let mut linker = Linker::new(engine);
-    call::link(&mut linker)?;
+    link_quick(&mut linker)?;
+    call::link_waiting(&mut linker)?;
     client::link(&mut linker)?;
-    config::link(&mut linker)?;
     kv::link(&mut linker)?;
-    log::link(&mut linker)?;
     wasmtime_wasi::p2::add_to_linker_async(&mut linker)?;
     Ok(linker)
+}
+
+/// What this host offers to a component that is entered directly: the same, with a trap in the place
+/// of every function that may wait. Such functions would make all calls of the store asynchronous,
+/// and wasmtime's own synchronous ones would block a thread that serves others.
+pub(crate) fn direct_linker(
+    engine: &Engine,
+    component: &Component,
+) -> wasmtime::Result<Linker<State>> {
+    let mut linker = Linker::new(engine);
+    linker.allow_shadowing(true);
+    link_quick(&mut linker)?;
+    wasmtime_wasi::p2::add_to_linker_sync(&mut linker)?;
+    io::link(&mut linker)?;
+    for (name, item) in component.component_type().imports(engine) {
+        let ComponentItem::ComponentInstance(instance) = item.ty else {
+            continue;
+        };
+        let (interface, _) = name.split_once('@').unwrap_or((name, ""));
+        for (function, item) in instance.exports(engine) {
+            if matches!(item.ty, ComponentItem::ComponentFunc(_)) && waits(interface, function) {
+                link_trap(&mut linker, interface, function)?;
+            }
+        }
+    }
+    Ok(linker)
+}
+
+/// What answers at once.
+fn link_quick(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    call::link(linker)?;
+    candidates::link(linker)?;
+    config::link(linker)?;
+    events::link(linker)?;
+    exchange::link(linker)?;
+    frame::link(linker)?;
+    log::link(linker)
+}
+
+/// Whether a function may wait. Of `wasi:io`, `io` decides itself.
+fn waits(interface: &str, function: &str) -> bool {
+    match interface {
+        "postern:gateway/call" => matches!(function, "next" | "send"),
+        "postern:gateway/client" | "postern:gateway/kv" | "wasi:filesystem/types" => true,
+        _ => interface.starts_with("wasi:sockets/"),
+    }
+}
+
+fn link_trap(linker: &mut Linker<State>, interface: &str, function: &str) -> wasmtime::Result<()> {
+    let version = if interface.starts_with("wasi:") {
+        io::WASI_VERSION
+    } else {
+        "0.1.0"
+    };
+    let name = format!("{interface}.{function}");
+    let mut instance = linker.instance(&format!("{interface}@{version}"))?;
+    instance.func_new(function, move |_, _, _, _| Err(waiting(&name)))
+}
+
+/// The trap of a function that would wait in a store that cannot.
+fn waiting(name: &str) -> wasmtime::Error {
+    wasmtime::format_err!("{name} may wait, which a component that is entered directly may not")
 }

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod balancer;
 mod calls;
+mod frames;
 mod guest;
+mod identity;
 mod imports;
+mod interceptor;
 mod lifecycle;
 mod limits;
 mod pool;

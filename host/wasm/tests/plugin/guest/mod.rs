@@ -22,6 +22,16 @@ impl House {
         }
     }
 
+    /// As `plugin`, for roles that a plugin is given out in.
+    pub(crate) async fn shared(
+        &self,
+        name: &str,
+        component: &[u8],
+        spec: PluginSpec,
+    ) -> Arc<Plugin> {
+        Arc::new(self.plugin(name, component, spec).await)
+    }
+
     /// A plugin with the guest `component` in service.
     pub(crate) async fn plugin(&self, name: &str, component: &[u8], spec: PluginSpec) -> Plugin {
         let plugin = Plugin::new(&self.runtime, name);
@@ -61,6 +71,48 @@ pub(crate) fn small() -> Vec<u8> {
 pub(crate) fn small_number(number: usize) -> Vec<u8> {
     let mark = format!("(core module $main (data (i32.const 512) \"{number}\")");
     build(&include_str!("small.wat").replace("(core module $main", &mark))
+}
+
+/// A guest whose text leaves the types of failures, a memory and an allocator to `types.wat`.
+pub(crate) fn typed(text: &str) -> Vec<u8> {
+    build(&text.replace("(; TYPES ;)", include_str!("types.wat")))
+}
+
+pub(crate) fn balancer() -> Vec<u8> {
+    typed(include_str!("balancer.wat"))
+}
+
+pub(crate) fn waiting() -> Vec<u8> {
+    typed(include_str!("waiting.wat"))
+}
+
+pub(crate) fn frame() -> Vec<u8> {
+    typed(include_str!("frame.wat"))
+}
+
+pub(crate) fn interceptor() -> Vec<u8> {
+    typed(include_str!("interceptor.wat"))
+}
+
+pub(crate) fn identity() -> Vec<u8> {
+    typed(include_str!("identity.wat"))
+}
+
+/// `component` text as one that may wait: it imports `kv`.
+pub(crate) fn with_kv(text: &str) -> Vec<u8> {
+    let import = r#"(import "postern:gateway/kv@0.1.0" (instance
+        (alias outer 1 $failure (type $outer))
+        (export "failure" (type $f (eq $outer)))
+        (export "delete" (func (param "key" string) (result (result bool (error $f)))))))"#;
+    typed(&text.replace("(; IMPORTS ;)", import))
+}
+
+/// A mark that makes the digest another one.
+pub(crate) fn marked(text: &str, number: usize) -> String {
+    // Behind the imports of the module, where its own data may stand.
+    let data = format!("(data (i32.const 3000) \"{number}\")\n    (global");
+    text.replacen("(global $n", &format!("{data} $n"), 1)
+        .replacen("(global $sum", &format!("{data} $sum"), 1)
 }
 
 pub(crate) fn build(text: &str) -> Vec<u8> {

@@ -1,0 +1,101 @@
+//! Import `events`: a plugin tells subscribers that something has happened. Nobody is waited for.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use parking_lot::RwLock;
+use postern_core::{
+    Headers, Kind, Text,
+    extension::{Event, EventSink},
+};
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, WasmList, WasmStr},
+};
+
+use super::{client, exchange::check_output};
+use crate::{
+    bindings::{Failure, extension::EVENTS},
+    convert::{self, failure},
+    state::State,
+};
+
+/// Longest topic, in octets; also the longest value that fits in one header entry.
+const TOPIC_BYTES_MAX: usize = 255;
+
+type Store<'a> = StoreContextMut<'a, State>;
+type Arguments = (WasmStr, Option<WasmStr>, WasmList<u8>);
+
+/// Where events of plugins go. Set by the gateway once it takes subscriptions.
+#[derive(Default)]
+pub(crate) struct Events {
+    sink: RwLock<Option<Arc<dyn EventSink>>>,
+}
+
+impl Events {
+    pub(crate) fn set(&self, sink: Option<Arc<dyn EventSink>>) {
+        *self.sink.write() = sink;
+    }
+
+    fn sink(&self) -> Option<Arc<dyn EventSink>> {
+        self.sink.read().clone()
+    }
+}
+
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(EVENTS)?;
+    interface.func_wrap("publish", |store: Store<'_>, arguments: Arguments| {
+        Ok((publish(store, arguments)?,))
+    })
+}
+
+fn publish(
+    mut store: Store<'_>,
+    (topic, content_type, payload): Arguments,
+) -> wasmtime::Result<Result<u32, Failure>> {
+    store.data_mut().on_host_call()?;
+    let topic = Text::from(&*topic.to_str(&store)?);
+    let content_type = match content_type {
+        Some(text) => Some(text.to_str(&store)?.into_owned()),
+        None => None,
+    };
+    let limit = store.data().guest.spec.limits.output_bytes_max;
+    let checked = permit(store.data(), &topic).and_then(|()| check_output(payload.len(), limit));
+    if let Err(refused) = checked {
+        return Ok(Err(refused));
+    }
+    let Some(sink) = store.data().guest.events.sink() else {
+        let message = "the gateway takes no events of plugins yet";
+        return Ok(Err(failure(Kind::Unavailable, message)));
+    };
+    let mut headers = Headers::new();
+    if let Some(content_type) = content_type
+        && let Err(error) = headers.push("content-type", content_type)
+    {
+        return Ok(Err(failure(Kind::InvalidArgument, error.to_string())));
+    }
+    let payload = Bytes::copy_from_slice(payload.as_le_slice(&store));
+    let end = store.data().end();
+    let event = Event {
+        topic,
+        headers,
+        payload,
+        context: client::context(store.data(), end),
+    };
+    Ok(sink.publish(event).map_err(convert::to_failure))
+}
+
+/// Whether the guest may publish under `topic`.
+fn permit(state: &State, topic: &str) -> Result<(), Failure> {
+    let guest = &state.guest;
+    let length = topic.len();
+    if !(1..=TOPIC_BYTES_MAX).contains(&length) {
+        let message = format!("topic of {length} octets is not within 1 to {TOPIC_BYTES_MAX}");
+        return Err(failure(Kind::InvalidArgument, message));
+    }
+    if !guest.spec.grants.allows_topic(topic) {
+        let message = format!("plugin {} has no grant for topic {topic}", guest.plugin);
+        return Err(failure(Kind::PermissionDenied, message));
+    }
+    client::check_depth(state)
+}

@@ -1,0 +1,158 @@
+//! Imports `request` and `response`: a call on its way, for the role `interceptor`.
+
+use bytes::Bytes;
+use postern_core::{Headers, Kind};
+use wasmtime::{
+    StoreContextMut,
+    component::{Linker, LinkerInstance, WasmList, WasmStr},
+};
+
+use super::{fuel, text};
+use crate::{
+    bindings::{
+        Failure,
+        extension::{REQUEST, RESPONSE},
+    },
+    convert::{self, failure},
+    handler::check_input,
+    state::State,
+    subject::{Exchange, Half, Subject, with_header, without_header},
+};
+
+type Store<'a> = StoreContextMut<'a, State>;
+
+pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut request = linker.instance(REQUEST)?;
+    request.func_wrap("service", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let current = store.data().current.as_ref();
+        Ok((current.map_or_else(String::new, |current| current.service.to_string()),))
+    })?;
+    request.func_wrap("method", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let current = store.data().current.as_ref();
+        Ok((current.map_or_else(String::new, |current| current.method.to_string()),))
+    })?;
+    link_half(&mut request, Half::Request)?;
+    let mut response = linker.instance(RESPONSE)?;
+    response.func_wrap("failure", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        Ok((exchange(store.data()).ok().and_then(Exchange::failure),))
+    })?;
+    response.func_wrap("elapsed-micros", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let start = exchange(store.data()).ok().and_then(Exchange::start);
+        let elapsed = start.map_or(0, |start| start.elapsed().as_micros());
+        Ok((u64::try_from(elapsed).unwrap_or(u64::MAX),))
+    })?;
+    link_half(&mut response, Half::Response)
+}
+
+fn link_half(interface: &mut LinkerInstance<'_, State>, half: Half) -> wasmtime::Result<()> {
+    interface.func_wrap(
+        "header",
+        move |mut store: Store<'_>, (name,): (WasmStr,)| {
+            store.data_mut().on_host_call()?;
+            let name = name.to_str(&store)?;
+            let value = headers(store.data(), half).and_then(|headers| headers.get_str(&name));
+            Ok((value.map(std::borrow::Cow::into_owned),))
+        },
+    )?;
+    interface.func_wrap("headers", move |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        Ok((headers(store.data(), half)
+            .map(text::all)
+            .unwrap_or_default(),))
+    })?;
+    interface.func_wrap(
+        "set-header",
+        move |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
+            store.data_mut().on_host_call()?;
+            let (name, value) = (
+                name.to_str(&store)?.into_owned(),
+                value.to_str(&store)?.into_owned(),
+            );
+            let change = |headers: &Headers| with_header(headers, &name, &value);
+            Ok((change_headers(store.data_mut(), half, change),))
+        },
+    )?;
+    interface.func_wrap(
+        "remove-header",
+        move |mut store: Store<'_>, (name,): (WasmStr,)| {
+            store.data_mut().on_host_call()?;
+            let name = name.to_str(&store)?.into_owned();
+            let change = |headers: &Headers| Ok(without_header(headers, &name));
+            Ok((change_headers(store.data_mut(), half, change),))
+        },
+    )?;
+    interface.func_wrap("payload", move |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let payload = payload(store.data(), half);
+        if let Ok(payload) = &payload {
+            fuel::on_payload(&mut store, payload.len())?;
+        }
+        Ok((payload.map(Vec::from),))
+    })?;
+    interface.func_wrap(
+        "set-payload",
+        move |mut store: Store<'_>, (payload,): (WasmList<u8>,)| {
+            store.data_mut().on_host_call()?;
+            let limit = store.data().guest.spec.limits.output_bytes_max;
+            if let Err(refused) = check_output(payload.len(), limit) {
+                return Ok((Err(refused),));
+            }
+            let payload = Bytes::copy_from_slice(payload.as_le_slice(&store));
+            let exchange = exchange_mut(store.data_mut());
+            Ok((exchange.and_then(|exchange| exchange.set_payload(half, payload)),))
+        },
+    )
+}
+
+/// Refuses a payload that is larger than what a guest may give out.
+pub(super) fn check_output(length: usize, limit: usize) -> Result<(), Failure> {
+    if length <= limit {
+        return Ok(());
+    }
+    let message = format!("payload of {length} octets exceeds the limit of {limit}");
+    Err(failure(Kind::ResourceExhausted, message))
+}
+
+fn payload(state: &State, half: Half) -> Result<Bytes, Failure> {
+    let payload = exchange(state)?.payload(half)?;
+    let limit = state.guest.spec.limits.input_bytes_max;
+    check_input(payload.len(), limit).map_err(convert::to_failure)?;
+    Ok(payload)
+}
+
+fn headers(state: &State, half: Half) -> Option<&Headers> {
+    let given = &state.current.as_ref()?.headers;
+    exchange(state).ok()?.headers(half, given)
+}
+
+fn change_headers(
+    state: &mut State,
+    half: Half,
+    change: impl FnOnce(&Headers) -> Result<Headers, Failure>,
+) -> Result<(), Failure> {
+    let none = Headers::new();
+    let changed = change(headers(state, half).unwrap_or(&none))?;
+    exchange_mut(state)?.set_headers(half, changed)
+}
+
+fn exchange(state: &State) -> Result<&Exchange, Failure> {
+    match &state.subject {
+        Some(Subject::Exchange(exchange)) => Ok(exchange),
+        Some(Subject::Frame(_) | Subject::Candidates(_)) | None => Err(no_exchange()),
+    }
+}
+
+fn exchange_mut(state: &mut State) -> Result<&mut Exchange, Failure> {
+    match &mut state.subject {
+        Some(Subject::Exchange(exchange)) => Ok(exchange),
+        Some(Subject::Frame(_) | Subject::Candidates(_)) | None => Err(no_exchange()),
+    }
+}
+
+fn no_exchange() -> Failure {
+    failure(Kind::FailedPrecondition, "no call is being intercepted")
+}

@@ -1,0 +1,239 @@
+//! The direct way into a component: a plain call on the thread that serves, without a fiber, a pool
+//! or a timer. For roles whose answer a call waits for and whose work takes microseconds.
+//!
+//! ```text
+//! Seats: one per worker thread ─► Seat ─► Entry (locked) ─► run ─► answer, or a trap
+//!                                  │ empty: make an instance       │
+//!                                  └ in quarantine: nobody         └ the instance is gone
+//! ```
+//! An endless loop ends when its fuel is used up; what wasmtime does not count (a slow host) ends by
+//! the epoch. Functions that may wait are traps with names (`capability::direct_linker`).
+
+pub(crate) mod fuel;
+mod quarantine;
+mod seat;
+pub(crate) mod stats;
+
+use std::{sync::Arc, time::Duration};
+
+use wasmtime::{
+    Store,
+    component::{Func, Instance as Raw, InstancePre},
+};
+
+pub(crate) use self::seat::{Entry, Left, Seats};
+use crate::{
+    bindings::{
+        HandleStreamFunc,
+        extension::{
+            Authenticate, Done, HandleFrame, OnRequest, OnResponse, Pick, ShouldHandle, Update,
+        },
+    },
+    component::{Exports, Role},
+    convert::Trapped,
+    state::{Guest, State},
+};
+
+/// Code of one generation that can be entered directly.
+pub(crate) struct Code {
+    pub(crate) guest: Arc<Guest>,
+    pub(crate) pre: InstancePre<State>,
+    pub(crate) exports: Exports,
+    /// How often the engine's epoch rises.
+    pub(crate) tick: Duration,
+    /// Whether a balancer asks about the call that it places.
+    pub(crate) asks_call: bool,
+    /// Whether a balancer asks which instances are usable.
+    pub(crate) asks_candidates: bool,
+}
+
+/// The seats of one generation. Those of a balancer belong to the service that it is for.
+pub(crate) struct Direct {
+    pub(crate) code: Arc<Code>,
+    pub(crate) interceptor: Option<Seats<Intercept>>,
+    pub(crate) frame_extension: Option<Seats<Framing>>,
+    pub(crate) authenticator: Option<Seats<Authentication>>,
+    pub(crate) authorizer: Option<Seats<Authorization>>,
+}
+
+/// The functions of one role.
+pub(crate) trait Functions: Sized + Send + 'static {
+    const ROLE: Role;
+    /// Whether a trap keeps a seat empty for a while. True where something else decides meanwhile;
+    /// elsewhere one caller's bad request would close the door for others.
+    const QUARANTINE: bool = false;
+
+    fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self>;
+
+    /// Time for one entry.
+    fn budget(guest: &Guest) -> Duration;
+}
+
+/// Role `balancer`.
+pub(crate) struct Balance {
+    pub(crate) update: Update,
+    pub(crate) pick: Pick,
+    pub(crate) done: Done,
+    /// The set that it was told last.
+    pub(crate) set: Option<u64>,
+}
+
+/// Role `interceptor`.
+pub(crate) struct Intercept {
+    pub(crate) on_request: OnRequest,
+    pub(crate) on_response: OnResponse,
+}
+
+/// Role `frame-extension`.
+pub(crate) struct Framing {
+    pub(crate) should_handle: ShouldHandle,
+    pub(crate) handle_frame: HandleFrame,
+}
+
+/// Role `authenticator`.
+pub(crate) struct Authentication {
+    pub(crate) authenticate: Authenticate,
+}
+
+/// Role `authorizer`. Its function has the shape of `handle-stream`.
+pub(crate) struct Authorization {
+    pub(crate) authorize: HandleStreamFunc,
+}
+
+impl Direct {
+    /// Seats for every role of `code` that is entered directly. `may_wait`: whether the component
+    /// wants what a direct entry cannot give.
+    pub(crate) fn new(code: Arc<Code>, may_wait: bool) -> Self {
+        let budgets = &code.guest.spec.budgets;
+        let direct =
+            |role, budget: Duration| !may_wait && !budget.is_zero() && code.exports.has(role);
+        let intercepts = direct(Role::Interceptor, budgets.interceptor);
+        let authenticates = direct(Role::Authenticator, budgets.authenticator);
+        let authorizes = direct(Role::Authorizer, budgets.authorizer);
+        let frames = code.exports.has(Role::FrameExtension);
+        Self {
+            interceptor: intercepts.then(|| Seats::new(&code)),
+            frame_extension: frames.then(|| Seats::new(&code)),
+            authenticator: authenticates.then(|| Seats::new(&code)),
+            authorizer: authorizes.then(|| Seats::new(&code)),
+            code,
+        }
+    }
+
+    /// Makes one instance for each use: a component that cannot start is found before it serves.
+    pub(crate) fn warm(&self) -> Result<(), Trapped> {
+        if let Some(seats) = &self.interceptor {
+            seats.warm()?;
+        }
+        if let Some(seats) = &self.frame_extension {
+            seats.warm()?;
+        }
+        if let Some(seats) = &self.authenticator {
+            seats.warm()?;
+        }
+        if let Some(seats) = &self.authorizer {
+            seats.warm()?;
+        }
+        if self.code.exports.has(Role::Balancer) {
+            Seats::<Balance>::new(&self.code).warm()?;
+        }
+        Ok(())
+    }
+}
+
+impl Functions for Balance {
+    const ROLE: Role = Role::Balancer;
+    const QUARANTINE: bool = true;
+
+    fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
+        let [update, pick, done] = functions(raw, store, exports, Self::ROLE)?;
+        Ok(Self {
+            update: update.typed(&*store)?,
+            pick: pick.typed(&*store)?,
+            done: done.typed(&*store)?,
+            set: None,
+        })
+    }
+
+    fn budget(guest: &Guest) -> Duration {
+        guest.spec.budgets.balancer
+    }
+}
+
+impl Functions for Intercept {
+    const ROLE: Role = Role::Interceptor;
+
+    fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
+        let [on_request, on_response] = functions(raw, store, exports, Self::ROLE)?;
+        Ok(Self {
+            on_request: on_request.typed(&*store)?,
+            on_response: on_response.typed(&*store)?,
+        })
+    }
+
+    fn budget(guest: &Guest) -> Duration {
+        guest.spec.budgets.interceptor
+    }
+}
+
+impl Functions for Framing {
+    const ROLE: Role = Role::FrameExtension;
+
+    fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
+        let [should_handle, handle_frame] = functions(raw, store, exports, Self::ROLE)?;
+        Ok(Self {
+            should_handle: should_handle.typed(&*store)?,
+            handle_frame: handle_frame.typed(&*store)?,
+        })
+    }
+
+    fn budget(guest: &Guest) -> Duration {
+        guest.spec.budgets.frame_extension
+    }
+}
+
+impl Functions for Authentication {
+    const ROLE: Role = Role::Authenticator;
+
+    fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
+        let [authenticate] = functions(raw, store, exports, Self::ROLE)?;
+        Ok(Self {
+            authenticate: authenticate.typed(&*store)?,
+        })
+    }
+
+    fn budget(guest: &Guest) -> Duration {
+        guest.spec.budgets.authenticator
+    }
+}
+
+impl Functions for Authorization {
+    const ROLE: Role = Role::Authorizer;
+
+    fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
+        let [authorize] = functions(raw, store, exports, Self::ROLE)?;
+        Ok(Self {
+            authorize: HandleStreamFunc::new(authorize, &*store)?,
+        })
+    }
+
+    fn budget(guest: &Guest) -> Duration {
+        guest.spec.budgets.authorizer
+    }
+}
+
+/// The functions of `role` in an instance of a component that has it.
+pub(crate) fn functions<const N: usize>(
+    raw: &Raw,
+    store: &mut Store<State>,
+    exports: &Exports,
+    role: Role,
+) -> wasmtime::Result<[Func; N]> {
+    let missing = || wasmtime::format_err!("the component has no role `{}`", role.name());
+    let indices: [_; N] = exports.of(role).ok_or_else(missing)?;
+    let mut found = Vec::with_capacity(N);
+    for index in indices {
+        found.push(raw.get_func(&mut *store, index).ok_or_else(missing)?);
+    }
+    <[Func; N]>::try_from(found).map_err(|_| missing())
+}

@@ -1,0 +1,344 @@
+//! Seats: one instance per worker thread, made when it is first needed, made anew after a trap.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use parking_lot::{Mutex, MutexGuard};
+use postern_core::{Blame, Error};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+
+use super::{Code, Functions, fuel, quarantine::Quarantine, stats::EntryOutcome};
+use crate::{
+    convert::Trapped,
+    generation::Generation,
+    limits::time,
+    shard::{self, Padded},
+    spec::Mode,
+    state::{Current, Guest, State},
+    stats::TrapReason,
+    subject::Subject,
+};
+
+/// The most time for an instance to start on a thread that serves.
+const START_MAX: Duration = Duration::from_millis(100);
+/// How long a caller waits for a seat while all are in a call: a few ticks of the scheduler.
+const WAIT_MAX: Duration = Duration::from_millis(20);
+/// Ticks beyond the budget until the epoch ends an entry. Fuel ends it sooner unless the thread was
+/// put to sleep, which must not look like a fault of the guest.
+const TICKS_SPARE: u64 = 4;
+
+/// The seats of one role in one generation.
+pub(crate) struct Seats<F> {
+    code: Arc<Code>,
+    seats: Box<[Padded<Mutex<Seat<F>>>]>,
+    fuel: u64,
+    ticks: u64,
+    budget: Duration,
+}
+
+struct Seat<F> {
+    instance: Option<Instance<F>>,
+    quarantine: Quarantine,
+}
+
+struct Instance<F> {
+    store: Store<State>,
+    functions: F,
+    /// Memory when it was new, in octets.
+    fresh_bytes: usize,
+    _live: Live,
+}
+
+/// Counts an instance as alive for as long as it lives.
+struct Live(Arc<Guest>);
+
+/// A seat with an instance in it, held by this thread.
+pub(crate) struct Entry<'a, F> {
+    seats: &'a Seats<F>,
+    seat: MutexGuard<'a, Seat<F>>,
+}
+
+/// Why there is nobody to enter.
+#[derive(Debug)]
+pub(crate) enum Absent {
+    Busy,
+    Quarantined,
+    /// No instance could be made; the guest's fault or that of the slots all plugins share.
+    Failed(Trapped),
+}
+
+/// What is left after an entry.
+pub(crate) struct Left<R> {
+    pub(crate) result: Result<R, Trapped>,
+    pub(crate) current: Option<Current>,
+    pub(crate) subject: Option<Subject>,
+}
+
+impl<F: Functions> Seats<F> {
+    pub(crate) fn new(code: &Arc<Code>) -> Self {
+        let budget = F::budget(&code.guest);
+        let payload = fuel::time_of(code.guest.spec.limits.input_bytes_max);
+        let seat = |_| Padded(Mutex::new(Seat::default()));
+        Self {
+            seats: (0..shard::count()).map(seat).collect(),
+            fuel: fuel::of(budget),
+            ticks: ticks(budget + payload, code.tick),
+            budget,
+            code: Arc::clone(code),
+        }
+    }
+
+    pub(crate) fn code(&self) -> &Code {
+        &self.code
+    }
+
+    /// Fills one seat.
+    pub(crate) fn warm(&self) -> Result<(), Trapped> {
+        match self.take(Instant::now()) {
+            Err(Absent::Failed(trapped)) => Err(trapped),
+            Ok(_) | Err(Absent::Busy | Absent::Quarantined) => Ok(()),
+        }
+    }
+
+    /// A seat with an instance in it: this thread's, or another's while this one is taken.
+    pub(crate) fn take(&self, now: Instant) -> Result<Entry<'_, F>, Absent> {
+        let mut entry = self.seat().ok_or(Absent::Busy)?;
+        if entry.seat.instance.is_some() {
+            return Ok(entry);
+        }
+        if entry.seat.quarantine.holds(now) {
+            return Err(Absent::Quarantined);
+        }
+        match self.make() {
+            Ok(instance) => {
+                entry.seat.instance = Some(instance);
+                Ok(entry)
+            }
+            Err(trapped) => {
+                self.code.guest.stats.on_trap(trapped.reason);
+                entry.seat.quarantine.on_trap(now);
+                Err(Absent::Failed(trapped))
+            }
+        }
+    }
+
+    /// As `take`, only where there is an instance and its seat is free.
+    pub(crate) fn take_present(&self) -> Option<Entry<'_, F>> {
+        let Padded(own) = shard::current(&self.seats)?;
+        let seat = own.try_lock().filter(|seat| seat.instance.is_some())?;
+        Some(Entry { seats: self, seat })
+    }
+
+    /// Counts what became of an entry.
+    pub(crate) fn count(&self, outcome: EntryOutcome, time: Duration) {
+        let entries = &self.code.guest.stats.entries;
+        entries.count(F::ROLE, outcome, time);
+    }
+
+    /// Counts that there was nobody to enter, and says so to the caller.
+    pub(crate) fn on_absent(&self, absent: Absent) -> Error {
+        let plugin = &self.code.guest.plugin;
+        let (outcome, reason) = match absent {
+            Absent::Busy => (EntryOutcome::Busy, "every instance is in a call".to_owned()),
+            Absent::Quarantined => (
+                EntryOutcome::Quarantined,
+                "it trapped a short time ago".to_owned(),
+            ),
+            Absent::Failed(trapped) => (EntryOutcome::Absent, trapped.text),
+        };
+        self.count(outcome, Duration::ZERO);
+        let message = format!("role {} of plugin {plugin}: {reason}", F::ROLE.name());
+        Error::unavailable(Blame::Guest, message)
+    }
+
+    /// Counts an entry that began at `start`, and makes an error of a trap.
+    pub(crate) fn settle<T>(
+        &self,
+        generation: &Generation,
+        start: Instant,
+        result: Result<T, Trapped>,
+    ) -> Result<T, Error> {
+        let outcome = match &result {
+            Ok(_) => EntryOutcome::Answered,
+            Err(trapped) => EntryOutcome::of(trapped),
+        };
+        self.count(outcome, start.elapsed());
+        result.map_err(|trapped| {
+            generation.on_direct_trap(&trapped);
+            trapped.into_error(&generation.guest.plugin)
+        })
+    }
+
+    fn seat(&self) -> Option<Entry<'_, F>> {
+        let entry = |seat| Entry { seats: self, seat };
+        let Padded(own) = shard::current(&self.seats)?;
+        if let Some(seat) = own.try_lock() {
+            return Some(entry(seat));
+        }
+        let others = self.seats.iter();
+        let free = others.filter_map(|Padded(seat)| seat.try_lock()).next();
+        free.or_else(|| own.try_lock_for(WAIT_MAX)).map(entry)
+    }
+
+    fn make(&self) -> Result<Instance<F>, Trapped> {
+        let guest = &self.code.guest;
+        let now = Instant::now();
+        let state = State::new(Arc::clone(guest), now);
+        let mut store = Store::new(self.code.pre.engine(), state);
+        store.limiter(|state| &mut state.memory);
+        let time = guest.spec.limits.time_max.min(START_MAX);
+        store.set_epoch_deadline(ticks(time, self.code.tick));
+        let made = store.set_fuel(fuel::of(time)).and_then(|()| {
+            let raw = self.code.pre.instantiate(&mut store)?;
+            F::find(&raw, &mut store, &self.code.exports)
+        });
+        match made {
+            Ok(functions) => {
+                let fresh_bytes = store.data().memory.bytes;
+                guest.stats.on_memory(fresh_bytes);
+                Ok(Instance {
+                    store,
+                    functions,
+                    fresh_bytes,
+                    _live: Live::new(guest),
+                })
+            }
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => Err(Trapped {
+                reason: TrapReason::Other,
+                text: format!("no slot for an instance: {error:#}"),
+            }),
+            Err(error) => Err(trapped(&error, store.data(), time)),
+        }
+    }
+}
+
+impl<F: Functions> Entry<'_, F> {
+    pub(crate) fn functions(&self) -> Option<&F> {
+        let instance = self.seat.instance.as_ref()?;
+        Some(&instance.functions)
+    }
+
+    /// Enters the guest with a budget `times` the usual one. After a trap the seat is empty.
+    pub(crate) fn run<R>(
+        &mut self,
+        now: Instant,
+        times: u64,
+        current: Option<Current>,
+        subject: Option<Subject>,
+        enter: impl FnOnce(&mut Store<State>, &mut F) -> wasmtime::Result<R>,
+    ) -> Left<R> {
+        let Some(Instance {
+            store, functions, ..
+        }) = &mut self.seat.instance
+        else {
+            return Left {
+                result: Err(Trapped::no_role(F::ROLE.name())),
+                current,
+                subject,
+            };
+        };
+        store.set_epoch_deadline(self.seats.ticks);
+        let state = store.data_mut();
+        state.begin(now, current);
+        state.subject = subject;
+        let fuelled = store.set_fuel(self.seats.fuel.saturating_mul(times));
+        let result = fuelled.and_then(|()| enter(store, functions));
+        let state = store.data_mut();
+        let (current, subject) = (state.current.take(), state.subject.take());
+        let budget = self.seats.budget;
+        let result = result.map_err(|error| trapped(&error, store.data(), budget));
+        self.settle(now, result.as_ref().err());
+        Left {
+            result,
+            current,
+            subject,
+        }
+    }
+
+    /// Lets go of an instance that trapped or has grown too much.
+    fn settle(&mut self, now: Instant, trapped: Option<&Trapped>) {
+        let guest = &self.seats.code.guest;
+        let Some(instance) = &self.seat.instance else {
+            return;
+        };
+        let bytes = instance.store.data().memory.bytes;
+        guest.stats.on_memory(bytes);
+        let Some(trapped) = trapped else {
+            let instances = &guest.spec.instances;
+            let growth = bytes.saturating_sub(instance.fresh_bytes);
+            let isolated = instances.mode == Mode::Isolated && !F::QUARANTINE;
+            if isolated || growth > instances.growth_bytes_max {
+                self.seat.instance = None;
+            }
+            return;
+        };
+        guest.stats.on_trap(trapped.reason);
+        let (plugin, role) = (&guest.plugin, F::ROLE.name());
+        tracing::debug!(%plugin, role, reason = %trapped.text, "instance stopped");
+        self.seat.instance = None;
+        if F::QUARANTINE {
+            self.seat.quarantine.on_trap(now);
+        }
+    }
+}
+
+impl EntryOutcome {
+    /// How an entry ended that ended in a trap.
+    pub(crate) const fn of(trapped: &Trapped) -> Self {
+        match trapped.reason {
+            TrapReason::TimeLimit => Self::OverBudget,
+            TrapReason::MemoryLimit
+            | TrapReason::Deadline
+            | TrapReason::OutputLimit
+            | TrapReason::HostCallLimit
+            | TrapReason::Unreachable
+            | TrapReason::StackOverflow
+            | TrapReason::MemoryAccess
+            | TrapReason::Arithmetic
+            | TrapReason::Exit
+            | TrapReason::Other => Self::Trapped,
+        }
+    }
+}
+
+impl<F> Default for Seat<F> {
+    fn default() -> Self {
+        Self {
+            instance: None,
+            quarantine: Quarantine::default(),
+        }
+    }
+}
+
+impl Live {
+    fn new(guest: &Arc<Guest>) -> Self {
+        guest.stats.instances_live.fetch_add(1, Relaxed);
+        guest.stats.instances_created.fetch_add(1, Relaxed);
+        Self(Arc::clone(guest))
+    }
+}
+
+impl Drop for Live {
+    fn drop(&mut self) {
+        self.0.stats.instances_live.fetch_sub(1, Relaxed);
+    }
+}
+
+/// Reads a trap; one by fuel or epoch is put down to the budget.
+fn trapped(error: &wasmtime::Error, state: &State, budget: Duration) -> Trapped {
+    let trap = error.downcast_ref::<Trap>();
+    if trap.is_some_and(|trap| matches!(trap, Trap::OutOfFuel | Trap::Interrupt)) {
+        return Trapped {
+            reason: TrapReason::TimeLimit,
+            text: format!("budget of {}", time(budget)),
+        };
+    }
+    Trapped::read(error, state)
+}
+
+fn ticks(time: Duration, tick: Duration) -> u64 {
+    let ticks = time.as_nanos().div_ceil(tick.as_nanos().max(1));
+    u64::try_from(ticks).map_or(u64::from(u32::MAX), |ticks| ticks + TICKS_SPARE)
+}

@@ -1,0 +1,68 @@
+//! Role `event-handler`: takes events, one at a time, through the pool of instances.
+
+use std::sync::Arc;
+
+use postern_core::{
+    BoxFuture, Error, Text,
+    extension::{Event, EventHandler},
+};
+
+use crate::{
+    component::Role, convert, generation::Home, handler::check_input, interceptor::outcome_of,
+    plugin::Plugin, state::Current,
+};
+
+/// A plugin as a handler of events; every event goes to the generation in service.
+pub(crate) struct PluginEvents(pub(crate) Arc<Plugin>);
+
+impl EventHandler for PluginEvents {
+    fn on_event(&self, event: Event) -> BoxFuture<Result<(), Error>> {
+        let home = match self.0.home() {
+            Some(home) => match home.generation().check_role(Role::EventHandler) {
+                Ok(()) => Ok(home),
+                Err(error) => Err(error),
+            },
+            None => Err(self.0.unavailable()),
+        };
+        Box::pin(async move { on_event(home?, event).await })
+    }
+}
+
+async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
+    let limit = home.generation().guest.spec.limits.input_bytes_max;
+    check_input(event.payload.len(), limit)?;
+    let mut lease = home.lease(event.context.deadline).await?;
+    let Event {
+        topic,
+        headers,
+        payload,
+        context,
+    } = event;
+    let content_type = headers
+        .get_str("content-type")
+        .map(std::borrow::Cow::into_owned);
+    let instance = lease.begin(Some(Current {
+        service: Text::default(),
+        method: topic.clone(),
+        headers,
+        context,
+        reply: None,
+        streams: None,
+    }));
+    let (store, beside) = instance.beside();
+    let result = match beside.on_event {
+        Some(on_event) => {
+            let told = (&*topic, content_type.as_deref(), &*payload);
+            on_event.typed().call_async(&mut *store, told).await
+        }
+        None => Err(wasmtime::format_err!("it has no role `event-handler`")),
+    };
+    store.data_mut().current = None;
+    match instance.finish(result.map(|(said,)| said)) {
+        Ok(said) => {
+            lease.finish(outcome_of(&said));
+            said.map_err(convert::to_error)
+        }
+        Err(trapped) => Err(lease.trap(trapped)),
+    }
+}

@@ -1,0 +1,119 @@
+//! Role `frame-extension`: sees VSTP frames below the calls.
+
+use std::{sync::Arc, time::Instant};
+
+use postern_core::{
+    Error,
+    extension::{Direction, FrameExtension, FrameHead, Verdict},
+    wire::{Frame, FrameType},
+};
+
+use crate::{
+    bindings::extension as shape,
+    component::Role,
+    convert,
+    direct::{Framing, Left, Seats},
+    generation::Generation,
+    plugin::Plugin,
+    subject::{Framed, Subject},
+};
+
+/// A plugin as a frame extension; every frame goes to the generation in service.
+pub(crate) struct PluginFrames(pub(crate) Arc<Plugin>);
+
+impl PluginFrames {
+    fn with<R>(&self, enter: impl FnOnce(Result<(&Generation, &Seats<Framing>), Error>) -> R) -> R {
+        let serving = self.0.serving();
+        let Some(serving) = serving.as_ref() else {
+            return enter(Err(self.0.unavailable()));
+        };
+        let generation = &serving.generation;
+        if let Err(error) = generation.check_role(Role::FrameExtension) {
+            return enter(Err(error));
+        }
+        let seats = generation
+            .direct()
+            .and_then(|direct| direct.frame_extension.as_ref());
+        match seats {
+            Some(seats) => enter(Ok((generation, seats))),
+            None => enter(Err(self.0.unavailable())),
+        }
+    }
+}
+
+impl FrameExtension for PluginFrames {
+    fn should_handle(&self, head: &FrameHead) -> Result<bool, Error> {
+        self.with(|found| {
+            let (generation, seats) = found?;
+            let now = Instant::now();
+            let mut entry = seats.take(now).map_err(|absent| seats.on_absent(absent))?;
+            let head = shown(head);
+            let left = entry.run(now, 1, None, None, |store, functions| {
+                functions.should_handle.call(store, (head,))
+            });
+            drop(entry);
+            let (wanted,) = seats.settle(generation, now, left.result)?;
+            Ok(wanted)
+        })
+    }
+
+    fn handle(&self, _: Direction, frame: Frame) -> Verdict {
+        self.with(|found| match found {
+            Ok((generation, seats)) => handle(generation, seats, frame),
+            Err(error) => Verdict::Broken(frame, error),
+        })
+    }
+}
+
+fn handle(generation: &Generation, seats: &Seats<Framing>, frame: Frame) -> Verdict {
+    let now = Instant::now();
+    let mut entry = match seats.take(now) {
+        Ok(entry) => entry,
+        Err(absent) => return Verdict::Broken(frame, seats.on_absent(absent)),
+    };
+    let subject = Some(Subject::Frame(Framed::new(frame)));
+    let Left {
+        result, subject, ..
+    } = entry.run(now, 1, None, subject, |store, functions| {
+        functions
+            .handle_frame
+            .call(store, ())
+            .map(|(verdict,)| verdict)
+    });
+    drop(entry);
+    let result = seats.settle(generation, now, result);
+    let Some(Subject::Frame(framed)) = subject else {
+        let lost = Error::internal("a frame extension's store has lost its frame");
+        return Verdict::Refuse(lost);
+    };
+    match result {
+        Ok(Ok(shape::Verdict::Pass)) => Verdict::Pass(framed.into_changed()),
+        Ok(Ok(shape::Verdict::Drop)) => Verdict::Drop,
+        Ok(Err(failure)) => Verdict::Refuse(convert::to_error(failure)),
+        Err(error) => Verdict::Broken(framed.into_given(), error),
+    }
+}
+
+fn shown(head: &FrameHead) -> shape::FrameHead {
+    let kind = match head.kind {
+        FrameType::Hello => shape::FrameKind::Hello,
+        FrameType::Welcome => shape::FrameKind::Welcome,
+        FrameType::Data => shape::FrameKind::Data,
+        FrameType::Ping => shape::FrameKind::Ping,
+        FrameType::Pong => shape::FrameKind::Pong,
+        FrameType::Bye => shape::FrameKind::Bye,
+        FrameType::Ack => shape::FrameKind::Ack,
+        FrameType::Err => shape::FrameKind::Err,
+    };
+    let direction = match head.direction {
+        Direction::Inbound => shape::Direction::Inbound,
+        Direction::Outbound => shape::Direction::Outbound,
+    };
+    shape::FrameHead {
+        kind,
+        direction,
+        flag_bits: head.flags.bits(),
+        header_bytes: u32::try_from(head.header_bytes).unwrap_or(u32::MAX),
+        payload_bytes: u32::try_from(head.payload_bytes).unwrap_or(u32::MAX),
+    }
+}

@@ -1,0 +1,251 @@
+//! Roles `authenticator` and `authorizer`: who a caller is, and what it may do.
+
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use postern_core::{
+    Error, Principal, Text,
+    extension::{Asked, Authenticator, Authorizer, Credentials, Fault, Identity, Step},
+};
+
+use crate::{
+    bindings::{
+        Failure,
+        extension::{self as shape, Nothing},
+    },
+    component::Role,
+    convert,
+    direct::{Authentication, Authorization, Seats},
+    generation::{Generation, Home},
+    interceptor::{current, outcome_of},
+    plugin::Plugin,
+};
+
+/// Octets of everything that a guest may say about one caller.
+const IDENTITY_BYTES_MAX: usize = 64 * 1024;
+/// Roles, and claims, that one caller may have.
+const PARTS_MAX: usize = 1024;
+
+/// A plugin as an authenticator; every question goes to the generation in service.
+pub(crate) struct PluginAuthenticator(pub(crate) Arc<Plugin>);
+
+/// A plugin as an authorizer; every question goes to the generation in service.
+pub(crate) struct PluginAuthorizer(pub(crate) Arc<Plugin>);
+
+type Judged = Result<Option<Identity>, Fault>;
+type Allowed = Result<(), Fault>;
+type Said = Result<Option<shape::Identity>, Failure>;
+
+impl Authenticator for PluginAuthenticator {
+    fn authenticate(&self, asked: &Asked, credentials: &Credentials) -> Step<Judged> {
+        let broken = |error| Step::Done(Err(Fault::Broken(error)));
+        let serving = self.0.serving();
+        let Some(serving) = serving.as_ref() else {
+            return broken(self.0.unavailable());
+        };
+        let generation = &serving.generation;
+        if let Err(error) = generation.check_role(Role::Authenticator) {
+            return broken(error);
+        }
+        let credentials = shape::Credentials {
+            scheme: credentials.scheme.to_string(),
+            token: credentials.token.to_string(),
+        };
+        match generation
+            .direct()
+            .and_then(|direct| direct.authenticator.as_ref())
+        {
+            Some(seats) => Step::Done(authenticate(generation, seats, asked, credentials)),
+            None => match serving.home() {
+                Some(home) => Step::Later(Box::pin(pooled_authenticate(
+                    home,
+                    asked.clone(),
+                    credentials,
+                ))),
+                None => broken(self.0.unavailable()),
+            },
+        }
+    }
+}
+
+impl Authorizer for PluginAuthorizer {
+    fn authorize(&self, asked: &Asked) -> Step<Allowed> {
+        let broken = |error| Step::Done(Err(Fault::Broken(error)));
+        let serving = self.0.serving();
+        let Some(serving) = serving.as_ref() else {
+            return broken(self.0.unavailable());
+        };
+        let generation = &serving.generation;
+        if let Err(error) = generation.check_role(Role::Authorizer) {
+            return broken(error);
+        }
+        match generation
+            .direct()
+            .and_then(|direct| direct.authorizer.as_ref())
+        {
+            Some(seats) => Step::Done(authorize(generation, seats, asked)),
+            None => match serving.home() {
+                Some(home) => Step::Later(Box::pin(pooled_authorize(home, asked.clone()))),
+                None => broken(self.0.unavailable()),
+            },
+        }
+    }
+}
+
+fn authenticate(
+    generation: &Generation,
+    seats: &Seats<Authentication>,
+    asked: &Asked,
+    credentials: shape::Credentials,
+) -> Judged {
+    let now = Instant::now();
+    let taken = seats.take(now);
+    let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
+    let left = entry.run(now, 1, Some(current(asked)), None, |store, functions| {
+        functions.authenticate.call(store, (credentials,))
+    });
+    drop(entry);
+    let (said,) = seats
+        .settle(generation, now, left.result)
+        .map_err(Fault::Broken)?;
+    judged(said, &generation.guest.plugin)
+}
+
+fn authorize(generation: &Generation, seats: &Seats<Authorization>, asked: &Asked) -> Allowed {
+    let now = Instant::now();
+    let taken = seats.take(now);
+    let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
+    let left = entry.run(now, 1, Some(current(asked)), None, |store, functions| {
+        let authorize = functions.authorize.typed();
+        authorize.call(store, (&*asked.service, &*asked.method))
+    });
+    drop(entry);
+    let (said,) = seats
+        .settle(generation, now, left.result)
+        .map_err(Fault::Broken)?;
+    allowed(said)
+}
+
+async fn pooled_authenticate(
+    home: Arc<Home>,
+    asked: Asked,
+    credentials: shape::Credentials,
+) -> Judged {
+    let plugin = Arc::clone(&home.generation().guest.plugin);
+    let lease = home.lease(asked.context.deadline).await;
+    let mut lease = lease.map_err(Fault::Broken)?;
+    let instance = lease.begin(Some(current(&asked)));
+    let (store, beside) = instance.beside();
+    let result = match &beside.authenticate {
+        Some(authenticate) => authenticate.call_async(&mut *store, (credentials,)).await,
+        None => Err(wasmtime::format_err!("it has no role `authenticator`")),
+    };
+    store.data_mut().current = None;
+    match instance.finish(result.map(|(said,)| said)) {
+        Ok(said) => {
+            lease.finish(outcome_of(&said));
+            judged(said, &plugin)
+        }
+        Err(trapped) => Err(Fault::Broken(lease.trap(trapped))),
+    }
+}
+
+async fn pooled_authorize(home: Arc<Home>, asked: Asked) -> Allowed {
+    let lease = home.lease(asked.context.deadline).await;
+    let mut lease = lease.map_err(Fault::Broken)?;
+    let instance = lease.begin(Some(current(&asked)));
+    let (store, beside) = instance.beside();
+    let result = match beside.authorize {
+        Some(authorize) => {
+            let asked = (&*asked.service, &*asked.method);
+            authorize.typed().call_async(&mut *store, asked).await
+        }
+        None => Err(wasmtime::format_err!("it has no role `authorizer`")),
+    };
+    store.data_mut().current = None;
+    match instance.finish(result.map(|(said,)| said)) {
+        Ok(said) => {
+            lease.finish(outcome_of(&said));
+            allowed(said)
+        }
+        Err(trapped) => Err(Fault::Broken(lease.trap(trapped))),
+    }
+}
+
+fn allowed(said: Nothing) -> Allowed {
+    said.map_err(|failure| Fault::Refused(convert::to_error(failure)))
+}
+
+fn judged(said: Said, plugin: &str) -> Judged {
+    match said {
+        Ok(None) => Ok(None),
+        Ok(Some(identity)) => to_identity(identity, plugin)
+            .map(Some)
+            .map_err(Fault::Broken),
+        Err(failure) => Err(Fault::Refused(convert::to_error(failure))),
+    }
+}
+
+/// Takes what a guest says about a caller, within bounds.
+fn to_identity(identity: shape::Identity, plugin: &str) -> Result<Identity, Error> {
+    let shape::Identity {
+        name,
+        roles,
+        claims,
+        valid_ms,
+    } = identity;
+    let (n_roles, n_claims) = (roles.len(), claims.len());
+    if n_roles > PARTS_MAX || n_claims > PARTS_MAX {
+        let message = format!(
+            "plugin {plugin} tells {n_roles} roles and {n_claims} claims, the limit is {PARTS_MAX} each"
+        );
+        return Err(Error::internal(message));
+    }
+    let of_claims: usize = claims
+        .iter()
+        .map(|(name, value)| name.len() + value.len())
+        .sum();
+    let n_bytes = name.len() + roles.iter().map(String::len).sum::<usize>() + of_claims;
+    if n_bytes > IDENTITY_BYTES_MAX {
+        let message = format!(
+            "plugin {plugin} tells {n_bytes} octets about a caller, the limit is {IDENTITY_BYTES_MAX}"
+        );
+        return Err(Error::internal(message));
+    }
+    let claims = claims.into_iter();
+    Ok(Identity {
+        principal: Principal {
+            name: name.into(),
+            roles: roles.into_iter().map(Text::from).collect(),
+            claims: claims
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+        },
+        valid: valid_ms.map(Duration::from_millis),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn identity(n_roles: usize, name_bytes: usize) -> shape::Identity {
+        shape::Identity {
+            name: "n".repeat(name_bytes),
+            roles: vec![String::new(); n_roles],
+            claims: Vec::new(),
+            valid_ms: Some(7),
+        }
+    }
+
+    #[test]
+    fn identities_are_bounded() {
+        let check = |n_roles, name_bytes| to_identity(identity(n_roles, name_bytes), "p").is_ok();
+        assert!(check(PARTS_MAX, 1) && !check(PARTS_MAX + 1, 1));
+        assert!(check(1, IDENTITY_BYTES_MAX) && !check(1, IDENTITY_BYTES_MAX + 1));
+        let known = to_identity(identity(1, 1), "p").unwrap();
+        assert_eq!(known.valid, Some(Duration::from_millis(7)));
+    }
+}

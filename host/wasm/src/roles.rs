@@ -1,0 +1,68 @@
+//! A plugin in each of the roles beside handlers. What is given out here follows the plugin: every
+//! call of it goes to the generation in service.
+
+use std::sync::Arc;
+
+use postern_core::extension::{
+    Authenticator, Authorizer, EventHandler, FrameExtension, Interceptor,
+};
+
+use crate::{
+    balancer::ComponentBalancer,
+    component::Role,
+    event::PluginEvents,
+    frame::PluginFrames,
+    identity::{PluginAuthenticator, PluginAuthorizer},
+    interceptor::PluginInterceptor,
+    plugin::Plugin,
+};
+
+impl Plugin {
+    /// The plugin as an interceptor, if the generation in service is one.
+    #[must_use]
+    pub fn interceptor(self: &Arc<Self>) -> Option<Arc<dyn Interceptor>> {
+        self.is(Role::Interceptor)
+            .then(|| Arc::new(PluginInterceptor(Arc::clone(self))) as _)
+    }
+
+    /// The plugin as a frame extension, if the generation in service is one.
+    #[must_use]
+    pub fn frame_extension(self: &Arc<Self>) -> Option<Arc<dyn FrameExtension>> {
+        self.is(Role::FrameExtension)
+            .then(|| Arc::new(PluginFrames(Arc::clone(self))) as _)
+    }
+
+    /// The plugin as an authenticator, if the generation in service is one.
+    #[must_use]
+    pub fn authenticator(self: &Arc<Self>) -> Option<Arc<dyn Authenticator>> {
+        self.is(Role::Authenticator)
+            .then(|| Arc::new(PluginAuthenticator(Arc::clone(self))) as _)
+    }
+
+    /// The plugin as an authorizer, if the generation in service is one.
+    #[must_use]
+    pub fn authorizer(self: &Arc<Self>) -> Option<Arc<dyn Authorizer>> {
+        self.is(Role::Authorizer)
+            .then(|| Arc::new(PluginAuthorizer(Arc::clone(self))) as _)
+    }
+
+    /// The plugin as a handler of events, if the generation in service is one.
+    #[must_use]
+    pub fn event_handler(self: &Arc<Self>) -> Option<Arc<dyn EventHandler>> {
+        self.is(Role::EventHandler)
+            .then(|| Arc::new(PluginEvents(Arc::clone(self))) as _)
+    }
+
+    /// The plugin as the balancer of `service`, if the generation in service is one.
+    #[must_use]
+    pub fn balancer(self: &Arc<Self>, service: &str) -> Option<Arc<ComponentBalancer>> {
+        self.is(Role::Balancer)
+            .then(|| ComponentBalancer::new(self, service))
+    }
+
+    fn is(&self, role: Role) -> bool {
+        let serving = self.serving();
+        let roles = serving.as_ref().map(|serving| &serving.generation.roles);
+        roles.is_some_and(|roles| roles.contains(&role))
+    }
+}

@@ -1,0 +1,360 @@
+//! What a role beside handlers is working on: the call and its outcome, a frame, or the members of
+//! a service. Changes are kept apart from what was given, so that a guest that traps half way has
+//! changed nothing.
+
+use std::time::Instant;
+
+use bytes::Bytes;
+use postern_core::{Body, Error, Headers, Kind, Reply, extension::Outcome, wire::Frame};
+
+use crate::{
+    bindings::Failure,
+    convert::{self, failure},
+};
+
+/// What imports of one role are about.
+pub(crate) enum Subject {
+    Exchange(Exchange),
+    Frame(Framed),
+    Candidates(Candidates),
+}
+
+/// A call on its way, seen by an interceptor. Its request headers stand in `Current`.
+pub(crate) struct Exchange {
+    /// The request's body; empty once the call has ended.
+    body: Body,
+    request: Change,
+    response: Change,
+    /// There once the call has ended.
+    outcome: Option<Outcome>,
+    start: Option<Instant>,
+}
+
+/// A frame, seen by a frame extension.
+pub(crate) struct Framed {
+    frame: Frame,
+    change: Change,
+}
+
+/// What a balancer may know of the members while it picks.
+pub(crate) struct Candidates {
+    /// One bit for each member, the first in the lowest bit of the first word.
+    pub(crate) usable: Vec<u64>,
+    pub(crate) random: u64,
+}
+
+/// What a guest has put in place of what was there.
+#[derive(Debug, Default)]
+pub(crate) struct Change {
+    headers: Option<Headers>,
+    payload: Option<Bytes>,
+}
+
+/// Which half of an exchange.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Half {
+    Request,
+    Response,
+}
+
+impl Exchange {
+    /// A call that has come, with its body.
+    pub(crate) fn request(body: Body) -> Self {
+        Self {
+            body,
+            request: Change::default(),
+            response: Change::default(),
+            outcome: None,
+            start: None,
+        }
+    }
+
+    /// A call that came in at `start` and has ended.
+    pub(crate) fn response(outcome: Outcome, start: Instant) -> Self {
+        Self {
+            outcome: Some(outcome),
+            start: Some(start),
+            ..Self::request(Body::Empty)
+        }
+    }
+
+    pub(crate) fn start(&self) -> Option<Instant> {
+        self.start
+    }
+
+    pub(crate) fn failure(&self) -> Option<Failure> {
+        match self.outcome.as_ref()? {
+            // A payload that was set has made an answer of it.
+            Err(error) if self.response.payload.is_none() => Some(convert::shown(error)),
+            Ok(_) | Err(_) => None,
+        }
+    }
+
+    /// The headers of `half` as they stand. `given` are those that the request came with.
+    pub(crate) fn headers<'a>(&'a self, half: Half, given: &'a Headers) -> Option<&'a Headers> {
+        let (change, given) = match half {
+            Half::Request => (&self.request, Some(given)),
+            Half::Response => (&self.response, self.reply().map(|reply| &reply.headers)),
+        };
+        change.headers.as_ref().or(given)
+    }
+
+    /// Puts `headers` in place of those of `half`.
+    pub(crate) fn set_headers(&mut self, half: Half, headers: Headers) -> Result<(), Failure> {
+        self.check_open(half)?;
+        if half == Half::Response && self.failure().is_some() {
+            let message = "a failure has no headers; set a payload first";
+            return Err(failure(Kind::FailedPrecondition, message));
+        }
+        self.change(half).headers = Some(headers);
+        Ok(())
+    }
+
+    /// The message of `half`, for the guest to copy.
+    pub(crate) fn payload(&self, half: Half) -> Result<Bytes, Failure> {
+        let change = match half {
+            Half::Request => &self.request,
+            Half::Response => &self.response,
+        };
+        if let Some(payload) = &change.payload {
+            return Ok(payload.clone());
+        }
+        let body = match half {
+            Half::Request => {
+                self.check_open(half)?;
+                Some(&self.body)
+            }
+            Half::Response => self.reply().map(|reply| &reply.body),
+        };
+        match body {
+            Some(Body::One(message)) => Ok(message.clone()),
+            Some(Body::Empty) | None => Ok(Bytes::new()),
+            Some(Body::Many(_)) => Err(streamed(half)),
+        }
+    }
+
+    /// Puts `payload` in place of the message of `half`.
+    pub(crate) fn set_payload(&mut self, half: Half, payload: Bytes) -> Result<(), Failure> {
+        self.check_open(half)?;
+        let body = match half {
+            Half::Request => Some(&self.body),
+            Half::Response => self.reply().map(|reply| &reply.body),
+        };
+        if matches!(body, Some(Body::Many(_))) {
+            return Err(streamed(half));
+        }
+        self.change(half).payload = Some(payload);
+        Ok(())
+    }
+
+    /// The body as it was given.
+    pub(crate) fn into_body(self) -> Body {
+        self.body
+    }
+
+    /// The outcome as it was given.
+    pub(crate) fn into_outcome(self) -> Outcome {
+        self.outcome
+            .unwrap_or_else(|| Err(Error::internal("the outcome of the call is lost")))
+    }
+
+    /// The request's headers and body with what was changed.
+    pub(crate) fn changed_request(self, given: Headers) -> (Headers, Body) {
+        let headers = self.request.headers.unwrap_or(given);
+        (headers, self.request.payload.map_or(self.body, Body::One))
+    }
+
+    /// What was set as the answer.
+    pub(crate) fn answer(self) -> Reply {
+        Reply {
+            headers: self.response.headers.unwrap_or_default(),
+            body: self.response.payload.map_or(Body::Empty, Body::One),
+        }
+    }
+
+    /// The outcome with what was changed.
+    pub(crate) fn changed_outcome(self) -> Outcome {
+        let Change { headers, payload } = self.response;
+        match (self.outcome, payload) {
+            (Some(Ok(reply)), payload) => Ok(Reply {
+                headers: headers.unwrap_or(reply.headers),
+                body: payload.map_or(reply.body, Body::One),
+            }),
+            (Some(Err(_)), Some(payload)) => Ok(Reply {
+                headers: headers.unwrap_or_default(),
+                body: Body::One(payload),
+            }),
+            (Some(Err(error)), None) => Err(error),
+            (None, _) => Err(Error::internal("the outcome of the call is lost")),
+        }
+    }
+
+    fn reply(&self) -> Option<&Reply> {
+        self.outcome.as_ref()?.as_ref().ok()
+    }
+
+    fn change(&mut self, half: Half) -> &mut Change {
+        match half {
+            Half::Request => &mut self.request,
+            Half::Response => &mut self.response,
+        }
+    }
+
+    /// A request can be looked at and changed until its call has ended.
+    fn check_open(&self, half: Half) -> Result<(), Failure> {
+        if half == Half::Request && self.outcome.is_some() {
+            let message = "the call has ended; its request is gone";
+            return Err(failure(Kind::FailedPrecondition, message));
+        }
+        Ok(())
+    }
+}
+
+impl Framed {
+    pub(crate) fn new(frame: Frame) -> Self {
+        Self {
+            frame,
+            change: Change::default(),
+        }
+    }
+
+    pub(crate) fn headers(&self) -> &Headers {
+        self.change.headers.as_ref().unwrap_or(&self.frame.headers)
+    }
+
+    pub(crate) fn set_headers(&mut self, headers: Headers) {
+        self.change.headers = Some(headers);
+    }
+
+    pub(crate) fn payload(&self) -> &Bytes {
+        self.change.payload.as_ref().unwrap_or(&self.frame.payload)
+    }
+
+    pub(crate) fn set_payload(&mut self, payload: Bytes) {
+        self.change.payload = Some(payload);
+    }
+
+    /// The frame as it was given.
+    pub(crate) fn into_given(self) -> Frame {
+        self.frame
+    }
+
+    /// The frame with what was changed.
+    pub(crate) fn into_changed(self) -> Frame {
+        let Self { frame, change } = self;
+        Frame {
+            headers: change.headers.unwrap_or(frame.headers),
+            payload: change.payload.unwrap_or(frame.payload),
+            ..frame
+        }
+    }
+}
+
+impl Candidates {
+    /// Asks `may` about each of `n_members`.
+    pub(crate) fn new(n_members: usize, random: u64, may: &dyn Fn(usize) -> bool) -> Self {
+        let mut usable = vec![0; n_members.div_ceil(64)];
+        for index in (0..n_members).filter(|index| may(*index)) {
+            if let Some(word) = usable.get_mut(index / 64) {
+                *word |= 1_u64 << (index % 64);
+            }
+        }
+        Self { usable, random }
+    }
+
+    pub(crate) fn is_usable(&self, index: u32) -> bool {
+        let index = usize::try_from(index).unwrap_or(usize::MAX);
+        let word = self.usable.get(index / 64).copied().unwrap_or_default();
+        word >> (index % 64) & 1 == 1
+    }
+}
+
+/// Headers with `name` standing once, with `value`.
+pub(crate) fn with_header(headers: &Headers, name: &str, value: &str) -> Result<Headers, Failure> {
+    if name.is_empty() {
+        let message = "header name of 0 octets is not within 1 to 255";
+        return Err(failure(Kind::InvalidArgument, message));
+    }
+    let mut changed = without_header(headers, name);
+    let pushed = changed.push(name, value);
+    pushed.map_err(|error| failure(Kind::InvalidArgument, error.to_string()))?;
+    Ok(changed)
+}
+
+/// Headers without those of that name.
+pub(crate) fn without_header(headers: &Headers, name: &str) -> Headers {
+    headers.without(|key| key == name.as_bytes())
+}
+
+fn streamed(half: Half) -> Failure {
+    let what = match half {
+        Half::Request => "request",
+        Half::Response => "reply",
+    };
+    let message = format!("the {what} is a stream; its messages do not pass an interceptor");
+    failure(Kind::FailedPrecondition, message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_becomes_an_answer_by_its_payload_only() {
+        let mut exchange = Exchange::response(Err(Error::not_found("no user 7")), Instant::now());
+        assert!(exchange.failure().is_some());
+        assert!(
+            exchange
+                .set_headers(Half::Response, Headers::new())
+                .is_err()
+        );
+        exchange.set_payload(Half::Response, "x".into()).unwrap();
+        assert!(exchange.failure().is_none());
+        exchange
+            .set_headers(Half::Response, Headers::new())
+            .unwrap();
+        assert!(exchange.changed_outcome().is_ok());
+    }
+
+    #[test]
+    fn a_request_is_closed_once_the_call_has_ended() {
+        let mut exchange = Exchange::response(Ok(Reply::one("x")), Instant::now());
+        assert!(exchange.payload(Half::Request).is_err());
+        assert!(exchange.set_payload(Half::Request, "y".into()).is_err());
+        assert!(exchange.set_headers(Half::Request, Headers::new()).is_err());
+    }
+
+    #[test]
+    fn an_unchanged_message_keeps_its_octets() {
+        let body = Bytes::from(vec![7; 100]);
+        let exchange = Exchange::request(Body::One(body.clone()));
+        let (_, Body::One(after)) = exchange.changed_request(Headers::new()) else {
+            panic!("one message in, one message out");
+        };
+        assert_eq!(after.as_ptr(), body.as_ptr());
+    }
+
+    #[test]
+    fn usable_is_told_at_the_edges_of_words_and_of_the_set() {
+        let candidates = Candidates::new(65, 0, &|index| index != 63);
+        assert!(candidates.is_usable(0) && candidates.is_usable(64));
+        assert!(!candidates.is_usable(63));
+        assert!(!candidates.is_usable(65) && !candidates.is_usable(u32::MAX));
+    }
+
+    #[test]
+    fn a_header_that_is_set_stands_once() {
+        let mut headers = Headers::new();
+        headers.push("a", "1").unwrap();
+        headers.push("b", "2").unwrap();
+        headers.push("a", "3").unwrap();
+        let changed = with_header(&headers, "a", "4").unwrap();
+        let all: Vec<_> = changed
+            .iter()
+            .map(|(key, value)| (key, value.into_owned()))
+            .collect();
+        assert_eq!(all, [(&b"b"[..], b"2".to_vec()), (b"a", b"4".to_vec())]);
+        assert!(with_header(&headers, "", "4").is_err());
+        assert!(with_header(&headers, &"k".repeat(256), "4").is_err());
+    }
+}

@@ -1,0 +1,95 @@
+;; A balancer whose `pick` waits for a second by the clock of WASI, if it can; key 1 asks for the kv
+;; store instead, key 2 writes to standard error.
+(component
+(; TYPES ;)
+  (import "postern:gateway/kv@0.1.0" (instance $kv
+    (alias outer 1 $failure (type $outer))
+    (export "failure" (type $failure (eq $outer)))
+    (export "get" (func (param "key" string) (result (result (option (list u8)) (error $failure)))))))
+  (import "wasi:io/error@0.2.6" (instance $error
+    (export "error" (type (sub resource)))))
+  (alias export $error "error" (type $io-error))
+  (import "wasi:io/poll@0.2.6" (instance $poll
+    (export "pollable" (type $pollable (sub resource)))
+    (export "[method]pollable.block" (func (param "self" (borrow $pollable))))))
+  (alias export $poll "pollable" (type $pollable))
+  (import "wasi:clocks/monotonic-clock@0.2.6" (instance $clock
+    (alias outer 1 $pollable (type $outer))
+    (export "pollable" (type $pollable (eq $outer)))
+    (export "subscribe-duration" (func (param "when" u64) (result (own $pollable))))))
+  (import "wasi:io/streams@0.2.6" (instance $streams
+    (alias outer 1 $io-error (type $outer))
+    (export "error" (type $error (eq $outer)))
+    (export "output-stream" (type $output (sub resource)))
+    (type $e (variant (case "last-operation-failed" (own $error)) (case "closed")))
+    (export "stream-error" (type $stream-error (eq $e)))
+    (export "[method]output-stream.blocking-write-and-flush"
+      (func (param "self" (borrow $output)) (param "contents" (list u8)) (result (result (error $stream-error)))))))
+  (alias export $streams "output-stream" (type $output))
+  (import "wasi:cli/stderr@0.2.6" (instance $stderr
+    (alias outer 1 $output (type $outer))
+    (export "output-stream" (type $output (eq $outer)))
+    (export "get-stderr" (func (result (own $output))))))
+  (core func $get (canon lower (func $kv "get") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (core func $block (canon lower (func $poll "[method]pollable.block")))
+  (core func $subscribe (canon lower (func $clock "subscribe-duration")))
+  (core func $stderr (canon lower (func $stderr "get-stderr")))
+  (core func $drop (canon resource.drop $output))
+  (core func $write (canon lower (func $streams "[method]output-stream.blocking-write-and-flush")
+    (memory (core memory $libc "memory"))))
+  (core module $main
+    (import "libc" "memory" (memory 2))
+    (import "host" "get" (func $get (param i32 i32 i32)))
+    (import "host" "block" (func $block (param i32)))
+    (import "host" "subscribe" (func $subscribe (param i64) (result i32)))
+    (import "host" "stderr" (func $stderr (result i32)))
+    (import "host" "drop" (func $drop (param i32)))
+    (import "host" "write" (func $write (param i32 i32 i32 i32)))
+    (data (i32.const 16) "said by a balancer\n")
+    (func (export "update") (param i32 i32))
+    (func (export "pick") (param $key i64) (result i32) (local $stream i32)
+      (if (i64.eq (local.get $key) (i64.const 2)) (then
+        (local.set $stream (call $stderr))
+        (call $write (local.get $stream) (i32.const 16) (i32.const 19) (i32.const 384))
+        (call $drop (local.get $stream))
+        (i32.store (i32.const 256) (i32.const 1))
+        (i32.store (i32.const 260) (i32.load8_u (i32.const 384)))
+        (return (i32.const 256))))
+      (if (i64.eq (local.get $key) (i64.const 1)) (then
+        (call $get (i32.const 16) (i32.const 4) (i32.const 384))))
+      (call $block (call $subscribe (i64.const 1000000000)))
+      (i32.const 256))
+    (func (export "done") (param i32 i32 i64)))
+  (core instance $main (instantiate $main
+    (with "libc" (instance $libc))
+    (with "host" (instance
+      (export "get" (func $get)) (export "block" (func $block)) (export "subscribe" (func $subscribe))
+      (export "stderr" (func $stderr)) (export "drop" (func $drop)) (export "write" (func $write))))))
+
+  (type $instance (record (field "id" string) (field "weight" u32) (field "zone" (option string))
+    (field "version" (option string)) (field "metadata" (list (tuple string string)))))
+  (type $outcome (enum "success" "failure" "timeout"))
+  (func $update (param "instances" (list $instance))
+    (canon lift (core func $main "update") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
+  (func $pick (param "key" u64) (result (option u32))
+    (canon lift (core func $main "pick") (memory (core memory $libc "memory"))))
+  (func $done (param "index" u32) (param "outcome" $outcome) (param "micros" u64)
+    (canon lift (core func $main "done")))
+  (component $balancer
+    (type $i (record (field "id" string) (field "weight" u32) (field "zone" (option string))
+      (field "version" (option string)) (field "metadata" (list (tuple string string)))))
+    (import "instance" (type $instance (eq $i)))
+    (type $o (enum "success" "failure" "timeout"))
+    (import "outcome" (type $outcome (eq $o)))
+    (import "update" (func $update (param "instances" (list $instance))))
+    (import "pick" (func $pick (param "key" u64) (result (option u32))))
+    (import "done" (func $done (param "index" u32) (param "outcome" $outcome) (param "micros" u64)))
+    (export $i2 "instance" (type $i))
+    (export $o2 "outcome" (type $o))
+    (export "update" (func $update) (func (param "instances" (list $i2))))
+    (export "pick" (func $pick))
+    (export "done" (func $done) (func (param "index" u32) (param "outcome" $o2) (param "micros" u64))))
+  (instance $balancer (instantiate $balancer
+    (with "instance" (type $instance)) (with "outcome" (type $outcome))
+    (with "update" (func $update)) (with "pick" (func $pick)) (with "done" (func $done))))
+  (export "postern:gateway/balancer@0.1.0" (instance $balancer)))

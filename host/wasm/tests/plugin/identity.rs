@@ -1,0 +1,154 @@
+//! Roles `authenticator`, `authorizer` and `event-handler`, and the import `events`.
+
+use std::{
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+
+use postern_core::{
+    Call, Context, Error, Headers, Kind, Principal,
+    extension::{Asked, Credentials, Event, EventSink, Fault, Identity, Step},
+};
+use postern_wasm::{Grants, Plugin, PluginSpec, Role};
+
+use crate::guest::{House, identity, with_kv};
+
+fn asked(method: &str) -> Asked {
+    Asked::of(&Call::unary("test", method, ""), Instant::now())
+}
+
+fn authenticate(plugin: &Arc<Plugin>, token: &str) -> Step<Result<Option<Identity>, Fault>> {
+    let credentials = Credentials {
+        scheme: "bearer".into(),
+        token: token.into(),
+    };
+    plugin
+        .authenticator()
+        .unwrap()
+        .authenticate(&asked("m"), &credentials)
+}
+
+fn known(name: &str) -> Identity {
+    Identity {
+        principal: Principal {
+            name: name.into(),
+            roles: vec!["admin".into()],
+            claims: vec![("tenant".into(), "blue".into())],
+        },
+        valid: Some(Duration::from_secs(60)),
+    }
+}
+
+#[tokio::test]
+async fn credentials_become_an_identity_nobody_or_a_refusal() {
+    let house = House::new();
+    let direct = house.shared("id", &identity(), PluginSpec::default()).await;
+    let pooled = with_kv(include_str!("guest/identity.wat"));
+    let pooled = house.shared("id", &pooled, PluginSpec::default()).await;
+    for plugin in [direct, pooled] {
+        let all = [Role::Authenticator, Role::Authorizer, Role::EventHandler];
+        assert_eq!(plugin.status().roles, all);
+        let answer = async |token| authenticate(&plugin, token).finish().await;
+        assert_eq!(answer("good").await.unwrap(), Some(known("good")));
+        assert_eq!(answer("nobody").await.unwrap(), None);
+        let Err(Fault::Refused(error)) = answer("bad").await else {
+            panic!("it is refused");
+        };
+        assert_eq!(error.kind, Kind::Unauthenticated);
+        assert!(matches!(answer("trap").await, Err(Fault::Broken(_))));
+        assert_eq!(answer("good").await.unwrap(), Some(known("good")));
+    }
+}
+
+#[tokio::test]
+async fn an_endless_authenticator_ends_by_its_budget() {
+    let house = House::new();
+    let plugin = house.shared("id", &identity(), PluginSpec::default()).await;
+    let Step::Done(Err(Fault::Broken(error))) = authenticate(&plugin, "loop") else {
+        panic!("it is broken at once");
+    };
+    assert_eq!(error.message, "plugin id exceeded its budget of 5 ms");
+}
+
+#[tokio::test]
+async fn an_authorizer_asks_for_claims() {
+    let house = House::new();
+    let direct = house.shared("id", &identity(), PluginSpec::default()).await;
+    let pooled = with_kv(include_str!("guest/identity.wat"));
+    let pooled = house.shared("id", &pooled, PluginSpec::default()).await;
+    for plugin in [direct, pooled] {
+        let authorizer = plugin.authorizer().unwrap();
+        let mut asked = asked("m");
+        let Err(Fault::Refused(error)) = authorizer.authorize(&asked).finish().await else {
+            panic!("a stranger is refused");
+        };
+        assert_eq!(error.kind, Kind::PermissionDenied);
+        asked.context.principal = Some(Arc::new(known("ann").principal));
+        assert!(authorizer.authorize(&asked).finish().await.is_ok());
+        asked.method = "trap".into();
+        let broken = authorizer.authorize(&asked).finish().await;
+        assert!(matches!(broken, Err(Fault::Broken(_))));
+    }
+}
+
+/// Takes events and keeps them.
+#[derive(Default)]
+struct Sink(Mutex<Vec<Event>>);
+
+impl EventSink for Sink {
+    fn publish(&self, event: Event) -> Result<u32, Error> {
+        self.0.lock().unwrap().push(event);
+        Ok(1)
+    }
+}
+
+fn event(topic: &str, again: &str) -> Event {
+    let mut headers = Headers::new();
+    headers.push("content-type", again).unwrap();
+    Event {
+        topic: topic.into(),
+        headers,
+        payload: "payload".into(),
+        context: Context::default(),
+    }
+}
+
+#[tokio::test]
+async fn events_come_and_go_within_the_grant() {
+    let house = House::new();
+    let spec = PluginSpec {
+        grants: Grants {
+            events: vec!["orders/*".to_owned()],
+            ..Grants::default()
+        },
+        ..PluginSpec::default()
+    };
+    let plugin = house.shared("id", &identity(), spec).await;
+    let handler = plugin.event_handler().unwrap();
+    let error = handler
+        .on_event(event("t", "orders/new"))
+        .await
+        .unwrap_err();
+    assert_eq!(error.kind, Kind::Unavailable, "nobody takes events yet");
+    let sink = Arc::new(Sink::default());
+    house.runtime.set_events(Arc::clone(&sink) as _);
+    handler.on_event(event("t", "orders/new")).await.unwrap();
+    {
+        let events = sink.0.lock().unwrap();
+        let [published] = &events[..] else {
+            panic!("one event");
+        };
+        assert_eq!(&*published.topic, "orders/new");
+        assert_eq!(published.payload, "payload");
+        assert_eq!(published.context.depth, 1);
+    }
+    let error = handler.on_event(event("t", "users/new")).await.unwrap_err();
+    assert_eq!(error.kind, Kind::PermissionDenied);
+    assert_eq!(error.message, "plugin id has no grant for topic users/new");
+    for (length, kind) in [(255, None), (256, Some(Kind::InvalidArgument))] {
+        let topic = format!("orders/{}", "x".repeat(length - 7));
+        let said = handler.on_event(event("t", &topic)).await;
+        assert_eq!(said.err().map(|error| error.kind), kind);
+    }
+    house.runtime.shutdown();
+}
