@@ -71,6 +71,8 @@ pub enum Transport {
 pub struct Principal {
     pub name: Text,
     pub roles: Vec<Text>,
+    /// Further claims of the credentials, name and value; a value that is no text is JSON.
+    pub claims: Vec<(Text, Text)>,
 }
 
 /// What a handler answers.
