@@ -31,12 +31,16 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "parking_lot",
             "postern-core",
             "quinn-udp",
+            "rustls",
+            "rustls-native-certs",
             "serde",
             "serde_json",
             "thiserror",
             "tokio",
+            "tokio-rustls",
             "tokio-util",
             "tracing",
+            "webpki-roots",
         ],
     ),
     (
@@ -69,7 +73,9 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "clap_complete",
             "comfy-table",
             "futures-util",
+            "governor",
             "indicatif",
+            "jsonwebtoken",
             "miette",
             "mimalloc",
             "notify",
@@ -81,6 +87,8 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "prometheus-client",
             "serde",
             "serde_json",
+            "sha2",
+            "subtle",
             "thiserror",
             "tokio",
             "tokio-util",
@@ -92,15 +100,19 @@ const ALLOWED: [(&str, &[&str]); 4] = [
 ];
 
 /// What only one crate of the host may have.
-const EXCLUSIVE: [(&str, &str); 8] = [
+const EXCLUSIVE: [(&str, &str); 12] = [
     ("wasmtime", "host/wasm"),
     ("wasmtime-wasi", "host/wasm"),
     ("redb", "host/wasm"),
     ("hyper", "host/net"),
     ("quinn-udp", "host/net"),
+    ("rustls", "host/net"),
+    ("tokio-rustls", "host/net"),
     ("socket2", "host/net"),
     ("toml", "host/gateway"),
     ("clap", "host/gateway"),
+    ("jsonwebtoken", "host/gateway"),
+    ("governor", "host/gateway"),
 ];
 
 fn direct(folder: &str, table: &str) -> BTreeSet<String> {

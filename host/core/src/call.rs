@@ -71,7 +71,7 @@ pub enum Transport {
 pub struct Principal {
     pub name: Text,
     pub roles: Vec<Text>,
-    /// What else is known of it, name and value: `tenant`, `email`.
+    /// Further claims of the credentials, name and value; a value that is no text is JSON.
     pub claims: Vec<(Text, Text)>,
 }
 

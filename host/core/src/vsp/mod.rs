@@ -7,6 +7,7 @@
 //! | `correlation-id` | all | chosen by the caller, echoed |
 //! | `status` | response, error | `success`, or the name of the error's kind |
 //! | `code` | error | the kind's HTTP number |
+//! | `retry-after-ms` | error | milliseconds after which the same call may succeed |
 //! | `event-type` | event | what happened |
 //! | `content-type` | all | `application/json` when absent |
 //! | `timeout-ms` | request | what is left of the deadline |
@@ -49,6 +50,7 @@ pub fn is_hop_header(key: &[u8]) -> bool {
             | b"correlation-id"
             | b"status"
             | b"code"
+            | b"retry-after-ms"
             | b"timeout-ms"
             | b"traceparent"
             | b"priority"

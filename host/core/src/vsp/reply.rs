@@ -1,5 +1,7 @@
 //! Outcomes as frames, and frames as outcomes.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::{easy, is_hop_header};
@@ -15,6 +17,8 @@ use crate::{
 /// Longest part of a peer's error that is taken over as the message, in octets, when its payload is
 /// not the error document.
 const FOREIGN_MESSAGE_BYTES_MAX: usize = 256;
+/// Header of an error that says when another try may help.
+const RETRY_AFTER: &str = "retry-after-ms";
 
 /// What a reply must repeat of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -112,6 +116,7 @@ impl ReplyToken {
             .push("type", "error")
             .and_then(|()| builder.push("status", error.kind.name()))
             .and_then(|()| builder.push("code", code))
+            .and_then(|()| push_retry(&mut builder, error.retry))
             .and_then(|()| self.push_common(&mut builder));
         // The caller's correlation id fitted into its frame beside as much as stands here.
         debug_assert!(fits.is_ok());
@@ -177,6 +182,17 @@ pub(super) fn push_extra(builder: &mut HeadersBuilder, extra: &Headers) -> Resul
     Ok(())
 }
 
+/// How long to wait before another try, in milliseconds rounded up.
+fn push_retry(builder: &mut HeadersBuilder, retry: Retry) -> Result<(), HeaderError> {
+    match retry {
+        Retry::Never | Retry::Elsewhere => Ok(()),
+        Retry::After(delay) => {
+            let millis = delay.as_micros().div_ceil(1000);
+            builder.push(RETRY_AFTER, millis.to_string())
+        }
+    }
+}
+
 fn failure(frame: &Frame) -> Option<Error> {
     if frame.flags.contains(Flags::COMP) {
         let message = "the reply has flag COMP set: compressed payloads are not supported";
@@ -196,10 +212,12 @@ fn failure(frame: &Frame) -> Option<Error> {
     let status = status
         .as_deref()
         .and_then(|status| std::str::from_utf8(status).ok());
-    Some(foreign_error(
-        status.and_then(Kind::from_name),
-        &frame.payload,
-    ))
+    let error = foreign_error(status.and_then(Kind::from_name), &frame.payload);
+    let after = frame.headers.get_str(RETRY_AFTER);
+    Some(match after.and_then(|millis| millis.parse().ok()) {
+        Some(millis) => error.with_retry(Retry::After(Duration::from_millis(millis))),
+        None => error,
+    })
 }
 
 /// An error as a peer describes it, read leniently.

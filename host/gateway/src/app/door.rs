@@ -222,6 +222,8 @@ fn http_config(settings: &DoorSettings) -> HttpConfig {
         message_bytes_max: settings.body_bytes_max,
         connections_max: settings.listener.connections_max,
         idle_timeout: settings.listener.idle_timeout,
+        // What cannot be shared was refused with the configuration.
+        cors: settings.listener.cors.sharing().ok().flatten(),
         ..HttpConfig::default()
     }
 }

@@ -1,5 +1,8 @@
 //! What no key can say alone: addresses that collide, keys that contradict each other.
 
+mod admission;
+mod security;
+
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
@@ -16,6 +19,8 @@ pub(crate) fn check(config: &Config, reader: &mut Reader) {
         check_listener(name, listener, reader);
     }
     check_addresses(config, reader);
+    security::check(&config.auth, reader);
+    admission::check(config, reader);
     let calls = &config.calls;
     in_order(
         reader,
@@ -91,18 +96,16 @@ fn require(reader: &mut Reader, path: &str, key: &str) {
     if reader.places.contains_key(&format!("{path}.{key}")) {
         return;
     }
-    let place = reader.tables.get(path).cloned();
     let remedy = match key {
         "protocol" => "add protocol = \"vstp\" or protocol = \"http\"",
         _ => "add address = \"127.0.0.1:PORT\"",
     };
-    let message = format!("the key \"{key}\" is missing");
-    reader.faults.push(super::Fault {
-        path: path.to_owned(),
-        place,
-        message,
-        remedy: remedy.to_owned(),
-    });
+    fault_of_table(
+        reader,
+        path,
+        format!("the key \"{key}\" is missing"),
+        remedy,
+    );
 }
 
 /// Keys of the other protocol would be ignored silently.
@@ -190,7 +193,7 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "udp",
             "limits",
         ],
-        Protocol::Http => &["header-timeout", "body-timeout", "streams-max"],
+        Protocol::Http => &["header-timeout", "body-timeout", "streams-max", "cors"],
     }
 }
 
@@ -259,6 +262,22 @@ fn fault(reader: &mut Reader, key: &str, message: impl Into<String>, remedy: imp
     let place: Option<Place> = reader.places.get(key).cloned();
     reader.faults.push(super::Fault {
         path: key.to_owned(),
+        place,
+        message: message.into(),
+        remedy: remedy.into(),
+    });
+}
+
+/// A fault where a table begins: something is missing in it.
+pub(super) fn fault_of_table(
+    reader: &mut Reader,
+    path: &str,
+    message: impl Into<String>,
+    remedy: impl Into<String>,
+) {
+    let place = reader.tables.get(path).cloned();
+    reader.faults.push(super::Fault {
+        path: path.to_owned(),
         place,
         message: message.into(),
         remedy: remedy.into(),

@@ -17,7 +17,7 @@ pub(crate) fn merge(
     reader: &mut Reader,
 ) {
     let mut paths = twins(&config.keys());
-    let template = leaf_paths(&super::Listener::default().keys(), "");
+    let templates = templates(&config.keys(), "");
     for (variable, text) in environment {
         let Some(rest) = variable.strip_prefix(PREFIX) else {
             continue;
@@ -26,7 +26,7 @@ pub(crate) fn merge(
             continue;
         }
         if !paths.contains_key(variable) {
-            let Some(path) = new_listener(rest, &template) else {
+            let Some(path) = new_table(rest, &templates) else {
                 refuse(variable, &paths, reader);
                 continue;
             };
@@ -46,7 +46,7 @@ pub(crate) fn merge(
 
 /// The variable that is the twin of a key path.
 pub(crate) fn variable(path: &str) -> String {
-    format!("{PREFIX}{}", path.replace(['.', '-'], "_").to_uppercase())
+    format!("{PREFIX}{}", upper(path))
 }
 
 /// Every key's path by its variable.
@@ -76,20 +76,50 @@ pub(crate) fn leaf_paths(keys: &[Key], above: &str) -> Vec<String> {
     paths
 }
 
+/// What a new table may hold.
+struct Template {
+    /// Where tables of its kind stand: `listeners`, `auth.jwt`.
+    path: String,
+    /// Paths of its keys, below its name.
+    keys: Vec<String>,
+}
+
+fn templates(keys: &[Key], above: &str) -> Vec<Template> {
+    let mut found = Vec::new();
+    for key in keys {
+        let path = join(above, &key.name);
+        match &key.shape {
+            Shape::Section(keys) => found.extend(templates(keys, &path)),
+            Shape::Named { template, .. } => {
+                let keys = leaf_paths(template, "");
+                found.push(Template { path, keys });
+            }
+            Shape::Leaf { .. } | Shape::Free => {}
+        }
+    }
+    found
+}
+
 /// `LISTENERS_EDGE_TLS_ADDRESS` opens a listener `edge-tls` that the file does not know.
-fn new_listener(rest: &str, template: &[String]) -> Option<String> {
-    let rest = rest.strip_prefix("LISTENERS_")?;
-    let suffixes = template.iter().filter_map(|key| {
-        let suffix = format!("_{}", key.replace(['.', '-'], "_").to_uppercase());
-        let name = rest.strip_suffix(suffix.as_str())?;
-        Some((name.len(), name, key))
+fn new_table(rest: &str, templates: &[Template]) -> Option<String> {
+    let candidates = templates.iter().flat_map(|template| {
+        let prefix = format!("{}_", upper(&template.path));
+        let rest = rest.strip_prefix(&prefix).unwrap_or_default();
+        template.keys.iter().filter_map(move |key| {
+            let name = rest.strip_suffix(&format!("_{}", upper(key)))?;
+            Some((name.len(), name, &template.path, key))
+        })
     });
     // The longest key leaves the shortest name: `_UDP_RETRIES` before `_RETRIES`.
-    let (_, name, key) = suffixes.min()?;
-    Some(format!(
-        "listeners.{}.{key}",
-        name.to_lowercase().replace('_', "-")
-    ))
+    let (_, name, path, key) = candidates
+        .filter(|(length, ..)| *length > 0)
+        .min_by_key(|(length, ..)| *length)?;
+    let name = name.to_lowercase().replace('_', "-");
+    Some(format!("{path}.{name}.{key}"))
+}
+
+fn upper(path: &str) -> String {
+    path.replace(['.', '-'], "_").to_uppercase()
 }
 
 fn refuse(variable: &str, paths: &BTreeMap<String, String>, reader: &mut Reader) {

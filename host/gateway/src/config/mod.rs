@@ -1,14 +1,17 @@
 //! Configuration: what is written becomes `Config`, which cannot be wrong, or all its faults at
 //! once. Layers: defaults, the file, the environment (`POSTERN_CALLS_TIMEOUT` for `calls.timeout`).
 
+mod admission;
 mod cross;
 mod environment;
 mod fault;
 pub(crate) mod leaf;
 pub mod manifest;
 mod named;
+mod pattern;
 mod render;
 pub(crate) mod section;
+mod security;
 mod settings;
 mod units;
 pub(crate) mod value;
@@ -21,10 +24,16 @@ use std::{
 
 use toml::de::DeTable;
 
+pub use admission::{Cors, HeaderEdits, HeaderRule, RateKey, RateLimit};
 pub use fault::{Fault, Faults, Position};
 pub use leaf::Secret;
-pub use manifest::Manifest;
+pub use manifest::{Manifest, Table};
+pub use pattern::{CallPattern, Wildcard};
 pub use render::{sample, schema};
+pub use security::{
+    Algorithm, ApiKey, ApiKeys, Auth, Authentication, Authorization, Effect, Jwt, KeyHash, Rule,
+    Timestamp,
+};
 pub use settings::{
     Access, Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log,
     LogFormat, PluginLimits, Plugins, Protocol, Udp, WireLimits,

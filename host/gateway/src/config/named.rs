@@ -1,14 +1,21 @@
-//! Tables by name: the listeners. A new name begins with its defaults.
+//! Tables by name: listeners, issuers, rules. A new name begins with its defaults.
 
 use std::collections::BTreeMap;
 
 use super::{
-    section::{Bounds, Field, Reader, Shape, join},
-    settings::Listener,
+    section::{Bounds, Field, Key, Reader, Shape, join},
     value::Node,
 };
 
-impl Field for BTreeMap<String, Listener> {
+/// A table that there may be many of, each with a name of the user's choice.
+pub(crate) trait Named: Field + Default {
+    /// What a table of that name is when nothing is written in it.
+    fn named(_name: &str) -> Self {
+        Self::default()
+    }
+}
+
+impl<T: Named> Field for BTreeMap<String, T> {
     fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut Reader) {
         for entry in reader.entries(node, path).unwrap_or_default() {
             let name = &entry.key;
@@ -28,7 +35,7 @@ impl Field for BTreeMap<String, Listener> {
                 .entry(path.clone())
                 .or_insert_with(|| entry.key_place.clone());
             self.entry(name.clone())
-                .or_insert_with(|| Listener::named(name))
+                .or_insert_with(|| T::named(name))
                 .merge(&entry.node, &path, None, reader);
         }
     }
@@ -36,12 +43,19 @@ impl Field for BTreeMap<String, Listener> {
     fn shape(&self, _: Bounds) -> Shape {
         let tables = self
             .iter()
-            .map(|(name, listener)| (name.clone(), listener.keys()))
+            .map(|(name, table)| (name.clone(), keys(table)))
             .collect();
         Shape::Named {
             tables,
-            template: Listener::default().keys(),
+            template: keys(&T::default()),
         }
+    }
+}
+
+fn keys(table: &impl Field) -> Vec<Key> {
+    match table.shape(None) {
+        Shape::Section(keys) => keys,
+        Shape::Leaf { .. } | Shape::Named { .. } | Shape::Free => Vec::new(),
     }
 }
 

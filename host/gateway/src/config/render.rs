@@ -18,11 +18,28 @@ use super::{
 #[must_use]
 pub fn sample() -> String {
     let mut text = String::from(SAMPLE_HEAD);
-    walk(&Config::default().keys(), "", &mut |visit| match visit {
+    walk(&Config::default().keys(), "", &mut |visit| {
+        sample_part(&mut text, &visit, "");
+    });
+    text
+}
+
+/// One table or key; `mute` stands before what would otherwise be in force.
+fn sample_part(text: &mut String, visit: &Visit<'_>, mute: &str) {
+    text.push('\n');
+    match visit {
         Visit::Table { path, doc } => {
-            text.push('\n');
-            comment(&mut text, doc);
-            let _ = writeln!(text, "[{path}]");
+            comment(text, doc);
+            let _ = writeln!(text, "{mute}[{path}]");
+        }
+        Visit::Template { path, doc, keys } => {
+            comment(text, doc);
+            let _ = writeln!(text, "# [{path}]");
+            walk(keys, path, &mut |visit| sample_part(text, &visit, "# "));
+        }
+        Visit::Free { path, key } => {
+            comment(text, &key.doc);
+            let _ = writeln!(text, "# [{path}]");
         }
         Visit::Leaf {
             path,
@@ -30,21 +47,18 @@ pub fn sample() -> String {
             written,
             bounds,
             expected,
-            ..
         } => {
-            text.push('\n');
-            comment(&mut text, &key.doc);
+            comment(text, &key.doc);
             let bounds = bounds
                 .map(|(min, max)| format!("; {min} to {max}"))
                 .unwrap_or_default();
             let _ = writeln!(text, "# {}{bounds}", variable(path));
             let _ = match written {
-                Some(written) => writeln!(text, "{} = {written}", key.name),
+                Some(written) => writeln!(text, "{mute}{} = {written}", key.name),
                 None => writeln!(text, "# {} = {expected}; left out by default", key.name),
             };
         }
-    });
-    text
+    }
 }
 
 impl Loaded {
@@ -65,7 +79,7 @@ impl Loaded {
                 let line = format!("{} = {written}", key.name);
                 let _ = writeln!(text, "{line:<46} # {}", self.source_of(path));
             }
-            Visit::Leaf { written: None, .. } => {}
+            Visit::Leaf { written: None, .. } | Visit::Template { .. } | Visit::Free { .. } => {}
         });
         text.trim_start().to_owned()
     }
@@ -170,6 +184,17 @@ enum Visit<'a> {
         path: &'a str,
         doc: &'a str,
     },
+    /// What a table of its kind would hold, where there is none.
+    Template {
+        path: &'a str,
+        doc: &'a str,
+        keys: &'a [Key],
+    },
+    /// A table whose keys the user chooses.
+    Free {
+        path: &'a str,
+        key: &'a Key,
+    },
     Leaf {
         path: &'a str,
         key: &'a Key,
@@ -201,7 +226,13 @@ fn walk(keys: &[Key], above: &str, visit: &mut impl FnMut(Visit<'_>)) {
     for key in keys {
         let path = join(above, &key.name);
         match &key.shape {
-            Shape::Leaf { .. } | Shape::Free => {}
+            Shape::Leaf { .. } => {}
+            Shape::Free => visit(Visit::Free { path: &path, key }),
+            Shape::Named { tables, template } if tables.is_empty() => visit(Visit::Template {
+                path: &join(&path, "NAME"),
+                doc: &key.doc,
+                keys: template,
+            }),
             Shape::Section(keys) => {
                 visit(Visit::Table {
                     path: &path,
@@ -216,20 +247,22 @@ fn walk(keys: &[Key], above: &str, visit: &mut impl FnMut(Visit<'_>)) {
                         path: &path,
                         doc: &key.doc,
                     });
-                    walk_listener(keys, &path, visit);
+                    walk_named(keys, &path, visit);
                 }
             }
         }
     }
 }
 
-/// Keys of the other protocol are left out: written down they would be refused.
-fn walk_listener(keys: &[Key], path: &str, visit: &mut impl FnMut(Visit<'_>)) {
+/// Keys of a listener's other protocol are left out: written down they would be refused.
+fn walk_named(keys: &[Key], path: &str, visit: &mut impl FnMut(Visit<'_>)) {
     let protocol = keys.iter().find_map(|key| match &key.shape {
         Shape::Leaf { written, .. } if key.name == "protocol" => written.as_deref(),
         Shape::Leaf { .. } | Shape::Section(_) | Shape::Named { .. } | Shape::Free => None,
     });
-    let protocol = protocol.unwrap_or_default().trim_matches('"');
+    let Some(protocol) = protocol.map(|protocol| protocol.trim_matches('"')) else {
+        return walk(keys, path, visit);
+    };
     let own = |key: &&Key| !is_foreign_key(protocol, &key.name);
     let own: Vec<_> = keys.iter().filter(own).cloned().collect();
     walk(&own, path, visit);
@@ -294,6 +327,25 @@ mod tests {
                 sample.contains(&written) || sample.contains(&left_out),
                 "{path}"
             );
+        }
+    }
+
+    #[test]
+    fn the_sample_shows_what_tables_of_any_name_hold() {
+        let sample = sample();
+        for line in [
+            "# [auth.jwt.NAME]",
+            "# POSTERN_AUTH_JWT_NAME_ISSUER",
+            "# leeway = \"30s\"",
+            "# [auth.api-keys.keys.NAME]",
+            "# [authorization.rules.NAME]",
+            "# [limits.NAME]",
+            "# rate = 0",
+            "# [headers.NAME.request]",
+            "# [headers.NAME.request.set]",
+            "[listeners.http.cors]",
+        ] {
+            assert!(sample.contains(&format!("\n{line}")), "{line} in {sample}");
         }
     }
 

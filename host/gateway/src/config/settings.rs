@@ -8,8 +8,11 @@ use std::{
 };
 
 use super::{
+    admission::{Cors, HeaderRule, RateLimit},
     leaf::{Secret, word_leaf},
+    named::Named,
     section::section,
+    security::{Auth, Authorization},
     units::Size,
 };
 
@@ -25,6 +28,14 @@ section! {
         pub admin: Admin = Admin::default();
         /// Calls, whichever door they come through.
         pub calls: Calls = Calls::default();
+        /// How callers prove who they are.
+        pub auth: Auth = Auth::default();
+        /// Who may call what. Without rules everybody may call everything.
+        pub authorization: Authorization = Authorization::default();
+        /// Limits on the rate of calls, by a name of your choice.
+        pub limits: BTreeMap<String, RateLimit> = BTreeMap::new();
+        /// Changes to headers, by a name of your choice; in the order of the names.
+        pub headers: BTreeMap<String, HeaderRule> = BTreeMap::new();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// What is logged, and how.
@@ -64,6 +75,8 @@ section! {
         pub body_timeout: Duration = Duration::from_secs(30), within "10ms" to "1h";
         /// HTTP/2: calls of one connection at one time.
         pub streams_max: u32 = 256, within "1" to "65535";
+        /// HTTP: pages of other origins that may call.
+        pub cors: Cors = Cors::default();
         /// Acknowledged datagrams of VSTP.
         pub udp: Udp = Udp::default();
         /// What one peer, and all together, may make the listener hold.
@@ -300,9 +313,8 @@ impl super::leaf::Leaf for LevelFilter {
     }
 }
 
-impl Listener {
-    /// What a listener of that name is when nothing is written about it.
-    pub(crate) fn named(name: &str) -> Self {
+impl Named for Listener {
+    fn named(name: &str) -> Self {
         match name {
             "vstp" => Self {
                 address: local(9090),
@@ -316,7 +328,9 @@ impl Listener {
             _ => Self::default(),
         }
     }
+}
 
+impl Listener {
     /// Whether the name alone says protocol and address.
     pub(crate) fn is_built_in(name: &str) -> bool {
         matches!(name, "vstp" | "http")

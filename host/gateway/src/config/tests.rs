@@ -1,5 +1,7 @@
 //! Faults and layers of whole texts.
 
+mod security;
+
 use std::time::Duration;
 
 use super::*;

@@ -16,7 +16,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioTimer},
 };
 use postern_core::{
-    Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers, Kind, Reply,
+    Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers, Kind, Reply, Retry,
 };
 use tokio::time::timeout;
 
@@ -183,8 +183,13 @@ impl HttpClient {
     async fn read_failure(&self, response: Response<Incoming>) -> Error {
         let named = header_text(&response, ERROR_HEADER).and_then(Kind::from_name);
         let kind = named.unwrap_or_else(|| kind_of_status(response.status()));
+        let after = header_text(&response, header::RETRY_AFTER.as_str());
+        let after = after.and_then(|seconds| seconds.parse().ok());
         match self.read_whole(response.into_body()).await {
-            Ok(body) => read_error(kind, &body),
+            Ok(body) => match after.map(Duration::from_secs) {
+                Some(after) => read_error(kind, &body).with_retry(Retry::After(after)),
+                None => read_error(kind, &body),
+            },
             Err(error) => error,
         }
     }

@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use super::Cors;
+
 /// How much and how long a client of the HTTP door may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
@@ -22,6 +24,8 @@ pub struct HttpConfig {
     pub write_timeout: Duration,
     /// How long draining may take before what is left is cut off. Default 10 s.
     pub drain_timeout: Duration,
+    /// Which pages of other origins may call. Default none: no `access-control-*` field is sent.
+    pub cors: Option<Cors>,
 }
 
 impl Default for HttpConfig {
@@ -35,6 +39,7 @@ impl Default for HttpConfig {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
+            cors: None,
         }
     }
 }

@@ -25,6 +25,8 @@ mod catalog;
 mod client;
 mod config;
 mod connection;
+mod cors;
+mod fetch;
 mod lines;
 mod path;
 mod reply;
@@ -36,6 +38,8 @@ mod tests;
 pub use catalog::{Catalog, MethodInfo, ServiceInfo};
 pub use client::{HttpClient, HttpClientConfig};
 pub use config::HttpConfig;
+pub use cors::{Cors, CorsConfig, CorsError};
+pub use fetch::{FetchConfig, FetchError, Fetcher};
 pub use server::HttpServer;
 
 /// Response header that carries the kind of a failed call: `not-found`.

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use postern_core::{Blame, Body, BodyStream, Error, Headers, Kind, Reply, Retry};
+use postern_core::{Blame, Body, BodyStream, Error, Headers, Kind, Reply, Retry, json};
 
 use super::{ERROR_HEADER, JSON, NDJSON, connection::InFlight, is_hop_by_hop, lines, request::set};
 
@@ -151,9 +151,16 @@ pub(super) fn refusal(status: StatusCode, error: &Error) -> Response<ReplyBody> 
     }
     if status == StatusCode::UNAUTHORIZED {
         // RFC 9110 section 11.6.1 demands a challenge with 401.
-        headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        let challenge = challenge(error).unwrap_or(HeaderValue::from_static("Bearer"));
+        headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
     response
+}
+
+/// What the details of an error ask the client for: their member `challenge`.
+fn challenge(error: &Error) -> Option<HeaderValue> {
+    let challenge = json::string(json::member(error.details.as_deref()?, "challenge")?)?;
+    HeaderValue::from_str(&challenge).ok()
 }
 
 /// The kind that an HTTP status alone tells, for peers that do not send `x-postern-error`.

@@ -255,19 +255,19 @@ fn connection_builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
 impl Door {
     async fn answer(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<ReplyBody> {
         self.counters.frames_in.add(1);
-        let correlation = request::correlation(request.headers());
-        let mut response = self
-            .dispatch(request, peer)
-            .await
-            .unwrap_or_else(|refusal| {
-                let mut response = reply::refusal(refusal.status, &refusal.error);
-                if let Some(allow) = refusal.allow {
-                    response
-                        .headers_mut()
-                        .insert(header::ALLOW, HeaderValue::from_static(allow));
-                }
-                response
-            });
+        let (head, body) = request.into_parts();
+        let cors = self.config.cors.as_ref();
+        if let Some(response) = cors.and_then(|cors| cors.preflight(&head)) {
+            self.counters.frames_out.add(1);
+            return response;
+        }
+        let correlation = request::correlation(&head.headers);
+        let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
+        let dispatched = self.dispatch(head, body, peer).await;
+        let mut response = dispatched.unwrap_or_else(Refusal::into_response);
+        if let Some(cors) = cors {
+            cors.decorate(origin.as_ref(), response.headers_mut());
+        }
         if let Some(correlation) = correlation {
             set(
                 response.headers_mut(),
@@ -281,10 +281,10 @@ impl Door {
 
     async fn dispatch(
         &self,
-        request: Request<Incoming>,
+        head: http::request::Parts,
+        body: Incoming,
         peer: Arc<Peer>,
     ) -> Result<Response<ReplyBody>, Refusal> {
-        let (head, body) = request.into_parts();
         let resource = Resource::from_path(head.uri.path()).map_err(path_refusal)?;
         match (resource, &head.method) {
             (Resource::Method { service, method }, &Method::POST) => {
@@ -316,6 +316,17 @@ impl Door {
             (resource, &Method::OPTIONS) => Ok(options_response(allowed(&resource))),
             (resource, method) => Err(wrong_method(method, allowed(&resource))),
         }
+    }
+}
+
+impl Refusal {
+    fn into_response(self) -> Response<ReplyBody> {
+        let mut response = reply::refusal(self.status, &self.error);
+        if let Some(allow) = self.allow {
+            let allow = HeaderValue::from_static(allow);
+            response.headers_mut().insert(header::ALLOW, allow);
+        }
+        response
     }
 }
 

@@ -1,6 +1,7 @@
 //! The door over real sockets: our client for what it speaks, raw octets for what it must refuse.
 
 mod refusals;
+mod sharing;
 mod sockets;
 mod streams;
 
@@ -266,10 +267,14 @@ impl Handler for Double {
                 "tell" => Ok(Reply::one(tell(&call))),
                 "headers" => {
                     let mut reply = Reply::one("x");
-                    for (key, value) in [("x-colour", "green"), ("content-type", "text/css")] {
-                        reply.headers.push(key, value).expect("short");
-                    }
-                    for (key, value) in [("msg-id", "1"), ("keep-alive", "5"), ("bad key", "x")] {
+                    for (key, value) in [
+                        ("x-colour", "green"),
+                        ("content-type", "text/css"),
+                        ("access-control-allow-origin", "*"),
+                        ("msg-id", "1"),
+                        ("keep-alive", "5"),
+                        ("bad key", "x"),
+                    ] {
                         reply.headers.push(key, value).expect("short");
                     }
                     Ok(reply)

@@ -1,0 +1,116 @@
+//! What limits, header rules and sharing cannot say key by key.
+
+use super::{
+    fault, fault_of_table,
+    security::{HEADER_REMEDY, is_header_name},
+};
+use crate::{
+    config::{
+        Config, HeaderEdits, RateKey, RateLimit, Table,
+        section::{Reader, join},
+    },
+    guard::header_rules::Template,
+};
+
+pub(super) fn check(config: &Config, reader: &mut Reader) {
+    for (name, limit) in &config.limits {
+        check_limit(&format!("limits.{name}"), limit, reader);
+    }
+    for (name, rule) in &config.headers {
+        let path = format!("headers.{name}");
+        check_edits(&join(&path, "request"), &rule.request, reader);
+        check_edits(&join(&path, "response"), &rule.response, reader);
+    }
+    for (name, listener) in &config.listeners {
+        if let Err(error) = listener.cors.sharing() {
+            let remedy = "write what browsers send, such as \"https://example.org\"";
+            fault(
+                reader,
+                &format!("listeners.{name}.cors.origins"),
+                error.to_string(),
+                remedy,
+            );
+        }
+    }
+}
+
+fn check_limit(path: &str, limit: &RateLimit, reader: &mut Reader) {
+    let key = join(path, "rate");
+    if limit.rate == 0 {
+        match reader.places.contains_key(&key) {
+            true => fault(reader, &key, "a rate of 0 refuses every call", RATE_REMEDY),
+            false => fault_of_table(reader, path, "the key \"rate\" is missing", RATE_REMEDY),
+        }
+    }
+    let key = join(path, "header");
+    match (limit.by, &limit.header) {
+        (RateKey::Header, Some(name)) if !is_header_name(name) => {
+            let message = format!("{name:?} is not a header name");
+            fault(reader, &key, message, HEADER_REMEDY);
+        }
+        (RateKey::Header, None) if !reader.places.contains_key(&key) => {
+            let remedy = "add header = \"NAME\"";
+            fault_of_table(reader, path, "the key \"header\" is missing", remedy);
+        }
+        (RateKey::Principal | RateKey::Peer | RateKey::Service | RateKey::Global, Some(_)) => {
+            let message = format!("a limit by {:?} looks at no header", limit.by.name());
+            fault(reader, &key, message, "remove it, or write by = \"header\"");
+        }
+        (
+            RateKey::Header
+            | RateKey::Principal
+            | RateKey::Peer
+            | RateKey::Service
+            | RateKey::Global,
+            _,
+        ) => {}
+    }
+}
+
+fn check_edits(path: &str, edits: &HeaderEdits, reader: &mut Reader) {
+    let key = join(path, "remove");
+    for name in &edits.remove {
+        if !is_header_name(name) {
+            fault(
+                reader,
+                &key,
+                format!("{name:?} is not a header name"),
+                HEADER_REMEDY,
+            );
+        }
+    }
+    check_names(&join(path, "set"), &edits.set, reader);
+    check_names(&join(path, "add"), &edits.add, reader);
+    check_names(&join(path, "rename"), &edits.rename, reader);
+    let key = join(path, "rename");
+    for new in edits.rename.0.values().filter(|new| !is_header_name(new)) {
+        fault_of_table(
+            reader,
+            &key,
+            format!("{new:?} is not a header name"),
+            HEADER_REMEDY,
+        );
+    }
+    for (table, edits) in [("set", &edits.set), ("add", &edits.add)] {
+        for (name, value) in &edits.0 {
+            if let Err(error) = Template::parse(value) {
+                let message = format!("{name}: {error}");
+                fault_of_table(reader, &join(path, table), message, VARIABLES);
+            }
+        }
+    }
+}
+
+fn check_names(path: &str, table: &Table, reader: &mut Reader) {
+    for name in table.0.keys().filter(|name| !is_header_name(name)) {
+        fault_of_table(
+            reader,
+            path,
+            format!("{name:?} is not a header name"),
+            HEADER_REMEDY,
+        );
+    }
+}
+
+const RATE_REMEDY: &str = "write rate = NUMBER, the calls in each `per`";
+const VARIABLES: &str = "use {principal}, {peer}, {service}, {method} or {correlation-id}; write anything else as it is";

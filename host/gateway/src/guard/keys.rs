@@ -1,0 +1,257 @@
+//! Keys that verify tokens: a secret, a PEM file, a set of public keys (JWKS, RFC 7517).
+
+use jsonwebtoken::{
+    Algorithm, AlgorithmFamily, DecodingKey,
+    jwk::{AlgorithmParameters, EllipticCurve, Jwk, PublicKeyUse},
+};
+use sha2::{Digest, Sha256};
+
+/// Keys of one issuer.
+#[derive(Debug, Clone, Default)]
+pub(super) struct KeySet {
+    keys: Vec<VerifyingKey>,
+}
+
+/// One key and what it may verify.
+#[derive(Debug, Clone)]
+pub(super) struct VerifyingKey {
+    pub id: KeyId,
+    /// Name within its set; keys that come alone have none.
+    kid: Option<String>,
+    /// The one algorithm it is for, where its set says so.
+    algorithm: Option<Algorithm>,
+    key: DecodingKey,
+}
+
+/// SHA-256 of a key, so that a key is recognised when its set is read again.
+pub(super) type KeyId = [u8; 32];
+
+/// Why octets hold no keys.
+#[derive(Debug, thiserror::Error)]
+pub enum KeysError {
+    #[error("it is not a set of keys: {0}")]
+    Set(serde_json::Error),
+    #[error("it is no public key in PEM: {0}")]
+    Pem(jsonwebtoken::errors::Error),
+    #[error("there is no key in it that could verify a token")]
+    Empty,
+    #[error("it holds {n_keys} keys, the limit is {KEYS_MAX}")]
+    TooMany { n_keys: usize },
+    #[error("the secret is empty")]
+    EmptySecret,
+}
+
+impl KeySet {
+    pub(super) fn of_secret(secret: &[u8]) -> Result<Self, KeysError> {
+        if secret.is_empty() {
+            return Err(KeysError::EmptySecret);
+        }
+        Ok(Self::of_one(secret, DecodingKey::from_secret(secret)))
+    }
+
+    /// The first block of a PEM text: a public key or a certificate; RSA, EC or Ed25519.
+    pub(super) fn of_pem(pem: &[u8]) -> Result<Self, KeysError> {
+        let key = DecodingKey::from_rsa_pem(pem)
+            .or_else(|_| DecodingKey::from_ec_pem(pem))
+            .or_else(|_| DecodingKey::from_ed_pem(pem))
+            .map_err(KeysError::Pem)?;
+        Ok(Self::of_one(pem, key))
+    }
+
+    /// The keys of a set that can verify signatures. Others are passed over: a set may hold keys
+    /// of kinds that nobody here knows (RFC 7517 section 5).
+    pub(super) fn of_jwks(json: &[u8]) -> Result<Self, KeysError> {
+        #[derive(serde::Deserialize)]
+        struct Set {
+            keys: Vec<serde_json::Value>,
+        }
+        let set: Set = serde_json::from_slice(json).map_err(KeysError::Set)?;
+        let n_keys = set.keys.len();
+        if n_keys > KEYS_MAX {
+            return Err(KeysError::TooMany { n_keys });
+        }
+        let keys: Vec<_> = set
+            .keys
+            .into_iter()
+            .filter_map(VerifyingKey::of_jwk)
+            .collect();
+        if keys.is_empty() {
+            return Err(KeysError::Empty);
+        }
+        Ok(Self { keys })
+    }
+
+    fn of_one(material: &[u8], key: DecodingKey) -> Self {
+        Self {
+            keys: vec![VerifyingKey {
+                id: Sha256::digest(material).into(),
+                kid: None,
+                algorithm: None,
+                key,
+            }],
+        }
+    }
+
+    /// The keys that a token may be signed with, by what its header says.
+    ///
+    /// A named key is the one of that name; a key that came alone has no name to compare.
+    pub(super) fn candidates(
+        &self,
+        kid: Option<&str>,
+        algorithm: Algorithm,
+    ) -> impl Iterator<Item = &VerifyingKey> {
+        let candidates = self.keys.iter().filter(move |key| {
+            let is_named = match (&key.kid, kid) {
+                (Some(has), Some(asked)) => has == asked,
+                (None, _) | (_, None) => true,
+            };
+            is_named && key.fits(algorithm)
+        });
+        candidates.take(CANDIDATES_MAX)
+    }
+
+    pub(super) fn holds(&self, id: &KeyId) -> bool {
+        self.keys.iter().any(|key| key.id == *id)
+    }
+}
+
+impl VerifyingKey {
+    fn of_jwk(value: serde_json::Value) -> Option<Self> {
+        let jwk: Jwk = serde_json::from_value(value).ok()?;
+        // A secret in a set of public keys is no secret; it is passed over like what is unknown.
+        let is_usable = match &jwk.algorithm {
+            AlgorithmParameters::RSA(_) => true,
+            AlgorithmParameters::EllipticCurve(key) => {
+                matches!(key.curve, EllipticCurve::P256 | EllipticCurve::P384)
+            }
+            AlgorithmParameters::OctetKeyPair(key) => key.curve == EllipticCurve::Ed25519,
+            AlgorithmParameters::OctetKey(_) | AlgorithmParameters::Other(_) | _ => false,
+        };
+        let is_for_signatures = !matches!(
+            jwk.common.public_key_use,
+            Some(PublicKeyUse::Encryption | PublicKeyUse::Other(_))
+        );
+        if !is_usable || !is_for_signatures {
+            return None;
+        }
+        let algorithm = match jwk.common.key_algorithm {
+            None => None,
+            // One that is for something else verifies nothing.
+            Some(algorithm) => Some(Algorithm::try_from(algorithm).ok()?),
+        };
+        let key = DecodingKey::from_jwk(&jwk).ok()?;
+        Some(Self {
+            id: Sha256::digest(serde_json::to_vec(&jwk.algorithm).ok()?).into(),
+            kid: jwk.common.key_id,
+            algorithm,
+            key,
+        })
+    }
+
+    /// Whether `signature` (base64url) is this key's of `message`.
+    pub(super) fn verifies(&self, algorithm: Algorithm, message: &[u8], signature: &str) -> bool {
+        jsonwebtoken::crypto::verify(signature, message, &self.key, algorithm).unwrap_or(false)
+    }
+
+    fn fits(&self, algorithm: Algorithm) -> bool {
+        self.family() == algorithm.family() && self.algorithm.is_none_or(|only| only == algorithm)
+    }
+
+    fn family(&self) -> AlgorithmFamily {
+        self.key.family()
+    }
+}
+
+/// Keys of one set. Identity providers publish two to ten.
+const KEYS_MAX: usize = 256;
+/// Keys that one token is tried with, so that a nameless one does not cost a whole set.
+const CANDIDATES_MAX: usize = 8;
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::guard::forge::{Forge, set_of};
+
+    #[test]
+    fn keys_of_unknown_kinds_are_passed_over() {
+        let known = Forge::ed("a").jwk();
+        let set = json!({ "keys": [
+            { "kty": "AKP", "alg": "ML-DSA-65", "pub": "AA" },
+            { "kty": "oct", "k": "c2VjcmV0", "kid": "secret" },
+            { "kty": "OKP", "crv": "Ed448", "x": "AA" },
+            known,
+        ]});
+        let set = KeySet::of_jwks(set.to_string().as_bytes()).expect("one is known");
+        assert_eq!(set.keys.len(), 1);
+        assert_eq!(set.candidates(Some("a"), Algorithm::EdDSA).count(), 1);
+    }
+
+    #[test]
+    fn a_set_without_a_key_that_verifies_is_refused() {
+        for text in [
+            "{\"keys\":[]}",
+            "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}",
+        ] {
+            assert!(matches!(
+                KeySet::of_jwks(text.as_bytes()),
+                Err(KeysError::Empty)
+            ));
+        }
+        for text in ["", "[]", "{}", "{\"keys\":1}"] {
+            assert!(matches!(
+                KeySet::of_jwks(text.as_bytes()),
+                Err(KeysError::Set(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn a_set_is_taken_at_the_limit_and_refused_one_key_over() {
+        let key = Forge::ed("a").jwk();
+        let set = |n_keys: usize| json!({ "keys": vec![key.clone(); n_keys] }).to_string();
+        assert!(KeySet::of_jwks(set(KEYS_MAX).as_bytes()).is_ok());
+        let error = KeySet::of_jwks(set(KEYS_MAX + 1).as_bytes());
+        assert!(matches!(error, Err(KeysError::TooMany { n_keys: 257 })));
+    }
+
+    #[test]
+    fn a_token_is_tried_with_keys_of_its_name_and_family_only() {
+        let forges = [Forge::ed("a"), Forge::ed("b"), Forge::es256("c")];
+        let set = KeySet::of_jwks(set_of(&forges).as_bytes()).expect("a set");
+        assert_eq!(set.candidates(Some("a"), Algorithm::EdDSA).count(), 1);
+        assert_eq!(set.candidates(None, Algorithm::EdDSA).count(), 2);
+        assert_eq!(set.candidates(Some("a"), Algorithm::ES256).count(), 0);
+        assert_eq!(set.candidates(Some("z"), Algorithm::EdDSA).count(), 0);
+        assert_eq!(set.candidates(Some("a"), Algorithm::HS256).count(), 0);
+    }
+
+    #[test]
+    fn a_key_for_encryption_verifies_nothing() {
+        let mut key = Forge::ed("a").jwk();
+        key["use"] = "enc".into();
+        let set = json!({ "keys": [key] }).to_string();
+        assert!(matches!(
+            KeySet::of_jwks(set.as_bytes()),
+            Err(KeysError::Empty)
+        ));
+    }
+
+    #[test]
+    fn pem_of_each_family_is_read() {
+        for forge in [Forge::ed("a"), Forge::es256("a"), Forge::rs256("a")] {
+            let set = KeySet::of_pem(forge.public_pem().as_bytes()).expect("a public key");
+            assert_eq!(set.candidates(Some("any"), forge.algorithm()).count(), 1);
+        }
+        assert!(matches!(
+            KeySet::of_pem(b"nonsense"),
+            Err(KeysError::Pem(_))
+        ));
+        let forge = Forge::es256("a");
+        assert!(matches!(
+            KeySet::of_pem(forge.private_pem().as_bytes()),
+            Err(KeysError::Pem(_))
+        ));
+    }
+}

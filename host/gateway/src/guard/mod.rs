@@ -1,0 +1,170 @@
+//! What everybody needs between a call and its service: who calls, whether it may, how often, and
+//! what its headers become. Built whole from a configuration and replaced whole with it.
+//!
+//! ```text
+//! identify ─▶ (components) ─▶ route ─▶ authorize ─▶ admit ─▶ edit_request ─▶ service
+//! credentials                         rules        limits   header rules       │
+//!    caller  ◀─────────────────────────────────── ReplyEdits::apply ◀──────────┘
+//! ```
+//! Each step is a function of what the guard holds, the call and the time. What changes by itself
+//! (keys that are fetched, files that are read again) is moved by the one task of [`refresh`].
+//!
+//! **Invariant:** a call whose credentials are looked at and are not good goes no further; a call
+//! without any is anonymous, which is for `authentication` and the rules to judge.
+
+mod api_keys;
+mod authenticator;
+mod authorization;
+mod credentials;
+#[cfg(test)]
+mod forge;
+pub(crate) mod header_rules;
+mod headers;
+mod issuer;
+mod jwks;
+mod jwt;
+mod keys;
+mod rate;
+mod refresh;
+mod shelf;
+#[cfg(test)]
+mod tests;
+mod tokens;
+
+use std::{
+    io,
+    path::PathBuf,
+    time::{Instant, SystemTime, UNIX_EPOCH},
+};
+
+use postern_core::{Call, Error};
+use postern_net::http::FetchError;
+
+use self::{
+    authenticator::Authenticator, authorization::Rules, header_rules::HeaderRules, rate::Limits,
+};
+pub use self::{
+    authenticator::Identity, header_rules::ReplyEdits, jwks::Waiting, keys::KeysError,
+    refresh::refresh,
+};
+use crate::config::{Config, Faults};
+
+/// Everything that stands between callers and services.
+#[derive(Debug)]
+pub struct Guard {
+    authenticator: Authenticator,
+    rules: Rules,
+    limits: Limits,
+    header_rules: HeaderRules,
+}
+
+/// A moment on both clocks: the one that only moves on, for what was measured here, and the one of
+/// the calendar, for what others wrote down.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Moment {
+    pub instant: Instant,
+    /// Seconds since 1970.
+    pub unix: u64,
+}
+
+/// Why a guard cannot be built.
+#[derive(Debug, thiserror::Error)]
+pub enum GuardError {
+    #[error("cannot read {}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("keys of issuer {issuer} {}: {source}", path.display())]
+    Keys {
+        issuer: String,
+        path: PathBuf,
+        source: KeysError,
+    },
+    #[error("keys of issuer {issuer}: {source}")]
+    Fetch { issuer: String, source: FetchError },
+    #[error(transparent)]
+    Faults(#[from] Faults),
+    #[error("{} and {} have the same API key", names[0], names[1])]
+    SameKey { names: [String; 2] },
+    #[error("limit {limit} admits no call")]
+    Rate { limit: String },
+}
+
+impl Moment {
+    /// This moment.
+    #[must_use]
+    pub fn now() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+        Self {
+            instant: Instant::now(),
+            // A clock before 1970 is wrong; no token is good then.
+            unix: unix.map_or(u64::MAX, |unix| unix.as_secs()),
+        }
+    }
+}
+
+impl Guard {
+    /// Builds what a configuration asks for, and reads the files that it names. Issuers and limits
+    /// that are as they were `before` keep their keys and their counts. Blocks on files.
+    ///
+    /// # Errors
+    /// What cannot be read, with its place; then nothing has changed.
+    pub fn open(config: &Config, before: Option<&Self>, now: Instant) -> Result<Self, GuardError> {
+        let authenticator = before.map(|before| &before.authenticator);
+        let limits = before.map(|before| &before.limits);
+        Ok(Self {
+            authenticator: Authenticator::open(&config.auth, authenticator)?,
+            rules: Rules::new(&config.authorization),
+            limits: Limits::open(&config.limits, limits, now)?,
+            header_rules: HeaderRules::new(&config.headers),
+        })
+    }
+
+    /// Says who calls: sets `context.principal`, or leaves the caller anonymous. Credentials that
+    /// said so are taken out of the headers unless they are to be forwarded. A call that has a
+    /// principal already keeps it: a plugin's call is made for whoever called the plugin.
+    ///
+    /// With [`Identity::Waiting`] nothing was decided: keys are on their way. Wait, then call
+    /// [`Guard::identify_now`].
+    ///
+    /// # Errors
+    /// `unauthenticated` where credentials are not good, or are missing and needed; `unavailable`
+    /// while the issuer's keys cannot be had.
+    pub fn identify(&self, call: &mut Call, now: Moment) -> Result<Identity, Error> {
+        self.authenticator.identify(call, now)
+    }
+
+    /// As `identify`, with the keys that are there.
+    ///
+    /// # Errors
+    /// As `identify`.
+    pub fn identify_now(&self, call: &mut Call, now: Moment) -> Result<(), Error> {
+        self.authenticator.identify_now(call, now)
+    }
+
+    /// Whether the caller may call what it calls.
+    ///
+    /// # Errors
+    /// `permission-denied`, or `unauthenticated` when the caller is anonymous.
+    pub fn authorize(&self, call: &Call) -> Result<(), Error> {
+        self.rules.authorize(call)
+    }
+
+    /// Counts the call against each limit that it falls under.
+    ///
+    /// # Errors
+    /// `resource-exhausted` with `Retry::After`.
+    pub fn admit(&self, call: &Call, now: Instant) -> Result<(), Error> {
+        self.limits.admit(call, now)
+    }
+
+    /// Changes the call's headers by the rules.
+    pub fn edit_request(&self, call: &mut Call) {
+        self.header_rules.edit_request(call);
+    }
+
+    /// What the rules will do to the headers of the call's reply; `None` when nothing. To be taken
+    /// before the call is handed on.
+    #[must_use]
+    pub fn reply_edits(&self, call: &Call) -> Option<ReplyEdits> {
+        self.header_rules.reply_edits(call)
+    }
+}

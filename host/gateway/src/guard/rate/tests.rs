@@ -1,0 +1,199 @@
+//! Limits at their edges, in virtual time.
+
+use std::{collections::BTreeMap, net::SocketAddr};
+
+use postern_core::{Principal, Transport, testing::epoch};
+
+use super::*;
+use crate::config;
+
+const MS: Duration = Duration::from_millis(1);
+
+fn limits(text: &str) -> Limits {
+    open(text, None)
+}
+
+fn open(text: &str, before: Option<&Limits>) -> Limits {
+    let parsed = config::parse("t", text, &BTreeMap::new());
+    let (config, _) = parsed.unwrap_or_else(|faults| panic!("{faults}"));
+    Limits::open(&config.limits, before, epoch()).expect("opens")
+}
+
+fn call(address: &str) -> Call {
+    let mut call = Call::unary("users", "Get", "");
+    call.context.peer = Arc::new(Peer {
+        transport: Transport::Tcp,
+        address: Some(address.parse::<SocketAddr>().expect("an address")),
+        session: "".into(),
+    });
+    call
+}
+
+fn of(name: &str, address: &str) -> Call {
+    let mut call = call(address);
+    call.context.principal = Some(Arc::new(Principal {
+        name: name.into(),
+        roles: Vec::new(),
+        claims: Vec::new(),
+    }));
+    call
+}
+
+/// How many of 100 calls pass at that moment.
+fn passing(limits: &Limits, call: &Call, now: Instant) -> usize {
+    (0..100).filter(|_| limits.admit(call, now).is_ok()).count()
+}
+
+#[test]
+fn the_burst_passes_and_one_more_is_told_when_to_come_again() {
+    let limits = limits("[limits.a]\nrate = 10\nburst = 3");
+    let (call, now) = (call("10.0.0.1:1"), epoch());
+    assert_eq!(passing(&limits, &call, now), 3);
+    let error = limits.admit(&call, now).expect_err("over the limit");
+    assert_eq!(error.kind, Kind::ResourceExhausted);
+    assert_eq!(error.blame, Blame::Client);
+    assert_eq!(error.retry, Retry::After(100 * MS));
+    let details = error.details.expect("details");
+    assert_eq!(details, "{\"limit\":\"a\",\"retry-after-ms\":100}");
+    let just_before = now + 100 * MS - Duration::from_nanos(1);
+    assert!(limits.admit(&call, just_before).is_err());
+    assert!(limits.admit(&call, now + 100 * MS).is_ok());
+    assert!(limits.admit(&call, now + 100 * MS).is_err());
+}
+
+#[test]
+fn the_burst_is_the_rate_unless_it_is_set() {
+    let limits = limits("[limits.a]\nrate = 5\nper = \"1m\"");
+    let call = call("10.0.0.1:1");
+    assert_eq!(passing(&limits, &call, epoch()), 5);
+    assert_eq!(passing(&limits, &call, epoch() + 11_999 * MS), 0);
+    assert_eq!(passing(&limits, &call, epoch() + 12_000 * MS), 1);
+    assert_eq!(
+        passing(&limits, &call, epoch() + Duration::from_secs(600)),
+        5
+    );
+}
+
+#[test]
+fn over_a_long_time_the_rate_holds() {
+    let limits = limits("[limits.a]\nrate = 50\nburst = 10");
+    let call = call("10.0.0.1:1");
+    let times = (0..10_000).map(|n| epoch() + n * MS);
+    let n_passed = times
+        .filter(|now| limits.admit(&call, *now).is_ok())
+        .count();
+    assert!((500..=510).contains(&n_passed), "{n_passed} of 10 s");
+}
+
+#[test]
+fn addresses_share_by_host_and_ipv6_by_network() {
+    let limits = limits("[limits.a]\nrate = 1");
+    let now = epoch();
+    assert!(limits.admit(&call("10.0.0.1:1"), now).is_ok());
+    assert!(limits.admit(&call("10.0.0.1:2"), now).is_err());
+    assert!(limits.admit(&call("[::ffff:10.0.0.1]:3"), now).is_err());
+    assert!(limits.admit(&call("10.0.0.2:1"), now).is_ok());
+    assert!(limits.admit(&call("[2001:db8:0:1::1]:1"), now).is_ok());
+    assert!(
+        limits
+            .admit(&call("[2001:db8:0:1:ffff::2]:1"), now)
+            .is_err()
+    );
+    assert!(limits.admit(&call("[2001:db8:0:2::1]:1"), now).is_ok());
+}
+
+#[test]
+fn callers_share_by_name_and_anonymous_ones_by_address() {
+    let limits = limits("[limits.a]\nrate = 1\nby = \"principal\"");
+    let now = epoch();
+    assert!(limits.admit(&of("ann", "10.0.0.1:1"), now).is_ok());
+    assert!(limits.admit(&of("ann", "10.0.0.2:1"), now).is_err());
+    assert!(limits.admit(&of("bob", "10.0.0.1:1"), now).is_ok());
+    assert!(limits.admit(&call("10.0.0.1:1"), now).is_ok());
+    assert!(limits.admit(&call("10.0.0.1:2"), now).is_err());
+    assert!(limits.admit(&call("10.0.0.2:1"), now).is_ok());
+}
+
+#[test]
+fn services_and_headers_have_their_own() {
+    let text = "[limits.a]\nrate = 1\nby = \"service\"";
+    let (limits, now) = (limits(text), epoch());
+    let other = Call::unary("echo", "Say", "");
+    assert!(limits.admit(&call("10.0.0.1:1"), now).is_ok());
+    assert!(limits.admit(&call("10.0.0.2:1"), now).is_err());
+    assert!(limits.admit(&other, now).is_ok());
+    let limits = self::limits("[limits.a]\nrate = 1\nby = \"header\"\nheader = \"X-Tenant\"");
+    let tenant = |name: &str, value: &str| {
+        let mut call = Call::unary("users", "Get", "");
+        call.headers.push(name, value).expect("short");
+        call
+    };
+    assert!(limits.admit(&tenant("x-tenant", "blue"), now).is_ok());
+    assert!(limits.admit(&tenant("X-TENANT", "blue"), now).is_err());
+    assert!(limits.admit(&tenant("x-tenant", "green"), now).is_ok());
+    assert!(limits.admit(&tenant("x", ""), now).is_ok());
+    assert!(
+        limits.admit(&tenant("y", ""), now).is_err(),
+        "without it they share"
+    );
+}
+
+#[test]
+fn several_limits_hold_together_and_a_narrow_one_spares_a_wide_one() {
+    let text = "[limits.all]\nrate = 5\nby = \"global\"\n[limits.each]\nrate = 2";
+    let (limits, now) = (limits(text), epoch());
+    assert_eq!(passing(&limits, &call("10.0.0.1:1"), now), 2);
+    // 98 refused calls of the first have used nothing of what all share.
+    assert_eq!(passing(&limits, &call("10.0.0.2:1"), now), 2);
+    assert_eq!(passing(&limits, &call("10.0.0.3:1"), now), 1);
+}
+
+#[test]
+fn only_calls_that_it_is_about_are_counted() {
+    let limits = limits("[limits.a]\nrate = 1\nby = \"global\"\ncalls = [\"users/Delete*\"]");
+    assert_eq!(passing(&limits, &call("10.0.0.1:1"), epoch()), 100);
+    let delete = Call::unary("users", "DeleteAll", "");
+    assert_eq!(passing(&limits, &delete, epoch()), 1);
+}
+
+#[test]
+fn calls_of_plugins_are_counted_only_where_it_says_so() {
+    let mut nested = call("10.0.0.1:1");
+    nested.context.depth = 1;
+    let without = limits("[limits.a]\nrate = 1");
+    assert_eq!(passing(&without, &nested, epoch()), 100);
+    let with = limits("[limits.a]\nrate = 1\nnested = true");
+    assert_eq!(passing(&with, &nested, epoch()), 1);
+}
+
+#[test]
+fn callers_without_end_do_not_take_memory_without_end() {
+    let limits = limits("[limits.a]\nrate = 1\nkeys-max = 100");
+    let address = |n: u32| call(&format!("10.{}.{}.1:1", n / 256, n % 256));
+    for n in 0..10_000 {
+        assert!(limits.admit(&address(n), epoch()).is_ok());
+    }
+    assert_eq!(limits.n_keys(), 100);
+}
+
+#[test]
+fn full_allowances_are_forgotten() {
+    let limits = limits("[limits.a]\nrate = 1\nburst = 2");
+    let now = epoch();
+    assert!(limits.admit(&call("10.0.0.1:1"), now).is_ok());
+    limits.sweep(now + 999 * MS);
+    assert_eq!(limits.n_keys(), 1);
+    limits.sweep(now + Duration::from_secs(3));
+    assert_eq!(limits.n_keys(), 0);
+}
+
+#[test]
+fn a_limit_that_stays_keeps_its_count_through_a_change() {
+    let text = "[limits.a]\nrate = 1\n[limits.b]\nrate = 7";
+    let before = limits(text);
+    assert_eq!(passing(&before, &call("10.0.0.1:1"), epoch()), 1);
+    let same = open("[limits.a]\nrate = 1", Some(&before));
+    assert_eq!(passing(&same, &call("10.0.0.1:1"), epoch()), 0);
+    let changed = open("[limits.a]\nrate = 2", Some(&before));
+    assert_eq!(passing(&changed, &call("10.0.0.1:1"), epoch()), 2);
+}
