@@ -12,7 +12,7 @@ use futures_util::FutureExt as _;
 use gungraun::{LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
 use postern::{
     pipeline::{
-        Pipeline, Settings,
+        Pipeline, Rules,
         route::{Route, Routes, Table, Target},
     },
     telemetry::calls::CallBook,
@@ -165,7 +165,12 @@ fn pipeline() -> Ready {
         metrics: book.service(&"echo".into()),
     }]));
     ready(
-        Box::new(Pipeline::new(routes, Settings::default(), &book)),
+        Box::new(Pipeline::new(
+            routes,
+            Arc::default(),
+            Rules::default(),
+            &book,
+        )),
         tokio_runtime(),
     )
 }

@@ -12,7 +12,7 @@ use std::{
 
 use postern::{
     pipeline::{
-        Pipeline, Settings,
+        Pipeline, Rules,
         route::{Route, Routes, Table, Target},
     },
     telemetry::calls::CallBook,
@@ -187,7 +187,7 @@ fn pipeline(handler: Arc<dyn Handler>) -> Pipeline {
         target: Target::Live(handler),
         metrics: book.service(&"echo".into()),
     }]));
-    Pipeline::new(routes, Settings::default(), &book)
+    Pipeline::new(routes, Arc::default(), Rules::default(), &book)
 }
 
 /// The component `echo` as a handler, with nothing of the gateway around it.

@@ -7,6 +7,7 @@ use postern_core::Error;
 
 use crate::{
     bindings::{CallKind as RawKind, Method, Service},
+    component::Role,
     generation::Home,
     spec::PluginSpec,
     stats::Outcome,
@@ -49,13 +50,18 @@ pub enum CallKind {
     Bidirectional,
 }
 
-/// The services of a generation.
+/// The services of a generation; none when it has no role that answers calls.
 ///
 /// # Errors
 /// As a call; and `invalid-argument` for a description beyond its bounds.
 pub(crate) async fn services(home: Arc<Home>) -> Result<Vec<ServiceInfo>, Error> {
     let (plugin, spec) = {
-        let guest = &home.generation().guest;
+        let generation = home.generation();
+        let answers = [Role::Handler, Role::StreamHandler];
+        if !answers.iter().any(|role| generation.roles.contains(role)) {
+            return Ok(Vec::new());
+        }
+        let guest = &generation.guest;
         (Arc::clone(&guest.plugin), guest.spec.clone())
     };
     let mut lease = home.lease(None).await?;

@@ -13,12 +13,15 @@ use postern_net::{
 };
 
 use super::transports::Transports;
-use crate::config::{self, Carrier, Protocol};
+use crate::{
+    config::{self, Carrier, Protocol},
+    pipeline::Pipeline,
+};
 
 /// What every door hands its calls to.
 #[derive(Clone)]
 pub(crate) struct Inside {
-    pub handler: Arc<dyn Handler>,
+    pub pipeline: Arc<Pipeline>,
     pub catalog: Arc<dyn Catalog>,
     pub transports: Arc<Transports>,
 }
@@ -120,7 +123,7 @@ impl Server {
         inside: &Inside,
     ) -> io::Result<Self> {
         let counters = inside.transports.counters(name, transport);
-        let handler = Arc::clone(&inside.handler);
+        let handler: Arc<dyn Handler> = Arc::new(inside.pipeline.entrance(name));
         match transport {
             HTTP => {
                 let catalog = Arc::clone(&inside.catalog);

@@ -13,7 +13,14 @@ mod reload;
 mod signals;
 mod transports;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeMap,
+    io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use postern_core::Handler;
 use postern_net::{Shutdown, http::Catalog};
@@ -32,7 +39,8 @@ use crate::{
     admin,
     config::{Config, Loaded},
     control::Control,
-    pipeline::{Pipeline, Settings, route::Routes},
+    guard::{Guard, GuardError},
+    pipeline::{Pipeline, Rules, Settings, chain::Extensions, route::Routes},
     plugins::deployer::Deployer,
     telemetry::{
         calls::CallBook,
@@ -71,6 +79,8 @@ pub enum StartError {
     #[error("components cannot be run: {0}")]
     Runtime(#[from] RuntimeError),
     #[error(transparent)]
+    Guard(#[from] GuardError),
+    #[error(transparent)]
     Bind(#[from] BindError),
     #[error("signals cannot be followed: {0}")]
     Signals(io::Error),
@@ -104,19 +114,23 @@ impl App {
         let config = loaded.config.clone();
         let log = log::install(&config.log)?;
         let runtime = start_runtime(&config)?;
+        let guard = guard(&config, None)?;
         let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
+        let extensions = Arc::<Extensions>::default();
         let control = Arc::new(Control::new(
             Arc::clone(&runtime),
             Arc::clone(&routes),
+            Arc::clone(&extensions),
             Arc::clone(&book),
             config.clone(),
         ));
-        let pipeline = Arc::new(Pipeline::new(routes, settings(&config), &book));
+        let rules = rules(&config, guard);
+        let pipeline = Arc::new(Pipeline::new(routes, extensions, rules, &book));
         runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
 
         let transports = Arc::<Transports>::default();
         let inside = Inside {
-            handler: Arc::clone(&pipeline) as Arc<dyn Handler>,
+            pipeline: Arc::clone(&pipeline),
             catalog: Arc::clone(&control) as Arc<dyn Catalog>,
             transports: Arc::clone(&transports),
         };
@@ -212,13 +226,23 @@ impl App {
 }
 
 /// What the configuration says about every call.
-fn settings(config: &Config) -> Settings {
-    Settings {
+fn rules(config: &Config, guard: Option<Arc<Guard>>) -> Rules {
+    let settings = Settings {
         timeout: config.calls.timeout,
         timeout_max: config.calls.timeout_max,
         depth_max: config.calls.depth_max,
         record: config.log.access,
+    };
+    Rules { settings, guard }
+}
+
+/// The guard that the configuration asks for, if it asks for one. Reads the files that it names.
+fn guard(config: &Config, before: Option<&Guard>) -> Result<Option<Arc<Guard>>, GuardError> {
+    if !Guard::is_asked_for(config) {
+        return Ok(None);
     }
+    let guard = Guard::open(config, before, Instant::now())?;
+    Ok(Some(Arc::new(guard)))
 }
 
 fn start_runtime(config: &Config) -> Result<Arc<Runtime>, StartError> {

@@ -7,9 +7,10 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{door::BindError, gateway::Gateway, listeners::Listeners, settings};
+use super::{door::BindError, gateway::Gateway, guard, listeners::Listeners, rules};
 use crate::{
     config::{Config, LoadError, Loaded},
+    guard::{Guard, GuardError, refresh},
     pipeline::Pipeline,
     telemetry::log::{LogError, LogLevel},
 };
@@ -29,6 +30,8 @@ pub(crate) enum ReloadError {
     #[error("{key} cannot change while the gateway runs; restart it")]
     Cold { key: &'static str },
     #[error(transparent)]
+    Guard(#[from] GuardError),
+    #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
     Log(#[from] LogError),
@@ -39,9 +42,14 @@ impl Reload {
     pub(crate) async fn follow(self, mut listeners: Listeners) -> Listeners {
         let mut changes = Changes::since(&self.gateway.loaded());
         let draining = self.gateway.shutdown().clone();
+        let mut guard = self.pipeline.rules().guard.clone();
         loop {
             tokio::select! {
-                () = changes.next() => self.on_change(&mut listeners).await,
+                () = changes.next() => {
+                    self.on_change(&mut listeners).await;
+                    guard = self.pipeline.rules().guard.clone();
+                }
+                () = keep_fresh(guard.clone()) => {}
                 () = draining.draining() => return listeners,
             }
         }
@@ -67,6 +75,12 @@ impl Reload {
         }
         check_cold(&before.config, &after.config)?;
         // What can fail comes first; what follows cannot.
+        let guard = {
+            let (config, before) = (after.config.clone(), self.pipeline.rules().guard.clone());
+            let opening = move || guard(&config, before.as_deref());
+            let opened = tokio::task::spawn_blocking(opening).await;
+            opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
+        };
         self.log.apply(&after.config.log)?;
         if let Err(error) = listeners.apply(&after.config).await {
             self.log.apply(&before.config.log)?;
@@ -74,7 +88,7 @@ impl Reload {
             return Err(error.into());
         }
         self.gateway.set_places(listeners.places());
-        self.pipeline.apply(settings(&after.config));
+        self.pipeline.apply(rules(&after.config, guard));
         self.apply_to_plugins(&before, &after).await;
         self.gateway.set_loaded(after);
         Ok(true)
@@ -90,6 +104,14 @@ impl Reload {
         if !is_same {
             control.redeploy().await;
         }
+    }
+}
+
+/// Fetches keys and reads files again, where there is a guard. Never completes.
+async fn keep_fresh(guard: Option<Arc<Guard>>) {
+    match guard {
+        Some(guard) => refresh(guard).await,
+        None => std::future::pending().await,
     }
 }
 

@@ -5,12 +5,14 @@ use std::{
     collections::BTreeMap,
     io,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use postern_wasm::{self as spec, PluginSpec};
 
 use super::{
     Faults, LoadError,
+    extensions::Extension,
     leaf::{Leaf, word_leaf},
     parse_toml,
     section::{Bounds, Field, Reader, Shape, section},
@@ -32,12 +34,35 @@ section! {
         pub on_trap: OnTrap = OnTrap::Restart;
         /// Least level of the plugin's own log lines.
         pub log_level: LogLevel = LogLevel::Info;
+        /// Whether and where it stands in the way of calls and frames. `[extensions.NAME]` of the
+        /// configuration is used in its place where there is one.
+        pub extension: Extension = Extension::absent();
         /// What it may reach beyond its own call.
         pub grants: Grants = Grants::default();
         /// What it may use.
         pub limits: PluginLimits = PluginLimits::default();
+        /// Time that it may take in the way of a call or a frame, where it is entered directly.
+        pub budgets: Budgets = Budgets::default();
         /// How its instances are kept.
         pub instances: Instances = Instances::default();
+    }
+}
+
+section! {
+    /// Time of one entry, by the role in which it is entered. Counted in instructions, so that the
+    /// same work fits on every machine.
+    pub struct Budgets {
+        /// Role `balancer`: a pick, or 16 instances told.
+        pub balancer: Duration = Duration::from_micros(100), within "1us" to "100ms";
+        /// Role `frame-extension`: a look at a frame's head, or its handling.
+        pub frame_extension: Duration = Duration::from_micros(200), within "1us" to "100ms";
+        /// Role `interceptor`: a request, or a response. 20 ns more per octet of a payload that it
+        /// asks for.
+        pub interceptor: Duration = Duration::from_millis(5), within "1us" to "100ms";
+        /// Role `authenticator`.
+        pub authenticator: Duration = Duration::from_millis(5), within "1us" to "100ms";
+        /// Role `authorizer`.
+        pub authorizer: Duration = Duration::from_millis(5), within "1us" to "100ms";
     }
 }
 
@@ -48,6 +73,8 @@ section! {
         pub services: Vec<String> = Vec::new();
         /// Name of a key/value store shared with other plugins, in the place of its own.
         pub kv: Option<String> = None;
+        /// Topics under which it may publish events; "*" stands for any run of characters.
+        pub events: Vec<String> = Vec::new();
         /// Its environment (WASI).
         pub env: Table = Table::default();
         /// Folders that it sees (WASI): "HOST:GUEST" to read, "HOST:GUEST:rw" to write as well.
@@ -148,6 +175,7 @@ impl Manifest {
             instances: self.instances.spec(),
             limits: self.limits.spec(config.calls.depth_max),
             grants: self.grants.spec(),
+            budgets: self.budgets.spec(),
             on_trap: match self.on_trap {
                 OnTrap::Restart => spec::OnTrap::Restart,
                 OnTrap::Stop => spec::OnTrap::Stop,
@@ -177,9 +205,22 @@ impl Grants {
         spec::Grants {
             services: self.services.clone(),
             kv: self.kv.clone(),
+            events: self.events.clone(),
             env: self.env.0.clone(),
             files: self.files.iter().map(file).collect(),
             ..spec::Grants::default()
+        }
+    }
+}
+
+impl Budgets {
+    const fn spec(&self) -> spec::Budgets {
+        spec::Budgets {
+            balancer: self.balancer,
+            frame_extension: self.frame_extension,
+            interceptor: self.interceptor,
+            authenticator: self.authenticator,
+            authorizer: self.authorizer,
         }
     }
 }

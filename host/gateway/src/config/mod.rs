@@ -4,6 +4,7 @@
 mod admission;
 mod cross;
 mod environment;
+mod extensions;
 mod fault;
 pub(crate) mod leaf;
 pub mod manifest;
@@ -25,6 +26,7 @@ use std::{
 use toml::de::DeTable;
 
 pub use admission::{Cors, HeaderEdits, HeaderRule, RateKey, RateLimit};
+pub use extensions::{Extension, Fail};
 pub use fault::{Fault, Faults, Position};
 pub use leaf::Secret;
 pub use manifest::{Manifest, Table};

@@ -9,6 +9,7 @@ use std::{
 
 use super::{
     admission::{Cors, HeaderRule, RateLimit},
+    extensions::Extension,
     leaf::{Secret, word_leaf},
     named::Named,
     section::section,
@@ -36,6 +37,8 @@ section! {
         pub limits: BTreeMap<String, RateLimit> = BTreeMap::new();
         /// Changes to headers, by a name of your choice; in the order of the names.
         pub headers: BTreeMap<String, HeaderRule> = BTreeMap::new();
+        /// Plugins that stand in the way of calls and frames, by the plugins' names.
+        pub extensions: BTreeMap<String, Extension> = BTreeMap::new();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// What is logged, and how.

@@ -94,7 +94,9 @@ impl Control {
         })?;
         let spec = manifest.spec(&config);
         let deployed = slot.plugin.deploy(copy.component.clone(), spec).await;
-        deployed.map_err(|refusal| Refused::new(&copy.digest, refusal))
+        let deployed = deployed.map_err(|refusal| Refused::new(&copy.digest, refusal))?;
+        slot.set_extension(manifest.extension);
+        Ok(deployed)
     }
 
     /// A generation claims its services and takes their calls; whatever became of the offer is noted

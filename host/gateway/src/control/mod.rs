@@ -10,6 +10,7 @@
 
 mod claims;
 mod deploy;
+mod extensions;
 mod publish;
 mod slot;
 mod view;
@@ -37,7 +38,10 @@ pub use self::{
 };
 use crate::{
     config::Config,
-    pipeline::route::{Route, Routes},
+    pipeline::{
+        chain::{Chain, Extensions},
+        route::{Route, Routes},
+    },
     plugins::store::{self, Copy, Store},
     telemetry::{calls::CallBook, export::PluginNumbers},
 };
@@ -46,6 +50,7 @@ use crate::{
 pub struct Control {
     runtime: Arc<Runtime>,
     routes: Arc<Routes>,
+    extensions: Arc<Extensions>,
     book: Arc<CallBook>,
     data_dir: PathBuf,
     config: ArcSwap<Config>,
@@ -70,12 +75,14 @@ impl Control {
     pub fn new(
         runtime: Arc<Runtime>,
         routes: Arc<Routes>,
+        extensions: Arc<Extensions>,
         book: Arc<CallBook>,
         config: Config,
     ) -> Self {
         Self {
             runtime,
             routes,
+            extensions,
             book,
             data_dir: config.data_dir.clone(),
             config: ArcSwap::from_pointee(config),
@@ -223,9 +230,16 @@ impl Control {
         self.publish();
     }
 
-    /// Holds deployments from here on to `config`.
+    /// Holds deployments from here on to `config`, and the chain of extensions at once.
     pub fn apply(&self, config: Config) {
         self.config.store(Arc::new(config));
+        self.publish();
+    }
+
+    /// The plugins that stand in the way of calls.
+    #[must_use]
+    pub fn chain(&self) -> Arc<Chain> {
+        self.extensions.chain()
     }
 
     /// Asks every plugin that takes calls for its health; one that says no, twice in a row, gets no

@@ -6,7 +6,7 @@ use postern_core::{Handler, Text};
 use postern_net::http::{self, Catalog};
 use postern_wasm::{CallKind, MethodInfo, ServiceInfo};
 
-use super::{Control, slot::Slot};
+use super::{Control, extensions, slot::Slot};
 use crate::pipeline::route::{Route, Table, Target};
 
 impl Control {
@@ -27,6 +27,8 @@ impl Control {
             }
         }
         self.routes.publish(Table::from_iter(routes.into_values()));
+        self.extensions
+            .publish(extensions::chain(&slots, &self.config.load()));
     }
 
     fn live_routes(&self, slot: &Slot) -> Vec<Route> {

@@ -12,14 +12,22 @@ use tokio::sync::OwnedMutexGuard;
 use tracing::{debug, info, warn};
 
 use super::Offered;
-use crate::plugins::store::{Copy, Store};
+use crate::{
+    config::Extension,
+    pipeline::chain::LinkCounts,
+    plugins::store::{Copy, Store},
+};
 
 /// One plugin.
 pub(super) struct Slot {
     pub name: String,
     pub plugin: Arc<Plugin>,
     pub store: Store,
+    /// Numbers of its link in the chain, over all generations.
+    pub link: Arc<LinkCounts>,
     turn: Arc<tokio::sync::Mutex<Turn>>,
+    /// What the manifest of the last deployment says of the chain; in force with `set_current`.
+    extension: Mutex<Option<Extension>>,
     shown: Mutex<Shown>,
 }
 
@@ -63,6 +71,8 @@ pub(super) struct Current {
     pub source: Source,
     /// Seconds since 1970.
     pub since: u64,
+    /// Its place in the chain, as its manifest has it.
+    pub extension: Extension,
 }
 
 /// Where a generation came from.
@@ -90,7 +100,9 @@ impl Slot {
             name: name.to_owned(),
             plugin,
             store,
+            link: Arc::default(),
             turn: Arc::default(),
+            extension: Mutex::default(),
             shown: Mutex::default(),
         }
     }
@@ -108,6 +120,11 @@ impl Slot {
         self.shown.lock().current.is_some()
     }
 
+    /// What the manifest of the generation that is being deployed says of the chain.
+    pub(super) fn set_extension(&self, extension: Extension) {
+        *self.extension.lock() = Some(extension);
+    }
+
     /// `deployed` takes calls.
     pub(super) fn set_current(&self, deployed: &Deployed, copy: &Copy, source: Source) {
         let current = Current {
@@ -117,6 +134,11 @@ impl Slot {
             services: deployed.services.clone(),
             source,
             since: unix_now(),
+            extension: self
+                .extension
+                .lock()
+                .clone()
+                .unwrap_or_else(Extension::absent),
         };
         let mut shown = self.shown.lock();
         shown.current = Some(current);

@@ -92,9 +92,15 @@ impl Moment {
     /// This moment.
     #[must_use]
     pub fn now() -> Self {
+        Self::at(Instant::now())
+    }
+
+    /// The moment `instant`, which has just been read.
+    #[must_use]
+    pub fn at(instant: Instant) -> Self {
         let unix = SystemTime::now().duration_since(UNIX_EPOCH);
         Self {
-            instant: Instant::now(),
+            instant,
             // A clock before 1970 is wrong; no token is good then.
             unix: unix.map_or(u64::MAX, |unix| unix.as_secs()),
         }
@@ -102,6 +108,16 @@ impl Moment {
 }
 
 impl Guard {
+    /// Whether a configuration asks for anything that a guard does.
+    #[must_use]
+    pub fn is_asked_for(config: &Config) -> bool {
+        let nothing = Config::default();
+        config.auth != nothing.auth
+            || config.authorization != nothing.authorization
+            || config.limits != nothing.limits
+            || config.headers != nothing.headers
+    }
+
     /// Builds what a configuration asks for, and reads the files that it names. Issuers and limits
     /// that are as they were `before` keep their keys and their counts. Blocks on files.
     ///

@@ -1,10 +1,19 @@
-//! The way of every call through the gateway: route → guard → handler → record. Fronts call it, and
-//! so do plugins through their import `client`.
+//! The way of every call through the gateway. Fronts call it, and so do plugins through their import
+//! `client`.
 //!
-//! Nothing on this way takes a lock: the table is read through an `ArcSwap`, counts are sharded
-//! atomics, and a timer is armed only for a call that was not answered at its first poll.
+//! ```text
+//! trace ─▶ bounds ─▶ [identify ─▶ intercept ─▶ authorize ─▶ admit] ─▶ route ─▶ handler ─▶ record
+//! ```
+//!
+//! What is in brackets is there when the configuration or a plugin asks for it (`journey.rs`); a call
+//! that nothing stands in the way of pays nothing for it. Nothing on that way takes a lock: the table
+//! is read through an `ArcSwap`, counts are sharded atomics, and a timer is armed only for a call that
+//! was not answered at its first poll.
 
 pub mod answer;
+mod authentic;
+pub mod chain;
+mod journey;
 pub mod record;
 pub mod route;
 pub mod trace;
@@ -19,11 +28,18 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text};
 
 use self::{
     answer::Answer,
+    authentic::Remembered,
+    chain::Extensions,
+    journey::Journey,
     record::Record,
     route::{Refused, Route, Routes, Target},
     trace::Trace,
 };
-use crate::{config::Access, telemetry::calls::CallBook};
+use crate::{
+    config::Access,
+    guard::{Guard, Moment},
+    telemetry::calls::CallBook,
+};
 
 /// What holds for every call. Replaced whole when the configuration changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -39,17 +55,38 @@ pub struct Settings {
 }
 
 /// Routes calls, bounds them, records them.
-#[derive(Debug)]
 pub struct Pipeline {
     routes: Arc<Routes>,
-    settings: ArcSwap<Settings>,
+    extensions: Arc<Extensions>,
+    rules: ArcSwap<Rules>,
+    /// What plugins have said of credentials.
+    remembered: Arc<Remembered>,
     /// Takes the calls of services that nobody offers into the books.
     unrouted: Arc<Route>,
 }
 
+/// What the configuration says about every call.
+#[derive(Debug, Default)]
+pub struct Rules {
+    pub settings: Settings,
+    /// Absent where nothing is asked of callers.
+    pub guard: Option<Arc<Guard>>,
+}
+
+/// One door into the pipeline: its calls are those of a listener.
+pub struct Entrance {
+    pipeline: Arc<Pipeline>,
+    listener: Text,
+}
+
 impl Pipeline {
     #[must_use]
-    pub fn new(routes: Arc<Routes>, settings: Settings, book: &CallBook) -> Self {
+    pub fn new(
+        routes: Arc<Routes>,
+        extensions: Arc<Extensions>,
+        rules: Rules,
+        book: &CallBook,
+    ) -> Self {
         let service = Text::from_static(UNROUTED);
         let unrouted = Arc::new(Route {
             metrics: book.service(&service),
@@ -62,42 +99,92 @@ impl Pipeline {
         });
         Self {
             routes,
-            settings: ArcSwap::from_pointee(settings),
+            extensions,
+            rules: ArcSwap::from_pointee(rules),
+            remembered: Arc::default(),
             unrouted,
         }
     }
 
-    /// Calls that begin from here on are held to `settings`.
-    pub fn apply(&self, settings: Settings) {
-        self.settings.store(Arc::new(settings));
+    /// Calls that begin from here on are held to `rules`.
+    pub fn apply(&self, rules: Rules) {
+        self.rules.store(Arc::new(rules));
     }
-}
 
-impl Handler for Pipeline {
-    fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
+    /// What the configuration says about every call at present.
+    #[must_use]
+    pub fn rules(&self) -> Arc<Rules> {
+        self.rules.load_full()
+    }
+
+    /// What plugins said of credentials is asked again.
+    pub fn forget_identities(&self) {
+        self.remembered.clear();
+    }
+
+    /// The way of the calls that come through `listener`.
+    #[must_use]
+    pub fn entrance(self: &Arc<Self>, listener: &str) -> Entrance {
+        Entrance {
+            pipeline: Arc::clone(self),
+            listener: listener.into(),
+        }
+    }
+
+    /// Answers a call that came through `listener`; one that a plugin makes has none.
+    fn answer(&self, mut call: Call, listener: Option<&Text>) -> BoxFuture<Result<Reply, Error>> {
         let now = Instant::now();
-        let settings = self.settings.load();
+        let rules = self.rules.load();
+        let settings = &rules.settings;
         let trace = Trace::continue_or_begin(call.context.trace.as_deref());
         call.context.trace = Some(trace.into_header());
-        let (route, admitted) = match self.routes.find(&call) {
-            Ok(route) => (route, guard(&call, now, &settings)),
+        let (route, routed) = match self.routes.find(&call) {
+            Ok(route) => (route, Ok(())),
             Err(Refused { error, route }) => (
                 route.unwrap_or_else(|| Arc::clone(&self.unrouted)),
                 Err(error),
             ),
         };
         let mut record = Record::begin(now, &call, route, settings.record);
-        if let Err(error) = admitted {
+        if let Err(error) = bound(&call, now, settings) {
             return record.refuse(error);
         }
-        let deadline = clamp(call.context.deadline, now, &settings);
+        let deadline = clamp(call.context.deadline, now, settings);
         call.context.deadline = Some(deadline);
         record.count_request(&mut call.body);
+        if rules.guard.is_some() || !self.extensions.is_empty() {
+            let journey = Journey {
+                guard: rules.guard.clone(),
+                chain: self.extensions.chain(),
+                remembered: Arc::clone(&self.remembered),
+                listener: listener.cloned(),
+                route: Arc::clone(record.route()),
+                routed,
+                now: Moment::at(now),
+            };
+            return Box::pin(Answer::new(Box::pin(journey.make(call)), deadline, record));
+        }
+        if let Err(error) = routed {
+            return record.refuse(error);
+        }
         let Target::Live(handler) = &record.route().target else {
             return record.refuse(Error::internal("a call was admitted that has no handler"));
         };
         let answering = handler.call(call);
         Box::pin(Answer::new(answering, deadline, record))
+    }
+}
+
+impl Handler for Pipeline {
+    /// Answers a call that a plugin makes.
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        self.answer(call, None)
+    }
+}
+
+impl Handler for Entrance {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        self.pipeline.answer(call, Some(&self.listener))
     }
 }
 
@@ -121,7 +208,7 @@ fn clamp(asked: Option<Instant>, now: Instant, settings: &Settings) -> Instant {
 }
 
 /// Refuses what cannot end well.
-fn guard(call: &Call, now: Instant, settings: &Settings) -> Result<(), Error> {
+fn bound(call: &Call, now: Instant, settings: &Settings) -> Result<(), Error> {
     let (depth, limit) = (call.context.depth, settings.depth_max);
     if depth > limit {
         let message = format!("{depth} plugins call one another, the limit is {limit}");

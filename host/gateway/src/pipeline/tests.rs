@@ -259,7 +259,7 @@ impl Stage {
             metrics: book.service(&"users".into()),
         }]));
         Self {
-            pipeline: Pipeline::new(routes, Settings::default(), &book),
+            pipeline: Pipeline::new(routes, Arc::default(), Rules::default(), &book),
             book,
         }
     }

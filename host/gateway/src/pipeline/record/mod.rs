@@ -73,7 +73,7 @@ impl Record {
 
     /// Where the call goes.
     #[must_use]
-    pub fn route(&self) -> &Route {
+    pub const fn route(&self) -> &Arc<Route> {
         &self.route
     }
 

@@ -1,0 +1,51 @@
+//! The chain that the set of plugins and the configuration make.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use postern_core::Text;
+
+use super::slot::Slot;
+use crate::{
+    config::{Config, Extension},
+    pipeline::chain::{Chain, Link, Part},
+};
+
+/// Every plugin that is to stand in the way, in order. One that the configuration names and that is
+/// not there has a link, too: what it should have seen must not pass unseen.
+pub(super) fn chain(slots: &BTreeMap<String, Arc<Slot>>, config: &Config) -> Chain {
+    let named = config.extensions.keys();
+    let names: BTreeSet<&String> = slots.keys().chain(named).collect();
+    let link = |name: &String| link(name, slots.get(name), config.extensions.get(name));
+    names.into_iter().filter_map(link).collect()
+}
+
+fn link(name: &str, slot: Option<&Arc<Slot>>, configured: Option<&Extension>) -> Option<Link> {
+    let shown = slot.map(|slot| slot.shown());
+    let current = shown.as_ref().and_then(|shown| shown.current.as_ref());
+    let written = current.map(|current| &current.extension);
+    let settings = configured.or(written).filter(|settings| settings.enabled)?;
+    let part = match (slot, current) {
+        (Some(slot), Some(_)) => {
+            let plugin = &slot.plugin;
+            Part::Live {
+                authenticator: plugin.authenticator(),
+                interceptor: plugin.interceptor(),
+                authorizer: plugin.authorizer(),
+            }
+        }
+        (Some(_), None) | (None, _) => {
+            let refused = shown.and_then(|shown| shown.refused);
+            let reason = refused.map(|refused| format!("it was refused: {}", refused.reason));
+            Part::Missing(reason.map_or(Text::from_static("no such plugin"), Text::from))
+        }
+    };
+    Some(Link {
+        plugin: name.into(),
+        settings: settings.clone(),
+        part,
+        counts: slot.map(|slot| Arc::clone(&slot.link)).unwrap_or_default(),
+    })
+}

@@ -1,0 +1,334 @@
+//! Plugins that stand in the way of calls, in their order. The chain is replaced whole when a plugin
+//! or the configuration changes; a call goes on with the one that it began with.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use postern_core::{
+    Blame, Call, Error, Kind, Text,
+    extension::{Asked, Authenticator, Authorizer, Flow, Interceptor, Outcome},
+};
+use tracing::warn;
+
+use crate::config::{Extension, Fail};
+
+/// The chain in force.
+#[derive(Default)]
+pub struct Extensions {
+    chain: ArcSwap<Chain>,
+}
+
+/// Every link, the first to see a call first.
+#[derive(Default)]
+pub struct Chain {
+    links: Vec<Link>,
+}
+
+/// One plugin in the chain.
+#[derive(Clone)]
+pub struct Link {
+    pub plugin: Text,
+    pub settings: Extension,
+    pub part: Part,
+    pub counts: Arc<LinkCounts>,
+}
+
+/// What a plugin does in the chain.
+#[derive(Clone)]
+pub enum Part {
+    /// Whatever of these it is.
+    Live {
+        authenticator: Option<Arc<dyn Authenticator>>,
+        interceptor: Option<Arc<dyn Interceptor>>,
+        authorizer: Option<Arc<dyn Authorizer>>,
+    },
+    /// It should stand here and does not; why.
+    Missing(Text),
+}
+
+/// What became of what one link saw.
+#[derive(Debug, Default)]
+pub struct LinkCounts {
+    pub seen: AtomicU64,
+    pub answered: AtomicU64,
+    pub refused: AtomicU64,
+    /// Broken or missing, and gone on without.
+    pub failed_open: AtomicU64,
+    /// Broken or missing, and refused for that.
+    pub failed_closed: AtomicU64,
+    /// Milliseconds, on the chain's clock, until which nothing more is logged.
+    quiet_until: AtomicU64,
+}
+
+/// The links that see one call, and what they are told of it when it has ended.
+pub(super) struct Passage {
+    chain: Arc<Chain>,
+    /// Places in the chain, in order.
+    links: Vec<usize>,
+    asked: Option<Asked>,
+    start: Instant,
+}
+
+/// What became of a call on its way in.
+pub(super) enum Passed {
+    On(Call),
+    /// The outcome, and how many links of the passage are to see it.
+    Ended(Outcome, usize),
+}
+
+impl Extensions {
+    pub fn publish(&self, chain: Chain) {
+        self.chain.store(Arc::new(chain));
+    }
+
+    #[must_use]
+    pub fn chain(&self) -> Arc<Chain> {
+        self.chain.load_full()
+    }
+
+    /// Whether no plugin stands in the way of any call.
+    pub(super) fn is_empty(&self) -> bool {
+        self.chain.load().links.is_empty()
+    }
+}
+
+impl FromIterator<Link> for Chain {
+    fn from_iter<I: IntoIterator<Item = Link>>(links: I) -> Self {
+        let mut links: Vec<_> = links.into_iter().collect();
+        links.sort_by(|a, b| {
+            let order = a.settings.order.cmp(&b.settings.order);
+            order.then_with(|| a.plugin.cmp(&b.plugin))
+        });
+        Self { links }
+    }
+}
+
+impl Chain {
+    #[must_use]
+    pub fn links(&self) -> &[Link] {
+        &self.links
+    }
+
+    /// The links that see `call`, which came through `listener` at `start`.
+    pub(super) fn passage(
+        self: Arc<Self>,
+        call: &Call,
+        listener: Option<&str>,
+        start: Instant,
+    ) -> Passage {
+        let covers = |link: &Link| link.settings.covers(&call.service, &call.method, listener);
+        let places = self.links.iter().enumerate();
+        let links = places
+            .filter(|(_, link)| covers(link))
+            .map(|(idx, _)| idx)
+            .collect();
+        Passage {
+            chain: self,
+            links,
+            asked: None,
+            start,
+        }
+    }
+}
+
+impl Passage {
+    fn link(&self, place: usize) -> Option<&Link> {
+        self.chain.links.get(*self.links.get(place)?)
+    }
+
+    fn links(&self) -> impl DoubleEndedIterator<Item = (usize, &Link)> {
+        let links = self.links.iter().enumerate();
+        links.filter_map(|(place, idx)| Some((place, self.chain.links.get(*idx)?)))
+    }
+
+    /// The authenticators of the passage, which a call without a principal is shown to.
+    pub(super) fn authenticators(&self) -> impl Iterator<Item = (&Link, &Arc<dyn Authenticator>)> {
+        self.links()
+            .filter_map(|(_, link)| Some((link, link.part.authenticator()?)))
+    }
+
+    /// Refuses a call that a missing link should have seen, unless it is open.
+    ///
+    /// # Errors
+    /// `unavailable`, naming the plugin.
+    pub(super) fn check_missing(&self) -> Result<(), Error> {
+        for (_, link) in self.links() {
+            if let Part::Missing(reason) = &link.part {
+                link.fail(reason)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the call to every interceptor, in order.
+    pub(super) async fn on_request(&mut self, mut call: Call) -> Passed {
+        let is_watched = |(_, link): (usize, &Link)| {
+            let part = link.part.interceptor();
+            part.is_some_and(|part| part.watches_response())
+        };
+        if self.links().any(is_watched) {
+            self.asked = Some(Asked::of(&call, self.start));
+        }
+        for place in 0..self.links.len() {
+            let Some(link) = self.link(place) else { break };
+            let Some(interceptor) = link.part.interceptor() else {
+                continue;
+            };
+            link.counts.seen.fetch_add(1, Relaxed);
+            call = match interceptor.on_request(call).finish().await {
+                Flow::Proceed(call) => call,
+                Flow::Answer(reply) => {
+                    link.counts.answered.fetch_add(1, Relaxed);
+                    return Passed::Ended(Ok(reply), place);
+                }
+                Flow::Refuse(error) => {
+                    link.counts.refused.fetch_add(1, Relaxed);
+                    return Passed::Ended(Err(error), place);
+                }
+                Flow::Broken(call, error) => match link.fail(&error.message) {
+                    Ok(()) => call,
+                    Err(error) => return Passed::Ended(Err(error), place),
+                },
+            };
+        }
+        Passed::On(call)
+    }
+
+    /// Asks every authorizer whether the call may be made.
+    pub(super) async fn authorize(&self, call: &Call) -> Result<(), Error> {
+        let mut asked = None;
+        for (_, link) in self.links() {
+            let Some(authorizer) = link.part.authorizer() else {
+                continue;
+            };
+            link.counts.seen.fetch_add(1, Relaxed);
+            let asked = asked.get_or_insert_with(|| Asked::of(call, self.start));
+            if let Err(fault) = authorizer.authorize(asked).finish().await {
+                link.judge(fault)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Shows the outcome to the interceptors at the first `n_links` places, the last of them first.
+    pub(super) async fn on_response(&self, n_links: usize, mut outcome: Outcome) -> Outcome {
+        let Some(asked) = &self.asked else {
+            return outcome;
+        };
+        for (place, link) in self.links().rev() {
+            let interceptor = link.part.interceptor().filter(|_| place < n_links);
+            let Some(interceptor) = interceptor.filter(|part| part.watches_response()) else {
+                continue;
+            };
+            let seen = interceptor.on_response(asked, outcome).finish().await;
+            outcome = match seen.broken {
+                None => seen.outcome,
+                Some(broken) => link.fail(&broken.message).and(seen.outcome),
+            };
+        }
+        outcome
+    }
+
+    pub(super) fn n_links(&self) -> usize {
+        self.links.len()
+    }
+
+    pub(super) fn start(&self) -> Instant {
+        self.start
+    }
+}
+
+impl Part {
+    fn authenticator(&self) -> Option<&Arc<dyn Authenticator>> {
+        match self {
+            Self::Live { authenticator, .. } => authenticator.as_ref(),
+            Self::Missing(_) => None,
+        }
+    }
+
+    fn interceptor(&self) -> Option<&Arc<dyn Interceptor>> {
+        match self {
+            Self::Live { interceptor, .. } => interceptor.as_ref(),
+            Self::Missing(_) => None,
+        }
+    }
+
+    fn authorizer(&self) -> Option<&Arc<dyn Authorizer>> {
+        match self {
+            Self::Live { authorizer, .. } => authorizer.as_ref(),
+            Self::Missing(_) => None,
+        }
+    }
+}
+
+impl Link {
+    /// What an extension that did not say yes means for the call.
+    pub(super) fn judge(&self, fault: postern_core::extension::Fault) -> Result<(), Error> {
+        use postern_core::extension::Fault;
+        match fault {
+            Fault::Refused(error) => {
+                self.counts.refused.fetch_add(1, Relaxed);
+                Err(error)
+            }
+            Fault::Broken(error) => self.fail(&error.message),
+        }
+    }
+
+    /// Counts and logs that the link could not do its part.
+    ///
+    /// # Errors
+    /// `unavailable` where it fails closed.
+    fn fail(&self, reason: &str) -> Result<(), Error> {
+        let plugin = &self.plugin;
+        let fail = self.settings.fail;
+        let count = match fail {
+            Fail::Open => &self.counts.failed_open,
+            Fail::Closed => &self.counts.failed_closed,
+        };
+        count.fetch_add(1, Relaxed);
+        if self.counts.may_log(Instant::now()) {
+            let fail = fail.name();
+            warn!(%plugin, fail, reason, "an extension cannot do its part");
+        }
+        match fail {
+            Fail::Open => Ok(()),
+            Fail::Closed => {
+                let message = format!("extension {plugin} cannot do its part: {reason}");
+                Err(Error::new(Kind::Unavailable, Blame::Gateway, message))
+            }
+        }
+    }
+}
+
+impl LinkCounts {
+    /// At most one line in `LOG_INTERVAL`: a broken extension meets every call.
+    fn may_log(&self, now: Instant) -> bool {
+        let now_ms = millis(now);
+        let until = self.quiet_until.load(Relaxed);
+        let next = now_ms.saturating_add(millis_of(LOG_INTERVAL));
+        now_ms >= until
+            && self
+                .quiet_until
+                .compare_exchange(until, next, Relaxed, Relaxed)
+                .is_ok()
+    }
+}
+
+/// Milliseconds since the first time this was asked, plus one.
+fn millis(now: Instant) -> u64 {
+    static BEGIN: std::sync::OnceLock<Instant> = std::sync::OnceLock::new();
+    let begin = *BEGIN.get_or_init(|| now);
+    millis_of(now.saturating_duration_since(begin)).saturating_add(1)
+}
+
+fn millis_of(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+const LOG_INTERVAL: Duration = Duration::from_secs(10);
