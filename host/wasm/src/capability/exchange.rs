@@ -35,7 +35,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     })?;
     link_half(&mut request, Half::Request)?;
     let mut response = linker.instance(RESPONSE)?;
-    response.func_wrap("failure", |mut store: Store<'_>, (): ()| {
+    response.func_wrap("failed", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
         Ok((exchange(store.data()).ok().and_then(Exchange::failure),))
     })?;

@@ -340,5 +340,6 @@ fn trapped(error: &wasmtime::Error, state: &State, budget: Duration) -> Trapped 
 
 fn ticks(time: Duration, tick: Duration) -> u64 {
     let ticks = time.as_nanos().div_ceil(tick.as_nanos().max(1));
-    u64::try_from(ticks).map_or(u64::from(u32::MAX), |ticks| ticks + TICKS_SPARE)
+    let most = u64::from(u32::MAX);
+    u64::try_from(ticks).unwrap_or(most).min(most) + TICKS_SPARE
 }
