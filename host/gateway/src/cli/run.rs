@@ -109,6 +109,7 @@ pub(super) fn failure(error: &StartError) -> Failure {
         StartError::Log(_)
         | StartError::DataDir { .. }
         | StartError::Runtime(_)
+        | StartError::Guard(_)
         | StartError::Signals(_) => failure,
     }
 }

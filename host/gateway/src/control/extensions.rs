@@ -37,7 +37,7 @@ fn link(name: &str, slot: Option<&Arc<Slot>>, configured: Option<&Extension>) ->
             }
         }
         (Some(_), None) | (None, _) => {
-            let refused = shown.and_then(|shown| shown.refused);
+            let refused = shown.as_ref().and_then(|shown| shown.refused.as_ref());
             let reason = refused.map(|refused| format!("it was refused: {}", refused.reason));
             Part::Missing(reason.map_or(Text::from_static("no such plugin"), Text::from))
         }

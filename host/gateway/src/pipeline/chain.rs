@@ -200,15 +200,19 @@ impl Passage {
         Passed::On(call)
     }
 
+    /// Whether an authorizer is to be asked about the calls of the passage.
+    pub(super) fn is_judged(&self) -> bool {
+        self.links()
+            .any(|(_, link)| link.part.authorizer().is_some())
+    }
+
     /// Asks every authorizer whether the call may be made.
-    pub(super) async fn authorize(&self, call: &Call) -> Result<(), Error> {
-        let mut asked = None;
+    pub(super) async fn authorize(&self, asked: &Asked) -> Result<(), Error> {
         for (_, link) in self.links() {
             let Some(authorizer) = link.part.authorizer() else {
                 continue;
             };
             link.counts.seen.fetch_add(1, Relaxed);
-            let asked = asked.get_or_insert_with(|| Asked::of(call, self.start));
             if let Err(fault) = authorizer.authorize(asked).finish().await {
                 link.judge(fault)?;
             }

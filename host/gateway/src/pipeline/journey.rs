@@ -8,7 +8,10 @@
 
 use std::sync::Arc;
 
-use postern_core::{Call, Error, Handler, Reply, Text, extension::Outcome};
+use postern_core::{
+    Call, Error, Handler, Reply, Text,
+    extension::{Asked, Outcome},
+};
 
 use super::{
     authentic::Remembered,
@@ -85,7 +88,10 @@ async fn serve(
     if let Some(guard) = guard {
         guard.authorize(&call)?;
     }
-    passage.authorize(&call).await?;
+    if passage.is_judged() {
+        let asked = Asked::of(&call, now.instant);
+        passage.authorize(&asked).await?;
+    }
     let mut edits = None;
     if let Some(guard) = guard {
         guard.admit(&call, now.instant)?;
