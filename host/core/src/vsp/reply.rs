@@ -16,6 +16,9 @@ use crate::{
 /// not the error document.
 const FOREIGN_MESSAGE_BYTES_MAX: usize = 256;
 
+/// Header `retry` of an error: the call was sent on and nobody knows what became of it.
+const IF_IDEMPOTENT: &str = "if-idempotent";
+
 /// What a reply must repeat of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyToken {
@@ -112,6 +115,10 @@ impl ReplyToken {
             .push("type", "error")
             .and_then(|()| builder.push("status", error.kind.name()))
             .and_then(|()| builder.push("code", code))
+            .and_then(|()| match error.retry {
+                Retry::IfIdempotent => builder.push("retry", IF_IDEMPOTENT),
+                Retry::Never | Retry::Elsewhere | Retry::After(_) => Ok(()),
+            })
             .and_then(|()| self.push_common(&mut builder));
         // The caller's correlation id fitted into its frame beside as much as stands here.
         debug_assert!(fits.is_ok());
@@ -196,10 +203,13 @@ fn failure(frame: &Frame) -> Option<Error> {
     let status = status
         .as_deref()
         .and_then(|status| std::str::from_utf8(status).ok());
-    Some(foreign_error(
-        status.and_then(Kind::from_name),
-        &frame.payload,
-    ))
+    let error = foreign_error(status.and_then(Kind::from_name), &frame.payload);
+    let may_have_begun = frame.headers.get(b"retry").as_deref() == Some(IF_IDEMPOTENT.as_bytes());
+    Some(if may_have_begun {
+        error.with_retry(Retry::IfIdempotent)
+    } else {
+        error
+    })
 }
 
 /// An error as a peer describes it, read leniently.
