@@ -145,7 +145,11 @@ async fn a_peer_that_breaks_at_every_call_is_left_alone_for_longer_and_longer() 
     let host = only_host(&pool);
     assert!((6..=40).contains(&n_sent), "{n_sent} sent, {host:?}");
     assert_eq!(n_sent + n_refused, 600);
-    assert_eq!((host.lost, host.failed), (host.opened, 0));
+    // The last one may be open and not called yet.
+    assert_eq!(
+        (host.lost + host.open as u64, host.failed),
+        (host.opened, 0)
+    );
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,7 +3,6 @@
 
 #![expect(
     clippy::panic,
-    clippy::indexing_slicing,
     reason = "a test that meets what it does not expect must fail"
 )]
 

@@ -14,11 +14,19 @@ impl<S: Clone> Ledger<S> {
         let Some(host) = self.hosts.get_mut(&id).filter(|_| !self.is_closing) else {
             return Admission::Refused(Refusal::Closed);
         };
+        let is_asked_often = host.is_wanted(now, &self.config);
         host.on_wanted(now);
         // Room goes to those who wait first, so there is none while somebody does.
         if let Some((key, session)) = host.take_session() {
             return Admission::Granted(key, session);
         }
+        if is_asked_often {
+            // The attempt that is due begins, and this call does not wait for it.
+            self.try_again(id, now);
+        }
+        let Some(host) = self.hosts.get_mut(&id) else {
+            return Admission::Refused(Refusal::Closed);
+        };
         if let Some(down) = host.refuses(now) {
             let refusal = Refusal::Down {
                 reason: down.reason.clone(),

@@ -17,6 +17,7 @@ impl<S: Clone> Ledger<S> {
         for id in self.hosts.keys().copied().collect::<Vec<_>>() {
             self.close_expired(id, now);
             self.try_again(id, now);
+            self.put_off(id, now);
             self.keep_warm(id, now);
         }
     }
@@ -89,21 +90,28 @@ impl<S: Clone> Ledger<S> {
     }
 
     /// Tries an address again whose pause is over, so that the next call finds it open.
-    fn try_again(&mut self, id: HostId, now: Instant) {
-        let Some(host) = self.hosts.get(&id) else {
-            return;
-        };
-        let due = host.down.as_ref().filter(|down| down.until <= now);
-        if !due.is_some_and(|down| self.waits_for_pause(host, down, now)) {
-            return;
-        }
-        if self.n_sessions < self.config.connections_max {
+    pub(super) fn try_again(&mut self, id: HostId, now: Instant) {
+        if self.n_sessions < self.config.connections_max && self.is_due(id, now) {
             self.connect(id, now);
-        } else if let Some(host) = self.hosts.get_mut(&id)
+        }
+    }
+
+    /// There is no room for an attempt that no call waits for.
+    fn put_off(&mut self, id: HostId, now: Instant) {
+        if self.is_due(id, now)
+            && let Some(host) = self.hosts.get_mut(&id)
             && let Some(down) = &mut host.down
         {
-            // No room for an attempt that no call waits for.
             down.until = now + self.config.backoff_max;
         }
+    }
+
+    /// Whether the pause is over and nothing is tried yet.
+    fn is_due(&self, id: HostId, now: Instant) -> bool {
+        let Some(host) = self.hosts.get(&id) else {
+            return false;
+        };
+        let due = host.down.as_ref().filter(|down| down.until <= now);
+        due.is_some_and(|down| self.waits_for_pause(host, down, now))
     }
 }

@@ -49,6 +49,18 @@ fn the_address_is_tried_again_at_the_end_of_the_pause_and_no_call_waits_for_it()
 }
 
 #[test]
+fn a_call_that_comes_when_the_attempt_is_due_begins_it_and_does_not_wait() {
+    let mut desk = Desk::new(config());
+    let host = desk.host();
+    desk.wait(host);
+    desk.fail();
+    desk.now += ms(100);
+    let refusal = desk.refuse(host);
+    assert_eq!(down(refusal).2, Duration::ZERO);
+    assert_eq!(desk.connecting.len(), 1);
+}
+
+#[test]
 fn failures_are_counted_until_an_answer_comes() {
     let mut desk = Desk::new(config());
     let host = desk.host();

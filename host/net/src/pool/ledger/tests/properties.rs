@@ -30,7 +30,7 @@ impl World {
     }
 
     fn pick(&mut self, n: usize) -> usize {
-        self.rng.below(n as u64) as usize
+        usize::try_from(self.rng.below(n as u64)).expect("below a length")
     }
 
     fn act(&mut self) {
