@@ -163,10 +163,11 @@ async fn exchange(mut lease: Lease, call: Call) -> Result<Reply, Error> {
             Ok(Reply { body, ..reply })
         }
         Err(error) => {
-            if is_undelivered(&error) {
-                // The peer may have been replaced by one that knows nothing of the session.
+            // After a request that nobody acknowledged, the peer may have been replaced by one that
+            // knows nothing of the session.
+            if !lease.client().is_open() || is_undelivered(&error) {
                 lease.retire();
-            } else if lease.client().is_open() && error.kind != Kind::DeadlineExceeded {
+            } else if error.kind != Kind::DeadlineExceeded {
                 lease.on_answer();
             }
             Err(error)
@@ -204,7 +205,14 @@ fn unreachable(mut refusals: Vec<Error>) -> Error {
     {
         return only;
     }
+    // A limit of this gateway is not held against the instance.
+    let is_ours = refusals.iter().any(|error| error.blame == Blame::Gateway);
+    let blame = if is_ours {
+        Blame::Gateway
+    } else {
+        Blame::Upstream
+    };
     let reasons: Vec<_> = refusals.iter().map(|error| &*error.message).collect();
     let message = format!("no address takes the call: {}", reasons.join("; "));
-    Error::unavailable(Blame::Upstream, message)
+    Error::unavailable(blame, message)
 }

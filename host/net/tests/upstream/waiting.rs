@@ -124,6 +124,42 @@ async fn a_call_dropped_under_way_gives_its_place_to_the_next() {
     assert!(start.elapsed() < Duration::from_secs(1));
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn calls_dropped_at_any_moment_on_many_threads_leave_nothing_behind() {
+    let gateway = Gateway::serve(Link::Tcp).await;
+    let pool = pool(PoolConfig {
+        connections_per_host_max: 2,
+        calls_per_session_max: 4,
+        ..PoolConfig::default()
+    });
+    let upstream = gateway.upstream(&pool);
+    let mut rng = postern_core::testing::Rng::new(1);
+    let mut kept = Vec::new();
+    for n in 0..1000_u32 {
+        let call = begin(&upstream, "sleep", rng.below(3).to_string());
+        if n % 3 == 0 {
+            kept.push(call);
+        } else {
+            let after = Duration::from_micros(rng.below(3_000));
+            tokio::spawn(async move {
+                tokio::time::sleep(after).await;
+                call.abort();
+            });
+        }
+        if n % 50 == 49 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+    }
+    for call in kept {
+        call.await.expect("no panic").expect("an answer");
+    }
+    until(&pool, |host| host.calls_in_flight == 0 && host.waiting == 0).await;
+    let host = only_host(&pool);
+    assert_eq!((host.open, host.idle, host.opened), (2, 2, 2));
+    pool.close().await;
+    gateway.stop().await;
+}
+
 #[tokio::test(start_paused = true)]
 async fn the_limit_over_all_addresses_holds_and_an_idle_session_makes_room() {
     let network = postern_net::memory::Network::new(1, Conditions::default());
