@@ -42,7 +42,7 @@ pub struct Context {
     pub trace: Option<Text>,
     /// 0 to 255, larger is more urgent. DATA is 50.
     pub priority: u8,
-    /// How many plugins stand between the first caller and this call. 0 from outside.
+    /// How many plugins and gateways stand between the first caller and this call. 0 from outside.
     pub depth: u8,
 }
 

@@ -55,8 +55,11 @@ pub enum Blame {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Retry {
     Never,
-    /// Another instance may answer.
+    /// Nothing of the call began: another instance may answer, whatever the call does.
     Elsewhere,
+    /// The call was sent, or may have been, and nobody knows what became of it: another instance
+    /// may answer, and only a call that may be carried out twice should ask it.
+    IfIdempotent,
     /// The same instance may answer after this long.
     After(Duration),
 }

@@ -9,13 +9,17 @@ mod driver;
 pub mod http;
 pub mod link;
 pub mod memory;
+pub mod pool;
 pub mod server;
 pub mod shutdown;
 mod streams;
 pub mod tcp;
 pub mod udp;
+pub mod upstream;
 
 pub use client::{Client, ClientConfig, Speak, Target};
 pub use counters::Counters;
+pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
 pub use server::{MemoryDatagramServer, MemoryServer, ServerConfig, TcpServer, UdpServer};
 pub use shutdown::Shutdown;
+pub use upstream::{Probe, Probed, Upstream};

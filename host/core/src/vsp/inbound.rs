@@ -62,6 +62,7 @@ struct Fields<'h> {
     version: Option<&'h [u8]>,
     correlation: Option<&'h [u8]>,
     timeout_ms: Option<&'h [u8]>,
+    depth: Option<&'h [u8]>,
     trace: Option<&'h [u8]>,
     priority: Option<&'h [u8]>,
     content_type: Option<&'h [u8]>,
@@ -160,7 +161,8 @@ impl Reader {
             correlation: token.correlation().clone(),
             trace: fields.text(headers, "traceparent", fields.trace)?,
             priority: token.priority(),
-            depth: 0,
+            // A caller that says more than is true is only refused sooner.
+            depth: fields.depth.and_then(number).unwrap_or(0),
         };
         Ok(Call {
             service,
@@ -200,6 +202,7 @@ impl<'h> Fields<'h> {
                 b"version" => &mut fields.version,
                 b"correlation-id" => &mut fields.correlation,
                 b"timeout-ms" => &mut fields.timeout_ms,
+                b"call-depth" => &mut fields.depth,
                 b"traceparent" => &mut fields.trace,
                 b"priority" => &mut fields.priority,
                 b"content-type" => &mut fields.content_type,

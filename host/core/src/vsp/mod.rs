@@ -11,6 +11,8 @@
 //! | `event-type` | event | what happened |
 //! | `content-type` | all | `application/json` when absent |
 //! | `timeout-ms` | request | what is left of the deadline |
+//! | `call-depth` | request | how many gateways and plugins stand before this one; 0 when absent |
+//! | `retry` | error | `if-idempotent`: an upstream was sent the call and did not answer |
 //! | `traceparent` | request | W3C trace context; `tracestate` and `baggage` travel along |
 //! | `priority` | all | 0 to 255, see `wire::priority` |
 //! | `x-auto-probe` | any | a probe of the published client; dropped |
@@ -52,6 +54,7 @@ pub fn is_hop_header(key: &[u8]) -> bool {
             | b"code"
             | b"retry-after-ms"
             | b"timeout-ms"
+            | b"call-depth"
             | b"traceparent"
             | b"priority"
             | b"stream"

@@ -19,6 +19,8 @@ use crate::{
 const FOREIGN_MESSAGE_BYTES_MAX: usize = 256;
 /// Header of an error that says when another try may help.
 const RETRY_AFTER: &str = "retry-after-ms";
+/// Header `retry` of an error: the call was sent on and nobody knows what became of it.
+const IF_IDEMPOTENT: &str = "if-idempotent";
 
 /// What a reply must repeat of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -186,11 +188,22 @@ pub(super) fn push_extra(builder: &mut HeadersBuilder, extra: &Headers) -> Resul
 fn push_retry(builder: &mut HeadersBuilder, retry: Retry) -> Result<(), HeaderError> {
     match retry {
         Retry::Never | Retry::Elsewhere => Ok(()),
+        Retry::IfIdempotent => builder.push("retry", IF_IDEMPOTENT),
         Retry::After(delay) => {
             let millis = delay.as_micros().div_ceil(1000);
             builder.push(RETRY_AFTER, millis.to_string())
         }
     }
+}
+
+/// What a peer says of another try, if it says anything that is understood.
+fn retry_of(frame: &Frame) -> Option<Retry> {
+    if frame.headers.get(b"retry").as_deref() == Some(IF_IDEMPOTENT.as_bytes()) {
+        return Some(Retry::IfIdempotent);
+    }
+    let after = frame.headers.get_str(RETRY_AFTER)?;
+    let millis = after.parse().ok()?;
+    Some(Retry::After(Duration::from_millis(millis)))
 }
 
 fn failure(frame: &Frame) -> Option<Error> {
@@ -213,9 +226,8 @@ fn failure(frame: &Frame) -> Option<Error> {
         .as_deref()
         .and_then(|status| std::str::from_utf8(status).ok());
     let error = foreign_error(status.and_then(Kind::from_name), &frame.payload);
-    let after = frame.headers.get_str(RETRY_AFTER);
-    Some(match after.and_then(|millis| millis.parse().ok()) {
-        Some(millis) => error.with_retry(Retry::After(Duration::from_millis(millis))),
+    Some(match retry_of(frame) {
+        Some(retry) => error.with_retry(retry),
         None => error,
     })
 }

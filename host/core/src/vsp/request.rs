@@ -57,6 +57,9 @@ fn headers(
     if let Some(trace) = &call.context.trace {
         builder.push("traceparent", trace.as_bytes())?;
     }
+    if call.context.depth != 0 {
+        builder.push("call-depth", call.context.depth.to_string())?;
+    }
     if call.context.priority != 50 {
         builder.push("priority", call.context.priority.to_string())?;
     }

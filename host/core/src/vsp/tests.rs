@@ -15,6 +15,7 @@ use crate::{
     wire::{Flags, Frame, vectors},
 };
 
+mod hops;
 mod properties;
 
 fn reader(default_service: Option<&'static str>) -> Reader {

@@ -187,7 +187,6 @@ impl Manifest {
                 LogLevel::Warn => spec::LogLevel::Warn,
                 LogLevel::Error => spec::LogLevel::Error,
             },
-            ..PluginSpec::default()
         }
     }
 }
@@ -208,7 +207,6 @@ impl Grants {
             events: self.events.clone(),
             env: self.env.0.clone(),
             files: self.files.iter().map(file).collect(),
-            ..spec::Grants::default()
         }
     }
 }

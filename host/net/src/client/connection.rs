@@ -8,14 +8,17 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use postern_core::{
     vsp::mux::Mux,
-    wire::{CloseReason, Connection, Event, Features, Frame, Role, SendError, SessionConfig},
+    wire::{
+        CloseReason, Connection, Event, Features, Frame, FrameType, Role, SendError, SessionConfig,
+    },
 };
 
 use super::{
     ClientConfig, Speak, StreamRequest,
-    dispatch::{Commands, Dispatch, Established, Machine, Unsent},
+    dispatch::{Dispatch, Machine, Unsent},
     streaming::Streaming,
 };
 use crate::{
@@ -32,8 +35,7 @@ pub(super) fn drive<S: StreamLink>(
     link: S,
     address: SocketAddr,
     config: &ClientConfig,
-    commands: Commands,
-    established: Established,
+    dispatch: Dispatch,
 ) -> impl Future<Output = ()> + Send + use<S> {
     let hello = config.speak != Speak::Base;
     let features = config.session.features.with(Features::MUX);
@@ -54,11 +56,7 @@ pub(super) fn drive<S: StreamLink>(
         ),
         streaming: Streaming::new(address),
     };
-    run(
-        driver,
-        Dispatch::new(address, commands, established),
-        counters,
-    )
+    run(driver, dispatch, counters)
 }
 
 async fn run<S: StreamLink>(
@@ -97,6 +95,9 @@ impl<S: StreamLink> Driver<S> {
         for _ in 0..ROUNDS_MAX {
             let now = driver::now();
             let mut is_busy = dispatch.take_commands(cx, now, self);
+            if let Some(reason) = dispatch.take_cut() {
+                return Poll::Ready(Err(LineError::Cut(reason)));
+            }
             if let Poll::Ready(handled) = self.line.poll_timer(cx) {
                 handled?;
                 is_busy = true;
@@ -139,7 +140,9 @@ impl<S: StreamLink> Driver<S> {
                         .handle_frame(now, frame, &mut self.line.connection);
                 }
                 Event::Message(frame) => dispatch.on_message(now, frame, self),
-                Event::Acknowledged(_) | Event::PeerDraining => {}
+                Event::Pong(payload) => dispatch.on_pong(&payload),
+                Event::PeerDraining => dispatch.on_closing(),
+                Event::Acknowledged(_) => {}
                 Event::Closed(reason) => return Some(reason),
             }
         }
@@ -165,6 +168,15 @@ impl<S: StreamLink> Machine for Driver<S> {
                     Unsent::Closed(error.to_string())
                 }
             })
+    }
+
+    fn ping(&mut self, now: Instant, payload: Bytes) {
+        let ping = Frame {
+            payload,
+            ..Frame::new(FrameType::Ping)
+        };
+        // Whoever waits for the PONG has a limit.
+        let _ = self.line.connection.send(now, ping);
     }
 
     fn stream(&mut self, now: Instant, request: StreamRequest) {

@@ -1,29 +1,32 @@
 //! Between a client's handles and the machine that its driver drives: commands in, answers out.
 
 use std::{
+    collections::HashMap,
     fmt,
     net::SocketAddr,
     task::{Context, Poll},
     time::Instant,
 };
 
+use bytes::Bytes;
 use postern_core::{
-    Blame, Error, Kind,
-    wire::{Dialect, Frame},
+    Blame, Error, Kind, Retry,
+    wire::{Dialect, Frame, Undelivered},
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Command, StreamRequest,
     exchange::{Exchange, Order},
-    lost,
+    life::Life,
+    lost, unanswered,
 };
 
 /// Commands taken before what they sent is written.
 const COMMANDS_MAX: usize = 256;
 
-pub(super) type Commands = mpsc::UnboundedReceiver<Command>;
-pub(super) type Established = oneshot::Sender<Result<Dialect, Error>>;
+type Commands = mpsc::UnboundedReceiver<Command>;
+type Established = oneshot::Sender<Result<Dialect, Error>>;
 
 /// What the calls of a session need of its machine.
 pub(super) trait Machine {
@@ -34,6 +37,9 @@ pub(super) trait Machine {
     fn finish(&mut self);
 
     fn send(&mut self, now: Instant, id: u64, frame: Frame) -> Result<(), Unsent>;
+
+    /// Says PING with `payload`. What cannot be said will not be answered.
+    fn ping(&mut self, now: Instant, payload: Bytes);
 
     /// Makes a streaming call.
     fn stream(&mut self, now: Instant, request: StreamRequest);
@@ -59,17 +65,30 @@ pub(super) struct Dispatch {
     commands: Commands,
     /// Told once, when the dialect is settled.
     established: Option<Established>,
+    /// PINGs whose PONG is awaited, by their number.
+    pings: HashMap<u64, oneshot::Sender<()>>,
+    life: watch::Sender<Life>,
+    /// Why the session is to end at once.
+    cut: Option<String>,
     /// Told when the session is over.
     closed: Vec<oneshot::Sender<()>>,
 }
 
 impl Dispatch {
-    pub(super) fn new(address: SocketAddr, commands: Commands, established: Established) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        commands: Commands,
+        established: Established,
+        life: watch::Sender<Life>,
+    ) -> Self {
         Self {
             address,
             exchange: Exchange::default(),
             commands,
             established: Some(established),
+            pings: HashMap::new(),
+            life,
+            cut: None,
             closed: Vec::new(),
         }
     }
@@ -93,9 +112,16 @@ impl Dispatch {
                         machine.finish();
                     }
                     machine.cancel_stream(now, id);
+                    self.pings.remove(&id);
                 }
+                Poll::Ready(Some(Command::Ping(id, pong))) => {
+                    self.pings.extend(pong.map(|pong| (id, pong)));
+                    machine.ping(now, Bytes::copy_from_slice(&id.to_be_bytes()));
+                }
+                Poll::Ready(Some(Command::Cut(reason))) => self.cut = Some(reason),
                 Poll::Ready(Some(Command::Close(closed))) => {
                     self.closed.push(closed);
+                    self.on_closing();
                     machine.close(now);
                 }
                 // The client is gone, and this task is about to be aborted.
@@ -103,6 +129,11 @@ impl Dispatch {
             }
         }
         true
+    }
+
+    /// Why the session is to end at once, when it is.
+    pub(super) fn take_cut(&mut self) -> Option<String> {
+        self.cut.take()
     }
 
     pub(super) fn is_established(&self) -> bool {
@@ -120,6 +151,19 @@ impl Dispatch {
         }
     }
 
+    pub(super) fn on_pong(&mut self, payload: &Bytes) {
+        let id = payload.first_chunk().copied().map(u64::from_be_bytes);
+        if let Some(pong) = id.and_then(|id| self.pings.remove(&id)) {
+            // Whoever asked may have given up.
+            let _ = pong.send(());
+        }
+    }
+
+    /// No more calls may begin.
+    pub(super) fn on_closing(&self) {
+        self.life.send_replace(Life::Closing);
+    }
+
     pub(super) fn on_message(&mut self, now: Instant, frame: Frame, machine: &mut impl Machine) {
         if !self.exchange.answer(frame) {
             tracing::debug!(address = %self.address, "answer to no call that is under way");
@@ -130,19 +174,23 @@ impl Dispatch {
         self.send(now, begun, machine);
     }
 
-    /// The request of call `id` did not arrive.
+    /// The request of call `id` did not arrive, or nobody knows whether it did.
     pub(super) fn on_undelivered(
         &mut self,
         now: Instant,
         id: u64,
-        reason: &dyn fmt::Display,
+        reason: &Undelivered,
         machine: &mut impl Machine,
     ) {
         let message = format!("request to {} not delivered: {reason}", self.address);
-        if self
-            .exchange
-            .finish(id, Err(Error::unavailable(Blame::Upstream, message)))
-        {
+        let retry = match reason {
+            Undelivered::NotAcknowledged { .. } | Undelivered::Closed(_) => Retry::IfIdempotent,
+            Undelivered::Split(_) | Undelivered::Session(_) => Retry::Elsewhere,
+        };
+        let error = Error::unavailable(Blame::Upstream, message)
+            .with_retry(retry)
+            .with_source(reason.clone());
+        if self.exchange.finish(id, Err(error)) {
             machine.finish();
             let begun = self.exchange.begin_waiting(now);
             self.send(now, begun, machine);
@@ -154,19 +202,25 @@ impl Dispatch {
         let address = self.address;
         let calls = self.exchange.len();
         tracing::debug!(%address, calls, %reason, "session ended");
+        // Told before the errors, so that nobody who got one finds the session open.
+        self.on_closing();
         self.commands.close();
-        self.exchange.fail_all(|| lost(address, reason));
+        self.exchange
+            .fail_all(|| unanswered(address, reason), || lost(address, reason));
+        self.pings.clear();
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Call(request) => drop(request.reply.send(Err(lost(address, reason)))),
                 Command::Stream(request) => drop(request.reply.send(Err(lost(address, reason)))),
                 Command::Close(closed) => self.closed.push(closed),
-                Command::Cancel(_) => {}
+                Command::Cancel(_) | Command::Ping(..) | Command::Cut(_) => {}
             }
         }
         if let Some(established) = self.established.take() {
             let _ = established.send(Err(lost(address, reason)));
         }
+        let reason = reason.to_string();
+        self.life.send_replace(Life::Ended(reason.into()));
     }
 
     /// The last word is written.

@@ -92,14 +92,14 @@ impl Exchange {
         self.sent.remove(&id).is_some() && self.next != Some(id)
     }
 
-    /// Ends every call with an error.
-    pub(super) fn fail_all(&mut self, error: impl Fn() -> Error) {
+    /// Ends every call with an error: one for those that were sent, one for those that were not.
+    pub(super) fn fail_all(&mut self, sent: impl Fn() -> Error, unsent: impl Fn() -> Error) {
         self.next = None;
         for (_, answer) in self.sent.drain() {
-            let _ = answer.send(Err(error()));
+            let _ = answer.send(Err(sent()));
         }
         for request in self.waiting.drain(..) {
-            let _ = request.reply.send(Err(error()));
+            let _ = request.reply.send(Err(unsent()));
         }
     }
 
@@ -216,6 +216,24 @@ mod tests {
         assert!(exchange.begin_waiting(epoch()).is_some());
         assert!(exchange.answer(easy::frame("b")));
         assert_eq!(payload(second), "b");
+    }
+
+    #[test]
+    fn the_end_tells_calls_that_were_sent_from_those_that_were_not() {
+        let mut exchange = Exchange::default();
+        exchange.set_order(Order::OneByOne);
+        let ((one, mut first), (two, mut second)) = (request(1), request(2));
+        assert!(exchange.begin(epoch(), one).is_some());
+        assert!(exchange.begin(epoch(), two).is_none());
+        exchange.fail_all(|| Error::internal("sent"), || Error::internal("unsent"));
+        let message = |answered: &mut Answered| {
+            let outcome = answered.try_recv().expect("answered");
+            outcome.expect_err("an error").message
+        };
+        assert_eq!(
+            (&*message(&mut first), &*message(&mut second)),
+            ("sent", "unsent")
+        );
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod connection;
 mod dispatch;
 mod exchange;
+mod life;
 mod socket;
 mod streaming;
 
@@ -18,12 +19,13 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply,
-    wire::{Dialect, Features, RetryConfig, SessionConfig},
+    Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply, Retry,
+    wire::{Dialect, Features, Link, RetryConfig, SessionConfig},
 };
-use tokio::sync::{Semaphore, mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+use self::{dispatch::Dispatch, life::Life};
 use crate::{
     counters::Counters,
     driver,
@@ -92,6 +94,8 @@ struct Shared {
     call_timeout: Duration,
     message_bytes_max: usize,
     dialect: Dialect,
+    link: Link,
+    life: watch::Receiver<Life>,
     /// The driver's task; aborted with the last clone.
     _driver: AbortOnDropHandle<()>,
 }
@@ -102,8 +106,19 @@ enum Command {
     Stream(Box<StreamRequest>),
     /// Nobody waits for this call any more.
     Cancel(u64),
+    /// Say PING with this number; tell when it comes back.
+    Ping(u64, Option<oneshot::Sender<()>>),
+    /// End the session at once, for this reason.
+    Cut(String),
     /// End the session in order; tell when that is done.
     Close(oneshot::Sender<()>),
+}
+
+/// A client's ends of what it shares with its driver.
+struct Ends {
+    commands: mpsc::UnboundedSender<Command>,
+    dialect: oneshot::Receiver<Result<Dialect, Error>>,
+    life: watch::Receiver<Life>,
 }
 
 /// A call on its way to the driver.
@@ -145,6 +160,26 @@ impl Target {
             | Self::Udp(address)
             | Self::Memory(_, address)
             | Self::MemoryDatagram(_, address) => *address,
+        }
+    }
+
+    /// The name of what carries the session.
+    #[must_use]
+    pub const fn transport_name(&self) -> &'static str {
+        match self {
+            Self::Tcp(_) => "tcp",
+            Self::Udp(_) => "udp",
+            Self::Memory(..) => "memory",
+            Self::MemoryDatagram(..) => "memory-datagram",
+        }
+    }
+
+    /// Whether streams of messages can be carried.
+    #[must_use]
+    pub const fn is_stream(&self) -> bool {
+        match self {
+            Self::Tcp(_) | Self::Memory(..) => true,
+            Self::Udp(_) | Self::MemoryDatagram(..) => false,
         }
     }
 }
@@ -216,11 +251,10 @@ impl Client {
         address: SocketAddr,
         config: ClientConfig,
     ) -> Result<Self, Error> {
-        let (commands, receiver) = mpsc::unbounded_channel();
-        let (established, dialect) = oneshot::channel();
-        let driver = connection::drive(link, address, &config, receiver, established);
+        let (dispatch, ends) = dispatch(address);
+        let driver = connection::drive(link, address, &config, dispatch);
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
-        Self::established(address, &config, commands, dialect, driver).await
+        Self::established(address, &config, Link::Stream, ends, driver).await
     }
 
     async fn over_datagrams<L: DatagramLink>(
@@ -228,21 +262,21 @@ impl Client {
         address: SocketAddr,
         config: ClientConfig,
     ) -> Result<Self, Error> {
-        let (commands, receiver) = mpsc::unbounded_channel();
-        let (established, dialect) = oneshot::channel();
-        let driver = socket::drive(link, address, &config, receiver, established)?;
+        let (dispatch, ends) = dispatch(address);
+        let driver = socket::drive(link, address, &config, dispatch)?;
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
-        Self::established(address, &config, commands, dialect, driver).await
+        Self::established(address, &config, Link::Datagram, ends, driver).await
     }
 
     async fn established(
         address: SocketAddr,
         config: &ClientConfig,
-        commands: mpsc::UnboundedSender<Command>,
-        dialect: oneshot::Receiver<Result<Dialect, Error>>,
+        link: Link,
+        ends: Ends,
         driver: AbortOnDropHandle<()>,
     ) -> Result<Self, Error> {
-        let dialect = dialect
+        let dialect = ends
+            .dialect
             .await
             .unwrap_or_else(|_| Err(lost(address, &"the driver ended")))?;
         if config.speak == Speak::Vsp && matches!(dialect, Dialect::Base) {
@@ -255,13 +289,15 @@ impl Client {
             ));
         }
         let shared = Shared {
-            commands,
+            commands: ends.commands,
             permits: Semaphore::new(config.calls_in_flight_max),
             next_id: AtomicU64::new(1),
             address,
             call_timeout: config.call_timeout,
             message_bytes_max: config.session.limits.message_bytes_max,
             dialect,
+            link,
+            life: ends.life,
             _driver: driver,
         };
         Ok(Self {
@@ -274,7 +310,8 @@ impl Handler for Client {
     /// Sends the call and waits for its answer.
     ///
     /// Fails with `deadline-exceeded` when the deadline passes first, with `unavailable` when the
-    /// session ends first. Dropping the future leaves the answer, when it comes, unread.
+    /// session ends first: `Retry::Elsewhere` when the call was not sent, `Retry::IfIdempotent` when
+    /// it was, or may have been. Dropping the future leaves the answer, when it comes, unread.
     ///
     /// A body of many messages makes a streaming call, whose reply is a stream as well; that needs a
     /// stream link and feature `mux`. Elsewhere the body must hold one message.
@@ -303,7 +340,7 @@ impl Shared {
             .await
             .map_err(|error| lost(self.address, &error))?;
         let (reply, answer) = oneshot::channel();
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
+        let id = self.next_id();
         let command = match std::mem::take(&mut call.body) {
             Body::Many(body) if self.has_mux() => Command::Stream(Box::new(StreamRequest {
                 id,
@@ -329,7 +366,11 @@ impl Shared {
         };
         let answered = answer.await;
         abandon.id = None;
-        answered.unwrap_or_else(|_| Err(lost(self.address, &"the session has ended")))
+        answered.unwrap_or_else(|_| Err(unanswered(self.address, &"the session has ended")))
+    }
+
+    fn next_id(&self) -> u64 {
+        self.next_id.fetch_add(1, Ordering::Relaxed)
     }
 
     fn has_mux(&self) -> bool {
@@ -372,9 +413,29 @@ fn unreachable(address: SocketAddr, error: std::io::Error) -> Error {
     .with_source(error)
 }
 
+/// Both ends of what a client shares with its driver.
+fn dispatch(address: SocketAddr) -> (Dispatch, Ends) {
+    let (commands, receiver) = mpsc::unbounded_channel();
+    let (established, dialect) = oneshot::channel();
+    let (told, life) = watch::channel(Life::Open);
+    let ends = Ends {
+        commands,
+        dialect,
+        life,
+    };
+    (Dispatch::new(address, receiver, established, told), ends)
+}
+
+/// The session ended before anything of a call was sent.
 fn lost(address: SocketAddr, reason: &dyn fmt::Display) -> Error {
     Error::unavailable(
         Blame::Upstream,
         format!("session with {address} ended: {reason}"),
     )
+}
+
+/// The session ended, and the peer may have begun the call.
+fn unanswered(address: SocketAddr, reason: &dyn fmt::Display) -> Error {
+    let message = format!("session with {address} ended before it answered: {reason}");
+    Error::unavailable(Blame::Upstream, message).with_retry(Retry::IfIdempotent)
 }

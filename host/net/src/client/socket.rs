@@ -10,17 +10,19 @@ use std::{
     time::{Duration, Instant},
 };
 
+use bytes::Bytes;
 use postern_core::{
     Blame, Error, Kind,
     wire::{
-        CloseReason, Delivery, Endpoint, EndpointConfig, Frame, Role, SendId, SessionConfig,
+        CloseReason, Delivery, Endpoint, EndpointConfig, Frame, FrameType, Role, SendId,
+        SessionConfig,
         endpoint::{Event, SendError},
     },
 };
 
 use super::{
     ClientConfig, Speak, StreamRequest,
-    dispatch::{Commands, Dispatch, Established, Machine, Unsent},
+    dispatch::{Dispatch, Machine, Unsent},
     lost,
 };
 use crate::{
@@ -39,8 +41,7 @@ pub(super) fn drive<L: DatagramLink>(
     link: L,
     address: SocketAddr,
     config: &ClientConfig,
-    commands: Commands,
-    established: Established,
+    dispatch: Dispatch,
 ) -> Result<impl Future<Output = ()> + Send + use<L>, Error> {
     let hello = config.speak != Speak::Base;
     let session = SessionConfig {
@@ -61,11 +62,7 @@ pub(super) fn drive<L: DatagramLink>(
         address,
         sent: HashMap::new(),
     };
-    Ok(run(
-        driver,
-        Dispatch::new(address, commands, established),
-        counters,
-    ))
+    Ok(run(driver, dispatch, counters))
 }
 
 async fn run<L: DatagramLink>(
@@ -105,6 +102,9 @@ impl<L: DatagramLink> Driver<L> {
         for _ in 0..ROUNDS_MAX {
             let now = driver::now();
             let mut is_busy = dispatch.take_commands(cx, now, self);
+            if let Some(reason) = dispatch.take_cut() {
+                return Poll::Ready(Err(io::Error::other(reason)));
+            }
             is_busy |= self.socket.poll_timer(cx).is_ready();
             if let Poll::Ready(read) = self.socket.poll_read(cx, now, |_| true) {
                 pass_refusal(read, dispatch)?;
@@ -139,7 +139,8 @@ impl<L: DatagramLink> Driver<L> {
                         dispatch.on_undelivered(now, id, &reason, self);
                     }
                 }
-                Event::PeerDraining => {}
+                Event::Pong(payload) => dispatch.on_pong(&payload),
+                Event::PeerDraining => dispatch.on_closing(),
                 Event::Closed(reason) => return Some(reason),
             }
         }
@@ -183,6 +184,18 @@ impl<L: DatagramLink> Machine for Driver<L> {
                 | SendError::Session(_)),
             ) => Err(Unsent::Closed(error.to_string())),
         }
+    }
+
+    fn ping(&mut self, now: Instant, payload: Bytes) {
+        let ping = Frame {
+            payload,
+            ..Frame::new(FrameType::Ping)
+        };
+        // Whoever waits for the PONG says it again and has a limit.
+        let _ = self
+            .socket
+            .endpoint
+            .send(now, self.address, ping, Delivery::Plain);
     }
 
     fn stream(&mut self, _: Instant, request: StreamRequest) {

@@ -16,7 +16,7 @@ use postern_core::{
 };
 use tokio::sync::oneshot;
 
-use super::{StreamRequest, lost};
+use super::{StreamRequest, lost, unanswered};
 use crate::streams::{StreamEvent, Streams};
 
 /// While more octets than this wait for the peer, no more messages are asked for.
@@ -108,9 +108,9 @@ impl Streaming {
     pub(super) fn fail_all(&mut self, reason: &dyn fmt::Display) {
         let address = self.address;
         for reply in self.calls.drain().filter_map(|(_, reply)| reply) {
-            let _ = reply.send(Err(lost(address, reason)));
+            let _ = reply.send(Err(unanswered(address, reason)));
         }
-        self.streams.fail_all(|| lost(address, reason));
+        self.streams.fail_all(|| unanswered(address, reason));
     }
 
     /// Does what events say and sends what there is, until there is neither.

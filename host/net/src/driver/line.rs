@@ -51,6 +51,8 @@ pub(crate) enum LineError {
     Io(#[from] io::Error),
     #[error("slow reader: took nothing for {0:?}")]
     WriteTimeout(Duration),
+    #[error("{0}")]
+    Cut(String),
     #[error("the peer vanished without bye, its calls are cancelled")]
     Vanished,
 }

@@ -15,11 +15,15 @@ pub(crate) use self::{
     socket::Socket,
 };
 
-/// 128 bits that nobody outside can foresee: SipHash of nothing, under keys which the standard
+/// 64 bits that nobody outside can foresee: SipHash of nothing, under keys which the standard
 /// library draws from the operating system.
+pub(crate) fn random() -> u64 {
+    RandomState::new().hash_one(())
+}
+
+/// 128 bits that nobody outside can foresee.
 pub(crate) fn random_session_id() -> SessionId {
-    let half = || u128::from(RandomState::new().hash_one(()));
-    SessionId(half() << 64 | half())
+    SessionId(u128::from(random()) << 64 | u128::from(random()))
 }
 
 #[cfg(test)]

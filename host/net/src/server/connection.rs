@@ -152,7 +152,7 @@ impl<S: StreamLink> ServedConnection<S> {
             match self.line.connection.poll_event()? {
                 Event::Established(dialect) => self.on_established(&dialect),
                 Event::Message(frame) => self.on_message(cx, now, frame),
-                Event::Acknowledged(_) => {}
+                Event::Acknowledged(_) | Event::Pong(_) => {}
                 Event::PeerDraining => self.said_bye |= !self.line.read_ended(),
                 Event::Closed(reason) => return Some(reason),
             }
@@ -315,7 +315,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 shared.counters.slow_readers.add(1);
                 tracing::warn!(?address, %error, "session closed");
             }
-            Err(error @ (LineError::Io(_) | LineError::Vanished)) => {
+            Err(error @ (LineError::Io(_) | LineError::Vanished | LineError::Cut(_))) => {
                 tracing::debug!(?address, %error, "session lost")
             }
         }

@@ -168,7 +168,7 @@ impl<L: DatagramLink> ServedSocket<L> {
                 Event::Undelivered(_, reason) => {
                     tracing::debug!(%address, %reason, "reply not delivered");
                 }
-                Event::Delivered(_) | Event::PeerDraining => {}
+                Event::Delivered(_) | Event::Pong(_) | Event::PeerDraining => {}
             }
         }
     }

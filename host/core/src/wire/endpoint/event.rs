@@ -2,6 +2,8 @@
 
 use std::{sync::Arc, time::Duration};
 
+use bytes::Bytes;
+
 use crate::wire::{
     fragment::{DATAGRAM_BYTES_MAX, SplitError},
     frame::Frame,
@@ -52,6 +54,8 @@ pub enum Event {
     Delivered(SendId),
     /// The peer may or may not have the message; nothing is sent any more.
     Undelivered(SendId, Undelivered),
+    /// See `session::Event::Pong`.
+    Pong(Bytes),
     /// See `session::Event::PeerDraining`.
     PeerDraining,
     /// Nothing more comes from this peer, nor goes to it. A later datagram of its address begins a

@@ -391,6 +391,7 @@ impl Peer {
             session::Event::Established(dialect) => Event::Established(dialect),
             session::Event::Message(frame) => Event::Message(frame),
             session::Event::Acknowledged(_) => return None,
+            session::Event::Pong(payload) => Event::Pong(payload),
             session::Event::PeerDraining => Event::PeerDraining,
             session::Event::Closed(reason) => {
                 self.closed = Some(reason);

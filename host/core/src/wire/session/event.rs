@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use bytes::Bytes;
+
 use super::config::{Features, SessionId};
 use crate::{
     text::Text,
@@ -18,6 +20,9 @@ pub enum Event {
     Message(Frame),
     /// An ACK frame on a stream link; datagram links keep theirs below the session.
     Acknowledged(Frame),
+    /// A PONG that carries what a PING of this end carried. Those of keep-alive carry nothing and
+    /// are not told.
+    Pong(Bytes),
     /// The peer said BYE or ended its side: it begins nothing more, what is in flight goes on.
     PeerDraining,
     /// The session is over. What `poll_frame` still gives is the last word (ERR or BYE) and may be

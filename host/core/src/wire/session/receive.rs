@@ -24,7 +24,7 @@ impl Session {
             FrameType::Err => return self.on_err(&frame),
             FrameType::Data => self.on_data(frame),
             FrameType::Ping => self.on_ping(frame),
-            FrameType::Pong => self.settle_base(),
+            FrameType::Pong => self.on_pong(frame),
             FrameType::Ack => {
                 self.settle_base();
                 self.events.push_back(Event::Acknowledged(frame));
@@ -114,6 +114,13 @@ impl Session {
             payload: frame.payload,
             ..Frame::new(FrameType::Pong)
         });
+    }
+
+    fn on_pong(&mut self, frame: Frame) {
+        self.settle_base();
+        if !frame.payload.is_empty() {
+            self.events.push_back(Event::Pong(frame.payload));
+        }
     }
 
     fn on_bye(&mut self, now: Instant) {

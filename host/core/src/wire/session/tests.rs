@@ -78,6 +78,7 @@ fn closed(session: &mut Session) -> Option<CloseReason> {
         Event::Established(_)
         | Event::Message(_)
         | Event::Acknowledged(_)
+        | Event::Pong(_)
         | Event::PeerDraining => None,
     })
 }
@@ -134,6 +135,21 @@ fn ping_is_answered_by_pong_with_its_payload() {
         ..Frame::new(FrameType::Pong)
     };
     assert_eq!(frames(&mut server), [pong]);
+}
+
+#[test]
+fn a_pong_is_told_when_it_carries_something() {
+    let mut client = client();
+    exchange(&mut client, &mut server());
+    events(&mut client);
+    let pong = Frame {
+        payload: "abc".into(),
+        ..Frame::new(FrameType::Pong)
+    };
+    receive(&mut client, Frame::new(FrameType::Pong));
+    assert_eq!(events(&mut client), []);
+    receive(&mut client, pong);
+    assert_eq!(events(&mut client), [Event::Pong("abc".into())]);
 }
 
 #[test]

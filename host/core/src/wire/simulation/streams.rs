@@ -183,7 +183,10 @@ impl End {
                     self.arrived.push(tag);
                 }
                 Event::Closed(reason) => self.closed = Some(reason),
-                Event::Established(_) | Event::Acknowledged(_) | Event::PeerDraining => {}
+                Event::Established(_)
+                | Event::Acknowledged(_)
+                | Event::Pong(_)
+                | Event::PeerDraining => {}
             }
         }
     }

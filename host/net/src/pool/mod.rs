@@ -1,0 +1,344 @@
+//! Sessions with other gateways, shared by all upstreams. The ledger decides; here its steps are
+//! carried out, and calls wait for what it grants them.
+
+mod backoff;
+mod config;
+mod host;
+mod lease;
+mod ledger;
+mod refusal;
+mod session;
+mod snapshot;
+
+use std::{
+    collections::HashMap,
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use postern_core::Error;
+use tokio::{
+    runtime,
+    sync::{Notify, oneshot},
+};
+use tokio_util::{sync::CancellationToken, task::TaskTracker};
+
+pub(crate) use self::lease::Lease;
+pub use self::{
+    config::{PoolConfig, PoolConfigError},
+    snapshot::{HostSnapshot, PoolSnapshot},
+};
+use self::{
+    host::{SessionKey, Ticket},
+    lease::Place,
+    ledger::{Admission, HostId, Ledger, Step},
+    refusal::Refusal,
+    session::Session,
+};
+use crate::{
+    client::{ClientConfig, Target},
+    driver,
+};
+
+/// The sessions of all upstreams of a gateway, within the limits of its `PoolConfig`.
+///
+/// Clones share them. Its tasks run where it was made. When the last clone and the last upstream are
+/// dropped, every session is cut; `close` ends them in order.
+#[derive(Debug, Clone)]
+pub struct Pool {
+    owner: Arc<Owner>,
+}
+
+/// An address, as an upstream holds it. Its sessions are closed when nobody holds it any more.
+#[derive(Debug)]
+pub(crate) struct Host {
+    pool: Pool,
+    id: HostId,
+    target: Target,
+    /// As errors name it: `tcp 10.0.0.7:9090`.
+    name: String,
+}
+
+/// Cuts every session when it is dropped.
+#[derive(Debug)]
+struct Owner {
+    shared: Arc<Shared>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: Mutex<State>,
+    config: PoolConfig,
+    client: ClientConfig,
+    runtime: runtime::Handle,
+    tasks: TaskTracker,
+    cut: CancellationToken,
+    /// An address has failed: its next attempt may be due sooner than anything else.
+    wake: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    ledger: Ledger<Session>,
+    waiting: HashMap<Ticket, oneshot::Sender<Result<Lease, Refusal>>>,
+    targets: HashMap<HostId, Target>,
+    by_address: HashMap<(&'static str, SocketAddr), HostId>,
+}
+
+/// What was decided about a call that waited.
+struct Settled {
+    /// None when nobody waits any more.
+    sender: Option<oneshot::Sender<Result<Lease, Refusal>>>,
+    outcome: Result<Lease, Refusal>,
+}
+
+impl Pool {
+    /// A pool whose sessions speak as `client` says. `connect_timeout` and `calls_in_flight_max`, and
+    /// keep-alive, idle and drain times of the session, are those of `config`.
+    ///
+    /// The pool's tasks stay on the runtime it is made in.
+    ///
+    /// # Panics
+    /// Outside a runtime.
+    ///
+    /// # Errors
+    /// As `PoolConfig::check`.
+    pub fn new(config: PoolConfig, client: ClientConfig) -> Result<Self, PoolConfigError> {
+        config.check()?;
+        let mut client = ClientConfig {
+            connect_timeout: config.connect_timeout,
+            // One more, so that a health check is never held up by calls.
+            calls_in_flight_max: config.calls_per_session_max.saturating_add(1),
+            ..client
+        };
+        client.session.keep_alive = None;
+        client.session.idle_timeout = None;
+        client.session.drain_timeout = config.drain_timeout;
+        let shared = Arc::new(Shared {
+            state: Mutex::new(State {
+                ledger: Ledger::new(config.clone()),
+                waiting: HashMap::new(),
+                targets: HashMap::new(),
+                by_address: HashMap::new(),
+            }),
+            config,
+            client,
+            runtime: runtime::Handle::current(),
+            tasks: TaskTracker::new(),
+            cut: CancellationToken::new(),
+            wake: Notify::new(),
+        });
+        let upkeep = upkeep(Arc::clone(&shared));
+        shared.tasks.spawn_on(upkeep, &shared.runtime);
+        let owner = Arc::new(Owner { shared });
+        Ok(Self { owner })
+    }
+
+    /// Begins no more calls, finishes those that wait or are under way, and closes every session; cuts
+    /// what is left after `drain_timeout`.
+    pub async fn close(&self) {
+        let shared = &self.owner.shared;
+        shared.update(|state, _| state.ledger.close());
+        shared.wake.notify_one();
+        shared.tasks.close();
+        let drain_timeout = shared.config.drain_timeout;
+        if tokio::time::timeout(drain_timeout, shared.tasks.wait())
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                ?drain_timeout,
+                "upstream sessions are cut: draining took too long"
+            );
+            shared.cut.cancel();
+            shared.tasks.wait().await;
+        }
+    }
+
+    /// What there is at present and what has happened so far, all of one moment.
+    #[must_use]
+    pub fn snapshot(&self) -> PoolSnapshot {
+        let shared = &self.owner.shared;
+        let now = driver::now();
+        snapshot::take(&shared.state.lock(), &shared.config, now)
+    }
+
+    #[must_use]
+    pub fn config(&self) -> &PoolConfig {
+        &self.owner.shared.config
+    }
+
+    /// How long calls without a deadline may take.
+    pub(crate) fn call_timeout(&self) -> Duration {
+        self.owner.shared.client.call_timeout
+    }
+
+    /// Takes hold of an address; its warm sessions are opened.
+    pub(crate) fn host(&self, target: Target) -> Host {
+        let name = format!("{} {}", target.transport_name(), target.address());
+        let key = (target.transport_name(), target.address());
+        let id = self.owner.shared.update(|state, now| {
+            let ledger = &mut state.ledger;
+            let id = *state.by_address.entry(key).or_insert_with(|| ledger.add());
+            state.targets.entry(id).or_insert_with(|| target.clone());
+            state.ledger.hold(id, now);
+            id
+        });
+        Host {
+            pool: self.clone(),
+            id,
+            target,
+            name,
+        }
+    }
+}
+
+impl Host {
+    pub(crate) const fn target(&self) -> &Target {
+        &self.target
+    }
+
+    /// A session for one call: at once, or after waiting for it until `wait_timeout` or `deadline`.
+    ///
+    /// # Errors
+    /// As `Refusal::into_error`; nothing was sent.
+    pub(crate) async fn lease(&self, deadline: Instant) -> Result<Lease, Error> {
+        let shared = &self.pool.owner.shared;
+        let (sender, receiver) = oneshot::channel();
+        let admission = shared.update(|state, now| {
+            let admission = state.ledger.admit(self.id, now);
+            if let Admission::Waits(ticket) = &admission {
+                state.waiting.insert(*ticket, sender);
+            }
+            admission
+        });
+        let outcome = match admission {
+            Admission::Granted(key, session) => {
+                return Ok(Lease::new(Arc::clone(shared), self.id, key, session));
+            }
+            Admission::Refused(refusal) => Err(refusal),
+            Admission::Waits(ticket) => {
+                let place = Place::new(Arc::clone(shared), self.id, ticket, receiver);
+                place.wait(deadline).await
+            }
+        };
+        outcome.map_err(|refusal| refusal.into_error(&self.name))
+    }
+
+    /// A session that is open, however busy, for a question that is no call.
+    pub(crate) fn peek(&self) -> Option<crate::Client> {
+        let state = self.pool.owner.shared.state.lock();
+        let host = state.ledger.host(self.id)?;
+        host.peek_session().map(|session| session.client)
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        let id = self.id;
+        self.pool.owner.shared.update(|state, _| {
+            state.ledger.release(id);
+            state.forget(id);
+        });
+    }
+}
+
+impl Drop for Owner {
+    fn drop(&mut self) {
+        self.shared.cut.cancel();
+    }
+}
+
+impl State {
+    fn forget(&mut self, id: HostId) {
+        if self.ledger.forget(id)
+            && let Some(target) = self.targets.remove(&id)
+        {
+            let key = (target.transport_name(), target.address());
+            self.by_address.remove(&key);
+        }
+    }
+}
+
+impl Shared {
+    /// Changes the state and carries out what follows from it.
+    fn update<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, Instant) -> R) -> R {
+        let now = driver::now();
+        let mut state = self.state.lock();
+        let result = change(&mut state, now);
+        let steps = state.ledger.take_steps();
+        if state.ledger.is_closed() {
+            self.wake.notify_one();
+        }
+        if steps.is_empty() {
+            return result;
+        }
+        // What is granted is handed over without the lock: whoever waited may have gone, and then
+        // the lease comes back here.
+        let settled: Vec<_> = steps
+            .into_iter()
+            .filter_map(|step| self.carry_out(&mut state, step))
+            .collect();
+        drop(state);
+        for Settled { sender, outcome } in settled {
+            drop(sender.map(|sender| sender.send(outcome)));
+        }
+        result
+    }
+
+    /// Whether no call is under way on a session.
+    fn is_idle(&self, id: HostId, key: SessionKey) -> bool {
+        let state = self.state.lock();
+        let host = state.ledger.host(id);
+        host.is_none_or(|host| host.n_calls_on(key) == 0)
+    }
+
+    fn carry_out(self: &Arc<Self>, state: &mut State, step: Step<Session>) -> Option<Settled> {
+        match step {
+            Step::Connect(id, key) => {
+                let target = state.targets.get(&id)?.clone();
+                let task = session::run(Arc::clone(self), id, key, target);
+                self.tasks.spawn_on(task, &self.runtime);
+                None
+            }
+            Step::Grant(ticket, id, key, session) => {
+                let sender = state.waiting.remove(&ticket);
+                let outcome = Ok(Lease::new(Arc::clone(self), id, key, session));
+                Some(Settled { sender, outcome })
+            }
+            Step::Refuse(ticket, refusal) => {
+                let sender = state.waiting.remove(&ticket);
+                let outcome = Err(refusal);
+                Some(Settled { sender, outcome })
+            }
+            Step::Close(session) => {
+                session.close.cancel();
+                None
+            }
+        }
+    }
+}
+
+/// Does what is due by time alone until the pool is closed.
+async fn upkeep(shared: Arc<Shared>) {
+    loop {
+        let (now, next, is_closed) = shared.update(|state, now| {
+            state.ledger.handle_timeout(now);
+            let next = state.ledger.poll_timeout(now);
+            (now, next, state.ledger.is_closed())
+        });
+        if is_closed {
+            return;
+        }
+        // A session that falls idle meanwhile is not due before this.
+        let latest = now + shared.config.idle_timeout;
+        let next = next.map_or(latest, |next| next.min(latest));
+        tokio::select! {
+            () = shared.cut.cancelled() => return,
+            () = shared.wake.notified() => {}
+            () = tokio::time::sleep_until(next.into()) => {}
+        }
+    }
+}

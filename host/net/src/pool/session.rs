@@ -1,0 +1,155 @@
+//! The task of one pooled session, from the first attempt to the end: it tells the ledger what
+//! happens, closes when the ledger says so, and asks the peer whether it is still there.
+
+use std::{sync::Arc, time::Duration};
+
+use postern_core::{Error, wire::Dialect};
+use tokio_util::sync::CancellationToken;
+
+use super::{Shared, host::SessionKey, ledger::HostId};
+use crate::{
+    client::{Client, Target},
+    driver,
+};
+
+/// How long a peer may take to answer BYE when nothing is under way.
+const FAREWELL: Duration = Duration::from_secs(1);
+
+/// A session as the ledger holds it.
+#[derive(Debug, Clone)]
+pub(super) struct Session {
+    pub(super) client: Client,
+    /// Told when the session is to be closed in order.
+    pub(super) close: CancellationToken,
+}
+
+/// Why a session is left.
+enum Left {
+    /// It is to be closed in order.
+    Close,
+    /// The peer begins nothing more.
+    PeerCloses,
+    /// No PONG came for this long.
+    Silent(Duration),
+    /// The pool is gone.
+    Cut,
+}
+
+/// Opens a session and stays with it until it is over.
+pub(super) async fn run(shared: Arc<Shared>, id: HostId, key: SessionKey, target: Target) {
+    let connecting = Client::connect(target, shared.client.clone());
+    let connected = tokio::select! {
+        biased;
+        () = shared.cut.cancelled() => Err(Error::internal("the pool was closed meanwhile")),
+        connected = Box::pin(connecting) => connected,
+    };
+    let client = match connected {
+        Ok(client) => client,
+        Err(error) => {
+            tracing::debug!(%error, "no session with an upstream");
+            let reason: Arc<str> = error.message.into();
+            shared.update(|state, now| {
+                let random = driver::random();
+                state.ledger.on_connect_failed(id, key, reason, now, random);
+                state.forget(id);
+            });
+            shared.wake.notify_one();
+            return;
+        }
+    };
+    let n_calls_max = match client.dialect() {
+        Dialect::Full(_) => shared.config.calls_per_session_max,
+        Dialect::Base => 1,
+    };
+    let session = Session {
+        client: client.clone(),
+        close: CancellationToken::new(),
+    };
+    let close = session.close.clone();
+    shared.update(|state, now| {
+        state
+            .ledger
+            .on_connected(id, key, session, n_calls_max, now);
+    });
+    let reason = stay(&shared, id, key, &client, &close).await;
+    tracing::debug!(address = %client.address(), %reason, "upstream session is over");
+    shared.update(|state, now| {
+        let random = driver::random();
+        state.ledger.on_ended(id, key, reason, now, random);
+        state.forget(id);
+    });
+    shared.wake.notify_one();
+}
+
+/// Gives the reason of the end.
+async fn stay(
+    shared: &Arc<Shared>,
+    id: HostId,
+    key: SessionKey,
+    client: &Client,
+    close: &CancellationToken,
+) -> Arc<str> {
+    let left = tokio::select! {
+        biased;
+        () = close.cancelled() => Left::Close,
+        () = shared.cut.cancelled() => Left::Cut,
+        () = client.closing() => Left::PeerCloses,
+        after = silence(client, shared.config.keep_alive) => Left::Silent(after),
+    };
+    let ending = async {
+        match left {
+            Left::Close => {
+                let bound = match shared.is_idle(id, key) {
+                    true => FAREWELL,
+                    false => shared.config.drain_timeout,
+                };
+                let closing = client.clone().close();
+                if tokio::time::timeout(bound, closing).await.is_err() {
+                    client.cut(format!("not closed {bound:?} after bye"));
+                }
+                client.ended().await
+            }
+            Left::PeerCloses => {
+                shared.update(|state, now| state.ledger.on_closing(id, key, now));
+                let drain_timeout = shared.config.drain_timeout;
+                let ended = tokio::time::timeout(drain_timeout, client.ended());
+                match ended.await {
+                    Ok(reason) => reason,
+                    Err(_) => {
+                        client.cut(format!("still busy {drain_timeout:?} after bye"));
+                        client.ended().await
+                    }
+                }
+            }
+            Left::Silent(after) => {
+                client.cut(format!("no PONG within {after:?}"));
+                client.ended().await
+            }
+            Left::Cut => {
+                client.cut("the pool is closed");
+                client.ended().await
+            }
+        }
+    };
+    tokio::select! {
+        reason = ending => reason,
+        () = shared.cut.cancelled() => {
+            client.cut("the pool is closed");
+            client.ended().await
+        }
+    }
+}
+
+/// Completes when the peer has not answered a PING before the next was due.
+async fn silence(client: &Client, keep_alive: Option<Duration>) -> Duration {
+    let every = match (keep_alive, client.dialect()) {
+        (Some(every), Dialect::Full(_)) => every,
+        (Some(_), Dialect::Base) | (None, _) => return std::future::pending().await,
+    };
+    loop {
+        tokio::time::sleep(every).await;
+        if client.ping(every).await.is_err() {
+            return every;
+        }
+    }
+}
