@@ -29,7 +29,7 @@ pub(super) struct Authenticator {
 /// What identifying came to.
 #[derive(Debug)]
 pub enum Identity {
-    /// The call has its principal, or is anonymous and may be.
+    /// The call has its principal, or shows no credentials.
     Settled,
     /// Keys that could make the token good are being fetched.
     Waiting(Waiting),
@@ -89,14 +89,12 @@ impl Authenticator {
         if call.context.principal.is_some() {
             return Ok(Ok(()));
         }
-        let need = self.need(&call.service, &call.method);
-        if need == Authentication::Off {
+        if self.need(call) == Authentication::Off {
             return Ok(Ok(()));
         }
         let found = self.wanted.find(&call.headers);
         let found = found.map_err(|error| unauthenticated(&error.to_string()))?;
         let (principal, taken) = match found {
-            None if need == Authentication::Required => return Err(self.nobody(call)),
             None => return Ok(Ok(())),
             Some(Credentials::ApiKey(key)) => {
                 let found = self.keys.find(&key, now.unix);
@@ -115,8 +113,16 @@ impl Authenticator {
         Ok(Ok(()))
     }
 
+    pub(super) fn require(&self, call: &Call) -> Result<(), Error> {
+        let is_anonymous = call.context.principal.is_none();
+        match is_anonymous && self.need(call) == Authentication::Required {
+            true => Err(self.nobody(call)),
+            false => Ok(()),
+        }
+    }
+
     /// What a call needs. The strictest of the lists that name it decides.
-    fn need(&self, service: &str, method: &str) -> Authentication {
+    fn need(&self, call: &Call) -> Authentication {
         let lists = [
             (Authentication::Required, &self.settings.required),
             (Authentication::Optional, &self.settings.optional),
@@ -124,7 +130,7 @@ impl Authenticator {
         ];
         let is_in = |(_, patterns): &(_, &Vec<crate::config::CallPattern>)| {
             let mut patterns = patterns.iter();
-            patterns.any(|pattern| pattern.matches(service, method))
+            patterns.any(|pattern| pattern.matches(&call.service, &call.method))
         };
         let found = lists.into_iter().find(is_in);
         found.map_or(self.settings.authentication, |(need, _)| need)

@@ -91,10 +91,9 @@ impl HeaderRules {
     }
 
     pub(super) fn edit_request(&self, call: &mut Call) {
-        let facts = Facts::of(call);
         for rule in &self.0 {
-            if rule.is_about(call) && !rule.request.is_empty() {
-                call.headers = rule.request.apply(&call.headers, &facts);
+            if !rule.request.is_empty() && rule.is_about(call) {
+                call.headers = rule.request.apply(&call.headers, &Facts::of(call));
             }
         }
     }

@@ -2,9 +2,9 @@
 //! what its headers become. Built whole from a configuration and replaced whole with it.
 //!
 //! ```text
-//! identify ─▶ (components) ─▶ route ─▶ authorize ─▶ admit ─▶ edit_request ─▶ service
-//! credentials                         rules        limits   header rules       │
-//!    caller  ◀─────────────────────────────────── ReplyEdits::apply ◀──────────┘
+//! identify ─▶ (components) ─▶ require ─▶ route ─▶ authorize ─▶ admit ─▶ edit_request ─▶ service
+//! credentials               who must            rules        limits   header rules       │
+//!    caller  ◀────────────────────────────────────────────  ReplyEdits::apply ◀──────────┘
 //! ```
 //! Each step is a function of what the guard holds, the call and the time. What changes by itself
 //! (keys that are fetched, files that are read again) is moved by the one task of [`refresh`].
@@ -126,8 +126,8 @@ impl Guard {
     /// [`Guard::identify_now`].
     ///
     /// # Errors
-    /// `unauthenticated` where credentials are not good, or are missing and needed; `unavailable`
-    /// while the issuer's keys cannot be had.
+    /// `unauthenticated` where credentials are not good; `unavailable` while the issuer's keys
+    /// cannot be had.
     pub fn identify(&self, call: &mut Call, now: Moment) -> Result<Identity, Error> {
         self.authenticator.identify(call, now)
     }
@@ -138,6 +138,15 @@ impl Guard {
     /// As `identify`.
     pub fn identify_now(&self, call: &mut Call, now: Moment) -> Result<(), Error> {
         self.authenticator.identify_now(call, now)
+    }
+
+    /// Whether the call may be anonymous, if it is. To be asked when everybody who could say who
+    /// calls has been asked.
+    ///
+    /// # Errors
+    /// `unauthenticated`, saying which credentials are taken.
+    pub fn require(&self, call: &Call) -> Result<(), Error> {
+        self.authenticator.require(call)
     }
 
     /// Whether the caller may call what it calls.

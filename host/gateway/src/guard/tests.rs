@@ -45,9 +45,10 @@ fn with(name: &str, value: &str) -> Call {
 
 fn identify(guard: &Guard, call: &mut Call) -> Result<Option<Arc<Principal>>, Error> {
     match guard.identify(call, at(NOW))? {
-        Identity::Settled => Ok(call.context.principal.clone()),
+        Identity::Settled => guard.require(call)?,
         Identity::Waiting(_) => panic!("these keys are not fetched"),
     }
+    Ok(call.context.principal.clone())
 }
 
 /// Expects a token to be refused as `unauthenticated`, and the message to tell why.
