@@ -66,6 +66,7 @@ impl Tokens {
             .retain(|entry| now < entry.until && is_key_good(entry));
     }
 
+    #[cfg(test)]
     pub(super) fn len(&self) -> usize {
         self.0.len()
     }

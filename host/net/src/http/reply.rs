@@ -273,3 +273,26 @@ fn is_vsp_key(name: &str) -> bool {
     ];
     KEYS.contains(&name)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(details: &'static str, expected: &str) {
+        let error = Error::new(Kind::Unauthenticated, Blame::Client, "no").with_details(details);
+        let response = failure(&error);
+        assert_eq!(response.headers()[header::WWW_AUTHENTICATE], expected);
+    }
+
+    #[test]
+    fn a_challenge_of_the_details_is_what_401_asks_for() {
+        check(
+            "{\"challenge\":\"Bearer error=\\\"x\\\"\"}",
+            "Bearer error=\"x\"",
+        );
+        check("{\"challenge\":\"a\\nb\"}", "Bearer");
+        check("{\"challenge\":5}", "Bearer");
+        check("{}", "Bearer");
+    }
+}

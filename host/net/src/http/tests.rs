@@ -105,6 +105,8 @@ async fn every_kind_of_error_has_its_status_and_comes_back_the_same() {
             .expect_err("fails");
         assert_eq!((error.kind, &*error.message), (kind, "on purpose"));
         assert_eq!(error.details.as_deref(), Some(&b"{\"n\":1}"[..]));
+        // 1.5 s are two whole ones on this wire.
+        assert_eq!(error.retry, Retry::After(Duration::from_secs(2)));
         let response = door
             .raw(&post(&format!("fail/{}", kind.name()), "", ""))
             .await;

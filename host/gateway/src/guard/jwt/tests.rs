@@ -20,9 +20,11 @@ fn terms() -> Terms {
 fn changed(change: &Value) -> Value {
     let mut claims = claims(NOW);
     for (name, value) in change.as_object().expect("an object") {
-        match value {
-            Value::Null => drop(claims.as_object_mut().expect("an object").remove(name)),
-            value => claims[name] = value.clone(),
+        if value.is_null() {
+            let members = claims.as_object_mut().expect("an object");
+            members.remove(name);
+        } else {
+            claims[name] = value.clone();
         }
     }
     claims

@@ -180,6 +180,7 @@ impl Handler for Guarded {
         let admitted = self
             .0
             .identify_now(&mut call, now)
+            .and_then(|()| self.0.require(&call))
             .and_then(|()| self.0.authorize(&call))
             .and_then(|()| self.0.admit(&call, now.instant));
         let name = call
