@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 10] = [
+const ENDPOINTS: [(&str, &str, &str); 11] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -37,6 +37,11 @@ const ENDPOINTS: [(&str, &str, &str); 10] = [
         "every plugin: state, generation, digest, refusals, numbers",
     ),
     ("GET", "/plugins/{name}", "one plugin"),
+    (
+        "GET",
+        "/extensions",
+        "plugins that stand in the way of calls and frames, in order",
+    ),
     (
         "GET",
         "/services",
@@ -71,6 +76,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins", get(plugins))
         .route("/plugins/{name}", get(plugin))
         .route("/plugins/{name}/rollback", post(rollback))
+        .route("/extensions", get(extensions))
         .route("/services", get(services))
         .route("/config", get(config))
         .route("/drain", post(drain))
@@ -119,6 +125,10 @@ async fn plugin(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -
         Some(plugin) => Json(plugin).into_response(),
         None => Failure::unknown_plugin(&name, &gateway).into_response(),
     }
+}
+
+async fn extensions(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(json!({ "extensions": gateway.control().extensions() })).into_response()
 }
 
 async fn services(State(gateway): State<Arc<Gateway>>) -> Response {

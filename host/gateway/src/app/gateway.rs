@@ -126,6 +126,7 @@ impl Gateway {
             calls: self.book.numbers(),
             transports: self.transports.numbers(),
             plugins: self.control.numbers(),
+            extensions: self.control.extensions(),
             config_reloads_applied: self.reloads_applied.load(Relaxed),
             config_reloads_refused: self.reloads_refused.load(Relaxed),
             is_ready: self.unready_reasons().is_empty(),

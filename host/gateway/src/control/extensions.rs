@@ -34,6 +34,7 @@ fn link(name: &str, slot: Option<&Arc<Slot>>, configured: Option<&Extension>) ->
                 authenticator: plugin.authenticator(),
                 interceptor: plugin.interceptor(),
                 authorizer: plugin.authorizer(),
+                frames: plugin.frame_extension(),
             }
         }
         (Some(_), None) | (None, _) => {

@@ -39,7 +39,7 @@ pub use self::{
 use crate::{
     config::Config,
     pipeline::{
-        chain::{Chain, Extensions},
+        chain::{Extensions, LinkView},
         route::{Route, Routes},
     },
     plugins::store::{self, Copy, Store},
@@ -236,10 +236,11 @@ impl Control {
         self.publish();
     }
 
-    /// The plugins that stand in the way of calls.
+    /// The plugins that stand in the way of calls and frames, in order.
     #[must_use]
-    pub fn chain(&self) -> Arc<Chain> {
-        self.extensions.chain()
+    pub fn extensions(&self) -> Vec<LinkView> {
+        let chain = self.extensions.chain();
+        chain.links().iter().map(LinkView::from).collect()
     }
 
     /// Asks every plugin that takes calls for its health; one that says no, twice in a row, gets no

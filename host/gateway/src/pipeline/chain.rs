@@ -12,7 +12,7 @@ use std::{
 use arc_swap::ArcSwap;
 use postern_core::{
     Blame, Call, Error, Kind, Text,
-    extension::{Asked, Authenticator, Authorizer, Flow, Interceptor, Outcome},
+    extension::{Asked, Authenticator, Authorizer, Flow, FrameExtension, Interceptor, Outcome},
 };
 use tracing::warn;
 
@@ -47,6 +47,7 @@ pub enum Part {
         authenticator: Option<Arc<dyn Authenticator>>,
         interceptor: Option<Arc<dyn Interceptor>>,
         authorizer: Option<Arc<dyn Authorizer>>,
+        frames: Option<Arc<dyn FrameExtension>>,
     },
     /// It should stand here and does not; why.
     Missing(Text),
@@ -64,6 +65,24 @@ pub struct LinkCounts {
     pub failed_closed: AtomicU64,
     /// Milliseconds, on the chain's clock, until which nothing more is logged.
     quiet_until: AtomicU64,
+}
+
+/// One link, for operators.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct LinkView {
+    pub plugin: String,
+    pub order: u32,
+    /// `open` or `closed`.
+    pub fail: &'static str,
+    pub is_live: bool,
+    /// Why it does not stand where it should.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    pub seen: u64,
+    pub answered: u64,
+    pub refused: u64,
+    pub failed_open: u64,
+    pub failed_closed: u64,
 }
 
 /// The links that see one call, and what they are told of it when it has ended.
@@ -249,6 +268,14 @@ impl Passage {
 }
 
 impl Part {
+    /// Whether frames concern it. What is missing may have been meant for them.
+    pub(super) const fn sees_frames(&self) -> bool {
+        match self {
+            Self::Live { frames, .. } => frames.is_some(),
+            Self::Missing(_) => true,
+        }
+    }
+
     fn authenticator(&self) -> Option<&Arc<dyn Authenticator>> {
         match self {
             Self::Live { authenticator, .. } => authenticator.as_ref(),
@@ -288,7 +315,7 @@ impl Link {
     ///
     /// # Errors
     /// `unavailable` where it fails closed.
-    fn fail(&self, reason: &str) -> Result<(), Error> {
+    pub(super) fn fail(&self, reason: &str) -> Result<(), Error> {
         let plugin = &self.plugin;
         let fail = self.settings.fail;
         let count = match fail {
@@ -307,6 +334,42 @@ impl Link {
                 Err(Error::new(Kind::Unavailable, Blame::Gateway, message))
             }
         }
+    }
+}
+
+impl From<&Link> for LinkView {
+    fn from(link: &Link) -> Self {
+        let counts = &link.counts;
+        let reason = match &link.part {
+            Part::Live { .. } => None,
+            Part::Missing(reason) => Some(reason.to_string()),
+        };
+        Self {
+            plugin: link.plugin.to_string(),
+            order: link.settings.order,
+            fail: link.settings.fail.name(),
+            is_live: reason.is_none(),
+            reason,
+            seen: counts.seen.load(Relaxed),
+            answered: counts.answered.load(Relaxed),
+            refused: counts.refused.load(Relaxed),
+            failed_open: counts.failed_open.load(Relaxed),
+            failed_closed: counts.failed_closed.load(Relaxed),
+        }
+    }
+}
+
+impl LinkView {
+    /// Its numbers by name.
+    #[must_use]
+    pub fn counts(&self) -> [(&'static str, u64); 5] {
+        [
+            ("seen", self.seen),
+            ("answered", self.answered),
+            ("refused", self.refused),
+            ("failed-open", self.failed_open),
+            ("failed-closed", self.failed_closed),
+        ]
     }
 }
 

@@ -13,6 +13,7 @@
 pub mod answer;
 mod authentic;
 pub mod chain;
+mod frames;
 mod journey;
 pub mod record;
 pub mod route;
@@ -30,6 +31,7 @@ use self::{
     answer::Answer,
     authentic::Remembered,
     chain::Extensions,
+    frames::ListenerFrames,
     journey::Journey,
     record::Record,
     route::{Refused, Route, Routes, Target},
@@ -120,6 +122,12 @@ impl Pipeline {
     /// What plugins said of credentials is asked again.
     pub fn forget_identities(&self) {
         self.remembered.clear();
+    }
+
+    /// The frame extensions of `listener`.
+    #[must_use]
+    pub fn frames(&self, listener: &str) -> ListenerFrames {
+        ListenerFrames::new(Arc::clone(&self.extensions), listener)
     }
 
     /// The way of the calls that come through `listener`.

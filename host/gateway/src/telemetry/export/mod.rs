@@ -1,6 +1,7 @@
 //! Everything countable as Prometheus reads it (OpenMetrics 1.0). Names carry the prefix `postern_`
 //! and base units; label values come from configuration and plugins, never from callers.
 
+mod extensions;
 mod plugins;
 
 use std::fmt;
@@ -16,6 +17,7 @@ use prometheus_client::{
 };
 
 use super::{calls::CallNumbers, histogram::Distribution};
+use crate::pipeline::chain::LinkView;
 
 /// All numbers at one moment.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +26,8 @@ pub struct Numbers {
     pub calls: Vec<(Text, CallNumbers)>,
     pub transports: Vec<TransportNumbers>,
     pub plugins: Vec<PluginNumbers>,
+    /// In the order in which they see calls.
+    pub extensions: Vec<LinkView>,
     pub config_reloads_applied: u64,
     pub config_reloads_refused: u64,
     pub is_ready: bool,
@@ -69,6 +73,7 @@ impl Collector for Numbers {
         self.encode_calls(&mut encoder)?;
         self.encode_transports(&mut encoder)?;
         self.encode_plugins(&mut encoder)?;
+        self.encode_extensions(&mut encoder)?;
         self.encode_gateway(&mut encoder)
     }
 }

@@ -1,0 +1,103 @@
+//! The frame extensions of one listener, as its servers see them: one after the other, the first in
+//! the chain next to the wire.
+
+use std::sync::{Arc, atomic::Ordering::Relaxed};
+
+use postern_core::{
+    Error, Text,
+    extension::{Direction, FrameExtension, FrameHead, Verdict},
+    wire::Frame,
+};
+
+use super::chain::{Chain, Extensions, Link, Part};
+
+/// Every frame extension of the chain that covers a listener.
+pub struct ListenerFrames {
+    extensions: Arc<Extensions>,
+    listener: Text,
+}
+
+impl ListenerFrames {
+    #[must_use]
+    pub fn new(extensions: Arc<Extensions>, listener: &str) -> Self {
+        Self {
+            extensions,
+            listener: listener.into(),
+        }
+    }
+
+    /// The links that see frames of the listener, in the order of `direction`.
+    fn links<'c>(&self, chain: &'c Chain, direction: Direction) -> Vec<&'c Link> {
+        let sees = |link: &&Link| {
+            link.part.sees_frames() && link.settings.covers_listener(Some(&self.listener))
+        };
+        let links = chain.links().iter().filter(sees);
+        match direction {
+            Direction::Inbound => links.collect(),
+            Direction::Outbound => links.rev().collect(),
+        }
+    }
+}
+
+impl FrameExtension for ListenerFrames {
+    fn should_handle(&self, head: &FrameHead) -> Result<bool, Error> {
+        let chain = self.extensions.chain();
+        let links = self.links(&chain, head.direction);
+        Ok(links.into_iter().any(|link| wants(link, head)))
+    }
+
+    fn handle(&self, direction: Direction, mut frame: Frame) -> Verdict {
+        let chain = self.extensions.chain();
+        for link in self.links(&chain, direction) {
+            let head = FrameHead::of(&frame, direction);
+            frame = match handle(link, &head, frame) {
+                Verdict::Pass(frame) => frame,
+                verdict @ (Verdict::Drop | Verdict::Refuse(_) | Verdict::Broken(..)) => {
+                    return verdict;
+                }
+            };
+        }
+        Verdict::Pass(frame)
+    }
+}
+
+/// Whether the link is to see the frame; a broken one is, so that what its fault means is decided.
+fn wants(link: &Link, head: &FrameHead) -> bool {
+    match &link.part {
+        Part::Live {
+            frames: Some(frames),
+            ..
+        } => frames.should_handle(head).unwrap_or(true),
+        Part::Live { frames: None, .. } => false,
+        Part::Missing(_) => true,
+    }
+}
+
+fn handle(link: &Link, head: &FrameHead, frame: Frame) -> Verdict {
+    let (frame, fault) = match &link.part {
+        Part::Live {
+            frames: Some(frames),
+            ..
+        } => match frames.should_handle(head) {
+            Ok(false) => return Verdict::Pass(frame),
+            Ok(true) => {
+                link.counts.seen.fetch_add(1, Relaxed);
+                match frames.handle(head.direction, frame) {
+                    Verdict::Broken(frame, error) => (frame, error),
+                    Verdict::Refuse(error) => {
+                        link.counts.refused.fetch_add(1, Relaxed);
+                        return Verdict::Refuse(error);
+                    }
+                    verdict @ (Verdict::Pass(_) | Verdict::Drop) => return verdict,
+                }
+            }
+            Err(error) => (frame, error),
+        },
+        Part::Live { frames: None, .. } => return Verdict::Pass(frame),
+        Part::Missing(reason) => (frame, Error::internal(reason.to_string())),
+    };
+    match link.fail(&fault.message) {
+        Ok(()) => Verdict::Pass(frame),
+        Err(error) => Verdict::Refuse(error),
+    }
+}
