@@ -43,10 +43,10 @@ pub(crate) struct Generation {
     pub(crate) roles: Vec<Role>,
     /// Known once `describe` was asked.
     described: OnceLock<Described>,
-    linked: Linked,
+    pub(crate) linked: Linked,
     pool: Pool<Box<Instance>>,
     /// Why it answers no more (`OnTrap::Stop`).
-    stopped: OnceLock<String>,
+    pub(crate) stopped: OnceLock<String>,
     /// Dropped with the generation: that is how its end is known.
     _alive: oneshot::Sender<()>,
 }
@@ -152,12 +152,6 @@ impl Generation {
         self.pool.live()
     }
 
-    /// Whether it answers calls at all.
-    pub(crate) const fn handles(&self) -> bool {
-        let exports = &self.linked.exports;
-        exports.handle.is_some() || exports.handle_stream.is_some()
-    }
-
     /// Whether `call` is one for the role `stream-handler`. Where a component has both roles: when
     /// the request is a stream, or `describe` says that the method is not unary.
     pub(crate) fn streams(&self, call: &Call) -> bool {
@@ -196,33 +190,6 @@ impl Generation {
         self.described
             .get()
             .map_or(&[], |described| &described.services)
-    }
-
-    /// The roles that are entered directly.
-    pub(crate) const fn direct(&self) -> Option<&Direct> {
-        self.linked.direct.as_ref()
-    }
-
-    /// Whether it can be entered as `role` at all.
-    pub(crate) fn check_role(&self, role: Role) -> Result<(), Error> {
-        let plugin = &self.guest.plugin;
-        if let Some(reason) = self.stopped() {
-            let message = format!("plugin {plugin} has stopped: {reason}");
-            return Err(Error::unavailable(Blame::Guest, message));
-        }
-        if self.linked.exports.has(role) {
-            return Ok(());
-        }
-        let role = role.name();
-        let message = format!("the version of plugin {plugin} in service has no role {role}");
-        Err(Error::unavailable(Blame::Gateway, message))
-    }
-
-    /// What a trap in a direct entry means for the plugin (`OnTrap`).
-    pub(crate) fn on_direct_trap(&self, trapped: &Trapped) {
-        if self.guest.spec.on_trap == OnTrap::Stop {
-            self.stopped.get_or_init(|| trapped.text.clone());
-        }
     }
 
     pub(crate) fn stopped(&self) -> Option<&str> {

@@ -3,18 +3,23 @@
 
 use std::sync::Arc;
 
-use postern_core::extension::{
-    Authenticator, Authorizer, EventHandler, FrameExtension, Interceptor,
+use postern_core::{
+    Blame, Error,
+    extension::{Authenticator, Authorizer, EventHandler, FrameExtension, Interceptor},
 };
 
 use crate::{
     balancer::ComponentBalancer,
     component::Role,
+    convert::Trapped,
+    direct::Direct,
     event::PluginEvents,
     frame::PluginFrames,
+    generation::Generation,
     identity::{PluginAuthenticator, PluginAuthorizer},
     interceptor::PluginInterceptor,
     plugin::Plugin,
+    spec::OnTrap,
 };
 
 impl Plugin {
@@ -64,5 +69,40 @@ impl Plugin {
         let serving = self.serving();
         let roles = serving.as_ref().map(|serving| &serving.generation.roles);
         roles.is_some_and(|roles| roles.contains(&role))
+    }
+}
+
+impl Generation {
+    /// Whether it answers calls at all.
+    pub(crate) const fn handles(&self) -> bool {
+        let exports = &self.linked.exports;
+        exports.handle.is_some() || exports.handle_stream.is_some()
+    }
+
+    /// The roles that are entered directly.
+    pub(crate) const fn direct(&self) -> Option<&Direct> {
+        self.linked.direct.as_ref()
+    }
+
+    /// Whether it can be entered as `role` at all.
+    pub(crate) fn check_role(&self, role: Role) -> Result<(), Error> {
+        let plugin = &self.guest.plugin;
+        if let Some(reason) = self.stopped() {
+            let message = format!("plugin {plugin} has stopped: {reason}");
+            return Err(Error::unavailable(Blame::Guest, message));
+        }
+        if self.linked.exports.has(role) {
+            return Ok(());
+        }
+        let role = role.name();
+        let message = format!("the version of plugin {plugin} in service has no role {role}");
+        Err(Error::unavailable(Blame::Gateway, message))
+    }
+
+    /// What a trap in a direct entry means for the plugin (`OnTrap`).
+    pub(crate) fn on_direct_trap(&self, trapped: &Trapped) {
+        if self.guest.spec.on_trap == OnTrap::Stop {
+            self.stopped.get_or_init(|| trapped.text.clone());
+        }
     }
 }
