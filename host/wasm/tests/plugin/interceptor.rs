@@ -36,14 +36,16 @@ fn on_response(interceptor: &Arc<dyn Interceptor>, method: &str, outcome: Outcom
 fn proceeded(flow: Flow) -> Call {
     match flow {
         Flow::Proceed(call) => call,
-        other => panic!("the call goes on, not {other:?}"),
+        other @ (Flow::Answer(_) | Flow::Refuse(_) | Flow::Broken(..)) => {
+            panic!("the call goes on, not {other:?}")
+        }
     }
 }
 
 fn message(body: Body) -> Bytes {
     match body {
         Body::One(message) => message,
-        other => panic!("one message, not {other:?}"),
+        other @ (Body::Empty | Body::Many(_)) => panic!("one message, not {other:?}"),
     }
 }
 

@@ -1,6 +1,10 @@
 //! Plugins from the outside: components in, calls through, and what happens when they misbehave.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "a test that cannot go on has failed"
+)]
 
 mod balancer;
 mod calls;
