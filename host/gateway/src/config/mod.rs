@@ -2,6 +2,7 @@
 //! once. Layers: defaults, the file, the environment (`POSTERN_CALLS_TIMEOUT` for `calls.timeout`).
 
 mod cross;
+mod directory;
 mod environment;
 mod fault;
 pub(crate) mod leaf;
@@ -21,6 +22,9 @@ use std::{
 
 use toml::de::DeTable;
 
+pub use directory::{
+    DirectorySettings, InstanceSettings, PairTable, ParamTable, PeerSettings, Registration,
+};
 pub use fault::{Fault, Faults, Position};
 pub use leaf::Secret;
 pub use manifest::Manifest;

@@ -1,14 +1,47 @@
-//! Tables by name: the listeners. A new name begins with its defaults.
+//! Tables by name: listeners, peers, instances. A new name begins with its defaults.
 
 use std::collections::BTreeMap;
 
 use super::{
-    section::{Bounds, Field, Reader, Shape, join},
+    directory::{InstanceSettings, PeerSettings},
+    section::{Bounds, Field, Key, Reader, Shape, join},
     settings::Listener,
     value::Node,
 };
 
-impl Field for BTreeMap<String, Listener> {
+/// A table of which there are several.
+pub(crate) trait Named: Field + Default {
+    /// What a table of that name holds when nothing is written in it.
+    fn named(_name: &str) -> Self {
+        Self::default()
+    }
+
+    fn keys(&self) -> Vec<Key>;
+}
+
+impl Named for Listener {
+    fn named(name: &str) -> Self {
+        Self::named(name)
+    }
+
+    fn keys(&self) -> Vec<Key> {
+        self.keys()
+    }
+}
+
+impl Named for PeerSettings {
+    fn keys(&self) -> Vec<Key> {
+        self.keys()
+    }
+}
+
+impl Named for InstanceSettings {
+    fn keys(&self) -> Vec<Key> {
+        self.keys()
+    }
+}
+
+impl<T: Named> Field for BTreeMap<String, T> {
     fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut Reader) {
         for entry in reader.entries(node, path).unwrap_or_default() {
             let name = &entry.key;
@@ -28,7 +61,7 @@ impl Field for BTreeMap<String, Listener> {
                 .entry(path.clone())
                 .or_insert_with(|| entry.key_place.clone());
             self.entry(name.clone())
-                .or_insert_with(|| Listener::named(name))
+                .or_insert_with(|| T::named(name))
                 .merge(&entry.node, &path, None, reader);
         }
     }
@@ -36,11 +69,11 @@ impl Field for BTreeMap<String, Listener> {
     fn shape(&self, _: Bounds) -> Shape {
         let tables = self
             .iter()
-            .map(|(name, listener)| (name.clone(), listener.keys()))
+            .map(|(name, table)| (name.clone(), table.keys()))
             .collect();
         Shape::Named {
             tables,
-            template: Listener::default().keys(),
+            template: T::default().keys(),
         }
     }
 }
