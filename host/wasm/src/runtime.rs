@@ -16,6 +16,7 @@ use crate::{
     compiler::Compiler,
     digest::Digest,
     engine::{Engines, Flavor, Pooling},
+    records::Records,
     state::State,
     store::{Store, StoreError},
 };
@@ -104,6 +105,14 @@ impl Runtime {
         self.client.set(None);
         self.events.set(None);
         *self.store.lock() = None;
+    }
+
+    /// A table in which the gateway keeps what must outlive it. Opens the store.
+    ///
+    /// # Errors
+    /// What the store says, for instance that another process has it open.
+    pub fn records(&self, table: &str) -> Result<Records, StoreError> {
+        Ok(Records::new(self.store()?, table))
     }
 
     /// The most memory that a plugin may be allowed, in octets.

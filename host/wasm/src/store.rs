@@ -136,6 +136,21 @@ impl Store {
         self.read(table, scan).await
     }
 
+    /// Every key of `table` with its value, in order.
+    pub(crate) async fn entries(
+        &self,
+        table: &Arc<str>,
+    ) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+        self.read(table, |table| {
+            let pairs = table.iter()?.map(|entry| {
+                let (key, value) = entry?;
+                Ok((key.value().to_owned(), value.value().to_vec()))
+            });
+            pairs.collect()
+        })
+        .await
+    }
+
     /// Applies a change and makes it durable. Says whether it changed anything: a `Swap` that did
     /// not find what it expected, or a `Delete` of nothing, did not.
     pub(crate) async fn write(&self, table: &Arc<str>, change: Change) -> Result<bool, StoreError> {

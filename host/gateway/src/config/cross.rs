@@ -6,6 +6,7 @@ mod security;
 use std::{net::SocketAddr, time::Duration};
 
 use super::{
+    directory,
     section::Reader,
     settings::{Carrier, Config, Listener, Protocol},
     units::{Size, show_duration},
@@ -27,6 +28,27 @@ pub(crate) fn check(config: &Config, reader: &mut Reader) {
         ("calls.timeout", calls.timeout),
         ("calls.timeout-max", calls.timeout_max),
     );
+    check_directory(config, reader);
+}
+
+fn check_directory(config: &Config, reader: &mut Reader) {
+    let settings = &config.directory;
+    in_order(
+        reader,
+        ("directory.lease", settings.lease),
+        ("directory.lease-max", settings.lease_max),
+    );
+    in_order(
+        reader,
+        ("directory.hold", settings.hold),
+        ("directory.hold-max", settings.hold_max),
+    );
+    in_order(
+        reader,
+        ("directory.entries-reserved", settings.entries_reserved),
+        ("directory.entries-max", settings.entries_max),
+    );
+    directory::check(&config.peers, &config.instances, reader);
 }
 
 fn check_listener(name: &str, listener: &Listener, reader: &mut Reader) {

@@ -3,6 +3,7 @@
 
 mod admission;
 mod cross;
+mod directory;
 mod environment;
 mod extensions;
 mod fault;
@@ -27,6 +28,9 @@ use toml::de::DeTable;
 
 pub use admission::{Cors, HeaderEdits, HeaderRule, RateKey, RateLimit};
 pub use extensions::{Extension, Fail};
+pub use directory::{
+    DirectorySettings, InstanceSettings, PairTable, ParamTable, PeerSettings, Registration,
+};
 pub use fault::{Fault, Faults, Position};
 pub use leaf::Secret;
 pub use manifest::{Manifest, Table};

@@ -10,6 +10,7 @@ use std::{
 use super::{
     admission::{Cors, HeaderRule, RateLimit},
     extensions::Extension,
+    directory::{DirectorySettings, InstanceSettings, PeerSettings},
     leaf::{Secret, word_leaf},
     named::Named,
     section::section,
@@ -41,6 +42,12 @@ section! {
         pub extensions: BTreeMap<String, Extension> = BTreeMap::new();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
+        /// Who can answer for which service, and who may say so.
+        pub directory: DirectorySettings = DirectorySettings::default();
+        /// Other gateways whose own entries this one learns, by name.
+        pub peers: BTreeMap<String, PeerSettings> = BTreeMap::new();
+        /// Remote instances that the operator knows of, by name.
+        pub instances: BTreeMap<String, InstanceSettings> = BTreeMap::new();
         /// What is logged, and how.
         pub log: Log = Log::default();
     }
