@@ -9,6 +9,7 @@ pub mod headers;
 pub mod json;
 pub mod limits;
 pub mod message;
+pub mod resilience;
 pub mod testing;
 pub mod text;
 pub mod vsp;
