@@ -14,9 +14,9 @@
 //! tenth of the difference, so that a service that is always overloaded does not pass for a slow
 //! one. It rises only from windows that never had more than a third of the limit under way: those
 //! of a quiet service, and those of a *probe*, for which the limit is divided by three (Envoy's
-//! `minRTT` window allows three calls, which costs too much throughput). A half would not do: with the
-//! room of √limit a limit of 16 would confirm itself for a service that does 4 at a time; with a
-//! third that ends at a limit of 4. Probes come every 30 s; when the limit has fallen by a quarter
+//! `minRTT` window allows three calls, which costs too much throughput). A half would not do: with
+//! the room of √limit a limit of 16 would confirm itself for a service that does 4 at a time; with
+//! a third that ends at a limit of 4. Probes come every 30 s; when the limit has fallen by a quarter
 //! since the last, which may have let too many through, as in an overloaded start; and when latency
 //! stood at three times the baseline for five windows, as the service is then slower for good.
 //!
@@ -307,8 +307,8 @@ fn check(config: &AdaptiveConfig) -> Result<(), AdaptiveConfigError> {
 /// What a probe leaves of the limit.
 const PROBE_SHARE: f64 = 1.0 / 3.0;
 const PROBE_AGAIN_SHARE: f64 = 0.75;
-/// A quiet window that measures less than this part of the baseline is believed at once: the mean of
-/// 50 latencies is not so low by chance.
+/// A quiet window that measures less than this part of the baseline is believed at once: the mean
+/// of 50 latencies is not so low by chance.
 const MUCH_LOWER: f64 = 0.85;
 /// Netflix and Envoy: no window takes more than half.
 const GRADIENT_MIN: f64 = 0.5;

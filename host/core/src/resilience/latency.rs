@@ -1,5 +1,5 @@
-//! Percentiles of recent latencies in half a kilobyte: a histogram with eight buckets to each doubling,
-//! so that what it says is at most an eighth too high. What is old fades: whenever 2,048 samples
+//! Percentiles of recent latencies in half a kilobyte: a histogram with eight buckets to each
+//! doubling, so that what it says is at most an eighth too high. What is old fades: whenever 2,048 samples
 //! are in it, all counts are halved.
 
 use std::time::Duration;

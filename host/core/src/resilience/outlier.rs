@@ -5,17 +5,19 @@
 //! | sign | seen | default |
 //! |---|---|---|
 //! | consecutive errors | at once | 5 (also the published `consecutive_errors`) |
-//! | success rate below the mean of the set by `stdev_factor` standard deviations | each interval | 1.9 |
+//! | success rate `stdev_factor` standard deviations below the mean | each interval | 1.9 |
 //! | mean latency over `latency_factor` times the median of the set | each interval | 3; ours |
 //!
-//! A success rate must also be five points below the mean: of instances that all do well, one always
-//! does worst. The last two compare instances that answered at least `request_volume` calls in the interval, and
-//! need `minimum_hosts` (for latency three: a median of two says nothing) of them.
+//! A success rate must also be five points below the mean: of instances that all do well, one
+//! always does worst. The last two compare instances that answered at least `request_volume` calls
+//! in the interval, and need `minimum_hosts` (for latency three: a median of two says nothing) of
+//! them. Two bad ones of fewer than ten are not 1.9 deviations below the mean; what finds them is
+//! errors in a row.
 //!
 //! An ejected instance comes back after the base time, multiplied by how often it was ejected; that
-//! count falls by one with each interval in which it was not out. At most a share of the set is out at one
-//! time, rounded down, but at least one may be, and never the last one that is in: an instance that
-//! is bad beside nobody is better than none.
+//! count falls by one with each interval in which it was not out. At most a share of the set is out
+//! at one time, rounded down, but at least one may be, and never the last one that is in: an instance
+//! that is bad beside nobody is better than none.
 
 use std::{
     collections::BTreeMap,

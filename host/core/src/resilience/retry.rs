@@ -10,7 +10,7 @@
 //! | its kind is not in `kinds` | stop: kind | stop: kind |
 //! | blame gateway, retry never: it knows that another try cannot help | stop: never | stop: never |
 //! | blame gateway, retry elsewhere or after: **nothing was begun** | again | again |
-//! | blame guest or upstream, whatever retry says: something may have been begun | again | stop: unsafe |
+//! | blame guest or upstream, whatever retry says: it may have begun | again | stop: unsafe |
 //! | asks for a wait longer than `backoff_max` | stop: later | stop: later |
 //! | the wait would reach the deadline | stop: deadline | stop: deadline |
 //!
@@ -18,8 +18,8 @@
 //! instance to be had, an open breaker. It says so with `Blame::Gateway` and `Retry::Elsewhere` or
 //! `Retry::After`, and may use that pair for nothing else. From a guest or an upstream
 //! `Retry::Never` only means that it gave no advice, so that for methods that may be repeated the
-//! kinds decide. A try that exceeds `per_try_timeout` is blamed on whom it was made to; only the end
-//! of the whole call is the gateway's `Never`.
+//! kinds decide. A try that exceeds `per_try_timeout` is blamed on whom it was made to; only the
+//! end of the whole call is the gateway's `Never`.
 //!
 //! The wait is full jitter, uniform from 0 to a cap that grows from try to try ("Exponential
 //! Backoff And Jitter", AWS Architecture Blog, 2015); `Retry::After` is the least that is waited.
