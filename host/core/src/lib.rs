@@ -1,6 +1,7 @@
 //! The pure part of Postern. Every decision is a function of (state, input, now); nothing here
 //! opens a socket, reads a clock, sleeps or spawns. It builds for `wasm32-unknown-unknown`.
 
+pub mod balance;
 pub mod call;
 pub mod error;
 pub mod fuzz;

@@ -1,0 +1,188 @@
+//! Who can be picked: an immutable list of members, each with a weight that may still be rising.
+
+use std::{collections::BTreeMap, sync::Arc, time::Instant};
+
+use super::{
+    Ask, hash,
+    load::{InFlight, Load},
+    slow_start::{SlowStart, WHOLE},
+};
+use crate::text::Text;
+
+/// One thing that can answer a call.
+#[derive(Debug, Clone)]
+pub struct Member {
+    /// Unique in its set, and the same for the same instance in every set.
+    pub id: Text,
+    /// Share of the calls relative to the others. 0 stands by: it is picked when nobody else may be.
+    pub weight: u32,
+    pub zone: Option<Text>,
+    pub metadata: BTreeMap<Text, Text>,
+    pub version: Option<Text>,
+    /// When it became available, for slow start.
+    pub since: Instant,
+    pub load: Arc<Load>,
+}
+
+/// The members of one service in the caller's order; a balancer answers with a place in it.
+#[derive(Debug, Clone, Default)]
+pub struct Set {
+    members: Vec<Member>,
+    zone: Option<Text>,
+    slow_start: SlowStart,
+    /// When the last member has its full weight; `None` when all have.
+    warm_at: Option<Instant>,
+}
+
+impl Member {
+    /// A member of weight 1 that is available from `now` on and of which nothing else is known.
+    #[must_use]
+    pub fn new(id: impl Into<Text>, now: Instant) -> Self {
+        Self {
+            id: id.into(),
+            weight: 1,
+            zone: None,
+            metadata: BTreeMap::new(),
+            version: None,
+            since: now,
+            load: Arc::new(Load::new(now)),
+        }
+    }
+
+    /// Counts a call as in flight at this member.
+    pub fn begin(&self) -> InFlight {
+        self.load.begin()
+    }
+}
+
+impl Set {
+    /// A set without slow start, of a gateway that is in no zone.
+    #[must_use]
+    pub fn new(members: Vec<Member>) -> Self {
+        Self {
+            members,
+            ..Self::default()
+        }
+    }
+
+    /// The zone of the gateway itself.
+    #[must_use]
+    pub fn in_zone(self, zone: Option<Text>) -> Self {
+        Self { zone, ..self }
+    }
+
+    #[must_use]
+    pub fn with_slow_start(self, slow_start: SlowStart) -> Self {
+        let ends = |member: &Member| slow_start.ends(member.since);
+        Self {
+            warm_at: self.members.iter().filter_map(ends).max(),
+            slow_start,
+            ..self
+        }
+    }
+
+    /// Weights by id, over those that the members came with. Others keep theirs.
+    #[must_use]
+    pub fn with_weights(mut self, weights: &BTreeMap<Text, u32>) -> Self {
+        for member in &mut self.members {
+            if let Some(weight) = weights.get(&member.id) {
+                member.weight = *weight;
+            }
+        }
+        self
+    }
+
+    /// Members that `previous` had too keep their loads, with the calls in flight and the response
+    /// times.
+    #[must_use]
+    pub fn with_loads_of(mut self, previous: &Self) -> Self {
+        let loads: BTreeMap<&Text, &Arc<Load>> = previous
+            .members
+            .iter()
+            .map(|member| (&member.id, &member.load))
+            .collect();
+        for member in &mut self.members {
+            if let Some(load) = loads.get(&member.id) {
+                member.load = Arc::clone(load);
+            }
+        }
+        self
+    }
+
+    pub(super) fn filtered(&self, holds: impl Fn(&Member) -> bool) -> Self {
+        let members = self.members.iter().filter(|member| holds(member));
+        let members = members.cloned().collect();
+        Self {
+            members,
+            ..self.clone()
+        }
+    }
+
+    #[must_use]
+    pub fn members(&self) -> &[Member] {
+        &self.members
+    }
+
+    #[must_use]
+    pub fn get(&self, member_idx: usize) -> Option<&Member> {
+        self.members.get(member_idx)
+    }
+
+    #[must_use]
+    pub const fn len(&self) -> usize {
+        self.members.len()
+    }
+
+    #[must_use]
+    pub const fn is_empty(&self) -> bool {
+        self.members.is_empty()
+    }
+
+    /// The zone of the gateway.
+    #[must_use]
+    pub const fn zone(&self) -> Option<&Text> {
+        self.zone.as_ref()
+    }
+
+    /// Whether every member has its full weight at `now`.
+    #[must_use]
+    pub fn is_warm(&self, now: Instant) -> bool {
+        self.warm_at.is_none_or(|at| at <= now)
+    }
+
+    /// The share of its weight that a member has at `now`, in parts of 1024.
+    pub(super) fn parts(&self, member: &Member, now: Instant) -> u64 {
+        if self.is_warm(now) {
+            return WHOLE;
+        }
+        let age = now.saturating_duration_since(member.since);
+        self.slow_start.parts(age)
+    }
+
+    /// A member's weight at `now`, in parts of 1024 of its full weight's unit. 0 only when it stands
+    /// by.
+    #[must_use]
+    pub fn weight_at(&self, member: &Member, now: Instant) -> u64 {
+        u64::from(member.weight) * self.parts(member, now)
+    }
+
+    /// Any member that may be picked, beginning at a place that `number` names; one that stands by
+    /// only when there is no other. For when a policy finds nobody.
+    pub(super) fn any(&self, number: u64, ask: &Ask<'_>) -> Option<usize> {
+        let start = hash::place(number, self.len());
+        let mut standby = None;
+        for member_idx in (start..self.len()).chain(0..start) {
+            if !ask.may(member_idx) {
+                continue;
+            }
+            if self.get(member_idx)?.weight > 0 {
+                return Some(member_idx);
+            }
+            standby = standby.or(Some(member_idx));
+        }
+        standby
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,95 @@
+//! By weight, exactly: of as many picks as the weights add up to, each member gets its weight, spread
+//! over the period (3:2:1 is `a b a c b a`, not `a a a b b c`). nginx's smooth weighted round robin:
+//! each pick owes every member its weight, takes whom it owes most, and lets that one pay for all.
+//!
+//! The debts stand behind a mutex: they must change together, or two threads pick the same member and
+//! the shares are exact no more. It is held for a few nanoseconds per member and never across an
+//! await. A table of the period read by an atomic counter would do without, but it would be as long
+//! as the weights are large, and weights change with time in slow start.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::{Ask, Balance, Memory, Set};
+use crate::text::Text;
+
+pub(super) struct Weighted {
+    set: Arc<Set>,
+    credits: Mutex<Credits>,
+}
+
+/// What is owed to each of several parties.
+#[derive(Debug)]
+pub(super) struct Credits(Vec<i64>);
+
+impl Weighted {
+    pub(super) fn new(set: Arc<Set>, memory: &Memory) -> Self {
+        let ids = set.members().iter().map(|member| &member.id);
+        let credits = Credits::new(ids, &memory.credits);
+        Self {
+            set,
+            credits: Mutex::new(credits),
+        }
+    }
+}
+
+impl Balance for Weighted {
+    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+        let weight = |member_idx| {
+            let member = self.set.get(member_idx).filter(|_| ask.may(member_idx));
+            member.map_or(0, |member| self.set.weight_at(member, ask.now))
+        };
+        // A panic in `may` leaves debts that add up to something else; shares suffer for a period.
+        let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
+        let picked = credits.take(weight);
+        drop(credits);
+        picked.or_else(|| self.set.any(ask.random, ask))
+    }
+
+    fn memory(&self) -> Memory {
+        let credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
+        let ids = self.set.members().iter().map(|member| &member.id);
+        Memory {
+            credits: credits.by_name(ids),
+            ..Memory::default()
+        }
+    }
+}
+
+impl Credits {
+    /// Nothing owed, or what `memory` says is owed to parties of the same name.
+    pub(super) fn new<'a>(names: impl Iterator<Item = &'a Text>, memory: &[(Text, i64)]) -> Self {
+        let owed = |name: &Text| {
+            let found = memory.iter().find(|(known, _)| known == name);
+            found.map_or(0, |(_, owed)| *owed)
+        };
+        Self(names.map(owed).collect())
+    }
+
+    pub(super) fn by_name<'a>(&self, names: impl Iterator<Item = &'a Text>) -> Vec<(Text, i64)> {
+        names.cloned().zip(self.0.iter().copied()).collect()
+    }
+
+    /// The next party. Those of weight 0 take no part: they are owed nothing meanwhile.
+    pub(super) fn take(&mut self, weight: impl Fn(usize) -> u64) -> Option<usize> {
+        let mut total = 0_i64;
+        let mut most: Option<(usize, i64)> = None;
+        for (index, owed) in self.0.iter_mut().enumerate() {
+            let weight = i64::try_from(weight(index)).unwrap_or(i64::MAX);
+            if weight == 0 {
+                continue;
+            }
+            *owed = owed.saturating_add(weight);
+            total = total.saturating_add(weight);
+            if most.is_none_or(|(_, highest)| highest < *owed) {
+                most = Some((index, *owed));
+            }
+        }
+        let (index, _) = most?;
+        let owed = self.0.get_mut(index)?;
+        *owed = owed.saturating_sub(total);
+        Some(index)
+    }
+}
+
+#[cfg(test)]
+mod tests;
