@@ -10,7 +10,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Ask, Balance, Set, hash};
+use super::{Ask, Balance, Set, hash, set::Weights};
 
 pub(super) struct P2c {
     set: Arc<Set>,
@@ -21,20 +21,19 @@ impl P2c {
         Self { set }
     }
 
-    fn cost(&self, member_idx: usize, now: Instant) -> f64 {
+    fn cost(&self, member_idx: usize, weights: Weights<'_>, now: Instant) -> f64 {
         let Some(member) = self.set.get(member_idx) else {
             return f64::INFINITY;
         };
         let load = f64::from(member.load.in_flight()) + 1.0;
-        let weight = self.set.weight_at(member, now) as f64;
+        let weight = weights.of(member_idx) as f64;
         // What was forgotten costs no less than this, so that calls in flight still count.
         let latency_us = f64::from(member.load.latency_us(now).max(1.0));
         latency_us * load / weight
     }
 
     fn is_candidate(&self, member_idx: usize, ask: &Ask<'_>) -> bool {
-        let member = self.set.get(member_idx);
-        member.is_some_and(|member| member.weight > 0) && ask.may(member_idx)
+        self.set.takes_part(member_idx) && ask.may(member_idx)
     }
 
     /// Two different places, each pair as likely as any other.
@@ -67,7 +66,11 @@ impl P2c {
                 _ => {}
             }
         }
-        first.map(|first| (first, second))
+        match (first?, second) {
+            // In the order of the set so far; a draw has none.
+            (first, Some(second)) if ask.random.is_multiple_of(2) => Some((second, Some(first))),
+            (first, second) => Some((first, second)),
+        }
     }
 }
 
@@ -82,7 +85,9 @@ impl Balance for P2c {
             },
         };
         // Equal costs leave the first: which of a pair is first is chance.
-        let is_second = self.cost(second, ask.now) < self.cost(first, ask.now);
+        let weights = self.set.weights(ask.now);
+        let cost = |member_idx| self.cost(member_idx, weights, ask.now);
+        let is_second = cost(second) < cost(first);
         Some(if is_second { second } else { first })
     }
 }

@@ -11,7 +11,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use super::{Ask, Balance, Memory, Set, hash, slow_start::WHOLE};
+use super::{Ask, Balance, Memory, Set};
 use crate::text::Text;
 
 pub(super) struct RoundRobin {
@@ -29,28 +29,16 @@ impl RoundRobin {
             turn: AtomicUsize::new(turn),
         }
     }
-
-    /// Whether a member uses its turn. Those that stand by never do.
-    fn takes(&self, member_idx: usize, ask: &Ask<'_>) -> bool {
-        let Some(member) = self.set.get(member_idx) else {
-            return false;
-        };
-        let is_warm = || {
-            let parts = self.set.parts(member, ask.now);
-            let number = hash::nth(ask.random, member_idx as u64);
-            parts == WHOLE || hash::below(number, WHOLE) < parts
-        };
-        member.weight > 0 && is_warm() && ask.may(member_idx)
-    }
 }
 
 impl Balance for RoundRobin {
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         let n_members = self.set.len();
+        let weights = self.set.weights(ask.now);
         for _ in 0..n_members {
             // Wrapping loses the order once in 2^64 picks.
             let member_idx = self.turn.fetch_add(1, Relaxed) % n_members;
-            if self.takes(member_idx, ask) {
+            if weights.takes_turn(member_idx, ask.random) && ask.may(member_idx) {
                 return Some(member_idx);
             }
         }

@@ -28,10 +28,21 @@ pub struct Member {
 #[derive(Debug, Clone, Default)]
 pub struct Set {
     members: Vec<Member>,
+    /// Full weights, side by side: a pick reads them all and of most members nothing else.
+    weights: Box<[u32]>,
     zone: Option<Text>,
     slow_start: SlowStart,
     /// When the last member has its full weight; `None` when all have.
     warm_at: Option<Instant>,
+}
+
+/// What members weigh at one instant.
+#[derive(Clone, Copy)]
+pub(super) struct Weights<'a> {
+    set: &'a Set,
+    full: &'a [u32],
+    /// `None` when all have their full weight.
+    rising_at: Option<Instant>,
 }
 
 impl Member {
@@ -60,6 +71,7 @@ impl Set {
     #[must_use]
     pub fn new(members: Vec<Member>) -> Self {
         Self {
+            weights: members.iter().map(|member| member.weight).collect(),
             members,
             ..Self::default()
         }
@@ -84,9 +96,9 @@ impl Set {
     /// Weights by id, over those that the members came with. Others keep theirs.
     #[must_use]
     pub fn with_weights(mut self, weights: &BTreeMap<Text, u32>) -> Self {
-        for member in &mut self.members {
+        for (member, kept) in self.members.iter_mut().zip(&mut self.weights) {
             if let Some(weight) = weights.get(&member.id) {
-                member.weight = *weight;
+                (member.weight, *kept) = (*weight, *weight);
             }
         }
         self
@@ -111,11 +123,9 @@ impl Set {
 
     pub(super) fn filtered(&self, holds: impl Fn(&Member) -> bool) -> Self {
         let members = self.members.iter().filter(|member| holds(member));
-        let members = members.cloned().collect();
-        Self {
-            members,
-            ..self.clone()
-        }
+        Self::new(members.cloned().collect())
+            .in_zone(self.zone.clone())
+            .with_slow_start(self.slow_start)
     }
 
     #[must_use]
@@ -150,20 +160,18 @@ impl Set {
         self.warm_at.is_none_or(|at| at <= now)
     }
 
-    /// The share of its weight that a member has at `now`, in parts of 1024.
-    pub(super) fn parts(&self, member: &Member, now: Instant) -> u64 {
-        if self.is_warm(now) {
-            return WHOLE;
+    /// The weights at `now`: looks at the clock once for all members.
+    pub(super) fn weights(&self, now: Instant) -> Weights<'_> {
+        Weights {
+            set: self,
+            full: &self.weights,
+            rising_at: (!self.is_warm(now)).then_some(now),
         }
-        let age = now.saturating_duration_since(member.since);
-        self.slow_start.parts(age)
     }
 
-    /// A member's weight at `now`, in parts of 1024 of its full weight's unit. 0 only when it stands
-    /// by.
-    #[must_use]
-    pub fn weight_at(&self, member: &Member, now: Instant) -> u64 {
-        u64::from(member.weight) * self.parts(member, now)
+    /// Whether it has weight at all; others stand by.
+    pub(super) fn takes_part(&self, member_idx: usize) -> bool {
+        self.weights.get(member_idx) > Some(&0)
     }
 
     /// Any member that may be picked, beginning at a place that `number` names; one that stands by
@@ -175,12 +183,50 @@ impl Set {
             if !ask.may(member_idx) {
                 continue;
             }
-            if self.get(member_idx)?.weight > 0 {
+            if self.takes_part(member_idx) {
                 return Some(member_idx);
             }
             standby = standby.or(Some(member_idx));
         }
         standby
+    }
+}
+
+impl Weights<'_> {
+    /// A member's weight, in parts of `WHOLE`. 0 only when it stands by, or is not there.
+    pub(super) fn of(&self, member_idx: usize) -> u64 {
+        let full = self.full.get(member_idx).copied().unwrap_or(0);
+        let parts = match self.rising_at {
+            None => WHOLE,
+            Some(now) => self.parts(member_idx, now),
+        };
+        u64::from(full) * parts
+    }
+
+    /// The share of its weight that a member has, in parts of `WHOLE`.
+    fn parts(&self, member_idx: usize, now: Instant) -> u64 {
+        let since = self.set.get(member_idx).map(|member| member.since);
+        let age = since.map(|since| now.saturating_duration_since(since));
+        age.map_or(WHOLE, |age| self.set.slow_start.parts(age))
+    }
+
+    /// Whether chance gives a member the turn that it would have with its full weight.
+    pub(super) fn takes_turn(&self, member_idx: usize, random: u64) -> bool {
+        let chance = |now| {
+            let number = hash::nth(random, member_idx as u64);
+            hash::below(number, WHOLE) < self.parts(member_idx, now)
+        };
+        self.set.takes_part(member_idx) && self.rising_at.is_none_or(chance)
+    }
+
+    /// All members that take part and may be picked, with their weights.
+    pub(super) fn of_all<'a>(self, ask: &'a Ask<'_>) -> impl Iterator<Item = (usize, u64)> + 'a
+    where
+        Self: 'a,
+    {
+        (0..self.full.len())
+            .map(move |member_idx| (member_idx, self.of(member_idx)))
+            .filter(|(member_idx, weight)| *weight > 0 && ask.may(*member_idx))
     }
 }
 

@@ -146,14 +146,12 @@ impl Versions {
     }
 
     fn by_sequence(&self, ask: &Ask<'_>) -> Option<&Part> {
-        let share = |index| {
-            self.parts
-                .get(index)
-                .map_or(0, |part| self.share(part, ask))
-        };
+        let parts = self.parts.iter().enumerate();
+        let shares = parts.map(|(index, part)| (index, self.share(part, ask)));
+        let shares = shares.filter(|(_, share)| *share > 0);
         // As in `weighted.rs`.
         let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
-        credits.take(share).and_then(|index| self.parts.get(index))
+        credits.take(shares).and_then(|index| self.parts.get(index))
     }
 }
 

@@ -34,13 +34,10 @@ impl Weighted {
 
 impl Balance for Weighted {
     fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
-        let weight = |member_idx| {
-            let member = self.set.get(member_idx).filter(|_| ask.may(member_idx));
-            member.map_or(0, |member| self.set.weight_at(member, ask.now))
-        };
+        let weights = self.set.weights(ask.now).of_all(ask);
         // A panic in `may` leaves debts that add up to something else; shares suffer for a period.
         let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
-        let picked = credits.take(weight);
+        let picked = credits.take(weights);
         drop(credits);
         picked.or_else(|| self.set.any(ask.random, ask))
     }
@@ -69,25 +66,24 @@ impl Credits {
         names.cloned().zip(self.0.iter().copied()).collect()
     }
 
-    /// The next party. Those of weight 0 take no part: they are owed nothing meanwhile.
-    pub(super) fn take(&mut self, weight: impl Fn(usize) -> u64) -> Option<usize> {
+    /// The next of the parties that take part, given with their weights above 0. The others are owed
+    /// nothing meanwhile.
+    pub(super) fn take(&mut self, weights: impl Iterator<Item = (usize, u64)>) -> Option<usize> {
         let mut total = 0_i64;
-        let mut most: Option<(usize, i64)> = None;
-        for (index, owed) in self.0.iter_mut().enumerate() {
-            let weight = i64::try_from(weight(index)).unwrap_or(i64::MAX);
-            if weight == 0 {
-                continue;
-            }
-            *owed = owed.saturating_add(weight);
-            total = total.saturating_add(weight);
-            if most.is_none_or(|(_, highest)| highest < *owed) {
-                most = Some((index, *owed));
+        let mut most = None;
+        let mut highest = i64::MIN;
+        for (index, weight) in weights {
+            let owed = self.0.get_mut(index)?;
+            // At most 2^32 * 1024 each, so that 2^20 of them add up.
+            *owed = owed.saturating_add_unsigned(weight);
+            total = total.saturating_add_unsigned(weight);
+            if *owed > highest {
+                (most, highest) = (Some(index), *owed);
             }
         }
-        let (index, _) = most?;
-        let owed = self.0.get_mut(index)?;
+        let owed = self.0.get_mut(most?)?;
         *owed = owed.saturating_sub(total);
-        Some(index)
+        most
     }
 }
 

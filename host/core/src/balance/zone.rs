@@ -79,13 +79,14 @@ impl ZoneAware {
     }
 
     fn leaves(&self, ask: &Ask<'_>) -> bool {
+        let weights = self.set.weights(ask.now);
         let [mut near, mut far] = [Side::default(), Side::default()];
         for (member_idx, member) in self.set.members().iter().enumerate() {
             let is_near = self.is_near(member_idx);
             let side = if is_near { &mut near } else { &mut far };
             side.weight += u64::from(member.weight) * WHOLE;
             if member.weight > 0 && ask.may(member_idx) {
-                side.weight_available += self.set.weight_at(member, ask.now);
+                side.weight_available += weights.of(member_idx);
                 side.n_available += 1;
                 side.n_calls += u64::from(member.load.in_flight());
             }

@@ -104,7 +104,8 @@ proptest! {
         let total: u32 = weights.iter().sum();
         let mut found = vec![0_u32; weights.len()];
         for n_picks in 1..=total * 2 {
-            let index = credits.take(|index| weights[index].into()).expect("weights");
+            let shares = weights.iter().map(|weight| u64::from(*weight)).enumerate();
+            let index = credits.take(shares).expect("weights");
             found[index] += 1;
             for (found, weight) in found.iter().zip(&weights) {
                 let due = f64::from(n_picks * weight) / f64::from(total);
