@@ -117,11 +117,11 @@ impl Balance for HashRing {
 }
 
 impl Bound {
-    /// Whether one call more is within `ceil(numerator * weight / denominator)`.
+    /// Whether one call more is within `ceil(numerator * weight / denominator)`. A whole number is
+    /// below a quotient rounded up exactly if it is below the quotient, which needs no division.
     fn has_room(&self, member: &Member) -> bool {
-        let share = self.numerator * u128::from(member.weight);
-        let most = share.div_ceil(self.denominator.max(1));
-        u128::from(member.load.in_flight()) < most
+        let in_flight = u128::from(member.load.in_flight());
+        in_flight * self.denominator < self.numerator * u128::from(member.weight)
     }
 }
 

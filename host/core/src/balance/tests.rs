@@ -146,7 +146,7 @@ fn some_plan() -> impl Strategy<Value = Plan> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(4000))]
+    #![proptest_config(ProptestConfig::with_cases(1500))]
 
     #[test]
     fn picks_somebody_exactly_while_somebody_may_be_picked(
