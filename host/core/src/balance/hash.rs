@@ -3,9 +3,9 @@
 //!
 //! `hash` is FNV-1a, 64 bits (draft-eastlake-fnv, offset basis `cbf29ce484222325`, prime
 //! `100000001b3`), followed by `mix`, because the upper bits of FNV-1a change little between keys
-//! that differ in their last octets. `mix` is the finaliser of SplitMix64 (Steele, Lea, Flood 2014):
-//! a bijection in which every bit of the input reaches every bit of the output. Neither is for
-//! secrets: a peer can construct keys that meet.
+//! that differ in their last octets. `mix` is the finaliser of SplitMix64 (Steele, Lea, Flood
+//! 2014): a bijection in which every bit of the input reaches every bit of the output. Neither is
+//! for secrets: a peer can construct keys that meet.
 
 const FNV_OFFSET: u64 = 0xCBF2_9CE4_8422_2325;
 const FNV_PRIME: u64 = 0x0000_0100_0000_01B3;

@@ -5,15 +5,16 @@
 //! keys move; a member that may not be picked is passed over in the same way.
 //!
 //! **Points.** A member's points follow from its id alone; how many it has follows from its weight:
-//! `POINTS * weight / unit`, at least one, where `unit` is the largest weight of the set rounded up to
-//! a power of two. The heaviest member has 256 to 512 points, so that equal members differ by some
-//! 5 % in share. The rounding keeps the others' points where they are when weights change, unless the
-//! largest weight passes a power of two. A set of more than 512 members has fewer points each.
+//! `POINTS * weight / unit`, at least one, where `unit` is the largest weight of the set rounded up
+//! to a power of two. The heaviest member has 256 to 512 points, so that equal members differ by
+//! some 5 % in share. The rounding keeps the others' points where they are when weights change,
+//! unless the largest weight passes a power of two. A set of more than 512 members has fewer points
+//! each.
 //!
-//! **Bound.** No member takes a call that would lift it above `ceil(factor * average)`, where average
-//! is its share by weight of all calls in flight, this one included. Who is full passes the call on
-//! clockwise. The bound counts members that may be picked; calls in flight elsewhere are not known.
-//! Weights count in full from the start here: slow start would move keys as time passes.
+//! **Bound.** No member takes a call that would lift it above `ceil(factor * average)`, where
+//! average is its share by weight of all calls in flight, this one included. Who is full passes the
+//! call on clockwise. The bound counts members that may be picked; calls in flight elsewhere are
+//! not known. Weights count in full from the start here: slow start would move keys as time passes.
 
 use std::sync::Arc;
 
@@ -78,8 +79,8 @@ impl HashRing {
         })
     }
 
-    /// Stands for the rest of the walk, without its length: of the members that fit, the one whose id
-    /// and the key give the largest number, whatever it weighs.
+    /// Stands for the rest of the walk, without its length: of the members that fit, the one whose
+    /// id and the key give the largest number, whatever it weighs.
     fn search(&self, key: u64, fits: impl Fn(usize, &Member) -> bool) -> Option<usize> {
         let members = self.set.members().iter().enumerate();
         let fitting = members.filter(|(member_idx, member)| fits(*member_idx, member));

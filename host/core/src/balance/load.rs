@@ -10,9 +10,9 @@
 //! error            max(sample, average) * keep + error_cost * (1 - keep)
 //! ```
 //!
-//! An error enters without the jump, so that the average settles at the response time plus the share
-//! of errors times `error_cost`: who fails fast does not look fast. Answers within one millisecond
-//! have an age of 0, of them only a slower one counts.
+//! An error enters without the jump, so that the average settles at the response time plus the
+//! share of errors times `error_cost`: who fails fast does not look fast. Answers within one
+//! millisecond have an age of 0, of them only a slower one counts.
 
 use std::{
     sync::{

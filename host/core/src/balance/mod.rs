@@ -66,11 +66,12 @@ pub struct Ask<'a> {
     pub now: Instant,
     /// Chance: even over 64 bits, new for each pick.
     pub random: u64,
-    /// [`hash()`] of what the call is to be kept by. Policies by key use `random` when it is absent.
+    /// [`hash()`] of what the call is to be kept by. Policies by key use `random` when it is
+    /// absent.
     pub key: Option<u64>,
     /// Whether the member at that place can be picked: alive, breaker closed, not tried yet. Asked
-    /// several times in a pick, at times under a lock: it must be quick, change nothing and not pick
-    /// itself.
+    /// several times in a pick, at times under a lock: it must be quick, change nothing and not
+    /// pick itself.
     pub may: &'a dyn Fn(usize) -> bool,
 }
 
@@ -95,8 +96,8 @@ impl Ask<'_> {
 }
 
 impl Memory {
-    /// The memory of the balancer inside that is for `name`. When zones or a split have just come up,
-    /// that of what was there before them.
+    /// The memory of the balancer inside that is for `name`. When zones or a split have just come
+    /// up, that of what was there before them.
     fn of(&self, name: &str) -> Self {
         let found = self.inner.iter().find(|(known, _)| *known == name);
         match (found, self.inner.first()) {
@@ -106,7 +107,8 @@ impl Memory {
         }
     }
 
-    /// The memory of a policy itself. When zones or a split have just gone, that of the first inside.
+    /// The memory of a policy itself. When zones or a split have just gone, that of the first
+    /// inside.
     fn innermost(&self) -> &Self {
         let first = self.inner.first();
         first.map_or(self, |(_, memory)| memory.innermost())

@@ -5,12 +5,12 @@
 //! cost = max(response time, 1 us) * (calls in flight + 1) / weight
 //! ```
 //!
-//! Looking at two is enough to avoid the slow and the busy, and unlike looking at all it never sends
-//! every caller to the same best member at once.
+//! Looking at two is enough to avoid the slow and the busy, and unlike looking at all it never
+//! sends every caller to the same best member at once.
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Ask, Balance, Set, hash, set::Weights};
+use super::{Ask, Balance, Set, hash};
 
 pub(super) struct P2c {
     set: Arc<Set>,
@@ -21,15 +21,14 @@ impl P2c {
         Self { set }
     }
 
-    fn cost(&self, member_idx: usize, weights: Weights<'_>, now: Instant) -> f64 {
+    /// The cost of a member, times its weight.
+    fn toll(&self, member_idx: usize, now: Instant) -> f64 {
         let Some(member) = self.set.get(member_idx) else {
             return f64::INFINITY;
         };
-        let load = f64::from(member.load.in_flight()) + 1.0;
-        let weight = weights.of(member_idx) as f64;
         // What was forgotten costs no less than this, so that calls in flight still count.
         let latency_us = f64::from(member.load.latency_us(now).max(1.0));
-        latency_us * load / weight
+        latency_us * (f64::from(member.load.in_flight()) + 1.0)
     }
 
     fn is_candidate(&self, member_idx: usize, ask: &Ask<'_>) -> bool {
@@ -86,8 +85,10 @@ impl Balance for P2c {
         };
         // Equal costs leave the first: which of a pair is first is chance.
         let weights = self.set.weights(ask.now);
-        let cost = |member_idx| self.cost(member_idx, weights, ask.now);
-        let is_second = cost(second) < cost(first);
+        let [first_weight, second_weight] = [first, second].map(|idx| weights.of(idx) as f64);
+        let [first_toll, second_toll] = [first, second].map(|idx| self.toll(idx, ask.now));
+        // Both sides times both weights: two divisions less.
+        let is_second = second_toll * first_weight < first_toll * second_weight;
         Some(if is_second { second } else { first })
     }
 }

@@ -14,7 +14,8 @@ use crate::text::Text;
 pub struct Member {
     /// Unique in its set, and the same for the same instance in every set.
     pub id: Text,
-    /// Share of the calls relative to the others. 0 stands by: it is picked when nobody else may be.
+    /// Share of the calls relative to the others. 0 stands by: it is picked when nobody else may
+    /// be.
     pub weight: u32,
     pub zone: Option<Text>,
     pub metadata: BTreeMap<Text, Text>,

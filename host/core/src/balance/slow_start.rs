@@ -1,7 +1,8 @@
 //! A new member takes little at first: its caches are cold and its code is not compiled.
 //!
 //! ```text
-//! share(age) = max(minimum, (max(age, 1 s) / window) ^ (1 / aggression))    until age = window, then 1
+//! share(age) = max(minimum, (max(age, 1 s) / window) ^ (1 / aggression))    while age < window
+//! share(age) = 1                                                            from then on
 //! ```
 //!
 //! That is Envoy's formula. Aggression 1 rises in a straight line, 2 as a square root (fast at

@@ -41,8 +41,8 @@ pub enum SplitError {
     Twice(Text),
 }
 
-/// A balancer for each version, all over the same set, so that the turns of one do not disturb those
-/// of another.
+/// A balancer for each version, all over the same set, so that the turns of one do not disturb
+/// those of another.
 pub(super) struct Versions {
     set: Arc<Set>,
     by: SplitBy,

@@ -2,14 +2,14 @@
 //!
 //! A key that is new goes where weighted rendezvous hashing sends it: gateways that share no state
 //! agree, and a restart changes nothing. From then on a table remembers its member, because hashing
-//! alone would move one key in n to each member that joins, and back when it leaves. When the member
-//! may not be picked, the key goes where hashing sends it among the rest, and stays there: a retry
-//! elsewhere moves it too, since that is where the caller's state is from then on.
+//! alone would move one key in n to each member that joins, and back when it leaves. When the
+//! member may not be picked, the key goes where hashing sends it among the rest, and stays there: a
+//! retry elsewhere moves it too, since that is where the caller's state is from then on.
 //!
-//! The table is bounded: 16384 slots, 128 KiB for a service, handed on to the next set. Two keys that
-//! meet in a slot push each other out; the one that is out goes by hashing, and moves only if the set
-//! has changed since. Two keys that are confused (32 bits of hash beside the slot's 14) share a
-//! member, which does no harm.
+//! The table is bounded: 16384 slots, 128 KiB for a service, handed on to the next set. Two keys
+//! that meet in a slot push each other out; the one that is out goes by hashing, and moves only if
+//! the set has changed since. Two keys that are confused (32 bits of hash beside the slot's 14)
+//! share a member, which does no harm.
 //!
 //! A member of weight 0 keeps the keys that it has and gets no new ones: it drains. Slow start does
 //! not apply. A call without a key goes by chance and is not remembered.

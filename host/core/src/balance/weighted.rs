@@ -1,11 +1,12 @@
-//! By weight, exactly: of as many picks as the weights add up to, each member gets its weight, spread
-//! over the period (3:2:1 is `a b a c b a`, not `a a a b b c`). nginx's smooth weighted round robin:
-//! each pick owes every member its weight, takes whom it owes most, and lets that one pay for all.
+//! By weight, exactly: of as many picks as the weights add up to, each member gets its weight,
+//! spread over the period (3:2:1 is `a b a c b a`, not `a a a b b c`). nginx's smooth weighted
+//! round robin: each pick owes every member its weight, takes whom it owes most, and lets that one
+//! pay for all.
 //!
-//! The debts stand behind a mutex: they must change together, or two threads pick the same member and
-//! the shares are exact no more. It is held for a few nanoseconds per member and never across an
-//! await. A table of the period read by an atomic counter would do without, but it would be as long
-//! as the weights are large, and weights change with time in slow start.
+//! The debts stand behind a mutex: they must change together, or two threads pick the same member
+//! and the shares are exact no more. It is held for a few nanoseconds per member and never across
+//! an await. A table of the period read by an atomic counter would do without, but it would be as
+//! long as the weights are large, and weights change with time in slow start.
 
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -66,8 +67,8 @@ impl Credits {
         names.cloned().zip(self.0.iter().copied()).collect()
     }
 
-    /// The next of the parties that take part, given with their weights above 0. The others are owed
-    /// nothing meanwhile.
+    /// The next of the parties that take part, given with their weights above 0. The others are
+    /// owed nothing meanwhile.
     pub(super) fn take(&mut self, weights: impl Iterator<Item = (usize, u64)>) -> Option<usize> {
         let mut total = 0_i64;
         let mut most = None;

@@ -3,18 +3,18 @@
 //! A call stays in the own zone unless one of these holds:
 //!
 //! 1. **Short.** Of the zone's weight only the share `s` may be picked, and `s` is under
-//!    `minimum_percent`: then the call stays with chance `s / minimum`. At the default of 70 % a zone
-//!    that has lost half of its weight keeps 71 % of its calls, so that what is left of it bears at
-//!    most 1 / 0.7 of its usual load. (Envoy's overprovisioning of 1.4 says the same.) Weight in slow
-//!    start counts as not there. The chance is drawn from the key where there is one, so that a key
-//!    does not wander.
+//!    `minimum_percent`: then the call stays with chance `s / minimum`. At the default of 70 % a
+//!    zone that has lost half of its weight keeps 71 % of its calls, so that what is left of it
+//!    bears at most 1 / 0.7 of its usual load. (Envoy's overprovisioning of 1.4 says the same.)
+//!    Weight in slow start counts as not there. The chance is drawn from the key where there is
+//!    one, so that a key does not wander.
 //! 2. **Busy.** Its members have `busy_calls` in flight each, on average, and more for their weight
-//!    than the others have. Below that nobody waits and leaving the zone gains nothing; above it the
-//!    zones fill evenly.
+//!    than the others have. Below that nobody waits and leaving the zone gains nothing; above it
+//!    the zones fill evenly.
 //!
 //! It leaves also when nobody there may be picked, and it stays when nobody elsewhere may. Calls in
-//! flight are this gateway's own. A gateway without a zone, and a set that is all in one zone or has
-//! no member in the own one, is balanced as if there were no zones.
+//! flight are this gateway's own. A gateway without a zone, and a set that is all in one zone or
+//! has no member in the own one, is balanced as if there were no zones.
 
 use std::sync::Arc;
 
