@@ -12,6 +12,7 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "bytes",
             "crc32fast",
             "futures-core",
+            "semver",
             "smallvec",
             "thiserror",
         ],

@@ -10,6 +10,7 @@ pub mod headers;
 pub mod json;
 pub mod limits;
 pub mod message;
+pub mod registry;
 pub mod resilience;
 pub mod testing;
 pub mod text;
