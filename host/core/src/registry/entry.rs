@@ -12,6 +12,7 @@ mod tests;
 use std::{
     collections::{BTreeMap, BTreeSet},
     ops::Deref,
+    sync::Arc,
 };
 
 use super::{
@@ -70,9 +71,9 @@ pub struct Method {
     pub idempotent: bool,
 }
 
-/// A checked entry. Read-only; its fields are those of `Draft`.
+/// A checked entry. Read-only and shared; its fields are those of `Draft`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Entry(Draft);
+pub struct Entry(Arc<Draft>);
 
 /// Why a draft is no entry. Who registered it sent it.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -189,13 +190,13 @@ impl Entry {
         if bytes > limit {
             return Err(EntryError::TooLarge { bytes, limit });
         }
-        Ok(Self(draft.detached()))
+        Ok(Self(Arc::new(draft.detached())))
     }
 
     /// The fields, to change some and check again.
     #[must_use]
     pub fn into_draft(self) -> Draft {
-        self.0
+        Arc::unwrap_or_clone(self.0)
     }
 
     /// The method of that name; `None` also where methods are not known.

@@ -102,10 +102,9 @@ impl Schedule {
         Some(key)
     }
 
-    /// How many keys wait. Used where indexes are compared.
-    #[cfg(test)]
+    /// How many keys wait.
     pub(super) fn len(&self) -> usize {
-        assert_eq!(self.by_key.len(), self.by_instant.len());
+        debug_assert_eq!(self.by_key.len(), self.by_instant.len());
         self.by_key.len()
     }
 }
