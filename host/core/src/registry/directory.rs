@@ -5,6 +5,8 @@ mod config;
 mod error;
 mod peers;
 mod table;
+#[cfg(test)]
+pub(super) mod tests;
 
 use std::{
     collections::{BTreeMap, BTreeSet},

@@ -206,11 +206,15 @@ impl Entry {
         methods.iter().find(|method| method.name == *name)
     }
 
-    /// Whether both name one thing at one place: told twice, by the provider and by a peer.
+    /// Whether both name one thing at one place: told twice, by the provider and by a peer. What
+    /// has no address is reached only through who told it, so that it is never the same.
     pub(super) fn is_same_thing(&self, other: &Self) -> bool {
-        self.instance == other.instance
-            && self.service == other.service
-            && self.addresses == other.addresses
+        self.instance == other.instance && !self.addresses.is_empty() && self.is_at_same_place(other)
+    }
+
+    /// Whether calls of the one reach the other.
+    pub(super) fn is_at_same_place(&self, other: &Self) -> bool {
+        self.service == other.service && self.addresses == other.addresses
     }
 }
 

@@ -38,6 +38,8 @@ pub mod health;
 pub mod lease;
 pub mod owner;
 pub mod query;
+#[cfg(test)]
+mod simulation;
 pub mod snapshot;
 pub mod value;
 pub mod version;

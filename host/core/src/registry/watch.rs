@@ -4,7 +4,11 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use super::{owner::Key, query::Query, snapshot::Record};
+use super::{
+    owner::Key,
+    query::{Caller, Query},
+    snapshot::Record,
+};
 
 /// A place in the changes of one directory.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -86,7 +90,7 @@ impl Watch {
         Self {
             scope: Scope::Own,
             query: Query {
-                caller: super::query::Caller::Trusted,
+                caller: Caller::Trusted,
                 ..Query::default()
             },
         }

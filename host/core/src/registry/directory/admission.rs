@@ -167,7 +167,7 @@ impl Directory {
             self.changed.insert(old.record.entry.service.clone());
             (line.monitor, line.is_stale) = (old.monitor, old.is_stale);
             let is_same = old.record.entry.incarnation == record.entry.incarnation
-                && old.record.entry.is_same_thing(&record.entry);
+                && old.record.entry.is_at_same_place(&record.entry);
             if !is_same {
                 line.monitor.on_restart(&self.config.health, now);
             }
