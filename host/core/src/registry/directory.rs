@@ -272,10 +272,14 @@ impl Directory {
                 continue;
             };
             self.stats.expired += 1;
-            events.push(if key.owner.is_own() {
-                Event::LeaseExpired(record)
-            } else {
-                Event::GraceOver(record)
+            events.push(match &key.owner {
+                Owner::Peer(name) => {
+                    self.on_grace_over(name);
+                    Event::GraceOver(record)
+                }
+                Owner::Local(_) | Owner::Config | Owner::Registered(_) => {
+                    Event::LeaseExpired(record)
+                }
             });
         }
         while let Some(key) = self.holds.take_due(now) {

@@ -209,7 +209,9 @@ impl Entry {
     /// Whether both name one thing at one place: told twice, by the provider and by a peer. What
     /// has no address is reached only through who told it, so that it is never the same.
     pub(super) fn is_same_thing(&self, other: &Self) -> bool {
-        self.instance == other.instance && !self.addresses.is_empty() && self.is_at_same_place(other)
+        self.instance == other.instance
+            && !self.addresses.is_empty()
+            && self.is_at_same_place(other)
     }
 
     /// Whether calls of the one reach the other.

@@ -173,6 +173,14 @@ impl Directory {
         Ok(self.put(now, owner, entry, ttl))
     }
 
+    /// Something that the peer told has gone without its word, so that its changes alone do not
+    /// lead back to what it has.
+    pub(super) fn on_grace_over(&mut self, name: &Text) {
+        if let Some(peer) = self.peers.get_mut(name) {
+            peer.cursor = None;
+        }
+    }
+
     /// The peer has told all that it has: what is left is fresh and goes by its word alone.
     fn on_peer_in_step(&mut self, name: &Text, cursor: Option<Cursor>) {
         let Some(peer) = self.peers.get_mut(name) else {

@@ -67,6 +67,22 @@ fn a_peer_that_is_back_with_nothing_changed_makes_all_fresh() {
 }
 
 #[test]
+fn a_peer_that_is_back_after_something_went_is_asked_for_everything() {
+    let mut subject = Subject::in_step(&["a"]);
+    subject.directory.on_peer_lost(at(10), &subject.name);
+    assert_eq!(subject.directory.poll(at(70)).len(), 1);
+    subject.directory.on_peer_connected(at(71), &subject.name);
+    // Its changes since then do not tell of what it has had all the time.
+    assert_eq!(
+        subject.directory.peer(&subject.name).expect("known").cursor,
+        None
+    );
+    let given = subject.cursor;
+    let gap = SyncError::Gap { given, held: None };
+    assert_eq!(subject.changes(72, Vec::new()), Err(gap));
+}
+
+#[test]
 fn a_peer_that_is_back_just_in_time_is_given_time_to_tell() {
     let mut subject = Subject::in_step(&["a"]);
     subject.directory.on_peer_lost(at(10), &subject.name);
