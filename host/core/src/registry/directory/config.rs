@@ -165,13 +165,18 @@ mod tests {
 
     #[test]
     fn each_bound_may_be_reached() {
-        let mut config = DirectoryConfig::default();
-        config.entries_max = COUNT_MAX;
-        config.entries_reserved = COUNT_MAX;
-        config.history_max = 1;
-        config.panic_percent = 100;
-        config.peer_grace = DURATION_MAX;
-        config.health.hold_max = DURATION_MAX;
+        let config = DirectoryConfig {
+            entries_max: COUNT_MAX,
+            entries_reserved: COUNT_MAX,
+            history_max: 1,
+            panic_percent: 100,
+            peer_grace: DURATION_MAX,
+            health: HealthConfig {
+                hold_max: DURATION_MAX,
+                ..HealthConfig::default()
+            },
+            ..DirectoryConfig::default()
+        };
         assert_eq!(config.check(), Ok(()));
     }
 }

@@ -4,6 +4,9 @@ use bytes::Bytes;
 
 use super::*;
 
+/// Writes one part of a draft.
+type Set<T> = fn(&mut Draft, T);
+
 #[test]
 fn a_draft_of_two_names_is_an_entry() {
     let entry = Entry::new(&draft()).expect("nothing to refuse");
@@ -13,7 +16,7 @@ fn a_draft_of_two_names_is_an_entry() {
 
 #[test]
 fn names_are_there_short_and_printable() {
-    let cases: [(&str, fn(&mut Draft, Text)); 9] = [
+    let cases: [(&str, Set<Text>); 9] = [
         ("instance", |draft, name| draft.instance = InstanceId(name)),
         ("service", |draft, name| draft.service = name),
         ("zone", |draft, name| draft.zone = Some(name)),
@@ -48,7 +51,7 @@ fn names_are_there_short_and_printable() {
 
 #[test]
 fn values_are_short_and_printable() {
-    let cases: [(&str, fn(&mut Draft, Text)); 3] = [
+    let cases: [(&str, Set<Text>); 3] = [
         ("value of metadata", |draft, text| {
             draft.metadata = [("key".into(), text)].into();
         }),
@@ -72,7 +75,7 @@ fn values_are_short_and_printable() {
 
 #[test]
 fn counts_are_bounded() {
-    let cases: [(&str, usize, fn(&mut Draft, Vec<Text>)); 4] = [
+    let cases: [(&str, usize, Set<Vec<Text>>); 4] = [
         ("virtual networks", VNETS_MAX, |draft, names| {
             draft.vnets = names.into_iter().collect();
         }),

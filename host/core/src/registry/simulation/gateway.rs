@@ -1,6 +1,6 @@
 //! A gateway of the simulation: a directory, what it asks its peers, and a watcher.
 
-use std::time::Instant;
+use std::{collections::BTreeSet, sync::Arc, time::Instant};
 
 use super::{
     GRACE, IDLE, ROUND, SYNC,
@@ -12,7 +12,7 @@ use crate::{
         address::Address,
         directory::{Directory, DirectoryConfig, Event, PeerChange, Told},
         entry::{Draft, Entry},
-        owner::{Key, Owner},
+        owner::{InstanceId, Key, Owner},
         query::{Caller, Query},
         snapshot::Record,
         watch::{Change, Changes, Cursor, Watch},
@@ -83,6 +83,19 @@ impl Gateway {
                 .restore(now, owner, record.entry.clone(), ttl, left);
             restored.expect("there was room before");
         }
+    }
+
+    /// All that it has, by key.
+    pub(super) fn all(&self) -> Vec<Arc<Record>> {
+        self.directory.picture(&everything()).records
+    }
+
+    /// The instances that discovery finds.
+    pub(super) fn found(&self) -> BTreeSet<InstanceId> {
+        let found = self.directory.discover(&everything().query).into_iter();
+        found
+            .map(|instance| instance.record.key.instance.clone())
+            .collect()
     }
 
     /// When its present life began.
@@ -234,7 +247,7 @@ pub(super) fn name_of(gateway: usize) -> Text {
     Text::from(format!("gateway-{gateway}"))
 }
 
-pub(super) fn everything() -> Watch {
+fn everything() -> Watch {
     let query = Query {
         caller: Caller::Trusted,
         ..Query::default()

@@ -62,8 +62,8 @@ impl Mirror {
 
     /// Takes a page, or nothing, and compares.
     pub(super) fn step(&mut self, rng: &mut Rng, directory: &Directory) {
-        let there = keyed(directory.picture(&self.watch).records);
-        self.log.insert(directory.cursor(), there);
+        let there = || keyed(directory.picture(&self.watch).records);
+        self.log.entry(directory.cursor()).or_insert_with(there);
         if !rng.chance(self.lag_percent) {
             self.take_page(directory);
         }

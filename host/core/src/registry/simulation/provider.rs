@@ -1,6 +1,6 @@
 //! A remote provider: registers with one gateway, sends heartbeats, dies, comes back, moves.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use super::{TTL_MAX, TTL_MIN, gateway::Gateway};
 use crate::{
@@ -21,6 +21,8 @@ pub(super) struct Provider {
     ttl: Ttl,
     pub(super) home: usize,
     is_alive: bool,
+    /// Has not registered in this life.
+    is_new: bool,
     next_beat: Instant,
     /// When the gateway last heard of it.
     heard_at: Option<Instant>,
@@ -36,13 +38,14 @@ impl Provider {
             draft.permissions = ["trade".into()].into();
         }
         let millis = u64::try_from((TTL_MAX - TTL_MIN).as_millis()).expect("short");
-        let ttl = TTL_MIN + std::time::Duration::from_millis(rng.below(millis + 1));
+        let ttl = TTL_MIN + Duration::from_millis(rng.below(millis + 1));
         Self {
             owner: Owner::Registered(format!("provider-{n}").into()),
             draft,
             ttl: Ttl::new(ttl).expect("within bounds"),
             home,
             is_alive: true,
+            is_new: true,
             next_beat: now,
             heard_at: None,
         }
@@ -68,13 +71,7 @@ impl Provider {
         let (instance, life) = (&self.draft.instance, self.draft.incarnation);
         match home.directory.heartbeat(now, &self.owner, instance, life) {
             Ok(_) => {
-                let held = home
-                    .directory
-                    .picture(&super::gateway::everything())
-                    .records;
-                let held = held.iter().find(|record| record.key == self.key());
-                let held = held.expect("it was renewed");
-                if *held.entry != self.draft {
+                if self.is_new {
                     self.register(now, home);
                 }
             }
@@ -82,6 +79,7 @@ impl Provider {
             Err(RenewError::StaleIncarnation { .. }) => panic!("nobody else has its name"),
         }
         self.heard_at = Some(now);
+        self.is_new = false;
     }
 
     /// Something happens to it.
@@ -126,7 +124,7 @@ impl Provider {
     }
 
     fn start(&mut self, now: Instant) {
-        self.is_alive = true;
+        (self.is_alive, self.is_new) = (true, true);
         self.draft.incarnation.0 += 1;
         self.next_beat = now;
     }
