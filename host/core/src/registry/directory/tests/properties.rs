@@ -46,25 +46,21 @@ enum Operation {
         source: Source,
         outcome: Outcome,
     },
-    Connected {
+    OfPeer {
         peer: u8,
-    },
-    Lost {
-        peer: u8,
-    },
-    Picture {
-        peer: u8,
-        entries: Vec<Entry>,
-        cursor: u8,
-    },
-    Changes {
-        peer: u8,
-        changes: Vec<PeerChange>,
-        since: u8,
-        cursor: u8,
+        word: Word,
     },
     Poll,
     Snapshot,
+}
+
+/// What a peer says, or the session with it.
+#[derive(Debug, Clone)]
+enum Word {
+    Connected,
+    Lost,
+    Picture(Vec<Entry>, u8),
+    Changes(u8, Vec<PeerChange>, u8),
 }
 
 proptest! {
@@ -195,10 +191,6 @@ fn check_visible(directory: &mut Directory, before: Cursor) {
 }
 
 fn apply(directory: &mut Directory, now: Instant, operation: Operation) {
-    let cursor = |revision: u8| Cursor {
-        epoch: 1,
-        revision: revision.into(),
-    };
     let told = |entry| Told { entry, ttl: None };
     let id = |name: u8| InstanceId::new(name.to_string());
     match operation {
@@ -251,28 +243,8 @@ fn apply(directory: &mut Directory, now: Instant, operation: Operation) {
             let key = key_of(&owner, &name.to_string());
             directory.on_outcome(now, &key, source, outcome);
         }
-        Operation::Connected { peer } => {
-            directory.on_peer_connected(now, &peer.to_string().into());
-        }
-        Operation::Lost { peer } => directory.on_peer_lost(now, &peer.to_string().into()),
-        Operation::Picture {
-            peer,
-            entries,
-            cursor: at,
-        } => {
-            let entries = entries.into_iter().map(told).collect();
-            let name = peer.to_string().into();
-            let _ = directory.on_peer_picture(now, &name, entries, cursor(at));
-        }
-        Operation::Changes {
-            peer,
-            changes,
-            since,
-            cursor: at,
-        } => {
-            let name = peer.to_string().into();
-            let (since, at) = (cursor(since), cursor(at));
-            let _ = directory.on_peer_changes(now, &name, since, changes, at);
+        Operation::OfPeer { peer, word } => {
+            hear(directory, now, &peer.to_string().into(), word);
         }
         Operation::Poll => {
             directory.poll(now);
@@ -284,17 +256,31 @@ fn apply(directory: &mut Directory, now: Instant, operation: Operation) {
     }
 }
 
+fn hear(directory: &mut Directory, now: Instant, name: &Text, word: Word) {
+    let cursor = |revision: u8| Cursor {
+        epoch: 1,
+        revision: revision.into(),
+    };
+    match word {
+        Word::Connected => directory.on_peer_connected(now, name),
+        Word::Lost => directory.on_peer_lost(now, name),
+        Word::Picture(entries, at) => {
+            let told = |entry| Told { entry, ttl: None };
+            let entries = entries.into_iter().map(told).collect();
+            let _ = directory.on_peer_picture(now, name, entries, cursor(at));
+        }
+        Word::Changes(since, changes, at) => {
+            let (since, at) = (cursor(since), cursor(at));
+            let _ = directory.on_peer_changes(now, name, since, changes, at);
+        }
+    }
+}
+
 fn operation() -> impl Strategy<Value = Operation> {
-    let few = 0..2_u8;
     let name = 0..5_u8;
     let ttl = prop::option::of((1..100_u64).prop_map(Duration::from_secs));
     let ttl = ttl.prop_map(|ttl| ttl.and_then(|ttl| Ttl::new(ttl).ok()));
     let entries = || prop::collection::vec(any_entry(), 0..6);
-    let change = prop_oneof![
-        any_entry().prop_map(|entry| PeerChange::Put(Told { entry, ttl: None })),
-        name.clone()
-            .prop_map(|n| PeerChange::Removed(InstanceId::new(n.to_string()))),
-    ];
     let outcomes = prop_oneof![
         2 => Just(Outcome::Failure),
         1 => Just(Outcome::Success),
@@ -319,16 +305,26 @@ fn operation() -> impl Strategy<Value = Operation> {
         6 => (owner(), name, source, outcomes).prop_map(|(owner, name, source, outcome)| {
             Operation::Outcome { owner, name, source, outcome }
         }),
-        3 => few.clone().prop_map(|peer| Operation::Connected { peer }),
-        2 => few.clone().prop_map(|peer| Operation::Lost { peer }),
-        3 => (few.clone(), entries(), few.clone())
-            .prop_map(|(peer, entries, cursor)| Operation::Picture { peer, entries, cursor }),
-        3 => (few.clone(), prop::collection::vec(change, 0..4), few.clone(), few)
-            .prop_map(|(peer, changes, since, cursor)| {
-                Operation::Changes { peer, changes, since, cursor }
-            }),
+        11 => (0..2_u8, word()).prop_map(|(peer, word)| Operation::OfPeer { peer, word }),
         4 => Just(Operation::Poll),
         1 => Just(Operation::Snapshot),
+    ]
+}
+
+fn word() -> impl Strategy<Value = Word> {
+    let (name, few) = (0..5_u8, 0..2_u8);
+    let change = prop_oneof![
+        any_entry().prop_map(|entry| PeerChange::Put(Told { entry, ttl: None })),
+        name.prop_map(|n| PeerChange::Removed(InstanceId::new(n.to_string()))),
+    ];
+    let changes = prop::collection::vec(change, 0..4);
+    let entries = prop::collection::vec(any_entry(), 0..6);
+    prop_oneof![
+        3 => Just(Word::Connected),
+        2 => Just(Word::Lost),
+        3 => (entries, few.clone()).prop_map(|(entries, at)| Word::Picture(entries, at)),
+        3 => (few.clone(), changes, few)
+            .prop_map(|(since, changes, at)| Word::Changes(since, changes, at)),
     ]
 }
 
