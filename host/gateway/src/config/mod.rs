@@ -4,14 +4,20 @@
 mod cross;
 mod environment;
 mod fault;
+pub mod hints;
+mod inline;
 pub(crate) mod leaf;
 pub mod manifest;
 mod named;
+mod policy;
+mod pool;
 mod render;
 pub(crate) mod section;
+pub mod services;
 mod settings;
 mod units;
 pub(crate) mod value;
+mod words;
 
 use std::{
     collections::BTreeMap,
@@ -23,12 +29,15 @@ use toml::de::DeTable;
 
 pub use fault::{Fault, Faults, Position};
 pub use leaf::Secret;
+pub use hints::Hints;
 pub use manifest::Manifest;
+pub use pool::Pool;
 pub use render::{sample, schema};
 pub use settings::{
     Access, Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log,
     LogFormat, PluginLimits, Plugins, Protocol, Udp, WireLimits,
 };
+pub use services::{Service, Services};
 pub use units::{Size, parse_duration};
 pub use value::Place;
 
