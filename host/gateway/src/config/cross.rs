@@ -22,6 +22,8 @@ pub(crate) fn check(config: &Config, reader: &mut Reader) {
     check_addresses(config, reader);
     security::check(&config.auth, reader);
     admission::check(config, reader);
+    config.services.check(reader);
+    config.pool.check(reader);
     let calls = &config.calls;
     in_order(
         reader,

@@ -13,6 +13,7 @@ use postern_wasm::{self as spec, PluginSpec};
 use super::{
     Faults, LoadError,
     extensions::Extension,
+    hints::Hints,
     leaf::{Leaf, word_leaf},
     parse_toml,
     section::{Bounds, Field, Reader, Shape, section},
@@ -45,6 +46,8 @@ section! {
         pub budgets: Budgets = Budgets::default();
         /// How its instances are kept.
         pub instances: Instances = Instances::default();
+        /// How calls of its services are made, unless `[services.NAME]` says otherwise.
+        pub policy: Hints = Hints::default();
     }
 }
 

@@ -7,16 +7,22 @@ mod directory;
 mod environment;
 mod extensions;
 mod fault;
+pub mod hints;
+mod inline;
 pub(crate) mod leaf;
 pub mod manifest;
 mod named;
 mod pattern;
+mod policy;
+mod pool;
 mod render;
 pub(crate) mod section;
 mod security;
+pub mod services;
 mod settings;
 mod units;
 pub(crate) mod value;
+mod words;
 
 use std::{
     collections::BTreeMap,
@@ -35,6 +41,8 @@ pub use fault::{Fault, Faults, Position};
 pub use leaf::Secret;
 pub use manifest::{Manifest, Table};
 pub use pattern::{CallPattern, Wildcard};
+pub use hints::Hints;
+pub use pool::Pool;
 pub use render::{sample, schema};
 pub use security::{
     Algorithm, ApiKey, ApiKeys, Auth, Authentication, Authorization, Effect, Jwt, KeyHash, Rule,
@@ -44,6 +52,7 @@ pub use settings::{
     Access, Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log,
     LogFormat, PluginLimits, Plugins, Protocol, Udp, WireLimits,
 };
+pub use services::{Service, Services};
 pub use units::{Size, parse_duration};
 pub use value::Place;
 

@@ -13,8 +13,10 @@ use super::{
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
     leaf::{Secret, word_leaf},
     named::Named,
+    pool::Pool,
     section::section,
     security::{Auth, Authorization},
+    services::Services,
     units::Size,
 };
 
@@ -40,6 +42,11 @@ section! {
         pub headers: BTreeMap<String, HeaderRule> = BTreeMap::new();
         /// Plugins that stand in the way of calls and frames, by the plugins' names.
         pub extensions: BTreeMap<String, Extension> = BTreeMap::new();
+        /// How the calls of each service are spread over its instances and kept from failure.
+        /// `default` holds for all that have no table of their own.
+        pub services: Services = Services::default();
+        /// Sessions with remote instances, shared by all services.
+        pub pool: Pool = Pool::default();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// Who can answer for which service, and who may say so.
