@@ -244,7 +244,7 @@ impl Picture {
 
 impl Place {
     /// It is a plugin of this gateway.
-    pub(super) const fn is_local(&self) -> bool {
+    pub(super) fn is_local(&self) -> bool {
         matches!(self.record.key.owner, Owner::Local(_))
     }
 }

@@ -1,0 +1,114 @@
+//! The plugins in service, as clusters reach them: as handlers of calls, and as balancers.
+
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use postern_core::{
+    Call, Handler,
+    balance::{Ask, Balance, Member, Memory, Set},
+    extension::Asked,
+};
+use postern_wasm::{Candidate, CandidateSet, Outcome, Plugin, balancer};
+
+use super::slot::Slot;
+use crate::cluster::{BalancerSource, Pick, Picker, PlacedBalance, Verdict};
+
+/// Plugins by name. Read without a lock, also while the set of plugins is being changed.
+#[derive(Default)]
+pub(super) struct Cast(ArcSwap<BTreeMap<String, Arc<Plugin>>>);
+
+/// A plugin as the balancer of one set of instances, with the native one beside it.
+struct Placed {
+    candidates: CandidateSet,
+    native: Box<dyn Balance>,
+}
+
+impl Cast {
+    pub(super) fn set(&self, slots: &BTreeMap<String, Arc<Slot>>) {
+        let serving = slots.iter().filter(|(_, slot)| slot.is_serving());
+        let plugins = serving.map(|(name, slot)| (name.clone(), Arc::clone(&slot.plugin)));
+        self.0.store(Arc::new(plugins.collect()));
+    }
+
+    pub(super) fn handler(&self, plugin: &str) -> Option<Arc<dyn Handler>> {
+        let plugin = self.0.load().get(plugin).cloned()?;
+        Some(plugin)
+    }
+}
+
+impl BalancerSource for Cast {
+    fn balancer(
+        &self,
+        plugin: &str,
+        service: &str,
+        set: &Arc<Set>,
+        fallback: Box<dyn Balance>,
+    ) -> Option<Arc<dyn PlacedBalance>> {
+        let plugin = self.0.load().get(plugin).cloned()?;
+        let balancer = plugin.balancer(service)?;
+        let candidates = set.members().iter().map(candidate).collect();
+        Some(Arc::new(Placed {
+            candidates: balancer.set(candidates),
+            native: fallback,
+        }))
+    }
+}
+
+impl Balance for Placed {
+    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+        self.native.pick(ask)
+    }
+
+    fn memory(&self) -> Memory {
+        self.native.memory()
+    }
+}
+
+impl PlacedBalance for Placed {
+    fn place(&self, ask: &Ask<'_>, call: &Call) -> Option<Pick> {
+        let asked = Asked::of(call, ask.now);
+        let picked = self.candidates.pick(&balancer::Ask {
+            now: ask.now,
+            random: ask.random,
+            key: ask.key,
+            call: Some(&asked),
+            may: ask.may,
+        });
+        match picked {
+            Some(index) => Some(Pick {
+                index,
+                by: Picker::Component,
+            }),
+            None => Some(Pick {
+                index: self.native.pick(ask)?,
+                by: Picker::Native,
+            }),
+        }
+    }
+
+    fn done(&self, index: usize, verdict: Verdict, micros: u64) {
+        let outcome = match verdict {
+            Verdict::Success => Outcome::Ok,
+            Verdict::Failure => Outcome::Failed,
+            Verdict::Timeout => Outcome::TimedOut,
+            Verdict::Other => return,
+        };
+        self.candidates
+            .done(index, outcome, Duration::from_micros(micros));
+    }
+}
+
+fn candidate(member: &Member) -> Candidate {
+    let text = |text: &postern_core::Text| text.to_string();
+    Candidate {
+        id: text(&member.id),
+        weight: member.weight,
+        zone: member.zone.as_ref().map(text),
+        version: member.version.as_ref().map(text),
+        metadata: member
+            .metadata
+            .iter()
+            .map(|(key, value)| (text(key), text(value)))
+            .collect(),
+    }
+}

@@ -1,0 +1,260 @@
+//! Services as the directory has them: what this gateway's plugins answer for and what is elsewhere
+//! become clusters, and clusters become routes.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use postern_core::{
+    BoxFuture, Handler, Text,
+    registry::{Entry, Instance, Key, Method, Outcome, Owner, Service, Source},
+};
+use postern_net::{Pool, Probe, upstream::Question};
+
+use super::{cast::Cast, remote::Remote, slot::Slot};
+use crate::{
+    cluster::{Cluster, Clusters, Policies, ServiceNumbers, Witness},
+    config::{Config, Hints},
+    directory::{Directory, LocalService, probes::Ask},
+    pipeline::route::{Route, Target},
+    telemetry::calls::CallBook,
+};
+
+/// Everybody who can answer, and how they are reached.
+pub(crate) struct Fleet {
+    directory: Arc<Directory>,
+    clusters: Clusters,
+    cast: Arc<Cast>,
+    pool: Pool,
+    policies: ArcSwap<Policies>,
+    /// Plugins that the directory was told of.
+    told: Mutex<BTreeSet<String>>,
+    /// Services of the gateway itself.
+    built_in: Vec<BuiltIn>,
+}
+
+/// A service that no plugin provides.
+pub(crate) struct BuiltIn {
+    pub name: &'static str,
+    pub methods: Vec<Text>,
+    pub handler: Arc<dyn Handler>,
+}
+
+/// Asks remote instances for a sign of life, over the sessions that calls use.
+pub(crate) struct Signs {
+    pool: Pool,
+    directory: Arc<Directory>,
+}
+
+/// Tells the directory what calls show.
+struct Seen(Arc<Directory>);
+
+impl Fleet {
+    pub(crate) fn new(
+        config: &Config,
+        directory: Arc<Directory>,
+        pool: Pool,
+        built_in: Vec<BuiltIn>,
+    ) -> Self {
+        let cast = Arc::<Cast>::default();
+        let witness: Arc<dyn Witness> = Arc::new(Seen(Arc::clone(&directory)));
+        let fleet = Self {
+            clusters: Clusters::new(Some(Arc::clone(&cast) as _), Some(witness)),
+            directory,
+            cast,
+            pool,
+            policies: ArcSwap::default(),
+            told: Mutex::default(),
+            built_in,
+        };
+        fleet.apply(config, &BTreeMap::new());
+        fleet
+    }
+
+    /// Holds calls to what `config` says, with what manifests say of their services below it.
+    pub(super) fn apply(&self, config: &Config, hints: &BTreeMap<Text, Hints>) {
+        let zone = config.directory.zone.as_deref().map(Text::from);
+        let policies = config.services.policies(hints, zone);
+        self.policies.store(Arc::new(policies));
+    }
+
+    /// Makes what the directory has of this gateway's plugins what they answer for.
+    pub(super) fn enter(&self, slots: &BTreeMap<String, Arc<Slot>>) {
+        self.cast.set(slots);
+        let mut told = self.told.lock();
+        for name in told.iter().filter(|name| !slots.contains_key(*name)) {
+            self.directory.remove_local(name);
+        }
+        told.clear();
+        for slot in slots.values() {
+            let services = services(slot);
+            if services.is_empty() {
+                self.directory.remove_local(&slot.name);
+            } else {
+                self.directory.set_local(&slot.name, services);
+            }
+            told.insert(slot.name.clone());
+        }
+    }
+
+    /// A route for each service that somebody can answer for or did until a moment ago.
+    pub(super) fn routes(&self, slots: &BTreeMap<String, Arc<Slot>>, book: &CallBook) -> Vec<Route> {
+        let snapshot = self.directory.snapshot();
+        let connect = |instance: &Instance| self.connect(instance);
+        let clusters = self
+            .clusters
+            .rebuild(&snapshot, &self.policies.load(), &connect);
+        let mut routes: Vec<_> = self
+            .built_in
+            .iter()
+            .map(|built_in| built_in.route(book))
+            .collect();
+        for (name, cluster) in clusters {
+            if routes.iter().any(|route| route.service == name) {
+                continue;
+            }
+            let Some(service) = snapshot.service(&name) else {
+                continue;
+            };
+            routes.push(route(service, &cluster, slots, book));
+        }
+        routes
+    }
+
+    pub(crate) const fn directory(&self) -> &Arc<Directory> {
+        &self.directory
+    }
+
+    pub(crate) fn numbers(&self) -> Vec<ServiceNumbers> {
+        let clusters = self.clusters.all();
+        clusters.values().map(|cluster| cluster.numbers()).collect()
+    }
+
+    pub(crate) const fn pool(&self) -> &Pool {
+        &self.pool
+    }
+
+    pub(crate) fn signs(&self) -> Arc<dyn Ask> {
+        Arc::new(Signs {
+            pool: self.pool.clone(),
+            directory: Arc::clone(&self.directory),
+        })
+    }
+
+    /// The plugin of this gateway, or the way to where the instance is.
+    fn connect(&self, instance: &Instance) -> Option<Arc<dyn Handler>> {
+        match &instance.record.key.owner {
+            Owner::Local(plugin) => self.cast.handler(plugin),
+            Owner::Config | Owner::Registered(_) | Owner::Peer(_) => {
+                let addresses = &instance.record.entry.addresses;
+                Some(Arc::new(Remote::new(&self.pool, addresses)?))
+            }
+        }
+    }
+}
+
+impl BuiltIn {
+    fn route(&self, book: &CallBook) -> Route {
+        let service = Text::from_static(self.name);
+        let mut methods = self.methods.clone();
+        methods.sort();
+        Route {
+            metrics: book.service(&service),
+            service,
+            version: None,
+            plugin: Text::default(),
+            generation: 0,
+            methods: Some(methods),
+            target: Target::Live(Arc::clone(&self.handler)),
+        }
+    }
+}
+
+impl Witness for Seen {
+    fn on_outcome(&self, key: &Key, outcome: Outcome) {
+        self.0.on_outcome(key, Source::Call, outcome);
+    }
+}
+
+impl Ask for Signs {
+    fn probe(&self, entry: Entry) -> BoxFuture<Outcome> {
+        let remote = Remote::new(&self.pool, &entry.addresses);
+        let timeout = self.directory.probe_timeout();
+        Box::pin(async move {
+            let Some(remote) = remote else {
+                return Outcome::Failure;
+            };
+            let question = Question::Ping;
+            match remote.probe(&Probe { question, timeout }).await {
+                Ok(()) => Outcome::Success,
+                Err(_) => Outcome::Failure,
+            }
+        })
+    }
+}
+
+/// What the directory is told of a plugin; nothing of one that takes no calls.
+fn services(slot: &Slot) -> Vec<LocalService> {
+    let shown = slot.shown();
+    let Some(current) = shown.current.as_ref().filter(|_| shown.is_healthy()) else {
+        return Vec::new();
+    };
+    let service = |service: &postern_wasm::ServiceInfo| {
+        let method = |method: &postern_wasm::MethodInfo| Method {
+            name: method.name.as_str().into(),
+            idempotent: method.idempotent,
+        };
+        let methods = &service.methods;
+        // A service that answers any method is not held to those that it names.
+        let is_closed = !methods.is_empty() && methods.iter().all(|method| method.name != "*");
+        LocalService {
+            version: service.version.as_deref().map(Text::from),
+            methods: is_closed.then(|| methods.iter().map(method).collect()),
+            ..LocalService::new(service.name.as_str())
+        }
+    };
+    current.services.iter().map(service).collect()
+}
+
+fn route(
+    service: &Service,
+    cluster: &Arc<Cluster>,
+    slots: &BTreeMap<String, Arc<Slot>>,
+    book: &CallBook,
+) -> Route {
+    let local = service.all().iter().find_map(|instance| {
+        let Owner::Local(plugin) = &instance.record.key.owner else {
+            return None;
+        };
+        let current = slots.get(plugin.as_str())?.shown().current?;
+        let version = instance.record.entry.version.as_ref();
+        Some((plugin.clone(), current.generation, version.map(ToString::to_string)))
+    });
+    let (plugin, generation, version) = local.unwrap_or_default();
+    let name = service.name();
+    Route {
+        metrics: book.service(name),
+        service: name.clone(),
+        version: version.map(Text::from),
+        plugin,
+        generation,
+        methods: methods(service),
+        target: match cluster.direct() {
+            Some(handler) => Target::Live(handler),
+            None => Target::Cluster(Arc::clone(cluster)),
+        },
+    }
+}
+
+/// The methods of all instances; `None` when one of them does not say.
+fn methods(service: &Service) -> Option<Vec<Text>> {
+    let mut names = BTreeSet::new();
+    for instance in service.all() {
+        let methods = instance.record.entry.methods.as_ref()?;
+        names.extend(methods.iter().map(|method| method.name.clone()));
+    }
+    Some(names.into_iter().collect())
+}

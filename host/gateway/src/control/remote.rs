@@ -1,0 +1,110 @@
+//! An instance that is elsewhere: its addresses, looked up where they are names, over the gateway's
+//! pool of sessions.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use postern_core::{
+    Blame, BoxFuture, Call, Error, Handler, Reply,
+    registry::{Address, address::Scheme},
+};
+use postern_net::{Pool, Probe, Target, Upstream};
+
+/// A remote instance. Clones share what was looked up.
+#[derive(Clone)]
+pub(super) struct Remote(Arc<Inner>);
+
+struct Inner {
+    pool: Pool,
+    /// Those that sessions can be had to, the preferred first.
+    addresses: Vec<Address>,
+    found: Mutex<Option<Found>>,
+}
+
+struct Found {
+    upstream: Upstream,
+    /// When names are to be looked up again; never where there are none.
+    until: Option<Instant>,
+}
+
+impl Remote {
+    /// `None` when no address is one that this gateway can call.
+    pub(super) fn new(pool: &Pool, addresses: &[Address]) -> Option<Self> {
+        let can_call = |address: &&Address| match address.scheme {
+            Scheme::Tcp | Scheme::Udp => true,
+            Scheme::Quic | Scheme::WebSocket | Scheme::Http => false,
+        };
+        let addresses: Vec<_> = addresses.iter().filter(can_call).cloned().collect();
+        (!addresses.is_empty()).then(|| {
+            Self(Arc::new(Inner {
+                pool: pool.clone(),
+                addresses,
+                found: Mutex::default(),
+            }))
+        })
+    }
+
+    /// # Errors
+    /// Why it gives no sign of life.
+    pub(super) async fn probe(&self, probe: &Probe) -> Result<(), Error> {
+        let upstream = self.upstream().await?;
+        upstream.probe(probe).await.outcome.map(|_| ())
+    }
+
+    async fn upstream(&self) -> Result<Upstream, Error> {
+        let now = Instant::now();
+        if let Some(found) = &*self.0.found.lock()
+            && found.until.is_none_or(|until| now < until)
+        {
+            return Ok(found.upstream.clone());
+        }
+        let (mut targets, mut has_names, mut fault) = (Vec::new(), false, None);
+        for address in &self.0.addresses {
+            let (host, port) = (address.host.as_str(), address.port);
+            if let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
+                targets.push(target(address.scheme, (ip, port).into()));
+                continue;
+            }
+            has_names = true;
+            match tokio::net::lookup_host((host, port)).await {
+                Ok(found) => targets.extend(found.map(|at| target(address.scheme, at))),
+                Err(error) => fault = Some((host, error)),
+            }
+        }
+        if targets.is_empty()
+            && let Some((host, error)) = fault
+        {
+            // Nothing was sent, so another instance may be asked.
+            let message = format!("host {host} is not found: {error}");
+            return Err(Error::unavailable(Blame::Upstream, message));
+        }
+        let upstream = Upstream::new(&self.0.pool, targets)?;
+        let until = has_names.then(|| now + LOOKUP_AGE);
+        *self.0.found.lock() = Some(Found {
+            upstream: upstream.clone(),
+            until,
+        });
+        Ok(upstream)
+    }
+}
+
+impl Handler for Remote {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        let remote = self.clone();
+        Box::pin(async move { remote.upstream().await?.call(call).await })
+    }
+}
+
+const fn target(scheme: Scheme, address: SocketAddr) -> Target {
+    match scheme {
+        Scheme::Udp => Target::Udp(address),
+        Scheme::Tcp | Scheme::Quic | Scheme::WebSocket | Scheme::Http => Target::Tcp(address),
+    }
+}
+
+/// How long an answer of the name service is used.
+const LOOKUP_AGE: Duration = Duration::from_secs(30);
