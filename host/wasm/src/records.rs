@@ -69,6 +69,9 @@ mod tests {
         let store = Arc::new(Store::open(&path).unwrap());
         let all = Records::new(store, "leases").load_all().await.unwrap();
         let expected = [("a", b"1"), ("b", b"2")];
-        assert_eq!(all, expected.map(|(key, value)| (key.to_owned(), value.to_vec())));
+        assert_eq!(
+            all,
+            expected.map(|(key, value)| (key.to_owned(), value.to_vec()))
+        );
     }
 }

@@ -258,7 +258,11 @@ fn key_of(error: &EntryError) -> &'static str {
 
 fn require(reader: &mut Reader, path: &str, key: &str, example: &str) {
     // A key that was written wrong has been told.
-    if reader.faults.iter().any(|fault| fault.path == join(path, key)) {
+    if reader
+        .faults
+        .iter()
+        .any(|fault| fault.path == join(path, key))
+    {
         return;
     }
     reader.faults.push(Fault {

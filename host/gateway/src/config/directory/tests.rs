@@ -62,7 +62,10 @@ fn an_instance_becomes_an_entry() {
     assert_eq!(entry.addresses.len(), 2);
     let years = Param::Map([("years".into(), Param::Number(Number::integer(10)))].into());
     assert_eq!(entry.params["tenor"], years);
-    assert_eq!(entry.params["ratio"], Param::Number(Number::float(0.5).expect("finite")));
+    assert_eq!(
+        entry.params["ratio"],
+        Param::Number(Number::float(0.5).expect("finite"))
+    );
     assert_eq!(entry.params["live"], Param::Bool(true));
     assert!(entry.vnets.contains("trading") && entry.permissions.contains("trade"));
     assert_eq!((entry.weight, entry.zone.as_deref()), (7, Some("a")));
@@ -112,7 +115,10 @@ addresses = ["tcp://h:1", "tcp://h:2"]
         "18 instances.two.addresses: two addresses for tcp",
     ];
     for expected in expected {
-        assert!(told.iter().any(|told| told.starts_with(expected)), "{expected}\n{told:#?}");
+        assert!(
+            told.iter().any(|told| told.starts_with(expected)),
+            "{expected}\n{told:#?}"
+        );
     }
     assert_eq!(told.len(), expected.len(), "{told:#?}");
 }
@@ -128,25 +134,42 @@ metadata = { c = 1 }
 "#;
     let told = faults_of(text);
     assert_eq!(told.len(), 3, "{told:#?}");
-    assert!(told[0].contains("params.a: inf is not a finite number"), "{told:#?}");
-    assert!(told[1].contains("params.b: 1979-05-27 is not a finite number"), "{told:#?}");
+    assert!(
+        told[0].contains("params.a: inf is not a finite number"),
+        "{told:#?}"
+    );
+    assert!(
+        told[1].contains("params.b: 1979-05-27 is not a finite number"),
+        "{told:#?}"
+    );
     assert!(told[2].contains("metadata.c: 1 is not a text"), "{told:#?}");
 }
 
 #[test]
 fn the_bounds_of_an_entry_are_told_at_their_key() {
     let check = |line: &str, expected: &str| {
-        let text = format!(
-            "[instances.one]\nservice = \"s\"\naddresses = [\"tcp://h:1\"]\n{line}\n"
-        );
+        let text =
+            format!("[instances.one]\nservice = \"s\"\naddresses = [\"tcp://h:1\"]\n{line}\n");
         let told = faults_of(&text);
-        assert!(told[0].starts_with(&format!("4 instances.one.{expected}")), "{told:#?}");
+        assert!(
+            told[0].starts_with(&format!("4 instances.one.{expected}")),
+            "{told:#?}"
+        );
     };
     let long = "v".repeat(entry::NAME_BYTES_MAX + 1);
-    check(&format!("vnets = [\"{long}\"]"), "vnets: virtual network of 256 octets");
+    check(
+        &format!("vnets = [\"{long}\"]"),
+        "vnets: virtual network of 256 octets",
+    );
     check(&format!("zone = \"{long}\""), "zone: zone of 256 octets");
-    check("weight = 10001", "weight: 10001 is above the limit of 10000");
-    check("idempotent = [\"a\", \"a\"]", "idempotent: method `a` stands twice");
+    check(
+        "weight = 10001",
+        "weight: 10001 is above the limit of 10000",
+    );
+    check(
+        "idempotent = [\"a\", \"a\"]",
+        "idempotent: method `a` stands twice",
+    );
     let deep = format!("params = {}1{}", "{ a = ".repeat(9), " }".repeat(9));
     check(&deep, "params: parameters are nested deeper than 8");
 }

@@ -1,0 +1,320 @@
+//! An entry as JSON: what the service `directory` takes and tells, what peers read, and what is kept
+//! over a restart. Keys that are not known are left alone, so that a later gateway may add some.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    time::Duration,
+};
+
+use postern_core::{
+    Text,
+    registry::{
+        Address, Draft, Entry, EntryError, Incarnation, Method, Number, Params, Record, Told, Ttl,
+        Value, Version, address::AddressError, entry::WEIGHT_DEFAULT, lease::TtlError,
+        version::VersionError,
+    },
+};
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value as Json};
+
+/// One entry. `instance` and `service` must be there.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Listing {
+    pub instance: String,
+    pub service: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Which life of the instance: larger is later.
+    #[serde(default)]
+    pub incarnation: u64,
+    /// `tcp://HOST:PORT` and so on, the preferred first.
+    #[serde(default)]
+    pub addresses: Vec<String>,
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub params: Map<String, Json>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub vnets: BTreeSet<String>,
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub permissions: BTreeSet<String>,
+    #[serde(default = "weight_default")]
+    pub weight: u32,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zone: Option<String>,
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub methods: Option<Vec<MethodListing>>,
+    /// Length of the lease; none for what is kept until its owner removes it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_ms: Option<u64>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MethodListing {
+    pub name: String,
+    #[serde(default)]
+    pub idempotent: bool,
+}
+
+/// Why a listing is no entry.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ListingError {
+    #[error("addresses: {0}")]
+    Address(#[from] AddressError),
+    #[error("version: {0}")]
+    Version(#[from] VersionError),
+    #[error("params.{key}: {problem}")]
+    Param { key: String, problem: &'static str },
+    #[error("ttl-ms: {0}")]
+    Ttl(#[from] TtlError),
+    #[error(transparent)]
+    Entry(#[from] EntryError),
+}
+
+/// The keys of a listing, for whoever refuses others.
+pub(super) const KEYS: [&str; 13] = [
+    "instance",
+    "service",
+    "version",
+    "incarnation",
+    "addresses",
+    "params",
+    "vnets",
+    "permissions",
+    "weight",
+    "zone",
+    "metadata",
+    "methods",
+    "ttl-ms",
+];
+
+impl Listing {
+    /// Checks every part.
+    ///
+    /// # Errors
+    /// The first that is wrong.
+    pub fn told(&self) -> Result<Told, ListingError> {
+        let entry = Entry::new(&self.draft()?)?;
+        let ttl = self.ttl_ms.map(|ms| Ttl::new(Duration::from_millis(ms)));
+        Ok(Told {
+            entry,
+            ttl: ttl.transpose()?,
+        })
+    }
+
+    fn draft(&self) -> Result<Draft, ListingError> {
+        let texts = |set: &BTreeSet<String>| set.iter().map(|text| text.as_str().into()).collect();
+        let pair = |(key, value): (&String, &String)| (key.as_str().into(), value.as_str().into());
+        let method = |method: &MethodListing| Method {
+            name: method.name.as_str().into(),
+            idempotent: method.idempotent,
+        };
+        let methods = self.methods.as_ref();
+        let addresses = self.addresses.iter().map(|text| Address::parse(text));
+        Ok(Draft {
+            version: self.version.as_deref().map(Version::parse).transpose()?,
+            incarnation: Incarnation(self.incarnation),
+            addresses: addresses.collect::<Result<_, _>>()?,
+            params: params(&self.params)?,
+            vnets: texts(&self.vnets),
+            permissions: texts(&self.permissions),
+            weight: self.weight,
+            zone: self.zone.as_deref().map(Text::from),
+            metadata: self.metadata.iter().map(pair).collect(),
+            methods: methods.map(|methods| methods.iter().map(method).collect()),
+            ..Draft::new(self.instance.as_str(), self.service.as_str())
+        })
+    }
+
+    pub(super) fn of(entry: &Entry, ttl: Option<Ttl>) -> Self {
+        let text = |text: &Text| text.to_string();
+        let method = |method: &Method| MethodListing {
+            name: method.name.to_string(),
+            idempotent: method.idempotent,
+        };
+        let methods = entry.methods.as_ref();
+        Self {
+            instance: entry.instance.to_string(),
+            service: entry.service.to_string(),
+            version: entry.version.as_ref().map(ToString::to_string),
+            incarnation: entry.incarnation.0,
+            addresses: entry.addresses.iter().map(ToString::to_string).collect(),
+            params: map_of(&entry.params),
+            vnets: entry.vnets.iter().map(text).collect(),
+            permissions: entry.permissions.iter().map(text).collect(),
+            weight: entry.weight,
+            zone: entry.zone.as_ref().map(text),
+            metadata: (entry.metadata.iter())
+                .map(|(key, value)| (text(key), text(value)))
+                .collect(),
+            methods: methods.map(|methods| methods.iter().map(method).collect()),
+            ttl_ms: ttl.map(|ttl| millis(ttl.duration())),
+        }
+    }
+}
+
+impl From<&Record> for Listing {
+    fn from(record: &Record) -> Self {
+        Self::of(&record.entry, record.ttl)
+    }
+}
+
+/// Parameters as the directory holds them.
+///
+/// # Errors
+/// The first value that no parameter can have.
+pub(super) fn params(map: &Map<String, Json>) -> Result<Params, ListingError> {
+    let pairs = map.iter().map(|(key, json)| {
+        let refused = |problem| ListingError::Param {
+            key: key.clone(),
+            problem,
+        };
+        Ok((Text::from(key.as_str()), value(json).map_err(refused)?))
+    });
+    pairs.collect()
+}
+
+/// Nesting is bounded by the JSON parser (128) before the entry's own bound is checked.
+fn value(json: &Json) -> Result<Value, &'static str> {
+    Ok(match json {
+        Json::Null => return Err("null is no value; leave the key out"),
+        Json::Bool(boolean) => Value::Bool(*boolean),
+        Json::String(text) => Value::Text(text.as_str().into()),
+        Json::Number(number) => Value::Number(match number.as_i64() {
+            Some(number) => Number::integer(number),
+            None => Number::float(number.as_f64().unwrap_or(f64::NAN))
+                .map_err(|_| "not a finite number")?,
+        }),
+        Json::Array(items) => {
+            let items = items.iter().map(value);
+            Value::List(items.collect::<Result<_, _>>()?)
+        }
+        Json::Object(map) => {
+            let pairs = map
+                .iter()
+                .map(|(key, json)| Ok::<_, &'static str>((Text::from(key.as_str()), value(json)?)));
+            Value::Map(pairs.collect::<Result<_, _>>()?)
+        }
+    })
+}
+
+fn map_of(params: &Params) -> Map<String, Json> {
+    let pairs = params.iter();
+    pairs
+        .map(|(key, value)| (key.to_string(), json_of(value)))
+        .collect()
+}
+
+fn json_of(value: &Value) -> Json {
+    match value {
+        Value::Bool(boolean) => (*boolean).into(),
+        Value::Number(number) => match number.as_i64() {
+            Some(number) => number.into(),
+            None => number.as_f64().into(),
+        },
+        Value::Text(text) => text.as_str().into(),
+        Value::List(items) => items.iter().map(json_of).collect(),
+        Value::Map(map) => Json::Object(map_of(map)),
+    }
+}
+
+/// Leases are at most a day, so that this never saturates.
+pub(super) fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+const fn weight_default() -> u32 {
+    WEIGHT_DEFAULT
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(json: &str) -> Result<Told, ListingError> {
+        serde_json::from_str::<Listing>(json)
+            .expect("a listing")
+            .told()
+    }
+
+    #[test]
+    fn an_entry_is_read_as_it_is_written() {
+        let json = r#"{"instance":"a","service":"s","version":"1.2.3","incarnation":7,
+            "addresses":["tcp://h:1","udp://[::1]:2"],
+            "params":{"b":true,"f":0.5,"i":-3,"l":[1,"x"],"m":{"k":"v"}},
+            "vnets":["n"],"permissions":["p"],"weight":5,"zone":"z","metadata":{"k":"v"},
+            "methods":[{"name":"get","idempotent":true},{"name":"put"}],"ttl-ms":5000,
+            "a-later-key":1}"#;
+        let told = read(json).expect("an entry");
+        assert_eq!(told.ttl.map(Ttl::duration), Some(Duration::from_secs(5)));
+        assert_eq!(told.entry.methods.as_ref().map(Vec::len), Some(2));
+        let written = Listing::of(&told.entry, told.ttl);
+        assert_eq!(written.told(), Ok(told));
+        let parsed: Json = serde_json::from_str(json).expect("JSON");
+        assert_eq!(Json::Object(written.params), parsed["params"]);
+    }
+
+    #[test]
+    fn what_is_left_out_has_its_default() {
+        let told = read(r#"{"instance":"a","service":"s"}"#).expect("an entry");
+        assert_eq!(
+            told.entry,
+            Entry::new(&Draft::new("a", "s")).expect("an entry")
+        );
+        assert_eq!(told.ttl, None);
+    }
+
+    #[test]
+    fn refuses_by_name_what_is_no_entry() {
+        let check = |members: &str, expected: &str| {
+            let json = format!(r#"{{"instance":"a","service":"s",{members}}}"#);
+            assert_eq!(
+                read(&json).map_err(|e| e.to_string()),
+                Err(expected.to_owned())
+            );
+        };
+        check(
+            r#""addresses":["h:1"]"#,
+            "addresses: `h:1` is not of the form scheme://host:port",
+        );
+        check(
+            r#""params":{"a":null}"#,
+            "params.a: null is no value; leave the key out",
+        );
+        check(
+            r#""ttl-ms":999"#,
+            "ttl-ms: time to live of 999 ms is not within 1 s and 24 h",
+        );
+        check(
+            r#""weight":10001"#,
+            "weight 10001 exceeds the limit of 10000",
+        );
+        assert!(read(r#"{"instance":"a","service":"s","version":"x"}"#).is_err());
+    }
+
+    #[test]
+    fn the_keys_are_those_of_a_listing() {
+        let draft = Draft {
+            version: Version::parse("1").ok(),
+            params: [("a".into(), Value::Bool(true))].into(),
+            vnets: ["v".into()].into(),
+            permissions: ["p".into()].into(),
+            zone: Some("z".into()),
+            metadata: [("k".into(), "v".into())].into(),
+            methods: Some(Vec::new()),
+            ..Draft::new("a", "s")
+        };
+        let entry = Entry::new(&draft).expect("an entry");
+        let json = serde_json::to_value(Listing::of(&entry, Some(Ttl::MIN))).expect("JSON");
+        let mut keys: Vec<_> = json
+            .as_object()
+            .expect("an object")
+            .keys()
+            .cloned()
+            .collect();
+        let mut known = KEYS.to_vec();
+        (keys.sort(), known.sort_unstable());
+        assert_eq!(keys, known);
+    }
+}

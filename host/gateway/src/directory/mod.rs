@@ -1,0 +1,312 @@
+//! The directory of this gateway: the pure machine of `postern_core::registry` with a clock, the
+//! network and a file. It is a cheap handle: one lock for changes, an immutable snapshot for reads.
+//!
+//! | file | what |
+//! |---|---|
+//! | `service` | the built-in service `directory` |
+//! | `listing`, `batch` | entries and changes as JSON |
+//! | `discovery` | a source of entries that others have, and how it is followed |
+//! | `peers` | other gateways as such sources |
+//! | `probes` | asking remote instances for a sign of life |
+//! | `ledger` | leases on disk |
+//! | `drains` | what operators take out |
+//! | `local` | what this gateway's plugins and its configuration have |
+//! | `view` | numbers and pictures for operators |
+//!
+//! What callers see of it: `host/docs/directory.md`.
+
+mod batch;
+pub mod discovery;
+mod drains;
+mod ledger;
+pub mod listing;
+mod local;
+pub mod peers;
+pub mod probes;
+pub mod service;
+mod view;
+
+use std::{
+    collections::BTreeMap,
+    hash::{BuildHasher, RandomState},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
+use postern_core::{
+    Error, Text,
+    registry::{
+        self, Address, Health, Instance, InstanceId, Key, Outcome, Query, Snapshot, Source,
+        directory::{ConfigError, Event},
+    },
+};
+use postern_net::Shutdown;
+use tokio::sync::{Notify, Semaphore, watch};
+use tracing::{info, warn};
+
+use self::{drains::Drains, ledger::Ledger};
+pub use self::{
+    ledger::Restored,
+    local::{Applied, LocalService},
+    service::Service,
+    view::{InstanceView, Numbers, PeerView, ServiceView, View},
+};
+use crate::config::{Config, DirectorySettings, PeerSettings};
+
+/// How long after a lease's end it is looked at. A heartbeat that lies in a socket by then counts.
+const SLACK: Duration = Duration::from_millis(50);
+
+/// Who can answer for what, for all parts of the gateway. Share it as `Arc`.
+pub struct Directory {
+    state: Mutex<State>,
+    snapshot: ArcSwap<Snapshot>,
+    changes: watch::Sender<u64>,
+    settings: ArcSwap<DirectorySettings>,
+    /// The peers that are to be followed, by name.
+    followed: watch::Sender<BTreeMap<Text, PeerSettings>>,
+    /// `run` waits for another instant than the next.
+    rescheduled: Notify,
+    watchers: Arc<Semaphore>,
+    ledger: Ledger,
+    /// Watchers are let go when it drains.
+    closing: Shutdown,
+}
+
+/// What the lock guards.
+struct State {
+    machine: registry::Directory,
+    drains: Drains,
+    /// What each plugin answers for, as it was told.
+    locals: BTreeMap<Text, Vec<LocalService>>,
+    /// Where this gateway's own listeners are reached.
+    addresses: Vec<Address>,
+    /// Each peer of the configuration, and how things stand with it.
+    peers: BTreeMap<Text, PeerNote>,
+    /// What `run` waits for.
+    next: Option<Instant>,
+}
+
+/// What is known of a peer beside its entries.
+#[derive(Debug, Default)]
+struct PeerNote {
+    address: Option<Address>,
+    error: Option<String>,
+}
+
+impl Directory {
+    /// A directory with what the configuration names.
+    ///
+    /// # Errors
+    /// The first setting that is out of bounds; those of a checked configuration are within.
+    pub fn new(config: &Config) -> Result<Arc<Self>, ConfigError> {
+        let settings = config.directory.clone();
+        let machine = registry::Directory::new(settings.to_core(), random())?;
+        let directory = Arc::new(Self {
+            state: Mutex::new(State {
+                machine,
+                drains: Drains::default(),
+                locals: BTreeMap::new(),
+                addresses: Vec::new(),
+                peers: BTreeMap::new(),
+                next: None,
+            }),
+            snapshot: ArcSwap::default(),
+            changes: watch::Sender::new(0),
+            watchers: Arc::new(Semaphore::new(settings.watchers_max)),
+            settings: ArcSwap::from_pointee(settings),
+            followed: watch::Sender::new(BTreeMap::new()),
+            rescheduled: Notify::new(),
+            ledger: Ledger::default(),
+            closing: Shutdown::new(),
+        });
+        directory.apply(config);
+        Ok(directory)
+    }
+
+    /// Follows time and peers and writes leases until `shutdown` drains; then watchers are let go
+    /// and what is left to write is written. Run it once.
+    pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
+        let work = async {
+            tokio::join!(
+                self.follow_time(),
+                peers::follow_all(&self),
+                self.write_ledger()
+            )
+        };
+        tokio::select! {
+            _ = work => {}
+            () = shutdown.draining() => {}
+        }
+        self.closing.drain();
+        self.flush().await;
+    }
+
+    /// What the data path reads. Always the newest; costs no lock.
+    #[must_use]
+    pub fn snapshot(&self) -> Arc<Snapshot> {
+        self.snapshot.load_full()
+    }
+
+    /// Told the revision each time that there is another snapshot; also where only the health of
+    /// an instance changed, and then the revision is the same as before.
+    #[must_use]
+    pub fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    /// All instances that match: never balanced, never cut.
+    #[must_use]
+    pub fn discover(&self, query: &Query) -> Vec<Instance> {
+        self.state.lock().machine.discover(query)
+    }
+
+    /// Counts an outcome of a call or a probe; the instance's health when that changed it.
+    pub fn on_outcome(&self, key: &Key, source: Source, outcome: Outcome) -> Option<Health> {
+        let changed = self.change(|state, now| state.machine.on_outcome(now, key, source, outcome));
+        match changed {
+            Some(Health::Down) => {
+                warn!(owner = %key.owner, instance = %key.instance, "instance is down");
+            }
+            Some(Health::Up) => {
+                info!(owner = %key.owner, instance = %key.instance, "instance is up");
+            }
+            None => {}
+        }
+        changed
+    }
+
+    /// Gives an instance no new calls until `undrain`, also when it registers again; how many
+    /// entries of that name there are.
+    ///
+    /// # Errors
+    /// `not-found` when there is none.
+    pub fn drain(&self, instance: &str) -> Result<usize, Error> {
+        let instance = InstanceId::new(instance);
+        self.change(|state, now| {
+            let n_found = state.n_named(&instance);
+            if n_found == 0 && !state.drains.contains(&instance) {
+                let message = format!("no instance {instance} is in the directory");
+                return Err(Error::not_found(message));
+            }
+            if state.drains.insert(instance.clone()) {
+                info!(%instance, "instance is drained");
+            }
+            state.drains.reconcile(now, &mut state.machine);
+            Ok(n_found)
+        })
+    }
+
+    /// Ends a drain: the instance has the weight that its owner gave it. How many entries that are.
+    ///
+    /// # Errors
+    /// `failed-precondition` when it is not drained.
+    pub fn undrain(&self, instance: &str) -> Result<usize, Error> {
+        let instance = InstanceId::new(instance);
+        self.change(|state, now| {
+            if !state.drains.remove(&instance) {
+                let (kind, blame) = (
+                    postern_core::Kind::FailedPrecondition,
+                    postern_core::Blame::Client,
+                );
+                let message = format!("instance {instance} is not drained");
+                return Err(Error::new(kind, blame, message));
+            }
+            info!(%instance, "instance is drained no more");
+            state.drains.reconcile(now, &mut state.machine);
+            Ok(state.n_named(&instance))
+        })
+    }
+
+    /// The settings in force.
+    fn settings(&self) -> Arc<DirectorySettings> {
+        self.settings.load_full()
+    }
+
+    /// One change under the lock, and all that follows from it.
+    fn change<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
+        let mut state = self.state.lock();
+        let result = change(&mut state, now());
+        // Within the lock, so that an older snapshot never follows a newer one.
+        if state.machine.is_changed() {
+            let snapshot = state.machine.snapshot();
+            let revision = snapshot.revision();
+            self.snapshot.store(snapshot);
+            self.changes.send_replace(revision);
+        }
+        let next = state.machine.poll_timeout().map(|(at, _)| at);
+        if next != state.next {
+            state.next = next;
+            self.rescheduled.notify_one();
+        }
+        result
+    }
+
+    /// Ends leases and holds when their time has come. Never ends by itself.
+    async fn follow_time(&self) {
+        loop {
+            let next = self.state.lock().next;
+            let due = async {
+                match next {
+                    Some(at) => tokio::time::sleep_until((at + SLACK).into()).await,
+                    None => std::future::pending().await,
+                }
+            };
+            tokio::select! {
+                () = due => self.expire(),
+                () = self.rescheduled.notified() => {}
+            }
+        }
+    }
+
+    fn expire(&self) {
+        let events = self.change(|state, now| state.machine.poll(now));
+        for event in events {
+            match event {
+                Event::LeaseExpired(record) => {
+                    let (owner, instance) = (&record.key.owner, &record.key.instance);
+                    info!(%owner, %instance, "lease has ended without a heartbeat");
+                    self.ledger.mark(&record.key);
+                }
+                Event::GraceOver(record) => {
+                    let (owner, instance) = (&record.key.owner, &record.key.instance);
+                    info!(%owner, %instance, "entry of a lost peer is gone");
+                }
+                Event::Recovered(key) => {
+                    info!(owner = %key.owner, instance = %key.instance, "instance is up");
+                }
+            }
+        }
+    }
+}
+
+impl State {
+    fn n_named(&self, instance: &InstanceId) -> usize {
+        let all = self.machine.picture(&drains::everything()).records;
+        all.iter()
+            .filter(|record| record.key.instance == *instance)
+            .count()
+    }
+}
+
+/// By tokio's clock, which tests may stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}
+
+/// For epochs and for jitter; not for secrets. The standard library seeds each `RandomState` from
+/// the system, and then counts.
+fn random() -> u64 {
+    RandomState::new().hash_one(())
+}
+
+/// A random part of `whole`, evenly.
+fn part_of(whole: Duration) -> Duration {
+    // 32 bits are fine enough for any wait.
+    let share = (random() >> 32) as f64 / f64::from(u32::MAX);
+    whole.mul_f64(share.min(1.0))
+}
+
+#[cfg(test)]
+mod tests;

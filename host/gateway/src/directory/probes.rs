@@ -1,0 +1,161 @@
+//! Asking remote instances for a sign of life: each at its own time, spread over the interval, at
+//! most so many at once. What is down is asked more often, since only probes bring it up.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use postern_core::{
+    BoxFuture,
+    registry::{Entry, Health, Key, Outcome, Owner, Snapshot, Source},
+};
+use postern_net::Shutdown;
+use tokio::task::JoinSet;
+
+use super::{Directory, now, part_of};
+
+/// Asks one instance. What it answers is its health, however it is asked.
+pub trait Ask: Send + Sync {
+    /// The future owns what it needs; it is dropped when its time is over, which is a failure.
+    fn probe(&self, entry: Entry) -> BoxFuture<Outcome>;
+}
+
+/// When each instance is asked.
+#[derive(Debug, Default)]
+struct Schedule {
+    due: BTreeMap<Key, Due>,
+}
+
+#[derive(Debug)]
+struct Due {
+    entry: Entry,
+    health: Health,
+    at: Instant,
+}
+
+/// How often.
+#[derive(Debug, Clone, Copy)]
+struct Rhythm {
+    up: Duration,
+    down: Duration,
+}
+
+/// Asks all remote instances until `shutdown` drains.
+pub async fn run(directory: Arc<Directory>, ask: Arc<dyn Ask>, shutdown: Shutdown) {
+    let mut changes = directory.changes();
+    let mut schedule = Schedule::default();
+    let mut asked: BTreeSet<Key> = BTreeSet::new();
+    let mut probes = JoinSet::new();
+    loop {
+        let settings = directory.settings();
+        let rhythm = Rhythm {
+            up: settings.probe_interval,
+            down: settings.probe_down_interval,
+        };
+        changes.borrow_and_update();
+        schedule.follow(&directory.snapshot(), now(), rhythm, part_of);
+        while probes.len() < settings.probe_concurrency
+            && let Some((key, entry)) = schedule.take_due(now(), rhythm, &asked)
+        {
+            asked.insert(key.clone());
+            let (probe, timeout) = (ask.probe(entry), settings.probe_timeout);
+            probes.spawn(async move {
+                let outcome = tokio::time::timeout(timeout, probe).await;
+                (key, outcome.unwrap_or(Outcome::Failure))
+            });
+        }
+        let is_full = probes.len() >= settings.probe_concurrency;
+        let next = schedule.next(&asked).filter(|_| !is_full);
+        let due = async {
+            match next {
+                Some(at) => tokio::time::sleep_until(at.into()).await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = due => {}
+            Some(done) = probes.join_next() => {
+                // A probe that panicked is asked again when the set is empty.
+                let Ok((key, outcome)) = done else {
+                    asked.clear();
+                    continue;
+                };
+                asked.remove(&key);
+                directory.on_outcome(&key, Source::Probe, outcome);
+            }
+            changed = changes.changed() => if changed.is_err() { return },
+            () = shutdown.draining() => return,
+        }
+    }
+}
+
+impl Schedule {
+    /// Takes over what the snapshot has. `part_of` gives a random part of an interval.
+    fn follow(
+        &mut self,
+        snapshot: &Snapshot,
+        now: Instant,
+        rhythm: Rhythm,
+        part_of: impl Fn(Duration) -> Duration,
+    ) {
+        let mut before = std::mem::take(&mut self.due);
+        let services = snapshot.services();
+        for instance in services.flat_map(|service| service.all()) {
+            let record = &instance.record;
+            let is_remote = !matches!(record.key.owner, Owner::Local(_));
+            if !is_remote || record.entry.addresses.is_empty() {
+                continue;
+            }
+            let interval = rhythm.of(instance.health);
+            // A first probe comes anywhere within the interval, so that a gateway that starts with
+            // a thousand instances does not ask them all at once.
+            let fresh = || now + part_of(interval);
+            let at = match before.remove(&record.key) {
+                // One that just went down is not left to its old, longer interval.
+                Some(due) if due.health != instance.health => due.at.min(fresh()),
+                Some(due) => due.at,
+                None => fresh(),
+            };
+            let due = Due {
+                entry: record.entry.clone(),
+                health: instance.health,
+                at,
+            };
+            self.due.insert(record.key.clone(), due);
+        }
+    }
+
+    /// One instance whose time has come and that is not being asked; its next time is set.
+    fn take_due(
+        &mut self,
+        now: Instant,
+        rhythm: Rhythm,
+        asked: &BTreeSet<Key>,
+    ) -> Option<(Key, Entry)> {
+        let waiting = self.due.iter_mut().filter(|(key, _)| !asked.contains(*key));
+        let due = waiting.filter(|(_, due)| due.at <= now);
+        let (key, due) = due.min_by_key(|(_, due)| due.at)?;
+        let interval = rhythm.of(due.health);
+        due.at = (due.at + interval).max(now + interval / 2);
+        Some((key.clone(), due.entry.clone()))
+    }
+
+    fn next(&self, asked: &BTreeSet<Key>) -> Option<Instant> {
+        let waiting = self.due.iter().filter(|(key, _)| !asked.contains(*key));
+        waiting.map(|(_, due)| due.at).min()
+    }
+}
+
+impl Rhythm {
+    const fn of(self, health: Health) -> Duration {
+        match health {
+            Health::Up => self.up,
+            Health::Down => self.down,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

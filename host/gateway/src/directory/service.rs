@@ -1,0 +1,328 @@
+//! The built-in service `directory`, as `host/docs/directory.md` describes it: JSON in, JSON out.
+//!
+//! A caller's permissions are the roles of its principal; one without a principal holds none. Who
+//! has the role `peer-role` is another gateway, which applies permissions on its side.
+
+mod request;
+mod watching;
+
+use std::{collections::BTreeSet, sync::Arc};
+
+use postern_core::{
+    Blame, BoxFuture, Call, Context, Error, Handler, Kind, Reply, Retry,
+    registry::{
+        Caller, Health, Incarnation, InstanceId, Lease, Owner, RegisterError, Told, Ttl, Watch,
+        directory::{Registered, RenewError},
+    },
+};
+use serde::Serialize;
+use serde_json::json;
+
+use self::request::{Asked, Held, Method, Pictured, Watched};
+use super::{
+    Directory,
+    batch::{Batch, Named, json},
+    listing::{KEYS, Listing, millis},
+    peers::reach,
+};
+use crate::config::Registration;
+
+/// Its name. No provider can register it.
+pub const SERVICE: &str = "directory";
+
+/// The service `directory`.
+pub struct Service(Arc<Directory>);
+
+/// The methods, in order, each with whether it may be called again after a failure.
+pub const METHODS: [(&str, bool); 6] = [
+    ("discover", true),
+    ("heartbeat", true),
+    ("picture", true),
+    ("register", true),
+    ("unregister", false),
+    ("watch", true),
+];
+
+/// What `discover` finds.
+#[derive(Debug, Serialize)]
+struct Found {
+    #[serde(flatten)]
+    named: Named,
+    /// "plugin", "configuration", "provider" or "peer".
+    owner: &'static str,
+    /// "up" or "down".
+    health: &'static str,
+    /// Told by a peer that is lost at present.
+    stale: bool,
+}
+
+impl Service {
+    #[must_use]
+    pub const fn new(directory: Arc<Directory>) -> Self {
+        Self(directory)
+    }
+
+    async fn answer(directory: Arc<Directory>, mut call: Call) -> Result<Reply, Error> {
+        let method = Method::named(&call.method)?;
+        if method == Method::Watch {
+            let is_stream = matches!(call.body, postern_core::Body::Many(_));
+            let mut watched: Watched = request::read(&mut call).await?;
+            watched.is_stream = is_stream;
+            return watching::answer(directory, watched, &call.context).await;
+        }
+        let context = &call.context.clone();
+        let body = match method {
+            Method::Register => {
+                let listing = request::read_with(&mut call, &KEYS).await?;
+                directory.answer_register(context, listing)?
+            }
+            Method::Heartbeat => {
+                let held = request::read(&mut call).await?;
+                directory.answer_heartbeat(context, &held)?
+            }
+            Method::Unregister => {
+                let held = request::read(&mut call).await?;
+                directory.answer_unregister(context, &held)?
+            }
+            Method::Discover => {
+                let asked: Asked = request::read(&mut call).await?;
+                directory.answer_discover(context, &asked)?
+            }
+            Method::Picture | Method::Watch => {
+                let pictured: Pictured = request::read(&mut call).await?;
+                directory.answer_picture(context, &pictured)?
+            }
+        };
+        Ok(Reply::one(body))
+    }
+}
+
+impl Handler for Service {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        Box::pin(Self::answer(Arc::clone(&self.0), call))
+    }
+}
+
+impl Directory {
+    fn answer_register(&self, context: &Context, listing: Listing) -> Result<bytes::Bytes, Error> {
+        let settings = self.settings();
+        let owner = self.provider(context)?;
+        let Told { entry, ttl } = listing
+            .told()
+            .map_err(|error| Error::invalid_argument(error.to_string()))?;
+        if entry.service == SERVICE {
+            let message = format!("service {SERVICE} is the gateway's own; choose another name");
+            return Err(Error::new(Kind::PermissionDenied, Blame::Client, message));
+        }
+        if entry.addresses.is_empty() {
+            let message = "addresses is empty; name one, such as \"tcp://0.0.0.0:9090\"";
+            return Err(Error::invalid_argument(message));
+        }
+        let entry = match context.peer.address {
+            Some(peer) => {
+                let mut draft = entry.into_draft();
+                for address in &mut draft.addresses {
+                    reach(address, peer.ip());
+                }
+                let entry = postern_core::registry::Entry::new(&draft);
+                entry.map_err(|error| Error::invalid_argument(error.to_string()))?
+            }
+            None => entry,
+        };
+        let wanted = ttl.map_or(settings.lease, Ttl::duration);
+        let ttl = Ttl::new(wanted.min(settings.lease_max));
+        let ttl = ttl.map_err(|error| Error::invalid_argument(error.to_string()))?;
+        let registration = self.change(|state, now| {
+            let entry = state.drains.adapt(&owner, entry);
+            let instance = entry.instance.clone();
+            let taken = state.machine.register(now, &owner, entry, Some(ttl));
+            taken.map(|taken| (instance, taken))
+        });
+        let (instance, registration) = registration.map_err(refused)?;
+        self.ledger
+            .mark(&postern_core::registry::Key { owner, instance });
+        let change = match registration.change {
+            Registered::Added => "added",
+            Registered::Changed => "changed",
+            Registered::Renewed => "renewed",
+        };
+        let mut body = lease_json(registration.lease);
+        if let Some(body) = body.as_object_mut() {
+            body.insert("change".to_owned(), change.into());
+        }
+        Ok(json(&body))
+    }
+
+    fn answer_heartbeat(&self, context: &Context, held: &Held) -> Result<bytes::Bytes, Error> {
+        let (owner, instance) = (self.provider(context)?, InstanceId::new(&*held.instance));
+        let incarnation = Incarnation(held.incarnation);
+        let renewed = self.change(|state, now| {
+            let machine = &mut state.machine;
+            machine.heartbeat(now, &owner, &instance, incarnation)
+        });
+        let lease = renewed.map_err(not_renewed)?;
+        self.ledger
+            .mark(&postern_core::registry::Key { owner, instance });
+        Ok(json(&lease_json(lease)))
+    }
+
+    fn answer_unregister(&self, context: &Context, held: &Held) -> Result<bytes::Bytes, Error> {
+        let (owner, instance) = (self.provider(context)?, InstanceId::new(&*held.instance));
+        let incarnation = Incarnation(held.incarnation);
+        let gone = self.change(|state, _| state.machine.unregister(&owner, &instance, incarnation));
+        let gone = gone.map_err(not_renewed)?;
+        self.ledger.mark(&gone.key);
+        Ok(json(&json!({ "instance": held.instance })))
+    }
+
+    fn answer_discover(&self, context: &Context, asked: &Asked) -> Result<bytes::Bytes, Error> {
+        let query = asked.query(self.caller(context))?;
+        let found = self.discover(&query).into_iter().map(|instance| Found {
+            named: Named::from(&*instance.record),
+            owner: kind_of(&instance.record.key.owner),
+            health: match instance.health {
+                Health::Up => "up",
+                Health::Down => "down",
+            },
+            stale: instance.stale,
+        });
+        let mut instances = Vec::new();
+        let mut bytes = 0;
+        for found in found {
+            let found = json(&found);
+            bytes += found.len();
+            if bytes > DISCOVERED_BYTES_MAX {
+                let message = format!(
+                    "what matches exceeds {DISCOVERED_BYTES_MAX} octets; ask for less, or page by page with picture"
+                );
+                return Err(Error::new(Kind::OutOfRange, Blame::Client, message));
+            }
+            instances.push(found);
+        }
+        let mut body = b"{\"instances\":[".to_vec();
+        body.extend_from_slice(&instances.join(&b","[..]));
+        body.extend_from_slice(b"]}");
+        Ok(body.into())
+    }
+
+    fn answer_picture(
+        &self,
+        context: &Context,
+        pictured: &Pictured,
+    ) -> Result<bytes::Bytes, Error> {
+        let watch = Watch {
+            scope: pictured.scope.into(),
+            query: pictured.asked.query(self.caller(context))?,
+        };
+        let picture = self.state.lock().machine.picture(&watch);
+        let page = Batch::page(&picture.records, pictured.after.as_ref(), picture.cursor);
+        Ok(page.to_json())
+    }
+
+    /// What the caller may see.
+    fn caller(&self, context: &Context) -> Caller {
+        let roles = context.principal.as_ref().map(|principal| &principal.roles);
+        let roles: BTreeSet<_> = roles.into_iter().flatten().cloned().collect();
+        if roles.contains(self.settings().peer_role.as_str()) {
+            Caller::Trusted
+        } else {
+            Caller::Holding(roles)
+        }
+    }
+
+    /// Whose registrations these are: a name that outlives the session.
+    fn provider(&self, context: &Context) -> Result<Owner, Error> {
+        let settings = self.settings();
+        let denied = |message| Error::new(Kind::PermissionDenied, Blame::Client, message);
+        match (settings.registration, &context.principal) {
+            (Registration::Off, _) => Err(denied(
+                "registration over the network is off; directory.registration allows it".to_owned(),
+            )),
+            (Registration::Authenticated, None) => {
+                let message = "registration needs credentials that an authenticator knows";
+                Err(Error::new(Kind::Unauthenticated, Blame::Client, message))
+            }
+            (Registration::Authenticated | Registration::Open, Some(principal)) => {
+                let needed = &settings.registration_roles;
+                let has = |role: &String| principal.roles.iter().any(|held| *held == **role);
+                if !needed.is_empty() && !needed.iter().any(has) {
+                    let needed = needed.join(", ");
+                    return Err(denied(format!(
+                        "registration needs one of the roles {needed}"
+                    )));
+                }
+                Ok(Owner::Registered(
+                    format!("principal:{}", principal.name).into(),
+                ))
+            }
+            (Registration::Open, None) => {
+                if !settings.registration_roles.is_empty() {
+                    let message = "registration needs a role, and the caller has no credentials";
+                    return Err(Error::new(Kind::Unauthenticated, Blame::Client, message));
+                }
+                let name = match context.peer.address {
+                    Some(address) => format!("address:{}", address.ip().to_canonical()),
+                    None => format!("transport:{}", context.peer.transport.name()),
+                };
+                Ok(Owner::Registered(name.into()))
+            }
+        }
+    }
+}
+
+/// Octets of all that `discover` finds: it is told in one message.
+const DISCOVERED_BYTES_MAX: usize = 4 * 1024 * 1024;
+
+const fn kind_of(owner: &Owner) -> &'static str {
+    match owner {
+        Owner::Local(_) => "plugin",
+        Owner::Config => "configuration",
+        Owner::Registered(_) => "provider",
+        Owner::Peer(_) => "peer",
+    }
+}
+
+fn lease_json(lease: Lease) -> serde_json::Value {
+    let ttl = lease.ttl.unwrap_or_default();
+    json!({
+        "ttl-ms": millis(ttl.duration()),
+        "heartbeat-ms": millis(ttl.heartbeat_interval()),
+    })
+}
+
+fn refused(error: RegisterError) -> Error {
+    let told = error.to_string();
+    match error {
+        RegisterError::StaleIncarnation { .. } => {
+            let message = format!("{told}; a later life has taken over, so end");
+            Error::new(Kind::FailedPrecondition, Blame::Client, message)
+        }
+        RegisterError::HeldByAnother { .. } => {
+            let message = format!("{told}; choose another name");
+            Error::new(Kind::AlreadyExists, Blame::Client, message)
+        }
+        RegisterError::OwnerFull { .. } | RegisterError::Full { .. } => {
+            let message = format!("{told}; unregister some, or wait until leases end");
+            let retry = Retry::After(Ttl::default().duration());
+            Error::new(Kind::ResourceExhausted, Blame::Client, message).with_retry(retry)
+        }
+        RegisterError::LeaseNeeded => Error::invalid_argument(told),
+        RegisterError::OfPeer => Error::internal(told),
+    }
+}
+
+fn not_renewed(error: RenewError) -> Error {
+    let told = error.to_string();
+    match error {
+        RenewError::NotHeld { .. } => {
+            Error::not_found(format!("{told}; its lease has ended, so register again"))
+        }
+        RenewError::StaleIncarnation { .. } => {
+            let message = format!("{told}; a later life has taken over, so end");
+            Error::new(Kind::FailedPrecondition, Blame::Client, message)
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
