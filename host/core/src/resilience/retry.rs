@@ -8,18 +8,19 @@
 //! | of the last try that is allowed | stop: attempts | stop: attempts |
 //! | blame client | stop: client | stop: client |
 //! | its kind is not in `kinds` | stop: kind | stop: kind |
+//! | retry elsewhere or after, whoever says so: **nothing was begun** | again | again |
 //! | blame gateway, retry never: it knows that another try cannot help | stop: never | stop: never |
-//! | blame gateway, retry elsewhere or after: **nothing was begun** | again | again |
-//! | blame guest or upstream, whatever retry says: it may have begun | again | stop: unsafe |
+//! | retry if idempotent: it may have been begun | again | stop: unsafe |
+//! | blame guest or upstream, retry never: it gave no advice, and may have begun | again | stop: unsafe |
 //! | asks for a wait longer than `backoff_max` | stop: later | stop: later |
 //! | the wait would reach the deadline | stop: deadline | stop: deadline |
 //!
-//! Nothing was begun when the gateway itself refused before it handed the call on: a full queue, no
-//! instance to be had, an open breaker. It says so with `Blame::Gateway` and `Retry::Elsewhere` or
-//! `Retry::After`, and may use that pair for nothing else. From a guest or an upstream
-//! `Retry::Never` only means that it gave no advice, so that for methods that may be repeated the
-//! kinds decide. A try that exceeds `per_try_timeout` is blamed on whom it was made to; only the
-//! end of the whole call is the gateway's `Never`.
+//! Nothing was begun when a call was refused before anybody acted on it: a full queue, no instance
+//! to be had, an open breaker, no session, a peer that says so. Whoever says `Retry::Elsewhere` or
+//! `Retry::After` says that, and may use the two for nothing else. What was sent, or may have been,
+//! is `Retry::IfIdempotent`: a session that ended before the answer; a try that exceeded
+//! `per_try_timeout`, which is blamed on whom it was made to. Only the end of the whole call is the
+//! gateway's `Never`.
 //!
 //! The wait is full jitter, uniform from 0 to a cap that grows from try to try ("Exponential
 //! Backoff And Jitter", AWS Architecture Blog, 2015); `Retry::After` is the least that is waited.
@@ -204,7 +205,7 @@ impl RetryPolicy {
         }
         let (least, elsewhere) = match error.retry {
             Retry::After(least) => (least, false),
-            Retry::Never | Retry::Elsewhere => (Duration::ZERO, true),
+            Retry::Never | Retry::Elsewhere | Retry::IfIdempotent => (Duration::ZERO, true),
         };
         if least > self.config.backoff_max {
             return Decision::Stop(Reason::Later);
@@ -250,11 +251,13 @@ impl RetryPolicy {
         if !self.config.kinds.contains(error.kind) {
             return Some(Reason::Kind);
         }
-        match error.blame {
-            Blame::Client | Blame::Gateway if error.retry == Retry::Never => Some(Reason::Never),
-            Blame::Client | Blame::Gateway => None,
-            Blame::Guest | Blame::Upstream if safety == Safety::Once => Some(Reason::Unsafe),
-            Blame::Guest | Blame::Upstream => None,
+        match (error.retry, error.blame) {
+            (Retry::Elsewhere | Retry::After(_), _) => None,
+            (Retry::Never, Blame::Client | Blame::Gateway) => Some(Reason::Never),
+            (Retry::Never | Retry::IfIdempotent, _) if safety == Safety::Once => {
+                Some(Reason::Unsafe)
+            }
+            (Retry::Never | Retry::IfIdempotent, _) => None,
         }
     }
 }

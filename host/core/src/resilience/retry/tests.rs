@@ -15,7 +15,7 @@ fn the_last_try_is_the_last() {
 #[test]
 fn a_fault_of_the_client_is_never_tried_again() {
     for kind in Kind::ALL {
-        for retry in [Retry::Never, Retry::Elsewhere, Retry::After(SECOND)] {
+        for retry in RETRIES {
             let error = Error::new(kind, Blame::Client, "no").with_retry(retry);
             for safety in [Safety::Idempotent, Safety::Unsent, Safety::Once] {
                 assert_eq!(
@@ -52,34 +52,39 @@ fn only_the_kinds_that_are_named() {
 }
 
 #[test]
-fn what_the_gateway_refused_was_not_begun() {
-    for retry in [Retry::Elsewhere, Retry::After(SECOND)] {
-        let error = refused().with_retry(retry);
-        assert!(is_again(decide(&error, 1, Safety::Once)));
+fn what_was_refused_was_not_begun_whoever_refused_it() {
+    for blame in [Blame::Gateway, Blame::Guest, Blame::Upstream] {
+        for retry in [Retry::Elsewhere, Retry::After(SECOND)] {
+            let error = Error::new(Kind::Unavailable, blame, "full").with_retry(retry);
+            for safety in [Safety::Idempotent, Safety::Unsent, Safety::Once] {
+                assert!(is_again(decide(&error, 1, safety)), "{blame:?} {retry:?}");
+            }
+        }
     }
-    check(
-        &refused().with_retry(Retry::Never),
-        1,
-        Safety::Once,
-        Reason::Never,
-    );
-    check(
-        &refused().with_retry(Retry::Never),
-        1,
-        Safety::Idempotent,
-        Reason::Never,
-    );
+}
+
+#[test]
+fn the_gateway_knows_when_nothing_helps() {
+    for safety in [Safety::Idempotent, Safety::Unsent, Safety::Once] {
+        let error = refused().with_retry(Retry::Never);
+        check(&error, 1, safety, Reason::Never);
+    }
 }
 
 #[test]
 fn what_may_have_been_begun_is_repeated_only_where_safe() {
-    for blame in [Blame::Guest, Blame::Upstream] {
-        for retry in [Retry::Never, Retry::Elsewhere, Retry::After(SECOND)] {
-            let error = Error::new(Kind::Unavailable, blame, "gone").with_retry(retry);
-            assert!(is_again(decide(&error, 1, Safety::Idempotent)));
-            assert!(is_again(decide(&error, 1, Safety::Unsent)));
-            check(&error, 1, Safety::Once, Reason::Unsafe);
-        }
+    let begun = [
+        (Blame::Guest, Retry::Never),
+        (Blame::Upstream, Retry::Never),
+        (Blame::Gateway, Retry::IfIdempotent),
+        (Blame::Guest, Retry::IfIdempotent),
+        (Blame::Upstream, Retry::IfIdempotent),
+    ];
+    for (blame, retry) in begun {
+        let error = Error::new(Kind::Unavailable, blame, "gone").with_retry(retry);
+        assert!(is_again(decide(&error, 1, Safety::Idempotent)));
+        assert!(is_again(decide(&error, 1, Safety::Unsent)));
+        check(&error, 1, Safety::Once, Reason::Unsafe);
     }
 }
 
@@ -231,6 +236,12 @@ fn refuses_what_cannot_work_by_name() {
     check_config(|good| good.per_try_timeout = Some(long), Some(fault));
 }
 
+const RETRIES: [Retry; 4] = [
+    Retry::Never,
+    Retry::Elsewhere,
+    Retry::IfIdempotent,
+    Retry::After(SECOND),
+];
 const SECOND: Duration = Duration::from_secs(1);
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
