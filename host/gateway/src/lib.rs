@@ -4,6 +4,7 @@ pub mod admin;
 pub mod app;
 pub mod build;
 pub mod cli;
+pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod inspect;

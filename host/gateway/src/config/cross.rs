@@ -16,6 +16,8 @@ pub(crate) fn check(config: &Config, reader: &mut Reader) {
         check_listener(name, listener, reader);
     }
     check_addresses(config, reader);
+    config.services.check(reader);
+    config.pool.check(reader);
     let calls = &config.calls;
     in_order(
         reader,

@@ -17,7 +17,16 @@ pub(crate) fn merge(
     reader: &mut Reader,
 ) {
     let mut paths = twins(&config.keys());
-    let template = leaf_paths(&super::Listener::default().keys(), "");
+    let templates = [
+        (
+            "listeners",
+            leaf_paths(&super::Listener::default().keys(), ""),
+        ),
+        (
+            "services",
+            leaf_paths(&super::Service::default().keys(), ""),
+        ),
+    ];
     for (variable, text) in environment {
         let Some(rest) = variable.strip_prefix(PREFIX) else {
             continue;
@@ -26,7 +35,7 @@ pub(crate) fn merge(
             continue;
         }
         if !paths.contains_key(variable) {
-            let Some(path) = new_listener(rest, &template) else {
+            let Some(path) = new_table(rest, &templates) else {
                 refuse(variable, &paths, reader);
                 continue;
             };
@@ -76,9 +85,13 @@ pub(crate) fn leaf_paths(keys: &[Key], above: &str) -> Vec<String> {
     paths
 }
 
-/// `LISTENERS_EDGE_TLS_ADDRESS` opens a listener `edge-tls` that the file does not know.
-fn new_listener(rest: &str, template: &[String]) -> Option<String> {
-    let rest = rest.strip_prefix("LISTENERS_")?;
+/// `LISTENERS_EDGE_TLS_ADDRESS` opens a listener `edge-tls` that the file does not know;
+/// `SERVICES_USERS_TIMEOUT` is of a service `users`.
+fn new_table(rest: &str, templates: &[(&str, Vec<String>)]) -> Option<String> {
+    let below = |name: &str| rest.strip_prefix(&format!("{}_", name.to_uppercase()));
+    let mut found = templates.iter();
+    let (above, rest, template) =
+        found.find_map(|(name, template)| Some((name, below(name)?, template)))?;
     let suffixes = template.iter().filter_map(|key| {
         let suffix = format!("_{}", key.replace(['.', '-'], "_").to_uppercase());
         let name = rest.strip_suffix(suffix.as_str())?;
@@ -87,7 +100,7 @@ fn new_listener(rest: &str, template: &[String]) -> Option<String> {
     // The longest key leaves the shortest name: `_UDP_RETRIES` before `_RETRIES`.
     let (_, name, key) = suffixes.min()?;
     Some(format!(
-        "listeners.{}.{key}",
+        "{above}.{}.{key}",
         name.to_lowercase().replace('_', "-")
     ))
 }

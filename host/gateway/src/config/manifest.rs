@@ -11,6 +11,7 @@ use postern_wasm::{self as spec, PluginSpec};
 
 use super::{
     Faults, LoadError,
+    hints::Hints,
     leaf::{Leaf, word_leaf},
     parse_toml,
     section::{Bounds, Field, Reader, Shape, section},
@@ -38,6 +39,8 @@ section! {
         pub limits: PluginLimits = PluginLimits::default();
         /// How its instances are kept.
         pub instances: Instances = Instances::default();
+        /// How calls of its services are made, unless `[services.NAME]` says otherwise.
+        pub policy: Hints = Hints::default();
     }
 }
 

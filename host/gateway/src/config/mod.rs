@@ -4,14 +4,20 @@
 mod cross;
 mod environment;
 mod fault;
+pub mod hints;
+mod inline;
 pub(crate) mod leaf;
 pub mod manifest;
 mod named;
+mod policy;
+mod pool;
 mod render;
 pub(crate) mod section;
+pub mod services;
 mod settings;
 mod units;
 pub(crate) mod value;
+mod words;
 
 use std::{
     collections::BTreeMap,
@@ -22,9 +28,12 @@ use std::{
 use toml::de::DeTable;
 
 pub use fault::{Fault, Faults, Position};
+pub use hints::Hints;
 pub use leaf::Secret;
 pub use manifest::Manifest;
+pub use pool::Pool;
 pub use render::{sample, schema};
+pub use services::{Service, Services};
 pub use settings::{
     Access, Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log,
     LogFormat, PluginLimits, Plugins, Protocol, Udp, WireLimits,

@@ -9,7 +9,9 @@ use std::{
 
 use super::{
     leaf::{Secret, word_leaf},
+    pool::Pool,
     section::section,
+    services::Services,
     units::Size,
 };
 
@@ -25,6 +27,11 @@ section! {
         pub admin: Admin = Admin::default();
         /// Calls, whichever door they come through.
         pub calls: Calls = Calls::default();
+        /// How the calls of each service are spread over its instances and kept from failure.
+        /// `default` holds for all that have no table of their own.
+        pub services: Services = Services::default();
+        /// Sessions with remote instances, shared by all services.
+        pub pool: Pool = Pool::default();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// What is logged, and how.

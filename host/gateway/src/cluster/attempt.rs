@@ -1,0 +1,177 @@
+//! One try at one instance, from its pass to its verdict. Dropped on its way it gives everything
+//! back: the breaker's pass, the place among the calls in flight.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::{Duration, Instant},
+};
+
+use postern_core::{Call, Error, Reply, balance::InFlight};
+
+use super::{
+    breaking::{End, Pass},
+    chance::now,
+    cluster::Cluster,
+    picture::{Balancer, Chosen, Picture, Place},
+    refusal,
+    verdict::Verdict,
+};
+
+#[must_use = "what is admitted must be finished"]
+pub(super) struct Attempt {
+    cluster: Arc<Cluster>,
+    picture: Arc<Picture>,
+    index: usize,
+    /// `None` once it has ended.
+    open: Option<Open>,
+    sent: Instant,
+    limit: TryLimit,
+    by_component: bool,
+}
+
+struct Open {
+    pass: Pass,
+    in_flight: InFlight,
+}
+
+/// How long a try may take to its reply's head.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct TryLimit {
+    pub(super) at: Option<Instant>,
+    /// It is the policy's, and not the caller's.
+    pub(super) is_own: bool,
+    /// Nothing of the call is left when it comes.
+    pub(super) is_whole_call: bool,
+}
+
+impl Attempt {
+    /// `None` when the place is not there, which a pick never says.
+    pub(super) fn begin(
+        cluster: &Arc<Cluster>,
+        picture: &Arc<Picture>,
+        chosen: Chosen,
+        limit: TryLimit,
+        sent: Instant,
+    ) -> Option<Self> {
+        let endpoint = &picture.places.get(chosen.index)?.endpoint;
+        endpoint.counts.tries.fetch_add(1, Relaxed);
+        Some(Self {
+            cluster: Arc::clone(cluster),
+            picture: Arc::clone(picture),
+            index: chosen.index,
+            open: Some(Open {
+                pass: chosen.pass,
+                in_flight: endpoint.load.begin(),
+            }),
+            sent,
+            limit,
+            by_component: chosen.by_component,
+        })
+    }
+
+    pub(super) const fn sent(&self) -> Instant {
+        self.sent
+    }
+
+    pub(super) fn place(&self) -> Option<&Place> {
+        self.picture.places.get(self.index)
+    }
+
+    /// Makes the call. The attempt stays open where the reply goes on as a stream.
+    pub(super) async fn make(mut self, call: Call) -> (Self, Result<Reply, Error>) {
+        let Some(place) = self.place() else {
+            return (self, Err(Error::internal("a try has no instance")));
+        };
+        let answering = place.handler.call(call);
+        let result = match self.limit.at {
+            None => answering.await,
+            Some(at) => match tokio::time::timeout_at(at.into(), answering).await {
+                Ok(result) => result,
+                Err(_) => Err(self.silent()),
+            },
+        };
+        // The head has come: what is left is the stream's time.
+        let now = now();
+        let had = now.saturating_duration_since(self.sent);
+        self.limit.at = None;
+        match &result {
+            Ok(reply) if matches!(reply.body, postern_core::Body::Many(_)) => {}
+            Ok(_) => self.end(Verdict::Success, now, had),
+            Err(error) => self.end(Verdict::of(error, had, self.limit.is_own), now, had),
+        }
+        (self, result)
+    }
+
+    /// The stream of its reply has ended, `latency` being the time to its head.
+    pub(super) fn finish_stream(mut self, error: Option<&Error>, latency: Duration) {
+        let now = now();
+        let had = now.saturating_duration_since(self.sent);
+        let verdict = error.map_or(Verdict::Success, |error| Verdict::of(error, had, false));
+        self.end(verdict, now, latency);
+    }
+
+    fn silent(&self) -> Error {
+        let name = self.place().map(|place| place.endpoint.name().clone());
+        let is_local = self.place().is_some_and(Place::is_local);
+        let after_ms = now().saturating_duration_since(self.sent).as_millis();
+        let is_whole_call = self.limit.is_whole_call;
+        refusal::silent(is_local, &name.unwrap_or_default(), is_whole_call, after_ms)
+    }
+
+    fn end(&mut self, verdict: Verdict, now: Instant, latency: Duration) {
+        let (Some(open), Some(place)) = (self.open.take(), self.picture.places.get(self.index))
+        else {
+            return;
+        };
+        let endpoint = &place.endpoint;
+        let end = match verdict {
+            Verdict::Success => End::Success,
+            Verdict::Failure | Verdict::Timeout => End::Failure,
+            Verdict::CallerFault | Verdict::Full | Verdict::Nothing => End::Cancel,
+        };
+        endpoint.breaking.on_end(open.pass, end, now);
+        endpoint.counts.count(verdict);
+        let is_failure = verdict.is_failure();
+        if verdict != Verdict::Nothing {
+            let is_error = is_failure || verdict == Verdict::Full;
+            open.in_flight.finish(now, latency, is_error);
+            self.tell_component(verdict, latency);
+        }
+        if verdict.is_answer() || is_failure {
+            let machines = &self.picture.machines;
+            if let Some(ejection) = &machines.ejection {
+                let places = &self.picture.places;
+                ejection.on_result(places, endpoint.number, now, is_failure, latency);
+            }
+            if let Some(hedging) = &machines.hedging {
+                hedging.on_latency(latency);
+            }
+        }
+        if let (Some(outcome), Some(witness)) = (endpoint.news(verdict), self.cluster.witness()) {
+            witness.on_outcome(&endpoint.key, outcome);
+        }
+    }
+
+    fn tell_component(&self, verdict: Verdict, latency: Duration) {
+        if let (true, Balancer::Placed(balancer)) = (self.by_component, &self.picture.balancer) {
+            let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
+            balancer.done(self.index, verdict, micros);
+        }
+    }
+}
+
+impl Drop for Attempt {
+    fn drop(&mut self) {
+        if self.open.is_none() {
+            return;
+        }
+        let now = now();
+        let had = now.saturating_duration_since(self.sent);
+        // Whoever waits for the call may have looked at the clock a moment before this did.
+        let verdict = match self.limit.at {
+            Some(at) if at <= now => Verdict::of_silence(had, self.limit.is_own),
+            Some(_) | None => Verdict::Nothing,
+        };
+        self.end(verdict, now, had);
+    }
+}

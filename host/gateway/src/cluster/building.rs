@@ -1,0 +1,262 @@
+//! From what the directory says to the picture of a service.
+
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::Arc,
+    time::Instant,
+};
+
+use postern_core::{
+    Handler, Text,
+    balance::{Member, Memory, Set, Split},
+    registry::{Instance, Key, Owner, Range, Record, Service},
+};
+
+use super::{
+    Cluster, Clusters, Connect,
+    endpoint::Endpoint,
+    machines::Machines,
+    picture::{Balancer, Picture, Place},
+    policy::{Policies, ServicePolicy},
+};
+
+/// A service, and of what it was built.
+pub(super) struct Slot {
+    cluster: Arc<Cluster>,
+    service: Arc<Service>,
+    policy: Arc<ServicePolicy>,
+    zone: Option<Text>,
+    known: BTreeMap<Key, Known>,
+    /// Everything that could be had was there: nothing is to be asked for again.
+    is_settled: bool,
+}
+
+/// An instance of the directory.
+struct Known {
+    endpoint: Arc<Endpoint>,
+    record: Arc<Record>,
+    handler: Option<Arc<dyn Handler>>,
+}
+
+impl Slot {
+    pub(super) const fn cluster(&self) -> &Arc<Cluster> {
+        &self.cluster
+    }
+
+    /// Whether it is built of just that.
+    pub(super) fn is_current(
+        &self,
+        service: &Arc<Service>,
+        policy: &Arc<ServicePolicy>,
+        zone: Option<&Text>,
+    ) -> bool {
+        self.is_settled
+            && Arc::ptr_eq(&self.service, service)
+            && (Arc::ptr_eq(&self.policy, policy) || self.policy == *policy)
+            && self.zone.as_ref() == zone
+    }
+}
+
+impl Clusters {
+    pub(super) fn build(
+        &self,
+        before: Option<Slot>,
+        service: &Arc<Service>,
+        policies: &Policies,
+        connect: &Connect<'_>,
+        now: Instant,
+    ) -> Slot {
+        let policy = policies.of(service.name());
+        let (cluster, mut known_before) = match before {
+            Some(slot) => (Some(slot.cluster), slot.known),
+            None => (None, BTreeMap::new()),
+        };
+        let mut known = BTreeMap::new();
+        for instance in service.all() {
+            let before = known_before.remove(&instance.record.key);
+            let found = self.meet(before, instance, connect, now);
+            found.endpoint.breaking.configure(policy.breaker);
+            known.insert(instance.record.key.clone(), found);
+        }
+        let picture_before = cluster.as_ref().map(|cluster| cluster.picture());
+        let places = places(service, &known, now);
+        let set = Arc::new(set(service, &places, policy, policies.zone()));
+        let memory = picture_before
+            .as_ref()
+            .map(|p| p.balancer.native().memory());
+        let (balancer, is_placed) = self.balancer(policy, &set, &memory.unwrap_or_default());
+        let machines = picture_before.as_ref().map(|picture| &picture.machines);
+        let machines = Machines::next(machines, policy, now);
+        let places: Vec<Place> = places.into_iter().map(|(place, _)| place).collect();
+        match &machines.ejection {
+            Some(ejection) => ejection.set_places(&places),
+            None => places.iter().for_each(|p| p.endpoint.set_ejected(false)),
+        }
+        let picture = Picture {
+            service: service.name().clone(),
+            balancer_name: policy.balancer_name(),
+            is_panic: service.is_in_panic(),
+            n_known: service.all().len(),
+            is_plain: policy.is_plain(),
+            idempotent: idempotent(service),
+            policy: Arc::clone(policy),
+            set,
+            places,
+            balancer,
+            machines,
+        };
+        let is_connected = service.usable().len() == picture.places.len();
+        let siblings = || Arc::downgrade(&self.clusters);
+        let cluster = match cluster {
+            Some(cluster) => {
+                cluster.show(picture);
+                cluster
+            }
+            None => Arc::new(Cluster::new(picture, siblings(), self.witness.clone())),
+        };
+        Slot {
+            cluster,
+            service: Arc::clone(service),
+            policy: Arc::clone(policy),
+            zone: policies.zone().cloned(),
+            known,
+            is_settled: is_connected && is_placed,
+        }
+    }
+
+    /// What is known of an instance, with the way to it.
+    fn meet(
+        &self,
+        before: Option<Known>,
+        instance: &Instance,
+        connect: &Connect<'_>,
+        now: Instant,
+    ) -> Known {
+        let record = Arc::clone(&instance.record);
+        let Some(before) = before else {
+            let endpoint = Endpoint::new(record.key.clone(), self.number(), now);
+            return Known {
+                endpoint: Arc::new(endpoint),
+                handler: connect(instance),
+                record,
+            };
+        };
+        let handler = match before.handler {
+            Some(handler) if leads_there(&before.record, &record) => Some(handler),
+            _ => connect(instance),
+        };
+        Known {
+            endpoint: before.endpoint,
+            record,
+            handler,
+        }
+    }
+
+    /// The balancer, and whether it is the one that the policy names.
+    fn balancer(
+        &self,
+        policy: &ServicePolicy,
+        set: &Arc<Set>,
+        memory: &Memory,
+    ) -> (Balancer, bool) {
+        let native = || policy.plan.build(set, memory);
+        let Some(plugin) = &policy.component else {
+            return (Balancer::Native(native()), true);
+        };
+        let source = self.source.as_ref();
+        match source.and_then(|source| source.balancer(plugin, set, native())) {
+            Some(placed) => (Balancer::Placed(placed), true),
+            None => (Balancer::Native(native()), false),
+        }
+    }
+}
+
+/// Whether the handler made for `old` reaches `new`. A plugin may have been replaced under its name,
+/// and what has no address is reached through a session that may be another.
+fn leads_there(old: &Arc<Record>, new: &Arc<Record>) -> bool {
+    let is_remote = !matches!(new.key.owner, Owner::Local(_));
+    let addresses = &new.entry.addresses;
+    is_remote
+        && (Arc::ptr_eq(old, new) || !addresses.is_empty() && old.entry.addresses == *addresses)
+}
+
+/// Those of `known` that take calls, in the directory's order, and since when they do.
+fn places(service: &Service, known: &BTreeMap<Key, Known>, now: Instant) -> Vec<(Place, Instant)> {
+    let usable: BTreeSet<&Key> = service.usable().iter().map(|i| &i.record.key).collect();
+    let mut places = Vec::with_capacity(usable.len());
+    for instance in service.all() {
+        let Some(found) = known.get(&instance.record.key) else {
+            continue;
+        };
+        let is_usable = usable.contains(&instance.record.key);
+        let Some(handler) = found.handler.as_ref().filter(|_| is_usable) else {
+            found.endpoint.set_unavailable();
+            continue;
+        };
+        let since = found.endpoint.set_available(now);
+        let place = Place {
+            endpoint: Arc::clone(&found.endpoint),
+            handler: Arc::clone(handler),
+            record: Arc::clone(&found.record),
+        };
+        places.push((place, since));
+    }
+    places
+}
+
+fn set(
+    service: &Service,
+    places: &[(Place, Instant)],
+    policy: &ServicePolicy,
+    zone: Option<&Text>,
+) -> Set {
+    let member = |(place, since): &(Place, Instant)| {
+        let entry = &place.record.entry;
+        let name = place.endpoint.name();
+        let all = service.all().iter();
+        let namesakes = all.filter(|instance| instance.record.key.instance.0 == *name);
+        // Every gateway calls an instance by the same name, so that they agree on the hashes.
+        let id = match namesakes.count() {
+            0 | 1 => name.clone(),
+            _ => format!("{name} of {}", place.record.key.owner).into(),
+        };
+        Member {
+            id,
+            weight: entry.weight,
+            zone: entry.zone.clone(),
+            metadata: entry.metadata.clone(),
+            version: label(policy.plan.split.as_ref(), &place.record),
+            since: *since,
+            load: Arc::clone(&place.endpoint.load),
+        }
+    };
+    Set::new(places.iter().map(member).collect())
+        .in_zone(zone.cloned())
+        .with_slow_start(policy.slow_start)
+        .with_weights(&policy.weights)
+}
+
+/// The version as a split names it: of `{"1": 90, "2": 10}` the version 2.3.0 is `2`.
+fn label(split: Option<&Split>, record: &Record) -> Option<Text> {
+    let version = record.entry.version.as_ref()?;
+    let exact = Text::from(version.to_string());
+    let parts = split.map(Split::parts).unwrap_or_default();
+    let covers = |name: &Text| {
+        *name == exact || Range::parse(name).is_ok_and(|range| range.accepts(Some(version)))
+    };
+    let part = parts.iter().find(|(name, _)| covers(name));
+    Some(part.map_or(exact, |(name, _)| name.clone()))
+}
+
+/// Methods of which some instance says that they may be repeated, and none that they may not.
+fn idempotent(service: &Service) -> Vec<Text> {
+    let mut methods: BTreeMap<&Text, bool> = BTreeMap::new();
+    for instance in service.all() {
+        for method in instance.record.entry.methods.iter().flatten() {
+            let all = methods.entry(&method.name).or_insert(true);
+            *all = *all && method.idempotent;
+        }
+    }
+    let methods = methods.into_iter().filter(|(_, all)| *all);
+    methods.map(|(name, _)| name.clone()).collect()
+}

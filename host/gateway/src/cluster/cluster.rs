@@ -1,0 +1,133 @@
+//! One service with its instances: the handler of its calls.
+
+use std::{
+    fmt,
+    sync::{Arc, Weak},
+};
+
+use arc_swap::ArcSwap;
+use postern_core::{
+    BoxFuture, Call, Error, Handler, Reply, Text,
+    registry::{Key, Outcome},
+};
+
+use super::{
+    Siblings,
+    counts::Counts,
+    numbers::ServiceNumbers,
+    picture::Picture,
+    trail::Trail,
+    way::{self, Falls},
+};
+
+/// Answers the calls of one service by one of its instances. Stays the same while its instances and
+/// its policy change.
+pub struct Cluster {
+    service: Text,
+    picture: ArcSwap<Picture>,
+    pub(super) counts: Counts,
+    siblings: Weak<Siblings>,
+    witness: Option<Arc<dyn Witness>>,
+}
+
+/// Is told how the instances of services do.
+pub trait Witness: Send + Sync {
+    /// A call showed that the instance failed, or that it answers again. Of an instance that goes on
+    /// answering nothing is told.
+    fn on_outcome(&self, key: &Key, outcome: Outcome);
+}
+
+impl Cluster {
+    pub(super) fn new(
+        picture: Picture,
+        siblings: Weak<Siblings>,
+        witness: Option<Arc<dyn Witness>>,
+    ) -> Self {
+        Self {
+            service: picture.service.clone(),
+            picture: ArcSwap::from_pointee(picture),
+            counts: Counts::default(),
+            siblings,
+            witness,
+        }
+    }
+
+    #[must_use]
+    pub const fn service(&self) -> &Text {
+        &self.service
+    }
+
+    /// Answers `call` by the policy in force, and notes in `trail` why so. Dropping the future
+    /// cancels the call at every instance that it was sent to, and gives every place back.
+    pub fn call(self: &Arc<Self>, call: Call, trail: &Trail) -> BoxFuture<Result<Reply, Error>> {
+        Box::pin(way::go(Arc::clone(self), call, trail.clone(), Falls::May))
+    }
+
+    /// The handler that may be called in the cluster's stead: of a plugin of this gateway that is the
+    /// only instance, under a policy that does nothing for a lone one. Asked anew after each rebuild.
+    #[must_use]
+    pub fn direct(&self) -> Option<Arc<dyn Handler>> {
+        let picture = self.picture.load();
+        let [only] = &picture.places[..] else {
+            return None;
+        };
+        let is_direct = picture.is_plain
+            && picture.n_known == 1
+            && only.is_local()
+            && only.record.entry.permissions.is_empty();
+        is_direct.then(|| Arc::clone(&only.handler))
+    }
+
+    /// Whether a try at one of the instances may be made of `method` again.
+    #[must_use]
+    pub fn is_idempotent(&self, method: &Text) -> bool {
+        self.picture.load().is_idempotent(method)
+    }
+
+    /// Counters and states at this moment.
+    #[must_use]
+    pub fn numbers(&self) -> ServiceNumbers {
+        ServiceNumbers::of(&self.picture.load(), &self.counts)
+    }
+
+    pub(super) fn picture(&self) -> Arc<Picture> {
+        self.picture.load_full()
+    }
+
+    pub(super) fn show(&self, picture: Picture) {
+        self.picture.store(Arc::new(picture));
+    }
+
+    pub(super) fn witness(&self) -> Option<&dyn Witness> {
+        self.witness.as_deref()
+    }
+
+    /// Another service of the same gateway.
+    pub(super) fn sibling(&self, name: &Text) -> Option<Arc<Self>> {
+        self.siblings.upgrade()?.load().get(name).cloned()
+    }
+}
+
+/// As `Cluster::call`, noting nothing.
+impl Handler for Cluster {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        let siblings = self.siblings.upgrade();
+        let me = siblings.and_then(|siblings| siblings.load().get(&self.service).cloned());
+        match me {
+            Some(me) => Self::call(&me, call, &Trail::off()),
+            None => {
+                let message = format!("service {} is gone", self.service);
+                let error = Error::unavailable(postern_core::Blame::Gateway, message);
+                Box::pin(std::future::ready(Err(error)))
+            }
+        }
+    }
+}
+
+impl fmt::Debug for Cluster {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Cluster")
+            .field("service", &self.service)
+            .finish_non_exhaustive()
+    }
+}

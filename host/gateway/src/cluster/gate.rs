@@ -1,0 +1,214 @@
+//! The bulkhead of one service at work: calls enter, wait, or are refused. The decisions are those
+//! of `core::resilience::bulkhead`; here are its lock, its clock and who is woken.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use parking_lot::Mutex;
+use postern_core::resilience::{
+    Admission, Bulkhead, BulkheadConfig, Outcome,
+    bulkhead::{Ready, Refused, ShedReason},
+};
+use tokio::sync::oneshot;
+
+use super::chance::now;
+
+#[derive(Debug)]
+pub(super) struct Gate {
+    pub(super) config: BulkheadConfig,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug)]
+struct Inner {
+    bulkhead: Bulkhead,
+    next_id: u64,
+    waiting: HashMap<u64, oneshot::Sender<Result<(), Shed>>>,
+}
+
+/// A call was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Shed {
+    pub(super) retry_after: Duration,
+    pub(super) reason: ShedReason,
+}
+
+/// A place, or a place in the queue. Dropped, it counts as cancelled.
+#[derive(Debug)]
+#[must_use = "what is admitted must be finished"]
+pub(super) struct Permit {
+    gate: Arc<Gate>,
+    id: u64,
+    is_ended: bool,
+}
+
+/// How a call fared at the gate.
+pub(super) enum Entry {
+    Go(Permit),
+    /// It has a place when the receiver says so.
+    Wait(Permit, oneshot::Receiver<Result<(), Shed>>),
+    Shed(Shed),
+}
+
+impl Gate {
+    /// `None` when the configuration makes no bulkhead; it is checked when it is read.
+    pub(super) fn new(config: BulkheadConfig, now: Instant) -> Option<Self> {
+        let inner = Inner {
+            bulkhead: Bulkhead::new(config, now).ok()?,
+            next_id: 0,
+            waiting: HashMap::new(),
+        };
+        Some(Self {
+            config,
+            inner: Mutex::new(inner),
+        })
+    }
+
+    pub(super) fn enter(self: &Arc<Self>, priority: u8, deadline: Option<Instant>) -> Entry {
+        let mut inner = self.inner.lock();
+        let id = inner.next_id;
+        inner.next_id += 1;
+        let now = now();
+        let admission = inner.bulkhead.admit(now, priority, deadline, id);
+        let permit = || Permit {
+            gate: Arc::clone(self),
+            id,
+            is_ended: false,
+        };
+        let entry = match admission {
+            Admission::Go => Entry::Go(permit()),
+            Admission::Shed {
+                retry_after,
+                reason,
+            } => Entry::Shed(Shed {
+                retry_after,
+                reason,
+            }),
+            Admission::Wait { displaced } => {
+                let (sender, receiver) = oneshot::channel();
+                inner.waiting.insert(id, sender);
+                if let Some(refused) = displaced {
+                    inner.refuse(refused);
+                }
+                Entry::Wait(permit(), receiver)
+            }
+        };
+        inner.refuse_late(now);
+        entry
+    }
+
+    /// Calls that may be under way, that are, and that wait.
+    pub(super) fn figures(&self) -> (u32, u32, usize) {
+        let inner = self.inner.lock();
+        let bulkhead = &inner.bulkhead;
+        (bulkhead.limit(), bulkhead.in_flight(), bulkhead.n_waiting())
+    }
+
+    fn leave(&self, id: u64, outcome: Option<Outcome>) {
+        let mut inner = self.inner.lock();
+        let now = now();
+        inner.waiting.remove(&id);
+        let ready = match outcome {
+            Some(outcome) => inner.bulkhead.on_finish(now, id, outcome),
+            None => inner.bulkhead.on_cancel(now, id),
+        };
+        inner.let_in(ready);
+        inner.refuse_late(now);
+    }
+}
+
+impl Inner {
+    fn let_in(&mut self, ready: Ready) {
+        for id in ready {
+            if let Some(sender) = self.waiting.remove(&id) {
+                // One that went away meanwhile gives its place back when its permit is dropped.
+                let _ = sender.send(Ok(()));
+            }
+        }
+    }
+
+    fn refuse(&mut self, refused: Refused) {
+        if let Some(sender) = self.waiting.remove(&refused.id) {
+            let Refused {
+                retry_after,
+                reason,
+                ..
+            } = refused;
+            let _ = sender.send(Err(Shed {
+                retry_after,
+                reason,
+            }));
+        }
+    }
+
+    fn refuse_late(&mut self, now: Instant) {
+        while let Some(refused) = self.bulkhead.poll(now) {
+            self.refuse(refused);
+        }
+    }
+}
+
+impl Permit {
+    /// Waits for the place, no longer than the bulkhead lets anybody wait.
+    ///
+    /// # Errors
+    /// When the call is refused after all.
+    pub(super) async fn wait(
+        self,
+        mut receiver: oneshot::Receiver<Result<(), Shed>>,
+        deadline: Option<Instant>,
+    ) -> Result<Self, Shed> {
+        let gate = Arc::clone(&self.gate);
+        let latest = now() + gate.config.wait_max;
+        let mut until = deadline.map_or(latest, |deadline| deadline.min(latest));
+        loop {
+            let due = std::pin::pin!(tokio::time::sleep_until(until.into()));
+            match first(&mut receiver, due).await {
+                Some(Ok(Ok(()))) => return Ok(self),
+                Some(Ok(Err(shed))) => return Err(shed),
+                // The gate holds the sender until it has spoken.
+                Some(Err(_)) => return Err(EXPIRED),
+                None => {
+                    let now = now();
+                    let mut inner = gate.inner.lock();
+                    inner.refuse_late(now);
+                    let next = inner.bulkhead.poll_timeout().map(|(at, _)| at);
+                    until = next.unwrap_or(now).max(now + TICK);
+                }
+            }
+        }
+    }
+
+    pub(super) fn finish(mut self, outcome: Outcome) {
+        self.is_ended = true;
+        self.gate.leave(self.id, Some(outcome));
+    }
+}
+
+impl Drop for Permit {
+    fn drop(&mut self) {
+        if !self.is_ended {
+            self.gate.leave(self.id, None);
+        }
+    }
+}
+
+/// What `answer` says, or `None` when `due` comes first.
+async fn first<T>(answer: impl Future<Output = T>, due: impl Future<Output = ()>) -> Option<T> {
+    tokio::select! {
+        biased;
+        answer = answer => Some(answer),
+        () = due => None,
+    }
+}
+
+const EXPIRED: Shed = Shed {
+    retry_after: Duration::from_secs(1),
+    reason: ShedReason::Expired,
+};
+/// The timer's own step: nobody looks more often.
+const TICK: Duration = Duration::from_millis(1);

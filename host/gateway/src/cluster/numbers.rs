@@ -1,0 +1,160 @@
+//! What the clusters count, as plain data: for metrics and for `postern services info`.
+
+use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
+
+use serde::Serialize;
+
+use super::{
+    chance::now,
+    counts::Counts,
+    picture::{Picture, Place},
+};
+
+/// One service at one moment. Counters are since the service is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct ServiceNumbers {
+    pub service: String,
+    pub balancer: String,
+    pub calls: u64,
+    /// First tries, retries and hedges.
+    pub tries: u64,
+    pub retries: u64,
+    /// Why failed tries were the last: by reason.
+    pub retry_stops: BTreeMap<&'static str, u64>,
+    /// Retries and hedges that the budget did not pay for.
+    pub budget_refusals: u64,
+    /// Retries and hedges that it would pay for.
+    pub budget_left: f64,
+    pub hedges_sent: u64,
+    pub hedges_won: u64,
+    /// Calls that were refused for want of room: by reason.
+    pub sheds: BTreeMap<&'static str, u64>,
+    /// Calls that had to wait for a place, since the service is known and at present.
+    pub waited: u64,
+    pub waiting: u64,
+    /// Calls under way behind the gate, and how many may be. `None` without a limit.
+    pub admitted: Option<u32>,
+    pub limit: Option<u32>,
+    pub fallbacks: u64,
+    /// By who decided: `component`, `native`.
+    pub picks: BTreeMap<&'static str, u64>,
+    /// Picks that a component left to the native balancer.
+    pub picks_left: u64,
+    pub picks_in_panic: u64,
+    pub picks_out_of_subset: u64,
+    /// Picks of an ejected instance, as there was no other.
+    pub picks_ejected: u64,
+    /// Calls for which nobody could be picked.
+    pub nobody: u64,
+    /// Too few instances are up, so that all are used.
+    pub panic: bool,
+    /// Instances that the directory has; `instances` are those that take calls.
+    pub known: usize,
+    pub instances: Vec<InstanceNumbers>,
+}
+
+/// One instance at one moment. Counters are since the instance is known.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct InstanceNumbers {
+    pub instance: String,
+    /// Who answers for it: `plugin users`, `peer gw-2`.
+    pub owner: String,
+    pub version: Option<String>,
+    pub zone: Option<String>,
+    pub weight: u32,
+    pub in_flight: u32,
+    /// As the balancer believes it at present.
+    pub latency_us: u64,
+    pub tries: u64,
+    pub successes: u64,
+    pub failures: u64,
+    pub timeouts: u64,
+    /// Dropped, full, or the gateway's own fault.
+    pub others: u64,
+    /// `closed`, `open`, `half-open`; `None` without a breaker.
+    pub breaker: Option<&'static str>,
+    pub breaker_opened: u64,
+    pub breaker_closed: u64,
+    pub ejected: bool,
+    /// By cause.
+    pub ejections: BTreeMap<&'static str, u64>,
+}
+
+impl ServiceNumbers {
+    pub(super) fn of(picture: &Picture, counts: &Counts) -> Self {
+        let now = now();
+        let machines = &picture.machines;
+        if let Some(ejection) = &machines.ejection {
+            ejection.poll(&picture.places, now);
+        }
+        let gate = machines.gate.as_ref().map(|gate| gate.figures());
+        let picks = [
+            ("component", counts.picks_component.read()),
+            ("native", counts.picks_native.read()),
+        ];
+        let places = picture.places.iter().enumerate();
+        Self {
+            service: picture.service.to_string(),
+            balancer: picture.balancer_name.to_string(),
+            calls: counts.calls.read(),
+            tries: counts.tries.read(),
+            retries: counts.retries.read(),
+            retry_stops: counts.stops().collect(),
+            budget_refusals: counts.budget_refusals.read(),
+            budget_left: machines.purse.balance(now),
+            hedges_sent: counts.hedges_sent.read(),
+            hedges_won: counts.hedges_won.read(),
+            sheds: counts.sheds().collect(),
+            waited: counts.waited.read(),
+            waiting: gate.map_or(0, |(.., waiting)| waiting as u64),
+            admitted: gate.map(|(_, admitted, _)| admitted),
+            limit: gate.map(|(limit, ..)| limit),
+            fallbacks: counts.fallbacks.read(),
+            picks: picks.into(),
+            picks_left: counts.picks_left.read(),
+            picks_in_panic: counts.picks_in_panic.read(),
+            picks_out_of_subset: counts.picks_out_of_subset.read(),
+            picks_ejected: counts.picks_ejected.read(),
+            nobody: counts.nobody.read(),
+            panic: picture.is_panic,
+            known: picture.n_known,
+            instances: places
+                .map(|(index, place)| InstanceNumbers::of(picture, index, place))
+                .collect(),
+        }
+    }
+}
+
+impl InstanceNumbers {
+    fn of(picture: &Picture, index: usize, place: &Place) -> Self {
+        let now = now();
+        let endpoint = &place.endpoint;
+        let (entry, counts) = (&place.record.entry, &endpoint.counts);
+        let (breaker_opened, breaker_closed) = endpoint.breaking.changes();
+        let latency = endpoint.load.latency(now);
+        Self {
+            instance: endpoint.name().to_string(),
+            owner: endpoint.key.owner.to_string(),
+            version: entry.version.as_ref().map(ToString::to_string),
+            zone: entry.zone.as_ref().map(ToString::to_string),
+            weight: picture.set.get(index).map_or(0, |member| member.weight),
+            in_flight: endpoint.load.in_flight(),
+            latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
+            tries: counts.tries.load(Relaxed),
+            successes: counts.successes.load(Relaxed),
+            failures: counts.failures.load(Relaxed),
+            timeouts: counts.timeouts.load(Relaxed),
+            others: counts.others.load(Relaxed),
+            breaker: endpoint.breaking.state(now).map(|state| state.name()),
+            breaker_opened,
+            breaker_closed,
+            ejected: endpoint.is_ejected(),
+            ejections: counts
+                .ejections()
+                .map(|(cause, n)| (cause.name(), n))
+                .collect(),
+        }
+    }
+}

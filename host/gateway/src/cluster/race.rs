@@ -1,0 +1,134 @@
+//! One round of a call: a single try, or several side by side where the policy hedges.
+
+use std::{sync::Arc, time::Instant};
+
+use futures_util::{StreamExt, stream::FuturesUnordered};
+use postern_core::{Blame, Body, BoxFuture, Error, Reply, resilience::Safety};
+
+use super::{
+    attempt::Attempt,
+    chance::now,
+    machines::Hedging,
+    trail::Note,
+    verdict::is_fault,
+    way::{Lost, Way, Won},
+};
+
+/// # Errors
+/// When all tries of the round failed, or none could begin.
+pub(super) async fn run(way: &mut Way) -> Result<Won, Lost> {
+    if let Some(hedging) = hedging(way) {
+        return Box::pin(hedged(way, &hedging)).await;
+    }
+    let (attempt, call) = way.begin()?;
+    let (attempt, result) = attempt.make(call).await;
+    settle(way, attempt, result)
+}
+
+/// Hedging, where the call allows it and there is a second instance to ask.
+fn hedging(way: &Way) -> Option<Arc<Hedging>> {
+    let hedging = way.picture.machines.hedging.as_ref()?;
+    let is_possible = way.picture.places.len() > 1
+        && !matches!(way.call.body, Body::Many(_))
+        && way.safety() == Safety::Idempotent;
+    is_possible.then(|| Arc::clone(hedging))
+}
+
+type Running = FuturesUnordered<BoxFuture<(Attempt, Result<Reply, Error>)>>;
+
+async fn hedged(way: &mut Way, hedging: &Hedging) -> Result<Won, Lost> {
+    let mut running = Running::new();
+    let (attempt, call) = way.begin()?;
+    let first = attempt.sent();
+    // When each try under way was sent.
+    let mut starts = vec![first];
+    running.push(Box::pin(attempt.make(call)));
+    let mut n_hedges = 0;
+    let mut due = hedging.due(first, n_hedges);
+    loop {
+        let ended = tokio::select! {
+            biased;
+            ended = running.next() => ended,
+            () = sleep_until(due) => {
+                n_hedges += 1;
+                due = hedge(way, &running, &mut starts)
+                    .and_then(|sent| hedging.due(sent, n_hedges));
+                continue;
+            }
+        };
+        let Some((attempt, result)) = ended else {
+            let error = Error::internal("a round has no try");
+            return Err(Lost {
+                error,
+                is_sent: true,
+            });
+        };
+        let sent = attempt.sent();
+        starts.retain(|start| *start != sent);
+        let is_answer = result.as_ref().map_or_else(is_answer, |_| true);
+        if is_answer || running.is_empty() {
+            if is_answer {
+                on_answer(way, hedging, sent > first, &starts);
+            }
+            return settle(way, attempt, result);
+        }
+        // Another is under way; this one is told of only.
+        if let Err(error) = &result {
+            way.on_failed(attempt.place(), error);
+        }
+    }
+}
+
+/// Sends a hedge beside the tries under way, if it is paid for. Says when it was sent.
+fn hedge(way: &mut Way, running: &Running, starts: &mut Vec<Instant>) -> Option<Instant> {
+    if !way.picture.machines.purse.try_withdraw(now()) {
+        way.cluster.counts.budget_refusals.add();
+        return None;
+    }
+    way.wish.elsewhere = true;
+    let (attempt, call) = way.begin().ok()?;
+    way.cluster.counts.hedges_sent.add();
+    way.trail.note(|| Note::Hedged);
+    let sent = attempt.sent();
+    starts.push(sent);
+    running.push(Box::pin(attempt.make(call)));
+    Some(sent)
+}
+
+/// The first answer is there; `others` were sent when the tries that are dropped were.
+fn on_answer(way: &Way, hedging: &Hedging, is_of_hedge: bool, others: &[Instant]) {
+    let now = now();
+    for start in others {
+        // It takes at least as long as it was under way.
+        hedging.on_latency(now.saturating_duration_since(*start));
+    }
+    if is_of_hedge {
+        way.cluster.counts.hedges_won.add();
+        way.trail.note(|| Note::HedgeWon);
+    }
+}
+
+fn settle(way: &mut Way, attempt: Attempt, result: Result<Reply, Error>) -> Result<Won, Lost> {
+    match result {
+        Ok(reply) => Ok(Won { reply, attempt }),
+        Err(error) => {
+            way.on_failed(attempt.place(), &error);
+            Err(Lost {
+                error,
+                is_sent: true,
+            })
+        }
+    }
+}
+
+/// Whether an error is the service's answer, which another instance would give as well.
+fn is_answer(error: &Error) -> bool {
+    error.blame == Blame::Client || !is_fault(error.kind)
+}
+
+async fn sleep_until(due: Option<Instant>) {
+    match due {
+        Some(at) => tokio::time::sleep_until(at.into()).await,
+        None => std::future::pending().await,
+    }
+}

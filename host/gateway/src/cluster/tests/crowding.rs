@@ -1,0 +1,136 @@
+//! More calls than a service can take, streams that hold their places, callers that go away.
+
+use std::time::Duration;
+
+use postern_core::{
+    Body, Kind, Retry,
+    resilience::{BulkheadConfig, Limit},
+};
+
+use super::{
+    super::{ServicePolicy, Trail},
+    stage::{Does, SECOND, Stage, call, text},
+};
+
+fn room(limit: u32, queue_max: u32) -> impl FnOnce(&mut ServicePolicy) {
+    move |service| {
+        service.concurrency = Some(BulkheadConfig {
+            limit: Limit::Fixed(limit),
+            queue_max,
+            wait_max: SECOND * 2,
+        });
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_least_urgent_is_shed_and_told_when_to_come_again() {
+    let stage = Stage::new(&["a"], room(1, 1));
+    stage.tell("a", Does::AnswerAfter(SECOND));
+    let send = |priority: u8| {
+        let mut urgent = call("Get");
+        urgent.context.priority = priority;
+        tokio::spawn(stage.cluster().call(urgent, &Trail::off()))
+    };
+    let first = send(50);
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let (waits, more_urgent) = (send(50), send(200));
+    let refused = waits.await.expect("no panic").expect_err("displaced");
+    assert_eq!(refused.kind, Kind::ResourceExhausted);
+    let Retry::After(after) = refused.retry else {
+        panic!("{:?}", refused.retry);
+    };
+    assert!(after >= Duration::from_millis(100), "{after:?}");
+    let details = refused.details.expect("details");
+    assert!(details.starts_with(b"{\"shed\":\"displaced\""));
+    assert_eq!(text(first.await.expect("no panic")), "a");
+    assert_eq!(text(more_urgent.await.expect("no panic")), "a");
+    let numbers = stage.numbers();
+    assert_eq!((numbers.sheds["displaced"], numbers.waited), (1, 2));
+    stage.assert_idle();
+}
+
+#[tokio::test(start_paused = true)]
+async fn nobody_waits_longer_than_allowed() {
+    let stage = Stage::new(&["a"], room(1, 10));
+    stage.tell("a", Does::Hang);
+    let first = tokio::spawn(stage.call("Get"));
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let began = tokio::time::Instant::now();
+    let (error, why) = stage.fails("Get").await;
+    assert_eq!(began.elapsed(), SECOND * 2);
+    assert_eq!(error.kind, Kind::ResourceExhausted);
+    assert_eq!(why, "- - tries=0 waited shed:expired");
+    first.abort();
+    let _ = first.await;
+    stage.assert_idle();
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_goes_away_gives_every_place_back() {
+    let stage = Stage::new(&["a", "b"], room(2, 10));
+    for name in ["a", "b"] {
+        stage.tell(name, Does::Hang);
+    }
+    let tasks: Vec<_> = (0..6).map(|_| tokio::spawn(stage.call("Get"))).collect();
+    tokio::time::sleep(Duration::from_millis(1)).await;
+    let numbers = stage.numbers();
+    assert_eq!((numbers.admitted, numbers.waiting), (Some(2), 4));
+    for task in tasks {
+        task.abort();
+        let _ = task.await;
+    }
+    stage.assert_idle();
+    for name in ["a", "b"] {
+        stage.tell(name, Does::Answer);
+    }
+    assert_eq!(stage.calls("Get", 10).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stream_holds_its_places_to_its_last_message() {
+    let stage = Stage::new(&["a"], room(1, 0));
+    stage.tell("a", Does::Stream(3));
+    let reply = stage.call("Watch").await.expect("answered");
+    let Body::Many(mut stream) = reply.body else {
+        panic!("no stream");
+    };
+    let mut n_messages = 0;
+    while n_messages < 3 {
+        let message = stream.next().await.expect("a message");
+        message.expect("good");
+        n_messages += 1;
+        assert_eq!(stage.instance("a").in_flight, 1);
+        assert_eq!(stage.numbers().admitted, Some(1));
+        assert!(stage.call("Watch").await.is_err(), "no place is free");
+    }
+    assert!(stream.next().await.is_none());
+    stage.assert_idle();
+    assert_eq!(stage.instance("a").successes, 1);
+    // A stream that is dropped gives all back as well.
+    drop(stage.call("Watch").await.expect("answered"));
+    stage.assert_idle();
+    assert_eq!(stage.instance("a").others, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_time_of_a_try_ends_at_the_head_of_a_stream() {
+    let stage = Stage::new(&["a"], |service| {
+        let config = postern_core::resilience::RetryConfig {
+            per_try_timeout: Some(Duration::from_millis(500)),
+            ..Default::default()
+        };
+        service.retry = postern_core::resilience::RetryPolicy::new(config).expect("it works");
+    });
+    stage.tell("a", Does::Stream(3));
+    let reply = stage.call("Watch").await.expect("answered");
+    let Body::Many(mut stream) = reply.body else {
+        panic!("no stream");
+    };
+    let mut n_messages = 0;
+    while let Some(message) = stream.next().await {
+        message.expect("good");
+        n_messages += 1;
+    }
+    assert_eq!(n_messages, 3);
+    assert_eq!(stage.instance("a").timeouts, 0);
+}

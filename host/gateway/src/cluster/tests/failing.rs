@@ -1,0 +1,299 @@
+//! Instances that fail: retried, ejected, broken off, replaced by a fallback.
+
+use std::time::Duration;
+
+use postern_core::{
+    Body, BodyStream, Kind, Retry,
+    resilience::{BreakerConfig, BudgetConfig, OutlierConfig, RetryConfig, RetryPolicy},
+};
+
+use super::{
+    super::{Fallback, Pattern, ServicePolicy, Trail},
+    stage::{Does, SECOND, Stage, call, due, text},
+};
+
+const THREE: [&str; 3] = ["a", "b", "c"];
+
+fn idempotent(service: &mut ServicePolicy) {
+    service.idempotent = vec![Pattern::new("Get*")];
+}
+
+fn retries(change: impl FnOnce(&mut RetryConfig)) -> RetryPolicy {
+    let mut config = RetryConfig::default();
+    change(&mut config);
+    RetryPolicy::new(config).expect("it works")
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dead_instance_fails_no_idempotent_call() {
+    let stage = Stage::new(&THREE, idempotent);
+    stage.calls("GetUser", 100).await;
+    stage.tell("b", Does::Cut);
+    assert_eq!(stage.calls("GetUser", 500).await, 0);
+    let numbers = stage.numbers();
+    assert!(
+        numbers.retries >= 5 && numbers.retries <= 10,
+        "{}",
+        numbers.retries
+    );
+    assert!(stage.instance("b").ejected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_may_have_begun_is_made_once() {
+    let stage = Stage::new(&THREE, idempotent);
+    THREE.iter().for_each(|name| stage.tell(name, Does::Cut));
+    let (error, why) = stage.fails("CreateUser").await;
+    assert_eq!(
+        (error.kind, error.retry),
+        (Kind::Unavailable, Retry::IfIdempotent)
+    );
+    assert_eq!(THREE.iter().map(|name| stage.n_calls(name)).sum::<u64>(), 1);
+    assert!(why.ends_with("stopped:unsafe"), "{why}");
+    assert_eq!(stage.numbers().retry_stops["unsafe"], 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_never_began_goes_elsewhere_whatever_it_does() {
+    let stage = Stage::new(&THREE, |_| {});
+    stage.tell("a", Does::Unreachable);
+    stage.tell("b", Does::Unreachable);
+    assert_eq!(stage.calls("CreateUser", 4).await, 0);
+    assert_eq!(stage.n_calls("c"), 4);
+}
+
+#[tokio::test(start_paused = true)]
+async fn all_that_was_tried_is_told() {
+    let stage = Stage::new(&THREE, |_| {});
+    THREE
+        .iter()
+        .for_each(|name| stage.tell(name, Does::Unreachable));
+    let (error, why) = stage.fails("Get").await;
+    let details = error.details.expect("details");
+    let details: serde_json::Value = serde_json::from_slice(&details).expect("json");
+    let tried = details["tried"].as_array().expect("a list");
+    let mut names: Vec<_> = tried
+        .iter()
+        .map(|t| t["instance"].as_str().expect("name"))
+        .collect();
+    names.sort_unstable();
+    assert_eq!(names, THREE, "each once");
+    assert_eq!(tried[0]["error"], "unavailable: told to");
+    assert_eq!(details["stopped"], "attempts");
+    assert!(
+        why.contains("tries=3") && why.ends_with("stopped:attempts"),
+        "{why}"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn faults_of_the_caller_are_answers() {
+    let stage = Stage::new(&THREE, idempotent);
+    THREE
+        .iter()
+        .for_each(|name| stage.tell(name, Does::Refuse(Kind::InvalidArgument)));
+    assert_eq!(stage.calls("GetUser", 100).await, 100);
+    let numbers = stage.numbers();
+    assert_eq!((numbers.tries, numbers.retries), (100, 0));
+    assert!(
+        numbers
+            .instances
+            .iter()
+            .all(|i| !i.ejected && i.breaker == Some("closed"))
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_budget_bounds_a_storm() {
+    let stage = Stage::new(&THREE, |service| {
+        idempotent(service);
+        service.outlier = None;
+        service.breaker = None;
+        service.budget = BudgetConfig {
+            min_per_second: 0,
+            ..BudgetConfig::default()
+        };
+        service.retry = retries(|config| config.backoff_max = Duration::from_millis(25));
+    });
+    THREE.iter().for_each(|name| stage.tell(name, Does::Cut));
+    assert_eq!(stage.calls("GetUser", 500).await, 500);
+    let numbers = stage.numbers();
+    // 20 % of 500 first tries, where three tries each would have been 1000 more.
+    assert!((90..=100).contains(&numbers.retries), "{}", numbers.retries);
+    assert!(numbers.budget_refusals >= 400);
+    assert!(stage.fails("GetUser").await.1.ends_with("stopped:budget"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_breaker_opens_probes_and_closes_by_its_numbers() {
+    let stage = Stage::new(&["a"], |service| {
+        service.outlier = None;
+        service.retry = retries(|config| config.attempts_max = 1);
+        service.breaker = Some(BreakerConfig::default());
+    });
+    stage.tell("a", Does::Fail(Kind::Internal));
+    stage.calls("Get", 4).await;
+    assert_eq!(stage.instance("a").breaker, Some("closed"));
+    stage.calls("Get", 1).await;
+    assert_eq!(stage.instance("a").breaker, Some("open"));
+    let (error, why) = stage.fails("Get").await;
+    assert_eq!(error.retry, Retry::After(SECOND * 60));
+    assert_eq!(error.details.as_deref(), Some(&b"{\"open\":[\"a\"]}"[..]));
+    assert!(why.ends_with("nobody:breakers-open"), "{why}");
+    assert_eq!(stage.n_calls("a"), 5, "nobody asked it");
+    tokio::time::advance(SECOND * 60).await;
+    assert_eq!(stage.instance("a").breaker, Some("half-open"));
+    stage.tell("a", Does::AnswerAfter(SECOND));
+    let probes: Vec<_> = (0..4).map(|_| tokio::spawn(stage.call("Get"))).collect();
+    let mut n_answered = 0;
+    for probe in probes {
+        n_answered += u32::from(probe.await.expect("no panic").is_ok());
+    }
+    assert_eq!(n_answered, 3, "three probes at one time");
+    let instance = stage.instance("a");
+    assert_eq!(instance.breaker, Some("closed"));
+    assert_eq!((instance.breaker_opened, instance.breaker_closed), (1, 1));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_probe_that_is_dropped_gives_its_place_back() {
+    let stage = Stage::new(&["a"], |service| {
+        service.retry = retries(|config| config.attempts_max = 1);
+        service.breaker = Some(BreakerConfig {
+            half_open_requests: 1,
+            ..BreakerConfig::default()
+        });
+    });
+    stage.tell("a", Does::Fail(Kind::Internal));
+    stage.calls("Get", 5).await;
+    tokio::time::advance(SECOND * 60).await;
+    stage.tell("a", Does::Hang);
+    let probe = tokio::spawn(stage.call("Get"));
+    tokio::time::sleep(SECOND).await;
+    assert!(stage.call("Get").await.is_err(), "one probe is under way");
+    probe.abort();
+    tokio::time::sleep(SECOND).await;
+    stage.tell("a", Does::Answer);
+    assert_eq!(stage.calls("Get", 2).await, 0);
+    assert_eq!(stage.instance("a").breaker, Some("closed"));
+    stage.assert_idle();
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_is_ejected_and_returns() {
+    let stage = Stage::new(&THREE, |service| {
+        service.breaker = None;
+        service.outlier = Some(OutlierConfig::default());
+    });
+    stage.tell("a", Does::Fail(Kind::Internal));
+    // Five errors in a row of its third of the calls.
+    assert_eq!(stage.calls("Get", 15).await, 5);
+    assert!(stage.instance("a").ejected);
+    assert_eq!(stage.calls("Get", 100).await, 0);
+    assert_eq!(stage.n_calls("a"), 5);
+    assert_eq!(stage.instance("a").ejections["consecutive-errors"], 1);
+    stage.tell("a", Does::Answer);
+    tokio::time::advance(SECOND * 30).await;
+    stage.calls("Get", 30).await;
+    assert_eq!(stage.n_calls("a"), 15);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_that_is_too_slow_is_dropped_and_blamed_on_the_instance() {
+    let stage = Stage::new(&["a", "b"], |service| {
+        idempotent(service);
+        service.retry = retries(|config| config.per_try_timeout = Some(Duration::from_millis(50)));
+    });
+    stage.tell("a", Does::Hang);
+    stage.tell("b", Does::AnswerAfter(Duration::from_millis(49)));
+    assert_eq!(stage.calls("GetUser", 10).await, 0);
+    let slow = stage.instance("a");
+    assert_eq!((slow.timeouts, slow.ejected), (5, true));
+    assert_eq!(
+        stage
+            .double("a")
+            .n_dropped
+            .load(std::sync::atomic::Ordering::Relaxed),
+        5
+    );
+    stage.assert_idle();
+}
+
+#[tokio::test(start_paused = true)]
+async fn callers_in_a_hurry_take_nobody_out() {
+    let stage = Stage::new(&["a", "b"], |_| {});
+    stage.tell("a", Does::AnswerAfter(SECOND / 2));
+    stage.tell("b", Does::AnswerAfter(SECOND / 2));
+    for _ in 0..40 {
+        let hasty = due(call("Get"), Duration::from_millis(10));
+        let error = stage.cluster().call(hasty, &Trail::off()).await;
+        assert_eq!(error.expect_err("late").kind, Kind::DeadlineExceeded);
+    }
+    let instances = stage.numbers().instances;
+    assert!(
+        instances
+            .iter()
+            .all(|i| !i.ejected && i.breaker == Some("closed"))
+    );
+    // A second is enough for anybody.
+    for _ in 0..40 {
+        stage.tell("a", Does::Hang);
+        let patient = due(call("Get"), SECOND);
+        let _ = stage.cluster().call(patient, &Trail::off()).await;
+    }
+    assert!(stage.instance("a").ejected);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_services_timeout_ends_the_call() {
+    let stage = Stage::new(&["a"], |service| service.timeout = Some(SECOND));
+    stage.tell("a", Does::Hang);
+    let began = tokio::time::Instant::now();
+    let (error, _) = stage.fails("Get").await;
+    assert_eq!(error.kind, Kind::DeadlineExceeded);
+    assert_eq!(began.elapsed(), SECOND);
+    assert_eq!(stage.instance("a").timeouts, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_fixed_reply_answers_for_who_cannot() {
+    let stage = Stage::new(&["a"], |service| {
+        service.fallback = Some(Fallback::Reply("{\"users\":[]}".into()));
+    });
+    stage.tell("a", Does::Fail(Kind::Internal));
+    assert_eq!(text(stage.call("Get").await), "{\"users\":[]}");
+    stage.tell("a", Does::Refuse(Kind::NotFound));
+    assert!(stage.call("Get").await.is_err(), "an answer is no failure");
+    stage.tell("a", Does::Answer);
+    assert_eq!(text(stage.call("Get").await), "a");
+    assert_eq!(stage.numbers().fallbacks, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn another_service_answers_once_and_not_in_a_circle() {
+    let mut stage = Stage::new(&["a"], |service| {
+        service.fallback = Some(Fallback::Service("spare".into()));
+    });
+    let draft = postern_core::registry::Draft::new("s", "spare");
+    stage.enter(postern_core::registry::Owner::Config, &draft);
+    stage.rebuild();
+    stage.tell("a", Does::Fail(Kind::Internal));
+    assert_eq!(text(stage.call("Get").await), "s");
+    // Its own fallback is itself.
+    stage.tell("s", Does::Fail(Kind::Internal));
+    assert!(stage.call("Get").await.is_err());
+    assert_eq!(stage.n_calls("s"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_streamed_request_is_made_once() {
+    let stage = Stage::new(&THREE, idempotent);
+    THREE
+        .iter()
+        .for_each(|name| stage.tell(name, Does::Unreachable));
+    let mut streamed = call("GetUser");
+    streamed.body = Body::Many(BodyStream::new(futures_util::stream::empty()));
+    let error = stage.cluster().call(streamed, &Trail::off()).await;
+    assert!(error.is_err());
+    assert_eq!(stage.numbers().tries, 1);
+}

@@ -1,0 +1,163 @@
+//! Clusters follow the directory and the policies, and keep what they learned.
+
+use std::sync::Arc;
+
+use postern_core::{
+    Kind, Text,
+    registry::{Draft, Owner, Source},
+    resilience::RetryConfig,
+};
+
+use super::{
+    super::{Policies, ServicePolicy, chance::now},
+    stage::{Does, SERVICE, Stage},
+};
+
+fn once(service: &mut ServicePolicy) {
+    let config = RetryConfig {
+        attempts_max: 1,
+        ..RetryConfig::default()
+    };
+    service.retry = postern_core::resilience::RetryPolicy::new(config).expect("it works");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_rebuild_keeps_counters_breakers_and_turns() {
+    let mut stage = Stage::new(&["a", "b"], |service| {
+        once(service);
+        service.outlier = None;
+    });
+    let before = stage.cluster();
+    stage.tell("a", Does::Fail(Kind::Internal));
+    assert_eq!(stage.calls("Get", 9).await, 5);
+    assert_eq!(stage.instance("a").breaker, Some("open"));
+    stage.add("c", |_| {});
+    let after = stage.rebuild();
+    assert!(Arc::ptr_eq(&before, &after));
+    let instance = stage.instance("a");
+    assert_eq!((instance.breaker, instance.failures), (Some("open"), 5));
+    assert_eq!(stage.numbers().calls, 9);
+    assert_eq!(stage.calls("Get", 10).await, 0);
+    assert_eq!((stage.n_calls("a"), stage.n_calls("c")), (5, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_changed_policy_takes_effect_and_resets_only_what_it_changes() {
+    let mut stage = Stage::new(&["a"], |service| {
+        once(service);
+        service.outlier = None;
+    });
+    stage.tell("a", Does::Fail(Kind::Internal));
+    stage.calls("Get", 5).await;
+    stage.policy.timeout = Some(super::stage::SECOND);
+    stage.rebuild();
+    assert_eq!(stage.instance("a").breaker, Some("open"));
+    stage.policy.breaker = None;
+    stage.rebuild();
+    assert_eq!(stage.instance("a").breaker, None);
+    stage.calls("Get", 1).await;
+    assert_eq!(stage.n_calls("a"), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn nothing_is_asked_for_where_nothing_changed() {
+    let mut stage = Stage::new(&["a", "b"], |_| {});
+    let snapshot = stage.directory.snapshot();
+    let policies = Policies::new(stage.policy.clone(), [], None);
+    let n_asked = std::cell::Cell::new(0);
+    let connect = |_: &postern_core::registry::Instance| {
+        n_asked.set(n_asked.get() + 1);
+        None
+    };
+    stage.clusters.rebuild(&snapshot, &policies, &connect);
+    assert_eq!(n_asked.get(), 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_left_drains_and_who_cannot_be_reached_is_asked_for_again() {
+    let mut stage = Stage::new(&["a", "b"], |_| {});
+    stage.tell("a", Does::AnswerAfter(super::stage::SECOND));
+    let under_way = [
+        tokio::spawn(stage.call("Get")),
+        tokio::spawn(stage.call("Get")),
+    ];
+    tokio::time::sleep(std::time::Duration::from_millis(1)).await;
+    stage.remove("a");
+    stage.rebuild();
+    assert_eq!(stage.calls("Get", 10).await, 0);
+    assert_eq!((stage.n_calls("a"), stage.n_calls("b")), (1, 11));
+    for call in under_way {
+        assert!(call.await.expect("no panic").is_ok());
+    }
+    let b = stage.double("b");
+    stage.doubles.lock().clear();
+    stage.add("c", |_| {});
+    stage.doubles.lock().remove("c");
+    stage.rebuild();
+    assert_eq!(stage.numbers().instances.len(), 0, "nobody leads there");
+    assert_eq!(stage.numbers().known, 2);
+    let (error, _) = stage.fails("Get").await;
+    assert_eq!(
+        error.message,
+        "service users has no live instance of 2 known"
+    );
+    stage.doubles.lock().insert("b".into(), b);
+    stage.rebuild();
+    assert_eq!(stage.calls("Get", 1).await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_is_down_gets_no_call_and_all_do_in_a_panic() {
+    let mut stage = Stage::new(&["a", "b", "c"], |_| {});
+    let down = |stage: &mut Stage, name: &str| {
+        let key = postern_core::registry::Key {
+            owner: Owner::Config,
+            instance: Draft::new(name, SERVICE).instance,
+        };
+        for _ in 0..3 {
+            let outcome = postern_core::registry::Outcome::Failure;
+            stage
+                .directory
+                .on_outcome(now(), &key, Source::Probe, outcome);
+        }
+        stage.rebuild();
+    };
+    down(&mut stage, "a");
+    stage.calls("Get", 10).await;
+    assert_eq!((stage.n_calls("a"), stage.numbers().panic), (0, false));
+    down(&mut stage, "b");
+    stage.calls("Get", 9).await;
+    assert_eq!((stage.n_calls("a"), stage.numbers().panic), (3, true));
+    assert_eq!(stage.numbers().picks_in_panic, 9);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_lone_plugin_is_called_directly() {
+    let mut stage = Stage::new(&[], |_| {});
+    let draft = Draft::new("users", SERVICE);
+    stage.enter(Owner::Local("users".into()), &draft);
+    assert!(stage.rebuild().direct().is_some());
+    stage.policy.idempotent = vec![super::super::Pattern::new("*")];
+    assert!(stage.rebuild().direct().is_some(), "makes no difference");
+    stage.policy.timeout = Some(super::stage::SECOND);
+    assert!(stage.rebuild().direct().is_none());
+    stage.policy.timeout = None;
+    stage.add("b", |_| {});
+    assert!(stage.rebuild().direct().is_none());
+    let remote = Stage::new(&["a"], |_| {});
+    assert!(remote.cluster().direct().is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn methods_that_describe_themselves_are_believed() {
+    let describe = |index: usize, draft: &mut Draft| {
+        let method = |name: &str, idempotent| postern_core::registry::Method {
+            name: name.into(),
+            idempotent,
+        };
+        draft.methods = Some(vec![method("Get", true), method("Both", index == 0)]);
+    };
+    let stage = Stage::with(&["a", "b"], None, |_| {}, describe);
+    let is = |name: &str| stage.cluster().is_idempotent(&Text::from(name));
+    assert!(is("Get") && !is("Both") && !is("Other"));
+}

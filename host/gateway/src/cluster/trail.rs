@@ -1,0 +1,150 @@
+//! Why a call went the way it went, for its access record. Costs nothing where nobody reads it.
+
+use std::{fmt, sync::Arc};
+
+use parking_lot::Mutex;
+use postern_core::{Kind, Text};
+
+/// Where the decisions of one call are noted, if anywhere.
+#[derive(Debug, Clone, Default)]
+pub struct Trail(Option<Arc<Mutex<Why>>>);
+
+/// What was decided for one call.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Why {
+    /// Who picked last: `p2c-ewma`, `plugin:geo`.
+    pub balancer: Option<Text>,
+    /// Who was picked last, and its zone.
+    pub instance: Option<Text>,
+    pub zone: Option<Text>,
+    /// Tries that were sent, hedges included.
+    pub n_tries: u32,
+    /// What was out of the ordinary, in turn; at most `NOTES_MAX`.
+    pub notes: Vec<Note>,
+}
+
+/// One thing out of the ordinary.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Note {
+    /// It waited for a place.
+    Waited,
+    /// It got no place: `queue-full`, `displaced`, ...
+    Shed(&'static str),
+    /// Too few instances were up, so that all were used.
+    Panic,
+    /// Nobody of the subset that it wants could be picked.
+    OutOfSubset,
+    /// The component did not decide, so the native balancer did.
+    NativePick,
+    /// Only ejected instances were left.
+    EjectedPick,
+    /// The breaker of an instance was open, or all its probes were under way.
+    BreakerOpen(Text),
+    /// A try failed, with this kind, at this instance.
+    Failed(Text, Kind),
+    /// Nobody could be picked.
+    Nobody(&'static str),
+    /// There is no further try, and why: `attempts`, `unsafe`, `budget`, ...
+    Stopped(&'static str),
+    Hedged,
+    HedgeWon,
+    /// It was answered by the fallback: a service, or `reply`.
+    Fallback(Text),
+}
+
+impl Trail {
+    /// Nothing is noted.
+    #[must_use]
+    pub const fn off() -> Self {
+        Self(None)
+    }
+
+    #[must_use]
+    pub fn on() -> Self {
+        Self(Some(Arc::default()))
+    }
+
+    /// What was noted so far. `None` where nothing is.
+    #[must_use]
+    pub fn why(&self) -> Option<Why> {
+        self.0.as_ref().map(|why| why.lock().clone())
+    }
+
+    pub(super) fn note(&self, note: impl FnOnce() -> Note) {
+        self.update(|why| {
+            if why.notes.len() < NOTES_MAX {
+                why.notes.push(note());
+            }
+        });
+    }
+
+    pub(super) fn update(&self, change: impl FnOnce(&mut Why)) {
+        if let Some(why) = &self.0 {
+            change(&mut why.lock());
+        }
+    }
+}
+
+/// `p2c-ewma users-1@eu tries=2 failed:users-0=unavailable`.
+impl fmt::Display for Why {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.balancer.as_deref().unwrap_or("-"))?;
+        write!(f, " {}", self.instance.as_deref().unwrap_or("-"))?;
+        if let Some(zone) = &self.zone {
+            write!(f, "@{zone}")?;
+        }
+        write!(f, " tries={}", self.n_tries)?;
+        self.notes.iter().try_for_each(|note| write!(f, " {note}"))
+    }
+}
+
+impl fmt::Display for Note {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Waited => f.write_str("waited"),
+            Self::Shed(reason) => write!(f, "shed:{reason}"),
+            Self::Panic => f.write_str("panic"),
+            Self::OutOfSubset => f.write_str("out-of-subset"),
+            Self::NativePick => f.write_str("native-pick"),
+            Self::EjectedPick => f.write_str("ejected-pick"),
+            Self::BreakerOpen(instance) => write!(f, "breaker-open:{instance}"),
+            Self::Failed(instance, kind) => write!(f, "failed:{instance}={kind}"),
+            Self::Nobody(reason) => write!(f, "nobody:{reason}"),
+            Self::Stopped(reason) => write!(f, "stopped:{reason}"),
+            Self::Hedged => f.write_str("hedged"),
+            Self::HedgeWon => f.write_str("hedge-won"),
+            Self::Fallback(name) => write!(f, "fallback:{name}"),
+        }
+    }
+}
+
+/// Of a call that is tried very often the first decisions tell enough.
+const NOTES_MAX: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_as_one_line() {
+        let trail = Trail::on();
+        trail.update(|why| {
+            why.balancer = Some("p2c-ewma".into());
+            why.instance = Some("users-1".into());
+            why.zone = Some("eu".into());
+            why.n_tries = 2;
+        });
+        trail.note(|| Note::Failed("users-0".into(), Kind::Unavailable));
+        let why = trail.why().expect("on");
+        let expected = "p2c-ewma users-1@eu tries=2 failed:users-0=unavailable";
+        assert_eq!(why.to_string(), expected);
+        assert_eq!(Trail::off().why(), None);
+    }
+
+    #[test]
+    fn is_bounded() {
+        let trail = Trail::on();
+        (0..100).for_each(|_| trail.note(|| Note::Waited));
+        assert_eq!(trail.why().expect("on").notes.len(), NOTES_MAX);
+    }
+}

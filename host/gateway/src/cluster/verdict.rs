@@ -1,0 +1,126 @@
+//! What the end of a try says about the instance that it was made to.
+//!
+//! | the try ended with | verdict | breaker | ejector | load | health |
+//! |---|---|---|---|---|---|
+//! | a reply | success | success | success | answer | success |
+//! | an error that the caller is to blame for | caller's fault | none | success | answer | success |
+//! | `unavailable`, `internal`, `unknown`, `data-loss` | failure | failure | error | error | failure |
+//! | no answer within a telling time | timeout | failure | error | error | failure |
+//! | `resource-exhausted` | full | none | none | error | none |
+//! | an error of the gateway itself, or dropped | nothing | none | none | none | none |
+//!
+//! An instance that is full is well: taking it out would fill the others. An error without a fault
+//! of anybody (`not-found`, `aborted`) is the caller's, whoever is blamed: the instance answered.
+//!
+//! A time is telling when it is the policy's own or at least `TELLING_MIN`. What a caller allowed
+//! less says nothing, or callers in a hurry could take instances out for everybody.
+
+use std::time::Duration;
+
+use postern_core::{Blame, Error, Kind};
+
+/// See the table at the head.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Verdict {
+    Success,
+    CallerFault,
+    Failure,
+    Timeout,
+    Full,
+    Nothing,
+}
+
+impl Verdict {
+    /// `had`: the time that the try had; `is_own`: it was the policy's own.
+    #[must_use]
+    pub fn of(error: &Error, had: Duration, is_own: bool) -> Self {
+        match (error.blame, error.kind) {
+            (Blame::Client, _) => Self::CallerFault,
+            (Blame::Gateway, _) => Self::Nothing,
+            (Blame::Guest | Blame::Upstream, Kind::DeadlineExceeded) => {
+                Self::of_silence(had, is_own)
+            }
+            (Blame::Guest | Blame::Upstream, Kind::ResourceExhausted) => Self::Full,
+            (Blame::Guest | Blame::Upstream, kind) if is_fault(kind) => Self::Failure,
+            (Blame::Guest | Blame::Upstream, _) => Self::CallerFault,
+        }
+    }
+
+    /// No answer came in the time that the try had.
+    #[must_use]
+    pub fn of_silence(had: Duration, is_own: bool) -> Self {
+        if is_own || had >= TELLING_MIN {
+            Self::Timeout
+        } else {
+            Self::Nothing
+        }
+    }
+
+    /// Whether the instance is to blame.
+    #[must_use]
+    pub const fn is_failure(self) -> bool {
+        matches!(self, Self::Failure | Self::Timeout)
+    }
+
+    /// Whether the instance answered as one that is well does.
+    #[must_use]
+    pub const fn is_answer(self) -> bool {
+        matches!(self, Self::Success | Self::CallerFault)
+    }
+}
+
+/// Whether an error of that kind is somebody's failure, and not an answer.
+pub(super) const fn is_fault(kind: Kind) -> bool {
+    match kind {
+        Kind::Unknown
+        | Kind::DeadlineExceeded
+        | Kind::ResourceExhausted
+        | Kind::Internal
+        | Kind::Unavailable
+        | Kind::DataLoss => true,
+        Kind::Cancelled
+        | Kind::InvalidArgument
+        | Kind::NotFound
+        | Kind::AlreadyExists
+        | Kind::PermissionDenied
+        | Kind::FailedPrecondition
+        | Kind::Aborted
+        | Kind::OutOfRange
+        | Kind::Unimplemented
+        | Kind::Unauthenticated => false,
+    }
+}
+
+/// What every healthy instance answers in.
+const TELLING_MIN: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(kind: Kind, blame: Blame, expected: Verdict) {
+        let error = Error::new(kind, blame, "x");
+        assert_eq!(Verdict::of(&error, TELLING_MIN, false), expected, "{kind}");
+    }
+
+    #[test]
+    fn only_faults_of_the_instance_count_against_it() {
+        for blame in [Blame::Guest, Blame::Upstream] {
+            check(Kind::Internal, blame, Verdict::Failure);
+            check(Kind::Unavailable, blame, Verdict::Failure);
+            check(Kind::DeadlineExceeded, blame, Verdict::Timeout);
+            check(Kind::ResourceExhausted, blame, Verdict::Full);
+            check(Kind::NotFound, blame, Verdict::CallerFault);
+        }
+        check(Kind::Internal, Blame::Client, Verdict::CallerFault);
+        check(Kind::Unavailable, Blame::Gateway, Verdict::Nothing);
+    }
+
+    #[test]
+    fn a_caller_in_a_hurry_proves_nothing() {
+        let short = TELLING_MIN - Duration::from_nanos(1);
+        assert_eq!(Verdict::of_silence(short, false), Verdict::Nothing);
+        assert_eq!(Verdict::of_silence(TELLING_MIN, false), Verdict::Timeout);
+        assert_eq!(Verdict::of_silence(short, true), Verdict::Timeout);
+    }
+}
