@@ -81,7 +81,9 @@ impl Clusters {
         let picture_before = cluster.as_ref().map(|cluster| cluster.picture());
         let places = places(service, &known, now);
         let set = Arc::new(set(service, &places, policy, policies.zone()));
-        let memory = picture_before.as_ref().map(|p| p.balancer.native().memory());
+        let memory = picture_before
+            .as_ref()
+            .map(|p| p.balancer.native().memory());
         let (balancer, is_placed) = self.balancer(policy, &set, &memory.unwrap_or_default());
         let machines = picture_before.as_ref().map(|picture| &picture.machines);
         let machines = Machines::next(machines, policy, now);
@@ -179,11 +181,7 @@ fn leads_there(old: &Arc<Record>, new: &Arc<Record>) -> bool {
 }
 
 /// Those of `known` that take calls, in the directory's order, and since when they do.
-fn places(
-    service: &Service,
-    known: &BTreeMap<Key, Known>,
-    now: Instant,
-) -> Vec<(Place, Instant)> {
+fn places(service: &Service, known: &BTreeMap<Key, Known>, now: Instant) -> Vec<(Place, Instant)> {
     let usable: BTreeSet<&Key> = service.usable().iter().map(|i| &i.record.key).collect();
     let mut places = Vec::with_capacity(usable.len());
     for instance in service.all() {

@@ -48,7 +48,8 @@ pub(super) struct EndpointCounts {
 }
 
 /// In the order of `EndpointCounts::ejections`.
-pub(super) const CAUSES: [Cause; 3] = [Cause::ConsecutiveErrors, Cause::SuccessRate, Cause::Latency];
+pub(super) const CAUSES: [Cause; 3] =
+    [Cause::ConsecutiveErrors, Cause::SuccessRate, Cause::Latency];
 
 impl Endpoint {
     pub(super) fn new(key: Key, number: u64, now: Instant) -> Self {

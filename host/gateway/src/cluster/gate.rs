@@ -105,11 +105,7 @@ impl Gate {
     pub(super) fn figures(&self) -> (u32, u32, usize) {
         let inner = self.inner.lock();
         let bulkhead = &inner.bulkhead;
-        (
-            bulkhead.limit(),
-            bulkhead.in_flight(),
-            bulkhead.n_waiting(),
-        )
+        (bulkhead.limit(), bulkhead.in_flight(), bulkhead.n_waiting())
     }
 
     fn leave(&self, id: u64, outcome: Option<Outcome>) {

@@ -92,9 +92,9 @@ mod tests {
 
     fn call() -> Call {
         let mut call = Call::unary("users", "Get", "{\"a\":1,\"id\":\"u7\"}");
-        let mut headers = Headers::with_capacity(64);
+        let mut headers = Headers::new();
         headers.push(b"x-user", b"u7").expect("short");
-        call.headers = headers.build();
+        call.headers = headers;
         call.context.principal = Some(Arc::new(Principal {
             name: "ann".into(),
             roles: Vec::new(),

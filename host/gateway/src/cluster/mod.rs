@@ -64,7 +64,7 @@ pub use self::{
     key::HashOn,
     numbers::{InstanceNumbers, ServiceNumbers},
     pattern::Pattern,
-    placing::{BalancerSource, Pick, PlacedBalance, Picker},
+    placing::{BalancerSource, Pick, Picker, PlacedBalance},
     policy::{Fallback, Policies, ServicePolicy, SubsetRule},
     trail::{Note, Trail, Why},
     verdict::Verdict,
@@ -90,10 +90,7 @@ pub type Connect<'a> = dyn Fn(&Instance) -> Option<Arc<dyn Handler>> + 'a;
 impl Clusters {
     /// `source` makes balancers of plugins; `witness` is told how instances do.
     #[must_use]
-    pub fn new(
-        source: Option<Arc<dyn BalancerSource>>,
-        witness: Option<Arc<dyn Witness>>,
-    ) -> Self {
+    pub fn new(source: Option<Arc<dyn BalancerSource>>, witness: Option<Arc<dyn Witness>>) -> Self {
         Self {
             clusters: Arc::default(),
             slots: Mutex::default(),

@@ -4,7 +4,11 @@ use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
 use serde::Serialize;
 
-use super::{chance::now, counts::Counts, picture::{Picture, Place}};
+use super::{
+    chance::now,
+    counts::Counts,
+    picture::{Picture, Place},
+};
 
 /// One service at one moment. Counters are since the service is known.
 #[derive(Debug, Clone, PartialEq, Serialize)]
@@ -147,7 +151,10 @@ impl InstanceNumbers {
             breaker_opened,
             breaker_closed,
             ejected: endpoint.is_ejected(),
-            ejections: counts.ejections().map(|(cause, n)| (cause.name(), n)).collect(),
+            ejections: counts
+                .ejections()
+                .map(|(cause, n)| (cause.name(), n))
+                .collect(),
         }
     }
 }

@@ -1,7 +1,12 @@
 //! A service at one moment: who can answer, who picks, by which policy. Immutable; calls read it
 //! without a lock, and a call that began under one ends its tries under it.
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::{Duration, Instant}};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use postern_core::{
     Call, Handler, Text,
@@ -14,7 +19,7 @@ use super::{
     chance::random,
     endpoint::Endpoint,
     machines::Machines,
-    placing::{Pick, PlacedBalance, Picker},
+    placing::{Pick, Picker, PlacedBalance},
     policy::ServicePolicy,
 };
 
@@ -135,7 +140,8 @@ impl Picture {
     ) -> Option<(Pick, bool, bool)> {
         let random = random();
         let can = |index: usize, place: &Place| {
-            !refused.contains(&index) && self.suits(place, index, call, wish, true)
+            !refused.contains(&index)
+                && self.suits(place, index, call, wish, true)
                 && place.endpoint.breaking.may(now)
         };
         let with = |holds: &dyn Fn(&Place) -> bool| {
@@ -273,5 +279,10 @@ fn is_permitted(permissions: &BTreeSet<Text>, call: &Call) -> bool {
         return true;
     }
     let principal = call.context.principal.as_ref();
-    principal.is_some_and(|principal| principal.roles.iter().any(|role| permissions.contains(role)))
+    principal.is_some_and(|principal| {
+        principal
+            .roles
+            .iter()
+            .any(|role| permissions.contains(role))
+    })
 }

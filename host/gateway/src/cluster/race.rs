@@ -58,7 +58,10 @@ async fn hedged(way: &mut Way, hedging: &Hedging) -> Result<Won, Lost> {
         };
         let Some((attempt, result)) = ended else {
             let error = Error::internal("a round has no try");
-            return Err(Lost { error, is_sent: true });
+            return Err(Lost {
+                error,
+                is_sent: true,
+            });
         };
         let sent = attempt.sent();
         starts.retain(|start| *start != sent);

@@ -38,7 +38,10 @@ pub(super) fn nobody(picture: &Picture, wish: &Wish, why: &Nobody) -> Error {
         Nobody::Hidden => Error::not_found(format!("no service {service}")),
         Nobody::Version => {
             let wanted = wish.version.as_ref().map(ToString::to_string);
-            let versions = picture.places.iter().map(|place| &place.record.entry.version);
+            let versions = picture
+                .places
+                .iter()
+                .map(|place| &place.record.entry.version);
             let versions: std::collections::BTreeSet<_> = versions.flatten().collect();
             let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
             let (has, wanted) = (versions.join(", "), wanted.unwrap_or_default());
@@ -46,7 +49,9 @@ pub(super) fn nobody(picture: &Picture, wish: &Wish, why: &Nobody) -> Error {
         }
         Nobody::Subset => {
             let subset = wish.subset.iter().flat_map(|subset| &subset.metadata);
-            let subset: Vec<_> = subset.map(|(key, value)| format!("{key}={value}")).collect();
+            let subset: Vec<_> = subset
+                .map(|(key, value)| format!("{key}={value}"))
+                .collect();
             let subset = subset.join(" and ");
             let message = format!("service {service} has no live instance with {subset}");
             Error::unavailable(Blame::Gateway, message)
@@ -79,8 +84,17 @@ impl Nobody {
 }
 
 /// A try that was not answered in time.
-pub(super) fn silent(is_local: bool, instance: &Text, is_whole_call: bool, after_ms: u128) -> Error {
-    let blame = if is_local { Blame::Guest } else { Blame::Upstream };
+pub(super) fn silent(
+    is_local: bool,
+    instance: &Text,
+    is_whole_call: bool,
+    after_ms: u128,
+) -> Error {
+    let blame = if is_local {
+        Blame::Guest
+    } else {
+        Blame::Upstream
+    };
     let limit = if is_whole_call {
         "the deadline of the call"
     } else {

@@ -77,7 +77,11 @@ pub(super) async fn go(
         let deadline = call.context.deadline;
         call.context.deadline = deadline.map_or(own, |at| Some(own.map_or(at, |own| own.min(at))));
     }
-    let fallback = picture.policy.fallback.clone().filter(|_| falls == Falls::May);
+    let fallback = picture
+        .policy
+        .fallback
+        .clone()
+        .filter(|_| falls == Falls::May);
     let spare = fallback.as_ref().and_then(|_| copy(&call));
     let error = match answer(&cluster, picture, call, trail.clone()).await {
         Err(error) if error.blame != Blame::Client && is_fault(error.kind) => error,
@@ -96,7 +100,8 @@ async fn answer(
     call: Call,
     trail: Trail,
 ) -> Result<Reply, Error> {
-    let permit = enter(cluster, &picture, &call, &trail).await?;
+    let urgency = (call.context.priority, call.context.deadline);
+    let permit = enter(cluster, &picture, urgency, &trail).await?;
     let mut way = Way {
         cluster: Arc::clone(cluster),
         wish: wish(&picture, &call)?,
@@ -221,9 +226,9 @@ impl Way {
     fn limit(&self, now: Instant) -> Result<TryLimit, Error> {
         let config = self.picture.policy.retry.config();
         let call = Deadline(self.call.context.deadline);
-        let per_try = call.per_try(now, config.per_try_timeout).map_err(|passed| {
-            Error::deadline_exceeded(Blame::Gateway, passed.to_string())
-        })?;
+        let per_try = call
+            .per_try(now, config.per_try_timeout)
+            .map_err(|passed| Error::deadline_exceeded(Blame::Gateway, passed.to_string()))?;
         let is_whole_call = per_try == call;
         Ok(TryLimit {
             at: per_try.0,
@@ -288,14 +293,13 @@ impl Won {
 async fn enter(
     cluster: &Cluster,
     picture: &Picture,
-    call: &Call,
+    (priority, deadline): (u8, Option<Instant>),
     trail: &Trail,
 ) -> Result<Option<Permit>, Error> {
     let Some(gate) = &picture.machines.gate else {
         return Ok(None);
     };
-    let deadline = call.context.deadline;
-    let shed = match gate.enter(call.context.priority, deadline) {
+    let shed = match gate.enter(priority, deadline) {
         Entry::Go(permit) => return Ok(Some(permit)),
         Entry::Shed(shed) => shed,
         Entry::Wait(permit, told) => {

@@ -18,7 +18,10 @@ impl<T> Default for Pairs<T> {
 
 impl<T: Leaf> Leaf for Pairs<T> {
     fn expected() -> String {
-        format!("a table such as {{ NAME = VALUE }}, each value {}", T::expected())
+        format!(
+            "a table such as {{ NAME = VALUE }}, each value {}",
+            T::expected()
+        )
     }
 
     fn read(value: &Value) -> Result<Self, String> {
@@ -100,7 +103,10 @@ mod tests {
     fn reads_pairs_from_the_environment_and_writes_toml() {
         let read = |text: &str| Pairs::<u32>::read(&Value::Untyped(text.to_owned()));
         let pairs = read("a=3, b.c = 1").expect("pairs");
-        assert_eq!(pairs.written().as_deref(), Some("{ \"a\" = 3, \"b.c\" = 1 }"));
+        assert_eq!(
+            pairs.written().as_deref(),
+            Some("{ \"a\" = 3, \"b.c\" = 1 }")
+        );
         assert_eq!(read("").expect("none"), Pairs::default());
         assert!(read("a").is_err() && read("a=x").is_err());
     }

@@ -31,7 +31,8 @@ impl Services {
     #[must_use]
     pub fn policies(&self, hints: &BTreeMap<Text, Hints>, zone: Option<Text>) -> Policies {
         let written = self.own().map(|(name, _)| Text::from(name));
-        let names: std::collections::BTreeSet<Text> = written.chain(hints.keys().cloned()).collect();
+        let names: std::collections::BTreeSet<Text> =
+            written.chain(hints.keys().cloned()).collect();
         let own = names.into_iter().map(|name| {
             let hinted = self.of(&name, hints.get(&name)).policy();
             let policy = hinted.or_else(|_| self.of(&name, None).policy());
@@ -50,7 +51,10 @@ impl Services {
         for (name, service) in self.own() {
             for (key, message) in service.policy().err().unwrap_or_default() {
                 // What the default does wrong is told once.
-                if !faults.iter().any(|(known, told)| *known == key && *told == message) {
+                if !faults
+                    .iter()
+                    .any(|(known, told)| *known == key && *told == message)
+                {
                     add(reader, &format!("services.{name}"), key, &message);
                 }
             }
@@ -143,9 +147,8 @@ impl Service {
         };
         let parts: Vec<(Text, u32)> = pairs(&self.split.0).into_iter().collect();
         let split = (!parts.is_empty()).then(|| Split::new(parts, by));
-        let split = split.and_then(|split| {
-            split.map_err(|error| told("split", error.to_string())).ok()
-        });
+        let split =
+            split.and_then(|split| split.map_err(|error| told("split", error.to_string())).ok());
         let spill = self.zone_aware.then_some(Spill {
             minimum_percent: self.zone_minimum,
             busy_calls: self.zone_busy,

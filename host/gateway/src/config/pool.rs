@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postern_net::PoolConfig;
 
-use super::{section::section, section::Reader, value::Place};
+use super::{section::Reader, section::section, value::Place};
 
 section! {
     /// Sessions with remote instances, shared by all services.

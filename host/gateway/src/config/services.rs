@@ -5,13 +5,13 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+pub use super::words::{BalancerName, HashKey, KindName, Limit, NativeName, SplitBy, SubsetMode};
 use super::{
-    inline::Pairs,
     hints::Hints,
+    inline::Pairs,
     section::{Bounds, Field, Reader, Shape, join, section},
     value::Node,
 };
-pub use super::words::{BalancerName, HashKey, KindName, Limit, NativeName, SplitBy, SubsetMode};
 
 section! {
     /// One service, whoever answers for it.
@@ -191,7 +191,8 @@ impl PartialEq for Services {
     fn eq(&self, other: &Self) -> bool {
         let effective = |services: &Self| -> BTreeMap<String, Service> {
             let own = services.own.iter();
-            own.map(|(name, own)| (name.clone(), own.effective.clone())).collect()
+            own.map(|(name, own)| (name.clone(), own.effective.clone()))
+                .collect()
         };
         self.default == other.default && effective(self) == effective(other)
     }
@@ -232,7 +233,8 @@ impl Field for Services {
     fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut Reader) {
         for entry in reader.entries(node, path).unwrap_or_default() {
             let name = &entry.key;
-            if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control) {
+            if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control)
+            {
                 reader.fault(
                     &join(path, name),
                     &entry.key_place,

@@ -63,7 +63,9 @@ impl Leaf for BalancerName {
     }
 
     fn read(value: &Value) -> Result<Self, String> {
-        let plugin = value.as_text().and_then(|text| text.strip_prefix("plugin:"));
+        let plugin = value
+            .as_text()
+            .and_then(|text| text.strip_prefix("plugin:"));
         match plugin {
             Some("") => Err(format!("{} names no plugin", value.shown())),
             Some(plugin) => Ok(Self::Plugin(plugin.into())),
@@ -159,7 +161,8 @@ impl Leaf for KindName {
             "timeout" => Some(Kind::DeadlineExceeded),
             name => Kind::from_name(name),
         };
-        kind.map(Self).ok_or_else(|| format!("{} is no kind of error", value.shown()))
+        kind.map(Self)
+            .ok_or_else(|| format!("{} is no kind of error", value.shown()))
     }
 
     fn written(&self) -> Option<String> {

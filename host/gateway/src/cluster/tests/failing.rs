@@ -31,7 +31,11 @@ async fn a_dead_instance_fails_no_idempotent_call() {
     stage.tell("b", Does::Cut);
     assert_eq!(stage.calls("GetUser", 500).await, 0);
     let numbers = stage.numbers();
-    assert!(numbers.retries >= 5 && numbers.retries <= 10, "{}", numbers.retries);
+    assert!(
+        numbers.retries >= 5 && numbers.retries <= 10,
+        "{}",
+        numbers.retries
+    );
     assert!(stage.instance("b").ejected);
 }
 
@@ -40,7 +44,10 @@ async fn what_may_have_begun_is_made_once() {
     let stage = Stage::new(&THREE, idempotent);
     THREE.iter().for_each(|name| stage.tell(name, Does::Cut));
     let (error, why) = stage.fails("CreateUser").await;
-    assert_eq!((error.kind, error.retry), (Kind::Unavailable, Retry::IfIdempotent));
+    assert_eq!(
+        (error.kind, error.retry),
+        (Kind::Unavailable, Retry::IfIdempotent)
+    );
     assert_eq!(THREE.iter().map(|name| stage.n_calls(name)).sum::<u64>(), 1);
     assert!(why.ends_with("stopped:unsafe"), "{why}");
     assert_eq!(stage.numbers().retry_stops["unsafe"], 1);
@@ -58,27 +65,42 @@ async fn what_never_began_goes_elsewhere_whatever_it_does() {
 #[tokio::test(start_paused = true)]
 async fn all_that_was_tried_is_told() {
     let stage = Stage::new(&THREE, |_| {});
-    THREE.iter().for_each(|name| stage.tell(name, Does::Unreachable));
+    THREE
+        .iter()
+        .for_each(|name| stage.tell(name, Does::Unreachable));
     let (error, why) = stage.fails("Get").await;
     let details = error.details.expect("details");
     let details: serde_json::Value = serde_json::from_slice(&details).expect("json");
     let tried = details["tried"].as_array().expect("a list");
-    let mut names: Vec<_> = tried.iter().map(|t| t["instance"].as_str().expect("name")).collect();
+    let mut names: Vec<_> = tried
+        .iter()
+        .map(|t| t["instance"].as_str().expect("name"))
+        .collect();
     names.sort_unstable();
     assert_eq!(names, THREE, "each once");
     assert_eq!(tried[0]["error"], "unavailable: told to");
     assert_eq!(details["stopped"], "attempts");
-    assert!(why.contains("tries=3") && why.ends_with("stopped:attempts"), "{why}");
+    assert!(
+        why.contains("tries=3") && why.ends_with("stopped:attempts"),
+        "{why}"
+    );
 }
 
 #[tokio::test(start_paused = true)]
 async fn faults_of_the_caller_are_answers() {
     let stage = Stage::new(&THREE, idempotent);
-    THREE.iter().for_each(|name| stage.tell(name, Does::Refuse(Kind::InvalidArgument)));
+    THREE
+        .iter()
+        .for_each(|name| stage.tell(name, Does::Refuse(Kind::InvalidArgument)));
     assert_eq!(stage.calls("GetUser", 100).await, 100);
     let numbers = stage.numbers();
     assert_eq!((numbers.tries, numbers.retries), (100, 0));
-    assert!(numbers.instances.iter().all(|i| !i.ejected && i.breaker == Some("closed")));
+    assert!(
+        numbers
+            .instances
+            .iter()
+            .all(|i| !i.ejected && i.breaker == Some("closed"))
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -187,7 +209,13 @@ async fn a_try_that_is_too_slow_is_dropped_and_blamed_on_the_instance() {
     assert_eq!(stage.calls("GetUser", 10).await, 0);
     let slow = stage.instance("a");
     assert_eq!((slow.timeouts, slow.ejected), (5, true));
-    assert_eq!(stage.double("a").n_dropped.load(std::sync::atomic::Ordering::Relaxed), 5);
+    assert_eq!(
+        stage
+            .double("a")
+            .n_dropped
+            .load(std::sync::atomic::Ordering::Relaxed),
+        5
+    );
     stage.assert_idle();
 }
 
@@ -202,7 +230,11 @@ async fn callers_in_a_hurry_take_nobody_out() {
         assert_eq!(error.expect_err("late").kind, Kind::DeadlineExceeded);
     }
     let instances = stage.numbers().instances;
-    assert!(instances.iter().all(|i| !i.ejected && i.breaker == Some("closed")));
+    assert!(
+        instances
+            .iter()
+            .all(|i| !i.ejected && i.breaker == Some("closed"))
+    );
     // A second is enough for anybody.
     for _ in 0..40 {
         stage.tell("a", Does::Hang);
@@ -256,7 +288,9 @@ async fn another_service_answers_once_and_not_in_a_circle() {
 #[tokio::test(start_paused = true)]
 async fn a_streamed_request_is_made_once() {
     let stage = Stage::new(&THREE, idempotent);
-    THREE.iter().for_each(|name| stage.tell(name, Does::Unreachable));
+    THREE
+        .iter()
+        .for_each(|name| stage.tell(name, Does::Unreachable));
     let mut streamed = call("GetUser");
     streamed.body = Body::Many(BodyStream::new(futures_util::stream::empty()));
     let error = stage.cluster().call(streamed, &Trail::off()).await;

@@ -77,7 +77,10 @@ async fn nothing_is_asked_for_where_nothing_changed() {
 async fn who_left_drains_and_who_cannot_be_reached_is_asked_for_again() {
     let mut stage = Stage::new(&["a", "b"], |_| {});
     stage.tell("a", Does::AnswerAfter(super::stage::SECOND));
-    let under_way = [tokio::spawn(stage.call("Get")), tokio::spawn(stage.call("Get"))];
+    let under_way = [
+        tokio::spawn(stage.call("Get")),
+        tokio::spawn(stage.call("Get")),
+    ];
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
     stage.remove("a");
     stage.rebuild();
@@ -94,7 +97,10 @@ async fn who_left_drains_and_who_cannot_be_reached_is_asked_for_again() {
     assert_eq!(stage.numbers().instances.len(), 0, "nobody leads there");
     assert_eq!(stage.numbers().known, 2);
     let (error, _) = stage.fails("Get").await;
-    assert_eq!(error.message, "service users has no live instance of 2 known");
+    assert_eq!(
+        error.message,
+        "service users has no live instance of 2 known"
+    );
     stage.doubles.lock().insert("b".into(), b);
     stage.rebuild();
     assert_eq!(stage.calls("Get", 1).await, 0);
@@ -110,7 +116,9 @@ async fn who_is_down_gets_no_call_and_all_do_in_a_panic() {
         };
         for _ in 0..3 {
             let outcome = postern_core::registry::Outcome::Failure;
-            stage.directory.on_outcome(now(), &key, Source::Probe, outcome);
+            stage
+                .directory
+                .on_outcome(now(), &key, Source::Probe, outcome);
         }
         stage.rebuild();
     };

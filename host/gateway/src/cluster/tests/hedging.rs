@@ -36,9 +36,16 @@ async fn the_first_answer_wins_and_the_other_is_dropped() {
     for _ in 0..2 {
         assert_eq!(text(stage.call("GetUser").await), "b");
     }
-    assert_eq!(began.elapsed(), Duration::from_millis(20), "one of the two went to b");
+    assert_eq!(
+        began.elapsed(),
+        Duration::from_millis(20),
+        "one of the two went to b"
+    );
     let numbers = stage.numbers();
-    assert_eq!((numbers.hedges_sent, numbers.hedges_won, numbers.tries), (1, 1, 3));
+    assert_eq!(
+        (numbers.hedges_sent, numbers.hedges_won, numbers.tries),
+        (1, 1, 3)
+    );
     assert_eq!(stage.double("a").n_dropped.load(Relaxed), 1);
     stage.assert_idle();
 }

@@ -9,7 +9,7 @@ use postern_core::{
 };
 
 use super::{
-    super::{BalancerSource, Pick, PlacedBalance, Picker, Verdict},
+    super::{BalancerSource, Pick, Picker, PlacedBalance, Verdict},
     stage::{Does, Stage},
 };
 
@@ -75,7 +75,11 @@ async fn a_plugin_picks_is_told_and_is_replaced_where_it_does_not() {
     };
     let mut stage = Stage::with(&["a", "b", "c"], Some(source.clone()), change, |_, _| {});
     stage.calls("Get", 3).await;
-    assert_eq!(stage.n_calls("c"), 1, "the native balancer decides meanwhile");
+    assert_eq!(
+        stage.n_calls("c"),
+        1,
+        "the native balancer decides meanwhile"
+    );
     *source.is_there.lock() = true;
     stage.rebuild();
     stage.calls("Get", 10).await;
@@ -86,7 +90,11 @@ async fn a_plugin_picks_is_told_and_is_replaced_where_it_does_not() {
     let n_told = source.told.lock().len();
     stage.tell("c", Does::Answer);
     stage.calls("Left", 3).await;
-    assert_eq!(source.told.lock().len(), n_told, "others' picks are not told");
+    assert_eq!(
+        source.told.lock().len(),
+        n_told,
+        "others' picks are not told"
+    );
     let numbers = stage.numbers();
     assert_eq!((numbers.picks["component"], numbers.picks_left), (11, 3));
     assert_eq!(numbers.balancer, "plugin:last");

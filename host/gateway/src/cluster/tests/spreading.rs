@@ -55,7 +55,10 @@ async fn least_connections_leaves_who_is_busy() {
 #[tokio::test(start_paused = true)]
 async fn p2c_prefers_who_is_fast() {
     let stage = Stage::new(&THREE, by(Policy::P2cEwma));
-    stage.tell("a", Does::AnswerAfter(std::time::Duration::from_millis(200)));
+    stage.tell(
+        "a",
+        Does::AnswerAfter(std::time::Duration::from_millis(200)),
+    );
     for name in ["b", "c"] {
         stage.tell(name, Does::AnswerAfter(std::time::Duration::from_millis(5)));
     }
@@ -77,10 +80,10 @@ async fn a_key_stays_with_its_instance() {
         for user in 0..60 {
             let ask = || async {
                 let mut keyed = call("Get");
-                let mut headers = Headers::with_capacity(64);
+                let mut headers = Headers::new();
                 let value = format!("user-{user}");
                 headers.push(b"x-user", value.as_bytes()).expect("short");
-                keyed.headers = headers.build();
+                keyed.headers = headers;
                 text(stage.cluster().call(keyed, &Trail::off()).await)
             };
             let first = ask().await;
@@ -142,7 +145,10 @@ async fn a_call_gets_the_version_that_it_asks_for() {
         assert_eq!(text(ask("2").await), "c");
     }
     let error = ask("3").await.expect_err("nobody has it");
-    assert_eq!(error.to_string(), "not-found: service users has version 1.4.0, 1.5.2, 2.0.1, not ^3");
+    assert_eq!(
+        error.to_string(),
+        "not-found: service users has version 1.4.0, 1.5.2, 2.0.1, not ^3"
+    );
 }
 
 #[tokio::test(start_paused = true)]
@@ -161,9 +167,9 @@ async fn a_header_chooses_a_subset() {
         let stage = Stage::with(&THREE, None, change, describe);
         let ask = |region: &str| {
             let mut regional = call("Get");
-            let mut headers = Headers::with_capacity(64);
+            let mut headers = Headers::new();
             headers.push(b"x-region", region.as_bytes()).expect("short");
-            regional.headers = headers.build();
+            regional.headers = headers;
             stage.cluster().call(regional, &Trail::off())
         };
         for _ in 0..10 {

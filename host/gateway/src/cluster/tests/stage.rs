@@ -76,7 +76,9 @@ impl Stage {
         for (index, name) in names.iter().enumerate() {
             stage.add(name, |draft| describe(index, draft));
         }
-        stage.rebuild();
+        if !names.is_empty() {
+            stage.rebuild();
+        }
         stage
     }
 
@@ -106,7 +108,9 @@ impl Stage {
             owner: Owner::Config,
             instance: Draft::new(name, SERVICE).instance,
         };
-        self.directory.unregister(&key.owner, &key.instance).expect("it was there");
+        let life = postern_core::registry::Incarnation::default();
+        let gone = self.directory.unregister(&key.owner, &key.instance, life);
+        gone.expect("it was there");
     }
 
     pub(super) fn rebuild(&mut self) -> Arc<Cluster> {
@@ -165,7 +169,9 @@ impl Stage {
     pub(super) fn instance(&self, name: &str) -> InstanceNumbers {
         let instances = self.numbers().instances;
         let mut instances = instances.into_iter();
-        instances.find(|i| i.instance == name).expect("it takes calls")
+        instances
+            .find(|i| i.instance == name)
+            .expect("it takes calls")
     }
 
     /// Nothing of any call is left.
@@ -185,7 +191,8 @@ impl Handler for Double {
         let mut dropped = Dropped(Some(Arc::clone(&self.n_dropped)));
         let name = self.name.clone();
         Box::pin(async move {
-            let error = |kind, blame, retry| Err(Error::new(kind, blame, "told to").with_retry(retry));
+            let error =
+                |kind, blame, retry| Err(Error::new(kind, blame, "told to").with_retry(retry));
             let result = match does {
                 Does::Answer => Ok(Reply::one(name.into_bytes())),
                 Does::AnswerAfter(time) => {
@@ -199,7 +206,7 @@ impl Handler for Double {
                 Does::Hang => std::future::pending().await,
                 Does::Stream(n) => Ok(stream(n)),
             };
-            dropped.0 = None;
+            dropped.disarm();
             result
         })
     }
@@ -207,6 +214,12 @@ impl Handler for Double {
 
 /// Counts a call that was dropped before it ended.
 struct Dropped(Option<Arc<AtomicU64>>);
+
+impl Dropped {
+    fn disarm(&mut self) {
+        self.0 = None;
+    }
+}
 
 impl Drop for Dropped {
     fn drop(&mut self) {
