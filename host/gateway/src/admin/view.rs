@@ -7,7 +7,9 @@ use axum::{
 };
 use serde::Serialize;
 
-use crate::{app::gateway::Gateway, nearest::nearest, telemetry::calls::CallNumbers};
+use crate::{
+    app::gateway::Gateway, cluster::ServiceNumbers, nearest::nearest, telemetry::calls::CallNumbers,
+};
 
 /// One service with its numbers.
 #[derive(Debug, Clone, Serialize)]
@@ -25,6 +27,9 @@ pub struct ServiceView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
     pub calls: CallsView,
+    /// Its instances, and what was decided among them. Absent for services of the gateway itself.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cluster: Option<ServiceNumbers>,
 }
 
 /// Calls of one service since the start.

@@ -15,6 +15,7 @@ use postern_net::Shutdown;
 use super::{door::Place, transports::Transports};
 use crate::{
     admin::view::{Reason, ServiceView},
+    cluster::ServiceNumbers,
     config::Loaded,
     control::Control,
     pipeline::route::{Route, Target},
@@ -112,10 +113,14 @@ impl Gateway {
     /// Every service by name, with who answers and how calls went.
     #[must_use]
     pub fn services(&self) -> Vec<ServiceView> {
-        let routes = self.control.routes();
+        let clusters = self.control.clusters();
+        let cluster = |route: &Route| {
+            let mut clusters = clusters.iter();
+            clusters.find(|cluster| route.service == *cluster.service.as_str())
+        };
+        let routes = self.control.routes().into_values();
         routes
-            .into_values()
-            .map(|route| service_view(&route))
+            .map(|route| service_view(&route, cluster(&route).cloned()))
             .collect()
     }
 
@@ -153,19 +158,24 @@ impl Gateway {
     }
 }
 
-fn service_view(route: &Route) -> ServiceView {
+fn service_view(route: &Route, cluster: Option<ServiceNumbers>) -> ServiceView {
     let methods = route.methods.as_ref();
     ServiceView {
         name: route.service.to_string(),
         version: route.version.as_ref().map(ToString::to_string),
         plugin: route.plugin.to_string(),
         generation: route.generation,
-        is_live: matches!(route.target, Target::Live(_)),
+        is_live: match (&route.target, &cluster) {
+            (Target::Live(_), _) => true,
+            (Target::Cluster(_), Some(cluster)) => !cluster.instances.is_empty(),
+            (Target::Cluster(_), None) | (Target::Down(_), _) => false,
+        },
         reason: match &route.target {
-            Target::Live(_) => None,
+            Target::Live(_) | Target::Cluster(_) => None,
             Target::Down(reason) => Some(reason.to_string()),
         },
         methods: methods.map(|methods| methods.iter().map(ToString::to_string).collect()),
         calls: route.metrics.numbers().into(),
+        cluster,
     }
 }

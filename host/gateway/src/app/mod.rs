@@ -22,9 +22,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::Handler;
-use postern_net::{Shutdown, http::Catalog};
-use postern_wasm::{Runtime, RuntimeConfig, RuntimeError};
+use postern_core::{
+    Handler, Text,
+    registry::{Address, address::Scheme, directory::ConfigError},
+};
+use postern_net::{ClientConfig, Pool, Shutdown, http::Catalog, pool::PoolConfigError};
+use postern_wasm::{Runtime, RuntimeConfig, RuntimeError, StoreError};
 use tokio::{net::TcpListener, task::JoinSet};
 use tracing::{info, warn};
 
@@ -38,7 +41,8 @@ use self::{
 use crate::{
     admin,
     config::{Config, Loaded},
-    control::Control,
+    control::{BuiltIn, Control, Fleet},
+    directory::{self, Directory, probes, service},
     guard::{Guard, GuardError},
     pipeline::{Pipeline, Rules, Settings, chain::Extensions, route::Routes},
     plugins::deployer::Deployer,
@@ -80,6 +84,12 @@ pub enum StartError {
     Runtime(#[from] RuntimeError),
     #[error(transparent)]
     Guard(#[from] GuardError),
+    #[error("directory: {0}")]
+    Directory(#[from] ConfigError),
+    #[error("directory: {0}")]
+    Store(#[from] StoreError),
+    #[error("pool: {0}")]
+    Pool(#[from] PoolConfigError),
     #[error(transparent)]
     Bind(#[from] BindError),
     #[error("signals cannot be followed: {0}")]
@@ -117,10 +127,12 @@ impl App {
         let guard = guard(&config, None)?;
         let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
         let extensions = Arc::<Extensions>::default();
+        let fleet = start_fleet(&config, &runtime).await?;
         let control = Arc::new(Control::new(
             Arc::clone(&runtime),
             Arc::clone(&routes),
             Arc::clone(&extensions),
+            fleet,
             Arc::clone(&book),
             config.clone(),
         ));
@@ -136,6 +148,8 @@ impl App {
         };
         let mut listeners = Listeners::new(inside, shutdown.clone());
         listeners.apply(&config).await?;
+        let addresses = announced(&listeners.places());
+        control.directory().set_addresses(addresses);
         let admin = bind_admin(&config).await?;
         let quiet = config.plugins.watch.then_some(config.plugins.settle);
         let deployer = Deployer::new(Arc::clone(&control), config.plugins.folder.clone(), quiet);
@@ -191,6 +205,15 @@ impl App {
                 last.clone(),
             ));
         }
+        let fleet = self.control.fleet();
+        let directory = fleet.directory();
+        let shutdown = self.gateway.shutdown();
+        tasks.spawn(Arc::clone(directory).run(shutdown.clone()));
+        tasks.spawn(probes::run(
+            Arc::clone(directory),
+            fleet.signs(),
+            shutdown.clone(),
+        ));
         let reload = Reload {
             gateway: Arc::clone(&self.gateway),
             pipeline: Arc::clone(&self.pipeline),
@@ -203,6 +226,7 @@ impl App {
             info!(plugins = self.control.names().len(), "ready");
             tokio::join!(
                 self.deployer.follow(),
+                self.control.follow_directory(),
                 check_health(&self.control, &self.gateway)
             );
         };
@@ -212,6 +236,8 @@ impl App {
             () = plugins => return,
         };
         listeners.closed().await;
+        // Calls have ended; what is open to other gateways is closed in order.
+        self.control.fleet().pool().close().await;
         let limit = self.gateway.loaded().config.plugins.drain_timeout;
         tokio::select! {
             () = self.control.close() => {}
@@ -255,6 +281,40 @@ fn start_runtime(config: &Config) -> Result<Arc<Runtime>, StartError> {
         data_dir: path,
         ..RuntimeConfig::default()
     })?)
+}
+
+/// Everybody who can answer calls: the directory with what is still leased from the life before, and
+/// the sessions to what is elsewhere.
+async fn start_fleet(config: &Config, runtime: &Runtime) -> Result<Fleet, StartError> {
+    let directory = Directory::new(config)?;
+    directory.restore(runtime.records("directory")?).await?;
+    let pool = Pool::new(config.pool.to_config(), ClientConfig::default())?;
+    let methods = service::METHODS.map(|(name, _)| Text::from_static(name));
+    let built_in = BuiltIn {
+        name: service::SERVICE,
+        methods: methods.into(),
+        handler: Arc::new(directory::Service::new(Arc::clone(&directory))),
+    };
+    Ok(Fleet::new(config, directory, pool, vec![built_in]))
+}
+
+/// Where other gateways reach this one: its VSTP listeners, one address per scheme.
+fn announced(places: &BTreeMap<String, Vec<Place>>) -> Vec<Address> {
+    let mut addresses: Vec<Address> = Vec::new();
+    for place in places.values().flatten() {
+        let scheme = match place.transport {
+            door::TCP => Scheme::Tcp,
+            door::UDP => Scheme::Udp,
+            _ => continue,
+        };
+        let (host, port) = (place.address.ip().to_string(), place.address.port());
+        if addresses.iter().all(|address| address.scheme != scheme)
+            && let Ok(address) = Address::new(scheme, host, port)
+        {
+            addresses.push(address);
+        }
+    }
+    addresses
 }
 
 async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, BindError> {

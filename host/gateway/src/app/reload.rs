@@ -7,7 +7,7 @@ use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use super::{door::BindError, gateway::Gateway, guard, listeners::Listeners, rules};
+use super::{announced, door::BindError, gateway::Gateway, guard, listeners::Listeners, rules};
 use crate::{
     config::{Config, LoadError, Loaded},
     guard::{Guard, GuardError, refresh},
@@ -88,6 +88,8 @@ impl Reload {
             return Err(error.into());
         }
         self.gateway.set_places(listeners.places());
+        let addresses = announced(&listeners.places());
+        self.gateway.control().directory().set_addresses(addresses);
         self.pipeline.apply(rules(&after.config, guard));
         self.apply_to_plugins(&before, &after).await;
         self.gateway.set_loaded(after);
@@ -132,6 +134,7 @@ fn check_cold(before: &Config, after: &Config) -> Result<(), ReloadError> {
             "plugins.health-interval",
             before.plugins.health_interval != after.plugins.health_interval,
         ),
+        ("pool", before.pool != after.pool),
         ("admin.enabled", before.admin.enabled != after.admin.enabled),
         ("admin.address", before.admin.address != after.admin.address),
         ("log.format", before.log.format != after.log.format),

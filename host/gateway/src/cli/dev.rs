@@ -55,7 +55,7 @@ pub(super) fn dev(shared: &Shared, args: &RunArgs, output: &Output) -> Result<()
                     output.note(&hint(&found));
                 }
             };
-            let served = app::run(loaded, Shutdown::new(), announce).await;
+            let served = Box::pin(app::run(loaded, Shutdown::new(), announce)).await;
             served.map_err(|error| run::failure(&error))
         });
         drop(_sources);

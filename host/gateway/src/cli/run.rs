@@ -49,7 +49,7 @@ pub(super) fn run(shared: &Shared, args: &RunArgs, output: &Output) -> Result<()
     let loaded = args.load(shared, output)?;
     block_on(async {
         let announce = |serving: &Serving| announce(serving, output);
-        app::run(loaded, Shutdown::new(), announce)
+        Box::pin(app::run(loaded, Shutdown::new(), announce))
             .await
             .map_err(|error| failure(&error))
     })
@@ -110,6 +110,9 @@ pub(super) fn failure(error: &StartError) -> Failure {
         | StartError::DataDir { .. }
         | StartError::Runtime(_)
         | StartError::Guard(_)
+        | StartError::Directory(_)
+        | StartError::Store(_)
+        | StartError::Pool(_)
         | StartError::Signals(_) => failure,
     }
 }

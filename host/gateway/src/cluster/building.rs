@@ -84,7 +84,8 @@ impl Clusters {
         let memory = picture_before
             .as_ref()
             .map(|p| p.balancer.native().memory());
-        let (balancer, is_placed) = self.balancer(policy, &set, &memory.unwrap_or_default());
+        let (balancer, is_placed) =
+            self.balancer(policy, service.name(), &set, &memory.unwrap_or_default());
         let machines = picture_before.as_ref().map(|picture| &picture.machines);
         let machines = Machines::next(machines, policy, now);
         let places: Vec<Place> = places.into_iter().map(|(place, _)| place).collect();
@@ -156,6 +157,7 @@ impl Clusters {
     fn balancer(
         &self,
         policy: &ServicePolicy,
+        service: &Text,
         set: &Arc<Set>,
         memory: &Memory,
     ) -> (Balancer, bool) {
@@ -164,7 +166,7 @@ impl Clusters {
             return (Balancer::Native(native()), true);
         };
         let source = self.source.as_ref();
-        match source.and_then(|source| source.balancer(plugin, set, native())) {
+        match source.and_then(|source| source.balancer(plugin, service, set, native())) {
             Some(placed) => (Balancer::Placed(placed), true),
             None => (Balancer::Native(native()), false),
         }

@@ -98,6 +98,7 @@ mod tests {
         call.context.principal = Some(Arc::new(Principal {
             name: "ann".into(),
             roles: Vec::new(),
+            claims: Vec::new(),
         }));
         call.context.peer = Arc::new(Peer {
             transport: Transport::Tcp,

@@ -11,12 +11,13 @@ use super::verdict::Verdict;
 
 /// Makes balancers out of plugins.
 pub trait BalancerSource: Send + Sync {
-    /// The plugin of that name as a balancer over `set`; `None` when no such plugin is in service,
+    /// The plugin of that name as a balancer of `service` over `set`; `None` when no such plugin is in service,
     /// and then the native balancer decides until the next rebuild. What the plugin does not decide
     /// `fallback` does.
     fn balancer(
         &self,
         plugin: &str,
+        service: &str,
         set: &Arc<Set>,
         fallback: Box<dyn Balance>,
     ) -> Option<Arc<dyn PlacedBalance>>;

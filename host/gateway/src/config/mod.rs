@@ -33,26 +33,26 @@ use std::{
 use toml::de::DeTable;
 
 pub use admission::{Cors, HeaderEdits, HeaderRule, RateKey, RateLimit};
-pub use extensions::{Extension, Fail};
 pub use directory::{
     DirectorySettings, InstanceSettings, PairTable, ParamTable, PeerSettings, Registration,
 };
+pub use extensions::{Extension, Fail};
 pub use fault::{Fault, Faults, Position};
+pub use hints::Hints;
 pub use leaf::Secret;
 pub use manifest::{Manifest, Table};
 pub use pattern::{CallPattern, Wildcard};
-pub use hints::Hints;
 pub use pool::Pool;
 pub use render::{sample, schema};
 pub use security::{
     Algorithm, ApiKey, ApiKeys, Auth, Authentication, Authorization, Effect, Jwt, KeyHash, Rule,
     Timestamp,
 };
+pub use services::{Service, Services};
 pub use settings::{
     Access, Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log,
     LogFormat, PluginLimits, Plugins, Protocol, Udp, WireLimits,
 };
-pub use services::{Service, Services};
 pub use units::{Size, parse_duration};
 pub use value::Place;
 

@@ -9,8 +9,8 @@ use std::{
 
 use super::{
     admission::{Cors, HeaderRule, RateLimit},
-    extensions::Extension,
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
+    extensions::Extension,
     leaf::{Secret, word_leaf},
     named::Named,
     pool::Pool,

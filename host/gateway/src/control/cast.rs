@@ -8,7 +8,7 @@ use postern_core::{
     balance::{Ask, Balance, Member, Memory, Set},
     extension::Asked,
 };
-use postern_wasm::{Candidate, CandidateSet, Outcome, Plugin, balancer};
+use postern_wasm::{self as wasm, Candidate, CandidateSet, Outcome, Plugin};
 
 use super::slot::Slot;
 use crate::cluster::{BalancerSource, Pick, Picker, PlacedBalance, Verdict};
@@ -67,7 +67,7 @@ impl Balance for Placed {
 impl PlacedBalance for Placed {
     fn place(&self, ask: &Ask<'_>, call: &Call) -> Option<Pick> {
         let asked = Asked::of(call, ask.now);
-        let picked = self.candidates.pick(&balancer::Ask {
+        let picked = self.candidates.pick(&wasm::Ask {
             now: ask.now,
             random: ask.random,
             key: ask.key,
@@ -88,10 +88,11 @@ impl PlacedBalance for Placed {
 
     fn done(&self, index: usize, verdict: Verdict, micros: u64) {
         let outcome = match verdict {
-            Verdict::Success => Outcome::Ok,
-            Verdict::Failure => Outcome::Failed,
+            Verdict::Success | Verdict::CallerFault => Outcome::Ok,
+            // Who is full must not look cheap.
+            Verdict::Failure | Verdict::Full => Outcome::Failed,
             Verdict::Timeout => Outcome::TimedOut,
-            Verdict::Other => return,
+            Verdict::Nothing => return,
         };
         self.candidates
             .done(index, outcome, Duration::from_micros(micros));

@@ -24,7 +24,7 @@ use crate::{
 };
 
 /// Everybody who can answer, and how they are reached.
-pub(crate) struct Fleet {
+pub struct Fleet {
     directory: Arc<Directory>,
     clusters: Clusters,
     cast: Arc<Cast>,
@@ -37,7 +37,7 @@ pub(crate) struct Fleet {
 }
 
 /// A service that no plugin provides.
-pub(crate) struct BuiltIn {
+pub struct BuiltIn {
     pub name: &'static str,
     pub methods: Vec<Text>,
     pub handler: Arc<dyn Handler>,
@@ -101,7 +101,11 @@ impl Fleet {
     }
 
     /// A route for each service that somebody can answer for or did until a moment ago.
-    pub(super) fn routes(&self, slots: &BTreeMap<String, Arc<Slot>>, book: &CallBook) -> Vec<Route> {
+    pub(super) fn routes(
+        &self,
+        slots: &BTreeMap<String, Arc<Slot>>,
+        book: &CallBook,
+    ) -> Vec<Route> {
         let snapshot = self.directory.snapshot();
         let connect = |instance: &Instance| self.connect(instance);
         let clusters = self
@@ -231,7 +235,11 @@ fn route(
         };
         let current = slots.get(plugin.as_str())?.shown().current?;
         let version = instance.record.entry.version.as_ref();
-        Some((plugin.clone(), current.generation, version.map(ToString::to_string)))
+        Some((
+            plugin.clone(),
+            current.generation,
+            version.map(ToString::to_string),
+        ))
     });
     let (plugin, generation, version) = local.unwrap_or_default();
     let name = service.name();

@@ -8,10 +8,13 @@
 //!    └─▶ nothing                                      at a start, the last good copy does
 //! ```
 
+mod cast;
 mod claims;
 mod deploy;
 mod extensions;
+mod fleet;
 mod publish;
+mod remote;
 mod slot;
 mod view;
 
@@ -28,6 +31,7 @@ use postern_core::Text;
 use postern_wasm::{HealthReport, HealthStatus, Plugin, Runtime};
 use tracing::{info, warn};
 
+pub use self::fleet::{BuiltIn, Fleet};
 use self::{
     claims::Claims,
     slot::{Slot, Source},
@@ -37,7 +41,9 @@ pub use self::{
     view::{Counts, PluginState, PluginView, RefusalView},
 };
 use crate::{
+    cluster::ServiceNumbers,
     config::Config,
+    directory::Directory,
     pipeline::{
         chain::{Extensions, LinkView},
         route::{Route, Routes},
@@ -51,6 +57,7 @@ pub struct Control {
     runtime: Arc<Runtime>,
     routes: Arc<Routes>,
     extensions: Arc<Extensions>,
+    fleet: Fleet,
     book: Arc<CallBook>,
     data_dir: PathBuf,
     config: ArcSwap<Config>,
@@ -76,6 +83,7 @@ impl Control {
         runtime: Arc<Runtime>,
         routes: Arc<Routes>,
         extensions: Arc<Extensions>,
+        fleet: Fleet,
         book: Arc<CallBook>,
         config: Config,
     ) -> Self {
@@ -83,6 +91,7 @@ impl Control {
             runtime,
             routes,
             extensions,
+            fleet,
             book,
             data_dir: config.data_dir.clone(),
             config: ArcSwap::from_pointee(config),
@@ -230,10 +239,39 @@ impl Control {
         self.publish();
     }
 
-    /// Holds deployments from here on to `config`, and the chain of extensions at once.
+    /// Holds deployments from here on to `config`; the directory, the policies of services and the
+    /// chain of extensions at once.
     pub fn apply(&self, config: Config) {
+        let applied = self.fleet.directory().apply(&config);
+        for key in applied.at_next_start {
+            warn!(key, "takes effect at the next start");
+        }
         self.config.store(Arc::new(config));
         self.publish();
+    }
+
+    /// Follows the directory for ever: what changes there changes the routes.
+    pub async fn follow_directory(&self) {
+        let mut changes = self.fleet.directory().changes();
+        while changes.changed().await.is_ok() {
+            changes.borrow_and_update();
+            self.publish_routes();
+        }
+    }
+
+    #[must_use]
+    pub fn directory(&self) -> &Arc<Directory> {
+        self.fleet.directory()
+    }
+
+    /// Services with their instances, by name.
+    #[must_use]
+    pub fn clusters(&self) -> Vec<ServiceNumbers> {
+        self.fleet.numbers()
+    }
+
+    pub(crate) const fn fleet(&self) -> &Fleet {
+        &self.fleet
     }
 
     /// The plugins that stand in the way of calls and frames, in order.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use postern_core::{Handler, Text};
+use postern_core::Text;
 use postern_net::http::{self, Catalog};
 use postern_wasm::{CallKind, MethodInfo, ServiceInfo};
 
@@ -10,80 +10,78 @@ use super::{Control, extensions, slot::Slot};
 use crate::pipeline::route::{Route, Table, Target};
 
 impl Control {
-    /// Routes follow the set: one for each service of each plugin that takes calls, and one that
-    /// says why for a plugin that takes none.
+    /// The directory, the routes and the chain of extensions follow the set.
     pub(super) fn publish(&self) {
         let slots = self.slots.lock();
+        let config = self.config.load();
+        let hinted = slots.values().filter_map(|slot| slot.shown().current);
+        let hints = hinted.flat_map(|current| {
+            let hints = current.hints;
+            let names = current.services.into_iter();
+            names.map(move |service| (Text::from(service.name), hints.clone()))
+        });
+        self.fleet.apply(&config, &hints.collect());
+        self.fleet.enter(&slots);
+        self.route(&slots);
+        self.extensions.publish(extensions::chain(&slots, &config));
+    }
+
+    /// Routes follow the directory: one for each service that somebody answers for, and one that
+    /// says why for a plugin that takes no calls.
+    pub(super) fn publish_routes(&self) {
+        self.route(&self.slots.lock());
+    }
+
+    fn route(&self, slots: &BTreeMap<String, Arc<Slot>>) {
         let mut routes = BTreeMap::new();
         for slot in slots.values() {
-            if let Some(route) = self.down_routes(slot) {
+            for route in self.down_routes(slot) {
                 routes.insert(route.service.clone(), route);
             }
         }
         // What is alive comes second: it stands in the place of what is not.
-        for slot in slots.values() {
-            for route in self.live_routes(slot) {
-                routes.insert(route.service.clone(), route);
-            }
+        for route in self.fleet.routes(slots, &self.book) {
+            routes.insert(route.service.clone(), route);
         }
         self.routes.publish(Table::from_iter(routes.into_values()));
-        self.extensions
-            .publish(extensions::chain(&slots, &self.config.load()));
     }
 
-    fn live_routes(&self, slot: &Slot) -> Vec<Route> {
+    /// Routes of a plugin that takes no calls: its names are known, nobody answers. It was refused
+    /// and has nothing from before, or its health check fails.
+    fn down_routes(&self, slot: &Slot) -> Vec<Route> {
         let shown = slot.shown();
-        let Some(current) = &shown.current else {
-            return Vec::new();
-        };
-        let route = |service: &ServiceInfo| {
-            let name = Text::from(service.name.as_str());
-            let mut methods: Vec<_> = service
-                .methods
-                .iter()
-                .map(|method| Text::from(method.name.as_str()))
-                .collect();
-            methods.sort();
-            // A service that answers any method is not held to those that it names.
-            let is_closed = !methods.is_empty() && methods.iter().all(|method| *method != "*");
-            Route {
-                metrics: self.book.service(&name),
-                service: name,
-                version: service.version.as_deref().map(Text::from),
-                plugin: slot.name.as_str().into(),
-                generation: current.generation,
-                methods: is_closed.then_some(methods),
-                target: if shown.is_healthy() {
-                    Target::Live(Arc::clone(&slot.plugin) as Arc<dyn Handler>)
-                } else {
-                    let message = shown
-                        .health
-                        .as_ref()
-                        .and_then(|health| health.message.as_deref());
-                    let reason = message.unwrap_or("no reason given");
-                    Target::Down(format!("plugin {} is not healthy: {reason}", slot.name).into())
-                },
-            }
-        };
-        current.services.iter().map(route).collect()
-    }
-
-    /// A plugin that was refused and has nothing from before: its name is known, nobody answers.
-    fn down_routes(&self, slot: &Slot) -> Option<Route> {
-        let shown = slot.shown();
-        let refused = shown.refused.filter(|_| shown.current.is_none())?;
-        let name = Text::from(slot.name.as_str());
-        Some(Route {
-            metrics: self.book.service(&name),
-            service: name.clone(),
+        let down = |service: Text, generation, reason: String| Route {
+            metrics: self.book.service(&service),
+            service,
             version: None,
-            plugin: name,
-            generation: 0,
+            plugin: slot.name.as_str().into(),
+            generation,
             methods: None,
-            target: Target::Down(
-                format!("plugin {} was refused: {}", slot.name, refused.reason).into(),
-            ),
-        })
+            target: Target::Down(reason.into()),
+        };
+        let name = &slot.name;
+        match (&shown.current, &shown.refused) {
+            (None, Some(refused)) => {
+                let reason = format!("plugin {name} was refused: {}", refused.reason);
+                vec![down(name.as_str().into(), 0, reason)]
+            }
+            (Some(current), _) if !shown.is_healthy() => {
+                let health = shown.health.as_ref();
+                let message = health.and_then(|health| health.message.as_deref());
+                let reason = message.unwrap_or("no reason given");
+                let reason = format!("plugin {name} is not healthy: {reason}");
+                let services = current.services.iter();
+                let down = |service: &ServiceInfo| {
+                    down(
+                        service.name.as_str().into(),
+                        current.generation,
+                        reason.clone(),
+                    )
+                };
+                services.map(down).collect()
+            }
+            (Some(_), _) | (None, None) => Vec::new(),
+        }
     }
 }
 

@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::Offered;
 use crate::{
-    config::Extension,
+    config::{Extension, Hints},
     pipeline::chain::LinkCounts,
     plugins::store::{Copy, Store},
 };
@@ -26,8 +26,8 @@ pub(super) struct Slot {
     /// Numbers of its link in the chain, over all generations.
     pub link: Arc<LinkCounts>,
     turn: Arc<tokio::sync::Mutex<Turn>>,
-    /// What the manifest of the last deployment says of the chain; in force with `set_current`.
-    extension: Mutex<Option<Extension>>,
+    /// What the manifest of the last deployment says; in force with `set_current`.
+    written: Mutex<Option<(Extension, Hints)>>,
     shown: Mutex<Shown>,
 }
 
@@ -73,6 +73,8 @@ pub(super) struct Current {
     pub since: u64,
     /// Its place in the chain, as its manifest has it.
     pub extension: Extension,
+    /// What its manifest says of calls of its services.
+    pub hints: Hints,
 }
 
 /// Where a generation came from.
@@ -102,7 +104,7 @@ impl Slot {
             store,
             link: Arc::default(),
             turn: Arc::default(),
-            extension: Mutex::default(),
+            written: Mutex::default(),
             shown: Mutex::default(),
         }
     }
@@ -120,13 +122,15 @@ impl Slot {
         self.shown.lock().current.is_some()
     }
 
-    /// What the manifest of the generation that is being deployed says of the chain.
-    pub(super) fn set_extension(&self, extension: Extension) {
-        *self.extension.lock() = Some(extension);
+    /// What the manifest of the generation that is being deployed says of the chain, and of calls.
+    pub(super) fn set_written(&self, extension: Extension, hints: Hints) {
+        *self.written.lock() = Some((extension, hints));
     }
 
     /// `deployed` takes calls.
     pub(super) fn set_current(&self, deployed: &Deployed, copy: &Copy, source: Source) {
+        let written = self.written.lock().clone();
+        let (extension, hints) = written.unwrap_or_else(|| (Extension::absent(), Hints::default()));
         let current = Current {
             digest: copy.digest.clone(),
             generation: deployed.generation,
@@ -134,11 +138,8 @@ impl Slot {
             services: deployed.services.clone(),
             source,
             since: unix_now(),
-            extension: self
-                .extension
-                .lock()
-                .clone()
-                .unwrap_or_else(Extension::absent),
+            extension,
+            hints,
         };
         let mut shown = self.shown.lock();
         shown.current = Some(current);

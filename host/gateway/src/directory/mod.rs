@@ -219,6 +219,12 @@ impl Directory {
         })
     }
 
+    /// Time for a sign of life.
+    #[must_use]
+    pub fn probe_timeout(&self) -> Duration {
+        self.settings().probe_timeout
+    }
+
     /// The settings in force.
     fn settings(&self) -> Arc<DirectorySettings> {
         self.settings.load_full()

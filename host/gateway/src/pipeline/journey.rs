@@ -9,16 +9,19 @@
 use std::sync::Arc;
 
 use postern_core::{
-    Call, Error, Handler, Reply, Text,
+    Call, Error, Reply, Text,
     extension::{Asked, Outcome},
 };
 
 use super::{
     authentic::Remembered,
     chain::{Chain, Passage, Passed},
-    route::{Route, Target},
+    route::Route,
 };
-use crate::guard::{Guard, Identity, Moment};
+use crate::{
+    cluster::Trail,
+    guard::{Guard, Identity, Moment},
+};
 
 /// One call's way, as it stood when the call began.
 pub(super) struct Journey {
@@ -27,6 +30,7 @@ pub(super) struct Journey {
     pub remembered: Arc<Remembered>,
     pub listener: Option<Text>,
     pub route: Arc<Route>,
+    pub trail: Trail,
     /// Whether the route takes the call. Told only to those who may know.
     pub routed: Result<(), Error>,
     pub now: Moment,
@@ -42,6 +46,7 @@ impl Journey {
             remembered,
             listener,
             route,
+            trail,
             routed,
             now,
         } = self;
@@ -53,7 +58,15 @@ impl Journey {
         remembered.identify(&passage, &mut call).await?;
         let (outcome, n_links) = match passage.on_request(call).await {
             Passed::On(call) => {
-                let outcome = serve(guard.as_deref(), &passage, &route, routed, call, now).await;
+                let outcome = serve(
+                    guard.as_deref(),
+                    &passage,
+                    (&route, &trail),
+                    routed,
+                    call,
+                    now,
+                )
+                .await;
                 (outcome, passage.n_links())
             }
             Passed::Ended(outcome, n_links) => (outcome, n_links),
@@ -76,7 +89,7 @@ async fn identify(guard: &Guard, call: &mut Call, now: Moment) -> Result<(), Err
 async fn serve(
     guard: Option<&Guard>,
     passage: &Passage,
-    route: &Route,
+    (route, trail): (&Route, &Trail),
     routed: Result<(), Error>,
     mut call: Call,
     now: Moment,
@@ -98,10 +111,7 @@ async fn serve(
         guard.edit_request(&mut call);
         edits = guard.reply_edits(&call);
     }
-    let Target::Live(handler) = &route.target else {
-        return Err(Error::internal("a call was admitted that has no handler"));
-    };
-    let mut reply = handler.call(call).await?;
+    let mut reply = route.target.call(call, trail)?.await?;
     if let Some(edits) = edits {
         edits.apply(&mut reply.headers);
     }

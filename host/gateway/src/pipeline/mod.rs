@@ -167,6 +167,7 @@ impl Pipeline {
                 remembered: Arc::clone(&self.remembered),
                 listener: listener.cloned(),
                 route: Arc::clone(record.route()),
+                trail: record.trail().clone(),
                 routed,
                 now: Moment::at(now),
             };
@@ -175,11 +176,10 @@ impl Pipeline {
         if let Err(error) = routed {
             return record.refuse(error);
         }
-        let Target::Live(handler) = &record.route().target else {
-            return record.refuse(Error::internal("a call was admitted that has no handler"));
-        };
-        let answering = handler.call(call);
-        Box::pin(Answer::new(answering, deadline, record))
+        match record.route().target.call(call, record.trail()) {
+            Ok(answering) => Box::pin(Answer::new(answering, deadline, record)),
+            Err(error) => record.refuse(error),
+        }
     }
 }
 

@@ -11,9 +11,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use postern_core::{Blame, Call, Error, Handler, Text};
+use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text};
 
-use crate::{nearest::nearest, shard::Sharded, telemetry::calls::CallMetrics};
+use crate::{
+    cluster::{Cluster, Trail},
+    nearest::nearest,
+    shard::Sharded,
+    telemetry::calls::CallMetrics,
+};
 
 /// The routing table in force.
 #[derive(Debug, Default)]
@@ -49,6 +54,8 @@ pub struct Route {
 #[derive(Clone)]
 pub enum Target {
     Live(Arc<dyn Handler>),
+    /// One of several instances, or one that is elsewhere.
+    Cluster(Arc<Cluster>),
     /// Nobody at present, and why.
     Down(Text),
 }
@@ -126,7 +133,10 @@ impl Route {
             let message = format!("service {} has no live instance: {reason}", self.service);
             return Err(Error::unavailable(Blame::Gateway, message));
         }
+        // Among several instances the version is one of the things that an instance is picked by.
+        let is_one = !matches!(self.target, Target::Cluster(_));
         if let Some(wanted) = &call.version
+            && is_one
             && !self
                 .version
                 .as_ref()
@@ -140,6 +150,26 @@ impl Route {
             return Err(unknown_method(self, &call.method, methods));
         }
         Ok(())
+    }
+}
+
+impl Target {
+    /// Hands a call that the route has admitted on; what decides its way is noted in `trail`.
+    ///
+    /// # Errors
+    /// `internal` where nobody answers, which the route has seen to.
+    pub(super) fn call(
+        &self,
+        call: Call,
+        trail: &Trail,
+    ) -> Result<BoxFuture<Result<Reply, Error>>, Error> {
+        match self {
+            Self::Live(handler) => Ok(handler.call(call)),
+            Self::Cluster(cluster) => Ok(cluster.call(call, trail)),
+            Self::Down(reason) => Err(Error::internal(format!(
+                "a call was admitted that has no handler: {reason}"
+            ))),
+        }
     }
 }
 

@@ -197,6 +197,7 @@ async fn who_lacks_the_permission_learns_of_nothing() {
     allowed.context.principal = Some(Arc::new(Principal {
         name: "ann".into(),
         roles: vec!["traders".into()],
+        claims: Vec::new(),
     }));
     let reply = stage.cluster().call(allowed, &Trail::off()).await;
     assert_eq!(text(reply), "a");

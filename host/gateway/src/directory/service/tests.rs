@@ -54,6 +54,7 @@ fn call(who: &str, method: &str, body: &str) -> Call {
         call.context.principal = Some(Arc::new(Principal {
             name: name.into(),
             roles: role.split(',').map(Text::from).collect(),
+            claims: Vec::new(),
         }));
     }
     let address: SocketAddr = "10.0.0.9:4000".parse().expect("an address");

@@ -21,6 +21,7 @@ impl Handler for Door {
             call.context.principal = Some(Arc::new(Principal {
                 name: "east".into(),
                 roles: vec!["peer".into()],
+                claims: Vec::new(),
             }));
         }
         self.0.call(call)

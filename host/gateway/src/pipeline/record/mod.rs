@@ -15,6 +15,7 @@ use tracing::{Level, debug, enabled, info};
 
 use super::{answer::counted, route::Route, trace::trace_id};
 use crate::{
+    cluster::{Trail, Why},
     config::Access,
     telemetry::calls::{Booking, Outcome},
 };
@@ -29,6 +30,8 @@ pub struct Record {
     /// Of a streamed request, counted while it is read.
     streamed_in: Option<Arc<AtomicU64>>,
     bytes_out: u64,
+    /// Why the call went where it went.
+    trail: Trail,
     /// What only the line needs; absent when nobody reads it.
     line: Option<Box<Line>>,
     is_ended: bool,
@@ -66,6 +69,10 @@ impl Record {
             bytes_in: 0,
             streamed_in: None,
             bytes_out: 0,
+            trail: match line {
+                Some(_) => Trail::on(),
+                None => Trail::off(),
+            },
             line,
             is_ended: false,
         }
@@ -75,6 +82,11 @@ impl Record {
     #[must_use]
     pub const fn route(&self) -> &Arc<Route> {
         &self.route
+    }
+
+    /// Where the decisions on the call's way are noted; nowhere when nobody reads them.
+    pub const fn trail(&self) -> &Trail {
+        &self.trail
     }
 
     /// Counts the request's octets, those of a stream while they pass.
@@ -130,7 +142,7 @@ impl Record {
         };
         self.route.metrics.end(&booking);
         if let Some(line) = &self.line {
-            line.write(&self.route, &booking, error);
+            line.write(&self.route, &booking, error, self.trail.why().as_ref());
         }
     }
 }
@@ -144,11 +156,13 @@ impl Drop for Record {
 }
 
 impl Line {
-    fn write(&self, route: &Route, booking: &Booking, error: Option<&Error>) {
+    fn write(&self, route: &Route, booking: &Booking, error: Option<&Error>, why: Option<&Why>) {
+        // Of a call that no cluster has seen nothing is to be told.
+        let why = why.filter(|why| **why != Why::default());
         match self.level {
             Access::Off => {}
-            Access::Debug => write_line!(debug, self, route, booking, error),
-            Access::Info => write_line!(info, self, route, booking, error),
+            Access::Debug => write_line!(debug, self, route, booking, error, why),
+            Access::Info => write_line!(info, self, route, booking, error, why),
         }
     }
 }
@@ -164,7 +178,7 @@ fn is_read(level: Access) -> bool {
 
 // The level of an event is part of its call site, so the two levels need one each.
 macro_rules! write_line {
-    ($level:ident, $line:expr, $route:expr, $booking:expr, $error:expr) => {
+    ($level:ident, $line:expr, $route:expr, $booking:expr, $error:expr, $why:expr) => {
         $level!(
             target: TARGET,
             service = $line.service.as_str(),
@@ -180,6 +194,7 @@ macro_rules! write_line {
             session = non_empty(&$line.peer.session),
             correlation = non_empty(&$line.correlation),
             trace = $line.trace.as_deref().map(trace_id),
+            why = $why.map(tracing::field::display),
             blame = $error.map(|error| error.blame.name()),
             error = $error.map(|error| &*error.message),
             cause = $error.and_then(|error| error.source.as_deref()).map(tracing::field::display),
