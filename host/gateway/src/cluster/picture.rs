@@ -9,7 +9,7 @@ use std::{
 };
 
 use postern_core::{
-    Call, Handler, Text,
+    Call, Handler, Text, Transport,
     balance::{Ask, Balance, Set, Subset},
     registry::{Owner, Range, Record},
 };
@@ -204,8 +204,17 @@ impl Picture {
     ) -> bool {
         let entry = &place.record.entry;
         is_permitted(&entry.permissions, call)
+            && (place.is_local() || !self.stays_here(call))
             && (wish.version.as_ref()).is_none_or(|range| range.accepts(entry.version.as_ref()))
             && (!with_subset || !self.policy.subset.is_required || self.is_in_subset(index, wish))
+    }
+
+    /// Whether the call may not go on to another gateway: one has sent it here, to an instance of
+    /// this one. Two that pass a call to and fro would balance nothing.
+    fn stays_here(&self, call: &Call) -> bool {
+        let context = &call.context;
+        let is_passed_on = context.depth > 0 && context.peer.transport != Transport::Plugin;
+        is_passed_on && self.places.iter().any(Place::is_local)
     }
 
     fn is_in_subset(&self, index: usize, wish: &Wish) -> bool {
