@@ -11,9 +11,9 @@ use postern_core::{Call, Error, Reply, balance::InFlight};
 use super::{
     breaking::{End, Pass},
     chance::now,
-    cluster::Cluster,
     picture::{Balancer, Chosen, Picture, Place},
     refusal,
+    service::Cluster,
     verdict::Verdict,
 };
 

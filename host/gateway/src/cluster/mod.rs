@@ -23,7 +23,6 @@ mod attempt;
 mod breaking;
 mod building;
 mod chance;
-mod cluster;
 mod counts;
 mod endpoint;
 mod gate;
@@ -37,6 +36,7 @@ mod policy;
 mod race;
 mod refusal;
 mod replies;
+mod service;
 #[cfg(test)]
 mod tests;
 mod trail;
@@ -60,12 +60,12 @@ use postern_core::{
 
 use self::building::Slot;
 pub use self::{
-    cluster::{Cluster, Witness},
     key::HashOn,
     numbers::{InstanceNumbers, ServiceNumbers},
     pattern::Pattern,
     placing::{BalancerSource, Pick, Picker, PlacedBalance},
     policy::{Fallback, Policies, ServicePolicy, SubsetRule},
+    service::{Cluster, Witness},
     trail::{Note, Trail, Why},
     verdict::Verdict,
 };
@@ -139,6 +139,13 @@ impl Clusters {
     #[must_use]
     pub fn all(&self) -> Arc<BTreeMap<Text, Arc<Cluster>>> {
         self.clusters.load_full()
+    }
+
+    /// Counters and states of every service, by name.
+    #[must_use]
+    pub fn numbers(&self) -> Vec<ServiceNumbers> {
+        let clusters = self.clusters.load();
+        clusters.values().map(|cluster| cluster.numbers()).collect()
     }
 
     fn number(&self) -> u64 {

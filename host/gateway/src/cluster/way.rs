@@ -22,13 +22,13 @@ use postern_core::{
 use super::{
     attempt::{Attempt, TryLimit},
     chance::{now, random},
-    cluster::Cluster,
     gate::{Entry, Permit},
     picture::{Chosen, Picture, Place, Wish},
     policy::Fallback,
     race,
     refusal::{self, Tried},
     replies::Replies,
+    service::Cluster,
     trail::{Note, Trail},
     verdict::is_fault,
 };
@@ -41,6 +41,8 @@ pub(super) struct Way {
     pub(super) call: Call,
     pub(super) wish: Wish,
     pub(super) tried: Vec<Tried>,
+    /// The deadline is the policy's, and not the caller's.
+    has_own_deadline: bool,
 }
 
 /// A reply, with its try where that is not over.
@@ -72,18 +74,19 @@ pub(super) async fn go(
 ) -> Result<Reply, Error> {
     let picture = cluster.picture();
     cluster.counts.calls.add();
-    if let Some(timeout) = picture.policy.timeout {
-        let own = Deadline::after(now(), timeout).0;
-        let deadline = call.context.deadline;
-        call.context.deadline = deadline.map_or(own, |at| Some(own.map_or(at, |own| own.min(at))));
-    }
+    let own = picture
+        .policy
+        .timeout
+        .and_then(|t| Deadline::after(now(), t).0);
+    let deadline = &mut call.context.deadline;
+    *deadline = [*deadline, own].into_iter().flatten().min();
     let fallback = picture
         .policy
         .fallback
         .clone()
         .filter(|_| falls == Falls::May);
     let spare = fallback.as_ref().and_then(|_| copy(&call));
-    let error = match answer(&cluster, picture, call, trail.clone()).await {
+    let error = match answer(&cluster, picture, call, own, trail.clone()).await {
         Err(error) if error.blame != Blame::Client && is_fault(error.kind) => error,
         outcome => return outcome,
     };
@@ -93,11 +96,12 @@ pub(super) async fn go(
     }
 }
 
-/// As `go`, without fallback.
+/// As `go`, without fallback. `own` is the deadline that the policy sets.
 async fn answer(
     cluster: &Arc<Cluster>,
     picture: Arc<Picture>,
     call: Call,
+    own: Option<Instant>,
     trail: Trail,
 ) -> Result<Reply, Error> {
     let urgency = (call.context.priority, call.context.deadline);
@@ -105,6 +109,7 @@ async fn answer(
     let mut way = Way {
         cluster: Arc::clone(cluster),
         wish: wish(&picture, &call)?,
+        has_own_deadline: own.is_some() && own == call.context.deadline,
         picture,
         trail,
         call,
@@ -232,7 +237,7 @@ impl Way {
         let is_whole_call = per_try == call;
         Ok(TryLimit {
             at: per_try.0,
-            is_own: !is_whole_call || self.picture.policy.timeout.is_some(),
+            is_own: !is_whole_call || self.has_own_deadline,
             is_whole_call,
         })
     }
@@ -370,11 +375,17 @@ async fn fall_back(
 
 /// What the end of a call says about the room at the gate.
 pub(super) fn load_of(error: &Error) -> Outcome {
-    match error.kind {
-        _ if error.blame == Blame::Client => Outcome::Served,
-        Kind::ResourceExhausted | Kind::Unavailable | Kind::DeadlineExceeded => Outcome::Overloaded,
-        kind if is_fault(kind) => Outcome::Failed,
-        _ => Outcome::Served,
+    const OVERLOADED: [Kind; 3] = [
+        Kind::ResourceExhausted,
+        Kind::Unavailable,
+        Kind::DeadlineExceeded,
+    ];
+    if error.blame == Blame::Client || !is_fault(error.kind) {
+        Outcome::Served
+    } else if OVERLOADED.contains(&error.kind) {
+        Outcome::Overloaded
+    } else {
+        Outcome::Failed
     }
 }
 

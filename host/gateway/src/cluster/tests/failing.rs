@@ -221,7 +221,7 @@ async fn a_try_that_is_too_slow_is_dropped_and_blamed_on_the_instance() {
 
 #[tokio::test(start_paused = true)]
 async fn callers_in_a_hurry_take_nobody_out() {
-    let stage = Stage::new(&["a", "b"], |_| {});
+    let stage = Stage::new(&["a", "b"], |service| service.timeout = Some(SECOND * 30));
     stage.tell("a", Does::AnswerAfter(SECOND / 2));
     stage.tell("b", Does::AnswerAfter(SECOND / 2));
     for _ in 0..40 {

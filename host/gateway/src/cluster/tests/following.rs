@@ -74,7 +74,7 @@ async fn nothing_is_asked_for_where_nothing_changed() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_left_drains_and_who_cannot_be_reached_is_asked_for_again() {
+async fn who_left_drains() {
     let mut stage = Stage::new(&["a", "b"], |_| {});
     stage.tell("a", Does::AnswerAfter(super::stage::SECOND));
     let under_way = [
@@ -89,19 +89,20 @@ async fn who_left_drains_and_who_cannot_be_reached_is_asked_for_again() {
     for call in under_way {
         assert!(call.await.expect("no panic").is_ok());
     }
-    let b = stage.double("b");
-    stage.doubles.lock().clear();
-    stage.add("c", |_| {});
-    stage.doubles.lock().remove("c");
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_cannot_be_reached_is_asked_for_again() {
+    let mut stage = Stage::new(&[], |_| {});
+    stage.add("a", |_| {});
+    let double = stage.doubles.lock().remove("a").expect("it was there");
     stage.rebuild();
-    assert_eq!(stage.numbers().instances.len(), 0, "nobody leads there");
-    assert_eq!(stage.numbers().known, 2);
+    let numbers = stage.numbers();
+    assert_eq!((numbers.instances.len(), numbers.known), (0, 1));
     let (error, _) = stage.fails("Get").await;
-    assert_eq!(
-        error.message,
-        "service users has no live instance of 2 known"
-    );
-    stage.doubles.lock().insert("b".into(), b);
+    let message = "service users has no live instance of 1 known";
+    assert_eq!((error.kind, &*error.message), (Kind::Unavailable, message));
+    stage.doubles.lock().insert("a".into(), double);
     stage.rebuild();
     assert_eq!(stage.calls("Get", 1).await, 0);
 }

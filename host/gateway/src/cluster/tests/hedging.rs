@@ -33,19 +33,11 @@ fn stage(change: impl FnOnce(&mut ServicePolicy)) -> Stage {
 async fn the_first_answer_wins_and_the_other_is_dropped() {
     let stage = stage(|_| {});
     let began = tokio::time::Instant::now();
-    for _ in 0..2 {
-        assert_eq!(text(stage.call("GetUser").await), "b");
-    }
-    assert_eq!(
-        began.elapsed(),
-        Duration::from_millis(20),
-        "one of the two went to b"
-    );
+    assert_eq!(text(stage.call("GetUser").await), "b");
+    assert_eq!(began.elapsed(), Duration::from_millis(20));
     let numbers = stage.numbers();
-    assert_eq!(
-        (numbers.hedges_sent, numbers.hedges_won, numbers.tries),
-        (1, 1, 3)
-    );
+    let hedges = (numbers.hedges_sent, numbers.hedges_won, numbers.tries);
+    assert_eq!(hedges, (1, 1, 2));
     assert_eq!(stage.double("a").n_dropped.load(Relaxed), 1);
     stage.assert_idle();
 }
