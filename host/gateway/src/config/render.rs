@@ -44,7 +44,34 @@ pub fn sample() -> String {
             };
         }
     });
+    for key in Config::default().keys() {
+        if let Shape::Named { tables, template } = &key.shape
+            && tables.is_empty()
+        {
+            write_template(&mut text, &key, template);
+        }
+    }
     text
+}
+
+/// A table of a kind of which there is none by default, as a comment.
+fn write_template(text: &mut String, key: &Key, template: &[Key]) {
+    text.push('\n');
+    comment(text, &key.doc);
+    let _ = writeln!(text, "# [{}.NAME]", key.name);
+    for key in template {
+        let doc = one_line(&key.doc);
+        let _ = match &key.shape {
+            Shape::Leaf {
+                written: Some(written),
+                ..
+            } => writeln!(text, "# {} = {written}  # {doc}", key.name),
+            Shape::Leaf { expected, .. } => writeln!(text, "# {} = {expected}  # {doc}", key.name),
+            Shape::Section(_) | Shape::Named { .. } | Shape::Free => {
+                writeln!(text, "# {} = {{}}  # {doc}", key.name)
+            }
+        };
+    }
 }
 
 impl Loaded {

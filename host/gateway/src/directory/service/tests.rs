@@ -394,6 +394,8 @@ async fn a_stream_misses_no_change_and_ends_with_the_gateway() {
     assert!(stream.next().await.is_none());
     drop(stream);
     assert_eq!(stage.directory.numbers().watchers, 0);
+    let (kind, _) = stage.kind("", "watch", json!({})).expect("refused");
+    assert_eq!(kind, Kind::Unavailable);
 }
 
 /// Applies what is there.
