@@ -168,3 +168,6 @@ impl Directory {
         });
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -82,22 +82,20 @@ impl Directory {
         let mut restored = Restored::default();
         let now_ms = unix_millis();
         for (name, value) in all {
-            let kept = match serde_json::from_slice::<Leased>(&value) {
-                Ok(leased) if leased.ends_at_ms <= now_ms => {
-                    restored.expired += 1;
-                    false
+            let leased = serde_json::from_slice::<Leased>(&value);
+            let leased = leased.inspect_err(|error| {
+                warn!(record = %name, %error, "a lease on disk cannot be read");
+            });
+            let count = match leased {
+                Ok(leased) if leased.ends_at_ms <= now_ms => &mut restored.expired,
+                Ok(leased) if self.take_back(&leased, now_ms) => {
+                    restored.restored += 1;
+                    continue;
                 }
-                Ok(leased) => self.take_back(&leased, now_ms),
-                Err(error) => {
-                    warn!(record = %name, %error, "a lease on disk cannot be read");
-                    false
-                }
+                Ok(_) | Err(_) => &mut restored.refused,
             };
-            if kept {
-                restored.restored += 1;
-            } else {
-                records.delete(name).await?;
-            }
+            *count += 1;
+            records.delete(name).await?;
         }
         let (n_kept, n_expired) = (restored.restored, restored.expired);
         info!(

@@ -314,7 +314,8 @@ mod tests {
             .cloned()
             .collect();
         let mut known = KEYS.to_vec();
-        (keys.sort(), known.sort_unstable());
+        keys.sort();
+        known.sort_unstable();
         assert_eq!(keys, known);
     }
 }

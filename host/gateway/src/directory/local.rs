@@ -86,7 +86,7 @@ impl Directory {
     /// bounds and thresholds that `Applied::at_next_start` names.
     pub fn apply(&self, config: &Config) -> Applied {
         let settings = &config.directory;
-        let at_next_start = differing(&self.settings(), settings);
+        let at_next_start = differing(&self.built_with, settings);
         self.settings.store(settings.clone().into());
         let entries = config.instances.iter().filter_map(|(name, instance)| {
             let entry = instance.entry(name);

@@ -64,6 +64,8 @@ pub struct Directory {
     snapshot: ArcSwap<Snapshot>,
     changes: watch::Sender<u64>,
     settings: ArcSwap<DirectorySettings>,
+    /// The settings of the start: some are taken then only.
+    built_with: DirectorySettings,
     /// The peers that are to be followed, by name.
     followed: watch::Sender<BTreeMap<Text, PeerSettings>>,
     /// `run` waits for another instant than the next.
@@ -115,7 +117,8 @@ impl Directory {
             snapshot: ArcSwap::default(),
             changes: watch::Sender::new(0),
             watchers: Arc::new(Semaphore::new(settings.watchers_max)),
-            settings: ArcSwap::from_pointee(settings),
+            settings: ArcSwap::from_pointee(settings.clone()),
+            built_with: settings,
             followed: watch::Sender::new(BTreeMap::new()),
             rescheduled: Notify::new(),
             ledger: Ledger::default(),

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use postern_core::{
     Kind,
-    registry::{Caller, Draft, Entry, InstanceId, Owner, Ttl},
+    registry::{Caller, Draft, Entry, Incarnation, InstanceId, Owner, Ttl},
 };
 
 use super::*;
@@ -171,7 +171,7 @@ async fn a_lease_ends_without_heartbeats_and_not_before() {
         tokio::time::sleep(Duration::from_secs(1)).await;
         let owner = Owner::Registered("ann".into());
         let renewed = directory.change(|state, now| {
-            let life = registry::Incarnation(0);
+            let life = Incarnation(0);
             state
                 .machine
                 .heartbeat(now, &owner, &InstanceId::new("a"), life)

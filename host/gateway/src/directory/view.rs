@@ -94,7 +94,7 @@ pub struct PeerView {
 impl Directory {
     #[must_use]
     pub fn numbers(&self) -> Numbers {
-        let n_watchers = self.settings().watchers_max;
+        let n_watchers = self.built_with.watchers_max;
         let watchers = n_watchers.saturating_sub(self.watchers.available_permits());
         let state = self.state.lock();
         Numbers {

@@ -118,84 +118,48 @@ async fn a_provider_registers_renews_and_leaves_over_any_session() {
 #[tokio::test]
 async fn what_is_refused_is_told_by_kind() {
     let stage = Stage::new(|config| config.directory.entries_per_owner_max = 1);
-    let mut mine = entry("a");
-    mine["incarnation"] = 5.into();
-    stage
-        .ask("ann", "register", mine.clone())
-        .await
-        .expect("taken");
-    let check = |who: &str, method: &str, body: Json, kind: Kind, told: &str| {
-        let (found, message) = stage.kind(who, method, body).expect("refused");
+    assert_eq!(stage.kind("ann", "register", entry("a")), None);
+    let check = |who: &str, instance: &str, kind: Kind, told: &str| {
+        let (found, message) = stage
+            .kind(who, "register", entry(instance))
+            .expect("refused");
         assert_eq!(found, kind, "{message}");
         assert!(message.contains(told), "{message:?} does not say {told:?}");
     };
-    check(
-        "",
-        "register",
-        entry("b"),
-        Kind::Unauthenticated,
-        "credentials",
-    );
-    check(
-        "bob",
-        "register",
-        entry("a"),
-        Kind::AlreadyExists,
-        "instance `a`",
-    );
-    check(
-        "ann",
-        "register",
-        entry("b"),
-        Kind::ResourceExhausted,
-        "has 1 entries",
-    );
-    mine["incarnation"] = 4.into();
-    check(
-        "ann",
-        "register",
-        mine,
-        Kind::FailedPrecondition,
-        "4 is older than 5",
-    );
-    let old = json!({ "instance": "a", "incarnation": 4 });
-    check(
-        "ann",
-        "heartbeat",
-        old.clone(),
-        Kind::FailedPrecondition,
-        "4 is older than 5",
-    );
-    check(
-        "ann",
-        "unregister",
-        old,
-        Kind::FailedPrecondition,
-        "4 is older than 5",
-    );
-    check(
-        "bob",
-        "heartbeat",
-        json!({ "instance": "a" }),
-        Kind::NotFound,
-        "not registered",
-    );
-    check(
-        "ann",
-        "registr",
-        entry("a"),
-        Kind::NotFound,
-        "did you mean register?",
-    );
+    check("", "b", Kind::Unauthenticated, "credentials");
+    check("bob", "a", Kind::AlreadyExists, "instance `a`");
+    check("ann", "b", Kind::ResourceExhausted, "has 1 entries");
     let mut own = entry("d");
     own["service"] = SERVICE.into();
-    check(
-        "bob",
-        "register",
-        own,
-        Kind::PermissionDenied,
-        "gateway's own",
-    );
+    let (kind, _) = stage.kind("bob", "register", own).expect("refused");
+    assert_eq!(kind, Kind::PermissionDenied);
+    let held = json!({ "instance": "a" });
+    let (kind, _) = stage.kind("bob", "heartbeat", held).expect("refused");
+    assert_eq!(kind, Kind::NotFound);
+    let (kind, message) = stage.kind("ann", "registr", entry("a")).expect("refused");
+    assert_eq!(kind, Kind::NotFound);
+    assert!(message.contains("did you mean register?"), "{message}");
+}
+
+#[tokio::test]
+async fn a_life_that_should_have_ended_changes_nothing() {
+    let stage = Stage::new(|_| ());
+    let mut mine = entry("a");
+    mine["incarnation"] = 5.into();
+    assert_eq!(stage.kind("ann", "register", mine.clone()), None);
+    mine["incarnation"] = 4.into();
+    let old = json!({ "instance": "a", "incarnation": 4 });
+    for (method, body) in [
+        ("register", mine),
+        ("heartbeat", old.clone()),
+        ("unregister", old),
+    ] {
+        let (kind, message) = stage.kind("ann", method, body).expect("refused");
+        assert_eq!(kind, Kind::FailedPrecondition, "{method}");
+        assert!(message.contains("4 is older than 5"), "{message}");
+    }
+    let same = json!({ "instance": "a", "incarnation": 5 });
+    assert_eq!(stage.kind("ann", "unregister", same), None);
 }
 
 #[tokio::test]
@@ -395,6 +359,8 @@ async fn a_stream_misses_no_change_and_ends_with_the_gateway() {
     assert!(stream.next().await.is_none());
     drop(stream);
     assert_eq!(stage.directory.numbers().watchers, 0);
+    let (kind, _) = stage.kind("", "watch", json!({})).expect("refused");
+    assert_eq!(kind, Kind::Unavailable);
 }
 
 /// Applies what is there.

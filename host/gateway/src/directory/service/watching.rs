@@ -44,9 +44,14 @@ pub(super) async fn answer(
         scope: watched.scope.into(),
         query: watched.asked.query(directory.caller(context))?,
     };
+    if directory.closing.is_draining() {
+        // An answer without changes would be asked for again at once.
+        let message = "this gateway is ending; watch another one";
+        return Err(Error::unavailable(Blame::Gateway, message));
+    }
     let permit = Arc::clone(&directory.watchers).try_acquire_owned();
     let permit = permit.map_err(|_| {
-        let limit = directory.settings().watchers_max;
+        let limit = directory.built_with.watchers_max;
         let message = format!("{limit} callers watch, which is the limit; try again later");
         let retry = Retry::After(Duration::from_secs(1));
         Error::new(Kind::ResourceExhausted, Blame::Gateway, message).with_retry(retry)

@@ -41,7 +41,7 @@ async fn a_restart_keeps_what_is_still_leased_and_nothing_else() {
         tokio::time::sleep(Duration::from_millis(300)).await;
         let owner = Owner::Registered("bob".into());
         let left = directory.change(|state, _| {
-            let life = registry::Incarnation(0);
+            let life = Incarnation(0);
             state
                 .machine
                 .unregister(&owner, &InstanceId::new("left"), life)
