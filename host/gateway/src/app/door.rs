@@ -8,7 +8,7 @@ use postern_core::{
     wire::{RetryConfig, SessionConfig},
 };
 use postern_net::{
-    ServerConfig, Shutdown, TcpServer, UdpServer,
+    Frames, ServerConfig, Shutdown, TcpServer, UdpServer,
     http::{Catalog, HttpConfig, HttpServer},
 };
 
@@ -132,13 +132,13 @@ impl Server {
                 Ok(Self::Http(server))
             }
             UDP => {
-                let config = Arc::new(vstp_config(&settings.listener));
+                let config = Arc::new(vstp_config(name, settings, inside));
                 Ok(Self::Udp(
                     UdpServer::bind(address, config, handler, counters).await?,
                 ))
             }
             _ => {
-                let config = Arc::new(vstp_config(&settings.listener));
+                let config = Arc::new(vstp_config(name, settings, inside));
                 Ok(Self::Tcp(
                     TcpServer::bind(address, config, handler, counters).await?,
                 ))
@@ -187,7 +187,8 @@ fn transports(listener: &config::Listener) -> Vec<&'static str> {
     }
 }
 
-fn vstp_config(listener: &config::Listener) -> ServerConfig {
+fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerConfig {
+    let listener = &settings.listener;
     let limits = &listener.limits;
     ServerConfig {
         session: SessionConfig {
@@ -216,6 +217,7 @@ fn vstp_config(listener: &config::Listener) -> ServerConfig {
             ack_timeout: listener.udp.ack_timeout,
         },
         drain_timeout: listener.drain_timeout,
+        frames: Frames::new(Arc::new(inside.pipeline.frames(name))),
         ..ServerConfig::default()
     }
 }

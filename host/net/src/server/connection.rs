@@ -10,7 +10,7 @@ use std::{
 };
 
 use postern_core::{
-    Peer, Transport,
+    Error, Peer, Transport,
     vsp::{Inbound, Reader, ReplyToken, mux::Mux},
     wire::{CloseReason, Connection, Dialect, Event, Features, Frame, Role, SendError},
 };
@@ -18,6 +18,7 @@ use postern_core::{
 use super::{
     Shared,
     answer::{answer, too_long},
+    frames::{self, Seen},
     streaming::{Desk, StreamReply, Streaming},
 };
 use crate::{
@@ -172,6 +173,11 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, now: Instant, frame: Frame) {
+        let frame = match frames::inbound(&self.shared.config.frames, frame) {
+            Seen::Pass(frame) => frame,
+            Seen::Dropped => return,
+            Seen::Refused(frame, error) => return self.refuse(now, frame, &error),
+        };
         if self.has_mux() && Mux::takes(&frame) {
             let Self {
                 line,
@@ -212,6 +218,14 @@ impl<S: StreamLink> ServedConnection<S> {
                 tracing::debug!(correlation = ?response.correlation, "response to no call");
             }
             Inbound::Probe => {}
+        }
+    }
+
+    /// Answers a request that an extension refuses; whatever else it refuses is forgotten.
+    fn refuse(&mut self, now: Instant, frame: Frame, error: &Error) {
+        if let Inbound::Request { token, .. } = self.reader.read(now, frame) {
+            // A session that takes no refusal is closed or closes itself.
+            let _ = self.send(now, token.error_frame(error));
         }
     }
 
@@ -284,6 +298,9 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     fn send(&mut self, now: Instant, frame: Frame) -> Result<(), SendError> {
+        let Some(frame) = frames::outbound(&self.shared.config.frames, frame) else {
+            return Ok(());
+        };
         self.line
             .connection
             .send(now, frame)

@@ -1,7 +1,7 @@
 //! What an extension sees of a server's DATA frames: those of a peer before they are read, those for
 //! it before they are written. Whole messages, put together and not yet taken apart.
 
-use std::sync::Arc;
+use std::{fmt, sync::Arc};
 
 use postern_core::{
     Error,
@@ -10,10 +10,24 @@ use postern_core::{
 };
 
 /// The extension of a server, if it has one.
-pub(super) type Frames = Option<Arc<dyn FrameExtension>>;
+#[derive(Clone, Default)]
+pub struct Frames(Option<Arc<dyn FrameExtension>>);
+
+impl Frames {
+    #[must_use]
+    pub const fn new(extension: Arc<dyn FrameExtension>) -> Self {
+        Self(Some(extension))
+    }
+}
+
+impl fmt::Debug for Frames {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Frames").field(&self.0.is_some()).finish()
+    }
+}
 
 /// What becomes of a peer's frame.
-pub(super) enum Inbound {
+pub(super) enum Seen {
     Pass(Frame),
     Dropped,
     /// The frame as the peer sent it, and what to tell the peer.
@@ -21,16 +35,16 @@ pub(super) enum Inbound {
 }
 
 /// Shows a peer's frame.
-pub(super) fn inbound(frames: &Frames, frame: Frame) -> Inbound {
+pub(super) fn inbound(frames: &Frames, frame: Frame) -> Seen {
     let Some(extension) = handles(frames, &frame, Direction::Inbound) else {
-        return Inbound::Pass(frame);
+        return Seen::Pass(frame);
     };
     // Headers and payload are shared, not copied.
     let sent = frame.clone();
     match extension.handle(Direction::Inbound, frame) {
-        Verdict::Pass(frame) => Inbound::Pass(frame),
-        Verdict::Drop => Inbound::Dropped,
-        Verdict::Refuse(error) | Verdict::Broken(_, error) => Inbound::Refused(sent, error),
+        Verdict::Pass(frame) => Seen::Pass(frame),
+        Verdict::Drop => Seen::Dropped,
+        Verdict::Refuse(error) | Verdict::Broken(_, error) => Seen::Refused(sent, error),
     }
 }
 
@@ -57,7 +71,7 @@ fn handles<'a>(
     frame: &Frame,
     direction: Direction,
 ) -> Option<&'a Arc<dyn FrameExtension>> {
-    let extension = frames.as_ref()?;
+    let extension = frames.0.as_ref()?;
     let head = FrameHead::of(frame, direction);
     extension
         .should_handle(&head)

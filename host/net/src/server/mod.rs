@@ -3,6 +3,7 @@
 
 mod answer;
 mod connection;
+mod frames;
 mod socket;
 mod streaming;
 mod streams;
@@ -15,6 +16,7 @@ use postern_core::{
 };
 use tokio::net::TcpListener;
 
+pub use self::frames::Frames;
 use crate::{
     counters::Counters,
     link::DatagramLink,
@@ -41,6 +43,9 @@ pub struct ServerConfig {
     pub drain_timeout: Duration,
     /// A stream peer that takes no octet for this long is closed as a slow reader. Default 30 s.
     pub write_timeout: Duration,
+    /// Sees the messages of peers before they are read, and those for them before they are written.
+    /// Default none.
+    pub frames: Frames,
 }
 
 /// Serves VSTP over TCP.
@@ -88,6 +93,7 @@ impl Default for ServerConfig {
             retry: RetryConfig::default(),
             drain_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
+            frames: Frames::default(),
         }
     }
 }

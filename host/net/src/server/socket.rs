@@ -24,6 +24,7 @@ use tokio::task::{AbortHandle, Id};
 use super::{
     Server, Shared,
     answer::{answer, too_long},
+    frames::{self, Seen},
 };
 use crate::{
     calls::{Begun, Calls, Outcome},
@@ -220,8 +221,20 @@ impl<L: DatagramLink> ServedSocket<L> {
         address: SocketAddr,
         frame: Frame,
     ) {
+        let seen = frames::inbound(&self.shared.config.frames, frame);
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
+        };
+        let frame = match seen {
+            Seen::Pass(frame) => frame,
+            Seen::Dropped => return,
+            Seen::Refused(frame, error) => {
+                // Whatever else than a request it refuses is forgotten.
+                if let Inbound::Request { token, .. } = peer.reader.read(now, frame) {
+                    self.send_or_log(now, address, token.error_frame(&error));
+                }
+                return;
+            }
         };
         match peer.reader.read(now, frame) {
             Inbound::Request { call, token } => {
@@ -273,23 +286,23 @@ impl<L: DatagramLink> ServedSocket<L> {
         if self.socket.endpoint.session_id(*address) != *session {
             return;
         }
-        let frame = answer(token, outcome);
-        match self
-            .socket
-            .endpoint
-            .send(now, *address, frame, Delivery::Reply)
-        {
-            Ok(_) => {}
-            Err(SendError::Split(error)) => {
+        let frame = frames::outbound(&self.shared.config.frames, answer(token, outcome));
+        let endpoint = &mut self.socket.endpoint;
+        match frame.map(|frame| endpoint.send(now, *address, frame, Delivery::Reply)) {
+            Some(Ok(_)) | None => {}
+            Some(Err(SendError::Split(error))) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, *address, frame);
             }
-            Err(error) => tracing::debug!(%address, %error, "reply not sent"),
+            Some(Err(error)) => tracing::debug!(%address, %error, "reply not sent"),
         }
         self.socket.endpoint.finish(*address);
     }
 
     fn send_or_log(&mut self, now: Instant, address: SocketAddr, frame: Frame) {
+        let Some(frame) = frames::outbound(&self.shared.config.frames, frame) else {
+            return;
+        };
         if let Err(error) = self
             .socket
             .endpoint

@@ -19,8 +19,15 @@ async fn shows_plugins_services_numbers_and_configuration() {
         1
     );
     let services = stage.admin("GET", "/services").await.json();
-    assert_eq!(services["services"][0]["name"], "greeter");
-    assert_eq!(services["services"][0]["is_live"], true);
+    let services = services["services"].as_array().expect("a list");
+    let named = |name: &str| services.iter().find(|service| service["name"] == name);
+    let greeter = named("greeter").expect("it is deployed");
+    assert_eq!(greeter["is_live"], true);
+    assert_eq!(
+        greeter["cluster"]["instances"][0]["owner"],
+        "plugin greeter"
+    );
+    assert!(named("directory").is_some(), "it is built in");
     let metrics = stage.admin("GET", "/metrics").await;
     assert!(
         metrics

@@ -54,7 +54,7 @@ impl BalancerSource for Source {
     fn balancer(
         &self,
         plugin: &str,
-        service: &str,
+        _service: &str,
         set: &Arc<Set>,
         fallback: Box<dyn Balance>,
     ) -> Option<Arc<dyn PlacedBalance>> {
