@@ -14,7 +14,10 @@
 )]
 
 pub mod imports {
-    wit_bindgen::generate!({ path: "wit", world: "imports" });
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world offered { include postern:gateway/imports@0.1.0; import postern:gateway/request@0.1.0; import postern:gateway/response@0.1.0; import postern:gateway/frame@0.1.0; import postern:gateway/candidates@0.1.0; }",
+    });
 }
 
 pub mod handler {
@@ -56,5 +59,70 @@ pub mod describe {
         pub_export_macro: true,
         export_macro_name: "export_describe",
         default_bindings_module: "::postern_guest::bindings::describe",
+    });
+}
+
+pub mod interceptor {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world interceptor-role { export postern:gateway/interceptor@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_interceptor",
+        default_bindings_module: "::postern_guest::bindings::interceptor",
+    });
+}
+
+pub mod frame_extension {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world frame-extension-role { export postern:gateway/frame-extension@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_frame_extension",
+        default_bindings_module: "::postern_guest::bindings::frame_extension",
+    });
+}
+
+pub mod balancer {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world balancer-role { export postern:gateway/balancer@0.1.0; }",
+        pub_export_macro: true,
+        export_macro_name: "export_balancer",
+        default_bindings_module: "::postern_guest::bindings::balancer",
+    });
+}
+
+pub mod authenticator {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world authenticator-role { export postern:gateway/authenticator@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_authenticator",
+        default_bindings_module: "::postern_guest::bindings::authenticator",
+    });
+}
+
+pub mod authorizer {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world authorizer-role { export postern:gateway/authorizer@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_authorizer",
+        default_bindings_module: "::postern_guest::bindings::authorizer",
+    });
+}
+
+pub mod event_handler {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world event-handler-role { export postern:gateway/event-handler@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_event_handler",
+        default_bindings_module: "::postern_guest::bindings::event_handler",
     });
 }

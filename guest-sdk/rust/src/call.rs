@@ -52,6 +52,12 @@ pub fn principal() -> Option<Principal> {
     host::principal()
 }
 
+/// One of the principal's claims: what an authenticator says about it beside name and roles.
+#[must_use]
+pub fn claim(name: &str) -> Option<String> {
+    host::claim(name)
+}
+
 /// How long the caller still waits, in whole milliseconds.
 #[must_use]
 pub fn remaining() -> Duration {

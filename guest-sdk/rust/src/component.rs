@@ -1,12 +1,16 @@
 //! The seam to the real host: the imports in this crate's terms, and [`Service`] as the roles that a
 //! component exports. `fake/seam.rs` has the same functions for tests.
 
+mod roles;
+mod subject;
+
+pub(crate) use self::subject::{candidates, frame, request, response};
 use crate::{
     bindings::{
         describe::exports::postern::gateway::describe,
         handler::exports::postern::gateway::handler,
         health::exports::postern::gateway::health,
-        imports::postern::gateway::{call, client, config, kv, log, types},
+        imports::postern::gateway::{call, client, config, events, kv, log, types},
         stream_handler::exports::postern::gateway::stream_handler,
     },
     call::{Peer, Principal},
@@ -35,6 +39,10 @@ pub(crate) fn peer() -> Peer {
 pub(crate) fn principal() -> Option<Principal> {
     let call::PrincipalInfo { name, roles } = call::principal()?;
     Some(Principal { name, roles })
+}
+
+pub(crate) fn claim(name: &str) -> Option<String> {
+    call::claim(name)
 }
 
 pub(crate) fn remaining_ms() -> u64 {
@@ -116,6 +124,14 @@ pub(crate) fn client_call(
     client::call(service, method, body, (!plain).then_some(&options)).map_err(Failure::from)
 }
 
+pub(crate) fn publish(
+    topic: &str,
+    content_type: Option<&str>,
+    payload: &[u8],
+) -> Result<u32, Failure> {
+    events::publish(topic, content_type, payload).map_err(Failure::from)
+}
+
 impl<S: Service> handler::Guest for S {
     fn handle(
         _service: String,
@@ -134,12 +150,18 @@ impl<S: Service> stream_handler::Guest for S {
 
 impl<S: Service> health::Guest for S {
     fn check() -> health::Report {
-        let (status, message) = match S::health() {
+        S::health().into()
+    }
+}
+
+impl From<Health> for health::Report {
+    fn from(health: Health) -> Self {
+        let (status, message) = match health {
             Health::Serving => (health::Status::Serving, None),
             Health::Degraded(why) => (health::Status::Degraded, Some(why)),
             Health::NotServing(why) => (health::Status::NotServing, Some(why)),
         };
-        health::Report { status, message }
+        Self { status, message }
     }
 }
 

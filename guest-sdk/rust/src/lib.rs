@@ -30,10 +30,15 @@
 //! }
 //! ```
 //!
-//! The component exports the roles that the block needs and no others; see [`macro@service`]. What
-//! the host offers is in [`call`], [`log`], [`config`], [`kv`] and [`client`]. Compiled for anything
-//! but wasm32, the same modules speak to the [`fake`] host, so that `cargo test` needs no gateway.
+//! The component exports the roles that the block needs and no others; see [`macro@service`]. Roles
+//! that stand in the way of calls are traits, exported by [`export!`]: [`interceptor`], [`frame`],
+//! [`balancer`], [`identity`], [`event`].
+//!
+//! What the host offers is in [`call`], [`log`], [`config`], [`kv`], [`client`] and [`events`].
+//! Compiled for anything but wasm32, the same modules speak to the [`fake`] host, so that `cargo
+//! test` needs no gateway.
 
+pub mod balancer;
 #[cfg(target_arch = "wasm32")]
 #[doc(hidden)]
 pub mod bindings;
@@ -43,11 +48,18 @@ pub mod client;
 #[cfg(target_arch = "wasm32")]
 mod component;
 pub mod config;
+pub mod event;
+pub mod events;
 mod failure;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod fake;
+pub mod frame;
+pub mod identity;
+pub mod interceptor;
 pub mod kv;
 pub mod log;
+#[doc(hidden)]
+pub mod plugin;
 pub mod service;
 mod stream;
 
@@ -56,8 +68,14 @@ use crate::component as host;
 #[cfg(not(target_arch = "wasm32"))]
 use crate::fake::seam as host;
 pub use crate::{
+    balancer::{Balancer, Candidates, Instance, Outcome},
     body::{Decode, Encode, Octets},
+    event::{Event, EventHandler},
     failure::{Failure, Kind},
+    frame::{Direction, Frame, FrameExtension, FrameHead, FrameKind, Verdict},
+    identity::{Authenticator, Authorizer, Credentials, Identity},
+    interceptor::{Action, Interceptor, Reply, Request, Response},
+    plugin::Plugin,
     service::{Health, Service},
     stream::{Incoming, Outgoing},
 };

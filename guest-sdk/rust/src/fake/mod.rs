@@ -13,13 +13,17 @@
 //! It keeps the limits that the gateway has for keys, values and listings. Without a [`Host`] the
 //! same empty host serves, so that a function that needs nothing can be tested as it is.
 
+mod exchange;
 mod host;
+mod roles;
 pub(crate) mod seam;
 mod state;
 
 pub use crate::fake::{
+    exchange::Crossings,
     host::Host,
-    state::{ClientCall, Line},
+    roles::{Handled, WholeFrame},
+    state::{ClientCall, Line, Published},
 };
 
 #[cfg(test)]

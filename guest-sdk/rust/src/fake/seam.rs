@@ -2,11 +2,12 @@
 
 use std::time::Duration;
 
+pub(crate) use crate::fake::exchange::{candidates, frame, request, response};
 use crate::{
     body::Octets,
     call::{Peer, Principal},
     failure::Failure,
-    fake::state::{self, ClientCall, Line, State},
+    fake::state::{self, ClientCall, Line, Published, State},
     log::Level,
 };
 
@@ -20,6 +21,8 @@ const KEYS_MAX: u32 = 1000;
 const HEADER_NAME_BYTES_MAX: usize = 255;
 /// `wit/postern.wit`, interface `call`.
 const HEADERS_BYTES_MAX: usize = 65_535;
+/// The longest value that fits in one header entry.
+const TOPIC_BYTES_MAX: usize = 255;
 
 pub(crate) fn header(name: &str) -> Option<String> {
     state::with(|state| {
@@ -33,24 +36,10 @@ pub(crate) fn headers() -> Vec<(String, Vec<u8>)> {
 }
 
 pub(crate) fn set_header(name: &str, value: &str) -> Result<(), Failure> {
-    if !(1..=HEADER_NAME_BYTES_MAX).contains(&name.len()) {
-        return Err(Failure::invalid_argument(format!(
-            "header name of {} octets is not 1 to {HEADER_NAME_BYTES_MAX}",
-            name.len()
-        )));
-    }
     state::with(|state| {
-        let present: usize = state
-            .reply_headers
-            .iter()
-            .map(|(k, v)| k.len() + v.len())
-            .sum();
-        let bytes = present + name.len() + value.len();
-        if bytes > HEADERS_BYTES_MAX {
-            return Err(Failure::invalid_argument(format!(
-                "headers of {bytes} octets exceed the limit of {HEADERS_BYTES_MAX}"
-            )));
-        }
+        let headers = state.reply_headers.iter();
+        let present: usize = headers.map(|(k, v)| k.len() + v.len()).sum();
+        check_headers(name, present + name.len() + value.len())?;
         state
             .reply_headers
             .push((name.to_owned(), value.to_owned()));
@@ -64,6 +53,10 @@ pub(crate) fn peer() -> Peer {
 
 pub(crate) fn principal() -> Option<Principal> {
     state::with(|state| state.principal.clone())
+}
+
+pub(crate) fn claim(name: &str) -> Option<String> {
+    state::with(|state| state.claims.get(name).cloned())
 }
 
 pub(crate) fn remaining_ms() -> u64 {
@@ -198,6 +191,48 @@ pub(crate) fn client_call(
     })?;
     // Outside of the state: an answer may itself use the host.
     answer(&call).map(|reply| reply.0)
+}
+
+pub(crate) fn publish(
+    topic: &str,
+    content_type: Option<&str>,
+    payload: &[u8],
+) -> Result<u32, Failure> {
+    let length = topic.len();
+    if !(1..=TOPIC_BYTES_MAX).contains(&length) {
+        return Err(Failure::invalid_argument(format!(
+            "topic of {length} octets is not 1 to {TOPIC_BYTES_MAX}"
+        )));
+    }
+    state::with(|state| {
+        let Some(n_subscribers) = state.topics.get(topic) else {
+            return Err(Failure::permission_denied(format!(
+                "topic `{topic}` is not granted to this plugin"
+            )));
+        };
+        state.published.push(Published {
+            topic: topic.to_owned(),
+            content_type: content_type.map(ToOwned::to_owned),
+            payload: payload.into(),
+        });
+        Ok(*n_subscribers)
+    })
+}
+
+/// Refuses a header `name` that has no place, or headers of `bytes` in all.
+pub(crate) fn check_headers(name: &str, bytes: usize) -> Result<(), Failure> {
+    if !(1..=HEADER_NAME_BYTES_MAX).contains(&name.len()) {
+        return Err(Failure::invalid_argument(format!(
+            "header name of {} octets is not 1 to {HEADER_NAME_BYTES_MAX}",
+            name.len()
+        )));
+    }
+    if bytes > HEADERS_BYTES_MAX {
+        return Err(Failure::invalid_argument(format!(
+            "headers of {bytes} octets exceed the limit of {HEADERS_BYTES_MAX}"
+        )));
+    }
+    Ok(())
 }
 
 fn kv<R>(key: &str, body: impl FnOnce(&mut State) -> Result<R, Failure>) -> Result<R, Failure> {

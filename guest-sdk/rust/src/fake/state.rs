@@ -11,6 +11,7 @@ use crate::{
     body::Octets,
     call::{Peer, Principal},
     failure::Failure,
+    fake::exchange::Subject,
     log::Level,
 };
 
@@ -33,6 +34,14 @@ pub struct ClientCall {
     pub timeout: Option<Duration>,
 }
 
+/// One event that the plugin published.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Published {
+    pub topic: String,
+    pub content_type: Option<String>,
+    pub payload: Octets,
+}
+
 pub(crate) type Answer = Rc<dyn Fn(&ClientCall) -> Result<Octets, Failure>>;
 
 /// The whole of it. `Default` is a host that grants nothing and holds nothing.
@@ -48,11 +57,16 @@ pub(crate) struct State {
     pub(crate) reply_headers: Vec<(String, String)>,
     pub(crate) peer: Peer,
     pub(crate) principal: Option<Principal>,
+    pub(crate) claims: BTreeMap<String, String>,
     pub(crate) remaining_ms: u64,
     pub(crate) correlation_id: String,
     pub(crate) traceparent: Option<String>,
     pub(crate) incoming: VecDeque<Result<Vec<u8>, Failure>>,
     pub(crate) outgoing: Vec<Octets>,
+    /// Topics that the plugin may publish under, and how many subscribers each has.
+    pub(crate) topics: BTreeMap<String, u32>,
+    pub(crate) published: Vec<Published>,
+    pub(crate) subject: Subject,
 }
 
 thread_local! {
@@ -81,11 +95,15 @@ impl Default for State {
                 address: None,
             },
             principal: None,
+            claims: BTreeMap::new(),
             remaining_ms: REMAINING_MS,
             correlation_id: "1".to_owned(),
             traceparent: None,
             incoming: VecDeque::new(),
             outgoing: Vec::new(),
+            topics: BTreeMap::new(),
+            published: Vec::new(),
+            subject: Subject::default(),
         }
     }
 }

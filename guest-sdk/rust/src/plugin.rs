@@ -1,0 +1,108 @@
+//! A component of other roles than services: a value of the author's, and what it exports.
+
+#[cfg(target_arch = "wasm32")]
+use std::{cell::RefCell, marker::PhantomData, thread::LocalKey};
+
+use crate::{failure::Failure, service::Health};
+
+/// The value behind a component's roles. Made once per instance; the gateway enters an instance with
+/// one call at a time, and gives each role instances of its own. Every type with `Default` is one.
+pub trait Plugin: Sized + 'static {
+    /// Makes the value; the place to read `config`.
+    ///
+    /// # Errors
+    /// What keeps it from working. The role `health` tells it, so that the generation before stays
+    /// in service; where nobody asked, every entry fails with it.
+    fn start() -> Result<Self, Failure>;
+
+    /// Whether it can serve.
+    fn health(&mut self) -> Health {
+        Health::Serving
+    }
+}
+
+impl<T: Default + 'static> Plugin for T {
+    fn start() -> Result<Self, Failure> {
+        Ok(Self::default())
+    }
+}
+
+/// A plugin with a place for its value. Implemented by [`export!`](crate::export) alone.
+#[doc(hidden)]
+#[cfg(target_arch = "wasm32")]
+pub trait Held: Plugin {
+    fn place() -> &'static LocalKey<RefCell<Option<Self>>>;
+}
+
+/// What the component exports in the name of `P`.
+#[doc(hidden)]
+#[cfg(target_arch = "wasm32")]
+#[derive(Debug)]
+pub struct Exported<P>(PhantomData<P>);
+
+/// Says which roles the component exports: `export!(Tag: Interceptor, FrameExtension)`.
+///
+/// The type implements the trait of each role: [`Interceptor`](crate::Interceptor),
+/// [`FrameExtension`](crate::FrameExtension), [`Balancer`](crate::Balancer),
+/// [`Authenticator`](crate::Authenticator), [`Authorizer`](crate::Authorizer),
+/// [`EventHandler`](crate::EventHandler). The role `health` is exported as well. Where a
+/// `#[service]` block already does that, say `export!(Users: EventHandler; beside service)`.
+#[macro_export]
+macro_rules! export {
+    ($plugin:ident: $($role:ident),+ $(,)?) => {
+        $crate::export!(@component $plugin [$($role)+ Health] [$($role)+]);
+    };
+    ($plugin:ident: $($role:ident),+; beside service) => {
+        $crate::export!(@component $plugin [$($role)+] [$($role)+]);
+    };
+    (@component $plugin:ident [$($export:ident)+] [$($role:ident)+]) => {
+        #[cfg(target_arch = "wasm32")]
+        #[allow(unsafe_code, reason = "generated exports")]
+        const _: () = {
+            ::std::thread_local! {
+                static VALUE: ::std::cell::RefCell<::std::option::Option<$plugin>> =
+                    const { ::std::cell::RefCell::new(::std::option::Option::None) };
+            }
+
+            impl $crate::plugin::Held for $plugin {
+                fn place() -> &'static ::std::thread::LocalKey<
+                    ::std::cell::RefCell<::std::option::Option<Self>>,
+                > {
+                    &VALUE
+                }
+            }
+
+            type Exports = $crate::plugin::Exported<$plugin>;
+            $($crate::export!(@role $export Exports);)+
+        };
+
+        #[cfg(not(target_arch = "wasm32"))]
+        const _: fn() = || {
+            $({
+                const fn has_role<P: $crate::$role>() {}
+                has_role::<$plugin>();
+            })+
+        };
+    };
+    (@role Interceptor $exports:ident) => {
+        $crate::bindings::interceptor::export_interceptor!($exports);
+    };
+    (@role FrameExtension $exports:ident) => {
+        $crate::bindings::frame_extension::export_frame_extension!($exports);
+    };
+    (@role Balancer $exports:ident) => {
+        $crate::bindings::balancer::export_balancer!($exports);
+    };
+    (@role Authenticator $exports:ident) => {
+        $crate::bindings::authenticator::export_authenticator!($exports);
+    };
+    (@role Authorizer $exports:ident) => {
+        $crate::bindings::authorizer::export_authorizer!($exports);
+    };
+    (@role EventHandler $exports:ident) => {
+        $crate::bindings::event_handler::export_event_handler!($exports);
+    };
+    (@role Health $exports:ident) => {
+        $crate::bindings::health::export_health!($exports);
+    };
+}
