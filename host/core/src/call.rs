@@ -67,10 +67,12 @@ pub enum Transport {
 }
 
 /// Who a caller is, as an authenticator established it.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Principal {
     pub name: Text,
     pub roles: Vec<Text>,
+    /// What else is known of it, name and value: `tenant`, `email`.
+    pub claims: Vec<(Text, Text)>,
 }
 
 /// What a handler answers.

@@ -1,0 +1,292 @@
+//! What stands beside handlers: things that see calls and frames pass, say who callers are and what
+//! they may do, and carry events. Components and native parts implement these; the gateway calls.
+//!
+//! Two faults are kept apart everywhere. What an extension *refuses* is the caller's answer. An
+//! extension that is *broken* (it trapped, ran out of its budget, or is not there) has decided
+//! nothing: what it was given comes back untouched, and the chain's `fail = open | closed` decides.
+
+use std::{
+    fmt,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+
+use crate::{
+    call::{Call, Context, Principal, Reply},
+    error::Error,
+    handler::BoxFuture,
+    headers::Headers,
+    text::Text,
+    wire::frame::{Flags, Frame, FrameType},
+};
+
+/// An answer that is there at once, or one that must be waited for. Nothing is boxed for the first.
+pub enum Step<T> {
+    Done(T),
+    Later(BoxFuture<T>),
+}
+
+/// Sees calls on their way in and what became of them on their way out.
+pub trait Interceptor: Send + Sync {
+    /// Looks at `call`, and may change it, answer it or refuse it.
+    fn on_request(&self, call: Call) -> Step<Flow>;
+
+    /// Looks at the outcome of the call that `asked` tells of, and may put another in its place.
+    fn on_response(&self, asked: &Asked, outcome: Outcome) -> Step<Seen>;
+
+    /// Whether `on_response` is to be called at all.
+    fn watches_response(&self) -> bool;
+}
+
+/// What a call came to.
+pub type Outcome = Result<Reply, Error>;
+
+/// What becomes of a call after an interceptor has seen it.
+#[derive(Debug)]
+pub enum Flow {
+    /// It goes on.
+    Proceed(Call),
+    /// It is answered, and goes no further.
+    Answer(Reply),
+    /// It is refused.
+    Refuse(Error),
+    /// The interceptor is broken; this is the call as it was given.
+    Broken(Call, Error),
+}
+
+/// What becomes of an outcome after an interceptor has seen it.
+#[derive(Debug)]
+pub struct Seen {
+    /// As the interceptor wants it; as it was given when the interceptor is broken.
+    pub outcome: Outcome,
+    /// Why the interceptor is broken, if it is.
+    pub broken: Option<Error>,
+}
+
+/// What is kept of a call for those who see its outcome. Made once per call; cloning copies no octets.
+#[derive(Debug, Clone)]
+pub struct Asked {
+    pub service: Text,
+    pub method: Text,
+    pub headers: Headers,
+    pub context: Context,
+    /// When the call came in.
+    pub start: Instant,
+}
+
+/// Sees VSTP frames below the calls. Synchronous: the driver of a connection waits for it.
+pub trait FrameExtension: Send + Sync {
+    /// Whether `handle` is to see this frame.
+    ///
+    /// # Errors
+    /// Why the extension is broken.
+    fn should_handle(&self, head: &FrameHead) -> Result<bool, Error>;
+
+    /// Looks at a frame, and may change it.
+    fn handle(&self, direction: Direction, frame: Frame) -> Verdict;
+}
+
+/// A frame without its headers and payload.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FrameHead {
+    pub kind: FrameType,
+    pub flags: Flags,
+    pub direction: Direction,
+    /// Octets of the header section.
+    pub header_bytes: usize,
+    /// Octets of the payload.
+    pub payload_bytes: usize,
+}
+
+/// Which way a frame goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Direction {
+    /// From a peer to the gateway.
+    Inbound,
+    /// From the gateway to a peer.
+    Outbound,
+}
+
+/// What becomes of a frame after an extension has seen it.
+#[derive(Debug)]
+pub enum Verdict {
+    /// It goes on.
+    Pass(Frame),
+    /// It is forgotten.
+    Drop,
+    /// It is refused; a peer that sent it is told by ERR.
+    Refuse(Error),
+    /// The extension is broken; this is the frame as it was given.
+    Broken(Frame, Error),
+}
+
+/// Why an extension that decides yes or no did not say yes.
+#[derive(Debug)]
+pub enum Fault {
+    /// It said no; the error is the caller's.
+    Refused(Error),
+    /// It is broken and said nothing.
+    Broken(Error),
+}
+
+/// Says who a caller is.
+pub trait Authenticator: Send + Sync {
+    /// `None` when these credentials are not this authenticator's to judge.
+    fn authenticate(
+        &self,
+        asked: &Asked,
+        credentials: &Credentials,
+    ) -> Step<Result<Option<Identity>, Fault>>;
+}
+
+/// What a caller shows.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Credentials {
+    /// In lower case: `bearer`, `basic`, `api-key`.
+    pub scheme: Text,
+    /// What follows the scheme. Secret: it is neither logged nor stored.
+    pub token: Text,
+}
+
+/// Who a caller is, and for how long that is known.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Identity {
+    pub principal: Principal,
+    /// How long the same credentials need not be judged again; `None`: not beyond this call.
+    pub valid: Option<Duration>,
+}
+
+/// Says what a caller may do.
+pub trait Authorizer: Send + Sync {
+    /// Whether the principal of `asked` may make that call.
+    fn authorize(&self, asked: &Asked) -> Step<Result<(), Fault>>;
+}
+
+/// Something that has happened. Its content type is the header `content-type`.
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub topic: Text,
+    pub headers: Headers,
+    pub payload: Bytes,
+    /// Of the call in which it was published: trace, principal, depth.
+    pub context: Context,
+}
+
+/// Takes events.
+pub trait EventHandler: Send + Sync {
+    /// Tells of one event, at most once.
+    fn on_event(&self, event: Event) -> BoxFuture<Result<(), Error>>;
+}
+
+/// Where events are published.
+pub trait EventSink: Send + Sync {
+    /// Puts the event into the queue of every subscriber of its topic and gives how many there were.
+    /// It neither waits nor runs a subscriber: a full queue misses the event.
+    ///
+    /// # Errors
+    /// Why the event was not taken at all.
+    fn publish(&self, event: Event) -> Result<u32, Error>;
+}
+
+impl<T> Step<T> {
+    /// What there is, waited for if need be.
+    pub async fn finish(self) -> T {
+        match self {
+            Self::Done(value) => value,
+            Self::Later(future) => future.await,
+        }
+    }
+}
+
+impl Asked {
+    /// What is kept of `call`, which came in at `start`.
+    #[must_use]
+    pub fn of(call: &Call, start: Instant) -> Self {
+        Self {
+            service: call.service.clone(),
+            method: call.method.clone(),
+            headers: call.headers.clone(),
+            context: call.context.clone(),
+            start,
+        }
+    }
+}
+
+impl FrameHead {
+    #[must_use]
+    pub fn of(frame: &Frame, direction: Direction) -> Self {
+        Self {
+            kind: frame.kind,
+            flags: frame.flags,
+            direction,
+            header_bytes: frame.headers.section().len(),
+            payload_bytes: frame.payload.len(),
+        }
+    }
+}
+
+impl From<Outcome> for Seen {
+    fn from(outcome: Outcome) -> Self {
+        Self {
+            outcome,
+            broken: None,
+        }
+    }
+}
+
+impl fmt::Debug for Credentials {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Credentials")
+            .field("scheme", &self.scheme)
+            .finish_non_exhaustive()
+    }
+}
+
+impl<T: fmt::Debug> fmt::Debug for Step<T> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Done(value) => f.debug_tuple("Done").field(value).finish(),
+            Self::Later(_) => f.write_str("Later"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::epoch;
+
+    #[test]
+    fn credentials_do_not_show_their_token() {
+        let credentials = Credentials {
+            scheme: "bearer".into(),
+            token: "s3cret".into(),
+        };
+        let text = format!("{credentials:?}");
+        assert!(
+            text.contains("bearer") && !text.contains("s3cret"),
+            "{text}"
+        );
+    }
+
+    #[test]
+    fn a_head_tells_the_lengths_of_its_frame() {
+        let mut headers = Headers::new();
+        headers.push("k", "vv").expect("it fits");
+        let frame = Frame::data(headers, "abc");
+        let head = FrameHead::of(&frame, Direction::Inbound);
+        assert_eq!((head.header_bytes, head.payload_bytes), (5, 3));
+        assert_eq!((head.kind, head.flags), (FrameType::Data, Flags::NONE));
+    }
+
+    #[test]
+    fn what_is_kept_of_a_call_shares_its_octets() {
+        let call = Call::unary("users", "find", "7");
+        let asked = Asked::of(&call, epoch());
+        assert_eq!(
+            asked.service.as_bytes().as_ptr(),
+            call.service.as_bytes().as_ptr()
+        );
+    }
+}
