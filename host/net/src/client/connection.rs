@@ -9,6 +9,7 @@ use std::{
 };
 
 use postern_core::{
+    event::Mailbox,
     vsp::mux::Mux,
     wire::{CloseReason, Connection, Event, Features, Frame, Role, SendError, SessionConfig},
 };
@@ -33,6 +34,7 @@ pub(super) fn drive<S: StreamLink>(
     address: SocketAddr,
     config: &ClientConfig,
     commands: Commands,
+    events: Arc<Mailbox>,
     established: Established,
 ) -> impl Future<Output = ()> + Send + use<S> {
     let hello = config.speak != Speak::Base;
@@ -56,7 +58,7 @@ pub(super) fn drive<S: StreamLink>(
     };
     run(
         driver,
-        Dispatch::new(address, commands, established),
+        Dispatch::new(address, commands, events, established),
         counters,
     )
 }

@@ -3,12 +3,15 @@
 use std::{
     fmt,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
 
 use postern_core::{
     Blame, Error, Kind,
+    event::Mailbox,
+    vsp,
     wire::{Dialect, Frame},
 };
 use tokio::sync::{mpsc, oneshot};
@@ -57,6 +60,7 @@ pub(super) struct Dispatch {
     address: SocketAddr,
     exchange: Exchange,
     commands: Commands,
+    events: Arc<Mailbox>,
     /// Told once, when the dialect is settled.
     established: Option<Established>,
     /// Told when the session is over.
@@ -64,11 +68,17 @@ pub(super) struct Dispatch {
 }
 
 impl Dispatch {
-    pub(super) fn new(address: SocketAddr, commands: Commands, established: Established) -> Self {
+    pub(super) fn new(
+        address: SocketAddr,
+        commands: Commands,
+        events: Arc<Mailbox>,
+        established: Established,
+    ) -> Self {
         Self {
             address,
             exchange: Exchange::default(),
             commands,
+            events,
             established: Some(established),
             closed: Vec::new(),
         }
@@ -121,6 +131,10 @@ impl Dispatch {
     }
 
     pub(super) fn on_message(&mut self, now: Instant, frame: Frame, machine: &mut impl Machine) {
+        if vsp::is_event(&frame) {
+            self.events.push(vsp::read_event(frame));
+            return;
+        }
         if !self.exchange.answer(frame) {
             tracing::debug!(address = %self.address, "answer to no call that is under way");
             return;
@@ -155,6 +169,7 @@ impl Dispatch {
         let calls = self.exchange.len();
         tracing::debug!(%address, calls, %reason, "session ended");
         self.commands.close();
+        self.events.close();
         self.exchange.fail_all(|| lost(address, reason));
         while let Ok(command) = self.commands.try_recv() {
             match command {

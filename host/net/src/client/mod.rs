@@ -2,6 +2,7 @@
 
 mod connection;
 mod dispatch;
+mod events;
 mod exchange;
 mod socket;
 mod streaming;
@@ -19,11 +20,13 @@ use std::{
 use bytes::Bytes;
 use postern_core::{
     Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply,
+    event::{Mailbox, QueueBounds},
     wire::{Dialect, Features, RetryConfig, SessionConfig},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::events::Events;
 use crate::{
     counters::Counters,
     driver,
@@ -61,6 +64,8 @@ pub struct ClientConfig {
     pub write_timeout: Duration,
     /// Repetitions of what a datagram peer does not acknowledge.
     pub retry: RetryConfig,
+    /// Events that may wait for whoever reads `Client::events`. Default 1,024 and 8 MiB.
+    pub events: QueueBounds,
     pub counters: Arc<Counters>,
 }
 
@@ -92,6 +97,7 @@ struct Shared {
     call_timeout: Duration,
     message_bytes_max: usize,
     dialect: Dialect,
+    events: Arc<Mailbox>,
     /// The driver's task; aborted with the last clone.
     _driver: AbortOnDropHandle<()>,
 }
@@ -132,6 +138,7 @@ impl Default for ClientConfig {
             calls_in_flight_max: 1024,
             write_timeout: Duration::from_secs(30),
             retry: RetryConfig::default(),
+            events: QueueBounds::default(),
             counters: Arc::default(),
         }
     }
@@ -201,6 +208,13 @@ impl Client {
         self.shared.address
     }
 
+    /// The events that the server sends to this session, once they are subscribed to by a call of
+    /// service `events`. The stream ends with the session, and keeps it as a clone does.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.clone())
+    }
+
     /// Begins no more calls, waits for those under way and for the peer's BYE, at most as long as
     /// the session's `drain_timeout`.
     pub async fn close(self) {
@@ -218,9 +232,17 @@ impl Client {
     ) -> Result<Self, Error> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (established, dialect) = oneshot::channel();
-        let driver = connection::drive(link, address, &config, receiver, established);
+        let events = Arc::new(Mailbox::new(config.events));
+        let driver = connection::drive(
+            link,
+            address,
+            &config,
+            receiver,
+            Arc::clone(&events),
+            established,
+        );
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
-        Self::established(address, &config, commands, dialect, driver).await
+        Self::established(address, &config, commands, events, dialect, driver).await
     }
 
     async fn over_datagrams<L: DatagramLink>(
@@ -230,15 +252,24 @@ impl Client {
     ) -> Result<Self, Error> {
         let (commands, receiver) = mpsc::unbounded_channel();
         let (established, dialect) = oneshot::channel();
-        let driver = socket::drive(link, address, &config, receiver, established)?;
+        let events = Arc::new(Mailbox::new(config.events));
+        let driver = socket::drive(
+            link,
+            address,
+            &config,
+            receiver,
+            Arc::clone(&events),
+            established,
+        )?;
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
-        Self::established(address, &config, commands, dialect, driver).await
+        Self::established(address, &config, commands, events, dialect, driver).await
     }
 
     async fn established(
         address: SocketAddr,
         config: &ClientConfig,
         commands: mpsc::UnboundedSender<Command>,
+        events: Arc<Mailbox>,
         dialect: oneshot::Receiver<Result<Dialect, Error>>,
         driver: AbortOnDropHandle<()>,
     ) -> Result<Self, Error> {
@@ -262,6 +293,7 @@ impl Client {
             call_timeout: config.call_timeout,
             message_bytes_max: config.session.limits.message_bytes_max,
             dialect,
+            events,
             _driver: driver,
         };
         Ok(Self {

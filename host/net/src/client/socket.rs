@@ -12,6 +12,7 @@ use std::{
 
 use postern_core::{
     Blame, Error, Kind,
+    event::Mailbox,
     wire::{
         CloseReason, Delivery, Endpoint, EndpointConfig, Frame, Role, SendId, SessionConfig,
         endpoint::{Event, SendError},
@@ -40,6 +41,7 @@ pub(super) fn drive<L: DatagramLink>(
     address: SocketAddr,
     config: &ClientConfig,
     commands: Commands,
+    events: Arc<Mailbox>,
     established: Established,
 ) -> Result<impl Future<Output = ()> + Send + use<L>, Error> {
     let hello = config.speak != Speak::Base;
@@ -63,7 +65,7 @@ pub(super) fn drive<L: DatagramLink>(
     };
     Ok(run(
         driver,
-        Dispatch::new(address, commands, established),
+        Dispatch::new(address, commands, events, established),
         counters,
     ))
 }

@@ -3,6 +3,7 @@
 
 mod answer;
 mod connection;
+mod pushes;
 mod socket;
 mod streaming;
 mod streams;
