@@ -6,6 +6,7 @@ pub mod build;
 pub mod cli;
 pub mod config;
 pub mod control;
+pub mod events;
 pub mod inspect;
 mod nearest;
 pub mod pipeline;

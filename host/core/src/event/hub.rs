@@ -21,12 +21,13 @@ use smallvec::SmallVec;
 use super::{
     Delivery, bytes_of, is_carried,
     mailbox::Mailbox,
+    outbox::Outbox,
     pattern::{Pattern, check_topic},
     queue::{Counts, QueueBounds},
     table::{PatternInfo, Table},
 };
 use crate::{
-    call::Context,
+    call::{Context, Peer},
     error::{Blame, Error, Kind},
     extension::{Event, EventSink},
     headers::Headers,
@@ -198,10 +199,16 @@ impl Hub {
             .is_some_and(|subscriber| subscriber.owner == owner && subscriber.name == id);
         let removed = is_known.then(|| state.remove(number)).flatten();
         drop(state);
-        // The reader is woken, and may want the hub.
-        removed
-            .inspect(|subscriber| subscriber.mailbox.close())
-            .is_some()
+        removed.is_some()
+    }
+
+    /// Ends every subscription, so that nothing that waits for events holds up a shutdown.
+    pub fn end_all(&self) {
+        let mut state = self.write();
+        let ids: Vec<_> = state.subscribers.keys().copied().collect();
+        let removed: Vec<_> = ids.into_iter().filter_map(|id| state.remove(id)).collect();
+        drop(state);
+        drop(removed);
     }
 
     #[must_use]
@@ -436,6 +443,19 @@ impl Default for Hub {
     }
 }
 
+/// The publisher as subscribers know it. Its outbox may hold subscriptions, whose queues would hold
+/// it in turn.
+fn without_outbox(peer: Arc<Peer>) -> Arc<Peer> {
+    if !peer.outbox.is_open() {
+        return peer;
+    }
+    Arc::new(Peer {
+        outbox: Outbox::closed(),
+        session: Text::from(peer.session.as_str()),
+        ..*peer
+    })
+}
+
 /// Longest `traceparent` that goes along, in octets: version 00 has 55.
 const TRACE_BYTES_MAX: usize = 64;
 
@@ -453,6 +473,7 @@ fn compact(event: Event) -> Event {
         context: Context {
             // The publisher's call is over when the event is read.
             deadline: None,
+            peer: without_outbox(event.context.peer),
             correlation: Text::default(),
             trace: trace
                 .filter(|trace| trace.len() <= TRACE_BYTES_MAX)

@@ -167,6 +167,17 @@ fn a_dropped_subscription_leaves_nothing_behind() {
 }
 
 #[test]
+fn ending_all_ends_every_stream() {
+    let hub = Hub::default();
+    let mut one = subscribe(&hub, "a", &["t"]);
+    let mut two = subscribe(&hub, "b", &[">"]);
+    hub.end_all();
+    assert!(matches!(poll(&mut one), Poll::Ready(None)));
+    assert!(matches!(poll(&mut two), Poll::Ready(None)));
+    assert_eq!(hub.totals().subscriptions, 0);
+}
+
+#[test]
 fn subscriptions_of_an_owner_and_of_all_are_bounded() {
     let hub = Hub::new(HubConfig {
         subscriptions_max: 3,

@@ -303,9 +303,11 @@ fn probes_events_and_responses_are_told_apart() {
 
 #[test]
 fn an_event_without_a_topic_or_compressed_is_not_handed_on() {
-    let read = |frame| match reader(None).read(epoch(), frame) {
-        Inbound::Unfit { error } => error.kind,
-        other => panic!("{other:?}"),
+    let read = |frame| {
+        let Inbound::Unfit { error } = reader(None).read(epoch(), frame) else {
+            panic!("handed on")
+        };
+        error.kind
     };
     let nameless = frame(&[("type", "event")], "1");
     assert_eq!(read(nameless), Kind::InvalidArgument);

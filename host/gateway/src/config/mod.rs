@@ -3,6 +3,7 @@
 
 mod cross;
 mod environment;
+mod events;
 mod fault;
 pub(crate) mod leaf;
 pub mod manifest;
@@ -21,6 +22,7 @@ use std::{
 
 use toml::de::DeTable;
 
+pub use events::Events;
 pub use fault::{Fault, Faults, Position};
 pub use leaf::Secret;
 pub use manifest::Manifest;

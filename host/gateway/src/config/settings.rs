@@ -8,6 +8,7 @@ use std::{
 };
 
 use super::{
+    events::Events,
     leaf::{Secret, word_leaf},
     section::section,
     units::Size,
@@ -25,6 +26,8 @@ section! {
         pub admin: Admin = Admin::default();
         /// Calls, whichever door they come through.
         pub calls: Calls = Calls::default();
+        /// Events, and what waits for those who subscribed to them.
+        pub events: Events = Events::default();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// What is logged, and how.
