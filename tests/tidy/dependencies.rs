@@ -68,6 +68,7 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "anstyle",
             "arc-swap",
             "axum",
+            "base64",
             "bytes",
             "clap",
             "clap_complete",

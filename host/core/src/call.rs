@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use crate::{error::Error, headers::Headers, text::Text};
+use crate::{error::Error, event::Outbox, headers::Headers, text::Text};
 
 /// What a front asks of a handler.
 #[derive(Debug)]
@@ -53,6 +53,8 @@ pub struct Peer {
     pub address: Option<SocketAddr>,
     /// The session's 32 hex digits; empty where the transport has none.
     pub session: Text,
+    /// Where events for the session go.
+    pub outbox: Outbox,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -128,6 +130,7 @@ impl Default for Context {
             transport: Transport::Memory,
             address: None,
             session: Text::default(),
+            outbox: Outbox::closed(),
         };
         Self {
             deadline: None,

@@ -4,6 +4,7 @@
 pub mod balance;
 pub mod call;
 pub mod error;
+pub mod event;
 pub mod extension;
 pub mod fuzz;
 pub mod handler;

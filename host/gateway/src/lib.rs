@@ -8,6 +8,7 @@ pub mod cluster;
 pub mod config;
 pub mod control;
 pub mod directory;
+pub mod events;
 pub mod guard;
 pub mod inspect;
 mod nearest;

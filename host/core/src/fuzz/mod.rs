@@ -5,12 +5,14 @@
 //! |---|---|
 //! | `decoder` | one octet of mode, then a stream |
 //! | `endpoint` | a script of datagrams, time, sends and closes, see endpoint.rs |
+//! | `events` | a script of subscribers, publishers and readers, see events.rs |
 //! | `headers` | a header section |
 //! | `reassembly` | a script of fragments, see reassembly.rs |
 //! | `session` | a script of frames, time and calls, see session.rs |
 
 mod decoder;
 mod endpoint;
+mod events;
 mod headers;
 mod reassembly;
 mod session;
@@ -18,7 +20,7 @@ mod session;
 mod tests;
 
 pub use self::{
-    decoder::decoder, endpoint::endpoint, headers::headers, reassembly::reassembly,
+    decoder::decoder, endpoint::endpoint, events::events, headers::headers, reassembly::reassembly,
     session::session,
 };
 

@@ -18,6 +18,11 @@ fn endpoint() {
 }
 
 #[test]
+fn events() {
+    replay("events", super::events);
+}
+
+#[test]
 fn headers() {
     replay("headers", super::headers);
 }

@@ -5,8 +5,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use super::{
     METHOD_DEFAULT, easy,
     reply::{ReplyToken, Response, read_response},
@@ -14,6 +12,7 @@ use super::{
 use crate::{
     call::{Body, Call, Context, Peer},
     error::{Blame, Error, Kind},
+    event,
     headers::Headers,
     text::Text,
     wire::{Flags, Frame, priority},
@@ -28,19 +27,12 @@ pub enum Inbound {
     Refused { frame: Frame, error: Error },
     /// The outcome of a call of this end.
     Response(Response),
-    /// Something happened; nobody waits for an answer.
-    Event(Event),
+    /// Something happened: a call of the service for events whose outcome nobody waits for.
+    Event(Call),
+    /// An event that cannot be handed on; `error` is for the log.
+    Unfit { error: Error },
     /// A probe of the published client, of no further interest.
     Probe,
-}
-
-/// A message that is not answered.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Event {
-    /// Header `event-type`; empty when there is none.
-    pub event_type: Text,
-    pub headers: Headers,
-    pub payload: Bytes,
 }
 
 /// Reads the DATA frames of one session.
@@ -92,18 +84,10 @@ impl Reader {
         match fields.kind {
             None | Some(b"request") => self.read_request(now, &frame, &fields),
             Some(b"response" | b"error") => Inbound::Response(read_response(frame)),
-            Some(b"event") => {
-                let event_type = fields.text(&frame.headers, "event-type", fields.event_type);
-                let event_type = event_type.ok().flatten().unwrap_or_default();
-                let Frame {
-                    headers, payload, ..
-                } = frame;
-                Inbound::Event(Event {
-                    event_type,
-                    headers,
-                    payload,
-                })
-            }
+            Some(b"event") => match self.read_event(now, &frame, &fields) {
+                Ok(call) => Inbound::Event(call),
+                Err(error) => Inbound::Unfit { error },
+            },
             Some(other) => {
                 let other = other.escape_ascii();
                 let error = Error::invalid_argument(format!(
@@ -137,6 +121,29 @@ impl Reader {
         }
     }
 
+    /// The call that publishes an event: header `event-type` names the topic, the payload is the
+    /// event's as it is.
+    fn read_event(&self, now: Instant, frame: &Frame, fields: &Fields<'_>) -> Result<Call, Error> {
+        if frame.flags.contains(Flags::COMP) {
+            let message = "flag COMP is set: compressed payloads are not supported";
+            return Err(Error::new(Kind::Unimplemented, Blame::Client, message));
+        }
+        if fields.event_type.is_none() {
+            return Err(Error::invalid_argument(
+                "the event has no header event-type",
+            ));
+        }
+        let token = self.token(frame, fields);
+        Ok(Call {
+            service: Text::from_static(event::SERVICE),
+            method: Text::from_static(event::PUBLISH),
+            version: None,
+            headers: frame.headers.clone(),
+            body: Body::One(frame.payload.clone()),
+            context: self.context(now, &frame.headers, fields, &token)?,
+        })
+    }
+
     fn call(
         &self,
         now: Instant,
@@ -154,7 +161,25 @@ impl Reader {
             })?,
         };
         let method = fields.text(headers, "method", fields.method)?;
-        let context = Context {
+        let context = self.context(now, headers, fields, token)?;
+        Ok(Call {
+            service,
+            method: method.unwrap_or(Text::from_static(METHOD_DEFAULT)),
+            version: fields.text(headers, "version", fields.version)?,
+            headers: headers.clone(),
+            body: Body::One(frame.payload.clone()),
+            context,
+        })
+    }
+
+    fn context(
+        &self,
+        now: Instant,
+        headers: &Headers,
+        fields: &Fields<'_>,
+        token: &ReplyToken,
+    ) -> Result<Context, Error> {
+        Ok(Context {
             deadline: deadline(now, fields.timeout_ms)?,
             peer: Arc::clone(&self.peer),
             principal: None,
@@ -163,14 +188,6 @@ impl Reader {
             priority: token.priority(),
             // A caller that says more than is true is only refused sooner.
             depth: fields.depth.and_then(number).unwrap_or(0),
-        };
-        Ok(Call {
-            service,
-            method: method.unwrap_or(Text::from_static(METHOD_DEFAULT)),
-            version: fields.text(headers, "version", fields.version)?,
-            headers: headers.clone(),
-            body: Body::One(frame.payload.clone()),
-            context,
         })
     }
 

@@ -8,7 +8,9 @@
 //! | `status` | response, error | `success`, or the name of the error's kind |
 //! | `code` | error | the kind's HTTP number |
 //! | `retry-after-ms` | error | milliseconds after which the same call may succeed |
-//! | `event-type` | event | what happened |
+//! | `event-type` | event | what happened: the topic |
+//! | `subscription` | event to a subscriber | the id that `subscribe` answered |
+//! | `missed` | event to a subscriber | how many were lost just before it; absent when none were |
 //! | `content-type` | all | `application/json` when absent |
 //! | `timeout-ms` | request | what is left of the deadline |
 //! | `call-depth` | request | how many gateways and plugins stand before this one; 0 when absent |
@@ -23,6 +25,7 @@
 //! `method` and `correlation-id` either, it is one of the published easy layer; see [`easy`].
 
 pub mod easy;
+mod event;
 mod inbound;
 pub mod mux;
 mod reply;
@@ -31,7 +34,8 @@ mod request;
 mod tests;
 
 pub use self::{
-    inbound::{Event, Inbound, Reader},
+    event::{event_frame, is_event, read_event},
+    inbound::{Inbound, Reader},
     reply::{ReplyToken, Response, read_response},
     request::request_frame,
 };

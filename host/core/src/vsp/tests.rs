@@ -43,6 +43,7 @@ fn request(frame: Frame) -> (Call, ReplyToken) {
         other @ (Inbound::Refused { .. }
         | Inbound::Response(_)
         | Inbound::Event(_)
+        | Inbound::Unfit { .. }
         | Inbound::Probe) => panic!("{other:?}"),
     }
 }
@@ -53,6 +54,7 @@ fn refused(reader: &Reader, frame: Frame) -> (Frame, Error) {
         other @ (Inbound::Request { .. }
         | Inbound::Response(_)
         | Inbound::Event(_)
+        | Inbound::Unfit { .. }
         | Inbound::Probe) => panic!("{other:?}"),
     }
 }
@@ -290,15 +292,31 @@ fn probes_events_and_responses_are_told_apart() {
         Inbound::Response(_)
     ));
     let pairs = [("type", "event"), ("event-type", "user.created")];
-    let Inbound::Event(event) = read(&pairs) else {
+    let Inbound::Event(call) = read(&pairs) else {
         panic!("not an event")
     };
-    let expected = Event {
-        event_type: "user.created".into(),
-        headers: headers(&pairs),
-        payload: "1".into(),
+    assert_eq!((&*call.service, &*call.method), ("events", "publish"));
+    assert_eq!(
+        (call.headers, body(call.body)),
+        (headers(&pairs), "1".into())
+    );
+}
+
+#[test]
+fn an_event_without_a_topic_or_compressed_is_not_handed_on() {
+    let read = |frame| {
+        let Inbound::Unfit { error } = reader(None).read(epoch(), frame) else {
+            panic!("handed on")
+        };
+        error.kind
     };
-    assert_eq!(event, expected);
+    let nameless = frame(&[("type", "event")], "1");
+    assert_eq!(read(nameless), Kind::InvalidArgument);
+    let compressed = Frame {
+        flags: Flags::COMP,
+        ..frame(&[("type", "event"), ("event-type", "a")], "1")
+    };
+    assert_eq!(read(compressed), Kind::Unimplemented);
 }
 
 #[test]

@@ -279,6 +279,14 @@ impl Endpoint {
         self.roster.peek(peer)?.session.dialect()
     }
 
+    /// Frames and octets that wait for `peer`, beside those on their way; nothing for an unknown one.
+    #[must_use]
+    pub fn queued(&self, peer: SocketAddr) -> (usize, usize) {
+        self.roster
+            .peek(peer)
+            .map_or((0, 0), |peer| peer.session.queued())
+    }
+
     /// Peers with which a session is open.
     #[must_use]
     pub fn n_open(&self) -> usize {

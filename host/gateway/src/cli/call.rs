@@ -62,7 +62,7 @@ pub(super) struct CallArgs {
 }
 
 pub(super) fn call(shared: &Shared, args: CallArgs, output: &Output) -> Result<(), Failure> {
-    let message = read_message(&args)?;
+    let message = read_message(&args.message, args.raw)?;
     let config = match args.transport {
         // A URL needs no configuration, so that a broken one does not matter.
         Written::Url(_) => Config::default(),
@@ -123,7 +123,7 @@ fn to_call(args: &CallArgs, message: Bytes) -> Result<Call, Failure> {
     })
 }
 
-async fn send(target: &Target, call: Call, timeout: Duration) -> Result<Reply, Failure> {
+pub(super) async fn send(target: &Target, call: Call, timeout: Duration) -> Result<Reply, Failure> {
     let net = match target.transport {
         Transport::Http => {
             let config = HttpClientConfig {
@@ -162,7 +162,7 @@ async fn send(target: &Target, call: Call, timeout: Duration) -> Result<Reply, F
     reply.map_err(|error| Failure::call(&error))
 }
 
-async fn print(reply: Reply, output: &Output) -> Result<(), Failure> {
+pub(super) async fn print(reply: Reply, output: &Output) -> Result<(), Failure> {
     match reply.body {
         Body::Empty => print_message(&Bytes::new(), output),
         Body::One(message) => print_message(&message, output),
@@ -199,16 +199,16 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-fn read_message(args: &CallArgs) -> Result<Bytes, Failure> {
-    let message = if args.message == "-" {
+pub(super) fn read_message(message: &str, is_raw: bool) -> Result<Bytes, Failure> {
+    let message = if message == "-" {
         let mut octets = Vec::new();
         let read = std::io::stdin().lock().read_to_end(&mut octets);
         read.map_err(|error| Failure::new(format!("cannot read the standard input: {error}")))?;
         octets
     } else {
-        args.message.clone().into_bytes()
+        message.to_owned().into_bytes()
     };
-    if !args.raw {
+    if !is_raw {
         let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(&message);
         parsed.map_err(|error| {
             let failure = Failure::usage(format!("the message is no JSON: {error}"));

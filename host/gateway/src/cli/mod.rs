@@ -15,9 +15,11 @@ mod new;
 mod output;
 mod plugins;
 mod progress;
+mod publish;
 mod run;
 mod services;
 mod sources;
+mod subscribe;
 mod target;
 
 use std::{path::PathBuf, process::ExitCode};
@@ -78,6 +80,10 @@ enum Command {
     Check(check::CheckArgs),
     /// Call a method of a service.
     Call(call::CallArgs),
+    /// Publish an event.
+    Pub(publish::PublishArgs),
+    /// Print events as they come.
+    Sub(subscribe::SubscribeArgs),
     /// Look at plugins of a running gateway, or roll one back.
     #[command(subcommand)]
     Plugins(plugins::PluginsCommand),
@@ -121,6 +127,8 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
         Command::Build(args) => build::build(&args, output),
         Command::Check(args) => check::check(&shared, &args, output),
         Command::Call(args) => call::call(&shared, args, output),
+        Command::Pub(args) => publish::publish(&shared, args, output),
+        Command::Sub(args) => subscribe::subscribe(&shared, args, output),
         Command::Plugins(command) => plugins::plugins(&shared, command, output),
         Command::Services(command) => services::services(&shared, command, output),
         Command::Inspect(args) => inspect::inspect(&args, output),
@@ -169,6 +177,7 @@ Examples:
   postern dev                                    build the plugins, serve, build again what changes
   postern call users/ListUsers '{}'              call a method over VSTP
   postern call --transport http users/ListUsers  the same over HTTP
+  postern sub 'user.*'                           print events of these topics
   postern new --lang rust greeter                begin a plugin
   postern plugins list                           what runs, and why a file was refused
 

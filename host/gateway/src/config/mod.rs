@@ -5,6 +5,7 @@ mod admission;
 mod cross;
 mod directory;
 mod environment;
+mod events;
 mod extensions;
 mod fault;
 pub mod hints;
@@ -36,6 +37,7 @@ pub use admission::{Cors, HeaderEdits, HeaderRule, RateKey, RateLimit};
 pub use directory::{
     DirectorySettings, InstanceSettings, PairTable, ParamTable, PeerSettings, Registration,
 };
+pub use events::Events;
 pub use extensions::{Extension, Fail};
 pub use fault::{Fault, Faults, Position};
 pub use hints::Hints;

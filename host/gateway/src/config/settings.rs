@@ -10,6 +10,7 @@ use std::{
 use super::{
     admission::{Cors, HeaderRule, RateLimit},
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
+    events::Events,
     extensions::Extension,
     leaf::{Secret, word_leaf},
     named::Named,
@@ -47,6 +48,8 @@ section! {
         pub services: Services = Services::default();
         /// Sessions with remote instances, shared by all services.
         pub pool: Pool = Pool::default();
+        /// Events, and what waits for those who subscribed to them.
+        pub events: Events = Events::default();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
         pub plugins: Plugins = Plugins::default();
         /// Who can answer for which service, and who may say so.

@@ -4,6 +4,7 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
+    sync::Arc,
     task::{Context, Poll},
     time::Instant,
 };
@@ -11,6 +12,8 @@ use std::{
 use bytes::Bytes;
 use postern_core::{
     Blame, Error, Kind, Retry,
+    event::Mailbox,
+    vsp,
     wire::{Dialect, Frame, Undelivered},
 };
 use tokio::sync::{mpsc, oneshot, watch};
@@ -63,6 +66,7 @@ pub(super) struct Dispatch {
     address: SocketAddr,
     exchange: Exchange,
     commands: Commands,
+    events: Arc<Mailbox>,
     /// Told once, when the dialect is settled.
     established: Option<Established>,
     /// PINGs whose PONG is awaited, by their number.
@@ -78,6 +82,7 @@ impl Dispatch {
     pub(super) fn new(
         address: SocketAddr,
         commands: Commands,
+        events: Arc<Mailbox>,
         established: Established,
         life: watch::Sender<Life>,
     ) -> Self {
@@ -85,6 +90,7 @@ impl Dispatch {
             address,
             exchange: Exchange::default(),
             commands,
+            events,
             established: Some(established),
             pings: HashMap::new(),
             life,
@@ -165,6 +171,10 @@ impl Dispatch {
     }
 
     pub(super) fn on_message(&mut self, now: Instant, frame: Frame, machine: &mut impl Machine) {
+        if vsp::is_event(&frame) {
+            self.events.push(vsp::read_event(frame));
+            return;
+        }
         if !self.exchange.answer(frame) {
             tracing::debug!(address = %self.address, "answer to no call that is under way");
             return;
@@ -208,6 +218,7 @@ impl Dispatch {
         self.exchange
             .fail_all(|| unanswered(address, reason), || lost(address, reason));
         self.pings.clear();
+        self.events.close();
         while let Ok(command) = self.commands.try_recv() {
             match command {
                 Command::Call(request) => drop(request.reply.send(Err(lost(address, reason)))),

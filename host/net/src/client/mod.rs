@@ -2,6 +2,7 @@
 
 mod connection;
 mod dispatch;
+mod events;
 mod exchange;
 mod life;
 mod socket;
@@ -20,11 +21,13 @@ use std::{
 use bytes::Bytes;
 use postern_core::{
     Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply, Retry,
+    event::{Mailbox, QueueBounds},
     wire::{Dialect, Features, Link, RetryConfig, SessionConfig},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
+pub use self::events::Events;
 use self::{dispatch::Dispatch, life::Life};
 use crate::{
     counters::Counters,
@@ -63,6 +66,8 @@ pub struct ClientConfig {
     pub write_timeout: Duration,
     /// Repetitions of what a datagram peer does not acknowledge.
     pub retry: RetryConfig,
+    /// Events that may wait for whoever reads `Client::events`. Default 1,024 and 8 MiB.
+    pub events: QueueBounds,
     pub counters: Arc<Counters>,
 }
 
@@ -96,6 +101,7 @@ struct Shared {
     dialect: Dialect,
     link: Link,
     life: watch::Receiver<Life>,
+    events: Arc<Mailbox>,
     /// The driver's task; aborted with the last clone.
     _driver: AbortOnDropHandle<()>,
 }
@@ -119,6 +125,7 @@ struct Ends {
     commands: mpsc::UnboundedSender<Command>,
     dialect: oneshot::Receiver<Result<Dialect, Error>>,
     life: watch::Receiver<Life>,
+    events: Arc<Mailbox>,
 }
 
 /// A call on its way to the driver.
@@ -147,6 +154,7 @@ impl Default for ClientConfig {
             calls_in_flight_max: 1024,
             write_timeout: Duration::from_secs(30),
             retry: RetryConfig::default(),
+            events: QueueBounds::default(),
             counters: Arc::default(),
         }
     }
@@ -236,6 +244,13 @@ impl Client {
         self.shared.address
     }
 
+    /// The events that the server sends to this session, once they are subscribed to by a call of
+    /// service `events`. The stream ends with the session, and keeps it as a clone does.
+    #[must_use]
+    pub fn events(&self) -> Events {
+        Events::new(self.clone())
+    }
+
     /// Begins no more calls, waits for those under way and for the peer's BYE, at most as long as
     /// the session's `drain_timeout`.
     pub async fn close(self) {
@@ -251,7 +266,7 @@ impl Client {
         address: SocketAddr,
         config: ClientConfig,
     ) -> Result<Self, Error> {
-        let (dispatch, ends) = dispatch(address);
+        let (dispatch, ends) = dispatch(address, config.events);
         let driver = connection::drive(link, address, &config, dispatch);
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
         Self::established(address, &config, Link::Stream, ends, driver).await
@@ -262,7 +277,7 @@ impl Client {
         address: SocketAddr,
         config: ClientConfig,
     ) -> Result<Self, Error> {
-        let (dispatch, ends) = dispatch(address);
+        let (dispatch, ends) = dispatch(address, config.events);
         let driver = socket::drive(link, address, &config, dispatch)?;
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
         Self::established(address, &config, Link::Datagram, ends, driver).await
@@ -298,6 +313,7 @@ impl Client {
             dialect,
             link,
             life: ends.life,
+            events: ends.events,
             _driver: driver,
         };
         Ok(Self {
@@ -414,16 +430,21 @@ fn unreachable(address: SocketAddr, error: std::io::Error) -> Error {
 }
 
 /// Both ends of what a client shares with its driver.
-fn dispatch(address: SocketAddr) -> (Dispatch, Ends) {
+fn dispatch(address: SocketAddr, bounds: QueueBounds) -> (Dispatch, Ends) {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (established, dialect) = oneshot::channel();
     let (told, life) = watch::channel(Life::Open);
+    let events = Arc::new(Mailbox::new(bounds));
     let ends = Ends {
         commands,
         dialect,
         life,
+        events: Arc::clone(&events),
     };
-    (Dispatch::new(address, receiver, established, told), ends)
+    (
+        Dispatch::new(address, receiver, events, established, told),
+        ends,
+    )
 }
 
 /// The session ended before anything of a call was sent.

@@ -9,7 +9,7 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use postern_core::{Error, Handler, Kind, Peer, Text, Transport, error::Blame};
+use postern_core::{Error, Handler, Kind, Peer, Text, Transport, error::Blame, event::Outbox};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -162,6 +162,7 @@ async fn serve_connection(
         transport: Transport::Http,
         address: Some(address),
         session: Text::default(),
+        outbox: Outbox::closed(),
     });
     drive(&door, metered, &activity, peer, &shutdown).await;
 }

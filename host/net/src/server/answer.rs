@@ -27,3 +27,8 @@ pub(super) fn too_long(reason: &impl Display) -> Error {
         format!("the reply cannot be sent: {reason}"),
     )
 }
+
+/// Why a subscriber misses an event.
+pub(super) fn unsent(reason: &impl Display) -> Error {
+    Error::unavailable(Blame::Client, format!("the event cannot be sent: {reason}"))
+}

@@ -10,15 +10,17 @@ use std::{
 };
 
 use postern_core::{
-    Error, Peer, Transport,
-    vsp::{Inbound, Reader, ReplyToken, mux::Mux},
+    Call, Error, Peer, Transport,
+    event::Delivery,
+    vsp::{Inbound, Reader, ReplyToken, event_frame, mux::Mux},
     wire::{CloseReason, Connection, Dialect, Event, Features, Frame, Role, SendError},
 };
 
 use super::{
     Shared,
-    answer::{answer, too_long},
+    answer::{answer, too_long, unsent},
     frames::{self, Seen},
+    pushes::{Pushes, has_room},
     streaming::{Desk, StreamReply, Streaming},
 };
 use crate::{
@@ -51,9 +53,13 @@ struct ServedConnection<S> {
     reader: Reader,
     /// None until the peer opens a stream.
     streaming: Option<Box<Streaming>>,
+    /// There is one peer, so nothing needs to say which.
+    pushes: Pushes<()>,
     peer: Peer,
     shared: Shared,
     is_draining: bool,
+    /// One end has said that it begins nothing more; events have no place in what is left.
+    is_ending: bool,
     said_bye: bool,
 }
 
@@ -62,6 +68,8 @@ struct ServedConnection<S> {
 pub(super) enum ReplyTo {
     Once(ReplyToken),
     Stream(StreamReply),
+    /// The call is an event's.
+    Nobody,
 }
 
 impl<S: StreamLink> ServedConnection<S> {
@@ -70,10 +78,12 @@ impl<S: StreamLink> ServedConnection<S> {
         let session = Arc::clone(&shared.session);
         let connection = Connection::new(session, Role::Server, id, driver::now());
         let counters = Arc::clone(&shared.counters);
+        let pushes = Pushes::new();
         let peer = Peer {
             transport,
             address: Some(address),
             session: id.to_string().into(),
+            outbox: pushes.outbox(()),
         };
         let default_service = shared.config.default_service.clone();
         Self {
@@ -81,9 +91,11 @@ impl<S: StreamLink> ServedConnection<S> {
             calls: Calls::new(Arc::clone(&shared.handler)),
             reader: Reader::new(Arc::new(peer.clone()), default_service),
             streaming: None,
+            pushes,
             peer,
             shared,
             is_draining: false,
+            is_ending: false,
             said_bye: false,
         }
     }
@@ -99,6 +111,7 @@ impl<S: StreamLink> ServedConnection<S> {
             let mut is_busy = false;
             if !self.is_draining && draining.as_mut().poll(cx).is_ready() {
                 self.is_draining = true;
+                self.end_pushes();
                 self.line.connection.close(now, CloseReason::Shutdown);
             }
             if let Poll::Ready(handled) = self.line.poll_timer(cx) {
@@ -118,6 +131,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 return Poll::Ready(Ok(reason));
             }
             is_busy |= self.poll_streams(cx, now).is_ready();
+            self.poll_pushes(cx, now);
             if self.has_vanished() {
                 return Poll::Ready(Err(LineError::Vanished));
             }
@@ -129,6 +143,7 @@ impl<S: StreamLink> ServedConnection<S> {
             if let Some(reason) = self.handle_events(cx, now) {
                 return Poll::Ready(Ok(reason));
             }
+            is_busy |= self.retry_pushes();
             // What was held back must be tried before sleeping, or nothing would wake it.
             let is_held = may_read == self.may_read()
                 && (may_stream || !Streaming::may_send(&self.line.connection));
@@ -154,7 +169,10 @@ impl<S: StreamLink> ServedConnection<S> {
                 Event::Established(dialect) => self.on_established(&dialect),
                 Event::Message(frame) => self.on_message(cx, now, frame),
                 Event::Acknowledged(_) | Event::Pong(_) => {}
-                Event::PeerDraining => self.said_bye |= !self.line.read_ended(),
+                Event::PeerDraining => {
+                    self.said_bye |= !self.line.read_ended();
+                    self.end_pushes();
+                }
                 Event::Closed(reason) => return Some(reason),
             }
         }
@@ -211,9 +229,8 @@ impl<S: StreamLink> ServedConnection<S> {
                 // A session that takes no refusal is closed or closes itself.
                 let _ = self.send(now, frame);
             }
-            Inbound::Event(event) => {
-                tracing::debug!(event_type = %event.event_type, "event without a listener");
-            }
+            Inbound::Event(call) => self.on_event(cx, now, call),
+            Inbound::Unfit { error } => tracing::debug!(%error, "event not handed on"),
             Inbound::Response(response) => {
                 tracing::debug!(correlation = ?response.correlation, "response to no call");
             }
@@ -226,6 +243,17 @@ impl<S: StreamLink> ServedConnection<S> {
         if let Inbound::Request { token, .. } = self.reader.read(now, frame) {
             // A session that takes no refusal is closed or closes itself.
             let _ = self.send(now, token.error_frame(error));
+        }
+    }
+
+    fn on_event(&mut self, cx: &mut Context<'_>, now: Instant, call: Call) {
+        if !self.line.connection.begin() {
+            tracing::debug!("event after the session began to close");
+            return;
+        }
+        let begun = self.calls.begin(cx, ReplyTo::Nobody, call);
+        if let Begun::Done(to, outcome) = begun {
+            self.finish(cx, now, to, outcome);
         }
     }
 
@@ -268,6 +296,12 @@ impl<S: StreamLink> ServedConnection<S> {
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant, to: ReplyTo, outcome: Outcome) {
         match to {
             ReplyTo::Once(token) => self.finish_once(now, &token, outcome),
+            ReplyTo::Nobody => {
+                if let Err(error) = outcome {
+                    tracing::debug!(%error, "event not published");
+                }
+                self.line.connection.finish();
+            }
             ReplyTo::Stream(to) => {
                 let Self {
                     line,
@@ -295,6 +329,40 @@ impl<S: StreamLink> ServedConnection<S> {
             let _ = self.send(now, token.error_frame(&too_long(&error)));
         }
         self.line.connection.finish();
+    }
+
+    /// Sends events that the peer has subscribed to, as far as there is room.
+    fn poll_pushes(&mut self, cx: &mut Context<'_>, now: Instant) {
+        loop {
+            let (connection, limits) = (&self.line.connection, &self.shared.session.limits);
+            let is_open = |(): &()| !self.is_ending;
+            let has_room = |(): &(), bytes| has_room(connection.queued(), bytes, limits);
+            let polled = self.pushes.poll_delivery(cx, is_open, has_room);
+            let Poll::Ready(((), delivery)) = polled else {
+                return;
+            };
+            if let Err(error) = self.push(now, &delivery) {
+                tracing::debug!(peer = ?self.peer.address, %error, "event not sent");
+                self.pushes.on_unsent(&(), &delivery);
+            }
+        }
+    }
+
+    fn push(&mut self, now: Instant, delivery: &Delivery) -> Result<(), Error> {
+        let frame = event_frame(delivery).map_err(|error| unsent(&error))?;
+        let sent = self.line.connection.send(now, frame);
+        sent.map_err(|error| unsent(&error))
+    }
+
+    fn retry_pushes(&mut self) -> bool {
+        let (connection, limits) = (&self.line.connection, &self.shared.session.limits);
+        self.pushes
+            .retry(|(), bytes| has_room(connection.queued(), bytes, limits))
+    }
+
+    fn end_pushes(&mut self) {
+        self.is_ending = true;
+        self.pushes.clear();
     }
 
     fn send(&mut self, now: Instant, frame: Frame) -> Result<(), SendError> {

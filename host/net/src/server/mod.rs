@@ -4,6 +4,7 @@
 mod answer;
 mod connection;
 mod frames;
+mod pushes;
 mod socket;
 mod streaming;
 mod streams;

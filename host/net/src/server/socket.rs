@@ -12,8 +12,9 @@ use std::{
 };
 
 use postern_core::{
-    Blame, Error, Kind, Peer, Transport,
-    vsp::{Inbound, Reader, ReplyToken},
+    Blame, Call, Error, Kind, Peer, Transport,
+    event::Delivery as Pushed,
+    vsp::{Inbound, Reader, ReplyToken, event_frame},
     wire::{
         CloseReason, Delivery, Endpoint, EndpointConfig, Frame, Role, SessionId,
         endpoint::{Event, SendError},
@@ -23,8 +24,9 @@ use tokio::task::{AbortHandle, Id};
 
 use super::{
     Server, Shared,
-    answer::{answer, too_long},
+    answer::{answer, too_long, unsent},
     frames::{self, Seen},
+    pushes::{Pushes, has_room},
 };
 use crate::{
     calls::{Begun, Calls, Outcome},
@@ -70,14 +72,21 @@ struct ServedSocket<L> {
     socket: Socket<L>,
     calls: Calls<ReplyTo>,
     peers: HashMap<SocketAddr, ServedPeer>,
+    pushes: Pushes<SessionKey>,
     transport: Transport,
     shared: Shared,
     is_draining: bool,
 }
 
+/// A session; the address alone may be another's by the time that something arrives for it.
+type SessionKey = (SocketAddr, Option<SessionId>);
+
 /// A peer with an open session.
 struct ServedPeer {
     reader: Reader,
+    session: Option<SessionId>,
+    /// It has said that it begins nothing more.
+    is_ending: bool,
     /// Calls that have become tasks; cancelled when the session ends.
     tasks: HashMap<Id, AbortHandle>,
 }
@@ -87,7 +96,8 @@ struct ServedPeer {
 struct ReplyTo {
     address: SocketAddr,
     session: Option<SessionId>,
-    token: ReplyToken,
+    /// None for an event.
+    token: Option<ReplyToken>,
 }
 
 impl<L: DatagramLink> ServedSocket<L> {
@@ -108,6 +118,7 @@ impl<L: DatagramLink> ServedSocket<L> {
             socket: Socket::new(link, endpoint, Arc::clone(&shared.counters)),
             calls: Calls::new(Arc::clone(&shared.handler)),
             peers: HashMap::new(),
+            pushes: Pushes::new(),
             transport,
             shared,
             is_draining: false,
@@ -125,6 +136,7 @@ impl<L: DatagramLink> ServedSocket<L> {
             let mut is_busy = false;
             if !self.is_draining && draining.as_mut().poll(cx).is_ready() {
                 self.is_draining = true;
+                self.pushes.clear();
                 self.socket.endpoint.drain(now, &CloseReason::Shutdown);
             }
             is_busy |= self.socket.poll_timer(cx).is_ready();
@@ -141,6 +153,7 @@ impl<L: DatagramLink> ServedSocket<L> {
                 is_busy = true;
             }
             self.handle_events(cx, now);
+            self.poll_pushes(cx, now);
             let written = self.socket.poll_write(cx);
             self.handle_events(cx, now);
             if let Poll::Ready(written) = written {
@@ -149,6 +162,7 @@ impl<L: DatagramLink> ServedSocket<L> {
                     return Poll::Ready(Ok(()));
                 }
             }
+            is_busy |= self.retry_pushes();
             if !is_busy && !self.calls.is_unwatched() {
                 return Poll::Pending;
             }
@@ -169,7 +183,8 @@ impl<L: DatagramLink> ServedSocket<L> {
                 Event::Undelivered(_, reason) => {
                     tracing::debug!(%address, %reason, "reply not delivered");
                 }
-                Event::Delivered(_) | Event::Pong(_) | Event::PeerDraining => {}
+                Event::PeerDraining => self.on_peer_draining(address),
+                Event::Delivered(_) | Event::Pong(_) => {}
             }
         }
     }
@@ -177,20 +192,30 @@ impl<L: DatagramLink> ServedSocket<L> {
     fn on_established(&mut self, address: SocketAddr) {
         let id = self.socket.endpoint.session_id(address);
         let session = id.map_or_else(String::new, |id| id.to_string()).into();
+        let key = (address, id);
         let peer = Peer {
             transport: self.transport,
             address: Some(address),
             session,
+            outbox: self.pushes.outbox(key),
         };
         let default_service = self.shared.config.default_service.clone();
         let reader = Reader::new(Arc::new(peer), default_service);
         let served = ServedPeer {
             reader,
+            session: id,
+            is_ending: false,
             tasks: HashMap::new(),
         };
         match self.peers.get_mut(&address) {
             // A peer that says HELLO after it has begun in the base dialect keeps its calls.
-            Some(known) => known.reader = served.reader,
+            Some(known) => {
+                let before = std::mem::replace(&mut known.session, id);
+                known.reader = served.reader;
+                if before != id {
+                    self.pushes.forget(&(address, before));
+                }
+            }
             None => {
                 self.peers.insert(address, served);
                 self.shared.counters.connections_opened.add(1);
@@ -202,6 +227,7 @@ impl<L: DatagramLink> ServedSocket<L> {
         let Some(peer) = self.peers.remove(&address) else {
             return;
         };
+        self.pushes.forget(&(address, peer.session));
         self.shared.counters.connections_closed.add(1);
         if matches!(reason, CloseReason::SlowReader { .. }) {
             self.shared.counters.slow_readers.add(1);
@@ -238,42 +264,67 @@ impl<L: DatagramLink> ServedSocket<L> {
         };
         match peer.reader.read(now, frame) {
             Inbound::Request { call, token } => {
-                let limit = self.shared.config.calls_in_flight_max;
-                let limit_all = limit.saturating_mul(CALLS_FACTOR);
-                if peer.tasks.len() >= limit || self.calls.len() >= limit_all {
+                if let Some(limit) = self.limit_reached(address) {
                     let frame = token.error_frame(&busy(limit));
                     self.send_or_log(now, address, frame);
                     return;
                 }
-                if !self.socket.endpoint.begin(address) {
-                    tracing::debug!(%address, "request after the session began to close");
-                    return;
+                self.begin(cx, now, address, call, Some(token));
+            }
+            Inbound::Event(call) => match self.limit_reached(address) {
+                Some(limit) => {
+                    let error = busy(limit);
+                    tracing::debug!(%address, %error, "event not handed on");
                 }
-                let session = self.socket.endpoint.session_id(address);
-                match self.calls.begin(
-                    cx,
-                    ReplyTo {
-                        address,
-                        session,
-                        token,
-                    },
-                    call,
-                ) {
-                    Begun::Done(to, outcome) => self.finish(now, &to, outcome),
-                    Begun::Task(task) => drop(peer.tasks.insert(task.id(), task)),
-                }
+                None => self.begin(cx, now, address, call, None),
+            },
+            Inbound::Unfit { error } => {
+                tracing::debug!(%address, %error, "event not handed on");
             }
             Inbound::Refused { frame, error } => {
                 tracing::debug!(%address, %error, "request refused");
                 self.send_or_log(now, address, frame);
             }
-            Inbound::Event(event) => {
-                tracing::debug!(event_type = %event.event_type, "event without a listener");
-            }
             Inbound::Response(response) => {
                 tracing::debug!(correlation = ?response.correlation, "response to no call");
             }
             Inbound::Probe => {}
+        }
+    }
+
+    /// The limit of calls, when this peer or all together are at it.
+    fn limit_reached(&self, address: SocketAddr) -> Option<usize> {
+        let limit = self.shared.config.calls_in_flight_max;
+        let limit_all = limit.saturating_mul(CALLS_FACTOR);
+        let of_peer = self.peers.get(&address).map_or(0, |peer| peer.tasks.len());
+        (of_peer >= limit || self.calls.len() >= limit_all).then_some(limit)
+    }
+
+    fn begin(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        address: SocketAddr,
+        call: Call,
+        token: Option<ReplyToken>,
+    ) {
+        if !self.socket.endpoint.begin(address) {
+            tracing::debug!(%address, "request after the session began to close");
+            return;
+        }
+        let session = self.socket.endpoint.session_id(address);
+        let to = ReplyTo {
+            address,
+            session,
+            token,
+        };
+        match self.calls.begin(cx, to, call) {
+            Begun::Done(to, outcome) => self.finish(now, &to, outcome),
+            Begun::Task(task) => {
+                if let Some(peer) = self.peers.get_mut(&address) {
+                    peer.tasks.insert(task.id(), task);
+                }
+            }
         }
     }
 
@@ -286,17 +337,72 @@ impl<L: DatagramLink> ServedSocket<L> {
         if self.socket.endpoint.session_id(*address) != *session {
             return;
         }
+        match token {
+            Some(token) => self.answer(now, *address, token, outcome),
+            None => {
+                if let Err(error) = outcome {
+                    tracing::debug!(%address, %error, "event not published");
+                }
+            }
+        }
+        self.socket.endpoint.finish(*address);
+    }
+
+    fn answer(&mut self, now: Instant, address: SocketAddr, token: &ReplyToken, outcome: Outcome) {
         let frame = frames::outbound(&self.shared.config.frames, answer(token, outcome));
         let endpoint = &mut self.socket.endpoint;
-        match frame.map(|frame| endpoint.send(now, *address, frame, Delivery::Reply)) {
+        match frame.map(|frame| endpoint.send(now, address, frame, Delivery::Reply)) {
             Some(Ok(_)) | None => {}
             Some(Err(SendError::Split(error))) => {
                 let frame = token.error_frame(&too_long(&error));
-                self.send_or_log(now, *address, frame);
+                self.send_or_log(now, address, frame);
             }
             Some(Err(error)) => tracing::debug!(%address, %error, "reply not sent"),
         }
-        self.socket.endpoint.finish(*address);
+    }
+
+    fn on_peer_draining(&mut self, address: SocketAddr) {
+        if let Some(peer) = self.peers.get_mut(&address) {
+            peer.is_ending = true;
+            self.pushes.forget(&(address, peer.session));
+        }
+    }
+
+    /// Sends events that peers have subscribed to, as far as there is room for each.
+    fn poll_pushes(&mut self, cx: &mut Context<'_>, now: Instant) {
+        loop {
+            let (endpoint, peers) = (&self.socket.endpoint, &self.peers);
+            let (limits, is_draining) = (&self.shared.config.session.limits, self.is_draining);
+            let is_open = |(address, session): &SessionKey| {
+                let peer = peers.get(address);
+                !is_draining && peer.is_some_and(|peer| peer.session == *session && !peer.is_ending)
+            };
+            let has_room = |(address, _): &SessionKey, bytes| {
+                has_room(endpoint.queued(*address), bytes, limits)
+            };
+            let polled = self.pushes.poll_delivery(cx, is_open, has_room);
+            let Poll::Ready((key, pushed)) = polled else {
+                return;
+            };
+            if let Err(error) = self.push(now, key.0, &pushed) {
+                tracing::debug!(address = %key.0, %error, "event not sent");
+                self.pushes.on_unsent(&key, &pushed);
+            }
+        }
+    }
+
+    /// Acknowledged where the peer acknowledges what it is sent, as replies are.
+    fn push(&mut self, now: Instant, address: SocketAddr, pushed: &Pushed) -> Result<(), Error> {
+        let frame = event_frame(pushed).map_err(|error| unsent(&error))?;
+        let endpoint = &mut self.socket.endpoint;
+        let sent = endpoint.send(now, address, frame, Delivery::Reply);
+        sent.map(drop).map_err(|error| unsent(&error))
+    }
+
+    fn retry_pushes(&mut self) -> bool {
+        let (endpoint, limits) = (&self.socket.endpoint, &self.shared.config.session.limits);
+        self.pushes
+            .retry(|(address, _), bytes| has_room(endpoint.queued(*address), bytes, limits))
     }
 
     fn send_or_log(&mut self, now: Instant, address: SocketAddr, frame: Frame) {

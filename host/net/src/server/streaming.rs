@@ -164,7 +164,7 @@ impl Streaming {
                 self.streams.finish(&id, Err(error));
                 return;
             }
-            Inbound::Response(_) | Inbound::Event(_) | Inbound::Probe => {
+            Inbound::Response(_) | Inbound::Event(_) | Inbound::Unfit { .. } | Inbound::Probe => {
                 let error = Error::invalid_argument("only a request opens a stream");
                 self.streams.finish(&id, Err(error));
                 return;
@@ -179,7 +179,7 @@ impl Streaming {
         };
         match desk.calls.begin(cx, ReplyTo::Stream(to), call) {
             Begun::Done(ReplyTo::Stream(to), outcome) => self.answer(to, outcome),
-            Begun::Done(ReplyTo::Once(_), _) => {}
+            Begun::Done(ReplyTo::Once(_) | ReplyTo::Nobody, _) => {}
             Begun::Task(task) => {
                 if let Some(served) = self.calls.get_mut(&id) {
                     served.task = Some(task);

@@ -140,6 +140,7 @@ pub(super) fn context(state: &State, deadline: Instant) -> Context {
         transport: Transport::Plugin,
         address: None,
         session: Text::from(&*state.guest.plugin),
+        outbox: postern_core::event::Outbox::closed(),
     });
     let deadline = Some(deadline);
     match &state.current {

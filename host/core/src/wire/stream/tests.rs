@@ -151,6 +151,7 @@ fn the_conversations_of_the_easy_layer_are_held_octet_by_octet() {
                 crate::vsp::Inbound::Refused { frame, .. } => frame,
                 crate::vsp::Inbound::Response(_)
                 | crate::vsp::Inbound::Event(_)
+                | crate::vsp::Inbound::Unfit { .. }
                 | crate::vsp::Inbound::Probe => panic!("not a request"),
             };
             connection.send(epoch(), reply).expect("room");

@@ -102,6 +102,7 @@ fn call() -> Call {
         transport: Transport::Memory,
         address: None,
         session: "00112233445566778899aabbccddeeff".into(),
+        outbox: postern_core::event::Outbox::closed(),
     });
     call.context.deadline = Some(Instant::now() + Duration::from_secs(1));
     call

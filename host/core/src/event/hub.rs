@@ -1,0 +1,484 @@
+//! Who subscribed to what. Publishing puts an event into mailboxes and wakes their readers; it runs
+//! none of them and waits for none.
+//!
+//! One publisher's events reach each subscriber in the order in which it published them. Nothing is
+//! said about the order between publishers.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    pin::Pin,
+    sync::{
+        Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    task::{self, Poll},
+};
+
+use bytes::Bytes;
+use futures_core::Stream;
+use smallvec::SmallVec;
+
+use super::{
+    Delivery, bytes_of, is_carried,
+    mailbox::Mailbox,
+    outbox::Outbox,
+    pattern::{Pattern, check_topic},
+    queue::{Counts, QueueBounds},
+    table::{PatternInfo, Table},
+};
+use crate::{
+    call::{Context, Peer},
+    error::{Blame, Error, Kind},
+    extension::{Event, EventSink},
+    headers::Headers,
+    text::Text,
+};
+
+/// What subscribers and publishers may take. All keys of section `events` of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HubConfig {
+    /// Subscriptions of all owners. Default 10,000.
+    pub subscriptions_max: usize,
+    /// Subscriptions of one owner, which is a session. Default 64.
+    pub subscriptions_per_owner_max: usize,
+    /// Patterns of one subscription. Default 64.
+    pub topics_max: usize,
+    /// Largest event, charged as `Delivery::bytes`. Default 1 MiB, as NATS has it.
+    pub event_bytes_max: usize,
+    /// What waits for one session. Default 1,024 events and 8 MiB.
+    pub queue: QueueBounds,
+    /// Plugins that may stand between an event and the first cause of it; bounds handlers that
+    /// publish what they handle. Default 8.
+    pub depth_max: u8,
+}
+
+/// All subscriptions of a gateway. Clones are the same hub.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    shared: Arc<Shared>,
+}
+
+/// One subscriber's end. It is a stream; dropping it ends the subscription.
+#[derive(Debug)]
+pub struct Subscription {
+    hub: Hub,
+    subscriber: Arc<Subscriber>,
+}
+
+/// Numbers of all subscriptions, those that have ended included. An event counts once per
+/// subscription that it was for: `offered` is `delivered + dropped + queued`.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct HubTotals {
+    /// Events taken from publishers.
+    pub published: u64,
+    /// Of these, events that nobody had subscribed to.
+    pub unheard: u64,
+    /// Refused: no topic, too large, too deep.
+    pub refused: u64,
+    pub offered: u64,
+    pub delivered: u64,
+    pub dropped: u64,
+    pub queued: u64,
+    /// Subscriptions at present.
+    pub subscriptions: u64,
+}
+
+/// One subscription, for whoever looks at it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SubscriptionInfo {
+    pub id: Text,
+    pub owner: Text,
+    pub topics: Vec<Pattern>,
+    pub counts: Counts,
+    /// Octets that wait.
+    pub queued_bytes: usize,
+}
+
+#[derive(Debug)]
+struct Shared {
+    state: RwLock<State>,
+    published: AtomicU64,
+    unheard: AtomicU64,
+    refused: AtomicU64,
+    offered: AtomicU64,
+}
+
+#[derive(Debug)]
+struct State {
+    config: HubConfig,
+    table: Table<Arc<Subscriber>>,
+    subscribers: BTreeMap<u64, Arc<Subscriber>>,
+    owners: HashMap<Text, usize>,
+    next_id: u64,
+    /// Of subscriptions that have ended.
+    ended: Counts,
+}
+
+#[derive(Debug)]
+struct Subscriber {
+    id: u64,
+    name: Text,
+    owner: Text,
+    topics: Vec<Pattern>,
+    mailbox: Mailbox,
+}
+
+impl Hub {
+    #[must_use]
+    pub fn new(config: HubConfig) -> Self {
+        let state = State {
+            config,
+            table: Table::new(),
+            subscribers: BTreeMap::new(),
+            owners: HashMap::new(),
+            next_id: 1,
+            ended: Counts::default(),
+        };
+        Self {
+            shared: Arc::new(Shared {
+                state: RwLock::new(state),
+                published: AtomicU64::new(0),
+                unheard: AtomicU64::new(0),
+                refused: AtomicU64::new(0),
+                offered: AtomicU64::new(0),
+            }),
+        }
+    }
+
+    /// What begins from here on is held to `config`; subscriptions keep the bounds they began with.
+    pub fn apply(&self, config: HubConfig) {
+        self.write().config = config;
+    }
+
+    /// Subscribes `owner` to every topic that one of `topics` matches; an event that several match
+    /// comes once. `queue` is what may wait; none takes that of the configuration.
+    ///
+    /// # Errors
+    /// `resource-exhausted` when the owner or all owners have too many subscriptions,
+    /// `invalid-argument` for no topics or too many.
+    pub fn subscribe(
+        &self,
+        owner: &Text,
+        mut topics: Vec<Pattern>,
+        queue: Option<QueueBounds>,
+    ) -> Result<Subscription, Error> {
+        topics.sort_unstable();
+        topics.dedup();
+        let mut state = self.write();
+        state.admit(owner, topics.len())?;
+        let id = state.next_id;
+        state.next_id += 1;
+        let subscriber = Arc::new(Subscriber {
+            id,
+            name: id.to_string().into(),
+            owner: Text::from(owner.as_str()),
+            topics,
+            mailbox: Mailbox::new(queue.unwrap_or(state.config.queue)),
+        });
+        for pattern in &subscriber.topics {
+            state.table.insert(pattern, id, Arc::clone(&subscriber));
+        }
+        state.subscribers.insert(id, Arc::clone(&subscriber));
+        *state.owners.entry(subscriber.owner.clone()).or_insert(0) += 1;
+        drop(state);
+        Ok(Subscription {
+            hub: self.clone(),
+            subscriber,
+        })
+    }
+
+    /// Ends the subscription `id` of `owner`; what waits for it is dropped, and its stream ends.
+    /// False when that owner has none of that id.
+    #[must_use]
+    pub fn unsubscribe(&self, owner: &str, id: &str) -> bool {
+        let Ok(number) = id.parse() else { return false };
+        let mut state = self.write();
+        let is_known = state
+            .subscribers
+            .get(&number)
+            .is_some_and(|subscriber| subscriber.owner == owner && subscriber.name == id);
+        let removed = is_known.then(|| state.remove(number)).flatten();
+        drop(state);
+        removed.is_some()
+    }
+
+    /// Ends every subscription, so that nothing that waits for events holds up a shutdown.
+    pub fn end_all(&self) {
+        let mut state = self.write();
+        let ids: Vec<_> = state.subscribers.keys().copied().collect();
+        let removed: Vec<_> = ids.into_iter().filter_map(|id| state.remove(id)).collect();
+        drop(state);
+        drop(removed);
+    }
+
+    #[must_use]
+    pub fn totals(&self) -> HubTotals {
+        let state = self.read();
+        let mut counts = state.ended;
+        for subscriber in state.subscribers.values() {
+            counts.add(subscriber.mailbox.counts());
+        }
+        HubTotals {
+            published: self.shared.published.load(Relaxed),
+            unheard: self.shared.unheard.load(Relaxed),
+            refused: self.shared.refused.load(Relaxed),
+            offered: self.shared.offered.load(Relaxed),
+            delivered: counts.delivered,
+            dropped: counts.dropped,
+            queued: counts.queued,
+            subscriptions: state.subscribers.len() as u64,
+        }
+    }
+
+    /// Every subscription, the oldest first.
+    #[must_use]
+    pub fn subscriptions(&self) -> Vec<SubscriptionInfo> {
+        let state = self.read();
+        state
+            .subscribers
+            .values()
+            .map(|subscriber| subscriber.info())
+            .collect()
+    }
+
+    /// Every pattern that somebody wants, in order.
+    #[must_use]
+    pub fn patterns(&self) -> Vec<PatternInfo> {
+        self.read().table.patterns()
+    }
+
+    fn read(&self) -> RwLockReadGuard<'_, State> {
+        // No panic is possible between two changes that belong together.
+        self.shared
+            .state
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn write(&self) -> RwLockWriteGuard<'_, State> {
+        self.shared
+            .state
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    #[cfg(test)]
+    pub(super) fn n_owners(&self) -> usize {
+        self.read().owners.len()
+    }
+
+    /// Whoever is to get `event`, once each.
+    fn subscribers_of(&self, event: &Event) -> Result<SmallVec<[Arc<Subscriber>; 8]>, Error> {
+        let state = self.read();
+        state.config.check(event)?;
+        let mut found = SmallVec::<[Arc<Subscriber>; 8]>::new();
+        state.table.find(&event.topic, |_, subscriber| {
+            found.push(Arc::clone(subscriber))
+        });
+        drop(state);
+        found.sort_unstable_by_key(|subscriber| subscriber.id);
+        found.dedup_by_key(|subscriber| subscriber.id);
+        Ok(found)
+    }
+}
+
+impl EventSink for Hub {
+    fn publish(&self, event: Event) -> Result<u32, Error> {
+        let subscribers = self.subscribers_of(&event).inspect_err(|_| {
+            self.shared.refused.fetch_add(1, Relaxed);
+        })?;
+        self.shared.published.fetch_add(1, Relaxed);
+        if subscribers.is_empty() {
+            self.shared.unheard.fetch_add(1, Relaxed);
+            return Ok(0);
+        }
+        let event = compact(event);
+        let mut n_told = 0;
+        for subscriber in subscribers {
+            // One that has just ended takes nothing.
+            let delivery = Delivery {
+                event: event.clone(),
+                missed: 0,
+                subscription: subscriber.name.clone(),
+            };
+            n_told += u32::from(subscriber.mailbox.push(delivery));
+        }
+        self.shared.offered.fetch_add(n_told.into(), Relaxed);
+        Ok(n_told)
+    }
+}
+
+impl State {
+    fn admit(&self, owner: &Text, n_topics: usize) -> Result<(), Error> {
+        let config = &self.config;
+        let limit = config.topics_max;
+        if n_topics == 0 {
+            return Err(Error::invalid_argument("a subscription needs a topic"));
+        }
+        if n_topics > limit {
+            return Err(Error::invalid_argument(format!(
+                "{n_topics} topics exceed the limit of {limit} for one subscription"
+            )));
+        }
+        let full = |message| Err(Error::new(Kind::ResourceExhausted, Blame::Client, message));
+        let limit = config.subscriptions_per_owner_max;
+        if self.owners.get(owner).is_some_and(|n| *n >= limit) || limit == 0 {
+            return full(format!(
+                "the session has {limit} subscriptions, which is the limit"
+            ));
+        }
+        let limit = config.subscriptions_max;
+        if self.subscribers.len() >= limit {
+            return full(format!("all {limit} subscriptions are in use"));
+        }
+        Ok(())
+    }
+
+    /// Takes a subscriber off every list. What waits for it counts as dropped.
+    fn remove(&mut self, id: u64) -> Option<Arc<Subscriber>> {
+        let subscriber = self.subscribers.remove(&id)?;
+        for pattern in &subscriber.topics {
+            self.table.remove(pattern, id);
+        }
+        if let Some(n) = self.owners.get_mut(&subscriber.owner) {
+            *n = n.saturating_sub(1);
+            if *n == 0 {
+                self.owners.remove(&subscriber.owner);
+            }
+        }
+        subscriber.mailbox.discard();
+        self.ended.add(subscriber.mailbox.counts());
+        Some(subscriber)
+    }
+}
+
+impl HubConfig {
+    fn check(&self, event: &Event) -> Result<(), Error> {
+        check_topic(&event.topic).map_err(|error| error.refuse("topic", &event.topic))?;
+        let (bytes, limit) = (bytes_of(event), self.event_bytes_max);
+        if bytes > limit {
+            return Err(Error::invalid_argument(format!(
+                "event of {bytes} octets exceeds the limit of {limit}"
+            )));
+        }
+        let (depth, limit) = (event.context.depth, self.depth_max);
+        if depth > limit {
+            let message = format!("{depth} plugins stand behind this event, the limit is {limit}");
+            return Err(Error::new(Kind::FailedPrecondition, Blame::Guest, message));
+        }
+        Ok(())
+    }
+}
+
+impl Subscriber {
+    fn info(&self) -> SubscriptionInfo {
+        SubscriptionInfo {
+            id: self.name.clone(),
+            owner: self.owner.clone(),
+            topics: self.topics.clone(),
+            counts: self.mailbox.counts(),
+            queued_bytes: self.mailbox.bytes(),
+        }
+    }
+}
+
+impl Subscription {
+    /// Decimal digits; unique within the hub.
+    #[must_use]
+    pub fn id(&self) -> &Text {
+        &self.subscriber.name
+    }
+
+    /// The delivery that was taken last did not reach the subscriber: it counts as dropped, and is
+    /// told as missed with the next.
+    pub fn on_undelivered(&self, delivery: &Delivery) {
+        self.subscriber.mailbox.on_undelivered(delivery.missed);
+    }
+
+    /// The next event; `None` once the subscription has ended.
+    pub async fn next(&mut self) -> Option<Delivery> {
+        std::future::poll_fn(|cx| Pin::new(&mut *self).poll_next(cx)).await
+    }
+}
+
+impl Stream for Subscription {
+    type Item = Delivery;
+
+    fn poll_next(self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Delivery>> {
+        self.subscriber.mailbox.poll_take(cx)
+    }
+}
+
+impl Drop for Subscription {
+    fn drop(&mut self) {
+        let removed = self.hub.write().remove(self.subscriber.id);
+        drop(removed);
+    }
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.delivered += other.delivered;
+        self.dropped += other.dropped;
+        self.queued += other.queued;
+    }
+}
+
+impl Default for HubConfig {
+    fn default() -> Self {
+        Self {
+            subscriptions_max: 10_000,
+            subscriptions_per_owner_max: 64,
+            topics_max: 64,
+            event_bytes_max: 1024 * 1024,
+            queue: QueueBounds::default(),
+            depth_max: 8,
+        }
+    }
+}
+
+impl Default for Hub {
+    fn default() -> Self {
+        Self::new(HubConfig::default())
+    }
+}
+
+/// The publisher as subscribers know it. Its outbox may hold subscriptions, whose queues would hold
+/// it in turn.
+fn without_outbox(peer: Arc<Peer>) -> Arc<Peer> {
+    if !peer.outbox.is_open() {
+        return peer;
+    }
+    Arc::new(Peer {
+        outbox: Outbox::closed(),
+        session: Text::from(peer.session.as_str()),
+        ..*peer
+    })
+}
+
+/// Longest `traceparent` that goes along, in octets: version 00 has 55.
+const TRACE_BYTES_MAX: usize = 64;
+
+/// The event in buffers of its own, with the headers that go along: what waits in queues must not
+/// hold the much larger buffer of the connection that it came from.
+fn compact(event: Event) -> Event {
+    let headers = event.headers.without(|key| !is_carried(key));
+    let trace = event.context.trace.as_deref();
+    let section = Bytes::copy_from_slice(headers.section());
+    Event {
+        topic: Text::from(event.topic.as_str()),
+        // What was a section stays one.
+        headers: Headers::from_section(section).unwrap_or_default(),
+        payload: Bytes::copy_from_slice(&event.payload),
+        context: Context {
+            // The publisher's call is over when the event is read.
+            deadline: None,
+            peer: without_outbox(event.context.peer),
+            correlation: Text::default(),
+            trace: trace
+                .filter(|trace| trace.len() <= TRACE_BYTES_MAX)
+                .map(Text::from),
+            ..event.context
+        },
+    }
+}

@@ -1,0 +1,83 @@
+//! Events: topics and patterns, who subscribed to what, and a bounded queue per subscriber.
+//!
+//! A topic is a name in levels, parted by dots: `user.created`. A pattern may hold `*` for exactly one
+//! level and end with `>` for one or more. These are the signs of NATS, whose topics have dots as
+//! those of the documents; an MQTT front maps `/ + #` onto `. * >` (there `a/#` means `a` as well,
+//! so it subscribes to `a` and `a.>`).
+//!
+//! ```text
+//! publish ── Table ──▶ Mailbox ──▶ Subscription ──▶ Outbox of a session, a plugin's handler, a stream
+//!  never waits         bounded      read by one
+//! ```
+//!
+//! Delivery is at most once. A full mailbox loses its *oldest* event: a subscriber that lags gets
+//! what is news, and since the loss lies before the event that it reads next, the number it missed
+//! can be told with that very event. Were the newest lost, nobody would learn of it until another came.
+
+mod hub;
+mod mailbox;
+mod outbox;
+mod pattern;
+mod queue;
+mod table;
+
+use crate::{extension::Event, text::Text};
+
+pub use self::{
+    hub::{Hub, HubConfig, HubTotals, Subscription, SubscriptionInfo},
+    mailbox::Mailbox,
+    outbox::{Outbox, Push},
+    pattern::{Pattern, TopicError, check_topic},
+    queue::{Counts, Queue, QueueBounds},
+    table::{PatternInfo, Table},
+};
+
+/// The service that takes `publish`, `subscribe` and `unsubscribe`.
+pub const SERVICE: &str = "events";
+/// Its method for which an event frame is a call without an answer.
+pub const PUBLISH: &str = "publish";
+
+/// Longest topic or pattern, in octets: what fits into one entry of a header section.
+pub const TOPIC_BYTES_MAX: usize = 255;
+/// Levels of a topic or pattern.
+pub const LEVELS_MAX: usize = 32;
+/// Charged for an event beside its topic, headers and payload. No less than it takes in memory, nor
+/// than what a frame adds to it.
+pub const EVENT_OVERHEAD_BYTES: usize = 512;
+
+/// An event on its way to one subscriber.
+#[derive(Debug, Clone)]
+pub struct Delivery {
+    pub event: Event,
+    /// Events for this subscriber that were lost since the delivery before this one.
+    pub missed: u64,
+    /// The subscription's id; empty where there is none.
+    pub subscription: Text,
+}
+
+impl Delivery {
+    /// What it is charged for in queues; at least the octets of its frame.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        bytes_of(&self.event)
+    }
+}
+
+/// Whether a publisher's header goes with the event to its subscribers: what describes the event
+/// (`content-type`, `event-*`, and `ce-*` of CloudEvents) and the trace, not what is about the
+/// publisher's own hop, credentials or browser.
+#[must_use]
+pub fn is_carried(key: &[u8]) -> bool {
+    match key {
+        b"content-type" | b"tracestate" | b"baggage" => true,
+        b"event-type" => false,
+        _ => key.starts_with(b"event-") || key.starts_with(b"ce-"),
+    }
+}
+
+fn bytes_of(event: &Event) -> usize {
+    EVENT_OVERHEAD_BYTES + event.topic.len() + event.headers.section().len() + event.payload.len()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,123 @@
+//! `postern sub`.
+
+use std::{future::pending, time::Duration};
+
+use clap::Args;
+use postern_core::{
+    Call, Handler,
+    event::{Pattern, SERVICE},
+};
+use postern_net::{Client, ClientConfig, Target as NetTarget};
+use serde_json::json;
+
+use super::{
+    Shared, block_on,
+    failure::Failure,
+    output::Output,
+    target::{Target, Transport, Written, look_up},
+};
+use crate::{
+    config::{Config, parse_duration},
+    events::to_line,
+};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  postern sub 'user.*'
+  postern sub 'order.>' user.created --count 10 --timeout 1m
+  postern sub '>' | jq .topic
+
+Prints one line of JSON per event: topic, content-type, payload (payload-base64 where it is neither
+JSON nor text), and missed: how many events were lost just before because this end was too slow.
+`*` stands for one level of a topic, `>` for all that follow. Ends with 0 after --count events or at
+the --timeout, and with 1 when the timeout came before the count or the session ended.")]
+pub(super) struct SubscribeArgs {
+    /// Which topics.
+    #[arg(value_name = "PATTERN", required = true, value_parser = read_pattern)]
+    topics: Vec<Pattern>,
+    /// tcp or udp at the configured address, or vstp://HOST:PORT, vstp+udp://HOST:PORT.
+    #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp")]
+    transport: Written,
+    /// How many events to wait for.
+    #[arg(long, short = 'n', value_parser = clap::value_parser!(u64).range(1..))]
+    count: Option<u64>,
+    /// How long to wait.
+    #[arg(long, value_parser = parse_duration)]
+    timeout: Option<Duration>,
+}
+
+pub(super) fn subscribe(
+    shared: &Shared,
+    args: SubscribeArgs,
+    output: &Output,
+) -> Result<(), Failure> {
+    let config = match args.transport {
+        // A URL needs no configuration, so that a broken one does not matter.
+        Written::Url(_) => Config::default(),
+        Written::Named(_) => shared.load(&[], output)?.config,
+    };
+    let target = args.transport.clone().resolve(&config)?;
+    block_on(async {
+        let client = connect(&target).await?;
+        let over = async {
+            match args.timeout {
+                Some(timeout) => tokio::time::sleep(timeout).await,
+                None => pending().await,
+            }
+        };
+        let printing = print(&client, &args, output);
+        let result = tokio::select! {
+            result = printing => result,
+            () = over => match args.count {
+                Some(count) => Err(Failure::new(format!(
+                    "not all of {count} events came within the time"
+                ))),
+                None => Ok(()),
+            },
+        };
+        client.close().await;
+        result
+    })
+}
+
+async fn connect(target: &Target) -> Result<Client, Failure> {
+    let net = match target.transport {
+        Transport::Tcp => NetTarget::Tcp(look_up(&target.authority).await?),
+        Transport::Udp => NetTarget::Udp(look_up(&target.authority).await?),
+        Transport::Http => {
+            let failure = Failure::usage("events come over VSTP here");
+            let url = "name a VSTP listener: --transport vstp://HOST:PORT, or read the stream with \
+                       curl -N -d '{\"topics\":[\">\"]}' http://HOST:PORT/events/subscribe";
+            return Err(failure.with_remedy(url));
+        }
+    };
+    Client::connect(net, ClientConfig::default())
+        .await
+        .map_err(|error| Failure::call(&error))
+}
+
+/// Prints events until there were enough of them.
+async fn print(client: &Client, args: &SubscribeArgs, output: &Output) -> Result<(), Failure> {
+    let mut events = client.events();
+    let topics: Vec<_> = args.topics.iter().map(Pattern::as_str).collect();
+    let message = json!({ "topics": topics }).to_string();
+    client
+        .call(Call::unary(SERVICE, "subscribe", message))
+        .await
+        .map_err(|error| Failure::call(&error))?;
+    output.note(&format!("subscribed to {}", topics.join(", ")));
+    let mut n_printed = 0;
+    while args.count.is_none_or(|count| n_printed < count) {
+        let Some(delivery) = events.next().await else {
+            return Err(Failure::new("the session has ended"));
+        };
+        output.octets(&[&to_line(&delivery)[..], b"\n"].concat())?;
+        n_printed += 1;
+    }
+    Ok(())
+}
+
+fn read_pattern(text: &str) -> Result<Pattern, String> {
+    Pattern::new(text).map_err(|error| error.to_string())
+}

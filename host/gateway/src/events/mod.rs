@@ -1,0 +1,350 @@
+//! The built-in service `events`: it publishes, and subscribes sessions, streams and plugins.
+//!
+//! | method | message | answer |
+//! |---|---|---|
+//! | `publish` | an event as JSON (document.rs), or, with header `event-type`, its payload as it is | `{"subscribers":2}` |
+//! | `subscribe` | `{"topics":["user.*"]}` | on a session `{"subscription":"7"}`, and event frames from then on; elsewhere, and as a streaming call, a stream of events |
+//! | `unsubscribe` | `{"subscription":"7"}` | `{}` |
+
+mod document;
+mod listener;
+mod stream;
+#[cfg(test)]
+mod tests;
+
+use std::sync::{Arc, Weak, atomic::Ordering::Relaxed};
+
+use bytes::Bytes;
+use parking_lot::Mutex;
+use postern_core::{
+    Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers, Kind, Peer, Reply,
+    Text, Transport,
+    event::{Counts, Hub, HubConfig, HubTotals, Pattern, QueueBounds, Subscription},
+    extension::{Event, EventHandler, EventSink},
+};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+pub(crate) use self::document::write as to_line;
+pub use self::listener::Listener;
+use self::{listener::ListenerInfo, stream::Lines};
+
+/// Methods of the service, in order.
+pub const METHODS: [&str; 3] = ["publish", "subscribe", "unsubscribe"];
+
+/// The service `events`. Clones are the same.
+#[derive(Debug, Clone)]
+pub struct Events {
+    hub: Hub,
+    listeners: Arc<Mutex<Vec<Weak<ListenerInfo>>>>,
+}
+
+/// For the exporter. Sessions are summed up: labels never come from callers.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct EventNumbers {
+    pub totals: HubTotals,
+    /// By plugin.
+    pub plugins: Vec<(Text, ListenerNumbers)>,
+}
+
+/// Events of one plugin's handler.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct ListenerNumbers {
+    pub counts: Counts,
+    /// Of those delivered, events that the handler answered with an error.
+    pub failed: u64,
+}
+
+/// For the operators' door.
+#[derive(Debug, Clone, Serialize)]
+pub struct EventsView {
+    pub published: u64,
+    pub unheard: u64,
+    pub refused: u64,
+    pub delivered: u64,
+    pub dropped: u64,
+    pub queued: u64,
+    pub subscriptions: Vec<SubscriptionView>,
+    pub topics: Vec<TopicView>,
+}
+
+/// One subscription.
+#[derive(Debug, Clone, Serialize)]
+pub struct SubscriptionView {
+    pub id: String,
+    /// The session, the plugin as `plugin NAME`, or the caller's address.
+    pub owner: String,
+    pub topics: Vec<String>,
+    pub delivered: u64,
+    pub dropped: u64,
+    pub queued: u64,
+    pub queued_bytes: usize,
+}
+
+/// One pattern that somebody wants.
+#[derive(Debug, Clone, Serialize)]
+pub struct TopicView {
+    pub pattern: String,
+    pub subscribers: usize,
+    /// Events that it matched since it was first subscribed to.
+    pub matched: u64,
+}
+
+impl Events {
+    #[must_use]
+    pub fn new(config: HubConfig) -> Self {
+        Self {
+            hub: Hub::new(config),
+            listeners: Arc::default(),
+        }
+    }
+
+    /// Where events are published and who gets them; an `EventSink` for plugins.
+    #[must_use]
+    pub const fn hub(&self) -> &Hub {
+        &self.hub
+    }
+
+    /// Tells `handler` of every event whose topic one of `patterns` matches, one after the other, for
+    /// as long as the listener is kept. `queue` bounds what waits; none takes the configured bounds.
+    ///
+    /// # Errors
+    /// As `Hub::subscribe`.
+    ///
+    /// # Panics
+    /// Outside of a tokio runtime.
+    pub fn subscribe_handler(
+        &self,
+        name: &Text,
+        patterns: Vec<Pattern>,
+        handler: Arc<dyn EventHandler>,
+        queue: Option<QueueBounds>,
+    ) -> Result<Listener, Error> {
+        let owner = Text::from(format!("plugin {name}"));
+        let subscription = self.hub.subscribe(&owner, patterns, queue)?;
+        let listener = Listener::start(self.hub.clone(), name, owner, subscription, handler);
+        let mut listeners = self.listeners.lock();
+        listeners.retain(|known| known.strong_count() > 0);
+        listeners.push(Arc::downgrade(&listener.info));
+        drop(listeners);
+        Ok(listener)
+    }
+
+    /// Ends every subscription: streams of events end, so that draining need not wait for them.
+    pub fn end_all(&self) {
+        self.hub.end_all();
+    }
+
+    #[must_use]
+    pub fn numbers(&self) -> EventNumbers {
+        let infos = self.hub.subscriptions();
+        let listeners: Vec<_> = self
+            .listeners
+            .lock()
+            .iter()
+            .filter_map(Weak::upgrade)
+            .collect();
+        let numbers = |listener: Arc<ListenerInfo>| {
+            let info = infos.iter().find(|info| info.id == listener.id);
+            let numbers = ListenerNumbers {
+                counts: info.map_or_else(Counts::default, |info| info.counts),
+                failed: listener.failed.load(Relaxed),
+            };
+            (listener.name.clone(), numbers)
+        };
+        EventNumbers {
+            totals: self.hub.totals(),
+            plugins: listeners.into_iter().map(numbers).collect(),
+        }
+    }
+
+    #[must_use]
+    pub fn view(&self) -> EventsView {
+        let totals = self.hub.totals();
+        let subscriptions = self.hub.subscriptions().into_iter();
+        let patterns = self.hub.patterns().into_iter();
+        EventsView {
+            published: totals.published,
+            unheard: totals.unheard,
+            refused: totals.refused,
+            delivered: totals.delivered,
+            dropped: totals.dropped,
+            queued: totals.queued,
+            subscriptions: subscriptions
+                .map(|info| SubscriptionView {
+                    id: info.id.to_string(),
+                    owner: info.owner.to_string(),
+                    topics: info.topics.iter().map(ToString::to_string).collect(),
+                    delivered: info.counts.delivered,
+                    dropped: info.counts.dropped,
+                    queued: info.counts.queued,
+                    queued_bytes: info.queued_bytes,
+                })
+                .collect(),
+            topics: patterns
+                .map(|info| TopicView {
+                    pattern: info.pattern.to_string(),
+                    subscribers: info.n_values,
+                    matched: info.n_matched,
+                })
+                .collect(),
+        }
+    }
+
+    async fn answer(self, call: Call) -> Result<Reply, Error> {
+        match call.method.as_str() {
+            "publish" => self.publish(call).await,
+            "subscribe" => self.subscribe(call).await,
+            "unsubscribe" => self.unsubscribe(call).await,
+            method => {
+                let message = format!("service events has no method {}", method.escape_debug());
+                Err(Error::new(Kind::Unimplemented, Blame::Client, message))
+            }
+        }
+    }
+
+    async fn publish(self, call: Call) -> Result<Reply, Error> {
+        let Call {
+            headers,
+            body,
+            context,
+            ..
+        } = call;
+        let body = body.into_one(usize::MAX).await?;
+        let event = match headers.get_bytes(b"event-type") {
+            Some(topic) => Event {
+                topic: Text::from_utf8(topic).map_err(|error| {
+                    Error::invalid_argument("header event-type is not UTF-8").with_source(error)
+                })?,
+                headers,
+                payload: body,
+                context,
+            },
+            None => of_document(&headers, &body, context)?,
+        };
+        let n_told = self.hub.publish(event)?;
+        Ok(json(format!("{{\"subscribers\":{n_told}}}")))
+    }
+
+    async fn subscribe(self, call: Call) -> Result<Reply, Error> {
+        let Call { body, context, .. } = call;
+        if context.peer.transport == Transport::Plugin {
+            let message =
+                "plugins get events by their role event-handler and the manifest's topics";
+            return Err(Error::new(Kind::FailedPrecondition, Blame::Guest, message));
+        }
+        let is_stream = matches!(body, Body::Many(_));
+        let Wanted { topics } = read(&first(body).await?)?;
+        let mut patterns = Vec::new();
+        for topic in topics {
+            let pattern = Pattern::new(&topic).map_err(|error| error.refuse("topic", &topic))?;
+            patterns.push(pattern);
+        }
+        let subscription = self.hub.subscribe(&owner(&context.peer), patterns, None)?;
+        if is_stream || !context.peer.outbox.is_open() {
+            return Ok(streamed(subscription, &context));
+        }
+        // Digits need no quoting.
+        let reply = json(format!("{{\"subscription\":\"{}\"}}", subscription.id()));
+        context.peer.outbox.attach(subscription)?;
+        Ok(reply)
+    }
+
+    async fn unsubscribe(self, call: Call) -> Result<Reply, Error> {
+        let Ending { subscription } = read(&first(call.body).await?)?;
+        let owner = owner(&call.context.peer);
+        if !self.hub.unsubscribe(&owner, &subscription) {
+            let shown: String = subscription.escape_debug().take(ID_CHARS_MAX).collect();
+            let message = format!("this session has no subscription {shown}");
+            return Err(Error::not_found(message));
+        }
+        Ok(json("{}".to_owned()))
+    }
+}
+
+impl Handler for Events {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        Box::pin(self.clone().answer(call))
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Wanted {
+    topics: Vec<String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ending {
+    subscription: String,
+}
+
+/// Of a stranger's text, shown back to it.
+const ID_CHARS_MAX: usize = 64;
+
+/// The event that the document of a call describes. The call's own `content-type` is about the
+/// document.
+fn of_document(headers: &Headers, body: &Bytes, context: Context) -> Result<Event, Error> {
+    let published = document::read(body)?;
+    let mut headers = headers.without(|key| key == b"content-type");
+    headers
+        .push("content-type", published.content_type)
+        .map_err(|error| {
+            Error::invalid_argument("the event's headers are too long").with_source(error)
+        })?;
+    Ok(Event {
+        topic: published.topic.into(),
+        headers,
+        payload: published.payload,
+        context,
+    })
+}
+
+fn streamed(subscription: Subscription, context: &Context) -> Reply {
+    let mut headers = Headers::new();
+    // Twenty digits at most.
+    let _ = headers.push("subscription", subscription.id().as_bytes());
+    let lines = Lines::new(subscription, context.deadline);
+    Reply {
+        headers,
+        body: Body::Many(BodyStream::new(lines)),
+    }
+}
+
+/// Whose subscription it is: the session's, or, where there is none, the address's.
+fn owner(peer: &Peer) -> Text {
+    if !peer.session.is_empty() {
+        return peer.session.clone();
+    }
+    let transport = peer.transport.name();
+    Text::from(match peer.address {
+        Some(address) => format!("{transport} {}", address.ip()),
+        None => transport.to_owned(),
+    })
+}
+
+/// The message, or the first of a stream whose rest does not matter.
+async fn first(body: Body) -> Result<Bytes, Error> {
+    match body {
+        Body::Empty => Ok(Bytes::new()),
+        Body::One(message) => Ok(message),
+        Body::Many(mut messages) => Ok(messages.next().await.transpose()?.unwrap_or_default()),
+    }
+}
+
+fn read<T: DeserializeOwned>(message: &[u8]) -> Result<T, Error> {
+    serde_json::from_slice(message).map_err(|error| {
+        Error::invalid_argument(format!("the message is not what the method takes: {error}"))
+            .with_source(error)
+    })
+}
+
+fn json(document: String) -> Reply {
+    let mut headers = Headers::new();
+    // Two dozen octets fit.
+    let _ = headers.push("content-type", "application/json");
+    Reply {
+        headers,
+        ..Reply::one(document)
+    }
+}

@@ -1,0 +1,244 @@
+//! Claims about the service as its callers see it, and about handlers of plugins.
+
+use std::time::{Duration, Instant};
+
+use postern_core::event::{Outbox, Push};
+use tokio::sync::mpsc;
+
+use super::*;
+
+/// A session that keeps what is attached to it.
+#[derive(Default)]
+struct Session(Mutex<Vec<Subscription>>);
+
+impl Push for Session {
+    fn attach(&self, subscription: Subscription) -> Result<(), Error> {
+        self.0.lock().push(subscription);
+        Ok(())
+    }
+}
+
+/// Tells its test what it is told, and fails on topic `bad`.
+struct Told(mpsc::UnboundedSender<(String, u8)>);
+
+impl EventHandler for Told {
+    fn on_event(&self, event: Event) -> BoxFuture<Result<(), Error>> {
+        let is_bad = event.topic == "bad";
+        let _ = self.0.send((event.topic.to_string(), event.context.depth));
+        Box::pin(async move {
+            if is_bad {
+                return Err(Error::internal("as asked"));
+            }
+            Ok(())
+        })
+    }
+}
+
+fn events() -> Events {
+    Events::new(HubConfig::default())
+}
+
+fn peer(session: &str, outbox: Outbox) -> Arc<Peer> {
+    Arc::new(Peer {
+        transport: Transport::Memory,
+        address: None,
+        session: session.into(),
+        outbox,
+    })
+}
+
+fn call(method: &str, body: &str, peer: &Arc<Peer>) -> Call {
+    let mut call = Call::unary("events", method.to_owned(), body.to_owned());
+    call.context.peer = Arc::clone(peer);
+    call
+}
+
+async fn answered(events: &Events, call: Call) -> Result<String, Kind> {
+    let reply = events.call(call).await.map_err(|error| error.kind)?;
+    let body = reply.body.into_one(usize::MAX).await.expect("one message");
+    Ok(String::from_utf8(body.into()).expect("text"))
+}
+
+fn nobody() -> Arc<Peer> {
+    peer("", Outbox::closed())
+}
+
+fn patterns(texts: &[&str]) -> Vec<Pattern> {
+    let pattern = |text: &&str| Pattern::new(text).expect("a pattern");
+    texts.iter().map(pattern).collect()
+}
+
+#[tokio::test]
+async fn a_session_subscribes_gets_events_and_unsubscribes() {
+    let events = events();
+    let session = Arc::new(Session::default());
+    let subscriber = peer("s1", Outbox::new(Arc::clone(&session) as _));
+    let message = r#"{"topics":["user.*","order.>"]}"#;
+    let reply = answered(&events, call("subscribe", message, &subscriber)).await;
+    assert_eq!(reply, Ok(r#"{"subscription":"1"}"#.to_owned()));
+    let event = r#"{"topic":"order.paid.late","payload":{"id":1}}"#;
+    let reply = answered(&events, call("publish", event, &nobody())).await;
+    assert_eq!(reply, Ok(r#"{"subscribers":1}"#.to_owned()));
+    let mut subscription = session.0.lock().pop().expect("attached");
+    let delivery = subscription.next().await.expect("an event");
+    assert_eq!(delivery.event.payload, r#"{"id":1}"#);
+    let ending = r#"{"subscription":"1"}"#;
+    let other = peer("s2", Outbox::closed());
+    let others = answered(&events, call("unsubscribe", ending, &other)).await;
+    assert_eq!(others, Err(Kind::NotFound));
+    let own = answered(&events, call("unsubscribe", ending, &subscriber)).await;
+    assert_eq!(own, Ok("{}".to_owned()));
+    assert!(subscription.next().await.is_none());
+}
+
+#[tokio::test]
+async fn a_call_with_a_topic_in_its_header_publishes_its_message_as_it_is() {
+    let events = events();
+    let owner = Text::from("o");
+    let mut subscription = events
+        .hub()
+        .subscribe(&owner, patterns(&[">"]), None)
+        .expect("room");
+    let mut call = call("publish", "no JSON", &nobody());
+    for (key, value) in [("event-type", "a.b"), ("content-type", "text/plain")] {
+        call.headers.push(key, value).expect("short");
+    }
+    assert_eq!(
+        answered(&events, call).await,
+        Ok(r#"{"subscribers":1}"#.to_owned())
+    );
+    let delivery = subscription.next().await.expect("an event");
+    assert_eq!(
+        (&*delivery.event.topic, &delivery.event.payload[..]),
+        ("a.b", &b"no JSON"[..])
+    );
+    let line = r#"{"topic":"a.b","content-type":"text/plain","payload":"no JSON"}"#;
+    assert_eq!(to_line(&delivery), line);
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_there_is_no_session_the_reply_is_a_stream_that_ends_with_the_deadline() {
+    let events = events();
+    let mut call = call("subscribe", r#"{"topics":["a"]}"#, &nobody());
+    let now: Instant = tokio::time::Instant::now().into_std();
+    call.context.deadline = Some(now + Duration::from_secs(3));
+    let reply = events.call(call).await.expect("subscribed");
+    let Body::Many(mut lines) = reply.body else {
+        panic!("not a stream")
+    };
+    let publisher = nobody();
+    let published = self::call("publish", r#"{"topic":"a","payload":1}"#, &publisher);
+    assert!(answered(&events, published).await.is_ok());
+    let line = lines.next().await.expect("a line").expect("no error");
+    assert_eq!(
+        line,
+        r#"{"topic":"a","content-type":"application/json","payload":1}"#
+    );
+    assert!(lines.next().await.is_none());
+    assert_eq!(
+        now + Duration::from_secs(3),
+        tokio::time::Instant::now().into_std()
+    );
+    drop(lines);
+    assert_eq!(events.view().subscriptions.len(), 0);
+}
+
+#[tokio::test]
+async fn what_makes_no_sense_is_refused_by_name() {
+    let events = events();
+    let check = async |method: &str, body: &str, expected: Kind| {
+        let found = answered(&events, call(method, body, &nobody())).await;
+        assert_eq!(found, Err(expected), "{method} {body}");
+    };
+    check("subscribe", "{}", Kind::InvalidArgument).await;
+    check("subscribe", r#"{"topics":[]}"#, Kind::InvalidArgument).await;
+    check("subscribe", r#"{"topics":["a..b"]}"#, Kind::InvalidArgument).await;
+    check(
+        "subscribe",
+        r#"{"topics":["a"],"x":1}"#,
+        Kind::InvalidArgument,
+    )
+    .await;
+    check(
+        "publish",
+        r#"{"topic":"a.*","payload":1}"#,
+        Kind::InvalidArgument,
+    )
+    .await;
+    check("unsubscribe", r#"{"subscription":"1"}"#, Kind::NotFound).await;
+    check("peek", "{}", Kind::Unimplemented).await;
+}
+
+#[tokio::test]
+async fn a_plugin_is_told_by_its_handler_and_not_by_a_call() {
+    let events = events();
+    let caller = Arc::new(Peer {
+        transport: Transport::Plugin,
+        ..(*peer("users", Outbox::closed())).clone()
+    });
+    let refused = answered(&events, call("subscribe", r#"{"topics":["a"]}"#, &caller)).await;
+    assert_eq!(refused, Err(Kind::FailedPrecondition));
+
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let handler = Arc::new(Told(told));
+    let name = Text::from("users");
+    let listener = events.subscribe_handler(&name, patterns(&["*"]), handler, None);
+    let listener = listener.expect("room");
+    for topic in ["a", "bad", "b"] {
+        let event = format!(r#"{{"topic":"{topic}","payload":1}}"#);
+        assert!(
+            answered(&events, call("publish", &event, &nobody()))
+                .await
+                .is_ok()
+        );
+    }
+    for topic in ["a", "bad", "b"] {
+        assert_eq!(heard.recv().await, Some((topic.to_owned(), 0)));
+    }
+    listener.finish().await;
+    assert_eq!(heard.recv().await, None);
+    let totals = events.numbers().totals;
+    assert_eq!((totals.delivered, totals.subscriptions), (3, 0));
+    assert!(events.numbers().plugins.is_empty());
+}
+
+#[tokio::test]
+async fn a_handlers_failures_are_counted() {
+    let events = events();
+    let (told, mut heard) = mpsc::unbounded_channel();
+    let name = Text::from("users");
+    let listener = events
+        .subscribe_handler(&name, patterns(&[">"]), Arc::new(Told(told)), None)
+        .expect("room");
+    for topic in ["bad", "a"] {
+        let event = format!(r#"{{"topic":"{topic}","payload":1}}"#);
+        assert!(
+            answered(&events, call("publish", &event, &nobody()))
+                .await
+                .is_ok()
+        );
+        heard.recv().await.expect("told");
+    }
+    // The second was told, so the first is over.
+    let numbers = events.numbers();
+    let [(plugin, of_plugin)] = &numbers.plugins[..] else {
+        panic!("{numbers:?}")
+    };
+    assert_eq!(
+        (&**plugin, of_plugin.failed, of_plugin.counts.delivered),
+        ("users", 1, 2)
+    );
+    drop(listener);
+}
+
+#[tokio::test]
+async fn ending_all_ends_streams() {
+    let events = events();
+    let subscribing = call("subscribe", r#"{"topics":["a"]}"#, &nobody());
+    let reply = events.call(subscribing).await.expect("subscribed");
+    let Body::Many(mut lines) = reply.body else {
+        panic!("not a stream")
+    };
+    events.end_all();
+    assert!(lines.next().await.is_none());
+}

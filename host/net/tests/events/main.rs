@@ -1,0 +1,11 @@
+//! Events over every link: pushed to sessions that subscribed, taken from peers that publish.
+
+#![expect(
+    clippy::panic,
+    clippy::indexing_slicing,
+    reason = "a test that meets what it does not expect must fail"
+)]
+
+mod bench;
+mod delivery;
+mod limits;
