@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 11] = [
+const ENDPOINTS: [(&str, &str, &str); 13] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -41,6 +41,16 @@ const ENDPOINTS: [(&str, &str, &str); 11] = [
         "GET",
         "/extensions",
         "plugins that stand in the way of calls and frames, in order",
+    ),
+    (
+        "GET",
+        "/directory",
+        "entries, leases and peers of the directory",
+    ),
+    (
+        "GET",
+        "/events",
+        "who subscribes to which topics, and what was missed",
     ),
     (
         "GET",
@@ -77,6 +87,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/plugins/{name}", get(plugin))
         .route("/plugins/{name}/rollback", post(rollback))
         .route("/extensions", get(extensions))
+        .route("/directory", get(directory))
+        .route("/events", get(events))
         .route("/services", get(services))
         .route("/config", get(config))
         .route("/drain", post(drain))
@@ -129,6 +141,14 @@ async fn plugin(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -
 
 async fn extensions(State(gateway): State<Arc<Gateway>>) -> Response {
     Json(json!({ "extensions": gateway.control().extensions() })).into_response()
+}
+
+async fn directory(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(gateway.control().directory().view()).into_response()
+}
+
+async fn events(State(gateway): State<Arc<Gateway>>) -> Response {
+    Json(gateway.control().events().view()).into_response()
 }
 
 async fn services(State(gateway): State<Arc<Gateway>>) -> Response {

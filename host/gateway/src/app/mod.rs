@@ -43,6 +43,7 @@ use crate::{
     config::{Config, Loaded},
     control::{BuiltIn, Control, Fleet},
     directory::{self, Directory, probes, service},
+    events::{self, Events},
     guard::{Guard, GuardError},
     pipeline::{Pipeline, Rules, Settings, chain::Extensions, route::Routes},
     plugins::deployer::Deployer,
@@ -127,12 +128,15 @@ impl App {
         let guard = guard(&config, None)?;
         let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
         let extensions = Arc::<Extensions>::default();
-        let fleet = start_fleet(&config, &runtime).await?;
+        let events = Events::new(config.events.to_hub(config.calls.depth_max));
+        runtime.set_events(Arc::new(events.hub().clone()));
+        let fleet = start_fleet(&config, &runtime, &events).await?;
         let control = Arc::new(Control::new(
             Arc::clone(&runtime),
             Arc::clone(&routes),
             Arc::clone(&extensions),
             fleet,
+            events,
             Arc::clone(&book),
             config.clone(),
         ));
@@ -214,6 +218,12 @@ impl App {
             fleet.signs(),
             shutdown.clone(),
         ));
+        let (events, draining) = (self.control.events().clone(), shutdown.clone());
+        tasks.spawn(async move {
+            draining.draining().await;
+            // Subscriptions would hold the drain up.
+            events.end_all();
+        });
         let reload = Reload {
             gateway: Arc::clone(&self.gateway),
             pipeline: Arc::clone(&self.pipeline),
@@ -285,7 +295,11 @@ fn start_runtime(config: &Config) -> Result<Arc<Runtime>, StartError> {
 
 /// Everybody who can answer calls: the directory with what is still leased from the life before, and
 /// the sessions to what is elsewhere.
-async fn start_fleet(config: &Config, runtime: &Runtime) -> Result<Fleet, StartError> {
+async fn start_fleet(
+    config: &Config,
+    runtime: &Runtime,
+    events: &Events,
+) -> Result<Fleet, StartError> {
     let directory = Directory::new(config)?;
     directory.restore(runtime.records("directory")?).await?;
     let pool = Pool::new(config.pool.to_config(), ClientConfig::default())?;
@@ -295,7 +309,13 @@ async fn start_fleet(config: &Config, runtime: &Runtime) -> Result<Fleet, StartE
         methods: methods.into(),
         handler: Arc::new(directory::Service::new(Arc::clone(&directory))),
     };
-    Ok(Fleet::new(config, directory, pool, vec![built_in]))
+    let publish_and_subscribe = BuiltIn {
+        name: "events",
+        methods: events::METHODS.map(Text::from_static).into(),
+        handler: Arc::new(events.clone()),
+    };
+    let built_in = vec![built_in, publish_and_subscribe];
+    Ok(Fleet::new(config, directory, pool, built_in))
 }
 
 /// Where other gateways reach this one: its VSTP listeners, one address per scheme.

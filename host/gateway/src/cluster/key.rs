@@ -104,6 +104,7 @@ mod tests {
             transport: Transport::Tcp,
             address: Some(([10, 0, 0, 7], 5555).into()),
             session: "s".into(),
+            outbox: postern_core::event::Outbox::closed(),
         });
         call
     }

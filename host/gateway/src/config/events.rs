@@ -1,8 +1,8 @@
 //! Section `events`: what publishers and subscribers may take.
 
-use postern_core::event::{HubConfig, QueueBounds};
+use postern_core::event::{HubConfig, Pattern, QueueBounds};
 
-use super::{section::section, units::Size};
+use super::{leaf::Leaf, section::section, units::Size, value::Value};
 
 section! {
     /// Events, and what waits for those who subscribed to them.
@@ -19,6 +19,30 @@ section! {
         pub subscriptions_per_session_max: usize = 64, within "1" to "10000";
         /// Topics of one subscription.
         pub topics_max: usize = 64, within "1" to "10000";
+    }
+}
+
+/// Topics that somebody wants: `user.created`, `user.*` (one level), `user.>` (all below).
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Topics(pub Pattern);
+
+impl Leaf for Topics {
+    fn expected() -> String {
+        "a topic such as \"user.created\", \"user.*\" or \"user.>\"".to_owned()
+    }
+
+    fn read(value: &Value) -> Result<Self, String> {
+        let text = String::read(value)?;
+        let pattern = Pattern::new(&text).map_err(|error| format!("{text:?}: {error}"))?;
+        Ok(Self(pattern))
+    }
+
+    fn written(&self) -> Option<String> {
+        self.0.as_str().to_owned().written()
+    }
+
+    fn schema() -> serde_json::Value {
+        String::schema()
     }
 }
 

@@ -12,6 +12,7 @@ use postern_wasm::{self as spec, PluginSpec};
 
 use super::{
     Faults, LoadError,
+    events::Topics,
     extensions::Extension,
     hints::Hints,
     leaf::{Leaf, word_leaf},
@@ -38,6 +39,8 @@ section! {
         /// Whether and where it stands in the way of calls and frames. `[extensions.NAME]` of the
         /// configuration is used in its place where there is one.
         pub extension: Extension = Extension::absent();
+        /// Topics of the events that it takes, where it is an event handler.
+        pub topics: Vec<Topics> = Vec::new();
         /// What it may reach beyond its own call.
         pub grants: Grants = Grants::default();
         /// What it may use.

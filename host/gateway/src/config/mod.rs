@@ -37,7 +37,7 @@ pub use admission::{Cors, HeaderEdits, HeaderRule, RateKey, RateLimit};
 pub use directory::{
     DirectorySettings, InstanceSettings, PairTable, ParamTable, PeerSettings, Registration,
 };
-pub use events::Events;
+pub use events::{Events, Topics};
 pub use extensions::{Extension, Fail};
 pub use fault::{Fault, Faults, Position};
 pub use hints::Hints;

@@ -95,7 +95,7 @@ impl Control {
         let spec = manifest.spec(&config);
         let deployed = slot.plugin.deploy(copy.component.clone(), spec).await;
         let deployed = deployed.map_err(|refusal| Refused::new(&copy.digest, refusal))?;
-        slot.set_written(manifest.extension, manifest.policy);
+        slot.set_written(manifest.into());
         Ok(deployed)
     }
 

@@ -25,7 +25,7 @@ pub(super) fn chain(slots: &BTreeMap<String, Arc<Slot>>, config: &Config) -> Cha
 fn link(name: &str, slot: Option<&Arc<Slot>>, configured: Option<&Extension>) -> Option<Link> {
     let shown = slot.map(|slot| slot.shown());
     let current = shown.as_ref().and_then(|shown| shown.current.as_ref());
-    let written = current.map(|current| &current.extension);
+    let written = current.map(|current| &current.written.extension);
     let settings = configured.or(written).filter(|settings| settings.enabled)?;
     let part = match (slot, current) {
         (Some(slot), Some(_)) => {

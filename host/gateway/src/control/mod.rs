@@ -16,6 +16,7 @@ mod fleet;
 mod publish;
 mod remote;
 mod slot;
+mod subscribers;
 mod view;
 
 use std::{
@@ -35,6 +36,7 @@ pub use self::fleet::{BuiltIn, Fleet};
 use self::{
     claims::Claims,
     slot::{Slot, Source},
+    subscribers::Subscribers,
 };
 pub use self::{
     slot::Refused,
@@ -44,6 +46,7 @@ use crate::{
     cluster::ServiceNumbers,
     config::Config,
     directory::Directory,
+    events::Events,
     pipeline::{
         chain::{Extensions, LinkView},
         route::{Route, Routes},
@@ -58,6 +61,7 @@ pub struct Control {
     routes: Arc<Routes>,
     extensions: Arc<Extensions>,
     fleet: Fleet,
+    subscribers: Subscribers,
     book: Arc<CallBook>,
     data_dir: PathBuf,
     config: ArcSwap<Config>,
@@ -84,6 +88,7 @@ impl Control {
         routes: Arc<Routes>,
         extensions: Arc<Extensions>,
         fleet: Fleet,
+        events: Events,
         book: Arc<CallBook>,
         config: Config,
     ) -> Self {
@@ -92,6 +97,7 @@ impl Control {
             routes,
             extensions,
             fleet,
+            subscribers: Subscribers::new(events),
             book,
             data_dir: config.data_dir.clone(),
             config: ArcSwap::from_pointee(config),
@@ -246,8 +252,15 @@ impl Control {
         for key in applied.at_next_start {
             warn!(key, "takes effect at the next start");
         }
+        let hub = self.events().hub();
+        hub.apply(config.events.to_hub(config.calls.depth_max));
         self.config.store(Arc::new(config));
         self.publish();
+    }
+
+    #[must_use]
+    pub const fn events(&self) -> &Events {
+        self.subscribers.events()
     }
 
     /// Follows the directory for ever: what changes there changes the routes.
@@ -339,6 +352,7 @@ impl Control {
 
     /// Ends every plugin.
     pub async fn close(&self) {
+        self.subscribers.end();
         let slots = std::mem::take(&mut *self.slots.lock());
         for slot in slots.into_values() {
             slot.plugin.remove().await;

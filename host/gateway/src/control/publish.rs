@@ -16,12 +16,13 @@ impl Control {
         let config = self.config.load();
         let hinted = slots.values().filter_map(|slot| slot.shown().current);
         let hints = hinted.flat_map(|current| {
-            let hints = current.hints;
+            let hints = current.written.hints;
             let names = current.services.into_iter();
             names.map(move |service| (Text::from(service.name), hints.clone()))
         });
         self.fleet.apply(&config, &hints.collect());
         self.fleet.enter(&slots);
+        self.subscribers.follow(&slots);
         self.route(&slots);
         self.extensions.publish(extensions::chain(&slots, &config));
     }

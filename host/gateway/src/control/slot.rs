@@ -13,7 +13,7 @@ use tracing::{debug, info, warn};
 
 use super::Offered;
 use crate::{
-    config::{Extension, Hints},
+    config::{Extension, Hints, Manifest, Topics},
     pipeline::chain::LinkCounts,
     plugins::store::{Copy, Store},
 };
@@ -27,7 +27,7 @@ pub(super) struct Slot {
     pub link: Arc<LinkCounts>,
     turn: Arc<tokio::sync::Mutex<Turn>>,
     /// What the manifest of the last deployment says; in force with `set_current`.
-    written: Mutex<Option<(Extension, Hints)>>,
+    written: Mutex<Option<Written>>,
     shown: Mutex<Shown>,
 }
 
@@ -71,10 +71,18 @@ pub(super) struct Current {
     pub source: Source,
     /// Seconds since 1970.
     pub since: u64,
-    /// Its place in the chain, as its manifest has it.
+    pub written: Written,
+}
+
+/// What a manifest says to the gateway rather than to the component.
+#[derive(Debug, Clone)]
+pub(super) struct Written {
+    /// Its place in the chain.
     pub extension: Extension,
-    /// What its manifest says of calls of its services.
+    /// Calls of its services.
     pub hints: Hints,
+    /// Events that it takes.
+    pub topics: Vec<Topics>,
 }
 
 /// Where a generation came from.
@@ -122,15 +130,14 @@ impl Slot {
         self.shown.lock().current.is_some()
     }
 
-    /// What the manifest of the generation that is being deployed says of the chain, and of calls.
-    pub(super) fn set_written(&self, extension: Extension, hints: Hints) {
-        *self.written.lock() = Some((extension, hints));
+    /// What the manifest of the generation that is being deployed says.
+    pub(super) fn set_written(&self, written: Written) {
+        *self.written.lock() = Some(written);
     }
 
     /// `deployed` takes calls.
     pub(super) fn set_current(&self, deployed: &Deployed, copy: &Copy, source: Source) {
         let written = self.written.lock().clone();
-        let (extension, hints) = written.unwrap_or_else(|| (Extension::absent(), Hints::default()));
         let current = Current {
             digest: copy.digest.clone(),
             generation: deployed.generation,
@@ -138,8 +145,7 @@ impl Slot {
             services: deployed.services.clone(),
             source,
             since: unix_now(),
-            extension,
-            hints,
+            written: written.unwrap_or_else(|| Written::from(Manifest::default())),
         };
         let mut shown = self.shown.lock();
         shown.current = Some(current);
@@ -187,6 +193,16 @@ impl Slot {
             self.plugin.remove().await;
         } else if let Err(refusal) = self.plugin.rollback().await {
             warn!(plugin = self.name, reason = %refusal, "the generation before is lost");
+        }
+    }
+}
+
+impl From<Manifest> for Written {
+    fn from(manifest: Manifest) -> Self {
+        Self {
+            extension: manifest.extension,
+            hints: manifest.policy,
+            topics: manifest.topics,
         }
     }
 }

@@ -62,6 +62,7 @@ fn call(who: &str, method: &str, body: &str) -> Call {
         transport: postern_core::Transport::Tcp,
         address: Some(address),
         session: Text::default(),
+        outbox: postern_core::event::Outbox::closed(),
     });
     call
 }

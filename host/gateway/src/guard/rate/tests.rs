@@ -25,6 +25,7 @@ fn call(address: &str) -> Call {
         transport: Transport::Tcp,
         address: Some(address.parse::<SocketAddr>().expect("an address")),
         session: "".into(),
+        outbox: postern_core::event::Outbox::closed(),
     });
     call
 }

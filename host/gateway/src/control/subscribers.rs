@@ -1,0 +1,66 @@
+//! Plugins that take events, as subscribers of their topics.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use parking_lot::Mutex;
+use postern_core::{Text, event::Pattern};
+use tracing::warn;
+
+use super::slot::Slot;
+use crate::{
+    config::Topics,
+    events::{Events, Listener},
+};
+
+/// The subscriptions of plugins. They follow the set of plugins and their manifests.
+pub(super) struct Subscribers {
+    events: Events,
+    listeners: Mutex<BTreeMap<String, (Vec<Topics>, Listener)>>,
+}
+
+impl Subscribers {
+    pub(super) fn new(events: Events) -> Self {
+        Self {
+            events,
+            listeners: Mutex::default(),
+        }
+    }
+
+    pub(super) const fn events(&self) -> &Events {
+        &self.events
+    }
+
+    /// Every plugin in the role with topics is subscribed to them, and nobody else. A plugin whose
+    /// topics stay keeps its queue, whatever generation of it is in service.
+    pub(super) fn follow(&self, slots: &BTreeMap<String, Arc<Slot>>) {
+        let mut listeners = self.listeners.lock();
+        let mut before = std::mem::take(&mut *listeners);
+        for (name, slot) in slots {
+            let Some(handler) = slot.plugin.event_handler() else {
+                continue;
+            };
+            let topics = slot.shown().current.map(|current| current.written.topics);
+            let Some(topics) = topics.filter(|topics| !topics.is_empty()) else {
+                continue;
+            };
+            if let Some(known) = before.remove(name).filter(|known| known.0 == topics) {
+                listeners.insert(name.clone(), known);
+                continue;
+            }
+            let patterns: Vec<Pattern> = topics.iter().map(|topic| topic.0.clone()).collect();
+            let plugin = Text::from(name.as_str());
+            match self
+                .events
+                .subscribe_handler(&plugin, patterns, handler, None)
+            {
+                Ok(listener) => drop(listeners.insert(name.clone(), (topics, listener))),
+                Err(error) => warn!(plugin = name, %error, "plugin gets no events"),
+            }
+        }
+    }
+
+    /// No plugin gets events any more.
+    pub(super) fn end(&self) {
+        self.listeners.lock().clear();
+    }
+}
