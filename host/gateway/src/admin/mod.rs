@@ -13,6 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use postern_core::Error;
 use serde_json::json;
 
 use self::view::Failure;
@@ -23,7 +24,7 @@ use crate::{
 };
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 13] = [
+const ENDPOINTS: [(&str, &str, &str); 15] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -69,6 +70,16 @@ const ENDPOINTS: [(&str, &str, &str); 13] = [
     ),
     (
         "POST",
+        "/instances/{name}/drain",
+        "an instance gets no new calls until it is undrained; a / in its name is written %2F",
+    ),
+    (
+        "POST",
+        "/instances/{name}/undrain",
+        "the instance has its weight again",
+    ),
+    (
+        "POST",
         "/drain",
         "takes nothing new, finishes what is in flight, ends",
     ),
@@ -91,6 +102,8 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/events", get(events))
         .route("/services", get(services))
         .route("/config", get(config))
+        .route("/instances/{name}/drain", post(drain_instance))
+        .route("/instances/{name}/undrain", post(undrain_instance))
         .route("/drain", post(drain))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
@@ -183,6 +196,48 @@ async fn drain(
     guard::check(&headers, &gateway.loaded().config.admin)?;
     gateway.drain();
     Ok((StatusCode::ACCEPTED, Json(json!({ "status": "draining" }))).into_response())
+}
+
+async fn drain_instance(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    guard::check(&headers, &gateway.loaded().config.admin)?;
+    let drained = gateway.control().directory().drain(&name);
+    answer_drain(&name, drained, &gateway)
+}
+
+async fn undrain_instance(
+    State(gateway): State<Arc<Gateway>>,
+    Path(name): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Failure> {
+    guard::check(&headers, &gateway.loaded().config.admin)?;
+    let undrained = gateway.control().directory().undrain(&name);
+    answer_drain(&name, undrained, &gateway)
+}
+
+fn answer_drain(
+    name: &str,
+    changed: Result<usize, Error>,
+    gateway: &Gateway,
+) -> Result<Response, Failure> {
+    match changed {
+        Ok(entries) => Ok(Json(json!({ "instance": name, "entries": entries })).into_response()),
+        Err(error) => {
+            let status = StatusCode::from_u16(error.kind.http());
+            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            let failure = Failure::new(status, error.message.into_owned());
+            let clusters = gateway.control().clusters();
+            let known = clusters.iter().flat_map(|service| &service.instances);
+            let names = known.map(|instance| instance.instance.as_str());
+            Err(match nearest(name, names) {
+                Some(near) => failure.with_hint(format!("did you mean {near}?")),
+                None => failure.with_hint("GET /services lists instances"),
+            })
+        }
+    }
 }
 
 async fn unknown(request: Request) -> Failure {

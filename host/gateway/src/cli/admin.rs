@@ -20,6 +20,20 @@ pub(super) struct Admin {
     token: Option<String>,
 }
 
+/// `/plugins/users/rollback`; what a path may not hold is escaped (RFC 3986 section 2.1).
+pub(super) fn path(kind: &str, name: &str, end: &str) -> String {
+    let mut path = format!("/{kind}/");
+    for octet in name.bytes() {
+        match octet {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'_' | b'.' | b'@' => {
+                path.push(char::from(octet));
+            }
+            _ => path.push_str(&format!("%{octet:02X}")),
+        }
+    }
+    path + end
+}
+
 impl Admin {
     pub(super) fn new(shared: &Shared, args: &AdminArgs, output: &Output) -> Result<Self, Failure> {
         let config = shared.load(&[], output)?.config;

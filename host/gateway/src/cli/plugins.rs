@@ -7,7 +7,7 @@ use serde_json::Value as Json;
 
 use super::{
     Shared,
-    admin::{Admin, AdminArgs},
+    admin::{Admin, AdminArgs, path},
     block_on,
     failure::Failure,
     output::Output,
@@ -48,7 +48,7 @@ pub(super) fn plugins(
         }
         PluginsCommand::Info(args) => {
             let admin = Admin::new(shared, &args.admin, output)?;
-            let reply = block_on(admin.read(&path(&args.name, "")))?;
+            let reply = block_on(admin.read(&path("plugins", &args.name, "")))?;
             if output.is_json() {
                 output.json(&reply)
             } else {
@@ -57,7 +57,7 @@ pub(super) fn plugins(
         }
         PluginsCommand::Rollback(args) => {
             let admin = Admin::new(shared, &args.admin, output)?;
-            let reply = block_on(admin.change(&path(&args.name, "/rollback")))?;
+            let reply = block_on(admin.change(&path("plugins", &args.name, "/rollback")))?;
             if output.is_json() {
                 return output.json(&reply);
             }
@@ -219,14 +219,6 @@ fn word(json: &Json) -> String {
 }
 
 /// Names that the folder allows need no escape; anything else is escaped so that it is not found.
-fn path(name: &str, end: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | '@');
-    let name: String = name
-        .chars()
-        .map(|c| if plain(c) { c } else { '_' })
-        .collect();
-    format!("/plugins/{name}{end}")
-}
 
 #[cfg(test)]
 mod tests {
@@ -252,7 +244,10 @@ mod tests {
 
     #[test]
     fn a_name_cannot_leave_its_place_in_the_path() {
-        assert_eq!(path("users@2", "/rollback"), "/plugins/users@2/rollback");
-        assert_eq!(path("../drain?", ""), "/plugins/.._drain_");
+        assert_eq!(
+            path("plugins", "users@2", "/rollback"),
+            "/plugins/users@2/rollback"
+        );
+        assert_eq!(path("plugins", "../drain?", ""), "/plugins/..%2Fdrain%3F");
     }
 }

@@ -1,11 +1,11 @@
-//! `postern services list`.
+//! `postern services list|info|drain|undrain`.
 
-use clap::Subcommand;
+use clap::{Args, Subcommand};
 use serde_json::Value as Json;
 
 use super::{
     Shared,
-    admin::{Admin, AdminArgs},
+    admin::{Admin, AdminArgs, path},
     block_on,
     failure::Failure,
     output::Output,
@@ -16,52 +16,151 @@ use super::{
 pub(super) enum ServicesCommand {
     /// Every service: who answers for it, its methods and its calls.
     List(AdminArgs),
+    /// One service: its instances, how each does, and what was decided among them.
+    Info(OneArgs),
+    /// Give an instance no new calls, here, until it is undrained.
+    Drain(OneArgs),
+    /// Give a drained instance calls again.
+    Undrain(OneArgs),
+}
+
+#[derive(Debug, Clone, Args)]
+pub(super) struct OneArgs {
+    /// Name of the service, or of the instance as `info` shows it.
+    name: String,
+    #[command(flatten)]
+    admin: AdminArgs,
 }
 
 pub(super) fn services(
     shared: &Shared,
-    ServicesCommand::List(args): ServicesCommand,
+    command: ServicesCommand,
     output: &Output,
 ) -> Result<(), Failure> {
-    let admin = Admin::new(shared, &args, output)?;
-    let reply = block_on(admin.read("/services"))?;
+    match command {
+        ServicesCommand::List(args) => {
+            let admin = Admin::new(shared, &args, output)?;
+            let reply = block_on(admin.read("/services"))?;
+            if output.is_json() {
+                return output.json(&reply);
+            }
+            list(&all(&reply), output)
+        }
+        ServicesCommand::Info(args) => {
+            let admin = Admin::new(shared, &args.admin, output)?;
+            let services = all(&block_on(admin.read("/services"))?);
+            let service = services
+                .iter()
+                .find(|service| text(service, "/name") == args.name);
+            let Some(service) = service else {
+                let failure = Failure::new(format!("no service {}", args.name));
+                return Err(failure.with_remedy("`postern services list` names them"));
+            };
+            if output.is_json() {
+                return output.json(service);
+            }
+            info(service, output)
+        }
+        ServicesCommand::Drain(args) => turn(shared, &args, "drain", output),
+        ServicesCommand::Undrain(args) => turn(shared, &args, "undrain", output),
+    }
+}
+
+fn turn(shared: &Shared, args: &OneArgs, what: &str, output: &Output) -> Result<(), Failure> {
+    let admin = Admin::new(shared, &args.admin, output)?;
+    let path = path("instances", &args.name, &format!("/{what}"));
+    let reply = block_on(admin.change(&path))?;
     if output.is_json() {
         return output.json(&reply);
     }
-    let services = reply
-        .get("services")
-        .and_then(Json::as_array)
-        .cloned()
-        .unwrap_or_default();
-    if services.is_empty() {
-        output.note("no services; `postern plugins list` says which plugins there are");
-        return Ok(());
-    }
+    let name = &args.name;
+    output.line(&match what {
+        "drain" => format!("{name} gets no new calls"),
+        _ => format!("{name} gets calls again"),
+    })
+}
+
+fn all(reply: &Json) -> Vec<Json> {
+    let services = reply.get("services").and_then(Json::as_array);
+    services.cloned().unwrap_or_default()
+}
+
+fn list(services: &[Json], output: &Output) -> Result<(), Failure> {
     let row = |service: &Json| {
-        let is_live = service
-            .get("is_live")
-            .and_then(Json::as_bool)
-            .unwrap_or_default();
         let methods = service.get("methods").and_then(Json::as_array);
-        let methods = methods
-            .into_iter()
-            .flatten()
-            .filter_map(Json::as_str)
-            .collect::<Vec<_>>();
-        let state = if is_live {
-            "live".to_owned()
-        } else {
-            text(service, "/reason")
+        let methods = methods.into_iter().flatten().filter_map(Json::as_str);
+        let is_live = service.get("is_live").and_then(Json::as_bool);
+        let state = match is_live {
+            Some(true) => "live".to_owned(),
+            Some(false) | None => text(service, "/reason"),
         };
+        let instances = service
+            .pointer("/cluster/instances")
+            .and_then(Json::as_array);
         vec![
             text(service, "/name"),
             text(service, "/version"),
             text(service, "/plugin"),
+            instances.map_or_else(String::new, |all| all.len().to_string()),
             state,
             text(service, "/calls/ended"),
-            methods.join(", "),
+            methods.collect::<Vec<_>>().join(", "),
         ]
     };
-    let head = ["SERVICE", "VERSION", "PLUGIN", "STATE", "CALLS", "METHODS"];
+    let head = [
+        "SERVICE",
+        "VERSION",
+        "PLUGIN",
+        "INSTANCES",
+        "STATE",
+        "CALLS",
+        "METHODS",
+    ];
     output.table(&head, services.iter().map(row).collect())
+}
+
+fn info(service: &Json, output: &Output) -> Result<(), Failure> {
+    let cluster = |key: &str| text(service, &format!("/cluster/{key}"));
+    output.line(&format!(
+        "{}: balancer {}, {} tries, {} retries, {} hedges, {} waiting",
+        text(service, "/name"),
+        cluster("balancer"),
+        cluster("tries"),
+        cluster("retries"),
+        cluster("hedges-sent"),
+        cluster("waiting"),
+    ))?;
+    let instances = service
+        .pointer("/cluster/instances")
+        .and_then(Json::as_array);
+    let row = |instance: &Json| {
+        let is_ejected = instance.get("ejected").and_then(Json::as_bool);
+        vec![
+            text(instance, "/instance"),
+            text(instance, "/owner"),
+            text(instance, "/version"),
+            text(instance, "/zone"),
+            text(instance, "/weight"),
+            text(instance, "/in-flight"),
+            text(instance, "/latency-us"),
+            text(instance, "/successes"),
+            text(instance, "/failures"),
+            text(instance, "/breaker"),
+            if is_ejected == Some(true) { "yes" } else { "" }.to_owned(),
+        ]
+    };
+    let head = [
+        "INSTANCE",
+        "OWNER",
+        "VERSION",
+        "ZONE",
+        "WEIGHT",
+        "IN FLIGHT",
+        "LATENCY US",
+        "OK",
+        "FAILED",
+        "BREAKER",
+        "EJECTED",
+    ];
+    output.table(&head, instances.into_iter().flatten().map(row).collect())
 }

@@ -3,11 +3,15 @@
 
 mod extensions;
 mod plugins;
+mod services;
 
 use std::fmt;
 
 use postern_core::Text;
-use postern_net::counters::{Reading, ReadingKind};
+use postern_net::{
+    counters::{Reading, ReadingKind},
+    pool::PoolSnapshot,
+};
 use postern_wasm::StatsSnapshot;
 use prometheus_client::{
     collector::Collector,
@@ -17,7 +21,7 @@ use prometheus_client::{
 };
 
 use super::{calls::CallNumbers, histogram::Distribution};
-use crate::pipeline::chain::LinkView;
+use crate::{cluster::ServiceNumbers, directory, events::EventNumbers, pipeline::chain::LinkView};
 
 /// All numbers at one moment.
 #[derive(Debug, Clone, Default)]
@@ -28,6 +32,12 @@ pub struct Numbers {
     pub plugins: Vec<PluginNumbers>,
     /// In the order in which they see calls.
     pub extensions: Vec<LinkView>,
+    /// By service, those with instances.
+    pub clusters: Vec<ServiceNumbers>,
+    pub directory: directory::Numbers,
+    /// Sessions with other gateways; `None` where there is no pool.
+    pub pool: Option<PoolSnapshot>,
+    pub events: EventNumbers,
     pub config_reloads_applied: u64,
     pub config_reloads_refused: u64,
     pub is_ready: bool,
@@ -74,6 +84,7 @@ impl Collector for Numbers {
         self.encode_transports(&mut encoder)?;
         self.encode_plugins(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
+        self.encode_services(&mut encoder)?;
         self.encode_gateway(&mut encoder)
     }
 }
