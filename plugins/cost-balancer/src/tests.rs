@@ -149,7 +149,7 @@ fn an_index_of_another_set_is_ignored() {
 #[test]
 fn bounds_of_the_config_hold() {
     let host = Host::new();
-    let mut starts = |key: &str, value: &str| {
+    let starts = |key: &str, value: &str| {
         host.config(key, value);
         CostBalancer::start().is_ok()
     };

@@ -115,7 +115,7 @@ fn the_details_of_a_failure_are_looked_through() {
         details: details.map(str::to_owned),
         ..Failure::not_found("no user 7")
     };
-    let mut check = |given: Option<&str>, expected: Option<&str>| {
+    let check = |given: Option<&str>, expected: Option<&str>| {
         let seen = host.on_response(&mut redact(), Err(failure(given)));
         assert_eq!(seen, Err(failure(expected)));
     };

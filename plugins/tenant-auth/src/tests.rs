@@ -136,7 +136,7 @@ fn who_is_no_tenant_is_not_judged() {
 #[test]
 fn a_bad_table_keeps_it_from_starting() {
     let host = Host::new();
-    let mut refused = |tenants: &str| {
+    let refused = |tenants: &str| {
         host.config("tenants", tenants);
         TenantAuth::start().err().expect("refused").message
     };
