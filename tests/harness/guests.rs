@@ -1,7 +1,8 @@
 //! Components for tests, built once per test run by cargo and kept in the target folder.
 //!
 //! A guest is a folder below `plugins/` or `tests/guests/`, named as its package. All are built with
-//! one `cargo guests` (`.cargo/config.toml`), so that a run after a change costs one link.
+//! one `cargo guests` (`.cargo/config.toml`), so that a run after a change costs one link. A folder
+//! with a script `build` is a guest in another language; the script is given the component's path.
 
 use std::{
     fs,
@@ -36,20 +37,38 @@ fn build() -> PathBuf {
         .current_dir(&root)
         .args(["guests", "--target-dir"])
         .arg(target());
-    for name in names(&root) {
+    for name in names(&root, "Cargo.toml") {
         cargo.args(["-p", &name]);
     }
-    let output = cargo.output().expect("cargo runs");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "guests do not build:\n{said}");
-    target().join("wasm32-wasip2/guest")
+    run(&mut cargo);
+    let components = target().join("wasm32-wasip2/guest");
+    for name in names(&root, "build") {
+        let mut folders = FOLDERS.iter().map(|folder| root.join(folder).join(&name));
+        let folder = folders.find(|folder| folder.is_dir()).expect("its folder");
+        let component = components.join(format!("{}.wasm", name.replace('-', "_")));
+        let mut script = Command::new(folder.join("build"));
+        run(script.arg(component).env("CARGO_TARGET_DIR", target()));
+    }
+    components
 }
 
-fn names(root: &Path) -> Vec<String> {
+fn run(command: &mut Command) {
+    let output = command.output().expect("cargo and bash run");
+    let said =
+        [output.stdout, output.stderr].map(|said| String::from_utf8_lossy(&said).into_owned());
+    assert!(
+        output.status.success(),
+        "guests do not build:\n{}",
+        said.concat()
+    );
+}
+
+/// Folders of guests that hold a file `project`.
+fn names(root: &Path, project: &str) -> Vec<String> {
     let mut names = Vec::new();
     for folder in FOLDERS {
         let entries = root.join(folder).read_dir().into_iter().flatten().flatten();
-        let guests = entries.filter(|entry| entry.path().join("Cargo.toml").is_file());
+        let guests = entries.filter(|entry| entry.path().join(project).is_file());
         names.extend(guests.map(|entry| entry.file_name().to_string_lossy().into_owned()));
     }
     names.sort();

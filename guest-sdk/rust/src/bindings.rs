@@ -17,6 +17,7 @@ pub mod imports {
     wit_bindgen::generate!({
         path: "wit",
         inline: "package postern:guest; world offered { include postern:gateway/imports@0.1.0; import postern:gateway/request@0.1.0; import postern:gateway/response@0.1.0; import postern:gateway/frame@0.1.0; import postern:gateway/candidates@0.1.0; }",
+        generate_all,
     });
 }
 
