@@ -10,6 +10,8 @@ mod cli;
 mod context;
 mod deploy;
 mod drain;
+mod extensions;
+mod fleet;
 mod inspect;
 mod lossy;
 mod misbehave;

@@ -218,8 +218,6 @@ fn word(json: &Json) -> String {
     }
 }
 
-/// Names that the folder allows need no escape; anything else is escaped so that it is not found.
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;

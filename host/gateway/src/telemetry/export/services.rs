@@ -257,7 +257,8 @@ impl Numbers {
             encode_count(&mut family, &[("outcome", outcome)], count)?;
         }
         let mut family = gauge(encoder, "event_subscriptions", "Subscriptions at present")?;
-        encode_level::<[(&str, &str); 0]>(&mut family, &[], totals.subscriptions)?;
+        let none: [(&str, &str); 0] = [];
+        encode_level(&mut family, &none, totals.subscriptions)?;
         let help = "Events of a plugin's handler by what became of them";
         let mut family = counter(encoder, "plugin_events", help)?;
         for (plugin, numbers) in &self.events.plugins {

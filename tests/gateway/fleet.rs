@@ -1,0 +1,187 @@
+//! Several gateways that know one another: calls are spread, and survive the end of one.
+
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use postern_tests::{Door, Gateway, Load, Setup, connect, free_address, patiently};
+use serde_json::Value;
+
+use crate::{figure, own, share};
+
+/// Gateways `a`, `b`, ... with `echo` each, all peers of all. `policy` is `[services.echo]` of each.
+async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
+    let names = ["a", "b", "c"];
+    let addresses: Vec<_> = (0..n_gateways)
+        .map(|_| free_address().expect("a port"))
+        .collect();
+    let mut gateways = Vec::new();
+    for (name, own) in names.iter().zip(&addresses) {
+        let mut config = format!(
+            "[directory]\nname = \"{name}\"\nprobe-interval = \"500ms\"\n\
+             probe-down-interval = \"200ms\"\nprobe-timeout = \"200ms\"\npeer-wait = \"500ms\"\n\
+             peer-retry-max = \"500ms\"\npeer-grace = \"2s\"\npeer-sync = \"1s\"\n\
+             [services.echo]\n{policy}\n"
+        );
+        for (peer, address) in names.iter().zip(&addresses) {
+            if address != own {
+                config += &format!("[peers.{peer}]\naddress = \"tcp://{address}\"\n");
+            }
+        }
+        // A door of its own, at the address that the others were told.
+        config += &format!(
+            "[listeners.fleet]\nprotocol = \"vstp\"\naddress = \"{own}\"\ntransports = [\"tcp\"]\n"
+        );
+        let setup = Setup {
+            config,
+            ..Setup::default()
+        };
+        gateways.push(Gateway::start(setup.plugin("echo")).await);
+    }
+    for gateway in &gateways {
+        until_instances(gateway, n_gateways).await;
+    }
+    gateways
+}
+
+async fn until_instances(gateway: &Gateway, n_instances: usize) {
+    patiently(&format!("{n_instances} instances of echo"), async || {
+        instances(gateway).await.len() == n_instances
+    })
+    .await;
+}
+
+/// Instances of `echo` that take calls, and what each has answered well.
+async fn instances(gateway: &Gateway) -> BTreeMap<String, u64> {
+    let services = gateway.admin_json("/services").await;
+    let services = services["services"].as_array().expect("a list").clone();
+    let echo = services.iter().find(|service| service["name"] == "echo");
+    let all = echo.and_then(|echo| echo["cluster"]["instances"].as_array());
+    let figures = |instance: &Value| {
+        let name = instance["instance"].as_str().expect("a name").to_owned();
+        (name, instance["successes"].as_u64().expect("a number"))
+    };
+    all.into_iter().flatten().map(figures).collect()
+}
+
+async fn calls(gateway: &Gateway, n_calls: usize) {
+    let caller = connect(gateway, Door::Tcp).await;
+    for _ in 0..n_calls {
+        let answer = postern_tests::call(&*caller, "echo/Echo", "x").await;
+        assert_eq!(answer.expect("answered"), "x");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_through_one_gateway_are_spread_over_all_as_the_balancer_says() {
+    let _machine = share().await;
+    for (policy, expected) in [
+        ("balancer = \"round-robin\"", [100, 100, 100]),
+        (
+            "balancer = \"weighted\"\nweights = { \"a/echo\" = 300, \"b/echo\" = 200, \"c/echo\" = 100 }",
+            [150, 100, 50],
+        ),
+    ] {
+        let gateways = fleet(3, policy).await;
+        calls(&gateways[0], 300).await;
+        let shares = instances(&gateways[0]).await;
+        figure(&format!("300 calls, {policy:?}: {shares:?}"));
+        let shares: Vec<_> = shares.into_values().collect();
+        for (share, expected) in shares.iter().zip(expected) {
+            assert!(share.abs_diff(expected) <= 3, "{shares:?} for {policy}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_death_of_a_gateway_under_load_costs_no_call_and_is_noticed() {
+    let _machine = own().await;
+    let gateways = fleet(3, "idempotent = [\"Echo\"]").await;
+    let caller = connect(&gateways[0], Door::Tcp).await;
+    let load = Load::start(
+        &caller,
+        "echo/Echo",
+        &Bytes::from_static(b"x"),
+        8,
+        Duration::from_millis(1),
+    );
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    gateways[2].signal("KILL");
+    let killed = Instant::now();
+    patiently("the dead one takes no calls", async || {
+        instances(&gateways[0]).await.len() == 2
+    })
+    .await;
+    figure(&format!("killed gateway out after {:?}", killed.elapsed()));
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    let outcome = load.stop().await;
+    figure(&format!(
+        "calls while one of three was killed: {}",
+        outcome.answered
+    ));
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    assert!(outcome.answered.len() > 100, "{}", outcome.answered);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_retries_the_death_of_a_gateway_costs_calls_and_says_so() {
+    let _machine = own().await;
+    let gateways = fleet(3, "[services.echo.retry]\nattempts = 1").await;
+    let caller = connect(&gateways[0], Door::Tcp).await;
+    let load = Load::start(
+        &caller,
+        "echo/Echo",
+        &Bytes::from_static(b"x"),
+        8,
+        Duration::from_millis(1),
+    );
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    gateways[2].signal("KILL");
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let outcome = load.stop().await;
+    let n_failed: usize = outcome.failures.values().sum();
+    figure(&format!(
+        "without retries {n_failed} calls failed, {} were answered",
+        outcome.answered.len()
+    ));
+    for failure in outcome.failures.keys() {
+        assert!(failure.starts_with("unavailable"), "{failure}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_instance_gets_no_calls_until_it_is_undrained() {
+    let _machine = share().await;
+    let gateways = fleet(2, "").await;
+    let drained = gateways[0].postern(&["services", "drain", "b/echo"]);
+    assert_eq!(drained.code, Some(0), "{drained:?}");
+    calls(&gateways[0], 20).await;
+    assert_eq!(instances(&gateways[0]).await["b/echo"], 0);
+    let undrained = gateways[0].postern(&["services", "undrain", "b/echo"]);
+    assert_eq!(undrained.code, Some(0), "{undrained:?}");
+    calls(&gateways[0], 20).await;
+    assert!(instances(&gateways[0]).await["b/echo"] >= 8);
+    let info = gateways[0].postern(&["services", "info", "echo"]);
+    assert!(info.out.contains("b/echo"), "{info:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_component_balancer_decides_and_one_that_is_missing_costs_no_call() {
+    let _machine = share().await;
+    let gateways = fleet(2, "balancer = \"plugin:cost-balancer\"").await;
+    // The plugin is not there: the native balancer decides.
+    calls(&gateways[0], 20).await;
+    let component = postern_tests::component("cost-balancer");
+    gateways[0].deploy("cost-balancer.wasm", &component);
+    patiently("the component picks", async || {
+        calls(&gateways[0], 20).await;
+        let services = gateways[0].admin_json("/services").await;
+        let services = services["services"].as_array().expect("a list").clone();
+        let echo = services.iter().find(|service| service["name"] == "echo");
+        let picks = echo.map(|echo| echo["cluster"]["picks"]["component"].clone());
+        picks.and_then(|picks| picks.as_u64()).unwrap_or_default() > 0
+    })
+    .await;
+}
