@@ -46,7 +46,24 @@ pub struct Exported<P>(PhantomData<P>);
 /// [`FrameExtension`](crate::FrameExtension), [`Balancer`](crate::Balancer),
 /// [`Authenticator`](crate::Authenticator), [`Authorizer`](crate::Authorizer),
 /// [`EventHandler`](crate::EventHandler). The role `health` is exported as well. Where a
-/// `#[service]` block already does that, say `export!(Users: EventHandler; beside service)`.
+/// `#[service]` block already does that, say so:
+///
+/// ```
+/// # use postern_guest::{Event, EventHandler, Result, kv};
+/// #[derive(Default)]
+/// struct Seen;
+///
+/// #[postern_guest::service]
+/// impl Seen {
+///     fn last() -> Result<Option<String>> { kv::get("last") }
+/// }
+///
+/// impl EventHandler for Seen {
+///     fn on_event(&mut self, event: Event) -> Result<()> { kv::set("last", &event.topic) }
+/// }
+///
+/// postern_guest::export!(Seen: EventHandler; beside service);
+/// ```
 #[macro_export]
 macro_rules! export {
     ($plugin:ident: $($role:ident),+ $(,)?) => {
