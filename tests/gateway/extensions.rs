@@ -41,6 +41,7 @@ async fn redact_hides_fields_on_every_door_and_is_replaced_without_a_failed_call
         config: "[extensions.redact]\ncalls = [\"users/*\"]\n".to_owned(),
         ..Setup::default()
     };
+    let setup = setup.file("redact.toml", "[config]\nfields = [\"email\"]\n");
     let gateway = Gateway::start(setup.plugin("users").plugin("redact")).await;
     let ada = json!({"name": "Ada", "email": "ada@example.org"}).to_string();
     let created = answered(&gateway, Door::Tcp, "users/CreateUser", &[], &ada).await;

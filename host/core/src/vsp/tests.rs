@@ -486,20 +486,3 @@ fn a_session_shares_one_peer() {
     };
     assert!(Arc::ptr_eq(&call.context.peer, &peer));
 }
-
-#[test]
-fn an_error_says_when_to_try_again() {
-    let exhausted = |retry| {
-        let error = Error::new(Kind::ResourceExhausted, Blame::Client, "too many calls");
-        ReplyToken::vsp("c-1".into(), 50).error_frame(&error.with_retry(retry))
-    };
-    let frame = exhausted(Retry::After(Duration::from_micros(1_500_001)));
-    assert_eq!(
-        frame.headers.get_str("retry-after-ms").as_deref(),
-        Some("1501")
-    );
-    let error = read_response(frame).outcome.expect_err("an error");
-    assert_eq!(error.retry, Retry::After(Duration::from_millis(1501)));
-    let frame = exhausted(Retry::Never);
-    assert_eq!(frame.headers.get_str("retry-after-ms"), None);
-}

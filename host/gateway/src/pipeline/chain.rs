@@ -268,11 +268,12 @@ impl Passage {
 }
 
 impl Part {
-    /// Whether frames concern it. What is missing may have been meant for them.
-    pub(super) const fn sees_frames(&self) -> bool {
+    /// What it does to frames. Of what is missing nobody knows whether it was meant for them; the
+    /// calls that it should have seen are refused, on every door.
+    pub(super) const fn frames(&self) -> Option<&Arc<dyn FrameExtension>> {
         match self {
-            Self::Live { frames, .. } => frames.is_some(),
-            Self::Missing(_) => true,
+            Self::Live { frames, .. } => frames.as_ref(),
+            Self::Missing(_) => None,
         }
     }
 

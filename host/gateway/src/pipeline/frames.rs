@@ -9,7 +9,7 @@ use postern_core::{
     wire::Frame,
 };
 
-use super::chain::{Chain, Extensions, Link, Part};
+use super::chain::{Chain, Extensions, Link};
 
 /// Every frame extension of the chain that covers a listener.
 pub struct ListenerFrames {
@@ -29,7 +29,7 @@ impl ListenerFrames {
     /// The links that see frames of the listener, in the order of `direction`.
     fn links<'c>(&self, chain: &'c Chain, direction: Direction) -> Vec<&'c Link> {
         let sees = |link: &&Link| {
-            link.part.sees_frames() && link.settings.covers_listener(Some(&self.listener))
+            link.part.frames().is_some() && link.settings.covers_listener(Some(&self.listener))
         };
         let links = chain.links().iter().filter(sees);
         match direction {
@@ -63,38 +63,28 @@ impl FrameExtension for ListenerFrames {
 
 /// Whether the link is to see the frame; a broken one is, so that what its fault means is decided.
 fn wants(link: &Link, head: &FrameHead) -> bool {
-    match &link.part {
-        Part::Live {
-            frames: Some(frames),
-            ..
-        } => frames.should_handle(head).unwrap_or(true),
-        Part::Live { frames: None, .. } => false,
-        Part::Missing(_) => true,
-    }
+    let frames = link.part.frames();
+    frames.is_some_and(|frames| frames.should_handle(head).unwrap_or(true))
 }
 
 fn handle(link: &Link, head: &FrameHead, frame: Frame) -> Verdict {
-    let (frame, fault) = match &link.part {
-        Part::Live {
-            frames: Some(frames),
-            ..
-        } => match frames.should_handle(head) {
-            Ok(false) => return Verdict::Pass(frame),
-            Ok(true) => {
-                link.counts.seen.fetch_add(1, Relaxed);
-                match frames.handle(head.direction, frame) {
-                    Verdict::Broken(frame, error) => (frame, error),
-                    Verdict::Refuse(error) => {
-                        link.counts.refused.fetch_add(1, Relaxed);
-                        return Verdict::Refuse(error);
-                    }
-                    verdict @ (Verdict::Pass(_) | Verdict::Drop) => return verdict,
+    let Some(frames) = link.part.frames() else {
+        return Verdict::Pass(frame);
+    };
+    let (frame, fault) = match frames.should_handle(head) {
+        Ok(false) => return Verdict::Pass(frame),
+        Ok(true) => {
+            link.counts.seen.fetch_add(1, Relaxed);
+            match frames.handle(head.direction, frame) {
+                Verdict::Broken(frame, error) => (frame, error),
+                Verdict::Refuse(error) => {
+                    link.counts.refused.fetch_add(1, Relaxed);
+                    return Verdict::Refuse(error);
                 }
+                verdict @ (Verdict::Pass(_) | Verdict::Drop) => return verdict,
             }
-            Err(error) => (frame, error),
-        },
-        Part::Live { frames: None, .. } => return Verdict::Pass(frame),
-        Part::Missing(reason) => (frame, Error::internal(reason.to_string())),
+        }
+        Err(error) => (frame, error),
     };
     match link.fail(&fault.message) {
         Ok(()) => Verdict::Pass(frame),

@@ -323,7 +323,12 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     fn finish_once(&mut self, now: Instant, token: &ReplyToken, outcome: Outcome) {
-        let sent = self.send(now, answer(token, outcome));
+        let reply = answer(token, outcome);
+        let sent = match frames::outbound(&self.shared.config.frames, reply) {
+            Ok(Some(frame)) => self.send(now, frame),
+            Ok(None) => Ok(()),
+            Err(error) => self.send(now, token.error_frame(&error)),
+        };
         if let Err(error @ SendError::TooLong { .. }) = sent {
             // An error's frame is short; if even that is refused, the session is closed.
             let _ = self.send(now, token.error_frame(&too_long(&error)));
@@ -366,9 +371,6 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     fn send(&mut self, now: Instant, frame: Frame) -> Result<(), SendError> {
-        let Some(frame) = frames::outbound(&self.shared.config.frames, frame) else {
-            return Ok(());
-        };
         self.line
             .connection
             .send(now, frame)

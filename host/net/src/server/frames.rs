@@ -1,5 +1,5 @@
-//! What an extension sees of a server's DATA frames: those of a peer before they are read, those for
-//! it before they are written. Whole messages, put together and not yet taken apart.
+//! What an extension sees of a server's DATA frames: those of a peer before they are read, replies
+//! before they are written. Whole messages, put together and not yet taken apart.
 
 use std::{fmt, sync::Arc};
 
@@ -48,19 +48,18 @@ pub(super) fn inbound(frames: &Frames, frame: Frame) -> Seen {
     }
 }
 
-/// Shows a frame for a peer; `None` when it is not to be sent. One that is refused on its way out
-/// is not sent either: nobody there could be told why.
-pub(super) fn outbound(frames: &Frames, frame: Frame) -> Option<Frame> {
+/// Shows a reply; `None` when it is not to be sent.
+///
+/// # Errors
+/// What the caller is to be told in the reply's stead. That is not shown again.
+pub(super) fn outbound(frames: &Frames, frame: Frame) -> Result<Option<Frame>, Error> {
     let Some(extension) = handles(frames, &frame, Direction::Outbound) else {
-        return Some(frame);
+        return Ok(Some(frame));
     };
     match extension.handle(Direction::Outbound, frame) {
-        Verdict::Pass(frame) => Some(frame),
-        Verdict::Drop => None,
-        Verdict::Refuse(error) | Verdict::Broken(_, error) => {
-            tracing::debug!(%error, "frame refused on its way out");
-            None
-        }
+        Verdict::Pass(frame) => Ok(Some(frame)),
+        Verdict::Drop => Ok(None),
+        Verdict::Refuse(error) | Verdict::Broken(_, error) => Err(error),
     }
 }
 

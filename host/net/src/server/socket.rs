@@ -349,15 +349,20 @@ impl<L: DatagramLink> ServedSocket<L> {
     }
 
     fn answer(&mut self, now: Instant, address: SocketAddr, token: &ReplyToken, outcome: Outcome) {
-        let frame = frames::outbound(&self.shared.config.frames, answer(token, outcome));
+        let reply = answer(token, outcome);
+        let frame = match frames::outbound(&self.shared.config.frames, reply) {
+            Ok(Some(frame)) => frame,
+            Ok(None) => return,
+            Err(error) => token.error_frame(&error),
+        };
         let endpoint = &mut self.socket.endpoint;
-        match frame.map(|frame| endpoint.send(now, address, frame, Delivery::Reply)) {
-            Some(Ok(_)) | None => {}
-            Some(Err(SendError::Split(error))) => {
+        match endpoint.send(now, address, frame, Delivery::Reply) {
+            Ok(_) => {}
+            Err(SendError::Split(error)) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, address, frame);
             }
-            Some(Err(error)) => tracing::debug!(%address, %error, "reply not sent"),
+            Err(error) => tracing::debug!(%address, %error, "reply not sent"),
         }
     }
 
@@ -406,9 +411,6 @@ impl<L: DatagramLink> ServedSocket<L> {
     }
 
     fn send_or_log(&mut self, now: Instant, address: SocketAddr, frame: Frame) {
-        let Some(frame) = frames::outbound(&self.shared.config.frames, frame) else {
-            return;
-        };
         if let Err(error) = self
             .socket
             .endpoint

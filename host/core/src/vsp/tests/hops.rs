@@ -57,3 +57,20 @@ fn only_a_call_that_may_have_begun_says_so_to_the_caller() {
     check(Retry::Elsewhere, Kind::Unavailable, Retry::Elsewhere);
     check(Retry::Never, Kind::Internal, Retry::Never);
 }
+
+#[test]
+fn an_error_says_when_to_try_again() {
+    let exhausted = |retry| {
+        let error = Error::new(Kind::ResourceExhausted, Blame::Client, "too many calls");
+        ReplyToken::vsp("c-1".into(), 50).error_frame(&error.with_retry(retry))
+    };
+    let frame = exhausted(Retry::After(Duration::from_micros(1_500_001)));
+    assert_eq!(
+        frame.headers.get_str("retry-after-ms").as_deref(),
+        Some("1501")
+    );
+    let error = read_response(frame).outcome.expect_err("an error");
+    assert_eq!(error.retry, Retry::After(Duration::from_millis(1501)));
+    let frame = exhausted(Retry::Never);
+    assert_eq!(frame.headers.get_str("retry-after-ms"), None);
+}

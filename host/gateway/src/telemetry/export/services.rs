@@ -121,6 +121,10 @@ impl Numbers {
                 }
             }
         }
+        self.encode_instance_levels(encoder)
+    }
+
+    fn encode_instance_levels(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Level = fn(&InstanceNumbers) -> u64;
         let levels: [(&str, &str, Level); 3] = [
             (
