@@ -6,12 +6,13 @@ use std::{
 };
 
 use bytes::Bytes;
+use postern_core::Call;
 use postern_tests::{Door, Gateway, Load, Setup, connect, free_address, patiently};
 use serde_json::Value;
 
 use crate::{figure, own, share};
 
-/// Gateways `a`, `b`, ... with `echo` each, all peers of all. `policy` is `[services.echo]` of each.
+/// Gateways `a`, `b`, ... in zones `zone-a`, `zone-b`, ... with `echo` each, all peers of all. `policy` is `[services.echo]` of each.
 async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
     let names = ["a", "b", "c"];
     let addresses: Vec<_> = (0..n_gateways)
@@ -20,7 +21,7 @@ async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
     let mut gateways = Vec::new();
     for (name, own) in names.iter().zip(&addresses) {
         let mut config = format!(
-            "[directory]\nname = \"{name}\"\nprobe-interval = \"500ms\"\n\
+            "[directory]\nname = \"{name}\"\nzone = \"zone-{name}\"\nprobe-interval = \"500ms\"\n\
              probe-down-interval = \"200ms\"\nprobe-timeout = \"200ms\"\npeer-wait = \"500ms\"\n\
              peer-retry-max = \"500ms\"\npeer-grace = \"2s\"\npeer-sync = \"1s\"\n\
              [services.echo]\n{policy}\n"
@@ -185,4 +186,29 @@ async fn a_component_balancer_decides_and_one_that_is_missing_costs_no_call() {
         picks.and_then(|picks| picks.as_u64()).unwrap_or_default() > 0
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_balancer_in_c_sends_calls_to_the_callers_region() {
+    let _machine = share().await;
+    let gateways = fleet(3, "balancer = \"plugin:geo-balancer\"").await;
+    let component = postern_tests::component("geo-balancer");
+    gateways[0].deploy("geo-balancer.wasm", &component);
+    patiently("the component is in service", async || {
+        gateways[0].admin_json("/plugins/geo-balancer").await["state"] == "active"
+    })
+    .await;
+    let before = instances(&gateways[0]).await;
+    let caller = connect(&gateways[0], Door::Tcp).await;
+    for _ in 0..20 {
+        let mut call = Call::unary("echo", "Echo", "x");
+        call.headers.push("x-region", "zone-b").expect("it fits");
+        caller.call(call).await.expect("answered");
+    }
+    let after = instances(&gateways[0]).await;
+    let gained = |name: &str| after[name] - before[name];
+    assert_eq!(
+        (gained("a/echo"), gained("b/echo"), gained("c/echo")),
+        (0, 20, 0)
+    );
 }
