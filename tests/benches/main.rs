@@ -16,10 +16,6 @@ use std::io;
 
 use table::Table;
 
-// As the gateway does, so that servers in this program and the gateway allocate alike.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> io::Result<()> {
     let mut words = std::env::args()
         .skip(1)

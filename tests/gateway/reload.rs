@@ -13,7 +13,7 @@ use crate::{figure, own, share};
 /// Most that resident memory may grow from the 20th swap to the last, in percent.
 const GROWTH_PERCENT_MAX: f64 = 5.0;
 const SWAPS_TO_SETTLE: usize = 20;
-/// Twice the time after which the allocator gives freed memory back (mimalloc's `purge_delay`, 1 s).
+/// For what ended with the last generation to be given back.
 const REST: Duration = Duration::from_secs(2);
 
 /// A file that must not replace what serves, and a part of the reason that is given.

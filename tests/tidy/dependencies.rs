@@ -78,7 +78,6 @@ const ALLOWED: [(&str, &[&str]); 4] = [
             "indicatif",
             "jsonwebtoken",
             "miette",
-            "mimalloc",
             "notify",
             "notify-debouncer-full",
             "parking_lot",

@@ -2,11 +2,6 @@
 
 use std::process::ExitCode;
 
-/// Plugins and connections allocate on many threads at once; measured better in the tail than the
-/// system's.
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
     postern::cli::main()
 }
