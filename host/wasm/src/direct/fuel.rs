@@ -9,9 +9,9 @@ use wasmtime::StoreContextMut;
 
 use crate::state::State;
 
-/// Units of fuel that stand for a microsecond. Measured on x86-64 at 2 to 3 GHz: an empty loop uses
-/// 1,300 to 2,600 units in a microsecond, code with loads, stores and calls 1,000 to 1,500
-/// (`benches/direct.rs`). The lower end is taken, so that a budget ends rather early than late.
+/// Units of fuel that stand for a microsecond. Measured on a busy x86-64 machine with
+/// `benches/direct.rs`: an endless empty loop uses about 900 units in a microsecond, a loop of four
+/// instructions about 5,200. The lower end, rounded: a budget of 100 us is over after 20 to 110 us.
 pub(crate) const PER_MICRO: u64 = 1000;
 
 /// What an octet of a payload that crosses adds to the budget. 20 ns are 20 instructions, what a
