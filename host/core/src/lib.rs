@@ -14,6 +14,8 @@ pub mod limits;
 pub mod message;
 pub mod registry;
 pub mod resilience;
+#[cfg(test)]
+mod seeds;
 pub mod testing;
 pub mod text;
 pub mod vsp;

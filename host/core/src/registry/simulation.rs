@@ -23,7 +23,9 @@ mod world;
 
 use std::time::Duration;
 
-use world::World;
+use world::{Tally, World};
+
+use crate::seeds::for_each_seed;
 
 /// How finely time passes.
 const STEP: Duration = Duration::from_millis(500);
@@ -49,7 +51,7 @@ const CONVERGED_MAX: Duration = sum(&[TTL_MAX, LEARNED_MAX]);
 #[test]
 fn directories_stay_useful_in_trouble_and_agree_afterwards() {
     let run = |seed| World::new(seed).run();
-    for_each_seed("directory", 2000, run);
+    tally_seeds("directory", 2000, run);
 }
 
 const fn sum(durations: &[Duration]) -> Duration {
@@ -62,36 +64,16 @@ const fn sum(durations: &[Duration]) -> Duration {
     total
 }
 
-/// Runs `run` for every seed, or for the one that `POSTERN_SEED` names, and prints how many ran and
-/// what happened in them.
-fn for_each_seed(name: &str, n_seeds: u64, run: impl Fn(u64) -> world::Tally) {
-    let replayed = std::env::var("POSTERN_SEED");
-    let replayed = replayed.ok().and_then(|text| text.parse().ok());
-    let seeds = replayed.map_or(0..n_seeds, |seed| seed..seed + 1);
-    let count = seeds.end - seeds.start;
-    let mut tally = world::Tally::default();
-    for seed in seeds {
-        let guard = Guard { name, seed };
-        tally += run(seed);
-        drop(guard);
+/// Runs `run` for every seed and prints what happened in all of them.
+fn tally_seeds(name: &str, n_seeds: u64, run: impl Fn(u64) -> Tally) {
+    let tallies = for_each_seed(name, n_seeds, run);
+    let count = tallies.len();
+    let mut total = Tally::default();
+    for tally in tallies {
+        total += tally;
     }
-    println!("simulation {name}: {count} seeds, {tally}");
+    println!("simulation {name}: {total}");
     if count > 1 {
-        tally.check();
-    }
-}
-
-/// Names the seed when what it runs panics.
-struct Guard<'a> {
-    name: &'a str,
-    seed: u64,
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Self { name, seed } = self;
-            eprintln!("simulation {name} fails: replay it with POSTERN_SEED={seed}");
-        }
+        total.check();
     }
 }

@@ -8,37 +8,7 @@ mod link;
 mod party;
 mod streams;
 
-use crate::testing::Rng;
-
-/// Runs `run` for every seed, or for the one that `POSTERN_SEED` names, and prints how many ran.
-fn for_each_seed(name: &str, n_seeds: u64, run: impl Fn(u64)) {
-    let replayed = std::env::var("POSTERN_SEED")
-        .ok()
-        .and_then(|text| text.parse().ok());
-    let seeds = replayed.map_or(0..n_seeds, |seed| seed..seed + 1);
-    let count = seeds.end - seeds.start;
-    for seed in seeds {
-        let guard = Guard { name, seed };
-        run(seed);
-        drop(guard);
-    }
-    println!("simulation {name}: {count} seeds");
-}
-
-/// Names the seed when what it runs panics.
-struct Guard<'a> {
-    name: &'a str,
-    seed: u64,
-}
-
-impl Drop for Guard<'_> {
-    fn drop(&mut self) {
-        if std::thread::panicking() {
-            let Self { name, seed } = self;
-            eprintln!("simulation {name} fails: replay it with POSTERN_SEED={seed}");
-        }
-    }
-}
+use crate::{seeds::for_each_seed, testing::Rng};
 
 /// `length` octets that follow from `tag` alone; the first eight are the tag, as far as they fit.
 pub(in crate::wire) fn payload(tag: u64, length: usize) -> Vec<u8> {
