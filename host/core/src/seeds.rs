@@ -1,7 +1,6 @@
 //! Simulations run once for every seed.
 
-/// Runs `run` for every seed, or for the one that `POSTERN_SEED` names; prints how many ran and
-/// returns what each gave.
+/// Runs `run` for every seed, or for the one that `POSTERN_SEED` names; returns what each gave.
 pub(crate) fn for_each_seed<T>(name: &str, n_seeds: u64, run: impl Fn(u64) -> T) -> Vec<T> {
     let replayed = std::env::var("POSTERN_SEED")
         .ok()
@@ -13,9 +12,7 @@ pub(crate) fn for_each_seed<T>(name: &str, n_seeds: u64, run: impl Fn(u64) -> T)
         drop(guard);
         outcome
     };
-    let outcomes: Vec<T> = seeds.map(run_named).collect();
-    println!("simulation {name}: {} seeds", outcomes.len());
-    outcomes
+    seeds.map(run_named).collect()
 }
 
 /// Names the seed when what it runs panics.

@@ -64,7 +64,7 @@ const fn sum(durations: &[Duration]) -> Duration {
     total
 }
 
-/// Runs `run` for every seed and prints what happened in all of them.
+/// Runs `run` for every seed and prints how many ran and what happened in them.
 fn tally_seeds(name: &str, n_seeds: u64, run: impl Fn(u64) -> Tally) {
     let tallies = for_each_seed(name, n_seeds, run);
     let count = tallies.len();
@@ -72,7 +72,7 @@ fn tally_seeds(name: &str, n_seeds: u64, run: impl Fn(u64) -> Tally) {
     for tally in tallies {
         total += tally;
     }
-    println!("simulation {name}: {total}");
+    println!("simulation {name}: {count} seeds, {total}");
     if count > 1 {
         total.check();
     }

@@ -8,7 +8,13 @@ mod link;
 mod party;
 mod streams;
 
-use crate::{seeds::for_each_seed, testing::Rng};
+use crate::{seeds, testing::Rng};
+
+/// Runs `run` for every seed and prints how many ran.
+fn for_each_seed(name: &str, n_seeds: u64, run: impl Fn(u64)) {
+    let count = seeds::for_each_seed(name, n_seeds, run).len();
+    println!("simulation {name}: {count} seeds");
+}
 
 /// `length` octets that follow from `tag` alone; the first eight are the tag, as far as they fit.
 pub(in crate::wire) fn payload(tag: u64, length: usize) -> Vec<u8> {
