@@ -15,7 +15,7 @@ pub mod message;
 pub mod registry;
 pub mod resilience;
 #[cfg(test)]
-mod seeds;
+mod simulation;
 pub mod testing;
 pub mod text;
 pub mod vsp;

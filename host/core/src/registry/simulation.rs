@@ -25,7 +25,7 @@ use std::time::Duration;
 
 use world::{Tally, World};
 
-use crate::seeds::for_each_seed;
+use crate::simulation::for_each_seed;
 
 /// How finely time passes.
 const STEP: Duration = Duration::from_millis(500);

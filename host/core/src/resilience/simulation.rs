@@ -16,7 +16,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::{seeds::for_each_seed, testing::Rng};
+use crate::{simulation::for_each_seed, testing::Rng};
 
 /// What happens when; what was put in first comes first at the same instant.
 struct Agenda<E> {

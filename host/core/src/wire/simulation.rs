@@ -8,11 +8,11 @@ mod link;
 mod party;
 mod streams;
 
-use crate::{seeds, testing::Rng};
+use crate::{simulation, testing::Rng};
 
 /// Runs `run` for every seed and prints how many ran.
 fn for_each_seed(name: &str, n_seeds: u64, run: impl Fn(u64)) {
-    let count = seeds::for_each_seed(name, n_seeds, run).len();
+    let count = simulation::for_each_seed(name, n_seeds, run).len();
     println!("simulation {name}: {count} seeds");
 }
 
