@@ -1,9 +1,12 @@
-//! One loaded version of a plugin: compiled code, its instances, and leases of them for calls.
+//! One loaded version of a plugin: compiled code and its instances.
 
 use std::{
     sync::{
         Arc, OnceLock,
-        atomic::Ordering::{Relaxed, SeqCst},
+        atomic::{
+            AtomicBool,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     time::Instant,
 };
@@ -14,22 +17,24 @@ use wasmtime::component::InstancePre;
 
 use crate::{
     component::{Exports, Role},
-    convert::Trapped,
     describe::{CallKind, MethodInfo, ServiceInfo},
     digest::Digest,
     direct::Direct,
     instance::{Failed, Instance},
+    lease::Lease,
     limits::time,
     pool::{Full, Idle, Pool, Sweep, Turn},
     shard::{self, Padded},
-    spec::{Mode, OnTrap},
-    state::{Current, Guest, State},
-    stats::Outcome,
+    spec::Mode,
+    state::{Guest, State},
+    way::Way,
 };
 
 /// Code that can be instantiated.
 pub(crate) struct Linked {
     pub(crate) pre: InstancePre<State>,
+    /// The same for the plain way, where the component may have it.
+    pub(crate) plain: Option<InstancePre<State>>,
     pub(crate) exports: Exports,
     /// There when the component has a role that is entered directly.
     pub(crate) direct: Option<Direct>,
@@ -44,7 +49,9 @@ pub(crate) struct Generation {
     /// Known once `describe` was asked.
     described: OnceLock<Described>,
     pub(crate) linked: Linked,
-    pool: Pool<Box<Instance>>,
+    pub(crate) pool: Pool<Box<Instance>>,
+    /// Whether a call has shown that the plain way is not for this component.
+    departed: AtomicBool,
     /// Why it answers no more (`OnTrap::Stop`).
     pub(crate) stopped: OnceLock<String>,
     /// Dropped with the generation: that is how its end is known.
@@ -68,34 +75,6 @@ pub(crate) struct Serving {
 /// One worker's hold on a generation.
 pub(crate) struct Home(Padded<Arc<Generation>>);
 
-/// An instance for the time of one call. Dropped before it is finished, it counts as cancelled and
-/// the instance is not used again: the guest stands in the middle of something.
-pub(crate) struct Lease {
-    // Dropped first: the slot is free when the instance is gone.
-    instance: Box<Instance>,
-    slot: Slot,
-}
-
-/// The place that an instance takes in its pool, while it is out.
-struct Slot {
-    home: Arc<Home>,
-    start: Instant,
-    /// Whether a caller waits; `health` and `describe` are not counted among the calls.
-    is_call: bool,
-    end: End,
-}
-
-/// How the time of a lease ended.
-#[derive(PartialEq, Eq)]
-enum End {
-    /// Neither answer nor trap was recorded.
-    Cancelled,
-    /// The call was recorded, the instance is gone.
-    Retired,
-    /// The instance is back in the pool.
-    GivenBack,
-}
-
 impl Generation {
     /// A generation without instances yet, and what tells of its end: receiving fails when the
     /// generation is gone.
@@ -118,6 +97,7 @@ impl Generation {
             roles: linked.exports.roles(),
             described: OnceLock::new(),
             pool: Pool::new(max, instances.queue_max),
+            departed: AtomicBool::new(false),
             stopped: OnceLock::new(),
             linked,
             guest,
@@ -126,8 +106,8 @@ impl Generation {
         (Arc::new(generation), ended)
     }
 
-    /// Makes instances ahead of the first calls: two, or as many as there may be. An `isolated`
-    /// plugin makes one, which shows that it can.
+    /// Makes instances ahead of the first calls: two, or as many as there may be; one for each way
+    /// where there are two. An `isolated` plugin makes one, which shows that it can.
     pub(crate) async fn warm(&self) -> Result<(), Error> {
         let instances = &self.guest.spec.instances;
         let n_instances = match instances.mode {
@@ -135,11 +115,11 @@ impl Generation {
             Mode::Isolated | Mode::Single => 1,
         };
         let mut made = Vec::new();
-        for _ in 0..n_instances {
-            let Some(Turn::Make) = self.pool.try_take() else {
+        for way in [self.way(), Way::Fiber].into_iter().take(n_instances) {
+            let Some(Turn::Make) = self.pool.try_make() else {
                 break;
             };
-            made.push(self.make().await?);
+            made.push(self.make(way).await?);
         }
         for instance in made {
             self.pool.give_back(instance);
@@ -196,19 +176,49 @@ impl Generation {
         self.stopped.get().map(String::as_str)
     }
 
+    /// The way on which calls of one message are begun. State that a `single` instance keeps would
+    /// be lost with a departure.
+    pub(crate) fn way(&self) -> Way {
+        let is_plain = self.linked.plain.is_some()
+            && self.guest.spec.instances.mode != Mode::Single
+            && !self.departed.load(Relaxed);
+        if is_plain { Way::Plain } else { Way::Fiber }
+    }
+
+    /// Begins no more calls plainly.
+    pub(crate) fn depart(&self) {
+        if !self.departed.swap(true, Relaxed) {
+            let plugin = &self.guest.plugin;
+            tracing::debug!(%plugin, generation = self.number, "calls go to fibers");
+        }
+    }
+
     /// Makes an instance on leave from the pool; the leave is given back if it fails.
-    async fn make(&self) -> Result<Box<Instance>, Error> {
+    async fn make(&self, way: Way) -> Result<Box<Instance>, Error> {
         let leave = Leave(Some(&self.pool));
+        let instance = self.instantiate(way).await?;
+        leave.used();
+        Ok(instance)
+    }
+
+    /// Makes an instance for `way`, or for a fiber where it cannot start otherwise.
+    pub(crate) async fn instantiate(&self, way: Way) -> Result<Box<Instance>, Error> {
         let stats = &self.guest.stats;
-        let now = Instant::now();
-        let state = State::new(Arc::clone(&self.guest), now);
-        match Instance::new(&self.linked.pre, &self.linked.exports, state, now).await {
+        let mut made = self.start(way).await;
+        if matches!(made, Err(Failed::Departed)) {
+            self.depart();
+            made = self.start(Way::Fiber).await;
+        }
+        match made {
             Ok(instance) => {
-                leave.used();
                 stats.instances_live.fetch_add(1, Relaxed);
                 stats.instances_created.fetch_add(1, Relaxed);
                 stats.on_memory(instance.memory_bytes());
                 Ok(Box::new(instance))
+            }
+            Err(Failed::Departed) => {
+                let message = "an instance that is made for a fiber has left the plain way";
+                Err(Error::internal(message))
             }
             Err(Failed::Guest(trapped)) => {
                 stats.on_trap(trapped.reason);
@@ -221,6 +231,25 @@ impl Generation {
                 );
                 let error = Error::new(Kind::ResourceExhausted, Blame::Gateway, message);
                 Err(error.with_retry(Retry::Elsewhere))
+            }
+        }
+    }
+
+    async fn start(&self, way: Way) -> Result<Instance, Failed> {
+        let now = Instant::now();
+        let state = State::new(Arc::clone(&self.guest), now);
+        let Linked {
+            pre,
+            plain,
+            exports,
+            ..
+        } = &self.linked;
+        match (way, plain) {
+            (Way::Plain, Some(plain)) => {
+                Instance::new(Way::Plain, plain, exports, state, now).await
+            }
+            (Way::Plain, None) | (Way::Fiber, _) => {
+                Instance::new(Way::Fiber, pre, exports, state, now).await
             }
         }
     }
@@ -257,7 +286,7 @@ impl Generation {
     }
 
     /// Whether an instance may serve another call.
-    fn is_fit(&self, instance: &Instance) -> bool {
+    pub(crate) fn is_fit(&self, instance: &Instance) -> bool {
         let instances = &self.guest.spec.instances;
         match instances.mode {
             Mode::Single => true,
@@ -296,126 +325,62 @@ impl Home {
         if generation.stopped().is_some() {
             return Err(self);
         }
-        match generation.pool.try_take_idle() {
-            Some(instance) => Ok(self.lease_of(instance)),
+        let way = generation.way();
+        match generation
+            .pool
+            .try_take_idle(|instance| instance.way == way)
+        {
+            Some(instance) => Ok(Lease::new(self, instance)),
             None => Err(self),
         }
     }
 
-    /// An instance, at once if there is one, in turn otherwise.
+    /// An instance for a call of one message, at once if there is one, in turn otherwise.
     ///
     /// # Errors
     /// `unavailable` when the plugin has stopped, `resource-exhausted` when none came in time, and
     /// what kept a new one from starting.
     pub(crate) async fn lease(self: Arc<Self>, deadline: Option<Instant>) -> Result<Lease, Error> {
+        let way = self.generation().way();
+        self.lease_made(deadline, way).await
+    }
+
+    /// An instance that may wait.
+    ///
+    /// # Errors
+    /// As `lease`.
+    pub(crate) async fn lease_fiber(
+        self: Arc<Self>,
+        deadline: Option<Instant>,
+    ) -> Result<Lease, Error> {
+        let lease = self.lease_made(deadline, Way::Fiber).await?;
+        if lease.is_fiber() {
+            Ok(lease)
+        } else {
+            lease.renew().await
+        }
+    }
+
+    /// An instance, one for `way` if such a one is idle or may be made.
+    async fn lease_made(
+        self: Arc<Self>,
+        deadline: Option<Instant>,
+        way: Way,
+    ) -> Result<Lease, Error> {
         let generation = self.generation();
         if let Some(reason) = generation.stopped() {
             let message = format!("plugin {} has stopped: {reason}", generation.guest.plugin);
             return Err(Error::unavailable(Blame::Guest, message));
         }
-        let turn = match generation.pool.try_take() {
+        let turn = match generation.pool.try_take(|instance| instance.way == way) {
             Some(turn) => turn,
             None => generation.wait(deadline).await?,
         };
         let instance = match turn {
             Turn::Ready(instance) => instance,
-            Turn::Make => generation.make().await?,
+            Turn::Make => generation.make(way).await?,
         };
-        Ok(self.lease_of(instance))
-    }
-
-    fn lease_of(self: Arc<Self>, instance: Box<Instance>) -> Lease {
-        let slot = Slot {
-            start: Instant::now(),
-            is_call: false,
-            end: End::Cancelled,
-            home: self,
-        };
-        Lease { instance, slot }
-    }
-}
-
-impl Lease {
-    pub(crate) fn guest(&self) -> &Guest {
-        &self.slot.home.generation().guest
-    }
-
-    /// The instance, ready for a call.
-    pub(crate) fn begin(&mut self, current: Option<Current>) -> &mut Instance {
-        self.slot.is_call = current.is_some();
-        self.instance.begin(self.slot.start, current);
-        &mut self.instance
-    }
-
-    pub(crate) fn instance(&mut self) -> &mut Instance {
-        &mut self.instance
-    }
-
-    /// Puts an instance back that was not called.
-    pub(crate) fn hand_back(self) {
-        self.give_back(Instant::now());
-    }
-
-    /// Records an answer, be it a failure, and puts the instance back.
-    pub(crate) fn finish(self, outcome: Outcome) {
-        let now = Instant::now();
-        self.slot.record(outcome, now);
-        self.guest().stats.on_memory(self.instance.memory_bytes());
-        self.give_back(now);
-    }
-
-    /// Records a trap and drops the instance, which cannot be entered again.
-    pub(crate) fn trap(self, trapped: Trapped) -> Error {
-        let Self { mut slot, instance } = self;
-        slot.end = End::Retired;
-        let generation = slot.home.generation();
-        let guest = &generation.guest;
-        slot.record(trapped.outcome(), Instant::now());
-        guest.stats.on_trap(trapped.reason);
-        guest.stats.on_memory(instance.memory_bytes());
-        tracing::debug!(plugin = %guest.plugin, reason = %trapped.text, "instance stopped");
-        if guest.spec.on_trap == OnTrap::Stop {
-            generation.stopped.get_or_init(|| trapped.text.clone());
-        }
-        trapped.into_error(&guest.plugin)
-    }
-
-    fn give_back(self, now: Instant) {
-        let Self {
-            mut slot,
-            mut instance,
-        } = self;
-        let generation = slot.home.generation();
-        if generation.is_fit(&instance) {
-            instance.last_used = now;
-            generation.pool.give_back(instance);
-            slot.end = End::GivenBack;
-        } else {
-            slot.end = End::Retired;
-        }
-    }
-}
-
-impl Slot {
-    fn record(&self, outcome: Outcome, now: Instant) {
-        if self.is_call {
-            let stats = &self.home.generation().guest.stats;
-            stats.on_call(outcome, now.saturating_duration_since(self.start));
-        }
-    }
-}
-
-impl Drop for Slot {
-    fn drop(&mut self) {
-        let generation = self.home.generation();
-        let stats = &generation.guest.stats;
-        match self.end {
-            End::GivenBack => return,
-            End::Cancelled => self.record(Outcome::Cancelled, Instant::now()),
-            End::Retired => {}
-        }
-        stats.instances_live.fetch_sub(1, Relaxed);
-        generation.pool.release();
+        Ok(Lease::new(self, instance))
     }
 }
 

@@ -3,16 +3,26 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use postern_core::{Body, BoxFuture, Call, Error, Kind, Reply};
+use postern_core::{Body, BoxFuture, Call, Error, Kind, Reply, Text};
 
 use crate::{
     bindings::HandleResult,
     convert::{self, Stop},
-    generation::{Home, Lease},
+    generation::Home,
+    instance::Halt,
+    lease::Lease,
     limits::octets,
     state::Current,
     stats::Outcome,
+    way::Way,
 };
+
+/// What goes into the guest.
+struct Request {
+    service: Text,
+    method: Text,
+    body: Bytes,
+}
 
 /// Answers `call` by the guest's `handle`.
 ///
@@ -60,19 +70,59 @@ fn begin(mut lease: Lease, call: Call) -> BoxFuture<Result<Reply, Error>> {
         return Box::pin(std::future::ready(Err(error)));
     }
     lease.begin(Some(Current {
-        service: service.clone(),
-        method: method.clone(),
+        // Only log lines need the names, and those are written on fibers.
+        service: Text::default(),
+        method: Text::default(),
         headers,
         context,
         reply: None,
         streams: None,
     }));
-    Box::pin(async move {
-        match lease.instance().handle(&service, &method, &body).await {
-            Ok(answer) => finish(lease, answer),
-            Err(trapped) => Err(lease.trap(trapped)),
+    let request = Request {
+        service,
+        method,
+        body,
+    };
+    match lease.way() {
+        Way::Plain => enter(lease, request),
+        Way::Fiber => Box::pin(run(lease, request)),
+    }
+}
+
+/// Runs the guest here and now.
+fn enter(mut lease: Lease, request: Request) -> BoxFuture<Result<Reply, Error>> {
+    let Request {
+        service,
+        method,
+        body,
+    } = &request;
+    let answered = match lease.handle_plainly(service, method, body) {
+        Ok(answer) => finish(lease, answer),
+        Err(Halt::Trapped(trapped)) => Err(lease.trap(trapped)),
+        Err(Halt::Departed) => {
+            lease.depart();
+            return Box::pin(run(lease, request));
         }
-    })
+    };
+    Box::pin(std::future::ready(answered))
+}
+
+/// Runs the guest on a fiber, from the beginning.
+async fn run(mut lease: Lease, request: Request) -> Result<Reply, Error> {
+    if !lease.is_fiber() {
+        lease = lease.renew().await?;
+    }
+    let Request {
+        service,
+        method,
+        body,
+    } = &request;
+    let instance = lease.instance();
+    instance.set_names(service, method);
+    match instance.handle(service, method, body).await {
+        Ok(answer) => finish(lease, answer),
+        Err(trapped) => Err(lease.trap(trapped)),
+    }
 }
 
 fn finish(mut lease: Lease, answer: HandleResult) -> Result<Reply, Error> {

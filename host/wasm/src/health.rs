@@ -41,7 +41,7 @@ pub(crate) async fn check(
     home: Arc<Home>,
     deadline: Option<Instant>,
 ) -> Result<HealthReport, Error> {
-    let mut lease = home.lease(deadline).await?;
+    let mut lease = home.lease_fiber(deadline).await?;
     let instance = lease.begin(None);
     match instance.check().await {
         None => {

@@ -134,7 +134,7 @@ async fn pooled_authenticate(
     credentials: shape::Credentials,
 ) -> Judged {
     let plugin = Arc::clone(&home.generation().guest.plugin);
-    let lease = home.lease(asked.context.deadline).await;
+    let lease = home.lease_fiber(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
     let instance = lease.begin(Some(current(&asked)));
     let (store, beside) = instance.beside();
@@ -153,7 +153,7 @@ async fn pooled_authenticate(
 }
 
 async fn pooled_authorize(home: Arc<Home>, asked: Asked) -> Allowed {
-    let lease = home.lease(asked.context.deadline).await;
+    let lease = home.lease_fiber(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
     let instance = lease.begin(Some(current(&asked)));
     let (store, beside) = instance.beside();

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use postern_core::{Headers, headers::HeadersBuilder};
+use postern_core::{Headers, Text, headers::HeadersBuilder};
 use wasmtime::{
-    Store, UpdateDeadline,
+    Store,
     component::{ComponentExportIndex, Func, Instance as Raw, InstancePre},
 };
 
@@ -16,10 +16,13 @@ use crate::{
     convert::Trapped,
     pooled::Beside,
     state::{Current, State},
+    way::{Departure, TICKS_MAX, Way},
 };
 
 /// An instantiated component.
 pub(crate) struct Instance {
+    /// How it is entered for a call of one message.
+    pub(crate) way: Way,
     store: Store<State>,
     functions: Functions,
     /// Calls served.
@@ -39,10 +42,19 @@ struct Functions {
     beside: Beside,
 }
 
+/// Why a call that was entered plainly gave no answer.
+pub(crate) enum Halt {
+    Trapped(Trapped),
+    /// The instance is of no use any more, the call can be begun anew.
+    Departed,
+}
+
 /// Why there is no instance.
 pub(crate) enum Failed {
     /// The guest's fault: it trapped while it started, or does not fit.
     Guest(Trapped),
+    /// It cannot start on the plain way.
+    Departed,
     /// The slots that all plugins share are used up.
     Exhausted(String),
 }
@@ -50,6 +62,7 @@ pub(crate) enum Failed {
 impl Instance {
     /// Instantiates. Start functions of the guest run within the time limit that `state` holds.
     pub(crate) async fn new(
+        way: Way,
         pre: &InstancePre<State>,
         exports: &Exports,
         state: State,
@@ -57,10 +70,7 @@ impl Instance {
     ) -> Result<Self, Failed> {
         let mut store = Store::new(pre.engine(), state);
         store.limiter(|state| &mut state.memory);
-        store.epoch_deadline_callback(|store| {
-            store.data().check_time(Instant::now())?;
-            Ok(UpdateDeadline::Yield(1))
-        });
+        store.epoch_deadline_callback(|mut store| store.data_mut().on_tick(Instant::now()));
         store.set_epoch_deadline(1);
         let functions = match pre.instantiate_async(&mut store).await {
             Ok(raw) => Functions::find(&raw, &mut store, exports),
@@ -70,6 +80,7 @@ impl Instance {
             Ok(functions) => {
                 let fresh_bytes = store.data().memory.bytes;
                 Ok(Self {
+                    way,
                     store,
                     functions,
                     n_calls: 0,
@@ -80,6 +91,7 @@ impl Instance {
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
                 Err(Failed::Exhausted(format!("{error:#}")))
             }
+            Err(error) if error.is::<Departure>() => Err(Failed::Departed),
             Err(error) => Err(Failed::Guest(Trapped::read(&error, store.data()))),
         }
     }
@@ -99,6 +111,28 @@ impl Instance {
             .call_async(&mut self.store, (service, method, body))
             .await;
         self.finish(result.map(|(answer,)| answer))
+    }
+
+    /// Calls `handler.handle` of an instance whose way is plain.
+    pub(crate) fn handle_plainly(
+        &mut self,
+        service: &str,
+        method: &str,
+        body: &[u8],
+    ) -> Result<HandleResult, Halt> {
+        let Some(handle) = self.functions.handle else {
+            return Err(Halt::Trapped(Trapped::no_role("handler")));
+        };
+        self.store.data_mut().ticks_left = Some(TICKS_MAX);
+        let result = handle
+            .typed()
+            .call(&mut self.store, (service, method, body));
+        self.store.data_mut().ticks_left = None;
+        match result {
+            Ok((answer,)) => Ok(answer),
+            Err(error) if error.is::<Departure>() => Err(Halt::Departed),
+            Err(error) => Err(Halt::Trapped(Trapped::read(&error, self.store.data()))),
+        }
     }
 
     /// Calls `stream-handler.handle-stream`.
@@ -149,6 +183,23 @@ impl Instance {
         self.n_calls = self.n_calls.saturating_add(u32::from(current.is_some()));
         self.store.set_epoch_deadline(1);
         self.store.data_mut().begin(now, current);
+    }
+
+    /// Names the call that has begun.
+    pub(crate) fn set_names(&mut self, service: &Text, method: &Text) {
+        if let Some(current) = &mut self.store.data_mut().current {
+            current.service = service.clone();
+            current.method = method.clone();
+        }
+    }
+
+    /// Takes the call out, as it was before the guest began with it.
+    pub(crate) fn take_current(&mut self) -> Option<Current> {
+        let current = self.store.data_mut().current.take()?;
+        Some(Current {
+            reply: None,
+            ..current
+        })
     }
 
     /// Ends the call and gives the headers that the guest has set.

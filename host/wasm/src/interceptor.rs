@@ -140,7 +140,7 @@ fn response(
 }
 
 async fn pooled_request(home: Arc<Home>, call: Call) -> Flow {
-    let mut lease = match home.lease(call.context.deadline).await {
+    let mut lease = match home.lease_fiber(call.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return Flow::Broken(call, error),
     };
@@ -172,7 +172,7 @@ async fn pooled_request(home: Arc<Home>, call: Call) -> Flow {
 }
 
 async fn pooled_response(home: Arc<Home>, asked: Asked, outcome: Outcome) -> Seen {
-    let mut lease = match home.lease(asked.context.deadline).await {
+    let mut lease = match home.lease_fiber(asked.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => {
             return Seen {

@@ -25,6 +25,7 @@ mod identity;
 mod inspect;
 mod instance;
 mod interceptor;
+mod lease;
 mod limits;
 mod plugin;
 mod pool;
@@ -41,6 +42,7 @@ mod status;
 mod store;
 mod stream;
 mod subject;
+mod way;
 
 pub use balancer::{Ask, Candidate, CandidateSet, ComponentBalancer};
 pub use cache::CacheError;

@@ -72,21 +72,23 @@ impl<T> Pool<T> {
         }
     }
 
-    /// An idle instance: this thread's, or another's.
-    pub(crate) fn try_take_idle(&self) -> Option<T> {
-        let own = shard::current(&self.shards).and_then(|Padded(shard)| shard.lock().pop());
-        own.or_else(|| {
-            self.shards
-                .iter()
-                .find_map(|Padded(shard)| shard.lock().pop())
-        })
+    /// An idle instance that is `wanted`: this thread's, or another's.
+    pub(crate) fn try_take_idle(&self, wanted: impl Fn(&T) -> bool) -> Option<T> {
+        let take = |Padded(shard): &Padded<Mutex<Vec<T>>>| {
+            let mut idle = shard.lock();
+            let index = idle.iter().rposition(&wanted)?;
+            Some(idle.remove(index))
+        };
+        let own = shard::current(&self.shards).and_then(take);
+        own.or_else(|| self.shards.iter().find_map(take))
     }
 
-    /// An instance, or leave to make one; `None` when all are busy.
-    pub(crate) fn try_take(&self) -> Option<Turn<T>> {
-        self.try_take_idle()
-            .map(Turn::Ready)
-            .or_else(|| self.try_make())
+    /// An instance that is `wanted`, else leave to make one, else any instance; `None` when all are
+    /// busy.
+    pub(crate) fn try_take(&self, wanted: impl Fn(&T) -> bool) -> Option<Turn<T>> {
+        let idle = self.try_take_idle(wanted).map(Turn::Ready);
+        let made = idle.or_else(|| self.try_make());
+        made.or_else(|| self.try_take_idle(|_| true).map(Turn::Ready))
     }
 
     /// A place in the queue.
@@ -126,7 +128,7 @@ impl<T> Pool<T> {
     /// Hands what is free to those who wait, for as long as there are both.
     fn serve_queue(&self) {
         while self.queue_length.load(SeqCst) > 0 {
-            let Some(turn) = self.try_take() else {
+            let Some(turn) = self.try_take(|_| true) else {
                 return;
             };
             let refused = match self.pop_waiter() {
@@ -157,7 +159,7 @@ impl<T> Pool<T> {
     }
 
     /// Leave to make an instance, while fewer than `max` are alive.
-    fn try_make(&self) -> Option<Turn<T>> {
+    pub(crate) fn try_make(&self) -> Option<Turn<T>> {
         let more = |live| (live < self.max).then_some(live + 1);
         self.live
             .fetch_update(SeqCst, SeqCst, more)
@@ -234,7 +236,7 @@ mod tests {
     }
 
     fn ready(pool: &Pool<Thing>) -> Option<u8> {
-        match pool.try_take()? {
+        match pool.try_take(|_| true)? {
             Turn::Ready(Thing(number, _)) => Some(number),
             Turn::Make => None,
         }
@@ -243,18 +245,35 @@ mod tests {
     #[test]
     fn makes_as_many_as_there_may_be() {
         let pool = Pool::<Thing>::new(2, 0);
-        assert!(matches!(pool.try_take(), Some(Turn::Make)));
-        assert!(matches!(pool.try_take(), Some(Turn::Make)));
-        assert!(pool.try_take().is_none());
+        assert!(matches!(pool.try_take(|_| true), Some(Turn::Make)));
+        assert!(matches!(pool.try_take(|_| true), Some(Turn::Make)));
+        assert!(pool.try_take(|_| true).is_none());
         pool.release();
-        assert!(matches!(pool.try_take(), Some(Turn::Make)));
+        assert!(matches!(pool.try_take(|_| true), Some(Turn::Make)));
         assert_eq!(pool.live(), 2);
+    }
+
+    #[test]
+    fn what_is_wanted_comes_first_then_a_new_one_then_any() {
+        let pool = Pool::new(3, 0);
+        let is = |number| move |Thing(other, _): &Thing| *other == number;
+        for number in [1, 2] {
+            pool.try_make();
+            pool.give_back(thing(number));
+        }
+        let wanted = pool.try_take_idle(is(1)).unwrap();
+        assert_eq!(wanted.0, 1);
+        pool.give_back(wanted);
+        assert_eq!(pool.try_take_idle(is(3)), None);
+        assert!(matches!(pool.try_take(is(3)), Some(Turn::Make)));
+        let any = pool.try_take(is(3));
+        assert!(matches!(any, Some(Turn::Ready(Thing(1, _)))), "{any:?}");
     }
 
     #[test]
     fn what_comes_back_goes_to_the_longest_waiter() {
         let pool = Pool::new(1, 2);
-        pool.try_take();
+        pool.try_take(|_| true);
         let (mut first, mut second) = (pool.enqueue().unwrap(), pool.enqueue().unwrap());
         assert!(pool.enqueue().is_err(), "two places are taken");
         assert!(poll(first.turn()).is_pending());
@@ -272,7 +291,7 @@ mod tests {
     #[test]
     fn a_waiter_that_leaves_passes_its_turn_on() {
         let pool = Pool::new(1, 2);
-        pool.try_take();
+        pool.try_take(|_| true);
         let (first, mut second) = (pool.enqueue().unwrap(), pool.enqueue().unwrap());
         pool.give_back(thing(7));
         assert!(poll(second.turn()).is_pending());
@@ -286,7 +305,7 @@ mod tests {
     #[test]
     fn a_waiter_that_leaves_frees_its_place() {
         let pool = Pool::<Thing>::new(1, 1);
-        pool.try_take();
+        pool.try_take(|_| true);
         drop(pool.enqueue().unwrap());
         assert!(pool.enqueue().is_ok());
     }
@@ -294,7 +313,7 @@ mod tests {
     #[test]
     fn what_came_back_before_the_queue_was_entered_is_found() {
         let pool = Pool::new(1, 1);
-        pool.try_take();
+        pool.try_take(|_| true);
         pool.give_back(thing(7));
         let mut late = pool.enqueue().unwrap();
         assert!(matches!(
@@ -308,8 +327,8 @@ mod tests {
         let pool = Pool::new(2, 0);
         let start = Instant::now();
         let second = Duration::from_secs(1);
-        pool.try_take();
-        pool.try_take();
+        pool.try_take(|_| true);
+        pool.try_take(|_| true);
         pool.give_back(Thing(1, start));
         pool.give_back(Thing(2, start + second));
         assert_eq!(

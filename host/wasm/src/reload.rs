@@ -17,6 +17,7 @@ use crate::{
     describe::{self, ServiceInfo},
     digest::Digest,
     direct::{Code, Direct},
+    engine::Flavor,
     generation::{Generation, Linked, Serving},
     health::{self, HealthStatus},
     limits::octets,
@@ -24,6 +25,7 @@ use crate::{
     spec::PluginSpec,
     state::Guest,
     stats::PluginStats,
+    way,
 };
 
 /// How far a component came.
@@ -195,6 +197,14 @@ impl Origin {
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| refuse(&error))?;
+        let plain = match flavor {
+            Flavor::Synchronous if exports.handle.is_some() => {
+                let linker = way::linker(engine, &component).map_err(|error| refuse(&error))?;
+                let pre = linker.instantiate_pre(&component);
+                Some(pre.map_err(|error| refuse(&error))?)
+            }
+            Flavor::Synchronous | Flavor::Metered | Flavor::Concurrent => None,
+        };
         component::check_shapes(&component, engine).map_err(|error| refuse(&error))?;
         let kv = if imports.contains("kv") {
             let store = self.runtime.store().map_err(|error| refuse(&error))?;
@@ -215,11 +225,11 @@ impl Origin {
             kv,
             spec,
         };
-        let direct = None;
         let linked = Linked {
             pre,
+            plain,
             exports,
-            direct,
+            direct: None,
         };
         Ok((guest, linked, imports))
     }

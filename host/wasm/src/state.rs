@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use postern_core::{BodyStream, Context, Headers, Text, headers::HeadersBuilder};
 use tokio::sync::mpsc;
-use wasmtime::{ResourceLimiter, component::ResourceTable};
+use wasmtime::{ResourceLimiter, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     spec::PluginSpec,
     stats::PluginStats,
     subject::Subject,
+    way::Departure,
 };
 
 /// What all instances of one generation share.
@@ -39,6 +40,8 @@ pub(crate) struct State {
     /// Whether the budget of this entry has grown by its payload.
     pub(crate) payload_counted: bool,
     pub(crate) memory: Memory,
+    /// Ticks that a call which was entered plainly may still see; `None` on a fiber.
+    pub(crate) ticks_left: Option<u8>,
     /// When the guest's own time is over. Waiting for the other end moves it.
     pub(crate) time_end: Instant,
     /// Imported functions that may still be called.
@@ -98,6 +101,7 @@ impl State {
                 bytes_max: limits.memory_bytes_max,
                 refused: false,
             },
+            ticks_left: None,
             time_end: now + limits.time_max,
             host_calls_left: limits.host_calls_max,
             wasi: None,
@@ -138,6 +142,16 @@ impl State {
     pub(crate) fn end(&self) -> Instant {
         self.deadline()
             .map_or(self.time_end, |deadline| deadline.min(self.time_end))
+    }
+
+    /// What becomes of a guest that is still at work when the epoch rises.
+    pub(crate) fn on_tick(&mut self, now: Instant) -> wasmtime::Result<UpdateDeadline> {
+        self.check_time(now)?;
+        let Some(left) = &mut self.ticks_left else {
+            return Ok(UpdateDeadline::Yield(1));
+        };
+        *left = left.checked_sub(1).ok_or(Departure::Overran)?;
+        Ok(UpdateDeadline::Continue(1))
     }
 
     /// Whether the guest must stop.

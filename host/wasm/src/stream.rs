@@ -78,7 +78,7 @@ async fn run(
         context,
         ..
     } = call;
-    let mut lease = home.lease(context.deadline).await?;
+    let mut lease = home.lease_fiber(context.deadline).await?;
     let inbound = match body {
         Body::Empty => None,
         Body::One(message) => Some(BodyStream::new(futures_util::stream::iter([Ok(message)]))),

@@ -15,6 +15,7 @@ use crate::{
     convert::{self, Stop, failure},
     handler::check_input,
     state::{Current, Outbound, State},
+    way::link_departure,
 };
 
 type Store<'a> = StoreContextMut<'a, State>;
@@ -34,6 +35,13 @@ pub(super) fn link_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap_async("send", |store: Store<'_>, (message,): (WasmList<u8>,)| {
         Box::new(async move { Ok((send(store, message).await?,)) })
     })
+}
+
+/// `next` and `send` where a guest cannot wait.
+pub(super) fn link_departures(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(bindings::CALL)?;
+    link_departure(&mut interface, "next")?;
+    link_departure(&mut interface, "send")
 }
 
 fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {

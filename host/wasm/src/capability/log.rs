@@ -5,7 +5,7 @@ use std::time::Instant;
 use parking_lot::Mutex;
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, WasmList, WasmStr},
+    component::{Linker, LinkerInstance, WasmList, WasmStr},
 };
 
 use crate::{
@@ -14,6 +14,7 @@ use crate::{
     limits::PluginLimits,
     spec::LogLevel,
     state::{Current, State},
+    way::Departure,
 };
 
 /// Longest message, and longest list of fields, in octets; the rest is cut.
@@ -78,11 +79,31 @@ impl Lines {
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::LOG)?;
+    link_enabled(&mut interface)?;
+    interface.func_wrap("write", write)
+}
+
+/// As `link`, for calls that may be begun anew: a line that is to be written departs.
+pub(super) fn link_departing(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(bindings::LOG)?;
+    link_enabled(&mut interface)?;
+    interface.func_wrap(
+        "write",
+        |mut store: Store<'_>, (level, _, _): Line| -> wasmtime::Result<()> {
+            store.data_mut().on_host_call()?;
+            if is_enabled(store.data(), level) {
+                return Err(Departure::Asked.into());
+            }
+            Ok(())
+        },
+    )
+}
+
+fn link_enabled(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     interface.func_wrap("enabled", |mut store: Store<'_>, (level,): (Level,)| {
         store.data_mut().on_host_call()?;
         Ok((is_enabled(store.data(), level),))
-    })?;
-    interface.func_wrap("write", write)
+    })
 }
 
 type Line = (Level, WasmStr, WasmList<(WasmStr, WasmStr)>);

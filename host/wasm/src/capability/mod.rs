@@ -4,6 +4,12 @@ use wasmtime::{
     Engine,
     component::{Component, Linker, types::ComponentItem},
 };
+use wasmtime_wasi::{
+    cli::{WasiCli, WasiCliView},
+    clocks::{WasiClocks, WasiClocksView},
+    p2::bindings::{cli, clocks, random},
+    random::{WasiRandom, WasiRandomView},
+};
 
 use crate::{direct::fuel, state::State};
 
@@ -20,6 +26,19 @@ pub(crate) mod log;
 mod text;
 mod wait;
 pub(crate) mod wasi;
+
+/// Interfaces of which `link_harmless` links every function.
+pub(crate) const HARMLESS: [&str; 9] = [
+    "postern:gateway/call",
+    "postern:gateway/config",
+    "postern:gateway/log",
+    "wasi:cli/environment",
+    "wasi:cli/exit",
+    "wasi:clocks/wall-clock",
+    "wasi:random/insecure",
+    "wasi:random/insecure-seed",
+    "wasi:random/random",
+];
 
 /// Everything that this host offers.
 pub(crate) fn linker(engine: &Engine) -> wasmtime::Result<Linker<State>> {
@@ -67,6 +86,21 @@ fn link_quick(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     exchange::link(linker)?;
     frame::link(linker)?;
     log::link(linker)
+}
+
+/// What neither waits nor has an effect outside the store. Where an interface has both, the rest of
+/// it departs.
+pub(crate) fn link_harmless(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+    call::link(linker)?;
+    call::link_departures(linker)?;
+    config::link(linker)?;
+    log::link_departing(linker)?;
+    cli::environment::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    cli::exit::add_to_linker::<State, WasiCli>(linker, State::cli)?;
+    clocks::wall_clock::add_to_linker::<State, WasiClocks>(linker, State::clocks)?;
+    random::insecure::add_to_linker::<State, WasiRandom>(linker, State::random)?;
+    random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, State::random)?;
+    random::random::add_to_linker::<State, WasiRandom>(linker, State::random)
 }
 
 /// Whether a function may wait. Of `wasi:io`, `io` decides itself.

@@ -8,6 +8,7 @@
 
 mod balancer;
 mod calls;
+mod departures;
 mod frames;
 mod guest;
 mod identity;

@@ -179,6 +179,10 @@
         (call $kv-get (local.get $b) (local.get $bl) (i32.const 384))
         (return (call $optional))))
       ;; x: calls the service that the body names, method e, with the body
+      ;; y: the same after the header x-test: ran in the reply
+      (if (i32.eq (local.get $what) (i32.const 121)) (then
+        (call $set-header (i32.const 16) (i32.const 6) (i32.const 64) (i32.const 3) (i32.const 384))
+        (local.set $what (i32.const 120))))
       (if (i32.eq (local.get $what) (i32.const 120)) (then
         (call $client-call (local.get $b) (local.get $bl) (local.get $m) (local.get $ml)
           (local.get $b) (local.get $bl) (i32.const 0) (i32.const 0) (i32.const 0) (i32.const 0)

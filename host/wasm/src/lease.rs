@@ -1,0 +1,194 @@
+//! Leases: an instance for the time of one call, and what becomes of it afterwards.
+
+use std::{
+    sync::{Arc, atomic::Ordering::Relaxed},
+    time::Instant,
+};
+
+use postern_core::Error;
+
+use crate::{
+    bindings::HandleResult,
+    convert::Trapped,
+    generation::Home,
+    instance::{Halt, Instance},
+    spec::OnTrap,
+    state::{Current, Guest},
+    stats::Outcome,
+    way::Way,
+};
+
+/// An instance for the time of one call. Dropped before it is finished, it counts as cancelled and
+/// the instance is not used again: the guest stands in the middle of something.
+pub(crate) struct Lease {
+    // Dropped first: the slot is free when the instance is gone.
+    instance: Box<Instance>,
+    slot: Slot,
+}
+
+/// The place that an instance takes in its pool, while it is out.
+struct Slot {
+    home: Arc<Home>,
+    start: Instant,
+    /// Whether a caller waits; `health` and `describe` are not counted among the calls.
+    is_call: bool,
+    end: End,
+}
+
+/// How the time of a lease ended.
+#[derive(PartialEq, Eq)]
+enum End {
+    /// Neither answer nor trap was recorded.
+    Cancelled,
+    /// The call was recorded, the instance is gone.
+    Retired,
+    /// The instance is back in the pool.
+    GivenBack,
+}
+
+impl Lease {
+    pub(crate) fn new(home: Arc<Home>, instance: Box<Instance>) -> Self {
+        let slot = Slot {
+            start: Instant::now(),
+            is_call: false,
+            end: End::Cancelled,
+            home,
+        };
+        Self { instance, slot }
+    }
+
+    pub(crate) fn guest(&self) -> &Guest {
+        &self.slot.home.generation().guest
+    }
+
+    /// The instance, ready for a call.
+    pub(crate) fn begin(&mut self, current: Option<Current>) -> &mut Instance {
+        self.slot.is_call = current.is_some();
+        self.instance.begin(self.slot.start, current);
+        &mut self.instance
+    }
+
+    pub(crate) fn instance(&mut self) -> &mut Instance {
+        &mut self.instance
+    }
+
+    /// Begins no more calls of this generation plainly.
+    pub(crate) fn depart(&self) {
+        self.slot.home.generation().depart();
+    }
+
+    /// How a call of one message is begun.
+    pub(crate) fn way(&self) -> Way {
+        match self.instance.way {
+            Way::Plain => self.slot.home.generation().way(),
+            Way::Fiber => Way::Fiber,
+        }
+    }
+
+    /// Whether the instance may wait.
+    pub(crate) fn is_fiber(&self) -> bool {
+        self.instance.way == Way::Fiber
+    }
+
+    /// Enters the guest plainly.
+    pub(crate) fn handle_plainly(
+        &mut self,
+        service: &str,
+        method: &str,
+        body: &[u8],
+    ) -> Result<HandleResult, Halt> {
+        self.instance.handle_plainly(service, method, body)
+    }
+
+    /// The same lease with another instance in the same slot, one that may wait, and what is left of
+    /// the time.
+    pub(crate) async fn renew(self) -> Result<Self, Error> {
+        let Self {
+            mut instance,
+            mut slot,
+        } = self;
+        let current = instance.take_current();
+        // Its memory is free before the next one takes some.
+        drop(instance);
+        let generation = slot.home.generation();
+        let instance = match generation.instantiate(Way::Fiber).await {
+            Ok(instance) => instance,
+            Err(error) => {
+                slot.record(Outcome::Refused, Instant::now());
+                slot.end = End::Retired;
+                return Err(error);
+            }
+        };
+        generation.guest.stats.instances_live.fetch_sub(1, Relaxed);
+        let mut lease = Self { instance, slot };
+        lease.begin(current);
+        Ok(lease)
+    }
+
+    /// Puts an instance back that was not called.
+    pub(crate) fn hand_back(self) {
+        self.give_back(Instant::now());
+    }
+
+    /// Records an answer, be it a failure, and puts the instance back.
+    pub(crate) fn finish(self, outcome: Outcome) {
+        let now = Instant::now();
+        self.slot.record(outcome, now);
+        self.guest().stats.on_memory(self.instance.memory_bytes());
+        self.give_back(now);
+    }
+
+    /// Records a trap and drops the instance, which cannot be entered again.
+    pub(crate) fn trap(self, trapped: Trapped) -> Error {
+        let Self { mut slot, instance } = self;
+        slot.end = End::Retired;
+        let generation = slot.home.generation();
+        let guest = &generation.guest;
+        slot.record(trapped.outcome(), Instant::now());
+        guest.stats.on_trap(trapped.reason);
+        guest.stats.on_memory(instance.memory_bytes());
+        tracing::debug!(plugin = %guest.plugin, reason = %trapped.text, "instance stopped");
+        if guest.spec.on_trap == OnTrap::Stop {
+            generation.stopped.get_or_init(|| trapped.text.clone());
+        }
+        trapped.into_error(&guest.plugin)
+    }
+
+    fn give_back(self, now: Instant) {
+        let Self {
+            mut slot,
+            mut instance,
+        } = self;
+        let generation = slot.home.generation();
+        if generation.is_fit(&instance) {
+            instance.last_used = now;
+            generation.pool.give_back(instance);
+            slot.end = End::GivenBack;
+        } else {
+            slot.end = End::Retired;
+        }
+    }
+}
+
+impl Slot {
+    fn record(&self, outcome: Outcome, now: Instant) {
+        if self.is_call {
+            let stats = &self.home.generation().guest.stats;
+            stats.on_call(outcome, now.saturating_duration_since(self.start));
+        }
+    }
+}
+
+impl Drop for Slot {
+    fn drop(&mut self) {
+        let generation = self.home.generation();
+        let stats = &generation.guest.stats;
+        match self.end {
+            End::GivenBack => return,
+            End::Cancelled => self.record(Outcome::Cancelled, Instant::now()),
+            End::Retired => {}
+        }
+        stats.instances_live.fetch_sub(1, Relaxed);
+        generation.pool.release();
+    }
+}
