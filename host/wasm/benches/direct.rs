@@ -1,6 +1,9 @@
-//! What a direct entry costs, and how long a budget lasts: `cargo bench -p postern-wasm`.
+//! What an entry into a component costs, and how long a budget lasts:
+//! `cargo bench --workspace --bench direct`.
 //!
 //! Each figure is the fastest of eleven batches, so that a busy machine only makes it take longer.
+//! Calls are made of the smallest guest, or of the component whose file `POSTERN_ECHO` names; by
+//! wasmtime alone and as a plugin, in turn.
 
 #![expect(
     clippy::unwrap_used,
@@ -18,12 +21,20 @@ use std::{
 };
 
 use bytes::Bytes;
+use futures_util::FutureExt as _;
 use postern_core::{
-    Call, Reply,
+    Call, Handler as _, Reply,
     extension::{Asked, Flow, Interceptor, Step},
 };
-use postern_wasm::{Ask, Candidate, CandidateSet, Plugin, PluginSpec, Runtime, RuntimeConfig};
+use postern_wasm::{
+    Ask, Candidate, CandidateSet, Plugin, PluginSpec, Pooling, Runtime, RuntimeConfig,
+};
+use wasmtime::{
+    Config, Engine, Store,
+    component::{Component, ComponentType, Lift, Linker, TypedFunc},
+};
 
+const SMALL: &str = include_str!("../tests/plugin/guest/small.wat");
 const TYPES: &str = include_str!("../tests/plugin/guest/types.wat");
 const BALANCER: &str = include_str!("../tests/plugin/guest/balancer.wat");
 const INTERCEPTOR: &str = include_str!("../tests/plugin/guest/interceptor.wat");
@@ -45,9 +56,15 @@ async fn run() {
     let folder = tempfile::TempDir::new().unwrap();
     let config = RuntimeConfig {
         data_dir: folder.path().to_owned(),
+        // Few, so that valgrind can have the address space.
+        pooling: Pooling {
+            instances_max: 16,
+            ..Pooling::default()
+        },
         ..RuntimeConfig::default()
     };
     let runtime = Runtime::new(config).unwrap();
+    calls(&runtime).await;
     let plugin = deploy(&runtime, BALANCER, PluginSpec::default()).await;
     let set = set(&plugin);
     let turn = AtomicUsize::new(0);
@@ -77,6 +94,110 @@ async fn run() {
     let interceptor = plugin.interceptor().unwrap();
     interceptors(&interceptor);
     budget(&runtime).await;
+}
+
+/// `types.kind`.
+#[derive(Clone, Copy, ComponentType, Lift)]
+#[component(enum)]
+#[repr(u8)]
+#[expect(dead_code, reason = "variants are made by lifting")]
+enum Kind {
+    #[component(name = "cancelled")]
+    Cancelled,
+    #[component(name = "unknown")]
+    Unknown,
+    #[component(name = "invalid-argument")]
+    InvalidArgument,
+    #[component(name = "deadline-exceeded")]
+    DeadlineExceeded,
+    #[component(name = "not-found")]
+    NotFound,
+    #[component(name = "already-exists")]
+    AlreadyExists,
+    #[component(name = "permission-denied")]
+    PermissionDenied,
+    #[component(name = "resource-exhausted")]
+    ResourceExhausted,
+    #[component(name = "failed-precondition")]
+    FailedPrecondition,
+    #[component(name = "aborted")]
+    Aborted,
+    #[component(name = "out-of-range")]
+    OutOfRange,
+    #[component(name = "unimplemented")]
+    Unimplemented,
+    #[component(name = "internal")]
+    Internal,
+    #[component(name = "unavailable")]
+    Unavailable,
+    #[component(name = "data-loss")]
+    DataLoss,
+    #[component(name = "unauthenticated")]
+    Unauthenticated,
+}
+
+/// `types.failure`.
+#[derive(ComponentType, Lift)]
+#[component(record)]
+#[expect(dead_code, reason = "only its shape matters")]
+struct Failure {
+    kind: Kind,
+    message: String,
+    details: Option<String>,
+}
+
+type Handle<'a> = TypedFunc<(&'a str, &'a str, &'a [u8]), (Result<Vec<u8>, Failure>,)>;
+
+/// A call of 64 octets: by wasmtime alone, and as a plugin.
+async fn calls(runtime: &Arc<Runtime>) {
+    let component = match std::env::var_os("POSTERN_ECHO") {
+        Some(path) => std::fs::read(path).unwrap(),
+        None => wat::parse_str(SMALL.replace("(; TYPES ;)", TYPES)).unwrap(),
+    };
+    let body = Bytes::from(vec![b'1'; 64]);
+    let (mut store, handle) = alone(&component);
+    let plugin = Plugin::new(runtime, "echo");
+    plugin
+        .deploy(component.into(), PluginSpec::default())
+        .await
+        .unwrap();
+    let mut fastest = [Duration::MAX; 2];
+    for _ in 0..N_BATCHES {
+        let alone = time_batch(|| {
+            let (answer,) = handle.call(&mut store, ("echo", "Echo", &body)).unwrap();
+            assert!(black_box(answer).is_ok());
+        });
+        let plugin = time_batch(|| {
+            let call = plugin.call(Call::unary("echo", "Echo", body.clone()));
+            if let Some(reply) = call.now_or_never() {
+                assert!(black_box(reply).is_ok());
+            }
+        });
+        fastest = [fastest[0].min(alone), fastest[1].min(plugin)];
+    }
+    row("call, wasmtime alone", fastest[0]);
+    row("call, plugin", fastest[1]);
+}
+
+/// The component in a store of its own, with nothing around it.
+fn alone(component: &[u8]) -> (Store<()>, Handle<'static>) {
+    let mut config = Config::new();
+    config.concurrency_support(false).epoch_interruption(true);
+    let engine = Engine::new(&config).unwrap();
+    let component = Component::new(&engine, component).unwrap();
+    let mut linker = Linker::new(&engine);
+    linker.define_unknown_imports_as_traps(&component).unwrap();
+    let mut store = Store::new(&engine, ());
+    store.set_epoch_deadline(u64::MAX / 2);
+    let instance = linker.instantiate(&mut store, &component).unwrap();
+    let interface = component
+        .get_export_index(None, "postern:gateway/handler@0.1.0")
+        .unwrap();
+    let handle = component
+        .get_export_index(Some(&interface), "handle")
+        .unwrap();
+    let handle = instance.get_typed_func(&mut store, &handle).unwrap();
+    (store, handle)
 }
 
 fn interceptors(interceptor: &Arc<dyn Interceptor>) {
@@ -151,14 +272,17 @@ fn pick(set: &CandidateSet, key: u64) -> Option<usize> {
 
 /// The time of one call of `work`: the fastest batch's.
 fn time(mut work: impl FnMut()) -> Duration {
-    let batches = (0..N_BATCHES).map(|_| {
-        let start = Instant::now();
-        for _ in 0..N_CALLS {
-            work();
-        }
-        start.elapsed()
-    });
-    batches.min().unwrap_or_default() / N_CALLS
+    let batches = (0..N_BATCHES).map(|_| time_batch(&mut work));
+    batches.min().unwrap_or_default()
+}
+
+/// The time of one call of `work`, over one batch.
+fn time_batch(mut work: impl FnMut()) -> Duration {
+    let start = Instant::now();
+    for _ in 0..N_CALLS {
+        work();
+    }
+    start.elapsed() / N_CALLS
 }
 
 fn row(what: &str, time: Duration) {

@@ -79,8 +79,8 @@ section! {
         pub services: Vec<String> = Vec::new();
         /// Name of a key/value store shared with other plugins, in the place of its own.
         pub kv: Option<String> = None;
-        /// Topics under which it may publish events; "*" stands for any run of characters.
-        pub events: Vec<String> = Vec::new();
+        /// Topics under which it may publish events: "user.created", "user.*" (one level), "user.>".
+        pub events: Vec<Topics> = Vec::new();
         /// Its environment (WASI).
         pub env: Table = Table::default();
         /// Folders that it sees (WASI): "HOST:GUEST" to read, "HOST:GUEST:rw" to write as well.
@@ -210,7 +210,7 @@ impl Grants {
         spec::Grants {
             services: self.services.clone(),
             kv: self.kv.clone(),
-            events: self.events.clone(),
+            events: self.events.iter().map(|topics| topics.0.clone()).collect(),
             env: self.env.0.clone(),
             files: self.files.iter().map(file).collect(),
         }

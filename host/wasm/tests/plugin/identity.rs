@@ -7,6 +7,7 @@ use std::{
 
 use postern_core::{
     Call, Context, Error, Headers, Kind, Principal,
+    event::Pattern,
     extension::{Asked, Credentials, Event, EventSink, Fault, Identity, Step},
 };
 use postern_wasm::{Grants, Plugin, PluginSpec, Role};
@@ -118,7 +119,7 @@ async fn events_come_and_go_within_the_grant() {
     let house = House::new();
     let spec = PluginSpec {
         grants: Grants {
-            events: vec!["orders/*".to_owned()],
+            events: vec![Pattern::new("orders.*").unwrap()],
             ..Grants::default()
         },
         ..PluginSpec::default()
@@ -126,27 +127,27 @@ async fn events_come_and_go_within_the_grant() {
     let plugin = house.shared("id", &identity(), spec).await;
     let handler = plugin.event_handler().unwrap();
     let error = handler
-        .on_event(event("t", "orders/new"))
+        .on_event(event("t", "orders.new"))
         .await
         .unwrap_err();
     assert_eq!(error.kind, Kind::Unavailable, "nobody takes events yet");
     let sink = Arc::new(Sink::default());
     house.runtime.set_events(Arc::clone(&sink) as _);
-    handler.on_event(event("t", "orders/new")).await.unwrap();
+    handler.on_event(event("t", "orders.new")).await.unwrap();
     {
         let events = sink.0.lock().unwrap();
         let [published] = &events[..] else {
             panic!("one event");
         };
-        assert_eq!(&*published.topic, "orders/new");
+        assert_eq!(&*published.topic, "orders.new");
         assert_eq!(published.payload, "payload");
         assert_eq!(published.context.depth, 1);
     }
-    let error = handler.on_event(event("t", "users/new")).await.unwrap_err();
+    let error = handler.on_event(event("t", "users.new")).await.unwrap_err();
     assert_eq!(error.kind, Kind::PermissionDenied);
-    assert_eq!(error.message, "plugin id has no grant for topic users/new");
+    assert_eq!(error.message, "plugin id has no grant for topic users.new");
     for (length, kind) in [(255, None), (256, Some(Kind::InvalidArgument))] {
-        let topic = format!("orders/{}", "x".repeat(length - 7));
+        let topic = format!("orders.{}", "x".repeat(length - 7));
         let said = handler.on_event(event("t", &topic)).await;
         assert_eq!(said.err().map(|error| error.kind), kind);
     }
