@@ -1,5 +1,7 @@
 //! Several gateways that know one another: calls are spread, and survive the end of one.
 
+mod cut;
+
 use std::{
     collections::BTreeMap,
     time::{Duration, Instant},
