@@ -1,18 +1,15 @@
 //! Several gateways that know one another: calls are spread, and survive the end of one.
 
 mod cut;
+mod death;
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+use std::collections::BTreeMap;
 
-use bytes::Bytes;
 use postern_core::Call;
-use postern_tests::{Door, Gateway, Load, Setup, connect, free_address, patiently};
+use postern_tests::{Door, Gateway, Setup, connect, free_address, patiently};
 use serde_json::Value;
 
-use crate::{figure, own, share};
+use crate::{figure, share};
 
 /// Gateways `a`, `b`, ... in zones `zone-a`, `zone-b`, ... with `echo` each, all peers of all. `policy` is `[services.echo]` of each;
 /// no zone comes before another by itself.
@@ -96,62 +93,6 @@ async fn calls_through_one_gateway_are_spread_over_all_as_the_balancer_says() {
         for (share, expected) in shares.iter().zip(expected) {
             assert!(share.abs_diff(expected) <= 3, "{shares:?} for {policy}");
         }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_death_of_a_gateway_under_load_costs_no_call_and_is_noticed() {
-    let _machine = own().await;
-    let gateways = fleet(3, "idempotent = [\"Echo\"]").await;
-    let caller = connect(&gateways[0], Door::Tcp).await;
-    let load = Load::start(
-        &caller,
-        "echo/Echo",
-        &Bytes::from_static(b"x"),
-        8,
-        Duration::from_millis(1),
-    );
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    gateways[2].signal("KILL");
-    let killed = Instant::now();
-    patiently("the dead one takes no calls", async || {
-        instances(&gateways[0]).await.len() == 2
-    })
-    .await;
-    figure(&format!("killed gateway out after {:?}", killed.elapsed()));
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let outcome = load.stop().await;
-    figure(&format!(
-        "calls while one of three was killed: {}",
-        outcome.answered
-    ));
-    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
-    assert!(outcome.answered.len() > 100, "{}", outcome.answered);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_retries_the_death_of_a_gateway_costs_calls_and_says_so() {
-    let _machine = own().await;
-    let gateways = fleet(3, "[services.echo.retry]\nattempts = 1").await;
-    let caller = connect(&gateways[0], Door::Tcp).await;
-    let load = Load::start(
-        &caller,
-        "echo/Echo",
-        &Bytes::from_static(b"x"),
-        8,
-        Duration::from_millis(1),
-    );
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    gateways[2].signal("KILL");
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let outcome = load.stop().await;
-    let n_failed: usize = outcome.failures.values().sum();
-    figure(&format!(
-        "without retries {n_failed} calls failed, {} were answered",
-        outcome.answered.len()
-    ));
-    for failure in outcome.failures.keys() {
-        assert!(failure.starts_with("unavailable"), "{failure}");
     }
 }
 
