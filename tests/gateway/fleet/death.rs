@@ -92,6 +92,12 @@ async fn a_killed_gateway_is_out_and_back_in_again_and_costs_no_call() {
         "killed gateway ready {ready:.1?} after it was started again, back in after {:.1?}",
         begin.elapsed()
     ));
+    // Far less than the minute that its breakers were opened for.
+    assert!(
+        begin.elapsed() < Duration::from_secs(20),
+        "{:?}",
+        begin.elapsed()
+    );
     let (n_answered, failures) = scene.stop().await;
     assert_eq!(failures, []);
     assert!(n_answered > 200, "{n_answered}");
