@@ -94,6 +94,30 @@ async fn a_drained_instance_gets_no_calls_until_it_is_undrained() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_plugins_serves_what_is_elsewhere_and_what_is_built_in() {
+    let _machine = share().await;
+    let other = Gateway::start(Setup::default().plugin("echo")).await;
+    let config = format!(
+        "[instances.far]\nservice = \"echo\"\naddresses = [\"tcp://{}\"]\n",
+        other.vstp
+    );
+    let setup = Setup {
+        config,
+        ..Setup::default()
+    };
+    let gateway = Gateway::start(setup).await;
+    calls(&gateway, 3).await;
+    let caller = connect(&gateway, Door::Http).await;
+    for (target, body) in [
+        ("directory/discover", "{}"),
+        ("events/publish", "{\"topic\": \"a\", \"payload\": 1}"),
+    ] {
+        let answer = postern_tests::call(&*caller, target, body).await;
+        answer.unwrap_or_else(|error| panic!("{target}: {error}"));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_component_balancer_decides_and_one_that_is_missing_costs_no_call() {
     let _machine = share().await;
     let gateways = fleet(2, "balancer = \"plugin:cost-balancer\"").await;
