@@ -1,6 +1,11 @@
 //! The command line: exit codes by outcome, answers on one output and everything else on the other.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    io::{BufRead as _, BufReader, Write as _},
+    net::TcpStream,
+    path::Path,
+};
 
 use postern_tests::{Door, Gateway, Setup, postern};
 use serde_json::Value;
@@ -110,4 +115,25 @@ fn help_and_version_exit_with_0() {
         assert_eq!(shown.code, Some(0), "{arguments:?}: {shown:?}");
         assert!(shown.out.contains("postern"), "{arguments:?}: {shown:?}");
     }
+}
+
+#[tokio::test]
+async fn sub_says_where_events_are_read_over_http_and_they_are_there() {
+    let _machine = share().await;
+    let gateway = Gateway::start(Setup::default()).await;
+    let refused = gateway.postern(&["sub", ">", "--transport", "http"]);
+    assert_eq!(refused.code, Some(2), "{refused:?}");
+    let said = refused.err.split_once("-H '").expect("a header").1;
+    let (header, said) = said.split_once("' -d '").expect("a message");
+    let (message, said) = said.split_once("' http://HOST:PORT").expect("an address");
+    let (path, length) = (said.trim(), message.len());
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nhost: x\r\n{header}\r\ncontent-length: {length}\r\n\r\n{message}"
+    );
+    let mut stream = TcpStream::connect(gateway.http).expect("the door is open");
+    stream.write_all(request.as_bytes()).expect("it is taken");
+    let mut status = String::new();
+    let read = BufReader::new(stream).read_line(&mut status);
+    read.expect("an answer begins");
+    assert_eq!(status, "HTTP/1.1 200 OK\r\n", "{request}");
 }

@@ -14,6 +14,7 @@ mod extensions;
 mod fleet;
 mod inspect;
 mod lossy;
+mod metrics;
 mod misbehave;
 mod peers;
 mod reload;

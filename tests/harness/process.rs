@@ -14,7 +14,7 @@ use http_body_util::{BodyExt, Empty};
 use serde_json::Value;
 use tempfile::TempDir;
 
-use crate::{caller::patiently, guests, ports};
+use crate::{caller::patiently, guests, network::Host, ports};
 
 /// What a gateway starts with.
 #[derive(Debug, Default)]
@@ -27,6 +27,8 @@ pub struct Setup {
     pub vstp: String,
     /// Further tables of `postern.toml`.
     pub config: String,
+    /// Where it runs; beside the test when left out.
+    pub host: Option<Host>,
 }
 
 /// A running gateway. Dropping it kills the process and removes its folder.
@@ -36,6 +38,7 @@ pub struct Gateway {
     pub http: SocketAddr,
     pub admin: SocketAddr,
     folder: TempDir,
+    host: Option<Host>,
     child: Child,
 }
 
@@ -68,6 +71,18 @@ impl Setup {
             default_service: Some(name.to_owned()),
             ..self
         }
+    }
+
+    /// Of VSTP, HTTP and the admin door. A host has nobody else on it, so that any port is free.
+    fn addresses(&self) -> io::Result<[SocketAddr; 3]> {
+        if let Some(host) = &self.host {
+            return Ok([9090, 8080, 9900].map(|port| (host.control(), port).into()));
+        }
+        let mut addresses = [([127, 0, 0, 1], 0).into(); 3];
+        for address in &mut addresses {
+            *address = ports::free_address()?;
+        }
+        Ok(addresses)
     }
 
     fn write(&self, folder: &Path, [vstp, http, admin]: [SocketAddr; 3]) -> io::Result<()> {
@@ -117,20 +132,19 @@ impl Gateway {
     /// The log of a gateway that ended or was not ready within a minute.
     pub async fn try_start(setup: &Setup) -> Result<Self, String> {
         let folder = tempfile::tempdir().map_err(|error| error.to_string())?;
-        let mut addresses = [([127, 0, 0, 1], 0).into(); 3];
-        for address in &mut addresses {
-            *address = ports::free_address().map_err(|error| error.to_string())?;
-        }
+        let addresses = setup.addresses().map_err(|error| error.to_string())?;
         setup
             .write(folder.path(), addresses)
             .map_err(|error| error.to_string())?;
-        let child = spawn(folder.path()).map_err(|error| error.to_string())?;
+        let host = setup.host.clone();
+        let child = spawn(folder.path(), host.as_ref()).map_err(|error| error.to_string())?;
         let [vstp, http, admin] = addresses;
         let mut gateway = Self {
             vstp,
             http,
             admin,
             folder,
+            host,
             child,
         };
         gateway.become_ready().await?;
@@ -162,7 +176,13 @@ impl Gateway {
     /// Stops in order and starts again with the same folder and addresses.
     pub async fn restart(&mut self) {
         self.terminate().await;
-        self.child = spawn(self.folder.path()).expect("the gateway starts as before");
+        self.start_again().await;
+    }
+
+    /// Starts a gateway that has ended, with the same folder and addresses.
+    pub async fn start_again(&mut self) {
+        let child = spawn(self.folder.path(), self.host.as_ref());
+        self.child = child.expect("the gateway starts as before");
         self.become_ready()
             .await
             .expect("the gateway becomes ready again");
@@ -284,25 +304,26 @@ impl From<Output> for Finished {
 /// When there is no such binary.
 #[must_use]
 pub fn postern(folder: &Path, arguments: &[&str]) -> Finished {
-    let output = command(folder).args(arguments).output();
+    let output = command(folder, None).args(arguments).output();
     output.expect("the binary under test runs").into()
 }
 
-fn spawn(folder: &Path) -> io::Result<Child> {
+fn spawn(folder: &Path, host: Option<&Host>) -> io::Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
         .open(folder.join("log"))?;
-    command(folder)
+    command(folder, host)
         .arg("run")
         .stdout(log.try_clone()?)
         .stderr(log)
         .spawn()
 }
 
-/// The binary under test in `folder`, without what the environment of the tests says to it.
-fn command(folder: &Path) -> Command {
-    let mut command = Command::new(binary());
+/// The binary under test in `folder` on `host`, without what the environment of the tests says to it.
+fn command(folder: &Path, host: Option<&Host>) -> Command {
+    let binary = binary();
+    let mut command = host.map_or_else(|| Command::new(&binary), |host| host.command(&binary));
     command
         .current_dir(folder)
         .env("NO_COLOR", "1")

@@ -87,9 +87,11 @@ async fn connect(target: &Target) -> Result<Client, Failure> {
         Transport::Udp => NetTarget::Udp(look_up(&target.authority).await?),
         Transport::Http => {
             let failure = Failure::usage("events come over VSTP here");
-            let url = "name a VSTP listener: --transport vstp://HOST:PORT, or read the stream with \
-                       curl -N -d '{\"topics\":[\">\"]}' http://HOST:PORT/events/subscribe";
-            return Err(failure.with_remedy(url));
+            let remedy = "name a VSTP listener: --transport vstp://HOST:PORT, or read the stream \
+                          with curl -N -H 'content-type: application/json' \
+                          -d '{\"topics\":[\">\"]}' \
+                          http://HOST:PORT/v1/services/events/subscribe";
+            return Err(failure.with_remedy(remedy));
         }
     };
     Client::connect(net, ClientConfig::default())

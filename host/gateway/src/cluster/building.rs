@@ -134,7 +134,10 @@ impl Clusters {
         now: Instant,
     ) -> Known {
         let record = Arc::clone(&instance.record);
-        let Some(before) = before else {
+        // What was learned of an earlier life, an open breaker above all, is not held against a later.
+        let is_same_life =
+            |before: &Known| before.record.entry.incarnation == record.entry.incarnation;
+        let Some(before) = before.filter(is_same_life) else {
             let endpoint = Endpoint::new(record.key.clone(), self.number(), now);
             return Known {
                 endpoint: Arc::new(endpoint),

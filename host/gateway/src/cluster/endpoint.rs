@@ -1,5 +1,5 @@
-//! One instance as the calls of a service know it. It outlives every picture that it is in: what was
-//! learned of it is kept as long as the directory has it.
+//! One life of an instance as the calls of a service know it. It outlives every picture that it is
+//! in: what was learned of it is kept as long as the directory has it under the same incarnation.
 
 use std::{
     sync::{

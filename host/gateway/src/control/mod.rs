@@ -117,6 +117,10 @@ impl Control {
     /// Deploys everything that lies in the folder at the start, several at a time. Where two claim
     /// one service, the first by name has it.
     pub async fn start(&self, copies: Vec<(String, Copy)>) {
+        if copies.is_empty() {
+            // Nothing below makes the routes of what is built in and what is elsewhere.
+            self.publish();
+        }
         let mut prepared = stream::iter(copies)
             .map(|(name, copy)| async move {
                 let slot = self.slot(&name);

@@ -198,7 +198,7 @@ fn name_of(key: &Key) -> String {
     format!("{}:{owner}{}", owner.len(), key.instance)
 }
 
-fn unix_millis() -> u64 {
+pub(super) fn unix_millis() -> u64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH);
     since.map_or(0, millis)
 }

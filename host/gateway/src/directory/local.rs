@@ -146,7 +146,10 @@ impl State {
         };
         let services = self.locals.get(plugin).into_iter().flatten();
         let entries = services.filter_map(|service| {
-            let draft = draft_of(plugin, service, settings, addresses);
+            let draft = Draft {
+                incarnation: self.life,
+                ..draft_of(plugin, service, settings, addresses)
+            };
             let entry = Entry::new(&draft);
             let (service, told) = (&service.name, "a service cannot be in the directory");
             let entry = entry.inspect_err(|error| warn!(%plugin, %service, %error, "{told}"));

@@ -38,7 +38,8 @@ use parking_lot::Mutex;
 use postern_core::{
     Error, Text,
     registry::{
-        self, Address, Health, Instance, InstanceId, Key, Outcome, Query, Snapshot, Source,
+        self, Address, Health, Incarnation, Instance, InstanceId, Key, Outcome, Query, Snapshot,
+        Source,
         directory::{ConfigError, Event},
     },
 };
@@ -79,6 +80,8 @@ pub struct Directory {
 /// What the lock guards.
 struct State {
     machine: registry::Directory,
+    /// Of this process, for what its plugins answer for.
+    life: Incarnation,
     drains: Drains,
     /// What each plugin answers for, as it was told.
     locals: BTreeMap<Text, Vec<LocalService>>,
@@ -108,6 +111,7 @@ impl Directory {
         let directory = Arc::new(Self {
             state: Mutex::new(State {
                 machine,
+                life: Incarnation(ledger::unix_millis()),
                 drains: Drains::default(),
                 locals: BTreeMap::new(),
                 addresses: Vec::new(),

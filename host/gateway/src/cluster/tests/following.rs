@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern_core::{
     Kind, Text,
-    registry::{Draft, Owner, Source},
+    registry::{Draft, Incarnation, Owner, Source},
     resilience::RetryConfig,
 };
 
@@ -39,6 +39,22 @@ async fn a_rebuild_keeps_counters_breakers_and_turns() {
     assert_eq!(stage.numbers().calls, 9);
     assert_eq!(stage.calls("Get", 10).await, 0);
     assert_eq!((stage.n_calls("a"), stage.n_calls("c")), (5, 5));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_later_life_of_an_instance_begins_with_a_closed_breaker() {
+    let mut stage = Stage::new(&["a", "b"], |service| {
+        once(service);
+        service.outlier = None;
+    });
+    stage.tell("a", Does::Fail(Kind::Internal));
+    stage.calls("Get", 9).await;
+    assert_eq!(stage.instance("a").breaker, Some("open"));
+    stage.tell("a", Does::Answer);
+    stage.add("a", |draft| draft.incarnation = Incarnation(1));
+    stage.rebuild();
+    assert_eq!(stage.instance("a").breaker, Some("closed"));
+    assert_eq!(stage.calls("Get", 10).await, 0);
 }
 
 #[tokio::test(start_paused = true)]

@@ -261,8 +261,7 @@ impl Numbers {
             encode_count(&mut family, &[("outcome", outcome)], count)?;
         }
         let mut family = gauge(encoder, "event_subscriptions", "Subscriptions at present")?;
-        let none: [(&str, &str); 0] = [];
-        encode_level(&mut family, &none, totals.subscriptions)?;
+        family.encode_gauge(&totals.subscriptions)?;
         let help = "Events of a plugin's handler by what became of them";
         let mut family = counter(encoder, "plugin_events", help)?;
         for (plugin, numbers) in &self.events.plugins {

@@ -1,19 +1,19 @@
 //! Several gateways that know one another: calls are spread, and survive the end of one.
 
-use std::{
-    collections::BTreeMap,
-    time::{Duration, Instant},
-};
+mod cut;
+mod death;
+mod shares;
 
-use bytes::Bytes;
+use std::collections::BTreeMap;
+
 use postern_core::Call;
-use postern_tests::{Door, Gateway, Load, Setup, connect, free_address, patiently};
+use postern_tests::{Door, Gateway, Setup, connect, free_address, patiently};
 use serde_json::Value;
 
-use crate::{figure, own, share};
+use crate::share;
 
 /// Gateways `a`, `b`, ... in zones `zone-a`, `zone-b`, ... with `echo` each, all peers of all. `policy` is `[services.echo]` of each;
-/// no zone comes before another by itself.
+/// no zone comes before another unless it says so.
 async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
     let names = ["a", "b", "c"];
     let addresses: Vec<_> = (0..n_gateways)
@@ -25,7 +25,7 @@ async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
             "[directory]\nname = \"{name}\"\nzone = \"zone-{name}\"\nprobe-interval = \"500ms\"\n\
              probe-down-interval = \"200ms\"\nprobe-timeout = \"200ms\"\npeer-wait = \"500ms\"\n\
              peer-retry-max = \"500ms\"\npeer-grace = \"2s\"\npeer-sync = \"1s\"\n\
-             [services.echo]\nzone-aware = false\n{policy}\n"
+             [services.default]\nzone-aware = false\n[services.echo]\n{policy}\n"
         );
         for (peer, address) in names.iter().zip(&addresses) {
             if address != own {
@@ -77,83 +77,6 @@ async fn calls(gateway: &Gateway, n_calls: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn calls_through_one_gateway_are_spread_over_all_as_the_balancer_says() {
-    let _machine = share().await;
-    for (policy, expected) in [
-        ("balancer = \"round-robin\"", [100, 100, 100]),
-        (
-            "balancer = \"weighted\"\nweights = { \"a/echo\" = 300, \"b/echo\" = 200, \"c/echo\" = 100 }",
-            [150, 100, 50],
-        ),
-    ] {
-        let gateways = fleet(3, policy).await;
-        calls(&gateways[0], 300).await;
-        let shares = instances(&gateways[0]).await;
-        figure(&format!("300 calls, {policy:?}: {shares:?}"));
-        let shares: Vec<_> = shares.into_values().collect();
-        for (share, expected) in shares.iter().zip(expected) {
-            assert!(share.abs_diff(expected) <= 3, "{shares:?} for {policy}");
-        }
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn the_death_of_a_gateway_under_load_costs_no_call_and_is_noticed() {
-    let _machine = own().await;
-    let gateways = fleet(3, "idempotent = [\"Echo\"]").await;
-    let caller = connect(&gateways[0], Door::Tcp).await;
-    let load = Load::start(
-        &caller,
-        "echo/Echo",
-        &Bytes::from_static(b"x"),
-        8,
-        Duration::from_millis(1),
-    );
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    gateways[2].signal("KILL");
-    let killed = Instant::now();
-    patiently("the dead one takes no calls", async || {
-        instances(&gateways[0]).await.len() == 2
-    })
-    .await;
-    figure(&format!("killed gateway out after {:?}", killed.elapsed()));
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    let outcome = load.stop().await;
-    figure(&format!(
-        "calls while one of three was killed: {}",
-        outcome.answered
-    ));
-    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
-    assert!(outcome.answered.len() > 100, "{}", outcome.answered);
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn without_retries_the_death_of_a_gateway_costs_calls_and_says_so() {
-    let _machine = own().await;
-    let gateways = fleet(3, "[services.echo.retry]\nattempts = 1").await;
-    let caller = connect(&gateways[0], Door::Tcp).await;
-    let load = Load::start(
-        &caller,
-        "echo/Echo",
-        &Bytes::from_static(b"x"),
-        8,
-        Duration::from_millis(1),
-    );
-    tokio::time::sleep(Duration::from_millis(500)).await;
-    gateways[2].signal("KILL");
-    tokio::time::sleep(Duration::from_secs(2)).await;
-    let outcome = load.stop().await;
-    let n_failed: usize = outcome.failures.values().sum();
-    figure(&format!(
-        "without retries {n_failed} calls failed, {} were answered",
-        outcome.answered.len()
-    ));
-    for failure in outcome.failures.keys() {
-        assert!(failure.starts_with("unavailable"), "{failure}");
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
 async fn a_drained_instance_gets_no_calls_until_it_is_undrained() {
     let _machine = share().await;
     let gateways = fleet(2, "").await;
@@ -168,6 +91,30 @@ async fn a_drained_instance_gets_no_calls_until_it_is_undrained() {
     assert!(instances(&gateways[0]).await["b/echo"] >= 8);
     let info = gateways[0].postern(&["services", "info", "echo"]);
     assert!(info.out.contains("b/echo"), "{info:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_gateway_without_plugins_serves_what_is_elsewhere_and_what_is_built_in() {
+    let _machine = share().await;
+    let other = Gateway::start(Setup::default().plugin("echo")).await;
+    let config = format!(
+        "[instances.far]\nservice = \"echo\"\naddresses = [\"tcp://{}\"]\n",
+        other.vstp
+    );
+    let setup = Setup {
+        config,
+        ..Setup::default()
+    };
+    let gateway = Gateway::start(setup).await;
+    calls(&gateway, 3).await;
+    let caller = connect(&gateway, Door::Http).await;
+    for (target, body) in [
+        ("directory/discover", "{}"),
+        ("events/publish", "{\"topic\": \"a\", \"payload\": 1}"),
+    ] {
+        let answer = postern_tests::call(&*caller, target, body).await;
+        answer.unwrap_or_else(|error| panic!("{target}: {error}"));
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
