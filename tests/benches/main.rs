@@ -4,6 +4,7 @@
 //! Names after `--` choose sections: `cargo bench -p postern-tests --bench bench -- codec echo`.
 //! Ends with 1 when a goal was missed.
 
+mod chain;
 mod codec;
 mod counts;
 mod datagrams;
@@ -46,6 +47,9 @@ fn run(chosen: &[String]) -> io::Result<Table> {
     runtime.block_on(async {
         if is_chosen("echo") {
             echo::run(&mut table).await;
+        }
+        if is_chosen("chain") {
+            chain::run(&mut table).await;
         }
         if is_chosen("udp") {
             datagrams::run(&mut table).await;

@@ -31,7 +31,7 @@ use postern_wasm::{
 };
 use wasmtime::{
     Config, Engine, Store,
-    component::{Component, ComponentType, Lift, Linker, TypedFunc},
+    component::{Component, ComponentNamedList, ComponentType, Lift, Linker, Lower, TypedFunc},
 };
 
 const SMALL: &str = include_str!("../tests/plugin/guest/small.wat");
@@ -40,6 +40,8 @@ const BALANCER: &str = include_str!("../tests/plugin/guest/balancer.wat");
 const INTERCEPTOR: &str = include_str!("../tests/plugin/guest/interceptor.wat");
 /// The key of `balancer.wat` for a pick that never ends.
 const LOOP: u64 = 1001;
+/// Its key for a pick that needs no list.
+const ANY: u64 = 1006;
 
 const N_BATCHES: usize = 11;
 const N_CALLS: u32 = 20_000;
@@ -58,7 +60,7 @@ async fn run() {
         data_dir: folder.path().to_owned(),
         // Few, so that valgrind can have the address space.
         pooling: Pooling {
-            instances_max: 16,
+            instances_max: 8,
             ..Pooling::default()
         },
         ..RuntimeConfig::default()
@@ -72,6 +74,15 @@ async fn run() {
         "pick, native round robin",
         time(|| {
             black_box(turn.fetch_add(1, Relaxed) % 3);
+        }),
+    );
+    let component = wat::parse_str(BALANCER.replace("(; TYPES ;)", TYPES)).unwrap();
+    let (mut store, alone) =
+        alone::<(u64,), (Option<u32>,)>(&component, "postern:gateway/balancer@0.1.0", "pick");
+    row(
+        "pick, wasmtime alone",
+        time(|| {
+            black_box(alone.call(&mut store, (ANY,)).unwrap());
         }),
     );
     row(
@@ -146,7 +157,8 @@ struct Failure {
     details: Option<String>,
 }
 
-type Handle<'a> = TypedFunc<(&'a str, &'a str, &'a [u8]), (Result<Vec<u8>, Failure>,)>;
+type HandleParams<'a> = (&'a str, &'a str, &'a [u8]);
+type HandleResult = (Result<Vec<u8>, Failure>,);
 
 /// A call of 64 octets: by wasmtime alone, and as a plugin.
 async fn calls(runtime: &Arc<Runtime>) {
@@ -155,7 +167,11 @@ async fn calls(runtime: &Arc<Runtime>) {
         None => wat::parse_str(SMALL.replace("(; TYPES ;)", TYPES)).unwrap(),
     };
     let body = Bytes::from(vec![b'1'; 64]);
-    let (mut store, handle) = alone(&component);
+    let (mut store, handle) = alone::<HandleParams<'_>, HandleResult>(
+        &component,
+        "postern:gateway/handler@0.1.0",
+        "handle",
+    );
     let plugin = Plugin::new(runtime, "echo");
     plugin
         .deploy(component.into(), PluginSpec::default())
@@ -179,8 +195,12 @@ async fn calls(runtime: &Arc<Runtime>) {
     row("call, plugin", fastest[1]);
 }
 
-/// The component in a store of its own, with nothing around it.
-fn alone(component: &[u8]) -> (Store<()>, Handle<'static>) {
+/// A function of `interface` of the component, in a store of its own with nothing around it.
+fn alone<P, R>(component: &[u8], interface: &str, name: &str) -> (Store<()>, TypedFunc<P, R>)
+where
+    P: ComponentNamedList + Lower,
+    R: ComponentNamedList + Lift,
+{
     let mut config = Config::new();
     config.concurrency_support(false).epoch_interruption(true);
     let engine = Engine::new(&config).unwrap();
@@ -190,14 +210,10 @@ fn alone(component: &[u8]) -> (Store<()>, Handle<'static>) {
     let mut store = Store::new(&engine, ());
     store.set_epoch_deadline(u64::MAX / 2);
     let instance = linker.instantiate(&mut store, &component).unwrap();
-    let interface = component
-        .get_export_index(None, "postern:gateway/handler@0.1.0")
-        .unwrap();
-    let handle = component
-        .get_export_index(Some(&interface), "handle")
-        .unwrap();
-    let handle = instance.get_typed_func(&mut store, &handle).unwrap();
-    (store, handle)
+    let interface = component.get_export_index(None, interface).unwrap();
+    let func = component.get_export_index(Some(&interface), name).unwrap();
+    let func = instance.get_typed_func(&mut store, &func).unwrap();
+    (store, func)
 }
 
 fn interceptors(interceptor: &Arc<dyn Interceptor>) {

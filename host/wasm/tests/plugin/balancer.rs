@@ -6,7 +6,7 @@ use std::{
 };
 
 use postern_wasm::{
-    Ask, Candidate, CandidateSet, Entries, EntryOutcome, Outcome, Plugin, PluginSpec, Role,
+    Ask, Candidate, CandidateSet, Entries, EntryOutcome, OnTrap, Outcome, Plugin, PluginSpec, Role,
     TrapReason,
 };
 
@@ -245,16 +245,27 @@ async fn a_new_version_takes_over_under_picks_without_one_that_fails() {
 #[tokio::test]
 async fn what_would_wait_is_a_trap_with_its_name() {
     let house = House::new();
-    let plugin = house.shared("b", &waiting(), PluginSpec::default()).await;
-    let set = set(&plugin, 3);
-    let mut now = Instant::now();
-    for key in [0, 1] {
-        assert_eq!(pick_at(&set, key, now), None);
-        now += Duration::from_secs(60);
+    for (key, function) in [
+        (0, "wasi:io/poll.[method]pollable.block"),
+        (1, "postern:gateway/kv.get"),
+    ] {
+        let spec = PluginSpec {
+            on_trap: OnTrap::Stop,
+            ..PluginSpec::default()
+        };
+        let plugin = house.shared("b", &waiting(), spec).await;
+        assert_eq!(pick(&set(&plugin, 3), key), None);
+        assert_eq!(entries(&plugin).with(EntryOutcome::Trapped), 1);
+        let reason = plugin.status().stopped.unwrap();
+        assert!(reason.contains(function), "{reason}");
+        assert!(reason.contains("may wait"), "{reason}");
     }
-    // Standard error never waits: it is written, and the balancer answers.
-    assert_eq!(pick_at(&set, 2, now), Some(0));
-    let entries = entries(&plugin);
-    assert_eq!(entries.with(EntryOutcome::Trapped), 2);
-    assert_eq!(entries.with(EntryOutcome::Answered), 1);
+}
+
+#[tokio::test]
+async fn standard_error_never_waits() {
+    let house = House::new();
+    let plugin = house.shared("b", &waiting(), PluginSpec::default()).await;
+    assert_eq!(pick(&set(&plugin, 3), 2), Some(0));
+    assert_eq!(entries(&plugin).with(EntryOutcome::Answered), 1);
 }
