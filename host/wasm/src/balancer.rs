@@ -15,6 +15,7 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use postern_core::extension::Asked;
+use wasmtime::Store;
 
 use crate::{
     bindings::extension::{self as shape, CallOutcome},
@@ -24,6 +25,7 @@ use crate::{
     generation::Generation,
     interceptor::current,
     plugin::Plugin,
+    state::State,
     stats::Outcome,
     subject::{Candidates, Subject},
 };
@@ -167,10 +169,13 @@ impl CandidateSet {
             if !self.is_known(&entry) {
                 return None;
             }
-            let told = entry.run(Instant::now(), 1, None, None, |store, functions| {
-                functions.done.call(store, (index, outcome, micros))
-            });
-            if let Err(trapped) = told.result {
+            let told = entry.run(
+                Instant::now(),
+                1,
+                |_| {},
+                |store, functions| functions.done.call(store, (index, outcome, micros)),
+            );
+            if let Err(trapped) = told {
                 seats.count(EntryOutcome::of(&trapped), Duration::ZERO);
                 generation.on_direct_trap(&trapped);
             }
@@ -220,16 +225,26 @@ impl CandidateSet {
             self.update(entry, ask.now)?;
         }
         let code = seats.code();
-        let call = ask.call.filter(|_| code.asks_call).map(current);
-        let subject = code.asks_candidates.then(|| {
-            let n_members = self.candidates.len();
-            Subject::Candidates(Candidates::new(n_members, ask.random, ask.may))
-        });
+        let set = |state: &mut State| {
+            if code.asks_call {
+                state.current = ask.call.map(current);
+            }
+            if code.asks_candidates {
+                let n_members = self.candidates.len();
+                let candidates = Candidates::new(n_members, ask.random, ask.may);
+                state.subject = Some(Subject::Candidates(candidates));
+            }
+        };
         let key = ask.key.unwrap_or(ask.random);
-        let left = entry.run(ask.now, 1, call, subject, |store, functions| {
+        let result = entry.run(ask.now, 1, set, |store, functions| {
             functions.pick.call(store, (key,))
         });
-        left.result.map(|(index,)| index)
+        if code.asks_call
+            && let Some(state) = entry.state()
+        {
+            state.current = None;
+        }
+        result.map(|(index,)| index)
     }
 
     /// Tells the guest of this list.
@@ -238,12 +253,12 @@ impl CandidateSet {
         let times = u64::try_from(n_budgets).unwrap_or(u64::MAX);
         let number = self.number;
         let candidates = self.candidates.clone();
-        let left = entry.run(now, times, None, None, |store, functions| {
+        let tell = |store: &mut Store<State>, functions: &mut Balance| {
             functions.update.call(store, (candidates,))?;
             functions.set = Some(number);
             Ok(())
-        });
-        left.result
+        };
+        entry.run(now, times, |_| {}, tell)
     }
 
     fn is_known(&self, entry: &Entry<'_, Balance>) -> bool {

@@ -12,9 +12,10 @@ use crate::{
     bindings::extension as shape,
     component::Role,
     convert,
-    direct::{Framing, Left, Seats},
+    direct::{Framing, Seats},
     generation::Generation,
     plugin::Plugin,
+    state::State,
     subject::{Framed, Subject},
 };
 
@@ -48,11 +49,14 @@ impl FrameExtension for PluginFrames {
             let now = Instant::now();
             let mut entry = seats.take(now).map_err(|absent| seats.on_absent(absent))?;
             let head = shown(head);
-            let left = entry.run(now, 1, None, None, |store, functions| {
-                functions.should_handle.call(store, (head,))
-            });
+            let result = entry.run(
+                now,
+                1,
+                |_| {},
+                |store, functions| functions.should_handle.call(store, (head,)),
+            );
             drop(entry);
-            let (wanted,) = seats.settle(generation, now, left.result)?;
+            let (wanted,) = seats.settle(generation, now, result)?;
             Ok(wanted)
         })
     }
@@ -71,15 +75,12 @@ fn handle(generation: &Generation, seats: &Seats<Framing>, frame: Frame) -> Verd
         Ok(entry) => entry,
         Err(absent) => return Verdict::Broken(frame, seats.on_absent(absent)),
     };
-    let subject = Some(Subject::Frame(Framed::new(frame)));
-    let Left {
-        result, subject, ..
-    } = entry.run(now, 1, None, subject, |store, functions| {
-        functions
-            .handle_frame
-            .call(store, ())
-            .map(|(verdict,)| verdict)
+    let set = |state: &mut State| state.subject = Some(Subject::Frame(Framed::new(frame)));
+    let result = entry.run(now, 1, set, |store, functions| {
+        let verdict = functions.handle_frame.call(store, ());
+        verdict.map(|(verdict,)| verdict)
     });
+    let subject = entry.state().and_then(|state| state.subject.take());
     drop(entry);
     let result = seats.settle(generation, now, result);
     let Some(Subject::Frame(framed)) = subject else {

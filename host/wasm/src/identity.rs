@@ -21,6 +21,7 @@ use crate::{
     generation::{Generation, Home},
     interceptor::{current, outcome_of},
     plugin::Plugin,
+    state::State,
 };
 
 /// Octets of everything that a guest may say about one caller.
@@ -103,12 +104,16 @@ fn authenticate(
     let now = Instant::now();
     let taken = seats.take(now);
     let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
-    let left = entry.run(now, 1, Some(current(asked)), None, |store, functions| {
+    let set = |state: &mut State| state.current = Some(current(asked));
+    let result = entry.run(now, 1, set, |store, functions| {
         functions.authenticate.call(store, (credentials,))
     });
+    if let Some(state) = entry.state() {
+        state.current = None;
+    }
     drop(entry);
     let (said,) = seats
-        .settle(generation, now, left.result)
+        .settle(generation, now, result)
         .map_err(Fault::Broken)?;
     judged(said, &generation.guest.plugin)
 }
@@ -117,13 +122,17 @@ fn authorize(generation: &Generation, seats: &Seats<Authorization>, asked: &Aske
     let now = Instant::now();
     let taken = seats.take(now);
     let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
-    let left = entry.run(now, 1, Some(current(asked)), None, |store, functions| {
+    let set = |state: &mut State| state.current = Some(current(asked));
+    let result = entry.run(now, 1, set, |store, functions| {
         let authorize = functions.authorize.typed();
         authorize.call(store, (&*asked.service, &*asked.method))
     });
+    if let Some(state) = entry.state() {
+        state.current = None;
+    }
     drop(entry);
     let (said,) = seats
-        .settle(generation, now, left.result)
+        .settle(generation, now, result)
         .map_err(Fault::Broken)?;
     allowed(said)
 }

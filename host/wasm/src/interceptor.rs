@@ -14,10 +14,10 @@ use crate::{
     },
     component::Role,
     convert,
-    direct::{Intercept, Left, Seats},
+    direct::{Intercept, Seats},
     generation::{Generation, Home},
     plugin::Plugin,
-    state::Current,
+    state::{Current, State},
     stats::Outcome as CallOutcome,
     subject::{Exchange, Subject},
 };
@@ -97,13 +97,19 @@ fn request(generation: &Generation, seats: &Seats<Intercept>, call: Call) -> Flo
         exchange,
         version,
     } = Parts::of(call);
-    let subject = Some(Subject::Exchange(exchange));
-    let left = entry.run(now, 1, Some(current), subject, |store, functions| {
+    let set = |state: &mut State| {
+        state.current = Some(current);
+        state.subject = Some(Subject::Exchange(exchange));
+    };
+    let result = entry.run(now, 1, set, |store, functions| {
         functions.on_request.call(store, ()).map(|(action,)| action)
     });
+    let parts = entry
+        .state()
+        .and_then(|state| Parts::back(state.current.take(), state.subject.take(), version));
     drop(entry);
-    let result = seats.settle(generation, now, left.result);
-    match Parts::back(left.current, left.subject, version) {
+    let result = seats.settle(generation, now, result);
+    match parts {
         Some(parts) => parts.flow(result),
         None => Flow::Refuse(lost()),
     }
@@ -125,15 +131,19 @@ fn response(
             };
         }
     };
-    let subject = Some(Subject::Exchange(Exchange::response(outcome, asked.start)));
-    let current = Some(current(asked));
-    let Left {
-        result, subject, ..
-    } = entry.run(now, 1, current, subject, |store, functions| {
+    let set = |state: &mut State| {
+        state.current = Some(current(asked));
+        state.subject = Some(Subject::Exchange(Exchange::response(outcome, asked.start)));
+    };
+    let result = entry.run(now, 1, set, |store, functions| {
         functions
             .on_response
             .call(store, ())
             .map(|(result,)| result)
+    });
+    let subject = entry.state().and_then(|state| {
+        state.current = None;
+        state.subject.take()
     });
     drop(entry);
     seen(seats.settle(generation, now, result), subject)

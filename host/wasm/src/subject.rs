@@ -38,8 +38,10 @@ pub(crate) struct Framed {
 
 /// What a balancer may know of the members while it picks.
 pub(crate) struct Candidates {
-    /// One bit for each member, the first in the lowest bit of the first word.
-    pub(crate) usable: Vec<u64>,
+    /// One bit for each of the first 64 members, the first in the lowest bit.
+    first: u64,
+    /// The same for those behind them; sets are seldom that large, and a small one is not allocated.
+    rest: Vec<u64>,
     pub(crate) random: u64,
 }
 
@@ -253,18 +255,25 @@ impl Framed {
 impl Candidates {
     /// Asks `may` about each of `n_members`.
     pub(crate) fn new(n_members: usize, random: u64, may: &dyn Fn(usize) -> bool) -> Self {
-        let mut usable = vec![0; n_members.div_ceil(64)];
-        for index in (0..n_members).filter(|index| may(*index)) {
-            if let Some(word) = usable.get_mut(index / 64) {
-                *word |= 1_u64 << (index % 64);
-            }
+        let word = |word_idx: usize| {
+            let members = word_idx * 64..n_members.min(word_idx * 64 + 64);
+            members
+                .filter(|index| may(*index))
+                .fold(0, |word, index| word | 1 << (index % 64))
+        };
+        Self {
+            first: word(0),
+            rest: (1..n_members.div_ceil(64)).map(word).collect(),
+            random,
         }
-        Self { usable, random }
     }
 
     pub(crate) fn is_usable(&self, index: u32) -> bool {
         let index = usize::try_from(index).unwrap_or(usize::MAX);
-        let word = self.usable.get(index / 64).copied().unwrap_or_default();
+        let word = match (index / 64).checked_sub(1) {
+            None => self.first,
+            Some(word_idx) => self.rest.get(word_idx).copied().unwrap_or_default(),
+        };
         word >> (index % 64) & 1 == 1
     }
 }

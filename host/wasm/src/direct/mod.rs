@@ -21,7 +21,7 @@ use wasmtime::{
     component::{Func, Instance as Raw, InstancePre},
 };
 
-pub(crate) use self::seat::{Entry, Left, Seats};
+pub(crate) use self::seat::{Entry, Seats};
 use crate::{
     bindings::{
         HandleStreamFunc,

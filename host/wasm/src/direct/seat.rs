@@ -16,9 +16,8 @@ use crate::{
     limits::time,
     shard::{self, Padded},
     spec::Mode,
-    state::{Current, Guest, State},
+    state::{Guest, State},
     stats::TrapReason,
-    subject::Subject,
 };
 
 /// The most time for an instance to start on a thread that serves.
@@ -54,10 +53,13 @@ struct Instance<F> {
 /// Counts an instance as alive for as long as it lives.
 struct Live(Arc<Guest>);
 
-/// A seat with an instance in it, held by this thread.
-pub(crate) struct Entry<'a, F> {
+/// A seat with an instance in it, held by this thread. Dropping it lets go of an instance that
+/// trapped or has grown too much.
+pub(crate) struct Entry<'a, F: Functions> {
     seats: &'a Seats<F>,
     seat: MutexGuard<'a, Seat<F>>,
+    /// When the guest trapped, if it did.
+    trapped: Option<Instant>,
 }
 
 /// Why there is nobody to enter.
@@ -67,13 +69,6 @@ pub(crate) enum Absent {
     Quarantined,
     /// No instance could be made; the guest's fault or that of the slots all plugins share.
     Failed(Trapped),
-}
-
-/// What is left after an entry.
-pub(crate) struct Left<R> {
-    pub(crate) result: Result<R, Trapped>,
-    pub(crate) current: Option<Current>,
-    pub(crate) subject: Option<Subject>,
 }
 
 impl<F: Functions> Seats<F> {
@@ -128,7 +123,7 @@ impl<F: Functions> Seats<F> {
     pub(crate) fn take_present(&self) -> Option<Entry<'_, F>> {
         let Padded(own) = shard::current(&self.seats)?;
         let seat = own.try_lock().filter(|seat| seat.instance.is_some())?;
-        Some(Entry { seats: self, seat })
+        Some(self.entry(seat))
     }
 
     /// Counts what became of an entry.
@@ -172,14 +167,22 @@ impl<F: Functions> Seats<F> {
     }
 
     fn seat(&self) -> Option<Entry<'_, F>> {
-        let entry = |seat| Entry { seats: self, seat };
         let Padded(own) = shard::current(&self.seats)?;
         if let Some(seat) = own.try_lock() {
-            return Some(entry(seat));
+            return Some(self.entry(seat));
         }
-        let others = self.seats.iter();
-        let free = others.filter_map(|Padded(seat)| seat.try_lock()).next();
-        free.or_else(|| own.try_lock_for(WAIT_MAX)).map(entry)
+        let mut others = self.seats.iter();
+        let free = others.find_map(|Padded(seat)| seat.try_lock());
+        let seat = free.or_else(|| own.try_lock_for(WAIT_MAX))?;
+        Some(self.entry(seat))
+    }
+
+    const fn entry<'a>(&'a self, seat: MutexGuard<'a, Seat<F>>) -> Entry<'a, F> {
+        Entry {
+            seats: self,
+            seat,
+            trapped: None,
+        }
     }
 
     fn make(&self) -> Result<Instance<F>, Trapped> {
@@ -220,66 +223,66 @@ impl<F: Functions> Entry<'_, F> {
         Some(&instance.functions)
     }
 
-    /// Enters the guest with a budget `times` the usual one. After a trap the seat is empty.
+    /// Enters the guest with a budget `times` the usual one, once `set` has said what it works on.
+    /// A guest that traps is not entered again; what it worked on is still there to be taken back.
     pub(crate) fn run<R>(
         &mut self,
         now: Instant,
         times: u64,
-        current: Option<Current>,
-        subject: Option<Subject>,
+        set: impl FnOnce(&mut State),
         enter: impl FnOnce(&mut Store<State>, &mut F) -> wasmtime::Result<R>,
-    ) -> Left<R> {
+    ) -> Result<R, Trapped> {
         let Some(Instance {
             store, functions, ..
         }) = &mut self.seat.instance
         else {
-            return Left {
-                result: Err(Trapped::no_role(F::ROLE.name())),
-                current,
-                subject,
-            };
+            return Err(Trapped::no_role(F::ROLE.name()));
         };
         store.set_epoch_deadline(self.seats.ticks);
         let state = store.data_mut();
-        state.begin(now, current);
-        state.subject = subject;
+        state.begin(now, None);
+        set(state);
         let fuelled = store.set_fuel(self.seats.fuel.saturating_mul(times));
-        let result = fuelled.and_then(|()| enter(store, functions));
-        let state = store.data_mut();
-        let (current, subject) = (state.current.take(), state.subject.take());
-        let budget = self.seats.budget;
-        let result = result.map_err(|error| trapped(&error, store.data(), budget));
-        self.settle(now, result.as_ref().err());
-        Left {
-            result,
-            current,
-            subject,
-        }
+        fuelled
+            .and_then(|()| enter(store, functions))
+            .map_err(|error| {
+                self.trapped = Some(now);
+                let trapped = trapped(&error, store.data(), self.seats.budget);
+                let guest = &self.seats.code.guest;
+                guest.stats.on_trap(trapped.reason);
+                let (plugin, role) = (&guest.plugin, F::ROLE.name());
+                tracing::debug!(%plugin, role, reason = %trapped.text, "instance stopped");
+                trapped
+            })
     }
 
-    /// Lets go of an instance that trapped or has grown too much.
-    fn settle(&mut self, now: Instant, trapped: Option<&Trapped>) {
-        let guest = &self.seats.code.guest;
+    /// What the guest worked on.
+    pub(crate) fn state(&mut self) -> Option<&mut State> {
+        let instance = self.seat.instance.as_mut()?;
+        Some(instance.store.data_mut())
+    }
+}
+
+impl<F: Functions> Drop for Entry<'_, F> {
+    fn drop(&mut self) {
+        if let Some(now) = self.trapped {
+            self.seat.instance = None;
+            if F::QUARANTINE {
+                self.seat.quarantine.on_trap(now);
+            }
+            return;
+        }
         let Some(instance) = &self.seat.instance else {
             return;
         };
+        let guest = &self.seats.code.guest;
         let bytes = instance.store.data().memory.bytes;
         guest.stats.on_memory(bytes);
-        let Some(trapped) = trapped else {
-            let instances = &guest.spec.instances;
-            let growth = bytes.saturating_sub(instance.fresh_bytes);
-            let isolated = instances.mode == Mode::Isolated && !F::QUARANTINE;
-            if isolated || growth > instances.growth_bytes_max {
-                self.seat.instance = None;
-            }
-            return;
-        };
-        guest.stats.on_trap(trapped.reason);
-        let (plugin, role) = (&guest.plugin, F::ROLE.name());
-        tracing::debug!(%plugin, role, reason = %trapped.text, "instance stopped");
-        self.seat.instance = None;
-        if F::QUARANTINE {
-            self.seat.quarantine.on_trap(now);
+        let instances = &guest.spec.instances;
+        let growth = bytes.saturating_sub(instance.fresh_bytes);
+        let isolated = instances.mode == Mode::Isolated && !F::QUARANTINE;
+        if isolated || growth > instances.growth_bytes_max {
+            self.seat.instance = None;
         }
     }
 }

@@ -245,10 +245,7 @@ async fn a_new_version_takes_over_under_picks_without_one_that_fails() {
 #[tokio::test]
 async fn what_would_wait_is_a_trap_with_its_name() {
     let house = House::new();
-    for (key, function) in [
-        (0, "wasi:io/poll.[method]pollable.block"),
-        (1, "postern:gateway/kv.get"),
-    ] {
+    for (key, function) in [(0, "wasi:io/poll.block"), (1, "postern:gateway/kv.get")] {
         let spec = PluginSpec {
             on_trap: OnTrap::Stop,
             ..PluginSpec::default()
