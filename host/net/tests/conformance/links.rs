@@ -4,8 +4,7 @@ use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use postern_core::{Body, Call, Error, Handler, Headers};
 use postern_net::{
-    Client, ClientConfig, Counters, MemoryDatagramServer, MemoryServer, ServerConfig, Shutdown,
-    Target, TcpServer, UdpServer,
+    Client, ClientConfig, Counters, ServerConfig, Shutdown, Target,
     link::DatagramLink,
     memory::{Conditions, Network},
     udp::UdpLink,
@@ -16,15 +15,8 @@ use tokio::{
     task::JoinHandle,
 };
 
+pub(crate) use crate::server::Link;
 use crate::service::Service;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Link {
-    Tcp,
-    Udp,
-    MemoryStream,
-    MemoryDatagram,
-}
 
 /// A stream without a session of ours on this side.
 pub(crate) type RawStream = Box<dyn Octets>;
@@ -50,43 +42,19 @@ impl Link {
     }
 
     pub(crate) async fn serve_with(self, config: ServerConfig, conditions: Conditions) -> Bench {
-        let config = Arc::new(config);
         let service = Arc::new(Service::default());
         let counters = Arc::new(Counters::default());
         let shutdown = Shutdown::new();
         let network = Network::new(1, conditions);
-        let handler: Arc<dyn Handler> = Arc::clone(&service) as _;
-        let (counted, stop) = (Arc::clone(&counters), shutdown.clone());
-        let (target, server) = match self {
-            Self::Tcp => {
-                let any = (Ipv4Addr::LOCALHOST, 0).into();
-                let server = TcpServer::bind(any, config, handler, counted)
-                    .await
-                    .expect("a free port");
-                let target = Target::Tcp(server.local_addr());
-                (target, tokio::spawn(server.serve(stop)))
-            }
-            Self::Udp => {
-                let any = (Ipv4Addr::LOCALHOST, 0).into();
-                let server = UdpServer::bind(any, config, handler, counted)
-                    .await
-                    .expect("a free port");
-                let target = Target::Udp(server.local_addr());
-                (target, tokio::spawn(server.serve(stop)))
-            }
-            Self::MemoryDatagram => {
-                let socket = network.socket();
-                let target = Target::MemoryDatagram(network.clone(), socket.address());
-                let server = MemoryDatagramServer::new(socket, config, handler, counted);
-                (target, tokio::spawn(server.serve(stop)))
-            }
-            Self::MemoryStream => {
-                let listener = network.listen();
-                let target = Target::Memory(network.clone(), listener.local_addr());
-                let server = MemoryServer::new(listener, config, handler, counted);
-                (target, tokio::spawn(server.serve(stop)))
-            }
-        };
+        let (target, server) = self
+            .start(
+                Arc::clone(&service) as _,
+                config,
+                &counters,
+                &network,
+                &shutdown,
+            )
+            .await;
         Bench {
             target,
             service,

@@ -12,6 +12,8 @@ mod calls;
 mod clients;
 mod datagrams;
 mod links;
+#[path = "../server/mod.rs"]
+mod server;
 mod service;
 mod sessions;
 mod streams;

@@ -1,6 +1,6 @@
 //! A server with a small service for events, and what reaches it per link.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use postern_core::{
     Body, BoxFuture, Call, Error, Handler, Headers, Reply, Text,
@@ -8,20 +8,13 @@ use postern_core::{
     extension::{Event, EventSink},
 };
 use postern_net::{
-    Client, ClientConfig, Counters, MemoryDatagramServer, MemoryServer, ServerConfig, Shutdown,
-    Target, TcpServer, UdpServer,
+    Client, ClientConfig, Counters, ServerConfig, Shutdown, Target,
     client::Events,
     memory::{Conditions, Network},
 };
 use tokio::task::JoinHandle;
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Link {
-    Tcp,
-    Udp,
-    MemoryStream,
-    MemoryDatagram,
-}
+pub(crate) use crate::server::Link;
 
 /// A running server; `stop` it at the end of the test.
 pub(crate) struct Bench {
@@ -89,40 +82,14 @@ impl Link {
     }
 
     pub(crate) async fn serve_with(self, config: ServerConfig, hub: HubConfig) -> Bench {
-        let config = Arc::new(config);
         let hub = Hub::new(hub);
-        let handler: Arc<dyn Handler> = Arc::new(Service(hub.clone()));
+        let handler = Arc::new(Service(hub.clone()));
         let counters = Arc::new(Counters::default());
         let shutdown = Shutdown::new();
         let network = Network::new(1, Conditions::default());
-        let (counted, stop) = (Arc::clone(&counters), shutdown.clone());
-        let any = (Ipv4Addr::LOCALHOST, 0).into();
-        let (target, server) = match self {
-            Self::Tcp => {
-                let server = TcpServer::bind(any, config, handler, counted).await;
-                let server = server.expect("a free port");
-                let target = Target::Tcp(server.local_addr());
-                (target, tokio::spawn(server.serve(stop)))
-            }
-            Self::Udp => {
-                let server = UdpServer::bind(any, config, handler, counted).await;
-                let server = server.expect("a free port");
-                let target = Target::Udp(server.local_addr());
-                (target, tokio::spawn(server.serve(stop)))
-            }
-            Self::MemoryStream => {
-                let listener = network.listen();
-                let target = Target::Memory(network.clone(), listener.local_addr());
-                let server = MemoryServer::new(listener, config, handler, counted);
-                (target, tokio::spawn(server.serve(stop)))
-            }
-            Self::MemoryDatagram => {
-                let socket = network.socket();
-                let target = Target::MemoryDatagram(network.clone(), socket.address());
-                let server = MemoryDatagramServer::new(socket, config, handler, counted);
-                (target, tokio::spawn(server.serve(stop)))
-            }
-        };
+        let (target, server) = self
+            .start(handler, config, &counters, &network, &shutdown)
+            .await;
         Bench {
             target,
             hub,

@@ -9,3 +9,5 @@
 mod bench;
 mod delivery;
 mod limits;
+#[path = "../server/mod.rs"]
+mod server;

@@ -1,0 +1,60 @@
+//! Every link that a server can have, for the suites that run over each of them.
+
+use std::{net::Ipv4Addr, sync::Arc};
+
+use postern_core::Handler;
+use postern_net::{
+    Counters, MemoryDatagramServer, MemoryServer, ServerConfig, Shutdown, Target, TcpServer,
+    UdpServer, memory::Network,
+};
+use tokio::task::JoinHandle;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Link {
+    Tcp,
+    Udp,
+    MemoryStream,
+    MemoryDatagram,
+}
+
+impl Link {
+    /// Starts a server of `handler` on a free address, in `network` where it is in memory.
+    pub(crate) async fn start(
+        self,
+        handler: Arc<dyn Handler>,
+        config: ServerConfig,
+        counters: &Arc<Counters>,
+        network: &Network,
+        shutdown: &Shutdown,
+    ) -> (Target, JoinHandle<()>) {
+        let (config, counters) = (Arc::new(config), Arc::clone(counters));
+        let stop = shutdown.clone();
+        let any = (Ipv4Addr::LOCALHOST, 0).into();
+        match self {
+            Self::Tcp => {
+                let server = TcpServer::bind(any, config, handler, counters).await;
+                let server = server.expect("a free port");
+                let target = Target::Tcp(server.local_addr());
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::Udp => {
+                let server = UdpServer::bind(any, config, handler, counters).await;
+                let server = server.expect("a free port");
+                let target = Target::Udp(server.local_addr());
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::MemoryStream => {
+                let listener = network.listen();
+                let target = Target::Memory(network.clone(), listener.local_addr());
+                let server = MemoryServer::new(listener, config, handler, counters);
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::MemoryDatagram => {
+                let socket = network.socket();
+                let target = Target::MemoryDatagram(network.clone(), socket.address());
+                let server = MemoryDatagramServer::new(socket, config, handler, counters);
+                (target, tokio::spawn(server.serve(stop)))
+            }
+        }
+    }
+}
