@@ -212,7 +212,7 @@ where
     let instance = linker.instantiate(&mut store, &component).unwrap();
     let interface = component.get_export_index(None, interface).unwrap();
     let func = component.get_export_index(Some(&interface), name).unwrap();
-    let func = instance.get_typed_func(&mut store, &func).unwrap();
+    let func = instance.get_typed_func(&mut store, func).unwrap();
     (store, func)
 }
 
