@@ -10,32 +10,21 @@ use futures_util::FutureExt as _;
 use postern::{
     config::Extension,
     pipeline::{
-        Pipeline, Rules,
+        Pipeline,
         chain::{Extensions, Link, Part},
-        route::{Route, Routes, Table as RouteTable, Target},
     },
-    telemetry::calls::CallBook,
 };
-use postern_core::{Body, BoxFuture, Call, Error, Handler, Headers, Reply};
+use postern_core::{Body, Call, Handler as _};
 use postern_wasm::{Plugin, PluginSpec, Runtime, RuntimeConfig};
 
-use crate::table::{Goal, Table};
+use crate::{
+    serve::{Echo, pipeline_with},
+    table::{Goal, Table},
+};
 
 /// The fastest of so many batches counts: a busy machine only makes a batch take longer.
 const N_BATCHES: usize = 11;
 const N_CALLS: u32 = 20_000;
-
-/// Answers with what it was sent.
-struct Echo;
-
-impl Handler for Echo {
-    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        Box::pin(std::future::ready(Ok(Reply {
-            headers: Headers::new(),
-            body: call.body,
-        })))
-    }
-}
 
 /// Chains of 0, 1 and 5 components in front of a native handler, in turn.
 pub(crate) async fn run(table: &mut Table) {
@@ -95,19 +84,9 @@ async fn link(runtime: &Arc<Runtime>, number: u32) -> Link {
 }
 
 fn pipeline(links: Vec<Link>) -> Pipeline {
-    let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
-    routes.publish(RouteTable::from_iter([Route {
-        service: "echo".into(),
-        version: None,
-        plugin: "echo".into(),
-        generation: 1,
-        methods: None,
-        target: Target::Live(Arc::new(Echo)),
-        metrics: book.service(&"echo".into()),
-    }]));
     let extensions = Arc::new(Extensions::default());
     extensions.publish(links.into_iter().collect());
-    Pipeline::new(routes, extensions, Rules::default(), &book)
+    pipeline_with(Arc::new(Echo), extensions)
 }
 
 /// The time of one call, over a batch.

@@ -13,6 +13,7 @@ use std::{
 use postern::{
     pipeline::{
         Pipeline, Rules,
+        chain::Extensions,
         route::{Route, Routes, Table, Target},
     },
     telemetry::calls::CallBook,
@@ -177,6 +178,11 @@ async fn serve_tcp(handler: Arc<dyn Handler>) -> io::Result<()> {
 
 /// The gateway's pipeline with one route, `echo`.
 fn pipeline(handler: Arc<dyn Handler>) -> Pipeline {
+    pipeline_with(handler, Arc::default())
+}
+
+/// The same with plugins in the way of its calls.
+pub(crate) fn pipeline_with(handler: Arc<dyn Handler>, extensions: Arc<Extensions>) -> Pipeline {
     let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
     routes.publish(Table::from_iter([Route {
         service: "echo".into(),
@@ -187,7 +193,7 @@ fn pipeline(handler: Arc<dyn Handler>) -> Pipeline {
         target: Target::Live(handler),
         metrics: book.service(&"echo".into()),
     }]));
-    Pipeline::new(routes, Arc::default(), Rules::default(), &book)
+    Pipeline::new(routes, extensions, Rules::default(), &book)
 }
 
 /// The component `echo` as a handler, with nothing of the gateway around it.
@@ -220,7 +226,7 @@ async fn bare_echo(mut socket: TcpStream) -> io::Result<()> {
 }
 
 /// Answers with what it was sent.
-struct Echo;
+pub(crate) struct Echo;
 
 impl Handler for Echo {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {

@@ -96,7 +96,7 @@ fn enter(mut lease: Lease, request: Request) -> BoxFuture<Result<Reply, Error>> 
         method,
         body,
     } = &request;
-    let answered = match lease.handle_plainly(service, method, body) {
+    let answered = match lease.instance().handle_plainly(service, method, body) {
         Ok(answer) => finish(lease, answer),
         Err(Halt::Trapped(trapped)) => Err(lease.trap(trapped)),
         Err(Halt::Departed) => {

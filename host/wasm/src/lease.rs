@@ -8,10 +8,9 @@ use std::{
 use postern_core::Error;
 
 use crate::{
-    bindings::HandleResult,
     convert::Trapped,
     generation::Home,
-    instance::{Halt, Instance},
+    instance::Instance,
     spec::OnTrap,
     state::{Current, Guest},
     stats::Outcome,
@@ -88,16 +87,6 @@ impl Lease {
     /// Whether the instance may wait.
     pub(crate) fn is_fiber(&self) -> bool {
         self.instance.way == Way::Fiber
-    }
-
-    /// Enters the guest plainly.
-    pub(crate) fn handle_plainly(
-        &mut self,
-        service: &str,
-        method: &str,
-        body: &[u8],
-    ) -> Result<HandleResult, Halt> {
-        self.instance.handle_plainly(service, method, body)
     }
 
     /// The same lease with another instance in the same slot, one that may wait, and what is left of

@@ -154,7 +154,7 @@ impl Fleet {
             Owner::Local(plugin) => self.cast.handler(plugin),
             Owner::Config | Owner::Registered(_) | Owner::Peer(_) => {
                 let addresses = &instance.record.entry.addresses;
-                Some(Arc::new(Remote::new(&self.pool, addresses)?))
+                Some(Arc::new(Remote::learned(&self.pool, addresses)?))
             }
         }
     }

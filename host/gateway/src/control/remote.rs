@@ -22,6 +22,9 @@ struct Inner {
     pool: Pool,
     /// Those that sessions can be had to, the preferred first.
     addresses: Vec<Address>,
+    /// Whether the directory has just learned that it is there: what failed at its addresses before is
+    /// not held against it.
+    is_new: bool,
     found: Mutex<Option<Found>>,
 }
 
@@ -32,8 +35,17 @@ struct Found {
 }
 
 impl Remote {
-    /// `None` when no address is one that this gateway can call.
+    /// An instance to ask for signs of life. `None` when no address is one that this gateway can call.
     pub(super) fn new(pool: &Pool, addresses: &[Address]) -> Option<Self> {
+        Self::of(pool, addresses, false)
+    }
+
+    /// An instance that the directory has just learned of. `None` as in `new`.
+    pub(super) fn learned(pool: &Pool, addresses: &[Address]) -> Option<Self> {
+        Self::of(pool, addresses, true)
+    }
+
+    fn of(pool: &Pool, addresses: &[Address], is_new: bool) -> Option<Self> {
         let can_call = |address: &&Address| match address.scheme {
             Scheme::Tcp | Scheme::Udp => true,
             Scheme::Quic | Scheme::WebSocket | Scheme::Http => false,
@@ -43,6 +55,7 @@ impl Remote {
             Self(Arc::new(Inner {
                 pool: pool.clone(),
                 addresses,
+                is_new,
                 found: Mutex::default(),
             }))
         })
@@ -84,10 +97,13 @@ impl Remote {
         }
         let upstream = Upstream::new(&self.0.pool, targets)?;
         let until = has_names.then(|| now + LOOKUP_AGE);
-        *self.0.found.lock() = Some(Found {
+        let before = self.0.found.lock().replace(Found {
             upstream: upstream.clone(),
             until,
         });
+        if self.0.is_new && before.is_none() {
+            upstream.revive();
+        }
         Ok(upstream)
     }
 }

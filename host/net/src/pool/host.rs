@@ -198,7 +198,7 @@ impl<S: Clone> Host<S> {
         self.down = Some(Down { reason, until });
     }
 
-    /// A call was answered: the address is well.
+    /// The address is well: a call was answered, or somebody says so.
     pub(super) fn on_answer(&mut self) {
         self.n_failures = 0;
         self.down = None;

@@ -102,6 +102,14 @@ impl<S: Clone> Ledger<S> {
         self.keep_warm(id, now);
     }
 
+    /// Somebody knows that the address is well, whatever failed there before.
+    pub(super) fn revive(&mut self, id: HostId, now: Instant) {
+        if let Some(host) = self.hosts.get_mut(&id) {
+            host.on_answer();
+        }
+        self.keep_warm(id, now);
+    }
+
     /// One upstream less. With the last its sessions are closed when their calls are done.
     pub(super) fn release(&mut self, id: HostId) {
         let Some(host) = self.hosts.get_mut(&id) else {

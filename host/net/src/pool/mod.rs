@@ -227,6 +227,12 @@ impl Host {
         outcome.map_err(|refusal| refusal.into_error(&self.name))
     }
 
+    /// Ends the pause after failures: the next call may open a session.
+    pub(crate) fn revive(&self) {
+        let shared = &self.pool.owner.shared;
+        shared.update(|state, now| state.ledger.revive(self.id, now));
+    }
+
     /// A session that is open, however busy, for a question that is no call.
     pub(crate) fn peek(&self) -> Option<crate::Client> {
         let state = self.pool.owner.shared.state.lock();

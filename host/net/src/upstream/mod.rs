@@ -57,6 +57,12 @@ impl Upstream {
         })
     }
 
+    /// Says that the instance is well, as a directory learns when it comes back: the pause that its
+    /// addresses were left alone for is over, and the next call may open a session.
+    pub fn revive(&self) {
+        self.shared.hosts().for_each(Host::revive);
+    }
+
     /// Every address, in order of preference.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.shared.hosts().map(|host| host.target().address())

@@ -16,7 +16,7 @@ use tokio::{
 };
 
 pub(crate) use crate::server::Link;
-use crate::service::Service;
+use crate::{server::ANY, service::Service};
 
 /// A stream without a session of ours on this side.
 pub(crate) type RawStream = Box<dyn Octets>;
@@ -48,6 +48,7 @@ impl Link {
         let network = Network::new(1, conditions);
         let (target, server) = self
             .start(
+                ANY,
                 Arc::clone(&service) as _,
                 config,
                 &counters,

@@ -14,6 +14,7 @@ use postern_net::{
 };
 use tokio::task::JoinHandle;
 
+use crate::server::ANY;
 pub(crate) use crate::server::Link;
 
 /// A running server; `stop` it at the end of the test.
@@ -88,7 +89,7 @@ impl Link {
         let shutdown = Shutdown::new();
         let network = Network::new(1, Conditions::default());
         let (target, server) = self
-            .start(handler, config, &counters, &network, &shutdown)
+            .start(ANY, handler, config, &counters, &network, &shutdown)
             .await;
         Bench {
             target,

@@ -1,6 +1,9 @@
 //! Every link that a server can have, for the suites that run over each of them.
 
-use std::{net::Ipv4Addr, sync::Arc};
+use std::{
+    net::{IpAddr, Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
 
 use postern_core::Handler;
 use postern_net::{
@@ -17,10 +20,14 @@ pub(crate) enum Link {
     MemoryDatagram,
 }
 
+/// A free port.
+pub(crate) const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
 impl Link {
-    /// Starts a server of `handler` on a free address, in `network` where it is in memory.
+    /// Starts a server of `handler` at `at`, or in `network` where the link is in memory.
     pub(crate) async fn start(
         self,
+        at: SocketAddr,
         handler: Arc<dyn Handler>,
         config: ServerConfig,
         counters: &Arc<Counters>,
@@ -29,16 +36,15 @@ impl Link {
     ) -> (Target, JoinHandle<()>) {
         let (config, counters) = (Arc::new(config), Arc::clone(counters));
         let stop = shutdown.clone();
-        let any = (Ipv4Addr::LOCALHOST, 0).into();
         match self {
             Self::Tcp => {
-                let server = TcpServer::bind(any, config, handler, counters).await;
+                let server = TcpServer::bind(at, config, handler, counters).await;
                 let server = server.expect("a free port");
                 let target = Target::Tcp(server.local_addr());
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Udp => {
-                let server = UdpServer::bind(any, config, handler, counters).await;
+                let server = UdpServer::bind(at, config, handler, counters).await;
                 let server = server.expect("a free port");
                 let target = Target::Udp(server.local_addr());
                 (target, tokio::spawn(server.serve(stop)))

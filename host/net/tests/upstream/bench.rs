@@ -10,8 +10,8 @@ use postern_core::{
     wire::{Decoder, Frame, FrameType},
 };
 use postern_net::{
-    ClientConfig, Counters, HostSnapshot, MemoryDatagramServer, MemoryServer, Pool, PoolConfig,
-    ServerConfig, Shutdown, Speak, Target, TcpServer, UdpServer, Upstream,
+    ClientConfig, Counters, HostSnapshot, Pool, PoolConfig, ServerConfig, Shutdown, Speak, Target,
+    Upstream,
     link::Listener,
     memory::{Conditions, MemoryListener, MemoryStream, Network},
 };
@@ -21,13 +21,7 @@ use tokio::{
     time::Instant,
 };
 
-#[derive(Debug, Clone, Copy)]
-pub(crate) enum Link {
-    Tcp,
-    Udp,
-    Memory,
-    MemoryDatagram,
-}
+pub(crate) use crate::server::Link;
 
 /// A gateway that serves.
 pub(crate) struct Gateway {
@@ -102,38 +96,13 @@ impl Gateway {
         config: ServerConfig,
         network: Network,
     ) -> Self {
-        let config = Arc::new(config);
         let service = Arc::new(Service::default());
         let counters = Arc::new(Counters::default());
         let shutdown = Shutdown::new();
-        let handler: Arc<dyn Handler> = Arc::clone(&service) as _;
-        let (counted, stop) = (Arc::clone(&counters), shutdown.clone());
-        let (target, serving) = match link {
-            Link::Tcp => {
-                let server = TcpServer::bind(at, config, handler, counted).await;
-                let server = server.expect("a free port");
-                let target = Target::Tcp(server.local_addr());
-                (target, tokio::spawn(server.serve(stop)))
-            }
-            Link::Udp => {
-                let server = UdpServer::bind(at, config, handler, counted).await;
-                let server = server.expect("a free port");
-                let target = Target::Udp(server.local_addr());
-                (target, tokio::spawn(server.serve(stop)))
-            }
-            Link::Memory => {
-                let listener = network.listen();
-                let target = Target::Memory(network.clone(), listener.local_addr());
-                let server = MemoryServer::new(listener, config, handler, counted);
-                (target, tokio::spawn(server.serve(stop)))
-            }
-            Link::MemoryDatagram => {
-                let socket = network.socket();
-                let target = Target::MemoryDatagram(network.clone(), socket.address());
-                let server = MemoryDatagramServer::new(socket, config, handler, counted);
-                (target, tokio::spawn(server.serve(stop)))
-            }
-        };
+        let handler = Arc::clone(&service) as _;
+        let (target, serving) = link
+            .start(at, handler, config, &counters, &network, &shutdown)
+            .await;
         Self {
             target,
             counters,

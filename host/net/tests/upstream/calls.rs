@@ -18,7 +18,7 @@ macro_rules! each_link {
         mod tcp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+ }
         mod udp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Udp).await; })+ }
         mod memory {
-            $(#[tokio::test] async fn $name() { super::$name(super::Link::Memory).await; })+
+            $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryStream).await; })+
         }
         mod memory_datagram {
             $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryDatagram).await; })+
@@ -141,7 +141,7 @@ async fn streams_pass_through_tcp() {
 
 #[tokio::test]
 async fn streams_pass_through_memory() {
-    streams_pass_through(Link::Memory).await;
+    streams_pass_through(Link::MemoryStream).await;
 }
 
 #[tokio::test]

@@ -106,7 +106,7 @@ async fn a_dead_address_costs_one_connect_timeout_and_not_one_per_call() {
 
 #[tokio::test(start_paused = true)]
 async fn a_cut_network_that_heals_is_used_again_within_the_longest_pause() {
-    let gateway = Gateway::serve(Link::Memory).await;
+    let gateway = Gateway::serve(Link::MemoryStream).await;
     let pool = pool(PoolConfig::default());
     let upstream = gateway.upstream(&pool);
     assert!(unary(&upstream, "echo", "x").await.is_ok());
@@ -125,6 +125,27 @@ async fn a_cut_network_that_heals_is_used_again_within_the_longest_pause() {
         start.elapsed()
     );
     assert!(unary(&upstream, "echo", "x").await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_instance_that_is_said_to_be_well_is_called_at_once() {
+    let gateway = Gateway::serve(Link::MemoryStream).await;
+    let pool = pool(PoolConfig {
+        backoff_min: Duration::from_secs(10),
+        ..PoolConfig::default()
+    });
+    let upstream = gateway.upstream(&pool);
+    assert!(unary(&upstream, "echo", "x").await.is_ok());
+    gateway.network.cut();
+    settle().await;
+    assert!(unary(&upstream, "echo", "x").await.is_err());
+    until(&pool, |host| host.down.is_some()).await;
+    gateway.network.heal();
+    let start = Instant::now();
+    assert!(unary(&upstream, "echo", "x").await.is_err());
+    upstream.revive();
+    assert!(unary(&upstream, "echo", "x").await.is_ok());
+    assert!(start.elapsed() < Duration::from_secs(1), "no pause");
 }
 
 #[tokio::test(start_paused = true)]
@@ -176,7 +197,7 @@ async fn a_session_that_the_peer_ends_in_order_is_replaced_without_a_failed_call
     let mut config = ServerConfig::default();
     config.session.keep_alive = None;
     config.session.idle_timeout = Some(Duration::from_secs(10));
-    let gateway = Gateway::serve_with(Link::Memory, config, Conditions::default()).await;
+    let gateway = Gateway::serve_with(Link::MemoryStream, config, Conditions::default()).await;
     let pool = pool(PoolConfig::default());
     let upstream = gateway.upstream(&pool);
     for n in 1..=5 {
@@ -189,7 +210,7 @@ async fn a_session_that_the_peer_ends_in_order_is_replaced_without_a_failed_call
 
 #[tokio::test(start_paused = true)]
 async fn closing_is_bounded_and_cuts_what_is_left() {
-    let gateway = Gateway::serve(Link::Memory).await;
+    let gateway = Gateway::serve(Link::MemoryStream).await;
     let pool = pool(PoolConfig::default());
     let upstream = gateway.upstream(&pool);
     let start = Instant::now();
@@ -215,7 +236,7 @@ async fn closing_is_bounded_and_cuts_what_is_left() {
 
 #[tokio::test(start_paused = true)]
 async fn dropping_the_pool_and_its_upstreams_cuts_every_session() {
-    let gateway = Gateway::serve(Link::Memory).await;
+    let gateway = Gateway::serve(Link::MemoryStream).await;
     let pool = pool(PoolConfig::default());
     let upstream = gateway.upstream(&pool);
     assert!(unary(&upstream, "echo", "x").await.is_ok());

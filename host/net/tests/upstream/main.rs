@@ -10,4 +10,6 @@ mod bench;
 mod calls;
 mod failure;
 mod probes;
+#[path = "../server/mod.rs"]
+mod server;
 mod waiting;

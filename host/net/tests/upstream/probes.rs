@@ -49,7 +49,7 @@ async fn a_peer_on_udp_is_well() {
 
 #[tokio::test]
 async fn a_peer_in_memory_is_well() {
-    is_well(Link::Memory).await;
+    is_well(Link::MemoryStream).await;
 }
 
 #[tokio::test(start_paused = true)]
@@ -78,7 +78,8 @@ async fn the_latency_is_the_way_there_and_back() {
         delay,
         ..Conditions::default()
     };
-    let gateway = Gateway::serve_with(Link::Memory, ServerConfig::default(), conditions).await;
+    let gateway =
+        Gateway::serve_with(Link::MemoryStream, ServerConfig::default(), conditions).await;
     let upstream = gateway.upstream(&pool(PoolConfig::default()));
     let probed = upstream.probe(&Probe::default()).await;
     assert!(probed.outcome.is_ok());
@@ -130,7 +131,7 @@ async fn a_peer_that_is_gone_fails_the_check_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn a_busy_peer_is_asked_all_the_same() {
-    let gateway = Gateway::serve(Link::Memory).await;
+    let gateway = Gateway::serve(Link::MemoryStream).await;
     let pool: Pool = pool(PoolConfig {
         connections_per_host_max: 1,
         calls_per_session_max: 1,
@@ -148,7 +149,7 @@ async fn a_busy_peer_is_asked_all_the_same() {
 
 #[tokio::test(start_paused = true)]
 async fn a_health_check_that_the_service_fails_is_its_error() {
-    let gateway = Gateway::serve(Link::Memory).await;
+    let gateway = Gateway::serve(Link::MemoryStream).await;
     let upstream = gateway.upstream(&pool(PoolConfig::default()));
     let question = Question::Call {
         service: "test".into(),

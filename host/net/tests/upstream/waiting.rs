@@ -16,7 +16,7 @@ async fn narrow(change: impl Fn(&mut PoolConfig)) -> (Gateway, Pool, Upstream) {
         ..PoolConfig::default()
     };
     change(&mut config);
-    let gateway = Gateway::serve(Link::Memory).await;
+    let gateway = Gateway::serve(Link::MemoryStream).await;
     let pool = pool(config);
     let upstream = gateway.upstream(&pool);
     (gateway, pool, upstream)
@@ -167,7 +167,7 @@ async fn the_limit_over_all_addresses_holds_and_an_idle_session_makes_room() {
     let mut gateways = Vec::new();
     for _ in 0..3 {
         let config = ServerConfig::default();
-        gateways.push(Gateway::serve_at(Link::Memory, at, config, network.clone()).await);
+        gateways.push(Gateway::serve_at(Link::MemoryStream, at, config, network.clone()).await);
     }
     let pool = pool(PoolConfig {
         connections_max: 2,
@@ -198,7 +198,7 @@ async fn the_limit_over_all_addresses_holds_and_an_idle_session_makes_room() {
 
 #[tokio::test(start_paused = true)]
 async fn an_idle_session_says_bye_at_its_time_and_the_next_call_opens_another() {
-    let gateway = Gateway::serve(Link::Memory).await;
+    let gateway = Gateway::serve(Link::MemoryStream).await;
     let pool = pool(PoolConfig::default());
     let upstream = gateway.upstream(&pool);
     assert!(unary(&upstream, "echo", "x").await.is_ok());
@@ -218,7 +218,7 @@ async fn keep_alive_holds_a_session_that_the_peer_would_close() {
     let mut config = ServerConfig::default();
     config.session.keep_alive = None;
     config.session.idle_timeout = Some(Duration::from_secs(100));
-    let gateway = Gateway::serve_with(Link::Memory, config, Conditions::default()).await;
+    let gateway = Gateway::serve_with(Link::MemoryStream, config, Conditions::default()).await;
     let pool = pool(PoolConfig {
         idle_timeout: Duration::from_secs(100_000),
         ..PoolConfig::default()
@@ -232,7 +232,7 @@ async fn keep_alive_holds_a_session_that_the_peer_would_close() {
 
 #[tokio::test(start_paused = true)]
 async fn warm_sessions_are_there_before_the_first_call() {
-    let gateway = Gateway::serve(Link::Memory).await;
+    let gateway = Gateway::serve(Link::MemoryStream).await;
     let pool = pool(PoolConfig {
         warm: 2,
         ..PoolConfig::default()

@@ -1,13 +1,17 @@
 //! What a guest may import: one file per interface, linked into one linker per engine.
 
 use wasmtime::{
-    Engine,
-    component::{Component, Linker, types::ComponentItem},
+    Engine, StoreContextMut,
+    component::{Component, Linker, LinkerInstance, types::ComponentItem},
 };
 use wasmtime_wasi::{
     cli::{WasiCli, WasiCliView},
     clocks::{WasiClocks, WasiClocksView},
-    p2::bindings::{cli, clocks, random},
+    p2::bindings::{
+        cli,
+        clocks::{self, monotonic_clock::Host as _},
+        random,
+    },
     random::{WasiRandom, WasiRandomView},
 };
 
@@ -101,6 +105,30 @@ pub(crate) fn link_harmless(linker: &mut Linker<State>) -> wasmtime::Result<()> 
     random::insecure::add_to_linker::<State, WasiRandom>(linker, State::random)?;
     random::insecure_seed::add_to_linker::<State, WasiRandom>(linker, State::random)?;
     random::random::add_to_linker::<State, WasiRandom>(linker, State::random)
+}
+
+/// Links the function `name` of `interface` if it only looks at the clock; whether it does. What else
+/// that clock offers is for those who wait.
+pub(crate) fn link_clock(
+    instance: &mut LinkerInstance<'_, State>,
+    interface: &str,
+    name: &str,
+) -> wasmtime::Result<bool> {
+    type Store<'a> = StoreContextMut<'a, State>;
+    match (interface, name) {
+        ("wasi:clocks/monotonic-clock", "now") => {
+            instance.func_wrap(name, |mut store: Store<'_>, (): ()| {
+                Ok((store.data_mut().clocks().now()?,))
+            })?;
+        }
+        ("wasi:clocks/monotonic-clock", "resolution") => {
+            instance.func_wrap(name, |mut store: Store<'_>, (): ()| {
+                Ok((store.data_mut().clocks().resolution()?,))
+            })?;
+        }
+        _ => return Ok(false),
+    }
+    Ok(true)
 }
 
 /// Whether a function may wait. Of `wasi:io`, `io` decides itself.

@@ -113,6 +113,16 @@ async fn a_departure_costs_one_instance_and_calls_stay_on_fibers() {
 }
 
 #[tokio::test]
+async fn the_clock_is_looked_at_without_a_fiber() {
+    let house = House::new();
+    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let n_created = plugin.stats().snapshot().instances_created;
+    assert_eq!(answer(&plugin, "k", b"").await[..], [1]);
+    assert_eq!(answer(&plugin, "c", b"").await[..], [2], "the same one");
+    assert_eq!(plugin.stats().snapshot().instances_created, n_created);
+}
+
+#[tokio::test]
 async fn a_guest_that_starts_with_an_effect_starts_on_a_fiber() {
     let start = "(func $begin (call $kv-get (i32.const 16) (i32.const 6) (i32.const 384)))
         (start $begin)

@@ -37,6 +37,9 @@
     (export "call" (func (param "service" string) (param "method" string) (param "body" (list u8))
       (param "options" (option $options)) (result (result (list u8) (error $failure)))))))
 
+  (import "wasi:clocks/monotonic-clock@0.2.6" (instance $clock
+    (export "now" (func (result u64)))))
+
   ;; Memory and an allocator that only goes up; `handle` starts it over when it returns.
   (core module $libc
     (memory (export "memory") 2)
@@ -57,6 +60,7 @@
   (core func $next (canon lower (func $call "next") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
   (core func $send (canon lower (func $call "send") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
   (core func $write (canon lower (func $log "write") (memory (core memory $libc "memory"))))
+  (core func $now (canon lower (func $clock "now")))
   (core func $config-get (canon lower (func $config "get") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
   (core func $kv-get (canon lower (func $kv "get") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
   (core func $kv-set (canon lower (func $kv "set") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))))
@@ -71,6 +75,7 @@
     (import "host" "next" (func $next (param i32)))
     (import "host" "send" (func $send (param i32 i32 i32)))
     (import "host" "write" (func $write (param i32 i32 i32 i32 i32)))
+    (import "host" "now" (func $now (result i64)))
     (import "host" "config-get" (func $config-get (param i32 i32 i32)))
     (import "host" "kv-get" (func $kv-get (param i32 i32 i32)))
     (import "host" "kv-set" (func $kv-set (param i32 i32 i32 i32 i32)))
@@ -160,6 +165,9 @@
           (local.set $n (i32.sub (local.get $n) (i32.const 1)))
           (br_if $more (local.get $n)))
         (return (call $octet (i32.const 1)))))
+      ;; k: whether a clock goes forward
+      (if (i32.eq (local.get $what) (i32.const 107)) (then
+        (return (call $octet (i64.le_u (call $now) (call $now))))))
       ;; w: writes the body to the log, 300 times
       (if (i32.eq (local.get $what) (i32.const 119)) (then
         (local.set $n (i32.const 300))
@@ -234,6 +242,7 @@
       (export "next" (func $next))
       (export "send" (func $send))
       (export "write" (func $write))
+      (export "now" (func $now))
       (export "config-get" (func $config-get))
       (export "kv-get" (func $kv-get))
       (export "kv-set" (func $kv-set))
