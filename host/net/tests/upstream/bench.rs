@@ -21,6 +21,7 @@ use tokio::{
     time::Instant,
 };
 
+use crate::server::ANY;
 pub(crate) use crate::server::Link;
 
 /// A gateway that serves.
@@ -87,7 +88,7 @@ impl Gateway {
         conditions: Conditions,
     ) -> Self {
         let network = Network::new(1, conditions);
-        Self::serve_at(link, ([127, 0, 0, 1], 0).into(), config, network).await
+        Self::serve_at(link, ANY, config, network).await
     }
 
     pub(crate) async fn serve_at(
