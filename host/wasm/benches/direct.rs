@@ -3,7 +3,7 @@
 //!
 //! Each figure is the fastest of eleven batches, so that a busy machine only makes it take longer.
 //! Calls are made of the smallest guest, or of the component whose file `POSTERN_ECHO` names; by
-//! wasmtime alone and as a plugin, in turn.
+//! wasmtime alone, as a plugin, and as one whose calls need a fiber, in turn.
 
 #![expect(
     clippy::unwrap_used,
@@ -21,13 +21,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::FutureExt as _;
 use postern_core::{
     Call, Handler as _, Reply,
     extension::{Asked, Flow, Interceptor, Step},
 };
 use postern_wasm::{
-    Ask, Candidate, CandidateSet, Plugin, PluginSpec, Pooling, Runtime, RuntimeConfig,
+    Ask, Candidate, CandidateSet, Mode, Plugin, PluginSpec, Pooling, Runtime, RuntimeConfig,
 };
 use wasmtime::{
     Config, Engine, Store,
@@ -172,27 +171,43 @@ async fn calls(runtime: &Arc<Runtime>) {
         "postern:gateway/handler@0.1.0",
         "handle",
     );
-    let plugin = Plugin::new(runtime, "echo");
-    plugin
-        .deploy(component.into(), PluginSpec::default())
-        .await
-        .unwrap();
-    let mut fastest = [Duration::MAX; 2];
+    let plain = Plugin::new(runtime, "echo");
+    let spec = PluginSpec::default();
+    plain.deploy(component.clone().into(), spec).await.unwrap();
+    let fiber = Plugin::new(runtime, "echo-single");
+    let mut spec = PluginSpec::default();
+    // Its calls begin on a fiber.
+    spec.instances.mode = Mode::Single;
+    fiber.deploy(component.into(), spec).await.unwrap();
+    let mut fastest = [Duration::MAX; 3];
     for _ in 0..N_BATCHES {
         let alone = time_batch(|| {
             let (answer,) = handle.call(&mut store, ("echo", "Echo", &body)).unwrap();
             assert!(black_box(answer).is_ok());
         });
-        let plugin = time_batch(|| {
-            let call = plugin.call(Call::unary("echo", "Echo", body.clone()));
-            if let Some(reply) = call.now_or_never() {
-                assert!(black_box(reply).is_ok());
-            }
-        });
-        fastest = [fastest[0].min(alone), fastest[1].min(plugin)];
+        let times = [
+            alone,
+            call_batch(&plain, &body).await,
+            call_batch(&fiber, &body).await,
+        ];
+        for (fastest, time) in fastest.iter_mut().zip(times) {
+            *fastest = (*fastest).min(time);
+        }
     }
-    row("call, wasmtime alone", fastest[0]);
-    row("call, plugin", fastest[1]);
+    let [alone, plain, on_fiber] = fastest;
+    row("call, wasmtime alone", alone);
+    row("call, plugin", plain);
+    row("call, plugin, on a fiber", on_fiber);
+}
+
+/// The time of one call of a plugin, over one batch.
+async fn call_batch(plugin: &Plugin, body: &Bytes) -> Duration {
+    let start = Instant::now();
+    for _ in 0..N_CALLS {
+        let reply = plugin.call(Call::unary("echo", "Echo", body.clone())).await;
+        assert!(black_box(reply).is_ok());
+    }
+    start.elapsed() / N_CALLS
 }
 
 /// A function of `interface` of the component, in a store of its own with nothing around it.
