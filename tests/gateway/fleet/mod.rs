@@ -12,8 +12,8 @@ use serde_json::Value;
 
 use crate::share;
 
-/// Gateways `a`, `b`, ... in zones `zone-a`, `zone-b`, ... with `echo` each, all peers of all. `policy` is `[services.echo]` of each;
-/// no zone comes before another unless it says so.
+/// Gateways `a`, `b`, ... in zones `zone-a`, `zone-b`, ... with `echo` each, all peers of all. `policy`
+/// is `[services.echo]` of each; no zone comes before another unless it says so.
 async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
     let names = ["a", "b", "c"];
     let addresses: Vec<_> = (0..n_gateways)

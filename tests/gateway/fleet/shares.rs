@@ -66,8 +66,9 @@ async fn calls_through_one_gateway_are_spread_over_all_as_the_balancer_says() {
 }
 
 /// Of two by chance the quicker: who is the quickest of three is in two pairs of three and picked in
-/// both, who is the slowest in none; who was not asked yet counts as slow. A single late answer makes anybody the slowest for a while, so
-/// the test takes the machine for itself and does not say who it is.
+/// both, who is the slowest in none; who was not asked yet counts as slow. A single late answer makes
+/// anybody the slowest for a while, so the test takes the machine for itself and does not say who it
+/// is.
 #[tokio::test(flavor = "multi_thread")]
 async fn by_response_time_the_quickest_of_three_has_two_calls_of_three() {
     let _machine = own().await;
