@@ -50,6 +50,9 @@ mod component;
 pub mod config;
 pub mod event;
 pub mod events;
+#[cfg(target_arch = "wasm32")]
+#[doc(hidden)]
+pub mod exports;
 mod failure;
 #[cfg(not(target_arch = "wasm32"))]
 pub mod fake;

@@ -102,22 +102,32 @@ macro_rules! export {
         };
     };
     (@role Interceptor $exports:ident) => {
-        $crate::bindings::interceptor::export_interceptor!($exports);
+        $crate::bindings::interceptor::export_interceptor!(
+            $exports with_types_in $crate::exports::interceptor
+        );
     };
     (@role FrameExtension $exports:ident) => {
-        $crate::bindings::frame_extension::export_frame_extension!($exports);
+        $crate::bindings::frame_extension::export_frame_extension!(
+            $exports with_types_in $crate::exports::frame_extension
+        );
     };
     (@role Balancer $exports:ident) => {
         $crate::bindings::balancer::export_balancer!($exports);
     };
     (@role Authenticator $exports:ident) => {
-        $crate::bindings::authenticator::export_authenticator!($exports);
+        $crate::bindings::authenticator::export_authenticator!(
+            $exports with_types_in $crate::exports::authenticator
+        );
     };
     (@role Authorizer $exports:ident) => {
-        $crate::bindings::authorizer::export_authorizer!($exports);
+        $crate::bindings::authorizer::export_authorizer!(
+            $exports with_types_in $crate::exports::authorizer
+        );
     };
     (@role EventHandler $exports:ident) => {
-        $crate::bindings::event_handler::export_event_handler!($exports);
+        $crate::bindings::event_handler::export_event_handler!(
+            $exports with_types_in $crate::exports::event_handler
+        );
     };
     (@role Health $exports:ident) => {
         $crate::bindings::health::export_health!($exports);

@@ -269,11 +269,20 @@ fn unknown(ident: &Ident) -> TokenStream {
 fn exports(ident: &Ident, operations: &[Operation]) -> TokenStream {
     let unary = operations.iter().any(|operation| !operation.is_streaming());
     let streaming = operations.iter().any(Operation::is_streaming);
-    let handler =
-        unary.then(|| quote!(::postern_guest::bindings::handler::export_handler!(#ident);));
-    let stream_handler = streaming.then(
-        || quote!(::postern_guest::bindings::stream_handler::export_stream_handler!(#ident);),
-    );
+    let handler = unary.then(|| {
+        quote! {
+            ::postern_guest::bindings::handler::export_handler!(
+                #ident with_types_in ::postern_guest::exports::handler
+            );
+        }
+    });
+    let stream_handler = streaming.then(|| {
+        quote! {
+            ::postern_guest::bindings::stream_handler::export_stream_handler!(
+                #ident with_types_in ::postern_guest::exports::stream_handler
+            );
+        }
+    });
     quote! {
         #[cfg(target_arch = "wasm32")]
         #[allow(unsafe_code, reason = "generated exports")]
