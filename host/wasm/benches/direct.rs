@@ -11,6 +11,8 @@
 )]
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 
+mod alone;
+
 use std::{
     hint::black_box,
     sync::{
@@ -23,15 +25,14 @@ use std::{
 use bytes::Bytes;
 use postern_core::{
     Call, Handler as _, Reply,
-    extension::{Asked, Flow, Interceptor, Step},
+    extension::{Asked, Flow, Step},
 };
 use postern_wasm::{
     Ask, Candidate, CandidateSet, Mode, Plugin, PluginSpec, Pooling, Runtime, RuntimeConfig,
 };
-use wasmtime::{
-    Config, Engine, Store,
-    component::{Component, ComponentNamedList, ComponentType, Lift, Linker, Lower, TypedFunc},
-};
+use wasmtime::component::TypedFunc;
+
+use self::alone::{Alone, Failure, Requested, Responded};
 
 const SMALL: &str = include_str!("../tests/plugin/guest/small.wat");
 const TYPES: &str = include_str!("../tests/plugin/guest/types.wat");
@@ -66,94 +67,9 @@ async fn run() {
     };
     let runtime = Runtime::new(config).unwrap();
     calls(&runtime).await;
-    let plugin = deploy(&runtime, BALANCER, PluginSpec::default()).await;
-    let set = set(&plugin);
-    let turn = AtomicUsize::new(0);
-    row(
-        "pick, native round robin",
-        time(|| {
-            black_box(turn.fetch_add(1, Relaxed) % 3);
-        }),
-    );
-    let component = wat::parse_str(BALANCER.replace("(; TYPES ;)", TYPES)).unwrap();
-    let (mut store, alone) =
-        alone::<(u64,), (Option<u32>,)>(&component, "postern:gateway/balancer@0.1.0", "pick");
-    row(
-        "pick, wasmtime alone",
-        time(|| {
-            black_box(alone.call(&mut store, (ANY,)).unwrap());
-        }),
-    );
-    row(
-        "pick, component",
-        time(|| {
-            black_box(pick(&set, 1));
-        }),
-    );
-    row(
-        "done, component",
-        time(|| {
-            set.done(1, postern_wasm::Outcome::Ok, Duration::from_micros(5));
-        }),
-    );
-    let empty = INTERCEPTOR.replace(
-        "(; EMPTY ;)",
-        "(if (i32.const 1) (then (return (call $ok (i32.const 0)))))",
-    );
-    let plugin = deploy(&runtime, &empty, PluginSpec::default()).await;
-    let interceptor = plugin.interceptor().unwrap();
-    interceptors(&interceptor);
+    picks(&runtime).await;
+    interceptors(&runtime).await;
     budget(&runtime).await;
-}
-
-/// `types.kind`.
-#[derive(Clone, Copy, ComponentType, Lift)]
-#[component(enum)]
-#[repr(u8)]
-#[expect(dead_code, reason = "variants are made by lifting")]
-enum Kind {
-    #[component(name = "cancelled")]
-    Cancelled,
-    #[component(name = "unknown")]
-    Unknown,
-    #[component(name = "invalid-argument")]
-    InvalidArgument,
-    #[component(name = "deadline-exceeded")]
-    DeadlineExceeded,
-    #[component(name = "not-found")]
-    NotFound,
-    #[component(name = "already-exists")]
-    AlreadyExists,
-    #[component(name = "permission-denied")]
-    PermissionDenied,
-    #[component(name = "resource-exhausted")]
-    ResourceExhausted,
-    #[component(name = "failed-precondition")]
-    FailedPrecondition,
-    #[component(name = "aborted")]
-    Aborted,
-    #[component(name = "out-of-range")]
-    OutOfRange,
-    #[component(name = "unimplemented")]
-    Unimplemented,
-    #[component(name = "internal")]
-    Internal,
-    #[component(name = "unavailable")]
-    Unavailable,
-    #[component(name = "data-loss")]
-    DataLoss,
-    #[component(name = "unauthenticated")]
-    Unauthenticated,
-}
-
-/// `types.failure`.
-#[derive(ComponentType, Lift)]
-#[component(record)]
-#[expect(dead_code, reason = "only its shape matters")]
-struct Failure {
-    kind: Kind,
-    message: String,
-    details: Option<String>,
 }
 
 type HandleParams<'a> = (&'a str, &'a str, &'a [u8]);
@@ -163,14 +79,12 @@ type HandleResult = (Result<Vec<u8>, Failure>,);
 async fn calls(runtime: &Arc<Runtime>) {
     let component = match std::env::var_os("POSTERN_ECHO") {
         Some(path) => std::fs::read(path).unwrap(),
-        None => wat::parse_str(SMALL.replace("(; TYPES ;)", TYPES)).unwrap(),
+        None => component(SMALL),
     };
     let body = Bytes::from(vec![b'1'; 64]);
-    let (mut store, handle) = alone::<HandleParams<'_>, HandleResult>(
-        &component,
-        "postern:gateway/handler@0.1.0",
-        "handle",
-    );
+    let mut alone = Alone::new(&component);
+    let handle: TypedFunc<HandleParams<'_>, HandleResult> =
+        alone.func("postern:gateway/handler@0.1.0", "handle");
     let plain = Plugin::new(runtime, "echo");
     let spec = PluginSpec::default();
     plain.deploy(component.clone().into(), spec).await.unwrap();
@@ -182,7 +96,8 @@ async fn calls(runtime: &Arc<Runtime>) {
     let mut fastest = [Duration::MAX; 3];
     for _ in 0..N_BATCHES {
         let alone = time_batch(|| {
-            let (answer,) = handle.call(&mut store, ("echo", "Echo", &body)).unwrap();
+            let call = ("echo", "Echo", &*body);
+            let (answer,) = handle.call(&mut alone.store, call).unwrap();
             assert!(black_box(answer).is_ok());
         });
         let times = [
@@ -210,51 +125,85 @@ async fn call_batch(plugin: &Plugin, body: &Bytes) -> Duration {
     start.elapsed() / N_CALLS
 }
 
-/// A function of `interface` of the component, in a store of its own with nothing around it.
-fn alone<P, R>(component: &[u8], interface: &str, name: &str) -> (Store<()>, TypedFunc<P, R>)
-where
-    P: ComponentNamedList + Lower,
-    R: ComponentNamedList + Lift,
-{
-    let mut config = Config::new();
-    config.concurrency_support(false).epoch_interruption(true);
-    let engine = Engine::new(&config).unwrap();
-    let component = Component::new(&engine, component).unwrap();
-    let mut linker = Linker::new(&engine);
-    linker.define_unknown_imports_as_traps(&component).unwrap();
-    let mut store = Store::new(&engine, ());
-    store.set_epoch_deadline(u64::MAX / 2);
-    let instance = linker.instantiate(&mut store, &component).unwrap();
-    let interface = component.get_export_index(None, interface).unwrap();
-    let func = component.get_export_index(Some(&interface), name).unwrap();
-    let func = instance.get_typed_func(&mut store, func).unwrap();
-    (store, func)
+/// A pick by the native balancer, by wasmtime alone, and by a component.
+async fn picks(runtime: &Arc<Runtime>) {
+    let component = component(BALANCER);
+    let mut alone = Alone::new(&component);
+    let pick_alone: TypedFunc<(u64,), (Option<u32>,)> =
+        alone.func("postern:gateway/balancer@0.1.0", "pick");
+    let set = set(&deploy(runtime, component, PluginSpec::default()).await);
+    let turn = AtomicUsize::new(0);
+    let [native, by_wasmtime, by_component] = fastest(|| {
+        [
+            time_batch(|| {
+                black_box(turn.fetch_add(1, Relaxed) % 3);
+            }),
+            time_batch(|| {
+                black_box(pick_alone.call(&mut alone.store, (ANY,)).unwrap());
+            }),
+            time_batch(|| {
+                black_box(pick(&set, 1));
+            }),
+        ]
+    });
+    row("pick, native round robin", native);
+    row("pick, wasmtime alone", by_wasmtime);
+    row("pick, component", by_component);
+    let [done] = fastest(|| {
+        [time_batch(|| {
+            set.done(1, postern_wasm::Outcome::Ok, Duration::from_micros(5));
+        })]
+    });
+    row("done, component", done);
 }
 
-fn interceptors(interceptor: &Arc<dyn Interceptor>) {
+/// An interceptor that does nothing, entered by wasmtime alone and as a plugin.
+async fn interceptors(runtime: &Arc<Runtime>) {
+    let component = component(&INTERCEPTOR.replace(
+        "(; EMPTY ;)",
+        "(if (i32.const 1) (then (return (call $ok (i32.const 0)))))",
+    ));
+    let mut alone = Alone::new(&component);
+    let plugin = deploy(runtime, component, PluginSpec::default()).await;
+    let interceptor = plugin.interceptor().unwrap();
+    let role = "postern:gateway/interceptor@0.1.0";
+    let on_request: TypedFunc<(), Requested> = alone.func(role, "on-request");
+    let on_response: TypedFunc<(), Responded> = alone.func(role, "on-response");
     let body = Bytes::from_static(&[7; 64]);
-    let mut call = Some(Call::unary("users", "find", body.clone()));
+    let mut call = Some(Box::new(Call::unary("users", "find", body.clone())));
     let asked = Asked::of(&Call::unary("users", "find", body.clone()), Instant::now());
-    row(
-        "on-request, empty component",
-        time(|| {
-            let Step::Done(Flow::Proceed(back)) = interceptor.on_request(call.take().unwrap())
-            else {
-                unreachable!("it proceeds at once")
-            };
-            call = Some(back);
-        }),
-    );
     let mut outcome = Some(Ok(Reply::one(body)));
-    row(
-        "on-response, empty component",
-        time(|| {
-            let Step::Done(seen) = interceptor.on_response(&asked, outcome.take().unwrap()) else {
-                unreachable!("it answers at once")
-            };
-            outcome = Some(seen.outcome);
-        }),
-    );
+    let times = fastest(|| {
+        [
+            time_batch(|| {
+                let (action,) = on_request.call(&mut alone.store, ()).unwrap();
+                assert!(black_box(action).is_ok());
+            }),
+            time_batch(|| {
+                let Step::Done(Flow::Proceed(back)) = interceptor.on_request(call.take().unwrap())
+                else {
+                    unreachable!("it proceeds at once")
+                };
+                call = Some(back);
+            }),
+            time_batch(|| {
+                let (seen,) = on_response.call(&mut alone.store, ()).unwrap();
+                assert!(black_box(seen).is_ok());
+            }),
+            time_batch(|| {
+                let step = interceptor.on_response(&asked, outcome.take().unwrap());
+                let Step::Done(seen) = step else {
+                    unreachable!("it answers at once")
+                };
+                outcome = Some(seen.outcome);
+            }),
+        ]
+    });
+    let [request_alone, request, response_alone, response] = times;
+    row("on-request, wasmtime alone", request_alone);
+    row("on-request, component", request);
+    row("on-response, wasmtime alone", response_alone);
+    row("on-response, component", response);
 }
 
 /// How long an endless loop runs for a budget of 10 ms.
@@ -263,7 +212,7 @@ async fn budget(runtime: &Arc<Runtime>) {
     for _ in 0..N_BATCHES {
         let mut spec = PluginSpec::default();
         spec.budgets.balancer = Duration::from_millis(10);
-        let plugin = deploy(runtime, BALANCER, spec).await;
+        let plugin = deploy(runtime, component(BALANCER), spec).await;
         let set = set(&plugin);
         pick(&set, 1);
         let start = Instant::now();
@@ -274,8 +223,12 @@ async fn budget(runtime: &Arc<Runtime>) {
     println!("{:32} {fastest:>10.1?}", "endless loop, budget 10 ms");
 }
 
-async fn deploy(runtime: &Arc<Runtime>, text: &str, spec: PluginSpec) -> Arc<Plugin> {
-    let component = wat::parse_str(text.replace("(; TYPES ;)", TYPES)).unwrap();
+/// The component of a text of the tests.
+fn component(text: &str) -> Vec<u8> {
+    wat::parse_str(text.replace("(; TYPES ;)", TYPES)).unwrap()
+}
+
+async fn deploy(runtime: &Arc<Runtime>, component: Vec<u8>, spec: PluginSpec) -> Arc<Plugin> {
     let plugin = Plugin::new(runtime, "bench");
     plugin.deploy(component.into(), spec).await.unwrap();
     Arc::new(plugin)
@@ -301,10 +254,15 @@ fn pick(set: &CandidateSet, key: u64) -> Option<usize> {
     })
 }
 
-/// The time of one call of `work`: the fastest batch's.
-fn time(mut work: impl FnMut()) -> Duration {
-    let batches = (0..N_BATCHES).map(|_| time_batch(&mut work));
-    batches.min().unwrap_or_default()
+/// The fastest of what some batches took, made in turn.
+fn fastest<const N: usize>(mut batches: impl FnMut() -> [Duration; N]) -> [Duration; N] {
+    let mut fastest = [Duration::MAX; N];
+    for _ in 0..N_BATCHES {
+        for (fastest, time) in fastest.iter_mut().zip(batches()) {
+            *fastest = (*fastest).min(time);
+        }
+    }
+    fastest
 }
 
 /// The time of one call of `work`, over one batch.
