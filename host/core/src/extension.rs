@@ -7,6 +7,7 @@
 
 use std::{
     fmt,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
@@ -27,13 +28,14 @@ pub enum Step<T> {
     Later(BoxFuture<T>),
 }
 
-/// Sees calls on their way in and what became of them on their way out.
+/// Sees calls on their way in and what became of them on their way out. A call passes by pointer: a
+/// chain hands the same one from link to link, and each puts it where its component works on it.
 pub trait Interceptor: Send + Sync {
     /// Looks at `call`, and may change it, answer it or refuse it.
-    fn on_request(&self, call: Call) -> Step<Flow>;
+    fn on_request(&self, call: Box<Call>) -> Step<Flow>;
 
     /// Looks at the outcome of the call that `asked` tells of, and may put another in its place.
-    fn on_response(&self, asked: &Asked, outcome: Outcome) -> Step<Seen>;
+    fn on_response(&self, asked: &Arc<Asked>, outcome: Outcome) -> Step<Seen>;
 
     /// Whether `on_response` is to be called at all.
     fn watches_response(&self) -> bool;
@@ -46,13 +48,13 @@ pub type Outcome = Result<Reply, Error>;
 #[derive(Debug)]
 pub enum Flow {
     /// It goes on.
-    Proceed(Call),
+    Proceed(Box<Call>),
     /// It is answered, and goes no further.
     Answer(Reply),
     /// It is refused.
     Refuse(Error),
     /// The interceptor is broken; this is the call as it was given.
-    Broken(Call, Error),
+    Broken(Box<Call>, Error),
 }
 
 /// What becomes of an outcome after an interceptor has seen it.
@@ -61,11 +63,11 @@ pub struct Seen {
     /// As the interceptor wants it; as it was given when the interceptor is broken.
     pub outcome: Outcome,
     /// Why the interceptor is broken, if it is.
-    pub broken: Option<Error>,
+    pub broken: Option<Box<Error>>,
 }
 
-/// What is kept of a call for those who see its outcome. Made once per call; cloning copies no octets.
-#[derive(Debug, Clone)]
+/// What is kept of a call for those who see its outcome. Made once per call and shared.
+#[derive(Debug)]
 pub struct Asked {
     pub service: Text,
     pub method: Text,
@@ -135,7 +137,7 @@ pub trait Authenticator: Send + Sync {
     /// `None` when these credentials are not this authenticator's to judge.
     fn authenticate(
         &self,
-        asked: &Asked,
+        asked: &Arc<Asked>,
         credentials: &Credentials,
     ) -> Step<Result<Option<Identity>, Fault>>;
 }
@@ -160,7 +162,7 @@ pub struct Identity {
 /// Says what a caller may do.
 pub trait Authorizer: Send + Sync {
     /// Whether the principal of `asked` may make that call.
-    fn authorize(&self, asked: &Asked) -> Step<Result<(), Fault>>;
+    fn authorize(&self, asked: &Arc<Asked>) -> Step<Result<(), Fault>>;
 }
 
 /// Something that has happened. Its content type is the header `content-type`.
@@ -202,14 +204,14 @@ impl<T> Step<T> {
 impl Asked {
     /// What is kept of `call`, which came in at `start`.
     #[must_use]
-    pub fn of(call: &Call, start: Instant) -> Self {
-        Self {
+    pub fn of(call: &Call, start: Instant) -> Arc<Self> {
+        Arc::new(Self {
             service: call.service.clone(),
             method: call.method.clone(),
             headers: call.headers.clone(),
             context: call.context.clone(),
             start,
-        }
+        })
     }
 }
 

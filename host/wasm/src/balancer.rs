@@ -14,7 +14,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
-use postern_core::extension::Asked;
+use postern_core::{Call, extension::Asked};
 use wasmtime::Store;
 
 use crate::{
@@ -76,7 +76,7 @@ pub struct Ask<'a> {
     /// What the call is to be kept by; `random` takes its place when there is none.
     pub key: Option<u64>,
     /// The call to be placed, for guests that ask about it.
-    pub call: Option<&'a Asked>,
+    pub call: Option<&'a Call>,
     /// Whether the instance at that index may get this call.
     pub may: &'a dyn Fn(usize) -> bool,
 }
@@ -170,7 +170,6 @@ impl CandidateSet {
                 return None;
             }
             let told = entry.run(
-                Instant::now(),
                 1,
                 |_| {},
                 |store, functions| functions.done.call(store, (index, outcome, micros)),
@@ -189,7 +188,7 @@ impl CandidateSet {
         seats: &Seats<Balance>,
         ask: &Ask<'_>,
     ) -> Option<usize> {
-        let mut entry = match seats.take(ask.now) {
+        let mut entry = match seats.take_at(Some(ask.now)) {
             Ok(entry) => entry,
             Err(absent) => {
                 seats.on_absent(absent);
@@ -197,6 +196,7 @@ impl CandidateSet {
             }
         };
         let picked = self.enter(seats, &mut entry, ask);
+        let time = entry.time();
         drop(entry);
         let (outcome, index) = match picked {
             Err(trapped) => {
@@ -211,7 +211,7 @@ impl CandidateSet {
                 Err(_) => (EntryOutcome::Nonsense, None),
             },
         };
-        seats.count(outcome, ask.now.elapsed());
+        seats.count(outcome, time);
         index
     }
 
@@ -222,12 +222,13 @@ impl CandidateSet {
         ask: &Ask<'_>,
     ) -> Result<Option<u32>, Trapped> {
         if !self.is_known(entry) {
-            self.update(entry, ask.now)?;
+            self.update(entry)?;
         }
         let code = seats.code();
         let set = |state: &mut State| {
             if code.asks_call {
-                state.current = ask.call.map(current);
+                let asked = ask.call.map(|call| Asked::of(call, ask.now));
+                state.current = asked.as_ref().map(current);
             }
             if code.asks_candidates {
                 let n_members = self.candidates.len();
@@ -236,7 +237,7 @@ impl CandidateSet {
             }
         };
         let key = ask.key.unwrap_or(ask.random);
-        let result = entry.run(ask.now, 1, set, |store, functions| {
+        let result = entry.run(1, set, |store, functions| {
             functions.pick.call(store, (key,))
         });
         if code.asks_call
@@ -248,7 +249,7 @@ impl CandidateSet {
     }
 
     /// Tells the guest of this list.
-    fn update(&self, entry: &mut Entry<'_, Balance>, now: Instant) -> Result<(), Trapped> {
+    fn update(&self, entry: &mut Entry<'_, Balance>) -> Result<(), Trapped> {
         let n_budgets = self.candidates.len() / UPDATE_INSTANCES + 1;
         let times = u64::try_from(n_budgets).unwrap_or(u64::MAX);
         let number = self.number;
@@ -258,7 +259,7 @@ impl CandidateSet {
             functions.set = Some(number);
             Ok(())
         };
-        entry.run(now, times, |_| {}, tell)
+        entry.run(times, |_| {}, tell)
     }
 
     fn is_known(&self, entry: &Entry<'_, Balance>) -> bool {

@@ -3,13 +3,18 @@
 use std::sync::Arc;
 
 use postern_core::{
-    BoxFuture, Error, Text,
+    Body, BoxFuture, Call, Error, Text,
     extension::{Event, EventHandler},
 };
 
 use crate::{
-    component::Role, convert, generation::Home, handler::check_input, interceptor::outcome_of,
-    plugin::Plugin, state::Current,
+    component::Role,
+    convert,
+    generation::Home,
+    handler::check_input,
+    interceptor::outcome_of,
+    plugin::Plugin,
+    state::{Current, Head},
 };
 
 /// A plugin as a handler of events; every event goes to the generation in service.
@@ -41,14 +46,15 @@ async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
     let content_type = headers
         .get_str("content-type")
         .map(std::borrow::Cow::into_owned);
-    let instance = lease.begin(Some(Current {
+    let call = Call {
         service: Text::default(),
         method: topic.clone(),
+        version: None,
         headers,
+        body: Body::Empty,
         context,
-        reply: None,
-        streams: None,
-    }));
+    };
+    let instance = lease.begin(Some(Current::new(Head::Call(Box::new(call)))));
     let (store, beside) = instance.beside();
     let result = match beside.on_event {
         Some(on_event) => {

@@ -1,6 +1,6 @@
 //! Role `frame-extension`: sees VSTP frames below the calls.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use postern_core::{
     Error,
@@ -46,17 +46,16 @@ impl FrameExtension for PluginFrames {
     fn should_handle(&self, head: &FrameHead) -> Result<bool, Error> {
         self.with(|found| {
             let (generation, seats) = found?;
-            let now = Instant::now();
-            let mut entry = seats.take(now).map_err(|absent| seats.on_absent(absent))?;
+            let mut entry = seats.take().map_err(|absent| seats.on_absent(absent))?;
             let head = shown(head);
             let result = entry.run(
-                now,
                 1,
                 |_| {},
                 |store, functions| functions.should_handle.call(store, (head,)),
             );
+            let time = entry.time();
             drop(entry);
-            let (wanted,) = seats.settle(generation, now, result)?;
+            let (wanted,) = seats.settle(generation, time, result)?;
             Ok(wanted)
         })
     }
@@ -70,19 +69,19 @@ impl FrameExtension for PluginFrames {
 }
 
 fn handle(generation: &Generation, seats: &Seats<Framing>, frame: Frame) -> Verdict {
-    let now = Instant::now();
-    let mut entry = match seats.take(now) {
+    let mut entry = match seats.take() {
         Ok(entry) => entry,
         Err(absent) => return Verdict::Broken(frame, seats.on_absent(absent)),
     };
     let set = |state: &mut State| state.subject = Some(Subject::Frame(Framed::new(frame)));
-    let result = entry.run(now, 1, set, |store, functions| {
+    let result = entry.run(1, set, |store, functions| {
         let verdict = functions.handle_frame.call(store, ());
         verdict.map(|(verdict,)| verdict)
     });
     let subject = entry.state().and_then(|state| state.subject.take());
+    let time = entry.time();
     drop(entry);
-    let result = seats.settle(generation, now, result);
+    let result = seats.settle(generation, time, result);
     let Some(Subject::Frame(framed)) = subject else {
         let lost = Error::internal("a frame extension's store has lost its frame");
         return Verdict::Refuse(lost);

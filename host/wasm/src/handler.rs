@@ -1,6 +1,6 @@
 //! Role `handler`: one message in, one message out.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use bytes::Bytes;
 use postern_core::{Body, BoxFuture, Call, Error, Kind, Reply, Text};
@@ -12,7 +12,7 @@ use crate::{
     instance::Halt,
     lease::Lease,
     limits::octets,
-    state::Current,
+    state::{Current, Head},
     stats::Outcome,
     way::Way,
 };
@@ -52,16 +52,8 @@ async fn wait(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
     begin(lease, call).await
 }
 
-fn begin(mut lease: Lease, call: Call) -> BoxFuture<Result<Reply, Error>> {
-    let Call {
-        service,
-        method,
-        headers,
-        body,
-        context,
-        ..
-    } = call;
-    let body = match body {
+fn begin(mut lease: Lease, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
+    let body = match mem::take(&mut call.body) {
         Body::One(message) => message,
         Body::Empty | Body::Many(_) => Bytes::new(),
     };
@@ -69,20 +61,13 @@ fn begin(mut lease: Lease, call: Call) -> BoxFuture<Result<Reply, Error>> {
         lease.hand_back();
         return Box::pin(std::future::ready(Err(error)));
     }
-    lease.begin(Some(Current {
-        // Only log lines need the names, and those are written on fibers.
-        service: Text::default(),
-        method: Text::default(),
-        headers,
-        context,
-        reply: None,
-        streams: None,
-    }));
     let request = Request {
-        service,
-        method,
+        // Only log lines ask the store for the names, and those are written on fibers.
+        service: mem::take(&mut call.service),
+        method: mem::take(&mut call.method),
         body,
     };
+    lease.begin(Some(Current::new(Head::Call(Box::new(call)))));
     match lease.way() {
         Way::Plain => enter(lease, request),
         Way::Fiber => Box::pin(run(lease, request)),

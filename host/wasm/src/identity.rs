@@ -1,9 +1,6 @@
 //! Roles `authenticator` and `authorizer`: who a caller is, and what it may do.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use postern_core::{
     Error, Principal, Text,
@@ -40,7 +37,7 @@ type Allowed = Result<(), Fault>;
 type Said = Result<Option<shape::Identity>, Failure>;
 
 impl Authenticator for PluginAuthenticator {
-    fn authenticate(&self, asked: &Asked, credentials: &Credentials) -> Step<Judged> {
+    fn authenticate(&self, asked: &Arc<Asked>, credentials: &Credentials) -> Step<Judged> {
         let broken = |error| Step::Done(Err(Fault::Broken(error)));
         let serving = self.0.serving();
         let Some(serving) = serving.as_ref() else {
@@ -62,7 +59,7 @@ impl Authenticator for PluginAuthenticator {
             None => match serving.home() {
                 Some(home) => Step::Later(Box::pin(pooled_authenticate(
                     home,
-                    asked.clone(),
+                    Arc::clone(asked),
                     credentials,
                 ))),
                 None => broken(self.0.unavailable()),
@@ -72,7 +69,7 @@ impl Authenticator for PluginAuthenticator {
 }
 
 impl Authorizer for PluginAuthorizer {
-    fn authorize(&self, asked: &Asked) -> Step<Allowed> {
+    fn authorize(&self, asked: &Arc<Asked>) -> Step<Allowed> {
         let broken = |error| Step::Done(Err(Fault::Broken(error)));
         let serving = self.0.serving();
         let Some(serving) = serving.as_ref() else {
@@ -88,7 +85,7 @@ impl Authorizer for PluginAuthorizer {
         {
             Some(seats) => Step::Done(authorize(generation, seats, asked)),
             None => match serving.home() {
-                Some(home) => Step::Later(Box::pin(pooled_authorize(home, asked.clone()))),
+                Some(home) => Step::Later(Box::pin(pooled_authorize(home, Arc::clone(asked)))),
                 None => broken(self.0.unavailable()),
             },
         }
@@ -98,48 +95,48 @@ impl Authorizer for PluginAuthorizer {
 fn authenticate(
     generation: &Generation,
     seats: &Seats<Authentication>,
-    asked: &Asked,
+    asked: &Arc<Asked>,
     credentials: shape::Credentials,
 ) -> Judged {
-    let now = Instant::now();
-    let taken = seats.take(now);
+    let taken = seats.take();
     let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
     let set = |state: &mut State| state.current = Some(current(asked));
-    let result = entry.run(now, 1, set, |store, functions| {
+    let result = entry.run(1, set, |store, functions| {
         functions.authenticate.call(store, (credentials,))
     });
     if let Some(state) = entry.state() {
         state.current = None;
     }
+    let time = entry.time();
     drop(entry);
     let (said,) = seats
-        .settle(generation, now, result)
+        .settle(generation, time, result)
         .map_err(Fault::Broken)?;
     judged(said, &generation.guest.plugin)
 }
 
-fn authorize(generation: &Generation, seats: &Seats<Authorization>, asked: &Asked) -> Allowed {
-    let now = Instant::now();
-    let taken = seats.take(now);
+fn authorize(generation: &Generation, seats: &Seats<Authorization>, asked: &Arc<Asked>) -> Allowed {
+    let taken = seats.take();
     let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
     let set = |state: &mut State| state.current = Some(current(asked));
-    let result = entry.run(now, 1, set, |store, functions| {
+    let result = entry.run(1, set, |store, functions| {
         let authorize = functions.authorize.typed();
         authorize.call(store, (&*asked.service, &*asked.method))
     });
     if let Some(state) = entry.state() {
         state.current = None;
     }
+    let time = entry.time();
     drop(entry);
     let (said,) = seats
-        .settle(generation, now, result)
+        .settle(generation, time, result)
         .map_err(Fault::Broken)?;
     allowed(said)
 }
 
 async fn pooled_authenticate(
     home: Arc<Home>,
-    asked: Asked,
+    asked: Arc<Asked>,
     credentials: shape::Credentials,
 ) -> Judged {
     let plugin = Arc::clone(&home.generation().guest.plugin);
@@ -161,7 +158,7 @@ async fn pooled_authenticate(
     }
 }
 
-async fn pooled_authorize(home: Arc<Home>, asked: Asked) -> Allowed {
+async fn pooled_authorize(home: Arc<Home>, asked: Arc<Asked>) -> Allowed {
     let lease = home.lease_fiber(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
     let instance = lease.begin(Some(current(&asked)));

@@ -15,7 +15,7 @@ use crate::{
     component::Exports,
     convert::Trapped,
     pooled::Beside,
-    state::{Current, State},
+    state::{Current, Head, State},
     way::{Departure, TICKS_MAX, Way},
 };
 
@@ -182,14 +182,15 @@ impl Instance {
     pub(crate) fn begin(&mut self, now: Instant, current: Option<Current>) {
         self.n_calls = self.n_calls.saturating_add(u32::from(current.is_some()));
         self.store.set_epoch_deadline(1);
-        self.store.data_mut().begin(now, current);
+        self.store.data_mut().begin(Some(now), current);
     }
 
     /// Names the call that has begun.
     pub(crate) fn set_names(&mut self, service: &Text, method: &Text) {
-        if let Some(current) = &mut self.store.data_mut().current {
-            current.service = service.clone();
-            current.method = method.clone();
+        let current = self.store.data_mut().current.as_mut();
+        if let Some(Head::Call(call)) = current.map(|current| &mut current.head) {
+            call.service = service.clone();
+            call.method = method.clone();
         }
     }
 

@@ -1,9 +1,9 @@
 //! Role `interceptor`: sees calls on their way in, and what became of them on their way out.
 
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 
 use postern_core::{
-    Body, Call, Error, Headers, Text,
+    Call, Error,
     extension::{Asked, Flow, Interceptor, Outcome, Seen, Step},
 };
 
@@ -17,7 +17,7 @@ use crate::{
     direct::{Intercept, Seats},
     generation::{Generation, Home},
     plugin::Plugin,
-    state::{Current, State},
+    state::{Current, Head, State},
     stats::Outcome as CallOutcome,
     subject::{Exchange, Subject},
 };
@@ -25,15 +25,8 @@ use crate::{
 /// A plugin as an interceptor; every call goes to the generation in service.
 pub(crate) struct PluginInterceptor(pub(crate) Arc<Plugin>);
 
-/// A call taken apart: what a store gets, and what it does not need.
-struct Parts {
-    current: Current,
-    exchange: Exchange,
-    version: Option<Text>,
-}
-
 impl Interceptor for PluginInterceptor {
-    fn on_request(&self, call: Call) -> Step<Flow> {
+    fn on_request(&self, call: Box<Call>) -> Step<Flow> {
         let serving = self.0.serving();
         let Some(serving) = serving.as_ref() else {
             return Step::Done(Flow::Broken(call, self.0.unavailable()));
@@ -54,11 +47,11 @@ impl Interceptor for PluginInterceptor {
         }
     }
 
-    fn on_response(&self, asked: &Asked, outcome: Outcome) -> Step<Seen> {
+    fn on_response(&self, asked: &Arc<Asked>, outcome: Outcome) -> Step<Seen> {
         let broken = |outcome, error| {
             Step::Done(Seen {
                 outcome,
-                broken: Some(error),
+                broken: Some(Box::new(error)),
             })
         };
         let serving = self.0.serving();
@@ -75,7 +68,9 @@ impl Interceptor for PluginInterceptor {
         {
             Some(seats) => Step::Done(response(generation, seats, asked, outcome)),
             None => match serving.home() {
-                Some(home) => Step::Later(Box::pin(pooled_response(home, asked.clone(), outcome))),
+                Some(home) => {
+                    Step::Later(Box::pin(pooled_response(home, Arc::clone(asked), outcome)))
+                }
                 None => broken(outcome, self.0.unavailable()),
             },
         }
@@ -86,56 +81,44 @@ impl Interceptor for PluginInterceptor {
     }
 }
 
-fn request(generation: &Generation, seats: &Seats<Intercept>, call: Call) -> Flow {
-    let now = Instant::now();
-    let mut entry = match seats.take(now) {
+fn request(generation: &Generation, seats: &Seats<Intercept>, call: Box<Call>) -> Flow {
+    let mut entry = match seats.take() {
         Ok(entry) => entry,
         Err(absent) => return Flow::Broken(call, seats.on_absent(absent)),
     };
-    let Parts {
-        current,
-        exchange,
-        version,
-    } = Parts::of(call);
     let set = |state: &mut State| {
-        state.current = Some(current);
-        state.subject = Some(Subject::Exchange(exchange));
+        state.current = Some(Current::new(Head::Call(call)));
+        state.subject = Some(Subject::Exchange(Exchange::default()));
     };
-    let result = entry.run(now, 1, set, |store, functions| {
+    let result = entry.run(1, set, |store, functions| {
         functions.on_request.call(store, ()).map(|(action,)| action)
     });
-    let parts = entry
-        .state()
-        .and_then(|state| Parts::back(state.current.take(), state.subject.take(), version));
+    let given = entry.state().and_then(take);
+    let time = entry.time();
     drop(entry);
-    let result = seats.settle(generation, now, result);
-    match parts {
-        Some(parts) => parts.flow(result),
-        None => Flow::Refuse(lost()),
-    }
+    flow(given, seats.settle(generation, time, result))
 }
 
 fn response(
     generation: &Generation,
     seats: &Seats<Intercept>,
-    asked: &Asked,
+    asked: &Arc<Asked>,
     outcome: Outcome,
 ) -> Seen {
-    let now = Instant::now();
-    let mut entry = match seats.take(now) {
+    let mut entry = match seats.take() {
         Ok(entry) => entry,
         Err(absent) => {
             return Seen {
                 outcome,
-                broken: Some(seats.on_absent(absent)),
+                broken: Some(Box::new(seats.on_absent(absent))),
             };
         }
     };
     let set = |state: &mut State| {
         state.current = Some(current(asked));
-        state.subject = Some(Subject::Exchange(Exchange::response(outcome, asked.start)));
+        state.subject = Some(Subject::Exchange(Exchange::ended(outcome)));
     };
-    let result = entry.run(now, 1, set, |store, functions| {
+    let result = entry.run(1, set, |store, functions| {
         functions
             .on_response
             .call(store, ())
@@ -145,29 +128,24 @@ fn response(
         state.current = None;
         state.subject.take()
     });
+    let time = entry.time();
     drop(entry);
-    seen(seats.settle(generation, now, result), subject)
+    seen(seats.settle(generation, time, result), subject)
 }
 
-async fn pooled_request(home: Arc<Home>, call: Call) -> Flow {
+async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
     let mut lease = match home.lease_fiber(call.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return Flow::Broken(call, error),
     };
-    let Parts {
-        current,
-        exchange,
-        version,
-    } = Parts::of(call);
-    let instance = lease.begin(Some(current));
+    let instance = lease.begin(Some(Current::new(Head::Call(call))));
     let (store, beside) = instance.beside();
-    store.data_mut().subject = Some(Subject::Exchange(exchange));
+    store.data_mut().subject = Some(Subject::Exchange(Exchange::default()));
     let result = match &beside.intercept {
         Some((on_request, _)) => on_request.call_async(&mut *store, ()).await,
         None => Err(wasmtime::format_err!("it has no role `interceptor`")),
     };
-    let state = store.data_mut();
-    let (current, subject) = (state.current.take(), state.subject.take());
+    let given = take(store.data_mut());
     let result = match instance.finish(result.map(|(action,)| action)) {
         Ok(action) => {
             lease.finish(outcome_of(&action));
@@ -175,25 +153,22 @@ async fn pooled_request(home: Arc<Home>, call: Call) -> Flow {
         }
         Err(trapped) => Err(lease.trap(trapped)),
     };
-    match Parts::back(current, subject, version) {
-        Some(parts) => parts.flow(result),
-        None => Flow::Refuse(lost()),
-    }
+    flow(given, result)
 }
 
-async fn pooled_response(home: Arc<Home>, asked: Asked, outcome: Outcome) -> Seen {
+async fn pooled_response(home: Arc<Home>, asked: Arc<Asked>, outcome: Outcome) -> Seen {
     let mut lease = match home.lease_fiber(asked.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => {
             return Seen {
                 outcome,
-                broken: Some(error),
+                broken: Some(Box::new(error)),
             };
         }
     };
     let instance = lease.begin(Some(current(&asked)));
     let (store, beside) = instance.beside();
-    store.data_mut().subject = Some(Subject::Exchange(Exchange::response(outcome, asked.start)));
+    store.data_mut().subject = Some(Subject::Exchange(Exchange::ended(outcome)));
     let result = match &beside.intercept {
         Some((_, on_response)) => on_response.call_async(&mut *store, ()).await,
         None => Err(wasmtime::format_err!("it has no role `interceptor`")),
@@ -221,95 +196,41 @@ fn seen(result: Result<Nothing, Error>, subject: Option<Subject>) -> Seen {
         Ok(Err(failure)) => Seen::from(Err(convert::to_error(failure))),
         Err(error) => Seen {
             outcome: exchange.into_outcome(),
-            broken: Some(error),
+            broken: Some(Box::new(error)),
         },
     }
 }
 
-impl Parts {
-    fn of(call: Call) -> Self {
-        let Call {
-            service,
-            method,
-            version,
-            headers,
-            body,
-            context,
-        } = call;
-        let current = Current {
-            service,
-            method,
-            headers,
-            context,
-            reply: None,
-            streams: None,
-        };
-        Self {
-            current,
-            exchange: Exchange::request(body),
-            version,
+/// What becomes of a call; as it was given if the guest is broken.
+fn flow(
+    given: Option<(Box<Call>, Exchange)>,
+    result: Result<Result<Action, Failure>, Error>,
+) -> Flow {
+    let Some((mut call, exchange)) = given else {
+        return Flow::Refuse(lost());
+    };
+    match result {
+        Ok(Ok(Action::Proceed)) => {
+            exchange.change_request(&mut call);
+            Flow::Proceed(call)
         }
+        Ok(Ok(Action::Answer)) => Flow::Answer(exchange.answer()),
+        Ok(Err(failure)) => Flow::Refuse(convert::to_error(failure)),
+        Err(error) => Flow::Broken(call, error),
     }
+}
 
-    /// What comes back out of a store; a store gives back what it was given.
-    fn back(
-        current: Option<Current>,
-        subject: Option<Subject>,
-        version: Option<Text>,
-    ) -> Option<Self> {
-        let (Some(current), Some(Subject::Exchange(exchange))) = (current, subject) else {
-            return None;
-        };
-        Some(Self {
-            current,
-            exchange,
-            version,
-        })
-    }
-
-    fn flow(self, result: Result<Result<Action, Failure>, Error>) -> Flow {
-        let Self {
-            current,
-            exchange,
-            version,
-        } = self;
-        let Current {
-            service,
-            method,
-            headers,
-            context,
-            ..
-        } = current;
-        let call = |headers: Headers, body: Body| Call {
-            service,
-            method,
-            version,
-            headers,
-            body,
-            context,
-        };
-        match result {
-            Ok(Ok(Action::Proceed)) => {
-                let (headers, body) = exchange.changed_request(headers);
-                Flow::Proceed(call(headers, body))
-            }
-            Ok(Ok(Action::Answer)) => Flow::Answer(exchange.answer()),
-            Ok(Err(failure)) => Flow::Refuse(convert::to_error(failure)),
-            Err(error) => Flow::Broken(call(headers, exchange.into_body()), error),
-        }
+/// What a store was given for `on-request`; it gives that back.
+fn take(state: &mut State) -> Option<(Box<Call>, Exchange)> {
+    match (state.current.take()?.head, state.subject.take()?) {
+        (Head::Call(call), Subject::Exchange(exchange)) => Some((call, exchange)),
+        (Head::Call(_) | Head::Asked(_), _) => None,
     }
 }
 
 /// The ambient call of those who see its outcome.
-pub(crate) fn current(asked: &Asked) -> Current {
-    Current {
-        service: asked.service.clone(),
-        method: asked.method.clone(),
-        headers: asked.headers.clone(),
-        context: asked.context.clone(),
-        reply: None,
-        streams: None,
-    }
+pub(crate) fn current(asked: &Arc<Asked>) -> Current {
+    Current::new(Head::Asked(Arc::clone(asked)))
 }
 
 /// How an entry through the pool ended that did not trap.

@@ -1,9 +1,14 @@
 //! What a store knows: the plugin it belongs to, the call that it answers, what it has used.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use postern_core::{BodyStream, Context, Headers, Text, headers::HeadersBuilder};
+use postern_core::{
+    Body, BodyStream, Call, Context, Headers, Text, extension::Asked, headers::HeadersBuilder,
+};
 use tokio::sync::mpsc;
 use wasmtime::{ResourceLimiter, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
@@ -42,8 +47,9 @@ pub(crate) struct State {
     pub(crate) memory: Memory,
     /// Ticks that a call which was entered plainly may still see; `None` on a fiber.
     pub(crate) ticks_left: Option<u8>,
-    /// When the guest's own time is over. Waiting for the other end moves it.
-    pub(crate) time_end: Instant,
+    /// When the guest's own time is over. Waiting for the other end moves it. `None` where its work
+    /// is measured as fuel.
+    time_end: Option<Instant>,
     /// Imported functions that may still be called.
     pub(crate) host_calls_left: u32,
     wasi: Option<Box<Wasi>>,
@@ -51,14 +57,20 @@ pub(crate) struct State {
 
 /// The ambient call.
 pub(crate) struct Current {
-    pub(crate) service: Text,
-    pub(crate) method: Text,
-    pub(crate) headers: Headers,
-    pub(crate) context: Context,
+    pub(crate) head: Head,
     /// Headers of the reply so far, if there are any.
     pub(crate) reply: Option<HeadersBuilder>,
     /// Of a streaming call; a unary call has its message and its answer in `handle` itself.
     pub(crate) streams: Option<Streams>,
+}
+
+/// The head of the ambient call. Kept by pointer: it goes into a store and comes out again for every
+/// entry.
+pub(crate) enum Head {
+    /// The call itself.
+    Call(Box<Call>),
+    /// What others share of it.
+    Asked(Arc<Asked>),
 }
 
 pub(crate) struct Streams {
@@ -102,17 +114,18 @@ impl State {
                 refused: false,
             },
             ticks_left: None,
-            time_end: now + limits.time_max,
+            time_end: Some(now + limits.time_max),
             host_calls_left: limits.host_calls_max,
             wasi: None,
             guest,
         }
     }
 
-    /// Gives the guest a full allowance for its next call.
-    pub(crate) fn begin(&mut self, now: Instant, current: Option<Current>) {
+    /// Gives the guest a full allowance for its next call. Its time is counted from `start`, if at
+    /// all.
+    pub(crate) fn begin(&mut self, start: Option<Instant>, current: Option<Current>) {
         let limits = &self.guest.spec.limits;
-        self.time_end = now + limits.time_max;
+        self.time_end = start.map(|start| start + limits.time_max);
         self.host_calls_left = limits.host_calls_max;
         self.memory.refused = false;
         self.payload_counted = false;
@@ -135,13 +148,21 @@ impl State {
 
     /// When the caller stops waiting, if it does.
     pub(crate) fn deadline(&self) -> Option<Instant> {
-        self.current.as_ref()?.context.deadline
+        self.current.as_ref()?.head.context().deadline
     }
 
     /// When this call ends at the latest as things stand.
     pub(crate) fn end(&self) -> Instant {
-        self.deadline()
-            .map_or(self.time_end, |deadline| deadline.min(self.time_end))
+        let ends = [self.deadline(), self.time_end].into_iter().flatten();
+        ends.min()
+            .unwrap_or_else(|| Instant::now() + self.guest.spec.limits.time_max)
+    }
+
+    /// Gives back time in which the guest waited for the other end.
+    pub(crate) fn give_back(&mut self, waited: Duration) {
+        if let Some(end) = &mut self.time_end {
+            *end += waited;
+        }
     }
 
     /// What becomes of a guest that is still at work when the epoch rises.
@@ -159,12 +180,62 @@ impl State {
         if self.deadline().is_some_and(|deadline| now >= deadline) {
             return Err(Stop::Deadline);
         }
-        if now >= self.time_end {
+        if self.time_end.is_some_and(|end| now >= end) {
             return Err(Stop::Time {
                 limit: self.guest.spec.limits.time_max,
             });
         }
         Ok(())
+    }
+}
+
+impl Current {
+    /// A call that is answered in one message, or by somebody else.
+    pub(crate) const fn new(head: Head) -> Self {
+        Self {
+            head,
+            reply: None,
+            streams: None,
+        }
+    }
+
+    /// The body of a call that has not been handed on.
+    pub(crate) const fn body(&self) -> Option<&Body> {
+        match &self.head {
+            Head::Call(call) => Some(&call.body),
+            Head::Asked(_) => None,
+        }
+    }
+}
+
+impl Head {
+    pub(crate) fn service(&self) -> &Text {
+        match self {
+            Self::Call(call) => &call.service,
+            Self::Asked(asked) => &asked.service,
+        }
+    }
+
+    pub(crate) fn method(&self) -> &Text {
+        match self {
+            Self::Call(call) => &call.method,
+            Self::Asked(asked) => &asked.method,
+        }
+    }
+
+    /// The headers of the request.
+    pub(crate) fn headers(&self) -> &Headers {
+        match self {
+            Self::Call(call) => &call.headers,
+            Self::Asked(asked) => &asked.headers,
+        }
+    }
+
+    pub(crate) fn context(&self) -> &Context {
+        match self {
+            Self::Call(call) => &call.context,
+            Self::Asked(asked) => &asked.context,
+        }
     }
 }
 

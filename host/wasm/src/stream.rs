@@ -17,7 +17,7 @@ use tokio::sync::mpsc;
 use crate::{
     convert,
     generation::Home,
-    state::{Current, Outbound, Streams},
+    state::{Current, Head, Outbound, Streams},
     stats::Outcome,
 };
 
@@ -67,28 +67,18 @@ pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
 /// The guest's side: runs until it returns.
 async fn run(
     home: Arc<Home>,
-    call: Call,
+    mut call: Call,
     outbound: mpsc::Sender<Outbound>,
 ) -> Result<Headers, Error> {
-    let Call {
-        service,
-        method,
-        headers,
-        body,
-        context,
-        ..
-    } = call;
-    let mut lease = home.lease_fiber(context.deadline).await?;
-    let inbound = match body {
+    let mut lease = home.lease_fiber(call.context.deadline).await?;
+    let (service, method) = (call.service.clone(), call.method.clone());
+    let inbound = match std::mem::take(&mut call.body) {
         Body::Empty => None,
         Body::One(message) => Some(BodyStream::new(futures_util::stream::iter([Ok(message)]))),
         Body::Many(stream) => Some(stream),
     };
     let current = Current {
-        service: service.clone(),
-        method: method.clone(),
-        headers,
-        context,
+        head: Head::Call(Box::new(call)),
         reply: None,
         streams: Some(Streams {
             inbound,

@@ -2,10 +2,8 @@
 //! a service. Changes are kept apart from what was given, so that a guest that traps half way has
 //! changed nothing.
 
-use std::time::Instant;
-
 use bytes::Bytes;
-use postern_core::{Body, Error, Headers, Kind, Reply, extension::Outcome, wire::Frame};
+use postern_core::{Body, Call, Error, Headers, Kind, Reply, extension::Outcome, wire::Frame};
 
 use crate::{
     bindings::Failure,
@@ -19,15 +17,19 @@ pub(crate) enum Subject {
     Candidates(Candidates),
 }
 
-/// A call on its way, seen by an interceptor. Its request headers stand in `Current`.
+/// What a call has come to and what an interceptor makes of it; the call itself is the ambient one.
+#[derive(Default)]
 pub(crate) struct Exchange {
-    /// The request's body; empty once the call has ended.
-    body: Body,
-    request: Change,
-    response: Change,
     /// There once the call has ended.
     outcome: Option<Outcome>,
-    start: Option<Instant>,
+    /// There once something was changed: most interceptors look on.
+    changes: Option<Box<Changes>>,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    request: Change,
+    response: Change,
 }
 
 /// A frame, seen by a frame extension.
@@ -60,45 +62,31 @@ pub(crate) enum Half {
 }
 
 impl Exchange {
-    /// A call that has come, with its body.
-    pub(crate) fn request(body: Body) -> Self {
-        Self {
-            body,
-            request: Change::default(),
-            response: Change::default(),
-            outcome: None,
-            start: None,
-        }
-    }
-
-    /// A call that came in at `start` and has ended.
-    pub(crate) fn response(outcome: Outcome, start: Instant) -> Self {
+    /// Of a call that has ended.
+    pub(crate) const fn ended(outcome: Outcome) -> Self {
         Self {
             outcome: Some(outcome),
-            start: Some(start),
-            ..Self::request(Body::Empty)
+            changes: None,
         }
-    }
-
-    pub(crate) fn start(&self) -> Option<Instant> {
-        self.start
     }
 
     pub(crate) fn failure(&self) -> Option<Failure> {
         match self.outcome.as_ref()? {
             // A payload that was set has made an answer of it.
-            Err(error) if self.response.payload.is_none() => Some(convert::shown(error)),
+            Err(error) if !self.answers() => Some(convert::shown(error)),
             Ok(_) | Err(_) => None,
         }
     }
 
     /// The headers of `half` as they stand. `given` are those that the request came with.
     pub(crate) fn headers<'a>(&'a self, half: Half, given: &'a Headers) -> Option<&'a Headers> {
-        let (change, given) = match half {
-            Half::Request => (&self.request, Some(given)),
-            Half::Response => (&self.response, self.reply().map(|reply| &reply.headers)),
+        let given = match half {
+            Half::Request => Some(given),
+            Half::Response => self.reply().map(|reply| &reply.headers),
         };
-        change.headers.as_ref().or(given)
+        self.changed(half)
+            .and_then(|change| change.headers.as_ref())
+            .or(given)
     }
 
     /// Puts `headers` in place of those of `half`.
@@ -112,46 +100,35 @@ impl Exchange {
         Ok(())
     }
 
-    /// The message of `half`, for the guest to copy.
-    pub(crate) fn payload(&self, half: Half) -> Result<Bytes, Failure> {
-        let change = match half {
-            Half::Request => &self.request,
-            Half::Response => &self.response,
-        };
-        if let Some(payload) = &change.payload {
+    /// The message of `half`, for the guest to copy. `given` is the body of the request.
+    pub(crate) fn payload(&self, half: Half, given: Option<&Body>) -> Result<Bytes, Failure> {
+        let change = self.changed(half);
+        if let Some(payload) = change.and_then(|change| change.payload.as_ref()) {
             return Ok(payload.clone());
         }
-        let body = match half {
-            Half::Request => {
-                self.check_open(half)?;
-                Some(&self.body)
-            }
-            Half::Response => self.reply().map(|reply| &reply.body),
-        };
-        match body {
+        if half == Half::Request {
+            self.check_open(half)?;
+        }
+        match self.body(half, given) {
             Some(Body::One(message)) => Ok(message.clone()),
             Some(Body::Empty) | None => Ok(Bytes::new()),
             Some(Body::Many(_)) => Err(streamed(half)),
         }
     }
 
-    /// Puts `payload` in place of the message of `half`.
-    pub(crate) fn set_payload(&mut self, half: Half, payload: Bytes) -> Result<(), Failure> {
+    /// Puts `payload` in place of the message of `half`. `given` is the body of the request.
+    pub(crate) fn set_payload(
+        &mut self,
+        half: Half,
+        payload: Bytes,
+        given: Option<&Body>,
+    ) -> Result<(), Failure> {
         self.check_open(half)?;
-        let body = match half {
-            Half::Request => Some(&self.body),
-            Half::Response => self.reply().map(|reply| &reply.body),
-        };
-        if matches!(body, Some(Body::Many(_))) {
+        if matches!(self.body(half, given), Some(Body::Many(_))) {
             return Err(streamed(half));
         }
         self.change(half).payload = Some(payload);
         Ok(())
-    }
-
-    /// The body as it was given.
-    pub(crate) fn into_body(self) -> Body {
-        self.body
     }
 
     /// The outcome as it was given.
@@ -160,34 +137,43 @@ impl Exchange {
             .unwrap_or_else(|| Err(Error::internal("the outcome of the call is lost")))
     }
 
-    /// The request's headers and body with what was changed.
-    pub(crate) fn changed_request(self, given: Headers) -> (Headers, Body) {
-        let headers = self.request.headers.unwrap_or(given);
-        (headers, self.request.payload.map_or(self.body, Body::One))
+    /// Makes the changes of the request.
+    pub(crate) fn change_request(self, call: &mut Call) {
+        let Some(changes) = self.changes else { return };
+        let Change { headers, payload } = changes.request;
+        if let Some(headers) = headers {
+            call.headers = headers;
+        }
+        if let Some(payload) = payload {
+            call.body = Body::One(payload);
+        }
     }
 
     /// What was set as the answer.
     pub(crate) fn answer(self) -> Reply {
+        let Change { headers, payload } = self.changes.unwrap_or_default().response;
         Reply {
-            headers: self.response.headers.unwrap_or_default(),
-            body: self.response.payload.map_or(Body::Empty, Body::One),
+            headers: headers.unwrap_or_default(),
+            body: payload.map_or(Body::Empty, Body::One),
         }
     }
 
     /// The outcome with what was changed.
-    pub(crate) fn changed_outcome(self) -> Outcome {
-        let Change { headers, payload } = self.response;
-        match (self.outcome, payload) {
-            (Some(Ok(reply)), payload) => Ok(Reply {
+    pub(crate) fn changed_outcome(mut self) -> Outcome {
+        let Some(changes) = self.changes.take() else {
+            return self.into_outcome();
+        };
+        let Change { headers, payload } = changes.response;
+        match (self.into_outcome(), payload) {
+            (Ok(reply), payload) => Ok(Reply {
                 headers: headers.unwrap_or(reply.headers),
                 body: payload.map_or(reply.body, Body::One),
             }),
-            (Some(Err(_)), Some(payload)) => Ok(Reply {
+            (Err(_), Some(payload)) => Ok(Reply {
                 headers: headers.unwrap_or_default(),
                 body: Body::One(payload),
             }),
-            (Some(Err(error)), None) => Err(error),
-            (None, _) => Err(Error::internal("the outcome of the call is lost")),
+            (Err(error), None) => Err(error),
         }
     }
 
@@ -195,10 +181,33 @@ impl Exchange {
         self.outcome.as_ref()?.as_ref().ok()
     }
 
-    fn change(&mut self, half: Half) -> &mut Change {
+    /// The body of `half` as it was given.
+    fn body<'a>(&'a self, half: Half, given: Option<&'a Body>) -> Option<&'a Body> {
         match half {
-            Half::Request => &mut self.request,
-            Half::Response => &mut self.response,
+            Half::Request => given,
+            Half::Response => self.reply().map(|reply| &reply.body),
+        }
+    }
+
+    /// Whether a payload was set in place of the outcome's.
+    fn answers(&self) -> bool {
+        let change = self.changed(Half::Response);
+        change.is_some_and(|change| change.payload.is_some())
+    }
+
+    fn changed(&self, half: Half) -> Option<&Change> {
+        let changes = self.changes.as_ref()?;
+        Some(match half {
+            Half::Request => &changes.request,
+            Half::Response => &changes.response,
+        })
+    }
+
+    fn change(&mut self, half: Half) -> &mut Change {
+        let changes = self.changes.get_or_insert_default();
+        match half {
+            Half::Request => &mut changes.request,
+            Half::Response => &mut changes.response,
         }
     }
 
@@ -310,14 +319,16 @@ mod tests {
 
     #[test]
     fn a_failure_becomes_an_answer_by_its_payload_only() {
-        let mut exchange = Exchange::response(Err(Error::not_found("no user 7")), Instant::now());
+        let mut exchange = Exchange::ended(Err(Error::not_found("no user 7")));
         assert!(exchange.failure().is_some());
         assert!(
             exchange
                 .set_headers(Half::Response, Headers::new())
                 .is_err()
         );
-        exchange.set_payload(Half::Response, "x".into()).unwrap();
+        exchange
+            .set_payload(Half::Response, "x".into(), None)
+            .unwrap();
         assert!(exchange.failure().is_none());
         exchange
             .set_headers(Half::Response, Headers::new())
@@ -327,17 +338,22 @@ mod tests {
 
     #[test]
     fn a_request_is_closed_once_the_call_has_ended() {
-        let mut exchange = Exchange::response(Ok(Reply::one("x")), Instant::now());
-        assert!(exchange.payload(Half::Request).is_err());
-        assert!(exchange.set_payload(Half::Request, "y".into()).is_err());
+        let mut exchange = Exchange::ended(Ok(Reply::one("x")));
+        let body = Body::One("x".into());
+        assert!(exchange.payload(Half::Request, Some(&body)).is_err());
+        let set = exchange.set_payload(Half::Request, "y".into(), Some(&body));
+        assert!(set.is_err());
         assert!(exchange.set_headers(Half::Request, Headers::new()).is_err());
     }
 
     #[test]
     fn an_unchanged_message_keeps_its_octets() {
         let body = Bytes::from(vec![7; 100]);
-        let exchange = Exchange::request(Body::One(body.clone()));
-        let (_, Body::One(after)) = exchange.changed_request(Headers::new()) else {
+        let mut call = Call::unary("users", "find", body.clone());
+        let mut exchange = Exchange::default();
+        exchange.set_headers(Half::Request, Headers::new()).unwrap();
+        exchange.change_request(&mut call);
+        let Body::One(after) = call.body else {
             panic!("one message in, one message out");
         };
         assert_eq!(after.as_ptr(), body.as_ptr());

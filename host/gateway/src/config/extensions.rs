@@ -41,6 +41,11 @@ impl Extension {
         }
     }
 
+    /// Whether it sees every call.
+    pub(crate) fn covers_all(&self) -> bool {
+        self.listeners.is_empty() && self.calls.contains(&CallPattern::all())
+    }
+
     /// Whether it sees the calls `service`/`method` of `listener`; the calls of plugins have none.
     pub(crate) fn covers(&self, service: &str, method: &str, listener: Option<&str>) -> bool {
         self.covers_listener(listener)
@@ -72,6 +77,7 @@ mod tests {
     fn it_sees_everything_unless_told_otherwise() {
         let extension = extension("[extensions.tag]\n");
         assert!(extension.enabled && extension.fail == Fail::Closed);
+        assert!(extension.covers_all());
         assert!(extension.covers("users", "GetUser", Some("http")));
         assert!(extension.covers("users", "GetUser", None));
     }
@@ -80,6 +86,7 @@ mod tests {
     fn it_sees_the_calls_and_listeners_that_are_named() {
         let text = "[extensions.tag]\ncalls = [\"users/Get*\"]\nlisteners = [\"http\"]\n";
         let extension = extension(text);
+        assert!(extension.covers_all());
         assert!(extension.covers("users", "GetUser", Some("http")));
         assert!(!extension.covers("users", "GetUser", Some("vstp")));
         assert!(!extension.covers("users", "GetUser", None));

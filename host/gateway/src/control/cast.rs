@@ -6,7 +6,6 @@ use arc_swap::ArcSwap;
 use postern_core::{
     Call, Handler,
     balance::{Ask, Balance, Member, Memory, Set},
-    extension::Asked,
 };
 use postern_wasm::{self as wasm, Candidate, CandidateSet, Outcome, Plugin};
 
@@ -66,12 +65,11 @@ impl Balance for Placed {
 
 impl PlacedBalance for Placed {
     fn place(&self, ask: &Ask<'_>, call: &Call) -> Option<Pick> {
-        let asked = Asked::of(call, ask.now);
         let picked = self.candidates.pick(&wasm::Ask {
             now: ask.now,
             random: ask.random,
             key: ask.key,
-            call: Some(&asked),
+            call: Some(call),
             may: ask.may,
         });
         match picked {

@@ -12,7 +12,9 @@ use std::{
 use arc_swap::ArcSwap;
 use postern_core::{
     Blame, Call, Error, Kind, Text,
-    extension::{Asked, Authenticator, Authorizer, Flow, FrameExtension, Interceptor, Outcome},
+    extension::{
+        Asked, Authenticator, Authorizer, Flow, FrameExtension, Interceptor, Outcome, Step,
+    },
 };
 use tracing::warn;
 
@@ -28,6 +30,8 @@ pub struct Extensions {
 #[derive(Default)]
 pub struct Chain {
     links: Vec<Link>,
+    /// Whether every link sees every call, as most do.
+    covers_all: bool,
 }
 
 /// One plugin in the chain.
@@ -88,15 +92,15 @@ pub struct LinkView {
 /// The links that see one call, and what they are told of it when it has ended.
 pub(super) struct Passage {
     chain: Arc<Chain>,
-    /// Places in the chain, in order.
-    links: Vec<usize>,
-    asked: Option<Asked>,
+    /// Indices of its links in the chain, in order; `None`: of all links.
+    places: Option<Vec<usize>>,
+    asked: Option<Arc<Asked>>,
     start: Instant,
 }
 
 /// What became of a call on its way in.
 pub(super) enum Passed {
-    On(Call),
+    On(Box<Call>),
     /// The outcome, and how many links of the passage are to see it.
     Ended(Outcome, usize),
 }
@@ -124,7 +128,8 @@ impl FromIterator<Link> for Chain {
             let order = a.settings.order.cmp(&b.settings.order);
             order.then_with(|| a.plugin.cmp(&b.plugin))
         });
-        Self { links }
+        let covers_all = links.iter().all(|link| link.settings.covers_all());
+        Self { links, covers_all }
     }
 }
 
@@ -141,15 +146,15 @@ impl Chain {
         listener: Option<&str>,
         start: Instant,
     ) -> Passage {
-        let covers = |link: &Link| link.settings.covers(&call.service, &call.method, listener);
-        let places = self.links.iter().enumerate();
-        let links = places
-            .filter(|(_, link)| covers(link))
-            .map(|(idx, _)| idx)
-            .collect();
+        let places = (!self.covers_all).then(|| {
+            let covers = |link: &Link| link.settings.covers(&call.service, &call.method, listener);
+            let places = self.links.iter().enumerate();
+            let covering = places.filter(|(_, link)| covers(link));
+            covering.map(|(idx, _)| idx).collect()
+        });
         Passage {
             chain: self,
-            links,
+            places,
             asked: None,
             start,
         }
@@ -158,12 +163,15 @@ impl Chain {
 
 impl Passage {
     fn link(&self, place: usize) -> Option<&Link> {
-        self.chain.links.get(*self.links.get(place)?)
+        let idx = match &self.places {
+            Some(places) => *places.get(place)?,
+            None => place,
+        };
+        self.chain.links.get(idx)
     }
 
     fn links(&self) -> impl DoubleEndedIterator<Item = (usize, &Link)> {
-        let links = self.links.iter().enumerate();
-        links.filter_map(|(place, idx)| Some((place, self.chain.links.get(*idx)?)))
+        (0..self.n_links()).filter_map(|place| Some((place, self.link(place)?)))
     }
 
     /// The authenticators of the passage, which a call without a principal is shown to.
@@ -186,7 +194,7 @@ impl Passage {
     }
 
     /// Shows the call to every interceptor, in order.
-    pub(super) async fn on_request(&mut self, mut call: Call) -> Passed {
+    pub(super) async fn on_request(&mut self, mut call: Box<Call>) -> Passed {
         let is_watched = |(_, link): (usize, &Link)| {
             let part = link.part.interceptor();
             part.is_some_and(|part| part.watches_response())
@@ -194,13 +202,17 @@ impl Passage {
         if self.links().any(is_watched) {
             self.asked = Some(Asked::of(&call, self.start));
         }
-        for place in 0..self.links.len() {
+        for place in 0..self.n_links() {
             let Some(link) = self.link(place) else { break };
             let Some(interceptor) = link.part.interceptor() else {
                 continue;
             };
             link.counts.seen.fetch_add(1, Relaxed);
-            call = match interceptor.on_request(call).finish().await {
+            let flow = match interceptor.on_request(call) {
+                Step::Done(flow) => flow,
+                Step::Later(flow) => flow.await,
+            };
+            call = match flow {
                 Flow::Proceed(call) => call,
                 Flow::Answer(reply) => {
                     link.counts.answered.fetch_add(1, Relaxed);
@@ -226,7 +238,7 @@ impl Passage {
     }
 
     /// Asks every authorizer whether the call may be made.
-    pub(super) async fn authorize(&self, asked: &Asked) -> Result<(), Error> {
+    pub(super) async fn authorize(&self, asked: &Arc<Asked>) -> Result<(), Error> {
         for (_, link) in self.links() {
             let Some(authorizer) = link.part.authorizer() else {
                 continue;
@@ -249,7 +261,10 @@ impl Passage {
             let Some(interceptor) = interceptor.filter(|part| part.watches_response()) else {
                 continue;
             };
-            let seen = interceptor.on_response(asked, outcome).finish().await;
+            let seen = match interceptor.on_response(asked, outcome) {
+                Step::Done(seen) => seen,
+                Step::Later(seen) => seen.await,
+            };
             outcome = match seen.broken {
                 None => seen.outcome,
                 Some(broken) => link.fail(&broken.message).and(seen.outcome),
@@ -259,7 +274,8 @@ impl Passage {
     }
 
     pub(super) fn n_links(&self) -> usize {
-        self.links.len()
+        let links = self.chain.links.len();
+        self.places.as_ref().map_or(links, Vec::len)
     }
 
     pub(super) fn start(&self) -> Instant {

@@ -5,17 +5,20 @@
 //! identify ─▶ interceptors ─▶ require ─▶ routed? ─▶ authorize ─▶ admit ─▶ handler
 //!                  ◀──────────────────────── outcome ◀───────────────────────┘
 //! ```
+//!
+//! Its future is allocated once per call, so it is kept small: what is seldom waited for has an
+//! allocation of its own.
 
-use std::sync::Arc;
+use std::{mem, sync::Arc};
 
 use postern_core::{
-    Call, Error, Reply, Text,
+    Call, Error, Reply,
     extension::{Asked, Outcome},
 };
 
 use super::{
     authentic::Remembered,
-    chain::{Chain, Passage, Passed},
+    chain::{Passage, Passed},
     route::Route,
 };
 use crate::{
@@ -25,95 +28,74 @@ use crate::{
 
 /// One call's way, as it stood when the call began.
 pub(super) struct Journey {
-    pub guard: Option<Arc<Guard>>,
-    pub chain: Arc<Chain>,
+    pub guard: Option<Watch>,
+    pub passage: Passage,
     pub remembered: Arc<Remembered>,
-    pub listener: Option<Text>,
     pub route: Arc<Route>,
     pub trail: Trail,
     /// Whether the route takes the call. Told only to those who may know.
     pub routed: Result<(), Error>,
+}
+
+/// A guard at the time of the call.
+pub(super) struct Watch {
+    pub guard: Arc<Guard>,
     pub now: Moment,
 }
 
 impl Journey {
     /// # Errors
     /// Whatever stands in the way says, or the handler.
-    pub(super) async fn make(self, mut call: Call) -> Result<Reply, Error> {
-        let Self {
-            guard,
-            chain,
-            remembered,
-            listener,
-            route,
-            trail,
-            routed,
-            now,
-        } = self;
-        if let Some(guard) = &guard {
-            identify(guard, &mut call, now).await?;
+    pub(super) async fn make(mut self, mut call: Box<Call>) -> Result<Reply, Error> {
+        if let Some(watch) = &self.guard {
+            watch.identify(&mut call).await?;
         }
-        let mut passage = chain.passage(&call, listener.as_deref(), now.instant);
-        passage.check_missing()?;
-        remembered.identify(&passage, &mut call).await?;
-        let (outcome, n_links) = match passage.on_request(call).await {
-            Passed::On(call) => {
-                let outcome = serve(
-                    guard.as_deref(),
-                    &passage,
-                    (&route, &trail),
-                    routed,
-                    call,
-                    now,
-                )
-                .await;
-                (outcome, passage.n_links())
-            }
+        self.passage.check_missing()?;
+        if self.passage.authenticators().next().is_some() {
+            Box::pin(self.remembered.identify(&self.passage, &mut call)).await?;
+        }
+        let (outcome, n_links) = match self.passage.on_request(call).await {
+            Passed::On(call) => (self.serve(call).await, self.passage.n_links()),
             Passed::Ended(outcome, n_links) => (outcome, n_links),
         };
-        passage.on_response(n_links, outcome).await
+        self.passage.on_response(n_links, outcome).await
+    }
+
+    async fn serve(&mut self, mut call: Box<Call>) -> Outcome {
+        if let Some(watch) = &self.guard {
+            watch.guard.require(&call)?;
+        }
+        mem::replace(&mut self.routed, Ok(()))?;
+        if let Some(watch) = &self.guard {
+            watch.guard.authorize(&call)?;
+        }
+        if self.passage.is_judged() {
+            let asked = Asked::of(&call, self.passage.start());
+            self.passage.authorize(&asked).await?;
+        }
+        let mut edits = None;
+        if let Some(Watch { guard, now }) = &self.guard {
+            guard.admit(&call, now.instant)?;
+            guard.edit_request(&mut call);
+            edits = guard.reply_edits(&call).map(Box::new);
+        }
+        let mut reply = self.route.target.call(*call, &self.trail)?.await?;
+        if let Some(edits) = edits {
+            edits.apply(&mut reply.headers);
+        }
+        Ok(reply)
     }
 }
 
-/// Says who calls; waits for an issuer's keys where they are on their way.
-async fn identify(guard: &Guard, call: &mut Call, now: Moment) -> Result<(), Error> {
-    match guard.identify(call, now)? {
-        Identity::Settled => Ok(()),
-        Identity::Waiting(waiting) => {
-            waiting.answered().await;
-            guard.identify_now(call, Moment::now())
+impl Watch {
+    /// Says who calls; waits for an issuer's keys where they are on their way.
+    async fn identify(&self, call: &mut Call) -> Result<(), Error> {
+        match self.guard.identify(call, self.now)? {
+            Identity::Settled => Ok(()),
+            Identity::Waiting(waiting) => {
+                Box::pin(waiting.answered()).await;
+                self.guard.identify_now(call, Moment::now())
+            }
         }
     }
-}
-
-async fn serve(
-    guard: Option<&Guard>,
-    passage: &Passage,
-    (route, trail): (&Route, &Trail),
-    routed: Result<(), Error>,
-    mut call: Call,
-    now: Moment,
-) -> Outcome {
-    if let Some(guard) = guard {
-        guard.require(&call)?;
-    }
-    routed?;
-    if let Some(guard) = guard {
-        guard.authorize(&call)?;
-    }
-    if passage.is_judged() {
-        let asked = Asked::of(&call, now.instant);
-        passage.authorize(&asked).await?;
-    }
-    let mut edits = None;
-    if let Some(guard) = guard {
-        guard.admit(&call, now.instant)?;
-        guard.edit_request(&mut call);
-        edits = guard.reply_edits(&call);
-    }
-    let mut reply = route.target.call(call, trail)?.await?;
-    if let Some(edits) = edits {
-        edits.apply(&mut reply.headers);
-    }
-    Ok(reply)
 }

@@ -32,7 +32,7 @@ use self::{
     authentic::Remembered,
     chain::Extensions,
     frames::ListenerFrames,
-    journey::Journey,
+    journey::{Journey, Watch},
     record::Record,
     route::{Refused, Route, Routes, Target},
     trace::Trace,
@@ -161,17 +161,23 @@ impl Pipeline {
         call.context.deadline = Some(deadline);
         record.count_request(&mut call.body);
         if rules.guard.is_some() || !self.extensions.is_empty() {
+            let chain = self.extensions.chain();
             let journey = Journey {
-                guard: rules.guard.clone(),
-                chain: self.extensions.chain(),
+                guard: rules.guard.clone().map(|guard| Watch {
+                    guard,
+                    now: Moment::at(now),
+                }),
+                passage: chain.passage(&call, listener.map(Text::as_str), now),
                 remembered: Arc::clone(&self.remembered),
-                listener: listener.cloned(),
                 route: Arc::clone(record.route()),
                 trail: record.trail().clone(),
                 routed,
-                now: Moment::at(now),
             };
-            return Box::pin(Answer::new(Box::pin(journey.make(call)), deadline, record));
+            return Box::pin(Answer::new(
+                Box::pin(journey.make(Box::new(call))),
+                deadline,
+                record,
+            ));
         }
         if let Err(error) = routed {
             return record.refuse(error);

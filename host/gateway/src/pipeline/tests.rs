@@ -8,9 +8,13 @@ use postern_core::{Body, BodyStream, Transport};
 
 use super::*;
 use crate::{
+    cluster::Trail,
     pipeline::route::Table,
     telemetry::calls::{CallNumbers, Outcome},
 };
+
+/// The largest allocation that glibc hands out without a lock, in octets.
+const KEPT_READY: usize = 1032;
 
 #[tokio::test]
 async fn answers_and_books_a_unary_call() {
@@ -31,6 +35,26 @@ async fn answers_and_books_a_unary_call() {
         (5, 5, 0)
     );
     assert_eq!(numbers.durations.count(), 1);
+}
+
+#[test]
+fn the_way_of_a_call_fits_what_allocators_keep_ready_for_a_thread() {
+    let stage = Stage::new(|_| ready(Ok(Reply::one(""))));
+    let call = Box::new(Call::unary("users", "Get", ""));
+    let journey = Journey {
+        guard: None,
+        passage: stage
+            .pipeline
+            .extensions
+            .chain()
+            .passage(&call, None, Instant::now()),
+        remembered: Arc::default(),
+        route: Arc::clone(&stage.pipeline.unrouted),
+        trail: Trail::default(),
+        routed: Ok(()),
+    };
+    let size = size_of_val(&journey.make(call));
+    assert!(size <= KEPT_READY, "{size} octets");
 }
 
 #[tokio::test]

@@ -49,7 +49,7 @@ fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         store.data_mut().on_host_call()?;
         let name = name.to_str(&store)?;
         let current = store.data().current.as_ref();
-        let value = current.and_then(|current| current.headers.get_str(&name));
+        let value = current.and_then(|current| current.head.headers().get_str(&name));
         Ok((value.map(std::borrow::Cow::into_owned),))
     })?;
     interface.func_wrap("headers", |mut store: Store<'_>, (): ()| {
@@ -58,7 +58,7 @@ fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
             .data()
             .current
             .iter()
-            .flat_map(|current| current.headers.iter());
+            .flat_map(|current| current.head.headers().iter());
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let all = headers.map(|(name, value)| (text(name), value.into_owned()));
         Ok((all.collect::<Vec<(String, Vec<u8>)>>(),))
@@ -126,7 +126,7 @@ fn link_context(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
 }
 
 fn context<'a>(store: &'a Store<'_>) -> Option<&'a Context> {
-    Some(&store.data().current.as_ref()?.context)
+    Some(store.data().current.as_ref()?.head.context())
 }
 
 fn set_header(current: Option<&mut Current>, name: &str, value: &str) -> Result<(), Failure> {
@@ -169,7 +169,7 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
         return Ok(Ok(None));
     };
     let (message, waited) = wait::until(deadline, Stop::Deadline, inbound.next()).await?;
-    state.time_end += waited;
+    state.give_back(waited);
     let message = match message {
         None => return Ok(Ok(None)),
         Some(Err(error)) => return Ok(Err(convert::to_failure(error))),
@@ -218,6 +218,6 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
     streams.started = true;
     let sent = streams.outbound.send(Outbound { headers, message });
     let (sent, waited) = wait::until(deadline, Stop::Deadline, sent).await?;
-    state.time_end += waited;
+    state.give_back(waited);
     Ok(sent.map_err(|_| failure(Kind::Cancelled, "the caller has gone away")))
 }

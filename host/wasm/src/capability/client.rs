@@ -125,7 +125,7 @@ pub(super) fn check_depth(state: &State) -> Result<(), Failure> {
     let depth = state
         .current
         .as_ref()
-        .map_or(0, |current| current.context.depth);
+        .map_or(0, |current| current.head.context().depth);
     let limit = state.guest.spec.limits.depth_max;
     if depth >= limit {
         let message = format!("{depth} plugins call one another, the limit is {limit}");
@@ -153,8 +153,8 @@ pub(super) fn context(state: &State, deadline: Instant) -> Context {
         Some(current) => Context {
             deadline,
             peer,
-            depth: current.context.depth.saturating_add(1),
-            ..current.context.clone()
+            depth: current.head.context().depth.saturating_add(1),
+            ..current.head.context().clone()
         },
     }
 }

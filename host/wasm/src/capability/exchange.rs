@@ -15,7 +15,7 @@ use crate::{
     },
     convert::{self, failure},
     handler::check_input,
-    state::State,
+    state::{Current, Head, State},
     subject::{Exchange, Half, Subject, with_header, without_header},
 };
 
@@ -26,12 +26,12 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     request.func_wrap("service", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
         let current = store.data().current.as_ref();
-        Ok((current.map_or_else(String::new, |current| current.service.to_string()),))
+        Ok((current.map_or_else(String::new, |current| current.head.service().to_string()),))
     })?;
     request.func_wrap("method", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
         let current = store.data().current.as_ref();
-        Ok((current.map_or_else(String::new, |current| current.method.to_string()),))
+        Ok((current.map_or_else(String::new, |current| current.head.method().to_string()),))
     })?;
     link_half(&mut request, Half::Request)?;
     let mut response = linker.instance(RESPONSE)?;
@@ -41,8 +41,10 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     })?;
     response.func_wrap("elapsed-micros", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let start = exchange(store.data()).ok().and_then(Exchange::start);
-        let elapsed = start.map_or(0, |start| start.elapsed().as_micros());
+        let elapsed = match store.data().current.as_ref().map(|current| &current.head) {
+            Some(Head::Asked(asked)) => asked.start.elapsed().as_micros(),
+            Some(Head::Call(_)) | None => 0,
+        };
         Ok((u64::try_from(elapsed).unwrap_or(u64::MAX),))
     })?;
     link_half(&mut response, Half::Response)
@@ -102,8 +104,7 @@ fn link_half(interface: &mut LinkerInstance<'_, State>, half: Half) -> wasmtime:
                 return Ok((Err(refused),));
             }
             let payload = Bytes::copy_from_slice(payload.as_le_slice(&store));
-            let exchange = exchange_mut(store.data_mut());
-            Ok((exchange.and_then(|exchange| exchange.set_payload(half, payload)),))
+            Ok((set_payload(store.data_mut(), half, payload),))
         },
     )
 }
@@ -118,14 +119,23 @@ pub(super) fn check_output(length: usize, limit: usize) -> Result<(), Failure> {
 }
 
 fn payload(state: &State, half: Half) -> Result<Bytes, Failure> {
-    let payload = exchange(state)?.payload(half)?;
+    let given = state.current.as_ref().and_then(Current::body);
+    let payload = exchange(state)?.payload(half, given)?;
     let limit = state.guest.spec.limits.input_bytes_max;
     check_input(payload.len(), limit).map_err(convert::to_failure)?;
     Ok(payload)
 }
 
+fn set_payload(state: &mut State, half: Half, payload: Bytes) -> Result<(), Failure> {
+    let given = state.current.as_ref().and_then(Current::body);
+    match &mut state.subject {
+        Some(Subject::Exchange(exchange)) => exchange.set_payload(half, payload, given),
+        Some(Subject::Frame(_) | Subject::Candidates(_)) | None => Err(no_exchange()),
+    }
+}
+
 fn headers(state: &State, half: Half) -> Option<&Headers> {
-    let given = &state.current.as_ref()?.headers;
+    let given = state.current.as_ref()?.head.headers();
     exchange(state).ok()?.headers(half, given)
 }
 

@@ -184,9 +184,9 @@ fn admit_guest(guest: &crate::state::Guest) -> bool {
 
 fn emit(state: &State, level: Level, message: &str, fields: &str) {
     let current = state.current.as_ref();
-    let service = current.map_or("", |current| current.service.as_str());
-    let method = current.map_or("", |current| current.method.as_str());
-    let correlation = current.map_or("", |current| current.context.correlation.as_str());
+    let service = current.map_or("", |current| current.head.service().as_str());
+    let method = current.map_or("", |current| current.head.method().as_str());
+    let correlation = current.map_or("", |current| current.head.context().correlation.as_str());
     let trace = current.and_then(trace_id).unwrap_or_default();
     let plugin = &*state.guest.plugin;
     macro_rules! line {
@@ -208,7 +208,7 @@ fn emit(state: &State, level: Level, message: &str, fields: &str) {
 
 /// The trace id within a W3C `traceparent`: its second field.
 fn trace_id(current: &Current) -> Option<&str> {
-    current.context.trace.as_ref()?.split('-').nth(1)
+    current.head.context().trace.as_ref()?.split('-').nth(1)
 }
 
 const fn rank(level: Level) -> LogLevel {

@@ -11,6 +11,7 @@
 
 pub(crate) mod fuel;
 mod quarantine;
+mod sample;
 mod seat;
 pub(crate) mod stats;
 

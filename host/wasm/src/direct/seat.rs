@@ -9,7 +9,7 @@ use parking_lot::{Mutex, MutexGuard};
 use postern_core::{Blame, Error};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
 
-use super::{Code, Functions, fuel, quarantine::Quarantine, stats::EntryOutcome};
+use super::{Code, Functions, fuel, quarantine::Quarantine, sample::weight, stats::EntryOutcome};
 use crate::{
     convert::Trapped,
     generation::Generation,
@@ -39,6 +39,7 @@ pub(crate) struct Seats<F> {
 
 struct Seat<F> {
     instance: Option<Instance<F>>,
+    n_entries: u32,
     quarantine: Quarantine,
 }
 
@@ -58,8 +59,11 @@ struct Live(Arc<Guest>);
 pub(crate) struct Entry<'a, F: Functions> {
     seats: &'a Seats<F>,
     seat: MutexGuard<'a, Seat<F>>,
-    /// When the guest trapped, if it did.
-    trapped: Option<Instant>,
+    /// When it is, if its caller knows.
+    now: Option<Instant>,
+    /// When it began and how many entries it stands for; `None` where it is not timed.
+    timer: Option<(Instant, u32)>,
+    has_trapped: bool,
 }
 
 /// Why there is nobody to enter.
@@ -91,18 +95,26 @@ impl<F: Functions> Seats<F> {
 
     /// Fills one seat.
     pub(crate) fn warm(&self) -> Result<(), Trapped> {
-        match self.take(Instant::now()) {
+        match self.take() {
             Err(Absent::Failed(trapped)) => Err(trapped),
             Ok(_) | Err(Absent::Busy | Absent::Quarantined) => Ok(()),
         }
     }
 
     /// A seat with an instance in it: this thread's, or another's while this one is taken.
-    pub(crate) fn take(&self, now: Instant) -> Result<Entry<'_, F>, Absent> {
+    pub(crate) fn take(&self) -> Result<Entry<'_, F>, Absent> {
+        self.take_at(None)
+    }
+
+    /// As `take`, at the time `now`, or that of the clock when it is needed.
+    pub(crate) fn take_at(&self, now: Option<Instant>) -> Result<Entry<'_, F>, Absent> {
         let mut entry = self.seat().ok_or(Absent::Busy)?;
+        entry.now = now;
+        entry.start_timer();
         if entry.seat.instance.is_some() {
             return Ok(entry);
         }
+        let now = now.unwrap_or_else(Instant::now);
         if entry.seat.quarantine.holds(now) {
             return Err(Absent::Quarantined);
         }
@@ -119,7 +131,7 @@ impl<F: Functions> Seats<F> {
         }
     }
 
-    /// As `take`, only where there is an instance and its seat is free.
+    /// As `take`, only where there is an instance and its seat is free; not timed.
     pub(crate) fn take_present(&self) -> Option<Entry<'_, F>> {
         let Padded(own) = shard::current(&self.seats)?;
         let seat = own.try_lock().filter(|seat| seat.instance.is_some())?;
@@ -148,18 +160,18 @@ impl<F: Functions> Seats<F> {
         Error::unavailable(Blame::Guest, message)
     }
 
-    /// Counts an entry that began at `start`, and makes an error of a trap.
+    /// Counts an entry that took `time`, and makes an error of a trap.
     pub(crate) fn settle<T>(
         &self,
         generation: &Generation,
-        start: Instant,
+        time: Duration,
         result: Result<T, Trapped>,
     ) -> Result<T, Error> {
         let outcome = match &result {
             Ok(_) => EntryOutcome::Answered,
             Err(trapped) => EntryOutcome::of(trapped),
         };
-        self.count(outcome, start.elapsed());
+        self.count(outcome, time);
         result.map_err(|trapped| {
             generation.on_direct_trap(&trapped);
             trapped.into_error(&generation.guest.plugin)
@@ -181,7 +193,9 @@ impl<F: Functions> Seats<F> {
         Entry {
             seats: self,
             seat,
-            trapped: None,
+            now: None,
+            timer: None,
+            has_trapped: false,
         }
     }
 
@@ -227,7 +241,6 @@ impl<F: Functions> Entry<'_, F> {
     /// A guest that traps is not entered again; what it worked on is still there to be taken back.
     pub(crate) fn run<R>(
         &mut self,
-        now: Instant,
         times: u64,
         set: impl FnOnce(&mut State),
         enter: impl FnOnce(&mut Store<State>, &mut F) -> wasmtime::Result<R>,
@@ -240,13 +253,13 @@ impl<F: Functions> Entry<'_, F> {
         };
         store.set_epoch_deadline(self.seats.ticks);
         let state = store.data_mut();
-        state.begin(now, None);
+        state.begin(None, None);
         set(state);
         let fuelled = store.set_fuel(self.seats.fuel.saturating_mul(times));
         fuelled
             .and_then(|()| enter(store, functions))
             .map_err(|error| {
-                self.trapped = Some(now);
+                self.has_trapped = true;
                 let trapped = trapped(&error, store.data(), self.seats.budget);
                 let guest = &self.seats.code.guest;
                 guest.stats.on_trap(trapped.reason);
@@ -254,6 +267,20 @@ impl<F: Functions> Entry<'_, F> {
                 tracing::debug!(%plugin, role, reason = %trapped.text, "instance stopped");
                 trapped
             })
+    }
+
+    fn start_timer(&mut self) {
+        let n_entries = self.seat.n_entries;
+        self.seat.n_entries = n_entries.wrapping_add(1);
+        self.timer = weight(n_entries).map(|weight| (Instant::now(), weight));
+    }
+
+    /// What this entry has taken so far, for itself and those that it stands for.
+    pub(crate) fn time(&self) -> Duration {
+        let timer = self.timer;
+        timer.map_or(Duration::ZERO, |(start, weight)| {
+            start.elapsed().saturating_mul(weight)
+        })
     }
 
     /// What the guest worked on.
@@ -265,9 +292,10 @@ impl<F: Functions> Entry<'_, F> {
 
 impl<F: Functions> Drop for Entry<'_, F> {
     fn drop(&mut self) {
-        if let Some(now) = self.trapped {
+        if self.has_trapped {
             self.seat.instance = None;
             if F::QUARANTINE {
+                let now = self.now.unwrap_or_else(Instant::now);
                 self.seat.quarantine.on_trap(now);
             }
             return;
@@ -310,6 +338,7 @@ impl<F> Default for Seat<F> {
     fn default() -> Self {
         Self {
             instance: None,
+            n_entries: 0,
             quarantine: Quarantine::default(),
         }
     }

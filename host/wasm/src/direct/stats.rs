@@ -61,7 +61,7 @@ pub struct Entries {
     pub role: Role,
     /// By outcome, in the order of `EntryOutcome::ALL`.
     pub outcomes: [u64; EntryOutcome::ALL.len()],
-    /// Time of all entries together, in nanoseconds.
+    /// Time of all entries together, in nanoseconds; from a share of them (`sample.rs`).
     pub nanos: u64,
 }
 

@@ -14,7 +14,7 @@ use postern_wasm::{Grants, Plugin, PluginSpec, Role};
 
 use crate::guest::{House, identity, with_kv};
 
-fn asked(method: &str) -> Asked {
+fn asked(method: &str) -> Arc<Asked> {
     Asked::of(&Call::unary("test", method, ""), Instant::now())
 }
 
@@ -79,15 +79,19 @@ async fn an_authorizer_asks_for_claims() {
     let pooled = house.shared("id", &pooled, PluginSpec::default()).await;
     for plugin in [direct, pooled] {
         let authorizer = plugin.authorizer().unwrap();
-        let mut asked = asked("m");
-        let Err(Fault::Refused(error)) = authorizer.authorize(&asked).finish().await else {
+        let mut call = Call::unary("test", "m", "");
+        let asked = async |call: &Call| {
+            let asked = Asked::of(call, Instant::now());
+            authorizer.authorize(&asked).finish().await
+        };
+        let Err(Fault::Refused(error)) = asked(&call).await else {
             panic!("a stranger is refused");
         };
         assert_eq!(error.kind, Kind::PermissionDenied);
-        asked.context.principal = Some(Arc::new(known("ann").principal));
-        assert!(authorizer.authorize(&asked).finish().await.is_ok());
-        asked.method = "trap".into();
-        let broken = authorizer.authorize(&asked).finish().await;
+        call.context.principal = Some(Arc::new(known("ann").principal));
+        assert!(asked(&call).await.is_ok());
+        call.method = "trap".into();
+        let broken = asked(&call).await;
         assert!(matches!(broken, Err(Fault::Broken(_))));
     }
 }

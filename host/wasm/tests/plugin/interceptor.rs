@@ -13,8 +13,8 @@ use crate::guest::{House, interceptor, marked, messages, typed, with_kv};
 
 const TEXT: &str = include_str!("guest/interceptor.wat");
 
-fn request(method: &str, body: impl Into<Bytes>) -> Call {
-    Call::unary("test", method, body)
+fn request(method: &str, body: impl Into<Bytes>) -> Box<Call> {
+    Box::new(Call::unary("test", method, body))
 }
 
 fn done<T: std::fmt::Debug>(step: Step<T>) -> T {
@@ -24,7 +24,7 @@ fn done<T: std::fmt::Debug>(step: Step<T>) -> T {
     }
 }
 
-fn on_request(interceptor: &Arc<dyn Interceptor>, call: Call) -> Flow {
+fn on_request(interceptor: &Arc<dyn Interceptor>, call: Box<Call>) -> Flow {
     done(interceptor.on_request(call))
 }
 
@@ -33,7 +33,7 @@ fn on_response(interceptor: &Arc<dyn Interceptor>, method: &str, outcome: Outcom
     done(interceptor.on_response(&asked, outcome))
 }
 
-fn proceeded(flow: Flow) -> Call {
+fn proceeded(flow: Flow) -> Box<Call> {
     match flow {
         Flow::Proceed(call) => call,
         other @ (Flow::Answer(_) | Flow::Refuse(_) | Flow::Broken(..)) => {
@@ -89,9 +89,10 @@ async fn an_interceptor_of_headers_never_touches_the_message() {
 async fn a_stream_passes_whole_and_its_messages_are_refused_by_name() {
     let house = House::new();
     let (_, interceptor) = plugin(&house).await;
-    let stream = |method: &str| Call {
-        body: messages(vec!["a".into(), "b".into()]),
-        ..request(method, "")
+    let stream = |method: &str| {
+        let mut call = request(method, "");
+        call.body = messages(vec!["a".into(), "b".into()]);
+        call
     };
     let call = proceeded(on_request(&interceptor, stream("h")));
     assert!(matches!(call.body, Body::Many(_)));
@@ -260,7 +261,7 @@ async fn an_interceptor_answers_no_calls_of_its_own() {
     let (plugin, _) = plugin(&house).await;
     assert!(plugin.services().is_empty());
     assert!(plugin.balancer("users").is_none() && plugin.authorizer().is_none());
-    let error = plugin.call(request("h", "")).await.unwrap_err();
+    let error = plugin.call(*request("h", "")).await.unwrap_err();
     assert_eq!(error.kind, Kind::Unimplemented);
     plugin.remove().await;
     assert!(plugin.interceptor().is_none());

@@ -43,7 +43,7 @@ impl Numbers {
                 }
             }
         }
-        let help = "Time of direct entries into a plugin by role";
+        let help = "Time of direct entries into a plugin by role, sampled";
         let mut family = counter(encoder, "plugin_entry_seconds", help)?;
         for plugin in &self.plugins {
             for entries in &plugin.stats.entries {
