@@ -54,7 +54,7 @@ async fn a_cut_between_two_of_three_loses_what_the_grace_allows_and_heals() {
     let gateways = join_all(hosts.iter().map(|host| start(host, hosts))).await;
     let all = [0, 1, 2].map(|place| &gateways[place]);
     let heartbeats = tokio::spawn(provide(all[1].vstp, hosts[1].test()));
-    let whole = ["a/echo", "b/echo", "c/echo", "p"];
+    let whole = ["a/users", "b/users", "c/users", "p"];
     equal(&all, &whole).await;
     served("before", &all, [&whole[..3]; 3]).await;
 
@@ -108,9 +108,9 @@ async fn long_cut(network: &Network, all: &[&Gateway; 3], whole: &[&str]) {
     );
     figure(&format!("a long cut: gone {lost}"));
     let expected = [
-        (("a", "b/echo"), GRACE),
+        (("a", "b/users"), GRACE),
         (("a", "p"), LEASE),
-        (("b", "a/echo"), GRACE),
+        (("b", "a/users"), GRACE),
     ];
     let names: BTreeSet<_> = lost.0.keys().map(|(at, of)| (&**at, &**of)).collect();
     assert_eq!(names, expected.iter().map(|(key, _)| *key).collect());
@@ -123,9 +123,9 @@ async fn long_cut(network: &Network, all: &[&Gateway; 3], whole: &[&str]) {
         );
     }
     let sides: [&[&str]; 3] = [
-        &["a/echo", "c/echo"],
-        &["b/echo", "c/echo"],
-        &["a/echo", "b/echo", "c/echo"],
+        &["a/users", "c/users"],
+        &["b/users", "c/users"],
+        &["a/users", "b/users", "c/users"],
     ];
     served("late in a long cut", all, sides).await;
     let quotes = join_all(all.map(quote)).await;
@@ -159,7 +159,7 @@ async fn start(host: &Host, hosts: &[Host]) -> Gateway {
         host: Some(host.clone()),
         ..Setup::default()
     };
-    Gateway::start(setup.plugin("echo")).await
+    Gateway::start(setup.plugin("users")).await
 }
 
 /// Answers, registers itself at a gateway and sends heartbeats; never ends by itself.
@@ -232,20 +232,20 @@ async fn serve(name: &str, gateway: &Gateway) -> Served {
     let caller = connect(gateway, Door::Tcp).await;
     let mut failed = Vec::new();
     for _ in 0..N_CALLS {
-        if let Err(error) = call(&*caller, "echo/Echo", "x").await {
+        if let Err(error) = call(&*caller, "users/ListUsers", "{}").await {
             failed.push(error.to_string());
         }
     }
     let mut by = instances(gateway).await;
     // What is here answers those that others passed on as well.
-    by.remove(&format!("{name}/echo"));
+    by.remove(&format!("{name}/users"));
     for (name, n_calls) in &mut by {
         // One that went and came back counts from zero.
         let before = before.get(name).copied().unwrap_or_default();
         *n_calls = n_calls.checked_sub(before).unwrap_or(*n_calls);
     }
     let elsewhere = by.values().sum::<u64>() + failed.len() as u64;
-    by.insert(format!("{name}/echo"), N_CALLS - elsewhere);
+    by.insert(format!("{name}/users"), N_CALLS - elsewhere);
     by.retain(|_, n_calls| *n_calls > 0);
     Served { by, failed }
 }

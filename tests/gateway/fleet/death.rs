@@ -8,7 +8,7 @@ use postern_tests::{Door, Gateway, Load, connect, patiently};
 use super::{fleet, instances};
 use crate::{figure, own};
 
-const RETRIED: &str = "idempotent = [\"Echo\"]";
+const RETRIED: &str = "idempotent = [\"ListUsers\"]";
 
 /// Three gateways, callers at work at the first two, and the third killed.
 struct Scene {
@@ -23,8 +23,8 @@ impl Scene {
         let mut loads = Vec::new();
         for gateway in &gateways[..2] {
             let caller = connect(gateway, Door::Tcp).await;
-            let (body, pause) = (Bytes::from_static(b"x"), Duration::from_millis(2));
-            loads.push(Load::start(&caller, "echo/Echo", &body, 8, pause));
+            let (body, pause) = (Bytes::from_static(b"{}"), Duration::from_millis(2));
+            loads.push(Load::start(&caller, "users/ListUsers", &body, 8, pause));
         }
         tokio::time::sleep(Duration::from_millis(500)).await;
         gateways[2].signal("KILL");
@@ -39,7 +39,7 @@ impl Scene {
     async fn until_out(&self) -> Duration {
         patiently("the dead one takes no calls", async || {
             let [a, b] = self.others().map(instances);
-            !a.await.contains_key("c/echo") && !b.await.contains_key("c/echo")
+            !a.await.contains_key("c/users") && !b.await.contains_key("c/users")
         })
         .await;
         self.killed.elapsed()
@@ -51,7 +51,7 @@ impl Scene {
             // What it has answered before may be remembered.
             let mut first = None;
             patiently("the one that is back takes calls", async || {
-                let n_calls = instances(gateway).await.get("c/echo").copied();
+                let n_calls = instances(gateway).await.get("c/users").copied();
                 n_calls.is_some_and(|n_calls| n_calls > *first.get_or_insert(n_calls))
             })
             .await;
@@ -106,7 +106,7 @@ async fn a_killed_gateway_is_out_and_back_in_again_and_costs_no_call() {
 #[tokio::test(flavor = "multi_thread")]
 async fn without_retries_the_death_of_a_gateway_costs_calls_and_says_so() {
     let _machine = own().await;
-    let scene = Scene::of("[services.echo.retry]\nattempts = 1").await;
+    let scene = Scene::of("[services.users.retry]\nattempts = 1").await;
     scene.until_out().await;
     let (n_answered, failures) = scene.stop().await;
     let n_failed: usize = failures.iter().map(|(_, n_calls)| n_calls).sum();

@@ -12,8 +12,11 @@ use serde_json::Value;
 
 use crate::share;
 
-/// Gateways `a`, `b`, ... in zones `zone-a`, `zone-b`, ... with `echo` each, all peers of all. `policy`
-/// is `[services.echo]` of each; no zone comes before another unless it says so.
+/// What `users/ListUsers` answers where nobody was created.
+const NOBODY: &str = "{\"users\":[]}";
+
+/// Gateways `a`, `b`, ... in zones `zone-a`, `zone-b`, ... with `users` each, all peers of all. `policy`
+/// is `[services.users]` of each; no zone comes before another unless it says so.
 async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
     let names = ["a", "b", "c"];
     let addresses: Vec<_> = (0..n_gateways)
@@ -25,7 +28,7 @@ async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
             "[directory]\nname = \"{name}\"\nzone = \"zone-{name}\"\nprobe-interval = \"500ms\"\n\
              probe-down-interval = \"200ms\"\nprobe-timeout = \"200ms\"\npeer-wait = \"500ms\"\n\
              peer-retry-max = \"500ms\"\npeer-grace = \"2s\"\npeer-sync = \"1s\"\n\
-             [services.default]\nzone-aware = false\n[services.echo]\n{policy}\n"
+             [services.default]\nzone-aware = false\n[services.users]\n{policy}\n"
         );
         for (peer, address) in names.iter().zip(&addresses) {
             if address != own {
@@ -40,7 +43,7 @@ async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
             config,
             ..Setup::default()
         };
-        gateways.push(Gateway::start(setup.plugin("echo")).await);
+        gateways.push(Gateway::start(setup.plugin("users")).await);
     }
     for gateway in &gateways {
         until_instances(gateway, n_gateways).await;
@@ -49,18 +52,18 @@ async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
 }
 
 async fn until_instances(gateway: &Gateway, n_instances: usize) {
-    patiently(&format!("{n_instances} instances of echo"), async || {
+    patiently(&format!("{n_instances} instances of users"), async || {
         instances(gateway).await.len() == n_instances
     })
     .await;
 }
 
-/// Instances of `echo` that take calls, and what each has answered well.
+/// Instances of `users` that take calls, and what each has answered well.
 async fn instances(gateway: &Gateway) -> BTreeMap<String, u64> {
     let services = gateway.admin_json("/services").await;
     let services = services["services"].as_array().expect("a list").clone();
-    let echo = services.iter().find(|service| service["name"] == "echo");
-    let all = echo.and_then(|echo| echo["cluster"]["instances"].as_array());
+    let users = services.iter().find(|service| service["name"] == "users");
+    let all = users.and_then(|users| users["cluster"]["instances"].as_array());
     let figures = |instance: &Value| {
         let name = instance["instance"].as_str().expect("a name").to_owned();
         (name, instance["successes"].as_u64().expect("a number"))
@@ -71,8 +74,8 @@ async fn instances(gateway: &Gateway) -> BTreeMap<String, u64> {
 async fn calls(gateway: &Gateway, n_calls: usize) {
     let caller = connect(gateway, Door::Tcp).await;
     for _ in 0..n_calls {
-        let answer = postern_tests::call(&*caller, "echo/Echo", "x").await;
-        assert_eq!(answer.expect("answered"), "x");
+        let answer = postern_tests::call(&*caller, "users/ListUsers", "{}").await;
+        assert_eq!(answer.expect("answered"), NOBODY);
     }
 }
 
@@ -80,25 +83,25 @@ async fn calls(gateway: &Gateway, n_calls: usize) {
 async fn a_drained_instance_gets_no_calls_until_it_is_undrained() {
     let _machine = share().await;
     let gateways = fleet(2, "").await;
-    let drained = gateways[0].postern(&["services", "drain", "b/echo"]);
+    let drained = gateways[0].postern(&["services", "drain", "b/users"]);
     assert_eq!(drained.code, Some(0), "{drained:?}");
     calls(&gateways[0], 20).await;
     let served = instances(&gateways[0]).await;
-    assert_eq!(served.get("b/echo").copied().unwrap_or_default(), 0);
-    let undrained = gateways[0].postern(&["services", "undrain", "b/echo"]);
+    assert_eq!(served.get("b/users").copied().unwrap_or_default(), 0);
+    let undrained = gateways[0].postern(&["services", "undrain", "b/users"]);
     assert_eq!(undrained.code, Some(0), "{undrained:?}");
     calls(&gateways[0], 20).await;
-    assert!(instances(&gateways[0]).await["b/echo"] >= 8);
-    let info = gateways[0].postern(&["services", "info", "echo"]);
-    assert!(info.out.contains("b/echo"), "{info:?}");
+    assert!(instances(&gateways[0]).await["b/users"] >= 8);
+    let info = gateways[0].postern(&["services", "info", "users"]);
+    assert!(info.out.contains("b/users"), "{info:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_gateway_without_plugins_serves_what_is_elsewhere_and_what_is_built_in() {
     let _machine = share().await;
-    let other = Gateway::start(Setup::default().plugin("echo")).await;
+    let other = Gateway::start(Setup::default().plugin("users")).await;
     let config = format!(
-        "[instances.far]\nservice = \"echo\"\naddresses = [\"tcp://{}\"]\n",
+        "[instances.far]\nservice = \"users\"\naddresses = [\"tcp://{}\"]\n",
         other.vstp
     );
     let setup = Setup {
@@ -129,8 +132,8 @@ async fn a_component_balancer_decides_and_one_that_is_missing_costs_no_call() {
         calls(&gateways[0], 20).await;
         let services = gateways[0].admin_json("/services").await;
         let services = services["services"].as_array().expect("a list").clone();
-        let echo = services.iter().find(|service| service["name"] == "echo");
-        let picks = echo.map(|echo| echo["cluster"]["picks"]["component"].clone());
+        let users = services.iter().find(|service| service["name"] == "users");
+        let picks = users.map(|users| users["cluster"]["picks"]["component"].clone());
         picks.and_then(|picks| picks.as_u64()).unwrap_or_default() > 0
     })
     .await;
@@ -150,14 +153,14 @@ async fn the_balancer_in_c_sends_calls_to_the_callers_region() {
     let before = instances(&gateways[0]).await;
     let caller = connect(&gateways[0], Door::Tcp).await;
     for _ in 0..20 {
-        let mut call = Call::unary("echo", "Echo", "x");
+        let mut call = Call::unary("users", "ListUsers", "{}");
         call.headers.push("x-region", "zone-b").expect("it fits");
         caller.call(call).await.expect("answered");
     }
     let after = instances(&gateways[0]).await;
     let gained = |name: &str| after[name] - before[name];
     assert_eq!(
-        (gained("a/echo"), gained("b/echo"), gained("c/echo")),
+        (gained("a/users"), gained("b/users"), gained("c/users")),
         (0, 20, 0)
     );
 }

@@ -13,7 +13,7 @@ use crate::{figure, own, share};
 
 const N_CALLS: u64 = 300;
 const CHANCE: u64 = 41;
-const NAMES: [&str; 3] = ["a/echo", "b/echo", "c/echo"];
+const NAMES: [&str; 3] = ["a/users", "b/users", "c/users"];
 
 /// What `gateway` has had answered by a, b, c.
 async fn answered(gateway: &Gateway) -> [u64; 3] {
@@ -50,7 +50,7 @@ fn judge(policy: &str, shares: [u64; 3], expected: [u64; 3], tolerance: u64) {
 #[tokio::test(flavor = "multi_thread")]
 async fn calls_through_one_gateway_are_spread_over_all_as_the_balancer_says() {
     let _machine = share().await;
-    let weights = "weights = { \"a/echo\" = 300, \"b/echo\" = 200, \"c/echo\" = 100 }";
+    let weights = "weights = { \"a/users\" = 300, \"b/users\" = 200, \"c/users\" = 100 }";
     for (balancer, weights, expected, tolerance) in [
         ("round-robin", "", [100, 100, 100], 0),
         ("weighted", weights, [150, 100, 50], 3),
@@ -86,10 +86,10 @@ async fn the_own_zone_has_all_calls_until_it_is_drained() {
     let gateways = fleet(3, "zone-aware = true").await;
     let here = &gateways[0];
     check(here, "zone-aware", [N_CALLS, 0, 0], 0).await;
-    let drained = here.postern(&["services", "drain", "a/echo"]);
+    let drained = here.postern(&["services", "drain", "a/users"]);
     assert_eq!(drained.code, Some(0), "{drained:?}");
     check(here, "zone-aware, own zone drained", [0, 150, 150], 1).await;
-    let undrained = here.postern(&["services", "undrain", "a/echo"]);
+    let undrained = here.postern(&["services", "undrain", "a/users"]);
     assert_eq!(undrained.code, Some(0), "{undrained:?}");
     until_instances(here, 3).await;
     check(here, "zone-aware, own zone back", [N_CALLS, 0, 0], 0).await;
@@ -117,13 +117,13 @@ async fn placed(
 }
 
 fn by_header(user: &str) -> Call {
-    let mut call = Call::unary("echo", "Echo", "x");
+    let mut call = Call::unary("users", "ListUsers", "{}");
     call.headers.push("x-user", user).expect("it fits");
     call
 }
 
 fn by_field(user: &str) -> Call {
-    Call::unary("echo", "Echo", format!("{{\"user\": \"{user}\"}}"))
+    Call::unary("users", "ListUsers", format!("{{\"user\": \"{user}\"}}"))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -219,8 +219,8 @@ async fn a_component_balancer_spreads_calls_as_its_native_twin() {
 async fn picks(gateway: &Gateway) -> (u64, u64) {
     let services = gateway.admin_json("/services").await;
     let services = services["services"].as_array().expect("a list");
-    let echo = services.iter().find(|service| service["name"] == "echo");
-    let picks = &echo.expect("echo is there")["cluster"]["picks"];
+    let users = services.iter().find(|service| service["name"] == "users");
+    let picks = &users.expect("users is there")["cluster"]["picks"];
     let of = |by: &str| picks[by].as_u64().expect("a number");
     (of("component"), of("native"))
 }
