@@ -11,9 +11,11 @@ use std::{
 #[repr(align(128))]
 pub(crate) struct Padded<T>(pub(crate) T);
 
-/// How many parts to make: one for each thread that can run at once.
+/// How many parts to make: one for each thread that can run at once, up to the next power of two, so
+/// that finding one's part takes no division.
 pub(crate) fn count() -> usize {
-    thread::available_parallelism().map_or(1, usize::from)
+    let n_threads = thread::available_parallelism().map_or(1, usize::from);
+    n_threads.next_power_of_two()
 }
 
 /// The part of this thread, of `parts`. Threads are numbered as they first ask.
@@ -29,7 +31,8 @@ pub(crate) fn current<T>(parts: &[T]) -> Option<&T> {
             number
         })
     });
-    parts.get(thread.checked_rem(parts.len())?)
+    debug_assert!(parts.is_empty() || parts.len().is_power_of_two());
+    parts.get(thread & parts.len().checked_sub(1)?)
 }
 
 #[cfg(test)]
@@ -38,7 +41,7 @@ mod tests {
 
     #[test]
     fn a_thread_keeps_its_part_and_no_parts_are_no_fault() {
-        let parts = [1, 2, 3];
+        let parts = [1, 2, 3, 4];
         assert_eq!(current(&parts), current(&parts));
         assert_eq!(current::<u8>(&[]), None);
     }
