@@ -63,14 +63,25 @@ pub mod describe {
     });
 }
 
-pub mod interceptor {
+pub mod request_interceptor {
     wit_bindgen::generate!({
         path: "wit",
-        inline: "package postern:guest; world interceptor-role { export postern:gateway/interceptor@0.1.0; }",
+        inline: "package postern:guest; world request-interceptor-role { export postern:gateway/request-interceptor@0.1.0; }",
         with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
         pub_export_macro: true,
-        export_macro_name: "export_interceptor",
-        default_bindings_module: "::postern_guest::bindings::interceptor",
+        export_macro_name: "export_request_interceptor",
+        default_bindings_module: "::postern_guest::bindings::request_interceptor",
+    });
+}
+
+pub mod response_interceptor {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world response-interceptor-role { export postern:gateway/response-interceptor@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_response_interceptor",
+        default_bindings_module: "::postern_guest::bindings::response_interceptor",
     });
 }
 

@@ -86,9 +86,14 @@ role!(
     __stream_handler_exports
 );
 role!(
-    interceptor,
-    __export_postern_gateway_interceptor_0_1_0_cabi,
-    __interceptor_exports
+    request_interceptor,
+    __export_postern_gateway_request_interceptor_0_1_0_cabi,
+    __request_interceptor_exports
+);
+role!(
+    response_interceptor,
+    __export_postern_gateway_response_interceptor_0_1_0_cabi,
+    __response_interceptor_exports
 );
 role!(
     frame_extension,
@@ -137,13 +142,23 @@ macro_rules! __stream_handler_exports {
 
 #[doc(hidden)]
 #[macro_export]
-macro_rules! __interceptor_exports {
+macro_rules! __request_interceptor_exports {
     ($plugin:ident with_types_in $($types:tt)*) => {
         $crate::__export_kept! {
-            $plugin interceptor
-            "postern:gateway/interceptor@0.1.0#on-request" = _export_on_request_cabi, __post_return_on_request,
+            $plugin request_interceptor
+            "postern:gateway/request-interceptor@0.1.0#on-request" = _export_on_request_cabi, __post_return_on_request,
                 ();
-            "postern:gateway/interceptor@0.1.0#on-response" = _export_on_response_cabi, __post_return_on_response,
+        }
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __response_interceptor_exports {
+    ($plugin:ident with_types_in $($types:tt)*) => {
+        $crate::__export_kept! {
+            $plugin response_interceptor
+            "postern:gateway/response-interceptor@0.1.0#on-response" = _export_on_response_cabi, __post_return_on_response,
                 ();
         }
     };

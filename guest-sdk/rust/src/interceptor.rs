@@ -1,19 +1,21 @@
-//! Role `interceptor`: sees calls on their way in, and what became of them on their way out.
+//! Roles `request-interceptor` and `response-interceptor`: see calls on their way in, and what became
+//! of them on their way out. A plugin that has no use for one of the two leaves it out, and costs half
+//! as much.
 //!
 //! ```
-//! use postern_guest::{Action, Interceptor, Request, Result};
+//! use postern_guest::{Action, Request, RequestInterceptor, Result};
 //!
 //! #[derive(Default)]
 //! struct Mark;
 //!
-//! impl Interceptor for Mark {
+//! impl RequestInterceptor for Mark {
 //!     fn on_request(&mut self, request: &mut Request) -> Result<Action> {
 //!         request.set_header("x-mark", "edge")?;
 //!         Ok(Action::Proceed)
 //!     }
 //! }
 //!
-//! postern_guest::export!(Mark: Interceptor);
+//! postern_guest::export!(Mark: RequestInterceptor);
 //! ```
 
 use std::time::Duration;
@@ -25,26 +27,25 @@ use crate::{
     plugin::Plugin,
 };
 
-/// Sees calls. Without imports that wait (`kv`, `client`) it is entered directly, within the
-/// manifest's `budgets.interceptor`. What else is known of the call is in [`call`](crate::call).
-pub trait Interceptor: Plugin {
+/// Sees calls on their way in. Without imports that wait (`kv`, `client`) it is entered directly,
+/// within the manifest's `budgets.interceptor`. What else is known of the call is in
+/// [`call`](crate::call).
+pub trait RequestInterceptor: Plugin {
     /// A call has come.
     ///
     /// # Errors
     /// A failure refuses the call.
-    fn on_request(&mut self, request: &mut Request) -> Result<Action, Failure> {
-        let _ = request;
-        Ok(Action::Proceed)
-    }
+    fn on_request(&mut self, request: &mut Request) -> Result<Action, Failure>;
+}
 
+/// Sees what became of calls, on their way out. Entered as a [`RequestInterceptor`]; a plugin that is
+/// both has a value for each, and may not find in one what it left in the other.
+pub trait ResponseInterceptor: Plugin {
     /// The call has ended, well or not.
     ///
     /// # Errors
     /// A failure takes the place of the outcome.
-    fn on_response(&mut self, request: &Request, response: &mut Response) -> Result<(), Failure> {
-        let _ = (request, response);
-        Ok(())
-    }
+    fn on_response(&mut self, request: &Request, response: &mut Response) -> Result<(), Failure>;
 }
 
 /// What happens to a call.

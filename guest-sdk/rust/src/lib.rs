@@ -77,7 +77,7 @@ pub use crate::{
     failure::{Failure, Kind},
     frame::{Direction, Frame, FrameExtension, FrameHead, FrameKind, Verdict},
     identity::{Authenticator, Authorizer, Credentials, Identity},
-    interceptor::{Action, Interceptor, Reply, Request, Response},
+    interceptor::{Action, Reply, Request, RequestInterceptor, Response, ResponseInterceptor},
     plugin::Plugin,
     service::{Health, Service},
     stream::{Incoming, Outgoing},

@@ -40,10 +40,10 @@ pub trait Held: Plugin {
 #[derive(Debug)]
 pub struct Exported<P>(PhantomData<P>);
 
-/// Says which roles the component exports: `export!(Tag: Interceptor, FrameExtension)`.
+/// Says which roles the component exports: `export!(Tag: RequestInterceptor, FrameExtension)`.
 ///
-/// The type implements the trait of each role: [`Interceptor`](crate::Interceptor),
-/// [`FrameExtension`](crate::FrameExtension), [`Balancer`](crate::Balancer),
+/// The type implements the trait of each role: [`RequestInterceptor`](crate::RequestInterceptor),
+/// [`ResponseInterceptor`](crate::ResponseInterceptor), [`FrameExtension`](crate::FrameExtension), [`Balancer`](crate::Balancer),
 /// [`Authenticator`](crate::Authenticator), [`Authorizer`](crate::Authorizer),
 /// [`EventHandler`](crate::EventHandler). The role `health` is exported as well. Where a
 /// `#[service]` block already does that, say so:
@@ -101,9 +101,14 @@ macro_rules! export {
             })+
         };
     };
-    (@role Interceptor $exports:ident) => {
-        $crate::bindings::interceptor::export_interceptor!(
-            $exports with_types_in $crate::exports::interceptor
+    (@role RequestInterceptor $exports:ident) => {
+        $crate::bindings::request_interceptor::export_request_interceptor!(
+            $exports with_types_in $crate::exports::request_interceptor
+        );
+    };
+    (@role ResponseInterceptor $exports:ident) => {
+        $crate::bindings::response_interceptor::export_response_interceptor!(
+            $exports with_types_in $crate::exports::response_interceptor
         );
     };
     (@role FrameExtension $exports:ident) => {

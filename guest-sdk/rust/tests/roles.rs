@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use postern_guest::{
     Action, Authorizer, Balancer, Candidates, Credentials, Direction, Event, EventHandler, Failure,
-    Frame, FrameExtension, FrameHead, FrameKind, Health, Identity, Instance, Interceptor, Kind,
-    Octets, Plugin, Reply, Request, Response, Result, Verdict, call, config, events,
+    Frame, FrameExtension, FrameHead, FrameKind, Health, Identity, Instance, Kind, Octets, Plugin,
+    Reply, Request, RequestInterceptor, Response, ResponseInterceptor, Result, Verdict, call,
+    config, events,
     fake::{Crossings, Handled, Host, WholeFrame},
 };
 
@@ -15,7 +16,7 @@ struct Gate {
     n_calls: u32,
 }
 
-impl Interceptor for Gate {
+impl RequestInterceptor for Gate {
     fn on_request(&mut self, request: &mut Request) -> Result<Action> {
         self.n_calls += 1;
         match request.header("x-do").as_deref() {
@@ -38,7 +39,9 @@ impl Interceptor for Gate {
         }
         Ok(Action::Proceed)
     }
+}
 
+impl ResponseInterceptor for Gate {
     fn on_response(&mut self, request: &Request, response: &mut Response) -> Result<()> {
         match response.failed() {
             Some(failure) if failure.kind == Kind::NotFound => {
@@ -58,7 +61,7 @@ impl Interceptor for Gate {
     }
 }
 
-postern_guest::export!(Gate: Interceptor);
+postern_guest::export!(Gate: RequestInterceptor, ResponseInterceptor);
 
 fn request_with(what: &str) -> Host {
     let host = Host::new();
@@ -128,7 +131,7 @@ fn headers_of_a_request_are_bounded() {
             Ok(Self(1, 0))
         }
     }
-    impl Interceptor for Long {
+    impl RequestInterceptor for Long {
         fn on_request(&mut self, request: &mut Request) -> Result<Action> {
             request.set_header(&"k".repeat(self.0), &"v".repeat(self.1))?;
             Ok(Action::Proceed)

@@ -28,17 +28,17 @@ pub enum Step<T> {
     Later(BoxFuture<T>),
 }
 
-/// Sees calls on their way in and what became of them on their way out. A call passes by pointer: a
-/// chain hands the same one from link to link, and each puts it where its component works on it.
-pub trait Interceptor: Send + Sync {
+/// Sees calls on their way in. A call passes by pointer: a chain hands the same one from link to link,
+/// and each puts it where its component works on it.
+pub trait RequestInterceptor: Send + Sync {
     /// Looks at `call`, and may change it, answer it or refuse it.
     fn on_request(&self, call: Box<Call>) -> Step<Flow>;
+}
 
+/// Sees what became of calls, on their way out.
+pub trait ResponseInterceptor: Send + Sync {
     /// Looks at the outcome of the call that `asked` tells of, and may put another in its place.
     fn on_response(&self, asked: &Arc<Asked>, outcome: Outcome) -> Step<Seen>;
-
-    /// Whether `on_response` is to be called at all.
-    fn watches_response(&self) -> bool;
 }
 
 /// What a call came to.

@@ -32,7 +32,7 @@ use postern_wasm::{
 };
 use wasmtime::component::TypedFunc;
 
-use self::alone::{Alone, Failure, Requested, Responded};
+use self::alone::{Alone, Failure, REQUEST, RESPONSE, Requested, Responded};
 
 const SMALL: &str = include_str!("../tests/plugin/guest/small.wat");
 const TYPES: &str = include_str!("../tests/plugin/guest/types.wat");
@@ -165,10 +165,10 @@ async fn interceptors(runtime: &Arc<Runtime>) {
     ));
     let mut alone = Alone::new(&component);
     let plugin = deploy(runtime, component, PluginSpec::default()).await;
-    let interceptor = plugin.interceptor().unwrap();
-    let role = "postern:gateway/interceptor@0.1.0";
-    let on_request: TypedFunc<(), Requested> = alone.func(role, "on-request");
-    let on_response: TypedFunc<(), Responded> = alone.func(role, "on-response");
+    let requests = plugin.request_interceptor().unwrap();
+    let responses = plugin.response_interceptor().unwrap();
+    let on_request: TypedFunc<(), Requested> = alone.func(REQUEST, "on-request");
+    let on_response: TypedFunc<(), Responded> = alone.func(RESPONSE, "on-response");
     let body = Bytes::from_static(&[7; 64]);
     let mut call = Some(Box::new(Call::unary("users", "find", body.clone())));
     let asked = Asked::of(&Call::unary("users", "find", body.clone()), Instant::now());
@@ -180,7 +180,7 @@ async fn interceptors(runtime: &Arc<Runtime>) {
                 assert!(black_box(action).is_ok());
             }),
             time_batch(|| {
-                let Step::Done(Flow::Proceed(back)) = interceptor.on_request(call.take().unwrap())
+                let Step::Done(Flow::Proceed(back)) = requests.on_request(call.take().unwrap())
                 else {
                     unreachable!("it proceeds at once")
                 };
@@ -191,7 +191,7 @@ async fn interceptors(runtime: &Arc<Runtime>) {
                 assert!(black_box(seen).is_ok());
             }),
             time_batch(|| {
-                let step = interceptor.on_response(&asked, outcome.take().unwrap());
+                let step = responses.on_response(&asked, outcome.take().unwrap());
                 let Step::Done(seen) = step else {
                     unreachable!("it answers at once")
                 };

@@ -69,7 +69,8 @@ pub enum Role {
     Handler,
     StreamHandler,
     Balancer,
-    Interceptor,
+    RequestInterceptor,
+    ResponseInterceptor,
     FrameExtension,
     Authenticator,
     Authorizer,
@@ -117,11 +118,12 @@ pub(crate) enum Misfit {
 }
 
 impl Role {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Handler,
         Self::StreamHandler,
         Self::Balancer,
-        Self::Interceptor,
+        Self::RequestInterceptor,
+        Self::ResponseInterceptor,
         Self::FrameExtension,
         Self::Authenticator,
         Self::Authorizer,
@@ -137,7 +139,8 @@ impl Role {
             Self::Handler => "handler",
             Self::StreamHandler => "stream-handler",
             Self::Balancer => "balancer",
-            Self::Interceptor => "interceptor",
+            Self::RequestInterceptor => "request-interceptor",
+            Self::ResponseInterceptor => "response-interceptor",
             Self::FrameExtension => "frame-extension",
             Self::Authenticator => "authenticator",
             Self::Authorizer => "authorizer",
@@ -152,7 +155,8 @@ impl Role {
             Self::Handler => &["handle"],
             Self::StreamHandler => &["handle-stream"],
             Self::Balancer => &["update", "pick", "done"],
-            Self::Interceptor => &["on-request", "on-response"],
+            Self::RequestInterceptor => &["on-request"],
+            Self::ResponseInterceptor => &["on-response"],
             Self::FrameExtension => &["should-handle", "handle-frame"],
             Self::Authenticator => &["authenticate"],
             Self::Authorizer => &["authorize"],
@@ -172,7 +176,8 @@ impl Role {
         matches!(
             self,
             Self::Balancer
-                | Self::Interceptor
+                | Self::RequestInterceptor
+                | Self::ResponseInterceptor
                 | Self::FrameExtension
                 | Self::Authenticator
                 | Self::Authorizer

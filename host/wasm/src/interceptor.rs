@@ -1,10 +1,11 @@
-//! Role `interceptor`: sees calls on their way in, and what became of them on their way out.
+//! Roles `request-interceptor` and `response-interceptor`: see calls on their way in, and what became
+//! of them on their way out.
 
 use std::sync::Arc;
 
 use postern_core::{
     Call, Error,
-    extension::{Asked, Flow, Interceptor, Outcome, Seen, Step},
+    extension::{Asked, Flow, Outcome, RequestInterceptor, ResponseInterceptor, Seen, Step},
 };
 
 use crate::{
@@ -14,7 +15,7 @@ use crate::{
     },
     component::Role,
     convert,
-    direct::{Intercept, Seats},
+    direct::{RequestIntercept, ResponseIntercept, Seats},
     generation::{Generation, Home},
     plugin::Plugin,
     state::{Current, Head, State},
@@ -22,23 +23,24 @@ use crate::{
     subject::{Exchange, Subject},
 };
 
-/// A plugin as an interceptor; every call goes to the generation in service.
-pub(crate) struct PluginInterceptor(pub(crate) Arc<Plugin>);
+/// A plugin as an interceptor of requests; every call goes to the generation in service.
+pub(crate) struct PluginRequests(pub(crate) Arc<Plugin>);
 
-impl Interceptor for PluginInterceptor {
+/// A plugin as an interceptor of responses; every outcome goes to the generation in service.
+pub(crate) struct PluginResponses(pub(crate) Arc<Plugin>);
+
+impl RequestInterceptor for PluginRequests {
     fn on_request(&self, call: Box<Call>) -> Step<Flow> {
         let serving = self.0.serving();
         let Some(serving) = serving.as_ref() else {
             return Step::Done(Flow::Broken(call, self.0.unavailable()));
         };
         let generation = &serving.generation;
-        if let Err(error) = generation.check_role(Role::Interceptor) {
+        if let Err(error) = generation.check_role(Role::RequestInterceptor) {
             return Step::Done(Flow::Broken(call, error));
         }
-        match generation
-            .direct()
-            .and_then(|direct| direct.interceptor.as_ref())
-        {
+        let direct = generation.direct();
+        match direct.and_then(|direct| direct.request_interceptor.as_ref()) {
             Some(seats) => Step::Done(request(generation, seats, call)),
             None => match serving.home() {
                 Some(home) => Step::Later(Box::pin(pooled_request(home, call))),
@@ -46,42 +48,32 @@ impl Interceptor for PluginInterceptor {
             },
         }
     }
+}
 
+impl ResponseInterceptor for PluginResponses {
     fn on_response(&self, asked: &Arc<Asked>, outcome: Outcome) -> Step<Seen> {
-        let broken = |outcome, error| {
-            Step::Done(Seen {
-                outcome,
-                broken: Some(Box::new(error)),
-            })
-        };
         let serving = self.0.serving();
         let Some(serving) = serving.as_ref() else {
-            return broken(outcome, self.0.unavailable());
+            return Step::Done(broken(outcome, self.0.unavailable()));
         };
         let generation = &serving.generation;
-        if let Err(error) = generation.check_role(Role::Interceptor) {
-            return broken(outcome, error);
+        if let Err(error) = generation.check_role(Role::ResponseInterceptor) {
+            return Step::Done(broken(outcome, error));
         }
-        match generation
-            .direct()
-            .and_then(|direct| direct.interceptor.as_ref())
-        {
+        let direct = generation.direct();
+        match direct.and_then(|direct| direct.response_interceptor.as_ref()) {
             Some(seats) => Step::Done(response(generation, seats, asked, outcome)),
             None => match serving.home() {
                 Some(home) => {
                     Step::Later(Box::pin(pooled_response(home, Arc::clone(asked), outcome)))
                 }
-                None => broken(outcome, self.0.unavailable()),
+                None => Step::Done(broken(outcome, self.0.unavailable())),
             },
         }
     }
-
-    fn watches_response(&self) -> bool {
-        true
-    }
 }
 
-fn request(generation: &Generation, seats: &Seats<Intercept>, call: Box<Call>) -> Flow {
+fn request(generation: &Generation, seats: &Seats<RequestIntercept>, call: Box<Call>) -> Flow {
     let mut entry = match seats.take() {
         Ok(entry) => entry,
         Err(absent) => return Flow::Broken(call, seats.on_absent(absent)),
@@ -101,18 +93,13 @@ fn request(generation: &Generation, seats: &Seats<Intercept>, call: Box<Call>) -
 
 fn response(
     generation: &Generation,
-    seats: &Seats<Intercept>,
+    seats: &Seats<ResponseIntercept>,
     asked: &Arc<Asked>,
     outcome: Outcome,
 ) -> Seen {
     let mut entry = match seats.take() {
         Ok(entry) => entry,
-        Err(absent) => {
-            return Seen {
-                outcome,
-                broken: Some(Box::new(seats.on_absent(absent))),
-            };
-        }
+        Err(absent) => return broken(outcome, seats.on_absent(absent)),
     };
     let set = |state: &mut State| {
         state.current = Some(current(asked));
@@ -141,9 +128,11 @@ async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
     let instance = lease.begin(Some(Current::new(Head::Call(call))));
     let (store, beside) = instance.beside();
     store.data_mut().subject = Some(Subject::Exchange(Exchange::default()));
-    let result = match &beside.intercept {
-        Some((on_request, _)) => on_request.call_async(&mut *store, ()).await,
-        None => Err(wasmtime::format_err!("it has no role `interceptor`")),
+    let result = match &beside.on_request {
+        Some(on_request) => on_request.call_async(&mut *store, ()).await,
+        None => Err(wasmtime::format_err!(
+            "it has no role `request-interceptor`"
+        )),
     };
     let given = take(store.data_mut());
     let result = match instance.finish(result.map(|(action,)| action)) {
@@ -159,19 +148,16 @@ async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
 async fn pooled_response(home: Arc<Home>, asked: Arc<Asked>, outcome: Outcome) -> Seen {
     let mut lease = match home.lease_fiber(asked.context.deadline).await {
         Ok(lease) => lease,
-        Err(error) => {
-            return Seen {
-                outcome,
-                broken: Some(Box::new(error)),
-            };
-        }
+        Err(error) => return broken(outcome, error),
     };
     let instance = lease.begin(Some(current(&asked)));
     let (store, beside) = instance.beside();
     store.data_mut().subject = Some(Subject::Exchange(Exchange::ended(outcome)));
-    let result = match &beside.intercept {
-        Some((_, on_response)) => on_response.call_async(&mut *store, ()).await,
-        None => Err(wasmtime::format_err!("it has no role `interceptor`")),
+    let result = match &beside.on_response {
+        Some(on_response) => on_response.call_async(&mut *store, ()).await,
+        None => Err(wasmtime::format_err!(
+            "it has no role `response-interceptor`"
+        )),
     };
     let state = store.data_mut();
     let subject = state.subject.take();
@@ -194,10 +180,15 @@ fn seen(result: Result<Nothing, Error>, subject: Option<Subject>) -> Seen {
     match result {
         Ok(Ok(())) => Seen::from(exchange.changed_outcome()),
         Ok(Err(failure)) => Seen::from(Err(convert::to_error(failure))),
-        Err(error) => Seen {
-            outcome: exchange.into_outcome(),
-            broken: Some(Box::new(error)),
-        },
+        Err(error) => broken(exchange.into_outcome(), error),
+    }
+}
+
+/// An outcome as it was given to an interceptor that is broken.
+fn broken(outcome: Outcome, error: Error) -> Seen {
+    Seen {
+        outcome,
+        broken: Some(Box::new(error)),
     }
 }
 

@@ -19,7 +19,8 @@ use crate::{
 /// The functions of one instance that are neither a handler's nor about the plugin itself.
 #[derive(Default)]
 pub(crate) struct Beside {
-    pub(crate) intercept: Option<(OnRequest, OnResponse)>,
+    pub(crate) on_request: Option<OnRequest>,
+    pub(crate) on_response: Option<OnResponse>,
     pub(crate) authenticate: Option<Authenticate>,
     pub(crate) authorize: Option<HandleStreamFunc>,
     pub(crate) on_event: Option<OnEventFunc>,
@@ -32,10 +33,6 @@ impl Beside {
         exports: &Exports,
     ) -> wasmtime::Result<Self> {
         let mut beside = Self::default();
-        if exports.has(Role::Interceptor) {
-            let [on_request, on_response] = functions(raw, store, exports, Role::Interceptor)?;
-            beside.intercept = Some((on_request.typed(&*store)?, on_response.typed(&*store)?));
-        }
         let mut only = |role| -> wasmtime::Result<Option<Func>> {
             if !exports.has(role) {
                 return Ok(None);
@@ -43,9 +40,13 @@ impl Beside {
             let [func] = functions(raw, store, exports, role)?;
             Ok(Some(func))
         };
+        let on_request = only(Role::RequestInterceptor)?;
+        let on_response = only(Role::ResponseInterceptor)?;
         let authenticate = only(Role::Authenticator)?;
         let authorize = only(Role::Authorizer)?;
         let on_event = only(Role::EventHandler)?;
+        beside.on_request = on_request.map(|func| func.typed(&*store)).transpose()?;
+        beside.on_response = on_response.map(|func| func.typed(&*store)).transpose()?;
         beside.authenticate = authenticate.map(|func| func.typed(&*store)).transpose()?;
         beside.authorize = authorize
             .map(|func| HandleStreamFunc::new(func, &*store))

@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use postern_core::{
     Blame, Error,
-    extension::{Authenticator, Authorizer, EventHandler, FrameExtension, Interceptor},
+    extension::{
+        Authenticator, Authorizer, EventHandler, FrameExtension, RequestInterceptor,
+        ResponseInterceptor,
+    },
 };
 
 use crate::{
@@ -17,17 +20,24 @@ use crate::{
     frame::PluginFrames,
     generation::Generation,
     identity::{PluginAuthenticator, PluginAuthorizer},
-    interceptor::PluginInterceptor,
+    interceptor::{PluginRequests, PluginResponses},
     plugin::Plugin,
     spec::OnTrap,
 };
 
 impl Plugin {
-    /// The plugin as an interceptor, if the generation in service is one.
+    /// The plugin as an interceptor of requests, if the generation in service is one.
     #[must_use]
-    pub fn interceptor(self: &Arc<Self>) -> Option<Arc<dyn Interceptor>> {
-        self.is(Role::Interceptor)
-            .then(|| Arc::new(PluginInterceptor(Arc::clone(self))) as _)
+    pub fn request_interceptor(self: &Arc<Self>) -> Option<Arc<dyn RequestInterceptor>> {
+        self.is(Role::RequestInterceptor)
+            .then(|| Arc::new(PluginRequests(Arc::clone(self))) as _)
+    }
+
+    /// The plugin as an interceptor of responses, if the generation in service is one.
+    #[must_use]
+    pub fn response_interceptor(self: &Arc<Self>) -> Option<Arc<dyn ResponseInterceptor>> {
+        self.is(Role::ResponseInterceptor)
+            .then(|| Arc::new(PluginResponses(Arc::clone(self))) as _)
     }
 
     /// The plugin as a frame extension, if the generation in service is one.

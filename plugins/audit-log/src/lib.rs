@@ -1,7 +1,7 @@
 //! One line for each call: who, what, outcome, time; and on request the same as an event.
 
 use postern_guest::{
-    Interceptor, Plugin, Request, Response, Result, call, config, events,
+    Plugin, Request, Response, ResponseInterceptor, Result, call, config, events,
     log::{self, Level},
 };
 use serde::{Deserialize, Serialize};
@@ -41,7 +41,7 @@ impl Plugin for AuditLog {
     }
 }
 
-impl Interceptor for AuditLog {
+impl ResponseInterceptor for AuditLog {
     fn on_response(&mut self, request: &Request, response: &mut Response) -> Result<()> {
         let service = request.service();
         let logged = log::enabled(self.level);
@@ -62,7 +62,7 @@ impl Interceptor for AuditLog {
     }
 }
 
-postern_guest::export!(AuditLog: Interceptor);
+postern_guest::export!(AuditLog: ResponseInterceptor);
 
 impl AuditLog {
     fn covers(&self, service: &str) -> bool {

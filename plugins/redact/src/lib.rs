@@ -6,7 +6,7 @@
 mod json;
 
 use postern_guest::{
-    Failure, Interceptor, Kind, Octets, Plugin, Request, Response, Result, config,
+    Failure, Kind, Octets, Plugin, Request, Response, ResponseInterceptor, Result, config,
 };
 use serde::Deserialize;
 
@@ -50,7 +50,7 @@ impl Plugin for Redact {
     }
 }
 
-impl Interceptor for Redact {
+impl ResponseInterceptor for Redact {
     fn on_response(&mut self, _: &Request, response: &mut Response) -> Result<()> {
         if let Some(failure) = response.failed() {
             return self.redact_failure(failure);
@@ -87,7 +87,7 @@ impl Interceptor for Redact {
     }
 }
 
-postern_guest::export!(Redact: Interceptor);
+postern_guest::export!(Redact: ResponseInterceptor);
 
 impl Redact {
     /// The details of a failure are JSON, too.

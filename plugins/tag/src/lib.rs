@@ -2,8 +2,8 @@
 //! interceptor. No payload is asked for.
 
 use postern_guest::{
-    Action, Direction, Frame, FrameExtension, FrameHead, FrameKind, Interceptor, Plugin, Request,
-    Response, Result, Verdict, call, config,
+    Action, Direction, Frame, FrameExtension, FrameHead, FrameKind, Plugin, Request,
+    RequestInterceptor, Response, ResponseInterceptor, Result, Verdict, call, config,
 };
 
 const NAME_DEFAULT: &str = "x-tag";
@@ -45,14 +45,16 @@ impl FrameExtension for Tag {
 }
 
 /// Only calls from HTTP: those of VSTP were tagged as frames.
-impl Interceptor for Tag {
+impl RequestInterceptor for Tag {
     fn on_request(&mut self, request: &mut Request) -> Result<Action> {
         if self.inbound && is_from_http() {
             request.set_header(&self.name, &self.value)?;
         }
         Ok(Action::Proceed)
     }
+}
 
+impl ResponseInterceptor for Tag {
     fn on_response(&mut self, _: &Request, response: &mut Response) -> Result<()> {
         // A failure has no headers.
         if self.outbound && is_from_http() && response.failed().is_none() {
@@ -62,7 +64,7 @@ impl Interceptor for Tag {
     }
 }
 
-postern_guest::export!(Tag: FrameExtension, Interceptor);
+postern_guest::export!(Tag: FrameExtension, RequestInterceptor, ResponseInterceptor);
 
 /// A direction, as the manifest names it.
 #[derive(PartialEq, Eq, serde::Deserialize)]

@@ -12,14 +12,15 @@ use crate::{
         event_handler::exports::postern::gateway::event_handler,
         frame_extension::exports::postern::gateway::frame_extension,
         health::exports::postern::gateway::health, imports::postern::gateway::types,
-        interceptor::exports::postern::gateway::interceptor,
+        request_interceptor::exports::postern::gateway::request_interceptor,
+        response_interceptor::exports::postern::gateway::response_interceptor,
     },
     body::Octets,
     event::{Event, EventHandler},
     failure::Failure,
     frame::{Direction, Frame, FrameExtension, FrameHead, FrameKind, Verdict},
     identity::{Authenticator, Authorizer, Credentials, Identity},
-    interceptor::{Action, Interceptor, Reply, Request, Response},
+    interceptor::{Action, Reply, Request, RequestInterceptor, Response, ResponseInterceptor},
     plugin::{Exported, Held, Plugin},
     service::Health,
 };
@@ -44,16 +45,19 @@ impl<P: Held> health::Guest for Exported<P> {
     }
 }
 
-impl<P: Held + Interceptor> interceptor::Guest for Exported<P> {
-    fn on_request() -> Result<interceptor::Action, types::Failure> {
+impl<P: Held + RequestInterceptor> request_interceptor::Guest for Exported<P> {
+    fn on_request() -> Result<request_interceptor::Action, types::Failure> {
+        use request_interceptor::Action as Shown;
         enter(
             |plugin: &mut P| match plugin.on_request(&mut Request::of_call())? {
-                Action::Proceed => Ok(interceptor::Action::Proceed),
-                Action::Answer(reply) => answer(&reply).map(|()| interceptor::Action::Answer),
+                Action::Proceed => Ok(Shown::Proceed),
+                Action::Answer(reply) => answer(&reply).map(|()| Shown::Answer),
             },
         )
     }
+}
 
+impl<P: Held + ResponseInterceptor> response_interceptor::Guest for Exported<P> {
     fn on_response() -> Result<(), types::Failure> {
         enter(|plugin: &mut P| plugin.on_response(&Request::of_call(), &mut Response::of_call()))
     }

@@ -13,7 +13,7 @@ use crate::{
         state::{self, Published},
     },
     frame::{Direction, Frame, FrameExtension, FrameHead, FrameKind, Verdict},
-    interceptor::{Action, Interceptor, Reply, Request, Response},
+    interceptor::{Action, Reply, Request, RequestInterceptor, Response, ResponseInterceptor},
 };
 
 /// A frame for [`Host::on_frame`], and what it became.
@@ -65,7 +65,7 @@ impl Host {
     ///
     /// # Errors
     /// What it refuses the call with.
-    pub fn on_request(&self, plugin: &mut impl Interceptor) -> Result<Action, Failure> {
+    pub fn on_request(&self, plugin: &mut impl RequestInterceptor) -> Result<Action, Failure> {
         state::with(|state| {
             state.subject.ended = false;
             state.subject.request.headers = state.request_headers.clone();
@@ -79,7 +79,7 @@ impl Host {
     /// The failure that the caller gets.
     pub fn on_response(
         &self,
-        plugin: &mut impl Interceptor,
+        plugin: &mut impl ResponseInterceptor,
         outcome: Result<Reply, Failure>,
     ) -> Result<Reply, Failure> {
         let (reply, failed) = match outcome {

@@ -62,7 +62,7 @@ section! {
         pub balancer: Duration = Duration::from_micros(100), within "1us" to "100ms";
         /// Role `frame-extension`: a look at a frame's head, or its handling.
         pub frame_extension: Duration = Duration::from_micros(200), within "1us" to "100ms";
-        /// Role `interceptor`: a request, or a response. 20 ns more per octet of a payload that it
+        /// Roles `request-interceptor` and `response-interceptor`, one entry. 20 ns more per octet of a payload that it
         /// asks for.
         pub interceptor: Duration = Duration::from_millis(5), within "1us" to "100ms";
         /// Role `authenticator`.

@@ -32,7 +32,8 @@ fn link(name: &str, slot: Option<&Arc<Slot>>, configured: Option<&Extension>) ->
             let plugin = &slot.plugin;
             Part::Live {
                 authenticator: plugin.authenticator(),
-                interceptor: plugin.interceptor(),
+                requests: plugin.request_interceptor(),
+                responses: plugin.response_interceptor(),
                 authorizer: plugin.authorizer(),
                 frames: plugin.frame_extension(),
             }

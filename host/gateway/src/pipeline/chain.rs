@@ -13,7 +13,8 @@ use arc_swap::ArcSwap;
 use postern_core::{
     Blame, Call, Error, Kind, Text,
     extension::{
-        Asked, Authenticator, Authorizer, Flow, FrameExtension, Interceptor, Outcome, Step,
+        Asked, Authenticator, Authorizer, Flow, FrameExtension, Outcome, RequestInterceptor,
+        ResponseInterceptor, Step,
     },
 };
 use tracing::warn;
@@ -49,7 +50,8 @@ pub enum Part {
     /// Whatever of these it is.
     Live {
         authenticator: Option<Arc<dyn Authenticator>>,
-        interceptor: Option<Arc<dyn Interceptor>>,
+        requests: Option<Arc<dyn RequestInterceptor>>,
+        responses: Option<Arc<dyn ResponseInterceptor>>,
         authorizer: Option<Arc<dyn Authorizer>>,
         frames: Option<Arc<dyn FrameExtension>>,
     },
@@ -193,18 +195,17 @@ impl Passage {
         Ok(())
     }
 
-    /// Shows the call to every interceptor, in order.
+    /// Shows the call to every interceptor of requests, in order.
     pub(super) async fn on_request(&mut self, mut call: Box<Call>) -> Passed {
-        let is_watched = |(_, link): (usize, &Link)| {
-            let part = link.part.interceptor();
-            part.is_some_and(|part| part.watches_response())
-        };
-        if self.links().any(is_watched) {
+        if self
+            .links()
+            .any(|(_, link)| link.part.responses().is_some())
+        {
             self.asked = Some(Asked::of(&call, self.start));
         }
         for place in 0..self.n_links() {
             let Some(link) = self.link(place) else { break };
-            let Some(interceptor) = link.part.interceptor() else {
+            let Some(interceptor) = link.part.requests() else {
                 continue;
             };
             link.counts.seen.fetch_add(1, Relaxed);
@@ -251,16 +252,18 @@ impl Passage {
         Ok(())
     }
 
-    /// Shows the outcome to the interceptors at the first `n_links` places, the last of them first.
+    /// Shows the outcome to the interceptors of responses at the first `n_links` places, the last of them first.
     pub(super) async fn on_response(&self, n_links: usize, mut outcome: Outcome) -> Outcome {
         let Some(asked) = &self.asked else {
             return outcome;
         };
         for (place, link) in self.links().rev() {
-            let interceptor = link.part.interceptor().filter(|_| place < n_links);
-            let Some(interceptor) = interceptor.filter(|part| part.watches_response()) else {
+            let Some(interceptor) = link.part.responses().filter(|_| place < n_links) else {
                 continue;
             };
+            if link.part.requests().is_none() {
+                link.counts.seen.fetch_add(1, Relaxed);
+            }
             let seen = match interceptor.on_response(asked, outcome) {
                 Step::Done(seen) => seen,
                 Step::Later(seen) => seen.await,
@@ -300,9 +303,16 @@ impl Part {
         }
     }
 
-    fn interceptor(&self) -> Option<&Arc<dyn Interceptor>> {
+    fn requests(&self) -> Option<&Arc<dyn RequestInterceptor>> {
         match self {
-            Self::Live { interceptor, .. } => interceptor.as_ref(),
+            Self::Live { requests, .. } => requests.as_ref(),
+            Self::Missing(_) => None,
+        }
+    }
+
+    fn responses(&self) -> Option<&Arc<dyn ResponseInterceptor>> {
+        match self {
+            Self::Live { responses, .. } => responses.as_ref(),
             Self::Missing(_) => None,
         }
     }

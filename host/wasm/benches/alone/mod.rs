@@ -7,6 +7,10 @@ use wasmtime::{
     },
 };
 
+/// The interfaces of interceptors.
+pub(crate) const REQUEST: &str = "postern:gateway/request-interceptor@0.1.0";
+pub(crate) const RESPONSE: &str = "postern:gateway/response-interceptor@0.1.0";
+
 /// A component in a store of its own.
 pub(crate) struct Alone {
     component: Component,
@@ -64,7 +68,7 @@ pub(crate) struct Failure {
     details: Option<String>,
 }
 
-/// `interceptor.action`.
+/// `request-interceptor.action`.
 #[derive(Clone, Copy, ComponentType, Lift)]
 #[component(enum)]
 #[repr(u8)]

@@ -1,4 +1,4 @@
-//! Shapes of the roles beside handlers: `balancer`, `interceptor`, `frame-extension`,
+//! Shapes of the roles beside handlers: `balancer`, the interceptors, `frame-extension`,
 //! `authenticator`, `authorizer`, `event-handler`.
 
 use wasmtime::{
@@ -34,9 +34,9 @@ pub(crate) type Update = TypedFunc<UpdateParams, ()>;
 pub(crate) type Pick = TypedFunc<PickParams, PickResult>;
 /// `balancer.done`.
 pub(crate) type Done = TypedFunc<DoneParams, ()>;
-/// `interceptor.on-request`.
+/// `request-interceptor.on-request`.
 pub(crate) type OnRequest = TypedFunc<(), OnRequestResult>;
-/// `interceptor.on-response`.
+/// `response-interceptor.on-response`.
 pub(crate) type OnResponse = TypedFunc<(), (Nothing,)>;
 /// `frame-extension.should-handle`.
 pub(crate) type ShouldHandle = TypedFunc<ShouldHandleParams, (bool,)>;

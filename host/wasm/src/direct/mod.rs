@@ -51,7 +51,8 @@ pub(crate) struct Code {
 /// The seats of one generation. Those of a balancer belong to the service that it is for.
 pub(crate) struct Direct {
     pub(crate) code: Arc<Code>,
-    pub(crate) interceptor: Option<Seats<Intercept>>,
+    pub(crate) request_interceptor: Option<Seats<RequestIntercept>>,
+    pub(crate) response_interceptor: Option<Seats<ResponseIntercept>>,
     pub(crate) frame_extension: Option<Seats<Framing>>,
     pub(crate) authenticator: Option<Seats<Authentication>>,
     pub(crate) authorizer: Option<Seats<Authorization>>,
@@ -79,9 +80,13 @@ pub(crate) struct Balance {
     pub(crate) set: Option<u64>,
 }
 
-/// Role `interceptor`.
-pub(crate) struct Intercept {
+/// Role `request-interceptor`.
+pub(crate) struct RequestIntercept {
     pub(crate) on_request: OnRequest,
+}
+
+/// Role `response-interceptor`.
+pub(crate) struct ResponseIntercept {
     pub(crate) on_response: OnResponse,
 }
 
@@ -108,12 +113,14 @@ impl Direct {
         let budgets = &code.guest.spec.budgets;
         let direct =
             |role, budget: Duration| !may_wait && !budget.is_zero() && code.exports.has(role);
-        let intercepts = direct(Role::Interceptor, budgets.interceptor);
+        let requests = direct(Role::RequestInterceptor, budgets.interceptor);
+        let responses = direct(Role::ResponseInterceptor, budgets.interceptor);
         let authenticates = direct(Role::Authenticator, budgets.authenticator);
         let authorizes = direct(Role::Authorizer, budgets.authorizer);
         let frames = code.exports.has(Role::FrameExtension);
         Self {
-            interceptor: intercepts.then(|| Seats::new(&code)),
+            request_interceptor: requests.then(|| Seats::new(&code)),
+            response_interceptor: responses.then(|| Seats::new(&code)),
             frame_extension: frames.then(|| Seats::new(&code)),
             authenticator: authenticates.then(|| Seats::new(&code)),
             authorizer: authorizes.then(|| Seats::new(&code)),
@@ -123,7 +130,10 @@ impl Direct {
 
     /// Makes one instance for each use: a component that cannot start is found before it serves.
     pub(crate) fn warm(&self) -> Result<(), Trapped> {
-        if let Some(seats) = &self.interceptor {
+        if let Some(seats) = &self.request_interceptor {
+            seats.warm()?;
+        }
+        if let Some(seats) = &self.response_interceptor {
             seats.warm()?;
         }
         if let Some(seats) = &self.frame_extension {
@@ -161,13 +171,27 @@ impl Functions for Balance {
     }
 }
 
-impl Functions for Intercept {
-    const ROLE: Role = Role::Interceptor;
+impl Functions for RequestIntercept {
+    const ROLE: Role = Role::RequestInterceptor;
 
     fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
-        let [on_request, on_response] = functions(raw, store, exports, Self::ROLE)?;
+        let [on_request] = functions(raw, store, exports, Self::ROLE)?;
         Ok(Self {
             on_request: on_request.typed(&*store)?,
+        })
+    }
+
+    fn budget(guest: &Guest) -> Duration {
+        guest.spec.budgets.interceptor
+    }
+}
+
+impl Functions for ResponseIntercept {
+    const ROLE: Role = Role::ResponseInterceptor;
+
+    fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
+        let [on_response] = functions(raw, store, exports, Self::ROLE)?;
+        Ok(Self {
             on_response: on_response.typed(&*store)?,
         })
     }

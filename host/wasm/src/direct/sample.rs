@@ -3,7 +3,7 @@
 /// The first entries of a seat, timed one by one.
 const ALL: u32 = 64;
 /// Of those that follow one in so many is timed and stands for all of them. A prime, so that entries
-/// that come in turns (`on-request`, `on-response`) are all timed.
+/// that come in turns (`should-handle`, `handle-frame`) are all timed.
 const SHARE: u32 = 17;
 
 /// For how many entries the one after `n_entries` stands, if it is timed.

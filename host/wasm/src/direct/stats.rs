@@ -11,9 +11,10 @@ use crate::{
 };
 
 /// Roles that are entered directly, in the order of their counters.
-const ROLES: [Role; 5] = [
+const ROLES: [Role; 6] = [
     Role::Balancer,
-    Role::Interceptor,
+    Role::RequestInterceptor,
+    Role::ResponseInterceptor,
     Role::FrameExtension,
     Role::Authenticator,
     Role::Authorizer,

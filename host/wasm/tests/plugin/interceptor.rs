@@ -5,13 +5,26 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use postern_core::{
     Body, Call, Error, Handler, Kind, Reply,
-    extension::{Asked, Flow, Interceptor, Outcome, Seen, Step},
+    extension::{Asked, Flow, Outcome, RequestInterceptor, ResponseInterceptor, Seen, Step},
 };
 use postern_wasm::{EntryOutcome, Plugin, PluginSpec};
 
 use crate::guest::{House, interceptor, marked, messages, typed, with_kv};
 
 const TEXT: &str = include_str!("guest/interceptor.wat");
+
+/// Both halves of a plugin.
+struct Both {
+    requests: Arc<dyn RequestInterceptor>,
+    responses: Arc<dyn ResponseInterceptor>,
+}
+
+fn both(plugin: &Arc<Plugin>) -> Both {
+    Both {
+        requests: plugin.request_interceptor().unwrap(),
+        responses: plugin.response_interceptor().unwrap(),
+    }
+}
 
 fn request(method: &str, body: impl Into<Bytes>) -> Box<Call> {
     Box::new(Call::unary("test", method, body))
@@ -24,13 +37,13 @@ fn done<T: std::fmt::Debug>(step: Step<T>) -> T {
     }
 }
 
-fn on_request(interceptor: &Arc<dyn Interceptor>, call: Box<Call>) -> Flow {
-    done(interceptor.on_request(call))
+fn on_request(interceptor: &Both, call: Box<Call>) -> Flow {
+    done(interceptor.requests.on_request(call))
 }
 
-fn on_response(interceptor: &Arc<dyn Interceptor>, method: &str, outcome: Outcome) -> Seen {
+fn on_response(interceptor: &Both, method: &str, outcome: Outcome) -> Seen {
     let asked = Asked::of(&request(method, ""), Instant::now());
-    done(interceptor.on_response(&asked, outcome))
+    done(interceptor.responses.on_response(&asked, outcome))
 }
 
 fn proceeded(flow: Flow) -> Box<Call> {
@@ -49,11 +62,11 @@ fn message(body: Body) -> Bytes {
     }
 }
 
-async fn plugin(house: &House) -> (Arc<Plugin>, Arc<dyn Interceptor>) {
+async fn plugin(house: &House) -> (Arc<Plugin>, Both) {
     let plugin = house
         .shared("tag", &interceptor(), PluginSpec::default())
         .await;
-    let interceptor = plugin.interceptor().unwrap();
+    let interceptor = both(&plugin);
     (plugin, interceptor)
 }
 
@@ -196,7 +209,7 @@ async fn the_budget_grows_with_the_message_that_is_asked_for() {
     // Enough for an entry, and for a loop over no more than some hundred octets.
     spec.budgets.interceptor = std::time::Duration::from_micros(2);
     let plugin = house.shared("tag", &interceptor(), spec).await;
-    let interceptor = plugin.interceptor().unwrap();
+    let interceptor = both(&plugin);
     let body = vec![1; 1024 * 1024];
     proceeded(on_request(&interceptor, request("s", body)));
 }
@@ -208,7 +221,7 @@ async fn messages_beyond_the_plugins_limits_are_refused() {
     spec.limits.input_bytes_max = 100;
     spec.limits.output_bytes_max = 6;
     let plugin = house.shared("tag", &interceptor(), spec).await;
-    let interceptor = plugin.interceptor().unwrap();
+    let interceptor = both(&plugin);
     for call in [request("g", vec![0; 101]), request("b", "")] {
         let Flow::Refuse(error) = on_request(&interceptor, call) else {
             panic!("it is refused");
@@ -225,19 +238,25 @@ async fn a_guest_that_may_wait_takes_the_way_through_the_pool() {
     let plugin = house
         .shared("tag", &with_kv(TEXT), PluginSpec::default())
         .await;
-    let interceptor = plugin.interceptor().unwrap();
-    let step = interceptor.on_request(request("h", "x"));
+    let interceptor = both(&plugin);
+    let step = interceptor.requests.on_request(request("h", "x"));
     assert!(matches!(step, Step::Later(_)));
     let call = proceeded(step.finish().await);
     assert_eq!(call.headers.get_str("x-tag").as_deref(), Some("on"));
     assert_eq!(message(call.body), "x");
     let asked = Asked::of(&request(" b", ""), Instant::now());
     let seen = interceptor
+        .responses
         .on_response(&asked, Ok(Reply::one("y")))
         .finish()
         .await;
     assert_eq!(message(seen.outcome.unwrap().body), "changed");
-    let Flow::Broken(call, _) = interceptor.on_request(request("t", "x")).finish().await else {
+    let Flow::Broken(call, _) = interceptor
+        .requests
+        .on_request(request("t", "x"))
+        .finish()
+        .await
+    else {
         panic!("it is broken");
     };
     assert!(call.headers.is_empty());
@@ -250,9 +269,26 @@ async fn a_budget_of_zero_takes_the_way_through_the_pool() {
     let mut spec = PluginSpec::default();
     spec.budgets.interceptor = std::time::Duration::ZERO;
     let plugin = house.shared("tag", &interceptor(), spec).await;
-    let step = plugin.interceptor().unwrap().on_request(request("h", "x"));
+    let step = both(&plugin).requests.on_request(request("h", "x"));
     assert!(matches!(step, Step::Later(_)));
     proceeded(step.finish().await);
+}
+
+#[tokio::test]
+async fn a_guest_of_one_half_is_not_asked_about_the_other() {
+    let house = House::new();
+    let requests = "(export \"postern:gateway/request-interceptor@0.1.0\" (instance $requests))";
+    assert!(TEXT.contains(requests));
+    let text = TEXT.replace(requests, "");
+    let plugin = house
+        .shared("tag", &typed(&text), PluginSpec::default())
+        .await;
+    assert!(plugin.request_interceptor().is_none());
+    let responses = plugin.response_interceptor().unwrap();
+    let asked = Asked::of(&request(" h", ""), Instant::now());
+    let seen = done(responses.on_response(&asked, Ok(Reply::one("x"))));
+    let reply = seen.outcome.unwrap();
+    assert_eq!(reply.headers.get_str("x-tag").as_deref(), Some("on"));
 }
 
 #[tokio::test]
@@ -264,7 +300,7 @@ async fn an_interceptor_answers_no_calls_of_its_own() {
     let error = plugin.call(*request("h", "")).await.unwrap_err();
     assert_eq!(error.kind, Kind::Unimplemented);
     plugin.remove().await;
-    assert!(plugin.interceptor().is_none());
+    assert!(plugin.request_interceptor().is_none() && plugin.response_interceptor().is_none());
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -273,7 +309,7 @@ async fn a_new_version_takes_over_under_calls_without_one_that_fails() {
     let plugin = house
         .shared("tag", &typed(&marked(TEXT, 0)), PluginSpec::default())
         .await;
-    let interceptor = plugin.interceptor().unwrap();
+    let interceptor = both(&plugin);
     let (stop, mut stopped) = tokio::sync::oneshot::channel::<()>();
     let calls = tokio::spawn(async move {
         while stopped.try_recv().is_err() {

@@ -149,7 +149,7 @@
     (canon lift (core func $main "on-request") (memory (core memory $libc "memory"))))
   (func $on-response (result (result (error $failure)))
     (canon lift (core func $main "on-response") (memory (core memory $libc "memory"))))
-  (component $interceptor
+  (component $requests
     (type $k (enum "cancelled" "unknown" "invalid-argument" "deadline-exceeded" "not-found"
       "already-exists" "permission-denied" "resource-exhausted" "failed-precondition" "aborted"
       "out-of-range" "unimplemented" "internal" "unavailable" "data-loss" "unauthenticated"))
@@ -159,11 +159,11 @@
     (type $a (enum "proceed" "answer"))
     (import "action" (type $action (eq $a)))
     (import "on-request" (func $on-request (result (result $action (error $failure)))))
-    (import "on-response" (func $on-response (result (result (error $failure)))))
     (export $a2 "action" (type $a))
-    (export "on-request" (func $on-request) (func (result (result $a2 (error $failure)))))
-    (export "on-response" (func $on-response)))
-  (instance $interceptor (instantiate $interceptor
+    (export "on-request" (func $on-request) (func (result (result $a2 (error $failure))))))
+  (instance $requests (instantiate $requests
     (with "kind" (type $kind)) (with "failure" (type $failure)) (with "action" (type $action))
-    (with "on-request" (func $on-request)) (with "on-response" (func $on-response))))
-  (export "postern:gateway/interceptor@0.1.0" (instance $interceptor)))
+    (with "on-request" (func $on-request))))
+  (instance $responses (export "on-response" (func $on-response)))
+  (export "postern:gateway/request-interceptor@0.1.0" (instance $requests))
+  (export "postern:gateway/response-interceptor@0.1.0" (instance $responses)))
