@@ -44,17 +44,17 @@ pub trait ResponseInterceptor: Send + Sync {
 /// What a call came to.
 pub type Outcome = Result<Reply, Error>;
 
-/// What becomes of a call after an interceptor has seen it.
+/// What becomes of a call after an interceptor has seen it. Small, as it passes through many hands.
 #[derive(Debug)]
 pub enum Flow {
     /// It goes on.
     Proceed(Box<Call>),
     /// It is answered, and goes no further.
-    Answer(Reply),
+    Answer(Box<Reply>),
     /// It is refused.
-    Refuse(Error),
+    Refuse(Box<Error>),
     /// The interceptor is broken; this is the call as it was given.
-    Broken(Box<Call>, Error),
+    Broken(Box<Call>, Box<Error>),
 }
 
 /// What becomes of an outcome after an interceptor has seen it.

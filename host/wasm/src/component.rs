@@ -86,6 +86,8 @@ pub(crate) struct Exports {
     pub(crate) handle_stream: Option<ComponentExportIndex>,
     pub(crate) check: Option<ComponentExportIndex>,
     pub(crate) services: Option<ComponentExportIndex>,
+    /// One bit for each role, asked at every entry.
+    roles: u16,
     /// The functions of each role, in the order of `Role::functions`.
     found: BTreeMap<Role, Vec<ComponentExportIndex>>,
 }
@@ -148,6 +150,10 @@ impl Role {
             Self::Health => "health",
             Self::Describe => "describe",
         }
+    }
+
+    const fn bit(self) -> u16 {
+        1 << self as u16
     }
 
     const fn functions(self) -> &'static [&'static str] {
@@ -223,6 +229,7 @@ impl Exports {
             found
                 .found
                 .insert(role, functions.collect::<Result<_, _>>()?);
+            found.roles |= role.bit();
         }
         if !found.found.keys().any(|role| role.works()) {
             return Err(Misfit::NoRole {
@@ -244,8 +251,8 @@ impl Exports {
         self.found.keys().copied().collect()
     }
 
-    pub(crate) fn has(&self, role: Role) -> bool {
-        self.found.contains_key(&role)
+    pub(crate) const fn has(&self, role: Role) -> bool {
+        self.roles & role.bit() != 0
     }
 
     /// The functions of `role`, as many as it has; `None` without the role.

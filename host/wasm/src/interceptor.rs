@@ -33,18 +33,18 @@ impl RequestInterceptor for PluginRequests {
     fn on_request(&self, call: Box<Call>) -> Step<Flow> {
         let serving = self.0.serving();
         let Some(serving) = serving.as_ref() else {
-            return Step::Done(Flow::Broken(call, self.0.unavailable()));
+            return Step::Done(Flow::Broken(call, self.0.unavailable().into()));
         };
         let generation = &serving.generation;
         if let Err(error) = generation.check_role(Role::RequestInterceptor) {
-            return Step::Done(Flow::Broken(call, error));
+            return Step::Done(Flow::Broken(call, error.into()));
         }
         let direct = generation.direct();
         match direct.and_then(|direct| direct.request_interceptor.as_ref()) {
             Some(seats) => Step::Done(request(generation, seats, call)),
             None => match serving.home() {
                 Some(home) => Step::Later(Box::pin(pooled_request(home, call))),
-                None => Step::Done(Flow::Broken(call, self.0.unavailable())),
+                None => Step::Done(Flow::Broken(call, self.0.unavailable().into())),
             },
         }
     }
@@ -76,7 +76,7 @@ impl ResponseInterceptor for PluginResponses {
 fn request(generation: &Generation, seats: &Seats<RequestIntercept>, call: Box<Call>) -> Flow {
     let mut entry = match seats.take() {
         Ok(entry) => entry,
-        Err(absent) => return Flow::Broken(call, seats.on_absent(absent)),
+        Err(absent) => return Flow::Broken(call, seats.on_absent(absent).into()),
     };
     let set = |state: &mut State| {
         state.current = Some(Current::new(Head::Call(call)));
@@ -123,7 +123,7 @@ fn response(
 async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
     let mut lease = match home.lease_fiber(call.context.deadline).await {
         Ok(lease) => lease,
-        Err(error) => return Flow::Broken(call, error),
+        Err(error) => return Flow::Broken(call, error.into()),
     };
     let instance = lease.begin(Some(Current::new(Head::Call(call))));
     let (store, beside) = instance.beside();
@@ -198,16 +198,16 @@ fn flow(
     result: Result<Result<Action, Failure>, Error>,
 ) -> Flow {
     let Some((mut call, exchange)) = given else {
-        return Flow::Refuse(lost());
+        return Flow::Refuse(lost().into());
     };
     match result {
         Ok(Ok(Action::Proceed)) => {
             exchange.change_request(&mut call);
             Flow::Proceed(call)
         }
-        Ok(Ok(Action::Answer)) => Flow::Answer(exchange.answer()),
-        Ok(Err(failure)) => Flow::Refuse(convert::to_error(failure)),
-        Err(error) => Flow::Broken(call, error),
+        Ok(Ok(Action::Answer)) => Flow::Answer(exchange.answer().into()),
+        Ok(Err(failure)) => Flow::Refuse(convert::to_error(failure).into()),
+        Err(error) => Flow::Broken(call, error.into()),
     }
 }
 

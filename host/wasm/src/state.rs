@@ -61,7 +61,7 @@ pub(crate) struct Current {
     /// Headers of the reply so far, if there are any.
     pub(crate) reply: Option<HeadersBuilder>,
     /// Of a streaming call; a unary call has its message and its answer in `handle` itself.
-    pub(crate) streams: Option<Streams>,
+    pub(crate) streams: Option<Box<Streams>>,
 }
 
 /// The head of the ambient call. Kept by pointer: it goes into a store and comes out again for every

@@ -80,11 +80,11 @@ async fn run(
     let current = Current {
         head: Head::Call(Box::new(call)),
         reply: None,
-        streams: Some(Streams {
+        streams: Some(Box::new(Streams {
             inbound,
             outbound,
             started: false,
-        }),
+        })),
     };
     let instance = lease.begin(Some(current));
     let answer = match instance.handle_stream(&service, &method).await {

@@ -217,11 +217,11 @@ impl Passage {
                 Flow::Proceed(call) => call,
                 Flow::Answer(reply) => {
                     link.counts.answered.fetch_add(1, Relaxed);
-                    return Passed::Ended(Ok(reply), place);
+                    return Passed::Ended(Ok(*reply), place);
                 }
                 Flow::Refuse(error) => {
                     link.counts.refused.fetch_add(1, Relaxed);
-                    return Passed::Ended(Err(error), place);
+                    return Passed::Ended(Err(*error), place);
                 }
                 Flow::Broken(call, error) => match link.fail(&error.message) {
                     Ok(()) => call,

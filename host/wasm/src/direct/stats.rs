@@ -117,8 +117,10 @@ impl EntryStats {
         if let Some(count) = counts.outcomes.get(outcome as usize) {
             count.fetch_add(1, Relaxed);
         }
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        counts.nanos.fetch_add(nanos, Relaxed);
+        if !time.is_zero() {
+            let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            counts.nanos.fetch_add(nanos, Relaxed);
+        }
     }
 
     /// The roles that were entered, or should have been.
