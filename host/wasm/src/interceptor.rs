@@ -36,6 +36,9 @@ impl RequestInterceptor for PluginRequests {
             return Step::Done(Flow::Broken(call, self.0.unavailable().into()));
         };
         let generation = &serving.generation;
+        if generation.sees_only(Role::ResponseInterceptor, Role::RequestInterceptor) {
+            return Step::Done(Flow::Proceed(call));
+        }
         if let Err(error) = generation.check_role(Role::RequestInterceptor) {
             return Step::Done(Flow::Broken(call, error.into()));
         }
@@ -57,6 +60,9 @@ impl ResponseInterceptor for PluginResponses {
             return Step::Done(broken(outcome, self.0.unavailable()));
         };
         let generation = &serving.generation;
+        if generation.sees_only(Role::RequestInterceptor, Role::ResponseInterceptor) {
+            return Step::Done(Seen::from(outcome));
+        }
         if let Err(error) = generation.check_role(Role::ResponseInterceptor) {
             return Step::Done(broken(outcome, error));
         }

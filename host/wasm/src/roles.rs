@@ -109,6 +109,13 @@ impl Generation {
         Err(Error::unavailable(Blame::Gateway, message))
     }
 
+    /// Whether it is an interceptor of one half and not of the other. One that has just taken over from
+    /// a generation with both is still asked about the half that it has given up.
+    pub(crate) const fn sees_only(&self, half: Role, other: Role) -> bool {
+        let exports = &self.linked.exports;
+        exports.has(half) && !exports.has(other)
+    }
+
     /// What a trap in a direct entry means for the plugin (`OnTrap`).
     pub(crate) fn on_direct_trap(&self, trapped: &Trapped) {
         if self.guest.spec.on_trap == OnTrap::Stop {

@@ -252,7 +252,8 @@ impl Passage {
         Ok(())
     }
 
-    /// Shows the outcome to the interceptors of responses at the first `n_links` places, the last of them first.
+    /// Shows the outcome to the interceptors of responses at the first `n_links` places, the last of
+    /// them first.
     pub(super) async fn on_response(&self, n_links: usize, mut outcome: Outcome) -> Outcome {
         let Some(asked) = &self.asked else {
             return outcome;

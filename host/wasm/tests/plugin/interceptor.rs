@@ -277,13 +277,16 @@ async fn a_budget_of_zero_takes_the_way_through_the_pool() {
 #[tokio::test]
 async fn a_guest_of_one_half_is_not_asked_about_the_other() {
     let house = House::new();
+    let (plugin, before) = plugin(&house).await;
     let requests = "(export \"postern:gateway/request-interceptor@0.1.0\" (instance $requests))";
     assert!(TEXT.contains(requests));
-    let text = TEXT.replace(requests, "");
-    let plugin = house
-        .shared("tag", &typed(&text), PluginSpec::default())
-        .await;
+    let half = typed(&TEXT.replace(requests, ""));
+    let deployed = plugin.deploy(half.into(), PluginSpec::default()).await;
+    deployed.unwrap();
     assert!(plugin.request_interceptor().is_none());
+    // Who still asks the generation before meets no fault.
+    let call = proceeded(on_request(&before, request("h", "x")));
+    assert!(call.headers.is_empty());
     let responses = plugin.response_interceptor().unwrap();
     let asked = Asked::of(&request(" h", ""), Instant::now());
     let seen = done(responses.on_response(&asked, Ok(Reply::one("x"))));
