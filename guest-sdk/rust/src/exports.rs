@@ -1,7 +1,6 @@
 //! The functions that a component exports, without the ones that wit-bindgen would export beside
-//! them to free their results (`cabi_post_...`). The host would enter the component once more for
-//! each, which costs it a fifth of a small call. A result stays here until the next call instead, and
-//! is freed by it.
+//! them to free their results (`cabi_post_...`), for each of which the host would enter the component
+//! once more. A result stays here until the next call instead, and is freed by it.
 //!
 //! One module for each role whose functions give something that must be freed. It stands where the
 //! generated macro of the role looks for the functions, and has the types from there.
