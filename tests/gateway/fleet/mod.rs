@@ -18,6 +18,11 @@ const NOBODY: &str = "{\"users\":[]}";
 /// Gateways `a`, `b`, ... in zones `zone-a`, `zone-b`, ... with `users` each, all peers of all. `policy`
 /// is `[services.users]` of each; no zone comes before another unless it says so.
 async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
+    fleet_of("users", n_gateways, policy).await
+}
+
+/// The same with another plugin in the place of `users`.
+async fn fleet_of(service: &str, n_gateways: usize, policy: &str) -> Vec<Gateway> {
     let names = ["a", "b", "c"];
     let addresses: Vec<_> = (0..n_gateways)
         .map(|_| free_address().expect("a port"))
@@ -28,7 +33,7 @@ async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
             "[directory]\nname = \"{name}\"\nzone = \"zone-{name}\"\nprobe-interval = \"500ms\"\n\
              probe-down-interval = \"200ms\"\nprobe-timeout = \"200ms\"\npeer-wait = \"500ms\"\n\
              peer-retry-max = \"500ms\"\npeer-grace = \"2s\"\npeer-sync = \"1s\"\n\
-             [services.default]\nzone-aware = false\n[services.users]\n{policy}\n"
+             [services.default]\nzone-aware = false\n[services.{service}]\n{policy}\n"
         );
         for (peer, address) in names.iter().zip(&addresses) {
             if address != own {
@@ -43,27 +48,36 @@ async fn fleet(n_gateways: usize, policy: &str) -> Vec<Gateway> {
             config,
             ..Setup::default()
         };
-        gateways.push(Gateway::start(setup.plugin("users")).await);
+        gateways.push(Gateway::start(setup.plugin(service)).await);
     }
     for gateway in &gateways {
-        until_instances(gateway, n_gateways).await;
+        until_instances_of(service, gateway, n_gateways).await;
     }
     gateways
 }
 
 async fn until_instances(gateway: &Gateway, n_instances: usize) {
-    patiently(&format!("{n_instances} instances of users"), async || {
-        instances(gateway).await.len() == n_instances
-    })
+    until_instances_of("users", gateway, n_instances).await;
+}
+
+async fn until_instances_of(service: &str, gateway: &Gateway, n_instances: usize) {
+    patiently(
+        &format!("{n_instances} instances of {service}"),
+        async || instances_of(service, gateway).await.len() == n_instances,
+    )
     .await;
 }
 
 /// Instances of `users` that take calls, and what each has answered well.
 async fn instances(gateway: &Gateway) -> BTreeMap<String, u64> {
+    instances_of("users", gateway).await
+}
+
+async fn instances_of(service: &str, gateway: &Gateway) -> BTreeMap<String, u64> {
     let services = gateway.admin_json("/services").await;
     let services = services["services"].as_array().expect("a list").clone();
-    let users = services.iter().find(|service| service["name"] == "users");
-    let all = users.and_then(|users| users["cluster"]["instances"].as_array());
+    let found = services.iter().find(|found| found["name"] == service);
+    let all = found.and_then(|found| found["cluster"]["instances"].as_array());
     let figures = |instance: &Value| {
         let name = instance["instance"].as_str().expect("a name").to_owned();
         (name, instance["successes"].as_u64().expect("a number"))
