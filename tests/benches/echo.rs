@@ -23,38 +23,34 @@ use tokio::{
 
 use crate::{
     serve::{Role, Server},
-    table::{Goal, Table, ratio, show},
+    table::{Goal, Table, show},
 };
 
 /// Calls in flight on one connection.
 const DEPTH: usize = 64;
-const ROUND: Duration = Duration::from_millis(1500);
-/// Rounds that each server gets, in turns; the median counts.
-const ROUNDS: usize = 5;
-/// Round trips of one round, and rounds of each server.
-const TRIPS: usize = 2000;
-const TRIP_ROUNDS: usize = 20;
+const ROUND: Duration = Duration::from_millis(800);
+/// Turns of pipelined rounds.
+const TURNS: usize = 9;
+/// Round trips of one round, and turns of all servers.
+const TRIPS: usize = 1000;
+const TRIP_TURNS: usize = 41;
 const FRAME_BYTES_MAX: usize = 8 << 20;
 
 /// One round of pipelined calls.
-#[derive(Debug, Clone, Copy, Default)]
+#[derive(Debug, Clone, Copy)]
 struct Round {
     calls_per_second: f64,
-    /// Processor time of the server.
-    cpu_per_call: Duration,
+    /// Processor time of the server, in seconds.
+    cpu_per_call: f64,
 }
 
 pub(crate) async fn run(table: &mut Table) {
     let servers = [Role::Bare, Role::Direct, Role::Native, Role::Component].map(Server::start);
     let [bare, direct, native, component] = &servers;
     round_trips(table, bare, direct, component).await;
-    let (piped, plain) = side_by_side(64, 1, native, direct).await;
-    compare_cpu(
-        table,
-        "pipelined 64 B x 1, pipeline: processor time (server alone)",
-        piped,
-        plain,
-    );
+    let turns = side_by_side(64, 1, native, direct).await;
+    let what = "pipelined 64 B x 1, pipeline: processor time (server alone)";
+    compare_cpu(table, what, &turns);
     for n_connections in [1, 16] {
         for n_octets in [64, 1024] {
             pipelined(table, n_octets, n_connections, native, component).await;
@@ -64,17 +60,22 @@ pub(crate) async fn run(table: &mut Table) {
 
 async fn round_trips(table: &mut Table, bare: &Server, direct: &Server, component: &Server) {
     let request = request(64, 1);
-    let mut rounds = [bare, direct, component].map(|server| (server.address, Vec::new()));
-    // In turns, so that what else the machine does meets all alike.
-    for _ in 0..TRIP_ROUNDS {
-        for (address, rounds) in &mut rounds {
-            let durations = trip(*address, &request, TRIPS).await.expect("echoes");
-            rounds.push(Percentiles::new(durations));
+    let mut turns = Vec::new();
+    for _ in 0..TRIP_TURNS {
+        let mut turn = <[Percentiles; 3]>::default();
+        for (server, round) in [bare, direct, component].into_iter().zip(&mut turn) {
+            let durations = trip(server.address, &request, TRIPS).await;
+            *round = Percentiles::new(durations.expect("echoes"));
         }
+        turns.push(turn);
     }
-    // The fastest round of each: where the scheduler puts the two ends only ever adds.
-    let fastest = |rounds: Vec<Percentiles>| rounds.into_iter().min_by_key(|round| round.at(50));
-    let [bare, direct, component] = rounds.map(|(_, rounds)| fastest(rounds).unwrap_or_default());
+    let turns = Turns(turns);
+    type Pick = fn(&[Percentiles; 3]) -> &Percentiles;
+    let (bare, direct, component): (Pick, Pick, Pick) = (
+        |[bare, ..]| bare,
+        |[_, direct, _]| direct,
+        |[.., component]| component,
+    );
     for percent in [50, 99] {
         let goal = if percent == 50 {
             Goal::AtMost(1.25)
@@ -82,13 +83,18 @@ async fn round_trips(table: &mut Table, bare: &Server, direct: &Server, componen
             Goal::None
         };
         let servers = [
-            ("server alone", &direct, goal),
-            ("component", &component, Goal::None),
+            ("server alone", direct, goal),
+            ("component", component, Goal::None),
         ];
         for (name, ours, goal) in servers {
-            let (ours, theirs) = (ours.at(percent), bare.at(percent));
-            let what = format!("tcp echo 64 B {name}, p{percent} (bare tokio)");
-            table.compare(what, show(ours), show(theirs), ratio(ours, theirs), goal);
+            let time = |pick: Pick, turn: &_| pick(turn).at(percent).as_secs_f64();
+            table.compare(
+                format!("tcp echo 64 B {name}, p{percent} (bare tokio)"),
+                turns.median_time(|turn| time(ours, turn)),
+                turns.median_time(|turn| time(bare, turn)),
+                turns.median(|turn| time(ours, turn) / time(bare, turn)),
+                goal,
+            );
         }
     }
 }
@@ -100,79 +106,68 @@ async fn pipelined(
     native: &Server,
     component: &Server,
 ) {
-    let (component, native) = side_by_side(n_octets, n_connections, component, native).await;
+    let turns = side_by_side(n_octets, n_connections, component, native).await;
     let is_goal = (n_octets, n_connections) == (64, 1);
     let goal = |goal| if is_goal { goal } else { Goal::None };
     let what = format!("pipelined {n_octets} B x {n_connections}, component");
     table.compare(
         format!("{what}: calls/s (native)"),
-        format!("{:.0}", component.calls_per_second),
-        format!("{:.0}", native.calls_per_second),
-        component.calls_per_second / native.calls_per_second,
+        format!("{:.0}", turns.median(|[ours, _]| ours.calls_per_second)),
+        format!("{:.0}", turns.median(|[_, theirs]| theirs.calls_per_second)),
+        turns.median(|[ours, theirs]| ours.calls_per_second / theirs.calls_per_second),
         goal(Goal::AtLeast(0.7)),
     );
-    compare_cpu(
-        table,
-        &format!("{what}: processor time (native)"),
-        component,
-        native,
-    );
-    let added = component.cpu_per_call.saturating_sub(native.cpu_per_call);
-    let micros = added.as_secs_f64() * 1e6;
+    compare_cpu(table, format!("{what}: processor time (native)"), &turns);
+    let added = |[ours, theirs]: &[Round; 2]| ours.cpu_per_call - theirs.cpu_per_call;
     table.figure(
         format!("{what}: adds, us"),
-        show(added),
-        micros,
+        turns.median_time(added),
+        turns.median(added) * 1e6,
         goal(Goal::AtMost(1.0)),
     );
 }
 
-fn compare_cpu(table: &mut Table, what: &str, ours: Round, theirs: Round) {
-    let (ours, theirs) = (ours.cpu_per_call, theirs.cpu_per_call);
+fn compare_cpu(table: &mut Table, what: impl Into<String>, turns: &Turns<2, Round>) {
     table.compare(
         what,
-        show(ours),
-        show(theirs),
-        ratio(ours, theirs),
+        turns.median_time(|[ours, _]| ours.cpu_per_call),
+        turns.median_time(|[_, theirs]| theirs.cpu_per_call),
+        turns.median(|[ours, theirs]| ours.cpu_per_call / theirs.cpu_per_call),
         Goal::None,
     );
 }
 
-/// Rounds of both servers in turns; the median of each.
+/// Rounds of servers that took turns. What else the machine does, and how fast it is at the time,
+/// meets the rounds of one turn alike; so what is compared is compared within turns, and the median
+/// over all of them counts.
+struct Turns<const N: usize, R>(Vec<[R; N]>);
+
+impl<const N: usize, R> Turns<N, R> {
+    fn median(&self, value: impl Fn(&[R; N]) -> f64) -> f64 {
+        let mut values: Vec<f64> = self.0.iter().map(value).collect();
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    }
+
+    /// The median of seconds, as text.
+    fn median_time(&self, seconds: impl Fn(&[R; N]) -> f64) -> String {
+        show(Duration::from_secs_f64(self.median(seconds).max(0.0)))
+    }
+}
+
 async fn side_by_side(
     n_octets: usize,
     n_connections: usize,
     one: &Server,
     other: &Server,
-) -> (Round, Round) {
-    let mut rounds = [Vec::new(), Vec::new()];
-    for _ in 0..ROUNDS {
-        for (server, rounds) in [one, other].into_iter().zip(&mut rounds) {
-            rounds.push(
-                round(server, n_octets, n_connections)
-                    .await
-                    .expect("echoes"),
-            );
-        }
+) -> Turns<2, Round> {
+    let mut turns = Vec::new();
+    for _ in 0..TURNS {
+        let one = round(one, n_octets, n_connections).await.expect("echoes");
+        let other = round(other, n_octets, n_connections).await.expect("echoes");
+        turns.push([one, other]);
     }
-    let [one, other] = rounds.map(median);
-    (one, other)
-}
-
-/// The median of each column.
-fn median(rounds: Vec<Round>) -> Round {
-    let middle = |mut values: Vec<f64>| {
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    };
-    let cpu = rounds
-        .iter()
-        .map(|round| round.cpu_per_call.as_secs_f64())
-        .collect();
-    Round {
-        calls_per_second: middle(rounds.iter().map(|round| round.calls_per_second).collect()),
-        cpu_per_call: Duration::from_secs_f64(middle(cpu)),
-    }
+    Turns(turns)
 }
 
 async fn round(server: &Server, n_octets: usize, n_connections: usize) -> io::Result<Round> {
@@ -190,7 +185,7 @@ async fn round(server: &Server, n_octets: usize, n_connections: usize) -> io::Re
     let calls = n_calls.max(1) as f64;
     Ok(Round {
         calls_per_second: calls / time.as_secs_f64(),
-        cpu_per_call: Duration::from_secs_f64(cpu.as_secs_f64() / calls),
+        cpu_per_call: cpu.as_secs_f64() / calls,
     })
 }
 

@@ -4,9 +4,12 @@
 mod roles;
 mod subject;
 
+use std::cell::Cell;
+
 pub(crate) use self::subject::{candidates, frame, request, response};
 use crate::{
     bindings::{
+        batch_handler::exports::postern::gateway::batch_handler,
         describe::exports::postern::gateway::describe,
         handler::exports::postern::gateway::handler,
         health::exports::postern::gateway::health,
@@ -19,41 +22,62 @@ use crate::{
     service::{Health, Service, Shape},
 };
 
+thread_local! {
+    /// Of a batch, the call that is being answered, until the host knows which it is.
+    static TURN: Cell<Option<u32>> = const { Cell::new(None) };
+}
+
+/// Says which call of a batch is asked about, unless that was said.
+fn take_turn() {
+    if let Some(index) = TURN.take() {
+        call::turn(index);
+    }
+}
+
 pub(crate) fn header(name: &str) -> Option<String> {
+    take_turn();
     call::header(name)
 }
 
 pub(crate) fn headers() -> Vec<(String, Vec<u8>)> {
+    take_turn();
     call::headers()
 }
 
 pub(crate) fn set_header(name: &str, value: &str) -> Result<(), Failure> {
+    take_turn();
     call::set_header(name, value).map_err(Failure::from)
 }
 
 pub(crate) fn peer() -> Peer {
+    take_turn();
     let call::PeerInfo { transport, address } = call::peer();
     Peer { transport, address }
 }
 
 pub(crate) fn principal() -> Option<Principal> {
+    take_turn();
     let call::PrincipalInfo { name, roles } = call::principal()?;
     Some(Principal { name, roles })
 }
 
 pub(crate) fn claim(name: &str) -> Option<String> {
+    take_turn();
     call::claim(name)
 }
 
 pub(crate) fn remaining_ms() -> u64 {
+    take_turn();
     call::remaining_ms()
 }
 
 pub(crate) fn correlation_id() -> String {
+    take_turn();
     call::correlation_id()
 }
 
 pub(crate) fn traceparent() -> Option<String> {
+    take_turn();
     call::traceparent()
 }
 
@@ -139,6 +163,23 @@ impl<S: Service> handler::Guest for S {
         body: Vec<u8>,
     ) -> Result<Vec<u8>, handler::Failure> {
         S::call(&method, body).map_err(types::Failure::from)
+    }
+}
+
+impl<S: Service> batch_handler::Guest for S {
+    fn handle_batch(
+        _service: String,
+        method: String,
+        bodies: Vec<Vec<u8>>,
+    ) -> Vec<Result<Vec<u8>, batch_handler::Failure>> {
+        let calls = (0..).zip(bodies);
+        let answers = calls.map(|(index, body)| {
+            TURN.set(Some(index));
+            S::call(&method, body).map_err(types::Failure::from)
+        });
+        let answers = answers.collect();
+        TURN.set(None);
+        answers
     }
 }
 

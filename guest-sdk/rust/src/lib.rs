@@ -117,8 +117,8 @@ pub use crate::{
 /// anything else. `#[health]` marks a function without arguments that returns [`Health`]; without
 /// one the plugin is always [`Health::Serving`].
 ///
-/// **Exports.** `postern:gateway/describe` and `health` always, `handler` if there is a unary
-/// method, `stream-handler` if there is a streaming one. One block per component.
+/// **Exports.** `postern:gateway/describe` and `health` always, `handler` and `batch-handler` if there
+/// is a unary method, `stream-handler` if there is a streaming one. One block per component.
 pub use postern_guest_macros::service;
 
 /// What a method returns most of the time.

@@ -17,10 +17,21 @@ pub type BoxFuture<T> = Pin<Box<dyn Future<Output = T> + Send + 'static>>;
 pub trait Handler: Send + Sync + 'static {
     /// Starts answering `call`. Dropping the future cancels it.
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>>;
+
+    /// Starts answering calls that arrived together: as many futures as there are `calls`, in their
+    /// order. By default each call is started by itself; whoever has a price to pay for being called
+    /// at all may pay it once for all of them. What becomes of one is no concern of the others.
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        calls.into_iter().map(|call| self.call(call)).collect()
+    }
 }
 
 impl<H: Handler + ?Sized> Handler for Arc<H> {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         (**self).call(call)
+    }
+
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        (**self).call_batch(calls)
     }
 }

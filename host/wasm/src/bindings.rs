@@ -27,8 +27,10 @@ pub(crate) const CLIENT: &str = "postern:gateway/client@0.1.0";
 /// What `handler.handle` answers. Its octets become `Bytes` without a copy.
 pub(crate) type HandleResult = Result<Vec<u8>, Failure>;
 pub(crate) type HandleParams<'a> = (&'a str, &'a str, &'a [u8]);
+pub(crate) type HandleBatchParams<'a> = (&'a str, &'a str, &'a [&'a [u8]]);
 pub(crate) type HandleStreamParams<'a> = (&'a str, &'a str);
 type Handle<'a> = TypedFunc<HandleParams<'a>, (HandleResult,)>;
+type HandleBatch<'a> = TypedFunc<HandleBatchParams<'a>, (Vec<HandleResult>,)>;
 type HandleStream<'a> = TypedFunc<HandleStreamParams<'a>, (Result<(), Failure>,)>;
 /// `health.check`.
 pub(crate) type Check = TypedFunc<(), (Report,)>;
@@ -38,6 +40,10 @@ pub(crate) type Services = TypedFunc<(), (Vec<Service>,)>;
 /// `handler.handle` of one instance.
 #[derive(Clone, Copy)]
 pub(crate) struct HandleFunc(Func);
+
+/// `batch-handler.handle-batch` of one instance.
+#[derive(Clone, Copy)]
+pub(crate) struct HandleBatchFunc(Func);
 
 /// `stream-handler.handle-stream` of one instance.
 #[derive(Clone, Copy)]
@@ -58,6 +64,24 @@ impl HandleFunc {
         // SAFETY: the function's type must be that of `Handle`. `new` has compared them, and
         // lifetimes do not take part in the comparison.
         unsafe { Handle::new_unchecked(self.0) }
+    }
+}
+
+impl HandleBatchFunc {
+    /// Takes `func` if it has the shape of `handle-batch`.
+    pub(crate) fn new(func: Func, store: impl AsContext) -> wasmtime::Result<Self> {
+        let _: HandleBatch<'static> = func.typed(store)?;
+        Ok(Self(func))
+    }
+
+    #[expect(
+        unsafe_code,
+        reason = "a stored `TypedFunc` fixes the lifetime of what it borrows"
+    )]
+    pub(crate) fn typed<'a>(self) -> HandleBatch<'a> {
+        // SAFETY: the function's type must be that of `HandleBatch`. `new` has compared them, and
+        // lifetimes do not take part in the comparison.
+        unsafe { HandleBatch::new_unchecked(self.0) }
     }
 }
 

@@ -11,8 +11,8 @@ use wasmtime::{
 };
 
 use crate::bindings::{
-    HandleParams, HandleResult, HandleStreamParams, PACKAGE, Report, Service, VERSION,
-    extension as shape,
+    HandleBatchParams, HandleParams, HandleResult, HandleStreamParams, PACKAGE, Report, Service,
+    VERSION, extension as shape,
 };
 
 /// Our interfaces that a component may import.
@@ -67,6 +67,7 @@ const WASI_VERSION: &str = "0.2";
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     Handler,
+    BatchHandler,
     StreamHandler,
     Balancer,
     RequestInterceptor,
@@ -83,6 +84,7 @@ pub enum Role {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Exports {
     pub(crate) handle: Option<ComponentExportIndex>,
+    pub(crate) handle_batch: Option<ComponentExportIndex>,
     pub(crate) handle_stream: Option<ComponentExportIndex>,
     pub(crate) check: Option<ComponentExportIndex>,
     pub(crate) services: Option<ComponentExportIndex>,
@@ -120,8 +122,9 @@ pub(crate) enum Misfit {
 }
 
 impl Role {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Handler,
+        Self::BatchHandler,
         Self::StreamHandler,
         Self::Balancer,
         Self::RequestInterceptor,
@@ -139,6 +142,7 @@ impl Role {
     pub const fn name(self) -> &'static str {
         match self {
             Self::Handler => "handler",
+            Self::BatchHandler => "batch-handler",
             Self::StreamHandler => "stream-handler",
             Self::Balancer => "balancer",
             Self::RequestInterceptor => "request-interceptor",
@@ -159,6 +163,7 @@ impl Role {
     const fn functions(self) -> &'static [&'static str] {
         match self {
             Self::Handler => &["handle"],
+            Self::BatchHandler => &["handle-batch"],
             Self::StreamHandler => &["handle-stream"],
             Self::Balancer => &["update", "pick", "done"],
             Self::RequestInterceptor => &["on-request"],
@@ -172,9 +177,10 @@ impl Role {
         }
     }
 
-    /// Whether a component may be there for this role alone. `health` and `describe` tell of others.
+    /// Whether a component may be there for this role alone. `batch-handler` stands beside `handler`;
+    /// `health` and `describe` tell of others.
     const fn works(self) -> bool {
-        !matches!(self, Self::Health | Self::Describe)
+        !matches!(self, Self::BatchHandler | Self::Health | Self::Describe)
     }
 
     /// Whether it is entered directly (`direct/`), or may be.
@@ -240,6 +246,7 @@ impl Exports {
         let only = |role| found.of(role).map(|[function]| function);
         Ok(Self {
             handle: only(Role::Handler),
+            handle_batch: only(Role::BatchHandler),
             handle_stream: only(Role::StreamHandler),
             check: only(Role::Health),
             services: only(Role::Describe),
@@ -304,6 +311,9 @@ fn check_shape(
     let types = component.instance_type();
     match function {
         "handle" => func.typecheck::<HandleParams<'static>, (HandleResult,)>(&types),
+        "handle-batch" => {
+            func.typecheck::<HandleBatchParams<'static>, (Vec<HandleResult>,)>(&types)
+        }
         // `authorize` has the shape of `handle-stream`.
         "handle-stream" | "authorize" => {
             func.typecheck::<HandleStreamParams<'static>, (shape::Nothing,)>(&types)

@@ -26,6 +26,8 @@ pub(crate) enum Stop {
     HostCalls { limit: u32 },
     #[error("output of {length} octets exceeds the limit of {limit}")]
     Output { length: usize, limit: usize },
+    #[error("call.turn({index}) in a batch of {n_calls}")]
+    Turn { index: u32, n_calls: usize },
 }
 
 /// A trap as it is told: what it was, in a word for counters and a line for people.
@@ -131,6 +133,7 @@ impl From<Stop> for Trapped {
             Stop::Deadline => TrapReason::Deadline,
             Stop::HostCalls { .. } => TrapReason::HostCallLimit,
             Stop::Output { .. } => TrapReason::OutputLimit,
+            Stop::Turn { .. } => TrapReason::Other,
         };
         Self {
             reason,

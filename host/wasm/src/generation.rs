@@ -11,15 +11,17 @@ use std::{
     time::Instant,
 };
 
-use postern_core::{Blame, Body, Call, Error, Kind, Retry};
+use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply, Retry};
 use tokio::sync::oneshot;
 use wasmtime::component::InstancePre;
 
 use crate::{
+    batch::Pace,
     component::{Exports, Role},
     describe::{CallKind, MethodInfo, ServiceInfo},
     digest::Digest,
     direct::Direct,
+    handler,
     instance::{Failed, Instance},
     lease::Lease,
     limits::time,
@@ -27,6 +29,7 @@ use crate::{
     shard::{self, Padded},
     spec::Mode,
     state::{Guest, State},
+    stream,
     way::Way,
 };
 
@@ -73,7 +76,7 @@ pub(crate) struct Serving {
 }
 
 /// One worker's hold on a generation.
-pub(crate) struct Home(Padded<Arc<Generation>>);
+pub(crate) struct Home(Padded<(Arc<Generation>, Pace)>);
 
 impl Generation {
     /// A generation without instances yet, and what tells of its end: receiving fails when the
@@ -183,6 +186,14 @@ impl Generation {
             && self.guest.spec.instances.mode != Mode::Single
             && !self.departed.load(Relaxed);
         if is_plain { Way::Plain } else { Way::Fiber }
+    }
+
+    /// Whether calls that arrive together may be answered in one entry: by an instance that others
+    /// may use, and that can be dropped with all that it has done.
+    fn batches(&self) -> bool {
+        self.linked.exports.handle_batch.is_some()
+            && self.guest.spec.instances.mode == Mode::Pooled
+            && self.way() == Way::Plain
     }
 
     /// Begins no more calls plainly.
@@ -301,7 +312,7 @@ impl Generation {
 
 impl Serving {
     pub(crate) fn new(generation: Arc<Generation>) -> Self {
-        let home = |_| Arc::new(Home(Padded(Arc::clone(&generation))));
+        let home = |_| Arc::new(Home(Padded((Arc::clone(&generation), Pace::default()))));
         Self {
             homes: (0..shard::count()).map(home).collect(),
             generation,
@@ -316,7 +327,33 @@ impl Serving {
 
 impl Home {
     pub(crate) fn generation(&self) -> &Generation {
-        &self.0.0
+        let Padded((generation, _)) = &self.0;
+        generation
+    }
+
+    pub(crate) const fn pace(&self) -> &Pace {
+        let Padded((_, pace)) = &self.0;
+        pace
+    }
+
+    /// Answers a call of the role `handler` or `stream-handler`.
+    pub(crate) fn call(self: Arc<Self>, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        if self.generation().streams(&call) {
+            Box::pin(stream::call(self, call))
+        } else {
+            handler::call(self, call)
+        }
+    }
+
+    /// How many calls may be answered in one entry at present.
+    pub(crate) fn batch_max(&self) -> usize {
+        let generation = self.generation();
+        if generation.batches() {
+            let batch_max = generation.guest.spec.instances.batch_max;
+            self.pace().batch_max().min(batch_max)
+        } else {
+            1
+        }
     }
 
     /// An idle instance, if there is one and nothing stands against using it.

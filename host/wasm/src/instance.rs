@@ -9,8 +9,10 @@ use wasmtime::{
 };
 
 use crate::{
+    batch::Batch,
     bindings::{
-        Check, Failure, HandleFunc, HandleResult, HandleStreamFunc, Report, Service, Services,
+        Check, Failure, HandleBatchFunc, HandleFunc, HandleResult, HandleStreamFunc, Report,
+        Service, Services,
     },
     component::Exports,
     convert::Trapped,
@@ -36,6 +38,7 @@ pub(crate) struct Instance {
 /// The functions of the roles that the component has.
 struct Functions {
     handle: Option<HandleFunc>,
+    handle_batch: Option<HandleBatchFunc>,
     handle_stream: Option<HandleStreamFunc>,
     check: Option<Check>,
     services: Option<Services>,
@@ -123,16 +126,39 @@ impl Instance {
         let Some(handle) = self.functions.handle else {
             return Err(Halt::Trapped(Trapped::no_role("handler")));
         };
+        self.plainly(|store| {
+            let (answer,) = handle.typed().call(store, (service, method, body))?;
+            Ok(answer)
+        })
+    }
+
+    /// Calls `batch-handler.handle-batch` of an instance whose way is plain.
+    pub(crate) fn handle_batch_plainly(
+        &mut self,
+        service: &str,
+        method: &str,
+        bodies: &[&[u8]],
+    ) -> Result<Vec<HandleResult>, Halt> {
+        let Some(handle) = self.functions.handle_batch else {
+            return Err(Halt::Trapped(Trapped::no_role("batch-handler")));
+        };
+        self.plainly(|store| {
+            let (answers,) = handle.typed().call(store, (service, method, bodies))?;
+            Ok(answers)
+        })
+    }
+
+    fn plainly<T>(
+        &mut self,
+        enter: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+    ) -> Result<T, Halt> {
         self.store.data_mut().ticks_left = Some(TICKS_MAX);
-        let result = handle
-            .typed()
-            .call(&mut self.store, (service, method, body));
+        let result = enter(&mut self.store);
         self.store.data_mut().ticks_left = None;
-        match result {
-            Ok((answer,)) => Ok(answer),
-            Err(error) if error.is::<Departure>() => Err(Halt::Departed),
-            Err(error) => Err(Halt::Trapped(Trapped::read(&error, self.store.data()))),
-        }
+        result.map_err(|error| match error.is::<Departure>() {
+            true => Halt::Departed,
+            false => Halt::Trapped(Trapped::read(&error, self.store.data())),
+        })
     }
 
     /// Calls `stream-handler.handle-stream`.
@@ -185,6 +211,25 @@ impl Instance {
         self.store.data_mut().begin(Some(now), current);
     }
 
+    /// As `begin`, for calls that are answered together.
+    pub(crate) fn begin_batch(&mut self, now: Instant, batch: Box<Batch>) {
+        let n_calls = u32::try_from(batch.n_calls()).unwrap_or(u32::MAX);
+        self.n_calls = self.n_calls.saturating_add(n_calls);
+        self.store.set_epoch_deadline(1);
+        self.store.data_mut().begin_batch(now, batch);
+    }
+
+    /// Takes the batch out.
+    pub(crate) fn end_batch(&mut self) -> Batch {
+        let state = self.store.data_mut();
+        let mut batch = state
+            .batch
+            .take()
+            .map_or_else(Batch::default, |batch| *batch);
+        batch.put_back(state.current.take());
+        batch
+    }
+
     /// Names the call that has begun.
     pub(crate) fn set_names(&mut self, service: &Text, method: &Text) {
         let current = self.store.data_mut().current.as_mut();
@@ -230,12 +275,16 @@ impl Instance {
 impl Functions {
     fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
         let handle = func(raw, store, exports.handle)?;
+        let handle_batch = func(raw, store, exports.handle_batch)?;
         let handle_stream = func(raw, store, exports.handle_stream)?;
         let check = func(raw, store, exports.check)?;
         let services = func(raw, store, exports.services)?;
         Ok(Self {
             handle: handle
                 .map(|func| HandleFunc::new(func, &*store))
+                .transpose()?,
+            handle_batch: handle_batch
+                .map(|func| HandleBatchFunc::new(func, &*store))
                 .transpose()?,
             handle_stream: handle_stream
                 .map(|func| HandleStreamFunc::new(func, &*store))

@@ -2,12 +2,13 @@
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use postern_core::Error;
 
 use crate::{
+    batch::Batch,
     convert::Trapped,
     generation::Home,
     instance::Instance,
@@ -67,6 +68,12 @@ impl Lease {
         &mut self.instance
     }
 
+    /// The instance, ready for calls that are answered together.
+    pub(crate) fn begin_batch(&mut self, batch: Box<Batch>) -> &mut Instance {
+        self.instance.begin_batch(self.slot.start, batch);
+        &mut self.instance
+    }
+
     pub(crate) fn instance(&mut self) -> &mut Instance {
         &mut self.instance
     }
@@ -123,8 +130,28 @@ impl Lease {
     pub(crate) fn finish(self, outcome: Outcome) {
         let now = Instant::now();
         self.slot.record(outcome, now);
+        self.slot.home.pace().on_call(self.slot.time(now));
         self.guest().stats.on_memory(self.instance.memory_bytes());
         self.give_back(now);
+    }
+
+    /// Records the answers of a batch, `n_failed` of them failures, and puts the instance back. Each
+    /// call has taken an equal part of the time.
+    pub(crate) fn finish_batch(self, n_calls: usize, n_failed: usize) {
+        let now = Instant::now();
+        let n_parts = u32::try_from(n_calls).unwrap_or(u32::MAX).max(1);
+        let time = self.slot.time(now) / n_parts;
+        self.slot.home.pace().on_call(time);
+        let stats = &self.guest().stats;
+        stats.on_batch(n_calls, n_failed, time);
+        stats.on_memory(self.instance.memory_bytes());
+        self.give_back(now);
+    }
+
+    /// Drops the instance. What was begun with it is as if it had never been.
+    pub(crate) fn undo(self) {
+        self.guest().stats.on_batch_undone();
+        self.slot.home.pace().on_undone();
     }
 
     /// Records a trap and drops the instance, which cannot be entered again.
@@ -163,8 +190,12 @@ impl Slot {
     fn record(&self, outcome: Outcome, now: Instant) {
         if self.is_call {
             let stats = &self.home.generation().guest.stats;
-            stats.on_call(outcome, now.saturating_duration_since(self.start));
+            stats.on_call(outcome, self.time(now));
         }
+    }
+
+    fn time(&self, now: Instant) -> Duration {
+        now.saturating_duration_since(self.start)
     }
 }
 

@@ -6,6 +6,7 @@
 //! the one before it where it was.
 
 mod balancer;
+mod batch;
 mod bindings;
 mod cache;
 mod capability;

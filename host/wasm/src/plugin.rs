@@ -16,10 +16,10 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply};
 use tokio::sync::oneshot;
 
 use crate::{
+    batch,
     describe::ServiceInfo,
     digest::Digest,
     generation::{Generation, Home, Serving},
-    handler,
     health::{self, HealthReport},
     pool::Sweep,
     reload::{Deployed, Origin, Ready, Refusal, Source, Stage},
@@ -27,7 +27,6 @@ use crate::{
     spec::PluginSpec,
     stats::PluginStats,
     status::{PluginState, PluginStatus, Record},
-    stream,
 };
 
 /// Versions to which `rollback` can return.
@@ -253,6 +252,16 @@ impl Plugin {
         self.active.load().as_ref()?.home()
     }
 
+    /// The hold on a generation that answers calls.
+    fn answering(&self) -> Result<Arc<Home>, Error> {
+        let home = self.home().ok_or_else(|| self.unavailable())?;
+        if home.generation().handles() {
+            return Ok(home);
+        }
+        let message = format!("plugin {} answers no calls", self.name());
+        Err(Error::new(Kind::Unimplemented, Blame::Gateway, message))
+    }
+
     pub(crate) fn unavailable(&self) -> Error {
         Error::unavailable(
             Blame::Gateway,
@@ -276,19 +285,16 @@ impl Plugin {
 
 impl Handler for Plugin {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        let Some(home) = self.home() else {
-            let error = self.unavailable();
-            return Box::pin(async move { Err(error) });
-        };
-        if !home.generation().handles() {
-            let message = format!("plugin {} answers no calls", self.name());
-            let error = Error::new(Kind::Unimplemented, Blame::Gateway, message);
-            return Box::pin(async move { Err(error) });
+        match self.answering() {
+            Ok(home) => home.call(call),
+            Err(error) => Box::pin(std::future::ready(Err(error))),
         }
-        if home.generation().streams(&call) {
-            Box::pin(stream::call(home, call))
-        } else {
-            handler::call(home, call)
+    }
+
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        match self.answering() {
+            Ok(home) => batch::call(&home, calls),
+            Err(_) => calls.into_iter().map(|call| self.call(call)).collect(),
         }
     }
 }

@@ -31,6 +31,9 @@ pub struct Instances {
     pub mode: Mode,
     /// Instances alive at once; a call beyond waits. Default 32. `single` has one.
     pub max: usize,
+    /// Calls that arrive together and are answered in one entry, where the component has the role
+    /// `batch-handler`; 1 is none. Default 32.
+    pub batch_max: usize,
     /// Calls after which a pooled instance is replaced. Default 10,000: a new instance costs 24 us
     /// (Rust) to 5 ms (Python), so at most 0.5 us a call.
     pub calls_max: u32,
@@ -162,6 +165,7 @@ impl Default for Instances {
         Self {
             mode: Mode::Pooled,
             max: 32,
+            batch_max: 32,
             calls_max: 10_000,
             growth_bytes_max: 32 * 1024 * 1024,
             queue_max: 1024,

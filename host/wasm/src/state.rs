@@ -14,6 +14,7 @@ use wasmtime::{ResourceLimiter, UpdateDeadline, component::ResourceTable};
 use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
+    batch::Batch,
     capability::{self, client::Client, events::Events, kv, log::Lines},
     convert::Stop,
     spec::PluginSpec,
@@ -40,6 +41,8 @@ pub(crate) struct State {
     /// The call that is being answered; `None` while an instance starts and in `health` and
     /// `describe`.
     pub(crate) current: Option<Current>,
+    /// The calls that are being answered together; each is `current` when the guest says so.
+    pub(crate) batch: Option<Box<Batch>>,
     /// What a role beside handlers works on.
     pub(crate) subject: Option<Subject>,
     /// Whether the budget of this entry has grown by its payload.
@@ -106,6 +109,7 @@ impl State {
         let limits = &guest.spec.limits;
         Self {
             current: None,
+            batch: None,
             subject: None,
             payload_counted: false,
             memory: Memory {
@@ -130,7 +134,32 @@ impl State {
         self.memory.refused = false;
         self.payload_counted = false;
         self.subject = None;
+        self.batch = None;
         self.current = current;
+    }
+
+    /// As `begin`, for calls that are answered together.
+    pub(crate) fn begin_batch(&mut self, start: Instant, batch: Box<Batch>) {
+        self.begin(Some(start), None);
+        let n_calls = u32::try_from(batch.n_calls()).unwrap_or(u32::MAX);
+        self.host_calls_left = self.host_calls_left.saturating_mul(n_calls);
+        self.batch = Some(batch);
+    }
+
+    /// Makes the call with this index of the batch the current one.
+    ///
+    /// # Errors
+    /// `Stop::Turn` without such a call.
+    pub(crate) fn turn(&mut self, index: u32) -> Result<(), Stop> {
+        let Some(batch) = &mut self.batch else {
+            return Err(Stop::Turn { index, n_calls: 0 });
+        };
+        let n_calls = batch.n_calls();
+        self.current = batch.turn(index as usize, self.current.take());
+        match self.current {
+            Some(_) => Ok(()),
+            None => Err(Stop::Turn { index, n_calls }),
+        }
     }
 
     /// Takes one from what the guest may still ask of the host.
@@ -146,8 +175,11 @@ impl State {
         }
     }
 
-    /// When the caller stops waiting, if it does.
+    /// When the caller stops waiting, if it does; the first of several.
     pub(crate) fn deadline(&self) -> Option<Instant> {
+        if let Some(batch) = &self.batch {
+            return batch.deadline();
+        }
         self.current.as_ref()?.head.context().deadline
     }
 

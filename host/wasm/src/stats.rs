@@ -63,6 +63,8 @@ pub struct PluginStats {
     pub queue_waits: AtomicU64,
     /// How long they waited together, in nanoseconds.
     pub queue_wait_nanos: AtomicU64,
+    /// Calls that were to be answered together and were then made one by one: such batches.
+    pub batches_undone: AtomicU64,
     pub reloads_ok: AtomicU64,
     pub reloads_refused: AtomicU64,
     pub log_lines: AtomicU64,
@@ -75,6 +77,8 @@ pub struct PluginStats {
 #[derive(Debug, Default)]
 struct Shard {
     outcomes: [AtomicU64; Outcome::ALL.len()],
+    batches: AtomicU64,
+    batched_calls: AtomicU64,
     nanos: AtomicU64,
     buckets: [AtomicU64; BUCKETS_MICROS.len() + 1],
 }
@@ -96,6 +100,12 @@ pub struct StatsSnapshot {
     pub queue_length: usize,
     pub queue_waits: u64,
     pub queue_wait_nanos: u64,
+    /// Entries that answered several calls.
+    pub batches: u64,
+    /// Calls that were answered by them; they count among `calls` as well.
+    pub batched_calls: u64,
+    /// Entries that were to answer several calls and did not; the calls were made one by one.
+    pub batches_undone: u64,
     pub reloads_ok: u64,
     pub reloads_refused: u64,
     pub log_lines: u64,
@@ -163,24 +173,37 @@ impl TrapReason {
 impl PluginStats {
     /// Counts a call that was handed to a guest.
     pub(crate) fn on_call(&self, outcome: Outcome, time: Duration) {
+        if let Some(Padded(shard)) = shard::current(&self.shards) {
+            shard.count(outcome, 1);
+            shard.count_time(1, time);
+        }
+    }
+
+    /// Counts calls that were answered in one entry, `n_failed` of them by a failure; `time` is that
+    /// of each.
+    pub(crate) fn on_batch(&self, n_calls: usize, n_failed: usize, time: Duration) {
         let Some(Padded(shard)) = shard::current(&self.shards) else {
             return;
         };
-        shard.count(outcome);
-        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-        shard.nanos.fetch_add(nanos, Relaxed);
-        let bucket = BUCKETS_MICROS
-            .iter()
-            .position(|bound| nanos <= bound * 1000);
-        if let Some(bucket) = shard.buckets.get(bucket.unwrap_or(BUCKETS_MICROS.len())) {
-            bucket.fetch_add(1, Relaxed);
+        let (n_calls, n_failed) = (n_calls as u64, n_failed as u64);
+        shard.batches.fetch_add(1, Relaxed);
+        shard.batched_calls.fetch_add(n_calls, Relaxed);
+        shard.count(Outcome::Ok, n_calls.saturating_sub(n_failed));
+        if n_failed > 0 {
+            shard.count(Outcome::Failed, n_failed);
         }
+        shard.count_time(n_calls, time);
+    }
+
+    /// Counts a batch whose calls are made one by one.
+    pub(crate) fn on_batch_undone(&self) {
+        self.batches_undone.fetch_add(1, Relaxed);
     }
 
     /// Counts a call that never reached a guest.
     pub(crate) fn on_refused(&self) {
         if let Some(Padded(shard)) = shard::current(&self.shards) {
-            shard.count(Outcome::Refused);
+            shard.count(Outcome::Refused, 1);
         }
     }
 
@@ -217,6 +240,9 @@ impl PluginStats {
             queue_length: self.queue_length.load(Relaxed),
             queue_waits: self.queue_waits.load(Relaxed),
             queue_wait_nanos: self.queue_wait_nanos.load(Relaxed),
+            batches: 0,
+            batched_calls: 0,
+            batches_undone: self.batches_undone.load(Relaxed),
             reloads_ok: self.reloads_ok.load(Relaxed),
             reloads_refused: self.reloads_refused.load(Relaxed),
             log_lines: self.log_lines.load(Relaxed),
@@ -227,6 +253,8 @@ impl PluginStats {
             add(&mut snapshot.calls, &shard.outcomes);
             add(&mut snapshot.call_buckets, &shard.buckets);
             snapshot.call_nanos += shard.nanos.load(Relaxed);
+            snapshot.batches += shard.batches.load(Relaxed);
+            snapshot.batched_calls += shard.batched_calls.load(Relaxed);
         }
         snapshot
     }
@@ -243,6 +271,7 @@ impl Default for PluginStats {
             queue_length: AtomicUsize::new(0),
             queue_waits: AtomicU64::new(0),
             queue_wait_nanos: AtomicU64::new(0),
+            batches_undone: AtomicU64::new(0),
             reloads_ok: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             log_lines: AtomicU64::new(0),
@@ -253,9 +282,20 @@ impl Default for PluginStats {
 }
 
 impl Shard {
-    fn count(&self, outcome: Outcome) {
+    fn count(&self, outcome: Outcome, n_calls: u64) {
         if let Some(count) = self.outcomes.get(outcome as usize) {
-            count.fetch_add(1, Relaxed);
+            count.fetch_add(n_calls, Relaxed);
+        }
+    }
+
+    fn count_time(&self, n_calls: u64, time: Duration) {
+        let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+        self.nanos.fetch_add(nanos.saturating_mul(n_calls), Relaxed);
+        let bucket = BUCKETS_MICROS
+            .iter()
+            .position(|bound| nanos <= bound * 1000);
+        if let Some(bucket) = self.buckets.get(bucket.unwrap_or(BUCKETS_MICROS.len())) {
+            bucket.fetch_add(n_calls, Relaxed);
         }
     }
 }

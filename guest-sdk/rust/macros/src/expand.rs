@@ -274,6 +274,9 @@ fn exports(ident: &Ident, operations: &[Operation]) -> TokenStream {
             ::postern_guest::bindings::handler::export_handler!(
                 #ident with_types_in ::postern_guest::exports::handler
             );
+            ::postern_guest::bindings::batch_handler::export_batch_handler!(
+                #ident with_types_in ::postern_guest::exports::batch_handler
+            );
         }
     });
     let stream_handler = streaming.then(|| {

@@ -238,6 +238,7 @@ impl Instances {
                 InstanceMode::Single => spec::Mode::Single,
             },
             max: self.max,
+            batch_max: self.batch,
             calls_max: self.max_calls,
             growth_bytes_max: self.max_growth.octets(),
             queue_max: self.queue,

@@ -33,6 +33,9 @@ pub struct PluginView {
     pub health: Option<HealthReport>,
     pub calls: Counts,
     pub traps: Counts,
+    /// Calls that came together: entries that answered several, the calls that they answered, entries
+    /// that were undone.
+    pub batches: Counts,
     pub instances: usize,
     /// The most that any one instance has had, in octets.
     pub memory_bytes_high: usize,
@@ -103,6 +106,11 @@ impl PluginView {
             health: shown.health,
             calls: counts(Outcome::ALL.map(|outcome| (outcome.name(), stats.calls_with(outcome)))),
             traps: counts(TrapReason::ALL.map(|reason| (reason.name(), stats.traps_with(reason)))),
+            batches: counts([
+                ("answered", stats.batches),
+                ("calls", stats.batched_calls),
+                ("undone", stats.batches_undone),
+            ]),
             instances: stats.instances_live,
             memory_bytes_high: stats.memory_bytes_high,
             reloads_ok: stats.reloads_ok,

@@ -9,7 +9,7 @@
 //! Its future is allocated once per call, so it is kept small: what is seldom waited for has an
 //! allocation of its own.
 
-use std::{mem, sync::Arc};
+use std::sync::Arc;
 
 use postern_core::{
     Call, Error, Reply,
@@ -33,8 +33,8 @@ pub(super) struct Journey {
     pub remembered: Arc<Remembered>,
     pub route: Arc<Route>,
     pub trail: Trail,
-    /// Whether the route takes the call. Told only to those who may know.
-    pub routed: Result<(), Error>,
+    /// Why the route does not take the call, if so. Told only to those who may know.
+    pub refusal: Option<Box<Error>>,
 }
 
 /// A guard at the time of the call.
@@ -65,7 +65,9 @@ impl Journey {
         if let Some(watch) = &self.guard {
             watch.guard.require(&call)?;
         }
-        mem::replace(&mut self.routed, Ok(()))?;
+        if let Some(error) = self.refusal.take() {
+            return Err(*error);
+        }
         if let Some(watch) = &self.guard {
             watch.guard.authorize(&call)?;
         }

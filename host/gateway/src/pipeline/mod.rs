@@ -12,6 +12,7 @@
 
 pub mod answer;
 mod authentic;
+mod batch;
 pub mod chain;
 mod frames;
 mod journey;
@@ -30,6 +31,7 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text};
 use self::{
     answer::Answer,
     authentic::Remembered,
+    batch::Entry,
     chain::Extensions,
     frames::ListenerFrames,
     journey::{Journey, Watch},
@@ -141,51 +143,104 @@ impl Pipeline {
 
     /// Answers a call that came through `listener`; one that a plugin makes has none.
     fn answer(&self, mut call: Call, listener: Option<&Text>) -> BoxFuture<Result<Reply, Error>> {
-        let now = Instant::now();
-        let rules = self.rules.load();
+        let (rules, now) = (self.rules.load(), Instant::now());
+        match self.enter(&mut call, &rules, now) {
+            Ok(entry) if self.is_direct(&rules) => entry.handle(call),
+            Ok(entry) => self.travel(call, entry, &rules, listener, now),
+            Err(refused) => refused,
+        }
+    }
+
+    /// Answers calls that came through `listener` together.
+    fn answer_batch(
+        &self,
+        mut calls: Vec<Call>,
+        listener: Option<&Text>,
+    ) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        let (rules, now) = (self.rules.load(), Instant::now());
+        let enter = |call: &mut Call| self.enter(call, &rules, now);
+        let entries: Vec<_> = calls.iter_mut().map(enter).collect();
+        if self.is_direct(&rules) {
+            return batch::handle(calls, entries);
+        }
+        let calls = calls.into_iter().zip(entries);
+        let answer = |(call, entry)| match entry {
+            Ok(entry) => self.travel(call, entry, &rules, listener, now),
+            Err(refused) => refused,
+        };
+        calls.map(answer).collect()
+    }
+
+    /// Whether nothing stands between a call and its handler.
+    fn is_direct(&self, rules: &Rules) -> bool {
+        rules.guard.is_none() && self.extensions.is_empty()
+    }
+
+    /// Finds the way of a call, begins its record and bounds it.
+    ///
+    /// # Errors
+    /// The answer of a call that cannot end well.
+    fn enter(
+        &self,
+        call: &mut Call,
+        rules: &Rules,
+        now: Instant,
+    ) -> Result<Entry, BoxFuture<Result<Reply, Error>>> {
         let settings = &rules.settings;
         let trace = Trace::continue_or_begin(call.context.trace.as_deref());
         call.context.trace = Some(trace.into_header());
-        let (route, routed) = match self.routes.find(&call) {
-            Ok(route) => (route, Ok(())),
+        let (route, refusal) = match self.routes.find(call) {
+            Ok(route) => (route, None),
             Err(Refused { error, route }) => (
                 route.unwrap_or_else(|| Arc::clone(&self.unrouted)),
-                Err(error),
+                Some(Box::new(error)),
             ),
         };
-        let mut record = Record::begin(now, &call, route, settings.record);
-        if let Err(error) = bound(&call, now, settings) {
-            return record.refuse(error);
+        let mut record = Record::begin(now, call, route, settings.record);
+        if let Err(error) = bound(call, now, settings) {
+            return Err(record.refuse(error));
         }
         let deadline = clamp(call.context.deadline, now, settings);
         call.context.deadline = Some(deadline);
         record.count_request(&mut call.body);
-        if rules.guard.is_some() || !self.extensions.is_empty() {
-            let chain = self.extensions.chain();
-            let journey = Journey {
-                guard: rules.guard.clone().map(|guard| Watch {
-                    guard,
-                    now: Moment::at(now),
-                }),
-                passage: chain.passage(&call, listener.map(Text::as_str), now),
-                remembered: Arc::clone(&self.remembered),
-                route: Arc::clone(record.route()),
-                trail: record.trail().clone(),
-                routed,
-            };
-            return Box::pin(Answer::new(
-                Box::pin(journey.make(Box::new(call))),
-                deadline,
-                record,
-            ));
-        }
-        if let Err(error) = routed {
-            return record.refuse(error);
-        }
-        match record.route().target.call(call, record.trail()) {
-            Ok(answering) => Box::pin(Answer::new(answering, deadline, record)),
-            Err(error) => record.refuse(error),
-        }
+        Ok(Entry {
+            deadline,
+            record,
+            refusal,
+        })
+    }
+
+    /// Answers a call in whose way something stands.
+    fn travel(
+        &self,
+        call: Call,
+        entry: Entry,
+        rules: &Rules,
+        listener: Option<&Text>,
+        now: Instant,
+    ) -> BoxFuture<Result<Reply, Error>> {
+        let Entry {
+            deadline,
+            record,
+            refusal,
+        } = entry;
+        let chain = self.extensions.chain();
+        let journey = Journey {
+            guard: rules.guard.clone().map(|guard| Watch {
+                guard,
+                now: Moment::at(now),
+            }),
+            passage: chain.passage(&call, listener.map(Text::as_str), now),
+            remembered: Arc::clone(&self.remembered),
+            route: Arc::clone(record.route()),
+            trail: record.trail().clone(),
+            refusal,
+        };
+        Box::pin(Answer::new(
+            Box::pin(journey.make(Box::new(call))),
+            deadline,
+            record,
+        ))
     }
 }
 
@@ -194,11 +249,19 @@ impl Handler for Pipeline {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         self.answer(call, None)
     }
+
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        self.answer_batch(calls, None)
+    }
 }
 
 impl Handler for Entrance {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         self.pipeline.answer(call, Some(&self.listener))
+    }
+
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        self.pipeline.answer_batch(calls, Some(&self.listener))
     }
 }
 

@@ -51,7 +51,7 @@ fn the_way_of_a_call_fits_what_allocators_keep_ready_for_a_thread() {
         remembered: Arc::default(),
         route: Arc::clone(&stage.pipeline.unrouted),
         trail: Trail::default(),
-        routed: Ok(()),
+        refusal: None,
     };
     let size = size_of_val(&journey.make(call));
     assert!(size <= KEPT_READY, "{size} octets");
@@ -259,19 +259,72 @@ async fn a_stream_that_stalls_is_ended_at_the_deadline() {
     assert_eq!(error.kind, Kind::DeadlineExceeded);
 }
 
+#[tokio::test]
+async fn calls_that_come_together_go_on_together_and_are_booked_one_by_one() {
+    let stage = Stage::new(|call| match &*call.method {
+        "Fail" => ready(Err(Error::internal("it fails"))),
+        _ => ready(Ok(Reply::one(call.body.one()))),
+    });
+    let call = |service: &str, method: &str, body: &str| {
+        Call::unary(service, method, body.to_owned())
+    };
+    let mut late = call("users", "Get", "late");
+    late.context.deadline = Some(Instant::now());
+    let answering = stage.pipeline.call_batch(vec![
+        call("users", "Get", "one"),
+        call("users", "Fail", "two"),
+        call("nobody", "Get", "three"),
+        late,
+        call("users", "Get", "four"),
+    ]);
+    let mut told = Vec::new();
+    for answer in answering {
+        told.push(match answer.await {
+            Ok(reply) => reply.body.into_one(10).await.expect("one message"),
+            Err(error) => error.kind.name().into(),
+        });
+    }
+    let expected = ["one", "internal", "not-found", "deadline-exceeded", "four"];
+    assert_eq!(told, expected);
+    assert_eq!(*stage.batches.lock(), [2, 1], "calls of each batch");
+    let numbers = stage.numbers("users");
+    assert_eq!((numbers.in_flight, numbers.n_failed()), (0, 2));
+    assert_eq!(numbers.durations.count(), 4);
+    assert_eq!(stage.numbers(UNROUTED).n_failed(), 1);
+}
+
+#[tokio::test]
+async fn calls_that_come_together_meet_what_stands_in_the_way_one_by_one() {
+    let stage = Stage::new(|call| ready(Ok(Reply::one(call.body.one()))));
+    stage.pipeline.apply(Rules {
+        guard: Some(Arc::new(Guard::default())),
+        ..Rules::default()
+    });
+    let calls = ["one", "two"].map(|body| Call::unary("users", "Get", body));
+    for (answer, body) in stage.pipeline.call_batch(calls.into()).into_iter().zip(["one", "two"]) {
+        let reply = answer.await.expect("answered");
+        assert_eq!(reply.body.into_one(10).await.expect("one message"), body);
+    }
+    assert_eq!(stage.batches.lock().len(), 0);
+    assert_eq!(stage.numbers("users").durations.count(), 2);
+}
+
 /// A pipeline with one service, `users`, answered by a function.
 struct Stage {
     pipeline: Pipeline,
     book: CallBook,
+    /// How many calls came in each batch.
+    batches: Arc<Mutex<Vec<usize>>>,
 }
 
-struct Answerer<F>(F);
+struct Answerer<F>(F, Arc<Mutex<Vec<usize>>>);
 
 impl Stage {
     fn new(
         answer: impl Fn(Call) -> BoxFuture<Result<Reply, Error>> + Send + Sync + 'static,
     ) -> Self {
         let (book, routes) = (CallBook::default(), Arc::new(Routes::default()));
+        let batches = Arc::default();
         routes.set_complete();
         routes.publish(Table::from_iter([Route {
             service: "users".into(),
@@ -279,12 +332,13 @@ impl Stage {
             plugin: "users".into(),
             generation: 1,
             methods: None,
-            target: Target::Live(Arc::new(Answerer(answer))),
+            target: Target::Live(Arc::new(Answerer(answer, Arc::clone(&batches)))),
             metrics: book.service(&"users".into()),
         }]));
         Self {
             pipeline: Pipeline::new(routes, Arc::default(), Rules::default(), &book),
             book,
+            batches,
         }
     }
 
@@ -299,6 +353,11 @@ where
 {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         (self.0)(call)
+    }
+
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        self.1.lock().push(calls.len());
+        calls.into_iter().map(|call| self.call(call)).collect()
     }
 }
 

@@ -90,18 +90,18 @@ fn split_four(head: &str) -> Option<[&str; 4]> {
     parts.next().is_none().then_some(four)
 }
 
-/// Sixteen lower-case digits.
+/// Sixteen lower-case digits, all at once: each nibble in an octet of its own, `0` added to it, and
+/// the distance from `:` to `a` where it is over nine.
 fn hex(value: u64) -> [u8; 16] {
-    let mut rest = value;
-    let mut digits = [b'0'; 16];
-    for digit in digits.iter_mut().rev() {
-        *digit = match rest & 15 {
-            nibble @ 0..10 => b'0' + nibble.to_le_bytes()[0],
-            nibble => b'a' - 10 + nibble.to_le_bytes()[0],
-        };
-        rest >>= 4;
-    }
-    digits
+    let each = |octet: u8| u128::from_ne_bytes([octet; 16]);
+    let mut nibbles = u128::from(value);
+    nibbles = (nibbles | nibbles << 32) & 0x00000000_ffffffff_00000000_ffffffff;
+    nibbles = (nibbles | nibbles << 16) & 0x0000ffff_0000ffff_0000ffff_0000ffff;
+    nibbles = (nibbles | nibbles << 8) & 0x00ff00ff_00ff00ff_00ff00ff_00ff00ff;
+    nibbles = (nibbles | nibbles << 4) & each(0x0f);
+    let letters = ((nibbles + each(6)) >> 4) & each(1);
+    let gap = u128::from(b'a' - b':');
+    (nibbles + each(b'0') + letters * gap).to_be_bytes()
 }
 
 /// `SplitMix64` (Steele, Lea, Flood 2014), one stream per thread, seeded from the system's entropy.
@@ -144,6 +144,13 @@ mod tests {
         assert_eq!(trace.header()[..36], VALID[..36]);
         assert_ne!(trace.header()[36..52], VALID[36..52]);
         assert_eq!(trace.header()[52..], VALID[52..]);
+    }
+
+    #[test]
+    fn digits_are_those_of_the_number() {
+        for value in [0, 1, 9, 10, 15, 16, 0x0123_4567_89ab_cdef, u64::MAX] {
+            assert_eq!(hex(value), *format!("{value:016x}").as_bytes());
+        }
     }
 
     #[test]

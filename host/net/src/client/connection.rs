@@ -98,14 +98,7 @@ impl<S: StreamLink> Driver<S> {
             if let Some(reason) = dispatch.take_cut() {
                 return Poll::Ready(Err(LineError::Cut(reason)));
             }
-            if let Poll::Ready(handled) = self.line.poll_timer(cx) {
-                handled?;
-                is_busy = true;
-            }
-            if let Poll::Ready(read) = self.line.poll_read(cx, now) {
-                read?;
-                is_busy = true;
-            }
+            let mut has_read = self.line.read(cx, now)?;
             if let Some(reason) = self.handle_events(dispatch, now) {
                 return Poll::Ready(Ok(reason));
             }
@@ -121,9 +114,18 @@ impl<S: StreamLink> Driver<S> {
             if let Some(reason) = self.handle_events(dispatch, now) {
                 return Poll::Ready(Ok(reason));
             }
+            if let Poll::Ready(handled) = self.line.poll_timer(cx) {
+                handled?;
+                is_busy = true;
+            }
+            // Most often there is nothing more to read. To ask here spares the round that would find
+            // it out.
+            if has_read && !is_busy {
+                has_read = self.line.read(cx, now)?;
+            }
             // Messages that were held back must be asked for before sleeping.
             let is_held = may_stream || !Streaming::may_send(&self.line.connection);
-            if !is_busy && is_held {
+            if !is_busy && !has_read && is_held {
                 return Poll::Pending;
             }
         }

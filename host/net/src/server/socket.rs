@@ -172,14 +172,18 @@ impl<L: DatagramLink> ServedSocket<L> {
     }
 
     fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) {
-        while let Some((address, event)) = self.socket.endpoint.poll_event() {
+        while let Some((address, event)) = self.poll_event(cx, now) {
             match event {
                 Event::Established(dialect) => {
                     tracing::debug!(%address, ?dialect, "session established");
+                    self.begin_gathered(cx, now);
                     self.on_established(address);
                 }
                 Event::Message(frame) => self.on_message(cx, now, address, frame),
-                Event::Closed(reason) => self.on_closed(address, &reason),
+                Event::Closed(reason) => {
+                    self.begin_gathered(cx, now);
+                    self.on_closed(address, &reason);
+                }
                 Event::Undelivered(_, reason) => {
                     tracing::debug!(%address, %reason, "reply not delivered");
                 }
@@ -187,6 +191,19 @@ impl<L: DatagramLink> ServedSocket<L> {
                 Event::Delivered(_) | Event::Pong(_) => {}
             }
         }
+    }
+
+    /// The next event. Calls that arrived together begin together, of whichever peers they are:
+    /// when no more of them are at hand, or as many as make a batch.
+    fn poll_event(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<(SocketAddr, Event)> {
+        if !self.calls.is_batch_full() {
+            let event = self.socket.endpoint.poll_event();
+            if event.is_some() || self.calls.n_gathered() == 0 {
+                return event;
+            }
+        }
+        self.begin_gathered(cx, now);
+        self.socket.endpoint.poll_event()
     }
 
     fn on_established(&mut self, address: SocketAddr) {
@@ -264,19 +281,19 @@ impl<L: DatagramLink> ServedSocket<L> {
         };
         match peer.reader.read(now, frame) {
             Inbound::Request { call, token } => {
-                if let Some(limit) = self.limit_reached(address) {
+                if let Some(limit) = self.limit_reached(cx, now, address) {
                     let frame = token.error_frame(&busy(limit));
                     self.send_or_log(now, address, frame);
                     return;
                 }
-                self.begin(cx, now, address, call, Some(token));
+                self.gather(address, call, Some(token));
             }
-            Inbound::Event(call) => match self.limit_reached(address) {
+            Inbound::Event(call) => match self.limit_reached(cx, now, address) {
                 Some(limit) => {
                     let error = busy(limit);
                     tracing::debug!(%address, %error, "event not handed on");
                 }
-                None => self.begin(cx, now, address, call, None),
+                None => self.gather(address, call, None),
             },
             Inbound::Unfit { error } => {
                 tracing::debug!(%address, %error, "event not handed on");
@@ -293,21 +310,31 @@ impl<L: DatagramLink> ServedSocket<L> {
     }
 
     /// The limit of calls, when this peer or all together are at it.
-    fn limit_reached(&self, address: SocketAddr) -> Option<usize> {
-        let limit = self.shared.config.calls_in_flight_max;
-        let limit_all = limit.saturating_mul(CALLS_FACTOR);
-        let of_peer = self.peers.get(&address).map_or(0, |peer| peer.tasks.len());
-        (of_peer >= limit || self.calls.len() >= limit_all).then_some(limit)
-    }
-
-    fn begin(
+    fn limit_reached(
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
         address: SocketAddr,
-        call: Call,
-        token: Option<ReplyToken>,
-    ) {
+    ) -> Option<usize> {
+        if self.limit(address).is_some() && self.calls.n_gathered() > 0 {
+            // Most of what is gathered is answered as soon as it is begun.
+            self.begin_gathered(cx, now);
+        }
+        self.limit(address)
+    }
+
+    /// The limit of calls, when this peer or all together would be at it if all that is gathered
+    /// were in flight.
+    fn limit(&self, address: SocketAddr) -> Option<usize> {
+        let limit = self.shared.config.calls_in_flight_max;
+        let limit_all = limit.saturating_mul(CALLS_FACTOR);
+        let n_gathered = self.calls.n_gathered();
+        let of_peer = self.peers.get(&address).map_or(0, |peer| peer.tasks.len());
+        let is_full = of_peer + n_gathered >= limit || self.calls.len() + n_gathered >= limit_all;
+        is_full.then_some(limit)
+    }
+
+    fn gather(&mut self, address: SocketAddr, call: Call, token: Option<ReplyToken>) {
         if !self.socket.endpoint.begin(address) {
             tracing::debug!(%address, "request after the session began to close");
             return;
@@ -318,12 +345,20 @@ impl<L: DatagramLink> ServedSocket<L> {
             session,
             token,
         };
-        match self.calls.begin(cx, to, call) {
-            Begun::Done(to, outcome) => self.finish(now, &to, outcome),
-            Begun::Task(task) => {
-                if let Some(peer) = self.peers.get_mut(&address) {
-                    peer.tasks.insert(task.id(), task);
+        self.calls.gather(to, call);
+    }
+
+    fn begin_gathered(&mut self, cx: &mut Context<'_>, now: Instant) {
+        while let Some(ReplyTo { address, .. }) = self.calls.next_key() {
+            let address = *address;
+            match self.calls.begin_next(cx) {
+                Some(Begun::Done(to, outcome)) => self.finish(now, &to, outcome),
+                Some(Begun::Task(task)) => {
+                    if let Some(peer) = self.peers.get_mut(&address) {
+                        peer.tasks.insert(task.id(), task);
+                    }
                 }
+                None => return,
             }
         }
     }

@@ -22,6 +22,9 @@ type Store<'a> = StoreContextMut<'a, State>;
 
 pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
+    interface.func_wrap("turn", |mut store: Store<'_>, (index,): (u32,)| {
+        Ok(store.data_mut().turn(index)?)
+    })?;
     link_headers(&mut interface)?;
     link_context(&mut interface)
 }

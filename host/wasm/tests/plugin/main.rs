@@ -7,6 +7,7 @@
 )]
 
 mod balancer;
+mod batch;
 mod calls;
 mod departures;
 mod frames;

@@ -100,7 +100,7 @@ impl Numbers {
             }
         }
         type Count = fn(&StatsSnapshot) -> u64;
-        let singles: [(&str, &str, Count); 4] = [
+        let singles: [(&str, &str, Count); 7] = [
             (
                 "plugin_queue_waits",
                 "Calls that had to wait for an instance",
@@ -109,6 +109,21 @@ impl Numbers {
             ("plugin_instances_created", "Instances made", |s| {
                 s.instances_created
             }),
+            (
+                "plugin_batches",
+                "Entries that answered several calls together",
+                |s| s.batches,
+            ),
+            (
+                "plugin_batched_calls",
+                "Calls that were answered together with others",
+                |s| s.batched_calls,
+            ),
+            (
+                "plugin_batches_undone",
+                "Entries of several calls that were given up, the calls made one by one",
+                |s| s.batches_undone,
+            ),
             ("plugin_log_lines", "Log lines of the guest", |s| {
                 s.log_lines
             }),
