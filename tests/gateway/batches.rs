@@ -46,7 +46,10 @@ async fn a_burst_is_answered_in_few_entries_and_each_call_with_its_own() {
             }
         }
         let [answered, calls, undone] = batches(&gateway, "echo").await;
-        assert!(answered > 0 && calls >= 2 * answered, "{door}: {answered}, {calls}");
+        assert!(
+            answered > 0 && calls >= 2 * answered,
+            "{door}: {answered}, {calls}"
+        );
         assert_eq!(undone, 0, "{door}");
         let plugin = gateway.admin_json("/plugins/echo").await;
         assert_eq!(plugin["calls"]["ok"], 10 * BURST, "{door}: each counts");
@@ -65,10 +68,13 @@ async fn each_call_of_a_burst_sees_itself_and_sets_its_own_headers() {
         call
     });
     for (index, outcome) in burst(&handler, calls).await.into_iter().enumerate() {
-        assert_eq!(text(outcome.expect("a header")).await, format!("\"{index}\""));
+        assert_eq!(
+            text(outcome.expect("a header")).await,
+            format!("\"{index}\"")
+        );
     }
     let calls = (0..BURST).map(|index| {
-        let body = format!("{{\"x-reply\":\"{index}\"}}");
+        let body = format!("[[\"x-reply\",\"{index}\"]]");
         Call::unary("probe", "SetHeaders", body)
     });
     for (index, outcome) in burst(&handler, calls).await.into_iter().enumerate() {

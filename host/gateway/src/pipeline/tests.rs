@@ -4,11 +4,13 @@ use std::pin::pin;
 
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
+use parking_lot::Mutex;
 use postern_core::{Body, BodyStream, Transport};
 
 use super::*;
 use crate::{
     cluster::Trail,
+    config::Config,
     pipeline::route::Table,
     telemetry::calls::{CallNumbers, Outcome},
 };
@@ -174,13 +176,7 @@ async fn a_call_whose_time_is_over_does_not_reach_the_handler() {
 
 #[tokio::test]
 async fn a_streamed_call_is_booked_after_its_last_message() {
-    let stage = Stage::new(|call| {
-        let reply = Reply {
-            headers: call.headers,
-            body: call.body,
-        };
-        ready(Ok(reply))
-    });
+    let stage = Stage::new(|call| ready(Ok(echo(call))));
     let mut call = Call::unary("users", "Watch", "");
     call.body = messages(vec![Ok("abc".into()), Ok("de".into())]);
     let reply = stage.pipeline.call(call).await.expect("answered");
@@ -263,11 +259,10 @@ async fn a_stream_that_stalls_is_ended_at_the_deadline() {
 async fn calls_that_come_together_go_on_together_and_are_booked_one_by_one() {
     let stage = Stage::new(|call| match &*call.method {
         "Fail" => ready(Err(Error::internal("it fails"))),
-        _ => ready(Ok(Reply::one(call.body.one()))),
+        _ => ready(Ok(echo(call))),
     });
-    let call = |service: &str, method: &str, body: &str| {
-        Call::unary(service, method, body.to_owned())
-    };
+    let call =
+        |service: &str, method: &str, body: &str| Call::unary(service, method, body.to_owned());
     let mut late = call("users", "Get", "late");
     late.context.deadline = Some(Instant::now());
     let answering = stage.pipeline.call_batch(vec![
@@ -295,13 +290,19 @@ async fn calls_that_come_together_go_on_together_and_are_booked_one_by_one() {
 
 #[tokio::test]
 async fn calls_that_come_together_meet_what_stands_in_the_way_one_by_one() {
-    let stage = Stage::new(|call| ready(Ok(Reply::one(call.body.one()))));
+    let stage = Stage::new(|call| ready(Ok(echo(call))));
+    let guard = Guard::open(&Config::default(), None, Instant::now()).expect("nothing to open");
     stage.pipeline.apply(Rules {
-        guard: Some(Arc::new(Guard::default())),
+        guard: Some(Arc::new(guard)),
         ..Rules::default()
     });
     let calls = ["one", "two"].map(|body| Call::unary("users", "Get", body));
-    for (answer, body) in stage.pipeline.call_batch(calls.into()).into_iter().zip(["one", "two"]) {
+    for (answer, body) in stage
+        .pipeline
+        .call_batch(calls.into())
+        .into_iter()
+        .zip(["one", "two"])
+    {
         let reply = answer.await.expect("answered");
         assert_eq!(reply.body.into_one(10).await.expect("one message"), body);
     }
@@ -358,6 +359,13 @@ where
     fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
         self.1.lock().push(calls.len());
         calls.into_iter().map(|call| self.call(call)).collect()
+    }
+}
+
+fn echo(call: Call) -> Reply {
+    Reply {
+        headers: call.headers,
+        body: call.body,
     }
 }
 
