@@ -4,11 +4,7 @@
 #[path = "../../host/wasm/benches/alone/mod.rs"]
 mod alone;
 
-use std::{
-    hint::black_box,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{hint::black_box, sync::Arc, time::Instant};
 
 use futures_util::FutureExt as _;
 use postern::{
@@ -26,11 +22,12 @@ use self::alone::{Alone, REQUEST, RESPONSE, Requested, Responded};
 use crate::{
     serve::{Echo, pipeline_with},
     table::{Goal, Table},
+    turns::Turns,
 };
 
-/// The fastest of so many batches counts: a busy machine only makes a batch take longer.
-const N_BATCHES: usize = 11;
-const N_CALLS: u32 = 20_000;
+const TURNS: usize = 21;
+/// Calls of one round.
+const N_CALLS: u32 = 10_000;
 /// Names that share their octets, as those of a frame do.
 const SERVICE: Text = Text::from_static("echo");
 const METHOD: Text = Text::from_static("Echo");
@@ -45,8 +42,14 @@ struct Measured {
     length: u32,
     pipeline: Pipeline,
     alone: Box<dyn FnMut()>,
-    time: Duration,
-    time_alone: Duration,
+    turns: Turns<Turn>,
+}
+
+/// What one call took, in microseconds.
+struct Turn {
+    without: f64,
+    with: f64,
+    alone: f64,
 }
 
 /// Chains of 1 and 5 components in front of a native handler, in turn with none.
@@ -69,24 +72,24 @@ pub(crate) async fn run(table: &mut Table) {
                 length,
                 pipeline: pipeline(links),
                 alone: Box::new(alone(guest, length)),
-                time: Duration::MAX,
-                time_alone: Duration::MAX,
+                turns: Turns(Vec::new()),
             });
         }
     }
     let without = pipeline(Vec::new());
-    let mut time_without = Duration::MAX;
-    for _ in 0..N_BATCHES {
-        time_without = time_without.min(batch(&without));
+    for _ in 0..TURNS {
         for chain in &mut chains {
-            chain.time = chain.time.min(batch(&chain.pipeline));
-            chain.time_alone = chain.time_alone.min(time(&mut chain.alone));
+            chain.turns.0.push(Turn {
+                without: calls(&without),
+                with: calls(&chain.pipeline),
+                alone: time(&mut chain.alone),
+            });
         }
     }
     for chain in chains {
-        let each = |time: Duration| time.as_secs_f64() * 1e6 / f64::from(chain.length);
-        let adds = each(chain.time.saturating_sub(time_without));
-        let alone = each(chain.time_alone);
+        let each = |time: f64| time / f64::from(chain.length);
+        let adds = chain.turns.median(|turn| each(turn.with - turn.without));
+        let alone = chain.turns.median(|turn| each(turn.alone));
         let what = format!("chain of {} {}: each adds", chain.length, chain.guest);
         table.figure(
             format!("{what}, us"),
@@ -98,7 +101,9 @@ pub(crate) async fn run(table: &mut Table) {
             format!("{what} (wasmtime alone)"),
             format!("{adds:.2} us"),
             format!("{alone:.2} us"),
-            adds / alone,
+            chain
+                .turns
+                .median(|turn| (turn.with - turn.without) / turn.alone),
             Goal::None,
         );
     }
@@ -160,8 +165,8 @@ fn alone(guest: &str, length: u32) -> impl FnMut() + use<> {
     }
 }
 
-/// The time of one call, over a batch.
-fn batch(pipeline: &Pipeline) -> Duration {
+/// The time of one call, over a round.
+fn calls(pipeline: &Pipeline) -> f64 {
     let body = vec![b'1'; 64];
     time(|| {
         let reply = pipeline
@@ -175,11 +180,11 @@ fn batch(pipeline: &Pipeline) -> Duration {
     })
 }
 
-/// The time of one turn of `work`, over a batch.
-fn time(mut work: impl FnMut()) -> Duration {
+/// The time of `work` once, over a round, in microseconds.
+fn time(mut work: impl FnMut()) -> f64 {
     let start = Instant::now();
     for _ in 0..N_CALLS {
         work();
     }
-    start.elapsed() / N_CALLS
+    start.elapsed().as_secs_f64() * 1e6 / f64::from(N_CALLS)
 }

@@ -23,7 +23,8 @@ use tokio::{
 
 use crate::{
     serve::{Role, Server},
-    table::{Goal, Table, show},
+    table::{Goal, Table},
+    turns::Turns,
 };
 
 /// Calls in flight on one connection.
@@ -127,7 +128,7 @@ async fn pipelined(
     );
 }
 
-fn compare_cpu(table: &mut Table, what: impl Into<String>, turns: &Turns<2, Round>) {
+fn compare_cpu(table: &mut Table, what: impl Into<String>, turns: &Turns<[Round; 2]>) {
     table.compare(
         what,
         turns.median_time(|[ours, _]| ours.cpu_per_call),
@@ -137,30 +138,12 @@ fn compare_cpu(table: &mut Table, what: impl Into<String>, turns: &Turns<2, Roun
     );
 }
 
-/// Rounds of servers that took turns. What else the machine does, and how fast it is at the time,
-/// meets the rounds of one turn alike; so what is compared is compared within turns, and the median
-/// over all of them counts.
-struct Turns<const N: usize, R>(Vec<[R; N]>);
-
-impl<const N: usize, R> Turns<N, R> {
-    fn median(&self, value: impl Fn(&[R; N]) -> f64) -> f64 {
-        let mut values: Vec<f64> = self.0.iter().map(value).collect();
-        values.sort_by(f64::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    }
-
-    /// The median of seconds, as text.
-    fn median_time(&self, seconds: impl Fn(&[R; N]) -> f64) -> String {
-        show(Duration::from_secs_f64(self.median(seconds).max(0.0)))
-    }
-}
-
 async fn side_by_side(
     n_octets: usize,
     n_connections: usize,
     one: &Server,
     other: &Server,
-) -> Turns<2, Round> {
+) -> Turns<[Round; 2]> {
     let mut turns = Vec::new();
     for _ in 0..TURNS {
         let one = round(one, n_octets, n_connections).await.expect("echoes");

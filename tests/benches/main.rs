@@ -12,6 +12,7 @@ mod echo;
 mod gateway;
 mod serve;
 mod table;
+mod turns;
 
 use std::io;
 

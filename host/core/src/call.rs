@@ -12,7 +12,7 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use crate::{error::Error, event::Outbox, headers::Headers, text::Text};
+use crate::{error::Error, event::Outbox, headers::Headers, text::Text, trace::TraceContext};
 
 /// What a front asks of a handler.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ pub struct Context {
     pub principal: Option<Arc<Principal>>,
     /// Chosen by the caller; unique among what is in flight on its session.
     pub correlation: Text,
-    /// W3C `traceparent`, as received or as begun by the pipeline.
-    pub trace: Option<Text>,
+    /// As received or as begun by the pipeline.
+    pub trace: Option<TraceContext>,
     /// 0 to 255, larger is more urgent. DATA is 50.
     pub priority: u8,
     /// How many plugins and gateways stand between the first caller and this call. 0 from outside.

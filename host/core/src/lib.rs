@@ -18,6 +18,7 @@ pub mod resilience;
 mod simulation;
 pub mod testing;
 pub mod text;
+pub mod trace;
 pub mod vsp;
 pub mod wire;
 
@@ -27,3 +28,4 @@ pub use handler::{BoxFuture, Handler};
 pub use headers::Headers;
 pub use message::{Message, MessageKind};
 pub use text::Text;
+pub use trace::TraceContext;

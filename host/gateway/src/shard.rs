@@ -2,7 +2,7 @@
 
 use std::{
     cell::Cell,
-    sync::atomic::{AtomicUsize, Ordering::Relaxed},
+    sync::atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
 };
 
 /// One of several equal parts; each thread always gets the same one.
@@ -28,6 +28,33 @@ impl<T> Sharded<T> {
     }
 }
 
+/// Counts what every thread counts often.
+#[derive(Debug)]
+pub(crate) struct Counter(Sharded<Line>);
+
+/// A count on cache lines of its own (two, as the hardware fetches them in pairs).
+#[derive(Debug, Default)]
+#[repr(align(128))]
+struct Line(AtomicU64);
+
+impl Counter {
+    pub(crate) fn count(&self) {
+        if let Some(Line(count)) = self.0.mine() {
+            count.fetch_add(1, Relaxed);
+        }
+    }
+
+    pub(crate) fn get(&self) -> u64 {
+        self.0.iter().map(|Line(count)| count.load(Relaxed)).sum()
+    }
+}
+
+impl Default for Counter {
+    fn default() -> Self {
+        Self(Sharded::new(Line::default))
+    }
+}
+
 thread_local! {
     static THREAD: Cell<usize> = Cell::new(NEXT_THREAD.fetch_add(1, Relaxed));
 }
@@ -40,6 +67,17 @@ const PARTS_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_threads_count_adds_up() {
+        let counter = Counter::default();
+        std::thread::scope(|scope| {
+            for _ in 0..4 {
+                scope.spawn(|| (0..100).for_each(|_| counter.count()));
+            }
+        });
+        assert_eq!(counter.get(), 400);
+    }
 
     #[test]
     fn a_thread_keeps_its_part_and_every_thread_has_one() {

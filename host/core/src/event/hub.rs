@@ -456,14 +456,10 @@ fn without_outbox(peer: Arc<Peer>) -> Arc<Peer> {
     })
 }
 
-/// Longest `traceparent` that goes along, in octets: version 00 has 55.
-const TRACE_BYTES_MAX: usize = 64;
-
 /// The event in buffers of its own, with the headers that go along: what waits in queues must not
 /// hold the much larger buffer of the connection that it came from.
 fn compact(event: Event) -> Event {
     let headers = event.headers.without(|key| !is_carried(key));
-    let trace = event.context.trace.as_deref();
     let section = Bytes::copy_from_slice(headers.section());
     Event {
         topic: Text::from(event.topic.as_str()),
@@ -475,9 +471,6 @@ fn compact(event: Event) -> Event {
             deadline: None,
             peer: without_outbox(event.context.peer),
             correlation: Text::default(),
-            trace: trace
-                .filter(|trace| trace.len() <= TRACE_BYTES_MAX)
-                .map(Text::from),
             ..event.context
         },
     }

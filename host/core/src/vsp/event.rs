@@ -8,6 +8,7 @@ use crate::{
     extension::Event,
     headers::{HeaderError, Headers, HeadersBuilder},
     text::Text,
+    trace::TraceContext,
     wire::Frame,
 };
 
@@ -27,8 +28,8 @@ pub fn event_frame(delivery: &Delivery) -> Result<Frame, HeaderError> {
     if delivery.missed > 0 {
         builder.push("missed", delivery.missed.to_string())?;
     }
-    if let Some(trace) = &event.context.trace {
-        builder.push("traceparent", trace.as_bytes())?;
+    if let Some(trace) = event.context.trace {
+        builder.push("traceparent", trace.to_string())?;
     }
     for (key, value) in event.headers.iter() {
         if !is_of_frame(key) {
@@ -51,7 +52,7 @@ pub fn read_event(frame: Frame) -> Delivery {
     let missed = frame.headers.get_str("missed");
     let missed = missed.and_then(|missed| missed.parse().ok()).unwrap_or(0);
     let context = Context {
-        trace: text("traceparent"),
+        trace: text("traceparent").and_then(|trace| TraceContext::parse(&trace)),
         ..Context::default()
     };
     Delivery {
@@ -87,6 +88,8 @@ mod tests {
         }
         headers
     }
+
+    const TRACE: &str = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
 
     fn delivery(missed: u64, own: &[(&str, &str)]) -> Delivery {
         Delivery {
@@ -125,7 +128,7 @@ mod tests {
     #[test]
     fn an_event_is_read_as_it_was_written() {
         let mut sent = delivery(3, &[("content-type", "text/plain")]);
-        sent.event.context.trace = Some("00-1-2-01".into());
+        sent.event.context.trace = TraceContext::parse(TRACE);
         let frame = event_frame(&sent).expect("short");
         assert!(is_event(&frame));
         let read = read_event(frame);
@@ -140,7 +143,7 @@ mod tests {
     fn the_frame_is_not_longer_than_what_is_charged_for_the_event() {
         let mut long = delivery(u64::MAX, &[("event-id", &"1".repeat(600))]);
         long.event.topic = "t".repeat(crate::event::TOPIC_BYTES_MAX).into();
-        long.event.context.trace = Some("0".repeat(55).into());
+        long.event.context.trace = TraceContext::parse(TRACE);
         long.subscription = u64::MAX.to_string().into();
         let frame = event_frame(&long).expect("it fits");
         assert!(frame.encoded_len() <= long.bytes());

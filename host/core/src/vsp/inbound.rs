@@ -15,6 +15,7 @@ use crate::{
     event,
     headers::Headers,
     text::Text,
+    trace::TraceContext,
     wire::{Flags, Frame, priority},
 };
 
@@ -140,7 +141,7 @@ impl Reader {
             version: None,
             headers: frame.headers.clone(),
             body: Body::One(frame.payload.clone()),
-            context: self.context(now, &frame.headers, fields, &token)?,
+            context: self.context(now, fields, &token)?,
         })
     }
 
@@ -161,7 +162,7 @@ impl Reader {
             })?,
         };
         let method = fields.text(headers, "method", fields.method)?;
-        let context = self.context(now, headers, fields, token)?;
+        let context = self.context(now, fields, token)?;
         Ok(Call {
             service,
             method: method.unwrap_or(Text::from_static(METHOD_DEFAULT)),
@@ -175,7 +176,6 @@ impl Reader {
     fn context(
         &self,
         now: Instant,
-        headers: &Headers,
         fields: &Fields<'_>,
         token: &ReplyToken,
     ) -> Result<Context, Error> {
@@ -184,7 +184,7 @@ impl Reader {
             peer: Arc::clone(&self.peer),
             principal: None,
             correlation: token.correlation().clone(),
-            trace: fields.text(headers, "traceparent", fields.trace)?,
+            trace: fields.trace.and_then(trace),
             priority: token.priority(),
             // A caller that says more than is true is only refused sooner.
             depth: fields.depth.and_then(number).unwrap_or(0),
@@ -255,6 +255,11 @@ impl<'h> Fields<'h> {
         })?;
         Ok(Some(text))
     }
+}
+
+/// What `traceparent` says; nothing when it is not valid.
+fn trace(value: &[u8]) -> Option<TraceContext> {
+    TraceContext::parse(str::from_utf8(value).ok()?)
 }
 
 fn refuse(token: &ReplyToken, error: Error) -> Inbound {

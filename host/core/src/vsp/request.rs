@@ -54,8 +54,8 @@ fn headers(
     if let Some(timeout_ms) = timeout_ms {
         builder.push("timeout-ms", timeout_ms.to_string())?;
     }
-    if let Some(trace) = &call.context.trace {
-        builder.push("traceparent", trace.as_bytes())?;
+    if let Some(trace) = call.context.trace {
+        builder.push("traceparent", trace.to_string())?;
     }
     if call.context.depth != 0 {
         builder.push("call-depth", call.context.depth.to_string())?;

@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use super::*;
 use crate::{
-    Blame, Body, BodyStream, Call, Context, Error, Headers, Kind, Reply, Retry, Text,
+    Blame, Body, BodyStream, Call, Context, Error, Headers, Kind, Reply, Retry, Text, TraceContext,
     testing::epoch,
     wire::{Flags, Frame, vectors},
 };
@@ -89,7 +89,7 @@ fn vector(part: &str) -> Bytes {
 fn users_call() -> Call {
     let context = Context {
         deadline: Some(epoch() + Duration::from_millis(1500)),
-        trace: Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into()),
+        trace: TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
         ..Context::default()
     };
     let version = Some("2".into());

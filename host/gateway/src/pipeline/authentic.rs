@@ -57,9 +57,7 @@ impl Remembered {
                 .authenticate(asked, &credentials)
                 .finish()
                 .await;
-            link.counts
-                .seen
-                .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            link.counts.seen.count();
             match said {
                 Ok(Some(Identity { principal, valid })) => {
                     let principal = Arc::new(principal);

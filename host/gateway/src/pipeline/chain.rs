@@ -19,7 +19,10 @@ use postern_core::{
 };
 use tracing::warn;
 
-use crate::config::{Extension, Fail};
+use crate::{
+    config::{Extension, Fail},
+    shard::Counter,
+};
 
 /// The chain in force.
 #[derive(Default)]
@@ -33,6 +36,16 @@ pub struct Chain {
     links: Vec<Link>,
     /// Whether every link sees every call, as most do.
     covers_all: bool,
+    has: Has,
+}
+
+/// What there is in a chain, so that a call does not look for what is not there.
+#[derive(Debug, Clone, Copy, Default)]
+struct Has {
+    missing: bool,
+    authenticators: bool,
+    responses: bool,
+    authorizers: bool,
 }
 
 /// One plugin in the chain.
@@ -62,7 +75,7 @@ pub enum Part {
 /// What became of what one link saw.
 #[derive(Debug, Default)]
 pub struct LinkCounts {
-    pub seen: AtomicU64,
+    pub(crate) seen: Counter,
     pub answered: AtomicU64,
     pub refused: AtomicU64,
     /// Broken or missing, and gone on without.
@@ -131,7 +144,18 @@ impl FromIterator<Link> for Chain {
             order.then_with(|| a.plugin.cmp(&b.plugin))
         });
         let covers_all = links.iter().all(|link| link.settings.covers_all());
-        Self { links, covers_all }
+        let any = |part: fn(&Part) -> bool| links.iter().any(|link| part(&link.part));
+        let has = Has {
+            missing: any(|part| matches!(part, Part::Missing(_))),
+            authenticators: any(|part| part.authenticator().is_some()),
+            responses: any(|part| part.responses().is_some()),
+            authorizers: any(|part| part.authorizer().is_some()),
+        };
+        Self {
+            links,
+            covers_all,
+            has,
+        }
     }
 }
 
@@ -176,6 +200,11 @@ impl Passage {
         (0..self.n_links()).filter_map(|place| Some((place, self.link(place)?)))
     }
 
+    /// Whether there may be authenticators in the passage.
+    pub(super) fn may_authenticate(&self) -> bool {
+        self.chain.has.authenticators
+    }
+
     /// The authenticators of the passage, which a call without a principal is shown to.
     pub(super) fn authenticators(&self) -> impl Iterator<Item = (&Link, &Arc<dyn Authenticator>)> {
         self.links()
@@ -187,6 +216,9 @@ impl Passage {
     /// # Errors
     /// `unavailable`, naming the plugin.
     pub(super) fn check_missing(&self) -> Result<(), Error> {
+        if !self.chain.has.missing {
+            return Ok(());
+        }
         for (_, link) in self.links() {
             if let Part::Missing(reason) = &link.part {
                 link.fail(reason)?;
@@ -197,10 +229,8 @@ impl Passage {
 
     /// Shows the call to every interceptor of requests, in order.
     pub(super) async fn on_request(&mut self, mut call: Box<Call>) -> Passed {
-        if self
-            .links()
-            .any(|(_, link)| link.part.responses().is_some())
-        {
+        let has_responses = |(_, link): (usize, &Link)| link.part.responses().is_some();
+        if self.chain.has.responses && self.links().any(has_responses) {
             self.asked = Some(Asked::of(&call, self.start));
         }
         for place in 0..self.n_links() {
@@ -208,7 +238,7 @@ impl Passage {
             let Some(interceptor) = link.part.requests() else {
                 continue;
             };
-            link.counts.seen.fetch_add(1, Relaxed);
+            link.counts.seen.count();
             let flow = match interceptor.on_request(call) {
                 Step::Done(flow) => flow,
                 Step::Later(flow) => flow.await,
@@ -234,8 +264,8 @@ impl Passage {
 
     /// Whether an authorizer is to be asked about the calls of the passage.
     pub(super) fn is_judged(&self) -> bool {
-        self.links()
-            .any(|(_, link)| link.part.authorizer().is_some())
+        let has_authorizer = |(_, link): (usize, &Link)| link.part.authorizer().is_some();
+        self.chain.has.authorizers && self.links().any(has_authorizer)
     }
 
     /// Asks every authorizer whether the call may be made.
@@ -244,7 +274,7 @@ impl Passage {
             let Some(authorizer) = link.part.authorizer() else {
                 continue;
             };
-            link.counts.seen.fetch_add(1, Relaxed);
+            link.counts.seen.count();
             if let Err(fault) = authorizer.authorize(asked).finish().await {
                 link.judge(fault)?;
             }
@@ -263,7 +293,7 @@ impl Passage {
                 continue;
             };
             if link.part.requests().is_none() {
-                link.counts.seen.fetch_add(1, Relaxed);
+                link.counts.seen.count();
             }
             let seen = match interceptor.on_response(asked, outcome) {
                 Step::Done(seen) => seen,
@@ -378,7 +408,7 @@ impl From<&Link> for LinkView {
             fail: link.settings.fail.name(),
             is_live: reason.is_none(),
             reason,
-            seen: counts.seen.load(Relaxed),
+            seen: counts.seen.get(),
             answered: counts.answered.load(Relaxed),
             refused: counts.refused.load(Relaxed),
             failed_open: counts.failed_open.load(Relaxed),

@@ -74,7 +74,7 @@ fn handle(link: &Link, head: &FrameHead, frame: Frame) -> Verdict {
     let (frame, fault) = match frames.should_handle(head) {
         Ok(false) => return Verdict::Pass(frame),
         Ok(true) => {
-            link.counts.seen.fetch_add(1, Relaxed);
+            link.counts.seen.count();
             match frames.handle(head.direction, frame) {
                 Verdict::Broken(frame, error) => (frame, error),
                 Verdict::Refuse(error) => {

@@ -51,7 +51,7 @@ impl Journey {
             watch.identify(&mut call).await?;
         }
         self.passage.check_missing()?;
-        if self.passage.authenticators().next().is_some() {
+        if self.passage.may_authenticate() && self.passage.authenticators().next().is_some() {
             Box::pin(self.remembered.identify(&self.passage, &mut call)).await?;
         }
         let (outcome, n_links) = match self.passage.on_request(call).await {

@@ -18,7 +18,7 @@ mod frames;
 mod journey;
 pub mod record;
 pub mod route;
-pub mod trace;
+mod trace;
 
 use std::{
     sync::Arc,
@@ -37,7 +37,6 @@ use self::{
     journey::{Journey, Watch},
     record::Record,
     route::{Refused, Route, Routes, Target},
-    trace::Trace,
 };
 use crate::{
     config::Access,
@@ -187,8 +186,7 @@ impl Pipeline {
         now: Instant,
     ) -> Result<Entry, BoxFuture<Result<Reply, Error>>> {
         let settings = &rules.settings;
-        let trace = Trace::continue_or_begin(call.context.trace.as_deref());
-        call.context.trace = Some(trace.into_header());
+        call.context.trace = Some(trace::continue_or_begin(call.context.trace));
         let (route, refusal) = match self.routes.find(call) {
             Ok(route) => (route, None),
             Err(Refused { error, route }) => (

@@ -5,7 +5,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use parking_lot::Mutex;
-use postern_core::{Body, BodyStream, Transport};
+use postern_core::{Body, BodyStream, TraceContext, Transport};
 
 use super::*;
 use crate::{
@@ -119,13 +119,12 @@ async fn the_handler_sees_a_deadline_and_a_trace() {
             left > Duration::from_secs(29) && left <= Duration::from_secs(30),
             "{left:?}"
         );
-        ready(Ok(Reply::one(
-            call.context.trace.expect("a trace").into_bytes(),
-        )))
+        let trace = call.context.trace.expect("a trace");
+        ready(Ok(Reply::one(trace.to_string())))
     });
     let received = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let mut call = Call::unary("users", "Get", "");
-    call.context.trace = Some(received.into());
+    call.context.trace = TraceContext::parse(received);
     let reply = stage.pipeline.call(call).await.expect("answered");
     let trace = reply.body.into_one(100).await.expect("one message");
     assert_eq!(trace[..36], received.as_bytes()[..36]);

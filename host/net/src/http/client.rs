@@ -249,8 +249,8 @@ fn set_context(headers: &mut http::HeaderMap, context: &Context) {
     if !context.correlation.is_empty() {
         set(headers, CORRELATION_HEADER, context.correlation.as_bytes());
     }
-    if let Some(trace) = &context.trace {
-        set(headers, "traceparent", trace.as_bytes());
+    if let Some(trace) = context.trace {
+        set(headers, "traceparent", trace.to_string().as_bytes());
     }
     if context.priority != Context::default().priority {
         set(headers, "priority", context.priority.to_string().as_bytes());

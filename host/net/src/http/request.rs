@@ -10,7 +10,7 @@ use http::{HeaderMap, StatusCode, header, request};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use postern_core::{
-    Blame, Body, BodyStream, Call, Context, Error, Headers, Kind, Peer, Text,
+    Blame, Body, BodyStream, Call, Context, Error, Headers, Kind, Peer, Text, TraceContext,
     headers::HeadersBuilder,
 };
 
@@ -58,7 +58,7 @@ where
         deadline: read_timeout(&head.headers)?.and_then(|left| Instant::now().checked_add(left)),
         peer,
         correlation: correlation(&head.headers).unwrap_or_default(),
-        trace: text(&head.headers, "traceparent"),
+        trace: text(&head.headers, "traceparent").and_then(|trace| TraceContext::parse(&trace)),
         priority: priority(&head.headers),
         ..Context::default()
     };

@@ -321,7 +321,8 @@ fn tell(call: &Call) -> String {
         told += &format!("{}={}\n", key.escape_ascii(), value.escape_ascii());
     }
     let context = &call.context;
-    let trace = context.trace.as_deref().unwrap_or_default();
+    let trace = context.trace.map(|trace| trace.to_string());
+    let trace = trace.unwrap_or_default();
     told += &format!(
         "correlation={}\npriority={}\n",
         context.correlation, context.priority

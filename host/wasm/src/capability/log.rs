@@ -206,9 +206,10 @@ fn emit(state: &State, level: Level, message: &str, fields: &str) {
     }
 }
 
-/// The trace id within a W3C `traceparent`: its second field.
-fn trace_id(current: &Current) -> Option<&str> {
-    current.head.context().trace.as_ref()?.split('-').nth(1)
+/// The trace id, as `traceparent` writes it.
+fn trace_id(current: &Current) -> Option<String> {
+    let trace = current.head.context().trace?;
+    Some(format!("{:032x}", trace.trace_id))
 }
 
 const fn rank(level: Level) -> LogLevel {

@@ -35,6 +35,8 @@ pub(crate) struct Seats<F> {
     fuel: u64,
     ticks: u64,
     budget: Duration,
+    /// Whether an instance serves one entry only.
+    is_isolated: bool,
 }
 
 struct Seat<F> {
@@ -48,6 +50,8 @@ struct Instance<F> {
     functions: F,
     /// Memory when it was new, in octets.
     fresh_bytes: usize,
+    /// Memory as it was when the books were told last.
+    told_bytes: usize,
     _live: Live,
 }
 
@@ -85,6 +89,7 @@ impl<F: Functions> Seats<F> {
             fuel: fuel::of(budget),
             ticks: ticks(budget + payload, code.tick),
             budget,
+            is_isolated: code.guest.spec.instances.mode == Mode::Isolated && !F::QUARANTINE,
             code: Arc::clone(code),
         }
     }
@@ -219,6 +224,7 @@ impl<F: Functions> Seats<F> {
                     store,
                     functions,
                     fresh_bytes,
+                    told_bytes: fresh_bytes,
                     _live: Live::new(guest),
                 })
             }
@@ -300,16 +306,19 @@ impl<F: Functions> Drop for Entry<'_, F> {
             }
             return;
         }
-        let Some(instance) = &self.seat.instance else {
+        let Some(instance) = &mut self.seat.instance else {
             return;
         };
-        let guest = &self.seats.code.guest;
         let bytes = instance.store.data().memory.bytes;
-        guest.stats.on_memory(bytes);
-        let instances = &guest.spec.instances;
-        let growth = bytes.saturating_sub(instance.fresh_bytes);
-        let isolated = instances.mode == Mode::Isolated && !F::QUARANTINE;
-        if isolated || growth > instances.growth_bytes_max {
+        let mut is_spent = self.seats.is_isolated;
+        if bytes != instance.told_bytes {
+            instance.told_bytes = bytes;
+            let guest = &self.seats.code.guest;
+            guest.stats.on_memory(bytes);
+            let growth = bytes.saturating_sub(instance.fresh_bytes);
+            is_spent |= growth > guest.spec.instances.growth_bytes_max;
+        }
+        if is_spent {
             self.seat.instance = None;
         }
     }

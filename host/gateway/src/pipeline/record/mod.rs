@@ -10,10 +10,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use postern_core::{Body, BoxFuture, Call, Error, Kind, Peer, Reply, Text, Transport};
+use postern_core::{
+    Body, BoxFuture, Call, Error, Kind, Peer, Reply, Text, TraceContext, Transport,
+};
 use tracing::{Level, debug, enabled, info};
 
-use super::{answer::counted, route::Route, trace::trace_id};
+use super::{answer::counted, route::Route};
 use crate::{
     cluster::{Trail, Why},
     config::Access,
@@ -44,7 +46,7 @@ struct Line {
     method: Text,
     peer: Arc<Peer>,
     correlation: Text,
-    trace: Option<Text>,
+    trace: Option<TraceContext>,
 }
 
 impl Record {
@@ -59,7 +61,7 @@ impl Record {
                 method: call.method.clone(),
                 peer: Arc::clone(&call.context.peer),
                 correlation: call.context.correlation.clone(),
-                trace: call.context.trace.clone(),
+                trace: call.context.trace,
             })
         });
         Self {
@@ -193,7 +195,7 @@ macro_rules! write_line {
             peer = $line.peer.address.map(tracing::field::display),
             session = non_empty(&$line.peer.session),
             correlation = non_empty(&$line.correlation),
-            trace = $line.trace.as_deref().map(trace_id),
+            trace = $line.trace.map(|trace| format!("{:032x}", trace.trace_id)),
             why = $why.map(tracing::field::display),
             blame = $error.map(|error| error.blame.name()),
             error = $error.map(|error| &*error.message),

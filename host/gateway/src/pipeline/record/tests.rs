@@ -97,7 +97,8 @@ fn lines_of(level: Access, end: impl FnOnce(Record)) -> Vec<Value> {
 fn call() -> Call {
     let mut call = Call::unary("users", "GetUser", "12345");
     call.context.correlation = "7".into();
-    call.context.trace = Some("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01".into());
+    call.context.trace =
+        TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     call.context.peer = Arc::new(Peer {
         transport: Transport::Memory,
         address: None,
