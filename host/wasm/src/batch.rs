@@ -32,14 +32,13 @@ use crate::{
     state::{Current, Head},
 };
 
-/// Octets of the bodies of one batch together. Larger ones have less to win: an entry costs as much as
-/// copying some 16 KiB.
+/// Octets of the bodies of one batch together. Of large ones the price of an entry is a small part.
 const OCTETS_MAX: usize = 64 * 1024;
 /// What a batch is to take at most, as calls have gone lately. Far below a tick of the epoch (10 ms),
 /// which would undo it.
 const TIME_MAX: Duration = Duration::from_micros(500);
-/// After a batch that was undone, the calls of so many are made one by one, so that calls that keep
-/// failing cost their neighbours a fiftieth at most.
+/// After a batch that was undone, the calls of so many are made one by one: where calls keep failing,
+/// one batch in 65 is tried.
 const PAUSE: u32 = 64;
 
 /// What a call comes to.

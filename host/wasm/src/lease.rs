@@ -130,7 +130,9 @@ impl Lease {
     pub(crate) fn finish(self, outcome: Outcome) {
         let now = Instant::now();
         self.slot.record(outcome, now);
-        self.slot.home.pace().on_call(self.slot.time(now));
+        if self.slot.is_call && !self.is_fiber() {
+            self.slot.home.pace().on_call(self.slot.time(now));
+        }
         self.guest().stats.on_memory(self.instance.memory_bytes());
         self.give_back(now);
     }

@@ -59,15 +59,19 @@ async fn names_with_slashes_and_spaces_arrive_whole() {
 #[tokio::test]
 async fn head_and_context_of_a_request_reach_the_handler() {
     let door = Door::open(HttpConfig::default()).await;
-    let head = "X-Tenant: blue\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nTimeout-Ms: 5000\r\n\
-                x-correlation-id: c-7\r\nversion: 1.2\r\npriority: 200\r\ntraceparent: 00-a-b-01\r\n";
-    let response = door.raw(&post("tell/Me", head, "")).await;
+    let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
+    let head = format!(
+        "X-Tenant: blue\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nTimeout-Ms: 5000\r\n\
+         x-correlation-id: c-7\r\nversion: 1.2\r\npriority: 200\r\ntraceparent: {trace}\r\n"
+    );
+    let response = door.raw(&post("tell/Me", &head, "")).await;
+    let trace = format!("trace={trace}");
     for told in [
         "x-tenant=blue",
         "version=1.2",
         "correlation=c-7",
         "priority=200",
-        "trace=00-a-b-01",
+        &trace,
         "has-deadline=true",
     ] {
         assert!(response.contains(told), "{told} in {response}");

@@ -11,6 +11,7 @@ use crate::telemetry::histogram::seconds;
 impl Numbers {
     pub(super) fn encode_plugins(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_plugin_counts(encoder)?;
+        self.encode_plugin_totals(encoder)?;
         let by = |plugin: &PluginNumbers| [("plugin", plugin.plugin.clone())];
         let help = "Time in the component, its own waiting included";
         let mut family = histogram(encoder, "plugin_call_duration_seconds", help)?;
@@ -99,6 +100,10 @@ impl Numbers {
                 }
             }
         }
+        Ok(())
+    }
+
+    fn encode_plugin_totals(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Count = fn(&StatsSnapshot) -> u64;
         let singles: [(&str, &str, Count); 7] = [
             (
