@@ -83,14 +83,17 @@ pub(crate) fn call(home: &Arc<Home>, mut calls: Vec<Call>) -> Vec<BoxFuture<Answ
 /// How many of `calls`, from the first on, can be made in one entry. At least one.
 fn run_length(home: &Home, calls: &[Call], n_calls_max: usize) -> usize {
     let Some(first) = calls.first() else { return 0 };
+    let limit = home.generation().guest.spec.limits.input_bytes_max;
     let mut octets = 0;
     let fits = |call: &&Call| {
-        octets += match &call.body {
+        let length = match &call.body {
             Body::Empty => 0,
             Body::One(message) => message.len(),
             Body::Many(_) => return false,
         };
-        octets <= OCTETS_MAX && call.method == first.method && call.service == first.service
+        octets += length;
+        let fit = length <= limit && octets <= OCTETS_MAX;
+        fit && call.method == first.method && call.service == first.service
     };
     if home.generation().streams(first) {
         return 1;

@@ -138,11 +138,10 @@ impl State {
         self.current = current;
     }
 
-    /// As `begin`, for calls that are answered together.
+    /// As `begin`, for calls that are answered together. Their allowance is that of one call: what
+    /// needs more is made by itself.
     pub(crate) fn begin_batch(&mut self, start: Instant, batch: Box<Batch>) {
         self.begin(Some(start), None);
-        let n_calls = u32::try_from(batch.n_calls()).unwrap_or(u32::MAX);
-        self.host_calls_left = self.host_calls_left.saturating_mul(n_calls);
         self.batch = Some(batch);
     }
 

@@ -211,6 +211,29 @@ async fn a_guest_that_breaks_the_rules_answers_one_by_one() {
 }
 
 #[tokio::test]
+async fn a_body_over_the_limit_is_refused_alone() {
+    let house = House::new();
+    let mut spec = PluginSpec::default();
+    spec.limits.input_bytes_max = 3;
+    let plugin = house.plugin("batch", &guest(), spec).await;
+    let told = answers(&plugin, calls("e", &["A", "B", "LONG", "C", "D"])).await;
+    assert_eq!(told, ["A", "B", "resource-exhausted", "C", "D"]);
+    assert_eq!(batches(&plugin.stats().snapshot()), (2, 4, 0));
+}
+
+#[tokio::test]
+async fn what_one_call_may_ask_of_the_host_is_not_lent_to_others() {
+    let house = House::new();
+    let mut spec = PluginSpec::default();
+    spec.limits.host_calls_max = 3;
+    let plugin = house.plugin("batch", &guest(), spec).await;
+    // Each asks for a header, and sets one where there is one: two calls of the host at most.
+    let told = answers(&plugin, calls("e", &["h", "h", "h", "h"])).await;
+    assert_eq!(told, ["not-found"; 4], "each has its own allowance");
+    assert_eq!(batches(&plugin.stats().snapshot()), (0, 0, 1));
+}
+
+#[tokio::test]
 async fn an_answer_over_the_limit_is_refused_alone() {
     let house = House::new();
     let mut spec = PluginSpec::default();
