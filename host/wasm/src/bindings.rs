@@ -5,13 +5,38 @@
 //! component's own when it links and when it looks an export up, so a slip here is a refusal at
 //! deploy and never a wrong read.
 
-pub(crate) mod extension;
-
 use postern_core::Kind;
-use wasmtime::{
-    AsContext,
-    component::{ComponentType, Func, Lift, Lower, TypedFunc},
-};
+use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc};
+
+/// A function of one instance that borrows what it is called with: kept without a type, because a
+/// stored `TypedFunc` fixes the lifetime of what it borrows.
+macro_rules! stored {
+    ($(#[$doc:meta])* $name:ident: $typed:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy)]
+        pub(crate) struct $name(wasmtime::component::Func);
+
+        impl $name {
+            /// Takes `func` if it has the shape.
+            pub(crate) fn new(
+                func: wasmtime::component::Func,
+                store: impl wasmtime::AsContext,
+            ) -> wasmtime::Result<Self> {
+                let _: $typed<'static> = func.typed(store)?;
+                Ok(Self(func))
+            }
+
+            #[expect(unsafe_code, reason = "nobody else gives a function another lifetime")]
+            pub(crate) fn typed<'a>(self) -> $typed<'a> {
+                // SAFETY: the function's type must be that of `$typed`. `new` has compared them, and
+                // lifetimes do not take part in the comparison.
+                unsafe { $typed::new_unchecked(self.0) }
+            }
+        }
+    };
+}
+
+pub(crate) mod extension;
 
 /// Package of every interface that is ours.
 pub(crate) const PACKAGE: &str = "postern:gateway";
@@ -37,70 +62,17 @@ pub(crate) type Check = TypedFunc<(), (Report,)>;
 /// `describe.services`.
 pub(crate) type Services = TypedFunc<(), (Vec<Service>,)>;
 
-/// `handler.handle` of one instance.
-#[derive(Clone, Copy)]
-pub(crate) struct HandleFunc(Func);
-
-/// `batch-handler.handle-batch` of one instance.
-#[derive(Clone, Copy)]
-pub(crate) struct HandleBatchFunc(Func);
-
-/// `stream-handler.handle-stream` of one instance.
-#[derive(Clone, Copy)]
-pub(crate) struct HandleStreamFunc(Func);
-
-impl HandleFunc {
-    /// Takes `func` if it has the shape of `handle`.
-    pub(crate) fn new(func: Func, store: impl AsContext) -> wasmtime::Result<Self> {
-        let _: Handle<'static> = func.typed(store)?;
-        Ok(Self(func))
-    }
-
-    #[expect(
-        unsafe_code,
-        reason = "a stored `TypedFunc` fixes the lifetime of what it borrows"
-    )]
-    pub(crate) fn typed<'a>(self) -> Handle<'a> {
-        // SAFETY: the function's type must be that of `Handle`. `new` has compared them, and
-        // lifetimes do not take part in the comparison.
-        unsafe { Handle::new_unchecked(self.0) }
-    }
+stored! {
+    /// `handler.handle` of one instance.
+    HandleFunc: Handle
 }
-
-impl HandleBatchFunc {
-    /// Takes `func` if it has the shape of `handle-batch`.
-    pub(crate) fn new(func: Func, store: impl AsContext) -> wasmtime::Result<Self> {
-        let _: HandleBatch<'static> = func.typed(store)?;
-        Ok(Self(func))
-    }
-
-    #[expect(
-        unsafe_code,
-        reason = "a stored `TypedFunc` fixes the lifetime of what it borrows"
-    )]
-    pub(crate) fn typed<'a>(self) -> HandleBatch<'a> {
-        // SAFETY: the function's type must be that of `HandleBatch`. `new` has compared them, and
-        // lifetimes do not take part in the comparison.
-        unsafe { HandleBatch::new_unchecked(self.0) }
-    }
+stored! {
+    /// `batch-handler.handle-batch` of one instance.
+    HandleBatchFunc: HandleBatch
 }
-
-impl HandleStreamFunc {
-    /// Takes `func` if it has the shape of `handle-stream`.
-    pub(crate) fn new(func: Func, store: impl AsContext) -> wasmtime::Result<Self> {
-        let _: HandleStream<'static> = func.typed(store)?;
-        Ok(Self(func))
-    }
-
-    #[expect(
-        unsafe_code,
-        reason = "a stored `TypedFunc` fixes the lifetime of what it borrows"
-    )]
-    pub(crate) fn typed<'a>(self) -> HandleStream<'a> {
-        // SAFETY: the function's type must be that of `HandleStream`. `new` has compared them, and
-        // lifetimes do not take part in the comparison.
-        unsafe { HandleStream::new_unchecked(self.0) }
-    }
+stored! {
+    /// `stream-handler.handle-stream` of one instance, or `authorizer.authorize`.
+    HandleStreamFunc: HandleStream
 }
 
 /// `types.failure`.

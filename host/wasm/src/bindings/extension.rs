@@ -1,10 +1,7 @@
 //! Shapes of the roles beside handlers: `balancer`, the interceptors, `frame-extension`,
 //! `authenticator`, `authorizer`, `event-handler`.
 
-use wasmtime::{
-    AsContext,
-    component::{ComponentType, Func, Lift, Lower, TypedFunc},
-};
+use wasmtime::component::{ComponentType, Lift, Lower, TypedFunc};
 
 use super::Failure;
 
@@ -46,26 +43,9 @@ pub(crate) type HandleFrame = TypedFunc<(), HandleFrameResult>;
 pub(crate) type Authenticate = TypedFunc<AuthenticateParams, AuthenticateResult>;
 type OnEvent<'a> = TypedFunc<OnEventParams<'a>, (Nothing,)>;
 
-/// `event-handler.on-event` of one instance.
-#[derive(Clone, Copy)]
-pub(crate) struct OnEventFunc(Func);
-
-impl OnEventFunc {
-    /// Takes `func` if it has the shape of `on-event`.
-    pub(crate) fn new(func: Func, store: impl AsContext) -> wasmtime::Result<Self> {
-        let _: OnEvent<'static> = func.typed(store)?;
-        Ok(Self(func))
-    }
-
-    #[expect(
-        unsafe_code,
-        reason = "a stored `TypedFunc` fixes the lifetime of what it borrows"
-    )]
-    pub(crate) fn typed<'a>(self) -> OnEvent<'a> {
-        // SAFETY: the function's type must be that of `OnEvent`. `new` has compared them, and
-        // lifetimes do not take part in the comparison.
-        unsafe { OnEvent::new_unchecked(self.0) }
-    }
+stored! {
+    /// `event-handler.on-event` of one instance.
+    OnEventFunc: OnEvent
 }
 
 /// `balancer.instance`.
