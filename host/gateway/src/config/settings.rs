@@ -221,7 +221,7 @@ section! {
         pub max: usize = 32, within "1" to "10000";
         /// Calls that arrive together and enter the plugin in one go, where it has the role
         /// `batch-handler`; 1 is none.
-        pub batch: usize = 32, within "1" to "1024";
+        pub batch: usize = 32, within "1" to "32";
         /// Calls after which an instance is replaced.
         pub max_calls: u32 = 10_000, within "1" to "4000000000";
         /// Memory beyond that of a fresh instance after which an instance is replaced.
