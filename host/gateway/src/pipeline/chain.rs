@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard};
 use postern_core::{
     Blame, Call, Error, Kind, Text,
     extension::{
@@ -130,9 +130,9 @@ impl Extensions {
         self.chain.load_full()
     }
 
-    /// Whether no plugin stands in the way of any call.
-    pub(super) fn is_empty(&self) -> bool {
-        self.chain.load().links.is_empty()
+    /// As `chain`, for as long as it takes to look at it.
+    pub(super) fn load(&self) -> Guard<Arc<Chain>> {
+        self.chain.load()
     }
 }
 
@@ -163,6 +163,11 @@ impl Chain {
     #[must_use]
     pub fn links(&self) -> &[Link] {
         &self.links
+    }
+
+    /// Whether there are authenticators in it.
+    pub(super) const fn authenticates(&self) -> bool {
+        self.has.authenticators
     }
 
     /// The links that see `call`, which came through `listener` at `start`.
@@ -198,11 +203,6 @@ impl Passage {
 
     fn links(&self) -> impl DoubleEndedIterator<Item = (usize, &Link)> {
         (0..self.n_links()).filter_map(|place| Some((place, self.link(place)?)))
-    }
-
-    /// Whether there may be authenticators in the passage.
-    pub(super) fn may_authenticate(&self) -> bool {
-        self.chain.has.authenticators
     }
 
     /// The authenticators of the passage, which a call without a principal is shown to.

@@ -30,7 +30,8 @@ use crate::{
 pub(super) struct Journey {
     pub guard: Option<Watch>,
     pub passage: Passage,
-    pub remembered: Arc<Remembered>,
+    /// What plugins have said of credentials, where some are asked.
+    pub remembered: Option<Arc<Remembered>>,
     pub route: Arc<Route>,
     pub trail: Trail,
     /// Why the route does not take the call, if so. Told only to those who may know.
@@ -51,8 +52,10 @@ impl Journey {
             watch.identify(&mut call).await?;
         }
         self.passage.check_missing()?;
-        if self.passage.may_authenticate() && self.passage.authenticators().next().is_some() {
-            Box::pin(self.remembered.identify(&self.passage, &mut call)).await?;
+        if let Some(remembered) = &self.remembered
+            && self.passage.authenticators().next().is_some()
+        {
+            Box::pin(remembered.identify(&self.passage, &mut call)).await?;
         }
         let (outcome, n_links) = match self.passage.on_request(call).await {
             Passed::On(call) => (self.serve(call).await, self.passage.n_links()),

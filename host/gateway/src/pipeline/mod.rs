@@ -25,14 +25,14 @@ use std::{
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Guard as ArcGuard};
 use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text};
 
 use self::{
     answer::Answer,
     authentic::Remembered,
     batch::Entry,
-    chain::Extensions,
+    chain::{Chain, Extensions},
     frames::ListenerFrames,
     journey::{Journey, Watch},
     record::Record,
@@ -143,10 +143,10 @@ impl Pipeline {
     /// Answers a call that came through `listener`; one that a plugin makes has none.
     fn answer(&self, mut call: Call, listener: Option<&Text>) -> BoxFuture<Result<Reply, Error>> {
         let (rules, now) = (self.rules.load(), Instant::now());
-        match self.enter(&mut call, &rules, now) {
-            Ok(entry) if self.is_direct(&rules) => entry.handle(call),
-            Ok(entry) => self.travel(call, entry, &rules, listener, now),
-            Err(refused) => refused,
+        match (self.enter(&mut call, &rules, now), self.in_the_way(&rules)) {
+            (Ok(entry), None) => entry.handle(call),
+            (Ok(entry), Some(chain)) => self.travel(call, entry, &rules, chain, listener, now),
+            (Err(refused), _) => refused,
         }
     }
 
@@ -159,20 +159,22 @@ impl Pipeline {
         let (rules, now) = (self.rules.load(), Instant::now());
         let enter = |call: &mut Call| self.enter(call, &rules, now);
         let entries: Vec<_> = calls.iter_mut().map(enter).collect();
-        if self.is_direct(&rules) {
+        let Some(chain) = self.in_the_way(&rules) else {
             return batch::handle(calls, entries);
-        }
+        };
         let calls = calls.into_iter().zip(entries);
         let answer = |(call, entry)| match entry {
-            Ok(entry) => self.travel(call, entry, &rules, listener, now),
+            Ok(entry) => self.travel(call, entry, &rules, Arc::clone(&chain), listener, now),
             Err(refused) => refused,
         };
         calls.map(answer).collect()
     }
 
-    /// Whether nothing stands between a call and its handler.
-    fn is_direct(&self, rules: &Rules) -> bool {
-        rules.guard.is_none() && self.extensions.is_empty()
+    /// What stands between calls and handlers; `None` where neither plugins nor a guard do.
+    fn in_the_way(&self, rules: &Rules) -> Option<Arc<Chain>> {
+        let chain = self.extensions.load();
+        let is_clear = rules.guard.is_none() && chain.links().is_empty();
+        (!is_clear).then(|| ArcGuard::into_inner(chain))
     }
 
     /// Finds the way of a call, begins its record and bounds it.
@@ -214,6 +216,7 @@ impl Pipeline {
         call: Call,
         entry: Entry,
         rules: &Rules,
+        chain: Arc<Chain>,
         listener: Option<&Text>,
         now: Instant,
     ) -> BoxFuture<Result<Reply, Error>> {
@@ -222,14 +225,14 @@ impl Pipeline {
             record,
             refusal,
         } = entry;
-        let chain = self.extensions.chain();
+        let remembered = chain.authenticates().then(|| Arc::clone(&self.remembered));
         let journey = Journey {
             guard: rules.guard.clone().map(|guard| Watch {
                 guard,
                 now: Moment::at(now),
             }),
             passage: chain.passage(&call, listener.map(Text::as_str), now),
-            remembered: Arc::clone(&self.remembered),
+            remembered,
             route: Arc::clone(record.route()),
             trail: record.trail().clone(),
             refusal,

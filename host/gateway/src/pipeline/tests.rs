@@ -50,7 +50,7 @@ fn the_way_of_a_call_fits_what_allocators_keep_ready_for_a_thread() {
             .extensions
             .chain()
             .passage(&call, None, Instant::now()),
-        remembered: Arc::default(),
+        remembered: Some(Arc::default()),
         route: Arc::clone(&stage.pipeline.unrouted),
         trail: Trail::default(),
         refusal: None,
