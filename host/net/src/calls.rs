@@ -82,6 +82,11 @@ impl<K: Debug + Send + 'static> Calls<K> {
     /// Keeps a call to be begun with others that are at hand.
     pub(crate) fn gather(&mut self, key: K, call: Call) {
         let (askers, calls) = &mut self.gathered;
+        if calls.capacity() == 0 {
+            // Room for more is taken when there are more: most connections hold this for long.
+            askers.reserve_exact(1);
+            calls.reserve_exact(1);
+        }
         askers.push(Asker {
             deadline: call.context.deadline,
             key,
