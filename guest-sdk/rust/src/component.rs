@@ -170,12 +170,17 @@ impl<S: Service> batch_handler::Guest for S {
     fn handle_batch(
         _service: String,
         method: String,
-        bodies: Vec<Vec<u8>>,
+        bodies: Vec<u8>,
+        lengths: Vec<u32>,
     ) -> Vec<Result<Vec<u8>, batch_handler::Failure>> {
-        let calls = (0..).zip(bodies);
-        let answers = calls.map(|(index, body)| {
+        let mut rest = &*bodies;
+        let calls = (0..).zip(lengths);
+        let answers = calls.map(|(index, length)| {
+            // The lengths add up to all octets; a host that says otherwise gives the last less.
+            let (body, after) = rest.split_at(rest.len().min(length as usize));
+            rest = after;
             TURN.set(Some(index));
-            S::call(&method, body).map_err(types::Failure::from)
+            S::call(&method, body.to_vec()).map_err(types::Failure::from)
         });
         let answers = answers.collect();
         TURN.set(None);

@@ -139,7 +139,7 @@ macro_rules! __batch_handler_exports {
         $crate::__export_kept! {
             $plugin batch_handler
             "postern:gateway/batch-handler@0.1.0#handle-batch" = _export_handle_batch_cabi, __post_return_handle_batch,
-                (a: *mut u8, b: usize, c: *mut u8, d: usize, e: *mut u8, f: usize);
+                (a: *mut u8, b: usize, c: *mut u8, d: usize, e: *mut u8, f: usize, g: *mut u8, h: usize);
         }
     };
 }

@@ -123,9 +123,9 @@ fn enter(
         return Err(calls);
     }
     let bodies: Vec<Bytes> = calls.iter_mut().map(take_message).collect();
-    let views: Vec<&[u8]> = bodies.iter().map(|body| &**body).collect();
+    let (joined, lengths) = join(&bodies);
     let instance = lease.begin_batch(Box::new(Batch::new(calls)));
-    let answered = instance.handle_batch_plainly(&service, &method, &views);
+    let answered = instance.handle_batch_plainly(&service, &method, &joined, &lengths);
     let batch = instance.end_batch();
     let limits = &lease.guest().spec.limits;
     let undone = match answered {
@@ -151,6 +151,12 @@ fn take_message(call: &mut Call) -> Bytes {
         Body::One(message) => message,
         Body::Empty | Body::Many(_) => Bytes::new(),
     }
+}
+
+/// All octets, one body behind the other, and how many each has.
+fn join(bodies: &[Bytes]) -> (Vec<u8>, Vec<u32>) {
+    let length = |body: &Bytes| u32::try_from(body.len()).unwrap_or(u32::MAX);
+    (bodies.concat(), bodies.iter().map(length).collect())
 }
 
 /// Whether there is an answer to each call, none over the limit.

@@ -52,7 +52,7 @@ pub(crate) const CLIENT: &str = "postern:gateway/client@0.1.0";
 /// What `handler.handle` answers. Its octets become `Bytes` without a copy.
 pub(crate) type HandleResult = Result<Vec<u8>, Failure>;
 pub(crate) type HandleParams<'a> = (&'a str, &'a str, &'a [u8]);
-pub(crate) type HandleBatchParams<'a> = (&'a str, &'a str, &'a [&'a [u8]]);
+pub(crate) type HandleBatchParams<'a> = (&'a str, &'a str, &'a [u8], &'a [u32]);
 pub(crate) type HandleStreamParams<'a> = (&'a str, &'a str);
 type Handle<'a> = TypedFunc<HandleParams<'a>, (HandleResult,)>;
 type HandleBatch<'a> = TypedFunc<HandleBatchParams<'a>, (Vec<HandleResult>,)>;

@@ -137,13 +137,15 @@ impl Instance {
         &mut self,
         service: &str,
         method: &str,
-        bodies: &[&[u8]],
+        bodies: &[u8],
+        lengths: &[u32],
     ) -> Result<Vec<HandleResult>, Halt> {
         let Some(handle) = self.functions.handle_batch else {
             return Err(Halt::Trapped(Trapped::no_role("batch-handler")));
         };
         self.plainly(|store| {
-            let (answers,) = handle.typed().call(store, (service, method, bodies))?;
+            let params = (service, method, bodies, lengths);
+            let (answers,) = handle.typed().call(store, params)?;
             Ok(answers)
         })
     }

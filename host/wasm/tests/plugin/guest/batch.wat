@@ -78,19 +78,19 @@
       (call $answer (local.get $b) (local.get $bl)))
 
     (func (export "handle-batch") (param $s i32) (param $sl i32) (param $m i32) (param $ml i32)
-      (param $bodies i32) (param $n i32) (result i32)
-      (local $results i32) (local $what i32) (local $i i32)
+      (param $body i32) (param i32) (param $lengths i32) (param $n i32) (result i32)
+      (local $length i32) (local $results i32) (local $what i32) (local $i i32)
       (local.set $what (i32.load8_u (local.get $m)))
       (local.set $results
         (call $realloc (i32.const 0) (i32.const 0) (i32.const 4) (i32.mul (local.get $n) (i32.const 28))))
       (loop $more
         (global.set $index (local.get $i))
+        (local.set $length (i32.load (i32.add (local.get $lengths) (i32.shl (local.get $i) (i32.const 2)))))
         (memory.copy
           (i32.add (local.get $results) (i32.mul (local.get $i) (i32.const 28)))
-          (call $answer
-            (i32.load (i32.add (local.get $bodies) (i32.shl (local.get $i) (i32.const 3))))
-            (i32.load (i32.add (local.get $bodies) (i32.add (i32.shl (local.get $i) (i32.const 3)) (i32.const 4)))))
+          (call $answer (local.get $body) (local.get $length))
           (i32.const 28))
+        (local.set $body (i32.add (local.get $body) (local.get $length)))
         (local.set $i (i32.add (local.get $i) (i32.const 1)))
         (br_if $more (i32.lt_u (local.get $i) (local.get $n))))
       ;; n: one result too few
@@ -116,7 +116,7 @@
   (instance $handler (export "handle" (func $handle)))
   (export "postern:gateway/handler@0.1.0" (instance $handler))
 
-  (func $handle-batch (param "service" string) (param "method" string) (param "bodies" (list (list u8)))
+  (func $handle-batch (param "service" string) (param "method" string) (param "bodies" (list u8)) (param "lengths" (list u32))
     (result (list (result (list u8) (error $failure))))
     (canon lift (core func $main "handle-batch") (memory (core memory $libc "memory")) (realloc (core func $libc "realloc"))
       (post-return (core func $main "post"))))
