@@ -20,8 +20,8 @@ use futures_util::FutureExt;
 use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
-/// Calls that are begun together at most: what a batch of twice as many saves is a 64th of what is
-/// paid once for each, and its calls lie in more of the cache.
+/// Calls that are begun together at most. Twice as many would save each of them a 64th of what is
+/// paid once for a batch, and lie in more of the cache.
 const BATCH_MAX: usize = 32;
 
 /// What a handler answered.
