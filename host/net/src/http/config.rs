@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Cors;
+use super::{Cors, Hosts};
 
 /// How much and how long a client of the HTTP door may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,16 +17,20 @@ pub struct HttpConfig {
     pub connections_max: usize,
     /// Calls in flight on one HTTP/2 connection. Default 256.
     pub streams_max: u32,
-    /// How long a fresh connection may take to send its first request head. Default 10 s.
+    /// How long a request head may take to arrive; the first one from the connection's begin.
+    /// Default 10 s.
     pub header_timeout: Duration,
     /// How long one message of a request may take to arrive. Default 30 s, answered by 408.
     pub body_timeout: Duration,
     /// How long a connection is kept without a request. Default 75 s, as nginx keeps it.
     pub idle_timeout: Duration,
-    /// How long a client may leave what was sent to it unread. Default 30 s.
+    /// How long a client may take nothing of what is for it; over HTTP/2, of each reply.
+    /// Default 30 s.
     pub write_timeout: Duration,
     /// How long draining may take before what is left is cut off. Default 10 s.
     pub drain_timeout: Duration,
+    /// Under which names the listener is called. Default every name.
+    pub hosts: Hosts,
     /// Which pages of other origins may call. Default none: no `access-control-*` field is sent.
     pub cors: Option<Cors>,
 }
@@ -43,6 +47,7 @@ impl Default for HttpConfig {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
+            hosts: Hosts::Every,
             cors: None,
         }
     }

@@ -1,251 +1,279 @@
-//! One HTTP connection: its octets are counted, and it is closed when it only takes up a place.
+//! One connection from its first octet to its last: which HTTP it speaks, what drives it, how it ends.
 //!
 //! ```text
-//!            no request yet   ──header_timeout──▶ dropped
-//!            nothing in flight ──idle_timeout──▶ told to go, then dropped
-//!            client reads nothing ──write_timeout──▶ dropped
+//! detect ─▶ HTTP/1 or HTTP/2 by hyper ─▶ the refusal of a head, where there is one ─▶ linger ─▶ closed
+//!    └──────────── expired, reset, ended: dropped ─────────────────────────────────────────▶┘
 //! ```
+//! Lingering (RFC 9112 section 9.6): a client that is still sending when it is refused would lose
+//! the answer if the connection were reset, so what it sends is read and dropped for a while.
 
 use std::{
-    io,
-    pin::Pin,
-    sync::{
-        Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering},
-    },
-    task::{Context, Poll, ready},
+    convert::Infallible,
+    future::Future,
+    pin::{Pin, pin},
+    sync::Arc,
     time::Duration,
 };
 
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-    time::Instant,
+use bytes::BytesMut;
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    server::conn::{http1, http2},
+    service::service_fn,
 };
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt, Interest},
+    net::TcpStream,
+    time::{Instant, sleep_until, timeout},
+};
+use tracing::debug;
 
-use super::HttpConfig;
-use crate::Counters;
+use super::{
+    ERROR_HEADER, JSON,
+    activity::{Activity, Expiry, Watch},
+    answer::{Answer, Asker},
+    head::{FIELDS_MAX, HEAD_BYTES_MAX, HeadError},
+    server::Shared,
+    socket::{Socket, SocketState},
+    tracked::{StreamExecutor, Tracked},
+};
+use crate::Shutdown;
 
-/// What one connection is doing, as its watcher sees it.
-#[derive(Debug, Default)]
-pub(super) struct Activity {
-    n_requests: AtomicU64,
-    n_in_flight: AtomicU64,
-    bytes_out: AtomicU64,
-    is_write_blocked: AtomicBool,
+/// How the driving of a connection ended.
+enum Ended {
+    /// All is answered; the client may be sending still.
+    Answered,
+    /// By this refusal, if the connection can carry it.
+    Refused(HeadError),
+    /// Nothing is to be said.
+    Gone,
 }
 
-/// A request being answered, until its reply has been handed to the connection.
-#[derive(Debug)]
-pub(super) struct InFlight(Arc<Activity>);
-
-/// Why a connection has to go.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Expiry {
-    NoRequest,
-    Idle,
-    SlowReader,
-}
-
-/// Decides when a connection has been of no use for too long.
-#[derive(Debug)]
-pub(super) struct Watch {
-    since: Instant,
-    n_requests: u64,
-    bytes_out: u64,
-}
-
-impl Activity {
-    pub(super) fn begin(self: &Arc<Self>) -> InFlight {
-        self.n_requests.fetch_add(1, Ordering::Relaxed);
-        self.n_in_flight.fetch_add(1, Ordering::Relaxed);
-        InFlight(Arc::clone(self))
-    }
-}
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.n_in_flight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-impl Watch {
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            since: now,
-            n_requests: 0,
-            bytes_out: 0,
+/// Serves a connection until it ends, expires or has drained.
+pub(super) async fn serve<A: Answer>(
+    shared: &Arc<Shared<A>>,
+    stream: TcpStream,
+    asker: Asker,
+    shutdown: &Shutdown,
+) {
+    let stream = Arc::new(stream);
+    let activity = Arc::new(Activity::new(Instant::now()));
+    let state = Arc::new(SocketState::new(activity, Arc::clone(&shared.counters)));
+    let mut socket = Socket::new(Arc::clone(&stream), Arc::clone(&state));
+    let header_timeout = shared.config.load().header_timeout;
+    let detected = tokio::select! {
+        detected = timeout(header_timeout, socket.detect()) => detected,
+        () = shutdown.draining() => return,
+    };
+    let ended = match detected {
+        Err(_) if !socket.has_read() => Ended::Gone,
+        Err(_) => {
+            drop(socket);
+            Ended::Refused(HeadError::TooLate(header_timeout.as_millis()))
         }
-    }
-
-    /// Looks at the connection; `Err` says when to look again.
-    pub(super) fn handle_timeout(
-        &mut self,
-        now: Instant,
-        activity: &Activity,
-        config: &HttpConfig,
-    ) -> Result<Expiry, Instant> {
-        let n_requests = activity.n_requests.load(Ordering::Relaxed);
-        let bytes_out = activity.bytes_out.load(Ordering::Relaxed);
-        let is_write_blocked = activity.is_write_blocked.load(Ordering::Relaxed);
-        let is_answering = activity.n_in_flight.load(Ordering::Relaxed) > 0 && !is_write_blocked;
-        if is_answering || (n_requests, bytes_out) != (self.n_requests, self.bytes_out) {
-            *self = Self {
-                since: now,
-                n_requests,
-                bytes_out,
+        Ok(Err(_)) => Ended::Gone,
+        Ok(Ok(is_http2)) => {
+            let driver = Driver {
+                shared,
+                stream: &stream,
+                state: &state,
+                asker: &asker,
+                shutdown,
             };
+            if is_http2 {
+                driver.http2(socket).await
+            } else {
+                driver.http1(socket).await
+            }
         }
-        let (expiry, limit) = match (is_write_blocked, n_requests) {
-            (true, _) => (Expiry::SlowReader, config.write_timeout),
-            (false, 0) => (Expiry::NoRequest, config.header_timeout),
-            (false, _) => (Expiry::Idle, config.idle_timeout),
+    };
+    let refusal = match ended {
+        Ended::Gone => return,
+        Ended::Answered => state.refusal().cloned(),
+        Ended::Refused(refusal) => Some(refusal),
+    };
+    // hyper has let go of the socket, so this is its only owner.
+    let Ok(mut stream) = Arc::try_unwrap(stream) else {
+        return;
+    };
+    if let Some(refusal) = &refusal {
+        shared.counters.protocol_errors.add(1);
+        let response = refusal.to_response();
+        let writing = stream.write_all(&response);
+        if !matches!(timeout(REFUSAL_WAIT, writing).await, Ok(Ok(()))) {
+            return;
+        }
+    }
+    if refusal.is_some() || state.has_unread() {
+        linger(&mut stream).await;
+    }
+}
+
+/// Closes the sending side and drops what still comes, until the client has closed, too.
+async fn linger(stream: &mut TcpStream) {
+    if stream.shutdown().await.is_err() {
+        return;
+    }
+    let dropping = async {
+        let (mut buffer, mut n_left) = (BytesMut::with_capacity(LINGER_BUFFER), LINGER_BYTES);
+        while n_left > 0 {
+            buffer.clear();
+            match timeout(LINGER_SILENCE, stream.read_buf(&mut buffer)).await {
+                Ok(Ok(n_octets @ 1..)) => n_left = n_left.saturating_sub(n_octets),
+                _ => return,
+            }
+        }
+    };
+    // Over either way.
+    let _ = timeout(LINGER, dropping).await;
+}
+
+struct Driver<'a, A> {
+    shared: &'a Arc<Shared<A>>,
+    stream: &'a TcpStream,
+    state: &'a Arc<SocketState>,
+    asker: &'a Asker,
+    shutdown: &'a Shutdown,
+}
+
+impl<A: Answer> Driver<'_, A> {
+    async fn http1(self, socket: Socket) -> Ended {
+        let mut builder = http1::Builder::new();
+        builder
+            .half_close(true)
+            // The socket looks after heads: hyper sees whole ones that are within the bounds.
+            .header_read_timeout(None)
+            .max_headers(FIELDS_MAX)
+            .max_buf_size(HEAD_BYTES_MAX);
+        let service = service_fn(|request| self.answer(request));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+        let ended = self.drive(connection.as_mut(), |connection| {
+            connection.graceful_shutdown();
+        });
+        match ended.await {
+            Ok(()) => Ended::Answered,
+            Err(Some(Expiry::SlowHead)) if self.state.activity.is_in_head() => {
+                let limit = self.shared.config.load().header_timeout;
+                Ended::Refused(HeadError::TooLate(limit.as_millis()))
+            }
+            Err(_) => Ended::Gone,
+        }
+    }
+
+    async fn http2(self, socket: Socket) -> Ended {
+        let config = self.shared.config.load_full();
+        let executor = StreamExecutor {
+            config: Arc::clone(&self.shared.config),
+            counters: Arc::clone(&self.shared.counters),
         };
-        let deadline = self.since + limit;
-        if now >= deadline {
-            return Ok(expiry);
-        }
-        // What changes meanwhile is noticed at most one of its own timeouts later.
-        let period = config.write_timeout.min(config.idle_timeout);
-        Err(deadline.min(now + period.max(Duration::from_millis(1))))
-    }
-}
-
-/// A socket that counts what passes.
-pub(super) struct Metered {
-    socket: TcpStream,
-    activity: Arc<Activity>,
-    counters: Arc<Counters>,
-}
-
-impl Metered {
-    pub(super) fn new(socket: TcpStream, activity: Arc<Activity>, counters: Arc<Counters>) -> Self {
-        Self {
-            socket,
-            activity,
-            counters,
-        }
+        let mut builder = http2::Builder::new(executor);
+        builder
+            .timer(TokioTimer::new())
+            .max_concurrent_streams(config.streams_max)
+            .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
+            .keep_alive_interval(config.idle_timeout)
+            .keep_alive_timeout(config.header_timeout);
+        let service = service_fn(|request| self.answer(request));
+        let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
+        let ended = self.drive(connection.as_mut(), |connection| {
+            connection.graceful_shutdown();
+        });
+        // Expired or not: there is nothing to say to an HTTP/2 client outside of its frames.
+        let _ = ended.await;
+        Ended::Gone
     }
 
-    fn on_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
-        if result.is_pending() {
-            self.activity
-                .is_write_blocked
-                .store(true, Ordering::Relaxed);
-            return Poll::Pending;
-        }
-        self.activity
-            .is_write_blocked
-            .store(false, Ordering::Relaxed);
-        let result = ready!(result);
-        if let Ok(n_octets) = result {
-            self.activity
-                .bytes_out
-                .fetch_add(n_octets as u64, Ordering::Relaxed);
-            self.counters.bytes_out.add(n_octets as u64);
-        }
-        Poll::Ready(result)
-    }
-}
-
-impl AsyncRead for Metered {
-    fn poll_read(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buffer: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let n_before = buffer.filled().len();
-        ready!(Pin::new(&mut self.socket).poll_read(cx, buffer))?;
-        self.counters
-            .bytes_in
-            .add((buffer.filled().len() - n_before) as u64);
-        Poll::Ready(Ok(()))
-    }
-}
-
-impl AsyncWrite for Metered {
-    fn poll_write(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        octets: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write(cx, octets);
-        self.on_write(result)
-    }
-
-    fn poll_write_vectored(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        slices: &[io::IoSlice<'_>],
-    ) -> Poll<io::Result<usize>> {
-        let result = Pin::new(&mut self.socket).poll_write_vectored(cx, slices);
-        self.on_write(result)
-    }
-
-    fn is_write_vectored(&self) -> bool {
-        self.socket.is_write_vectored()
-    }
-
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_flush(cx)
-    }
-
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.socket).poll_shutdown(cx)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SECOND: Duration = Duration::from_secs(1);
-
-    fn config() -> HttpConfig {
-        HttpConfig {
-            header_timeout: SECOND,
-            idle_timeout: 3 * SECOND,
-            write_timeout: 2 * SECOND,
-            ..HttpConfig::default()
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+    ) -> impl Future<Output = Result<Response<Tracked<A::Body>>, Infallible>> + Send + use<A> {
+        let (shared, asker) = (Arc::clone(self.shared), self.asker.clone());
+        let in_flight = self.state.activity.begin();
+        async move {
+            let response = shared.answer.answer(request, &asker).await;
+            Ok(response.map(|body| Tracked::new(body, in_flight)))
         }
     }
 
-    /// Looks after `seconds` of nothing.
-    fn check(activity: &Activity, seconds: u32, expected: Option<Expiry>) {
-        let now = Instant::now();
-        let mut watch = Watch::new(now);
-        // Takes note of what has happened so far.
-        let _ = watch.handle_timeout(now, activity, &config());
-        let late = now + seconds * SECOND;
-        assert_eq!(
-            watch.handle_timeout(late, activity, &config()).ok(),
-            expected,
-            "{seconds} s"
-        );
-    }
-
-    #[test]
-    fn a_fresh_connection_has_the_header_timeout() {
-        let activity = Activity::default();
-        check(&activity, 0, None);
-        check(&activity, 1, Some(Expiry::NoRequest));
-    }
-
-    #[test]
-    fn an_answered_connection_has_the_idle_timeout() {
-        let activity = Arc::new(Activity::default());
-        drop(activity.begin());
-        check(&activity, 2, None);
-        check(&activity, 3, Some(Expiry::Idle));
-    }
-
-    #[test]
-    fn a_call_in_flight_keeps_the_connection_unless_the_client_stops_reading() {
-        let activity = Arc::new(Activity::default());
-        let _in_flight = activity.begin();
-        check(&activity, 1000, None);
-        activity.is_write_blocked.store(true, Ordering::Relaxed);
-        check(&activity, 1, None);
-        check(&activity, 2, Some(Expiry::SlowReader));
+    /// Moves a connection until it ends or has drained.
+    ///
+    /// # Errors
+    /// Why it expired; `None` where the client has gone.
+    async fn drive<C: Future<Output = hyper::Result<()>>>(
+        &self,
+        mut connection: Pin<&mut C>,
+        drain: impl Fn(Pin<&mut C>),
+    ) -> Result<(), Option<Expiry>> {
+        let Self { shared, state, .. } = self;
+        let peer = self.asker.peer.address;
+        let mut reset = pin!(self.stream.ready(Interest::ERROR));
+        let mut watch = Watch::new(Instant::now());
+        let mut wake = Instant::now();
+        let mut is_draining = false;
+        loop {
+            tokio::select! {
+                result = connection.as_mut() => {
+                    if let Err(error) = result {
+                        shared.counters.protocol_errors.add(1);
+                        debug!(%error, ?peer, "http connection failed");
+                    }
+                    return Ok(());
+                }
+                _ = reset.as_mut() => return Err(None),
+                () = self.shutdown.draining(), if !is_draining => {
+                    is_draining = true;
+                    drain(connection.as_mut());
+                }
+                () = sleep_until(wake) => {
+                    let (now, held) = (Instant::now(), self.asker.bytes.held());
+                    let config = shared.config.load_full();
+                    match watch.handle_timeout(now, &state.activity, held, &config) {
+                        Err(later) => wake = later,
+                        Ok(expiry) => {
+                            debug!(?expiry, ?peer, "http connection expired");
+                            if expiry == Expiry::SlowReader {
+                                shared.counters.slow_readers.add(1);
+                            } else {
+                                drain(connection.as_mut());
+                                let _ = timeout(GOODBYE, connection).await;
+                            }
+                            return Err(Some(expiry));
+                        }
+                    }
+                }
+            }
+        }
     }
 }
+
+impl HeadError {
+    /// The whole answer to a head that is not taken, as every refusal is written.
+    fn to_response(&self) -> Vec<u8> {
+        let (status, error) = (self.status(), self.to_error());
+        let body = error.to_json_as(status.as_u16());
+        let reason = status.canonical_reason().unwrap_or_default();
+        let mut response = format!(
+            "HTTP/1.1 {} {reason}\r\ncontent-type: {JSON}\r\n{ERROR_HEADER}: {}\r\n\
+             connection: close\r\ncontent-length: {}\r\n\r\n",
+            status.as_u16(),
+            error.kind.name(),
+            body.len()
+        )
+        .into_bytes();
+        response.extend_from_slice(&body);
+        response
+    }
+}
+
+/// How long an expired connection may take to close once it was told to.
+const GOODBYE: Duration = Duration::from_secs(1);
+/// How long a refusal may take to be written.
+const REFUSAL_WAIT: Duration = Duration::from_secs(1);
+/// How long what a client sends is dropped for after its last answer, in all and between octets; and
+/// how much of it. A client on a line of 50 Mbit/s has sent the largest message by then.
+const LINGER: Duration = Duration::from_secs(10);
+const LINGER_SILENCE: Duration = Duration::from_secs(2);
+const LINGER_BYTES: usize = 64 * 1024 * 1024;
+const LINGER_BUFFER: usize = 16 * 1024;

@@ -6,7 +6,8 @@
 //! | `OPTIONS` with `origin` and `access-control-request-method` | 204 from the door itself; the pipeline never sees it |
 //! | any other with `origin` | the usual answer, with `access-control-allow-origin` where the origin is allowed |
 //!
-//! An origin that is not allowed gets no `access-control-*` field at all, so the browser refuses.
+//! An origin that is not allowed gets no `access-control-*` field at all, so the browser refuses;
+//! its calls are refused here, too (origin.rs).
 //! `vary` names `origin` on every answer whose fields depend on it, also on those to no origin.
 //!
 //! What the door refuses by content type stays refused: sharing adds to what a page may read, it
@@ -171,6 +172,16 @@ impl Cors {
                 is_allowed.then(|| origin.clone())
             }
         }
+    }
+
+    /// Whether pages of `origin` may call.
+    pub(super) fn allows(&self, origin: Option<&HeaderValue>) -> bool {
+        self.allowed(origin).is_some()
+    }
+
+    /// Whether pages of every origin may call.
+    pub(super) fn allows_every(&self) -> bool {
+        self.origins == Origins::Every
     }
 
     fn share(&self, origin: HeaderValue, headers: &mut HeaderMap) {

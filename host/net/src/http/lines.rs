@@ -13,6 +13,7 @@ use postern_core::{Blame, Error, Kind};
 use tokio::time::{Instant, Sleep, sleep};
 
 use super::reply;
+use crate::HeldBytes;
 
 /// Cuts octets into lines, whatever pieces they come in.
 #[derive(Debug)]
@@ -90,6 +91,8 @@ pub(super) struct Lines<B> {
     timer: Option<Pin<Box<Sleep>>>,
     /// Whose fault a broken body is.
     blame: Blame,
+    /// Octets of lines that are not whole, where somebody counts them.
+    held: Option<HeldBytes>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -117,6 +120,15 @@ impl<B> Lines<B> {
             timeout,
             timer: None,
             blame,
+            held: None,
+        }
+    }
+
+    /// Counts what is not cut into lines as `held`.
+    pub(super) fn holding(self, held: HeldBytes) -> Self {
+        Self {
+            held: Some(held),
+            ..self
         }
     }
 
@@ -171,7 +183,12 @@ where
             if let Some(line) = self.ready.take() {
                 return Poll::Ready(Some(Ok(line)));
             }
-            match self.cutter.next_line() {
+            let next = self.cutter.next_line();
+            let n_left = self.cutter.buffer.len();
+            if let Some(held) = &mut self.held {
+                held.shrink_to(n_left);
+            }
+            match next {
                 Ok(Some(line)) => match self.admit(line) {
                     Some(line) => return Poll::Ready(Some(Ok(line))),
                     None => continue,
@@ -188,6 +205,11 @@ where
                 Poll::Ready(Some(Ok(frame))) => {
                     self.rearm();
                     if let Some(data) = frame.data_ref() {
+                        if let Some(Err(error)) =
+                            self.held.as_mut().map(|held| held.grow(data.len()))
+                        {
+                            return self.fail(error.into());
+                        }
                         self.cutter.push(data);
                     } else if let Some(kind) = frame.trailers_ref().and_then(trailing_kind) {
                         let line = self.suspect.take().unwrap_or_default();

@@ -19,28 +19,39 @@
 //! | `priority` | 0 to 255; anything else is left to the handler |
 //! | `traceparent` | W3C trace context |
 //!
-//! **Invariant:** a client that goes away cancels its call: hyper drops the call's future.
+//! **Invariant:** a client that goes away cancels its call: the call's future is dropped. Over HTTP/1
+//! a client is gone when its connection is reset; one that only closes its sending side gets its
+//! reply (RFC 9112 section 9.6). Over HTTP/2 also when it resets the stream or closes the connection.
 
+mod activity;
+mod answer;
 mod catalog;
+mod chunked;
 mod client;
 mod config;
 mod connection;
 mod cors;
 mod fetch;
+mod frames;
+mod head;
 mod lines;
+mod origin;
 mod path;
 mod reply;
 mod request;
 mod server;
+mod socket;
 #[cfg(test)]
 mod tests;
+mod tracked;
 
 pub use catalog::{Catalog, MethodInfo, ServiceInfo};
 pub use client::{HttpClient, HttpClientConfig};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use fetch::{FetchConfig, FetchError, Fetcher};
-pub use server::{HttpReconfigure, HttpServer};
+pub use origin::{ForeignPage, Hosts, check_origin};
+pub use server::{HttpReconfigure, HttpServer, serve_router};
 
 /// Response header that carries the kind of a failed call: `not-found`.
 pub const ERROR_HEADER: &str = "x-postern-error";

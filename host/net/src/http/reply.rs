@@ -12,17 +12,19 @@ use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use postern_core::{Blame, Body, BodyStream, Error, Headers, Kind, Reply, Retry, json};
 
-use super::{ERROR_HEADER, JSON, NDJSON, connection::InFlight, is_hop_by_hop, lines, request::set};
+use super::{ERROR_HEADER, JSON, NDJSON, is_hop_by_hop, lines, request::set};
+use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
 
-/// The body of a response. It counts as in flight until it is dropped.
+/// The body of a response.
 pub(super) struct ReplyBody {
     content: Content,
-    in_flight: Option<InFlight>,
+    /// Of a whole one that is too short to carry it.
+    held: Option<HeldBytes>,
 }
 
 enum Content {
     Whole(Bytes),
-    Lines(BodyStream),
+    Lines(BodyStream, ConnectionBytes),
     /// The stream failed: its last line is written, the trailers are left.
     Trailers(Kind),
     Done,
@@ -38,20 +40,13 @@ impl ReplyBody {
         };
         Self {
             content,
-            in_flight: None,
-        }
-    }
-
-    pub(super) fn holding(self, in_flight: InFlight) -> Self {
-        Self {
-            in_flight: Some(in_flight),
-            ..self
+            held: None,
         }
     }
 
     fn done(&mut self) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         self.content = Content::Done;
-        self.in_flight = None;
+        self.held = None;
         Poll::Ready(None)
     }
 }
@@ -70,8 +65,8 @@ impl http_body::Body for ReplyBody {
                 self.content = Content::Done;
                 Frame::data(octets)
             }
-            Content::Lines(stream) => match ready!(Pin::new(stream).poll_next(cx)) {
-                Some(Ok(message)) => Frame::data(lines::to_line(&message)),
+            Content::Lines(stream, bytes) => match ready!(poll_line(stream, bytes, cx)) {
+                Some(Ok(line)) => Frame::data(line),
                 Some(Err(error)) => {
                     self.content = Content::Trailers(error.kind);
                     Frame::data(lines::to_line(&error.to_json()))
@@ -97,13 +92,34 @@ impl http_body::Body for ReplyBody {
         match &self.content {
             Content::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             Content::Done => SizeHint::with_exact(0),
-            Content::Lines(_) | Content::Trailers(_) => SizeHint::default(),
+            Content::Lines(..) | Content::Trailers(_) => SizeHint::default(),
         }
     }
 }
 
-/// A handler's reply; as lines when it is a stream or when the client asked for lines.
-pub(super) fn success(reply: Reply, wants_lines: bool) -> Response<ReplyBody> {
+/// The next line of a stream, which counts as held until the client has taken it.
+fn poll_line(
+    stream: &mut BodyStream,
+    bytes: &ConnectionBytes,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, Error>>> {
+    let message = ready!(Pin::new(stream).poll_next(cx));
+    Poll::Ready(message.map(|message| {
+        let line = lines::to_line(&message?);
+        if line.len() < ATTACHED_BYTES_MIN {
+            return Ok(line);
+        }
+        Ok(bytes.hold(line.len())?.attach_to(line))
+    }))
+}
+
+/// A handler's reply; as lines when it is a stream or when the client asked for lines. A reply for
+/// which the connection has no room is dropped, and the refusal sent instead.
+pub(super) fn success(
+    reply: Reply,
+    wants_lines: bool,
+    bytes: &ConnectionBytes,
+) -> Response<ReplyBody> {
     let mut headers = to_http_headers(&reply.headers);
     let content = match reply.body {
         Body::Empty => Content::Done,
@@ -112,23 +128,39 @@ pub(super) fn success(reply: Reply, wants_lines: bool) -> Response<ReplyBody> {
         }
         Body::One(octets) if octets.is_empty() => Content::Done,
         Body::One(octets) => Content::Whole(octets),
-        Body::Many(stream) => Content::Lines(stream),
+        Body::Many(stream) => Content::Lines(stream, bytes.clone()),
     };
-    let is_lines = wants_lines || matches!(content, Content::Lines(_));
+    let (content, held) = match hold(content, bytes) {
+        Ok(held) => held,
+        Err(error) => return failure(&error.into()),
+    };
+    let is_lines = wants_lines || matches!(content, Content::Lines(..));
     if is_lines {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
     } else if !matches!(content, Content::Done) && !headers.contains_key(header::CONTENT_TYPE) {
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     }
-    if matches!(content, Content::Lines(_)) {
+    if matches!(content, Content::Lines(..)) {
         headers.insert(header::TRAILER, HeaderValue::from_static(ERROR_HEADER));
     }
-    let mut response = Response::new(ReplyBody {
-        content,
-        in_flight: None,
-    });
+    let mut response = Response::new(ReplyBody { content, held });
     *response.headers_mut() = headers;
     response
+}
+
+/// Counts a whole reply as held. A long one carries that with itself, wherever it waits.
+fn hold(
+    content: Content,
+    bytes: &ConnectionBytes,
+) -> Result<(Content, Option<HeldBytes>), ByteBudgetError> {
+    let Content::Whole(octets) = content else {
+        return Ok((content, None));
+    };
+    let held = bytes.hold(octets.len())?;
+    if octets.len() < ATTACHED_BYTES_MIN {
+        return Ok((Content::Whole(octets), Some(held)));
+    }
+    Ok((Content::Whole(held.attach_to(octets)), None))
 }
 
 /// A failed call, with the status of its kind.
@@ -273,6 +305,10 @@ fn is_vsp_key(name: &str) -> bool {
     ];
     KEYS.contains(&name)
 }
+
+/// Octets from which on a reply counts until the last of them is written; shorter ones count until
+/// they are handed to the connection, of which each stream has one.
+const ATTACHED_BYTES_MIN: usize = 1024;
 
 #[cfg(test)]
 mod tests {

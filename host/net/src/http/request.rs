@@ -15,6 +15,7 @@ use postern_core::{
 };
 
 use super::{HttpConfig, is_hop_by_hop, is_ndjson, lines::Lines, media_type};
+use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
 
 /// Why the door answers a request itself.
 #[derive(Debug)]
@@ -34,20 +35,29 @@ impl Refusal {
         }
     }
 
-    fn invalid(status: StatusCode, message: String) -> Self {
+    pub(super) fn invalid(status: StatusCode, message: String) -> Self {
         Self::new(status, Error::invalid_argument(message))
     }
 }
 
+impl From<ByteBudgetError> for Refusal {
+    fn from(error: ByteBudgetError) -> Self {
+        let error = Error::from(error);
+        let status = StatusCode::from_u16(error.kind.http());
+        Self::new(status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE), error)
+    }
+}
+
 /// Reads a call of `service`/`method`: the head first, so that nothing is read of a body that will
-/// be refused.
+/// be refused. What the body takes counts as held until the caller is done with the call.
 pub(super) async fn read_call<B>(
     (service, method): (Text, Text),
     head: &request::Parts,
     body: B,
     config: &HttpConfig,
     peer: Arc<Peer>,
-) -> Result<Call, Refusal>
+    bytes: &ConnectionBytes,
+) -> Result<(Call, Option<HeldBytes>), Refusal>
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -63,22 +73,24 @@ where
         ..Context::default()
     };
     let is_stream = text(&head.headers, "content-type").is_some_and(|value| is_ndjson(&value));
-    let body = if is_stream {
+    let (body, held) = if is_stream {
         let (line_bytes_max, timeout) = (config.message_bytes_max, Some(config.body_timeout));
         let lines = Lines::new(body, line_bytes_max, timeout, Blame::Client);
-        Body::Many(BodyStream::new(lines))
+        let lines = lines.holding(bytes.hold(0)?);
+        (Body::Many(BodyStream::new(lines)), None)
     } else {
-        read_message(body, config).await?
+        read_message(body, config, bytes).await?
     };
     let version = text(&head.headers, "version");
-    Ok(Call {
+    let call = Call {
         service,
         method,
         version,
         headers,
         body,
         context,
-    })
+    };
+    Ok((call, held))
 }
 
 /// The caller's correlation id, which the reply echoes whatever comes of the call.
@@ -175,15 +187,20 @@ fn text(headers: &HeaderMap, name: &str) -> Option<Text> {
 }
 
 /// Reads the one message of a unary call within the time for it.
-async fn read_message<B>(body: B, config: &HttpConfig) -> Result<Body, Refusal>
+async fn read_message<B>(
+    body: B,
+    config: &HttpConfig,
+    bytes: &ConnectionBytes,
+) -> Result<(Body, Option<HeldBytes>), Refusal>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     if body.is_end_stream() {
-        return Ok(Body::Empty);
+        return Ok((Body::Empty, None));
     }
-    let reading = collect(body, config.message_bytes_max);
+    let mut held = bytes.hold(0)?;
+    let reading = collect(body, config.message_bytes_max, &mut held);
     let octets = tokio::time::timeout(config.body_timeout, reading)
         .await
         .map_err(|_| {
@@ -193,14 +210,14 @@ where
             Refusal::new(StatusCode::REQUEST_TIMEOUT, error)
         })??;
     Ok(if octets.is_empty() {
-        Body::Empty
+        (Body::Empty, None)
     } else {
-        Body::One(octets)
+        (Body::One(octets), Some(held))
     })
 }
 
 /// Joins a body; one that comes in a single piece is not copied.
-async fn collect<B>(mut body: B, bytes_max: usize) -> Result<Bytes, Refusal>
+async fn collect<B>(mut body: B, bytes_max: usize, held: &mut HeldBytes) -> Result<Bytes, Refusal>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -219,6 +236,7 @@ where
             continue;
         };
         check_length(first.len() + joined.len() + data.len(), bytes_max)?;
+        held.grow(data.len())?;
         if first.is_empty() && joined.is_empty() {
             first = data;
             continue;

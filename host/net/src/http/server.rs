@@ -1,31 +1,27 @@
-//! The listener of the HTTP door: accepts, routes, calls, drains.
+//! HTTP listeners: they accept, share the bounds of their connections, and drain.
 
-use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{convert::Infallible, io, net::SocketAddr, sync::Arc};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use hyper::{body::Incoming, service::service_fn};
-use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
-    server::conn::auto,
+use http::{Request, Response};
+use hyper::{
+    body::{Body, Incoming},
+    service::Service,
 };
-use postern_core::{Error, Handler, Kind, Peer, Text, Transport, error::Blame, event::Outbox};
+use hyper_util::service::TowerToHyperService;
+use postern_core::{Error, Handler, Peer, Text, Transport, error::Blame, event::Outbox};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{sleep, timeout},
 };
 use tracing::{debug, warn};
 
 use super::{
-    CORRELATION_HEADER, Catalog, HttpConfig,
-    catalog::Listing,
-    connection::{Activity, Expiry, Metered, Watch},
-    is_ndjson,
-    path::{PathError, Resource},
-    reply::{self, ReplyBody},
-    request::{self, Refusal, set},
+    Catalog, HttpConfig,
+    answer::{Answer, Asker, Calls},
+    connection,
 };
 use crate::{
     ByteBudget, Counters, Shutdown,
@@ -36,21 +32,21 @@ use crate::{
 pub struct HttpServer {
     listener: TcpListener,
     address: SocketAddr,
-    door: Arc<Door>,
+    shared: Arc<Shared<Calls>>,
 }
 
 /// Changes the configuration of a server while it serves. A connection that is open has the new
-/// bounds from its next request on; `streams_max` holds for connections that come after.
+/// bounds from its next request on; `streams_max` and `held_bytes_max` hold for connections that
+/// come after.
 #[derive(Clone)]
-pub struct HttpReconfigure(Arc<Door>);
+pub struct HttpReconfigure(Arc<ArcSwap<HttpConfig>>);
 
-/// What every connection shares.
-struct Door {
-    config: ArcSwap<HttpConfig>,
+/// What every connection of a server shares.
+pub(super) struct Shared<A> {
+    pub(super) config: Arc<ArcSwap<HttpConfig>>,
+    pub(super) counters: Arc<Counters>,
+    pub(super) answer: A,
     bytes: Arc<ByteBudget>,
-    handler: Arc<dyn Handler>,
-    catalog: Arc<dyn Catalog>,
-    counters: Arc<Counters>,
 }
 
 impl HttpServer {
@@ -68,20 +64,27 @@ impl HttpServer {
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
+        let config = Arc::new(ArcSwap::from_pointee(config));
+        let answer = Calls {
+            config: Arc::clone(&config),
+            handler,
+            catalog,
+            counters: Arc::clone(&counters),
+        };
+        let shared = Arc::new(Shared {
+            config,
+            counters,
+            answer,
+            bytes,
+        });
         Ok(Self {
             listener,
             address,
-            door: Arc::new(Door {
-                config: ArcSwap::from_pointee(config),
-                bytes,
-                handler,
-                catalog,
-                counters,
-            }),
+            shared,
         })
     }
 
-    /// Where the door is.
+    /// Where the listener is.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
@@ -90,64 +93,115 @@ impl HttpServer {
     /// What changes the configuration of this server, also while it serves.
     #[must_use]
     pub fn reconfigure(&self) -> HttpReconfigure {
-        HttpReconfigure(Arc::clone(&self.door))
+        HttpReconfigure(Arc::clone(&self.shared.config))
     }
 
     /// Serves until `shutdown` drains; then takes nothing new and finishes what is in flight, for
     /// `drain_timeout` or until `shutdown` ends.
     pub async fn serve(self, shutdown: Shutdown) {
-        let mut connections = JoinSet::new();
-        let mut backoff = Backoff::default();
-        loop {
-            let accepted = tokio::select! {
-                accepted = self.listener.accept() => accepted,
-                Some(ended) = connections.join_next() => {
-                    if let Err(error) = ended {
-                        warn!(%error, "an http connection panicked");
-                    }
-                    continue;
-                }
-                () = shutdown.draining() => break,
-            };
-            match accepted {
-                Ok((socket, peer)) => {
-                    backoff.succeeded();
-                    let connections_max = self.door.config.load().connections_max;
-                    if connections.len() < connections_max {
-                        connections.spawn(serve_connection(
-                            Arc::clone(&self.door),
-                            socket,
-                            peer,
-                            shutdown.clone(),
-                        ));
-                    } else {
-                        self.door.counters.connections_refused.add(1);
-                        turn_away(&socket, connections_max);
-                    }
-                }
-                Err(error) => match backoff.failed(&error) {
-                    Advice::Again => {}
-                    Advice::Pause(pause) => {
-                        warn!(%error, pause_ms = pause.as_millis(), "cannot accept over http");
-                        sleep(pause).await;
-                    }
-                },
-            }
-        }
-        drop(self.listener);
-        let finishing = async { while connections.join_next().await.is_some() {} };
-        tokio::select! {
-            () = shutdown.ended() => {}
-            _ = timeout(self.door.config.load().drain_timeout, finishing) => {}
-        }
-        connections.shutdown().await;
+        accept(self.listener, self.shared, shutdown).await;
     }
 }
 
 impl HttpReconfigure {
     pub fn apply(&self, config: HttpConfig) {
-        self.0.config.store(Arc::new(config));
+        self.0.store(Arc::new(config));
     }
+}
+
+/// Serves a router of another kind at `listener`, within the same bounds of connections, heads and
+/// time; what its replies hold is counted nowhere. Ends as `HttpServer::serve` does.
+pub async fn serve_router<S, B>(
+    listener: TcpListener,
+    router: S,
+    config: HttpConfig,
+    counters: Arc<Counters>,
+    shutdown: Shutdown,
+) where
+    S: Clone + Send + Sync + 'static,
+    TowerToHyperService<S>:
+        Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static,
+{
+    let shared = Arc::new(Shared {
+        config: Arc::new(ArcSwap::from_pointee(config)),
+        counters,
+        answer: Routed(TowerToHyperService::new(router)),
+        bytes: Arc::new(ByteBudget::unlimited()),
+    });
+    accept(listener, shared, shutdown).await;
+}
+
+/// Answers by a router that is given.
+struct Routed<S>(TowerToHyperService<S>);
+
+impl<S, B> Answer for Routed<S>
+where
+    S: Clone + Send + Sync + 'static,
+    TowerToHyperService<S>:
+        Service<Request<Incoming>, Response = Response<B>, Error = Infallible, Future: Send>,
+    B: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static,
+{
+    type Body = B;
+
+    async fn answer(&self, request: Request<Incoming>, _asker: &Asker) -> Response<B> {
+        match self.0.call(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        }
+    }
+}
+
+/// Takes connections until `shutdown` drains, then waits for those that are open.
+async fn accept<A: Answer>(listener: TcpListener, shared: Arc<Shared<A>>, shutdown: Shutdown) {
+    let mut connections = JoinSet::new();
+    let mut backoff = Backoff::default();
+    loop {
+        let accepted = tokio::select! {
+            accepted = listener.accept() => accepted,
+            Some(ended) = connections.join_next() => {
+                if let Err(error) = ended {
+                    warn!(%error, "an http connection panicked");
+                }
+                continue;
+            }
+            () = shutdown.draining() => break,
+        };
+        match accepted {
+            Ok((socket, peer)) => {
+                backoff.succeeded();
+                let connections_max = shared.config.load().connections_max;
+                if connections.len() < connections_max {
+                    let (shared, shutdown) = (Arc::clone(&shared), shutdown.clone());
+                    connections.spawn(serve_connection(shared, socket, peer, shutdown));
+                } else {
+                    shared.counters.connections_refused.add(1);
+                    turn_away(&socket, connections_max);
+                }
+            }
+            Err(error) => match backoff.failed(&error) {
+                Advice::Again => {}
+                Advice::Pause(pause) => {
+                    warn!(%error, pause_ms = pause.as_millis(), "cannot accept over http");
+                    sleep(pause).await;
+                }
+            },
+        }
+    }
+    drop(listener);
+    let drain_timeout = shared.config.load().drain_timeout;
+    let finishing = async { while connections.join_next().await.is_some() {} };
+    tokio::select! {
+        () = shutdown.ended() => {}
+        _ = timeout(drain_timeout, finishing) => {}
+    }
+    connections.shutdown().await;
 }
 
 /// Answers a connection over the limit at once and without reading from it.
@@ -166,27 +220,26 @@ fn turn_away(socket: &TcpStream, limit: usize) {
     let _ = socket.try_write(&[head.as_bytes(), &body].concat());
 }
 
-async fn serve_connection(
-    door: Arc<Door>,
+async fn serve_connection<A: Answer>(
+    shared: Arc<Shared<A>>,
     socket: TcpStream,
     address: SocketAddr,
     shutdown: Shutdown,
 ) {
-    let counters = Arc::clone(&door.counters);
-    let _open = Open::new(Arc::clone(&counters));
+    let _open = Open::new(Arc::clone(&shared.counters));
     // Replies are written whole; waiting for more would only delay them.
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%error, %address, "cannot set nodelay");
     }
-    let activity = Arc::new(Activity::default());
-    let metered = Metered::new(socket, Arc::clone(&activity), Arc::clone(&counters));
     let peer = Arc::new(Peer {
         transport: Transport::Http,
         address: Some(address),
         session: Text::default(),
         outbox: Outbox::closed(),
     });
-    drive(&door, metered, &activity, peer, &shutdown).await;
+    let bytes = shared.bytes.connection(shared.config.load().held_bytes_max);
+    let asker = Asker { peer, bytes };
+    connection::serve(&shared, socket, asker, &shutdown).await;
 }
 
 /// A connection that counts as open until it is dropped, however it ends.
@@ -204,221 +257,3 @@ impl Drop for Open {
         self.0.connections_closed.add(1);
     }
 }
-
-/// Moves a connection until it ends, expires or has drained.
-async fn drive(
-    door: &Arc<Door>,
-    socket: Metered,
-    activity: &Arc<Activity>,
-    peer: Arc<Peer>,
-    shutdown: &Shutdown,
-) {
-    let service = service_fn(|request| {
-        let (door, peer) = (Arc::clone(door), Arc::clone(&peer));
-        let in_flight = activity.begin();
-        async move {
-            let response = door.answer(request, peer).await;
-            Ok::<_, Infallible>(response.map(|body| body.holding(in_flight)))
-        }
-    });
-    let builder = connection_builder(&door.config.load());
-    let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), service));
-    let mut watch = Watch::new(Instant::now());
-    let mut wake = Instant::now();
-    let mut is_draining = false;
-    loop {
-        tokio::select! {
-            result = connection.as_mut() => {
-                if let Err(error) = result {
-                    door.counters.protocol_errors.add(1);
-                    debug!(error = %error, peer = ?peer.address, "http connection failed");
-                }
-                return;
-            }
-            () = shutdown.draining(), if !is_draining => {
-                is_draining = true;
-                connection.as_mut().graceful_shutdown();
-            }
-            () = sleep_until(wake) => {
-                match watch.handle_timeout(Instant::now(), activity, &door.config.load()) {
-                    Err(later) => wake = later,
-                    Ok(expiry) => {
-                        debug!(?expiry, peer = ?peer.address, "http connection expired");
-                        if expiry == Expiry::SlowReader {
-                            door.counters.slow_readers.add(1);
-                        } else {
-                            connection.as_mut().graceful_shutdown();
-                            let _ = timeout(GOODBYE, connection).await;
-                        }
-                        return;
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn connection_builder(config: &HttpConfig) -> auto::Builder<TokioExecutor> {
-    let mut builder = auto::Builder::new(TokioExecutor::new());
-    builder
-        .http1()
-        // `Watch` does it for both versions, without a timer per request.
-        .header_read_timeout(None)
-        .max_buf_size(HEAD_BYTES_MAX);
-    builder
-        .http2()
-        .timer(TokioTimer::new())
-        .max_concurrent_streams(config.streams_max)
-        .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
-        .keep_alive_interval(config.idle_timeout)
-        .keep_alive_timeout(config.header_timeout);
-    builder
-}
-
-impl Door {
-    async fn answer(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<ReplyBody> {
-        self.counters.frames_in.add(1);
-        let (head, body) = request.into_parts();
-        let config = self.config.load_full();
-        let cors = config.cors.as_ref();
-        if let Some(response) = cors.and_then(|cors| cors.preflight(&head)) {
-            self.counters.frames_out.add(1);
-            return response;
-        }
-        let correlation = request::correlation(&head.headers);
-        let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
-        let dispatched = self.dispatch(head, body, &config, peer).await;
-        let mut response = dispatched.unwrap_or_else(Refusal::into_response);
-        if let Some(cors) = cors {
-            cors.decorate(origin.as_ref(), response.headers_mut());
-        }
-        if let Some(correlation) = correlation {
-            set(
-                response.headers_mut(),
-                CORRELATION_HEADER,
-                correlation.as_bytes(),
-            );
-        }
-        self.counters.frames_out.add(1);
-        response
-    }
-
-    async fn dispatch(
-        &self,
-        head: http::request::Parts,
-        body: Incoming,
-        config: &HttpConfig,
-        peer: Arc<Peer>,
-    ) -> Result<Response<ReplyBody>, Refusal> {
-        let resource = Resource::from_path(head.uri.path()).map_err(path_refusal)?;
-        match (resource, &head.method) {
-            (Resource::Method { service, method }, &Method::POST) => {
-                let target = (service, method);
-                let call = request::read_call(target, &head, body, config, peer).await?;
-                let wants_lines = accepts_lines(&head.headers);
-                Ok(match self.handler.call(call).await {
-                    Ok(reply) => reply::success(reply, wants_lines),
-                    Err(error) => reply::failure(&error),
-                })
-            }
-            (Resource::Services, &Method::GET | &Method::HEAD) => Ok(json_response(
-                &Listing {
-                    services: self.catalog.services(),
-                },
-                &head.method,
-            )),
-            (Resource::Service(name), &Method::GET | &Method::HEAD) => {
-                let services = self.catalog.services();
-                let found = services
-                    .into_iter()
-                    .find(|service| name == service.name.as_str());
-                let found = found.ok_or_else(|| {
-                    let error = Error::not_found(format!("no service {name} is here"));
-                    Refusal::new(StatusCode::NOT_FOUND, error)
-                })?;
-                Ok(json_response(&found, &head.method))
-            }
-            (resource, &Method::OPTIONS) => Ok(options_response(allowed(&resource))),
-            (resource, method) => Err(wrong_method(method, allowed(&resource))),
-        }
-    }
-}
-
-impl Refusal {
-    fn into_response(self) -> Response<ReplyBody> {
-        let mut response = reply::refusal(self.status, &self.error);
-        if let Some(allow) = self.allow {
-            let allow = HeaderValue::from_static(allow);
-            response.headers_mut().insert(header::ALLOW, allow);
-        }
-        response
-    }
-}
-
-fn accepts_lines(headers: &http::HeaderMap) -> bool {
-    let accepts = headers.get_all(header::ACCEPT);
-    let mut items = accepts
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|v| v.split(','));
-    items.any(is_ndjson)
-}
-
-fn allowed(resource: &Resource) -> &'static str {
-    match resource {
-        Resource::Method { .. } => "POST, OPTIONS",
-        Resource::Services | Resource::Service(_) => "GET, HEAD, OPTIONS",
-    }
-}
-
-fn path_refusal(error: PathError) -> Refusal {
-    let message = error.to_string();
-    match error {
-        PathError::Unknown { .. } => Refusal::new(StatusCode::NOT_FOUND, Error::not_found(message)),
-        PathError::Encoding { .. } => {
-            Refusal::new(StatusCode::BAD_REQUEST, Error::invalid_argument(message))
-        }
-    }
-}
-
-fn wrong_method(method: &Method, allow: &'static str) -> Refusal {
-    let message = format!("method {method} is not served here; {allow} are");
-    let error = Error::new(Kind::Unimplemented, Blame::Client, message);
-    Refusal {
-        status: StatusCode::METHOD_NOT_ALLOWED,
-        error,
-        allow: Some(allow),
-    }
-}
-
-fn options_response(allow: &'static str) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::whole(Bytes::new()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
-        .headers_mut()
-        .insert(header::ALLOW, HeaderValue::from_static(allow));
-    response
-}
-
-fn json_response(value: &impl serde::Serialize, method: &Method) -> Response<ReplyBody> {
-    let json = match serde_json::to_vec(value) {
-        Ok(json) => json,
-        Err(error) => return reply::failure(&Error::internal("catalogue").with_source(error)),
-    };
-    let length = json.len();
-    let body = if method == Method::HEAD {
-        Vec::new()
-    } else {
-        json
-    };
-    let mut response = Response::new(ReplyBody::whole(body));
-    let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(super::JSON));
-    headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-    response
-}
-
-/// Longest request head, in octets: a whole VSTP header section (65,535) and its request line fit.
-const HEAD_BYTES_MAX: usize = 96 * 1024;
-/// How long an idle connection may take to close once it was told to.
-const GOODBYE: Duration = Duration::from_secs(1);

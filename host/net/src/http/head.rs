@@ -1,0 +1,313 @@
+//! What of an HTTP/1 connection's octets may go on to hyper: whole request heads that are sound, and
+//! the bodies behind them. Pure.
+//!
+//! hyper answers a head that it cannot take with a bare status. Here such a head is found before, so
+//! that the refusal has the form of every other (mod.rs), and that what hyper takes and a proxy
+//! before us may take otherwise is refused: several hosts, lengths beside transfer codings.
+//!
+//! | bound | value | beyond it |
+//! | --- | --- | --- |
+//! | octets of a head | `HEAD_BYTES_MAX` | 431, or 414 while it is one line |
+//! | octets of a target | `TARGET_BYTES_MAX` | 414 |
+//! | header fields | `FIELDS_MAX` | 431 |
+//!
+//! **Invariant:** where a message ends is found by RFC 9112 section 6.3 here and in hyper. If the
+//! two differed, the worst would be a refusal too many: hyper reads only what passed here, as is.
+
+use std::mem::MaybeUninit;
+
+use http::{StatusCode, Uri};
+use httparse::{Header, Request, Status};
+use postern_core::{Blame, Error, Kind};
+
+use super::chunked::Chunks;
+
+/// Why a request head is not taken. The connection is closed after the answer.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub(super) enum HeadError {
+    #[error("request head is not HTTP/1: {0}")]
+    Syntax(httparse::Error),
+    #[error("request head exceeds the limit of {HEAD_BYTES_MAX} octets")]
+    TooLong,
+    #[error("request head has more than {FIELDS_MAX} header fields")]
+    TooManyFields,
+    #[error("request target exceeds the limit of {TARGET_BYTES_MAX} octets")]
+    TargetTooLong,
+    #[error("request target is not a uri")]
+    Target,
+    #[error("request has no host field")]
+    NoHost,
+    #[error("request has {0} host fields; it must have one")]
+    ManyHosts(usize),
+    #[error("host field is not a host")]
+    Host,
+    #[error("content-length is not one number")]
+    Length,
+    #[error("request has a content-length and a transfer coding")]
+    LengthAndCoding,
+    #[error("transfer codings do not end in one chunked")]
+    Coding,
+    #[error("transfer coding other than chunked is not served")]
+    OtherCoding,
+    #[error("request head did not arrive within {0} ms")]
+    TooLate(u128),
+}
+
+/// Where the octets of a connection stand between requests and bodies.
+#[derive(Debug, Default)]
+pub(super) struct Scanner {
+    position: Position,
+    /// Octets of an unfinished head that were looked at in vain; it is parsed again when its end is
+    /// there or when it has grown to twice as much.
+    n_parsed: usize,
+}
+
+#[derive(Debug, Default)]
+enum Position {
+    #[default]
+    Head,
+    Length(u64),
+    Chunked(Chunks),
+    /// The body cannot be read. hyper says so; no request can follow.
+    Broken,
+}
+
+impl HeadError {
+    pub(super) fn status(&self) -> StatusCode {
+        match self {
+            Self::Syntax(_)
+            | Self::Target
+            | Self::NoHost
+            | Self::ManyHosts(_)
+            | Self::Host
+            | Self::Length
+            | Self::LengthAndCoding
+            | Self::Coding => StatusCode::BAD_REQUEST,
+            Self::TooLong | Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
+            Self::OtherCoding => StatusCode::NOT_IMPLEMENTED,
+            Self::TooLate(_) => StatusCode::REQUEST_TIMEOUT,
+        }
+    }
+
+    pub(super) fn to_error(&self) -> Error {
+        let kind = match self {
+            Self::OtherCoding => Kind::Unimplemented,
+            Self::TooLate(_) => Kind::DeadlineExceeded,
+            Self::Syntax(_)
+            | Self::TooLong
+            | Self::TooManyFields
+            | Self::TargetTooLong
+            | Self::Target
+            | Self::NoHost
+            | Self::ManyHosts(_)
+            | Self::Host
+            | Self::Length
+            | Self::LengthAndCoding
+            | Self::Coding => Kind::InvalidArgument,
+        };
+        Error::new(kind, Blame::Client, self.to_string())
+    }
+}
+
+impl Scanner {
+    /// How many of `octets`, from their beginning, may go on; the rest is shown again with more
+    /// behind it. 0 says that the head is not whole.
+    ///
+    /// # Errors
+    /// A head that is not taken; nothing before it is left in `octets`.
+    pub(super) fn admit(&mut self, octets: &[u8]) -> Result<usize, HeadError> {
+        let mut n_admitted = 0;
+        while let Some(rest) = octets.get(n_admitted..).filter(|rest| !rest.is_empty()) {
+            let n_taken = match &mut self.position {
+                // What comes next is told with the next call: it may be a head that is refused.
+                Position::Head if n_admitted > 0 => break,
+                Position::Head => self.admit_head(rest)?,
+                Position::Length(left) => {
+                    let n_taken = usize::try_from(*left).map_or(rest.len(), |n| n.min(rest.len()));
+                    self.pass(n_taken);
+                    n_taken
+                }
+                Position::Chunked(chunks) => match chunks.take(rest) {
+                    Ok((n_taken, is_over)) => {
+                        if is_over {
+                            self.position = Position::Head;
+                        }
+                        n_taken
+                    }
+                    Err(_) => {
+                        self.position = Position::Broken;
+                        rest.len()
+                    }
+                },
+                Position::Broken => rest.len(),
+            };
+            if n_taken == 0 {
+                break;
+            }
+            n_admitted += n_taken;
+        }
+        Ok(n_admitted)
+    }
+
+    /// Octets of a body of known length that are still to come.
+    pub(super) fn body_left(&self) -> u64 {
+        match self.position {
+            Position::Length(left) => left,
+            Position::Head | Position::Chunked(_) | Position::Broken => 0,
+        }
+    }
+
+    /// `n_octets` of a body of known length went by without being shown.
+    pub(super) fn pass(&mut self, n_octets: usize) {
+        if let Position::Length(left) = &mut self.position {
+            *left = left.saturating_sub(n_octets as u64);
+            if *left == 0 {
+                self.position = Position::Head;
+            }
+        }
+    }
+
+    pub(super) fn is_at_head(&self) -> bool {
+        matches!(self.position, Position::Head)
+    }
+
+    fn admit_head(&mut self, head: &[u8]) -> Result<usize, HeadError> {
+        let is_due =
+            has_end(head) || head.len() > HEAD_BYTES_MAX || head.len() >= 2 * self.n_parsed;
+        if !is_due {
+            return Ok(0);
+        }
+        self.n_parsed = head.len();
+        let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS_MAX];
+        let mut request = Request::new(&mut []);
+        let parsed = request.parse_with_uninit_headers(head, &mut fields);
+        match parsed {
+            Ok(Status::Complete(n_octets)) if n_octets <= HEAD_BYTES_MAX => {
+                self.position = check(&request)?;
+                self.n_parsed = 0;
+                Ok(n_octets)
+            }
+            Ok(Status::Partial) if head.len() <= HEAD_BYTES_MAX => Ok(0),
+            Ok(_) if head.contains(&b'\n') => Err(HeadError::TooLong),
+            Ok(_) => Err(HeadError::TargetTooLong),
+            Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooManyFields),
+            Err(error) => Err(HeadError::Syntax(error)),
+        }
+    }
+}
+
+/// Checks a whole head; says where its body ends.
+fn check(request: &Request<'_, '_>) -> Result<Position, HeadError> {
+    let target = request.path.unwrap_or_default();
+    if target.len() > TARGET_BYTES_MAX {
+        return Err(HeadError::TargetTooLong);
+    }
+    if !is_plain_target(target) && Uri::try_from(target).is_err() {
+        return Err(HeadError::Target);
+    }
+    let is_http_1_0 = request.version == Some(0);
+    let (mut n_hosts, mut n_codings) = (0, 0);
+    let (mut coding, mut length) = (None, None);
+    for field in request.headers.iter() {
+        if field.name.len() > usize::from(u16::MAX) {
+            return Err(HeadError::TooLong);
+        }
+        if field.name.eq_ignore_ascii_case("host") {
+            n_hosts += 1;
+            check_host(field.value)?;
+        } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+            n_codings += 1;
+            coding = Some(field.value);
+        } else if field.name.eq_ignore_ascii_case("content-length") {
+            let read = read_length(field.value).ok_or(HeadError::Length)?;
+            if length.is_some_and(|length| length != read) {
+                return Err(HeadError::Length);
+            }
+            length = Some(read);
+        }
+    }
+    match n_hosts {
+        1 => {}
+        0 if is_http_1_0 => {}
+        0 => return Err(HeadError::NoHost),
+        _ => return Err(HeadError::ManyHosts(n_hosts)),
+    }
+    let Some(coding) = coding else {
+        return Ok(match length {
+            Some(left) if left > 0 => Position::Length(left),
+            _ => Position::Head,
+        });
+    };
+    if length.is_some() {
+        return Err(HeadError::LengthAndCoding);
+    }
+    // What is sent by several fields is one list (RFC 9110 section 5.3); `chunked` alone is served.
+    if n_codings == 1 && coding.trim_ascii().eq_ignore_ascii_case(b"chunked") && !is_http_1_0 {
+        return Ok(Position::Chunked(Chunks::default()));
+    }
+    let last = coding.rsplit(|octet| *octet == b',').next();
+    let is_framed = last.is_some_and(|last| last.trim_ascii().eq_ignore_ascii_case(b"chunked"));
+    if is_framed && n_codings == 1 && !is_http_1_0 {
+        return Err(HeadError::OtherCoding);
+    }
+    Err(HeadError::Coding)
+}
+
+/// RFC 9110 section 7.2: `uri-host [ ":" port ]`, which is empty where the target has no authority.
+fn check_host(value: &[u8]) -> Result<(), HeadError> {
+    let is_host =
+        |octet: &u8| octet.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(octet);
+    if value.trim_ascii().iter().all(is_host) {
+        Ok(())
+    } else {
+        Err(HeadError::Host)
+    }
+}
+
+fn read_length(value: &[u8]) -> Option<u64> {
+    let value = value.trim_ascii();
+    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
+    let number = std::str::from_utf8(value).ok().filter(|_| is_number)?;
+    number.parse().ok().filter(|length| *length <= LENGTH_MAX)
+}
+
+/// Whether a target is surely one that `Uri` takes, so that most need not be parsed twice.
+fn is_plain_target(target: &str) -> bool {
+    let is_plain =
+        |octet: u8| octet.is_ascii_alphanumeric() || b"/._~-%?&=:@!$'()*+,;".contains(&octet);
+    target.starts_with('/') && target.bytes().all(is_plain)
+}
+
+/// Octets of the empty lines before a request line, which RFC 9112 section 2.2 passes over.
+pub(super) fn n_blank(octets: &[u8]) -> usize {
+    let mut rest = octets;
+    while let [b'\n', after @ ..] | [b'\r', b'\n', after @ ..] = rest {
+        rest = after;
+    }
+    octets.len() - rest.len()
+}
+
+/// Whether an empty line is there, which ends a head.
+fn has_end(octets: &[u8]) -> bool {
+    let mut rest = octets;
+    while let Some(at) = rest.iter().position(|octet| *octet == b'\n') {
+        rest = rest.get(at + 1..).unwrap_or_default();
+        if matches!(rest, [b'\n', ..] | [b'\r', b'\n', ..]) {
+            return true;
+        }
+    }
+    false
+}
+
+/// Longest request head, in octets: a whole VSTP header section (65,535) and its request line fit.
+pub(super) const HEAD_BYTES_MAX: usize = 96 * 1024;
+/// Most header fields of a request, over HTTP/1 and HTTP/2.
+pub(super) const FIELDS_MAX: usize = 300;
+/// Longest request target, in octets; `Uri` takes no longer one.
+const TARGET_BYTES_MAX: usize = 65_534;
+/// Longest body that hyper counts.
+const LENGTH_MAX: u64 = u64::MAX - 2;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,162 @@
+//! Each refusal at its edge, and where messages end.
+
+use super::*;
+
+const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n";
+
+/// A scanner's word on one request, shown whole.
+#[track_caller]
+fn check(head: &str, expected: Result<usize, HeadError>) {
+    assert_eq!(
+        Scanner::default().admit(head.as_bytes()),
+        expected,
+        "{head:?}"
+    );
+}
+
+#[track_caller]
+fn check_fields(fields: &str, expected: Option<HeadError>) {
+    let head = format!("POST / HTTP/1.1\r\nhost: x\r\n{fields}\r\n");
+    let expected = expected.map_or(Ok(head.len()), Err);
+    check(&head, expected);
+}
+
+#[test]
+fn a_host_is_there_once() {
+    check("GET / HTTP/1.1\r\n\r\n", Err(HeadError::NoHost));
+    check("GET / HTTP/1.0\r\n\r\n", Ok(18));
+    check_fields("", None);
+    check_fields("Host: x\r\n", Some(HeadError::ManyHosts(2)));
+    check("GET / HTTP/1.1\r\nhost:\r\n\r\n", Ok(25));
+    check("GET / HTTP/1.1\r\nhost: [::1]:80\r\n\r\n", Ok(34));
+    for host in ["a b", "a/b", "u@a", "a\"", "<a>"] {
+        let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
+        check(&head, Err(HeadError::Host));
+    }
+}
+
+#[test]
+fn a_body_is_framed_in_one_way_only() {
+    check_fields("transfer-encoding: Chunked\r\n", None);
+    check_fields("content-length: 0\r\n", None);
+    check_fields("content-length: 7\r\ncontent-length: 7\r\n", None);
+    check_fields(
+        "content-length: 7\r\ncontent-length: 8\r\n",
+        Some(HeadError::Length),
+    );
+    for length in ["-1", "+1", "1,1", "", "18446744073709551616", "0x1"] {
+        check_fields(
+            &format!("content-length: {length}\r\n"),
+            Some(HeadError::Length),
+        );
+    }
+    let chunked = "transfer-encoding: chunked\r\n";
+    check_fields(
+        &format!("content-length: 1\r\n{chunked}"),
+        Some(HeadError::LengthAndCoding),
+    );
+    check_fields(&format!("{chunked}{chunked}"), Some(HeadError::Coding));
+    check_fields(
+        "transfer-encoding: gzip, chunked\r\n",
+        Some(HeadError::OtherCoding),
+    );
+    for coding in [
+        "gzip",
+        "chunked, gzip",
+        "identity",
+        "",
+        "xchunked",
+        "\u{b}chunked",
+    ] {
+        let error = match coding {
+            "\u{b}chunked" => HeadError::Syntax(httparse::Error::HeaderValue),
+            _ => HeadError::Coding,
+        };
+        check_fields(&format!("transfer-encoding: {coding}\r\n"), Some(error));
+    }
+    check(
+        "POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n",
+        Err(HeadError::Coding),
+    );
+}
+
+#[test]
+fn fields_are_taken_up_to_their_limit() {
+    let fields = |n: usize| "a: b\r\n".repeat(n - 1);
+    check_fields(&fields(FIELDS_MAX), None);
+    check_fields(&fields(FIELDS_MAX + 1), Some(HeadError::TooManyFields));
+}
+
+#[test]
+fn octets_are_taken_up_to_their_limit() {
+    let head = |n: usize| {
+        let rest = n - GET.len() - "a: \r\n\r\n".len();
+        format!("{GET}a: {}\r\n\r\n", "x".repeat(rest))
+    };
+    check(&head(HEAD_BYTES_MAX), Ok(HEAD_BYTES_MAX));
+    check(&head(HEAD_BYTES_MAX + 1), Err(HeadError::TooLong));
+    let endless = format!("{GET}a: {}", "x".repeat(HEAD_BYTES_MAX));
+    check(&endless, Err(HeadError::TooLong));
+    let target = |n: usize| format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(n - 1));
+    let longest = target(TARGET_BYTES_MAX);
+    check(&longest, Ok(longest.len()));
+    check(&target(TARGET_BYTES_MAX + 1), Err(HeadError::TargetTooLong));
+    check(
+        &"G".repeat(HEAD_BYTES_MAX + 1),
+        Err(HeadError::TargetTooLong),
+    );
+}
+
+#[test]
+fn what_is_not_http_is_refused_before_its_end() {
+    let syntax = |error| Err(HeadError::Syntax(error));
+    check("\u{16}\u{3}\u{1}\u{2}", syntax(httparse::Error::Token));
+    check("GET / HTTP/3.0\r\n", syntax(httparse::Error::Version));
+    check("GET /a b HTTP/1.1\r\n", syntax(httparse::Error::Version));
+    check("GET a HTTP/1.1\r\nhost: x\r\n\r\n", Ok(27));
+    check("GET a:b HTTP/1.1\r\nhost: x\r\n\r\n", Ok(29));
+    check(
+        "GET http:// HTTP/1.1\r\nhost: x\r\n\r\n",
+        Err(HeadError::Target),
+    );
+}
+
+#[test]
+fn requests_follow_one_another_and_a_bad_one_comes_last() {
+    let good = format!("{GET}content-length: 3\r\n\r\nabc");
+    let chunked = format!("{GET}transfer-encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n");
+    let all = format!("\r\n{good}{chunked}{good}GET / HTTP/1.1\r\n\r\n");
+    for n_piece in [1, 2, 7, 50, all.len()] {
+        let (mut scanner, mut buffer, mut passed) = (Scanner::default(), Vec::new(), 0);
+        let mut error = None;
+        for piece in all.as_bytes().chunks(n_piece) {
+            buffer.extend_from_slice(piece);
+            loop {
+                if scanner.is_at_head() {
+                    buffer.drain(..n_blank(&buffer));
+                }
+                match scanner.admit(&buffer) {
+                    Ok(0) => break,
+                    Ok(n_octets) => {
+                        passed += n_octets;
+                        buffer.drain(..n_octets);
+                    }
+                    Err(refused) => {
+                        error = Some(refused);
+                        break;
+                    }
+                }
+            }
+        }
+        assert_eq!(error, Some(HeadError::NoHost), "pieces of {n_piece}");
+        assert_eq!(passed, 2 * good.len() + chunked.len());
+    }
+}
+
+#[test]
+fn a_body_that_is_broken_takes_the_rest_of_the_connection() {
+    let mut scanner = Scanner::default();
+    let request = format!("{GET}transfer-encoding: chunked\r\n\r\nzz\r\nGET / HTTP/1.1\r\n\r\n");
+    assert_eq!(scanner.admit(request.as_bytes()), Ok(request.len()));
+    assert!(!scanner.is_at_head());
+}

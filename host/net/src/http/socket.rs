@@ -1,0 +1,313 @@
+//! The socket of one HTTP connection as hyper reads and writes it: octets are counted, heads of
+//! HTTP/1 are passed on when they are whole and sound, and those of HTTP/2 are timed.
+//!
+//! After a head that is not taken the connection ends for hyper, as if the client had closed it: what
+//! was asked before is answered, then `Socket`'s owner answers the refusal itself.
+
+use std::{
+    io,
+    pin::Pin,
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering},
+    },
+    task::{Context, Poll, ready},
+};
+
+use bytes::{Buf, BufMut, BytesMut};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    net::TcpStream,
+};
+
+use super::{
+    activity::Activity,
+    frames::{Frames, PREFACE},
+    head::{self, HeadError, Scanner},
+};
+use crate::Counters;
+
+/// A socket and what was read of it too early.
+pub(super) struct Socket {
+    stream: Arc<TcpStream>,
+    shared: Arc<SocketState>,
+    /// Read and not handed on.
+    buffer: BytesMut,
+    /// How much of `buffer` may be handed on.
+    n_admitted: usize,
+    is_at_end: bool,
+    protocol: Protocol,
+}
+
+/// What a socket tells its owner, who has given it to hyper.
+#[derive(Debug)]
+pub(super) struct SocketState {
+    pub(super) activity: Arc<Activity>,
+    counters: Arc<Counters>,
+    refusal: OnceLock<HeadError>,
+    /// The request that is being read has octets which nobody has read.
+    unread: AtomicBool,
+}
+
+#[derive(Debug)]
+enum Protocol {
+    Http1(Scanner),
+    Http2(Frames),
+}
+
+impl SocketState {
+    pub(super) fn new(activity: Arc<Activity>, counters: Arc<Counters>) -> Self {
+        Self {
+            activity,
+            counters,
+            refusal: OnceLock::new(),
+            unread: AtomicBool::new(false),
+        }
+    }
+
+    /// The head that was not taken.
+    pub(super) fn refusal(&self) -> Option<&HeadError> {
+        self.refusal.get()
+    }
+
+    /// Whether the client may be sending still what nobody reads any more.
+    pub(super) fn has_unread(&self) -> bool {
+        self.refusal.get().is_some() || self.unread.load(Ordering::Relaxed)
+    }
+}
+
+impl Socket {
+    pub(super) fn new(stream: Arc<TcpStream>, shared: Arc<SocketState>) -> Self {
+        Self {
+            stream,
+            shared,
+            buffer: BytesMut::new(),
+            n_admitted: 0,
+            is_at_end: false,
+            protocol: Protocol::Http1(Scanner::default()),
+        }
+    }
+
+    /// Reads as much as tells HTTP/2 from HTTP/1; says whether it is HTTP/2.
+    pub(super) async fn detect(&mut self) -> io::Result<bool> {
+        loop {
+            let n_same = self.buffer.len().min(PREFACE.len());
+            if self.buffer.get(..n_same) != PREFACE.get(..n_same) {
+                return Ok(false);
+            }
+            if n_same == PREFACE.len() {
+                self.protocol = Protocol::Http2(Frames::default());
+                return Ok(true);
+            }
+            std::future::poll_fn(|cx| self.poll_fill(cx)).await?;
+            if self.is_at_end {
+                return Ok(false);
+            }
+        }
+    }
+
+    /// Whether the client has sent anything yet.
+    pub(super) fn has_read(&self) -> bool {
+        !self.buffer.is_empty()
+    }
+
+    /// Reads what is there into `buffer`, which is given back while nothing comes.
+    fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            match self.stream.poll_read_ready(cx) {
+                Poll::Ready(ready) => ready?,
+                Poll::Pending => {
+                    if self.buffer.is_empty() {
+                        self.buffer = BytesMut::new();
+                    }
+                    return Poll::Pending;
+                }
+            }
+            self.buffer.reserve(READ_BYTES);
+            match self.stream.try_read_buf(&mut self.buffer) {
+                Ok(n_octets) => {
+                    self.is_at_end = n_octets == 0;
+                    self.shared.counters.bytes_in.add(n_octets as u64);
+                    return Poll::Ready(Ok(()));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Reads at most `limit` octets past `self.buffer`, which is empty.
+    fn poll_read_directly(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+        limit: usize,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_read_ready(cx))?;
+            match self.stream.try_read_buf(&mut buffer.limit(limit)) {
+                Ok(n_octets) => {
+                    self.is_at_end = n_octets == 0;
+                    self.shared.counters.bytes_in.add(n_octets as u64);
+                    return Poll::Ready(Ok(n_octets));
+                }
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+            }
+        }
+    }
+
+    /// Looks at what is read of HTTP/1; says whether anything may be handed on.
+    fn admit(&mut self) -> bool {
+        let Protocol::Http1(scanner) = &mut self.protocol else {
+            self.n_admitted = self.buffer.len();
+            return self.n_admitted > 0;
+        };
+        if scanner.is_at_head() {
+            self.buffer.advance(head::n_blank(&self.buffer));
+        }
+        match scanner.admit(&self.buffer) {
+            Ok(n_admitted) => self.n_admitted = n_admitted,
+            Err(refusal) => {
+                // The first one stays: nothing is read after it.
+                let _ = self.shared.refusal.set(refusal);
+                return false;
+            }
+        }
+        let is_in_head = self.n_admitted == 0 && !self.buffer.is_empty();
+        self.shared.activity.set_in_head(is_in_head);
+        self.n_admitted > 0
+    }
+
+    /// Hands on what may be.
+    fn hand_on(&mut self, buffer: &mut ReadBuf<'_>) {
+        let n_octets = self.n_admitted.min(buffer.remaining());
+        let octets = self.buffer.get(..n_octets).unwrap_or_default();
+        buffer.put_slice(octets);
+        if let Protocol::Http2(frames) = &mut self.protocol {
+            frames.take(octets);
+            self.shared.activity.set_in_head(frames.is_in_head());
+        }
+        self.buffer.advance(n_octets);
+        self.n_admitted -= n_octets;
+        self.note_unread();
+    }
+
+    fn note_unread(&self) {
+        let is_unread = match &self.protocol {
+            Protocol::Http1(scanner) => !scanner.is_at_head() || self.n_admitted > 0,
+            Protocol::Http2(_) => false,
+        };
+        let unread = &self.shared.unread;
+        unread.store(is_unread, Ordering::Relaxed);
+    }
+
+    fn on_write(&self, result: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
+        if result.is_pending() {
+            self.shared.activity.on_write_blocked();
+            return Poll::Pending;
+        }
+        let result = ready!(result);
+        if let Ok(n_octets) = result {
+            self.shared.activity.on_written(n_octets);
+            self.shared.counters.bytes_out.add(n_octets as u64);
+        }
+        Poll::Ready(result)
+    }
+
+    fn poll_write_with(
+        &self,
+        cx: &mut Context<'_>,
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        loop {
+            ready!(self.stream.poll_write_ready(cx))?;
+            match write(&self.stream) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
+                result => return Poll::Ready(result),
+            }
+        }
+    }
+}
+
+impl AsyncRead for Socket {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = &mut *self;
+        loop {
+            if this.n_admitted > 0 {
+                this.hand_on(buffer);
+                return Poll::Ready(Ok(()));
+            }
+            if this.is_at_end || this.shared.refusal.get().is_some() {
+                return Poll::Ready(Ok(()));
+            }
+            let n_before = buffer.filled().len();
+            match &this.protocol {
+                _ if !this.buffer.is_empty() => {
+                    if this.admit() || this.shared.refusal.get().is_some() {
+                        continue;
+                    }
+                }
+                Protocol::Http1(scanner) if scanner.body_left() > 0 => {
+                    let left = usize::try_from(scanner.body_left()).unwrap_or(usize::MAX);
+                    let n_octets = ready!(this.poll_read_directly(cx, buffer, left))?;
+                    if let Protocol::Http1(scanner) = &mut this.protocol {
+                        scanner.pass(n_octets);
+                    }
+                    this.note_unread();
+                    return Poll::Ready(Ok(()));
+                }
+                Protocol::Http2(_) => {
+                    ready!(this.poll_read_directly(cx, buffer, usize::MAX))?;
+                    if let Protocol::Http2(frames) = &mut this.protocol {
+                        frames.take(buffer.filled().get(n_before..).unwrap_or_default());
+                        this.shared.activity.set_in_head(frames.is_in_head());
+                    }
+                    return Poll::Ready(Ok(()));
+                }
+                Protocol::Http1(_) => {}
+            }
+            ready!(this.poll_fill(cx))?;
+        }
+    }
+}
+
+impl AsyncWrite for Socket {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        let result = self.poll_write_with(cx, |stream| stream.try_write(octets));
+        self.on_write(result)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        slices: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let result = self.poll_write_with(cx, |stream| stream.try_write_vectored(slices));
+        self.on_write(result)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    /// The owner closes the socket, when it has answered what hyper has not seen.
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
+
+/// Octets that a request head and a short body fit in.
+const READ_BYTES: usize = 4 * 1024;
