@@ -20,6 +20,8 @@ pub mod upstream;
 pub use client::{Client, ClientConfig, Speak, Target};
 pub use counters::Counters;
 pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
-pub use server::{Frames, MemoryDatagramServer, MemoryServer, ServerConfig, TcpServer, UdpServer};
+pub use server::{
+    Frames, MemoryDatagramServer, MemoryServer, ServerConfig, ServerControl, TcpServer, UdpServer,
+};
 pub use shutdown::Shutdown;
 pub use upstream::{Probe, Probed, Upstream};
