@@ -2,6 +2,7 @@
 //! `postern_core::wire` decide, this crate moves octets and time.
 
 mod accept;
+pub mod byte_budget;
 mod calls;
 pub mod client;
 pub mod counters;
@@ -17,6 +18,7 @@ pub mod tcp;
 pub mod udp;
 pub mod upstream;
 
+pub use byte_budget::{ByteBudget, ByteBudgetError, ConnectionBytes, HeldBytes};
 pub use client::{Client, ClientConfig, Speak, Target};
 pub use counters::Counters;
 pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
