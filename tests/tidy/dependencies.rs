@@ -20,12 +20,14 @@ const ALLOWED: [(&str, &[&str]); 4] = [
     (
         "host/net",
         &[
+            "arc-swap",
             "bytes",
             "futures-core",
             "futures-util",
             "http",
             "http-body",
             "http-body-util",
+            "httparse",
             "hyper",
             "hyper-util",
             "parking_lot",

@@ -8,7 +8,7 @@ use postern_core::{
     wire::{RetryConfig, SessionConfig},
 };
 use postern_net::{
-    Frames, ServerConfig, Shutdown, TcpServer, UdpServer,
+    ByteBudget, Frames, ServerConfig, Shutdown, TcpServer, UdpServer,
     http::{Catalog, HttpConfig, HttpServer},
 };
 
@@ -24,6 +24,8 @@ pub(crate) struct Inside {
     pub pipeline: Arc<Pipeline>,
     pub catalog: Arc<dyn Catalog>,
     pub transports: Arc<Transports>,
+    /// What all connections may hold together.
+    pub bytes: Arc<ByteBudget>,
 }
 
 /// A listener of the configuration, as far as its sockets depend on it.
@@ -128,7 +130,9 @@ impl Server {
             HTTP => {
                 let catalog = Arc::clone(&inside.catalog);
                 let config = http_config(settings);
-                let server = HttpServer::bind(address, config, handler, catalog, counters).await?;
+                let bytes = Arc::clone(&inside.bytes);
+                let server =
+                    HttpServer::bind(address, config, handler, catalog, counters, bytes).await?;
                 Ok(Self::Http(server))
             }
             UDP => {
@@ -223,13 +227,19 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
 }
 
 fn http_config(settings: &DoorSettings) -> HttpConfig {
+    let listener = &settings.listener;
     HttpConfig {
         message_bytes_max: settings.body_bytes_max,
-        connections_max: settings.listener.connections_max,
-        idle_timeout: settings.listener.idle_timeout,
+        held_bytes_max: listener.limits.held_bytes_per_connection_max.octets(),
+        connections_max: listener.connections_max,
+        streams_max: listener.streams_max,
+        header_timeout: listener.header_timeout,
+        body_timeout: listener.body_timeout,
+        idle_timeout: listener.idle_timeout,
+        write_timeout: listener.write_timeout,
+        drain_timeout: listener.drain_timeout,
         // What cannot be shared was refused with the configuration.
-        cors: settings.listener.cors.sharing().ok().flatten(),
-        ..HttpConfig::default()
+        cors: listener.cors.sharing().ok().flatten(),
     }
 }
 

@@ -10,7 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use postern_net::Shutdown;
+use postern_net::{ByteBudget, Shutdown};
 
 use super::{door::Place, transports::Transports};
 use crate::{
@@ -27,6 +27,7 @@ pub struct Gateway {
     control: Arc<Control>,
     book: Arc<CallBook>,
     transports: Arc<Transports>,
+    bytes: Arc<ByteBudget>,
     loaded: ArcSwap<Loaded>,
     places: ArcSwap<BTreeMap<String, Vec<Place>>>,
     shutdown: Shutdown,
@@ -42,6 +43,7 @@ impl Gateway {
         control: Arc<Control>,
         book: Arc<CallBook>,
         transports: Arc<Transports>,
+        bytes: Arc<ByteBudget>,
         loaded: Loaded,
         shutdown: Shutdown,
     ) -> Self {
@@ -49,6 +51,7 @@ impl Gateway {
             control,
             book,
             transports,
+            bytes,
             loaded: ArcSwap::from_pointee(loaded),
             places: ArcSwap::default(),
             shutdown,
@@ -136,6 +139,8 @@ impl Gateway {
             directory: self.control.directory().numbers(),
             pool: Some(self.control.fleet().pool().snapshot()),
             events: self.control.events().numbers(),
+            held_bytes: self.bytes.held(),
+            held_bytes_refused: self.bytes.n_refused(),
             config_reloads_applied: self.reloads_applied.load(Relaxed),
             config_reloads_refused: self.reloads_refused.load(Relaxed),
             is_ready: self.unready_reasons().is_empty(),
@@ -153,6 +158,8 @@ impl Gateway {
     }
 
     pub(crate) fn set_loaded(&self, loaded: Loaded) {
+        self.bytes
+            .set_bytes_max(loaded.config.calls.held_bytes_max.octets());
         self.loaded.store(Arc::new(loaded));
         self.reloads_applied.fetch_add(1, Relaxed);
     }

@@ -26,7 +26,7 @@ use postern_core::{
     Handler, Text,
     registry::{Address, address::Scheme, directory::ConfigError},
 };
-use postern_net::{ClientConfig, Pool, Shutdown, http::Catalog, pool::PoolConfigError};
+use postern_net::{ByteBudget, ClientConfig, Pool, Shutdown, http::Catalog, pool::PoolConfigError};
 use postern_wasm::{Runtime, RuntimeConfig, RuntimeError, StoreError};
 use tokio::{net::TcpListener, task::JoinSet};
 use tracing::{info, warn};
@@ -145,10 +145,12 @@ impl App {
         runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
 
         let transports = Arc::<Transports>::default();
+        let bytes = Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets()));
         let inside = Inside {
             pipeline: Arc::clone(&pipeline),
             catalog: Arc::clone(&control) as Arc<dyn Catalog>,
             transports: Arc::clone(&transports),
+            bytes: Arc::clone(&bytes),
         };
         let mut listeners = Listeners::new(inside, shutdown.clone());
         listeners.apply(&config).await?;
@@ -161,6 +163,7 @@ impl App {
             Arc::clone(&control),
             book,
             transports,
+            bytes,
             loaded,
             shutdown.clone(),
         );

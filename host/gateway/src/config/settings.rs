@@ -139,6 +139,9 @@ section! {
         pub queue_messages_max: usize = 4096, within "1" to "1000000";
         /// Octets queued for one peer before it is closed as a slow reader.
         pub queue_bytes_max: Size = Size::mib(16), within "64KiB" to "3GiB";
+        /// Octets that one connection may make the gateway hold: requests that have not arrived
+        /// whole, and replies that it has not taken. More is refused.
+        pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";
     }
 }
 
@@ -165,6 +168,9 @@ section! {
         pub depth_max: u8 = 8, within "1" to "64";
         /// Largest message of a call or a reply.
         pub body_bytes_max: Size = Size::mib(8), within "1KiB" to "1GiB";
+        /// Octets that all connections together may make the gateway hold: requests that have not
+        /// arrived whole, and replies that nobody has taken. More is refused until some are gone.
+        pub held_bytes_max: Size = Size::mib(256), within "1MiB" to "64GiB";
     }
 }
 

@@ -21,7 +21,7 @@ impl Size {
         Self(n * 1024 * 1024)
     }
 
-    /// As a length in memory. All bounds are below 4 GiB, so this never saturates in practice.
+    /// As a length in memory. Saturates where that has 32 bits.
     #[must_use]
     pub fn octets(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)

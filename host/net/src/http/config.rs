@@ -10,6 +10,9 @@ pub struct HttpConfig {
     /// Longest request body, and longest line of an NDJSON request, in octets. Default 8 MiB, as
     /// for a VSTP message. One more octet is answered by 413.
     pub message_bytes_max: usize,
+    /// Octets of messages that one connection may hold: requests that have not arrived whole, and
+    /// replies that the client has not taken. Default 32 MiB, four messages of the largest size.
+    pub held_bytes_max: usize,
     /// Connections open at once. Default 10,000; one more is answered by 503 and closed.
     pub connections_max: usize,
     /// Calls in flight on one HTTP/2 connection. Default 256.
@@ -32,6 +35,7 @@ impl Default for HttpConfig {
     fn default() -> Self {
         Self {
             message_bytes_max: 8 * 1024 * 1024,
+            held_bytes_max: 32 * 1024 * 1024,
             connections_max: 10_000,
             streams_max: 256,
             header_timeout: Duration::from_secs(10),

@@ -40,7 +40,7 @@ pub use client::{HttpClient, HttpClientConfig};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use fetch::{FetchConfig, FetchError, Fetcher};
-pub use server::HttpServer;
+pub use server::{HttpReconfigure, HttpServer};
 
 /// Response header that carries the kind of a failed call: `not-found`.
 pub const ERROR_HEADER: &str = "x-postern-error";

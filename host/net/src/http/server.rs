@@ -2,6 +2,7 @@
 
 use std::{convert::Infallible, io, net::SocketAddr, sync::Arc, time::Duration};
 
+use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use hyper::{body::Incoming, service::service_fn};
@@ -27,7 +28,7 @@ use super::{
     request::{self, Refusal, set},
 };
 use crate::{
-    Counters, Shutdown,
+    ByteBudget, Counters, Shutdown,
     accept::{Advice, Backoff},
 };
 
@@ -38,9 +39,15 @@ pub struct HttpServer {
     door: Arc<Door>,
 }
 
+/// Changes the configuration of a server while it serves. A connection that is open has the new
+/// bounds from its next request on; `streams_max` holds for connections that come after.
+#[derive(Clone)]
+pub struct HttpReconfigure(Arc<Door>);
+
 /// What every connection shares.
 struct Door {
-    config: HttpConfig,
+    config: ArcSwap<HttpConfig>,
+    bytes: Arc<ByteBudget>,
     handler: Arc<dyn Handler>,
     catalog: Arc<dyn Catalog>,
     counters: Arc<Counters>,
@@ -57,6 +64,7 @@ impl HttpServer {
         handler: Arc<dyn Handler>,
         catalog: Arc<dyn Catalog>,
         counters: Arc<Counters>,
+        bytes: Arc<ByteBudget>,
     ) -> io::Result<Self> {
         let listener = TcpListener::bind(address).await?;
         let address = listener.local_addr()?;
@@ -64,7 +72,8 @@ impl HttpServer {
             listener,
             address,
             door: Arc::new(Door {
-                config,
+                config: ArcSwap::from_pointee(config),
+                bytes,
                 handler,
                 catalog,
                 counters,
@@ -76,6 +85,12 @@ impl HttpServer {
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
+    }
+
+    /// What changes the configuration of this server, also while it serves.
+    #[must_use]
+    pub fn reconfigure(&self) -> HttpReconfigure {
+        HttpReconfigure(Arc::clone(&self.door))
     }
 
     /// Serves until `shutdown` drains; then takes nothing new and finishes what is in flight, for
@@ -97,7 +112,8 @@ impl HttpServer {
             match accepted {
                 Ok((socket, peer)) => {
                     backoff.succeeded();
-                    if connections.len() < self.door.config.connections_max {
+                    let connections_max = self.door.config.load().connections_max;
+                    if connections.len() < connections_max {
                         connections.spawn(serve_connection(
                             Arc::clone(&self.door),
                             socket,
@@ -106,7 +122,7 @@ impl HttpServer {
                         ));
                     } else {
                         self.door.counters.connections_refused.add(1);
-                        turn_away(&socket, self.door.config.connections_max);
+                        turn_away(&socket, connections_max);
                     }
                 }
                 Err(error) => match backoff.failed(&error) {
@@ -122,9 +138,15 @@ impl HttpServer {
         let finishing = async { while connections.join_next().await.is_some() {} };
         tokio::select! {
             () = shutdown.ended() => {}
-            _ = timeout(self.door.config.drain_timeout, finishing) => {}
+            _ = timeout(self.door.config.load().drain_timeout, finishing) => {}
         }
         connections.shutdown().await;
+    }
+}
+
+impl HttpReconfigure {
+    pub fn apply(&self, config: HttpConfig) {
+        self.0.config.store(Arc::new(config));
     }
 }
 
@@ -199,7 +221,7 @@ async fn drive(
             Ok::<_, Infallible>(response.map(|body| body.holding(in_flight)))
         }
     });
-    let builder = connection_builder(&door.config);
+    let builder = connection_builder(&door.config.load());
     let mut connection = std::pin::pin!(builder.serve_connection(TokioIo::new(socket), service));
     let mut watch = Watch::new(Instant::now());
     let mut wake = Instant::now();
@@ -218,7 +240,7 @@ async fn drive(
                 connection.as_mut().graceful_shutdown();
             }
             () = sleep_until(wake) => {
-                match watch.handle_timeout(Instant::now(), activity, &door.config) {
+                match watch.handle_timeout(Instant::now(), activity, &door.config.load()) {
                     Err(later) => wake = later,
                     Ok(expiry) => {
                         debug!(?expiry, peer = ?peer.address, "http connection expired");
@@ -257,14 +279,15 @@ impl Door {
     async fn answer(&self, request: Request<Incoming>, peer: Arc<Peer>) -> Response<ReplyBody> {
         self.counters.frames_in.add(1);
         let (head, body) = request.into_parts();
-        let cors = self.config.cors.as_ref();
+        let config = self.config.load_full();
+        let cors = config.cors.as_ref();
         if let Some(response) = cors.and_then(|cors| cors.preflight(&head)) {
             self.counters.frames_out.add(1);
             return response;
         }
         let correlation = request::correlation(&head.headers);
         let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
-        let dispatched = self.dispatch(head, body, peer).await;
+        let dispatched = self.dispatch(head, body, &config, peer).await;
         let mut response = dispatched.unwrap_or_else(Refusal::into_response);
         if let Some(cors) = cors {
             cors.decorate(origin.as_ref(), response.headers_mut());
@@ -284,13 +307,14 @@ impl Door {
         &self,
         head: http::request::Parts,
         body: Incoming,
+        config: &HttpConfig,
         peer: Arc<Peer>,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let resource = Resource::from_path(head.uri.path()).map_err(path_refusal)?;
         match (resource, &head.method) {
             (Resource::Method { service, method }, &Method::POST) => {
                 let target = (service, method);
-                let call = request::read_call(target, &head, body, &self.config, peer).await?;
+                let call = request::read_call(target, &head, body, config, peer).await?;
                 let wants_lines = accepts_lines(&head.headers);
                 Ok(match self.handler.call(call).await {
                     Ok(reply) => reply::success(reply, wants_lines),

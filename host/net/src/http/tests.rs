@@ -27,7 +27,7 @@ use tokio::{
 };
 
 use super::*;
-use crate::{Counters, Shutdown};
+use crate::{ByteBudget, Counters, Shutdown};
 
 #[tokio::test]
 async fn a_call_comes_back_over_both_versions_of_http() {
@@ -205,6 +205,8 @@ struct Door {
     handler: Arc<Double>,
     shutdown: Shutdown,
     serving: JoinHandle<()>,
+    bytes: Arc<ByteBudget>,
+    reconfigure: HttpReconfigure,
 }
 
 /// Answers by service name; see `Handler for Double`.
@@ -221,9 +223,18 @@ impl Door {
         let handler = Arc::new(Double::default());
         let (joint, catalog) = (Arc::clone(&handler), Arc::new(OneService));
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
-        let server = HttpServer::bind(address, config, joint, catalog, Arc::clone(&counters));
+        let bytes = Arc::new(ByteBudget::new(64 << 20));
+        let server = HttpServer::bind(
+            address,
+            config,
+            joint,
+            catalog,
+            Arc::clone(&counters),
+            Arc::clone(&bytes),
+        );
         let server = server.await.expect("a free port");
         let (address, shutdown) = (server.local_addr(), Shutdown::new());
+        let reconfigure = server.reconfigure();
         let serving = tokio::spawn(server.serve(shutdown.clone()));
         Self {
             address,
@@ -231,6 +242,8 @@ impl Door {
             handler,
             shutdown,
             serving,
+            bytes,
+            reconfigure,
         }
     }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use postern_core::{BoxFuture, Handler, Reply};
 use postern_net::{
-    Client, ClientConfig, Counters, ServerConfig, Shutdown, Target, TcpServer,
+    ByteBudget, Client, ClientConfig, Counters, ServerConfig, Shutdown, Target, TcpServer,
     http::{Catalog, HttpClient, HttpClientConfig, HttpConfig, HttpServer, ServiceInfo},
 };
 use tokio::task::JoinHandle;
@@ -118,7 +118,8 @@ impl Doors {
         let tcp = TcpServer::bind(address, config, Arc::clone(&handler), Arc::clone(&counters));
         let tcp = tcp.await.expect("a free port");
         let config = HttpConfig::default();
-        let http = HttpServer::bind(address, config, handler, Arc::new(Nothing), counters);
+        let bytes = Arc::new(ByteBudget::unlimited());
+        let http = HttpServer::bind(address, config, handler, Arc::new(Nothing), counters, bytes);
         let http = http.await.expect("a free port");
         let vstp = Target::Tcp(tcp.local_addr());
         let base = http.local_addr().to_string();

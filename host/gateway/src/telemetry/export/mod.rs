@@ -38,6 +38,10 @@ pub struct Numbers {
     /// Sessions with other gateways; `None` where there is no pool.
     pub pool: Option<PoolSnapshot>,
     pub events: EventNumbers,
+    /// Octets that connections hold, as the budget counts them.
+    pub held_bytes: usize,
+    /// Messages that found no room in it.
+    pub held_bytes_refused: u64,
     pub config_reloads_applied: u64,
     pub config_reloads_refused: u64,
     pub is_ready: bool,
@@ -181,6 +185,13 @@ impl Numbers {
         ] {
             encode_count(&mut family, &[("result", result)], count)?;
         }
+        let help =
+            "Octets of messages that have not arrived whole or that their peer has not taken";
+        let mut family = gauge(encoder, "held_bytes", help)?;
+        family.encode_gauge(&u64::try_from(self.held_bytes).unwrap_or(u64::MAX))?;
+        let help = "Messages refused because the bytes held were at their bound";
+        counter(encoder, "held_bytes_refusals", help)?
+            .encode_counter::<[(&str, &str); 0], _, u64>(&self.held_bytes_refused, None)?;
         let mut family = gauge(encoder, "ready", "1 when the gateway takes traffic")?;
         family.encode_gauge(&u64::from(self.is_ready))?;
         if let Some(resident_bytes) = self.resident_bytes {

@@ -176,3 +176,24 @@ async fn draining_cuts_off_what_takes_too_long() {
     assert!(begin.elapsed() >= drain_timeout);
     door.handler.wait_for(0).await;
 }
+
+#[tokio::test]
+async fn a_new_configuration_holds_for_the_next_request_of_an_open_connection() {
+    let door = Door::open(HttpConfig::default()).await;
+    let mut socket = TcpStream::connect(door.address).await.expect("connects");
+    for (bytes_max, status) in [(8, 200), (7, 413)] {
+        door.reconfigure.apply(HttpConfig {
+            message_bytes_max: bytes_max,
+            ..HttpConfig::default()
+        });
+        socket
+            .write_all(post("echo/Say", "", "12345678").as_bytes())
+            .await
+            .expect("writes");
+        let response = read_response(&mut socket).await;
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status} ")),
+            "{response}"
+        );
+    }
+}
