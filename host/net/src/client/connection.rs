@@ -126,7 +126,7 @@ impl<S: StreamLink> Driver<S> {
             }
             // Messages that were held back must be asked for before sleeping.
             let is_held = may_stream || !Streaming::may_send(&self.line.connection);
-            if !is_busy && !has_read && is_held {
+            if !is_busy && !has_read && is_held && !self.line.has_unwritten() {
                 return Poll::Pending;
             }
         }

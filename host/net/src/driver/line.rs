@@ -202,6 +202,11 @@ impl<S: StreamLink> Line<S> {
         self.write_timeout = write_timeout;
     }
 
+    /// Something was queued after the last write, and nothing would wake the task for it.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.is_stalled() && self.connection.queued().0 > 0
+    }
+
     /// Octets wait because the peer does not take them.
     pub(crate) fn is_stalled(&self) -> bool {
         self.stalled_since.is_some()

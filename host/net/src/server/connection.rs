@@ -163,8 +163,9 @@ impl<S: StreamLink> ServedConnection<S> {
             let is_held = may_read == self.may_read()
                 && (may_stream || !Streaming::may_send(&self.line.connection));
             // A congested session sleeps until the peer takes something.
-            let has_work = !self.line.connection.is_congested()
-                && (self.is_held_back || self.calls.is_unwatched());
+            let has_work = self.line.has_unwritten()
+                || (!self.line.connection.is_congested()
+                    && (self.is_held_back || self.calls.is_unwatched()));
             if !is_busy && !has_read && is_held && !has_work {
                 return Poll::Pending;
             }
