@@ -94,9 +94,9 @@ impl<K: Debug + Send + 'static> Calls<K> {
         calls.push(call);
     }
 
-    /// Calls that are gathered.
+    /// Calls that are gathered, or begun together and not yet polled.
     pub(crate) fn n_gathered(&self) -> usize {
-        self.gathered.1.len()
+        self.gathered.1.len() + self.begun.1.len()
     }
 
     /// Whether as many are gathered as are begun together.

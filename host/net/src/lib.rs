@@ -22,6 +22,8 @@ pub use byte_budget::{ByteBudget, ByteBudgetError, ConnectionBytes, HeldBytes};
 pub use client::{Client, ClientConfig, Speak, Target};
 pub use counters::Counters;
 pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
-pub use server::{Frames, MemoryDatagramServer, MemoryServer, ServerConfig, TcpServer, UdpServer};
+pub use server::{
+    Frames, MemoryDatagramServer, MemoryServer, ServerConfig, ServerControl, TcpServer, UdpServer,
+};
 pub use shutdown::Shutdown;
 pub use upstream::{Probe, Probed, Upstream};

@@ -46,6 +46,8 @@ pub(crate) struct Streams {
     notes: mpsc::UnboundedReceiver<Note>,
     notify: mpsc::UnboundedSender<Note>,
     events: VecDeque<StreamEvent>,
+    /// The peer sends nothing more, not even credit.
+    has_input_ended: bool,
 }
 
 /// What a driver is told.
@@ -101,6 +103,7 @@ impl Streams {
             notes,
             notify,
             events: VecDeque::new(),
+            has_input_ended: false,
         }
     }
 
@@ -176,6 +179,22 @@ impl Streams {
     pub(crate) fn reset(&mut self, id: &Text, error: Error) {
         self.mux.reset(id, &error);
         self.end(id, Err(error));
+    }
+
+    /// Server: the peer has closed its sending side. Bodies that it has not ended break off, and
+    /// replies that need its credit end.
+    pub(crate) fn on_input_end(&mut self) {
+        if std::mem::replace(&mut self.has_input_ended, true) {
+            return;
+        }
+        for (_, sender) in self.incoming.drain() {
+            let message = "the peer closed its sending side before the end of the stream";
+            // A reader that has gone needs no error.
+            let _ = sender.send(Err(Error::unavailable(Blame::Client, message)));
+        }
+        for (id, _) in std::mem::take(&mut self.blocked) {
+            self.finish(&id, Err(no_credit()));
+        }
     }
 
     /// Ends every call here: the session is over.
@@ -263,6 +282,9 @@ impl Streams {
         match item {
             Some(Ok(payload)) => match self.mux.item(&id, payload) {
                 Ok(()) => self.pump(outgoing),
+                Err(Refused::Blocked(_)) if self.has_input_ended => {
+                    self.finish(&id, Err(no_credit()));
+                }
                 Err(Refused::Blocked(payload)) => {
                     self.pumping.remove(&id);
                     self.blocked.insert(id, (payload, outgoing));
@@ -350,6 +372,11 @@ async fn next(mut outgoing: Outgoing) -> Pumped {
         None => outgoing.body.next().await,
     };
     Pumped { outgoing, item }
+}
+
+fn no_credit() -> Error {
+    let message = "the peer closed its sending side and can grant no credit";
+    Error::unavailable(Blame::Client, message)
 }
 
 /// The error once more, for another who waits; its source is told to one only.

@@ -70,6 +70,12 @@ impl ReplyToken {
         matches!(self.form, Form::Easy)
     }
 
+    /// The caller can tell its replies by their order alone.
+    #[must_use]
+    pub fn keeps_order(&self) -> bool {
+        self.correlation.is_empty()
+    }
+
     #[must_use]
     pub const fn correlation(&self) -> &Text {
         &self.correlation
@@ -145,7 +151,8 @@ impl ReplyToken {
         if !self.correlation.is_empty() {
             builder.push("correlation-id", self.correlation.as_bytes())?;
         }
-        if self.priority != 50 {
+        // Replies that name no call keep the order of their requests, so that none may overtake.
+        if self.priority != 50 && !self.keeps_order() {
             builder.push("priority", self.priority.to_string())?;
         }
         Ok(())

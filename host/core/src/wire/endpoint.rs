@@ -93,6 +93,14 @@ impl Endpoint {
         }
     }
 
+    /// Puts another configuration in force: for sessions that begin from here on, and for what all
+    /// peers share. Sessions that are open keep what their peers were told.
+    pub fn reconfigure(&mut self, config: EndpointConfig) {
+        self.roster.set_peers_max(config.peers_max);
+        self.reassembly.set_limits(config.session.limits.clone());
+        self.config = config;
+    }
+
     /// Takes a datagram of up to 65,535 octets.
     pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) {
         self.now = Some(now);

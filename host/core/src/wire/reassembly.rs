@@ -137,6 +137,11 @@ impl Reassembly {
         }
     }
 
+    /// Puts other limits in force. What is held already stays until its age is over.
+    pub fn set_limits(&mut self, limits: Limits) {
+        self.limits = limits;
+    }
+
     #[must_use]
     pub fn stats(&self) -> ReassemblyStats {
         let (open, bytes) = (self.by_sessions.total(), self.by_bytes.total());

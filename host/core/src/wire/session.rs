@@ -17,7 +17,11 @@ mod receive;
 mod tests;
 mod timer;
 
-use std::{collections::VecDeque, sync::Arc, time::Instant};
+use std::{
+    collections::VecDeque,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use self::timer::{Timer, Timers};
 pub use self::{
@@ -32,6 +36,9 @@ use super::{
 /// HELLO is said this many times on a datagram link before the peer counts as one that never
 /// answers; the pauses are equal.
 const HELLO_TIMES: u32 = 4;
+/// Pause between PINGs to a peer that has ended its side: the second after it has gone for good finds
+/// the link reset.
+const LINK_END_PROBE: Duration = Duration::from_millis(500);
 
 /// One end of a session.
 #[derive(Debug)]
@@ -49,6 +56,8 @@ pub struct Session {
     in_flight: usize,
     bye_sent: bool,
     bye_received: bool,
+    /// The peer sends nothing more; on a stream link it may still read.
+    link_ended: bool,
 }
 
 /// Where a session stands.
@@ -94,6 +103,7 @@ impl Session {
             in_flight: 0,
             bye_sent: false,
             bye_received: false,
+            link_ended: false,
         };
         session.rest_from(now);
         if role == Role::Client {
@@ -119,15 +129,23 @@ impl Session {
         Ok(())
     }
 
-    /// The link brings nothing more, yet may still carry what a server answers. A client has nothing
-    /// to wait for and is closed.
+    /// The link brings nothing more, yet may still carry what a server answers: its peer closed one
+    /// side, or is gone. A server goes on until all is answered, and asks a peer of the full dialect
+    /// whether it is there, because only writing shows a link that is closed on both sides. A client
+    /// has nothing to wait for and is closed.
     pub fn handle_link_end(&mut self, now: Instant) {
         self.bye_received = true;
+        self.link_ended = true;
         match (self.role, &self.state) {
-            (_, State::Closed) | (Role::Server, State::Draining(_)) => {}
+            (_, State::Closed) => {}
+            (Role::Server, State::Draining(_)) => self.probe_from(now),
             (Role::Server, State::Greeting | State::Open) => {
                 self.events.push_back(Event::PeerDraining);
-                self.drain(now, CloseReason::LinkEnded);
+                // No timer: what is in flight has deadlines of its own, and a peer that reads nothing
+                // is the driver's affair.
+                self.state = State::Draining(CloseReason::LinkEnded);
+                self.timers.stop(Timer::Idle);
+                self.probe_from(now);
             }
             (Role::Client, State::Draining(reason)) if self.in_flight == 0 => {
                 let reason = reason.clone();
@@ -194,11 +212,27 @@ impl Session {
         if self.is_closed() {
             return Err(SendError::Closed);
         }
+        self.check_length(&frame)?;
+        self.enqueue(frame)
+    }
+
+    /// # Errors
+    /// `TooLong` when the peer takes no such frame.
+    pub fn check_length(&self, frame: &Frame) -> Result<(), SendError> {
         let (length, limit) = (frame.encoded_len(), self.peer_frame_bytes_max());
         if length > limit {
             return Err(SendError::TooLong { length, limit });
         }
-        self.enqueue(frame)
+        Ok(())
+    }
+
+    /// Takes `keep_alive` and `idle_timeout` over, from the next frame of the peer on, and how long a
+    /// drain that begins may take. The limits stay: the peer was told of them.
+    pub fn set_patience(&mut self, from: &SessionConfig) {
+        let config = Arc::make_mut(&mut self.config);
+        config.keep_alive = from.keep_alive;
+        config.idle_timeout = from.idle_timeout;
+        config.drain_timeout = from.drain_timeout;
     }
 
     /// Says BYE and ends when what is in flight is done, at the latest after `drain_timeout`.
@@ -218,8 +252,21 @@ impl Session {
                 self.settle_base();
                 self.drain(now, reason);
             }
-            // The reason that came first stays; a peer that said BYE hears ours at the end.
+            // The reason that came first stays; a peer that said BYE hears ours at the end. A link that
+            // ended has set no limit yet.
+            State::Draining(CloseReason::LinkEnded) => {
+                let until = now + self.config.drain_timeout;
+                self.timers.set(Timer::Drain, Some(until));
+            }
             State::Draining(_) | State::Closed => {}
+        }
+    }
+
+    /// The peer has octets to take that have left the queue: it is not idle.
+    pub fn on_unwritten(&mut self, now: Instant) {
+        if self.timers.is_running(Timer::Idle) {
+            let until = self.config.idle_timeout.map(|after| now + after);
+            self.timers.set(Timer::Idle, until);
         }
     }
 
@@ -264,6 +311,26 @@ impl Session {
         (self.queue.len(), self.queue.bytes())
     }
 
+    /// Half of what may wait in the queue waits. The driver of a server then takes nothing that asks
+    /// for an answer until the peer has taken some, so that a peer that reads never fills the queue.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        let limits = &self.config.limits;
+        self.queue.len() >= (limits.queue_messages_max / 2).max(1)
+            || self.queue.bytes() >= limits.queue_bytes_max / 2
+    }
+
+    /// Whether `poll_event` has something to tell.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        !self.events.is_empty()
+    }
+
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.role
+    }
+
     #[must_use]
     pub fn is_closed(&self) -> bool {
         matches!(self.state, State::Closed)
@@ -273,12 +340,22 @@ impl Session {
         if matches!(self.dialect, Some(Dialect::Full(_))) {
             self.push_bounded(Frame::new(FrameType::Ping));
         }
-        if !self.is_closed() {
+        if self.link_ended {
+            self.probe_from(now);
+        } else if !self.is_closed() {
             self.timers.set(
                 Timer::KeepAlive,
                 self.config.keep_alive.map(|after| now + after),
             );
         }
+    }
+
+    /// Sets the next PING to a peer that has ended its side.
+    fn probe_from(&mut self, now: Instant) {
+        let may_probe = self.config.link == Link::Stream && !self.is_closed();
+        let at = (may_probe && matches!(self.dialect, Some(Dialect::Full(_))))
+            .then_some(now + LINK_END_PROBE);
+        self.timers.set(Timer::KeepAlive, at);
     }
 
     fn greet(&mut self, now: Instant) {
@@ -348,8 +425,12 @@ impl Session {
     fn enqueue(&mut self, frame: Frame) -> Result<(), SendError> {
         let limits = &self.config.limits;
         let (messages, bytes) = (self.queue.len(), self.queue.bytes());
-        let full = messages >= limits.queue_messages_max
-            || (messages > 0 && bytes + frame.encoded_len() > limits.queue_bytes_max);
+        let is_over = match self.config.link {
+            // A reply of any size has room beside what waits already; see `is_congested`.
+            Link::Stream => bytes >= limits.queue_bytes_max,
+            Link::Datagram => bytes + frame.encoded_len() > limits.queue_bytes_max,
+        };
+        let full = messages >= limits.queue_messages_max || (messages > 0 && is_over);
         if full {
             self.end_with_err(CloseReason::SlowReader { messages, bytes });
             return Err(SendError::QueueFull { messages, bytes });

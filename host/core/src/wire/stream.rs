@@ -64,7 +64,32 @@ impl Connection {
         now: Instant,
         buffer: &mut BytesMut,
     ) -> Result<(), SessionError> {
+        self.handle_bytes_until(now, buffer, |_| false).map(drop)
+    }
+
+    /// As `handle_bytes`, and leaves whole frames in `buffer` when the session becomes congested. Says
+    /// whether it did.
+    ///
+    /// # Errors
+    /// As `handle_bytes`.
+    pub fn handle_bytes_with_room(
+        &mut self,
+        now: Instant,
+        buffer: &mut BytesMut,
+    ) -> Result<bool, SessionError> {
+        self.handle_bytes_until(now, buffer, Session::is_congested)
+    }
+
+    fn handle_bytes_until(
+        &mut self,
+        now: Instant,
+        buffer: &mut BytesMut,
+        must_stop: impl Fn(&Session) -> bool,
+    ) -> Result<bool, SessionError> {
         while !self.session.is_closed() {
+            if must_stop(&self.session) {
+                return Ok(!buffer.is_empty());
+            }
             match self.decoder.decode(buffer) {
                 Ok(Some(frame)) => {
                     self.traffic.frames_in += 1;
@@ -73,7 +98,7 @@ impl Connection {
                         return Err(error);
                     }
                 }
-                Ok(None) => return Ok(()),
+                Ok(None) => return Ok(false),
                 Err(error) => {
                     buffer.clear();
                     let error = SessionError::from(error);
@@ -83,7 +108,7 @@ impl Connection {
             }
         }
         buffer.clear();
-        Ok(())
+        Ok(false)
     }
 
     /// The peer ended its side of the link.
@@ -142,6 +167,19 @@ impl Connection {
         self.session.send(now, frame)
     }
 
+    /// See `Session::check_length`.
+    ///
+    /// # Errors
+    /// As `Session::check_length`.
+    pub fn check_length(&self, frame: &Frame) -> Result<(), SendError> {
+        self.session.check_length(frame)
+    }
+
+    /// See `Session::set_patience`.
+    pub fn set_patience(&mut self, from: &SessionConfig) {
+        self.session.set_patience(from);
+    }
+
     /// See `Session::close`.
     pub fn close(&mut self, now: Instant, reason: CloseReason) {
         self.session.close(now, reason);
@@ -185,6 +223,29 @@ impl Connection {
     /// The frames since the last time, for a driver to count in batches.
     pub fn take_traffic(&mut self) -> Traffic {
         std::mem::take(&mut self.traffic)
+    }
+
+    /// See `Session::is_congested`.
+    #[must_use]
+    pub fn is_congested(&self) -> bool {
+        self.session.is_congested()
+    }
+
+    /// See `Session::has_events`.
+    #[must_use]
+    pub fn has_events(&self) -> bool {
+        self.session.has_events()
+    }
+
+    /// See `Session::on_unwritten`.
+    pub fn on_unwritten(&mut self, now: Instant) {
+        self.session.on_unwritten(now);
+    }
+
+    /// See `Session::role`.
+    #[must_use]
+    pub const fn role(&self) -> Role {
+        self.session.role()
     }
 
     /// See `Session::is_closed`.

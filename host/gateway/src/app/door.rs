@@ -1,6 +1,7 @@
-//! One open door: its sockets are bound here and served until it is told to stop.
+//! One transport of a door: its socket is bound here, served until it is told to stop, and takes
+//! other settings while it serves.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{fmt, io, net::SocketAddr, sync::Arc};
 
 use postern_core::{
     Handler, Text,
@@ -8,8 +9,8 @@ use postern_core::{
     wire::{RetryConfig, SessionConfig},
 };
 use postern_net::{
-    ByteBudget, Frames, ServerConfig, Shutdown, TcpServer, UdpServer,
-    http::{Catalog, HttpConfig, HttpServer},
+    ByteBudget, Frames, ServerConfig, ServerControl, Shutdown, TcpServer, UdpServer,
+    http::{Catalog, HttpConfig, HttpReconfigure, HttpServer},
 };
 
 use super::transports::Transports;
@@ -28,7 +29,7 @@ pub(crate) struct Inside {
     pub bytes: Arc<ByteBudget>,
 }
 
-/// A listener of the configuration, as far as its sockets depend on it.
+/// A listener of the configuration, as far as its servers depend on it.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct DoorSettings {
     pub listener: config::Listener,
@@ -36,16 +37,17 @@ pub(crate) struct DoorSettings {
     pub body_bytes_max: usize,
 }
 
-/// Sockets that are bound and not served yet.
-pub(crate) struct Door {
-    servers: Vec<Server>,
-    drain_timeout: Duration,
-}
-
-enum Server {
+/// A socket that is bound and not served yet.
+pub(crate) enum Server {
     Tcp(TcpServer),
     Udp(UdpServer),
     Http(HttpServer),
+}
+
+/// Changes the settings of a server while it serves.
+pub(crate) enum Control {
+    Vstp(ServerControl),
+    Http(HttpReconfigure),
 }
 
 /// Where a door listens.
@@ -65,59 +67,25 @@ pub struct BindError {
     pub source: io::Error,
 }
 
-impl Door {
-    /// Binds every transport of a listener, all of them at one port.
+impl Server {
+    /// Binds one transport of the listener `name`.
     pub(crate) async fn bind(
         name: &str,
+        transport: &'static str,
+        address: SocketAddr,
         settings: &DoorSettings,
         inside: &Inside,
     ) -> Result<Self, BindError> {
-        let listener = &settings.listener;
-        let mut address = listener.address;
-        let mut servers = Vec::new();
-        for transport in transports(listener) {
-            let server = Server::bind(name, transport, address, settings, inside).await;
-            let server = server.map_err(|source| BindError {
-                listener: name.to_owned(),
-                transport,
-                address,
-                source,
-            })?;
-            // Port 0 takes a free one; the next transport takes the same.
-            address.set_port(server.place().address.port());
-            servers.push(server);
-        }
-        Ok(Self {
-            servers,
-            drain_timeout: listener.drain_timeout,
+        let bound = Self::try_bind(name, transport, address, settings, inside).await;
+        bound.map_err(|source| BindError {
+            listener: name.to_owned(),
+            transport,
+            address,
+            source,
         })
     }
 
-    pub(crate) fn places(&self) -> Vec<Place> {
-        self.servers.iter().map(Server::place).collect()
-    }
-
-    /// Serves until `shutdown`; once it drains, calls in flight have `drain-timeout` left.
-    pub(crate) async fn serve(self, shutdown: Shutdown) {
-        let limit = async {
-            shutdown.draining().await;
-            tokio::time::sleep(self.drain_timeout).await;
-            shutdown.end();
-            std::future::pending::<()>().await;
-        };
-        let servers = self
-            .servers
-            .into_iter()
-            .map(|server| server.serve(shutdown.clone()));
-        tokio::select! {
-            _ = futures_util::future::join_all(servers) => {}
-            () = limit => {}
-        }
-    }
-}
-
-impl Server {
-    async fn bind(
+    async fn try_bind(
         name: &str,
         transport: &'static str,
         address: SocketAddr,
@@ -150,7 +118,7 @@ impl Server {
         }
     }
 
-    fn place(&self) -> Place {
+    pub(crate) fn place(&self) -> Place {
         match self {
             Self::Tcp(server) => Place {
                 transport: TCP,
@@ -167,7 +135,16 @@ impl Server {
         }
     }
 
-    async fn serve(self, shutdown: Shutdown) {
+    pub(crate) fn control(&self) -> Control {
+        match self {
+            Self::Tcp(server) => Control::Vstp(server.control()),
+            Self::Udp(server) => Control::Vstp(server.control()),
+            Self::Http(server) => Control::Http(server.reconfigure()),
+        }
+    }
+
+    /// Serves until `shutdown`; once it drains, calls in flight have `drain-timeout` left.
+    pub(crate) async fn serve(self, shutdown: Shutdown) {
         match self {
             Self::Tcp(server) => server.serve(shutdown).await,
             Self::Udp(server) => server.serve(shutdown).await,
@@ -176,8 +153,20 @@ impl Server {
     }
 }
 
+impl Control {
+    /// Puts `settings` in force. The address is not among what can be changed.
+    pub(crate) fn apply(&self, name: &str, settings: &DoorSettings, inside: &Inside) {
+        match self {
+            Self::Vstp(control) => {
+                control.reconfigure(Arc::new(vstp_config(name, settings, inside)));
+            }
+            Self::Http(control) => control.apply(http_config(settings)),
+        }
+    }
+}
+
 /// The transports that a listener opens, in order.
-fn transports(listener: &config::Listener) -> Vec<&'static str> {
+pub(crate) fn transports(listener: &config::Listener) -> Vec<&'static str> {
     match listener.protocol {
         Protocol::Http => vec![HTTP],
         Protocol::Vstp => listener
@@ -213,6 +202,8 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
             ..ServerConfig::default().session
         },
         connections_max: listener.connections_max,
+        calls_in_flight_max: listener.calls_in_flight_max,
+        write_timeout: listener.write_timeout,
         default_service: listener.default_service.as_deref().map(Text::from),
         retry: RetryConfig {
             max_retries: listener.udp.retries,
@@ -222,7 +213,6 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
         },
         drain_timeout: listener.drain_timeout,
         frames: Frames::new(Arc::new(inside.pipeline.frames(name))),
-        ..ServerConfig::default()
     }
 }
 

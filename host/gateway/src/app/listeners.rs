@@ -1,9 +1,11 @@
-//! Every open door, and how a change of the configuration opens, closes and keeps them: all of it
-//! or nothing. A door whose settings stay is not touched, nor are its connections.
+//! Every open door, and how a change of the configuration opens, closes and changes them: all of it
+//! or nothing. A socket stays, with its connections, while its listener has the same transport at
+//! the same address.
 
 use std::{
     collections::BTreeMap,
     io,
+    net::SocketAddr,
     time::{Duration, Instant},
 };
 
@@ -11,7 +13,7 @@ use postern_net::Shutdown;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::door::{BindError, Door, DoorSettings, Inside, Place};
+use super::door::{self, BindError, Control, DoorSettings, Inside, Place, Server, UDP};
 use crate::config::Config;
 
 /// All doors of a gateway, by name.
@@ -19,14 +21,36 @@ pub(crate) struct Listeners {
     inside: Inside,
     shutdown: Shutdown,
     open: BTreeMap<String, Open>,
-    /// Doors that serve or drain.
+    /// Servers that serve or drain.
     tasks: JoinSet<()>,
 }
 
+/// A listener and its servers, by transport.
 struct Open {
     settings: DoorSettings,
-    places: Vec<Place>,
+    servers: BTreeMap<&'static str, Running>,
+}
+
+/// A server whose socket is bound, and what turns it.
+struct Running {
+    place: Place,
+    control: Control,
     shutdown: Shutdown,
+}
+
+/// A socket that is to be bound.
+#[derive(Clone, Copy)]
+struct Wanted<'a> {
+    name: &'a str,
+    transport: &'static str,
+    settings: &'a DoorSettings,
+}
+
+/// A server that is told to drain, and what it was opened with.
+struct Closed {
+    name: String,
+    settings: DoorSettings,
+    place: Place,
 }
 
 impl Listeners {
@@ -39,45 +63,42 @@ impl Listeners {
         }
     }
 
-    /// Opens, closes and keeps doors until they are those of `config`.
+    /// Opens, closes and changes listeners until they are those of `config`.
+    ///
+    /// A socket stays as long as its listener has that transport at that address; it takes over what
+    /// else has changed while it serves. Others are bound anew, and those without a listener drain.
     ///
     /// # Errors
-    /// The first door that cannot be opened; then the doors are those from before.
+    /// The first socket that cannot be bound; then all is as before.
     pub(crate) async fn apply(&mut self, config: &Config) -> Result<(), BindError> {
-        let wanted = wanted(config);
-        let is_kept = |name: &String, open: &Open| wanted.get(name) == Some(&open.settings);
-        let changed: BTreeMap<_, _> = wanted
+        let settings = wanted(config);
+        let missing: Vec<_> = settings
             .iter()
-            .filter(|(name, _)| !self.open.get(*name).is_some_and(|open| is_kept(name, open)))
+            .flat_map(|(name, settings)| wanted_servers(name, settings))
+            .filter(|wanted| self.kept(wanted).is_none())
             .collect();
-        let closing: Vec<_> = self
-            .open
-            .iter()
-            .filter(|(name, open)| !is_kept(name, open))
-            .map(|(name, _)| name.clone())
-            .collect();
+        let surplus = self.surplus(&settings);
         // Addresses that are free are taken first: if one is not, nothing has been touched yet.
-        let (freed, free): (Vec<_>, Vec<_>) = changed
+        let (freed, free): (Vec<_>, Vec<_>) = missing
             .into_iter()
-            .partition(|(_, settings)| self.is_freed(settings, &closing));
+            .partition(|wanted| self.is_freed(wanted, &surplus));
         let mut bound = Vec::new();
-        for (name, settings) in free {
-            bound.push((
-                name,
-                settings,
-                Door::bind(name, settings, &self.inside).await?,
-            ));
+        for wanted in free {
+            let address = self.address_of(wanted, &bound);
+            let server = Server::bind(
+                wanted.name,
+                wanted.transport,
+                address,
+                wanted.settings,
+                &self.inside,
+            );
+            bound.push((wanted, server.await?));
         }
-        let mut closed = Vec::new();
-        for name in closing {
-            if let Some(open) = self.open.remove(&name) {
-                open.shutdown.drain();
-                closed.push((name, open.settings));
-            }
-        }
-        for (name, settings) in freed {
-            match self.bind_freed(name, settings).await {
-                Ok(door) => bound.push((name, settings, door)),
+        let closed = self.close(&surplus);
+        for wanted in freed {
+            let address = self.address_of(wanted, &bound);
+            match self.bind_freed(wanted, address).await {
+                Ok(server) => bound.push((wanted, server)),
                 Err(error) => {
                     drop(bound);
                     self.open_again(closed).await;
@@ -85,9 +106,10 @@ impl Listeners {
                 }
             }
         }
-        for (name, settings, door) in bound {
-            self.open_door(name, settings, door);
+        for (wanted, server) in bound {
+            self.open_server(wanted, server);
         }
+        self.reconfigure(&settings);
         Ok(())
     }
 
@@ -95,7 +117,10 @@ impl Listeners {
     pub(crate) fn places(&self) -> BTreeMap<String, Vec<Place>> {
         self.open
             .iter()
-            .map(|(name, open)| (name.clone(), open.places.clone()))
+            .map(|(name, open)| {
+                let places = open.servers.values().map(|running| running.place);
+                (name.clone(), places.collect())
+            })
             .collect()
     }
 
@@ -106,23 +131,80 @@ impl Listeners {
         }
     }
 
-    /// Whether a door that closes gives up the address that `settings` wants.
-    fn is_freed(&self, settings: &DoorSettings, closing: &[String]) -> bool {
-        let wanted = settings.listener.address;
-        let closing = closing.iter().filter_map(|name| self.open.get(name));
-        let mut places = closing.flat_map(|open| &open.places);
+    /// The server that stays what is wanted.
+    fn kept(&self, wanted: &Wanted<'_>) -> Option<&Running> {
+        let open = self.open.get(wanted.name)?;
+        let is_same = open.settings.listener.address == wanted.settings.listener.address;
+        open.servers.get(wanted.transport).filter(|_| is_same)
+    }
+
+    /// Servers that `settings` has no listener for, by name and transport.
+    fn surplus(&self, settings: &BTreeMap<String, DoorSettings>) -> Vec<(String, &'static str)> {
+        let is_surplus = |name: &str, transport: &'static str| {
+            let wanted = settings.get_key_value(name).and_then(|(name, settings)| {
+                wanted_servers(name, settings).find(|wanted| wanted.transport == transport)
+            });
+            wanted.is_none_or(|wanted| self.kept(&wanted).is_none())
+        };
+        let servers = self.open.iter().flat_map(|(name, open)| {
+            let transports = open.servers.keys();
+            transports.map(move |transport| (name.clone(), *transport))
+        });
+        servers
+            .filter(|(name, transport)| is_surplus(name, transport))
+            .collect()
+    }
+
+    /// Whether a server that closes gives up the address that is wanted.
+    fn is_freed(&self, wanted: &Wanted<'_>, surplus: &[(String, &'static str)]) -> bool {
+        let address = wanted.settings.listener.address;
+        let closing = surplus.iter().filter_map(|(name, transport)| {
+            self.open
+                .get(name)
+                .and_then(|open| open.servers.get(transport))
+        });
+        let mut places = closing.map(|running| running.place);
         places.any(|place| {
-            let ips = [place.address.ip(), wanted.ip()];
+            let ips = [place.address.ip(), address.ip()];
             let is_same_ip = ips[0] == ips[1] || ips.iter().any(std::net::IpAddr::is_unspecified);
-            is_same_ip && place.address.port() == wanted.port()
+            let is_same_kind = (place.transport == UDP) == (wanted.transport == UDP);
+            is_same_ip && is_same_kind && place.address.port() == address.port()
         })
     }
 
-    /// The door before lets go of its socket within a few milliseconds.
-    async fn bind_freed(&self, name: &str, settings: &DoorSettings) -> Result<Door, BindError> {
+    /// Where to bind. All transports of a listener at port 0 take the port that the first was given.
+    fn address_of(&self, wanted: Wanted<'_>, bound: &[(Wanted<'_>, Server)]) -> SocketAddr {
+        let mut address = wanted.settings.listener.address;
+        if address.port() == 0 {
+            let new = bound
+                .iter()
+                .find(|(sibling, _)| sibling.name == wanted.name)
+                .map(|(_, server)| server.place());
+            let kept = || {
+                let mut siblings = wanted_servers(wanted.name, wanted.settings);
+                siblings.find_map(|sibling| self.kept(&sibling).map(|running| running.place))
+            };
+            if let Some(place) = new.or_else(kept) {
+                address.set_port(place.address.port());
+            }
+        }
+        address
+    }
+
+    /// The server before lets go of its socket within a few milliseconds.
+    async fn bind_freed(
+        &self,
+        wanted: Wanted<'_>,
+        address: SocketAddr,
+    ) -> Result<Server, BindError> {
         let until = Instant::now() + FREED_WAIT;
         loop {
-            match Door::bind(name, settings, &self.inside).await {
+            let Wanted {
+                name,
+                transport,
+                settings,
+            } = wanted;
+            match Server::bind(name, transport, address, settings, &self.inside).await {
                 Err(error)
                     if error.source.kind() == io::ErrorKind::AddrInUse
                         && Instant::now() < until =>
@@ -134,35 +216,97 @@ impl Listeners {
         }
     }
 
-    /// Undoes the closing of doors after a change that failed.
-    async fn open_again(&mut self, closed: Vec<(String, DoorSettings)>) {
-        for (name, settings) in closed {
-            match self.bind_freed(&name, &settings).await {
-                Ok(door) => self.open_door(&name, &settings, door),
+    /// Lets servers drain; what they were is needed to open them again.
+    fn close(&mut self, surplus: &[(String, &'static str)]) -> Vec<Closed> {
+        let mut closed = Vec::new();
+        for (name, transport) in surplus {
+            let Some(open) = self.open.get_mut(name) else {
+                continue;
+            };
+            if let Some(running) = open.servers.remove(transport) {
+                running.shutdown.drain();
+                closed.push(Closed {
+                    name: name.clone(),
+                    settings: open.settings.clone(),
+                    place: running.place,
+                });
+            }
+        }
+        self.open.retain(|_, open| !open.servers.is_empty());
+        closed
+    }
+
+    /// Undoes the closing of servers after a change that failed.
+    async fn open_again(&mut self, closed: Vec<Closed>) {
+        for Closed {
+            name,
+            settings,
+            place,
+        } in closed
+        {
+            let wanted = Wanted {
+                name: &name,
+                transport: place.transport,
+                settings: &settings,
+            };
+            match self.bind_freed(wanted, place.address).await {
+                Ok(server) => self.open_server(wanted, server),
                 Err(error) => warn!(%error, "a listener could not be opened again"),
             }
         }
     }
 
-    fn open_door(&mut self, name: &str, settings: &DoorSettings, door: Door) {
-        let (places, shutdown) = (door.places(), self.shutdown.child());
-        for Place { transport, address } in &places {
-            info!(listener = name, transport, %address, "listening");
-        }
-        // Doors that have drained since the last change.
+    fn open_server(&mut self, wanted: Wanted<'_>, server: Server) {
+        let (place, control) = (server.place(), server.control());
+        let Place { transport, address } = place;
+        info!(listener = wanted.name, transport, %address, "listening");
+        // Servers that have drained since the last change.
         while let Some(ended) = self.tasks.try_join_next() {
             warn_of_panic(ended);
         }
-        self.tasks.spawn(door.serve(shutdown.clone()));
-        self.open.insert(
-            name.to_owned(),
-            Open {
-                settings: settings.clone(),
-                places,
-                shutdown,
-            },
-        );
+        let shutdown = self.shutdown.child();
+        self.tasks.spawn(server.serve(shutdown.clone()));
+        let open = self.open.entry(wanted.name.to_owned());
+        let open = open.or_insert_with(|| Open {
+            settings: wanted.settings.clone(),
+            servers: BTreeMap::new(),
+        });
+        let running = Running {
+            place,
+            control,
+            shutdown,
+        };
+        open.servers.insert(transport, running);
     }
+
+    /// Puts what has changed of listeners in force at the servers that they kept.
+    fn reconfigure(&mut self, settings: &BTreeMap<String, DoorSettings>) {
+        for (name, open) in &mut self.open {
+            let Some(settings) = settings.get(name) else {
+                continue;
+            };
+            if open.settings == *settings {
+                continue;
+            }
+            open.settings = settings.clone();
+            for running in open.servers.values() {
+                running.control.apply(name, settings, &self.inside);
+            }
+            info!(listener = name, "settings changed, sockets kept");
+        }
+    }
+}
+
+fn wanted_servers<'a>(
+    name: &'a str,
+    settings: &'a DoorSettings,
+) -> impl Iterator<Item = Wanted<'a>> {
+    let transports = door::transports(&settings.listener).into_iter();
+    transports.map(move |transport| Wanted {
+        name,
+        transport,
+        settings,
+    })
 }
 
 fn wanted(config: &Config) -> BTreeMap<String, DoorSettings> {

@@ -110,6 +110,7 @@ impl<S: StreamLink> Driver<S> {
             if let Poll::Ready(written) = self.line.poll_write(cx, now) {
                 written?;
             }
+            is_busy |= dispatch.begin_waiting(now, self);
             // What is written may have been the last thing that held a closing session open.
             if let Some(reason) = self.handle_events(dispatch, now) {
                 return Poll::Ready(Ok(reason));
@@ -125,7 +126,7 @@ impl<S: StreamLink> Driver<S> {
             }
             // Messages that were held back must be asked for before sleeping.
             let is_held = may_stream || !Streaming::may_send(&self.line.connection);
-            if !is_busy && !has_read && is_held {
+            if !is_busy && !has_read && is_held && !self.line.has_unwritten() {
                 return Poll::Pending;
             }
         }
@@ -158,6 +159,10 @@ impl<S: StreamLink> Machine for Driver<S> {
 
     fn finish(&mut self) {
         self.line.connection.finish();
+    }
+
+    fn has_room(&self) -> bool {
+        !self.line.connection.is_congested()
     }
 
     fn send(&mut self, now: Instant, _: u64, frame: Frame) -> Result<(), Unsent> {

@@ -39,6 +39,11 @@ pub(super) trait Machine {
     /// A call that `begin` admitted is done.
     fn finish(&mut self);
 
+    /// Whether a request can be queued. Without room it waits, and the session goes on reading.
+    fn has_room(&self) -> bool {
+        true
+    }
+
     fn send(&mut self, now: Instant, id: u64, frame: Frame) -> Result<(), Unsent>;
 
     /// Says PING with `payload`. What cannot be said will not be answered.
@@ -109,8 +114,8 @@ impl Dispatch {
         for _ in 0..COMMANDS_MAX {
             match self.commands.poll_recv(cx) {
                 Poll::Ready(Some(Command::Call(request))) => {
-                    let begun = self.exchange.begin(now, request);
-                    self.send(now, begun, machine);
+                    self.exchange.wait(request);
+                    self.begin_waiting(now, machine);
                 }
                 Poll::Ready(Some(Command::Stream(request))) => machine.stream(now, *request),
                 Poll::Ready(Some(Command::Cancel(id))) => {
@@ -135,6 +140,18 @@ impl Dispatch {
             }
         }
         true
+    }
+
+    /// Sends calls that wait, as far as it is their turn and there is room. Says whether it did.
+    pub(super) fn begin_waiting(&mut self, now: Instant, machine: &mut impl Machine) -> bool {
+        let mut has_begun = false;
+        while machine.has_room()
+            && let Some(begun) = self.exchange.begin_waiting(now)
+        {
+            has_begun = true;
+            self.send(now, begun, machine);
+        }
+        has_begun
     }
 
     /// Why the session is to end at once, when it is.
@@ -180,8 +197,7 @@ impl Dispatch {
             return;
         }
         machine.finish();
-        let begun = self.exchange.begin_waiting(now);
-        self.send(now, begun, machine);
+        self.begin_waiting(now, machine);
     }
 
     /// The request of call `id` did not arrive, or nobody knows whether it did.
@@ -202,8 +218,7 @@ impl Dispatch {
             .with_source(reason.clone());
         if self.exchange.finish(id, Err(error)) {
             machine.finish();
-            let begun = self.exchange.begin_waiting(now);
-            self.send(now, begun, machine);
+            self.begin_waiting(now, machine);
         }
     }
 
@@ -241,19 +256,16 @@ impl Dispatch {
         }
     }
 
-    fn send(&mut self, now: Instant, mut begun: Option<(u64, Frame)>, machine: &mut impl Machine) {
-        while let Some((id, frame)) = begun {
-            let error = if !machine.begin() {
-                lost(self.address, &"it is closing")
-            } else if let Err(unsent) = machine.send(now, id, frame) {
-                machine.finish();
-                self.error_of(unsent)
-            } else {
-                return;
-            };
-            self.exchange.finish(id, Err(error));
-            begun = self.exchange.begin_waiting(now);
-        }
+    fn send(&mut self, now: Instant, (id, frame): (u64, Frame), machine: &mut impl Machine) {
+        let error = if !machine.begin() {
+            lost(self.address, &"it is closing")
+        } else if let Err(unsent) = machine.send(now, id, frame) {
+            machine.finish();
+            self.error_of(unsent)
+        } else {
+            return;
+        };
+        self.exchange.finish(id, Err(error));
     }
 
     fn error_of(&self, unsent: Unsent) -> Error {

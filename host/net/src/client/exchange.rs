@@ -39,16 +39,12 @@ impl Exchange {
         self.order = order;
     }
 
-    /// Takes a call; gives the frame to send, with the call's id, when it is its turn.
-    pub(super) fn begin(&mut self, now: Instant, request: Box<Request>) -> Option<(u64, Frame)> {
-        if self.order == Order::OneByOne && self.next.is_some() {
-            self.waiting.push_back(request);
-            return None;
-        }
-        self.frame(now, *request)
+    /// Takes a call; `begin_waiting` gives it when it is its turn.
+    pub(super) fn wait(&mut self, request: Box<Request>) {
+        self.waiting.push_back(request);
     }
 
-    /// The next call that waited, once it is its turn.
+    /// The frame of the next call that waits, with the call's id, when it is its turn.
     pub(super) fn begin_waiting(&mut self, now: Instant) -> Option<(u64, Frame)> {
         while self.next.is_none() {
             let request = self.waiting.pop_front()?;
@@ -164,6 +160,12 @@ mod tests {
         Frame::data(headers, payload)
     }
 
+    /// Takes a call; whether it is its turn at once.
+    fn begin(exchange: &mut Exchange, request: Box<Request>) -> bool {
+        exchange.wait(request);
+        exchange.begin_waiting(epoch()).is_some()
+    }
+
     fn payload(mut answered: Answered) -> Bytes {
         match answered
             .try_recv()
@@ -180,8 +182,8 @@ mod tests {
     fn answers_find_their_calls_in_any_order() {
         let mut exchange = Exchange::default();
         let ((one, first), (two, second)) = (request(1), request(2));
-        assert!(exchange.begin(epoch(), one).is_some());
-        assert!(exchange.begin(epoch(), two).is_some());
+        assert!(begin(&mut exchange, one));
+        assert!(begin(&mut exchange, two));
         assert!(exchange.answer(response(2, "b")));
         assert!(exchange.answer(response(1, "a")));
         assert!(!exchange.answer(response(1, "again")));
@@ -194,8 +196,8 @@ mod tests {
         let mut exchange = Exchange::default();
         exchange.set_order(Order::OneByOne);
         let ((one, first), (two, second)) = (request(1), request(2));
-        assert!(exchange.begin(epoch(), one).is_some());
-        assert!(exchange.begin(epoch(), two).is_none());
+        assert!(begin(&mut exchange, one));
+        assert!(!begin(&mut exchange, two));
         assert!(exchange.begin_waiting(epoch()).is_none());
         assert!(exchange.answer(easy::frame("a")));
         assert_eq!(exchange.begin_waiting(epoch()).map(|(id, _)| id), Some(2));
@@ -208,8 +210,8 @@ mod tests {
         let mut exchange = Exchange::default();
         exchange.set_order(Order::OneByOne);
         let ((one, _), (two, second)) = (request(1), request(2));
-        assert!(exchange.begin(epoch(), one).is_some());
-        assert!(exchange.begin(epoch(), two).is_none());
+        assert!(begin(&mut exchange, one));
+        assert!(!begin(&mut exchange, two));
         assert!(!exchange.abandon(1));
         assert!(exchange.begin_waiting(epoch()).is_none());
         assert!(exchange.answer(easy::frame("late")));
@@ -223,8 +225,8 @@ mod tests {
         let mut exchange = Exchange::default();
         exchange.set_order(Order::OneByOne);
         let ((one, mut first), (two, mut second)) = (request(1), request(2));
-        assert!(exchange.begin(epoch(), one).is_some());
-        assert!(exchange.begin(epoch(), two).is_none());
+        assert!(begin(&mut exchange, one));
+        assert!(!begin(&mut exchange, two));
         exchange.fail_all(|| Error::internal("sent"), || Error::internal("unsent"));
         let message = |answered: &mut Answered| {
             let outcome = answered.try_recv().expect("answered");
@@ -241,8 +243,8 @@ mod tests {
         let mut exchange = Exchange::default();
         exchange.set_order(Order::OneByOne);
         let ((one, _first), (two, _)) = (request(1), request(2));
-        assert!(exchange.begin(epoch(), one).is_some());
-        assert!(exchange.begin(epoch(), two).is_none());
+        assert!(begin(&mut exchange, one));
+        assert!(!begin(&mut exchange, two));
         assert!(!exchange.abandon(2));
         assert!(exchange.answer(easy::frame("a")));
         assert!(exchange.begin_waiting(epoch()).is_none());

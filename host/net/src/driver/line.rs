@@ -10,7 +10,7 @@ use std::{
 };
 
 use bytes::{Buf, Bytes, BytesMut};
-use postern_core::wire::{Connection, FrameError, SessionError};
+use postern_core::wire::{Connection, FrameError, Role, SessionError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::Alarm;
@@ -40,6 +40,8 @@ pub(crate) struct Line<S> {
     stalled_since: Option<Instant>,
     write_timeout: Duration,
     read_ended: bool,
+    /// Whole frames are left in `input`: the session was congested.
+    has_undecoded: bool,
     alarm: Alarm,
     counters: Arc<Counters>,
 }
@@ -53,8 +55,6 @@ pub(crate) enum LineError {
     WriteTimeout(Duration),
     #[error("{0}")]
     Cut(String),
-    #[error("the peer vanished without bye, its calls are cancelled")]
-    Vanished,
 }
 
 impl<S: StreamLink> Line<S> {
@@ -74,14 +74,22 @@ impl<S: StreamLink> Line<S> {
             stalled_since: None,
             write_timeout,
             read_ended: false,
+            has_undecoded: false,
             alarm: Alarm::new(),
             counters,
         }
     }
 
-    /// Reads once and feeds the session; whether there was something to read, so that there may be
-    /// events. If not, more wakes the task.
+    /// Feeds the session with what is left of the last read, or reads once; whether there was
+    /// something, so that there may be events. If not, more wakes the task.
+    ///
+    /// A server asks only while its session is not congested. A client always asks: were both ends to
+    /// wait for the other to read, neither would.
     pub(crate) fn read(&mut self, cx: &mut Context<'_>, now: Instant) -> Result<bool, LineError> {
+        if self.has_undecoded {
+            self.decode(now);
+            return Ok(true);
+        }
         match self.poll_read(cx, now) {
             Poll::Ready(read) => read.map(|()| true),
             Poll::Pending => Ok(false),
@@ -110,11 +118,26 @@ impl<S: StreamLink> Line<S> {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
         self.counters.bytes_in.add(n_octets as u64);
-        if let Err(error) = self.connection.handle_bytes(now, &mut self.input) {
-            count_violation(&self.counters, &error);
-        }
-        self.count_frames();
+        self.decode(now);
         Poll::Ready(Ok(()))
+    }
+
+    /// Hands whole frames to the session, as long as it has room for its answers to them. A client
+    /// whose server takes nothing goes on: responses may be among them.
+    fn decode(&mut self, now: Instant) {
+        let reads_on = self.connection.role() == Role::Client && self.is_stalled();
+        let decoded = if reads_on {
+            self.connection
+                .handle_bytes(now, &mut self.input)
+                .map(|()| false)
+        } else {
+            self.connection.handle_bytes_with_room(now, &mut self.input)
+        };
+        self.has_undecoded = decoded.unwrap_or_else(|error| {
+            count_violation(&self.counters, &error);
+            false
+        });
+        self.count_frames();
     }
 
     /// Writes until nothing is left (ready) or the link is full (pending).
@@ -168,8 +191,20 @@ impl<S: StreamLink> Line<S> {
         if stalled.is_some_and(|at| at <= now) {
             return Poll::Ready(Err(LineError::WriteTimeout(self.write_timeout)));
         }
+        if !self.output.is_empty() {
+            self.connection.on_unwritten(now);
+        }
         self.connection.handle_timeout(now);
         Poll::Ready(Ok(()))
+    }
+
+    pub(crate) fn set_write_timeout(&mut self, write_timeout: Duration) {
+        self.write_timeout = write_timeout;
+    }
+
+    /// Something was queued after the last write, and nothing would wake the task for it.
+    pub(crate) fn has_unwritten(&self) -> bool {
+        !self.is_stalled() && self.connection.queued().0 > 0
     }
 
     /// Octets wait because the peer does not take them.

@@ -1,5 +1,7 @@
 //! One accepted connection: requests become calls, outcomes become replies.
 
+mod replies;
+
 use std::{
     future::poll_fn,
     net::SocketAddr,
@@ -13,13 +15,14 @@ use postern_core::{
     Call, Error, Peer, Transport,
     event::Delivery,
     vsp::{Inbound, Reader, ReplyToken, event_frame, mux::Mux},
-    wire::{CloseReason, Connection, Dialect, Event, Features, Frame, Role, SendError},
+    wire::{CloseReason, Connection, Dialect, Event, Features, Frame, Role},
 };
 
 use super::{
-    Shared,
-    answer::{answer, too_long, unsent},
+    Settings, Shared,
+    answer::unsent,
     frames::{self, Seen},
+    in_order::{InOrder, Position},
     pushes::{Pushes, has_room},
     streaming::{Desk, StreamReply, Streaming},
 };
@@ -36,12 +39,12 @@ const ROUNDS_MAX: usize = 8;
 /// Serves one connection until it is closed.
 pub(super) async fn serve<S: StreamLink>(
     link: S,
-    peer: SocketAddr,
-    transport: Transport,
+    from: (SocketAddr, Transport),
     shared: Shared,
+    settings: Settings,
     shutdown: Shutdown,
 ) {
-    let mut served = ServedConnection::new(link, peer, transport, shared);
+    let mut served = ServedConnection::new(link, from, shared, settings);
     let mut draining = pin!(shutdown.draining());
     let ended = poll_fn(|cx| served.poll(cx, draining.as_mut())).await;
     served.close(ended).await;
@@ -51,29 +54,38 @@ struct ServedConnection<S> {
     line: Line<S>,
     calls: Calls<ReplyTo>,
     reader: Reader,
+    in_order: InOrder,
     /// None until the peer opens a stream.
     streaming: Option<Box<Streaming>>,
     /// There is one peer, so nothing needs to say which.
     pushes: Pushes<()>,
     peer: Peer,
     shared: Shared,
+    settings: Settings,
+    /// Something waits in this round for the peer to take what is queued for it.
+    is_held_back: bool,
     is_draining: bool,
     /// One end has said that it begins nothing more; events have no place in what is left.
     is_ending: bool,
-    said_bye: bool,
 }
 
 /// Where an outcome goes.
 #[derive(Debug)]
 pub(super) enum ReplyTo {
-    Once(ReplyToken),
+    /// With a position where the caller pairs replies by order.
+    Once(ReplyToken, Option<Position>),
     Stream(StreamReply),
     /// The call is an event's.
     Nobody,
 }
 
 impl<S: StreamLink> ServedConnection<S> {
-    fn new(link: S, address: SocketAddr, transport: Transport, shared: Shared) -> Self {
+    fn new(
+        link: S,
+        (address, transport): (SocketAddr, Transport),
+        shared: Shared,
+        settings: Settings,
+    ) -> Self {
         let id = driver::random_session_id();
         let session = Arc::clone(&shared.session);
         let connection = Connection::new(session, Role::Server, id, driver::now());
@@ -90,13 +102,15 @@ impl<S: StreamLink> ServedConnection<S> {
             line: Line::new(link, connection, shared.config.write_timeout, counters),
             calls: Calls::new(Arc::clone(&shared.handler)),
             reader: Reader::new(Arc::new(peer.clone()), default_service),
+            in_order: InOrder::default(),
             streaming: None,
             pushes,
             peer,
             shared,
+            settings,
+            is_held_back: false,
             is_draining: false,
             is_ending: false,
-            said_bye: false,
         }
     }
 
@@ -106,17 +120,19 @@ impl<S: StreamLink> ServedConnection<S> {
         cx: &mut Context<'_>,
         mut draining: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<Result<CloseReason, LineError>> {
+        if let Some(shared) = self.settings.take_change() {
+            self.reconfigure(shared);
+        }
         for _ in 0..ROUNDS_MAX {
             let now = driver::now();
             let mut is_busy = false;
+            self.is_held_back = false;
             if !self.is_draining && draining.as_mut().poll(cx).is_ready() {
                 self.is_draining = true;
                 self.end_pushes();
                 self.line.connection.close(now, CloseReason::Shutdown);
             }
-            while let Poll::Ready((_, to, outcome)) = self.calls.poll_finished(cx) {
-                self.finish(cx, now, to, outcome);
-            }
+            self.take_finished(cx, now);
             let may_stream = Streaming::may_send(&self.line.connection);
             let may_read = self.may_read();
             let mut has_read = may_read && self.line.read(cx, now)?;
@@ -125,9 +141,6 @@ impl<S: StreamLink> ServedConnection<S> {
             }
             is_busy |= self.poll_streams(cx, now).is_ready();
             self.poll_pushes(cx, now);
-            if self.has_vanished() {
-                return Poll::Ready(Err(LineError::Vanished));
-            }
             if let Poll::Ready(written) = self.line.poll_write(cx, now) {
                 written?;
             }
@@ -149,7 +162,11 @@ impl<S: StreamLink> ServedConnection<S> {
             // What was held back must be tried before sleeping, or nothing would wake it.
             let is_held = may_read == self.may_read()
                 && (may_stream || !Streaming::may_send(&self.line.connection));
-            if !is_busy && !has_read && is_held && !self.calls.is_unwatched() {
+            // A congested session sleeps until the peer takes something.
+            let has_work = self.line.has_unwritten()
+                || (!self.line.connection.is_congested()
+                    && (self.is_held_back || self.calls.is_unwatched()));
+            if !is_busy && !has_read && is_held && !has_work {
                 return Poll::Pending;
             }
         }
@@ -157,12 +174,40 @@ impl<S: StreamLink> ServedConnection<S> {
         Poll::Pending
     }
 
-    /// While calls are at their limit, or replies wait for a peer that does not read, the peer's
+    /// While calls are at their limit, or replies wait for a peer that does not take them, the peer's
     /// octets stay in the kernel, which tells it to wait.
     fn may_read(&self) -> bool {
-        let limit = self.shared.config.calls_in_flight_max;
-        self.calls.len() < limit
-            && !(self.line.is_stalled() && self.line.connection.queued().0 >= limit)
+        let (n_waiting, bytes) = self.in_order.waiting();
+        self.calls.len() + n_waiting < self.shared.config.calls_in_flight_max
+            && bytes < self.shared.session.limits.queue_bytes_max
+            && !self.line.connection.is_congested()
+    }
+
+    /// Whether an answer may be made. Otherwise whoever would make it tries again in the round in
+    /// which the peer has taken some of what is queued.
+    fn has_room(&mut self) -> bool {
+        let has_room = !self.line.connection.is_congested();
+        self.is_held_back |= !has_room;
+        has_room
+    }
+
+    /// Settings that act on sessions which are open; `ServerControl::reconfigure` has the table.
+    fn reconfigure(&mut self, shared: Shared) {
+        let default_service = shared.config.default_service.clone();
+        self.reader = Reader::new(Arc::new(self.peer.clone()), default_service);
+        self.line.set_write_timeout(shared.config.write_timeout);
+        self.line.connection.set_patience(&shared.session);
+        self.shared = shared;
+    }
+
+    /// Answers what has ended, as far as there is room; the rest stays with its task.
+    fn take_finished(&mut self, cx: &mut Context<'_>, now: Instant) {
+        while self.has_room()
+            && let Poll::Ready((_, to, outcome)) = self.calls.poll_finished(cx)
+        {
+            self.finish(cx, now, to, outcome);
+        }
+        self.send_in_order(now);
     }
 
     fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<CloseReason> {
@@ -171,15 +216,18 @@ impl<S: StreamLink> ServedConnection<S> {
                 Event::Established(dialect) => self.on_established(&dialect),
                 Event::Message(frame) => self.on_message(cx, now, frame),
                 Event::Acknowledged(_) | Event::Pong(_) => {}
-                Event::PeerDraining => {
-                    self.said_bye |= !self.line.read_ended();
-                    self.end_pushes();
-                }
+                Event::PeerDraining => self.end_pushes(),
                 Event::Closed(reason) => {
                     self.begin_gathered(cx, now);
                     return Some(reason);
                 }
             }
+        }
+        if self.line.read_ended()
+            && !self.line.connection.has_events()
+            && let Some(streaming) = &mut self.streaming
+        {
+            streaming.on_input_end();
         }
         None
     }
@@ -187,23 +235,31 @@ impl<S: StreamLink> ServedConnection<S> {
     /// The next event, if there is room for a call. Calls that arrived together begin together:
     /// when no more of them are at hand, or as many as make a batch.
     fn poll_event(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Event> {
+        if self.line.connection.is_closed() {
+            return self.line.connection.poll_event();
+        }
         let limit = self.shared.config.calls_in_flight_max;
-        let n_calls = self.calls.len() + self.calls.n_gathered();
-        if n_calls < limit && !self.calls.is_batch_full() {
+        let n_waiting = self.in_order.waiting().0;
+        let n_calls = self.calls.len() + self.calls.n_gathered() + n_waiting;
+        if n_calls < limit && !self.calls.is_batch_full() && self.has_room() {
             let event = self.line.connection.poll_event();
             if event.is_some() || self.calls.n_gathered() == 0 {
                 return event;
             }
         }
         self.begin_gathered(cx, now);
-        if self.calls.len() < limit {
+        if self.calls.len() + self.in_order.waiting().0 < limit && self.has_room() {
             return self.line.connection.poll_event();
         }
         None
     }
 
+    /// Begins what is gathered, as far as there is room for answers.
     fn begin_gathered(&mut self, cx: &mut Context<'_>, now: Instant) {
-        while let Some(begun) = self.calls.begin_next(cx) {
+        while self.calls.n_gathered() > 0
+            && self.has_room()
+            && let Some(begun) = self.calls.begin_next(cx)
+        {
             if let Begun::Done(to, outcome) = begun {
                 self.finish(cx, now, to, outcome);
             }
@@ -252,12 +308,13 @@ impl<S: StreamLink> ServedConnection<S> {
                     tracing::debug!(?token, "request after the session began to close");
                     return;
                 }
-                self.calls.gather(ReplyTo::Once(token), call);
+                let position = token.keeps_order().then(|| self.in_order.admit());
+                self.calls.gather(ReplyTo::Once(token, position), call);
             }
             Inbound::Refused { frame, error } => {
                 tracing::debug!(%error, "request refused");
-                // A session that takes no refusal is closed or closes itself.
-                let _ = self.send(now, frame);
+                let keeps_order = frame.headers.get_bytes(b"correlation-id").is_none();
+                self.send_refusal(now, frame, keeps_order);
             }
             Inbound::Event(call) => self.on_event(call),
             Inbound::Unfit { error } => tracing::debug!(%error, "event not handed on"),
@@ -268,27 +325,12 @@ impl<S: StreamLink> ServedConnection<S> {
         }
     }
 
-    /// Answers a request that an extension refuses; whatever else it refuses is forgotten.
-    fn refuse(&mut self, now: Instant, frame: Frame, error: &Error) {
-        if let Inbound::Request { token, .. } = self.reader.read(now, frame) {
-            // A session that takes no refusal is closed or closes itself.
-            let _ = self.send(now, token.error_frame(error));
-        }
-    }
-
     fn on_event(&mut self, call: Call) {
         if !self.line.connection.begin() {
             tracing::debug!("event after the session began to close");
             return;
         }
         self.calls.gather(ReplyTo::Nobody, call);
-    }
-
-    /// A peer of the full dialect ends a session with BYE. One that merely stops sending is gone,
-    /// and nobody will read its answers; a base peer may still read.
-    fn has_vanished(&self) -> bool {
-        let is_full = matches!(self.line.connection.dialect(), Some(Dialect::Full(_)));
-        is_full && !self.said_bye && self.line.read_ended() && self.line.connection.in_flight() > 0
     }
 
     fn has_mux(&self) -> bool {
@@ -322,7 +364,7 @@ impl<S: StreamLink> ServedConnection<S> {
 
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant, to: ReplyTo, outcome: Outcome) {
         match to {
-            ReplyTo::Once(token) => self.finish_once(now, &token, outcome),
+            ReplyTo::Once(token, position) => self.finish_once(now, &token, position, outcome),
             ReplyTo::Nobody => {
                 if let Err(error) = outcome {
                     tracing::debug!(%error, "event not published");
@@ -347,20 +389,6 @@ impl<S: StreamLink> ServedConnection<S> {
                 }
             }
         }
-    }
-
-    fn finish_once(&mut self, now: Instant, token: &ReplyToken, outcome: Outcome) {
-        let reply = answer(token, outcome);
-        let sent = match frames::outbound(&self.shared.config.frames, reply) {
-            Ok(Some(frame)) => self.send(now, frame),
-            Ok(None) => Ok(()),
-            Err(error) => self.send(now, token.error_frame(&error)),
-        };
-        if let Err(error @ SendError::TooLong { .. }) = sent {
-            // An error's frame is short; if even that is refused, the session is closed.
-            let _ = self.send(now, token.error_frame(&too_long(&error)));
-        }
-        self.line.connection.finish();
     }
 
     /// Sends events that the peer has subscribed to, as far as there is room.
@@ -397,13 +425,6 @@ impl<S: StreamLink> ServedConnection<S> {
         self.pushes.clear();
     }
 
-    fn send(&mut self, now: Instant, frame: Frame) -> Result<(), SendError> {
-        self.line
-            .connection
-            .send(now, frame)
-            .inspect_err(|error| tracing::debug!(%error, "reply not sent"))
-    }
-
     async fn close(self, ended: Result<CloseReason, LineError>) {
         let Self {
             line,
@@ -429,7 +450,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 shared.counters.slow_readers.add(1);
                 tracing::warn!(?address, %error, "session closed");
             }
-            Err(error @ (LineError::Io(_) | LineError::Vanished | LineError::Cut(_))) => {
+            Err(error @ (LineError::Io(_) | LineError::Cut(_))) => {
                 tracing::debug!(?address, %error, "session lost")
             }
         }

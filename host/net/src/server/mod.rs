@@ -4,20 +4,23 @@
 mod answer;
 mod connection;
 mod frames;
+mod in_order;
 mod pushes;
+mod settings;
 mod socket;
 mod streaming;
 mod streams;
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use postern_core::{
     Handler, Text, Transport,
-    wire::{Features, RetryConfig, SessionConfig},
+    wire::{RetryConfig, SessionConfig},
 };
 use tokio::net::TcpListener;
 
-pub use self::frames::Frames;
+use self::settings::{Settings, Shared};
+pub use self::{frames::Frames, settings::ServerControl};
 use crate::{
     counters::Counters,
     link::DatagramLink,
@@ -42,7 +45,8 @@ pub struct ServerConfig {
     pub retry: RetryConfig,
     /// How long draining may take before what is left is cut. Default 10 s.
     pub drain_timeout: Duration,
-    /// A stream peer that takes no octet for this long is closed as a slow reader. Default 30 s.
+    /// A stream peer that takes no octet for this long, while there are some for it, is closed as a
+    /// slow reader. Datagrams are never taken back: there it means nothing. Default 30 s.
     pub write_timeout: Duration,
     /// Sees the messages of peers before they are read, and those for them before they are written.
     /// Default none.
@@ -71,17 +75,8 @@ struct Server<L> {
     link: L,
     address: SocketAddr,
     transport: Transport,
-    shared: Shared,
-}
-
-/// What all connections of a server share.
-#[derive(Clone)]
-struct Shared {
-    config: Arc<ServerConfig>,
-    /// Of stream links, which carry the frames of a streaming call in order.
-    session: Arc<SessionConfig>,
-    handler: Arc<dyn Handler>,
-    counters: Arc<Counters>,
+    control: ServerControl,
+    settings: Settings,
 }
 
 impl Default for ServerConfig {
@@ -117,17 +112,18 @@ impl TcpServer {
         let link = tcp::listen(address)?;
         let address = link.local_addr()?;
         let shared = Shared::new(config, handler, counters);
-        Ok(Self(Server {
-            link,
-            address,
-            transport: Transport::Tcp,
-            shared,
-        }))
+        Ok(Self(Server::new(link, address, Transport::Tcp, shared)))
     }
 
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// What changes its settings while it serves.
+    #[must_use]
+    pub fn control(&self) -> ServerControl {
+        self.0.control.clone()
     }
 
     /// Serves until `shutdown`: no connection is taken once it drains, and all are closed when this
@@ -155,17 +151,18 @@ impl UdpServer {
         let link = UdpLink::bind(address)?;
         let address = link.local_addr()?;
         let shared = Shared::new(config, handler, counters);
-        Ok(Self(Server {
-            link,
-            address,
-            transport: Transport::Udp,
-            shared,
-        }))
+        Ok(Self(Server::new(link, address, Transport::Udp, shared)))
     }
 
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// What changes its settings while it serves.
+    #[must_use]
+    pub fn control(&self) -> ServerControl {
+        self.0.control.clone()
     }
 
     /// Serves until `shutdown`: no peer is taken once it drains; replies under way are delivered,
@@ -186,17 +183,18 @@ impl MemoryServer {
     ) -> Self {
         let address = listener.local_addr();
         let shared = Shared::new(config, handler, counters);
-        Self(Server {
-            link: listener,
-            address,
-            transport: Transport::Memory,
-            shared,
-        })
+        Self(Server::new(listener, address, Transport::Memory, shared))
     }
 
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// What changes its settings while it serves.
+    #[must_use]
+    pub fn control(&self) -> ServerControl {
+        self.0.control.clone()
     }
 
     /// As `TcpServer::serve`.
@@ -216,17 +214,18 @@ impl MemoryDatagramServer {
     ) -> Self {
         let address = link.address();
         let shared = Shared::new(config, handler, counters);
-        Self(Server {
-            link,
-            address,
-            transport: Transport::Memory,
-            shared,
-        })
+        Self(Server::new(link, address, Transport::Memory, shared))
     }
 
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.0.address
+    }
+
+    /// What changes its settings while it serves.
+    #[must_use]
+    pub fn control(&self) -> ServerControl {
+        self.0.control.clone()
     }
 
     /// As `UdpServer::serve`.
@@ -235,26 +234,15 @@ impl MemoryDatagramServer {
     }
 }
 
-impl Shared {
-    fn new(config: Arc<ServerConfig>, handler: Arc<dyn Handler>, counters: Arc<Counters>) -> Self {
-        let features = config.session.features.with(Features::MUX);
-        let session = Arc::new(SessionConfig {
-            features,
-            ..config.session.clone()
-        });
+impl<L> Server<L> {
+    fn new(link: L, address: SocketAddr, transport: Transport, shared: Shared) -> Self {
+        let (control, settings) = ServerControl::new(shared);
         Self {
-            config,
-            session,
-            handler,
-            counters,
+            link,
+            address,
+            transport,
+            control,
+            settings,
         }
-    }
-}
-
-impl fmt::Debug for Shared {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Shared")
-            .field("config", &self.config)
-            .finish_non_exhaustive()
     }
 }

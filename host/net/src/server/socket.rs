@@ -23,7 +23,7 @@ use postern_core::{
 use tokio::task::{AbortHandle, Id};
 
 use super::{
-    Server, Shared,
+    Server, Settings, Shared,
     answer::{answer, too_long, unsent},
     frames::{self, Seen},
     pushes::{Pushes, has_room},
@@ -42,11 +42,12 @@ const CALLS_FACTOR: usize = 16;
 
 /// Serves all peers of one socket until `shutdown`.
 pub(super) async fn serve<L: DatagramLink>(server: Server<L>, shutdown: Shutdown) {
-    let drain_timeout = server.shared.config.drain_timeout;
+    let settings = server.settings.clone();
     let mut served = ServedSocket::new(server);
     let mut draining = pin!(shutdown.draining());
     let overtime = async {
         shutdown.draining().await;
+        let drain_timeout = settings.current().config.drain_timeout;
         tokio::time::sleep(drain_timeout).await;
     };
     tokio::select! {
@@ -58,7 +59,7 @@ pub(super) async fn serve<L: DatagramLink>(server: Server<L>, shutdown: Shutdown
             }
         }
         () = overtime => {
-            tracing::warn!(?drain_timeout, "peers are cut: draining took too long");
+            tracing::warn!("peers are cut: draining took longer than drain-timeout");
         }
     }
     served
@@ -75,6 +76,7 @@ struct ServedSocket<L> {
     pushes: Pushes<SessionKey>,
     transport: Transport,
     shared: Shared,
+    settings: Settings,
     is_draining: bool,
 }
 
@@ -105,15 +107,15 @@ impl<L: DatagramLink> ServedSocket<L> {
         let Server {
             link,
             transport,
-            shared,
+            mut settings,
             ..
         } = server;
-        let config = EndpointConfig {
-            retry: shared.config.retry.clone(),
-            peers_max: shared.config.connections_max,
-            ..EndpointConfig::new(shared.config.session.clone())
-        };
-        let endpoint = Endpoint::new(config, Role::Server, driver::random_session_id);
+        let shared = settings.begin();
+        let endpoint = Endpoint::new(
+            endpoint_config(&shared),
+            Role::Server,
+            driver::random_session_id,
+        );
         Self {
             socket: Socket::new(link, endpoint, Arc::clone(&shared.counters)),
             calls: Calls::new(Arc::clone(&shared.handler)),
@@ -121,6 +123,7 @@ impl<L: DatagramLink> ServedSocket<L> {
             pushes: Pushes::new(),
             transport,
             shared,
+            settings,
             is_draining: false,
         }
     }
@@ -131,6 +134,10 @@ impl<L: DatagramLink> ServedSocket<L> {
         cx: &mut Context<'_>,
         mut draining: Pin<&mut impl Future<Output = ()>>,
     ) -> Poll<io::Result<()>> {
+        if let Some(shared) = self.settings.take_change() {
+            self.socket.endpoint.reconfigure(endpoint_config(&shared));
+            self.shared = shared;
+        }
         for _ in 0..ROUNDS_MAX {
             let now = driver::now();
             let mut is_busy = false;
@@ -453,6 +460,14 @@ impl<L: DatagramLink> ServedSocket<L> {
         {
             tracing::debug!(%address, %error, "reply not sent");
         }
+    }
+}
+
+fn endpoint_config(shared: &Shared) -> EndpointConfig {
+    EndpointConfig {
+        retry: shared.config.retry.clone(),
+        peers_max: shared.config.connections_max,
+        ..EndpointConfig::new(shared.config.session.clone())
     }
 }
 

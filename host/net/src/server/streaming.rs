@@ -78,6 +78,11 @@ impl Streaming {
         self.follow(cx, now, desk);
     }
 
+    /// The peer has closed its sending side.
+    pub(super) fn on_input_end(&mut self) {
+        self.streams.on_input_end();
+    }
+
     /// Goes on with bodies in both directions. Ready when something was done.
     pub(super) fn poll(
         &mut self,
@@ -179,7 +184,7 @@ impl Streaming {
         };
         match desk.calls.begin(cx, ReplyTo::Stream(to), call) {
             Begun::Done(ReplyTo::Stream(to), outcome) => self.answer(to, outcome),
-            Begun::Done(ReplyTo::Once(_) | ReplyTo::Nobody, _) => {}
+            Begun::Done(ReplyTo::Once(..) | ReplyTo::Nobody, _) => {}
             Begun::Task(task) => {
                 if let Some(served) = self.calls.get_mut(&id) {
                     served.task = Some(task);

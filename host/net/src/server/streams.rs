@@ -1,6 +1,13 @@
 //! Stream servers: accept, admit or turn away, drain.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 
 use bytes::BytesMut;
 use postern_core::{
@@ -9,11 +16,10 @@ use postern_core::{
 };
 use tokio::{
     io::AsyncWriteExt,
-    sync::{OwnedSemaphorePermit, Semaphore},
     task::{JoinError, JoinSet},
 };
 
-use super::{Server, Shared, connection};
+use super::{Server, Settings, Shared, connection};
 use crate::{
     accept::{Advice, Backoff},
     counters::Counters,
@@ -32,10 +38,10 @@ pub(super) async fn serve<L: Listener>(server: Server<L>, shutdown: Shutdown) {
         link: mut listener,
         address,
         transport,
-        shared,
+        settings,
+        ..
     } = server;
-    let drain_timeout = shared.config.drain_timeout;
-    let mut door = Door::new(transport, shared, shutdown.clone());
+    let mut door = Door::new(transport, settings, shutdown.clone());
     let mut backoff = Backoff::default();
     loop {
         let accepted = tokio::select! {
@@ -65,15 +71,17 @@ pub(super) async fn serve<L: Listener>(server: Server<L>, shutdown: Shutdown) {
         }
     }
     drop(listener);
+    let drain_timeout = door.settings.current().config.drain_timeout;
     wind_up(door.tasks, &shutdown, drain_timeout).await;
 }
 
 /// Lets connections in while there is room.
 struct Door {
     transport: Transport,
-    shared: Shared,
+    settings: Settings,
     shutdown: Shutdown,
-    permits: Arc<Semaphore>,
+    /// Connections that are open.
+    n_open: Arc<AtomicUsize>,
     tasks: JoinSet<()>,
     /// The last connection was turned away; said once.
     is_full: bool,
@@ -82,40 +90,43 @@ struct Door {
 /// Counts an open connection, however its task ends.
 struct Opened {
     counters: Arc<Counters>,
-    _permit: OwnedSemaphorePermit,
+    n_open: Arc<AtomicUsize>,
 }
 
 impl Door {
-    fn new(transport: Transport, shared: Shared, shutdown: Shutdown) -> Self {
-        let permits = Arc::new(Semaphore::new(shared.config.connections_max));
+    fn new(transport: Transport, settings: Settings, shutdown: Shutdown) -> Self {
         Self {
             transport,
-            shared,
+            settings,
             shutdown,
-            permits,
+            n_open: Arc::default(),
             tasks: JoinSet::new(),
             is_full: false,
         }
     }
 
     fn admit<S: StreamLink>(&mut self, link: S, peer: SocketAddr) {
-        let Ok(permit) = Arc::clone(&self.permits).try_acquire_owned() else {
-            self.turn_away(link, peer);
+        let mut settings = self.settings.clone();
+        // As if asked for the first time: later changes are changes to this.
+        let shared = settings.begin();
+        if self.n_open.load(Ordering::Acquire) >= shared.config.connections_max {
+            self.turn_away(link, peer, &shared);
             return;
-        };
+        }
         self.is_full = false;
-        let opened = Opened::new(permit, Arc::clone(&self.shared.counters));
-        let (shared, shutdown) = (self.shared.clone(), self.shutdown.child());
-        let connection = connection::serve(link, peer, self.transport, shared, shutdown);
+        let opened = Opened::new(Arc::clone(&self.n_open), Arc::clone(&shared.counters));
+        let shutdown = self.shutdown.child();
+        let from = (peer, self.transport);
+        let connection = connection::serve(link, from, shared, settings, shutdown);
         self.tasks.spawn(async move {
             connection.await;
             drop(opened);
         });
     }
 
-    fn turn_away<S: StreamLink>(&mut self, link: S, peer: SocketAddr) {
-        let limit = self.shared.config.connections_max;
-        self.shared.counters.connections_refused.add(1);
+    fn turn_away<S: StreamLink>(&mut self, link: S, peer: SocketAddr, shared: &Shared) {
+        let limit = shared.config.connections_max;
+        shared.counters.connections_refused.add(1);
         if !std::mem::replace(&mut self.is_full, true) {
             tracing::warn!(%peer, limit, "connections are refused: too many are open");
         }
@@ -126,17 +137,16 @@ impl Door {
 }
 
 impl Opened {
-    fn new(permit: OwnedSemaphorePermit, counters: Arc<Counters>) -> Self {
+    fn new(n_open: Arc<AtomicUsize>, counters: Arc<Counters>) -> Self {
+        n_open.fetch_add(1, Ordering::AcqRel);
         counters.connections_opened.add(1);
-        Self {
-            counters,
-            _permit: permit,
-        }
+        Self { counters, n_open }
     }
 }
 
 impl Drop for Opened {
     fn drop(&mut self) {
+        self.n_open.fetch_sub(1, Ordering::AcqRel);
         self.counters.connections_closed.add(1);
     }
 }
@@ -249,12 +259,7 @@ mod tests {
             Arc::default(),
         );
         let link = Failing { errors, listener };
-        let server = Server {
-            link,
-            address,
-            transport: Transport::Memory,
-            shared,
-        };
+        let server = Server::new(link, address, Transport::Memory, shared);
         let shutdown = Shutdown::new();
         let serving = tokio::spawn(serve(server, shutdown.clone()));
         let begin = tokio::time::Instant::now();

@@ -8,6 +8,7 @@
     reason = "a test that meets what it does not expect must fail"
 )]
 
+mod backpressure;
 mod calls;
 mod clients;
 mod datagrams;
@@ -18,3 +19,12 @@ mod service;
 mod sessions;
 mod streams;
 mod threads;
+
+use std::io::Write as _;
+
+/// A figure for the summary of `tests/run`, shown whether the test passes or not.
+fn figure(text: &str) {
+    let mut out = std::io::stderr();
+    // A figure that cannot be shown does not fail a test.
+    let _ = writeln!(out, "figure: {text}");
+}

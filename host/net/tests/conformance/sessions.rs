@@ -5,7 +5,7 @@ use std::{sync::atomic::Ordering, time::Duration};
 use bytes::{Bytes, BytesMut};
 use postern_core::{
     Call, Handler, Headers, Kind,
-    wire::{Dialect, Flags, Frame, FrameType, SessionConfig},
+    wire::{Dialect, Flags, Frame, FrameType},
 };
 use postern_net::{Client, ClientConfig, ServerConfig, Speak, memory::Conditions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -30,7 +30,6 @@ each_stream_link!(
     garbage_is_answered_by_err_and_the_end,
     a_damaged_frame_is_counted_as_such,
     one_connection_over_the_limit_is_told_so,
-    a_peer_that_does_not_read_is_closed_and_counted,
     draining_finishes_what_is_in_flight_and_takes_nothing_new,
     draining_is_bounded,
     the_end_cuts_at_once,
@@ -40,20 +39,20 @@ each_stream_link!(
     many_frames_in_one_write_are_all_answered,
 );
 
-const SOON: Duration = Duration::from_secs(10);
+pub(crate) const SOON: Duration = Duration::from_secs(10);
 
-fn encode(frame: &Frame) -> BytesMut {
+pub(crate) fn encode(frame: &Frame) -> BytesMut {
     let mut octets = BytesMut::new();
     frame.encode(&mut octets).expect("short");
     octets
 }
 
-async fn send(raw: &mut RawStream, frame: &Frame) {
+pub(crate) async fn send(raw: &mut RawStream, frame: &Frame) {
     raw.write_all(&encode(frame)).await.expect("written");
 }
 
 /// The next frame; `None` at the end of the stream.
-async fn recv(raw: &mut RawStream) -> Option<Frame> {
+pub(crate) async fn recv(raw: &mut RawStream) -> Option<Frame> {
     let read = async {
         let mut head = [0; 11];
         raw.read_exact(&mut head).await.ok()?;
@@ -67,7 +66,7 @@ async fn recv(raw: &mut RawStream) -> Option<Frame> {
     within(SOON, read).await
 }
 
-fn headers(pairs: &[(&str, &str)]) -> Headers {
+pub(crate) fn headers(pairs: &[(&str, &str)]) -> Headers {
     let mut headers = Headers::new();
     for (key, value) in pairs {
         headers.push(key, value).expect("short");
@@ -75,7 +74,7 @@ fn headers(pairs: &[(&str, &str)]) -> Headers {
     headers
 }
 
-fn request(method: &str, id: &str, payload: impl Into<Bytes>) -> Frame {
+pub(crate) fn request(method: &str, id: &str, payload: impl Into<Bytes>) -> Frame {
     let pairs = [
         ("service", "test"),
         ("method", method),
@@ -270,44 +269,6 @@ async fn one_connection_over_the_limit_is_told_so(link: Link) {
     assert_eq!(unary(&fourth, "echo", "x").await.expect("an echo"), "x");
     second.close().await;
     fourth.close().await;
-    bench.stop().await;
-}
-
-async fn a_peer_that_does_not_read_is_closed_and_counted(link: Link) {
-    let session = SessionConfig::default();
-    let limits = postern_core::limits::Limits {
-        queue_bytes_max: 256 * 1024,
-        ..session.limits
-    };
-    let session = SessionConfig {
-        limits,
-        ..SessionConfig::default()
-    };
-    let config = ServerConfig {
-        session,
-        ..ServerConfig::default()
-    };
-    let bench = link.serve_with(config, Conditions::default()).await;
-    let mut raw = bench.raw().await;
-    let frame = encode(&request("echo", "1", vec![7; 128 * 1024]));
-    // The server stops taking octets when it has closed the session.
-    let flood = async { while raw.write_all(&frame).await.is_ok() {} };
-    let closed = async {
-        while bench.counters.slow_readers.value() == 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    };
-    within(SOON, async {
-        tokio::select! { () = flood => {}, () = closed => {} }
-    })
-    .await;
-    within(SOON, async {
-        while bench.counters.connections_open() > 0 {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-    assert_eq!(bench.counters.slow_readers.value(), 1);
     bench.stop().await;
 }
 

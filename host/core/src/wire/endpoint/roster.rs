@@ -47,6 +47,11 @@ impl Roster {
         }
     }
 
+    /// Nobody is forgotten before the next stranger comes.
+    pub(super) const fn set_peers_max(&mut self, peers_max: usize) {
+        self.peers_max = peers_max;
+    }
+
     pub(super) fn len(&self) -> usize {
         self.peers.len()
     }

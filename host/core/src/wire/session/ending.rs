@@ -17,8 +17,9 @@ impl Session {
         let Some(after) = self.config.idle_timeout else {
             return;
         };
-        if self.in_flight > 0 {
-            // A call may take longer than the peer keeps talking; its own deadline ends it.
+        if self.in_flight > 0 || !self.queue.is_empty() {
+            // A call may take longer than the peer keeps talking; its own deadline ends it. What waits
+            // is being read, or the driver finds that it is not.
             self.timers.set(Timer::Idle, Some(now + after));
             return;
         }

@@ -58,6 +58,10 @@ impl Timers {
         *self = Self::default();
     }
 
+    pub(super) fn is_running(&self, timer: Timer) -> bool {
+        matches!(self.expiries.get(timer as usize), Some(Some(_)))
+    }
+
     /// The earliest expiry and its name.
     pub(super) fn next(&self) -> Option<(Instant, &'static str)> {
         let running = Timer::ALL.into_iter().zip(self.expiries);

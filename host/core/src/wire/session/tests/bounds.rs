@@ -189,7 +189,7 @@ fn the_queue_takes_its_limit_of_messages_and_not_one_more() {
 }
 
 #[test]
-fn the_queue_takes_its_limit_of_octets_and_not_one_more() {
+fn a_queue_below_its_limit_of_octets_takes_a_frame_of_any_size_and_then_none() {
     let limits = Limits {
         queue_bytes_max: 40,
         ..Limits::default()
@@ -200,11 +200,75 @@ fn the_queue_takes_its_limit_of_octets_and_not_one_more() {
     assert_eq!(server.queued(), (2, 40));
     let mut server = bounded(limits);
     assert_eq!(server.send(epoch(), data("reply")), Ok(()));
+    assert_eq!(server.send(epoch(), data("a longer reply")), Ok(()));
     let full = SendError::QueueFull {
-        messages: 1,
-        bytes: 20,
+        messages: 2,
+        bytes: 49,
     };
-    assert_eq!(server.send(epoch(), data("reply!")), Err(full));
+    assert_eq!(server.send(epoch(), data("reply")), Err(full));
+}
+
+#[test]
+fn a_session_is_congested_at_half_of_either_limit() {
+    let limits = Limits {
+        queue_messages_max: 4,
+        queue_bytes_max: 1000,
+        ..Limits::default()
+    };
+    let mut server = bounded(limits.clone());
+    let mut seen = Vec::new();
+    for _ in 0..3 {
+        seen.push(server.is_congested());
+        server.send(epoch(), data("reply")).expect("room");
+    }
+    assert_eq!(seen, [false, false, true]);
+    let mut server = bounded(limits);
+    let reply = Frame::data(Headers::new(), vec![0; 485]);
+    assert_eq!(reply.encoded_len(), 500);
+    server.send(epoch(), reply).expect("room");
+    assert!(server.is_congested());
+    assert_eq!(frames(&mut server).len(), 1);
+    assert!(!server.is_congested());
+}
+
+#[test]
+fn a_session_whose_reply_waits_is_not_idle() {
+    let mut server = bounded(Limits::default());
+    server.send(epoch(), data("reply")).expect("room");
+    server.handle_timeout(after(300));
+    assert!(!server.is_closed(), "it waits in the queue");
+    assert_eq!(frames(&mut server).len(), 1);
+    server.on_unwritten(after(599));
+    server.handle_timeout(after(600));
+    assert!(!server.is_closed(), "the link has not taken it");
+    server.handle_timeout(after(899));
+    assert_eq!(
+        closed(&mut server).map(|reason| reason.name()),
+        Some("idle")
+    );
+}
+
+#[test]
+fn a_full_peer_that_ends_its_side_is_asked_whether_it_is_there() {
+    let (_, mut server) = pair();
+    receive(&mut server, data("request"));
+    events(&mut server);
+    assert!(server.begin());
+    server.handle_link_end(epoch());
+    let half = Duration::from_millis(500);
+    for n in 1..=3 {
+        assert_eq!(
+            server.poll_timeout(),
+            Some((epoch() + half * n, "keep-alive"))
+        );
+        server.handle_timeout(epoch() + half * n);
+        assert_eq!(kinds(&mut server), [FrameType::Ping]);
+    }
+    server.send(epoch(), data("reply")).expect("room");
+    server.finish();
+    assert_eq!(events(&mut server), [Event::PeerDraining]);
+    assert_eq!(kinds(&mut server), [FrameType::Data, FrameType::Bye]);
+    assert_eq!(closed(&mut server), Some(CloseReason::LinkEnded));
 }
 
 #[test]

@@ -1,0 +1,324 @@
+//! Peers that send much at once, read slowly, close one side, or have only the order of replies to go
+//! by. Stream links.
+
+use std::time::{Duration, Instant};
+
+use bytes::{Bytes, BytesMut};
+use postern_core::{
+    limits::Limits,
+    wire::{Frame, FrameType, SessionConfig},
+};
+use postern_net::{ClientConfig, ServerConfig, memory::Conditions};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use crate::{
+    links::{Link, RawStream, unary, within},
+    sessions::{SOON, encode, headers, recv, request, send},
+};
+
+/// The same tests once per stream link.
+macro_rules! each_stream_link {
+    ($($name:ident),+ $(,)?) => {
+        mod tcp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+ }
+        mod memory_stream {
+            $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryStream).await; })+
+        }
+    };
+}
+
+each_stream_link!(
+    twenty_thousand_calls_at_once_are_all_answered,
+    twenty_thousand_pings_at_once_are_all_answered,
+    large_calls_at_once_are_all_answered_in_both_directions,
+    who_takes_nothing_for_the_write_timeout_is_a_slow_reader,
+    replies_without_correlation_id_keep_the_order_of_requests,
+    a_base_peer_that_closes_its_side_gets_its_reply,
+    a_full_peer_that_closes_its_side_gets_its_reply,
+    a_stream_breaks_off_when_its_sender_closes_its_side,
+);
+
+/// More than any queue on the way holds.
+const N_AT_ONCE: usize = 20_000;
+/// For what takes many round trips on a loaded machine.
+const LONG: Duration = Duration::from_secs(60);
+
+fn with_session(session: SessionConfig) -> ServerConfig {
+    ServerConfig {
+        session,
+        ..ServerConfig::default()
+    }
+}
+
+/// Writes `frames` as fast as the server takes them and reads answers all the while.
+async fn write_and_read(raw: RawStream, frames: Bytes, n_answers: usize) -> Vec<Frame> {
+    let (mut reader, mut writer) = tokio::io::split(raw);
+    let writing = async {
+        writer.write_all(&frames).await.expect("written");
+        // Keeps the sending side open.
+        writer
+    };
+    let reading = async {
+        let mut answers = Vec::with_capacity(n_answers);
+        let mut decoder = postern_core::wire::Decoder::new(usize::MAX);
+        let mut input = BytesMut::new();
+        while answers.len() < n_answers {
+            while let Some(frame) = decoder.decode(&mut input).expect("whole frames") {
+                answers.push(frame);
+            }
+            if answers.len() < n_answers && reader.read_buf(&mut input).await.expect("open") == 0 {
+                break;
+            }
+        }
+        answers
+    };
+    within(LONG, async { tokio::join!(writing, reading) })
+        .await
+        .1
+}
+
+async fn twenty_thousand_calls_at_once_are_all_answered(link: Link) {
+    let bench = link.serve().await;
+    let mut octets = BytesMut::new();
+    for n in 0..N_AT_ONCE {
+        octets.extend_from_slice(&encode(&request("echo", &n.to_string(), n.to_string())));
+    }
+    let begin = Instant::now();
+    let answers = write_and_read(bench.raw().await, octets.freeze(), N_AT_ONCE).await;
+    crate::figure(&format!(
+        "{N_AT_ONCE} calls at once, {link:?}: {:?}",
+        begin.elapsed()
+    ));
+    assert_eq!(answers.len(), N_AT_ONCE, "{:?}", answers.last());
+    for (n, answer) in answers.iter().enumerate() {
+        assert_eq!(answer.payload, n.to_string());
+    }
+    assert_eq!(bench.counters.slow_readers.value(), 0);
+    bench.stop().await;
+}
+
+async fn twenty_thousand_pings_at_once_are_all_answered(link: Link) {
+    let bench = link.serve().await;
+    let mut octets = BytesMut::new();
+    for n in 0..N_AT_ONCE {
+        octets.extend_from_slice(&encode(&Frame {
+            payload: n.to_string().into(),
+            ..Frame::new(FrameType::Ping)
+        }));
+    }
+    let begin = Instant::now();
+    let answers = write_and_read(bench.raw().await, octets.freeze(), N_AT_ONCE).await;
+    crate::figure(&format!(
+        "{N_AT_ONCE} pings at once, {link:?}: {:?}",
+        begin.elapsed()
+    ));
+    assert_eq!(answers.len(), N_AT_ONCE, "{:?}", answers.last());
+    for (n, answer) in answers.iter().enumerate() {
+        assert_eq!(
+            (answer.kind, &*answer.payload),
+            (FrameType::Pong, n.to_string().as_bytes())
+        );
+    }
+    assert_eq!(bench.counters.slow_readers.value(), 0);
+    bench.stop().await;
+}
+
+/// Both ends have more to write than their queues and the link hold.
+async fn large_calls_at_once_are_all_answered_in_both_directions(link: Link) {
+    const N_CALLS: usize = 24;
+    let session = SessionConfig {
+        limits: Limits {
+            queue_bytes_max: 2 * 1024 * 1024,
+            ..Limits::default()
+        },
+        ..SessionConfig::default()
+    };
+    let bench = link
+        .serve_with(with_session(session.clone()), Conditions::default())
+        .await;
+    let config = ClientConfig {
+        session,
+        ..ClientConfig::default()
+    };
+    let client = bench.client_with(config).await;
+    let body = Bytes::from(vec![7; 1024 * 1024]);
+    let calls: Vec<_> = (0..N_CALLS)
+        .map(|_| {
+            let (client, body) = (client.clone(), body.clone());
+            tokio::spawn(async move { unary(&client, "echo", body).await })
+        })
+        .collect();
+    for call in calls {
+        let reply = within(LONG, call).await.expect("no panic");
+        assert_eq!(reply.expect("answered"), body);
+    }
+    client.close().await;
+    assert_eq!(bench.counters.slow_readers.value(), 0);
+    bench.stop().await;
+}
+
+async fn who_takes_nothing_for_the_write_timeout_is_a_slow_reader(link: Link) {
+    let write_timeout = Duration::from_millis(700);
+    let config = ServerConfig {
+        write_timeout,
+        ..ServerConfig::default()
+    };
+    let bench = link.serve_with(config, Conditions::default()).await;
+    let mut raw = bench.raw().await;
+    // Nothing is read until the server has stopped taking more.
+    let frame = encode(&request("echo", "1", vec![7; 128 * 1024]));
+    let flood = async { while raw.write_all(&frame).await.is_ok() {} };
+    let begin = Instant::now();
+    let closed = async {
+        while bench.counters.slow_readers.value() == 0 || bench.counters.connections_open() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    within(SOON, async { tokio::join!(flood, closed) }).await;
+    assert!(begin.elapsed() >= write_timeout, "{:?}", begin.elapsed());
+    assert_eq!(bench.counters.slow_readers.value(), 1);
+    bench.stop().await;
+}
+
+async fn replies_without_correlation_id_keep_the_order_of_requests(link: Link) {
+    let config = ServerConfig {
+        default_service: Some("test".into()),
+        ..ServerConfig::default()
+    };
+    let bench = link.serve_with(config, Conditions::default()).await;
+    let mut raw = bench.raw().await;
+    let slow = Frame::data(headers(&[("method", "sleep")]), "300");
+    let urgent = Frame::data(headers(&[("method", "sleep"), ("priority", "200")]), "100");
+    let easy = Frame::data(headers(&[]), r#"{"n":3}"#);
+    let refused = Frame::data(headers(&[]), "no json");
+    for frame in [&slow, &urgent, &easy, &refused, &easy] {
+        send(&mut raw, frame).await;
+    }
+    // One that can be told by its id need not wait.
+    send(&mut raw, &request("echo", "6", "six")).await;
+    assert_eq!(recv(&mut raw).await.expect("an answer").payload, "six");
+    for expected in ["300", "100", r#"{"n":3}"#, "Invalid data: ", r#"{"n":3}"#] {
+        let answer = recv(&mut raw).await.expect("an answer");
+        assert!(
+            answer.payload.starts_with(expected.as_bytes()),
+            "{expected}: {answer}"
+        );
+    }
+    drop(raw);
+    bench.stop().await;
+}
+
+async fn a_base_peer_that_closes_its_side_gets_its_reply(link: Link) {
+    let bench = link.serve().await;
+    let mut raw = bench.raw().await;
+    send(&mut raw, &request("sleep", "1", "300")).await;
+    raw.shutdown().await.expect("half closed");
+    let answer = recv(&mut raw).await.expect("an answer");
+    assert_eq!(answer.payload, "300");
+    assert_eq!(recv(&mut raw).await, None, "then the connection ends");
+    bench.stop().await;
+}
+
+async fn a_full_peer_that_closes_its_side_gets_its_reply(link: Link) {
+    let bench = link.serve().await;
+    let mut raw = bench.raw().await;
+    greet(&mut raw, "test").await;
+    send(&mut raw, &request("sleep", "1", "300")).await;
+    raw.shutdown().await.expect("half closed");
+    let answer = recv_data(&mut raw).await;
+    assert_eq!(answer.payload, "300");
+    assert_eq!(
+        recv(&mut raw).await.map(|frame| frame.kind),
+        Some(FrameType::Bye)
+    );
+    assert_eq!(recv(&mut raw).await, None);
+    bench.stop().await;
+}
+
+async fn a_stream_breaks_off_when_its_sender_closes_its_side(link: Link) {
+    let bench = link.serve().await;
+    let mut raw = bench.raw().await;
+    greet(&mut raw, "mux").await;
+    let stream = |kind: &'static str| {
+        let pairs = [
+            ("service", "test"),
+            ("method", "sum"),
+            ("correlation-id", "1"),
+            ("stream", kind),
+        ];
+        headers(&pairs)
+    };
+    send(&mut raw, &Frame::data(stream("open"), "")).await;
+    send(&mut raw, &Frame::data(stream("item"), "1")).await;
+    raw.shutdown().await.expect("half closed");
+    let answer = loop {
+        let frame = recv_data(&mut raw).await;
+        if frame.headers.get_str("status").is_some() {
+            break frame;
+        }
+    };
+    assert_eq!(
+        answer.headers.get_str("status").as_deref(),
+        Some("unavailable"),
+        "{answer}"
+    );
+    bench.stop().await;
+}
+
+/// A reply is read for longer than a session may be idle.
+#[tokio::test]
+async fn a_slow_reader_that_goes_on_is_not_idle() {
+    let session = SessionConfig {
+        idle_timeout: Some(Duration::from_millis(300)),
+        ..SessionConfig::default()
+    };
+    let conditions = Conditions {
+        window_bytes: 32 * 1024,
+        ..Conditions::default()
+    };
+    let link = Link::MemoryStream;
+    let bench = link.serve_with(with_session(session), conditions).await;
+    let raw = bench.raw().await;
+    let body = vec![7; 1024 * 1024];
+    let (mut reader, mut writer) = tokio::io::split(raw);
+    let octets = encode(&request("echo", "1", body.clone()));
+    let writing = async {
+        writer.write_all(&octets).await.expect("written");
+        writer
+    };
+    let mut read = 0;
+    let mut buffer = vec![0; 32 * 1024];
+    let reading = async {
+        while read < body.len() {
+            tokio::time::sleep(Duration::from_millis(60)).await;
+            match reader.read(&mut buffer).await.expect("open") {
+                0 => break,
+                n => read += n,
+            }
+        }
+    };
+    within(LONG, async { tokio::join!(writing, reading) }).await;
+    assert!(read >= body.len(), "{read} octets of the reply");
+    bench.stop().await;
+}
+
+async fn greet(raw: &mut RawStream, features: &str) {
+    let hello = Frame {
+        headers: headers(&[("agent", "test"), ("features", features)]),
+        ..Frame::new(FrameType::Hello)
+    };
+    send(raw, &hello).await;
+    let welcome = recv(raw).await.map(|frame| frame.kind);
+    assert_eq!(welcome, Some(FrameType::Welcome));
+}
+
+/// The next DATA frame; PINGs come between to a peer that has closed its side.
+async fn recv_data(raw: &mut RawStream) -> Frame {
+    loop {
+        let frame = recv(raw).await.expect("an answer");
+        match frame.kind {
+            FrameType::Data => return frame,
+            FrameType::Ping => {}
+            kind => panic!("{kind} instead of DATA"),
+        }
+    }
+}
