@@ -148,11 +148,12 @@ async fn tag_marks_frames_and_audit_log_tells_of_every_call() {
         assert!(link["seen"].as_u64() >= Some(3), "{link}");
         assert_eq!(link["failed_closed"], 0, "{link}");
     }
-    let log = gateway.log();
-    let lines = log
-        .lines()
-        .filter(|line| line.contains("audit-log") && line.contains("Echo"));
-    assert!(lines.count() >= 3, "{log}");
+    patiently("every call has left its line", async || {
+        let log = gateway.log();
+        let of_calls = |line: &&str| line.contains("audit-log") && line.contains("Echo");
+        log.lines().filter(of_calls).count() >= 3
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

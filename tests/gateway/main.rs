@@ -14,6 +14,7 @@ mod drain;
 mod extensions;
 mod fleet;
 mod inspect;
+mod log;
 mod lossy;
 mod metrics;
 mod misbehave;
