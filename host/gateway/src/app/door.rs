@@ -9,12 +9,13 @@ use postern_core::{
 };
 use postern_net::{
     Frames, ServerConfig, Shutdown, TcpServer, UdpServer,
-    http::{Catalog, HttpConfig, HttpServer},
+    http::{HttpConfig, HttpServer},
 };
 
 use super::transports::Transports;
 use crate::{
     config::{self, Carrier, Protocol},
+    directory::service::ListenerCatalog,
     pipeline::Pipeline,
 };
 
@@ -22,7 +23,6 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Inside {
     pub pipeline: Arc<Pipeline>,
-    pub catalog: Arc<dyn Catalog>,
     pub transports: Arc<Transports>,
 }
 
@@ -126,7 +126,7 @@ impl Server {
         let handler: Arc<dyn Handler> = Arc::new(inside.pipeline.entrance(name));
         match transport {
             HTTP => {
-                let catalog = Arc::clone(&inside.catalog);
+                let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
                 let config = http_config(settings);
                 let server = HttpServer::bind(address, config, handler, catalog, counters).await?;
                 Ok(Self::Http(server))

@@ -35,7 +35,7 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub use catalog::{Catalog, MethodInfo, ServiceInfo};
+pub use catalog::{Catalog, MethodInfo, ServiceInfo, listing};
 pub use client::{HttpClient, HttpClientConfig};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
