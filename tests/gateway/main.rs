@@ -13,6 +13,7 @@ mod deploy;
 mod drain;
 mod extensions;
 mod fleet;
+mod guard;
 mod inspect;
 mod log;
 mod lossy;
