@@ -29,6 +29,8 @@ pub struct Setup {
     pub config: String,
     /// Where it runs; beside the test when left out.
     pub host: Option<Host>,
+    /// Where its log goes; into the file that `Gateway::log` reads when left out.
+    pub log_pipe: Option<io::PipeWriter>,
 }
 
 /// A running gateway. Dropping it kills the process and removes its folder.
@@ -137,7 +139,9 @@ impl Gateway {
             .write(folder.path(), addresses)
             .map_err(|error| error.to_string())?;
         let host = setup.host.clone();
-        let child = spawn(folder.path(), host.as_ref()).map_err(|error| error.to_string())?;
+        let pipe = setup.log_pipe.as_ref().map(io::PipeWriter::try_clone);
+        let pipe = pipe.transpose().map_err(|error| error.to_string())?;
+        let child = spawn(folder.path(), host.as_ref(), pipe).map_err(|error| error.to_string())?;
         let [vstp, http, admin] = addresses;
         let mut gateway = Self {
             vstp,
@@ -181,7 +185,7 @@ impl Gateway {
 
     /// Starts a gateway that has ended, with the same folder and addresses.
     pub async fn start_again(&mut self) {
-        let child = spawn(self.folder.path(), self.host.as_ref());
+        let child = spawn(self.folder.path(), self.host.as_ref(), None);
         self.child = child.expect("the gateway starts as before");
         self.become_ready()
             .await
@@ -308,7 +312,11 @@ pub fn postern(folder: &Path, arguments: &[&str]) -> Finished {
     output.expect("the binary under test runs").into()
 }
 
-fn spawn(folder: &Path, host: Option<&Host>) -> io::Result<Child> {
+fn spawn(
+    folder: &Path,
+    host: Option<&Host>,
+    log_pipe: Option<io::PipeWriter>,
+) -> io::Result<Child> {
     let log = File::options()
         .create(true)
         .append(true)
@@ -316,7 +324,7 @@ fn spawn(folder: &Path, host: Option<&Host>) -> io::Result<Child> {
     command(folder, host)
         .arg("run")
         .stdout(log.try_clone()?)
-        .stderr(log)
+        .stderr(log_pipe.map_or_else(|| log.into(), Stdio::from))
         .spawn()
 }
 

@@ -116,6 +116,9 @@ impl Call {
 }
 
 impl Context {
+    /// Urgency of a call that says nothing of it.
+    pub const USUAL_PRIORITY: u8 = 50;
+
     /// What is left of the deadline at `now`; `None` when there is no deadline.
     #[must_use]
     pub fn remaining(&self, now: Instant) -> Option<Duration> {
@@ -138,7 +141,7 @@ impl Default for Context {
             principal: None,
             correlation: Text::default(),
             trace: None,
-            priority: 50,
+            priority: Self::USUAL_PRIORITY,
             depth: 0,
         }
     }

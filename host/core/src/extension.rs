@@ -134,6 +134,9 @@ pub enum Fault {
 
 /// Says who a caller is.
 pub trait Authenticator: Send + Sync {
+    /// Of what would answer at present. What another generation said of credentials counts no more.
+    fn generation(&self) -> u64;
+
     /// `None` when these credentials are not this authenticator's to judge.
     fn authenticate(
         &self,

@@ -37,6 +37,14 @@ type Allowed = Result<(), Fault>;
 type Said = Result<Option<shape::Identity>, Failure>;
 
 impl Authenticator for PluginAuthenticator {
+    /// 0 while none is in service, which then answers nothing either.
+    fn generation(&self) -> u64 {
+        let serving = self.0.serving();
+        serving
+            .as_ref()
+            .map_or(0, |serving| serving.generation.number)
+    }
+
     fn authenticate(&self, asked: &Arc<Asked>, credentials: &Credentials) -> Step<Judged> {
         let broken = |error| Step::Done(Err(Fault::Broken(error)));
         let serving = self.0.serving();

@@ -10,12 +10,13 @@ use postern_core::{
 };
 use postern_net::{
     ByteBudget, Frames, ServerConfig, ServerControl, Shutdown, TcpServer, UdpServer,
-    http::{Catalog, HttpConfig, HttpReconfigure, HttpServer},
+    http::{HttpConfig, HttpReconfigure, HttpServer},
 };
 
 use super::transports::Transports;
 use crate::{
     config::{self, Carrier, Protocol},
+    directory::service::ListenerCatalog,
     pipeline::Pipeline,
 };
 
@@ -23,7 +24,6 @@ use crate::{
 #[derive(Clone)]
 pub(crate) struct Inside {
     pub pipeline: Arc<Pipeline>,
-    pub catalog: Arc<dyn Catalog>,
     pub transports: Arc<Transports>,
     /// What all connections may hold together.
     pub bytes: Arc<ByteBudget>,
@@ -96,7 +96,7 @@ impl Server {
         let handler: Arc<dyn Handler> = Arc::new(inside.pipeline.entrance(name));
         match transport {
             HTTP => {
-                let catalog = Arc::clone(&inside.catalog);
+                let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
                 let config = http_config(settings);
                 let bytes = Arc::clone(&inside.bytes);
                 let server =

@@ -19,7 +19,7 @@ use crate::{
     config::Loaded,
     control::Control,
     pipeline::route::{Route, Target},
-    telemetry::{calls::CallBook, export::Numbers, process},
+    telemetry::{calls::CallBook, export::Numbers, log, process},
 };
 
 /// A gateway's state.
@@ -143,6 +143,7 @@ impl Gateway {
             held_bytes_refused: self.bytes.n_refused(),
             config_reloads_applied: self.reloads_applied.load(Relaxed),
             config_reloads_refused: self.reloads_refused.load(Relaxed),
+            log: log::numbers(),
             is_ready: self.unready_reasons().is_empty(),
             resident_bytes: process::resident_bytes(),
             started_at: self.started_at,

@@ -23,10 +23,10 @@ use std::{
 };
 
 use postern_core::{
-    Handler, Text,
+    Blame, Error, Handler, Text,
     registry::{Address, address::Scheme, directory::ConfigError},
 };
-use postern_net::{ByteBudget, ClientConfig, Pool, Shutdown, http::Catalog, pool::PoolConfigError};
+use postern_net::{ByteBudget, ClientConfig, Pool, Shutdown, pool::PoolConfigError};
 use postern_wasm::{Runtime, RuntimeConfig, RuntimeError, StoreError};
 use tokio::{net::TcpListener, task::JoinSet};
 use tracing::{info, warn};
@@ -42,9 +42,9 @@ use crate::{
     admin,
     config::{Config, Loaded},
     control::{BuiltIn, Control, Fleet},
-    directory::{self, Directory, probes, service},
+    directory::{Directory, probes, service},
     events::{self, Events},
-    guard::{Guard, GuardError},
+    guard::{Failures, Guard, GuardError},
     pipeline::{Pipeline, Rules, Settings, chain::Extensions, route::Routes},
     plugins::deployer::Deployer,
     telemetry::{
@@ -130,7 +130,7 @@ impl App {
         let extensions = Arc::<Extensions>::default();
         let events = Events::new(config.events.to_hub(config.calls.depth_max));
         runtime.set_events(Arc::new(events.hub().clone()));
-        let fleet = start_fleet(&config, &runtime, &events).await?;
+        let (fleet, directory_service) = start_fleet(&config, &runtime, &events).await?;
         let control = Arc::new(Control::new(
             Arc::clone(&runtime),
             Arc::clone(&routes),
@@ -143,12 +143,12 @@ impl App {
         let rules = rules(&config, guard);
         let pipeline = Arc::new(Pipeline::new(routes, extensions, rules, &book));
         runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
+        directory_service.set_catalogue(catalogue(&control, &pipeline));
 
         let transports = Arc::<Transports>::default();
         let bytes = Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets()));
         let inside = Inside {
             pipeline: Arc::clone(&pipeline),
-            catalog: Arc::clone(&control) as Arc<dyn Catalog>,
             transports: Arc::clone(&transports),
             bytes: Arc::clone(&bytes),
         };
@@ -272,7 +272,14 @@ fn rules(config: &Config, guard: Option<Arc<Guard>>) -> Rules {
         depth_max: config.calls.depth_max,
         record: config.log.access,
     };
-    Rules { settings, guard }
+    let failures = guard
+        .is_none()
+        .then(|| Arc::new(Failures::new(&config.auth, Instant::now())));
+    Rules {
+        settings,
+        guard,
+        failures,
+    }
 }
 
 /// The guard that the configuration asks for, if it asks for one. Reads the files that it names.
@@ -302,15 +309,16 @@ async fn start_fleet(
     config: &Config,
     runtime: &Runtime,
     events: &Events,
-) -> Result<Fleet, StartError> {
+) -> Result<(Fleet, Arc<service::Service>), StartError> {
     let directory = Directory::new(config)?;
     directory.restore(runtime.records("directory")?).await?;
     let pool = Pool::new(config.pool.to_config(), ClientConfig::default())?;
     let methods = service::METHODS.map(|(name, _)| Text::from_static(name));
+    let directory_service = Arc::new(service::Service::new(Arc::clone(&directory)));
     let built_in = BuiltIn {
         name: service::SERVICE,
         methods: methods.into(),
-        handler: Arc::new(directory::Service::new(Arc::clone(&directory))),
+        handler: Arc::clone(&directory_service) as Arc<dyn Handler>,
     };
     let publish_and_subscribe = BuiltIn {
         name: "events",
@@ -318,7 +326,24 @@ async fn start_fleet(
         handler: Arc::new(events.clone()),
     };
     let built_in = vec![built_in, publish_and_subscribe];
-    Ok(Fleet::new(config, directory, pool, built_in))
+    let fleet = Fleet::new(config, directory, pool, built_in);
+    Ok((fleet, directory_service))
+}
+
+/// What the service `directory` tells of the services: those that the guard would let the caller call.
+fn catalogue(control: &Arc<Control>, pipeline: &Arc<Pipeline>) -> service::Catalogue {
+    // Both hold the service that is to hold this.
+    let (control, pipeline) = (Arc::downgrade(control), Arc::downgrade(pipeline));
+    Box::new(move |name, principal| {
+        let (Some(control), Some(pipeline)) = (control.upgrade(), pipeline.upgrade()) else {
+            return Err(Error::unavailable(Blame::Gateway, "the gateway is ending"));
+        };
+        let rules = pipeline.rules();
+        control.catalogue(name, |service, method| {
+            let guard = rules.guard.as_ref();
+            guard.is_none_or(|guard| guard.may_call(principal, service, method))
+        })
+    })
 }
 
 /// Where other gateways reach this one: its VSTP listeners, one address per scheme.

@@ -30,7 +30,10 @@ use self::{
     failure::Failure,
     output::{Format, Output},
 };
-use crate::config::{LoadError, Loaded, Source};
+use crate::{
+    config::{LoadError, Loaded, Source},
+    telemetry,
+};
 
 /// An edge gateway whose handlers are WebAssembly components.
 #[derive(Debug, Parser)]
@@ -109,7 +112,9 @@ pub fn main() -> ExitCode {
     // Ends the process by itself: with 2 for a wrong command line, with 0 for help and version.
     let cli = Cli::parse();
     let output = Output::new(cli.shared.output);
-    match dispatch(cli, &output) {
+    let result = dispatch(cli, &output);
+    telemetry::log::flush();
+    match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(failure) => {
             output.failure(&failure);

@@ -15,7 +15,7 @@ pub(super) enum Format {
 }
 
 /// The process's outputs.
-#[derive(Debug)]
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Output {
     format: Format,
     is_terminal: bool,

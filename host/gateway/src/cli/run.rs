@@ -1,6 +1,6 @@
 //! `postern run`.
 
-use std::{fmt::Write as _, path::PathBuf};
+use std::{fmt::Write as _, path::PathBuf, sync::mpsc, thread, time::Duration};
 
 use clap::Args;
 use postern_net::Shutdown;
@@ -57,28 +57,40 @@ pub(super) fn run(shared: &Shared, args: &RunArgs, output: &Output) -> Result<()
 
 /// Where it serves, for people or programs.
 pub(super) fn announce(serving: &Serving, output: &Output) {
-    let shown = if output.is_json() {
+    let text = if output.is_json() {
         let places = serving.listeners.iter().flat_map(|(name, places)| {
             places.iter().map(move |place| {
                 json!({ "listener": name, "transport": place.transport, "address": place.address })
             })
         });
-        output.line(
-            &json!({
-                "listeners": places.collect::<Vec<_>>(),
-                "admin": serving.admin,
-                "plugins": serving.plugin_folder,
-            })
-            .to_string(),
-        )
+        let places = json!({
+            "listeners": places.collect::<Vec<_>>(),
+            "admin": serving.admin,
+            "plugins": serving.plugin_folder,
+        });
+        format!("{places}\n")
     } else {
-        output.text(&table(serving))
+        table(serving)
     };
-    if let Err(failure) = shown {
-        // The gateway serves whether somebody reads this or not.
-        tracing::debug!(reason = failure.message, "not announced");
+    let (output, (done, is_done)) = (*output, mpsc::channel());
+    // A thread of its own, which ends with the process: the gateway serves whether somebody reads this
+    // or not.
+    thread::spawn(move || {
+        if let Err(failure) = output.text(&text) {
+            tracing::debug!(reason = failure.message, "not announced");
+        }
+        // Nobody waits any more when it took long.
+        let _ = done.send(());
+    });
+    if is_done.recv_timeout(ANNOUNCE_MAX).is_err() {
+        tracing::warn!(
+            "nobody reads the standard output; where the gateway serves is not told there"
+        );
     }
 }
+
+/// How long the start waits for whoever reads the standard output.
+const ANNOUNCE_MAX: Duration = Duration::from_secs(1);
 
 fn table(serving: &Serving) -> String {
     let mut text = format!("postern {}\n", env!("CARGO_PKG_VERSION"));

@@ -34,6 +34,11 @@ section! {
         pub credentials_bytes_max: Size = Size::new(16 * 1024), within "64B" to "60KiB";
         /// How often files of keys are looked at for changes.
         pub files_interval: Duration = Duration::from_secs(5), within "100ms" to "1h";
+        /// Credentials that are not good from one address a second; more are answered
+        /// `resource-exhausted`, and new tokens from there are not looked at. 0 sets no limit.
+        pub failures_rate: u32 = 10, within "0" to "1000000";
+        /// Credentials that are not good from one address at once before the rate holds.
+        pub failures_burst: u32 = 100, within "1" to "1000000";
         /// Who issues tokens (JWT, RFC 7519), by a name of your choice.
         pub jwt: BTreeMap<String, Jwt> = BTreeMap::new();
         /// Keys that are sent as they are.

@@ -14,10 +14,14 @@ use postern_core::{
 };
 use postern_net::{Pool, Probe, upstream::Question};
 
-use super::{cast::Cast, remote::Remote, slot::Slot};
+use super::{
+    cast::Cast,
+    remote::{Proof, Remote},
+    slot::Slot,
+};
 use crate::{
     cluster::{Cluster, Clusters, Policies, ServiceNumbers, Witness},
-    config::{Config, Hints},
+    config::{Config, Hints, Secret},
     directory::{Directory, LocalService, probes::Ask},
     pipeline::route::{Route, Target},
     telemetry::calls::CallBook,
@@ -30,6 +34,8 @@ pub struct Fleet {
     cast: Arc<Cast>,
     pool: Pool,
     policies: ArcSwap<Policies>,
+    /// By which peers know this gateway, by their names.
+    tokens: Arc<ArcSwap<BTreeMap<Text, Secret>>>,
     /// Plugins that the directory was told of.
     told: Mutex<BTreeSet<String>>,
     /// Services of the gateway itself.
@@ -67,6 +73,7 @@ impl Fleet {
             cast,
             pool,
             policies: ArcSwap::default(),
+            tokens: Arc::default(),
             told: Mutex::default(),
             built_in,
         };
@@ -79,6 +86,11 @@ impl Fleet {
         let zone = config.directory.zone.as_deref().map(Text::from);
         let policies = config.services.policies(hints, zone);
         self.policies.store(Arc::new(policies));
+        let tokens = config.peers.iter().filter_map(|(name, peer)| {
+            let token = peer.token.clone().filter(|_| peer.enabled)?;
+            Some((Text::from(name.as_str()), token))
+        });
+        self.tokens.store(Arc::new(tokens.collect()));
     }
 
     /// Makes what the directory has of this gateway's plugins what they answer for.
@@ -152,11 +164,19 @@ impl Fleet {
     fn connect(&self, instance: &Instance) -> Option<Arc<dyn Handler>> {
         match &instance.record.key.owner {
             Owner::Local(plugin) => self.cast.handler(plugin),
-            Owner::Config | Owner::Registered(_) | Owner::Peer(_) => {
-                let addresses = &instance.record.entry.addresses;
-                Some(Arc::new(Remote::learned(&self.pool, addresses)?))
+            Owner::Config | Owner::Registered(_) => self.remote(instance, None),
+            Owner::Peer(peer) => {
+                let (tokens, peer) = (Arc::clone(&self.tokens), peer.clone());
+                self.remote(instance, Some(Proof { tokens, peer }))
             }
         }
+    }
+}
+
+impl Fleet {
+    fn remote(&self, instance: &Instance, proof: Option<Proof>) -> Option<Arc<dyn Handler>> {
+        let addresses = &instance.record.entry.addresses;
+        Some(Arc::new(Remote::learned(&self.pool, addresses, proof)?))
     }
 }
 

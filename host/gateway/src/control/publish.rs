@@ -2,8 +2,9 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use postern_core::Text;
-use postern_net::http::{self, Catalog};
+use bytes::Bytes;
+use postern_core::{Error, Text};
+use postern_net::http;
 use postern_wasm::{CallKind, MethodInfo, ServiceInfo};
 
 use super::{Control, extensions, slot::Slot};
@@ -86,16 +87,34 @@ impl Control {
     }
 }
 
-impl Catalog for Control {
-    fn services(&self) -> Vec<http::ServiceInfo> {
+impl Control {
+    /// The JSON of the services that somebody may call, or of the one called `name`. `may_call` is asked
+    /// about each method; of a service that does not say which it has, about none in particular.
+    ///
+    /// # Errors
+    /// `not-found` when there is none of that name that may be called.
+    pub fn catalogue(
+        &self,
+        name: Option<&str>,
+        may_call: impl Fn(&str, &str) -> bool,
+    ) -> Result<Bytes, Error> {
         let slots = self.slots.lock();
         let currents = slots.values().filter_map(|slot| slot.shown().current);
-        let mut services: Vec<_> = currents
-            .flat_map(|current| current.services)
-            .map(service_info)
-            .collect();
-        services.sort_by(|one, other| one.name.cmp(&other.name));
-        services
+        let services = currents.flat_map(|current| current.services);
+        let seen = services.filter_map(|service| {
+            let mut service = service_info(service);
+            let is_open = service.methods.iter().all(|method| method.name == "*");
+            let service_name = service.name.as_str();
+            service
+                .methods
+                .retain(|method| may_call(service_name, &method.name));
+            let is_seen = match is_open {
+                true => may_call(service_name, "*"),
+                false => !service.methods.is_empty(),
+            };
+            is_seen.then_some(service)
+        });
+        http::listing(seen.collect(), name)
     }
 }
 

@@ -2,17 +2,21 @@
 //! pool of sessions.
 
 use std::{
+    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_core::{
-    Blame, BoxFuture, Call, Error, Handler, Reply,
+    Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text,
     registry::{Address, address::Scheme},
 };
 use postern_net::{Pool, Probe, Target, Upstream};
+
+use crate::{config::Secret, guard::GATEWAY_HEADER};
 
 /// A remote instance. Clones share what was looked up.
 #[derive(Clone)]
@@ -20,12 +24,22 @@ pub(super) struct Remote(Arc<Inner>);
 
 struct Inner {
     pool: Pool,
+    /// How the gateway that answers for it knows this one.
+    proof: Option<Proof>,
     /// Those that sessions can be had to, the preferred first.
     addresses: Vec<Address>,
     /// Whether the directory has just learned that it is there: what failed at its addresses before is
     /// not held against it.
     is_new: bool,
     found: Mutex<Option<Found>>,
+}
+
+/// The token by which this gateway shows a peer that it is one.
+#[derive(Clone)]
+pub(super) struct Proof {
+    /// Tokens of all peers, as the configuration has them at present.
+    pub tokens: Arc<ArcSwap<BTreeMap<Text, Secret>>>,
+    pub peer: Text,
 }
 
 struct Found {
@@ -37,15 +51,20 @@ struct Found {
 impl Remote {
     /// An instance to ask for signs of life. `None` when no address is one that this gateway can call.
     pub(super) fn new(pool: &Pool, addresses: &[Address]) -> Option<Self> {
-        Self::of(pool, addresses, false)
+        Self::of(pool, addresses, None, false)
     }
 
-    /// An instance that the directory has just learned of. `None` as in `new`.
-    pub(super) fn learned(pool: &Pool, addresses: &[Address]) -> Option<Self> {
-        Self::of(pool, addresses, true)
+    /// An instance that the directory has just learned of, from a peer that `proof` is for. `None` as
+    /// in `new`.
+    pub(super) fn learned(
+        pool: &Pool,
+        addresses: &[Address],
+        proof: Option<Proof>,
+    ) -> Option<Self> {
+        Self::of(pool, addresses, proof, true)
     }
 
-    fn of(pool: &Pool, addresses: &[Address], is_new: bool) -> Option<Self> {
+    fn of(pool: &Pool, addresses: &[Address], proof: Option<Proof>, is_new: bool) -> Option<Self> {
         let can_call = |address: &&Address| match address.scheme {
             Scheme::Tcp | Scheme::Udp => true,
             Scheme::Quic | Scheme::WebSocket | Scheme::Http => false,
@@ -55,6 +74,7 @@ impl Remote {
             Self(Arc::new(Inner {
                 pool: pool.clone(),
                 addresses,
+                proof,
                 is_new,
                 found: Mutex::default(),
             }))
@@ -109,9 +129,28 @@ impl Remote {
 }
 
 impl Handler for Remote {
-    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+    fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
         let remote = self.clone();
-        Box::pin(async move { remote.upstream().await?.call(call).await })
+        Box::pin(async move {
+            if let Some(proof) = &remote.0.proof {
+                proof.show(&mut call)?;
+            }
+            remote.upstream().await?.call(call).await
+        })
+    }
+}
+
+impl Proof {
+    /// # Errors
+    /// `resource-exhausted` when the call's headers have no room left for it.
+    fn show(&self, call: &mut Call) -> Result<(), Error> {
+        let tokens = self.tokens.load();
+        let Some(token) = tokens.get(&self.peer) else {
+            return Ok(());
+        };
+        let pushed = call.headers.push(GATEWAY_HEADER, token.expose());
+        pushed
+            .map_err(|error| Error::new(Kind::ResourceExhausted, Blame::Client, error.to_string()))
     }
 }
 

@@ -3,13 +3,17 @@
 //! A caller's permissions are the roles of its principal; one without a principal holds none. Who
 //! has the role `peer-role` is another gateway, which applies permissions on its side.
 
+mod catalogue;
 mod request;
 mod watching;
 
-use std::{collections::BTreeSet, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    sync::{Arc, OnceLock},
+};
 
 use postern_core::{
-    Blame, BoxFuture, Call, Context, Error, Handler, Kind, Reply, Retry,
+    Blame, BoxFuture, Call, Context, Error, Handler, Kind, Principal, Reply, Retry,
     registry::{
         Caller, Health, Incarnation, InstanceId, Lease, Owner, RegisterError, Told, Ttl, Watch,
         directory::{Registered, RenewError},
@@ -18,7 +22,8 @@ use postern_core::{
 use serde::Serialize;
 use serde_json::json;
 
-use self::request::{Asked, Held, Method, Pictured, Watched};
+pub use self::catalogue::ListenerCatalog;
+use self::request::{Asked, Catalogued, Held, Method, Pictured, Watched};
 use super::{
     Directory,
     batch::{Batch, Named, json},
@@ -30,15 +35,27 @@ use crate::config::Registration;
 /// Its name. No provider can register it.
 pub const SERVICE: &str = "directory";
 
+/// The method that tells which services answer, and what their methods take and give.
+const SERVICES: &str = "services";
+
 /// The service `directory`.
-pub struct Service(Arc<Directory>);
+pub struct Service {
+    directory: Arc<Directory>,
+    /// Set when everything that it tells of is built.
+    catalogue: Arc<OnceLock<Catalogue>>,
+}
+
+/// Tells a caller of the services that it may call, or of one of them, as JSON.
+pub type Catalogue =
+    Box<dyn Fn(Option<&str>, Option<&Principal>) -> Result<bytes::Bytes, Error> + Send + Sync>;
 
 /// The methods, in order, each with whether it may be called again after a failure.
-pub const METHODS: [(&str, bool); 6] = [
+pub const METHODS: [(&str, bool); 7] = [
     ("discover", true),
     ("heartbeat", true),
     ("picture", true),
     ("register", true),
+    (SERVICES, true),
     ("unregister", false),
     ("watch", true),
 ];
@@ -58,8 +75,24 @@ struct Found {
 
 impl Service {
     #[must_use]
-    pub const fn new(directory: Arc<Directory>) -> Self {
-        Self(directory)
+    pub fn new(directory: Arc<Directory>) -> Self {
+        Self {
+            directory,
+            catalogue: Arc::default(),
+        }
+    }
+
+    /// What answers `services` from here on. A second one changes nothing.
+    pub fn set_catalogue(&self, catalogue: Catalogue) {
+        let _ = self.catalogue.set(catalogue);
+    }
+
+    async fn tell(catalogue: Arc<OnceLock<Catalogue>>, mut call: Call) -> Result<Reply, Error> {
+        let asked: Catalogued = request::read(&mut call).await?;
+        let none = || Error::unavailable(Blame::Gateway, "the gateway is starting, try again");
+        let catalogue = catalogue.get().ok_or_else(none)?;
+        let principal = call.context.principal.as_deref();
+        catalogue(asked.service.as_deref(), principal).map(Reply::one)
     }
 
     async fn answer(directory: Arc<Directory>, mut call: Call) -> Result<Reply, Error> {
@@ -99,7 +132,10 @@ impl Service {
 
 impl Handler for Service {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        Box::pin(Self::answer(Arc::clone(&self.0), call))
+        if call.method == SERVICES {
+            return Box::pin(Self::tell(Arc::clone(&self.catalogue), call));
+        }
+        Box::pin(Self::answer(Arc::clone(&self.directory), call))
     }
 }
 

@@ -3,12 +3,15 @@
 use std::{sync::Arc, time::Instant};
 
 use futures_util::future::join_all;
-use postern_core::{Blame, Call, Error, Kind, Principal, Retry, error::push_json_string};
+use postern_core::{
+    Blame, Call, Error, Kind, Peer, Principal, Retry, Transport, error::push_json_string,
+};
 
 use super::{
     GuardError, Moment,
     api_keys::KeyRing,
     credentials::{Credentials, Taken, Wanted},
+    failures::Failures,
     issuer::Issuer,
     jwks::Waiting,
     jwt::{Token, TokenError},
@@ -24,6 +27,9 @@ pub(super) struct Authenticator {
     issuers: Vec<Arc<Issuer>>,
     keys: KeyRing,
     tokens: Tokens,
+    /// Role of those who are other gateways.
+    gateway_role: String,
+    failures: Arc<Failures>,
 }
 
 /// What identifying came to.
@@ -32,6 +38,24 @@ pub enum Identity {
     /// The call has its principal, or shows no credentials.
     Settled,
     /// Keys that could make the token good are being fetched.
+    Waiting(Waiting),
+}
+
+/// Who handed a call to this gateway.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Sender {
+    /// Whoever calls. What it says of the call is a wish.
+    #[default]
+    Caller,
+    /// Another gateway that has proved to be one. What it says of the call it knows.
+    Gateway,
+}
+
+/// What looking for the proof of a gateway came to.
+#[derive(Debug)]
+pub enum Recognition {
+    Settled(Sender),
+    /// Keys that could make the proof good are being fetched.
     Waiting(Waiting),
 }
 
@@ -44,7 +68,12 @@ struct Unverified {
 
 impl Authenticator {
     /// Issuers that are as they were `before` keep their keys.
-    pub(super) fn open(settings: &Auth, before: Option<&Self>) -> Result<Self, GuardError> {
+    pub(super) fn open(
+        settings: &Auth,
+        gateway_role: &str,
+        before: Option<&Self>,
+        failures: Arc<Failures>,
+    ) -> Result<Self, GuardError> {
         let mut issuers = Vec::new();
         for (name, jwt) in &settings.jwt {
             let before = before.into_iter().flat_map(|before| &before.issuers);
@@ -66,6 +95,8 @@ impl Authenticator {
             issuers,
             keys,
             tokens: Tokens::new(settings.tokens_max),
+            gateway_role: gateway_role.to_owned(),
+            failures,
         })
     }
 
@@ -101,16 +132,93 @@ impl Authenticator {
                 let principal = found.map_err(|error| unauthenticated(&error.to_string()))?;
                 (principal, Taken::ApiKey)
             }
-            Some(Credentials::Token(token)) => match self.verify(&token, now) {
-                Ok(principal) => (principal, Taken::Token),
-                Err(unverified) => return Ok(Err(unverified)),
-            },
+            Some(Credentials::Token(token)) => {
+                match self.verify(&token, &call.context.peer, now)? {
+                    Ok(principal) => (principal, Taken::Token),
+                    Err(unverified) => return Ok(Err(unverified)),
+                }
+            }
         };
         call.context.principal = Some(principal);
         if !self.settings.forward_credentials {
             call.headers = self.wanted.without(&call.headers, taken);
         }
         Ok(Ok(()))
+    }
+
+    /// Says whether another gateway has handed the call on, and takes its proof out of the headers.
+    pub(super) fn recognise(&self, call: &mut Call, now: Moment) -> Result<Recognition, Error> {
+        match self.try_recognise(call, now)? {
+            Ok(sender) => Ok(Recognition::Settled(sender)),
+            Err(unverified) => match unverified.ask(now.instant) {
+                Some(waiting) => Ok(Recognition::Waiting(waiting)),
+                None => Err(unverified.into_error()),
+            },
+        }
+    }
+
+    pub(super) fn recognise_now(&self, call: &mut Call, now: Moment) -> Result<Sender, Error> {
+        self.try_recognise(call, now)?
+            .map_err(Unverified::into_error)
+    }
+
+    /// The inner error is one that other keys could turn into a success.
+    fn try_recognise(
+        &self,
+        call: &mut Call,
+        now: Moment,
+    ) -> Result<Result<Sender, Unverified>, Error> {
+        let is_proof = |key: &[u8]| key.eq_ignore_ascii_case(GATEWAY_HEADER.as_bytes());
+        if !call.headers.entries().any(|(key, _)| is_proof(key)) {
+            return Ok(Ok(Sender::Caller));
+        }
+        let can_check = self.wanted.tokens || self.wanted.api_key_header.is_some();
+        let is_plugin = call.context.peer.transport == Transport::Plugin;
+        let mut sender = Sender::Caller;
+        if can_check && !is_plugin && self.need(call) != Authentication::Off {
+            let mut proofs = call.headers.iter().filter(|(key, _)| is_proof(key));
+            let (first, second) = (proofs.next(), proofs.next());
+            let Some((_, proof)) = first.filter(|_| second.is_none()) else {
+                return Err(unauthenticated(
+                    "the call carries the proofs of several gateways",
+                ));
+            };
+            let principal = match self.principal_of(&proof, &call.context.peer, now)? {
+                Ok(principal) => principal,
+                Err(unverified) => return Ok(Err(unverified)),
+            };
+            if !principal
+                .roles
+                .iter()
+                .any(|role| **role == *self.gateway_role)
+            {
+                let (name, role) = (&principal.name, &self.gateway_role);
+                let why = format!("{name} is no gateway: it lacks the role {role}");
+                return Err(unauthenticated(&why));
+            }
+            sender = Sender::Gateway;
+        }
+        call.headers = call.headers.without(is_proof);
+        Ok(Ok(sender))
+    }
+
+    /// Whose proof it is: an API key or a token.
+    fn principal_of(
+        &self,
+        proof: &[u8],
+        peer: &Peer,
+        now: Moment,
+    ) -> Result<Result<Arc<Principal>, Unverified>, Error> {
+        let unknown = match self.keys.find(proof, now.unix) {
+            Ok(principal) => return Ok(Ok(principal)),
+            Err(error) => error,
+        };
+        match std::str::from_utf8(proof) {
+            Ok(token) if self.wanted.tokens && proof.len() <= self.wanted.bytes_max => {
+                self.verify(token, peer, now)
+            }
+            Ok(_) | Err(_) => Err(unauthenticated(&unknown.to_string())),
+        }
     }
 
     pub(super) fn require(&self, call: &Call) -> Result<(), Error> {
@@ -123,6 +231,15 @@ impl Authenticator {
 
     /// What a call needs. The strictest of the lists that name it decides.
     fn need(&self, call: &Call) -> Authentication {
+        self.need_of(&call.service, &call.method)
+    }
+
+    /// Whether the caller would not be refused for being anonymous.
+    pub(super) fn may_be_anonymous(&self, service: &str, method: &str) -> bool {
+        self.need_of(service, method) != Authentication::Required
+    }
+
+    fn need_of(&self, service: &str, method: &str) -> Authentication {
         let lists = [
             (Authentication::Required, &self.settings.required),
             (Authentication::Optional, &self.settings.optional),
@@ -130,20 +247,36 @@ impl Authenticator {
         ];
         let is_in = |(_, patterns): &(_, &Vec<crate::config::CallPattern>)| {
             let mut patterns = patterns.iter();
-            patterns.any(|pattern| pattern.matches(&call.service, &call.method))
+            patterns.any(|pattern| pattern.matches(service, method))
         };
         let found = lists.into_iter().find(is_in);
         found.map_or(self.settings.authentication, |(need, _)| need)
     }
 
-    fn verify(&self, text: &str, now: Moment) -> Result<Arc<Principal>, Unverified> {
+    /// # Errors
+    /// The outer one when `peer` has shown too many tokens that were not good for another to be
+    /// looked at.
+    fn verify(
+        &self,
+        text: &str,
+        peer: &Peer,
+        now: Moment,
+    ) -> Result<Result<Arc<Principal>, Unverified>, Error> {
         let id = TokenId::of(text);
-        if let Some(principal) = self
-            .tokens
-            .find(id, now.unix, |entry| self.is_good(entry, now))
-        {
-            return Ok(principal);
+        let is_good = |entry: &Entry| self.is_good(entry, now);
+        if let Some(principal) = self.tokens.find(id, now.unix, is_good) {
+            return Ok(Ok(principal));
         }
+        self.failures.check(peer, now.instant)?;
+        Ok(self.verify_new(id, text, now))
+    }
+
+    fn verify_new(
+        &self,
+        id: TokenId,
+        text: &str,
+        now: Moment,
+    ) -> Result<Arc<Principal>, Unverified> {
         let token = Token::read(text).map_err(|error| Unverified {
             error,
             issuer: None,
@@ -257,5 +390,8 @@ fn unauthenticated(why: &str) -> Error {
     Error::new(Kind::Unauthenticated, Blame::Client, why).with_details(details)
 }
 
+/// Header by which another gateway proves to be one: a token or an API key of a principal with the
+/// role `directory.peer-role`.
+pub(crate) const GATEWAY_HEADER: &str = "x-vsp-gateway";
 /// What a caller wrote in its token may stand in the message, at a length fit for a header.
 const WHY_CHARS_MAX: usize = 200;

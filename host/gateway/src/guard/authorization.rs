@@ -49,32 +49,48 @@ impl Rules {
     /// `permission-denied` to somebody who is known, `unauthenticated` to an anonymous caller.
     pub(super) fn authorize(&self, call: &Call) -> Result<(), Error> {
         let principal = call.context.principal.as_deref();
-        let fits = |rule: &&Rule| rule.is_about(call) && rule.fits(principal);
-        if let Some(rule) = self.deny.iter().find(fits) {
-            return Err(refusal(call, &format!("rule {} denies it", rule.name)));
+        let judged = self.judge(&call.service, &call.method, principal);
+        judged.map_err(|denied| match denied {
+            Some(rule) => refusal(call, &format!("rule {} denies it", rule.name)),
+            None => refusal(call, "no rule allows it"),
+        })
+    }
+
+    /// Whether `principal` may call `service`/`method`.
+    pub(super) fn allows(
+        &self,
+        service: &str,
+        method: &str,
+        principal: Option<&Principal>,
+    ) -> bool {
+        self.judge(service, method, principal).is_ok()
+    }
+
+    /// The error is the rule that denies the call, where it is one.
+    fn judge(
+        &self,
+        service: &str,
+        method: &str,
+        principal: Option<&Principal>,
+    ) -> Result<(), Option<&Rule>> {
+        let is_about = |rule: &&Rule| rule.is_about(service, method);
+        let denies = |rule: &&Rule| is_about(rule) && rule.fits(principal);
+        if let Some(rule) = self.deny.iter().find(denies) {
+            return Err(Some(rule));
         }
-        let mut about = self
-            .allow
-            .iter()
-            .filter(|rule| rule.is_about(call))
-            .peekable();
-        if about.peek().is_none() {
-            return match self.default {
-                Effect::Allow => Ok(()),
-                Effect::Deny => Err(refusal(call, "no rule allows it")),
-            };
-        }
-        match about.any(|rule| rule.fits(principal)) {
-            true => Ok(()),
-            false => Err(refusal(call, "no rule allows it")),
-        }
+        let mut about = self.allow.iter().filter(is_about).peekable();
+        let is_allowed = match about.peek() {
+            None => self.default == Effect::Allow,
+            Some(_) => about.any(|rule| rule.fits(principal)),
+        };
+        is_allowed.then_some(()).ok_or(None)
     }
 }
 
 impl Rule {
-    fn is_about(&self, call: &Call) -> bool {
+    fn is_about(&self, service: &str, method: &str) -> bool {
         let mut patterns = self.rule.calls.iter();
-        patterns.any(|pattern| pattern.matches(&call.service, &call.method))
+        patterns.any(|pattern| pattern.matches(service, method))
     }
 
     fn fits(&self, principal: Option<&Principal>) -> bool {

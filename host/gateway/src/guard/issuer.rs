@@ -58,7 +58,9 @@ impl Issuer {
             None => (KeyStore::to_fetch(timing(settings)), [0; 32]),
             Some(octets) => {
                 let keys = source.parse(&octets);
+                let keys = keys.and_then(|keys| keys.check().map(|()| keys));
                 let keys = keys.map_err(|error| source.fault(name, error))?;
+                tell_empty(name, &keys);
                 (KeyStore::of_keys(keys), Sha256::digest(&octets).into())
             }
         };
@@ -126,14 +128,14 @@ impl Issuer {
     /// A fetch to wait for, where one could turn `error` into something better.
     pub(super) fn ask(&self, error: &TokenError, now: Instant) -> Option<Waiting> {
         match error {
-            TokenError::NoKeys(_) | TokenError::Key(_) => {
+            // A wrong signature may be that of a key which has taken the name of another.
+            TokenError::NoKeys(_) | TokenError::Key(_) | TokenError::Signature => {
                 self.store.ask(now, self.settings.jwks_timeout + GRACE)
             }
             TokenError::Malformed
             | TokenError::Critical
             | TokenError::Algorithm(_)
             | TokenError::Issuer(_)
-            | TokenError::Signature
             | TokenError::Expired(_)
             | TokenError::NotYet(_)
             | TokenError::Audience
@@ -159,6 +161,7 @@ impl Issuer {
                 Ok(octets) => self
                     .source
                     .parse(&octets)
+                    .inspect(|keys| tell_empty(&self.name, keys))
                     .map_err(|error| error.to_string()),
             };
             if let Err(error) = &keys {
@@ -183,6 +186,7 @@ impl Issuer {
         }
         match self.source.parse(&octets) {
             Ok(keys) => {
+                tell_empty(&self.name, &keys);
                 self.store.replace(keys);
                 info!(issuer = self.name, "keys were read again");
             }
@@ -255,6 +259,13 @@ impl Source {
             path,
             source: error,
         }
+    }
+}
+
+/// An issuer has withdrawn every key, or names none that this gateway knows.
+fn tell_empty(issuer: &str, keys: &KeySet) {
+    if keys.is_empty() {
+        warn!(issuer, "the set holds no key: none of its tokens is good");
     }
 }
 

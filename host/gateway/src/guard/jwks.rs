@@ -3,7 +3,7 @@
 //! ```text
 //!            ok                        jwks-refresh over
 //! empty ───────────▶ fresh ─────────────────────────────▶ due ──ok──▶ fresh
-//!   │ error            │ a token of an unknown key          │ error
+//!   │ error            │ a token of no key in the set       │ error
 //!   ▼                  ▼                                    ▼
 //! again after        due, unless the last fetch is       again after jwks-refetch, doubled each
 //! jwks-refetch       younger than jwks-refetch           time up to jwks-refresh; the old keys

@@ -10,6 +10,8 @@ use sha2::{Digest, Sha256};
 #[derive(Debug, Clone, Default)]
 pub(super) struct KeySet {
     keys: Vec<VerifyingKey>,
+    /// Keys of its set that can verify nothing here.
+    n_passed_over: usize,
 }
 
 /// One key and what it may verify.
@@ -23,7 +25,8 @@ pub(super) struct VerifyingKey {
     key: DecodingKey,
 }
 
-/// SHA-256 of a key, so that a key is recognised when its set is read again.
+/// SHA-256 of a key and of what it may verify, so that a key is recognised when its set is read
+/// again.
 pub(super) type KeyId = [u8; 32];
 
 /// Why octets hold no keys.
@@ -59,7 +62,8 @@ impl KeySet {
     }
 
     /// The keys of a set that can verify signatures. Others are passed over: a set may hold keys
-    /// of kinds that nobody here knows (RFC 7517 section 5).
+    /// of kinds that nobody here knows (RFC 7517 section 5). A set without keys is one: its issuer
+    /// has withdrawn them all.
     pub(super) fn of_jwks(json: &[u8]) -> Result<Self, KeysError> {
         #[derive(serde::Deserialize)]
         struct Set {
@@ -75,10 +79,25 @@ impl KeySet {
             .into_iter()
             .filter_map(VerifyingKey::of_jwk)
             .collect();
-        if keys.is_empty() {
-            return Err(KeysError::Empty);
+        Ok(Self {
+            n_passed_over: n_keys - keys.len(),
+            keys,
+        })
+    }
+
+    /// # Errors
+    /// `Empty` when it holds keys and none of them could verify a token, which is a mistake in a set
+    /// that nobody has used yet.
+    pub(super) const fn check(&self) -> Result<(), KeysError> {
+        match self.is_empty() && self.n_passed_over > 0 {
+            true => Err(KeysError::Empty),
+            false => Ok(()),
         }
-        Ok(Self { keys })
+    }
+
+    /// Whether no token can be good.
+    pub(super) const fn is_empty(&self) -> bool {
+        self.keys.is_empty()
     }
 
     fn of_one(material: &[u8], key: DecodingKey) -> Self {
@@ -89,6 +108,7 @@ impl KeySet {
                 algorithm: None,
                 key,
             }],
+            n_passed_over: 0,
         }
     }
 
@@ -141,7 +161,11 @@ impl VerifyingKey {
         };
         let key = DecodingKey::from_jwk(&jwk).ok()?;
         Some(Self {
-            id: Sha256::digest(serde_json::to_vec(&jwk.algorithm).ok()?).into(),
+            id: {
+                let common = &jwk.common;
+                let whole = (&jwk.algorithm, &common.key_id, &common.key_algorithm);
+                Sha256::digest(serde_json::to_vec(&whole).ok()?).into()
+            },
             kid: jwk.common.key_id,
             algorithm,
             key,
@@ -189,22 +213,30 @@ mod tests {
     }
 
     #[test]
-    fn a_set_without_a_key_that_verifies_is_refused() {
-        for text in [
-            "{\"keys\":[]}",
-            "{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}",
-        ] {
-            assert!(matches!(
-                KeySet::of_jwks(text.as_bytes()),
-                Err(KeysError::Empty)
-            ));
-        }
+    fn a_set_is_empty_on_purpose_or_by_mistake_or_is_none() {
+        let set = |text: &str| KeySet::of_jwks(text.as_bytes());
+        let emptied = set("{\"keys\":[]}").expect("a set");
+        assert!(emptied.is_empty() && emptied.check().is_ok());
+        let useless = set("{\"keys\":[{\"kty\":\"oct\",\"k\":\"AAAA\"}]}").expect("a set");
+        assert!(useless.is_empty() && matches!(useless.check(), Err(KeysError::Empty)));
         for text in ["", "[]", "{}", "{\"keys\":1}"] {
-            assert!(matches!(
-                KeySet::of_jwks(text.as_bytes()),
-                Err(KeysError::Set(_))
-            ));
+            assert!(matches!(set(text), Err(KeysError::Set(_))));
         }
+    }
+
+    #[test]
+    fn a_key_that_is_for_something_else_from_now_on_is_another() {
+        let id = |change: fn(&mut serde_json::Value)| {
+            let mut key = Forge::rs256("a").jwk();
+            change(&mut key);
+            let set = json!({ "keys": [key] }).to_string();
+            let set = KeySet::of_jwks(set.as_bytes()).expect("a set");
+            set.keys.first().expect("a key").id
+        };
+        let before = id(|_| {});
+        assert_eq!(before, id(|_| {}));
+        assert_ne!(before, id(|key| key["kid"] = "b".into()));
+        assert_ne!(before, id(|key| key["alg"] = "PS256".into()));
     }
 
     #[test]
@@ -232,10 +264,8 @@ mod tests {
         let mut key = Forge::ed("a").jwk();
         key["use"] = "enc".into();
         let set = json!({ "keys": [key] }).to_string();
-        assert!(matches!(
-            KeySet::of_jwks(set.as_bytes()),
-            Err(KeysError::Empty)
-        ));
+        let set = KeySet::of_jwks(set.as_bytes()).expect("a set");
+        assert!(matches!(set.check(), Err(KeysError::Empty)));
     }
 
     #[test]

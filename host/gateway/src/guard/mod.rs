@@ -16,6 +16,7 @@ mod api_keys;
 mod authenticator;
 mod authorization;
 mod credentials;
+mod failures;
 #[cfg(test)]
 mod forge;
 pub(crate) mod header_rules;
@@ -34,17 +35,23 @@ mod tokens;
 use std::{
     io,
     path::PathBuf,
+    sync::Arc,
     time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
-use postern_core::{Call, Error};
+use postern_core::{Call, Error, Kind, Principal};
 use postern_net::http::FetchError;
 
+pub(crate) use self::authenticator::GATEWAY_HEADER;
 use self::{
     authenticator::Authenticator, authorization::Rules, header_rules::HeaderRules, rate::Limits,
 };
 pub use self::{
-    authenticator::Identity, header_rules::ReplyEdits, jwks::Waiting, keys::KeysError,
+    authenticator::{Identity, Recognition, Sender},
+    failures::Failures,
+    header_rules::ReplyEdits,
+    jwks::Waiting,
+    keys::KeysError,
     refresh::refresh,
 };
 use crate::config::{Config, Faults};
@@ -56,6 +63,7 @@ pub struct Guard {
     rules: Rules,
     limits: Limits,
     header_rules: HeaderRules,
+    failures: Arc<Failures>,
 }
 
 /// A moment on both clocks: the one that only moves on, for what was measured here, and the one of
@@ -119,15 +127,23 @@ impl Guard {
     }
 
     /// Builds what a configuration asks for, and reads the files that it names. Issuers and limits
-    /// that are as they were `before` keep their keys and their counts. Blocks on files.
+    /// that are as they were `before` keep their keys and their counts; no token that was verified
+    /// before is remembered. Blocks on files.
     ///
     /// # Errors
     /// What cannot be read, with its place; then nothing has changed.
     pub fn open(config: &Config, before: Option<&Self>, now: Instant) -> Result<Self, GuardError> {
         let authenticator = before.map(|before| &before.authenticator);
         let limits = before.map(|before| &before.limits);
+        let failures = before.map(|before| &before.failures);
+        let failures = failures.filter(|failures| failures.fits(&config.auth));
+        let failures =
+            failures.map_or_else(|| Arc::new(Failures::new(&config.auth, now)), Arc::clone);
+        let role = &config.directory.peer_role;
+        let opened = Authenticator::open(&config.auth, role, authenticator, Arc::clone(&failures));
         Ok(Self {
-            authenticator: Authenticator::open(&config.auth, authenticator)?,
+            authenticator: opened?,
+            failures,
             rules: Rules::new(&config.authorization),
             limits: Limits::open(&config.limits, limits, now)?,
             header_rules: HeaderRules::new(&config.headers),
@@ -145,7 +161,8 @@ impl Guard {
     /// `unauthenticated` where credentials are not good; `unavailable` while the issuer's keys
     /// cannot be had.
     pub fn identify(&self, call: &mut Call, now: Moment) -> Result<Identity, Error> {
-        self.authenticator.identify(call, now)
+        let identity = self.authenticator.identify(call, now);
+        identity.map_err(|error| self.refuse(call, error, now.instant))
     }
 
     /// As `identify`, with the keys that are there.
@@ -153,7 +170,39 @@ impl Guard {
     /// # Errors
     /// As `identify`.
     pub fn identify_now(&self, call: &mut Call, now: Moment) -> Result<(), Error> {
-        self.authenticator.identify_now(call, now)
+        let identity = self.authenticator.identify_now(call, now);
+        identity.map_err(|error| self.refuse(call, error, now.instant))
+    }
+
+    /// Says whether another gateway that has proved to be one has handed the call on. Its proof, header
+    /// [`GATEWAY_HEADER`], is taken out in any case.
+    ///
+    /// # Errors
+    /// As `identify`, where there is a proof and it is not good.
+    pub fn recognise(&self, call: &mut Call, now: Moment) -> Result<Recognition, Error> {
+        let recognition = self.authenticator.recognise(call, now);
+        recognition.map_err(|error| self.refuse(call, error, now.instant))
+    }
+
+    /// As `recognise`, with the keys that are there.
+    ///
+    /// # Errors
+    /// As `recognise`.
+    pub fn recognise_now(&self, call: &mut Call, now: Moment) -> Result<Sender, Error> {
+        let sender = self.authenticator.recognise_now(call, now);
+        sender.map_err(|error| self.refuse(call, error, now.instant))
+    }
+
+    /// What a call is told whose credentials are not good for the reason `error`: that, or when to come
+    /// again where its address or its caller has shown too many.
+    #[must_use]
+    pub fn refuse(&self, call: &Call, error: Error, now: Instant) -> Error {
+        if error.kind != Kind::Unauthenticated {
+            return error;
+        }
+        let counted = self.failures.count(&call.context.peer, now);
+        let counted = counted.and_then(|()| self.limits.admit_failed(call, now));
+        counted.err().unwrap_or(error)
     }
 
     /// Whether the call may be anonymous, if it is. To be asked when everybody who could say who
@@ -173,12 +222,20 @@ impl Guard {
         self.rules.authorize(call)
     }
 
-    /// Counts the call against each limit that it falls under.
+    /// Whether `principal`, or somebody anonymous, may call `service`/`method` as far as the guard is
+    /// concerned.
+    #[must_use]
+    pub fn may_call(&self, principal: Option<&Principal>, service: &str, method: &str) -> bool {
+        (principal.is_some() || self.authenticator.may_be_anonymous(service, method))
+            && self.rules.allows(service, method, principal)
+    }
+
+    /// Counts the call, which `sender` handed on, against each limit that it falls under.
     ///
     /// # Errors
     /// `resource-exhausted` with `Retry::After`.
-    pub fn admit(&self, call: &Call, now: Instant) -> Result<(), Error> {
-        self.limits.admit(call, now)
+    pub fn admit(&self, call: &Call, sender: Sender, now: Instant) -> Result<(), Error> {
+        self.limits.admit(call, sender, now)
     }
 
     /// Changes the call's headers by the rules.

@@ -20,9 +20,9 @@ use governor::{
     nanos::Nanos,
     state::{StateStore, keyed::ShrinkableKeyedStateStore},
 };
-use postern_core::{Blame, Call, Error, Kind, Peer, Retry, error::push_json_string};
+use postern_core::{Blame, Call, Error, Kind, Peer, Retry, Transport, error::push_json_string};
 
-use super::{GuardError, headers::first, shelf::Shelf};
+use super::{GuardError, Sender, headers::first, shelf::Shelf};
 use crate::config::{RateKey, RateLimit};
 
 /// All limits, narrowest first.
@@ -80,8 +80,25 @@ impl Limits {
     ///
     /// # Errors
     /// `resource-exhausted` with the time after which the call would pass.
-    pub(super) fn admit(&self, call: &Call, now: Instant) -> Result<(), Error> {
-        self.0.iter().try_for_each(|limit| limit.admit(call, now))
+    pub(super) fn admit(&self, call: &Call, sender: Sender, now: Instant) -> Result<(), Error> {
+        let is_nested = is_nested(call, sender);
+        let mut asked = self
+            .0
+            .iter()
+            .filter(|limit| limit.settings.nested || !is_nested);
+        asked.try_for_each(|limit| limit.admit(call, now))
+    }
+
+    /// Counts a call whose credentials are not good, which makes it one of an anonymous caller:
+    /// against the limits of callers and addresses. Those that many callers share are not for
+    /// somebody to use up who may not even call.
+    pub(super) fn admit_failed(&self, call: &Call, now: Instant) -> Result<(), Error> {
+        let of_caller = |limit: &&Arc<Limit>| match limit.settings.by {
+            RateKey::Principal | RateKey::Peer => true,
+            RateKey::Header | RateKey::Service | RateKey::Global => false,
+        };
+        let mut asked = self.0.iter().filter(of_caller);
+        asked.try_for_each(|limit| limit.admit(call, now))
     }
 
     /// Forgets allowances that are full.
@@ -122,9 +139,6 @@ impl Limit {
     }
 
     fn admit(&self, call: &Call, now: Instant) -> Result<(), Error> {
-        if call.context.depth > 0 && !self.settings.nested {
-            return Ok(());
-        }
         let mut calls = self.settings.calls.iter();
         if !calls.any(|pattern| pattern.matches(&call.service, &call.method)) {
             return Ok(());
@@ -210,6 +224,14 @@ impl Clock for Told {
     }
 }
 
+/// Whether a call was counted where it came in: a plugin of this gateway makes it, or another gateway
+/// has passed it on. What anybody else says of its own depth exempts it from nothing.
+fn is_nested(call: &Call, sender: Sender) -> bool {
+    let context = &call.context;
+    let is_plugin = context.peer.transport == Transport::Plugin;
+    context.depth > 0 && (is_plugin || sender == Sender::Gateway)
+}
+
 /// Narrow limits are asked first.
 const fn width(by: RateKey) -> u8 {
     match by {
@@ -223,7 +245,7 @@ const fn width(by: RateKey) -> u8 {
 
 /// Where a caller is: its address without the port. Whoever has one IPv6 address has its whole /64
 /// (RFC 6177). Peers without an address are one session each.
-fn origin(peer: &Peer) -> (Option<[u8; 8]>, &str) {
+pub(super) fn origin(peer: &Peer) -> (Option<[u8; 8]>, &str) {
     let Some(address) = peer.address else {
         return (None, &peer.session);
     };

@@ -37,6 +37,7 @@ async fn sweep(guard: &Guard) {
         ticks.tick().await;
         let now = Moment::now();
         guard.limits.sweep(now.instant);
+        guard.failures.sweep(now.instant);
         guard.authenticator.sweep(now);
     }
 }

@@ -1,5 +1,7 @@
 //! Who calls, as plugins in the role `authenticator` say it. What one of them said of credentials is
-//! remembered for as long as it said.
+//! remembered for as long as it said, and no longer than the generation that said it is in service:
+//! the generation is part of the key, and the memory is part of the chain, which is made anew when
+//! any plugin or the configuration changes.
 
 use std::{
     collections::HashMap,
@@ -19,7 +21,7 @@ use super::chain::{Link, Passage};
 /// What authenticators have said. Bounded; what is over first makes room.
 #[derive(Debug, Default)]
 pub(super) struct Remembered {
-    /// By plugin and credentials, of which only a digest is kept.
+    /// By plugin, generation and credentials, of which only a digest is kept.
     said: Mutex<HashMap<Key, Said>>,
 }
 
@@ -47,7 +49,9 @@ impl Remembered {
             let Some(credentials) = credentials(&call.headers) else {
                 return Ok(());
             };
-            let (key, now) = (key(link, &credentials), passage.start());
+            // Read before it is asked: an answer of a later generation is kept for nobody.
+            let generation = authenticator.generation();
+            let (key, now) = (key(link, generation, &credentials), passage.start());
             if let Some(principal) = self.find(&key, now) {
                 call.context.principal = Some(principal);
                 return Ok(());
@@ -72,11 +76,6 @@ impl Remembered {
             }
         }
         Ok(())
-    }
-
-    /// Forgets everything: another generation of a plugin may say otherwise.
-    pub(super) fn clear(&self) {
-        self.said.lock().clear();
     }
 
     fn find(&self, key: &Key, now: Instant) -> Option<Arc<Principal>> {
@@ -104,8 +103,9 @@ impl Remembered {
     }
 }
 
-fn key(link: &Link, credentials: &Credentials) -> Key {
+fn key(link: &Link, generation: u64, credentials: &Credentials) -> Key {
     let mut digest = Sha256::new();
+    digest.update(generation.to_be_bytes());
     // Lengths keep apart what would read alike when written one after the other.
     for part in [
         link.plugin.as_bytes(),
@@ -141,7 +141,78 @@ const VALID_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+
+    use postern_core::extension::{Authenticator, Fault, Step};
+
     use super::*;
+    use crate::{
+        config::Extension,
+        pipeline::chain::{Chain, Part},
+    };
+
+    /// Knows everybody for a day, and counts how often it is asked.
+    #[derive(Default)]
+    struct Credulous {
+        generation: AtomicU64,
+        n_asked: AtomicU64,
+    }
+
+    impl Authenticator for Credulous {
+        fn generation(&self) -> u64 {
+            self.generation.load(Relaxed)
+        }
+
+        fn authenticate(
+            &self,
+            _: &Arc<Asked>,
+            _: &Credentials,
+        ) -> Step<Result<Option<Identity>, Fault>> {
+            self.n_asked.fetch_add(1, Relaxed);
+            Step::Done(Ok(Some(Identity {
+                principal: Principal::default(),
+                valid: Some(VALID_MAX),
+            })))
+        }
+    }
+
+    fn chain(authenticator: &Arc<Credulous>) -> Arc<Chain> {
+        Arc::new(Chain::from_iter([Link {
+            plugin: "p".into(),
+            settings: Extension::default(),
+            part: Part::Live {
+                authenticator: Some(Arc::clone(authenticator) as Arc<dyn Authenticator>),
+                requests: None,
+                responses: None,
+                authorizer: None,
+                frames: None,
+            },
+            counts: Arc::default(),
+        }]))
+    }
+
+    #[tokio::test]
+    async fn what_was_said_falls_with_the_generation_that_said_it_and_with_the_chain() {
+        let authenticator = Arc::new(Credulous::default());
+        let asked_after_a_call = async |chain: &Arc<Chain>| {
+            let mut call = Call::unary("s", "m", "");
+            call.headers = headers(&[("x-vsp-api-key", "k1")]);
+            let passage = Arc::clone(chain).passage(&call, None, Instant::now());
+            let remembered = passage.remembered().expect("somebody is asked");
+            let identified = remembered.identify(&passage, &mut call).await;
+            identified.expect("everybody is known");
+            assert!(call.context.principal.is_some());
+            authenticator.n_asked.load(Relaxed)
+        };
+        let before = chain(&authenticator);
+        assert_eq!(asked_after_a_call(&before).await, 1);
+        assert_eq!(asked_after_a_call(&before).await, 1, "it is remembered");
+        authenticator.generation.store(2, Relaxed);
+        assert_eq!(asked_after_a_call(&before).await, 2);
+        let after = chain(&authenticator);
+        assert_eq!(asked_after_a_call(&after).await, 3);
+        assert_eq!(asked_after_a_call(&after).await, 3);
+    }
 
     fn headers(pairs: &[(&str, &str)]) -> Headers {
         let mut headers = Headers::new();

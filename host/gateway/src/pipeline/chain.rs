@@ -19,6 +19,7 @@ use postern_core::{
 };
 use tracing::warn;
 
+use super::authentic::Remembered;
 use crate::{
     config::{Extension, Fail},
     shard::Counter,
@@ -37,6 +38,8 @@ pub struct Chain {
     /// Whether every link sees every call, as most do.
     covers_all: bool,
     has: Has,
+    /// What its authenticators have said of credentials.
+    remembered: Remembered,
 }
 
 /// What there is in a chain, so that a call does not look for what is not there.
@@ -155,6 +158,7 @@ impl FromIterator<Link> for Chain {
             links,
             covers_all,
             has,
+            remembered: Remembered::default(),
         }
     }
 }
@@ -203,6 +207,12 @@ impl Passage {
 
     fn links(&self) -> impl DoubleEndedIterator<Item = (usize, &Link)> {
         (0..self.n_links()).filter_map(|place| Some((place, self.link(place)?)))
+    }
+
+    /// What was said of credentials, where the passage has somebody to ask about them.
+    pub(super) fn remembered(&self) -> Option<&Remembered> {
+        let is_asked = self.chain.has.authenticators && self.authenticators().next().is_some();
+        is_asked.then_some(&self.chain.remembered)
     }
 
     /// The authenticators of the passage, which a call without a principal is shown to.

@@ -17,21 +17,22 @@ use postern_core::{
 };
 
 use super::{
-    authentic::Remembered,
     chain::{Passage, Passed},
     route::Route,
 };
 use crate::{
     cluster::Trail,
-    guard::{Guard, Identity, Moment},
+    guard::{Failures, Guard, Identity, Moment, Recognition, Sender},
 };
 
 /// One call's way, as it stood when the call began.
 pub(super) struct Journey {
     pub guard: Option<Watch>,
+    /// Counts what plugins refuse, where there is no guard to do it.
+    pub failures: Option<Arc<Failures>>,
+    /// Who handed the call on, once the guard has said so.
+    pub sender: Sender,
     pub passage: Passage,
-    /// What plugins have said of credentials, where some are asked.
-    pub remembered: Option<Arc<Remembered>>,
     pub route: Arc<Route>,
     pub trail: Trail,
     /// Why the route does not take the call, if so. Told only to those who may know.
@@ -49,19 +50,32 @@ impl Journey {
     /// Whatever stands in the way says, or the handler.
     pub(super) async fn make(mut self, mut call: Box<Call>) -> Result<Reply, Error> {
         if let Some(watch) = &self.guard {
-            watch.identify(&mut call).await?;
+            self.sender = watch.identify(&mut call).await?;
+        }
+        if self.sender == Sender::Caller {
+            super::bound_priority(&mut call);
         }
         self.passage.check_missing()?;
-        if let Some(remembered) = &self.remembered
-            && self.passage.authenticators().next().is_some()
-        {
-            Box::pin(remembered.identify(&self.passage, &mut call)).await?;
+        if let Some(remembered) = self.passage.remembered() {
+            let identified = Box::pin(remembered.identify(&self.passage, &mut call)).await;
+            identified.map_err(|error| self.refuse(&call, error))?;
         }
         let (outcome, n_links) = match self.passage.on_request(call).await {
             Passed::On(call) => (self.serve(call).await, self.passage.n_links()),
             Passed::Ended(outcome, n_links) => (outcome, n_links),
         };
         self.passage.on_response(n_links, outcome).await
+    }
+
+    /// What a call is told whose credentials a plugin has refused.
+    fn refuse(&self, call: &Call, error: Error) -> Error {
+        match (&self.guard, &self.failures) {
+            (Some(Watch { guard, now }), _) => guard.refuse(call, error, now.instant),
+            (None, Some(failures)) => {
+                failures.refuse(&call.context.peer, error, self.passage.start())
+            }
+            (None, None) => error,
+        }
     }
 
     async fn serve(&mut self, mut call: Box<Call>) -> Outcome {
@@ -80,7 +94,7 @@ impl Journey {
         }
         let mut edits = None;
         if let Some(Watch { guard, now }) = &self.guard {
-            guard.admit(&call, now.instant)?;
+            guard.admit(&call, self.sender, now.instant)?;
             guard.edit_request(&mut call);
             edits = guard.reply_edits(&call).map(Box::new);
         }
@@ -93,14 +107,23 @@ impl Journey {
 }
 
 impl Watch {
-    /// Says who calls; waits for an issuer's keys where they are on their way.
-    async fn identify(&self, call: &mut Call) -> Result<(), Error> {
+    /// Says who calls, and who handed the call on; waits for an issuer's keys where they are on their
+    /// way.
+    async fn identify(&self, call: &mut Call) -> Result<Sender, Error> {
+        let sender = match self.guard.recognise(call, self.now)? {
+            Recognition::Settled(sender) => sender,
+            Recognition::Waiting(waiting) => {
+                Box::pin(waiting.answered()).await;
+                self.guard.recognise_now(call, Moment::now())?
+            }
+        };
         match self.guard.identify(call, self.now)? {
-            Identity::Settled => Ok(()),
+            Identity::Settled => {}
             Identity::Waiting(waiting) => {
                 Box::pin(waiting.answered()).await;
-                self.guard.identify_now(call, Moment::now())
+                self.guard.identify_now(call, Moment::now())?;
             }
         }
+        Ok(sender)
     }
 }

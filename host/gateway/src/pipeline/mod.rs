@@ -26,11 +26,10 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard as ArcGuard};
-use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text};
+use postern_core::{Blame, BoxFuture, Call, Context, Error, Handler, Kind, Reply, Text, Transport};
 
 use self::{
     answer::Answer,
-    authentic::Remembered,
     batch::Entry,
     chain::{Chain, Extensions},
     frames::ListenerFrames,
@@ -40,7 +39,7 @@ use self::{
 };
 use crate::{
     config::Access,
-    guard::{Guard, Moment},
+    guard::{Failures, Guard, Moment, Sender},
     telemetry::calls::CallBook,
 };
 
@@ -62,8 +61,6 @@ pub struct Pipeline {
     routes: Arc<Routes>,
     extensions: Arc<Extensions>,
     rules: ArcSwap<Rules>,
-    /// What plugins have said of credentials.
-    remembered: Arc<Remembered>,
     /// Takes the calls of services that nobody offers into the books.
     unrouted: Arc<Route>,
 }
@@ -74,6 +71,8 @@ pub struct Rules {
     pub settings: Settings,
     /// Absent where nothing is asked of callers.
     pub guard: Option<Arc<Guard>>,
+    /// Counts what plugins refuse where there is no guard to do it.
+    pub failures: Option<Arc<Failures>>,
 }
 
 /// One door into the pipeline: its calls are those of a listener.
@@ -104,7 +103,6 @@ impl Pipeline {
             routes,
             extensions,
             rules: ArcSwap::from_pointee(rules),
-            remembered: Arc::default(),
             unrouted,
         }
     }
@@ -118,11 +116,6 @@ impl Pipeline {
     #[must_use]
     pub fn rules(&self) -> Arc<Rules> {
         self.rules.load_full()
-    }
-
-    /// What plugins said of credentials is asked again.
-    pub fn forget_identities(&self) {
-        self.remembered.clear();
     }
 
     /// The frame extensions of `listener`.
@@ -200,6 +193,10 @@ impl Pipeline {
         if let Err(error) = bound(call, now, settings) {
             return Err(record.refuse(error));
         }
+        if rules.guard.is_none() {
+            // Nobody can say that it is a gateway.
+            bound_priority(call);
+        }
         let deadline = clamp(call.context.deadline, now, settings);
         call.context.deadline = Some(deadline);
         record.count_request(&mut call.body);
@@ -225,14 +222,14 @@ impl Pipeline {
             record,
             refusal,
         } = entry;
-        let remembered = chain.authenticates().then(|| Arc::clone(&self.remembered));
         let journey = Journey {
             guard: rules.guard.clone().map(|guard| Watch {
                 guard,
                 now: Moment::at(now),
             }),
+            sender: Sender::Caller,
+            failures: rules.failures.clone().filter(|_| chain.authenticates()),
             passage: chain.passage(&call, listener.map(Text::as_str), now),
-            remembered,
             route: Arc::clone(record.route()),
             trail: record.trail().clone(),
             refusal,
@@ -283,6 +280,15 @@ fn clamp(asked: Option<Instant>, now: Instant, settings: &Settings) -> Instant {
         || now + settings.timeout.min(settings.timeout_max),
         |deadline| deadline.min(now + settings.timeout_max),
     )
+}
+
+/// Takes back urgency beyond that of any call, which only another gateway can vouch for. A plugin's
+/// call has that of the call that it is made for.
+fn bound_priority(call: &mut Call) {
+    let usual = Context::USUAL_PRIORITY;
+    if call.context.priority > usual && call.context.peer.transport != Transport::Plugin {
+        call.context.priority = usual;
+    }
 }
 
 /// Refuses what cannot end well.

@@ -5,7 +5,7 @@ use std::pin::pin;
 use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use parking_lot::Mutex;
-use postern_core::{Body, BodyStream, TraceContext, Transport};
+use postern_core::{Body, BodyStream, Peer, TraceContext, Transport};
 
 use super::*;
 use crate::{
@@ -45,12 +45,13 @@ fn the_way_of_a_call_fits_what_allocators_keep_ready_for_a_thread() {
     let call = Box::new(Call::unary("users", "Get", ""));
     let journey = Journey {
         guard: None,
+        failures: None,
+        sender: Sender::Caller,
         passage: stage
             .pipeline
             .extensions
             .chain()
             .passage(&call, None, Instant::now()),
-        remembered: Some(Arc::default()),
         route: Arc::clone(&stage.pipeline.unrouted),
         trail: Trail::default(),
         refusal: None,
@@ -285,6 +286,37 @@ async fn calls_that_come_together_go_on_together_and_are_booked_one_by_one() {
     assert_eq!((numbers.in_flight, numbers.n_failed()), (0, 2));
     assert_eq!(numbers.durations.count(), 4);
     assert_eq!(stage.numbers(UNROUTED).n_failed(), 1);
+}
+
+#[tokio::test]
+async fn urgency_that_nobody_vouches_for_is_that_of_any_call() {
+    let guard = Guard::open(&Config::default(), None, Instant::now()).expect("nothing to open");
+    for guard in [None, Some(Arc::new(guard))] {
+        let told = |call: Call| Reply::one(call.context.priority.to_string());
+        let stage = Stage::new(move |call| ready(Ok(told(call))));
+        stage.pipeline.apply(Rules {
+            guard,
+            ..Rules::default()
+        });
+        let cases = [
+            (Transport::Tcp, 255, "50"),
+            (Transport::Http, 51, "50"),
+            (Transport::Tcp, 7, "7"),
+            // Has the urgency of the call that the plugin answers.
+            (Transport::Plugin, 255, "255"),
+        ];
+        for (transport, priority, expected) in cases {
+            let mut call = Call::unary("users", "Get", "");
+            call.context.priority = priority;
+            call.context.peer = Arc::new(Peer {
+                transport,
+                ..(*call.context.peer).clone()
+            });
+            let reply = stage.pipeline.call(call).await.expect("answered");
+            let told = reply.body.into_one(10).await.expect("one message");
+            assert_eq!(told, expected, "{priority} over {}", transport.name());
+        }
+    }
 }
 
 #[tokio::test]

@@ -5,3 +5,6 @@ pub mod export;
 pub mod histogram;
 pub mod log;
 pub mod process;
+mod text;
+mod throttle;
+mod writer;

@@ -8,11 +8,10 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use postern_core::{Blame, Error, Handler, Kind, Peer};
+use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
-    catalog::Listing,
     is_ndjson,
     origin::{ForeignPage, check_origin},
     path::{PathError, Resource},
@@ -111,26 +110,35 @@ impl Calls {
                     Err(error) => reply::failure(&error),
                 })
             }
-            (Resource::Services, &Method::GET | &Method::HEAD) => Ok(json_response(
-                &Listing {
-                    services: self.catalog.services(),
-                },
-                &head.method,
-            )),
+            (Resource::Services, &Method::GET | &Method::HEAD) => {
+                self.list(None, &head, body, config, asker).await
+            }
             (Resource::Service(name), &Method::GET | &Method::HEAD) => {
-                let services = self.catalog.services();
-                let found = services
-                    .into_iter()
-                    .find(|service| name == service.name.as_str());
-                let found = found.ok_or_else(|| {
-                    let error = Error::not_found(format!("no service {name} is here"));
-                    Refusal::new(StatusCode::NOT_FOUND, error)
-                })?;
-                Ok(json_response(&found, &head.method))
+                self.list(Some(name), &head, body, config, asker).await
             }
             (resource, &Method::OPTIONS) => Ok(options_response(allowed(&resource))),
             (resource, method) => Err(wrong_method(method, allowed(&resource))),
         }
+    }
+
+    /// Tells of the services, or of the one called `name`, that the caller may know of.
+    async fn list(
+        &self,
+        name: Option<Text>,
+        head: &http::request::Parts,
+        body: Incoming,
+        config: &HttpConfig,
+        Asker { peer, bytes }: &Asker,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let nothing = (Text::default(), Text::default());
+        let reading = request::read_call(nothing, head, body, config, Arc::clone(peer), bytes);
+        let (asked, held) = reading.await?;
+        let listed = self.catalog.services(name, asked).await;
+        drop(held);
+        Ok(match listed {
+            Ok(json) => json_response(json, &head.method),
+            Err(error) => reply::failure(&error),
+        })
     }
 }
 
@@ -203,14 +211,10 @@ fn options_response(allow: &'static str) -> Response<ReplyBody> {
     response
 }
 
-fn json_response(value: &impl serde::Serialize, method: &Method) -> Response<ReplyBody> {
-    let json = match serde_json::to_vec(value) {
-        Ok(json) => json,
-        Err(error) => return reply::failure(&Error::internal("catalogue").with_source(error)),
-    };
+fn json_response(json: Bytes, method: &Method) -> Response<ReplyBody> {
     let length = json.len();
     let body = if method == Method::HEAD {
-        Vec::new()
+        Bytes::new()
     } else {
         json
     };

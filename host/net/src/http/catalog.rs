@@ -1,11 +1,37 @@
 //! What `GET /v1/services` tells: which services answer, and what their methods take and give.
 
+use bytes::Bytes;
+use postern_core::{BoxFuture, Call, Error, Text};
 use serde::Serialize;
 
-/// Knows the services that answer at present.
+/// Knows the services that answer at present, and who may know of them.
 pub trait Catalog: Send + Sync + 'static {
-    /// Every service in the order of its name. Asked once per listing; nothing is cached.
-    fn services(&self) -> Vec<ServiceInfo>;
+    /// The JSON of every service, or of the one called `name`, that the caller may know of; see
+    /// [`listing`]. `asked` carries the headers of the request and who sent it, and names no service.
+    ///
+    /// # Errors
+    /// Whatever refuses the caller; `not-found` when it may know of no service called `name`.
+    fn services(&self, name: Option<Text>, asked: Call) -> BoxFuture<Result<Bytes, Error>>;
+}
+
+/// The JSON of `services` in the order of their names, or of the one called `name`.
+///
+/// # Errors
+/// `not-found` when there is none of that name.
+pub fn listing(mut services: Vec<ServiceInfo>, name: Option<&str>) -> Result<Bytes, Error> {
+    let json = match name {
+        None => {
+            services.sort_by(|one, other| one.name.cmp(&other.name));
+            serde_json::to_vec(&Listing { services })
+        }
+        Some(name) => {
+            let found = services.iter().find(|service| service.name == name);
+            let none = || Error::not_found(format!("no service {name} is here"));
+            serde_json::to_vec(found.ok_or_else(none)?)
+        }
+    };
+    let json = json.map_err(|error| Error::internal("catalogue").with_source(error))?;
+    Ok(json.into())
 }
 
 /// One service as the catalogue shows it.
@@ -41,6 +67,6 @@ pub struct MethodInfo {
 
 /// The body of `GET /v1/services`.
 #[derive(Serialize)]
-pub(super) struct Listing {
-    pub(super) services: Vec<ServiceInfo>,
+struct Listing {
+    services: Vec<ServiceInfo>,
 }

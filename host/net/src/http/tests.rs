@@ -17,7 +17,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::stream;
 use postern_core::{
-    Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Headers, Kind, Reply, Retry,
+    Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Headers, Kind, Reply, Retry, Text,
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -144,6 +144,20 @@ async fn the_catalogue_lists_services_and_tells_one() {
         none.starts_with("HTTP/1.1 404") && none.contains("no service nix is here"),
         "{none}"
     );
+}
+
+#[tokio::test]
+async fn the_catalogue_sees_who_asks() {
+    let door = Door::open(HttpConfig::default()).await;
+    for path in ["/v1/services", "/v1/services/echo"] {
+        let refused = door
+            .raw(&format!(
+                "GET {path} HTTP/1.1\r\nhost: x\r\nx-barred: 1\r\n\r\n"
+            ))
+            .await;
+        assert!(refused.starts_with("HTTP/1.1 401"), "{refused}");
+        assert!(!refused.contains("echo"), "{refused}");
+    }
 }
 
 #[tokio::test]
@@ -360,13 +374,20 @@ impl Drop for Leaves {
 }
 
 impl Catalog for OneService {
-    fn services(&self) -> Vec<ServiceInfo> {
+    fn services(&self, name: Option<Text>, asked: Call) -> BoxFuture<Result<Bytes, Error>> {
         let version = Some("1.0.0".to_owned());
-        vec![ServiceInfo {
+        let echo = ServiceInfo {
             name: "echo".to_owned(),
             version,
             ..ServiceInfo::default()
-        }]
+        };
+        let is_barred = asked.headers.get_str("x-barred").is_some();
+        Box::pin(async move {
+            if is_barred {
+                return Err(Error::new(Kind::Unauthenticated, Blame::Client, "barred"));
+            }
+            listing(vec![echo], name.as_deref())
+        })
     }
 }
 

@@ -33,6 +33,12 @@ pub(super) enum Method {
     Watch,
 }
 
+/// `services`: all, or the one of that name.
+#[derive(Debug, Deserialize)]
+pub(super) struct Catalogued {
+    pub service: Option<String>,
+}
+
 /// A request whose keys are known.
 pub(super) trait Request: DeserializeOwned {
     const KEYS: &'static [&'static str];
@@ -113,6 +119,10 @@ impl Method {
 
 impl Request for Held {
     const KEYS: &'static [&'static str] = &["instance", "incarnation"];
+}
+
+impl Request for Catalogued {
+    const KEYS: &'static [&'static str] = &["service"];
 }
 
 impl Request for Asked {

@@ -2,10 +2,11 @@
 
 use std::{net::SocketAddr, time::Duration};
 
-use postern_core::{BoxFuture, Handler, Reply};
+use bytes::Bytes;
+use postern_core::{BoxFuture, Handler, Reply, Text};
 use postern_net::{
     ByteBudget, Client, ClientConfig, Counters, ServerConfig, Shutdown, Target, TcpServer,
-    http::{Catalog, HttpClient, HttpClientConfig, HttpConfig, HttpServer, ServiceInfo},
+    http::{self, Catalog, HttpClient, HttpClientConfig, HttpConfig, HttpServer},
 };
 use tokio::task::JoinHandle;
 
@@ -183,7 +184,7 @@ impl Handler for Guarded {
             .identify_now(&mut call, now)
             .and_then(|()| self.0.require(&call))
             .and_then(|()| self.0.authorize(&call))
-            .and_then(|()| self.0.admit(&call, now.instant));
+            .and_then(|()| self.0.admit(&call, Sender::Caller, now.instant));
         let name = call
             .context
             .principal
@@ -194,7 +195,7 @@ impl Handler for Guarded {
 }
 
 impl Catalog for Nothing {
-    fn services(&self) -> Vec<ServiceInfo> {
-        Vec::new()
+    fn services(&self, _: Option<Text>, _: Call) -> BoxFuture<Result<Bytes, Error>> {
+        Box::pin(async { http::listing(Vec::new(), None) })
     }
 }

@@ -50,6 +50,57 @@ async fn a_key_that_is_rotated_in_while_running_is_found_and_the_old_one_falls()
 }
 
 #[tokio::test]
+async fn a_key_that_takes_the_name_of_another_is_found_at_its_first_token() {
+    // An empty name is none.
+    for kid in ["a", ""] {
+        let nameless = |forge: &Forge| {
+            let mut key = forge.jwk();
+            if kid.is_empty() {
+                key.as_object_mut().expect("a key").remove("kid");
+            }
+            json!({ "keys": [key] }).to_string()
+        };
+        let (old, new) = (Forge::ed(kid), Forge::ed(kid));
+        let keys = KeyServer::open(nameless(&old)).await;
+        let side = Side::start(&keys, "jwks-refetch = \"10ms\"");
+        let old_token = old.sign(&claims(NOW));
+        side.settle(&old_token).await.expect("good");
+        keys.publish(nameless(&new));
+        tokio::time::sleep(Duration::from_millis(20)).await;
+        let new_token = new.sign(&claims(NOW));
+        side.settle(&new_token).await.expect("it is fetched");
+        let error = side.settle(&old_token).await.expect_err("it is gone");
+        assert_eq!(error.kind, Kind::Unauthenticated);
+    }
+}
+
+#[tokio::test]
+async fn wrong_signatures_do_not_make_the_gateway_a_hammer() {
+    let (forge, keys) = one_key("a").await;
+    let side = Side::start(&keys, "jwks-refetch = \"1h\"\njwks-refresh = \"1h\"");
+    side.settle(&forge.sign(&claims(NOW))).await.expect("good");
+    for _ in 0..50 {
+        let forged = Forge::ed("a").sign(&claims(NOW));
+        let error = side.settle(&forged).await.expect_err("forged");
+        assert_eq!(error.kind, Kind::Unauthenticated);
+    }
+    assert_eq!(keys.n_fetches(), 1);
+}
+
+#[tokio::test]
+async fn a_set_that_is_emptied_on_purpose_leaves_no_key() {
+    let (forge, keys) = one_key("a").await;
+    let times = "jwks-refresh = \"100ms\"\njwks-refetch = \"20ms\"";
+    let side = Side::start(&keys, times);
+    let token = forge.sign(&claims(NOW));
+    side.settle(&token).await.expect("good");
+    keys.publish("{\"keys\":[]}".to_owned());
+    keys.wait_for(keys.n_fetches() + 2).await;
+    let error = side.settle(&token).await.expect_err("withdrawn");
+    assert_eq!(error.kind, Kind::Unauthenticated);
+}
+
+#[tokio::test]
 async fn tokens_of_unknown_keys_do_not_make_the_gateway_a_hammer() {
     let (forge, keys) = one_key("a").await;
     let side = Side::start(&keys, "jwks-refetch = \"1h\"\njwks-refresh = \"1h\"");
@@ -114,7 +165,13 @@ async fn a_server_that_answers_nonsense_changes_nothing() {
     let side = Side::start(&keys, times);
     let token = forge.sign(&claims(NOW));
     side.settle(&token).await.expect("good");
-    for nonsense in ["", "<html>", "{\"keys\":[]}", &"x".repeat(2 * 1024 * 1024)] {
+    for nonsense in [
+        "",
+        "<html>",
+        "{\"keys\":[",
+        "{}",
+        &"x".repeat(2 * 1024 * 1024),
+    ] {
         keys.publish(nonsense.to_owned());
         keys.wait_for(keys.n_fetches() + 2).await;
         side.settle(&token).await.expect("still good");

@@ -20,7 +20,7 @@ use prometheus_client::{
     registry::Registry,
 };
 
-use super::{calls::CallNumbers, histogram::Distribution};
+use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
 use crate::{cluster::ServiceNumbers, directory, events::EventNumbers, pipeline::chain::LinkView};
 
 /// All numbers at one moment.
@@ -44,6 +44,7 @@ pub struct Numbers {
     pub held_bytes_refused: u64,
     pub config_reloads_applied: u64,
     pub config_reloads_refused: u64,
+    pub log: LogNumbers,
     pub is_ready: bool,
     /// Octets of physical memory; `None` where the system does not say.
     pub resident_bytes: Option<u64>,
@@ -192,6 +193,14 @@ impl Numbers {
         let help = "Messages refused because the bytes held were at their bound";
         counter(encoder, "held_bytes_refusals", help)?
             .encode_counter::<[(&str, &str); 0], _, u64>(&self.held_bytes_refused, None)?;
+        let help = "Lines of the log that were not written, by reason";
+        let mut family = counter(encoder, "log_lines_lost", help)?;
+        for (reason, count) in [
+            ("dropped", self.log.dropped),
+            ("suppressed", self.log.suppressed),
+        ] {
+            encode_count(&mut family, &[("reason", reason)], count)?;
+        }
         let mut family = gauge(encoder, "ready", "1 when the gateway takes traffic")?;
         family.encode_gauge(&u64::from(self.is_ready))?;
         if let Some(resident_bytes) = self.resident_bytes {

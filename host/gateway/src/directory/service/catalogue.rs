@@ -1,0 +1,31 @@
+//! The catalogue of services as listeners ask for it: `GET /v1/services` is the call
+//! `directory/services`, and passes whatever a call passes.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use postern_core::{Body, BoxFuture, Call, Error, Handler, Text};
+use postern_net::http::Catalog;
+use serde_json::json;
+
+use super::{SERVICE, SERVICES};
+
+/// The catalogue behind the handler of a listener's calls.
+pub struct ListenerCatalog(pub Arc<dyn Handler>);
+
+impl Catalog for ListenerCatalog {
+    fn services(&self, name: Option<Text>, asked: Call) -> BoxFuture<Result<Bytes, Error>> {
+        let body = name.map_or(Body::Empty, |name| {
+            let request = json!({ "service": name.as_str() });
+            Body::One(request.to_string().into())
+        });
+        let answer = self.0.call(Call {
+            service: Text::from_static(SERVICE),
+            method: Text::from_static(SERVICES),
+            version: None,
+            body,
+            ..asked
+        });
+        Box::pin(async move { answer.await?.body.into_one(usize::MAX).await })
+    }
+}
