@@ -3,7 +3,7 @@
 //!
 //! ```text
 //! log → runtime → control → pipeline → doors open → plugins deployed → ready
-//! signal → doors drain (bounded) → plugins end → operators' door closes → end
+//! signal → not ready (drain-delay) → doors drain (bounded) → plugins end → operators' door closes → end
 //! ```
 
 pub mod door;
@@ -36,6 +36,7 @@ use self::{
     gateway::Gateway,
     listeners::Listeners,
     reload::Reload,
+    signals::Signals,
     transports::Transports,
 };
 use crate::{
@@ -106,12 +107,14 @@ pub async fn run(
     shutdown: Shutdown,
     announce: impl FnOnce(&Serving),
 ) -> Result<(), StartError> {
-    let app = App::start(loaded, shutdown.clone()).await?;
+    // Before anything is opened: a signal that comes meanwhile counts afterwards.
+    let signals = Signals::new().map_err(StartError::Signals)?;
+    let app = App::start(loaded, shutdown).await?;
     announce(&app.serving());
-    let serving = app.serve();
+    let gateway = Arc::clone(app.gateway());
     tokio::select! {
-        () = serving => Ok(()),
-        Err(error) = follow_signals(shutdown) => Err(StartError::Signals(error)),
+        () = app.serve() => Ok(()),
+        never = signals.follow(&gateway) => match never {},
     }
 }
 
@@ -124,6 +127,11 @@ impl App {
     pub async fn start(loaded: Loaded, shutdown: Shutdown) -> Result<Self, StartError> {
         let config = loaded.config.clone();
         let log = log::install(&config.log)?;
+        let links = loaded.service_links();
+        if !links.is_empty() {
+            let variables = links.join(" ");
+            info!(%variables, "service links of an orchestrator, no keys: left alone");
+        }
         let runtime = start_runtime(&config)?;
         let guard = guard(&config, None)?;
         let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
@@ -218,6 +226,8 @@ impl App {
             fleet.signs(),
             shutdown.clone(),
         ));
+        let gateway = Arc::clone(&self.gateway);
+        tasks.spawn(async move { gateway.leave().await });
         let (events, draining) = (self.control.events().clone(), shutdown.clone());
         tasks.spawn(async move {
             draining.draining().await;
@@ -267,6 +277,7 @@ fn rules(config: &Config, guard: Option<Arc<Guard>>) -> Rules {
         timeout: config.calls.timeout,
         timeout_max: config.calls.timeout_max,
         depth_max: config.calls.depth_max,
+        body_bytes_max: config.calls.body_bytes_max.octets(),
         record: config.log.access,
     };
     Rules { settings, guard }
@@ -380,12 +391,6 @@ async fn check_health(control: &Control, gateway: &Gateway) {
         interval.tick().await;
         control.check_health().await;
     }
-}
-
-/// Ends with an error only.
-async fn follow_signals(shutdown: Shutdown) -> io::Result<()> {
-    signals::follow(shutdown).await?;
-    std::future::pending().await
 }
 
 /// For what operators have under way when everything else has ended.

@@ -134,6 +134,11 @@ impl Guard {
         })
     }
 
+    /// Reads its files of keys again, at once. Blocks.
+    pub fn reread(&self) {
+        self.authenticator.reread();
+    }
+
     /// Says who calls: sets `context.principal`, or leaves the caller anonymous. Credentials that
     /// said so are taken out of the headers unless they are to be forwarded. A call that has a
     /// principal already keeps it: a plugin's call is made for whoever called the plugin.
