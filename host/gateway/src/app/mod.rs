@@ -6,9 +6,11 @@
 //! signal → not ready (drain-delay) → doors drain (bounded) → plugins end → operators' door closes → end
 //! ```
 
+mod check;
 pub mod door;
 pub mod gateway;
 mod listeners;
+mod parts;
 mod reload;
 mod signals;
 mod transports;
@@ -22,19 +24,18 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::{
-    Handler, Text,
-    registry::{Address, address::Scheme, directory::ConfigError},
-};
-use postern_net::{ClientConfig, Pool, Shutdown, http::Catalog, pool::PoolConfigError};
-use postern_wasm::{Runtime, RuntimeConfig, RuntimeError, StoreError};
+use postern_core::registry::{Address, address::Scheme, directory::ConfigError};
+use postern_net::{Shutdown, http::Catalog, pool::PoolConfigError};
+use postern_wasm::{Runtime, RuntimeError, StoreError};
 use tokio::{net::TcpListener, task::JoinSet};
 use tracing::{info, warn};
 
+pub use self::check::{Checked, check, check_component};
 use self::{
     door::{ADMIN, BindError, Inside, Place},
     gateway::Gateway,
     listeners::Listeners,
+    parts::Parts,
     reload::Reload,
     signals::Signals,
     transports::Transports,
@@ -42,16 +43,12 @@ use self::{
 use crate::{
     admin,
     config::{Config, Loaded},
-    control::{BuiltIn, Control, Fleet},
-    directory::{self, Directory, probes, service},
-    events::{self, Events},
+    control::{Control, Missing},
+    directory::probes,
     guard::{Guard, GuardError},
-    pipeline::{Pipeline, Rules, Settings, chain::Extensions, route::Routes},
+    pipeline::{Pipeline, Rules, Settings},
     plugins::deployer::Deployer,
-    telemetry::{
-        calls::CallBook,
-        log::{self, LogError, LogLevel},
-    },
+    telemetry::log::{self, LogError, LogLevel},
 };
 
 /// A gateway whose doors are open.
@@ -132,25 +129,12 @@ impl App {
             let variables = links.join(" ");
             info!(%variables, "service links of an orchestrator, no keys: left alone");
         }
-        let runtime = start_runtime(&config)?;
-        let guard = guard(&config, None)?;
-        let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
-        let extensions = Arc::<Extensions>::default();
-        let events = Events::new(config.events.to_hub(config.calls.depth_max));
-        runtime.set_events(Arc::new(events.hub().clone()));
-        let fleet = start_fleet(&config, &runtime, &events).await?;
-        let control = Arc::new(Control::new(
-            Arc::clone(&runtime),
-            Arc::clone(&routes),
-            Arc::clone(&extensions),
-            fleet,
-            events,
-            Arc::clone(&book),
-            config.clone(),
-        ));
-        let rules = rules(&config, guard);
-        let pipeline = Arc::new(Pipeline::new(routes, extensions, rules, &book));
-        runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
+        let Parts {
+            runtime,
+            control,
+            pipeline,
+            book,
+        } = Parts::build(&config).await?;
 
         let transports = Arc::<Transports>::default();
         let inside = Inside {
@@ -242,6 +226,9 @@ impl App {
         let following = reload.follow(self.listeners);
         let plugins = async {
             self.deployer.start().await;
+            for Missing { subject, reason } in self.control.missing() {
+                warn!(subject, reason, "asked for and not there: serving without");
+            }
             self.gateway.set_started();
             info!(plugins = self.control.names().len(), "ready");
             tokio::join!(
@@ -290,43 +277,6 @@ fn guard(config: &Config, before: Option<&Guard>) -> Result<Option<Arc<Guard>>, 
     }
     let guard = Guard::open(config, before, Instant::now())?;
     Ok(Some(Arc::new(guard)))
-}
-
-fn start_runtime(config: &Config) -> Result<Arc<Runtime>, StartError> {
-    let path = config.data_dir.clone();
-    std::fs::create_dir_all(&path).map_err(|source| StartError::DataDir {
-        path: path.clone(),
-        source,
-    })?;
-    Ok(Runtime::new(RuntimeConfig {
-        data_dir: path,
-        ..RuntimeConfig::default()
-    })?)
-}
-
-/// Everybody who can answer calls: the directory with what is still leased from the life before, and
-/// the sessions to what is elsewhere.
-async fn start_fleet(
-    config: &Config,
-    runtime: &Runtime,
-    events: &Events,
-) -> Result<Fleet, StartError> {
-    let directory = Directory::new(config)?;
-    directory.restore(runtime.records("directory")?).await?;
-    let pool = Pool::new(config.pool.to_config(), ClientConfig::default())?;
-    let methods = service::METHODS.map(|(name, _)| Text::from_static(name));
-    let built_in = BuiltIn {
-        name: service::SERVICE,
-        methods: methods.into(),
-        handler: Arc::new(directory::Service::new(Arc::clone(&directory))),
-    };
-    let publish_and_subscribe = BuiltIn {
-        name: "events",
-        methods: events::METHODS.map(Text::from_static).into(),
-        handler: Arc::new(events.clone()),
-    };
-    let built_in = vec![built_in, publish_and_subscribe];
-    Ok(Fleet::new(config, directory, pool, built_in))
 }
 
 /// Where other gateways reach this one: its VSTP listeners, one address per scheme.

@@ -84,6 +84,8 @@ pub enum GuardError {
     Faults(#[from] Faults),
     #[error("{} and {} have the same API key", names[0], names[1])]
     SameKey { names: [String; 2] },
+    #[error("{name} has a key in the configuration and one in {}; an owner has one", path.display())]
+    SameOwner { name: String, path: PathBuf },
     #[error("limit {limit} admits no call")]
     Rate { limit: String },
 }

@@ -189,5 +189,10 @@ pub(super) fn check_length(length: usize, limit: usize, blame: Blame) -> Result<
     if length <= limit {
         return Ok(());
     }
-    Err(Error::too_long(length, limit, "calls.body-bytes-max", blame))
+    Err(Error::too_long(
+        length,
+        limit,
+        "calls.body-bytes-max",
+        blame,
+    ))
 }

@@ -384,8 +384,15 @@ async fn check_cut(body: Body, blame: Blame) {
     let Body::Many(mut stream) = body else {
         unreachable!("a stream went in")
     };
-    assert_eq!(stream.next().await.expect("a message").expect("short"), "1234");
-    let error = stream.next().await.expect("an error").expect_err("too long");
+    assert_eq!(
+        stream.next().await.expect("a message").expect("short"),
+        "1234"
+    );
+    let error = stream
+        .next()
+        .await
+        .expect("an error")
+        .expect_err("too long");
     assert_eq!((error.to_string().as_str(), error.blame), (TOO_LONG, blame));
     assert!(stream.next().await.is_none());
 }

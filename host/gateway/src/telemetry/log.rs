@@ -63,6 +63,14 @@ pub fn install(log: &Log) -> Result<LogLevel, LogError> {
     })
 }
 
+/// Whether `install` would take these settings.
+///
+/// # Errors
+/// As `install`.
+pub fn check(log: &Log) -> Result<(), LogError> {
+    parse(log.level.directives()).map(drop)
+}
+
 impl LogLevel {
     /// Puts the level of `log` in force.
     ///

@@ -18,16 +18,24 @@ const LINKS: [(&str, &str); 7] = [
 
 #[test]
 fn service_links_are_left_alone_whatever_the_service_is_called() {
-    for name in ["POSTERN", "POSTERN_ADMIN", "POSTERN_HTTP", "POSTERN_LISTENERS_VSTP"] {
-        let renamed = LINKS.map(|(variable, value)| {
-            (variable.replacen("POSTERN_ADMIN", name, 1), value)
-        });
+    for name in [
+        "POSTERN",
+        "POSTERN_ADMIN",
+        "POSTERN_HTTP",
+        "POSTERN_LISTENERS_VSTP",
+    ] {
+        let renamed =
+            LINKS.map(|(variable, value)| (variable.replacen("POSTERN_ADMIN", name, 1), value));
         let links: Vec<_> = renamed
             .iter()
             .map(|(variable, value)| (variable.as_str(), *value))
             .collect();
         assert_eq!(config_of("", &links), Config::default());
-        assert_eq!(service_links(&variables(&links)).len(), links.len(), "{name}");
+        assert_eq!(
+            service_links(&variables(&links)).len(),
+            links.len(),
+            "{name}"
+        );
     }
     let v6 = [
         ("POSTERN_SERVICE_HOST", "fd00::1"),
@@ -54,7 +62,10 @@ fn a_misspelt_key_is_not_taken_for_a_service_link() {
         assert_eq!(told, [expected], "{variable}={value}");
     }
     let faults = faults_of("", &[("POSTERN_ADMIN_ADRESS", "10.0.0.1")]);
-    assert_eq!(faults.faults[0].remedy, "did you mean POSTERN_ADMIN_ADDRESS?");
+    assert_eq!(
+        faults.faults[0].remedy,
+        "did you mean POSTERN_ADMIN_ADDRESS?"
+    );
 }
 
 #[cfg(unix)]
