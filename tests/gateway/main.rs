@@ -5,6 +5,7 @@
     reason = "tests fail by panicking; clippy forgives that inside of `#[test]` only"
 )]
 
+mod agree;
 mod batches;
 mod check;
 mod cli;
@@ -21,6 +22,8 @@ mod metrics;
 mod misbehave;
 mod peers;
 mod reload;
+mod settings;
+mod signals;
 
 use std::{io::Write as _, sync::OnceLock};
 

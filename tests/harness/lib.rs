@@ -19,5 +19,5 @@ pub use guests::component;
 pub use load::{Load, Outcome};
 pub use network::{Host, Network};
 pub use ports::free_address;
-pub use process::{Finished, Gateway, Setup, binary, postern};
+pub use process::{Finished, Gateway, Setup, binary, command_in, postern};
 pub use relay::{Faults, Relay};

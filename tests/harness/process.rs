@@ -312,6 +312,12 @@ pub fn postern(folder: &Path, arguments: &[&str]) -> Finished {
     output.expect("the binary under test runs").into()
 }
 
+/// The gateway's binary in `folder`, to be started in another way than as `Gateway` does.
+#[must_use]
+pub fn command_in(folder: &Path) -> Command {
+    command(folder, None)
+}
+
 fn spawn(
     folder: &Path,
     host: Option<&Host>,

@@ -96,6 +96,14 @@ impl Error {
         Self::new(Kind::DeadlineExceeded, blame, message)
     }
 
+    /// A message is longer than `key` of the configuration allows. Who sends it again is refused
+    /// again.
+    #[must_use]
+    pub fn too_long(length: usize, limit: usize, key: &str, blame: Blame) -> Self {
+        let message = format!("message of {length} octets exceeds the limit of {limit} ({key})");
+        Self::new(Kind::ResourceExhausted, blame, message)
+    }
+
     /// The gateway itself is broken.
     #[must_use]
     pub fn internal(message: impl Into<Cow<'static, str>>) -> Self {

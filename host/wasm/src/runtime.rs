@@ -1,7 +1,7 @@
 //! What all plugins share: engines, cache of compiled code, linkers, the store, the way out.
 
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     sync::{Arc, OnceLock},
     time::Duration,
 };
@@ -65,7 +65,7 @@ impl Runtime {
     /// private or cannot be made.
     pub fn new(config: RuntimeConfig) -> Result<Arc<Self>, RuntimeError> {
         let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
-        let cache = Cache::open(&config.data_dir.join("cache"))?;
+        let cache = Cache::open(&config.data_dir.join(CACHE))?;
         let memory_bytes_max = config.pooling.memory_bytes_max;
         let engines = Engines::new(config.pooling, config.tick).map_err(failed)?;
         let engine = engines.of(Flavor::Synchronous).map_err(failed)?;
@@ -84,6 +84,38 @@ impl Runtime {
             data_dir: config.data_dir,
             memory_bytes_max,
         }))
+    }
+
+    /// Whether a runtime could keep compiled code below `data_dir`, which must be there. Leaves it as
+    /// it was.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub fn check_cache(data_dir: &Path) -> Result<(), RuntimeError> {
+        let folder = data_dir.join(CACHE);
+        let was_there = folder.exists();
+        Cache::open(&folder)?;
+        if !was_there {
+            // Nobody has written into it; one that is not empty belongs to a gateway that began.
+            drop(std::fs::remove_dir(&folder));
+        }
+        Ok(())
+    }
+
+    /// Whether a runtime could open the store below `data_dir`. One that is not there could be made
+    /// where `check_cache` is content, and one that another process has open is good.
+    ///
+    /// # Errors
+    /// As `records`.
+    pub fn check_store(data_dir: &Path) -> Result<(), StoreError> {
+        let file = data_dir.join(STORE);
+        if !file.exists() {
+            return Ok(());
+        }
+        match Store::open(&file) {
+            Err(error) if error.is_open_elsewhere() => Ok(()),
+            opened => opened.map(drop),
+        }
     }
 
     /// Sends the calls that plugins make (import `client`) to `pipeline`. Until then they get
@@ -156,7 +188,7 @@ impl Runtime {
         if let Some(store) = &*store {
             return Ok(Arc::clone(store));
         }
-        let opened = Arc::new(Store::open(&self.data_dir.join("kv.redb"))?);
+        let opened = Arc::new(Store::open(&self.data_dir.join(STORE))?);
         *store = Some(Arc::clone(&opened));
         Ok(opened)
     }
@@ -171,3 +203,6 @@ impl Default for RuntimeConfig {
         }
     }
 }
+
+const CACHE: &str = "cache";
+const STORE: &str = "kv.redb";

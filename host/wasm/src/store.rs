@@ -70,6 +70,18 @@ pub enum StoreError {
     Closed,
 }
 
+impl StoreError {
+    /// Whether another process has the store open.
+    pub(crate) fn is_open_elsewhere(&self) -> bool {
+        match self {
+            Self::Open { source, .. } => {
+                matches!(**source, redb::DatabaseError::DatabaseAlreadyOpen)
+            }
+            Self::Database(_) | Self::Thread(_) | Self::Closed => false,
+        }
+    }
+}
+
 impl Store {
     /// Opens or creates the file.
     pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {

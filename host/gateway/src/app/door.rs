@@ -10,7 +10,7 @@ use postern_core::{
 };
 use postern_net::{
     ByteBudget, Frames, ServerConfig, ServerControl, Shutdown, TcpServer, UdpServer,
-    http::{HttpConfig, HttpReconfigure, HttpServer},
+    http::{Hosts, HttpConfig, HttpReconfigure, HttpServer},
 };
 
 use super::transports::Transports;
@@ -228,6 +228,7 @@ fn http_config(settings: &DoorSettings) -> HttpConfig {
         idle_timeout: listener.idle_timeout,
         write_timeout: listener.write_timeout,
         drain_timeout: listener.drain_timeout,
+        hosts: Hosts::Every,
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
     }

@@ -11,6 +11,9 @@ use std::{
 
 use arc_swap::ArcSwap;
 use postern_net::{ByteBudget, Shutdown};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tracing::info;
 
 use super::{door::Place, transports::Transports};
 use crate::{
@@ -31,6 +34,10 @@ pub struct Gateway {
     loaded: ArcSwap<Loaded>,
     places: ArcSwap<BTreeMap<String, Vec<Place>>>,
     shutdown: Shutdown,
+    /// The first stage of ending: not ready any more, and calls are still taken.
+    leaving: CancellationToken,
+    /// Somebody asks for the configuration to be read again.
+    read_again: Notify,
     has_started: AtomicBool,
     reloads_applied: AtomicU64,
     reloads_refused: AtomicU64,
@@ -55,6 +62,8 @@ impl Gateway {
             loaded: ArcSwap::from_pointee(loaded),
             places: ArcSwap::default(),
             shutdown,
+            leaving: CancellationToken::new(),
+            read_again: Notify::new(),
             has_started: AtomicBool::new(false),
             reloads_applied: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
@@ -83,9 +92,37 @@ impl Gateway {
         &self.shutdown
     }
 
-    /// Takes nothing new, finishes what is in flight, ends.
+    /// Says that it is not ready, takes calls for `drain-delay` more, then nothing new, finishes
+    /// what is in flight, ends.
     pub fn drain(&self) {
-        self.shutdown.drain();
+        self.leaving.cancel();
+    }
+
+    /// Begins the drain that `drain` asked for once `drain-delay` is over. Completes when the
+    /// gateway drains, whoever began it.
+    pub(crate) async fn leave(&self) {
+        let delayed = async {
+            self.leaving.cancelled().await;
+            let delay = self.loaded().config.drain_delay;
+            if !delay.is_zero() {
+                info!(?delay, "not ready; calls are still taken");
+                tokio::time::sleep(delay).await;
+            }
+        };
+        tokio::select! {
+            () = delayed => self.shutdown.drain(),
+            () = self.shutdown.draining() => {}
+        }
+    }
+
+    /// Asks for the configuration, and the files that it names, to be read now.
+    pub(crate) fn read_again(&self) {
+        self.read_again.notify_one();
+    }
+
+    /// Completes when somebody has asked for that.
+    pub(crate) async fn asked_to_read_again(&self) {
+        self.read_again.notified().await;
     }
 
     /// Why the gateway should get no traffic; empty when it should.
@@ -105,6 +142,11 @@ impl Gateway {
             add(
                 "draining",
                 "calls in flight are finished, no new ones are taken",
+            );
+        } else if self.leaving.is_cancelled() {
+            add(
+                "draining",
+                "no new calls will be taken soon (drain-delay), go elsewhere",
             );
         }
         if self.places.load().is_empty() {

@@ -3,12 +3,14 @@
 //!
 //! ```text
 //! log → runtime → control → pipeline → doors open → plugins deployed → ready
-//! signal → doors drain (bounded) → plugins end → operators' door closes → end
+//! signal → not ready (drain-delay) → doors drain (bounded) → plugins end → operators' door closes → end
 //! ```
 
+mod check;
 pub mod door;
 pub mod gateway;
 mod listeners;
+mod parts;
 mod reload;
 mod signals;
 mod transports;
@@ -22,35 +24,31 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::{
-    Blame, Error, Handler, Text,
-    registry::{Address, address::Scheme, directory::ConfigError},
-};
-use postern_net::{ByteBudget, ClientConfig, Pool, Shutdown, pool::PoolConfigError};
-use postern_wasm::{Runtime, RuntimeConfig, RuntimeError, StoreError};
+use postern_core::registry::{Address, address::Scheme, directory::ConfigError};
+use postern_net::{ByteBudget, Shutdown, pool::PoolConfigError};
+use postern_wasm::{Runtime, RuntimeError, StoreError};
 use tokio::{net::TcpListener, task::JoinSet};
 use tracing::{info, warn};
 
+pub use self::check::{Checked, check, check_component};
 use self::{
     door::{ADMIN, BindError, Inside, Place},
     gateway::Gateway,
     listeners::Listeners,
+    parts::Parts,
     reload::Reload,
+    signals::Signals,
     transports::Transports,
 };
 use crate::{
     admin,
     config::{Config, Loaded},
-    control::{BuiltIn, Control, Fleet},
-    directory::{Directory, probes, service},
-    events::{self, Events},
+    control::{Control, Missing},
+    directory::probes,
     guard::{Failures, Guard, GuardError},
-    pipeline::{Pipeline, Rules, Settings, chain::Extensions, route::Routes},
+    pipeline::{Pipeline, Rules, Settings},
     plugins::deployer::Deployer,
-    telemetry::{
-        calls::CallBook,
-        log::{self, LogError, LogLevel},
-    },
+    telemetry::log::{self, LogError, LogLevel},
 };
 
 /// A gateway whose doors are open.
@@ -106,12 +104,14 @@ pub async fn run(
     shutdown: Shutdown,
     announce: impl FnOnce(&Serving),
 ) -> Result<(), StartError> {
-    let app = App::start(loaded, shutdown.clone()).await?;
+    // Before anything is opened: a signal that comes meanwhile counts afterwards.
+    let signals = Signals::new().map_err(StartError::Signals)?;
+    let app = App::start(loaded, shutdown).await?;
     announce(&app.serving());
-    let serving = app.serve();
+    let gateway = Arc::clone(app.gateway());
     tokio::select! {
-        () = serving => Ok(()),
-        Err(error) = follow_signals(shutdown) => Err(StartError::Signals(error)),
+        () = app.serve() => Ok(()),
+        never = signals.follow(&gateway) => match never {},
     }
 }
 
@@ -124,26 +124,17 @@ impl App {
     pub async fn start(loaded: Loaded, shutdown: Shutdown) -> Result<Self, StartError> {
         let config = loaded.config.clone();
         let log = log::install(&config.log)?;
-        let runtime = start_runtime(&config)?;
-        let guard = guard(&config, None)?;
-        let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
-        let extensions = Arc::<Extensions>::default();
-        let events = Events::new(config.events.to_hub(config.calls.depth_max));
-        runtime.set_events(Arc::new(events.hub().clone()));
-        let (fleet, directory_service) = start_fleet(&config, &runtime, &events).await?;
-        let control = Arc::new(Control::new(
-            Arc::clone(&runtime),
-            Arc::clone(&routes),
-            Arc::clone(&extensions),
-            fleet,
-            events,
-            Arc::clone(&book),
-            config.clone(),
-        ));
-        let rules = rules(&config, guard);
-        let pipeline = Arc::new(Pipeline::new(routes, extensions, rules, &book));
-        runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
-        directory_service.set_catalogue(catalogue(&control, &pipeline));
+        let links = loaded.service_links();
+        if !links.is_empty() {
+            let variables = links.join(" ");
+            info!(%variables, "service links of an orchestrator, no keys: left alone");
+        }
+        let Parts {
+            runtime,
+            control,
+            pipeline,
+            book,
+        } = Parts::build(&config).await?;
 
         let transports = Arc::<Transports>::default();
         let bytes = Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets()));
@@ -221,6 +212,8 @@ impl App {
             fleet.signs(),
             shutdown.clone(),
         ));
+        let gateway = Arc::clone(&self.gateway);
+        tasks.spawn(async move { gateway.leave().await });
         let (events, draining) = (self.control.events().clone(), shutdown.clone());
         tasks.spawn(async move {
             draining.draining().await;
@@ -235,6 +228,9 @@ impl App {
         let following = reload.follow(self.listeners);
         let plugins = async {
             self.deployer.start().await;
+            for Missing { subject, reason } in self.control.missing() {
+                warn!(subject, reason, "asked for and not there: serving without");
+            }
             self.gateway.set_started();
             info!(plugins = self.control.names().len(), "ready");
             tokio::join!(
@@ -270,6 +266,7 @@ fn rules(config: &Config, guard: Option<Arc<Guard>>) -> Rules {
         timeout: config.calls.timeout,
         timeout_max: config.calls.timeout_max,
         depth_max: config.calls.depth_max,
+        body_bytes_max: config.calls.body_bytes_max.octets(),
         record: config.log.access,
     };
     let failures = guard
@@ -289,61 +286,6 @@ fn guard(config: &Config, before: Option<&Guard>) -> Result<Option<Arc<Guard>>, 
     }
     let guard = Guard::open(config, before, Instant::now())?;
     Ok(Some(Arc::new(guard)))
-}
-
-fn start_runtime(config: &Config) -> Result<Arc<Runtime>, StartError> {
-    let path = config.data_dir.clone();
-    std::fs::create_dir_all(&path).map_err(|source| StartError::DataDir {
-        path: path.clone(),
-        source,
-    })?;
-    Ok(Runtime::new(RuntimeConfig {
-        data_dir: path,
-        ..RuntimeConfig::default()
-    })?)
-}
-
-/// Everybody who can answer calls: the directory with what is still leased from the life before, and
-/// the sessions to what is elsewhere.
-async fn start_fleet(
-    config: &Config,
-    runtime: &Runtime,
-    events: &Events,
-) -> Result<(Fleet, Arc<service::Service>), StartError> {
-    let directory = Directory::new(config)?;
-    directory.restore(runtime.records("directory")?).await?;
-    let pool = Pool::new(config.pool.to_config(), ClientConfig::default())?;
-    let methods = service::METHODS.map(|(name, _)| Text::from_static(name));
-    let directory_service = Arc::new(service::Service::new(Arc::clone(&directory)));
-    let built_in = BuiltIn {
-        name: service::SERVICE,
-        methods: methods.into(),
-        handler: Arc::clone(&directory_service) as Arc<dyn Handler>,
-    };
-    let publish_and_subscribe = BuiltIn {
-        name: "events",
-        methods: events::METHODS.map(Text::from_static).into(),
-        handler: Arc::new(events.clone()),
-    };
-    let built_in = vec![built_in, publish_and_subscribe];
-    let fleet = Fleet::new(config, directory, pool, built_in);
-    Ok((fleet, directory_service))
-}
-
-/// What the service `directory` tells of the services: those that the guard would let the caller call.
-fn catalogue(control: &Arc<Control>, pipeline: &Arc<Pipeline>) -> service::Catalogue {
-    // Both hold the service that is to hold this.
-    let (control, pipeline) = (Arc::downgrade(control), Arc::downgrade(pipeline));
-    Box::new(move |name, principal| {
-        let (Some(control), Some(pipeline)) = (control.upgrade(), pipeline.upgrade()) else {
-            return Err(Error::unavailable(Blame::Gateway, "the gateway is ending"));
-        };
-        let rules = pipeline.rules();
-        control.catalogue(name, |service, method| {
-            let guard = rules.guard.as_ref();
-            guard.is_none_or(|guard| guard.may_call(principal, service, method))
-        })
-    })
 }
 
 /// Where other gateways reach this one: its VSTP listeners, one address per scheme.
@@ -408,12 +350,6 @@ async fn check_health(control: &Control, gateway: &Gateway) {
         interval.tick().await;
         control.check_health().await;
     }
-}
-
-/// Ends with an error only.
-async fn follow_signals(shutdown: Shutdown) -> io::Result<()> {
-    signals::follow(shutdown).await?;
-    std::future::pending().await
 }
 
 /// For what operators have under way when everything else has ended.

@@ -5,7 +5,7 @@ use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use notify::{RecursiveMode, Watcher};
 use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{announced, door::BindError, gateway::Gateway, guard, listeners::Listeners, rules};
 use crate::{
@@ -49,6 +49,11 @@ impl Reload {
                     self.on_change(&mut listeners).await;
                     guard = self.pipeline.rules().guard.clone();
                 }
+                () = self.gateway.asked_to_read_again() => {
+                    self.on_change(&mut listeners).await;
+                    guard = self.pipeline.rules().guard.clone();
+                    read_key_files(guard.clone()).await;
+                }
                 () = keep_fresh(guard.clone()) => {}
                 () = draining.draining() => return listeners,
             }
@@ -57,7 +62,7 @@ impl Reload {
 
     async fn on_change(&self, listeners: &mut Listeners) {
         match self.apply(listeners).await {
-            Ok(false) => {}
+            Ok(false) => debug!("the configuration is as it was"),
             Ok(true) => info!("configuration applied"),
             Err(error) => {
                 self.gateway.count_refused_reload();
@@ -114,6 +119,15 @@ async fn keep_fresh(guard: Option<Arc<Guard>>) {
     match guard {
         Some(guard) => refresh(guard).await,
         None => std::future::pending().await,
+    }
+}
+
+/// Reads the files of keys now. Keys that cannot be read leave those from before.
+async fn read_key_files(guard: Option<Arc<Guard>>) {
+    let Some(guard) = guard else { return };
+    let reading = tokio::task::spawn_blocking(move || guard.reread());
+    if let Err(error) = reading.await {
+        warn!(%error, "reading files of keys panicked");
     }
 }
 

@@ -1,19 +1,21 @@
-//! `postern check`: what `run` would refuse, without running anything.
+//! `postern check`: what `run` would refuse or serve without, by building all that `run` builds.
 
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use postern_wasm::{Inspection, inspect};
 use serde_json::{Value as Json, json};
 
 use super::{
-    Shared,
+    Shared, block_on,
     failure::Failure,
     output::{Format, Output},
+    run,
 };
 use crate::{
+    app::{self, Checked},
     config::{Config, Faults, Manifest},
-    plugins::folder::{self, Package},
+    control::{Missing, PluginView},
+    plugins::folder,
 };
 
 #[derive(Debug, Args)]
@@ -23,21 +25,13 @@ Examples:
   postern check edge.toml
   postern check greeter.wasm       one component and the manifest beside it
 
-Exits with 1 when anything is wrong; --output json lists file, line, column, key and remedy.")]
+Everything is built as `postern run` builds it, key files and plugins included; plugins are asked for
+their health. Nothing is bound, and what is written goes to a folder that is removed. Exits with 1
+when `postern run` would not start, or would serve without something that is asked for; --output json
+lists file, line, column, key and remedy.")]
 pub(super) struct CheckArgs {
     /// A configuration file or a component.
     file: Option<PathBuf>,
-}
-
-/// What is known of one plugin without running it.
-struct Checked {
-    name: String,
-    result: Result<Inspection, Reason>,
-}
-
-enum Reason {
-    Manifest(Faults),
-    Component(String),
 }
 
 pub(super) fn check(shared: &Shared, args: &CheckArgs, output: &Output) -> Result<(), Failure> {
@@ -46,15 +40,7 @@ pub(super) fn check(shared: &Shared, args: &CheckArgs, output: &Output) -> Resul
         .as_deref()
         .filter(|file| file.extension().is_some_and(|end| end == "wasm"));
     if let Some(component) = component {
-        let config = shared.load(&[], output)?.config;
-        let folder = component
-            .parent()
-            .filter(|folder| !folder.as_os_str().is_empty());
-        let folder = folder.unwrap_or_else(|| Path::new("."));
-        let name = component.file_stem().unwrap_or_default().to_string_lossy();
-        let checked = check_plugin(folder, &name, &config);
-        let missing = || Failure::new(format!("{} is not there", component.display()));
-        return report(&[checked.ok_or_else(missing)?], output);
+        return check_component(shared, component, output);
     }
     let shared = match &args.file {
         Some(file) => Shared {
@@ -64,87 +50,116 @@ pub(super) fn check(shared: &Shared, args: &CheckArgs, output: &Output) -> Resul
         None => shared.clone(),
     };
     let loaded = shared.load(&[], output)?;
+    let checked = block_on(async {
+        let checked = Box::pin(app::check(&loaded)).await;
+        checked.map_err(|error| run::failure(&error))
+    })?;
     if !output.is_json() {
         match &loaded.file {
             Some(file) => output.line(&format!("ok       {}", file.display()))?,
             None => output.line("ok       no postern.toml, the defaults serve")?,
         }
     }
-    let folder = &loaded.config.plugins.folder;
-    let names = folder::names(folder)
-        .map_err(|error| Failure::new(format!("cannot read {}: {error}", folder.display())))?;
-    let checked = names
-        .iter()
-        .filter_map(|name| check_plugin(folder, name, &loaded.config));
-    report(&checked.collect::<Vec<_>>(), output)
+    report(&checked, &loaded.config, output)
 }
 
-/// `None` when there is no such component.
-fn check_plugin(folder: &Path, name: &str, config: &Config) -> Option<Checked> {
-    let result = match folder::read(folder, name) {
-        Ok(package) => check_package(&package?, config),
-        Err(error) => Err(Reason::Component(error.to_string())),
+fn check_component(shared: &Shared, component: &Path, output: &Output) -> Result<(), Failure> {
+    let loaded = shared.load(&[], output)?;
+    let folder = component
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty());
+    let folder = folder.unwrap_or_else(|| Path::new("."));
+    let name = component.file_stem().unwrap_or_default().to_string_lossy();
+    let missing = || Failure::new(format!("{} is not there", component.display()));
+    let package = folder::read(folder, &name).map_err(|error| Failure::new(error.to_string()))?;
+    let package = package.ok_or_else(missing)?;
+    let plugin = block_on(async {
+        let checked = Box::pin(app::check_component(&loaded, &name, package)).await;
+        checked.map_err(|error| run::failure(&error))
+    })?;
+    let plugin = plugin.ok_or_else(missing)?;
+    let refusal = plugin.refusal.iter().map(|refusal| Missing {
+        subject: subject(&name),
+        reason: refusal.reason.clone(),
+    });
+    let checked = Checked {
+        missing: refusal.collect(),
+        plugins: vec![plugin],
     };
-    Some(Checked {
-        name: name.to_owned(),
-        result,
-    })
+    let mut config = loaded.config;
+    folder.clone_into(&mut config.plugins.folder);
+    report(&checked, &config, output)
 }
 
-fn check_package(package: &Package, config: &Config) -> Result<Inspection, Reason> {
-    if let Some((path, text)) = &package.manifest {
-        let manifest = Manifest::parse(&path.display().to_string(), text, config);
-        manifest.map_err(Reason::Manifest)?;
-    }
-    inspect(&package.component).map_err(|refusal| Reason::Component(refusal.to_string()))
-}
-
-fn report(checked: &[Checked], output: &Output) -> Result<(), Failure> {
-    let refused = checked
-        .iter()
-        .filter(|checked| checked.result.is_err())
-        .count();
-    let message = format!("{refused} of {} plugins would be refused", checked.len());
+fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), Failure> {
+    let Checked { plugins, missing } = checked;
+    let message = match missing.as_slice() {
+        [_] => "1 thing that is asked for would be missing".to_owned(),
+        missing => format!(
+            "{} things that are asked for would be missing",
+            missing.len()
+        ),
+    };
     if output.is_json() {
-        let json =
-            json!({ "faults": [], "plugins": checked.iter().map(to_json).collect::<Vec<_>>() });
-        return match refused {
-            0 => output.json(&json),
-            _ => Err(Failure {
+        let plugins = plugins.iter().map(|plugin| to_json(plugin, config));
+        let json = json!({
+            "faults": [],
+            "plugins": plugins.collect::<Vec<_>>(),
+            "missing": missing
+                .iter()
+                .map(|missing| json!({ "subject": missing.subject, "reason": missing.reason }))
+                .collect::<Vec<_>>(),
+        });
+        return match missing.is_empty() {
+            true => output.json(&json),
+            false => Err(Failure {
                 json: Some(json),
                 ..Failure::new(message)
             }),
         };
     }
-    for Checked { name, result } in checked {
-        match result {
-            Ok(inspection) => {
-                let roles: Vec<_> = inspection.roles.iter().map(|role| role.name()).collect();
-                output.line(&format!("ok       {name}: {}", roles.join(", ")))?;
-            }
-            Err(Reason::Component(reason)) => output.line(&format!("refused  {name}: {reason}"))?,
-            Err(Reason::Manifest(faults)) => {
-                output.line(&format!("refused  {name}: its manifest"))?;
+    for plugin in plugins.iter().filter(|plugin| plugin.refusal.is_none()) {
+        let roles = plugin.roles.join(", ");
+        output.line(&format!("ok       {}: {roles}", plugin.name))?;
+    }
+    for Missing { subject, reason } in missing {
+        let name = subject.strip_prefix(PLUGIN);
+        match name.and_then(|name| Some((name, manifest_faults(name, config)?))) {
+            Some((name, faults)) => {
+                output.line(&format!("refused  {PLUGIN}{name}: its manifest"))?;
                 output.note(&faults.draw(output.colours_errors()));
             }
+            None => output.line(&format!("refused  {subject}: {reason}"))?,
         }
     }
-    if refused > 0 {
-        Err(Failure::new(message))
-    } else {
-        Ok(())
+    match missing.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::new(message)),
     }
 }
 
-fn to_json(checked: &Checked) -> Json {
-    let name = &checked.name;
-    match &checked.result {
-        Ok(inspection) => {
-            json!({ "name": name, "ok": true, "roles": inspection.roles, "imports": inspection.imports })
-        }
-        Err(Reason::Component(reason)) => json!({ "name": name, "ok": false, "reason": reason }),
-        Err(Reason::Manifest(faults)) => {
-            json!({ "name": name, "ok": false, "faults": faults.to_json() })
-        }
-    }
+/// What is wrong with a plugin's manifest, with the places in its text.
+fn manifest_faults(name: &str, config: &Config) -> Option<Faults> {
+    let package = folder::read(&config.plugins.folder, name).ok()??;
+    let (path, text) = package.manifest?;
+    Manifest::parse(&path.display().to_string(), &text, config).err()
 }
+
+fn to_json(plugin: &PluginView, config: &Config) -> Json {
+    let name = &plugin.name;
+    let Some(refusal) = &plugin.refusal else {
+        return json!({ "name": name, "ok": true, "roles": plugin.roles });
+    };
+    let mut json = json!({ "name": name, "ok": false, "reason": refusal.reason });
+    if let (Some(faults), Some(object)) = (manifest_faults(name, config), json.as_object_mut()) {
+        object.insert("faults".to_owned(), faults.to_json());
+    }
+    json
+}
+
+fn subject(name: &str) -> String {
+    format!("{PLUGIN}{name}")
+}
+
+/// Before the name of a plugin, where it is what is missing.
+const PLUGIN: &str = "plugin ";

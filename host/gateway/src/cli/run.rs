@@ -19,8 +19,9 @@ Examples:
   postern run --config /etc/postern.toml --plugins /srv/plugins
   POSTERN_LISTENERS_VSTP_ADDRESS=0.0.0.0:9090 postern run
 
-SIGTERM and ctrl-c drain: nothing new is taken, what is in flight is finished. The second ends at
-once. Logs go to the standard error output.")]
+SIGTERM, SIGQUIT and ctrl-c drain: the gateway says that it is not ready, takes calls for drain-delay
+more, then nothing new, and finishes what is in flight. The second ends at once. SIGHUP reads the
+configuration and key files again. Logs go to the standard error output.")]
 pub(super) struct RunArgs {
     /// Folder of plugins, in the place of the configured one.
     #[arg(long, value_name = "DIR")]

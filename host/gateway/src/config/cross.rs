@@ -7,6 +7,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use super::{
     directory,
+    fault::suggest,
     section::Reader,
     settings::{Carrier, Config, Listener, Protocol},
     units::{Size, show_duration},
@@ -30,7 +31,29 @@ pub(crate) fn check(config: &Config, reader: &mut Reader) {
         ("calls.timeout", calls.timeout),
         ("calls.timeout-max", calls.timeout_max),
     );
+    check_extensions(config, reader);
     check_directory(config, reader);
+}
+
+/// An extension of a listener that nobody opens would see nothing.
+fn check_extensions(config: &Config, reader: &mut Reader) {
+    let known: Vec<_> = config.listeners.keys().map(String::as_str).collect();
+    for (name, extension) in &config.extensions {
+        let mut named = extension.listeners.iter();
+        if let Some(unknown) = named.find(|name| !config.listeners.contains_key(*name)) {
+            let remedy = match suggest(unknown, &known) {
+                Some(similar) => format!("did you mean {similar:?}?"),
+                None => format!("known here: {}", known.join(", ")),
+            };
+            let key = format!("extensions.{name}.listeners");
+            fault(
+                reader,
+                &key,
+                format!("no listener is called {unknown:?}"),
+                remedy,
+            );
+        }
+    }
 }
 
 fn check_directory(config: &Config, reader: &mut Reader) {
@@ -50,6 +73,19 @@ fn check_directory(config: &Config, reader: &mut Reader) {
         ("directory.entries-reserved", settings.entries_reserved),
         ("directory.entries-max", settings.entries_max),
     );
+    let n_instances = config.instances.len();
+    for (key, most) in [
+        (
+            "directory.entries-per-owner-max",
+            settings.entries_per_owner_max,
+        ),
+        ("directory.entries-max", settings.entries_max),
+    ] {
+        if n_instances > most {
+            let message = format!("{n_instances} tables [instances.NAME] exceed {key} ({most})");
+            fault(reader, key, message, "raise it, or remove instances");
+        }
+    }
     directory::check(&config.peers, &config.instances, reader);
 }
 

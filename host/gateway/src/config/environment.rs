@@ -1,7 +1,7 @@
 //! The environment twin of every key: `listeners.vstp.idle-timeout` is
 //! `POSTERN_LISTENERS_VSTP_IDLE_TIMEOUT`. What is set there wins over the file.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     fault::suggest,
@@ -10,7 +10,8 @@ use super::{
     value::{Entry, Node, Place, Value},
 };
 
-/// Takes over every `POSTERN_` variable; one that belongs to no key is a fault.
+/// Takes over every `POSTERN_` variable; one that belongs to no key is a fault, and so is a value
+/// that is not UTF-8, which shows as a replacement character. Service links are left alone.
 pub(crate) fn merge(
     environment: &BTreeMap<String, String>,
     config: &mut Config,
@@ -22,10 +23,13 @@ pub(crate) fn merge(
         let Some(rest) = variable.strip_prefix(PREFIX) else {
             continue;
         };
-        if is_foreign(rest) {
+        if COMMAND_LINE.contains(&rest) {
             continue;
         }
         if !paths.contains_key(variable) {
+            if is_service_link(rest, text) {
+                continue;
+            }
             let Some(path) = new_table(rest, &templates) else {
                 refuse(variable, &paths, reader);
                 continue;
@@ -36,6 +40,11 @@ pub(crate) fn merge(
             continue;
         };
         let place = Place::Environment(variable.clone());
+        if text.contains(char::REPLACEMENT_CHARACTER) {
+            let remedy = "set it to text in UTF-8, or unset it";
+            reader.fault(path, &place, "the value is not UTF-8", remedy);
+            continue;
+        }
         let node = Node {
             place: place.clone(),
             value: Value::Untyped(text.clone()),
@@ -142,10 +151,49 @@ fn suggest_variable(variable: &str, known: &[&str]) -> Option<String> {
     suggest(variable, &lower).map(|name| name.to_uppercase().replace('-', "_"))
 }
 
-/// Variables of the command line itself, and those that container platforms set for a service that
-/// is called `postern`.
-fn is_foreign(rest: &str) -> bool {
-    COMMAND_LINE.contains(&rest) || rest == "PORT" || FOREIGN.iter().any(|p| rest.starts_with(p))
+/// The variables of `environment` that are service links and no keys, in order.
+pub(crate) fn service_links(environment: &BTreeMap<String, String>) -> Vec<&str> {
+    let is_link = |(variable, text): &(&String, &String)| {
+        let rest = variable.strip_prefix(PREFIX);
+        rest.is_some_and(|rest| is_service_link(rest, text))
+    };
+    let links = environment.iter().filter(is_link);
+    links.map(|(variable, _)| variable.as_str()).collect()
+}
+
+/// Whether name and value are what Kubernetes and Docker set for a service called `postern` or
+/// `postern-NAME` in the same namespace
+/// (<https://kubernetes.io/docs/concepts/services-networking/service/#environment-variables>):
+///
+/// ```text
+/// ..SERVICE_HOST=10.0.0.1    ..SERVICE_PORT=9900    ..SERVICE_PORT_HTTP=9900
+/// ..PORT=tcp://10.0.0.1:9900
+/// ..PORT_9900_TCP=tcp://10.0.0.1:9900    ..PORT_9900_TCP_{PROTO=tcp, PORT=9900, ADDR=10.0.0.1}
+/// ```
+/// The value is looked at, too, so that a misspelt key is not taken for one.
+fn is_service_link(rest: &str, text: &str) -> bool {
+    let words: Vec<&str> = rest.split('_').collect();
+    let is_number = |text: &str| text.parse::<u16>().is_ok();
+    let is_protocol = |text: &str| PROTOCOLS.contains(&text.to_ascii_lowercase().as_str());
+    let is_url = || {
+        text.split_once("://")
+            .is_some_and(|(scheme, _)| is_protocol(scheme))
+    };
+    let of_port = |number: &str, protocol: &str| is_number(number) && is_protocol(protocol);
+    match words.as_slice() {
+        [.., "SERVICE", "HOST"] => text.parse::<IpAddr>().is_ok(),
+        [.., "PORT", number, protocol, "PROTO"] if of_port(number, protocol) => is_protocol(text),
+        [.., "PORT", number, protocol, "PORT"] if of_port(number, protocol) => is_number(text),
+        [.., "PORT", number, protocol, "ADDR"] if of_port(number, protocol) => {
+            text.parse::<IpAddr>().is_ok()
+        }
+        [.., "PORT", number, protocol] if of_port(number, protocol) => is_url(),
+        [.., "PORT"] if is_url() => true,
+        words => {
+            let mut pairs = words.windows(2);
+            pairs.any(|pair| pair == ["SERVICE", "PORT"]) && is_number(text)
+        }
+    }
 }
 
 /// The tree that holds nothing but one value at `path`.
@@ -161,6 +209,8 @@ fn nest(path: &str, node: Node) -> Node {
     })
 }
 
-const PREFIX: &str = "POSTERN_";
+pub(super) const PREFIX: &str = "POSTERN_";
+/// Variables of the command line itself.
 const COMMAND_LINE: [&str; 6] = ["CONFIG", "OUTPUT", "ADMIN", "ADDRESS", "SDK", "TRANSPORT"];
-const FOREIGN: [&str; 2] = ["SERVICE_", "PORT_"];
+/// Of the ports of a service.
+const PROTOCOLS: [&str; 3] = ["tcp", "udp", "sctp"];

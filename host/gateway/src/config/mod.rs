@@ -27,6 +27,7 @@ mod words;
 
 use std::{
     collections::BTreeMap,
+    ffi::OsString,
     io,
     path::{Path, PathBuf},
 };
@@ -79,7 +80,8 @@ pub struct Loaded {
 pub struct Source {
     /// A file that must be there.
     pub file: Option<PathBuf>,
-    /// The environment. Only variables that begin with `POSTERN_` are looked at.
+    /// The environment. Only variables that begin with `POSTERN_` are looked at. What is not UTF-8
+    /// in a value is a replacement character, which no key takes.
     pub environment: BTreeMap<String, String>,
 }
 
@@ -98,9 +100,20 @@ impl Source {
     pub fn new(file: Option<PathBuf>) -> Self {
         Self {
             file,
-            environment: std::env::vars().collect(),
+            environment: own_variables(std::env::vars_os()),
         }
     }
+}
+
+/// The variables that may concern this gateway; all others are left alone, whatever octets they hold.
+fn own_variables(
+    variables: impl Iterator<Item = (OsString, OsString)>,
+) -> BTreeMap<String, String> {
+    let text = |octets: OsString| octets.to_string_lossy().into_owned();
+    let variables = variables.map(|(name, value)| (text(name), text(value)));
+    variables
+        .filter(|(name, _)| name.starts_with(environment::PREFIX))
+        .collect()
 }
 
 impl Source {
@@ -119,6 +132,12 @@ impl Loaded {
     /// As `load`.
     pub fn reload(&self) -> Result<Self, LoadError> {
         load(&self.source)
+    }
+
+    /// Variables that an orchestrator set for services called `postern...`, which are no keys.
+    #[must_use]
+    pub fn service_links(&self) -> Vec<&str> {
+        environment::service_links(&self.source.environment)
     }
 
     /// The file to watch: the one that was read, or the one that would be read if it came to be.

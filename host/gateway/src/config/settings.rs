@@ -27,6 +27,9 @@ section! {
         /// Folder for what the gateway writes: compiled code, the key/value store, last good copies
         /// of plugins. Private to one gateway.
         pub data_dir: PathBuf = ".postern".into();
+        /// How long calls are still taken once a drain has begun and `/readyz` says so: the time that
+        /// balancers need to see it. 0s closes the listeners at once.
+        pub drain_delay: Duration = Duration::ZERO, within "0s" to "10m";
         /// The doors, by name. `vstp` and `http` are there unless disabled.
         pub listeners: BTreeMap<String, Listener> = built_in_listeners();
         /// Health, metrics and control for operators, over HTTP.

@@ -1,5 +1,6 @@
 //! Faults and layers of whole texts.
 
+mod environment;
 mod security;
 
 use std::time::Duration;

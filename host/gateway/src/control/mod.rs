@@ -13,6 +13,7 @@ mod claims;
 mod deploy;
 mod extensions;
 mod fleet;
+mod missing;
 mod publish;
 mod remote;
 mod slot;
@@ -32,11 +33,14 @@ use postern_core::Text;
 use postern_wasm::{HealthReport, HealthStatus, Plugin, Runtime};
 use tracing::{info, warn};
 
-pub use self::fleet::{BuiltIn, Fleet};
 use self::{
     claims::Claims,
     slot::{Slot, Source},
     subscribers::Subscribers,
+};
+pub use self::{
+    fleet::{BuiltIn, Fleet},
+    missing::Missing,
 };
 pub use self::{
     slot::Refused,

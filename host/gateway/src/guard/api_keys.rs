@@ -110,6 +110,13 @@ fn collect(settings: &ApiKeys, file: &[u8]) -> Result<Keys, GuardError> {
         source: std::io::Error::other("it is not UTF-8"),
     })?;
     let of_file = ApiKeys::parse_file(&path.display().to_string(), text)?;
+    if let Some(name) = of_file
+        .keys()
+        .find(|name| settings.keys.contains_key(*name))
+    {
+        let name = name.clone();
+        return Err(GuardError::SameOwner { name, path });
+    }
     for (name, key) in own.chain(&of_file) {
         let Some((hash, held)) = held(name, key) else {
             continue;

@@ -3,7 +3,9 @@
 use std::sync::OnceLock;
 
 use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, jwk::Jwk};
-use rcgen::{KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ED25519, PKCS_RSA_SHA256};
+use rcgen::{
+    KeyPair, PKCS_ECDSA_P256_SHA256, PKCS_ECDSA_P384_SHA384, PKCS_ED25519, PKCS_RSA_SHA256,
+};
 use serde_json::{Value, json};
 
 /// One key pair, or a secret.
@@ -26,6 +28,12 @@ impl Forge {
         let pair = KeyPair::generate_for(&PKCS_ECDSA_P256_SHA256).expect("a key");
         let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("pkcs8");
         Self::of_pair(kid, Algorithm::ES256, key, &pair)
+    }
+
+    pub(super) fn es384(kid: &str) -> Self {
+        let pair = KeyPair::generate_for(&PKCS_ECDSA_P384_SHA384).expect("a key");
+        let key = EncodingKey::from_ec_pem(pair.serialize_pem().as_bytes()).expect("pkcs8");
+        Self::of_pair(kid, Algorithm::ES384, key, &pair)
     }
 
     /// Always the same key: making one takes long.

@@ -14,7 +14,7 @@ use tracing::{info, warn};
 use super::{
     GuardError,
     jwks::{KeyStore, Timing, Waiting},
-    jwt::{Terms, Token, TokenError},
+    jwt::{Terms, Token, TokenError, algorithm},
     keys::{KeyId, KeySet, KeysError},
 };
 use crate::config::{Jwt, Secret};
@@ -57,7 +57,7 @@ impl Issuer {
         let (store, seen) = match source.read()? {
             None => (KeyStore::to_fetch(timing(settings)), [0; 32]),
             Some(octets) => {
-                let keys = source.parse(&octets);
+                let keys = source.parse(&octets, settings);
                 let keys = keys.and_then(|keys| keys.check().map(|()| keys));
                 let keys = keys.map_err(|error| source.fault(name, error))?;
                 tell_empty(name, &keys);
@@ -160,7 +160,7 @@ impl Issuer {
                 Err(error) => Err(error.to_string()),
                 Ok(octets) => self
                     .source
-                    .parse(&octets)
+                    .parse(&octets, &self.settings)
                     .inspect(|keys| tell_empty(&self.name, keys))
                     .map_err(|error| error.to_string()),
             };
@@ -184,7 +184,7 @@ impl Issuer {
         if std::mem::replace(&mut *self.seen.lock(), digest) == digest {
             return;
         }
-        match self.source.parse(&octets) {
+        match self.source.parse(&octets, &self.settings) {
             Ok(keys) => {
                 tell_empty(&self.name, &keys);
                 self.store.replace(keys);
@@ -237,8 +237,9 @@ impl Source {
         }
     }
 
-    fn parse(&self, octets: &[u8]) -> Result<KeySet, KeysError> {
-        match self {
+    /// The keys in `octets`, one of which can verify what `settings` allow.
+    fn parse(&self, octets: &[u8], settings: &Jwt) -> Result<KeySet, KeysError> {
+        let keys = match self {
             Self::Secret(_) => KeySet::of_secret(octets),
             Self::SecretFile(_) => {
                 let octets = octets.strip_suffix(b"\n").unwrap_or(octets);
@@ -246,7 +247,10 @@ impl Source {
             }
             Self::Pem(_) => KeySet::of_pem(octets),
             Self::Jwks(_) | Self::Url { .. } => KeySet::of_jwks(octets),
-        }
+        }?;
+        let algorithms: Vec<_> = settings.algorithms().into_iter().map(algorithm).collect();
+        keys.check_fits(&algorithms)?;
+        Ok(keys)
     }
 
     fn fault(&self, name: &str, error: KeysError) -> GuardError {

@@ -234,7 +234,7 @@ fn text(value: &Value) -> Text {
     }
 }
 
-const fn algorithm(algorithm: config::Algorithm) -> Algorithm {
+pub(super) const fn algorithm(algorithm: config::Algorithm) -> Algorithm {
     match algorithm {
         config::Algorithm::Hs256 => Algorithm::HS256,
         config::Algorithm::Hs384 => Algorithm::HS384,

@@ -42,6 +42,8 @@ pub enum KeysError {
     TooMany { n_keys: usize },
     #[error("the secret is empty")]
     EmptySecret,
+    #[error("none of its keys verifies {algorithms}: another type of key, or another curve")]
+    Misfit { algorithms: String },
 }
 
 impl KeySet {
@@ -130,6 +132,24 @@ impl KeySet {
         candidates.take(CANDIDATES_MAX)
     }
 
+    /// Whether a token that is signed by one of `algorithms` could be verified at all; an empty set is
+    /// empty on purpose.
+    pub(super) fn check_fits(&self, algorithms: &[Algorithm]) -> Result<(), KeysError> {
+        let mut pairs = algorithms
+            .iter()
+            .flat_map(|algorithm| self.keys.iter().map(move |key| (key, *algorithm)));
+        if self.is_empty() || pairs.any(|(key, algorithm)| key.fits(algorithm)) {
+            return Ok(());
+        }
+        let names: Vec<_> = algorithms
+            .iter()
+            .map(|algorithm| format!("{algorithm:?}"))
+            .collect();
+        Err(KeysError::Misfit {
+            algorithms: names.join(", "),
+        })
+    }
+
     pub(super) fn holds(&self, id: &KeyId) -> bool {
         self.keys.iter().any(|key| key.id == *id)
     }
@@ -178,7 +198,21 @@ impl VerifyingKey {
     }
 
     fn fits(&self, algorithm: Algorithm) -> bool {
-        self.family() == algorithm.family() && self.algorithm.is_none_or(|only| only == algorithm)
+        self.family() == algorithm.family()
+            && self.algorithm.is_none_or(|only| only == algorithm)
+            && self.fits_curve(algorithm)
+    }
+
+    /// A key on P-256 is for ES256 alone, one on P-384 for ES384 (RFC 7518 section 3.4). A point is
+    /// an octet and two coordinates (SEC 1 section 2.3.3).
+    fn fits_curve(&self, algorithm: Algorithm) -> bool {
+        let coordinate_bytes = match algorithm {
+            Algorithm::ES256 => 32,
+            Algorithm::ES384 => 48,
+            _ => return true,
+        };
+        let point = self.key.try_get_as_bytes();
+        point.is_ok_and(|point| point.len() == 1 + 2 * coordinate_bytes)
     }
 
     fn family(&self) -> AlgorithmFamily {
@@ -266,6 +300,31 @@ mod tests {
         let set = json!({ "keys": [key] }).to_string();
         let set = KeySet::of_jwks(set.as_bytes()).expect("a set");
         assert!(matches!(set.check(), Err(KeysError::Empty)));
+    }
+
+    #[test]
+    fn keys_fit_the_algorithms_of_their_type_and_curve_only() {
+        let check = |forge: &Forge, algorithms: &[Algorithm], expected: Option<&str>| {
+            let set = set_of(std::slice::from_ref(forge));
+            let of_jwk = KeySet::of_jwks(set.as_bytes()).expect("a set");
+            let of_pem = KeySet::of_pem(forge.public_pem().as_bytes()).expect("a public key");
+            for set in [of_jwk, of_pem] {
+                let fits = set
+                    .check_fits(algorithms)
+                    .map_err(|error| error.to_string());
+                assert_eq!(fits.err().as_deref(), expected, "{algorithms:?}");
+            }
+        };
+        let misfit = "none of its keys verifies ES384: another type of key, or another curve";
+        check(&Forge::es256("a"), &[Algorithm::ES256], None);
+        check(&Forge::es384("a"), &[Algorithm::ES384], None);
+        check(&Forge::es256("a"), &[Algorithm::ES384], Some(misfit));
+        check(&Forge::rs256("a"), &[Algorithm::ES384], Some(misfit));
+        check(&Forge::ed("a"), &[Algorithm::ES384, Algorithm::EdDSA], None);
+        let misfit =
+            "none of its keys verifies RS256, ES256: another type of key, or another curve";
+        let asked = [Algorithm::RS256, Algorithm::ES256];
+        check(&Forge::es384("a"), &asked, Some(misfit));
     }
 
     #[test]

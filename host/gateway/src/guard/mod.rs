@@ -92,6 +92,8 @@ pub enum GuardError {
     Faults(#[from] Faults),
     #[error("{} and {} have the same API key", names[0], names[1])]
     SameKey { names: [String; 2] },
+    #[error("{name} has a key in the configuration and one in {}; an owner has one", path.display())]
+    SameOwner { name: String, path: PathBuf },
     #[error("limit {limit} admits no call")]
     Rate { limit: String },
 }
@@ -148,6 +150,11 @@ impl Guard {
             limits: Limits::open(&config.limits, limits, now)?,
             header_rules: HeaderRules::new(&config.headers),
         })
+    }
+
+    /// Reads its files of keys again, at once. Blocks.
+    pub fn reread(&self) {
+        self.authenticator.reread();
     }
 
     /// Says who calls: sets `context.principal`, or leaves the caller anonymous. Credentials that

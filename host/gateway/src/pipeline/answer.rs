@@ -1,8 +1,13 @@
-//! A call under way: bounded by its deadline, recorded at its end, also when the caller goes away.
+//! A call under way: bounded by its deadline and in the length of its messages, recorded at its end,
+//! also when the caller goes away.
 
 use std::{
+    future::ready,
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
     time::Instant,
 };
@@ -19,6 +24,7 @@ pub(super) struct Answer {
     /// `None` once it has completed.
     inner: Option<BoxFuture<Result<Reply, Error>>>,
     alarm: Alarm,
+    body_bytes_max: usize,
     /// `None` once it has ended or gone on with the reply's stream.
     record: Option<Record>,
 }
@@ -33,6 +39,7 @@ struct Alarm {
 struct Replies {
     inner: Option<BodyStream>,
     alarm: Alarm,
+    body_bytes_max: usize,
     record: Option<Record>,
 }
 
@@ -40,6 +47,7 @@ impl Answer {
     pub(super) fn new(
         inner: BoxFuture<Result<Reply, Error>>,
         deadline: Instant,
+        body_bytes_max: usize,
         record: Record,
     ) -> Self {
         Self {
@@ -48,6 +56,7 @@ impl Answer {
                 deadline,
                 timer: None,
             },
+            body_bytes_max,
             record: Some(record),
         }
     }
@@ -71,6 +80,7 @@ impl Answer {
                 let replies = Replies {
                     inner: Some(stream),
                     alarm,
+                    body_bytes_max: self.body_bytes_max,
                     record: Some(record),
                 };
                 Ok(Reply {
@@ -80,6 +90,10 @@ impl Answer {
             }
             Ok(reply) => {
                 if let Body::One(message) = &reply.body {
+                    let checked = check_length(message.len(), self.body_bytes_max, Blame::Guest);
+                    if let Err(error) = checked {
+                        return Err(record.fail(error));
+                    }
                     record.add_reply(message);
                 }
                 record.succeed();
@@ -116,6 +130,11 @@ impl Stream for Replies {
             Poll::Ready(next) => next,
             Poll::Pending => Some(Err(ready!(self.alarm.poll_expired(cx)))),
         };
+        let next = next.map(|next| {
+            next.and_then(|message| {
+                check_length(message.len(), self.body_bytes_max, Blame::Guest).map(|()| message)
+            })
+        });
         if let (Some(Ok(message)), Some(record)) = (&next, &mut self.record) {
             record.add_reply(message);
             return Poll::Ready(next);
@@ -145,11 +164,35 @@ impl Alarm {
     }
 }
 
-/// Counts the messages of a streamed request as the handler takes them.
-pub(super) fn counted(stream: BodyStream, bytes: Arc<std::sync::atomic::AtomicU64>) -> BodyStream {
-    BodyStream::new(stream.inspect(move |message| {
-        if let Ok(message) = message {
-            bytes.fetch_add(message.len() as u64, std::sync::atomic::Ordering::Relaxed);
+/// Counts and bounds the messages of a streamed request as the handler takes them.
+pub(super) fn counted(stream: BodyStream, bytes: Arc<AtomicU64>, bytes_max: usize) -> BodyStream {
+    let check = move |has_failed: &mut bool, message: Result<Bytes, Error>| {
+        if *has_failed {
+            return ready(None);
         }
-    }))
+        let message = message.and_then(|message| {
+            check_length(message.len(), bytes_max, Blame::Client)?;
+            bytes.fetch_add(message.len() as u64, Relaxed);
+            Ok(message)
+        });
+        *has_failed = message.is_err();
+        ready(Some(message))
+    };
+    BodyStream::new(stream.scan(false, check))
+}
+
+/// Whether a message of `length` octets may pass.
+///
+/// # Errors
+/// `resource-exhausted` with the length, the limit and its key.
+pub(super) fn check_length(length: usize, limit: usize, blame: Blame) -> Result<(), Error> {
+    if length <= limit {
+        return Ok(());
+    }
+    Err(Error::too_long(
+        length,
+        limit,
+        "calls.body-bytes-max",
+        blame,
+    ))
 }

@@ -14,6 +14,7 @@ use super::{
 /// What the pipeline keeps of a call that has come in.
 pub(super) struct Entry {
     pub deadline: Instant,
+    pub body_bytes_max: usize,
     pub record: Record,
     /// Why the route does not take the call, if so.
     pub refusal: Option<Box<Error>>,
@@ -86,6 +87,12 @@ impl Entry {
 
     /// Waits for what the handler answers.
     fn answer(self, answering: BoxFuture<Result<Reply, Error>>) -> BoxFuture<Result<Reply, Error>> {
-        Box::pin(Answer::new(answering, self.deadline, self.record))
+        let (deadline, body_bytes_max) = (self.deadline, self.body_bytes_max);
+        Box::pin(Answer::new(
+            answering,
+            deadline,
+            body_bytes_max,
+            self.record,
+        ))
     }
 }

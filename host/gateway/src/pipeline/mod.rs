@@ -26,7 +26,9 @@ use std::{
 };
 
 use arc_swap::{ArcSwap, Guard as ArcGuard};
-use postern_core::{Blame, BoxFuture, Call, Context, Error, Handler, Kind, Reply, Text, Transport};
+use postern_core::{
+    Blame, Body, BoxFuture, Call, Context, Error, Handler, Kind, Reply, Text, Transport,
+};
 
 use self::{
     answer::Answer,
@@ -52,6 +54,8 @@ pub struct Settings {
     pub timeout_max: Duration,
     /// Plugins that may stand between the first caller and a call. Default 8.
     pub depth_max: u8,
+    /// Longest message of a call or a reply, whoever sends it. Default 8 MiB.
+    pub body_bytes_max: usize,
     /// Level of the line that each call leaves in the log. Default debug.
     pub record: Access,
 }
@@ -199,9 +203,10 @@ impl Pipeline {
         }
         let deadline = clamp(call.context.deadline, now, settings);
         call.context.deadline = Some(deadline);
-        record.count_request(&mut call.body);
+        record.count_request(&mut call.body, settings.body_bytes_max);
         Ok(Entry {
             deadline,
+            body_bytes_max: settings.body_bytes_max,
             record,
             refusal,
         })
@@ -219,6 +224,7 @@ impl Pipeline {
     ) -> BoxFuture<Result<Reply, Error>> {
         let Entry {
             deadline,
+            body_bytes_max,
             record,
             refusal,
         } = entry;
@@ -237,6 +243,7 @@ impl Pipeline {
         Box::pin(Answer::new(
             Box::pin(journey.make(Box::new(call))),
             deadline,
+            body_bytes_max,
             record,
         ))
     }
@@ -269,6 +276,7 @@ impl Default for Settings {
             timeout: Duration::from_secs(30),
             timeout_max: Duration::from_secs(300),
             depth_max: 8,
+            body_bytes_max: 8 * 1024 * 1024,
             record: Access::Debug,
         }
     }
@@ -306,7 +314,13 @@ fn bound(call: &Call, now: Instant, settings: &Settings) -> Result<(), Error> {
         let message = "the deadline had passed before the call began";
         return Err(Error::deadline_exceeded(Blame::Client, message));
     }
-    Ok(())
+    match &call.body {
+        Body::One(message) => {
+            answer::check_length(message.len(), settings.body_bytes_max, Blame::Client)
+        }
+        // Those of a stream are looked at as they come.
+        Body::Empty | Body::Many(_) => Ok(()),
+    }
 }
 
 /// Label for what no service answers. Not a name that a service can have.

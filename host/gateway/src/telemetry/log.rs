@@ -111,6 +111,14 @@ pub fn install(log: &Log) -> Result<LogLevel, LogError> {
     })
 }
 
+/// Whether `install` would take these settings.
+///
+/// # Errors
+/// As `install`.
+pub fn check(log: &Log) -> Result<(), LogError> {
+    parse(log.level.directives()).map(drop)
+}
+
 /// Waits until what was logged is written, for a second at most: nobody may be reading.
 pub fn flush() {
     if let Some(Installed { queue, .. }) = INSTALLED.get() {

@@ -91,8 +91,9 @@ impl Record {
         &self.trail
     }
 
-    /// Counts the request's octets, those of a stream while they pass.
-    pub fn count_request(&mut self, body: &mut Body) {
+    /// Counts the request's octets, those of a stream while they pass; a message of it that is longer
+    /// than `bytes_max` is an error, and the last.
+    pub fn count_request(&mut self, body: &mut Body, bytes_max: usize) {
         match std::mem::take(body) {
             Body::Empty => {}
             Body::One(message) => {
@@ -101,7 +102,7 @@ impl Record {
             }
             Body::Many(stream) => {
                 let bytes = Arc::<AtomicU64>::default();
-                *body = Body::Many(counted(stream, Arc::clone(&bytes)));
+                *body = Body::Many(counted(stream, Arc::clone(&bytes), bytes_max));
                 self.streamed_in = Some(bytes);
             }
         }

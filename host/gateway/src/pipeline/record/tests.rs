@@ -81,7 +81,7 @@ fn lines_of(level: Access, end: impl FnOnce(Record)) -> Vec<Value> {
     tracing::subscriber::with_default(subscriber, || {
         let mut call = call();
         let mut record = Record::begin(Instant::now(), &call, route(), level);
-        record.count_request(&mut call.body);
+        record.count_request(&mut call.body, 100);
         record.add_reply(&Bytes::from_static(b"{}"));
         end(record);
     });

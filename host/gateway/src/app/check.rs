@@ -1,0 +1,155 @@
+//! `check`: builds what `run` builds and deploys what it deploys, in a folder of its own, and binds
+//! and serves nothing.
+
+use std::{
+    fs::{self, DirBuilder},
+    io,
+    path::{Path, PathBuf},
+    sync::Arc,
+};
+
+use bytes::Bytes;
+use postern_wasm::{Digest, Runtime};
+
+use super::{StartError, parts::Parts};
+use crate::{
+    config::{Auth, Config, Loaded},
+    control::{Missing, PluginView},
+    plugins::{deployer::Deployer, folder::Package, store::Copy},
+    telemetry::log,
+};
+
+/// What a gateway would be like.
+#[derive(Debug)]
+pub struct Checked {
+    pub plugins: Vec<PluginView>,
+    /// What it would serve without.
+    pub missing: Vec<Missing>,
+}
+
+/// Builds a gateway of `loaded` and its plugins, and takes it down again.
+///
+/// # Errors
+/// Why it would not start, in the words of `run`.
+pub async fn check(loaded: &Loaded) -> Result<Checked, StartError> {
+    let config = &loaded.config;
+    log::check(&config.log)?;
+    check_data_dir(&config.data_dir)?;
+    let scratch = Scratch::new()?;
+    let parts = Parts::build(&scratch.take_in(config)).await?;
+    let folder = config.plugins.folder.clone();
+    Deployer::new(Arc::clone(&parts.control), folder, None)
+        .start()
+        .await;
+    let checked = Checked {
+        plugins: parts.control.plugins(),
+        missing: parts.control.missing(),
+    };
+    parts.close().await;
+    Ok(checked)
+}
+
+/// Deploys one component with its manifest, and takes it down again. Files of keys are not looked
+/// at.
+///
+/// # Errors
+/// As `check`.
+pub async fn check_component(
+    loaded: &Loaded,
+    name: &str,
+    package: Package,
+) -> Result<Option<PluginView>, StartError> {
+    let scratch = Scratch::new()?;
+    let config = Config {
+        auth: Auth::default(),
+        ..scratch.take_in(&loaded.config)
+    };
+    let parts = Parts::build(&config).await?;
+    parts
+        .control
+        .start(vec![(name.to_owned(), copy(package))])
+        .await;
+    let plugin = parts.control.plugin(name);
+    parts.close().await;
+    Ok(plugin)
+}
+
+fn copy(package: Package) -> Copy {
+    let component: Bytes = package.component;
+    Copy {
+        digest: Digest::of(&component).to_string(),
+        component,
+        manifest: package.manifest.map(|(_, text)| text),
+    }
+}
+
+impl Parts {
+    async fn close(self) {
+        self.control.close().await;
+        self.runtime.shutdown();
+    }
+}
+
+/// Whether `run` could write there. A gateway that runs there is in nobody's way; a folder that is
+/// made for the check is removed again.
+fn check_data_dir(path: &Path) -> Result<(), StartError> {
+    let unusable = |source| StartError::DataDir {
+        path: path.to_owned(),
+        source,
+    };
+    let absent = path
+        .ancestors()
+        .take_while(|folder| !folder.as_os_str().is_empty() && !folder.exists());
+    let made: Vec<_> = absent.map(Path::to_owned).collect();
+    let checked = fs::create_dir_all(path)
+        .map_err(unusable)
+        .and_then(|()| Ok(Runtime::check_cache(path)?))
+        .and_then(|()| Ok(Runtime::check_store(path)?));
+    for folder in made {
+        // One that somebody uses meanwhile is not empty and stays.
+        drop(fs::remove_dir(folder));
+    }
+    checked
+}
+
+/// A private folder that is removed at the end.
+struct Scratch(PathBuf);
+
+impl Scratch {
+    fn new() -> Result<Self, StartError> {
+        let parent = std::env::temp_dir();
+        let mut builder = DirBuilder::new();
+        #[cfg(unix)]
+        std::os::unix::fs::DirBuilderExt::mode(&mut builder, 0o700);
+        let id = std::process::id();
+        let mut paths = (0..SCRATCH_TRIES).map(|n| parent.join(format!("postern-check-{id}-{n}")));
+        // Whatever a process of the same number has left is not touched.
+        let made = paths.find_map(|path| match builder.create(&path) {
+            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => None,
+            made => Some(made.map(|()| path)),
+        });
+        let made = made.unwrap_or_else(|| Err(io::ErrorKind::AlreadyExists.into()));
+        let made = made.map_err(|source| StartError::DataDir {
+            path: parent,
+            source,
+        })?;
+        Ok(Self(made))
+    }
+
+    /// `config` with what it writes in here.
+    fn take_in(&self, config: &Config) -> Config {
+        Config {
+            data_dir: self.0.clone(),
+            ..config.clone()
+        }
+    }
+}
+
+impl Drop for Scratch {
+    fn drop(&mut self) {
+        // What cannot be removed lies in the folder for such things.
+        drop(fs::remove_dir_all(&self.0));
+    }
+}
+
+const SCRATCH_TRIES: usize = 1000;

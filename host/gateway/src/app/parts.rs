@@ -1,0 +1,114 @@
+//! What a gateway is made of, short of its sockets: built here for `run` and for `check` alike, so
+//! that neither refuses what the other takes.
+
+use std::sync::Arc;
+
+use postern_core::{Blame, Error, Handler, Text};
+use postern_net::{ClientConfig, Pool};
+use postern_wasm::{Runtime, RuntimeConfig};
+
+use super::{StartError, guard, rules};
+use crate::{
+    config::Config,
+    control::{BuiltIn, Control, Fleet},
+    directory::{Directory, service},
+    events::{self, Events},
+    pipeline::{Pipeline, chain::Extensions, route::Routes},
+    telemetry::calls::CallBook,
+};
+
+/// Everything that answers calls, without plugins yet.
+pub(super) struct Parts {
+    pub runtime: Arc<Runtime>,
+    pub control: Arc<Control>,
+    pub pipeline: Arc<Pipeline>,
+    pub book: Arc<CallBook>,
+}
+
+impl Parts {
+    /// # Errors
+    /// Why a gateway of `config` does not start.
+    pub(super) async fn build(config: &Config) -> Result<Self, StartError> {
+        let runtime = start_runtime(config)?;
+        let guard = guard(config, None)?;
+        let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
+        let extensions = Arc::<Extensions>::default();
+        let events = Events::new(config.events.to_hub(config.calls.depth_max));
+        runtime.set_events(Arc::new(events.hub().clone()));
+        let (fleet, directory_service) = start_fleet(config, &runtime, &events).await?;
+        let control = Arc::new(Control::new(
+            Arc::clone(&runtime),
+            Arc::clone(&routes),
+            Arc::clone(&extensions),
+            fleet,
+            events,
+            Arc::clone(&book),
+            config.clone(),
+        ));
+        let rules = rules(config, guard);
+        let pipeline = Arc::new(Pipeline::new(routes, extensions, rules, &book));
+        runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
+        directory_service.set_catalogue(catalogue(&control, &pipeline));
+        Ok(Self {
+            runtime,
+            control,
+            pipeline,
+            book,
+        })
+    }
+}
+
+fn start_runtime(config: &Config) -> Result<Arc<Runtime>, StartError> {
+    let path = config.data_dir.clone();
+    std::fs::create_dir_all(&path).map_err(|source| StartError::DataDir {
+        path: path.clone(),
+        source,
+    })?;
+    Ok(Runtime::new(RuntimeConfig {
+        data_dir: path,
+        ..RuntimeConfig::default()
+    })?)
+}
+
+/// Everybody who can answer calls: the directory with what is still leased from the life before, and
+/// the sessions to what is elsewhere.
+async fn start_fleet(
+    config: &Config,
+    runtime: &Runtime,
+    events: &Events,
+) -> Result<(Fleet, Arc<service::Service>), StartError> {
+    let directory = Directory::new(config)?;
+    directory.restore(runtime.records("directory")?).await?;
+    let pool = Pool::new(config.pool.to_config(), ClientConfig::default())?;
+    let methods = service::METHODS.map(|(name, _)| Text::from_static(name));
+    let directory_service = Arc::new(service::Service::new(Arc::clone(&directory)));
+    let built_in = BuiltIn {
+        name: service::SERVICE,
+        methods: methods.into(),
+        handler: Arc::clone(&directory_service) as Arc<dyn Handler>,
+    };
+    let publish_and_subscribe = BuiltIn {
+        name: "events",
+        methods: events::METHODS.map(Text::from_static).into(),
+        handler: Arc::new(events.clone()),
+    };
+    let built_in = vec![built_in, publish_and_subscribe];
+    let fleet = Fleet::new(config, directory, pool, built_in);
+    Ok((fleet, directory_service))
+}
+
+/// What the service `directory` tells of the services: those that the guard would let the caller call.
+fn catalogue(control: &Arc<Control>, pipeline: &Arc<Pipeline>) -> service::Catalogue {
+    // Both hold the service that is to hold this.
+    let (control, pipeline) = (Arc::downgrade(control), Arc::downgrade(pipeline));
+    Box::new(move |name, principal| {
+        let (Some(control), Some(pipeline)) = (control.upgrade(), pipeline.upgrade()) else {
+            return Err(Error::unavailable(Blame::Gateway, "the gateway is ending"));
+        };
+        let rules = pipeline.rules();
+        control.catalogue(name, |service, method| {
+            let guard = rules.guard.as_ref();
+            guard.is_none_or(|guard| guard.may_call(principal, service, method))
+        })
+    })
+}

@@ -1,0 +1,57 @@
+//! Keys of the configuration by what they do, at every door that they name.
+
+use postern_core::{Error, Kind};
+use postern_tests::{Door, Gateway, Setup, call, connect};
+
+use crate::share;
+
+const KIB: usize = 1024;
+
+/// A JSON text of `length` octets.
+fn text(length: usize) -> String {
+    format!("\"{}\"", "x".repeat(length - 2))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_message_of_any_call_or_reply_is_longer_than_body_bytes_max() {
+    let _machine = share().await;
+    let setup = Setup {
+        config: "[calls]\nbody-bytes-max = \"1KiB\"\n".to_owned(),
+        ..Setup::default()
+    };
+    let setup = setup
+        .plugin("misbehave")
+        .plugin("probe")
+        .file("probe.toml", "[grants]\nservices = [\"*\"]\n");
+    let gateway = Gateway::start(setup).await;
+    let is_told = |error: &Error| {
+        let over = format!("{} octets", KIB + 1);
+        [&over, "limit of 1024", "calls.body-bytes-max"]
+            .iter()
+            .all(|part| error.message.contains(*part))
+    };
+    for door in Door::ALL {
+        let handler = connect(&gateway, door).await;
+        let ask = async |method: &str, body: String| call(&*handler, method, body).await;
+        let fits = ask("misbehave/Echo", text(KIB)).await;
+        assert_eq!(fits.expect("it fits").len(), KIB, "{door}");
+        let request = ask("misbehave/Echo", text(KIB + 1)).await;
+        let error = request.expect_err("the request is too long");
+        assert!(door == Door::Http || is_told(&error), "{door}: {error}");
+        let reply = ask("misbehave/BigOutput", "{\"bytes\":4000}".to_owned()).await;
+        let error = reply.expect_err("the reply is too long");
+        assert!(
+            error.message.contains("calls.body-bytes-max"),
+            "{door}: {error}"
+        );
+        // A guest that calls through the import `client` is a caller like any other.
+        let inner = r#"{"service":"misbehave","method":"BigOutput","body":{"bytes":4000}}"#;
+        let error = ask("probe/Call", inner.to_owned()).await;
+        let error = error.expect_err("what the guest was told");
+        assert_eq!(error.kind, Kind::ResourceExhausted, "{door}: {error}");
+        assert!(
+            error.message.contains("calls.body-bytes-max"),
+            "{door}: {error}"
+        );
+    }
+}
