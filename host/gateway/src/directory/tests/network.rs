@@ -204,6 +204,10 @@ async fn closed_entries_are_told_to_gateways_that_have_the_role_only() {
         let peer = config.peers.get_mut("west").expect("a peer");
         peer.vnets = vec!["trading".to_owned()];
     });
+    let off = east(west.address, Some("secret"), |config| {
+        let peer = config.peers.get_mut("west").expect("a peer");
+        peer.enabled = false;
+    });
     eventually("both", || {
         found(&friend) == fresh(&["closed", "west/open/s"])
     })
@@ -216,6 +220,11 @@ async fn closed_entries_are_told_to_gateways_that_have_the_role_only() {
         found(&elsewhere) == fresh(&["closed"])
     })
     .await;
+    assert_eq!(
+        found(&off),
+        fresh(&[]),
+        "a peer that is off is not followed"
+    );
     // What was learned is not told on.
     let told = friend.state.lock().machine.exportable();
     assert_eq!(told.records.len(), 0);
