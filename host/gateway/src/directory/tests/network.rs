@@ -20,7 +20,7 @@ impl Handler for Door {
         if call.headers.get_str("authorization").as_deref() == Some("Bearer secret") {
             call.context.principal = Some(Arc::new(Principal {
                 name: "east".into(),
-                roles: vec!["peer".into()],
+                roles: vec!["fleet".into()],
                 claims: Vec::new(),
             }));
         }
@@ -37,7 +37,10 @@ struct West {
 
 impl West {
     async fn open(address: &str) -> Self {
-        let directory = directory(|config| config.directory.name = Some("west".to_owned()));
+        let directory = directory(|config| {
+            config.directory.name = Some("west".to_owned());
+            config.directory.peer_role = "fleet".to_owned();
+        });
         let address = address.parse().expect("an address");
         let mut west = Self {
             directory,
