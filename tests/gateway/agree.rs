@@ -45,7 +45,7 @@ fn refused() -> Vec<Case> {
     let with = |file, content: &str, case| Case { files: vec![(file, content.into())], ..case };
     vec![
         case("an unknown key", "[cals]\ntimeout = \"1s\"", "unknown key"),
-        case("a level that no filter takes", "[log]\nlevel = \"a b=info\"", "log level"),
+        case("a level that no filter takes", "[log]\nlevel = \"a[b=info\"", "log level"),
         case("two listeners at one address", "[listeners.a]\nprotocol = \"http\"\naddress = \"127.0.0.1:7\"\n[listeners.b]\nprotocol = \"http\"\naddress = \"127.0.0.1:7\"", "is taken by"),
         case("an extension of no listener", "[extensions.tag]\nlisteners = [\"htpp\"]", "no listener is called"),
         case("more instances than the directory takes", "[directory]\nentries-per-owner-max = 1\n[instances.a]\nservice = \"s\"\naddresses = [\"tcp://127.0.0.1:7\"]\n[instances.b]\nservice = \"s\"\naddresses = [\"tcp://127.0.0.1:7\"]", "exceed directory.entries-per-owner-max"),
@@ -93,7 +93,7 @@ fn taken() -> Vec<Case> {
                 ("plugins/sick.wasm", component("not-serving").to_vec()),
             ],
             ..missing("plugins that cannot serve, or not as is asked", "[extensions.a]\n[services.default]\nbalancer = \"plugin:a\"", &[
-                "service one is held by plugin a", "granted folder absent does not exist", "the database is away", "magic",
+                "service echo is held by plugin a", "granted folder absent does not exist", "the database is away", "magic",
                 "and not balancer", "and not authenticator", "plugin small", "plugin wrong",
             ])
         },

@@ -7,6 +7,28 @@ use crate::share;
 
 const KIB: usize = 1024;
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_has_the_level_and_the_form_that_are_configured() {
+    let _machine = share().await;
+    // Something to warn of.
+    let start = async |log: &str| {
+        let config = format!("[log]\n{log}\n[extensions.ghost]\nfail = \"open\"\n");
+        let gateway = Gateway::try_start(&Setup {
+            config,
+            ..Setup::default()
+        });
+        gateway
+            .await
+            .map_or_else(|log| log, |gateway| gateway.log())
+    };
+    let json = start("level = \"info\"\nformat = \"json\"").await;
+    assert!(json.contains("\"message\":\"ready\""), "{json}");
+    assert!(json.contains("no plugin ghost"), "{json}");
+    let text = start("level = \"warn\"\nformat = \"text\"").await;
+    assert!(text.contains("no plugin ghost"), "{text}");
+    assert!(!text.contains("ready") && !text.contains("{\""), "{text}");
+}
+
 /// A JSON text of `length` octets.
 fn text(length: usize) -> String {
     format!("\"{}\"", "x".repeat(length - 2))

@@ -6,6 +6,7 @@
 
 mod dependencies;
 mod documents;
+mod settings;
 mod sources;
 
 use std::{

@@ -46,7 +46,7 @@ pub use leaf::Secret;
 pub use manifest::{Manifest, Table};
 pub use pattern::{CallPattern, Wildcard};
 pub use pool::Pool;
-pub use render::{sample, schema};
+pub use render::{manifest_schema, sample, schema};
 pub use security::{
     Algorithm, ApiKey, ApiKeys, Auth, Authentication, Authorization, Effect, Jwt, KeyHash, Rule,
     Timestamp,

@@ -10,6 +10,7 @@ use super::{
     cross::is_foreign_key,
     environment::variable,
     fault::position,
+    manifest::Manifest,
     section::{Key, Shape, join},
     settings::Config,
 };
@@ -124,6 +125,13 @@ pub fn schema() -> Json {
         schema.insert("title".into(), "postern.toml".into());
     }
     schema
+}
+
+/// The JSON schema of a plugin's manifest.
+#[must_use]
+pub fn manifest_schema() -> Json {
+    let manifest = Manifest::absent(&Config::default());
+    object_schema(&manifest.keys(), "The manifest of a plugin.")
 }
 
 fn object_schema(keys: &[Key], doc: &str) -> Json {

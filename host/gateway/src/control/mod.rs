@@ -56,6 +56,7 @@ use crate::{
         route::{Route, Routes},
     },
     plugins::store::{self, Copy, Store},
+    readiness::{Readiness, ReasonKind},
     telemetry::{calls::CallBook, export::PluginNumbers},
 };
 
@@ -67,6 +68,7 @@ pub struct Control {
     fleet: Fleet,
     subscribers: Subscribers,
     book: Arc<CallBook>,
+    readiness: Readiness,
     data_dir: PathBuf,
     config: ArcSwap<Config>,
     claims: Mutex<Claims>,
@@ -96,6 +98,9 @@ impl Control {
         book: Arc<CallBook>,
         config: Config,
     ) -> Self {
+        let readiness = Readiness::default();
+        let message = "plugins in the folder are being deployed";
+        readiness.raise(ReasonKind::Starting, "", message);
         Self {
             runtime,
             routes,
@@ -103,6 +108,7 @@ impl Control {
             fleet,
             subscribers: Subscribers::new(events),
             book,
+            readiness,
             data_dir: config.data_dir.clone(),
             config: ArcSwap::from_pointee(config),
             claims: Mutex::default(),
@@ -264,6 +270,12 @@ impl Control {
         hub.apply(config.events.to_hub(config.calls.depth_max));
         self.config.store(Arc::new(config));
         self.publish();
+    }
+
+    /// What speaks against traffic, for every part that knows of something.
+    #[must_use]
+    pub const fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     #[must_use]

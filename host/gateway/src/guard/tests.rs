@@ -7,6 +7,7 @@ use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use postern_core::{Call, Kind, Principal, Retry, json};
 use serde_json::{Value, json};
+use sha2::{Digest, Sha256};
 
 use super::{
     forge::{Forge, claims, set_of},
@@ -283,6 +284,31 @@ fn credentials_stay_with_the_gateway_unless_they_are_forwarded() {
         let mut call = bearer(&token);
         identify(&guard, &mut call).expect("good");
         assert_eq!(call.headers.iter().count(), n_headers);
+    }
+}
+
+#[test]
+fn the_header_of_api_keys_has_the_name_that_is_configured() {
+    let hash = crate::config::KeyHash(Sha256::digest("open-sesame").into());
+    let text = format!(
+        "[auth.api-keys]\nheader = \"X-Key\"\n[auth.api-keys.keys.ann]\nhash = \"{hash}\"\n"
+    );
+    let guard = guard(&text);
+    let mut call = with("x-key", "open-sesame");
+    assert!(identify(&guard, &mut call).expect("good").is_some());
+    let mut call = with("x-vsp-api-key", "open-sesame");
+    assert!(identify(&guard, &mut call).expect("anonymous").is_none());
+}
+
+#[test]
+fn credentials_at_the_limit_are_looked_at_and_longer_ones_refused() {
+    let source = issuer(&format!("secret = \"{SECRET}\""));
+    let token = Forge::hs256(SECRET.as_bytes()).sign(&claims(NOW));
+    let n_bytes = token.len();
+    for (limit, is_good) in [(n_bytes, true), (n_bytes - 1, false)] {
+        let text = format!("[auth]\ncredentials-bytes-max = {limit}\n{source}");
+        let identified = identify(&guard(&text), &mut bearer(&token));
+        assert_eq!(identified.is_ok(), is_good, "{identified:?}");
     }
 }
 

@@ -24,19 +24,20 @@ async fn narrow(change: impl Fn(&mut PoolConfig)) -> (Gateway, Pool, Upstream) {
 
 #[tokio::test(start_paused = true)]
 async fn a_call_waits_as_long_as_it_may_and_is_told_for_what() {
-    let (gateway, pool, upstream) = narrow(|_| {}).await;
+    let four = |config: &mut PoolConfig| config.wait_timeout = Duration::from_secs(4);
+    let (gateway, pool, upstream) = narrow(four).await;
     let _busy = begin(&upstream, "never", "");
     until(&pool, |host| host.calls_in_flight == 1).await;
     let start = Instant::now();
     let error = unary(&upstream, "echo", "x").await.expect_err("no room");
-    assert_eq!(start.elapsed(), Duration::from_secs(10));
+    assert_eq!(start.elapsed(), Duration::from_secs(4));
     assert_eq!(
         (error.kind, error.blame, error.retry),
         (Kind::ResourceExhausted, Blame::Gateway, Retry::Elsewhere)
     );
     let address = gateway.target.address();
     let expected = format!(
-        "no session with memory {address} within 10s: all 1 are in use by 1 calls; raise \
+        "no session with memory {address} within 4s: all 1 are in use by 1 calls; raise \
          connections-per-host-max or calls-per-session-max"
     );
     assert_eq!(error.message, expected);

@@ -53,11 +53,14 @@ async fn a_trap_is_unreachable() {
 
 #[tokio::test]
 async fn allocation_without_end_meets_the_memory_limit() {
-    let message = "plugin all trapped: out of memory limit 64 MiB";
+    let message = "plugin all trapped: out of memory limit 32 MiB";
     check(
         "a",
         b"",
-        PluginLimits::default(),
+        PluginLimits {
+            memory_bytes_max: 32 << 20,
+            ..PluginLimits::default()
+        },
         Kind::Internal,
         message,
         TrapReason::MemoryLimit,
@@ -157,23 +160,28 @@ async fn an_answer_one_octet_too_long_is_refused() {
 
 #[tokio::test]
 async fn one_call_too_many_of_the_host_is_refused() {
-    let message = "plugin all trapped: more than 10000 calls of imported functions";
-    let body = 10_001_u32.to_le_bytes();
+    let message = "plugin all trapped: more than 500 calls of imported functions";
+    let body = 501_u32.to_le_bytes();
+    let limits = PluginLimits {
+        host_calls_max: 500,
+        ..PluginLimits::default()
+    };
     check(
         "m",
         &body,
-        PluginLimits::default(),
+        limits.clone(),
         Kind::Internal,
         message,
         TrapReason::HostCallLimit,
     )
     .await;
     let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
-    assert_eq!(
-        answer(&plugin, "m", &10_000_u32.to_le_bytes()).await[..],
-        [1]
-    );
+    let spec = PluginSpec {
+        limits,
+        ..PluginSpec::default()
+    };
+    let plugin = house.plugin("all", &all(), spec).await;
+    assert_eq!(answer(&plugin, "m", &500_u32.to_le_bytes()).await[..], [1]);
 }
 
 #[tokio::test]
@@ -242,14 +250,23 @@ async fn a_looping_guest_leaves_its_thread_to_others() {
 #[tokio::test]
 async fn a_flood_of_lines_is_cut_to_the_burst() {
     let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let limits = PluginLimits {
+        log_lines_per_second: 10,
+        log_lines_burst: 50,
+        ..PluginLimits::default()
+    };
+    let spec = PluginSpec {
+        limits,
+        ..PluginSpec::default()
+    };
+    let plugin = house.plugin("all", &all(), spec).await;
     let subscriber = tracing_subscriber();
     let _guard = tracing::subscriber::set_default(subscriber);
     answer(&plugin, "w", b"line").await;
     let stats = plugin.stats().snapshot();
     assert_eq!(stats.log_lines + stats.log_lines_dropped, 300);
-    // 200 at once, and what the rate gives while the guest runs.
-    assert!((200..250).contains(&stats.log_lines), "{}", stats.log_lines);
+    // 50 at once, and what the rate gives while the guest runs.
+    assert!((50..100).contains(&stats.log_lines), "{}", stats.log_lines);
 }
 
 #[tokio::test]

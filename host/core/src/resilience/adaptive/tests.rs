@@ -60,6 +60,22 @@ fn refusals_by_the_service_shrink_the_limit_to_its_minimum_and_not_below() {
 }
 
 #[test]
+fn a_limit_grows_to_its_maximum_and_not_beyond() {
+    let mut model = Model::new(64);
+    let config = AdaptiveConfig {
+        limit_max: 24,
+        ..AdaptiveConfig::default()
+    };
+    model.adaptive = Adaptive::new(config, model.now).expect("it works");
+    let mut highest = 0;
+    for _ in 0..600 {
+        model.run_saturated(Duration::from_millis(100));
+        highest = highest.max(model.adaptive.limit());
+    }
+    assert_eq!(highest, 24);
+}
+
+#[test]
 fn one_refusal_in_twenty_shrinks_the_limit_and_fewer_do_not() {
     for (one_in, limit) in [(20, 18), (25, 20)] {
         let config = AdaptiveConfig {

@@ -4,4 +4,5 @@ mod admin;
 mod deploy;
 pub(crate) mod guest;
 mod reload;
+mod settings;
 mod stage;

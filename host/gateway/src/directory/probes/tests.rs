@@ -100,18 +100,21 @@ async fn probes_at_one_time_are_bounded() {
 
 #[tokio::test(start_paused = true)]
 async fn three_failures_take_an_instance_down_and_two_successes_bring_it_back() {
-    let (directory, answers, _shutdown) = stage(1, |_| ());
+    let each_3_s = |config: &mut Config| {
+        config.directory.probe_down_interval = Duration::from_secs(3);
+    };
+    let (directory, answers, _shutdown) = stage(1, each_3_s);
     answers.fails.store(true, Relaxed);
     seconds(59).await;
     assert_eq!(health(&directory), Health::Up, "two probes at most");
     seconds(33).await;
     assert_eq!(health(&directory), Health::Down);
     answers.fails.store(false, Relaxed);
-    seconds(12).await;
+    seconds(8).await;
     assert_eq!(
         health(&directory),
         Health::Up,
-        "what is down is asked each 5 s"
+        "what is down is asked each 3 s"
     );
 }
 

@@ -198,7 +198,12 @@ async fn what_is_no_entry_is_an_invalid_argument_that_names_the_value() {
 
 #[tokio::test]
 async fn leases_have_a_default_and_are_cut_to_a_limit() {
-    let stage = Stage::new(|config| config.directory.lease_max = Duration::from_secs(90));
+    let stage = Stage::new(|config| {
+        config.directory.lease = Duration::from_secs(40);
+        config.directory.lease_max = Duration::from_secs(90);
+    });
+    let taken = stage.ask("ann", "register", entry("b")).await;
+    assert_eq!(taken.expect("taken")["ttl-ms"], 40_000);
     let ttl = async |ms: u64| {
         let mut body = entry("a");
         body["ttl-ms"] = ms.into();

@@ -20,7 +20,7 @@ impl Handler for Door {
         if call.headers.get_str("authorization").as_deref() == Some("Bearer secret") {
             call.context.principal = Some(Arc::new(Principal {
                 name: "east".into(),
-                roles: vec!["peer".into()],
+                roles: vec!["fleet".into()],
                 claims: Vec::new(),
             }));
         }
@@ -37,7 +37,10 @@ struct West {
 
 impl West {
     async fn open(address: &str) -> Self {
-        let directory = directory(|config| config.directory.name = Some("west".to_owned()));
+        let directory = directory(|config| {
+            config.directory.name = Some("west".to_owned());
+            config.directory.peer_role = "fleet".to_owned();
+        });
         let address = address.parse().expect("an address");
         let mut west = Self {
             directory,
@@ -204,6 +207,10 @@ async fn closed_entries_are_told_to_gateways_that_have_the_role_only() {
         let peer = config.peers.get_mut("west").expect("a peer");
         peer.vnets = vec!["trading".to_owned()];
     });
+    let off = east(west.address, Some("secret"), |config| {
+        let peer = config.peers.get_mut("west").expect("a peer");
+        peer.enabled = false;
+    });
     eventually("both", || {
         found(&friend) == fresh(&["closed", "west/open/s"])
     })
@@ -216,6 +223,11 @@ async fn closed_entries_are_told_to_gateways_that_have_the_role_only() {
         found(&elsewhere) == fresh(&["closed"])
     })
     .await;
+    assert_eq!(
+        found(&off),
+        fresh(&[]),
+        "a peer that is off is not followed"
+    );
     // What was learned is not told on.
     let told = friend.state.lock().machine.exportable();
     assert_eq!(told.records.len(), 0);

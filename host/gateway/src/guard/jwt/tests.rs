@@ -54,6 +54,16 @@ fn a_token_expires_at_its_second_and_the_leeway_after_it() {
         &json!({ "exp": NOW as f64 - 29.5 }),
         Err(TokenError::Expired(30)),
     );
+    let strict = Terms::new(&Jwt {
+        leeway: Duration::from_secs(5),
+        algorithms: vec![config::Algorithm::Hs256],
+        ..Jwt::default()
+    });
+    for (ago, expected) in [(4, Ok(())), (5, Err(TokenError::Expired(5)))] {
+        let text = sign(&changed(&json!({ "exp": NOW - ago })));
+        let token = Token::read(&text).expect("a token");
+        assert_eq!(strict.check(&token, NOW), expected);
+    }
     check(&json!({ "exp": 0 }), Err(TokenError::Expired(NOW)));
     check(&json!({ "exp": u64::MAX }), Ok(()));
     check(&json!({ "exp": null }), missing("exp"));

@@ -100,6 +100,20 @@ fn a_peer_that_is_back_just_in_time_is_given_time_to_tell() {
 }
 
 #[test]
+fn how_long_it_is_given_is_a_setting() {
+    for (peer_sync_s, is_kept) in [(10, true), (3, false)] {
+        let config = DirectoryConfig {
+            peer_sync: Duration::from_secs(peer_sync_s),
+            ..DirectoryConfig::default()
+        };
+        let mut subject = Subject::in_step_of(config, &["a"]);
+        subject.directory.on_peer_lost(at(10), &subject.name);
+        subject.directory.on_peer_connected(at(69), &subject.name);
+        assert_eq!(subject.directory.poll(at(78)).is_empty(), is_kept);
+    }
+}
+
+#[test]
 fn a_peer_that_comes_and_goes_gains_no_more_than_that_once() {
     let mut subject = Subject::in_step(&["a"]);
     subject.directory.on_peer_lost(at(10), &subject.name);
@@ -268,13 +282,17 @@ struct Subject {
 impl Subject {
     /// Connected at 0 s, with a picture of `names`.
     fn in_step(names: &[&str]) -> Self {
+        Self::in_step_of(DirectoryConfig::default(), names)
+    }
+
+    fn in_step_of(config: DirectoryConfig, names: &[&str]) -> Self {
         let name = Text::from("gw");
         let cursor = Cursor {
             epoch: 7,
             revision: 1,
         };
         let mut subject = Self {
-            directory: directory(),
+            directory: Directory::new(config, 1).expect("good settings"),
             name,
             cursor,
         };

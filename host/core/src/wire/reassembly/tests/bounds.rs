@@ -27,6 +27,19 @@ fn a_message_lives_30_seconds_after_its_first_fragment() {
 }
 
 #[test]
+fn a_message_lives_no_longer_than_its_age() {
+    let mut bench = Bench::new(Limits {
+        fragment_age_max: Duration::from_secs(2),
+        ..Limits::default()
+    });
+    bench.give(&parts(b"abcdef", 5, 2)[0]);
+    bench.wait(Duration::from_millis(1999));
+    assert_eq!(bench.stats().open, 1);
+    bench.wait(Duration::from_millis(1));
+    assert_eq!((bench.stats().open, bench.stats().expired), (0, 1));
+}
+
+#[test]
 fn a_wide_message_lives_30_seconds_after_its_latest_fragment() {
     let mut bench = bench();
     let cut = parts(&[7; 800], 5, 2);

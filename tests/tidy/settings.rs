@@ -1,0 +1,274 @@
+//! Every key of the configuration has a test of what it does, and the gateway hands it on.
+//!
+//! The tables of `host/docs/configuration.md` and `host/docs/resilience.md` name a test for each key.
+//! A test counts when it is there, when the file that holds it names the key, and when it is not one
+//! of `config/`, which show only that a key is read. A test of a crate that does not know the
+//! configuration may know the key by another name; the row says which.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+
+use crate::{Source, assert_none, read, sources};
+
+const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
+
+/// Keys whose test is not written yet. Empty it, and never add to it.
+const PENDING: [&str; 16] = [
+    "auth.jwt.NAME.jwks-bytes-max",
+    "auth.jwt.NAME.jwks-timeout",
+    "listeners.NAME.calls-in-flight-max",
+    "listeners.NAME.streams-max",
+    "manifest budgets.authenticator",
+    "manifest budgets.authorizer",
+    "manifest budgets.frame-extension",
+    "manifest grants.env",
+    "manifest grants.files",
+    "manifest log-level",
+    "plugins.drain-timeout",
+    "plugins.health-interval",
+    "plugins.health-timeout",
+    "plugins.instances.queue-timeout",
+    "plugins.settle",
+    "plugins.watch",
+];
+
+/// Keys that are read and handed to nobody. Empty it, and never add to it.
+const UNUSED: [&str; 5] = [
+    "listeners.NAME.body-timeout",
+    "listeners.NAME.calls-in-flight-max",
+    "listeners.NAME.header-timeout",
+    "listeners.NAME.streams-max",
+    "listeners.NAME.write-timeout",
+];
+
+/// Tables that a manifest shares with the configuration, where their keys are listed.
+const SHARED: [&str; 4] = ["extension.", "instances.", "limits.", "policy."];
+
+/// One row: the test of a key.
+struct Row {
+    table: &'static str,
+    key: String,
+    test: String,
+    /// How the test's file names the key, where not as the configuration does.
+    alias: Option<String>,
+}
+
+#[test]
+fn every_key_has_a_test_of_its_effect() {
+    let (keys, rows) = (keys(), rows());
+    let tests = tests();
+    let mut faults = Vec::new();
+    for key in &keys {
+        let own: Vec<_> = rows.iter().filter(|row| row.key == *key).collect();
+        let is_pending = PENDING.contains(&key.as_str());
+        match own.is_empty() {
+            true if is_pending => {}
+            true => faults.push(format!("{key}: no table names a test of its effect")),
+            false if is_pending => faults.push(format!("{key}: it is pending and has a test")),
+            false => faults.extend(own.iter().filter_map(|row| fault_of(row, &tests))),
+        }
+        // Several options of the documents may be one key of ours, in the table of those.
+        if own.iter().any(|row| row.table != own.first().map_or("", |row| row.table)) {
+            faults.push(format!("{key}: it stands in two tables"));
+        }
+    }
+    let unknown = rows.iter().filter(|row| !keys.contains(&row.key));
+    faults.extend(unknown.map(|row| format!("{}: there is no such key", row.key)));
+    assert_none(&faults);
+}
+
+#[test]
+fn every_key_is_handed_on() {
+    // What compares or renames keys does not use them.
+    let is_user = |source: &Source| {
+        let is_test = source.path.contains("tests") || source.path.contains("/config/cross");
+        !is_test
+    };
+    let users: String = sources("host/gateway/src", &[".rs"])
+        .into_iter()
+        .filter(is_user)
+        .map(|source| without_tests(&source.text).to_owned())
+        .collect();
+    let mut faults = Vec::new();
+    for key in keys() {
+        let field = format!(".{}", last(&key).replace('-', "_"));
+        let is_used = mentions(&users, &field);
+        match UNUSED.contains(&key.as_str()) {
+            true if is_used => faults.push(format!("{key}: it is used; take it off the list")),
+            false if !is_used => faults.push(format!("{key}: nothing reads {field}")),
+            _ => {}
+        }
+    }
+    assert_none(&faults);
+}
+
+#[test]
+fn a_row_is_good_when_its_test_is_there_and_names_the_key() {
+    let source = |path: &str, text: &str| Source {
+        path: path.to_owned(),
+        text: text.to_owned(),
+    };
+    let found = tests_in(&[
+        source("a.rs", "#[test]\nfn good() {\n    \"\\nidle-timeout = 1\"\n}\nfn no_test() {}\n"),
+        source("b.rs", "#[tokio::test(start_paused = true)]\nasync fn other() { idle_max }\n"),
+        source("host/gateway/src/config/tests.rs", "#[test]\nfn parsed() { idle_timeout }\n"),
+    ]);
+    let check = |test: &str, alias: Option<&str>, is_good: bool| {
+        let row = Row {
+            table: "",
+            key: "pool.idle-timeout".to_owned(),
+            test: test.to_owned(),
+            alias: alias.map(str::to_owned),
+        };
+        let fault = fault_of(&row, &found);
+        assert_eq!(fault.is_none(), is_good, "{test}: {fault:?}");
+    };
+    check("good", None, true);
+    check("no_test", None, false);
+    check("nobody", None, false);
+    check("other", None, false);
+    check("other", Some("idle_max"), true);
+    check("parsed", None, false);
+    assert!(!mentions("idle_timeout_max", "idle_timeout"));
+}
+
+fn fault_of(row: &Row, tests: &BTreeMap<String, Vec<Source>>) -> Option<String> {
+    let Row { key, test, alias } = row;
+    let Some(files) = tests.get(test) else {
+        return Some(format!("{key}: there is no test {test}"));
+    };
+    let names = match alias {
+        // The tests of resilience.md are mostly those of machines with words of their own.
+        None if row.table.contains("resilience") => vec![test.clone()],
+        Some(alias) => vec![alias.clone()],
+        None => vec![last(key).to_owned(), last(key).replace('-', "_")],
+    };
+    let shows = |file: &&Source| {
+        let is_reading = file.path.starts_with("host/gateway/src/config/")
+            && !file.path.ends_with("config/extensions.rs");
+        !is_reading && names.iter().any(|name| mentions(&file.text, name))
+    };
+    let is_shown = files.iter().any(|file| shows(&file));
+    (!is_shown).then(|| format!("{key}: the file of {test} does not name {}", names.join(" or ")))
+}
+
+/// The last part of a key: how tests write it.
+fn last(key: &str) -> &str {
+    key.rsplit(['.', ' ']).next().unwrap_or(key)
+}
+
+/// Whether `name` stands in `text` as a word of its own.
+fn mentions(text: &str, name: &str) -> bool {
+    let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
+    text.match_indices(name).any(|(at, _)| {
+        let (before, rest) = text.split_at(at);
+        let begins = name.starts_with('.')
+            || before.ends_with("\\n")
+            || !before.ends_with(is_part);
+        begins && !rest.get(name.len()..).unwrap_or_default().starts_with(is_part)
+    })
+}
+
+fn without_tests(text: &str) -> &str {
+    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+}
+
+/// Every test of the tree outside of this crate's rules, by name, with the files that have it.
+fn tests() -> BTreeMap<String, Vec<Source>> {
+    let folders = ["host", "tests/gateway", "tests/harness"];
+    let all = folders.iter().flat_map(|folder| sources(folder, &[".rs"]));
+    tests_in(&all.collect::<Vec<_>>())
+}
+
+fn tests_in(files: &[Source]) -> BTreeMap<String, Vec<Source>> {
+    let mut found: BTreeMap<String, Vec<Source>> = BTreeMap::new();
+    for file in files {
+        let mut is_test = false;
+        for line in file.text.lines().map(str::trim) {
+            let is_attribute = line.starts_with("#[");
+            is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
+            // Bodies that a macro runs over every link are tests, too.
+            let is_body = line.starts_with("async fn") && line.contains("(link: Link)");
+            let name = line.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
+            if let Some(name) = name.filter(|_| is_test || is_body) {
+                let file = Source {
+                    path: file.path.clone(),
+                    text: file.text.clone(),
+                };
+                found.entry(name.to_owned()).or_default().push(file);
+            }
+            is_test &= is_attribute;
+        }
+    }
+    found
+}
+
+fn rows() -> Vec<Row> {
+    let mut rows = Vec::new();
+    for table in TABLES {
+        let text = read(table);
+        for line in text.lines().filter(|line| line.starts_with("| `")) {
+            let columns: Vec<_> = line.trim_matches('|').split(" |").map(str::trim).collect();
+            // The first table of resilience.md begins with the documents' own names.
+            let key = match columns.len() {
+                5 => columns.get(1),
+                _ => columns.first(),
+            };
+            let (Some(key), Some(test)) = (key, columns.last()) else {
+                continue;
+            };
+            let mut names = test.split('`').skip(1).step_by(2).map(str::to_owned);
+            let key = key.trim_matches('`');
+            let is_policy = table.contains("resilience")
+                && !key.starts_with("pool.")
+                && !key.starts_with("directory.");
+            rows.push(Row {
+                table,
+                key: match is_policy {
+                    true => format!("services.default.{key}"),
+                    false => key.to_owned(),
+                },
+                test: names.next().unwrap_or_default(),
+                alias: names.next(),
+            });
+        }
+    }
+    assert!(rows.len() > 150, "found only {} rows", rows.len());
+    rows
+}
+
+/// Every key of the configuration, and of a manifest after `manifest `.
+fn keys() -> BTreeSet<String> {
+    let mut keys = BTreeSet::new();
+    collect(&postern::config::schema(), "", &mut keys);
+    // What holds for every service is listed once.
+    keys.retain(|key| !key.starts_with("services.NAME."));
+    let mut own = BTreeSet::new();
+    collect(&postern::config::manifest_schema(), "", &mut own);
+    own.retain(|key| !SHARED.iter().any(|shared| key.starts_with(shared)));
+    keys.extend(own.into_iter().map(|key| format!("manifest {key}")));
+    assert!(keys.len() > 200, "found only {} keys", keys.len());
+    keys
+}
+
+fn collect(schema: &Value, above: &str, keys: &mut BTreeSet<String>) {
+    let properties = schema["properties"].as_object();
+    for (name, property) in properties.into_iter().flatten() {
+        let path = match above {
+            "" => name.clone(),
+            above => format!("{above}.{name}"),
+        };
+        let template = &property["additionalProperties"];
+        if template.is_object() {
+            collect(template, &format!("{path}.NAME"), keys);
+            // The one table whose name has a meaning.
+            let default = &property["properties"]["default"];
+            collect(default, &format!("{path}.default"), keys);
+        } else if property["properties"].is_object() {
+            collect(property, &path, keys);
+        } else {
+            keys.insert(path);
+        }
+    }
+}
