@@ -192,9 +192,8 @@ impl Body {
         };
         if first.len() > bytes_max {
             let length = first.len();
-            return Err(Error::invalid_argument(format!(
-                "message of {length} octets exceeds the limit of {bytes_max}"
-            )));
+            let message = format!("message of {length} octets exceeds the limit of {bytes_max}");
+            return Err(Error::invalid_argument(message).with_too_large());
         }
         Ok(first)
     }

@@ -13,6 +13,8 @@ pub struct Error {
     pub kind: Kind,
     pub blame: Blame,
     pub retry: Retry,
+    /// The message of the call is larger than somebody takes: no other try with it can help.
+    pub is_too_large: bool,
     /// Lower case, no full stop; names the value and the limit.
     pub message: Cow<'static, str>,
     /// A JSON value in UTF-8, shown to the caller beside the message.
@@ -72,6 +74,7 @@ impl Error {
             kind,
             blame,
             retry: Retry::Never,
+            is_too_large: false,
             message,
             details: None,
             source: None,
@@ -124,6 +127,38 @@ impl Error {
         Self { retry, ..self }
     }
 
+    /// Says that the call's message is larger than a limit.
+    #[must_use]
+    pub fn with_too_large(self) -> Self {
+        Self {
+            retry: Retry::Never,
+            is_too_large: true,
+            ..self
+        }
+    }
+
+    /// The HTTP status number: the kind's, or 413 for a message over a limit.
+    #[must_use]
+    pub const fn http(&self) -> u16 {
+        if self.is_too_large {
+            TOO_LARGE
+        } else {
+            self.kind.http()
+        }
+    }
+
+    /// When the caller may come again. Every error of status 429 says so; where nobody knows better,
+    /// it is after a second.
+    #[must_use]
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self.retry {
+            Retry::After(delay) => Some(delay),
+            Retry::Never | Retry::Elsewhere | Retry::IfIdempotent => {
+                (self.http() == EXHAUSTED).then_some(RETRY_AFTER)
+            }
+        }
+    }
+
     /// `json` must be one JSON value in UTF-8; it is embedded as it is.
     #[must_use]
     pub fn with_details(self, json: impl Into<Bytes>) -> Self {
@@ -145,7 +180,7 @@ impl Error {
     /// are any. NUMBER is the HTTP status.
     #[must_use]
     pub fn to_json(&self) -> Bytes {
-        self.to_json_as(self.kind.http())
+        self.to_json_as(self.http())
     }
 
     /// As `to_json`, with a code that is more precise than the kind's: 405, 413.
@@ -287,6 +322,13 @@ impl Blame {
     }
 }
 
+/// The HTTP status of a message over a limit.
+const TOO_LARGE: u16 = 413;
+/// The HTTP status of a bound that is reached.
+const EXHAUSTED: u16 = Kind::ResourceExhausted.http();
+/// When to come again where nobody says: most bounds are free again within a second.
+const RETRY_AFTER: Duration = Duration::from_secs(1);
+
 /// Appends `text` as a JSON string, quotes included (RFC 8259 section 7).
 pub fn push_json_string(out: &mut Vec<u8>, text: &str) {
     out.push(b'"');
@@ -319,6 +361,26 @@ mod tests {
             assert_eq!(usize::from(kind.grpc()), index + 1);
             assert_eq!(Kind::from_name(kind.name()), Some(kind));
         }
+    }
+
+    #[test]
+    fn what_is_exhausted_says_when_to_come_again_and_what_is_too_large_does_not() {
+        let exhausted = || Error::new(Kind::ResourceExhausted, Blame::Gateway, "full");
+        let second = Some(Duration::from_secs(1));
+        assert_eq!(
+            (exhausted().http(), exhausted().retry_after()),
+            (429, second)
+        );
+        for retry in [Retry::Never, Retry::Elsewhere, Retry::IfIdempotent] {
+            assert_eq!(exhausted().with_retry(retry).retry_after(), second);
+        }
+        let told = Duration::from_millis(20);
+        let after = exhausted().with_retry(Retry::After(told));
+        assert_eq!(after.retry_after(), Some(told));
+        let large = exhausted().with_too_large();
+        assert_eq!((large.http(), large.retry_after()), (413, None));
+        assert_eq!(large.to_json(), "{\"error\":\"full\",\"code\":413}");
+        assert_eq!(Error::internal("x").retry_after(), None);
     }
 
     #[test]

@@ -385,6 +385,7 @@ fn same(error: &Error) -> Error {
         kind: error.kind,
         blame: error.blame,
         retry: error.retry,
+        is_too_large: error.is_too_large,
         message: error.message.clone(),
         details: error.details.clone(),
         source: None,

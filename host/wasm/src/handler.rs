@@ -3,7 +3,7 @@
 use std::{mem, sync::Arc};
 
 use bytes::Bytes;
-use postern_core::{Body, BoxFuture, Call, Error, Kind, Reply, Text};
+use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply, Text};
 
 use crate::{
     bindings::HandleResult,
@@ -138,10 +138,7 @@ pub(crate) fn check_input(length: usize, limit: usize) -> Result<(), Error> {
     }
     let limit = octets(limit);
     let message = format!("message of {length} octets exceeds the plugin's limit of {limit}");
-    Err(Error {
-        kind: Kind::ResourceExhausted,
-        ..Error::invalid_argument(message)
-    })
+    Err(Error::new(Kind::ResourceExhausted, Blame::Client, message).with_too_large())
 }
 
 #[cfg(test)]

@@ -357,9 +357,8 @@ impl HubConfig {
         check_topic(&event.topic).map_err(|error| error.refuse("topic", &event.topic))?;
         let (bytes, limit) = (bytes_of(event), self.event_bytes_max);
         if bytes > limit {
-            return Err(Error::invalid_argument(format!(
-                "event of {bytes} octets exceeds the limit of {limit}"
-            )));
+            let message = format!("event of {bytes} octets exceeds the limit of {limit}");
+            return Err(Error::invalid_argument(message).with_too_large());
         }
         let (depth, limit) = (event.context.depth, self.depth_max);
         if depth > limit {

@@ -22,6 +22,9 @@ const RETRY_AFTER: &str = "retry-after-ms";
 /// Header `retry` of an error: the call was sent on and nobody knows what became of it.
 const IF_IDEMPOTENT: &str = "if-idempotent";
 
+/// The number of an error for a message over a limit.
+const TOO_LARGE: u16 = 413;
+
 /// What a reply must repeat of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyToken {
@@ -119,12 +122,12 @@ impl ReplyToken {
             return easy::frame(error.to_json());
         }
         let mut builder = HeadersBuilder::with_capacity(96 + self.correlation.len());
-        let code = error.kind.http().to_string();
+        let code = error.http().to_string();
         let fits = builder
             .push("type", "error")
             .and_then(|()| builder.push("status", error.kind.name()))
             .and_then(|()| builder.push("code", code))
-            .and_then(|()| push_retry(&mut builder, error.retry))
+            .and_then(|()| push_retry(&mut builder, error))
             .and_then(|()| self.push_common(&mut builder));
         // The caller's correlation id fitted into its frame beside as much as stands here.
         debug_assert!(fits.is_ok());
@@ -191,15 +194,21 @@ pub(super) fn push_extra(builder: &mut HeadersBuilder, extra: &Headers) -> Resul
     Ok(())
 }
 
-/// How long to wait before another try, in milliseconds rounded up.
-fn push_retry(builder: &mut HeadersBuilder, retry: Retry) -> Result<(), HeaderError> {
-    match retry {
-        Retry::Never | Retry::Elsewhere => Ok(()),
-        Retry::IfIdempotent => builder.push("retry", IF_IDEMPOTENT),
-        Retry::After(delay) => {
+/// What can be said of another try, and how long to wait before it, in milliseconds rounded up.
+fn push_retry(builder: &mut HeadersBuilder, error: &Error) -> Result<(), HeaderError> {
+    let after = error.retry_after();
+    match error.retry {
+        // That there is a time for another try does not say that nothing of the call began.
+        Retry::IfIdempotent => builder.push("retry", IF_IDEMPOTENT)?,
+        Retry::Never if after.is_some() => builder.push("retry", IF_IDEMPOTENT)?,
+        Retry::Never | Retry::Elsewhere | Retry::After(_) => {}
+    }
+    match after {
+        Some(delay) => {
             let millis = delay.as_micros().div_ceil(1000);
             builder.push(RETRY_AFTER, millis.to_string())
         }
+        None => Ok(()),
     }
 }
 
@@ -242,9 +251,8 @@ fn failure(frame: &Frame) -> Option<Error> {
 /// An error as a peer describes it, read leniently.
 fn foreign_error(kind: Option<Kind>, payload: &Bytes) -> Error {
     let code = json::member(payload, "code").and_then(|code| std::str::from_utf8(code).ok());
-    let kind = kind
-        .or_else(|| of_http(code?.parse().ok()?))
-        .unwrap_or(Kind::Unknown);
+    let number = code.and_then(|code| code.parse().ok());
+    let kind = kind.or_else(|| of_http(number?)).unwrap_or(Kind::Unknown);
     let message = json::member(payload, "error").and_then(json::string);
     let message = message.unwrap_or_else(|| foreign(payload));
     let details = json::member(payload, "details").map(|details| payload.slice_ref(details));
@@ -253,9 +261,14 @@ fn foreign_error(kind: Option<Kind>, payload: &Bytes) -> Error {
     } else {
         Retry::Never
     };
-    Error {
+    let error = Error {
         details,
         ..Error::new(kind, blame(kind), message).with_retry(retry)
+    };
+    if number == Some(TOO_LARGE) {
+        error.with_too_large()
+    } else {
+        error
     }
 }
 
@@ -289,6 +302,9 @@ const fn blame(kind: Kind) -> Blame {
 
 /// The kind that an HTTP number stands for when a peer gives no name.
 fn of_http(code: u16) -> Option<Kind> {
+    if code == TOO_LARGE {
+        return Some(Kind::ResourceExhausted);
+    }
     Kind::ALL
         .into_iter()
         .find(|kind| kind.http() == code && *kind != Kind::Unknown)

@@ -225,7 +225,7 @@ fn answer_drain(
     match changed {
         Ok(entries) => Ok(Json(json!({ "instance": name, "entries": entries })).into_response()),
         Err(error) => {
-            let status = StatusCode::from_u16(error.kind.http());
+            let status = StatusCode::from_u16(error.http());
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
             let failure = Failure::new(status, error.message.into_owned());
             let clusters = gateway.control().clusters();

@@ -23,6 +23,8 @@ use super::HttpConfig;
 pub(super) struct Activity {
     n_requests: AtomicU64,
     n_in_flight: AtomicU64,
+    /// Of them, those that have no reply yet.
+    n_waiting: AtomicU64,
     bytes_out: AtomicU64,
     is_write_blocked: AtomicBool,
     began: Instant,
@@ -32,7 +34,10 @@ pub(super) struct Activity {
 
 /// A request being answered, until its reply has been handed to the connection.
 #[derive(Debug)]
-pub(super) struct InFlight(Arc<Activity>);
+pub(super) struct InFlight {
+    activity: Arc<Activity>,
+    is_waiting: bool,
+}
 
 /// Why a connection has to go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,6 +67,7 @@ impl Activity {
         Self {
             n_requests: AtomicU64::new(0),
             n_in_flight: AtomicU64::new(0),
+            n_waiting: AtomicU64::new(0),
             bytes_out: AtomicU64::new(0),
             is_write_blocked: AtomicBool::new(false),
             began: now,
@@ -72,7 +78,24 @@ impl Activity {
     pub(super) fn begin(self: &Arc<Self>) -> InFlight {
         self.n_requests.fetch_add(1, Relaxed);
         self.n_in_flight.fetch_add(1, Relaxed);
-        InFlight(Arc::clone(self))
+        self.n_waiting.fetch_add(1, Relaxed);
+        InFlight {
+            activity: Arc::clone(self),
+            is_waiting: true,
+        }
+    }
+
+    /// Requests so far.
+    pub(super) fn n_requests(&self) -> u64 {
+        self.n_requests.load(Relaxed)
+    }
+
+    /// Whether a request waits for its reply, and none is being written.
+    pub(super) fn is_waiting(&self) -> bool {
+        let n_waiting = self.n_waiting.load(Relaxed);
+        n_waiting > 0
+            && n_waiting == self.n_in_flight.load(Relaxed)
+            && !self.is_write_blocked.load(Relaxed)
     }
 
     pub(super) fn on_written(&self, n_octets: usize) {
@@ -106,9 +129,19 @@ impl Activity {
     }
 }
 
+impl InFlight {
+    /// The reply is there.
+    pub(super) fn on_reply(&mut self) {
+        if std::mem::take(&mut self.is_waiting) {
+            self.activity.n_waiting.fetch_sub(1, Relaxed);
+        }
+    }
+}
+
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.n_in_flight.fetch_sub(1, Relaxed);
+        self.on_reply();
+        self.activity.n_in_flight.fetch_sub(1, Relaxed);
     }
 }
 

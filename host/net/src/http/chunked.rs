@@ -137,7 +137,7 @@ mod tests {
         check(b"0\r\n\r\nGET", Ok(Some(5)));
         check(
             b"5;a=\"b\"\r\n12345\r\n0a\r\n0123456789\r\n0\r\n\r\nnext",
-            Ok(Some(35)),
+            Ok(Some(37)),
         );
         check(b"1 \r\n\n\r\n000\r\nx-a: b\r\n\r\n", Ok(Some(22)));
         check(b"5\r\n12345\r\n0\r\nx: y\r\n", Ok(None));

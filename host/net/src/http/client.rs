@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use http::{HeaderValue, Method, Request, Response, header, uri::InvalidUri};
+use http::{HeaderValue, Method, Request, Response, StatusCode, header, uri::InvalidUri};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
@@ -185,9 +185,11 @@ impl HttpClient {
         let kind = named.unwrap_or_else(|| kind_of_status(response.status()));
         let after = header_text(&response, header::RETRY_AFTER.as_str());
         let after = after.and_then(|seconds| seconds.parse().ok());
+        let is_too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE;
         match self.read_whole(response.into_body()).await {
             Ok(body) => match after.map(Duration::from_secs) {
                 Some(after) => read_error(kind, &body).with_retry(Retry::After(after)),
+                None if is_too_large => read_error(kind, &body).with_too_large(),
                 None => read_error(kind, &body),
             },
             Err(error) => error,

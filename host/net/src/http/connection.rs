@@ -9,13 +9,16 @@
 
 use std::{
     convert::Infallible,
-    future::Future,
+    future::{Future, poll_fn},
+    mem,
     pin::{Pin, pin},
     sync::Arc,
+    task::Poll,
     time::Duration,
 };
 
 use bytes::BytesMut;
+use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -149,7 +152,7 @@ impl<A: Answer> Driver<'_, A> {
             .max_buf_size(HEAD_BYTES_MAX);
         let service = service_fn(|request| self.answer(request));
         let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-        let ended = self.drive(connection.as_mut(), |connection| {
+        let ended = self.drive(connection.as_mut(), true, |connection| {
             connection.graceful_shutdown();
         });
         match ended.await {
@@ -177,7 +180,7 @@ impl<A: Answer> Driver<'_, A> {
             .keep_alive_timeout(config.header_timeout);
         let service = service_fn(|request| self.answer(request));
         let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-        let ended = self.drive(connection.as_mut(), |connection| {
+        let ended = self.drive(connection.as_mut(), false, |connection| {
             connection.graceful_shutdown();
         });
         // Expired or not: there is nothing to say to an HTTP/2 client outside of its frames.
@@ -190,46 +193,66 @@ impl<A: Answer> Driver<'_, A> {
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Tracked<A::Body>>, Infallible>> + Send + use<A> {
         let (shared, asker) = (Arc::clone(self.shared), self.asker.clone());
-        let in_flight = self.state.activity.begin();
+        let mut in_flight = self.state.activity.begin();
         async move {
             let response = shared.answer.answer(request, &asker).await;
+            in_flight.on_reply();
             Ok(response.map(|body| Tracked::new(body, in_flight)))
         }
     }
 
-    /// Moves a connection until it ends or has drained.
+    /// Moves a connection until it ends or has drained. `is_probed`: the client may have closed its
+    /// sending side only.
     ///
     /// # Errors
     /// Why it expired; `None` where the client has gone.
     async fn drive<C: Future<Output = hyper::Result<()>>>(
         &self,
         mut connection: Pin<&mut C>,
+        is_probed: bool,
         drain: impl Fn(Pin<&mut C>),
     ) -> Result<(), Option<Expiry>> {
         let Self { shared, state, .. } = self;
+        let activity = &state.activity;
         let peer = self.asker.peer.address;
         let mut reset = pin!(self.stream.ready(Interest::ERROR));
         let mut watch = Watch::new(Instant::now());
         let mut wake = Instant::now();
-        let mut is_draining = false;
+        let (mut is_draining, mut is_probe_due, mut probed) = (false, false, 0);
         loop {
-            tokio::select! {
-                result = connection.as_mut() => {
-                    if let Err(error) = result {
-                        shared.counters.protocol_errors.add(1);
-                        debug!(%error, ?peer, "http connection failed");
-                    }
-                    return Ok(());
+            let moving = poll_fn(|cx| match connection.as_mut().poll(cx) {
+                Poll::Ready(result) => Poll::Ready(Some(result)),
+                Poll::Pending if is_probed && !is_probe_due && activity.is_waiting() => {
+                    Poll::Ready(None)
                 }
+                Poll::Pending => Poll::Pending,
+            });
+            tokio::select! {
+                moved = moving => match moved {
+                    Some(result) => {
+                        if let Err(error) = result {
+                            shared.counters.protocol_errors.add(1);
+                            debug!(%error, ?peer, "http connection failed");
+                        }
+                        return Ok(());
+                    }
+                    None => {
+                        is_probe_due = true;
+                        wake = wake.min(Instant::now() + PROBE_AFTER);
+                    }
+                },
                 _ = reset.as_mut() => return Err(None),
                 () = self.shutdown.draining(), if !is_draining => {
                     is_draining = true;
                     drain(connection.as_mut());
                 }
                 () = sleep_until(wake) => {
+                    if mem::take(&mut is_probe_due) && probed != activity.n_requests() && self.probe() {
+                        probed = activity.n_requests();
+                    }
                     let (now, held) = (Instant::now(), self.asker.bytes.held());
                     let config = shared.config.load_full();
-                    match watch.handle_timeout(now, &state.activity, held, &config) {
+                    match watch.handle_timeout(now, activity, held, &config) {
                         Err(later) => wake = later,
                         Ok(expiry) => {
                             debug!(?expiry, ?peer, "http connection expired");
@@ -245,6 +268,19 @@ impl<A: Answer> Driver<'_, A> {
                 }
             }
         }
+    }
+
+    /// Asks a client that has closed its sending side whether it still reads: one that has closed
+    /// both answers octets by a reset, which ends the connection. Sent only where nothing of the
+    /// reply is on its way, and once for a request: clients take such responses before the one that
+    /// counts (RFC 9110 section 15.2), but some only a few, and those of HTTP/1.0 none.
+    fn probe(&self) -> bool {
+        let readable = self.stream.ready(Interest::READABLE).now_or_never();
+        let is_closed = matches!(readable, Some(Ok(ready)) if ready.is_read_closed());
+        is_closed
+            && self.state.activity.is_waiting()
+            && self.state.takes_interim()
+            && self.stream.try_write(INTERIM).is_ok()
     }
 }
 
@@ -267,6 +303,9 @@ impl HeadError {
     }
 }
 
+const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
+/// How long a call may take before its client is asked whether it is still there, and how often.
+const PROBE_AFTER: Duration = Duration::from_secs(1);
 /// How long an expired connection may take to close once it was told to.
 const GOODBYE: Duration = Duration::from_secs(1);
 /// How long a refusal may take to be written.

@@ -60,6 +60,7 @@ pub(super) struct Scanner {
     /// Octets of an unfinished head that were looked at in vain; it is parsed again when its end is
     /// there or when it has grown to twice as much.
     n_parsed: usize,
+    is_http_1_0: bool,
 }
 
 #[derive(Debug, Default)]
@@ -168,6 +169,11 @@ impl Scanner {
         }
     }
 
+    /// Whether the last head was of HTTP/1.0.
+    pub(super) fn is_http_1_0(&self) -> bool {
+        self.is_http_1_0
+    }
+
     pub(super) fn is_at_head(&self) -> bool {
         matches!(self.position, Position::Head)
     }
@@ -186,6 +192,7 @@ impl Scanner {
             Ok(Status::Complete(n_octets)) if n_octets <= HEAD_BYTES_MAX => {
                 self.position = check(&request)?;
                 self.n_parsed = 0;
+                self.is_http_1_0 = request.version == Some(0);
                 Ok(n_octets)
             }
             Ok(Status::Partial) if head.len() <= HEAD_BYTES_MAX => Ok(0),

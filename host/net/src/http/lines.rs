@@ -40,7 +40,7 @@ impl LineCutter {
     /// The next line that is not empty, without its LF or CR LF.
     ///
     /// # Errors
-    /// `invalid-argument` once a line is longer than the limit, ended or not.
+    /// Too large, once a line is longer than the limit, ended or not.
     pub(super) fn next_line(&mut self) -> Result<Option<Bytes>, Error> {
         loop {
             let fresh = self.buffer.get(self.n_searched..).unwrap_or_default();
@@ -71,9 +71,8 @@ impl LineCutter {
         if length <= limit {
             return Ok(());
         }
-        Err(Error::invalid_argument(format!(
-            "line of {length} octets exceeds the limit of {limit}"
-        )))
+        let message = format!("line of {length} octets exceeds the limit of {limit}");
+        Err(Error::invalid_argument(message).with_too_large())
     }
 }
 

@@ -10,7 +10,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use postern_core::{Blame, Body, BodyStream, Error, Headers, Kind, Reply, Retry, json};
+use postern_core::{Blame, Body, BodyStream, Error, Headers, Kind, Reply, json};
 
 use super::{ERROR_HEADER, JSON, NDJSON, is_hop_by_hop, lines, request::set};
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
@@ -163,10 +163,10 @@ fn hold(
     Ok((Content::Whole(held.attach_to(octets)), None))
 }
 
-/// A failed call, with the status of its kind.
+/// A failed call, with the error's status.
 pub(super) fn failure(error: &Error) -> Response<ReplyBody> {
-    // `Kind::http` gives numbers that are all legal statuses.
-    let status = StatusCode::from_u16(error.kind.http()).unwrap_or(StatusCode::BAD_GATEWAY);
+    // `Error::http` gives numbers that are all legal statuses.
+    let status = StatusCode::from_u16(error.http()).unwrap_or(StatusCode::BAD_GATEWAY);
     refusal(status, error)
 }
 
@@ -177,7 +177,7 @@ pub(super) fn refusal(status: StatusCode, error: &Error) -> Response<ReplyBody> 
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(error.kind.name()));
-    if let Retry::After(delay) = error.retry {
+    if let Some(delay) = error.retry_after() {
         let seconds = delay.as_millis().div_ceil(1000).to_string();
         set(headers, "retry-after", seconds.as_bytes());
     }
@@ -203,7 +203,7 @@ pub(super) fn kind_of_status(status: StatusCode) -> Kind {
         404 => Kind::NotFound,
         408 | 504 => Kind::DeadlineExceeded,
         409 => Kind::Aborted,
-        429 => Kind::ResourceExhausted,
+        413 | 429 => Kind::ResourceExhausted,
         499 => Kind::Cancelled,
         501 => Kind::Unimplemented,
         502 | 503 => Kind::Unavailable,

@@ -43,7 +43,7 @@ impl Refusal {
 impl From<ByteBudgetError> for Refusal {
     fn from(error: ByteBudgetError) -> Self {
         let error = Error::from(error);
-        let status = StatusCode::from_u16(error.kind.http());
+        let status = StatusCode::from_u16(error.http());
         Self::new(status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE), error)
     }
 }
@@ -259,7 +259,8 @@ fn check_length(length: usize, limit: usize) -> Result<(), Refusal> {
         return Ok(());
     }
     let message = format!("body of {length} octets or more exceeds the limit of {limit}");
-    Err(Refusal::invalid(StatusCode::PAYLOAD_TOO_LARGE, message))
+    let error = Error::invalid_argument(message).with_too_large();
+    Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error))
 }
 
 /// Request headers that set the deadline; the first one that is there counts.

@@ -47,6 +47,8 @@ pub(super) struct SocketState {
     refusal: OnceLock<HeadError>,
     /// The request that is being read has octets which nobody has read.
     unread: AtomicBool,
+    /// The last request takes interim responses: it is of HTTP/1.1.
+    takes_interim: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -62,7 +64,13 @@ impl SocketState {
             counters,
             refusal: OnceLock::new(),
             unread: AtomicBool::new(false),
+            takes_interim: AtomicBool::new(false),
         }
+    }
+
+    /// Whether the client may be sent responses before the one that counts.
+    pub(super) fn takes_interim(&self) -> bool {
+        self.takes_interim.load(Ordering::Relaxed)
     }
 
     /// The head that was not taken.
@@ -167,7 +175,11 @@ impl Socket {
             self.buffer.advance(head::n_blank(&self.buffer));
         }
         match scanner.admit(&self.buffer) {
-            Ok(n_admitted) => self.n_admitted = n_admitted,
+            Ok(n_admitted) => {
+                self.n_admitted = n_admitted;
+                let takes_interim = &self.shared.takes_interim;
+                takes_interim.store(!scanner.is_http_1_0(), Ordering::Relaxed);
+            }
             Err(refusal) => {
                 // The first one stays: nothing is read after it.
                 let _ = self.shared.refusal.set(refusal);

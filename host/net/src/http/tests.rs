@@ -1,5 +1,7 @@
 //! The door over real sockets: our client for what it speaks, raw octets for what it must refuse.
 
+mod heads;
+mod held;
 mod refusals;
 mod sharing;
 mod sockets;
@@ -322,6 +324,14 @@ impl Handler for Double {
                     headers: Headers::new(),
                     body: Body::Many(BodyStream::new(count(&call.method))),
                 }),
+                "late" => {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                    Ok(Reply {
+                        headers: Headers::new(),
+                        body: call.body,
+                    })
+                }
+                "large" => Ok(Reply::one("x".repeat((1 << 20) + 100))),
                 "hang" => {
                     n_hanging.fetch_add(1, Ordering::SeqCst);
                     let _leaves = Leaves(n_hanging);

@@ -71,6 +71,30 @@ fn an_error_says_when_to_try_again() {
     );
     let error = read_response(frame).outcome.expect_err("an error");
     assert_eq!(error.retry, Retry::After(Duration::from_millis(1501)));
-    let frame = exhausted(Retry::Never);
+}
+
+#[test]
+fn what_is_exhausted_says_when_even_where_nobody_knows_whether_the_call_began() {
+    for (retry, told) in [
+        (Retry::Never, Retry::IfIdempotent),
+        (Retry::IfIdempotent, Retry::IfIdempotent),
+        (Retry::Elsewhere, Retry::After(Duration::from_secs(1))),
+    ] {
+        let error = Error::new(Kind::ResourceExhausted, Blame::Guest, "full").with_retry(retry);
+        let frame = ReplyToken::vsp("c-1".into(), 50).error_frame(&error);
+        let after = frame.headers.get_str("retry-after-ms");
+        assert_eq!(after.as_deref(), Some("1000"), "{retry:?}");
+        let error = read_response(frame).outcome.expect_err("an error");
+        assert_eq!(error.retry, told);
+    }
+}
+
+#[test]
+fn a_message_over_a_limit_is_413_and_stays_so_over_hops() {
+    let error = Error::new(Kind::ResourceExhausted, Blame::Client, "9 octets").with_too_large();
+    let frame = ReplyToken::vsp("c-1".into(), 50).error_frame(&error);
+    assert_eq!(frame.headers.get_str("code").as_deref(), Some("413"));
     assert_eq!(frame.headers.get_str("retry-after-ms"), None);
+    let read = read_response(frame).outcome.expect_err("an error");
+    assert_eq!((read.kind, read.http()), (Kind::ResourceExhausted, 413));
 }

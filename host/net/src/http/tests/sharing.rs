@@ -70,9 +70,9 @@ async fn an_allowed_page_reads_answers_and_errors_alike() {
 #[tokio::test]
 async fn answers_to_others_vary_by_origin_but_share_nothing() {
     let door = sharing(&[PAGE], false).await;
-    for head in [String::new(), from("https://evil.example")] {
+    for (head, status) in [(String::new(), 200), (from("https://evil.example"), 403)] {
         let response = door.raw(&post("echo/Say", &head, "1")).await;
-        check(&response, 200, &["vary: origin\r\n"]);
+        check(&response, status, &["vary: origin\r\n"]);
         assert!(!response.contains("access-control-"), "{response}");
     }
 }
@@ -126,8 +126,7 @@ async fn content_that_a_page_may_send_unasked_stays_refused() {
 #[tokio::test]
 async fn what_a_handler_says_of_sharing_gives_way_to_the_listener() {
     let door = sharing(&[PAGE], false).await;
-    let head = from("https://evil.example");
-    let response = door.raw(&post("headers/Shared", &head, "")).await;
+    let response = door.raw(&post("headers/Shared", "", "")).await;
     check(&response, 200, &["x-colour: green\r\n"]);
     assert!(!response.contains("access-control-"), "{response}");
 }

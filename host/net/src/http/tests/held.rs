@@ -1,0 +1,264 @@
+//! What a client can make the door hold: bodies that do not end, replies that are not taken. Frames
+//! of HTTP/2 are written by hand, as no library opens no window.
+
+use super::*;
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
+const MIB: usize = 1 << 20;
+
+/// A client of HTTP/2 that gives its server windows of `window` octets and never more.
+struct Frames {
+    socket: TcpStream,
+}
+
+impl Frames {
+    async fn open(door: &Door, window: u32) -> Self {
+        let socket = TcpStream::connect(door.address).await.expect("connects");
+        let mut frames = Self { socket };
+        frames.send_octets(PREFACE).await;
+        // SETTINGS_INITIAL_WINDOW_SIZE.
+        let setting = [&[0, 4][..], &window.to_be_bytes()].concat();
+        frames.send(SETTINGS, 0, 0, &setting).await;
+        frames
+    }
+
+    async fn send_octets(&mut self, octets: &[u8]) {
+        let writing = self.socket.write_all(octets);
+        timeout(PATIENCE, writing).await.expect("takes").expect("is open");
+    }
+
+    async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+        let length = u32::try_from(payload.len()).expect("short").to_be_bytes();
+        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+        self.send_octets(&[&head, payload].concat()).await;
+    }
+
+    /// Asks for `target`, with the body still to come where there is one.
+    async fn ask(&mut self, stream: u32, target: &str, has_body: bool) {
+        let path = format!("/v1/services/{target}");
+        // Literal fields without indexing (RFC 7541 section 6.2.2), `:method: POST` and
+        // `:scheme: http` from the static table.
+        let mut block = vec![0x83, 0x86];
+        for (name_idx, value) in [(4, path.as_str()), (1, "x")] {
+            block.push(name_idx);
+            block.push(u8::try_from(value.len()).expect("short"));
+            block.extend_from_slice(value.as_bytes());
+        }
+        let end = if has_body { 0 } else { END_STREAM };
+        self.send(HEADERS, END_HEADERS | end, stream, &block).await;
+    }
+
+    /// The next frame: kind, stream, payload. `None` where the door has closed.
+    async fn next(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+        let reading = async {
+            let mut head = [0; 9];
+            self.socket.read_exact(&mut head).await.ok()?;
+            let [a, b, c, kind, _, d, e, f, g] = head;
+            let mut payload = vec![0; u32::from_be_bytes([0, a, b, c]) as usize];
+            self.socket.read_exact(&mut payload).await.ok()?;
+            Some((kind, u32::from_be_bytes([d, e, f, g]), payload))
+        };
+        timeout(PATIENCE, reading).await.expect("the door moves")
+    }
+
+    /// Reads until a frame of that kind comes, or the door closes; says whether it came.
+    async fn wait_for(&mut self, kind: u8) -> bool {
+        while let Some((next, ..)) = self.next().await {
+            if next == kind {
+                return true;
+            }
+        }
+        false
+    }
+}
+
+async fn until(mut is_so: impl FnMut() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    timeout(PATIENCE, waiting).await.expect("it comes to be so");
+}
+
+#[tokio::test]
+async fn replies_that_nobody_takes_are_bounded_and_end_by_the_write_timeout() {
+    let door = Door::open(HttpConfig {
+        write_timeout: Duration::from_millis(500),
+        held_bytes_max: 4 * MIB,
+        ..HttpConfig::default()
+    })
+    .await;
+    for window in [0, 1] {
+        let mut frames = Frames::open(&door, window).await;
+        for stream in 0..32 {
+            frames.ask(2 * stream + 1, "large/Get", false).await;
+        }
+        let (bytes, refused) = (Arc::clone(&door.bytes), door.bytes.n_refused());
+        // Three of 1 MiB and a little fit; the others are told so by a short reply.
+        until(|| bytes.n_refused() >= refused + 29).await;
+        assert!(door.bytes.held() <= 4 * MIB, "{}", door.bytes.held());
+        assert!(frames.wait_for(RST_STREAM).await || window > 0);
+        until(|| bytes.held() == 0).await;
+        assert!(door.counters.slow_readers.value() >= 1);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_stalls_is_reset_and_its_neighbours_are_served() {
+    let door = Door::open(HttpConfig {
+        write_timeout: Duration::from_millis(300),
+        ..HttpConfig::default()
+    })
+    .await;
+    let mut frames = Frames::open(&door, 100).await;
+    frames.ask(1, "large/Get", false).await;
+    let mut was_reset = false;
+    while !was_reset {
+        let (kind, stream, _) = frames.next().await.expect("the door stays open");
+        was_reset = (kind, stream) == (RST_STREAM, 1);
+    }
+    frames.ask(3, "echo/Say", true).await;
+    frames.send(DATA, END_STREAM, 3, b"hello").await;
+    loop {
+        let (kind, stream, payload) = frames.next().await.expect("the door stays open");
+        if (kind, stream) == (DATA, 3) && !payload.is_empty() {
+            assert_eq!(payload, b"hello");
+            break;
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_header_section_that_trickles_is_ended_by_the_header_timeout() {
+    let door = Door::open(HttpConfig {
+        header_timeout: Duration::from_millis(300),
+        ..HttpConfig::default()
+    })
+    .await;
+    let mut frames = Frames::open(&door, 65_535).await;
+    frames.ask(1, "hang/On", false).await;
+    door.handler.wait_for(1).await;
+    // A section that CONTINUATION goes on with for ever, beside a call that would keep the
+    // connection.
+    frames.send(HEADERS, END_STREAM, 3, &[0x83, 0x86]).await;
+    let trickling = async {
+        loop {
+            let octets = [0, 0, 1, 9, 0, 0, 0, 0, 3, 0x84];
+            if frames.socket.write_all(&octets).await.is_err() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    timeout(PATIENCE, trickling).await.expect("the door closes");
+    door.handler.wait_for(0).await;
+}
+
+#[tokio::test]
+async fn bodies_that_do_not_end_are_held_up_to_the_bound_and_refused_beyond() {
+    let config = HttpConfig {
+        held_bytes_max: 64 * MIB,
+        ..HttpConfig::default()
+    };
+    let door = Door::open(config).await;
+    door.bytes.set_bytes_max(8 * MIB);
+    let part = vec![b'x'; 4 * MIB];
+    let mut sockets = Vec::new();
+    for socket_idx in 0..4 {
+        if socket_idx % 2 == 0 {
+            let mut socket = TcpStream::connect(door.address).await.expect("connects");
+            let head = "POST /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\ncontent-length: 8000000";
+            let head = format!("{head}\r\n\r\n");
+            socket.write_all(head.as_bytes()).await.expect("writes");
+            // The door stops reading where it has refused.
+            let _ = timeout(Duration::from_secs(5), socket.write_all(&part)).await;
+            sockets.push(socket);
+        } else {
+            let mut frames = Frames::open(&door, 65_535).await;
+            frames.ask(1, "echo/Say", true).await;
+            let sending = async {
+                for piece in part.chunks(16_384) {
+                    let head = [0, 64, 0, DATA, 0, 0, 0, 0, 1];
+                    let frame = [&head[..], piece].concat();
+                    if frames.socket.write_all(&frame).await.is_err() {
+                        break;
+                    }
+                }
+            };
+            let _ = timeout(Duration::from_secs(5), sending).await;
+            sockets.push(frames.socket);
+        }
+    }
+    let bytes = Arc::clone(&door.bytes);
+    until(|| bytes.n_refused() > 0).await;
+    assert!(bytes.held() <= 8 * MIB, "{}", bytes.held());
+    drop(sockets);
+    until(|| bytes.held() == 0).await;
+    let response = door.raw(&post("echo/Say", "", "fits")).await;
+    assert!(response.ends_with("\r\n\r\nfits"), "{response}");
+}
+
+#[tokio::test]
+async fn a_full_gateway_says_when_to_come_again() {
+    let door = Door::open(HttpConfig::default()).await;
+    door.bytes.set_bytes_max(MIB);
+    let body = "x".repeat(2 * MIB);
+    let response = door.raw(&post("echo/Say", "", &body)).await;
+    assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
+    for part in ["retry-after: 1\r\n", "x-postern-error: unavailable\r\n", "the gateway holds"] {
+        assert!(response.contains(part), "{part} in {response}");
+    }
+    assert_eq!(door.bytes.held(), 0);
+}
+
+#[tokio::test]
+async fn streams_over_the_limit_are_not_begun() {
+    let door = Door::open(HttpConfig {
+        streams_max: 2,
+        ..HttpConfig::default()
+    })
+    .await;
+    let mut frames = Frames::open(&door, 65_535).await;
+    // The limit is in the door's first frame: SETTINGS_MAX_CONCURRENT_STREAMS is 3.
+    let (kind, _, settings) = frames.next().await.expect("settings");
+    assert_eq!(kind, SETTINGS);
+    assert!(settings.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 2]), "{settings:?}");
+    for stream in [1, 3, 5] {
+        frames.ask(stream, "hang/On", false).await;
+    }
+    loop {
+        let (kind, stream, _) = frames.next().await.expect("the door stays open");
+        if kind == RST_STREAM {
+            assert_eq!(stream, 5);
+            break;
+        }
+    }
+    door.handler.wait_for(2).await;
+}
+
+#[tokio::test]
+async fn a_body_over_http2_that_does_not_arrive_in_time_is_408() {
+    let door = Door::open(HttpConfig {
+        body_timeout: Duration::from_millis(200),
+        ..HttpConfig::default()
+    })
+    .await;
+    let mut frames = Frames::open(&door, 65_535).await;
+    frames.ask(1, "echo/Say", true).await;
+    frames.send(DATA, 0, 1, b"begun").await;
+    loop {
+        let (kind, _, payload) = frames.next().await.expect("the door stays open");
+        if kind == DATA {
+            let body = String::from_utf8_lossy(&payload);
+            assert!(body.contains("did not arrive within 200 ms"), "{body}");
+            break;
+        }
+    }
+}
