@@ -32,6 +32,7 @@ use super::{
     frame::{Frame, FrameType},
     priority::PriorityQueue,
 };
+use crate::{limits::Limits, text::Text};
 
 /// HELLO is said this many times on a datagram link before the peer counts as one that never
 /// answers; the pauses are equal.
@@ -161,6 +162,18 @@ impl Session {
             return;
         }
         self.end_with_err(CloseReason::Violation(error));
+    }
+
+    /// This end has no room for what the peer sends: ERR, and the end.
+    pub fn refuse(&mut self, reason: impl Into<Text>) {
+        if !self.is_closed() {
+            self.end_with_err(CloseReason::ResourceExhausted(reason.into()));
+        }
+    }
+
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        &self.config.limits
     }
 
     /// Does what is due at `now`.

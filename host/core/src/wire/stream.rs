@@ -7,6 +7,8 @@ use std::{collections::VecDeque, sync::Arc, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 
+use crate::{limits::Limits, text::Text};
+
 use super::{
     decoder::Decoder,
     frame::{CRC_BYTES, Frame},
@@ -178,6 +180,17 @@ impl Connection {
     /// See `Session::set_patience`.
     pub fn set_patience(&mut self, from: &SessionConfig) {
         self.session.set_patience(from);
+    }
+
+    /// See `Session::refuse`.
+    pub fn refuse(&mut self, reason: impl Into<Text>) {
+        self.session.refuse(reason);
+    }
+
+    /// See `Session::limits`.
+    #[must_use]
+    pub fn limits(&self) -> &Limits {
+        self.session.limits()
     }
 
     /// See `Session::close`.

@@ -212,6 +212,8 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
             ack_timeout: listener.udp.ack_timeout,
         },
         drain_timeout: listener.drain_timeout,
+        bytes: Arc::clone(&inside.bytes),
+        held_bytes_max: limits.held_bytes_per_connection_max.octets(),
         frames: Frames::new(Arc::new(inside.pipeline.frames(name))),
     }
 }

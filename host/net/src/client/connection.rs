@@ -22,6 +22,7 @@ use super::{
     streaming::Streaming,
 };
 use crate::{
+    byte_budget::ByteBudget,
     counters::Counters,
     driver::{self, Line, LineError},
     link::StreamLink,
@@ -52,6 +53,8 @@ pub(super) fn drive<S: StreamLink>(
             link,
             connection,
             config.write_timeout,
+            // What a client holds is bounded by the calls that it has under way.
+            &Arc::new(ByteBudget::unlimited()).connection(usize::MAX),
             Arc::clone(&counters),
         ),
         streaming: Streaming::new(address),

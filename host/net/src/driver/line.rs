@@ -13,8 +13,12 @@ use bytes::{Buf, Bytes, BytesMut};
 use postern_core::wire::{Connection, FrameError, Role, SessionError};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use super::Alarm;
-use crate::{counters::Counters, link::StreamLink};
+use super::{Alarm, held::Held};
+use crate::{
+    byte_budget::{ByteBudgetError, ConnectionBytes},
+    counters::Counters,
+    link::StreamLink,
+};
 
 /// First size of the read buffer; an idle connection holds this much.
 const READ_BYTES_MIN: usize = 4 * 1024;
@@ -40,6 +44,12 @@ pub(crate) struct Line<S> {
     stalled_since: Option<Instant>,
     write_timeout: Duration,
     read_ended: bool,
+    /// Memory for a frame that has not arrived whole.
+    held_input: Held,
+    /// What is queued for the peer.
+    held_output: Held,
+    /// Since when a peer owes the rest of such a frame and nothing came.
+    unfinished_since: Option<Instant>,
     /// Whole frames are left in `input`: the session was congested.
     has_undecoded: bool,
     alarm: Alarm,
@@ -62,6 +72,7 @@ impl<S: StreamLink> Line<S> {
         link: S,
         connection: Connection,
         write_timeout: Duration,
+        bytes: &ConnectionBytes,
         counters: Arc<Counters>,
     ) -> Self {
         Self {
@@ -74,6 +85,9 @@ impl<S: StreamLink> Line<S> {
             stalled_since: None,
             write_timeout,
             read_ended: false,
+            held_input: Held::new(bytes.clone()),
+            held_output: Held::new(bytes.clone()),
+            unfinished_since: None,
             has_undecoded: false,
             alarm: Alarm::new(),
             counters,
@@ -100,7 +114,10 @@ impl<S: StreamLink> Line<S> {
         if self.read_ended || self.connection.is_closed() {
             return Poll::Pending;
         }
-        self.make_room();
+        if let Err(error) = self.make_room() {
+            self.connection.refuse(error.to_string());
+            return Poll::Ready(Ok(()));
+        }
         let room = self.input.capacity() - self.input.len();
         let read = pin!(self.link.read_buf(&mut self.input)).poll(cx);
         if read.is_pending() && self.input.is_empty() && room > READ_BYTES_MIN {
@@ -108,7 +125,11 @@ impl<S: StreamLink> Line<S> {
             self.input = BytesMut::new();
             self.read_bytes = READ_BYTES_MIN;
         }
+        if read.is_pending() && self.held_input.counted() > 0 {
+            self.unfinished_since.get_or_insert(now);
+        }
         let n_octets = ready!(read)?;
+        self.unfinished_since = None;
         if n_octets == 0 {
             self.read_ended = true;
             self.connection.handle_link_end(now);
@@ -137,7 +158,33 @@ impl<S: StreamLink> Line<S> {
             count_violation(&self.counters, &error);
             false
         });
+        if self.held_input.counted() > 0 && self.connection.missing(&self.input).is_none() {
+            self.held_input.shrink_to(0);
+        }
         self.count_frames();
+    }
+
+    /// Counts what waits for the peer, in the session's queue, here, and `beside` them.
+    ///
+    /// # Errors
+    /// Where there is no room for `more`.
+    pub(crate) fn try_hold_output(
+        &mut self,
+        beside: usize,
+        more: usize,
+    ) -> Result<(), ByteBudgetError> {
+        let waiting = self.connection.queued().1 + self.output_bytes + beside;
+        self.held_output.try_grow_to(waiting + more)
+    }
+
+    /// Gives back what was counted and is written; what was queued without asking must find room.
+    pub(crate) fn settle_output(&mut self, beside: usize) {
+        let waiting = self.connection.queued().1 + self.output_bytes + beside;
+        if self.held_output.counted() > waiting {
+            self.held_output.shrink_to(waiting);
+        } else if let Err(error) = self.held_output.try_grow_to(waiting) {
+            self.connection.refuse(error.to_string());
+        }
     }
 
     /// Writes until nothing is left (ready) or the link is full (pending).
@@ -185,11 +232,21 @@ impl<S: StreamLink> Line<S> {
     pub(crate) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), LineError>> {
         let session = self.connection.poll_timeout().map(|(at, _)| at);
         let stalled = self.stalled_since.map(|since| since + self.write_timeout);
-        let next = [session, stalled].into_iter().flatten().min();
+        let patience = self.connection.limits().fragment_age_max;
+        let unfinished = self.unfinished_since.map(|since| since + patience);
+        let next = [session, stalled, unfinished].into_iter().flatten().min();
         ready!(self.alarm.poll(cx, next));
         let now = now();
         if stalled.is_some_and(|at| at <= now) {
             return Poll::Ready(Err(LineError::WriteTimeout(self.write_timeout)));
+        }
+        if unfinished.is_some_and(|at| at <= now) {
+            self.unfinished_since = Some(now);
+            if !self.connection.is_congested() {
+                let reason = format!("nothing came of the rest of a frame for {patience:?}");
+                self.connection.refuse(reason);
+            }
+            return Poll::Ready(Ok(()));
         }
         if !self.output.is_empty() {
             self.connection.on_unwritten(now);
@@ -236,15 +293,22 @@ impl<S: StreamLink> Line<S> {
         }
     }
 
-    fn make_room(&mut self) {
+    /// # Errors
+    /// Where there is no room for a frame that has begun.
+    fn make_room(&mut self) -> Result<(), ByteBudgetError> {
         let room = match self.connection.missing(&self.input) {
             // What a head declares is believed as far as octets have come for it.
-            Some(missing) => missing.min(self.input.len().max(READ_BYTES_MAX)),
+            Some(missing) => {
+                let room = missing.min(self.input.len().max(READ_BYTES_MAX));
+                self.held_input.try_grow_to(self.input.len() + room)?;
+                room
+            }
             None => self.read_bytes,
         };
         if self.input.capacity() - self.input.len() < room.min(self.read_bytes / 2).max(1) {
             self.input.reserve(room);
         }
+        Ok(())
     }
 
     fn fill_output(&mut self) {

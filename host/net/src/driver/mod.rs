@@ -2,6 +2,7 @@
 //! message is the business of `server` and `client`; both stand on the parts here.
 
 mod alarm;
+mod held;
 mod line;
 mod socket;
 

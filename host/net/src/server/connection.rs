@@ -1,5 +1,6 @@
 //! One accepted connection: requests become calls, outcomes become replies.
 
+mod backlog;
 mod replies;
 
 use std::{
@@ -18,6 +19,7 @@ use postern_core::{
     wire::{CloseReason, Connection, Dialect, Event, Features, Frame, Role},
 };
 
+use self::backlog::Backlog;
 use super::{
     Settings, Shared,
     answer::unsent,
@@ -55,6 +57,7 @@ struct ServedConnection<S> {
     calls: Calls<ReplyTo>,
     reader: Reader,
     in_order: InOrder,
+    backlog: Backlog,
     /// None until the peer opens a stream.
     streaming: Option<Box<Streaming>>,
     /// There is one peer, so nothing needs to say which.
@@ -99,10 +102,17 @@ impl<S: StreamLink> ServedConnection<S> {
         };
         let default_service = shared.config.default_service.clone();
         Self {
-            line: Line::new(link, connection, shared.config.write_timeout, counters),
+            line: Line::new(
+                link,
+                connection,
+                shared.config.write_timeout,
+                &shared.config.bytes.connection(shared.config.held_bytes_max),
+                counters,
+            ),
             calls: Calls::new(Arc::clone(&shared.handler)),
             reader: Reader::new(Arc::new(peer.clone()), default_service),
             in_order: InOrder::default(),
+            backlog: Backlog::default(),
             streaming: None,
             pushes,
             peer,
@@ -144,6 +154,7 @@ impl<S: StreamLink> ServedConnection<S> {
             if let Poll::Ready(written) = self.line.poll_write(cx, now) {
                 written?;
             }
+            self.line.settle_output(self.waiting_bytes());
             // What is written may have been the last thing that held a draining session open, or
             // have made room for events that waited.
             if let Some(reason) = self.handle_events(cx, now) {
@@ -177,9 +188,8 @@ impl<S: StreamLink> ServedConnection<S> {
     /// While calls are at their limit, or replies wait for a peer that does not take them, the peer's
     /// octets stay in the kernel, which tells it to wait.
     fn may_read(&self) -> bool {
-        let (n_waiting, bytes) = self.in_order.waiting();
-        self.calls.len() + n_waiting < self.shared.config.calls_in_flight_max
-            && bytes < self.shared.session.limits.queue_bytes_max
+        self.calls.len() + self.in_order.waiting().0 < self.shared.config.calls_in_flight_max
+            && self.waiting_bytes() < self.line.connection.limits().queue_bytes_max
             && !self.line.connection.is_congested()
     }
 
@@ -200,14 +210,12 @@ impl<S: StreamLink> ServedConnection<S> {
         self.shared = shared;
     }
 
-    /// Answers what has ended, as far as there is room; the rest stays with its task.
+    /// Answers what has ended.
     fn take_finished(&mut self, cx: &mut Context<'_>, now: Instant) {
-        while self.has_room()
-            && let Poll::Ready((_, to, outcome)) = self.calls.poll_finished(cx)
-        {
+        while let Poll::Ready((_, to, outcome)) = self.calls.poll_finished(cx) {
             self.finish(cx, now, to, outcome);
         }
-        self.send_in_order(now);
+        self.send_waiting(now);
     }
 
     fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<CloseReason> {

@@ -22,6 +22,7 @@ use tokio::net::TcpListener;
 use self::settings::{Settings, Shared};
 pub use self::{frames::Frames, settings::ServerControl};
 use crate::{
+    byte_budget::ByteBudget,
     counters::Counters,
     link::DatagramLink,
     memory::{MemoryListener, MemorySocket},
@@ -48,6 +49,11 @@ pub struct ServerConfig {
     /// A stream peer that takes no octet for this long, while there are some for it, is closed as a
     /// slow reader. Datagrams are never taken back: there it means nothing. Default 30 s.
     pub write_timeout: Duration,
+    /// What all connections of all servers that share it may hold. Default without bound.
+    pub bytes: Arc<ByteBudget>,
+    /// Octets that one stream connection may hold: of a frame that has not arrived whole, and of
+    /// replies that its peer has not taken. Default 32 MiB.
+    pub held_bytes_max: usize,
     /// Sees the messages of peers before they are read, and those for them before they are written.
     /// Default none.
     pub frames: Frames,
@@ -89,6 +95,8 @@ impl Default for ServerConfig {
             retry: RetryConfig::default(),
             drain_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(30),
+            bytes: Arc::new(ByteBudget::unlimited()),
+            held_bytes_max: 32 * 1024 * 1024,
             frames: Frames::default(),
         }
     }

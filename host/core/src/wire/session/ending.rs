@@ -4,7 +4,7 @@
 //! |---|---|
 //! | closed by this end, idle, drain timeout | BYE |
 //! | the peer said BYE or ended its side | BYE in the full dialect, none in the base dialect |
-//! | violation, slow reader | ERR on stream links, none on datagram links |
+//! | violation, slow reader, no room | ERR on stream links, none on datagram links |
 //! | the peer said ERR | none |
 
 use std::time::Instant;

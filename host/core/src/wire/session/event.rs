@@ -70,6 +70,9 @@ pub enum CloseReason {
     Idle { after: Duration },
     #[error("slow reader: {messages} messages of {bytes} octets are queued")]
     SlowReader { messages: usize, bytes: usize },
+    /// What the peer sends finds no room, or its rest does not come.
+    #[error("{0}")]
+    ResourceExhausted(Text),
     #[error("{in_flight} calls still in flight {after:?} after bye")]
     DrainTimeout { in_flight: usize, after: Duration },
 }
@@ -116,6 +119,7 @@ impl CloseReason {
             Self::Violation(error) => error.name(),
             Self::Idle { .. } => "idle",
             Self::SlowReader { .. } => "slow-reader",
+            Self::ResourceExhausted(_) => "resource-exhausted",
             Self::DrainTimeout { .. } => "drain-timeout",
         }
     }

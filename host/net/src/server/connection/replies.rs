@@ -32,7 +32,7 @@ impl<S: StreamLink> ServedConnection<S> {
         if keeps_order && self.line.connection.begin() {
             let position = self.in_order.admit();
             self.in_order.finish(position, Some(frame));
-            self.send_in_order(now);
+            self.send_waiting(now);
         } else {
             // A session that takes no refusal is closed or closes itself.
             let _ = self.send(now, frame);
@@ -49,38 +49,66 @@ impl<S: StreamLink> ServedConnection<S> {
         let reply = answer(token, outcome);
         let reply = frames::outbound(&self.shared.config.frames, reply)
             .unwrap_or_else(|error| Some(token.error_frame(&error)));
+        let reply = reply.map(|frame| self.fitting(token, frame));
         if let Some(position) = position {
-            let fitting = reply.map(|frame| match self.line.connection.check_length(&frame) {
-                Ok(()) => frame,
-                Err(error) => token.error_frame(&too_long(&error)),
-            });
-            self.in_order.finish(position, fitting);
-            self.send_in_order(now);
-            return;
+            self.in_order.finish(position, reply);
+            self.send_waiting(now);
+        } else {
+            self.send_or_wait(now, reply);
         }
-        let sent = reply.map_or(Ok(()), |frame| self.send(now, frame));
-        if let Err(error @ SendError::TooLong { .. }) = sent {
-            // An error's frame is short; if even that is refused, the session is closed.
-            let _ = self.send(now, token.error_frame(&too_long(&error)));
+    }
+
+    /// The reply, or the error in its stead where the peer takes no such frame or there is no room to
+    /// hold it.
+    fn fitting(&mut self, token: &ReplyToken, frame: Frame) -> Frame {
+        if let Err(error) = self.line.connection.check_length(&frame) {
+            return token.error_frame(&too_long(&error));
         }
+        let beside = self.waiting_bytes();
+        match self.line.try_hold_output(beside, frame.encoded_len()) {
+            Ok(()) => frame,
+            Err(error) => token.error_frame(&error.into()),
+        }
+    }
+
+    /// Bytes of replies that wait outside of the session's queue.
+    pub(super) const fn waiting_bytes(&self) -> usize {
+        self.in_order.waiting().1 + self.backlog.bytes()
+    }
+
+    /// Sends a call's reply, if it has one, now or when there is room.
+    fn send_or_wait(&mut self, now: Instant, reply: Option<Frame>) {
+        match reply {
+            Some(frame) if !self.backlog.is_empty() || !self.has_room() => self.backlog.push(frame),
+            Some(frame) => self.send_last(now, frame),
+            None => self.line.connection.finish(),
+        }
+    }
+
+    /// Sends the reply that ends a call.
+    fn send_last(&mut self, now: Instant, frame: Frame) {
+        // A session that takes no reply is closed or closes itself.
+        let _ = self.send(now, frame);
         self.line.connection.finish();
     }
 
-    /// Sends the replies whose turn it is, as far as there is room.
-    pub(super) fn send_in_order(&mut self, now: Instant) {
+    /// Sends replies that waited, as far as there is room.
+    pub(super) fn send_waiting(&mut self, now: Instant) {
+        while !self.backlog.is_empty()
+            && self.has_room()
+            && let Some(frame) = self.backlog.pop()
+        {
+            self.send_last(now, frame);
+        }
         while self.in_order.is_ready()
             && self.has_room()
             && let Some(reply) = self.in_order.pop()
         {
-            if let Some(frame) = reply {
-                // A session that takes no reply is closed or closes itself.
-                let _ = self.send(now, frame);
-            }
-            self.line.connection.finish();
+            self.send_or_wait(now, reply);
         }
     }
 
-    pub(super) fn send(&mut self, now: Instant, frame: Frame) -> Result<(), SendError> {
+    fn send(&mut self, now: Instant, frame: Frame) -> Result<(), SendError> {
         self.line
             .connection
             .send(now, frame)
