@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_tests::{Finished, command_in, component};
+use postern_tests::{Door, Finished, Gateway, Setup, call, command_in, component, connect};
 
 use crate::share;
 
@@ -110,6 +110,16 @@ async fn check_and_run_refuse_the_same_in_the_same_words() {
 async fn check_and_run_take_the_same_and_say_what_is_missing() {
     let _machine = share().await;
     taken().iter().for_each(judge);
+}
+
+#[tokio::test]
+async fn check_leaves_a_running_gateway_alone() {
+    let _machine = share().await;
+    let gateway = Gateway::start(Setup::default().plugin("echo")).await;
+    let check = gateway.postern(&["check"]);
+    assert_eq!(check.code, Some(0), "{check:?}");
+    let echo = connect(&gateway, Door::Tcp).await;
+    call(&*echo, "echo/Echo", "1").await.expect("answered");
 }
 
 #[track_caller]

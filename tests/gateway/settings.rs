@@ -1,7 +1,9 @@
 //! Keys of the configuration by what they do, at every door that they name.
 
+use std::time::Duration;
+
 use postern_core::{Error, Kind};
-use postern_tests::{Door, Gateway, Setup, call, connect};
+use postern_tests::{Door, Gateway, Setup, call, component, connect};
 
 use crate::share;
 
@@ -76,4 +78,20 @@ async fn no_message_of_any_call_or_reply_is_longer_than_body_bytes_max() {
             "{door}: {error}"
         );
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_not_watched_is_read_at_the_start_only() {
+    let _machine = share().await;
+    let setup = Setup {
+        config: "[plugins]\nwatch = false\n".to_owned(),
+        ..Setup::default()
+    };
+    let mut gateway = Gateway::start(setup.plugin("echo")).await;
+    let status = async |gateway: &Gateway| gateway.admin("/plugins/users").await.expect("asked").0;
+    gateway.deploy("users.wasm", &component("users"));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(status(&gateway).await, 404);
+    gateway.restart().await;
+    assert_eq!(status(&gateway).await, 200);
 }

@@ -14,9 +14,7 @@ use crate::{Source, assert_none, read, sources};
 const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
 
 /// Keys whose test is not written yet. Empty it, and never add to it.
-const PENDING: [&str; 16] = [
-    "auth.jwt.NAME.jwks-bytes-max",
-    "auth.jwt.NAME.jwks-timeout",
+const PENDING: [&str; 13] = [
     "listeners.NAME.calls-in-flight-max",
     "listeners.NAME.streams-max",
     "manifest budgets.authenticator",
@@ -30,7 +28,6 @@ const PENDING: [&str; 16] = [
     "plugins.health-timeout",
     "plugins.instances.queue-timeout",
     "plugins.settle",
-    "plugins.watch",
 ];
 
 /// Keys that are read and handed to nobody. Empty it, and never add to it.
@@ -69,7 +66,10 @@ fn every_key_has_a_test_of_its_effect() {
             false => faults.extend(own.iter().filter_map(|row| fault_of(row, &tests))),
         }
         // Several options of the documents may be one key of ours, in the table of those.
-        if own.iter().any(|row| row.table != own.first().map_or("", |row| row.table)) {
+        if own
+            .iter()
+            .any(|row| row.table != own.first().map_or("", |row| row.table))
+        {
             faults.push(format!("{key}: it stands in two tables"));
         }
     }
@@ -110,9 +110,18 @@ fn a_row_is_good_when_its_test_is_there_and_names_the_key() {
         text: text.to_owned(),
     };
     let found = tests_in(&[
-        source("a.rs", "#[test]\nfn good() {\n    \"\\nidle-timeout = 1\"\n}\nfn no_test() {}\n"),
-        source("b.rs", "#[tokio::test(start_paused = true)]\nasync fn other() { idle_max }\n"),
-        source("host/gateway/src/config/tests.rs", "#[test]\nfn parsed() { idle_timeout }\n"),
+        source(
+            "a.rs",
+            "#[test]\nfn good() {\n    \"\\nidle-timeout = 1\"\n}\nfn no_test() {}\n",
+        ),
+        source(
+            "b.rs",
+            "#[tokio::test(start_paused = true)]\nasync fn other() { idle_max }\n",
+        ),
+        source(
+            "host/gateway/src/config/tests.rs",
+            "#[test]\nfn parsed() { idle_timeout }\n",
+        ),
     ]);
     let check = |test: &str, alias: Option<&str>, is_good: bool| {
         let row = Row {
@@ -150,7 +159,12 @@ fn fault_of(row: &Row, tests: &BTreeMap<String, Vec<Source>>) -> Option<String> 
         !is_reading && names.iter().any(|name| mentions(&file.text, name))
     };
     let is_shown = files.iter().any(|file| shows(&file));
-    (!is_shown).then(|| format!("{key}: the file of {test} does not name {}", names.join(" or ")))
+    (!is_shown).then(|| {
+        format!(
+            "{key}: the file of {test} does not name {}",
+            names.join(" or ")
+        )
+    })
 }
 
 /// The last part of a key: how tests write it.
@@ -163,15 +177,19 @@ fn mentions(text: &str, name: &str) -> bool {
     let is_part = |c: char| c.is_ascii_alphanumeric() || c == '_' || c == '-';
     text.match_indices(name).any(|(at, _)| {
         let (before, rest) = text.split_at(at);
-        let begins = name.starts_with('.')
-            || before.ends_with("\\n")
-            || !before.ends_with(is_part);
-        begins && !rest.get(name.len()..).unwrap_or_default().starts_with(is_part)
+        let begins = name.starts_with('.') || before.ends_with("\\n") || !before.ends_with(is_part);
+        begins
+            && !rest
+                .get(name.len()..)
+                .unwrap_or_default()
+                .starts_with(is_part)
     })
 }
 
 fn without_tests(text: &str) -> &str {
-    text.split("#[cfg(test)]\nmod tests {").next().unwrap_or(text)
+    text.split("#[cfg(test)]\nmod tests {")
+        .next()
+        .unwrap_or(text)
 }
 
 /// Every test of the tree outside of this crate's rules, by name, with the files that have it.
@@ -190,7 +208,10 @@ fn tests_in(files: &[Source]) -> BTreeMap<String, Vec<Source>> {
             is_test |= line.starts_with("#[test]") || line.starts_with("#[tokio::test");
             // Bodies that a macro runs over every link are tests, too.
             let is_body = line.starts_with("async fn") && line.contains("(link: Link)");
-            let name = line.split("fn ").nth(1).and_then(|rest| rest.split('(').next());
+            let name = line
+                .split("fn ")
+                .nth(1)
+                .and_then(|rest| rest.split('(').next());
             if let Some(name) = name.filter(|_| is_test || is_body) {
                 let file = Source {
                     path: file.path.clone(),

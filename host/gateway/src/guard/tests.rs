@@ -289,7 +289,7 @@ fn credentials_stay_with_the_gateway_unless_they_are_forwarded() {
 
 #[test]
 fn the_header_of_api_keys_has_the_name_that_is_configured() {
-    let hash = crate::config::KeyHash(Sha256::digest("open-sesame").into());
+    let hash = config::KeyHash(Sha256::digest("open-sesame").into());
     let text = format!(
         "[auth.api-keys]\nheader = \"X-Key\"\n[auth.api-keys.keys.ann]\nhash = \"{hash}\"\n"
     );

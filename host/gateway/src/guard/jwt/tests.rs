@@ -1,5 +1,7 @@
 //! What tokens say, and whether it holds. Signatures are claimed in guard/tests.rs.
 
+use std::time::Duration;
+
 use serde_json::json;
 
 use super::*;

@@ -196,6 +196,38 @@ async fn a_server_that_was_never_there_makes_tokens_unverifiable_not_wrong() {
 }
 
 #[tokio::test]
+async fn a_set_is_taken_up_to_its_limit_of_octets() {
+    let (forge, keys) = one_key("a").await;
+    let set = set_of(std::slice::from_ref(&forge));
+    for (length, is_taken) in [(1024, true), (1025, false)] {
+        keys.publish(format!("{set}{}", " ".repeat(length - set.len())));
+        let side = Side::start(&keys, "jwks-bytes-max = \"1KiB\"");
+        let settled = side.settle(&forge.sign(&claims(NOW))).await;
+        assert_eq!(settled.is_ok(), is_taken, "{settled:?}");
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_says_nothing_is_waited_for_as_long_as_is_configured() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = listener.local_addr().expect("bound").port();
+    let source = format!(
+        "jwks-url = \"http://127.0.0.1:{port}/keys\"\njwks-allow-http = true\n\
+         jwks-timeout = \"100ms\"\n"
+    );
+    let side = Side::of(issuer(&source));
+    let begin = Instant::now();
+    let error = side.settle(&Forge::ed("a").sign(&claims(NOW))).await;
+    assert_eq!(error.expect_err("no keys").kind, Kind::Unavailable);
+    // The default is 5 s.
+    assert!(
+        begin.elapsed() < Duration::from_secs(4),
+        "{:?}",
+        begin.elapsed()
+    );
+}
+
+#[tokio::test]
 async fn a_new_guard_goes_on_with_the_keys_of_the_one_before() {
     let (forge, keys) = one_key("a").await;
     let side = Side::start(&keys, "");
