@@ -14,6 +14,7 @@ pub mod inspect;
 mod nearest;
 pub mod pipeline;
 pub mod plugins;
+pub mod readiness;
 pub mod scaffold;
 mod shard;
 pub mod telemetry;

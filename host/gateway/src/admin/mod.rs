@@ -29,7 +29,7 @@ const ENDPOINTS: [(&str, &str, &str); 15] = [
     (
         "GET",
         "/readyz",
-        "200 when the gateway takes traffic, 503 with the reasons when it does not",
+        "200 when the gateway takes traffic, 503 with the reasons when it does not; what is degraded",
     ),
     ("GET", "/metrics", "all numbers, as OpenMetrics"),
     (
@@ -121,16 +121,15 @@ async fn livez() -> Response {
 
 async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
     let reasons = gateway.unready_reasons();
+    let degraded = gateway.readiness().degraded();
     let status = if reasons.is_empty() {
         StatusCode::OK
     } else {
         StatusCode::SERVICE_UNAVAILABLE
     };
-    (
-        status,
-        Json(json!({ "ready": reasons.is_empty(), "reasons": reasons })),
-    )
-        .into_response()
+    let ready = reasons.is_empty();
+    let body = json!({ "ready": ready, "reasons": reasons, "degraded": degraded });
+    (status, Json(body)).into_response()
 }
 
 async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {

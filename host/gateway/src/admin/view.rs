@@ -45,14 +45,6 @@ pub struct CallsView {
     pub p99_ms: Option<f64>,
 }
 
-/// Something that is not as it should be for the gateway to take traffic.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reason {
-    /// `starting`, `draining` or `listeners`.
-    pub name: &'static str,
-    pub message: String,
-}
-
 /// An answer that is no success: `{"error", "code", "hint"?}`.
 #[derive(Debug)]
 pub(crate) struct Failure {

@@ -5,7 +5,7 @@ use std::{
     collections::BTreeMap,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicU64, Ordering::Relaxed},
     },
 };
 
@@ -14,11 +14,12 @@ use postern_net::Shutdown;
 
 use super::{door::Place, transports::Transports};
 use crate::{
-    admin::view::{Reason, ServiceView},
+    admin::view::ServiceView,
     cluster::ServiceNumbers,
     config::Loaded,
     control::Control,
     pipeline::route::{Route, Target},
+    readiness::{Readiness, Reason, ReasonKind},
     telemetry::{calls::CallBook, export::Numbers, process},
 };
 
@@ -30,7 +31,6 @@ pub struct Gateway {
     loaded: ArcSwap<Loaded>,
     places: ArcSwap<BTreeMap<String, Vec<Place>>>,
     shutdown: Shutdown,
-    has_started: AtomicBool,
     reloads_applied: AtomicU64,
     reloads_refused: AtomicU64,
     /// Seconds since 1970.
@@ -52,7 +52,6 @@ impl Gateway {
             loaded: ArcSwap::from_pointee(loaded),
             places: ArcSwap::default(),
             shutdown,
-            has_started: AtomicBool::new(false),
             reloads_applied: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             started_at: process::unix_seconds(),
@@ -88,26 +87,18 @@ impl Gateway {
     /// Why the gateway should get no traffic; empty when it should.
     #[must_use]
     pub fn unready_reasons(&self) -> Vec<Reason> {
-        let mut reasons = Vec::new();
-        let mut add = |name, message: &str| {
-            reasons.push(Reason {
-                name,
-                message: message.to_owned(),
-            })
-        };
-        if !self.has_started.load(Relaxed) {
-            add("starting", "plugins in the folder are being deployed");
-        }
+        // Whatever began the drain, a signal or an operator, is told here before anything else is.
         if self.shutdown.is_draining() {
-            add(
-                "draining",
-                "calls in flight are finished, no new ones are taken",
-            );
+            let message = "calls in flight are finished, no new ones are taken";
+            self.readiness().raise(ReasonKind::Draining, "", message);
         }
-        if self.places.load().is_empty() {
-            add("listeners", "no listener is open");
-        }
-        reasons
+        self.readiness().unready()
+    }
+
+    /// What speaks against traffic, and what is degraded.
+    #[must_use]
+    pub fn readiness(&self) -> &Readiness {
+        self.control.readiness()
     }
 
     /// Every service by name, with who answers and how calls went.
@@ -145,11 +136,17 @@ impl Gateway {
     }
 
     pub(crate) fn set_places(&self, places: BTreeMap<String, Vec<Place>>) {
+        if places.is_empty() {
+            let message = "no listener is open";
+            self.readiness().raise(ReasonKind::Listeners, "", message);
+        } else {
+            self.readiness().clear(ReasonKind::Listeners, "");
+        }
         self.places.store(Arc::new(places));
     }
 
     pub(crate) fn set_started(&self) {
-        self.has_started.store(true, Relaxed);
+        self.readiness().clear(ReasonKind::Starting, "");
     }
 
     pub(crate) fn set_loaded(&self, loaded: Loaded) {

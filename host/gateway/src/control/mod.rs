@@ -52,6 +52,7 @@ use crate::{
         route::{Route, Routes},
     },
     plugins::store::{self, Copy, Store},
+    readiness::{Readiness, ReasonKind},
     telemetry::{calls::CallBook, export::PluginNumbers},
 };
 
@@ -63,6 +64,7 @@ pub struct Control {
     fleet: Fleet,
     subscribers: Subscribers,
     book: Arc<CallBook>,
+    readiness: Readiness,
     data_dir: PathBuf,
     config: ArcSwap<Config>,
     claims: Mutex<Claims>,
@@ -92,6 +94,9 @@ impl Control {
         book: Arc<CallBook>,
         config: Config,
     ) -> Self {
+        let readiness = Readiness::default();
+        let message = "plugins in the folder are being deployed";
+        readiness.raise(ReasonKind::Starting, "", message);
         Self {
             runtime,
             routes,
@@ -99,6 +104,7 @@ impl Control {
             fleet,
             subscribers: Subscribers::new(events),
             book,
+            readiness,
             data_dir: config.data_dir.clone(),
             config: ArcSwap::from_pointee(config),
             claims: Mutex::default(),
@@ -260,6 +266,12 @@ impl Control {
         hub.apply(config.events.to_hub(config.calls.depth_max));
         self.config.store(Arc::new(config));
         self.publish();
+    }
+
+    /// What speaks against traffic, for every part that knows of something.
+    #[must_use]
+    pub const fn readiness(&self) -> &Readiness {
+        &self.readiness
     }
 
     #[must_use]
