@@ -20,7 +20,11 @@ use crate::{
     control::Control,
     pipeline::route::{Route, Target},
     readiness::{Readiness, Reason, ReasonKind},
-    telemetry::{calls::CallBook, export::Numbers, process},
+    telemetry::{
+        calls::CallBook,
+        export::{Numbers, StoreNumbers},
+        process,
+    },
 };
 
 /// A gateway's state.
@@ -130,6 +134,12 @@ impl Gateway {
             config_reloads_applied: self.reloads_applied.load(Relaxed),
             config_reloads_refused: self.reloads_refused.load(Relaxed),
             is_ready: self.unready_reasons().is_empty(),
+            reasons: self
+                .readiness()
+                .counts()
+                .map(|(kind, count)| (kind.name(), count))
+                .into(),
+            store: StoreNumbers::of(self.control.store_health()),
             resident_bytes: process::resident_bytes(),
             started_at: self.started_at,
         }
