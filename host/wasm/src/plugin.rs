@@ -22,7 +22,7 @@ use crate::{
     generation::{Generation, Home, Serving},
     health::{self, HealthReport},
     pool::Sweep,
-    reload::{Deployed, Origin, Ready, Refusal, Source, Stage},
+    reload::{Deployed, Needs, Origin, Ready, Refusal, Source, Stage},
     runtime::Runtime,
     spec::PluginSpec,
     stats::PluginStats,
@@ -99,6 +99,7 @@ impl Plugin {
             return Err(Refusal {
                 stage: Stage::Seen,
                 reason,
+                needs: Needs::default(),
             });
         };
         // The version that is left is not kept: a second rollback goes further back.

@@ -55,7 +55,7 @@ mod tests {
     async fn records_outlive_the_store_and_are_apart_from_those_of_plugins() {
         let folder = tempfile::TempDir::new().unwrap();
         let path = folder.path().join("kv.redb");
-        let store = Arc::new(Store::open(&path).unwrap());
+        let store = Arc::new(Store::open(&path, &Arc::default()).unwrap());
         let records = Records::new(Arc::clone(&store), "leases");
         assert_eq!(records.load_all().await.unwrap(), []);
         records.put("b".to_owned(), b"2".to_vec()).await.unwrap();
@@ -66,7 +66,7 @@ mod tests {
         let other = Records::new(store, "other");
         assert_eq!(other.load_all().await.unwrap(), []);
         drop((records, other));
-        let store = Arc::new(Store::open(&path).unwrap());
+        let store = Arc::new(Store::open(&path, &Arc::default()).unwrap());
         let all = Records::new(store, "leases").load_all().await.unwrap();
         let expected = [("a", b"1"), ("b", b"2")];
         assert_eq!(

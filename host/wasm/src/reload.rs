@@ -5,7 +5,7 @@
 //!   └─────────┴──────────┴─────────┴─────────┴──► refused: the one before stays in service
 //! ```
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, fmt, io, path::PathBuf, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
@@ -49,6 +49,20 @@ pub struct Refusal {
     /// The stage that was not reached.
     pub stage: Stage,
     pub reason: String,
+    /// What may lift it, beside another component.
+    pub needs: Needs,
+}
+
+/// What must change for a refused component to be worth another try. Nothing of it: only the
+/// component itself.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Needs {
+    /// Time: descriptors, memory or a disk were wanting, or a part that it asks.
+    pub time: bool,
+    /// Other limits or grants.
+    pub settings: bool,
+    /// A folder of the host that does not exist.
+    pub folder: Option<PathBuf>,
 }
 
 /// A component that serves.
@@ -117,10 +131,13 @@ impl Origin {
         generation
             .warm()
             .await
-            .map_err(|error| Stage::Warmed.refuse(error.message))?;
+            .map_err(|error| Stage::Warmed.refuse(error.message).until(Needs::to_run()))?;
         if let Some(direct) = generation.direct() {
             let warmed = direct.warm();
-            warmed.map_err(|trapped| Stage::Warmed.refuse(trapped.text))?;
+            warmed.map_err(|trapped| {
+                let refusal = Stage::Warmed.refuse(trapped.text);
+                refusal.until(Needs::to_run())
+            })?;
         }
         on_stage(Stage::Warmed);
         let serving = Serving::new(generation);
@@ -142,12 +159,16 @@ impl Origin {
             let (memory, most) = (octets(memory), octets(most));
             let reason =
                 format!("memory limit {memory} exceeds the {most} that any plugin may have");
-            return Err(Stage::Linked.refuse(reason));
+            return Err(Stage::Linked.refuse(reason).until(Needs::settings()));
         }
         for grant in &spec.grants.files {
             if !grant.host.is_dir() {
                 let reason = format!("granted folder {} does not exist", grant.host.display());
-                return Err(Stage::Linked.refuse(reason));
+                let needs = Needs {
+                    folder: Some(grant.host.clone()),
+                    ..Needs::settings()
+                };
+                return Err(Stage::Linked.refuse(reason).until(needs));
             }
         }
         Ok(())
@@ -175,7 +196,7 @@ impl Origin {
             }
             (Err(error), _) => Err(error),
         };
-        compiled.map_err(|error| Stage::Compiled.refuse(format!("{error:#}")))
+        compiled.map_err(|error| Stage::Compiled.fail(&error))
     }
 
     fn link(
@@ -207,7 +228,8 @@ impl Origin {
         };
         component::check_shapes(&component, engine).map_err(|error| refuse(&error))?;
         let kv = if imports.contains("kv") {
-            let store = self.runtime.store().map_err(|error| refuse(&error))?;
+            let store = self.runtime.store();
+            let store = store.map_err(|error| refuse(&error).until(Needs::time()))?;
             Some(kv::Table::new(
                 store,
                 &self.plugin,
@@ -251,7 +273,7 @@ impl Origin {
         let component = match compiled {
             Ok(component) => component,
             Err(error) if wants_concurrency(&error) => return Ok(None),
-            Err(error) => return Err(Stage::Compiled.refuse(format!("{error:#}"))),
+            Err(error) => return Err(Stage::Compiled.fail(&error)),
         };
         let engine = component.engine();
         let exports = Exports::find(&component, engine).map_err(|error| refuse(&error))?;
@@ -276,7 +298,7 @@ impl Origin {
 
     /// Asks for health and services; both within the plugin's time limit.
     async fn check_health(&self, serving: &Serving) -> Result<(), Refusal> {
-        let refuse = |reason: String| Stage::Healthy.refuse(reason);
+        let refuse = |reason: String| Stage::Healthy.refuse(reason).until(Needs::to_run());
         let no_home = || refuse("there is no worker to run it".to_owned());
         let home = serving.home().ok_or_else(no_home)?;
         let report = health::check(Arc::clone(&home), None).await;
@@ -324,6 +346,50 @@ impl Stage {
         Refusal {
             stage: self,
             reason: words.join(" "),
+            needs: Needs::default(),
+        }
+    }
+
+    /// As `refuse`; an error of the system passes, one of the component does not.
+    fn fail(self, error: &wasmtime::Error) -> Refusal {
+        let is_passing = error.chain().any(|cause| cause.is::<io::Error>());
+        let needs = Needs {
+            time: is_passing,
+            ..Needs::default()
+        };
+        self.refuse(format!("{error:#}")).until(needs)
+    }
+}
+
+impl Refusal {
+    fn until(self, needs: Needs) -> Self {
+        Self { needs, ..self }
+    }
+}
+
+impl Needs {
+    #[must_use]
+    pub fn time() -> Self {
+        Self {
+            time: true,
+            ..Self::default()
+        }
+    }
+
+    #[must_use]
+    pub fn settings() -> Self {
+        Self {
+            settings: true,
+            ..Self::default()
+        }
+    }
+
+    /// An instance could not be made, or did not run well: its limits may be at fault, what it
+    /// asks, or the machine.
+    fn to_run() -> Self {
+        Self {
+            time: true,
+            ..Self::settings()
         }
     }
 }

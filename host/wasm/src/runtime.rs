@@ -18,7 +18,7 @@ use crate::{
     engine::{Engines, Flavor, Pooling},
     records::Records,
     state::State,
-    store::{Store, StoreError},
+    store::{Store, StoreError, StoreHealth},
 };
 
 /// How plugins are run.
@@ -44,6 +44,7 @@ pub struct Runtime {
     concurrent: OnceLock<Linker<State>>,
     /// Opened for the first plugin that imports it.
     store: Mutex<Option<Arc<Store>>>,
+    store_health: Arc<StoreHealth>,
     data_dir: PathBuf,
     memory_bytes_max: usize,
 }
@@ -81,6 +82,7 @@ impl Runtime {
             client: Arc::default(),
             events: Arc::default(),
             store: Mutex::new(None),
+            store_health: Arc::default(),
             data_dir: config.data_dir,
             memory_bytes_max,
         }))
@@ -147,6 +149,12 @@ impl Runtime {
         Ok(Records::new(self.store()?, table))
     }
 
+    /// How the store is, over all its openings.
+    #[must_use]
+    pub const fn store_health(&self) -> &Arc<StoreHealth> {
+        &self.store_health
+    }
+
     /// The most memory that a plugin may be allowed, in octets.
     pub(crate) const fn memory_bytes_max(&self) -> usize {
         self.memory_bytes_max
@@ -188,7 +196,7 @@ impl Runtime {
         if let Some(store) = &*store {
             return Ok(Arc::clone(store));
         }
-        let opened = Arc::new(Store::open(&self.data_dir.join(STORE))?);
+        let opened = Arc::new(Store::open(&self.data_dir.join(STORE), &self.store_health)?);
         *store = Some(Arc::clone(&opened));
         Ok(opened)
     }

@@ -3,16 +3,27 @@
 //! redb makes one durable commit at a time. A single writer thread therefore gathers all writes
 //! that wait while a commit is on its way and commits them together, so that sixteen writers cost
 //! one sync, not sixteen. A write that has been answered is on disk.
+//!
+//! After an error of the disk the writer opens the file again (`writer`); until that has been seen to
+//! help, writes are refused with their kind and the time to come again (`failure`).
+
+mod failure;
+mod writer;
 
 use std::{
-    io,
-    path::{Path, PathBuf},
+    path::Path,
     sync::Arc,
     thread::{self, JoinHandle},
 };
 
-use redb::{Database, ReadableDatabase, ReadableTable, TableDefinition, TableError};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, TableDefinition, TableError};
 use tokio::sync::{mpsc, oneshot};
+
+pub use self::failure::{StoreError, StoreFault, StoreHealth};
+use self::{
+    failure::fault,
+    writer::{File, Request, Writer},
+};
 
 /// Writes that may wait for the writer; a caller beyond waits for a place.
 const QUEUE_MAX: usize = 1024;
@@ -25,8 +36,9 @@ type Table<'a> = TableDefinition<'a, &'static str, &'static [u8]>;
 
 /// An open store.
 pub(crate) struct Store {
-    database: Arc<Database>,
-    writes: Option<mpsc::Sender<Write>>,
+    file: Arc<File>,
+    health: Arc<StoreHealth>,
+    writes: Option<mpsc::Sender<Request>>,
     writer: Option<JoinHandle<()>>,
 }
 
@@ -48,60 +60,55 @@ pub(crate) enum Change {
     },
 }
 
+impl Change {
+    /// Octets that it writes, about.
+    fn n_bytes(&self) -> usize {
+        match self {
+            Self::Set { key, value } => key.len() + value.len(),
+            Self::Delete { key } => key.len(),
+            Self::Swap { key, value, .. } => key.len() + value.as_ref().map_or(0, Vec::len),
+        }
+    }
+}
+
 struct Write {
     table: Arc<str>,
     change: Change,
     done: oneshot::Sender<Result<bool, StoreError>>,
 }
 
-/// Why the store failed. Shared by all writes of a commit.
-#[derive(Debug, Clone, thiserror::Error)]
-pub enum StoreError {
-    #[error("store {path}: {source}")]
-    Open {
-        path: PathBuf,
-        source: Arc<redb::DatabaseError>,
-    },
-    #[error("store: {0}")]
-    Database(Arc<redb::Error>),
-    #[error("store: {0}")]
-    Thread(Arc<io::Error>),
-    #[error("the store is closed")]
-    Closed,
-}
-
-impl StoreError {
-    /// Whether another process has the store open.
-    pub(crate) fn is_open_elsewhere(&self) -> bool {
-        match self {
-            Self::Open { source, .. } => {
-                matches!(**source, redb::DatabaseError::DatabaseAlreadyOpen)
-            }
-            Self::Database(_) | Self::Thread(_) | Self::Closed => false,
-        }
-    }
-}
-
 impl Store {
-    /// Opens or creates the file.
-    pub(crate) fn open(path: &Path) -> Result<Self, StoreError> {
+    /// Opens or creates the file; `health` is told when it fails and when that is over.
+    pub(crate) fn open(path: &Path, health: &Arc<StoreHealth>) -> Result<Self, StoreError> {
+        let owned = path.to_owned();
+        Self::open_with(path, health, move || {
+            Database::builder()
+                .set_cache_size(CACHE_BYTES)
+                .create(&owned)
+        })
+    }
+
+    fn open_with(
+        path: &Path,
+        health: &Arc<StoreHealth>,
+        open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
+    ) -> Result<Self, StoreError> {
         let failed = |source| StoreError::Open {
             path: path.to_owned(),
             source: Arc::new(source),
         };
-        let database = Database::builder()
-            .set_cache_size(CACHE_BYTES)
-            .create(path)
-            .map_err(failed)?;
-        let database = Arc::new(database);
+        let thread = |error| StoreError::Thread(Arc::new(error));
+        let file = Arc::new(File::new(open).map_err(failed)?);
         let (writes, queue) = mpsc::channel(QUEUE_MAX);
-        let written = Arc::clone(&database);
+        let writer = Writer::new(Arc::clone(&file), queue, Arc::clone(health));
+        let writer = writer.map_err(thread)?;
         let writer = thread::Builder::new()
             .name("postern-kv".to_owned())
-            .spawn(move || write_all(&written, queue))
-            .map_err(|error| StoreError::Thread(Arc::new(error)))?;
+            .spawn(move || writer.run())
+            .map_err(thread)?;
         Ok(Self {
-            database,
+            file,
+            health: Arc::clone(health),
             writes: Some(writes),
             writer: Some(writer),
         })
@@ -175,7 +182,8 @@ impl Store {
         let Some(writes) = &self.writes else {
             return Err(StoreError::Closed);
         };
-        writes.send(write).await.map_err(|_| StoreError::Closed)?;
+        let sent = writes.send(Request::Write(write)).await;
+        sent.map_err(|_| StoreError::Closed)?;
         result.await.map_err(|_| StoreError::Closed)?
     }
 
@@ -184,7 +192,10 @@ impl Store {
         T: Default + Send + 'static,
         F: FnOnce(&ReadTable) -> Result<T, redb::StorageError> + Send + 'static,
     {
-        let (database, table) = (Arc::clone(&self.database), Arc::clone(table));
+        let Some(database) = self.file.database() else {
+            return Err(self.health.refusal());
+        };
+        let table = Arc::clone(table);
         let task = tokio::task::spawn_blocking(move || {
             let transaction = database.begin_read().map_err(redb::Error::from)?;
             match transaction.open_table(Table::new(&table)) {
@@ -195,7 +206,20 @@ impl Store {
             }
         });
         let result = task.await.map_err(|_| StoreError::Closed)?;
-        result.map_err(|error| StoreError::Database(Arc::new(error)))
+        result.map_err(|error| self.on_failed_read(error))
+    }
+
+    /// Has the file opened again where that may help.
+    fn on_failed_read(&self, error: redb::Error) -> StoreError {
+        let Some(fault) = fault(&error) else {
+            return StoreError::Database(Arc::new(error));
+        };
+        let reason: Arc<str> = error.to_string().into();
+        if let Some(writes) = &self.writes {
+            // Where the queue is full, the writes in it meet the same error.
+            drop(writes.try_send(Request::ReadFailed(fault, Arc::clone(&reason))));
+        }
+        StoreError::failed(fault, reason)
     }
 }
 
@@ -211,34 +235,15 @@ impl Drop for Store {
     }
 }
 
-/// The writer: one commit after the other, each with all that waits.
-fn write_all(database: &Database, mut queue: mpsc::Receiver<Write>) {
-    let mut batch = Vec::with_capacity(BATCH_MAX);
-    while queue.blocking_recv_many(&mut batch, BATCH_MAX) > 0 {
-        let result = commit(database, &batch);
-        match result {
-            Ok(changed) => {
-                for (write, changed) in batch.drain(..).zip(changed) {
-                    // A caller that has gone away does not need to hear it.
-                    drop(write.done.send(Ok(changed)));
-                }
-            }
-            Err(error) => {
-                let error = StoreError::Database(Arc::new(error));
-                for write in batch.drain(..) {
-                    drop(write.done.send(Err(error.clone())));
-                }
-            }
-        }
-    }
-}
-
-fn commit(database: &Database, batch: &[Write]) -> Result<Vec<bool>, redb::Error> {
+fn commit<'a>(
+    database: &Database,
+    batch: impl Iterator<Item = (&'a str, &'a Change)>,
+) -> Result<Vec<bool>, redb::Error> {
     let transaction = database.begin_write()?;
-    let mut changed = Vec::with_capacity(batch.len());
-    for write in batch {
-        let mut table = transaction.open_table(Table::new(&write.table))?;
-        changed.push(apply(&mut table, &write.change)?);
+    let mut changed = Vec::new();
+    for (table, change) in batch {
+        let mut table = transaction.open_table(Table::new(table))?;
+        changed.push(apply(&mut table, change)?);
     }
     transaction.commit()?;
     Ok(changed)
@@ -274,112 +279,4 @@ fn apply(
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn store() -> (tempfile::TempDir, Store, Arc<str>) {
-        let folder = tempfile::TempDir::new().unwrap();
-        let store = Store::open(&folder.path().join("kv.redb")).unwrap();
-        (folder, store, "plugin/test".into())
-    }
-
-    fn set(key: &str, value: &[u8]) -> Change {
-        Change::Set {
-            key: key.to_owned(),
-            value: value.to_vec(),
-        }
-    }
-
-    fn swap(expected: Option<&[u8]>, value: Option<&[u8]>) -> Change {
-        let (expected, value) = (expected.map(<[u8]>::to_vec), value.map(<[u8]>::to_vec));
-        Change::Swap {
-            key: "k".to_owned(),
-            expected,
-            value,
-        }
-    }
-
-    #[tokio::test]
-    async fn a_swap_changes_only_what_it_expects() {
-        let (_folder, store, table) = store();
-        assert!(
-            !store
-                .write(&table, swap(Some(b"1"), Some(b"2")))
-                .await
-                .unwrap()
-        );
-        assert!(store.write(&table, swap(None, Some(b"1"))).await.unwrap());
-        assert!(!store.write(&table, swap(None, Some(b"2"))).await.unwrap());
-        assert!(
-            store
-                .write(&table, swap(Some(b"1"), Some(b"2")))
-                .await
-                .unwrap()
-        );
-        assert_eq!(
-            store.get(&table, "k".to_owned()).await.unwrap().unwrap(),
-            b"2"
-        );
-        assert!(store.write(&table, swap(Some(b"2"), None)).await.unwrap());
-        assert_eq!(store.get(&table, "k".to_owned()).await.unwrap(), None);
-    }
-
-    #[tokio::test]
-    async fn a_delete_says_whether_there_was_something() {
-        let (_folder, store, table) = store();
-        let delete = || Change::Delete {
-            key: "k".to_owned(),
-        };
-        assert!(!store.write(&table, delete()).await.unwrap());
-        store.write(&table, set("k", b"")).await.unwrap();
-        assert!(store.write(&table, delete()).await.unwrap());
-    }
-
-    #[tokio::test]
-    async fn keys_come_in_order_by_prefix_after_a_key_up_to_a_limit() {
-        let (_folder, store, table) = store();
-        for key in ["a", "b/1", "b/2", "b/3", "c"] {
-            store.write(&table, set(key, b"")).await.unwrap();
-        }
-        let keys = async |prefix: &str, after: Option<&str>, limit| {
-            store
-                .keys(&table, prefix.to_owned(), after.map(str::to_owned), limit)
-                .await
-                .unwrap()
-        };
-        assert_eq!(keys("b/", None, 10).await, ["b/1", "b/2", "b/3"]);
-        assert_eq!(keys("b/", Some("b/1"), 10).await, ["b/2", "b/3"]);
-        assert_eq!(keys("b/", Some("a"), 2).await, ["b/1", "b/2"]);
-        assert_eq!(keys("b/", Some("b/3"), 10).await, Vec::<String>::new());
-        assert_eq!(keys("", None, 0).await, Vec::<String>::new());
-        assert_eq!(keys("", None, 10).await, ["a", "b/1", "b/2", "b/3", "c"]);
-    }
-
-    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-    async fn swaps_of_many_writers_lose_nothing() {
-        let (_folder, store, table) = store();
-        let store = Arc::new(store);
-        let writers = (0..8).map(|_| {
-            let (store, table) = (Arc::clone(&store), Arc::clone(&table));
-            tokio::spawn(async move {
-                for _ in 0..5 {
-                    loop {
-                        let before = store.get(&table, "k".to_owned()).await.unwrap();
-                        let count = before.as_deref().map_or(0, |octets| octets[0]);
-                        let change = swap(before.as_deref(), Some(&[count + 1]));
-                        if store.write(&table, change).await.unwrap() {
-                            break;
-                        }
-                    }
-                }
-            })
-        });
-        for writer in writers.collect::<Vec<_>>() {
-            writer.await.unwrap();
-        }
-        assert_eq!(
-            store.get(&table, "k".to_owned()).await.unwrap().unwrap(),
-            [40]
-        );
-    }
-}
+mod tests;

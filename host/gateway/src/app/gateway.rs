@@ -23,7 +23,11 @@ use crate::{
     control::Control,
     pipeline::route::{Route, Target},
     readiness::{Readiness, Reason, ReasonKind},
-    telemetry::{calls::CallBook, export::Numbers, log, process},
+    telemetry::{
+        calls::CallBook,
+        export::{Numbers, StoreNumbers},
+        log, process,
+    },
 };
 
 /// A gateway's state.
@@ -176,6 +180,12 @@ impl Gateway {
             config_reloads_refused: self.reloads_refused.load(Relaxed),
             log: log::numbers(),
             is_ready: self.unready_reasons().is_empty(),
+            reasons: self
+                .readiness()
+                .counts()
+                .map(|(kind, count)| (kind.name(), count))
+                .into(),
+            store: StoreNumbers::of(self.control.store_health()),
             resident_bytes: process::resident_bytes(),
             started_at: self.started_at,
         }

@@ -48,6 +48,7 @@ use crate::{
     guard::{Failures, Guard, GuardError},
     pipeline::{Pipeline, Rules, Settings},
     plugins::deployer::Deployer,
+    readiness::ReasonKind,
     telemetry::log::{self, LogError, LogLevel},
 };
 
@@ -220,6 +221,7 @@ impl App {
             // Subscriptions would hold the drain up.
             events.end_all();
         });
+        tasks.spawn(follow_store(Arc::clone(&self.control), last.clone()));
         let reload = Reload {
             gateway: Arc::clone(&self.gateway),
             pipeline: Arc::clone(&self.pipeline),
@@ -236,6 +238,7 @@ impl App {
             tokio::join!(
                 self.deployer.follow(),
                 self.control.follow_directory(),
+                self.control.follow_refusals(),
                 check_health(&self.control, &self.gateway)
             );
         };
@@ -349,6 +352,26 @@ async fn check_health(control: &Control, gateway: &Gateway) {
     loop {
         interval.tick().await;
         control.check_health().await;
+    }
+}
+
+/// Tells the readiness how the store is, until the end.
+async fn follow_store(control: Arc<Control>, last: Shutdown) {
+    let mut outage = control.store_health().outage();
+    let readiness = control.readiness();
+    loop {
+        let reason = outage.borrow_and_update().clone();
+        match reason {
+            Some(reason) => {
+                let message = format!("the store cannot be written: {reason}");
+                readiness.raise(ReasonKind::Store, "", message);
+            }
+            None => readiness.clear(ReasonKind::Store, ""),
+        }
+        tokio::select! {
+            changed = outage.changed() => if changed.is_err() { return },
+            () = last.draining() => return,
+        }
     }
 }
 

@@ -187,6 +187,8 @@ section! {
         /// How long a file that is being written must be left alone before it is read. One that was
         /// renamed into place, or closed by its writer, is read at once.
         pub settle: Duration = Duration::from_millis(500), within "1ms" to "10s";
+        /// Plugins without which the gateway is not ready: each must take calls and be healthy.
+        pub required: Vec<String> = Vec::new();
         /// How often a plugin's health is asked.
         pub health_interval: Duration = Duration::from_secs(10), within "100ms" to "1h";
         /// Time for the answer; also for the first, before a generation takes traffic.

@@ -44,6 +44,13 @@ impl Claims {
         Ok(())
     }
 
+    /// Whether a plugin other than `plugin` holds `service`.
+    pub(crate) fn is_held_by_other(&self, plugin: &str, service: &str) -> bool {
+        self.holders
+            .get(service)
+            .is_some_and(|holder| holder != plugin)
+    }
+
     /// `plugin` holds nothing from here on.
     pub(crate) fn release(&mut self, plugin: &str) {
         self.holders.retain(|_, holder| holder != plugin);

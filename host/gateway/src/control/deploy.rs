@@ -10,7 +10,8 @@ use tracing::warn;
 use super::{
     Control, Offered, Refused,
     claims::Taken,
-    slot::{Offer, Slot, Source, Turn},
+    refusals::Needs,
+    slot::{Slot, Source, Turn},
 };
 use crate::{
     config::Manifest,
@@ -30,21 +31,20 @@ pub(super) enum Prepared {
 impl Control {
     /// From an offer to a generation that could take calls.
     pub(super) async fn prepare(&self, slot: &Slot, turn: &mut Turn, copy: Copy) -> Prepared {
-        let offer = Offer::from(&copy);
+        let offer = copy.deployment();
         let is_first = turn.offered.is_none();
-        if turn.offered.replace(offer.clone()) == Some(offer) {
+        // What was refused for something beside its octets is looked at again.
+        if turn.offered.replace(offer.clone()).as_ref() == Some(&offer) && !slot.is_waiting() {
             return Prepared::Nothing(Offered::Unchanged);
         }
-        let state = if is_first {
+        // Copies are of a life before as long as nothing serves.
+        let state = if is_first || !slot.is_serving() {
             slot.store.state()
         } else {
             State::default()
         };
-        if state.skipped.as_ref() == Some(&copy.digest)
-            && let Some(good) = state
-                .good
-                .as_deref()
-                .and_then(|digest| slot.store.load(digest))
+        if state.skipped.as_ref() == Some(&offer)
+            && let Some(good) = state.good.as_ref().and_then(|good| slot.store.load(good))
             && let Ok(deployed) = self.deploy(slot, &good).await
         {
             slot.set_skipped(state.skipped);
@@ -54,7 +54,7 @@ impl Control {
                 source: Source::Rollback,
             };
         }
-        let refused = match self.deploy(slot, &copy).await {
+        let mut refused = match self.deploy(slot, &copy).await {
             Ok(deployed) => {
                 return Prepared::Generation {
                     deployed,
@@ -66,18 +66,32 @@ impl Control {
         };
         let good = state
             .good
-            .filter(|digest| *digest != copy.digest && !slot.is_serving());
-        let Some(good) = good.and_then(|digest| slot.store.load(&digest)) else {
+            .filter(|good| *good != offer && !slot.is_serving());
+        let Some(good) = good.and_then(|good| slot.store.load(&good)) else {
+            slot.set_waiting(&copy, &refused);
             return Prepared::Nothing(Offered::Refused(refused));
         };
         slot.tell(&Offered::Refused(refused.clone()));
         match self.deploy(slot, &good).await {
-            Ok(deployed) => Prepared::Generation {
-                deployed,
-                copy: good,
-                source: Source::LastGood,
-            },
-            Err(_) => Prepared::Nothing(Offered::Refused(refused)),
+            Ok(deployed) => {
+                slot.set_waiting(&copy, &refused);
+                warn!(
+                    plugin = slot.name,
+                    reason = refused.reason,
+                    "what lies in the folder was refused, the last good copy serves"
+                );
+                Prepared::Generation {
+                    deployed,
+                    copy: good,
+                    source: Source::LastGood,
+                }
+            }
+            Err(other) => {
+                // What lifts the copy's refusal is worth a try as well.
+                refused.needs.merge(&other.needs);
+                slot.set_waiting(&copy, &refused);
+                Prepared::Nothing(Offered::Refused(refused))
+            }
         }
     }
 
@@ -90,11 +104,18 @@ impl Control {
         };
         let manifest = manifest.map_err(|faults| {
             warn!(plugin = slot.name, %faults, "manifest refused");
-            Refused::new(&copy.digest, format!("manifest: {faults}"))
+            let needs = Needs {
+                settings: true,
+                ..Needs::default()
+            };
+            Refused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
         })?;
         let spec = manifest.spec(&config);
         let deployed = slot.plugin.deploy(copy.component.clone(), spec).await;
-        let deployed = deployed.map_err(|refusal| Refused::new(&copy.digest, refusal))?;
+        let deployed = deployed.map_err(|refusal| {
+            let needs = refusal.needs.clone();
+            Refused::new(&copy.digest, refusal).until(needs)
+        })?;
         slot.set_written(manifest.into());
         Ok(deployed)
     }
@@ -112,6 +133,9 @@ impl Control {
             } => match self.claim(slot, &deployed).await {
                 Ok(()) => {
                     slot.set_current(&deployed, &copy, source);
+                    if source != Source::LastGood {
+                        slot.end_waiting();
+                    }
                     good = (source == Source::Folder).then_some(copy);
                     if source == Source::Rollback {
                         Offered::Skipped
@@ -119,7 +143,14 @@ impl Control {
                         Offered::Deployed
                     }
                 }
-                Err(taken) => Offered::Refused(Refused::new(&copy.digest, taken)),
+                Err(taken) => {
+                    let refused = refused_for(&copy, taken);
+                    // The offer is what lies in the folder, whichever copy could not be taken.
+                    if source == Source::Folder {
+                        slot.set_waiting(&copy, &refused);
+                    }
+                    Offered::Refused(refused)
+                }
             },
         };
         slot.tell(&offered);
@@ -142,9 +173,21 @@ impl Control {
         if let Err(taken) = &claimed {
             warn!(plugin = slot.name, %taken, "component refused");
             slot.undo().await;
+        } else {
+            // It may have let go of what others wait for.
+            self.refusals.notify_one();
         }
         claimed
     }
+}
+
+/// A refusal that the holder of a service can lift.
+pub(super) fn refused_for(copy: &Copy, taken: Taken) -> Refused {
+    let needs = Needs {
+        service: Some(taken.service.clone()),
+        ..Needs::default()
+    };
+    Refused::new(&copy.digest, taken).until(needs)
 }
 
 /// Keeps `copy` as last good one; the caller holds the plugin's turn, so copies do not overtake each

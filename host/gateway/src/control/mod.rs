@@ -13,8 +13,10 @@ mod claims;
 mod deploy;
 mod extensions;
 mod fleet;
+mod judge;
 mod missing;
 mod publish;
+mod refusals;
 mod remote;
 mod slot;
 mod subscribers;
@@ -30,11 +32,13 @@ use arc_swap::ArcSwap;
 use futures_util::{StreamExt, future::join_all, stream};
 use parking_lot::Mutex;
 use postern_core::Text;
-use postern_wasm::{HealthReport, HealthStatus, Plugin, Runtime};
+use postern_wasm::{HealthReport, HealthStatus, Plugin, Runtime, StoreHealth};
+use tokio::sync::Notify;
 use tracing::{info, warn};
 
 use self::{
     claims::Claims,
+    deploy::refused_for,
     slot::{Slot, Source},
     subscribers::Subscribers,
 };
@@ -73,6 +77,8 @@ pub struct Control {
     config: ArcSwap<Config>,
     claims: Mutex<Claims>,
     slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+    /// Something changed that refused offers may wait for.
+    refusals: Notify,
 }
 
 /// What became of an offer.
@@ -113,6 +119,7 @@ impl Control {
             config: ArcSwap::from_pointee(config),
             claims: Mutex::default(),
             slots: Mutex::default(),
+            refusals: Notify::new(),
         }
     }
 
@@ -143,6 +150,10 @@ impl Control {
             self.activate(&slot, prepared).await;
         }
         self.routes.set_complete();
+        // What offers were refused for may have changed while others were deployed.
+        self.refusals.notify_one();
+        let (slots, config) = (self.slots.lock(), self.config.load());
+        self.judge(&slots, &config);
     }
 
     /// Takes what lies in the folder for the plugin `name`.
@@ -160,6 +171,7 @@ impl Control {
         slot.turn().await.is_gone = true;
         self.slots.lock().remove(name);
         self.claims.lock().release(name);
+        self.refusals.notify_one();
         self.publish();
         if let Err(error) = slot.store.clear() {
             warn!(plugin = name, %error, "copies of a removed plugin stay on the disk");
@@ -196,67 +208,27 @@ impl Control {
                 format!("plugin {name} was removed meanwhile"),
             ));
         }
-        let state = slot.store.state();
-        let before = state
-            .before
-            .as_deref()
-            .and_then(|digest| slot.store.load(digest));
-        let Some(before) = before else {
+        let Some(before) = slot.store.load_before() else {
             return Err(Refused::new(
                 "",
                 format!("plugin {name} has no generation before this one"),
             ));
         };
         let deployed = self.deploy(&slot, &before).await?;
-        let in_folder = turn.offered.as_ref().map(|offer| offer.digest.clone());
-        let skipped = in_folder.filter(|digest| *digest != before.digest);
+        let (in_folder, to) = (turn.offered.clone(), before.deployment());
+        let skipped = in_folder.filter(|offered| *offered != to);
         self.claim(&slot, &deployed)
             .await
-            .map_err(|taken| Refused::new(&before.digest, taken))?;
+            .map_err(|taken| refused_for(&before, taken))?;
         slot.set_current(&deployed, &before, Source::Rollback);
         slot.set_skipped(skipped.clone());
+        slot.end_waiting();
         self.publish();
-        if let Err(error) = slot.store.keep_rollback(&before.digest, skipped) {
+        if let Err(error) = slot.store.keep_rollback(&to, skipped) {
             warn!(plugin = name, %error, "the rollback will not survive a restart");
         }
         slot.tell(&Offered::Deployed);
         Ok(())
-    }
-
-    /// Plugins whose last offer was refused. Worth offering again when a plugin has gone: it may have
-    /// held what they need.
-    #[must_use]
-    pub fn refused(&self) -> Vec<String> {
-        let slots = self.slots.lock();
-        let refused = slots.values().filter(|slot| slot.shown().refused.is_some());
-        refused.map(|slot| slot.name.clone()).collect()
-    }
-
-    /// Forgets what was offered for `name`, so that the next offer is looked at again.
-    pub async fn forget_offer(&self, name: &str) {
-        let slot = self.slots.lock().get(name).cloned();
-        if let Some(slot) = slot {
-            slot.turn().await.offered = None;
-        }
-    }
-
-    /// Deploys every plugin that takes calls again, so that changed defaults hold for it, too.
-    pub async fn redeploy(&self) {
-        let slots: Vec<_> = self.slots.lock().values().cloned().collect();
-        for slot in slots.into_iter().filter(|slot| slot.is_serving()) {
-            let _turn = slot.turn().await;
-            let Some(current) = slot.shown().current else {
-                continue;
-            };
-            let Some(copy) = slot.store.load(&current.digest) else {
-                continue;
-            };
-            match self.deploy(&slot, &copy).await {
-                Ok(deployed) => slot.set_current(&deployed, &copy, current.source),
-                Err(refused) => slot.tell(&Offered::Refused(refused)),
-            }
-        }
-        self.publish();
     }
 
     /// Holds deployments from here on to `config`; the directory, the policies of services and the
@@ -270,6 +242,12 @@ impl Control {
         hub.apply(config.events.to_hub(config.calls.depth_max));
         self.config.store(Arc::new(config));
         self.publish();
+    }
+
+    /// How the store is that plugins and the directory write.
+    #[must_use]
+    pub fn store_health(&self) -> &StoreHealth {
+        self.runtime.store_health()
     }
 
     /// What speaks against traffic, for every part that knows of something.

@@ -26,6 +26,7 @@ impl Control {
         self.subscribers.follow(&slots);
         self.route(&slots);
         self.extensions.publish(extensions::chain(&slots, &config));
+        self.judge(&slots, &config);
     }
 
     /// Routes follow the directory: one for each service that somebody answers for, and one that

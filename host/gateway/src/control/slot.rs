@@ -3,7 +3,7 @@
 
 use std::{
     sync::Arc,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Instant, SystemTime, UNIX_EPOCH},
 };
 
 use parking_lot::Mutex;
@@ -11,11 +11,14 @@ use postern_wasm::{Deployed, HealthReport, HealthStatus, Plugin, ServiceInfo};
 use tokio::sync::OwnedMutexGuard;
 use tracing::{debug, info, warn};
 
-use super::Offered;
+use super::{
+    Offered,
+    refusals::{Needs, Waiting},
+};
 use crate::{
     config::{Extension, Hints, Manifest, Topics},
     pipeline::chain::LinkCounts,
-    plugins::store::{Copy, Store},
+    plugins::store::{Copy, Deployment, Store},
 };
 
 /// One plugin.
@@ -29,22 +32,17 @@ pub(super) struct Slot {
     /// What the manifest of the last deployment says; in force with `set_current`.
     written: Mutex<Option<Written>>,
     shown: Mutex<Shown>,
+    /// The last offer, where it was refused and may be taken later.
+    pub waiting: Mutex<Option<Waiting>>,
 }
 
 /// What only the holder of the turn knows.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     /// What was offered last, whatever became of it.
-    pub offered: Option<Offer>,
+    pub offered: Option<Deployment>,
     /// The plugin was removed; whoever waited for the turn leaves it alone.
     pub is_gone: bool,
-}
-
-/// A component and its manifest by their contents.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Offer {
-    pub digest: String,
-    pub manifest: Option<String>,
 }
 
 /// What is known of a plugin at present.
@@ -54,8 +52,8 @@ pub(super) struct Shown {
     pub current: Option<Current>,
     /// Why the last offer does not take calls.
     pub refused: Option<Refused>,
-    /// A digest in the folder that was rolled back from.
-    pub skipped: Option<String>,
+    /// What lies in the folder and was rolled back from.
+    pub skipped: Option<Deployment>,
     pub health: Option<HealthReport>,
     /// Health checks in a row that failed.
     pub n_unhealthy: u32,
@@ -64,7 +62,7 @@ pub(super) struct Shown {
 /// A generation that takes calls.
 #[derive(Debug, Clone)]
 pub(super) struct Current {
-    pub digest: String,
+    pub deployment: Deployment,
     pub generation: u64,
     pub roles: Vec<&'static str>,
     pub services: Vec<ServiceInfo>,
@@ -102,6 +100,7 @@ pub struct Refused {
     pub reason: String,
     /// Seconds since 1970.
     pub at: u64,
+    pub(super) needs: Needs,
 }
 
 impl Slot {
@@ -114,6 +113,7 @@ impl Slot {
             turn: Arc::default(),
             written: Mutex::default(),
             shown: Mutex::default(),
+            waiting: Mutex::default(),
         }
     }
 
@@ -139,7 +139,7 @@ impl Slot {
     pub(super) fn set_current(&self, deployed: &Deployed, copy: &Copy, source: Source) {
         let written = self.written.lock().clone();
         let current = Current {
-            digest: copy.digest.clone(),
+            deployment: copy.deployment(),
             generation: deployed.generation,
             roles: deployed.roles.iter().map(|role| role.name()).collect(),
             services: deployed.services.clone(),
@@ -157,8 +157,30 @@ impl Slot {
         }
     }
 
-    pub(super) fn set_skipped(&self, digest: Option<String>) {
-        self.shown.lock().skipped = digest;
+    pub(super) fn set_skipped(&self, deployment: Option<Deployment>) {
+        self.shown.lock().skipped = deployment;
+    }
+
+    /// `copy` was refused: it waits for what the refusal depends on.
+    pub(super) fn set_waiting(&self, copy: &Copy, refused: &Refused) {
+        let mut waiting = self.waiting.lock();
+        *waiting = if refused.needs.is_empty() {
+            None
+        } else {
+            let (copy, needs) = (copy.clone(), refused.needs.clone());
+            let next = Waiting::new(Instant::now(), copy, needs, waiting.as_ref());
+            Some(next)
+        };
+    }
+
+    /// Whether the last offer was refused and is worth another try.
+    pub(super) fn is_waiting(&self) -> bool {
+        self.waiting.lock().is_some()
+    }
+
+    /// Nothing waits: what was offered last takes calls, or something else was asked for.
+    pub(super) fn end_waiting(&self) {
+        *self.waiting.lock() = None;
     }
 
     /// Notes the result of a health check; says whether the plugin changed sides.
@@ -230,15 +252,14 @@ impl Refused {
             digest: digest.to_owned(),
             reason: reason.to_string(),
             at: unix_now(),
+            needs: Needs::default(),
         }
     }
-}
 
-impl From<&Copy> for Offer {
-    fn from(copy: &Copy) -> Self {
+    pub(super) fn until(self, needs: impl Into<Needs>) -> Self {
         Self {
-            digest: copy.digest.clone(),
-            manifest: copy.manifest.clone(),
+            needs: needs.into(),
+            ..self
         }
     }
 }

@@ -4,6 +4,7 @@ use postern_wasm::{Event, HealthReport, Outcome, ServiceInfo, TrapReason};
 use serde::Serialize;
 
 use super::slot::{Shown, Slot};
+use crate::plugins::store::Deployment;
 
 /// One plugin with everything that is known of it.
 #[derive(Debug, Clone, Serialize)]
@@ -15,6 +16,9 @@ pub struct PluginView {
     /// SHA-256 of the component that takes calls, 64 hex digits.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub digest: Option<String>,
+    /// SHA-256 of the manifest that it takes calls with; absent where it has none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub manifest_digest: Option<String>,
     /// `folder`, `last-good` or `rollback`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub source: Option<&'static str>,
@@ -26,9 +30,9 @@ pub struct PluginView {
     /// Why what lies in the folder does not take calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RefusalView>,
-    /// A digest in the folder that was rolled back from.
+    /// What lies in the folder and was rolled back from.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub skipped: Option<String>,
+    pub skipped: Option<Deployment>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub health: Option<HealthReport>,
     pub calls: Counts,
@@ -89,7 +93,12 @@ impl PluginView {
             name: slot.name.clone(),
             state,
             generation: current.as_ref().map_or(0, |current| current.generation),
-            digest: current.as_ref().map(|current| current.digest.clone()),
+            digest: current
+                .as_ref()
+                .map(|current| current.deployment.component.clone()),
+            manifest_digest: current
+                .as_ref()
+                .and_then(|current| current.deployment.manifest.clone()),
             source: current.as_ref().map(|current| current.source.name()),
             since: current.as_ref().map(|current| current.since),
             roles: current

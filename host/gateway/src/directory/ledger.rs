@@ -1,12 +1,13 @@
-//! Leases on disk, so that a restart keeps what is still leased. Written behind: a registration is
-//! answered first and on disk a moment later, and many heartbeats of one entry are one write.
+//! Leases on disk, so that a restart keeps what is still leased. A registration is answered when it is
+//! on disk; heartbeats are written behind, and many of one entry are one write.
 //!
 //! A record holds the wall-clock end of its lease; what is left of it at the start is what the
 //! entry gets. A clock that was set forward ends leases early, one that was set back never
 //! prolongs one beyond its own length.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeMap,
+    pin::pin,
     sync::OnceLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
 };
@@ -16,7 +17,7 @@ use parking_lot::Mutex;
 use postern_core::registry::{Key, Owner};
 use postern_wasm::{Records, StoreError};
 use serde::{Deserialize, Serialize};
-use tokio::sync::Notify;
+use tokio::sync::{Notify, oneshot};
 use tracing::{info, warn};
 
 use super::{
@@ -35,8 +36,26 @@ const RETRY: Duration = Duration::from_secs(1);
 #[derive(Default)]
 pub(super) struct Ledger {
     records: OnceLock<Records>,
-    dirty: Mutex<BTreeSet<Key>>,
+    dirty: Mutex<Dirty>,
     wake: Notify,
+    /// Somebody waits for a write.
+    urgent: Notify,
+}
+
+/// Entries to write, each with those who wait for it.
+#[derive(Default)]
+struct Dirty {
+    keys: BTreeMap<Key, Vec<Waiter>>,
+    /// Nothing is written any more.
+    is_closed: bool,
+}
+
+type Waiter = oneshot::Sender<Result<(), StoreError>>;
+
+/// Entries that are being written. What is left of them when it is dropped is dirty again.
+struct Writing<'a> {
+    ledger: &'a Ledger,
+    keys: BTreeMap<Key, Vec<Waiter>>,
 }
 
 /// What became of the leases of the life before.
@@ -63,8 +82,72 @@ impl Ledger {
     /// The entry is not as it was: it is written, or removed when it is gone.
     pub(super) fn mark(&self, key: &Key) {
         if matches!(key.owner, Owner::Registered(_)) && self.records.get().is_some() {
-            self.dirty.lock().insert(key.clone());
+            self.dirty.lock().keys.entry(key.clone()).or_default();
             self.wake.notify_one();
+        }
+    }
+
+    /// As `mark`, and waits until it is on disk.
+    pub(super) async fn keep(&self, key: &Key) -> Result<(), StoreError> {
+        if self.records.get().is_none() {
+            return Ok(());
+        }
+        let (waiter, written) = oneshot::channel();
+        {
+            let mut dirty = self.dirty.lock();
+            if dirty.is_closed {
+                return Err(StoreError::Closed);
+            }
+            dirty.keys.entry(key.clone()).or_default().push(waiter);
+        }
+        self.wake.notify_one();
+        self.urgent.notify_one();
+        written.await.unwrap_or(Err(StoreError::Closed))
+    }
+
+    /// Whoever waits from here on is refused.
+    pub(super) fn close(&self) {
+        self.dirty.lock().is_closed = true;
+    }
+
+    /// Waits, but not while somebody else does.
+    async fn pause(&self, pause: Duration) {
+        tokio::select! {
+            () = tokio::time::sleep(pause) => {}
+            () = self.urgent.notified() => {}
+        }
+    }
+
+    fn take(&self) -> Writing<'_> {
+        let keys = std::mem::take(&mut self.dirty.lock().keys);
+        Writing { ledger: self, keys }
+    }
+}
+
+impl Writing<'_> {
+    /// What became of the write of `key`. Who waited is told; one that failed is to be written again.
+    fn on_end(&mut self, key: &Key, result: &Result<(), StoreError>) {
+        let waiters = self.keys.remove(key).unwrap_or_default();
+        for waiter in waiters {
+            // A caller that has gone away does not need to hear it.
+            drop(waiter.send(result.clone()));
+        }
+        if result.is_err() {
+            self.ledger
+                .dirty
+                .lock()
+                .keys
+                .entry(key.clone())
+                .or_default();
+        }
+    }
+}
+
+impl Drop for Writing<'_> {
+    fn drop(&mut self) {
+        let mut dirty = self.ledger.dirty.lock();
+        for (key, waiters) in std::mem::take(&mut self.keys) {
+            dirty.keys.entry(key).or_default().extend(waiters);
         }
     }
 }
@@ -95,7 +178,10 @@ impl Directory {
                 Ok(_) | Err(_) => &mut restored.refused,
             };
             *count += 1;
-            records.delete(name).await?;
+            if let Err(error) = records.delete(name.clone()).await {
+                // It is left out at the next start, too.
+                warn!(record = %name, %error, "a lease that ended stays on disk");
+            }
         }
         let (n_kept, n_expired) = (restored.restored, restored.expired);
         info!(
@@ -131,9 +217,9 @@ impl Directory {
     pub(super) async fn write_ledger(&self) {
         loop {
             self.ledger.wake.notified().await;
-            tokio::time::sleep(GATHER).await;
+            self.ledger.pause(GATHER).await;
             if !self.flush().await {
-                tokio::time::sleep(RETRY).await;
+                self.ledger.pause(RETRY).await;
                 self.ledger.wake.notify_one();
             }
         }
@@ -144,8 +230,9 @@ impl Directory {
         let Some(records) = self.ledger.records.get() else {
             return true;
         };
-        let keys = std::mem::take(&mut *self.ledger.dirty.lock());
-        let mut leased = self.leased(&keys);
+        let mut writing = self.ledger.take();
+        let mut leased = self.leased(&writing.keys);
+        let keys: Vec<Key> = writing.keys.keys().cloned().collect();
         let writes = keys.into_iter().map(|key| {
             let (name, value) = (name_of(&key), leased.remove(&key));
             async move {
@@ -153,26 +240,35 @@ impl Directory {
                     Some(value) => records.put(name, value).await,
                     None => records.delete(name).await.map(|_| ()),
                 };
-                written.map_err(|error| (key, error))
+                (key, written)
             }
         });
-        let results = stream::iter(writes).buffer_unordered(WRITES_MAX);
-        let failed: Vec<_> = results.filter_map(async |r| r.err()).collect().await;
-        let Some((_, error)) = failed.first() else {
-            return true;
-        };
-        warn!(%error, leases = failed.len(), "leases are not written, a restart would lose them");
-        let failed = failed.into_iter().map(|(key, _)| key);
-        self.ledger.dirty.lock().extend(failed);
+        let mut results = pin!(stream::iter(writes).buffer_unordered(WRITES_MAX));
+        let (mut n_failed, mut first) = (0_usize, None);
+        while let Some((key, result)) = results.next().await {
+            writing.on_end(&key, &result);
+            if let Err(error) = result {
+                n_failed += 1;
+                first.get_or_insert(error);
+            }
+        }
+        match first {
+            None => return true,
+            // The store says once that it has failed.
+            Some(StoreError::Failed { .. }) => {}
+            Some(error) => {
+                warn!(%error, leases = n_failed, "leases are not written, a restart would lose them");
+            }
+        }
         false
     }
 
     /// The records of those of `keys` that are there.
-    fn leased(&self, keys: &BTreeSet<Key>) -> BTreeMap<Key, Vec<u8>> {
+    fn leased(&self, keys: &BTreeMap<Key, Vec<Waiter>>) -> BTreeMap<Key, Vec<u8>> {
         let (now, now_ms) = (super::now(), unix_millis());
         let state = self.state.lock();
         let all = state.machine.leased();
-        let asked = all.filter(|(record, _)| keys.contains(&record.key));
+        let asked = all.filter(|(record, _)| keys.contains_key(&record.key));
         let written = asked.filter_map(|(record, lease)| {
             let Owner::Registered(owner) = &record.key.owner else {
                 return None;

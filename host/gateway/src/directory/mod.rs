@@ -147,6 +147,7 @@ impl Directory {
             () = shutdown.draining() => {}
         }
         self.closing.drain();
+        self.ledger.close();
         self.flush().await;
     }
 

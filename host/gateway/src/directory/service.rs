@@ -19,6 +19,7 @@ use postern_core::{
         directory::{Registered, RenewError},
     },
 };
+use postern_wasm::StoreError;
 use serde::Serialize;
 use serde_json::json;
 
@@ -107,7 +108,7 @@ impl Service {
         let body = match method {
             Method::Register => {
                 let listing = request::read_with(&mut call, &KEYS).await?;
-                directory.answer_register(context, listing)?
+                directory.answer_register(context, listing).await?
             }
             Method::Heartbeat => {
                 let held = request::read(&mut call).await?;
@@ -140,7 +141,11 @@ impl Handler for Service {
 }
 
 impl Directory {
-    fn answer_register(&self, context: &Context, listing: Listing) -> Result<bytes::Bytes, Error> {
+    async fn answer_register(
+        &self,
+        context: &Context,
+        listing: Listing,
+    ) -> Result<bytes::Bytes, Error> {
         let settings = self.settings();
         let owner = self.provider(context)?;
         let Told { entry, ttl } = listing
@@ -168,6 +173,7 @@ impl Directory {
         let wanted = ttl.map_or(settings.lease, Ttl::duration);
         let ttl = Ttl::new(wanted.min(settings.lease_max));
         let ttl = ttl.map_err(|error| Error::invalid_argument(error.to_string()))?;
+        let incarnation = entry.incarnation;
         let registration = self.change(|state, now| {
             let entry = state.drains.adapt(&owner, entry);
             let instance = entry.instance.clone();
@@ -175,8 +181,10 @@ impl Directory {
             taken.map(|taken| (instance, taken))
         });
         let (instance, registration) = registration.map_err(refused)?;
-        self.ledger
-            .mark(&postern_core::registry::Key { owner, instance });
+        let key = postern_core::registry::Key { owner, instance };
+        if let Err(error) = self.ledger.keep(&key).await {
+            return Err(self.on_unwritten(&key, incarnation, registration.change, &error));
+        }
         let change = match registration.change {
             Registered::Added => "added",
             Registered::Changed => "changed",
@@ -187,6 +195,26 @@ impl Directory {
             body.insert("change".to_owned(), change.into());
         }
         Ok(json(&body))
+    }
+
+    /// What is not on disk is refused. A new entry is taken back; a changed one is in force until
+    /// its lease ends, and written as soon as that is possible.
+    fn on_unwritten(
+        &self,
+        key: &postern_core::registry::Key,
+        incarnation: Incarnation,
+        change: Registered,
+        error: &StoreError,
+    ) -> Error {
+        if change == Registered::Added {
+            let (owner, instance) = (&key.owner, &key.instance);
+            // It may have left by itself meanwhile.
+            let _ = self.change(|state, _| state.machine.unregister(owner, instance, incarnation));
+            self.ledger.mark(key);
+        }
+        let told = error.to_error();
+        let message = format!("the registration cannot be kept: {}", told.message);
+        Error::new(told.kind, told.blame, message).with_retry(told.retry)
     }
 
     fn answer_heartbeat(&self, context: &Context, held: &Held) -> Result<bytes::Bytes, Error> {

@@ -71,6 +71,12 @@ impl Routes {
         self.is_complete.store(true, Relaxed);
     }
 
+    /// Whether the first deployments have ended.
+    #[must_use]
+    pub fn is_complete(&self) -> bool {
+        self.is_complete.load(Relaxed)
+    }
+
     /// The route for `call`.
     ///
     /// # Errors

@@ -1,8 +1,13 @@
 //! Brings what lies in the plugin folder to the control, at the start and at every change.
 
-use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use postern_wasm::Digest;
 use tokio::task::{JoinSet, spawn_blocking};
 use tracing::{debug, warn};
 
@@ -18,15 +23,47 @@ pub(crate) struct Deployer {
     control: Arc<Control>,
     folder: PathBuf,
     watch: Option<Watch>,
+    unread: Unread,
 }
+
+/// Plugins that could not be read, each with when it is read again: descriptors or a mount may be
+/// wanting for a while. The pause doubles with each failure.
+#[derive(Default)]
+struct Unread(BTreeMap<String, (Instant, Duration)>);
 
 /// A plugin that was brought to what lies in the folder.
 struct Updated {
     name: String,
-    /// Whether its files could be read while nobody wrote to them.
-    is_whole: bool,
-    /// Plugins that deserve another try.
-    others: Vec<String>,
+    read: Reading,
+}
+
+/// How a plugin's files were found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Reading {
+    Whole,
+    /// Somebody wrote to them.
+    Changing,
+    /// The system did not give them.
+    Failed,
+}
+
+impl Unread {
+    fn on_failure(&mut self, now: Instant, name: &str) {
+        let before = self.0.get(name).map(|(_, pause)| *pause);
+        let pause = before.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX));
+        self.0.insert(name.to_owned(), (now + pause, pause));
+    }
+
+    /// Waits for the time of the first, which stays in until it was read. Pending without any.
+    async fn next(&mut self) -> String {
+        let first = self.0.iter_mut().min_by_key(|(_, (at, _))| *at);
+        let Some((name, (at, pause))) = first else {
+            return std::future::pending().await;
+        };
+        tokio::time::sleep_until((*at).into()).await;
+        *at = Instant::now() + *pause;
+        name.clone()
+    }
 }
 
 impl Deployer {
@@ -38,6 +75,7 @@ impl Deployer {
             control,
             folder,
             watch,
+            unread: Unread::default(),
         }
     }
 
@@ -59,24 +97,27 @@ impl Deployer {
             match self.read(&name).await {
                 Ok(Some(copy)) => copies.push((name, copy)),
                 Ok(None) => {}
-                Err(error) => self.on_unreadable(&name, &error),
+                Err(error) => {
+                    self.on_unreadable(&name, &error);
+                    self.unread.on_failure(Instant::now(), &name);
+                }
             }
         }
         self.control.start(copies).await;
     }
 
-    /// Follows the folder for ever. Plugins do not wait for each other; changes of one plugin are
-    /// taken one after the other, so that the last one read is the last one deployed.
+    /// Follows the folder for ever, where it is watched, and reads again what could not be read.
+    /// Plugins do not wait for each other; changes of one plugin are taken one after the other, so
+    /// that the last one read is the last one deployed.
     pub(crate) async fn follow(mut self) {
-        let Some(mut watch) = self.watch.take() else {
-            return std::future::pending().await;
-        };
+        let mut watch = self.watch.take();
+        let mut unread = std::mem::take(&mut self.unread);
         let this = Arc::new(self);
         let mut updates = JoinSet::new();
         let (mut busy, mut waiting) = (BTreeSet::new(), BTreeSet::new());
         loop {
             tokio::select! {
-                name = watch.next() => {
+                name = next(&mut watch, &mut unread) => {
                     if busy.insert(name.clone()) {
                         updates.spawn(Arc::clone(&this).update(name));
                     } else {
@@ -84,18 +125,22 @@ impl Deployer {
                     }
                 }
                 Some(ended) = updates.join_next() => {
-                    let Ok(Updated { name, is_whole, others }) = ended else {
+                    let Ok(Updated { name, read }) = ended else {
                         // A panic has no name: every plugin may be updated again.
                         warn!("a deployment ended by a panic");
                         busy.clear();
                         continue;
                     };
                     busy.remove(&name);
-                    if waiting.remove(&name) || !is_whole {
-                        watch.again(name);
+                    if read == Reading::Failed {
+                        unread.on_failure(Instant::now(), &name);
+                    } else {
+                        unread.0.remove(&name);
                     }
-                    for other in others {
-                        watch.again(other);
+                    if (waiting.remove(&name) || read == Reading::Changing)
+                        && let Some(watch) = &mut watch
+                    {
+                        watch.again(name);
                     }
                 }
             }
@@ -104,39 +149,35 @@ impl Deployer {
 
     /// Brings one plugin to what lies in the folder.
     async fn update(self: Arc<Self>, name: String) -> Updated {
-        let (mut is_whole, mut others) = (true, Vec::new());
-        match self.read(&name).await {
+        let read = match self.read(&name).await {
             Ok(Some(copy)) => {
                 self.control.offer(&name, copy).await;
+                Reading::Whole
             }
             Ok(None) => {
-                if self.control.withdraw(&name).await {
-                    others = self.control.refused();
-                }
-                for other in &others {
-                    self.control.forget_offer(other).await;
-                }
+                self.control.withdraw(&name).await;
+                Reading::Whole
             }
             Err(error) => {
                 self.on_unreadable(&name, &error);
-                is_whole = !matches!(error, ReadError::Changing(_));
+                match error {
+                    ReadError::Changing(_) => Reading::Changing,
+                    ReadError::Unreadable { .. } => Reading::Failed,
+                    // It stays too long until it is changed.
+                    ReadError::TooLong { .. } => Reading::Whole,
+                }
             }
-        }
-        Updated {
-            name,
-            is_whole,
-            others,
-        }
+        };
+        Updated { name, read }
     }
 
     async fn read(&self, name: &str) -> Result<Option<Copy>, ReadError> {
         let (folder, name) = (self.folder.clone(), name.to_owned());
         let reading = spawn_blocking(move || {
             let package = folder::read(&folder, &name)?;
-            Ok(package.map(|package| Copy {
-                digest: Digest::of(&package.component).to_string(),
-                component: package.component,
-                manifest: package.manifest.map(|(_, text)| text),
+            Ok(package.map(|package| {
+                let manifest = package.manifest.map(|(_, text)| text);
+                Copy::new(package.component, manifest)
             }))
         });
         reading.await.unwrap_or_else(|error| {
@@ -154,3 +195,20 @@ impl Deployer {
         }
     }
 }
+
+/// The next plugin to read, because it changed or because it could not be read.
+async fn next(watch: &mut Option<Watch>, unread: &mut Unread) -> String {
+    let changed = async {
+        match watch {
+            Some(watch) => watch.next().await,
+            None => std::future::pending().await,
+        }
+    };
+    tokio::select! {
+        name = changed => name,
+        name = unread.next() => name,
+    }
+}
+
+const PAUSE_MIN: Duration = Duration::from_secs(1);
+const PAUSE_MAX: Duration = Duration::from_secs(30);

@@ -1,19 +1,25 @@
-//! What last worked, kept per plugin, so that a restart over a broken file starts what served before
-//! it, and a rollback survives a restart.
+//! What last worked, kept per plugin, so that a restart over broken files starts what served before
+//! them, and a rollback survives a restart. A component and its manifest are one deployment: they are
+//! kept, started and rolled back to together.
 //!
 //! ```text
-//! DATA-DIR/plugins/users/state.json       which digest serves, which served before, which is skipped
-//! DATA-DIR/plugins/users/DIGEST.wasm      the component
-//! DATA-DIR/plugins/users/DIGEST.toml      its manifest, where it had one
+//! DATA-DIR/plugins/users/state.json        which deployment serves, which served before, which is skipped
+//! DATA-DIR/plugins/users/DIGEST.wasm       a component, by the digest of its octets
+//! DATA-DIR/plugins/users/DIGEST.toml       a manifest, by the digest of its text
 //! ```
-//! Every file is written beside its place and renamed, so that a crash leaves the old one.
+//! Files are named by what they hold and never changed, and `state.json` is renamed into its place
+//! last. A crash leaves the old state with all files that it names; what is not as its name says counts
+//! as not there.
 
 use std::{
-    fs, io,
+    collections::BTreeSet,
+    fs,
+    io::{self, Write},
     path::{Path, PathBuf},
 };
 
 use bytes::Bytes;
+use postern_wasm::Digest;
 use serde::{Deserialize, Serialize};
 
 /// The copies of one plugin.
@@ -22,24 +28,53 @@ pub struct Store {
     folder: PathBuf,
 }
 
-/// Digests, as 64 hex digits, and what they are.
+/// A component and its manifest by their digests, 64 hex digits each.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Deployment {
+    pub component: String,
+    /// `None` where it has none.
+    pub manifest: Option<String>,
+}
+
+/// What the deployments of a plugin are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct State {
     /// Serves, or served last.
-    pub good: Option<String>,
-    /// Served before that.
-    pub before: Option<String>,
+    pub good: Option<Deployment>,
+    /// Served before that, the latest first; at most `BEFORE_MAX`, each once.
+    pub before: Vec<Deployment>,
     /// Rolled back from: not started though it lies in the plugin folder.
-    pub skipped: Option<String>,
+    pub skipped: Option<Deployment>,
 }
 
 /// A component and its manifest's text, as they were.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Copy {
+    /// The component's, 64 hex digits.
     pub digest: String,
     pub component: Bytes,
     pub manifest: Option<String>,
+}
+
+impl Copy {
+    #[must_use]
+    pub fn new(component: Bytes, manifest: Option<String>) -> Self {
+        Self {
+            digest: Digest::of(&component).to_string(),
+            component,
+            manifest,
+        }
+    }
+
+    #[must_use]
+    pub fn deployment(&self) -> Deployment {
+        let manifest = self.manifest.as_ref();
+        Deployment {
+            component: self.digest.clone(),
+            manifest: manifest.map(|text| Digest::of(text.as_bytes()).to_string()),
+        }
+    }
 }
 
 impl Store {
@@ -57,49 +92,63 @@ impl Store {
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
-    /// The copy of `digest`, if it is kept.
+    /// The copy of `deployment`, if it is kept whole.
     #[must_use]
-    pub fn load(&self, digest: &str) -> Option<Copy> {
-        let component = fs::read(self.path(digest, "wasm")).ok()?.into();
-        let manifest = fs::read_to_string(self.path(digest, "toml")).ok();
-        Some(Copy {
-            digest: digest.to_owned(),
-            component,
-            manifest,
-        })
+    pub fn load(&self, deployment: &Deployment) -> Option<Copy> {
+        let component = fs::read(self.component_path(deployment)).ok()?.into();
+        let manifest = match self.manifest_path(deployment) {
+            Some(path) => Some(fs::read_to_string(path).ok()?),
+            None => None,
+        };
+        let copy = Copy::new(component, manifest);
+        (copy.deployment() == *deployment).then_some(copy)
     }
 
-    /// Keeps `copy` as what serves; what served before it is kept for a rollback, anything older is
-    /// dropped.
+    /// The latest of the deployments before that is kept.
+    #[must_use]
+    pub fn load_before(&self) -> Option<Copy> {
+        self.state()
+            .before
+            .iter()
+            .find_map(|deployment| self.load(deployment))
+    }
+
+    /// Keeps `copy` as what serves; what served before it is kept for rollbacks.
     ///
     /// # Errors
     /// Whatever the system says; what was kept before stays.
     pub fn keep(&self, copy: &Copy) -> io::Result<()> {
+        let deployment = copy.deployment();
         fs::create_dir_all(&self.folder)?;
-        self.write(&self.path(&copy.digest, "wasm"), &copy.component)?;
-        let manifest_path = self.path(&copy.digest, "toml");
-        match &copy.manifest {
-            Some(text) => self.write(&manifest_path, text.as_bytes())?,
-            None => remove_if_there(&manifest_path)?,
+        let kept = self.load(&deployment);
+        if kept.as_ref() != Some(copy) {
+            self.write(&self.component_path(&deployment), &copy.component)?;
+            if let (Some(path), Some(text)) = (self.manifest_path(&deployment), &copy.manifest) {
+                self.write(&path, text.as_bytes())?;
+            }
         }
         let old = self.state();
-        let is_same = old.good.as_deref() == Some(copy.digest.as_str());
-        let before = if is_same { old.before } else { old.good };
+        let mut before: Vec<_> = old.good.into_iter().chain(old.before).collect();
+        before.retain(|known| *known != deployment);
+        before.truncate(BEFORE_MAX);
         self.note(&State {
-            good: Some(copy.digest.clone()),
+            good: Some(deployment),
             before,
             skipped: None,
         })
     }
 
-    /// Notes that the copy before serves again and that `skipped` is not to be started.
+    /// Notes that `to`, one of those before, serves again and that `skipped` is not to be started.
+    /// What served after it is forgotten, so that the next rollback goes further back.
     ///
     /// # Errors
     /// Whatever the system says.
-    pub fn keep_rollback(&self, to: &str, skipped: Option<String>) -> io::Result<()> {
+    pub fn keep_rollback(&self, to: &Deployment, skipped: Option<Deployment>) -> io::Result<()> {
+        let before = self.state().before.into_iter();
+        let before = before.skip_while(|known| known != to).skip(1).collect();
         self.note(&State {
-            good: Some(to.to_owned()),
-            before: None,
+            good: Some(to.clone()),
+            before,
             skipped,
         })
     }
@@ -122,27 +171,40 @@ impl Store {
     }
 
     fn drop_older(&self, state: &State) -> io::Result<()> {
-        let kept = [state.good.as_deref(), state.before.as_deref()];
+        let kept = state.good.iter().chain(&state.before);
+        let kept: BTreeSet<PathBuf> = kept
+            .flat_map(|deployment| {
+                let component = self.component_path(deployment);
+                std::iter::once(component).chain(self.manifest_path(deployment))
+            })
+            .collect();
         for entry in fs::read_dir(&self.folder)? {
             let path = entry?.path();
-            let stem = path.file_stem().and_then(|stem| stem.to_str());
             let is_copy = path
                 .extension()
                 .is_some_and(|end| end == "wasm" || end == "toml");
-            if is_copy && !kept.contains(&stem) {
+            if is_copy && !kept.contains(&path) {
                 remove_if_there(&path)?;
             }
         }
         Ok(())
     }
 
-    fn path(&self, digest: &str, extension: &str) -> PathBuf {
-        self.folder.join(format!("{digest}.{extension}"))
+    fn component_path(&self, deployment: &Deployment) -> PathBuf {
+        self.folder.join(format!("{}.wasm", deployment.component))
     }
 
+    fn manifest_path(&self, deployment: &Deployment) -> Option<PathBuf> {
+        let digest = deployment.manifest.as_ref()?;
+        Some(self.folder.join(format!("{digest}.toml")))
+    }
+
+    /// On disk when it returns, whole under its name or not at all.
     fn write(&self, path: &Path, octets: &[u8]) -> io::Result<()> {
         let beside = self.folder.join(".writing");
-        fs::write(&beside, octets)?;
+        let mut file = fs::File::create(&beside)?;
+        file.write_all(octets)?;
+        file.sync_all()?;
         fs::rename(beside, path)
     }
 }
@@ -174,99 +236,8 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 
 const STATE: &str = "state.json";
 
+/// Deployments to which a rollback can return.
+pub const BEFORE_MAX: usize = 3;
+
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn copy(digest: &str, manifest: Option<&str>) -> Copy {
-        let component = Bytes::from(format!("component {digest}"));
-        Copy {
-            digest: digest.to_owned(),
-            component,
-            manifest: manifest.map(str::to_owned),
-        }
-    }
-
-    fn names(store: &Store) -> Vec<String> {
-        let entries = fs::read_dir(&store.folder).expect("there");
-        let names = entries.map(|entry| entry.expect("readable").file_name());
-        let mut names: Vec<_> = names
-            .map(|name| name.into_string().expect("text"))
-            .collect();
-        names.sort();
-        names
-    }
-
-    #[test]
-    fn keeps_what_serves_and_what_served_before_and_nothing_older() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::new(folder.path(), "users");
-        for digest in ["a", "b", "c"] {
-            store
-                .keep(&copy(digest, Some("version = \"1\"")))
-                .expect("kept");
-        }
-        assert_eq!(
-            names(&store),
-            ["b.toml", "b.wasm", "c.toml", "c.wasm", "state.json"]
-        );
-        let state = store.state();
-        assert_eq!(
-            (state.good.as_deref(), state.before.as_deref()),
-            (Some("c"), Some("b"))
-        );
-        assert_eq!(store.load("c"), Some(copy("c", Some("version = \"1\""))));
-        assert_eq!(store.load("a"), None);
-    }
-
-    #[test]
-    fn keeping_the_same_again_does_not_forget_what_was_before() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::new(folder.path(), "users");
-        for digest in ["a", "b", "b"] {
-            store.keep(&copy(digest, None)).expect("kept");
-        }
-        assert_eq!(store.state().before.as_deref(), Some("a"));
-    }
-
-    #[test]
-    fn a_rollback_is_remembered_with_what_it_skips() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::new(folder.path(), "users");
-        store.keep(&copy("a", None)).expect("kept");
-        store.keep(&copy("b", None)).expect("kept");
-        store
-            .keep_rollback("a", Some("b".to_owned()))
-            .expect("noted");
-        let expected = State {
-            good: Some("a".into()),
-            before: None,
-            skipped: Some("b".into()),
-        };
-        assert_eq!(store.state(), expected);
-        assert_eq!(names(&store), ["a.wasm", "state.json"]);
-    }
-
-    #[test]
-    fn a_broken_note_counts_as_none() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let store = Store::new(folder.path(), "users");
-        fs::create_dir_all(&store.folder).expect("created");
-        fs::write(store.folder.join(STATE), "{\"good\":").expect("written");
-        assert_eq!(store.state(), State::default());
-    }
-
-    #[test]
-    fn forgets_plugins_that_are_gone() {
-        let folder = tempfile::tempdir().expect("a folder");
-        for plugin in ["users", "chat"] {
-            Store::new(folder.path(), plugin)
-                .keep(&copy("a", None))
-                .expect("kept");
-        }
-        clear_unknown(folder.path(), |name| name == "users").expect("cleared");
-        assert!(Store::new(folder.path(), "users").load("a").is_some());
-        assert!(Store::new(folder.path(), "chat").load("a").is_none());
-        clear_unknown(Path::new("/nonexistent"), |_| true).expect("nothing to do");
-    }
-}
+mod tests;

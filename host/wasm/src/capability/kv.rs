@@ -155,8 +155,9 @@ async fn bounded<T>(
     let stop = store.data().check_time(end).err().unwrap_or(Stop::Deadline);
     let (result, _) = wait::until(Some(end), stop, future).await?;
     Ok(result.map_err(|error| {
-        tracing::error!(plugin = %store.data().guest.plugin, %error, "key/value store failed");
-        failure(Kind::Internal, error.to_string())
+        // The store itself says once that it failed; each call that meets it is an exception of its own.
+        tracing::debug!(plugin = %store.data().guest.plugin, %error, "key/value store failed");
+        failure(error.kind(), error.to_string())
     }))
 }
 

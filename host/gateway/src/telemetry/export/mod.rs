@@ -12,7 +12,7 @@ use postern_net::{
     counters::{Reading, ReadingKind},
     pool::PoolSnapshot,
 };
-use postern_wasm::StatsSnapshot;
+use postern_wasm::{StatsSnapshot, StoreHealth};
 use prometheus_client::{
     collector::Collector,
     encoding::{DescriptorEncoder, MetricEncoder, text::encode},
@@ -46,10 +46,21 @@ pub struct Numbers {
     pub config_reloads_refused: u64,
     pub log: LogNumbers,
     pub is_ready: bool,
+    /// Reasons against traffic or for a look, by name.
+    pub reasons: Vec<(&'static str, u64)>,
+    pub store: StoreNumbers,
     /// Octets of physical memory; `None` where the system does not say.
     pub resident_bytes: Option<u64>,
     /// Seconds since 1970.
     pub started_at: f64,
+}
+
+/// The store and its disk.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct StoreNumbers {
+    pub is_failed: bool,
+    pub failures: u64,
+    pub reopened: u64,
 }
 
 /// One transport of one listener.
@@ -82,6 +93,17 @@ pub fn exposition(numbers: Numbers) -> String {
 }
 
 pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+
+impl StoreNumbers {
+    #[must_use]
+    pub fn of(health: &StoreHealth) -> Self {
+        Self {
+            is_failed: health.is_failed(),
+            failures: health.failures(),
+            reopened: health.reopened(),
+        }
+    }
+}
 
 impl Collector for Numbers {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
@@ -178,6 +200,18 @@ impl Numbers {
         Ok(())
     }
 
+    fn encode_store(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
+        let store = &self.store;
+        let mut family = gauge(encoder, "store_failed", "1 while the store refuses writes")?;
+        family.encode_gauge(&u64::from(store.is_failed))?;
+        let help = "Times that the store's disk failed";
+        counter(encoder, "store_failures", help)?
+            .encode_counter::<[(&str, &str); 0], _, u64>(&store.failures, None)?;
+        let help = "Times that the store's file was opened again";
+        counter(encoder, "store_reopened", help)?
+            .encode_counter::<[(&str, &str); 0], _, u64>(&store.reopened, None)
+    }
+
     fn encode_gateway(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = counter(encoder, "config_reloads", "Changes of the configuration")?;
         for (result, count) in [
@@ -203,6 +237,12 @@ impl Numbers {
         }
         let mut family = gauge(encoder, "ready", "1 when the gateway takes traffic")?;
         family.encode_gauge(&u64::from(self.is_ready))?;
+        let help = "What speaks against traffic or should be looked at, by name";
+        let mut family = gauge(encoder, "readiness_reasons", help)?;
+        for (reason, count) in &self.reasons {
+            encode_level(&mut family, &[("reason", *reason)], *count)?;
+        }
+        self.encode_store(encoder)?;
         if let Some(resident_bytes) = self.resident_bytes {
             let help = "Physical memory of the process";
             let mut family = gauge(encoder, "process_resident_memory_bytes", help)?;
