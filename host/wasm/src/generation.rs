@@ -25,11 +25,14 @@ use crate::{
     instance::{Failed, Instance},
     lease::Lease,
     limits::time,
+    offload::{self, Purpose},
+    placement::{Placement, Placements},
     pool::{Full, Idle, Pool, Sweep, Turn},
     shard::{self, Padded},
     spec::Mode,
     state::{Guest, State},
     stream,
+    stream_registry::StreamRegistry,
     way::Way,
 };
 
@@ -53,6 +56,9 @@ pub(crate) struct Generation {
     described: OnceLock<Described>,
     pub(crate) linked: Linked,
     pub(crate) pool: Pool<Box<Instance>>,
+    pub(crate) streams: StreamRegistry,
+    /// Where calls of each method begin.
+    pub(crate) placements: Placements,
     /// Whether a call has shown that the plain way is not for this component.
     departed: AtomicBool,
     /// Why it answers no more (`OnTrap::Stop`).
@@ -89,17 +95,14 @@ impl Generation {
     ) -> (Arc<Self>, oneshot::Receiver<()>) {
         let (alive, ended) = oneshot::channel();
         let instances = &guest.spec.instances;
-        let max = if instances.mode == Mode::Single {
-            1
-        } else {
-            instances.max
-        };
         let generation = Self {
             number,
             digest,
             roles: linked.exports.roles(),
             described: OnceLock::new(),
-            pool: Pool::new(max, instances.queue_max),
+            pool: Pool::new(instances.live_max(), instances.queue_max),
+            streams: StreamRegistry::new(instances),
+            placements: Placements::new(),
             departed: AtomicBool::new(false),
             stopped: OnceLock::new(),
             linked,
@@ -107,27 +110,6 @@ impl Generation {
             _alive: alive,
         };
         (Arc::new(generation), ended)
-    }
-
-    /// Makes instances ahead of the first calls: two, or as many as there may be; one for each way
-    /// where there are two. An `isolated` plugin makes one, which shows that it can.
-    pub(crate) async fn warm(&self) -> Result<(), Error> {
-        let instances = &self.guest.spec.instances;
-        let n_instances = match instances.mode {
-            Mode::Pooled => instances.max.min(2),
-            Mode::Isolated | Mode::Single => 1,
-        };
-        let mut made = Vec::new();
-        for way in [self.way(), Way::Fiber].into_iter().take(n_instances) {
-            let Some(Turn::Make) = self.pool.try_make() else {
-                break;
-            };
-            made.push(self.make(way).await?);
-        }
-        for instance in made {
-            self.pool.give_back(instance);
-        }
-        Ok(())
     }
 
     /// Instances alive or being made.
@@ -265,7 +247,7 @@ impl Generation {
         }
     }
 
-    /// Waits for an instance until the caller's deadline, or for as long as the manifest says.
+    /// Waits for an instance for as long as the manifest says, at the longest until `deadline`.
     async fn wait(&self, deadline: Option<Instant>) -> Result<Turn<Box<Instance>>, Error> {
         let start = Instant::now();
         let (plugin, stats) = (&self.guest.plugin, &self.guest.stats);
@@ -282,7 +264,8 @@ impl Generation {
             ))
         })?;
         let _waiting = Waiting::new(stats);
-        let until = deadline.unwrap_or(start + instances.queue_time_max);
+        let longest = start + instances.queue_time_max;
+        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
         let turn = tokio::time::timeout_at(until.into(), place.turn()).await;
         let waited = start.elapsed();
         stats.on_queue_wait(waited);
@@ -294,6 +277,25 @@ impl Generation {
             );
             refuse(message)
         })
+    }
+
+    /// The generation is out of service from now on: its calls have the drain time.
+    pub(crate) fn begin_drain(&self) {
+        let drain_max = self.guest.spec.drain_max;
+        self.guest.drain.begin(Instant::now() + drain_max);
+        if drain_max.is_zero() {
+            self.cut();
+        }
+    }
+
+    /// Cuts off the calls that are left.
+    fn cut(&self) {
+        let guest = &self.guest;
+        if guest.drain.cut() {
+            let (plugin, generation) = (&guest.plugin, self.number);
+            tracing::warn!(%plugin, generation, after = ?guest.spec.drain_max, "calls of a generation out of service are cut off");
+        }
+        self.streams.end_all(guest);
     }
 
     /// Whether an instance may serve another call.
@@ -326,6 +328,47 @@ impl Serving {
 }
 
 impl Home {
+    /// Makes instances ahead of the first calls: two, or as many as there may be; one for each way
+    /// where there are two. An `isolated` plugin makes one, which shows that it can. Roles that are
+    /// entered directly get theirs.
+    pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), Error> {
+        let generation = self.generation();
+        let instances = &generation.guest.spec.instances;
+        let n_instances = match instances.mode {
+            Mode::Pooled => instances.max.min(2),
+            Mode::Isolated | Mode::Single => 1,
+        };
+        let mut made = Vec::new();
+        for way in [generation.way(), Way::Fiber].into_iter().take(n_instances) {
+            let Some(Turn::Make) = generation.pool.try_make() else {
+                break;
+            };
+            made.push(self.make(way).await?);
+        }
+        for instance in made {
+            generation.pool.give_back(instance);
+        }
+        if generation.direct().is_none() {
+            return Ok(());
+        }
+        let entered = Arc::clone(self);
+        // It computes without a fiber, for 100 ms a role at most.
+        let warm = async move {
+            let generation = entered.generation();
+            let warmed = generation.direct().map_or(Ok(()), Direct::warm);
+            warmed.map_err(|trapped| Error::new(Kind::Internal, Blame::Guest, trapped.text))
+        };
+        let purpose = Purpose::role("start-direct");
+        offload::run_at(Placement::Offloaded, self, purpose, Err, Box::pin(warm)).await
+    }
+
+    /// Makes an instance on leave from the pool. Its start functions may compute.
+    async fn make(self: &Arc<Self>, way: Way) -> Result<Box<Instance>, Error> {
+        let entered = Arc::clone(self);
+        let make = async move { entered.generation().make(way).await };
+        offload::run(self, Purpose::role("start"), Err, Box::pin(make)).await
+    }
+
     pub(crate) fn generation(&self) -> &Generation {
         let Padded((generation, _)) = &self.0;
         generation
@@ -356,13 +399,12 @@ impl Home {
         }
     }
 
-    /// An idle instance, if there is one and nothing stands against using it.
-    pub(crate) fn try_lease(self: Arc<Self>) -> Result<Lease, Arc<Self>> {
+    /// An idle instance for `way`, if there is one and nothing stands against using it.
+    pub(crate) fn try_lease(self: Arc<Self>, way: Way) -> Result<Lease, Arc<Self>> {
         let generation = self.generation();
         if generation.stopped().is_some() {
             return Err(self);
         }
-        let way = generation.way();
         match generation
             .pool
             .try_take_idle(|instance| instance.way == way)
@@ -372,14 +414,22 @@ impl Home {
         }
     }
 
-    /// An instance for a call of one message, at once if there is one, in turn otherwise.
+    /// An instance that may wait, also while all others are at work: then one beyond `max`, which
+    /// ends with its lease. A `single` plugin has none beyond its one.
     ///
     /// # Errors
-    /// `unavailable` when the plugin has stopped, `resource-exhausted` when none came in time, and
-    /// what kept a new one from starting.
-    pub(crate) async fn lease(self: Arc<Self>, deadline: Option<Instant>) -> Result<Lease, Error> {
-        let way = self.generation().way();
-        self.lease_made(deadline, way).await
+    /// As `lease`.
+    pub(crate) async fn lease_spare(
+        self: Arc<Self>,
+        deadline: Option<Instant>,
+    ) -> Result<Lease, Error> {
+        let generation = self.generation();
+        let is_single = generation.guest.spec.instances.mode == Mode::Single;
+        if is_single || generation.stopped().is_some() || generation.pool.has_room() {
+            return self.lease_fiber(deadline).await;
+        }
+        let instance = generation.instantiate(Way::Fiber).await?;
+        Ok(Lease::spare(self, instance))
     }
 
     /// An instance that may wait.
@@ -390,7 +440,7 @@ impl Home {
         self: Arc<Self>,
         deadline: Option<Instant>,
     ) -> Result<Lease, Error> {
-        let lease = self.lease_made(deadline, Way::Fiber).await?;
+        let lease = self.lease(deadline, Way::Fiber).await?;
         if lease.is_fiber() {
             Ok(lease)
         } else {
@@ -398,8 +448,12 @@ impl Home {
         }
     }
 
-    /// An instance, one for `way` if such a one is idle or may be made.
-    async fn lease_made(
+    /// An instance, one for `way` if such a one is idle or may be made; in turn while all are at work.
+    ///
+    /// # Errors
+    /// `unavailable` when the plugin has stopped, `resource-exhausted` when none came in time, and
+    /// what kept a new one from starting.
+    pub(crate) async fn lease(
         self: Arc<Self>,
         deadline: Option<Instant>,
         way: Way,
@@ -415,7 +469,7 @@ impl Home {
         };
         let instance = match turn {
             Turn::Ready(instance) => instance,
-            Turn::Make => generation.make(way).await?,
+            Turn::Make => self.make(way).await?,
         };
         Ok(Lease::new(self, instance))
     }
@@ -433,13 +487,16 @@ impl Drop for Generation {
 
 impl Sweep for Generation {
     fn sweep(&self) {
-        let instances = &self.guest.spec.instances;
+        let (guest, now) = (&self.guest, Instant::now());
+        let instances = &guest.spec.instances;
         if instances.mode == Mode::Pooled {
-            let n_retired = self.pool.retire_idle(Instant::now(), instances.idle_max);
-            self.guest
-                .stats
-                .instances_live
-                .fetch_sub(n_retired, Relaxed);
+            let n_retired = self.pool.retire_idle(now, instances.idle_max);
+            guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
+        }
+        if guest.drain.is_over(now) {
+            self.cut();
+        } else {
+            self.streams.end_stalled(guest, now);
         }
     }
 }

@@ -370,10 +370,9 @@ impl Control {
             status: HealthStatus::NotServing,
             message: Some(message),
         };
-        let report = match tokio::time::timeout(limit, slot.plugin.check_health()).await {
-            Ok(Ok(report)) => report,
-            Ok(Err(error)) => not_serving(error.message.into_owned()),
-            Err(_) => not_serving(format!("no answer within {} ms", limit.as_millis())),
+        let report = match slot.plugin.check_health(limit).await {
+            Ok(report) => report,
+            Err(error) => not_serving(error.message.into_owned()),
         };
         let (status, message) = (report.status.name(), report.message.clone());
         let has_changed = slot.set_health(report);
