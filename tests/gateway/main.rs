@@ -17,6 +17,7 @@ mod inspect;
 mod lossy;
 mod metrics;
 mod misbehave;
+mod neighbours;
 mod peers;
 mod reload;
 

@@ -26,10 +26,10 @@ use postern_core::{Body, BoxFuture, Call, Error, Headers, Reply, headers::Header
 use crate::{
     bindings::HandleResult,
     convert,
-    generation::Home,
     instance::Halt,
     lease::Lease,
     placement::{INLINE_MAX, Placement},
+    serving::Home,
     state::{Current, Head},
 };
 

@@ -8,8 +8,8 @@ use postern_core::Error;
 use crate::{
     bindings::{CallKind as RawKind, Method, Service},
     component::Role,
-    generation::Home,
     offload::{self, Purpose},
+    serving::Home,
     spec::PluginSpec,
     stats::Outcome,
 };

@@ -16,21 +16,21 @@ use crate::limits::time;
 /// What the calls of one generation are told.
 #[derive(Debug, Default)]
 pub(crate) struct Drain {
-    /// When they are cut off; unset while the generation is in service.
-    until: OnceLock<Instant>,
+    /// Their time and when it is over; unset while the generation is in service.
+    limit: OnceLock<(Duration, Instant)>,
     is_cut: AtomicBool,
     cut: Arc<Notify>,
 }
 
 impl Drain {
-    /// The generation is out of service; its calls have until `until`.
-    pub(crate) fn begin(&self, until: Instant) {
-        self.until.get_or_init(|| until);
+    /// The generation is out of service since `now`; its calls have `limit`. The first word counts.
+    pub(crate) fn begin(&self, now: Instant, limit: Duration) {
+        self.limit.get_or_init(|| (limit, now + limit));
     }
 
     /// Whether the time of its calls is over at `now`.
     pub(crate) fn is_over(&self, now: Instant) -> bool {
-        self.until.get().is_some_and(|until| now >= *until)
+        self.limit.get().is_some_and(|(_, until)| now >= *until)
     }
 
     /// Cuts off all calls that wait for `told`. Says whether this was the first time.
@@ -44,18 +44,19 @@ impl Drain {
         self.is_cut.load(SeqCst)
     }
 
+    /// What a call is told that was cut off: it has begun, and nobody knows how far it came.
+    pub(crate) fn error(&self, plugin: &str) -> Error {
+        let limit = self.limit.get().map_or(Duration::ZERO, |(limit, _)| *limit);
+        let limit = time(limit);
+        let message = format!(
+            "plugin {plugin} was replaced, and this call took longer than its drain-timeout of {limit}"
+        );
+        Error::new(Kind::Unavailable, Blame::Gateway, message).with_retry(Retry::IfIdempotent)
+    }
+
     /// Ends when calls are cut off after this was called. Whoever calls it looks at `is_cut`
     /// afterwards.
     pub(crate) fn told(&self) -> OwnedNotified {
         Arc::clone(&self.cut).notified_owned()
     }
-}
-
-/// What a call is told that was cut off: it has begun, and nobody knows how far it came.
-pub(crate) fn error(plugin: &str, limit: Duration) -> Error {
-    let limit = time(limit);
-    let message = format!(
-        "plugin {plugin} was replaced, and this call took longer than its drain-timeout of {limit}"
-    );
-    Error::new(Kind::Unavailable, Blame::Gateway, message).with_retry(Retry::IfIdempotent)
 }

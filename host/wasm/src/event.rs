@@ -10,11 +10,11 @@ use postern_core::{
 use crate::{
     component::Role,
     convert,
-    generation::Home,
     handler::check_input,
     interceptor::outcome_of,
     offload::{self, Purpose},
     plugin::Plugin,
+    serving::Home,
     state::{Current, Head},
 };
 

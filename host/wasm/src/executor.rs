@@ -330,7 +330,9 @@ mod tests {
         let here = thread::current().id();
         let there = spawn(&executor, async {
             tokio::time::sleep(Duration::from_millis(1)).await;
-            tokio::spawn(async { thread::current().id() }).await.unwrap()
+            tokio::spawn(async { thread::current().id() })
+                .await
+                .unwrap()
         });
         assert_eq!(there.await, here, "a task of a task belongs to the runtime");
         let there = spawn(&executor, async { thread::current().id() }).await;

@@ -8,30 +8,24 @@ use std::{
             Ordering::{Relaxed, SeqCst},
         },
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply, Retry};
+use postern_core::{Blame, Body, Call, Error, Kind, Retry};
 use tokio::sync::oneshot;
 use wasmtime::component::InstancePre;
 
 use crate::{
-    batch::Pace,
     component::{Exports, Role},
     describe::{CallKind, MethodInfo, ServiceInfo},
     digest::Digest,
     direct::Direct,
-    handler,
     instance::{Failed, Instance},
-    lease::Lease,
     limits::time,
-    offload::{self, Purpose},
-    placement::{Placement, Placements},
+    placement::Placements,
     pool::{Full, Idle, Pool, Sweep, Turn},
-    shard::{self, Padded},
     spec::Mode,
     state::{Guest, State},
-    stream,
     stream_registry::StreamRegistry,
     way::Way,
 };
@@ -73,16 +67,6 @@ struct Described {
     /// Service and method of what is not unary.
     streamed: Vec<(String, String)>,
 }
-
-/// A generation in service. Each worker thread counts its calls on an `Arc` of its own, so that they
-/// do not share a cache line.
-pub(crate) struct Serving {
-    pub(crate) generation: Arc<Generation>,
-    homes: Box<[Arc<Home>]>,
-}
-
-/// One worker's hold on a generation.
-pub(crate) struct Home(Padded<(Arc<Generation>, Pace)>);
 
 impl Generation {
     /// A generation without instances yet, and what tells of its end: receiving fails when the
@@ -172,7 +156,7 @@ impl Generation {
 
     /// Whether calls that arrive together may be answered in one entry: by an instance that others
     /// may use, and that can be dropped with all that it has done.
-    fn batches(&self) -> bool {
+    pub(crate) fn batches(&self) -> bool {
         self.linked.exports.handle_batch.is_some()
             && self.guest.spec.instances.mode == Mode::Pooled
             && self.way() == Way::Plain
@@ -187,7 +171,7 @@ impl Generation {
     }
 
     /// Makes an instance on leave from the pool; the leave is given back if it fails.
-    async fn make(&self, way: Way) -> Result<Box<Instance>, Error> {
+    pub(crate) async fn make(&self, way: Way) -> Result<Box<Instance>, Error> {
         let leave = Leave(Some(&self.pool));
         let instance = self.instantiate(way).await?;
         leave.used();
@@ -248,7 +232,10 @@ impl Generation {
     }
 
     /// Waits for an instance for as long as the manifest says, at the longest until `deadline`.
-    async fn wait(&self, deadline: Option<Instant>) -> Result<Turn<Box<Instance>>, Error> {
+    pub(crate) async fn wait(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<Turn<Box<Instance>>, Error> {
         let start = Instant::now();
         let (plugin, stats) = (&self.guest.plugin, &self.guest.stats);
         let instances = &self.guest.spec.instances;
@@ -279,11 +266,10 @@ impl Generation {
         })
     }
 
-    /// The generation is out of service from now on: its calls have the drain time.
-    pub(crate) fn begin_drain(&self) {
-        let drain_max = self.guest.spec.drain_max;
-        self.guest.drain.begin(Instant::now() + drain_max);
-        if drain_max.is_zero() {
+    /// The generation is out of service: its calls have `limit`.
+    pub(crate) fn begin_drain(&self, limit: Duration) {
+        self.guest.drain.begin(Instant::now(), limit);
+        if limit.is_zero() {
             self.cut();
         }
     }
@@ -293,7 +279,7 @@ impl Generation {
         let guest = &self.guest;
         if guest.drain.cut() {
             let (plugin, generation) = (&guest.plugin, self.number);
-            tracing::warn!(%plugin, generation, after = ?guest.spec.drain_max, "calls of a generation out of service are cut off");
+            tracing::warn!(%plugin, generation, "calls of a generation out of service are cut off");
         }
         self.streams.end_all(guest);
     }
@@ -309,169 +295,6 @@ impl Generation {
                     && instance.growth_bytes() <= instances.growth_bytes_max
             }
         }
-    }
-}
-
-impl Serving {
-    pub(crate) fn new(generation: Arc<Generation>) -> Self {
-        let home = |_| Arc::new(Home(Padded((Arc::clone(&generation), Pace::default()))));
-        Self {
-            homes: (0..shard::count()).map(home).collect(),
-            generation,
-        }
-    }
-
-    /// This thread's hold.
-    pub(crate) fn home(&self) -> Option<Arc<Home>> {
-        shard::current(&self.homes).map(Arc::clone)
-    }
-}
-
-impl Home {
-    /// Makes instances ahead of the first calls: two, or as many as there may be; one for each way
-    /// where there are two. An `isolated` plugin makes one, which shows that it can. Roles that are
-    /// entered directly get theirs.
-    pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), Error> {
-        let generation = self.generation();
-        let instances = &generation.guest.spec.instances;
-        let n_instances = match instances.mode {
-            Mode::Pooled => instances.max.min(2),
-            Mode::Isolated | Mode::Single => 1,
-        };
-        let mut made = Vec::new();
-        for way in [generation.way(), Way::Fiber].into_iter().take(n_instances) {
-            let Some(Turn::Make) = generation.pool.try_make() else {
-                break;
-            };
-            made.push(self.make(way).await?);
-        }
-        for instance in made {
-            generation.pool.give_back(instance);
-        }
-        if generation.direct().is_none() {
-            return Ok(());
-        }
-        let entered = Arc::clone(self);
-        // It computes without a fiber, for 100 ms a role at most.
-        let warm = async move {
-            let generation = entered.generation();
-            let warmed = generation.direct().map_or(Ok(()), Direct::warm);
-            warmed.map_err(|trapped| Error::new(Kind::Internal, Blame::Guest, trapped.text))
-        };
-        let purpose = Purpose::role("start-direct");
-        offload::run_at(Placement::Offloaded, self, purpose, Err, Box::pin(warm)).await
-    }
-
-    /// Makes an instance on leave from the pool. Its start functions may compute.
-    async fn make(self: &Arc<Self>, way: Way) -> Result<Box<Instance>, Error> {
-        let entered = Arc::clone(self);
-        let make = async move { entered.generation().make(way).await };
-        offload::run(self, Purpose::role("start"), Err, Box::pin(make)).await
-    }
-
-    pub(crate) fn generation(&self) -> &Generation {
-        let Padded((generation, _)) = &self.0;
-        generation
-    }
-
-    pub(crate) const fn pace(&self) -> &Pace {
-        let Padded((_, pace)) = &self.0;
-        pace
-    }
-
-    /// Answers a call of the role `handler` or `stream-handler`.
-    pub(crate) fn call(self: Arc<Self>, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        if self.generation().streams(&call) {
-            Box::pin(stream::call(self, call))
-        } else {
-            handler::call(self, call)
-        }
-    }
-
-    /// How many calls may be answered in one entry at present.
-    pub(crate) fn batch_max(&self) -> usize {
-        let generation = self.generation();
-        if generation.batches() {
-            let batch_max = generation.guest.spec.instances.batch_max;
-            self.pace().batch_max().min(batch_max)
-        } else {
-            1
-        }
-    }
-
-    /// An idle instance for `way`, if there is one and nothing stands against using it.
-    pub(crate) fn try_lease(self: Arc<Self>, way: Way) -> Result<Lease, Arc<Self>> {
-        let generation = self.generation();
-        if generation.stopped().is_some() {
-            return Err(self);
-        }
-        match generation
-            .pool
-            .try_take_idle(|instance| instance.way == way)
-        {
-            Some(instance) => Ok(Lease::new(self, instance)),
-            None => Err(self),
-        }
-    }
-
-    /// An instance that may wait, also while all others are at work: then one beyond `max`, which
-    /// ends with its lease. A `single` plugin has none beyond its one.
-    ///
-    /// # Errors
-    /// As `lease`.
-    pub(crate) async fn lease_spare(
-        self: Arc<Self>,
-        deadline: Option<Instant>,
-    ) -> Result<Lease, Error> {
-        let generation = self.generation();
-        let is_single = generation.guest.spec.instances.mode == Mode::Single;
-        if is_single || generation.stopped().is_some() || generation.pool.has_room() {
-            return self.lease_fiber(deadline).await;
-        }
-        let instance = generation.instantiate(Way::Fiber).await?;
-        Ok(Lease::spare(self, instance))
-    }
-
-    /// An instance that may wait.
-    ///
-    /// # Errors
-    /// As `lease`.
-    pub(crate) async fn lease_fiber(
-        self: Arc<Self>,
-        deadline: Option<Instant>,
-    ) -> Result<Lease, Error> {
-        let lease = self.lease(deadline, Way::Fiber).await?;
-        if lease.is_fiber() {
-            Ok(lease)
-        } else {
-            lease.renew().await
-        }
-    }
-
-    /// An instance, one for `way` if such a one is idle or may be made; in turn while all are at work.
-    ///
-    /// # Errors
-    /// `unavailable` when the plugin has stopped, `resource-exhausted` when none came in time, and
-    /// what kept a new one from starting.
-    pub(crate) async fn lease(
-        self: Arc<Self>,
-        deadline: Option<Instant>,
-        way: Way,
-    ) -> Result<Lease, Error> {
-        let generation = self.generation();
-        if let Some(reason) = generation.stopped() {
-            let message = format!("plugin {} has stopped: {reason}", generation.guest.plugin);
-            return Err(Error::unavailable(Blame::Guest, message));
-        }
-        let turn = match generation.pool.try_take(|instance| instance.way == way) {
-            Some(turn) => turn,
-            None => generation.wait(deadline).await?,
-        };
-        let instance = match turn {
-            Turn::Ready(instance) => instance,
-            Turn::Make => self.make(way).await?,
-        };
-        Ok(Lease::new(self, instance))
     }
 }
 

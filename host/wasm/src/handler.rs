@@ -9,12 +9,13 @@ use crate::{
     bindings::HandleResult,
     convert::{self, Stop},
     executor,
-    generation::{Generation, Home},
+    generation::Generation,
     instance::Halt,
     lease::Lease,
     limits::octets,
     offload::{self, Purpose},
     placement::{INLINE_MAX, Placement},
+    serving::Home,
     state::{Current, Head},
     stats::Outcome,
     way::{Departure, Way},
@@ -35,7 +36,13 @@ struct Request {
 pub(crate) fn call(home: Arc<Home>, call: Call) -> BoxFuture<Result<Reply, Error>> {
     if matches!(call.body, Body::Many(_)) {
         let gathered = Box::pin(gather(Arc::clone(&home), call));
-        return offload::run_at(Placement::Inline, &home, Purpose::role("gather"), Err, gathered);
+        return offload::run_at(
+            Placement::Inline,
+            &home,
+            Purpose::role("gather"),
+            Err,
+            gathered,
+        );
     }
     let placement = home.generation().placements.of(&call.service, &call.method);
     let way = way_of(&home, placement);
@@ -64,6 +71,9 @@ async fn gather(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
 async fn wait(home: Arc<Home>, call: Call, placement: Placement) -> Result<Reply, Error> {
     let way = way_of(&home, placement);
     let lease = home.lease(call.context.deadline, way).await?;
+    // More may be known by now.
+    let placements = &lease.home().generation().placements;
+    let placement = placements.of(&call.service, &call.method);
     begin(lease, call, placement).await
 }
 
@@ -125,11 +135,7 @@ fn enter(
 }
 
 /// Begins a call anew on a fiber.
-fn depart(
-    lease: Lease,
-    request: Request,
-    departure: Departure,
-) -> BoxFuture<Result<Reply, Error>> {
+fn depart(lease: Lease, request: Request, departure: Departure) -> BoxFuture<Result<Reply, Error>> {
     match departure {
         // All calls of a component that asks once are likely to ask.
         Departure::Asked => {
@@ -152,7 +158,13 @@ fn suspend(
 ) -> BoxFuture<Result<Reply, Error>> {
     let home = Arc::clone(lease.home());
     let purpose = Purpose::call(request.service.clone(), request.method.clone());
-    offload::run_at(placement, &home, purpose, Err, Box::pin(run(lease, request)))
+    offload::run_at(
+        placement,
+        &home,
+        purpose,
+        Err,
+        Box::pin(run(lease, request)),
+    )
 }
 
 /// Runs the guest on a fiber, from the beginning.

@@ -10,10 +10,10 @@ use postern_core::{Blame, Error, Kind};
 use crate::{
     bindings::{Report, Status},
     convert,
-    generation::Home,
     lease::Lease,
     limits::time,
     offload::{self, Purpose},
+    serving::Home,
     stats::Outcome,
 };
 

@@ -15,10 +15,11 @@ use crate::{
     component::Role,
     convert,
     direct::{Authentication, Authorization, Seats},
-    generation::{Generation, Home},
+    generation::Generation,
     interceptor::{current, outcome_of},
     offload::{self, Purpose},
     plugin::Plugin,
+    serving::Home,
     state::State,
 };
 

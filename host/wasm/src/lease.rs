@@ -10,8 +10,9 @@ use postern_core::Error;
 use crate::{
     batch::Batch,
     convert::Trapped,
-    generation::{Generation, Home},
+    generation::Generation,
     instance::Instance,
+    serving::Home,
     spec::OnTrap,
     state::{Current, Guest},
     stats::Outcome,

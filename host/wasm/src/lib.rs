@@ -39,6 +39,7 @@ mod records;
 mod reload;
 mod roles;
 mod runtime;
+mod serving;
 mod shard;
 mod spec;
 mod state;

@@ -15,10 +15,9 @@ use postern_core::{BoxFuture, Error, Text};
 use tokio::{runtime::Handle, sync::futures::OwnedNotified};
 
 use crate::{
-    drain,
     executor::{self, Spawned},
-    generation::Home,
     placement::{INLINE_MAX, Placement},
+    serving::Home,
 };
 
 /// What a guest is entered for, as its placement is remembered.
@@ -146,11 +145,13 @@ impl<T: Send + 'static> Offload<T> {
     /// Whether the calls of the generation are cut off.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<T> {
         let guest = &self.home.generation().guest;
-        let told = self.told.get_or_insert_with(|| Box::pin(guest.drain.told()));
+        let told = self
+            .told
+            .get_or_insert_with(|| Box::pin(guest.drain.told()));
         if told.as_mut().poll(cx).is_pending() && !guest.drain.is_cut() {
             return Poll::Pending;
         }
-        let error = drain::error(&guest.plugin, guest.spec.drain_max);
+        let error = guest.drain.error(&guest.plugin);
         self.stage = Stage::Ended;
         Poll::Ready((self.on_cut)(error))
     }

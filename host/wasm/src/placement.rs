@@ -83,7 +83,9 @@ impl Placements {
             return Placement::Inline;
         }
         self.slot(service, method)
-            .map_or(Placement::Inline, |slot| Record::read(slot.load(Relaxed)).placement)
+            .map_or(Placement::Inline, |slot| {
+                Record::read(slot.load(Relaxed)).placement
+            })
     }
 
     /// A call that began inline has held its thread for `took` and, where that was measured, computed
@@ -115,7 +117,11 @@ impl Placements {
         let before = slot.load(Relaxed);
         let (old, new) = (Record::read(before), change(Record::read(before)));
         // Of two at once one is lost, which does no harm; the count stays right.
-        if old == new || slot.compare_exchange(before, new.write(), SeqCst, SeqCst).is_err() {
+        if old == new
+            || slot
+                .compare_exchange(before, new.write(), SeqCst, SeqCst)
+                .is_err()
+        {
             return;
         }
         match (old.is_trusted(), new.is_trusted()) {

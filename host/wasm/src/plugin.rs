@@ -19,11 +19,12 @@ use crate::{
     batch,
     describe::ServiceInfo,
     digest::Digest,
-    generation::{Generation, Home, Serving},
+    generation::Generation,
     health::{self, HealthReport},
     pool::Sweep,
     reload::{Deployed, Origin, Ready, Refusal, Source, Stage},
     runtime::Runtime,
+    serving::{Home, Serving},
     spec::PluginSpec,
     stats::PluginStats,
     status::{PluginState, PluginStatus, Record},
@@ -111,7 +112,8 @@ impl Plugin {
     pub async fn remove(&self) {
         let kept = self.deploying.lock().await;
         if let Some(before) = self.active.swap(None) {
-            before.generation.begin_drain();
+            let limit = before.generation.guest.spec.drain_max;
+            before.generation.begin_drain(limit);
             drop(before);
             let mut record = self.record.lock();
             record.removed = true;
@@ -228,7 +230,9 @@ impl Plugin {
         let before = self.active.swap(Some(Arc::new(serving)));
         if let Some(before) = before {
             keep(kept, &before.generation);
-            before.generation.begin_drain();
+            before
+                .generation
+                .begin_drain(generation.guest.spec.drain_max);
         }
         self.origin.stats.reloads_ok.fetch_add(1, Relaxed);
         {

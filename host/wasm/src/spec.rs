@@ -23,8 +23,8 @@ pub struct PluginSpec {
     pub on_trap: OnTrap,
     /// Lines below this level are dropped before they count. Default `info`.
     pub log_level: LogLevel,
-    /// Time for calls of a generation that is out of service; then they are cut off. Looked at about
-    /// every second. Default 30 s.
+    /// Time for calls of the generation that this one replaces, and of its own when it is removed; then
+    /// they are cut off. Looked at about every second. Default 30 s.
     pub drain_max: Duration,
 }
 

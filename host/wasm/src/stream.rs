@@ -17,8 +17,8 @@ use tokio::sync::mpsc;
 
 use crate::{
     convert,
-    generation::Home,
     offload::{self, Purpose},
+    serving::Home,
     state::{Current, Head, Outbound, Streams},
     stats::Outcome,
     stream_registry::{Progress, Registered, Running},
@@ -83,7 +83,10 @@ async fn run(
 ) -> Result<Headers, Error> {
     let deadline = call.context.deadline;
     let generation = home.generation();
-    let _permit = generation.streams.permit(&generation.guest, deadline).await?;
+    let _permit = generation
+        .streams
+        .permit(&generation.guest, deadline)
+        .await?;
     let mut lease = home.lease_fiber(deadline).await?;
     let (service, method) = (call.service.clone(), call.method.clone());
     let inbound = match std::mem::take(&mut call.body) {

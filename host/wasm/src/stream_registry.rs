@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use postern_core::{Blame, BoxFuture, Error, Headers, Kind, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{drain, generation::Home, limits::time, spec::Instances, state::Guest};
+use crate::{limits::time, serving::Home, spec::Instances, state::Guest};
 
 /// The streams of one generation.
 pub(crate) struct StreamRegistry {
@@ -167,10 +167,13 @@ impl StreamRegistry {
     /// Ends all streams of a generation whose calls are cut off.
     pub(crate) fn end_all(&self, guest: &Guest) {
         let running = self.running.lock();
-        let all: Vec<_> = running.values().filter_map(|watched| watched.running.upgrade()).collect();
+        let all: Vec<_> = running
+            .values()
+            .filter_map(|watched| watched.running.upgrade())
+            .collect();
         drop(running);
         for running in all {
-            running.end(drain::error(&guest.plugin, guest.spec.drain_max));
+            running.end(guest.drain.error(&guest.plugin));
         }
     }
 }
