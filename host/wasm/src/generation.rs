@@ -50,7 +50,7 @@ pub(crate) struct Generation {
     described: OnceLock<Described>,
     pub(crate) linked: Linked,
     pub(crate) pool: Pool<Box<Instance>>,
-    pub(crate) streams: StreamRegistry,
+    pub(crate) streams: Arc<StreamRegistry>,
     /// Where calls of each method begin.
     pub(crate) placements: Placements,
     /// Whether a call has shown that the plain way is not for this component.
@@ -85,7 +85,7 @@ impl Generation {
             roles: linked.exports.roles(),
             described: OnceLock::new(),
             pool: Pool::new(instances.live_max(), instances.queue_max),
-            streams: StreamRegistry::new(instances),
+            streams: Arc::new(StreamRegistry::new(instances)),
             placements: Placements::new(),
             departed: AtomicBool::new(false),
             stopped: OnceLock::new(),

@@ -46,7 +46,7 @@ pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
     let purpose = Purpose::call(call.service.clone(), call.method.clone());
     let entered = run(Arc::clone(&home), call, sender, Arc::clone(&progress));
     let guest = offload::run(&home, purpose, Err, Box::pin(entered));
-    let (running, registered) = Running::register(&home, guest, progress);
+    let (running, registered) = Running::register(&home.generation().streams, guest, progress);
     drop(home);
     let mut messages = Messages {
         outbound,

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use postern_core::{Blame, BoxFuture, Error, Headers, Kind, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{limits::time, serving::Home, spec::Instances, state::Guest};
+use crate::{limits::time, spec::Instances, state::Guest};
 
 /// The streams of one generation.
 pub(crate) struct StreamRegistry {
@@ -67,7 +67,7 @@ struct Watched {
 
 /// A stream's line in the registry, for as long as its guest runs.
 pub(crate) struct Registered {
-    home: Arc<Home>,
+    registry: Arc<StreamRegistry>,
     number: u64,
 }
 
@@ -191,9 +191,9 @@ impl Watched {
 }
 
 impl Running {
-    /// A stream in the registry of `home`'s generation.
+    /// A stream in `registry`.
     pub(crate) fn register(
-        home: &Arc<Home>,
+        registry: &Arc<StreamRegistry>,
         guest: BoxFuture<Result<Headers, Error>>,
         progress: Arc<Progress>,
     ) -> (Arc<Self>, Registered) {
@@ -203,9 +203,9 @@ impl Running {
             reader: AtomicWaker::new(),
             progress,
         });
-        let number = home.generation().streams.add(&running);
-        let home = Arc::clone(home);
-        (running, Registered { home, number })
+        let number = registry.add(&running);
+        let registry = Arc::clone(registry);
+        (running, Registered { registry, number })
     }
 
     /// Runs the guest as far as it goes; ready when it has ended.
@@ -244,8 +244,7 @@ impl Running {
 
 impl Drop for Registered {
     fn drop(&mut self) {
-        let streams = &self.home.generation().streams;
-        streams.running.lock().remove(&self.number);
+        self.registry.running.lock().remove(&self.number);
     }
 }
 

@@ -122,7 +122,7 @@ async fn a_call_waits_for_an_instance_no_longer_than_the_plugin_says() {
         ..Instances::default()
     };
     let plugin = Arc::new(house.plugin("all", &all(), spec(instances)).await);
-    let looping = looping(&plugin);
+    let looping = looping(&plugin).await;
     let mut request = Call::unary("test", "e", "");
     request.context.deadline = Some(Instant::now() + LONG);
     let start = Instant::now();
@@ -136,9 +136,11 @@ async fn a_call_waits_for_an_instance_no_longer_than_the_plugin_says() {
 }
 
 /// A call that never ends, under way.
-fn looping(plugin: &Arc<Plugin>) -> tokio::task::JoinHandle<Result<Reply, Error>> {
-    let looping = plugin.call(Call::unary("test", "l", ""));
-    tokio::spawn(looping)
+async fn looping(plugin: &Arc<Plugin>) -> tokio::task::JoinHandle<Result<Reply, Error>> {
+    let looping = tokio::spawn(plugin.call(Call::unary("test", "l", "")));
+    // It has an instance now, and has left this thread.
+    tokio::time::sleep(SHORT).await;
+    looping
 }
 
 #[tokio::test]
@@ -156,7 +158,7 @@ async fn busy_is_not_ill() {
             ..Instances::default()
         };
         let plugin = Arc::new(house.plugin("all", &all(), spec(instances)).await);
-        let looping = looping(&plugin);
+        let looping = looping(&plugin).await;
         let report = plugin.check_health(Duration::from_secs(1)).await.unwrap();
         assert_eq!(report.status, expected, "{mode:?}");
         assert_eq!(report.message.is_some(), expected == HealthStatus::Busy);
@@ -189,7 +191,7 @@ async fn calls_of_a_generation_out_of_service_are_cut_off_after_their_time() {
     };
     let plugin = Arc::new(house.plugin("all", &all(), spec.clone()).await);
     let waiting = plugin.call(Call::unary("test", "x", "silent"));
-    let cut = [looping(&plugin), tokio::spawn(waiting)];
+    let cut = [looping(&plugin).await, tokio::spawn(waiting)];
     let mut unread = held(&plugin).await.unwrap();
     plugin.deploy(small().into(), spec).await.unwrap();
     for cut in cut {
@@ -227,8 +229,7 @@ async fn a_removed_plugin_cuts_its_calls_off_and_ends() {
         ..spec(Instances::default())
     };
     let plugin = Arc::new(house.plugin("all", &all(), spec).await);
-    let looping = looping(&plugin);
-    tokio::time::sleep(SHORT).await;
+    let looping = looping(&plugin).await;
     let removed = tokio::time::timeout(LONG / 2, plugin.remove()).await;
     removed.expect("nobody is waited for");
     assert_eq!(looping.await.unwrap().unwrap_err().kind, Kind::Unavailable);
@@ -247,9 +248,10 @@ async fn endless_calls_leave_the_thread_that_serves_others() {
     let other = house
         .plugin("other", &all(), spec(Instances::default()))
         .await;
-    let loops: Vec<_> = (0..8).map(|_| looping(&plugin)).collect();
-    // The first may hold the thread for two ticks.
-    tokio::time::sleep(SHORT).await;
+    let mut loops = Vec::new();
+    for _ in 0..8 {
+        loops.push(looping(&plugin).await);
+    }
     let mut times = Vec::new();
     for _ in 0..101 {
         let start = Instant::now();
