@@ -20,6 +20,7 @@ mod log;
 mod lossy;
 mod metrics;
 mod misbehave;
+mod neighbours;
 mod peers;
 mod reload;
 mod settings;

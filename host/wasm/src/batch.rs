@@ -26,9 +26,10 @@ use postern_core::{Body, BoxFuture, Call, Error, Headers, Reply, headers::Header
 use crate::{
     bindings::HandleResult,
     convert,
-    generation::Home,
     instance::Halt,
     lease::Lease,
+    placement::{INLINE_MAX, Placement},
+    serving::Home,
     state::{Current, Head},
 };
 
@@ -115,7 +116,11 @@ fn enter(
         return Err(calls);
     };
     let (service, method) = (first.service.clone(), first.method.clone());
-    let Ok(mut lease) = Arc::clone(home).try_lease() else {
+    let placement = home.generation().placements.of(&service, &method);
+    if placement != Placement::Inline {
+        return Err(calls);
+    }
+    let Ok(mut lease) = Arc::clone(home).try_lease(home.generation().way()) else {
         return Err(calls);
     };
     if lease.is_fiber() {
@@ -131,12 +136,16 @@ fn enter(
     let undone = match answered {
         Ok(answers) => match check(&answers, bodies.len(), limits.output_bytes_max) {
             Ok(()) => {
-                finish(lease, answers, batch, answering);
+                let time = finish(lease, answers, batch, answering);
+                if time > INLINE_MAX {
+                    let placements = &home.generation().placements;
+                    placements.on_inline(&service, &method, time, None);
+                }
                 return Ok(());
             }
             Err(reason) => reason,
         },
-        Err(Halt::Departed) => "it left the plain way".to_owned(),
+        Err(Halt::Departed(_)) => "it left the plain way".to_owned(),
         Err(Halt::Trapped(trapped)) => trapped.text,
     };
     let (plugin, n_calls) = (&lease.guest().plugin, bodies.len());
@@ -171,14 +180,15 @@ fn check(answers: &[HandleResult], n_calls: usize, octets_max: usize) -> Result<
     }
 }
 
+/// Says what each call took.
 fn finish(
     lease: Lease,
     answers: Vec<HandleResult>,
     mut batch: Batch,
     answering: &mut Vec<BoxFuture<Answer>>,
-) {
+) -> Duration {
     let n_failed = answers.iter().filter(|answer| answer.is_err()).count();
-    lease.finish_batch(answers.len(), n_failed);
+    let time = lease.finish_batch(answers.len(), n_failed);
     let answers = answers.into_iter().enumerate();
     answering.extend(answers.map(|(index, answer)| -> BoxFuture<Answer> {
         let answer = match answer {
@@ -190,6 +200,7 @@ fn finish(
         };
         Box::pin(future::ready(answer))
     }));
+    time
 }
 
 impl Batch {

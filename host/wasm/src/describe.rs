@@ -8,7 +8,8 @@ use postern_core::Error;
 use crate::{
     bindings::{CallKind as RawKind, Method, Service},
     component::Role,
-    generation::Home,
+    offload::{self, Purpose},
+    serving::Home,
     spec::PluginSpec,
     stats::Outcome,
 };
@@ -55,6 +56,11 @@ pub enum CallKind {
 /// # Errors
 /// As a call; and `invalid-argument` for a description beyond its bounds.
 pub(crate) async fn services(home: Arc<Home>) -> Result<Vec<ServiceInfo>, Error> {
+    let entered = Box::pin(enter(Arc::clone(&home)));
+    offload::run(&home, Purpose::role("describe"), Err, entered).await
+}
+
+async fn enter(home: Arc<Home>) -> Result<Vec<ServiceInfo>, Error> {
     let (plugin, spec) = {
         let generation = home.generation();
         let answers = [Role::Handler, Role::StreamHandler];

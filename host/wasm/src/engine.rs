@@ -7,6 +7,7 @@
 //! that are entered directly and is built for the first component that has one.
 
 use std::{
+    panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, OnceLock, Weak,
         atomic::{AtomicBool, Ordering},
@@ -134,7 +135,8 @@ impl Ticker {
                 ticks += 1;
                 if ticks >= ticks_per_sweep {
                     ticks = 0;
-                    sweep(&swept);
+                    // What is dropped there may panic, which must not end everybody's time.
+                    drop(catch_unwind(AssertUnwindSafe(|| sweep(&swept))));
                 }
             }
         };

@@ -10,10 +10,11 @@ use postern_core::{
 use crate::{
     component::Role,
     convert,
-    generation::Home,
     handler::check_input,
     interceptor::outcome_of,
+    offload::{self, Purpose},
     plugin::Plugin,
+    serving::Home,
     state::{Current, Head},
 };
 
@@ -29,7 +30,13 @@ impl EventHandler for PluginEvents {
             },
             None => Err(self.0.unavailable()),
         };
-        Box::pin(async move { on_event(home?, event).await })
+        match home {
+            Ok(home) => {
+                let entered = Box::pin(on_event(Arc::clone(&home), event));
+                offload::run(&home, Purpose::role("on-event"), Err, entered)
+            }
+            Err(error) => Box::pin(std::future::ready(Err(error))),
+        }
     }
 }
 

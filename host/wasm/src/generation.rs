@@ -8,28 +8,25 @@ use std::{
             Ordering::{Relaxed, SeqCst},
         },
     },
-    time::Instant,
+    time::{Duration, Instant},
 };
 
-use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply, Retry};
+use postern_core::{Blame, Body, Call, Error, Kind, Retry};
 use tokio::sync::oneshot;
 use wasmtime::component::InstancePre;
 
 use crate::{
-    batch::Pace,
     component::{Exports, Role},
     describe::{CallKind, MethodInfo, ServiceInfo},
     digest::Digest,
     direct::Direct,
-    handler,
     instance::{Failed, Instance},
-    lease::Lease,
     limits::time,
+    placement::Placements,
     pool::{Full, Idle, Pool, Sweep, Turn},
-    shard::{self, Padded},
     spec::Mode,
     state::{Guest, State},
-    stream,
+    stream_registry::StreamRegistry,
     way::Way,
 };
 
@@ -53,6 +50,9 @@ pub(crate) struct Generation {
     described: OnceLock<Described>,
     pub(crate) linked: Linked,
     pub(crate) pool: Pool<Box<Instance>>,
+    pub(crate) streams: Arc<StreamRegistry>,
+    /// Where calls of each method begin.
+    pub(crate) placements: Placements,
     /// Whether a call has shown that the plain way is not for this component.
     departed: AtomicBool,
     /// Why it answers no more (`OnTrap::Stop`).
@@ -68,16 +68,6 @@ struct Described {
     streamed: Vec<(String, String)>,
 }
 
-/// A generation in service. Each worker thread counts its calls on an `Arc` of its own, so that they
-/// do not share a cache line.
-pub(crate) struct Serving {
-    pub(crate) generation: Arc<Generation>,
-    homes: Box<[Arc<Home>]>,
-}
-
-/// One worker's hold on a generation.
-pub(crate) struct Home(Padded<(Arc<Generation>, Pace)>);
-
 impl Generation {
     /// A generation without instances yet, and what tells of its end: receiving fails when the
     /// generation is gone.
@@ -89,17 +79,14 @@ impl Generation {
     ) -> (Arc<Self>, oneshot::Receiver<()>) {
         let (alive, ended) = oneshot::channel();
         let instances = &guest.spec.instances;
-        let max = if instances.mode == Mode::Single {
-            1
-        } else {
-            instances.max
-        };
         let generation = Self {
             number,
             digest,
             roles: linked.exports.roles(),
             described: OnceLock::new(),
-            pool: Pool::new(max, instances.queue_max),
+            pool: Pool::new(instances.live_max(), instances.queue_max),
+            streams: Arc::new(StreamRegistry::new(instances)),
+            placements: Placements::new(),
             departed: AtomicBool::new(false),
             stopped: OnceLock::new(),
             linked,
@@ -107,27 +94,6 @@ impl Generation {
             _alive: alive,
         };
         (Arc::new(generation), ended)
-    }
-
-    /// Makes instances ahead of the first calls: two, or as many as there may be; one for each way
-    /// where there are two. An `isolated` plugin makes one, which shows that it can.
-    pub(crate) async fn warm(&self) -> Result<(), Error> {
-        let instances = &self.guest.spec.instances;
-        let n_instances = match instances.mode {
-            Mode::Pooled => instances.max.min(2),
-            Mode::Isolated | Mode::Single => 1,
-        };
-        let mut made = Vec::new();
-        for way in [self.way(), Way::Fiber].into_iter().take(n_instances) {
-            let Some(Turn::Make) = self.pool.try_make() else {
-                break;
-            };
-            made.push(self.make(way).await?);
-        }
-        for instance in made {
-            self.pool.give_back(instance);
-        }
-        Ok(())
     }
 
     /// Instances alive or being made.
@@ -190,7 +156,7 @@ impl Generation {
 
     /// Whether calls that arrive together may be answered in one entry: by an instance that others
     /// may use, and that can be dropped with all that it has done.
-    fn batches(&self) -> bool {
+    pub(crate) fn batches(&self) -> bool {
         self.linked.exports.handle_batch.is_some()
             && self.guest.spec.instances.mode == Mode::Pooled
             && self.way() == Way::Plain
@@ -205,7 +171,7 @@ impl Generation {
     }
 
     /// Makes an instance on leave from the pool; the leave is given back if it fails.
-    async fn make(&self, way: Way) -> Result<Box<Instance>, Error> {
+    pub(crate) async fn make(&self, way: Way) -> Result<Box<Instance>, Error> {
         let leave = Leave(Some(&self.pool));
         let instance = self.instantiate(way).await?;
         leave.used();
@@ -265,8 +231,11 @@ impl Generation {
         }
     }
 
-    /// Waits for an instance until the caller's deadline, or for as long as the manifest says.
-    async fn wait(&self, deadline: Option<Instant>) -> Result<Turn<Box<Instance>>, Error> {
+    /// Waits for an instance for as long as the manifest says, at the longest until `deadline`.
+    pub(crate) async fn wait(
+        &self,
+        deadline: Option<Instant>,
+    ) -> Result<Turn<Box<Instance>>, Error> {
         let start = Instant::now();
         let (plugin, stats) = (&self.guest.plugin, &self.guest.stats);
         let instances = &self.guest.spec.instances;
@@ -282,7 +251,8 @@ impl Generation {
             ))
         })?;
         let _waiting = Waiting::new(stats);
-        let until = deadline.unwrap_or(start + instances.queue_time_max);
+        let longest = start + instances.queue_time_max;
+        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
         let turn = tokio::time::timeout_at(until.into(), place.turn()).await;
         let waited = start.elapsed();
         stats.on_queue_wait(waited);
@@ -294,6 +264,24 @@ impl Generation {
             );
             refuse(message)
         })
+    }
+
+    /// The generation is out of service: its calls have `limit`.
+    pub(crate) fn begin_drain(&self, limit: Duration) {
+        self.guest.drain.begin(Instant::now(), limit);
+        if limit.is_zero() {
+            self.cut();
+        }
+    }
+
+    /// Cuts off the calls that are left.
+    fn cut(&self) {
+        let guest = &self.guest;
+        if guest.drain.cut() {
+            let (plugin, generation) = (&guest.plugin, self.number);
+            tracing::warn!(%plugin, generation, "calls of a generation out of service are cut off");
+        }
+        self.streams.end_all(guest);
     }
 
     /// Whether an instance may serve another call.
@@ -310,117 +298,6 @@ impl Generation {
     }
 }
 
-impl Serving {
-    pub(crate) fn new(generation: Arc<Generation>) -> Self {
-        let home = |_| Arc::new(Home(Padded((Arc::clone(&generation), Pace::default()))));
-        Self {
-            homes: (0..shard::count()).map(home).collect(),
-            generation,
-        }
-    }
-
-    /// This thread's hold.
-    pub(crate) fn home(&self) -> Option<Arc<Home>> {
-        shard::current(&self.homes).map(Arc::clone)
-    }
-}
-
-impl Home {
-    pub(crate) fn generation(&self) -> &Generation {
-        let Padded((generation, _)) = &self.0;
-        generation
-    }
-
-    pub(crate) const fn pace(&self) -> &Pace {
-        let Padded((_, pace)) = &self.0;
-        pace
-    }
-
-    /// Answers a call of the role `handler` or `stream-handler`.
-    pub(crate) fn call(self: Arc<Self>, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        if self.generation().streams(&call) {
-            Box::pin(stream::call(self, call))
-        } else {
-            handler::call(self, call)
-        }
-    }
-
-    /// How many calls may be answered in one entry at present.
-    pub(crate) fn batch_max(&self) -> usize {
-        let generation = self.generation();
-        if generation.batches() {
-            let batch_max = generation.guest.spec.instances.batch_max;
-            self.pace().batch_max().min(batch_max)
-        } else {
-            1
-        }
-    }
-
-    /// An idle instance, if there is one and nothing stands against using it.
-    pub(crate) fn try_lease(self: Arc<Self>) -> Result<Lease, Arc<Self>> {
-        let generation = self.generation();
-        if generation.stopped().is_some() {
-            return Err(self);
-        }
-        let way = generation.way();
-        match generation
-            .pool
-            .try_take_idle(|instance| instance.way == way)
-        {
-            Some(instance) => Ok(Lease::new(self, instance)),
-            None => Err(self),
-        }
-    }
-
-    /// An instance for a call of one message, at once if there is one, in turn otherwise.
-    ///
-    /// # Errors
-    /// `unavailable` when the plugin has stopped, `resource-exhausted` when none came in time, and
-    /// what kept a new one from starting.
-    pub(crate) async fn lease(self: Arc<Self>, deadline: Option<Instant>) -> Result<Lease, Error> {
-        let way = self.generation().way();
-        self.lease_made(deadline, way).await
-    }
-
-    /// An instance that may wait.
-    ///
-    /// # Errors
-    /// As `lease`.
-    pub(crate) async fn lease_fiber(
-        self: Arc<Self>,
-        deadline: Option<Instant>,
-    ) -> Result<Lease, Error> {
-        let lease = self.lease_made(deadline, Way::Fiber).await?;
-        if lease.is_fiber() {
-            Ok(lease)
-        } else {
-            lease.renew().await
-        }
-    }
-
-    /// An instance, one for `way` if such a one is idle or may be made.
-    async fn lease_made(
-        self: Arc<Self>,
-        deadline: Option<Instant>,
-        way: Way,
-    ) -> Result<Lease, Error> {
-        let generation = self.generation();
-        if let Some(reason) = generation.stopped() {
-            let message = format!("plugin {} has stopped: {reason}", generation.guest.plugin);
-            return Err(Error::unavailable(Blame::Guest, message));
-        }
-        let turn = match generation.pool.try_take(|instance| instance.way == way) {
-            Some(turn) => turn,
-            None => generation.wait(deadline).await?,
-        };
-        let instance = match turn {
-            Turn::Ready(instance) => instance,
-            Turn::Make => generation.make(way).await?,
-        };
-        Ok(Lease::new(self, instance))
-    }
-}
-
 impl Drop for Generation {
     fn drop(&mut self) {
         // What is still in the pool goes with it.
@@ -433,13 +310,16 @@ impl Drop for Generation {
 
 impl Sweep for Generation {
     fn sweep(&self) {
-        let instances = &self.guest.spec.instances;
+        let (guest, now) = (&self.guest, Instant::now());
+        let instances = &guest.spec.instances;
         if instances.mode == Mode::Pooled {
-            let n_retired = self.pool.retire_idle(Instant::now(), instances.idle_max);
-            self.guest
-                .stats
-                .instances_live
-                .fetch_sub(n_retired, Relaxed);
+            let n_retired = self.pool.retire_idle(now, instances.idle_max);
+            guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
+        }
+        if guest.drain.is_over(now) {
+            self.cut();
+        } else {
+            self.streams.end_stalled(guest, now);
         }
     }
 }

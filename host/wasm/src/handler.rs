@@ -1,6 +1,6 @@
 //! Role `handler`: one message in, one message out.
 
-use std::{mem, sync::Arc};
+use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply, Text};
@@ -8,13 +8,17 @@ use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply, Text};
 use crate::{
     bindings::HandleResult,
     convert::{self, Stop},
-    generation::Home,
+    executor,
+    generation::Generation,
     instance::Halt,
     lease::Lease,
     limits::octets,
+    offload::{self, Purpose},
+    placement::{INLINE_MAX, Placement},
+    serving::Home,
     state::{Current, Head},
     stats::Outcome,
-    way::Way,
+    way::{Departure, Way},
 };
 
 /// What goes into the guest.
@@ -31,11 +35,28 @@ struct Request {
 /// is boxed).
 pub(crate) fn call(home: Arc<Home>, call: Call) -> BoxFuture<Result<Reply, Error>> {
     if matches!(call.body, Body::Many(_)) {
-        return Box::pin(gather(home, call));
+        let gathered = Box::pin(gather(Arc::clone(&home), call));
+        return offload::run_at(
+            Placement::Inline,
+            &home,
+            Purpose::role("gather"),
+            Err,
+            gathered,
+        );
     }
-    match home.try_lease() {
-        Ok(lease) => begin(lease, call),
-        Err(home) => Box::pin(wait(home, call)),
+    let placement = home.generation().placements.of(&call.service, &call.method);
+    let way = way_of(&home, placement);
+    match home.try_lease(way) {
+        Ok(lease) => begin(lease, call, placement),
+        Err(home) => Box::pin(wait(home, call, placement)),
+    }
+}
+
+/// The kind of instance that a call wants.
+fn way_of(home: &Home, placement: Placement) -> Way {
+    match placement {
+        Placement::Inline | Placement::Measured => home.generation().way(),
+        Placement::Offloaded => Way::Fiber,
     }
 }
 
@@ -47,12 +68,20 @@ async fn gather(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
 }
 
 /// Waits for an instance, then goes on as ever.
-async fn wait(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
-    let lease = home.lease(call.context.deadline).await?;
-    begin(lease, call).await
+async fn wait(home: Arc<Home>, call: Call, placement: Placement) -> Result<Reply, Error> {
+    let way = way_of(&home, placement);
+    let lease = home.lease(call.context.deadline, way).await?;
+    // More may be known by now.
+    let placements = &lease.home().generation().placements;
+    let placement = placements.of(&call.service, &call.method);
+    begin(lease, call, placement).await
 }
 
-fn begin(mut lease: Lease, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
+fn begin(
+    mut lease: Lease,
+    mut call: Call,
+    placement: Placement,
+) -> BoxFuture<Result<Reply, Error>> {
     let body = match mem::take(&mut call.body) {
         Body::One(message) => message,
         Body::Empty | Body::Many(_) => Bytes::new(),
@@ -68,28 +97,74 @@ fn begin(mut lease: Lease, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
         body,
     };
     lease.begin(Some(Current::new(Head::Call(Box::new(call)))));
-    match lease.way() {
-        Way::Plain => enter(lease, request),
-        Way::Fiber => Box::pin(run(lease, request)),
+    match (lease.way(), placement) {
+        (Way::Plain, Placement::Inline) => enter(lease, request, None),
+        (Way::Plain, Placement::Measured) => enter(lease, request, Some(executor::thread_time())),
+        (Way::Plain, Placement::Offloaded) | (Way::Fiber, _) => suspend(lease, request, placement),
     }
 }
 
-/// Runs the guest here and now.
-fn enter(mut lease: Lease, request: Request) -> BoxFuture<Result<Reply, Error>> {
+/// Runs the guest here and now. `before` is the processor time that this thread has used, where that
+/// of the call is measured.
+fn enter(
+    mut lease: Lease,
+    request: Request,
+    before: Option<Duration>,
+) -> BoxFuture<Result<Reply, Error>> {
     let Request {
         service,
         method,
         body,
     } = &request;
-    let answered = match lease.instance().handle_plainly(service, method, body) {
-        Ok(answer) => finish(lease, answer),
-        Err(Halt::Trapped(trapped)) => Err(lease.trap(trapped)),
-        Err(Halt::Departed) => {
-            lease.depart();
-            return Box::pin(run(lease, request));
+    let told = |generation: &Generation, took: Duration| {
+        if took > INLINE_MAX || before.is_some() {
+            let computed = before.map(|before| executor::thread_time().saturating_sub(before));
+            let placements = &generation.placements;
+            placements.on_inline(service, method, took, computed);
         }
     };
+    let answered = match lease.instance().handle_plainly(service, method, body) {
+        Ok(answer) => finish(lease, answer, told),
+        Err(Halt::Trapped(trapped)) => {
+            told(lease.home().generation(), lease.time());
+            Err(lease.trap(trapped))
+        }
+        Err(Halt::Departed(departure)) => return depart(lease, request, departure),
+    };
     Box::pin(std::future::ready(answered))
+}
+
+/// Begins a call anew on a fiber.
+fn depart(lease: Lease, request: Request, departure: Departure) -> BoxFuture<Result<Reply, Error>> {
+    match departure {
+        // All calls of a component that asks once are likely to ask.
+        Departure::Asked => {
+            lease.depart();
+            suspend(lease, request, Placement::Inline)
+        }
+        Departure::Overran => {
+            let placements = &lease.home().generation().placements;
+            placements.on_overrun(&request.service, &request.method);
+            suspend(lease, request, Placement::Offloaded)
+        }
+    }
+}
+
+/// Runs the guest on a fiber.
+fn suspend(
+    lease: Lease,
+    request: Request,
+    placement: Placement,
+) -> BoxFuture<Result<Reply, Error>> {
+    let home = Arc::clone(lease.home());
+    let purpose = Purpose::call(request.service.clone(), request.method.clone());
+    offload::run_at(
+        placement,
+        &home,
+        purpose,
+        Err,
+        Box::pin(run(lease, request)),
+    )
 }
 
 /// Runs the guest on a fiber, from the beginning.
@@ -105,27 +180,33 @@ async fn run(mut lease: Lease, request: Request) -> Result<Reply, Error> {
     let instance = lease.instance();
     instance.set_names(service, method);
     match instance.handle(service, method, body).await {
-        Ok(answer) => finish(lease, answer),
+        Ok(answer) => finish(lease, answer, |_, _| ()),
         Err(trapped) => Err(lease.trap(trapped)),
     }
 }
 
-fn finish(mut lease: Lease, answer: HandleResult) -> Result<Reply, Error> {
+/// What the caller gets. `told` is told how long the instance was out for it.
+fn finish(
+    mut lease: Lease,
+    answer: HandleResult,
+    told: impl FnOnce(&Generation, Duration),
+) -> Result<Reply, Error> {
     let headers = lease.instance().end();
     match answer {
         Ok(octets) => {
             let (length, limit) = (octets.len(), lease.guest().spec.limits.output_bytes_max);
             if length > limit {
+                told(lease.home().generation(), lease.time());
                 return Err(lease.trap(Stop::Output { length, limit }.into()));
             }
-            lease.finish(Outcome::Ok);
+            lease.finish_told(Outcome::Ok, told);
             Ok(Reply {
                 headers,
                 body: Body::One(Bytes::from(octets)),
             })
         }
         Err(failure) => {
-            lease.finish(Outcome::Failed);
+            lease.finish_told(Outcome::Failed, told);
             Err(convert::to_error(failure))
         }
     }

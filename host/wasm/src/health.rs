@@ -1,13 +1,19 @@
 //! Role `health`: asked before a generation takes calls, and regularly after.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use postern_core::Error;
+use postern_core::{Blame, Error, Kind};
 
 use crate::{
     bindings::{Report, Status},
     convert,
-    generation::Home,
+    lease::Lease,
+    limits::time,
+    offload::{self, Purpose},
+    serving::Home,
     stats::Outcome,
 };
 
@@ -31,17 +37,37 @@ pub enum HealthStatus {
     Degraded,
     /// Takes no calls.
     NotServing,
+    /// Every instance is at work and none was to be had for the question, which says nothing about
+    /// the guest.
+    Busy,
 }
 
-/// Asks the guest. Without the role it is serving.
+/// Asks the guest, which has `limit` to answer. Without the role it is serving; a plugin that has no
+/// instance to spare within `limit` is busy.
 ///
 /// # Errors
-/// As a call: a trap, the time limit, no instance in time.
-pub(crate) async fn check(
-    home: Arc<Home>,
-    deadline: Option<Instant>,
-) -> Result<HealthReport, Error> {
-    let mut lease = home.lease_fiber(deadline).await?;
+/// As a call: a trap, the time limit; and `deadline-exceeded` without an answer within `limit`.
+pub(crate) async fn check(home: Arc<Home>, limit: Duration) -> Result<HealthReport, Error> {
+    let deadline = Some(Instant::now() + limit);
+    let lease = match Arc::clone(&home).lease_spare(deadline).await {
+        Ok(lease) => lease,
+        Err(error) if error.kind == Kind::ResourceExhausted => {
+            return Ok(HealthReport {
+                status: HealthStatus::Busy,
+                message: Some(error.message.into_owned()),
+            });
+        }
+        Err(error) => return Err(error),
+    };
+    let entered = offload::run(&home, Purpose::role("health"), Err, Box::pin(ask(lease)));
+    let answered = tokio::time::timeout(limit, entered).await;
+    answered.unwrap_or_else(|_| {
+        let message = format!("no answer within {}", time(limit));
+        Err(Error::deadline_exceeded(Blame::Guest, message))
+    })
+}
+
+async fn ask(mut lease: Lease) -> Result<HealthReport, Error> {
     let instance = lease.begin(None);
     match instance.check().await {
         None => {
@@ -66,6 +92,7 @@ impl HealthStatus {
             Self::Serving => "serving",
             Self::Degraded => "degraded",
             Self::NotServing => "not-serving",
+            Self::Busy => "busy",
         }
     }
 }

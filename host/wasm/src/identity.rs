@@ -15,9 +15,11 @@ use crate::{
     component::Role,
     convert,
     direct::{Authentication, Authorization, Seats},
-    generation::{Generation, Home},
+    generation::Generation,
     interceptor::{current, outcome_of},
+    offload::{self, Purpose},
     plugin::Plugin,
+    serving::Home,
     state::State,
 };
 
@@ -65,11 +67,13 @@ impl Authenticator for PluginAuthenticator {
         {
             Some(seats) => Step::Done(authenticate(generation, seats, asked, credentials)),
             None => match serving.home() {
-                Some(home) => Step::Later(Box::pin(pooled_authenticate(
-                    home,
-                    Arc::clone(asked),
-                    credentials,
-                ))),
+                Some(home) => {
+                    let entered =
+                        pooled_authenticate(Arc::clone(&home), Arc::clone(asked), credentials);
+                    let purpose = Purpose::role("authenticate");
+                    let broken = |error| Err(Fault::Broken(error));
+                    Step::Later(offload::run(&home, purpose, broken, Box::pin(entered)))
+                }
                 None => broken(self.0.unavailable()),
             },
         }
@@ -93,7 +97,12 @@ impl Authorizer for PluginAuthorizer {
         {
             Some(seats) => Step::Done(authorize(generation, seats, asked)),
             None => match serving.home() {
-                Some(home) => Step::Later(Box::pin(pooled_authorize(home, Arc::clone(asked)))),
+                Some(home) => {
+                    let entered = pooled_authorize(Arc::clone(&home), Arc::clone(asked));
+                    let purpose = Purpose::role("authorize");
+                    let broken = |error| Err(Fault::Broken(error));
+                    Step::Later(offload::run(&home, purpose, broken, Box::pin(entered)))
+                }
                 None => broken(self.0.unavailable()),
             },
         }

@@ -49,7 +49,7 @@ struct Functions {
 pub(crate) enum Halt {
     Trapped(Trapped),
     /// The instance is of no use any more, the call can be begun anew.
-    Departed,
+    Departed(Departure),
 }
 
 /// Why there is no instance.
@@ -157,9 +157,9 @@ impl Instance {
         self.store.data_mut().ticks_left = Some(TICKS_MAX);
         let result = enter(&mut self.store);
         self.store.data_mut().ticks_left = None;
-        result.map_err(|error| match error.is::<Departure>() {
-            true => Halt::Departed,
-            false => Halt::Trapped(Trapped::read(&error, self.store.data())),
+        result.map_err(|error| match error.downcast_ref::<Departure>() {
+            Some(departure) => Halt::Departed(*departure),
+            None => Halt::Trapped(Trapped::read(&error, self.store.data())),
         })
     }
 

@@ -16,8 +16,10 @@ use crate::{
     component::Role,
     convert,
     direct::{RequestIntercept, ResponseIntercept, Seats},
-    generation::{Generation, Home},
+    generation::Generation,
+    offload::{self, Purpose},
     plugin::Plugin,
+    serving::Home,
     state::{Current, Head, State},
     stats::Outcome as CallOutcome,
     subject::{Exchange, Subject},
@@ -46,7 +48,13 @@ impl RequestInterceptor for PluginRequests {
         match direct.and_then(|direct| direct.request_interceptor.as_ref()) {
             Some(seats) => Step::Done(request(generation, seats, call)),
             None => match serving.home() {
-                Some(home) => Step::Later(Box::pin(pooled_request(home, call))),
+                Some(home) => {
+                    let entered = Box::pin(pooled_request(Arc::clone(&home), call));
+                    // The call went with the guest.
+                    let refuse = |error: Error| Flow::Refuse(error.into());
+                    let purpose = Purpose::role("on-request");
+                    Step::Later(offload::run(&home, purpose, refuse, entered))
+                }
                 None => Step::Done(Flow::Broken(call, self.0.unavailable().into())),
             },
         }
@@ -71,7 +79,11 @@ impl ResponseInterceptor for PluginResponses {
             Some(seats) => Step::Done(response(generation, seats, asked, outcome)),
             None => match serving.home() {
                 Some(home) => {
-                    Step::Later(Box::pin(pooled_response(home, Arc::clone(asked), outcome)))
+                    let entered = pooled_response(Arc::clone(&home), Arc::clone(asked), outcome);
+                    // The outcome went with the guest.
+                    let lost = |error| Seen::from(Err(error));
+                    let purpose = Purpose::role("on-response");
+                    Step::Later(offload::run(&home, purpose, lost, Box::pin(entered)))
                 }
                 None => Step::Done(broken(outcome, self.0.unavailable())),
             },

@@ -10,8 +10,9 @@ use postern_core::Error;
 use crate::{
     batch::Batch,
     convert::Trapped,
-    generation::Home,
+    generation::Generation,
     instance::Instance,
+    serving::Home,
     spec::OnTrap,
     state::{Current, Guest},
     stats::Outcome,
@@ -32,6 +33,8 @@ struct Slot {
     start: Instant,
     /// Whether a caller waits; `health` and `describe` are not counted among the calls.
     is_call: bool,
+    /// Whether it is beyond what the pool may have, and not counted there.
+    is_spare: bool,
     end: End,
 }
 
@@ -51,10 +54,27 @@ impl Lease {
         let slot = Slot {
             start: Instant::now(),
             is_call: false,
+            is_spare: false,
             end: End::Cancelled,
             home,
         };
         Self { instance, slot }
+    }
+
+    /// An instance beyond those of the pool.
+    pub(crate) fn spare(home: Arc<Home>, instance: Box<Instance>) -> Self {
+        let mut lease = Self::new(home, instance);
+        lease.slot.is_spare = true;
+        lease
+    }
+
+    pub(crate) const fn home(&self) -> &Arc<Home> {
+        &self.slot.home
+    }
+
+    /// How long it has been out.
+    pub(crate) fn time(&self) -> Duration {
+        self.slot.time(Instant::now())
     }
 
     pub(crate) fn guest(&self) -> &Guest {
@@ -128,18 +148,28 @@ impl Lease {
 
     /// Records an answer, be it a failure, and puts the instance back.
     pub(crate) fn finish(self, outcome: Outcome) {
+        self.finish_told(outcome, |_, _| ());
+    }
+
+    /// As `finish`; `told` is told how long the instance was out.
+    pub(crate) fn finish_told(self, outcome: Outcome, told: impl FnOnce(&Generation, Duration)) {
         let now = Instant::now();
-        self.slot.record(outcome, now);
-        if self.slot.is_call && !self.is_fiber() {
-            self.slot.home.pace().on_call(self.slot.time(now));
+        let time = self.slot.time(now);
+        if self.slot.is_call {
+            self.guest().stats.on_call(outcome, time);
+            if !self.is_fiber() {
+                self.slot.home.pace().on_call(time);
+            }
         }
         self.guest().stats.on_memory(self.instance.memory_bytes());
+        told(self.slot.home.generation(), time);
         self.give_back(now);
     }
 
     /// Records the answers of a batch, `n_failed` of them failures, and puts the instance back. Each
     /// call has taken an equal part of the time.
-    pub(crate) fn finish_batch(self, n_calls: usize, n_failed: usize) {
+    /// Says how long that is.
+    pub(crate) fn finish_batch(self, n_calls: usize, n_failed: usize) -> Duration {
         let now = Instant::now();
         let n_parts = u32::try_from(n_calls).unwrap_or(u32::MAX).max(1);
         let time = self.slot.time(now) / n_parts;
@@ -148,6 +178,7 @@ impl Lease {
         stats.on_batch(n_calls, n_failed, time);
         stats.on_memory(self.instance.memory_bytes());
         self.give_back(now);
+        time
     }
 
     /// Drops the instance. What was begun with it is as if it had never been.
@@ -178,7 +209,7 @@ impl Lease {
             mut instance,
         } = self;
         let generation = slot.home.generation();
-        if generation.is_fit(&instance) {
+        if !slot.is_spare && generation.is_fit(&instance) {
             instance.last_used = now;
             generation.pool.give_back(instance);
             slot.end = End::GivenBack;
@@ -211,6 +242,8 @@ impl Drop for Slot {
             End::Retired => {}
         }
         stats.instances_live.fetch_sub(1, Relaxed);
-        generation.pool.release();
+        if !self.is_spare {
+            generation.pool.release();
+        }
     }
 }

@@ -10,8 +10,9 @@ pub struct PluginLimits {
     /// All linear memories of one instance together, in octets. Default 64 MiB; what Go, JavaScript
     /// and Python need for bodies of 1 MiB with room to spare.
     pub memory_bytes_max: usize,
-    /// One unary call, its waiting for `kv` and `client` included; waiting for the other end in
-    /// `call.next` and `call.send` is not counted. Also bounds instantiation, `health` and
+    /// One unary call by the clock: its waiting for `kv` and `client` is included, and so is its
+    /// waiting for a turn among other guests that compute. Waiting for the other end in `call.next`
+    /// and `call.send` is not counted. Also bounds instantiation, `health` and
     /// `describe`. Default 1 s.
     pub time_max: Duration,
     /// One message that a guest answers or sends, in octets. Default 8 MiB, the largest message of

@@ -6,7 +6,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
     },
-    time::Instant,
+    time::Duration,
 };
 
 use arc_swap::{ArcSwapOption, Guard};
@@ -19,11 +19,12 @@ use crate::{
     batch,
     describe::ServiceInfo,
     digest::Digest,
-    generation::{Generation, Home, Serving},
+    generation::Generation,
     health::{self, HealthReport},
     pool::Sweep,
     reload::{Deployed, Needs, Origin, Ready, Refusal, Source, Stage},
     runtime::Runtime,
+    serving::{Home, Serving},
     spec::PluginSpec,
     stats::PluginStats,
     status::{PluginState, PluginStatus, Record},
@@ -108,10 +109,13 @@ impl Plugin {
             .await
     }
 
-    /// Takes the plugin out of service and waits until its last call has ended.
+    /// Takes the plugin out of service and waits until its last call has ended, or was cut off.
     pub async fn remove(&self) {
         let kept = self.deploying.lock().await;
-        if self.active.swap(None).is_some() {
+        if let Some(before) = self.active.swap(None) {
+            let limit = before.generation.guest.spec.drain_max;
+            before.generation.begin_drain(limit);
+            drop(before);
             let mut record = self.record.lock();
             record.removed = true;
             record.on_stage(Stage::Removed, None, None);
@@ -124,14 +128,15 @@ impl Plugin {
         drop(kept);
     }
 
-    /// Asks the generation in service for its health.
+    /// Asks the generation in service for its health; it has `limit` to answer. Where every instance
+    /// is at work one more is made for the question; a `single` plugin, or one for which there is no
+    /// slot, is then `Busy`, which is not ill.
     ///
     /// # Errors
-    /// `unavailable` when there is none; otherwise as a call.
-    pub async fn check_health(&self) -> Result<HealthReport, Error> {
+    /// `unavailable` when there is none, `deadline-exceeded` without an answer; otherwise as a call.
+    pub async fn check_health(&self, limit: Duration) -> Result<HealthReport, Error> {
         let home = self.home().ok_or_else(|| self.unavailable())?;
-        let deadline = Instant::now() + home.generation().guest.spec.limits.time_max;
-        health::check(home, Some(deadline)).await
+        health::check(home, limit).await
     }
 
     #[must_use]
@@ -226,6 +231,9 @@ impl Plugin {
         let before = self.active.swap(Some(Arc::new(serving)));
         if let Some(before) = before {
             keep(kept, &before.generation);
+            before
+                .generation
+                .begin_drain(generation.guest.spec.drain_max);
         }
         self.origin.stats.reloads_ok.fetch_add(1, Relaxed);
         {

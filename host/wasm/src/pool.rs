@@ -125,6 +125,12 @@ impl<T> Pool<T> {
         self.live.load(SeqCst)
     }
 
+    /// Whether a call would not have to wait.
+    pub(crate) fn has_room(&self) -> bool {
+        let is_idle = |Padded(shard): &Padded<Mutex<Vec<T>>>| !shard.lock().is_empty();
+        self.live() < self.max || self.shards.iter().any(is_idle)
+    }
+
     /// Hands what is free to those who wait, for as long as there are both.
     fn serve_queue(&self) {
         while self.queue_length.load(SeqCst) > 0 {

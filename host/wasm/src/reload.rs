@@ -17,11 +17,13 @@ use crate::{
     describe::{self, ServiceInfo},
     digest::Digest,
     direct::{Code, Direct},
+    drain::Drain,
     engine::Flavor,
-    generation::{Generation, Linked, Serving},
+    generation::{Generation, Linked},
     health::{self, HealthStatus},
     limits::octets,
     runtime::Runtime,
+    serving::{Home, Serving},
     spec::PluginSpec,
     state::Guest,
     stats::PluginStats,
@@ -128,20 +130,14 @@ impl Origin {
         on_stage(Stage::Compiled);
         on_stage(Stage::Linked);
         let (generation, ended) = Generation::new(number, digest, guest, linked);
-        generation
-            .warm()
-            .await
-            .map_err(|error| Stage::Warmed.refuse(error.message).until(Needs::to_run()))?;
-        if let Some(direct) = generation.direct() {
-            let warmed = direct.warm();
-            warmed.map_err(|trapped| {
-                let refusal = Stage::Warmed.refuse(trapped.text);
-                refusal.until(Needs::to_run())
-            })?;
-        }
-        on_stage(Stage::Warmed);
         let serving = Serving::new(generation);
-        self.check_health(&serving).await?;
+        let refuse = |reason: String| Stage::Warmed.refuse(reason).until(Needs::to_run());
+        let no_home = || refuse("there is no worker to run it".to_owned());
+        let home = serving.home().ok_or_else(no_home)?;
+        let warmed = home.warm().await;
+        warmed.map_err(|error| refuse(error.message.into_owned()))?;
+        on_stage(Stage::Warmed);
+        self.check_health(&serving, home).await?;
         on_stage(Stage::Healthy);
         Ok(Ready {
             serving,
@@ -245,6 +241,8 @@ impl Origin {
             client: Arc::clone(&self.runtime.client),
             events: Arc::clone(&self.runtime.events),
             kv,
+            executor: Arc::clone(&self.runtime.executor),
+            drain: Drain::default(),
             spec,
         };
         let linked = Linked {
@@ -297,11 +295,12 @@ impl Origin {
     }
 
     /// Asks for health and services; both within the plugin's time limit.
-    async fn check_health(&self, serving: &Serving) -> Result<(), Refusal> {
+    async fn check_health(&self, serving: &Serving, home: Arc<Home>) -> Result<(), Refusal> {
         let refuse = |reason: String| Stage::Healthy.refuse(reason).until(Needs::to_run());
-        let no_home = || refuse("there is no worker to run it".to_owned());
-        let home = serving.home().ok_or_else(no_home)?;
-        let report = health::check(Arc::clone(&home), None).await;
+        let limit = serving.generation.guest.spec.limits.time_max;
+        // Its own limit ends it and has its own words; this one is for a guest that never gets a turn.
+        let limit = limit.saturating_mul(2);
+        let report = health::check(Arc::clone(&home), limit).await;
         let report = report.map_err(|error| refuse(format!("health: {}", error.message)))?;
         if report.status == HealthStatus::NotServing {
             let message = report.message.as_deref().unwrap_or("no reason given");

@@ -16,6 +16,7 @@ use crate::{
     compiler::Compiler,
     digest::Digest,
     engine::{Engines, Flavor, Pooling},
+    executor::Executor,
     records::Records,
     state::State,
     store::{Store, StoreError, StoreHealth},
@@ -39,6 +40,7 @@ pub struct Runtime {
     pub(crate) client: Arc<Client>,
     pub(crate) events: Arc<Events>,
     pub(crate) compiler: Compiler,
+    pub(crate) executor: Arc<Executor>,
     cache: Cache,
     synchronous: Linker<State>,
     concurrent: OnceLock<Linker<State>>,
@@ -71,11 +73,13 @@ impl Runtime {
         let engines = Engines::new(config.pooling, config.tick).map_err(failed)?;
         let engine = engines.of(Flavor::Synchronous).map_err(failed)?;
         let synchronous = capability::linker(&engine).map_err(failed)?;
-        let compiler =
-            Compiler::start().map_err(|error| RuntimeError::Engine(error.to_string()))?;
+        let no_thread = |error: std::io::Error| RuntimeError::Engine(error.to_string());
+        let compiler = Compiler::start().map_err(no_thread)?;
+        let executor = Arc::new(Executor::start().map_err(no_thread)?);
         Ok(Arc::new(Self {
             engines,
             compiler,
+            executor,
             cache,
             synchronous,
             concurrent: OnceLock::new(),

@@ -7,7 +7,7 @@ use postern_core::event::Pattern;
 use crate::limits::PluginLimits;
 
 /// How a component is to be run, and what it may reach.
-#[derive(Debug, Clone, PartialEq, Default)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct PluginSpec {
     /// Services that the plugin answers for, where it has no `describe` role to say so. Empty means
     /// the plugin's own name.
@@ -23,6 +23,9 @@ pub struct PluginSpec {
     pub on_trap: OnTrap,
     /// Lines below this level are dropped before they count. Default `info`.
     pub log_level: LogLevel,
+    /// Time for calls of the generation that this one replaces, and of its own when it is removed; then
+    /// they are cut off. Looked at about every second. Default 30 s.
+    pub drain_max: Duration,
 }
 
 /// How instances are made and kept.
@@ -42,8 +45,14 @@ pub struct Instances {
     pub growth_bytes_max: usize,
     /// Calls that may wait for an instance; one more is refused. Default 1,024.
     pub queue_max: usize,
-    /// How long a call without a deadline waits for an instance. Default 5 s.
+    /// How long a call waits for an instance, if its deadline does not come first. Default 5 s.
     pub queue_time_max: Duration,
+    /// Share of `max` that streaming calls may hold at one time, in percent; at least one instance.
+    /// Default 75, so that a unary call finds one however slow those callers are.
+    pub stream_share: u32,
+    /// How long a stream may wait for its peer, which neither sends nor reads, while it holds an
+    /// instance. Looked at about every second. Default 60 s.
+    pub stream_idle_max: Duration,
     /// Instances without a call for this long are dropped. Default 60 s.
     pub idle_max: Duration,
 }
@@ -132,6 +141,22 @@ pub struct Budgets {
     pub authorizer: Duration,
 }
 
+impl Instances {
+    /// Instances that may be alive at once.
+    pub(crate) fn live_max(&self) -> usize {
+        match self.mode {
+            Mode::Single => 1,
+            Mode::Pooled | Mode::Isolated => self.max.max(1),
+        }
+    }
+
+    /// Instances that streaming calls may hold at one time.
+    pub(crate) fn streams_max(&self) -> usize {
+        let share = usize::try_from(self.stream_share).unwrap_or(100).min(100);
+        (self.live_max().saturating_mul(share) / 100).max(1)
+    }
+}
+
 impl Grants {
     /// Whether publishing under `topic` is granted.
     #[must_use]
@@ -145,6 +170,23 @@ impl Grants {
         self.services
             .iter()
             .any(|granted| granted == "*" || granted == service)
+    }
+}
+
+impl Default for PluginSpec {
+    fn default() -> Self {
+        Self {
+            services: Vec::new(),
+            version: None,
+            config: BTreeMap::new(),
+            instances: Instances::default(),
+            limits: PluginLimits::default(),
+            grants: Grants::default(),
+            budgets: Budgets::default(),
+            on_trap: OnTrap::default(),
+            log_level: LogLevel::default(),
+            drain_max: Duration::from_secs(30),
+        }
     }
 }
 
@@ -170,6 +212,8 @@ impl Default for Instances {
             growth_bytes_max: 32 * 1024 * 1024,
             queue_max: 1024,
             queue_time_max: Duration::from_secs(5),
+            stream_share: 75,
+            stream_idle_max: Duration::from_secs(60),
             idle_max: Duration::from_secs(60),
         }
     }
@@ -195,6 +239,24 @@ mod tests {
         assert!(orders.allows_topic("audit.call.eu"));
         assert!(grants(&[">"]).allows_topic("anything"));
         assert!(!grants(&[]).allows_topic("anything"));
+    }
+
+    #[test]
+    fn streams_leave_a_part_to_unary_calls_where_there_is_more_than_one_instance() {
+        let streams_max = |mode, max, stream_share| {
+            let instances = Instances {
+                mode,
+                max,
+                stream_share,
+                ..Instances::default()
+            };
+            instances.streams_max()
+        };
+        assert_eq!(streams_max(Mode::Pooled, 32, 75), 24);
+        assert_eq!(streams_max(Mode::Isolated, 2, 75), 1);
+        assert_eq!(streams_max(Mode::Pooled, 32, 100), 32);
+        assert_eq!(streams_max(Mode::Pooled, 32, 1), 1);
+        assert_eq!(streams_max(Mode::Single, 32, 75), 1);
     }
 
     #[test]

@@ -17,8 +17,11 @@ use crate::{
     batch::Batch,
     capability::{self, client::Client, events::Events, kv, log::Lines},
     convert::Stop,
+    drain::Drain,
+    executor::Executor,
     spec::PluginSpec,
     stats::PluginStats,
+    stream_registry::Progress,
     subject::Subject,
     way::Departure,
 };
@@ -33,6 +36,9 @@ pub(crate) struct Guest {
     pub(crate) kv: Option<kv::Table>,
     pub(crate) client: Arc<Client>,
     pub(crate) events: Arc<Events>,
+    /// Where it computes when it computes for long.
+    pub(crate) executor: Arc<Executor>,
+    pub(crate) drain: Drain,
 }
 
 /// Data of a store.
@@ -80,6 +86,7 @@ pub(crate) struct Streams {
     /// `None` at its end, and while `next` waits for it.
     pub(crate) inbound: Option<BodyStream>,
     pub(crate) outbound: mpsc::Sender<Outbound>,
+    pub(crate) progress: Arc<Progress>,
     /// Whether the reply has begun, so that its headers are out.
     pub(crate) started: bool,
 }

@@ -1,7 +1,8 @@
 //! Role `stream-handler`: messages in by `call.next`, messages out by `call.send`.
 //!
 //! The guest runs inside the reply's body: whoever polls the body runs the guest, so it goes no
-//! faster than the caller reads, and dropping the body cancels it. No task is spawned.
+//! faster than the caller reads, and dropping the body cancels it. No task is spawned. One that holds
+//! its instance while its caller does nothing is ended from outside (`stream_registry.rs`).
 
 use std::{
     pin::Pin,
@@ -11,14 +12,16 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::Stream;
-use postern_core::{Body, BodyStream, BoxFuture, Call, Error, Headers, Reply};
+use postern_core::{Body, BodyStream, Call, Error, Headers, Reply};
 use tokio::sync::mpsc;
 
 use crate::{
     convert,
-    generation::Home,
+    offload::{self, Purpose},
+    serving::Home,
     state::{Current, Head, Outbound, Streams},
     stats::Outcome,
+    stream_registry::{Progress, Registered, Running},
 };
 
 /// Messages that a guest may be ahead of its caller.
@@ -27,8 +30,9 @@ const AHEAD_MAX: usize = 8;
 /// The messages of a guest that may still be running.
 struct Messages {
     outbound: mpsc::Receiver<Outbound>,
-    /// `None` once it has returned.
-    guest: Option<BoxFuture<Result<Headers, Error>>>,
+    running: Arc<Running>,
+    /// Its line in the registry; `None` once it has ended.
+    registered: Option<Registered>,
     /// Taken by `call` after its first poll.
     first: Option<Bytes>,
     /// How the guest ended, told after its last message.
@@ -38,10 +42,16 @@ struct Messages {
 /// Answers `call` by the guest's `handle-stream`. The reply is there with its first message.
 pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
     let (sender, outbound) = mpsc::channel(AHEAD_MAX);
-    let guest: BoxFuture<_> = Box::pin(run(home, call, sender));
+    let progress = Arc::<Progress>::default();
+    let purpose = Purpose::call(call.service.clone(), call.method.clone());
+    let entered = run(Arc::clone(&home), call, sender, Arc::clone(&progress));
+    let guest = offload::run(&home, purpose, Err, Box::pin(entered));
+    let (running, registered) = Running::register(&home.generation().streams, guest, progress);
+    drop(home);
     let mut messages = Messages {
         outbound,
-        guest: Some(guest),
+        running,
+        registered: Some(registered),
         first: None,
         end: None,
     };
@@ -69,8 +79,15 @@ async fn run(
     home: Arc<Home>,
     mut call: Call,
     outbound: mpsc::Sender<Outbound>,
+    progress: Arc<Progress>,
 ) -> Result<Headers, Error> {
-    let mut lease = home.lease_fiber(call.context.deadline).await?;
+    let deadline = call.context.deadline;
+    let generation = home.generation();
+    let _permit = generation
+        .streams
+        .permit(&generation.guest, deadline)
+        .await?;
+    let mut lease = home.lease_fiber(deadline).await?;
     let (service, method) = (call.service.clone(), call.method.clone());
     let inbound = match std::mem::take(&mut call.body) {
         Body::Empty => None,
@@ -83,6 +100,7 @@ async fn run(
         streams: Some(Box::new(Streams {
             inbound,
             outbound,
+            progress,
             started: false,
         })),
     };
@@ -108,24 +126,27 @@ impl Messages {
     /// The next message, running the guest as far as that takes. `None` when it has returned and all
     /// is told but how it ended.
     ///
-    /// The channel is only looked into, never waited for: while it is empty the guest is what there
-    /// is to wait for, and while it is full there is a message to take.
+    /// A guest that computes does so elsewhere (`offload.rs`), so both the channel and the guest are
+    /// waited for. While the channel is full the guest is not polled: there is a message to take.
     fn poll_message(&mut self, cx: &mut Context<'_>) -> Poll<Option<Outbound>> {
-        if let Ok(message) = self.outbound.try_recv() {
+        if let Poll::Ready(Some(message)) = self.outbound.poll_recv(cx) {
+            self.running.on_read();
             return Poll::Ready(Some(message));
         }
-        let Some(guest) = &mut self.guest else {
-            return Poll::Ready(None);
-        };
-        let polled = guest.as_mut().poll(cx);
-        if let Poll::Ready(end) = polled {
-            self.guest = None;
+        if self.registered.is_some()
+            && let Poll::Ready(end) = self.running.poll(cx)
+        {
+            self.registered = None;
             self.end = Some(end);
         }
-        match self.outbound.try_recv() {
-            Ok(message) => Poll::Ready(Some(message)),
-            Err(_) if self.guest.is_none() => Poll::Ready(None),
-            Err(_) => Poll::Pending,
+        match self.outbound.poll_recv(cx) {
+            Poll::Ready(Some(message)) => {
+                self.running.on_read();
+                Poll::Ready(Some(message))
+            }
+            // Its sender went with the guest.
+            Poll::Ready(None) if self.registered.is_none() => Poll::Ready(None),
+            Poll::Ready(None) | Poll::Pending => Poll::Pending,
         }
     }
 }

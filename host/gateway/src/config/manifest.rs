@@ -182,6 +182,7 @@ impl Manifest {
             limits: self.limits.spec(config.calls.depth_max),
             grants: self.grants.spec(),
             budgets: self.budgets.spec(),
+            drain_max: config.plugins.drain_timeout,
             on_trap: match self.on_trap {
                 OnTrap::Restart => spec::OnTrap::Restart,
                 OnTrap::Stop => spec::OnTrap::Stop,
@@ -243,6 +244,8 @@ impl Instances {
             growth_bytes_max: self.max_growth.octets(),
             queue_max: self.queue,
             queue_time_max: self.queue_timeout,
+            stream_share: self.stream_share,
+            stream_idle_max: self.stream_idle_timeout,
             idle_max: self.idle_timeout,
         }
     }

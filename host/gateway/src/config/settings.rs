@@ -193,7 +193,8 @@ section! {
         pub health_interval: Duration = Duration::from_secs(10), within "100ms" to "1h";
         /// Time for the answer; also for the first, before a generation takes traffic.
         pub health_timeout: Duration = Duration::from_secs(1), within "1ms" to "1m";
-        /// Time for calls of a replaced generation; then they are cut off.
+        /// Time for calls of a replaced generation; then they are cut off. Looked at about every
+        /// second.
         pub drain_timeout: Duration = Duration::from_secs(30), within "0s" to "10m";
         /// Bounds of each plugin unless its manifest sets its own.
         pub limits: PluginLimits = PluginLimits::default();
@@ -239,8 +240,14 @@ section! {
         pub max_growth: Size = Size::mib(32), within "64KiB" to "3GiB";
         /// Calls that may wait for an instance; one more is refused.
         pub queue: usize = 1024, within "0" to "1000000";
-        /// Time that a call waits for an instance.
+        /// Time that a call waits for an instance, if its deadline does not come first.
         pub queue_timeout: Duration = Duration::from_secs(5), within "1ms" to "1h";
+        /// Share of `max` that streaming calls may hold at one time, in percent; at least one
+        /// instance. More wait like calls without an instance.
+        pub stream_share: u32 = 75, within "1" to "100";
+        /// Time that a stream may hold an instance while its caller neither sends nor reads; then it
+        /// is ended. Looked at about every second.
+        pub stream_idle_timeout: Duration = Duration::from_secs(60), within "100ms" to "24h";
         /// Instances without a call for this long are dropped.
         pub idle_timeout: Duration = Duration::from_secs(60), within "100ms" to "24h";
     }

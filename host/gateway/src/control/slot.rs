@@ -189,6 +189,8 @@ impl Slot {
         let was_healthy = shown.is_healthy();
         shown.n_unhealthy = match report.status {
             HealthStatus::Serving | HealthStatus::Degraded => 0,
+            // Says nothing about the guest: what was known stays.
+            HealthStatus::Busy => shown.n_unhealthy,
             HealthStatus::NotServing => shown.n_unhealthy.saturating_add(1),
         };
         shown.health = Some(report);

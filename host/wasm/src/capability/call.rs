@@ -1,6 +1,6 @@
 //! Import `call`: the call that the instance is answering.
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use postern_core::{Context, Kind, headers::HeadersBuilder};
@@ -15,6 +15,7 @@ use crate::{
     convert::{self, Stop, failure},
     handler::check_input,
     state::{Current, Outbound, State},
+    stream_registry::Progress,
     way::link_departure,
 };
 
@@ -171,7 +172,10 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     let Some(mut inbound) = streams.and_then(|streams| streams.inbound.take()) else {
         return Ok(Ok(None));
     };
+    let progress = progress(state);
+    let waiting = progress.as_ref().map(|progress| progress.begin_wait());
     let (message, waited) = wait::until(deadline, Stop::Deadline, inbound.next()).await?;
+    drop(waiting);
     state.give_back(waited);
     let message = match message {
         None => return Ok(Ok(None)),
@@ -189,6 +193,12 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
         streams.inbound = Some(inbound);
     }
     Ok(Ok(Some(message.into())))
+}
+
+/// What the stream that is answered has moved.
+fn progress(state: &State) -> Option<Arc<Progress>> {
+    let streams = state.current.as_ref()?.streams.as_ref()?;
+    Some(Arc::clone(&streams.progress))
 }
 
 async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), Failure>, Stop> {
@@ -220,7 +230,9 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
     };
     streams.started = true;
     let sent = streams.outbound.send(Outbound { headers, message });
+    let waiting = streams.progress.begin_wait();
     let (sent, waited) = wait::until(deadline, Stop::Deadline, sent).await?;
+    drop(waiting);
     state.give_back(waited);
     Ok(sent.map_err(|_| failure(Kind::Cancelled, "the caller has gone away")))
 }

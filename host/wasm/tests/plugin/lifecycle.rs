@@ -134,7 +134,11 @@ async fn a_deploy_says_what_it_found() {
         ["users"]
     );
     assert_eq!(
-        plugin.check_health().await.unwrap().status,
+        plugin
+            .check_health(Duration::from_secs(60))
+            .await
+            .unwrap()
+            .status,
         HealthStatus::Serving
     );
     let stages: Vec<_> = plugin

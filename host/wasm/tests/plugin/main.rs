@@ -18,4 +18,5 @@ mod interceptor;
 mod lifecycle;
 mod limits;
 mod pool;
+mod sharing;
 mod streams;

@@ -1,0 +1,197 @@
+//! Guests as futures: each is polled where its caller is until it computes for too long in one go,
+//! then on the threads for guests; and it ends when its generation's calls are cut off.
+//!
+//! A guest on a fiber can be moved between any two polls, so nothing is begun anew. A guest that
+//! computes returns from its poll at the next tick of the epoch.
+
+use std::{
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll},
+    time::{Duration, Instant},
+};
+
+use postern_core::{BoxFuture, Error, Text};
+use tokio::{runtime::Handle, sync::futures::OwnedNotified};
+
+use crate::{
+    executor::{self, Spawned},
+    placement::{INLINE_MAX, Placement},
+    serving::Home,
+};
+
+/// What a guest is entered for, as its placement is remembered.
+#[derive(Debug, Clone)]
+pub(crate) struct Purpose {
+    service: Text,
+    method: Text,
+}
+
+/// A guest at work.
+struct Offload<T> {
+    stage: Stage<T>,
+    placement: Placement,
+    purpose: Purpose,
+    home: Arc<Home>,
+    /// There once it has had to wait.
+    told: Option<Pin<Box<OwnedNotified>>>,
+    on_cut: fn(Error) -> T,
+}
+
+enum Stage<T> {
+    Here(BoxFuture<T>),
+    There(Spawned<T>),
+    Ended,
+}
+
+/// A guest on the threads for guests, and the longest time that it computed in one go.
+struct Timed<T> {
+    guest: BoxFuture<T>,
+    longest: Duration,
+    purpose: Purpose,
+    home: Arc<Home>,
+}
+
+impl Purpose {
+    /// A call of a method.
+    pub(crate) const fn call(service: Text, method: Text) -> Self {
+        Self { service, method }
+    }
+
+    /// What is no call of a method; services have names, so these are told apart.
+    pub(crate) const fn role(role: &'static str) -> Self {
+        Self::call(Text::from_static(""), Text::from_static(role))
+    }
+
+    pub(crate) fn placement(&self, home: &Home) -> Placement {
+        let placements = &home.generation().placements;
+        placements.of(&self.service, &self.method)
+    }
+}
+
+/// Runs `guest`, which enters an instance of `home`'s generation. `on_cut` makes what its caller gets
+/// when it is cut off.
+pub(crate) fn run<T: Send + 'static>(
+    home: &Arc<Home>,
+    purpose: Purpose,
+    on_cut: fn(Error) -> T,
+    guest: BoxFuture<T>,
+) -> BoxFuture<T> {
+    let placement = purpose.placement(home);
+    run_at(placement, home, purpose, on_cut, guest)
+}
+
+/// As `run`, where it is known where to begin.
+pub(crate) fn run_at<T: Send + 'static>(
+    placement: Placement,
+    home: &Arc<Home>,
+    purpose: Purpose,
+    on_cut: fn(Error) -> T,
+    guest: BoxFuture<T>,
+) -> BoxFuture<T> {
+    Box::pin(Offload {
+        stage: Stage::Here(guest),
+        placement,
+        purpose,
+        home: Arc::clone(home),
+        told: None,
+        on_cut,
+    })
+}
+
+impl<T: Send + 'static> Offload<T> {
+    /// Polls the guest on this thread, if it is here.
+    fn poll_here(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        let Stage::Here(guest) = &mut self.stage else {
+            return Poll::Pending;
+        };
+        let is_measured = self.placement == Placement::Measured;
+        let before = is_measured.then(executor::thread_time);
+        let start = Instant::now();
+        let polled = guest.as_mut().poll(cx);
+        let took = start.elapsed();
+        let is_long = took > INLINE_MAX;
+        if is_long || is_measured {
+            let computed = before.map(|before| executor::thread_time().saturating_sub(before));
+            let placements = &self.home.generation().placements;
+            placements.on_inline(&self.purpose.service, &self.purpose.method, took, computed);
+        }
+        if is_long && polled.is_pending() {
+            self.leave();
+        }
+        polled
+    }
+
+    /// Goes to the threads for guests. Outside of a runtime, whose timers a guest may need, it stays.
+    fn leave(&mut self) {
+        let Ok(runtime) = Handle::try_current() else {
+            return;
+        };
+        match std::mem::replace(&mut self.stage, Stage::Ended) {
+            Stage::Here(guest) => {
+                let timed = Timed {
+                    guest,
+                    longest: Duration::ZERO,
+                    purpose: self.purpose.clone(),
+                    home: Arc::clone(&self.home),
+                };
+                let executor = &self.home.generation().guest.executor;
+                self.stage = Stage::There(executor.spawn(runtime, Box::pin(timed)));
+            }
+            other => self.stage = other,
+        }
+    }
+
+    /// Whether the calls of the generation are cut off.
+    fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<T> {
+        let guest = &self.home.generation().guest;
+        let told = self
+            .told
+            .get_or_insert_with(|| Box::pin(guest.drain.told()));
+        if told.as_mut().poll(cx).is_pending() && !guest.drain.is_cut() {
+            return Poll::Pending;
+        }
+        let error = guest.drain.error(&guest.plugin);
+        self.stage = Stage::Ended;
+        Poll::Ready((self.on_cut)(error))
+    }
+}
+
+impl<T: Send + 'static> Future for Offload<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        if self.placement == Placement::Offloaded && matches!(self.stage, Stage::Here(_)) {
+            self.leave();
+        }
+        let mut polled = self.poll_here(cx);
+        if polled.is_pending()
+            && let Stage::There(guest) = &mut self.stage
+        {
+            polled = Pin::new(guest).poll(cx);
+        }
+        match polled {
+            Poll::Ready(output) => {
+                self.stage = Stage::Ended;
+                Poll::Ready(output)
+            }
+            Poll::Pending => self.poll_cut(cx),
+        }
+    }
+}
+
+impl<T> Future for Timed<T> {
+    type Output = T;
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
+        let before = executor::thread_time();
+        let polled = self.guest.as_mut().poll(cx);
+        let computed = executor::thread_time().saturating_sub(before);
+        self.longest = self.longest.max(computed);
+        if polled.is_ready() {
+            let placements = &self.home.generation().placements;
+            placements.on_computed(&self.purpose.service, &self.purpose.method, self.longest);
+        }
+        polled
+    }
+}

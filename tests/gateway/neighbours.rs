@@ -1,0 +1,133 @@
+//! What guests that compute do to the calls of another plugin: nothing that its callers would notice.
+
+use std::{
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use bytes::Bytes;
+use postern_core::{Handler, Kind};
+use postern_tests::{Door, Gateway, Load, Percentiles, Setup, call, connect};
+use tokio::task::JoinSet;
+
+use crate::{figure, own, share};
+
+/// Far above what a busy machine adds to a call, far below what it was while guests computed on the
+/// threads that do input and output: p99 443 ms beside two loops.
+const HARM_MAX: Duration = Duration::from_millis(50);
+
+async fn gateway(config: &str) -> Gateway {
+    let setup = Setup {
+        config: config.to_owned(),
+        ..Setup::default()
+    };
+    Gateway::start(setup.plugin("misbehave").plugin("echo")).await
+}
+
+/// Latencies of `echo`, one call every millisecond or two.
+async fn echo(handler: &Arc<dyn Handler>) -> Percentiles {
+    let body = Bytes::from_static(b"1");
+    let load = Load::start(handler, "echo/Echo", &body, 2, Duration::from_millis(1));
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let outcome = load.stop().await;
+    assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
+    outcome.answered
+}
+
+fn check(claim: &str, alone: &Percentiles, beside: &Percentiles) {
+    figure(&format!("echo {claim}: {beside}"));
+    let limit = alone.at(99) * 2 + HARM_MAX;
+    let p99 = beside.at(99);
+    assert!(p99 < limit, "{claim}: p99 {p99:?}, the limit is {limit:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn guests_that_compute_do_not_delay_others() {
+    let _machine = own().await;
+    // The queue is for the 400: at 5 ms each, they take a second on two cores.
+    let gateway = gateway("[plugins.instances]\nqueue-timeout = \"1m\"\n").await;
+    let (neighbour, computing) = (
+        connect(&gateway, Door::Tcp).await,
+        connect(&gateway, Door::Tcp).await,
+    );
+    let alone = echo(&neighbour).await;
+    figure(&format!("echo alone: {alone}"));
+    let n_cores = thread::available_parallelism().map_or(1, usize::from);
+    let pause = Duration::ZERO;
+    let null = Bytes::from_static(b"null");
+    let loops = Load::start(&computing, "misbehave/Loop", &null, n_cores, pause);
+    let beside = echo(&neighbour).await;
+    let looped = loops.stop().await;
+    check(&format!("beside {n_cores} loops"), &alone, &beside);
+    assert!(looped.answered.is_empty(), "loops do not end");
+
+    let body = Bytes::from_static(b"{\"ms\":5}");
+    let burns = Load::start(&computing, "misbehave/Burn", &body, 400, pause);
+    let beside = echo(&neighbour).await;
+    let burned = burns.stop().await;
+    check("beside 400 calls of 5 ms", &alone, &beside);
+    assert!(burned.failures.is_empty(), "{:?}", burned.failures);
+    figure(&format!("the calls of 5 ms: {}", burned.answered));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_that_compute_are_seen_in_flight() {
+    let _machine = share().await;
+    let gateway = gateway("[services.misbehave.concurrency]\nlimit = 2\nqueue = 0\n").await;
+    let handler = connect(&gateway, Door::Tcp).await;
+    let mut calls = JoinSet::new();
+    for _ in 0..40 {
+        let handler = Arc::clone(&handler);
+        calls.spawn(async move { call(&*handler, "misbehave/Burn", "{\"ms\":20}").await });
+    }
+    let answers = calls.join_all().await;
+    let kinds = answers
+        .into_iter()
+        .map(|answer| answer.map_err(|error| error.kind));
+    let n_refused = kinds
+        .filter(|kind| *kind == Err(Kind::ResourceExhausted))
+        .count();
+    // Two at a time, and those that came before it was known that they take long.
+    assert!(
+        (20..=38).contains(&n_refused),
+        "{n_refused} of 40 were refused"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn slow_streams_leave_unary_calls_and_health_alone() {
+    let _machine = share().await;
+    let config = "[plugins]\nhealth-interval = \"100ms\"\n[plugins.instances]\nmax = 4\nqueue-timeout = \"200ms\"\n";
+    let gateway = gateway(config).await;
+    let handler = connect(&gateway, Door::Tcp).await;
+    let mut streams = Vec::new();
+    let start = Instant::now();
+    for _ in 0..6 {
+        let reply = handler
+            .call(postern_core::Call::unary("misbehave", "Flood", "null"))
+            .await;
+        match reply {
+            Ok(reply) => streams.push(reply),
+            Err(error) => {
+                assert_eq!(error.kind, Kind::ResourceExhausted, "{error}");
+                break;
+            }
+        }
+    }
+    assert_eq!(
+        streams.len(),
+        3,
+        "three of four instances, after {:?}",
+        start.elapsed()
+    );
+    // Several health checks.
+    for _ in 0..10 {
+        call(&*handler, "misbehave/Echo", "1")
+            .await
+            .expect("a unary call is answered");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    let plugin = gateway.admin_json("/plugins/misbehave").await;
+    assert_eq!(plugin["health"]["status"], "serving", "{plugin}");
+}
