@@ -249,6 +249,7 @@ async fn a_bare_event_datagram_is_published() {
     let mut raw = UdpLink::connect(address).expect("a free port");
     let bytes = event_frame("a.b", "1").freeze();
     let mut queue = [Datagram {
+        local: None,
         peer: address,
         bytes,
     }]

@@ -18,7 +18,7 @@ use crate::{
     limits::Limits,
     testing::{self, Rng},
     wire::{
-        endpoint::{Delivery, Endpoint, EndpointConfig},
+        endpoint::{Delivery, Endpoint, EndpointConfig, Transmit},
         fragment::{Numbering, Split},
         frame::{Flags, Frame},
         session::{CloseReason, Features, Link as LinkKind, Role, SessionConfig, SessionId},
@@ -301,7 +301,7 @@ impl World {
                 if party.address == to {
                     party
                         .endpoint
-                        .handle_datagram(self.now, from, octets.clone());
+                        .handle_datagram(self.now, from, None, octets.clone());
                     party.drain(self.now);
                 }
             }
@@ -329,7 +329,7 @@ impl World {
         for party in [&mut self.client, &mut self.server] {
             loop {
                 party.drain(self.now);
-                let Some((to, octets)) = party.endpoint.poll_transmit() else {
+                let Some(Transmit { to, octets, .. }) = party.endpoint.poll_transmit() else {
                     break;
                 };
                 assert!(
@@ -370,7 +370,7 @@ impl World {
             split.encode(index, &mut octets).expect("fits");
             self.server
                 .endpoint
-                .handle_datagram(self.now, from, octets.freeze());
+                .handle_datagram(self.now, from, None, octets.freeze());
         }
     }
 
