@@ -200,3 +200,69 @@ impl OwnAddresses {
         datagram.peer.port() == self.port && self.known.contains(&datagram.peer.ip())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use bytes::BytesMut;
+    use postern_core::wire::{EndpointConfig, Frame, FrameType, Role};
+
+    use super::*;
+    use crate::{
+        driver::random_session_id,
+        memory::{Conditions, Network},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_datagram_from_the_sockets_own_address_is_dropped() {
+        let network = Network::new(1, Conditions::default());
+        let (mut link, mut other) = (network.socket(), network.socket());
+        let own = link.address();
+        let mut octets = BytesMut::new();
+        Frame::new(FrameType::Ping)
+            .encode(&mut octets)
+            .expect("short");
+        let datagram = Datagram {
+            peer: own,
+            local: None,
+            bytes: octets.freeze(),
+        };
+        let counters = Arc::new(Counters::default());
+        for forged in [true, false] {
+            let sender = if forged { &mut link } else { &mut other };
+            let mut queue = [datagram.clone()].into();
+            poll_fn(|cx| sender.poll_send(cx, &mut queue))
+                .await
+                .expect("sent");
+        }
+        let endpoint = Endpoint::new(EndpointConfig::default(), Role::Server, random_session_id);
+        let mut socket = Socket::new(link, endpoint, Arc::clone(&counters));
+        poll_fn(|cx| socket.poll_read(cx, now(), |_| true))
+            .await
+            .expect("received");
+        assert_eq!(counters.reflections.value(), 1);
+        assert_eq!(socket.endpoint.stats().peers, 1, "the other one");
+    }
+
+    #[test]
+    fn a_socket_for_all_addresses_knows_those_that_it_was_called_at() {
+        let mut own = OwnAddresses {
+            port: 9090,
+            known: BTreeSet::new(),
+            latest: None,
+        };
+        let mut check = |from: [u8; 4], to: [u8; 4], port: u16| {
+            own.is_source_of(&Datagram {
+                peer: (from, port).into(),
+                local: Some(to.into()),
+                bytes: Default::default(),
+            })
+        };
+        assert!(!check([127, 0, 0, 9], [127, 0, 0, 2], 9090), "another host");
+        assert!(!check([127, 0, 0, 9], [127, 0, 0, 3], 9090));
+        assert!(check([127, 0, 0, 2], [127, 0, 0, 3], 9090));
+        assert!(check([127, 0, 0, 3], [127, 0, 0, 3], 9090));
+        assert!(!check([127, 0, 0, 3], [127, 0, 0, 3], 9091), "another port");
+    }
+}
