@@ -24,8 +24,6 @@ use crate::wire::{
 /// Acknowledgements that wait to be sent. A peer that asks for more before one is sent has them
 /// asked for again.
 const ACKS_MAX: usize = 1024;
-/// Longest ACK of a whole message: a frame with `msg-id` of 20 digits.
-const ACK_BYTES_MAX: usize = 15 + 2 + 6 + 20;
 /// A message's number is longer than the name that it bears in the queue.
 const NUMBER_BYTES_MAX: usize = 20;
 /// Header of HELLO that tells a new client on the same port from a repeated HELLO.
@@ -445,8 +443,11 @@ impl Peer {
             return Ok(());
         }
         let left = self.validation.left();
-        let waiting = self.session.queued().1 + self.acks.len() * ACK_BYTES_MAX;
-        let needed = waiting + split.bytes_max() + NUMBER_BYTES_MAX;
+        let acks: usize = self.acks.iter().map(Frame::encoded_len).sum();
+        let mut needed = acks + self.session.queued().1 + split.bytes_max();
+        if frame.flags.contains(Flags::REQ_ACK) {
+            needed += NUMBER_BYTES_MAX;
+        }
         if needed > left {
             return Err(SendError::Unvalidated { needed, left });
         }

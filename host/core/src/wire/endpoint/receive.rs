@@ -20,9 +20,13 @@ impl Endpoint {
         let is_hello = frame.kind == FrameType::Hello;
         let Some(peer) = self.roster.find(from) else {
             // Nothing was sent to an unknown address that it could acknowledge.
-            return self.role == Role::Server
-                && frame.kind != FrameType::Ack
-                && self.open(now, from, Role::Server).is_ok();
+            let may_begin = self.role == Role::Server && frame.kind != FrameType::Ack;
+            if may_begin && is_hello && !self.roster.can_have_room(now, true) {
+                // Its session would find no place when its address is proven.
+                self.stats.peers_refused += 1;
+                return false;
+            }
+            return may_begin && self.open(now, from, Role::Server).is_ok();
         };
         if peer.role == Role::Server && is_hello && peer.is_stranger(frame) {
             if peer.validation.is_validated() || peer.is_at_work(now) {

@@ -113,6 +113,17 @@ impl Roster {
     /// Who is forgotten for another: the least worth, then the longest silent, of those with no work
     /// under way.
     pub(super) fn pick_victim(&mut self, now: Instant, is_validated: bool) -> Option<SocketAddr> {
+        let victim = self.find_victim(now, is_validated);
+        self.evicted += u64::from(victim.is_some());
+        victim
+    }
+
+    /// Whether there is room, or can be made.
+    pub(super) fn can_have_room(&self, now: Instant, is_validated: bool) -> bool {
+        self.has_room(is_validated) || self.find_victim(now, is_validated).is_some()
+    }
+
+    fn find_victim(&self, now: Instant, is_validated: bool) -> Option<SocketAddr> {
         let is_spare = |(worth, heard_at, address): &&Rank| {
             let peer = self.peers.get(address);
             let is_idle = peer.is_none_or(|peer| peer.is_idle(now));
@@ -124,7 +135,6 @@ impl Roster {
             .take(CANDIDATES_MAX)
             .find(is_spare)
             .copied();
-        self.evicted += u64::from(victim.is_some());
         victim.map(|(_, _, address)| address)
     }
 
