@@ -12,7 +12,7 @@ use std::{
 
 use bytes::BytesMut;
 use postern_core::{
-    Body, BoxFuture, Call, Error, Handler, Headers, Kind, Reply,
+    Body, BoxFuture, Call, Error, Handler, Headers, Kind, Reply, Retry,
     wire::{Dialect, Flags, Frame, FrameType},
 };
 use postern_net::{
@@ -299,6 +299,43 @@ async fn calls_of_many_datagrams_survive_a_restart_of_their_server() {
     });
     within(SOON, futures_util::future::join_all(calls)).await;
     assert_eq!(after.n_calls(), 5);
+    client.close().await;
+    after.end().await;
+}
+
+#[tokio::test]
+async fn a_call_that_a_server_took_before_its_restart_fails_as_unknown() {
+    let before = Gateway::start(ANY, Duration::from_secs(60)).await;
+    let client = Client::connect(before.target.clone(), ClientConfig::default())
+        .await
+        .expect("up");
+    let taken = tokio::spawn({
+        let client = client.clone();
+        async move { unary(&client, "echo", "[1]").await }
+    });
+    within(SOON, async {
+        while before.n_calls() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    // Its acknowledgement is sent in the same round.
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    before.server.abort();
+    let _ = before.server.await;
+    let after = Gateway::start(before.target.address(), Duration::ZERO).await;
+    let large = vec![b'7'; 30_000];
+    let answered = unary(&client, "echo", large.clone()).await;
+    assert_eq!(answered.expect("answered"), large);
+    let error = within(SOON, taken)
+        .await
+        .expect("no panic")
+        .expect_err("nobody knows");
+    assert_eq!(
+        (error.kind, error.retry),
+        (Kind::Unavailable, Retry::IfIdempotent)
+    );
+    assert_eq!(after.n_calls(), 1);
     client.close().await;
     after.end().await;
 }

@@ -58,10 +58,10 @@ fn acknowledged_messages_arrive_once() {
         let plan = Plan {
             faults: Faults::random(&mut rng),
             hello: rng.chance(70),
-            features: if rng.chance(80) {
-                Features::WIDE
-            } else {
-                Features::NONE
+            features: match rng.below(10) {
+                0..6 => Features::WIDE.with(Features::ECHO),
+                6..8 => Features::WIDE,
+                _ => Features::NONE,
             },
             limits: Limits::default(),
             hostility: 0,
@@ -209,7 +209,7 @@ impl Plan {
         Self {
             faults,
             hello: true,
-            features: Features::WIDE,
+            features: Features::WIDE.with(Features::ECHO),
             limits,
             hostility: 0,
         }
