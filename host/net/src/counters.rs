@@ -26,6 +26,12 @@ pub struct Counters {
     pub reassembly_sessions: Counter,
     /// Sessions closed because their peer did not read.
     pub slow_readers: Counter,
+    /// Datagram peers at present whose addresses may be forged.
+    pub peers_unvalidated: Counter,
+    /// Datagrams and messages not sent because they would have gone to such an address.
+    pub amplification_limited: Counter,
+    /// Datagrams dropped that named this end as their source.
+    pub reflections: Counter,
 }
 
 /// One number. Relaxed: readers may see numbers of slightly different moments.
@@ -79,7 +85,7 @@ impl Counters {
 
     /// Every number, in a fixed order.
     #[must_use]
-    pub fn readings(&self) -> [Reading; 14] {
+    pub fn readings(&self) -> [Reading; 17] {
         let counter = |name, help, counter: &Counter| Reading {
             name,
             help,
@@ -142,6 +148,21 @@ impl Counters {
                 "slow_readers",
                 "Sessions closed because their peer did not read",
                 &self.slow_readers,
+            ),
+            gauge(
+                "peers_unvalidated",
+                "Datagram peers whose addresses are not validated",
+                self.peers_unvalidated.value(),
+            ),
+            counter(
+                "amplification_limited",
+                "Datagrams and messages not sent to addresses that are not validated",
+                &self.amplification_limited,
+            ),
+            counter(
+                "reflections",
+                "Datagrams dropped that named this end as their source",
+                &self.reflections,
             ),
         ]
     }

@@ -4,7 +4,7 @@
 use std::{
     collections::VecDeque,
     io,
-    net::SocketAddr,
+    net::{IpAddr, SocketAddr},
     task::{Context, Poll},
 };
 
@@ -21,6 +21,14 @@ pub trait DatagramLink: Send + 'static {
     /// # Errors
     /// What the operating system says.
     fn local_addr(&self) -> io::Result<SocketAddr>;
+
+    /// A client's link to the same peer from another local port.
+    ///
+    /// # Errors
+    /// What the operating system says; `Unsupported` for one that has no peer.
+    fn renew(&self) -> io::Result<Self>
+    where
+        Self: Sized;
 
     /// Appends the datagrams that have arrived; ready only when there was at least one.
     ///
@@ -44,6 +52,9 @@ pub trait DatagramLink: Send + 'static {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Datagram {
     pub peer: SocketAddr,
+    /// The address of this end: where it came to, and where it leaves from. `None` where the socket
+    /// has only one, or it is not known.
+    pub local: Option<IpAddr>,
     pub bytes: Bytes,
 }
 

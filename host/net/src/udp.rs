@@ -28,8 +28,10 @@ const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 pub struct UdpLink {
     socket: UdpSocket,
     state: UdpSocketState,
-    /// There is one peer, and the kernel tells when nobody listens there.
-    is_connected: bool,
+    /// There is one peer, and on Linux the kernel tells when nobody listens there.
+    connected: Option<SocketAddr>,
+    /// Bound to no address in particular: each datagram says which one it came to.
+    is_wildcard: bool,
     /// `BATCH_SIZE` slots of `DATAGRAM_BYTES_MAX` octets.
     received: Box<[u8]>,
     /// Where datagrams are joined for GSO.
@@ -58,12 +60,12 @@ impl UdpLink {
         };
         let socket = std::net::UdpSocket::bind((any, 0))?;
         // Elsewhere a connected socket takes no datagrams with a destination, which all of ours have.
-        let is_connected = cfg!(target_os = "linux");
-        if is_connected {
+        if cfg!(target_os = "linux") {
             socket.connect(peer)?;
         }
         Ok(Self {
-            is_connected,
+            connected: Some(peer),
+            is_wildcard: false,
             ..Self::new(socket)?
         })
     }
@@ -79,17 +81,21 @@ impl UdpLink {
                 tracing::debug!(%error, "udp socket buffers keep the system's default size");
             }
         }
+        let is_wildcard = socket.local_addr()?.ip().is_unspecified();
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,
             state,
-            is_connected: false,
+            connected: None,
+            is_wildcard,
             received: vec![0; BATCH_SIZE * DATAGRAM_BYTES_MAX].into_boxed_slice(),
             joined: Vec::new(),
         })
     }
 
     fn is_refusal(&self, error: &io::Error) -> bool {
-        self.is_connected && error.kind() == io::ErrorKind::ConnectionRefused
+        cfg!(target_os = "linux")
+            && self.connected.is_some()
+            && error.kind() == io::ErrorKind::ConnectionRefused
     }
 
     /// Sends the first `n_datagrams` of `queue`, all to one peer, in one system call.
@@ -111,7 +117,7 @@ impl UdpLink {
             ecn: None,
             contents,
             segment_size: (n_datagrams > 1).then_some(first.bytes.len()),
-            src_ip: None,
+            src_ip: first.local,
         };
         self.socket.try_io(Interest::WRITABLE, || {
             self.state
@@ -123,6 +129,11 @@ impl UdpLink {
 impl DatagramLink for UdpLink {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         self.socket.local_addr()
+    }
+
+    fn renew(&self) -> io::Result<Self> {
+        self.connected
+            .map_or_else(|| Err(io::ErrorKind::Unsupported.into()), Self::connect)
     }
 
     fn poll_recv(
@@ -142,7 +153,8 @@ impl DatagramLink for UdpLink {
             });
             match received {
                 Ok(n_slots) => {
-                    split(&self.received, metas.iter().take(n_slots), into);
+                    let metas = metas.iter().take(n_slots);
+                    split(&self.received, metas, self.is_wildcard, into);
                     if !into.is_empty() {
                         return Poll::Ready(Ok(()));
                     }
@@ -174,6 +186,13 @@ impl DatagramLink for UdpLink {
                     n_segments_max = 1;
                 }
                 Err(error) => {
+                    if let Some(first) = queue.front_mut()
+                        && first.local.take().is_some()
+                    {
+                        // The address it came to may be one that nothing leaves from: a broadcast
+                        // address, or one that was taken away since.
+                        continue;
+                    }
                     let peer = queue.pop_front().map(|datagram| datagram.peer);
                     tracing::debug!(%error, ?peer, "datagram not sent");
                 }
@@ -206,6 +225,7 @@ fn passes(error: &io::Error) -> bool {
 fn split<'a>(
     received: &[u8],
     metas: impl Iterator<Item = &'a RecvMeta> + Clone,
+    is_wildcard: bool,
     into: &mut Vec<Datagram>,
 ) {
     let mut arena = BytesMut::with_capacity(metas.clone().map(|meta| meta.len).sum());
@@ -214,19 +234,21 @@ fn split<'a>(
         let Some(octets) = slot.get(..meta.len) else {
             continue;
         };
+        let local = meta.dst_ip.filter(|_| is_wildcard);
         for datagram in octets.chunks(meta.stride.max(1)) {
             arena.extend_from_slice(datagram);
             let bytes: Bytes = arena.split().freeze();
             into.push(Datagram {
                 peer: meta.addr,
+                local,
                 bytes,
             });
         }
     }
 }
 
-/// How many datagrams at the front of `queue` fit in one GSO transmit: one peer, equal lengths,
-/// only the last may be shorter.
+/// How many datagrams at the front of `queue` fit in one GSO transmit: one peer, one source, equal
+/// lengths, only the last may be shorter.
 fn joinable(queue: &VecDeque<Datagram>, n_segments_max: usize) -> usize {
     let Some(first) = queue.front() else { return 0 };
     let length = first.bytes.len();
@@ -236,7 +258,8 @@ fn joinable(queue: &VecDeque<Datagram>, n_segments_max: usize) -> usize {
     let n_max = n_segments_max.min(TRANSMIT_BYTES_MAX / length).max(1);
     let mut n_datagrams = 0;
     for datagram in queue.iter().take(n_max) {
-        if datagram.peer != first.peer || datagram.bytes.len() > length {
+        let is_other = datagram.peer != first.peer || datagram.local != first.local;
+        if is_other || datagram.bytes.len() > length {
             break;
         }
         n_datagrams += 1;
@@ -256,6 +279,7 @@ mod tests {
     fn datagram(port: u16, length: usize) -> Datagram {
         Datagram {
             peer: (Ipv4Addr::LOCALHOST, port).into(),
+            local: None,
             bytes: Bytes::from(vec![7; length]),
         }
     }
@@ -298,7 +322,8 @@ mod tests {
             ..RecvMeta::default()
         };
         let mut datagrams = Vec::new();
-        split(&received, [meta(5, 2), meta(3, 3)].iter(), &mut datagrams);
+        let metas = [meta(5, 2), meta(3, 3)];
+        split(&received, metas.iter(), false, &mut datagrams);
         let bytes: Vec<_> = datagrams
             .iter()
             .map(|datagram| &datagram.bytes[..])
@@ -320,6 +345,7 @@ mod tests {
             let mut queue: VecDeque<_> = (0..50)
                 .map(|_| Datagram {
                     peer,
+                    local: None,
                     bytes: bytes.clone(),
                 })
                 .collect();

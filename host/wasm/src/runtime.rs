@@ -118,7 +118,7 @@ impl Runtime {
         if !file.exists() {
             return Ok(());
         }
-        match Store::open(&file) {
+        match Store::open(&file, &Arc::default()) {
             Err(error) if error.is_open_elsewhere() => Ok(()),
             opened => opened.map(drop),
         }

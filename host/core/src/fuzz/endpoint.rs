@@ -16,7 +16,8 @@ use crate::{
     testing::epoch,
     wire::{
         CloseReason, Delivery, Endpoint, EndpointConfig, Flags, Frame, FrameType, Role, SendId,
-        SessionConfig, SessionId, endpoint::Event,
+        SessionConfig, SessionId,
+        endpoint::{Event, Transmit},
     },
 };
 
@@ -152,13 +153,13 @@ impl Driven {
                 let mut octets = BytesMut::new();
                 if self.frame(script).encode(&mut octets).is_ok() {
                     self.endpoint
-                        .handle_datagram(self.now, from, octets.freeze());
+                        .handle_datagram(self.now, from, None, octets.freeze());
                 }
             }
             3 => {
                 let (from, n) = (peer(script.octet()), script.octet());
                 let octets = Bytes::copy_from_slice(script.octets(n.into()));
-                self.endpoint.handle_datagram(self.now, from, octets);
+                self.endpoint.handle_datagram(self.now, from, None, octets);
             }
             4 => {
                 self.now += Duration::from_millis(u64::from(script.octet()).pow(2));
@@ -218,7 +219,7 @@ impl Driven {
 
     fn transmit(&mut self) {
         for _ in 0..2_000 {
-            let Some((_, octets)) = self.endpoint.poll_transmit() else {
+            let Some(Transmit { octets, .. }) = self.endpoint.poll_transmit() else {
                 return;
             };
             assert!(

@@ -21,7 +21,7 @@ pub fn frame(payload: impl Into<Bytes>) -> Frame {
 /// something else.
 ///
 /// # Errors
-/// `invalid-argument`; `invalid_frame` is the reply.
+/// `invalid-argument`; the reply is `invalid_text`.
 pub(super) fn check(content_type: Option<&[u8]>, payload: &[u8]) -> Result<(), Error> {
     if !content_type.is_none_or(is_json) {
         return Ok(());
@@ -32,8 +32,8 @@ pub(super) fn check(content_type: Option<&[u8]>, payload: &[u8]) -> Result<(), E
 }
 
 /// The reply to a payload that is not JSON: the text alone, as the published server gives it.
-pub(super) fn invalid_frame(error: &Error) -> Frame {
-    frame(Bytes::copy_from_slice(error.message.as_bytes()))
+pub(super) fn invalid_text(error: &Error) -> Bytes {
+    Bytes::copy_from_slice(error.message.as_bytes())
 }
 
 /// `application/json`, with or without parameters, and every `+json`.

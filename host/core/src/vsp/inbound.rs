@@ -41,7 +41,11 @@ pub enum Inbound {
 pub struct Reader {
     peer: Arc<Peer>,
     default_service: Option<Text>,
+    is_datagram: bool,
 }
+
+/// Longest correlation id of a request over datagrams: each datagram of the reply repeats it.
+const CORRELATION_BYTES_MAX: usize = 255;
 
 /// The headers that decide what a frame is, found in one pass; the first of duplicates.
 ///
@@ -72,6 +76,18 @@ impl Reader {
         Self {
             peer,
             default_service,
+            is_datagram: false,
+        }
+    }
+
+    /// For a datagram link, where the sender of a frame may be forged: a request without any header,
+    /// which looks like the answer of an easy server, gets an answer that is seen to be one. Two
+    /// gateways of which each is told that the other asks thus do not answer each other for ever.
+    #[must_use]
+    pub fn on_datagrams(self) -> Self {
+        Self {
+            is_datagram: true,
+            ..self
         }
     }
 
@@ -112,9 +128,12 @@ impl Reader {
             && let Err(error) = easy::check(fields.content_type, &frame.payload)
         {
             return Inbound::Refused {
-                frame: easy::invalid_frame(&error),
+                frame: token.easy_frame(easy::invalid_text(&error)),
                 error,
             };
+        }
+        if let Err(error) = self.check_correlation(frame, fields) {
+            return refuse(&token, error);
         }
         match self.call(now, frame, fields, &token) {
             Ok(call) => Inbound::Request { call, token },
@@ -187,7 +206,7 @@ impl Reader {
             trace: fields.trace.and_then(trace),
             priority: token.priority(),
             // A caller that says more than is true is only refused sooner.
-            depth: fields.depth.and_then(number).unwrap_or(0),
+            depth: depth(fields.depth)?,
         })
     }
 
@@ -197,12 +216,36 @@ impl Reader {
             || fields.method.is_some()
             || fields.correlation.is_some();
         if !names_vsp {
-            return ReplyToken::easy();
+            return if self.is_datagram && frame.headers.is_empty() {
+                ReplyToken::easy_marked()
+            } else {
+                ReplyToken::easy()
+            };
         }
         // A correlation id that is no text cannot be echoed as text; it is left out.
         let correlation = fields.text(&frame.headers, "correlation-id", fields.correlation);
+        let mut correlation = correlation.ok().flatten().unwrap_or_default();
+        if self.is_datagram && correlation.len() > CORRELATION_BYTES_MAX {
+            let cut = correlation.floor_char_boundary(CORRELATION_BYTES_MAX);
+            correlation = correlation.get(..cut).map(Text::from).unwrap_or_default();
+        }
         let priority = fields.priority.and_then(number).unwrap_or(PRIORITY_DEFAULT);
-        ReplyToken::vsp(correlation.ok().flatten().unwrap_or_default(), priority)
+        ReplyToken::vsp(correlation, priority)
+    }
+
+    fn check_correlation(&self, frame: &Frame, fields: &Fields<'_>) -> Result<(), Error> {
+        if !self.is_datagram || !fields.is_continued {
+            // One entry of a header holds no more than 255 octets.
+            return Ok(());
+        }
+        let correlation = frame.headers.get(b"correlation-id");
+        let length = correlation.map_or(0, |correlation| correlation.len());
+        if length > CORRELATION_BYTES_MAX {
+            return Err(Error::invalid_argument(format!(
+                "header correlation-id has {length} octets, a datagram takes {CORRELATION_BYTES_MAX}"
+            )));
+        }
+        Ok(())
     }
 }
 
@@ -280,6 +323,15 @@ fn deadline(now: Instant, timeout_ms: Option<&[u8]>) -> Result<Option<Instant>, 
     };
     // A deadline beyond what the clock can tell is none.
     Ok(now.checked_add(Duration::from_millis(timeout_ms)))
+}
+
+fn depth(value: Option<&[u8]>) -> Result<u8, Error> {
+    let Some(value) = value else { return Ok(0) };
+    number(value).ok_or_else(|| {
+        let value = value.escape_ascii();
+        let message = format!("header call-depth is {value}, not a number from 0 to 255");
+        Error::invalid_argument(message)
+    })
 }
 
 fn number<N: std::str::FromStr>(value: &[u8]) -> Option<N> {

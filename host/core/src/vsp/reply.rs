@@ -37,6 +37,8 @@ pub struct ReplyToken {
 enum Form {
     Vsp,
     Easy,
+    /// As `Easy`, with one header that tells the reply from a request.
+    EasyMarked,
 }
 
 /// The outcome of a call, as its caller reads it.
@@ -68,9 +70,35 @@ impl ReplyToken {
         }
     }
 
+    /// For a request of the easy layer that a reply without headers would be taken for.
+    #[must_use]
+    pub const fn easy_marked() -> Self {
+        Self {
+            form: Form::EasyMarked,
+            correlation: Text::from_static(""),
+            priority: 50,
+        }
+    }
+
     #[must_use]
     pub const fn is_easy(&self) -> bool {
-        matches!(self.form, Form::Easy)
+        matches!(self.form, Form::Easy | Form::EasyMarked)
+    }
+
+    /// A reply of the easy layer.
+    pub(super) fn easy_frame(&self, payload: impl Into<Bytes>) -> Frame {
+        let mut frame = easy::frame(payload);
+        frame.headers = self.easy_headers();
+        frame
+    }
+
+    fn easy_headers(&self) -> Headers {
+        let mut headers = Headers::new();
+        if self.form == Form::EasyMarked {
+            // Cannot fail: it is short.
+            let _ = headers.push("type", "response");
+        }
+        headers
     }
 
     /// The caller can tell its replies by their order alone.
@@ -119,7 +147,7 @@ impl ReplyToken {
     #[must_use]
     pub fn error_frame(&self, error: &Error) -> Frame {
         if self.is_easy() {
-            return easy::frame(error.to_json());
+            return self.easy_frame(error.to_json());
         }
         let mut builder = HeadersBuilder::with_capacity(96 + self.correlation.len());
         let code = error.http().to_string();
@@ -136,7 +164,7 @@ impl ReplyToken {
 
     fn success_headers(&self, extra: &Headers) -> Result<Headers, HeaderError> {
         if self.is_easy() {
-            return Ok(Headers::new());
+            return Ok(self.easy_headers());
         }
         // Exactly what a reply without headers of its own takes, so that nothing is left over.
         let entries = b"..typeresponse..statussuccess..correlation-id".len();

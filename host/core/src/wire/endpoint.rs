@@ -24,13 +24,20 @@
 //!
 //! A datagram that does not decode is counted and not answered. Peers come and go by themselves;
 //! `EndpointConfig::peers_max` bounds them, and forgetting one forgets all that was kept for it.
+//! What an address may be sent before it is known to be no forgery is in validation.rs.
 
 mod event;
 mod peer;
 mod receive;
+mod report;
 mod roster;
+mod validation;
 
-use std::{collections::VecDeque, net::SocketAddr, time::Instant};
+use std::{
+    collections::VecDeque,
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
 use bytes::{Bytes, BytesMut};
 
@@ -38,7 +45,7 @@ pub use self::event::{
     Delivery, EndpointConfig, EndpointStats, Event, SendError, SendId, Undelivered,
 };
 use self::{
-    peer::{Peer, Transmit},
+    peer::{Peer, Written},
     roster::Roster,
 };
 use super::{
@@ -47,6 +54,15 @@ use super::{
     reliable::RANGES_MAX,
     session::{CloseReason, Dialect, Role, SessionId},
 };
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    pub to: SocketAddr,
+    /// The address of this end that the peer knows, if it was told to `handle_datagram`.
+    pub local: Option<IpAddr>,
+    pub octets: Bytes,
+}
 
 /// The machine of one socket. See the module.
 pub struct Endpoint {
@@ -101,14 +117,22 @@ impl Endpoint {
         self.config = config;
     }
 
-    /// Takes a datagram of up to 65,535 octets.
-    pub fn handle_datagram(&mut self, now: Instant, from: SocketAddr, datagram: Bytes) {
+    /// Takes a datagram of up to 65,535 octets. `local` is the address of this end that it was sent
+    /// to, where that is known: its answer leaves from there.
+    pub fn handle_datagram(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        local: Option<IpAddr>,
+        datagram: Bytes,
+    ) {
         self.now = Some(now);
         self.stats.datagrams_received += 1;
+        let octets = datagram.len();
         match Frame::decode_datagram(datagram, self.config.session.limits.frame_bytes_max) {
             Ok(frame) => {
                 if self.admit(now, from, &frame) {
-                    self.handle_frame(now, from, frame);
+                    self.handle_frame(now, (from, local), octets, frame);
                     self.touch(from);
                 }
             }
@@ -117,8 +141,8 @@ impl Endpoint {
         }
     }
 
-    /// The next datagram to send, and to whom.
-    pub fn poll_transmit(&mut self) -> Option<(SocketAddr, Bytes)> {
+    /// The next datagram to send.
+    pub fn poll_transmit(&mut self) -> Option<Transmit> {
         let now = self.now?;
         while let Some(to) = self.ready.pop_front() {
             let Some(peer) = self.roster.find(to) else {
@@ -126,19 +150,27 @@ impl Endpoint {
             };
             self.scratch.reserve(self.config.datagram_bytes_max);
             match peer.poll_transmit(now, &mut self.scratch, self.config.datagram_bytes_max) {
-                Transmit::Nothing => {
+                Written::Nothing => {
                     peer.is_ready = false;
                     self.stats.retransmits += peer.outgoing.take_retransmits();
                     self.settle(now, to);
                     self.scratch.clear();
                     continue;
                 }
-                Transmit::Ack => self.stats.acks_sent += 1,
-                Transmit::Frame => {}
+                Written::TooMuch => {
+                    self.stats.amplification_limited += 1;
+                    self.scratch.clear();
+                    self.ready.push_back(to);
+                    continue;
+                }
+                Written::Ack => self.stats.acks_sent += 1,
+                Written::Frame => {}
             }
+            let local = peer.local;
             self.ready.push_back(to);
             self.stats.datagrams_sent += 1;
-            return Some((to, self.scratch.split().freeze()));
+            let octets = self.scratch.split().freeze();
+            return Some(Transmit { to, local, octets });
         }
         None
     }
@@ -154,6 +186,12 @@ impl Endpoint {
                 self.eventful.pop_front();
                 continue;
             };
+            if peer.must_echo() && !peer.session.is_closed() {
+                // Nobody is told of a session before its client has shown that it is there.
+                peer.is_eventful = false;
+                self.eventful.pop_front();
+                continue;
+            }
             let Some(event) = peer.session.poll_event() else {
                 peer.is_eventful = false;
                 self.eventful.pop_front();
@@ -195,7 +233,12 @@ impl Endpoint {
                 continue;
             }
             peer.session.handle_timeout(now);
-            peer.outgoing.handle_timeout(now);
+            let may_repeat = peer.validation.is_validated();
+            peer.outgoing.handle_timeout(now, may_repeat);
+            if peer.role == Role::Client && peer.outgoing.take_silence() {
+                // The server may have been restarted and know nothing of the session.
+                peer.session.greet_again(now);
+            }
             for fragment_id in peer.due_reports(now) {
                 let progress = self.reassembly.progress(address, fragment_id, RANGES_MAX);
                 peer.report(fragment_id, progress);
@@ -239,6 +282,9 @@ impl Endpoint {
         };
         self.next_send_id += 1;
         let result = peer.send(now, id, frame, delivery, &self.config);
+        if matches!(result, Err(SendError::Unvalidated { .. })) {
+            self.stats.amplification_limited += 1;
+        }
         self.touch(to);
         result.map(|()| id)
     }
@@ -281,6 +327,23 @@ impl Endpoint {
         self.roster.peek(peer).map(|peer| peer.session.id())
     }
 
+    /// Whether the address of `peer` is known to be no forgery.
+    #[must_use]
+    pub fn is_validated(&self, peer: SocketAddr) -> bool {
+        let found = self.roster.peek(peer);
+        found.is_some_and(|peer| peer.validation.is_validated())
+    }
+
+    /// This end has another address from here on: what `peer` was sent is given up without a word,
+    /// and what it has said in answer is forgotten.
+    pub fn renew(&mut self, peer: SocketAddr) {
+        if let Some(found) = self.roster.find(peer) {
+            found.renew();
+            self.reassembly.forget(peer);
+            self.touch(peer);
+        }
+    }
+
     /// How `peer` speaks; `None` until that is settled.
     #[must_use]
     pub fn dialect(&self, peer: SocketAddr) -> Option<&Dialect> {
@@ -306,6 +369,7 @@ impl Endpoint {
         let reassembly = self.reassembly.stats();
         EndpointStats {
             peers: self.roster.len(),
+            peers_unvalidated: self.roster.n_unvalidated(),
             peers_evicted: self.roster.evicted(),
             duplicates: self.stats.duplicates + reassembly.duplicates,
             reassembly_open: reassembly.open,
@@ -322,7 +386,11 @@ impl Endpoint {
         let Some(peer) = self.roster.find(address) else {
             return;
         };
-        peer.on_established(dialect);
+        peer.is_announced = true;
+        let is_new = peer.on_established(dialect);
+        if peer.role == Role::Client && is_new {
+            peer.echo_session();
+        }
         for (id, reason) in peer.release_held(now, &self.config) {
             self.stats.undelivered += 1;
             self.events
@@ -338,6 +406,9 @@ impl Endpoint {
             return;
         };
         while let Some(sent) = peer.outgoing.poll_result() {
+            if sent.id == SendId::ECHO {
+                continue;
+            }
             let event = match sent.result {
                 Ok(()) => Event::Delivered(sent.id),
                 Err(reason) => {
@@ -388,8 +459,14 @@ impl Endpoint {
 
     /// Makes a peer, forgetting another if there are too many.
     fn open(&mut self, now: Instant, address: SocketAddr, role: Role) -> Result<(), SendError> {
-        if !self.roster.has_room() {
-            let Some(victim) = self.roster.pick_victim(now) else {
+        let peer = Peer::new(&self.config, role, (self.draw)(), now);
+        self.insert(now, address, peer)
+    }
+
+    fn insert(&mut self, now: Instant, address: SocketAddr, peer: Peer) -> Result<(), SendError> {
+        let is_validated = peer.validation.is_validated();
+        if !self.roster.has_room(is_validated) {
+            let Some(victim) = self.roster.pick_victim(now, is_validated) else {
                 self.stats.peers_refused += 1;
                 return Err(SendError::TooManyPeers {
                     limit: self.config.peers_max,
@@ -397,7 +474,6 @@ impl Endpoint {
             };
             self.replace(victim, CloseReason::LinkEnded);
         }
-        let peer = Peer::new(&self.config, role, (self.draw)(), now);
         self.roster.insert(address, peer);
         self.touch(address);
         Ok(())
@@ -413,8 +489,9 @@ impl Endpoint {
         peer.outgoing.abandon(&undelivered);
         let mut lost: Vec<SendId> = peer.take_unsent();
         lost.extend(std::iter::from_fn(|| peer.outgoing.poll_result()).map(|sent| sent.id));
+        lost.retain(|id| *id != SendId::ECHO);
         self.stats.undelivered += lost.len() as u64;
-        let is_told = peer.lingers_until.is_some();
+        let is_told = peer.lingers_until.is_some() || !peer.is_announced;
         let events = lost
             .into_iter()
             .map(|id| Event::Undelivered(id, undelivered.clone()));

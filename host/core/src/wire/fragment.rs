@@ -178,6 +178,17 @@ impl Split {
         self.total
     }
 
+    /// At least the octets of all datagrams together.
+    #[must_use]
+    pub fn bytes_max(&self) -> usize {
+        if !self.is_fragmented() {
+            return self.frame.encoded_len();
+        }
+        let repeated = FRAME_BYTES_MIN + self.frame.headers.section().len() + ENTRIES_BYTES + 30;
+        let total = self.total as usize;
+        repeated.saturating_mul(total) + self.frame.payload.len()
+    }
+
     /// Whether the frame is cut at all.
     #[must_use]
     pub const fn is_fragmented(&self) -> bool {

@@ -39,6 +39,7 @@
 //! | HELLO, WELCOME | `features` | comma list; WELCOME names those that both ends have |
 //! | HELLO, WELCOME | `max-frame` | largest frame the sender accepts, decimal octets |
 //! | WELCOME | `session-id` | 32 hexadecimal digits |
+//! | any to a server on a datagram link | `session-id` | that of WELCOME: the address is no forgery |
 //! | ERR | `code`, `reason` | name of the violation, text for people |
 //! | any | `msg-id` | decimal `u64`; with REQ_ACK asks for an ACK that repeats it |
 //! | any | `priority` | decimal 0 to 255, see [`priority`] |

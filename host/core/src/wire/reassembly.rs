@@ -22,8 +22,17 @@
 //! The published sender puts the *whole* payload into each of `ceil(L / 1200)` datagrams, where L is
 //! the length of the frame without the fragment headers. With a total of 3 or more no cutting sender
 //! looks like that (its datagrams would exceed the 2,400 octets that the published receiver reads),
-//! so the first datagram of the set delivers the message. With a total of 2 the second decides: equal
-//! payloads are copies, others are parts.
+//! so the first datagram of the set delivers the message. With a total of 2 a second one with an equal
+//! payload does. It counts its numbers with acknowledged messages only: all others have the number 1,
+//! and nothing else need tell two of them apart.
+//!
+//! # Which fragments are of one message
+//!
+//! Those with equal numbers, totals, types and application headers, among them the `msg-id`. Without
+//! one, a datagram that may be a copy of two is of the same message only with an equal payload: the
+//! next message has the same number, and after a loss its first datagram meets the second of the one
+//! before. A sender that cuts an unacknowledged message into two datagrams of more than 1,200 octets
+//! cannot be told from that, and its message is dropped.
 
 mod finished;
 mod partial;
@@ -40,8 +49,9 @@ use partial::{Partial, Placed};
 use ranking::Ranking;
 
 use super::{
-    fragment::{Fragment, Numbering},
+    fragment::{self, Fragment, Numbering},
     frame::Frame,
+    reliable,
 };
 use crate::limits::Limits;
 
@@ -53,11 +63,19 @@ pub struct Reassembly {
     limits: Limits,
     peers: HashMap<SocketAddr, Share>,
     /// Every partial message by when it expires, then by age.
-    expiries: BTreeMap<(Instant, u64), (SocketAddr, u32)>,
+    expiries: BTreeMap<(Instant, u64), (SocketAddr, SetKey)>,
     by_sessions: Ranking,
     by_bytes: Ranking,
     next_serial: u64,
     stats: ReassemblyStats,
+}
+
+/// What the fragments of one message have in common.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+struct SetKey {
+    id: u32,
+    /// Of everything else that they repeat; 0 with feature `wide`, whose numbers do not come again.
+    digest: u32,
 }
 
 /// What became of a fragment.
@@ -119,7 +137,7 @@ pub struct ReassemblyStats {
 /// What one peer has begun.
 #[derive(Debug, Default)]
 struct Share {
-    partials: BTreeMap<u32, Partial>,
+    partials: BTreeMap<SetKey, Partial>,
     finished: Finished,
 }
 
@@ -168,11 +186,12 @@ impl Reassembly {
             self.stats.refused += 1;
             return Outcome::Refused(refusal);
         }
+        let key = SetKey::of(part, numbering, frame);
         let share = self.peers.entry(peer).or_default();
-        match share.partials.get(&part.id) {
+        match share.partials.get(&key) {
             Some(partial) if partial.is_of(part, frame) => {}
-            Some(_) => self.replace(peer, part.id),
-            None => match share.finished.check(now, part, frame) {
+            Some(_) => self.replace(peer, key),
+            None => match share.finished.check(now, key, part, frame) {
                 Repeat::No => {}
                 Repeat::Copy => return Outcome::Copy,
                 Repeat::Late => {
@@ -181,19 +200,16 @@ impl Reassembly {
                 }
             },
         }
-        self.place(now, peer, part, numbering, frame)
+        self.place(now, peer, (key, part), numbering, frame)
     }
 
-    /// What the partial message `id` of `peer` lacks, in at most `ranges_max` ranges.
+    /// What the partial message `id` of `peer`, which has feature `wide`, lacks, in at most
+    /// `ranges_max` ranges.
     #[must_use]
     pub fn progress(&self, peer: SocketAddr, id: u32, ranges_max: usize) -> Option<Progress> {
-        Some(
-            self.peers
-                .get(&peer)?
-                .partials
-                .get(&id)?
-                .progress(ranges_max),
-        )
+        let key = SetKey { id, digest: 0 };
+        let partial = self.peers.get(&peer)?.partials.get(&key)?;
+        Some(partial.progress(ranges_max))
     }
 
     /// When the first partial message expires.
@@ -204,12 +220,12 @@ impl Reassembly {
 
     /// Drops what is too old at `now`.
     pub fn handle_timeout(&mut self, now: Instant) {
-        while let Some((&(at, _), &(peer, id))) = self.expiries.first_key_value() {
+        while let Some((&(at, _), &(peer, key))) = self.expiries.first_key_value() {
             if at > now {
                 return;
             }
             self.stats.expired += 1;
-            self.remove(peer, id);
+            self.remove(peer, key);
         }
     }
 
@@ -218,9 +234,9 @@ impl Reassembly {
         let Some(share) = self.peers.get(&peer) else {
             return;
         };
-        let ids: Vec<u32> = share.partials.keys().copied().collect();
-        for id in ids {
-            self.remove(peer, id);
+        let keys: Vec<SetKey> = share.partials.keys().copied().collect();
+        for key in keys {
+            self.remove(peer, key);
         }
         self.peers.remove(&peer);
     }
@@ -242,7 +258,7 @@ impl Reassembly {
         &mut self,
         now: Instant,
         peer: SocketAddr,
-        part: Fragment,
+        (key, part): (SetKey, Fragment),
         numbering: Numbering,
         frame: &Frame,
     ) -> Outcome {
@@ -250,12 +266,12 @@ impl Reassembly {
             let Some(share) = self.peers.get_mut(&peer) else {
                 return Outcome::Copy;
             };
-            share.finished.add_copies(now, part, frame);
+            share.finished.add_copies(now, key, part, frame);
             self.stats.completed += 1;
             return Outcome::Complete(partial::whole(frame));
         }
-        self.open(now, peer, part, frame);
-        let Some(partial) = self.partial(peer, part.id) else {
+        self.open(now, peer, (key, part), frame);
+        let Some(partial) = self.partial(peer, key) else {
             return Outcome::Duplicate;
         };
         let before = partial.charge();
@@ -268,23 +284,23 @@ impl Reassembly {
                 Outcome::Duplicate
             }
             Placed::Conflict => {
-                self.replace(peer, part.id);
-                self.place(now, peer, part, numbering, frame)
+                self.replace(peer, key);
+                self.place(now, peer, (key, part), numbering, frame)
             }
             Placed::Kept => {
                 if bytes > self.limits.message_bytes_max {
-                    self.remove(peer, part.id);
+                    self.remove(peer, key);
                     self.stats.refused += 1;
                     let limit = self.limits.message_bytes_max;
                     return Outcome::Refused(Refusal::TooLong { bytes, limit });
                 }
                 if numbering == Numbering::Wide {
-                    self.renew(now, peer, part.id);
+                    self.renew(now, peer, key);
                 }
-                self.make_room(peer, part.id);
+                self.make_room(peer, key);
                 Outcome::Pending
             }
-            Placed::Complete => self.complete(now, peer, part, numbering, frame),
+            Placed::Complete => self.complete(now, peer, key, numbering, frame),
         }
     }
 
@@ -293,11 +309,11 @@ impl Reassembly {
         &mut self,
         now: Instant,
         peer: SocketAddr,
-        part: Fragment,
+        key: SetKey,
         numbering: Numbering,
         last: &Frame,
     ) -> Outcome {
-        let Some(partial) = self.remove(peer, part.id) else {
+        let Some(partial) = self.remove(peer, key) else {
             return Outcome::Duplicate;
         };
         let limit = self.limits.message_bytes_max;
@@ -310,11 +326,11 @@ impl Reassembly {
         }
         if let Some(share) = self.peers.get_mut(&peer) {
             match (partial.is_copies(), numbering) {
-                (true, _) => share.finished.add_both_copies(now, part, last),
+                (true, _) => share.finished.add_both_copies(now, key, last),
                 (false, Numbering::Base) => {
-                    share.finished.add_parts(now, part, last, partial.chunks());
+                    share.finished.add_parts(now, key, partial.chunks());
                 }
-                (false, Numbering::Wide) => share.finished.add_wide(now, part, last),
+                (false, Numbering::Wide) => share.finished.add_wide(now, key),
             }
         }
         self.stats.completed += 1;
@@ -322,9 +338,15 @@ impl Reassembly {
     }
 
     /// Begins the message unless it has begun.
-    fn open(&mut self, now: Instant, peer: SocketAddr, part: Fragment, frame: &Frame) {
+    fn open(
+        &mut self,
+        now: Instant,
+        peer: SocketAddr,
+        (key, part): (SetKey, Fragment),
+        frame: &Frame,
+    ) {
         let share = self.peers.entry(peer).or_default();
-        if share.partials.contains_key(&part.id) {
+        if share.partials.contains_key(&key) {
             return;
         }
         let serial = self.next_serial;
@@ -332,17 +354,17 @@ impl Reassembly {
         let expiry = now + self.limits.fragment_age_max;
         let partial = Partial::new(serial, expiry, part, frame);
         let charge = partial.charge();
-        share.finished.forget(part.id);
-        share.partials.insert(part.id, partial);
+        share.finished.forget(key);
+        share.partials.insert(key, partial);
         self.by_sessions.set(peer, share.partials.len());
-        self.expiries.insert((expiry, serial), (peer, part.id));
+        self.expiries.insert((expiry, serial), (peer, key));
         self.charge(peer, charge);
-        self.make_room(peer, part.id);
+        self.make_room(peer, key);
     }
 
     /// Drops the peer's own oldest while it is over its bounds, then the oldest of whoever holds
     /// most while all peers together are over theirs. The message `kept` goes last.
-    fn make_room(&mut self, peer: SocketAddr, kept: u32) {
+    fn make_room(&mut self, peer: SocketAddr, kept: SetKey) {
         let limits = &self.limits;
         let (sessions_max, bytes_max) = (
             limits.reassembly_sessions_per_peer_max,
@@ -365,45 +387,48 @@ impl Reassembly {
         }
     }
 
-    fn evict_oldest(&mut self, peer: SocketAddr, kept: (SocketAddr, u32)) {
+    fn evict_oldest(&mut self, peer: SocketAddr, kept: (SocketAddr, SetKey)) {
         let Some(share) = self.peers.get(&peer) else {
             return;
         };
-        let others = share.partials.iter().filter(|(id, _)| (peer, **id) != kept);
+        let others = share
+            .partials
+            .iter()
+            .filter(|(key, _)| (peer, **key) != kept);
         let oldest = others
             .min_by_key(|(_, partial)| partial.serial())
-            .map(|(id, _)| *id);
+            .map(|(key, _)| *key);
         self.stats.evicted += 1;
         self.remove(peer, oldest.unwrap_or(kept.1));
     }
 
-    fn replace(&mut self, peer: SocketAddr, id: u32) {
+    fn replace(&mut self, peer: SocketAddr, key: SetKey) {
         self.stats.replaced += 1;
-        self.remove(peer, id);
+        self.remove(peer, key);
     }
 
-    fn renew(&mut self, now: Instant, peer: SocketAddr, id: u32) {
+    fn renew(&mut self, now: Instant, peer: SocketAddr, key: SetKey) {
         let renewed = now + self.limits.fragment_age_max;
-        let Some(partial) = self.partial(peer, id) else {
+        let Some(partial) = self.partial(peer, key) else {
             return;
         };
         let (old, serial) = (partial.renew(renewed), partial.serial());
         self.expiries.remove(&(old, serial));
-        self.expiries.insert((renewed, serial), (peer, id));
+        self.expiries.insert((renewed, serial), (peer, key));
     }
 
     fn charge(&mut self, peer: SocketAddr, grown: usize) {
         self.by_bytes.set(peer, self.by_bytes.of(peer) + grown);
     }
 
-    fn partial(&mut self, peer: SocketAddr, id: u32) -> Option<&mut Partial> {
-        self.peers.get_mut(&peer)?.partials.get_mut(&id)
+    fn partial(&mut self, peer: SocketAddr, key: SetKey) -> Option<&mut Partial> {
+        self.peers.get_mut(&peer)?.partials.get_mut(&key)
     }
 
     /// Takes a partial message out of every index.
-    fn remove(&mut self, peer: SocketAddr, id: u32) -> Option<Partial> {
+    fn remove(&mut self, peer: SocketAddr, key: SetKey) -> Option<Partial> {
         let share = self.peers.get_mut(&peer)?;
-        let partial = share.partials.remove(&id)?;
+        let partial = share.partials.remove(&key)?;
         self.by_sessions.set(peer, share.partials.len());
         self.by_bytes.set(
             peer,
@@ -411,6 +436,33 @@ impl Reassembly {
         );
         self.expiries.remove(&(partial.expiry(), partial.serial()));
         Some(partial)
+    }
+}
+
+impl SetKey {
+    fn of(part: Fragment, numbering: Numbering, frame: &Frame) -> Self {
+        let Fragment { id, total, .. } = part;
+        if numbering == Numbering::Wide {
+            return Self { id, digest: 0 };
+        }
+        let mut digest = crc32fast::Hasher::new();
+        digest.update(&[frame.kind as u8]);
+        digest.update(&total.to_le_bytes());
+        for (key, value) in fragment::application_entries(&frame.headers) {
+            // Lengths keep `ab` + `c` apart from `a` + `bc`.
+            digest.update(&[key.len().to_le_bytes(), value.len().to_le_bytes()].concat());
+            digest.update(key);
+            digest.update(value);
+        }
+        let is_copies = partial::is_copy_of_three_or_more(part, frame)
+            || partial::is_copy(part, frame) && reliable::requested_ack(frame).is_none();
+        if is_copies {
+            digest.update(&frame.payload);
+        }
+        Self {
+            id,
+            digest: digest.finalize(),
+        }
     }
 }
 

@@ -40,6 +40,8 @@ const HELLO_TIMES: u32 = 4;
 /// Pause between PINGs to a peer that has ended its side: the second after it has gone for good finds
 /// the link reset.
 const LINK_END_PROBE: Duration = Duration::from_millis(500);
+/// Longest pause between two HELLOs to a server that does not seem to know the session.
+const HELLO_PAUSE_MAX: Duration = Duration::from_secs(60);
 
 /// One end of a session.
 #[derive(Debug)]
@@ -51,6 +53,10 @@ pub struct Session {
     dialect: Option<Dialect>,
     /// HELLO waits apart from the queue, which is held back until the dialect is settled.
     hello: Option<Frame>,
+    /// When HELLO may be said again after the dialect was settled, and the pause after that.
+    hello_again: Option<(Instant, Duration)>,
+    /// Of HELLO said again: its WELCOME may name another session.
+    awaits_welcome: bool,
     queue: PriorityQueue,
     events: VecDeque<Event>,
     timers: Timers,
@@ -98,6 +104,8 @@ impl Session {
             state: State::Open,
             dialect: None,
             hello: None,
+            hello_again: None,
+            awaits_welcome: false,
             queue: PriorityQueue::new(),
             events: VecDeque::new(),
             timers: Timers::default(),
@@ -122,8 +130,13 @@ impl Session {
         if self.is_closed() {
             return Ok(());
         }
+        let is_hello = frame.kind == FrameType::Hello;
         if let Err(error) = self.accept(now, frame) {
             self.handle_violation(error.clone());
+            if self.config.link == Link::Datagram && self.role == Role::Server && is_hello {
+                // Who greets waits for an answer. To anything else on a datagram link silence is one.
+                self.push_bounded(greeting::err(error.name(), &error.to_string()));
+            }
             return Err(error);
         }
         self.rest_from(now);
@@ -298,6 +311,41 @@ impl Session {
     /// A call that `begin` admitted is done: its reply was given to `send`, or there is none.
     pub fn finish(&mut self) {
         self.in_flight = self.in_flight.saturating_sub(1);
+    }
+
+    /// A client on a datagram link says HELLO once more: its server seems to know nothing of the
+    /// session, or the first WELCOME was lost. Pauses between such HELLOs double until WELCOME comes.
+    pub fn greet_again(&mut self, now: Instant) {
+        let may = matches!(self.state, State::Open)
+            && self.role == Role::Client
+            && self.config.hello
+            && self.config.link == Link::Datagram;
+        let (at, pause) = self
+            .hello_again
+            .unwrap_or((now, self.config.hello_timeout / HELLO_TIMES));
+        if may && at <= now {
+            self.hello_again = Some((now + pause, (pause * 2).min(HELLO_PAUSE_MAX)));
+            self.awaits_welcome = true;
+            self.hello = Some(greeting::hello(&self.config));
+        }
+    }
+
+    /// What is queued and what has come is forgotten; the session goes on.
+    pub fn renew(&mut self) {
+        self.queue.clear();
+        self.events
+            .retain(|event| !matches!(event, Event::Message(_)));
+    }
+
+    /// A server says WELCOME once more to a client that seems not to have heard it.
+    pub fn welcome_again(&mut self) {
+        if let Some(Dialect::Full(greeting)) = &self.dialect
+            && self.role == Role::Server
+            && !self.is_closed()
+        {
+            let welcome = greeting::welcome(&self.config, self.id, greeting.features);
+            self.push_bounded(welcome);
+        }
     }
 
     /// How both ends speak; `None` until that is settled.

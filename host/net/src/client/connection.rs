@@ -140,7 +140,7 @@ impl<S: StreamLink> Driver<S> {
     fn handle_events(&mut self, dispatch: &mut Dispatch, now: Instant) -> Option<CloseReason> {
         loop {
             match self.line.connection.poll_event()? {
-                Event::Established(dialect) => dispatch.on_established(dialect),
+                Event::Established(dialect) => dispatch.on_established(now, dialect, self),
                 Event::Message(frame) if Mux::takes(&frame) => {
                     self.streaming
                         .handle_frame(now, frame, &mut self.line.connection);

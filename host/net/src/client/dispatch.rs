@@ -20,7 +20,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     Command, StreamRequest,
-    exchange::{Exchange, Order},
+    exchange::{Exchange, Matched, Order},
     life::Life,
     lost, unanswered,
 };
@@ -29,12 +29,28 @@ use super::{
 const COMMANDS_MAX: usize = 256;
 
 type Commands = mpsc::UnboundedReceiver<Command>;
-type Established = oneshot::Sender<Result<Dialect, Error>>;
+
+/// Who is told how both ends speak.
+pub(super) struct Established {
+    /// Told once, when the dialect is settled.
+    pub(super) settled: Option<oneshot::Sender<Result<(), Error>>>,
+    /// Told whenever it is.
+    pub(super) spoken: watch::Sender<Dialect>,
+}
 
 /// What the calls of a session need of its machine.
 pub(super) trait Machine {
     /// A call begins; false when none may.
     fn begin(&mut self) -> bool;
+
+    /// Whether calls can be kept apart from the answers of those before, although nothing names them:
+    /// by sending them from an address of their own, which datagram links do.
+    fn can_renew(&self) -> bool {
+        false
+    }
+
+    /// What comes from here on may answer a call before. The next request leaves from another address.
+    fn on_unproven(&mut self) {}
 
     /// A call that `begin` admitted is done.
     fn finish(&mut self);
@@ -72,8 +88,7 @@ pub(super) struct Dispatch {
     exchange: Exchange,
     commands: Commands,
     events: Arc<Mailbox>,
-    /// Told once, when the dialect is settled.
-    established: Option<Established>,
+    established: Established,
     /// PINGs whose PONG is awaited, by their number.
     pings: HashMap<u64, oneshot::Sender<()>>,
     life: watch::Sender<Life>,
@@ -96,7 +111,7 @@ impl Dispatch {
             exchange: Exchange::default(),
             commands,
             events,
-            established: Some(established),
+            established,
             pings: HashMap::new(),
             life,
             cut: None,
@@ -119,9 +134,7 @@ impl Dispatch {
                 }
                 Poll::Ready(Some(Command::Stream(request))) => machine.stream(now, *request),
                 Poll::Ready(Some(Command::Cancel(id))) => {
-                    if self.exchange.abandon(id) {
-                        machine.finish();
-                    }
+                    self.abandon(now, id, machine);
                     machine.cancel_stream(now, id);
                     self.pings.remove(&id);
                 }
@@ -160,17 +173,51 @@ impl Dispatch {
     }
 
     pub(super) fn is_established(&self) -> bool {
-        self.established.is_none()
+        self.established.settled.is_none()
     }
 
-    pub(super) fn on_established(&mut self, dialect: Dialect) {
+    pub(super) fn on_established(
+        &mut self,
+        now: Instant,
+        dialect: Dialect,
+        machine: &mut impl Machine,
+    ) {
         self.exchange.set_order(match dialect {
             Dialect::Base => Order::OneByOne,
             Dialect::Full(_) => Order::Any,
         });
-        if let Some(established) = self.established.take() {
+        self.established.spoken.send_replace(dialect);
+        if let Some(settled) = self.established.settled.take() {
             // Whoever connects may have given up.
-            let _ = established.send(Ok(dialect));
+            let _ = settled.send(Ok(()));
+        }
+        self.begin_waiting(now, machine);
+    }
+
+    /// The server knows nothing of the session before: what had arrived there will not be answered.
+    pub(super) fn on_restart(
+        &mut self,
+        now: Instant,
+        is_under_way: impl Fn(u64) -> bool,
+        machine: &mut impl Machine,
+    ) {
+        for id in self.exchange.sent_ids() {
+            let error = unanswered(self.address, &"the server was restarted");
+            if !is_under_way(id) && self.exchange.finish(id, Err(error)) {
+                machine.finish();
+            }
+        }
+        self.begin_waiting(now, machine);
+    }
+
+    /// Nobody waits for call `id` any more.
+    fn abandon(&mut self, now: Instant, id: u64, machine: &mut impl Machine) {
+        if self.exchange.abandon(id) {
+            machine.finish();
+        } else if machine.can_renew() && self.exchange.give_up(id) {
+            machine.on_unproven();
+            machine.finish();
+            self.begin_waiting(now, machine);
         }
     }
 
@@ -192,9 +239,13 @@ impl Dispatch {
             self.events.push(vsp::read_event(frame));
             return;
         }
-        if !self.exchange.answer(frame) {
-            tracing::debug!(address = %self.address, "answer to no call that is under way");
-            return;
+        match self.exchange.answer(frame) {
+            Matched::No => {
+                tracing::debug!(address = %self.address, "answer to no call that is under way");
+                return;
+            }
+            Matched::ByName => {}
+            Matched::ByOrder => machine.on_unproven(),
         }
         machine.finish();
         self.begin_waiting(now, machine);
@@ -217,6 +268,7 @@ impl Dispatch {
             .with_retry(retry)
             .with_source(reason.clone());
         if self.exchange.finish(id, Err(error)) {
+            machine.on_unproven();
             machine.finish();
             self.begin_waiting(now, machine);
         }
@@ -242,8 +294,8 @@ impl Dispatch {
                 Command::Cancel(_) | Command::Ping(..) | Command::Cut(_) => {}
             }
         }
-        if let Some(established) = self.established.take() {
-            let _ = established.send(Err(lost(address, reason)));
+        if let Some(settled) = self.established.settled.take() {
+            let _ = settled.send(Err(lost(address, reason)));
         }
         let reason = reason.to_string();
         self.life.send_replace(Life::Ended(reason.into()));

@@ -34,9 +34,28 @@ pub(super) enum Order {
     OneByOne,
 }
 
+/// How an answer found its call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Matched {
+    /// It belongs to none.
+    No,
+    /// It repeats the call's correlation id.
+    ByName,
+    /// It names none, and one call is under way.
+    ByOrder,
+}
+
 impl Exchange {
     pub(super) fn set_order(&mut self, order: Order) {
         self.order = order;
+        if order == Order::Any {
+            self.next = None;
+        }
+    }
+
+    /// The calls that were sent.
+    pub(super) fn sent_ids(&self) -> Vec<u64> {
+        self.sent.keys().copied().collect()
     }
 
     /// Takes a call; `begin_waiting` gives it when it is its turn.
@@ -55,17 +74,27 @@ impl Exchange {
         None
     }
 
-    /// Hands the answer to its call. False when it belongs to none.
-    pub(super) fn answer(&mut self, frame: Frame) -> bool {
+    /// Hands the answer to its call. One that names another call belongs to none.
+    pub(super) fn answer(&mut self, frame: Frame) -> Matched {
         let response = read_response(frame);
-        let named = response
-            .correlation
-            .as_deref()
-            .and_then(|id| id.parse().ok());
-        let Some(id) = named.or(self.next) else {
-            return false;
+        let (id, answered) = match response.correlation.as_deref() {
+            Some(name) => (name.parse().ok(), Matched::ByName),
+            None => (self.next, Matched::ByOrder),
         };
-        self.finish(id, response.outcome)
+        match id {
+            Some(id) if self.finish(id, response.outcome) => answered,
+            Some(_) | None => Matched::No,
+        }
+    }
+
+    /// The answer of call `id`, which nobody waits for, is not waited for either. False when it is
+    /// not the one that comes next.
+    pub(super) fn give_up(&mut self, id: u64) -> bool {
+        let was_next = self.next == Some(id);
+        if was_next {
+            self.next = None;
+        }
+        was_next
     }
 
     /// Ends a call. False when it is not under way.
@@ -184,9 +213,9 @@ mod tests {
         let ((one, first), (two, second)) = (request(1), request(2));
         assert!(begin(&mut exchange, one));
         assert!(begin(&mut exchange, two));
-        assert!(exchange.answer(response(2, "b")));
-        assert!(exchange.answer(response(1, "a")));
-        assert!(!exchange.answer(response(1, "again")));
+        assert_eq!(exchange.answer(response(2, "b")), Matched::ByName);
+        assert_eq!(exchange.answer(response(1, "a")), Matched::ByName);
+        assert_eq!(exchange.answer(response(1, "again")), Matched::No);
         assert_eq!((payload(first), payload(second)), ("a".into(), "b".into()));
         assert_eq!(exchange.len(), 0);
     }
@@ -199,9 +228,9 @@ mod tests {
         assert!(begin(&mut exchange, one));
         assert!(!begin(&mut exchange, two));
         assert!(exchange.begin_waiting(epoch()).is_none());
-        assert!(exchange.answer(easy::frame("a")));
+        assert_eq!(exchange.answer(easy::frame("a")), Matched::ByOrder);
         assert_eq!(exchange.begin_waiting(epoch()).map(|(id, _)| id), Some(2));
-        assert!(exchange.answer(easy::frame("b")));
+        assert_eq!(exchange.answer(easy::frame("b")), Matched::ByOrder);
         assert_eq!((payload(first), payload(second)), ("a".into(), "b".into()));
     }
 
@@ -214,9 +243,9 @@ mod tests {
         assert!(!begin(&mut exchange, two));
         assert!(!exchange.abandon(1));
         assert!(exchange.begin_waiting(epoch()).is_none());
-        assert!(exchange.answer(easy::frame("late")));
+        assert_eq!(exchange.answer(easy::frame("late")), Matched::ByOrder);
         assert!(exchange.begin_waiting(epoch()).is_some());
-        assert!(exchange.answer(easy::frame("b")));
+        assert_eq!(exchange.answer(easy::frame("b")), Matched::ByOrder);
         assert_eq!(payload(second), "b");
     }
 
@@ -239,6 +268,36 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_names_another_call_is_nobodys() {
+        let mut exchange = Exchange::default();
+        exchange.set_order(Order::OneByOne);
+        let (one, first) = request(1);
+        assert!(begin(&mut exchange, one));
+        let mut foreign = response(7, "x");
+        assert_eq!(exchange.answer(foreign.clone()), Matched::No);
+        foreign.headers = Headers::new();
+        foreign
+            .headers
+            .push("correlation-id", "other")
+            .expect("short");
+        assert_eq!(exchange.answer(foreign), Matched::No);
+        assert_eq!(exchange.answer(easy::frame("a")), Matched::ByOrder);
+        assert_eq!(payload(first), "a");
+    }
+
+    #[test]
+    fn an_abandoned_call_that_is_given_up_makes_room_for_the_next() {
+        let mut exchange = Exchange::default();
+        exchange.set_order(Order::OneByOne);
+        let ((one, _), (two, _second)) = (request(1), request(2));
+        assert!(begin(&mut exchange, one));
+        assert!(!begin(&mut exchange, two));
+        assert!(!exchange.abandon(1));
+        assert!(!exchange.give_up(2) && exchange.give_up(1));
+        assert_eq!(exchange.begin_waiting(epoch()).map(|(id, _)| id), Some(2));
+    }
+
+    #[test]
     fn an_abandoned_call_that_waited_is_never_sent() {
         let mut exchange = Exchange::default();
         exchange.set_order(Order::OneByOne);
@@ -246,7 +305,7 @@ mod tests {
         assert!(begin(&mut exchange, one));
         assert!(!begin(&mut exchange, two));
         assert!(!exchange.abandon(2));
-        assert!(exchange.answer(easy::frame("a")));
+        assert_eq!(exchange.answer(easy::frame("a")), Matched::ByOrder);
         assert!(exchange.begin_waiting(epoch()).is_none());
     }
 }

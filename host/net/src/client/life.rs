@@ -62,7 +62,7 @@ impl Client {
     /// `unimplemented` when the peer speaks the base dialect, which need not answer.
     pub async fn ping(&self, timeout: Duration) -> Result<Duration, Error> {
         let (shared, address) = (&self.shared, self.shared.address);
-        if matches!(shared.dialect, Dialect::Base) {
+        if matches!(*shared.dialect.borrow(), Dialect::Base) {
             let message = format!("{address} speaks the base dialect, which answers no PING");
             return Err(Error::new(Kind::Unimplemented, Blame::Upstream, message));
         }

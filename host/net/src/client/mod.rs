@@ -28,7 +28,10 @@ use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
 pub use self::events::Events;
-use self::{dispatch::Dispatch, life::Life};
+use self::{
+    dispatch::{Dispatch, Established},
+    life::Life,
+};
 use crate::{
     counters::Counters,
     driver,
@@ -98,7 +101,7 @@ struct Shared {
     address: SocketAddr,
     call_timeout: Duration,
     message_bytes_max: usize,
-    dialect: Dialect,
+    dialect: watch::Receiver<Dialect>,
     link: Link,
     life: watch::Receiver<Life>,
     events: Arc<Mailbox>,
@@ -123,7 +126,8 @@ enum Command {
 /// A client's ends of what it shares with its driver.
 struct Ends {
     commands: mpsc::UnboundedSender<Command>,
-    dialect: oneshot::Receiver<Result<Dialect, Error>>,
+    established: oneshot::Receiver<Result<(), Error>>,
+    dialect: watch::Receiver<Dialect>,
     life: watch::Receiver<Life>,
     events: Arc<Mailbox>,
 }
@@ -233,10 +237,20 @@ impl Client {
             })
     }
 
-    /// How both ends speak.
+    /// How both ends speak. A session over datagrams that began in the base dialect, because its
+    /// greeting was lost, may have another one later.
     #[must_use]
-    pub fn dialect(&self) -> &Dialect {
-        &self.shared.dialect
+    pub fn dialect(&self) -> Dialect {
+        self.shared.dialect.borrow().clone()
+    }
+
+    /// Completes when both ends have greeted each other.
+    pub(crate) async fn greeted(&self) {
+        let mut dialect = self.shared.dialect.clone();
+        let is_full = |dialect: &Dialect| matches!(dialect, Dialect::Full(_));
+        if dialect.wait_for(is_full).await.is_err() {
+            std::future::pending::<()>().await;
+        }
     }
 
     #[must_use]
@@ -290,11 +304,11 @@ impl Client {
         ends: Ends,
         driver: AbortOnDropHandle<()>,
     ) -> Result<Self, Error> {
-        let dialect = ends
-            .dialect
+        ends.established
             .await
             .unwrap_or_else(|_| Err(lost(address, &"the driver ended")))?;
-        if config.speak == Speak::Vsp && matches!(dialect, Dialect::Base) {
+        let is_base = matches!(*ends.dialect.borrow(), Dialect::Base);
+        if config.speak == Speak::Vsp && is_base {
             let message =
                 format!("{address} did not answer HELLO and speaks the base dialect only");
             return Err(Error::new(
@@ -310,7 +324,7 @@ impl Client {
             address,
             call_timeout: config.call_timeout,
             message_bytes_max: config.session.limits.message_bytes_max,
-            dialect,
+            dialect: ends.dialect,
             link,
             life: ends.life,
             events: ends.events,
@@ -390,7 +404,7 @@ impl Shared {
     }
 
     fn has_mux(&self) -> bool {
-        match &self.dialect {
+        match &*self.dialect.borrow() {
             Dialect::Full(greeting) => greeting.features.contains(Features::MUX),
             Dialect::Base => false,
         }
@@ -416,7 +430,7 @@ impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
             .field("address", &self.shared.address)
-            .field("dialect", &self.shared.dialect)
+            .field("dialect", &*self.shared.dialect.borrow())
             .finish_non_exhaustive()
     }
 }
@@ -432,14 +446,20 @@ fn unreachable(address: SocketAddr, error: std::io::Error) -> Error {
 /// Both ends of what a client shares with its driver.
 fn dispatch(address: SocketAddr, bounds: QueueBounds) -> (Dispatch, Ends) {
     let (commands, receiver) = mpsc::unbounded_channel();
-    let (established, dialect) = oneshot::channel();
+    let (settled, established) = oneshot::channel();
+    let (spoken, dialect) = watch::channel(Dialect::Base);
     let (told, life) = watch::channel(Life::Open);
     let events = Arc::new(Mailbox::new(bounds));
     let ends = Ends {
         commands,
+        established,
         dialect,
         life,
         events: Arc::clone(&events),
+    };
+    let established = Established {
+        settled: Some(settled),
+        spoken,
     };
     (
         Dispatch::new(address, receiver, events, established, told),

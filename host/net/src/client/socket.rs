@@ -1,7 +1,7 @@
 //! The driver of a client on a datagram link.
 
 use std::{
-    collections::HashMap,
+    collections::{HashMap, HashSet},
     future::poll_fn,
     io,
     net::SocketAddr,
@@ -14,8 +14,8 @@ use bytes::Bytes;
 use postern_core::{
     Blame, Error, Kind,
     wire::{
-        CloseReason, Delivery, Endpoint, EndpointConfig, Frame, FrameType, Role, SendId,
-        SessionConfig,
+        CloseReason, Delivery, Dialect, Endpoint, EndpointConfig, Frame, FrameType, Role, SendId,
+        SessionConfig, SessionId,
         endpoint::{Event, SendError},
     },
 };
@@ -61,6 +61,9 @@ pub(super) fn drive<L: DatagramLink>(
         socket: Socket::new(link, endpoint, Arc::clone(&counters)),
         address,
         sent: HashMap::new(),
+        session: None,
+        has_greeted: hello,
+        is_unproven: false,
     };
     Ok(run(driver, dispatch, counters))
 }
@@ -90,6 +93,13 @@ struct Driver<L> {
     address: SocketAddr,
     /// Calls whose requests are on their way.
     sent: HashMap<SendId, u64>,
+    /// Of the greeting.
+    session: Option<SessionId>,
+    /// It has said HELLO from the present port.
+    has_greeted: bool,
+    /// In the base dialect: something that was sent from the present port may still be answered, and
+    /// nothing would tell that answer from the next one. The next request leaves from another port.
+    is_unproven: bool,
 }
 
 impl<L: DatagramLink> Driver<L> {
@@ -131,7 +141,7 @@ impl<L: DatagramLink> Driver<L> {
     fn handle_events(&mut self, dispatch: &mut Dispatch, now: Instant) -> Option<CloseReason> {
         loop {
             match self.socket.endpoint.poll_event()?.1 {
-                Event::Established(dialect) => dispatch.on_established(dialect),
+                Event::Established(dialect) => self.on_established(dispatch, now, dialect),
                 Event::Message(frame) => dispatch.on_message(now, frame, self),
                 Event::Delivered(send) => drop(self.sent.remove(&send)),
                 Event::Undelivered(send, reason) => {
@@ -140,10 +150,40 @@ impl<L: DatagramLink> Driver<L> {
                     }
                 }
                 Event::Pong(payload) => dispatch.on_pong(&payload),
+                Event::Validated => {}
                 Event::PeerDraining => dispatch.on_closing(),
                 Event::Closed(reason) => return Some(reason),
             }
         }
+    }
+}
+
+impl<L: DatagramLink> Driver<L> {
+    fn on_established(&mut self, dispatch: &mut Dispatch, now: Instant, dialect: Dialect) {
+        let session = match &dialect {
+            Dialect::Full(greeting) => Some(greeting.session),
+            Dialect::Base => None,
+        };
+        let before = self.session;
+        self.session = session;
+        // A published server answers HELLO, too, and late answers look like any other.
+        self.is_unproven = session.is_none() && self.has_greeted;
+        dispatch.on_established(now, dialect, self);
+        if before.is_some() && before != session {
+            let under_way: HashSet<u64> = self.sent.values().copied().collect();
+            dispatch.on_restart(now, |id| under_way.contains(&id), self);
+        }
+    }
+
+    /// Goes on from another port, if an answer to what was sent from this one may still come.
+    fn renew(&mut self) -> io::Result<()> {
+        if !self.is_unproven {
+            return Ok(());
+        }
+        self.socket.renew(self.address)?;
+        self.sent.clear();
+        (self.is_unproven, self.has_greeted) = (false, false);
+        Ok(())
     }
 }
 
@@ -166,11 +206,22 @@ impl<L: DatagramLink> Machine for Driver<L> {
         self.socket.endpoint.begin(self.address)
     }
 
+    fn can_renew(&self) -> bool {
+        true
+    }
+
+    fn on_unproven(&mut self) {
+        self.is_unproven = self.session.is_none();
+    }
+
     fn finish(&mut self) {
         self.socket.endpoint.finish(self.address);
     }
 
     fn send(&mut self, now: Instant, id: u64, frame: Frame) -> Result<(), Unsent> {
+        if let Err(error) = self.renew() {
+            return Err(Unsent::Closed(format!("no other local port: {error}")));
+        }
         let endpoint = &mut self.socket.endpoint;
         match endpoint.send(now, self.address, frame, Delivery::Acknowledged) {
             Ok(send) => {
@@ -181,6 +232,7 @@ impl<L: DatagramLink> Machine for Driver<L> {
             Err(
                 error @ (SendError::UnknownPeer
                 | SendError::TooManyPeers { .. }
+                | SendError::Unvalidated { .. }
                 | SendError::Session(_)),
             ) => Err(Unsent::Closed(error.to_string())),
         }

@@ -2,14 +2,15 @@
 //! at once.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     io,
+    net::{IpAddr, SocketAddr},
     sync::Arc,
     task::{Context, Poll, ready},
     time::Instant,
 };
 
-use postern_core::wire::{Endpoint, EndpointStats};
+use postern_core::wire::{Endpoint, EndpointStats, endpoint::Transmit};
 
 use super::{Alarm, now};
 use crate::{
@@ -19,10 +20,13 @@ use crate::{
 
 /// Datagrams taken out of the endpoint ahead of the system call that sends them.
 const OUTPUT_MAX: usize = 128;
+/// Addresses of this end that are remembered.
+const OWN_MAX: usize = 64;
 
 /// The moving parts of a datagram socket that both ends share.
 pub(crate) struct Socket<L> {
     link: L,
+    own: OwnAddresses,
     pub(crate) endpoint: Endpoint,
     received: Vec<Datagram>,
     output: VecDeque<Datagram>,
@@ -35,6 +39,7 @@ pub(crate) struct Socket<L> {
 impl<L: DatagramLink> Socket<L> {
     pub(crate) fn new(link: L, endpoint: Endpoint, counters: Arc<Counters>) -> Self {
         Self {
+            own: OwnAddresses::of(&link),
             link,
             endpoint,
             received: Vec::new(),
@@ -57,9 +62,14 @@ impl<L: DatagramLink> Socket<L> {
         let mut n_octets = 0;
         for datagram in self.received.drain(..) {
             n_octets += datagram.bytes.len() as u64;
+            if self.own.is_source_of(&datagram) {
+                // Nothing of ours goes from here to here: somebody wants it to answer itself.
+                self.counters.reflections.add(1);
+                continue;
+            }
             if admit(&datagram) {
-                self.endpoint
-                    .handle_datagram(now, datagram.peer, datagram.bytes);
+                let Datagram { peer, local, bytes } = datagram;
+                self.endpoint.handle_datagram(now, peer, local, bytes);
             }
         }
         self.counters.bytes_in.add(n_octets);
@@ -89,13 +99,31 @@ impl<L: DatagramLink> Socket<L> {
         Poll::Ready(())
     }
 
+    /// Goes on from another local port. What came to the one before, or was to leave from it, is
+    /// forgotten.
+    ///
+    /// # Errors
+    /// As `DatagramLink::renew`.
+    pub(crate) fn renew(&mut self, peer: SocketAddr) -> io::Result<()> {
+        self.link = self.link.renew()?;
+        self.own = OwnAddresses::of(&self.link);
+        self.received.clear();
+        self.output.clear();
+        self.endpoint.renew(peer);
+        Ok(())
+    }
+
     fn fill_output(&mut self) {
         let mut n_octets = 0;
         while self.output.len() < OUTPUT_MAX
-            && let Some((peer, bytes)) = self.endpoint.poll_transmit()
+            && let Some(Transmit { to, local, octets }) = self.endpoint.poll_transmit()
         {
-            n_octets += bytes.len() as u64;
-            self.output.push_back(Datagram { peer, bytes });
+            n_octets += octets.len() as u64;
+            self.output.push_back(Datagram {
+                peer: to,
+                local,
+                bytes: octets,
+            });
         }
         // The endpoint serves peers in turn; one system call serves one peer. Stable, so that the
         // order of each peer's datagrams is kept.
@@ -132,8 +160,109 @@ impl<L: DatagramLink> Socket<L> {
             .connections_refused
             .add(stats.peers_refused - counted.peers_refused);
         counters
+            .amplification_limited
+            .add(stats.amplification_limited - counted.amplification_limited);
+        counters
+            .peers_unvalidated
+            .set(stats.peers_unvalidated as u64);
+        counters
             .reassembly_sessions
             .set(stats.reassembly_open as u64);
         self.counted = stats;
+    }
+}
+
+/// The addresses that a socket is called at, as far as they are known.
+struct OwnAddresses {
+    port: u16,
+    known: BTreeSet<IpAddr>,
+    latest: Option<IpAddr>,
+}
+
+impl OwnAddresses {
+    fn of<L: DatagramLink>(link: &L) -> Self {
+        let bound = link.local_addr().ok();
+        Self {
+            port: bound.map_or(0, |bound| bound.port()),
+            known: bound.map(|bound| bound.ip()).into_iter().collect(),
+            latest: None,
+        }
+    }
+
+    /// Whether a datagram says that it comes from this socket.
+    fn is_source_of(&mut self, datagram: &Datagram) -> bool {
+        if datagram.local != self.latest {
+            self.latest = datagram.local;
+            if self.known.len() < OWN_MAX {
+                self.known.extend(datagram.local);
+            }
+        }
+        datagram.peer.port() == self.port && self.known.contains(&datagram.peer.ip())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use bytes::BytesMut;
+    use postern_core::wire::{EndpointConfig, Frame, FrameType, Role};
+
+    use super::*;
+    use crate::{
+        driver::random_session_id,
+        memory::{Conditions, Network},
+    };
+
+    #[tokio::test(start_paused = true)]
+    async fn a_datagram_from_the_sockets_own_address_is_dropped() {
+        let network = Network::new(1, Conditions::default());
+        let (mut link, mut other) = (network.socket(), network.socket());
+        let own = link.address();
+        let mut octets = BytesMut::new();
+        Frame::new(FrameType::Ping)
+            .encode(&mut octets)
+            .expect("short");
+        let datagram = Datagram {
+            peer: own,
+            local: None,
+            bytes: octets.freeze(),
+        };
+        let counters = Arc::new(Counters::default());
+        for forged in [true, false] {
+            let sender = if forged { &mut link } else { &mut other };
+            let mut queue = [datagram.clone()].into();
+            poll_fn(|cx| sender.poll_send(cx, &mut queue))
+                .await
+                .expect("sent");
+        }
+        let endpoint = Endpoint::new(EndpointConfig::default(), Role::Server, random_session_id);
+        let mut socket = Socket::new(link, endpoint, Arc::clone(&counters));
+        poll_fn(|cx| socket.poll_read(cx, now(), |_| true))
+            .await
+            .expect("received");
+        assert_eq!(counters.reflections.value(), 1);
+        assert_eq!(socket.endpoint.stats().peers, 1, "the other one");
+    }
+
+    #[test]
+    fn a_socket_for_all_addresses_knows_those_that_it_was_called_at() {
+        let mut own = OwnAddresses {
+            port: 9090,
+            known: BTreeSet::new(),
+            latest: None,
+        };
+        let mut check = |from: [u8; 4], to: [u8; 4], port: u16| {
+            own.is_source_of(&Datagram {
+                peer: (from, port).into(),
+                local: Some(to.into()),
+                bytes: Default::default(),
+            })
+        };
+        assert!(!check([127, 0, 0, 9], [127, 0, 0, 2], 9090), "another host");
+        assert!(!check([127, 0, 0, 9], [127, 0, 0, 3], 9090));
+        assert!(check([127, 0, 0, 2], [127, 0, 0, 3], 9090));
+        assert!(check([127, 0, 0, 3], [127, 0, 0, 3], 9090));
+        assert!(!check([127, 0, 0, 3], [127, 0, 0, 3], 9091), "another port");
     }
 }

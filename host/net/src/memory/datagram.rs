@@ -84,6 +84,7 @@ impl MemorySocket {
                 Instant::now() + delay,
                 Datagram {
                     peer: self.address,
+                    local: None,
                     bytes,
                 },
             );
@@ -94,6 +95,10 @@ impl MemorySocket {
 impl DatagramLink for MemorySocket {
     fn local_addr(&self) -> io::Result<SocketAddr> {
         Ok(self.address)
+    }
+
+    fn renew(&self) -> io::Result<Self> {
+        Ok(self.network.socket())
     }
 
     fn poll_recv(
@@ -179,6 +184,7 @@ mod tests {
             let bytes = Bytes::from(vec![n; length]);
             from.send(Datagram {
                 peer: to.address,
+                local: None,
                 bytes,
             });
         }

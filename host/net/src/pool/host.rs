@@ -237,6 +237,10 @@ impl<S> Slot<S> {
         self.idle_since = now;
     }
 
+    pub(super) const fn upgrade(&mut self, n_calls_max: usize) {
+        self.n_calls_max = n_calls_max;
+    }
+
     /// Begins no more calls; gives the session when it was open.
     pub(super) fn begin_closing(&mut self, by_us: bool) -> Option<S> {
         if !self.is_open() {

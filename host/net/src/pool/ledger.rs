@@ -151,6 +151,23 @@ impl<S: Clone> Ledger<S> {
         self.close_unneeded(id);
     }
 
+    /// A session takes more calls than it did.
+    pub(super) fn on_upgraded(
+        &mut self,
+        id: HostId,
+        key: SessionKey,
+        n_calls_max: usize,
+        now: Instant,
+    ) {
+        let Some(host) = self.hosts.get_mut(&id) else {
+            return;
+        };
+        if let Some(slot) = host.slot(key) {
+            slot.upgrade(n_calls_max);
+        }
+        self.serve(id, now);
+    }
+
     pub(super) fn on_connect_failed(
         &mut self,
         id: HostId,

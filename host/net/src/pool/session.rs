@@ -57,10 +57,11 @@ pub(super) async fn run(shared: Arc<Shared>, id: HostId, key: SessionKey, target
             return;
         }
     };
-    let n_calls_max = match client.dialect() {
-        Dialect::Full(_) => shared.config.calls_per_session_max,
-        Dialect::Base => 1,
-    };
+    let (n_calls_full, is_base) = (
+        shared.config.calls_per_session_max,
+        matches!(client.dialect(), Dialect::Base),
+    );
+    let n_calls_max = if is_base { 1 } else { n_calls_full };
     let session = Session {
         client: client.clone(),
         close: CancellationToken::new(),
@@ -71,7 +72,19 @@ pub(super) async fn run(shared: Arc<Shared>, id: HostId, key: SessionKey, target
             .ledger
             .on_connected(id, key, session, n_calls_max, now);
     });
-    let reason = stay(&shared, id, key, &client, &close).await;
+    let upgrade = async {
+        if is_base {
+            client.greeted().await;
+            shared.update(|state, now| {
+                state.ledger.on_upgraded(id, key, n_calls_full, now);
+            });
+        }
+        std::future::pending().await
+    };
+    let reason = tokio::select! {
+        reason = stay(&shared, id, key, &client, &close) => reason,
+        reason = upgrade => reason,
+    };
     tracing::debug!(address = %client.address(), %reason, "upstream session is over");
     shared.update(|state, now| {
         let random = driver::random();

@@ -28,6 +28,16 @@ pub(super) fn too_long(reason: &impl Display) -> Error {
     )
 }
 
+/// What the caller is told when its reply does not fit into what its address may be sent. Short, as
+/// it must fit.
+pub(super) fn unvalidated() -> Error {
+    Error::new(
+        Kind::FailedPrecondition,
+        Blame::Client,
+        "the reply needs a validated address",
+    )
+}
+
 /// Why a subscriber misses an event.
 pub(super) fn unsent(reason: &impl Display) -> Error {
     Error::unavailable(Blame::Client, format!("the event cannot be sent: {reason}"))

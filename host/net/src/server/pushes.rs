@@ -20,7 +20,7 @@ use futures_core::Stream;
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use postern_core::{
-    Blame, Error,
+    Blame, Error, Kind,
     event::{Delivery, Outbox, Push, Subscription},
     limits::Limits,
 };
@@ -47,6 +47,21 @@ enum Place {
     Asleep,
     Ready,
     Held,
+}
+
+/// An outbox of a datagram peer whose address may be forged: events would go to whoever has it.
+struct Unvalidated;
+
+impl Push for Unvalidated {
+    fn attach(&self, _: Subscription) -> Result<(), Error> {
+        let message = "no subscription before the address is validated: greet with feature echo, or \
+                       send back the session-id of WELCOME";
+        Err(Error::new(Kind::FailedPrecondition, Blame::Client, message))
+    }
+}
+
+pub(super) fn unvalidated() -> Outbox {
+    Outbox::new(Arc::new(Unvalidated))
 }
 
 /// What reaches the driver from elsewhere.

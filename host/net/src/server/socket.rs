@@ -18,15 +18,16 @@ use postern_core::{
     wire::{
         CloseReason, Delivery, Endpoint, EndpointConfig, Frame, Role, SessionId,
         endpoint::{Event, SendError},
+        session,
     },
 };
 use tokio::task::{AbortHandle, Id};
 
 use super::{
     Server, Settings, Shared,
-    answer::{answer, too_long, unsent},
+    answer::{answer, too_long, unsent, unvalidated},
     frames::{self, Seen},
-    pushes::{Pushes, has_room},
+    pushes::{self, Pushes, has_room},
 };
 use crate::{
     calls::{Begun, Calls, Outcome},
@@ -194,6 +195,7 @@ impl<L: DatagramLink> ServedSocket<L> {
                 Event::Undelivered(_, reason) => {
                     tracing::debug!(%address, %reason, "reply not delivered");
                 }
+                Event::Validated => self.on_validated(address),
                 Event::PeerDraining => self.on_peer_draining(address),
                 Event::Delivered(_) | Event::Pong(_) => {}
             }
@@ -215,18 +217,8 @@ impl<L: DatagramLink> ServedSocket<L> {
 
     fn on_established(&mut self, address: SocketAddr) {
         let id = self.socket.endpoint.session_id(address);
-        let session = id.map_or_else(String::new, |id| id.to_string()).into();
-        let key = (address, id);
-        let peer = Peer {
-            transport: self.transport,
-            address: Some(address),
-            session,
-            outbox: self.pushes.outbox(key),
-        };
-        let default_service = self.shared.config.default_service.clone();
-        let reader = Reader::new(Arc::new(peer), default_service);
         let served = ServedPeer {
-            reader,
+            reader: self.reader(address),
             session: id,
             is_ending: false,
             tasks: HashMap::new(),
@@ -245,6 +237,32 @@ impl<L: DatagramLink> ServedSocket<L> {
                 self.shared.counters.connections_opened.add(1);
             }
         }
+    }
+
+    /// What it says from here on may be answered with events.
+    fn on_validated(&mut self, address: SocketAddr) {
+        let reader = self.reader(address);
+        if let Some(peer) = self.peers.get_mut(&address) {
+            peer.reader = reader;
+        }
+    }
+
+    fn reader(&self, address: SocketAddr) -> Reader {
+        let endpoint = &self.socket.endpoint;
+        let id = endpoint.session_id(address);
+        let outbox = if endpoint.is_validated(address) {
+            self.pushes.outbox((address, id))
+        } else {
+            pushes::unvalidated()
+        };
+        let peer = Peer {
+            transport: self.transport,
+            address: Some(address),
+            session: id.map_or_else(String::new, |id| id.to_string()).into(),
+            outbox,
+        };
+        let default_service = self.shared.config.default_service.clone();
+        Reader::new(Arc::new(peer), default_service).on_datagrams()
     }
 
     fn on_closed(&mut self, address: SocketAddr, reason: &CloseReason) {
@@ -403,6 +421,14 @@ impl<L: DatagramLink> ServedSocket<L> {
             Err(SendError::Split(error)) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, address, frame);
+            }
+            Err(SendError::Session(error @ session::SendError::TooLong { .. })) => {
+                let frame = token.error_frame(&too_long(&error));
+                self.send_or_log(now, address, frame);
+            }
+            Err(error @ SendError::Unvalidated { .. }) => {
+                tracing::debug!(%address, %error, "reply not sent");
+                self.send_or_log(now, address, token.error_frame(&unvalidated()));
             }
             Err(error) => tracing::debug!(%address, %error, "reply not sent"),
         }

@@ -75,7 +75,7 @@ async fn a_published_easy_server_is_called_with_and_without_hello() {
         let client = Client::connect(target.clone(), speaking(speak))
             .await
             .expect("up");
-        assert_eq!(*client.dialect(), Dialect::Base);
+        assert_eq!(client.dialect(), Dialect::Base);
         for n in 0..3 {
             let json = format!(r#"{{"n":{n}}}"#);
             assert_eq!(

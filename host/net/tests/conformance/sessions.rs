@@ -182,7 +182,7 @@ async fn a_base_client_matches_answers_by_order(link: Link) {
         ..ClientConfig::default()
     };
     let client = bench.client_with(config).await;
-    assert_eq!(*client.dialect(), Dialect::Base);
+    assert_eq!(client.dialect(), Dialect::Base);
     let both = tokio::join!(unary(&client, "echo", "1"), unary(&client, "echo", "2"));
     assert_eq!(
         (both.0.expect("first"), both.1.expect("second")),

@@ -249,6 +249,7 @@ async fn a_bare_event_datagram_is_published() {
     let mut raw = UdpLink::connect(address).expect("a free port");
     let bytes = event_frame("a.b", "1").freeze();
     let mut queue = [Datagram {
+        local: None,
         peer: address,
         bytes,
     }]
@@ -291,6 +292,17 @@ async fn a_base_session_over_tcp_gets_events() {
 }
 
 #[tokio::test]
-async fn a_base_session_over_udp_gets_events() {
-    a_base_session_gets_events(Link::Udp).await;
+async fn an_address_that_may_be_forged_gets_no_events() {
+    let bench = Link::Udp.serve().await;
+    let config = ClientConfig {
+        speak: Speak::Base,
+        ..ClientConfig::default()
+    };
+    let client = bench.client_with(config).await;
+    let refused = call(&client, "subscribe", "a").await;
+    let error = refused.expect_err("the address is not validated");
+    assert_eq!(error.kind, Kind::FailedPrecondition);
+    assert_eq!(bench.publish("a", "1"), 0);
+    client.close().await;
+    bench.stop().await;
 }

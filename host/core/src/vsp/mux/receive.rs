@@ -16,13 +16,18 @@ impl Mux {
     /// Takes a frame that `Mux::takes`. A peer that breaks the rules of a call has that call reset;
     /// the others go on.
     pub fn handle_frame(&mut self, frame: Frame) {
-        let Some(id) = correlation(&frame.headers) else {
-            return;
-        };
         let stream = frame
             .headers
             .get(b"stream")
             .map(|stream| stream.into_owned());
+        let Some(id) = correlation(&frame.headers) else {
+            if self.role == Role::Server && stream.as_deref() == Some(b"open") {
+                let token = ReplyToken::vsp(Text::default(), priority::of(&frame));
+                let error = violation("a stream needs a header correlation-id".to_owned());
+                self.push_marked(token.error_frame(&error), "reset");
+            }
+            return;
+        };
         if self.role == Role::Server && stream.as_deref() == Some(b"open") {
             self.on_opening(&id, frame);
             return;

@@ -231,6 +231,20 @@ fn the_limit_of_calls_is_taken_and_one_more_is_refused_on_both_ends() {
 }
 
 #[test]
+fn an_opening_without_an_id_is_told_so() {
+    let mut server = mux(Role::Server);
+    server.handle_frame(frame(&[("stream", "open"), ("service", "chat")], ""));
+    assert_eq!(events(&mut server).len(), 0);
+    let sent = frames(&mut server);
+    assert_eq!(sent.len(), 1);
+    assert!(read_error(&sent[0]).contains("correlation-id"));
+    let stream = sent[0].headers.get_str("stream");
+    assert_eq!(stream.as_deref(), Some("reset"));
+    server.handle_frame(frame(&[("stream", "item")], "x"));
+    assert_eq!(frames(&mut server), [], "nothing begins by it");
+}
+
+#[test]
 fn a_call_needs_an_id_of_its_own() {
     let mut client = calling();
     let error = client.open(request("1")).expect_err("in use");

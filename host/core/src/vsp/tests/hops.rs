@@ -23,11 +23,53 @@ fn the_depth_of_a_call_is_passed_on() {
 }
 
 #[test]
-fn a_depth_that_is_no_number_counts_as_none() {
-    for value in ["256", "-1", "deep", ""] {
+fn a_depth_that_is_no_number_is_refused() {
+    for value in ["256", "-1", "abc", ""] {
         let pairs = [("service", "users"), ("call-depth", value)];
-        assert_eq!(request(frame(&pairs, "")).0.context.depth, 0, "{value}");
+        let read = reader(Some("users")).read(epoch(), frame(&pairs, ""));
+        let Inbound::Refused { error, .. } = read else {
+            panic!("{value}: {read:?}")
+        };
+        assert_eq!(error.kind, Kind::InvalidArgument, "{value}");
     }
+}
+
+#[test]
+fn what_looks_like_an_answer_gets_one_that_no_gateway_answers() {
+    for payload in ["[1]", "no JSON"] {
+        let bare = || Frame::data(Headers::new(), payload);
+        let answer = match reader(Some("users")).on_datagrams().read(epoch(), bare()) {
+            Inbound::Request { token, .. } => token.error_frame(&Error::internal("failed")),
+            Inbound::Refused { frame, .. } => frame,
+            other => panic!("{other:?}"),
+        };
+        assert!(!answer.payload.is_empty());
+        let read = reader(Some("users")).on_datagrams().read(epoch(), answer);
+        assert!(matches!(read, Inbound::Response(_)), "{payload}: {read:?}");
+    }
+}
+
+#[test]
+fn a_correlation_id_that_fills_a_datagram_is_refused_by_name() {
+    let long = "7".repeat(1_200);
+    let pairs = [("service", "users"), ("correlation-id", &long)];
+    let read = reader(Some("users"))
+        .on_datagrams()
+        .read(epoch(), frame(&pairs, ""));
+    let Inbound::Refused { frame, error } = read else {
+        panic!("{read:?}")
+    };
+    assert_eq!(error.kind, Kind::InvalidArgument);
+    assert!(frame.encoded_len() < 600, "{frame:?}");
+    let read = reader(Some("users")).read(epoch(), frame_of(&long));
+    assert!(
+        matches!(read, Inbound::Request { .. }),
+        "a stream carries it"
+    );
+}
+
+fn frame_of(correlation: &str) -> Frame {
+    frame(&[("service", "users"), ("correlation-id", correlation)], "")
 }
 
 #[test]

@@ -17,8 +17,10 @@ pub struct EndpointConfig {
     /// Its `link` must be `Datagram`, and `limits.message_bytes_max` bounds what is reassembled.
     pub session: Arc<SessionConfig>,
     pub retry: RetryConfig,
-    /// Peers known at the same time. Default 10,000. Room for another is made by forgetting the base
-    /// peer that was silent longest, then a full one that was silent for 5 s.
+    /// Peers known at the same time: so many with a validated address, and so many without. Default
+    /// 10,000. Room for another is made by forgetting one of the same kind with no work under way:
+    /// of those without the one that only greeted, then the one that was silent longest; of the
+    /// others one that was silent for 5 s.
     pub peers_max: usize,
     /// How long an acknowledged message of a base peer is remembered, and how long a closed peer is.
     /// Default 10 s: the published client sends its last repetition after 6.8 s.
@@ -43,11 +45,18 @@ pub enum Delivery {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct SendId(pub u64);
 
+impl SendId {
+    /// What the endpoint sends on its own behalf; no event follows.
+    pub(super) const ECHO: Self = Self(0);
+}
+
 /// What happened to one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// See `session::Event::Established`.
     Established(Dialect),
+    /// The peer's address is known to be no forgery, in a session that was established before.
+    Validated,
     /// A DATA frame, whole, and once however often it arrived.
     Message(Frame),
     /// The peer has the message.
@@ -83,6 +92,10 @@ pub enum SendError {
     UnknownPeer,
     #[error("all {limit} peers are in use")]
     TooManyPeers { limit: usize },
+    #[error(
+        "{needed} octets to an address that has not proven that it receives, which may be sent {left}"
+    )]
+    Unvalidated { needed: usize, left: usize },
     #[error(transparent)]
     Split(#[from] SplitError),
     #[error(transparent)]
@@ -94,6 +107,10 @@ pub enum SendError {
 pub struct EndpointStats {
     /// Peers known, closed ones that are remembered included.
     pub peers: usize,
+    /// Those of them whose addresses are not validated.
+    pub peers_unvalidated: usize,
+    /// Datagrams and messages not sent because their address is not validated.
+    pub amplification_limited: u64,
     /// Peers forgotten to make room for others.
     pub peers_evicted: u64,
     /// Datagrams of unknown peers dropped because no room could be made.
@@ -129,7 +146,7 @@ impl EndpointConfig {
     /// `session` with everything that datagrams need.
     #[must_use]
     pub fn new(session: SessionConfig) -> Self {
-        let features = session.features.with(Features::WIDE);
+        let features = session.features.with(Features::WIDE).with(Features::ECHO);
         Self {
             session: Arc::new(SessionConfig {
                 features,

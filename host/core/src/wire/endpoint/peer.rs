@@ -2,14 +2,17 @@
 
 use std::{
     collections::{BTreeMap, HashSet, VecDeque},
-    time::{Duration, Instant},
+    net::IpAddr,
+    time::Instant,
 };
 
 use bytes::{Bytes, BytesMut};
 
 use super::{
     event::{Delivery, EndpointConfig, Event, SendError, SendId, Undelivered},
+    report::Report,
     roster::Worth,
+    validation::Validation,
 };
 use crate::wire::{
     fragment::{Numbering, Split, SplitError},
@@ -21,13 +24,8 @@ use crate::wire::{
 /// Acknowledgements that wait to be sent. A peer that asks for more before one is sent has them
 /// asked for again.
 const ACKS_MAX: usize = 1024;
-/// Fragments of a message after which the sender is told what has arrived.
-const SACK_EVERY: u32 = 4;
-/// And how long after the first of them at the latest.
-const SACK_DELAY: Duration = Duration::from_millis(5);
-/// Messages whose senders are to be told; more are not put together at the same time
-/// (`Limits::reassembly_sessions_per_peer_max`).
-pub(super) const REPORTS_MAX: usize = 64;
+/// A message's number is longer than the name that it bears in the queue.
+const NUMBER_BYTES_MAX: usize = 20;
 /// Header of HELLO that tells a new client on the same port from a repeated HELLO.
 pub(super) const NONCE_KEY: &str = "nonce";
 
@@ -36,6 +34,11 @@ pub(super) struct Peer {
     pub(super) session: Session,
     pub(super) role: Role,
     pub(super) worth: Worth,
+    pub(super) validation: Validation,
+    /// Another client that has said HELLO from this address and may be forged.
+    pub(super) rival: Option<Box<Self>>,
+    /// This end's address that the peer sent to last.
+    pub(super) local: Option<IpAddr>,
     /// Of this end's HELLO (client) or of the peer's (server).
     nonce: Option<Bytes>,
     pub(super) incoming: Incoming,
@@ -60,15 +63,8 @@ pub(super) struct Peer {
     pub(super) wakes_at: Option<Instant>,
     pub(super) is_ready: bool,
     pub(super) is_eventful: bool,
-}
-
-/// What the sender of a message will be told.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Report {
-    msg_id: u64,
-    n_new: u32,
-    last_index: u32,
-    due: Option<Instant>,
+    /// `Event::Established` was given.
+    pub(super) is_announced: bool,
 }
 
 impl Peer {
@@ -79,7 +75,10 @@ impl Peer {
         Self {
             session: Session::new(config.session.clone(), role, id, now),
             role,
-            worth: Worth::Base,
+            worth: Worth::Greeted,
+            validation: Validation::new(role),
+            rival: None,
+            local: None,
             nonce: (role == Role::Client).then(|| id.to_string().into()),
             incoming: Incoming::new(config.duplicate_window),
             outgoing: Outgoing::new(retry, bytes_max, first),
@@ -96,6 +95,7 @@ impl Peer {
             wakes_at: None,
             is_ready: false,
             is_eventful: false,
+            is_announced: false,
         }
     }
 
@@ -122,9 +122,24 @@ impl Peer {
         self.nonce.is_some() && nonce.is_some() && self.nonce != nonce
     }
 
-    /// Nothing is awaited from or owed to this peer.
-    pub(super) fn is_idle(&self) -> bool {
-        self.session.in_flight() == 0 && self.outgoing.is_empty() && self.queued.is_empty()
+    /// Nothing is awaited from or owed to this peer, and nothing that it may still repeat would be
+    /// handled again if it were forgotten.
+    pub(super) fn is_idle(&self, now: Instant) -> bool {
+        !self.is_at_work(now) && self.outgoing.is_empty() && self.queued.is_empty()
+    }
+
+    /// A call of this peer is in flight, or was a moment ago.
+    pub(super) fn is_at_work(&self, now: Instant) -> bool {
+        self.session.in_flight() > 0 || self.incoming.may_be_repeated(now)
+    }
+
+    /// What is lost with this peer while its session is open.
+    pub(super) fn worth_open(&self) -> Worth {
+        match self.session.dialect() {
+            Some(Dialect::Full(_)) if self.validation.is_validated() => Worth::Full,
+            Some(Dialect::Full(_)) | None => Worth::Greeted,
+            Some(Dialect::Base) => Worth::Base,
+        }
     }
 
     pub(super) fn is_full(&self) -> bool {
@@ -147,6 +162,16 @@ impl Peer {
         (self.closing, self.closed, self.lingers_until) = (None, None, None);
     }
 
+    /// See `Endpoint::renew`.
+    pub(super) fn renew(&mut self) {
+        self.session.renew();
+        self.outgoing
+            .abandon(&Undelivered::Closed(CloseReason::Requested));
+        while self.outgoing.poll_result().is_some() {}
+        self.queued.clear();
+        self.current = None;
+    }
+
     /// Notes what a frame says about the peer, before the session takes it.
     pub(super) fn on_frame(&mut self, frame: &Frame) {
         if frame.kind == FrameType::Hello && self.nonce.is_none() {
@@ -155,12 +180,46 @@ impl Peer {
         }
     }
 
-    pub(super) fn on_established(&mut self, dialect: &Dialect) {
-        if let Dialect::Full(greeting) = dialect
-            && greeting.features.contains(Features::WIDE)
-        {
+    /// Whether the session's number is to be sent back.
+    pub(super) fn on_established(&mut self, dialect: &Dialect) -> bool {
+        let Dialect::Full(greeting) = dialect else {
+            return false;
+        };
+        if greeting.features.contains(Features::WIDE) {
             self.outgoing.set_wide();
             self.incoming.set_full();
+        }
+        if self.role == Role::Client {
+            // A server that was restarted knows nothing of what had arrived.
+            self.outgoing.restart();
+        }
+        greeting.features.contains(Features::ECHO)
+    }
+
+    /// What a frame of the server shows of what it knows of the session.
+    pub(super) fn note_server(&mut self, now: Instant, frame: &Frame) {
+        if self.role == Role::Server {
+            return;
+        }
+        if frame.kind == FrameType::Welcome {
+            self.outgoing.hasten(SendId::ECHO);
+            return;
+        }
+        if frame.kind != FrameType::Data {
+            return;
+        }
+        let is_lost = match self.session.dialect() {
+            // With feature `wide` every answer asks for its acknowledgement.
+            Some(Dialect::Full(_)) => {
+                self.outgoing.numbering() == Numbering::Wide
+                    && !frame.flags.contains(Flags::REQ_ACK)
+            }
+            // No answer of the published server repeats a correlation id.
+            Some(Dialect::Base) => frame.headers.get(b"correlation-id").is_some(),
+            None => false,
+        };
+        if is_lost {
+            self.session.greet_again(now);
         }
     }
 
@@ -180,75 +239,6 @@ impl Peer {
             self.outgoing.on_ack(now, id);
         } else if let Some(sack) = Sack::parse(&frame.headers) {
             self.outgoing.on_sack(now, &sack);
-        }
-    }
-
-    /// A fragment of message `msg_id` was kept, or (`is_new` false) was there already. True when the
-    /// sender is to be told at once.
-    pub(super) fn on_fragment(
-        &mut self,
-        now: Instant,
-        fragment_id: u32,
-        index: u32,
-        msg_id: u64,
-        is_new: bool,
-    ) -> bool {
-        let last_index = index.checked_sub(1).unwrap_or(u32::MAX);
-        if self.reports.len() == REPORTS_MAX && !self.reports.contains_key(&fragment_id) {
-            // Most likely dropped by the reassembly; its next fragment begins another report.
-            self.reports.pop_first();
-        }
-        let first = Report {
-            msg_id,
-            n_new: 0,
-            last_index,
-            due: None,
-        };
-        let report = self.reports.entry(fragment_id).or_insert(first);
-        report.n_new += 1;
-        let is_gap = report.last_index.wrapping_add(1) != index;
-        report.last_index = index;
-        if !is_new || is_gap || report.n_new >= SACK_EVERY {
-            return true;
-        }
-        report.due.get_or_insert(now + SACK_DELAY);
-        false
-    }
-
-    /// The message is complete; an ACK says so.
-    pub(super) fn on_complete(&mut self, fragment_id: u32) {
-        self.reports.remove(&fragment_id);
-    }
-
-    /// Messages whose report is due at `now`.
-    pub(super) fn due_reports(&self, now: Instant) -> Vec<u32> {
-        let due = self
-            .reports
-            .iter()
-            .filter(|(_, report)| report.due.is_some_and(|at| at <= now));
-        due.map(|(id, _)| *id).collect()
-    }
-
-    /// Tells the sender; `None` forgets a message that is no longer being reassembled.
-    pub(super) fn report(
-        &mut self,
-        fragment_id: u32,
-        progress: Option<crate::wire::reassembly::Progress>,
-    ) {
-        let Some(progress) = progress else {
-            self.reports.remove(&fragment_id);
-            return;
-        };
-        let Some(report) = self.reports.get_mut(&fragment_id) else {
-            return;
-        };
-        (report.n_new, report.due) = (0, None);
-        let sack = Sack {
-            id: report.msg_id,
-            progress,
-        };
-        if let Ok(frame) = sack.to_frame() {
-            self.push_ack(frame);
         }
     }
 
@@ -292,7 +282,11 @@ impl Peer {
                 Ok(()) => {}
                 Err(SendError::Split(error)) => failed.push((id, error.into())),
                 Err(SendError::Session(error)) => failed.push((id, Undelivered::Session(error))),
-                Err(SendError::UnknownPeer | SendError::TooManyPeers { .. }) => {}
+                Err(
+                    SendError::UnknownPeer
+                    | SendError::TooManyPeers { .. }
+                    | SendError::Unvalidated { .. },
+                ) => {}
             }
         }
         failed
@@ -334,18 +328,33 @@ impl Peer {
     }
 
     /// The next datagram, written to `out`: acknowledgements first, then repetitions, then frames by
-    /// priority. False when there is none or what is on its way must be acknowledged first.
+    /// priority. Nothing when there is none or what is on its way must be acknowledged first.
     pub(super) fn poll_transmit(
         &mut self,
         now: Instant,
         out: &mut BytesMut,
         bytes_max: usize,
-    ) -> Transmit {
+    ) -> Written {
+        if self.validation.is_validated() {
+            return self.write_next(now, out, bytes_max);
+        }
+        let written = self.write_next(now, out, bytes_max);
+        if written == Written::Nothing {
+            return written;
+        }
+        if out.len() > self.validation.left() {
+            return Written::TooMuch;
+        }
+        self.validation.on_sent(out.len());
+        written
+    }
+
+    fn write_next(&mut self, now: Instant, out: &mut BytesMut, bytes_max: usize) -> Written {
         if let Some(ack) = self.acks.pop_front() {
             return if ack.encode(out).is_ok() {
-                Transmit::Ack
+                Written::Ack
             } else {
-                Transmit::Nothing
+                Written::Nothing
             };
         }
         loop {
@@ -356,24 +365,24 @@ impl Peer {
                     self.current = None;
                 }
                 if written.is_ok() {
-                    return Transmit::Frame;
+                    return Written::Frame;
                 }
             }
             if self.outgoing.poll_transmit(now, out) {
-                return Transmit::Frame;
+                return Written::Frame;
             }
             if !self.outgoing.has_room() {
-                return Transmit::Nothing;
+                return Written::Nothing;
             }
             let Some(frame) = self.session.poll_frame() else {
-                return Transmit::Nothing;
+                return Written::Nothing;
             };
             self.begin_frame(frame, bytes_max);
         }
     }
 
     pub(super) fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
-        let report = self.reports.values().filter_map(|report| report.due).min();
+        let report = self.reports.values().filter_map(Report::due).min();
         let candidates = [
             self.session.poll_timeout(),
             self.outgoing
@@ -415,20 +424,34 @@ impl Peer {
         };
         if !is_acknowledged {
             frame.flags = frame.flags.without(Flags::REQ_ACK);
-            self.check_split(&frame, config.datagram_bytes_max)?;
+            self.check(&frame, config.datagram_bytes_max)?;
             return Ok(self.session.send(now, frame)?);
         }
         // Within the queue the frame bears the name of the send; its number follows when it leaves.
         let frame = reliable::numbered(frame, id.0).map_err(SplitError::from)?;
-        self.check_split(&frame, config.datagram_bytes_max)?;
+        self.check(&frame, config.datagram_bytes_max)?;
         self.session.send(now, frame)?;
         self.queued.insert(id);
         Ok(())
     }
 
-    /// Finds out before queueing whether a frame can be put into datagrams.
-    fn check_split(&self, frame: &Frame, bytes_max: usize) -> Result<(), SplitError> {
-        Split::new(frame.clone(), 0, self.outgoing.numbering(), bytes_max).map(drop)
+    /// Finds out before queueing whether a frame can be put into datagrams, and whether the address
+    /// may be sent as much beside what it is sent already.
+    fn check(&self, frame: &Frame, bytes_max: usize) -> Result<(), SendError> {
+        let split = Split::new(frame.clone(), 0, self.outgoing.numbering(), bytes_max)?;
+        if self.validation.is_validated() {
+            return Ok(());
+        }
+        let left = self.validation.left();
+        let acks: usize = self.acks.iter().map(Frame::encoded_len).sum();
+        let mut needed = acks + self.session.queued().1 + split.bytes_max();
+        if frame.flags.contains(Flags::REQ_ACK) {
+            needed += NUMBER_BYTES_MAX;
+        }
+        if needed > left {
+            return Err(SendError::Unvalidated { needed, left });
+        }
+        Ok(())
     }
 
     fn begin_frame(&mut self, mut frame: Frame, bytes_max: usize) {
@@ -454,7 +477,7 @@ impl Peer {
         self.current = split.ok().map(|split| (split, 0));
     }
 
-    fn push_ack(&mut self, frame: Frame) {
+    pub(super) fn push_ack(&mut self, frame: Frame) {
         if self.acks.len() == ACKS_MAX {
             self.acks.pop_front();
         }
@@ -464,8 +487,10 @@ impl Peer {
 
 /// What `Peer::poll_transmit` wrote.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transmit {
+pub(super) enum Written {
     Nothing,
     Ack,
     Frame,
+    /// A datagram that is not to be sent: the address is not validated.
+    TooMuch,
 }

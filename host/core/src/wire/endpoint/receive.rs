@@ -1,8 +1,11 @@
 //! What becomes of a frame from a peer. The drawing is in endpoint.rs.
 
-use std::{net::SocketAddr, time::Instant};
+use std::{
+    net::{IpAddr, SocketAddr},
+    time::Instant,
+};
 
-use super::{Endpoint, event::Event};
+use super::{Endpoint, event::Event, validation};
 use crate::wire::{
     fragment::{Fragment, Numbering},
     frame::{Frame, FrameType},
@@ -17,11 +20,19 @@ impl Endpoint {
         let is_hello = frame.kind == FrameType::Hello;
         let Some(peer) = self.roster.find(from) else {
             // Nothing was sent to an unknown address that it could acknowledge.
-            return self.role == Role::Server
-                && frame.kind != FrameType::Ack
-                && self.open(now, from, Role::Server).is_ok();
+            let may_begin = self.role == Role::Server && frame.kind != FrameType::Ack;
+            if may_begin && is_hello && !self.roster.can_have_room(now, true) {
+                // Its session would find no place when its address is proven.
+                self.stats.peers_refused += 1;
+                return false;
+            }
+            return may_begin && self.open(now, from, Role::Server).is_ok();
         };
         if peer.role == Role::Server && is_hello && peer.is_stranger(frame) {
+            if peer.validation.is_validated() || peer.is_at_work(now) {
+                self.on_rival(now, from, frame);
+                return false;
+            }
             self.replace(from, CloseReason::LinkEnded);
             return self.open(now, from, Role::Server).is_ok();
         }
@@ -29,15 +40,36 @@ impl Endpoint {
         true
     }
 
-    pub(super) fn handle_frame(&mut self, now: Instant, from: SocketAddr, frame: Frame) {
-        let Some(peer) = self.roster.find(from) else {
+    pub(super) fn handle_frame(
+        &mut self,
+        now: Instant,
+        (from, local): (SocketAddr, Option<IpAddr>),
+        octets: usize,
+        frame: Frame,
+    ) {
+        let Some(mut peer) = self.roster.find(from) else {
             return;
         };
+        peer.local = local;
+        peer.validation.on_received(octets);
+        if peer.rival.is_some() || !peer.validation.is_validated() {
+            if !self.validate(now, from, &frame) {
+                return;
+            }
+            let Some(validated) = self.roster.find(from) else {
+                return;
+            };
+            peer = validated;
+        }
+        let requested = reliable::requested_ack(&frame);
+        if peer.role == Role::Server && validation::is_echo(&frame) {
+            requested.into_iter().for_each(|id| peer.acknowledge(id));
+            return;
+        }
         if frame.kind == FrameType::Ack {
             self.stats.acks_received += 1;
             peer.on_ack(now, &frame);
         }
-        let requested = reliable::requested_ack(&frame);
         if let Some(id) = requested.filter(|id| peer.incoming.is_known(*id)) {
             // Nothing of it needs to be put together again.
             peer.acknowledge(id);
@@ -46,6 +78,12 @@ impl Endpoint {
         }
         let numbering = peer.numbering(self.config.session.features);
         let Some(part) = Fragment::parse(&frame.headers, numbering) else {
+            if Fragment::parse(&frame.headers, Numbering::Wide).is_some() {
+                // Of a session that this end does not know, most likely because it was restarted.
+                // Without an acknowledgement the client greets again.
+                self.stats.violations += 1;
+                return;
+            }
             self.deliver(now, from, frame, requested);
             return;
         };
@@ -96,6 +134,7 @@ impl Endpoint {
             return;
         }
         self.stats.frames_received += 1;
+        peer.note_server(now, &frame);
         if peer.session.handle_frame(now, frame).is_err() {
             self.stats.violations += 1;
         }

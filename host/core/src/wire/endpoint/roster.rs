@@ -20,17 +20,23 @@ pub(super) struct Roster {
     peers_max: usize,
     /// When peers want to be woken. At most one entry a peer; it may be earlier than needed.
     wakes: BTreeSet<(Instant, SocketAddr)>,
-    /// Peers by rank (closed, base, full), then by when they were last heard.
-    by_worth: BTreeSet<(Worth, Instant, SocketAddr)>,
+    /// Peers with validated addresses by what is lost with them, then by when they were last heard.
+    validated: BTreeSet<Rank>,
+    /// The same of the others, which never push out one of the former.
+    unvalidated: BTreeSet<Rank>,
     n_closed: usize,
     evicted: u64,
 }
+
+type Rank = (Worth, Instant, SocketAddr);
 
 /// What is lost with a peer; the least is forgotten first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Worth {
     /// Remembered only so that repetitions are recognised.
     Closed,
+    /// It has said HELLO and proven nothing.
+    Greeted,
     Base,
     Full,
 }
@@ -41,7 +47,8 @@ impl Roster {
             peers: HashMap::new(),
             peers_max,
             wakes: BTreeSet::new(),
-            by_worth: BTreeSet::new(),
+            validated: BTreeSet::new(),
+            unvalidated: BTreeSet::new(),
             n_closed: 0,
             evicted: 0,
         }
@@ -78,12 +85,18 @@ impl Roster {
         addresses
     }
 
-    pub(super) fn has_room(&self) -> bool {
-        self.peers.len() < self.peers_max
+    pub(super) fn n_unvalidated(&self) -> usize {
+        self.unvalidated.len()
+    }
+
+    /// Whether there is room for one more peer whose address is validated, or is not.
+    pub(super) fn has_room(&self, is_validated: bool) -> bool {
+        self.ranks(is_validated).len() < self.peers_max
     }
 
     pub(super) fn insert(&mut self, address: SocketAddr, peer: Peer) {
-        self.by_worth.insert((peer.worth, peer.heard_at, address));
+        let rank = (peer.worth, peer.heard_at, address);
+        self.ranks_mut(peer.validation.is_validated()).insert(rank);
         self.peers.insert(address, peer);
     }
 
@@ -92,26 +105,41 @@ impl Roster {
             return;
         };
         self.n_closed -= usize::from(peer.lingers_until.is_some());
-        self.by_worth.remove(&(peer.worth, peer.heard_at, address));
+        self.ranks_mut(peer.validation.is_validated()).remove(&(
+            peer.worth,
+            peer.heard_at,
+            address,
+        ));
         if let Some(at) = peer.wakes_at {
             self.wakes.remove(&(at, address));
         }
     }
 
-    /// Who is forgotten for another: the least worth, then the longest silent, of those with nothing
-    /// in flight.
-    pub(super) fn pick_victim(&mut self, now: Instant) -> Option<SocketAddr> {
-        let is_spare = |(worth, heard_at, address): &&(Worth, Instant, SocketAddr)| {
-            let is_idle = self.peers.get(address).is_none_or(Peer::is_idle);
-            is_idle && (*worth < Worth::Full || *heard_at + SILENCE_MIN <= now)
+    /// Who is forgotten for another: the least worth, then the longest silent, of those with no work
+    /// under way.
+    pub(super) fn pick_victim(&mut self, now: Instant, is_validated: bool) -> Option<SocketAddr> {
+        let victim = self.find_victim(now, is_validated);
+        self.evicted += u64::from(victim.is_some());
+        victim
+    }
+
+    /// Whether there is room, or can be made.
+    pub(super) fn can_have_room(&self, now: Instant, is_validated: bool) -> bool {
+        self.has_room(is_validated) || self.find_victim(now, is_validated).is_some()
+    }
+
+    fn find_victim(&self, now: Instant, is_validated: bool) -> Option<SocketAddr> {
+        let is_spare = |(worth, heard_at, address): &&Rank| {
+            let peer = self.peers.get(address);
+            let is_idle = peer.is_none_or(|peer| peer.is_idle(now));
+            is_idle && (!is_validated || *worth < Worth::Base || *heard_at + SILENCE_MIN <= now)
         };
         let victim = self
-            .by_worth
+            .ranks(is_validated)
             .iter()
             .take(CANDIDATES_MAX)
             .find(is_spare)
             .copied();
-        self.evicted += u64::from(victim.is_some());
         victim.map(|(_, _, address)| address)
     }
 
@@ -122,12 +150,14 @@ impl Roster {
 
     /// The session with `address` reached a dialect.
     pub(super) fn on_established(&mut self, address: SocketAddr) {
+        self.change(address, |peer| peer.worth = peer.worth_open());
+    }
+
+    /// The address of a peer is proven.
+    pub(super) fn on_validated(&mut self, address: SocketAddr) {
         self.change(address, |peer| {
-            peer.worth = if peer.is_full() {
-                Worth::Full
-            } else {
-                Worth::Base
-            };
+            peer.validation.validate();
+            peer.worth = peer.worth_open();
         });
     }
 
@@ -148,7 +178,7 @@ impl Roster {
         };
         self.n_closed -= usize::from(peer.lingers_until.is_some());
         peer.reopen(session);
-        self.change(address, |peer| peer.worth = Worth::Base);
+        self.change(address, |peer| peer.worth = Worth::Greeted);
     }
 
     /// Sees to it that the peer is woken in time.
@@ -194,8 +224,32 @@ impl Roster {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
-        self.by_worth.remove(&(peer.worth, peer.heard_at, address));
+        let (before, was_validated) = (
+            (peer.worth, peer.heard_at, address),
+            peer.validation.is_validated(),
+        );
         change(peer);
-        self.by_worth.insert((peer.worth, peer.heard_at, address));
+        let (after, is_validated) = (
+            (peer.worth, peer.heard_at, address),
+            peer.validation.is_validated(),
+        );
+        self.ranks_mut(was_validated).remove(&before);
+        self.ranks_mut(is_validated).insert(after);
+    }
+
+    const fn ranks(&self, is_validated: bool) -> &BTreeSet<Rank> {
+        if is_validated {
+            &self.validated
+        } else {
+            &self.unvalidated
+        }
+    }
+
+    const fn ranks_mut(&mut self, is_validated: bool) -> &mut BTreeSet<Rank> {
+        if is_validated {
+            &mut self.validated
+        } else {
+            &mut self.unvalidated
+        }
     }
 }

@@ -1,9 +1,11 @@
 //! Endpoints by hand. The base dialect with the vectors of the published peers is in tests/base.rs,
-//! the full dialect in tests/full.rs, who is known and who is forgotten in tests/known.rs.
+//! the full dialect in tests/full.rs, who is known and who is forgotten in tests/known.rs,
+//! whose address is believed in tests/validation.rs.
 
 mod base;
 mod full;
 mod known;
+mod validation;
 
 use std::time::Duration;
 
@@ -26,7 +28,8 @@ struct Side {
 
 impl Side {
     fn new(role: Role, last: u8, config: EndpointConfig) -> Self {
-        let mut next = u128::from(last) << 32;
+        // The low half numbers fragments; those of our own clients rarely fit into an octet.
+        let mut next = u128::from(last) << 32 | 0x5eed_0000;
         let draw = move || {
             next += 1;
             SessionId(next)
@@ -50,7 +53,7 @@ impl Side {
     /// Takes octets from another address.
     fn give(&mut self, from: SocketAddr, datagram: impl Into<Bytes>) {
         self.endpoint
-            .handle_datagram(self.now, from, datagram.into());
+            .handle_datagram(self.now, from, None, datagram.into());
     }
 
     fn give_frame(&mut self, from: SocketAddr, frame: &Frame) {
@@ -62,7 +65,7 @@ impl Side {
     /// All that is to be sent.
     fn datagrams(&mut self) -> Vec<Bytes> {
         std::iter::from_fn(|| self.endpoint.poll_transmit())
-            .map(|(_, octets)| octets)
+            .map(|transmit| transmit.octets)
             .collect()
     }
 

@@ -8,8 +8,9 @@ use std::{
 
 use bytes::Bytes;
 
+use super::SetKey;
 use crate::wire::{
-    fragment::{self, Fragment},
+    fragment::Fragment,
     frame::{Flags, Frame},
 };
 
@@ -20,8 +21,8 @@ const RECORDS_MAX: usize = 64;
 const DIGESTS_MAX: usize = 1024;
 /// How long: the published sender repeats a message for 6.8 s and gives up after 8.8 s.
 const AGE_MAX: Duration = Duration::from_secs(10);
-/// An unacknowledged set of copies of which datagrams got lost may be followed by the same message
-/// again; a repetition by the network comes sooner than this.
+/// An unacknowledged message may be followed by the same one, or by one that begins alike, under the
+/// same number; a repetition by the network comes sooner than this.
 const COPY_AGE_MAX: Duration = Duration::from_secs(1);
 
 /// Records of finished messages, oldest first.
@@ -43,9 +44,7 @@ pub(super) enum Repeat {
 
 #[derive(Debug)]
 struct Record {
-    id: u32,
-    total: u32,
-    head: u32,
+    key: SetKey,
     at: Instant,
     payload: Payload,
 }
@@ -68,62 +67,61 @@ enum Payload {
 impl Finished {
     /// Whether `frame` repeats a finished message. A record that `frame` contradicts is dropped:
     /// its number is in use again.
-    pub(super) fn check(&mut self, now: Instant, part: Fragment, frame: &Frame) -> Repeat {
-        let Some(record) = self
-            .records
-            .iter_mut()
-            .rev()
-            .find(|record| record.id == part.id)
-        else {
+    pub(super) fn check(
+        &mut self,
+        now: Instant,
+        key: SetKey,
+        part: Fragment,
+        frame: &Frame,
+    ) -> Repeat {
+        let mut records = self.records.iter_mut().rev();
+        let Some(record) = records.find(|record| record.key == key) else {
             return Repeat::No;
         };
         let age = now.saturating_duration_since(record.at);
-        let is_same =
-            age <= AGE_MAX && record.total == part.total && record.head == digest_of_head(frame);
-        let repeat = if is_same {
+        let repeat = if age <= AGE_MAX {
             record.payload.check(age, part, frame)
         } else {
             Repeat::No
         };
         if repeat == Repeat::No {
-            self.forget(part.id);
+            self.forget(key);
         }
         repeat
     }
 
     /// Remembers a set of copies whose first datagram was `frame`.
-    pub(super) fn add_copies(&mut self, now: Instant, part: Fragment, frame: &Frame) {
+    pub(super) fn add_copies(&mut self, now: Instant, key: SetKey, part: Fragment, frame: &Frame) {
         let mut seen = [0; 4];
         set_bit(&mut seen, part.index);
-        self.add(now, part, frame, Payload::copies(frame, seen));
+        self.add(now, key, Payload::copies(frame, seen));
     }
 
     /// Remembers a set of two copies, both of which have arrived.
-    pub(super) fn add_both_copies(&mut self, now: Instant, part: Fragment, frame: &Frame) {
-        self.add(now, part, frame, Payload::copies(frame, [3, 0, 0, 0]));
+    pub(super) fn add_both_copies(&mut self, now: Instant, key: SetKey, frame: &Frame) {
+        self.add(now, key, Payload::copies(frame, [3, 0, 0, 0]));
     }
 
     /// Remembers a message by the digest of each of its chunks, in the order of their index.
     pub(super) fn add_parts<'a>(
         &mut self,
         now: Instant,
-        part: Fragment,
-        frame: &Frame,
+        key: SetKey,
         chunks: impl Iterator<Item = &'a Bytes>,
     ) {
         let digests = chunks.map(|chunk| crc32fast::hash(chunk)).collect();
-        self.add(now, part, frame, Payload::Parts(digests));
+        self.add(now, key, Payload::Parts(digests));
     }
 
     /// Remembers a message whose number does not come again.
-    pub(super) fn add_wide(&mut self, now: Instant, part: Fragment, frame: &Frame) {
-        self.add(now, part, frame, Payload::Wide);
+    pub(super) fn add_wide(&mut self, now: Instant, key: SetKey) {
+        self.add(now, key, Payload::Wide);
     }
 
-    pub(super) fn forget(&mut self, id: u32) {
+    pub(super) fn forget(&mut self, key: SetKey) {
         let n_digests = &mut self.n_digests;
         self.records.retain(|record| {
-            let stays = record.id != id;
+            let stays = record.key != key;
             if !stays {
                 *n_digests -= record.payload.n_digests();
             }
@@ -131,14 +129,11 @@ impl Finished {
         });
     }
 
-    fn add(&mut self, now: Instant, part: Fragment, frame: &Frame, payload: Payload) {
-        self.forget(part.id);
+    fn add(&mut self, now: Instant, key: SetKey, payload: Payload) {
+        self.forget(key);
         self.n_digests += payload.n_digests();
-        let head = digest_of_head(frame);
         self.records.push_back(Record {
-            id: part.id,
-            total: part.total,
-            head,
+            key,
             at: now,
             payload,
         });
@@ -173,7 +168,16 @@ impl Payload {
         match self {
             Self::Wide => Repeat::Late,
             Self::Parts(digests) => match digests.get(part.index as usize) {
-                Some(digest) if *digest == crc32fast::hash(payload) => Repeat::Late,
+                Some(digest) if *digest == crc32fast::hash(payload) => {
+                    // Without acknowledgement nobody but the network repeats, and that at once: the
+                    // number is in use again, for a message that begins alike.
+                    let is_asked_for = frame.flags.contains(Flags::REQ_ACK);
+                    if is_asked_for || age <= COPY_AGE_MAX {
+                        Repeat::Late
+                    } else {
+                        Repeat::No
+                    }
+                }
                 _ => Repeat::No,
             },
             Self::Copies {
@@ -215,17 +219,4 @@ fn set_bit(seen: &mut [u64; 4], index: u32) -> bool {
     let was_clear = *word & bit == 0;
     *word |= bit;
     was_clear
-}
-
-/// A digest of what every fragment of a message repeats.
-fn digest_of_head(frame: &Frame) -> u32 {
-    let mut digest = crc32fast::Hasher::new();
-    digest.update(&[frame.kind as u8]);
-    for (key, value) in fragment::application_entries(&frame.headers) {
-        // Lengths keep `ab` + `c` apart from `a` + `bc`.
-        digest.update(&[key.len().to_le_bytes(), value.len().to_le_bytes()].concat());
-        digest.update(key);
-        digest.update(value);
-    }
-    digest.finalize()
 }

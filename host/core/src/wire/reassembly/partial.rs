@@ -196,7 +196,7 @@ pub(super) fn whole(frame: &Frame) -> Frame {
 }
 
 /// The published sender's arithmetic: a frame of L octets becomes `ceil(L / 1200)` datagrams.
-fn is_copy(part: Fragment, frame: &Frame) -> bool {
+pub(super) fn is_copy(part: Fragment, frame: &Frame) -> bool {
     let entries = fragment::application_entries(&frame.headers);
     let section: usize = entries
         .map(|(key, value)| 2 + key.len() + value.len())

@@ -66,6 +66,12 @@ impl Incoming {
             .is_some_and(|replay| replay.contains(id))
     }
 
+    /// Whether a message came so short a while ago that its sender may not know yet.
+    pub(in crate::wire) fn may_be_repeated(&self, now: Instant) -> bool {
+        let latest = self.order.back();
+        latest.is_some_and(|(at, _)| *at + self.window >= now)
+    }
+
     /// Takes note of the whole message `id`.
     pub(in crate::wire) fn on_message(&mut self, now: Instant, id: u64, frame: &Frame) -> Arrival {
         self.forget_before(now);

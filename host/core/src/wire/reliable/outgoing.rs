@@ -25,12 +25,15 @@ use super::{
     RetryConfig, Sack,
     congestion::Congestion,
     message::{Flight, Message},
-    numbered, replay,
+    msg_id, numbered, replay,
 };
-use crate::wire::{
-    endpoint::{SendId, Undelivered},
-    fragment::{Numbering, Split, SplitError},
-    frame::Frame,
+use crate::{
+    headers::Headers,
+    wire::{
+        endpoint::{SendId, Undelivered},
+        fragment::{Numbering, Split, SplitError},
+        frame::Frame,
+    },
 };
 
 /// Messages on their way to a base peer, each of up to 255 datagrams that nothing paces.
@@ -64,6 +67,8 @@ pub(in crate::wire) struct Outgoing {
     heard_at: Option<Instant>,
     results: VecDeque<Sent>,
     retransmits: u64,
+    /// Something was repeated more than once, and nothing was heard.
+    is_silent: bool,
 }
 
 /// How an acknowledged send ended.
@@ -92,6 +97,7 @@ impl Outgoing {
             heard_at: None,
             results: VecDeque::new(),
             retransmits: 0,
+            is_silent: false,
         }
     }
 
@@ -185,6 +191,13 @@ impl Outgoing {
         false
     }
 
+    /// Whether an ACK with these headers is about a message that was sent.
+    pub(in crate::wire) fn expects(&self, headers: &Headers) -> bool {
+        let id = msg_id(headers).or_else(|| Sack::parse(headers).map(|sack| sack.id));
+        id.and_then(|id| self.messages.get(&id))
+            .is_some_and(|message| message.progress_at.is_some())
+    }
+
     /// The peer has the whole message `id`.
     pub(in crate::wire) fn on_ack(&mut self, now: Instant, id: u64) {
         let Some(message) = self.remove(id) else {
@@ -245,13 +258,18 @@ impl Outgoing {
         self.probe_if_idle(sack.id);
     }
 
-    /// Does what is due at `now`.
-    pub(in crate::wire) fn handle_timeout(&mut self, now: Instant) {
+    /// Does what is due at `now`. Unless `may_repeat`, nothing is sent again, and what was sent is
+    /// given up when it would have been.
+    pub(in crate::wire) fn handle_timeout(&mut self, now: Instant, may_repeat: bool) {
         while let Some(&(at, id)) = self.deadlines.first() {
             if at > now {
                 return;
             }
             self.set_deadline(id, None);
+            if !may_repeat {
+                self.wait_on(now, id);
+                continue;
+            }
             match self.messages.get(&id).map(|message| message.numbering) {
                 Some(Numbering::Base) => self.on_base_timeout(id),
                 Some(Numbering::Wide) => self.on_wide_timeout(now, id),
@@ -274,6 +292,43 @@ impl Outgoing {
         for id in ids {
             self.fail(id, reason.clone());
         }
+    }
+
+    /// Everything on its way is sent again from its beginning.
+    pub(in crate::wire) fn restart(&mut self) {
+        let ids: Vec<u64> = self.messages.keys().copied().collect();
+        for id in ids {
+            let Some(message) = self.messages.get_mut(&id) else {
+                continue;
+            };
+            if message.numbering == Numbering::Wide && message.progress_at.is_some() {
+                message.epoch = 0;
+                self.congestion.on_gone(message.restart());
+                self.set_deadline(id, None);
+                self.make_ready(id);
+            }
+        }
+    }
+
+    /// Sends the message again at once.
+    pub(in crate::wire) fn hasten(&mut self, send_id: SendId) {
+        let named = |(id, message): (&u64, &Message)| (message.send_id == send_id).then_some(*id);
+        let Some(id) = self.messages.iter().find_map(named) else {
+            return;
+        };
+        if let Some(message) = self.messages.get_mut(&id)
+            && !message.has_next()
+        {
+            let flights = std::mem::take(&mut message.flights);
+            message.lost.extend(flights.keys());
+            self.congestion.on_gone(flights.len());
+            self.make_ready(id);
+        }
+    }
+
+    /// Whether what was sent seems to reach nobody since the last call.
+    pub(in crate::wire) const fn take_silence(&mut self) -> bool {
+        std::mem::replace(&mut self.is_silent, false)
     }
 
     /// Datagrams sent again since the last call.
@@ -325,6 +380,18 @@ impl Outgoing {
         self.set_deadline(id, Some(deadline));
     }
 
+    fn wait_on(&mut self, now: Instant, id: u64) {
+        let Some(message) = self.messages.get(&id) else {
+            return;
+        };
+        let until = message.progress_at.unwrap_or(now) + self.retry.give_up_after();
+        if until <= now {
+            self.fail(id, Undelivered::NotAcknowledged { attempts: 1 });
+            return;
+        }
+        self.set_deadline(id, Some(until.min(now + self.retry.ack_timeout)));
+    }
+
     fn on_base_timeout(&mut self, id: u64) {
         let fragment_id = self.take_fragment_id();
         let Some(message) = self.messages.get_mut(&id) else {
@@ -355,6 +422,7 @@ impl Outgoing {
             return;
         }
         message.n_silent += 1;
+        self.is_silent |= message.n_silent > 1;
         let flights = std::mem::take(&mut message.flights);
         message.lost.extend(flights.keys());
         let newest = flights.values().max_by_key(|flight| flight.sequence);

@@ -94,7 +94,15 @@ impl Features {
     /// Fragment numbers up to 2^32 on datagram links.
     pub const WIDE: Self = Self(2);
 
-    const NAMES: [(Self, &'static str); 2] = [(Self::MUX, "mux"), (Self::WIDE, "wide")];
+    /// On datagram links the client sends the session's number back, and is served when it has: its
+    /// address is not forged.
+    pub const ECHO: Self = Self(4);
+
+    const NAMES: [(Self, &'static str); 3] = [
+        (Self::MUX, "mux"),
+        (Self::WIDE, "wide"),
+        (Self::ECHO, "echo"),
+    ];
 
     /// Reads a comma list; blanks around names do not matter.
     #[must_use]

@@ -13,6 +13,9 @@ use crate::{
 /// Longest `reason` of an ERR, in octets; it quotes what the peer sent.
 const REASON_BYTES_MAX: usize = 255;
 
+/// Least `max-frame` that a peer may name, in octets: an error with its headers must reach it.
+const MAX_FRAME_MIN: usize = 1024;
+
 pub(super) fn hello(config: &SessionConfig) -> Frame {
     let max_frame = config.limits.frame_bytes_max.to_string();
     let features = config.features.to_string();
@@ -70,7 +73,7 @@ pub(super) fn ack_of(frame: &Frame) -> Option<Frame> {
 /// What a HELLO says, as far as this end can follow.
 ///
 /// # Errors
-/// `Header` where `max-frame` is no number.
+/// `Header` where `max-frame` is no number, or too small for an error.
 pub(super) fn read_hello(
     config: &SessionConfig,
     id: SessionId,
@@ -87,7 +90,7 @@ pub(super) fn read_hello(
 /// What a WELCOME says.
 ///
 /// # Errors
-/// `Header` where `session-id` is not 32 hexadecimal digits or `max-frame` is no number.
+/// `Header` where `session-id` is not 32 hexadecimal digits, or `max-frame` is as in `read_hello`.
 pub(super) fn read_welcome(
     config: &SessionConfig,
     frame: &Frame,
@@ -138,7 +141,8 @@ fn max_frame(config: &SessionConfig, frame: &Frame) -> Result<usize, SessionErro
     };
     let number = std::str::from_utf8(&value)
         .ok()
-        .and_then(|text| text.parse().ok());
+        .and_then(|text| text.parse().ok())
+        .filter(|number| *number >= MAX_FRAME_MIN);
     number.ok_or_else(|| {
         let found = value.escape_ascii().to_string();
         SessionError::Header {

@@ -2,7 +2,9 @@
 
 use std::time::Instant;
 
-use super::{CloseReason, Dialect, Event, Link, Role, Session, SessionError, State, greeting};
+use super::{
+    CloseReason, Dialect, Event, Features, Link, Role, Session, SessionError, State, greeting,
+};
 use crate::wire::frame::{Frame, FrameType};
 
 impl Session {
@@ -47,17 +49,23 @@ impl Session {
             self.settle_base();
             return Ok(());
         }
+        // Said again for a HELLO that comes again: on a datagram link the first WELCOME may be lost.
+        // What was settled stays, whatever the second HELLO says.
+        if matches!(self.dialect, Some(Dialect::Full(_))) {
+            self.welcome_again();
+            return Ok(());
+        }
         let greeting = greeting::read_hello(&self.config, self.id, frame)?;
-        let welcome = greeting::welcome(&self.config, self.id, greeting.features);
         // The published client's HELLO is empty. It is answered, but the client knows no more than
         // the base dialect and would not answer a PING.
         if frame.headers.is_empty() {
             self.settle_base();
-        } else if !matches!(self.dialect, Some(Dialect::Full(_))) {
+            let welcome = greeting::welcome(&self.config, self.id, Features::NONE);
+            self.push_bounded(welcome);
+        } else {
             self.settle(Dialect::Full(greeting));
+            self.welcome_again();
         }
-        // Said again for a HELLO that comes again: on a datagram link the first WELCOME may be lost.
-        self.push_bounded(welcome);
         Ok(())
     }
 
@@ -74,7 +82,13 @@ impl Session {
             });
         }
         let greeting = greeting::read_welcome(&self.config, frame)?;
-        if !matches!(self.dialect, Some(Dialect::Full(_))) {
+        let is_new = match &self.dialect {
+            // The server was restarted, as far as this end has asked.
+            Some(Dialect::Full(known)) => self.awaits_welcome && known.session != greeting.session,
+            Some(Dialect::Base) | None => true,
+        };
+        (self.awaits_welcome, self.hello_again) = (false, None);
+        if is_new {
             self.id = greeting.session;
             self.settle(Dialect::Full(greeting));
         }

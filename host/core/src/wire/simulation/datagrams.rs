@@ -18,7 +18,7 @@ use crate::{
     limits::Limits,
     testing::{self, Rng},
     wire::{
-        endpoint::{Delivery, Endpoint, EndpointConfig},
+        endpoint::{Delivery, Endpoint, EndpointConfig, Transmit},
         fragment::{Numbering, Split},
         frame::{Flags, Frame},
         session::{CloseReason, Features, Link as LinkKind, Role, SessionConfig, SessionId},
@@ -58,10 +58,10 @@ fn acknowledged_messages_arrive_once() {
         let plan = Plan {
             faults: Faults::random(&mut rng),
             hello: rng.chance(70),
-            features: if rng.chance(80) {
-                Features::WIDE
-            } else {
-                Features::NONE
+            features: match rng.below(10) {
+                0..6 => Features::WIDE.with(Features::ECHO),
+                6..8 => Features::WIDE,
+                _ => Features::NONE,
             },
             limits: Limits::default(),
             hostility: 0,
@@ -209,7 +209,7 @@ impl Plan {
         Self {
             faults,
             hello: true,
-            features: Features::WIDE,
+            features: Features::WIDE.with(Features::ECHO),
             limits,
             hostility: 0,
         }
@@ -301,7 +301,7 @@ impl World {
                 if party.address == to {
                     party
                         .endpoint
-                        .handle_datagram(self.now, from, octets.clone());
+                        .handle_datagram(self.now, from, None, octets.clone());
                     party.drain(self.now);
                 }
             }
@@ -329,7 +329,7 @@ impl World {
         for party in [&mut self.client, &mut self.server] {
             loop {
                 party.drain(self.now);
-                let Some((to, octets)) = party.endpoint.poll_transmit() else {
+                let Some(Transmit { to, octets, .. }) = party.endpoint.poll_transmit() else {
                     break;
                 };
                 assert!(
@@ -370,7 +370,7 @@ impl World {
             split.encode(index, &mut octets).expect("fits");
             self.server
                 .endpoint
-                .handle_datagram(self.now, from, octets.freeze());
+                .handle_datagram(self.now, from, None, octets.freeze());
         }
     }
 

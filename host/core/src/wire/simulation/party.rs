@@ -84,7 +84,7 @@ impl Party {
                 Event::Message(frame) => self.on_message(now, peer, &frame),
                 Event::Delivered(id) => self.end_send(id, Outcome::Delivered),
                 Event::Undelivered(id, _) => self.end_send(id, Outcome::Undelivered),
-                Event::Pong(_) | Event::PeerDraining => {}
+                Event::Validated | Event::Pong(_) | Event::PeerDraining => {}
                 Event::Closed(_) => self.n_closed += 1,
             }
         }

@@ -213,7 +213,7 @@ fn what_does_not_decode_is_counted_and_not_answered() {
 #[test]
 fn replies_to_base_peers_are_cut_and_never_asked_for() {
     let mut server = Side::server();
-    server.give(published(), hex(REQUEST));
+    server.give_frame(published(), &request("1", ["x"; 2_000].concat().leak()));
     server.events();
     server.datagrams();
     server.send(published(), vec![7; 5_000], Delivery::Reply);

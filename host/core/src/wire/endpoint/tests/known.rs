@@ -19,9 +19,27 @@ fn server_of(peers_max: usize) -> Side {
 
 fn hello() -> Frame {
     Frame {
-        headers: with(&[("agent", "test")]),
+        headers: with(&[
+            ("agent", "test"),
+            ("features", "echo"),
+            ("nonce", "1234567"),
+        ]),
         ..Frame::new(FrameType::Hello)
     }
+}
+
+/// A session with a client that is there.
+fn greet(server: &mut Side, from: SocketAddr) {
+    server.give_frame(from, &hello());
+    server.datagrams();
+    let Some(id) = server.endpoint.session_id(from) else {
+        return;
+    };
+    let echo = Frame {
+        headers: with(&[("session-id", &id.to_string())]),
+        ..Frame::new(FrameType::Ping)
+    };
+    server.give_frame(from, &echo);
 }
 
 #[test]
@@ -70,19 +88,20 @@ fn the_longest_silent_base_peer_makes_room() {
 fn a_full_peer_makes_room_after_five_seconds_of_silence() {
     let mut server = server_of(2);
     for last in [1, 2] {
-        server.give_frame(stranger(last), &hello());
+        greet(&mut server, stranger(last));
         server.events();
     }
     server.wait(Duration::from_millis(4_999));
-    server.give_frame(stranger(3), &hello());
+    greet(&mut server, stranger(3));
     assert_eq!(server.endpoint.stats().peers_refused, 1);
     server.wait(Duration::from_millis(1));
-    server.give_frame(stranger(3), &hello());
+    greet(&mut server, stranger(3));
     let stats = server.endpoint.stats();
     assert_eq!(
         (stats.peers, stats.peers_evicted, stats.peers_refused),
         (2, 1, 1)
     );
+    assert_eq!(stats.peers_unvalidated, 0);
 }
 
 #[test]
@@ -102,19 +121,54 @@ fn a_peer_with_a_call_in_flight_is_not_forgotten() {
 fn a_flood_of_strangers_does_not_disturb_a_full_peer() {
     let mut server = server_of(50);
     let friend = stranger(1);
-    server.give_frame(friend, &hello());
+    greet(&mut server, friend);
     server.events();
     for port in 0..5_000_u16 {
         let from = SocketAddr::from(([10, 9, 9, 9], port));
         server.give_frame(from, &Frame::data(Headers::new(), "x"));
         server.events();
         server.datagrams();
-        assert!(server.endpoint.stats().peers <= 50);
+        let stats = server.endpoint.stats();
+        assert!(
+            stats.peers_unvalidated <= 50 && stats.peers <= 51,
+            "{stats:?}"
+        );
     }
     assert!(matches!(
         server.endpoint.dialect(friend),
         Some(Dialect::Full(_))
     ));
+}
+
+#[test]
+fn a_flood_of_hellos_does_not_push_out_who_has_work_under_way() {
+    let mut server = server_of(100);
+    let (base, full) = (stranger(1), stranger(2));
+    let call = Frame {
+        flags: Flags::REQ_ACK,
+        ..Frame::data(with(&[("msg-id", "1")]), "call")
+    };
+    for peer in [base, full] {
+        if peer == full {
+            greet(&mut server, full);
+        }
+        server.give_frame(peer, &call);
+        assert_eq!(server.messages(), ["call"]);
+    }
+    for port in 0..10_050_u16 {
+        let from = SocketAddr::from(([10, 9, 9, 9], port));
+        server.give_frame(from, &hello());
+        assert_eq!(server.events(), [], "nobody is told of who only greets");
+        server.datagrams();
+    }
+    server.wait(Duration::from_millis(6_800));
+    for peer in [base, full] {
+        server.give_frame(peer, &call);
+        assert_eq!(server.messages().len(), 0, "handled once");
+        assert_eq!(server.frames().len(), 1, "acknowledged again");
+    }
+    let stats = server.endpoint.stats();
+    assert!(stats.peers_unvalidated <= 100, "{stats:?}");
 }
 
 #[test]

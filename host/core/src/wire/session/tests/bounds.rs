@@ -312,15 +312,34 @@ fn a_frame_as_long_as_the_peer_takes_is_sent_and_one_past_it_is_not() {
     let mut server = server();
     receive(
         &mut server,
-        frame(FrameType::Hello, &[("agent", "a"), ("max-frame", "20")]),
+        frame(FrameType::Hello, &[("agent", "a"), ("max-frame", "1024")]),
     );
-    assert_eq!(server.send(epoch(), data("12345")), Ok(()));
+    let data = |length: usize| Frame::data(Headers::new(), vec![7; length - 15]);
+    assert_eq!(server.send(epoch(), data(1024)), Ok(()));
     let too_long = SendError::TooLong {
-        length: 21,
-        limit: 20,
+        length: 1025,
+        limit: 1024,
     };
-    assert_eq!(server.send(epoch(), data("123456")), Err(too_long));
+    assert_eq!(server.send(epoch(), data(1025)), Err(too_long));
     assert!(!server.is_closed());
+}
+
+#[test]
+fn a_frame_size_that_no_error_fits_into_is_refused_and_the_client_told() {
+    for value in ["0", "100", "1023", "-1", "all"] {
+        let hello = frame(FrameType::Hello, &[("agent", "a"), ("max-frame", value)]);
+        for mut server in [server(), on_datagrams(Role::Server)] {
+            assert!(server.handle_frame(epoch(), hello.clone()).is_err());
+            let told = frames(&mut server);
+            let [err] = &told[..] else { panic!("{told:?}") };
+            let code = err.headers.get_str("code");
+            assert_eq!(
+                (err.kind, code.as_deref()),
+                (FrameType::Err, Some("invalid-header")),
+                "{value}"
+            );
+        }
+    }
 }
 
 #[test]

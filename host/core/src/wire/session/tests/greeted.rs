@@ -6,7 +6,7 @@ use crate::wire::{FrameError, vectors};
 #[test]
 fn hello_and_welcome_settle_id_features_and_frame_size() {
     let mut server = session(Role::Server, {
-        let limits = crate::limits::Limits {
+        let limits = Limits {
             frame_bytes_max: 4096,
             ..Default::default()
         };
@@ -202,4 +202,29 @@ fn a_welcome_must_name_the_session() {
         };
         assert_eq!(client.handle_frame(epoch(), welcome), Err(error), "{id}");
     }
+}
+
+#[test]
+fn a_second_hello_is_answered_with_the_features_that_the_session_has() {
+    let mut server = server();
+    let hello = |features| frame(FrameType::Hello, &[("features", features), ("agent", "a")]);
+    for (first, second, expected) in [("none", "mux", ""), ("mux", "none", "mux")] {
+        let mut server = session(Role::Server, config());
+        receive(&mut server, hello(first));
+        receive(&mut server, hello(second));
+        receive(&mut server, Frame::new(FrameType::Hello));
+        let welcomes = frames(&mut server);
+        assert_eq!(welcomes.len(), 3);
+        for welcome in welcomes {
+            let features = welcome.headers.get_str("features");
+            assert_eq!(
+                features.as_deref(),
+                Some(expected),
+                "{first}, then {second}"
+            );
+        }
+    }
+    receive(&mut server, Frame::new(FrameType::Hello));
+    let welcome = frames(&mut server).remove(0);
+    assert_eq!(welcome.headers.get_str("features").as_deref(), Some(""));
 }

@@ -1,0 +1,212 @@
+//! Address validation: what an address is sent before it has shown that it receives what is sent
+//! there. Source addresses of datagrams can be forged, so a server that answers more than it was
+//! asked would multiply an attack on a third party (RFC 9000 section 8).
+//!
+//! ```text
+//!              session-id comes back, or the ACK of a message sent there
+//! unvalidated ─────────────────────────────────────────────────────────▶ validated
+//!   │ at most three octets out per octet in, nothing repeated
+//!   │ greeted with feature `echo`: nothing handed on either, WELCOME in answer
+//! ```
+
+use std::{net::SocketAddr, time::Instant};
+
+use super::{
+    Endpoint,
+    event::{Event, SendId},
+    peer::Peer,
+};
+use crate::{
+    headers::Headers,
+    wire::{
+        frame::{Frame, FrameType},
+        session::{CloseReason, Dialect, Features, Role, SessionId},
+    },
+};
+
+/// Octets out per octet in (RFC 9000 section 8.1).
+pub(super) const FACTOR: usize = 3;
+/// Numbers of messages have 24 random bits. After so many ACKs of none that was sent, an address is
+/// not validated by an ACK any more.
+const WRONG_ACKS_MAX: u8 = 8;
+/// Header that sends the number of WELCOME back.
+const SESSION_KEY: &str = "session-id";
+
+/// What one address has sent and was sent.
+#[derive(Debug)]
+pub(super) struct Validation {
+    is_validated: bool,
+    received: usize,
+    sent: usize,
+    n_wrong_acks: u8,
+}
+
+impl Validation {
+    /// A client has chosen its server's address itself.
+    pub(super) const fn new(role: Role) -> Self {
+        Self {
+            is_validated: matches!(role, Role::Client),
+            received: 0,
+            sent: 0,
+            n_wrong_acks: 0,
+        }
+    }
+
+    pub(super) const fn is_validated(&self) -> bool {
+        self.is_validated
+    }
+
+    pub(super) const fn validate(&mut self) {
+        self.is_validated = true;
+    }
+
+    pub(super) const fn on_received(&mut self, octets: usize) {
+        self.received = self.received.saturating_add(octets);
+    }
+
+    pub(super) const fn on_sent(&mut self, octets: usize) {
+        self.sent = self.sent.saturating_add(octets);
+    }
+
+    /// Octets that may still be sent.
+    pub(super) const fn left(&self) -> usize {
+        if self.is_validated {
+            return usize::MAX;
+        }
+        self.received
+            .saturating_mul(FACTOR)
+            .saturating_sub(self.sent)
+    }
+
+    /// An ACK came; whether it proves anything.
+    const fn on_ack(&mut self, is_expected: bool) -> bool {
+        if !is_expected {
+            self.n_wrong_acks = self.n_wrong_acks.saturating_add(1);
+        }
+        is_expected && self.n_wrong_acks < WRONG_ACKS_MAX
+    }
+}
+
+impl Peer {
+    /// The client has said that it sends the session's number back, and has not done so yet.
+    pub(super) fn must_echo(&self) -> bool {
+        !self.validation.is_validated()
+            && matches!(self.session.dialect(), Some(Dialect::Full(greeting))
+                if greeting.features.contains(Features::ECHO))
+    }
+
+    /// Whether only somebody who receives what is sent to the address can have sent `frame`.
+    fn proves_address(&mut self, frame: &Frame) -> bool {
+        if names_session(&frame.headers, self.session.id()) {
+            return true;
+        }
+        frame.kind == FrameType::Ack && {
+            let is_expected = self.outgoing.expects(&frame.headers);
+            self.validation.on_ack(is_expected)
+        }
+    }
+
+    /// Sends the number of WELCOME back, until it is acknowledged.
+    pub(super) fn echo_session(&mut self) {
+        let mut ping = Frame::new(FrameType::Ping);
+        // Cannot fail: the number has 32 digits.
+        let _ = ping
+            .headers
+            .push(SESSION_KEY, self.session.id().to_string());
+        self.outgoing.admit(SendId::ECHO, ping);
+    }
+}
+
+impl Endpoint {
+    /// Notes what `frame` says about its address. Whether it is to be handled.
+    pub(super) fn validate(&mut self, now: Instant, from: SocketAddr, frame: &Frame) -> bool {
+        let Some(peer) = self.roster.find(from) else {
+            return false;
+        };
+        if let Some(rival) = peer
+            .rival
+            .take_if(|rival| names_session(&frame.headers, rival.session.id()))
+        {
+            self.replace(from, CloseReason::LinkEnded);
+            if self.insert(now, from, *rival).is_err() {
+                return false;
+            }
+        } else if peer.validation.is_validated() {
+            return true;
+        }
+        let Some(peer) = self.roster.find(from) else {
+            return false;
+        };
+        if peer.proves_address(frame) {
+            return self.on_validated(now, from);
+        }
+        if !peer.must_echo() {
+            return true;
+        }
+        match frame.kind {
+            FrameType::Hello => true,
+            // Its WELCOME was lost, or what it sent after it.
+            FrameType::Data | FrameType::Ping | FrameType::Bye => {
+                peer.session.welcome_again();
+                false
+            }
+            FrameType::Welcome | FrameType::Pong | FrameType::Ack | FrameType::Err => false,
+        }
+    }
+
+    /// A HELLO of another client from the address of a session that is proven or at work: anybody can
+    /// have sent it. It gets its WELCOME, and takes the session's place when that comes back.
+    pub(super) fn on_rival(&mut self, now: Instant, from: SocketAddr, hello: &Frame) {
+        let id = (self.draw)();
+        let Some(peer) = self.roster.find(from) else {
+            return;
+        };
+        let known = peer.rival.take().filter(|rival| !rival.is_stranger(hello));
+        let mut rival =
+            known.unwrap_or_else(|| Box::new(Peer::new(&self.config, Role::Server, id, now)));
+        rival.on_frame(hello);
+        if rival.session.handle_frame(now, hello.clone()).is_err() || !rival.must_echo() {
+            self.stats.violations += 1;
+            return;
+        }
+        while let Some(welcome) = rival.session.poll_frame() {
+            peer.push_ack(welcome);
+        }
+        peer.rival = Some(rival);
+        self.touch(from);
+    }
+
+    /// The address is proven, and its peer moves to those that strangers cannot push out. False when
+    /// there is no room among them.
+    fn on_validated(&mut self, now: Instant, address: SocketAddr) -> bool {
+        if !self.roster.has_room(true) {
+            let Some(victim) = self.roster.pick_victim(now, true) else {
+                self.stats.peers_refused += 1;
+                return false;
+            };
+            self.replace(victim, CloseReason::LinkEnded);
+        }
+        self.roster.on_validated(address);
+        if self
+            .roster
+            .find(address)
+            .is_some_and(|peer| peer.is_announced)
+        {
+            self.events.push_back((address, Event::Validated));
+        }
+        true
+    }
+}
+
+/// Whether `headers` send back the number of session `id`.
+fn names_session(headers: &Headers, id: SessionId) -> bool {
+    headers
+        .get_str(SESSION_KEY)
+        .and_then(|text| SessionId::parse(&text))
+        == Some(id)
+}
+
+/// Whether `frame` is nothing but the number of a session sent back.
+pub(super) fn is_echo(frame: &Frame) -> bool {
+    frame.kind == FrameType::Ping && frame.headers.get(SESSION_KEY.as_bytes()).is_some()
+}
