@@ -14,6 +14,7 @@ mod drain;
 mod extensions;
 mod fleet;
 mod inspect;
+mod listeners;
 mod lossy;
 mod metrics;
 mod misbehave;
