@@ -16,6 +16,7 @@ mod extensions;
 mod fleet;
 mod guard;
 mod inspect;
+mod listeners;
 mod log;
 mod lossy;
 mod metrics;

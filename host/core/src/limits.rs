@@ -19,9 +19,10 @@ pub struct Limits {
     pub reassembly_bytes_per_peer_max: usize,
     /// How long a half-reassembled message is kept after its first fragment.
     pub fragment_age_max: Duration,
-    /// Messages queued for one session before it is closed as a slow reader.
+    /// Messages queued for one session. The driver of a stream takes no more work while half as many
+    /// wait; a datagram session is closed by one more.
     pub queue_messages_max: usize,
-    /// Octets queued for one session before it is closed as a slow reader.
+    /// Octets queued for one session, as `queue_messages_max`.
     pub queue_bytes_max: usize,
 }
 

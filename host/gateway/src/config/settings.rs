@@ -86,11 +86,14 @@ section! {
         pub idle_timeout: Duration = Duration::from_secs(300), within "1s" to "24h";
         /// Silence after which a peer that said HELLO is asked for a sign of life; 0s never asks.
         pub keep_alive: Duration = Duration::from_secs(30), within "0s" to "1h";
-        /// A peer that takes no octet for this long is closed as a slow reader.
+        /// A peer that takes no octet for this long, while there are some for it, is closed as a slow
+        /// reader. Means nothing over UDP, where a reply that nobody acknowledges is given up.
         pub write_timeout: Duration = Duration::from_secs(30), within "100ms" to "1h";
-        /// Time for calls in flight when the listener closes; then they are cut off.
+        /// Time for calls in flight when the listener closes, or the peer says BYE; then they are cut
+        /// off.
         pub drain_timeout: Duration = Duration::from_secs(10), within "0s" to "10m";
-        /// VSTP: calls of one connection at one time; beyond it the connection is not read.
+        /// VSTP: calls of one connection at one time; beyond it the connection is not read, and over
+        /// UDP the call is refused.
         pub calls_in_flight_max: usize = 1024, within "1" to "1000000";
         /// HTTP: time for the first request head of a connection.
         pub header_timeout: Duration = Duration::from_secs(10), within "10ms" to "1h";
@@ -136,11 +139,13 @@ section! {
         pub reassembly_bytes_max: Size = Size::mib(64), within "64KiB" to "3GiB";
         /// Octets in half-reassembled messages of one peer.
         pub reassembly_bytes_per_peer_max: Size = Size::mib(16), within "64KiB" to "3GiB";
-        /// How long a half-reassembled message is kept after its first fragment.
+        /// How long a half-reassembled message is kept after its first fragment. Over TCP: how long
+        /// nothing may come of the rest of a large frame.
         pub fragment_age_max: Duration = Duration::from_secs(30), within "100ms" to "10m";
-        /// Messages queued for one peer before it is closed as a slow reader.
+        /// Messages queued for one peer. Over TCP no more of its calls are read or answered while half
+        /// as many wait; over UDP one more closes its session.
         pub queue_messages_max: usize = 4096, within "1" to "1000000";
-        /// Octets queued for one peer before it is closed as a slow reader.
+        /// Octets queued for one peer; as `queue-messages-max`.
         pub queue_bytes_max: Size = Size::mib(16), within "64KiB" to "3GiB";
         /// Octets that one connection may make the gateway hold: requests that have not arrived
         /// whole, and replies that it has not taken. More is refused.

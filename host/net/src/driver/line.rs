@@ -173,13 +173,13 @@ impl<S: StreamLink> Line<S> {
         beside: usize,
         more: usize,
     ) -> Result<(), ByteBudgetError> {
-        let waiting = self.connection.queued().1 + self.output_bytes + beside;
+        let waiting = self.unwritten_bytes() + beside;
         self.held_output.try_grow_to(waiting + more)
     }
 
     /// Gives back what was counted and is written; what was queued without asking must find room.
     pub(crate) fn settle_output(&mut self, beside: usize) {
-        let waiting = self.connection.queued().1 + self.output_bytes + beside;
+        let waiting = self.unwritten_bytes() + beside;
         if self.held_output.counted() > waiting {
             self.held_output.shrink_to(waiting);
         } else if let Err(error) = self.held_output.try_grow_to(waiting) {
@@ -255,6 +255,10 @@ impl<S: StreamLink> Line<S> {
         Poll::Ready(Ok(()))
     }
 
+    fn unwritten_bytes(&self) -> usize {
+        self.connection.queued().1 + self.output_bytes
+    }
+
     pub(crate) fn set_write_timeout(&mut self, write_timeout: Duration) {
         self.write_timeout = write_timeout;
     }
@@ -271,6 +275,24 @@ impl<S: StreamLink> Line<S> {
 
     pub(crate) fn read_ended(&self) -> bool {
         self.read_ended
+    }
+
+    /// Writes what is left, as long as the peer takes some of it within `write_timeout`.
+    pub(crate) async fn flush(&mut self) {
+        let patience = self.write_timeout;
+        let mut is_going_on = true;
+        while is_going_on {
+            let some = std::future::poll_fn(|cx| {
+                let left = self.unwritten_bytes();
+                match self.poll_write(cx, now()) {
+                    Poll::Ready(_) => Poll::Ready(false),
+                    Poll::Pending if self.unwritten_bytes() < left => Poll::Ready(true),
+                    Poll::Pending => Poll::Pending,
+                }
+            });
+            let taken = tokio::time::timeout(patience, some).await;
+            is_going_on = taken.unwrap_or(false);
+        }
     }
 
     /// Writes the last word and closes. What the peer still sends is read and dropped for a

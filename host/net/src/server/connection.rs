@@ -435,7 +435,7 @@ impl<S: StreamLink> ServedConnection<S> {
 
     async fn close(self, ended: Result<CloseReason, LineError>) {
         let Self {
-            line,
+            mut line,
             calls,
             peer,
             shared,
@@ -451,6 +451,13 @@ impl<S: StreamLink> ServedConnection<S> {
                     tracing::warn!(?address, %reason, "session closed");
                 } else {
                     tracing::debug!(?address, %reason, "session closed");
+                }
+                if matches!(
+                    reason,
+                    CloseReason::PeerBye | CloseReason::LinkEnded | CloseReason::Shutdown
+                ) {
+                    // The last replies may be large and their reader slow.
+                    line.flush().await;
                 }
                 line.close().await;
             }

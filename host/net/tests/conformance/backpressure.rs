@@ -1,14 +1,18 @@
 //! Peers that send much at once, read slowly, close one side, or have only the order of replies to go
 //! by. Stream links.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use postern_core::{
     limits::Limits,
     wire::{Frame, FrameType, SessionConfig},
 };
-use postern_net::{ClientConfig, ServerConfig, memory::Conditions};
+use postern_net::{ByteBudget, ClientConfig, ServerConfig, memory::Conditions};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use crate::{
@@ -35,6 +39,9 @@ each_stream_link!(
     a_base_peer_that_closes_its_side_gets_its_reply,
     a_full_peer_that_closes_its_side_gets_its_reply,
     a_stream_breaks_off_when_its_sender_closes_its_side,
+    unfinished_frames_are_bounded_in_all,
+    a_frame_whose_rest_does_not_come_is_given_up,
+    replies_that_are_not_taken_are_bounded,
 );
 
 /// More than any queue on the way holds.
@@ -264,41 +271,190 @@ async fn a_stream_breaks_off_when_its_sender_closes_its_side(link: Link) {
     bench.stop().await;
 }
 
+/// The first `n_octets` of a frame of 8 MiB.
+fn unfinished(n_octets: usize) -> BytesMut {
+    let mut octets = encode(&request("echo", "1", vec![7; 8 * 1024 * 1024 - 1024]));
+    octets.truncate(n_octets);
+    octets
+}
+
+async fn unfinished_frames_are_bounded_in_all(link: Link) {
+    const BOUND: usize = 4 * 1024 * 1024;
+    const N_SENDERS: usize = 12;
+    let bytes = Arc::new(ByteBudget::new(BOUND));
+    let config = ServerConfig {
+        bytes: Arc::clone(&bytes),
+        ..ServerConfig::default()
+    };
+    let bench = link.serve_with(config, Conditions::default()).await;
+    let part = unfinished(1024 * 1024);
+    let mut senders = Vec::new();
+    for _ in 0..N_SENDERS {
+        let mut raw = bench.raw().await;
+        // Who is refused may see it while it still writes.
+        let _ = within(SOON, raw.write_all(&part)).await;
+        senders.push(raw);
+    }
+    within(SOON, async {
+        while bytes.n_refused() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(bytes.held() <= BOUND, "{} octets held", bytes.held());
+    assert!(bytes.held() > BOUND / 4, "{} octets held", bytes.held());
+    // The last found no room, and was told so.
+    let mut last = senders.pop().expect("one of them");
+    let err = recv(&mut last).await.expect("an answer");
+    assert_eq!(
+        (err.kind, err.headers.get_str("code").as_deref()),
+        (FrameType::Err, Some("resource-exhausted")),
+        "{err}"
+    );
+    // Short calls need no room.
+    let client = bench.client().await;
+    assert_eq!(unary(&client, "echo", "x").await.expect("an echo"), "x");
+    client.close().await;
+    drop((senders, last));
+    within(SOON, async {
+        while bytes.held() > 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    bench.stop().await;
+}
+
+async fn a_frame_whose_rest_does_not_come_is_given_up(link: Link) {
+    let session = SessionConfig {
+        limits: Limits {
+            fragment_age_max: Duration::from_millis(300),
+            ..Limits::default()
+        },
+        ..SessionConfig::default()
+    };
+    let bench = link
+        .serve_with(with_session(session), Conditions::default())
+        .await;
+    let mut raw = bench.raw().await;
+    raw.write_all(&unfinished(1024 * 1024))
+        .await
+        .expect("written");
+    let err = recv(&mut raw).await.expect("an answer");
+    assert_eq!(
+        err.headers.get_str("code").as_deref(),
+        Some("resource-exhausted"),
+        "{err}"
+    );
+    bench.stop().await;
+}
+
+async fn replies_that_are_not_taken_are_bounded(link: Link) {
+    const N_CALLS: usize = 64;
+    let bytes = Arc::new(ByteBudget::unlimited());
+    let config = ServerConfig {
+        bytes: Arc::clone(&bytes),
+        held_bytes_max: 2 * 1024 * 1024,
+        ..ServerConfig::default()
+    };
+    let conditions = Conditions {
+        window_bytes: 64 * 1024,
+        ..Conditions::default()
+    };
+    let bench = link.serve_with(config, conditions).await;
+    let (mut reader, mut writer) = tokio::io::split(bench.raw().await);
+    let octets = encode(&request("large", "1", ""));
+    for _ in 0..N_CALLS {
+        writer.write_all(&octets).await.expect("written");
+    }
+    within(SOON, async {
+        while bytes.n_refused() == 0 {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    })
+    .await;
+    assert!(bytes.held() <= 2 * 1024 * 1024, "{} held", bytes.held());
+    let (mut decoder, mut input) = (
+        postern_core::wire::Decoder::new(usize::MAX),
+        BytesMut::new(),
+    );
+    let mut statuses = BTreeMap::<String, usize>::new();
+    within(LONG, async {
+        while statuses.values().sum::<usize>() < N_CALLS {
+            while let Some(frame) = decoder.decode(&mut input).expect("whole frames") {
+                let status = frame.headers.get_str("status").expect("a status");
+                *statuses.entry(status.into_owned()).or_default() += 1;
+            }
+            let n_octets = reader.read_buf(&mut input).await.expect("open");
+            assert!(n_octets > 0 || statuses.values().sum::<usize>() == N_CALLS);
+        }
+    })
+    .await;
+    let count = |status: &str| statuses.get(status).copied().unwrap_or(0);
+    assert!(count("success") > 0, "{statuses:?}");
+    assert!(count("resource-exhausted") > 0, "{statuses:?}");
+    assert_eq!(count("success") + count("resource-exhausted"), N_CALLS);
+    drop((reader, writer));
+    bench.stop().await;
+}
+
 /// A reply is read for longer than a session may be idle.
 #[tokio::test]
 async fn a_slow_reader_that_goes_on_is_not_idle() {
+    let read = read_slowly(Ending::Stays).await;
+    assert!(read >= LARGE, "{read} octets of the reply");
+}
+
+/// A reply is read for longer than the last word of a session may take.
+#[tokio::test]
+async fn a_slow_reader_that_has_closed_its_side_gets_the_whole_reply() {
+    let read = read_slowly(Ending::HalfCloses).await;
+    assert!(read >= LARGE, "{read} octets of the reply");
+}
+
+const LARGE: usize = 1024 * 1024;
+
+#[derive(PartialEq, Eq)]
+enum Ending {
+    Stays,
+    HalfCloses,
+}
+
+/// Octets of a large reply that is read in 32 pieces, 60 ms apart.
+async fn read_slowly(ending: Ending) -> usize {
     let session = SessionConfig {
         idle_timeout: Some(Duration::from_millis(300)),
         ..SessionConfig::default()
     };
     let conditions = Conditions {
-        window_bytes: 32 * 1024,
+        window_bytes: LARGE / 32,
         ..Conditions::default()
     };
     let link = Link::MemoryStream;
     let bench = link.serve_with(with_session(session), conditions).await;
-    let raw = bench.raw().await;
-    let body = vec![7; 1024 * 1024];
-    let (mut reader, mut writer) = tokio::io::split(raw);
-    let octets = encode(&request("echo", "1", body.clone()));
+    let (mut reader, mut writer) = tokio::io::split(bench.raw().await);
+    let octets = encode(&request("echo", "1", vec![7; LARGE]));
     let writing = async {
         writer.write_all(&octets).await.expect("written");
+        if ending == Ending::HalfCloses {
+            writer.shutdown().await.expect("half closed");
+        }
         writer
     };
     let mut read = 0;
-    let mut buffer = vec![0; 32 * 1024];
+    let mut buffer = vec![0; LARGE / 32];
     let reading = async {
-        while read < body.len() {
+        while read < LARGE {
             tokio::time::sleep(Duration::from_millis(60)).await;
-            match reader.read(&mut buffer).await.expect("open") {
-                0 => break,
-                n => read += n,
+            match reader.read(&mut buffer).await {
+                Ok(n_octets) if n_octets > 0 => read += n_octets,
+                Ok(_) | Err(_) => break,
             }
         }
     };
     within(LONG, async { tokio::join!(writing, reading) }).await;
-    assert!(read >= body.len(), "{read} octets of the reply");
     bench.stop().await;
+    read
 }
 
 async fn greet(raw: &mut RawStream, features: &str) {

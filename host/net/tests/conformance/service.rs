@@ -88,6 +88,11 @@ async fn answer(call: Call) -> Result<Reply, Error> {
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
         "never" => std::future::pending().await,
+        // Answered by a task, so that many end at the same time.
+        "large" => {
+            tokio::task::yield_now().await;
+            return Ok(Reply::one(vec![7; 512 * 1024]));
+        }
         "fail" => {
             let kind = call.headers.get_str("kind").expect("header kind");
             let kind = Kind::from_name(&kind).expect("a kind");
