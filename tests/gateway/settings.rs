@@ -15,13 +15,11 @@ async fn the_log_has_the_level_and_the_form_that_are_configured() {
     // Something to warn of.
     let start = async |log: &str| {
         let config = format!("[log]\n{log}\n[extensions.ghost]\nfail = \"open\"\n");
-        let gateway = Gateway::try_start(&Setup {
+        let setup = Setup {
             config,
             ..Setup::default()
-        });
-        gateway
-            .await
-            .map_or_else(|log| log, |gateway| gateway.log())
+        };
+        Gateway::start(setup).await.log()
     };
     let json = start("level = \"info\"\nformat = \"json\"").await;
     assert!(json.contains("\"message\":\"ready\""), "{json}");

@@ -65,8 +65,12 @@ async fn an_unchanged_file_is_no_new_generation_and_a_changed_manifest_is() {
             .generation,
         1
     );
-    stage.drop_in("greeter.toml", b"service = \"salute\"");
+    stage.drop_in("greeter.toml", b"service = \"salute\"\nversion = \"1.2.3\"");
     stage.until_answered("salute", "hello").await;
+    let services = stage.gateway.services();
+    let salute = services.iter().find(|service| service.name == "salute");
+    let version = salute.and_then(|service| service.version.as_deref());
+    assert_eq!(version, Some("1.2.3"));
     assert_eq!(
         stage.ask("tcp", "greeter").await.expect_err("renamed").kind,
         Kind::NotFound
