@@ -13,6 +13,7 @@ mod claims;
 mod deploy;
 mod extensions;
 mod fleet;
+mod proof;
 mod publish;
 mod remote;
 mod slot;
