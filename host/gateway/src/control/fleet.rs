@@ -16,12 +16,13 @@ use postern_net::{Pool, Probe, upstream::Question};
 
 use super::{
     cast::Cast,
-    remote::{Proof, Remote},
+    proof::{PeerTokens, Proof},
+    remote::Remote,
     slot::Slot,
 };
 use crate::{
     cluster::{Cluster, Clusters, Policies, ServiceNumbers, Witness},
-    config::{Config, Hints, Secret},
+    config::{Config, Hints},
     directory::{Directory, LocalService, probes::Ask},
     pipeline::route::{Route, Target},
     telemetry::calls::CallBook,
@@ -35,7 +36,7 @@ pub struct Fleet {
     pool: Pool,
     policies: ArcSwap<Policies>,
     /// By which peers know this gateway, by their names.
-    tokens: Arc<ArcSwap<BTreeMap<Text, Secret>>>,
+    tokens: Arc<PeerTokens>,
     /// Plugins that the directory was told of.
     told: Mutex<BTreeSet<String>>,
     /// Services of the gateway itself.
@@ -86,11 +87,7 @@ impl Fleet {
         let zone = config.directory.zone.as_deref().map(Text::from);
         let policies = config.services.policies(hints, zone);
         self.policies.store(Arc::new(policies));
-        let tokens = config.peers.iter().filter_map(|(name, peer)| {
-            let token = peer.token.clone().filter(|_| peer.enabled)?;
-            Some((Text::from(name.as_str()), token))
-        });
-        self.tokens.store(Arc::new(tokens.collect()));
+        self.tokens.apply(&config.peers);
     }
 
     /// Makes what the directory has of this gateway's plugins what they answer for.
@@ -166,8 +163,8 @@ impl Fleet {
             Owner::Local(plugin) => self.cast.handler(plugin),
             Owner::Config | Owner::Registered(_) => self.remote(instance, None),
             Owner::Peer(peer) => {
-                let (tokens, peer) = (Arc::clone(&self.tokens), peer.clone());
-                self.remote(instance, Some(Proof { tokens, peer }))
+                let proof = Proof::new(&self.tokens, peer);
+                self.remote(instance, Some(proof))
             }
         }
     }

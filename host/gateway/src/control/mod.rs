@@ -15,6 +15,7 @@ mod extensions;
 mod fleet;
 mod judge;
 mod missing;
+mod proof;
 mod publish;
 mod refusals;
 mod remote;

@@ -2,21 +2,19 @@
 //! pool of sessions.
 
 use std::{
-    collections::BTreeMap,
     net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_core::{
-    Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Text,
+    Blame, BoxFuture, Call, Error, Handler, Reply,
     registry::{Address, address::Scheme},
 };
 use postern_net::{Pool, Probe, Target, Upstream};
 
-use crate::{config::Secret, guard::GATEWAY_HEADER};
+use super::proof::Proof;
 
 /// A remote instance. Clones share what was looked up.
 #[derive(Clone)]
@@ -34,18 +32,12 @@ struct Inner {
     found: Mutex<Option<Found>>,
 }
 
-/// The token by which this gateway shows a peer that it is one.
-#[derive(Clone)]
-pub(super) struct Proof {
-    /// Tokens of all peers, as the configuration has them at present.
-    pub tokens: Arc<ArcSwap<BTreeMap<Text, Secret>>>,
-    pub peer: Text,
-}
-
 struct Found {
     upstream: Upstream,
     /// When names are to be looked up again; never where there are none.
     until: Option<Instant>,
+    /// Address of the peer that it is, where it is one to show a proof to.
+    peer: Option<Arc<Address>>,
 }
 
 impl Remote {
@@ -84,16 +76,17 @@ impl Remote {
     /// # Errors
     /// Why it gives no sign of life.
     pub(super) async fn probe(&self, probe: &Probe) -> Result<(), Error> {
-        let upstream = self.upstream().await?;
+        let (upstream, _) = self.upstream().await?;
         upstream.probe(probe).await.outcome.map(|_| ())
     }
 
-    async fn upstream(&self) -> Result<Upstream, Error> {
+    /// The sessions to it, and the address of the peer that it is, if it is one.
+    async fn upstream(&self) -> Result<(Upstream, Option<Arc<Address>>), Error> {
         let now = Instant::now();
         if let Some(found) = &*self.0.found.lock()
             && found.until.is_none_or(|until| now < until)
         {
-            return Ok(found.upstream.clone());
+            return Ok((found.upstream.clone(), found.peer.clone()));
         }
         let (mut targets, mut has_names, mut fault) = (Vec::new(), false, None);
         for address in &self.0.addresses {
@@ -116,15 +109,24 @@ impl Remote {
             return Err(Error::unavailable(Blame::Upstream, message));
         }
         let upstream = Upstream::new(&self.0.pool, targets)?;
-        let until = has_names.then(|| now + LOOKUP_AGE);
+        let peer = match &self.0.proof {
+            Some(proof) => {
+                let addresses: Vec<_> = upstream.addresses().collect();
+                proof.address_of(&addresses).await
+            }
+            None => None,
+        };
+        // The address of a peer may be a name, and the configuration may change it.
+        let until = (has_names || self.0.proof.is_some()).then(|| now + LOOKUP_AGE);
         let before = self.0.found.lock().replace(Found {
             upstream: upstream.clone(),
             until,
+            peer: peer.clone(),
         });
         if self.0.is_new && before.is_none() {
             upstream.revive();
         }
-        Ok(upstream)
+        Ok((upstream, peer))
     }
 }
 
@@ -132,25 +134,12 @@ impl Handler for Remote {
     fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
         let remote = self.clone();
         Box::pin(async move {
-            if let Some(proof) = &remote.0.proof {
-                proof.show(&mut call)?;
+            let (upstream, peer) = remote.upstream().await?;
+            if let (Some(proof), Some(peer)) = (&remote.0.proof, peer) {
+                proof.show(&peer, &mut call)?;
             }
-            remote.upstream().await?.call(call).await
+            upstream.call(call).await
         })
-    }
-}
-
-impl Proof {
-    /// # Errors
-    /// `resource-exhausted` when the call's headers have no room left for it.
-    fn show(&self, call: &mut Call) -> Result<(), Error> {
-        let tokens = self.tokens.load();
-        let Some(token) = tokens.get(&self.peer) else {
-            return Ok(());
-        };
-        let pushed = call.headers.push(GATEWAY_HEADER, token.expose());
-        pushed
-            .map_err(|error| Error::new(Kind::ResourceExhausted, Blame::Client, error.to_string()))
     }
 }
 

@@ -2,12 +2,15 @@
 //! what its headers become. Built whole from a configuration and replaced whole with it.
 //!
 //! ```text
-//! identify ─▶ (components) ─▶ require ─▶ route ─▶ authorize ─▶ admit ─▶ edit_request ─▶ service
-//! credentials               who must            rules        limits   header rules       │
-//!    caller  ◀────────────────────────────────────────────  ReplyEdits::apply ◀──────────┘
+//! recognise, identify ─▶ (components) ─▶ require ─▶ route ─▶ authorize ─▶ admit ─▶ edit_request ─▶ service
+//! proof, credentials                    who must            rules        limits   header rules       │
+//!    caller  ◀────────────────────────────────────────────────────────  ReplyEdits::apply ◀──────────┘
 //! ```
 //! Each step is a function of what the guard holds, the call and the time. What changes by itself
 //! (keys that are fetched, files that are read again) is moved by the one task of [`refresh`].
+//!
+//! **Invariant:** what a call says of itself exempts it from nothing, unless whoever handed it on has
+//! proved to be another gateway.
 //!
 //! **Invariant:** a call whose credentials are looked at and are not good goes no further; a call
 //! without any is anonymous, which is for `authentication` and the rules to judge.

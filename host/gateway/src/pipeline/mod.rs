@@ -234,7 +234,11 @@ impl Pipeline {
                 now: Moment::at(now),
             }),
             sender: Sender::Caller,
-            failures: rules.failures.clone().filter(|_| chain.authenticates()),
+            failures: if chain.authenticates() {
+                rules.failures.clone()
+            } else {
+                None
+            },
             passage: chain.passage(&call, listener.map(Text::as_str), now),
             route: Arc::clone(record.route()),
             trail: record.trail().clone(),
