@@ -13,6 +13,7 @@ mod deploy;
 mod drain;
 mod extensions;
 mod fleet;
+mod full;
 mod inspect;
 mod lossy;
 mod metrics;

@@ -399,3 +399,18 @@ impl fmt::Display for Stage {
         f.write_str(self.name())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_system_passes_and_one_of_the_component_does_not() {
+        let of_system = io::Error::from(io::ErrorKind::OutOfMemory);
+        let of_system = wasmtime::Error::from(of_system).context("cannot map");
+        assert!(Stage::Compiled.fail(&of_system).needs.time);
+        let of_component = wasmtime::Error::msg("no component");
+        let refusal = Stage::Compiled.fail(&of_component);
+        assert_eq!(refusal.needs, Needs::default());
+    }
+}

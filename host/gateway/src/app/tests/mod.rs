@@ -2,6 +2,9 @@
 
 mod admin;
 mod deploy;
+mod deployments;
 pub(crate) mod guest;
+mod readiness;
+mod refusals;
 mod reload;
 mod stage;
