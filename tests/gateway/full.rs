@@ -87,9 +87,10 @@ fn fill(file: &Path) {
 
 /// An entry of some 4 KiB.
 async fn register(handler: &dyn Handler, name: &str) -> Result<(), Error> {
+    let filling = "x".repeat(1000);
     let entry = json!({
         "instance": name, "service": "quotes", "addresses": ["tcp://127.0.0.1:1"],
-        "ttl-ms": 600_000, "incarnation": 1, "metadata": { "filling": "x".repeat(4000) },
+        "ttl-ms": 600_000, "incarnation": 1, "metadata": { "a": filling, "b": filling, "c": filling, "d": filling },
     });
     let answer = call(handler, "directory/register", entry.to_string()).await;
     answer.map(drop)
