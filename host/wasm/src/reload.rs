@@ -5,13 +5,13 @@
 //!   └─────────┴──────────┴─────────┴─────────┴──► refused: the one before stays in service
 //! ```
 
-use std::{collections::BTreeSet, fmt, io, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::{Compiled, wants_concurrency},
+    cache::{Compiled, is_of_system, wants_concurrency},
     capability::{self, kv, log::Lines},
     component::{self, Exports, Role},
     describe::{self, ServiceInfo},
@@ -352,9 +352,8 @@ impl Stage {
 
     /// As `refuse`; an error of the system passes, one of the component does not.
     fn fail(self, error: &wasmtime::Error) -> Refusal {
-        let is_passing = error.chain().any(|cause| cause.is::<io::Error>());
         let needs = Needs {
-            time: is_passing,
+            time: is_of_system(error),
             ..Needs::default()
         };
         self.refuse(format!("{error:#}")).until(needs)
@@ -402,6 +401,8 @@ impl fmt::Display for Stage {
 
 #[cfg(test)]
 mod tests {
+    use std::io;
+
     use super::*;
 
     #[test]
