@@ -106,3 +106,51 @@ async fn hidden_and_temporary_files_are_no_plugins() {
         list.out
     );
 }
+
+#[tokio::test]
+async fn a_component_that_could_not_be_read_for_want_of_descriptors_is_read_afterwards() {
+    let _machine = share().await;
+    let gateway = Gateway::start(Setup::default()).await;
+    let handler = connect(&gateway, Door::Tcp).await;
+    let before = call(&*handler, "echo/Echo", "{}").await;
+    assert_eq!(before.expect_err("nobody").kind, Kind::NotFound);
+    let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.id()));
+    let limits = limits.expect("a running process has limits");
+    let files = limits
+        .lines()
+        .find(|line| line.starts_with("Max open files"));
+    let files: Vec<_> = files.expect("a row").split_whitespace().collect();
+    limit_descriptors(&gateway, &free_descriptor(&gateway).to_string());
+    gateway.deploy("echo.wasm", &component("echo"));
+    patiently("the component is not read", async || {
+        gateway.log().contains("plugin not read")
+    })
+    .await;
+    limit_descriptors(&gateway, files[3]);
+    patiently("it is read by itself", async || {
+        call(&*handler, "echo/Echo", "{}").await.is_ok()
+    })
+    .await;
+}
+
+/// The descriptor that the next file would get.
+fn free_descriptor(gateway: &Gateway) -> u32 {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", gateway.id()));
+    let open = open.expect("a running process").flatten();
+    let open: std::collections::BTreeSet<u32> = open
+        .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+        .collect();
+    (0..)
+        .find(|number| !open.contains(number))
+        .expect("a number")
+}
+
+/// From here on the process gets no descriptor from `least` on.
+fn limit_descriptors(gateway: &Gateway, least: &str) {
+    let process = gateway.id().to_string();
+    let set = std::process::Command::new("prlimit")
+        .args(["--pid", &process, &format!("--nofile={least}:")])
+        .status();
+    let set = set.expect("`prlimit` runs: install util-linux");
+    assert!(set.success(), "the limit is not set");
+}

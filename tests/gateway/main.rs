@@ -14,6 +14,7 @@ mod deploy;
 mod drain;
 mod extensions;
 mod fleet;
+mod full;
 mod guard;
 mod inspect;
 mod listeners;

@@ -166,7 +166,9 @@ impl Cache {
             }
             Err(error) => {
                 tracing::warn!(file = %file.display(), %error, "cached component refused");
-                self.forget(&file);
+                if !is_of_system(&error) {
+                    self.forget(&file);
+                }
                 Ok(None)
             }
         }
@@ -210,8 +212,11 @@ impl Cache {
         let Ok(code) = fs::read(file) else {
             return false;
         };
-        let whole = fs::read_to_string(sum_of(file))
-            .is_ok_and(|expected| expected == Digest::of(&code).to_string());
+        let expected = match fs::read_to_string(sum_of(file)) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return false,
+            expected => expected.unwrap_or_default(),
+        };
+        let whole = expected == Digest::of(&code).to_string();
         if !whole {
             tracing::warn!(file = %file.display(), "cached component is damaged, compiling again");
             self.forget(file);
@@ -312,6 +317,11 @@ fn map(engine: &Engine, file: &Path) -> wasmtime::Result<Component> {
     // files are replaced by rename, never written in place. wasmtime itself refuses code of another
     // version or configuration.
     unsafe { Component::deserialize_file(engine, file) }
+}
+
+/// Whether the system was at fault, for want of descriptors or memory, rather than what was read.
+pub(crate) fn is_of_system(error: &wasmtime::Error) -> bool {
+    error.chain().any(|cause| cause.is::<io::Error>())
 }
 
 /// Writes to a name of its own, makes it durable, then renames it to `path`.

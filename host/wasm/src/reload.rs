@@ -5,13 +5,13 @@
 //!   └─────────┴──────────┴─────────┴─────────┴──► refused: the one before stays in service
 //! ```
 
-use std::{collections::BTreeSet, fmt, io, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
-    cache::{Compiled, wants_concurrency},
+    cache::{Compiled, is_of_system, wants_concurrency},
     capability::{self, kv, log::Lines},
     component::{self, Exports, Role},
     describe::{self, ServiceInfo},
@@ -351,9 +351,8 @@ impl Stage {
 
     /// As `refuse`; an error of the system passes, one of the component does not.
     fn fail(self, error: &wasmtime::Error) -> Refusal {
-        let is_passing = error.chain().any(|cause| cause.is::<io::Error>());
         let needs = Needs {
-            time: is_passing,
+            time: is_of_system(error),
             ..Needs::default()
         };
         self.refuse(format!("{error:#}")).until(needs)
@@ -396,5 +395,22 @@ impl Needs {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io;
+
+    use super::*;
+
+    #[test]
+    fn an_error_of_the_system_passes_and_one_of_the_component_does_not() {
+        let of_system = io::Error::from(io::ErrorKind::OutOfMemory);
+        let of_system = wasmtime::Error::from(of_system).context("cannot map");
+        assert!(Stage::Compiled.fail(&of_system).needs.time);
+        let of_component = wasmtime::Error::msg("no component");
+        let refusal = Stage::Compiled.fail(&of_component);
+        assert_eq!(refusal.needs, Needs::default());
     }
 }

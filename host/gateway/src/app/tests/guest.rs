@@ -2,20 +2,26 @@
 
 /// The octets of a component that exports `handler` and always answers `reply`.
 pub(crate) fn answering(reply: &str) -> Vec<u8> {
+    with_pages(reply, 1)
+}
+
+/// As `answering`, with a memory of so many pages of 64 KiB.
+pub(crate) fn with_pages(reply: &str, n_pages: u32) -> Vec<u8> {
     assert!(
         reply.len() < 1000 && !reply.contains(['"', '\\']),
         "fits into the data segment"
     );
     let text = TEXT
         .replace("REPLY-LENGTH", &reply.len().to_string())
-        .replace("REPLY-TEXT", reply);
+        .replace("REPLY-TEXT", reply)
+        .replace("PAGES", &n_pages.to_string());
     wat::parse_str(text).expect("a valid component")
 }
 
 const TEXT: &str = r#"
 (component
   (core module $module
-    (memory (export "memory") 1)
+    (memory (export "memory") PAGES)
     (data (i32.const 64) "REPLY-TEXT")
     (func (export "realloc") (param i32 i32 i32 i32) (result i32)
       (i32.const 4096))

@@ -2,7 +2,10 @@
 
 mod admin;
 mod deploy;
+mod deployments;
 pub(crate) mod guest;
+mod readiness;
+mod refusals;
 mod reload;
 mod settings;
 mod stage;

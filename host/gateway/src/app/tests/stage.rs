@@ -58,8 +58,18 @@ impl Stage {
 
     /// Starts a gateway whose folders are below `folder`; `extra` is appended to its configuration.
     pub(super) async fn start_in(folder: TempDir, extra: &str) -> Result<Self, StartError> {
+        let text = Self::text(&folder, extra);
+        let stage = Self::start_unready(folder, &text).await?;
+        stage
+            .until("ready", || stage.gateway.unready_reasons().is_empty())
+            .await;
+        Ok(stage)
+    }
+
+    /// Starts a gateway with the configuration `text` and does not wait until it is ready.
+    pub(super) async fn start_unready(folder: TempDir, text: &str) -> Result<Self, StartError> {
         let file = folder.path().join("postern.toml");
-        fs::write(&file, Self::text(&folder, extra)).expect("written");
+        fs::write(&file, text).expect("written");
         let quiet = ("POSTERN_LOG_LEVEL".to_owned(), "error".to_owned());
         let source = Source {
             file: Some(file),
@@ -70,17 +80,13 @@ impl Stage {
         let app = App::start(loaded, shutdown.clone()).await?;
         let (gateway, serving) = (Arc::clone(app.gateway()), app.serving());
         let task = tokio::spawn(app.serve());
-        let stage = Self {
+        Ok(Self {
             folder,
             gateway,
             shutdown,
             serving,
             task,
-        };
-        stage
-            .until("ready", || stage.gateway.unready_reasons().is_empty())
-            .await;
-        Ok(stage)
+        })
     }
 
     pub(super) fn text(folder: &TempDir, extra: &str) -> String {
