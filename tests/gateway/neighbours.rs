@@ -7,9 +7,10 @@ use std::{
 };
 
 use bytes::Bytes;
-use postern_core::{Handler, Kind};
-use postern_tests::{Door, Gateway, Load, Percentiles, Setup, call, connect};
-use tokio::task::JoinSet;
+use futures_util::stream;
+use postern_core::{Body, BodyStream, Call, Error, Handler, Kind};
+use postern_tests::{Door, Gateway, Load, Percentiles, Setup, call, component, connect};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{figure, own, share};
 
@@ -104,10 +105,10 @@ async fn slow_streams_leave_unary_calls_and_health_alone() {
     let mut streams = Vec::new();
     let start = Instant::now();
     for _ in 0..6 {
-        let reply = handler
-            .call(postern_core::Call::unary("misbehave", "Flood", "null"))
-            .await;
-        match reply {
+        let mut request = Call::unary("misbehave", "Flood", "");
+        let message = Ok(Bytes::from_static(b"null"));
+        request.body = Body::Many(BodyStream::new(stream::iter([message])));
+        match handler.call(request).await {
             Ok(reply) => streams.push(reply),
             Err(error) => {
                 assert_eq!(error.kind, Kind::ResourceExhausted, "{error}");
@@ -130,4 +131,53 @@ async fn slow_streams_leave_unary_calls_and_health_alone() {
     }
     let plugin = gateway.admin_json("/plugins/misbehave").await;
     assert_eq!(plugin["health"]["status"], "serving", "{plugin}");
+}
+
+/// A call that does not end by itself, under way.
+fn looping(handler: &Arc<dyn Handler>) -> JoinHandle<Result<Bytes, Error>> {
+    let handler = Arc::clone(handler);
+    tokio::spawn(async move { call(&*handler, "misbehave/Loop", "null").await })
+}
+
+/// One instance, and callers that do not wait for it for long.
+const ONE: &str = "[plugins.limits]\ntime = \"1m\"\n\
+    [plugins.instances]\nmax = 1\nqueue-timeout = \"200ms\"\n";
+
+/// What a call is told once a loop holds the one instance; the first may come before it.
+async fn refusal(handler: &Arc<dyn Handler>) -> Error {
+    for _ in 0..1000 {
+        if let Err(error) = call(&**handler, "misbehave/Echo", "1").await {
+            return error;
+        }
+    }
+    panic!("every call finds an instance");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn no_call_waits_for_an_instance_longer_than_queue_timeout() {
+    let _machine = share().await;
+    let gateway = gateway(ONE).await;
+    let tcp = connect(&gateway, Door::Tcp).await;
+    let looping = looping(&tcp);
+    for door in Door::ALL {
+        let handler = connect(&gateway, door).await;
+        let error = refusal(&handler).await;
+        assert_eq!(error.kind, Kind::ResourceExhausted, "{door}: {error}");
+        let expected = "all 1 instances of plugin misbehave were busy for";
+        assert!(error.message.contains(expected), "{door}: {error}");
+    }
+    looping.abort();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_of_a_replaced_generation_are_cut_off_after_drain_timeout() {
+    let _machine = share().await;
+    let gateway = gateway(&format!("[plugins]\ndrain-timeout = \"200ms\"\n{ONE}")).await;
+    let handler = connect(&gateway, Door::Tcp).await;
+    let looping = looping(&handler);
+    refusal(&handler).await;
+    gateway.deploy("misbehave.wasm", &component("probe"));
+    let error = looping.await.expect("no panic").expect_err("it is cut off");
+    assert_eq!(error.kind, Kind::Unavailable, "{error}");
+    assert!(error.message.contains("drain-timeout of 200 ms"), "{error}");
 }

@@ -138,7 +138,7 @@ impl<T: Send + 'static> Offload<T> {
                 let executor = &self.home.generation().guest.executor;
                 self.stage = Stage::There(executor.spawn(runtime, Box::pin(timed)));
             }
-            other => self.stage = other,
+            other @ (Stage::There(_) | Stage::Ended) => self.stage = other,
         }
     }
 

@@ -56,7 +56,7 @@ async fn streams_hold_their_share_and_unary_calls_find_the_rest() {
     };
     let plugin = house.plugin("all", &all(), spec(instances)).await;
     let streams = [held(&plugin).await.unwrap(), held(&plugin).await.unwrap()];
-    let error = held(&plugin).await.err().expect("two are the share");
+    let error = held(&plugin).await.expect_err("two are the share");
     assert_eq!(
         (error.kind, error.retry),
         (Kind::ResourceExhausted, Retry::Elsewhere)
