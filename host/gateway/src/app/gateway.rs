@@ -119,7 +119,10 @@ impl Gateway {
         }
         for (path, trouble) in self.troubles.all() {
             let path = path.display();
-            add("source", &format!("{path}: {trouble}; what it said before stays in force"));
+            add(
+                "source",
+                &format!("{path}: {trouble}; what it said before stays in force"),
+            );
         }
         reasons
     }

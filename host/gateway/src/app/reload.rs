@@ -97,7 +97,11 @@ impl Reload {
                 () = draining.draining() => return listeners,
             };
             refused = self.on_version(&mut listeners, version, before).await;
-            files.needed.set(&refused.as_ref().map_or_else(BTreeSet::new, |refused| refused.needs.clone()));
+            files.needed.set(
+                &refused
+                    .as_ref()
+                    .map_or_else(BTreeSet::new, |refused| refused.needs.clone()),
+            );
             let after = self.pipeline.rules().guard.clone();
             let is_same = match (&guard, &after) {
                 (Some(guard), Some(after)) => Arc::ptr_eq(guard, after),
@@ -134,13 +138,18 @@ impl Reload {
             }
         };
         let reason = error.to_string();
-        if before.as_ref().is_some_and(|before| before.reason == reason) {
+        if before
+            .as_ref()
+            .is_some_and(|before| before.reason == reason)
+        {
             debug!(%reason, "configuration refused again");
         } else {
             self.gateway.count_refused_reload();
             warn!(%reason, "configuration refused, the one before stays in force");
         }
-        let pause = before.map_or(PASSING_PAUSE, |before| (before.pause * 2).min(PASSING_PAUSE_MAX));
+        let pause = before.map_or(PASSING_PAUSE, |before| {
+            (before.pause * 2).min(PASSING_PAUSE_MAX)
+        });
         Some(Refused {
             version,
             reason,
@@ -217,8 +226,7 @@ impl Files {
         let loaded = gateway.loaded();
         let (settle, troubles) = (loaded.config.plugins.settle, gateway.troubles());
         let interval = loaded.config.auth.files_interval;
-        let mut configuration =
-            FileWatch::new(settle, LOOK_INTERVAL, Some(Arc::clone(troubles)));
+        let mut configuration = FileWatch::new(settle, LOOK_INTERVAL, Some(Arc::clone(troubles)));
         let held = loaded.file.as_ref().map(|_| loaded.text.as_bytes());
         configuration.add(loaded.file_to_watch(), held);
         Self {

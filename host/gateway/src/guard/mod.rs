@@ -41,13 +41,11 @@ use std::{
 use postern_core::{Call, Error};
 use postern_net::http::FetchError;
 
+pub(crate) use self::refresh::refresh;
 use self::{
     authenticator::Authenticator, authorization::Rules, header_rules::HeaderRules, rate::Limits,
 };
-pub(crate) use self::refresh::refresh;
-pub use self::{
-    authenticator::Identity, header_rules::ReplyEdits, jwks::Waiting, keys::KeysError,
-};
+pub use self::{authenticator::Identity, header_rules::ReplyEdits, jwks::Waiting, keys::KeysError};
 use crate::{
     config::{Auth, Config, Faults},
     sources::sight::ReadError,

@@ -186,7 +186,9 @@ impl Deployer {
         };
         match &self.watched {
             Some(watched) => watched.on_read(name, Some(trouble)),
-            None => warn!(plugin = name, folder = %self.folder.display(), %error, "plugin not read"),
+            None => {
+                warn!(plugin = name, folder = %self.folder.display(), %error, "plugin not read")
+            }
         }
     }
 }

@@ -300,7 +300,11 @@ mod tests {
     #[test]
     fn a_link_to_nothing_stays_and_is_told() {
         let mut case = Case::new();
-        let components = [("a", Sight::Dangling), ("b", there()), ("c", Sight::Dangling)];
+        let components = [
+            ("a", Sight::Dangling),
+            ("b", there()),
+            ("c", Sight::Dangling),
+        ];
         let components = components.into_iter();
         case.presence.on_look(case.now, identities()[0], components);
         case.pass(Duration::from_secs(3600));

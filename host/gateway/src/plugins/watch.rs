@@ -189,7 +189,8 @@ impl Watch {
         let now = Instant::now();
         let mut state = self.known.state.lock();
         let has_moved = matches!(notice, Notice::Replaced | Notice::Removed);
-        let is_folder = self.real.as_deref() == Some(path) || self.own.iter().any(|own| own == path);
+        let is_folder =
+            self.real.as_deref() == Some(path) || self.own.iter().any(|own| own == path);
         if is_folder && has_moved {
             state.presence.on_replaced(now);
         }
@@ -242,17 +243,27 @@ impl Watch {
             }
             let component = before.map(|before| (&before.component_path, before.component));
             if component != Some((path, found.component)) {
-                state.settle.on_notice(now, name.clone(), path, Notice::Differs);
+                state
+                    .settle
+                    .on_notice(now, name.clone(), path, Notice::Differs);
             }
             let manifest = before.map_or(Sight::Absent, |before| before.manifest);
             if manifest != found.manifest {
                 let path = path.with_extension("toml");
-                state.settle.on_notice(now, name.clone(), &path, Notice::Differs);
+                state
+                    .settle
+                    .on_notice(now, name.clone(), &path, Notice::Differs);
             }
         }
-        for (name, before) in self.seen.iter().filter(|(name, _)| !plugins.contains_key(*name)) {
+        for (name, before) in self
+            .seen
+            .iter()
+            .filter(|(name, _)| !plugins.contains_key(*name))
+        {
             let path = &before.component_path;
-            state.settle.on_notice(now, name.clone(), path, Notice::Differs);
+            state
+                .settle
+                .on_notice(now, name.clone(), path, Notice::Differs);
         }
         self.seen = plugins;
     }

@@ -94,7 +94,11 @@ impl FileWatch {
     /// it was written before anybody watched.
     pub(crate) fn add(&mut self, path: &Path, held: Option<&[u8]>) {
         let path = std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
-        self.insert(path, held.map(|held| Sha256::digest(held).into()), held.is_some());
+        self.insert(
+            path,
+            held.map(|held| Sha256::digest(held).into()),
+            held.is_some(),
+        );
         self.watch_names();
     }
 
@@ -187,7 +191,12 @@ impl FileWatch {
         let (mut wanted, mut folders) = (BTreeSet::new(), BTreeSet::new());
         for (path, file) in &mut self.files {
             file.names = links::names(path);
-            folders.extend(file.names.iter().filter_map(|name| name.parent()).map(Path::to_owned));
+            folders.extend(
+                file.names
+                    .iter()
+                    .filter_map(|name| name.parent())
+                    .map(Path::to_owned),
+            );
             wanted.extend(file.names.iter().cloned());
         }
         wanted.extend(folders.iter().cloned());
@@ -205,7 +214,9 @@ impl FileWatch {
         };
         let files = self.files.iter();
         let concerned = files.filter(|(_, file)| {
-            file.names.iter().any(|name| name == path || name.parent() == Some(path))
+            file.names
+                .iter()
+                .any(|name| name == path || name.parent() == Some(path))
         });
         for file in concerned.map(|(file, _)| file.clone()).collect::<Vec<_>>() {
             self.notice(&file, notice);
@@ -235,7 +246,10 @@ impl FileWatch {
             }
         }
         let held_open = self.settle.open_for(now, HELD_OPEN_TOLD);
-        let held_open: Vec<_> = held_open.into_iter().map(|(path, _)| path.clone()).collect();
+        let held_open: Vec<_> = held_open
+            .into_iter()
+            .map(|(path, _)| path.clone())
+            .collect();
         for path in held_open {
             self.trouble(&path, Trouble::HeldOpen);
         }

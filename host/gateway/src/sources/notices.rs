@@ -112,7 +112,10 @@ impl Notices {
     /// `path` was renamed or removed. Where it is a watched folder, or one above, the watches below
     /// it end: they follow the folder that it was, if any.
     pub(crate) fn on_moved(&mut self, path: &Path) {
-        let below = self.watched.keys().filter(|folder| folder.starts_with(path));
+        let below = self
+            .watched
+            .keys()
+            .filter(|folder| folder.starts_with(path));
         let below: Vec<_> = below.cloned().collect();
         for folder in &below {
             self.watched.remove(folder);

@@ -166,7 +166,10 @@ impl<K: Ord + Clone> Settle<K> {
 
     /// When `poll_due` has something next.
     pub(crate) fn poll_timeout(&self) -> Option<Instant> {
-        self.units.values().filter_map(|files| self.due(files)).min()
+        self.units
+            .values()
+            .filter_map(|files| self.due(files))
+            .min()
     }
 
     /// Files that a writer has had open for longer than `time`.
@@ -239,7 +242,10 @@ mod tests {
 
     #[test]
     fn an_open_file_is_not_due_however_long_its_writer_pauses() {
-        check(&[(0, 0, Notice::Written), (29_000, 0, Notice::Closed)], 29_005);
+        check(
+            &[(0, 0, Notice::Written), (29_000, 0, Notice::Closed)],
+            29_005,
+        );
         check(
             &[
                 (0, 0, Notice::Written),
@@ -253,7 +259,10 @@ mod tests {
 
     #[test]
     fn a_writer_that_never_closes_counts_after_its_longer_rest() {
-        check(&[(0, 0, Notice::Written), (500, 0, Notice::Written)], 30_500);
+        check(
+            &[(0, 0, Notice::Written), (500, 0, Notice::Written)],
+            30_500,
+        );
     }
 
     #[test]
@@ -267,8 +276,14 @@ mod tests {
     #[test]
     fn a_look_puts_no_notice_off_and_ends_no_wait() {
         check(&[(0, 0, Notice::Closed), (0, 0, Notice::Differs)], 5);
-        check(&[(0, 0, Notice::Written), (900, 0, Notice::Differs)], 30_000);
-        check(&[(0, 0, Notice::Written), (900, 0, Notice::Created)], 30_000);
+        check(
+            &[(0, 0, Notice::Written), (900, 0, Notice::Differs)],
+            30_000,
+        );
+        check(
+            &[(0, 0, Notice::Written), (900, 0, Notice::Created)],
+            30_000,
+        );
     }
 
     #[test]

@@ -81,7 +81,11 @@ async fn a_removed_file_and_a_changed_manifest_are_seen() {
 async fn a_file_that_is_removed_and_written_anew_was_not_removed() {
     let (folder, mut watch) = with_plugins(&["users"], AT_ONCE);
     fs::remove_file(folder.path().join("users.wasm")).expect("removed");
-    assert_eq!(next_within(&mut watch, SOON).await, None, "it may come back");
+    assert_eq!(
+        next_within(&mut watch, SOON).await,
+        None,
+        "it may come back"
+    );
     fs::write(folder.path().join("users.wasm"), "another").expect("written");
     check_next(&mut watch, Some("users")).await;
     assert!(!watch.watched().is_removed("users"));
@@ -140,7 +144,10 @@ async fn a_folder_that_goes_and_comes_back_takes_nothing_along() {
     assert_eq!(troubles.all(), [(plugins.clone(), Trouble::Replaced)]);
     fs::remove_dir(&plugins).expect("removed");
     fs::rename(&off, &plugins).expect("moved back");
-    assert_eq!(next_within(&mut watch, LOOK_INTERVAL * 2).await, None);
+    // Both may be read again; what they say decides.
+    while let Some(name) = next_within(&mut watch, LOOK_INTERVAL * 2).await {
+        assert!(!watch.watched().is_removed(&name), "{name}");
+    }
     assert_eq!(troubles.all(), []);
     // It is watched as before.
     fs::write(plugins.join("users.wasm"), "another").expect("written");
