@@ -53,10 +53,15 @@ impl Caller {
         std::mem::take(&mut ended)
     }
 
-    /// Every call was answered.
+    /// Every call so far was answered.
     #[track_caller]
-    fn was_good(self) {
-        let bad: Vec<_> = self.stop().into_iter().filter_map(Result::err).collect();
+    fn is_good(&self) {
+        let ended = self.ended.lock().expect("nobody panics with it");
+        assert!(!ended.is_empty(), "no call was made");
+        let bad: Vec<_> = ended
+            .iter()
+            .filter_map(|ended| ended.as_ref().err())
+            .collect();
         assert!(
             bad.is_empty(),
             "{} calls failed: {:?}",
@@ -82,6 +87,12 @@ async fn write_slowly(path: &Path, text: &str, cut: usize, pauses: [Duration; 2]
     file.write_all(first).expect("written");
     tokio::time::sleep(pauses[1]).await;
     file.write_all(second).expect("written");
+}
+
+/// `calls.depth-max` as it is in force.
+async fn depth_max(gateway: &Gateway) -> serde_json::Value {
+    let shown = gateway.admin_json("/config").await;
+    shown["config"]["calls.depth-max"]["value"].clone()
 }
 
 fn plugins_reason(reasons: &str) -> bool {
@@ -119,18 +130,17 @@ async fn a_configuration_that_is_being_written_lets_nobody_in() {
     for pauses in [[ms(2_000), ms(60)], [ms(60), ms(1_500)]] {
         write_slowly(&path, &text, cut, pauses).await;
     }
-    patiently("the new configuration is in force", async || {
-        let shown = gateway.admin_json("/config").await;
-        shown["config"]["calls"]["depth-max"] == 5
-    })
-    .await;
-    ann.was_good();
+    ann.is_good();
     let answers = nobody.stop();
     let n_calls = answers.len();
     let let_in = answers
         .iter()
         .filter(|answer| !matches!(answer, Err(error) if error.kind == Kind::Unauthenticated));
     assert_eq!(let_in.count(), 0, "anonymous calls answered, of {n_calls}");
+    patiently("the new configuration is in force", async || {
+        depth_max(&gateway).await == 5
+    })
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -157,6 +167,8 @@ async fn files_of_keys_that_are_cut_in_half_or_gone_leave_good_callers_good() {
         write_slowly(&key_file, &keys, keys.find("[ann]").expect("there"), long),
         write_slowly(&secret_file, SECRET, SECRET.len() / 2, long),
     );
+    ann.is_good();
+    bob.is_good();
     fs::remove_file(&key_file).expect("removed");
     fs::write(&secret_file, "").expect("emptied");
     patiently("both are reasons not to be ready", async || {
@@ -170,8 +182,8 @@ async fn files_of_keys_that_are_cut_in_half_or_gone_leave_good_callers_good() {
         matches!(gateway.admin("/readyz").await, Ok((200, _)))
     })
     .await;
-    ann.was_good();
-    bob.was_good();
+    ann.is_good();
+    bob.is_good();
     // A whole version still counts.
     fs::write(&key_file, "# nobody\n").expect("written");
     let handler = connect(&gateway, Door::Tcp).await;
@@ -266,6 +278,8 @@ async fn a_folder_that_is_taken_away_and_brought_back_takes_no_plugin_along() {
         plugins_reason(&reasons)
     };
     fs::rename(&plugins, &off).expect("moved");
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    caller.is_good();
     patiently("the folder is a reason not to be ready", is_told).await;
     // An empty folder in its place is no removal either.
     fs::create_dir(&plugins).expect("created");
@@ -279,7 +293,7 @@ async fn a_folder_that_is_taken_away_and_brought_back_takes_no_plugin_along() {
     .await;
     assert!(copies.is_dir(), "the last good copy is there");
     assert_eq!(digest(&gateway).await, first);
-    caller.was_good();
+    caller.is_good();
     gateway.deploy("echo.wasm", &two);
     patiently("changes are noticed as before", async || {
         digest(&gateway).await != first
@@ -299,10 +313,6 @@ async fn a_refused_configuration_is_tried_again_when_what_it_needs_is_there() {
     let gateway = Gateway::start(Setup::default().plugin("echo")).await;
     let path = gateway.folder().join("postern.toml");
     let before = fs::read_to_string(&path).expect("there");
-    let depth = async || {
-        let shown = gateway.admin_json("/config").await;
-        shown["config"]["calls"]["depth-max"].clone()
-    };
     let refused = |n: usize| gateway.log().matches("configuration refused").count() >= n;
 
     let with_keys =
@@ -311,7 +321,10 @@ async fn a_refused_configuration_is_tried_again_when_what_it_needs_is_there() {
     patiently("refused for want of a file", async || refused(1)).await;
     let keys = format!("[ann]\nhash = \"{ANN}\"\n");
     fs::write(gateway.folder().join("keys.toml"), keys).expect("written");
-    patiently("taken once the file is there", async || depth().await == 5).await;
+    patiently("taken once the file is there", async || {
+        depth_max(&gateway).await == 5
+    })
+    .await;
 
     let address = free_address().expect("a free port");
     let taken = TcpListener::bind(address).expect("free");
@@ -322,7 +335,10 @@ async fn a_refused_configuration_is_tried_again_when_what_it_needs_is_there() {
     fs::write(&path, &with_second).expect("written");
     patiently("refused for want of a port", async || refused(2)).await;
     drop(taken);
-    patiently("taken once the port is free", async || depth().await == 6).await;
+    patiently("taken once the port is free", async || {
+        depth_max(&gateway).await == 6
+    })
+    .await;
     assert_eq!(
         gateway.log().matches("configuration refused").count(),
         2,

@@ -19,7 +19,7 @@ use crate::{
     config::Loaded,
     control::Control,
     pipeline::route::{Route, Target},
-    sources::troubles::SourceTroubles,
+    sources::troubles::{SourceTroubles, Trouble},
     telemetry::{calls::CallBook, export::Numbers, process},
 };
 
@@ -117,7 +117,9 @@ impl Gateway {
         if self.places.load().is_empty() {
             add("listeners", "no listener is open");
         }
-        for (path, trouble) in self.troubles.all() {
+        let troubles = self.troubles.all().into_iter();
+        // A slow writer is no reason to send traffic elsewhere.
+        for (path, trouble) in troubles.filter(|(_, trouble)| *trouble != Trouble::HeldOpen) {
             let path = path.display();
             add(
                 "source",

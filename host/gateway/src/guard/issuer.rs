@@ -261,7 +261,7 @@ impl Source {
     }
 
     fn fault(&self, name: &str, error: KeysError) -> GuardError {
-        let path = self.file().map(HeldFile::path).unwrap_or(Path::new(""));
+        let path = self.file().map_or_else(|| Path::new(""), HeldFile::path);
         GuardError::Keys {
             issuer: name.to_owned(),
             path: path.to_owned(),

@@ -9,7 +9,7 @@ use tracing::{debug, warn};
 use super::{
     folder::{self, ReadError},
     store::Copy,
-    watch::{Watch, Watched},
+    watch::{Unread, Watch, Watched},
 };
 use crate::{
     control::Control,
@@ -161,7 +161,7 @@ impl Deployer {
                 Err(ReadError::Changing(self.folder.join(name)))
             }
             Some(watched) => {
-                watched.on_read(name, None);
+                watched.on_read(name);
                 Ok(copy)
             }
             None => Ok(copy),
@@ -184,11 +184,18 @@ impl Deployer {
                 (path.clone(), Trouble::Unreadable(error.to_string()))
             }
         };
-        match &self.watched {
-            Some(watched) => watched.on_read(name, Some(trouble)),
-            None => {
-                warn!(plugin = name, folder = %self.folder.display(), %error, "plugin not read")
-            }
+        let (path, trouble) = trouble;
+        let is_held = self.control.plugin(name).is_some();
+        let unread = Unread {
+            path,
+            trouble,
+            is_held,
+        };
+        let watched = self.watched.as_ref();
+        let is_new = watched.is_none_or(|watched| watched.on_unread(name, unread));
+        // Of one that has been read before, the trouble tells.
+        if is_new && !is_held {
+            warn!(plugin = name, folder = %self.folder.display(), %error, "plugin not read");
         }
     }
 }

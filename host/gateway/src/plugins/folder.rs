@@ -145,11 +145,10 @@ fn find(folder: &Path, name: &str) -> Option<Found> {
     let [flat, _, nested, _] = files(folder, name);
     let is_there = |sight: &Sight| !matches!(sight, Sight::Absent | Sight::Special);
     let below = || {
-        let sight = match Sight::of(&nested) {
-            // The plugin's own folder may be the link.
-            Sight::Absent if Sight::of(&folder.join(name)) == Sight::Dangling => Sight::Dangling,
-            sight => sight,
-        };
+        let sight = Sight::of(&nested);
+        // The plugin's own folder may be the link.
+        let is_lost = sight == Sight::Absent && Sight::of(&folder.join(name)) == Sight::Dangling;
+        let sight = if is_lost { Sight::Dangling } else { sight };
         (nested, sight)
     };
     let flat = Some((flat.clone(), Sight::of(&flat))).filter(|(_, sight)| is_there(sight));

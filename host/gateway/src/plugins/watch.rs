@@ -16,6 +16,7 @@ use super::{
     presence::{Presence, Verdict},
 };
 use crate::sources::{
+    files::HELD_OPEN_TOLD,
     links,
     notices::{Notices, Told},
     settle::{Due, Notice, Settle, Timing},
@@ -54,8 +55,17 @@ struct State {
     presence: Presence,
     /// Plugins that were removed from the folder.
     removed: BTreeSet<String>,
-    /// Files that could not be read, by their plugin.
-    unread: BTreeMap<String, (PathBuf, Trouble)>,
+    /// Plugins that could not be read, and why.
+    unread: BTreeMap<String, Unread>,
+}
+
+/// Why a plugin could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unread {
+    pub path: PathBuf,
+    pub trouble: Trouble,
+    /// Whether something that its files said is in force.
+    pub is_held: bool,
 }
 
 /// Which names notices are to be about.
@@ -324,15 +334,20 @@ impl Watched {
         self.state.lock().removed.contains(plugin)
     }
 
-    /// Notes that `plugin` was read, or why not: then it is tried again at every look.
-    pub(crate) fn on_read(&self, plugin: &str, unread: Option<(PathBuf, Trouble)>) {
+    /// Notes that `plugin` was read.
+    pub(crate) fn on_read(&self, plugin: &str) {
+        self.state.lock().unread.remove(plugin);
+        self.tell();
+    }
+
+    /// Notes that `plugin` could not be read; it is tried again at every look. Says whether the
+    /// reason is another one than before.
+    pub(crate) fn on_unread(&self, plugin: &str, unread: Unread) -> bool {
         let mut state = self.state.lock();
-        match unread {
-            Some(unread) => state.unread.insert(plugin.to_owned(), unread),
-            None => state.unread.remove(plugin),
-        };
+        let before = state.unread.insert(plugin.to_owned(), unread.clone());
         drop(state);
         self.tell();
+        before != Some(unread)
     }
 
     fn retry(&self) {
@@ -348,7 +363,10 @@ impl Watched {
     /// Tells what is wrong below the folder at this moment, and only that.
     fn tell(&self) {
         let (now, state) = (Instant::now(), self.state.lock());
-        let mut troubles: BTreeMap<_, _> = state.unread.values().cloned().collect();
+        let unread = state.unread.values().filter(|unread| unread.is_held);
+        let mut troubles: BTreeMap<_, _> = unread
+            .map(|unread| (unread.path.clone(), unread.trouble.clone()))
+            .collect();
         for (_, file) in state.settle.open_for(now, HELD_OPEN_TOLD) {
             troubles.insert(file.to_owned(), Trouble::HeldOpen);
         }
@@ -367,8 +385,6 @@ impl Watched {
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
 /// Whoever asks for another reading has just seen a file change under its hands.
 const AGAIN_PAUSE: Duration = Duration::from_millis(100);
-/// Writers take less to write a component.
-const HELD_OPEN_TOLD: Duration = Duration::from_secs(5);
 
 #[cfg(test)]
 mod tests;

@@ -385,5 +385,5 @@ impl Drop for FileWatch {
 
 /// No configuration and no file of keys comes near it.
 pub(crate) const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
-/// Writers take less to write a file of this size.
-const HELD_OPEN_TOLD: Duration = Duration::from_secs(5);
+/// A writer that is at work writes more often.
+pub(crate) const HELD_OPEN_TOLD: Duration = Duration::from_secs(5);

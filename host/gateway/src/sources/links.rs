@@ -57,9 +57,8 @@ pub(crate) fn names_below(mut real: PathBuf, path: &Path) -> Vec<PathBuf> {
 
 fn push_front(rest: &mut VecDeque<OsString>, path: &Path) {
     for part in path.components().rev() {
-        match part {
-            Component::CurDir => {}
-            part => rest.push_front(part.as_os_str().to_owned()),
+        if part != Component::CurDir {
+            rest.push_front(part.as_os_str().to_owned());
         }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) struct Due<K> {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
-    Open { since: Instant, written: Instant },
+    Open { written: Instant },
     Resting { until: Instant, is_by_look: bool },
 }
 
@@ -94,14 +94,7 @@ impl<K: Ord + Clone> Settle<K> {
             is_by_look: false,
         };
         let phase = match (notice, before) {
-            (Notice::Written, Some(Phase::Open { since, .. })) => Phase::Open {
-                since,
-                written: now,
-            },
-            (Notice::Written, Some(Phase::Resting { .. }) | None) => Phase::Open {
-                since: now,
-                written: now,
-            },
+            (Notice::Written, _) => Phase::Open { written: now },
             (Notice::Closed | Notice::Replaced, _) => rest(PAUSE.min(self.timing.settle)),
             (Notice::Removed, _) => rest(self.timing.settle),
             // Attributes of a file say nothing about its writer.
@@ -172,12 +165,12 @@ impl<K: Ord + Clone> Settle<K> {
             .min()
     }
 
-    /// Files that a writer has had open for longer than `time`.
+    /// Files that a writer has open and has not written to for `time`.
     pub(crate) fn open_for(&self, now: Instant, time: Duration) -> Vec<(&K, &Path)> {
         let units = self.units.iter();
         let files = units.flat_map(|(unit, files)| files.iter().map(move |file| (unit, file)));
         let long = files.filter(|(_, (_, phase))| match phase {
-            Phase::Open { since, .. } => now.saturating_duration_since(*since) >= time,
+            Phase::Open { written } => now.saturating_duration_since(*written) >= time,
             Phase::Resting { .. } => false,
         });
         long.map(|(unit, (file, _))| (unit, file.as_path()))
@@ -186,7 +179,7 @@ impl<K: Ord + Clone> Settle<K> {
 
     fn due(&self, files: &BTreeMap<PathBuf, Phase>) -> Option<Instant> {
         let due = files.values().map(|phase| match phase {
-            Phase::Open { written, .. } => *written + self.timing.held_open_max,
+            Phase::Open { written } => *written + self.timing.held_open_max,
             Phase::Resting { until, .. } => *until,
         });
         due.max()
@@ -312,8 +305,9 @@ mod tests {
         settle.on_notice(now, "users", file, Notice::Written);
         settle.on_notice(now + ms(900), "users", file, Notice::Written);
         settle.on_notice(now, "chat", Path::new("chat.wasm"), Notice::Differs);
-        assert_eq!(settle.open_for(now + ms(999), SETTLE), []);
-        assert_eq!(settle.open_for(now + SETTLE, SETTLE), [(&"users", file)]);
+        assert_eq!(settle.open_for(now + ms(1_899), SETTLE), []);
+        let held = settle.open_for(now + ms(1_900), SETTLE);
+        assert_eq!(held, [(&"users", file)]);
         let due = settle.poll_due(now + SETTLE).expect("chat has rested");
         assert_eq!((due.unit, due.is_by_look), ("chat", true));
         settle.again("chat", now + SETTLE);
