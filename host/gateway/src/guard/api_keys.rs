@@ -19,7 +19,7 @@ use crate::config::{ApiKey, ApiKeys, KeyHash};
 pub(super) struct KeyRing {
     settings: ApiKeys,
     keys: ArcSwap<Keys>,
-    /// What the file said last, good or bad.
+    /// What the file said when it was last good.
     file: Option<HeldFile>,
 }
 
@@ -96,13 +96,14 @@ impl KeyRing {
         let Some(file) = self.file.as_ref().filter(|file| file.is_of(path)) else {
             return;
         };
-        if !file.replace(octets) {
+        if file.says(octets) {
             return;
         }
         match collect(&self.settings, octets) {
             Ok(keys) => {
                 info!(n_keys = keys.len(), "API keys were read again");
                 self.keys.store(Arc::new(keys));
+                file.set(octets);
             }
             Err(error) => warn!(%error, "API keys stay as they were"),
         }
@@ -201,6 +202,8 @@ mod tests {
         assert!(ring.find(b"a", 0).is_ok());
         ring.take(&file, b"[ann]\nhash = \"sha256:short\"\n");
         assert!(ring.find(b"a", 0).is_ok());
+        let after = KeyRing::open(&settings, ring.held(&file)).expect("opens");
+        assert!(after.find(b"a", 0).is_ok(), "it goes on with what was good");
         let of_bob = format!("[bob]\nhash = \"{}\"\n", hash("b"));
         ring.take(Path::new("other.toml"), of_bob.as_bytes());
         assert!(ring.find(b"b", 0).is_err(), "not its file");

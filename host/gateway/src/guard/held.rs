@@ -1,4 +1,4 @@
-//! What a file of keys said last. A guard that is opened anew goes on with it, so that a file which is
+//! What a file of keys said when it was last good. A guard that is opened anew goes on with it, so that a file which is
 //! being written at that moment is not read.
 
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use parking_lot::Mutex;
 use super::GuardError;
 use crate::sources::{files::FILE_BYTES_MAX, sight};
 
-/// A file and what it said.
+/// A file and what it said when it was last good.
 pub(super) struct HeldFile {
     path: PathBuf,
     octets: Mutex<Vec<u8>>,
@@ -46,14 +46,14 @@ impl HeldFile {
         }
     }
 
-    /// Says whether `octets` differ from what it said before.
-    pub(super) fn replace(&self, octets: &[u8]) -> bool {
-        let mut held = self.octets.lock();
-        let differs = *held != octets;
-        if differs {
-            *held = octets.to_vec();
-        }
-        differs
+    /// Whether `octets` are what it said last.
+    pub(super) fn says(&self, octets: &[u8]) -> bool {
+        *self.octets.lock() == octets
+    }
+
+    /// Keeps `octets`, which were good.
+    pub(super) fn set(&self, octets: &[u8]) {
+        *self.octets.lock() = octets.to_vec();
     }
 }
 

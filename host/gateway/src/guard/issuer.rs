@@ -183,12 +183,13 @@ impl Issuer {
     /// Takes what its file says; what is wrong leaves the keys from before.
     pub(super) fn take(&self, path: &Path, octets: &[u8]) {
         let file = self.source.file().filter(|file| file.is_of(path));
-        if !file.is_some_and(|file| file.replace(octets)) {
+        let Some(file) = file.filter(|file| !file.says(octets)) else {
             return;
-        }
+        };
         match self.source.parse(octets) {
             Ok(keys) => {
                 self.store.replace(keys);
+                file.set(octets);
                 info!(issuer = self.name, "keys were read again");
             }
             Err(error) => warn!(issuer = self.name, %error, "keys stay as they were"),

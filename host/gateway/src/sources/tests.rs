@@ -151,6 +151,22 @@ async fn a_folder_that_goes_and_comes_back_is_watched_again() {
     Case::check_next(case.next_within(PATIENCE).await, "two", true);
 }
 
+/// Not even root follows a link to itself.
+#[cfg(unix)]
+#[tokio::test]
+async fn a_file_that_cannot_be_read_is_told_and_found_when_it_can() {
+    let mut case = Case::new(NEVER).begun().await;
+    let (path, beside) = (case.path("file"), case.path("beside"));
+    std::os::unix::fs::symlink(&path, &beside).expect("linked");
+    fs::rename(&beside, &path).expect("renamed");
+    let reason = fs::read(&path).expect_err("a circle").kind().to_string();
+    case.until_trouble(Trouble::Unreadable(reason)).await;
+    fs::write(&beside, "two").expect("written");
+    fs::rename(&beside, &path).expect("renamed");
+    Case::check_next(case.next_within(PATIENCE).await, "two", true);
+    assert_eq!(case.troubles.all(), []);
+}
+
 #[cfg(unix)]
 #[tokio::test]
 async fn a_link_swapped_to_a_file_of_the_same_size_and_time_is_noticed() {

@@ -234,3 +234,28 @@ async fn temporaries_are_left_alone() {
     }
     assert_eq!(next_within(&mut watch, QUIET * 3).await, None);
 }
+
+/// Want of descriptors passes without any change of the file.
+#[tokio::test]
+async fn a_plugin_that_could_not_be_read_is_tried_again_at_every_look() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("users.wasm");
+    fs::write(&path, "component").expect("written");
+    let troubles = Arc::<SourceTroubles>::default();
+    let mut watch = Watch::new(folder.path(), QUIET, Arc::clone(&troubles));
+    let trouble = Trouble::Unreadable("too many open files".to_owned());
+    let unread = Unread {
+        path: path.clone(),
+        trouble: trouble.clone(),
+        is_held: true,
+    };
+    assert!(watch.watched().on_unread("users", unread.clone()), "new");
+    assert_eq!(troubles.all(), [(path, trouble)]);
+    for _ in 0..2 {
+        check_next(&mut watch, Some("users")).await;
+        assert!(!watch.watched().on_unread("users", unread.clone()), "known");
+    }
+    watch.watched().on_read("users");
+    assert_eq!(troubles.all(), []);
+    assert_eq!(next_within(&mut watch, LOOK_INTERVAL * 2).await, None);
+}
