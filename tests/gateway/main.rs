@@ -27,6 +27,7 @@ mod peers;
 mod reload;
 mod settings;
 mod signals;
+mod sources;
 
 use std::{io::Write as _, sync::OnceLock};
 

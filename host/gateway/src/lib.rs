@@ -17,4 +17,5 @@ pub mod plugins;
 pub mod readiness;
 pub mod scaffold;
 mod shard;
+pub mod sources;
 pub mod telemetry;

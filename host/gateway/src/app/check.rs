@@ -38,7 +38,7 @@ pub async fn check(loaded: &Loaded) -> Result<Checked, StartError> {
     let scratch = Scratch::new()?;
     let parts = Parts::build(&scratch.take_in(config)).await?;
     let folder = config.plugins.folder.clone();
-    Deployer::new(Arc::clone(&parts.control), folder, None)
+    Deployer::new(Arc::clone(&parts.control), folder, None, Arc::default())
         .start()
         .await;
     let checked = Checked {

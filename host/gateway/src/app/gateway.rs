@@ -23,6 +23,7 @@ use crate::{
     control::Control,
     pipeline::route::{Route, Target},
     readiness::{Readiness, Reason, ReasonKind},
+    sources::troubles::SourceTroubles,
     telemetry::{
         calls::CallBook,
         export::{Numbers, StoreNumbers},
@@ -38,6 +39,7 @@ pub struct Gateway {
     bytes: Arc<ByteBudget>,
     loaded: ArcSwap<Loaded>,
     places: ArcSwap<BTreeMap<String, Vec<Place>>>,
+    troubles: Arc<SourceTroubles>,
     shutdown: Shutdown,
     /// The first stage of ending: not ready any more, and calls are still taken.
     leaving: CancellationToken,
@@ -56,6 +58,7 @@ impl Gateway {
         transports: Arc<Transports>,
         bytes: Arc<ByteBudget>,
         loaded: Loaded,
+        troubles: Arc<SourceTroubles>,
         shutdown: Shutdown,
     ) -> Self {
         Self {
@@ -65,6 +68,7 @@ impl Gateway {
             bytes,
             loaded: ArcSwap::from_pointee(loaded),
             places: ArcSwap::default(),
+            troubles,
             shutdown,
             leaving: CancellationToken::new(),
             read_again: Notify::new(),
@@ -89,6 +93,12 @@ impl Gateway {
     #[must_use]
     pub fn places(&self) -> Arc<BTreeMap<String, Vec<Place>>> {
         self.places.load_full()
+    }
+
+    /// Files and folders that cannot be read as they should be.
+    #[must_use]
+    pub const fn troubles(&self) -> &Arc<SourceTroubles> {
+        &self.troubles
     }
 
     pub(crate) fn shutdown(&self) -> &Shutdown {

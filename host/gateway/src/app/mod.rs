@@ -49,6 +49,7 @@ use crate::{
     pipeline::{Pipeline, Rules, Settings},
     plugins::deployer::Deployer,
     readiness::ReasonKind,
+    sources::troubles::SourceTroubles,
     telemetry::log::{self, LogError, LogLevel},
 };
 
@@ -150,13 +151,20 @@ impl App {
         control.directory().set_addresses(addresses);
         let admin = bind_admin(&config).await?;
         let quiet = config.plugins.watch.then_some(config.plugins.settle);
-        let deployer = Deployer::new(Arc::clone(&control), config.plugins.folder.clone(), quiet);
+        let troubles = Arc::new(SourceTroubles::new(control.readiness().clone()));
+        let deployer = Deployer::new(
+            Arc::clone(&control),
+            config.plugins.folder.clone(),
+            quiet,
+            Arc::clone(&troubles),
+        );
         let gateway = Gateway::new(
             Arc::clone(&control),
             book,
             transports,
             bytes,
             loaded,
+            troubles,
             shutdown.clone(),
         );
         gateway.set_places(listeners.places());

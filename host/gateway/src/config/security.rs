@@ -32,7 +32,7 @@ section! {
         pub tokens_max: usize = 10_000, within "0" to "1000000";
         /// Longest token or key.
         pub credentials_bytes_max: Size = Size::new(16 * 1024), within "64B" to "60KiB";
-        /// How often files of keys are looked at for changes.
+        /// How often files of keys are looked at for changes that the system does not tell of.
         pub files_interval: Duration = Duration::from_secs(5), within "100ms" to "1h";
         /// Credentials that are not good from one address a second; more are answered
         /// `resource-exhausted`, and new tokens from there are not looked at. 0 sets no limit.

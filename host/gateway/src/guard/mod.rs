@@ -24,6 +24,7 @@ mod failures;
 mod forge;
 pub(crate) mod header_rules;
 mod headers;
+mod held;
 mod issuer;
 mod jwks;
 mod jwt;
@@ -36,16 +37,16 @@ mod tests;
 mod tokens;
 
 use std::{
-    io,
+    collections::BTreeSet,
     path::PathBuf,
     sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use postern_core::{Call, Error, Kind, Principal};
 use postern_net::http::FetchError;
 
-pub(crate) use self::authenticator::GATEWAY_HEADER;
+pub(crate) use self::{authenticator::GATEWAY_HEADER, refresh::refresh};
 use self::{
     authenticator::Authenticator, authorization::Rules, header_rules::HeaderRules, rate::Limits,
 };
@@ -55,9 +56,11 @@ pub use self::{
     header_rules::ReplyEdits,
     jwks::Waiting,
     keys::KeysError,
-    refresh::refresh,
 };
-use crate::config::{Config, Faults};
+use crate::{
+    config::{Auth, Config, Faults},
+    sources::sight::ReadError,
+};
 
 /// Everything that stands between callers and services.
 #[derive(Debug)]
@@ -81,8 +84,12 @@ pub struct Moment {
 /// Why a guard cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
-    #[error("cannot read {}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] ReadError),
+    #[error("{} is not there", .0.display())]
+    Absent(PathBuf),
+    #[error("{} is not UTF-8", .0.display())]
+    NotText(PathBuf),
     #[error("keys of issuer {issuer} {}: {source}", path.display())]
     Keys {
         issuer: String,
@@ -99,6 +106,16 @@ pub enum GuardError {
     SameOwner { name: String, path: PathBuf },
     #[error("limit {limit} admits no call")]
     Rate { limit: String },
+}
+
+/// Files that a guard of this configuration reads when it is opened.
+pub(crate) fn files_read(auth: &Auth) -> BTreeSet<PathBuf> {
+    let of_issuers = auth.jwt.values().flat_map(|jwt| {
+        let (secret, public) = (&jwt.secret_file, &jwt.public_key_file);
+        [secret, public, &jwt.jwks_file, &jwt.jwks_ca_file]
+    });
+    let all = of_issuers.chain([&auth.api_keys.file]);
+    all.flatten().cloned().collect()
 }
 
 impl Moment {
@@ -132,8 +149,9 @@ impl Guard {
     }
 
     /// Builds what a configuration asks for, and reads the files that it names. Issuers and limits
-    /// that are as they were `before` keep their keys and their counts; no token that was verified
-    /// before is remembered. Blocks on files.
+    /// that are as they were `before` keep their keys and their counts, no token that was verified
+    /// before is remembered, and of a file that was read `before` what it said then counts until a
+    /// version that is whole comes. Blocks on files.
     ///
     /// # Errors
     /// What cannot be read, with its place; then nothing has changed.
@@ -155,9 +173,14 @@ impl Guard {
         })
     }
 
-    /// Reads its files of keys again, at once. Blocks.
-    pub fn reread(&self) {
-        self.authenticator.reread();
+    /// Files of keys that can change while it serves.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        self.authenticator.files()
+    }
+
+    /// How often those are looked at where the system does not tell of changes.
+    pub(crate) const fn files_interval(&self) -> Duration {
+        self.authenticator.settings().files_interval
     }
 
     /// Says who calls: sets `context.principal`, or leaves the caller anonymous. Credentials that

@@ -1,11 +1,11 @@
 //! Brings what lies in the plugin folder to the control, at the start and at every change.
 
 use std::{
-    collections::{BTreeMap, BTreeSet},
+    collections::BTreeSet,
     io,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use tokio::task::{JoinSet, spawn_blocking};
@@ -14,68 +14,44 @@ use tracing::{debug, warn};
 use super::{
     folder::{self, ReadError},
     store::Copy,
-    watch::Watch,
+    watch::{Unread, Watch, Watched},
 };
-use crate::control::Control;
+use crate::{
+    control::Control,
+    sources::troubles::{SourceTroubles, Trouble},
+};
 
 /// The folder's way to the control.
 pub(crate) struct Deployer {
     control: Arc<Control>,
     folder: PathBuf,
     watch: Option<Watch>,
-    unread: Unread,
+    watched: Option<Watched>,
 }
-
-/// Plugins that could not be read, each with when it is read again: descriptors or a mount may be
-/// wanting for a while. The pause doubles with each failure.
-#[derive(Default)]
-struct Unread(BTreeMap<String, (Instant, Duration)>);
 
 /// A plugin that was brought to what lies in the folder.
 struct Updated {
     name: String,
-    read: Reading,
-}
-
-/// How a plugin's files were found.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Reading {
-    Whole,
-    /// Somebody wrote to them.
-    Changing,
-    /// The system did not give them.
-    Failed,
-}
-
-impl Unread {
-    fn on_failure(&mut self, now: Instant, name: &str) {
-        let before = self.0.get(name).map(|(_, pause)| *pause);
-        let pause = before.map_or(PAUSE_MIN, |pause| (pause * 2).min(PAUSE_MAX));
-        self.0.insert(name.to_owned(), (now + pause, pause));
-    }
-
-    /// Waits for the time of the first, which stays in until it was read. Pending without any.
-    async fn next(&mut self) -> String {
-        let first = self.0.iter_mut().min_by_key(|(_, (at, _))| *at);
-        let Some((name, (at, pause))) = first else {
-            return std::future::pending().await;
-        };
-        tokio::time::sleep_until((*at).into()).await;
-        *at = Instant::now() + *pause;
-        name.clone()
-    }
+    /// Whether nobody wrote to its files meanwhile.
+    is_whole: bool,
 }
 
 impl Deployer {
     /// `quiet` is how long a file that is being written must be left alone; `None` does not watch.
-    pub(crate) fn new(control: Arc<Control>, folder: PathBuf, quiet: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        control: Arc<Control>,
+        folder: PathBuf,
+        quiet: Option<Duration>,
+        troubles: Arc<SourceTroubles>,
+    ) -> Self {
         // The watch begins before the first reading, so that no change falls between the two.
-        let watch = quiet.map(|quiet| Watch::new(&folder, quiet));
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        let watch = quiet.map(|quiet| Watch::new(&folder, quiet, troubles));
         Self {
             control,
             folder,
+            watched: watch.as_ref().map(Watch::watched),
             watch,
-            unread: Unread::default(),
         }
     }
 
@@ -97,27 +73,24 @@ impl Deployer {
             match self.read(&name).await {
                 Ok(Some(copy)) => copies.push((name, copy)),
                 Ok(None) => {}
-                Err(error) => {
-                    self.on_unreadable(&name, &error);
-                    self.unread.on_failure(Instant::now(), &name);
-                }
+                Err(error) => self.on_unreadable(&name, error),
             }
         }
         self.control.start(copies).await;
     }
 
-    /// Follows the folder for ever, where it is watched, and reads again what could not be read.
-    /// Plugins do not wait for each other; changes of one plugin are taken one after the other, so
-    /// that the last one read is the last one deployed.
+    /// Follows the folder for ever, where it is watched. Plugins do not wait for each other; changes of
+    /// one plugin are taken one after the other, so that the last one read is the last one deployed.
     pub(crate) async fn follow(mut self) {
-        let mut watch = self.watch.take();
-        let mut unread = std::mem::take(&mut self.unread);
+        let Some(mut watch) = self.watch.take() else {
+            return std::future::pending().await;
+        };
         let this = Arc::new(self);
         let mut updates = JoinSet::new();
         let (mut busy, mut waiting) = (BTreeSet::new(), BTreeSet::new());
         loop {
             tokio::select! {
-                name = next(&mut watch, &mut unread) => {
+                name = watch.next() => {
                     if busy.insert(name.clone()) {
                         updates.spawn(Arc::clone(&this).update(name));
                     } else {
@@ -125,21 +98,14 @@ impl Deployer {
                     }
                 }
                 Some(ended) = updates.join_next() => {
-                    let Ok(Updated { name, read }) = ended else {
+                    let Ok(Updated { name, is_whole }) = ended else {
                         // A panic has no name: every plugin may be updated again.
                         warn!("a deployment ended by a panic");
                         busy.clear();
                         continue;
                     };
                     busy.remove(&name);
-                    if read == Reading::Failed {
-                        unread.on_failure(Instant::now(), &name);
-                    } else {
-                        unread.0.remove(&name);
-                    }
-                    if (waiting.remove(&name) || read == Reading::Changing)
-                        && let Some(watch) = &mut watch
-                    {
+                    if waiting.remove(&name) || !is_whole {
                         watch.again(name);
                     }
                 }
@@ -149,66 +115,73 @@ impl Deployer {
 
     /// Brings one plugin to what lies in the folder.
     async fn update(self: Arc<Self>, name: String) -> Updated {
-        let read = match self.read(&name).await {
-            Ok(Some(copy)) => {
-                self.control.offer(&name, copy).await;
-                Reading::Whole
-            }
-            Ok(None) => {
-                self.control.withdraw(&name).await;
-                Reading::Whole
-            }
+        let mut is_whole = true;
+        match self.read(&name).await {
+            Ok(Some(copy)) => drop(self.control.offer(&name, copy).await),
+            // The folder is away, or was replaced: the plugin stays.
+            Ok(None) if !self.is_removed(&name) => {}
+            Ok(None) => drop(self.control.withdraw(&name).await),
             Err(error) => {
-                self.on_unreadable(&name, &error);
-                match error {
-                    ReadError::Changing(_) => Reading::Changing,
-                    ReadError::Unreadable { .. } => Reading::Failed,
-                    // It stays too long until it is changed.
-                    ReadError::TooLong { .. } => Reading::Whole,
-                }
+                is_whole = !matches!(error, ReadError::Changing(_));
+                self.on_unreadable(&name, error);
             }
-        };
-        Updated { name, read }
+        }
+        Updated { name, is_whole }
     }
 
     async fn read(&self, name: &str) -> Result<Option<Copy>, ReadError> {
-        let (folder, name) = (self.folder.clone(), name.to_owned());
+        let (folder, plugin) = (self.folder.clone(), name.to_owned());
         let reading = spawn_blocking(move || {
-            let package = folder::read(&folder, &name)?;
+            let package = folder::read(&folder, &plugin)?;
             Ok(package.map(|package| {
                 let manifest = package.manifest.map(|(_, text)| text);
                 Copy::new(package.component, manifest)
             }))
         });
-        reading.await.unwrap_or_else(|error| {
+        let copy = reading.await.unwrap_or_else(|error| {
             let (path, source) = (self.folder.clone(), io::Error::other(error));
             Err(ReadError::Unreadable { path, source })
-        })
-    }
-
-    fn on_unreadable(&self, name: &str, error: &ReadError) {
-        match error {
-            ReadError::Changing(_) => debug!(plugin = name, %error, "reading again"),
-            ReadError::Unreadable { .. } | ReadError::TooLong { .. } => {
-                warn!(plugin = name, folder = %self.folder.display(), %error, "plugin not read");
+        })?;
+        match &self.watched {
+            Some(watched) if watched.is_changing(name) => {
+                Err(ReadError::Changing(self.folder.join(name)))
             }
+            Some(watched) => {
+                watched.on_read(name);
+                Ok(copy)
+            }
+            None => Ok(copy),
+        }
+    }
+
+    fn is_removed(&self, name: &str) -> bool {
+        let mut watched = self.watched.iter();
+        watched.any(|watched| watched.is_removed(name))
+    }
+
+    fn on_unreadable(&self, name: &str, error: ReadError) {
+        let trouble = match &error {
+            ReadError::Changing(_) => return debug!(plugin = name, %error, "reading again"),
+            ReadError::Empty(path) => (path.clone(), Trouble::Empty),
+            ReadError::Unreadable { path, source } => {
+                (path.clone(), Trouble::Unreadable(source.to_string()))
+            }
+            ReadError::TooLong { path, .. } => {
+                (path.clone(), Trouble::Unreadable(error.to_string()))
+            }
+        };
+        let (path, trouble) = trouble;
+        let is_held = self.control.plugin(name).is_some();
+        let unread = Unread {
+            path,
+            trouble,
+            is_held,
+        };
+        let watched = self.watched.as_ref();
+        let is_new = watched.is_none_or(|watched| watched.on_unread(name, unread));
+        // Of one that has been read before, the trouble tells.
+        if is_new && !is_held {
+            warn!(plugin = name, folder = %self.folder.display(), %error, "plugin not read");
         }
     }
 }
-
-/// The next plugin to read, because it changed or because it could not be read.
-async fn next(watch: &mut Option<Watch>, unread: &mut Unread) -> String {
-    let changed = async {
-        match watch {
-            Some(watch) => watch.next().await,
-            None => std::future::pending().await,
-        }
-    };
-    tokio::select! {
-        name = changed => name,
-        name = unread.next() => name,
-    }
-}
-
-const PAUSE_MIN: Duration = Duration::from_secs(1);
-const PAUSE_MAX: Duration = Duration::from_secs(30);
