@@ -21,6 +21,8 @@ use crate::{
 
 const QUEUE_MESSAGES_MAX: usize = 8;
 const QUEUE_BYTES_MAX: usize = 1024;
+/// The longest frame of a script: its head, 255 octets of headers and of payload, its checksum.
+const FRAME_BYTES_MAX: usize = 11 + 255 + 255 + 4;
 
 /// A session and what was seen of it.
 struct Driven {
@@ -142,12 +144,15 @@ impl Driven {
         }
         assert_eq!(self.n_closed == 1, self.session.is_closed());
         let (messages, bytes) = self.session.queued();
-        // One BYE or ERR stands outside the bounds.
+        // One frame of any size and one BYE or ERR stand outside the bounds.
         assert!(
             messages <= QUEUE_MESSAGES_MAX + 1,
             "{messages} messages are queued"
         );
-        assert!(bytes <= QUEUE_BYTES_MAX + 512, "{bytes} octets are queued");
+        assert!(
+            bytes <= QUEUE_BYTES_MAX + FRAME_BYTES_MAX + 512,
+            "{bytes} octets are queued"
+        );
         if let Some((at, why)) = self.session.poll_timeout() {
             assert!(
                 at > self.now || self.now == epoch(),

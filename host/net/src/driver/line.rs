@@ -48,7 +48,7 @@ pub(crate) struct Line<S> {
     held_input: Held,
     /// What is queued for the peer.
     held_output: Held,
-    /// Since when a peer owes the rest of such a frame and nothing came.
+    /// When something came last of such a frame.
     unfinished_since: Option<Instant>,
     /// Whole frames are left in `input`: the session was congested.
     has_undecoded: bool,
@@ -125,13 +125,10 @@ impl<S: StreamLink> Line<S> {
             self.input = BytesMut::new();
             self.read_bytes = READ_BYTES_MIN;
         }
-        if read.is_pending() && self.held_input.counted() > 0 {
-            self.unfinished_since.get_or_insert(now);
-        }
         let n_octets = ready!(read)?;
-        self.unfinished_since = None;
         if n_octets == 0 {
             self.read_ended = true;
+            self.unfinished_since = None;
             self.connection.handle_link_end(now);
             return Poll::Ready(Ok(()));
         }
@@ -140,6 +137,7 @@ impl<S: StreamLink> Line<S> {
         }
         self.counters.bytes_in.add(n_octets as u64);
         self.decode(now);
+        self.unfinished_since = (self.held_input.counted() > 0).then_some(now);
         Poll::Ready(Ok(()))
     }
 
