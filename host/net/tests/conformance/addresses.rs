@@ -325,7 +325,9 @@ async fn a_call_that_a_server_took_before_its_restart_fails_as_unknown() {
     let _ = before.server.await;
     let after = Gateway::start(before.target.address(), Duration::ZERO).await;
     let large = vec![b'7'; 30_000];
+    let begin = Instant::now();
     let answered = unary(&client, "echo", large.clone()).await;
+    println!("answered {:?} after the restart", begin.elapsed());
     assert_eq!(answered.expect("answered"), large);
     let error = within(SOON, taken)
         .await

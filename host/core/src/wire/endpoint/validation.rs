@@ -140,10 +140,13 @@ impl Endpoint {
         let Some(peer) = self.roster.find(from) else {
             return false;
         };
-        if let Some(rival) = peer
+        if let Some(mut rival) = peer
             .rival
             .take_if(|rival| names_session(&frame.headers, rival.session.id()))
         {
+            // What the new client sent before its number was taken for the session's before.
+            rival.local = peer.local;
+            std::mem::swap(&mut rival.incoming, &mut peer.incoming);
             self.replace(from, CloseReason::LinkEnded);
             if self.insert(now, from, *rival).is_err() {
                 return false;
