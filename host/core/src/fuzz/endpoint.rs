@@ -243,7 +243,9 @@ impl Driven {
             }
         }
         let stats = self.endpoint.stats();
-        assert!(stats.peers <= PEERS_MAX, "{stats:?}");
+        let n_validated = stats.peers - stats.peers_unvalidated;
+        assert!(n_validated <= PEERS_MAX, "{stats:?}");
+        assert!(stats.peers_unvalidated <= PEERS_MAX, "{stats:?}");
         assert!(
             stats.reassembly_open <= 6 && stats.reassembly_bytes <= 30_000,
             "{stats:?}"

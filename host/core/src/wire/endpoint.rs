@@ -42,7 +42,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 pub use self::event::{
-    Delivery, EndpointConfig, EndpointStats, Event, SendError, SendId, Undelivered,
+    Delivery, EndpointConfig, EndpointStats, Event, SendError, SendId, Transmit, Undelivered,
 };
 use self::{
     peer::{Peer, Written},
@@ -54,15 +54,6 @@ use super::{
     reliable::RANGES_MAX,
     session::{CloseReason, Dialect, Role, SessionId},
 };
-
-/// A datagram to send.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Transmit {
-    pub to: SocketAddr,
-    /// The address of this end that the peer knows, if it was told to `handle_datagram`.
-    pub local: Option<IpAddr>,
-    pub octets: Bytes,
-}
 
 /// The machine of one socket. See the module.
 pub struct Endpoint {
@@ -327,23 +318,6 @@ impl Endpoint {
         self.roster.peek(peer).map(|peer| peer.session.id())
     }
 
-    /// Whether the address of `peer` is known to be no forgery.
-    #[must_use]
-    pub fn is_validated(&self, peer: SocketAddr) -> bool {
-        let found = self.roster.peek(peer);
-        found.is_some_and(|peer| peer.validation.is_validated())
-    }
-
-    /// This end has another address from here on: what `peer` was sent is given up without a word,
-    /// and what it has said in answer is forgotten.
-    pub fn renew(&mut self, peer: SocketAddr) {
-        if let Some(found) = self.roster.find(peer) {
-            found.renew();
-            self.reassembly.forget(peer);
-            self.touch(peer);
-        }
-    }
-
     /// How `peer` speaks; `None` until that is settled.
     #[must_use]
     pub fn dialect(&self, peer: SocketAddr) -> Option<&Dialect> {
@@ -407,6 +381,9 @@ impl Endpoint {
         };
         while let Some(sent) = peer.outgoing.poll_result() {
             if sent.id == SendId::ECHO {
+                if std::mem::take(&mut peer.is_resumed) {
+                    peer.outgoing.restart();
+                }
                 continue;
             }
             let event = match sent.result {

@@ -127,6 +127,7 @@ impl<L: DatagramLink> Driver<L> {
                 is_busy |= written.is_err();
                 pass_refusal(written, dispatch)?;
             }
+            is_busy |= self.socket.poll_written(cx).is_ready();
             if let Some(reason) = self.handle_events(dispatch, now) {
                 return Poll::Ready(Ok(reason));
             }

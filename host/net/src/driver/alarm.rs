@@ -20,6 +20,15 @@ impl Alarm {
         Self { sleep: None }
     }
 
+    /// Whether it would ring later than at `deadline`.
+    pub(crate) fn is_late(&self, deadline: Option<Instant>) -> bool {
+        let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else {
+            return false;
+        };
+        let set = self.sleep.as_ref().map(|sleep| sleep.deadline());
+        set.is_none_or(|set| deadline < set)
+    }
+
     /// Ready when `deadline` has passed.
     pub(crate) fn poll(&mut self, cx: &mut Context<'_>, deadline: Option<Instant>) -> Poll<()> {
         let Some(deadline) = deadline.map(tokio::time::Instant::from_std) else {

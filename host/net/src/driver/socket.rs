@@ -91,6 +91,16 @@ impl<L: DatagramLink> Socket<L> {
         }
     }
 
+    /// After writing, as `poll_timer`: what was written is to be repeated unless it is acknowledged,
+    /// most likely sooner than anything else is due.
+    pub(crate) fn poll_written(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let next = self.endpoint.poll_timeout().map(|(at, _)| at);
+        if self.alarm.is_late(next) {
+            return self.poll_timer(cx);
+        }
+        Poll::Pending
+    }
+
     /// Ready when a timer was due and was handled; then there may be events.
     pub(crate) fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let next = self.endpoint.poll_timeout().map(|(at, _)| at);

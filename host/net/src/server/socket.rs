@@ -170,6 +170,7 @@ impl<L: DatagramLink> ServedSocket<L> {
                     return Poll::Ready(Ok(()));
                 }
             }
+            is_busy |= self.socket.poll_written(cx).is_ready();
             is_busy |= self.retry_pushes();
             if !is_busy && !self.calls.is_unwatched() {
                 return Poll::Pending;

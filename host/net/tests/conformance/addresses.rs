@@ -325,7 +325,9 @@ async fn a_call_that_a_server_took_before_its_restart_fails_as_unknown() {
     let _ = before.server.await;
     let after = Gateway::start(before.target.address(), Duration::ZERO).await;
     let large = vec![b'7'; 30_000];
+    let begin = Instant::now();
     let answered = unary(&client, "echo", large.clone()).await;
+    println!("answered {:?} after the restart", begin.elapsed());
     assert_eq!(answered.expect("answered"), large);
     let error = within(SOON, taken)
         .await
@@ -338,6 +340,29 @@ async fn a_call_that_a_server_took_before_its_restart_fails_as_unknown() {
     assert_eq!(after.n_calls(), 1);
     client.close().await;
     after.end().await;
+}
+
+#[tokio::test]
+async fn what_is_lost_is_repeated_although_nothing_else_happens() {
+    let bench = Link::MemoryDatagram.serve().await;
+    let client = bench.client().await;
+    assert_eq!(unary(&client, "echo", "x").await.expect("an echo"), "x");
+    // At first the request is lost, then the reply.
+    for (lost_at_ms, method) in [(0, "echo"), (100, "sleep")] {
+        let begin = Instant::now();
+        let call = unary(&client, method, "200");
+        let loss = async {
+            tokio::time::sleep(Duration::from_millis(lost_at_ms)).await;
+            bench.network.cut();
+            tokio::time::sleep(Duration::from_millis(250 - lost_at_ms)).await;
+            bench.network.heal();
+        };
+        let (_, answered) = within(SOON, async { tokio::join!(loss, call) }).await;
+        assert_eq!(answered.expect("answered"), "200");
+        assert!(begin.elapsed() < Duration::from_secs(10), "{method}");
+    }
+    client.close().await;
+    bench.stop().await;
 }
 
 #[tokio::test]

@@ -41,7 +41,10 @@ fn what_looks_like_an_answer_gets_one_that_no_gateway_answers() {
         let answer = match reader(Some("users")).on_datagrams().read(epoch(), bare()) {
             Inbound::Request { token, .. } => token.error_frame(&Error::internal("failed")),
             Inbound::Refused { frame, .. } => frame,
-            other => panic!("{other:?}"),
+            other @ (Inbound::Response(_)
+            | Inbound::Event(_)
+            | Inbound::Unfit { .. }
+            | Inbound::Probe) => panic!("{other:?}"),
         };
         assert!(!answer.payload.is_empty());
         let read = reader(Some("users")).on_datagrams().read(epoch(), answer);

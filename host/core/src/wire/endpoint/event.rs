@@ -1,6 +1,10 @@
 //! What an endpoint is told, what it reports and what it counts.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use bytes::Bytes;
 
@@ -39,6 +43,15 @@ pub enum Delivery {
     /// `Acknowledged` to a peer with feature `wide`, `Plain` to others: published clients never
     /// acknowledge what they receive.
     Reply,
+}
+
+/// A datagram to send.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Transmit {
+    pub to: SocketAddr,
+    /// The address of this end that the peer knows, if it was told to `handle_datagram`.
+    pub local: Option<IpAddr>,
+    pub octets: Bytes,
 }
 
 /// Names a send in the events that follow it. Unique within an endpoint.

@@ -65,6 +65,9 @@ pub(super) struct Peer {
     pub(super) is_eventful: bool,
     /// `Event::Established` was given.
     pub(super) is_announced: bool,
+    /// A client's session that began anew with messages on their way. What reaches the server before
+    /// the session's number is dropped there.
+    pub(super) is_resumed: bool,
 }
 
 impl Peer {
@@ -96,6 +99,7 @@ impl Peer {
             is_ready: false,
             is_eventful: false,
             is_announced: false,
+            is_resumed: false,
         }
     }
 
@@ -191,7 +195,7 @@ impl Peer {
         }
         if self.role == Role::Client {
             // A server that was restarted knows nothing of what had arrived.
-            self.outgoing.restart();
+            self.is_resumed = self.outgoing.restart();
         }
         greeting.features.contains(Features::ECHO)
     }

@@ -118,15 +118,35 @@ impl Peer {
 }
 
 impl Endpoint {
+    /// Whether the address of `peer` is known to be no forgery.
+    #[must_use]
+    pub fn is_validated(&self, peer: SocketAddr) -> bool {
+        let found = self.roster.peek(peer);
+        found.is_some_and(|peer| peer.validation.is_validated())
+    }
+
+    /// This end has another address from here on: what `peer` was sent is given up without a word,
+    /// and what it has said in answer is forgotten.
+    pub fn renew(&mut self, peer: SocketAddr) {
+        if let Some(found) = self.roster.find(peer) {
+            found.renew();
+            self.reassembly.forget(peer);
+            self.touch(peer);
+        }
+    }
+
     /// Notes what `frame` says about its address. Whether it is to be handled.
     pub(super) fn validate(&mut self, now: Instant, from: SocketAddr, frame: &Frame) -> bool {
         let Some(peer) = self.roster.find(from) else {
             return false;
         };
-        if let Some(rival) = peer
+        if let Some(mut rival) = peer
             .rival
             .take_if(|rival| names_session(&frame.headers, rival.session.id()))
         {
+            // What the new client sent before its number was taken for the session's before.
+            rival.local = peer.local;
+            std::mem::swap(&mut rival.incoming, &mut peer.incoming);
             self.replace(from, CloseReason::LinkEnded);
             if self.insert(now, from, *rival).is_err() {
                 return false;

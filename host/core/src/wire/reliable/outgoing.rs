@@ -294,20 +294,23 @@ impl Outgoing {
         }
     }
 
-    /// Everything on its way is sent again from its beginning.
-    pub(in crate::wire) fn restart(&mut self) {
+    /// Everything on its way is sent again from its beginning; whether there was anything.
+    pub(in crate::wire) fn restart(&mut self) -> bool {
         let ids: Vec<u64> = self.messages.keys().copied().collect();
+        let mut is_any = false;
         for id in ids {
             let Some(message) = self.messages.get_mut(&id) else {
                 continue;
             };
             if message.numbering == Numbering::Wide && message.progress_at.is_some() {
-                message.epoch = 0;
+                (message.epoch, message.n_silent) = (0, 0);
+                is_any = true;
                 self.congestion.on_gone(message.restart());
                 self.set_deadline(id, None);
                 self.make_ready(id);
             }
         }
+        is_any
     }
 
     /// Sends the message again at once.
