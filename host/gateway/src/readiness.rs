@@ -169,11 +169,14 @@ impl ReasonKind {
 
     fn tell_raised(self, subject: &str, message: &str) {
         let reason = self.name();
-        match self {
-            // Part of every life; whoever begins it says so.
-            Self::Starting | Self::Draining => {}
-            _ if self.is_unready() => warn!(reason, subject, message, "not ready"),
-            _ => warn!(reason, subject, message, "degraded"),
+        // Part of every life; whoever begins it says so.
+        if matches!(self, Self::Starting | Self::Draining) {
+            return;
+        }
+        if self.is_unready() {
+            warn!(reason, subject, message, "not ready");
+        } else {
+            warn!(reason, subject, message, "degraded");
         }
     }
 

@@ -206,10 +206,12 @@ impl VerifyingKey {
     /// A key on P-256 is for ES256 alone, one on P-384 for ES384 (RFC 7518 section 3.4). A point is
     /// an octet and two coordinates (SEC 1 section 2.3.3).
     fn fits_curve(&self, algorithm: Algorithm) -> bool {
-        let coordinate_bytes = match algorithm {
-            Algorithm::ES256 => 32,
-            Algorithm::ES384 => 48,
-            _ => return true,
+        let coordinate_bytes = if algorithm == Algorithm::ES256 {
+            32
+        } else if algorithm == Algorithm::ES384 {
+            48
+        } else {
+            return true;
         };
         let point = self.key.try_get_as_bytes();
         point.is_ok_and(|point| point.len() == 1 + 2 * coordinate_bytes)
