@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
-use postern_core::{Call, Handler, Kind};
+use postern_core::{Call, Handler, Kind, Retry};
 use postern_tests::{Door, Gateway, Setup, connect, patiently};
 
 use crate::share;
@@ -161,4 +161,35 @@ async fn wrong_credentials_are_limited_by_address() {
     assert!(n_limited >= 10, "{n_limited} of 40");
     let (status, ..) = get(&gateway, "/v1/services", Some("secret")).await;
     assert_eq!(status, 200, "who is known passes all the while");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_fall_under_the_limits_of_callers_on_every_door() {
+    let _machine = share().await;
+    for door in Door::ALL {
+        let setup = Setup {
+            config: format!(
+                "[limits.each]\nby = \"principal\"\nrate = 1\nper = \"1h\"\n{}",
+                key("ann", "[]")
+            ),
+            ..Setup::default()
+        };
+        let gateway = Gateway::start(setup.plugin("echo")).await;
+        let handler = connect(&gateway, door).await;
+        let mut kinds = Vec::new();
+        for _ in 0..12 {
+            let mut call = Call::unary("echo", "Echo", "{}");
+            call.headers.push("x-vsp-api-key", "guess").expect("fits");
+            let error = handler.call(call).await.expect_err("a guess");
+            let is_told_when = matches!(error.retry, Retry::After(_));
+            assert_eq!(
+                is_told_when,
+                error.kind == Kind::ResourceExhausted,
+                "{door}"
+            );
+            kinds.push(error.kind);
+        }
+        assert_eq!(kinds[0], Kind::Unauthenticated, "{door}");
+        assert_eq!(kinds[1..], [Kind::ResourceExhausted; 11], "{door}");
+    }
 }

@@ -110,15 +110,21 @@ async fn no_peer_forges_a_line() {
         config: "[log]\naccess = \"info\"\nformat = \"text\"\n".to_owned(),
         ..Setup::default()
     };
-    let gateway = Gateway::start(setup).await;
+    let gateway = Gateway::start(setup.plugin("probe")).await;
     let handler = connect(&gateway, Door::Tcp).await;
-    let service = "a\n2026-01-31T12:00:00.000000Z ERROR forged: \u{1b}[31mx";
-    let target = format!("{service}/b");
+    let forged = "2026-01-31T12:00:00.000000Z ERROR forged: \u{1b}[31mx";
+    // By the name of a service that is not there, and by what a plugin says.
+    let target = format!("a\n{forged}/b");
     call(&*handler, &target, "")
         .await
         .expect_err("no such service");
-    patiently("the call's line is written", async || {
-        gateway.log().contains("12:00:00")
+    let said = format!("said\n{forged}");
+    let line = serde_json::json!({"level": "info", "message": said, "fields": {"f": said}});
+    call(&*handler, "probe/Log", line.to_string())
+        .await
+        .expect("it is written");
+    patiently("both have left their lines", async || {
+        gateway.log().matches("12:00:00").count() >= 3
     })
     .await;
     let log = gateway.log();

@@ -1,6 +1,6 @@
 //! Import `log`: lines in the gateway's log, named after the plugin and the call, within a rate.
 
-use std::time::Instant;
+use std::{fmt::Write as _, time::Instant};
 
 use parking_lot::Mutex;
 use wasmtime::{
@@ -124,9 +124,9 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
         if !text.is_empty() {
             text.push(' ');
         }
-        text.push_str(&name.to_str(&store)?);
+        push_word(&mut text, &name.to_str(&store)?);
         text.push('=');
-        text.push_str(&value.to_str(&store)?);
+        push_word(&mut text, &value.to_str(&store)?);
         if text.len() > TEXT_BYTES_MAX {
             convert::cut(&mut text, TEXT_BYTES_MAX);
             break;
@@ -134,6 +134,19 @@ fn write(mut store: Store<'_>, (level, message, fields): Line) -> wasmtime::Resu
     }
     emit(store.data(), level, &message, &text);
     Ok(())
+}
+
+/// Adds a name or a value of a field: as it is where it is one plain word, else in quotes, so that no value
+/// passes for another field. A guest may have it from a peer.
+fn push_word(text: &mut String, word: &str) {
+    let is_plain =
+        |c: char| !c.is_whitespace() && !c.is_control() && !matches!(c, '"' | '=' | '\\');
+    if !word.is_empty() && word.chars().all(is_plain) {
+        text.push_str(word);
+    } else {
+        // Writing to a `String` does not fail.
+        let _ = write!(text, "{word:?}");
+    }
 }
 
 /// A line that the guest printed to its standard error, as runtimes do when they give up.
@@ -227,6 +240,22 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
+
+    #[test]
+    fn a_value_cannot_pass_for_another_field() {
+        let shown = |word: &str| {
+            let mut text = String::new();
+            push_word(&mut text, word);
+            text
+        };
+        for plain in ["Echo", "10.0.0.7:1", "é", "{}"] {
+            assert_eq!(shown(plain), plain);
+        }
+        assert_eq!(shown("Echo outcome=ok"), "\"Echo outcome=ok\"");
+        assert_eq!(shown("a=b"), "\"a=b\"");
+        assert_eq!(shown("\n\""), "\"\\n\\\"\"");
+        assert_eq!(shown(""), "\"\"");
+    }
 
     #[test]
     fn a_burst_passes_then_the_rate_holds_and_drops_are_told() {
