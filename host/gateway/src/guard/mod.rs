@@ -46,10 +46,10 @@ use std::{
 use postern_core::{Call, Error, Kind, Principal};
 use postern_net::http::FetchError;
 
-pub(crate) use self::{authenticator::GATEWAY_HEADER, refresh::refresh};
 use self::{
     authenticator::Authenticator, authorization::Rules, header_rules::HeaderRules, rate::Limits,
 };
+pub(crate) use self::{authenticator::GATEWAY_HEADER, refresh::refresh};
 pub use self::{
     authenticator::{Identity, Recognition, Sender},
     failures::Failures,

@@ -1,12 +1,6 @@
 //! Brings what lies in the plugin folder to the control, at the start and at every change.
 
-use std::{
-    collections::BTreeSet,
-    io,
-    path::PathBuf,
-    sync::Arc,
-    time::Duration,
-};
+use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
 
 use tokio::task::{JoinSet, spawn_blocking};
 use tracing::{debug, warn};

@@ -11,8 +11,7 @@ use hyper::body::Incoming;
 use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 
 use super::{
-    CORRELATION_HEADER, Catalog, HttpConfig,
-    is_ndjson,
+    CORRELATION_HEADER, Catalog, HttpConfig, is_ndjson,
     origin::{ForeignPage, check_origin},
     path::{PathError, Resource},
     reply::{self, ReplyBody},

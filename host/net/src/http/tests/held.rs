@@ -30,7 +30,10 @@ impl Frames {
 
     async fn send_octets(&mut self, octets: &[u8]) {
         let writing = self.socket.write_all(octets);
-        timeout(PATIENCE, writing).await.expect("takes").expect("is open");
+        timeout(PATIENCE, writing)
+            .await
+            .expect("takes")
+            .expect("is open");
     }
 
     async fn send(&mut self, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
@@ -212,7 +215,11 @@ async fn a_full_gateway_says_when_to_come_again() {
     let body = "x".repeat(2 * MIB);
     let response = door.raw(&post("echo/Say", "", &body)).await;
     assert!(response.starts_with("HTTP/1.1 503 "), "{response}");
-    for part in ["retry-after: 1\r\n", "x-postern-error: unavailable\r\n", "the gateway holds"] {
+    for part in [
+        "retry-after: 1\r\n",
+        "x-postern-error: unavailable\r\n",
+        "the gateway holds",
+    ] {
         assert!(response.contains(part), "{part} in {response}");
     }
     assert_eq!(door.bytes.held(), 0);
@@ -229,7 +236,12 @@ async fn streams_over_the_limit_are_not_begun() {
     // The limit is in the door's first frame: SETTINGS_MAX_CONCURRENT_STREAMS is 3.
     let (kind, _, settings) = frames.next().await.expect("settings");
     assert_eq!(kind, SETTINGS);
-    assert!(settings.chunks(6).any(|setting| setting == [0, 3, 0, 0, 0, 2]), "{settings:?}");
+    assert!(
+        settings
+            .chunks(6)
+            .any(|setting| setting == [0, 3, 0, 0, 0, 2]),
+        "{settings:?}"
+    );
     for stream in [1, 3, 5] {
         frames.ask(stream, "hang/On", false).await;
     }
