@@ -1,6 +1,11 @@
 //! One open door: its sockets are bound here and served until it is told to stop.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use postern_core::{
     Handler, Text,
@@ -9,7 +14,7 @@ use postern_core::{
 };
 use postern_net::{
     ByteBudget, Frames, ServerConfig, Shutdown, TcpServer, UdpServer,
-    http::{Catalog, HttpConfig, HttpServer},
+    http::{Catalog, Hosts, HttpConfig, HttpServer},
 };
 
 use super::transports::Transports;
@@ -226,6 +231,15 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
     }
 }
 
+/// Under which names a listener at `address` is called.
+pub(crate) fn hosts(address: IpAddr, names: &[String]) -> Hosts {
+    if address.is_loopback() {
+        Hosts::Local(names.iter().map(|name| name.to_ascii_lowercase()).collect())
+    } else {
+        Hosts::Every
+    }
+}
+
 fn http_config(settings: &DoorSettings) -> HttpConfig {
     let listener = &settings.listener;
     HttpConfig {
@@ -238,6 +252,7 @@ fn http_config(settings: &DoorSettings) -> HttpConfig {
         idle_timeout: listener.idle_timeout,
         write_timeout: listener.write_timeout,
         drain_timeout: listener.drain_timeout,
+        hosts: hosts(listener.address.ip(), &listener.hosts),
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
     }

@@ -26,7 +26,11 @@ use postern_core::{
     Handler, Text,
     registry::{Address, address::Scheme, directory::ConfigError},
 };
-use postern_net::{ByteBudget, ClientConfig, Pool, Shutdown, http::Catalog, pool::PoolConfigError};
+use postern_net::{
+    ByteBudget, ClientConfig, Counters, Pool, Shutdown,
+    http::{Catalog, HttpConfig, serve_router},
+    pool::PoolConfigError,
+};
 use postern_wasm::{Runtime, RuntimeConfig, RuntimeError, StoreError};
 use tokio::{net::TcpListener, task::JoinSet};
 use tracing::{info, warn};
@@ -357,21 +361,12 @@ async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, BindError> {
 }
 
 async fn serve_admin(listener: TcpListener, gateway: Arc<Gateway>, last: Shutdown) {
-    let served = axum::serve(listener, admin::router(gateway));
-    let draining = last.clone();
-    let served = served.with_graceful_shutdown(async move { draining.draining().await });
-    let limit = async {
-        last.draining().await;
-        tokio::time::sleep(ADMIN_DRAIN).await;
+    let limits = HttpConfig {
+        drain_timeout: ADMIN_DRAIN,
+        ..admin::limits()
     };
-    tokio::select! {
-        result = served.into_future() => {
-            if let Err(error) = result {
-                warn!(%error, "the operators' door closed by itself");
-            }
-        }
-        () = limit => {}
-    }
+    let counters = Arc::<Counters>::default();
+    serve_router(listener, admin::router(gateway), limits, counters, last).await;
 }
 
 async fn check_health(control: &Control, gateway: &Gateway) {

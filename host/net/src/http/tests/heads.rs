@@ -47,7 +47,14 @@ async fn every_refusal_of_a_head_has_the_form_of_the_others() {
     let identity = format!("{get}host: x\r\ntransfer-encoding: identity\r\n\r\n");
     check(&door, &identity, 400, invalid, "do not end in one chunked").await;
     let both = format!("{get}host: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n");
-    check(&door, &both, 400, invalid, "a content-length and a transfer coding").await;
+    check(
+        &door,
+        &both,
+        400,
+        invalid,
+        "a content-length and a transfer coding",
+    )
+    .await;
     let fields = "a: b\r\n".repeat(300);
     let fields = format!("{get}host: x\r\n{fields}\r\n");
     check(&door, &fields, 431, invalid, "more than 300 header fields").await;
@@ -62,14 +69,17 @@ async fn every_refusal_of_a_head_has_the_form_of_the_others() {
 async fn fields_up_to_the_limit_are_served() {
     let door = Door::open(HttpConfig::default()).await;
     // Host and length are two of them.
-    let response = door.raw(&post("echo/Say", &"a: b\r\n".repeat(298), "1")).await;
+    let response = door
+        .raw(&post("echo/Say", &"a: b\r\n".repeat(298), "1"))
+        .await;
     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
 }
 
 #[tokio::test]
 async fn what_was_asked_before_a_bad_head_is_answered_first() {
     let door = Door::open(HttpConfig::default()).await;
-    let requests = post("echo/Say", "", "first") + &post("echo/Say", "", "second") + "GET /\r\n\r\n";
+    let requests =
+        post("echo/Say", "", "first") + &post("echo/Say", "", "second") + "GET /\r\n\r\n";
     let response = exchange(&door, requests.as_bytes()).await;
     let parts: Vec<_> = ["first", "second", "HTTP/1.1 400 "]
         .iter()
@@ -103,7 +113,14 @@ async fn an_early_refusal_reaches_a_client_that_writes_on() {
     let door = Door::open(config).await;
     // More than the buffers of both sockets hold.
     let body = "x".repeat(16 << 20);
-    check(&door, &post("echo/Say", "", &body), 413, "invalid-argument", "limit of 10").await;
+    check(
+        &door,
+        &post("echo/Say", "", &body),
+        413,
+        "invalid-argument",
+        "limit of 10",
+    )
+    .await;
     let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     let chunked = "POST /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked";
     let chunked = format!("{chunked}\r\n\r\n{chunk}");
@@ -131,7 +148,10 @@ async fn a_head_that_trickles_is_408_on_a_kept_connection_too() {
         }
         let (mut reader, mut writer) = socket.into_split();
         let trickling = async {
-            for octet in b"GET /v1/services HTTP/1.1\r\nx-slow: ".iter().chain([b'x'; 10_000].iter()) {
+            for octet in b"GET /v1/services HTTP/1.1\r\nx-slow: "
+                .iter()
+                .chain([b'x'; 10_000].iter())
+            {
                 if writer.write_all(&[*octet]).await.is_err() {
                     break;
                 }
@@ -151,8 +171,14 @@ async fn a_head_that_trickles_is_408_on_a_kept_connection_too() {
             ended = timeout(PATIENCE, reading) => ended.expect("the door answers"),
         }
         let response = String::from_utf8_lossy(&response);
-        assert!(response.starts_with("HTTP/1.1 408 "), "{before:?}: {response}");
+        assert!(
+            response.starts_with("HTTP/1.1 408 "),
+            "{before:?}: {response}"
+        );
         assert!(response.contains("within 300 ms"), "{response}");
-        assert!(response.contains("x-postern-error: deadline-exceeded\r\n"), "{response}");
+        assert!(
+            response.contains("x-postern-error: deadline-exceeded\r\n"),
+            "{response}"
+        );
     }
 }
