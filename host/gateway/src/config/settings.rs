@@ -98,7 +98,7 @@ section! {
         /// HTTP: names under which a listener on a loopback address is called, besides "localhost"
         /// and addresses: by a proxy that passes on the host it was asked for. Any other name is
         /// refused there, as a page may have it lead here.
-        pub hosts: Vec<String> = vec![],
+        pub hosts: Vec<String> = vec![];
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
         /// Acknowledged datagrams of VSTP.
@@ -158,7 +158,7 @@ section! {
         pub address: SocketAddr = local(9900);
         /// Names under which an admin listener on a loopback address is called, besides "localhost"
         /// and addresses.
-        pub hosts: Vec<String> = vec![],
+        pub hosts: Vec<String> = vec![];
         /// Asked for as `authorization: Bearer TOKEN` by everything that changes something.
         pub token: Option<Secret> = None;
     }
