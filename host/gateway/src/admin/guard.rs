@@ -1,20 +1,39 @@
 //! Who may change something through the operators' door.
 
-use axum::http::{HeaderMap, HeaderName, StatusCode, header};
+use axum::{
+    extract::Request,
+    http::{HeaderMap, HeaderName, StatusCode, header},
+};
+use postern_net::http::{ForeignPage, check_origin};
 
 use super::view::Failure;
-use crate::config::Admin;
+use crate::{app::door, config::Admin};
 
-/// Refuses pages of other sites, and everybody without the token where one is set.
-pub(super) fn check(headers: &HeaderMap, admin: &Admin) -> Result<(), Failure> {
-    // A browser sends a page's POST to the local machine without asking; it does say whose page.
-    if let Some(origin) = text(headers, header::ORIGIN) {
-        let host = text(headers, header::HOST).unwrap_or_default();
-        if origin.split_once("://").map(|(_, authority)| authority) != Some(host) {
-            let message = format!("a page of {origin} may not change this gateway");
-            return Err(Failure::new(StatusCode::FORBIDDEN, message));
+/// Refuses what comes from a page of another site, whatever it asks for: by the same judgement as an
+/// HTTP listener's.
+pub(super) fn check_page(request: &Request, admin: &Admin) -> Result<(), Failure> {
+    let hosts = door::hosts(admin.address.ip(), &admin.hosts);
+    check_origin(request.uri(), request.headers(), &hosts, None).map_err(|page| {
+        let status = match page {
+            ForeignPage::Hosts { .. } => StatusCode::BAD_REQUEST,
+            ForeignPage::Host { .. } | ForeignPage::Origin { .. } | ForeignPage::Site { .. } => {
+                StatusCode::FORBIDDEN
+            }
+        };
+        let failure = Failure::new(status, page.to_string());
+        match page {
+            ForeignPage::Host { host } => {
+                failure.with_hint(format!("set admin.hosts = [{host:?}] if that is its name"))
+            }
+            ForeignPage::Hosts { .. } | ForeignPage::Origin { .. } | ForeignPage::Site { .. } => {
+                failure
+            }
         }
-    }
+    })
+}
+
+/// Refuses everybody without the token where one is set.
+pub(super) fn check(headers: &HeaderMap, admin: &Admin) -> Result<(), Failure> {
     let Some(token) = &admin.token else {
         return Ok(());
     };
@@ -91,12 +110,43 @@ mod tests {
         check_status(&[("authorization", "secret")], Some("secret"), Some(401));
     }
 
+    #[track_caller]
+    fn check_page_status(pairs: &[(&'static str, &str)], text: &str, expected: Option<u16>) {
+        let mut request = Request::new(axum::body::Body::empty());
+        for (name, value) in pairs {
+            let value = value.parse().expect("a header value");
+            request.headers_mut().append(*name, value);
+        }
+        let config = config::parse("test", text, &Default::default());
+        let admin = config.expect("valid").0.admin;
+        let status = check_page(&request, &admin)
+            .err()
+            .map(|failure| failure.status().as_u16());
+        assert_eq!(status, expected, "{pairs:?}");
+    }
+
     #[test]
     fn refuses_pages_of_other_sites() {
         let host = ("host", "127.0.0.1:9900");
-        check_status(&[host, ("origin", "http://127.0.0.1:9900")], None, None);
-        check_status(&[host, ("origin", "https://evil.example")], None, Some(403));
-        check_status(&[host, ("origin", "null")], None, Some(403));
-        check_status(&[("origin", "http://127.0.0.1:9900")], None, Some(403));
+        let own = ("origin", "http://127.0.0.1:9900");
+        check_page_status(&[host, own], "", None);
+        check_page_status(&[host, ("origin", "https://evil.example")], "", Some(403));
+        check_page_status(&[host, ("origin", "null")], "", Some(403));
+        check_page_status(&[host, ("sec-fetch-site", "cross-site")], "", Some(403));
+        check_page_status(&[("origin", "http://127.0.0.1:9900")], "", Some(403));
+    }
+
+    #[test]
+    fn refuses_names_of_others_on_a_loopback_address() {
+        let foreign = ("host", "evil.example:9900");
+        check_page_status(&[foreign], "", Some(403));
+        check_page_status(
+            &[foreign, ("origin", "http://evil.example:9900")],
+            "",
+            Some(403),
+        );
+        let named = "[admin]\nhosts = [\"ops.example\"]";
+        check_page_status(&[("host", "ops.example")], named, None);
+        check_page_status(&[foreign], "[admin]\naddress = \"0.0.0.0:9900\"", None);
     }
 }

@@ -1,27 +1,27 @@
 //! The operators' door: health, numbers and control over HTTP, in JSON. Nothing changes by GET; what
-//! changes something is a POST, asks for the token where one is set, and refuses other sites.
+//! changes something is a POST and asks for the token where one is set. Pages of other sites are
+//! refused everything.
 
 mod guard;
+mod scrape;
 pub mod view;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
     extract::{Path, Request, State},
-    http::{HeaderMap, Method, StatusCode, header},
+    http::{HeaderMap, Method, StatusCode},
+    middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
 use postern_core::Error;
+use postern_net::http::HttpConfig;
 use serde_json::json;
 
 use self::view::Failure;
-use crate::{
-    app::gateway::Gateway,
-    nearest::nearest,
-    telemetry::export::{CONTENT_TYPE, exposition},
-};
+use crate::{app::gateway::Gateway, nearest::nearest, telemetry::export::exposition};
 
 /// Every endpoint: method, path, what it does.
 const ENDPOINTS: [(&str, &str, &str); 15] = [
@@ -31,7 +31,11 @@ const ENDPOINTS: [(&str, &str, &str); 15] = [
         "/readyz",
         "200 when the gateway takes traffic, 503 with the reasons when it does not; what is degraded",
     ),
-    ("GET", "/metrics", "all numbers, as OpenMetrics"),
+    (
+        "GET",
+        "/metrics",
+        "all numbers, as OpenMetrics or as Prometheus text, by what accept asks for",
+    ),
     (
         "GET",
         "/plugins",
@@ -86,6 +90,17 @@ const ENDPOINTS: [(&str, &str, &str); 15] = [
     ("GET", "/help", "this list"),
 ];
 
+/// How much and how long an operator's client may take. Few look at a gateway at one time, and each
+/// asks for little.
+pub(crate) fn limits() -> HttpConfig {
+    HttpConfig {
+        connections_max: 256,
+        streams_max: 32,
+        header_timeout: Duration::from_secs(10),
+        ..HttpConfig::default()
+    }
+}
+
 /// The router of all endpoints.
 pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
     Router::new()
@@ -107,7 +122,19 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/drain", post(drain))
         .fallback(unknown)
         .method_not_allowed_fallback(wrong_method)
+        .layer(from_fn_with_state(Arc::clone(&gateway), own_pages_only))
         .with_state(gateway)
+}
+
+/// Every request is judged, those that only look included: what a gateway serves is nobody's to see
+/// who merely runs a page in an operator's browser.
+async fn own_pages_only(
+    State(gateway): State<Arc<Gateway>>,
+    request: Request,
+    next: Next,
+) -> Result<Response, Failure> {
+    guard::check_page(&request, &gateway.loaded().config.admin)?;
+    Ok(next.run(request).await)
 }
 
 async fn help() -> Response {
@@ -132,12 +159,8 @@ async fn readyz(State(gateway): State<Arc<Gateway>>) -> Response {
     (status, Json(body)).into_response()
 }
 
-async fn metrics(State(gateway): State<Arc<Gateway>>) -> Response {
-    (
-        [(header::CONTENT_TYPE, CONTENT_TYPE)],
-        exposition(gateway.numbers()),
-    )
-        .into_response()
+async fn metrics(State(gateway): State<Arc<Gateway>>, headers: HeaderMap) -> Response {
+    scrape::answer(exposition(gateway.numbers()), &headers)
 }
 
 async fn plugins(State(gateway): State<Arc<Gateway>>) -> Response {

@@ -1,7 +1,11 @@
 //! One transport of a door: its socket is bound here, served until it is told to stop, and takes
 //! other settings while it serves.
 
-use std::{fmt, io, net::SocketAddr, sync::Arc};
+use std::{
+    fmt, io,
+    net::{IpAddr, SocketAddr},
+    sync::Arc,
+};
 
 use postern_core::{
     Handler, Text,
@@ -218,6 +222,15 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
     }
 }
 
+/// Under which names a listener at `address` is called.
+pub(crate) fn hosts(address: IpAddr, names: &[String]) -> Hosts {
+    if address.is_loopback() {
+        Hosts::Local(names.iter().map(|name| name.to_ascii_lowercase()).collect())
+    } else {
+        Hosts::Every
+    }
+}
+
 fn http_config(settings: &DoorSettings) -> HttpConfig {
     let listener = &settings.listener;
     HttpConfig {
@@ -230,7 +243,7 @@ fn http_config(settings: &DoorSettings) -> HttpConfig {
         idle_timeout: listener.idle_timeout,
         write_timeout: listener.write_timeout,
         drain_timeout: listener.drain_timeout,
-        hosts: Hosts::Every,
+        hosts: hosts(listener.address.ip(), &listener.hosts),
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
     }

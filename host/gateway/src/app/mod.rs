@@ -25,7 +25,11 @@ use std::{
 };
 
 use postern_core::registry::{Address, address::Scheme, directory::ConfigError};
-use postern_net::{ByteBudget, Shutdown, pool::PoolConfigError};
+use postern_net::{
+    ByteBudget, Counters, Shutdown,
+    http::{HttpConfig, serve_router},
+    pool::PoolConfigError,
+};
 use postern_wasm::{Runtime, RuntimeError, StoreError};
 use tokio::{net::TcpListener, task::JoinSet};
 use tracing::{info, warn};
@@ -335,21 +339,12 @@ async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, BindError> {
 }
 
 async fn serve_admin(listener: TcpListener, gateway: Arc<Gateway>, last: Shutdown) {
-    let served = axum::serve(listener, admin::router(gateway));
-    let draining = last.clone();
-    let served = served.with_graceful_shutdown(async move { draining.draining().await });
-    let limit = async {
-        last.draining().await;
-        tokio::time::sleep(ADMIN_DRAIN).await;
+    let limits = HttpConfig {
+        drain_timeout: ADMIN_DRAIN,
+        ..admin::limits()
     };
-    tokio::select! {
-        result = served.into_future() => {
-            if let Err(error) = result {
-                warn!(%error, "the operators' door closed by itself");
-            }
-        }
-        () = limit => {}
-    }
+    let counters = Arc::<Counters>::default();
+    serve_router(listener, admin::router(gateway), limits, counters, last).await;
 }
 
 async fn check_health(control: &Control, gateway: &Gateway) {

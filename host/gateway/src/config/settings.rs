@@ -101,6 +101,10 @@ section! {
         pub body_timeout: Duration = Duration::from_secs(30), within "10ms" to "1h";
         /// HTTP/2: calls of one connection at one time.
         pub streams_max: u32 = 256, within "1" to "65535";
+        /// HTTP: names under which a listener on a loopback address is called, besides "localhost"
+        /// and addresses: by a proxy that passes on the host it was asked for. Any other name is
+        /// refused there, as a page may have it lead here.
+        pub hosts: Vec<String> = vec![];
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
         /// Acknowledged datagrams of VSTP.
@@ -160,6 +164,9 @@ section! {
         pub enabled: bool = true;
         /// Where to listen. Whoever reaches it can read everything, so keep it local.
         pub address: SocketAddr = local(9900);
+        /// Names under which an admin listener on a loopback address is called, besides "localhost"
+        /// and addresses.
+        pub hosts: Vec<String> = vec![];
         /// Asked for as `authorization: Bearer TOKEN` by everything that changes something.
         pub token: Option<Secret> = None;
     }

@@ -60,6 +60,7 @@ struct Seen {
     n_requests: u64,
     bytes_out: u64,
     bytes_held: usize,
+    is_in_flight: bool,
 }
 
 impl Activity {
@@ -161,18 +162,20 @@ impl Watch {
         bytes_held: usize,
         config: &HttpConfig,
     ) -> Result<Expiry, Instant> {
+        let is_write_blocked = activity.is_write_blocked.load(Relaxed);
+        let is_in_flight = activity.n_in_flight.load(Relaxed) > 0;
         let seen = Seen {
             n_requests: activity.n_requests.load(Relaxed),
             bytes_out: activity.bytes_out.load(Relaxed),
             bytes_held,
+            is_in_flight,
         };
-        let is_write_blocked = activity.is_write_blocked.load(Relaxed);
-        let is_in_flight = activity.n_in_flight.load(Relaxed) > 0;
         let is_answering = is_in_flight && !is_write_blocked;
         // Replies that are handed over and not taken: what moves is what is held.
         let is_held = !is_in_flight && bytes_held > 0;
         let is_same = if is_held && !is_write_blocked {
-            seen.bytes_held == self.seen.bytes_held && seen.n_requests == self.seen.n_requests
+            let bytes_out = self.seen.bytes_out;
+            Seen { bytes_out, ..seen } == self.seen
         } else {
             seen == self.seen
         };
