@@ -13,7 +13,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use postern_core::{
-    Call, Handler, Headers, Kind,
+    Headers, Kind,
     wire::{Frame, FrameType},
 };
 use postern_net::{Client, ClientConfig, Target};
