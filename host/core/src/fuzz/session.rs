@@ -54,6 +54,8 @@ pub fn session(octets: &[u8]) {
     while driven.session.in_flight() > 0 {
         driven.session.finish();
     }
+    driven.write();
+    driven.check();
     for _ in 0..64 {
         let Some((at, _)) = driven.session.poll_timeout() else {
             break;

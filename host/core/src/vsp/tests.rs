@@ -133,7 +133,12 @@ fn outcomes_are_written_as_their_vectors() {
 
 #[test]
 fn a_reply_keeps_the_handlers_headers_and_the_urgency_of_the_call() {
-    let (_, token) = request(frame(&[("service", "s"), ("priority", "200")], ""));
+    let asked = [
+        ("service", "s"),
+        ("correlation-id", "7"),
+        ("priority", "200"),
+    ];
+    let (_, token) = request(frame(&asked, ""));
     let handlers = headers(&[
         ("content-type", "text/plain"),
         ("status", "forged"),
@@ -146,11 +151,16 @@ fn a_reply_keeps_the_handlers_headers_and_the_urgency_of_the_call() {
     let expected = [
         ("type", "response"),
         ("status", "success"),
+        ("correlation-id", "7"),
         ("priority", "200"),
         ("content-type", "text/plain"),
         ("x", "1"),
     ];
     assert_eq!(reply, frame(&expected, ""));
+    // One that its caller knows by its order alone overtakes nothing.
+    let (_, token) = request(frame(&[("service", "s"), ("priority", "200")], ""));
+    let reply = token.answer(Ok(Reply::one("")));
+    assert_eq!(reply.headers.get_str("priority"), None);
 }
 
 #[test]
