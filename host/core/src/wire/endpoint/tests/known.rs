@@ -142,7 +142,7 @@ fn a_flood_of_strangers_does_not_disturb_a_full_peer() {
 
 #[test]
 fn a_peer_without_a_message_takes_two_kilobytes() {
-    let bytes = size_of::<super::super::peer::Peer>();
+    let bytes = size_of::<Peer>();
     println!("{bytes} bytes a peer");
     assert!(bytes <= 2048, "{bytes}");
 }
