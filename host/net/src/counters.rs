@@ -85,19 +85,12 @@ impl Counters {
 
     /// Every number, in a fixed order.
     #[must_use]
-    pub fn readings(&self) -> [Reading; 17] {
-        let counter = |name, help, counter: &Counter| Reading {
-            name,
-            help,
-            kind: ReadingKind::Counter,
-            value: counter.value(),
-        };
-        let gauge = |name, help, value| Reading {
-            name,
-            help,
-            kind: ReadingKind::Gauge,
-            value,
-        };
+    pub fn readings(&self) -> Vec<Reading> {
+        let all = [&self.of_links()[..], &self.of_datagrams()[..]];
+        all.concat()
+    }
+
+    fn of_links(&self) -> [Reading; 11] {
         [
             counter(
                 "connections_opened",
@@ -133,6 +126,16 @@ impl Counters {
                 "Violations by peers",
                 &self.protocol_errors,
             ),
+            counter(
+                "slow_readers",
+                "Sessions closed because their peer did not read",
+                &self.slow_readers,
+            ),
+        ]
+    }
+
+    fn of_datagrams(&self) -> [Reading; 6] {
+        [
             counter("retransmits", "Datagrams sent again", &self.retransmits),
             counter(
                 "duplicates",
@@ -143,11 +146,6 @@ impl Counters {
                 "reassembly_sessions",
                 "Half-reassembled messages at present",
                 self.reassembly_sessions.value(),
-            ),
-            counter(
-                "slow_readers",
-                "Sessions closed because their peer did not read",
-                &self.slow_readers,
             ),
             gauge(
                 "peers_unvalidated",
@@ -165,6 +163,24 @@ impl Counters {
                 &self.reflections,
             ),
         ]
+    }
+}
+
+fn counter(name: &'static str, help: &'static str, counter: &Counter) -> Reading {
+    Reading {
+        name,
+        help,
+        kind: ReadingKind::Counter,
+        value: counter.value(),
+    }
+}
+
+const fn gauge(name: &'static str, help: &'static str, value: u64) -> Reading {
+    Reading {
+        name,
+        help,
+        kind: ReadingKind::Gauge,
+        value,
     }
 }
 

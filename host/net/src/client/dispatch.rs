@@ -262,7 +262,9 @@ impl Dispatch {
         let message = format!("request to {} not delivered: {reason}", self.address);
         let retry = match reason {
             Undelivered::NotAcknowledged { .. } | Undelivered::Closed(_) => Retry::IfIdempotent,
-            Undelivered::Split(_) | Undelivered::Session(_) => Retry::Elsewhere,
+            Undelivered::Split(_) | Undelivered::Session(_) | Undelivered::Unvalidated => {
+                Retry::Elsewhere
+            }
         };
         let error = Error::unavailable(Blame::Upstream, message)
             .with_retry(retry)

@@ -96,6 +96,8 @@ pub enum Undelivered {
     Split(#[from] SplitError),
     #[error(transparent)]
     Session(session::SendError),
+    #[error("the address has not proven that it receives")]
+    Unvalidated,
 }
 
 /// Why a frame is not sent at all.

@@ -286,11 +286,8 @@ impl Peer {
                 Ok(()) => {}
                 Err(SendError::Split(error)) => failed.push((id, error.into())),
                 Err(SendError::Session(error)) => failed.push((id, Undelivered::Session(error))),
-                Err(
-                    SendError::UnknownPeer
-                    | SendError::TooManyPeers { .. }
-                    | SendError::Unvalidated { .. },
-                ) => {}
+                Err(SendError::Unvalidated { .. }) => failed.push((id, Undelivered::Unvalidated)),
+                Err(SendError::UnknownPeer | SendError::TooManyPeers { .. }) => {}
             }
         }
         failed

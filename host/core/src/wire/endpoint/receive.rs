@@ -78,7 +78,9 @@ impl Endpoint {
         }
         let numbering = peer.numbering(self.config.session.features);
         let Some(part) = Fragment::parse(&frame.headers, numbering) else {
-            if Fragment::parse(&frame.headers, Numbering::Wide).is_some() {
+            if numbering == Numbering::Base
+                && Fragment::parse(&frame.headers, Numbering::Wide).is_some()
+            {
                 // Of a session that this end does not know, most likely because it was restarted.
                 // Without an acknowledgement the client greets again.
                 self.stats.violations += 1;
@@ -87,9 +89,23 @@ impl Endpoint {
             self.deliver(now, from, frame, requested);
             return;
         };
+        self.handle_part(now, from, (part, numbering), &frame, requested);
+    }
+
+    fn handle_part(
+        &mut self,
+        now: Instant,
+        from: SocketAddr,
+        (part, numbering): (Fragment, Numbering),
+        frame: &Frame,
+        requested: Option<u64>,
+    ) {
         let outcome = self
             .reassembly
-            .handle_fragment(now, from, part, numbering, &frame);
+            .handle_fragment(now, from, part, numbering, frame);
+        let Some(peer) = self.roster.find(from) else {
+            return;
+        };
         let is_new = match outcome {
             Outcome::Complete(whole) => {
                 peer.on_complete(part.id);

@@ -141,6 +141,13 @@ fn a_flood_of_strangers_does_not_disturb_a_full_peer() {
 }
 
 #[test]
+fn a_peer_without_a_message_takes_two_kilobytes() {
+    let bytes = size_of::<Peer>();
+    println!("{bytes} bytes a peer");
+    assert!(bytes <= 2048, "{bytes}");
+}
+
+#[test]
 fn a_flood_of_hellos_does_not_push_out_who_has_work_under_way() {
     let mut server = server_of(100);
     let (base, full) = (stranger(1), stranger(2));

@@ -186,3 +186,20 @@ fn who_waits_in_vain_is_told_for_what() {
         Shortage::InAll { limit: 2 }
     );
 }
+
+#[test]
+fn a_session_that_is_greeted_late_takes_what_waits() {
+    let mut desk = Desk::new(PoolConfig {
+        connections_per_host_max: 1,
+        ..config()
+    });
+    let host = desk.host();
+    let (first, second) = (desk.wait(host), desk.wait(host));
+    let (id, key) = desk.connecting.remove(0);
+    desk.ledger.on_connected(id, key, key.0, 1, desk.now);
+    desk.settle();
+    assert_eq!(desk.tickets_granted(), [first], "a base peer has one call");
+    desk.ledger.on_upgraded(id, key, 2, desk.now);
+    desk.settle();
+    assert_eq!(desk.tickets_granted(), [second]);
+}
