@@ -143,13 +143,18 @@ fn a_row_is_good_when_its_test_is_there_and_names_the_key() {
 }
 
 fn fault_of(row: &Row, tests: &BTreeMap<String, Vec<Source>>) -> Option<String> {
-    let Row { key, test, alias } = row;
+    let Row {
+        table,
+        key,
+        test,
+        alias,
+    } = row;
     let Some(files) = tests.get(test) else {
         return Some(format!("{key}: there is no test {test}"));
     };
     let names = match alias {
         // The tests of resilience.md are mostly those of machines with words of their own.
-        None if row.table.contains("resilience") => vec![test.clone()],
+        None if table.contains("resilience") => vec![test.clone()],
         Some(alias) => vec![alias.clone()],
         None => vec![last(key).to_owned(), last(key).replace('-', "_")],
     };
