@@ -169,11 +169,12 @@ impl ReasonKind {
 
     fn tell_raised(self, subject: &str, message: &str) {
         let reason = self.name();
-        match self {
+        if matches!(self, Self::Starting | Self::Draining) {
             // Part of every life; whoever begins it says so.
-            Self::Starting | Self::Draining => {}
-            _ if self.is_unready() => warn!(reason, subject, message, "not ready"),
-            _ => warn!(reason, subject, message, "degraded"),
+        } else if self.is_unready() {
+            warn!(reason, subject, message, "not ready");
+        } else {
+            warn!(reason, subject, message, "degraded");
         }
     }
 
