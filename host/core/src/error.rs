@@ -104,7 +104,7 @@ impl Error {
     #[must_use]
     pub fn too_long(length: usize, limit: usize, key: &str, blame: Blame) -> Self {
         let message = format!("message of {length} octets exceeds the limit of {limit} ({key})");
-        Self::new(Kind::ResourceExhausted, blame, message)
+        Self::new(Kind::ResourceExhausted, blame, message).with_too_large()
     }
 
     /// The gateway itself is broken.

@@ -169,11 +169,9 @@ impl ReasonKind {
 
     fn tell_raised(self, subject: &str, message: &str) {
         let reason = self.name();
-        // Part of every life; whoever begins it says so.
         if matches!(self, Self::Starting | Self::Draining) {
-            return;
-        }
-        if self.is_unready() {
+            // Part of every life; whoever begins it says so.
+        } else if self.is_unready() {
             warn!(reason, subject, message, "not ready");
         } else {
             warn!(reason, subject, message, "degraded");

@@ -150,17 +150,17 @@ impl StoreHealth {
 /// What is wrong with the disk; `None` where the database is well and the change was at fault.
 pub(super) fn fault(error: &redb::Error) -> Option<StoreFault> {
     use redb::Error as E;
-    match error {
-        E::Io(error) => Some(io_fault(error)),
-        E::Corrupted(_) => Some(StoreFault::Corrupted),
-        error => {
-            let is_shut = matches!(
-                error,
-                E::PreviousIo | E::DatabaseClosed | E::LockPoisoned(_)
-            );
-            is_shut.then_some(StoreFault::Io)
-        }
+    if let E::Io(error) = error {
+        return Some(io_fault(error));
     }
+    if matches!(error, E::Corrupted(_)) {
+        return Some(StoreFault::Corrupted);
+    }
+    let is_shut = matches!(
+        error,
+        E::PreviousIo | E::DatabaseClosed | E::LockPoisoned(_)
+    );
+    is_shut.then_some(StoreFault::Io)
 }
 
 fn io_fault(error: &io::Error) -> StoreFault {
