@@ -25,7 +25,7 @@ use postern_core::{Body, BoxFuture, Call, Error, Headers, Reply, headers::Header
 
 use crate::{
     bindings::HandleResult,
-    convert,
+    convert, executor,
     instance::Halt,
     lease::Lease,
     placement::{INLINE_MAX, Placement},
@@ -117,9 +117,11 @@ fn enter(
     };
     let (service, method) = (first.service.clone(), first.method.clone());
     let placement = home.generation().placements.of(&service, &method);
-    if placement != Placement::Inline {
-        return Err(calls);
-    }
+    let before = match placement {
+        Placement::Inline => None,
+        Placement::Measured => Some(executor::thread_time()),
+        Placement::Offloaded => return Err(calls),
+    };
     let Ok(mut lease) = Arc::clone(home).try_lease(home.generation().way()) else {
         return Err(calls);
     };
@@ -137,9 +139,12 @@ fn enter(
         Ok(answers) => match check(&answers, bodies.len(), limits.output_bytes_max) {
             Ok(()) => {
                 let time = finish(lease, answers, batch, answering);
-                if time > INLINE_MAX {
+                if time > INLINE_MAX || before.is_some() {
+                    let n_calls = u32::try_from(bodies.len()).unwrap_or(u32::MAX).max(1);
+                    let computed = before
+                        .map(|before| executor::thread_time().saturating_sub(before) / n_calls);
                     let placements = &home.generation().placements;
-                    placements.on_inline(&service, &method, time, None);
+                    placements.on_inline(&service, &method, time, computed);
                 }
                 return Ok(());
             }

@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
@@ -26,6 +26,8 @@ const MIB: usize = 1024 * KIB;
 
 /// Instances without calls are looked for this often.
 const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+/// The tick while guests compute on threads of their own. An idle machine is woken less often.
+pub(crate) const BUSY_TICK: Duration = Duration::from_millis(2);
 
 /// Which of the engines a component was compiled for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,10 +78,16 @@ impl Flavor {
 }
 
 impl Engines {
-    pub(crate) fn new(pooling: Pooling, tick: Duration) -> wasmtime::Result<Self> {
+    /// `is_busy` says whether guests compute on threads of their own: they then take turns at
+    /// `BUSY_TICK`.
+    pub(crate) fn new(
+        pooling: Pooling,
+        tick: Duration,
+        is_busy: impl Fn() -> bool + Send + 'static,
+    ) -> wasmtime::Result<Self> {
         let synchronous = Engine::new(&config(&pooling, Flavor::Synchronous))?;
         let later = Arc::<[OnceLock<Engine>; 2]>::default();
-        let ticker = Ticker::start(synchronous.clone(), Arc::clone(&later), tick)?;
+        let ticker = Ticker::start(synchronous.clone(), Arc::clone(&later), tick, is_busy)?;
         Ok(Self {
             synchronous,
             later,
@@ -119,22 +127,22 @@ impl Ticker {
         synchronous: Engine,
         later: Arc<[OnceLock<Engine>; 2]>,
         tick: Duration,
+        is_busy: impl Fn() -> bool + Send + 'static,
     ) -> wasmtime::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let sweeps = Arc::new(Mutex::new(Vec::<Weak<dyn Sweep>>::new()));
         let (stopped, swept) = (Arc::clone(&stop), Arc::clone(&sweeps));
-        let ticks_per_sweep = SWEEP_PERIOD.as_nanos().div_ceil(tick.as_nanos().max(1));
         let run = move || {
-            let mut ticks = 0;
+            let mut last_sweep = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
+                let tick = if is_busy() { tick.min(BUSY_TICK) } else { tick };
                 thread::park_timeout(tick);
                 synchronous.increment_epoch();
                 for engine in later.iter().filter_map(OnceLock::get) {
                     engine.increment_epoch();
                 }
-                ticks += 1;
-                if ticks >= ticks_per_sweep {
-                    ticks = 0;
+                if last_sweep.elapsed() >= SWEEP_PERIOD {
+                    last_sweep = Instant::now();
                     // What is dropped there may panic, which must not end everybody's time.
                     drop(catch_unwind(AssertUnwindSafe(|| sweep(&swept))));
                 }

@@ -20,7 +20,10 @@ use std::{
     pin::Pin,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU8, Ordering::SeqCst},
+        atomic::{
+            AtomicBool, AtomicU8, AtomicUsize,
+            Ordering::{Relaxed, SeqCst},
+        },
     },
     task::{Context, Poll, Wake, Waker},
     thread::{self, JoinHandle},
@@ -54,6 +57,8 @@ struct Queue {
     /// Told of each task that comes, and of the end.
     changed: Condvar,
     is_closed: AtomicBool,
+    /// Tasks that are ready or being polled.
+    n_active: AtomicUsize,
 }
 
 struct Task {
@@ -103,6 +108,12 @@ impl Executor {
         Ok(executor)
     }
 
+    /// Says whether a guest computes here at present.
+    pub(crate) fn is_busy(&self) -> impl Fn() -> bool + Send + 'static {
+        let queue = Arc::clone(&self.queue);
+        move || queue.n_active.load(Relaxed) > 0
+    }
+
     /// Has `future` polled on these threads, inside the runtime `home`.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
@@ -149,6 +160,7 @@ impl Drop for Executor {
 
 impl Queue {
     fn push(&self, task: Arc<Task>) {
+        self.n_active.fetch_add(1, Relaxed);
         self.ready.lock().push_back(task);
         self.changed.notify_one();
     }
@@ -157,6 +169,9 @@ impl Queue {
     fn run(&self) {
         while let Some(task) = self.pop() {
             task.run();
+            self.n_active.fetch_sub(1, Relaxed);
+            // Where the system puts off preemption until a thread calls it, this is when others go on.
+            thread::yield_now();
         }
     }
 
@@ -286,10 +301,7 @@ pub(crate) fn thread_time() -> Duration {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        sync::atomic::{AtomicUsize, Ordering::Relaxed},
-        time::Instant,
-    };
+    use std::time::Instant;
 
     use super::*;
 

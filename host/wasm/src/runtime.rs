@@ -29,7 +29,7 @@ pub struct RuntimeConfig {
     /// (`kv.redb`). Default `.postern`.
     pub data_dir: PathBuf,
     /// How often a running guest looks up: to yield its thread, and to notice that its time is
-    /// over. Default 10 ms.
+    /// over; at most 2 ms while guests compute on threads of their own. Default 10 ms.
     pub tick: Duration,
     pub pooling: Pooling,
 }
@@ -70,12 +70,13 @@ impl Runtime {
         let failed = |error: wasmtime::Error| RuntimeError::Engine(format!("{error:#}"));
         let cache = Cache::open(&config.data_dir.join(CACHE))?;
         let memory_bytes_max = config.pooling.memory_bytes_max;
-        let engines = Engines::new(config.pooling, config.tick).map_err(failed)?;
+        let no_thread = |error: std::io::Error| RuntimeError::Engine(error.to_string());
+        let executor = Arc::new(Executor::start().map_err(no_thread)?);
+        let is_busy = executor.is_busy();
+        let engines = Engines::new(config.pooling, config.tick, is_busy).map_err(failed)?;
         let engine = engines.of(Flavor::Synchronous).map_err(failed)?;
         let synchronous = capability::linker(&engine).map_err(failed)?;
-        let no_thread = |error: std::io::Error| RuntimeError::Engine(error.to_string());
         let compiler = Compiler::start().map_err(no_thread)?;
-        let executor = Arc::new(Executor::start().map_err(no_thread)?);
         Ok(Arc::new(Self {
             engines,
             compiler,

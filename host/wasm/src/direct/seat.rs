@@ -24,9 +24,10 @@ use crate::{
 const START_MAX: Duration = Duration::from_millis(100);
 /// How long a caller waits for a seat while all are in a call: a few ticks of the scheduler.
 const WAIT_MAX: Duration = Duration::from_millis(20);
-/// Ticks beyond the budget until the epoch ends an entry: half a second by default. Fuel ends it
-/// sooner unless the thread was put to sleep, which must not look like a fault of the guest.
-const TICKS_SPARE: u64 = 50;
+/// Ticks beyond the budget until the epoch ends an entry: half a second at the shortest tick (2 ms,
+/// while others compute). Fuel ends it sooner unless the thread was put to sleep, which must not look
+/// like a fault of the guest.
+const TICKS_SPARE: u64 = 250;
 
 /// The seats of one role in one generation.
 pub(crate) struct Seats<F> {
