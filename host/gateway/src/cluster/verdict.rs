@@ -37,6 +37,8 @@ impl Verdict {
         match (error.blame, error.kind) {
             (Blame::Client, _) => Self::CallerFault,
             (Blame::Gateway, _) => Self::Nothing,
+            // Another instance would be asked in vain.
+            (Blame::Guest | Blame::Upstream, _) if error.is_too_large => Self::CallerFault,
             (Blame::Guest | Blame::Upstream, Kind::DeadlineExceeded) => {
                 Self::of_silence(had, is_own)
             }
@@ -112,6 +114,8 @@ mod tests {
             check(Kind::ResourceExhausted, blame, Verdict::Full);
             check(Kind::NotFound, blame, Verdict::CallerFault);
         }
+        let large = Error::too_long(5, 4, "calls.body-bytes-max", Blame::Guest);
+        assert_eq!(Verdict::of(&large, TELLING_MIN, false), Verdict::CallerFault);
         check(Kind::Internal, Blame::Client, Verdict::CallerFault);
         check(Kind::Unavailable, Blame::Gateway, Verdict::Nothing);
     }

@@ -380,7 +380,7 @@ pub(super) fn load_of(error: &Error) -> Outcome {
         Kind::Unavailable,
         Kind::DeadlineExceeded,
     ];
-    if error.blame == Blame::Client || !is_fault(error.kind) {
+    if error.blame == Blame::Client || error.is_too_large || !is_fault(error.kind) {
         Outcome::Served
     } else if OVERLOADED.contains(&error.kind) {
         Outcome::Overloaded
