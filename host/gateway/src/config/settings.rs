@@ -89,7 +89,7 @@ section! {
         pub drain_timeout: Duration = Duration::from_secs(10), within "0s" to "10m";
         /// VSTP: calls of one connection at one time; beyond it the connection is not read.
         pub calls_in_flight_max: usize = 1024, within "1" to "1000000";
-        /// HTTP: time for the first request head of a connection.
+        /// HTTP: time for each request head; for the first one from the begin of the connection.
         pub header_timeout: Duration = Duration::from_secs(10), within "10ms" to "1h";
         /// HTTP: time for one message of a request to arrive.
         pub body_timeout: Duration = Duration::from_secs(30), within "10ms" to "1h";
@@ -101,6 +101,9 @@ section! {
         pub hosts: Vec<String> = vec![];
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
+        /// Octets that one connection may make the gateway hold: requests that have not arrived
+        /// whole, and replies that it has not taken. More is refused.
+        pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";
         /// Acknowledged datagrams of VSTP.
         pub udp: Udp = Udp::default();
         /// What one peer, and all together, may make the listener hold.
@@ -143,9 +146,6 @@ section! {
         pub queue_messages_max: usize = 4096, within "1" to "1000000";
         /// Octets queued for one peer before it is closed as a slow reader.
         pub queue_bytes_max: Size = Size::mib(16), within "64KiB" to "3GiB";
-        /// Octets that one connection may make the gateway hold: requests that have not arrived
-        /// whole, and replies that it has not taken. More is refused.
-        pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";
     }
 }
 
