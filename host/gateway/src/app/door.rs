@@ -235,7 +235,7 @@ fn http_config(settings: &DoorSettings) -> HttpConfig {
     let listener = &settings.listener;
     HttpConfig {
         message_bytes_max: settings.body_bytes_max,
-        held_bytes_max: listener.limits.held_bytes_per_connection_max.octets(),
+        held_bytes_max: listener.held_bytes_per_connection_max.octets(),
         connections_max: listener.connections_max,
         streams_max: listener.streams_max,
         header_timeout: listener.header_timeout,

@@ -253,7 +253,13 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "udp",
             "limits",
         ],
-        Protocol::Http => &["header-timeout", "body-timeout", "streams-max", "cors"],
+        Protocol::Http => &[
+            "header-timeout",
+            "body-timeout",
+            "streams-max",
+            "hosts",
+            "cors",
+        ],
     }
 }
 

@@ -95,7 +95,7 @@ section! {
         /// VSTP: calls of one connection at one time; beyond it the connection is not read, and over
         /// UDP the call is refused.
         pub calls_in_flight_max: usize = 1024, within "1" to "1000000";
-        /// HTTP: time for the first request head of a connection.
+        /// HTTP: time for each request head; for the first one from the begin of the connection.
         pub header_timeout: Duration = Duration::from_secs(10), within "10ms" to "1h";
         /// HTTP: time for one message of a request to arrive.
         pub body_timeout: Duration = Duration::from_secs(30), within "10ms" to "1h";
@@ -107,6 +107,9 @@ section! {
         pub hosts: Vec<String> = vec![];
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
+        /// Octets that one connection may make the gateway hold: requests that have not arrived
+        /// whole, and replies that it has not taken. More is refused.
+        pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";
         /// Acknowledged datagrams of VSTP.
         pub udp: Udp = Udp::default();
         /// What one peer, and all together, may make the listener hold.
@@ -151,9 +154,6 @@ section! {
         pub queue_messages_max: usize = 4096, within "1" to "1000000";
         /// Octets queued for one peer; as `queue-messages-max`.
         pub queue_bytes_max: Size = Size::mib(16), within "64KiB" to "3GiB";
-        /// Octets that one connection may make the gateway hold: requests that have not arrived
-        /// whole, and replies that it has not taken. More is refused.
-        pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";
     }
 }
 

@@ -188,6 +188,9 @@ async fn bodies_that_do_not_end_are_held_up_to_the_bound_and_refused_beyond() {
             sockets.push(socket);
         } else {
             let mut frames = Frames::open(&door, 65_535).await;
+            // The door's windows hold when its settings are acknowledged.
+            assert!(frames.wait_for(SETTINGS).await);
+            frames.send(SETTINGS, 1, 0, &[]).await;
             frames.ask(1, "echo/Say", true).await;
             let sending = async {
                 for piece in part.chunks(16_384) {
