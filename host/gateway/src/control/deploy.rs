@@ -154,6 +154,10 @@ impl Control {
             },
         };
         slot.tell(&offered);
+        if slot.is_waiting() {
+            // There is another time, or another folder, to look at.
+            self.refusals.notify_one();
+        }
         self.publish();
         // Calls go there from here on; writing megabytes to the disk does not delay them.
         if let Some(copy) = good {

@@ -146,6 +146,7 @@ impl Control {
                 self.redeploy_current(&slot).await;
             }
         }
+        self.refusals.notify_one();
         self.publish();
     }
 
