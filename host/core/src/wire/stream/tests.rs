@@ -134,7 +134,7 @@ fn the_conversations_of_the_easy_layer_are_held_octet_by_octet() {
             .expect("well formed");
         let reader = crate::vsp::Reader::new(
             crate::Context::default().peer,
-            Some(crate::Text::from_static("echo")),
+            Some(Text::from_static("echo")),
         );
         while let Some(event) = connection.poll_event() {
             let Event::Message(frame) = event else {

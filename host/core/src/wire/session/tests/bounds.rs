@@ -1,7 +1,6 @@
 //! Claims about the end of a session and the bounds of its queue.
 
 use super::*;
-use crate::limits::Limits;
 
 /// A server that serves a base peer and has one call in flight.
 fn busy_base_server() -> Session {

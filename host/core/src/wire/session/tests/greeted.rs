@@ -6,7 +6,7 @@ use crate::wire::{FrameError, vectors};
 #[test]
 fn hello_and_welcome_settle_id_features_and_frame_size() {
     let mut server = session(Role::Server, {
-        let limits = crate::limits::Limits {
+        let limits = Limits {
             frame_bytes_max: 4096,
             ..Default::default()
         };
