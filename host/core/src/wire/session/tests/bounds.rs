@@ -248,6 +248,16 @@ fn a_session_whose_reply_waits_is_not_idle() {
 }
 
 #[test]
+fn a_ping_that_is_due_at_the_same_moment_does_not_put_off_the_idle_timeout() {
+    let (_, mut server) = pair();
+    server.handle_timeout(after(300));
+    assert_eq!(
+        closed(&mut server).map(|reason| reason.name()),
+        Some("idle")
+    );
+}
+
+#[test]
 fn a_full_peer_that_ends_its_side_is_asked_whether_it_is_there() {
     let (_, mut server) = pair();
     receive(&mut server, data("request"));
