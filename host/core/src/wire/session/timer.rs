@@ -9,10 +9,11 @@ pub(super) enum Timer {
     Greeting,
     /// HELLO is said again: datagrams are lost.
     GreetingRepeat,
+    /// Nothing came for too long. Before `KeepAlive`, whose PING would wait in the queue otherwise
+    /// when both are due, so that the session looked busy.
+    Idle,
     /// Nothing came for a while: is the peer still there?
     KeepAlive,
-    /// Nothing came for too long.
-    Idle,
     /// What is in flight has taken too long to end.
     Drain,
 }
@@ -26,8 +27,8 @@ impl Timer {
     const ALL: [Self; 5] = [
         Self::Greeting,
         Self::GreetingRepeat,
-        Self::KeepAlive,
         Self::Idle,
+        Self::KeepAlive,
         Self::Drain,
     ];
 

@@ -1,7 +1,6 @@
 //! Claims about the end of a session and the bounds of its queue.
 
 use super::*;
-use crate::limits::Limits;
 
 /// A server that serves a base peer and has one call in flight.
 fn busy_base_server() -> Session {
@@ -242,6 +241,16 @@ fn a_session_whose_reply_waits_is_not_idle() {
     server.handle_timeout(after(600));
     assert!(!server.is_closed(), "the link has not taken it");
     server.handle_timeout(after(899));
+    assert_eq!(
+        closed(&mut server).map(|reason| reason.name()),
+        Some("idle")
+    );
+}
+
+#[test]
+fn a_ping_that_is_due_at_the_same_moment_does_not_put_off_the_idle_timeout() {
+    let (_, mut server) = pair();
+    server.handle_timeout(after(300));
     assert_eq!(
         closed(&mut server).map(|reason| reason.name()),
         Some("idle")
