@@ -286,7 +286,7 @@ fn collect(schema: &Value, above: &str, keys: &mut BTreeSet<String>) {
             above => format!("{above}.{name}"),
         };
         let template = &property["additionalProperties"];
-        if template.is_object() {
+        if template["properties"].is_object() {
             collect(template, &format!("{path}.NAME"), keys);
             // The one table whose name has a meaning.
             let default = &property["properties"]["default"];
