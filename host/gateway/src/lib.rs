@@ -16,4 +16,5 @@ pub mod pipeline;
 pub mod plugins;
 pub mod scaffold;
 mod shard;
+pub mod sources;
 pub mod telemetry;

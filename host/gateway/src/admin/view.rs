@@ -48,7 +48,7 @@ pub struct CallsView {
 /// Something that is not as it should be for the gateway to take traffic.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Reason {
-    /// `starting`, `draining` or `listeners`.
+    /// `starting`, `draining`, `listeners` or `source`.
     pub name: &'static str,
     pub message: String,
 }

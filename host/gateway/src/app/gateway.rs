@@ -19,6 +19,7 @@ use crate::{
     config::Loaded,
     control::Control,
     pipeline::route::{Route, Target},
+    sources::troubles::{SourceTroubles, Trouble},
     telemetry::{calls::CallBook, export::Numbers, process},
 };
 
@@ -29,6 +30,7 @@ pub struct Gateway {
     transports: Arc<Transports>,
     loaded: ArcSwap<Loaded>,
     places: ArcSwap<BTreeMap<String, Vec<Place>>>,
+    troubles: Arc<SourceTroubles>,
     shutdown: Shutdown,
     has_started: AtomicBool,
     reloads_applied: AtomicU64,
@@ -43,6 +45,7 @@ impl Gateway {
         book: Arc<CallBook>,
         transports: Arc<Transports>,
         loaded: Loaded,
+        troubles: Arc<SourceTroubles>,
         shutdown: Shutdown,
     ) -> Self {
         Self {
@@ -51,6 +54,7 @@ impl Gateway {
             transports,
             loaded: ArcSwap::from_pointee(loaded),
             places: ArcSwap::default(),
+            troubles,
             shutdown,
             has_started: AtomicBool::new(false),
             reloads_applied: AtomicU64::new(0),
@@ -74,6 +78,12 @@ impl Gateway {
     #[must_use]
     pub fn places(&self) -> Arc<BTreeMap<String, Vec<Place>>> {
         self.places.load_full()
+    }
+
+    /// Files and folders that cannot be read as they should be.
+    #[must_use]
+    pub const fn troubles(&self) -> &Arc<SourceTroubles> {
+        &self.troubles
     }
 
     pub(crate) fn shutdown(&self) -> &Shutdown {
@@ -106,6 +116,15 @@ impl Gateway {
         }
         if self.places.load().is_empty() {
             add("listeners", "no listener is open");
+        }
+        let troubles = self.troubles.all().into_iter();
+        // A slow writer is no reason to send traffic elsewhere.
+        for (path, trouble) in troubles.filter(|(_, trouble)| *trouble != Trouble::HeldOpen) {
+            let path = path.display();
+            add(
+                "source",
+                &format!("{path}: {trouble}; what it said before stays in force"),
+            );
         }
         reasons
     }

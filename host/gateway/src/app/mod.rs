@@ -47,6 +47,7 @@ use crate::{
     guard::{Guard, GuardError},
     pipeline::{Pipeline, Rules, Settings, chain::Extensions, route::Routes},
     plugins::deployer::Deployer,
+    sources::troubles::SourceTroubles,
     telemetry::{
         calls::CallBook,
         log::{self, LogError, LogLevel},
@@ -156,12 +157,19 @@ impl App {
         control.directory().set_addresses(addresses);
         let admin = bind_admin(&config).await?;
         let quiet = config.plugins.watch.then_some(config.plugins.settle);
-        let deployer = Deployer::new(Arc::clone(&control), config.plugins.folder.clone(), quiet);
+        let troubles = Arc::<SourceTroubles>::default();
+        let deployer = Deployer::new(
+            Arc::clone(&control),
+            config.plugins.folder.clone(),
+            quiet,
+            Arc::clone(&troubles),
+        );
         let gateway = Gateway::new(
             Arc::clone(&control),
             book,
             transports,
             loaded,
+            troubles,
             shutdown.clone(),
         );
         gateway.set_places(listeners.places());

@@ -1,17 +1,31 @@
 //! A change of the configuration file is applied whole or not at all; either way it is logged and
 //! counted, and what it does not touch goes on.
+//!
+//! ```text
+//! version ──▶ parsed ──▶ guard opened ──▶ listeners bound ──▶ in force
+//!    ▲          │            │                 │
+//!    │          └────────────┴────refused──────┘
+//!    └─ another version, or the same saved again; a file that it names changes; a while after what may pass
+//! ```
 
-use std::{path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::BTreeSet,
+    path::PathBuf,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use notify::{RecursiveMode, Watcher};
-use tokio::sync::mpsc;
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::{announced, door::BindError, gateway::Gateway, guard, listeners::Listeners, rules};
 use crate::{
     config::{Config, LoadError, Loaded},
-    guard::{Guard, GuardError, refresh},
+    guard::{Guard, GuardError, files_read, refresh},
     pipeline::Pipeline,
+    sources::{
+        files::{FileWatch, Version},
+        sight::ReadError,
+    },
     telemetry::log::{LogError, LogLevel},
 };
 
@@ -27,6 +41,8 @@ pub(crate) struct Reload {
 pub(crate) enum ReloadError {
     #[error(transparent)]
     Load(#[from] LoadError),
+    #[error("{} is not UTF-8", .0.display())]
+    NotText(PathBuf),
     #[error("{key} cannot change while the gateway runs; restart it")]
     Cold { key: &'static str },
     #[error(transparent)]
@@ -37,39 +53,121 @@ pub(crate) enum ReloadError {
     Log(#[from] LogError),
 }
 
+/// A version of the configuration that is not in force.
+struct Refused {
+    version: Version,
+    reason: String,
+    /// Files that it names: a change of one of them may help.
+    needs: BTreeSet<PathBuf>,
+    /// When to try again what may pass by itself.
+    again: Option<Instant>,
+    pause: Duration,
+}
+
+/// Every file that the configuration is made of.
+struct Files {
+    configuration: FileWatch,
+    /// Of the guard in force.
+    keys: FileWatch,
+    /// Of a configuration that was refused.
+    needed: FileWatch,
+}
+
 impl Reload {
     /// Follows the file for ever.
     pub(crate) async fn follow(self, mut listeners: Listeners) -> Listeners {
-        let mut changes = Changes::since(&self.gateway.loaded());
+        let mut files = Files::open(&self.gateway);
         let draining = self.gateway.shutdown().clone();
+        let mut refused: Option<Refused> = None;
         let mut guard = self.pipeline.rules().guard.clone();
+        files.follow_keys(guard.as_deref());
         loop {
-            tokio::select! {
-                () = changes.next() => {
-                    self.on_change(&mut listeners).await;
-                    guard = self.pipeline.rules().guard.clone();
+            let again = refused.as_ref().and_then(|refused| refused.again);
+            let (version, before) = tokio::select! {
+                version = files.configuration.next() => (version, None),
+                _ = files.needed.next() => {
+                    let Some(before) = refused.take() else { continue };
+                    (before.version.clone(), Some(before))
                 }
-                () = keep_fresh(guard.clone()) => {}
+                () = until(again) => {
+                    let Some(before) = refused.take() else { continue };
+                    (before.version.clone(), Some(before))
+                }
+                () = keep_fresh(guard.clone(), &mut files.keys) => continue,
                 () = draining.draining() => return listeners,
+            };
+            refused = self.on_version(&mut listeners, version, before).await;
+            files.needed.set(
+                &refused
+                    .as_ref()
+                    .map_or_else(BTreeSet::new, |refused| refused.needs.clone()),
+            );
+            let after = self.pipeline.rules().guard.clone();
+            let is_same = match (&guard, &after) {
+                (Some(guard), Some(after)) => Arc::ptr_eq(guard, after),
+                (None, None) => true,
+                (Some(_), None) | (None, Some(_)) => false,
+            };
+            if !is_same {
+                guard = after;
+                files.follow_keys(guard.as_deref());
             }
         }
     }
 
-    async fn on_change(&self, listeners: &mut Listeners) {
-        match self.apply(listeners).await {
-            Ok(false) => {}
-            Ok(true) => info!("configuration applied"),
-            Err(error) => {
-                self.gateway.count_refused_reload();
-                warn!(reason = %error, "configuration refused, the one before stays in force");
+    /// Applies `version`, which was refused `before` where it is tried again by itself.
+    async fn on_version(
+        &self,
+        listeners: &mut Listeners,
+        version: Version,
+        before: Option<Refused>,
+    ) -> Option<Refused> {
+        let (error, needs) = match self.load(&version) {
+            Err(error) => (error, BTreeSet::new()),
+            Ok(after) => {
+                let needs = files_read(&after.config.auth);
+                match self.apply(listeners, after).await {
+                    Ok(has_changed) => {
+                        if has_changed {
+                            info!("configuration applied");
+                        }
+                        return None;
+                    }
+                    Err(error) => (error, needs),
+                }
             }
+        };
+        let reason = error.to_string();
+        if before
+            .as_ref()
+            .is_some_and(|before| before.reason == reason)
+        {
+            debug!(%reason, "configuration refused again");
+        } else {
+            self.gateway.count_refused_reload();
+            warn!(%reason, "configuration refused, the one before stays in force");
         }
+        let pause = before.map_or(PASSING_PAUSE, |before| {
+            (before.pause * 2).min(PASSING_PAUSE_MAX)
+        });
+        Some(Refused {
+            version,
+            reason,
+            needs,
+            again: error.may_pass().then(|| Instant::now() + pause),
+            pause,
+        })
+    }
+
+    fn load(&self, version: &Version) -> Result<Loaded, ReloadError> {
+        let text = String::from_utf8(version.bytes.clone());
+        let text = text.map_err(|_| ReloadError::NotText(version.path.clone()))?;
+        Ok(self.gateway.loaded().with_text(text)?)
     }
 
     /// Says whether anything changed.
-    async fn apply(&self, listeners: &mut Listeners) -> Result<bool, ReloadError> {
+    async fn apply(&self, listeners: &mut Listeners, after: Loaded) -> Result<bool, ReloadError> {
         let before = self.gateway.loaded();
-        let after = before.reload()?;
         if after.config == before.config {
             return Ok(false);
         }
@@ -109,10 +207,55 @@ impl Reload {
     }
 }
 
-/// Fetches keys and reads files again, where there is a guard. Never completes.
-async fn keep_fresh(guard: Option<Arc<Guard>>) {
+impl ReloadError {
+    /// Whether it may go away without a change of any file.
+    fn may_pass(&self) -> bool {
+        match self {
+            Self::Bind(_) | Self::Guard(GuardError::File(ReadError::Unreadable { .. })) => true,
+            Self::Load(_)
+            | Self::NotText(_)
+            | Self::Cold { .. }
+            | Self::Guard(_)
+            | Self::Log(_) => false,
+        }
+    }
+}
+
+impl Files {
+    fn open(gateway: &Gateway) -> Self {
+        let loaded = gateway.loaded();
+        let (settle, troubles) = (loaded.config.plugins.settle, gateway.troubles());
+        let interval = loaded.config.auth.files_interval;
+        let mut configuration = FileWatch::new(settle, LOOK_INTERVAL, Some(Arc::clone(troubles)));
+        let held = loaded.file.as_ref().map(|_| loaded.text.as_bytes());
+        configuration.add(loaded.file_to_watch(), held);
+        Self {
+            configuration,
+            keys: FileWatch::new(settle, interval, Some(Arc::clone(troubles))),
+            needed: FileWatch::new(settle, LOOK_INTERVAL, None),
+        }
+    }
+
+    fn follow_keys(&mut self, guard: Option<&Guard>) {
+        let files = guard.map(Guard::files).unwrap_or_default();
+        self.keys.set(&files);
+        if let Some(guard) = guard {
+            self.keys.set_look_interval(guard.files_interval());
+        }
+    }
+}
+
+/// Fetches keys and takes files of keys that changed, where there is a guard. Never completes.
+async fn keep_fresh(guard: Option<Arc<Guard>>, files: &mut FileWatch) {
     match guard {
-        Some(guard) => refresh(guard).await,
+        Some(guard) => refresh(guard, files).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn until(time: Option<Instant>) {
+    match time {
+        Some(time) => tokio::time::sleep_until(time.into()).await,
         None => std::future::pending().await,
     }
 }
@@ -145,78 +288,7 @@ fn check_cold(before: &Config, after: &Config) -> Result<(), ReloadError> {
     }
 }
 
-/// Changes of one file, however an editor makes them.
-struct Changes {
-    file: PathBuf,
-    /// Owns the notices; `None` where the system gives none.
-    _watcher: Option<notify::RecommendedWatcher>,
-    notices: mpsc::UnboundedReceiver<()>,
-    seen: Option<Vec<u8>>,
-}
-
-impl Changes {
-    /// Whatever the file holds beyond what was loaded is a change, also one made before anybody
-    /// watched.
-    fn since(loaded: &Loaded) -> Self {
-        let file = loaded.file_to_watch();
-        let file = std::path::absolute(file).unwrap_or_else(|_| file.to_owned());
-        let (sender, notices) = mpsc::unbounded_channel();
-        let name = file.file_name().map(ToOwned::to_owned);
-        let watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            let concerns = |event: &notify::Event| {
-                event
-                    .paths
-                    .iter()
-                    .any(|path| path.file_name() == name.as_deref())
-            };
-            if event.is_ok_and(|event| !event.kind.is_access() && concerns(&event)) {
-                // Fails only when nobody follows the file any more.
-                let _ = sender.send(());
-            }
-        });
-        // The folder, not the file: editors replace the file by another.
-        let folder = file.parent().map(ToOwned::to_owned).unwrap_or_default();
-        let watcher = watcher.and_then(|mut watcher| {
-            watcher.watch(&folder, RecursiveMode::NonRecursive)?;
-            Ok(watcher)
-        });
-        let watcher = watcher
-            .inspect_err(
-                |error| warn!(%error, "no notices of a changed configuration, looking instead"),
-            )
-            .ok();
-        let seen = loaded
-            .file
-            .as_ref()
-            .map(|_| loaded.text.clone().into_bytes());
-        Self {
-            file,
-            _watcher: watcher,
-            notices,
-            seen,
-        }
-    }
-
-    /// Completes when the file holds something else than before.
-    async fn next(&mut self) {
-        loop {
-            tokio::select! {
-                Some(()) = self.notices.recv() => {
-                    tokio::time::sleep(PAUSE).await;
-                    while self.notices.try_recv().is_ok() {}
-                }
-                () = tokio::time::sleep(LOOK_INTERVAL) => {}
-            }
-            let held = tokio::fs::read(&self.file).await.ok();
-            // An editor may take the file away for a moment.
-            if held.is_some() && held != self.seen {
-                self.seen = held;
-                return;
-            }
-        }
-    }
-}
-
-/// Editors write, rename and touch in quick succession.
-const PAUSE: Duration = Duration::from_millis(50);
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Another process lets go of a port within seconds, or keeps it for long.
+const PASSING_PAUSE: Duration = Duration::from_secs(1);
+const PASSING_PAUSE_MAX: Duration = Duration::from_secs(30);

@@ -110,15 +110,27 @@ impl Source {
             None => Path::new(DEFAULT_FILE),
         }
     }
+
+    fn read(&self, file: Option<PathBuf>, text: String) -> Result<Loaded, LoadError> {
+        let name = self.path().display().to_string();
+        let (config, places) = parse(&name, &text, &self.environment)?;
+        Ok(Loaded {
+            config,
+            file,
+            places,
+            text,
+            source: self.clone(),
+        })
+    }
 }
 
 impl Loaded {
-    /// Reads the same file and environment again. Nothing changes when it fails.
+    /// What the same file and environment say once the file says `text`.
     ///
     /// # Errors
-    /// As `load`.
-    pub fn reload(&self) -> Result<Self, LoadError> {
-        load(&self.source)
+    /// `Faults` with everything that is wrong.
+    pub fn with_text(&self, text: String) -> Result<Self, LoadError> {
+        self.source.read(Some(self.source.path().to_owned()), text)
     }
 
     /// The file to watch: the one that was read, or the one that would be read if it came to be.
@@ -147,15 +159,7 @@ pub fn load(source: &Source) -> Result<Loaded, LoadError> {
             });
         }
     };
-    let name = path.display().to_string();
-    let (config, places) = parse(&name, &text, &source.environment)?;
-    Ok(Loaded {
-        config,
-        file,
-        places,
-        text,
-        source: source.clone(),
-    })
+    source.read(file, text)
 }
 
 /// Reads a text and an environment. Pure.

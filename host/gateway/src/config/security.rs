@@ -32,7 +32,7 @@ section! {
         pub tokens_max: usize = 10_000, within "0" to "1000000";
         /// Longest token or key.
         pub credentials_bytes_max: Size = Size::new(16 * 1024), within "64B" to "60KiB";
-        /// How often files of keys are looked at for changes.
+        /// How often files of keys are looked at for changes that the system does not tell of.
         pub files_interval: Duration = Duration::from_secs(5), within "100ms" to "1h";
         /// Who issues tokens (JWT, RFC 7519), by a name of your choice.
         pub jwt: BTreeMap<String, Jwt> = BTreeMap::new();

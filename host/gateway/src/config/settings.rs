@@ -175,8 +175,9 @@ section! {
         pub folder: PathBuf = "plugins".into();
         /// Whether a change in the folder takes effect while the gateway runs.
         pub watch: bool = true;
-        /// How long a file that is being written must be left alone before it is read. One that was
-        /// renamed into place, or closed by its writer, is read at once.
+        /// How long a file must be left alone before it is read, or missed before it counts as gone,
+        /// where the system does not tell. One that was renamed into place, or closed by its writer,
+        /// is read at once. Holds for the configuration and for files of keys, too.
         pub settle: Duration = Duration::from_millis(500), within "1ms" to "10s";
         /// How often a plugin's health is asked.
         pub health_interval: Duration = Duration::from_secs(10), within "100ms" to "1h";

@@ -305,19 +305,22 @@ fn a_missing_file_is_the_default_only_when_none_was_named() {
 }
 
 #[test]
-fn reload_reads_the_same_file_again() {
+fn another_text_meets_the_same_environment() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("postern.toml");
     std::fs::write(&file, "[calls]\ndepth-max = 2").expect("written");
     let loaded = load(&Source {
         file: Some(file.clone()),
-        environment: variables(&[]),
+        environment: variables(&[("POSTERN_CALLS_TIMEOUT", "7s")]),
     });
     let loaded = loaded.expect("valid");
-    std::fs::write(&file, "[calls]\ndepth-max = 3").expect("written");
-    assert_eq!(loaded.reload().expect("valid").config.calls.depth_max, 3);
-    std::fs::write(&file, "[calls]\ndepth-max = 0").expect("written");
-    assert!(matches!(loaded.reload(), Err(LoadError::Faults(_))));
+    let after = loaded.with_text("[calls]\ndepth-max = 3".to_owned());
+    let after = after.expect("valid");
+    assert_eq!(after.config.calls.depth_max, 3);
+    assert_eq!(after.config.calls.timeout, Duration::from_secs(7));
+    assert_eq!(after.file.as_ref(), Some(&file));
+    let refused = loaded.with_text("[calls]\ndepth-max = 0".to_owned());
+    assert!(matches!(refused, Err(LoadError::Faults(_))));
 }
 
 fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {

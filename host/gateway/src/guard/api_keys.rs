@@ -3,16 +3,15 @@
 //! A key is looked up by its SHA-256 and the hash is then compared in constant time. What a lookup
 //! takes tells about the hash of what was sent, from which nothing can be learnt about a key.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{collections::HashMap, path::Path, sync::Arc};
 
 use arc_swap::ArcSwap;
-use parking_lot::Mutex;
 use postern_core::Principal;
 use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tracing::{info, warn};
 
-use super::{GuardError, issuer::read_file};
+use super::{GuardError, held::HeldFile};
 use crate::config::{ApiKey, ApiKeys, KeyHash};
 
 /// All keys at present.
@@ -20,8 +19,8 @@ use crate::config::{ApiKey, ApiKeys, KeyHash};
 pub(super) struct KeyRing {
     settings: ApiKeys,
     keys: ArcSwap<Keys>,
-    /// SHA-256 of what the file held when it was last read, good or bad.
-    seen: Mutex<[u8; 32]>,
+    /// What the file said when it was last good.
+    file: Option<HeldFile>,
 }
 
 type Keys = HashMap<[u8; 32], Held>;
@@ -44,15 +43,30 @@ pub(super) enum ApiKeyError {
 }
 
 impl KeyRing {
-    pub(super) fn open(settings: &ApiKeys) -> Result<Self, GuardError> {
-        let octets = settings.file.as_deref().map(read_file).transpose()?;
-        let octets = octets.unwrap_or_default();
+    /// What the file says is `held` where it was read before.
+    pub(super) fn open(settings: &ApiKeys, held: Option<HeldFile>) -> Result<Self, GuardError> {
+        let file = match (&settings.file, held) {
+            (None, _) => None,
+            (Some(_), Some(held)) => Some(held),
+            (Some(path), None) => Some(HeldFile::read(path)?),
+        };
+        let octets = file.as_ref().map(HeldFile::octets).unwrap_or_default();
         let keys = collect(settings, &octets)?;
         Ok(Self {
             settings: settings.clone(),
             keys: ArcSwap::from_pointee(keys),
-            seen: Mutex::new(Sha256::digest(&octets).into()),
+            file,
         })
+    }
+
+    /// What it has read of `path`.
+    pub(super) fn held(&self, path: &Path) -> Option<HeldFile> {
+        let file = self.file.as_ref().filter(|file| file.path() == path);
+        file.map(HeldFile::copy)
+    }
+
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.file.as_ref().map(HeldFile::path)
     }
 
     /// Whether there could be any key at all.
@@ -77,23 +91,19 @@ impl KeyRing {
         }
     }
 
-    /// Reads the file again; one that cannot be read leaves the keys from before. Blocks.
-    pub(super) fn reread(&self) {
-        let Some(path) = &self.settings.file else {
+    /// Takes what its file says; what is wrong leaves the keys from before.
+    pub(super) fn take(&self, path: &Path, octets: &[u8]) {
+        let Some(file) = self.file.as_ref().filter(|file| file.is_of(path)) else {
             return;
         };
-        let octets = match read_file(path) {
-            Ok(octets) => octets,
-            Err(error) => return warn!(%error, "API keys stay as they were"),
-        };
-        let digest: [u8; 32] = Sha256::digest(&octets).into();
-        if std::mem::replace(&mut *self.seen.lock(), digest) == digest {
+        if file.says(octets) {
             return;
         }
-        match collect(&self.settings, &octets) {
+        match collect(&self.settings, octets) {
             Ok(keys) => {
                 info!(n_keys = keys.len(), "API keys were read again");
                 self.keys.store(Arc::new(keys));
+                file.set(octets);
             }
             Err(error) => warn!(%error, "API keys stay as they were"),
         }
@@ -105,10 +115,7 @@ fn collect(settings: &ApiKeys, file: &[u8]) -> Result<Keys, GuardError> {
     let mut keys = Keys::new();
     let own = settings.keys.iter();
     let path = settings.file.clone().unwrap_or_default();
-    let text = std::str::from_utf8(file).map_err(|_| GuardError::File {
-        path: path.clone(),
-        source: std::io::Error::other("it is not UTF-8"),
-    })?;
+    let text = std::str::from_utf8(file).map_err(|_| GuardError::NotText(path.clone()))?;
     let of_file = ApiKeys::parse_file(&path.display().to_string(), text)?;
     for (name, key) in own.chain(&of_file) {
         let Some((hash, held)) = held(name, key) else {
@@ -164,7 +171,7 @@ mod tests {
             hash("key of ann"),
             hash("key of bob")
         );
-        let ring = KeyRing::open(&settings(&text)).expect("opens");
+        let ring = KeyRing::open(&settings(&text), None).expect("opens");
         let ann = ring.find(b"key of ann", 86_399).expect("good");
         assert_eq!(
             (&*ann.name, ann.roles.as_slice()),
@@ -182,26 +189,46 @@ mod tests {
     }
 
     #[test]
-    fn a_file_of_keys_is_read_again_and_a_broken_one_leaves_them() {
+    fn a_file_of_keys_is_taken_and_a_broken_one_leaves_them() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("keys.toml");
         std::fs::write(&file, format!("[ann]\nhash = \"{}\"\n", hash("a"))).expect("written");
-        let ring = KeyRing::open(&ApiKeys {
+        let settings = ApiKeys {
             file: Some(file.clone()),
             ..ApiKeys::default()
-        })
-        .expect("opens");
+        };
+        let ring = KeyRing::open(&settings, None).expect("opens");
         assert!(ring.is_used());
         assert!(ring.find(b"a", 0).is_ok());
-        std::fs::write(&file, "[ann]\nhash = \"sha256:short\"\n").expect("written");
-        ring.reread();
+        ring.take(&file, b"[ann]\nhash = \"sha256:short\"\n");
         assert!(ring.find(b"a", 0).is_ok());
-        std::fs::write(&file, format!("[bob]\nhash = \"{}\"\n", hash("b"))).expect("written");
-        ring.reread();
+        let after = KeyRing::open(&settings, ring.held(&file)).expect("opens");
+        assert!(after.find(b"a", 0).is_ok(), "it goes on with what was good");
+        let of_bob = format!("[bob]\nhash = \"{}\"\n", hash("b"));
+        ring.take(Path::new("other.toml"), of_bob.as_bytes());
+        assert!(ring.find(b"b", 0).is_err(), "not its file");
+        ring.take(&file, of_bob.as_bytes());
         assert!(ring.find(b"a", 0).is_err() && ring.find(b"b", 0).is_ok());
-        std::fs::remove_file(&file).expect("removed");
-        ring.reread();
-        assert!(ring.find(b"b", 0).is_ok());
+        std::fs::write(&file, "[bob").expect("written");
+        let after = KeyRing::open(&settings, ring.held(&file)).expect("opens");
+        assert!(after.find(b"b", 0).is_ok(), "half a file was not read");
+    }
+
+    #[test]
+    fn an_empty_file_of_keys_is_none() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("keys.toml");
+        let settings = ApiKeys {
+            file: Some(file.clone()),
+            ..ApiKeys::default()
+        };
+        let error = KeyRing::open(&settings, None).expect_err("absent");
+        assert!(matches!(error, GuardError::Absent(_)), "{error}");
+        std::fs::write(&file, "").expect("written");
+        let error = KeyRing::open(&settings, None).expect_err("empty");
+        assert!(error.to_string().ends_with("keys.toml is empty"), "{error}");
+        std::fs::write(&file, "# no keys yet\n").expect("written");
+        KeyRing::open(&settings, None).expect("a file that says so");
     }
 
     #[test]
@@ -210,7 +237,7 @@ mod tests {
             "[auth.api-keys.keys.ann]\nhash = \"{0}\"\n[auth.api-keys.keys.bob]\nhash = \"{0}\"",
             hash("same")
         );
-        let error = KeyRing::open(&settings(&text)).expect_err("refused");
+        let error = KeyRing::open(&settings(&text), None).expect_err("refused");
         assert!(matches!(error, GuardError::SameKey { .. }), "{error}");
     }
 

@@ -1,6 +1,11 @@
 //! Who calls, by the credentials that a call carries.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    collections::BTreeSet,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Instant,
+};
 
 use futures_util::future::join_all;
 use postern_core::{Blame, Call, Error, Kind, Principal, Retry, error::push_json_string};
@@ -9,6 +14,7 @@ use super::{
     GuardError, Moment,
     api_keys::KeyRing,
     credentials::{Credentials, Taken, Wanted},
+    held::HeldFile,
     issuer::Issuer,
     jwks::Waiting,
     jwt::{Token, TokenError},
@@ -43,18 +49,21 @@ struct Unverified {
 }
 
 impl Authenticator {
-    /// Issuers that are as they were `before` keep their keys.
+    /// Issuers that are as they were `before` keep their keys; what was read of a file `before`
+    /// counts.
     pub(super) fn open(settings: &Auth, before: Option<&Self>) -> Result<Self, GuardError> {
+        let held = |path: &Path| before.and_then(|before| before.held(path));
         let mut issuers = Vec::new();
         for (name, jwt) in &settings.jwt {
             let before = before.into_iter().flat_map(|before| &before.issuers);
             let mut same = before.filter(|issuer| issuer.name == *name && issuer.settings() == jwt);
             issuers.push(match same.next() {
                 Some(issuer) => Arc::clone(issuer),
-                None => Arc::new(Issuer::open(name, jwt)?),
+                None => Arc::new(Issuer::open(name, jwt, held)?),
             });
         }
-        let keys = KeyRing::open(&settings.api_keys)?;
+        let of_keys = settings.api_keys.file.as_deref().and_then(held);
+        let keys = KeyRing::open(&settings.api_keys, of_keys)?;
         let header = || settings.api_keys.header.to_ascii_lowercase();
         Ok(Self {
             wanted: Wanted {
@@ -203,10 +212,25 @@ impl Authenticator {
         std::future::pending().await
     }
 
-    /// Reads files of keys again. Blocks.
-    pub(super) fn reread(&self) {
-        self.issuers.iter().for_each(|issuer| issuer.reread());
-        self.keys.reread();
+    /// Files of keys, as the configuration writes them.
+    pub(super) fn files(&self) -> BTreeSet<PathBuf> {
+        let of_issuers = self.issuers.iter().filter_map(|issuer| issuer.file());
+        let all = of_issuers.chain(self.keys.file());
+        all.map(Path::to_owned).collect()
+    }
+
+    /// Takes what the file at `path` says.
+    pub(super) fn take(&self, path: &Path, octets: &[u8]) {
+        self.issuers
+            .iter()
+            .for_each(|issuer| issuer.take(path, octets));
+        self.keys.take(path, octets);
+    }
+
+    fn held(&self, path: &Path) -> Option<HeldFile> {
+        let mut issuers = self.issuers.iter();
+        let of_issuer = issuers.find_map(|issuer| issuer.held(path));
+        of_issuer.or_else(|| self.keys.held(path))
     }
 
     pub(super) const fn settings(&self) -> &Auth {

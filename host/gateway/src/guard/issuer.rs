@@ -1,18 +1,17 @@
 //! One issuer of tokens: its terms and its keys, wherever they come from.
 
 use std::{
-    path::{Path, PathBuf},
+    path::Path,
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
 use postern_core::Principal;
 use postern_net::http::{FetchConfig, FetchError, Fetcher};
-use sha2::{Digest, Sha256};
 use tracing::{info, warn};
 
 use super::{
     GuardError,
+    held::{HeldFile, read_file},
     jwks::{KeyStore, Timing, Waiting},
     jwt::{Terms, Token, TokenError},
     keys::{KeyId, KeySet, KeysError},
@@ -27,17 +26,15 @@ pub(super) struct Issuer {
     terms: Terms,
     source: Source,
     store: KeyStore,
-    /// SHA-256 of what its file held when it was last read, good or bad.
-    seen: Mutex<[u8; 32]>,
 }
 
 /// Where keys come from.
 #[derive(Debug)]
 enum Source {
     Secret(Secret),
-    SecretFile(PathBuf),
-    Pem(PathBuf),
-    Jwks(PathBuf),
+    SecretFile(HeldFile),
+    Pem(HeldFile),
+    Jwks(HeldFile),
     Url { url: String, fetcher: Fetcher },
 }
 
@@ -51,15 +48,20 @@ pub(super) struct Verified {
 }
 
 impl Issuer {
-    /// Reads its keys, unless they are to be fetched.
-    pub(super) fn open(name: &str, settings: &Jwt) -> Result<Self, GuardError> {
-        let source = Source::of(name, settings)?;
-        let (store, seen) = match source.read()? {
-            None => (KeyStore::to_fetch(timing(settings)), [0; 32]),
+    /// Reads its keys, unless they are to be fetched. What a file says is what is `held` of it where
+    /// it was read before.
+    pub(super) fn open(
+        name: &str,
+        settings: &Jwt,
+        held: impl Fn(&Path) -> Option<HeldFile>,
+    ) -> Result<Self, GuardError> {
+        let source = Source::of(name, settings, held)?;
+        let store = match source.octets() {
+            None => KeyStore::to_fetch(timing(settings)),
             Some(octets) => {
                 let keys = source.parse(&octets);
                 let keys = keys.map_err(|error| source.fault(name, error))?;
-                (KeyStore::of_keys(keys), Sha256::digest(&octets).into())
+                KeyStore::of_keys(keys)
             }
         };
         if let Source::Secret(secret) = &source
@@ -77,7 +79,6 @@ impl Issuer {
             terms: Terms::new(settings),
             source,
             store,
-            seen: Mutex::new(seen),
         })
     }
 
@@ -169,21 +170,26 @@ impl Issuer {
         }
     }
 
-    /// Reads its file again; keys that cannot be read leave those from before. Blocks.
-    pub(super) fn reread(&self) {
-        let octets = match self.source.read() {
-            Ok(Some(octets)) => octets,
-            Ok(None) => return,
-            // A file that is being replaced is there again the next time.
-            Err(error) => return warn!(issuer = self.name, %error, "keys stay as they were"),
-        };
-        let digest: [u8; 32] = Sha256::digest(&octets).into();
-        if std::mem::replace(&mut *self.seen.lock(), digest) == digest {
+    /// What it has read of `path`.
+    pub(super) fn held(&self, path: &Path) -> Option<HeldFile> {
+        let file = self.source.file()?;
+        (file.path() == path).then(|| file.copy())
+    }
+
+    pub(super) fn file(&self) -> Option<&Path> {
+        self.source.file().map(HeldFile::path)
+    }
+
+    /// Takes what its file says; what is wrong leaves the keys from before.
+    pub(super) fn take(&self, path: &Path, octets: &[u8]) {
+        let file = self.source.file().filter(|file| file.is_of(path));
+        let Some(file) = file.filter(|file| !file.says(octets)) else {
             return;
-        }
-        match self.source.parse(&octets) {
+        };
+        match self.source.parse(octets) {
             Ok(keys) => {
                 self.store.replace(keys);
+                file.set(octets);
                 info!(issuer = self.name, "keys were read again");
             }
             Err(error) => warn!(issuer = self.name, %error, "keys stay as they were"),
@@ -192,18 +198,23 @@ impl Issuer {
 }
 
 impl Source {
-    fn of(name: &str, jwt: &Jwt) -> Result<Self, GuardError> {
+    fn of(
+        name: &str,
+        jwt: &Jwt,
+        held: impl Fn(&Path) -> Option<HeldFile>,
+    ) -> Result<Self, GuardError> {
+        let file = |path: &Path| held(path).map_or_else(|| HeldFile::read(path), Ok);
         if let Some(secret) = &jwt.secret {
             return Ok(Self::Secret(secret.clone()));
         }
         if let Some(path) = &jwt.secret_file {
-            return Ok(Self::SecretFile(path.clone()));
+            return file(path).map(Self::SecretFile);
         }
         if let Some(path) = &jwt.public_key_file {
-            return Ok(Self::Pem(path.clone()));
+            return file(path).map(Self::Pem);
         }
         if let Some(path) = &jwt.jwks_file {
-            return Ok(Self::Jwks(path.clone()));
+            return file(path).map(Self::Jwks);
         }
         let fetcher = |error: FetchError| GuardError::Fetch {
             issuer: name.to_owned(),
@@ -222,14 +233,19 @@ impl Source {
         Ok(Self::Url { url, fetcher })
     }
 
-    /// What it holds; `None` where it must be fetched. Blocks.
-    fn read(&self) -> Result<Option<Vec<u8>>, GuardError> {
+    /// What it says; `None` where that must be fetched.
+    fn octets(&self) -> Option<Vec<u8>> {
         match self {
-            Self::Secret(secret) => Ok(Some(secret.expose().as_bytes().to_vec())),
-            Self::SecretFile(path) | Self::Pem(path) | Self::Jwks(path) => {
-                read_file(path).map(Some)
-            }
-            Self::Url { .. } => Ok(None),
+            Self::Secret(secret) => Some(secret.expose().as_bytes().to_vec()),
+            Self::SecretFile(_) | Self::Pem(_) | Self::Jwks(_) => self.file().map(HeldFile::octets),
+            Self::Url { .. } => None,
+        }
+    }
+
+    const fn file(&self) -> Option<&HeldFile> {
+        match self {
+            Self::SecretFile(file) | Self::Pem(file) | Self::Jwks(file) => Some(file),
+            Self::Secret(_) | Self::Url { .. } => None,
         }
     }
 
@@ -246,30 +262,13 @@ impl Source {
     }
 
     fn fault(&self, name: &str, error: KeysError) -> GuardError {
-        let path = match self {
-            Self::SecretFile(path) | Self::Pem(path) | Self::Jwks(path) => path.clone(),
-            Self::Secret(_) | Self::Url { .. } => PathBuf::new(),
-        };
+        let path = self.file().map_or_else(|| Path::new(""), HeldFile::path);
         GuardError::Keys {
             issuer: name.to_owned(),
-            path,
+            path: path.to_owned(),
             source: error,
         }
     }
-}
-
-/// A file of keys, whole.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, GuardError> {
-    let unreadable = |source| GuardError::File {
-        path: path.to_owned(),
-        source,
-    };
-    let length = std::fs::metadata(path).map_err(unreadable)?.len();
-    if length > FILE_BYTES_MAX {
-        let message = format!("{length} octets exceed the limit of {FILE_BYTES_MAX}");
-        return Err(unreadable(std::io::Error::other(message)));
-    }
-    std::fs::read(path).map_err(unreadable)
 }
 
 const fn timing(jwt: &Jwt) -> Timing {
@@ -282,7 +281,5 @@ const fn timing(jwt: &Jwt) -> Timing {
 
 /// Octets of a SHA-256.
 const SECRET_BYTES_MIN: usize = 32;
-/// No file of keys comes near it.
-const FILE_BYTES_MAX: u64 = 16 * 1024 * 1024;
 /// What a fetch takes beyond its own limit before whoever waits for it is told.
 const GRACE: Duration = Duration::from_millis(100);

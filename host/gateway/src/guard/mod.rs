@@ -20,6 +20,7 @@ mod credentials;
 mod forge;
 pub(crate) mod header_rules;
 mod headers;
+mod held;
 mod issuer;
 mod jwks;
 mod jwt;
@@ -32,22 +33,23 @@ mod tests;
 mod tokens;
 
 use std::{
-    io,
+    collections::BTreeSet,
     path::PathBuf,
-    time::{Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
 use postern_core::{Call, Error};
 use postern_net::http::FetchError;
 
+pub(crate) use self::refresh::refresh;
 use self::{
     authenticator::Authenticator, authorization::Rules, header_rules::HeaderRules, rate::Limits,
 };
-pub use self::{
-    authenticator::Identity, header_rules::ReplyEdits, jwks::Waiting, keys::KeysError,
-    refresh::refresh,
+pub use self::{authenticator::Identity, header_rules::ReplyEdits, jwks::Waiting, keys::KeysError};
+use crate::{
+    config::{Auth, Config, Faults},
+    sources::sight::ReadError,
 };
-use crate::config::{Config, Faults};
 
 /// Everything that stands between callers and services.
 #[derive(Debug)]
@@ -70,8 +72,12 @@ pub struct Moment {
 /// Why a guard cannot be built.
 #[derive(Debug, thiserror::Error)]
 pub enum GuardError {
-    #[error("cannot read {}: {source}", path.display())]
-    File { path: PathBuf, source: io::Error },
+    #[error(transparent)]
+    File(#[from] ReadError),
+    #[error("{} is not there", .0.display())]
+    Absent(PathBuf),
+    #[error("{} is not UTF-8", .0.display())]
+    NotText(PathBuf),
     #[error("keys of issuer {issuer} {}: {source}", path.display())]
     Keys {
         issuer: String,
@@ -86,6 +92,16 @@ pub enum GuardError {
     SameKey { names: [String; 2] },
     #[error("limit {limit} admits no call")]
     Rate { limit: String },
+}
+
+/// Files that a guard of this configuration reads when it is opened.
+pub(crate) fn files_read(auth: &Auth) -> BTreeSet<PathBuf> {
+    let of_issuers = auth.jwt.values().flat_map(|jwt| {
+        let (secret, public) = (&jwt.secret_file, &jwt.public_key_file);
+        [secret, public, &jwt.jwks_file, &jwt.jwks_ca_file]
+    });
+    let all = of_issuers.chain([&auth.api_keys.file]);
+    all.flatten().cloned().collect()
 }
 
 impl Moment {
@@ -119,7 +135,8 @@ impl Guard {
     }
 
     /// Builds what a configuration asks for, and reads the files that it names. Issuers and limits
-    /// that are as they were `before` keep their keys and their counts. Blocks on files.
+    /// that are as they were `before` keep their keys and their counts, and of a file that was read
+    /// `before` what it said then counts until a version that is whole comes. Blocks on files.
     ///
     /// # Errors
     /// What cannot be read, with its place; then nothing has changed.
@@ -132,6 +149,16 @@ impl Guard {
             limits: Limits::open(&config.limits, limits, now)?,
             header_rules: HeaderRules::new(&config.headers),
         })
+    }
+
+    /// Files of keys that can change while it serves.
+    pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
+        self.authenticator.files()
+    }
+
+    /// How often those are looked at where the system does not tell of changes.
+    pub(crate) const fn files_interval(&self) -> Duration {
+        self.authenticator.settings().files_interval
     }
 
     /// Says who calls: sets `context.principal`, or leaves the caller anonymous. Credentials that

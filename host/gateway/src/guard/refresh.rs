@@ -1,32 +1,27 @@
-//! The one task beside the calls: fetches sets of keys, reads files again, forgets what is over.
+//! The one task beside the calls: fetches sets of keys, takes files that changed, forgets what is over.
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::time::{MissedTickBehavior, interval};
-use tracing::error;
 
 use super::{Guard, Moment};
+use crate::sources::files::FileWatch;
 
-/// Keeps a guard fresh. Never completes; dropping it stops everything at once, and a guard that is
-/// opened after it goes on with what was fetched.
-pub async fn refresh(guard: Arc<Guard>) {
+/// Keeps a guard fresh; `files` follows its files of keys. Never completes. Dropping it stops
+/// everything at once and loses nothing: a guard that is opened after it goes on with what was
+/// fetched, and `files` with what was noticed.
+pub(crate) async fn refresh(guard: Arc<Guard>, files: &mut FileWatch) {
     tokio::select! {
         () = guard.authenticator.follow() => {}
-        () = follow_files(&guard) => {}
+        () = follow_files(&guard, files) => {}
         () = sweep(&guard) => {}
     }
 }
 
-async fn follow_files(guard: &Arc<Guard>) {
-    let mut ticks = interval(guard.authenticator.settings().files_interval);
-    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+async fn follow_files(guard: &Guard, files: &mut FileWatch) {
     loop {
-        ticks.tick().await;
-        let guard = Arc::clone(guard);
-        let reading = tokio::task::spawn_blocking(move || guard.authenticator.reread());
-        if let Err(error) = reading.await {
-            error!(%error, "reading files of keys panicked");
-        }
+        let version = files.next().await;
+        guard.authenticator.take(&version.path, &version.bytes);
     }
 }
 

@@ -9,15 +9,19 @@ use tracing::{debug, warn};
 use super::{
     folder::{self, ReadError},
     store::Copy,
-    watch::Watch,
+    watch::{Unread, Watch, Watched},
 };
-use crate::control::Control;
+use crate::{
+    control::Control,
+    sources::troubles::{SourceTroubles, Trouble},
+};
 
 /// The folder's way to the control.
 pub(crate) struct Deployer {
     control: Arc<Control>,
     folder: PathBuf,
     watch: Option<Watch>,
+    watched: Option<Watched>,
 }
 
 /// A plugin that was brought to what lies in the folder.
@@ -31,12 +35,19 @@ struct Updated {
 
 impl Deployer {
     /// `quiet` is how long a file that is being written must be left alone; `None` does not watch.
-    pub(crate) fn new(control: Arc<Control>, folder: PathBuf, quiet: Option<Duration>) -> Self {
+    pub(crate) fn new(
+        control: Arc<Control>,
+        folder: PathBuf,
+        quiet: Option<Duration>,
+        troubles: Arc<SourceTroubles>,
+    ) -> Self {
         // The watch begins before the first reading, so that no change falls between the two.
-        let watch = quiet.map(|quiet| Watch::new(&folder, quiet));
+        let folder = std::path::absolute(&folder).unwrap_or(folder);
+        let watch = quiet.map(|quiet| Watch::new(&folder, quiet, troubles));
         Self {
             control,
             folder,
+            watched: watch.as_ref().map(Watch::watched),
             watch,
         }
     }
@@ -59,7 +70,7 @@ impl Deployer {
             match self.read(&name).await {
                 Ok(Some(copy)) => copies.push((name, copy)),
                 Ok(None) => {}
-                Err(error) => self.on_unreadable(&name, &error),
+                Err(error) => self.on_unreadable(&name, error),
             }
         }
         self.control.start(copies).await;
@@ -109,6 +120,8 @@ impl Deployer {
             Ok(Some(copy)) => {
                 self.control.offer(&name, copy).await;
             }
+            // The folder is away, or was replaced: the plugin stays.
+            Ok(None) if !self.is_removed(&name) => {}
             Ok(None) => {
                 if self.control.withdraw(&name).await {
                     others = self.control.refused();
@@ -118,8 +131,8 @@ impl Deployer {
                 }
             }
             Err(error) => {
-                self.on_unreadable(&name, &error);
                 is_whole = !matches!(error, ReadError::Changing(_));
+                self.on_unreadable(&name, error);
             }
         }
         Updated {
@@ -130,27 +143,59 @@ impl Deployer {
     }
 
     async fn read(&self, name: &str) -> Result<Option<Copy>, ReadError> {
-        let (folder, name) = (self.folder.clone(), name.to_owned());
+        let (folder, plugin) = (self.folder.clone(), name.to_owned());
         let reading = spawn_blocking(move || {
-            let package = folder::read(&folder, &name)?;
+            let package = folder::read(&folder, &plugin)?;
             Ok(package.map(|package| Copy {
                 digest: Digest::of(&package.component).to_string(),
                 component: package.component,
                 manifest: package.manifest.map(|(_, text)| text),
             }))
         });
-        reading.await.unwrap_or_else(|error| {
+        let copy = reading.await.unwrap_or_else(|error| {
             let (path, source) = (self.folder.clone(), io::Error::other(error));
             Err(ReadError::Unreadable { path, source })
-        })
+        })?;
+        match &self.watched {
+            Some(watched) if watched.is_changing(name) => {
+                Err(ReadError::Changing(self.folder.join(name)))
+            }
+            Some(watched) => {
+                watched.on_read(name);
+                Ok(copy)
+            }
+            None => Ok(copy),
+        }
     }
 
-    fn on_unreadable(&self, name: &str, error: &ReadError) {
-        match error {
-            ReadError::Changing(_) => debug!(plugin = name, %error, "reading again"),
-            ReadError::Unreadable { .. } | ReadError::TooLong { .. } => {
-                warn!(plugin = name, folder = %self.folder.display(), %error, "plugin not read");
+    fn is_removed(&self, name: &str) -> bool {
+        let mut watched = self.watched.iter();
+        watched.any(|watched| watched.is_removed(name))
+    }
+
+    fn on_unreadable(&self, name: &str, error: ReadError) {
+        let trouble = match &error {
+            ReadError::Changing(_) => return debug!(plugin = name, %error, "reading again"),
+            ReadError::Empty(path) => (path.clone(), Trouble::Empty),
+            ReadError::Unreadable { path, source } => {
+                (path.clone(), Trouble::Unreadable(source.to_string()))
             }
+            ReadError::TooLong { path, .. } => {
+                (path.clone(), Trouble::Unreadable(error.to_string()))
+            }
+        };
+        let (path, trouble) = trouble;
+        let is_held = self.control.plugin(name).is_some();
+        let unread = Unread {
+            path,
+            trouble,
+            is_held,
+        };
+        let watched = self.watched.as_ref();
+        let is_new = watched.is_none_or(|watched| watched.on_unread(name, unread));
+        // Of one that has been read before, the trouble tells.
+        if is_new && !is_held {
+            warn!(plugin = name, folder = %self.folder.display(), %error, "plugin not read");
         }
     }
 }

@@ -8,13 +8,15 @@
 //! flat one counts.
 
 use std::{
-    collections::BTreeSet,
+    collections::{BTreeMap, BTreeSet},
     fs, io,
     path::{Path, PathBuf},
-    time::SystemTime,
 };
 
 use bytes::Bytes;
+
+pub use crate::sources::sight::ReadError;
+use crate::sources::sight::{self, Identity, Sight};
 
 /// What lies in the folder for one plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -25,22 +27,25 @@ pub struct Package {
     pub manifest: Option<(PathBuf, String)>,
 }
 
-/// A file's outward signs. What was read while they changed is not whole.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Signs {
-    length: u64,
-    modified: Option<SystemTime>,
+/// What a look at the folder finds.
+#[derive(Debug)]
+pub(crate) struct Listing {
+    pub identity: Identity,
+    /// Its path without links.
+    pub real: PathBuf,
+    /// Names of plugins, of plugin folders, and of files that belong to a plugin.
+    pub names: BTreeSet<String>,
+    /// Plugins whose component is there, or should be.
+    pub plugins: BTreeMap<String, Found>,
 }
 
-/// Why a plugin cannot be read at present.
-#[derive(Debug, thiserror::Error)]
-pub enum ReadError {
-    #[error("{} changed while it was read", .0.display())]
-    Changing(PathBuf),
-    #[error("cannot read {}: {source}", path.display())]
-    Unreadable { path: PathBuf, source: io::Error },
-    #[error("{} has {length} octets, the limit is {COMPONENT_BYTES_MAX}", path.display())]
-    TooLong { path: PathBuf, length: u64 },
+/// A plugin's files at a look.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Found {
+    pub component_path: PathBuf,
+    /// `There`, `Dangling` or `Unreadable`.
+    pub component: Sight,
+    pub manifest: Sight,
 }
 
 /// Names of all plugins in `folder`, in order. A folder that is not there has none.
@@ -48,34 +53,45 @@ pub enum ReadError {
 /// # Errors
 /// Whatever the system says of the folder.
 pub fn names(folder: &Path) -> io::Result<BTreeSet<String>> {
-    let entries = match fs::read_dir(folder) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(BTreeSet::new()),
-        entries => entries?,
-    };
-    let paths = entries.filter_map(Result::ok).map(|entry| entry.path());
-    let names = paths.filter_map(|path| {
-        if path.is_dir() {
-            name_of(path.file_name())
-        } else {
-            plugin_of(folder, &path)
-        }
-    });
-    Ok(names
-        .filter(|name| component_path(folder, name).is_some())
-        .collect())
+    let plugins = list(folder)?.map(|listing| listing.plugins);
+    let plugins = plugins.unwrap_or_default().into_iter();
+    let there = plugins.filter(|(_, found)| found.component != Sight::Dangling);
+    Ok(there.map(|(name, _)| name).collect())
 }
 
-/// Folders below `folder` that may hold a plugin each. They are watched, too.
-#[must_use]
-pub fn subfolders(folder: &Path) -> Vec<PathBuf> {
-    let entries = fs::read_dir(folder)
-        .into_iter()
-        .flatten()
-        .filter_map(Result::ok);
-    let paths = entries.map(|entry| entry.path());
-    paths
-        .filter(|path| path.is_dir() && name_of(path.file_name()).is_some())
-        .collect()
+/// Looks at `folder` and every plugin in it. `None` when it is not there.
+pub(crate) fn list(folder: &Path) -> io::Result<Option<Listing>> {
+    let listing = || -> io::Result<Listing> {
+        let identity = Identity::of(&fs::metadata(folder)?);
+        let mut names = BTreeSet::new();
+        for entry in fs::read_dir(folder)? {
+            let path = entry?.path();
+            names.extend(plugin_of(folder, &path).or_else(|| name_of(path.file_name())));
+        }
+        let found = |name: &String| Some((name.clone(), find(folder, name)?));
+        Ok(Listing {
+            identity,
+            real: folder.canonicalize()?,
+            plugins: names.iter().filter_map(found).collect(),
+            names,
+        })
+    };
+    match listing() {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        listing => listing.map(Some),
+    }
+}
+
+/// Every path that a file of the plugin `name` may have.
+pub(crate) fn files(folder: &Path, name: &str) -> [PathBuf; 4] {
+    let nested = folder.join(name);
+    let of = |folder: &Path, end: &str| folder.join(format!("{name}.{end}"));
+    [
+        of(folder, "wasm"),
+        of(folder, "toml"),
+        of(&nested, "wasm"),
+        of(&nested, "toml"),
+    ]
 }
 
 /// The plugin whose file, or whose folder, `path` is.
@@ -96,31 +112,27 @@ pub fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
     }
 }
 
-/// Where the component of the plugin `name` lies, if it is there.
-#[must_use]
-pub fn component_path(folder: &Path, name: &str) -> Option<PathBuf> {
-    let file = format!("{name}.wasm");
-    [folder.join(&file), folder.join(name).join(&file)]
-        .into_iter()
-        .find(|path| path.is_file())
-}
-
 /// Reads the plugin `name` whole. `None` when it is not there.
 ///
 /// # Errors
-/// `Changing` when somebody wrote to it meanwhile.
+/// `Changing` when somebody wrote to it meanwhile, `Empty` when a file of it says nothing.
 pub fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadError> {
-    let Some(component_path) = component_path(folder, name) else {
+    let Some(found) = find(folder, name) else {
         return Ok(None);
     };
+    let component_path = found.component_path.clone();
     let manifest_path = component_path.with_extension("toml");
-    let Some(component) = read_whole(&component_path)? else {
+    let Some(component) = sight::read(&component_path, COMPONENT_BYTES_MAX)? else {
         return Ok(None);
     };
-    let manifest = read_whole(&manifest_path)?.map(|octets| {
-        let text = String::from_utf8_lossy(&octets).into_owned();
+    let manifest = sight::read(&manifest_path, COMPONENT_BYTES_MAX)?.map(|bytes| {
+        let text = String::from_utf8_lossy(&bytes).into_owned();
         (manifest_path, text)
     });
+    // The two are one deployment: both as they were before.
+    if find(folder, name) != Some(found) {
+        return Err(ReadError::Changing(component_path));
+    }
     Ok(Some(Package {
         component: component.into(),
         component_path,
@@ -128,49 +140,25 @@ pub fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadError> {
     }))
 }
 
-/// Outward signs of both files of a plugin.
-#[must_use]
-pub fn signs(folder: &Path, name: &str) -> Option<(Signs, Option<Signs>)> {
-    let component_path = component_path(folder, name)?;
-    let of = |path: &Path| fs::metadata(path).ok().as_ref().map(Signs::of);
-    Some((
-        of(&component_path)?,
-        of(&component_path.with_extension("toml")),
-    ))
-}
-
-impl Signs {
-    fn of(metadata: &fs::Metadata) -> Self {
-        Self {
-            length: metadata.len(),
-            modified: metadata.modified().ok(),
-        }
-    }
-}
-
-fn read_whole(path: &Path) -> Result<Option<Vec<u8>>, ReadError> {
-    let unreadable = |source| ReadError::Unreadable {
-        path: path.to_owned(),
-        source,
+/// The files of the plugin `name`; `None` when nothing has the name of its component.
+fn find(folder: &Path, name: &str) -> Option<Found> {
+    let [flat, _, nested, _] = files(folder, name);
+    let is_there = |sight: &Sight| !matches!(sight, Sight::Absent | Sight::Special);
+    let below = || {
+        let sight = Sight::of(&nested);
+        // The plugin's own folder may be the link.
+        let is_lost = sight == Sight::Absent && Sight::of(&folder.join(name)) == Sight::Dangling;
+        let sight = if is_lost { Sight::Dangling } else { sight };
+        (nested, sight)
     };
-    let before = match fs::metadata(path) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
-        metadata => metadata.map_err(unreadable)?,
-    };
-    if before.len() > COMPONENT_BYTES_MAX {
-        return Err(ReadError::TooLong {
-            path: path.to_owned(),
-            length: before.len(),
-        });
-    }
-    let octets = fs::read(path).map_err(unreadable)?;
-    let after = fs::metadata(path).map_err(unreadable)?;
-    let is_whole = Signs::of(&before) == Signs::of(&after) && octets.len() as u64 == after.len();
-    if is_whole {
-        Ok(Some(octets))
-    } else {
-        Err(ReadError::Changing(path.to_owned()))
-    }
+    let flat = Some((flat.clone(), Sight::of(&flat))).filter(|(_, sight)| is_there(sight));
+    let (component_path, component) = flat.or_else(|| Some(below()))?;
+    let manifest = Sight::of(&component_path.with_extension("toml"));
+    is_there(&component).then_some(Found {
+        component_path,
+        component,
+        manifest,
+    })
 }
 
 /// A plugin's name as a file's name gives it: 1 to 64 letters, digits, `-`, `_` or `.`, the first a

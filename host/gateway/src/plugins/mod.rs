@@ -2,6 +2,6 @@
 
 pub(crate) mod deployer;
 pub mod folder;
-pub mod settle;
+mod presence;
 pub mod store;
 pub mod watch;

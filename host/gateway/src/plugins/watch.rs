@@ -1,281 +1,390 @@
 //! Watches the plugin folder and says which plugin is to be read. The system's notices come first;
-//! a look at every file's length and time, every two seconds, finds what it does not tell (network
+//! a look at every file's outward signs, every two seconds, finds what they do not tell (network
 //! and shared folders).
 
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
+    sync::Arc,
     time::{Duration, Instant},
 };
 
-use notify::{
-    Event, EventKind, RecommendedWatcher, RecursiveMode, Watcher,
-    event::{AccessKind, AccessMode, ModifyKind},
-};
-use tokio::sync::mpsc;
-use tracing::warn;
+use parking_lot::Mutex;
 
 use super::{
-    folder::{self, Signs},
-    settle::{Settle, Sight},
+    folder::{self, Found, Listing},
+    presence::{Presence, Verdict},
+};
+use crate::sources::{
+    files::HELD_OPEN_TOLD,
+    links,
+    notices::{Notices, Told},
+    settle::{Due, Notice, Settle, Timing},
+    sight::Sight,
+    troubles::{SourceTroubles, Trouble},
 };
 
 /// A watch on one folder.
 pub struct Watch {
     folder: PathBuf,
-    /// `None` where the system gives no notices.
-    watcher: Option<RecommendedWatcher>,
-    notices: mpsc::UnboundedReceiver<Event>,
-    /// Folders that give notices.
-    watched: BTreeSet<PathBuf>,
-    settle: Settle,
+    notices: Notices,
+    wanted: Arc<Mutex<Wanted>>,
+    /// Which file of which plugin each name is about.
+    index: BTreeMap<PathBuf, BTreeSet<(String, PathBuf)>>,
+    /// Names by which the folder itself changes.
+    own: Vec<PathBuf>,
+    /// The folder without links, while it is there.
+    real: Option<PathBuf>,
+    known: Watched,
     /// Every plugin's files at the last look.
-    seen: BTreeMap<String, (Signs, Option<Signs>)>,
+    seen: BTreeMap<String, Found>,
     next_look: Instant,
+}
+
+/// What the watch knows of plugins, for whoever reads them.
+#[derive(Debug, Clone)]
+pub(crate) struct Watched {
+    folder: PathBuf,
+    state: Arc<Mutex<State>>,
+    troubles: Arc<SourceTroubles>,
+}
+
+#[derive(Debug)]
+struct State {
+    settle: Settle<String>,
+    presence: Presence,
+    /// Plugins that were removed from the folder.
+    removed: BTreeSet<String>,
+    /// Plugins that could not be read, and why.
+    unread: BTreeMap<String, Unread>,
+}
+
+/// Why a plugin could not be read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Unread {
+    pub path: PathBuf,
+    pub trouble: Trouble,
+    /// Whether something that its files said is in force.
+    pub is_held: bool,
+}
+
+/// Which names notices are to be about.
+#[derive(Debug, Default)]
+struct Wanted {
+    /// Every name in these.
+    folders: BTreeSet<PathBuf>,
+    names: BTreeSet<PathBuf>,
 }
 
 impl Watch {
     /// Begins to watch `folder`, which may come to be later. What lies there at this moment counts
     /// as seen.
     #[must_use]
-    pub fn new(folder: &Path, quiet: Duration) -> Self {
+    pub fn new(folder: &Path, settle: Duration, troubles: Arc<SourceTroubles>) -> Self {
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        let (sender, notices) = mpsc::unbounded_channel();
-        let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
-            if let Ok(event) = event {
-                // Fails only when the watch has ended.
-                let _ = sender.send(event);
-            }
-        });
-        let watcher = watcher
-            .inspect_err(|error| warn!(%error, "no notices of changed files, looking instead"))
-            .ok();
-        let mut watch = Self {
-            folder,
-            watcher,
-            notices,
-            watched: BTreeSet::new(),
-            settle: Settle::new(quiet),
-            seen: BTreeMap::new(),
-            next_look: Instant::now() + LOOK_INTERVAL,
+        let (wanted, now) = (Arc::<Mutex<Wanted>>::default(), Instant::now());
+        let is_wanted = Arc::clone(&wanted);
+        let state = State {
+            settle: Settle::new(Timing::new(settle)),
+            presence: Presence::new(settle, now),
+            removed: BTreeSet::new(),
+            unread: BTreeMap::new(),
         };
-        watch.watch_folders();
-        watch.look_at_all(false);
+        let mut watch = Self {
+            notices: Notices::new(move |path| is_wanted.lock().has(path)),
+            wanted,
+            index: BTreeMap::new(),
+            own: Vec::new(),
+            real: None,
+            known: Watched {
+                folder: folder.clone(),
+                state: Arc::new(Mutex::new(state)),
+                troubles,
+            },
+            folder,
+            seen: BTreeMap::new(),
+            next_look: now + LOOK_INTERVAL,
+        };
+        watch.look(false);
         watch
     }
 
-    /// The next plugin to read. Dropping the future loses nothing.
+    /// What is known of its plugins from here on.
+    pub(crate) fn watched(&self) -> Watched {
+        self.known.clone()
+    }
+
+    /// The next plugin to read, or to find removed. Dropping the future loses nothing.
     pub async fn next(&mut self) -> String {
         loop {
-            let now = Instant::now();
-            if let Some(plugin) = self.settle.poll_due(now) {
-                if let Some(signs) = folder::signs(&self.folder, &plugin) {
-                    self.seen.insert(plugin.clone(), signs);
-                } else {
-                    self.seen.remove(&plugin);
+            let due = self.known.state.lock().settle.poll_due(Instant::now());
+            if let Some(due) = due {
+                if let Some(plugin) = self.on_due(due) {
+                    return plugin;
                 }
-                return plugin;
+                continue;
             }
-            let wake = self
-                .settle
-                .poll_timeout()
-                .map_or(self.next_look, |due| due.min(self.next_look));
+            let due = self.known.state.lock().settle.poll_timeout();
+            let wake = due.map_or(self.next_look, |due| due.min(self.next_look));
             tokio::select! {
-                Some(event) = self.notices.recv() => self.on_event(&event),
+                told = self.notices.next() => self.on_told(told),
                 () = tokio::time::sleep_until(wake.into()) => {
                     if wake >= self.next_look {
                         self.next_look = Instant::now() + LOOK_INTERVAL;
-                        self.watch_folders();
-                        self.look_at_all(true);
+                        self.look(true);
+                        self.known.retry();
+                        self.known.tell();
                     }
                 }
             }
         }
     }
 
-    /// Reads `plugin` again after the quiet time.
+    /// Has `plugin` read again soon.
     pub fn again(&mut self, plugin: String) {
-        self.settle.on_sight(Instant::now(), plugin, Sight::Writing);
+        let mut state = self.known.state.lock();
+        let at = Instant::now() + AGAIN_PAUSE;
+        state.settle.again(plugin, at);
     }
 
-    fn on_event(&mut self, event: &Event) {
-        if event.need_rescan() {
-            self.next_look = Instant::now();
+    fn on_due(&mut self, due: Due<String>) -> Option<String> {
+        let before = self.seen.get(&due.unit).cloned();
+        let plugin = due.unit;
+        self.look(true);
+        let now = Instant::now();
+        let mut state = self.known.state.lock();
+        if !due.is_by_look {
+            // What the look found is what is read.
+            state.settle.forget(&plugin);
+        } else if self.seen.get(&plugin) != before.as_ref() {
+            // Noted by the look: without notices, rest alone says that nobody writes.
+            return None;
         }
-        let Some(sight) = sight(event.kind) else {
-            return;
+        let plugin = match state.presence.judge(now, &plugin) {
+            Verdict::Read => Some(plugin),
+            Verdict::Removed => {
+                state.removed.insert(plugin.clone());
+                state.unread.remove(&plugin);
+                Some(plugin)
+            }
+            Verdict::Wait(at) => {
+                state.settle.again(plugin, at);
+                None
+            }
+            Verdict::Kept => None,
         };
-        for path in &event.paths {
-            if path.parent() == Some(&self.folder) && path.extension().is_none() {
-                // A folder came or went, with whatever lies in it.
-                self.watch_folders();
-                self.look_at_all(true);
+        drop(state);
+        self.known.tell();
+        plugin
+    }
+
+    fn on_told(&mut self, told: Told) {
+        let mut is_of_names = false;
+        let mut next = Some(told);
+        // One look for all that was told already.
+        while let Some(told) = next {
+            match told {
+                Told::Lost => self.next_look = Instant::now(),
+                Told::Of { path, notice } => is_of_names |= self.on_notice(&path, notice),
             }
-            if let Some(plugin) = folder::plugin_of(&self.folder, path) {
-                self.settle.on_sight(Instant::now(), plugin, sight);
-            }
+            next = self.notices.try_next();
+        }
+        if is_of_names {
+            self.look(true);
         }
     }
 
-    /// Notes every plugin whose files differ from the last look.
-    fn look_at_all(&mut self, is_change: bool) {
-        let names = folder::names(&self.folder).unwrap_or_default();
-        let gone: Vec<_> = self
-            .seen
-            .keys()
-            .filter(|name| !names.contains(*name))
-            .cloned()
-            .collect();
-        for name in gone {
-            self.seen.remove(&name);
-            self.settle.on_sight(Instant::now(), name, Sight::Complete);
+    /// Says whether names may stand for something else.
+    fn on_notice(&mut self, path: &Path, notice: Notice) -> bool {
+        let now = Instant::now();
+        let mut state = self.known.state.lock();
+        let has_moved = matches!(notice, Notice::Replaced | Notice::Removed);
+        let is_folder =
+            self.real.as_deref() == Some(path) || self.own.iter().any(|own| own == path);
+        if is_folder && has_moved {
+            state.presence.on_replaced(now);
         }
-        for name in names {
-            let Some(signs) = folder::signs(&self.folder, &name) else {
+        if let Some(files) = self.index.get(path) {
+            for (plugin, file) in files {
+                state.settle.on_notice(now, plugin.clone(), file, notice);
+            }
+        } else if let Some(real) = &self.real
+            && let Some(plugin) = folder::plugin_of(real, path)
+            && let Ok(file) = path.strip_prefix(real)
+        {
+            let file = self.folder.join(file);
+            state.settle.on_notice(now, plugin, &file, notice);
+        }
+        if has_moved {
+            self.notices.on_moved(path);
+        }
+        notice.is_of_names()
+    }
+
+    /// Looks at the folder. Whatever differs from the look before is noted, unless it is the first.
+    fn look(&mut self, is_change: bool) {
+        let now = Instant::now();
+        let mut listing = folder::list(&self.folder);
+        if self.watch_names(listing.as_ref().ok().and_then(Option::as_ref)) {
+            // Nobody told of changes between the listing and the watch.
+            listing = folder::list(&self.folder);
+        }
+        let mut state = self.known.state.lock();
+        let plugins = match listing {
+            Ok(Some(listing)) => listing,
+            Ok(None) => return state.presence.on_away(now, Trouble::Gone),
+            Err(error) => {
+                let trouble = Trouble::Unreadable(error.to_string());
+                return state.presence.on_away(now, trouble);
+            }
+        };
+        let (identity, plugins) = (plugins.identity, plugins.plugins);
+        let components = plugins.iter();
+        let components = components.map(|(name, found)| (name.as_str(), found.component));
+        state.presence.on_look(now, identity, components);
+        for (name, found) in &plugins {
+            let path = &found.component_path;
+            if found.component != Sight::Dangling {
+                state.removed.remove(name);
+            }
+            let before = self.seen.get(name);
+            if !is_change || before == Some(found) {
                 continue;
-            };
-            let is_new = self.seen.insert(name.clone(), signs) != Some(signs);
-            if is_new && is_change {
-                self.settle.on_sight(Instant::now(), name, Sight::Differs);
+            }
+            let component = before.map(|before| (&before.component_path, before.component));
+            if component != Some((path, found.component)) {
+                state
+                    .settle
+                    .on_notice(now, name.clone(), path, Notice::Differs);
+            }
+            let manifest = before.map_or(Sight::Absent, |before| before.manifest);
+            if manifest != found.manifest {
+                let path = path.with_extension("toml");
+                state
+                    .settle
+                    .on_notice(now, name.clone(), &path, Notice::Differs);
             }
         }
+        for (name, before) in self
+            .seen
+            .iter()
+            .filter(|(name, _)| !plugins.contains_key(*name))
+        {
+            let path = &before.component_path;
+            state
+                .settle
+                .on_notice(now, name.clone(), path, Notice::Differs);
+        }
+        self.seen = plugins;
     }
 
-    fn watch_folders(&mut self) {
-        let Some(watcher) = &mut self.watcher else {
-            return;
+    /// Hears of every folder that a name of a plugin's file, or a link to it, lies in. Says whether
+    /// one of them was not watched before.
+    fn watch_names(&mut self, listing: Option<&Listing>) -> bool {
+        self.own = links::names(&self.folder);
+        let mut wanted = Wanted {
+            folders: BTreeSet::new(),
+            names: self.own.iter().cloned().collect(),
         };
-        let mut present = BTreeSet::new();
-        if self.folder.is_dir() {
-            present.insert(self.folder.clone());
-            present.extend(folder::subfolders(&self.folder));
-        }
-        for path in present.difference(&self.watched) {
-            if let Err(error) = watcher.watch(path, RecursiveMode::NonRecursive) {
-                warn!(path = %path.display(), %error, "no notices from this folder, looking instead");
+        self.index.clear();
+        self.real = listing.map(|listing| listing.real.clone());
+        if let Some(Listing { real, names, .. }) = listing {
+            wanted.folders.insert(real.clone());
+            for name in names {
+                let [flat, flat_toml, nested, nested_toml] = folder::files(Path::new(""), name);
+                let files = match real.join(name).is_dir() {
+                    true => vec![flat, flat_toml, nested, nested_toml],
+                    false => vec![flat, flat_toml],
+                };
+                for file in files {
+                    for told in links::names_below(real.clone(), &file) {
+                        let files = self.index.entry(told).or_default();
+                        files.insert((name.clone(), self.folder.join(&file)));
+                    }
+                }
             }
+            wanted.names.extend(self.index.keys().cloned());
         }
-        self.watched = present;
+        let mut folders = wanted.folders.clone();
+        let parents = wanted.names.iter().filter_map(|name| name.parent());
+        folders.extend(parents.map(Path::to_owned));
+        // A folder that goes away tells that itself.
+        wanted.names.extend(folders.iter().cloned());
+        *self.wanted.lock() = wanted;
+        self.notices.watch(&folders)
     }
 }
 
-/// What an event says of a file; `None` when it says nothing new.
-fn sight(kind: EventKind) -> Option<Sight> {
-    match kind {
-        EventKind::Access(AccessKind::Close(AccessMode::Write))
-        | EventKind::Modify(ModifyKind::Name(_))
-        | EventKind::Remove(_) => Some(Sight::Complete),
-        EventKind::Access(_) => None,
-        EventKind::Create(_) | EventKind::Modify(_) | EventKind::Any | EventKind::Other => {
-            Some(Sight::Writing)
+impl Wanted {
+    fn has(&self, path: &Path) -> bool {
+        let in_folder = |folder: &Path| self.folders.contains(folder);
+        self.names.contains(path) || path.parent().is_some_and(in_folder)
+    }
+}
+
+impl Watched {
+    /// Whether a file of `plugin` changes at this moment, so that what was read does not count.
+    pub(crate) fn is_changing(&self, plugin: &str) -> bool {
+        let state = self.state.lock();
+        state.settle.is_changing(&plugin.to_owned())
+    }
+
+    /// Whether somebody removed `plugin` on purpose.
+    pub(crate) fn is_removed(&self, plugin: &str) -> bool {
+        self.state.lock().removed.contains(plugin)
+    }
+
+    /// Notes that `plugin` was read.
+    pub(crate) fn on_read(&self, plugin: &str) {
+        self.state.lock().unread.remove(plugin);
+        self.tell();
+    }
+
+    /// Notes that `plugin` could not be read; it is tried again at every look. Says whether the
+    /// reason is another one than before.
+    pub(crate) fn on_unread(&self, plugin: &str, unread: Unread) -> bool {
+        let mut state = self.state.lock();
+        let before = state.unread.insert(plugin.to_owned(), unread.clone());
+        drop(state);
+        self.tell();
+        before != Some(unread)
+    }
+
+    fn retry(&self) {
+        let mut state = self.state.lock();
+        let unread = state.unread.keys().cloned().collect::<Vec<_>>();
+        for plugin in unread {
+            if !state.settle.is_changing(&plugin) {
+                state.settle.again(plugin, Instant::now());
+            }
         }
+    }
+
+    /// Tells what is wrong below the folder at this moment, and only that.
+    fn tell(&self) {
+        let (now, state) = (Instant::now(), self.state.lock());
+        let unread = state.unread.values().filter(|unread| unread.is_held);
+        let mut troubles: BTreeMap<_, _> = unread
+            .map(|unread| (unread.path.clone(), unread.trouble.clone()))
+            .collect();
+        for (_, file) in state.settle.open_for(now, HELD_OPEN_TOLD) {
+            troubles.insert(file.to_owned(), Trouble::HeldOpen);
+        }
+        for plugin in state.presence.dangling() {
+            let [component, ..] = folder::files(&self.folder, plugin);
+            troubles.insert(component, Trouble::Dangling);
+        }
+        if let Some(trouble) = state.presence.trouble(now) {
+            troubles.insert(self.folder.clone(), trouble);
+        }
+        drop(state);
+        self.troubles.set_below(&self.folder, troubles);
     }
 }
 
 const LOOK_INTERVAL: Duration = Duration::from_secs(2);
+/// Whoever asks for another reading has just seen a file change under its hands.
+const AGAIN_PAUSE: Duration = Duration::from_millis(100);
 
 #[cfg(test)]
-mod tests {
-    use std::{fs, io};
-
-    use super::*;
-
-    const QUIET: Duration = Duration::from_millis(300);
-    const SOON: Duration = Duration::from_millis(150);
-    const PATIENCE: Duration = Duration::from_secs(10);
-    /// Far below a quiet time of `PATIENCE`, and enough on a busy machine.
-    const AT_ONCE: Duration = Duration::from_secs(4);
-
-    async fn next_within(watch: &mut Watch, limit: Duration) -> Option<String> {
-        tokio::time::timeout(limit, watch.next()).await.ok()
-    }
-
-    #[tokio::test]
-    async fn a_renamed_file_is_seen_once_and_at_once() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut watch = Watch::new(folder.path(), PATIENCE);
-        fs::write(folder.path().join(".users.tmp"), "component").expect("written");
-        fs::rename(
-            folder.path().join(".users.tmp"),
-            folder.path().join("users.wasm"),
-        )
-        .expect("renamed");
-        assert_eq!(
-            next_within(&mut watch, AT_ONCE).await.as_deref(),
-            Some("users")
-        );
-        assert_eq!(next_within(&mut watch, QUIET * 2).await, None);
-    }
-
-    #[tokio::test]
-    async fn a_copied_file_is_seen_when_it_is_closed() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut watch = Watch::new(folder.path(), PATIENCE);
-        let mut file = fs::File::create(folder.path().join("users.wasm")).expect("created");
-        io::Write::write_all(&mut file, b"half").expect("written");
-        assert_eq!(
-            next_within(&mut watch, SOON).await,
-            None,
-            "still being written"
-        );
-        io::Write::write_all(&mut file, b"whole").expect("written");
-        drop(file);
-        assert_eq!(
-            next_within(&mut watch, AT_ONCE).await.as_deref(),
-            Some("users")
-        );
-    }
-
-    #[tokio::test]
-    async fn a_removed_file_and_a_changed_manifest_are_seen() {
-        let folder = tempfile::tempdir().expect("a folder");
-        fs::write(folder.path().join("users.wasm"), "component").expect("written");
-        let mut watch = Watch::new(folder.path(), PATIENCE);
-        fs::write(folder.path().join("users.toml"), "").expect("written");
-        assert_eq!(
-            next_within(&mut watch, AT_ONCE).await.as_deref(),
-            Some("users")
-        );
-        fs::remove_file(folder.path().join("users.wasm")).expect("removed");
-        assert_eq!(
-            next_within(&mut watch, AT_ONCE).await.as_deref(),
-            Some("users")
-        );
-    }
-
-    #[tokio::test]
-    async fn a_folder_that_comes_later_is_watched_from_then_on() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut watch = Watch::new(folder.path(), QUIET);
-        let sub = folder.path().join("chat");
-        fs::create_dir(&sub).expect("created");
-        assert_eq!(next_within(&mut watch, SOON).await, None);
-        fs::write(sub.join("chat.wasm"), "component").expect("written");
-        assert_eq!(
-            next_within(&mut watch, PATIENCE).await.as_deref(),
-            Some("chat")
-        );
-    }
-
-    #[tokio::test]
-    async fn without_notices_a_look_finds_the_change() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut watch = Watch::new(folder.path(), QUIET);
-        watch.watcher = None;
-        fs::write(folder.path().join("users.wasm"), "component").expect("written");
-        assert_eq!(
-            next_within(&mut watch, PATIENCE).await.as_deref(),
-            Some("users")
-        );
-    }
-
-    #[tokio::test]
-    async fn temporaries_are_left_alone() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let mut watch = Watch::new(folder.path(), QUIET);
-        for name in [".users.wasm.swp", "users.wasm~", "users.wasm.tmp", "4913"] {
-            fs::write(folder.path().join(name), "text").expect("written");
-        }
-        assert_eq!(next_within(&mut watch, QUIET * 3).await, None);
-    }
-}
+mod tests;

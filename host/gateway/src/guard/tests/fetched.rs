@@ -13,6 +13,7 @@ use tokio::{
 };
 
 use super::*;
+use crate::sources::files::FileWatch;
 
 #[tokio::test]
 async fn the_first_call_waits_for_the_keys() {
@@ -145,7 +146,7 @@ async fn a_new_guard_goes_on_with_the_keys_of_the_one_before() {
     side.settle(&forge.sign(&claims(NOW))).await.expect("good");
     let text = format!("{}[limits.a]\nrate = 5\n", side.text);
     let after = Arc::new(open(&text, Some(&side.guard)).expect("opens"));
-    let refreshing = tokio::spawn(refresh(Arc::clone(&after)));
+    let refreshing = tokio::spawn(refreshing(Arc::clone(&after)));
     let mut call = bearer(&forge.sign(&claims(NOW)));
     after
         .identify_now(&mut call, at(NOW))
@@ -185,6 +186,13 @@ async fn files_are_read_again_by_themselves() {
         .expect("it is read");
 }
 
+/// Keeps a guard fresh as a gateway does.
+async fn refreshing(guard: Arc<Guard>) {
+    let mut files = FileWatch::new(Duration::from_millis(100), guard.files_interval(), None);
+    files.set(&guard.files());
+    refresh(guard, &mut files).await;
+}
+
 /// A guard with its task.
 struct Side {
     text: String,
@@ -201,7 +209,7 @@ impl Side {
 
     fn of(text: String) -> Self {
         let guard = Arc::new(guard(&text));
-        let refreshing = tokio::spawn(refresh(Arc::clone(&guard)));
+        let refreshing = tokio::spawn(refreshing(Arc::clone(&guard)));
         Self {
             text,
             guard,
