@@ -19,6 +19,7 @@ mod metrics;
 mod misbehave;
 mod peers;
 mod reload;
+mod sources;
 
 use std::{io::Write as _, sync::OnceLock};
 
