@@ -234,7 +234,7 @@ mod tests {
     #[test]
     fn libraries_are_kept_quiet_and_never_made_louder() {
         check("info", "h2", "error");
-        check("trace,postern_net=info", "notify", "warn");
+        check("trace,postern_net=info", "notify", "error");
         check("postern_net=debug", "notify", "error");
         check("off", "h2", "off");
         check("error", "notify", "error");
