@@ -217,7 +217,7 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
         },
         drain_timeout: listener.drain_timeout,
         bytes: Arc::clone(&inside.bytes),
-        held_bytes_max: limits.held_bytes_per_connection_max.octets(),
+        held_bytes_max: listener.held_bytes_per_connection_max.octets(),
         frames: Frames::new(Arc::new(inside.pipeline.frames(name))),
     }
 }
