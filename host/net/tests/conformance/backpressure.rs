@@ -474,10 +474,9 @@ async fn greet(raw: &mut RawStream, features: &str) {
 async fn recv_data(raw: &mut RawStream) -> Frame {
     loop {
         let frame = recv(raw).await.expect("an answer");
-        match frame.kind {
-            FrameType::Data => return frame,
-            FrameType::Ping => {}
-            kind => panic!("{kind} instead of DATA"),
+        if frame.kind == FrameType::Data {
+            return frame;
         }
+        assert_eq!(frame.kind, FrameType::Ping, "instead of DATA");
     }
 }
