@@ -279,19 +279,21 @@ fn keys() -> BTreeSet<String> {
 }
 
 fn collect(schema: &Value, above: &str, keys: &mut BTreeSet<String>) {
-    let properties = schema["properties"].as_object();
+    let properties = schema.pointer("/properties").and_then(Value::as_object);
     for (name, property) in properties.into_iter().flatten() {
         let path = match above {
             "" => name.clone(),
             above => format!("{above}.{name}"),
         };
-        let template = &property["additionalProperties"];
-        if template["properties"].is_object() {
+        let has_keys = |schema: &&Value| schema.pointer("/properties").is_some();
+        let template = property.pointer("/additionalProperties").filter(has_keys);
+        if let Some(template) = template {
             collect(template, &format!("{path}.NAME"), keys);
             // The one table whose name has a meaning.
-            let default = &property["properties"]["default"];
-            collect(default, &format!("{path}.default"), keys);
-        } else if property["properties"].is_object() {
+            if let Some(default) = property.pointer("/properties/default") {
+                collect(default, &format!("{path}.default"), keys);
+            }
+        } else if has_keys(&property) {
             collect(property, &path, keys);
         } else {
             keys.insert(path);
