@@ -22,6 +22,7 @@ use crate::{
     config::{Config, LoadError, Loaded},
     guard::{Guard, GuardError, files_read, refresh},
     pipeline::Pipeline,
+    readiness::ReasonKind,
     sources::{
         files::{FileWatch, Version},
         sight::ReadError,
@@ -136,6 +137,7 @@ impl Reload {
                             true => info!("configuration applied"),
                             false => debug!("the configuration is as it was"),
                         }
+                        self.gateway.readiness().clear(ReasonKind::Config, "");
                         return None;
                     }
                     Err(error) => (error, needs),
@@ -151,6 +153,8 @@ impl Reload {
         } else {
             self.gateway.count_refused_reload();
             warn!(%reason, "configuration refused, the one before stays in force");
+            let readiness = self.gateway.readiness();
+            readiness.raise(ReasonKind::Config, "", reason.as_str());
         }
         let pause = before.map_or(PASSING_PAUSE, |before| {
             (before.pause * 2).min(PASSING_PAUSE_MAX)
