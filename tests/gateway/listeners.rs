@@ -199,28 +199,8 @@ async fn twelve_changes_under_load_touch_no_call_and_no_connection() {
 
     let text = configuration(&gateway);
     for n in 1..=N_CHANGES {
-        let changed = text.replace(
-            "[listeners.vstp]",
-            &format!("[listeners.vstp]\nkeep-alive = \"{}s\"", 30 + n),
-        );
-        let cors = format!(
-            "\n[listeners.http.cors]\norigins = [\"https://app.example\"]\nmax-age = \"{n}m\"\n"
-        );
-        configure(&gateway, &format!("{changed}{cors}")).await;
-        let event = json!({"topic": "change.made", "payload": {"n": n}}).to_string();
-        call(&subscriber, "events/publish", event)
-            .await
-            .expect("published");
-        let delivered = tokio::time::timeout(Duration::from_secs(30), events.next()).await;
-        let delivered = delivered
-            .expect("in time")
-            .expect("the subscription goes on");
-        assert_eq!(delivered.missed, 0);
-        let shown = preflight(http).await;
-        assert!(
-            shown.contains(&format!("access-control-max-age: {}", n * 60)),
-            "change {n} is in force: {shown}"
-        );
+        change(&gateway, &text, n).await;
+        expect_event(&subscriber, &mut events, n).await;
     }
     assert_eq!((sockets(&gateway, http), sockets(&gateway, vstp)), before);
     new_http.stop("new connections over http").await;
@@ -239,6 +219,36 @@ async fn twelve_changes_under_load_touch_no_call_and_no_connection() {
         );
         assert!(outcome.answered.len() > 0, "{door}");
     }
+}
+
+/// Change `n` of both listeners; no address among it.
+async fn change(gateway: &Gateway, text: &str, n: u32) {
+    let changed = text.replace(
+        "[listeners.vstp]",
+        &format!("[listeners.vstp]\nkeep-alive = \"{}s\"", 30 + n),
+    );
+    let cors = format!(
+        "\n[listeners.http.cors]\norigins = [\"https://app.example\"]\nmax-age = \"{n}m\"\n"
+    );
+    configure(gateway, &format!("{changed}{cors}")).await;
+    let shown = preflight(gateway.http).await;
+    assert!(
+        shown.contains(&format!("access-control-max-age: {}", n * 60)),
+        "change {n} is in force: {shown}"
+    );
+}
+
+/// Publishes an event, which the subscription from before the changes brings.
+async fn expect_event(subscriber: &Client, events: &mut postern_net::client::Events, n: u32) {
+    let event = json!({"topic": "change.made", "payload": {"n": n}}).to_string();
+    call(subscriber, "events/publish", event)
+        .await
+        .expect("published");
+    let delivered = tokio::time::timeout(Duration::from_secs(30), events.next()).await;
+    let delivered = delivered
+        .expect("in time")
+        .expect("the subscription goes on");
+    assert_eq!(delivered.missed, 0);
 }
 
 /// What the listener says to a page of another origin, in lower case.

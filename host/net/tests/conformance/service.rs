@@ -88,11 +88,7 @@ async fn answer(call: Call) -> Result<Reply, Error> {
             tokio::time::sleep(Duration::from_millis(ms)).await;
         }
         "never" => std::future::pending().await,
-        // Answered by a task, so that many end at the same time.
-        "large" => {
-            tokio::task::yield_now().await;
-            return Ok(Reply::one(vec![7; 512 * 1024]));
-        }
+        "large" => return large().await,
         "fail" => {
             let kind = call.headers.get_str("kind").expect("header kind");
             let kind = Kind::from_name(&kind).expect("a kind");
@@ -143,6 +139,12 @@ async fn answer(call: Call) -> Result<Reply, Error> {
         headers: call.headers,
         body: call.body,
     })
+}
+
+/// Half a MiB, answered by a task, so that many end at the same time.
+async fn large() -> Result<Reply, Error> {
+    tokio::task::yield_now().await;
+    Ok(Reply::one(vec![7; 512 * 1024]))
 }
 
 /// Adds the numbers of a stream.
