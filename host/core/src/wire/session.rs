@@ -34,11 +34,9 @@ use super::{
 };
 use crate::{limits::Limits, text::Text};
 
-/// HELLO is said this many times on a datagram link before the peer counts as one that never
-/// answers; the pauses are equal.
+/// HELLO is said this often, at equal pauses, before a datagram peer counts as one that never answers.
 const HELLO_TIMES: u32 = 4;
-/// Pause between PINGs to a peer that has ended its side: the second after it has gone for good finds
-/// the link reset.
+/// Pause between PINGs to a peer that has ended its side: the second finds a link that is gone.
 const LINK_END_PROBE: Duration = Duration::from_millis(500);
 /// Longest pause between two HELLOs to a server that does not seem to know the session.
 const HELLO_PAUSE_MAX: Duration = Duration::from_secs(60);

@@ -115,7 +115,10 @@ mod tests {
             check(Kind::NotFound, blame, Verdict::CallerFault);
         }
         let large = Error::too_long(5, 4, "calls.body-bytes-max", Blame::Guest);
-        assert_eq!(Verdict::of(&large, TELLING_MIN, false), Verdict::CallerFault);
+        assert_eq!(
+            Verdict::of(&large, TELLING_MIN, false),
+            Verdict::CallerFault
+        );
         check(Kind::Internal, Blame::Client, Verdict::CallerFault);
         check(Kind::Unavailable, Blame::Gateway, Verdict::Nothing);
     }

@@ -1,5 +1,7 @@
 //! What a caller sees of the pipeline, and what is booked of a call.
 
+mod lengths;
+
 use std::pin::pin;
 
 use bytes::Bytes;
@@ -350,90 +352,6 @@ async fn calls_that_come_together_meet_what_stands_in_the_way_one_by_one() {
     }
     assert_eq!(stage.batches.lock().len(), 0);
     assert_eq!(stage.numbers("users").durations.count(), 2);
-}
-
-/// A pipeline whose messages have at most 4 octets.
-fn narrow(
-    answer: impl Fn(Call) -> BoxFuture<Result<Reply, Error>> + Send + Sync + 'static,
-) -> Stage {
-    let stage = Stage::new(answer);
-    stage.apply(Settings {
-        body_bytes_max: 4,
-        ..Settings::default()
-    });
-    stage
-}
-
-const TOO_LONG: &str =
-    "resource-exhausted: message of 5 octets exceeds the limit of 4 (calls.body-bytes-max)";
-
-#[tokio::test]
-async fn a_message_of_the_limit_passes_and_one_octet_more_is_refused_either_way() {
-    let stage = narrow(|call| match &*call.method {
-        "Long" => ready(Ok(Reply::one("12345"))),
-        _ => ready(Ok(echo(call))),
-    });
-    let call = |method: &str, body: &str| Call::unary("users", method, body.to_owned());
-    let pipeline = &stage.pipeline;
-    assert!(pipeline.call(call("Get", "1234")).await.is_ok());
-    let calls = || {
-        [
-            (call("Get", "12345"), Blame::Client),
-            (call("Long", ""), Blame::Guest),
-        ]
-    };
-    for (call, blame) in calls() {
-        let error = pipeline.call(call).await.expect_err("too long");
-        assert_eq!((error.to_string().as_str(), error.blame), (TOO_LONG, blame));
-    }
-    let (calls, blames): (Vec<_>, Vec<_>) = calls().into_iter().unzip();
-    for (answer, blame) in pipeline.call_batch(calls).into_iter().zip(blames) {
-        let error = answer.await.expect_err("too long");
-        assert_eq!((error.to_string().as_str(), error.blame), (TOO_LONG, blame));
-    }
-    assert_eq!(stage.numbers("users").n_failed(), 4);
-}
-
-#[tokio::test]
-async fn a_stream_ends_at_the_message_that_is_too_long() {
-    let texts = ["1234", "12345", "1"];
-    let streamed = move || messages(texts.map(|text| Ok(text.into())).into());
-    // The handler takes whatever comes, so that the limit is the reply's.
-    let stage = narrow(move |_| {
-        let (headers, body) = (postern_core::Headers::new(), streamed());
-        ready(Ok(Reply { headers, body }))
-    });
-    let reply = stage.pipeline.call(Call::unary("users", "Watch", "")).await;
-    check_cut(reply.expect("begun").body, Blame::Guest).await;
-    assert_eq!(stage.numbers("users").n_failed(), 1);
-
-    let (seen, taken) = std::sync::mpsc::channel();
-    let stage = narrow(move |call| {
-        seen.send(call.body).expect("somebody looks");
-        ready(Ok(Reply::one("")))
-    });
-    let mut call = Call::unary("users", "Send", "");
-    call.body = messages(texts.map(|text| Ok(text.into())).into());
-    stage.pipeline.call(call).await.expect("answered");
-    check_cut(taken.recv().expect("a body"), Blame::Client).await;
-}
-
-/// The first message is there, the second is an error, nothing follows.
-async fn check_cut(body: Body, blame: Blame) {
-    let Body::Many(mut stream) = body else {
-        unreachable!("a stream went in")
-    };
-    assert_eq!(
-        stream.next().await.expect("a message").expect("short"),
-        "1234"
-    );
-    let error = stream
-        .next()
-        .await
-        .expect("an error")
-        .expect_err("too long");
-    assert_eq!((error.to_string().as_str(), error.blame), (TOO_LONG, blame));
-    assert!(stream.next().await.is_none());
 }
 
 /// A pipeline with one service, `users`, answered by a function.

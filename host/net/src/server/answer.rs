@@ -42,3 +42,9 @@ pub(super) fn unvalidated() -> Error {
 pub(super) fn unsent(reason: &impl Display) -> Error {
     Error::unavailable(Blame::Client, format!("the event cannot be sent: {reason}"))
 }
+
+/// What a call over the limit is told.
+pub(super) fn busy(limit: usize) -> Error {
+    let message = format!("more than {limit} calls are in flight");
+    Error::new(Kind::ResourceExhausted, Blame::Client, message)
+}

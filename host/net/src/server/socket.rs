@@ -12,7 +12,7 @@ use std::{
 };
 
 use postern_core::{
-    Blame, Call, Error, Kind, Peer, Transport,
+    Call, Error, Peer, Transport,
     event::Delivery as Pushed,
     vsp::{Inbound, Reader, ReplyToken, event_frame},
     wire::{
@@ -25,7 +25,7 @@ use tokio::task::{AbortHandle, Id};
 
 use super::{
     Server, Settings, Shared,
-    answer::{answer, too_long, unsent, unvalidated},
+    answer::{answer, busy, too_long, unsent, unvalidated},
     frames::{self, Seen},
     pushes::{self, Pushes, has_room},
 };
@@ -496,9 +496,4 @@ fn endpoint_config(shared: &Shared) -> EndpointConfig {
         peers_max: shared.config.connections_max,
         ..EndpointConfig::new(shared.config.session.clone())
     }
-}
-
-fn busy(limit: usize) -> Error {
-    let message = format!("more than {limit} calls are in flight");
-    Error::new(Kind::ResourceExhausted, Blame::Client, message)
 }

@@ -76,7 +76,7 @@ async fn answer(call: Call) -> Result<Reply, Error> {
     let method = call.method.clone();
     match &*method {
         // `call` is what a frame without a method means.
-        "echo" | "call" => {}
+        "echo" | "call" | "stream-echo" => {}
         "sleep" => {
             let Body::One(ms) = &call.body else {
                 return Err(Error::internal("no body"));
@@ -102,12 +102,6 @@ async fn answer(call: Call) -> Result<Reply, Error> {
             return Ok(Reply {
                 headers: call.headers,
                 body: Body::Many(stream),
-            });
-        }
-        "stream-echo" => {
-            return Ok(Reply {
-                headers: call.headers,
-                body: call.body,
             });
         }
         "sum" => return sum(call).await,
