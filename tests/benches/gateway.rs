@@ -132,7 +132,7 @@ async fn hello(address: SocketAddr, time: Duration) -> io::Result<Vec<Duration>>
 /// HTTP/1.1 as a load generator speaks it: the request is written as it is, the reply's length is
 /// learnt from the first and expected of all.
 async fn client(address: SocketAddr, end: Instant) -> io::Result<Vec<Duration>> {
-    const REQUEST: &[u8] = b"POST /v1/services/echo/Echo HTTP/1.1\r\nhost: x\r\n\
+    const REQUEST: &[u8] = b"POST /v1/services/echo/Echo HTTP/1.1\r\nhost: localhost\r\n\
         content-type: application/json\r\ncontent-length: 7\r\n\r\n\"hello\"";
     let mut socket = TcpStream::connect(address).await?;
     socket.set_nodelay(true)?;

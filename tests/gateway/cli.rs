@@ -128,7 +128,7 @@ async fn sub_says_where_events_are_read_over_http_and_they_are_there() {
     let (message, said) = said.split_once("' http://HOST:PORT").expect("an address");
     let (path, length) = (said.trim(), message.len());
     let request = format!(
-        "POST {path} HTTP/1.1\r\nhost: x\r\n{header}\r\ncontent-length: {length}\r\n\r\n{message}"
+        "POST {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\ncontent-length: {length}\r\n\r\n{message}"
     );
     let mut stream = TcpStream::connect(gateway.http).expect("the door is open");
     stream.write_all(request.as_bytes()).expect("it is taken");

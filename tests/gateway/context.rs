@@ -78,7 +78,10 @@ async fn a_store_is_private_to_its_plugin_and_outlives_a_restart() {
 async fn a_plugin_calls_others_by_grant_only() {
     let _machine = share().await;
     let request = json!({"service": "echo", "method": "Echo", "body": {"n": 1}});
-    for (manifest, granted) in [("", false), ("[grants]\nservices = [\"echo\"]\n", true)] {
+    for (manifest, granted) in [
+        ("# nothing\n", false),
+        ("[grants]\nservices = [\"echo\"]\n", true),
+    ] {
         let setup = Setup::default()
             .plugin("probe")
             .plugin("echo")

@@ -123,7 +123,7 @@ async fn a_component_that_could_not_be_read_for_want_of_descriptors_is_read_afte
     limit_descriptors(&gateway, &free_descriptor(&gateway).to_string());
     gateway.deploy("echo.wasm", &component("echo"));
     patiently("the component is not read", async || {
-        gateway.log().contains("plugin not read")
+        gateway.log().contains("Too many open files")
     })
     .await;
     limit_descriptors(&gateway, files[3]);

@@ -89,6 +89,8 @@ async fn an_extension_that_is_not_there_refuses_unless_it_is_open() {
     for (fail, kind) in [("closed", Some(Kind::Unavailable)), ("open", None)] {
         let setup = Setup {
             config: format!("[extensions.absent]\nfail = \"{fail}\"\n"),
+            // Every call would fail.
+            unready: kind.map(|_| "extension"),
             ..Setup::default()
         };
         let gateway = Gateway::start(setup.plugin("echo")).await;

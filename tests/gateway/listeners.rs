@@ -129,7 +129,7 @@ async fn http_once(address: SocketAddr) -> Result<(), String> {
 
 /// One request over a connection that stays.
 async fn http_call(stream: &mut TcpStream) -> Result<(), String> {
-    const REQUEST: &[u8] = b"POST /v1/services/echo/Echo HTTP/1.1\r\nhost: x\r\n\
+    const REQUEST: &[u8] = b"POST /v1/services/echo/Echo HTTP/1.1\r\nhost: localhost\r\n\
         content-type: application/json\r\ncontent-length: 2\r\n\r\n{}";
     stream
         .write_all(REQUEST)
@@ -254,7 +254,7 @@ async fn expect_event(subscriber: &Client, events: &mut postern_net::client::Eve
 /// What the listener says to a page of another origin, in lower case.
 async fn preflight(address: SocketAddr) -> String {
     let mut stream = TcpStream::connect(address).await.expect("open");
-    let request = "OPTIONS /v1/services/echo/Echo HTTP/1.1\r\nhost: x\r\n\
+    let request = "OPTIONS /v1/services/echo/Echo HTTP/1.1\r\nhost: localhost\r\n\
         origin: https://app.example\r\naccess-control-request-method: POST\r\n\
         connection: close\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("written");

@@ -374,7 +374,7 @@ async fn events_that_are_delivered_dropped_and_unheard_are_counted() {
         .expect("the door is open");
     let topics = json!({"topics": ["quotes.*"]}).to_string();
     let head = format!(
-        "POST /v1/services/events/subscribe HTTP/1.1\r\nhost: x\r\ncontent-length: {}",
+        "POST /v1/services/events/subscribe HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}",
         topics.len()
     );
     let request = format!("{head}\r\ncontent-type: application/json\r\n\r\n{topics}");

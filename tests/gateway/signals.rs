@@ -79,7 +79,7 @@ async fn hang_up_reads_configuration_and_key_files_again() {
     let _machine = share().await;
     let folder = tempfile::tempdir().expect("a temporary folder");
     let keys = folder.path().join("keys.toml");
-    fs::write(&keys, "").expect("writable");
+    fs::write(&keys, "# nobody\n").expect("writable");
     let config = CONFIG.replace("keys.toml", &keys.display().to_string());
     let gateway = gateway(&config).await;
     let ask = || {

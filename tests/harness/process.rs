@@ -31,6 +31,9 @@ pub struct Setup {
     pub host: Option<Host>,
     /// Where its log goes; into the file that `Gateway::log` reads when left out.
     pub log_pipe: Option<io::PipeWriter>,
+    /// The reason for which it stays not ready, where that is expected: it has started once `/readyz`
+    /// says so.
+    pub unready: Option<&'static str>,
 }
 
 /// A running gateway. Dropping it kills the process and removes its folder.
@@ -41,6 +44,7 @@ pub struct Gateway {
     pub admin: SocketAddr,
     folder: TempDir,
     host: Option<Host>,
+    unready: Option<&'static str>,
     child: Child,
 }
 
@@ -149,6 +153,7 @@ impl Gateway {
             admin,
             folder,
             host,
+            unready: setup.unready,
             child,
         };
         gateway.become_ready().await?;
@@ -162,7 +167,16 @@ impl Gateway {
                 if let Ok(Some(status)) = self.child.try_wait() {
                     return Err(format!("the gateway ended with {status}\n{}", self.log()));
                 }
-                if matches!(self.admin("/readyz").await, Ok((200, _))) {
+                let has_started = match (self.admin("/readyz").await, self.unready) {
+                    (Ok((status, _)), None) => status == 200,
+                    (Ok((status, body)), Some(reason)) => {
+                        let reason = format!("\"{reason}\"");
+                        let is_alone = !body.contains("\"starting\"");
+                        status == 503 && is_alone && body.contains(&reason)
+                    }
+                    (Err(_), _) => false,
+                };
+                if has_started {
                     return Ok(());
                 }
                 tokio::time::sleep(Duration::from_millis(20)).await;

@@ -166,7 +166,7 @@ async fn half_a_call(stage: &Stage) -> TcpStream {
     let mut stream = TcpStream::connect(stage.address("http", "http"))
         .await
         .expect("connects");
-    let head = "POST /v1/services/x/Y HTTP/1.1\r\nhost: x\r\ncontent-length: 2\r\n\r\n{";
+    let head = "POST /v1/services/x/Y HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{";
     stream.write_all(head.as_bytes()).await.expect("sent");
     tokio::time::sleep(Duration::from_millis(100)).await;
     stream
