@@ -44,7 +44,7 @@ fn number(metrics: &str, series: &str) -> u64 {
 
 /// Puts `text` in the place of the configuration, as a careful editor does, and waits until it is in
 /// force.
-async fn configure(gateway: &Gateway, text: &str) {
+pub(crate) async fn configure(gateway: &Gateway, text: &str) {
     let before = n_applied(gateway).await;
     let (file, beside) = (
         gateway.folder().join("postern.toml"),
@@ -58,7 +58,7 @@ async fn configure(gateway: &Gateway, text: &str) {
     .await;
 }
 
-fn configuration(gateway: &Gateway) -> String {
+pub(crate) fn configuration(gateway: &Gateway) -> String {
     fs::read_to_string(gateway.folder().join("postern.toml")).expect("the file is there")
 }
 
