@@ -23,7 +23,9 @@ async fn probe(gateway: &Gateway, method: &str, body: Value) -> Result<Value, Er
 async fn a_plugin_sees_the_environment_that_its_manifest_grants() {
     let _machine = share().await;
     let manifest = "[grants]\nenv = { COLOUR = \"blue\", LIMIT = 5 }\n";
-    let setup = Setup::default().plugin("probe").file("probe.toml", manifest);
+    let setup = Setup::default()
+        .plugin("probe")
+        .file("probe.toml", manifest);
     let gateway = Gateway::start(setup).await;
     for (name, value) in [
         ("COLOUR", json!("blue")),
@@ -46,7 +48,9 @@ async fn a_plugin_sees_the_folders_that_its_manifest_grants() {
     }
     let host = folder.path().display();
     let manifest = format!("[grants]\nfiles = [\"{host}/read:/in\", \"{host}/written:/out:rw\"]\n");
-    let setup = Setup::default().plugin("probe").file("probe.toml", manifest);
+    let setup = Setup::default()
+        .plugin("probe")
+        .file("probe.toml", manifest);
     let gateway = Gateway::start(setup).await;
     for (path, text) in [
         ("/in/note", Some("read")),
@@ -63,14 +67,22 @@ async fn a_plugin_sees_the_folders_that_its_manifest_grants() {
         assert_eq!(outcome.is_ok(), is_written, "{path}: {outcome:?}");
     }
     let new = |name: &str| fs::read_to_string(folder.path().join(name).join("new")).ok();
-    assert_eq!((new("written"), new("read")), (Some("/out/new".to_owned()), None));
+    assert_eq!(
+        (new("written"), new("read")),
+        (Some("/out/new".to_owned()), None)
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_plugin_logs_from_the_log_level_of_its_manifest_on() {
     let _machine = share().await;
-    for (manifest, levels) in [("", ["info", "warn"]), ("log-level = \"warn\"\n", ["warn", "warn"])] {
-        let setup = Setup::default().plugin("probe").file("probe.toml", manifest);
+    for (manifest, levels) in [
+        ("# the default\n", ["info", "warn"]),
+        ("log-level = \"warn\"\n", ["warn", "warn"]),
+    ] {
+        let setup = Setup::default()
+            .plugin("probe")
+            .file("probe.toml", manifest);
         let gateway = Gateway::start(setup).await;
         for level in ["info", "warn"] {
             let line = json!({"level": level, "message": format!("line of {level}")});
@@ -112,18 +124,19 @@ async fn an_entry_that_takes_more_than_its_roles_budget_is_broken_off() {
     for role in ["authenticator", "authorizer"] {
         let (outcome, log) = by_a_tenant(&format!("{role} = \"1us\"")).await;
         assert_eq!(outcome, Some(Kind::Unavailable), "{role}: {log}");
-        assert!(log.contains("exceeded its budget of 1 us"), "{role}: {log}");
+        assert!(log.contains("exceeded its budget of 1µs"), "{role}: {log}");
     }
     // Frames come over VSTP; `tag` writes into each, or breaks off.
     for (budget, is_enough) in [("20ms", true), ("1us", false)] {
-        let manifest = format!("[extension]\nenabled = true\n[budgets]\nframe-extension = \"{budget}\"\n");
+        let manifest =
+            format!("[extension]\nenabled = true\n[budgets]\nframe-extension = \"{budget}\"\n");
         let setup = Setup::default().file("tag.toml", manifest);
         let gateway = Gateway::start(setup.plugin("echo").plugin("tag")).await;
         let handler = connect(&gateway, Door::Tcp).await;
         let outcome = call(&*handler, "echo/Echo", "{}").await;
         let log = gateway.log();
         assert_eq!(outcome.is_ok(), is_enough, "{budget}: {outcome:?} {log}");
-        let is_told = log.contains("exceeded its budget of 1 us");
+        let is_told = log.contains("exceeded its budget of 1µs");
         assert_eq!(is_told, !is_enough, "{budget}: {log}");
     }
 }
@@ -137,7 +150,9 @@ async fn health_is_asked_every_health_interval() {
     };
     // It says yes to the first question, which decides whether it takes calls at all.
     let manifest = "config = { checks = 1 }\ninstances = { mode = \"single\" }\n";
-    let setup = setup.plugin("not-serving").file("not-serving.toml", manifest);
+    let setup = setup
+        .plugin("not-serving")
+        .file("not-serving.toml", manifest);
     let gateway = Gateway::start(setup).await;
     let begin = Instant::now();
     patiently("it counts as unhealthy", async || {
@@ -148,7 +163,10 @@ async fn health_is_asked_every_health_interval() {
     let elapsed = begin.elapsed();
     assert!(elapsed < Duration::from_secs(8), "{elapsed:?}");
     let plugin = gateway.admin_json("/plugins/not-serving").await;
-    assert_eq!(plugin["health"]["message"], "the database is away", "{plugin}");
+    assert_eq!(
+        plugin["health"]["message"], "the database is away",
+        "{plugin}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,7 +186,7 @@ async fn an_answer_about_health_has_the_health_timeout() {
         plugin["refusal"]["reason"].is_string()
     })
     .await;
-    assert!(reason.contains("time limit 150 ms"), "{reason}");
+    assert!(reason.contains("no answer within 150 ms"), "{reason}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -184,7 +202,9 @@ async fn a_file_that_is_missed_for_less_than_settle_was_never_gone() {
     let begin = Instant::now();
     // By default it is gone after half a second.
     while begin.elapsed() < Duration::from_secs(2) {
-        call(&*handler, "echo/Echo", "{}").await.expect("it serves on");
+        call(&*handler, "echo/Echo", "{}")
+            .await
+            .expect("it serves on");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     gateway.deploy("echo.wasm", &component("echo"));

@@ -4,10 +4,12 @@
 use std::{
     net::SocketAddr,
     sync::{Arc, Mutex},
+    time::Duration,
 };
 
+use bytes::{Bytes, BytesMut};
 use postern_core::{Headers, Kind, wire::Frame};
-use postern_tests::{Door, Gateway, Setup, call, connect, patiently, rss_bytes};
+use postern_tests::{Door, Gateway, Load, Setup, call, connect, patiently, rss_bytes};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -37,11 +39,15 @@ fn unfinished_body(n_octets: usize) -> Vec<u8> {
 /// A frame for `echo` of about that many octets, without its last ones.
 fn unfinished_frame(n_octets: usize) -> Vec<u8> {
     let mut headers = Headers::new();
-    for (key, value) in [("service", "echo"), ("method", "Echo"), ("correlation-id", "1")] {
+    for (key, value) in [
+        ("service", "echo"),
+        ("method", "Echo"),
+        ("correlation-id", "1"),
+    ] {
         headers.push(key, value).expect("short");
     }
     let frame = Frame::data(headers, vec![b'1'; n_octets - MISSING]);
-    let mut octets = bytes::BytesMut::new();
+    let mut octets = BytesMut::new();
     frame.encode(&mut octets).expect("it fits");
     octets.truncate(octets.len() - MISSING);
     octets.to_vec()
@@ -74,38 +80,57 @@ async fn unfinished_messages_of_all_connections_are_bounded_and_others_served() 
         ..Setup::default()
     };
     let gateway = Gateway::start(setup.plugin("echo")).await;
+    let mut others = Vec::new();
+    for door in Door::ALL {
+        let (handler, body) = (connect(&gateway, door).await, Bytes::from_static(b"{}"));
+        let pause = Duration::from_millis(5);
+        others.push((door, Load::start(&handler, "echo/Echo", &body, 1, pause)));
+    }
     let (over_http, over_vstp) = (Answers::default(), Answers::default());
     let body = Arc::new(unfinished_body(8_000_000));
     let part = Arc::new(unfinished_frame(8 * MIB));
     let mut senders = JoinSet::new();
     for n in 0..60 {
-        senders.spawn(sender(gateway.http, Arc::clone(&body), Arc::clone(&over_http)));
+        senders.spawn(sender(
+            gateway.http,
+            Arc::clone(&body),
+            Arc::clone(&over_http),
+        ));
         if n % 2 == 0 {
-            senders.spawn(sender(gateway.vstp, Arc::clone(&part), Arc::clone(&over_vstp)));
+            senders.spawn(sender(
+                gateway.vstp,
+                Arc::clone(&part),
+                Arc::clone(&over_vstp),
+            ));
         }
     }
-    let mut others = Vec::new();
-    for door in Door::ALL {
-        others.push((door, connect(&gateway, door).await));
-    }
-    let (mut most, mut n_answered) = (0, 0);
+    let mut most = 0;
     let all_told = || [&over_http, &over_vstp].map(|told| told.lock().expect("whole").len());
     patiently("the bound is met and both kinds are refused", async || {
         most = most.max(held(&gateway).await);
-        for (door, other) in &others {
-            let answer = call(&**other, "echo/Echo", "{}").await;
-            answer.unwrap_or_else(|error| panic!("{door}: {error}"));
-            n_answered += 1;
-        }
         // Beyond what fits, nearly all are refused at last.
         all_told().iter().sum::<usize>() >= 75 && all_told().iter().all(|told| *told > 0)
     })
     .await;
+    // The rest stays, and is what others are served beside.
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    most = most.max(held(&gateway).await);
+    let mut n_answered = Vec::new();
+    for (door, other) in others {
+        let outcome = other.stop().await;
+        assert!(
+            outcome.failures.is_empty(),
+            "{door}: {:?}",
+            outcome.failures
+        );
+        assert!(outcome.answered.len() > 0, "{door}");
+        n_answered.push(outcome.answered.len());
+    }
     let rss = rss_bytes(gateway.id());
     let n_refused = metric(&gateway, "postern_held_bytes_refusals_total").await;
     figure(&format!(
         "60 bodies and 30 frames of 8 MB unfinished: held at most {} MiB of {}, refused {n_refused}, \
-         told {:?}, {n_answered} calls of others, resident {} MiB",
+         told {:?}, {n_answered:?} calls of others, resident {} MiB",
         most / MIB,
         BOUND / MIB,
         all_told(),
@@ -115,8 +140,8 @@ async fn unfinished_messages_of_all_connections_are_bounded_and_others_served() 
     assert!(n_refused >= 75, "{n_refused}");
     assert!(rss < 400 << 20, "{rss} are resident");
     for told in over_http.lock().expect("whole").iter() {
-        let is_good = told.is_empty()
-            || told.starts_with("HTTP/1.1 503 ") && told.contains("retry-after: ");
+        let is_good =
+            told.is_empty() || told.starts_with("HTTP/1.1 503 ") && told.contains("retry-after: ");
         assert!(is_good, "{told}");
     }
     drop(senders);
@@ -167,7 +192,9 @@ async fn one_connection_holds_no_more_than_its_share() {
     tokio::spawn(sender(gateway.vstp, part, Arc::clone(&answers)));
     patiently("the frame is refused", async || {
         let answers = answers.lock().expect("whole");
-        answers.iter().any(|told| told.contains("resource-exhausted"))
+        answers
+            .iter()
+            .any(|told| told.contains("resource-exhausted"))
     })
     .await;
     let tcp = connect(&gateway, Door::Tcp).await;

@@ -33,7 +33,11 @@ async fn a_name_of_others_is_refused_unless_it_is_in_hosts() {
     for (hosts, status) in [("", 403), ("hosts = [\"edge.example\"]\n", 200)] {
         let gateway = gateway(hosts, "").await;
         for host in ["edge.example", "EDGE.example:8080"] {
-            check(&ask(gateway.http, request(ECHO, host, "")).await, status, host);
+            check(
+                &ask(gateway.http, request(ECHO, host, "")).await,
+                status,
+                host,
+            );
         }
         for host in ["localhost:1", "127.0.0.1", "[::1]:80"] {
             check(&ask(gateway.http, request(ECHO, host, "")).await, 200, host);
@@ -44,7 +48,9 @@ async fn a_name_of_others_is_refused_unless_it_is_in_hosts() {
         let mut frames = Frames::open(gateway.http, WINDOW).await;
         for (id, authority) in [(1, "edge.example"), (3, "rebound.example")] {
             let data = super::frame(DATA, super::END_STREAM, id, b"{}");
-            frames.send(&[head_to(authority, id, "echo/Echo"), data].concat()).await;
+            frames
+                .send(&[head_to(authority, id, "echo/Echo"), data].concat())
+                .await;
             let text = frames.text(id).await;
             let is_refused = text.contains("is not called");
             assert_eq!(is_refused, id == 3 || status == 403, "{authority}: {text}");

@@ -138,8 +138,7 @@ impl Probe {
 
     /// Writes a file that holds its own path.
     fn write_file(path: String) -> Result<()> {
-        std::fs::write(&path, &path)
-            .map_err(|error| Failure::permission_denied(error.to_string()))
+        std::fs::write(&path, &path).map_err(|error| Failure::permission_denied(error.to_string()))
     }
 
     fn kv_get(Entry { key, .. }: Entry) -> Result<Option<Value>> {
