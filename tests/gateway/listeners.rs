@@ -86,11 +86,9 @@ struct Steady {
 }
 
 impl Steady {
-    fn start<F: Future<Output = Result<(), String>> + Send>(
-        work: impl Fn() -> F + Send + Sync + 'static,
-    ) -> Self
+    fn start<F>(work: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
-        F: 'static,
+        F: Future<Output = Result<(), String>> + Send + 'static,
     {
         let stop = Arc::<AtomicBool>::default();
         let stopped = Arc::clone(&stop);
@@ -217,7 +215,7 @@ async fn twelve_changes_under_load_touch_no_call_and_no_connection() {
             "{door}: {:?}",
             outcome.failures
         );
-        assert!(outcome.answered.len() > 0, "{door}");
+        assert!(!outcome.answered.is_empty(), "{door}");
     }
 }
 

@@ -69,6 +69,33 @@ async fn held(gateway: &Gateway) -> usize {
     usize::try_from(held).expect("it fits")
 }
 
+/// Short calls over every transport, one after the other.
+async fn start_others(gateway: &Gateway) -> Vec<(Door, Load)> {
+    let mut others = Vec::new();
+    for door in Door::ALL {
+        let (handler, body) = (connect(gateway, door).await, Bytes::from_static(b"{}"));
+        let pause = Duration::from_millis(5);
+        others.push((door, Load::start(&handler, "echo/Echo", &body, 1, pause)));
+    }
+    others
+}
+
+/// How many of them were answered over each; none failed.
+async fn stop_others(others: Vec<(Door, Load)>) -> Vec<usize> {
+    let mut n_answered = Vec::new();
+    for (door, load) in others {
+        let outcome = load.stop().await;
+        assert!(
+            outcome.failures.is_empty(),
+            "{door}: {:?}",
+            outcome.failures
+        );
+        assert!(!outcome.answered.is_empty(), "{door}");
+        n_answered.push(outcome.answered.len());
+    }
+    n_answered
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn unfinished_messages_of_all_connections_are_bounded_and_others_served() {
     const BOUND: usize = 64 * MIB;
@@ -80,12 +107,7 @@ async fn unfinished_messages_of_all_connections_are_bounded_and_others_served() 
         ..Setup::default()
     };
     let gateway = Gateway::start(setup.plugin("echo")).await;
-    let mut others = Vec::new();
-    for door in Door::ALL {
-        let (handler, body) = (connect(&gateway, door).await, Bytes::from_static(b"{}"));
-        let pause = Duration::from_millis(5);
-        others.push((door, Load::start(&handler, "echo/Echo", &body, 1, pause)));
-    }
+    let others = start_others(&gateway).await;
     let (over_http, over_vstp) = (Answers::default(), Answers::default());
     let body = Arc::new(unfinished_body(8_000_000));
     let part = Arc::new(unfinished_frame(8 * MIB));
@@ -115,17 +137,7 @@ async fn unfinished_messages_of_all_connections_are_bounded_and_others_served() 
     // The rest stays, and is what others are served beside.
     tokio::time::sleep(Duration::from_secs(1)).await;
     most = most.max(held(&gateway).await);
-    let mut n_answered = Vec::new();
-    for (door, other) in others {
-        let outcome = other.stop().await;
-        assert!(
-            outcome.failures.is_empty(),
-            "{door}: {:?}",
-            outcome.failures
-        );
-        assert!(outcome.answered.len() > 0, "{door}");
-        n_answered.push(outcome.answered.len());
-    }
+    let n_answered = stop_others(others).await;
     let rss = rss_bytes(gateway.id());
     let n_refused = metric(&gateway, "postern_held_bytes_refusals_total").await;
     figure(&format!(
