@@ -44,7 +44,7 @@ fn number(metrics: &str, series: &str) -> u64 {
 
 /// Puts `text` in the place of the configuration, as a careful editor does, and waits until it is in
 /// force.
-async fn configure(gateway: &Gateway, text: &str) {
+pub(crate) async fn configure(gateway: &Gateway, text: &str) {
     let before = n_applied(gateway).await;
     let (file, beside) = (
         gateway.folder().join("postern.toml"),
@@ -58,7 +58,7 @@ async fn configure(gateway: &Gateway, text: &str) {
     .await;
 }
 
-fn configuration(gateway: &Gateway) -> String {
+pub(crate) fn configuration(gateway: &Gateway) -> String {
     fs::read_to_string(gateway.folder().join("postern.toml")).expect("the file is there")
 }
 
@@ -86,11 +86,9 @@ struct Steady {
 }
 
 impl Steady {
-    fn start<F: Future<Output = Result<(), String>> + Send>(
-        work: impl Fn() -> F + Send + Sync + 'static,
-    ) -> Self
+    fn start<F>(work: impl Fn() -> F + Send + Sync + 'static) -> Self
     where
-        F: 'static,
+        F: Future<Output = Result<(), String>> + Send + 'static,
     {
         let stop = Arc::<AtomicBool>::default();
         let stopped = Arc::clone(&stop);
@@ -217,7 +215,7 @@ async fn twelve_changes_under_load_touch_no_call_and_no_connection() {
             "{door}: {:?}",
             outcome.failures
         );
-        assert!(outcome.answered.len() > 0, "{door}");
+        assert!(!outcome.answered.is_empty(), "{door}");
     }
 }
 

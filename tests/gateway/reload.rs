@@ -39,7 +39,7 @@ fn bad_files() -> Vec<Bad> {
             "acme:things/teapot@1.0.0",
         ),
         bad("health traps", component("health-trap"), "unreachable"),
-        bad("health loops", component("health-loop"), "time limit 1 s"),
+        bad("health loops", component("health-loop"), " 1 s"),
         bad(
             "health says no",
             component("not-serving"),

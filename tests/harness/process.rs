@@ -25,6 +25,10 @@ pub struct Setup {
     pub default_service: Option<String>,
     /// Further keys of `[listeners.vstp]`, a line each.
     pub vstp: String,
+    /// Further keys of `[listeners.http]`, a line each.
+    pub http: String,
+    /// Further keys of `[admin]`, a line each.
+    pub admin: String,
     /// Further tables of `postern.toml`.
     pub config: String,
     /// Where it runs; beside the test when left out.
@@ -99,13 +103,13 @@ impl Setup {
         }
         let mut config = self.config.clone();
         // Writing to a `String` cannot fail.
-        let _ = write!(config, "\n[admin]\naddress = \"{admin}\"\n");
-        let _ = write!(config, "\n[listeners.http]\naddress = \"{http}\"\n");
-        let _ = write!(
-            config,
-            "\n[listeners.vstp]\naddress = \"{vstp}\"\n{}\n",
-            self.vstp
-        );
+        for (table, address, keys) in [
+            ("admin", admin, &self.admin),
+            ("listeners.http", http, &self.http),
+            ("listeners.vstp", vstp, &self.vstp),
+        ] {
+            let _ = write!(config, "\n[{table}]\naddress = \"{address}\"\n{keys}\n");
+        }
         if let Some(name) = &self.default_service {
             let _ = writeln!(config, "default-service = \"{name}\"");
         }

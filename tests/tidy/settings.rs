@@ -1,6 +1,6 @@
 //! Every key of the configuration has a test of what it does, and the gateway hands it on.
 //!
-//! The tables of `host/docs/configuration.md` and `host/docs/resilience.md` name a test for each key.
+//! The tables of `host/docs/configuration.md` and `host/docs/resilience.md` name tests for each key.
 //! A test counts when it is there, when the file that holds it names the key, and when it is not one
 //! of `config/`, which show only that a key is read. A test of a crate that does not know the
 //! configuration may know the key by another name; the row says which.
@@ -13,35 +13,15 @@ use crate::{Source, assert_none, read, sources};
 
 const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
 
-/// Keys whose test is not written yet. Empty it, and never add to it.
-const PENDING: [&str; 13] = [
-    "listeners.NAME.calls-in-flight-max",
-    "listeners.NAME.streams-max",
-    "manifest budgets.authenticator",
-    "manifest budgets.authorizer",
-    "manifest budgets.frame-extension",
-    "manifest grants.env",
-    "manifest grants.files",
-    "manifest log-level",
-    "plugins.drain-timeout",
-    "plugins.health-interval",
-    "plugins.health-timeout",
-    "plugins.instances.queue-timeout",
-    "plugins.settle",
-];
-
-/// Keys that are read and handed to nobody. Empty it, and never add to it.
-const UNUSED: [&str; 0] = [];
-
 /// Tables that a manifest shares with the configuration, where their keys are listed.
 const SHARED: [&str; 4] = ["extension.", "instances.", "limits.", "policy."];
 
-/// One row: the test of a key.
+/// One row: the tests of a key.
 struct Row {
     table: &'static str,
     key: String,
-    test: String,
-    /// How the test's file names the key, where not as the configuration does.
+    tests: Vec<String>,
+    /// How the tests' files name the key, where not as the configuration does.
     alias: Option<String>,
 }
 
@@ -52,13 +32,10 @@ fn every_key_has_a_test_of_its_effect() {
     let mut faults = Vec::new();
     for key in &keys {
         let own: Vec<_> = rows.iter().filter(|row| row.key == *key).collect();
-        let is_pending = PENDING.contains(&key.as_str());
-        match own.is_empty() {
-            true if is_pending => {}
-            true => faults.push(format!("{key}: no table names a test of its effect")),
-            false if is_pending => faults.push(format!("{key}: it is pending and has a test")),
-            false => faults.extend(own.iter().filter_map(|row| fault_of(row, &tests))),
+        if own.is_empty() {
+            faults.push(format!("{key}: no table names a test of its effect"));
         }
+        faults.extend(own.iter().flat_map(|row| faults_of(row, &tests)));
         // Several options of the documents may be one key of ours, in the table of those.
         if own
             .iter()
@@ -87,11 +64,8 @@ fn every_key_is_handed_on() {
     let mut faults = Vec::new();
     for key in keys() {
         let field = format!(".{}", last(&key).replace('-', "_"));
-        let is_used = mentions(&users, &field);
-        match UNUSED.contains(&key.as_str()) {
-            true if is_used => faults.push(format!("{key}: it is used; take it off the list")),
-            false if !is_used => faults.push(format!("{key}: nothing reads {field}")),
-            _ => {}
+        if !mentions(&users, &field) {
+            faults.push(format!("{key}: nothing reads {field}"));
         }
     }
     assert_none(&faults);
@@ -117,17 +91,19 @@ fn a_row_is_good_when_its_test_is_there_and_names_the_key() {
             "#[test]\nfn parsed() { idle_timeout }\n",
         ),
     ]);
-    let check = |test: &str, alias: Option<&str>, is_good: bool| {
+    let check = |tests: &str, alias: Option<&str>, is_good: bool| {
         let row = Row {
             table: "",
             key: "pool.idle-timeout".to_owned(),
-            test: test.to_owned(),
+            tests: tests.split_whitespace().map(str::to_owned).collect(),
             alias: alias.map(str::to_owned),
         };
-        let fault = fault_of(&row, &found);
-        assert_eq!(fault.is_none(), is_good, "{test}: {fault:?}");
+        let faults = faults_of(&row, &found);
+        assert_eq!(faults.is_empty(), is_good, "{tests}: {faults:?}");
     };
     check("good", None, true);
+    check("", None, false);
+    check("good nobody", None, false);
     check("no_test", None, false);
     check("nobody", None, false);
     check("other", None, false);
@@ -136,19 +112,26 @@ fn a_row_is_good_when_its_test_is_there_and_names_the_key() {
     assert!(!mentions("idle_timeout_max", "idle_timeout"));
 }
 
-fn fault_of(row: &Row, tests: &BTreeMap<String, Vec<Source>>) -> Option<String> {
+fn faults_of(row: &Row, found: &BTreeMap<String, Vec<Source>>) -> Vec<String> {
+    if row.tests.is_empty() {
+        return vec![format!("{}: its row names no test", row.key)];
+    }
+    let tests = row.tests.iter();
+    tests
+        .filter_map(|test| fault_of(row, test, found))
+        .collect()
+}
+
+fn fault_of(row: &Row, test: &str, found: &BTreeMap<String, Vec<Source>>) -> Option<String> {
     let Row {
-        table,
-        key,
-        test,
-        alias,
+        table, key, alias, ..
     } = row;
-    let Some(files) = tests.get(test) else {
-        return Some(format!("{key}: there is no test {test}"));
+    let Some(files) = found.get(test) else {
+        return Some(format!("{key}: there is no test {test:?}"));
     };
     let names = match alias {
         // The tests of resilience.md are mostly those of machines with words of their own.
-        None if table.contains("resilience") => vec![test.clone()],
+        None if table.contains("resilience") => vec![test.to_owned()],
         Some(alias) => vec![alias.clone()],
         None => vec![last(key).to_owned(), last(key).replace('-', "_")],
     };
@@ -238,7 +221,11 @@ fn rows() -> Vec<Row> {
             let (Some(key), Some(test)) = (key, columns.last()) else {
                 continue;
             };
-            let mut names = test.split('`').skip(1).step_by(2).map(str::to_owned);
+            let (tests, alias) = test.split_once(" as ").unwrap_or((test, ""));
+            let names = |text: &str| -> Vec<String> {
+                let quoted = text.split('`').skip(1).step_by(2);
+                quoted.map(str::to_owned).collect()
+            };
             let key = key.trim_matches('`');
             let is_policy = table.contains("resilience")
                 && !key.starts_with("pool.")
@@ -249,8 +236,8 @@ fn rows() -> Vec<Row> {
                     true => format!("services.default.{key}"),
                     false => key.to_owned(),
                 },
-                test: names.next().unwrap_or_default(),
-                alias: names.next(),
+                tests: names(tests),
+                alias: names(alias).pop(),
             });
         }
     }

@@ -294,12 +294,11 @@ impl Origin {
         Ok(Some(Direct::new(Arc::new(code), may_wait)))
     }
 
-    /// Asks for health and services; both within the plugin's time limit.
+    /// Asks for health and services; both within the plugin's time limit, and for health within its
+    /// own, which is also for a guest that never gets a turn.
     async fn check_health(&self, serving: &Serving, home: Arc<Home>) -> Result<(), Refusal> {
         let refuse = |reason: String| Stage::Healthy.refuse(reason).until(Needs::to_run());
-        let limit = serving.generation.guest.spec.limits.time_max;
-        // Its own limit ends it and has its own words; this one is for a guest that never gets a turn.
-        let limit = limit.saturating_mul(2);
+        let limit = serving.generation.guest.spec.health_max;
         let report = health::check(Arc::clone(&home), limit).await;
         let report = report.map_err(|error| refuse(format!("health: {}", error.message)))?;
         if report.status == HealthStatus::NotServing {

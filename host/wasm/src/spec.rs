@@ -26,6 +26,9 @@ pub struct PluginSpec {
     /// Time for calls of the generation that this one replaces, and of its own when it is removed; then
     /// they are cut off. Looked at about every second. Default 30 s.
     pub drain_max: Duration,
+    /// Time for the first answer about health, which decides whether the generation takes calls.
+    /// Default 1 s.
+    pub health_max: Duration,
 }
 
 /// How instances are made and kept.
@@ -186,6 +189,7 @@ impl Default for PluginSpec {
             on_trap: OnTrap::default(),
             log_level: LogLevel::default(),
             drain_max: Duration::from_secs(30),
+            health_max: Duration::from_secs(1),
         }
     }
 }

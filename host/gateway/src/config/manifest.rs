@@ -183,6 +183,7 @@ impl Manifest {
             grants: self.grants.spec(),
             budgets: self.budgets.spec(),
             drain_max: config.plugins.drain_timeout,
+            health_max: config.plugins.health_timeout,
             on_trap: match self.on_trap {
                 OnTrap::Restart => spec::OnTrap::Restart,
                 OnTrap::Stop => spec::OnTrap::Stop,

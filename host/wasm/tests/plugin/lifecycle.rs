@@ -113,6 +113,24 @@ async fn refuses_a_trap_a_loop_and_a_no_in_health() {
 }
 
 #[tokio::test]
+async fn the_first_answer_about_health_has_a_time_of_its_own() {
+    let house = House::new();
+    let plugin = Plugin::new(&house.runtime, "slow");
+    let mut spec = PluginSpec {
+        health_max: Duration::from_millis(50),
+        ..PluginSpec::default()
+    };
+    spec.limits.time_max = Duration::from_secs(5);
+    let octets = with_health("(call $forever)");
+    let refusal = plugin.deploy(octets.into(), spec).await.unwrap_err();
+    assert_eq!(refusal.stage, Stage::Healthy);
+    assert!(
+        refusal.reason.contains("no answer within 50 ms"),
+        "{refusal}"
+    );
+}
+
+#[tokio::test]
 async fn a_deploy_says_what_it_found() {
     let house = House::new();
     let plugin = Plugin::new(&house.runtime, "users");

@@ -126,6 +126,21 @@ impl Probe {
         config::all()
     }
 
+    /// A variable of the environment.
+    fn environment(name: String) -> Option<String> {
+        std::env::var(name).ok()
+    }
+
+    /// A file's text.
+    fn read_file(path: String) -> Result<String> {
+        std::fs::read_to_string(&path).map_err(|error| Failure::not_found(error.to_string()))
+    }
+
+    /// Writes a file that holds its own path.
+    fn write_file(path: String) -> Result<()> {
+        std::fs::write(&path, &path).map_err(|error| Failure::permission_denied(error.to_string()))
+    }
+
     fn kv_get(Entry { key, .. }: Entry) -> Result<Option<Value>> {
         kv::get(&key)
     }
