@@ -11,6 +11,7 @@ pub mod directory;
 pub mod events;
 pub mod guard;
 pub mod inspect;
+mod memory;
 mod nearest;
 pub mod pipeline;
 pub mod plugins;

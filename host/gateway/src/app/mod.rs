@@ -50,6 +50,7 @@ use crate::{
     control::{Control, Missing},
     directory::probes,
     guard::{Failures, Guard, GuardError},
+    memory,
     pipeline::{Pipeline, Rules, Settings},
     plugins::deployer::Deployer,
     readiness::ReasonKind,
@@ -234,6 +235,7 @@ impl App {
             events.end_all();
         });
         tasks.spawn(follow_store(Arc::clone(&self.control), last.clone()));
+        tasks.spawn(memory::give_back(shutdown.clone()));
         let reload = Reload {
             gateway: Arc::clone(&self.gateway),
             pipeline: Arc::clone(&self.pipeline),

@@ -205,7 +205,10 @@ fn log_panics() {
 
 /// Libraries whose lines below a level are about their own housekeeping, or about what peers do
 /// that is no fault of the gateway, as often as they do it.
-const LIBRARIES: [(&str, LevelFilter); 6] = [
+const LIBRARIES: [(&str, LevelFilter); 9] = [
+    ("cranelift", LevelFilter::WARN),
+    ("cranelift_codegen", LevelFilter::WARN),
+    ("wasmtime", LevelFilter::WARN),
     ("notify", LevelFilter::ERROR),
     ("h2", LevelFilter::ERROR),
     ("hyper", LevelFilter::ERROR),
