@@ -143,10 +143,13 @@ impl StreamRegistry {
         let idle_max = guest.spec.instances.stream_idle_max;
         // What does not wait for its caller works, which has a limit of its own, unless nobody polls it.
         let work_max = idle_max.saturating_add(guest.spec.limits.time_max);
+        // Let go of after the lock: whoever lets go last drops a guest, which asks for it.
+        let mut looked_at = Vec::new();
         let stalled: Vec<_> = {
             let mut all = self.running.lock();
             let stalled = all.values_mut().filter_map(|watched| {
                 let running = watched.running.upgrade()?;
+                looked_at.push(Arc::clone(&running));
                 let limit = match watched.look(&running.progress, now) {
                     true => idle_max,
                     false => work_max,

@@ -68,6 +68,8 @@ pub struct BindError {
     pub listener: String,
     pub transport: &'static str,
     pub address: SocketAddr,
+    /// Another socket was closed for it, with its connections, so that nobody tries it again unasked.
+    pub was_closed: bool,
     pub source: io::Error,
 }
 
@@ -82,6 +84,7 @@ impl Server {
     ) -> Result<Self, BindError> {
         let bound = Self::try_bind(name, transport, address, settings, inside).await;
         bound.map_err(|source| BindError {
+            was_closed: false,
             listener: name.to_owned(),
             transport,
             address,
@@ -256,6 +259,7 @@ impl fmt::Display for BindError {
             transport,
             address,
             source,
+            was_closed: _,
         } = self;
         write!(
             f,

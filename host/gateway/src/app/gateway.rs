@@ -79,7 +79,7 @@ impl Gateway {
     }
 
     #[must_use]
-    pub fn control(&self) -> &Control {
+    pub const fn control(&self) -> &Arc<Control> {
         &self.control
     }
 

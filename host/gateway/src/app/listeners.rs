@@ -102,7 +102,11 @@ impl Listeners {
                 Err(error) => {
                     drop(bound);
                     self.open_again(closed).await;
-                    return Err(error);
+                    let was_closed = true;
+                    return Err(BindError {
+                        was_closed,
+                        ..error
+                    });
                 }
             }
         }

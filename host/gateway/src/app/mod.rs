@@ -332,6 +332,7 @@ async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, BindError> {
     let listener = TcpListener::bind(address)
         .await
         .map_err(|source| BindError {
+            was_closed: false,
             listener: ADMIN.to_owned(),
             transport: door::HTTP,
             address,

@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::{announced, door::BindError, gateway::Gateway, guard, listeners::Listeners, rules};
@@ -80,6 +81,7 @@ impl Reload {
         let mut files = Files::open(&self.gateway);
         let draining = self.gateway.shutdown().clone();
         let mut refused: Option<Refused> = None;
+        let mut redeploys = JoinSet::new();
         let mut guard = self.pipeline.rules().guard.clone();
         files.follow_keys(guard.as_deref());
         loop {
@@ -99,9 +101,18 @@ impl Reload {
                     (before.version.clone(), Some(before))
                 }
                 () = keep_fresh(guard.clone(), &mut files.keys) => continue,
+                Some(ended) = redeploys.join_next() => {
+                    if let Err(error) = ended {
+                        warn!(%error, "deploying plugins again ended by a panic");
+                    }
+                    continue;
+                }
                 () = draining.draining() => return listeners,
             };
-            refused = self.on_version(&mut listeners, version, before).await;
+            refused = tokio::select! {
+                refused = self.on_version(&mut listeners, &mut redeploys, version, before) => refused,
+                () = draining.draining() => return listeners,
+            };
             files.needed.set(
                 &refused
                     .as_ref()
@@ -124,6 +135,7 @@ impl Reload {
     async fn on_version(
         &self,
         listeners: &mut Listeners,
+        redeploys: &mut JoinSet<()>,
         version: Version,
         before: Option<Refused>,
     ) -> Option<Refused> {
@@ -131,7 +143,7 @@ impl Reload {
             Err(error) => (error, BTreeSet::new()),
             Ok(after) => {
                 let needs = files_read(&after.config.auth);
-                match self.apply(listeners, after).await {
+                match self.apply(listeners, redeploys, after).await {
                     Ok(has_changed) => {
                         match has_changed {
                             true => info!("configuration applied"),
@@ -174,8 +186,14 @@ impl Reload {
         Ok(self.gateway.loaded().with_text(text)?)
     }
 
-    /// Says whether anything changed.
-    async fn apply(&self, listeners: &mut Listeners, after: Loaded) -> Result<bool, ReloadError> {
+    /// Says whether anything changed. Plugins are deployed again in `redeploys`: keys are followed and
+    /// signals seen meanwhile.
+    async fn apply(
+        &self,
+        listeners: &mut Listeners,
+        redeploys: &mut JoinSet<()>,
+        after: Loaded,
+    ) -> Result<bool, ReloadError> {
         let before = self.gateway.loaded();
         if after.config == before.config {
             return Ok(false);
@@ -198,12 +216,12 @@ impl Reload {
         let addresses = announced(&listeners.places());
         self.gateway.control().directory().set_addresses(addresses);
         self.pipeline.apply(rules(&after.config, guard));
-        self.apply_to_plugins(&before, &after).await;
+        self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
         Ok(true)
     }
 
-    async fn apply_to_plugins(&self, before: &Loaded, after: &Loaded) {
+    fn apply_to_plugins(&self, redeploys: &mut JoinSet<()>, before: &Loaded, after: &Loaded) {
         let control = self.gateway.control();
         control.apply(after.config.clone());
         let (old, new) = (&before.config, &after.config);
@@ -211,7 +229,8 @@ impl Reload {
             && old.plugins.instances == new.plugins.instances
             && old.calls == new.calls;
         if !is_same {
-            control.redeploy().await;
+            let control = Arc::clone(control);
+            redeploys.spawn(async move { control.redeploy().await });
         }
     }
 }
@@ -220,7 +239,8 @@ impl ReloadError {
     /// Whether it may go away without a change of any file.
     fn may_pass(&self) -> bool {
         match self {
-            Self::Bind(_) | Self::Guard(GuardError::File(ReadError::Unreadable { .. })) => true,
+            Self::Bind(error) => !error.was_closed,
+            Self::Guard(GuardError::File(ReadError::Unreadable { .. })) => true,
             Self::Load(_)
             | Self::NotText(_)
             | Self::Cold { .. }

@@ -160,19 +160,27 @@ impl Control {
 
     /// Takes what lies in the folder for the plugin `name`.
     pub async fn offer(&self, name: &str, copy: Copy) -> Offered {
-        let slot = self.slot(name);
-        let mut turn = slot.turn().await;
-        let prepared = self.prepare(&slot, &mut turn, copy).await;
-        self.activate(&slot, prepared).await
+        loop {
+            let slot = self.slot(name);
+            let mut turn = slot.turn().await;
+            // One that was removed while this waited for its turn is not in the set any more.
+            if !turn.is_gone {
+                let prepared = self.prepare(&slot, &mut turn, copy).await;
+                return self.activate(&slot, prepared).await;
+            }
+        }
     }
 
     /// Ends the plugin `name`: no new calls, those in flight finish. Says whether it was there.
     pub async fn withdraw(&self, name: &str) -> bool {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else { return false };
-        slot.turn().await.is_gone = true;
-        self.slots.lock().remove(name);
-        self.claims.lock().release(name);
+        {
+            let mut turn = slot.turn().await;
+            turn.is_gone = true;
+            self.slots.lock().remove(name);
+            self.claims.lock().release(name);
+        }
         self.refusals.notify_one();
         self.publish();
         if let Err(error) = slot.store.clear() {

@@ -16,10 +16,7 @@ use std::{
 
 use tracing::warn;
 
-use super::{
-    Control, Offered,
-    slot::{Slot, Source},
-};
+use super::{Control, Offered, slot::Slot};
 use crate::plugins::store::Copy;
 
 /// What must change for a refused offer to be worth another try.
@@ -151,7 +148,10 @@ impl Control {
     }
 
     async fn redeploy_current(&self, slot: &Slot) {
-        let _turn = slot.turn().await;
+        let turn = slot.turn().await;
+        if turn.is_gone {
+            return;
+        }
         let Some(current) = slot.shown().current else {
             return;
         };
@@ -160,14 +160,26 @@ impl Control {
             warn!(plugin = slot.name, "{told}");
             return;
         };
+        // Otherwise something else lies in the folder; it waits or was refused, and that stays so.
+        let is_offered = turn.offered.as_ref() == Some(&current.deployment);
         match self.deploy(slot, &copy).await {
-            Ok(deployed) => slot.set_current(&deployed, &copy, current.source),
-            Err(refused) => {
-                // Otherwise it is not what lies in the folder, and that waits already.
-                if current.source == Source::Folder {
-                    slot.set_waiting(&copy, &refused);
+            Ok(deployed) => {
+                let refused = slot.shown().refused;
+                slot.set_current(&deployed, &copy, current.source);
+                if !is_offered {
+                    slot.set_refused(refused);
                 }
+            }
+            Err(refused) if is_offered => {
+                slot.set_waiting(&copy, &refused);
                 slot.tell(&Offered::Refused(refused));
+            }
+            Err(refused) => {
+                let reason = refused.to_string();
+                warn!(
+                    plugin = slot.name,
+                    reason, "changed limits do not hold for it"
+                );
             }
         }
     }

@@ -157,6 +157,11 @@ impl Slot {
         }
     }
 
+    /// Why what lies in the folder is not what takes calls.
+    pub(super) fn set_refused(&self, refused: Option<Refused>) {
+        self.shown.lock().refused = refused;
+    }
+
     pub(super) fn set_skipped(&self, deployment: Option<Deployment>) {
         self.shown.lock().skipped = deployment;
     }

@@ -28,6 +28,9 @@ const READ_BYTES_MAX: usize = 256 * 1024;
 const SLICES_MAX: usize = 32;
 /// Octets taken out of the session's bounded queue ahead of the write that takes them.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
+/// Bytes that may be queued without room in the budget: errors in the place of replies, PONGs and
+/// items of streams, each of which has a bound of its own.
+const UNASKED_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long the last word (ERR, BYE) may take to be written and read.
 const LAST_WORD: Duration = Duration::from_secs(1);
 
@@ -180,8 +183,17 @@ impl<S: StreamLink> Line<S> {
         let waiting = self.unwritten_bytes() + beside;
         if self.held_output.counted() > waiting {
             self.held_output.shrink_to(waiting);
-        } else if let Err(error) = self.held_output.try_grow_to(waiting) {
+        } else if let Err(error) = self.held_output.try_grow_to(waiting)
+            && waiting > self.held_output.counted() + UNASKED_BYTES_MAX
+        {
             self.connection.refuse(error.to_string());
+        }
+    }
+
+    /// The caller does not read at present: that nothing comes of a frame is not the peer's doing.
+    pub(crate) fn on_not_read(&mut self, now: Instant) {
+        if self.unfinished_since.is_some() {
+            self.unfinished_since = Some(now);
         }
     }
 

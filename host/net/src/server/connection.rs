@@ -29,6 +29,7 @@ use super::{
     streaming::{Desk, StreamReply, Streaming},
 };
 use crate::{
+    ByteBudgetError, ConnectionBytes,
     calls::{Begun, Calls, Outcome},
     driver::{self, Line, LineError},
     link::StreamLink,
@@ -37,6 +38,8 @@ use crate::{
 
 /// Rounds of read, answer, write before other tasks of the thread have their turn.
 const ROUNDS_MAX: usize = 8;
+/// Payloads below are not counted: `calls_in_flight_max` of them are 4 MiB.
+const HELD_BYTES_MIN: usize = 4096;
 
 /// Serves one connection until it is closed.
 pub(super) async fn serve<S: StreamLink>(
@@ -54,6 +57,8 @@ pub(super) async fn serve<S: StreamLink>(
 
 struct ServedConnection<S> {
     line: Line<S>,
+    /// What the peer makes the gateway hold, in the line and in calls.
+    bytes: ConnectionBytes,
     calls: Calls<ReplyTo>,
     reader: Reader,
     in_order: InOrder,
@@ -101,14 +106,11 @@ impl<S: StreamLink> ServedConnection<S> {
             outbox: pushes.outbox(()),
         };
         let default_service = shared.config.default_service.clone();
+        let config = &shared.config;
+        let bytes = config.bytes.connection(config.held_bytes_max);
         Self {
-            line: Line::new(
-                link,
-                connection,
-                shared.config.write_timeout,
-                &shared.config.bytes.connection(shared.config.held_bytes_max),
-                counters,
-            ),
+            line: Line::new(link, connection, config.write_timeout, &bytes, counters),
+            bytes,
             calls: Calls::new(Arc::clone(&shared.handler)),
             reader: Reader::new(Arc::new(peer.clone()), default_service),
             in_order: InOrder::default(),
@@ -145,6 +147,9 @@ impl<S: StreamLink> ServedConnection<S> {
             self.take_finished(cx, now);
             let may_stream = Streaming::may_send(&self.line.connection);
             let may_read = self.may_read();
+            if !may_read {
+                self.line.on_not_read(now);
+            }
             let mut has_read = may_read && self.line.read(cx, now)?;
             if let Some(reason) = self.handle_events(cx, now) {
                 return Poll::Ready(Ok(reason));
@@ -310,6 +315,10 @@ impl<S: StreamLink> ServedConnection<S> {
             streaming.handle_frame(cx, now, frame, &mut desk);
             return;
         }
+        let frame = match self.holding(frame) {
+            Ok(frame) => frame,
+            Err((frame, error)) => return self.refuse(now, frame, &error.into()),
+        };
         match self.reader.read(now, frame) {
             Inbound::Request { call, token } => {
                 if !self.line.connection.begin() {
@@ -331,6 +340,17 @@ impl<S: StreamLink> ServedConnection<S> {
             }
             Inbound::Probe => {}
         }
+    }
+
+    /// Counts a large payload as held until nobody has it any more, or says why there is no room.
+    fn holding(&self, mut frame: Frame) -> Result<Frame, (Frame, ByteBudgetError)> {
+        if frame.payload.len() >= HELD_BYTES_MIN {
+            match self.bytes.hold(frame.payload.len()) {
+                Ok(held) => frame.payload = held.attach_to(frame.payload),
+                Err(error) => return Err((frame, error)),
+            }
+        }
+        Ok(frame)
     }
 
     fn on_event(&mut self, call: Call) {
