@@ -1,6 +1,12 @@
 //! Brings what lies in the plugin folder to the control, at the start and at every change.
 
-use std::{collections::BTreeSet, io, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeSet, HashMap},
+    io,
+    path::PathBuf,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::task::{JoinSet, spawn_blocking};
 use tracing::{debug, warn};
@@ -21,13 +27,6 @@ pub(crate) struct Deployer {
     folder: PathBuf,
     watch: Option<Watch>,
     watched: Option<Watched>,
-}
-
-/// A plugin that was brought to what lies in the folder.
-struct Updated {
-    name: String,
-    /// Whether nobody wrote to its files meanwhile.
-    is_whole: bool,
 }
 
 impl Deployer {
@@ -82,22 +81,23 @@ impl Deployer {
         let this = Arc::new(self);
         let mut updates = JoinSet::new();
         let (mut busy, mut waiting) = (BTreeSet::new(), BTreeSet::new());
+        let mut names = HashMap::new();
         loop {
             tokio::select! {
                 name = watch.next() => {
                     if busy.insert(name.clone()) {
-                        updates.spawn(Arc::clone(&this).update(name));
+                        let task = updates.spawn(Arc::clone(&this).update(name.clone()));
+                        names.insert(task.id(), name);
                     } else {
                         waiting.insert(name);
                     }
                 }
-                Some(ended) = updates.join_next() => {
-                    let Ok(Updated { name, is_whole }) = ended else {
-                        // A panic has no name: every plugin may be updated again.
-                        warn!("a deployment ended by a panic");
-                        busy.clear();
-                        continue;
-                    };
+                Some(ended) = updates.join_next_with_id() => {
+                    let (task, is_whole) = ended.unwrap_or_else(|error| {
+                        warn!(%error, "a deployment ended by a panic");
+                        (error.id(), true)
+                    });
+                    let Some(name) = names.remove(&task) else { continue };
                     busy.remove(&name);
                     if waiting.remove(&name) || !is_whole {
                         watch.again(name);
@@ -107,8 +107,8 @@ impl Deployer {
         }
     }
 
-    /// Brings one plugin to what lies in the folder.
-    async fn update(self: Arc<Self>, name: String) -> Updated {
+    /// Brings one plugin to what lies in the folder; says whether nobody wrote to its files meanwhile.
+    async fn update(self: Arc<Self>, name: String) -> bool {
         let mut is_whole = true;
         match self.read(&name).await {
             Ok(Some(copy)) => drop(self.control.offer(&name, copy).await),
@@ -120,7 +120,7 @@ impl Deployer {
                 self.on_unreadable(&name, error);
             }
         }
-        Updated { name, is_whole }
+        is_whole
     }
 
     async fn read(&self, name: &str) -> Result<Option<Copy>, ReadError> {
