@@ -190,6 +190,11 @@ impl<S: StreamLink> Line<S> {
         }
     }
 
+    /// Bytes of frames that have not arrived whole, and of what waits for the peer, as far as counted.
+    pub(crate) fn held_bytes(&self) -> usize {
+        self.held_input.counted() + self.held_output.counted()
+    }
+
     /// The caller does not read at present: that nothing comes of a frame is not the peer's doing.
     pub(crate) fn on_not_read(&mut self, now: Instant) {
         if self.unfinished_since.is_some() {

@@ -38,6 +38,9 @@ use crate::{
 
 /// Rounds of read, answer, write before other tasks of the thread have their turn.
 const ROUNDS_MAX: usize = 8;
+/// The part of what a connection may hold, as its inverse, that requests in flight may take before it
+/// is read no more: another one, replies and half a frame must find room beside them.
+const REQUESTS_SHARE: usize = 4;
 /// Payloads below are not counted: `calls_in_flight_max` of them are 4 MiB.
 const HELD_BYTES_MIN: usize = 4096;
 
@@ -196,6 +199,15 @@ impl<S: StreamLink> ServedConnection<S> {
         self.calls.len() + self.in_order.waiting().0 < self.shared.config.calls_in_flight_max
             && self.waiting_bytes() < self.line.connection.limits().queue_bytes_max
             && !self.line.connection.is_congested()
+            && self.has_room_for_calls()
+    }
+
+    /// Whether the requests in flight leave room for another. The last call to end is a wake-up; what
+    /// it held may be let go of a moment later, so without calls nothing is in the way.
+    fn has_room_for_calls(&self) -> bool {
+        self.calls.is_empty()
+            || self.bytes.held().saturating_sub(self.line.held_bytes())
+                < self.shared.config.held_bytes_max / REQUESTS_SHARE
     }
 
     /// Whether an answer may be made. Otherwise whoever would make it tries again in the round in

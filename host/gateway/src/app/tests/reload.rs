@@ -107,13 +107,12 @@ async fn new_bounds_hold_for_the_calls_after_them() {
             stage.gateway.numbers().config_reloads_applied == 1
         })
         .await;
-    let generation = stage
-        .gateway
-        .control()
-        .plugin("greeter")
-        .expect("there")
-        .generation;
-    assert_eq!(generation, 2, "deployed again with the new bounds");
+    stage
+        .until("it is deployed again with the new bounds", || {
+            let greeter = stage.gateway.control().plugin("greeter");
+            greeter.expect("there").generation == 2
+        })
+        .await;
     assert_eq!(
         stage.ask("tcp", "greeter").await.expect("answered"),
         "hello"
