@@ -61,6 +61,9 @@ struct Seen {
     bytes_out: u64,
     bytes_held: usize,
     is_in_flight: bool,
+    is_write_blocked: bool,
+    /// Replies are handed over and not taken; `bytes_held` is the least that was held since.
+    is_held: bool,
 }
 
 impl Activity {
@@ -89,6 +92,11 @@ impl Activity {
     /// Requests so far.
     pub(super) fn n_requests(&self) -> u64 {
         self.n_requests.load(Relaxed)
+    }
+
+    /// Whether no request is being answered.
+    pub(super) fn is_idle(&self) -> bool {
+        self.n_in_flight.load(Relaxed) == 0
     }
 
     /// Whether a request waits for its reply, and none is being written.
@@ -164,23 +172,28 @@ impl Watch {
     ) -> Result<Expiry, Instant> {
         let is_write_blocked = activity.is_write_blocked.load(Relaxed);
         let is_in_flight = activity.n_in_flight.load(Relaxed) > 0;
-        let seen = Seen {
+        let is_held = !is_in_flight && !is_write_blocked && bytes_held > 0;
+        let mut seen = Seen {
             n_requests: activity.n_requests.load(Relaxed),
             bytes_out: activity.bytes_out.load(Relaxed),
             bytes_held,
             is_in_flight,
+            is_write_blocked,
+            is_held,
         };
-        let is_answering = is_in_flight && !is_write_blocked;
-        // Replies that are handed over and not taken: what moves is what is held.
-        let is_held = !is_in_flight && bytes_held > 0;
-        let is_same = if is_held && !is_write_blocked {
-            let bytes_out = self.seen.bytes_out;
-            Seen { bytes_out, ..seen } == self.seen
+        // While the client owes us the taking, only what leaves counts: it may ask on for ever.
+        let has_moved = if is_write_blocked {
+            !self.seen.is_write_blocked || seen.bytes_out != self.seen.bytes_out
+        } else if is_held {
+            // PINGs are answered beside replies that stay, so octets written tell nothing.
+            !self.seen.is_held || bytes_held < self.seen.bytes_held
         } else {
-            seen == self.seen
+            is_in_flight || seen != self.seen
         };
-        if is_answering || !is_same {
+        if has_moved {
             self.since = now;
+        } else if is_held {
+            seen.bytes_held = self.seen.bytes_held;
         }
         self.seen = seen;
         let (mut expiry, mut deadline) = if is_write_blocked || is_held {
@@ -297,5 +310,55 @@ mod tests {
         }
         let expiry = watch.handle_timeout(now + 4 * SECOND, &activity, 4, &config());
         assert_eq!(expiry, Ok(Expiry::SlowReader));
+    }
+
+    /// Looks each second while `change` happens; says after how many the connection expired.
+    fn seconds_until_expiry(
+        activity: &Arc<Activity>,
+        mut change: impl FnMut(u32) -> usize,
+    ) -> Option<u32> {
+        let now = Instant::now();
+        let mut watch = Watch::new(now);
+        (0..10).find(|seconds| {
+            let bytes_held = change(*seconds);
+            let later = now + *seconds * SECOND;
+            let expiry = watch.handle_timeout(later, activity, bytes_held, &config());
+            expiry == Ok(Expiry::SlowReader)
+        })
+    }
+
+    #[test]
+    fn a_client_that_asks_on_and_takes_nothing_has_the_write_timeout() {
+        let activity = activity();
+        activity.on_write_blocked();
+        let mut asked = Vec::new();
+        let expired = seconds_until_expiry(&activity, |seconds| {
+            asked.push(activity.begin());
+            seconds as usize
+        });
+        assert_eq!(expired, Some(2));
+    }
+
+    #[test]
+    fn what_is_held_and_grows_or_swings_is_not_taken() {
+        for held in [[5, 6, 7, 8], [5, 9, 5, 9]] {
+            let activity = activity();
+            let expired = seconds_until_expiry(&activity, |seconds| {
+                drop(activity.begin());
+                held[seconds as usize % 4]
+            });
+            assert_eq!(expired, Some(2), "{held:?}");
+        }
+    }
+
+    #[test]
+    fn a_client_that_takes_slowly_is_kept() {
+        let activity = activity();
+        let expired = seconds_until_expiry(&activity, |_| {
+            activity.on_written(1);
+            activity.on_write_blocked();
+            5
+        });
+        assert_eq!(expired, None);
     }
 }

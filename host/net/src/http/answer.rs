@@ -11,7 +11,9 @@ use hyper::body::Incoming;
 use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 
 use super::{
-    CORRELATION_HEADER, Catalog, HttpConfig, is_ndjson,
+    CORRELATION_HEADER, Catalog, HttpConfig,
+    head::{FIELDS_MAX, HeadError},
+    is_ndjson,
     origin::{ForeignPage, check_origin},
     path::{PathError, Resource},
     reply::{self, ReplyBody},
@@ -87,6 +89,11 @@ impl Calls {
         config: &HttpConfig,
         asker: &Asker,
     ) -> Result<Response<ReplyBody>, Refusal> {
+        // Those of HTTP/1 were counted before (head.rs).
+        if head.headers.len() > FIELDS_MAX {
+            let error = HeadError::TooManyFields;
+            return Err(Refusal::new(error.status(), error.to_error()));
+        }
         check_origin(
             &head.uri,
             &head.headers,

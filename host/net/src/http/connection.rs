@@ -29,7 +29,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::TcpStream,
-    time::{Instant, sleep_until, timeout},
+    task::unconstrained,
+    time::{Instant, sleep, sleep_until, timeout},
 };
 use tracing::debug;
 
@@ -66,9 +67,14 @@ pub(super) async fn serve<A: Answer>(
     let state = Arc::new(SocketState::new(activity, Arc::clone(&shared.counters)));
     let mut socket = Socket::new(Arc::clone(&stream), Arc::clone(&state));
     let header_timeout = shared.config.load().header_timeout;
+    let draining = async {
+        shutdown.draining().await;
+        sleep(LAST_LOOK).await;
+    };
     let detected = tokio::select! {
+        biased;
         detected = timeout(header_timeout, socket.detect()) => detected,
-        () = shutdown.draining() => return,
+        () = draining => return,
     };
     let ended = match detected {
         Err(_) if !socket.has_read() => Ended::Gone,
@@ -204,6 +210,10 @@ impl<A: Answer> Driver<'_, A> {
     /// Moves a connection until it ends or has drained. `is_probed`: the client may have closed its
     /// sending side only.
     ///
+    /// The connection moves first: a request that has arrived is begun before draining or expiry takes
+    /// effect. What stands behind it is outside of tokio's budget for a task, which a connection that
+    /// always has something to read uses up each time.
+    ///
     /// # Errors
     /// Why it expired; `None` where the client has gone.
     async fn drive<C: Future<Output = hyper::Result<()>>>(
@@ -215,7 +225,13 @@ impl<A: Answer> Driver<'_, A> {
         let Self { shared, state, .. } = self;
         let activity = &state.activity;
         let peer = self.asker.peer.address;
-        let mut reset = pin!(self.stream.ready(Interest::ERROR));
+        let mut reset = pin!(unconstrained(self.stream.ready(Interest::ERROR)));
+        let mut draining = pin!(unconstrained(async {
+            self.shutdown.draining().await;
+            if activity.is_idle() {
+                sleep(LAST_LOOK).await;
+            }
+        }));
         let mut watch = Watch::new(Instant::now());
         let mut wake = Instant::now();
         let (mut is_draining, mut is_probe_due, mut probed) = (false, false, 0);
@@ -228,6 +244,7 @@ impl<A: Answer> Driver<'_, A> {
                 Poll::Pending => Poll::Pending,
             });
             tokio::select! {
+                biased;
                 moved = moving => match moved {
                     Some(result) => {
                         if let Err(error) = result {
@@ -242,11 +259,11 @@ impl<A: Answer> Driver<'_, A> {
                     }
                 },
                 _ = reset.as_mut() => return Err(None),
-                () = self.shutdown.draining(), if !is_draining => {
+                () = draining.as_mut(), if !is_draining => {
                     is_draining = true;
                     drain(connection.as_mut());
                 }
-                () = sleep_until(wake) => {
+                () = unconstrained(sleep_until(wake)) => {
                     if mem::take(&mut is_probe_due) && probed != activity.n_requests() && self.probe() {
                         probed = activity.n_requests();
                     }
@@ -303,6 +320,9 @@ impl HeadError {
     }
 }
 
+/// How long a connection with nothing in flight stays after draining began: a request may have been
+/// sent before that the system has not told of yet.
+const LAST_LOOK: Duration = Duration::from_millis(100);
 const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// How long a call may take before its client is asked whether it is still there, and how often.
 const PROBE_AFTER: Duration = Duration::from_secs(1);

@@ -3,7 +3,8 @@
 //!
 //! hyper answers a head that it cannot take with a bare status. Here such a head is found before, so
 //! that the refusal has the form of every other (mod.rs), and that what hyper takes and a proxy
-//! before us may take otherwise is refused: several hosts, lengths beside transfer codings.
+//! before us may take otherwise is refused: several hosts, lengths beside transfer codings. The fields
+//! of HTTP/2 are counted in answer.rs.
 //!
 //! | bound | value | beyond it |
 //! | --- | --- | --- |

@@ -1,6 +1,7 @@
 //! An HTTP request in, a `Call` out; or the refusal that the client reads instead.
 
 use std::{
+    collections::HashSet,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -49,7 +50,8 @@ impl From<ByteBudgetError> for Refusal {
 }
 
 /// Reads a call of `service`/`method`: the head first, so that nothing is read of a body that will
-/// be refused. What the body takes counts as held until the caller is done with the call.
+/// be refused. What the headers and the body take counts as held until the caller is done with the
+/// call.
 pub(super) async fn read_call<B>(
     (service, method): (Text, Text),
     head: &request::Parts,
@@ -57,12 +59,13 @@ pub(super) async fn read_call<B>(
     config: &HttpConfig,
     peer: Arc<Peer>,
     bytes: &ConnectionBytes,
-) -> Result<(Call, Option<HeldBytes>), Refusal>
+) -> Result<(Call, HeldBytes), Refusal>
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     check_content(&head.headers)?;
+    let mut held = bytes.hold(section_bytes(&head.headers))?;
     let headers = to_call_headers(&head.headers)?;
     let context = Context {
         deadline: read_timeout(&head.headers)?.and_then(|left| Instant::now().checked_add(left)),
@@ -73,13 +76,13 @@ where
         ..Context::default()
     };
     let is_stream = text(&head.headers, "content-type").is_some_and(|value| is_ndjson(&value));
-    let (body, held) = if is_stream {
+    let body = if is_stream {
         let (line_bytes_max, timeout) = (config.message_bytes_max, Some(config.body_timeout));
         let lines = Lines::new(body, line_bytes_max, timeout, Blame::Client);
         let lines = lines.holding(bytes.hold(0)?);
-        (Body::Many(BodyStream::new(lines)), None)
+        Body::Many(BodyStream::new(lines))
     } else {
-        read_message(body, config, bytes).await?
+        read_message(body, config, &mut held).await?
     };
     let version = text(&head.headers, "version");
     let call = Call {
@@ -131,22 +134,31 @@ fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+/// Octets of a header section with every field written out. HPACK sends a field that was sent before
+/// in one octet, so what a section takes up is not what came over the wire.
+fn section_bytes(headers: &HeaderMap) -> usize {
+    let fields = headers.iter();
+    fields
+        .map(|(name, value)| name.as_str().len() + value.len() + 2)
+        .sum()
+}
+
 /// All headers but those of the connection and those that the call's context holds instead.
 fn to_call_headers(headers: &HeaderMap) -> Result<Headers, Refusal> {
-    let listed = text(headers, "connection").unwrap_or_default();
-    let is_listed = |name: &str| {
-        listed
-            .split(',')
-            .any(|item| item.trim().eq_ignore_ascii_case(name))
-    };
-    let octets = headers
+    // What `connection` most often says, which names no field or one that never passes.
+    const OPTIONS: [&str; 3] = ["keep-alive", "close", "upgrade"];
+    let listed: HashSet<String> = headers
+        .get_all(header::CONNECTION)
         .iter()
-        .map(|(name, value)| name.as_str().len() + value.len() + 2)
-        .sum();
-    let mut builder = HeadersBuilder::with_capacity(octets);
+        .filter_map(|listed| listed.to_str().ok())
+        .flat_map(|listed| listed.split(',').map(str::trim))
+        .filter(|item| !OPTIONS.iter().any(|known| item.eq_ignore_ascii_case(known)))
+        .map(str::to_ascii_lowercase)
+        .collect();
+    let mut builder = HeadersBuilder::with_capacity(section_bytes(headers));
     for (name, value) in headers {
         let name = name.as_str();
-        if is_hop_by_hop(name) || TIMEOUTS.contains(&name) || is_listed(name) {
+        if is_hop_by_hop(name) || TIMEOUTS.contains(&name) || listed.contains(name) {
             continue;
         }
         builder.push(name, value).map_err(|error| {
@@ -190,17 +202,16 @@ fn text(headers: &HeaderMap, name: &str) -> Option<Text> {
 async fn read_message<B>(
     body: B,
     config: &HttpConfig,
-    bytes: &ConnectionBytes,
-) -> Result<(Body, Option<HeldBytes>), Refusal>
+    held: &mut HeldBytes,
+) -> Result<Body, Refusal>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     if body.is_end_stream() {
-        return Ok((Body::Empty, None));
+        return Ok(Body::Empty);
     }
-    let mut held = bytes.hold(0)?;
-    let reading = collect(body, config.message_bytes_max, &mut held);
+    let reading = collect(body, config.message_bytes_max, held);
     let octets = tokio::time::timeout(config.body_timeout, reading)
         .await
         .map_err(|_| {
@@ -210,13 +221,14 @@ where
             Refusal::new(StatusCode::REQUEST_TIMEOUT, error)
         })??;
     Ok(if octets.is_empty() {
-        (Body::Empty, None)
+        Body::Empty
     } else {
-        (Body::One(octets), Some(held))
+        Body::One(octets)
     })
 }
 
-/// Joins a body; one that comes in a single piece is not copied.
+/// Joins a body; one that comes in a single piece is not copied. Room is made for what has arrived and
+/// is held, not for what is declared.
 async fn collect<B>(mut body: B, bytes_max: usize, held: &mut HeldBytes) -> Result<Bytes, Refusal>
 where
     B: HttpBody<Data = Bytes> + Unpin,
@@ -242,7 +254,7 @@ where
             continue;
         }
         if joined.is_empty() {
-            joined.reserve(declared.max(first.len() + data.len()));
+            joined.reserve(first.len() + data.len());
             joined.extend_from_slice(&std::mem::take(&mut first));
         }
         joined.extend_from_slice(&data);
@@ -272,3 +284,6 @@ pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &[u8]) {
         headers.insert(name, value);
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -63,7 +63,8 @@ async fn head_and_context_of_a_request_reach_the_handler() {
     let door = Door::open(HttpConfig::default()).await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let head = format!(
-        "X-Tenant: blue\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\nTimeout-Ms: 5000\r\n\
+        "X-Tenant: blue\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\n\
+         Connection: X-Hop-Too\r\nX-Hop-Too: 1\r\nTimeout-Ms: 5000\r\n\
          x-correlation-id: c-7\r\nversion: 1.2\r\npriority: 200\r\ntraceparent: {trace}\r\n"
     );
     let response = door.raw(&post("tell/Me", &head, "")).await;

@@ -44,6 +44,11 @@ impl Frames {
 
     /// Asks for `target`, with the body still to come where there is one.
     async fn ask(&mut self, stream: u32, target: &str, has_body: bool) {
+        self.ask_with(stream, target, has_body, &[]).await;
+    }
+
+    /// Asks with `fields` more, as HPACK has them.
+    async fn ask_with(&mut self, stream: u32, target: &str, has_body: bool, fields: &[u8]) {
         let path = format!("/v1/services/{target}");
         // Literal fields without indexing (RFC 7541 section 6.2.2), `:method: POST` and
         // `:scheme: http` from the static table.
@@ -53,6 +58,7 @@ impl Frames {
             block.push(u8::try_from(value.len()).expect("short"));
             block.extend_from_slice(value.as_bytes());
         }
+        block.extend_from_slice(fields);
         let end = if has_body { 0 } else { END_STREAM };
         self.send(HEADERS, END_HEADERS | end, stream, &block).await;
     }
@@ -274,5 +280,49 @@ async fn a_body_over_http2_that_does_not_arrive_in_time_is_408() {
             assert!(body.contains("did not arrive within 200 ms"), "{body}");
             break;
         }
+    }
+}
+
+#[tokio::test]
+async fn more_fields_over_http2_than_over_http1_are_431() {
+    let door = Door::open(HttpConfig::default()).await;
+    let mut frames = Frames::open(&door, 65_535).await;
+    for (stream, n_fields, expected) in [
+        (1, head::FIELDS_MAX, "tell Me"),
+        (3, head::FIELDS_MAX + 1, "more than 300 header fields"),
+    ] {
+        // Literal fields `a: b` without indexing.
+        let fields = [0, 1, b'a', 1, b'b'].repeat(n_fields);
+        frames.ask_with(stream, "tell/Me", false, &fields).await;
+        loop {
+            let (kind, _, payload) = frames.next().await.expect("the door stays open");
+            if kind == DATA && !payload.is_empty() {
+                let body = String::from_utf8_lossy(&payload);
+                assert!(body.contains(expected), "{n_fields}: {body}");
+                break;
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn the_header_section_of_a_call_is_held_while_the_call_lasts() {
+    let door = Door::open(HttpConfig::default()).await;
+    for media in ["application/json", "application/x-ndjson"] {
+        let mut frames = Frames::open(&door, 65_535).await;
+        let mut fields = vec![0x0f, 0x10, u8::try_from(media.len()).expect("short")];
+        fields.extend_from_slice(media.as_bytes());
+        // One field of 4,000 octets that enters the dynamic table, then 14 times its index.
+        fields.extend_from_slice(&[0x40, 1, b'a', 0x7f, 0xa1, 0x1e]);
+        fields.extend_from_slice(&[b'v'; 4000]);
+        fields.extend_from_slice(&[0x80 | 62; 14]);
+        frames.ask_with(1, "hang/On", false, &fields).await;
+        door.handler.wait_for(1).await;
+        // The first 16 KiB of a connection are not counted.
+        assert!(door.bytes.held() > 40_000, "{media}: {}", door.bytes.held());
+        drop(frames);
+        let bytes = Arc::clone(&door.bytes);
+        until(|| bytes.held() == 0).await;
+        door.handler.wait_for(0).await;
     }
 }

@@ -197,3 +197,32 @@ async fn a_new_configuration_holds_for_the_next_request_of_an_open_connection() 
         );
     }
 }
+
+#[tokio::test]
+async fn a_request_that_came_before_draining_is_answered() {
+    for is_kept in [false, true] {
+        for _ in 0..20 {
+            let door = Door::open(HttpConfig::default()).await;
+            let mut socket = TcpStream::connect(door.address).await.expect("connects");
+            let request = post("echo/Say", "", "hello");
+            if is_kept {
+                socket.write_all(request.as_bytes()).await.expect("writes");
+                let response = read_response(&mut socket).await;
+                assert!(response.ends_with("hello"), "{response}");
+            } else {
+                let counters = Arc::clone(&door.counters);
+                let accepting = async {
+                    while counters.connections_opened.value() == 0 {
+                        tokio::task::yield_now().await;
+                    }
+                };
+                timeout(PATIENCE, accepting).await.expect("accepts");
+            }
+            // Nothing of the door runs between the two: it is one thread's.
+            socket.try_write(request.as_bytes()).expect("writes");
+            door.shutdown.drain();
+            let response = read_response(&mut socket).await;
+            assert!(response.ends_with("hello"), "{is_kept}: {response}");
+        }
+    }
+}
