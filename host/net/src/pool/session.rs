@@ -155,10 +155,11 @@ async fn stay(
 
 /// Completes when the peer has not answered a PING before the next was due.
 async fn silence(client: &Client, keep_alive: Option<Duration>) -> Duration {
-    let every = match (keep_alive, client.dialect()) {
-        (Some(every), Dialect::Full(_)) => every,
-        (Some(_), Dialect::Base) | (None, _) => return std::future::pending().await,
+    let Some(every) = keep_alive else {
+        return std::future::pending().await;
     };
+    // A peer of the base dialect answers no PING; one that is greeted late does from then on.
+    client.greeted().await;
     loop {
         tokio::time::sleep(every).await;
         if client.ping(every).await.is_err() {

@@ -33,8 +33,14 @@ impl Endpoint {
                 self.on_rival(now, from, frame);
                 return false;
             }
+            // Another HELLO buys no further guesses.
+            let n_wrong_acks = peer.validation.n_wrong_acks();
             self.replace(from, CloseReason::LinkEnded);
-            return self.open(now, from, Role::Server).is_ok();
+            let opened = self.open(now, from, Role::Server);
+            if let Some(peer) = self.roster.find(from) {
+                peer.validation.add_wrong_acks(n_wrong_acks);
+            }
+            return opened.is_ok();
         }
         self.roster.on_heard(now, from);
         true

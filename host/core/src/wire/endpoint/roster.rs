@@ -124,23 +124,32 @@ impl Roster {
     }
 
     /// Whether there is room, or can be made.
-    pub(super) fn can_have_room(&self, now: Instant, is_validated: bool) -> bool {
+    pub(super) fn can_have_room(&mut self, now: Instant, is_validated: bool) -> bool {
         self.has_room(is_validated) || self.find_victim(now, is_validated).is_some()
     }
 
-    fn find_victim(&self, now: Instant, is_validated: bool) -> Option<SocketAddr> {
-        let is_spare = |(worth, heard_at, address): &&Rank| {
-            let peer = self.peers.get(address);
-            let is_idle = peer.is_none_or(|peer| peer.is_idle(now));
-            is_idle && (!is_validated || *worth < Worth::Base || *heard_at + SILENCE_MIN <= now)
+    /// Busy peers that stand in front are ranked behind all idle ones, so that they cannot hide
+    /// those from the next stranger.
+    fn find_victim(&mut self, now: Instant, is_validated: bool) -> Option<SocketAddr> {
+        let highest = if is_validated {
+            Worth::Full
+        } else {
+            Worth::Base
         };
-        let victim = self
-            .ranks(is_validated)
-            .iter()
-            .take(CANDIDATES_MAX)
-            .find(is_spare)
-            .copied();
-        victim.map(|(_, _, address)| address)
+        let ranks = self.ranks(is_validated).iter();
+        let candidates: Vec<Rank> = ranks.take(CANDIDATES_MAX).copied().collect();
+        for (worth, heard_at, address) in candidates {
+            let peer = self.peers.get(&address);
+            if peer.is_some_and(|peer| !peer.is_idle(now)) {
+                self.change(address, |peer| {
+                    peer.worth = peer.worth.max(highest);
+                    peer.heard_at = now;
+                });
+            } else if !is_validated || worth < Worth::Base || heard_at + SILENCE_MIN <= now {
+                return Some(address);
+            }
+        }
+        None
     }
 
     /// A frame came from `address`.

@@ -78,6 +78,15 @@ impl Validation {
             .saturating_sub(self.sent)
     }
 
+    pub(super) const fn n_wrong_acks(&self) -> u8 {
+        self.n_wrong_acks
+    }
+
+    /// The address has guessed as often before this session.
+    pub(super) const fn add_wrong_acks(&mut self, n: u8) {
+        self.n_wrong_acks = self.n_wrong_acks.saturating_add(n);
+    }
+
     /// An ACK came; whether it proves anything.
     const fn on_ack(&mut self, is_expected: bool) -> bool {
         if !is_expected {
@@ -147,11 +156,18 @@ impl Endpoint {
             // What the new client sent before its number was taken for the session's before.
             rival.local = peer.local;
             std::mem::swap(&mut rival.incoming, &mut peer.incoming);
-            self.replace(from, CloseReason::LinkEnded);
-            if self.insert(now, from, *rival).is_err() {
+            let was_validated = peer.validation.is_validated();
+            if !was_validated && !self.roster.can_have_room(now, true) {
+                self.stats.peers_refused += 1;
                 return false;
             }
-        } else if peer.validation.is_validated() {
+            self.replace(from, CloseReason::LinkEnded);
+            // Proven before it is inserted: it takes the room of the session before.
+            rival.validation.validate();
+            rival.worth = rival.worth_open();
+            return self.insert(now, from, *rival).is_ok();
+        }
+        if peer.validation.is_validated() {
             return true;
         }
         let Some(peer) = self.roster.find(from) else {

@@ -179,6 +179,38 @@ fn a_flood_of_hellos_does_not_push_out_who_has_work_under_way() {
 }
 
 #[test]
+fn sixteen_busy_peers_do_not_hide_the_idle_ones_from_newcomers() {
+    let mut server = server_of(100);
+    let call = Frame {
+        flags: Flags::REQ_ACK,
+        ..Frame::data(with(&[("msg-id", "1")]), "call")
+    };
+    for port in 0..100_u16 {
+        let from = SocketAddr::from(([10, 9, 9, 9], port));
+        if port < 16 {
+            // Without feature `echo` a call is handed on at once.
+            let headers = with(&[("features", "wide"), ("nonce", "1")]);
+            let greeting = Frame {
+                headers,
+                ..Frame::new(FrameType::Hello)
+            };
+            server.give_frame(from, &greeting);
+            server.events();
+            server.give_frame(from, &call);
+            assert_eq!(server.messages(), ["call"]);
+        } else {
+            server.give_frame(from, &hello());
+        }
+        server.datagrams();
+    }
+    let newcomer = stranger(1);
+    for _ in 0..2 {
+        server.give_frame(newcomer, &hello());
+    }
+    assert!(server.endpoint.session_id(newcomer).is_some());
+}
+
+#[test]
 fn a_silent_peer_is_closed_and_then_forgotten() {
     let session = SessionConfig {
         idle_timeout: Some(Duration::from_secs(60)),

@@ -201,6 +201,26 @@ fn who_guesses_numbers_of_messages_is_not_believed() {
 }
 
 #[test]
+fn another_hello_buys_no_further_guesses() {
+    let mut server = Side::server();
+    server.give_frame(victim(), &hello("wide", "1"));
+    for guess in 0..8 {
+        server.give_frame(victim(), &reliable_ack(guess));
+    }
+    server.give_frame(victim(), &hello("wide", "2"));
+    server.give_frame(victim(), &call(Some("1"), &"x".repeat(500)));
+    server.events();
+    server.send(victim(), "reply", Delivery::Reply);
+    let frames = server.frames();
+    let id = frames
+        .last()
+        .and_then(|reply| reply.headers.get_str("msg-id"));
+    let id = id.expect("numbered").parse().expect("a number");
+    server.give_frame(victim(), &reliable_ack(id));
+    assert!(!is_validated(&server));
+}
+
+#[test]
 fn nothing_is_repeated_to_an_address_that_has_not_answered() {
     let (mut server, _) = older_client();
     server.wait(Duration::from_secs(60));
@@ -249,6 +269,34 @@ fn a_forged_hello_does_not_end_a_session_and_that_of_a_new_client_does() {
         "{events:?}"
     );
     assert_ne!(server.endpoint.session_id(victim()), session);
+}
+
+#[test]
+fn a_new_client_takes_the_room_of_the_session_before() {
+    let config = EndpointConfig {
+        peers_max: 1,
+        ..EndpointConfig::default()
+    };
+    let mut server = Side::new(Role::Server, 2, config);
+    server.give_frame(victim(), &hello("wide,echo", "1"));
+    let first = echo(&server, victim());
+    server.give_frame(victim(), &first);
+    server.events();
+    server.frames();
+    server.give_frame(victim(), &hello("wide,echo", "2"));
+    let welcome = server.frames().remove(0);
+    // Somebody who is at work fills the table of addresses that have proven nothing.
+    let busy = SocketAddr::from(([10, 9, 9, 9], 1));
+    server.give_frame(busy, &call(Some("1"), "{}"));
+    assert_eq!(server.messages(), ["{}"]);
+    let id = welcome.headers.get_str("session-id").expect("named");
+    let echo = Frame {
+        headers: with(&[("session-id", &id)]),
+        ..Frame::new(FrameType::Ping)
+    };
+    server.give_frame(victim(), &echo);
+    let now = server.endpoint.session_id(victim()).expect("a session");
+    assert_eq!(now.to_string(), id);
 }
 
 #[test]
