@@ -2,6 +2,7 @@
 
 mod backlog;
 mod replies;
+mod requests;
 
 use std::{
     future::poll_fn,
@@ -29,7 +30,7 @@ use super::{
     streaming::{Desk, StreamReply, Streaming},
 };
 use crate::{
-    ByteBudgetError, ConnectionBytes,
+    ConnectionBytes,
     calls::{Begun, Calls, Outcome},
     driver::{self, Line, LineError},
     link::StreamLink,
@@ -38,11 +39,6 @@ use crate::{
 
 /// Rounds of read, answer, write before other tasks of the thread have their turn.
 const ROUNDS_MAX: usize = 8;
-/// The part of what a connection may hold, as its inverse, that requests in flight may take before it
-/// is read no more: another one, replies and half a frame must find room beside them.
-const REQUESTS_SHARE: usize = 4;
-/// Payloads below are not counted: `calls_in_flight_max` of them are 4 MiB.
-const HELD_BYTES_MIN: usize = 4096;
 
 /// Serves one connection until it is closed.
 pub(super) async fn serve<S: StreamLink>(
@@ -202,14 +198,6 @@ impl<S: StreamLink> ServedConnection<S> {
             && self.has_room_for_calls()
     }
 
-    /// Whether the requests in flight leave room for another. The last call to end is a wake-up; what
-    /// it held may be let go of a moment later, so without calls nothing is in the way.
-    fn has_room_for_calls(&self) -> bool {
-        self.calls.is_empty()
-            || self.bytes.held().saturating_sub(self.line.held_bytes())
-                < self.shared.config.held_bytes_max / REQUESTS_SHARE
-    }
-
     /// Whether an answer may be made. Otherwise whoever would make it tries again in the round in
     /// which the peer has taken some of what is queued.
     fn has_room(&mut self) -> bool {
@@ -352,17 +340,6 @@ impl<S: StreamLink> ServedConnection<S> {
             }
             Inbound::Probe => {}
         }
-    }
-
-    /// Counts a large payload as held until nobody has it any more, or says why there is no room.
-    fn holding(&self, mut frame: Frame) -> Result<Frame, (Frame, ByteBudgetError)> {
-        if frame.payload.len() >= HELD_BYTES_MIN {
-            match self.bytes.hold(frame.payload.len()) {
-                Ok(held) => frame.payload = held.attach_to(frame.payload),
-                Err(error) => return Err((frame, error)),
-            }
-        }
-        Ok(frame)
     }
 
     fn on_event(&mut self, call: Call) {
