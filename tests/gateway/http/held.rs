@@ -189,6 +189,8 @@ async fn one_connection_holds_no_more_than_its_share() {
         frames.send(&head(id, "echo/Echo")).await;
         for _ in 0..50 {
             frames.send(&frame(DATA, 0, id, &[b'1'; 12_000])).await;
+            // The window of a connection is 1 MiB: the gateway takes what has come before more comes.
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }
     let told = loop {
