@@ -23,7 +23,7 @@ pub mod vsp;
 pub mod wire;
 
 pub use call::{Body, BodyStream, Call, Context, Peer, Principal, Reply, Transport};
-pub use error::{Blame, Error, Kind, Retry};
+pub use error::{Blame, Error, Kind, Retry, Symptom};
 pub use handler::{BoxFuture, Handler};
 pub use headers::Headers;
 pub use message::{Message, MessageKind};
