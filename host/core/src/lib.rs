@@ -2,6 +2,7 @@
 //! opens a socket, reads a clock, sleeps or spawns. It builds for `wasm32-unknown-unknown`.
 
 pub mod balance;
+pub mod bounded;
 pub mod call;
 pub mod error;
 pub mod event;
