@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use postern_core::{
-    Body, BoxFuture, Call, Error, Text,
-    extension::{Event, EventHandler},
+    Body, BoxFuture, Call, Context, Error, Text, event::Event, extension::EventHandler,
 };
 
 use crate::{
@@ -43,12 +42,12 @@ impl EventHandler for PluginEvents {
 async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
     let limit = home.generation().guest.spec.limits.input_bytes_max;
     check_input(event.payload.len(), limit)?;
-    let mut lease = home.lease_fiber(event.context.deadline).await?;
+    let mut lease = home.lease_fiber(None).await?;
     let Event {
         topic,
         headers,
         payload,
-        context,
+        publisher,
     } = event;
     let content_type = headers
         .get_str("content-type")
@@ -59,7 +58,7 @@ async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
         version: None,
         headers,
         body: Body::Empty,
-        context,
+        context: Context::from(publisher),
     };
     let instance = lease.begin(Some(Current::new(Head::Call(Box::new(call)))));
     let (store, beside) = instance.beside();

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use postern_core::{Context, Kind, headers::HeadersBuilder};
+use postern_core::{Context, Kind, Origin, headers::HeadersBuilder};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, LinkerInstance, WasmList, WasmStr},
@@ -89,7 +89,10 @@ fn link_context(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         store.data_mut().on_host_call()?;
         let peer = context(&store).map(|context| Peer {
             transport: context.peer.transport.name(),
-            address: context.peer.address.map(|address| address.to_string()),
+            address: match &context.peer.origin {
+                Origin::Local => None,
+                origin @ (Origin::Ip(_) | Origin::Unix(_)) => Some(origin.to_string()),
+            },
         });
         Ok((peer.unwrap_or(Peer {
             transport: "memory",

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::RwLock;
 use postern_core::{
-    Body, Call, Context, Handler, Headers, Kind, Peer, Reply, Text, Transport,
+    Body, Call, Context, Handler, Headers, Kind, Origin, Peer, Reply, Transport, event::Outbox,
     headers::HeadersBuilder,
 };
 use wasmtime::{
@@ -136,12 +136,8 @@ pub(super) fn check_depth(state: &State) -> Result<(), Failure> {
 
 /// The context of a call made while `state` answers another.
 pub(super) fn context(state: &State, deadline: Instant) -> Context {
-    let peer = Arc::new(Peer {
-        transport: Transport::Plugin,
-        address: None,
-        session: Text::from(&*state.guest.plugin),
-        outbox: postern_core::event::Outbox::closed(),
-    });
+    let peer = Peer::new(Transport::Plugin, Origin::Local).with_session(&*state.guest.plugin);
+    let peer = Arc::new(peer);
     let deadline = Some(deadline);
     match &state.current {
         None => Context {
@@ -153,6 +149,8 @@ pub(super) fn context(state: &State, deadline: Instant) -> Context {
         Some(current) => Context {
             deadline,
             peer,
+            // Events of a plugin go to its role.
+            outbox: Outbox::closed(),
             depth: current.head.context().depth.saturating_add(1),
             ..current.head.context().clone()
         },
