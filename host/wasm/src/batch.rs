@@ -1,12 +1,12 @@
 //! Role `batch-handler`: calls of one method that arrived together, answered in one entry.
 //!
-//! A batch is a shortcut and never more than that. It is entered plainly, where nothing has an effect
-//! outside the store (`way.rs`), and unless it ends with an answer to each of its calls it is as if it
+//! A batch is a shortcut and never more than that. It is entered on the inline path, where nothing has an effect
+//! outside the store (`call_path.rs`), and unless it ends with an answer to each of its calls it is as if it
 //! had never been: its instance is dropped, and the calls are made one by one.
 //!
 //! ```text
 //! calls ─▶ handle-batch ─┬─ an answer to each: the end
-//!                        └─ trap, departure, deadline, too few, too much ─▶ handle, one by one
+//!                        └─ trap, bailout, deadline, too few, too much ─▶ handle, one by one
 //! ```
 //! So a call that traps costs its neighbours some time and nothing else, and whatever a call is told,
 //! it is told by the rules of a single one.
@@ -26,9 +26,9 @@ use postern_core::{Body, BoxFuture, Call, Error, Headers, Reply, headers::Header
 use crate::{
     bindings::HandleResult,
     convert, executor,
-    instance::Halt,
+    instance::InlineError,
     lease::Lease,
-    placement::{INLINE_MAX, Placement},
+    placement::{IN_PLACE_MAX, Placement},
     serving::Home,
     state::{Current, Head},
 };
@@ -118,40 +118,40 @@ fn enter(
     let (service, method) = (first.service.clone(), first.method.clone());
     let placement = home.generation().placements.of(&service, &method);
     let before = match placement {
-        Placement::Inline => None,
+        Placement::InPlace => None,
         Placement::Measured => Some(executor::thread_time()),
         Placement::Offloaded => return Err(calls),
     };
-    let Ok(mut lease) = Arc::clone(home).try_lease(home.generation().way()) else {
+    let Ok(mut lease) = Arc::clone(home).try_lease(home.generation().path()) else {
         return Err(calls);
     };
-    if lease.is_fiber() {
+    if lease.is_async() {
         lease.hand_back();
         return Err(calls);
     }
     let bodies: Vec<Bytes> = calls.iter_mut().map(take_message).collect();
     let (joined, lengths) = join(&bodies);
     let instance = lease.begin_batch(Box::new(Batch::new(calls)));
-    let answered = instance.handle_batch_plainly(&service, &method, &joined, &lengths);
+    let answered = instance.handle_batch_inline(&service, &method, &joined, &lengths);
     let batch = instance.end_batch();
     let limits = &lease.guest().spec.limits;
     let undone = match answered {
         Ok(answers) => match check(&answers, bodies.len(), limits.output_bytes_max) {
             Ok(()) => {
                 let time = finish(lease, answers, batch, answering);
-                if time > INLINE_MAX || before.is_some() {
+                if time > IN_PLACE_MAX || before.is_some() {
                     let n_calls = u32::try_from(bodies.len()).unwrap_or(u32::MAX).max(1);
                     let computed = before
                         .map(|before| executor::thread_time().saturating_sub(before) / n_calls);
                     let placements = &home.generation().placements;
-                    placements.on_inline(&service, &method, time, computed);
+                    placements.on_in_place(&service, &method, time, computed);
                 }
                 return Ok(());
             }
             Err(reason) => reason,
         },
-        Err(Halt::Departed(_)) => "it left the plain way".to_owned(),
-        Err(Halt::Trapped(trapped)) => trapped.text,
+        Err(InlineError::Bailout(_)) => "it bailed out".to_owned(),
+        Err(InlineError::Trapped(trapped)) => trapped.text,
     };
     let (plugin, n_calls) = (&lease.guest().plugin, bodies.len());
     tracing::debug!(%plugin, n_calls, reason = undone, "batch undone");

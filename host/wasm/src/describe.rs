@@ -70,7 +70,7 @@ async fn enter(home: Arc<Home>) -> Result<Vec<ServiceInfo>, Error> {
         let guest = &generation.guest;
         (Arc::clone(&guest.plugin), guest.spec.clone())
     };
-    let mut lease = home.lease_fiber(None).await?;
+    let mut lease = home.lease_async(None).await?;
     let services = match lease.begin(None).services().await {
         None => {
             lease.finish(Outcome::Ok);

@@ -43,7 +43,7 @@ impl EventHandler for PluginEvents {
 async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
     let limit = home.generation().guest.spec.limits.input_bytes_max;
     check_input(event.payload.len(), limit)?;
-    let mut lease = home.lease_fiber(event.context.deadline).await?;
+    let mut lease = home.lease_async(event.context.deadline).await?;
     let Event {
         topic,
         headers,

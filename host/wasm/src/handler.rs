@@ -7,18 +7,18 @@ use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply, Text};
 
 use crate::{
     bindings::HandleResult,
+    call_path::{Bailout, CallPath},
     convert::{self, Stop},
     executor,
     generation::Generation,
-    instance::Halt,
+    instance::InlineError,
     lease::Lease,
     limits::octets,
     offload::{self, Purpose},
-    placement::{INLINE_MAX, Placement},
+    placement::{IN_PLACE_MAX, Placement},
     serving::Home,
     state::{Current, Head},
     stats::Outcome,
-    way::{Departure, Way},
 };
 
 /// What goes into the guest.
@@ -37,7 +37,7 @@ pub(crate) fn call(home: Arc<Home>, call: Call) -> BoxFuture<Result<Reply, Error
     if matches!(call.body, Body::Many(_)) {
         let gathered = Box::pin(gather(Arc::clone(&home), call));
         return offload::run_at(
-            Placement::Inline,
+            Placement::InPlace,
             &home,
             Purpose::role("gather"),
             Err,
@@ -45,18 +45,18 @@ pub(crate) fn call(home: Arc<Home>, call: Call) -> BoxFuture<Result<Reply, Error
         );
     }
     let placement = home.generation().placements.of(&call.service, &call.method);
-    let way = way_of(&home, placement);
-    match home.try_lease(way) {
+    let path = path_of(&home, placement);
+    match home.try_lease(path) {
         Ok(lease) => begin(lease, call, placement),
         Err(home) => Box::pin(wait(home, call, placement)),
     }
 }
 
 /// The kind of instance that a call wants.
-fn way_of(home: &Home, placement: Placement) -> Way {
+fn path_of(home: &Home, placement: Placement) -> CallPath {
     match placement {
-        Placement::Inline | Placement::Measured => home.generation().way(),
-        Placement::Offloaded => Way::Fiber,
+        Placement::InPlace | Placement::Measured => home.generation().path(),
+        Placement::Offloaded => CallPath::Async,
     }
 }
 
@@ -69,8 +69,8 @@ async fn gather(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
 
 /// Waits for an instance, then goes on as ever.
 async fn wait(home: Arc<Home>, call: Call, placement: Placement) -> Result<Reply, Error> {
-    let way = way_of(&home, placement);
-    let lease = home.lease(call.context.deadline, way).await?;
+    let path = path_of(&home, placement);
+    let lease = home.lease(call.context.deadline, path).await?;
     // More may be known by now.
     let placements = &lease.home().generation().placements;
     let placement = placements.of(&call.service, &call.method);
@@ -97,10 +97,14 @@ fn begin(
         body,
     };
     lease.begin(Some(Current::new(Head::Call(Box::new(call)))));
-    match (lease.way(), placement) {
-        (Way::Plain, Placement::Inline) => enter(lease, request, None),
-        (Way::Plain, Placement::Measured) => enter(lease, request, Some(executor::thread_time())),
-        (Way::Plain, Placement::Offloaded) | (Way::Fiber, _) => suspend(lease, request, placement),
+    match (lease.path(), placement) {
+        (CallPath::Inline, Placement::InPlace) => enter(lease, request, None),
+        (CallPath::Inline, Placement::Measured) => {
+            enter(lease, request, Some(executor::thread_time()))
+        }
+        (CallPath::Inline, Placement::Offloaded) | (CallPath::Async, _) => {
+            suspend(lease, request, placement)
+        }
     }
 }
 
@@ -117,32 +121,32 @@ fn enter(
         body,
     } = &request;
     let told = |generation: &Generation, took: Duration| {
-        if took > INLINE_MAX || before.is_some() {
+        if took > IN_PLACE_MAX || before.is_some() {
             let computed = before.map(|before| executor::thread_time().saturating_sub(before));
             let placements = &generation.placements;
-            placements.on_inline(service, method, took, computed);
+            placements.on_in_place(service, method, took, computed);
         }
     };
-    let answered = match lease.instance().handle_plainly(service, method, body) {
+    let answered = match lease.instance().handle_inline(service, method, body) {
         Ok(answer) => finish(lease, answer, told),
-        Err(Halt::Trapped(trapped)) => {
+        Err(InlineError::Trapped(trapped)) => {
             told(lease.home().generation(), lease.time());
             Err(lease.trap(trapped))
         }
-        Err(Halt::Departed(departure)) => return depart(lease, request, departure),
+        Err(InlineError::Bailout(bailout)) => return bail_out(lease, request, bailout),
     };
     Box::pin(std::future::ready(answered))
 }
 
-/// Begins a call anew on a fiber.
-fn depart(lease: Lease, request: Request, departure: Departure) -> BoxFuture<Result<Reply, Error>> {
-    match departure {
+/// Begins a call anew on the async path.
+fn bail_out(lease: Lease, request: Request, bailout: Bailout) -> BoxFuture<Result<Reply, Error>> {
+    match bailout {
         // All calls of a component that asks once are likely to ask.
-        Departure::Asked => {
-            lease.depart();
-            suspend(lease, request, Placement::Inline)
+        Bailout::HostCall => {
+            lease.bail_out();
+            suspend(lease, request, Placement::InPlace)
         }
-        Departure::Overran => {
+        Bailout::Overran => {
             let placements = &lease.home().generation().placements;
             placements.on_overrun(&request.service, &request.method);
             suspend(lease, request, Placement::Offloaded)
@@ -169,7 +173,7 @@ fn suspend(
 
 /// Runs the guest on a fiber, from the beginning.
 async fn run(mut lease: Lease, request: Request) -> Result<Reply, Error> {
-    if !lease.is_fiber() {
+    if !lease.is_async() {
         lease = lease.renew().await?;
     }
     let Request {

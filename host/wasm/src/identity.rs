@@ -157,7 +157,7 @@ async fn pooled_authenticate(
     credentials: shape::Credentials,
 ) -> Judged {
     let plugin = Arc::clone(&home.generation().guest.plugin);
-    let lease = home.lease_fiber(asked.context.deadline).await;
+    let lease = home.lease_async(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
     let instance = lease.begin(Some(current(&asked)));
     let (store, beside) = instance.beside();
@@ -176,7 +176,7 @@ async fn pooled_authenticate(
 }
 
 async fn pooled_authorize(home: Arc<Home>, asked: Arc<Asked>) -> Allowed {
-    let lease = home.lease_fiber(asked.context.deadline).await;
+    let lease = home.lease_async(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
     let instance = lease.begin(Some(current(&asked)));
     let (store, beside) = instance.beside();

@@ -139,7 +139,7 @@ fn response(
 }
 
 async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
-    let mut lease = match home.lease_fiber(call.context.deadline).await {
+    let mut lease = match home.lease_async(call.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return Flow::Broken(call, error.into()),
     };
@@ -164,7 +164,7 @@ async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
 }
 
 async fn pooled_response(home: Arc<Home>, asked: Arc<Asked>, outcome: Outcome) -> Seen {
-    let mut lease = match home.lease_fiber(asked.context.deadline).await {
+    let mut lease = match home.lease_async(asked.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return broken(outcome, error),
     };

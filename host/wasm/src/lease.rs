@@ -9,6 +9,7 @@ use postern_core::Error;
 
 use crate::{
     batch::Batch,
+    call_path::CallPath,
     convert::Trapped,
     generation::Generation,
     instance::Instance,
@@ -16,7 +17,6 @@ use crate::{
     spec::OnTrap,
     state::{Current, Guest},
     stats::Outcome,
-    way::Way,
 };
 
 /// An instance for the time of one call. Dropped before it is finished, it counts as cancelled and
@@ -98,22 +98,22 @@ impl Lease {
         &mut self.instance
     }
 
-    /// Begins no more calls of this generation plainly.
-    pub(crate) fn depart(&self) {
-        self.slot.home.generation().depart();
+    /// Begins no more calls of this generation on the inline path.
+    pub(crate) fn bail_out(&self) {
+        self.slot.home.generation().bail_out();
     }
 
     /// How a call of one message is begun.
-    pub(crate) fn way(&self) -> Way {
-        match self.instance.way {
-            Way::Plain => self.slot.home.generation().way(),
-            Way::Fiber => Way::Fiber,
+    pub(crate) fn path(&self) -> CallPath {
+        match self.instance.path {
+            CallPath::Inline => self.slot.home.generation().path(),
+            CallPath::Async => CallPath::Async,
         }
     }
 
     /// Whether the instance may wait.
-    pub(crate) fn is_fiber(&self) -> bool {
-        self.instance.way == Way::Fiber
+    pub(crate) fn is_async(&self) -> bool {
+        self.instance.path == CallPath::Async
     }
 
     /// The same lease with another instance in the same slot, one that may wait, and what is left of
@@ -127,7 +127,7 @@ impl Lease {
         // Its memory is free before the next one takes some.
         drop(instance);
         let generation = slot.home.generation();
-        let instance = match generation.instantiate(Way::Fiber).await {
+        let instance = match generation.instantiate(CallPath::Async).await {
             Ok(instance) => instance,
             Err(error) => {
                 slot.record(Outcome::Refused, Instant::now());
@@ -157,7 +157,7 @@ impl Lease {
         let time = self.slot.time(now);
         if self.slot.is_call {
             self.guest().stats.on_call(outcome, time);
-            if !self.is_fiber() {
+            if !self.is_async() {
                 self.slot.home.pace().on_call(time);
             }
         }

@@ -16,7 +16,7 @@ use tokio::{runtime::Handle, sync::futures::OwnedNotified};
 
 use crate::{
     executor::{self, Spawned},
-    placement::{INLINE_MAX, Placement},
+    placement::{IN_PLACE_MAX, Placement},
     serving::Home,
 };
 
@@ -110,11 +110,11 @@ impl<T: Send + 'static> Offload<T> {
         let start = Instant::now();
         let polled = guest.as_mut().poll(cx);
         let took = start.elapsed();
-        let is_long = took > INLINE_MAX;
+        let is_long = took > IN_PLACE_MAX;
         if is_long || is_measured {
             let computed = before.map(|before| executor::thread_time().saturating_sub(before));
             let placements = &self.home.generation().placements;
-            placements.on_inline(&self.purpose.service, &self.purpose.method, took, computed);
+            placements.on_in_place(&self.purpose.service, &self.purpose.method, took, computed);
         }
         if is_long && polled.is_pending() {
             self.leave();

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
+    call_path,
     capability::{self, kv, log::Lines},
     component::{self, Exports, Role},
     describe::{self, ServiceInfo},
@@ -27,7 +28,6 @@ use crate::{
     spec::PluginSpec,
     state::Guest,
     stats::PluginStats,
-    way,
 };
 
 /// How far a component came.
@@ -216,7 +216,8 @@ impl Origin {
             .map_err(|error| refuse(&error))?;
         let plain = match flavor {
             Flavor::Synchronous if exports.handle.is_some() => {
-                let linker = way::linker(engine, &component).map_err(|error| refuse(&error))?;
+                let linker =
+                    call_path::linker(engine, &component).map_err(|error| refuse(&error))?;
                 let pre = linker.instantiate_pre(&component);
                 Some(pre.map_err(|error| refuse(&error))?)
             }
@@ -247,7 +248,7 @@ impl Origin {
         };
         let linked = Linked {
             pre,
-            plain,
+            inline,
             exports,
             direct: None,
         };

@@ -6,6 +6,7 @@ use postern_core::{Blame, BoxFuture, Call, Error, Kind, Reply};
 
 use crate::{
     batch::Pace,
+    call_path::CallPath,
     direct::Direct,
     generation::Generation,
     handler,
@@ -17,7 +18,6 @@ use crate::{
     shard::{self, Padded},
     spec::Mode,
     stream,
-    way::Way,
 };
 
 /// A generation in service. Each worker thread counts its calls on an `Arc` of its own, so that they
@@ -46,7 +46,7 @@ impl Serving {
 }
 
 impl Home {
-    /// Makes instances ahead of the first calls: two, or as many as there may be; one for each way
+    /// Makes instances ahead of the first calls: two, or as many as there may be; one for each path
     /// where there are two. An `isolated` plugin makes one, which shows that it can. Roles that are
     /// entered directly get theirs.
     pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), Error> {
@@ -57,11 +57,14 @@ impl Home {
             Mode::Isolated | Mode::Single => 1,
         };
         let mut made = Vec::new();
-        for way in [generation.way(), Way::Fiber].into_iter().take(n_instances) {
+        for path in [generation.path(), CallPath::Async]
+            .into_iter()
+            .take(n_instances)
+        {
             let Some(Turn::Make) = generation.pool.try_make() else {
                 break;
             };
-            made.push(self.make(way).await?);
+            made.push(self.make(path).await?);
         }
         for instance in made {
             generation.pool.give_back(instance);
@@ -81,9 +84,9 @@ impl Home {
     }
 
     /// Makes an instance on leave from the pool. Its start functions may compute.
-    async fn make(self: &Arc<Self>, way: Way) -> Result<Box<Instance>, Error> {
+    async fn make(self: &Arc<Self>, path: CallPath) -> Result<Box<Instance>, Error> {
         let entered = Arc::clone(self);
-        let make = async move { entered.generation().make(way).await };
+        let make = async move { entered.generation().make(path).await };
         offload::run(self, Purpose::role("start"), Err, Box::pin(make)).await
     }
 
@@ -117,15 +120,15 @@ impl Home {
         }
     }
 
-    /// An idle instance for `way`, if there is one and nothing stands against using it.
-    pub(crate) fn try_lease(self: Arc<Self>, way: Way) -> Result<Lease, Arc<Self>> {
+    /// An idle instance for `path`, if there is one and nothing stands against using it.
+    pub(crate) fn try_lease(self: Arc<Self>, path: CallPath) -> Result<Lease, Arc<Self>> {
         let generation = self.generation();
         if generation.stopped().is_some() {
             return Err(self);
         }
         match generation
             .pool
-            .try_take_idle(|instance| instance.way == way)
+            .try_take_idle(|instance| instance.path == path)
         {
             Some(instance) => Ok(Lease::new(self, instance)),
             None => Err(self),
@@ -144,9 +147,9 @@ impl Home {
         let generation = self.generation();
         let is_single = generation.guest.spec.instances.mode == Mode::Single;
         if is_single || generation.stopped().is_some() || generation.pool.has_room() {
-            return self.lease_fiber(deadline).await;
+            return self.lease_async(deadline).await;
         }
-        let instance = generation.instantiate(Way::Fiber).await?;
+        let instance = generation.instantiate(CallPath::Async).await?;
         Ok(Lease::spare(self, instance))
     }
 
@@ -154,19 +157,19 @@ impl Home {
     ///
     /// # Errors
     /// As `lease`.
-    pub(crate) async fn lease_fiber(
+    pub(crate) async fn lease_async(
         self: Arc<Self>,
         deadline: Option<Instant>,
     ) -> Result<Lease, Error> {
-        let lease = self.lease(deadline, Way::Fiber).await?;
-        if lease.is_fiber() {
+        let lease = self.lease(deadline, CallPath::Async).await?;
+        if lease.is_async() {
             Ok(lease)
         } else {
             lease.renew().await
         }
     }
 
-    /// An instance, one for `way` if such a one is idle or may be made; in turn while all are at work.
+    /// An instance, one for `path` if such a one is idle or may be made; in turn while all are at work.
     ///
     /// # Errors
     /// `unavailable` when the plugin has stopped, `resource-exhausted` when none came in time, and
@@ -174,20 +177,20 @@ impl Home {
     pub(crate) async fn lease(
         self: Arc<Self>,
         deadline: Option<Instant>,
-        way: Way,
+        path: CallPath,
     ) -> Result<Lease, Error> {
         let generation = self.generation();
         if let Some(reason) = generation.stopped() {
             let message = format!("plugin {} has stopped: {reason}", generation.guest.plugin);
             return Err(Error::unavailable(Blame::Guest, message));
         }
-        let turn = match generation.pool.try_take(|instance| instance.way == way) {
+        let turn = match generation.pool.try_take(|instance| instance.path == path) {
             Some(turn) => turn,
             None => generation.wait(deadline).await?,
         };
         let instance = match turn {
             Turn::Ready(instance) => instance,
-            Turn::Make => self.make(way).await?,
+            Turn::Make => self.make(path).await?,
         };
         Ok(Lease::new(self, instance))
     }

@@ -15,6 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
     batch::Batch,
+    call_path::Bailout,
     capability::{self, client::Client, events::Events, kv, log::Lines},
     convert::Stop,
     drain::Drain,
@@ -23,7 +24,6 @@ use crate::{
     stats::PluginStats,
     stream_registry::Progress,
     subject::Subject,
-    way::Departure,
 };
 
 /// What all instances of one generation share.
@@ -54,7 +54,7 @@ pub(crate) struct State {
     /// Whether the budget of this entry has grown by its payload.
     pub(crate) payload_counted: bool,
     pub(crate) memory: Memory,
-    /// Ticks that a call which was entered plainly may still see; `None` on a fiber.
+    /// Ticks that a call on the inline path may still see; `None` on the async path.
     pub(crate) ticks_left: Option<u8>,
     /// When the guest's own time is over. Waiting for the other end moves it. `None` where its work
     /// is measured as fuel.
@@ -209,7 +209,7 @@ impl State {
         let Some(left) = &mut self.ticks_left else {
             return Ok(UpdateDeadline::Yield(1));
         };
-        *left = left.checked_sub(1).ok_or(Departure::Overran)?;
+        *left = left.checked_sub(1).ok_or(Bailout::Overran)?;
         Ok(UpdateDeadline::Continue(1))
     }
 

@@ -87,7 +87,7 @@ async fn run(
         .streams
         .permit(&generation.guest, deadline)
         .await?;
-    let mut lease = home.lease_fiber(deadline).await?;
+    let mut lease = home.lease_async(deadline).await?;
     let (service, method) = (call.service.clone(), call.method.clone());
     let inbound = match std::mem::take(&mut call.body) {
         Body::Empty => None,

@@ -12,11 +12,11 @@ use wasmtime::{
 use super::wait;
 use crate::{
     bindings::{self, Failure, Peer, Principal},
+    call_path::link_bailout,
     convert::{self, Stop, failure},
     handler::check_input,
     state::{Current, Outbound, State},
     stream_registry::Progress,
-    way::link_departure,
 };
 
 type Store<'a> = StoreContextMut<'a, State>;
@@ -42,10 +42,10 @@ pub(super) fn link_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 /// `next` and `send` where a guest cannot wait.
-pub(super) fn link_departures(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(super) fn link_inline(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
-    link_departure(&mut interface, "next")?;
-    link_departure(&mut interface, "send")
+    link_bailout(&mut interface, "next")?;
+    link_bailout(&mut interface, "send")
 }
 
 fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {

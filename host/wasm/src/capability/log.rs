@@ -10,11 +10,11 @@ use wasmtime::{
 
 use crate::{
     bindings::{self, Level},
+    call_path::Bailout,
     convert,
     limits::PluginLimits,
     spec::LogLevel,
     state::{Current, State},
-    way::Departure,
 };
 
 /// Longest message, and longest list of fields, in octets; the rest is cut.
@@ -83,8 +83,8 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap("write", write)
 }
 
-/// As `link`, for calls that may be begun anew: a line that is to be written departs.
-pub(super) fn link_departing(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+/// As `link`, for calls that may be begun anew: a line that is to be written bails out.
+pub(super) fn link_inline(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::LOG)?;
     link_enabled(&mut interface)?;
     interface.func_wrap(
@@ -92,7 +92,7 @@ pub(super) fn link_departing(linker: &mut Linker<State>) -> wasmtime::Result<()>
         |mut store: Store<'_>, (level, _, _): Line| -> wasmtime::Result<()> {
             store.data_mut().on_host_call()?;
             if is_enabled(store.data(), level) {
-                return Err(Departure::Asked.into());
+                return Err(Bailout::HostCall.into());
             }
             Ok(())
         },
