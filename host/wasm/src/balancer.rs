@@ -23,7 +23,7 @@ use crate::{
     convert::Trapped,
     direct::{Balance, Entry, Seats, stats::EntryOutcome},
     generation::Generation,
-    interceptor::current,
+    interceptor::ambient,
     plugin::Plugin,
     state::State,
     stats::Outcome,
@@ -228,7 +228,7 @@ impl CandidateSet {
         let set = |state: &mut State| {
             if code.asks_call {
                 let asked = ask.call.map(|call| Asked::of(call, ask.now));
-                state.current = asked.as_ref().map(current);
+                state.ambient = asked.as_ref().map(ambient);
             }
             if code.asks_candidates {
                 let n_members = self.candidates.len();
@@ -243,7 +243,7 @@ impl CandidateSet {
         if code.asks_call
             && let Some(state) = entry.state()
         {
-            state.current = None;
+            state.ambient = None;
         }
         result.map(|(index,)| index)
     }

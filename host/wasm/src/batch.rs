@@ -30,7 +30,7 @@ use crate::{
     lease::Lease,
     placement::{IN_PLACE_MAX, Placement},
     serving::Home,
-    state::{Current, Head},
+    state::{AmbientCall, CallContext},
 };
 
 /// Octets of the bodies of one batch together. Of large ones the price of an entry is a small part.
@@ -231,27 +231,27 @@ impl Batch {
 
     /// Takes `before` back, which had its turn, and gives the call with the index `turn`, if there is
     /// one.
-    pub(crate) fn turn(&mut self, turn: usize, before: Option<Current>) -> Option<Current> {
+    pub(crate) fn turn(&mut self, turn: usize, before: Option<CallContext>) -> Option<CallContext> {
         if self.waiting.is_empty() {
             self.waiting = mem::take(&mut self.calls).into_iter().map(Some).collect();
         }
         self.put_back(before);
         let call = self.waiting.get_mut(turn)?.take()?;
         self.turn = turn;
-        let mut current = Current::new(Head::Call(Box::new(call)));
+        let mut ambient = CallContext::new(AmbientCall::Owned(Box::new(call)));
         let mut replies = self.replies.iter();
         if let Some(at) = replies.position(|(index, _)| *index == turn) {
-            current.reply = Some(self.replies.swap_remove(at).1);
+            ambient.reply = Some(self.replies.swap_remove(at).1);
         }
-        Some(current)
+        Some(ambient)
     }
 
     /// Takes the call back that had its turn.
-    pub(crate) fn put_back(&mut self, current: Option<Current>) {
-        let Some(Current { head, reply, .. }) = current else {
+    pub(crate) fn put_back(&mut self, ambient: Option<CallContext>) {
+        let Some(CallContext { call, reply, .. }) = ambient else {
             return;
         };
-        if let (Head::Call(call), Some(place)) = (head, self.waiting.get_mut(self.turn)) {
+        if let (AmbientCall::Owned(call), Some(place)) = (call, self.waiting.get_mut(self.turn)) {
             *place = Some(*call);
         }
         self.replies.extend(reply.map(|reply| (self.turn, reply)));
@@ -315,23 +315,23 @@ mod tests {
         Call::unary("s", method, "body")
     }
 
-    fn method(current: &Option<Current>) -> Option<&str> {
-        let head = &current.as_ref()?.head;
-        Some(head.method().as_str())
+    fn method(ambient: &Option<CallContext>) -> Option<&str> {
+        let call = &ambient.as_ref()?.call;
+        Some(call.method().as_str())
     }
 
     #[test]
     fn each_call_has_its_turn_and_keeps_its_headers() {
         let mut batch = Batch::new(vec![call("a"), call("b"), call("c")]);
-        let mut current = None;
+        let mut ambient = None;
         for (turn, expected) in [(1, "b"), (1, "b"), (0, "a"), (1, "b"), (2, "c")] {
-            current = batch.turn(turn, current);
-            assert_eq!(method(&current), Some(expected));
-            let reply = &mut current.as_mut().unwrap().reply;
+            ambient = batch.turn(turn, ambient);
+            assert_eq!(method(&ambient), Some(expected));
+            let reply = &mut ambient.as_mut().unwrap().reply;
             let reply = reply.get_or_insert_with(HeadersBuilder::default);
             reply.push(expected, expected).unwrap();
         }
-        batch.put_back(current);
+        batch.put_back(ambient);
         let headers = |headers: Headers| headers.iter().count();
         let n_headers = [0, 1, 2].map(|index| headers(batch.take_headers(index)));
         assert_eq!(n_headers, [1, 3, 1]);

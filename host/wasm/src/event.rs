@@ -15,7 +15,7 @@ use crate::{
     offload::{self, Purpose},
     plugin::Plugin,
     serving::Home,
-    state::{Current, Head},
+    state::{AmbientCall, CallContext},
 };
 
 /// A plugin as a handler of events; every event goes to the generation in service.
@@ -61,7 +61,7 @@ async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
         body: Body::Empty,
         context,
     };
-    let instance = lease.begin(Some(Current::new(Head::Call(Box::new(call)))));
+    let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(Box::new(call)))));
     let (store, beside) = instance.beside();
     let result = match beside.on_event {
         Some(on_event) => {
@@ -70,7 +70,7 @@ async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
         }
         None => Err(wasmtime::format_err!("it has no role `event-handler`")),
     };
-    store.data_mut().current = None;
+    store.data_mut().ambient = None;
     match instance.finish(result.map(|(said,)| said)) {
         Ok(said) => {
             lease.finish(outcome_of(&said));

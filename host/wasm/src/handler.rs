@@ -17,7 +17,7 @@ use crate::{
     offload::{self, Purpose},
     placement::{IN_PLACE_MAX, Placement},
     serving::Home,
-    state::{Current, Head},
+    state::{AmbientCall, CallContext},
     stats::Outcome,
 };
 
@@ -96,7 +96,7 @@ fn begin(
         method: mem::take(&mut call.method),
         body,
     };
-    lease.begin(Some(Current::new(Head::Call(Box::new(call)))));
+    lease.begin(Some(CallContext::new(AmbientCall::Owned(Box::new(call)))));
     match (lease.path(), placement) {
         (CallPath::Inline, Placement::InPlace) => enter(lease, request, None),
         (CallPath::Inline, Placement::Measured) => {

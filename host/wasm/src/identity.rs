@@ -16,7 +16,7 @@ use crate::{
     convert,
     direct::{Authentication, Authorization, Seats},
     generation::Generation,
-    interceptor::{current, outcome_of},
+    interceptor::{ambient, outcome_of},
     offload::{self, Purpose},
     plugin::Plugin,
     serving::Home,
@@ -117,12 +117,12 @@ fn authenticate(
 ) -> Judged {
     let taken = seats.take();
     let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
-    let set = |state: &mut State| state.current = Some(current(asked));
+    let set = |state: &mut State| state.ambient = Some(ambient(asked));
     let result = entry.run(1, set, |store, functions| {
         functions.authenticate.call(store, (credentials,))
     });
     if let Some(state) = entry.state() {
-        state.current = None;
+        state.ambient = None;
     }
     let time = entry.time();
     drop(entry);
@@ -135,13 +135,13 @@ fn authenticate(
 fn authorize(generation: &Generation, seats: &Seats<Authorization>, asked: &Arc<Asked>) -> Allowed {
     let taken = seats.take();
     let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
-    let set = |state: &mut State| state.current = Some(current(asked));
+    let set = |state: &mut State| state.ambient = Some(ambient(asked));
     let result = entry.run(1, set, |store, functions| {
         let authorize = functions.authorize.typed();
         authorize.call(store, (&*asked.service, &*asked.method))
     });
     if let Some(state) = entry.state() {
-        state.current = None;
+        state.ambient = None;
     }
     let time = entry.time();
     drop(entry);
@@ -159,13 +159,13 @@ async fn pooled_authenticate(
     let plugin = Arc::clone(&home.generation().guest.plugin);
     let lease = home.lease_async(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
-    let instance = lease.begin(Some(current(&asked)));
+    let instance = lease.begin(Some(ambient(&asked)));
     let (store, beside) = instance.beside();
     let result = match &beside.authenticate {
         Some(authenticate) => authenticate.call_async(&mut *store, (credentials,)).await,
         None => Err(wasmtime::format_err!("it has no role `authenticator`")),
     };
-    store.data_mut().current = None;
+    store.data_mut().ambient = None;
     match instance.finish(result.map(|(said,)| said)) {
         Ok(said) => {
             lease.finish(outcome_of(&said));
@@ -178,7 +178,7 @@ async fn pooled_authenticate(
 async fn pooled_authorize(home: Arc<Home>, asked: Arc<Asked>) -> Allowed {
     let lease = home.lease_async(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
-    let instance = lease.begin(Some(current(&asked)));
+    let instance = lease.begin(Some(ambient(&asked)));
     let (store, beside) = instance.beside();
     let result = match beside.authorize {
         Some(authorize) => {
@@ -187,7 +187,7 @@ async fn pooled_authorize(home: Arc<Home>, asked: Arc<Asked>) -> Allowed {
         }
         None => Err(wasmtime::format_err!("it has no role `authorizer`")),
     };
-    store.data_mut().current = None;
+    store.data_mut().ambient = None;
     match instance.finish(result.map(|(said,)| said)) {
         Ok(said) => {
             lease.finish(outcome_of(&said));

@@ -18,7 +18,7 @@ use crate::{
     component::Exports,
     convert::Trapped,
     pooled::Beside,
-    state::{Current, Head, State},
+    state::{AmbientCall, CallContext, State},
 };
 
 /// An instantiated component.
@@ -206,11 +206,11 @@ impl Instance {
         (&mut self.store, &self.functions.beside)
     }
 
-    /// Gives the guest a full allowance and puts `current` in place for the next call.
-    pub(crate) fn begin(&mut self, now: Instant, current: Option<Current>) {
-        self.n_calls = self.n_calls.saturating_add(u32::from(current.is_some()));
+    /// Gives the guest a full allowance and puts `ambient` in place for the next call.
+    pub(crate) fn begin(&mut self, now: Instant, ambient: Option<CallContext>) {
+        self.n_calls = self.n_calls.saturating_add(u32::from(ambient.is_some()));
         self.store.set_epoch_deadline(1);
-        self.store.data_mut().begin(Some(now), current);
+        self.store.data_mut().begin(Some(now), ambient);
     }
 
     /// As `begin`, for calls that are answered together.
@@ -228,33 +228,33 @@ impl Instance {
             .batch
             .take()
             .map_or_else(Batch::default, |batch| *batch);
-        batch.put_back(state.current.take());
+        batch.put_back(state.ambient.take());
         batch
     }
 
     /// Names the call that has begun.
     pub(crate) fn set_names(&mut self, service: &Text, method: &Text) {
-        let current = self.store.data_mut().current.as_mut();
-        if let Some(Head::Call(call)) = current.map(|current| &mut current.head) {
+        let ambient = self.store.data_mut().ambient.as_mut();
+        if let Some(AmbientCall::Owned(call)) = ambient.map(|ambient| &mut ambient.call) {
             call.service = service.clone();
             call.method = method.clone();
         }
     }
 
     /// Takes the call out, as it was before the guest began with it.
-    pub(crate) fn take_current(&mut self) -> Option<Current> {
-        let current = self.store.data_mut().current.take()?;
-        Some(Current {
+    pub(crate) fn take_ambient(&mut self) -> Option<CallContext> {
+        let ambient = self.store.data_mut().ambient.take()?;
+        Some(CallContext {
             reply: None,
-            ..current
+            ..ambient
         })
     }
 
     /// Ends the call and gives the headers that the guest has set.
     pub(crate) fn end(&mut self) -> Headers {
-        let current = self.store.data_mut().current.take();
-        current
-            .and_then(|current| current.reply)
+        let ambient = self.store.data_mut().ambient.take();
+        ambient
+            .and_then(|ambient| ambient.reply)
             .map(HeadersBuilder::build)
             .unwrap_or_default()
     }

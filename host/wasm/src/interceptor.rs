@@ -20,7 +20,7 @@ use crate::{
     offload::{self, Purpose},
     plugin::Plugin,
     serving::Home,
-    state::{Current, Head, State},
+    state::{AmbientCall, CallContext, State},
     stats::Outcome as CallOutcome,
     subject::{Exchange, Subject},
 };
@@ -97,7 +97,7 @@ fn request(generation: &Generation, seats: &Seats<RequestIntercept>, call: Box<C
         Err(absent) => return Flow::Broken(call, seats.on_absent(absent).into()),
     };
     let set = |state: &mut State| {
-        state.current = Some(Current::new(Head::Call(call)));
+        state.ambient = Some(CallContext::new(AmbientCall::Owned(call)));
         state.subject = Some(Subject::Exchange(Exchange::default()));
     };
     let result = entry.run(1, set, |store, functions| {
@@ -120,7 +120,7 @@ fn response(
         Err(absent) => return broken(outcome, seats.on_absent(absent)),
     };
     let set = |state: &mut State| {
-        state.current = Some(current(asked));
+        state.ambient = Some(ambient(asked));
         state.subject = Some(Subject::Exchange(Exchange::ended(outcome)));
     };
     let result = entry.run(1, set, |store, functions| {
@@ -130,7 +130,7 @@ fn response(
             .map(|(result,)| result)
     });
     let subject = entry.state().and_then(|state| {
-        state.current = None;
+        state.ambient = None;
         state.subject.take()
     });
     let time = entry.time();
@@ -143,7 +143,7 @@ async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
         Ok(lease) => lease,
         Err(error) => return Flow::Broken(call, error.into()),
     };
-    let instance = lease.begin(Some(Current::new(Head::Call(call))));
+    let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(call))));
     let (store, beside) = instance.beside();
     store.data_mut().subject = Some(Subject::Exchange(Exchange::default()));
     let result = match &beside.on_request {
@@ -168,7 +168,7 @@ async fn pooled_response(home: Arc<Home>, asked: Arc<Asked>, outcome: Outcome) -
         Ok(lease) => lease,
         Err(error) => return broken(outcome, error),
     };
-    let instance = lease.begin(Some(current(&asked)));
+    let instance = lease.begin(Some(ambient(&asked)));
     let (store, beside) = instance.beside();
     store.data_mut().subject = Some(Subject::Exchange(Exchange::ended(outcome)));
     let result = match &beside.on_response {
@@ -179,7 +179,7 @@ async fn pooled_response(home: Arc<Home>, asked: Arc<Asked>, outcome: Outcome) -
     };
     let state = store.data_mut();
     let subject = state.subject.take();
-    state.current = None;
+    state.ambient = None;
     let result = match instance.finish(result.map(|(result,)| result)) {
         Ok(result) => {
             lease.finish(outcome_of(&result));
@@ -231,15 +231,15 @@ fn flow(
 
 /// What a store was given for `on-request`; it gives that back.
 fn take(state: &mut State) -> Option<(Box<Call>, Exchange)> {
-    match (state.current.take()?.head, state.subject.take()?) {
-        (Head::Call(call), Subject::Exchange(exchange)) => Some((call, exchange)),
-        (Head::Call(_) | Head::Asked(_), _) => None,
+    match (state.ambient.take()?.call, state.subject.take()?) {
+        (AmbientCall::Owned(call), Subject::Exchange(exchange)) => Some((call, exchange)),
+        (AmbientCall::Owned(_) | AmbientCall::Shared(_), _) => None,
     }
 }
 
 /// The ambient call of those who see its outcome.
-pub(crate) fn current(asked: &Arc<Asked>) -> Current {
-    Current::new(Head::Asked(Arc::clone(asked)))
+pub(crate) fn ambient(asked: &Arc<Asked>) -> CallContext {
+    CallContext::new(AmbientCall::Shared(Arc::clone(asked)))
 }
 
 /// How an entry through the pool ended that did not trap.

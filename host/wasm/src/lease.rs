@@ -15,7 +15,7 @@ use crate::{
     instance::Instance,
     serving::Home,
     spec::OnTrap,
-    state::{Current, Guest},
+    state::{CallContext, Guest},
     stats::Outcome,
 };
 
@@ -82,9 +82,9 @@ impl Lease {
     }
 
     /// The instance, ready for a call.
-    pub(crate) fn begin(&mut self, current: Option<Current>) -> &mut Instance {
-        self.slot.is_call = current.is_some();
-        self.instance.begin(self.slot.start, current);
+    pub(crate) fn begin(&mut self, ambient: Option<CallContext>) -> &mut Instance {
+        self.slot.is_call = ambient.is_some();
+        self.instance.begin(self.slot.start, ambient);
         &mut self.instance
     }
 
@@ -123,7 +123,7 @@ impl Lease {
             mut instance,
             mut slot,
         } = self;
-        let current = instance.take_current();
+        let ambient = instance.take_ambient();
         // Its memory is free before the next one takes some.
         drop(instance);
         let generation = slot.home.generation();
@@ -137,7 +137,7 @@ impl Lease {
         };
         generation.guest.stats.instances_live.fetch_sub(1, Relaxed);
         let mut lease = Self { instance, slot };
-        lease.begin(current);
+        lease.begin(ambient);
         Ok(lease)
     }
 

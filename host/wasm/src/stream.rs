@@ -19,7 +19,7 @@ use crate::{
     convert,
     offload::{self, Purpose},
     serving::Home,
-    state::{Current, Head, Outbound, Streams},
+    state::{AmbientCall, CallContext, Outbound, Streams},
     stats::Outcome,
     stream_registry::{Progress, Registered, Running},
 };
@@ -94,8 +94,8 @@ async fn run(
         Body::One(message) => Some(BodyStream::new(futures_util::stream::iter([Ok(message)]))),
         Body::Many(stream) => Some(stream),
     };
-    let current = Current {
-        head: Head::Call(Box::new(call)),
+    let ambient = CallContext {
+        call: AmbientCall::Owned(Box::new(call)),
         reply: None,
         streams: Some(Box::new(Streams {
             inbound,
@@ -104,7 +104,7 @@ async fn run(
             started: false,
         })),
     };
-    let instance = lease.begin(Some(current));
+    let instance = lease.begin(Some(ambient));
     let answer = match instance.handle_stream(&service, &method).await {
         Ok(answer) => answer,
         Err(trapped) => return Err(lease.trap(trapped)),

@@ -14,7 +14,7 @@ use crate::{
     convert,
     limits::PluginLimits,
     spec::LogLevel,
-    state::{Current, State},
+    state::{CallContext, State},
 };
 
 /// Longest message, and longest list of fields, in octets; the rest is cut.
@@ -196,11 +196,11 @@ fn admit_guest(guest: &crate::state::Guest) -> bool {
 }
 
 fn emit(state: &State, level: Level, message: &str, fields: &str) {
-    let current = state.current.as_ref();
-    let service = current.map_or("", |current| current.head.service().as_str());
-    let method = current.map_or("", |current| current.head.method().as_str());
-    let correlation = current.map_or("", |current| current.head.context().correlation.as_str());
-    let trace = current.and_then(trace_id).unwrap_or_default();
+    let ambient = state.ambient.as_ref();
+    let service = ambient.map_or("", |ambient| ambient.call.service().as_str());
+    let method = ambient.map_or("", |ambient| ambient.call.method().as_str());
+    let correlation = ambient.map_or("", |ambient| ambient.call.context().correlation.as_str());
+    let trace = ambient.and_then(trace_id).unwrap_or_default();
     let plugin = &*state.guest.plugin;
     macro_rules! line {
         ($level:ident) => {
@@ -220,8 +220,8 @@ fn emit(state: &State, level: Level, message: &str, fields: &str) {
 }
 
 /// The trace id, as `traceparent` writes it.
-fn trace_id(current: &Current) -> Option<String> {
-    let trace = current.head.context().trace?;
+fn trace_id(ambient: &CallContext) -> Option<String> {
+    let trace = ambient.call.context().trace?;
     Some(format!("{:032x}", trace.trace_id))
 }
 
