@@ -29,7 +29,7 @@ use crate::{
     instance::InlineError,
     lease::Lease,
     placement::{IN_PLACE_MAX, Placement},
-    serving::Home,
+    serving::WorkerShard,
     state::{AmbientCall, CallContext},
 };
 
@@ -61,7 +61,7 @@ pub(crate) struct Batch {
 
 /// How calls went lately, as far as one thread has seen.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct BatchStatistics {
     /// Of a call, in nanoseconds: each one moves it by an eighth. 0 before the first.
     nanos: AtomicU64,
     /// Batches that are still to be made call by call.
@@ -69,22 +69,22 @@ pub(crate) struct Pace {
 }
 
 /// Answers `calls`, each by the guest's `handle-batch` where it may be, else by `handle`.
-pub(crate) fn call(home: &Arc<Home>, mut calls: Vec<Call>) -> Vec<BoxFuture<Answer>> {
+pub(crate) fn call(shard: &Arc<WorkerShard>, mut calls: Vec<Call>) -> Vec<BoxFuture<Answer>> {
     let mut answering = Vec::with_capacity(calls.len());
-    let n_calls_max = home.batch_max();
+    let n_calls_max = shard.batch_max();
     while !calls.is_empty() {
-        let rest = calls.split_off(run_length(home, &calls, n_calls_max));
-        if let Err(calls) = enter(home, mem::replace(&mut calls, rest), &mut answering) {
-            answering.extend(calls.into_iter().map(|call| Arc::clone(home).call(call)));
+        let rest = calls.split_off(run_length(shard, &calls, n_calls_max));
+        if let Err(calls) = enter(shard, mem::replace(&mut calls, rest), &mut answering) {
+            answering.extend(calls.into_iter().map(|call| Arc::clone(shard).call(call)));
         }
     }
     answering
 }
 
 /// How many of `calls`, from the first on, can be made in one entry. At least one.
-fn run_length(home: &Home, calls: &[Call], n_calls_max: usize) -> usize {
+fn run_length(shard: &WorkerShard, calls: &[Call], n_calls_max: usize) -> usize {
     let Some(first) = calls.first() else { return 0 };
-    let limit = home.generation().guest.spec.limits.input_bytes_max;
+    let limit = shard.generation().guest.spec.limits.input_bytes_max;
     let mut octets = 0;
     let fits = |call: &&Call| {
         let length = match &call.body {
@@ -96,7 +96,7 @@ fn run_length(home: &Home, calls: &[Call], n_calls_max: usize) -> usize {
         let fit = length <= limit && octets <= OCTETS_MAX;
         fit && call.method == first.method && call.service == first.service
     };
-    if home.generation().streams(first) {
+    if shard.generation().streams(first) {
         return 1;
     }
     let n_calls = calls.iter().take(n_calls_max).take_while(fits).count();
@@ -108,7 +108,7 @@ fn run_length(home: &Home, calls: &[Call], n_calls_max: usize) -> usize {
 /// # Errors
 /// The calls, when they are to be made one by one.
 fn enter(
-    home: &Arc<Home>,
+    shard: &Arc<WorkerShard>,
     mut calls: Vec<Call>,
     answering: &mut Vec<BoxFuture<Answer>>,
 ) -> Result<(), Vec<Call>> {
@@ -116,13 +116,13 @@ fn enter(
         return Err(calls);
     };
     let (service, method) = (first.service.clone(), first.method.clone());
-    let placement = home.generation().placements.of(&service, &method);
+    let placement = shard.generation().placements.of(&service, &method);
     let before = match placement {
         Placement::InPlace => None,
         Placement::Measured => Some(executor::thread_time()),
         Placement::Offloaded => return Err(calls),
     };
-    let Ok(mut lease) = Arc::clone(home).try_lease(home.generation().path()) else {
+    let Ok(mut lease) = Arc::clone(shard).try_lease(shard.generation().path()) else {
         return Err(calls);
     };
     if lease.is_async() {
@@ -143,7 +143,7 @@ fn enter(
                     let n_calls = u32::try_from(bodies.len()).unwrap_or(u32::MAX).max(1);
                     let computed = before
                         .map(|before| executor::thread_time().saturating_sub(before) / n_calls);
-                    let placements = &home.generation().placements;
+                    let placements = &shard.generation().placements;
                     placements.on_in_place(&service, &method, time, computed);
                 }
                 return Ok(());
@@ -277,7 +277,7 @@ impl Batch {
     }
 }
 
-impl Pace {
+impl BatchStatistics {
     /// A call has ended by itself.
     pub(crate) fn on_call(&self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -363,28 +363,31 @@ mod tests {
 
     #[test]
     fn what_is_slow_goes_in_small_batches_or_alone() {
-        let pace = Pace::default();
-        assert!(pace.batch_max() > 100_000, "nothing is known yet");
-        pace.on_call(Duration::from_micros(10));
-        assert_eq!(pace.batch_max(), 50);
+        let statistics = BatchStatistics::default();
+        assert!(statistics.batch_max() > 100_000, "nothing is known yet");
+        statistics.on_call(Duration::from_micros(10));
+        assert_eq!(statistics.batch_max(), 50);
         for _ in 0..100 {
-            pace.on_call(Duration::from_millis(1));
+            statistics.on_call(Duration::from_millis(1));
         }
-        assert_eq!(pace.batch_max(), 0);
+        assert_eq!(statistics.batch_max(), 0);
         for _ in 0..100 {
-            pace.on_call(Duration::from_micros(1));
+            statistics.on_call(Duration::from_micros(1));
         }
-        assert!((400..=500).contains(&pace.batch_max()), "{pace:?}");
+        assert!(
+            (400..=500).contains(&statistics.batch_max()),
+            "{statistics:?}"
+        );
     }
 
     #[test]
     fn after_one_that_was_undone_calls_go_alone_for_a_while() {
-        let pace = Pace::default();
-        pace.on_undone();
+        let statistics = BatchStatistics::default();
+        statistics.on_undone();
         for _ in 0..PAUSE {
-            assert_eq!(pace.batch_max(), 1);
+            assert_eq!(statistics.batch_max(), 1);
         }
-        assert!(pace.batch_max() > 1);
+        assert!(statistics.batch_max() > 1);
     }
 
     #[test]

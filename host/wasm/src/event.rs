@@ -14,7 +14,7 @@ use crate::{
     interceptor::outcome_of,
     offload::{self, Purpose},
     plugin::Plugin,
-    serving::Home,
+    serving::WorkerShard,
     state::{AmbientCall, CallContext},
 };
 
@@ -23,27 +23,27 @@ pub(crate) struct PluginEvents(pub(crate) Arc<Plugin>);
 
 impl EventHandler for PluginEvents {
     fn on_event(&self, event: Event) -> BoxFuture<Result<(), Error>> {
-        let home = match self.0.home() {
-            Some(home) => match home.generation().check_role(Role::EventHandler) {
-                Ok(()) => Ok(home),
+        let shard = match self.0.shard() {
+            Some(shard) => match shard.generation().check_role(Role::EventHandler) {
+                Ok(()) => Ok(shard),
                 Err(error) => Err(error),
             },
             None => Err(self.0.unavailable()),
         };
-        match home {
-            Ok(home) => {
-                let entered = Box::pin(on_event(Arc::clone(&home), event));
-                offload::run(&home, Purpose::role("on-event"), Err, entered)
+        match shard {
+            Ok(shard) => {
+                let entered = Box::pin(on_event(Arc::clone(&shard), event));
+                offload::run(&shard, Purpose::role("on-event"), Err, entered)
             }
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 }
 
-async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
-    let limit = home.generation().guest.spec.limits.input_bytes_max;
+async fn on_event(shard: Arc<WorkerShard>, event: Event) -> Result<(), Error> {
+    let limit = shard.generation().guest.spec.limits.input_bytes_max;
     check_input(event.payload.len(), limit)?;
-    let mut lease = home.lease_async(event.context.deadline).await?;
+    let mut lease = shard.lease_async(event.context.deadline).await?;
     let Event {
         topic,
         headers,

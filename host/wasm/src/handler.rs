@@ -16,7 +16,7 @@ use crate::{
     limits::octets,
     offload::{self, Purpose},
     placement::{IN_PLACE_MAX, Placement},
-    serving::Home,
+    serving::WorkerShard,
     state::{AmbientCall, CallContext},
     stats::Outcome,
 };
@@ -33,46 +33,49 @@ struct Request {
 /// With its message at hand and an instance idle, a call is handed to the instance at once: what the
 /// future then holds is small, and a small future is a cheap one (every octet of it is copied when it
 /// is boxed).
-pub(crate) fn call(home: Arc<Home>, call: Call) -> BoxFuture<Result<Reply, Error>> {
+pub(crate) fn call(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Error>> {
     if matches!(call.body, Body::Many(_)) {
-        let gathered = Box::pin(gather(Arc::clone(&home), call));
+        let gathered = Box::pin(gather(Arc::clone(&shard), call));
         return offload::run_at(
             Placement::InPlace,
-            &home,
+            &shard,
             Purpose::role("gather"),
             Err,
             gathered,
         );
     }
-    let placement = home.generation().placements.of(&call.service, &call.method);
-    let path = path_of(&home, placement);
-    match home.try_lease(path) {
+    let placement = shard
+        .generation()
+        .placements
+        .of(&call.service, &call.method);
+    let path = path_of(&shard, placement);
+    match shard.try_lease(path) {
         Ok(lease) => begin(lease, call, placement),
-        Err(home) => Box::pin(wait(home, call, placement)),
+        Err(shard) => Box::pin(wait(shard, call, placement)),
     }
 }
 
 /// The kind of instance that a call wants.
-fn path_of(home: &Home, placement: Placement) -> CallPath {
+fn path_of(shard: &WorkerShard, placement: Placement) -> CallPath {
     match placement {
-        Placement::InPlace | Placement::Measured => home.generation().path(),
+        Placement::InPlace | Placement::Measured => shard.generation().path(),
         Placement::Offloaded => CallPath::Async,
     }
 }
 
 /// Reads a stream that must hold one message, then goes on as ever.
-async fn gather(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
-    let limit = home.generation().guest.spec.limits.input_bytes_max;
+async fn gather(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, Error> {
+    let limit = shard.generation().guest.spec.limits.input_bytes_max;
     let body = Body::One(call.body.into_one(limit).await?);
-    self::call(home, Call { body, ..call }).await
+    self::call(shard, Call { body, ..call }).await
 }
 
 /// Waits for an instance, then goes on as ever.
-async fn wait(home: Arc<Home>, call: Call, placement: Placement) -> Result<Reply, Error> {
-    let path = path_of(&home, placement);
-    let lease = home.lease(call.context.deadline, path).await?;
+async fn wait(shard: Arc<WorkerShard>, call: Call, placement: Placement) -> Result<Reply, Error> {
+    let path = path_of(&shard, placement);
+    let lease = shard.lease(call.context.deadline, path).await?;
     // More may be known by now.
-    let placements = &lease.home().generation().placements;
+    let placements = &lease.shard().generation().placements;
     let placement = placements.of(&call.service, &call.method);
     begin(lease, call, placement).await
 }
@@ -130,7 +133,7 @@ fn enter(
     let answered = match lease.instance().handle_inline(service, method, body) {
         Ok(answer) => finish(lease, answer, told),
         Err(InlineError::Trapped(trapped)) => {
-            told(lease.home().generation(), lease.time());
+            told(lease.shard().generation(), lease.time());
             Err(lease.trap(trapped))
         }
         Err(InlineError::Bailout(bailout)) => return bail_out(lease, request, bailout),
@@ -147,7 +150,7 @@ fn bail_out(lease: Lease, request: Request, bailout: Bailout) -> BoxFuture<Resul
             suspend(lease, request, Placement::InPlace)
         }
         Bailout::Overran => {
-            let placements = &lease.home().generation().placements;
+            let placements = &lease.shard().generation().placements;
             placements.on_overrun(&request.service, &request.method);
             suspend(lease, request, Placement::Offloaded)
         }
@@ -160,11 +163,11 @@ fn suspend(
     request: Request,
     placement: Placement,
 ) -> BoxFuture<Result<Reply, Error>> {
-    let home = Arc::clone(lease.home());
+    let shard = Arc::clone(lease.shard());
     let purpose = Purpose::call(request.service.clone(), request.method.clone());
     offload::run_at(
         placement,
-        &home,
+        &shard,
         purpose,
         Err,
         Box::pin(run(lease, request)),
@@ -200,7 +203,7 @@ fn finish(
         Ok(octets) => {
             let (length, limit) = (octets.len(), lease.guest().spec.limits.output_bytes_max);
             if length > limit {
-                told(lease.home().generation(), lease.time());
+                told(lease.shard().generation(), lease.time());
                 return Err(lease.trap(Stop::Output { length, limit }.into()));
             }
             lease.finish_told(Outcome::Ok, told);

@@ -19,7 +19,7 @@ use crate::{
     interceptor::{ambient, outcome_of},
     offload::{self, Purpose},
     plugin::Plugin,
-    serving::Home,
+    serving::WorkerShard,
     state::State,
 };
 
@@ -66,13 +66,13 @@ impl Authenticator for PluginAuthenticator {
             .and_then(|direct| direct.authenticator.as_ref())
         {
             Some(seats) => Step::Done(authenticate(generation, seats, asked, credentials)),
-            None => match serving.home() {
-                Some(home) => {
+            None => match serving.shard() {
+                Some(shard) => {
                     let entered =
-                        pooled_authenticate(Arc::clone(&home), Arc::clone(asked), credentials);
+                        pooled_authenticate(Arc::clone(&shard), Arc::clone(asked), credentials);
                     let purpose = Purpose::role("authenticate");
                     let broken = |error| Err(Fault::Broken(error));
-                    Step::Later(offload::run(&home, purpose, broken, Box::pin(entered)))
+                    Step::Later(offload::run(&shard, purpose, broken, Box::pin(entered)))
                 }
                 None => broken(self.0.unavailable()),
             },
@@ -96,12 +96,12 @@ impl Authorizer for PluginAuthorizer {
             .and_then(|direct| direct.authorizer.as_ref())
         {
             Some(seats) => Step::Done(authorize(generation, seats, asked)),
-            None => match serving.home() {
-                Some(home) => {
-                    let entered = pooled_authorize(Arc::clone(&home), Arc::clone(asked));
+            None => match serving.shard() {
+                Some(shard) => {
+                    let entered = pooled_authorize(Arc::clone(&shard), Arc::clone(asked));
                     let purpose = Purpose::role("authorize");
                     let broken = |error| Err(Fault::Broken(error));
-                    Step::Later(offload::run(&home, purpose, broken, Box::pin(entered)))
+                    Step::Later(offload::run(&shard, purpose, broken, Box::pin(entered)))
                 }
                 None => broken(self.0.unavailable()),
             },
@@ -152,12 +152,12 @@ fn authorize(generation: &Generation, seats: &Seats<Authorization>, asked: &Arc<
 }
 
 async fn pooled_authenticate(
-    home: Arc<Home>,
+    shard: Arc<WorkerShard>,
     asked: Arc<Asked>,
     credentials: shape::Credentials,
 ) -> Judged {
-    let plugin = Arc::clone(&home.generation().guest.plugin);
-    let lease = home.lease_async(asked.context.deadline).await;
+    let plugin = Arc::clone(&shard.generation().guest.plugin);
+    let lease = shard.lease_async(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
     let instance = lease.begin(Some(ambient(&asked)));
     let (store, beside) = instance.beside();
@@ -175,8 +175,8 @@ async fn pooled_authenticate(
     }
 }
 
-async fn pooled_authorize(home: Arc<Home>, asked: Arc<Asked>) -> Allowed {
-    let lease = home.lease_async(asked.context.deadline).await;
+async fn pooled_authorize(shard: Arc<WorkerShard>, asked: Arc<Asked>) -> Allowed {
+    let lease = shard.lease_async(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
     let instance = lease.begin(Some(ambient(&asked)));
     let (store, beside) = instance.beside();

@@ -19,7 +19,7 @@ use crate::{
     generation::Generation,
     offload::{self, Purpose},
     plugin::Plugin,
-    serving::Home,
+    serving::WorkerShard,
     state::{AmbientCall, CallContext, State},
     stats::Outcome as CallOutcome,
     subject::{Exchange, Subject},
@@ -47,13 +47,13 @@ impl RequestInterceptor for PluginRequests {
         let direct = generation.direct();
         match direct.and_then(|direct| direct.request_interceptor.as_ref()) {
             Some(seats) => Step::Done(request(generation, seats, call)),
-            None => match serving.home() {
-                Some(home) => {
-                    let entered = Box::pin(pooled_request(Arc::clone(&home), call));
+            None => match serving.shard() {
+                Some(shard) => {
+                    let entered = Box::pin(pooled_request(Arc::clone(&shard), call));
                     // The call went with the guest.
                     let refuse = |error: Error| Flow::Refuse(error.into());
                     let purpose = Purpose::role("on-request");
-                    Step::Later(offload::run(&home, purpose, refuse, entered))
+                    Step::Later(offload::run(&shard, purpose, refuse, entered))
                 }
                 None => Step::Done(Flow::Broken(call, self.0.unavailable().into())),
             },
@@ -77,13 +77,13 @@ impl ResponseInterceptor for PluginResponses {
         let direct = generation.direct();
         match direct.and_then(|direct| direct.response_interceptor.as_ref()) {
             Some(seats) => Step::Done(response(generation, seats, asked, outcome)),
-            None => match serving.home() {
-                Some(home) => {
-                    let entered = pooled_response(Arc::clone(&home), Arc::clone(asked), outcome);
+            None => match serving.shard() {
+                Some(shard) => {
+                    let entered = pooled_response(Arc::clone(&shard), Arc::clone(asked), outcome);
                     // The outcome went with the guest.
                     let lost = |error| Seen::from(Err(error));
                     let purpose = Purpose::role("on-response");
-                    Step::Later(offload::run(&home, purpose, lost, Box::pin(entered)))
+                    Step::Later(offload::run(&shard, purpose, lost, Box::pin(entered)))
                 }
                 None => Step::Done(broken(outcome, self.0.unavailable())),
             },
@@ -138,8 +138,8 @@ fn response(
     seen(seats.settle(generation, time, result), subject)
 }
 
-async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
-    let mut lease = match home.lease_async(call.context.deadline).await {
+async fn pooled_request(shard: Arc<WorkerShard>, call: Box<Call>) -> Flow {
+    let mut lease = match shard.lease_async(call.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return Flow::Broken(call, error.into()),
     };
@@ -163,8 +163,8 @@ async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
     flow(given, result)
 }
 
-async fn pooled_response(home: Arc<Home>, asked: Arc<Asked>, outcome: Outcome) -> Seen {
-    let mut lease = match home.lease_async(asked.context.deadline).await {
+async fn pooled_response(shard: Arc<WorkerShard>, asked: Arc<Asked>, outcome: Outcome) -> Seen {
+    let mut lease = match shard.lease_async(asked.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return broken(outcome, error),
     };

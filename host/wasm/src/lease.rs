@@ -13,7 +13,7 @@ use crate::{
     convert::Trapped,
     generation::Generation,
     instance::Instance,
-    serving::Home,
+    serving::WorkerShard,
     spec::OnTrap,
     state::{CallContext, Guest},
     stats::Outcome,
@@ -29,7 +29,7 @@ pub(crate) struct Lease {
 
 /// The place that an instance takes in its pool, while it is out.
 struct Slot {
-    home: Arc<Home>,
+    shard: Arc<WorkerShard>,
     start: Instant,
     /// Whether a caller waits; `health` and `describe` are not counted among the calls.
     is_call: bool,
@@ -50,26 +50,26 @@ enum End {
 }
 
 impl Lease {
-    pub(crate) fn new(home: Arc<Home>, instance: Box<Instance>) -> Self {
+    pub(crate) fn new(shard: Arc<WorkerShard>, instance: Box<Instance>) -> Self {
         let slot = Slot {
             start: Instant::now(),
             is_call: false,
             is_spare: false,
             end: End::Cancelled,
-            home,
+            shard,
         };
         Self { instance, slot }
     }
 
     /// An instance beyond those of the pool.
-    pub(crate) fn spare(home: Arc<Home>, instance: Box<Instance>) -> Self {
-        let mut lease = Self::new(home, instance);
+    pub(crate) fn spare(shard: Arc<WorkerShard>, instance: Box<Instance>) -> Self {
+        let mut lease = Self::new(shard, instance);
         lease.slot.is_spare = true;
         lease
     }
 
-    pub(crate) const fn home(&self) -> &Arc<Home> {
-        &self.slot.home
+    pub(crate) const fn shard(&self) -> &Arc<WorkerShard> {
+        &self.slot.shard
     }
 
     /// How long it has been out.
@@ -78,7 +78,7 @@ impl Lease {
     }
 
     pub(crate) fn guest(&self) -> &Guest {
-        &self.slot.home.generation().guest
+        &self.slot.shard.generation().guest
     }
 
     /// The instance, ready for a call.
@@ -100,13 +100,13 @@ impl Lease {
 
     /// Begins no more calls of this generation on the inline path.
     pub(crate) fn bail_out(&self) {
-        self.slot.home.generation().bail_out();
+        self.slot.shard.generation().bail_out();
     }
 
     /// How a call of one message is begun.
     pub(crate) fn path(&self) -> CallPath {
         match self.instance.path {
-            CallPath::Inline => self.slot.home.generation().path(),
+            CallPath::Inline => self.slot.shard.generation().path(),
             CallPath::Async => CallPath::Async,
         }
     }
@@ -126,7 +126,7 @@ impl Lease {
         let ambient = instance.take_ambient();
         // Its memory is free before the next one takes some.
         drop(instance);
-        let generation = slot.home.generation();
+        let generation = slot.shard.generation();
         let instance = match generation.instantiate(CallPath::Async).await {
             Ok(instance) => instance,
             Err(error) => {
@@ -158,11 +158,11 @@ impl Lease {
         if self.slot.is_call {
             self.guest().stats.on_call(outcome, time);
             if !self.is_async() {
-                self.slot.home.pace().on_call(time);
+                self.slot.shard.batch_statistics().on_call(time);
             }
         }
         self.guest().stats.on_memory(self.instance.memory_bytes());
-        told(self.slot.home.generation(), time);
+        told(self.slot.shard.generation(), time);
         self.give_back(now);
     }
 
@@ -173,7 +173,7 @@ impl Lease {
         let now = Instant::now();
         let n_parts = u32::try_from(n_calls).unwrap_or(u32::MAX).max(1);
         let time = self.slot.time(now) / n_parts;
-        self.slot.home.pace().on_call(time);
+        self.slot.shard.batch_statistics().on_call(time);
         let stats = &self.guest().stats;
         stats.on_batch(n_calls, n_failed, time);
         stats.on_memory(self.instance.memory_bytes());
@@ -184,14 +184,14 @@ impl Lease {
     /// Drops the instance. What was begun with it is as if it had never been.
     pub(crate) fn undo(self) {
         self.guest().stats.on_batch_undone();
-        self.slot.home.pace().on_undone();
+        self.slot.shard.batch_statistics().on_undone();
     }
 
     /// Records a trap and drops the instance, which cannot be entered again.
     pub(crate) fn trap(self, trapped: Trapped) -> Error {
         let Self { mut slot, instance } = self;
         slot.end = End::Retired;
-        let generation = slot.home.generation();
+        let generation = slot.shard.generation();
         let guest = &generation.guest;
         slot.record(trapped.outcome(), Instant::now());
         guest.stats.on_trap(trapped.reason);
@@ -208,7 +208,7 @@ impl Lease {
             mut slot,
             mut instance,
         } = self;
-        let generation = slot.home.generation();
+        let generation = slot.shard.generation();
         if !slot.is_spare && generation.is_fit(&instance) {
             instance.last_used = now;
             generation.pool.give_back(instance);
@@ -222,7 +222,7 @@ impl Lease {
 impl Slot {
     fn record(&self, outcome: Outcome, now: Instant) {
         if self.is_call {
-            let stats = &self.home.generation().guest.stats;
+            let stats = &self.shard.generation().guest.stats;
             stats.on_call(outcome, self.time(now));
         }
     }
@@ -234,7 +234,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let generation = self.home.generation();
+        let generation = self.shard.generation();
         let stats = &generation.guest.stats;
         match self.end {
             End::GivenBack => return,

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Instant};
 use postern_core::{Blame, BoxFuture, Call, Error, Kind, Reply};
 
 use crate::{
-    batch::Pace,
+    batch::BatchStatistics,
     call_path::CallPath,
     direct::Direct,
     generation::Generation,
@@ -24,28 +24,33 @@ use crate::{
 /// do not share a cache line.
 pub(crate) struct Serving {
     pub(crate) generation: Arc<Generation>,
-    homes: Box<[Arc<Home>]>,
+    shards: Box<[Arc<WorkerShard>]>,
 }
 
 /// One worker's hold on a generation.
-pub(crate) struct Home(Padded<(Arc<Generation>, Pace)>);
+pub(crate) struct WorkerShard(Padded<(Arc<Generation>, BatchStatistics)>);
 
 impl Serving {
     pub(crate) fn new(generation: Arc<Generation>) -> Self {
-        let home = |_| Arc::new(Home(Padded((Arc::clone(&generation), Pace::default()))));
+        let shard = |_| {
+            Arc::new(WorkerShard(Padded((
+                Arc::clone(&generation),
+                BatchStatistics::default(),
+            ))))
+        };
         Self {
-            homes: (0..shard::count()).map(home).collect(),
+            shards: (0..shard::count()).map(shard).collect(),
             generation,
         }
     }
 
     /// This thread's hold.
-    pub(crate) fn home(&self) -> Option<Arc<Home>> {
-        shard::current(&self.homes).map(Arc::clone)
+    pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
+        shard::current(&self.shards).map(Arc::clone)
     }
 }
 
-impl Home {
+impl WorkerShard {
     /// Makes instances ahead of the first calls: two, or as many as there may be; one for each path
     /// where there are two. An `isolated` plugin makes one, which shows that it can. Roles that are
     /// entered directly get theirs.
@@ -95,9 +100,9 @@ impl Home {
         generation
     }
 
-    pub(crate) const fn pace(&self) -> &Pace {
-        let Padded((_, pace)) = &self.0;
-        pace
+    pub(crate) const fn batch_statistics(&self) -> &BatchStatistics {
+        let Padded((_, statistics)) = &self.0;
+        statistics
     }
 
     /// Answers a call of the role `handler` or `stream-handler`.
@@ -114,7 +119,7 @@ impl Home {
         let generation = self.generation();
         if generation.batches() {
             let batch_max = generation.guest.spec.instances.batch_max;
-            self.pace().batch_max().min(batch_max)
+            self.batch_statistics().batch_max().min(batch_max)
         } else {
             1
         }
