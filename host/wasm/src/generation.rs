@@ -24,7 +24,7 @@ use crate::{
     instance::{Failed, Instance},
     limits::time,
     placement::Placements,
-    pool::{Full, Idle, Pool, Sweep, Turn},
+    pool::{Full, Idle, Maintenance, Permit, Pool},
     spec::Mode,
     state::{Guest, State},
     stream_registry::StreamRegistry,
@@ -239,7 +239,7 @@ impl Generation {
     pub(crate) async fn wait(
         &self,
         deadline: Option<Instant>,
-    ) -> Result<Turn<Box<Instance>>, Error> {
+    ) -> Result<Permit<Box<Instance>>, Error> {
         let start = Instant::now();
         let (plugin, stats) = (&self.guest.plugin, &self.guest.stats);
         let instances = &self.guest.spec.instances;
@@ -248,7 +248,7 @@ impl Generation {
             let error = Error::new(Kind::ResourceExhausted, Blame::Gateway, message);
             error.with_retry(Retry::Elsewhere)
         };
-        let mut place = self.pool.enqueue().map_err(|Full| {
+        let mut waiter = self.pool.enqueue().map_err(|Full| {
             let queue_max = instances.queue_max;
             refuse(format!(
                 "{queue_max} calls already wait for an instance of plugin {plugin}"
@@ -257,10 +257,10 @@ impl Generation {
         let _waiting = Waiting::new(stats);
         let longest = start + instances.queue_time_max;
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
-        let turn = tokio::time::timeout_at(until.into(), place.turn()).await;
+        let permit = tokio::time::timeout_at(until.into(), waiter.permit()).await;
         let waited = start.elapsed();
         stats.on_queue_wait(waited);
-        turn.ok().flatten().ok_or_else(|| {
+        permit.ok().flatten().ok_or_else(|| {
             let max = self.pool.live();
             let message = format!(
                 "all {max} instances of plugin {plugin} were busy for {}",
@@ -312,8 +312,8 @@ impl Drop for Generation {
     }
 }
 
-impl Sweep for Generation {
-    fn sweep(&self) {
+impl Maintenance for Generation {
+    fn maintain(&self) {
         let (guest, now) = (&self.guest, Instant::now());
         let instances = &guest.spec.instances;
         if instances.mode == Mode::Pooled {

@@ -14,7 +14,7 @@ use crate::{
     },
     component::Role,
     convert,
-    direct::{Authentication, Authorization, Seats},
+    direct::{Authentication, Authorization, WorkerLocal},
     generation::Generation,
     interceptor::{ambient, outcome_of},
     offload::{self, Purpose},
@@ -65,7 +65,7 @@ impl Authenticator for PluginAuthenticator {
             .direct()
             .and_then(|direct| direct.authenticator.as_ref())
         {
-            Some(seats) => Step::Done(authenticate(generation, seats, asked, credentials)),
+            Some(local) => Step::Done(authenticate(generation, local, asked, credentials)),
             None => match serving.shard() {
                 Some(shard) => {
                     let entered =
@@ -95,7 +95,7 @@ impl Authorizer for PluginAuthorizer {
             .direct()
             .and_then(|direct| direct.authorizer.as_ref())
         {
-            Some(seats) => Step::Done(authorize(generation, seats, asked)),
+            Some(local) => Step::Done(authorize(generation, local, asked)),
             None => match serving.shard() {
                 Some(shard) => {
                     let entered = pooled_authorize(Arc::clone(&shard), Arc::clone(asked));
@@ -111,12 +111,12 @@ impl Authorizer for PluginAuthorizer {
 
 fn authenticate(
     generation: &Generation,
-    seats: &Seats<Authentication>,
+    local: &WorkerLocal<Authentication>,
     asked: &Arc<Asked>,
     credentials: shape::Credentials,
 ) -> Judged {
-    let taken = seats.take();
-    let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
+    let taken = local.take();
+    let mut entry = taken.map_err(|absent| Fault::Broken(local.on_absent(absent)))?;
     let set = |state: &mut State| state.ambient = Some(ambient(asked));
     let result = entry.run(1, set, |store, functions| {
         functions.authenticate.call(store, (credentials,))
@@ -126,15 +126,19 @@ fn authenticate(
     }
     let time = entry.time();
     drop(entry);
-    let (said,) = seats
+    let (said,) = local
         .settle(generation, time, result)
         .map_err(Fault::Broken)?;
     judged(said, &generation.guest.plugin)
 }
 
-fn authorize(generation: &Generation, seats: &Seats<Authorization>, asked: &Arc<Asked>) -> Allowed {
-    let taken = seats.take();
-    let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
+fn authorize(
+    generation: &Generation,
+    local: &WorkerLocal<Authorization>,
+    asked: &Arc<Asked>,
+) -> Allowed {
+    let taken = local.take();
+    let mut entry = taken.map_err(|absent| Fault::Broken(local.on_absent(absent)))?;
     let set = |state: &mut State| state.ambient = Some(ambient(asked));
     let result = entry.run(1, set, |store, functions| {
         let authorize = functions.authorize.typed();
@@ -145,7 +149,7 @@ fn authorize(generation: &Generation, seats: &Seats<Authorization>, asked: &Arc<
     }
     let time = entry.time();
     drop(entry);
-    let (said,) = seats
+    let (said,) = local
         .settle(generation, time, result)
         .map_err(Fault::Broken)?;
     allowed(said)

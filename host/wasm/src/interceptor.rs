@@ -15,7 +15,7 @@ use crate::{
     },
     component::Role,
     convert,
-    direct::{RequestIntercept, ResponseIntercept, Seats},
+    direct::{RequestIntercept, ResponseIntercept, WorkerLocal},
     generation::Generation,
     offload::{self, Purpose},
     plugin::Plugin,
@@ -46,7 +46,7 @@ impl RequestInterceptor for PluginRequests {
         }
         let direct = generation.direct();
         match direct.and_then(|direct| direct.request_interceptor.as_ref()) {
-            Some(seats) => Step::Done(request(generation, seats, call)),
+            Some(local) => Step::Done(request(generation, local, call)),
             None => match serving.shard() {
                 Some(shard) => {
                     let entered = Box::pin(pooled_request(Arc::clone(&shard), call));
@@ -76,7 +76,7 @@ impl ResponseInterceptor for PluginResponses {
         }
         let direct = generation.direct();
         match direct.and_then(|direct| direct.response_interceptor.as_ref()) {
-            Some(seats) => Step::Done(response(generation, seats, asked, outcome)),
+            Some(local) => Step::Done(response(generation, local, asked, outcome)),
             None => match serving.shard() {
                 Some(shard) => {
                     let entered = pooled_response(Arc::clone(&shard), Arc::clone(asked), outcome);
@@ -91,10 +91,14 @@ impl ResponseInterceptor for PluginResponses {
     }
 }
 
-fn request(generation: &Generation, seats: &Seats<RequestIntercept>, call: Box<Call>) -> Flow {
-    let mut entry = match seats.take() {
+fn request(
+    generation: &Generation,
+    local: &WorkerLocal<RequestIntercept>,
+    call: Box<Call>,
+) -> Flow {
+    let mut entry = match local.take() {
         Ok(entry) => entry,
-        Err(absent) => return Flow::Broken(call, seats.on_absent(absent).into()),
+        Err(absent) => return Flow::Broken(call, local.on_absent(absent).into()),
     };
     let set = |state: &mut State| {
         state.ambient = Some(CallContext::new(AmbientCall::Owned(call)));
@@ -106,18 +110,18 @@ fn request(generation: &Generation, seats: &Seats<RequestIntercept>, call: Box<C
     let given = entry.state().and_then(take);
     let time = entry.time();
     drop(entry);
-    flow(given, seats.settle(generation, time, result))
+    flow(given, local.settle(generation, time, result))
 }
 
 fn response(
     generation: &Generation,
-    seats: &Seats<ResponseIntercept>,
+    local: &WorkerLocal<ResponseIntercept>,
     asked: &Arc<Asked>,
     outcome: Outcome,
 ) -> Seen {
-    let mut entry = match seats.take() {
+    let mut entry = match local.take() {
         Ok(entry) => entry,
-        Err(absent) => return broken(outcome, seats.on_absent(absent)),
+        Err(absent) => return broken(outcome, local.on_absent(absent)),
     };
     let set = |state: &mut State| {
         state.ambient = Some(ambient(asked));
@@ -135,7 +139,7 @@ fn response(
     });
     let time = entry.time();
     drop(entry);
-    seen(seats.settle(generation, time, result), subject)
+    seen(local.settle(generation, time, result), subject)
 }
 
 async fn pooled_request(shard: Arc<WorkerShard>, call: Box<Call>) -> Flow {

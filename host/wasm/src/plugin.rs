@@ -21,7 +21,7 @@ use crate::{
     digest::Digest,
     generation::Generation,
     health::{self, HealthReport},
-    pool::Sweep,
+    pool::Maintenance,
     reload::{Deployed, Needs, Origin, Ready, Refusal, Source, Stage},
     runtime::Runtime,
     serving::{Serving, WorkerShard},
@@ -221,12 +221,12 @@ impl Plugin {
             }
         };
         let generation = Arc::clone(&serving.generation);
-        let sweep: Arc<dyn Sweep> = Arc::clone(&generation) as _;
+        let maintained: Arc<dyn Maintenance> = Arc::clone(&generation) as _;
         self.origin
             .runtime
             .engines
-            .sweep_regularly(Arc::downgrade(&sweep));
-        drop(sweep);
+            .maintain_regularly(Arc::downgrade(&maintained));
+        drop(maintained);
         self.track(ended);
         let before = self.active.swap(Some(Arc::new(serving)));
         if let Some(before) = before {

@@ -14,7 +14,7 @@ use crate::{
     lease::Lease,
     offload::{self, Purpose},
     placement::Placement,
-    pool::Turn,
+    pool::Permit,
     shard::{self, Padded},
     spec::Mode,
     stream,
@@ -66,7 +66,7 @@ impl WorkerShard {
             .into_iter()
             .take(n_instances)
         {
-            let Some(Turn::Make) = generation.pool.try_make() else {
+            let Some(Permit::Make) = generation.pool.try_make() else {
                 break;
             };
             made.push(self.make(path).await?);
@@ -189,13 +189,13 @@ impl WorkerShard {
             let message = format!("plugin {} has stopped: {reason}", generation.guest.plugin);
             return Err(Error::unavailable(Blame::Guest, message));
         }
-        let turn = match generation.pool.try_take(|instance| instance.path == path) {
-            Some(turn) => turn,
+        let permit = match generation.pool.try_take(|instance| instance.path == path) {
+            Some(permit) => permit,
             None => generation.wait(deadline).await?,
         };
-        let instance = match turn {
-            Turn::Ready(instance) => instance,
-            Turn::Make => self.make(path).await?,
+        let instance = match permit {
+            Permit::Ready(instance) => instance,
+            Permit::Make => self.make(path).await?,
         };
         Ok(Lease::new(self, instance))
     }
