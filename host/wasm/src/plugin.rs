@@ -21,10 +21,10 @@ use crate::{
     digest::Digest,
     generation::Generation,
     health::{self, HealthReport},
-    pool::Sweep,
+    pool::Maintenance,
     reload::{Deployed, Needs, Origin, Ready, Refusal, Source, Stage},
     runtime::Runtime,
-    serving::{Home, Serving},
+    serving::{Serving, WorkerShard},
     spec::PluginSpec,
     stats::PluginStats,
     status::{PluginState, PluginStatus, Record},
@@ -135,8 +135,8 @@ impl Plugin {
     /// # Errors
     /// `unavailable` when there is none, `deadline-exceeded` without an answer; otherwise as a call.
     pub async fn check_health(&self, limit: Duration) -> Result<HealthReport, Error> {
-        let home = self.home().ok_or_else(|| self.unavailable())?;
-        health::check(home, limit).await
+        let shard = self.shard().ok_or_else(|| self.unavailable())?;
+        health::check(shard, limit).await
     }
 
     #[must_use]
@@ -221,12 +221,12 @@ impl Plugin {
             }
         };
         let generation = Arc::clone(&serving.generation);
-        let sweep: Arc<dyn Sweep> = Arc::clone(&generation) as _;
+        let maintained: Arc<dyn Maintenance> = Arc::clone(&generation) as _;
         self.origin
             .runtime
             .engines
-            .sweep_regularly(Arc::downgrade(&sweep));
-        drop(sweep);
+            .maintain_regularly(Arc::downgrade(&maintained));
+        drop(maintained);
         self.track(ended);
         let before = self.active.swap(Some(Arc::new(serving)));
         if let Some(before) = before {
@@ -257,15 +257,15 @@ impl Plugin {
         self.active.load()
     }
 
-    pub(crate) fn home(&self) -> Option<Arc<Home>> {
-        self.active.load().as_ref()?.home()
+    pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
+        self.active.load().as_ref()?.shard()
     }
 
     /// The hold on a generation that answers calls.
-    fn answering(&self) -> Result<Arc<Home>, Error> {
-        let home = self.home().ok_or_else(|| self.unavailable())?;
-        if home.generation().handles() {
-            return Ok(home);
+    fn answering(&self) -> Result<Arc<WorkerShard>, Error> {
+        let shard = self.shard().ok_or_else(|| self.unavailable())?;
+        if shard.generation().handles() {
+            return Ok(shard);
         }
         let message = format!("plugin {} answers no calls", self.name());
         Err(Error::new(Kind::Unimplemented, Blame::Gateway, message))
@@ -295,14 +295,14 @@ impl Plugin {
 impl Handler for Plugin {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         match self.answering() {
-            Ok(home) => home.call(call),
+            Ok(shard) => shard.call(call),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 
     fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
         match self.answering() {
-            Ok(home) => batch::call(&home, calls),
+            Ok(shard) => batch::call(&shard, calls),
             Err(_) => calls.into_iter().map(|call| self.call(call)).collect(),
         }
     }
