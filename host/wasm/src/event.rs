@@ -13,8 +13,8 @@ use crate::{
     interceptor::outcome_of,
     offload::{self, Purpose},
     plugin::Plugin,
-    serving::Home,
-    state::{Current, Head},
+    serving::WorkerShard,
+    state::{AmbientCall, CallContext},
 };
 
 /// A plugin as a handler of events; every event goes to the generation in service.
@@ -22,27 +22,27 @@ pub(crate) struct PluginEvents(pub(crate) Arc<Plugin>);
 
 impl EventHandler for PluginEvents {
     fn on_event(&self, event: Event) -> BoxFuture<Result<(), Error>> {
-        let home = match self.0.home() {
-            Some(home) => match home.generation().check_role(Role::EventHandler) {
-                Ok(()) => Ok(home),
+        let shard = match self.0.shard() {
+            Some(shard) => match shard.generation().check_role(Role::EventHandler) {
+                Ok(()) => Ok(shard),
                 Err(error) => Err(error),
             },
             None => Err(self.0.unavailable()),
         };
-        match home {
-            Ok(home) => {
-                let entered = Box::pin(on_event(Arc::clone(&home), event));
-                offload::run(&home, Purpose::role("on-event"), Err, entered)
+        match shard {
+            Ok(shard) => {
+                let entered = Box::pin(on_event(Arc::clone(&shard), event));
+                offload::run(&shard, Purpose::role("on-event"), Err, entered)
             }
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 }
 
-async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
-    let limit = home.generation().guest.spec.limits.input_bytes_max;
+async fn on_event(shard: Arc<WorkerShard>, event: Event) -> Result<(), Error> {
+    let limit = shard.generation().guest.spec.limits.input_bytes_max;
     check_input(event.payload.len(), limit)?;
-    let mut lease = home.lease_fiber(None).await?;
+    let mut lease = shard.lease_async(None).await?;
     let Event {
         topic,
         headers,
@@ -60,7 +60,7 @@ async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
         body: Body::Empty,
         context: Context::from(publisher),
     };
-    let instance = lease.begin(Some(Current::new(Head::Call(Box::new(call)))));
+    let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(Box::new(call)))));
     let (store, beside) = instance.beside();
     let result = match beside.on_event {
         Some(on_event) => {
@@ -69,7 +69,7 @@ async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
         }
         None => Err(wasmtime::format_err!("it has no role `event-handler`")),
     };
-    store.data_mut().current = None;
+    store.data_mut().ambient = None;
     match instance.finish(result.map(|(said,)| said)) {
         Ok(said) => {
             lease.finish(outcome_of(&said));

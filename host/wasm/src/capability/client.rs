@@ -123,9 +123,9 @@ fn permit(state: &State, service: &str) -> Result<(), Failure> {
 /// Refuses the guest when too many plugins stand between the first caller and it.
 pub(super) fn check_depth(state: &State) -> Result<(), Failure> {
     let depth = state
-        .current
+        .ambient
         .as_ref()
-        .map_or(0, |current| current.head.context().depth);
+        .map_or(0, |ambient| ambient.call.context().depth);
     let limit = state.guest.spec.limits.depth_max;
     if depth >= limit {
         let message = format!("{depth} plugins call one another, the limit is {limit}");
@@ -139,20 +139,20 @@ pub(super) fn context(state: &State, deadline: Instant) -> Context {
     let peer = Peer::new(Transport::Plugin, Origin::Local).with_session(&*state.guest.plugin);
     let peer = Arc::new(peer);
     let deadline = Some(deadline);
-    match &state.current {
+    match &state.ambient {
         None => Context {
             deadline,
             peer,
             depth: 1,
             ..Context::default()
         },
-        Some(current) => Context {
+        Some(ambient) => Context {
             deadline,
             peer,
             // Events of a plugin go to its role.
             outbox: Outbox::closed(),
-            depth: current.head.context().depth.saturating_add(1),
-            ..current.head.context().clone()
+            depth: ambient.call.context().depth.saturating_add(1),
+            ..ambient.call.context().clone()
         },
     }
 }
