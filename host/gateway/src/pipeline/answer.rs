@@ -14,7 +14,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
-use postern_core::{Blame, Body, BodyStream, BoxFuture, Error, Reply};
+use postern_core::{Blame, Body, BodyStream, BoxFuture, Error, Kind, Reply};
 use tokio::time::Sleep;
 
 use super::record::Record;
@@ -184,15 +184,17 @@ pub(super) fn counted(stream: BodyStream, bytes: Arc<AtomicU64>, bytes_max: usiz
 /// Whether a message of `length` octets may pass.
 ///
 /// # Errors
-/// `resource-exhausted` with the length, the limit and its key.
+/// With the length, the limit and its key: `resource-exhausted` for a message of the caller, which is
+/// to send a shorter one; `internal` for one of a reply, which the caller cannot help.
 pub(super) fn check_length(length: usize, limit: usize, blame: Blame) -> Result<(), Error> {
     if length <= limit {
         return Ok(());
     }
-    Err(Error::too_long(
-        length,
-        limit,
-        "calls.body-bytes-max",
-        blame,
-    ))
+    let error = Error::too_long(length, limit, "calls.body-bytes-max", blame);
+    Err(match blame {
+        Blame::Client => error,
+        Blame::Gateway | Blame::Guest | Blame::Upstream => {
+            Error::new(Kind::Internal, blame, error.message)
+        }
+    })
 }
