@@ -19,11 +19,6 @@ use tokio::sync::oneshot;
 
 use crate::shard::{self, Padded};
 
-/// Something that is to be looked after about every second.
-pub(crate) trait Maintenance: Send + Sync {
-    fn maintain(&self);
-}
-
 /// What can lie idle.
 pub(crate) trait Idle {
     fn last_used(&self) -> Instant;
