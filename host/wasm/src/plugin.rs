@@ -38,7 +38,7 @@ use crate::{
     },
     generation::{Generation, Serving, WorkerShard},
     linking::RoleSpec,
-    reload::{Origin, Ready, Source},
+    reload::{Loader, Ready, Source},
     role::Role,
     runtime::Runtime,
     serving::InService,
@@ -69,7 +69,7 @@ const KEPT_MAX: usize = 3;
 
 /// A slot for one plugin. As a `Handler` it calls the generation in service.
 pub struct Plugin {
-    origin: Origin,
+    loader: Loader,
     in_service: Arc<InService>,
     /// One deploy at a time; holds what `rollback` may return to, oldest first.
     deploying: tokio::sync::Mutex<VecDeque<Kept>>,
@@ -89,14 +89,14 @@ impl Plugin {
     /// An empty slot.
     #[must_use]
     pub fn new(runtime: &Arc<Runtime>, name: &str) -> Self {
-        let origin = Origin {
+        let loader = Loader {
             runtime: Arc::clone(runtime),
             plugin: name.into(),
             stats: Arc::new(PluginStats::default()),
             roles: &ROLES,
         };
         Self {
-            origin,
+            loader,
             in_service: InService::new(name),
             deploying: tokio::sync::Mutex::default(),
             record: Mutex::default(),
@@ -107,7 +107,7 @@ impl Plugin {
 
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.origin.plugin
+        &self.loader.plugin
     }
 
     /// Puts the component `source` into service: compiled or taken from the cache, imports checked,
@@ -206,7 +206,7 @@ impl Plugin {
             stopped,
             refusal: record.refusal.clone(),
             history: record.history(),
-            stats: self.origin.stats.snapshot(),
+            stats: self.loader.stats.snapshot(),
         }
     }
 
@@ -223,7 +223,7 @@ impl Plugin {
     /// Counters over all generations.
     #[must_use]
     pub fn stats(&self) -> &PluginStats {
-        &self.origin.stats
+        &self.loader.stats
     }
 
     async fn replace(
@@ -242,7 +242,7 @@ impl Plugin {
         } = match ready {
             Ok(ready) => ready,
             Err(refusal) => {
-                self.origin.stats.reloads_refused.fetch_add(1, Relaxed);
+                self.loader.stats.reloads_refused.fetch_add(1, Relaxed);
                 self.record.lock().on_refused(&refusal, digest);
                 let digest = digest.short();
                 tracing::warn!(plugin = self.name(), %digest, stage = %refusal.stage, reason = %refusal.reason, "component refused");
@@ -251,7 +251,7 @@ impl Plugin {
         };
         let generation = Arc::clone(&serving.generation);
         let maintained: Arc<dyn Maintenance> = Arc::clone(&generation) as _;
-        self.origin
+        self.loader
             .runtime
             .engines
             .maintain_regularly(Arc::downgrade(&maintained));
@@ -264,7 +264,7 @@ impl Plugin {
                 .generation
                 .begin_drain(generation.guest.spec.drain_max);
         }
-        self.origin.stats.reloads_ok.fetch_add(1, Relaxed);
+        self.loader.stats.reloads_ok.fetch_add(1, Relaxed);
         {
             let mut record = self.record.lock();
             record.refusal = None;
@@ -293,7 +293,7 @@ impl Plugin {
             let mut record = self.record.lock();
             record.on_stage(stage, Some(number), Some(digest));
         };
-        let ready = self.origin.prepare(source, digest, spec, number, on_stage);
+        let ready = self.loader.prepare(source, digest, spec, number, on_stage);
         let ready = ready.await?;
         check_health(&ready.serving).await?;
         on_stage(Stage::Healthy);

@@ -35,7 +35,7 @@ use crate::{
 };
 
 /// What a slot gives to all its generations.
-pub(crate) struct Origin {
+pub(crate) struct Loader {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) plugin: Arc<str>,
     pub(crate) stats: Arc<PluginStats>,
@@ -57,7 +57,7 @@ pub(crate) struct Ready {
     pub(crate) cached: bool,
 }
 
-impl Origin {
+impl Loader {
     /// Takes `source` through all stages up to `warmed`; `on_stage` is told of each.
     pub(crate) async fn prepare(
         &self,

@@ -7,8 +7,8 @@ use std::{
 };
 
 use postern_core::{
-    Body, Call, Context, Headers, Kind, Peer, Text, Transport, event::Outbox, extension::Asked,
-    headers::HeadersBuilder,
+    Body, Call, Context, Headers, Kind, Origin, Peer, Text, Transport, event::Outbox,
+    extension::Asked, headers::HeadersBuilder,
 };
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
@@ -247,12 +247,8 @@ impl StoreState {
 
     /// The context of a call that the guest makes while it answers the ambient one.
     pub(crate) fn context_of_own_call(&self, deadline: Instant) -> Context {
-        let peer = Arc::new(Peer {
-            transport: Transport::Plugin,
-            address: None,
-            session: Text::from(&*self.guest.plugin),
-            outbox: Outbox::closed(),
-        });
+        let peer = Peer::new(Transport::Plugin, Origin::Local).with_session(&*self.guest.plugin);
+        let peer = Arc::new(peer);
         let deadline = Some(deadline);
         match &self.ambient {
             None => Context {
@@ -264,6 +260,8 @@ impl StoreState {
             Some(ambient) => Context {
                 deadline,
                 peer,
+                // Events of a plugin go to its role.
+                outbox: Outbox::closed(),
                 depth: ambient.call.context().depth.saturating_add(1),
                 ..ambient.call.context().clone()
             },

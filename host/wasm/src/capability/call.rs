@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use postern_core::{Context, Kind};
+use postern_core::{Context, Kind, Origin};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, LinkerInstance, WasmStr},
@@ -54,7 +54,10 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
         store.data_mut().on_host_call()?;
         let peer = context(&store).map(|context| Peer {
             transport: context.peer.transport.name(),
-            address: context.peer.address.map(|address| address.to_string()),
+            address: match &context.peer.origin {
+                Origin::Local => None,
+                origin @ (Origin::Ip(_) | Origin::Unix(_)) => Some(origin.to_string()),
+            },
         });
         Ok((peer.unwrap_or(Peer {
             transport: "memory",

@@ -3,8 +3,7 @@
 use std::{borrow::Cow, sync::Arc};
 
 use postern_core::{
-    Body, BoxFuture, Call, Error, Text,
-    extension::{Event, EventHandler},
+    Body, BoxFuture, Call, Context, Error, Text, event::Event, extension::EventHandler,
 };
 use wasmtime::{AsContext, component::Func};
 
@@ -62,12 +61,12 @@ impl EventHandler for PluginEvents {
 async fn on_event(shard: Arc<WorkerShard>, event: Event) -> Result<(), Error> {
     let limit = shard.generation().guest.spec.limits.input_bytes_max;
     check_input(event.payload.len(), limit)?;
-    let mut lease = Lease::for_async(shard, event.context.deadline).await?;
+    let mut lease = Lease::for_async(shard, None).await?;
     let Event {
         topic,
         headers,
         payload,
-        context,
+        publisher,
     } = event;
     let content_type = headers.get_str("content-type").map(Cow::into_owned);
     let call = Call {
@@ -76,7 +75,7 @@ async fn on_event(shard: Arc<WorkerShard>, event: Event) -> Result<(), Error> {
         version: None,
         headers,
         body: Body::Empty,
-        context,
+        context: Context::from(publisher),
     };
     let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(Box::new(call)))));
     let (store, on_event) = instance.parts::<OnEvent>();
