@@ -85,20 +85,22 @@ impl InlinePath {
         Some(bailouts.rounds_left)
     }
 
-    /// A round of maintenance has passed.
-    pub(crate) fn on_round(&self) {
+    /// A round of maintenance has passed. Says whether that has opened it.
+    pub(crate) fn on_round(&self) -> bool {
         let mut bailouts = self.bailouts.lock();
         if bailouts.count == 0 {
-            return;
+            return false;
         }
         bailouts.rounds_left = bailouts.rounds_left.saturating_sub(1);
         if bailouts.rounds_left > 0 {
-            return;
+            return false;
         }
-        if !self.is_closed.swap(false, Relaxed) {
+        let has_opened = self.is_closed.swap(false, Relaxed);
+        if !has_opened {
             bailouts.count -= 1;
         }
         bailouts.rounds_left = bailouts.rounds();
+        has_opened
     }
 
     pub(crate) fn bailouts(&self) -> BailoutCount {
