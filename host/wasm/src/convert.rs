@@ -84,13 +84,14 @@ pub(crate) fn check_input(length: usize, limit: usize) -> Result<(), Error> {
     Err(Error::new(Kind::ResourceExhausted, Blame::Client, message).with_too_large())
 }
 
-/// Refuses a payload that is larger than what a guest may give out.
+/// Refuses a payload that is larger than what a guest may give out. A guest that passes the failure on
+/// is at fault, not its caller: no other try and no shorter request helps.
 pub(crate) fn check_output(length: usize, limit: usize) -> Result<(), Failure> {
     if length <= limit {
         return Ok(());
     }
     let message = format!("payload of {length} octets exceeds the limit of {limit}");
-    Err(failure(Kind::ResourceExhausted, message))
+    Err(failure(Kind::Internal, message))
 }
 
 /// All headers in order, as guests read them. Names that are not UTF-8 are shown with replacement
@@ -180,5 +181,13 @@ mod tests {
         assert_eq!(all, [(&b"b"[..], b"2".to_vec()), (b"a", b"4".to_vec())]);
         assert!(with_header(&headers, "", "4").is_err());
         assert!(with_header(&headers, &"k".repeat(256), "4").is_err());
+    }
+    #[test]
+    fn a_plugin_that_gives_out_too_much_is_at_fault_and_not_its_caller() {
+        assert!(check_output(4, 4).is_ok());
+        let error = to_error(check_output(5, 4).unwrap_err());
+        assert_eq!(error.message, "payload of 5 octets exceeds the limit of 4");
+        assert_eq!((error.kind, error.blame), (Kind::Internal, Blame::Guest));
+        assert_eq!((error.http(), error.retry_after()), (500, None));
     }
 }

@@ -14,7 +14,7 @@ async fn opens_a_new_listener_and_keeps_connections_of_the_others() {
     stage.drop_answering("greeter.wasm", "hello");
     stage.until_answered("greeter", "hello").await;
     let before = stage
-        .client(Target::Tcp(stage.address("vstp", "tcp")))
+        .client(Target::tcp(stage.address("vstp", "tcp")))
         .await;
     let extra = "[listeners.second]\nprotocol = \"vstp\"\naddress = \"127.0.0.1:0\"\n";
     stage.configure(&Stage::text(&stage.folder, extra));
@@ -24,7 +24,7 @@ async fn opens_a_new_listener_and_keeps_connections_of_the_others() {
         })
         .await;
     let second = stage
-        .client(Target::Tcp(stage.address("second", "tcp")))
+        .client(Target::tcp(stage.address("second", "tcp")))
         .await;
     for client in [before, second] {
         let reply = client
