@@ -15,8 +15,8 @@ use std::{
 use postern_core::{
     Blame, BoxFuture, Call, Context, Error, Handler, Kind, Origin, Principal, Reply, Retry,
     registry::{
-        Address, Caller, Health, Incarnation, InstanceId, Key, Lease, Owner, RegisterError, Told, Ttl,
-        Watch,
+        Address, Caller, Health, Incarnation, InstanceId, Key, Lease, Owner, RegisterError, Told,
+        Ttl, Watch,
         directory::{Registered, RenewError},
     },
 };

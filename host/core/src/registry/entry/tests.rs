@@ -135,7 +135,11 @@ fn an_address_stands_once_for_its_scheme() {
     );
     // Written field by field, an address is checked all the same.
     let (host, port) = ("h".into(), 0);
-    let address = Address { scheme, host, port };
+    let location = Location::Host { host, port };
+    let address = Address {
+        transport,
+        location,
+    };
     let refused = Err(EntryError::Address(AddressError::Port));
     assert_eq!(check(|draft| draft.addresses = vec![address]), refused);
 }

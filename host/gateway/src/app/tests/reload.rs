@@ -178,7 +178,7 @@ async fn a_listener_whose_port_was_taken_meanwhile_is_opened_again_by_itself() {
         .until("open again", || stage.gateway.unready_reasons().is_empty())
         .await;
     assert_eq!(stage.address("alone", "tcp"), address);
-    let client = stage.client(Target::Tcp(address)).await;
+    let client = stage.client(Target::tcp(address)).await;
     let answer = client.call(Call::unary("nobody", "Say", "")).await;
     assert_eq!(answer.expect_err("nobody").kind, Kind::NotFound);
     drop(other);
