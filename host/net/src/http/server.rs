@@ -10,7 +10,7 @@ use hyper::{
     service::Service,
 };
 use hyper_util::service::TowerToHyperService;
-use postern_core::{Error, Handler, Peer, Text, Transport, error::Blame, event::Outbox};
+use postern_core::{Error, Handler, Origin, Peer, Transport, error::Blame};
 use tokio::{
     net::{TcpListener, TcpStream},
     task::JoinSet,
@@ -231,12 +231,7 @@ async fn serve_connection<A: Answer>(
     if let Err(error) = socket.set_nodelay(true) {
         debug!(%error, %address, "cannot set nodelay");
     }
-    let peer = Arc::new(Peer {
-        transport: Transport::Http,
-        address: Some(address),
-        session: Text::default(),
-        outbox: Outbox::closed(),
-    });
+    let peer = Arc::new(Peer::new(Transport::Http, Origin::Ip(address)));
     let bytes = shared.bytes.connection(shared.config.load().held_bytes_max);
     let asker = Asker { peer, bytes };
     connection::serve(&shared, socket, asker, &shutdown).await;

@@ -14,7 +14,7 @@ use std::{
 };
 
 use postern_core::{
-    Call, Error, Peer, Transport,
+    Call, Error, Origin, Peer, Transport,
     event::Delivery,
     vsp::{Inbound, Reader, ReplyToken, event_frame, mux::Mux},
     wire::{CloseReason, Connection, Dialect, Event, Features, Frame, Role},
@@ -66,7 +66,7 @@ struct ServedConnection<S> {
     streaming: Option<Box<Streaming>>,
     /// There is one peer, so nothing needs to say which.
     pushes: Pushes<()>,
-    peer: Peer,
+    peer: Arc<Peer>,
     shared: Shared,
     settings: Settings,
     /// Something waits in this round for the peer to take what is queued for it.
@@ -98,12 +98,9 @@ impl<S: StreamLink> ServedConnection<S> {
         let connection = Connection::new(session, Role::Server, id, driver::now());
         let counters = Arc::clone(&shared.counters);
         let pushes = Pushes::new();
-        let peer = Peer {
-            transport,
-            address: Some(address),
-            session: id.to_string().into(),
-            outbox: pushes.outbox(()),
-        };
+        let peer = Peer::new(transport, Origin::Ip(address)).with_session(id.to_string());
+        let peer = Arc::new(peer);
+        let outbox = pushes.outbox(());
         let default_service = shared.config.default_service.clone();
         let config = &shared.config;
         let bytes = config.bytes.connection(config.held_bytes_max);
@@ -111,7 +108,7 @@ impl<S: StreamLink> ServedConnection<S> {
             line: Line::new(link, connection, config.write_timeout, &bytes, counters),
             bytes,
             calls: Calls::new(Arc::clone(&shared.handler)),
-            reader: Reader::new(Arc::new(peer.clone()), default_service),
+            reader: Reader::new(Arc::clone(&peer), default_service).with_outbox(outbox),
             in_order: InOrder::default(),
             backlog: Backlog::default(),
             streaming: None,
@@ -209,7 +206,7 @@ impl<S: StreamLink> ServedConnection<S> {
     /// Settings that act on sessions which are open; `ServerControl::reconfigure` has the table.
     fn reconfigure(&mut self, shared: Shared) {
         let default_service = shared.config.default_service.clone();
-        self.reader = Reader::new(Arc::new(self.peer.clone()), default_service);
+        self.reader.set_default_service(default_service);
         self.line.set_write_timeout(shared.config.write_timeout);
         self.line.connection.set_patience(&shared.session);
         self.shared = shared;
@@ -282,10 +279,10 @@ impl<S: StreamLink> ServedConnection<S> {
     fn on_established(&mut self, dialect: &Dialect) {
         let session = self.line.connection.id().to_string();
         match dialect {
-            Dialect::Base => tracing::debug!(peer = ?self.peer.address, session, "base session"),
+            Dialect::Base => tracing::debug!(peer = %self.peer.origin, session, "base session"),
             Dialect::Full(greeting) => {
                 let agent = &*greeting.agent;
-                tracing::debug!(peer = ?self.peer.address, session, agent, "session established");
+                tracing::debug!(peer = %self.peer.origin, session, agent, "session established");
             }
         }
     }
@@ -419,7 +416,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 return;
             };
             if let Err(error) = self.push(now, &delivery) {
-                tracing::debug!(peer = ?self.peer.address, %error, "event not sent");
+                tracing::debug!(peer = %self.peer.origin, %error, "event not sent");
                 self.pushes.on_unsent(&(), &delivery);
             }
         }
@@ -452,14 +449,14 @@ impl<S: StreamLink> ServedConnection<S> {
         } = self;
         // What nobody will read need not be worked out.
         drop(calls);
-        let address = peer.address;
+        let address = &peer.origin;
         match ended {
             Ok(reason) => {
                 if matches!(reason, CloseReason::SlowReader { .. }) {
                     shared.counters.slow_readers.add(1);
-                    tracing::warn!(?address, %reason, "session closed");
+                    tracing::warn!(%address, %reason, "session closed");
                 } else {
-                    tracing::debug!(?address, %reason, "session closed");
+                    tracing::debug!(%address, %reason, "session closed");
                 }
                 if matches!(
                     reason,
@@ -472,10 +469,10 @@ impl<S: StreamLink> ServedConnection<S> {
             }
             Err(error @ LineError::WriteTimeout(_)) => {
                 shared.counters.slow_readers.add(1);
-                tracing::warn!(?address, %error, "session closed");
+                tracing::warn!(%address, %error, "session closed");
             }
             Err(error @ (LineError::Io(_) | LineError::Cut(_))) => {
-                tracing::debug!(?address, %error, "session lost")
+                tracing::debug!(%address, %error, "session lost")
             }
         }
     }

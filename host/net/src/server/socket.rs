@@ -12,7 +12,7 @@ use std::{
 };
 
 use postern_core::{
-    Call, Error, Peer, Transport,
+    Call, Error, Origin, Peer, Transport,
     event::Delivery as Pushed,
     vsp::{Inbound, Reader, ReplyToken, event_frame},
     wire::{
@@ -256,14 +256,12 @@ impl<L: DatagramLink> ServedSocket<L> {
         } else {
             pushes::unvalidated()
         };
-        let peer = Peer {
-            transport: self.transport,
-            address: Some(address),
-            session: id.map_or_else(String::new, |id| id.to_string()).into(),
-            outbox,
-        };
+        let peer = Peer::new(self.transport, Origin::Ip(address))
+            .with_session(id.map_or_else(String::new, |id| id.to_string()));
         let default_service = self.shared.config.default_service.clone();
-        Reader::new(Arc::new(peer), default_service).on_datagrams()
+        Reader::new(Arc::new(peer), default_service)
+            .with_outbox(outbox)
+            .on_datagrams()
     }
 
     fn on_closed(&mut self, address: SocketAddr, reason: &CloseReason) {
