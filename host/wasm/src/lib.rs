@@ -61,7 +61,7 @@ pub use health::{HealthReport, HealthStatus};
 pub use limits::PluginLimits;
 pub use plugin::Plugin;
 pub use records::Records;
-pub use reload::{Deployed, Needs, Refusal, Stage};
+pub use reload::{Deployed, Needs, ReadyGeneration, Refusal, Stage};
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec};
 pub use stats::{BUCKETS_MICROS, Outcome, PluginStats, StatsSnapshot, TrapReason};

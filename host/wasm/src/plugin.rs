@@ -1,7 +1,7 @@
-//! A plugin: a named slot that holds one generation in service and remembers those before it.
+//! A plugin: a named slot that holds one generation in service. What was in service before is not
+//! remembered here: whoever owns the components deploys an earlier one again.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -19,10 +19,9 @@ use crate::{
     batch,
     describe::ServiceInfo,
     digest::Digest,
-    generation::Generation,
     health::{self, HealthReport},
     pool::Maintenance,
-    reload::{Deployed, Loader, Needs, Ready, Refusal, Source, Stage},
+    reload::{Deployed, Loader, ReadyGeneration, Refusal, Stage},
     runtime::Runtime,
     serving::{Serving, WorkerShard},
     spec::PluginSpec,
@@ -30,25 +29,16 @@ use crate::{
     status::{PluginState, PluginStatus, Record},
 };
 
-/// Versions to which `rollback` can return.
-const KEPT_MAX: usize = 3;
-
 /// A slot for one plugin. As a `Handler` it calls the generation in service.
 pub struct Plugin {
     loader: Loader,
     active: ArcSwapOption<Serving>,
-    /// One deploy at a time; holds what `rollback` may return to, oldest first.
-    deploying: tokio::sync::Mutex<VecDeque<Kept>>,
+    /// One deploy or removal at a time.
+    deploying: tokio::sync::Mutex<()>,
     record: Mutex<Record>,
     /// Tells of the end of each generation that was put into service.
     ended: Mutex<Vec<oneshot::Receiver<()>>>,
     numbers: AtomicU64,
-}
-
-/// A version that was in service.
-struct Kept {
-    digest: Digest,
-    spec: PluginSpec,
 }
 
 impl Plugin {
@@ -81,37 +71,80 @@ impl Plugin {
     /// # Errors
     /// The stage that was not reached, and why. The generation before stays in service.
     pub async fn deploy(&self, source: Bytes, spec: PluginSpec) -> Result<Deployed, Refusal> {
-        let mut kept = self.deploying.lock().await;
-        let digest = Digest::of(&source);
-        let deployed = self
-            .replace(Source::Octets(source), digest, spec, &mut kept)
-            .await?;
-        Ok(deployed)
+        let _deploying = self.deploying.lock().await;
+        let ready = self.prepare(source, spec).await?;
+        Ok(self.activate(ready))
     }
 
-    /// Puts the version before the one in service back. Its compiled code comes from the cache.
+    /// As `deploy`, up to where the component could take calls: `activate` lets it, and until then
+    /// nothing has changed.
     ///
     /// # Errors
-    /// As `deploy`; and when there is no version before.
-    pub async fn rollback(&self) -> Result<Deployed, Refusal> {
-        let mut kept = self.deploying.lock().await;
-        let Some(Kept { digest, spec }) = kept.pop_back() else {
-            let reason = "there is no version before this one".to_owned();
-            return Err(Refusal {
-                stage: Stage::Seen,
-                reason,
-                needs: Needs::default(),
-            });
+    /// As `deploy`.
+    pub async fn prepare(
+        &self,
+        source: Bytes,
+        spec: PluginSpec,
+    ) -> Result<ReadyGeneration, Refusal> {
+        let digest = Digest::of(&source);
+        let number = self.numbers.fetch_add(1, Relaxed) + 1;
+        let on_stage = |stage| {
+            self.record
+                .lock()
+                .on_stage(stage, Some(number), Some(digest))
         };
-        // The version that is left is not kept: a second rollback goes further back.
-        let mut forgotten = VecDeque::new();
-        self.replace(Source::Cache, digest, spec, &mut forgotten)
-            .await
+        let prepared = self.loader.prepare(source, digest, spec, number, on_stage);
+        prepared.await.inspect_err(|refusal| {
+            self.loader.stats.reloads_refused.fetch_add(1, Relaxed);
+            self.record.lock().on_refused(refusal, digest);
+            let digest = digest.short();
+            tracing::warn!(plugin = self.name(), %digest, stage = %refusal.stage, reason = %refusal.reason, "component refused");
+        })
+    }
+
+    /// Puts `ready`, which this plugin prepared, into service. The generation before it ends with its
+    /// last call.
+    pub fn activate(&self, ready: ReadyGeneration) -> Deployed {
+        let ReadyGeneration {
+            serving,
+            ended,
+            cached,
+        } = ready;
+        let generation = Arc::clone(&serving.generation);
+        let (number, digest) = (generation.number, generation.digest);
+        let maintained: Arc<dyn Maintenance> = Arc::clone(&generation) as _;
+        self.loader
+            .runtime
+            .engines
+            .maintain_regularly(Arc::downgrade(&maintained));
+        drop(maintained);
+        self.track(ended);
+        let before = self.active.swap(Some(Arc::new(serving)));
+        if let Some(before) = before {
+            before
+                .generation
+                .begin_drain(generation.guest.spec.drain_max);
+        }
+        self.loader.stats.reloads_ok.fetch_add(1, Relaxed);
+        {
+            let mut record = self.record.lock();
+            record.refusal = None;
+            record.removed = false;
+            record.on_stage(Stage::Active, Some(number), Some(digest));
+        }
+        tracing::info!(plugin = self.name(), generation = number, digest = %digest.short(), cached, "component in service");
+        Deployed {
+            generation: number,
+            digest,
+            roles: generation.roles.clone(),
+            services: generation.services().to_vec(),
+            cached,
+        }
     }
 
     /// Takes the plugin out of service and waits until its last call has ended, or was cut off.
     pub async fn remove(&self) {
-        let kept = self.deploying.lock().await;
+        let deploying = self.deploying.lock().await;
         if let Some(before) = self.active.swap(None) {
             let limit = before.generation.guest.spec.drain_max;
             before.generation.begin_drain(limit);
@@ -125,7 +158,7 @@ impl Plugin {
             // Nothing is ever sent: the sender is dropped with the generation.
             drop(generation.await);
         }
-        drop(kept);
+        drop(deploying);
     }
 
     /// Asks the generation in service for its health; it has `limit` to answer. Where every instance
@@ -189,69 +222,6 @@ impl Plugin {
         &self.loader.stats
     }
 
-    async fn replace(
-        &self,
-        source: Source,
-        digest: Digest,
-        spec: PluginSpec,
-        kept: &mut VecDeque<Kept>,
-    ) -> Result<Deployed, Refusal> {
-        let number = self.numbers.fetch_add(1, Relaxed) + 1;
-        let on_stage = |stage| {
-            self.record
-                .lock()
-                .on_stage(stage, Some(number), Some(digest))
-        };
-        let ready = self
-            .loader
-            .prepare(source, digest, spec, number, on_stage)
-            .await;
-        let Ready {
-            serving,
-            ended,
-            cached,
-        } = match ready {
-            Ok(ready) => ready,
-            Err(refusal) => {
-                self.loader.stats.reloads_refused.fetch_add(1, Relaxed);
-                self.record.lock().on_refused(&refusal, digest);
-                let digest = digest.short();
-                tracing::warn!(plugin = self.name(), %digest, stage = %refusal.stage, reason = %refusal.reason, "component refused");
-                return Err(refusal);
-            }
-        };
-        let generation = Arc::clone(&serving.generation);
-        let maintained: Arc<dyn Maintenance> = Arc::clone(&generation) as _;
-        self.loader
-            .runtime
-            .engines
-            .maintain_regularly(Arc::downgrade(&maintained));
-        drop(maintained);
-        self.track(ended);
-        let before = self.active.swap(Some(Arc::new(serving)));
-        if let Some(before) = before {
-            keep(kept, &before.generation);
-            before
-                .generation
-                .begin_drain(generation.guest.spec.drain_max);
-        }
-        self.loader.stats.reloads_ok.fetch_add(1, Relaxed);
-        {
-            let mut record = self.record.lock();
-            record.refusal = None;
-            record.removed = false;
-            record.on_stage(Stage::Active, Some(number), Some(digest));
-        }
-        tracing::info!(plugin = self.name(), generation = number, digest = %digest.short(), cached, "component in service");
-        Ok(Deployed {
-            generation: number,
-            digest,
-            roles: generation.roles.clone(),
-            services: generation.services().to_vec(),
-            cached,
-        })
-    }
-
     /// The generation in service, for as long as an entry takes.
     pub(crate) fn serving(&self) -> Guard<Option<Arc<Serving>>> {
         self.active.load()
@@ -310,14 +280,4 @@ impl Handler for Plugin {
 
 fn is_alive(ended: &mut oneshot::Receiver<()>) -> bool {
     matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Empty))
-}
-
-fn keep(kept: &mut VecDeque<Kept>, generation: &Generation) {
-    if kept.len() >= KEPT_MAX {
-        kept.pop_front();
-    }
-    kept.push_back(Kept {
-        digest: generation.digest,
-        spec: generation.guest.spec.clone(),
-    });
 }

@@ -85,15 +85,8 @@ pub(crate) struct Loader {
     pub(crate) stats: Arc<PluginStats>,
 }
 
-/// Where compiled code comes from.
-pub(crate) enum Source {
-    Octets(Bytes),
-    /// Only the cache; the octets are gone.
-    Cache,
-}
-
-/// A generation that may take calls.
-pub(crate) struct Ready {
+/// A generation that passed every stage before `active`. One that is dropped never took a call.
+pub struct ReadyGeneration {
     pub(crate) serving: Serving,
     pub(crate) ended: oneshot::Receiver<()>,
     pub(crate) cached: bool,
@@ -103,23 +96,22 @@ impl Loader {
     /// Takes `source` through all stages before `active`; `on_stage` is told of each.
     pub(crate) async fn prepare(
         &self,
-        source: Source,
+        source: Bytes,
         digest: Digest,
         spec: PluginSpec,
         number: u64,
         mut on_stage: impl FnMut(Stage),
-    ) -> Result<Ready, Refusal> {
+    ) -> Result<ReadyGeneration, Refusal> {
         on_stage(Stage::Seen);
         self.check_spec(&spec)?;
-        let octets = source.octets();
-        let compiled = self.compile(source, digest).await?;
+        let compiled = self.compile(source.clone(), digest).await?;
         let cached = compiled.cached;
         let (guest, mut linked, imports) = self.link(compiled, spec)?;
         let guest = Arc::new(guest);
         if linked.exports.roles().into_iter().any(Role::is_direct) {
             let must =
                 linked.exports.has(Role::Balancer) || linked.exports.has(Role::FrameExtension);
-            let direct = self.link_direct(octets, digest, &guest, &imports).await?;
+            let direct = self.link_direct(source, digest, &guest, &imports).await?;
             if must && direct.is_none() {
                 let reason = "roles balancer and frame-extension are entered directly, which a \
                     component with async features cannot be";
@@ -139,7 +131,7 @@ impl Loader {
         on_stage(Stage::Warmed);
         self.check_health(&serving, shard).await?;
         on_stage(Stage::Healthy);
-        Ok(Ready {
+        Ok(ReadyGeneration {
             serving,
             ended,
             cached,
@@ -170,27 +162,20 @@ impl Loader {
         Ok(())
     }
 
-    async fn compile(&self, source: Source, digest: Digest) -> Result<Compiled, Refusal> {
+    async fn compile(&self, source: Bytes, digest: Digest) -> Result<Compiled, Refusal> {
         let runtime = Arc::clone(&self.runtime);
         // What is in the cache does not wait behind what must be compiled.
         let loading = tokio::task::spawn_blocking(move || runtime.load(&digest));
         let panicked = || Stage::Compiled.refuse("the compiler panicked");
         let loaded = loading.await.map_err(|_| panicked())?;
-        let compiled = match (loaded, source) {
-            (Ok(Some(compiled)), _) => Ok(compiled),
-            (Ok(None), Source::Octets(source)) => {
+        let compiled = match loaded {
+            Ok(Some(compiled)) => Ok(compiled),
+            Ok(None) => {
                 let runtime = Arc::clone(&self.runtime);
                 let work = move || runtime.compile(&digest, &source);
                 self.runtime.compiler.run(work).await.ok_or_else(panicked)?
             }
-            (Ok(None), Source::Cache) => {
-                let reason = format!(
-                    "compiled code of {} is in the cache no longer",
-                    digest.short()
-                );
-                return Err(Stage::Compiled.refuse(reason));
-            }
-            (Err(error), _) => Err(error),
+            Err(error) => Err(error),
         };
         compiled.map_err(|error| Stage::Compiled.fail(&error))
     }
@@ -259,14 +244,14 @@ impl Loader {
     /// component needs the other engine and has no role that must be entered directly.
     async fn link_direct(
         &self,
-        source: Option<Bytes>,
+        source: Bytes,
         digest: Digest,
         guest: &Arc<Guest>,
         imports: &BTreeSet<String>,
     ) -> Result<Option<Direct>, Refusal> {
         let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
         let runtime = Arc::clone(&self.runtime);
-        let work = move || runtime.compile_metered(&digest, source.as_deref());
+        let work = move || runtime.compile_metered(&digest, &source);
         let panicked = || Stage::Compiled.refuse("the compiler panicked");
         let compiled = self.runtime.compiler.run(work).await.ok_or_else(panicked)?;
         let component = match compiled {
@@ -320,12 +305,19 @@ impl Loader {
     }
 }
 
-impl Source {
-    fn octets(&self) -> Option<Bytes> {
-        match self {
-            Self::Octets(octets) => Some(octets.clone()),
-            Self::Cache => None,
-        }
+impl ReadyGeneration {
+    /// What it would answer for.
+    #[must_use]
+    pub fn services(&self) -> &[ServiceInfo] {
+        self.serving.generation.services()
+    }
+}
+
+impl fmt::Debug for ReadyGeneration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadyGeneration")
+            .field("number", &self.serving.generation.number)
+            .finish_non_exhaustive()
     }
 }
 
