@@ -306,9 +306,13 @@ impl Control {
     /// Follows the directory for ever: what changes there changes the routes.
     pub async fn follow_directory(&self) {
         let mut changes = self.fleet.directory().changes();
-        while changes.changed().await.is_ok() {
+        loop {
             changes.borrow_and_update();
+            // The first time, what changed since the routes were made and nobody has told.
             self.publish_routes();
+            if changes.changed().await.is_err() {
+                return;
+            }
         }
     }
 
