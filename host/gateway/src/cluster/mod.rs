@@ -58,6 +58,7 @@ use postern_core::{
 };
 
 use self::building::Slot;
+pub(crate) use self::chance::now;
 pub use self::{
     key::HashOn,
     numbers::{InstanceNumbers, ServiceNumbers},
@@ -157,7 +158,7 @@ impl Clusters {
             Some(slot) if slot.is_current(service, policy, policies.zone()) => slot,
             known => {
                 let is_new = known.is_none();
-                let slot = self.build(known, service, policies, connect, chance::now());
+                let slot = self.build(known, service, policies, connect, now());
                 if is_new {
                     self.clusters.insert(service.name(), slot.cluster());
                 }

@@ -1,5 +1,6 @@
 //! What a caller sees of the pipeline, and what is booked of a call.
 
+mod fronts;
 mod lengths;
 
 use std::pin::pin;
@@ -60,6 +61,7 @@ fn the_way_of_a_call_fits_what_allocators_keep_ready_for_a_thread() {
             .extensions
             .chain()
             .passage(&call, None, Instant::now()),
+        deadline: Instant::now(),
         route: Arc::clone(&stage.pipeline.unrouted),
         trail: Trail::default(),
         refusal: None,

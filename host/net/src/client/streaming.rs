@@ -60,9 +60,8 @@ impl Streaming {
             let _ = reply.send(Err(lost(self.address, &"it is closing")));
             return;
         }
-        let deadline = call.context.deadline;
         let opened = request_frame(&call, Bytes::new(), &id.to_string(), now)
-            .and_then(|frame| self.streams.open(frame, body, deadline));
+            .and_then(|frame| self.streams.open(frame, body));
         match opened {
             Ok(id) => {
                 self.calls.insert(id, Some(reply));

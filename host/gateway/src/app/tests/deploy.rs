@@ -1,9 +1,14 @@
 //! A file becomes a service, another version of it, nothing again.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use postern_core::Kind;
 
 use super::{guest, stage::Stage};
-use crate::control::PluginState;
+use crate::{app::parts::Parts, config::Config, control::PluginState, directory::LocalService};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_file_answers_over_every_transport() {
