@@ -78,6 +78,7 @@ pub use limits::PluginLimits;
 pub use outcome::{EntryOutcome, Outcome, TrapReason};
 pub use plugin::Plugin;
 pub use records::Records;
+pub use reload::ReadyGeneration;
 pub use role::Role;
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec};

@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_core::{
     BoxFuture, Handler, Text,
-    registry::{Entry, Instance, Key, Method, Outcome, Owner, Service, Source},
+    registry::{Entry, Instance, Key, Method, Outcome, Owner, Service, Snapshot, Source},
 };
 use postern_net::{Pool, Probe, upstream::Question};
 
@@ -41,6 +41,8 @@ pub struct Fleet {
     told: Mutex<BTreeSet<String>>,
     /// Services of the gateway itself.
     built_in: Vec<BuiltIn>,
+    /// What the directory had when routes were made of it last.
+    routed: ArcSwap<Snapshot>,
 }
 
 /// A service that no plugin provides.
@@ -77,6 +79,7 @@ impl Fleet {
             tokens: Arc::default(),
             told: Mutex::default(),
             built_in,
+            routed: ArcSwap::default(),
         };
         fleet.apply(config, &BTreeMap::new());
         fleet
@@ -120,21 +123,46 @@ impl Fleet {
         let clusters = self
             .clusters
             .rebuild(&snapshot, &self.policies.load(), &connect);
-        let mut routes: Vec<_> = self
-            .built_in
-            .iter()
-            .map(|built_in| built_in.route(book))
-            .collect();
+        let built_in = self.built_in.iter().map(|built_in| built_in.route(book));
+        let mut routes: Vec<_> = built_in.collect();
         for (name, cluster) in clusters {
-            if routes.iter().any(|route| route.service == name) {
-                continue;
+            if let Some(service) = snapshot.service(&name).filter(|_| !self.is_built_in(&name)) {
+                routes.push(route(service, &cluster, slots, book));
             }
-            let Some(service) = snapshot.service(&name) else {
-                continue;
-            };
-            routes.push(route(service, &cluster, slots, book));
         }
+        self.routed.store(snapshot);
         routes
+    }
+
+    /// The services that changed in the directory since the last routes, each with its route; without
+    /// where nobody is known who could answer. What did not change is not looked at.
+    pub(super) fn changed_routes(
+        &self,
+        slots: &BTreeMap<String, Arc<Slot>>,
+        book: &CallBook,
+    ) -> Vec<(Text, Option<Route>)> {
+        let snapshot = self.directory.snapshot();
+        let changes = snapshot.changes_since(&self.routed.load());
+        let (policies, connect) = (self.policies.load(), |instance: &Instance| {
+            self.connect(instance)
+        });
+        let mut routes = Vec::with_capacity(changes.len());
+        for (name, service) in changes {
+            let service = service.as_ref();
+            let cluster = self.clusters.update(&name, service, &policies, &connect);
+            if !self.is_built_in(&name) {
+                let found = service.zip(cluster);
+                let route = found.map(|(service, cluster)| route(service, &cluster, slots, book));
+                routes.push((name, route));
+            }
+        }
+        self.routed.store(snapshot);
+        routes
+    }
+
+    fn is_built_in(&self, service: &str) -> bool {
+        let mut built_in = self.built_in.iter();
+        built_in.any(|built_in| built_in.name == service)
     }
 
     pub(crate) const fn directory(&self) -> &Arc<Directory> {
@@ -142,8 +170,7 @@ impl Fleet {
     }
 
     pub(crate) fn numbers(&self) -> Vec<ServiceNumbers> {
-        let clusters = self.clusters.all();
-        clusters.values().map(|cluster| cluster.numbers()).collect()
+        self.clusters.numbers()
     }
 
     pub(crate) const fn pool(&self) -> &Pool {
@@ -283,3 +310,6 @@ fn methods(service: &Service) -> Option<Vec<Text>> {
     }
     Some(names.into_iter().collect())
 }
+
+#[cfg(test)]
+mod tests;

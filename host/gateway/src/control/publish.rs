@@ -8,7 +8,7 @@ use postern_net::http;
 use postern_wasm::{CallKind, MethodInfo, ServiceInfo};
 
 use super::{Control, extensions, slot::Slot};
-use crate::pipeline::route::{Route, Table, Target};
+use crate::pipeline::route::{Route, Target};
 
 impl Control {
     /// The directory, the routes and the chain of extensions follow the set.
@@ -29,12 +29,23 @@ impl Control {
         self.judge(&slots, &config);
     }
 
-    /// Routes follow the directory: one for each service that somebody answers for, and one that
-    /// says why for a plugin that takes no calls.
+    /// Routes follow the directory: those of services that changed in it.
     pub(super) fn publish_routes(&self) {
-        self.route(&self.slots.lock());
+        let slots = self.slots.lock();
+        let changed = self.fleet.changed_routes(&slots, &self.book);
+        let down = || slots.values().flat_map(|slot| self.down_routes(slot));
+        for (service, route) in changed {
+            // Of a plugin that takes no calls, its route says why.
+            let route = route.or_else(|| down().find(|route| route.service == service));
+            match route {
+                Some(route) => self.routes.put(&route),
+                None => self.routes.remove(&service),
+            }
+        }
     }
 
+    /// One route for each service that somebody answers for, and one that says why for a plugin that
+    /// takes no calls.
     fn route(&self, slots: &BTreeMap<String, Arc<Slot>>) {
         let mut routes = BTreeMap::new();
         for slot in slots.values() {
@@ -46,7 +57,7 @@ impl Control {
         for route in self.fleet.routes(slots, &self.book) {
             routes.insert(route.service.clone(), route);
         }
-        self.routes.publish(Table::from_iter(routes.into_values()));
+        self.routes.publish(routes.into_values());
     }
 
     /// Routes of a plugin that takes no calls: its names are known, nobody answers. It was refused

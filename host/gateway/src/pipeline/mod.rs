@@ -21,7 +21,7 @@ pub mod route;
 mod trace;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -128,6 +128,12 @@ impl Pipeline {
     #[must_use]
     pub fn frames(&self, listener: &str) -> ListenerFrames {
         ListenerFrames::new(Arc::clone(&self.extensions), listener)
+    }
+
+    /// Whether there are frame extensions at all.
+    #[must_use]
+    pub fn sees_frames(&self) -> Arc<AtomicBool> {
+        self.extensions.sees_frames()
     }
 
     /// The way of the calls that come through `listener`.

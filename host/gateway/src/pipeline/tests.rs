@@ -14,7 +14,6 @@ use super::*;
 use crate::{
     cluster::Trail,
     config::Config,
-    pipeline::route::Table,
     telemetry::calls::{CallNumbers, Outcome},
 };
 
@@ -380,7 +379,7 @@ impl Stage {
         let (book, routes) = (CallBook::default(), Arc::new(Routes::default()));
         let batches = Arc::default();
         routes.set_complete();
-        routes.publish(Table::from_iter([Route {
+        routes.publish([Route {
             service: "users".into(),
             version: None,
             plugin: "users".into(),
@@ -388,7 +387,7 @@ impl Stage {
             methods: None,
             target: Target::Live(Arc::new(Answerer(answer, Arc::clone(&batches)))),
             metrics: book.service(&"users".into()),
-        }]));
+        }]);
         Self {
             pipeline: Pipeline::new(routes, Arc::default(), Rules::default(), &book),
             book,
