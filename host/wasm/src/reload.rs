@@ -13,6 +13,7 @@ use tokio::sync::oneshot;
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
     capability::kv,
+    description::ServiceInfo,
     digest::Digest,
     drain::Drain,
     engine::Flavor,

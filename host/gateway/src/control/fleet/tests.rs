@@ -167,9 +167,8 @@ async fn figures_of_one_change_among_many_services() {
         for round in 0..ROUNDS {
             let name = format!("i{}", round * 97);
             let service = format!("s{}", round * 97);
-            let port = fixture.config.instances[&name].addresses[0].port;
             let change = vec![LocalService {
-                weight: 1 + u32::from(port),
+                weight: 2 + round,
                 ..LocalService::new(service)
             }];
             let begun = Instant::now();
