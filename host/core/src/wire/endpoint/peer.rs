@@ -72,8 +72,8 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new(config: &EndpointConfig, role: Role, id: SessionId, now: Instant) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
-        let first = id.0 as u32;
+        #[expect(clippy::cast_possible_truncation, reason = "any 64 random bits do")]
+        let seed = id.0 as u64;
         let (retry, bytes_max) = (config.retry.clone(), config.datagram_bytes_max);
         Self {
             session: Session::new(config.session.clone(), role, id, now),
@@ -84,7 +84,7 @@ impl Peer {
             local: None,
             nonce: (role == Role::Client).then(|| id.to_string().into()),
             incoming: Incoming::new(config.duplicate_window),
-            outgoing: Outgoing::new(retry, bytes_max, first),
+            outgoing: Outgoing::new(retry, bytes_max, seed),
             held: VecDeque::new(),
             held_bytes: 0,
             queued: HashSet::new(),

@@ -26,8 +26,9 @@ use crate::{
 
 /// Octets out per octet in (RFC 9000 section 8.1).
 pub(super) const FACTOR: usize = 3;
-/// Numbers of messages have 24 random bits. After so many ACKs of none that was sent, an address is
-/// not validated by an ACK any more.
+/// After so many ACKs of no message that was sent, an address is not validated by an ACK any more.
+/// Numbers of messages have 55 random bits and 256 of them are awaited at most, so eight guesses hit
+/// with a probability of 2^-44, and whoever is forgotten and begins again gains nothing by it.
 const WRONG_ACKS_MAX: u8 = 8;
 /// Header that sends the number of WELCOME back.
 const SESSION_KEY: &str = "session-id";
