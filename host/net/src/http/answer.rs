@@ -13,7 +13,7 @@ use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
     head::{FIELDS_MAX, HeadError},
-    is_ndjson,
+    host, is_ndjson,
     origin::{ForeignPage, check_origin},
     path::{PathError, Resource},
     reply::{self, ReplyBody},
@@ -58,7 +58,9 @@ impl Answer for Calls {
         let (head, body) = request.into_parts();
         let config = self.config.load_full();
         let cors = config.cors.as_ref();
-        if let Some(response) = cors.and_then(|cors| cors.preflight(&head)) {
+        let is_sent_right = host::of(head.version, &head.uri, &head.headers).is_ok();
+        let preflight = cors.filter(|_| is_sent_right);
+        if let Some(response) = preflight.and_then(|cors| cors.preflight(&head)) {
             self.counters.frames_out.add(1);
             return response;
         }
@@ -95,6 +97,7 @@ impl Calls {
             return Err(Refusal::new(error.status(), error.to_error()));
         }
         check_origin(
+            head.version,
             &head.uri,
             &head.headers,
             &config.hosts,
@@ -152,7 +155,7 @@ impl From<ForeignPage> for Refusal {
     fn from(page: ForeignPage) -> Self {
         let message = page.to_string();
         match page {
-            ForeignPage::Hosts { .. } => Self::invalid(StatusCode::BAD_REQUEST, message),
+            ForeignPage::NoHost(_) => Self::invalid(StatusCode::BAD_REQUEST, message),
             ForeignPage::Host { .. } | ForeignPage::Origin { .. } | ForeignPage::Site { .. } => {
                 let error = Error::new(Kind::PermissionDenied, Blame::Client, message);
                 Self::new(StatusCode::FORBIDDEN, error)

@@ -34,6 +34,7 @@ mod cors;
 mod fetch;
 mod frames;
 mod head;
+mod host;
 mod lines;
 mod origin;
 mod path;
@@ -50,6 +51,7 @@ pub use client::{HttpClient, HttpClientConfig};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use fetch::{FetchConfig, FetchError, Fetcher};
+pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
 pub use server::{HttpReconfigure, HttpServer, serve_router};
 

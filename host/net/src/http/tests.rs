@@ -2,6 +2,7 @@
 
 mod heads;
 mod held;
+mod hosts;
 mod refusals;
 mod sharing;
 mod sockets;

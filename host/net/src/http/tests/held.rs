@@ -13,12 +13,12 @@ const END_HEADERS: u8 = 4;
 const MIB: usize = 1 << 20;
 
 /// A client of HTTP/2 that gives its server windows of `window` octets and never more.
-struct Frames {
+pub(super) struct Frames {
     socket: TcpStream,
 }
 
 impl Frames {
-    async fn open(door: &Door, window: u32) -> Self {
+    pub(super) async fn open(door: &Door, window: u32) -> Self {
         let socket = TcpStream::connect(door.address).await.expect("connects");
         let mut frames = Self { socket };
         frames.send_octets(PREFACE).await;
@@ -49,18 +49,44 @@ impl Frames {
 
     /// Asks with `fields` more, as HPACK has them.
     async fn ask_with(&mut self, stream: u32, target: &str, has_body: bool, fields: &[u8]) {
-        let path = format!("/v1/services/{target}");
-        // Literal fields without indexing (RFC 7541 section 6.2.2), `:method: POST` and
-        // `:scheme: http` from the static table.
-        let mut block = vec![0x83, 0x86];
-        for (name_idx, value) in [(4, path.as_str()), (1, "x")] {
-            block.push(name_idx);
-            block.push(u8::try_from(value.len()).expect("short"));
-            block.extend_from_slice(value.as_bytes());
-        }
+        // `:method: POST` from the static table, and `:authority: x`.
+        let mut block = vec![0x83, 1, 1, b'x'];
         block.extend_from_slice(fields);
+        self.ask_block(stream, target, has_body, block).await;
+    }
+
+    /// Posts nothing, with `hosts` in the place of the authority.
+    pub(super) async fn ask_as(&mut self, stream: u32, target: &str, hosts: &[u8]) {
+        let block = [&[0x83], hosts].concat();
+        self.ask_block(stream, target, false, block).await;
+    }
+
+    /// Asks with `block` behind the scheme and the path.
+    pub(super) async fn ask_block(
+        &mut self,
+        stream: u32,
+        target: &str,
+        has_body: bool,
+        block: Vec<u8>,
+    ) {
+        let path = format!("/v1/services/{target}");
+        // `:scheme: http` from the static table, and a literal field without indexing (RFC 7541
+        // section 6.2.2).
+        let mut head = vec![0x86, 4, u8::try_from(path.len()).expect("short")];
+        head.extend_from_slice(path.as_bytes());
+        head.extend_from_slice(&block);
         let end = if has_body { 0 } else { END_STREAM };
-        self.send(HEADERS, END_HEADERS | end, stream, &block).await;
+        self.send(HEADERS, END_HEADERS | end, stream, &head).await;
+    }
+
+    /// The first octets of the first body that comes.
+    pub(super) async fn body(&mut self) -> String {
+        loop {
+            let (kind, _, payload) = self.next().await.expect("the door stays open");
+            if kind == DATA && !payload.is_empty() {
+                return String::from_utf8_lossy(&payload).into_owned();
+            }
+        }
     }
 
     /// The next frame: kind, stream, payload. `None` where the door has closed.
@@ -294,14 +320,8 @@ async fn more_fields_over_http2_than_over_http1_are_431() {
         // Literal fields `a: b` without indexing.
         let fields = [0, 1, b'a', 1, b'b'].repeat(n_fields);
         frames.ask_with(stream, "tell/Me", false, &fields).await;
-        loop {
-            let (kind, _, payload) = frames.next().await.expect("the door stays open");
-            if kind == DATA && !payload.is_empty() {
-                let body = String::from_utf8_lossy(&payload);
-                assert!(body.contains(expected), "{n_fields}: {body}");
-                break;
-            }
-        }
+        let body = frames.body().await;
+        assert!(body.contains(expected), "{n_fields}: {body}");
     }
 }
 
