@@ -41,6 +41,8 @@ pub(crate) struct Streams {
     pumping: HashMap<Text, AbortHandle>,
     /// Messages that wait for credit, with the rest of their bodies.
     blocked: HashMap<Text, (Bytes, Outgoing)>,
+    /// Of those messages.
+    blocked_bytes: usize,
     /// Where the messages of the peer go. Bounded by the credit that the peer was granted.
     incoming: HashMap<Text, mpsc::UnboundedSender<Item>>,
     notes: mpsc::UnboundedReceiver<Note>,
@@ -99,6 +101,7 @@ impl Streams {
             pumps: FuturesUnordered::new(),
             pumping: HashMap::new(),
             blocked: HashMap::new(),
+            blocked_bytes: 0,
             incoming: HashMap::new(),
             notes,
             notify,
@@ -110,6 +113,12 @@ impl Streams {
     /// Takes a frame that `Mux::takes`.
     pub(crate) fn handle_frame(&mut self, frame: Frame) {
         self.mux.handle_frame(frame);
+        self.take_mux_events();
+    }
+
+    /// Refuses a frame that `Mux::takes`, and with it its call.
+    pub(crate) fn refuse(&mut self, frame: &Frame, error: Error) {
+        self.mux.refuse(frame, error);
         self.take_mux_events();
     }
 
@@ -192,6 +201,7 @@ impl Streams {
             // A reader that has gone needs no error.
             let _ = sender.send(Err(Error::unavailable(Blame::Client, message)));
         }
+        self.blocked_bytes = 0;
         for (id, _) in std::mem::take(&mut self.blocked) {
             self.finish(&id, Err(no_credit()));
         }
@@ -205,18 +215,32 @@ impl Streams {
         }
     }
 
-    /// Goes on with bodies in both directions. Ready when there may be frames or events. While
-    /// `may_send` is false no more messages are asked for.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, may_send: bool) -> Poll<()> {
+    /// Goes on with bodies in both directions, by one message of this end at most. Ready when there may
+    /// be frames or events. While `may_send` is false no more messages are asked for. `hold` finds room
+    /// for the bytes of all that waits here, a new message included; a call whose message has none
+    /// ends with its error.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        may_send: bool,
+        hold: impl FnOnce(usize) -> Result<(), Error>,
+    ) -> Poll<()> {
         let mut is_busy = false;
         while let Poll::Ready(Some(note)) = self.notes.poll_recv(cx) {
             is_busy = true;
             self.on_note(note);
         }
-        while may_send && let Poll::Ready(Some(pumped)) = self.pumps.poll_next_unpin(cx) {
+        if may_send && let Poll::Ready(Some(pumped)) = self.pumps.poll_next_unpin(cx) {
             is_busy = true;
             // An aborted pump belonged to a call that is over.
             if let Ok(Pumped { outgoing, item }) = pumped {
+                let item = match item {
+                    Some(Ok(payload)) => {
+                        let held = hold(self.blocked_bytes + payload.len());
+                        Some(held.map(|()| payload))
+                    }
+                    other => other,
+                };
                 self.on_pumped(outgoing, item);
             }
         }
@@ -225,6 +249,11 @@ impl Streams {
         } else {
             Poll::Pending
         }
+    }
+
+    /// Bytes of messages that wait for credit.
+    pub(crate) const fn blocked_bytes(&self) -> usize {
+        self.blocked_bytes
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<StreamEvent> {
@@ -254,7 +283,7 @@ impl Streams {
                 MuxEvent::Ended { id } => drop(self.incoming.remove(&id)),
                 MuxEvent::Closed { id, outcome } => self.end(&id, outcome),
                 MuxEvent::Writable { id } => {
-                    if let Some((payload, outgoing)) = self.blocked.remove(&id) {
+                    if let Some((payload, outgoing)) = self.unblock(&id) {
                         self.on_pumped(outgoing, Some(Ok(payload)));
                     }
                 }
@@ -287,6 +316,7 @@ impl Streams {
                 }
                 Err(Refused::Blocked(payload)) => {
                     self.pumping.remove(&id);
+                    self.blocked_bytes += payload.len();
                     self.blocked.insert(id, (payload, outgoing));
                 }
                 Err(Refused::Closed) => drop(self.pumping.remove(&id)),
@@ -308,11 +338,19 @@ impl Streams {
             .push(Box::pin(Abortable::new(next(outgoing), registration)));
     }
 
+    fn unblock(&mut self, id: &Text) -> Option<(Bytes, Outgoing)> {
+        let unblocked = self.blocked.remove(id);
+        if let Some((payload, _)) = &unblocked {
+            self.blocked_bytes -= payload.len();
+        }
+        unblocked
+    }
+
     fn end(&mut self, id: &Text, outcome: Result<Headers, Error>) {
         if let Some(pump) = self.pumping.remove(id) {
             pump.abort();
         }
-        self.blocked.remove(id);
+        drop(self.unblock(id));
         let reader = self.incoming.remove(id);
         let outcome = match (reader, outcome) {
             (Some(reader), Err(error)) => {

@@ -12,7 +12,7 @@ use postern_core::wire::SessionId;
 
 pub(crate) use self::{
     alarm::Alarm,
-    line::{Line, LineError, now},
+    line::{Line, LineError, OutputRoom, now},
     socket::Socket,
 };
 

@@ -3,6 +3,7 @@
 mod backlog;
 mod replies;
 mod requests;
+mod streams;
 
 use std::{
     future::poll_fn,
@@ -17,7 +18,7 @@ use postern_core::{
     Call, Error, Peer, Transport,
     event::Delivery,
     vsp::{Inbound, Reader, ReplyToken, event_frame, mux::Mux},
-    wire::{CloseReason, Connection, Dialect, Event, Features, Frame, Role},
+    wire::{CloseReason, Connection, Dialect, Event, Frame, Role},
 };
 
 use self::backlog::Backlog;
@@ -25,9 +26,10 @@ use super::{
     Settings, Shared,
     answer::unsent,
     frames::{self, Seen},
+    held,
     in_order::{InOrder, Position},
     pushes::{Pushes, has_room},
-    streaming::{Desk, StreamReply, Streaming},
+    streaming::{StreamReply, Streaming},
 };
 use crate::{
     ConnectionBytes,
@@ -158,7 +160,8 @@ impl<S: StreamLink> ServedConnection<S> {
             if let Poll::Ready(written) = self.line.poll_write(cx, now) {
                 written?;
             }
-            self.line.settle_output(self.waiting_bytes());
+            let beside = self.waiting_bytes() + self.blocked_bytes();
+            self.line.settle_output(beside);
             // What is written may have been the last thing that held a draining session open, or
             // have made room for events that waited.
             if let Some(reason) = self.handle_events(cx, now) {
@@ -296,26 +299,12 @@ impl<S: StreamLink> ServedConnection<S> {
             Seen::Dropped => return,
             Seen::Refused(frame, error) => return self.refuse(now, frame, &error),
         };
-        if self.has_mux() && Mux::takes(&frame) {
-            // What came before begins before.
-            self.begin_gathered(cx, now);
-            let Self {
-                line,
-                calls,
-                reader,
-                streaming,
-                ..
-            } = self;
-            let streaming = streaming.get_or_insert_with(|| Box::new(Streaming::new()));
-            let mut desk = Desk {
-                connection: &mut line.connection,
-                calls,
-                reader,
-            };
-            streaming.handle_frame(cx, now, frame, &mut desk);
-            return;
+        let is_of_stream = self.has_mux() && Mux::takes(&frame);
+        let held = held::hold_long(&self.bytes, frame);
+        if is_of_stream {
+            return self.on_stream_frame(cx, now, held);
         }
-        let frame = match self.holding(frame) {
+        let frame = match held {
             Ok(frame) => frame,
             Err((frame, error)) => return self.refuse(now, frame, &error.into()),
         };
@@ -350,35 +339,6 @@ impl<S: StreamLink> ServedConnection<S> {
         self.calls.gather(ReplyTo::Nobody, call);
     }
 
-    fn has_mux(&self) -> bool {
-        match self.line.connection.dialect() {
-            Some(Dialect::Full(greeting)) => greeting.features.contains(Features::MUX),
-            Some(Dialect::Base) | None => false,
-        }
-    }
-
-    fn poll_streams(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let Self {
-            line,
-            calls,
-            reader,
-            streaming,
-            ..
-        } = self;
-        let Some(streaming) = streaming else {
-            return Poll::Pending;
-        };
-        streaming.poll(
-            cx,
-            now,
-            &mut Desk {
-                connection: &mut line.connection,
-                calls,
-                reader,
-            },
-        )
-    }
-
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant, to: ReplyTo, outcome: Outcome) {
         match to {
             ReplyTo::Once(token, position) => self.finish_once(now, &token, position, outcome),
@@ -389,19 +349,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 self.line.connection.finish();
             }
             ReplyTo::Stream(to) => {
-                let Self {
-                    line,
-                    calls,
-                    reader,
-                    streaming,
-                    ..
-                } = self;
-                if let Some(streaming) = streaming {
-                    let mut desk = Desk {
-                        connection: &mut line.connection,
-                        calls,
-                        reader,
-                    };
+                if let Some((streaming, mut desk)) = self.streaming() {
                     streaming.finish(cx, now, to, outcome, &mut desk);
                 }
             }

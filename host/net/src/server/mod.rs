@@ -4,6 +4,7 @@
 mod answer;
 mod connection;
 mod frames;
+mod held;
 mod in_order;
 mod pushes;
 mod settings;

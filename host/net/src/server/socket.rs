@@ -24,6 +24,7 @@ use tokio::task::{AbortHandle, Id};
 
 use super::{Server, Settings, Shared, pushes::Pushes};
 use crate::{
+    ConnectionBytes,
     calls::Calls,
     driver::{self, Socket},
     link::{Datagram, DatagramLink},
@@ -81,6 +82,9 @@ type SessionKey = (SocketAddr, Option<SessionId>);
 /// A peer with an open session.
 struct ServedPeer {
     reader: Reader,
+    /// What it makes the gateway hold: requests until nobody has them any more, and what it is sent
+    /// until it is acknowledged, given up or, where nobody acknowledges, sent.
+    bytes: ConnectionBytes,
     session: Option<SessionId>,
     /// It has said that it begins nothing more.
     is_ending: bool,

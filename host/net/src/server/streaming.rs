@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use super::{answer::too_long, connection::ReplyTo};
 use crate::{
     calls::{Begun, Calls, Outcome},
+    driver::OutputRoom,
     streams::{StreamEvent, Streams},
 };
 
@@ -47,6 +48,7 @@ pub(super) struct StreamReply {
 /// What streaming calls use of their connection.
 pub(super) struct Desk<'a> {
     pub(super) connection: &'a mut Connection,
+    pub(super) room: OutputRoom<'a>,
     pub(super) calls: &'a mut Calls<ReplyTo>,
     pub(super) reader: &'a Reader,
 }
@@ -78,6 +80,19 @@ impl Streaming {
         self.follow(cx, now, desk);
     }
 
+    /// Ends the call of a frame that finds no room.
+    pub(super) fn refuse(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        frame: &Frame,
+        error: Error,
+        desk: &mut Desk<'_>,
+    ) {
+        self.streams.refuse(frame, error);
+        self.follow(cx, now, desk);
+    }
+
     /// The peer has closed its sending side.
     pub(super) fn on_input_end(&mut self) {
         self.streams.on_input_end();
@@ -90,9 +105,28 @@ impl Streaming {
         now: Instant,
         desk: &mut Desk<'_>,
     ) -> Poll<()> {
-        let polled = self.streams.poll(cx, Self::may_send(desk.connection));
-        self.follow(cx, now, desk);
+        let mut polled = Poll::Pending;
+        // What is queued is counted before more is made.
+        while let Poll::Ready(()) = self.poll_once(cx, desk) {
+            polled = Poll::Ready(());
+            self.follow(cx, now, desk);
+        }
         polled
+    }
+
+    fn poll_once(&mut self, cx: &mut Context<'_>, desk: &mut Desk<'_>) -> Poll<()> {
+        let Desk {
+            connection, room, ..
+        } = desk;
+        let may_send = Self::may_send(connection);
+        self.streams.poll(cx, may_send, |n_bytes| {
+            Ok(room.try_hold(connection, n_bytes)?)
+        })
+    }
+
+    /// Bytes of messages that are made and not queued.
+    pub(super) const fn waiting_bytes(&self) -> usize {
+        self.streams.blocked_bytes()
     }
 
     /// The handler has answered.
@@ -104,7 +138,7 @@ impl Streaming {
         outcome: Outcome,
         desk: &mut Desk<'_>,
     ) {
-        self.answer(to, outcome);
+        self.answer(to, outcome, desk);
         self.follow(cx, now, desk);
     }
 
@@ -183,7 +217,7 @@ impl Streaming {
             deadline,
         };
         match desk.calls.begin(cx, ReplyTo::Stream(to), call) {
-            Begun::Done(ReplyTo::Stream(to), outcome) => self.answer(to, outcome),
+            Begun::Done(ReplyTo::Stream(to), outcome) => self.answer(to, outcome, desk),
             Begun::Done(ReplyTo::Once(..) | ReplyTo::Nobody, _) => {}
             Begun::Task(task) => {
                 if let Some(served) = self.calls.get_mut(&id) {
@@ -193,7 +227,7 @@ impl Streaming {
         }
     }
 
-    fn answer(&mut self, to: StreamReply, outcome: Outcome) {
+    fn answer(&mut self, to: StreamReply, outcome: Outcome, desk: &mut Desk<'_>) {
         let StreamReply {
             id,
             serial,
@@ -204,7 +238,14 @@ impl Streaming {
             // The peer has reset it, and may have begun another of that id.
             Some(_) | None => return,
         }
-        match outcome {
+        let held = outcome.and_then(|reply| {
+            if let Body::One(payload) = &reply.body {
+                let n_bytes = self.waiting_bytes() + payload.len();
+                desk.room.try_hold(desk.connection, n_bytes)?;
+            }
+            Ok(reply)
+        });
+        match held {
             Ok(reply) => self
                 .streams
                 .reply(&id, &reply.headers, reply.body, deadline),

@@ -64,7 +64,7 @@ impl<S: StreamLink> ServedConnection<S> {
         if let Err(error) = self.line.connection.check_length(&frame) {
             return token.error_frame(&too_long(&error));
         }
-        let beside = self.waiting_bytes();
+        let beside = self.waiting_bytes() + self.blocked_bytes();
         match self.line.try_hold_output(beside, frame.encoded_len()) {
             Ok(()) => frame,
             Err(error) => token.error_frame(&error.into()),

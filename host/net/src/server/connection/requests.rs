@@ -1,9 +1,7 @@
 //! What requests in flight hold of a connection's share of bytes.
 
-use postern_core::wire::Frame;
-
 use super::ServedConnection;
-use crate::{ByteBudgetError, link::StreamLink};
+use crate::link::StreamLink;
 
 impl<S: StreamLink> ServedConnection<S> {
     /// Whether the requests in flight leave room for another. The last call to end is a wake-up; what
@@ -13,21 +11,8 @@ impl<S: StreamLink> ServedConnection<S> {
             || self.bytes.held().saturating_sub(self.line.held_bytes())
                 < self.shared.config.held_bytes_max / REQUESTS_SHARE
     }
-
-    /// Counts a large payload as held until nobody has it any more, or says why there is no room.
-    pub(super) fn holding(&self, mut frame: Frame) -> Result<Frame, (Frame, ByteBudgetError)> {
-        if frame.payload.len() >= HELD_BYTES_MIN {
-            match self.bytes.hold(frame.payload.len()) {
-                Ok(held) => frame.payload = held.attach_to(frame.payload),
-                Err(error) => return Err((frame, error)),
-            }
-        }
-        Ok(frame)
-    }
 }
 
 /// The part of what a connection may hold, as its inverse, that requests in flight may take before it
 /// is read no more: another one, replies and half a frame must find room beside them.
 const REQUESTS_SHARE: usize = 4;
-/// Payloads below are not counted: `calls_in_flight_max` of them are 4 MiB.
-const HELD_BYTES_MIN: usize = 4096;

@@ -10,8 +10,10 @@ use crate::{link::DatagramLink, server::pushes};
 impl<L: DatagramLink> ServedSocket<L> {
     pub(super) fn on_established(&mut self, address: SocketAddr) {
         let id = self.socket.endpoint.session_id(address);
+        let config = &self.shared.config;
         let served = ServedPeer {
             reader: self.reader(address),
+            bytes: config.bytes.connection(config.held_bytes_max),
             session: id,
             is_ending: false,
             tasks: HashMap::new(),

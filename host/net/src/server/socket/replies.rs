@@ -15,11 +15,12 @@ use postern_core::{
 
 use super::{ReplyTo, ServedSocket, SessionKey};
 use crate::{
+    ByteBudgetError,
     calls::Outcome,
     link::DatagramLink,
     server::{
         answer::{answer, too_long, unsent, unvalidated},
-        frames,
+        frames, held,
         pushes::has_room,
     },
 };
@@ -52,6 +53,9 @@ impl<L: DatagramLink> ServedSocket<L> {
             Ok(None) => return,
             Err(error) => token.error_frame(&error),
         };
+        let frame = self
+            .holding(address, frame)
+            .unwrap_or_else(|error| token.error_frame(&error.into()));
         let endpoint = &mut self.socket.endpoint;
         match endpoint.send(now, address, frame, Delivery::Reply) {
             Ok(_) => {}
@@ -97,6 +101,7 @@ impl<L: DatagramLink> ServedSocket<L> {
     /// Acknowledged where the peer acknowledges what it is sent, as replies are.
     fn push(&mut self, now: Instant, address: SocketAddr, pushed: &Pushed) -> Result<(), Error> {
         let frame = event_frame(pushed).map_err(|error| unsent(&error))?;
+        let frame = self.holding(address, frame)?;
         let endpoint = &mut self.socket.endpoint;
         let sent = endpoint.send(now, address, frame, Delivery::Reply);
         sent.map(drop).map_err(|error| unsent(&error))
@@ -106,6 +111,23 @@ impl<L: DatagramLink> ServedSocket<L> {
         let (endpoint, limits) = (&self.socket.endpoint, &self.shared.config.session.limits);
         self.pushes
             .retry(|(address, _), bytes| has_room(endpoint.queued(*address), bytes, limits))
+    }
+
+    /// Counts what a peer is to be sent as held until it has left or is acknowledged, if it is long or
+    /// much waits already.
+    ///
+    /// # Errors
+    /// Where there is no room for it.
+    fn holding(&self, address: SocketAddr, frame: Frame) -> Result<Frame, ByteBudgetError> {
+        let is_counted = || {
+            held::is_long(&frame) || self.socket.endpoint.queued(address).1 >= UNCOUNTED_BYTES_MAX
+        };
+        match self.peers.get(&address) {
+            Some(peer) if is_counted() => {
+                held::hold(&peer.bytes, frame).map_err(|(_, error)| error)
+            }
+            Some(_) | None => Ok(frame),
+        }
     }
 
     pub(super) fn send_or_log(&mut self, now: Instant, address: SocketAddr, frame: Frame) {
@@ -118,3 +140,6 @@ impl<L: DatagramLink> ServedSocket<L> {
         }
     }
 }
+
+/// Bytes of short replies and events in the queue of a peer that are not counted.
+const UNCOUNTED_BYTES_MAX: usize = 64 * 1024;

@@ -15,6 +15,7 @@ use crate::{
     server::{
         answer::busy,
         frames::{self, Seen},
+        held,
     },
 };
 
@@ -30,11 +31,17 @@ impl<L: DatagramLink> ServedSocket<L> {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
-        let frame = match seen {
-            Seen::Pass(frame) => frame,
+        let held = match seen {
+            Seen::Pass(frame) => {
+                held::hold_long(&peer.bytes, frame).map_err(|(frame, error)| (frame, error.into()))
+            }
             Seen::Dropped => return,
-            Seen::Refused(frame, error) => {
-                // Whatever else than a request it refuses is forgotten.
+            Seen::Refused(frame, error) => Err((frame, error)),
+        };
+        let frame = match held {
+            Ok(frame) => frame,
+            Err((frame, error)) => {
+                // Whatever else than a request is refused is forgotten.
                 if let Inbound::Request { token, .. } = peer.reader.read(now, frame) {
                     self.send_or_log(now, address, token.error_frame(&error));
                 }
