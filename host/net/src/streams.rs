@@ -29,6 +29,8 @@ use postern_core::{
 };
 use tokio::sync::mpsc;
 
+use crate::driver::Held;
+
 type Item = Result<Bytes, Error>;
 
 /// The streaming calls of one connection.
@@ -45,6 +47,10 @@ pub(crate) struct Streams {
     blocked_bytes: usize,
     /// Where the messages of the peer go. Bounded by the credit that the peer was granted.
     incoming: HashMap<Text, mpsc::UnboundedSender<Item>>,
+    /// Bytes of messages of the peer that nobody has read, and room for them; none for a client, which
+    /// holds what its callers asked for.
+    unread_bytes: usize,
+    held_unread: Option<Held>,
     notes: mpsc::UnboundedReceiver<Note>,
     notify: mpsc::UnboundedSender<Note>,
     events: VecDeque<StreamEvent>,
@@ -81,7 +87,7 @@ struct Pumped {
 /// What a reader tells the driver.
 enum Note {
     Consumed { id: Text, payload_bytes: usize },
-    Dropped { id: Text },
+    Dropped { id: Text, unread_bytes: usize },
 }
 
 /// The messages of a peer, as whoever reads them holds them.
@@ -93,7 +99,7 @@ struct Incoming {
 }
 
 impl Streams {
-    pub(crate) fn new(config: MuxConfig, role: Role) -> Self {
+    pub(crate) fn new(config: MuxConfig, role: Role, held_unread: Option<Held>) -> Self {
         let (notify, notes) = mpsc::unbounded_channel();
         Self {
             mux: Mux::new(config, role),
@@ -103,6 +109,8 @@ impl Streams {
             blocked: HashMap::new(),
             blocked_bytes: 0,
             incoming: HashMap::new(),
+            unread_bytes: 0,
+            held_unread,
             notes,
             notify,
             events: VecDeque::new(),
@@ -113,12 +121,6 @@ impl Streams {
     /// Takes a frame that `Mux::takes`.
     pub(crate) fn handle_frame(&mut self, frame: Frame) {
         self.mux.handle_frame(frame);
-        self.take_mux_events();
-    }
-
-    /// Refuses a frame that `Mux::takes`, and with it its call.
-    pub(crate) fn refuse(&mut self, frame: &Frame, error: Error) {
-        self.mux.refuse(frame, error);
         self.take_mux_events();
     }
 
@@ -251,6 +253,11 @@ impl Streams {
         }
     }
 
+    /// Bytes that are counted of messages which nobody has read.
+    pub(crate) fn held_unread(&self) -> usize {
+        self.held_unread.as_ref().map_or(0, Held::counted)
+    }
+
     /// Bytes of messages that wait for credit.
     pub(crate) const fn blocked_bytes(&self) -> usize {
         self.blocked_bytes
@@ -274,12 +281,7 @@ impl Streams {
                 MuxEvent::Accepted { id, headers } => {
                     self.events.push_back(StreamEvent::Accepted { id, headers });
                 }
-                MuxEvent::Item { id, payload } => {
-                    if let Some(sender) = self.incoming.get(&id) {
-                        // A reader that has just gone says so by a note.
-                        let _ = sender.send(Ok(payload));
-                    }
-                }
+                MuxEvent::Item { id, payload } => self.on_item(&id, payload),
                 MuxEvent::Ended { id } => drop(self.incoming.remove(&id)),
                 MuxEvent::Closed { id, outcome } => self.end(&id, outcome),
                 MuxEvent::Writable { id } => {
@@ -291,10 +293,39 @@ impl Streams {
         }
     }
 
+    /// Keeps a message for its reader. A call whose message has no room is over.
+    fn on_item(&mut self, id: &Text, payload: Bytes) {
+        let Some(sender) = self.incoming.get(id) else {
+            return;
+        };
+        let payload_bytes = payload.len();
+        let unread_bytes = self.unread_bytes + payload_bytes;
+        let held = self
+            .held_unread
+            .as_mut()
+            .map(|held| held.try_grow_to(unread_bytes));
+        if let Some(Err(error)) = held {
+            self.reset(id, error.into());
+        } else if sender.send(Ok(payload)).is_ok() {
+            self.unread_bytes = unread_bytes;
+        }
+    }
+
+    fn on_read(&mut self, n_bytes: usize) {
+        self.unread_bytes = self.unread_bytes.saturating_sub(n_bytes);
+        if let Some(held) = &mut self.held_unread {
+            held.shrink_to(self.unread_bytes);
+        }
+    }
+
     fn on_note(&mut self, note: Note) {
         match note {
-            Note::Consumed { id, payload_bytes } => self.mux.consume(&id, payload_bytes),
-            Note::Dropped { id } => {
+            Note::Consumed { id, payload_bytes } => {
+                self.on_read(payload_bytes);
+                self.mux.consume(&id, payload_bytes);
+            }
+            Note::Dropped { id, unread_bytes } => {
+                self.on_read(unread_bytes);
                 let was_read = self.incoming.remove(&id).is_some();
                 // A handler may answer without having read all; a caller that drops the reply wants
                 // no more of the call.
@@ -390,8 +421,12 @@ impl Stream for Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.has_ended {
+            self.items.close();
+            let unread = std::iter::from_fn(|| self.items.try_recv().ok());
+            let unread_bytes = unread.flatten().map(|payload| payload.len()).sum();
             let _ = self.notify.send(Note::Dropped {
                 id: self.id.clone(),
+                unread_bytes,
             });
         }
     }

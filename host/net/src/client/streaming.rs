@@ -31,7 +31,7 @@ pub(super) struct Streaming {
 
 impl Streaming {
     pub(super) fn new(address: SocketAddr) -> Self {
-        let streams = Streams::new(MuxConfig::default(), Role::Client);
+        let streams = Streams::new(MuxConfig::default(), Role::Client, None);
         Self {
             address,
             streams,

@@ -12,6 +12,7 @@ use postern_core::wire::SessionId;
 
 pub(crate) use self::{
     alarm::Alarm,
+    held::Held,
     line::{Line, LineError, OutputRoom, now},
     socket::Socket,
 };

@@ -13,7 +13,7 @@ use http::{HeaderMap, Uri, Version, header};
 /// Why a request's host is not taken: 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
-    #[error("request names no host: it needs a host field or :authority")]
+    #[error("request has no host field and no :authority")]
     Missing,
     #[error("request has {0} host fields; it must have one")]
     Many(usize),

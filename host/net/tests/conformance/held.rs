@@ -99,7 +99,7 @@ async fn requests_in_flight_of_a_peer_are_bounded(link: Link) {
     // Short calls of the same peer, and others, need no room.
     assert_eq!(unary(&client, "echo", "x").await.expect("an echo"), "x");
     let other = bench.client().await;
-    let large = Bytes::from(vec![7; 200 * KIB]);
+    let large = Bytes::from(vec![7; 100 * KIB]);
     let reply = unary(&other, "echo", large.clone()).await;
     assert_eq!(reply.expect("an echo"), large);
     other.close().await;
@@ -230,22 +230,25 @@ async fn items_without_room_end_their_stream_only(link: Link) {
 }
 
 async fn items_that_nobody_reads_are_bounded(link: Link) {
-    const SHARE: usize = 2 * KIB * KIB;
+    const SHARE: usize = KIB * KIB;
+    const N_STREAMS: usize = 40;
     let bytes = Arc::new(ByteBudget::unlimited());
     let bench = serve(link, &bytes, SHARE).await;
     let mut raw = greeted(&bench).await;
-    // The window of a stream takes one item of any size.
-    for id in ["1", "2", "3"] {
-        open(&mut raw, id, "never", "1").await;
-        let item = headers(&[("correlation-id", id), ("stream", "item")]);
-        let item = Frame::data(item, vec![7; 900 * KIB]);
-        send(&mut raw, &item).await;
+    // Within the window of each, and 2,400 KiB in all.
+    for id in 0..N_STREAMS {
+        let id = id.to_string();
+        open(&mut raw, &id, "never", "1").await;
+        let item = headers(&[("correlation-id", &id), ("stream", "item")]);
+        send(&mut raw, &Frame::data(item, vec![7; 60 * KIB])).await;
     }
-    let (stream, status) = ending(&mut raw, "3").await;
+    let last = (N_STREAMS - 1).to_string();
+    let (stream, status) = ending(&mut raw, &last).await;
     assert_eq!((&*stream, &*status), ("reset", "resource-exhausted"));
     assert!(bytes.held() <= SHARE, "{} held", bytes.held());
+    assert!(bytes.n_refused() < N_STREAMS as u64 * 2 / 3);
+    // What its reader leaves unread counts no more when the call is over.
     drop(raw);
-    bench.shutdown.end();
-    bench.stop().await;
     until(|| bytes.held() == 0).await;
+    bench.stop().await;
 }

@@ -58,20 +58,6 @@ impl Mux {
         }
     }
 
-    /// Ends the call of a frame that finds no room, or does not begin it.
-    pub fn refuse(&mut self, frame: &Frame, error: Error) {
-        let Some(id) = correlation(&frame.headers) else {
-            return;
-        };
-        let is_open = frame.headers.get(b"stream").as_deref() == Some(b"open");
-        if self.calls.contains_key(&id) {
-            self.abort(&id, error);
-        } else if is_open && self.role == Role::Server {
-            let token = ReplyToken::vsp(id, priority::of(frame));
-            self.push_marked(token.error_frame(&error), "reset");
-        }
-    }
-
     fn on_opening(&mut self, id: &Text, request: Frame) {
         let token = ReplyToken::vsp(id.clone(), priority::of(&request));
         if self.calls.contains_key(id) {

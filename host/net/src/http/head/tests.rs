@@ -114,8 +114,13 @@ fn what_is_not_http_is_refused_before_its_end() {
     check("\u{16}\u{3}\u{1}\u{2}", syntax(httparse::Error::Token));
     check("GET / HTTP/3.0\r\n", syntax(httparse::Error::Version));
     check("GET /a b HTTP/1.1\r\n", syntax(httparse::Error::Version));
-    check("GET a HTTP/1.1\r\nhost: x\r\n\r\n", Ok(27));
-    check("GET a:b HTTP/1.1\r\nhost: x\r\n\r\n", Ok(29));
+    // A target without a slash is an authority.
+    check("GET x HTTP/1.1\r\nhost: x\r\n\r\n", Ok(27));
+    let differ = HostError::Differ {
+        host: "x".to_owned(),
+        authority: "a".to_owned(),
+    };
+    check("GET a HTTP/1.1\r\nhost: x\r\n\r\n", Err(differ.into()));
     check(
         "GET http:// HTTP/1.1\r\nhost: x\r\n\r\n",
         Err(HeadError::Target),

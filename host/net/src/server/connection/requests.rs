@@ -5,11 +5,18 @@ use crate::link::StreamLink;
 
 impl<S: StreamLink> ServedConnection<S> {
     /// Whether the requests in flight leave room for another. The last call to end is a wake-up; what
-    /// it held may be let go of a moment later, so without calls nothing is in the way.
+    /// it held may be let go of a moment later, so without calls nothing is in the way. Messages of
+    /// streams have their credit, and one reader does not hold up the others.
     pub(super) fn has_room_for_calls(&self) -> bool {
-        self.calls.len() == 0
-            || self.bytes.held().saturating_sub(self.line.held_bytes())
-                < self.shared.config.held_bytes_max / REQUESTS_SHARE
+        let unread = self
+            .streaming
+            .as_ref()
+            .map_or(0, |streaming| streaming.held_unread());
+        let of_requests = self
+            .bytes
+            .held()
+            .saturating_sub(self.line.held_bytes() + unread);
+        self.calls.len() == 0 || of_requests < self.shared.config.held_bytes_max / REQUESTS_SHARE
     }
 }
 
