@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     event::{Delivery, EndpointConfig, Event, SendError, SendId, Undelivered},
+    peer_table::EvictionPriority,
     report::Report,
-    roster::Worth,
     validation::Validation,
 };
 use crate::wire::{
@@ -33,7 +33,7 @@ pub(super) const NONCE_KEY: &str = "nonce";
 pub(super) struct Peer {
     pub(super) session: Session,
     pub(super) role: Role,
-    pub(super) worth: Worth,
+    pub(super) eviction_priority: EvictionPriority,
     pub(super) validation: Validation,
     /// Another client that has said HELLO from this address and may be forged.
     pub(super) rival: Option<Box<Self>>,
@@ -57,7 +57,7 @@ pub(super) struct Peer {
     closing: Option<CloseReason>,
     /// The session is closed; what it had on its way may still be acknowledged.
     pub(super) closed: Option<CloseReason>,
-    /// `Event::Closed` was given, and the address is remembered until then. Set by the roster.
+    /// `Event::Closed` was given, and the address is remembered until then. Set by the peer table.
     pub(super) lingers_until: Option<Instant>,
     pub(super) heard_at: Instant,
     pub(super) wakes_at: Option<Instant>,
@@ -78,7 +78,7 @@ impl Peer {
         Self {
             session: Session::new(config.session.clone(), role, id, now),
             role,
-            worth: Worth::Greeted,
+            eviction_priority: EvictionPriority::Greeted,
             validation: Validation::new(role),
             rival: None,
             local: None,
@@ -138,11 +138,11 @@ impl Peer {
     }
 
     /// What is lost with this peer while its session is open.
-    pub(super) fn worth_open(&self) -> Worth {
+    pub(super) fn priority_open(&self) -> EvictionPriority {
         match self.session.dialect() {
-            Some(Dialect::Full(_)) if self.validation.is_validated() => Worth::Full,
-            Some(Dialect::Full(_)) | None => Worth::Greeted,
-            Some(Dialect::Base) => Worth::Base,
+            Some(Dialect::Full(_)) if self.validation.is_validated() => EvictionPriority::Full,
+            Some(Dialect::Full(_)) | None => EvictionPriority::Greeted,
+            Some(Dialect::Base) => EvictionPriority::Base,
         }
     }
 

@@ -131,14 +131,14 @@ impl Endpoint {
     /// Whether the address of `peer` is known to be no forgery.
     #[must_use]
     pub fn is_validated(&self, peer: SocketAddr) -> bool {
-        let found = self.roster.peek(peer);
+        let found = self.peers.peek(peer);
         found.is_some_and(|peer| peer.validation.is_validated())
     }
 
     /// This end has another address from here on: what `peer` was sent is given up without a word,
     /// and what it has said in answer is forgotten.
     pub fn renew(&mut self, peer: SocketAddr) {
-        if let Some(found) = self.roster.find(peer) {
+        if let Some(found) = self.peers.find(peer) {
             found.renew();
             self.reassembly.forget(peer);
             self.touch(peer);
@@ -147,7 +147,7 @@ impl Endpoint {
 
     /// Notes what `frame` says about its address. Whether it is to be handled.
     pub(super) fn validate(&mut self, now: Instant, from: SocketAddr, frame: &Frame) -> bool {
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             return false;
         };
         if let Some(mut rival) = peer
@@ -158,20 +158,20 @@ impl Endpoint {
             rival.local = peer.local;
             std::mem::swap(&mut rival.incoming, &mut peer.incoming);
             let was_validated = peer.validation.is_validated();
-            if !was_validated && !self.roster.can_have_room(now, true) {
+            if !was_validated && !self.peers.can_have_room(now, true) {
                 self.stats.peers_refused += 1;
                 return false;
             }
             self.replace(from, CloseReason::LinkEnded);
             // Proven before it is inserted: it takes the room of the session before.
             rival.validation.validate();
-            rival.worth = rival.worth_open();
+            rival.eviction_priority = rival.priority_open();
             return self.insert(now, from, *rival).is_ok();
         }
         if peer.validation.is_validated() {
             return true;
         }
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             return false;
         };
         if peer.proves_address(frame) {
@@ -195,7 +195,7 @@ impl Endpoint {
     /// have sent it. It gets its WELCOME, and takes the session's place when that comes back.
     pub(super) fn on_rival(&mut self, now: Instant, from: SocketAddr, hello: &Frame) {
         let id = (self.draw)();
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             return;
         };
         let known = peer.rival.take().filter(|rival| !rival.is_stranger(hello));
@@ -216,16 +216,16 @@ impl Endpoint {
     /// The address is proven, and its peer moves to those that strangers cannot push out. False when
     /// there is no room among them.
     fn on_validated(&mut self, now: Instant, address: SocketAddr) -> bool {
-        if !self.roster.has_room(true) {
-            let Some(victim) = self.roster.pick_victim(now, true) else {
+        if !self.peers.has_room(true) {
+            let Some(victim) = self.peers.pick_victim(now, true) else {
                 self.stats.peers_refused += 1;
                 return false;
             };
             self.replace(victim, CloseReason::LinkEnded);
         }
-        self.roster.on_validated(address);
+        self.peers.on_validated(address);
         if self
-            .roster
+            .peers
             .find(address)
             .is_some_and(|peer| peer.is_announced)
         {
