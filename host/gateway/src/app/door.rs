@@ -222,6 +222,7 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
         bytes: Arc::clone(&inside.bytes),
         held_bytes_max: listener.held_bytes_per_connection_max.octets(),
         frames: Frames::new(Arc::new(inside.pipeline.frames(name))),
+        ..ServerConfig::default()
     }
 }
 
@@ -249,6 +250,7 @@ fn http_config(settings: &DoorSettings) -> HttpConfig {
         hosts: hosts(listener.address.ip(), &listener.hosts),
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
+        ..HttpConfig::default()
     }
 }
 

@@ -1,4 +1,4 @@
-//! The HTTP door: services over HTTP/1.1 and HTTP/2 (h2c) on one port, JSON in and out.
+//! The HTTP listener: services over HTTP/1.1 and HTTP/2 (h2c) on one port, JSON in and out.
 //!
 //! ```text
 //! POST /v1/services/{service}/{method}   a call; the body is the message, or NDJSON lines
@@ -33,6 +33,7 @@ mod connection;
 mod cors;
 mod fetch;
 mod frames;
+mod gather;
 mod head;
 mod host;
 mod lines;

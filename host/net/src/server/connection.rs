@@ -17,7 +17,7 @@ use std::{
 use postern_core::{
     Call, Error, Peer, Transport,
     event::Delivery,
-    vsp::{Inbound, Reader, ReplyToken, event_frame, mux::Mux},
+    vsp::{Reader, ReplyToken, event_frame, mux::Mux},
     wire::{CloseReason, Connection, Dialect, Event, Frame, Role},
 };
 
@@ -26,8 +26,8 @@ use super::{
     Settings, Shared,
     answer::unsent,
     frames::{self, Seen},
-    held,
     in_order::{InOrder, Position},
+    messages::{self, Message},
     pushes::{Pushes, has_room},
     streaming::{StreamReply, Streaming},
 };
@@ -294,49 +294,36 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, now: Instant, frame: Frame) {
-        let frame = match frames::inbound(&self.shared.config.frames, frame) {
-            Seen::Pass(frame) => frame,
+        let message = match frames::inbound(&self.shared.config.frames, frame) {
+            Seen::Pass(frame) if self.has_mux() && Mux::takes(&frame) => {
+                return self.on_stream_frame(cx, now, frame);
+            }
+            Seen::Pass(frame) => {
+                messages::read(&self.reader, &self.bytes, self.peer.address, now, frame)
+            }
             Seen::Dropped => return,
-            Seen::Refused(frame, error) => return self.refuse(now, frame, &error),
+            Seen::Refused(frame, error) => messages::refuse(&self.reader, now, frame, &error),
         };
-        let is_of_stream = self.has_mux() && Mux::takes(&frame);
-        let held = held::hold_long(&self.bytes, frame);
-        if is_of_stream {
-            return self.on_stream_frame(cx, now, held);
-        }
-        let frame = match held {
-            Ok(frame) => frame,
-            Err((frame, error)) => return self.refuse(now, frame, &error.into()),
-        };
-        match self.reader.read(now, frame) {
-            Inbound::Request { call, token } => {
-                if !self.line.connection.begin() {
-                    tracing::debug!(?token, "request after the session began to close");
-                    return;
-                }
-                let position = token.keeps_order().then(|| self.in_order.admit());
-                self.calls.gather(ReplyTo::Once(token, position), call);
-            }
-            Inbound::Refused { frame, error } => {
-                tracing::debug!(%error, "request refused");
-                let keeps_order = frame.headers.get_bytes(b"correlation-id").is_none();
-                self.send_refusal(now, frame, keeps_order);
-            }
-            Inbound::Event(call) => self.on_event(call),
-            Inbound::Unfit { error } => tracing::debug!(%error, "event not handed on"),
-            Inbound::Response(response) => {
-                tracing::debug!(correlation = ?response.correlation, "response to no call");
-            }
-            Inbound::Probe => {}
+        match message {
+            Message::Call(call, token) => self.gather(call, token),
+            Message::Refused { frame, keeps_order } => self.send_refusal(now, frame, keeps_order),
+            Message::Nothing => {}
         }
     }
 
-    fn on_event(&mut self, call: Call) {
+    fn gather(&mut self, call: Call, token: Option<ReplyToken>) {
         if !self.line.connection.begin() {
-            tracing::debug!("event after the session began to close");
+            tracing::debug!(?token, "request or event after the session began to close");
             return;
         }
-        self.calls.gather(ReplyTo::Nobody, call);
+        let to = match token {
+            Some(token) => {
+                let position = token.keeps_order().then(|| self.in_order.admit());
+                ReplyTo::Once(token, position)
+            }
+            None => ReplyTo::Nobody,
+        };
+        self.calls.gather(to, call);
     }
 
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant, to: ReplyTo, outcome: Outcome) {
@@ -349,8 +336,8 @@ impl<S: StreamLink> ServedConnection<S> {
                 self.line.connection.finish();
             }
             ReplyTo::Stream(to) => {
-                if let Some((streaming, mut desk)) = self.streaming() {
-                    streaming.finish(cx, now, to, outcome, &mut desk);
+                if let Some((streaming, mut context)) = self.streaming() {
+                    streaming.finish(cx, now, to, outcome, &mut context);
                 }
             }
         }

@@ -22,7 +22,7 @@ use postern_core::{
 };
 use tokio::task::{AbortHandle, Id};
 
-use super::{Server, Settings, Shared, pushes::Pushes};
+use super::{ServedLink, Server, Settings, Shared, pushes::Pushes};
 use crate::{
     ConnectionBytes,
     calls::Calls,
@@ -37,7 +37,7 @@ const ROUNDS_MAX: usize = 8;
 const CALLS_FACTOR: usize = 16;
 
 /// Serves all peers of one socket until `shutdown`.
-pub(super) async fn serve<L: DatagramLink>(server: Server<L>, shutdown: Shutdown) {
+pub(super) async fn serve<L: DatagramLink + ServedLink>(server: Server<L>, shutdown: Shutdown) {
     let settings = server.settings.clone();
     let mut served = ServedSocket::new(server);
     let mut draining = pin!(shutdown.draining());
@@ -102,12 +102,12 @@ struct ReplyTo {
 }
 
 impl<L: DatagramLink> ServedSocket<L> {
-    fn new(server: Server<L>) -> Self {
+    fn new(server: Server<L>) -> Self
+    where
+        L: ServedLink,
+    {
         let Server {
-            link,
-            transport,
-            mut settings,
-            ..
+            link, mut settings, ..
         } = server;
         let shared = settings.begin();
         let endpoint = Endpoint::new(
@@ -120,7 +120,7 @@ impl<L: DatagramLink> ServedSocket<L> {
             calls: Calls::new(Arc::clone(&shared.handler)),
             peers: HashMap::new(),
             pushes: Pushes::new(),
-            transport,
+            transport: L::TRANSPORT,
             shared,
             settings,
             is_draining: false,

@@ -16,9 +16,9 @@ fn fields(authority: Option<&str>, hosts: &[&str]) -> Vec<u8> {
 }
 
 /// Calls with these hosts over both versions; over HTTP/1 the authority stands in the target.
-async fn check(door: &Door, authority: Option<&str>, hosts: &[&str], refusal: Option<&str>) {
+async fn check(fixture: &Fixture, authority: Option<&str>, hosts: &[&str], refusal: Option<&str>) {
     let expected = refusal.unwrap_or("tell Me");
-    let mut frames = Frames::open(door, 65_535).await;
+    let mut frames = Frames::open(fixture, 65_535).await;
     frames.ask_as(1, "tell/Me", &fields(authority, hosts)).await;
     let body = frames.body().await;
     assert!(
@@ -33,7 +33,7 @@ async fn check(door: &Door, authority: Option<&str>, hosts: &[&str], refusal: Op
     let request = format!(
         "POST {target}/v1/services/tell/Me HTTP/1.1\r\n{hosts_fields}content-length: 0\r\n\r\n"
     );
-    let response = door.raw(&request).await;
+    let response = fixture.raw(&request).await;
     let status = if refusal.is_some() { "400" } else { "200" };
     assert!(
         response.starts_with(&format!("HTTP/1.1 {status} ")) && response.contains(expected),
@@ -43,15 +43,15 @@ async fn check(door: &Door, authority: Option<&str>, hosts: &[&str], refusal: Op
 
 #[tokio::test]
 async fn a_host_is_judged_alike_over_both_versions_of_http() {
-    let door = Door::open(HttpConfig::default()).await;
-    check(&door, Some("x"), &["X"], None).await;
-    check(&door, None, &["x:80"], None).await;
-    check(&door, None, &[], Some("names no host")).await;
-    check(&door, None, &["x", "x"], Some("2 host fields")).await;
-    check(&door, Some("x"), &["x", "y"], Some("2 host fields")).await;
-    check(&door, Some("x"), &["y"], Some("differ")).await;
-    check(&door, None, &["a/b"], Some("is not a host")).await;
-    check(&door, Some("u@x"), &[], Some("is not a host")).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
+    check(&fixture, Some("x"), &["X"], None).await;
+    check(&fixture, None, &["x:80"], None).await;
+    check(&fixture, None, &[], Some("no host field")).await;
+    check(&fixture, None, &["x", "x"], Some("2 host fields")).await;
+    check(&fixture, Some("x"), &["x", "y"], Some("2 host fields")).await;
+    check(&fixture, Some("x"), &["y"], Some("differ")).await;
+    check(&fixture, None, &["a/b"], Some("is not a host")).await;
+    check(&fixture, Some("u@x"), &[], Some("is not a host")).await;
 }
 
 #[tokio::test]
@@ -64,12 +64,12 @@ async fn a_preflight_without_a_host_is_refused() {
         credentials: false,
         max_age: Duration::ZERO,
     };
-    let door = Door::open(HttpConfig {
+    let fixture = Fixture::open(HttpConfig {
         cors: Some(Cors::new(&cors).expect("an origin")),
         ..HttpConfig::default()
     })
     .await;
-    let mut frames = Frames::open(&door, 65_535).await;
+    let mut frames = Frames::open(&fixture, 65_535).await;
     // `:method: OPTIONS`, `origin`, `access-control-request-method`.
     let mut block = vec![0x02, 7];
     block.extend_from_slice(b"OPTIONS");
@@ -85,5 +85,5 @@ async fn a_preflight_without_a_host_is_refused() {
     }
     frames.ask_block(1, "tell/Me", false, block).await;
     let body = frames.body().await;
-    assert!(body.contains("names no host"), "{body}");
+    assert!(body.contains("no host field"), "{body}");
 }

@@ -9,9 +9,8 @@ use postern_core::wire::{Dialect, Features, Frame};
 
 use super::ServedConnection;
 use crate::{
-    ByteBudgetError,
     link::StreamLink,
-    server::streaming::{Desk, Streaming},
+    server::streaming::{StreamContext, Streaming},
 };
 
 impl<S: StreamLink> ServedConnection<S> {
@@ -22,29 +21,21 @@ impl<S: StreamLink> ServedConnection<S> {
         }
     }
 
-    /// Takes a frame of a stream, or refuses the stream whose frame finds no room.
-    pub(super) fn on_stream_frame(
-        &mut self,
-        cx: &mut Context<'_>,
-        now: Instant,
-        held: Result<Frame, (Frame, ByteBudgetError)>,
-    ) {
+    /// Takes a frame of a stream.
+    pub(super) fn on_stream_frame(&mut self, cx: &mut Context<'_>, now: Instant, frame: Frame) {
         // What came before begins before.
         self.begin_gathered(cx, now);
+        let bytes = &self.bytes;
         self.streaming
-            .get_or_insert_with(|| Box::new(Streaming::new()));
-        let Some((streaming, mut desk)) = self.streaming() else {
-            return;
-        };
-        match held {
-            Ok(frame) => streaming.handle_frame(cx, now, frame, &mut desk),
-            Err((frame, error)) => streaming.refuse(cx, now, &frame, error.into(), &mut desk),
+            .get_or_insert_with(|| Box::new(Streaming::new(bytes)));
+        if let Some((streaming, mut context)) = self.streaming() {
+            streaming.handle_frame(cx, now, frame, &mut context);
         }
     }
 
     pub(super) fn poll_streams(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
         match self.streaming() {
-            Some((streaming, mut desk)) => streaming.poll(cx, now, &mut desk),
+            Some((streaming, mut context)) => streaming.poll(cx, now, &mut context),
             None => Poll::Pending,
         }
     }
@@ -56,7 +47,7 @@ impl<S: StreamLink> ServedConnection<S> {
             .map_or(0, |streaming| streaming.waiting_bytes())
     }
 
-    pub(super) fn streaming(&mut self) -> Option<(&mut Streaming, Desk<'_>)> {
+    pub(super) fn streaming(&mut self) -> Option<(&mut Streaming, StreamContext<'_>)> {
         let beside = self.waiting_bytes();
         let Self {
             line,
@@ -66,12 +57,12 @@ impl<S: StreamLink> ServedConnection<S> {
             ..
         } = self;
         let (connection, room) = line.with_room(beside);
-        let desk = Desk {
+        let context = StreamContext {
             connection,
             room,
             calls,
             reader,
         };
-        Some((streaming.as_deref_mut()?, desk))
+        Some((streaming.as_deref_mut()?, context))
     }
 }

@@ -19,8 +19,8 @@ use crate::{
     calls::Outcome,
     link::DatagramLink,
     server::{
-        answer::{answer, too_long, unsent, unvalidated},
-        frames, held,
+        answer::{too_long, unsent, unvalidated},
+        held, messages,
         pushes::has_room,
     },
 };
@@ -47,12 +47,8 @@ impl<L: DatagramLink> ServedSocket<L> {
     }
 
     fn answer(&mut self, now: Instant, address: SocketAddr, token: &ReplyToken, outcome: Outcome) {
-        let reply = answer(token, outcome);
-        let frame = match frames::outbound(&self.shared.config.frames, reply) {
-            Ok(Some(frame)) => frame,
-            Ok(None) => return,
-            Err(error) => token.error_frame(&error),
-        };
+        let reply = messages::reply(&self.shared.config.frames, token, outcome);
+        let Some(frame) = reply else { return };
         let frame = self
             .holding(address, frame)
             .unwrap_or_else(|error| token.error_frame(&error.into()));

@@ -2,11 +2,7 @@
 
 use std::{net::SocketAddr, task::Context, time::Instant};
 
-use postern_core::{
-    Call,
-    vsp::{Inbound, ReplyToken},
-    wire::Frame,
-};
+use postern_core::{Call, vsp::ReplyToken, wire::Frame};
 
 use super::{CALLS_FACTOR, ReplyTo, ServedSocket};
 use crate::{
@@ -15,7 +11,7 @@ use crate::{
     server::{
         answer::busy,
         frames::{self, Seen},
-        held,
+        messages::{self, Message},
     },
 };
 
@@ -31,50 +27,34 @@ impl<L: DatagramLink> ServedSocket<L> {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
-        let held = match seen {
+        let message = match seen {
             Seen::Pass(frame) => {
-                held::hold_long(&peer.bytes, frame).map_err(|(frame, error)| (frame, error.into()))
+                messages::read(&peer.reader, &peer.bytes, Some(address), now, frame)
             }
             Seen::Dropped => return,
-            Seen::Refused(frame, error) => Err((frame, error)),
+            Seen::Refused(frame, error) => messages::refuse(&peer.reader, now, frame, &error),
         };
-        let frame = match held {
-            Ok(frame) => frame,
-            Err((frame, error)) => {
-                // Whatever else than a request is refused is forgotten.
-                if let Inbound::Request { token, .. } = peer.reader.read(now, frame) {
-                    self.send_or_log(now, address, token.error_frame(&error));
-                }
-                return;
-            }
-        };
-        match peer.reader.read(now, frame) {
-            Inbound::Request { call, token } => {
-                if let Some(limit) = self.limit_reached(cx, now, address) {
-                    let frame = token.error_frame(&busy(limit));
-                    self.send_or_log(now, address, frame);
-                    return;
-                }
-                self.gather(address, call, Some(token));
-            }
-            Inbound::Event(call) => match self.limit_reached(cx, now, address) {
-                Some(limit) => {
-                    let error = busy(limit);
-                    tracing::debug!(%address, %error, "event not handed on");
-                }
-                None => self.gather(address, call, None),
+        match message {
+            Message::Call(call, token) => match self.limit_reached(cx, now, address) {
+                None => self.gather(address, call, token),
+                Some(limit) => self.refuse_over(limit, now, address, token),
             },
-            Inbound::Unfit { error } => {
-                tracing::debug!(%address, %error, "event not handed on");
-            }
-            Inbound::Refused { frame, error } => {
-                tracing::debug!(%address, %error, "request refused");
-                self.send_or_log(now, address, frame);
-            }
-            Inbound::Response(response) => {
-                tracing::debug!(correlation = ?response.correlation, "response to no call");
-            }
-            Inbound::Probe => {}
+            Message::Refused { frame, .. } => self.send_or_log(now, address, frame),
+            Message::Nothing => {}
+        }
+    }
+
+    fn refuse_over(
+        &mut self,
+        limit: usize,
+        now: Instant,
+        address: SocketAddr,
+        token: Option<ReplyToken>,
+    ) {
+        let error = busy(limit);
+        match token {
+            Some(token) => self.send_or_log(now, address, token.error_frame(&error)),
+            None => tracing::debug!(%address, %error, "event not handed on"),
         }
     }
 
