@@ -1,8 +1,8 @@
 //! What standing in the way of a call costs: chains of interceptors that do nothing, beside wasmtime
 //! alone with the same component.
 
-#[path = "../../host/wasm/benches/alone/mod.rs"]
-mod alone;
+#[path = "../../host/wasm/benches/baseline/mod.rs"]
+mod baseline;
 
 use std::{hint::black_box, sync::Arc, time::Instant};
 
@@ -18,7 +18,7 @@ use postern_core::{Body, Call, Handler as _, Text};
 use postern_wasm::{Plugin, PluginSpec, Runtime, RuntimeConfig};
 use wasmtime::component::TypedFunc;
 
-use self::alone::{Alone, REQUEST, RESPONSE, Requested, Responded};
+use self::baseline::{Baseline, REQUEST, RESPONSE, Requested, Responded};
 use crate::{
     serve::{Echo, pipeline_with},
     table::{Goal, Table},
@@ -41,7 +41,7 @@ struct Measured {
     guest: &'static str,
     length: u32,
     pipeline: Pipeline,
-    alone: Box<dyn FnMut()>,
+    baseline: Box<dyn FnMut()>,
     turns: Turns<Turn>,
 }
 
@@ -49,7 +49,7 @@ struct Measured {
 struct Turn {
     without: f64,
     with: f64,
-    alone: f64,
+    baseline: f64,
 }
 
 /// Chains of 1 and 5 components in front of a native handler, in turn with none.
@@ -71,7 +71,7 @@ pub(crate) async fn run(table: &mut Table) {
                 guest,
                 length,
                 pipeline: pipeline(links),
-                alone: Box::new(alone(guest, length)),
+                baseline: Box::new(baseline(guest, length)),
                 turns: Turns(Vec::new()),
             });
         }
@@ -82,14 +82,14 @@ pub(crate) async fn run(table: &mut Table) {
             chain.turns.0.push(Turn {
                 without: calls(&without),
                 with: calls(&chain.pipeline),
-                alone: time(&mut chain.alone),
+                baseline: time(&mut chain.baseline),
             });
         }
     }
     for chain in chains {
         let each = |time: f64| time / f64::from(chain.length);
         let adds = chain.turns.median(|turn| each(turn.with - turn.without));
-        let alone = chain.turns.median(|turn| each(turn.alone));
+        let baseline = chain.turns.median(|turn| each(turn.baseline));
         let what = format!("chain of {} {}: each adds", chain.length, chain.guest);
         table.figure(
             format!("{what}, us"),
@@ -100,10 +100,10 @@ pub(crate) async fn run(table: &mut Table) {
         table.compare(
             format!("{what} (wasmtime alone)"),
             format!("{adds:.2} us"),
-            format!("{alone:.2} us"),
+            format!("{baseline:.2} us"),
             chain
                 .turns
-                .median(|turn| (turn.with - turn.without) / turn.alone),
+                .median(|turn| (turn.with - turn.without) / turn.baseline),
             Goal::None,
         );
     }
@@ -139,27 +139,31 @@ fn pipeline(links: Vec<Link>) -> Pipeline {
 }
 
 /// The entries of one call into each of so many instances, by wasmtime alone.
-fn alone(guest: &str, length: u32) -> impl FnMut() + use<> {
+fn baseline(guest: &str, length: u32) -> impl FnMut() + use<> {
     let component = postern_tests::component(guest);
     let sees_responses = guest == "proceed-both";
     let entries = (0..length).map(|_| {
-        let mut alone = Alone::new(&component);
-        let on_request: TypedFunc<(), Requested> = alone.func(REQUEST, "on-request");
+        let mut baseline = Baseline::new(&component);
+        let on_request: TypedFunc<(), Requested> = baseline.func(REQUEST, "on-request");
         let on_response: Option<TypedFunc<(), Responded>> =
-            sees_responses.then(|| alone.func(RESPONSE, "on-response"));
-        (alone, on_request, on_response)
+            sees_responses.then(|| baseline.func(RESPONSE, "on-response"));
+        (baseline, on_request, on_response)
     });
     let mut entries: Vec<_> = entries.collect();
     move || {
-        for (alone, on_request, _) in &mut entries {
-            let (action,) = on_request.call(&mut alone.store, ()).expect("it proceeds");
+        for (baseline, on_request, _) in &mut entries {
+            let (action,) = on_request
+                .call(&mut baseline.store, ())
+                .expect("it proceeds");
             assert!(black_box(action).is_ok());
         }
-        for (alone, _, on_response) in entries.iter_mut().rev() {
+        for (baseline, _, on_response) in entries.iter_mut().rev() {
             let Some(on_response) = on_response else {
                 continue;
             };
-            let (seen,) = on_response.call(&mut alone.store, ()).expect("it looks on");
+            let (seen,) = on_response
+                .call(&mut baseline.store, ())
+                .expect("it looks on");
             assert!(black_box(seen).is_ok());
         }
     }

@@ -6,11 +6,17 @@
 
 mod dependencies;
 mod documents;
+mod graph;
+mod imports;
+mod items;
+mod names;
 mod settings;
 mod sources;
+mod tokens;
 
 use std::{
     fs,
+    io::Write,
     path::{Path, PathBuf},
 };
 
@@ -68,4 +74,11 @@ fn read(path: &str) -> String {
 #[track_caller]
 fn assert_none(faults: &[String]) {
     assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+/// A figure for the summary of `tests/run`, shown whether the test passes or not.
+fn figure(text: &str) {
+    let mut out = std::io::stderr();
+    // A figure that cannot be shown does not fail a test.
+    let _ = writeln!(out, "figure: {text}");
 }

@@ -2,7 +2,6 @@
 
 use std::{
     fmt,
-    net::SocketAddr,
     pin::Pin,
     sync::Arc,
     task::{self, Poll, ready},
@@ -12,7 +11,14 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 
-use crate::{error::Error, event::Outbox, headers::Headers, text::Text, trace::TraceContext};
+use crate::{
+    error::Error,
+    event::{Outbox, Publisher},
+    headers::Headers,
+    peer::{Peer, Principal},
+    text::Text,
+    trace::TraceContext,
+};
 
 /// What a front asks of a handler.
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub struct Context {
     /// When the caller stops waiting. `None` until the pipeline sets its default.
     pub deadline: Option<Instant>,
     pub peer: Arc<Peer>,
+    /// Where events for the caller go, beside the reply.
+    pub outbox: Outbox,
     /// Who calls, once an authenticator has said so.
     pub principal: Option<Arc<Principal>>,
     /// Chosen by the caller; unique among what is in flight on its session.
@@ -44,37 +52,6 @@ pub struct Context {
     pub priority: u8,
     /// How many plugins and gateways stand between the first caller and this call. 0 from outside.
     pub depth: u8,
-}
-
-/// The other end of a session. One per session, shared by its calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Peer {
-    pub transport: Transport,
-    pub address: Option<SocketAddr>,
-    /// The session's 32 hex digits; empty where the transport has none.
-    pub session: Text,
-    /// Where events for the session go.
-    pub outbox: Outbox,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Transport {
-    Tcp,
-    Udp,
-    Http,
-    /// In-memory link.
-    Memory,
-    /// A plugin calling through the `client` import.
-    Plugin,
-}
-
-/// Who a caller is, as an authenticator established it.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Principal {
-    pub name: Text,
-    pub roles: Vec<Text>,
-    /// Further claims of the credentials, name and value; a value that is no text is JSON.
-    pub claims: Vec<(Text, Text)>,
 }
 
 /// What a handler answers.
@@ -117,7 +94,7 @@ impl Call {
 
 impl Context {
     /// Urgency of a call that says nothing of it.
-    pub const USUAL_PRIORITY: u8 = 50;
+    pub const USUAL_PRIORITY: u8 = Publisher::USUAL_PRIORITY;
 
     /// What is left of the deadline at `now`; `None` when there is no deadline.
     #[must_use]
@@ -129,15 +106,10 @@ impl Context {
 
 impl Default for Context {
     fn default() -> Self {
-        let peer = Peer {
-            transport: Transport::Memory,
-            address: None,
-            session: Text::default(),
-            outbox: Outbox::closed(),
-        };
         Self {
             deadline: None,
-            peer: Arc::new(peer),
+            peer: Arc::default(),
+            outbox: Outbox::closed(),
             principal: None,
             correlation: Text::default(),
             trace: None,
@@ -147,15 +119,36 @@ impl Default for Context {
     }
 }
 
-impl Transport {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Http => "http",
-            Self::Memory => "memory",
-            Self::Plugin => "plugin",
+/// What a handler of an event works in: the publisher's call, which is over.
+impl From<Publisher> for Context {
+    fn from(publisher: Publisher) -> Self {
+        let Publisher {
+            peer,
+            principal,
+            trace,
+            priority,
+            depth,
+        } = publisher;
+        Self {
+            peer,
+            principal,
+            trace,
+            priority,
+            depth,
+            ..Self::default()
+        }
+    }
+}
+
+/// What of a call is told to subscribers.
+impl From<Context> for Publisher {
+    fn from(context: Context) -> Self {
+        Self {
+            peer: context.peer,
+            principal: context.principal,
+            trace: context.trace,
+            priority: context.priority,
+            depth: context.depth,
         }
     }
 }

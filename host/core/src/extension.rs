@@ -1,5 +1,5 @@
 //! What stands beside handlers: things that see calls and frames pass, say who callers are and what
-//! they may do, and carry events. Components and native parts implement these; the gateway calls.
+//! they may do, and take events. Components and native parts implement these; the gateway calls.
 //!
 //! Two faults are kept apart everywhere. What an extension *refuses* is the caller's answer. An
 //! extension that is *broken* (it trapped, ran out of its budget, or is not there) has decided
@@ -11,13 +11,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
-
 use crate::{
-    call::{Call, Context, Principal, Reply},
+    call::{Call, Context, Reply},
     error::Error,
+    event::Event,
     handler::BoxFuture,
     headers::Headers,
+    peer::Principal,
     text::Text,
     wire::frame::{Flags, Frame, FrameType},
 };
@@ -168,30 +168,10 @@ pub trait Authorizer: Send + Sync {
     fn authorize(&self, asked: &Arc<Asked>) -> Step<Result<(), Fault>>;
 }
 
-/// Something that has happened. Its content type is the header `content-type`.
-#[derive(Debug, Clone)]
-pub struct Event {
-    pub topic: Text,
-    pub headers: Headers,
-    pub payload: Bytes,
-    /// Of the call in which it was published: trace, principal, depth.
-    pub context: Context,
-}
-
 /// Takes events.
 pub trait EventHandler: Send + Sync {
     /// Tells of one event, at most once.
     fn on_event(&self, event: Event) -> BoxFuture<Result<(), Error>>;
-}
-
-/// Where events are published.
-pub trait EventSink: Send + Sync {
-    /// Puts the event into the queue of every subscriber of its topic and gives how many there were.
-    /// It neither waits nor runs a subscriber: a full queue misses the event.
-    ///
-    /// # Errors
-    /// Why the event was not taken at all.
-    fn publish(&self, event: Event) -> Result<u32, Error>;
 }
 
 impl<T> Step<T> {

@@ -12,20 +12,27 @@ pub mod headers;
 pub mod json;
 pub mod limits;
 pub mod message;
+pub mod origin;
+pub mod peer;
 pub mod registry;
 pub mod resilience;
 #[cfg(test)]
 mod simulation;
 pub mod testing;
 pub mod text;
+pub mod tls;
 pub mod trace;
+pub mod transport;
 pub mod vsp;
 pub mod wire;
 
-pub use call::{Body, BodyStream, Call, Context, Peer, Principal, Reply, Transport};
+pub use call::{Body, BodyStream, Call, Context, Reply};
 pub use error::{Blame, Error, Kind, Retry};
 pub use handler::{BoxFuture, Handler};
 pub use headers::Headers;
 pub use message::{Message, MessageKind};
+pub use origin::{Origin, UnixPeer};
+pub use peer::{Peer, Principal};
 pub use text::Text;
 pub use trace::TraceContext;
+pub use transport::Transport;

@@ -20,7 +20,6 @@ mod tests;
 use std::{
     future::poll_fn,
     io,
-    net::SocketAddr,
     pin::pin,
     sync::{
         Arc,
@@ -30,6 +29,7 @@ use std::{
     time::Duration,
 };
 
+use postern_core::Origin;
 use tokio::task::{JoinError, JoinSet};
 
 use self::backoff::{Advice, Backoff};
@@ -60,9 +60,9 @@ pub(crate) trait Handshake<A>: Send + Sync + 'static {
 pub(crate) struct Plain;
 
 /// What is known of a connection before anything is read of what it is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectionFacts {
-    pub(crate) peer: SocketAddr,
+    pub(crate) origin: Origin,
 }
 
 /// What is served: VSTP, HTTP.
@@ -151,7 +151,8 @@ where
         match accepted {
             Ok((link, peer)) => {
                 backoff.succeeded();
-                acceptor.admit(link, ConnectionFacts { peer });
+                let origin = Origin::Ip(peer);
+                acceptor.admit(link, ConnectionFacts { origin });
             }
             Err(error) => match backoff.failed(&error) {
                 Advice::Again => tracing::debug!(%error, "connection lost early"),
@@ -191,7 +192,7 @@ impl<H, V> Acceptor<H, V> {
     {
         let limits = self.service.limits();
         if self.n_open.load(Ordering::Acquire) >= limits.connections_max {
-            self.turn_away(accepted, facts, limits.connections_max);
+            self.turn_away(accepted, &facts.origin, limits.connections_max);
             return;
         }
         self.is_full = false;
@@ -200,6 +201,7 @@ impl<H, V> Acceptor<H, V> {
         let shutdown = self.shutdown.child();
         let opened = Opened::new(&self.n_open, service.counters());
         self.tasks.spawn(async move {
+            let origin = facts.origin.clone();
             let shaking = handshake.shake(accepted, facts);
             match bounded(shaking, limits, n_handshakes, &shutdown).await {
                 Ok((stream, facts)) => service.serve(stream, facts, shutdown).await,
@@ -207,14 +209,14 @@ impl<H, V> Acceptor<H, V> {
                     if !matches!(error, HandshakeError::Draining) {
                         service.counters().handshakes_failed.add(1);
                     }
-                    tracing::debug!(peer = %facts.peer, %error, "handshake failed");
+                    tracing::debug!(peer = %origin, %error, "handshake failed");
                 }
             }
             drop(opened);
         });
     }
 
-    fn turn_away<A, S>(&mut self, accepted: A, facts: ConnectionFacts, limit: usize)
+    fn turn_away<A, S>(&mut self, accepted: A, origin: &Origin, limit: usize)
     where
         A: Send + 'static,
         S: StreamLink,
@@ -223,8 +225,7 @@ impl<H, V> Acceptor<H, V> {
     {
         self.service.counters().connections_refused.add(1);
         if !std::mem::replace(&mut self.is_full, true) {
-            let peer = facts.peer;
-            tracing::warn!(%peer, limit, "connections are refused: too many are open");
+            tracing::warn!(peer = %origin, limit, "connections are refused: too many are open");
         }
         if self.tasks.len() < limit.saturating_add(REFUSALS_MAX) {
             let service = Arc::clone(&self.service);

@@ -3,7 +3,7 @@
 //!
 //! Each figure is the fastest of eleven batches, so that a busy machine only makes it take longer.
 //! Calls are made of the smallest guest, or of the component whose file `POSTERN_ECHO` names; by
-//! wasmtime alone, as a plugin, and as one whose calls need a fiber, in turn.
+//! wasmtime alone, as a plugin, and as one whose calls take the async path, in turn.
 
 #![expect(
     clippy::unwrap_used,
@@ -11,7 +11,7 @@
 )]
 #![expect(clippy::print_stdout, reason = "the figures are the output")]
 
-mod alone;
+mod baseline;
 
 use std::{
     hint::black_box,
@@ -32,7 +32,7 @@ use postern_wasm::{
 };
 use wasmtime::component::TypedFunc;
 
-use self::alone::{Alone, Failure, REQUEST, RESPONSE, Requested, Responded};
+use self::baseline::{Baseline, Failure, REQUEST, RESPONSE, Requested, Responded};
 
 const SMALL: &str = include_str!("../tests/plugin/guest/small.wat");
 const TYPES: &str = include_str!("../tests/plugin/guest/types.wat");
@@ -82,37 +82,37 @@ async fn calls(runtime: &Arc<Runtime>) {
         None => component(SMALL),
     };
     let body = Bytes::from(vec![b'1'; 64]);
-    let mut alone = Alone::new(&component);
+    let mut baseline = Baseline::new(&component);
     let handle: TypedFunc<HandleParams<'_>, HandleResult> =
-        alone.func("postern:gateway/handler@0.1.0", "handle");
-    let plain = Plugin::new(runtime, "echo");
+        baseline.func("postern:gateway/handler@0.1.0", "handle");
+    let inline = Plugin::new(runtime, "echo");
     let spec = PluginSpec::default();
-    plain.deploy(component.clone().into(), spec).await.unwrap();
-    let fiber = Plugin::new(runtime, "echo-single");
+    inline.deploy(component.clone().into(), spec).await.unwrap();
+    let on_async = Plugin::new(runtime, "echo-single");
     let mut spec = PluginSpec::default();
-    // Its calls begin on a fiber.
+    // Its calls begin on the async path.
     spec.instances.mode = Mode::Single;
-    fiber.deploy(component.into(), spec).await.unwrap();
+    on_async.deploy(component.into(), spec).await.unwrap();
     let mut fastest = [Duration::MAX; 3];
     for _ in 0..N_BATCHES {
-        let alone = time_batch(|| {
+        let baseline = time_batch(|| {
             let call = ("echo", "Echo", &*body);
-            let (answer,) = handle.call(&mut alone.store, call).unwrap();
+            let (answer,) = handle.call(&mut baseline.store, call).unwrap();
             assert!(black_box(answer).is_ok());
         });
         let times = [
-            alone,
-            call_batch(&plain, &body).await,
-            call_batch(&fiber, &body).await,
+            baseline,
+            call_batch(&inline, &body).await,
+            call_batch(&on_async, &body).await,
         ];
         for (fastest, time) in fastest.iter_mut().zip(times) {
             *fastest = (*fastest).min(time);
         }
     }
-    let [alone, plain, on_fiber] = fastest;
-    row("call, wasmtime alone", alone);
-    row("call, plugin", plain);
-    row("call, plugin, on a fiber", on_fiber);
+    let [baseline, inline, on_async] = fastest;
+    row("call, wasmtime alone", baseline);
+    row("call, plugin", inline);
+    row("call, plugin, async path", on_async);
 }
 
 /// The time of one call of a plugin, over one batch.
@@ -128,9 +128,9 @@ async fn call_batch(plugin: &Plugin, body: &Bytes) -> Duration {
 /// A pick by the native balancer, by wasmtime alone, and by a component.
 async fn picks(runtime: &Arc<Runtime>) {
     let component = component(BALANCER);
-    let mut alone = Alone::new(&component);
-    let pick_alone: TypedFunc<(u64,), (Option<u32>,)> =
-        alone.func("postern:gateway/balancer@0.1.0", "pick");
+    let mut baseline = Baseline::new(&component);
+    let pick_baseline: TypedFunc<(u64,), (Option<u32>,)> =
+        baseline.func("postern:gateway/balancer@0.1.0", "pick");
     let set = set(&deploy(runtime, component, PluginSpec::default()).await);
     let turn = AtomicUsize::new(0);
     let [native, by_wasmtime, by_component] = fastest(|| {
@@ -139,7 +139,7 @@ async fn picks(runtime: &Arc<Runtime>) {
                 black_box(turn.fetch_add(1, Relaxed) % 3);
             }),
             time_batch(|| {
-                black_box(pick_alone.call(&mut alone.store, (ANY,)).unwrap());
+                black_box(pick_baseline.call(&mut baseline.store, (ANY,)).unwrap());
             }),
             time_batch(|| {
                 black_box(pick(&set, 1));
@@ -163,12 +163,12 @@ async fn interceptors(runtime: &Arc<Runtime>) {
         "(; EMPTY ;)",
         "(if (i32.const 1) (then (return (call $ok (i32.const 0)))))",
     ));
-    let mut alone = Alone::new(&component);
+    let mut baseline = Baseline::new(&component);
     let plugin = deploy(runtime, component, PluginSpec::default()).await;
     let requests = plugin.request_interceptor().unwrap();
     let responses = plugin.response_interceptor().unwrap();
-    let on_request: TypedFunc<(), Requested> = alone.func(REQUEST, "on-request");
-    let on_response: TypedFunc<(), Responded> = alone.func(RESPONSE, "on-response");
+    let on_request: TypedFunc<(), Requested> = baseline.func(REQUEST, "on-request");
+    let on_response: TypedFunc<(), Responded> = baseline.func(RESPONSE, "on-response");
     let body = Bytes::from_static(&[7; 64]);
     let mut call = Some(Box::new(Call::unary("users", "find", body.clone())));
     let asked = Asked::of(&Call::unary("users", "find", body.clone()), Instant::now());
@@ -176,7 +176,7 @@ async fn interceptors(runtime: &Arc<Runtime>) {
     let times = fastest(|| {
         [
             time_batch(|| {
-                let (action,) = on_request.call(&mut alone.store, ()).unwrap();
+                let (action,) = on_request.call(&mut baseline.store, ()).unwrap();
                 assert!(black_box(action).is_ok());
             }),
             time_batch(|| {
@@ -187,7 +187,7 @@ async fn interceptors(runtime: &Arc<Runtime>) {
                 call = Some(back);
             }),
             time_batch(|| {
-                let (seen,) = on_response.call(&mut alone.store, ()).unwrap();
+                let (seen,) = on_response.call(&mut baseline.store, ()).unwrap();
                 assert!(black_box(seen).is_ok());
             }),
             time_batch(|| {
@@ -199,10 +199,10 @@ async fn interceptors(runtime: &Arc<Runtime>) {
             }),
         ]
     });
-    let [request_alone, request, response_alone, response] = times;
-    row("on-request, wasmtime alone", request_alone);
+    let [request_baseline, request, response_baseline, response] = times;
+    row("on-request, wasmtime alone", request_baseline);
     row("on-request, component", request);
-    row("on-response, wasmtime alone", response_alone);
+    row("on-response, wasmtime alone", response_baseline);
     row("on-response, component", response);
 }
 

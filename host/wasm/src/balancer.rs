@@ -21,9 +21,9 @@ use crate::{
     bindings::extension::{self as shape, CallOutcome},
     component::Role,
     convert::Trapped,
-    direct::{Balance, Entry, Seats, stats::EntryOutcome},
+    direct::{Balance, Entry, WorkerLocal, stats::EntryOutcome},
     generation::Generation,
-    interceptor::current,
+    interceptor::ambient,
     plugin::Plugin,
     state::State,
     stats::Outcome,
@@ -37,7 +37,7 @@ const UPDATE_INSTANCES: usize = 16;
 pub struct ComponentBalancer {
     plugin: Arc<Plugin>,
     service: Arc<str>,
-    /// The seats of the generation that was asked last.
+    /// The instances of the generation that was asked last.
     bound: ArcSwapOption<Bound>,
     /// Numbers its sets.
     sets: AtomicU64,
@@ -45,7 +45,7 @@ pub struct ComponentBalancer {
 
 struct Bound {
     generation: u64,
-    seats: Seats<Balance>,
+    local: WorkerLocal<Balance>,
 }
 
 /// One list of instances of a service, as its balancer knows it.
@@ -114,8 +114,11 @@ impl ComponentBalancer {
         }
     }
 
-    /// Gives `enter` the seats of the generation in service; `None` without one that can balance.
-    fn with<R>(&self, enter: impl FnOnce(&Generation, &Seats<Balance>) -> Option<R>) -> Option<R> {
+    /// Gives `enter` the instances of the generation in service; `None` without one that can balance.
+    fn with<R>(
+        &self,
+        enter: impl FnOnce(&Generation, &WorkerLocal<Balance>) -> Option<R>,
+    ) -> Option<R> {
         let serving = self.plugin.serving();
         let Some(serving) = serving.as_ref() else {
             // Nothing of a generation that is out of service is kept.
@@ -125,19 +128,19 @@ impl ComponentBalancer {
         let generation = &serving.generation;
         generation.check_role(Role::Balancer).ok()?;
         let bound = self.bound.load();
-        // A thread that still holds the generation before does not bring its seats back.
+        // A thread that still holds the generation before does not bring its instances back.
         if let Some(bound) = &*bound
             && bound.generation >= generation.number
         {
-            return enter(generation, &bound.seats);
+            return enter(generation, &bound.local);
         }
         let code = &generation.direct()?.code;
         let fresh = Arc::new(Bound {
             generation: generation.number,
-            seats: Seats::new(code),
+            local: WorkerLocal::new(code),
         });
         self.bound.store(Some(Arc::clone(&fresh)));
-        enter(generation, &fresh.seats)
+        enter(generation, &fresh.local)
     }
 }
 
@@ -147,7 +150,7 @@ impl CandidateSet {
     #[must_use]
     pub fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
         self.balancer
-            .with(|generation, seats| self.pick_in(generation, seats, ask))
+            .with(|generation, local| self.pick_in(generation, local, ask))
     }
 
     /// Tells how a call that `pick` has placed ended. Not told where this worker's instance is busy,
@@ -164,8 +167,8 @@ impl CandidateSet {
             }
         };
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.balancer.with(|generation, seats| {
-            let mut entry = seats.take_present()?;
+        self.balancer.with(|generation, local| {
+            let mut entry = local.take_present()?;
             if !self.is_known(&entry) {
                 return None;
             }
@@ -175,7 +178,7 @@ impl CandidateSet {
                 |store, functions| functions.done.call(store, (index, outcome, micros)),
             );
             if let Err(trapped) = told {
-                seats.count(EntryOutcome::of(&trapped), Duration::ZERO);
+                local.count(EntryOutcome::of(&trapped), Duration::ZERO);
                 generation.on_direct_trap(&trapped);
             }
             Some(())
@@ -185,17 +188,17 @@ impl CandidateSet {
     fn pick_in(
         &self,
         generation: &Generation,
-        seats: &Seats<Balance>,
+        local: &WorkerLocal<Balance>,
         ask: &Ask<'_>,
     ) -> Option<usize> {
-        let mut entry = match seats.take_at(Some(ask.now)) {
+        let mut entry = match local.take_at(Some(ask.now)) {
             Ok(entry) => entry,
             Err(absent) => {
-                seats.on_absent(absent);
+                local.on_absent(absent);
                 return None;
             }
         };
-        let picked = self.enter(seats, &mut entry, ask);
+        let picked = self.enter(local, &mut entry, ask);
         let time = entry.time();
         drop(entry);
         let (outcome, index) = match picked {
@@ -211,24 +214,24 @@ impl CandidateSet {
                 Err(_) => (EntryOutcome::Nonsense, None),
             },
         };
-        seats.count(outcome, time);
+        local.count(outcome, time);
         index
     }
 
     fn enter(
         &self,
-        seats: &Seats<Balance>,
+        local: &WorkerLocal<Balance>,
         entry: &mut Entry<'_, Balance>,
         ask: &Ask<'_>,
     ) -> Result<Option<u32>, Trapped> {
         if !self.is_known(entry) {
             self.update(entry)?;
         }
-        let code = seats.code();
+        let code = local.code();
         let set = |state: &mut State| {
             if code.asks_call {
                 let asked = ask.call.map(|call| Asked::of(call, ask.now));
-                state.current = asked.as_ref().map(current);
+                state.ambient = asked.as_ref().map(ambient);
             }
             if code.asks_candidates {
                 let n_members = self.candidates.len();
@@ -243,7 +246,7 @@ impl CandidateSet {
         if code.asks_call
             && let Some(state) = entry.state()
         {
-            state.current = None;
+            state.ambient = None;
         }
         result.map(|(index,)| index)
     }

@@ -1,12 +1,12 @@
 //! Role `batch-handler`: calls of one method that arrived together, answered in one entry.
 //!
-//! A batch is a shortcut and never more than that. It is entered plainly, where nothing has an effect
-//! outside the store (`way.rs`), and unless it ends with an answer to each of its calls it is as if it
+//! A batch is a shortcut and never more than that. It is entered on the inline path, where nothing has an effect
+//! outside the store (`call_path.rs`), and unless it ends with an answer to each of its calls it is as if it
 //! had never been: its instance is dropped, and the calls are made one by one.
 //!
 //! ```text
 //! calls ─▶ handle-batch ─┬─ an answer to each: the end
-//!                        └─ trap, departure, deadline, too few, too much ─▶ handle, one by one
+//!                        └─ trap, bailout, deadline, too few, too much ─▶ handle, one by one
 //! ```
 //! So a call that traps costs its neighbours some time and nothing else, and whatever a call is told,
 //! it is told by the rules of a single one.
@@ -26,11 +26,11 @@ use postern_core::{Body, BoxFuture, Call, Error, Headers, Reply, headers::Header
 use crate::{
     bindings::HandleResult,
     convert, executor,
-    instance::Halt,
+    instance::InlineError,
     lease::Lease,
-    placement::{INLINE_MAX, Placement},
-    serving::Home,
-    state::{Current, Head},
+    placement::{IN_PLACE_MAX, Placement},
+    serving::WorkerShard,
+    state::{AmbientCall, CallContext},
 };
 
 /// Octets of the bodies of one batch together. Of large ones the price of an entry is a small part.
@@ -61,7 +61,7 @@ pub(crate) struct Batch {
 
 /// How calls went lately, as far as one thread has seen.
 #[derive(Debug, Default)]
-pub(crate) struct Pace {
+pub(crate) struct BatchStatistics {
     /// Of a call, in nanoseconds: each one moves it by an eighth. 0 before the first.
     nanos: AtomicU64,
     /// Batches that are still to be made call by call.
@@ -69,22 +69,22 @@ pub(crate) struct Pace {
 }
 
 /// Answers `calls`, each by the guest's `handle-batch` where it may be, else by `handle`.
-pub(crate) fn call(home: &Arc<Home>, mut calls: Vec<Call>) -> Vec<BoxFuture<Answer>> {
+pub(crate) fn call(shard: &Arc<WorkerShard>, mut calls: Vec<Call>) -> Vec<BoxFuture<Answer>> {
     let mut answering = Vec::with_capacity(calls.len());
-    let n_calls_max = home.batch_max();
+    let n_calls_max = shard.batch_max();
     while !calls.is_empty() {
-        let rest = calls.split_off(run_length(home, &calls, n_calls_max));
-        if let Err(calls) = enter(home, mem::replace(&mut calls, rest), &mut answering) {
-            answering.extend(calls.into_iter().map(|call| Arc::clone(home).call(call)));
+        let rest = calls.split_off(run_length(shard, &calls, n_calls_max));
+        if let Err(calls) = enter(shard, mem::replace(&mut calls, rest), &mut answering) {
+            answering.extend(calls.into_iter().map(|call| Arc::clone(shard).call(call)));
         }
     }
     answering
 }
 
 /// How many of `calls`, from the first on, can be made in one entry. At least one.
-fn run_length(home: &Home, calls: &[Call], n_calls_max: usize) -> usize {
+fn run_length(shard: &WorkerShard, calls: &[Call], n_calls_max: usize) -> usize {
     let Some(first) = calls.first() else { return 0 };
-    let limit = home.generation().guest.spec.limits.input_bytes_max;
+    let limit = shard.generation().guest.spec.limits.input_bytes_max;
     let mut octets = 0;
     let fits = |call: &&Call| {
         let length = match &call.body {
@@ -96,7 +96,7 @@ fn run_length(home: &Home, calls: &[Call], n_calls_max: usize) -> usize {
         let fit = length <= limit && octets <= OCTETS_MAX;
         fit && call.method == first.method && call.service == first.service
     };
-    if home.generation().streams(first) {
+    if shard.generation().streams(first) {
         return 1;
     }
     let n_calls = calls.iter().take(n_calls_max).take_while(fits).count();
@@ -108,7 +108,7 @@ fn run_length(home: &Home, calls: &[Call], n_calls_max: usize) -> usize {
 /// # Errors
 /// The calls, when they are to be made one by one.
 fn enter(
-    home: &Arc<Home>,
+    shard: &Arc<WorkerShard>,
     mut calls: Vec<Call>,
     answering: &mut Vec<BoxFuture<Answer>>,
 ) -> Result<(), Vec<Call>> {
@@ -116,42 +116,42 @@ fn enter(
         return Err(calls);
     };
     let (service, method) = (first.service.clone(), first.method.clone());
-    let placement = home.generation().placements.of(&service, &method);
+    let placement = shard.generation().placements.of(&service, &method);
     let before = match placement {
-        Placement::Inline => None,
+        Placement::InPlace => None,
         Placement::Measured => Some(executor::thread_time()),
         Placement::Offloaded => return Err(calls),
     };
-    let Ok(mut lease) = Arc::clone(home).try_lease(home.generation().way()) else {
+    let Ok(mut lease) = Arc::clone(shard).try_lease(shard.generation().path()) else {
         return Err(calls);
     };
-    if lease.is_fiber() {
+    if lease.is_async() {
         lease.hand_back();
         return Err(calls);
     }
     let bodies: Vec<Bytes> = calls.iter_mut().map(take_message).collect();
     let (joined, lengths) = join(&bodies);
     let instance = lease.begin_batch(Box::new(Batch::new(calls)));
-    let answered = instance.handle_batch_plainly(&service, &method, &joined, &lengths);
+    let answered = instance.handle_batch_inline(&service, &method, &joined, &lengths);
     let batch = instance.end_batch();
     let limits = &lease.guest().spec.limits;
     let undone = match answered {
         Ok(answers) => match check(&answers, bodies.len(), limits.output_bytes_max) {
             Ok(()) => {
                 let time = finish(lease, answers, batch, answering);
-                if time > INLINE_MAX || before.is_some() {
+                if time > IN_PLACE_MAX || before.is_some() {
                     let n_calls = u32::try_from(bodies.len()).unwrap_or(u32::MAX).max(1);
                     let computed = before
                         .map(|before| executor::thread_time().saturating_sub(before) / n_calls);
-                    let placements = &home.generation().placements;
-                    placements.on_inline(&service, &method, time, computed);
+                    let placements = &shard.generation().placements;
+                    placements.on_in_place(&service, &method, time, computed);
                 }
                 return Ok(());
             }
             Err(reason) => reason,
         },
-        Err(Halt::Departed(_)) => "it left the plain way".to_owned(),
-        Err(Halt::Trapped(trapped)) => trapped.text,
+        Err(InlineError::Bailout(_)) => "it bailed out".to_owned(),
+        Err(InlineError::Trapped(trapped)) => trapped.text,
     };
     let (plugin, n_calls) = (&lease.guest().plugin, bodies.len());
     tracing::debug!(%plugin, n_calls, reason = undone, "batch undone");
@@ -231,27 +231,27 @@ impl Batch {
 
     /// Takes `before` back, which had its turn, and gives the call with the index `turn`, if there is
     /// one.
-    pub(crate) fn turn(&mut self, turn: usize, before: Option<Current>) -> Option<Current> {
+    pub(crate) fn turn(&mut self, turn: usize, before: Option<CallContext>) -> Option<CallContext> {
         if self.waiting.is_empty() {
             self.waiting = mem::take(&mut self.calls).into_iter().map(Some).collect();
         }
         self.put_back(before);
         let call = self.waiting.get_mut(turn)?.take()?;
         self.turn = turn;
-        let mut current = Current::new(Head::Call(Box::new(call)));
+        let mut ambient = CallContext::new(AmbientCall::Owned(Box::new(call)));
         let mut replies = self.replies.iter();
         if let Some(at) = replies.position(|(index, _)| *index == turn) {
-            current.reply = Some(self.replies.swap_remove(at).1);
+            ambient.reply = Some(self.replies.swap_remove(at).1);
         }
-        Some(current)
+        Some(ambient)
     }
 
     /// Takes the call back that had its turn.
-    pub(crate) fn put_back(&mut self, current: Option<Current>) {
-        let Some(Current { head, reply, .. }) = current else {
+    pub(crate) fn put_back(&mut self, ambient: Option<CallContext>) {
+        let Some(CallContext { call, reply, .. }) = ambient else {
             return;
         };
-        if let (Head::Call(call), Some(place)) = (head, self.waiting.get_mut(self.turn)) {
+        if let (AmbientCall::Owned(call), Some(place)) = (call, self.waiting.get_mut(self.turn)) {
             *place = Some(*call);
         }
         self.replies.extend(reply.map(|reply| (self.turn, reply)));
@@ -277,7 +277,7 @@ impl Batch {
     }
 }
 
-impl Pace {
+impl BatchStatistics {
     /// A call has ended by itself.
     pub(crate) fn on_call(&self, time: Duration) {
         let time = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
@@ -315,23 +315,23 @@ mod tests {
         Call::unary("s", method, "body")
     }
 
-    fn method(current: &Option<Current>) -> Option<&str> {
-        let head = &current.as_ref()?.head;
-        Some(head.method().as_str())
+    fn method(ambient: &Option<CallContext>) -> Option<&str> {
+        let call = &ambient.as_ref()?.call;
+        Some(call.method().as_str())
     }
 
     #[test]
     fn each_call_has_its_turn_and_keeps_its_headers() {
         let mut batch = Batch::new(vec![call("a"), call("b"), call("c")]);
-        let mut current = None;
+        let mut ambient = None;
         for (turn, expected) in [(1, "b"), (1, "b"), (0, "a"), (1, "b"), (2, "c")] {
-            current = batch.turn(turn, current);
-            assert_eq!(method(&current), Some(expected));
-            let reply = &mut current.as_mut().unwrap().reply;
+            ambient = batch.turn(turn, ambient);
+            assert_eq!(method(&ambient), Some(expected));
+            let reply = &mut ambient.as_mut().unwrap().reply;
             let reply = reply.get_or_insert_with(HeadersBuilder::default);
             reply.push(expected, expected).unwrap();
         }
-        batch.put_back(current);
+        batch.put_back(ambient);
         let headers = |headers: Headers| headers.iter().count();
         let n_headers = [0, 1, 2].map(|index| headers(batch.take_headers(index)));
         assert_eq!(n_headers, [1, 3, 1]);
@@ -363,28 +363,31 @@ mod tests {
 
     #[test]
     fn what_is_slow_goes_in_small_batches_or_alone() {
-        let pace = Pace::default();
-        assert!(pace.batch_max() > 100_000, "nothing is known yet");
-        pace.on_call(Duration::from_micros(10));
-        assert_eq!(pace.batch_max(), 50);
+        let statistics = BatchStatistics::default();
+        assert!(statistics.batch_max() > 100_000, "nothing is known yet");
+        statistics.on_call(Duration::from_micros(10));
+        assert_eq!(statistics.batch_max(), 50);
         for _ in 0..100 {
-            pace.on_call(Duration::from_millis(1));
+            statistics.on_call(Duration::from_millis(1));
         }
-        assert_eq!(pace.batch_max(), 0);
+        assert_eq!(statistics.batch_max(), 0);
         for _ in 0..100 {
-            pace.on_call(Duration::from_micros(1));
+            statistics.on_call(Duration::from_micros(1));
         }
-        assert!((400..=500).contains(&pace.batch_max()), "{pace:?}");
+        assert!(
+            (400..=500).contains(&statistics.batch_max()),
+            "{statistics:?}"
+        );
     }
 
     #[test]
     fn after_one_that_was_undone_calls_go_alone_for_a_while() {
-        let pace = Pace::default();
-        pace.on_undone();
+        let statistics = BatchStatistics::default();
+        statistics.on_undone();
         for _ in 0..PAUSE {
-            assert_eq!(pace.batch_max(), 1);
+            assert_eq!(statistics.batch_max(), 1);
         }
-        assert!(pace.batch_max() > 1);
+        assert!(statistics.batch_max() > 1);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use crate::{
     bindings::{CallKind as RawKind, Method, Service},
     component::Role,
     offload::{self, Purpose},
-    serving::Home,
+    serving::WorkerShard,
     spec::PluginSpec,
     stats::Outcome,
 };
@@ -55,14 +55,14 @@ pub enum CallKind {
 ///
 /// # Errors
 /// As a call; and `invalid-argument` for a description beyond its bounds.
-pub(crate) async fn services(home: Arc<Home>) -> Result<Vec<ServiceInfo>, Error> {
-    let entered = Box::pin(enter(Arc::clone(&home)));
-    offload::run(&home, Purpose::role("describe"), Err, entered).await
+pub(crate) async fn services(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
+    let entered = Box::pin(enter(Arc::clone(&shard)));
+    offload::run(&shard, Purpose::role("describe"), Err, entered).await
 }
 
-async fn enter(home: Arc<Home>) -> Result<Vec<ServiceInfo>, Error> {
+async fn enter(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
     let (plugin, spec) = {
-        let generation = home.generation();
+        let generation = shard.generation();
         let answers = [Role::Handler, Role::StreamHandler];
         if !answers.iter().any(|role| generation.roles.contains(role)) {
             return Ok(Vec::new());
@@ -70,7 +70,7 @@ async fn enter(home: Arc<Home>) -> Result<Vec<ServiceInfo>, Error> {
         let guest = &generation.guest;
         (Arc::clone(&guest.plugin), guest.spec.clone())
     };
-    let mut lease = home.lease_fiber(None).await?;
+    let mut lease = shard.lease_async(None).await?;
     let services = match lease.begin(None).services().await {
         None => {
             lease.finish(Outcome::Ok);

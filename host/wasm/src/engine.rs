@@ -19,13 +19,13 @@ use std::{
 use parking_lot::Mutex;
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
-use crate::pool::Sweep;
+use crate::pool::Maintenance;
 
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
 /// Instances without calls are looked for this often.
-const SWEEP_PERIOD: Duration = Duration::from_secs(1);
+const MAINTENANCE_PERIOD: Duration = Duration::from_secs(1);
 /// The tick while guests compute on threads of their own. An idle machine is woken less often.
 pub(crate) const BUSY_TICK: Duration = Duration::from_millis(2);
 
@@ -64,7 +64,7 @@ pub(crate) struct Engines {
 struct Ticker {
     thread: Option<JoinHandle<()>>,
     stop: Arc<AtomicBool>,
-    sweeps: Arc<Mutex<Vec<Weak<dyn Sweep>>>>,
+    maintained: Arc<Mutex<Vec<Weak<dyn Maintenance>>>>,
 }
 
 impl Flavor {
@@ -116,9 +116,9 @@ impl Engines {
         self.tick
     }
 
-    /// Has `sweep` called about every second for as long as it lives.
-    pub(crate) fn sweep_regularly(&self, sweep: Weak<dyn Sweep>) {
-        self.ticker.sweeps.lock().push(sweep);
+    /// Has `one` called about every second for as long as it lives.
+    pub(crate) fn maintain_regularly(&self, one: Weak<dyn Maintenance>) {
+        self.ticker.maintained.lock().push(one);
     }
 }
 
@@ -130,10 +130,10 @@ impl Ticker {
         is_busy: impl Fn() -> bool + Send + 'static,
     ) -> wasmtime::Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
-        let sweeps = Arc::new(Mutex::new(Vec::<Weak<dyn Sweep>>::new()));
-        let (stopped, swept) = (Arc::clone(&stop), Arc::clone(&sweeps));
+        let maintained = Arc::new(Mutex::new(Vec::<Weak<dyn Maintenance>>::new()));
+        let (stopped, looked_after) = (Arc::clone(&stop), Arc::clone(&maintained));
         let run = move || {
-            let mut last_sweep = Instant::now();
+            let mut last_maintenance = Instant::now();
             while !stopped.load(Ordering::Relaxed) {
                 let tick = if is_busy() { tick.min(BUSY_TICK) } else { tick };
                 thread::park_timeout(tick);
@@ -141,10 +141,10 @@ impl Ticker {
                 for engine in later.iter().filter_map(OnceLock::get) {
                     engine.increment_epoch();
                 }
-                if last_sweep.elapsed() >= SWEEP_PERIOD {
-                    last_sweep = Instant::now();
+                if last_maintenance.elapsed() >= MAINTENANCE_PERIOD {
+                    last_maintenance = Instant::now();
                     // What is dropped there may panic, which must not end everybody's time.
-                    drop(catch_unwind(AssertUnwindSafe(|| sweep(&swept))));
+                    drop(catch_unwind(AssertUnwindSafe(|| maintain(&looked_after))));
                 }
             }
         };
@@ -154,7 +154,7 @@ impl Ticker {
         Ok(Self {
             thread: Some(thread),
             stop,
-            sweeps,
+            maintained,
         })
     }
 }
@@ -165,7 +165,7 @@ impl Drop for Ticker {
         let Some(thread) = self.thread.take() else {
             return;
         };
-        // The last owner may go away inside a sweep, on the ticker's own thread.
+        // The last owner may go away inside maintenance, on the ticker's own thread.
         if thread.thread().id() != thread::current().id() {
             thread.thread().unpark();
             // Nothing is left to do about a panic there; its message has been printed.
@@ -184,14 +184,14 @@ impl Default for Pooling {
     }
 }
 
-fn sweep(sweeps: &Mutex<Vec<Weak<dyn Sweep>>>) {
+fn maintain(maintained: &Mutex<Vec<Weak<dyn Maintenance>>>) {
     let alive: Vec<_> = {
-        let mut sweeps = sweeps.lock();
-        sweeps.retain(|sweep| sweep.strong_count() > 0);
-        sweeps.iter().filter_map(Weak::upgrade).collect()
+        let mut maintained = maintained.lock();
+        maintained.retain(|one| one.strong_count() > 0);
+        maintained.iter().filter_map(Weak::upgrade).collect()
     };
-    for sweep in alive {
-        sweep.sweep();
+    for one in alive {
+        one.maintain();
     }
 }
 

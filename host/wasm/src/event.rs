@@ -3,8 +3,7 @@
 use std::sync::Arc;
 
 use postern_core::{
-    Body, BoxFuture, Call, Error, Text,
-    extension::{Event, EventHandler},
+    Body, BoxFuture, Call, Context, Error, Text, event::Event, extension::EventHandler,
 };
 
 use crate::{
@@ -14,8 +13,8 @@ use crate::{
     interceptor::outcome_of,
     offload::{self, Purpose},
     plugin::Plugin,
-    serving::Home,
-    state::{Current, Head},
+    serving::WorkerShard,
+    state::{AmbientCall, CallContext},
 };
 
 /// A plugin as a handler of events; every event goes to the generation in service.
@@ -23,32 +22,32 @@ pub(crate) struct PluginEvents(pub(crate) Arc<Plugin>);
 
 impl EventHandler for PluginEvents {
     fn on_event(&self, event: Event) -> BoxFuture<Result<(), Error>> {
-        let home = match self.0.home() {
-            Some(home) => match home.generation().check_role(Role::EventHandler) {
-                Ok(()) => Ok(home),
+        let shard = match self.0.shard() {
+            Some(shard) => match shard.generation().check_role(Role::EventHandler) {
+                Ok(()) => Ok(shard),
                 Err(error) => Err(error),
             },
             None => Err(self.0.unavailable()),
         };
-        match home {
-            Ok(home) => {
-                let entered = Box::pin(on_event(Arc::clone(&home), event));
-                offload::run(&home, Purpose::role("on-event"), Err, entered)
+        match shard {
+            Ok(shard) => {
+                let entered = Box::pin(on_event(Arc::clone(&shard), event));
+                offload::run(&shard, Purpose::role("on-event"), Err, entered)
             }
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 }
 
-async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
-    let limit = home.generation().guest.spec.limits.input_bytes_max;
+async fn on_event(shard: Arc<WorkerShard>, event: Event) -> Result<(), Error> {
+    let limit = shard.generation().guest.spec.limits.input_bytes_max;
     check_input(event.payload.len(), limit)?;
-    let mut lease = home.lease_fiber(event.context.deadline).await?;
+    let mut lease = shard.lease_async(None).await?;
     let Event {
         topic,
         headers,
         payload,
-        context,
+        publisher,
     } = event;
     let content_type = headers
         .get_str("content-type")
@@ -59,9 +58,9 @@ async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
         version: None,
         headers,
         body: Body::Empty,
-        context,
+        context: Context::from(publisher),
     };
-    let instance = lease.begin(Some(Current::new(Head::Call(Box::new(call)))));
+    let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(Box::new(call)))));
     let (store, beside) = instance.beside();
     let result = match beside.on_event {
         Some(on_event) => {
@@ -70,7 +69,7 @@ async fn on_event(home: Arc<Home>, event: Event) -> Result<(), Error> {
         }
         None => Err(wasmtime::format_err!("it has no role `event-handler`")),
     };
-    store.data_mut().current = None;
+    store.data_mut().ambient = None;
     match instance.finish(result.map(|(said,)| said)) {
         Ok(said) => {
             lease.finish(outcome_of(&said));

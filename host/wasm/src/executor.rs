@@ -68,7 +68,7 @@ struct Task {
     is_cancelled: AtomicBool,
     queue: Arc<Queue>,
     /// The runtime that it came from.
-    home: Handle,
+    runtime: Handle,
 }
 
 /// A future that is being polled on these threads. Dropping it drops the future.
@@ -114,10 +114,10 @@ impl Executor {
         move || queue.n_active.load(Relaxed) > 0
     }
 
-    /// Has `future` polled on these threads, inside the runtime `home`.
+    /// Has `future` polled on these threads, inside the runtime `runtime`.
     pub(crate) fn spawn<T: Send + 'static>(
         &self,
-        home: Handle,
+        runtime: Handle,
         future: BoxFuture<T>,
     ) -> Spawned<T> {
         let (sender, output) = oneshot::channel();
@@ -134,7 +134,7 @@ impl Executor {
             state: AtomicU8::new(QUEUED),
             is_cancelled: AtomicBool::new(false),
             queue: Arc::clone(&self.queue),
-            home,
+            runtime,
         });
         self.queue.push(Arc::clone(&task));
         Spawned { task, output }
@@ -192,7 +192,7 @@ impl Queue {
 impl Task {
     /// Polls it once.
     fn run(self: Arc<Self>) {
-        let _inside = self.home.enter();
+        let _inside = self.runtime.enter();
         self.state.store(RUNNING, SeqCst);
         let waker = Waker::from(Arc::clone(&self));
         {

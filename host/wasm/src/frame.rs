@@ -12,7 +12,7 @@ use crate::{
     bindings::extension as shape,
     component::Role,
     convert,
-    direct::{Framing, Seats},
+    direct::{Framing, WorkerLocal},
     generation::Generation,
     plugin::Plugin,
     state::State,
@@ -23,7 +23,10 @@ use crate::{
 pub(crate) struct PluginFrames(pub(crate) Arc<Plugin>);
 
 impl PluginFrames {
-    fn with<R>(&self, enter: impl FnOnce(Result<(&Generation, &Seats<Framing>), Error>) -> R) -> R {
+    fn with<R>(
+        &self,
+        enter: impl FnOnce(Result<(&Generation, &WorkerLocal<Framing>), Error>) -> R,
+    ) -> R {
         let serving = self.0.serving();
         let Some(serving) = serving.as_ref() else {
             return enter(Err(self.0.unavailable()));
@@ -32,11 +35,11 @@ impl PluginFrames {
         if let Err(error) = generation.check_role(Role::FrameExtension) {
             return enter(Err(error));
         }
-        let seats = generation
+        let local = generation
             .direct()
             .and_then(|direct| direct.frame_extension.as_ref());
-        match seats {
-            Some(seats) => enter(Ok((generation, seats))),
+        match local {
+            Some(local) => enter(Ok((generation, local))),
             None => enter(Err(self.0.unavailable())),
         }
     }
@@ -45,8 +48,8 @@ impl PluginFrames {
 impl FrameExtension for PluginFrames {
     fn should_handle(&self, head: &FrameHead) -> Result<bool, Error> {
         self.with(|found| {
-            let (generation, seats) = found?;
-            let mut entry = seats.take().map_err(|absent| seats.on_absent(absent))?;
+            let (generation, local) = found?;
+            let mut entry = local.take().map_err(|absent| local.on_absent(absent))?;
             let head = shown(head);
             let result = entry.run(
                 1,
@@ -55,23 +58,23 @@ impl FrameExtension for PluginFrames {
             );
             let time = entry.time();
             drop(entry);
-            let (wanted,) = seats.settle(generation, time, result)?;
+            let (wanted,) = local.settle(generation, time, result)?;
             Ok(wanted)
         })
     }
 
     fn handle(&self, _: Direction, frame: Frame) -> Verdict {
         self.with(|found| match found {
-            Ok((generation, seats)) => handle(generation, seats, frame),
+            Ok((generation, local)) => handle(generation, local, frame),
             Err(error) => Verdict::Broken(frame, error),
         })
     }
 }
 
-fn handle(generation: &Generation, seats: &Seats<Framing>, frame: Frame) -> Verdict {
-    let mut entry = match seats.take() {
+fn handle(generation: &Generation, local: &WorkerLocal<Framing>, frame: Frame) -> Verdict {
+    let mut entry = match local.take() {
         Ok(entry) => entry,
-        Err(absent) => return Verdict::Broken(frame, seats.on_absent(absent)),
+        Err(absent) => return Verdict::Broken(frame, local.on_absent(absent)),
     };
     let set = |state: &mut State| state.subject = Some(Subject::Frame(Framed::new(frame)));
     let result = entry.run(1, set, |store, functions| {
@@ -81,7 +84,7 @@ fn handle(generation: &Generation, seats: &Seats<Framing>, frame: Frame) -> Verd
     let subject = entry.state().and_then(|state| state.subject.take());
     let time = entry.time();
     drop(entry);
-    let result = seats.settle(generation, time, result);
+    let result = local.settle(generation, time, result);
     let Some(Subject::Frame(framed)) = subject else {
         let lost = Error::internal("a frame extension's store has lost its frame");
         return Verdict::Refuse(lost);

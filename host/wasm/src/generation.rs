@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use wasmtime::component::InstancePre;
 
 use crate::{
+    call_path::CallPath,
     component::{Exports, Role},
     describe::{CallKind, MethodInfo, ServiceInfo},
     digest::Digest,
@@ -23,18 +24,17 @@ use crate::{
     instance::{Failed, Instance},
     limits::time,
     placement::Placements,
-    pool::{Full, Idle, Pool, Sweep, Turn},
+    pool::{Full, Idle, Maintenance, Permit, Pool},
     spec::Mode,
     state::{Guest, State},
     stream_registry::StreamRegistry,
-    way::Way,
 };
 
 /// Code that can be instantiated.
 pub(crate) struct Linked {
     pub(crate) pre: InstancePre<State>,
-    /// The same for the plain way, where the component may have it.
-    pub(crate) plain: Option<InstancePre<State>>,
+    /// The same for the inline path, where the component may have it.
+    pub(crate) inline: Option<InstancePre<State>>,
     pub(crate) exports: Exports,
     /// There when the component has a role that is entered directly.
     pub(crate) direct: Option<Direct>,
@@ -53,8 +53,8 @@ pub(crate) struct Generation {
     pub(crate) streams: Arc<StreamRegistry>,
     /// Where calls of each method begin.
     pub(crate) placements: Placements,
-    /// Whether a call has shown that the plain way is not for this component.
-    departed: AtomicBool,
+    /// Whether a call has shown that the inline path is not for this component.
+    bailed_out: AtomicBool,
     /// Why it answers no more (`OnTrap::Stop`).
     pub(crate) stopped: OnceLock<String>,
     /// Dropped with the generation: that is how its end is known.
@@ -87,7 +87,7 @@ impl Generation {
             pool: Pool::new(instances.live_max(), instances.queue_max),
             streams: Arc::new(StreamRegistry::new(instances)),
             placements: Placements::new(),
-            departed: AtomicBool::new(false),
+            bailed_out: AtomicBool::new(false),
             stopped: OnceLock::new(),
             linked,
             guest,
@@ -145,13 +145,17 @@ impl Generation {
         self.stopped.get().map(String::as_str)
     }
 
-    /// The way on which calls of one message are begun. State that a `single` instance keeps would
-    /// be lost with a departure.
-    pub(crate) fn way(&self) -> Way {
-        let is_plain = self.linked.plain.is_some()
+    /// The path on which calls of one message begin. State that a `single` instance keeps would be
+    /// lost with a bailout.
+    pub(crate) fn path(&self) -> CallPath {
+        let is_inline = self.linked.inline.is_some()
             && self.guest.spec.instances.mode != Mode::Single
-            && !self.departed.load(Relaxed);
-        if is_plain { Way::Plain } else { Way::Fiber }
+            && !self.bailed_out.load(Relaxed);
+        if is_inline {
+            CallPath::Inline
+        } else {
+            CallPath::Async
+        }
     }
 
     /// Whether calls that arrive together may be answered in one entry: by an instance that others
@@ -159,32 +163,32 @@ impl Generation {
     pub(crate) fn batches(&self) -> bool {
         self.linked.exports.handle_batch.is_some()
             && self.guest.spec.instances.mode == Mode::Pooled
-            && self.way() == Way::Plain
+            && self.path() == CallPath::Inline
     }
 
-    /// Begins no more calls plainly.
-    pub(crate) fn depart(&self) {
-        if !self.departed.swap(true, Relaxed) {
+    /// Begins no more calls on the inline path.
+    pub(crate) fn bail_out(&self) {
+        if !self.bailed_out.swap(true, Relaxed) {
             let plugin = &self.guest.plugin;
-            tracing::debug!(%plugin, generation = self.number, "calls go to fibers");
+            tracing::debug!(%plugin, generation = self.number, "calls go to the async path");
         }
     }
 
     /// Makes an instance on leave from the pool; the leave is given back if it fails.
-    pub(crate) async fn make(&self, way: Way) -> Result<Box<Instance>, Error> {
+    pub(crate) async fn make(&self, path: CallPath) -> Result<Box<Instance>, Error> {
         let leave = Leave(Some(&self.pool));
-        let instance = self.instantiate(way).await?;
+        let instance = self.instantiate(path).await?;
         leave.used();
         Ok(instance)
     }
 
-    /// Makes an instance for `way`, or for a fiber where it cannot start otherwise.
-    pub(crate) async fn instantiate(&self, way: Way) -> Result<Box<Instance>, Error> {
+    /// Makes an instance for `path`, or for the async path where it cannot start otherwise.
+    pub(crate) async fn instantiate(&self, path: CallPath) -> Result<Box<Instance>, Error> {
         let stats = &self.guest.stats;
-        let mut made = self.start(way).await;
-        if matches!(made, Err(Failed::Departed)) {
-            self.depart();
-            made = self.start(Way::Fiber).await;
+        let mut made = self.start(path).await;
+        if matches!(made, Err(Failed::Bailout)) {
+            self.bail_out();
+            made = self.start(CallPath::Async).await;
         }
         match made {
             Ok(instance) => {
@@ -193,8 +197,8 @@ impl Generation {
                 stats.on_memory(instance.memory_bytes());
                 Ok(Box::new(instance))
             }
-            Err(Failed::Departed) => {
-                let message = "an instance that is made for a fiber has left the plain way";
+            Err(Failed::Bailout) => {
+                let message = "an instance for the async path has bailed out";
                 Err(Error::internal(message))
             }
             Err(Failed::Guest(trapped)) => {
@@ -212,21 +216,21 @@ impl Generation {
         }
     }
 
-    async fn start(&self, way: Way) -> Result<Instance, Failed> {
+    async fn start(&self, path: CallPath) -> Result<Instance, Failed> {
         let now = Instant::now();
         let state = State::new(Arc::clone(&self.guest), now);
         let Linked {
             pre,
-            plain,
+            inline,
             exports,
             ..
         } = &self.linked;
-        match (way, plain) {
-            (Way::Plain, Some(plain)) => {
-                Instance::new(Way::Plain, plain, exports, state, now).await
+        match (path, inline) {
+            (CallPath::Inline, Some(inline)) => {
+                Instance::new(CallPath::Inline, inline, exports, state, now).await
             }
-            (Way::Plain, None) | (Way::Fiber, _) => {
-                Instance::new(Way::Fiber, pre, exports, state, now).await
+            (CallPath::Inline, None) | (CallPath::Async, _) => {
+                Instance::new(CallPath::Async, pre, exports, state, now).await
             }
         }
     }
@@ -235,7 +239,7 @@ impl Generation {
     pub(crate) async fn wait(
         &self,
         deadline: Option<Instant>,
-    ) -> Result<Turn<Box<Instance>>, Error> {
+    ) -> Result<Permit<Box<Instance>>, Error> {
         let start = Instant::now();
         let (plugin, stats) = (&self.guest.plugin, &self.guest.stats);
         let instances = &self.guest.spec.instances;
@@ -244,7 +248,7 @@ impl Generation {
             let error = Error::new(Kind::ResourceExhausted, Blame::Gateway, message);
             error.with_retry(Retry::Elsewhere)
         };
-        let mut place = self.pool.enqueue().map_err(|Full| {
+        let mut waiter = self.pool.enqueue().map_err(|Full| {
             let queue_max = instances.queue_max;
             refuse(format!(
                 "{queue_max} calls already wait for an instance of plugin {plugin}"
@@ -253,10 +257,10 @@ impl Generation {
         let _waiting = Waiting::new(stats);
         let longest = start + instances.queue_time_max;
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
-        let turn = tokio::time::timeout_at(until.into(), place.turn()).await;
+        let permit = tokio::time::timeout_at(until.into(), waiter.permit()).await;
         let waited = start.elapsed();
         stats.on_queue_wait(waited);
-        turn.ok().flatten().ok_or_else(|| {
+        permit.ok().flatten().ok_or_else(|| {
             let max = self.pool.live();
             let message = format!(
                 "all {max} instances of plugin {plugin} were busy for {}",
@@ -308,8 +312,8 @@ impl Drop for Generation {
     }
 }
 
-impl Sweep for Generation {
-    fn sweep(&self) {
+impl Maintenance for Generation {
+    fn maintain(&self) {
         let (guest, now) = (&self.guest, Instant::now());
         let instances = &guest.spec.instances;
         if instances.mode == Mode::Pooled {

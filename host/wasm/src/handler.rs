@@ -7,18 +7,18 @@ use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply, Text};
 
 use crate::{
     bindings::HandleResult,
+    call_path::{Bailout, CallPath},
     convert::{self, Stop},
     executor,
     generation::Generation,
-    instance::Halt,
+    instance::InlineError,
     lease::Lease,
     limits::octets,
     offload::{self, Purpose},
-    placement::{INLINE_MAX, Placement},
-    serving::Home,
-    state::{Current, Head},
+    placement::{IN_PLACE_MAX, Placement},
+    serving::WorkerShard,
+    state::{AmbientCall, CallContext},
     stats::Outcome,
-    way::{Departure, Way},
 };
 
 /// What goes into the guest.
@@ -33,46 +33,49 @@ struct Request {
 /// With its message at hand and an instance idle, a call is handed to the instance at once: what the
 /// future then holds is small, and a small future is a cheap one (every octet of it is copied when it
 /// is boxed).
-pub(crate) fn call(home: Arc<Home>, call: Call) -> BoxFuture<Result<Reply, Error>> {
+pub(crate) fn call(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Error>> {
     if matches!(call.body, Body::Many(_)) {
-        let gathered = Box::pin(gather(Arc::clone(&home), call));
+        let gathered = Box::pin(gather(Arc::clone(&shard), call));
         return offload::run_at(
-            Placement::Inline,
-            &home,
+            Placement::InPlace,
+            &shard,
             Purpose::role("gather"),
             Err,
             gathered,
         );
     }
-    let placement = home.generation().placements.of(&call.service, &call.method);
-    let way = way_of(&home, placement);
-    match home.try_lease(way) {
+    let placement = shard
+        .generation()
+        .placements
+        .of(&call.service, &call.method);
+    let path = path_of(&shard, placement);
+    match shard.try_lease(path) {
         Ok(lease) => begin(lease, call, placement),
-        Err(home) => Box::pin(wait(home, call, placement)),
+        Err(shard) => Box::pin(wait(shard, call, placement)),
     }
 }
 
 /// The kind of instance that a call wants.
-fn way_of(home: &Home, placement: Placement) -> Way {
+fn path_of(shard: &WorkerShard, placement: Placement) -> CallPath {
     match placement {
-        Placement::Inline | Placement::Measured => home.generation().way(),
-        Placement::Offloaded => Way::Fiber,
+        Placement::InPlace | Placement::Measured => shard.generation().path(),
+        Placement::Offloaded => CallPath::Async,
     }
 }
 
 /// Reads a stream that must hold one message, then goes on as ever.
-async fn gather(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
-    let limit = home.generation().guest.spec.limits.input_bytes_max;
+async fn gather(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, Error> {
+    let limit = shard.generation().guest.spec.limits.input_bytes_max;
     let body = Body::One(call.body.into_one(limit).await?);
-    self::call(home, Call { body, ..call }).await
+    self::call(shard, Call { body, ..call }).await
 }
 
 /// Waits for an instance, then goes on as ever.
-async fn wait(home: Arc<Home>, call: Call, placement: Placement) -> Result<Reply, Error> {
-    let way = way_of(&home, placement);
-    let lease = home.lease(call.context.deadline, way).await?;
+async fn wait(shard: Arc<WorkerShard>, call: Call, placement: Placement) -> Result<Reply, Error> {
+    let path = path_of(&shard, placement);
+    let lease = shard.lease(call.context.deadline, path).await?;
     // More may be known by now.
-    let placements = &lease.home().generation().placements;
+    let placements = &lease.shard().generation().placements;
     let placement = placements.of(&call.service, &call.method);
     begin(lease, call, placement).await
 }
@@ -96,11 +99,15 @@ fn begin(
         method: mem::take(&mut call.method),
         body,
     };
-    lease.begin(Some(Current::new(Head::Call(Box::new(call)))));
-    match (lease.way(), placement) {
-        (Way::Plain, Placement::Inline) => enter(lease, request, None),
-        (Way::Plain, Placement::Measured) => enter(lease, request, Some(executor::thread_time())),
-        (Way::Plain, Placement::Offloaded) | (Way::Fiber, _) => suspend(lease, request, placement),
+    lease.begin(Some(CallContext::new(AmbientCall::Owned(Box::new(call)))));
+    match (lease.path(), placement) {
+        (CallPath::Inline, Placement::InPlace) => enter(lease, request, None),
+        (CallPath::Inline, Placement::Measured) => {
+            enter(lease, request, Some(executor::thread_time()))
+        }
+        (CallPath::Inline, Placement::Offloaded) | (CallPath::Async, _) => {
+            suspend(lease, request, placement)
+        }
     }
 }
 
@@ -117,33 +124,33 @@ fn enter(
         body,
     } = &request;
     let told = |generation: &Generation, took: Duration| {
-        if took > INLINE_MAX || before.is_some() {
+        if took > IN_PLACE_MAX || before.is_some() {
             let computed = before.map(|before| executor::thread_time().saturating_sub(before));
             let placements = &generation.placements;
-            placements.on_inline(service, method, took, computed);
+            placements.on_in_place(service, method, took, computed);
         }
     };
-    let answered = match lease.instance().handle_plainly(service, method, body) {
+    let answered = match lease.instance().handle_inline(service, method, body) {
         Ok(answer) => finish(lease, answer, told),
-        Err(Halt::Trapped(trapped)) => {
-            told(lease.home().generation(), lease.time());
+        Err(InlineError::Trapped(trapped)) => {
+            told(lease.shard().generation(), lease.time());
             Err(lease.trap(trapped))
         }
-        Err(Halt::Departed(departure)) => return depart(lease, request, departure),
+        Err(InlineError::Bailout(bailout)) => return bail_out(lease, request, bailout),
     };
     Box::pin(std::future::ready(answered))
 }
 
-/// Begins a call anew on a fiber.
-fn depart(lease: Lease, request: Request, departure: Departure) -> BoxFuture<Result<Reply, Error>> {
-    match departure {
+/// Begins a call anew on the async path.
+fn bail_out(lease: Lease, request: Request, bailout: Bailout) -> BoxFuture<Result<Reply, Error>> {
+    match bailout {
         // All calls of a component that asks once are likely to ask.
-        Departure::Asked => {
-            lease.depart();
-            suspend(lease, request, Placement::Inline)
+        Bailout::HostCall => {
+            lease.bail_out();
+            suspend(lease, request, Placement::InPlace)
         }
-        Departure::Overran => {
-            let placements = &lease.home().generation().placements;
+        Bailout::Overran => {
+            let placements = &lease.shard().generation().placements;
             placements.on_overrun(&request.service, &request.method);
             suspend(lease, request, Placement::Offloaded)
         }
@@ -156,11 +163,11 @@ fn suspend(
     request: Request,
     placement: Placement,
 ) -> BoxFuture<Result<Reply, Error>> {
-    let home = Arc::clone(lease.home());
+    let shard = Arc::clone(lease.shard());
     let purpose = Purpose::call(request.service.clone(), request.method.clone());
     offload::run_at(
         placement,
-        &home,
+        &shard,
         purpose,
         Err,
         Box::pin(run(lease, request)),
@@ -169,7 +176,7 @@ fn suspend(
 
 /// Runs the guest on a fiber, from the beginning.
 async fn run(mut lease: Lease, request: Request) -> Result<Reply, Error> {
-    if !lease.is_fiber() {
+    if !lease.is_async() {
         lease = lease.renew().await?;
     }
     let Request {
@@ -196,7 +203,7 @@ fn finish(
         Ok(octets) => {
             let (length, limit) = (octets.len(), lease.guest().spec.limits.output_bytes_max);
             if length > limit {
-                told(lease.home().generation(), lease.time());
+                told(lease.shard().generation(), lease.time());
                 return Err(lease.trap(Stop::Output { length, limit }.into()));
             }
             lease.finish_told(Outcome::Ok, told);

@@ -13,7 +13,7 @@ use crate::{
     lease::Lease,
     limits::time,
     offload::{self, Purpose},
-    serving::Home,
+    serving::WorkerShard,
     stats::Outcome,
 };
 
@@ -47,9 +47,9 @@ pub enum HealthStatus {
 ///
 /// # Errors
 /// As a call: a trap, the time limit; and `deadline-exceeded` without an answer within `limit`.
-pub(crate) async fn check(home: Arc<Home>, limit: Duration) -> Result<HealthReport, Error> {
+pub(crate) async fn check(shard: Arc<WorkerShard>, limit: Duration) -> Result<HealthReport, Error> {
     let deadline = Some(Instant::now() + limit);
-    let lease = match Arc::clone(&home).lease_spare(deadline).await {
+    let lease = match Arc::clone(&shard).lease_spare(deadline).await {
         Ok(lease) => lease,
         Err(error) if error.kind == Kind::ResourceExhausted => {
             return Ok(HealthReport {
@@ -59,7 +59,7 @@ pub(crate) async fn check(home: Arc<Home>, limit: Duration) -> Result<HealthRepo
         }
         Err(error) => return Err(error),
     };
-    let entered = offload::run(&home, Purpose::role("health"), Err, Box::pin(ask(lease)));
+    let entered = offload::run(&shard, Purpose::role("health"), Err, Box::pin(ask(lease)));
     let answered = tokio::time::timeout(limit, entered).await;
     answered.unwrap_or_else(|_| {
         let message = format!("no answer within {}", time(limit));

@@ -14,12 +14,12 @@ use crate::{
     },
     component::Role,
     convert,
-    direct::{Authentication, Authorization, Seats},
+    direct::{Authentication, Authorization, WorkerLocal},
     generation::Generation,
-    interceptor::{current, outcome_of},
+    interceptor::{ambient, outcome_of},
     offload::{self, Purpose},
     plugin::Plugin,
-    serving::Home,
+    serving::WorkerShard,
     state::State,
 };
 
@@ -65,14 +65,14 @@ impl Authenticator for PluginAuthenticator {
             .direct()
             .and_then(|direct| direct.authenticator.as_ref())
         {
-            Some(seats) => Step::Done(authenticate(generation, seats, asked, credentials)),
-            None => match serving.home() {
-                Some(home) => {
+            Some(local) => Step::Done(authenticate(generation, local, asked, credentials)),
+            None => match serving.shard() {
+                Some(shard) => {
                     let entered =
-                        pooled_authenticate(Arc::clone(&home), Arc::clone(asked), credentials);
+                        pooled_authenticate(Arc::clone(&shard), Arc::clone(asked), credentials);
                     let purpose = Purpose::role("authenticate");
                     let broken = |error| Err(Fault::Broken(error));
-                    Step::Later(offload::run(&home, purpose, broken, Box::pin(entered)))
+                    Step::Later(offload::run(&shard, purpose, broken, Box::pin(entered)))
                 }
                 None => broken(self.0.unavailable()),
             },
@@ -95,13 +95,13 @@ impl Authorizer for PluginAuthorizer {
             .direct()
             .and_then(|direct| direct.authorizer.as_ref())
         {
-            Some(seats) => Step::Done(authorize(generation, seats, asked)),
-            None => match serving.home() {
-                Some(home) => {
-                    let entered = pooled_authorize(Arc::clone(&home), Arc::clone(asked));
+            Some(local) => Step::Done(authorize(generation, local, asked)),
+            None => match serving.shard() {
+                Some(shard) => {
+                    let entered = pooled_authorize(Arc::clone(&shard), Arc::clone(asked));
                     let purpose = Purpose::role("authorize");
                     let broken = |error| Err(Fault::Broken(error));
-                    Step::Later(offload::run(&home, purpose, broken, Box::pin(entered)))
+                    Step::Later(offload::run(&shard, purpose, broken, Box::pin(entered)))
                 }
                 None => broken(self.0.unavailable()),
             },
@@ -111,61 +111,65 @@ impl Authorizer for PluginAuthorizer {
 
 fn authenticate(
     generation: &Generation,
-    seats: &Seats<Authentication>,
+    local: &WorkerLocal<Authentication>,
     asked: &Arc<Asked>,
     credentials: shape::Credentials,
 ) -> Judged {
-    let taken = seats.take();
-    let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
-    let set = |state: &mut State| state.current = Some(current(asked));
+    let taken = local.take();
+    let mut entry = taken.map_err(|absent| Fault::Broken(local.on_absent(absent)))?;
+    let set = |state: &mut State| state.ambient = Some(ambient(asked));
     let result = entry.run(1, set, |store, functions| {
         functions.authenticate.call(store, (credentials,))
     });
     if let Some(state) = entry.state() {
-        state.current = None;
+        state.ambient = None;
     }
     let time = entry.time();
     drop(entry);
-    let (said,) = seats
+    let (said,) = local
         .settle(generation, time, result)
         .map_err(Fault::Broken)?;
     judged(said, &generation.guest.plugin)
 }
 
-fn authorize(generation: &Generation, seats: &Seats<Authorization>, asked: &Arc<Asked>) -> Allowed {
-    let taken = seats.take();
-    let mut entry = taken.map_err(|absent| Fault::Broken(seats.on_absent(absent)))?;
-    let set = |state: &mut State| state.current = Some(current(asked));
+fn authorize(
+    generation: &Generation,
+    local: &WorkerLocal<Authorization>,
+    asked: &Arc<Asked>,
+) -> Allowed {
+    let taken = local.take();
+    let mut entry = taken.map_err(|absent| Fault::Broken(local.on_absent(absent)))?;
+    let set = |state: &mut State| state.ambient = Some(ambient(asked));
     let result = entry.run(1, set, |store, functions| {
         let authorize = functions.authorize.typed();
         authorize.call(store, (&*asked.service, &*asked.method))
     });
     if let Some(state) = entry.state() {
-        state.current = None;
+        state.ambient = None;
     }
     let time = entry.time();
     drop(entry);
-    let (said,) = seats
+    let (said,) = local
         .settle(generation, time, result)
         .map_err(Fault::Broken)?;
     allowed(said)
 }
 
 async fn pooled_authenticate(
-    home: Arc<Home>,
+    shard: Arc<WorkerShard>,
     asked: Arc<Asked>,
     credentials: shape::Credentials,
 ) -> Judged {
-    let plugin = Arc::clone(&home.generation().guest.plugin);
-    let lease = home.lease_fiber(asked.context.deadline).await;
+    let plugin = Arc::clone(&shard.generation().guest.plugin);
+    let lease = shard.lease_async(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
-    let instance = lease.begin(Some(current(&asked)));
+    let instance = lease.begin(Some(ambient(&asked)));
     let (store, beside) = instance.beside();
     let result = match &beside.authenticate {
         Some(authenticate) => authenticate.call_async(&mut *store, (credentials,)).await,
         None => Err(wasmtime::format_err!("it has no role `authenticator`")),
     };
-    store.data_mut().current = None;
+    store.data_mut().ambient = None;
     match instance.finish(result.map(|(said,)| said)) {
         Ok(said) => {
             lease.finish(outcome_of(&said));
@@ -175,10 +179,10 @@ async fn pooled_authenticate(
     }
 }
 
-async fn pooled_authorize(home: Arc<Home>, asked: Arc<Asked>) -> Allowed {
-    let lease = home.lease_fiber(asked.context.deadline).await;
+async fn pooled_authorize(shard: Arc<WorkerShard>, asked: Arc<Asked>) -> Allowed {
+    let lease = shard.lease_async(asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
-    let instance = lease.begin(Some(current(&asked)));
+    let instance = lease.begin(Some(ambient(&asked)));
     let (store, beside) = instance.beside();
     let result = match beside.authorize {
         Some(authorize) => {
@@ -187,7 +191,7 @@ async fn pooled_authorize(home: Arc<Home>, asked: Arc<Asked>) -> Allowed {
         }
         None => Err(wasmtime::format_err!("it has no role `authorizer`")),
     };
-    store.data_mut().current = None;
+    store.data_mut().ambient = None;
     match instance.finish(result.map(|(said,)| said)) {
         Ok(said) => {
             lease.finish(outcome_of(&said));

@@ -14,17 +14,17 @@ use crate::{
         Check, Failure, HandleBatchFunc, HandleFunc, HandleResult, HandleStreamFunc, Report,
         Service, Services,
     },
+    call_path::{Bailout, CallPath, TICKS_MAX},
     component::Exports,
     convert::Trapped,
     pooled::Beside,
-    state::{Current, Head, State},
-    way::{Departure, TICKS_MAX, Way},
+    state::{AmbientCall, CallContext, State},
 };
 
 /// An instantiated component.
 pub(crate) struct Instance {
     /// How it is entered for a call of one message.
-    pub(crate) way: Way,
+    pub(crate) path: CallPath,
     store: Store<State>,
     functions: Functions,
     /// Calls served.
@@ -45,19 +45,19 @@ struct Functions {
     beside: Beside,
 }
 
-/// Why a call that was entered plainly gave no answer.
-pub(crate) enum Halt {
+/// Why a call on the inline path gave no answer.
+pub(crate) enum InlineError {
     Trapped(Trapped),
     /// The instance is of no use any more, the call can be begun anew.
-    Departed(Departure),
+    Bailout(Bailout),
 }
 
 /// Why there is no instance.
 pub(crate) enum Failed {
     /// The guest's fault: it trapped while it started, or does not fit.
     Guest(Trapped),
-    /// It cannot start on the plain way.
-    Departed,
+    /// It cannot start on the inline path.
+    Bailout,
     /// The slots that all plugins share are used up.
     Exhausted(String),
 }
@@ -65,7 +65,7 @@ pub(crate) enum Failed {
 impl Instance {
     /// Instantiates. Start functions of the guest run within the time limit that `state` holds.
     pub(crate) async fn new(
-        way: Way,
+        path: CallPath,
         pre: &InstancePre<State>,
         exports: &Exports,
         state: State,
@@ -83,7 +83,7 @@ impl Instance {
             Ok(functions) => {
                 let fresh_bytes = store.data().memory.bytes;
                 Ok(Self {
-                    way,
+                    path,
                     store,
                     functions,
                     n_calls: 0,
@@ -94,7 +94,7 @@ impl Instance {
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
                 Err(Failed::Exhausted(format!("{error:#}")))
             }
-            Err(error) if error.is::<Departure>() => Err(Failed::Departed),
+            Err(error) if error.is::<Bailout>() => Err(Failed::Bailout),
             Err(error) => Err(Failed::Guest(Trapped::read(&error, store.data()))),
         }
     }
@@ -116,50 +116,50 @@ impl Instance {
         self.finish(result.map(|(answer,)| answer))
     }
 
-    /// Calls `handler.handle` of an instance whose way is plain.
-    pub(crate) fn handle_plainly(
+    /// Calls `handler.handle` of an instance for the inline path.
+    pub(crate) fn handle_inline(
         &mut self,
         service: &str,
         method: &str,
         body: &[u8],
-    ) -> Result<HandleResult, Halt> {
+    ) -> Result<HandleResult, InlineError> {
         let Some(handle) = self.functions.handle else {
-            return Err(Halt::Trapped(Trapped::no_role("handler")));
+            return Err(InlineError::Trapped(Trapped::no_role("handler")));
         };
-        self.plainly(|store| {
+        self.inline(|store| {
             let (answer,) = handle.typed().call(store, (service, method, body))?;
             Ok(answer)
         })
     }
 
-    /// Calls `batch-handler.handle-batch` of an instance whose way is plain.
-    pub(crate) fn handle_batch_plainly(
+    /// Calls `batch-handler.handle-batch` of an instance for the inline path.
+    pub(crate) fn handle_batch_inline(
         &mut self,
         service: &str,
         method: &str,
         bodies: &[u8],
         lengths: &[u32],
-    ) -> Result<Vec<HandleResult>, Halt> {
+    ) -> Result<Vec<HandleResult>, InlineError> {
         let Some(handle) = self.functions.handle_batch else {
-            return Err(Halt::Trapped(Trapped::no_role("batch-handler")));
+            return Err(InlineError::Trapped(Trapped::no_role("batch-handler")));
         };
-        self.plainly(|store| {
+        self.inline(|store| {
             let params = (service, method, bodies, lengths);
             let (answers,) = handle.typed().call(store, params)?;
             Ok(answers)
         })
     }
 
-    fn plainly<T>(
+    fn inline<T>(
         &mut self,
         enter: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
-    ) -> Result<T, Halt> {
+    ) -> Result<T, InlineError> {
         self.store.data_mut().ticks_left = Some(TICKS_MAX);
         let result = enter(&mut self.store);
         self.store.data_mut().ticks_left = None;
-        result.map_err(|error| match error.downcast_ref::<Departure>() {
-            Some(departure) => Halt::Departed(*departure),
-            None => Halt::Trapped(Trapped::read(&error, self.store.data())),
+        result.map_err(|error| match error.downcast_ref::<Bailout>() {
+            Some(bailout) => InlineError::Bailout(*bailout),
+            None => InlineError::Trapped(Trapped::read(&error, self.store.data())),
         })
     }
 
@@ -206,11 +206,11 @@ impl Instance {
         (&mut self.store, &self.functions.beside)
     }
 
-    /// Gives the guest a full allowance and puts `current` in place for the next call.
-    pub(crate) fn begin(&mut self, now: Instant, current: Option<Current>) {
-        self.n_calls = self.n_calls.saturating_add(u32::from(current.is_some()));
+    /// Gives the guest a full allowance and puts `ambient` in place for the next call.
+    pub(crate) fn begin(&mut self, now: Instant, ambient: Option<CallContext>) {
+        self.n_calls = self.n_calls.saturating_add(u32::from(ambient.is_some()));
         self.store.set_epoch_deadline(1);
-        self.store.data_mut().begin(Some(now), current);
+        self.store.data_mut().begin(Some(now), ambient);
     }
 
     /// As `begin`, for calls that are answered together.
@@ -228,33 +228,33 @@ impl Instance {
             .batch
             .take()
             .map_or_else(Batch::default, |batch| *batch);
-        batch.put_back(state.current.take());
+        batch.put_back(state.ambient.take());
         batch
     }
 
     /// Names the call that has begun.
     pub(crate) fn set_names(&mut self, service: &Text, method: &Text) {
-        let current = self.store.data_mut().current.as_mut();
-        if let Some(Head::Call(call)) = current.map(|current| &mut current.head) {
+        let ambient = self.store.data_mut().ambient.as_mut();
+        if let Some(AmbientCall::Owned(call)) = ambient.map(|ambient| &mut ambient.call) {
             call.service = service.clone();
             call.method = method.clone();
         }
     }
 
     /// Takes the call out, as it was before the guest began with it.
-    pub(crate) fn take_current(&mut self) -> Option<Current> {
-        let current = self.store.data_mut().current.take()?;
-        Some(Current {
+    pub(crate) fn take_ambient(&mut self) -> Option<CallContext> {
+        let ambient = self.store.data_mut().ambient.take()?;
+        Some(CallContext {
             reply: None,
-            ..current
+            ..ambient
         })
     }
 
     /// Ends the call and gives the headers that the guest has set.
     pub(crate) fn end(&mut self) -> Headers {
-        let current = self.store.data_mut().current.take();
-        current
-            .and_then(|current| current.reply)
+        let ambient = self.store.data_mut().ambient.take();
+        ambient
+            .and_then(|ambient| ambient.reply)
             .map(HeadersBuilder::build)
             .unwrap_or_default()
     }

@@ -15,12 +15,12 @@ use crate::{
     },
     component::Role,
     convert,
-    direct::{RequestIntercept, ResponseIntercept, Seats},
+    direct::{RequestIntercept, ResponseIntercept, WorkerLocal},
     generation::Generation,
     offload::{self, Purpose},
     plugin::Plugin,
-    serving::Home,
-    state::{Current, Head, State},
+    serving::WorkerShard,
+    state::{AmbientCall, CallContext, State},
     stats::Outcome as CallOutcome,
     subject::{Exchange, Subject},
 };
@@ -46,14 +46,14 @@ impl RequestInterceptor for PluginRequests {
         }
         let direct = generation.direct();
         match direct.and_then(|direct| direct.request_interceptor.as_ref()) {
-            Some(seats) => Step::Done(request(generation, seats, call)),
-            None => match serving.home() {
-                Some(home) => {
-                    let entered = Box::pin(pooled_request(Arc::clone(&home), call));
+            Some(local) => Step::Done(request(generation, local, call)),
+            None => match serving.shard() {
+                Some(shard) => {
+                    let entered = Box::pin(pooled_request(Arc::clone(&shard), call));
                     // The call went with the guest.
                     let refuse = |error: Error| Flow::Refuse(error.into());
                     let purpose = Purpose::role("on-request");
-                    Step::Later(offload::run(&home, purpose, refuse, entered))
+                    Step::Later(offload::run(&shard, purpose, refuse, entered))
                 }
                 None => Step::Done(Flow::Broken(call, self.0.unavailable().into())),
             },
@@ -76,14 +76,14 @@ impl ResponseInterceptor for PluginResponses {
         }
         let direct = generation.direct();
         match direct.and_then(|direct| direct.response_interceptor.as_ref()) {
-            Some(seats) => Step::Done(response(generation, seats, asked, outcome)),
-            None => match serving.home() {
-                Some(home) => {
-                    let entered = pooled_response(Arc::clone(&home), Arc::clone(asked), outcome);
+            Some(local) => Step::Done(response(generation, local, asked, outcome)),
+            None => match serving.shard() {
+                Some(shard) => {
+                    let entered = pooled_response(Arc::clone(&shard), Arc::clone(asked), outcome);
                     // The outcome went with the guest.
                     let lost = |error| Seen::from(Err(error));
                     let purpose = Purpose::role("on-response");
-                    Step::Later(offload::run(&home, purpose, lost, Box::pin(entered)))
+                    Step::Later(offload::run(&shard, purpose, lost, Box::pin(entered)))
                 }
                 None => Step::Done(broken(outcome, self.0.unavailable())),
             },
@@ -91,13 +91,17 @@ impl ResponseInterceptor for PluginResponses {
     }
 }
 
-fn request(generation: &Generation, seats: &Seats<RequestIntercept>, call: Box<Call>) -> Flow {
-    let mut entry = match seats.take() {
+fn request(
+    generation: &Generation,
+    local: &WorkerLocal<RequestIntercept>,
+    call: Box<Call>,
+) -> Flow {
+    let mut entry = match local.take() {
         Ok(entry) => entry,
-        Err(absent) => return Flow::Broken(call, seats.on_absent(absent).into()),
+        Err(absent) => return Flow::Broken(call, local.on_absent(absent).into()),
     };
     let set = |state: &mut State| {
-        state.current = Some(Current::new(Head::Call(call)));
+        state.ambient = Some(CallContext::new(AmbientCall::Owned(call)));
         state.subject = Some(Subject::Exchange(Exchange::default()));
     };
     let result = entry.run(1, set, |store, functions| {
@@ -106,21 +110,21 @@ fn request(generation: &Generation, seats: &Seats<RequestIntercept>, call: Box<C
     let given = entry.state().and_then(take);
     let time = entry.time();
     drop(entry);
-    flow(given, seats.settle(generation, time, result))
+    flow(given, local.settle(generation, time, result))
 }
 
 fn response(
     generation: &Generation,
-    seats: &Seats<ResponseIntercept>,
+    local: &WorkerLocal<ResponseIntercept>,
     asked: &Arc<Asked>,
     outcome: Outcome,
 ) -> Seen {
-    let mut entry = match seats.take() {
+    let mut entry = match local.take() {
         Ok(entry) => entry,
-        Err(absent) => return broken(outcome, seats.on_absent(absent)),
+        Err(absent) => return broken(outcome, local.on_absent(absent)),
     };
     let set = |state: &mut State| {
-        state.current = Some(current(asked));
+        state.ambient = Some(ambient(asked));
         state.subject = Some(Subject::Exchange(Exchange::ended(outcome)));
     };
     let result = entry.run(1, set, |store, functions| {
@@ -130,20 +134,20 @@ fn response(
             .map(|(result,)| result)
     });
     let subject = entry.state().and_then(|state| {
-        state.current = None;
+        state.ambient = None;
         state.subject.take()
     });
     let time = entry.time();
     drop(entry);
-    seen(seats.settle(generation, time, result), subject)
+    seen(local.settle(generation, time, result), subject)
 }
 
-async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
-    let mut lease = match home.lease_fiber(call.context.deadline).await {
+async fn pooled_request(shard: Arc<WorkerShard>, call: Box<Call>) -> Flow {
+    let mut lease = match shard.lease_async(call.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return Flow::Broken(call, error.into()),
     };
-    let instance = lease.begin(Some(Current::new(Head::Call(call))));
+    let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(call))));
     let (store, beside) = instance.beside();
     store.data_mut().subject = Some(Subject::Exchange(Exchange::default()));
     let result = match &beside.on_request {
@@ -163,12 +167,12 @@ async fn pooled_request(home: Arc<Home>, call: Box<Call>) -> Flow {
     flow(given, result)
 }
 
-async fn pooled_response(home: Arc<Home>, asked: Arc<Asked>, outcome: Outcome) -> Seen {
-    let mut lease = match home.lease_fiber(asked.context.deadline).await {
+async fn pooled_response(shard: Arc<WorkerShard>, asked: Arc<Asked>, outcome: Outcome) -> Seen {
+    let mut lease = match shard.lease_async(asked.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return broken(outcome, error),
     };
-    let instance = lease.begin(Some(current(&asked)));
+    let instance = lease.begin(Some(ambient(&asked)));
     let (store, beside) = instance.beside();
     store.data_mut().subject = Some(Subject::Exchange(Exchange::ended(outcome)));
     let result = match &beside.on_response {
@@ -179,7 +183,7 @@ async fn pooled_response(home: Arc<Home>, asked: Arc<Asked>, outcome: Outcome) -
     };
     let state = store.data_mut();
     let subject = state.subject.take();
-    state.current = None;
+    state.ambient = None;
     let result = match instance.finish(result.map(|(result,)| result)) {
         Ok(result) => {
             lease.finish(outcome_of(&result));
@@ -231,15 +235,15 @@ fn flow(
 
 /// What a store was given for `on-request`; it gives that back.
 fn take(state: &mut State) -> Option<(Box<Call>, Exchange)> {
-    match (state.current.take()?.head, state.subject.take()?) {
-        (Head::Call(call), Subject::Exchange(exchange)) => Some((call, exchange)),
-        (Head::Call(_) | Head::Asked(_), _) => None,
+    match (state.ambient.take()?.call, state.subject.take()?) {
+        (AmbientCall::Owned(call), Subject::Exchange(exchange)) => Some((call, exchange)),
+        (AmbientCall::Owned(_) | AmbientCall::Shared(_), _) => None,
     }
 }
 
 /// The ambient call of those who see its outcome.
-pub(crate) fn current(asked: &Arc<Asked>) -> Current {
-    Current::new(Head::Asked(Arc::clone(asked)))
+pub(crate) fn ambient(asked: &Arc<Asked>) -> CallContext {
+    CallContext::new(AmbientCall::Shared(Arc::clone(asked)))
 }
 
 /// How an entry through the pool ended that did not trap.

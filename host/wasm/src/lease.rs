@@ -9,14 +9,14 @@ use postern_core::Error;
 
 use crate::{
     batch::Batch,
+    call_path::CallPath,
     convert::Trapped,
     generation::Generation,
     instance::Instance,
-    serving::Home,
+    serving::WorkerShard,
     spec::OnTrap,
-    state::{Current, Guest},
+    state::{CallContext, Guest},
     stats::Outcome,
-    way::Way,
 };
 
 /// An instance for the time of one call. Dropped before it is finished, it counts as cancelled and
@@ -29,7 +29,7 @@ pub(crate) struct Lease {
 
 /// The place that an instance takes in its pool, while it is out.
 struct Slot {
-    home: Arc<Home>,
+    shard: Arc<WorkerShard>,
     start: Instant,
     /// Whether a caller waits; `health` and `describe` are not counted among the calls.
     is_call: bool,
@@ -50,26 +50,26 @@ enum End {
 }
 
 impl Lease {
-    pub(crate) fn new(home: Arc<Home>, instance: Box<Instance>) -> Self {
+    pub(crate) fn new(shard: Arc<WorkerShard>, instance: Box<Instance>) -> Self {
         let slot = Slot {
             start: Instant::now(),
             is_call: false,
             is_spare: false,
             end: End::Cancelled,
-            home,
+            shard,
         };
         Self { instance, slot }
     }
 
     /// An instance beyond those of the pool.
-    pub(crate) fn spare(home: Arc<Home>, instance: Box<Instance>) -> Self {
-        let mut lease = Self::new(home, instance);
+    pub(crate) fn spare(shard: Arc<WorkerShard>, instance: Box<Instance>) -> Self {
+        let mut lease = Self::new(shard, instance);
         lease.slot.is_spare = true;
         lease
     }
 
-    pub(crate) const fn home(&self) -> &Arc<Home> {
-        &self.slot.home
+    pub(crate) const fn shard(&self) -> &Arc<WorkerShard> {
+        &self.slot.shard
     }
 
     /// How long it has been out.
@@ -78,13 +78,13 @@ impl Lease {
     }
 
     pub(crate) fn guest(&self) -> &Guest {
-        &self.slot.home.generation().guest
+        &self.slot.shard.generation().guest
     }
 
     /// The instance, ready for a call.
-    pub(crate) fn begin(&mut self, current: Option<Current>) -> &mut Instance {
-        self.slot.is_call = current.is_some();
-        self.instance.begin(self.slot.start, current);
+    pub(crate) fn begin(&mut self, ambient: Option<CallContext>) -> &mut Instance {
+        self.slot.is_call = ambient.is_some();
+        self.instance.begin(self.slot.start, ambient);
         &mut self.instance
     }
 
@@ -98,22 +98,22 @@ impl Lease {
         &mut self.instance
     }
 
-    /// Begins no more calls of this generation plainly.
-    pub(crate) fn depart(&self) {
-        self.slot.home.generation().depart();
+    /// Begins no more calls of this generation on the inline path.
+    pub(crate) fn bail_out(&self) {
+        self.slot.shard.generation().bail_out();
     }
 
     /// How a call of one message is begun.
-    pub(crate) fn way(&self) -> Way {
-        match self.instance.way {
-            Way::Plain => self.slot.home.generation().way(),
-            Way::Fiber => Way::Fiber,
+    pub(crate) fn path(&self) -> CallPath {
+        match self.instance.path {
+            CallPath::Inline => self.slot.shard.generation().path(),
+            CallPath::Async => CallPath::Async,
         }
     }
 
     /// Whether the instance may wait.
-    pub(crate) fn is_fiber(&self) -> bool {
-        self.instance.way == Way::Fiber
+    pub(crate) fn is_async(&self) -> bool {
+        self.instance.path == CallPath::Async
     }
 
     /// The same lease with another instance in the same slot, one that may wait, and what is left of
@@ -123,11 +123,11 @@ impl Lease {
             mut instance,
             mut slot,
         } = self;
-        let current = instance.take_current();
+        let ambient = instance.take_ambient();
         // Its memory is free before the next one takes some.
         drop(instance);
-        let generation = slot.home.generation();
-        let instance = match generation.instantiate(Way::Fiber).await {
+        let generation = slot.shard.generation();
+        let instance = match generation.instantiate(CallPath::Async).await {
             Ok(instance) => instance,
             Err(error) => {
                 slot.record(Outcome::Refused, Instant::now());
@@ -137,7 +137,7 @@ impl Lease {
         };
         generation.guest.stats.instances_live.fetch_sub(1, Relaxed);
         let mut lease = Self { instance, slot };
-        lease.begin(current);
+        lease.begin(ambient);
         Ok(lease)
     }
 
@@ -157,12 +157,12 @@ impl Lease {
         let time = self.slot.time(now);
         if self.slot.is_call {
             self.guest().stats.on_call(outcome, time);
-            if !self.is_fiber() {
-                self.slot.home.pace().on_call(time);
+            if !self.is_async() {
+                self.slot.shard.batch_statistics().on_call(time);
             }
         }
         self.guest().stats.on_memory(self.instance.memory_bytes());
-        told(self.slot.home.generation(), time);
+        told(self.slot.shard.generation(), time);
         self.give_back(now);
     }
 
@@ -173,7 +173,7 @@ impl Lease {
         let now = Instant::now();
         let n_parts = u32::try_from(n_calls).unwrap_or(u32::MAX).max(1);
         let time = self.slot.time(now) / n_parts;
-        self.slot.home.pace().on_call(time);
+        self.slot.shard.batch_statistics().on_call(time);
         let stats = &self.guest().stats;
         stats.on_batch(n_calls, n_failed, time);
         stats.on_memory(self.instance.memory_bytes());
@@ -184,14 +184,14 @@ impl Lease {
     /// Drops the instance. What was begun with it is as if it had never been.
     pub(crate) fn undo(self) {
         self.guest().stats.on_batch_undone();
-        self.slot.home.pace().on_undone();
+        self.slot.shard.batch_statistics().on_undone();
     }
 
     /// Records a trap and drops the instance, which cannot be entered again.
     pub(crate) fn trap(self, trapped: Trapped) -> Error {
         let Self { mut slot, instance } = self;
         slot.end = End::Retired;
-        let generation = slot.home.generation();
+        let generation = slot.shard.generation();
         let guest = &generation.guest;
         slot.record(trapped.outcome(), Instant::now());
         guest.stats.on_trap(trapped.reason);
@@ -208,7 +208,7 @@ impl Lease {
             mut slot,
             mut instance,
         } = self;
-        let generation = slot.home.generation();
+        let generation = slot.shard.generation();
         if !slot.is_spare && generation.is_fit(&instance) {
             instance.last_used = now;
             generation.pool.give_back(instance);
@@ -222,7 +222,7 @@ impl Lease {
 impl Slot {
     fn record(&self, outcome: Outcome, now: Instant) {
         if self.is_call {
-            let stats = &self.home.generation().guest.stats;
+            let stats = &self.shard.generation().guest.stats;
             stats.on_call(outcome, self.time(now));
         }
     }
@@ -234,7 +234,7 @@ impl Slot {
 
 impl Drop for Slot {
     fn drop(&mut self) {
-        let generation = self.home.generation();
+        let generation = self.shard.generation();
         let stats = &generation.guest.stats;
         match self.end {
             End::GivenBack => return,

@@ -9,6 +9,7 @@ mod balancer;
 mod batch;
 mod bindings;
 mod cache;
+mod call_path;
 mod capability;
 mod compiler;
 mod component;
@@ -48,7 +49,6 @@ mod store;
 mod stream;
 mod stream_registry;
 mod subject;
-mod way;
 
 pub use balancer::{Ask, Candidate, CandidateSet, ComponentBalancer};
 pub use cache::CacheError;

@@ -16,8 +16,8 @@ use tokio::{runtime::Handle, sync::futures::OwnedNotified};
 
 use crate::{
     executor::{self, Spawned},
-    placement::{INLINE_MAX, Placement},
-    serving::Home,
+    placement::{IN_PLACE_MAX, Placement},
+    serving::WorkerShard,
 };
 
 /// What a guest is entered for, as its placement is remembered.
@@ -32,7 +32,7 @@ struct Offload<T> {
     stage: Stage<T>,
     placement: Placement,
     purpose: Purpose,
-    home: Arc<Home>,
+    shard: Arc<WorkerShard>,
     /// There once it has had to wait.
     told: Option<Pin<Box<OwnedNotified>>>,
     on_cut: fn(Error) -> T,
@@ -49,7 +49,7 @@ struct Timed<T> {
     guest: BoxFuture<T>,
     longest: Duration,
     purpose: Purpose,
-    home: Arc<Home>,
+    shard: Arc<WorkerShard>,
 }
 
 impl Purpose {
@@ -63,28 +63,28 @@ impl Purpose {
         Self::call(Text::from_static(""), Text::from_static(role))
     }
 
-    pub(crate) fn placement(&self, home: &Home) -> Placement {
-        let placements = &home.generation().placements;
+    pub(crate) fn placement(&self, shard: &WorkerShard) -> Placement {
+        let placements = &shard.generation().placements;
         placements.of(&self.service, &self.method)
     }
 }
 
-/// Runs `guest`, which enters an instance of `home`'s generation. `on_cut` makes what its caller gets
+/// Runs `guest`, which enters an instance of `shard`'s generation. `on_cut` makes what its caller gets
 /// when it is cut off.
 pub(crate) fn run<T: Send + 'static>(
-    home: &Arc<Home>,
+    shard: &Arc<WorkerShard>,
     purpose: Purpose,
     on_cut: fn(Error) -> T,
     guest: BoxFuture<T>,
 ) -> BoxFuture<T> {
-    let placement = purpose.placement(home);
-    run_at(placement, home, purpose, on_cut, guest)
+    let placement = purpose.placement(shard);
+    run_at(placement, shard, purpose, on_cut, guest)
 }
 
 /// As `run`, where it is known where to begin.
 pub(crate) fn run_at<T: Send + 'static>(
     placement: Placement,
-    home: &Arc<Home>,
+    shard: &Arc<WorkerShard>,
     purpose: Purpose,
     on_cut: fn(Error) -> T,
     guest: BoxFuture<T>,
@@ -93,7 +93,7 @@ pub(crate) fn run_at<T: Send + 'static>(
         stage: Stage::Here(guest),
         placement,
         purpose,
-        home: Arc::clone(home),
+        shard: Arc::clone(shard),
         told: None,
         on_cut,
     })
@@ -110,11 +110,11 @@ impl<T: Send + 'static> Offload<T> {
         let start = Instant::now();
         let polled = guest.as_mut().poll(cx);
         let took = start.elapsed();
-        let is_long = took > INLINE_MAX;
+        let is_long = took > IN_PLACE_MAX;
         if is_long || is_measured {
             let computed = before.map(|before| executor::thread_time().saturating_sub(before));
-            let placements = &self.home.generation().placements;
-            placements.on_inline(&self.purpose.service, &self.purpose.method, took, computed);
+            let placements = &self.shard.generation().placements;
+            placements.on_in_place(&self.purpose.service, &self.purpose.method, took, computed);
         }
         if is_long && polled.is_pending() {
             self.leave();
@@ -133,9 +133,9 @@ impl<T: Send + 'static> Offload<T> {
                     guest,
                     longest: Duration::ZERO,
                     purpose: self.purpose.clone(),
-                    home: Arc::clone(&self.home),
+                    shard: Arc::clone(&self.shard),
                 };
-                let executor = &self.home.generation().guest.executor;
+                let executor = &self.shard.generation().guest.executor;
                 self.stage = Stage::There(executor.spawn(runtime, Box::pin(timed)));
             }
             other @ (Stage::There(_) | Stage::Ended) => self.stage = other,
@@ -144,7 +144,7 @@ impl<T: Send + 'static> Offload<T> {
 
     /// Whether the calls of the generation are cut off.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        let guest = &self.home.generation().guest;
+        let guest = &self.shard.generation().guest;
         let told = self
             .told
             .get_or_insert_with(|| Box::pin(guest.drain.told()));
@@ -189,7 +189,7 @@ impl<T> Future for Timed<T> {
         let computed = executor::thread_time().saturating_sub(before);
         self.longest = self.longest.max(computed);
         if polled.is_ready() {
-            let placements = &self.home.generation().placements;
+            let placements = &self.shard.generation().placements;
             placements.on_computed(&self.purpose.service, &self.purpose.method, self.longest);
         }
         polled

@@ -1,4 +1,4 @@
-//! Where the calls of a method begin: inline on the thread that has them at hand, or at once on the
+//! Where the calls of a method begin: in place, on the thread that has them at hand, or at once on the
 //! threads for guests. What decides is how long such calls have computed lately.
 //!
 //! ```text
@@ -26,7 +26,7 @@ use std::{
 };
 
 /// What a guest may compute in one go on a thread that does input and output: a tenth of a tick.
-pub(crate) const INLINE_MAX: Duration = Duration::from_millis(1);
+pub(crate) const IN_PLACE_MAX: Duration = Duration::from_millis(1);
 
 /// Slots of one generation. More methods than that share.
 const SLOTS: usize = 64;
@@ -42,8 +42,8 @@ const RETURN_DOUBLINGS: u32 = 10;
 /// Where a call begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Placement {
-    Inline,
-    /// Inline, with its processor time taken.
+    InPlace,
+    /// In place, with its processor time taken.
     Measured,
     /// On the threads for guests.
     Offloaded,
@@ -80,24 +80,24 @@ impl Placements {
     /// Where a call of `method` begins.
     pub(crate) fn of(&self, service: &str, method: &str) -> Placement {
         if self.n_watched.load(Relaxed) == 0 {
-            return Placement::Inline;
+            return Placement::InPlace;
         }
         self.slot(service, method)
-            .map_or(Placement::Inline, |slot| {
+            .map_or(Placement::InPlace, |slot| {
                 Record::read(slot.load(Relaxed)).placement
             })
     }
 
-    /// A call that began inline has held its thread for `took` and, where that was measured, computed
+    /// A call that began in place has held its thread for `took` and, where that was measured, computed
     /// for `computed`.
-    pub(crate) fn on_inline(
+    pub(crate) fn on_in_place(
         &self,
         service: &str,
         method: &str,
         took: Duration,
         computed: Option<Duration>,
     ) {
-        self.change(service, method, |record| record.on_inline(took, computed));
+        self.change(service, method, |record| record.on_in_place(took, computed));
     }
 
     /// A call had to leave the thread on which it began.
@@ -147,32 +147,32 @@ impl Placements {
 
 impl Record {
     const fn is_trusted(self) -> bool {
-        matches!(self.placement, Placement::Inline)
+        matches!(self.placement, Placement::InPlace)
     }
 
-    fn on_inline(self, took: Duration, computed: Option<Duration>) -> Self {
+    fn on_in_place(self, took: Duration, computed: Option<Duration>) -> Self {
         match (self.placement, computed) {
-            (Placement::Inline, _) if took > INLINE_MAX => Self {
+            (Placement::InPlace, _) if took > IN_PLACE_MAX => Self {
                 placement: Placement::Measured,
                 n_left: WINDOW << self.n_suspicions,
                 n_suspicions: (self.n_suspicions + 1).min(WINDOW_DOUBLINGS),
                 ..self
             },
-            (Placement::Measured, Some(computed)) if computed > INLINE_MAX => self.offload(),
-            (Placement::Measured, Some(_)) if took > INLINE_MAX => Self {
+            (Placement::Measured, Some(computed)) if computed > IN_PLACE_MAX => self.offload(),
+            (Placement::Measured, Some(_)) if took > IN_PLACE_MAX => Self {
                 n_suspicions: 0,
                 ..self.trust()
             },
             (Placement::Measured, Some(_)) => self.on_short(),
-            (Placement::Inline | Placement::Measured | Placement::Offloaded, _) => self,
+            (Placement::InPlace | Placement::Measured | Placement::Offloaded, _) => self,
         }
     }
 
     fn on_computed(self, computed: Duration) -> Self {
         match self.placement {
-            _ if computed > INLINE_MAX => self.offload(),
+            _ if computed > IN_PLACE_MAX => self.offload(),
             Placement::Offloaded => self.on_short(),
-            Placement::Inline | Placement::Measured => self,
+            Placement::InPlace | Placement::Measured => self,
         }
     }
 
@@ -180,7 +180,7 @@ impl Record {
     fn offload(self) -> Self {
         let n_offloads = match self.placement {
             Placement::Offloaded => self.n_offloads,
-            Placement::Inline | Placement::Measured => {
+            Placement::InPlace | Placement::Measured => {
                 (self.n_offloads + 1).min(RETURN_DOUBLINGS + 1)
             }
         };
@@ -204,7 +204,7 @@ impl Record {
 
     const fn trust(self) -> Self {
         Self {
-            placement: Placement::Inline,
+            placement: Placement::InPlace,
             n_left: 0,
             ..self
         }
@@ -218,7 +218,7 @@ impl Record {
     /// | 26, 27 | placement |
     const fn write(self) -> u32 {
         let placement = match self.placement {
-            Placement::Inline => 0,
+            Placement::InPlace => 0,
             Placement::Measured => 1,
             Placement::Offloaded => 2,
         };
@@ -231,7 +231,7 @@ impl Record {
             n_suspicions: bits >> 20 & 0b11,
             n_offloads: bits >> 22 & 0xf,
             placement: match bits >> 26 {
-                0 => Placement::Inline,
+                0 => Placement::InPlace,
                 1 => Placement::Measured,
                 _ => Placement::Offloaded,
             },
@@ -250,26 +250,32 @@ mod tests {
         placements.of("s", "m")
     }
 
-    fn inline(placements: &Placements, took: Duration, computed: Option<Duration>) -> Placement {
-        placements.on_inline("s", "m", took, computed);
+    fn in_place(placements: &Placements, took: Duration, computed: Option<Duration>) -> Placement {
+        placements.on_in_place("s", "m", took, computed);
         placement(placements)
     }
 
     #[test]
     fn two_long_calls_are_enough_and_nobody_elses_calls_move() {
         let placements = Placements::new();
-        assert_eq!(inline(&placements, INLINE_MAX, None), Placement::Inline);
-        assert_eq!(inline(&placements, LONG, None), Placement::Measured);
-        assert_eq!(inline(&placements, LONG, Some(LONG)), Placement::Offloaded);
-        assert_eq!(placements.of("s", "other"), Placement::Inline);
+        assert_eq!(
+            in_place(&placements, IN_PLACE_MAX, None),
+            Placement::InPlace
+        );
+        assert_eq!(in_place(&placements, LONG, None), Placement::Measured);
+        assert_eq!(
+            in_place(&placements, LONG, Some(LONG)),
+            Placement::Offloaded
+        );
+        assert_eq!(placements.of("s", "other"), Placement::InPlace);
     }
 
     #[test]
     fn a_thread_that_was_taken_away_is_no_fault_of_the_method() {
         let placements = Placements::new();
         for _ in 0..100 {
-            assert_eq!(inline(&placements, LONG, None), Placement::Measured);
-            assert_eq!(inline(&placements, LONG, Some(SHORT)), Placement::Inline);
+            assert_eq!(in_place(&placements, LONG, None), Placement::Measured);
+            assert_eq!(in_place(&placements, LONG, Some(SHORT)), Placement::InPlace);
         }
         assert_eq!(placements.n_watched.load(Relaxed), 0);
     }
@@ -277,11 +283,17 @@ mod tests {
     #[test]
     fn short_calls_clear_a_method() {
         let placements = Placements::new();
-        inline(&placements, LONG, None);
+        in_place(&placements, LONG, None);
         for _ in 1..WINDOW {
-            assert_eq!(inline(&placements, SHORT, Some(SHORT)), Placement::Measured);
+            assert_eq!(
+                in_place(&placements, SHORT, Some(SHORT)),
+                Placement::Measured
+            );
         }
-        assert_eq!(inline(&placements, SHORT, Some(SHORT)), Placement::Inline);
+        assert_eq!(
+            in_place(&placements, SHORT, Some(SHORT)),
+            Placement::InPlace
+        );
         assert_eq!(placements.n_watched.load(Relaxed), 0);
     }
 
@@ -298,13 +310,17 @@ mod tests {
             }
             assert_eq!(placement(&placements), Placement::Offloaded, "{times}");
             placements.on_computed("s", "m", SHORT);
-            assert_eq!(placement(&placements), Placement::Inline, "{times}");
+            assert_eq!(placement(&placements), Placement::InPlace, "{times}");
         }
     }
 
     #[test]
     fn a_record_survives_its_bits() {
-        for placement in [Placement::Inline, Placement::Measured, Placement::Offloaded] {
+        for placement in [
+            Placement::InPlace,
+            Placement::Measured,
+            Placement::Offloaded,
+        ] {
             let record = Record {
                 placement,
                 n_left: RETURN << RETURN_DOUBLINGS,

@@ -21,10 +21,10 @@ use crate::{
     digest::Digest,
     generation::Generation,
     health::{self, HealthReport},
-    pool::Sweep,
-    reload::{Deployed, Needs, Origin, Ready, Refusal, Source, Stage},
+    pool::Maintenance,
+    reload::{Deployed, Loader, Needs, Ready, Refusal, Source, Stage},
     runtime::Runtime,
-    serving::{Home, Serving},
+    serving::{Serving, WorkerShard},
     spec::PluginSpec,
     stats::PluginStats,
     status::{PluginState, PluginStatus, Record},
@@ -35,7 +35,7 @@ const KEPT_MAX: usize = 3;
 
 /// A slot for one plugin. As a `Handler` it calls the generation in service.
 pub struct Plugin {
-    origin: Origin,
+    loader: Loader,
     active: ArcSwapOption<Serving>,
     /// One deploy at a time; holds what `rollback` may return to, oldest first.
     deploying: tokio::sync::Mutex<VecDeque<Kept>>,
@@ -55,13 +55,13 @@ impl Plugin {
     /// An empty slot.
     #[must_use]
     pub fn new(runtime: &Arc<Runtime>, name: &str) -> Self {
-        let origin = Origin {
+        let loader = Loader {
             runtime: Arc::clone(runtime),
             plugin: name.into(),
             stats: Arc::new(PluginStats::default()),
         };
         Self {
-            origin,
+            loader,
             active: ArcSwapOption::empty(),
             deploying: tokio::sync::Mutex::default(),
             record: Mutex::default(),
@@ -72,7 +72,7 @@ impl Plugin {
 
     #[must_use]
     pub fn name(&self) -> &str {
-        &self.origin.plugin
+        &self.loader.plugin
     }
 
     /// Puts the component `source` into service: compiled or taken from the cache, imports checked,
@@ -135,8 +135,8 @@ impl Plugin {
     /// # Errors
     /// `unavailable` when there is none, `deadline-exceeded` without an answer; otherwise as a call.
     pub async fn check_health(&self, limit: Duration) -> Result<HealthReport, Error> {
-        let home = self.home().ok_or_else(|| self.unavailable())?;
-        health::check(home, limit).await
+        let shard = self.shard().ok_or_else(|| self.unavailable())?;
+        health::check(shard, limit).await
     }
 
     #[must_use]
@@ -169,7 +169,7 @@ impl Plugin {
             stopped,
             refusal: record.refusal.clone(),
             history: record.history(),
-            stats: self.origin.stats.snapshot(),
+            stats: self.loader.stats.snapshot(),
         }
     }
 
@@ -186,7 +186,7 @@ impl Plugin {
     /// Counters over all generations.
     #[must_use]
     pub fn stats(&self) -> &PluginStats {
-        &self.origin.stats
+        &self.loader.stats
     }
 
     async fn replace(
@@ -203,7 +203,7 @@ impl Plugin {
                 .on_stage(stage, Some(number), Some(digest))
         };
         let ready = self
-            .origin
+            .loader
             .prepare(source, digest, spec, number, on_stage)
             .await;
         let Ready {
@@ -213,7 +213,7 @@ impl Plugin {
         } = match ready {
             Ok(ready) => ready,
             Err(refusal) => {
-                self.origin.stats.reloads_refused.fetch_add(1, Relaxed);
+                self.loader.stats.reloads_refused.fetch_add(1, Relaxed);
                 self.record.lock().on_refused(&refusal, digest);
                 let digest = digest.short();
                 tracing::warn!(plugin = self.name(), %digest, stage = %refusal.stage, reason = %refusal.reason, "component refused");
@@ -221,12 +221,12 @@ impl Plugin {
             }
         };
         let generation = Arc::clone(&serving.generation);
-        let sweep: Arc<dyn Sweep> = Arc::clone(&generation) as _;
-        self.origin
+        let maintained: Arc<dyn Maintenance> = Arc::clone(&generation) as _;
+        self.loader
             .runtime
             .engines
-            .sweep_regularly(Arc::downgrade(&sweep));
-        drop(sweep);
+            .maintain_regularly(Arc::downgrade(&maintained));
+        drop(maintained);
         self.track(ended);
         let before = self.active.swap(Some(Arc::new(serving)));
         if let Some(before) = before {
@@ -235,7 +235,7 @@ impl Plugin {
                 .generation
                 .begin_drain(generation.guest.spec.drain_max);
         }
-        self.origin.stats.reloads_ok.fetch_add(1, Relaxed);
+        self.loader.stats.reloads_ok.fetch_add(1, Relaxed);
         {
             let mut record = self.record.lock();
             record.refusal = None;
@@ -257,15 +257,15 @@ impl Plugin {
         self.active.load()
     }
 
-    pub(crate) fn home(&self) -> Option<Arc<Home>> {
-        self.active.load().as_ref()?.home()
+    pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
+        self.active.load().as_ref()?.shard()
     }
 
     /// The hold on a generation that answers calls.
-    fn answering(&self) -> Result<Arc<Home>, Error> {
-        let home = self.home().ok_or_else(|| self.unavailable())?;
-        if home.generation().handles() {
-            return Ok(home);
+    fn answering(&self) -> Result<Arc<WorkerShard>, Error> {
+        let shard = self.shard().ok_or_else(|| self.unavailable())?;
+        if shard.generation().handles() {
+            return Ok(shard);
         }
         let message = format!("plugin {} answers no calls", self.name());
         Err(Error::new(Kind::Unimplemented, Blame::Gateway, message))
@@ -295,14 +295,14 @@ impl Plugin {
 impl Handler for Plugin {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         match self.answering() {
-            Ok(home) => home.call(call),
+            Ok(shard) => shard.call(call),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 
     fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
         match self.answering() {
-            Ok(home) => batch::call(&home, calls),
+            Ok(shard) => batch::call(&shard, calls),
             Err(_) => calls.into_iter().map(|call| self.call(call)).collect(),
         }
     }

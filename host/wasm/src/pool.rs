@@ -20,8 +20,8 @@ use tokio::sync::oneshot;
 use crate::shard::{self, Padded};
 
 /// Something that is to be looked after about every second.
-pub(crate) trait Sweep: Send + Sync {
-    fn sweep(&self);
+pub(crate) trait Maintenance: Send + Sync {
+    fn maintain(&self);
 }
 
 /// What can lie idle.
@@ -35,7 +35,7 @@ pub(crate) struct Pool<T> {
     /// Alive or being made.
     live: AtomicUsize,
     max: usize,
-    queue: Mutex<VecDeque<oneshot::Sender<Turn<T>>>>,
+    queue: Mutex<VecDeque<oneshot::Sender<Permit<T>>>>,
     /// Length of `queue`, readable without its lock.
     queue_length: AtomicUsize,
     queue_max: usize,
@@ -43,7 +43,7 @@ pub(crate) struct Pool<T> {
 
 /// What a call gets from the pool.
 #[derive(Debug)]
-pub(crate) enum Turn<T> {
+pub(crate) enum Permit<T> {
     /// An instance.
     Ready(T),
     /// Leave to make one; it counts as alive.
@@ -55,9 +55,9 @@ pub(crate) enum Turn<T> {
 pub(crate) struct Full;
 
 /// A place in the queue. Dropping it gives up the place, or passes on what has just come.
-pub(crate) struct Place<'a, T> {
+pub(crate) struct Waiter<'a, T> {
     pool: &'a Pool<T>,
-    turn: oneshot::Receiver<Turn<T>>,
+    permit: oneshot::Receiver<Permit<T>>,
 }
 
 impl<T> Pool<T> {
@@ -85,15 +85,15 @@ impl<T> Pool<T> {
 
     /// An instance that is `wanted`, else leave to make one, else any instance; `None` when all are
     /// busy.
-    pub(crate) fn try_take(&self, wanted: impl Fn(&T) -> bool) -> Option<Turn<T>> {
-        let idle = self.try_take_idle(wanted).map(Turn::Ready);
+    pub(crate) fn try_take(&self, wanted: impl Fn(&T) -> bool) -> Option<Permit<T>> {
+        let idle = self.try_take_idle(wanted).map(Permit::Ready);
         let made = idle.or_else(|| self.try_make());
-        made.or_else(|| self.try_take_idle(|_| true).map(Turn::Ready))
+        made.or_else(|| self.try_take_idle(|_| true).map(Permit::Ready))
     }
 
     /// A place in the queue.
-    pub(crate) fn enqueue(&self) -> Result<Place<'_, T>, Full> {
-        let (sender, turn) = oneshot::channel();
+    pub(crate) fn enqueue(&self) -> Result<Waiter<'_, T>, Full> {
+        let (sender, permit) = oneshot::channel();
         {
             let mut queue = self.queue.lock();
             if queue.len() >= self.queue_max {
@@ -102,7 +102,7 @@ impl<T> Pool<T> {
             queue.push_back(sender);
             self.queue_length.store(queue.len(), SeqCst);
         }
-        Ok(Place { pool: self, turn })
+        Ok(Waiter { pool: self, permit })
     }
 
     /// Puts an instance back.
@@ -134,30 +134,30 @@ impl<T> Pool<T> {
     /// Hands what is free to those who wait, for as long as there are both.
     fn serve_queue(&self) {
         while self.queue_length.load(SeqCst) > 0 {
-            let Some(turn) = self.try_take(|_| true) else {
+            let Some(permit) = self.try_take(|_| true) else {
                 return;
             };
             let refused = match self.pop_waiter() {
-                Some(waiter) => waiter.send(turn).err(),
-                None => Some(turn),
+                Some(waiter) => waiter.send(permit).err(),
+                None => Some(permit),
             };
-            if let Some(turn) = refused {
-                self.put_down(turn);
+            if let Some(permit) = refused {
+                self.put_down(permit);
             }
         }
     }
 
     /// Like `give_back` and `release`, without a look at the queue: the caller looks again itself.
-    fn put_down(&self, turn: Turn<T>) {
-        match (turn, self.shards.first()) {
-            (Turn::Ready(instance), Some(Padded(shard))) => shard.lock().push(instance),
-            (Turn::Ready(_) | Turn::Make, _) => {
+    fn put_down(&self, permit: Permit<T>) {
+        match (permit, self.shards.first()) {
+            (Permit::Ready(instance), Some(Padded(shard))) => shard.lock().push(instance),
+            (Permit::Ready(_) | Permit::Make, _) => {
                 self.live.fetch_sub(1, SeqCst);
             }
         }
     }
 
-    fn pop_waiter(&self) -> Option<oneshot::Sender<Turn<T>>> {
+    fn pop_waiter(&self) -> Option<oneshot::Sender<Permit<T>>> {
         let mut queue = self.queue.lock();
         let waiter = queue.pop_front();
         self.queue_length.store(queue.len(), SeqCst);
@@ -165,12 +165,12 @@ impl<T> Pool<T> {
     }
 
     /// Leave to make an instance, while fewer than `max` are alive.
-    pub(crate) fn try_make(&self) -> Option<Turn<T>> {
+    pub(crate) fn try_make(&self) -> Option<Permit<T>> {
         let more = |live| (live < self.max).then_some(live + 1);
         self.live
             .fetch_update(SeqCst, SeqCst, more)
             .is_ok()
-            .then_some(Turn::Make)
+            .then_some(Permit::Make)
     }
 }
 
@@ -191,20 +191,20 @@ impl<T: Idle> Pool<T> {
     }
 }
 
-impl<T> Place<'_, T> {
-    /// Waits for a turn. `None` if the pool went away, which cannot be while this borrows it.
-    pub(crate) async fn turn(&mut self) -> Option<Turn<T>> {
+impl<T> Waiter<'_, T> {
+    /// Waits for a permit. `None` if the pool went away, which cannot be while this borrows it.
+    pub(crate) async fn permit(&mut self) -> Option<Permit<T>> {
         // Between the look that found nothing and the entry in the queue something may have come.
         self.pool.serve_queue();
-        (&mut self.turn).await.ok()
+        (&mut self.permit).await.ok()
     }
 }
 
-impl<T> Drop for Place<'_, T> {
+impl<T> Drop for Waiter<'_, T> {
     fn drop(&mut self) {
-        self.turn.close();
-        if let Ok(turn) = self.turn.try_recv() {
-            self.pool.put_down(turn);
+        self.permit.close();
+        if let Ok(permit) = self.permit.try_recv() {
+            self.pool.put_down(permit);
             self.pool.serve_queue();
             return;
         }
@@ -243,19 +243,19 @@ mod tests {
 
     fn ready(pool: &Pool<Thing>) -> Option<u8> {
         match pool.try_take(|_| true)? {
-            Turn::Ready(Thing(number, _)) => Some(number),
-            Turn::Make => None,
+            Permit::Ready(Thing(number, _)) => Some(number),
+            Permit::Make => None,
         }
     }
 
     #[test]
     fn makes_as_many_as_there_may_be() {
         let pool = Pool::<Thing>::new(2, 0);
-        assert!(matches!(pool.try_take(|_| true), Some(Turn::Make)));
-        assert!(matches!(pool.try_take(|_| true), Some(Turn::Make)));
+        assert!(matches!(pool.try_take(|_| true), Some(Permit::Make)));
+        assert!(matches!(pool.try_take(|_| true), Some(Permit::Make)));
         assert!(pool.try_take(|_| true).is_none());
         pool.release();
-        assert!(matches!(pool.try_take(|_| true), Some(Turn::Make)));
+        assert!(matches!(pool.try_take(|_| true), Some(Permit::Make)));
         assert_eq!(pool.live(), 2);
     }
 
@@ -271,9 +271,9 @@ mod tests {
         assert_eq!(wanted.0, 1);
         pool.give_back(wanted);
         assert_eq!(pool.try_take_idle(is(3)), None);
-        assert!(matches!(pool.try_take(is(3)), Some(Turn::Make)));
+        assert!(matches!(pool.try_take(is(3)), Some(Permit::Make)));
         let any = pool.try_take(is(3));
-        assert!(matches!(any, Some(Turn::Ready(Thing(1, _)))), "{any:?}");
+        assert!(matches!(any, Some(Permit::Ready(Thing(1, _)))), "{any:?}");
     }
 
     #[test]
@@ -282,16 +282,19 @@ mod tests {
         pool.try_take(|_| true);
         let (mut first, mut second) = (pool.enqueue().unwrap(), pool.enqueue().unwrap());
         assert!(pool.enqueue().is_err(), "two places are taken");
-        assert!(poll(first.turn()).is_pending());
-        assert!(poll(second.turn()).is_pending());
+        assert!(poll(first.permit()).is_pending());
+        assert!(poll(second.permit()).is_pending());
         pool.give_back(thing(7));
-        assert!(poll(second.turn()).is_pending());
+        assert!(poll(second.permit()).is_pending());
         assert!(matches!(
-            poll(first.turn()),
-            Poll::Ready(Some(Turn::Ready(Thing(7, _))))
+            poll(first.permit()),
+            Poll::Ready(Some(Permit::Ready(Thing(7, _))))
         ));
         pool.release();
-        assert!(matches!(poll(second.turn()), Poll::Ready(Some(Turn::Make))));
+        assert!(matches!(
+            poll(second.permit()),
+            Poll::Ready(Some(Permit::Make))
+        ));
     }
 
     #[test]
@@ -300,11 +303,11 @@ mod tests {
         pool.try_take(|_| true);
         let (first, mut second) = (pool.enqueue().unwrap(), pool.enqueue().unwrap());
         pool.give_back(thing(7));
-        assert!(poll(second.turn()).is_pending());
+        assert!(poll(second.permit()).is_pending());
         drop(first);
         assert!(matches!(
-            poll(second.turn()),
-            Poll::Ready(Some(Turn::Ready(Thing(7, _))))
+            poll(second.permit()),
+            Poll::Ready(Some(Permit::Ready(Thing(7, _))))
         ));
     }
 
@@ -323,8 +326,8 @@ mod tests {
         pool.give_back(thing(7));
         let mut late = pool.enqueue().unwrap();
         assert!(matches!(
-            poll(late.turn()),
-            Poll::Ready(Some(Turn::Ready(Thing(7, _))))
+            poll(late.permit()),
+            Poll::Ready(Some(Permit::Ready(Thing(7, _))))
         ));
     }
 

@@ -12,6 +12,7 @@ use tokio::sync::oneshot;
 
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
+    call_path,
     capability::{self, kv, log::Lines},
     component::{self, Exports, Role},
     describe::{self, ServiceInfo},
@@ -23,11 +24,10 @@ use crate::{
     health::{self, HealthStatus},
     limits::octets,
     runtime::Runtime,
-    serving::{Home, Serving},
+    serving::{Serving, WorkerShard},
     spec::PluginSpec,
     state::Guest,
     stats::PluginStats,
-    way,
 };
 
 /// How far a component came.
@@ -79,7 +79,7 @@ pub struct Deployed {
 }
 
 /// What a slot gives to all its generations.
-pub(crate) struct Origin {
+pub(crate) struct Loader {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) plugin: Arc<str>,
     pub(crate) stats: Arc<PluginStats>,
@@ -99,7 +99,7 @@ pub(crate) struct Ready {
     pub(crate) cached: bool,
 }
 
-impl Origin {
+impl Loader {
     /// Takes `source` through all stages before `active`; `on_stage` is told of each.
     pub(crate) async fn prepare(
         &self,
@@ -132,12 +132,12 @@ impl Origin {
         let (generation, ended) = Generation::new(number, digest, guest, linked);
         let serving = Serving::new(generation);
         let refuse = |reason: String| Stage::Warmed.refuse(reason).until(Needs::to_run());
-        let no_home = || refuse("there is no worker to run it".to_owned());
-        let home = serving.home().ok_or_else(no_home)?;
-        let warmed = home.warm().await;
+        let no_shard = || refuse("there is no worker to run it".to_owned());
+        let shard = serving.shard().ok_or_else(no_shard)?;
+        let warmed = shard.warm().await;
         warmed.map_err(|error| refuse(error.message.into_owned()))?;
         on_stage(Stage::Warmed);
-        self.check_health(&serving, home).await?;
+        self.check_health(&serving, shard).await?;
         on_stage(Stage::Healthy);
         Ok(Ready {
             serving,
@@ -214,9 +214,10 @@ impl Origin {
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| refuse(&error))?;
-        let plain = match flavor {
+        let inline = match flavor {
             Flavor::Synchronous if exports.handle.is_some() => {
-                let linker = way::linker(engine, &component).map_err(|error| refuse(&error))?;
+                let linker =
+                    call_path::linker(engine, &component).map_err(|error| refuse(&error))?;
                 let pre = linker.instantiate_pre(&component);
                 Some(pre.map_err(|error| refuse(&error))?)
             }
@@ -247,7 +248,7 @@ impl Origin {
         };
         let linked = Linked {
             pre,
-            plain,
+            inline,
             exports,
             direct: None,
         };
@@ -296,10 +297,14 @@ impl Origin {
 
     /// Asks for health and services; both within the plugin's time limit, and for health within its
     /// own, which is also for a guest that never gets a turn.
-    async fn check_health(&self, serving: &Serving, home: Arc<Home>) -> Result<(), Refusal> {
+    async fn check_health(
+        &self,
+        serving: &Serving,
+        shard: Arc<WorkerShard>,
+    ) -> Result<(), Refusal> {
         let refuse = |reason: String| Stage::Healthy.refuse(reason).until(Needs::to_run());
         let limit = serving.generation.guest.spec.health_max;
-        let report = health::check(Arc::clone(&home), limit).await;
+        let report = health::check(Arc::clone(&shard), limit).await;
         let report = report.map_err(|error| refuse(format!("health: {}", error.message)))?;
         if report.status == HealthStatus::NotServing {
             let message = report.message.as_deref().unwrap_or("no reason given");
@@ -308,7 +313,7 @@ impl Origin {
         if !serving.generation.handles() {
             return Ok(());
         }
-        let services = describe::services(home).await;
+        let services = describe::services(shard).await;
         let services = services.map_err(|error| refuse(format!("describe: {}", error.message)))?;
         serving.generation.set_services(services);
         Ok(())

@@ -7,7 +7,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_core::{Handler, extension::EventSink};
+use postern_core::{Handler, event::EventSink};
 use wasmtime::component::{Component, Linker};
 
 use crate::{

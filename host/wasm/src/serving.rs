@@ -5,7 +5,8 @@ use std::{sync::Arc, time::Instant};
 use postern_core::{Blame, BoxFuture, Call, Error, Kind, Reply};
 
 use crate::{
-    batch::Pace,
+    batch::BatchStatistics,
+    call_path::CallPath,
     direct::Direct,
     generation::Generation,
     handler,
@@ -13,40 +14,44 @@ use crate::{
     lease::Lease,
     offload::{self, Purpose},
     placement::Placement,
-    pool::Turn,
+    pool::Permit,
     shard::{self, Padded},
     spec::Mode,
     stream,
-    way::Way,
 };
 
 /// A generation in service. Each worker thread counts its calls on an `Arc` of its own, so that they
 /// do not share a cache line.
 pub(crate) struct Serving {
     pub(crate) generation: Arc<Generation>,
-    homes: Box<[Arc<Home>]>,
+    shards: Box<[Arc<WorkerShard>]>,
 }
 
 /// One worker's hold on a generation.
-pub(crate) struct Home(Padded<(Arc<Generation>, Pace)>);
+pub(crate) struct WorkerShard(Padded<(Arc<Generation>, BatchStatistics)>);
 
 impl Serving {
     pub(crate) fn new(generation: Arc<Generation>) -> Self {
-        let home = |_| Arc::new(Home(Padded((Arc::clone(&generation), Pace::default()))));
+        let shard = |_| {
+            Arc::new(WorkerShard(Padded((
+                Arc::clone(&generation),
+                BatchStatistics::default(),
+            ))))
+        };
         Self {
-            homes: (0..shard::count()).map(home).collect(),
+            shards: (0..shard::count()).map(shard).collect(),
             generation,
         }
     }
 
     /// This thread's hold.
-    pub(crate) fn home(&self) -> Option<Arc<Home>> {
-        shard::current(&self.homes).map(Arc::clone)
+    pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
+        shard::current(&self.shards).map(Arc::clone)
     }
 }
 
-impl Home {
-    /// Makes instances ahead of the first calls: two, or as many as there may be; one for each way
+impl WorkerShard {
+    /// Makes instances ahead of the first calls: two, or as many as there may be; one for each path
     /// where there are two. An `isolated` plugin makes one, which shows that it can. Roles that are
     /// entered directly get theirs.
     pub(crate) async fn warm(self: &Arc<Self>) -> Result<(), Error> {
@@ -57,11 +62,14 @@ impl Home {
             Mode::Isolated | Mode::Single => 1,
         };
         let mut made = Vec::new();
-        for way in [generation.way(), Way::Fiber].into_iter().take(n_instances) {
-            let Some(Turn::Make) = generation.pool.try_make() else {
+        for path in [generation.path(), CallPath::Async]
+            .into_iter()
+            .take(n_instances)
+        {
+            let Some(Permit::Make) = generation.pool.try_make() else {
                 break;
             };
-            made.push(self.make(way).await?);
+            made.push(self.make(path).await?);
         }
         for instance in made {
             generation.pool.give_back(instance);
@@ -81,9 +89,9 @@ impl Home {
     }
 
     /// Makes an instance on leave from the pool. Its start functions may compute.
-    async fn make(self: &Arc<Self>, way: Way) -> Result<Box<Instance>, Error> {
+    async fn make(self: &Arc<Self>, path: CallPath) -> Result<Box<Instance>, Error> {
         let entered = Arc::clone(self);
-        let make = async move { entered.generation().make(way).await };
+        let make = async move { entered.generation().make(path).await };
         offload::run(self, Purpose::role("start"), Err, Box::pin(make)).await
     }
 
@@ -92,9 +100,9 @@ impl Home {
         generation
     }
 
-    pub(crate) const fn pace(&self) -> &Pace {
-        let Padded((_, pace)) = &self.0;
-        pace
+    pub(crate) const fn batch_statistics(&self) -> &BatchStatistics {
+        let Padded((_, statistics)) = &self.0;
+        statistics
     }
 
     /// Answers a call of the role `handler` or `stream-handler`.
@@ -111,21 +119,21 @@ impl Home {
         let generation = self.generation();
         if generation.batches() {
             let batch_max = generation.guest.spec.instances.batch_max;
-            self.pace().batch_max().min(batch_max)
+            self.batch_statistics().batch_max().min(batch_max)
         } else {
             1
         }
     }
 
-    /// An idle instance for `way`, if there is one and nothing stands against using it.
-    pub(crate) fn try_lease(self: Arc<Self>, way: Way) -> Result<Lease, Arc<Self>> {
+    /// An idle instance for `path`, if there is one and nothing stands against using it.
+    pub(crate) fn try_lease(self: Arc<Self>, path: CallPath) -> Result<Lease, Arc<Self>> {
         let generation = self.generation();
         if generation.stopped().is_some() {
             return Err(self);
         }
         match generation
             .pool
-            .try_take_idle(|instance| instance.way == way)
+            .try_take_idle(|instance| instance.path == path)
         {
             Some(instance) => Ok(Lease::new(self, instance)),
             None => Err(self),
@@ -144,9 +152,9 @@ impl Home {
         let generation = self.generation();
         let is_single = generation.guest.spec.instances.mode == Mode::Single;
         if is_single || generation.stopped().is_some() || generation.pool.has_room() {
-            return self.lease_fiber(deadline).await;
+            return self.lease_async(deadline).await;
         }
-        let instance = generation.instantiate(Way::Fiber).await?;
+        let instance = generation.instantiate(CallPath::Async).await?;
         Ok(Lease::spare(self, instance))
     }
 
@@ -154,19 +162,19 @@ impl Home {
     ///
     /// # Errors
     /// As `lease`.
-    pub(crate) async fn lease_fiber(
+    pub(crate) async fn lease_async(
         self: Arc<Self>,
         deadline: Option<Instant>,
     ) -> Result<Lease, Error> {
-        let lease = self.lease(deadline, Way::Fiber).await?;
-        if lease.is_fiber() {
+        let lease = self.lease(deadline, CallPath::Async).await?;
+        if lease.is_async() {
             Ok(lease)
         } else {
             lease.renew().await
         }
     }
 
-    /// An instance, one for `way` if such a one is idle or may be made; in turn while all are at work.
+    /// An instance, one for `path` if such a one is idle or may be made; in turn while all are at work.
     ///
     /// # Errors
     /// `unavailable` when the plugin has stopped, `resource-exhausted` when none came in time, and
@@ -174,20 +182,20 @@ impl Home {
     pub(crate) async fn lease(
         self: Arc<Self>,
         deadline: Option<Instant>,
-        way: Way,
+        path: CallPath,
     ) -> Result<Lease, Error> {
         let generation = self.generation();
         if let Some(reason) = generation.stopped() {
             let message = format!("plugin {} has stopped: {reason}", generation.guest.plugin);
             return Err(Error::unavailable(Blame::Guest, message));
         }
-        let turn = match generation.pool.try_take(|instance| instance.way == way) {
-            Some(turn) => turn,
+        let permit = match generation.pool.try_take(|instance| instance.path == path) {
+            Some(permit) => permit,
             None => generation.wait(deadline).await?,
         };
-        let instance = match turn {
-            Turn::Ready(instance) => instance,
-            Turn::Make => self.make(way).await?,
+        let instance = match permit {
+            Permit::Ready(instance) => instance,
+            Permit::Make => self.make(path).await?,
         };
         Ok(Lease::new(self, instance))
     }

@@ -15,6 +15,7 @@ use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
 
 use crate::{
     batch::Batch,
+    call_path::Bailout,
     capability::{self, client::Client, events::Events, kv, log::Lines},
     convert::Stop,
     drain::Drain,
@@ -23,7 +24,6 @@ use crate::{
     stats::PluginStats,
     stream_registry::Progress,
     subject::Subject,
-    way::Departure,
 };
 
 /// What all instances of one generation share.
@@ -46,15 +46,15 @@ pub(crate) struct State {
     pub(crate) guest: Arc<Guest>,
     /// The call that is being answered; `None` while an instance starts and in `health` and
     /// `describe`.
-    pub(crate) current: Option<Current>,
-    /// The calls that are being answered together; each is `current` when the guest says so.
+    pub(crate) ambient: Option<CallContext>,
+    /// The calls that are being answered together; each is `ambient` when the guest says so.
     pub(crate) batch: Option<Box<Batch>>,
     /// What a role beside handlers works on.
     pub(crate) subject: Option<Subject>,
     /// Whether the budget of this entry has grown by its payload.
     pub(crate) payload_counted: bool,
     pub(crate) memory: Memory,
-    /// Ticks that a call which was entered plainly may still see; `None` on a fiber.
+    /// Ticks that a call on the inline path may still see; `None` on the async path.
     pub(crate) ticks_left: Option<u8>,
     /// When the guest's own time is over. Waiting for the other end moves it. `None` where its work
     /// is measured as fuel.
@@ -65,8 +65,8 @@ pub(crate) struct State {
 }
 
 /// The ambient call.
-pub(crate) struct Current {
-    pub(crate) head: Head,
+pub(crate) struct CallContext {
+    pub(crate) call: AmbientCall,
     /// Headers of the reply so far, if there are any.
     pub(crate) reply: Option<HeadersBuilder>,
     /// Of a streaming call; a unary call has its message and its answer in `handle` itself.
@@ -75,11 +75,11 @@ pub(crate) struct Current {
 
 /// The head of the ambient call. Kept by pointer: it goes into a store and comes out again for every
 /// entry.
-pub(crate) enum Head {
+pub(crate) enum AmbientCall {
     /// The call itself.
-    Call(Box<Call>),
+    Owned(Box<Call>),
     /// What others share of it.
-    Asked(Arc<Asked>),
+    Shared(Arc<Asked>),
 }
 
 pub(crate) struct Streams {
@@ -115,7 +115,7 @@ impl State {
     pub(crate) fn new(guest: Arc<Guest>, now: Instant) -> Self {
         let limits = &guest.spec.limits;
         Self {
-            current: None,
+            ambient: None,
             batch: None,
             subject: None,
             payload_counted: false,
@@ -134,7 +134,7 @@ impl State {
 
     /// Gives the guest a full allowance for its next call. Its time is counted from `start`, if at
     /// all.
-    pub(crate) fn begin(&mut self, start: Option<Instant>, current: Option<Current>) {
+    pub(crate) fn begin(&mut self, start: Option<Instant>, ambient: Option<CallContext>) {
         let limits = &self.guest.spec.limits;
         self.time_end = start.map(|start| start + limits.time_max);
         self.host_calls_left = limits.host_calls_max;
@@ -142,7 +142,7 @@ impl State {
         self.payload_counted = false;
         self.subject = None;
         self.batch = None;
-        self.current = current;
+        self.ambient = ambient;
     }
 
     /// As `begin`, for calls that are answered together. Their allowance is that of one call: what
@@ -152,7 +152,7 @@ impl State {
         self.batch = Some(batch);
     }
 
-    /// Makes the call with this index of the batch the current one.
+    /// Makes the call with this index of the batch the ambient one.
     ///
     /// # Errors
     /// `Stop::Turn` without such a call.
@@ -161,8 +161,8 @@ impl State {
             return Err(Stop::Turn { index, n_calls: 0 });
         };
         let n_calls = batch.n_calls();
-        self.current = batch.turn(index as usize, self.current.take());
-        match self.current {
+        self.ambient = batch.turn(index as usize, self.ambient.take());
+        match self.ambient {
             Some(_) => Ok(()),
             None => Err(Stop::Turn { index, n_calls }),
         }
@@ -186,7 +186,7 @@ impl State {
         if let Some(batch) = &self.batch {
             return batch.deadline();
         }
-        self.current.as_ref()?.head.context().deadline
+        self.ambient.as_ref()?.call.context().deadline
     }
 
     /// When this call ends at the latest as things stand.
@@ -209,7 +209,7 @@ impl State {
         let Some(left) = &mut self.ticks_left else {
             return Ok(UpdateDeadline::Yield(1));
         };
-        *left = left.checked_sub(1).ok_or(Departure::Overran)?;
+        *left = left.checked_sub(1).ok_or(Bailout::Overran)?;
         Ok(UpdateDeadline::Continue(1))
     }
 
@@ -227,11 +227,11 @@ impl State {
     }
 }
 
-impl Current {
+impl CallContext {
     /// A call that is answered in one message, or by somebody else.
-    pub(crate) const fn new(head: Head) -> Self {
+    pub(crate) const fn new(call: AmbientCall) -> Self {
         Self {
-            head,
+            call,
             reply: None,
             streams: None,
         }
@@ -239,40 +239,40 @@ impl Current {
 
     /// The body of a call that has not been handed on.
     pub(crate) const fn body(&self) -> Option<&Body> {
-        match &self.head {
-            Head::Call(call) => Some(&call.body),
-            Head::Asked(_) => None,
+        match &self.call {
+            AmbientCall::Owned(call) => Some(&call.body),
+            AmbientCall::Shared(_) => None,
         }
     }
 }
 
-impl Head {
+impl AmbientCall {
     pub(crate) fn service(&self) -> &Text {
         match self {
-            Self::Call(call) => &call.service,
-            Self::Asked(asked) => &asked.service,
+            Self::Owned(call) => &call.service,
+            Self::Shared(asked) => &asked.service,
         }
     }
 
     pub(crate) fn method(&self) -> &Text {
         match self {
-            Self::Call(call) => &call.method,
-            Self::Asked(asked) => &asked.method,
+            Self::Owned(call) => &call.method,
+            Self::Shared(asked) => &asked.method,
         }
     }
 
     /// The headers of the request.
     pub(crate) fn headers(&self) -> &Headers {
         match self {
-            Self::Call(call) => &call.headers,
-            Self::Asked(asked) => &asked.headers,
+            Self::Owned(call) => &call.headers,
+            Self::Shared(asked) => &asked.headers,
         }
     }
 
     pub(crate) fn context(&self) -> &Context {
         match self {
-            Self::Call(call) => &call.context,
-            Self::Asked(asked) => &asked.context,
+            Self::Owned(call) => &call.context,
+            Self::Shared(asked) => &asked.context,
         }
     }
 }

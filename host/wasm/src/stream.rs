@@ -18,8 +18,8 @@ use tokio::sync::mpsc;
 use crate::{
     convert,
     offload::{self, Purpose},
-    serving::Home,
-    state::{Current, Head, Outbound, Streams},
+    serving::WorkerShard,
+    state::{AmbientCall, CallContext, Outbound, Streams},
     stats::Outcome,
     stream_registry::{Progress, Registered, Running},
 };
@@ -40,14 +40,14 @@ struct Messages {
 }
 
 /// Answers `call` by the guest's `handle-stream`. The reply is there with its first message.
-pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
+pub(crate) async fn call(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, Error> {
     let (sender, outbound) = mpsc::channel(AHEAD_MAX);
     let progress = Arc::<Progress>::default();
     let purpose = Purpose::call(call.service.clone(), call.method.clone());
-    let entered = run(Arc::clone(&home), call, sender, Arc::clone(&progress));
-    let guest = offload::run(&home, purpose, Err, Box::pin(entered));
-    let (running, registered) = Running::register(&home.generation().streams, guest, progress);
-    drop(home);
+    let entered = run(Arc::clone(&shard), call, sender, Arc::clone(&progress));
+    let guest = offload::run(&shard, purpose, Err, Box::pin(entered));
+    let (running, registered) = Running::register(&shard.generation().streams, guest, progress);
+    drop(shard);
     let mut messages = Messages {
         outbound,
         running,
@@ -76,26 +76,26 @@ pub(crate) async fn call(home: Arc<Home>, call: Call) -> Result<Reply, Error> {
 
 /// The guest's side: runs until it returns.
 async fn run(
-    home: Arc<Home>,
+    shard: Arc<WorkerShard>,
     mut call: Call,
     outbound: mpsc::Sender<Outbound>,
     progress: Arc<Progress>,
 ) -> Result<Headers, Error> {
     let deadline = call.context.deadline;
-    let generation = home.generation();
+    let generation = shard.generation();
     let _permit = generation
         .streams
         .permit(&generation.guest, deadline)
         .await?;
-    let mut lease = home.lease_fiber(deadline).await?;
+    let mut lease = shard.lease_async(deadline).await?;
     let (service, method) = (call.service.clone(), call.method.clone());
     let inbound = match std::mem::take(&mut call.body) {
         Body::Empty => None,
         Body::One(message) => Some(BodyStream::new(futures_util::stream::iter([Ok(message)]))),
         Body::Many(stream) => Some(stream),
     };
-    let current = Current {
-        head: Head::Call(Box::new(call)),
+    let ambient = CallContext {
+        call: AmbientCall::Owned(Box::new(call)),
         reply: None,
         streams: Some(Box::new(Streams {
             inbound,
@@ -104,7 +104,7 @@ async fn run(
             started: false,
         })),
     };
-    let instance = lease.begin(Some(current));
+    let instance = lease.begin(Some(ambient));
     let answer = match instance.handle_stream(&service, &method).await {
         Ok(answer) => answer,
         Err(trapped) => return Err(lease.trap(trapped)),

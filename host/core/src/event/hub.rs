@@ -19,17 +19,14 @@ use futures_core::Stream;
 use smallvec::SmallVec;
 
 use super::{
-    Delivery, bytes_of, is_carried,
+    Delivery, Event, EventSink, bytes_of, is_carried,
     mailbox::Mailbox,
-    outbox::Outbox,
     pattern::{Pattern, check_topic},
     queue::{Counts, QueueBounds},
     table::{PatternInfo, Table},
 };
 use crate::{
-    call::{Context, Peer},
     error::{Blame, Error, Kind},
-    extension::{Event, EventSink},
     headers::Headers,
     text::Text,
 };
@@ -360,7 +357,7 @@ impl HubConfig {
             let message = format!("event of {bytes} octets exceeds the limit of {limit}");
             return Err(Error::invalid_argument(message).with_too_large());
         }
-        let (depth, limit) = (event.context.depth, self.depth_max);
+        let (depth, limit) = (event.publisher.depth, self.depth_max);
         if depth > limit {
             let message = format!("{depth} plugins stand behind this event, the limit is {limit}");
             return Err(Error::new(Kind::FailedPrecondition, Blame::Guest, message));
@@ -442,19 +439,6 @@ impl Default for Hub {
     }
 }
 
-/// The publisher as subscribers know it. Its outbox may hold subscriptions, whose queues would hold
-/// it in turn.
-fn without_outbox(peer: Arc<Peer>) -> Arc<Peer> {
-    if !peer.outbox.is_open() {
-        return peer;
-    }
-    Arc::new(Peer {
-        outbox: Outbox::closed(),
-        session: Text::from(peer.session.as_str()),
-        ..*peer
-    })
-}
-
 /// The event in buffers of its own, with the headers that go along: what waits in queues must not
 /// hold the much larger buffer of the connection that it came from.
 fn compact(event: Event) -> Event {
@@ -465,12 +449,6 @@ fn compact(event: Event) -> Event {
         // What was a section stays one.
         headers: Headers::from_section(section).unwrap_or_default(),
         payload: Bytes::copy_from_slice(&event.payload),
-        context: Context {
-            // The publisher's call is over when the event is read.
-            deadline: None,
-            peer: without_outbox(event.context.peer),
-            correlation: Text::default(),
-            ..event.context
-        },
+        publisher: event.publisher,
     }
 }

@@ -21,7 +21,17 @@ mod pattern;
 mod queue;
 mod table;
 
-use crate::{extension::Event, text::Text};
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::{
+    error::Error,
+    headers::Headers,
+    peer::{Peer, Principal},
+    text::Text,
+    trace::TraceContext,
+};
 
 pub use self::{
     hub::{Hub, HubConfig, HubTotals, Subscription, SubscriptionInfo},
@@ -45,6 +55,37 @@ pub const LEVELS_MAX: usize = 32;
 /// than what a frame adds to it.
 pub const EVENT_OVERHEAD_BYTES: usize = 512;
 
+/// Something that has happened. Its content type is the header `content-type`.
+#[derive(Debug, Clone)]
+pub struct Event {
+    pub topic: Text,
+    pub headers: Headers,
+    pub payload: Bytes,
+    pub publisher: Publisher,
+}
+
+/// Who published an event, and in what. It outlives the call in which that was done.
+#[derive(Debug, Clone)]
+pub struct Publisher {
+    pub peer: Arc<Peer>,
+    pub principal: Option<Arc<Principal>>,
+    pub trace: Option<TraceContext>,
+    /// Of the call, 0 to 255.
+    pub priority: u8,
+    /// How many plugins and gateways stand between the first cause and the event.
+    pub depth: u8,
+}
+
+/// Where events are published.
+pub trait EventSink: Send + Sync {
+    /// Puts the event into the queue of every subscriber of its topic and gives how many there were.
+    /// It neither waits nor runs a subscriber: a full queue misses the event.
+    ///
+    /// # Errors
+    /// Why the event was not taken at all.
+    fn publish(&self, event: Event) -> Result<u32, Error>;
+}
+
 /// An event on its way to one subscriber.
 #[derive(Debug, Clone)]
 pub struct Delivery {
@@ -53,6 +94,24 @@ pub struct Delivery {
     pub missed: u64,
     /// The subscription's id; empty where there is none.
     pub subscription: Text,
+}
+
+impl Publisher {
+    /// Urgency of a call that says nothing of it.
+    pub const USUAL_PRIORITY: u8 = 50;
+}
+
+/// Nobody in particular.
+impl Default for Publisher {
+    fn default() -> Self {
+        Self {
+            peer: Arc::default(),
+            principal: None,
+            trace: None,
+            priority: Self::USUAL_PRIORITY,
+            depth: 0,
+        }
+    }
 }
 
 impl Delivery {

@@ -9,14 +9,14 @@ use std::{
 use futures_core::Stream;
 
 use super::*;
-use crate::{Error, Headers, Kind, extension::EventSink, testing::Rng};
+use crate::{Error, Headers, Kind, testing::Rng};
 
 pub(super) fn event(topic: &str, payload: &'static str) -> Event {
     Event {
         topic: topic.into(),
         headers: Headers::new(),
         payload: payload.into(),
-        context: crate::Context::default(),
+        publisher: Publisher::default(),
     }
 }
 
@@ -223,9 +223,9 @@ fn what_is_no_event_is_refused_and_counted() {
         Some(Kind::InvalidArgument)
     );
     let mut deep = event("t", "");
-    deep.context.depth = 8;
+    deep.publisher.depth = 8;
     assert_eq!(kind(hub.publish(deep.clone())), None);
-    deep.context.depth = 9;
+    deep.publisher.depth = 9;
     assert_eq!(kind(hub.publish(deep)), Some(Kind::FailedPrecondition));
     assert_eq!((hub.totals().published, hub.totals().refused), (2, 3));
 }
@@ -235,7 +235,7 @@ fn a_queued_event_shares_no_buffer_with_its_frame_and_no_secret_of_its_publisher
     let hub = Hub::default();
     let mut subscription = subscribe(&hub, "a", &["t"]);
     let mut published = event("t", "");
-    published.payload = bytes::Bytes::from(vec![7; 100]);
+    published.payload = Bytes::from(vec![7; 100]);
     for (key, value) in [
         ("authorization", "Bearer s3cret"),
         ("content-type", "text/plain"),

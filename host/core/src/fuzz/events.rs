@@ -21,8 +21,10 @@ use futures_core::Stream;
 use super::Script;
 use crate::{
     Headers, Text,
-    event::{Delivery, Hub, HubConfig, Pattern, QueueBounds, Subscription, check_topic},
-    extension::{Event, EventSink},
+    event::{
+        Delivery, Event, EventSink, Hub, HubConfig, Pattern, Publisher, QueueBounds, Subscription,
+        check_topic,
+    },
 };
 
 const EVENTS_MAX: usize = 4;
@@ -108,7 +110,7 @@ impl Run {
             topic: topic.clone(),
             headers: Headers::new(),
             payload,
-            context: crate::Context::default(),
+            publisher: Publisher::default(),
         };
         match self.hub.publish(event) {
             Ok(n) => {

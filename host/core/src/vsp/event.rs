@@ -3,9 +3,7 @@
 
 use super::is_hop_header;
 use crate::{
-    call::Context,
-    event::Delivery,
-    extension::Event,
+    event::{Delivery, Event, Publisher},
     headers::{HeaderError, Headers, HeadersBuilder},
     text::Text,
     trace::TraceContext,
@@ -28,7 +26,7 @@ pub fn event_frame(delivery: &Delivery) -> Result<Frame, HeaderError> {
     if delivery.missed > 0 {
         builder.push("missed", delivery.missed.to_string())?;
     }
-    if let Some(trace) = event.context.trace {
+    if let Some(trace) = event.publisher.trace {
         builder.push("traceparent", trace.to_string())?;
     }
     for (key, value) in event.headers.iter() {
@@ -51,9 +49,9 @@ pub fn read_event(frame: Frame) -> Delivery {
     let text = |key: &str| text(&frame.headers, key);
     let missed = frame.headers.get_str("missed");
     let missed = missed.and_then(|missed| missed.parse().ok()).unwrap_or(0);
-    let context = Context {
+    let publisher = Publisher {
         trace: text("traceparent").and_then(|trace| TraceContext::parse(&trace)),
-        ..Context::default()
+        ..Publisher::default()
     };
     Delivery {
         missed,
@@ -62,7 +60,7 @@ pub fn read_event(frame: Frame) -> Delivery {
             topic: text("event-type").unwrap_or_default(),
             headers: frame.headers.without(is_of_frame),
             payload: frame.payload,
-            context,
+            publisher,
         },
     }
 }
@@ -99,7 +97,7 @@ mod tests {
                 topic: "user.created".into(),
                 headers: headers(own),
                 payload: "{}".into(),
-                context: Context::default(),
+                publisher: Publisher::default(),
             },
         }
     }
@@ -128,7 +126,7 @@ mod tests {
     #[test]
     fn an_event_is_read_as_it_was_written() {
         let mut sent = delivery(3, &[("content-type", "text/plain")]);
-        sent.event.context.trace = TraceContext::parse(TRACE);
+        sent.event.publisher.trace = TraceContext::parse(TRACE);
         let frame = event_frame(&sent).expect("short");
         assert!(is_event(&frame));
         let read = read_event(frame);
@@ -136,14 +134,14 @@ mod tests {
         assert_eq!(read.event.topic, sent.event.topic);
         assert_eq!(read.event.headers, sent.event.headers);
         assert_eq!(read.event.payload, sent.event.payload);
-        assert_eq!(read.event.context.trace, sent.event.context.trace);
+        assert_eq!(read.event.publisher.trace, sent.event.publisher.trace);
     }
 
     #[test]
     fn the_frame_is_not_longer_than_what_is_charged_for_the_event() {
         let mut long = delivery(u64::MAX, &[("event-id", &"1".repeat(600))]);
         long.event.topic = "t".repeat(crate::event::TOPIC_BYTES_MAX).into();
-        long.event.context.trace = TraceContext::parse(TRACE);
+        long.event.publisher.trace = TraceContext::parse(TRACE);
         long.subscription = u64::MAX.to_string().into();
         let frame = event_frame(&long).expect("it fits");
         assert!(frame.encoded_len() <= long.bytes());

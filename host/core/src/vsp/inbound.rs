@@ -10,10 +10,11 @@ use super::{
     reply::{ReplyToken, Response, read_response},
 };
 use crate::{
-    call::{Body, Call, Context, Peer},
+    call::{Body, Call, Context},
     error::{Blame, Error, Kind},
-    event,
+    event::{self, Outbox},
     headers::Headers,
+    peer::Peer,
     text::Text,
     trace::TraceContext,
     wire::{Flags, Frame, priority},
@@ -40,6 +41,7 @@ pub enum Inbound {
 #[derive(Debug, Clone)]
 pub struct Reader {
     peer: Arc<Peer>,
+    outbox: Outbox,
     default_service: Option<Text>,
     is_datagram: bool,
 }
@@ -75,9 +77,21 @@ impl Reader {
     pub const fn new(peer: Arc<Peer>, default_service: Option<Text>) -> Self {
         Self {
             peer,
+            outbox: Outbox::closed(),
             default_service,
             is_datagram: false,
         }
+    }
+
+    /// `outbox` is where events for this peer go.
+    #[must_use]
+    pub fn with_outbox(self, outbox: Outbox) -> Self {
+        Self { outbox, ..self }
+    }
+
+    /// Frames that name no service are for `service` from here on.
+    pub fn set_default_service(&mut self, service: Option<Text>) {
+        self.default_service = service;
     }
 
     /// For a datagram link, where the sender of a frame may be forged: a request without any header,
@@ -201,6 +215,7 @@ impl Reader {
         Ok(Context {
             deadline: deadline(now, fields.timeout_ms)?,
             peer: Arc::clone(&self.peer),
+            outbox: self.outbox.clone(),
             principal: None,
             correlation: token.correlation().clone(),
             trace: fields.trace.and_then(trace),

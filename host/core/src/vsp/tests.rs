@@ -17,6 +17,7 @@ use crate::{
 
 mod hops;
 mod properties;
+mod sharing;
 
 fn reader(default_service: Option<&'static str>) -> Reader {
     Reader::new(
@@ -485,14 +486,4 @@ fn a_compressed_reply_is_an_error() {
         (error.kind, error.blame),
         (Kind::Unimplemented, Blame::Upstream)
     );
-}
-
-#[test]
-fn a_session_shares_one_peer() {
-    let peer = Context::default().peer;
-    let reader = Reader::new(Arc::clone(&peer), Some(Text::from_static("echo")));
-    let Inbound::Request { call, .. } = reader.read(epoch(), frame(&[], "{}")) else {
-        panic!("not a request")
-    };
-    assert!(Arc::ptr_eq(&call.context.peer, &peer));
 }

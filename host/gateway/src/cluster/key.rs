@@ -1,6 +1,8 @@
 //! What a call is kept together with others by: the key for hashing, sticking and splitting.
 
-use postern_core::{Body, Call, Text, balance::hash, json};
+use std::net::IpAddr;
+
+use postern_core::{Body, Call, Origin, Text, balance::hash, json};
 
 /// What of a call makes its key. A call that has none of it goes by chance.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -9,7 +11,7 @@ pub enum HashOn {
     Header(Text),
     /// The name of the principal; the peer where nobody authenticated.
     Principal,
-    /// The peer's address without its port, or its session where it has no address.
+    /// The peer's address without its port, its user where it comes over a Unix socket, or its session.
     Peer,
     /// Service and method: every method has an instance of its own.
     ServiceMethod,
@@ -69,10 +71,14 @@ impl std::fmt::Display for HashOn {
 
 fn peer(call: &Call) -> Option<u64> {
     let peer = &call.context.peer;
-    match peer.address.map(|address| address.ip()) {
-        Some(std::net::IpAddr::V4(ip)) => Some(hash(&ip.octets())),
-        Some(std::net::IpAddr::V6(ip)) => Some(hash(&ip.octets())),
-        None => (!peer.session.is_empty()).then(|| hash(peer.session.as_bytes())),
+    match &peer.origin {
+        Origin::Ip(address) => Some(match address.ip() {
+            IpAddr::V4(ip) => hash(&ip.octets()),
+            IpAddr::V6(ip) => hash(&ip.octets()),
+        }),
+        // Five octets, so that no user is taken for an address.
+        Origin::Unix(peer) => Some(hash(&[&b"u"[..], &peer.uid.to_be_bytes()].concat())),
+        Origin::Local => (!peer.session.is_empty()).then(|| hash(peer.session.as_bytes())),
     }
 }
 
@@ -100,12 +106,8 @@ mod tests {
             roles: Vec::new(),
             claims: Vec::new(),
         }));
-        call.context.peer = Arc::new(Peer {
-            transport: Transport::Tcp,
-            address: Some(([10, 0, 0, 7], 5555).into()),
-            session: "s".into(),
-            outbox: postern_core::event::Outbox::closed(),
-        });
+        let origin = Origin::Ip(([10, 0, 0, 7], 5555).into());
+        call.context.peer = Arc::new(Peer::new(Transport::Tcp, origin).with_session("s"));
         call
     }
 

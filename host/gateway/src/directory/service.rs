@@ -13,7 +13,7 @@ use std::{
 };
 
 use postern_core::{
-    Blame, BoxFuture, Call, Context, Error, Handler, Kind, Principal, Reply, Retry,
+    Blame, BoxFuture, Call, Context, Error, Handler, Kind, Origin, Principal, Reply, Retry,
     registry::{
         Caller, Health, Incarnation, InstanceId, Lease, Owner, RegisterError, Told, Ttl, Watch,
         directory::{Registered, RenewError},
@@ -159,11 +159,11 @@ impl Directory {
             let message = "addresses is empty; name one, such as \"tcp://0.0.0.0:9090\"";
             return Err(Error::invalid_argument(message));
         }
-        let entry = match context.peer.address {
-            Some(peer) => {
+        let entry = match context.peer.origin.ip() {
+            Some(ip) => {
                 let mut draft = entry.into_draft();
                 for address in &mut draft.addresses {
-                    reach(address, peer.ip());
+                    reach(address, ip);
                 }
                 let entry = postern_core::registry::Entry::new(&draft);
                 entry.map_err(|error| Error::invalid_argument(error.to_string()))?
@@ -324,9 +324,11 @@ impl Directory {
                     let message = "registration needs a role, and the caller has no credentials";
                     return Err(Error::new(Kind::Unauthenticated, Blame::Client, message));
                 }
-                let name = match context.peer.address {
-                    Some(address) => format!("address:{}", address.ip().to_canonical()),
-                    None => format!("transport:{}", context.peer.transport.name()),
+                let peer = &context.peer;
+                let name = match (&peer.origin, peer.origin.host()) {
+                    (Origin::Ip(_), Some(ip)) => format!("address:{ip}"),
+                    (_, Some(user)) => user,
+                    (_, None) => format!("transport:{}", peer.transport.name()),
                 };
                 Ok(Owner::Registered(name.into()))
             }

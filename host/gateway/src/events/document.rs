@@ -122,7 +122,10 @@ const OCTETS: &str = "application/octet-stream";
 
 #[cfg(test)]
 mod tests {
-    use postern_core::{Context, Headers, Text, extension::Event};
+    use postern_core::{
+        Headers, Text,
+        event::{Event, Publisher},
+    };
 
     use super::*;
 
@@ -136,7 +139,7 @@ mod tests {
                 topic: "a.b".into(),
                 headers,
                 payload: Bytes::from_static(payload),
-                context: Context::default(),
+                publisher: Publisher::default(),
             },
             missed,
             subscription: Text::default(),

@@ -19,8 +19,10 @@ use parking_lot::Mutex;
 use postern_core::{
     Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers, Kind, Peer, Reply,
     Text, Transport,
-    event::{Counts, Hub, HubConfig, HubTotals, Pattern, QueueBounds, Subscription},
-    extension::{Event, EventHandler, EventSink},
+    event::{
+        Counts, Event, EventSink, Hub, HubConfig, HubTotals, Pattern, QueueBounds, Subscription,
+    },
+    extension::EventHandler,
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -217,7 +219,7 @@ impl Events {
                 })?,
                 headers,
                 payload: body,
-                context,
+                publisher: context.into(),
             },
             None => of_document(&headers, &body, context)?,
         };
@@ -240,12 +242,12 @@ impl Events {
             patterns.push(pattern);
         }
         let subscription = self.hub.subscribe(&owner(&context.peer), patterns, None)?;
-        if is_stream || !context.peer.outbox.is_open() {
+        if is_stream || !context.outbox.is_open() {
             return Ok(streamed(subscription, &context));
         }
         // Digits need no quoting.
         let reply = json(format!("{{\"subscription\":\"{}\"}}", subscription.id()));
-        context.peer.outbox.attach(subscription)?;
+        context.outbox.attach(subscription)?;
         Ok(reply)
     }
 
@@ -296,7 +298,7 @@ fn of_document(headers: &Headers, body: &Bytes, context: Context) -> Result<Even
         topic: published.topic.into(),
         headers,
         payload: published.payload,
-        context,
+        publisher: context.into(),
     })
 }
 
@@ -317,8 +319,8 @@ fn owner(peer: &Peer) -> Text {
         return peer.session.clone();
     }
     let transport = peer.transport.name();
-    Text::from(match peer.address {
-        Some(address) => format!("{transport} {}", address.ip()),
+    Text::from(match peer.origin.host() {
+        Some(host) => format!("{transport} {host}"),
         None => transport.to_owned(),
     })
 }

@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use postern_core::event::{Outbox, Push};
+use postern_core::{
+    Origin,
+    event::{Outbox, Push},
+};
 use tokio::sync::mpsc;
 
 use super::*;
@@ -24,7 +27,9 @@ struct Told(mpsc::UnboundedSender<(String, u8)>);
 impl EventHandler for Told {
     fn on_event(&self, event: Event) -> BoxFuture<Result<(), Error>> {
         let is_bad = event.topic == "bad";
-        let _ = self.0.send((event.topic.to_string(), event.context.depth));
+        let _ = self
+            .0
+            .send((event.topic.to_string(), event.publisher.depth));
         Box::pin(async move {
             if is_bad {
                 return Err(Error::internal("as asked"));
@@ -38,18 +43,19 @@ fn events() -> Events {
     Events::new(HubConfig::default())
 }
 
-fn peer(session: &str, outbox: Outbox) -> Arc<Peer> {
-    Arc::new(Peer {
-        transport: Transport::Memory,
-        address: None,
-        session: session.into(),
+/// A caller of the name `session`, whose events go to `outbox`.
+fn caller(session: &str, outbox: Outbox) -> Context {
+    let peer = Peer::new(Transport::Memory, Origin::Local);
+    Context {
+        peer: Arc::new(peer.with_session(session)),
         outbox,
-    })
+        ..Context::default()
+    }
 }
 
-fn call(method: &str, body: &str, peer: &Arc<Peer>) -> Call {
+fn call(method: &str, body: &str, caller: &Context) -> Call {
     let mut call = Call::unary("events", method.to_owned(), body.to_owned());
-    call.context.peer = Arc::clone(peer);
+    call.context = caller.clone();
     call
 }
 
@@ -59,8 +65,8 @@ async fn answered(events: &Events, call: Call) -> Result<String, Kind> {
     Ok(String::from_utf8(body.into()).expect("text"))
 }
 
-fn nobody() -> Arc<Peer> {
-    peer("", Outbox::closed())
+fn nobody() -> Context {
+    caller("", Outbox::closed())
 }
 
 fn patterns(texts: &[&str]) -> Vec<Pattern> {
@@ -72,7 +78,7 @@ fn patterns(texts: &[&str]) -> Vec<Pattern> {
 async fn a_session_subscribes_gets_events_and_unsubscribes() {
     let events = events();
     let session = Arc::new(Session::default());
-    let subscriber = peer("s1", Outbox::new(Arc::clone(&session) as _));
+    let subscriber = caller("s1", Outbox::new(Arc::clone(&session) as _));
     let message = r#"{"topics":["user.*","order.>"]}"#;
     let reply = answered(&events, call("subscribe", message, &subscriber)).await;
     assert_eq!(reply, Ok(r#"{"subscription":"1"}"#.to_owned()));
@@ -83,7 +89,7 @@ async fn a_session_subscribes_gets_events_and_unsubscribes() {
     let delivery = subscription.next().await.expect("an event");
     assert_eq!(delivery.event.payload, r#"{"id":1}"#);
     let ending = r#"{"subscription":"1"}"#;
-    let other = peer("s2", Outbox::closed());
+    let other = caller("s2", Outbox::closed());
     let others = answered(&events, call("unsubscribe", ending, &other)).await;
     assert_eq!(others, Err(Kind::NotFound));
     let own = answered(&events, call("unsubscribe", ending, &subscriber)).await;
@@ -172,10 +178,11 @@ async fn what_makes_no_sense_is_refused_by_name() {
 #[tokio::test]
 async fn a_plugin_is_told_by_its_handler_and_not_by_a_call() {
     let events = events();
-    let caller = Arc::new(Peer {
-        transport: Transport::Plugin,
-        ..(*peer("users", Outbox::closed())).clone()
-    });
+    let peer = Peer::new(Transport::Plugin, Origin::Local).with_session("users");
+    let caller = Context {
+        peer: Arc::new(peer),
+        ..Context::default()
+    };
     let refused = answered(&events, call("subscribe", r#"{"topics":["a"]}"#, &caller)).await;
     assert_eq!(refused, Err(Kind::FailedPrecondition));
 

@@ -14,7 +14,7 @@ use std::{
 
 use postern_core::{Blame, Error, Kind, Peer, Retry};
 
-use super::{rate::origin, shelf::Shelf};
+use super::shelf::Shelf;
 use crate::config::Auth;
 
 /// Failures of every address. Bounded: the one that is nearest to a full allowance makes room.
@@ -98,7 +98,7 @@ impl Failures {
     }
 
     fn key(&self, peer: &Peer) -> u64 {
-        self.hasher.hash_one(origin(peer))
+        self.hasher.hash_one(peer.caller_key())
     }
 
     fn nanos(&self, now: Instant) -> u64 {
@@ -146,7 +146,7 @@ const NANOS: u64 = 1_000_000_000;
 
 #[cfg(test)]
 mod tests {
-    use postern_core::{Transport, event::Outbox, testing::epoch};
+    use postern_core::{Origin, Transport, testing::epoch};
 
     use super::*;
 
@@ -162,12 +162,8 @@ mod tests {
     }
 
     fn peer(address: &str) -> Peer {
-        Peer {
-            transport: Transport::Tcp,
-            address: Some(address.parse().expect("an address")),
-            session: postern_core::Text::default(),
-            outbox: Outbox::closed(),
-        }
+        let address = address.parse().expect("an address");
+        Peer::new(Transport::Tcp, Origin::Ip(address))
     }
 
     #[test]

@@ -253,7 +253,7 @@ impl Facts {
     fn look_up(&self, variable: Variable) -> Option<Cow<'_, str>> {
         let text = match variable {
             Variable::Principal => &*self.principal.as_ref()?.name,
-            Variable::Peer => return Some(self.peer.address?.ip().to_string().into()),
+            Variable::Peer => return Some(self.peer.origin.host()?.into()),
             Variable::Service => &*self.service,
             Variable::Method => &*self.method,
             Variable::Correlation if self.correlation.is_empty() => return None,

@@ -7,7 +7,6 @@
 use std::{
     cell::Cell,
     hash::{BuildHasher, RandomState},
-    net::IpAddr,
     num::NonZeroU32,
     sync::Arc,
     time::{Duration, Instant},
@@ -20,7 +19,7 @@ use governor::{
     nanos::Nanos,
     state::{StateStore, keyed::ShrinkableKeyedStateStore},
 };
-use postern_core::{Blame, Call, Error, Kind, Peer, Retry, Transport, error::push_json_string};
+use postern_core::{Blame, Call, Error, Kind, Retry, Transport, error::push_json_string};
 
 use super::{GuardError, Sender, headers::first, shelf::Shelf};
 use crate::config::{RateKey, RateLimit};
@@ -155,9 +154,11 @@ impl Limit {
         match self.settings.by {
             RateKey::Principal => match &context.principal {
                 Some(principal) => self.hasher.hash_one(("principal", &*principal.name)),
-                None => self.hasher.hash_one(("anonymous", origin(&context.peer))),
+                None => self
+                    .hasher
+                    .hash_one(("anonymous", context.peer.caller_key())),
             },
-            RateKey::Peer => self.hasher.hash_one(origin(&context.peer)),
+            RateKey::Peer => self.hasher.hash_one(context.peer.caller_key()),
             RateKey::Service => self.hasher.hash_one(&*call.service),
             RateKey::Header => {
                 let name = self.settings.header.as_deref().unwrap_or_default();
@@ -241,27 +242,6 @@ const fn width(by: RateKey) -> u8 {
         RateKey::Service => 3,
         RateKey::Global => 4,
     }
-}
-
-/// Where a caller is: its address without the port. Whoever has one IPv6 address has its whole /64
-/// (RFC 6177). Peers without an address are one session each.
-pub(super) fn origin(peer: &Peer) -> (Option<[u8; 8]>, &str) {
-    let Some(address) = peer.address else {
-        return (None, &peer.session);
-    };
-    let octets = match address.ip().to_canonical() {
-        IpAddr::V4(ip) => {
-            let [a, b, c, d] = ip.octets();
-            // No IPv6 network begins with 0xffff.
-            [0xff, 0xff, 0xff, 0xff, a, b, c, d]
-        }
-        IpAddr::V6(ip) => {
-            let [a, b, c, d, ..] = ip.segments();
-            let [a, b, c, d] = [a, b, c, d].map(u16::to_be_bytes);
-            [a[0], a[1], b[0], b[1], c[0], c[1], d[0], d[1]]
-        }
-    };
-    (Some(octets), "")
 }
 
 #[cfg(test)]

@@ -34,7 +34,7 @@ pub struct CallMetrics {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Shard {
-    ended: [[AtomicU64; N_OUTCOMES]; TRANSPORTS.len()],
+    ended: [[AtomicU64; N_OUTCOMES]; Transport::ALL.len()],
     begun: AtomicU64,
     durations: Histogram,
     bytes_in: AtomicU64,
@@ -106,7 +106,7 @@ impl CallMetrics {
     /// A call that had begun has ended.
     pub fn end(&self, booking: &Booking) {
         self.with_shard(|shard| {
-            let by_outcome = shard.ended.get(transport_index(booking.transport));
+            let by_outcome = shard.ended.get(booking.transport.index());
             if let Some(count) = by_outcome.and_then(|row| row.get(booking.outcome.index())) {
                 count.fetch_add(1, Relaxed);
             }
@@ -121,13 +121,13 @@ impl CallMetrics {
     pub fn numbers(&self) -> CallNumbers {
         let mut numbers = CallNumbers::default();
         let mut n_ended = 0;
-        for (transport_idx, transport) in TRANSPORTS.into_iter().enumerate() {
+        for transport in Transport::ALL {
             for outcome in Outcome::all() {
                 let shards = self.shards.iter();
                 let counts = shards.filter_map(|shard| {
                     shard
                         .ended
-                        .get(transport_idx)
+                        .get(transport.index())
                         .and_then(|row| row.get(outcome.index()))
                 });
                 let count: u64 = counts.map(|count| count.load(Relaxed)).sum();
@@ -199,24 +199,6 @@ impl CallBook {
     }
 }
 
-fn transport_index(transport: Transport) -> usize {
-    match transport {
-        Transport::Tcp => 0,
-        Transport::Udp => 1,
-        Transport::Http => 2,
-        Transport::Memory => 3,
-        Transport::Plugin => 4,
-    }
-}
-
-const TRANSPORTS: [Transport; 5] = [
-    Transport::Tcp,
-    Transport::Udp,
-    Transport::Http,
-    Transport::Memory,
-    Transport::Plugin,
-];
-
 /// Success and the sixteen kinds.
 const N_OUTCOMES: usize = 1 + Kind::ALL.len();
 
@@ -257,13 +239,13 @@ mod tests {
     #[test]
     fn every_transport_and_outcome_has_a_place_of_its_own() {
         let metrics = CallMetrics::new();
-        for transport in TRANSPORTS {
+        for transport in Transport::ALL {
             for outcome in Outcome::all() {
                 metrics.end(&booking(transport, outcome));
             }
         }
         let ended = metrics.numbers().ended;
-        assert_eq!(ended.len(), TRANSPORTS.len() * N_OUTCOMES);
+        assert_eq!(ended.len(), Transport::ALL.len() * N_OUTCOMES);
         assert!(ended.iter().all(|(_, _, count)| *count == 1));
     }
 

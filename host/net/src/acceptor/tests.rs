@@ -1,6 +1,6 @@
 //! Handshakes that are slow, endless, broken or too many; descriptors that run out.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, net::SocketAddr};
 
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -33,9 +33,14 @@ impl Handshake<MemoryStream> for ProxyLine {
             line.push(char::from(accepted.read_u8().await?));
         }
         let peer = line.strip_prefix("PROXY ").map(str::trim);
-        let peer = peer.and_then(|peer| peer.parse().ok());
+        let peer = peer.and_then(|peer| peer.parse::<SocketAddr>().ok());
         let peer = peer.ok_or_else(|| io::Error::other("no PROXY line"))?;
-        Ok((accepted, ConnectionFacts { peer }))
+        Ok((
+            accepted,
+            ConnectionFacts {
+                origin: Origin::Ip(peer),
+            },
+        ))
     }
 }
 
@@ -71,7 +76,7 @@ impl Service<MemoryStream, MemoryStream> for Greeter {
         facts: ConnectionFacts,
         shutdown: Shutdown,
     ) {
-        let _ = stream.write_all(facts.peer.to_string().as_bytes()).await;
+        let _ = stream.write_all(facts.origin.to_string().as_bytes()).await;
         let (mut reader, mut writer) = tokio::io::split(stream);
         tokio::select! {
             _ = tokio::io::copy(&mut reader, &mut writer) => {}

@@ -224,7 +224,7 @@ impl<A: Answer> Driver<'_, A> {
     ) -> Result<(), Option<Expiry>> {
         let Self { shared, state, .. } = self;
         let activity = &state.activity;
-        let peer = self.asker.peer.address;
+        let peer = &self.asker.peer.origin;
         let mut reset = pin!(unconstrained(self.stream.ready(Interest::ERROR)));
         let mut draining = pin!(unconstrained(async {
             self.shutdown.draining().await;

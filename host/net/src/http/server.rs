@@ -10,7 +10,7 @@ use hyper::{
     service::Service,
 };
 use hyper_util::service::TowerToHyperService;
-use postern_core::{Error, Handler, Peer, Text, Transport, error::Blame, event::Outbox};
+use postern_core::{Error, Handler, Peer, Transport, error::Blame};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -196,12 +196,7 @@ impl<A: Answer> Accepted<TcpStream, TcpStream> for Shared<A> {
     }
 
     async fn serve(self: Arc<Self>, stream: TcpStream, facts: ConnectionFacts, shutdown: Shutdown) {
-        let peer = Arc::new(Peer {
-            transport: Transport::Http,
-            address: Some(facts.peer),
-            session: Text::default(),
-            outbox: Outbox::closed(),
-        });
+        let peer = Arc::new(Peer::new(Transport::Http, facts.origin));
         let bytes = self.bytes.connection(self.config.load().held_bytes_max);
         let asker = Asker {
             peer,

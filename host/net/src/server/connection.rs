@@ -7,7 +7,6 @@ mod streams;
 
 use std::{
     future::poll_fn,
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -15,7 +14,7 @@ use std::{
 };
 
 use postern_core::{
-    Call, Error, Peer, Transport,
+    Call, Error, Origin, Peer, Transport,
     event::Delivery,
     vsp::{Reader, ReplyToken, event_frame, mux::Mux},
     wire::{CloseReason, Connection, Dialect, Event, Frame, Role},
@@ -45,7 +44,7 @@ const ROUNDS_MAX: usize = 8;
 /// Serves one connection until it is closed.
 pub(super) async fn serve<S: StreamLink>(
     link: S,
-    from: (SocketAddr, Transport),
+    from: (Origin, Transport),
     shared: Shared,
     settings: Settings,
     shutdown: Shutdown,
@@ -68,7 +67,7 @@ struct ServedConnection<S> {
     streaming: Option<Box<Streaming>>,
     /// There is one peer, so nothing needs to say which.
     pushes: Pushes<()>,
-    peer: Peer,
+    peer: Arc<Peer>,
     shared: Shared,
     settings: Settings,
     /// Something waits in this round for the peer to take what is queued for it.
@@ -91,7 +90,7 @@ pub(super) enum ReplyTo {
 impl<S: StreamLink> ServedConnection<S> {
     fn new(
         link: S,
-        (address, transport): (SocketAddr, Transport),
+        (origin, transport): (Origin, Transport),
         shared: Shared,
         settings: Settings,
     ) -> Self {
@@ -100,12 +99,9 @@ impl<S: StreamLink> ServedConnection<S> {
         let connection = Connection::new(session, Role::Server, id, driver::now());
         let counters = Arc::clone(&shared.counters);
         let pushes = Pushes::new();
-        let peer = Peer {
-            transport,
-            address: Some(address),
-            session: id.to_string().into(),
-            outbox: pushes.outbox(()),
-        };
+        let peer = Peer::new(transport, origin).with_session(id.to_string());
+        let peer = Arc::new(peer);
+        let outbox = pushes.outbox(());
         let default_service = shared.config.default_service.clone();
         let config = &shared.config;
         let bytes = config.bytes.connection(config.held_bytes_max);
@@ -113,7 +109,7 @@ impl<S: StreamLink> ServedConnection<S> {
             line: Line::new(link, connection, config.write_timeout, &bytes, counters),
             bytes,
             calls: Calls::new(Arc::clone(&shared.handler)),
-            reader: Reader::new(Arc::new(peer.clone()), default_service),
+            reader: Reader::new(Arc::clone(&peer), default_service).with_outbox(outbox),
             in_order: InOrder::default(),
             backlog: Backlog::default(),
             streaming: None,
@@ -212,7 +208,7 @@ impl<S: StreamLink> ServedConnection<S> {
     /// Settings that act on sessions which are open; `ServerControl::reconfigure` has the table.
     fn reconfigure(&mut self, shared: Shared) {
         let default_service = shared.config.default_service.clone();
-        self.reader = Reader::new(Arc::new(self.peer.clone()), default_service);
+        self.reader.set_default_service(default_service);
         self.line.set_write_timeout(shared.config.write_timeout);
         self.line.connection.set_patience(&shared.session);
         self.shared = shared;
@@ -285,10 +281,10 @@ impl<S: StreamLink> ServedConnection<S> {
     fn on_established(&mut self, dialect: &Dialect) {
         let session = self.line.connection.id().to_string();
         match dialect {
-            Dialect::Base => tracing::debug!(peer = ?self.peer.address, session, "base session"),
+            Dialect::Base => tracing::debug!(peer = %self.peer.origin, session, "base session"),
             Dialect::Full(greeting) => {
                 let agent = &*greeting.agent;
-                tracing::debug!(peer = ?self.peer.address, session, agent, "session established");
+                tracing::debug!(peer = %self.peer.origin, session, agent, "session established");
             }
         }
     }
@@ -299,7 +295,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 return self.on_stream_frame(cx, now, frame);
             }
             Seen::Pass(frame) => {
-                messages::read(&self.reader, &self.bytes, self.peer.address, now, frame)
+                messages::read(&self.reader, &self.bytes, &self.peer.origin, now, frame)
             }
             Seen::Dropped => return,
             Seen::Refused(frame, error) => messages::refuse(&self.reader, now, frame, &error),
@@ -354,7 +350,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 return;
             };
             if let Err(error) = self.push(now, &delivery) {
-                tracing::debug!(peer = ?self.peer.address, %error, "event not sent");
+                tracing::debug!(peer = %self.peer.origin, %error, "event not sent");
                 self.pushes.on_unsent(&(), &delivery);
             }
         }
@@ -387,14 +383,14 @@ impl<S: StreamLink> ServedConnection<S> {
         } = self;
         // What nobody will read need not be worked out.
         drop(calls);
-        let address = peer.address;
+        let address = &peer.origin;
         match ended {
             Ok(reason) => {
                 if matches!(reason, CloseReason::SlowReader { .. }) {
                     shared.counters.slow_readers.add(1);
-                    tracing::warn!(?address, %reason, "session closed");
+                    tracing::warn!(%address, %reason, "session closed");
                 } else {
-                    tracing::debug!(?address, %reason, "session closed");
+                    tracing::debug!(%address, %reason, "session closed");
                 }
                 if matches!(
                     reason,
@@ -407,10 +403,10 @@ impl<S: StreamLink> ServedConnection<S> {
             }
             Err(error @ LineError::WriteTimeout(_)) => {
                 shared.counters.slow_readers.add(1);
-                tracing::warn!(?address, %error, "session closed");
+                tracing::warn!(%address, %error, "session closed");
             }
             Err(error @ (LineError::Io(_) | LineError::Cut(_))) => {
-                tracing::debug!(?address, %error, "session lost")
+                tracing::debug!(%address, %error, "session lost")
             }
         }
     }

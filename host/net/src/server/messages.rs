@@ -1,10 +1,10 @@
 //! What a server makes of a peer's messages, and of the outcomes of its calls, whatever link carries
 //! them.
 
-use std::{net::SocketAddr, time::Instant};
+use std::time::Instant;
 
 use postern_core::{
-    Call, Error,
+    Call, Error, Origin,
     vsp::{Inbound, Reader, ReplyToken},
     wire::Frame,
 };
@@ -28,11 +28,11 @@ pub(super) enum Message {
     Nothing,
 }
 
-/// Reads a message of the peer at `address`. What it holds counts against `bytes`.
+/// Reads a message of the peer at `origin`. What it holds counts against `bytes`.
 pub(super) fn read(
     reader: &Reader,
     bytes: &ConnectionBytes,
-    address: Option<SocketAddr>,
+    origin: &Origin,
     now: Instant,
     frame: Frame,
 ) -> Message {
@@ -44,16 +44,16 @@ pub(super) fn read(
         Inbound::Request { call, token } => Message::Call(call, Some(token)),
         Inbound::Event(call) => Message::Call(call, None),
         Inbound::Refused { frame, error } => {
-            tracing::debug!(?address, %error, "request refused");
+            tracing::debug!(%origin, %error, "request refused");
             let keeps_order = frame.headers.get_bytes(b"correlation-id").is_none();
             Message::Refused { frame, keeps_order }
         }
         Inbound::Unfit { error } => {
-            tracing::debug!(?address, %error, "event not handed on");
+            tracing::debug!(%origin, %error, "event not handed on");
             Message::Nothing
         }
         Inbound::Response(response) => {
-            tracing::debug!(?address, correlation = ?response.correlation, "response to no call");
+            tracing::debug!(%origin, correlation = ?response.correlation, "response to no call");
             Message::Nothing
         }
         Inbound::Probe => Message::Nothing,

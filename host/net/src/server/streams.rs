@@ -1,6 +1,6 @@
 //! VSTP on stream links: what the acceptor serves.
 
-use std::{net::SocketAddr, sync::Arc};
+use std::sync::Arc;
 
 use bytes::BytesMut;
 use postern_core::{
@@ -74,7 +74,7 @@ impl<A: StreamLink, S: StreamLink> Service<A, S> for Sessions {
         let mut settings = self.settings.clone();
         // As if asked for the first time: later changes are changes to this.
         let shared = settings.begin();
-        let from: (SocketAddr, Transport) = (facts.peer, self.transport);
+        let from = (facts.origin, self.transport);
         connection::serve(stream, from, shared, settings, shutdown).await;
     }
 }

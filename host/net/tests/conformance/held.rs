@@ -44,11 +44,11 @@ async fn serve(link: Link, bytes: &Arc<ByteBudget>, held_bytes_max: usize) -> Be
     let config = ServerConfig {
         bytes: Arc::clone(bytes),
         held_bytes_max,
-        // A reply that nobody acknowledges is given up after 300 ms.
+        // A reply that nobody acknowledges is given up after 2.1 s.
         retry: RetryConfig {
             max_retries: 1,
             retry_delay: Duration::from_millis(100),
-            ack_timeout: Duration::from_millis(100),
+            ack_timeout: Duration::from_secs(1),
             ..RetryConfig::default()
         },
         ..ServerConfig::default()

@@ -4,8 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use postern_core::{
     Body, BoxFuture, Call, Error, Handler, Headers, Reply, Text,
-    event::{Delivery, Hub, HubConfig, Pattern},
-    extension::{Event, EventSink},
+    event::{Delivery, Event, EventSink, Hub, HubConfig, Pattern, Publisher},
 };
 use postern_net::{
     Client, ClientConfig, Counters, ServerConfig, Shutdown, Target,
@@ -54,7 +53,7 @@ async fn answer(hub: &Hub, call: Call) -> Result<Reply, Error> {
             let reply = Reply::one(subscription.id().clone().into_bytes());
             // Events must find their way also from a call that has become a task.
             tokio::task::yield_now().await;
-            context.peer.outbox.attach(subscription)?;
+            context.outbox.attach(subscription)?;
             Ok(reply)
         }
         "unsubscribe" if hub.unsubscribe(&owner, &text) => Ok(Reply::one("")),
@@ -68,7 +67,7 @@ async fn answer(hub: &Hub, call: Call) -> Result<Reply, Error> {
                 topic: topic.into(),
                 headers,
                 payload,
-                context,
+                publisher: context.into(),
             })?;
             Ok(Reply::one(told.to_string()))
         }
@@ -117,7 +116,7 @@ impl Bench {
             topic: topic.into(),
             headers: Headers::new(),
             payload: payload.into(),
-            context: postern_core::Context::default(),
+            publisher: Publisher::default(),
         };
         self.hub.publish(event).expect("a topic")
     }

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use postern_core::{Context, Kind, headers::HeadersBuilder};
+use postern_core::{Context, Kind, Origin, headers::HeadersBuilder};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, LinkerInstance, WasmList, WasmStr},
@@ -12,11 +12,11 @@ use wasmtime::{
 use super::wait;
 use crate::{
     bindings::{self, Failure, Peer, Principal},
+    call_path::link_bailout,
     convert::{self, Stop, failure},
     handler::check_input,
-    state::{Current, Outbound, State},
+    state::{CallContext, Outbound, State},
     stream_registry::Progress,
-    way::link_departure,
 };
 
 type Store<'a> = StoreContextMut<'a, State>;
@@ -42,27 +42,27 @@ pub(super) fn link_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 /// `next` and `send` where a guest cannot wait.
-pub(super) fn link_departures(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(super) fn link_inline(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
-    link_departure(&mut interface, "next")?;
-    link_departure(&mut interface, "send")
+    link_bailout(&mut interface, "next")?;
+    link_bailout(&mut interface, "send")
 }
 
 fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
     interface.func_wrap("header", |mut store: Store<'_>, (name,): (WasmStr,)| {
         store.data_mut().on_host_call()?;
         let name = name.to_str(&store)?;
-        let current = store.data().current.as_ref();
-        let value = current.and_then(|current| current.head.headers().get_str(&name));
+        let ambient = store.data().ambient.as_ref();
+        let value = ambient.and_then(|ambient| ambient.call.headers().get_str(&name));
         Ok((value.map(std::borrow::Cow::into_owned),))
     })?;
     interface.func_wrap("headers", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
         let headers = store
             .data()
-            .current
+            .ambient
             .iter()
-            .flat_map(|current| current.head.headers().iter());
+            .flat_map(|ambient| ambient.call.headers().iter());
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let all = headers.map(|(name, value)| (text(name), value.into_owned()));
         Ok((all.collect::<Vec<(String, Vec<u8>)>>(),))
@@ -79,7 +79,7 @@ fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
                 let message = "reply headers are set by `response.set-header` here";
                 return Ok((Err(failure(Kind::FailedPrecondition, message)),));
             }
-            Ok((set_header(store.data_mut().current.as_mut(), &name, &value),))
+            Ok((set_header(store.data_mut().ambient.as_mut(), &name, &value),))
         },
     )
 }
@@ -89,7 +89,10 @@ fn link_context(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
         store.data_mut().on_host_call()?;
         let peer = context(&store).map(|context| Peer {
             transport: context.peer.transport.name(),
-            address: context.peer.address.map(|address| address.to_string()),
+            address: match &context.peer.origin {
+                Origin::Local => None,
+                origin @ (Origin::Ip(_) | Origin::Unix(_)) => Some(origin.to_string()),
+            },
         });
         Ok((peer.unwrap_or(Peer {
             transport: "memory",
@@ -130,17 +133,17 @@ fn link_context(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
 }
 
 fn context<'a>(store: &'a Store<'_>) -> Option<&'a Context> {
-    Some(store.data().current.as_ref()?.head.context())
+    Some(store.data().ambient.as_ref()?.call.context())
 }
 
-fn set_header(current: Option<&mut Current>, name: &str, value: &str) -> Result<(), Failure> {
-    let Some(current) = current else {
+fn set_header(ambient: Option<&mut CallContext>, name: &str, value: &str) -> Result<(), Failure> {
+    let Some(ambient) = ambient else {
         return Err(failure(
             Kind::FailedPrecondition,
             "there is no call to reply to",
         ));
     };
-    if current
+    if ambient
         .streams
         .as_ref()
         .is_some_and(|streams| streams.started)
@@ -154,7 +157,7 @@ fn set_header(current: Option<&mut Current>, name: &str, value: &str) -> Result<
             "header name of 0 octets is not within 1 to 255",
         ));
     }
-    current
+    ambient
         .reply
         .get_or_insert_default()
         .push(name, value)
@@ -166,9 +169,9 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     let state = store.data_mut();
     let deadline = state.deadline();
     let streams = state
-        .current
+        .ambient
         .as_mut()
-        .and_then(|current| current.streams.as_mut());
+        .and_then(|ambient| ambient.streams.as_mut());
     let Some(mut inbound) = streams.and_then(|streams| streams.inbound.take()) else {
         return Ok(Ok(None));
     };
@@ -186,9 +189,9 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
         return Ok(Err(convert::to_failure(error)));
     }
     if let Some(streams) = state
-        .current
+        .ambient
         .as_mut()
-        .and_then(|current| current.streams.as_mut())
+        .and_then(|ambient| ambient.streams.as_mut())
     {
         streams.inbound = Some(inbound);
     }
@@ -197,7 +200,7 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
 
 /// What the stream that is answered has moved.
 fn progress(state: &State) -> Option<Arc<Progress>> {
-    let streams = state.current.as_ref()?.streams.as_ref()?;
+    let streams = state.ambient.as_ref()?.streams.as_ref()?;
     Some(Arc::clone(&streams.progress))
 }
 
@@ -212,17 +215,17 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
     let message = Bytes::copy_from_slice(message.as_le_slice(&store));
     let state = store.data_mut();
     let deadline = state.deadline();
-    let Some(current) = &mut state.current else {
+    let Some(ambient) = &mut state.ambient else {
         return Ok(Err(failure(
             Kind::FailedPrecondition,
             "there is no call to reply to",
         )));
     };
-    let Some(streams) = &mut current.streams else {
+    let Some(streams) = &mut ambient.streams else {
         let message = "a unary call is answered by returning, not by `send`";
         return Ok(Err(failure(Kind::FailedPrecondition, message)));
     };
-    let reply = current.reply.take().map(HeadersBuilder::build);
+    let reply = ambient.reply.take().map(HeadersBuilder::build);
     let headers = if streams.started {
         None
     } else {

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::RwLock;
 use postern_core::{
-    Body, Call, Context, Handler, Headers, Kind, Peer, Reply, Text, Transport,
+    Body, Call, Context, Handler, Headers, Kind, Origin, Peer, Reply, Transport, event::Outbox,
     headers::HeadersBuilder,
 };
 use wasmtime::{
@@ -123,9 +123,9 @@ fn permit(state: &State, service: &str) -> Result<(), Failure> {
 /// Refuses the guest when too many plugins stand between the first caller and it.
 pub(super) fn check_depth(state: &State) -> Result<(), Failure> {
     let depth = state
-        .current
+        .ambient
         .as_ref()
-        .map_or(0, |current| current.head.context().depth);
+        .map_or(0, |ambient| ambient.call.context().depth);
     let limit = state.guest.spec.limits.depth_max;
     if depth >= limit {
         let message = format!("{depth} plugins call one another, the limit is {limit}");
@@ -136,25 +136,23 @@ pub(super) fn check_depth(state: &State) -> Result<(), Failure> {
 
 /// The context of a call made while `state` answers another.
 pub(super) fn context(state: &State, deadline: Instant) -> Context {
-    let peer = Arc::new(Peer {
-        transport: Transport::Plugin,
-        address: None,
-        session: Text::from(&*state.guest.plugin),
-        outbox: postern_core::event::Outbox::closed(),
-    });
+    let peer = Peer::new(Transport::Plugin, Origin::Local).with_session(&*state.guest.plugin);
+    let peer = Arc::new(peer);
     let deadline = Some(deadline);
-    match &state.current {
+    match &state.ambient {
         None => Context {
             deadline,
             peer,
             depth: 1,
             ..Context::default()
         },
-        Some(current) => Context {
+        Some(ambient) => Context {
             deadline,
             peer,
-            depth: current.head.context().depth.saturating_add(1),
-            ..current.head.context().clone()
+            // Events of a plugin go to its role.
+            outbox: Outbox::closed(),
+            depth: ambient.call.context().depth.saturating_add(1),
+            ..ambient.call.context().clone()
         },
     }
 }

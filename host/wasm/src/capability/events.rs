@@ -6,7 +6,7 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use postern_core::{
     Headers, Kind, Text,
-    extension::{Event, EventSink},
+    event::{Event, EventSink},
 };
 use wasmtime::{
     StoreContextMut,
@@ -80,7 +80,7 @@ fn publish(
         topic,
         headers,
         payload,
-        context: client::context(store.data(), end),
+        publisher: client::context(store.data(), end).into(),
     };
     Ok(sink.publish(event).map_err(convert::to_failure))
 }

@@ -15,7 +15,7 @@ use crate::{
     },
     convert::{self, failure},
     handler::check_input,
-    state::{Current, Head, State},
+    state::{AmbientCall, CallContext, State},
     subject::{Exchange, Half, Subject, with_header, without_header},
 };
 
@@ -25,13 +25,13 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut request = linker.instance(REQUEST)?;
     request.func_wrap("service", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let current = store.data().current.as_ref();
-        Ok((current.map_or_else(String::new, |current| current.head.service().to_string()),))
+        let ambient = store.data().ambient.as_ref();
+        Ok((ambient.map_or_else(String::new, |ambient| ambient.call.service().to_string()),))
     })?;
     request.func_wrap("method", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let current = store.data().current.as_ref();
-        Ok((current.map_or_else(String::new, |current| current.head.method().to_string()),))
+        let ambient = store.data().ambient.as_ref();
+        Ok((ambient.map_or_else(String::new, |ambient| ambient.call.method().to_string()),))
     })?;
     link_half(&mut request, Half::Request)?;
     let mut response = linker.instance(RESPONSE)?;
@@ -41,9 +41,9 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     })?;
     response.func_wrap("elapsed-micros", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let elapsed = match store.data().current.as_ref().map(|current| &current.head) {
-            Some(Head::Asked(asked)) => asked.start.elapsed().as_micros(),
-            Some(Head::Call(_)) | None => 0,
+        let elapsed = match store.data().ambient.as_ref().map(|ambient| &ambient.call) {
+            Some(AmbientCall::Shared(asked)) => asked.start.elapsed().as_micros(),
+            Some(AmbientCall::Owned(_)) | None => 0,
         };
         Ok((u64::try_from(elapsed).unwrap_or(u64::MAX),))
     })?;
@@ -119,7 +119,7 @@ pub(super) fn check_output(length: usize, limit: usize) -> Result<(), Failure> {
 }
 
 fn payload(state: &State, half: Half) -> Result<Bytes, Failure> {
-    let given = state.current.as_ref().and_then(Current::body);
+    let given = state.ambient.as_ref().and_then(CallContext::body);
     let payload = exchange(state)?.payload(half, given)?;
     let limit = state.guest.spec.limits.input_bytes_max;
     check_input(payload.len(), limit).map_err(convert::to_failure)?;
@@ -127,7 +127,7 @@ fn payload(state: &State, half: Half) -> Result<Bytes, Failure> {
 }
 
 fn set_payload(state: &mut State, half: Half, payload: Bytes) -> Result<(), Failure> {
-    let given = state.current.as_ref().and_then(Current::body);
+    let given = state.ambient.as_ref().and_then(CallContext::body);
     match &mut state.subject {
         Some(Subject::Exchange(exchange)) => exchange.set_payload(half, payload, given),
         Some(Subject::Frame(_) | Subject::Candidates(_)) | None => Err(no_exchange()),
@@ -135,7 +135,7 @@ fn set_payload(state: &mut State, half: Half, payload: Bytes) -> Result<(), Fail
 }
 
 fn headers(state: &State, half: Half) -> Option<&Headers> {
-    let given = state.current.as_ref()?.head.headers();
+    let given = state.ambient.as_ref()?.call.headers();
     exchange(state).ok()?.headers(half, given)
 }
 

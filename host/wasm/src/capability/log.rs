@@ -10,11 +10,11 @@ use wasmtime::{
 
 use crate::{
     bindings::{self, Level},
+    call_path::Bailout,
     convert,
     limits::PluginLimits,
     spec::LogLevel,
-    state::{Current, State},
-    way::Departure,
+    state::{CallContext, State},
 };
 
 /// Longest message, and longest list of fields, in octets; the rest is cut.
@@ -83,8 +83,8 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     interface.func_wrap("write", write)
 }
 
-/// As `link`, for calls that may be begun anew: a line that is to be written departs.
-pub(super) fn link_departing(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+/// As `link`, for calls that may be begun anew: a line that is to be written bails out.
+pub(super) fn link_inline(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::LOG)?;
     link_enabled(&mut interface)?;
     interface.func_wrap(
@@ -92,7 +92,7 @@ pub(super) fn link_departing(linker: &mut Linker<State>) -> wasmtime::Result<()>
         |mut store: Store<'_>, (level, _, _): Line| -> wasmtime::Result<()> {
             store.data_mut().on_host_call()?;
             if is_enabled(store.data(), level) {
-                return Err(Departure::Asked.into());
+                return Err(Bailout::HostCall.into());
             }
             Ok(())
         },
@@ -196,11 +196,11 @@ fn admit_guest(guest: &crate::state::Guest) -> bool {
 }
 
 fn emit(state: &State, level: Level, message: &str, fields: &str) {
-    let current = state.current.as_ref();
-    let service = current.map_or("", |current| current.head.service().as_str());
-    let method = current.map_or("", |current| current.head.method().as_str());
-    let correlation = current.map_or("", |current| current.head.context().correlation.as_str());
-    let trace = current.and_then(trace_id).unwrap_or_default();
+    let ambient = state.ambient.as_ref();
+    let service = ambient.map_or("", |ambient| ambient.call.service().as_str());
+    let method = ambient.map_or("", |ambient| ambient.call.method().as_str());
+    let correlation = ambient.map_or("", |ambient| ambient.call.context().correlation.as_str());
+    let trace = ambient.and_then(trace_id).unwrap_or_default();
     let plugin = &*state.guest.plugin;
     macro_rules! line {
         ($level:ident) => {
@@ -220,8 +220,8 @@ fn emit(state: &State, level: Level, message: &str, fields: &str) {
 }
 
 /// The trace id, as `traceparent` writes it.
-fn trace_id(current: &Current) -> Option<String> {
-    let trace = current.head.context().trace?;
+fn trace_id(ambient: &CallContext) -> Option<String> {
+    let trace = ambient.call.context().trace?;
     Some(format!("{:032x}", trace.trace_id))
 }
 

@@ -31,7 +31,7 @@ mod text;
 mod wait;
 pub(crate) mod wasi;
 
-/// Interfaces of which `link_harmless` links every function.
+/// Interfaces of which `link_inline` links every function.
 pub(crate) const HARMLESS: [&str; 9] = [
     "postern:gateway/call",
     "postern:gateway/config",
@@ -93,12 +93,12 @@ fn link_quick(linker: &mut Linker<State>) -> wasmtime::Result<()> {
 }
 
 /// What neither waits nor has an effect outside the store. Where an interface has both, the rest of
-/// it departs.
-pub(crate) fn link_harmless(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+/// it bails out.
+pub(crate) fn link_inline(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     call::link(linker)?;
-    call::link_departures(linker)?;
+    call::link_inline(linker)?;
     config::link(linker)?;
-    log::link_departing(linker)?;
+    log::link_inline(linker)?;
     cli::environment::add_to_linker::<State, WasiCli>(linker, State::cli)?;
     cli::exit::add_to_linker::<State, WasiCli>(linker, State::cli)?;
     clocks::wall_clock::add_to_linker::<State, WasiClocks>(linker, State::clocks)?;

@@ -1,8 +1,8 @@
-//! The direct way into a component: a plain call on the thread that serves, without a fiber, a pool
+//! Direct entry into a component: a plain call on the thread that serves, without a fiber, a pool
 //! or a timer. For roles whose answer a call waits for and whose work takes microseconds.
 //!
 //! ```text
-//! Seats: one per worker thread ─► Seat ─► Entry (locked) ─► run ─► answer, or a trap
+//! WorkerLocal ─► WorkerSlot of this thread ─► Entry (locked) ─► run ─► answer, or a trap
 //!                                  │ empty: make an instance       │
 //!                                  └ in quarantine: nobody         └ the instance is gone
 //! ```
@@ -12,8 +12,8 @@
 pub(crate) mod fuel;
 mod quarantine;
 mod sample;
-mod seat;
 pub(crate) mod stats;
+mod worker_local;
 
 use std::{sync::Arc, time::Duration};
 
@@ -22,7 +22,7 @@ use wasmtime::{
     component::{Func, Instance as Raw, InstancePre},
 };
 
-pub(crate) use self::seat::{Entry, Seats};
+pub(crate) use self::worker_local::{Entry, WorkerLocal};
 use crate::{
     bindings::{
         HandleStreamFunc,
@@ -48,20 +48,20 @@ pub(crate) struct Code {
     pub(crate) asks_candidates: bool,
 }
 
-/// The seats of one generation. Those of a balancer belong to the service that it is for.
+/// The worker-local instances of one generation. Those of a balancer belong to the service that it is for.
 pub(crate) struct Direct {
     pub(crate) code: Arc<Code>,
-    pub(crate) request_interceptor: Option<Seats<RequestIntercept>>,
-    pub(crate) response_interceptor: Option<Seats<ResponseIntercept>>,
-    pub(crate) frame_extension: Option<Seats<Framing>>,
-    pub(crate) authenticator: Option<Seats<Authentication>>,
-    pub(crate) authorizer: Option<Seats<Authorization>>,
+    pub(crate) request_interceptor: Option<WorkerLocal<RequestIntercept>>,
+    pub(crate) response_interceptor: Option<WorkerLocal<ResponseIntercept>>,
+    pub(crate) frame_extension: Option<WorkerLocal<Framing>>,
+    pub(crate) authenticator: Option<WorkerLocal<Authentication>>,
+    pub(crate) authorizer: Option<WorkerLocal<Authorization>>,
 }
 
 /// The functions of one role.
 pub(crate) trait Functions: Sized + Send + 'static {
     const ROLE: Role;
-    /// Whether a trap keeps a seat empty for a while. True where something else decides meanwhile;
+    /// Whether a trap keeps a slot empty for a while. True where something else decides meanwhile;
     /// elsewhere one caller's bad request would close the door for others.
     const QUARANTINE: bool = false;
 
@@ -107,7 +107,7 @@ pub(crate) struct Authorization {
 }
 
 impl Direct {
-    /// Seats for every role of `code` that is entered directly. `may_wait`: whether the component
+    /// Instances for every role of `code` that is entered directly. `may_wait`: whether the component
     /// wants what a direct entry cannot give.
     pub(crate) fn new(code: Arc<Code>, may_wait: bool) -> Self {
         let budgets = &code.guest.spec.budgets;
@@ -119,34 +119,34 @@ impl Direct {
         let authorizes = direct(Role::Authorizer, budgets.authorizer);
         let frames = code.exports.has(Role::FrameExtension);
         Self {
-            request_interceptor: requests.then(|| Seats::new(&code)),
-            response_interceptor: responses.then(|| Seats::new(&code)),
-            frame_extension: frames.then(|| Seats::new(&code)),
-            authenticator: authenticates.then(|| Seats::new(&code)),
-            authorizer: authorizes.then(|| Seats::new(&code)),
+            request_interceptor: requests.then(|| WorkerLocal::new(&code)),
+            response_interceptor: responses.then(|| WorkerLocal::new(&code)),
+            frame_extension: frames.then(|| WorkerLocal::new(&code)),
+            authenticator: authenticates.then(|| WorkerLocal::new(&code)),
+            authorizer: authorizes.then(|| WorkerLocal::new(&code)),
             code,
         }
     }
 
     /// Makes one instance for each use: a component that cannot start is found before it serves.
     pub(crate) fn warm(&self) -> Result<(), Trapped> {
-        if let Some(seats) = &self.request_interceptor {
-            seats.warm()?;
+        if let Some(local) = &self.request_interceptor {
+            local.warm()?;
         }
-        if let Some(seats) = &self.response_interceptor {
-            seats.warm()?;
+        if let Some(local) = &self.response_interceptor {
+            local.warm()?;
         }
-        if let Some(seats) = &self.frame_extension {
-            seats.warm()?;
+        if let Some(local) = &self.frame_extension {
+            local.warm()?;
         }
-        if let Some(seats) = &self.authenticator {
-            seats.warm()?;
+        if let Some(local) = &self.authenticator {
+            local.warm()?;
         }
-        if let Some(seats) = &self.authorizer {
-            seats.warm()?;
+        if let Some(local) = &self.authorizer {
+            local.warm()?;
         }
         if self.code.exports.has(Role::Balancer) {
-            Seats::<Balance>::new(&self.code).warm()?;
+            WorkerLocal::<Balance>::new(&self.code).warm()?;
         }
         Ok(())
     }

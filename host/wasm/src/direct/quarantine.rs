@@ -1,4 +1,4 @@
-//! How long a seat stays empty after its instance trapped.
+//! How long a slot stays empty after its instance trapped.
 
 use std::time::{Duration, Instant};
 

@@ -1,6 +1,6 @@
 //! Which entries are timed. Two looks at the clock are a tenth of an entry, so not all are.
 
-/// The first entries of a seat, timed one by one.
+/// The first entries of a slot, timed one by one.
 const ALL: u32 = 64;
 /// Of those that follow one in so many is timed and stands for all of them. A prime, so that entries
 /// that come in turns (`should-handle`, `handle-frame`) are all timed.

@@ -6,9 +6,10 @@ use std::{
 };
 
 use postern_core::{
-    Call, Context, Error, Headers, Kind, Principal,
+    Call, Error, Headers, Kind, Principal,
     event::Pattern,
-    extension::{Asked, Credentials, Event, EventSink, Fault, Identity, Step},
+    event::{Event, EventSink, Publisher},
+    extension::{Asked, Credentials, Fault, Identity, Step},
 };
 use postern_wasm::{Grants, Plugin, PluginSpec, Role};
 
@@ -114,7 +115,7 @@ fn event(topic: &str, again: &str) -> Event {
         topic: topic.into(),
         headers,
         payload: "payload".into(),
-        context: Context::default(),
+        publisher: Publisher::default(),
     }
 }
 
@@ -145,7 +146,7 @@ async fn events_come_and_go_within_the_grant() {
         };
         assert_eq!(&*published.topic, "orders.new");
         assert_eq!(published.payload, "payload");
-        assert_eq!(published.context.depth, 1);
+        assert_eq!(published.publisher.depth, 1);
     }
     let error = handler.on_event(event("t", "users.new")).await.unwrap_err();
     assert_eq!(error.kind, Kind::PermissionDenied);

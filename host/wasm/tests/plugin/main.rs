@@ -6,10 +6,10 @@
     reason = "a test that cannot go on has failed"
 )]
 
+mod bailouts;
 mod balancer;
 mod batch;
 mod calls;
-mod departures;
 mod frames;
 mod guest;
 mod identity;

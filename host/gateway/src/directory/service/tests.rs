@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 
 use bytes::Bytes;
 use futures_util::FutureExt;
-use postern_core::{Body, BodyStream, Peer, Principal, Text};
+use postern_core::{Body, BodyStream, Origin, Peer, Principal, Text, Transport};
 use serde_json::Value as Json;
 
 use super::*;
@@ -58,12 +58,7 @@ fn call(who: &str, method: &str, body: &str) -> Call {
         }));
     }
     let address: SocketAddr = "10.0.0.9:4000".parse().expect("an address");
-    call.context.peer = Arc::new(Peer {
-        transport: postern_core::Transport::Tcp,
-        address: Some(address),
-        session: Text::default(),
-        outbox: postern_core::event::Outbox::closed(),
-    });
+    call.context.peer = Arc::new(Peer::new(Transport::Tcp, Origin::Ip(address)));
     call
 }
 

@@ -1,8 +1,8 @@
 //! Limits at their edges, in virtual time.
 
-use std::{collections::BTreeMap, net::SocketAddr};
+use std::collections::BTreeMap;
 
-use postern_core::{Principal, Transport, testing::epoch};
+use postern_core::{Origin, Peer, Principal, Transport, testing::epoch};
 
 use super::*;
 use crate::config;
@@ -21,12 +21,8 @@ fn open(text: &str, before: Option<&Limits>) -> Limits {
 
 fn call(address: &str) -> Call {
     let mut call = Call::unary("users", "Get", "");
-    call.context.peer = Arc::new(Peer {
-        transport: Transport::Tcp,
-        address: Some(address.parse::<SocketAddr>().expect("an address")),
-        session: "".into(),
-        outbox: postern_core::event::Outbox::closed(),
-    });
+    let address = address.parse().expect("an address");
+    call.context.peer = Arc::new(Peer::new(Transport::Tcp, Origin::Ip(address)));
     call
 }
 

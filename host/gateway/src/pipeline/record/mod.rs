@@ -11,7 +11,7 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Body, BoxFuture, Call, Error, Kind, Peer, Reply, Text, TraceContext, Transport,
+    Body, BoxFuture, Call, Error, Kind, Origin, Peer, Reply, Text, TraceContext, Transport,
 };
 use tracing::{Level, debug, enabled, info};
 
@@ -193,7 +193,7 @@ macro_rules! write_line {
             generation = (!$route.plugin.is_empty()).then_some($route.generation),
             bytes_in = $booking.bytes_in,
             bytes_out = $booking.bytes_out,
-            peer = $line.peer.address.map(tracing::field::display),
+            peer = shown(&$line.peer.origin).map(tracing::field::display),
             session = non_empty(&$line.peer.session),
             correlation = non_empty(&$line.correlation),
             trace = $line.trace.map(|trace| format!("{:032x}", trace.trace_id)),
@@ -206,6 +206,14 @@ macro_rules! write_line {
     };
 }
 use write_line;
+
+/// Who calls from without.
+fn shown(origin: &Origin) -> Option<&Origin> {
+    match origin {
+        Origin::Local => None,
+        Origin::Ip(_) | Origin::Unix(_) => Some(origin),
+    }
+}
 
 fn non_empty(text: &Text) -> Option<&str> {
     (!text.is_empty()).then_some(text.as_str())

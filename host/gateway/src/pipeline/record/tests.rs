@@ -3,7 +3,7 @@
 use std::{io, time::Duration};
 
 use parking_lot::Mutex;
-use postern_core::Blame;
+use postern_core::{Blame, Peer};
 use serde_json::Value;
 
 use super::*;
@@ -99,12 +99,8 @@ fn call() -> Call {
     call.context.correlation = "7".into();
     call.context.trace =
         TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
-    call.context.peer = Arc::new(Peer {
-        transport: Transport::Memory,
-        address: None,
-        session: "00112233445566778899aabbccddeeff".into(),
-        outbox: postern_core::event::Outbox::closed(),
-    });
+    let peer = Peer::default().with_session("00112233445566778899aabbccddeeff");
+    call.context.peer = Arc::new(peer);
     call.context.deadline = Some(Instant::now() + Duration::from_secs(1));
     call
 }

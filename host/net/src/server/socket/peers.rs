@@ -2,7 +2,7 @@
 
 use std::{collections::HashMap, net::SocketAddr, sync::Arc};
 
-use postern_core::{Peer, vsp::Reader, wire::CloseReason};
+use postern_core::{Origin, Peer, vsp::Reader, wire::CloseReason};
 
 use super::{ServedPeer, ServedSocket};
 use crate::{link::DatagramLink, server::pushes};
@@ -50,14 +50,12 @@ impl<L: DatagramLink> ServedSocket<L> {
         } else {
             pushes::unvalidated()
         };
-        let peer = Peer {
-            transport: self.transport,
-            address: Some(address),
-            session: id.map_or_else(String::new, |id| id.to_string()).into(),
-            outbox,
-        };
+        let peer = Peer::new(self.transport, Origin::Ip(address))
+            .with_session(id.map_or_else(String::new, |id| id.to_string()));
         let default_service = self.shared.config.default_service.clone();
-        Reader::new(Arc::new(peer), default_service).on_datagrams()
+        Reader::new(Arc::new(peer), default_service)
+            .with_outbox(outbox)
+            .on_datagrams()
     }
 
     pub(super) fn on_closed(&mut self, address: SocketAddr, reason: &CloseReason) {

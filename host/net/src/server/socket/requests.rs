@@ -29,7 +29,7 @@ impl<L: DatagramLink> ServedSocket<L> {
         };
         let message = match seen {
             Seen::Pass(frame) => {
-                messages::read(&peer.reader, &peer.bytes, Some(address), now, frame)
+                messages::read(&peer.reader, &peer.bytes, &Origin::Ip(address), now, frame)
             }
             Seen::Dropped => return,
             Seen::Refused(frame, error) => messages::refuse(&peer.reader, now, frame, &error),

@@ -12,7 +12,7 @@ pub(crate) const REQUEST: &str = "postern:gateway/request-interceptor@0.1.0";
 pub(crate) const RESPONSE: &str = "postern:gateway/response-interceptor@0.1.0";
 
 /// A component in a store of its own.
-pub(crate) struct Alone {
+pub(crate) struct Baseline {
     component: Component,
     instance: Instance,
     pub(crate) store: Store<()>,
@@ -86,7 +86,7 @@ pub(crate) type Requested = (Result<Action, Failure>,);
 /// What `on-response` gives.
 pub(crate) type Responded = (Result<(), Failure>,);
 
-impl Alone {
+impl Baseline {
     pub(crate) fn new(component: &[u8]) -> Self {
         let mut config = Config::new();
         config.concurrency_support(false).epoch_interruption(true);

@@ -1,4 +1,4 @@
-//! Calls are entered without a fiber; what cannot go on that way is begun anew on a fiber, and nobody sees
+//! Calls begin on the inline path; what cannot go on there begins anew on the async path, and nobody sees
 //! the difference.
 
 use std::{
@@ -97,7 +97,7 @@ async fn what_has_an_effect_is_done_once() {
 }
 
 #[tokio::test]
-async fn a_departure_costs_one_instance_and_calls_stay_on_fibers() {
+async fn a_bailout_costs_one_instance_and_calls_stay_on_the_async_path() {
     let house = House::new();
     let (plugin, _services) = with_services(&house, Mode::Pooled).await;
     assert_eq!(answer(&plugin, "c", b"").await[..], [1]);
@@ -113,7 +113,7 @@ async fn a_departure_costs_one_instance_and_calls_stay_on_fibers() {
 }
 
 #[tokio::test]
-async fn the_clock_is_looked_at_without_a_fiber() {
+async fn the_clock_is_looked_at_on_the_inline_path() {
     let house = House::new();
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
     let n_created = plugin.stats().snapshot().instances_created;
@@ -123,7 +123,7 @@ async fn the_clock_is_looked_at_without_a_fiber() {
 }
 
 #[tokio::test]
-async fn a_guest_that_starts_with_an_effect_starts_on_a_fiber() {
+async fn a_guest_that_starts_with_an_effect_starts_on_the_async_path() {
     let start = "(func $begin (call $kv-get (i32.const 16) (i32.const 6) (i32.const 384)))
         (start $begin)
         (func (export \"check\")";
@@ -137,7 +137,7 @@ async fn a_guest_that_starts_with_an_effect_starts_on_a_fiber() {
 }
 
 #[tokio::test]
-async fn a_single_instance_is_always_entered_on_a_fiber() {
+async fn a_single_instance_is_always_entered_on_the_async_path() {
     let house = House::new();
     let (plugin, services) = with_services(&house, Mode::Single).await;
     assert_eq!(answer(&plugin, "c", b"").await[..], [1]);
@@ -150,7 +150,7 @@ async fn a_single_instance_is_always_entered_on_a_fiber() {
 }
 
 #[tokio::test]
-async fn a_trap_on_the_plain_way_is_the_guests_and_not_begun_anew() {
+async fn a_trap_on_the_inline_path_is_the_guests_and_not_begun_anew() {
     let house = House::new();
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
     let n_created = plugin.stats().snapshot().instances_created;

@@ -1,4 +1,4 @@
-//! Seats: one instance per worker thread, made when it is first needed, made anew after a trap.
+//! Worker-local instances: one per worker thread, made when it is first needed, made anew after a trap.
 
 use std::{
     sync::{Arc, atomic::Ordering::Relaxed},
@@ -22,17 +22,17 @@ use crate::{
 
 /// The most time for an instance to start on a thread that serves.
 const START_MAX: Duration = Duration::from_millis(100);
-/// How long a caller waits for a seat while all are in a call: a few ticks of the scheduler.
+/// How long a caller waits for a slot while all are in a call: a few ticks of the scheduler.
 const WAIT_MAX: Duration = Duration::from_millis(20);
 /// Ticks beyond the budget until the epoch ends an entry: half a second at the shortest tick (2 ms,
 /// while others compute). Fuel ends it sooner unless the thread was put to sleep, which must not look
 /// like a fault of the guest.
 const TICKS_SPARE: u64 = 250;
 
-/// The seats of one role in one generation.
-pub(crate) struct Seats<F> {
+/// The worker-local instances of one role in one generation.
+pub(crate) struct WorkerLocal<F> {
     code: Arc<Code>,
-    seats: Box<[Padded<Mutex<Seat<F>>>]>,
+    slots: Box<[Padded<Mutex<WorkerSlot<F>>>]>,
     fuel: u64,
     ticks: u64,
     budget: Duration,
@@ -40,7 +40,7 @@ pub(crate) struct Seats<F> {
     is_isolated: bool,
 }
 
-struct Seat<F> {
+struct WorkerSlot<F> {
     instance: Option<Instance<F>>,
     n_entries: u32,
     quarantine: Quarantine,
@@ -59,11 +59,11 @@ struct Instance<F> {
 /// Counts an instance as alive for as long as it lives.
 struct Live(Arc<Guest>);
 
-/// A seat with an instance in it, held by this thread. Dropping it lets go of an instance that
+/// A slot with an instance in it, held by this thread. Dropping it lets go of an instance that
 /// trapped or has grown too much.
 pub(crate) struct Entry<'a, F: Functions> {
-    seats: &'a Seats<F>,
-    seat: MutexGuard<'a, Seat<F>>,
+    local: &'a WorkerLocal<F>,
+    slot: MutexGuard<'a, WorkerSlot<F>>,
     /// When it is, if its caller knows.
     now: Option<Instant>,
     /// When it began and how many entries it stands for; `None` where it is not timed.
@@ -80,13 +80,13 @@ pub(crate) enum Absent {
     Failed(Trapped),
 }
 
-impl<F: Functions> Seats<F> {
+impl<F: Functions> WorkerLocal<F> {
     pub(crate) fn new(code: &Arc<Code>) -> Self {
         let budget = F::budget(&code.guest);
         let payload = fuel::time_of(code.guest.spec.limits.input_bytes_max);
-        let seat = |_| Padded(Mutex::new(Seat::default()));
+        let slot = |_| Padded(Mutex::new(WorkerSlot::default()));
         Self {
-            seats: (0..shard::count()).map(seat).collect(),
+            slots: (0..shard::count()).map(slot).collect(),
             fuel: fuel::of(budget),
             ticks: ticks(budget + payload, code.tick),
             budget,
@@ -99,7 +99,7 @@ impl<F: Functions> Seats<F> {
         &self.code
     }
 
-    /// Fills one seat.
+    /// Fills one slot.
     pub(crate) fn warm(&self) -> Result<(), Trapped> {
         match self.take() {
             Err(Absent::Failed(trapped)) => Err(trapped),
@@ -107,41 +107,41 @@ impl<F: Functions> Seats<F> {
         }
     }
 
-    /// A seat with an instance in it: this thread's, or another's while this one is taken.
+    /// A slot with an instance in it: this thread's, or another's while this one is taken.
     pub(crate) fn take(&self) -> Result<Entry<'_, F>, Absent> {
         self.take_at(None)
     }
 
     /// As `take`, at the time `now`, or that of the clock when it is needed.
     pub(crate) fn take_at(&self, now: Option<Instant>) -> Result<Entry<'_, F>, Absent> {
-        let mut entry = self.seat().ok_or(Absent::Busy)?;
+        let mut entry = self.slot().ok_or(Absent::Busy)?;
         entry.now = now;
         entry.start_timer();
-        if entry.seat.instance.is_some() {
+        if entry.slot.instance.is_some() {
             return Ok(entry);
         }
         let now = now.unwrap_or_else(Instant::now);
-        if entry.seat.quarantine.holds(now) {
+        if entry.slot.quarantine.holds(now) {
             return Err(Absent::Quarantined);
         }
         match self.make() {
             Ok(instance) => {
-                entry.seat.instance = Some(instance);
+                entry.slot.instance = Some(instance);
                 Ok(entry)
             }
             Err(trapped) => {
                 self.code.guest.stats.on_trap(trapped.reason);
-                entry.seat.quarantine.on_trap(now);
+                entry.slot.quarantine.on_trap(now);
                 Err(Absent::Failed(trapped))
             }
         }
     }
 
-    /// As `take`, only where there is an instance and its seat is free; not timed.
+    /// As `take`, only where there is an instance and its slot is free; not timed.
     pub(crate) fn take_present(&self) -> Option<Entry<'_, F>> {
-        let Padded(own) = shard::current(&self.seats)?;
-        let seat = own.try_lock().filter(|seat| seat.instance.is_some())?;
-        Some(self.entry(seat))
+        let Padded(own) = shard::current(&self.slots)?;
+        let slot = own.try_lock().filter(|slot| slot.instance.is_some())?;
+        Some(self.entry(slot))
     }
 
     /// Counts what became of an entry.
@@ -184,21 +184,21 @@ impl<F: Functions> Seats<F> {
         })
     }
 
-    fn seat(&self) -> Option<Entry<'_, F>> {
-        let Padded(own) = shard::current(&self.seats)?;
-        if let Some(seat) = own.try_lock() {
-            return Some(self.entry(seat));
+    fn slot(&self) -> Option<Entry<'_, F>> {
+        let Padded(own) = shard::current(&self.slots)?;
+        if let Some(slot) = own.try_lock() {
+            return Some(self.entry(slot));
         }
-        let mut others = self.seats.iter();
-        let free = others.find_map(|Padded(seat)| seat.try_lock());
-        let seat = free.or_else(|| own.try_lock_for(WAIT_MAX))?;
-        Some(self.entry(seat))
+        let mut others = self.slots.iter();
+        let free = others.find_map(|Padded(slot)| slot.try_lock());
+        let slot = free.or_else(|| own.try_lock_for(WAIT_MAX))?;
+        Some(self.entry(slot))
     }
 
-    const fn entry<'a>(&'a self, seat: MutexGuard<'a, Seat<F>>) -> Entry<'a, F> {
+    const fn entry<'a>(&'a self, slot: MutexGuard<'a, WorkerSlot<F>>) -> Entry<'a, F> {
         Entry {
-            seats: self,
-            seat,
+            local: self,
+            slot,
             now: None,
             timer: None,
             has_trapped: false,
@@ -240,7 +240,7 @@ impl<F: Functions> Seats<F> {
 
 impl<F: Functions> Entry<'_, F> {
     pub(crate) fn functions(&self) -> Option<&F> {
-        let instance = self.seat.instance.as_ref()?;
+        let instance = self.slot.instance.as_ref()?;
         Some(&instance.functions)
     }
 
@@ -254,21 +254,21 @@ impl<F: Functions> Entry<'_, F> {
     ) -> Result<R, Trapped> {
         let Some(Instance {
             store, functions, ..
-        }) = &mut self.seat.instance
+        }) = &mut self.slot.instance
         else {
             return Err(Trapped::no_role(F::ROLE.name()));
         };
-        store.set_epoch_deadline(self.seats.ticks);
+        store.set_epoch_deadline(self.local.ticks);
         let state = store.data_mut();
         state.begin(None, None);
         set(state);
-        let fuelled = store.set_fuel(self.seats.fuel.saturating_mul(times));
+        let fuelled = store.set_fuel(self.local.fuel.saturating_mul(times));
         fuelled
             .and_then(|()| enter(store, functions))
             .map_err(|error| {
                 self.has_trapped = true;
-                let trapped = trapped(&error, store.data(), self.seats.budget);
-                let guest = &self.seats.code.guest;
+                let trapped = trapped(&error, store.data(), self.local.budget);
+                let guest = &self.local.code.guest;
                 guest.stats.on_trap(trapped.reason);
                 let (plugin, role) = (&guest.plugin, F::ROLE.name());
                 tracing::debug!(%plugin, role, reason = %trapped.text, "instance stopped");
@@ -277,8 +277,8 @@ impl<F: Functions> Entry<'_, F> {
     }
 
     fn start_timer(&mut self) {
-        let n_entries = self.seat.n_entries;
-        self.seat.n_entries = n_entries.wrapping_add(1);
+        let n_entries = self.slot.n_entries;
+        self.slot.n_entries = n_entries.wrapping_add(1);
         self.timer = weight(n_entries).map(|weight| (Instant::now(), weight));
     }
 
@@ -292,7 +292,7 @@ impl<F: Functions> Entry<'_, F> {
 
     /// What the guest worked on.
     pub(crate) fn state(&mut self) -> Option<&mut State> {
-        let instance = self.seat.instance.as_mut()?;
+        let instance = self.slot.instance.as_mut()?;
         Some(instance.store.data_mut())
     }
 }
@@ -300,27 +300,27 @@ impl<F: Functions> Entry<'_, F> {
 impl<F: Functions> Drop for Entry<'_, F> {
     fn drop(&mut self) {
         if self.has_trapped {
-            self.seat.instance = None;
+            self.slot.instance = None;
             if F::QUARANTINE {
                 let now = self.now.unwrap_or_else(Instant::now);
-                self.seat.quarantine.on_trap(now);
+                self.slot.quarantine.on_trap(now);
             }
             return;
         }
-        let Some(instance) = &mut self.seat.instance else {
+        let Some(instance) = &mut self.slot.instance else {
             return;
         };
         let bytes = instance.store.data().memory.bytes;
-        let mut is_spent = self.seats.is_isolated;
+        let mut is_spent = self.local.is_isolated;
         if bytes != instance.told_bytes {
             instance.told_bytes = bytes;
-            let guest = &self.seats.code.guest;
+            let guest = &self.local.code.guest;
             guest.stats.on_memory(bytes);
             let growth = bytes.saturating_sub(instance.fresh_bytes);
             is_spent |= growth > guest.spec.instances.growth_bytes_max;
         }
         if is_spent {
-            self.seat.instance = None;
+            self.slot.instance = None;
         }
     }
 }
@@ -344,7 +344,7 @@ impl EntryOutcome {
     }
 }
 
-impl<F> Default for Seat<F> {
+impl<F> Default for WorkerSlot<F> {
     fn default() -> Self {
         Self {
             instance: None,
