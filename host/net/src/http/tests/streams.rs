@@ -131,13 +131,13 @@ async fn a_stream_that_stands_still_fails() {
 async fn requests_that_arrive_together_over_http2_are_called_together() {
     const N_REQUESTS: u32 = 8;
     let fixture = Fixture::open(HttpConfig::default()).await;
-    let mut frames = super::held::Frames::open(&fixture, 65_535).await;
+    let mut frames = held::Frames::open(&fixture, 65_535).await;
     // Settings are exchanged and one request is answered: what follows is one write and one read.
     frames.ask_as(1, "echo/Say", &[1, 1, b'x']).await;
     frames.answered(1).await;
     let block = [0x83, 1, 1, b'x'];
     let requests: Vec<u8> = (0..N_REQUESTS)
-        .flat_map(|n| super::held::Frames::request(2 * n + 3, "together/Say", false, &block))
+        .flat_map(|n| held::Frames::request(2 * n + 3, "together/Say", false, &block))
         .collect();
     frames.send_octets(&requests).await;
     for _ in 0..N_REQUESTS {

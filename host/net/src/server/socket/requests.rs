@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, task::Context, time::Instant};
 
-use postern_core::{Call, vsp::ReplyToken, wire::Frame};
+use postern_core::{Call, Origin, vsp::ReplyToken, wire::Frame};
 
 use super::{CALLS_FACTOR, ReplyTo, ServedSocket};
 use crate::{
