@@ -2,6 +2,7 @@
 //! opens a socket, reads a clock, sleeps or spawns. It builds for `wasm32-unknown-unknown`.
 
 pub mod balance;
+pub mod bounded;
 pub mod call;
 pub mod error;
 pub mod event;
@@ -27,7 +28,7 @@ pub mod vsp;
 pub mod wire;
 
 pub use call::{Body, BodyStream, Call, Context, Reply};
-pub use error::{Blame, Error, Kind, Retry};
+pub use error::{Blame, Error, Kind, Retry, Symptom};
 pub use handler::{BoxFuture, Handler};
 pub use headers::Headers;
 pub use message::{Message, MessageKind};

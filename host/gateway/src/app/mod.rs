@@ -24,9 +24,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::registry::{Address, address::Scheme, directory::ConfigError};
+use postern_core::{
+    Transport,
+    registry::{Address, directory::ConfigError},
+};
 use postern_net::{
-    ByteBudget, Counters, Shutdown,
+    ByteBudget, Counters, Shutdown, dial,
     http::{HttpConfig, serve_router},
     pool::PoolConfigError,
 };
@@ -172,7 +175,7 @@ impl App {
             troubles,
             shutdown.clone(),
         );
-        gateway.set_places(listeners.places());
+        gateway.set_places(listeners.places(), listeners.lost());
         let gateway = Arc::new(gateway);
         Ok(Self {
             gateway,
@@ -278,7 +281,7 @@ impl App {
 }
 
 /// What the configuration says about every call.
-fn rules(config: &Config, guard: Option<Arc<Guard>>) -> Rules {
+fn rules(config: &Config, guard: Option<Arc<Guard>>, failures: Arc<Failures>) -> Rules {
     let settings = Settings {
         timeout: config.calls.timeout,
         timeout_max: config.calls.timeout_max,
@@ -286,37 +289,47 @@ fn rules(config: &Config, guard: Option<Arc<Guard>>) -> Rules {
         body_bytes_max: config.calls.body_bytes_max.octets(),
         record: config.log.access,
     };
-    let failures = guard
-        .is_none()
-        .then(|| Arc::new(Failures::new(&config.auth, Instant::now())));
     Rules {
         settings,
         guard,
-        failures,
+        failures: Some(failures),
     }
+}
+
+/// The count of credentials that are not good: that from `before`, while its bounds are the same.
+fn failures(config: &Config, before: Option<&Arc<Failures>>) -> Arc<Failures> {
+    let same = before.filter(|before| before.fits(&config.auth));
+    let new = || Arc::new(Failures::new(&config.auth, Instant::now()));
+    same.map_or_else(new, Arc::clone)
 }
 
 /// The guard that the configuration asks for, if it asks for one. Reads the files that it names.
-fn guard(config: &Config, before: Option<&Guard>) -> Result<Option<Arc<Guard>>, GuardError> {
+fn guard(
+    config: &Config,
+    before: Option<&Guard>,
+    failures: &Arc<Failures>,
+) -> Result<Option<Arc<Guard>>, GuardError> {
     if !Guard::is_asked_for(config) {
         return Ok(None);
     }
-    let guard = Guard::open(config, before, Instant::now())?;
+    let guard = Guard::open(config, before, Arc::clone(failures), Instant::now())?;
     Ok(Some(Arc::new(guard)))
 }
 
-/// Where other gateways reach this one: its VSTP listeners, one address per scheme.
+/// Where other gateways reach this one: its VSTP listeners, one address per transport.
 fn announced(places: &BTreeMap<String, Vec<Place>>) -> Vec<Address> {
     let mut addresses: Vec<Address> = Vec::new();
     for place in places.values().flatten() {
-        let scheme = match place.transport {
-            door::TCP => Scheme::Tcp,
-            door::UDP => Scheme::Udp,
-            _ => continue,
+        let transport = Transport::from_name(place.transport);
+        let is_vstp = |transport: &Transport| dial::dialer(*transport).is_ok();
+        let Some(transport) = transport.filter(is_vstp) else {
+            continue;
         };
         let (host, port) = (place.address.ip().to_string(), place.address.port());
-        if addresses.iter().all(|address| address.scheme != scheme)
-            && let Ok(address) = Address::new(scheme, host, port)
+        if addresses
+            .iter()
+            .all(|address| address.transport != transport)
+            && let Ok(address) = Address::new(transport, host, port)
         {
             addresses.push(address);
         }

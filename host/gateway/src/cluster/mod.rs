@@ -59,6 +59,7 @@ use postern_core::{
 };
 
 use self::building::Slot;
+pub(crate) use self::chance::now;
 pub use self::{
     key::HashOn,
     numbers::{InstanceNumbers, ServiceNumbers},
@@ -84,7 +85,8 @@ pub struct Clusters {
 }
 
 /// How an instance is reached: its plugin, or an upstream to its addresses. `None` while it cannot
-/// be; then it takes no calls, and is asked for again at the next rebuild.
+/// be; then it takes no calls, and is asked for again at the next rebuild unless it has addresses
+/// that the gateway does not dial.
 pub type Connect<'a> = dyn Fn(&Instance) -> Option<Arc<dyn Handler>> + 'a;
 
 impl Clusters {
@@ -111,7 +113,7 @@ impl Clusters {
     ) -> BTreeMap<Text, Arc<Cluster>> {
         let mut slots = self.slots.lock();
         let mut before = std::mem::take(&mut *slots);
-        let now = chance::now();
+        let now = now();
         for service in snapshot.services() {
             let policy = policies.of(service.name());
             let known = before.remove(service.name());

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, uri::InvalidUri};
+use http::{HeaderValue, Method, Request, Response, header, uri::InvalidUri};
 use http_body::{Body as HttpBody, Frame};
 use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
@@ -23,7 +23,7 @@ use tokio::time::timeout;
 use super::{
     CORRELATION_HEADER, ERROR_HEADER, JSON, NDJSON, is_ndjson,
     lines::{self, Lines},
-    reply::{kind_of_status, read_error, to_http_headers, to_reply_headers},
+    reply::{read_error, to_http_headers, to_reply_headers},
     request::set,
 };
 
@@ -60,6 +60,18 @@ impl Default for HttpClientConfig {
             http2: false,
         }
     }
+}
+
+/// A client of the HTTP listener at `authority`, whose calls may take `call_timeout` each.
+///
+/// # Errors
+/// As `HttpClient::new`.
+pub fn dial(authority: &str, call_timeout: Duration) -> Result<Arc<dyn Handler>, Error> {
+    let config = HttpClientConfig {
+        call_timeout,
+        ..HttpClientConfig::default()
+    };
+    Ok(Arc::new(HttpClient::new(authority, config)?))
 }
 
 impl HttpClient {
@@ -182,16 +194,18 @@ impl HttpClient {
 
     async fn read_failure(&self, response: Response<Incoming>) -> Error {
         let named = header_text(&response, ERROR_HEADER).and_then(Kind::from_name);
-        let kind = named.unwrap_or_else(|| kind_of_status(response.status()));
+        let status = response.status();
+        let kind = named.unwrap_or_else(|| Kind::from_http(status.as_u16()));
         let after = header_text(&response, header::RETRY_AFTER.as_str());
         let after = after.and_then(|seconds| seconds.parse().ok());
-        let is_too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE;
         match self.read_whole(response.into_body()).await {
-            Ok(body) => match after.map(Duration::from_secs) {
-                Some(after) => read_error(kind, &body).with_retry(Retry::After(after)),
-                None if is_too_large => read_error(kind, &body).with_too_large(),
-                None => read_error(kind, &body),
-            },
+            Ok(body) => {
+                let error = read_error(kind, Some(status), &body);
+                match after.map(Duration::from_secs) {
+                    Some(after) if !error.is_too_large => error.with_retry(Retry::After(after)),
+                    Some(_) | None => error,
+                }
+            }
             Err(error) => error,
         }
     }

@@ -212,7 +212,7 @@ where
                         self.cutter.push(data);
                     } else if let Some(kind) = frame.trailers_ref().and_then(trailing_kind) {
                         let line = self.suspect.take().unwrap_or_default();
-                        return self.fail(reply::read_error(kind, &line));
+                        return self.fail(reply::read_error(kind, None, &line));
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {

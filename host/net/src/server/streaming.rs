@@ -43,7 +43,6 @@ struct Served {
 pub(super) struct StreamReply {
     id: Text,
     serial: u64,
-    deadline: Option<Instant>,
 }
 
 /// What streaming calls use of their connection.
@@ -204,11 +203,9 @@ impl Streaming {
             }
         };
         call.body = Body::Many(self.streams.body_of(&id));
-        let deadline = call.context.deadline;
         let to = StreamReply {
             id: id.clone(),
             serial,
-            deadline,
         };
         match context.calls.begin(cx, ReplyTo::Stream(to), call) {
             Begun::Done(ReplyTo::Stream(to), outcome) => self.answer(to, outcome, context),
@@ -222,11 +219,7 @@ impl Streaming {
     }
 
     fn answer(&mut self, to: StreamReply, outcome: Outcome, context: &mut StreamContext<'_>) {
-        let StreamReply {
-            id,
-            serial,
-            deadline,
-        } = to;
+        let StreamReply { id, serial } = to;
         match self.calls.get_mut(&id) {
             Some(served) if served.serial == serial => served.task = None,
             // The peer has reset it, and may have begun another of that id.
@@ -240,9 +233,7 @@ impl Streaming {
             Ok(reply)
         });
         match held {
-            Ok(reply) => self
-                .streams
-                .reply(&id, &reply.headers, reply.body, deadline),
+            Ok(reply) => self.streams.reply(&id, &reply.headers, reply.body),
             Err(error) => self.streams.finish(&id, Err(error)),
         }
     }

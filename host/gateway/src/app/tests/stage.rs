@@ -25,12 +25,14 @@ use super::guest;
 use crate::{
     app::{App, Serving, StartError, gateway::Gateway},
     config::{self, Source},
+    pipeline::Pipeline,
 };
 
 /// A running gateway.
 pub(super) struct Stage {
     pub folder: TempDir,
     pub gateway: Arc<Gateway>,
+    pub pipeline: Arc<Pipeline>,
     pub shutdown: Shutdown,
     pub serving: Serving,
     task: JoinHandle<()>,
@@ -79,10 +81,12 @@ impl Stage {
         let shutdown = Shutdown::new();
         let app = App::start(loaded, shutdown.clone()).await?;
         let (gateway, serving) = (Arc::clone(app.gateway()), app.serving());
+        let pipeline = Arc::clone(&app.pipeline);
         let task = tokio::spawn(app.serve());
         Ok(Self {
             folder,
             gateway,
+            pipeline,
             shutdown,
             serving,
             task,
@@ -141,11 +145,11 @@ impl Stage {
                 client.call(call).await?.body.into_one(1 << 20).await
             }
             "udp" => {
-                let client = self.client(Target::Udp(self.address("vstp", "udp"))).await;
+                let client = self.client(Target::udp(self.address("vstp", "udp"))).await;
                 client.call(call).await?.body.into_one(1 << 20).await
             }
             _ => {
-                let client = self.client(Target::Tcp(self.address("vstp", "tcp"))).await;
+                let client = self.client(Target::tcp(self.address("vstp", "tcp"))).await;
                 client.call(call).await?.body.into_one(1 << 20).await
             }
         }
@@ -154,7 +158,7 @@ impl Stage {
     /// Waits until `service` answers `expected`, and says how long that took.
     pub(super) async fn until_answered(&self, service: &str, expected: &str) -> Duration {
         let begun = Instant::now();
-        let client = self.client(Target::Tcp(self.address("vstp", "tcp"))).await;
+        let client = self.client(Target::tcp(self.address("vstp", "tcp"))).await;
         loop {
             let answer = client
                 .call(Call::unary(service.to_owned(), "Say", "{}"))
