@@ -28,6 +28,8 @@ use postern_core::{
 };
 use tokio::sync::mpsc;
 
+use crate::driver::Held;
+
 type Item = Result<Bytes, Error>;
 
 /// The streaming calls of one connection.
@@ -40,8 +42,14 @@ pub(crate) struct Streams {
     pumping: HashMap<Text, AbortHandle>,
     /// Messages that wait for credit, with the rest of their bodies.
     blocked: HashMap<Text, (Bytes, Outgoing)>,
+    /// Of those messages.
+    blocked_bytes: usize,
     /// Where the messages of the peer go. Bounded by the credit that the peer was granted.
     incoming: HashMap<Text, mpsc::UnboundedSender<Item>>,
+    /// Bytes of messages of the peer that nobody has read, and room for them; none for a client, which
+    /// holds what its callers asked for.
+    unread_bytes: usize,
+    held_unread: Option<Held>,
     notes: mpsc::UnboundedReceiver<Note>,
     notify: mpsc::UnboundedSender<Note>,
     events: VecDeque<StreamEvent>,
@@ -77,7 +85,7 @@ struct Pumped {
 /// What a reader tells the driver.
 enum Note {
     Consumed { id: Text, payload_bytes: usize },
-    Dropped { id: Text },
+    Dropped { id: Text, unread_bytes: usize },
 }
 
 /// The messages of a peer, as whoever reads them holds them.
@@ -89,7 +97,7 @@ struct Incoming {
 }
 
 impl Streams {
-    pub(crate) fn new(config: MuxConfig, role: Role) -> Self {
+    pub(crate) fn new(config: MuxConfig, role: Role, held_unread: Option<Held>) -> Self {
         let (notify, notes) = mpsc::unbounded_channel();
         Self {
             mux: Mux::new(config, role),
@@ -97,7 +105,10 @@ impl Streams {
             pumps: FuturesUnordered::new(),
             pumping: HashMap::new(),
             blocked: HashMap::new(),
+            blocked_bytes: 0,
             incoming: HashMap::new(),
+            unread_bytes: 0,
+            held_unread,
             notes,
             notify,
             events: VecDeque::new(),
@@ -177,6 +188,7 @@ impl Streams {
             // A reader that has gone needs no error.
             let _ = sender.send(Err(Error::unavailable(Blame::Client, message)));
         }
+        self.blocked_bytes = 0;
         for (id, _) in std::mem::take(&mut self.blocked) {
             self.finish(&id, Err(no_credit()));
         }
@@ -190,18 +202,32 @@ impl Streams {
         }
     }
 
-    /// Goes on with bodies in both directions. Ready when there may be frames or events. While
-    /// `may_send` is false no more messages are asked for.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, may_send: bool) -> Poll<()> {
+    /// Goes on with bodies in both directions, by one message of this end at most. Ready when there may
+    /// be frames or events. While `may_send` is false no more messages are asked for. `hold` finds room
+    /// for the bytes of all that waits here, a new message included; a call whose message has none
+    /// ends with its error.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        may_send: bool,
+        hold: impl FnOnce(usize) -> Result<(), Error>,
+    ) -> Poll<()> {
         let mut is_busy = false;
         while let Poll::Ready(Some(note)) = self.notes.poll_recv(cx) {
             is_busy = true;
             self.on_note(note);
         }
-        while may_send && let Poll::Ready(Some(pumped)) = self.pumps.poll_next_unpin(cx) {
+        if may_send && let Poll::Ready(Some(pumped)) = self.pumps.poll_next_unpin(cx) {
             is_busy = true;
             // An aborted pump belonged to a call that is over.
             if let Ok(Pumped { outgoing, item }) = pumped {
+                let item = match item {
+                    Some(Ok(payload)) => {
+                        let held = hold(self.blocked_bytes + payload.len());
+                        Some(held.map(|()| payload))
+                    }
+                    other => other,
+                };
                 self.on_pumped(outgoing, item);
             }
         }
@@ -210,6 +236,16 @@ impl Streams {
         } else {
             Poll::Pending
         }
+    }
+
+    /// Bytes that are counted of messages which nobody has read.
+    pub(crate) fn held_unread(&self) -> usize {
+        self.held_unread.as_ref().map_or(0, Held::counted)
+    }
+
+    /// Bytes of messages that wait for credit.
+    pub(crate) const fn blocked_bytes(&self) -> usize {
+        self.blocked_bytes
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<StreamEvent> {
@@ -230,16 +266,11 @@ impl Streams {
                 MuxEvent::Accepted { id, headers } => {
                     self.events.push_back(StreamEvent::Accepted { id, headers });
                 }
-                MuxEvent::Item { id, payload } => {
-                    if let Some(sender) = self.incoming.get(&id) {
-                        // A reader that has just gone says so by a note.
-                        let _ = sender.send(Ok(payload));
-                    }
-                }
+                MuxEvent::Item { id, payload } => self.on_item(&id, payload),
                 MuxEvent::Ended { id } => drop(self.incoming.remove(&id)),
                 MuxEvent::Closed { id, outcome } => self.end(&id, outcome),
                 MuxEvent::Writable { id } => {
-                    if let Some((payload, outgoing)) = self.blocked.remove(&id) {
+                    if let Some((payload, outgoing)) = self.unblock(&id) {
                         self.on_pumped(outgoing, Some(Ok(payload)));
                     }
                 }
@@ -247,10 +278,39 @@ impl Streams {
         }
     }
 
+    /// Keeps a message for its reader. A call whose message has no room is over.
+    fn on_item(&mut self, id: &Text, payload: Bytes) {
+        let Some(sender) = self.incoming.get(id) else {
+            return;
+        };
+        let payload_bytes = payload.len();
+        let unread_bytes = self.unread_bytes + payload_bytes;
+        let held = self
+            .held_unread
+            .as_mut()
+            .map(|held| held.try_grow_to(unread_bytes));
+        if let Some(Err(error)) = held {
+            self.reset(id, error.into());
+        } else if sender.send(Ok(payload)).is_ok() {
+            self.unread_bytes = unread_bytes;
+        }
+    }
+
+    fn on_read(&mut self, n_bytes: usize) {
+        self.unread_bytes = self.unread_bytes.saturating_sub(n_bytes);
+        if let Some(held) = &mut self.held_unread {
+            held.shrink_to(self.unread_bytes);
+        }
+    }
+
     fn on_note(&mut self, note: Note) {
         match note {
-            Note::Consumed { id, payload_bytes } => self.mux.consume(&id, payload_bytes),
-            Note::Dropped { id } => {
+            Note::Consumed { id, payload_bytes } => {
+                self.on_read(payload_bytes);
+                self.mux.consume(&id, payload_bytes);
+            }
+            Note::Dropped { id, unread_bytes } => {
+                self.on_read(unread_bytes);
                 let was_read = self.incoming.remove(&id).is_some();
                 // A handler may answer without having read all; a caller that drops the reply wants
                 // no more of the call.
@@ -272,6 +332,7 @@ impl Streams {
                 }
                 Err(Refused::Blocked(payload)) => {
                     self.pumping.remove(&id);
+                    self.blocked_bytes += payload.len();
                     self.blocked.insert(id, (payload, outgoing));
                 }
                 Err(Refused::Closed) => drop(self.pumping.remove(&id)),
@@ -293,11 +354,19 @@ impl Streams {
             .push(Box::pin(Abortable::new(next(outgoing), registration)));
     }
 
+    fn unblock(&mut self, id: &Text) -> Option<(Bytes, Outgoing)> {
+        let unblocked = self.blocked.remove(id);
+        if let Some((payload, _)) = &unblocked {
+            self.blocked_bytes -= payload.len();
+        }
+        unblocked
+    }
+
     fn end(&mut self, id: &Text, outcome: Result<Headers, Error>) {
         if let Some(pump) = self.pumping.remove(id) {
             pump.abort();
         }
-        self.blocked.remove(id);
+        drop(self.unblock(id));
         let reader = self.incoming.remove(id);
         let outcome = match (reader, outcome) {
             (Some(reader), Err(error)) => {
@@ -337,8 +406,12 @@ impl Stream for Incoming {
 impl Drop for Incoming {
     fn drop(&mut self) {
         if !self.has_ended {
+            self.items.close();
+            let unread = std::iter::from_fn(|| self.items.try_recv().ok());
+            let unread_bytes = unread.flatten().map(|payload| payload.len()).sum();
             let _ = self.notify.send(Note::Dropped {
                 id: self.id.clone(),
+                unread_bytes,
             });
         }
     }

@@ -225,6 +225,7 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
             Arc::new(inside.pipeline.frames(name)),
             inside.pipeline.sees_frames(),
         ),
+        ..ServerConfig::default()
     }
 }
 
@@ -252,6 +253,7 @@ fn http_config(settings: &DoorSettings) -> HttpConfig {
         hosts: hosts(listener.address.ip(), &listener.hosts),
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
+        ..HttpConfig::default()
     }
 }
 

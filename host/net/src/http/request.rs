@@ -18,7 +18,7 @@ use postern_core::{
 use super::{HttpConfig, is_hop_by_hop, is_ndjson, lines::Lines, media_type};
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
 
-/// Why the door answers a request itself.
+/// Why the listener answers a request itself.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
