@@ -3,7 +3,8 @@
 
 use std::sync::Arc;
 
-use postern_core::Error;
+pub(crate) use postern_core::service::{CallKind, MethodInfo, ServiceInfo};
+use postern_core::{Error, Text, service::TypeInfo};
 
 use crate::{
     bindings::{CallKind as RawKind, Method, Service},
@@ -18,38 +19,6 @@ use crate::{
 const SERVICES_MAX: usize = 256;
 /// Methods that one service may have.
 const METHODS_MAX: usize = 1024;
-
-/// A service as its plugin describes it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ServiceInfo {
-    pub name: String,
-    pub version: Option<String>,
-    pub summary: String,
-    /// Empty when the plugin does not say.
-    pub methods: Vec<MethodInfo>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct MethodInfo {
-    pub name: String,
-    pub summary: String,
-    pub kind: CallKind,
-    /// Name of the request's type; empty when it takes none.
-    pub request: String,
-    /// Name of the reply's type; empty when it gives none.
-    pub response: String,
-    /// Whether a second identical call changes nothing more.
-    pub idempotent: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CallKind {
-    Unary,
-    ClientStream,
-    ServerStream,
-    Bidirectional,
-}
 
 /// The services of a generation; none when it has no role that answers calls.
 ///
@@ -87,20 +56,19 @@ async fn enter(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
     Ok(services
         .into_iter()
         .map(|service| ServiceInfo {
-            version: service.version.or_else(|| version.clone()),
-            name: service.name,
-            summary: service.summary,
-            methods: service.methods.into_iter().map(MethodInfo::from).collect(),
+            version: service.version.or_else(|| version.clone()).map(Text::from),
+            name: service.name.into(),
+            summary: service.summary.into(),
+            methods: service.methods.into_iter().map(method).collect(),
         })
         .collect())
 }
 
 fn from_manifest(plugin: &str, spec: &PluginSpec) -> Vec<ServiceInfo> {
     let info = |name: &str| ServiceInfo {
-        name: name.to_owned(),
-        version: spec.version.clone(),
-        summary: String::new(),
-        methods: Vec::new(),
+        name: name.into(),
+        version: spec.version.as_deref().map(Text::from),
+        ..ServiceInfo::default()
     };
     if spec.services.is_empty() {
         return vec![info(plugin)];
@@ -130,33 +98,20 @@ fn check(services: &[Service]) -> Result<(), Error> {
     Ok(())
 }
 
-impl CallKind {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unary => "unary",
-            Self::ClientStream => "client-stream",
-            Self::ServerStream => "server-stream",
-            Self::Bidirectional => "bidirectional",
-        }
-    }
-}
-
-impl From<Method> for MethodInfo {
-    fn from(method: Method) -> Self {
-        Self {
-            name: method.name,
-            summary: method.summary,
-            kind: match method.kind {
-                RawKind::Unary => CallKind::Unary,
-                RawKind::ClientStream => CallKind::ClientStream,
-                RawKind::ServerStream => CallKind::ServerStream,
-                RawKind::Bidirectional => CallKind::Bidirectional,
-            },
-            request: method.request,
-            response: method.response,
-            idempotent: method.idempotent,
-        }
+fn method(method: Method) -> MethodInfo {
+    let named = |name: String| TypeInfo { name: name.into() };
+    MethodInfo {
+        name: method.name.into(),
+        summary: method.summary.into(),
+        kind: Some(match method.kind {
+            RawKind::Unary => CallKind::Unary,
+            RawKind::ClientStream => CallKind::ClientStream,
+            RawKind::ServerStream => CallKind::ServerStream,
+            RawKind::Bidirectional => CallKind::Bidirectional,
+        }),
+        request: named(method.request),
+        response: named(method.response),
+        idempotent: method.idempotent,
     }
 }
 

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::{Blame, Body, Call, Error, Kind, Retry};
+use postern_core::{Blame, Body, Call, Error, Kind, Retry, Text};
 use tokio::sync::oneshot;
 use wasmtime::component::InstancePre;
 
@@ -65,7 +65,7 @@ pub(crate) struct Generation {
 struct Described {
     services: Vec<ServiceInfo>,
     /// Service and method of what is not unary.
-    streamed: Vec<(String, String)>,
+    streamed: Vec<(Text, Text)>,
 }
 
 impl Generation {
@@ -108,7 +108,7 @@ impl Generation {
         if exports.handle.is_none() || exports.handle_stream.is_none() {
             return exports.handle.is_none();
         }
-        let is_named = |(service, method): &(String, String)| {
+        let is_named = |(service, method): &(Text, Text)| {
             call.method == *method.as_str() && call.service == *service.as_str()
         };
         matches!(call.body, Body::Many(_)) || self.streamed().iter().any(is_named)
@@ -117,7 +117,8 @@ impl Generation {
     /// Keeps what `describe` said.
     pub(crate) fn set_services(&self, services: Vec<ServiceInfo>) {
         let streamed = services.iter().flat_map(|service| {
-            let streamed = |method: &&MethodInfo| method.kind != CallKind::Unary;
+            let streamed =
+                |method: &&MethodInfo| method.kind.is_some_and(|kind| kind != CallKind::Unary);
             let methods = service.methods.iter().filter(streamed);
             methods.map(|method| (service.name.clone(), method.name.clone()))
         });
@@ -128,7 +129,7 @@ impl Generation {
         self.described.get_or_init(|| described);
     }
 
-    fn streamed(&self) -> &[(String, String)] {
+    fn streamed(&self) -> &[(Text, Text)] {
         self.described
             .get()
             .map_or(&[], |described| &described.streamed)

@@ -53,7 +53,6 @@ mod subject;
 pub use balancer::{Ask, Candidate, CandidateSet, ComponentBalancer};
 pub use cache::CacheError;
 pub use component::Role;
-pub use describe::{CallKind, MethodInfo, ServiceInfo};
 pub use digest::Digest;
 pub use direct::stats::{Entries, EntryOutcome};
 pub use engine::Pooling;

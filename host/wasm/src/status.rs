@@ -17,7 +17,7 @@ use crate::{
 const HISTORY_MAX: usize = 20;
 
 /// A plugin as `plugins list` shows it.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone)]
 pub struct PluginStatus {
     pub name: String,
     pub state: PluginState,

@@ -171,7 +171,7 @@ impl Control {
         let services: BTreeSet<_> = deployed
             .services
             .iter()
-            .map(|service| service.name.clone())
+            .map(|service| service.name.to_string())
             .collect();
         let claimed = self.claims.lock().replace(&slot.name, &services);
         if let Err(taken) = &claimed {
