@@ -15,7 +15,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use postern_core::{
-    Blame, Body, BodyStream, BoxFuture, Error, Reply,
+    Blame, Body, BodyStream, BoxFuture, Error, Kind, Reply,
     bounded::{Bounded, late},
 };
 use postern_net::Alarm;
@@ -150,7 +150,8 @@ pub(super) fn counted(stream: BodyStream, bytes: Arc<AtomicU64>, bytes_max: usiz
 /// Whether a message of `length` octets may pass.
 ///
 /// # Errors
-/// `resource-exhausted` with the length, the limit and its key.
+/// With the length, the limit and its key: `resource-exhausted` for a message of the caller, which is
+/// to send a shorter one; `internal` for one of a reply, which the caller cannot help.
 pub(super) fn check_length(
     length: usize,
     limit: usize,
@@ -159,6 +160,12 @@ pub(super) fn check_length(
     if length <= limit {
         return Ok(());
     }
-    let key = "calls.body-bytes-max";
-    Err(Error::too_long(length, limit, key, blame()))
+    let blame = blame();
+    let error = Error::too_long(length, limit, "calls.body-bytes-max", blame);
+    Err(match blame {
+        Blame::Client => error,
+        Blame::Gateway | Blame::Guest | Blame::Upstream => {
+            Error::new(Kind::Internal, blame, error.message)
+        }
+    })
 }

@@ -77,7 +77,7 @@ pub struct Rules {
     pub settings: Settings,
     /// Absent where nothing is asked of callers.
     pub guard: Option<Arc<Guard>>,
-    /// Counts what plugins refuse where there is no guard to do it.
+    /// Counts credentials that are not good. The guard's own where there is one, and kept over changes.
     pub failures: Option<Arc<Failures>>,
 }
 

@@ -80,7 +80,8 @@ async fn a_set_of_keys_that_is_waited_for_is_nobody_elses_fault() {
          jwks-url = \"http://{address}/keys\"\njwks-allow-http = true\n"
     );
     let (config, _) = config::parse("t", &text, &BTreeMap::new()).expect("a configuration");
-    let opened = Guard::open(&config, None, Instant::now()).expect("a guard");
+    let failures = Arc::new(Failures::new(&config.auth, Instant::now()));
+    let opened = Guard::open(&config, None, failures, Instant::now()).expect("a guard");
     let guard = Arc::new(opened);
     let refreshing = tokio::spawn({
         let guard = Arc::clone(&guard);
