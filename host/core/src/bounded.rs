@@ -146,7 +146,7 @@ impl<F, T: Timer> Bounded<F, T> {
         contain(|| {
             let Some(under_way) = inner else { return };
             *polled = poll(under_way);
-            if matches!(polled, Poll::Ready(given) if is_last(given)) {
+            if matches!(&*polled, Poll::Ready(given) if is_last(given)) {
                 *inner = None;
             }
         })
