@@ -1,54 +1,28 @@
 //! Import `call`: the call that the instance is answering.
 
-use std::{sync::Arc, time::Instant};
+use std::time::Instant;
 
-use bytes::Bytes;
-use postern_core::{Context, Kind, Origin, headers::HeadersBuilder};
+use postern_core::{Context, Kind, Origin};
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, LinkerInstance, WasmList, WasmStr},
+    component::{Linker, LinkerInstance, WasmStr},
 };
 
-use super::wait;
 use crate::{
     bindings::{self, Failure, Peer, Principal},
-    call_path::link_bailout,
-    convert::{self, Stop, failure},
-    handler::check_input,
-    state::{CallContext, Outbound, State},
-    stream_registry::Progress,
+    convert::{all_headers, failure},
+    state::{CallContext, ReplyState, StoreState},
 };
 
-type Store<'a> = StoreContextMut<'a, State>;
+type Store<'a> = StoreContextMut<'a, StoreState>;
 
-pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
-    interface.func_wrap("turn", |mut store: Store<'_>, (index,): (u32,)| {
-        Ok(store.data_mut().turn(index)?)
-    })?;
     link_headers(&mut interface)?;
     link_context(&mut interface)
 }
 
-/// `next` and `send`, for which a guest may have to wait.
-pub(super) fn link_waiting(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut interface = linker.instance(bindings::CALL)?;
-    interface.func_wrap_async("next", |store: Store<'_>, (): ()| {
-        Box::new(async move { Ok((next(store).await?,)) })
-    })?;
-    interface.func_wrap_async("send", |store: Store<'_>, (message,): (WasmList<u8>,)| {
-        Box::new(async move { Ok((send(store, message).await?,)) })
-    })
-}
-
-/// `next` and `send` where a guest cannot wait.
-pub(super) fn link_inline(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    let mut interface = linker.instance(bindings::CALL)?;
-    link_bailout(&mut interface, "next")?;
-    link_bailout(&mut interface, "send")
-}
-
-fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+fn link_headers(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("header", |mut store: Store<'_>, (name,): (WasmStr,)| {
         store.data_mut().on_host_call()?;
         let name = name.to_str(&store)?;
@@ -58,14 +32,9 @@ fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
     })?;
     interface.func_wrap("headers", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let headers = store
-            .data()
-            .ambient
-            .iter()
-            .flat_map(|ambient| ambient.call.headers().iter());
-        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-        let all = headers.map(|(name, value)| (text(name), value.into_owned()));
-        Ok((all.collect::<Vec<(String, Vec<u8>)>>(),))
+        let ambient = store.data().ambient.as_ref();
+        let all = ambient.map(|ambient| all_headers(ambient.call.headers()));
+        Ok((all.unwrap_or_default(),))
     })?;
     interface.func_wrap(
         "set-header",
@@ -75,16 +44,12 @@ fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
                 name.to_str(&store)?.into_owned(),
                 value.to_str(&store)?.into_owned(),
             );
-            if store.data().subject.is_some() {
-                let message = "reply headers are set by `response.set-header` here";
-                return Ok((Err(failure(Kind::FailedPrecondition, message)),));
-            }
             Ok((set_header(store.data_mut().ambient.as_mut(), &name, &value),))
         },
     )
 }
 
-fn link_context(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("peer", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
         let peer = context(&store).map(|context| Peer {
@@ -143,13 +108,16 @@ fn set_header(ambient: Option<&mut CallContext>, name: &str, value: &str) -> Res
             "there is no call to reply to",
         ));
     };
-    if ambient
-        .streams
-        .as_ref()
-        .is_some_and(|streams| streams.started)
-    {
-        let message = format!("header {name} comes after the first message of the reply");
-        return Err(failure(Kind::FailedPrecondition, message));
+    match ambient.reply_state {
+        ReplyState::Open => {}
+        ReplyState::Begun => {
+            let message = format!("header {name} comes after the first message of the reply");
+            return Err(failure(Kind::FailedPrecondition, message));
+        }
+        ReplyState::Watched => {
+            let message = "reply headers are set by `response.set-header` here";
+            return Err(failure(Kind::FailedPrecondition, message));
+        }
     }
     if name.is_empty() {
         return Err(failure(
@@ -162,80 +130,4 @@ fn set_header(ambient: Option<&mut CallContext>, name: &str, value: &str) -> Res
         .get_or_insert_default()
         .push(name, value)
         .map_err(|error| failure(Kind::InvalidArgument, error.to_string()))
-}
-
-/// The next message of a streaming call. A unary call's one message went to `handle`.
-async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, Stop> {
-    let state = store.data_mut();
-    let deadline = state.deadline();
-    let streams = state
-        .ambient
-        .as_mut()
-        .and_then(|ambient| ambient.streams.as_mut());
-    let Some(mut inbound) = streams.and_then(|streams| streams.inbound.take()) else {
-        return Ok(Ok(None));
-    };
-    let progress = progress(state);
-    let waiting = progress.as_ref().map(|progress| progress.begin_wait());
-    let (message, waited) = wait::until(deadline, Stop::Deadline, inbound.next()).await?;
-    drop(waiting);
-    state.give_back(waited);
-    let message = match message {
-        None => return Ok(Ok(None)),
-        Some(Err(error)) => return Ok(Err(convert::to_failure(error))),
-        Some(Ok(message)) => message,
-    };
-    if let Err(error) = check_input(message.len(), state.guest.spec.limits.input_bytes_max) {
-        return Ok(Err(convert::to_failure(error)));
-    }
-    if let Some(streams) = state
-        .ambient
-        .as_mut()
-        .and_then(|ambient| ambient.streams.as_mut())
-    {
-        streams.inbound = Some(inbound);
-    }
-    Ok(Ok(Some(message.into())))
-}
-
-/// What the stream that is answered has moved.
-fn progress(state: &State) -> Option<Arc<Progress>> {
-    let streams = state.ambient.as_ref()?.streams.as_ref()?;
-    Some(Arc::clone(&streams.progress))
-}
-
-async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), Failure>, Stop> {
-    let (length, limit) = (
-        message.len(),
-        store.data().guest.spec.limits.output_bytes_max,
-    );
-    if length > limit {
-        return Err(Stop::Output { length, limit });
-    }
-    let message = Bytes::copy_from_slice(message.as_le_slice(&store));
-    let state = store.data_mut();
-    let deadline = state.deadline();
-    let Some(ambient) = &mut state.ambient else {
-        return Ok(Err(failure(
-            Kind::FailedPrecondition,
-            "there is no call to reply to",
-        )));
-    };
-    let Some(streams) = &mut ambient.streams else {
-        let message = "a unary call is answered by returning, not by `send`";
-        return Ok(Err(failure(Kind::FailedPrecondition, message)));
-    };
-    let reply = ambient.reply.take().map(HeadersBuilder::build);
-    let headers = if streams.started {
-        None
-    } else {
-        Some(reply.unwrap_or_default())
-    };
-    streams.started = true;
-    let sent = streams.outbound.send(Outbound { headers, message });
-    let waiting = streams.progress.begin_wait();
-    let (sent, waited) = wait::until(deadline, Stop::Deadline, sent).await?;
-    drop(waiting);
-    state.give_back(waited);
-    Ok(sent.map_err(|_| failure(Kind::Cancelled, "the caller has gone away")))
 }

@@ -3,17 +3,35 @@
 
 use std::sync::Arc;
 
-pub(crate) use postern_core::service::{CallKind, MethodInfo, ServiceInfo};
-use postern_core::{Error, Text, service::TypeInfo};
+use postern_core::{
+    Error, Text,
+    service::{CallKind, MethodInfo, ServiceInfo, TypeInfo},
+};
+use wasmtime::{AsContext, component::Func};
 
 use crate::{
-    bindings::{CallKind as RawKind, Method, Service},
-    component::Role,
+    bindings::{self, CallKind as RawKind, Method, Service},
+    exports::{self, Export, Functions},
+    generation::WorkerShard,
+    lease::Lease,
     offload::{self, Purpose},
-    serving::WorkerShard,
+    outcome::Outcome,
+    role::Role,
     spec::PluginSpec,
-    stats::Outcome,
 };
+
+/// `describe.services`.
+pub(crate) struct Services(bindings::Services);
+
+impl Functions for Services {
+    const ROLE: Role = Role::Describe;
+    const EXPORTS: &'static [Export] = &[Export::new::<(), (Vec<Service>,)>("services")];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [services] = exports::functions(funcs)?;
+        Ok(Self(services.typed(store)?))
+    }
+}
 
 /// Services that one plugin may offer.
 const SERVICES_MAX: usize = 256;
@@ -25,31 +43,34 @@ const METHODS_MAX: usize = 1024;
 /// # Errors
 /// As a call; and `invalid-argument` for a description beyond its bounds.
 pub(crate) async fn services(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
-    let entered = Box::pin(enter(Arc::clone(&shard)));
-    offload::run(&shard, Purpose::role("describe"), Err, entered).await
+    let guest = Arc::clone(&shard.generation().guest);
+    let entered = Box::pin(enter(shard));
+    offload::run(&guest, Purpose::role("describe"), Err, entered).await
 }
 
 async fn enter(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
     let (plugin, spec) = {
         let generation = shard.generation();
-        let answers = [Role::Handler, Role::StreamHandler];
-        if !answers.iter().any(|role| generation.roles.contains(role)) {
+        if !generation.handles() {
             return Ok(Vec::new());
         }
         let guest = &generation.guest;
         (Arc::clone(&guest.plugin), guest.spec.clone())
     };
-    let mut lease = shard.lease_async(None).await?;
-    let services = match lease.begin(None).services().await {
-        None => {
-            lease.finish(Outcome::Ok);
-            return Ok(from_manifest(&plugin, &spec));
-        }
-        Some(Ok(services)) => {
+    let mut lease = Lease::for_async(shard, None).await?;
+    let instance = lease.begin(None);
+    let (store, services) = instance.parts::<Services>();
+    let Some(Services(services)) = services else {
+        lease.finish(Outcome::Ok);
+        return Ok(from_manifest(&plugin, &spec));
+    };
+    let result = services.call_async(store, ()).await;
+    let services = match instance.finish(result.map(|(services,)| services)) {
+        Ok(services) => {
             lease.finish(Outcome::Ok);
             services
         }
-        Some(Err(trapped)) => return Err(lease.trap(trapped)),
+        Err(trapped) => return Err(lease.trap(trapped)),
     };
     check(&services)?;
     let version = spec.version;
