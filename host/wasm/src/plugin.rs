@@ -17,11 +17,11 @@ use postern_core::{
         Authenticator, Authorizer, EventHandler, FrameExtension, RequestInterceptor,
         ResponseInterceptor,
     },
+    service::ServiceInfo,
 };
 use tokio::sync::oneshot;
 
 use crate::{
-    description::ServiceInfo,
     digest::Digest,
     engine::Maintenance,
     entry::{

@@ -8,12 +8,12 @@
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use postern_core::service::ServiceInfo;
 use tokio::sync::oneshot;
 
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
     capability::kv,
-    description::ServiceInfo,
     digest::Digest,
     drain::Drain,
     engine::Flavor,

@@ -212,7 +212,7 @@ impl Control {
     ) -> Result<(), Taken> {
         let Candidate { ready, written } = candidate;
         let services = ready.services().iter();
-        let services: BTreeSet<_> = services.map(|service| service.name.clone()).collect();
+        let services: BTreeSet<_> = services.map(|service| service.name.to_string()).collect();
         let claimed = self.claims.lock().replace(&slot.name, &services);
         claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;
         let deployed = slot.plugin.activate(ready);

@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_core::{
     BoxFuture, Handler, Text,
-    registry::{Entry, Instance, Key, Method, Outcome, Owner, Service, Snapshot, Source},
+    registry::{Caller, Entry, Instance, Key, Outcome, Owner, Query, Service, Snapshot, Source},
+    service::ServiceInfo,
 };
 use postern_net::{Pool, Probe, upstream::Question};
 
@@ -47,8 +48,7 @@ pub struct Fleet {
 
 /// A service that no plugin provides.
 pub struct BuiltIn {
-    pub name: &'static str,
-    pub methods: Vec<Text>,
+    pub info: ServiceInfo,
     pub handler: Arc<dyn Handler>,
 }
 
@@ -162,7 +162,24 @@ impl Fleet {
 
     fn is_built_in(&self, service: &str) -> bool {
         let mut built_in = self.built_in.iter();
-        built_in.any(|built_in| built_in.name == service)
+        built_in.any(|built_in| built_in.info.name == service)
+    }
+
+    /// What the services of the gateway itself say.
+    pub(super) fn built_in(&self) -> impl Iterator<Item = &ServiceInfo> {
+        self.built_in.iter().map(|built_in| &built_in.info)
+    }
+
+    /// What instances elsewhere say that `caller` may see.
+    pub(super) fn elsewhere(&self, caller: Caller) -> Vec<ServiceInfo> {
+        let query = Query {
+            caller,
+            ..Query::default()
+        };
+        let found = self.directory.discover(&query);
+        let found = found.iter().map(|instance| &instance.record);
+        let elsewhere = found.filter(|record| !matches!(record.key.owner, Owner::Local(_)));
+        elsewhere.map(|record| described(&record.entry)).collect()
     }
 
     pub(crate) const fn directory(&self) -> &Arc<Directory> {
@@ -206,8 +223,9 @@ impl Fleet {
 
 impl BuiltIn {
     fn route(&self, book: &CallBook) -> Route {
-        let service = Text::from_static(self.name);
-        let mut methods = self.methods.clone();
+        let service = self.info.name.clone();
+        let methods = self.info.methods.iter();
+        let mut methods: Vec<_> = methods.map(|method| method.name.clone()).collect();
         methods.sort();
         Route {
             metrics: book.service(&service),
@@ -250,21 +268,27 @@ fn services(slot: &Slot) -> Vec<LocalService> {
     let Some(current) = shown.current.as_ref().filter(|_| shown.is_healthy()) else {
         return Vec::new();
     };
-    let service = |service: &postern_wasm::ServiceInfo| {
-        let method = |method: &postern_wasm::MethodInfo| Method {
-            name: method.name.as_str().into(),
-            idempotent: method.idempotent,
-        };
-        let methods = &service.methods;
-        // A service that answers any method is not held to those that it names.
-        let is_closed = !methods.is_empty() && methods.iter().all(|method| method.name != "*");
-        LocalService {
-            version: service.version.as_deref().map(Text::from),
-            methods: is_closed.then(|| methods.iter().map(method).collect()),
-            ..LocalService::new(service.name.as_str())
-        }
+    // A service that answers any method is not held to those that it names.
+    let service = |service: &ServiceInfo| LocalService {
+        version: service.version.clone(),
+        summary: service.summary.clone(),
+        methods: (!service.is_open()).then(|| service.methods.clone()),
+        ..LocalService::new(service.name.clone())
     };
     current.services.iter().map(service).collect()
+}
+
+/// What an entry says of its service.
+fn described(entry: &Entry) -> ServiceInfo {
+    ServiceInfo {
+        name: entry.service.clone(),
+        version: entry
+            .version
+            .as_ref()
+            .map(|version| version.to_string().into()),
+        summary: entry.summary.clone(),
+        methods: entry.methods.clone().unwrap_or_default(),
+    }
 }
 
 fn route(

@@ -7,7 +7,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_wasm::{Deployed, HealthReport, HealthStatus, Plugin, ServiceInfo};
+use postern_core::service::ServiceInfo;
+use postern_wasm::{Deployed, HealthReport, HealthStatus, Plugin};
 use tokio::sync::OwnedMutexGuard;
 use tracing::{debug, info};
 

@@ -351,9 +351,12 @@ fn bound(call: &Call, now: Instant, settings: &Settings) -> Result<(), Error> {
     }
 }
 
-/// The answer of a call in whose beginning the gateway itself is broken.
+/// The answer of a call that could not even be started.
 fn broken(panicked: &Panicked) -> BoxFuture<Result<Reply, Error>> {
-    error!(panic = panicked.message, "the pipeline panicked");
+    error!(
+        panic = panicked.message,
+        "a call panicked while it was started"
+    );
     Box::pin(std::future::ready(Err(panicked.clone().into())))
 }
 

@@ -10,7 +10,7 @@ use std::{
     },
 };
 
-use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text, bounded::start};
+use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text};
 
 use crate::{
     cluster::{Cluster, Trail},
@@ -191,7 +191,7 @@ impl Target {
         trail: &Trail,
     ) -> Result<BoxFuture<Result<Reply, Error>>, Error> {
         match self {
-            Self::Live(handler) => Ok(start(|| handler.call(call))),
+            Self::Live(handler) => Ok(handler.call(call)),
             Self::Cluster(cluster) => Ok(cluster.call(call, trail)),
             Self::Down(reason) => Err(Error::internal(format!(
                 "a call was admitted that has no handler: {reason}"

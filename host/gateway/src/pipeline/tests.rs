@@ -104,6 +104,24 @@ async fn a_call_that_its_caller_drops_is_booked_as_cancelled() {
     assert_eq!(numbers.in_flight, 0);
 }
 
+#[tokio::test]
+async fn what_panics_is_booked_as_internal() {
+    let stage = Stage::new(|call| match &*call.method {
+        "Start" => panic!("on purpose"),
+        _ => Box::pin(async { panic!("on purpose") }),
+    });
+    for (method, n_ended) in [("Start", 1), ("Poll", 2)] {
+        let call = Call::unary("users", method, "");
+        let error = stage.pipeline.call(call).await.expect_err("broken");
+        let expected = (Kind::Internal, Blame::Gateway);
+        assert_eq!((error.kind, error.blame), expected, "{method}");
+        let numbers = stage.numbers("users");
+        let internal = Outcome::Failed(Kind::Internal);
+        assert_eq!(numbers.ended, [(Transport::Memory, internal, n_ended)]);
+        assert_eq!(numbers.in_flight, 0);
+    }
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_silent_handler_is_ended_at_the_default_deadline() {
     let stage = Stage::new(|_| Box::pin(std::future::pending()));
