@@ -205,6 +205,8 @@ mod tests {
 
     use postern_core::{BoxFuture, Call, Error, Handler, Reply};
 
+    use postern_system::clock;
+
     use super::*;
     use crate::{
         client::{Client, ClientConfig},
@@ -262,7 +264,7 @@ mod tests {
         let server = Server::new(link, address, Transport::Memory, shared);
         let shutdown = Shutdown::new();
         let serving = tokio::spawn(serve(server, shutdown.clone()));
-        let begin = tokio::time::Instant::now();
+        let begin = clock::now();
         let target = network.target(address);
         let client = Client::connect(target, ClientConfig::default())
             .await
@@ -270,9 +272,9 @@ mod tests {
         assert!(client.call(Call::unary("s", "m", "x")).await.is_ok());
         // 5, 10 and 20 ms for the three that need a pause.
         assert!(
-            begin.elapsed() >= Duration::from_millis(35),
+            clock::since(begin) >= Duration::from_millis(35),
             "{:?}",
-            begin.elapsed()
+            clock::since(begin)
         );
         client.close().await;
         shutdown.drain();

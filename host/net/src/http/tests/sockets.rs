@@ -1,16 +1,16 @@
 //! Connections: how many, how long, and how they end.
 
-use std::time::Instant;
+use postern_system::clock;
 
 use super::*;
 
 /// Reads until the door closes; says how long that took.
 async fn closed_after(mut socket: TcpStream) -> Duration {
-    let begin = Instant::now();
+    let begin = clock::now();
     let mut rest = Vec::new();
     let closing = socket.read_to_end(&mut rest);
     let _ = timeout(PATIENCE, closing).await.expect("the door closes");
-    begin.elapsed()
+    clock::since(begin)
 }
 
 #[tokio::test]
@@ -167,13 +167,13 @@ async fn draining_cuts_off_what_takes_too_long() {
         .await
         .expect("writes");
     door.handler.wait_for(1).await;
-    let begin = Instant::now();
+    let begin = clock::now();
     door.shutdown.drain();
     timeout(PATIENCE, door.serving)
         .await
         .expect("ends")
         .expect("well");
-    assert!(begin.elapsed() >= drain_timeout);
+    assert!(clock::since(begin) >= drain_timeout);
     door.handler.wait_for(0).await;
 }
 
