@@ -24,12 +24,12 @@ use crate::{
     cluster::{Cluster, Clusters, Policies, ServiceNumbers, Witness},
     config::{Config, Hints},
     directory::{Directory, LocalService, probes::Ask},
-    pipeline::route::{Route, Target},
+    pipeline::route::{Route, RouteTarget},
     telemetry::calls::CallBook,
 };
 
 /// Everybody who can answer, and how they are reached.
-pub struct Fleet {
+pub(crate) struct Fleet {
     directory: Arc<Directory>,
     clusters: Clusters,
     cast: Arc<Cast>,
@@ -46,7 +46,7 @@ pub struct Fleet {
 }
 
 /// A service that no plugin provides.
-pub struct BuiltIn {
+pub(crate) struct BuiltIn {
     pub name: &'static str,
     pub methods: Vec<Text>,
     pub handler: Arc<dyn Handler>,
@@ -216,7 +216,7 @@ impl BuiltIn {
             plugin: Text::default(),
             generation: 0,
             methods: Some(methods),
-            target: Target::Live(Arc::clone(&self.handler)),
+            target: RouteTarget::Live(Arc::clone(&self.handler)),
         }
     }
 }
@@ -295,8 +295,8 @@ fn route(
         generation,
         methods: methods(service),
         target: match cluster.direct() {
-            Some(handler) => Target::Live(handler),
-            None => Target::Cluster(Arc::clone(cluster)),
+            Some(handler) => RouteTarget::Live(handler),
+            None => RouteTarget::Cluster(Arc::clone(cluster)),
         },
     }
 }

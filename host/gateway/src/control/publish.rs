@@ -8,7 +8,7 @@ use postern_net::http;
 use postern_wasm::{CallKind, MethodInfo, ServiceInfo};
 
 use super::{Control, extensions, slot::Slot};
-use crate::pipeline::route::{Route, Target};
+use crate::pipeline::route::{Route, RouteTarget};
 
 impl Control {
     /// The directory, the routes and the chain of extensions follow the set.
@@ -71,7 +71,7 @@ impl Control {
             plugin: slot.name.as_str().into(),
             generation,
             methods: None,
-            target: Target::Down(reason.into()),
+            target: RouteTarget::Down(reason.into()),
         };
         let name = &slot.name;
         match (&shown.current, &shown.refused) {
@@ -105,7 +105,7 @@ impl Control {
     ///
     /// # Errors
     /// `not-found` when there is none of that name that may be called.
-    pub fn catalogue(
+    pub(crate) fn catalogue(
         &self,
         name: Option<&str>,
         may_call: impl Fn(&str, &str) -> bool,

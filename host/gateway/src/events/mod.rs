@@ -27,22 +27,22 @@ use postern_core::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(crate) use self::document::write as to_line;
-pub use self::listener::Listener;
+pub(crate) use self::listener::EventListener;
 use self::{listener::ListenerInfo, stream::Lines};
 
 /// Methods of the service, in order.
-pub const METHODS: [&str; 3] = ["publish", "subscribe", "unsubscribe"];
+pub(crate) const METHODS: [&str; 3] = ["publish", "subscribe", "unsubscribe"];
 
 /// The service `events`. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct Events {
+pub(crate) struct EventService {
     hub: Hub,
     listeners: Arc<Mutex<Vec<Weak<ListenerInfo>>>>,
 }
 
 /// For the exporter. Sessions are summed up: labels never come from callers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EventNumbers {
+pub(crate) struct EventNumbers {
     pub totals: HubTotals,
     /// By plugin.
     pub plugins: Vec<(Text, ListenerNumbers)>,
@@ -50,15 +50,15 @@ pub struct EventNumbers {
 
 /// Events of one plugin's handler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ListenerNumbers {
+pub(crate) struct ListenerNumbers {
     pub counts: Counts,
     /// Of those delivered, events that the handler answered with an error.
     pub failed: u64,
 }
 
-/// For the operators' door.
+/// For the admin listener.
 #[derive(Debug, Clone, Serialize)]
-pub struct EventsView {
+pub(crate) struct EventsView {
     pub published: u64,
     pub unheard: u64,
     pub refused: u64,
@@ -71,7 +71,7 @@ pub struct EventsView {
 
 /// One subscription.
 #[derive(Debug, Clone, Serialize)]
-pub struct SubscriptionView {
+pub(crate) struct SubscriptionView {
     pub id: String,
     /// The session, the plugin as `plugin NAME`, or the caller's address.
     pub owner: String,
@@ -84,16 +84,16 @@ pub struct SubscriptionView {
 
 /// One pattern that somebody wants.
 #[derive(Debug, Clone, Serialize)]
-pub struct TopicView {
+pub(crate) struct TopicView {
     pub pattern: String,
     pub subscribers: usize,
     /// Events that it matched since it was first subscribed to.
     pub matched: u64,
 }
 
-impl Events {
+impl EventService {
     #[must_use]
-    pub fn new(config: HubConfig) -> Self {
+    pub(crate) fn new(config: HubConfig) -> Self {
         Self {
             hub: Hub::new(config),
             listeners: Arc::default(),
@@ -102,7 +102,7 @@ impl Events {
 
     /// Where events are published and who gets them; an `EventSink` for plugins.
     #[must_use]
-    pub const fn hub(&self) -> &Hub {
+    pub(crate) const fn hub(&self) -> &Hub {
         &self.hub
     }
 
@@ -114,16 +114,16 @@ impl Events {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn subscribe_handler(
+    pub(crate) fn subscribe_handler(
         &self,
         name: &Text,
         patterns: Vec<Pattern>,
         handler: Arc<dyn EventHandler>,
         queue: Option<QueueBounds>,
-    ) -> Result<Listener, Error> {
+    ) -> Result<EventListener, Error> {
         let owner = Text::from(format!("plugin {name}"));
         let subscription = self.hub.subscribe(&owner, patterns, queue)?;
-        let listener = Listener::start(self.hub.clone(), name, owner, subscription, handler);
+        let listener = EventListener::start(name, subscription, handler);
         let mut listeners = self.listeners.lock();
         listeners.retain(|known| known.strong_count() > 0);
         listeners.push(Arc::downgrade(&listener.info));
@@ -132,12 +132,12 @@ impl Events {
     }
 
     /// Ends every subscription: streams of events end, so that draining need not wait for them.
-    pub fn end_all(&self) {
+    pub(crate) fn end_all(&self) {
         self.hub.end_all();
     }
 
     #[must_use]
-    pub fn numbers(&self) -> EventNumbers {
+    pub(crate) fn numbers(&self) -> EventNumbers {
         let infos = self.hub.subscriptions();
         let listeners: Vec<_> = self
             .listeners
@@ -160,7 +160,7 @@ impl Events {
     }
 
     #[must_use]
-    pub fn view(&self) -> EventsView {
+    pub(crate) fn view(&self) -> EventsView {
         let totals = self.hub.totals();
         let subscriptions = self.hub.subscriptions().into_iter();
         let patterns = self.hub.patterns().into_iter();
@@ -263,7 +263,7 @@ impl Events {
     }
 }
 
-impl Handler for Events {
+impl Handler for EventService {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         Box::pin(self.clone().answer(call))
     }

@@ -7,9 +7,10 @@ use postern_core::{
     registry::{Draft, Incarnation, Owner, Source},
     resilience::RetryConfig,
 };
+use postern_system::clock::now;
 
 use super::{
-    super::{Policies, ServicePolicy, chance::now},
+    super::{Policies, ServicePolicy},
     stage::{Does, SERVICE, Stage},
 };
 
