@@ -7,20 +7,14 @@ mod baseline;
 use std::{hint::black_box, sync::Arc, time::Instant};
 
 use futures_util::FutureExt as _;
-use postern::{
-    config::Extension,
-    pipeline::{
-        Pipeline,
-        chain::{Extensions, Link, Part},
-    },
-};
-use postern_core::{Body, Call, Handler as _, Text};
+use postern::testing::pipeline;
+use postern_core::{Body, Call, Handler, Text};
 use postern_wasm::{Plugin, PluginSpec, Runtime, RuntimeConfig};
 use wasmtime::component::TypedFunc;
 
 use self::baseline::{Baseline, REQUEST, RESPONSE, Requested, Responded};
 use crate::{
-    serve::{Echo, pipeline_with},
+    serve::Echo,
     table::{Goal, Table},
     turns::Turns,
 };
@@ -40,7 +34,7 @@ const LENGTHS: [u32; 2] = [1, 5];
 struct Measured {
     guest: &'static str,
     length: u32,
-    pipeline: Pipeline,
+    pipeline: Box<dyn Handler>,
     baseline: Box<dyn FnMut()>,
     turns: Turns<Turn>,
 }
@@ -63,25 +57,25 @@ pub(crate) async fn run(table: &mut Table) {
     let mut chains = Vec::new();
     for guest in GUESTS {
         for length in LENGTHS {
-            let mut links = Vec::new();
+            let mut plugins = Vec::new();
             for number in 0..length {
-                links.push(link(&runtime, guest, number).await);
+                plugins.push(plugin(&runtime, guest, number).await);
             }
             chains.push(Measured {
                 guest,
                 length,
-                pipeline: pipeline(links),
+                pipeline: Box::new(pipeline(Arc::new(Echo), &plugins)),
                 baseline: Box::new(baseline(guest, length)),
                 turns: Turns(Vec::new()),
             });
         }
     }
-    let without = pipeline(Vec::new());
+    let without: Box<dyn Handler> = Box::new(pipeline(Arc::new(Echo), &[]));
     for _ in 0..TURNS {
         for chain in &mut chains {
             chain.turns.0.push(Turn {
-                without: calls(&without),
-                with: calls(&chain.pipeline),
+                without: calls(&*without),
+                with: calls(&*chain.pipeline),
                 baseline: time(&mut chain.baseline),
             });
         }
@@ -110,32 +104,14 @@ pub(crate) async fn run(table: &mut Table) {
     runtime.shutdown();
 }
 
-async fn link(runtime: &Arc<Runtime>, guest: &str, number: u32) -> Link {
-    let name = format!("{guest}-{number}");
-    let plugin = Arc::new(Plugin::new(runtime, &name));
+async fn plugin(runtime: &Arc<Runtime>, guest: &str, number: u32) -> Arc<Plugin> {
+    let plugin = Arc::new(Plugin::new(runtime, &format!("{guest}-{number}")));
     let component = postern_tests::component(guest);
     plugin
         .deploy(component, PluginSpec::default())
         .await
         .expect("it serves");
-    Link {
-        plugin: name.as_str().into(),
-        settings: Extension::default(),
-        part: Part::Live {
-            authenticator: None,
-            requests: plugin.request_interceptor(),
-            responses: plugin.response_interceptor(),
-            authorizer: None,
-            frames: None,
-        },
-        counts: Arc::default(),
-    }
-}
-
-fn pipeline(links: Vec<Link>) -> Pipeline {
-    let extensions = Arc::new(Extensions::default());
-    extensions.publish(links.into_iter().collect());
-    pipeline_with(Arc::new(Echo), extensions)
+    plugin
 }
 
 /// The entries of one call into each of so many instances, by wasmtime alone.
@@ -170,7 +146,7 @@ fn baseline(guest: &str, length: u32) -> impl FnMut() + use<> {
 }
 
 /// The time of one call, over a round.
-fn calls(pipeline: &Pipeline) -> f64 {
+fn calls(pipeline: &dyn Handler) -> f64 {
     let body = vec![b'1'; 64];
     time(|| {
         let reply = pipeline

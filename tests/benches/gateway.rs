@@ -7,7 +7,9 @@ use std::{
 };
 
 use bytes::Bytes;
-use postern_tests::{Door, Gateway, Percentiles, Setup, call, component, connect, patiently};
+use postern_tests::{
+    CallerTransport, Gateway, Percentiles, Setup, call, component, connect, patiently,
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -88,7 +90,7 @@ pub(crate) async fn run_drop(table: &mut Table) {
 
 /// Drops the file, asks until it answers, and takes it away again.
 async fn until_answered(gateway: &Gateway, file: &[u8]) -> Duration {
-    let handler = connect(gateway, Door::Tcp).await;
+    let handler = connect(gateway, CallerTransport::Tcp).await;
     let begin = Instant::now();
     gateway.deploy("echo.wasm", file);
     while call(&*handler, "echo/Echo", "1").await.is_err() {

@@ -10,13 +10,6 @@ use std::{hint::black_box, sync::Arc, time::Instant};
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use gungraun::{LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
-use postern::{
-    pipeline::{
-        Pipeline, Rules,
-        route::{Route, Routes, Target},
-    },
-    telemetry::calls::CallBook,
-};
 use postern_core::{
     Body, BoxFuture, Call, Error, Handler, Headers, Reply,
     wire::{Connection, Decoder, Frame, Role, SessionConfig, SessionId},
@@ -154,25 +147,8 @@ fn tokio_runtime() -> tokio::runtime::Runtime {
 }
 
 fn pipeline() -> Ready {
-    let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
-    routes.publish([Route {
-        service: "echo".into(),
-        version: None,
-        plugin: "echo".into(),
-        generation: 1,
-        methods: None,
-        target: Target::Live(Arc::new(Echo)),
-        metrics: book.service(&"echo".into()),
-    }]);
-    ready(
-        Box::new(Pipeline::new(
-            routes,
-            Arc::default(),
-            Rules::default(),
-            &book,
-        )),
-        tokio_runtime(),
-    )
+    let pipeline = postern::testing::pipeline(Arc::new(Echo), &[]);
+    ready(Box::new(pipeline), tokio_runtime())
 }
 
 /// The component `echo`, as `POSTERN_ECHO` names its file.

@@ -10,14 +10,7 @@ use std::{
     time::Duration,
 };
 
-use postern::{
-    pipeline::{
-        Pipeline, Rules,
-        chain::Extensions,
-        route::{Route, Routes, Target},
-    },
-    telemetry::calls::CallBook,
-};
+use postern::testing::pipeline;
 use postern_core::{BoxFuture, Call, Error, Handler, Headers, Reply};
 use postern_net::{Counters, ServerConfig, Shutdown, TcpServer, UdpServer};
 use postern_wasm::{Plugin, PluginSpec, Runtime, RuntimeConfig};
@@ -143,11 +136,11 @@ async fn serve(role: Role) -> io::Result<()> {
             }
         }
         Role::Direct => serve_tcp(Arc::new(Echo)).await?,
-        Role::Native => serve_tcp(Arc::new(pipeline(Arc::new(Echo)))).await?,
+        Role::Native => serve_tcp(Arc::new(pipeline(Arc::new(Echo), &[]))).await?,
         Role::Component => {
             let folder = tempfile::tempdir()?;
             let plugin = component(folder.path()).await?;
-            serve_tcp(Arc::new(pipeline(Arc::new(plugin)))).await?;
+            serve_tcp(Arc::new(pipeline(Arc::new(plugin), &[]))).await?;
         }
         Role::NativeUdp => {
             let server = UdpServer::bind(any, config, Arc::new(Echo), counters).await?;
@@ -174,26 +167,6 @@ async fn serve_tcp(handler: Arc<dyn Handler>) -> io::Result<()> {
     say(server.local_addr())?;
     server.serve(Shutdown::new()).await;
     Ok(())
-}
-
-/// The gateway's pipeline with one route, `echo`.
-fn pipeline(handler: Arc<dyn Handler>) -> Pipeline {
-    pipeline_with(handler, Arc::default())
-}
-
-/// The same with plugins in the way of its calls.
-pub(crate) fn pipeline_with(handler: Arc<dyn Handler>, extensions: Arc<Extensions>) -> Pipeline {
-    let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
-    routes.publish([Route {
-        service: "echo".into(),
-        version: None,
-        plugin: "echo".into(),
-        generation: 1,
-        methods: None,
-        target: Target::Live(handler),
-        metrics: book.service(&"echo".into()),
-    }]);
-    Pipeline::new(routes, extensions, Rules::default(), &book)
 }
 
 /// The component `echo` as a handler, with nothing of the gateway around it.

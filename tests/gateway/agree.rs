@@ -8,7 +8,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_tests::{Door, Finished, Gateway, Setup, call, command_in, component, connect};
+use postern_tests::{
+    CallerTransport, Finished, Gateway, Setup, call, command_in, component, connect,
+};
 
 use crate::share;
 
@@ -118,7 +120,7 @@ async fn check_leaves_a_running_gateway_alone() {
     let gateway = Gateway::start(Setup::default().plugin("echo")).await;
     let check = gateway.postern(&["check"]);
     assert_eq!(check.code, Some(0), "{check:?}");
-    let echo = connect(&gateway, Door::Tcp).await;
+    let echo = connect(&gateway, CallerTransport::Tcp).await;
     call(&*echo, "echo/Echo", "1").await.expect("answered");
 }
 

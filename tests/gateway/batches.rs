@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures_util::future::join_all;
 use postern_core::{Call, Error, Handler, Reply};
-use postern_tests::{Door, Gateway, Setup, connect};
+use postern_tests::{CallerTransport, Gateway, Setup, connect};
 use serde_json::Value;
 
 use crate::share;
@@ -35,9 +35,9 @@ async fn batches(gateway: &Gateway, plugin: &str) -> [u64; 3] {
 #[tokio::test]
 async fn a_burst_is_answered_in_few_entries_and_each_call_with_its_own() {
     let _machine = share().await;
-    for door in [Door::Tcp, Door::Udp] {
+    for transport in [CallerTransport::Tcp, CallerTransport::Udp] {
         let gateway = Gateway::start(Setup::default().plugin("echo")).await;
-        let handler = connect(&gateway, door).await;
+        let handler = connect(&gateway, transport).await;
         for n in 0..10 {
             let body = |index: usize| format!("{n}/{index}");
             let calls = (0..BURST).map(|index| Call::unary("echo", "Echo", body(index)));
@@ -48,11 +48,15 @@ async fn a_burst_is_answered_in_few_entries_and_each_call_with_its_own() {
         let [answered, calls, undone] = batches(&gateway, "echo").await;
         assert!(
             answered > 0 && calls >= 2 * answered,
-            "{door}: {answered}, {calls}"
+            "{transport}: {answered}, {calls}"
         );
-        assert_eq!(undone, 0, "{door}");
+        assert_eq!(undone, 0, "{transport}");
         let plugin = gateway.admin_json("/plugins/echo").await;
-        assert_eq!(plugin["calls"]["ok"], 10 * BURST, "{door}: each counts");
+        assert_eq!(
+            plugin["calls"]["ok"],
+            10 * BURST,
+            "{transport}: each counts"
+        );
     }
 }
 
@@ -60,7 +64,7 @@ async fn a_burst_is_answered_in_few_entries_and_each_call_with_its_own() {
 async fn each_call_of_a_burst_sees_itself_and_sets_its_own_headers() {
     let _machine = share().await;
     let gateway = Gateway::start(Setup::default().plugin("probe")).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let calls = (0..BURST).map(|index| {
         let mut call = Call::unary("probe", "Header", "\"x-number\"");
         let value = index.to_string();
@@ -90,7 +94,7 @@ async fn each_call_of_a_burst_sees_itself_and_sets_its_own_headers() {
 async fn a_trap_in_a_burst_is_told_to_one_call() {
     let _machine = share().await;
     let gateway = Gateway::start(Setup::default().plugin("misbehave")).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     // Only those of one method go together: of two bodies, one cannot be read and one takes more
     // memory than there is.
     let body = |index: usize| match index {

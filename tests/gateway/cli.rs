@@ -7,7 +7,7 @@ use std::{
     path::Path,
 };
 
-use postern_tests::{Door, Gateway, Setup, postern};
+use postern_tests::{CallerTransport, Gateway, Setup, postern};
 use serde_json::Value;
 
 use crate::share;
@@ -21,13 +21,19 @@ async fn call_prints_the_reply_over_every_transport_and_exits_with_0() {
     assert_eq!(created.code, Some(0), "{created:?}");
     let user: Value = serde_json::from_str(&created.out).expect("the reply is json");
     let id = serde_json::json!({ "id": user["id"] }).to_string();
-    for door in Door::ALL {
-        let got = gateway.postern(&["call", "--transport", door.name(), "users/GetUser", &id]);
-        assert_eq!(got.code, Some(0), "{door}: {got:?}");
+    for transport in CallerTransport::ALL {
+        let got = gateway.postern(&[
+            "call",
+            "--transport",
+            transport.name(),
+            "users/GetUser",
+            &id,
+        ]);
+        assert_eq!(got.code, Some(0), "{transport}: {got:?}");
         assert_eq!(
             serde_json::from_str::<Value>(&got.out).ok().as_ref(),
             Some(&user),
-            "{door}"
+            "{transport}"
         );
     }
 }
@@ -36,20 +42,20 @@ async fn call_prints_the_reply_over_every_transport_and_exits_with_0() {
 async fn a_failed_call_exits_with_1_and_says_its_error() {
     let _machine = share().await;
     let gateway = Gateway::start(Setup::default().plugin("users")).await;
-    for door in Door::ALL {
+    for transport in CallerTransport::ALL {
         let failed = gateway.postern(&[
             "call",
             "--transport",
-            door.name(),
+            transport.name(),
             "users/GetUser",
             "{\"id\":\"none\"}",
         ]);
-        assert_eq!(failed.code, Some(1), "{door}: {failed:?}");
+        assert_eq!(failed.code, Some(1), "{transport}: {failed:?}");
         assert!(
             failed.err.contains("not-found") && failed.err.contains("404"),
-            "{door}: {failed:?}"
+            "{transport}: {failed:?}"
         );
-        assert_eq!(failed.out, "", "{door}");
+        assert_eq!(failed.out, "", "{transport}");
     }
 }
 
@@ -130,7 +136,7 @@ async fn sub_says_where_events_are_read_over_http_and_they_are_there() {
     let request = format!(
         "POST {path} HTTP/1.1\r\nhost: localhost\r\n{header}\r\ncontent-length: {length}\r\n\r\n{message}"
     );
-    let mut stream = TcpStream::connect(gateway.http).expect("the door is open");
+    let mut stream = TcpStream::connect(gateway.http).expect("the listener is open");
     stream.write_all(request.as_bytes()).expect("it is taken");
     let mut status = String::new();
     let read = BufReader::new(stream).read_line(&mut status);

@@ -1,7 +1,7 @@
 //! What a plugin sees of a call, what it keeps, and whom it may call; asked of the guest `probe`.
 
 use postern_core::{Call, Handler, Kind};
-use postern_tests::{Door, Gateway, Setup, call, connect};
+use postern_tests::{CallerTransport, Gateway, Setup, call, connect};
 use serde_json::{Value, json};
 
 use crate::share;
@@ -16,8 +16,8 @@ async fn ask(handler: &dyn Handler, method: &str, body: &Value) -> Value {
 async fn a_plugin_sees_who_calls_and_how_long_it_may_take() {
     let _machine = share().await;
     let gateway = Gateway::start(Setup::default().plugin("probe")).await;
-    for door in Door::ALL {
-        let handler = connect(&gateway, door).await;
+    for transport in CallerTransport::ALL {
+        let handler = connect(&gateway, transport).await;
         let mut call = Call::unary("probe", "Context", "null");
         call.headers.push("x-colour", "green").expect("short");
         call.context.correlation = "c-17".into();
@@ -25,10 +25,10 @@ async fn a_plugin_sees_who_calls_and_how_long_it_may_take() {
         let reply = handler
             .call(call)
             .await
-            .unwrap_or_else(|error| panic!("{door}: {error}"));
+            .unwrap_or_else(|error| panic!("{transport}: {error}"));
         let octets = reply.body.into_one(1 << 20).await.expect("one message");
         let seen: Value = serde_json::from_slice(&octets).expect("json");
-        assert_eq!(seen["transport"], door.name(), "{seen}");
+        assert_eq!(seen["transport"], transport.name(), "{seen}");
         assert!(
             seen["address"]
                 .as_str()
@@ -42,10 +42,13 @@ async fn a_plugin_sees_who_calls_and_how_long_it_may_take() {
             "{seen}"
         );
         let remaining = seen["remaining_ms"].as_u64().unwrap_or_default();
-        assert!((1..=5000).contains(&remaining), "{door}: {remaining} ms");
+        assert!(
+            (1..=5000).contains(&remaining),
+            "{transport}: {remaining} ms"
+        );
         let trace = seen["traceparent"].as_str().unwrap_or_default();
         assert_eq!(trace.len(), 55, "W3C trace context, level 1: {seen}");
-        if door == Door::Http {
+        if transport == CallerTransport::Http {
             assert_eq!(seen["correlation_id"], "c-17", "{seen}");
         }
     }
@@ -56,7 +59,7 @@ async fn a_store_is_private_to_its_plugin_and_outlives_a_restart() {
     let _machine = share().await;
     let setup = Setup::default().plugin("probe").plugin("users");
     let mut gateway = Gateway::start(setup).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let ada = json!({"name": "Ada", "email": "ada@example.org"}).to_string();
     call(&*handler, "users/CreateUser", ada)
         .await
@@ -69,7 +72,7 @@ async fn a_store_is_private_to_its_plugin_and_outlives_a_restart() {
     );
     ask(&*handler, "KvSet", &json!({"key": "k", "value": "mine"})).await;
     gateway.restart().await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     assert_eq!(ask(&*handler, "KvGet", &json!({"key": "k"})).await, "mine");
     assert_eq!(ask(&*handler, "KvKeys", &all).await, json!(["k"]));
 }
@@ -87,7 +90,7 @@ async fn a_plugin_calls_others_by_grant_only() {
             .plugin("echo")
             .file("probe.toml", manifest);
         let gateway = Gateway::start(setup).await;
-        let handler = connect(&gateway, Door::Http).await;
+        let handler = connect(&gateway, CallerTransport::Http).await;
         let reply = call(&*handler, "probe/Call", request.to_string()).await;
         match reply {
             Ok(reply) => {

@@ -1,7 +1,7 @@
 //! A file in the folder is a live service; without the file there is none.
 
 use postern_core::Kind;
-use postern_tests::{Door, Gateway, Setup, call, component, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Setup, call, component, connect, patiently};
 use serde_json::{Value, json};
 
 use crate::share;
@@ -10,7 +10,7 @@ use crate::share;
 async fn users_answer_alike_over_every_door_and_outlive_a_restart() {
     let _machine = share().await;
     let mut gateway = Gateway::start(Setup::default().plugin("users")).await;
-    let tcp = connect(&gateway, Door::Tcp).await;
+    let tcp = connect(&gateway, CallerTransport::Tcp).await;
     let ada = json!({"name": "Ada", "email": "ada@example.org"}).to_string();
     let created = call(&*tcp, "users/CreateUser", ada.clone())
         .await
@@ -24,10 +24,10 @@ async fn users_answer_alike_over_every_door_and_outlive_a_restart() {
     let id = json!({"id": created["id"]}).to_string();
     for _ in 0..2 {
         let mut answers = Vec::new();
-        for door in Door::ALL {
-            let handler = connect(&gateway, door).await;
+        for transport in CallerTransport::ALL {
+            let handler = connect(&gateway, transport).await;
             let answer = call(&*handler, "users/GetUser", id.clone()).await;
-            answers.push(answer.unwrap_or_else(|error| panic!("{door}: {error}")));
+            answers.push(answer.unwrap_or_else(|error| panic!("{transport}: {error}")));
         }
         assert!(
             answers.iter().all(|answer| *answer == answers[0]),
@@ -43,8 +43,8 @@ async fn users_answer_alike_over_every_door_and_outlive_a_restart() {
 async fn errors_are_of_the_same_kind_over_every_door() {
     let _machine = share().await;
     let gateway = Gateway::start(Setup::default().plugin("users")).await;
-    for door in Door::ALL {
-        let handler = connect(&gateway, door).await;
+    for transport in CallerTransport::ALL {
+        let handler = connect(&gateway, transport).await;
         for (target, body, kind) in [
             ("users/GetUser", "{\"id\":\"none\"}", Kind::NotFound),
             ("users/GetUser", "{", Kind::InvalidArgument),
@@ -52,7 +52,7 @@ async fn errors_are_of_the_same_kind_over_every_door() {
             ("nobody/Home", "{}", Kind::NotFound),
         ] {
             let error = call(&*handler, target, body).await.expect_err(target);
-            assert_eq!(error.kind, kind, "{door} {target}: {error}");
+            assert_eq!(error.kind, kind, "{transport} {target}: {error}");
         }
     }
 }
@@ -61,7 +61,7 @@ async fn errors_are_of_the_same_kind_over_every_door() {
 async fn a_dropped_file_answers_and_a_removed_one_does_not() {
     let _machine = share().await;
     let gateway = Gateway::start(Setup::default()).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let kind = async || {
         call(&*handler, "echo/Echo", "{}")
             .await
@@ -111,7 +111,7 @@ async fn hidden_and_temporary_files_are_no_plugins() {
 async fn a_component_that_could_not_be_read_for_want_of_descriptors_is_read_afterwards() {
     let _machine = share().await;
     let gateway = Gateway::start(Setup::default()).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let before = call(&*handler, "echo/Echo", "{}").await;
     assert_eq!(before.expect_err("nobody").kind, Kind::NotFound);
     let limits = std::fs::read_to_string(format!("/proc/{}/limits", gateway.id()));

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use postern_tests::{Door, Gateway, Setup, call, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Setup, call, connect, patiently};
 
 use crate::share;
 
@@ -29,20 +29,20 @@ async fn a_signal_lets_calls_in_flight_finish() {
     let _machine = share().await;
     let mut gateway = gateway().await;
     let mut calls = Vec::new();
-    for door in Door::ALL {
-        let handler = connect(&gateway, door).await;
+    for transport in CallerTransport::ALL {
+        let handler = connect(&gateway, transport).await;
         let body = "{\"ms\":1500}";
         calls.push((
-            door,
+            transport,
             tokio::spawn(async move { call(&*handler, "misbehave/Burn", body).await }),
         ));
     }
     busy(&gateway).await;
     tokio::time::sleep(Duration::from_millis(300)).await;
     let status = gateway.terminate().await;
-    for (door, call) in calls {
+    for (transport, call) in calls {
         let answer = call.await.expect("the caller does not panic");
-        assert!(answer.is_ok(), "{door}: {answer:?}");
+        assert!(answer.is_ok(), "{transport}: {answer:?}");
     }
     assert_eq!(status.code(), Some(0), "{}", gateway.log());
 }
@@ -51,7 +51,7 @@ async fn a_signal_lets_calls_in_flight_finish() {
 async fn a_second_signal_ends_at_once() {
     let _machine = share().await;
     let mut gateway = gateway().await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let call =
         tokio::spawn(async move { call(&*handler, "misbehave/Burn", "{\"ms\":15000}").await });
     busy(&gateway).await;

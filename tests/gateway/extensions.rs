@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use postern_core::{Body, Call, Headers, Kind, Reply, Retry};
-use postern_tests::{Door, Gateway, Load, Setup, call, component, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Load, Setup, call, component, connect, patiently};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -10,12 +10,12 @@ use crate::share;
 
 async fn answered(
     gateway: &Gateway,
-    door: Door,
+    transport: CallerTransport,
     target: &str,
     headers: &[(&str, &str)],
     body: &str,
 ) -> Result<Reply, postern_core::Error> {
-    let handler = connect(gateway, door).await;
+    let handler = connect(gateway, transport).await;
     let (service, method) = target.split_once('/').expect("service/method");
     let mut sent = Headers::new();
     for (name, value) in headers {
@@ -44,19 +44,26 @@ async fn redact_hides_fields_on_every_door_and_is_replaced_without_a_failed_call
     let setup = setup.file("redact.toml", "[config]\nfields = [\"email\"]\n");
     let gateway = Gateway::start(setup.plugin("users").plugin("redact")).await;
     let ada = json!({"name": "Ada", "email": "ada@example.org"}).to_string();
-    let created = answered(&gateway, Door::Tcp, "users/CreateUser", &[], &ada).await;
+    let created = answered(
+        &gateway,
+        CallerTransport::Tcp,
+        "users/CreateUser",
+        &[],
+        &ada,
+    )
+    .await;
     let created = text(created.expect("made")).await;
     assert_eq!(
         (&created["name"], &created["email"]),
         (&json!("Ada"), &json!("***"))
     );
     let id = json!({"id": created["id"]}).to_string();
-    for door in Door::ALL {
-        let user = answered(&gateway, door, "users/GetUser", &[], &id).await;
-        let user = text(user.unwrap_or_else(|error| panic!("{door}: {error}"))).await;
-        assert_eq!(user["email"], "***", "{door}");
+    for transport in CallerTransport::ALL {
+        let user = answered(&gateway, transport, "users/GetUser", &[], &id).await;
+        let user = text(user.unwrap_or_else(|error| panic!("{transport}: {error}"))).await;
+        assert_eq!(user["email"], "***", "{transport}");
     }
-    let tcp = connect(&gateway, Door::Tcp).await;
+    let tcp = connect(&gateway, CallerTransport::Tcp).await;
     let load = Load::start(
         &tcp,
         "users/GetUser",
@@ -94,7 +101,7 @@ async fn an_extension_that_is_not_there_refuses_unless_it_is_open() {
             ..Setup::default()
         };
         let gateway = Gateway::start(setup.plugin("echo")).await;
-        let http = answered(&gateway, Door::Http, "echo/Echo", &[], "{}").await;
+        let http = answered(&gateway, CallerTransport::Http, "echo/Echo", &[], "{}").await;
         assert_eq!(http.err().map(|error| error.kind), kind, "{fail}");
     }
 }
@@ -113,17 +120,17 @@ async fn tenants_are_known_by_their_keys_and_kept_to_their_services() {
         .file("tenant-auth.toml", &manifest)
         .plugin("tenant-auth");
     let gateway = Gateway::start(setup).await;
-    for door in Door::ALL {
+    for transport in CallerTransport::ALL {
         let of = async |target: &str, key: &str| {
             let headers = [("x-vsp-api-key", key)];
-            let answered = answered(&gateway, door, target, &headers, "{}").await;
+            let answered = answered(&gateway, transport, target, &headers, "{}").await;
             answered.err().map(|error| error.kind)
         };
-        assert_eq!(of("echo/Echo", "acme.secret").await, None, "{door}");
+        assert_eq!(of("echo/Echo", "acme.secret").await, None, "{transport}");
         let wrong = of("echo/Echo", "acme.guess").await;
-        assert_eq!(wrong, Some(Kind::Unauthenticated), "{door}");
+        assert_eq!(wrong, Some(Kind::Unauthenticated), "{transport}");
         let foreign = of("users/ListUsers", "acme.secret").await;
-        assert_eq!(foreign, Some(Kind::PermissionDenied), "{door}");
+        assert_eq!(foreign, Some(Kind::PermissionDenied), "{transport}");
     }
     // What the plugin said of a key falls with the generation that said it.
     let revoked =
@@ -134,11 +141,11 @@ async fn tenants_are_known_by_their_keys_and_kept_to_their_services() {
         plugin["generation"].as_u64() >= Some(2)
     })
     .await;
-    for door in Door::ALL {
+    for transport in CallerTransport::ALL {
         let headers = [("x-vsp-api-key", "acme.secret")];
-        let answered = answered(&gateway, door, "echo/Echo", &headers, "{}").await;
+        let answered = answered(&gateway, transport, "echo/Echo", &headers, "{}").await;
         let kind = answered.err().map(|error| error.kind);
-        assert_eq!(kind, Some(Kind::Unauthenticated), "{door}");
+        assert_eq!(kind, Some(Kind::Unauthenticated), "{transport}");
     }
 }
 
@@ -152,11 +159,11 @@ async fn tag_marks_frames_and_audit_log_tells_of_every_call() {
     };
     let setup = setup.plugin("echo").plugin("tag").plugin("audit-log");
     let gateway = Gateway::start(setup).await;
-    for door in Door::ALL {
-        let handler = connect(&gateway, door).await;
+    for transport in CallerTransport::ALL {
+        let handler = connect(&gateway, transport).await;
         let answer = call(&*handler, "echo/Echo", "{}").await;
         assert_eq!(
-            answer.unwrap_or_else(|error| panic!("{door}: {error}")),
+            answer.unwrap_or_else(|error| panic!("{transport}: {error}")),
             "{}"
         );
     }
@@ -183,25 +190,25 @@ async fn rules_and_rates_of_the_configuration_hold_on_every_door() {
         ..Setup::default()
     };
     let gateway = Gateway::start(setup.plugin("users").plugin("echo")).await;
-    for door in Door::ALL {
-        let refused = answered(&gateway, door, "users/ListUsers", &[], "{}").await;
+    for transport in CallerTransport::ALL {
+        let refused = answered(&gateway, transport, "users/ListUsers", &[], "{}").await;
         let kind = refused.expect_err("denied").kind;
         // Nobody is known, so that to show who one is might help.
         assert!(
             matches!(kind, Kind::PermissionDenied | Kind::Unauthenticated),
-            "{door}: {kind}"
+            "{transport}: {kind}"
         );
-        answered(&gateway, door, "echo/Echo", &[], "{}")
+        answered(&gateway, transport, "echo/Echo", &[], "{}")
             .await
-            .unwrap_or_else(|error| panic!("{door}: {error}"));
+            .unwrap_or_else(|error| panic!("{transport}: {error}"));
     }
-    for door in Door::ALL {
-        let refused = answered(&gateway, door, "echo/Echo", &[], "{}").await;
+    for transport in CallerTransport::ALL {
+        let refused = answered(&gateway, transport, "echo/Echo", &[], "{}").await;
         let error = refused.expect_err("over the limit");
-        assert_eq!(error.kind, Kind::ResourceExhausted, "{door}");
+        assert_eq!(error.kind, Kind::ResourceExhausted, "{transport}");
         assert!(
             matches!(error.retry, Retry::After(_)),
-            "{door}: {:?}",
+            "{transport}: {:?}",
             error.retry
         );
     }

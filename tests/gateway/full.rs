@@ -4,7 +4,7 @@
 use std::{collections::BTreeSet, fs, io::Write as _, path::Path, process::Command};
 
 use postern_core::{Error, Handler, Kind};
-use postern_tests::{Door, Gateway, Network, Setup, call, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Network, Setup, call, connect, patiently};
 use serde_json::{Value, json};
 
 use crate::share;
@@ -28,7 +28,7 @@ async fn registrations_are_refused_while_the_disk_is_full_and_none_that_was_take
         ..Setup::default()
     };
     let mut gateway = Gateway::start(setup).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let mut taken = BTreeSet::new();
     register(&*handler, "first").await.expect("there is room");
     taken.insert("first".to_owned());
@@ -71,7 +71,7 @@ async fn registrations_are_refused_while_the_disk_is_full_and_none_that_was_take
     taken.insert("p0".to_owned());
     taken.remove("first");
     gateway.restart().await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     assert_eq!(found(&*handler).await, taken, "after a restart");
     assert_eq!(address_of(&*handler, "p0").await, "tcp://127.0.0.1:2");
 }

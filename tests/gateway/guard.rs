@@ -5,7 +5,7 @@ use bytes::Bytes;
 use http_body_util::{BodyExt as _, Empty};
 use hyper_util::{client::legacy::Client, rt::TokioExecutor};
 use postern_core::{Call, Handler, Kind, Retry};
-use postern_tests::{Door, Gateway, Setup, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Setup, connect, patiently};
 
 use crate::share;
 
@@ -36,25 +36,25 @@ async fn passing(handler: &dyn Handler, claim: impl Fn(&mut Call)) -> usize {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_depth_that_nobody_vouches_for_exempts_from_no_limit() {
     let _machine = share().await;
-    for door in [Door::Tcp, Door::Udp] {
+    for transport in [CallerTransport::Tcp, CallerTransport::Udp] {
         let setup = Setup {
             config: format!("{FIVE}{}", key("west", "[\"peer\"]")),
             ..Setup::default()
         };
         let gateway = Gateway::start(setup.plugin("echo")).await;
-        let handler = connect(&gateway, door).await;
+        let handler = connect(&gateway, transport).await;
         let claimed = passing(&*handler, |call| call.context.depth = 1).await;
-        assert_eq!(claimed, 5, "{door}");
+        assert_eq!(claimed, 5, "{transport}");
         let proved = passing(&*handler, |call| {
             call.context.depth = 1;
             call.headers.push("x-vsp-gateway", "secret").expect("fits");
         });
-        assert_eq!(proved.await, 20, "{door}");
+        assert_eq!(proved.await, 20, "{transport}");
         // It is the depth that exempts, and the proof that makes it count.
         let own = passing(&*handler, |call| {
             call.headers.push("x-vsp-gateway", "secret").expect("fits");
         });
-        assert_eq!(own.await, 0, "{door}");
+        assert_eq!(own.await, 0, "{transport}");
     }
 }
 
@@ -78,7 +78,7 @@ async fn a_gateway_with_a_token_is_believed_by_its_peer() {
             services.iter().any(|service| service["name"] == "echo")
         })
         .await;
-        let handler = connect(&west, Door::Tcp).await;
+        let handler = connect(&west, CallerTransport::Tcp).await;
         assert_eq!(passing(&*handler, |_| {}).await, n_passing, "{token:?}");
     }
 }
@@ -212,7 +212,7 @@ async fn wrong_credentials_are_limited_by_address() {
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_credentials_fall_under_the_limits_of_callers_on_every_door() {
     let _machine = share().await;
-    for door in Door::ALL {
+    for transport in CallerTransport::ALL {
         let setup = Setup {
             config: format!(
                 "[limits.each]\nby = \"principal\"\nrate = 1\nper = \"1h\"\n{}",
@@ -221,7 +221,7 @@ async fn wrong_credentials_fall_under_the_limits_of_callers_on_every_door() {
             ..Setup::default()
         };
         let gateway = Gateway::start(setup.plugin("echo")).await;
-        let handler = connect(&gateway, door).await;
+        let handler = connect(&gateway, transport).await;
         let mut kinds = Vec::new();
         for _ in 0..12 {
             let mut call = Call::unary("echo", "Echo", "{}");
@@ -231,11 +231,11 @@ async fn wrong_credentials_fall_under_the_limits_of_callers_on_every_door() {
             assert_eq!(
                 is_told_when,
                 error.kind == Kind::ResourceExhausted,
-                "{door}"
+                "{transport}"
             );
             kinds.push(error.kind);
         }
-        assert_eq!(kinds[0], Kind::Unauthenticated, "{door}");
-        assert_eq!(kinds[1..], [Kind::ResourceExhausted; 11], "{door}");
+        assert_eq!(kinds[0], Kind::Unauthenticated, "{transport}");
+        assert_eq!(kinds[1..], [Kind::ResourceExhausted; 11], "{transport}");
     }
 }

@@ -10,7 +10,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_tests::{Door, Gateway, Setup, call, connect, patiently, rss_bytes};
+use postern_tests::{CallerTransport, Gateway, Setup, call, connect, patiently, rss_bytes};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -187,7 +187,7 @@ async fn large_replies_that_nobody_takes_fill_no_memory_and_end() {
         metric(&gateway, "postern_held_bytes ").await == 0
     })
     .await;
-    let tcp = connect(&gateway, Door::Tcp).await;
+    let tcp = connect(&gateway, CallerTransport::Tcp).await;
     call(&*tcp, "misbehave/Echo", "1")
         .await
         .expect("it serves on");
@@ -248,7 +248,7 @@ async fn drain_timeout_bounds_what_a_closed_http_listener_has_left() {
     let told = answer(&mut one).await;
     assert!(!told.contains(" 200 "), "{told}");
     two.ended().await;
-    let tcp = connect(&gateway, Door::Tcp).await;
+    let tcp = connect(&gateway, CallerTransport::Tcp).await;
     call(&*tcp, "misbehave/Echo", "1")
         .await
         .expect("it serves on");

@@ -17,7 +17,7 @@ use postern_core::{
     wire::{Frame, FrameType},
 };
 use postern_net::{Client, ClientConfig, Target};
-use postern_tests::{Door, Gateway, Load, Setup, call, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Load, Setup, call, connect, patiently};
 use serde_json::json;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -177,11 +177,11 @@ async fn twelve_changes_under_load_touch_no_call_and_no_connection() {
         .expect("subscribed");
 
     let mut kept = Vec::new();
-    for door in Door::ALL {
-        let handler = connect(&gateway, door).await;
+    for transport in CallerTransport::ALL {
+        let handler = connect(&gateway, transport).await;
         let pause = Duration::from_millis(2);
         kept.push((
-            door,
+            transport,
             Load::start(&handler, "echo/Echo", &Bytes::from("{}"), 2, pause),
         ));
     }
@@ -204,18 +204,18 @@ async fn twelve_changes_under_load_touch_no_call_and_no_connection() {
     new_http.stop("new connections over http").await;
     kept_http.stop("one connection over http").await;
     new_vstp.stop("new connections over tcp").await;
-    for (door, load) in kept {
+    for (transport, load) in kept {
         let outcome = load.stop().await;
         figure(&format!(
-            "{N_CHANGES} changes, {door}, kept: {}",
+            "{N_CHANGES} changes, {transport}, kept: {}",
             outcome.answered
         ));
         assert!(
             outcome.failures.is_empty(),
-            "{door}: {:?}",
+            "{transport}: {:?}",
             outcome.failures
         );
-        assert!(!outcome.answered.is_empty(), "{door}");
+        assert!(!outcome.answered.is_empty(), "{transport}");
     }
 }
 
@@ -267,7 +267,7 @@ async fn a_transport_is_added_and_removed_beside_one_that_stays() {
     let gateway = Gateway::start(Setup::default().plugin("echo")).await;
     let text = configuration(&gateway);
     let before = sockets(&gateway, gateway.vstp);
-    let kept = connect(&gateway, Door::Tcp).await;
+    let kept = connect(&gateway, CallerTransport::Tcp).await;
     let only = |transports: &str| {
         text.replace(
             "[listeners.vstp]",
@@ -287,7 +287,7 @@ async fn a_transport_is_added_and_removed_beside_one_that_stays() {
         (2, 1),
         "{after:?}"
     );
-    let datagrams = connect(&gateway, Door::Udp).await;
+    let datagrams = connect(&gateway, CallerTransport::Udp).await;
     for handler in [kept, datagrams] {
         let reply = call(&*handler, "echo/Echo", "{}").await;
         assert_eq!(reply.expect("answered"), "{}");
@@ -320,7 +320,7 @@ async fn calls_in_flight_max_holds_over_tcp_and_udp() {
         );
     }
     // Over UDP, where nobody can be told to wait, it is refused.
-    let client = connect(&gateway, Door::Udp).await;
+    let client = connect(&gateway, CallerTransport::Udp).await;
     let slow = call(&*client, "misbehave/Burn", "{\"ms\":900}");
     let quick = async {
         tokio::time::sleep(Duration::from_millis(200)).await;
@@ -374,8 +374,8 @@ async fn drain_timeout_bounds_what_a_closed_listener_has_left() {
     };
     let gateway = Gateway::start(setup.plugin("misbehave")).await;
     let mut calls = Vec::new();
-    for door in [Door::Tcp, Door::Udp] {
-        let handler = connect(&gateway, door).await;
+    for transport in [CallerTransport::Tcp, CallerTransport::Udp] {
+        let handler = connect(&gateway, transport).await;
         calls.push(tokio::spawn(async move {
             call(&*handler, "misbehave/Burn", "{\"ms\":20000}").await
         }));

@@ -7,7 +7,7 @@ use std::{
 };
 
 use postern_core::Handler;
-use postern_tests::{Door, Gateway, Setup, call, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Setup, call, connect, patiently};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -47,7 +47,7 @@ async fn lines_lost(gateway: &Gateway, reason: &str) -> u64 {
     let (_, metrics) = gateway
         .admin("/metrics")
         .await
-        .expect("the admin door answers");
+        .expect("the admin listener answers");
     let sample = format!("postern_log_lines_lost_total{{reason=\"{reason}\"}} ");
     let value = metrics.lines().find_map(|line| line.strip_prefix(&sample));
     value
@@ -65,7 +65,7 @@ async fn a_log_that_nobody_reads_stops_nothing() {
         ..Setup::default()
     };
     let mut gateway = Gateway::start(setup.plugin("echo")).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let stalled = calls_a_second(&handler).await;
     let live = timeout(PATIENCE, gateway.admin("/livez")).await;
     assert_eq!(live.expect("in time").map(|(status, _)| status), Ok(200));
@@ -111,7 +111,7 @@ async fn no_peer_forges_a_line() {
         ..Setup::default()
     };
     let gateway = Gateway::start(setup.plugin("probe")).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let forged = "2026-01-31T12:00:00.000000Z ERROR forged: \u{1b}[31mx";
     // By the name of a service that is not there, and by what a plugin says.
     let target = format!("a\n{forged}/b");

@@ -7,14 +7,14 @@ use std::{
 };
 
 use postern_core::{Call, Error, Kind};
-use postern_tests::{Door, Gateway, Setup, call, component, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Setup, call, component, connect, patiently};
 use serde_json::{Value, json};
 
 use crate::share;
 
 /// Asks the guest `probe`.
 async fn probe(gateway: &Gateway, method: &str, body: Value) -> Result<Value, Error> {
-    let handler = connect(gateway, Door::Tcp).await;
+    let handler = connect(gateway, CallerTransport::Tcp).await;
     let reply = call(&*handler, &format!("probe/{method}"), body.to_string()).await?;
     Ok(serde_json::from_slice(&reply).expect("json"))
 }
@@ -108,7 +108,7 @@ async fn by_a_tenant(budgets: &str) -> (Option<Kind>, String) {
     );
     let setup = Setup::default().file("tenant-auth.toml", manifest);
     let gateway = Gateway::start(setup.plugin("echo").plugin("tenant-auth")).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let mut call = Call::unary("echo", "Echo", "{}");
     let key = call.headers.push("x-vsp-api-key", "acme.secret");
     key.expect("short");
@@ -132,7 +132,7 @@ async fn an_entry_that_takes_more_than_its_roles_budget_is_broken_off() {
             format!("[extension]\nenabled = true\n[budgets]\nframe-extension = \"{budget}\"\n");
         let setup = Setup::default().file("tag.toml", manifest);
         let gateway = Gateway::start(setup.plugin("echo").plugin("tag")).await;
-        let handler = connect(&gateway, Door::Tcp).await;
+        let handler = connect(&gateway, CallerTransport::Tcp).await;
         let outcome = call(&*handler, "echo/Echo", "{}").await;
         let log = gateway.log();
         assert_eq!(outcome.is_ok(), is_enough, "{budget}: {outcome:?} {log}");
@@ -197,7 +197,7 @@ async fn a_file_that_is_missed_for_less_than_settle_was_never_gone() {
         ..Setup::default()
     };
     let gateway = Gateway::start(setup.plugin("echo")).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     gateway.remove("echo.wasm");
     let begin = Instant::now();
     // By default it is gone after half a second.

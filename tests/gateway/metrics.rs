@@ -9,7 +9,7 @@ use std::{
 
 use postern_core::{BoxFuture, Call, Error, Handler, Headers, Kind, Reply};
 use postern_net::{Counters, ServerConfig, Shutdown, TcpServer};
-use postern_tests::{Door, Gateway, Setup, call, connect, free_address, patiently};
+use postern_tests::{CallerTransport, Gateway, Setup, call, connect, free_address, patiently};
 use serde_json::json;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
@@ -146,7 +146,7 @@ async fn scrape(gateway: &Gateway) -> Exposition {
     let (status, text) = gateway
         .admin("/metrics")
         .await
-        .expect("the admin door answers");
+        .expect("the admin listener answers");
     assert_eq!(status, 200);
     assert!(text.ends_with("# EOF\n"), "{text}");
     Exposition::parse(&text)
@@ -210,7 +210,7 @@ async fn gateway() -> Gateway {
 async fn families_are_those_of_the_document_with_its_types_and_labels() {
     let _machine = share().await;
     let gateway = gateway().await;
-    let caller = connect(&gateway, Door::Tcp).await;
+    let caller = connect(&gateway, CallerTransport::Tcp).await;
     for target in ["echo/Echo", "mirror/Get", "nobody/Get"] {
         // What comes of it does not matter: it is counted.
         let _ = call(&*caller, target, "x").await;
@@ -252,7 +252,7 @@ async fn families_are_those_of_the_document_with_its_types_and_labels() {
 async fn tries_breakers_and_ejections_are_counted() {
     let _machine = share().await;
     let gateway = gateway().await;
-    let caller = connect(&gateway, Door::Tcp).await;
+    let caller = connect(&gateway, CallerTransport::Tcp).await;
     for _ in 0..8 {
         call(&*caller, "mirror/Get", "x").await.expect("answered");
     }
@@ -293,7 +293,7 @@ async fn tries_breakers_and_ejections_are_counted() {
 async fn refusals_extensions_and_components_are_counted() {
     let _machine = share().await;
     let gateway = gateway().await;
-    let caller = connect(&gateway, Door::Tcp).await;
+    let caller = connect(&gateway, CallerTransport::Tcp).await;
     for n in 0..5 {
         let answered = call(&*caller, "echo/Limited", "x").await;
         let kind = answered.err().map(|error| error.kind);
@@ -329,7 +329,7 @@ async fn refusals_extensions_and_components_are_counted() {
 async fn entries_and_leases_are_counted() {
     let _machine = share().await;
     let gateway = gateway().await;
-    let caller = connect(&gateway, Door::Tcp).await;
+    let caller = connect(&gateway, CallerTransport::Tcp).await;
     let entry = json!({"instance": "p", "service": "quotes", "addresses": ["tcp://127.0.0.1:9"]});
     let held = json!({"instance": "p", "incarnation": 0});
     let before = scrape(&gateway).await;
@@ -371,7 +371,7 @@ async fn events_that_are_delivered_dropped_and_unheard_are_counted() {
     // Subscribes and does not read. What the system buffers is far less than what is published.
     let mut deaf = TcpStream::connect(gateway.http)
         .await
-        .expect("the door is open");
+        .expect("the listener is open");
     let topics = json!({"topics": ["quotes.*"]}).to_string();
     let head = format!(
         "POST /v1/services/events/subscribe HTTP/1.1\r\nhost: localhost\r\ncontent-length: {}",
@@ -388,7 +388,7 @@ async fn events_that_are_delivered_dropped_and_unheard_are_counted() {
             == 1
     })
     .await;
-    let caller = connect(&gateway, Door::Tcp).await;
+    let caller = connect(&gateway, CallerTransport::Tcp).await;
     let publish = async |topic: &str, payload: Vec<u8>| {
         let mut event = Call::unary("events", "publish", payload);
         event.headers.push("event-type", topic).expect("it fits");

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use postern_core::Kind;
-use postern_tests::{Door, Gateway, Load, Percentiles, Setup, call, connect};
+use postern_tests::{CallerTransport, Gateway, Load, Percentiles, Setup, call, connect};
 
 use crate::{figure, own, share};
 
@@ -44,7 +44,7 @@ async fn gateway() -> Gateway {
 async fn each_is_stopped_with_a_reason_that_has_a_name() {
     let _machine = share().await;
     let gateway = gateway().await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     for (method, body, kind, reason) in STOPPED {
         let traps = async || {
             let plugin = gateway.admin_json("/plugins/misbehave").await;
@@ -69,7 +69,7 @@ async fn each_is_stopped_with_a_reason_that_has_a_name() {
 async fn a_flood_of_log_lines_is_cut_and_counted() {
     let _machine = share().await;
     let gateway = gateway().await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let body = "{\"lines\":4000,\"bytes\":100}";
     call(&*handler, "misbehave/FloodLog", body)
         .await
@@ -88,8 +88,8 @@ async fn the_latency_of_others_is_unharmed() {
     let _machine = own().await;
     let gateway = gateway().await;
     let (echo, misbehave) = (
-        connect(&gateway, Door::Tcp).await,
-        connect(&gateway, Door::Tcp).await,
+        connect(&gateway, CallerTransport::Tcp).await,
+        connect(&gateway, CallerTransport::Tcp).await,
     );
     let measure = async || {
         let load = Load::start(
@@ -104,8 +104,8 @@ async fn the_latency_of_others_is_unharmed() {
         assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
         outcome.answered
     };
-    let alone = measure().await;
-    figure(&format!("echo alone: {alone}"));
+    let baseline = measure().await;
+    figure(&format!("echo baseline: {baseline}"));
     for (method, body) in [
         ("Loop", "null"),
         ("Allocate", "null"),
@@ -120,18 +120,18 @@ async fn the_latency_of_others_is_unharmed() {
             1,
             Duration::from_millis(5),
         );
-        let beside = measure().await;
+        let loaded = measure().await;
         bad.stop().await;
-        figure(&format!("echo beside {method}: {beside}"));
-        assert_unharmed(method, &alone, &beside);
+        figure(&format!("echo beside {method}: {loaded}"));
+        assert_unharmed(method, &baseline, &loaded);
     }
     assert!(gateway.admin_json("/livez").await["status"] == "ok");
 }
 
 /// A thread blocked by a guest would show as its whole time limit, 200 ms; half of it is far above
 /// what a busy machine of two cores adds.
-fn assert_unharmed(method: &str, alone: &Percentiles, beside: &Percentiles) {
-    let (alone, p99) = (alone.at(99), beside.at(99));
-    let limit = alone + Duration::from_millis(100);
-    assert!(p99 <= limit, "{method}: p99 {p99:?}, alone {alone:?}");
+fn assert_unharmed(method: &str, baseline: &Percentiles, loaded: &Percentiles) {
+    let (baseline, p99) = (baseline.at(99), loaded.at(99));
+    let limit = baseline + Duration::from_millis(100);
+    assert!(p99 <= limit, "{method}: p99 {p99:?}, baseline {baseline:?}");
 }

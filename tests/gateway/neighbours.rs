@@ -9,7 +9,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::stream;
 use postern_core::{Body, BodyStream, Call, Error, Handler, Kind};
-use postern_tests::{Door, Gateway, Load, Percentiles, Setup, call, component, connect};
+use postern_tests::{CallerTransport, Gateway, Load, Percentiles, Setup, call, component, connect};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::{figure, own, share};
@@ -36,10 +36,10 @@ async fn echo(handler: &Arc<dyn Handler>) -> Percentiles {
     outcome.answered
 }
 
-fn check(claim: &str, alone: &Percentiles, beside: &Percentiles) {
-    figure(&format!("echo {claim}: {beside}"));
-    let limit = alone.at(99) * 2 + HARM_MAX;
-    let p99 = beside.at(99);
+fn check(claim: &str, baseline: &Percentiles, loaded: &Percentiles) {
+    figure(&format!("echo {claim}: {loaded}"));
+    let limit = baseline.at(99) * 2 + HARM_MAX;
+    let p99 = loaded.at(99);
     assert!(p99 < limit, "{claim}: p99 {p99:?}, the limit is {limit:?}");
 }
 
@@ -49,25 +49,25 @@ async fn guests_that_compute_do_not_delay_others() {
     // The queue is for the 400: at 5 ms each, they take a second on two cores.
     let gateway = gateway("[plugins.instances]\nqueue-timeout = \"1m\"\n").await;
     let (neighbour, computing) = (
-        connect(&gateway, Door::Tcp).await,
-        connect(&gateway, Door::Tcp).await,
+        connect(&gateway, CallerTransport::Tcp).await,
+        connect(&gateway, CallerTransport::Tcp).await,
     );
-    let alone = echo(&neighbour).await;
-    figure(&format!("echo alone: {alone}"));
+    let baseline = echo(&neighbour).await;
+    figure(&format!("echo baseline: {baseline}"));
     let n_cores = thread::available_parallelism().map_or(1, usize::from);
     let pause = Duration::ZERO;
     let null = Bytes::from_static(b"null");
     let loops = Load::start(&computing, "misbehave/Loop", &null, n_cores, pause);
-    let beside = echo(&neighbour).await;
+    let loaded = echo(&neighbour).await;
     let looped = loops.stop().await;
-    check(&format!("beside {n_cores} loops"), &alone, &beside);
+    check(&format!("beside {n_cores} loops"), &baseline, &loaded);
     assert!(looped.answered.is_empty(), "loops do not end");
 
     let body = Bytes::from_static(b"{\"ms\":5}");
     let burns = Load::start(&computing, "misbehave/Burn", &body, 400, pause);
-    let beside = echo(&neighbour).await;
+    let loaded = echo(&neighbour).await;
     let burned = burns.stop().await;
-    check("beside 400 calls of 5 ms", &alone, &beside);
+    check("beside 400 calls of 5 ms", &baseline, &loaded);
     assert!(burned.failures.is_empty(), "{:?}", burned.failures);
     figure(&format!("the calls of 5 ms: {}", burned.answered));
 }
@@ -76,7 +76,7 @@ async fn guests_that_compute_do_not_delay_others() {
 async fn calls_that_compute_are_seen_in_flight() {
     let _machine = share().await;
     let gateway = gateway("[services.misbehave.concurrency]\nlimit = 2\nqueue = 0\n").await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let mut calls = JoinSet::new();
     for _ in 0..40 {
         let handler = Arc::clone(&handler);
@@ -101,7 +101,7 @@ async fn slow_streams_leave_unary_calls_and_health_alone() {
     let _machine = share().await;
     let config = "[plugins]\nhealth-interval = \"100ms\"\n[plugins.instances]\nmax = 4\nqueue-timeout = \"200ms\"\n";
     let gateway = gateway(config).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let mut streams = Vec::new();
     let start = Instant::now();
     for _ in 0..6 {
@@ -157,14 +157,14 @@ async fn refusal(handler: &Arc<dyn Handler>) -> Error {
 async fn no_call_waits_for_an_instance_longer_than_queue_timeout() {
     let _machine = share().await;
     let gateway = gateway(ONE).await;
-    let tcp = connect(&gateway, Door::Tcp).await;
+    let tcp = connect(&gateway, CallerTransport::Tcp).await;
     let looping = looping(&tcp);
-    for door in Door::ALL {
-        let handler = connect(&gateway, door).await;
+    for transport in CallerTransport::ALL {
+        let handler = connect(&gateway, transport).await;
         let error = refusal(&handler).await;
-        assert_eq!(error.kind, Kind::ResourceExhausted, "{door}: {error}");
+        assert_eq!(error.kind, Kind::ResourceExhausted, "{transport}: {error}");
         let expected = "all 1 instances of plugin misbehave were busy for";
-        assert!(error.message.contains(expected), "{door}: {error}");
+        assert!(error.message.contains(expected), "{transport}: {error}");
     }
     looping.abort();
 }
@@ -173,7 +173,7 @@ async fn no_call_waits_for_an_instance_longer_than_queue_timeout() {
 async fn calls_of_a_replaced_generation_are_cut_off_after_drain_timeout() {
     let _machine = share().await;
     let gateway = gateway(&format!("[plugins]\ndrain-timeout = \"200ms\"\n{ONE}")).await;
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let looping = looping(&handler);
     refusal(&handler).await;
     gateway.deploy("misbehave.wasm", &component("probe"));

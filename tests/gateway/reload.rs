@@ -5,7 +5,9 @@
 use std::{fs, time::Duration};
 
 use bytes::Bytes;
-use postern_tests::{Door, Gateway, Load, Setup, component, connect, patiently, rss_bytes};
+use postern_tests::{
+    CallerTransport, Gateway, Load, Setup, component, connect, patiently, rss_bytes,
+};
 use serde_json::json;
 
 use crate::{figure, own, share};
@@ -137,8 +139,8 @@ async fn no_call_fails_while_plugins_are_swapped() {
     let gateway = Gateway::start(Setup::default().plugin("users")).await;
     let body = Bytes::from(json!({"page_size": 1}).to_string());
     let mut loads = Vec::new();
-    for door in Door::ALL {
-        let handler = connect(&gateway, door).await;
+    for transport in CallerTransport::ALL {
+        let handler = connect(&gateway, transport).await;
         let load = Load::start(
             &handler,
             "users/ListUsers",
@@ -146,7 +148,7 @@ async fn no_call_fails_while_plugins_are_swapped() {
             2,
             Duration::from_millis(1),
         );
-        loads.push((door, load));
+        loads.push((transport, load));
     }
 
     let bad_files = bad_files();
@@ -162,17 +164,20 @@ async fn no_call_fails_while_plugins_are_swapped() {
         }
     }
     let rss_last = rss_at_rest(&gateway).await;
-    for (door, load) in loads {
+    for (transport, load) in loads {
         let outcome = load.stop().await;
-        figure(&format!("{n_swaps} swaps, {door}: {}", outcome.answered));
+        figure(&format!(
+            "{n_swaps} swaps, {transport}: {}",
+            outcome.answered
+        ));
         assert!(
             outcome.failures.is_empty(),
-            "{door}: {:?}",
+            "{transport}: {:?}",
             outcome.failures
         );
         assert!(
             outcome.answered.len() > n_swaps,
-            "{door}: {}",
+            "{transport}: {}",
             outcome.answered
         );
     }

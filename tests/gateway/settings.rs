@@ -1,9 +1,9 @@
-//! Keys of the configuration by what they do, at every door that they name.
+//! Keys of the configuration by what they do, on every listener that they name.
 
 use std::time::Duration;
 
 use postern_core::{Error, Kind};
-use postern_tests::{Door, Gateway, Setup, call, component, connect};
+use postern_tests::{CallerTransport, Gateway, Setup, call, component, connect};
 
 use crate::share;
 
@@ -52,28 +52,31 @@ async fn no_message_of_any_call_or_reply_is_longer_than_body_bytes_max() {
             .iter()
             .all(|part| error.message.contains(*part))
     };
-    for door in Door::ALL {
-        let handler = connect(&gateway, door).await;
+    for transport in CallerTransport::ALL {
+        let handler = connect(&gateway, transport).await;
         let ask = async |method: &str, body: String| call(&*handler, method, body).await;
         let fits = ask("misbehave/Echo", text(KIB)).await;
-        assert_eq!(fits.expect("it fits").len(), KIB, "{door}");
+        assert_eq!(fits.expect("it fits").len(), KIB, "{transport}");
         let request = ask("misbehave/Echo", text(KIB + 1)).await;
         let error = request.expect_err("the request is too long");
-        assert!(door == Door::Http || is_told(&error), "{door}: {error}");
+        assert!(
+            transport == CallerTransport::Http || is_told(&error),
+            "{transport}: {error}"
+        );
         let reply = ask("misbehave/BigOutput", "{\"bytes\":4000}".to_owned()).await;
         let error = reply.expect_err("the reply is too long");
         assert!(
             error.message.contains("calls.body-bytes-max"),
-            "{door}: {error}"
+            "{transport}: {error}"
         );
         // A guest that calls through the import `client` is a caller like any other.
         let inner = r#"{"service":"misbehave","method":"BigOutput","body":{"bytes":4000}}"#;
         let error = ask("probe/Call", inner.to_owned()).await;
         let error = error.expect_err("what the guest was told");
-        assert_eq!(error.kind, Kind::Internal, "{door}: {error}");
+        assert_eq!(error.kind, Kind::Internal, "{transport}: {error}");
         assert!(
             error.message.contains("calls.body-bytes-max"),
-            "{door}: {error}"
+            "{transport}: {error}"
         );
     }
 }

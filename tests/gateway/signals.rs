@@ -5,7 +5,7 @@ use std::{
     process::{Command, Stdio},
 };
 
-use postern_tests::{Door, Gateway, Setup, binary, call, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Setup, binary, call, connect, patiently};
 
 use crate::share;
 
@@ -19,7 +19,7 @@ async fn gateway(config: &str) -> Gateway {
 
 /// A call that takes its time, and has begun.
 async fn busy(gateway: &Gateway, ms: u32) -> tokio::task::JoinHandle<bool> {
-    let handler = connect(gateway, Door::Tcp).await;
+    let handler = connect(gateway, CallerTransport::Tcp).await;
     let body = format!("{{\"ms\":{ms}}}");
     let answered =
         tokio::spawn(async move { call(&*handler, "misbehave/Burn", body).await.is_ok() });
@@ -36,7 +36,7 @@ async fn busy(gateway: &Gateway, ms: u32) -> tokio::task::JoinHandle<bool> {
 }
 
 async fn answers(gateway: &Gateway) -> bool {
-    let handler = connect(gateway, Door::Tcp).await;
+    let handler = connect(gateway, CallerTransport::Tcp).await;
     call(&*handler, "misbehave/Echo", "\"x\"").await.is_ok()
 }
 
@@ -107,16 +107,16 @@ async fn a_drain_says_so_first_and_takes_calls_for_the_delay() {
         let (status, body) = gateway
             .admin("/readyz")
             .await
-            .expect("the admin door answers");
+            .expect("the admin listener answers");
         page = body;
         status == 503
     })
     .await;
     assert!(page.contains("\"draining\""), "{page}");
-    for door in Door::ALL {
-        let handler = connect(&gateway, door).await;
+    for transport in CallerTransport::ALL {
+        let handler = connect(&gateway, transport).await;
         let answer = call(&*handler, "misbehave/Echo", "\"x\"").await;
-        assert!(answer.is_ok(), "{door}: {answer:?}");
+        assert!(answer.is_ok(), "{transport}: {answer:?}");
     }
     gateway.signal("TERM");
     gateway.ended().await;

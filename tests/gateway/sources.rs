@@ -12,7 +12,9 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{Call, Error, Handler, Kind};
-use postern_tests::{Door, Gateway, Setup, call, component, connect, free_address, patiently};
+use postern_tests::{
+    CallerTransport, Gateway, Setup, call, component, connect, free_address, patiently,
+};
 use serde_json::json;
 use tokio::task::JoinHandle;
 
@@ -33,7 +35,7 @@ struct Caller {
 
 impl Caller {
     async fn start(gateway: &Gateway, header: Option<(&'static str, &'static str)>) -> Self {
-        let handler = connect(gateway, Door::Tcp).await;
+        let handler = connect(gateway, CallerTransport::Tcp).await;
         let ended = Arc::<Mutex<Vec<_>>>::default();
         let noted = Arc::clone(&ended);
         let task = tokio::spawn(async move {
@@ -205,7 +207,7 @@ async fn files_of_keys_that_are_cut_in_half_or_gone_leave_good_callers_good() {
     bob.is_good();
     // A whole version still counts.
     fs::write(&key_file, "# nobody\n").expect("written");
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     patiently("the key is gone", async || {
         echo(&*handler, Some(("x-vsp-api-key", "key of ann")))
             .await
@@ -221,7 +223,7 @@ async fn a_manifest_that_is_being_written_leaves_its_plugin_in_the_chain() {
     let setup = Setup::default().plugin("echo").plugin("redact");
     let gateway = Gateway::start(setup.file("redact.toml", manifest)).await;
     let path = gateway.folder().join("plugins/redact.toml");
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     let ada = r#"{"email":"ada@example.org"}"#;
     let writing = tokio::spawn(async move {
         let text = format!("# changed\n{manifest}");
@@ -265,7 +267,7 @@ async fn links_swapped_to_files_of_the_same_size_and_time_are_noticed() {
     for name in ["echo.toml", "echo.wasm"] {
         symlink(Path::new("..data").join(name), plugins.join(name)).expect("linked");
     }
-    let handler = connect(&gateway, Door::Tcp).await;
+    let handler = connect(&gateway, CallerTransport::Tcp).await;
     patiently("it is deployed", async || {
         call(&*handler, "echo/Echo", "").await.is_ok()
     })

@@ -1,4 +1,4 @@
-//! Callers: one call over any door, and waiting for what must come to be true.
+//! Callers: one call over any transport, and waiting for what must come to be true.
 
 use std::{fmt, sync::Arc, time::Duration};
 
@@ -13,13 +13,13 @@ use crate::Gateway;
 
 /// A way into the gateway.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Door {
+pub enum CallerTransport {
     Tcp,
     Udp,
     Http,
 }
 
-impl Door {
+impl CallerTransport {
     pub const ALL: [Self; 3] = [Self::Tcp, Self::Udp, Self::Http];
 
     /// As `postern call --transport` spells it.
@@ -33,18 +33,18 @@ impl Door {
     }
 }
 
-impl fmt::Display for Door {
+impl fmt::Display for CallerTransport {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
     }
 }
 
-/// A client of the gateway's `door`, with one connection that its calls share.
-pub async fn connect(gateway: &Gateway, door: Door) -> Arc<dyn Handler> {
-    let target = match door {
-        Door::Tcp => Target::tcp(gateway.vstp),
-        Door::Udp => Target::udp(gateway.vstp),
-        Door::Http => {
+/// A client of the gateway's `transport`, with one connection that its calls share.
+pub async fn connect(gateway: &Gateway, transport: CallerTransport) -> Arc<dyn Handler> {
+    let target = match transport {
+        CallerTransport::Tcp => Target::tcp(gateway.vstp),
+        CallerTransport::Udp => Target::udp(gateway.vstp),
+        CallerTransport::Http => {
             let client = HttpClient::new(&gateway.http.to_string(), HttpClientConfig::default());
             return Arc::new(client.expect("a socket address is an address"));
         }

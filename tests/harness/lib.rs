@@ -13,7 +13,7 @@ mod ports;
 mod process;
 mod relay;
 
-pub use caller::{Door, call, connect, patiently};
+pub use caller::{CallerTransport, call, connect, patiently};
 pub use figures::{Percentiles, rss_bytes};
 pub use guests::component;
 pub use load::{Load, Outcome};

@@ -26,11 +26,16 @@ struct Standing {
     files_max: usize,
 }
 
-const STANDING: [Standing; 4] = [
+const STANDING: [Standing; 5] = [
     Standing {
         krate: "host/core",
-        circles_max: 4,
-        files_max: 20,
+        circles_max: 3,
+        files_max: 10,
+    },
+    Standing {
+        krate: "host/system",
+        circles_max: 0,
+        files_max: 0,
     },
     Standing {
         krate: "host/net",

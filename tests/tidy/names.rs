@@ -8,13 +8,19 @@ use crate::{
     sources,
 };
 
-const CRATES: [&str; 4] = ["host/core", "host/net", "host/wasm", "host/gateway"];
+const CRATES: [&str; 5] = [
+    "host/core",
+    "host/system",
+    "host/net",
+    "host/wasm",
+    "host/gateway",
+];
 
 /// Names that more than one public type of the host has. May only become fewer.
-const SHARED_MAX: usize = 73;
+const SHARED_MAX: usize = 43;
 
 /// Types, modules and log lines that say a figure of speech. May only become fewer.
-const METAPHORS_MAX: usize = 65;
+const METAPHORS_MAX: usize = 41;
 
 /// A figure of speech where the field has a word.
 struct Metaphor {

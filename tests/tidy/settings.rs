@@ -258,11 +258,11 @@ fn rows() -> Vec<Row> {
 /// Every key of the configuration, and of a manifest after `manifest `.
 fn keys() -> BTreeSet<String> {
     let mut keys = BTreeSet::new();
-    collect(&postern::config::schema(), "", &mut keys);
+    collect(&postern::testing::schema(), "", &mut keys);
     // What holds for every service is listed once.
     keys.retain(|key| !key.starts_with("services.NAME."));
     let mut own = BTreeSet::new();
-    collect(&postern::config::manifest_schema(), "", &mut own);
+    collect(&postern::testing::manifest_schema(), "", &mut own);
     own.retain(|key| !SHARED.iter().any(|shared| key.starts_with(shared)));
     keys.extend(own.into_iter().map(|key| format!("manifest {key}")));
     assert!(keys.len() > 200, "found only {} keys", keys.len());

@@ -262,7 +262,7 @@ mod tests {
         let frame = Frame::data(headers, "abc");
         let head = FrameHead::of(&frame, Direction::Inbound);
         assert_eq!((head.header_bytes, head.payload_bytes), (5, 3));
-        assert_eq!((head.kind, head.flags), (FrameType::Data, Flags::NONE));
+        assert_eq!((head.kind, head.flags), (FrameType::Data, Flags::empty()));
     }
 
     #[test]

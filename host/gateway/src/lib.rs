@@ -1,23 +1,26 @@
 //! The gateway: configuration, pipeline, plugins and admin around the transports and the components.
+//! Nothing of it is for others but [`main`], and what [`testing`] hands out.
 
-pub mod admin;
-pub mod app;
-pub mod build;
-pub mod cli;
-pub mod cluster;
-pub mod config;
-pub mod control;
-pub mod directory;
-pub mod events;
-pub mod guard;
-pub mod inspect;
+mod admin;
+mod app;
+mod build;
+mod cli;
+mod cluster;
+mod config;
+mod control;
+mod directory;
+mod events;
+mod guard;
+mod inspect;
 mod memory;
 mod name_table;
 mod nearest;
-pub mod pipeline;
-pub mod plugins;
-pub mod readiness;
-pub mod scaffold;
-mod shard;
-pub mod sources;
-pub mod telemetry;
+mod pipeline;
+mod plugins;
+mod readiness;
+mod scaffold;
+mod sources;
+mod telemetry;
+pub mod testing;
+
+pub use self::cli::main;

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 
 /// The reasons of one gateway. Clones share them.
 #[derive(Debug, Clone, Default)]
-pub struct Readiness(Arc<Mutex<Reasons>>);
+pub(crate) struct Readiness(Arc<Mutex<Reasons>>);
 
 /// Messages by kind and by what they are about.
 type Reasons = BTreeMap<(ReasonKind, String), String>;
@@ -18,7 +18,7 @@ type Reasons = BTreeMap<(ReasonKind, String), String>;
 /// What is not as it should be. Each kind is either unready (calls would fail, so that a load balancer
 /// is to send none) or degraded (calls are answered, and somebody should look).
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum ReasonKind {
+pub(crate) enum ReasonKind {
     /// The plugins in the folder are being deployed for the first time.
     Starting,
     /// The gateway ends.
@@ -41,7 +41,7 @@ pub enum ReasonKind {
 
 /// One reason as operators see it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Reason {
+pub(crate) struct ReadinessReason {
     /// See `ReasonKind::name`.
     pub name: &'static str,
     /// What it is about: a plugin, a file. Empty where there is only one of its kind.
@@ -52,7 +52,7 @@ pub struct Reason {
 
 impl Readiness {
     /// `kind` holds for `subject` from here on, because of `message`.
-    pub fn raise(&self, kind: ReasonKind, subject: &str, message: impl Into<String>) {
+    pub(crate) fn raise(&self, kind: ReasonKind, subject: &str, message: impl Into<String>) {
         let (key, message) = ((kind, subject.to_owned()), message.into());
         let mut reasons = self.0.lock();
         if reasons.get(&key) == Some(&message) {
@@ -63,7 +63,7 @@ impl Readiness {
     }
 
     /// `kind` does not hold for `subject` any more. Does nothing when it did not.
-    pub fn clear(&self, kind: ReasonKind, subject: &str) {
+    pub(crate) fn clear(&self, kind: ReasonKind, subject: &str) {
         let was = self.0.lock().remove(&(kind, subject.to_owned()));
         if was.is_some() {
             kind.tell_cleared(subject);
@@ -71,7 +71,7 @@ impl Readiness {
     }
 
     /// `kind` holds for exactly `subjects` from here on, each with its message.
-    pub fn replace(&self, kind: ReasonKind, subjects: BTreeMap<String, String>) {
+    pub(crate) fn replace(&self, kind: ReasonKind, subjects: BTreeMap<String, String>) {
         let held: Vec<String> = {
             let reasons = self.0.lock();
             let of_kind = reasons.keys().filter(|(held, _)| *held == kind);
@@ -86,37 +86,37 @@ impl Readiness {
     }
 
     /// Whether nothing speaks against traffic.
-    #[must_use]
-    pub fn is_ready(&self) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_ready(&self) -> bool {
         let reasons = self.0.lock();
         reasons.keys().all(|(kind, _)| !kind.is_unready())
     }
 
     /// Why the gateway should get no traffic.
     #[must_use]
-    pub fn unready(&self) -> Vec<Reason> {
+    pub(crate) fn unready(&self) -> Vec<ReadinessReason> {
         self.reasons(ReasonKind::is_unready)
     }
 
     /// What somebody should look at though calls are answered.
     #[must_use]
-    pub fn degraded(&self) -> Vec<Reason> {
+    pub(crate) fn degraded(&self) -> Vec<ReadinessReason> {
         self.reasons(|kind| !kind.is_unready())
     }
 
     /// How many reasons of each kind there are; every kind is in.
     #[must_use]
-    pub fn counts(&self) -> [(ReasonKind, u64); ReasonKind::ALL.len()] {
+    pub(crate) fn counts(&self) -> [(ReasonKind, u64); ReasonKind::ALL.len()] {
         let reasons = self.0.lock();
         let count = |kind| reasons.keys().filter(|(held, _)| *held == kind).count() as u64;
         ReasonKind::ALL.map(|kind| (kind, count(kind)))
     }
 
-    fn reasons(&self, is_wanted: impl Fn(ReasonKind) -> bool) -> Vec<Reason> {
+    fn reasons(&self, is_wanted: impl Fn(ReasonKind) -> bool) -> Vec<ReadinessReason> {
         let reasons = self.0.lock();
         let wanted = reasons.iter().filter(|((kind, _), _)| is_wanted(*kind));
         wanted
-            .map(|((kind, subject), message)| Reason {
+            .map(|((kind, subject), message)| ReadinessReason {
                 name: kind.name(),
                 subject: subject.clone(),
                 message: message.clone(),
@@ -126,7 +126,7 @@ impl Readiness {
 }
 
 impl ReasonKind {
-    pub const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 9] = [
         Self::Starting,
         Self::Draining,
         Self::Listeners,
@@ -139,7 +139,7 @@ impl ReasonKind {
     ];
 
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Starting => "starting",
             Self::Draining => "draining",
@@ -155,7 +155,7 @@ impl ReasonKind {
 
     /// Whether the gateway should get no traffic while it holds.
     #[must_use]
-    pub const fn is_unready(self) -> bool {
+    pub(crate) const fn is_unready(self) -> bool {
         match self {
             Self::Starting
             | Self::Draining
@@ -189,7 +189,7 @@ impl ReasonKind {
 mod tests {
     use super::*;
 
-    fn names(reasons: &[Reason]) -> Vec<(&str, &str)> {
+    fn names(reasons: &[ReadinessReason]) -> Vec<(&str, &str)> {
         let pairs = reasons
             .iter()
             .map(|reason| (reason.name, reason.message.as_str()));

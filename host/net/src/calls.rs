@@ -161,6 +161,8 @@ mod tests {
 
     use postern_core::{Blame, Kind, bounded::BoundedHandler};
 
+    use postern_system::clock;
+
     use super::*;
     use crate::Alarm;
 
@@ -274,7 +276,7 @@ mod tests {
                 .is_none()
         );
         let mut call = Call::unary("s", "never", "x");
-        let now = tokio::time::Instant::now().into_std();
+        let now = clock::now();
         call.context.deadline = Some(now + Duration::from_millis(50));
         assert!(begin(&mut calls, 2, call).await.is_none());
         let (_, first, outcome) = poll_fn(|cx| calls.poll_finished(cx)).await;

@@ -6,6 +6,10 @@
 //! wasmtime alone, as a plugin, and as one whose calls take the async path, in turn.
 
 #![expect(
+    clippy::disallowed_methods,
+    reason = "a test measures by the clock that it chooses"
+)]
+#![expect(
     clippy::unwrap_used,
     reason = "a measurement that cannot go on has failed"
 )]

@@ -12,6 +12,7 @@ use std::{
     time::SystemTime,
 };
 
+use postern_system::clock;
 use sha2::{Digest as _, Sha256};
 use wasmtime::{Engine, component::Component};
 
@@ -330,7 +331,7 @@ fn write_beside(path: &Path, content: &[u8]) -> io::Result<()> {
 /// Marks a file as used, for `shrink`.
 fn touch(file: &Path) {
     // Without the mark the file is only taken for older than it is.
-    drop(File::open(file).and_then(|file| file.set_modified(SystemTime::now())));
+    drop(File::open(file).and_then(|file| file.set_modified(clock::wall())));
 }
 
 fn sum_of(file: &Path) -> PathBuf {

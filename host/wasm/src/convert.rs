@@ -182,6 +182,7 @@ mod tests {
         assert!(with_header(&headers, "", "4").is_err());
         assert!(with_header(&headers, &"k".repeat(256), "4").is_err());
     }
+
     #[test]
     fn a_plugin_that_gives_out_too_much_is_at_fault_and_not_its_caller() {
         assert!(check_output(4, 4).is_ok());

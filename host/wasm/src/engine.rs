@@ -13,10 +13,11 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use postern_system::clock;
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
 const KIB: usize = 1024;
@@ -136,7 +137,7 @@ impl Ticker {
         let maintained = Arc::new(Mutex::new(Vec::<Weak<dyn Maintenance>>::new()));
         let (stopped, looked_after) = (Arc::clone(&stop), Arc::clone(&maintained));
         let run = move || {
-            let mut last_maintenance = Instant::now();
+            let mut last_maintenance = clock::now();
             while !stopped.load(Ordering::Relaxed) {
                 let tick = if is_busy() { tick.min(BUSY_TICK) } else { tick };
                 thread::park_timeout(tick);
@@ -144,8 +145,8 @@ impl Ticker {
                 for engine in later.iter().filter_map(OnceLock::get) {
                     engine.increment_epoch();
                 }
-                if last_maintenance.elapsed() >= MAINTENANCE_PERIOD {
-                    last_maintenance = Instant::now();
+                if clock::since(last_maintenance) >= MAINTENANCE_PERIOD {
+                    last_maintenance = clock::now();
                     // What is dropped there may panic, which must not end everybody's time.
                     drop(catch_unwind(AssertUnwindSafe(|| maintain(&looked_after))));
                 }

@@ -13,6 +13,10 @@ use postern_core::{
     Blame, Body, Call, Error, Kind, Retry, Text,
     service::{CallKind, MethodInfo, ServiceInfo},
 };
+use postern_system::{
+    clock,
+    shard::{CachePadded, Sharded},
+};
 use tokio::sync::oneshot;
 
 use crate::{
@@ -24,7 +28,6 @@ use crate::{
     limits::time,
     pool::{Full, Idle, Permit, Pool},
     role::Role,
-    shard::{self, Padded},
     spec::Mode,
     state::{Guest, StoreState},
     stats::PluginStats,
@@ -64,11 +67,11 @@ pub(crate) struct Direct {
 /// do not share a cache line.
 pub(crate) struct Serving {
     pub(crate) generation: Arc<Generation>,
-    shards: Box<[Arc<WorkerShard>]>,
+    shards: Sharded<Arc<WorkerShard>>,
 }
 
 /// One worker's hold on a generation.
-pub(crate) struct WorkerShard(Padded<(Arc<Generation>, BatchStatistics)>);
+pub(crate) struct WorkerShard(CachePadded<(Arc<Generation>, BatchStatistics)>);
 
 /// What a generation answers for.
 struct Described {
@@ -285,7 +288,7 @@ impl Generation {
     }
 
     async fn start(&self, path: CallPath) -> Result<Instance, Failed> {
-        let now = Instant::now();
+        let now = clock::now();
         let state = StoreState::new(Arc::clone(&self.guest), now);
         Instance::new(&self.code, path, state, now).await
     }
@@ -295,7 +298,7 @@ impl Generation {
         &self,
         deadline: Option<Instant>,
     ) -> Result<Permit<Box<Instance>>, Error> {
-        let start = Instant::now();
+        let start = clock::now();
         let (plugin, stats) = (&self.guest.plugin, &self.guest.stats);
         let instances = &self.guest.spec.instances;
         let refuse = |message: String| {
@@ -313,7 +316,7 @@ impl Generation {
         let longest = start + instances.queue_time_max;
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
         let permit = tokio::time::timeout_at(until.into(), waiter.permit()).await;
-        let waited = start.elapsed();
+        let waited = clock::since(start);
         stats.on_queue_wait(waited);
         permit.ok().flatten().ok_or_else(|| {
             let max = self.pool.live();
@@ -327,7 +330,7 @@ impl Generation {
 
     /// The generation is out of service: its calls have `limit`.
     pub(crate) fn begin_drain(&self, limit: Duration) {
-        self.guest.drain.begin(Instant::now(), limit);
+        self.guest.drain.begin(clock::now(), limit);
         if limit.is_zero() {
             self.cut();
         }
@@ -359,34 +362,32 @@ impl Generation {
 
 impl Serving {
     pub(crate) fn new(generation: Arc<Generation>) -> Self {
-        let shard = |_| {
+        let shard = || {
             let generation = Arc::clone(&generation);
-            Arc::new(WorkerShard(Padded((
+            Arc::new(WorkerShard(CachePadded::new((
                 generation,
                 BatchStatistics::default(),
             ))))
         };
         Self {
-            shards: (0..shard::count()).map(shard).collect(),
+            shards: Sharded::per_thread(shard),
             generation,
         }
     }
 
     /// This thread's hold.
-    pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
-        shard::current(&self.shards).map(Arc::clone)
+    pub(crate) fn shard(&self) -> Arc<WorkerShard> {
+        Arc::clone(self.shards.mine())
     }
 }
 
 impl WorkerShard {
     pub(crate) fn generation(&self) -> &Generation {
-        let Padded((generation, _)) = &self.0;
-        generation
+        &self.0.0
     }
 
-    pub(crate) const fn batch_statistics(&self) -> &BatchStatistics {
-        let Padded((_, statistics)) = &self.0;
-        statistics
+    pub(crate) fn batch_statistics(&self) -> &BatchStatistics {
+        &self.0.1
     }
 
     /// How many calls may be answered in one entry at present.
@@ -426,7 +427,7 @@ impl Drop for Generation {
 
 impl Maintenance for Generation {
     fn maintain(&self) {
-        let (guest, now) = (&self.guest, Instant::now());
+        let (guest, now) = (&self.guest, clock::now());
         let instances = &guest.spec.instances;
         if instances.mode == Mode::Pooled {
             let n_retired = self.pool.retire_idle(now, instances.idle_max);

@@ -3,6 +3,7 @@
 use std::{any::Any, time::Instant};
 
 use postern_core::{Headers, headers::HeadersBuilder};
+use postern_system::clock;
 use wasmtime::{
     Store,
     component::{Instance as Raw, InstancePre},
@@ -83,7 +84,7 @@ impl Instance {
         };
         let mut store = Store::new(pre.engine(), state);
         store.limiter(|state| &mut state.memory);
-        store.epoch_deadline_callback(|mut store| store.data_mut().on_tick(Instant::now()));
+        store.epoch_deadline_callback(|mut store| store.data_mut().on_tick(clock::now()));
         store.set_epoch_deadline(1);
         let functions = match pre.instantiate_async(&mut store).await {
             Ok(raw) => {

@@ -6,6 +6,7 @@ use std::{
 };
 
 use postern_core::{Blame, Error, Kind};
+use postern_system::clock;
 
 use crate::{
     call_path::CallPath,
@@ -131,7 +132,7 @@ impl Lease {
 
     fn of(shard: Arc<WorkerShard>, instance: Box<Instance>) -> Self {
         let slot = Slot {
-            start: Instant::now(),
+            start: clock::now(),
             is_call: false,
             is_spare: false,
             end: End::Cancelled,
@@ -146,7 +147,7 @@ impl Lease {
 
     /// How long it has been out.
     pub(crate) fn time(&self) -> Duration {
-        self.slot.time(Instant::now())
+        self.slot.time(clock::now())
     }
 
     pub(crate) fn guest(&self) -> &Arc<Guest> {
@@ -198,7 +199,7 @@ impl Lease {
         let instance = match generation.instantiate(CallPath::Async).await {
             Ok(instance) => instance,
             Err(error) => {
-                slot.record(Outcome::Refused, Instant::now());
+                slot.record(Outcome::Refused, clock::now());
                 slot.end = End::Retired;
                 return Err(error);
             }
@@ -211,7 +212,7 @@ impl Lease {
 
     /// Puts an instance back that was not called.
     pub(crate) fn hand_back(self) {
-        self.give_back(Instant::now());
+        self.give_back(clock::now());
     }
 
     /// Records an answer, be it a failure, and puts the instance back.
@@ -221,7 +222,7 @@ impl Lease {
 
     /// As `finish`; `told` is told how long the instance was out.
     pub(crate) fn finish_told(self, outcome: Outcome, told: impl FnOnce(&Guest, Duration)) {
-        let now = Instant::now();
+        let now = clock::now();
         let time = self.slot.time(now);
         if self.slot.is_call {
             self.guest().stats.on_call(outcome, time);
@@ -238,7 +239,7 @@ impl Lease {
     /// call has taken an equal part of the time.
     /// Says how long that is.
     pub(crate) fn finish_batch(self, n_calls: usize, n_failed: usize) -> Duration {
-        let now = Instant::now();
+        let now = clock::now();
         let n_parts = u32::try_from(n_calls).unwrap_or(u32::MAX).max(1);
         let time = self.slot.time(now) / n_parts;
         self.slot.shard.batch_statistics().on_call(time);
@@ -261,7 +262,7 @@ impl Lease {
         slot.end = End::Retired;
         let generation = slot.shard.generation();
         let guest = &generation.guest;
-        slot.record(trapped.outcome(), Instant::now());
+        slot.record(trapped.outcome(), clock::now());
         guest.stats.on_trap(trapped.reason);
         guest.stats.on_memory(instance.memory_bytes());
         tracing::debug!(plugin = %guest.plugin, reason = %trapped.text, "instance stopped");
@@ -304,7 +305,7 @@ impl Drop for Slot {
         let stats = &generation.guest.stats;
         match self.end {
             End::GivenBack => return,
-            End::Cancelled => self.record(Outcome::Cancelled, Instant::now()),
+            End::Cancelled => self.record(Outcome::Cancelled, clock::now()),
             End::Retired => {}
         }
         stats.instances_live.fetch_sub(1, Relaxed);

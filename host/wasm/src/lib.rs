@@ -53,7 +53,6 @@ mod reload;
 mod role;
 mod runtime;
 mod serving;
-mod shard;
 mod slots;
 mod spec;
 mod stage;

@@ -65,11 +65,13 @@ impl LogRate {
 mod tests {
     use std::time::Duration;
 
+    use postern_system::clock;
+
     use super::*;
 
     #[test]
     fn a_burst_passes_then_the_rate_holds_and_drops_are_told() {
-        let start = Instant::now();
+        let start = clock::now();
         let limits = PluginLimits {
             log_lines_per_second: 10,
             log_lines_burst: 2,

@@ -8,10 +8,11 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use postern_core::{BoxFuture, Error, Text};
+use postern_system::clock;
 use tokio::{runtime::Handle, sync::futures::OwnedNotified};
 
 use crate::{
@@ -106,9 +107,9 @@ impl<T: Send + 'static> Offload<T> {
         };
         let is_measured = self.placement == Placement::Measured;
         let before = is_measured.then(executor::thread_time);
-        let start = Instant::now();
+        let start = clock::now();
         let polled = work.as_mut().poll(cx);
-        let took = start.elapsed();
+        let took = clock::since(start);
         let is_long = took > IN_PLACE_MAX;
         if is_long || is_measured {
             let computed = before.map(|before| executor::thread_time().saturating_sub(before));

@@ -381,8 +381,7 @@ fn call_one(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Erro
 async fn check_health(serving: &Serving) -> Result<(), Refusal> {
     let refuse = |reason: String| Stage::Healthy.refuse(reason).until(Needs::to_run());
     let generation = &serving.generation;
-    let no_shard = || refuse("there is no worker to run it".to_owned());
-    let shard = serving.shard().ok_or_else(no_shard)?;
+    let shard = serving.shard();
     let limit = generation.guest.spec.health_max;
     let report = health::check(Arc::clone(&shard), limit).await;
     let report = report.map_err(|error| refuse(format!("health: {}", error.message)))?;

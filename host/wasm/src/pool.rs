@@ -15,9 +15,8 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use postern_system::shard::{CachePadded, Sharded};
 use tokio::sync::oneshot;
-
-use crate::shard::{self, Padded};
 
 /// What can lie idle.
 pub(crate) trait Idle {
@@ -26,7 +25,7 @@ pub(crate) trait Idle {
 
 /// A bounded set of `T`, most of them idle.
 pub(crate) struct Pool<T> {
-    shards: Box<[Padded<Mutex<Vec<T>>>]>,
+    shards: Sharded<CachePadded<Mutex<Vec<T>>>>,
     /// Alive or being made.
     live: AtomicUsize,
     max: usize,
@@ -58,7 +57,7 @@ pub(crate) struct Waiter<'a, T> {
 impl<T> Pool<T> {
     pub(crate) fn new(max: usize, queue_max: usize) -> Self {
         Self {
-            shards: (0..shard::count()).map(|_| Padded::default()).collect(),
+            shards: Sharded::per_thread(CachePadded::default),
             live: AtomicUsize::new(0),
             max: max.max(1),
             queue: Mutex::new(VecDeque::new()),
@@ -69,13 +68,12 @@ impl<T> Pool<T> {
 
     /// An idle instance that is `wanted`: this thread's, or another's.
     pub(crate) fn try_take_idle(&self, wanted: impl Fn(&T) -> bool) -> Option<T> {
-        let take = |Padded(shard): &Padded<Mutex<Vec<T>>>| {
+        let take = |shard: &CachePadded<Mutex<Vec<T>>>| {
             let mut idle = shard.lock();
             let index = idle.iter().rposition(&wanted)?;
             Some(idle.remove(index))
         };
-        let own = shard::current(&self.shards).and_then(take);
-        own.or_else(|| self.shards.iter().find_map(take))
+        take(self.shards.mine()).or_else(|| self.shards.iter().find_map(take))
     }
 
     /// An instance that is `wanted`, else leave to make one, else any instance; `None` when all are
@@ -102,10 +100,7 @@ impl<T> Pool<T> {
 
     /// Puts an instance back.
     pub(crate) fn give_back(&self, instance: T) {
-        match shard::current(&self.shards) {
-            Some(Padded(shard)) => shard.lock().push(instance),
-            None => return self.release(),
-        }
+        self.shards.mine().lock().push(instance);
         self.serve_queue();
     }
 
@@ -122,7 +117,7 @@ impl<T> Pool<T> {
 
     /// Whether a call would not have to wait.
     pub(crate) fn has_room(&self) -> bool {
-        let is_idle = |Padded(shard): &Padded<Mutex<Vec<T>>>| !shard.lock().is_empty();
+        let is_idle = |shard: &CachePadded<Mutex<Vec<T>>>| !shard.lock().is_empty();
         self.live() < self.max || self.shards.iter().any(is_idle)
     }
 
@@ -144,9 +139,9 @@ impl<T> Pool<T> {
 
     /// Like `give_back` and `release`, without a look at the queue: the caller looks again itself.
     fn put_down(&self, permit: Permit<T>) {
-        match (permit, self.shards.first()) {
-            (Permit::Ready(instance), Some(Padded(shard))) => shard.lock().push(instance),
-            (Permit::Ready(_) | Permit::Make, _) => {
+        match permit {
+            Permit::Ready(instance) => self.shards.mine().lock().push(instance),
+            Permit::Make => {
                 self.live.fetch_sub(1, SeqCst);
             }
         }
@@ -180,7 +175,7 @@ impl<T> Pool<T> {
     /// Drops the idle instances that are `unwanted`. Says how many.
     pub(crate) fn retire(&self, unwanted: impl Fn(&T) -> bool) -> usize {
         let mut n_retired = 0;
-        for Padded(shard) in &self.shards {
+        for shard in &self.shards {
             let old: Vec<T> = shard.lock().extract_if(.., |idle| unwanted(idle)).collect();
             n_retired += old.len();
             for instance in old {
@@ -223,6 +218,8 @@ mod tests {
         task::{Context, Poll, Waker},
     };
 
+    use postern_system::clock;
+
     use super::*;
 
     #[derive(Debug, PartialEq, Eq)]
@@ -235,7 +232,7 @@ mod tests {
     }
 
     fn thing(number: u8) -> Thing {
-        Thing(number, Instant::now())
+        Thing(number, clock::now())
     }
 
     fn poll<F: Future>(future: F) -> Poll<F::Output> {
@@ -335,7 +332,7 @@ mod tests {
     #[test]
     fn only_what_has_been_idle_for_the_whole_time_is_retired() {
         let pool = Pool::new(2, 0);
-        let start = Instant::now();
+        let start = clock::now();
         let second = Duration::from_secs(1);
         pool.try_take(|_| true);
         pool.try_take(|_| true);

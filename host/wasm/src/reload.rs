@@ -5,15 +5,17 @@
 //!   └─────────┴──────────┴─────────┴─────────┴──► refused: the one before stays in service
 //! ```
 
-use std::{collections::BTreeSet, fmt, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, fmt, sync::Arc};
 
 use bytes::Bytes;
 use postern_core::service::ServiceInfo;
+use postern_system::clock;
 use tokio::sync::oneshot;
 
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
     capability::kv,
+    description::ServiceInfo,
     digest::Digest,
     drain::Drain,
     engine::Flavor,
@@ -73,8 +75,7 @@ impl Loader {
         let (generation, ended) = Generation::new(number, digest, guest, code, direct);
         let serving = Serving::new(generation);
         let refuse = |reason: String| Stage::Warmed.refuse(reason).until(Needs::to_run());
-        let no_shard = || refuse("there is no worker to run it".to_owned());
-        let shard = serving.shard().ok_or_else(no_shard)?;
+        let shard = serving.shard();
         let warmed = lease::warm(&shard).await;
         warmed.map_err(|error| refuse(error.message.into_owned()))?;
         on_stage(Stage::Warmed);
@@ -161,7 +162,7 @@ impl Loader {
         let guest = Guest {
             plugin: Arc::clone(&self.plugin),
             stats: Arc::clone(&self.stats),
-            log_rate: LogRate::new(&spec.limits, Instant::now()),
+            log_rate: LogRate::new(&spec.limits, clock::now()),
             executor: Arc::clone(&self.runtime.executor),
             placements: Placements::new(),
             drain: Drain::default(),

@@ -40,7 +40,7 @@ impl InService {
 
     /// This thread's hold on the generation in service.
     pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
-        self.active.load().as_ref()?.shard()
+        Some(self.active.load().as_ref()?.shard())
     }
 
     /// Whether the generation in service has `role`.

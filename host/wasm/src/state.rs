@@ -10,6 +10,7 @@ use postern_core::{
     Body, Call, Context, Headers, Kind, Origin, Peer, Text, Transport, event::Outbox,
     extension::Asked, headers::HeadersBuilder,
 };
+use postern_system::clock;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
 use crate::{
@@ -105,7 +106,7 @@ pub(crate) struct Memory {
 impl Guest {
     /// Takes a place for one log line, counts it, and tells of those that were dropped before it.
     pub(crate) fn admit_line(&self) -> bool {
-        match self.log_rate.admit(Instant::now()) {
+        match self.log_rate.admit(clock::now()) {
             Admission::Dropped => {
                 self.stats.log_lines_dropped.fetch_add(1, Relaxed);
                 false
@@ -194,7 +195,7 @@ impl StoreState {
     pub(crate) fn end(&self) -> Instant {
         let ends = [self.deadline, self.time_end].into_iter().flatten();
         ends.min()
-            .unwrap_or_else(|| Instant::now() + self.guest.spec.limits.time_max)
+            .unwrap_or_else(|| clock::now() + self.guest.spec.limits.time_max)
     }
 
     /// Gives back time in which the guest waited for the other end.

@@ -5,11 +5,12 @@ use std::{
     time::Duration,
 };
 
+use postern_system::shard::{CachePadded, Sharded};
+
 use crate::{
     call_path::Bailout,
     outcome::{EntryOutcome, Outcome, TrapReason},
     role::Role,
-    shard::{self, Padded},
 };
 
 /// Upper bounds of the buckets of call time, in microseconds; a last bucket holds the rest.
@@ -18,7 +19,7 @@ pub const BUCKETS_MICROS: [u64; 8] = [10, 50, 100, 500, 1_000, 10_000, 100_000, 
 /// Counters of one plugin over all its generations.
 #[derive(Debug)]
 pub struct PluginStats {
-    shards: Box<[Padded<Shard>]>,
+    shards: Sharded<CachePadded<Shard>>,
     traps: [AtomicU64; TrapReason::ALL.len()],
     /// The most memory that any one instance has had, in octets.
     pub memory_bytes_high: AtomicUsize,
@@ -94,18 +95,15 @@ pub struct StatsSnapshot {
 impl PluginStats {
     /// Counts a call that was handed to a guest.
     pub(crate) fn on_call(&self, outcome: Outcome, time: Duration) {
-        if let Some(Padded(shard)) = shard::current(&self.shards) {
-            shard.count(outcome, 1);
-            shard.count_time(1, time);
-        }
+        let shard = self.shards.mine();
+        shard.count(outcome, 1);
+        shard.count_time(1, time);
     }
 
     /// Counts calls that were answered in one entry, `n_failed` of them by a failure; `time` is that
     /// of each.
     pub(crate) fn on_batch(&self, n_calls: usize, n_failed: usize, time: Duration) {
-        let Some(Padded(shard)) = shard::current(&self.shards) else {
-            return;
-        };
+        let shard = self.shards.mine();
         let (n_calls, n_failed) = (n_calls as u64, n_failed as u64);
         shard.batches.fetch_add(1, Relaxed);
         shard.batched_calls.fetch_add(n_calls, Relaxed);
@@ -132,9 +130,7 @@ impl PluginStats {
 
     /// Counts a call that never reached a guest.
     pub(crate) fn on_refused(&self) {
-        if let Some(Padded(shard)) = shard::current(&self.shards) {
-            shard.count(Outcome::Refused, 1);
-        }
+        self.shards.mine().count(Outcome::Refused, 1);
     }
 
     pub(crate) fn on_trap(&self, reason: TrapReason) {
@@ -181,7 +177,7 @@ impl PluginStats {
             log_lines_dropped: self.log_lines_dropped.load(Relaxed),
             entries: self.entries.snapshot(),
         };
-        for Padded(shard) in &self.shards {
+        for shard in &self.shards {
             add(&mut snapshot.calls, &shard.outcomes);
             add(&mut snapshot.call_buckets, &shard.buckets);
             snapshot.call_nanos += shard.nanos.load(Relaxed);
@@ -195,7 +191,7 @@ impl PluginStats {
 impl Default for PluginStats {
     fn default() -> Self {
         Self {
-            shards: (0..shard::count()).map(|_| Padded::default()).collect(),
+            shards: Sharded::per_thread(CachePadded::default),
             traps: Default::default(),
             memory_bytes_high: AtomicUsize::new(0),
             instances_live: AtomicUsize::new(0),
@@ -258,7 +254,7 @@ fn add(sums: &mut [u64], counts: &[AtomicU64]) {
 /// Direct entries of one plugin by role, over all its generations.
 #[derive(Debug)]
 pub(crate) struct EntryStats {
-    shards: Box<[Padded<[Counts; Role::ALL.len()]>]>,
+    shards: Sharded<CachePadded<[Counts; Role::ALL.len()]>>,
 }
 
 #[derive(Debug, Default)]
@@ -289,9 +285,7 @@ impl Entries {
 
 impl EntryStats {
     pub(crate) fn count(&self, role: Role, outcome: EntryOutcome, time: Duration) {
-        let Some(Padded(counts)) = shard::current(&self.shards) else {
-            return;
-        };
+        let counts = self.shards.mine();
         let Some(counts) = counts.get(role as usize) else {
             return;
         };
@@ -312,7 +306,7 @@ impl EntryStats {
                 outcomes: [0; _],
                 nanos: 0,
             };
-            for Padded(counts) in &self.shards {
+            for counts in &self.shards {
                 let Some(counts) = counts.get(role_idx) else {
                     continue;
                 };
@@ -332,7 +326,7 @@ impl EntryStats {
 impl Default for EntryStats {
     fn default() -> Self {
         Self {
-            shards: (0..shard::count()).map(|_| Padded::default()).collect(),
+            shards: Sharded::per_thread(CachePadded::default),
         }
     }
 }

@@ -1,9 +1,8 @@
 //! What there is to tell about a plugin: state, generation, services, and what happened to it.
 
-use std::{
-    collections::VecDeque,
-    time::{SystemTime, UNIX_EPOCH},
-};
+use std::collections::VecDeque;
+
+use postern_system::clock;
 
 use postern_core::service::ServiceInfo;
 
@@ -152,9 +151,7 @@ impl Record {
 }
 
 fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_secs())
+    clock::unix_time().as_secs()
 }
 
 #[cfg(test)]

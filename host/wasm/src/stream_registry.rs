@@ -19,6 +19,7 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use postern_core::{Blame, BoxFuture, Error, Headers, Kind, Retry};
+use postern_system::clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{limits::time, progress::Progress, spec::Instances, state::Guest};
@@ -97,13 +98,13 @@ impl StreamRegistry {
             let message = format!("{queue_max} streams already wait for plugin {plugin}");
             return Err(refuse(message));
         }
-        let start = Instant::now();
+        let start = clock::now();
         let longest = start + instances.queue_time_max;
         let until = deadline.map_or(longest, |deadline| deadline.min(longest));
         let permit = Arc::clone(&self.permits).acquire_owned();
         let permit = tokio::time::timeout_at(until.into(), permit).await;
         drop(waiting);
-        let waited = start.elapsed();
+        let waited = clock::since(start);
         guest.stats.on_queue_wait(waited);
         // It is never closed.
         permit.ok().and_then(Result::ok).ok_or_else(|| {
@@ -121,7 +122,7 @@ impl StreamRegistry {
             running: Arc::downgrade(running),
             n_messages: 0,
             waits: false,
-            since: Instant::now(),
+            since: clock::now(),
         };
         self.running.lock().insert(number, watched);
         number
@@ -264,7 +265,7 @@ mod tests {
 
     #[test]
     fn a_stream_stands_still_while_nothing_changes() {
-        let start = Instant::now();
+        let start = clock::now();
         let second = Duration::from_secs(1);
         let progress = Progress::default();
         let mut watched = Watched {

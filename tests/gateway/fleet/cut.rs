@@ -11,7 +11,7 @@ use std::{
 use futures_util::future::join_all;
 use postern_core::{BoxFuture, Call, Error, Handler, Reply};
 use postern_net::{Counters, ServerConfig, Shutdown, TcpServer};
-use postern_tests::{Door, Gateway, Host, Network, Setup, call, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Host, Network, Setup, call, connect, patiently};
 use serde_json::json;
 
 use super::instances;
@@ -31,7 +31,7 @@ const N_CALLS: u64 = 30;
 const NAMES: [&str; 3] = ["a", "b", "c"];
 
 /// An instance as operators see it: name, then health and whether it is stale.
-type Picture = BTreeMap<String, String>;
+type Listing = BTreeMap<String, String>;
 
 /// Calls through one gateway: who answered how many, and what failed.
 #[derive(Debug)]
@@ -192,7 +192,12 @@ async fn provide(gateway: std::net::SocketAddr, own: std::net::IpAddr) {
 }
 
 async fn quote(gateway: &Gateway) -> Result<bytes::Bytes, Error> {
-    call(&*connect(gateway, Door::Tcp).await, "quotes/Get", "x").await
+    call(
+        &*connect(gateway, CallerTransport::Tcp).await,
+        "quotes/Get",
+        "x",
+    )
+    .await
 }
 
 /// Calls through one gateway after the other. `expected` are the instances that share in those
@@ -229,7 +234,7 @@ fn show(when: &str, gateway: &str, served: &Served) {
 
 async fn serve(name: &str, gateway: &Gateway) -> Served {
     let before = instances(gateway).await;
-    let caller = connect(gateway, Door::Tcp).await;
+    let caller = connect(gateway, CallerTransport::Tcp).await;
     let mut failed = Vec::new();
     for _ in 0..N_CALLS {
         if let Err(error) = call(&*caller, "users/ListUsers", "{}").await {
@@ -251,7 +256,7 @@ async fn serve(name: &str, gateway: &Gateway) -> Served {
 }
 
 /// What the directory of a gateway has.
-async fn picture(gateway: &Gateway) -> Picture {
+async fn listing(gateway: &Gateway) -> Listing {
     let directory = gateway.admin_json("/directory").await;
     let services = directory["services"].as_array().cloned();
     let instances = services.into_iter().flatten().flat_map(|service| {
@@ -279,10 +284,10 @@ async fn equal(gateways: &[&Gateway; 3], whole: &[&str]) -> (Duration, Duration)
     let begin = Instant::now();
     let mut known = None;
     patiently("all directories are equal", async || {
-        let pictures = join_all(gateways.map(picture)).await;
-        let has_whole = |picture: &Picture| picture.keys().eq(whole);
+        let pictures = join_all(gateways.map(listing)).await;
+        let has_whole = |listing: &Listing| listing.keys().eq(whole);
         let are = |state: fn(&str) -> bool| {
-            let states = pictures.iter().flat_map(|picture| picture.values());
+            let states = pictures.iter().flat_map(|listing| listing.values());
             pictures.iter().all(has_whole) && states.map(String::as_str).all(state)
         };
         if are(|state| !state.ends_with("stale")) {
@@ -319,8 +324,8 @@ async fn observe(gateways: &[&Gateway; 3], whole: &[&str], is_over: impl Fn() ->
     let mut lost = BTreeMap::new();
     while !is_over() {
         for (at, gateway) in NAMES.iter().zip(gateways) {
-            let picture = picture(gateway).await;
-            for instance in whole.iter().filter(|name| !picture.contains_key(**name)) {
+            let listing = listing(gateway).await;
+            for instance in whole.iter().filter(|name| !listing.contains_key(**name)) {
                 let key = ((*at).to_owned(), (*instance).to_owned());
                 lost.entry(key).or_insert_with(|| begin.elapsed());
             }

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use postern_tests::{Door, Gateway, Load, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, Load, connect, patiently};
 
 use super::{fleet, instances};
 use crate::{figure, own};
@@ -22,7 +22,7 @@ impl Scene {
         let gateways = fleet(3, policy).await;
         let mut loads = Vec::new();
         for gateway in &gateways[..2] {
-            let caller = connect(gateway, Door::Tcp).await;
+            let caller = connect(gateway, CallerTransport::Tcp).await;
             let (body, pause) = (Bytes::from_static(b"{}"), Duration::from_millis(2));
             loads.push(Load::start(&caller, "users/ListUsers", &body, 8, pause));
         }

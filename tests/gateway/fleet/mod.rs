@@ -7,7 +7,7 @@ mod shares;
 use std::collections::BTreeMap;
 
 use postern_core::Call;
-use postern_tests::{Door, Gateway, Setup, connect, free_address, patiently};
+use postern_tests::{CallerTransport, Gateway, Setup, connect, free_address, patiently};
 use serde_json::Value;
 
 use crate::share;
@@ -40,7 +40,7 @@ async fn fleet_of(service: &str, n_gateways: usize, policy: &str) -> Vec<Gateway
                 config += &format!("[peers.{peer}]\naddress = \"tcp://{address}\"\n");
             }
         }
-        // A door of its own, at the address that the others were told.
+        // A listener of its own, at the address that the others were told.
         config += &format!(
             "[listeners.fleet]\nprotocol = \"vstp\"\naddress = \"{own}\"\ntransports = [\"tcp\"]\n"
         );
@@ -86,7 +86,7 @@ async fn instances_of(service: &str, gateway: &Gateway) -> BTreeMap<String, u64>
 }
 
 async fn calls(gateway: &Gateway, n_calls: usize) {
-    let caller = connect(gateway, Door::Tcp).await;
+    let caller = connect(gateway, CallerTransport::Tcp).await;
     for _ in 0..n_calls {
         let answer = postern_tests::call(&*caller, "users/ListUsers", "{}").await;
         assert_eq!(answer.expect("answered"), NOBODY);
@@ -124,7 +124,7 @@ async fn a_gateway_without_plugins_serves_what_is_elsewhere_and_what_is_built_in
     };
     let gateway = Gateway::start(setup).await;
     calls(&gateway, 3).await;
-    let caller = connect(&gateway, Door::Http).await;
+    let caller = connect(&gateway, CallerTransport::Http).await;
     for (target, body) in [
         ("directory/discover", "{}"),
         ("events/publish", "{\"topic\": \"a\", \"payload\": 1}"),
@@ -165,7 +165,7 @@ async fn the_balancer_in_c_sends_calls_to_the_callers_region() {
     })
     .await;
     let before = instances(&gateways[0]).await;
-    let caller = connect(&gateways[0], Door::Tcp).await;
+    let caller = connect(&gateways[0], CallerTransport::Tcp).await;
     for _ in 0..20 {
         let mut call = Call::unary("users", "ListUsers", "{}");
         call.headers.push("x-region", "zone-b").expect("it fits");

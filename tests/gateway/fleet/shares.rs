@@ -6,7 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use postern_core::{Call, Handler};
-use postern_tests::{Door, Gateway, component, connect, patiently};
+use postern_tests::{CallerTransport, Gateway, component, connect, patiently};
 
 use super::{calls, fleet, fleet_of, instances, instances_of, until_instances};
 use crate::{figure, own, share};
@@ -102,7 +102,7 @@ async fn placed(
     users: &[String],
     send: impl Fn(&str) -> Call,
 ) -> BTreeMap<String, BTreeSet<&'static str>> {
-    let caller = connect(gateway, Door::Tcp).await;
+    let caller = connect(gateway, CallerTransport::Tcp).await;
     let mut placed = BTreeMap::new();
     for user in users {
         let before = answered(gateway).await;
@@ -154,7 +154,7 @@ async fn a_key_has_one_instance_and_keys_are_spread() {
         let gateways = fleet(3, policy).await;
         let shown = policy.replace('\n', ", ");
         let before = answered(&gateways[0]).await;
-        let caller = connect(&gateways[0], Door::Tcp).await;
+        let caller = connect(&gateways[0], CallerTransport::Tcp).await;
         for n in 0..N_CALLS {
             caller
                 .call(send(&format!("user-{n}")))
@@ -211,7 +211,7 @@ async fn a_component_balancer_places_calls_where_they_are_cheapest() {
         ["a/echo", "b/echo", "c/echo"].map(|name| by.get(name).copied().unwrap_or_default())
     };
     let (before, picks_before) = (answered().await, picks(here, "echo").await);
-    let caller = connect(here, Door::Tcp).await;
+    let caller = connect(here, CallerTransport::Tcp).await;
     for _ in 0..N_CALLS {
         let call = Call::unary("echo", "Echo", "x");
         caller.call(call).await.expect("answered");
@@ -230,7 +230,7 @@ async fn cost_fleet(service: &str, explore_percent: u8) -> Vec<Gateway> {
     let manifest = format!("[config]\nexplore-percent = {explore_percent}\n");
     here.deploy("cost-balancer.toml", manifest.as_bytes());
     here.deploy("cost-balancer.wasm", &component("cost-balancer"));
-    let caller = connect(here, Door::Tcp).await;
+    let caller = connect(here, CallerTransport::Tcp).await;
     let method = if service == "echo" {
         "Echo"
     } else {

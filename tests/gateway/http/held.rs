@@ -9,7 +9,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use postern_core::{Headers, Kind, wire::Frame};
-use postern_tests::{Door, Gateway, Load, Setup, call, connect, patiently, rss_bytes};
+use postern_tests::{CallerTransport, Gateway, Load, Setup, call, connect, patiently, rss_bytes};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::TcpStream,
@@ -70,27 +70,30 @@ async fn held(gateway: &Gateway) -> usize {
 }
 
 /// Short calls over every transport, one after the other.
-async fn start_others(gateway: &Gateway) -> Vec<(Door, Load)> {
+async fn start_others(gateway: &Gateway) -> Vec<(CallerTransport, Load)> {
     let mut others = Vec::new();
-    for door in Door::ALL {
-        let (handler, body) = (connect(gateway, door).await, Bytes::from_static(b"{}"));
+    for transport in CallerTransport::ALL {
+        let (handler, body) = (connect(gateway, transport).await, Bytes::from_static(b"{}"));
         let pause = Duration::from_millis(5);
-        others.push((door, Load::start(&handler, "echo/Echo", &body, 1, pause)));
+        others.push((
+            transport,
+            Load::start(&handler, "echo/Echo", &body, 1, pause),
+        ));
     }
     others
 }
 
 /// How many of them were answered over each; none failed.
-async fn stop_others(others: Vec<(Door, Load)>) -> Vec<usize> {
+async fn stop_others(others: Vec<(CallerTransport, Load)>) -> Vec<usize> {
     let mut n_answered = Vec::new();
-    for (door, load) in others {
+    for (transport, load) in others {
         let outcome = load.stop().await;
         assert!(
             outcome.failures.is_empty(),
-            "{door}: {:?}",
+            "{transport}: {:?}",
             outcome.failures
         );
-        assert!(!outcome.answered.is_empty(), "{door}");
+        assert!(!outcome.answered.is_empty(), "{transport}");
         n_answered.push(outcome.answered.len());
     }
     n_answered
@@ -211,7 +214,7 @@ async fn one_connection_holds_no_more_than_its_share() {
             .any(|told| told.contains("resource-exhausted"))
     })
     .await;
-    let tcp = connect(&gateway, Door::Tcp).await;
+    let tcp = connect(&gateway, CallerTransport::Tcp).await;
     let error = call(&*tcp, "misbehave/BigOutput", small).await;
     assert_eq!(error.expect_err("too long").kind, Kind::ResourceExhausted);
     // What fits is answered, by connections that were refused something, too.

@@ -2,7 +2,7 @@
 //! operators' one, while what is no browser passes.
 
 use postern_core::Kind;
-use postern_tests::{Door, Gateway, Setup, call, connect};
+use postern_tests::{CallerTransport, Gateway, Setup, call, connect};
 
 use super::raw::{DATA, Frames, WINDOW, ask, head_to};
 use crate::share;
@@ -75,7 +75,7 @@ async fn a_page_that_rebinds_its_name_drains_no_gateway() {
     }
     let (status, body) = gateway.admin("/readyz").await.expect("asked");
     assert_eq!(status, 200, "it goes on: {body}");
-    let tcp = connect(&gateway, Door::Tcp).await;
+    let tcp = connect(&gateway, CallerTransport::Tcp).await;
     call(&*tcp, "echo/Echo", "{}").await.expect("it serves on");
     // By a name that is listed, it drains.
     let told = ask(gateway.admin, request("POST /drain", "ops.example", "")).await;

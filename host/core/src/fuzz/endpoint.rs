@@ -194,7 +194,7 @@ impl Driven {
 
     fn frame(&self, script: &mut Script<'_>) -> Frame {
         let kind = FrameType::from_code(1 + script.octet() % 8).unwrap_or(FrameType::Data);
-        let flags = Flags::from_bits(script.octet() & 0x33).unwrap_or(Flags::NONE);
+        let flags = Flags::from_bits(script.octet() & 0x33).unwrap_or_default();
         let mut headers = Headers::new();
         for _ in 0..script.octet() % 6 {
             let key = KEYS.get(usize::from(script.octet()) % KEYS.len()).copied();

@@ -100,7 +100,7 @@ fn frame(script: &mut Script<'_>, mode: u8) -> Frame {
     let flags = if mode & 8 == 0 {
         Flags::FRAG
     } else {
-        Flags::FRAG.with(Flags::REQ_ACK)
+        Flags::FRAG.union(Flags::REQ_ACK)
     };
     Frame {
         flags,

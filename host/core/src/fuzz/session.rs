@@ -170,7 +170,7 @@ impl Driven {
 
 fn frame(script: &mut Script<'_>) -> Frame {
     let kind = FrameType::from_code(1 + script.octet() % 8).unwrap_or(FrameType::Data);
-    let flags = Flags::from_bits(script.octet() & 0x33).unwrap_or(Flags::NONE);
+    let flags = Flags::from_bits(script.octet() & 0x33).unwrap_or_default();
     let (headers_len, payload_len) = (script.octet(), script.octet());
     let section = Bytes::copy_from_slice(script.octets(headers_len.into()));
     let headers = Headers::from_section(section).unwrap_or_default();

@@ -227,7 +227,7 @@ impl Split {
         headers.push(TOTAL_KEY, self.total.to_string())?;
         let part = Frame {
             kind: self.frame.kind,
-            flags: self.frame.flags.with(Flags::FRAG),
+            flags: self.frame.flags.union(Flags::FRAG),
             headers: headers.build(),
             payload: self.frame.payload.slice(start..end),
         };

@@ -67,7 +67,7 @@ impl Frame {
     pub const fn new(kind: FrameType) -> Self {
         Self {
             kind,
-            flags: Flags::NONE,
+            flags: Flags::empty(),
             headers: Headers::new(),
             payload: Bytes::new(),
         }

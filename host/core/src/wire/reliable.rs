@@ -121,7 +121,7 @@ pub(super) fn ack(id: u64) -> Frame {
 pub(super) fn numbered(mut frame: Frame, id: u64) -> Result<Frame, HeaderError> {
     frame.headers = frame.headers.without(|key| key == MSG_ID_KEY.as_bytes());
     frame.headers.push(MSG_ID_KEY, id.to_string())?;
-    frame.flags = frame.flags.with(Flags::REQ_ACK);
+    frame.flags = frame.flags.union(Flags::REQ_ACK);
     Ok(frame)
 }
 

@@ -1,4 +1,4 @@
-//! Who may change something through the operators' door.
+//! Who may change something through the admin listener.
 
 use axum::{
     extract::Request,
@@ -6,12 +6,12 @@ use axum::{
 };
 use postern_net::http::{ForeignPage, check_origin};
 
-use super::view::Failure;
+use super::view::AdminFailure;
 use crate::{app::door, config::Admin};
 
 /// Refuses what comes from a page of another site, whatever it asks for: by the same judgement as an
 /// HTTP listener's.
-pub(super) fn check_page(request: &Request, admin: &Admin) -> Result<(), Failure> {
+pub(super) fn check_page(request: &Request, admin: &Admin) -> Result<(), AdminFailure> {
     let hosts = door::hosts(admin.address.ip(), &admin.hosts);
     let (uri, headers) = (request.uri(), request.headers());
     check_origin(request.version(), uri, headers, &hosts, None).map_err(|page| {
@@ -21,7 +21,7 @@ pub(super) fn check_page(request: &Request, admin: &Admin) -> Result<(), Failure
                 StatusCode::FORBIDDEN
             }
         };
-        let failure = Failure::new(status, page.to_string());
+        let failure = AdminFailure::new(status, page.to_string());
         match page {
             ForeignPage::Host { host } => {
                 failure.with_hint(format!("set admin.hosts = [{host:?}] if that is its name"))
@@ -34,7 +34,7 @@ pub(super) fn check_page(request: &Request, admin: &Admin) -> Result<(), Failure
 }
 
 /// Refuses everybody without the token where one is set.
-pub(super) fn check(headers: &HeaderMap, admin: &Admin) -> Result<(), Failure> {
+pub(super) fn check(headers: &HeaderMap, admin: &Admin) -> Result<(), AdminFailure> {
     let Some(token) = &admin.token else {
         return Ok(());
     };
@@ -43,7 +43,7 @@ pub(super) fn check(headers: &HeaderMap, admin: &Admin) -> Result<(), Failure> {
     if given.is_some_and(|given| equal(given.as_bytes(), token.expose().as_bytes())) {
         return Ok(());
     }
-    let failure = Failure::new(
+    let failure = AdminFailure::new(
         StatusCode::UNAUTHORIZED,
         "the admin token is missing or wrong",
     );

@@ -1,10 +1,10 @@
-//! The operators' door: health, numbers and control over HTTP, in JSON. Nothing changes by GET; what
+//! The admin listener: health, numbers and control over HTTP, in JSON. Nothing changes by GET; what
 //! changes something is a POST and asks for the token where one is set. Pages of other sites are
 //! refused everything.
 
 mod guard;
 mod scrape;
-pub mod view;
+pub(crate) mod view;
 
 use std::{sync::Arc, time::Duration};
 
@@ -20,7 +20,7 @@ use postern_core::Error;
 use postern_net::http::HttpConfig;
 use serde_json::json;
 
-use self::view::Failure;
+use self::view::AdminFailure;
 use crate::{app::gateway::Gateway, nearest::nearest, telemetry::export::exposition};
 
 /// Every endpoint: method, path, what it does.
@@ -132,7 +132,7 @@ async fn own_pages_only(
     State(gateway): State<Arc<Gateway>>,
     request: Request,
     next: Next,
-) -> Result<Response, Failure> {
+) -> Result<Response, AdminFailure> {
     guard::check_page(&request, &gateway.loaded().config.admin)?;
     Ok(next.run(request).await)
 }
@@ -170,7 +170,7 @@ async fn plugins(State(gateway): State<Arc<Gateway>>) -> Response {
 async fn plugin(State(gateway): State<Arc<Gateway>>, Path(name): Path<String>) -> Response {
     match gateway.control().plugin(&name) {
         Some(plugin) => Json(plugin).into_response(),
-        None => Failure::unknown_plugin(&name, &gateway).into_response(),
+        None => AdminFailure::unknown_plugin(&name, &gateway).into_response(),
     }
 }
 
@@ -200,21 +200,21 @@ async fn rollback(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
     if gateway.control().plugin(&name).is_none() {
-        return Err(Failure::unknown_plugin(&name, &gateway));
+        return Err(AdminFailure::unknown_plugin(&name, &gateway));
     }
     match gateway.control().rollback(&name).await {
         Ok(()) => Ok(Json(gateway.control().plugin(&name)).into_response()),
-        Err(refusal) => Err(Failure::new(StatusCode::CONFLICT, refusal.to_string())),
+        Err(refusal) => Err(AdminFailure::new(StatusCode::CONFLICT, refusal.to_string())),
     }
 }
 
 async fn drain(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
     gateway.drain();
     Ok((StatusCode::ACCEPTED, Json(json!({ "status": "draining" }))).into_response())
@@ -224,7 +224,7 @@ async fn drain_instance(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
     let drained = gateway.control().directory().drain(&name);
     answer_drain(&name, drained, &gateway)
@@ -234,7 +234,7 @@ async fn undrain_instance(
     State(gateway): State<Arc<Gateway>>,
     Path(name): Path<String>,
     headers: HeaderMap,
-) -> Result<Response, Failure> {
+) -> Result<Response, AdminFailure> {
     guard::check(&headers, &gateway.loaded().config.admin)?;
     let undrained = gateway.control().directory().undrain(&name);
     answer_drain(&name, undrained, &gateway)
@@ -244,13 +244,13 @@ fn answer_drain(
     name: &str,
     changed: Result<usize, Error>,
     gateway: &Gateway,
-) -> Result<Response, Failure> {
+) -> Result<Response, AdminFailure> {
     match changed {
         Ok(entries) => Ok(Json(json!({ "instance": name, "entries": entries })).into_response()),
         Err(error) => {
             let status = StatusCode::from_u16(error.http());
             let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-            let failure = Failure::new(status, error.message.into_owned());
+            let failure = AdminFailure::new(status, error.message.into_owned());
             let clusters = gateway.control().clusters();
             let known = clusters.iter().flat_map(|service| &service.instances);
             let names = known.map(|instance| instance.instance.as_str());
@@ -262,20 +262,20 @@ fn answer_drain(
     }
 }
 
-async fn unknown(request: Request) -> Failure {
+async fn unknown(request: Request) -> AdminFailure {
     let path = request.uri().path();
     let known = ENDPOINTS.iter().map(|(_, path, _)| *path);
-    let failure = Failure::new(StatusCode::NOT_FOUND, format!("nothing is at {path}"));
+    let failure = AdminFailure::new(StatusCode::NOT_FOUND, format!("nothing is at {path}"));
     failure.with_hint(match nearest(path, known) {
         Some(near) => format!("did you mean {near}? GET /help lists everything"),
         None => "GET /help lists everything".to_owned(),
     })
 }
 
-async fn wrong_method(method: Method, request: Request) -> Failure {
+async fn wrong_method(method: Method, request: Request) -> AdminFailure {
     let path = request.uri().path();
     let message = format!("{path} does not take {method}");
-    Failure::new(StatusCode::METHOD_NOT_ALLOWED, message).with_hint(match method {
+    AdminFailure::new(StatusCode::METHOD_NOT_ALLOWED, message).with_hint(match method {
         Method::GET | Method::HEAD => format!("it changes something: use POST {path}"),
         _ => format!("it changes nothing: use GET {path}"),
     })

@@ -1,4 +1,4 @@
-//! What the operators' door shows.
+//! What the admin listener shows.
 
 use axum::{
     Json,
@@ -14,7 +14,7 @@ use crate::{
 
 /// One service with its numbers.
 #[derive(Debug, Clone, Serialize)]
-pub struct ServiceView {
+pub(crate) struct ServiceMetricsView {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
@@ -38,7 +38,7 @@ pub struct ServiceView {
 
 /// Calls of one service since the start.
 #[derive(Debug, Clone, Serialize)]
-pub struct CallsView {
+pub(crate) struct CallsView {
     pub ended: u64,
     pub failed: u64,
     pub in_flight: u64,
@@ -51,7 +51,7 @@ pub struct CallsView {
 
 /// An answer that is no success: `{"error", "code", "hint"?}`.
 #[derive(Debug)]
-pub(crate) struct Failure {
+pub(crate) struct AdminFailure {
     status: StatusCode,
     message: String,
     hint: Option<String>,
@@ -69,7 +69,7 @@ impl From<CallNumbers> for CallsView {
     }
 }
 
-impl Failure {
+impl AdminFailure {
     pub(crate) fn new(status: StatusCode, message: impl Into<String>) -> Self {
         Self {
             status,
@@ -100,7 +100,7 @@ impl Failure {
     }
 }
 
-impl IntoResponse for Failure {
+impl IntoResponse for AdminFailure {
     fn into_response(self) -> Response {
         let mut body = serde_json::json!({ "error": self.message, "code": self.status.as_u16() });
         if let (Some(hint), Some(body)) = (self.hint, body.as_object_mut()) {

@@ -21,7 +21,7 @@ use crate::{
 
 /// What a gateway would be like.
 #[derive(Debug)]
-pub struct Checked {
+pub(crate) struct Checked {
     pub plugins: Vec<PluginView>,
     /// What it would serve without.
     pub missing: Vec<Missing>,
@@ -31,7 +31,7 @@ pub struct Checked {
 ///
 /// # Errors
 /// Why it would not start, in the words of `run`.
-pub async fn check(loaded: &Loaded) -> Result<Checked, StartError> {
+pub(crate) async fn check(loaded: &Loaded) -> Result<Checked, StartError> {
     let config = &loaded.config;
     log::check(&config.log)?;
     check_data_dir(&config.data_dir)?;
@@ -54,7 +54,7 @@ pub async fn check(loaded: &Loaded) -> Result<Checked, StartError> {
 ///
 /// # Errors
 /// As `check`.
-pub async fn check_component(
+pub(crate) async fn check_component(
     loaded: &Loaded,
     name: &str,
     package: Package,

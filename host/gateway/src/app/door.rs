@@ -56,14 +56,14 @@ pub(crate) enum Control {
 
 /// Where a door listens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Place {
+pub(crate) struct Place {
     pub transport: &'static str,
     pub address: SocketAddr,
 }
 
 /// Why a door cannot be opened.
 #[derive(Debug)]
-pub struct BindError {
+pub(crate) struct BindError {
     /// Name of the listener.
     pub listener: String,
     pub transport: &'static str,
@@ -100,7 +100,7 @@ impl Server {
         inside: &Inside,
     ) -> io::Result<Self> {
         let counters = inside.transports.counters(name, transport);
-        let handler: Arc<dyn Handler> = Arc::new(inside.pipeline.entrance(name));
+        let handler: Arc<dyn Handler> = Arc::new(inside.pipeline.listener_handler(name));
         match transport {
             HTTP => {
                 let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
@@ -277,7 +277,7 @@ impl fmt::Display for BindError {
 impl BindError {
     /// What to do about it.
     #[must_use]
-    pub fn remedy(&self) -> String {
+    pub(crate) fn remedy(&self) -> String {
         let listener = &self.listener;
         let key = match listener.as_str() {
             ADMIN => "admin.address".to_owned(),

@@ -18,23 +18,23 @@ use tracing::info;
 
 use super::{door::Place, transports::Transports};
 use crate::{
-    admin::view::ServiceView,
+    admin::view::ServiceMetricsView,
     cluster::ServiceNumbers,
     config::Loaded,
     control::Control,
     directory::listing::MethodListing,
-    pipeline::route::{Route, Target},
-    readiness::{Readiness, Reason, ReasonKind},
+    pipeline::route::{Route, RouteTarget},
+    readiness::{Readiness, ReadinessReason, ReasonKind},
     sources::troubles::SourceTroubles,
     telemetry::{
         calls::CallBook,
-        export::{Numbers, StoreNumbers},
+        export::{MetricsSnapshot, StoreNumbers},
         log, process,
     },
 };
 
 /// A gateway's state.
-pub struct Gateway {
+pub(crate) struct Gateway {
     control: Arc<Control>,
     book: Arc<CallBook>,
     transports: Arc<Transports>,
@@ -81,25 +81,25 @@ impl Gateway {
     }
 
     #[must_use]
-    pub const fn control(&self) -> &Arc<Control> {
+    pub(crate) const fn control(&self) -> &Arc<Control> {
         &self.control
     }
 
     /// The configuration in force.
     #[must_use]
-    pub fn loaded(&self) -> Arc<Loaded> {
+    pub(crate) fn loaded(&self) -> Arc<Loaded> {
         self.loaded.load_full()
     }
 
-    /// Where each door listens, by the listener's name.
-    #[must_use]
-    pub fn places(&self) -> Arc<BTreeMap<String, Vec<Place>>> {
+    /// Where each listener listens, by its name.
+    #[cfg(test)]
+    pub(crate) fn places(&self) -> Arc<BTreeMap<String, Vec<Place>>> {
         self.places.load_full()
     }
 
     /// Files and folders that cannot be read as they should be.
     #[must_use]
-    pub const fn troubles(&self) -> &Arc<SourceTroubles> {
+    pub(crate) const fn troubles(&self) -> &Arc<SourceTroubles> {
         &self.troubles
     }
 
@@ -109,7 +109,7 @@ impl Gateway {
 
     /// Says that it is not ready, takes calls for `drain-delay` more, then nothing new, finishes
     /// what is in flight, ends.
-    pub fn drain(&self) {
+    pub(crate) fn drain(&self) {
         self.leaving.cancel();
     }
 
@@ -142,7 +142,7 @@ impl Gateway {
 
     /// Why the gateway should get no traffic; empty when it should.
     #[must_use]
-    pub fn unready_reasons(&self) -> Vec<Reason> {
+    pub(crate) fn unready_reasons(&self) -> Vec<ReadinessReason> {
         // Whatever began the drain, a signal or an operator, is told here before anything else is.
         if self.shutdown.is_draining() {
             let message = "calls in flight are finished, no new ones are taken";
@@ -156,13 +156,13 @@ impl Gateway {
 
     /// What speaks against traffic, and what is degraded.
     #[must_use]
-    pub fn readiness(&self) -> &Readiness {
+    pub(crate) fn readiness(&self) -> &Readiness {
         self.control.readiness()
     }
 
     /// Every service by name, with who answers and how calls went.
     #[must_use]
-    pub fn services(&self) -> Vec<ServiceView> {
+    pub(crate) fn services(&self) -> Vec<ServiceMetricsView> {
         let clusters = self.control.clusters();
         let cluster = |route: &Route| {
             let mut clusters = clusters.iter();
@@ -180,8 +180,8 @@ impl Gateway {
 
     /// Everything countable at this moment.
     #[must_use]
-    pub fn numbers(&self) -> Numbers {
-        Numbers {
+    pub(crate) fn numbers(&self) -> MetricsSnapshot {
+        MetricsSnapshot {
             calls: self.book.numbers(),
             transports: self.transports.numbers(),
             plugins: self.control.numbers(),
@@ -241,22 +241,22 @@ fn service_view(
     route: &Route,
     cluster: Option<ServiceNumbers>,
     info: Option<&ServiceInfo>,
-) -> ServiceView {
+) -> ServiceMetricsView {
     let methods = route.methods.as_ref();
     let described = info.into_iter().flat_map(|info| &info.methods);
-    ServiceView {
+    ServiceMetricsView {
         name: route.service.to_string(),
         version: route.version.as_ref().map(ToString::to_string),
         plugin: route.plugin.to_string(),
         generation: route.generation,
         is_live: match (&route.target, &cluster) {
-            (Target::Live(_), _) => true,
-            (Target::Cluster(_), Some(cluster)) => !cluster.instances.is_empty(),
-            (Target::Cluster(_), None) | (Target::Down(_), _) => false,
+            (RouteTarget::Live(_), _) => true,
+            (RouteTarget::Cluster(_), Some(cluster)) => !cluster.instances.is_empty(),
+            (RouteTarget::Cluster(_), None) | (RouteTarget::Down(_), _) => false,
         },
         reason: match &route.target {
-            Target::Live(_) | Target::Cluster(_) => None,
-            Target::Down(reason) => Some(reason.to_string()),
+            RouteTarget::Live(_) | RouteTarget::Cluster(_) => None,
+            RouteTarget::Down(reason) => Some(reason.to_string()),
         },
         methods: methods.map(|methods| methods.iter().map(ToString::to_string).collect()),
         described: described.map(MethodListing::from).collect(),

@@ -2,14 +2,10 @@
 //! or nothing. A socket stays, with its connections, while its listener has the same transport at
 //! the same address.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
 
 use postern_net::Shutdown;
+use postern_system::clock;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
@@ -243,7 +239,7 @@ impl Listeners {
         wanted: Wanted<'_>,
         address: SocketAddr,
     ) -> Result<Server, BindError> {
-        let until = Instant::now() + FREED_WAIT;
+        let until = clock::now() + FREED_WAIT;
         loop {
             let Wanted {
                 name,
@@ -252,8 +248,7 @@ impl Listeners {
             } = wanted;
             match Server::bind(name, transport, address, settings, &self.inside).await {
                 Err(error)
-                    if error.source.kind() == io::ErrorKind::AddrInUse
-                        && Instant::now() < until =>
+                    if error.source.kind() == io::ErrorKind::AddrInUse && clock::now() < until =>
                 {
                     tokio::time::sleep(FREED_PAUSE).await;
                 }

@@ -7,22 +7,15 @@
 //! ```
 
 mod check;
-pub mod door;
-pub mod gateway;
+pub(crate) mod door;
+pub(crate) mod gateway;
 mod listeners;
 mod parts;
 mod reload;
 mod signals;
 mod transports;
 
-use std::{
-    collections::BTreeMap,
-    io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use postern_core::{
     Transport,
@@ -33,11 +26,12 @@ use postern_net::{
     http::{HttpConfig, serve_router},
     pool::PoolConfigError,
 };
+use postern_system::clock;
 use postern_wasm::{Runtime, RuntimeError, StoreError};
 use tokio::{net::TcpListener, task::JoinSet};
 use tracing::{info, warn};
 
-pub use self::check::{Checked, check, check_component};
+pub(crate) use self::check::{Checked, check, check_component};
 use self::{
     door::{ADMIN, BindError, Inside, Place},
     gateway::Gateway,
@@ -54,15 +48,15 @@ use crate::{
     directory::probes,
     guard::{Failures, Guard, GuardError},
     memory,
-    pipeline::{Pipeline, Rules, Settings},
+    pipeline::{Pipeline, PipelineRules, PipelineSettings},
     plugins::deployer::Deployer,
     readiness::ReasonKind,
     sources::troubles::SourceTroubles,
-    telemetry::log::{self, LogError, LogLevel},
+    telemetry::log::{self, LogError, LogLevelHandle},
 };
 
 /// A gateway whose doors are open.
-pub struct App {
+pub(crate) struct App {
     gateway: Arc<Gateway>,
     pipeline: Arc<Pipeline>,
     control: Arc<Control>,
@@ -70,12 +64,12 @@ pub struct App {
     listeners: Listeners,
     admin: Option<TcpListener>,
     deployer: Deployer,
-    log: LogLevel,
+    log: LogLevelHandle,
 }
 
 /// Where a gateway serves, for people.
 #[derive(Debug, Clone)]
-pub struct Serving {
+pub(crate) struct Serving {
     /// By the listener's name.
     pub listeners: BTreeMap<String, Vec<Place>>,
     pub admin: Option<SocketAddr>,
@@ -84,7 +78,7 @@ pub struct Serving {
 
 /// Why a gateway does not start.
 #[derive(Debug, thiserror::Error)]
-pub enum StartError {
+pub(crate) enum StartError {
     #[error(transparent)]
     Log(#[from] LogError),
     #[error("data-dir {}: {source}", path.display())]
@@ -109,7 +103,7 @@ pub enum StartError {
 ///
 /// # Errors
 /// Why it does not start.
-pub async fn run(
+pub(crate) async fn run(
     loaded: Loaded,
     shutdown: Shutdown,
     announce: impl FnOnce(&Serving),
@@ -131,7 +125,7 @@ impl App {
     ///
     /// # Errors
     /// Why it does not start; nothing is left behind.
-    pub async fn start(loaded: Loaded, shutdown: Shutdown) -> Result<Self, StartError> {
+    pub(crate) async fn start(loaded: Loaded, shutdown: Shutdown) -> Result<Self, StartError> {
         let config = loaded.config.clone();
         let log = log::install(&config.log)?;
         let links = loaded.service_links();
@@ -191,12 +185,12 @@ impl App {
 
     /// What is shared with whoever looks at the gateway.
     #[must_use]
-    pub fn gateway(&self) -> &Arc<Gateway> {
+    pub(crate) fn gateway(&self) -> &Arc<Gateway> {
         &self.gateway
     }
 
     #[must_use]
-    pub fn serving(&self) -> Serving {
+    pub(crate) fn serving(&self) -> Serving {
         let admin = self
             .admin
             .as_ref()
@@ -209,7 +203,7 @@ impl App {
     }
 
     /// Deploys the plugins and serves until the shutdown has drained.
-    pub async fn serve(mut self) {
+    pub(crate) async fn serve(mut self) {
         // The operators' door outlives the others: it shows how they drain.
         let last = Shutdown::new();
         let mut tasks = JoinSet::new();
@@ -281,15 +275,15 @@ impl App {
 }
 
 /// What the configuration says about every call.
-fn rules(config: &Config, guard: Option<Arc<Guard>>, failures: Arc<Failures>) -> Rules {
-    let settings = Settings {
+fn rules(config: &Config, guard: Option<Arc<Guard>>, failures: Arc<Failures>) -> PipelineRules {
+    let settings = PipelineSettings {
         timeout: config.calls.timeout,
         timeout_max: config.calls.timeout_max,
         depth_max: config.calls.depth_max,
         body_bytes_max: config.calls.body_bytes_max.octets(),
         record: config.log.access,
     };
-    Rules {
+    PipelineRules {
         settings,
         guard,
         failures: Some(failures),
@@ -299,7 +293,7 @@ fn rules(config: &Config, guard: Option<Arc<Guard>>, failures: Arc<Failures>) ->
 /// The count of credentials that are not good: that from `before`, while its bounds are the same.
 fn failures(config: &Config, before: Option<&Arc<Failures>>) -> Arc<Failures> {
     let same = before.filter(|before| before.fits(&config.auth));
-    let new = || Arc::new(Failures::new(&config.auth, Instant::now()));
+    let new = || Arc::new(Failures::new(&config.auth, clock::now()));
     same.map_or_else(new, Arc::clone)
 }
 
@@ -312,7 +306,7 @@ fn guard(
     if !Guard::is_asked_for(config) {
         return Ok(None);
     }
-    let guard = Guard::open(config, before, Arc::clone(failures), Instant::now())?;
+    let guard = Guard::open(config, before, Arc::clone(failures), clock::now())?;
     Ok(Some(Arc::new(guard)))
 }
 

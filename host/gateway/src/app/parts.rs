@@ -12,7 +12,7 @@ use crate::{
     config::Config,
     control::{BuiltIn, Control, Fleet},
     directory::{Directory, service},
-    events::{self, Events},
+    events::{self, EventService},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     telemetry::calls::CallBook,
 };
@@ -34,7 +34,7 @@ impl Parts {
         let guard = guard(config, None, &failures)?;
         let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
         let extensions = Arc::<Extensions>::default();
-        let events = Events::new(config.events.to_hub(config.calls.depth_max));
+        let events = EventService::new(config.events.to_hub(config.calls.depth_max));
         runtime.set_events(Arc::new(events.hub().clone()));
         let (fleet, directory_service) = start_fleet(config, &runtime, &events).await?;
         let control = Arc::new(Control::new(
@@ -76,7 +76,7 @@ fn start_runtime(config: &Config) -> Result<Arc<Runtime>, StartError> {
 async fn start_fleet(
     config: &Config,
     runtime: &Runtime,
-    events: &Events,
+    events: &EventService,
 ) -> Result<(Fleet, Arc<service::Service>), StartError> {
     let directory = Directory::new(config)?;
     directory.restore(runtime.records("directory")?).await?;

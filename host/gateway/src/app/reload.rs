@@ -15,6 +15,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use postern_system::clock;
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
@@ -27,17 +28,17 @@ use crate::{
     pipeline::Pipeline,
     readiness::ReasonKind,
     sources::{
-        files::{FileWatch, Version},
+        files::{FileVersion, FileWatch},
         sight::ReadError,
     },
-    telemetry::log::{LogError, LogLevel},
+    telemetry::log::{LogError, LogLevelHandle},
 };
 
 /// Applies changes of the configuration.
 pub(crate) struct Reload {
     pub gateway: Arc<Gateway>,
     pub pipeline: Arc<Pipeline>,
-    pub log: LogLevel,
+    pub log: LogLevelHandle,
 }
 
 /// Why a change is not in force.
@@ -59,7 +60,7 @@ pub(crate) enum ReloadError {
 
 /// A version of the configuration that is not in force.
 struct Refused {
-    version: Version,
+    version: FileVersion,
     reason: String,
     /// Files that it names: a change of one of them may help.
     needs: BTreeSet<PathBuf>,
@@ -152,7 +153,7 @@ impl Reload {
         &self,
         listeners: &mut Listeners,
         redeploys: &mut JoinSet<()>,
-        version: Version,
+        version: FileVersion,
         before: Option<Refused>,
     ) -> Option<Refused> {
         let (error, needs) = match self.load(&version) {
@@ -212,7 +213,7 @@ impl Reload {
         self.gateway.control().directory().set_addresses(addresses);
     }
 
-    fn load(&self, version: &Version) -> Result<Loaded, ReloadError> {
+    fn load(&self, version: &FileVersion) -> Result<Loaded, ReloadError> {
         let text = String::from_utf8(version.bytes.clone());
         let text = text.map_err(|_| ReloadError::NotText(version.path.clone()))?;
         Ok(self.gateway.loaded().with_text(text)?)
@@ -271,7 +272,7 @@ impl Retry {
     fn first() -> Self {
         Self {
             pause: PASSING_PAUSE,
-            at: Instant::now() + PASSING_PAUSE,
+            at: clock::now() + PASSING_PAUSE,
         }
     }
 
@@ -279,7 +280,7 @@ impl Retry {
         let pause = (self.pause * 2).min(PASSING_PAUSE_MAX);
         Self {
             pause,
-            at: Instant::now() + pause,
+            at: clock::now() + pause,
         }
     }
 

@@ -9,11 +9,11 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{BuildError, Progress, toolchain::TARGET};
+use super::{BuildError, BuildProgress, toolchain::TARGET};
 
 /// A package of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Member {
+pub(crate) struct WorkspaceMember {
     pub name: String,
     pub manifest: PathBuf,
     /// Whether its library is a `cdylib`, which the target makes a component of.
@@ -27,7 +27,7 @@ pub(super) struct Artifact {
     pub path: PathBuf,
 }
 
-impl Member {
+impl WorkspaceMember {
     pub(super) fn is_in(&self, folder: &Path) -> bool {
         let folder = folder.canonicalize().unwrap_or_else(|_| folder.to_owned());
         self.manifest.parent() == Some(folder.as_path())
@@ -35,7 +35,7 @@ impl Member {
 }
 
 /// All packages of the workspace that the project in `folder` belongs to.
-pub(super) fn workspace_of(folder: &Path) -> Result<Vec<Member>, BuildError> {
+pub(super) fn workspace_of(folder: &Path) -> Result<Vec<WorkspaceMember>, BuildError> {
     if !folder.join("Cargo.toml").is_file() {
         return Err(BuildError::NoProject(folder.to_owned()));
     }
@@ -65,8 +65,8 @@ pub(super) fn workspace_of(folder: &Path) -> Result<Vec<Member>, BuildError> {
 /// Compiles the packages in one run. The profile is the same whatever the project's own says:
 /// small, fast, and without what a component has no use for.
 pub(super) fn build(
-    members: &[&Member],
-    on: &mut dyn FnMut(Progress),
+    members: &[&WorkspaceMember],
+    on: &mut dyn FnMut(BuildProgress),
 ) -> Result<Vec<Artifact>, BuildError> {
     let names: Vec<_> = members.iter().map(|member| member.name.clone()).collect();
     let Some(first) = members.first() else {
@@ -92,7 +92,7 @@ pub(super) fn build(
     if let Some(folder) = first.manifest.parent() {
         cargo.current_dir(folder);
     }
-    on(Progress::Started {
+    on(BuildProgress::Started {
         names: names.clone(),
     });
     let mut child = cargo
@@ -118,7 +118,7 @@ pub(super) fn build(
     let status = child.wait().map_err(no_cargo)?;
     if status.success() {
         if !diagnostics.trim().is_empty() {
-            on(Progress::Warned { diagnostics });
+            on(BuildProgress::Warned { diagnostics });
         }
         return Ok(artifacts);
     }
@@ -132,7 +132,7 @@ fn read_all(mut source: impl Read) -> String {
     String::from_utf8_lossy(&octets).into_owned()
 }
 
-fn read_message(line: &str, artifacts: &mut Vec<Artifact>, on: &mut dyn FnMut(Progress)) {
+fn read_message(line: &str, artifacts: &mut Vec<Artifact>, on: &mut dyn FnMut(BuildProgress)) {
     let Ok(Message::CompilerArtifact {
         manifest_path,
         target,
@@ -151,7 +151,7 @@ fn read_message(line: &str, artifacts: &mut Vec<Artifact>, on: &mut dyn FnMut(Pr
             path,
         });
     }
-    on(Progress::Compiled {
+    on(BuildProgress::Compiled {
         name: target.name,
         fresh,
     });
@@ -197,9 +197,9 @@ enum Message {
 }
 
 impl Package {
-    fn into_member(self) -> Member {
+    fn into_member(self) -> WorkspaceMember {
         let is_cdylib = |target: &Target| target.crate_types.iter().any(|kind| kind == "cdylib");
-        Member {
+        WorkspaceMember {
             is_component: self.targets.iter().any(is_cdylib),
             name: self.name,
             manifest: self.manifest_path,
@@ -235,7 +235,7 @@ mod tests {
         assert_eq!(artifacts, [artifact]);
         assert_eq!(
             told,
-            [Progress::Compiled {
+            [BuildProgress::Compiled {
                 name: "echo".into(),
                 fresh: true
             }]

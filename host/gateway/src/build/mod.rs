@@ -8,14 +8,16 @@ use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
-pub use cargo::Member;
+use postern_system::clock;
+
+pub(crate) use cargo::WorkspaceMember;
 
 /// What a build does, for a progress display.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Progress {
+pub(crate) enum BuildProgress {
     /// The toolchain lacks the target; rustup installs it.
     InstallingTarget { target: &'static str },
     /// The compiler begins with these packages.
@@ -28,7 +30,7 @@ pub enum Progress {
 
 /// A component that was built.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Built {
+pub(crate) struct Built {
     /// The package's name, which is the plugin's.
     pub name: String,
     /// `DIR/NAME.wasm`.
@@ -42,14 +44,21 @@ pub struct Built {
 
 /// What came of one project.
 #[derive(Debug)]
-pub struct Outcome {
+pub(crate) struct BuildOutcome {
+    #[cfg_attr(
+        not(test),
+        expect(
+            dead_code,
+            reason = "tests tell projects apart by it; a result names its files"
+        )
+    )]
     pub folder: PathBuf,
     pub result: Result<Built, BuildError>,
 }
 
 /// Why there is no component.
 #[derive(Debug, thiserror::Error)]
-pub enum BuildError {
+pub(crate) enum BuildError {
     #[error("{} is no plugin project: it has no Cargo.toml", .0.display())]
     NoProject(PathBuf),
     #[error("package \"{name}\" makes no component: its library is no cdylib")]
@@ -79,7 +88,7 @@ pub enum BuildError {
 impl BuildError {
     /// What to do about it.
     #[must_use]
-    pub fn remedy(&self) -> Option<String> {
+    pub(crate) fn remedy(&self) -> Option<String> {
         match self {
             Self::NoProject(_) => {
                 Some("begin one with `postern new NAME`, or name its folder".to_owned())
@@ -102,7 +111,10 @@ impl BuildError {
 ///
 /// # Errors
 /// Everything in `BuildError`.
-pub fn project(folder: &Path, on: &mut dyn FnMut(Progress)) -> Result<Built, BuildError> {
+pub(crate) fn project(
+    folder: &Path,
+    on: &mut dyn FnMut(BuildProgress),
+) -> Result<Built, BuildError> {
     let folders = [folder.to_owned()];
     match projects(&folders, on).pop() {
         Some(outcome) => outcome.result,
@@ -112,7 +124,10 @@ pub fn project(folder: &Path, on: &mut dyn FnMut(Progress)) -> Result<Built, Bui
 
 /// Builds many projects; those that share a workspace in one run of the compiler. When that fails,
 /// each is built alone, so that one broken project does not hold up the others.
-pub fn projects(folders: &[PathBuf], on: &mut dyn FnMut(Progress)) -> Vec<Outcome> {
+pub(crate) fn projects(
+    folders: &[PathBuf],
+    on: &mut dyn FnMut(BuildProgress),
+) -> Vec<BuildOutcome> {
     let mut outcomes = Vec::new();
     let mut left: BTreeSet<PathBuf> = folders.iter().cloned().collect();
     while let Some(folder) = left.pop_first() {
@@ -125,7 +140,7 @@ pub fn projects(folders: &[PathBuf], on: &mut dyn FnMut(Progress)) -> Vec<Outcom
                         folder: folder.clone(),
                         reason,
                     };
-                    outcomes.push(Outcome {
+                    outcomes.push(BuildOutcome {
                         folder,
                         result: Err(error),
                     });
@@ -134,7 +149,7 @@ pub fn projects(folders: &[PathBuf], on: &mut dyn FnMut(Progress)) -> Vec<Outcom
                 take_group(folder, first, &members, &mut left)
             }
             Err(error) => {
-                outcomes.push(Outcome {
+                outcomes.push(BuildOutcome {
                     folder,
                     result: Err(error),
                 });
@@ -150,7 +165,7 @@ pub fn projects(folders: &[PathBuf], on: &mut dyn FnMut(Progress)) -> Vec<Outcom
 ///
 /// # Errors
 /// Whatever the system says of the folder; one that is not there holds none.
-pub fn find_projects(folder: &Path) -> io::Result<Vec<PathBuf>> {
+pub(crate) fn find_projects(folder: &Path) -> io::Result<Vec<PathBuf>> {
     let entries = match fs::read_dir(folder) {
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
         entries => entries?,
@@ -163,13 +178,13 @@ pub fn find_projects(folder: &Path) -> io::Result<Vec<PathBuf>> {
     Ok(projects)
 }
 
-type Group = Vec<(PathBuf, Member)>;
+type Group = Vec<(PathBuf, WorkspaceMember)>;
 
 /// The project and all others of its workspace that are still to be built.
 fn take_group(
     folder: PathBuf,
-    first: Member,
-    members: &[Member],
+    first: WorkspaceMember,
+    members: &[WorkspaceMember],
     left: &mut BTreeSet<PathBuf>,
 ) -> Group {
     let mut group = vec![(folder, first)];
@@ -182,18 +197,18 @@ fn take_group(
     group
 }
 
-fn build_group(group: Group, on: &mut dyn FnMut(Progress), outcomes: &mut Vec<Outcome>) {
+fn build_group(group: Group, on: &mut dyn FnMut(BuildProgress), outcomes: &mut Vec<BuildOutcome>) {
     let (group, no_component): (Group, Group) = group
         .into_iter()
         .partition(|(_, member)| member.is_component);
     for (folder, member) in no_component {
         let result = Err(BuildError::NoComponent { name: member.name });
-        outcomes.push(Outcome { folder, result });
+        outcomes.push(BuildOutcome { folder, result });
     }
     let Some((folder, _)) = group.first() else {
         return;
     };
-    let began = Instant::now();
+    let began = clock::now();
     let compiled = toolchain::ensure_target(folder, on).and_then(|()| {
         let members: Vec<_> = group.iter().map(|(_, member)| member).collect();
         cargo::build(&members, on)
@@ -201,8 +216,8 @@ fn build_group(group: Group, on: &mut dyn FnMut(Progress), outcomes: &mut Vec<Ou
     match compiled {
         Ok(artifacts) => {
             for (folder, member) in group {
-                let result = place(&folder, &member, &artifacts, began.elapsed());
-                outcomes.push(Outcome { folder, result });
+                let result = place(&folder, &member, &artifacts, clock::since(began));
+                outcomes.push(BuildOutcome { folder, result });
             }
         }
         Err(BuildError::Failed { .. }) if group.len() > 1 => {
@@ -220,7 +235,7 @@ fn build_group(group: Group, on: &mut dyn FnMut(Progress), outcomes: &mut Vec<Ou
                     reason: reason.clone(),
                 };
                 let result = Err(error.take().unwrap_or_else(unreadable));
-                outcomes.push(Outcome { folder, result });
+                outcomes.push(BuildOutcome { folder, result });
             }
         }
     }
@@ -229,7 +244,7 @@ fn build_group(group: Group, on: &mut dyn FnMut(Progress), outcomes: &mut Vec<Ou
 /// Puts the component into the project's folder, unless the same one is there.
 fn place(
     folder: &Path,
-    member: &Member,
+    member: &WorkspaceMember,
     artifacts: &[cargo::Artifact],
     took: Duration,
 ) -> Result<Built, BuildError> {

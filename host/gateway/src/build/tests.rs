@@ -43,7 +43,7 @@ fn leaves_the_component_beside_the_manifest_and_replaces_it_only_when_it_differs
     // Magic, then version 13 in layer 1: a component, not a core module.
     assert_eq!(component.get(..8), Some(&b"\0asm\x0d\0\x01\0"[..]));
     assert!(!folder.join(".answer.wasm.tmp").exists());
-    assert!(told.contains(&Progress::Compiled {
+    assert!(told.contains(&BuildProgress::Compiled {
         name: "answer".into(),
         fresh: false
     }));
@@ -66,7 +66,7 @@ fn builds_a_workspace_in_one_run_and_the_sound_ones_when_one_is_broken() {
     ];
     let mut runs = Vec::new();
     let outcomes = projects(&folders, &mut |progress| {
-        if let Progress::Started { names } = progress {
+        if let BuildProgress::Started { names } = progress {
             runs.push(names);
         }
     });

@@ -4,25 +4,29 @@ use std::{
     path::Path,
     process::{Command, Output},
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::Mutex;
+use postern_system::clock;
 
-use super::{BuildError, Progress};
+use super::{BuildError, BuildProgress};
 
 /// Components straight from the compiler; no further tool is needed.
 pub(super) const TARGET: &str = "wasm32-wasip2";
 
 /// Asks the toolchain of `folder` for the target, and rustup for what it lacks.
-pub(super) fn ensure_target(folder: &Path, on: &mut dyn FnMut(Progress)) -> Result<(), BuildError> {
+pub(super) fn ensure_target(
+    folder: &Path,
+    on: &mut dyn FnMut(BuildProgress),
+) -> Result<(), BuildError> {
     // rustup does not install one target twice at a time, and while it does once, half of it is
     // there: whoever else wants it waits.
     let _turn = TURN.lock();
     if has_target(folder)? {
         return Ok(());
     }
-    on(Progress::InstallingTarget { target: TARGET });
+    on(BuildProgress::InstallingTarget { target: TARGET });
     match install(folder) {
         Ok(()) => Ok(()),
         Err(reason) => {
@@ -67,8 +71,8 @@ fn install(folder: &Path) -> Result<(), String> {
 
 /// Whether another process that installs the target at this moment comes to its end.
 fn installed_by_another(folder: &Path) -> Result<bool, BuildError> {
-    let until = Instant::now() + ANOTHER_WAIT;
-    while Instant::now() < until {
+    let until = clock::now() + ANOTHER_WAIT;
+    while clock::now() < until {
         if has_target(folder)? {
             return Ok(true);
         }

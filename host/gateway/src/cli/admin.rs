@@ -1,11 +1,11 @@
-//! The operators' door of a running gateway, from outside.
+//! The admin listener of a running gateway, from outside.
 
 use clap::Args;
 use postern_core::Headers;
 use postern_net::http::{HttpClient, HttpClientConfig};
 use serde_json::Value as Json;
 
-use super::{Shared, failure::Failure, output::Output};
+use super::{Shared, failure::CommandFailure, output::Output};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AdminArgs {
@@ -35,14 +35,18 @@ pub(super) fn path(kind: &str, name: &str, end: &str) -> String {
 }
 
 impl Admin {
-    pub(super) fn new(shared: &Shared, args: &AdminArgs, output: &Output) -> Result<Self, Failure> {
+    pub(super) fn new(
+        shared: &Shared,
+        args: &AdminArgs,
+        output: &Output,
+    ) -> Result<Self, CommandFailure> {
         let config = shared.load(&[], output)?.config;
         let address = args
             .admin
             .clone()
             .unwrap_or_else(|| config.admin.address.to_string());
         let client = HttpClient::new(&address, HttpClientConfig::default());
-        let client = client.map_err(|error| Failure::usage(error.message.to_string()))?;
+        let client = client.map_err(|error| CommandFailure::usage(error.message.to_string()))?;
         let token = config
             .admin
             .token
@@ -51,23 +55,28 @@ impl Admin {
         Ok(Self { client, token })
     }
 
-    pub(super) async fn read(&self, path: &str) -> Result<Json, Failure> {
+    pub(super) async fn read(&self, path: &str) -> Result<Json, CommandFailure> {
         self.ask("GET", path, &Headers::new()).await
     }
 
-    pub(super) async fn change(&self, path: &str) -> Result<Json, Failure> {
+    pub(super) async fn change(&self, path: &str) -> Result<Json, CommandFailure> {
         let mut headers = Headers::new();
         if let Some(token) = &self.token {
             let pushed = headers.push("authorization", format!("Bearer {token}"));
-            pushed.map_err(|error| Failure::usage(format!("admin.token: {error}")))?;
+            pushed.map_err(|error| CommandFailure::usage(format!("admin.token: {error}")))?;
         }
         self.ask("POST", path, &headers).await
     }
 
-    async fn ask(&self, method: &str, path: &str, headers: &Headers) -> Result<Json, Failure> {
+    async fn ask(
+        &self,
+        method: &str,
+        path: &str,
+        headers: &Headers,
+    ) -> Result<Json, CommandFailure> {
         let reply = self.client.fetch(method, path, headers).await;
-        let reply = reply.map_err(|error| Failure::admin(&error))?;
+        let reply = reply.map_err(|error| CommandFailure::admin(&error))?;
         serde_json::from_slice(&reply)
-            .map_err(|error| Failure::new(format!("{path} answered no JSON: {error}")))
+            .map_err(|error| CommandFailure::new(format!("{path} answered no JSON: {error}")))
     }
 }

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use clap::Args;
 use serde_json::json;
 
-use super::{failure::Failure, output::Output, progress::Display};
+use super::{failure::CommandFailure, output::Output, progress::Display};
 use crate::build::{self, BuildError, Built};
 
 #[derive(Debug, Args)]
@@ -21,7 +21,7 @@ pub(super) struct BuildArgs {
     dir: PathBuf,
 }
 
-pub(super) fn build(args: &BuildArgs, output: &Output) -> Result<(), Failure> {
+pub(super) fn build(args: &BuildArgs, output: &Output) -> Result<(), CommandFailure> {
     let mut display = Display::new(output);
     let result = build::project(&args.dir, &mut |progress| display.on(progress));
     drop(display);
@@ -49,8 +49,8 @@ pub(super) fn line(built: &Built) -> String {
     )
 }
 
-pub(super) fn failure(error: &BuildError) -> Failure {
-    let mut failure = Failure::new(error.to_string());
+pub(super) fn failure(error: &BuildError) -> CommandFailure {
+    let mut failure = CommandFailure::new(error.to_string());
     failure.remedy = error.remedy();
     if let BuildError::Failed { diagnostics, .. } = error {
         failure.drawing = Some(format!("{}\nerror: {error}\n", diagnostics.trim_end()));

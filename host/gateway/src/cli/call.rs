@@ -1,20 +1,18 @@
 //! `postern call`.
 
-use std::{
-    io::Read,
-    time::{Duration, Instant},
-};
+use std::{io::Read, time::Duration};
 
 use bytes::Bytes;
 use clap::Args;
 use postern_core::{Body, Call, Context, Error, Handler, Headers, Reply};
+use postern_system::clock;
 use serde_json::{Value as Json, json};
 
 use super::{
     Shared, block_on,
-    failure::Failure,
+    failure::CommandFailure,
     output::Output,
-    target::{self, Caller, Target, Written},
+    target::{self, CallTarget, Caller, WrittenTarget},
 };
 use crate::config::{Config, parse_duration};
 
@@ -37,7 +35,7 @@ pub(super) struct CallArgs {
     #[arg(value_name = "JSON", default_value = "{}")]
     message: String,
     #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp", help = target::help())]
-    transport: Written,
+    transport: WrittenTarget,
     /// A header of the call; may be given more than once.
     #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = read_header)]
     header: Vec<(String, String)>,
@@ -55,18 +53,18 @@ pub(super) struct CallArgs {
     verbose: bool,
 }
 
-pub(super) fn call(shared: &Shared, args: CallArgs, output: &Output) -> Result<(), Failure> {
+pub(super) fn call(shared: &Shared, args: CallArgs, output: &Output) -> Result<(), CommandFailure> {
     let message = read_message(&args.message, args.raw)?;
     let config = match args.transport {
         // A URL needs no configuration, so that a broken one does not matter.
-        Written::Url(_) => Config::default(),
-        Written::Named(_) => shared.load(&[], output)?.config,
+        WrittenTarget::Url(_) => Config::default(),
+        WrittenTarget::Named(_) => shared.load(&[], output)?.config,
     };
     let target = args.transport.clone().resolve(&config)?;
     let call = to_call(&args, message)?;
     let is_verbose = args.verbose;
     block_on(async {
-        let began = Instant::now();
+        let began = clock::now();
         let reply = send(&target, call, args.timeout).await?;
         let head = reply.headers.clone();
         print(reply, output).await?;
@@ -78,7 +76,7 @@ pub(super) fn call(shared: &Shared, args: CallArgs, output: &Output) -> Result<(
                 );
                 output.note(&format!("{key}: {value}"));
             }
-            let took = began.elapsed().as_secs_f64() * 1e3;
+            let took = clock::since(began).as_secs_f64() * 1e3;
             output.note(&format!(
                 "{took:.2} ms over {} to {}",
                 target.transport, target.authority
@@ -88,7 +86,7 @@ pub(super) fn call(shared: &Shared, args: CallArgs, output: &Output) -> Result<(
     })
 }
 
-fn to_call(args: &CallArgs, message: Bytes) -> Result<Call, Failure> {
+fn to_call(args: &CallArgs, message: Bytes) -> Result<Call, CommandFailure> {
     let mut headers = Headers::new();
     let content_type = if args.raw {
         "application/octet-stream"
@@ -102,11 +100,11 @@ fn to_call(args: &CallArgs, message: Bytes) -> Result<Call, Failure> {
     let default = (!has_type).then(|| ("content-type".to_owned(), content_type.to_owned()));
     for (name, value) in args.header.iter().chain(default.iter()) {
         let pushed = headers.push(name.to_lowercase(), value);
-        pushed.map_err(|error| Failure::usage(format!("--header {name}: {error}")))?;
+        pushed.map_err(|error| CommandFailure::usage(format!("--header {name}: {error}")))?;
     }
     let (service, method) = &args.name;
     let context = Context {
-        deadline: Instant::now().checked_add(args.timeout),
+        deadline: clock::now().checked_add(args.timeout),
         ..Context::default()
     };
     Ok(Call {
@@ -117,12 +115,16 @@ fn to_call(args: &CallArgs, message: Bytes) -> Result<Call, Failure> {
     })
 }
 
-pub(super) async fn send(target: &Target, call: Call, timeout: Duration) -> Result<Reply, Failure> {
+pub(super) async fn send(
+    target: &CallTarget,
+    call: Call,
+    timeout: Duration,
+) -> Result<Reply, CommandFailure> {
     let client = match target.open(Some(timeout)).await? {
         Caller::Session(client) => client,
         Caller::Requests(handler) => {
             let reply = handler.call(call).await;
-            return reply.map_err(|error| Failure::call(&error));
+            return reply.map_err(|error| CommandFailure::call(&error));
         }
     };
     let reply = client.call(call).await;
@@ -136,16 +138,16 @@ pub(super) async fn send(target: &Target, call: Call, timeout: Duration) -> Resu
     ) {
         client.close().await;
     }
-    reply.map_err(|error| Failure::call(&error))
+    reply.map_err(|error| CommandFailure::call(&error))
 }
 
-pub(super) async fn print(reply: Reply, output: &Output) -> Result<(), Failure> {
+pub(super) async fn print(reply: Reply, output: &Output) -> Result<(), CommandFailure> {
     match reply.body {
         Body::Empty => print_message(&Bytes::new(), output),
         Body::One(message) => print_message(&message, output),
         Body::Many(mut messages) => {
             while let Some(message) = messages.next().await {
-                let message = message.map_err(|error: Error| Failure::call(&error))?;
+                let message = message.map_err(|error: Error| CommandFailure::call(&error))?;
                 print_message(&message, output)?;
             }
             Ok(())
@@ -154,7 +156,7 @@ pub(super) async fn print(reply: Reply, output: &Output) -> Result<(), Failure> 
 }
 
 /// JSON as JSON, other text as it is, anything else in hexadecimal.
-fn print_message(message: &Bytes, output: &Output) -> Result<(), Failure> {
+fn print_message(message: &Bytes, output: &Output) -> Result<(), CommandFailure> {
     if let Ok(json) = serde_json::from_slice::<Json>(message) {
         // Numbers and order are the sender's: only whitespace may differ, and only at a terminal.
         return match output.is_terminal() {
@@ -176,11 +178,13 @@ fn hex(octets: &[u8]) -> String {
     octets.iter().map(|octet| format!("{octet:02x}")).collect()
 }
 
-pub(super) fn read_message(message: &str, is_raw: bool) -> Result<Bytes, Failure> {
+pub(super) fn read_message(message: &str, is_raw: bool) -> Result<Bytes, CommandFailure> {
     let message = if message == "-" {
         let mut octets = Vec::new();
         let read = std::io::stdin().lock().read_to_end(&mut octets);
-        read.map_err(|error| Failure::new(format!("cannot read the standard input: {error}")))?;
+        read.map_err(|error| {
+            CommandFailure::new(format!("cannot read the standard input: {error}"))
+        })?;
         octets
     } else {
         message.to_owned().into_bytes()
@@ -188,7 +192,7 @@ pub(super) fn read_message(message: &str, is_raw: bool) -> Result<Bytes, Failure
     if !is_raw {
         let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(&message);
         parsed.map_err(|error| {
-            let failure = Failure::usage(format!("the message is no JSON: {error}"));
+            let failure = CommandFailure::usage(format!("the message is no JSON: {error}"));
             failure.with_remedy("quote it for your shell, or send it as it is with --raw")
         })?;
     }

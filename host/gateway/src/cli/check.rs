@@ -7,7 +7,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     Shared, block_on,
-    failure::Failure,
+    failure::CommandFailure,
     output::{Format, Output},
     run,
 };
@@ -34,7 +34,11 @@ pub(super) struct CheckArgs {
     file: Option<PathBuf>,
 }
 
-pub(super) fn check(shared: &Shared, args: &CheckArgs, output: &Output) -> Result<(), Failure> {
+pub(super) fn check(
+    shared: &Shared,
+    args: &CheckArgs,
+    output: &Output,
+) -> Result<(), CommandFailure> {
     let component = args
         .file
         .as_deref()
@@ -63,15 +67,20 @@ pub(super) fn check(shared: &Shared, args: &CheckArgs, output: &Output) -> Resul
     report(&checked, &loaded.config, output)
 }
 
-fn check_component(shared: &Shared, component: &Path, output: &Output) -> Result<(), Failure> {
+fn check_component(
+    shared: &Shared,
+    component: &Path,
+    output: &Output,
+) -> Result<(), CommandFailure> {
     let loaded = shared.load_whole(&[], output)?;
     let folder = component
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());
     let folder = folder.unwrap_or_else(|| Path::new("."));
     let name = component.file_stem().unwrap_or_default().to_string_lossy();
-    let missing = || Failure::new(format!("{} is not there", component.display()));
-    let package = folder::read(folder, &name).map_err(|error| Failure::new(error.to_string()))?;
+    let missing = || CommandFailure::new(format!("{} is not there", component.display()));
+    let package =
+        folder::read(folder, &name).map_err(|error| CommandFailure::new(error.to_string()))?;
     let package = package.ok_or_else(missing)?;
     let plugin = block_on(async {
         let checked = Box::pin(app::check_component(&loaded, &name, package)).await;
@@ -91,7 +100,7 @@ fn check_component(shared: &Shared, component: &Path, output: &Output) -> Result
     report(&checked, &config, output)
 }
 
-fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), Failure> {
+fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), CommandFailure> {
     let Checked { plugins, missing } = checked;
     let message = match missing.as_slice() {
         [_] => "1 thing that is asked for would be missing".to_owned(),
@@ -112,9 +121,9 @@ fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), Fai
         });
         return match missing.is_empty() {
             true => output.json(&json),
-            false => Err(Failure {
+            false => Err(CommandFailure {
                 json: Some(json),
-                ..Failure::new(message)
+                ..CommandFailure::new(message)
             }),
         };
     }
@@ -134,7 +143,7 @@ fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), Fai
     }
     match missing.is_empty() {
         true => Ok(()),
-        false => Err(Failure::new(message)),
+        false => Err(CommandFailure::new(message)),
     }
 }
 

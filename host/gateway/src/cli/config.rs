@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Shared, failure::Failure, output::Output};
+use super::{Shared, failure::CommandFailure, output::Output};
 use crate::config;
 
 #[derive(Debug, Subcommand)]
@@ -22,7 +22,7 @@ pub(super) fn config(
     shared: &Shared,
     command: &ConfigCommand,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     match command {
         ConfigCommand::Schema => output.line(&format!("{:#}", config::schema())),
         ConfigCommand::Default if output.is_json() => {

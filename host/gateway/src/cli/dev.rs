@@ -11,23 +11,23 @@ use serde_json::json;
 
 use super::{
     Shared, block_on, build,
-    failure::Failure,
+    failure::CommandFailure,
     output::Output,
     progress::Display,
     run::{self, RunArgs},
-    sources::{Change, Sources},
+    sources::{ProjectChange, Sources},
 };
 use crate::{
     app::{self, Serving},
-    build::{Outcome, find_projects, projects},
+    build::{BuildOutcome, find_projects, projects},
 };
 
-pub(super) fn dev(shared: &Shared, args: &RunArgs, output: &Output) -> Result<(), Failure> {
+pub(super) fn dev(shared: &Shared, args: &RunArgs, output: &Output) -> Result<(), CommandFailure> {
     let loaded = args.load(shared, output)?;
     let folder = loaded.config.plugins.folder.clone();
     let found = find_projects(&folder);
     let found = found.map_err(|error| {
-        Failure::new(format!(
+        CommandFailure::new(format!(
             "cannot read the plugin folder {}: {error}",
             folder.display()
         ))
@@ -42,8 +42,9 @@ pub(super) fn dev(shared: &Shared, args: &RunArgs, output: &Output) -> Result<()
     // Watched from before the first build, so that no change falls between the two.
     let (changes, changed) = mpsc::channel();
     let sources = Sources::watch(&folder, changes);
-    let _sources = sources
-        .map_err(|error| Failure::new(format!("cannot watch {}: {error}", folder.display())))?;
+    let _sources = sources.map_err(|error| {
+        CommandFailure::new(format!("cannot watch {}: {error}", folder.display()))
+    })?;
     build_all(&found, output);
     thread::scope(|scope| {
         // Ends when the watcher does, with `_sources`.
@@ -64,7 +65,7 @@ pub(super) fn dev(shared: &Shared, args: &RunArgs, output: &Output) -> Result<()
 }
 
 /// Builds again what changes, until nothing is watched any more.
-fn rebuild(changed: &mpsc::Receiver<Change>, output: &Output) {
+fn rebuild(changed: &mpsc::Receiver<ProjectChange>, output: &Output) {
     while let Ok(first) = changed.recv() {
         let mut folders: Vec<PathBuf> = vec![first.project];
         folders.extend(changed.try_iter().map(|change| change.project));
@@ -87,7 +88,7 @@ fn build_all(folders: &[PathBuf], output: &Output) {
 }
 
 /// A project that does not build leaves what was built before in service.
-fn tell(outcome: &Outcome, output: &Output) {
+fn tell(outcome: &BuildOutcome, output: &Output) {
     match &outcome.result {
         Ok(built) if output.is_json() => {
             // The build goes on whether somebody reads this or not.

@@ -10,7 +10,7 @@ use crate::config::Faults;
 
 /// A command that did not do what it was asked for.
 #[derive(Debug)]
-pub(super) struct Failure {
+pub(super) struct CommandFailure {
     /// One sentence in lower case.
     pub message: String,
     /// What to do about it.
@@ -31,7 +31,7 @@ pub(super) enum FailureKind {
     NotRead,
 }
 
-impl Failure {
+impl CommandFailure {
     pub(super) fn new(message: impl Into<String>) -> Self {
         let kind = FailureKind::Failed;
         Self {
@@ -92,7 +92,7 @@ impl Failure {
         }
     }
 
-    /// The operators' door refused, or is not there.
+    /// The admin listener refused, or is not there.
     pub(super) fn admin(error: &Error) -> Self {
         let failure = Self::new(error.message.to_string());
         match remedy_of(error) {

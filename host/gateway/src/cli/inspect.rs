@@ -1,16 +1,17 @@
 //! `postern inspect`.
 
-use std::{io::Read, net::SocketAddr, path::Path, time::Instant};
+use std::{io::Read, net::SocketAddr, path::Path};
 
 use bytes::Bytes;
 use clap::Args;
+use postern_system::clock;
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 
-use super::{block_on, failure::Failure, output::Output, target::look_up};
+use super::{block_on, failure::CommandFailure, output::Output, target::look_up};
 use crate::inspect::{
-    Direction, Event, Flows, Found, Packets, Relay, Sight, Stream, from_hex, is_capture, to_json,
-    to_text,
+    Flows, Packets, Relay, RelayDirection, RelayEvent, Relayed, Stream, StreamPrefix, from_hex,
+    is_capture, to_json, to_text,
 };
 
 #[derive(Debug, Args)]
@@ -35,7 +36,7 @@ pub(super) struct InspectArgs {
     to: Option<String>,
 }
 
-pub(super) fn inspect(args: &InspectArgs, output: &Output) -> Result<(), Failure> {
+pub(super) fn inspect(args: &InspectArgs, output: &Output) -> Result<(), CommandFailure> {
     if let (Some(listen), Some(to)) = (args.relay, &args.to) {
         return block_on(relay(listen, to, output));
     }
@@ -61,16 +62,16 @@ impl Summary {
     fn print(
         &mut self,
         place: &str,
-        found: &Found,
+        found: &StreamPrefix,
         mut about: Json,
         output: &Output,
-    ) -> Result<(), Failure> {
+    ) -> Result<(), CommandFailure> {
         match found {
-            Found::Frame(frame) => {
+            StreamPrefix::Frame(frame) => {
                 self.frames += 1;
                 self.problems += frame.problems.len();
             }
-            Found::Garbage { .. } | Found::Cut { .. } => self.problems += 1,
+            StreamPrefix::Garbage { .. } | StreamPrefix::Cut { .. } => self.problems += 1,
         }
         if !output.is_json() {
             return output.line(&format!("{place}  {}", to_text(found)));
@@ -81,7 +82,7 @@ impl Summary {
         output.line(&about.to_string())
     }
 
-    fn finish(&self, output: &Output) -> Result<(), Failure> {
+    fn finish(&self, output: &Output) -> Result<(), CommandFailure> {
         let Self {
             frames,
             problems,
@@ -94,7 +95,9 @@ impl Summary {
         };
         if *problems > 0 {
             let problems = counted(*problems, "problem");
-            return Err(Failure::new(format!("{frames}, {problems}{ignored}")));
+            return Err(CommandFailure::new(format!(
+                "{frames}, {problems}{ignored}"
+            )));
         }
         output.note(&format!("{frames}, no problem{ignored}"));
         Ok(())
@@ -106,9 +109,10 @@ fn counted(n: usize, what: &str) -> String {
     format!("{n} {what}{}", if n == 1 { "" } else { "s" })
 }
 
-fn read(what: &[String]) -> Result<Bytes, Failure> {
-    let unreadable =
-        |name: &str, error: std::io::Error| Failure::new(format!("cannot read {name}: {error}"));
+fn read(what: &[String]) -> Result<Bytes, CommandFailure> {
+    let unreadable = |name: &str, error: std::io::Error| {
+        CommandFailure::new(format!("cannot read {name}: {error}"))
+    };
     let octets = match what {
         [one] if one == "-" => {
             let mut octets = Vec::new();
@@ -121,9 +125,9 @@ fn read(what: &[String]) -> Result<Bytes, Failure> {
         }
         words => {
             let octets = from_hex(&words.join(" "));
-            return octets
-                .map(Bytes::from)
-                .map_err(|error| Failure::usage(format!("neither a file nor hex: {error}")));
+            return octets.map(Bytes::from).map_err(|error| {
+                CommandFailure::usage(format!("neither a file nor hex: {error}"))
+            });
         }
     };
     // A file of hex is text; a capture and a dump are not.
@@ -133,10 +137,10 @@ fn read(what: &[String]) -> Result<Bytes, Failure> {
     Ok(hex.unwrap_or(octets).into())
 }
 
-fn stream(octets: &[u8], summary: &mut Summary, output: &Output) -> Result<(), Failure> {
+fn stream(octets: &[u8], summary: &mut Summary, output: &Output) -> Result<(), CommandFailure> {
     let mut stream = Stream::default();
     stream.push(octets);
-    let mut print = |at: u64, found: &Found| {
+    let mut print = |at: u64, found: &StreamPrefix| {
         summary.print(&format!("{at:>8}"), found, json!({ "at": at }), output)
     };
     while let Some((at, found)) = stream.next_found() {
@@ -148,8 +152,8 @@ fn stream(octets: &[u8], summary: &mut Summary, output: &Output) -> Result<(), F
     }
 }
 
-fn capture(octets: Bytes, summary: &mut Summary, output: &Output) -> Result<(), Failure> {
-    let packets = Packets::new(octets).map_err(|error| Failure::new(error.to_string()))?;
+fn capture(octets: Bytes, summary: &mut Summary, output: &Output) -> Result<(), CommandFailure> {
+    let packets = Packets::new(octets).map_err(|error| CommandFailure::new(error.to_string()))?;
     let mut flows = Flows::default();
     let mut seen = Vec::new();
     for packet in packets {
@@ -169,10 +173,10 @@ fn capture(octets: Bytes, summary: &mut Summary, output: &Output) -> Result<(), 
     Ok(())
 }
 
-async fn relay(listen: SocketAddr, to: &str, output: &Output) -> Result<(), Failure> {
+async fn relay(listen: SocketAddr, to: &str, output: &Output) -> Result<(), CommandFailure> {
     let to = look_up(to).await?;
     let unbound = |error: std::io::Error| {
-        Failure::new(format!("cannot listen at {listen}: {error}"))
+        CommandFailure::new(format!("cannot listen at {listen}: {error}"))
             .with_remedy("choose another port")
     };
     let relay = Relay::bind(listen, to, true, true).await.map_err(unbound)?;
@@ -181,32 +185,42 @@ async fn relay(listen: SocketAddr, to: &str, output: &Output) -> Result<(), Fail
         "relaying {address} to {to} over tcp and udp; end with ctrl-c"
     ));
     let (sights, mut seen) = mpsc::channel(1024);
-    let began = Instant::now();
+    let began = clock::now();
     let mut summary = Summary::default();
     let served = relay.serve(sights);
     tokio::pin!(served);
     loop {
         let sight = tokio::select! {
             result = &mut served => {
-                return result.map_err(|error| Failure::new(format!("the relay broke: {error}")));
+                return result.map_err(|error| CommandFailure::new(format!("the relay broke: {error}")));
             }
             _ = tokio::signal::ctrl_c() => return Ok(()),
             Some(sight) = seen.recv() => sight,
         };
-        show(&sight, began.elapsed().as_secs_f64(), &mut summary, output)?;
+        show(
+            &sight,
+            clock::since(began).as_secs_f64(),
+            &mut summary,
+            output,
+        )?;
     }
 }
 
-fn show(sight: &Sight, at: f64, summary: &mut Summary, output: &Output) -> Result<(), Failure> {
-    let Sight {
+fn show(
+    sight: &Relayed,
+    at: f64,
+    summary: &mut Summary,
+    output: &Output,
+) -> Result<(), CommandFailure> {
+    let Relayed {
         transport,
         peer,
         direction,
         event,
     } = sight;
     let arrow = match direction {
-        Direction::ToTarget => ">",
-        Direction::ToPeer => "<",
+        RelayDirection::ToTarget => ">",
+        RelayDirection::ToPeer => "<",
     };
     let place = format!("{at:>9.4} {transport} {peer} {arrow}");
     let about = json!({
@@ -214,15 +228,15 @@ fn show(sight: &Sight, at: f64, summary: &mut Summary, output: &Output) -> Resul
         "transport": transport,
         "peer": peer,
         "to": match direction {
-            Direction::ToTarget => "target",
-            Direction::ToPeer => "peer",
+            RelayDirection::ToTarget => "target",
+            RelayDirection::ToPeer => "peer",
         },
     });
     let (event, reason) = match event {
-        Event::Found(found) => return summary.print(&place, found, about, output),
-        Event::Opened => ("opened", None),
-        Event::Closed => ("closed", None),
-        Event::Failed(reason) => ("failed", Some(reason)),
+        RelayEvent::Found(found) => return summary.print(&place, found, about, output),
+        RelayEvent::Opened => ("opened", None),
+        RelayEvent::Closed => ("closed", None),
+        RelayEvent::Failed(reason) => ("failed", Some(reason)),
     };
     if output.is_json() {
         let mut about = about;

@@ -27,11 +27,11 @@ use std::{path::PathBuf, process::ExitCode};
 use clap::{Args, CommandFactory, Parser, Subcommand};
 
 use self::{
-    failure::Failure,
+    failure::CommandFailure,
     output::{Format, Output},
 };
 use crate::{
-    config::{LoadError, Loaded, Source},
+    config::{ConfigSource, LoadError, Loaded},
     sources::writers,
     telemetry,
 };
@@ -124,7 +124,7 @@ pub fn main() -> ExitCode {
     }
 }
 
-fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
+fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
     let Cli { shared, command } = cli;
     match command {
         Command::Run(args) => run::run(&shared, &args, output),
@@ -149,8 +149,12 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
 
 impl Shared {
     /// As `load`, once nobody writes to the file any more.
-    fn load_whole(&self, overrides: &[(&str, String)], output: &Output) -> Result<Loaded, Failure> {
-        let source = Source::new(self.config.clone());
+    fn load_whole(
+        &self,
+        overrides: &[(&str, String)],
+        output: &Output,
+    ) -> Result<Loaded, CommandFailure> {
+        let source = ConfigSource::new(self.config.clone());
         let path = source.path();
         writers::wait_until_closed(path, || {
             let path = path.display();
@@ -162,17 +166,21 @@ impl Shared {
     }
 
     /// The configuration of this file and environment, with `overrides` as variables on top.
-    fn load(&self, overrides: &[(&str, String)], output: &Output) -> Result<Loaded, Failure> {
-        let mut source = Source::new(self.config.clone());
+    fn load(
+        &self,
+        overrides: &[(&str, String)],
+        output: &Output,
+    ) -> Result<Loaded, CommandFailure> {
+        let mut source = ConfigSource::new(self.config.clone());
         for (variable, value) in overrides {
             source
                 .environment
                 .insert((*variable).to_owned(), value.clone());
         }
         crate::config::load(&source).map_err(|error| match error {
-            LoadError::Faults(faults) => Failure::faults(&faults, output),
+            LoadError::Faults(faults) => CommandFailure::faults(&faults, output),
             LoadError::Unreadable { .. } => {
-                let failure = Failure::new(error.to_string());
+                let failure = CommandFailure::new(error.to_string());
                 failure.with_remedy("`postern config default` writes one to begin with")
             }
         })
@@ -180,11 +188,13 @@ impl Shared {
 }
 
 /// Runs `future` to its end on a runtime of its own.
-fn block_on<T>(future: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
+fn block_on<T>(
+    future: impl Future<Output = Result<T, CommandFailure>>,
+) -> Result<T, CommandFailure> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build();
-    let runtime = runtime.map_err(|error| Failure::new(format!("no runtime: {error}")))?;
+    let runtime = runtime.map_err(|error| CommandFailure::new(format!("no runtime: {error}")))?;
     let result = runtime.block_on(future);
     // A task that blocks, such as a compiler that runs, must not hold up the end.
     runtime.shutdown_background();

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde_json::json;
 
-use super::{failure::Failure, output::Output};
+use super::{failure::CommandFailure, output::Output};
 use crate::scaffold::{self, Lang, Project};
 
 #[derive(Debug, Args)]
@@ -26,7 +26,7 @@ pub(super) struct NewArgs {
     sdk: Option<PathBuf>,
 }
 
-pub(super) fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
+pub(super) fn new(args: &NewArgs, output: &Output) -> Result<(), CommandFailure> {
     let Project {
         folder,
         name,
@@ -34,8 +34,8 @@ pub(super) fn new(args: &NewArgs, output: &Output) -> Result<(), Failure> {
     } = scaffold::create(&args.name, args.lang, args.sdk.as_deref()).map_err(|error| {
         let remedy = error.remedy();
         let failure = match error.is_usage() {
-            true => Failure::usage(error.to_string()),
-            false => Failure::new(error.to_string()),
+            true => CommandFailure::usage(error.to_string()),
+            false => CommandFailure::new(error.to_string()),
         };
         match remedy {
             Some(remedy) => failure.with_remedy(remedy),

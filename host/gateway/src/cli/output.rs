@@ -6,7 +6,7 @@ use anstyle::{AnsiColor, Style};
 use comfy_table::{ContentArrangement, Table, presets::NOTHING};
 use serde_json::Value as Json;
 
-use super::failure::{Failure, FailureKind};
+use super::failure::{CommandFailure, FailureKind};
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
 pub(super) enum Format {
@@ -53,17 +53,17 @@ impl Output {
     }
 
     /// The answer, as it is.
-    pub(super) fn text(&self, text: &str) -> Result<(), Failure> {
+    pub(super) fn text(&self, text: &str) -> Result<(), CommandFailure> {
         self.octets(text.as_bytes())
     }
 
     /// One line of the answer.
-    pub(super) fn line(&self, line: &str) -> Result<(), Failure> {
+    pub(super) fn line(&self, line: &str) -> Result<(), CommandFailure> {
         self.octets(format!("{line}\n").as_bytes())
     }
 
     /// The answer for programs, on one line; for people spread over many.
-    pub(super) fn json(&self, json: &Json) -> Result<(), Failure> {
+    pub(super) fn json(&self, json: &Json) -> Result<(), CommandFailure> {
         if self.is_terminal {
             self.line(&format!("{json:#}"))
         } else {
@@ -71,14 +71,18 @@ impl Output {
         }
     }
 
-    pub(super) fn octets(&self, octets: &[u8]) -> Result<(), Failure> {
+    pub(super) fn octets(&self, octets: &[u8]) -> Result<(), CommandFailure> {
         let mut stdout = io::stdout().lock();
         let written = stdout.write_all(octets).and_then(|()| stdout.flush());
-        written.map_err(|error| Failure::unwritten(&error))
+        written.map_err(|error| CommandFailure::unwritten(&error))
     }
 
     /// Rows below a head. Long cells are broken only where a terminal has an edge.
-    pub(super) fn table(&self, head: &[&str], rows: Vec<Vec<String>>) -> Result<(), Failure> {
+    pub(super) fn table(
+        &self,
+        head: &[&str],
+        rows: Vec<Vec<String>>,
+    ) -> Result<(), CommandFailure> {
         let mut table = Table::new();
         table
             .load_style(NOTHING)
@@ -101,7 +105,7 @@ impl Output {
         }
     }
 
-    pub(super) fn failure(&self, failure: &Failure) {
+    pub(super) fn failure(&self, failure: &CommandFailure) {
         if failure.kind == FailureKind::NotRead {
             return;
         }

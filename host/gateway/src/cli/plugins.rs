@@ -1,15 +1,14 @@
 //! `postern plugins list|info|rollback`.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use clap::{Args, Subcommand};
+use postern_system::clock;
 use serde_json::Value as Json;
 
 use super::{
     Shared,
     admin::{Admin, AdminArgs, path},
     block_on,
-    failure::Failure,
+    failure::CommandFailure,
     output::Output,
 };
 
@@ -18,13 +17,13 @@ pub(super) enum PluginsCommand {
     /// Every plugin: state, generation, services, and why a file was refused.
     List(AdminArgs),
     /// Everything that is known of one plugin.
-    Info(OneArgs),
+    Info(PluginArgs),
     /// Let the generation before take the calls again.
-    Rollback(OneArgs),
+    Rollback(PluginArgs),
 }
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct OneArgs {
+pub(super) struct PluginArgs {
     /// The plugin's name.
     name: String,
     #[command(flatten)]
@@ -35,7 +34,7 @@ pub(super) fn plugins(
     shared: &Shared,
     command: PluginsCommand,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     match command {
         PluginsCommand::List(args) => {
             let admin = Admin::new(shared, &args, output)?;
@@ -74,7 +73,7 @@ pub(super) fn plugins(
     }
 }
 
-fn list(reply: &Json, output: &Output) -> Result<(), Failure> {
+fn list(reply: &Json, output: &Output) -> Result<(), CommandFailure> {
     let plugins = reply
         .get("plugins")
         .and_then(Json::as_array)
@@ -110,14 +109,11 @@ fn list(reply: &Json, output: &Output) -> Result<(), Failure> {
 }
 
 /// One line per field; what is empty is left out.
-fn info(plugin: &Json, output: &Output) -> Result<(), Failure> {
+fn info(plugin: &Json, output: &Output) -> Result<(), CommandFailure> {
     let Some(fields) = plugin.as_object() else {
         return output.json(plugin);
     };
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .unwrap_or_default()
-        .as_secs();
+    let now = clock::unix_time().as_secs();
     for (name, value) in fields {
         let shown = match (name.as_str(), value) {
             ("since", Json::Number(_)) => ago(value, now),

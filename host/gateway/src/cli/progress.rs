@@ -35,26 +35,26 @@ impl<'a> Display<'a> {
         }
     }
 
-    pub(super) fn on(&mut self, progress: build::Progress) {
+    pub(super) fn on(&mut self, progress: build::BuildProgress) {
         match progress {
-            build::Progress::InstallingTarget { target } => {
+            build::BuildProgress::InstallingTarget { target } => {
                 self.say(&format!("the toolchain lacks {target}; rustup installs it"));
                 self.bar.set_message(format!("installing {target}"));
             }
-            build::Progress::Started { names } => {
+            build::BuildProgress::Started { names } => {
                 self.names = names.join(", ");
                 self.crates = 0;
                 self.bar.set_message(format!("building {}", self.names));
             }
-            build::Progress::Compiled { name, fresh: false } => {
+            build::BuildProgress::Compiled { name, fresh: false } => {
                 self.crates += 1;
                 let Self { names, crates, .. } = self;
                 self.bar.set_message(format!(
                     "building {names}: {crates} crates done, last {name}"
                 ));
             }
-            build::Progress::Compiled { fresh: true, .. } => {}
-            build::Progress::Warned { diagnostics } => self.say(diagnostics.trim_end()),
+            build::BuildProgress::Compiled { fresh: true, .. } => {}
+            build::BuildProgress::Warned { diagnostics } => self.say(diagnostics.trim_end()),
         }
     }
 

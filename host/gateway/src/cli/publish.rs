@@ -1,18 +1,19 @@
 //! `postern pub`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use clap::Args;
 use postern_core::{
     Call, Context, Headers,
     event::{PUBLISH, SERVICE, check_topic},
 };
+use postern_system::clock;
 
 use super::{
     Shared, block_on, call,
-    failure::Failure,
+    failure::CommandFailure,
     output::Output,
-    target::{self, Written},
+    target::{self, WrittenTarget},
 };
 use crate::config::{Config, parse_duration};
 
@@ -33,7 +34,7 @@ pub(super) struct PublishArgs {
     #[arg(value_name = "JSON", default_value = "{}")]
     payload: String,
     #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp", help = target::help())]
-    transport: Written,
+    transport: WrittenTarget,
     /// What the payload is; `application/json`, or `application/octet-stream` with --raw.
     #[arg(long, value_name = "TYPE")]
     content_type: Option<String>,
@@ -45,17 +46,21 @@ pub(super) struct PublishArgs {
     raw: bool,
 }
 
-pub(super) fn publish(shared: &Shared, args: PublishArgs, output: &Output) -> Result<(), Failure> {
+pub(super) fn publish(
+    shared: &Shared,
+    args: PublishArgs,
+    output: &Output,
+) -> Result<(), CommandFailure> {
     let payload = call::read_message(&args.payload, args.raw)?;
     let config = match args.transport {
         // A URL needs no configuration, so that a broken one does not matter.
-        Written::Url(_) => Config::default(),
-        Written::Named(_) => shared.load(&[], output)?.config,
+        WrittenTarget::Url(_) => Config::default(),
+        WrittenTarget::Named(_) => shared.load(&[], output)?.config,
     };
     let target = args.transport.clone().resolve(&config)?;
     let headers = headers(&args)?;
     let context = Context {
-        deadline: Instant::now().checked_add(args.timeout),
+        deadline: clock::now().checked_add(args.timeout),
         ..Context::default()
     };
     let call = Call {
@@ -69,7 +74,7 @@ pub(super) fn publish(shared: &Shared, args: PublishArgs, output: &Output) -> Re
     })
 }
 
-fn headers(args: &PublishArgs) -> Result<Headers, Failure> {
+fn headers(args: &PublishArgs) -> Result<Headers, CommandFailure> {
     let default = if args.raw {
         "application/octet-stream"
     } else {
@@ -80,7 +85,7 @@ fn headers(args: &PublishArgs) -> Result<Headers, Failure> {
     headers
         .push("event-type", &args.topic)
         .and_then(|()| headers.push("content-type", content_type))
-        .map_err(|error| Failure::usage(format!("--content-type: {error}")))?;
+        .map_err(|error| CommandFailure::usage(format!("--content-type: {error}")))?;
     Ok(headers)
 }
 

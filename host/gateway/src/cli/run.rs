@@ -6,7 +6,7 @@ use clap::Args;
 use postern_net::Shutdown;
 use serde_json::json;
 
-use super::{Shared, block_on, failure::Failure, output::Output};
+use super::{Shared, block_on, failure::CommandFailure, output::Output};
 use crate::{
     app::{self, Serving, StartError},
     config::Loaded,
@@ -33,7 +33,7 @@ pub(super) struct RunArgs {
 
 impl RunArgs {
     /// The configuration, with these options as if they were environment variables.
-    pub(super) fn load(&self, shared: &Shared, output: &Output) -> Result<Loaded, Failure> {
+    pub(super) fn load(&self, shared: &Shared, output: &Output) -> Result<Loaded, CommandFailure> {
         let options = [
             ("POSTERN_PLUGINS_FOLDER", &self.plugins),
             ("POSTERN_DATA_DIR", &self.data_dir),
@@ -46,7 +46,7 @@ impl RunArgs {
     }
 }
 
-pub(super) fn run(shared: &Shared, args: &RunArgs, output: &Output) -> Result<(), Failure> {
+pub(super) fn run(shared: &Shared, args: &RunArgs, output: &Output) -> Result<(), CommandFailure> {
     let loaded = args.load(shared, output)?;
     block_on(async {
         let announce = |serving: &Serving| announce(serving, output);
@@ -113,8 +113,8 @@ fn table(serving: &Serving) -> String {
     text
 }
 
-pub(super) fn failure(error: &StartError) -> Failure {
-    let failure = Failure::new(error.to_string());
+pub(super) fn failure(error: &StartError) -> CommandFailure {
+    let failure = CommandFailure::new(error.to_string());
     match error {
         StartError::Bind(_) => {
             failure.with_remedy("is another gateway running? stop it, or configure another address")

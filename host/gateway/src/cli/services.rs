@@ -7,7 +7,7 @@ use super::{
     Shared,
     admin::{Admin, AdminArgs, path},
     block_on,
-    failure::Failure,
+    failure::CommandFailure,
     output::Output,
     plugins::text,
 };
@@ -17,15 +17,15 @@ pub(super) enum ServicesCommand {
     /// Every service: who answers for it, its methods and its calls.
     List(AdminArgs),
     /// One service: its instances, how each does, and what was decided among them.
-    Info(OneArgs),
+    Info(ServiceArgs),
     /// Give an instance no new calls, here, until it is undrained.
-    Drain(OneArgs),
+    Drain(ServiceArgs),
     /// Give a drained instance calls again.
-    Undrain(OneArgs),
+    Undrain(ServiceArgs),
 }
 
 #[derive(Debug, Clone, Args)]
-pub(super) struct OneArgs {
+pub(super) struct ServiceArgs {
     /// Name of the service, or of the instance as `info` shows it.
     name: String,
     #[command(flatten)]
@@ -36,7 +36,7 @@ pub(super) fn services(
     shared: &Shared,
     command: ServicesCommand,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     match command {
         ServicesCommand::List(args) => {
             let admin = Admin::new(shared, &args, output)?;
@@ -53,7 +53,7 @@ pub(super) fn services(
                 .iter()
                 .find(|service| text(service, "/name") == args.name);
             let Some(service) = service else {
-                let failure = Failure::new(format!("no service {}", args.name));
+                let failure = CommandFailure::new(format!("no service {}", args.name));
                 return Err(failure.with_remedy("`postern services list` names them"));
             };
             if output.is_json() {
@@ -66,7 +66,12 @@ pub(super) fn services(
     }
 }
 
-fn turn(shared: &Shared, args: &OneArgs, what: &str, output: &Output) -> Result<(), Failure> {
+fn turn(
+    shared: &Shared,
+    args: &ServiceArgs,
+    what: &str,
+    output: &Output,
+) -> Result<(), CommandFailure> {
     let admin = Admin::new(shared, &args.admin, output)?;
     let path = path("instances", &args.name, &format!("/{what}"));
     let reply = block_on(admin.change(&path))?;
@@ -85,7 +90,7 @@ fn all(reply: &Json) -> Vec<Json> {
     services.cloned().unwrap_or_default()
 }
 
-fn list(services: &[Json], output: &Output) -> Result<(), Failure> {
+fn list(services: &[Json], output: &Output) -> Result<(), CommandFailure> {
     let row = |service: &Json| {
         let methods = service.get("methods").and_then(Json::as_array);
         let methods = methods.into_iter().flatten().filter_map(Json::as_str);
@@ -119,7 +124,7 @@ fn list(services: &[Json], output: &Output) -> Result<(), Failure> {
     output.table(&head, services.iter().map(row).collect())
 }
 
-fn info(service: &Json, output: &Output) -> Result<(), Failure> {
+fn info(service: &Json, output: &Output) -> Result<(), CommandFailure> {
     let cluster = |key: &str| text(service, &format!("/cluster/{key}"));
     output.line(&format!(
         "{}: balancer {}, {} tries, {} retries, {} hedges, {} waiting",

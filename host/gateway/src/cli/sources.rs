@@ -11,7 +11,7 @@ use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, ne
 
 /// A project whose sources changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Change {
+pub(super) struct ProjectChange {
     pub project: PathBuf,
 }
 
@@ -22,7 +22,7 @@ pub(super) struct Sources {
 
 impl Sources {
     /// Sends a change for each project below `folder` whose sources are written.
-    pub(super) fn watch(folder: &Path, changes: Sender<Change>) -> notify::Result<Self> {
+    pub(super) fn watch(folder: &Path, changes: Sender<ProjectChange>) -> notify::Result<Self> {
         std::fs::create_dir_all(folder)?;
         // Events name absolute paths.
         let root = folder.canonicalize()?;
@@ -42,7 +42,7 @@ impl Sources {
                 .filter(|name| shown.join(name).join("Cargo.toml").is_file())
             {
                 // Nobody builds any more once the receiver is gone.
-                let _ = changes.send(Change {
+                let _ = changes.send(ProjectChange {
                     project: shown.join(name),
                 });
             }
@@ -137,6 +137,6 @@ mod tests {
         let change = changed
             .recv_timeout(Duration::from_secs(10))
             .expect("a change");
-        assert_eq!(change, Change { project });
+        assert_eq!(change, ProjectChange { project });
     }
 }

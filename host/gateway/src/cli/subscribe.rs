@@ -12,9 +12,9 @@ use serde_json::json;
 
 use super::{
     Shared, block_on,
-    failure::Failure,
+    failure::CommandFailure,
     output::Output,
-    target::{self, Caller, Target, Written},
+    target::{self, CallTarget, Caller, WrittenTarget},
 };
 use crate::{
     config::{Config, parse_duration},
@@ -37,7 +37,7 @@ pub(super) struct SubscribeArgs {
     #[arg(value_name = "PATTERN", required = true, value_parser = read_pattern)]
     topics: Vec<Pattern>,
     #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp", help = target::help())]
-    transport: Written,
+    transport: WrittenTarget,
     /// How many events to wait for.
     #[arg(long, short = 'n', value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
@@ -50,11 +50,11 @@ pub(super) fn subscribe(
     shared: &Shared,
     args: SubscribeArgs,
     output: &Output,
-) -> Result<(), Failure> {
+) -> Result<(), CommandFailure> {
     let config = match args.transport {
         // A URL needs no configuration, so that a broken one does not matter.
-        Written::Url(_) => Config::default(),
-        Written::Named(_) => shared.load(&[], output)?.config,
+        WrittenTarget::Url(_) => Config::default(),
+        WrittenTarget::Named(_) => shared.load(&[], output)?.config,
     };
     let target = args.transport.clone().resolve(&config)?;
     block_on(async {
@@ -69,7 +69,7 @@ pub(super) fn subscribe(
         let result = tokio::select! {
             result = printing => result,
             () = over => match args.count {
-                Some(count) => Err(Failure::new(format!(
+                Some(count) => Err(CommandFailure::new(format!(
                     "not all of {count} events came within the time"
                 ))),
                 None => Ok(()),
@@ -80,11 +80,11 @@ pub(super) fn subscribe(
     })
 }
 
-async fn connect(target: &Target) -> Result<Client, Failure> {
+async fn connect(target: &CallTarget) -> Result<Client, CommandFailure> {
     match target.open(None).await? {
         Caller::Session(client) => Ok(client),
         Caller::Requests(_) => {
-            let failure = Failure::usage("events come over VSTP here");
+            let failure = CommandFailure::usage("events come over VSTP here");
             let remedy = "name a VSTP listener: --transport vstp://HOST:PORT, or read the stream \
                           with curl -N -H 'content-type: application/json' \
                           -d '{\"topics\":[\">\"]}' \
@@ -95,19 +95,23 @@ async fn connect(target: &Target) -> Result<Client, Failure> {
 }
 
 /// Prints events until there were enough of them.
-async fn print(client: &Client, args: &SubscribeArgs, output: &Output) -> Result<(), Failure> {
+async fn print(
+    client: &Client,
+    args: &SubscribeArgs,
+    output: &Output,
+) -> Result<(), CommandFailure> {
     let mut events = client.events();
     let topics: Vec<_> = args.topics.iter().map(Pattern::as_str).collect();
     let message = json!({ "topics": topics }).to_string();
     client
         .call(Call::unary(SERVICE, "subscribe", message))
         .await
-        .map_err(|error| Failure::call(&error))?;
+        .map_err(|error| CommandFailure::call(&error))?;
     output.note(&format!("subscribed to {}", topics.join(", ")));
     let mut n_printed = 0;
     while args.count.is_none_or(|count| n_printed < count) {
         let Some(delivery) = events.next().await else {
-            return Err(Failure::new("the session has ended"));
+            return Err(CommandFailure::new("the session has ended"));
         };
         output.octets(&[&to_line(&delivery)[..], b"\n"].concat())?;
         n_printed += 1;

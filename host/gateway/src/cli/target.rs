@@ -12,21 +12,21 @@ use postern_net::{
     dial::{self, Dial},
 };
 
-use super::failure::Failure;
+use super::failure::CommandFailure;
 use crate::config::{Config, Listener, Protocol};
 
 /// How, and to which `host:port` or path.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Target {
+pub(super) struct CallTarget {
     pub transport: Transport,
     pub authority: String,
 }
 
 /// As it was written, not looked up yet.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Written {
+pub(super) enum WrittenTarget {
     Named(Transport),
-    Url(Target),
+    Url(CallTarget),
 }
 
 /// What a call is made with.
@@ -35,7 +35,7 @@ pub(super) enum Caller {
     Requests(std::sync::Arc<dyn Handler>),
 }
 
-impl std::str::FromStr for Written {
+impl std::str::FromStr for WrittenTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
@@ -68,16 +68,16 @@ impl std::str::FromStr for Written {
         if !is_authority(authority, transport.form()) {
             return Err(format!("{text:?} does not end with {}", shape(transport)));
         }
-        Ok(Self::Url(Target {
+        Ok(Self::Url(CallTarget {
             transport,
             authority: authority.to_owned(),
         }))
     }
 }
 
-impl Written {
+impl WrittenTarget {
     /// The listener that the configuration opens for a transport that is only named.
-    pub(super) fn resolve(self, config: &Config) -> Result<Target, Failure> {
+    pub(super) fn resolve(self, config: &Config) -> Result<CallTarget, CommandFailure> {
         let transport = match self {
             Self::Url(target) => return Ok(target),
             Self::Named(transport) => transport,
@@ -89,7 +89,7 @@ impl Written {
         let Some(listener) = listeners.find(|listener| accepts(listener, transport)) else {
             let message = format!("the configuration opens no listener for {transport}");
             let remedy = format!("name it: --transport {}", url(transport));
-            return Err(Failure::new(message).with_remedy(remedy));
+            return Err(CommandFailure::new(message).with_remedy(remedy));
         };
         let mut address = listener.address;
         if address.ip().is_unspecified() {
@@ -99,17 +99,17 @@ impl Written {
             };
             address.set_ip(local);
         }
-        Ok(Target {
+        Ok(CallTarget {
             transport,
             authority: address.to_string(),
         })
     }
 }
 
-impl Target {
+impl CallTarget {
     /// Opens what a call is made with; a call over requests may take `timeout`, and so may the
     /// opening of a session, but not longer than usual.
-    pub(super) async fn open(&self, timeout: Option<Duration>) -> Result<Caller, Failure> {
+    pub(super) async fn open(&self, timeout: Option<Duration>) -> Result<Caller, CommandFailure> {
         let mut config = ClientConfig::default();
         if let Some(timeout) = timeout {
             config.call_timeout = timeout;
@@ -117,25 +117,30 @@ impl Target {
         }
         if let Some(Dial::Requests(open)) = dial::find(self.transport) {
             let handler = open(&self.authority, config.call_timeout);
-            let handler = handler.map_err(|error| Failure::usage(error.message.to_string()))?;
+            let handler =
+                handler.map_err(|error| CommandFailure::usage(error.message.to_string()))?;
             return Ok(Caller::Requests(handler));
         }
         let targets = dial::targets(self.transport, &self.authority).await;
-        let targets = targets.map_err(|error| Failure::new(error.message.to_string()))?;
+        let targets = targets.map_err(|error| CommandFailure::new(error.message.to_string()))?;
         // The name service gives the preferred one first.
         let Some(target) = targets.into_iter().next() else {
-            return Err(Failure::new(format!("{} has no address", self.authority)));
+            return Err(CommandFailure::new(format!(
+                "{} has no address",
+                self.authority
+            )));
         };
         let client = Client::connect(target, config).await;
-        let client = client.map_err(|error| Failure::call(&error))?;
+        let client = client.map_err(|error| CommandFailure::call(&error))?;
         Ok(Caller::Session(client))
     }
 }
 
 /// The first address of a `host:port`, for what is no call.
-pub(super) async fn look_up(authority: &str) -> Result<SocketAddr, Failure> {
-    let unknown =
-        |reason: &dyn fmt::Display| Failure::new(format!("{authority} has no address: {reason}"));
+pub(super) async fn look_up(authority: &str) -> Result<SocketAddr, CommandFailure> {
+    let unknown = |reason: &dyn fmt::Display| {
+        CommandFailure::new(format!("{authority} has no address: {reason}"))
+    };
     let mut addresses = tokio::net::lookup_host(authority)
         .await
         .map_err(|error| unknown(&error))?;
@@ -210,8 +215,8 @@ impl fmt::Debug for Caller {
 mod tests {
     use super::*;
 
-    fn to(transport: Transport, authority: &str) -> Written {
-        Written::Url(Target {
+    fn to(transport: Transport, authority: &str) -> WrittenTarget {
+        WrittenTarget::Url(CallTarget {
             transport,
             authority: authority.to_owned(),
         })
@@ -220,8 +225,8 @@ mod tests {
     #[test]
     fn reads_names_and_urls() {
         let check =
-            |text: &str, expected: Written| assert_eq!(text.parse(), Ok(expected), "{text}");
-        check("udp", Written::Named(Transport::Udp));
+            |text: &str, expected: WrittenTarget| assert_eq!(text.parse(), Ok(expected), "{text}");
+        check("udp", WrittenTarget::Named(Transport::Udp));
         check(
             "vstp://localhost:9090",
             to(Transport::Tcp, "localhost:9090"),
@@ -247,13 +252,13 @@ mod tests {
             "vstp://a:b",
             "http://a:1/x",
         ] {
-            assert!(text.parse::<Written>().is_err(), "{text}");
+            assert!(text.parse::<WrittenTarget>().is_err(), "{text}");
         }
     }
 
     #[test]
     fn a_refusal_names_what_there_is() {
-        let refused = |text: &str| text.parse::<Written>().expect_err(text);
+        let refused = |text: &str| text.parse::<WrittenTarget>().expect_err(text);
         assert_eq!(
             refused("carrier://a:1"),
             "write tcp, udp, unix, http, or a URL: vstp://HOST:PORT, vstp+udp://HOST:PORT, \
@@ -270,7 +275,7 @@ mod tests {
     fn a_name_means_the_configured_listener() {
         let mut config = Config::default();
         let resolve = |transport, config: &Config| {
-            Written::Named(transport)
+            WrittenTarget::Named(transport)
                 .resolve(config)
                 .map(|target| target.authority)
                 .ok()

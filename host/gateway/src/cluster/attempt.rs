@@ -9,10 +9,10 @@ use std::{
 
 use postern_core::{Call, Error, Reply, balance::InFlight};
 use postern_net::late::before;
+use postern_system::clock::now;
 
 use super::{
     breaking::{End, Pass},
-    chance::now,
     picture::{Balancer, Chosen, Picture, Place},
     refusal,
     service::Cluster,

@@ -13,9 +13,8 @@ use postern_core::resilience::{
     Admission, Bulkhead, BulkheadConfig, Outcome,
     bulkhead::{Ready, Refused, ShedReason},
 };
+use postern_system::clock::now;
 use tokio::sync::oneshot;
-
-use super::chance::now;
 
 #[derive(Debug)]
 pub(super) struct Gate {

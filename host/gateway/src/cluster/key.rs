@@ -6,7 +6,7 @@ use postern_core::{Body, Call, Origin, Text, balance::hash, json};
 
 /// What of a call makes its key. A call that has none of it goes by chance.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum HashOn {
+pub(crate) enum HashOn {
     /// The value of a header.
     Header(Text),
     /// The name of the principal; the peer where nobody authenticated.
@@ -22,7 +22,7 @@ pub enum HashOn {
 
 impl HashOn {
     #[must_use]
-    pub fn key(&self, call: &Call) -> Option<u64> {
+    pub(crate) fn key(&self, call: &Call) -> Option<u64> {
         match self {
             Self::Header(name) => call.headers.get(name.as_bytes()).map(|value| hash(&value)),
             Self::Principal => match &call.context.principal {
@@ -43,7 +43,7 @@ impl HashOn {
 
     /// Reads `header:NAME`, `principal`, `peer`, `service-method`, `payload-field:NAME`.
     #[must_use]
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let named = |prefix| text.strip_prefix(prefix).filter(|name| !name.is_empty());
         match text {
             "principal" => Some(Self::Principal),

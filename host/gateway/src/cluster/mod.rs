@@ -22,7 +22,6 @@
 mod attempt;
 mod breaking;
 mod building;
-mod chance;
 mod counts;
 mod endpoint;
 mod gate;
@@ -56,17 +55,17 @@ use postern_core::{
     Handler, Text,
     registry::{Instance, Service, Snapshot},
 };
+use postern_system::clock;
 
 use self::building::Slot;
-pub(crate) use self::chance::now;
-pub use self::{
+pub(crate) use self::{
     key::HashOn,
     numbers::{InstanceNumbers, ServiceNumbers},
     pattern::Pattern,
     placing::{BalancerSource, Pick, Picker, PlacedBalance},
     policy::{Fallback, Policies, ServicePolicy, SubsetRule},
     service::{Cluster, Witness},
-    trail::{Note, Trail, Why},
+    trail::{Trail, Why},
     verdict::Verdict,
 };
 use crate::name_table::NameTable;
@@ -75,7 +74,7 @@ use crate::name_table::NameTable;
 pub(super) type Siblings = NameTable<Arc<Cluster>>;
 
 /// The clusters of a gateway, and what is known of every instance.
-pub struct Clusters {
+pub(crate) struct Clusters {
     clusters: Arc<Siblings>,
     slots: Mutex<BTreeMap<Text, Slot>>,
     source: Option<Arc<dyn BalancerSource>>,
@@ -87,12 +86,15 @@ pub struct Clusters {
 /// How an instance is reached: its plugin, or an upstream to its addresses. `None` while it cannot
 /// be; then it takes no calls, and is asked for again at the next rebuild or change of the service,
 /// unless it has addresses that the gateway does not dial.
-pub type Connect<'a> = dyn Fn(&Instance) -> Option<Arc<dyn Handler>> + 'a;
+pub(crate) type Connect<'a> = dyn Fn(&Instance) -> Option<Arc<dyn Handler>> + 'a;
 
 impl Clusters {
     /// `source` makes balancers of plugins; `witness` is told how instances do.
     #[must_use]
-    pub fn new(source: Option<Arc<dyn BalancerSource>>, witness: Option<Arc<dyn Witness>>) -> Self {
+    pub(crate) fn new(
+        source: Option<Arc<dyn BalancerSource>>,
+        witness: Option<Arc<dyn Witness>>,
+    ) -> Self {
         Self {
             clusters: Arc::default(),
             slots: Mutex::default(),
@@ -105,7 +107,7 @@ impl Clusters {
     /// Makes the clusters follow the directory and the policies. A service of which neither changed
     /// is not touched. One that is there stays the same `Cluster`; instances keep what was learned of
     /// them; calls under way end where they are.
-    pub fn rebuild(
+    pub(crate) fn rebuild(
         &self,
         snapshot: &Snapshot,
         policies: &Policies,
@@ -127,7 +129,7 @@ impl Clusters {
     }
 
     /// As `rebuild`, for the service `name` alone, which is `service` from here on.
-    pub fn update(
+    pub(crate) fn update(
         &self,
         name: &Text,
         service: Option<&Arc<Service>>,
@@ -159,7 +161,7 @@ impl Clusters {
             Some(slot) if slot.is_current(service, policy, policies.zone()) => slot,
             known => {
                 let is_new = known.is_none();
-                let slot = self.build(known, service, policies, connect, now());
+                let slot = self.build(known, service, policies, connect, clock::now());
                 if is_new {
                     self.clusters.insert(service.name(), slot.cluster());
                 }
@@ -168,17 +170,17 @@ impl Clusters {
         }
     }
 
-    /// The cluster of a service, as the last change left it.
-    #[must_use]
-    pub fn get(&self, service: &str) -> Option<Arc<Cluster>> {
-        self.clusters.get(service)
-    }
-
     /// Counters and states of every service, by name.
     #[must_use]
-    pub fn numbers(&self) -> Vec<ServiceNumbers> {
+    pub(crate) fn numbers(&self) -> Vec<ServiceNumbers> {
         let clusters = self.clusters.all();
         clusters.values().map(|cluster| cluster.numbers()).collect()
+    }
+
+    /// The cluster of a service, as the last change left it.
+    #[cfg(test)]
+    pub(crate) fn get(&self, service: &str) -> Option<Arc<Cluster>> {
+        self.clusters.get(service)
     }
 
     fn number(&self) -> u64 {

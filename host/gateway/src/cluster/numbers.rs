@@ -2,10 +2,10 @@
 
 use std::{collections::BTreeMap, sync::atomic::Ordering::Relaxed};
 
+use postern_system::clock::now;
 use serde::Serialize;
 
 use super::{
-    chance::now,
     counts::Counts,
     picture::{Picture, Place},
 };
@@ -13,7 +13,7 @@ use super::{
 /// One service at one moment. Counters are since the service is known.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct ServiceNumbers {
+pub(crate) struct ServiceNumbers {
     pub service: String,
     pub balancer: String,
     pub calls: u64,
@@ -57,7 +57,7 @@ pub struct ServiceNumbers {
 /// One instance at one moment. Counters are since the instance is known.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct InstanceNumbers {
+pub(crate) struct InstanceNumbers {
     pub instance: String,
     /// Who answers for it: `plugin users`, `peer gw-2`.
     pub owner: String,

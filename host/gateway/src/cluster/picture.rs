@@ -13,10 +13,10 @@ use postern_core::{
     balance::{Ask, Balance, Set, Subset},
     registry::{Owner, Range, Record},
 };
+use postern_system::random;
 
 use super::{
     breaking::Pass,
-    chance::random,
     endpoint::Endpoint,
     machines::Machines,
     placing::{Pick, Picker, PlacedBalance},
@@ -140,7 +140,7 @@ impl Picture {
         now: Instant,
         refused: &BTreeSet<usize>,
     ) -> Option<(Pick, bool, bool)> {
-        let random = random();
+        let random = random::even();
         let can = |index: usize, place: &Place| {
             !refused.contains(&index)
                 && self.suits(place, index, call, wish, true)

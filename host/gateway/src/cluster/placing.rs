@@ -10,7 +10,7 @@ use postern_core::{
 use super::verdict::Verdict;
 
 /// Makes balancers out of plugins.
-pub trait BalancerSource: Send + Sync {
+pub(crate) trait BalancerSource: Send + Sync {
     /// The plugin of that name as a balancer of `service` over `set`; `None` when no such plugin is in service,
     /// and then the native balancer decides until the next rebuild. What the plugin does not decide
     /// `fallback` does.
@@ -25,7 +25,7 @@ pub trait BalancerSource: Send + Sync {
 
 /// A balancer that may look at the call and is told how its picks fared. It is for one set: an index
 /// means the set that it was made over. Its `memory` is that of its native fallback.
-pub trait PlacedBalance: Balance {
+pub(crate) trait PlacedBalance: Balance {
     /// As `pick`, for a call. Says who decided.
     fn place(&self, ask: &Ask<'_>, call: &Call) -> Option<Pick>;
 
@@ -35,13 +35,13 @@ pub trait PlacedBalance: Balance {
 
 /// A member and who decided on it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Pick {
+pub(crate) struct Pick {
     pub index: usize,
     pub by: Picker,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Picker {
+pub(crate) enum Picker {
     Component,
     /// The native balancer in the component's stead.
     Native,

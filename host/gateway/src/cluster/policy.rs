@@ -17,7 +17,7 @@ use super::{key::HashOn, pattern::Pattern};
 /// How the calls of a service are spread and kept from failure. `Default` is what holds where
 /// nothing is written.
 #[derive(Debug, Clone, PartialEq)]
-pub struct ServicePolicy {
+pub(crate) struct ServicePolicy {
     /// How an instance is picked; what decides in the stead of a component that does not.
     pub plan: Plan,
     /// The plugin that picks.
@@ -43,7 +43,7 @@ pub struct ServicePolicy {
 
 /// Which instances a call wants, by its headers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SubsetRule {
+pub(crate) struct SubsetRule {
     /// Key of metadata, and the header whose value it must have.
     pub headers: Vec<(Text, Text)>,
     /// Others do not answer in their stead.
@@ -52,7 +52,7 @@ pub struct SubsetRule {
 
 /// What answers when the service cannot.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Fallback {
+pub(crate) enum Fallback {
     /// Another service is asked the same. Its own fallback is not taken.
     Service(Text),
     /// One JSON value.
@@ -61,7 +61,7 @@ pub enum Fallback {
 
 /// The policy of every service, and where the gateway stands.
 #[derive(Debug, Clone, Default)]
-pub struct Policies {
+pub(crate) struct Policies {
     default: Arc<ServicePolicy>,
     own: BTreeMap<Text, Arc<ServicePolicy>>,
     zone: Option<Text>,
@@ -70,7 +70,7 @@ pub struct Policies {
 impl Policies {
     /// `own` by service; all others have `default`. `zone` is that of the gateway.
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         default: ServicePolicy,
         own: impl IntoIterator<Item = (Text, ServicePolicy)>,
         zone: Option<Text>,
@@ -84,12 +84,12 @@ impl Policies {
     }
 
     #[must_use]
-    pub fn of(&self, service: &Text) -> &Arc<ServicePolicy> {
+    pub(crate) fn of(&self, service: &Text) -> &Arc<ServicePolicy> {
         self.own.get(service).unwrap_or(&self.default)
     }
 
     #[must_use]
-    pub const fn zone(&self) -> Option<&Text> {
+    pub(crate) const fn zone(&self) -> Option<&Text> {
         self.zone.as_ref()
     }
 }
@@ -97,7 +97,7 @@ impl Policies {
 impl ServicePolicy {
     /// The name of what picks, for metrics: `p2c-ewma`, `plugin:geo`.
     #[must_use]
-    pub fn balancer_name(&self) -> Text {
+    pub(crate) fn balancer_name(&self) -> Text {
         match &self.component {
             Some(plugin) => format!("plugin:{plugin}").into(),
             None => Text::from_static(self.plan.policy.name()),

@@ -4,10 +4,10 @@ use std::{future::poll_fn, sync::Arc, task::Poll, time::Instant};
 
 use futures_util::FutureExt;
 use postern_core::{Blame, Body, BoxFuture, Error, Reply, resilience::Safety};
+use postern_system::clock::now;
 
 use super::{
     attempt::Attempt,
-    chance::now,
     machines::Hedging,
     trail::Note,
     verdict::is_fault,

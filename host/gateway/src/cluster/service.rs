@@ -22,7 +22,7 @@ use super::{
 
 /// Answers the calls of one service by one of its instances. Stays the same while its instances and
 /// its policy change.
-pub struct Cluster {
+pub(crate) struct Cluster {
     service: Text,
     picture: ArcSwap<Picture>,
     pub(super) counts: Counts,
@@ -31,7 +31,7 @@ pub struct Cluster {
 }
 
 /// Is told how the instances of services do.
-pub trait Witness: Send + Sync {
+pub(crate) trait Witness: Send + Sync {
     /// A call showed that the instance failed, or that it answers again. Of an instance that goes on
     /// answering nothing is told.
     fn on_outcome(&self, key: &Key, outcome: Outcome);
@@ -52,21 +52,20 @@ impl Cluster {
         }
     }
 
-    #[must_use]
-    pub const fn service(&self) -> &Text {
-        &self.service
-    }
-
     /// Answers `call` by the policy in force, and notes in `trail` why so. Dropping the future
     /// cancels the call at every instance that it was sent to, and gives every place back.
-    pub fn call(self: &Arc<Self>, call: Call, trail: &Trail) -> BoxFuture<Result<Reply, Error>> {
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        call: Call,
+        trail: &Trail,
+    ) -> BoxFuture<Result<Reply, Error>> {
         Box::pin(way::go(Arc::clone(self), call, trail.clone(), Falls::May))
     }
 
     /// The handler that may be called in the cluster's stead: of a plugin of this gateway that is the
     /// only instance, under a policy that does nothing for a lone one. Asked anew after each rebuild.
     #[must_use]
-    pub fn direct(&self) -> Option<Arc<dyn Handler>> {
+    pub(crate) fn direct(&self) -> Option<Arc<dyn Handler>> {
         let picture = self.picture.load();
         let [only] = &picture.places[..] else {
             return None;
@@ -79,14 +78,14 @@ impl Cluster {
     }
 
     /// Whether a try at one of the instances may be made of `method` again.
-    #[must_use]
-    pub fn is_idempotent(&self, method: &Text) -> bool {
+    #[cfg(test)]
+    pub(crate) fn is_idempotent(&self, method: &Text) -> bool {
         self.picture.load().is_idempotent(method)
     }
 
     /// Whose fault it is that no answer comes: that of an instance elsewhere, where there is one.
     #[must_use]
-    pub fn blame(&self) -> Blame {
+    pub(crate) fn blame(&self) -> Blame {
         let picture = self.picture.load();
         match &picture.places[..] {
             [] => Blame::Gateway,
@@ -97,7 +96,7 @@ impl Cluster {
 
     /// Counters and states at this moment.
     #[must_use]
-    pub fn numbers(&self) -> ServiceNumbers {
+    pub(crate) fn numbers(&self) -> ServiceNumbers {
         ServiceNumbers::of(&self.picture.load(), &self.counts)
     }
 

@@ -7,11 +7,11 @@ use postern_core::{Kind, Text};
 
 /// Where the decisions of one call are noted, if anywhere.
 #[derive(Debug, Clone, Default)]
-pub struct Trail(Option<Arc<Mutex<Why>>>);
+pub(crate) struct Trail(Option<Arc<Mutex<Why>>>);
 
 /// What was decided for one call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Why {
+pub(crate) struct Why {
     /// Who picked last: `p2c-ewma`, `plugin:geo`.
     pub balancer: Option<Text>,
     /// Who was picked last, and its zone.
@@ -25,7 +25,7 @@ pub struct Why {
 
 /// One thing out of the ordinary.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Note {
+pub(crate) enum Note {
     /// It waited for a place.
     Waited,
     /// It got no place: `queue-full`, `displaced`, ...
@@ -38,8 +38,6 @@ pub enum Note {
     NativePick,
     /// Only ejected instances were left.
     EjectedPick,
-    /// The breaker of an instance was open, or all its probes were under way.
-    BreakerOpen(Text),
     /// A try failed, with this kind, at this instance.
     Failed(Text, Kind),
     /// Nobody could be picked.
@@ -55,18 +53,18 @@ pub enum Note {
 impl Trail {
     /// Nothing is noted.
     #[must_use]
-    pub const fn off() -> Self {
+    pub(crate) const fn off() -> Self {
         Self(None)
     }
 
     #[must_use]
-    pub fn on() -> Self {
+    pub(crate) fn on() -> Self {
         Self(Some(Arc::default()))
     }
 
     /// What was noted so far. `None` where nothing is.
     #[must_use]
-    pub fn why(&self) -> Option<Why> {
+    pub(crate) fn why(&self) -> Option<Why> {
         self.0.as_ref().map(|why| why.lock().clone())
     }
 
@@ -107,7 +105,6 @@ impl fmt::Display for Note {
             Self::OutOfSubset => f.write_str("out-of-subset"),
             Self::NativePick => f.write_str("native-pick"),
             Self::EjectedPick => f.write_str("ejected-pick"),
-            Self::BreakerOpen(instance) => write!(f, "breaker-open:{instance}"),
             Self::Failed(instance, kind) => write!(f, "failed:{instance}={kind}"),
             Self::Nobody(reason) => write!(f, "nobody:{reason}"),
             Self::Stopped(reason) => write!(f, "stopped:{reason}"),

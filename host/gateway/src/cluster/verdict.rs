@@ -21,7 +21,7 @@ use postern_core::{Blame, Error, Kind, Symptom};
 
 /// See the table at the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Verdict {
+pub(crate) enum Verdict {
     Success,
     CallerFault,
     Failure,
@@ -33,7 +33,7 @@ pub enum Verdict {
 impl Verdict {
     /// `had`: the time that the try had; `is_own`: it was the policy's own.
     #[must_use]
-    pub fn of(error: &Error, had: Duration, is_own: bool) -> Self {
+    pub(crate) fn of(error: &Error, had: Duration, is_own: bool) -> Self {
         match (error.blame, error.kind) {
             (Blame::Client, _) => Self::CallerFault,
             (Blame::Gateway, _) => Self::Nothing,
@@ -50,7 +50,7 @@ impl Verdict {
 
     /// No answer came in the time that the try had.
     #[must_use]
-    pub fn of_silence(had: Duration, is_own: bool) -> Self {
+    pub(crate) fn of_silence(had: Duration, is_own: bool) -> Self {
         if is_own || had >= TELLING_MIN {
             Self::Timeout
         } else {
@@ -60,13 +60,13 @@ impl Verdict {
 
     /// Whether the instance is to blame.
     #[must_use]
-    pub const fn is_failure(self) -> bool {
+    pub(crate) const fn is_failure(self) -> bool {
         matches!(self, Self::Failure | Self::Timeout)
     }
 
     /// Whether the instance answered as one that is well does.
     #[must_use]
-    pub const fn is_answer(self) -> bool {
+    pub(crate) const fn is_answer(self) -> bool {
         matches!(self, Self::Success | Self::CallerFault)
     }
 }

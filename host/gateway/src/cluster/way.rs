@@ -19,10 +19,10 @@ use postern_core::{
     registry::Range,
     resilience::{Deadline, Decision, Outcome, Safety},
 };
+use postern_system::{clock::now, random};
 
 use super::{
     attempt::{Attempt, TryLimit},
-    chance::{now, random},
     gate::{Entry, Permit},
     picture::{Chosen, Picture, Place, Wish},
     policy::Fallback,
@@ -156,7 +156,7 @@ impl Way {
         let now = now();
         let remaining = self.call.context.remaining(now);
         let retry = &self.picture.policy.retry;
-        let decision = retry.decide(error, n_rounds, self.safety(), remaining, random());
+        let decision = retry.decide(error, n_rounds, self.safety(), remaining, random::even());
         let stopped = match decision {
             Decision::Stop(reason) => {
                 self.cluster.counts.count_stop(reason);

@@ -3,12 +3,12 @@
 
 use std::time::Duration;
 
-use super::{CallPattern, leaf::word_leaf, manifest::Table, named::Named, section::section};
+use super::{CallPattern, leaf::word_leaf, manifest::OpaqueTable, named::Named, section::section};
 
 section! {
     /// One limit on the rate of calls. A call passes all limits that it falls under, or is refused
     /// as `resource-exhausted` with the time after which it would pass.
-    pub struct RateLimit {
+    pub(crate) struct RateLimit {
         /// What shares one allowance: "principal" (anonymous callers by address), "peer" (address;
         /// of IPv6 its /64), "service", "header" or "global".
         pub by: RateKey = RateKey::Peer;
@@ -31,7 +31,7 @@ section! {
 
 section! {
     /// Changes to the headers of some calls.
-    pub struct HeaderRule {
+    pub(crate) struct HeaderRule {
         /// Calls that are changed.
         pub calls: Vec<CallPattern> = vec![CallPattern::all()];
         /// Changes before the service sees the call.
@@ -44,21 +44,21 @@ section! {
 section! {
     /// Changes in this order. Names match in any case. Values may hold `{principal}`, `{peer}`,
     /// `{service}`, `{method}` and `{correlation-id}`; a value with one that is not known is not set.
-    pub struct HeaderEdits {
+    pub(crate) struct HeaderEdits {
         /// Names that are removed; "x-internal-*" removes all that begin so.
         pub remove: Vec<String> = Vec::new();
         /// Old name and new name.
-        pub rename: Table = Table::default();
+        pub rename: OpaqueTable = OpaqueTable::default();
         /// Name and value, in the place of every value before.
-        pub set: Table = Table::default();
+        pub set: OpaqueTable = OpaqueTable::default();
         /// Name and value, beside every value before.
-        pub add: Table = Table::default();
+        pub add: OpaqueTable = OpaqueTable::default();
     }
 }
 
 section! {
     /// Pages of other origins that may call (CORS). Off while `origins` is empty.
-    pub struct Cors {
+    pub(crate) struct Cors {
         /// Origins: "https://example.org", "https://*.example.org", "null", or "*" for all.
         pub origins: Vec<String> = Vec::new();
         /// Methods that pages may use.
@@ -87,7 +87,7 @@ section! {
 
 /// What shares one allowance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RateKey {
+pub(crate) enum RateKey {
     Principal,
     Peer,
     Service,
@@ -107,11 +107,13 @@ impl Named for RateLimit {}
 impl Named for HeaderRule {}
 
 impl Cors {
-    /// As the door wants it; `None` while it is off.
+    /// As the listener wants it; `None` while it is off.
     ///
     /// # Errors
     /// What a browser could not make sense of.
-    pub fn sharing(&self) -> Result<Option<postern_net::http::Cors>, postern_net::http::CorsError> {
+    pub(crate) fn sharing(
+        &self,
+    ) -> Result<Option<postern_net::http::Cors>, postern_net::http::CorsError> {
         if self.origins.is_empty() {
             return Ok(None);
         }

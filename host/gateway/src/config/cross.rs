@@ -8,15 +8,15 @@ use std::{net::SocketAddr, time::Duration};
 use super::{
     directory,
     fault::suggest,
-    section::Reader,
+    section::SectionReader,
     settings::{Carrier, Config, Listener, Protocol},
     units::{Size, show_duration},
-    value::Place,
+    value::Provenance,
 };
 
 /// Adds a fault for each contradiction. Keys that are wrong by themselves have their defaults here,
 /// so one mistake is told once.
-pub(crate) fn check(config: &Config, reader: &mut Reader) {
+pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     for (name, listener) in &config.listeners {
         check_listener(name, listener, reader);
     }
@@ -36,7 +36,7 @@ pub(crate) fn check(config: &Config, reader: &mut Reader) {
 }
 
 /// An extension of a listener that nobody opens would see nothing.
-fn check_extensions(config: &Config, reader: &mut Reader) {
+fn check_extensions(config: &Config, reader: &mut SectionReader) {
     let known: Vec<_> = config.listeners.keys().map(String::as_str).collect();
     for (name, extension) in &config.extensions {
         let mut named = extension.listeners.iter();
@@ -56,7 +56,7 @@ fn check_extensions(config: &Config, reader: &mut Reader) {
     }
 }
 
-fn check_directory(config: &Config, reader: &mut Reader) {
+fn check_directory(config: &Config, reader: &mut SectionReader) {
     let settings = &config.directory;
     in_order(
         reader,
@@ -89,7 +89,7 @@ fn check_directory(config: &Config, reader: &mut Reader) {
     directory::check(&config.peers, &config.instances, reader);
 }
 
-fn check_listener(name: &str, listener: &Listener, reader: &mut Reader) {
+fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
     let path = format!("listeners.{name}");
     if !Listener::is_built_in(name) {
         for key in ["protocol", "address"] {
@@ -152,7 +152,7 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut Reader) {
 }
 
 /// A listener of a name of its own says what it is.
-fn require(reader: &mut Reader, path: &str, key: &str) {
+fn require(reader: &mut SectionReader, path: &str, key: &str) {
     if reader.places.contains_key(&format!("{path}.{key}")) {
         return;
     }
@@ -169,7 +169,7 @@ fn require(reader: &mut Reader, path: &str, key: &str) {
 }
 
 /// Keys of the other protocol would be ignored silently.
-fn refuse_foreign(reader: &mut Reader, key: &str, speaker: Protocol) {
+fn refuse_foreign(reader: &mut SectionReader, key: &str, speaker: Protocol) {
     let below = format!("{key}.");
     let written = |path: &&String| *path == key || path.starts_with(&below);
     let keys: Vec<_> = reader.places.keys().filter(written).cloned().collect();
@@ -185,9 +185,9 @@ fn refuse_foreign(reader: &mut Reader, key: &str, speaker: Protocol) {
     }
 }
 
-/// Two doors at one address: the second could not be opened.
-fn check_addresses(config: &Config, reader: &mut Reader) {
-    let mut doors: Vec<(String, SocketAddr, Carrier)> = Vec::new();
+/// Two listeners at one address: the second could not be opened.
+fn check_addresses(config: &Config, reader: &mut SectionReader) {
+    let mut listeners: Vec<(String, SocketAddr, Carrier)> = Vec::new();
     for (name, listener) in config
         .listeners
         .iter()
@@ -198,21 +198,21 @@ fn check_addresses(config: &Config, reader: &mut Reader) {
             Protocol::Vstp => &listener.transports,
         };
         let key = format!("listeners.{name}.address");
-        doors.extend(
+        listeners.extend(
             carriers
                 .iter()
                 .map(|carrier| (key.clone(), listener.address, *carrier)),
         );
     }
     if config.admin.enabled {
-        doors.push((
+        listeners.push((
             "admin.address".to_owned(),
             config.admin.address,
             Carrier::Tcp,
         ));
     }
-    for (idx, (key, address, carrier)) in doors.iter().enumerate() {
-        let earlier = doors.iter().take(idx);
+    for (idx, (key, address, carrier)) in listeners.iter().enumerate() {
+        let earlier = listeners.iter().take(idx);
         let mut others = earlier.filter(|(other, taken, by)| {
             other != key && by == carrier && collide(*address, *taken)
         });
@@ -296,7 +296,7 @@ impl Amount for usize {
     }
 }
 
-fn in_order<A: Amount>(reader: &mut Reader, small: (&str, A), large: (&str, A)) {
+fn in_order<A: Amount>(reader: &mut SectionReader, small: (&str, A), large: (&str, A)) {
     if small.1 <= large.1 {
         return;
     }
@@ -324,9 +324,14 @@ fn in_order<A: Amount>(reader: &mut Reader, small: (&str, A), large: (&str, A)) 
     fault(reader, at, message, remedy);
 }
 
-fn fault(reader: &mut Reader, key: &str, message: impl Into<String>, remedy: impl Into<String>) {
-    let place: Option<Place> = reader.places.get(key).cloned();
-    reader.faults.push(super::Fault {
+fn fault(
+    reader: &mut SectionReader,
+    key: &str,
+    message: impl Into<String>,
+    remedy: impl Into<String>,
+) {
+    let place: Option<Provenance> = reader.places.get(key).cloned();
+    reader.faults.push(super::ConfigFault {
         path: key.to_owned(),
         place,
         message: message.into(),
@@ -336,13 +341,13 @@ fn fault(reader: &mut Reader, key: &str, message: impl Into<String>, remedy: imp
 
 /// A fault where a table begins: something is missing in it.
 pub(super) fn fault_of_table(
-    reader: &mut Reader,
+    reader: &mut SectionReader,
     path: &str,
     message: impl Into<String>,
     remedy: impl Into<String>,
 ) {
     let place = reader.tables.get(path).cloned();
-    reader.faults.push(super::Fault {
+    reader.faults.push(super::ConfigFault {
         path: path.to_owned(),
         place,
         message: message.into(),

@@ -14,16 +14,16 @@ use postern_core::{
 use postern_net::dial;
 
 use super::{
-    fault::Fault,
+    fault::ConfigFault,
     leaf::{Leaf, Secret, word_leaf},
     named::Named,
-    section::{Bounds, Field, Reader, Shape, join, section},
+    section::{Bounds, Field, SectionReader, Shape, join, section},
     value::{Node, Value},
 };
 
 section! {
     /// Who can answer for which service, and who may say so.
-    pub struct DirectorySettings {
+    pub(crate) struct DirectorySettings {
         /// This gateway's name. It stands before the names of what its plugins answer for, so that
         /// operators of several gateways can tell them apart.
         pub name: Option<String> = None;
@@ -36,7 +36,7 @@ section! {
         pub advertise: Vec<Address> = Vec::new();
         /// Who may register instances over the network: "off" nobody, "authenticated" whom an
         /// authenticator knows, "open" everybody.
-        pub registration: Registration = Registration::Off;
+        pub registration: RegistrationMode = RegistrationMode::Off;
         /// Roles of which a provider needs one to register. Empty: none is needed.
         pub registration_roles: Vec<String> = Vec::new();
         /// Role of gateways that watch this one. Who has it sees entries whatever their permissions.
@@ -91,7 +91,7 @@ section! {
 
 section! {
     /// Another gateway, whose own entries this one learns.
-    pub struct PeerSettings {
+    pub(crate) struct PeerSettings {
         /// Where its VSTP listener is: "tcp://HOST:PORT", "udp://HOST:PORT" or "unix:///PATH". Needed.
         pub address: Option<Address> = None;
         /// Whether it is followed at all.
@@ -105,7 +105,7 @@ section! {
 
 section! {
     /// A remote instance that the operator knows of.
-    pub struct InstanceSettings {
+    pub(crate) struct InstanceSettings {
         /// The service that it answers for. Needed.
         pub service: Option<String> = None;
         /// Where it is: at most one of "tcp://HOST:PORT", "udp://…", "quic://…", "ws://…", "http://…"
@@ -137,7 +137,7 @@ impl Named for InstanceSettings {}
 
 /// Who may register instances over the network.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registration {
+pub(crate) enum RegistrationMode {
     Off,
     Authenticated,
     Open,
@@ -145,18 +145,18 @@ pub enum Registration {
 
 /// A free table of parameters.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct ParamTable(pub Params);
+pub(crate) struct ParamTable(pub Params);
 
 /// A free table of texts.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct PairTable(pub BTreeMap<Text, Text>);
+pub(crate) struct PairTable(pub BTreeMap<Text, Text>);
 
-word_leaf!(Registration { Off = "off", Authenticated = "authenticated", Open = "open" });
+word_leaf!(RegistrationMode { Off = "off", Authenticated = "authenticated", Open = "open" });
 
 impl DirectorySettings {
     /// The part that the pure directory takes.
     #[must_use]
-    pub fn to_core(&self) -> DirectoryConfig {
+    pub(crate) fn to_core(&self) -> DirectoryConfig {
         DirectoryConfig {
             entries_max: self.entries_max,
             entries_reserved: self.entries_reserved,
@@ -182,7 +182,7 @@ impl InstanceSettings {
     ///
     /// # Errors
     /// The first bound of an entry that it exceeds.
-    pub fn entry(&self, name: &str) -> Result<Entry, EntryError> {
+    pub(crate) fn entry(&self, name: &str) -> Result<Entry, EntryError> {
         let texts = |list: &[String]| list.iter().map(|text| Text::from(text.as_str())).collect();
         let service = self.service.as_deref().unwrap_or_default();
         let methods = self.idempotent.iter();
@@ -206,7 +206,7 @@ impl InstanceSettings {
 pub(super) fn check(
     peers: &BTreeMap<String, PeerSettings>,
     instances: &BTreeMap<String, InstanceSettings>,
-    reader: &mut Reader,
+    reader: &mut SectionReader,
 ) {
     for (name, peer) in peers {
         let path = format!("peers.{name}");
@@ -243,7 +243,7 @@ pub(super) fn check(
 
 /// Adds a fault where this gateway can dial none of `addresses`. One that it can is enough: the others
 /// are told to those who ask the directory.
-fn check_dialled(addresses: &[Address], key: &str, reader: &mut Reader) {
+fn check_dialled(addresses: &[Address], key: &str, reader: &mut SectionReader) {
     if let Err(undialled) = dial::check(addresses) {
         let remedy = format!("write {}", examples());
         fault(reader, key, undialled.to_string(), &remedy);
@@ -282,7 +282,7 @@ fn key_of(error: &EntryError) -> &'static str {
     }
 }
 
-fn require(reader: &mut Reader, path: &str, key: &str, example: &str) {
+fn require(reader: &mut SectionReader, path: &str, key: &str, example: &str) {
     // A key that was written wrong has been told.
     if reader
         .faults
@@ -291,7 +291,7 @@ fn require(reader: &mut Reader, path: &str, key: &str, example: &str) {
     {
         return;
     }
-    reader.faults.push(Fault {
+    reader.faults.push(ConfigFault {
         path: path.to_owned(),
         place: reader.tables.get(path).cloned(),
         message: format!("the key \"{key}\" is missing"),
@@ -299,10 +299,10 @@ fn require(reader: &mut Reader, path: &str, key: &str, example: &str) {
     });
 }
 
-fn fault(reader: &mut Reader, key: &str, message: String, remedy: &str) {
+fn fault(reader: &mut SectionReader, key: &str, message: String, remedy: &str) {
     let table = key.rsplit_once('.').map_or("", |(table, _)| table);
     let place = reader.places.get(key).or_else(|| reader.tables.get(table));
-    reader.faults.push(Fault {
+    reader.faults.push(ConfigFault {
         path: key.to_owned(),
         place: place.cloned(),
         message,
@@ -364,7 +364,7 @@ impl Leaf for Version {
 }
 
 impl Field for ParamTable {
-    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut Reader) {
+    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut SectionReader) {
         reader.places.insert(path.to_owned(), node.place.clone());
         for entry in reader.entries(node, path).unwrap_or_default() {
             match param(&entry.node.value) {
@@ -386,7 +386,7 @@ impl Field for ParamTable {
 }
 
 impl Field for PairTable {
-    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut Reader) {
+    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut SectionReader) {
         reader.places.insert(path.to_owned(), node.place.clone());
         for entry in reader.entries(node, path).unwrap_or_default() {
             match entry.node.value.as_text() {

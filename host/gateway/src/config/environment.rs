@@ -5,9 +5,9 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use super::{
     fault::suggest,
-    section::{Field, Key, Reader, Shape, join},
+    section::{ConfigKey, Field, SectionReader, Shape, join},
     settings::Config,
-    value::{Entry, Node, Place, Value},
+    value::{Node, Provenance, TableEntry, Value},
 };
 
 /// Takes over every `POSTERN_` variable; one that belongs to no key is a fault, and so is a value
@@ -15,7 +15,7 @@ use super::{
 pub(crate) fn merge(
     environment: &BTreeMap<String, String>,
     config: &mut Config,
-    reader: &mut Reader,
+    reader: &mut SectionReader,
 ) {
     let mut paths = twins(&config.keys());
     let templates = templates(&config.keys(), "");
@@ -39,7 +39,7 @@ pub(crate) fn merge(
         let Some(path) = paths.get(variable) else {
             continue;
         };
-        let place = Place::Environment(variable.clone());
+        let place = Provenance::Environment(variable.clone());
         if text.contains(char::REPLACEMENT_CHARACTER) {
             let remedy = "set it to text in UTF-8, or unset it";
             reader.fault(path, &place, "the value is not UTF-8", remedy);
@@ -59,7 +59,7 @@ pub(crate) fn variable(path: &str) -> String {
 }
 
 /// Every key's path by its variable.
-fn twins(keys: &[Key]) -> BTreeMap<String, String> {
+fn twins(keys: &[ConfigKey]) -> BTreeMap<String, String> {
     leaf_paths(keys, "")
         .into_iter()
         .map(|path| (variable(&path), path))
@@ -67,7 +67,7 @@ fn twins(keys: &[Key]) -> BTreeMap<String, String> {
 }
 
 /// The paths of all keys that hold one value, in the order of declaration.
-pub(crate) fn leaf_paths(keys: &[Key], above: &str) -> Vec<String> {
+pub(crate) fn leaf_paths(keys: &[ConfigKey], above: &str) -> Vec<String> {
     let mut paths = Vec::new();
     for key in keys {
         let path = join(above, &key.name);
@@ -93,7 +93,7 @@ struct Template {
     keys: Vec<String>,
 }
 
-fn templates(keys: &[Key], above: &str) -> Vec<Template> {
+fn templates(keys: &[ConfigKey], above: &str) -> Vec<Template> {
     let mut found = Vec::new();
     for key in keys {
         let path = join(above, &key.name);
@@ -131,13 +131,13 @@ fn upper(path: &str) -> String {
     path.replace(['.', '-'], "_").to_uppercase()
 }
 
-fn refuse(variable: &str, paths: &BTreeMap<String, String>, reader: &mut Reader) {
+fn refuse(variable: &str, paths: &BTreeMap<String, String>, reader: &mut SectionReader) {
     let known: Vec<_> = paths.keys().map(String::as_str).collect();
     let remedy = match suggest_variable(variable, &known) {
         Some(similar) => format!("did you mean {similar}?"),
         None => "`postern config default` lists every key with its variable".to_owned(),
     };
-    let place = Place::Environment(variable.to_owned());
+    let place = Provenance::Environment(variable.to_owned());
     reader.fault("", &place, "no key has this variable", remedy);
 }
 
@@ -201,7 +201,7 @@ fn nest(path: &str, node: Node) -> Node {
     let place = node.place.clone();
     path.rsplit('.').fold(node, |node, key| Node {
         place: place.clone(),
-        value: Value::Table(vec![Entry {
+        value: Value::Table(vec![TableEntry {
             key: key.to_owned(),
             key_place: place.clone(),
             node,

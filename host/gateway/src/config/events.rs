@@ -6,7 +6,7 @@ use super::{leaf::Leaf, section::section, units::Size, value::Value};
 
 section! {
     /// Events, and what waits for those who subscribed to them.
-    pub struct Events {
+    pub(crate) struct Events {
         /// Largest event; a publisher of a larger one is refused.
         pub event_bytes_max: Size = Size::mib(1), within "1KiB" to "1GiB";
         /// Events that wait for one subscriber; beyond it the oldest is dropped and counted.
@@ -24,7 +24,7 @@ section! {
 
 /// Topics that somebody wants: `user.created`, `user.*` (one level), `user.>` (all below).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Topics(pub Pattern);
+pub(crate) struct Topics(pub Pattern);
 
 impl Leaf for Topics {
     fn expected() -> String {
@@ -49,7 +49,7 @@ impl Leaf for Topics {
 impl Events {
     /// The bounds of the hub. `depth_max` is that of calls.
     #[must_use]
-    pub fn to_hub(&self, depth_max: u8) -> HubConfig {
+    pub(crate) fn to_hub(&self, depth_max: u8) -> HubConfig {
         HubConfig {
             subscriptions_max: self.subscriptions_max,
             subscriptions_per_owner_max: self.subscriptions_per_session_max,

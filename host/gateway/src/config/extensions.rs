@@ -5,7 +5,7 @@ use super::{leaf::word_leaf, named::Named, pattern::CallPattern, section::sectio
 
 section! {
     /// A plugin that stands in the way, by the plugin's name.
-    pub struct Extension {
+    pub(crate) struct Extension {
         /// Whether it takes part. In a manifest it does not unless this says so.
         pub enabled: bool = true;
         /// Place in the chain: the smallest sees a call first and its reply last. Equal ones stand in
@@ -23,7 +23,7 @@ section! {
 
 /// What becomes of a call when an extension cannot do its part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Fail {
+pub(crate) enum Fail {
     Open,
     Closed,
 }

@@ -5,16 +5,16 @@ use std::fmt::{self, Write as _};
 
 use miette::{Diagnostic, GraphicalReportHandler, LabeledSpan, NamedSource, SourceCode};
 
-use super::value::Place;
+use super::value::Provenance;
 use crate::nearest::nearest;
 
 /// One thing that is wrong.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Fault {
+pub(crate) struct ConfigFault {
     /// The key: `listeners.vstp.idle-timeout`. Empty where the text is no TOML at all.
     pub path: String,
     /// Where it is written; `None` when the whole file is meant.
-    pub place: Option<Place>,
+    pub place: Option<Provenance>,
     /// Lower case, names the value and the limit.
     pub message: String,
     /// What to do.
@@ -23,27 +23,27 @@ pub struct Fault {
 
 /// Everything that is wrong with one file and its environment twins, in the order of the file.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Faults {
+pub(crate) struct Faults {
     /// The file's name as it was given.
     pub file: String,
     /// What stands in it.
     pub text: String,
     /// At least one.
-    pub faults: Vec<Fault>,
+    pub faults: Vec<ConfigFault>,
 }
 
 /// A place as people count: both from 1, columns in characters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Position {
+pub(crate) struct TextPosition {
     pub line: usize,
     pub column: usize,
 }
 
 impl Faults {
-    pub(crate) fn new(file: &str, text: &str, mut faults: Vec<Fault>) -> Self {
+    pub(crate) fn new(file: &str, text: &str, mut faults: Vec<ConfigFault>) -> Self {
         faults.sort_by_key(|fault| match &fault.place {
-            Some(Place::File(span)) => (0, span.start),
-            Some(Place::Environment(_)) => (1, 0),
+            Some(Provenance::File(span)) => (0, span.start),
+            Some(Provenance::Environment(_)) => (1, 0),
             None => (2, 0),
         });
         Self {
@@ -55,16 +55,16 @@ impl Faults {
 
     /// Where a fault stands in the file; `None` for the environment.
     #[must_use]
-    pub fn position(&self, fault: &Fault) -> Option<Position> {
+    pub(crate) fn position(&self, fault: &ConfigFault) -> Option<TextPosition> {
         match &fault.place {
-            Some(Place::File(span)) => Some(position(&self.text, span.start)),
-            Some(Place::Environment(_)) | None => None,
+            Some(Provenance::File(span)) => Some(position(&self.text, span.start)),
+            Some(Provenance::Environment(_)) | None => None,
         }
     }
 
     /// Every fault with a drawing of its place, and how many there are.
     #[must_use]
-    pub fn draw(&self, colour: bool) -> String {
+    pub(crate) fn draw(&self, colour: bool) -> String {
         let theme = if colour {
             miette::GraphicalTheme::unicode()
         } else {
@@ -97,12 +97,12 @@ impl Faults {
 
     /// One object per fault, for programs.
     #[must_use]
-    pub fn to_json(&self) -> serde_json::Value {
-        let fault = |fault: &Fault| {
+    pub(crate) fn to_json(&self) -> serde_json::Value {
+        let fault = |fault: &ConfigFault| {
             let position = self.position(fault);
             let variable = match &fault.place {
-                Some(Place::Environment(variable)) => Some(variable),
-                Some(Place::File(_)) | None => None,
+                Some(Provenance::Environment(variable)) => Some(variable),
+                Some(Provenance::File(_)) | None => None,
             };
             serde_json::json!({
                 "file": self.file,
@@ -124,7 +124,7 @@ impl fmt::Display for Faults {
             if idx > 0 {
                 f.write_str("; ")?;
             }
-            if let Some(Position { line, column }) = self.position(fault) {
+            if let Some(TextPosition { line, column }) = self.position(fault) {
                 write!(f, "{}:{line}:{column}: ", self.file)?;
             }
             write!(f, "{fault}")?;
@@ -135,9 +135,9 @@ impl fmt::Display for Faults {
 
 impl std::error::Error for Faults {}
 
-impl fmt::Display for Fault {
+impl fmt::Display for ConfigFault {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if let Some(Place::Environment(variable)) = &self.place {
+        if let Some(Provenance::Environment(variable)) = &self.place {
             write!(f, "{variable}: ")?;
         } else if !self.path.is_empty() {
             write!(f, "{}: ", self.path)?;
@@ -149,7 +149,7 @@ impl fmt::Display for Fault {
 /// A fault together with the text that it is drawn in.
 #[derive(Debug)]
 struct Drawn<'a> {
-    fault: &'a Fault,
+    fault: &'a ConfigFault,
     source: NamedSource<String>,
 }
 
@@ -167,11 +167,11 @@ impl Diagnostic for Drawn<'_> {
     }
 
     fn source_code(&self) -> Option<&dyn SourceCode> {
-        matches!(self.fault.place, Some(Place::File(_))).then_some(&self.source)
+        matches!(self.fault.place, Some(Provenance::File(_))).then_some(&self.source)
     }
 
     fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
-        let Some(Place::File(span)) = &self.fault.place else {
+        let Some(Provenance::File(span)) = &self.fault.place else {
             return None;
         };
         let label = LabeledSpan::new_with_span(Some("here".to_owned()), span.clone());
@@ -185,12 +185,12 @@ pub(crate) fn suggest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 }
 
 /// Line and column of an octet; the end of the text for what lies behind it.
-pub(crate) fn position(text: &str, at: usize) -> Position {
+pub(crate) fn position(text: &str, at: usize) -> TextPosition {
     let before = text.get(..at).unwrap_or(text);
     let line_start = before.rfind('\n').map_or(0, |newline| newline + 1);
     let line = before.matches('\n').count() + 1;
     let column = before.get(line_start..).unwrap_or_default().chars().count() + 1;
-    Position { line, column }
+    TextPosition { line, column }
 }
 
 #[cfg(test)]
@@ -200,14 +200,14 @@ mod tests {
     #[test]
     fn counts_lines_and_columns_from_one() {
         let text = "a = 1\nä = 2\n";
-        assert_eq!(position(text, 0), Position { line: 1, column: 1 });
-        assert_eq!(position(text, 6), Position { line: 2, column: 1 });
+        assert_eq!(position(text, 0), TextPosition { line: 1, column: 1 });
+        assert_eq!(position(text, 6), TextPosition { line: 2, column: 1 });
         assert_eq!(
             position(text, 9),
-            Position { line: 2, column: 3 },
+            TextPosition { line: 2, column: 3 },
             "ä is one column"
         );
-        assert_eq!(position(text, 99), Position { line: 3, column: 1 });
+        assert_eq!(position(text, 99), TextPosition { line: 3, column: 1 });
     }
 
     #[test]

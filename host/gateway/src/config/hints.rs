@@ -9,7 +9,7 @@ use super::{
 
 section! {
     /// How calls of the plugin's services are made, unless `[services.NAME]` says otherwise.
-    pub struct Hints {
+    pub(crate) struct Hints {
         /// Who picks, where there are more instances than this plugin.
         pub balancer: Option<BalancerName> = None;
         /// Methods that may be repeated, such as "Get*".
@@ -25,7 +25,7 @@ section! {
 
 section! {
     /// Trying again.
-    pub struct RetryHints {
+    pub(crate) struct RetryHints {
         /// Tries of one call, the first included.
         pub attempts: Option<u32> = None, within "1" to "100";
     }

@@ -8,7 +8,7 @@ use super::{leaf::Leaf, value::Value};
 
 /// Values by names of somebody else's choosing, on one line.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pairs<T>(pub BTreeMap<String, T>);
+pub(crate) struct Pairs<T>(pub BTreeMap<String, T>);
 
 impl<T> Default for Pairs<T> {
     fn default() -> Self {

@@ -28,11 +28,11 @@ pub(crate) trait Leaf: Sized {
 
 /// A text that is never shown or logged.
 #[derive(Clone, PartialEq, Eq)]
-pub struct Secret(String);
+pub(crate) struct Secret(String);
 
 impl Secret {
     #[must_use]
-    pub fn expose(&self) -> &str {
+    pub(crate) fn expose(&self) -> &str {
         &self.0
     }
 }
@@ -259,7 +259,7 @@ macro_rules! word_leaf {
         impl $type {
             /// As it is written in the configuration.
             #[must_use]
-            pub const fn name(self) -> &'static str {
+            pub(crate) const fn name(self) -> &'static str {
                 match self { $(Self::$variant => $word),* }
             }
         }

@@ -1,41 +1,36 @@
 //! A plugin's manifest, `NAME.toml` beside `NAME.wasm`. Every key is optional; bounds and instances
 //! that it does not set are those of `[plugins]`.
 
-use std::{
-    collections::BTreeMap,
-    io,
-    path::{Path, PathBuf},
-    time::Duration,
-};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use postern_wasm::{self as spec, PluginSpec};
 
 use super::{
-    Faults, LoadError,
+    Faults,
     events::Topics,
     extensions::Extension,
     hints::Hints,
     leaf::{Leaf, word_leaf},
     parse_toml,
-    section::{Bounds, Field, Reader, Shape, section},
+    section::{Bounds, Field, SectionReader, Shape, section},
     settings::{Config, InstanceMode, Instances, PluginLimits},
     value::{Node, Value},
 };
 
 section! {
     /// What a manifest says, with the defaults of the gateway where it says nothing.
-    pub struct Manifest {
+    pub(crate) struct Manifest {
         /// Service that the plugin answers for, or a list of them; its own name unless it describes
         /// itself.
         pub service: Names = Names::default();
         /// Version of those services.
         pub version: Option<String> = None;
         /// Seen by the plugin through the import `config`: text as it is, everything else as JSON.
-        pub config: Table = Table::default();
+        pub config: OpaqueTable = OpaqueTable::default();
         /// What happens after a trap: "restart" takes a new instance, "stop" answers no more.
-        pub on_trap: OnTrap = OnTrap::Restart;
+        pub on_trap: OnTrapSetting = OnTrapSetting::Restart;
         /// Least level of the plugin's own log lines.
-        pub log_level: LogLevel = LogLevel::Info;
+        pub log_level: LogLevelSetting = LogLevelSetting::Info;
         /// Whether and where it stands in the way of calls and frames. `[extensions.NAME]` of the
         /// configuration is used in its place where there is one.
         pub extension: Extension = Extension::absent();
@@ -57,7 +52,7 @@ section! {
 section! {
     /// Time of one entry, by the role in which it is entered. Counted in instructions, so that the
     /// same work fits on every machine.
-    pub struct Budgets {
+    pub(crate) struct Budgets {
         /// Role `balancer`: a pick, or 16 instances told.
         pub balancer: Duration = Duration::from_micros(100), within "1us" to "100ms";
         /// Role `frame-extension`: a look at a frame's head, or its handling.
@@ -74,7 +69,7 @@ section! {
 
 section! {
     /// What a plugin may reach. Nothing unless granted.
-    pub struct Grants {
+    pub(crate) struct Grants {
         /// Services that it may call; "*" is all.
         pub services: Vec<String> = Vec::new();
         /// Name of a key/value store shared with other plugins, in the place of its own.
@@ -82,20 +77,20 @@ section! {
         /// Topics under which it may publish events: "user.created", "user.*" (one level), "user.>".
         pub events: Vec<Topics> = Vec::new();
         /// Its environment (WASI).
-        pub env: Table = Table::default();
+        pub env: OpaqueTable = OpaqueTable::default();
         /// Folders that it sees (WASI): "HOST:GUEST" to read, "HOST:GUEST:rw" to write as well.
-        pub files: Vec<FileGrant> = Vec::new();
+        pub files: Vec<FileGrantSetting> = Vec::new();
     }
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum OnTrap {
+pub(crate) enum OnTrapSetting {
     Restart,
     Stop,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogLevel {
+pub(crate) enum LogLevelSetting {
     Trace,
     Debug,
     Info,
@@ -105,22 +100,22 @@ pub enum LogLevel {
 
 /// One name or many.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Names(pub Vec<String>);
+pub(crate) struct Names(pub Vec<String>);
 
 /// Keys of somebody else's choosing, their values as text or JSON.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Table(pub BTreeMap<String, String>);
+pub(crate) struct OpaqueTable(pub BTreeMap<String, String>);
 
 /// A folder of the host under a name of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FileGrant {
+pub(crate) struct FileGrantSetting {
     pub host: PathBuf,
     pub guest: String,
     pub writable: bool,
 }
 
-word_leaf!(OnTrap { Restart = "restart", Stop = "stop" });
-word_leaf!(LogLevel {
+word_leaf!(OnTrapSetting { Restart = "restart", Stop = "stop" });
+word_leaf!(LogLevelSetting {
     Trace = "trace",
     Debug = "debug",
     Info = "info",
@@ -131,7 +126,7 @@ word_leaf!(LogLevel {
 impl Manifest {
     /// What an absent manifest means.
     #[must_use]
-    pub fn absent(config: &Config) -> Self {
+    pub(crate) fn absent(config: &Config) -> Self {
         let plugins = &config.plugins;
         Self {
             limits: plugins.limits.clone(),
@@ -144,9 +139,9 @@ impl Manifest {
     ///
     /// # Errors
     /// Everything that is wrong, in the order of the text.
-    pub fn parse(name: &str, text: &str, config: &Config) -> Result<Self, Faults> {
+    pub(crate) fn parse(name: &str, text: &str, config: &Config) -> Result<Self, Faults> {
         let mut manifest = Self::absent(config);
-        let mut reader = Reader::default();
+        let mut reader = SectionReader::default();
         let root = parse_toml(text, &mut reader);
         manifest.merge(&root, "", None, &mut reader);
         if reader.faults.is_empty() {
@@ -156,24 +151,9 @@ impl Manifest {
         }
     }
 
-    /// Reads a manifest file; one that is not there means nothing but the defaults.
-    ///
-    /// # Errors
-    /// `Unreadable` when it is there and cannot be read, `Faults` with everything that is wrong.
-    pub fn load(path: &Path, config: &Config) -> Result<Self, LoadError> {
-        match std::fs::read_to_string(path) {
-            Ok(text) => Ok(Self::parse(&path.display().to_string(), &text, config)?),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Self::absent(config)),
-            Err(error) => Err(LoadError::Unreadable {
-                path: path.to_owned(),
-                source: error,
-            }),
-        }
-    }
-
     /// As the components' host wants it.
     #[must_use]
-    pub fn spec(&self, config: &Config) -> PluginSpec {
+    pub(crate) fn spec(&self, config: &Config) -> PluginSpec {
         PluginSpec {
             services: self.service.0.clone(),
             version: self.version.clone(),
@@ -185,15 +165,15 @@ impl Manifest {
             drain_max: config.plugins.drain_timeout,
             health_max: config.plugins.health_timeout,
             on_trap: match self.on_trap {
-                OnTrap::Restart => spec::OnTrap::Restart,
-                OnTrap::Stop => spec::OnTrap::Stop,
+                OnTrapSetting::Restart => spec::OnTrap::Restart,
+                OnTrapSetting::Stop => spec::OnTrap::Stop,
             },
             log_level: match self.log_level {
-                LogLevel::Trace => spec::LogLevel::Trace,
-                LogLevel::Debug => spec::LogLevel::Debug,
-                LogLevel::Info => spec::LogLevel::Info,
-                LogLevel::Warn => spec::LogLevel::Warn,
-                LogLevel::Error => spec::LogLevel::Error,
+                LogLevelSetting::Trace => spec::LogLevel::Trace,
+                LogLevelSetting::Debug => spec::LogLevel::Debug,
+                LogLevelSetting::Info => spec::LogLevel::Info,
+                LogLevelSetting::Warn => spec::LogLevel::Warn,
+                LogLevelSetting::Error => spec::LogLevel::Error,
             },
         }
     }
@@ -201,7 +181,7 @@ impl Manifest {
 
 impl Grants {
     fn spec(&self) -> spec::Grants {
-        let file = |grant: &FileGrant| spec::FileGrant {
+        let file = |grant: &FileGrantSetting| spec::FileGrant {
             host: grant.host.clone(),
             guest: grant.guest.clone(),
             access: match grant.writable {
@@ -292,7 +272,7 @@ impl Leaf for Names {
     }
 }
 
-impl Leaf for FileGrant {
+impl Leaf for FileGrantSetting {
     fn expected() -> String {
         "\"HOST:GUEST\" or \"HOST:GUEST:rw\"".to_owned()
     }
@@ -324,8 +304,8 @@ impl Leaf for FileGrant {
     }
 }
 
-impl Field for Table {
-    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut Reader) {
+impl Field for OpaqueTable {
+    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut SectionReader) {
         for entry in reader.entries(node, path).unwrap_or_default() {
             let text = match entry.node.value.as_text() {
                 Some(text) => text.to_owned(),

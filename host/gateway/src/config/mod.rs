@@ -8,10 +8,10 @@ mod environment;
 mod events;
 mod extensions;
 mod fault;
-pub mod hints;
+pub(crate) mod hints;
 mod inline;
 pub(crate) mod leaf;
-pub mod manifest;
+pub(crate) mod manifest;
 mod named;
 mod pattern;
 mod policy;
@@ -19,7 +19,7 @@ mod pool;
 mod render;
 pub(crate) mod section;
 mod security;
-pub mod services;
+pub(crate) mod services;
 mod settings;
 mod units;
 pub(crate) mod value;
@@ -34,50 +34,45 @@ use std::{
 
 use toml::de::DeTable;
 
-pub use admission::{Cors, HeaderEdits, HeaderRule, RateKey, RateLimit};
-pub use directory::{
-    DirectorySettings, InstanceSettings, PairTable, ParamTable, PeerSettings, Registration,
+#[cfg(test)]
+pub(crate) use self::{admission::Cors, directory::InstanceSettings, security::Timestamp};
+pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
+pub(crate) use directory::{DirectorySettings, PeerSettings, RegistrationMode};
+pub(crate) use events::Topics;
+pub(crate) use extensions::{Extension, Fail};
+pub(crate) use fault::{ConfigFault, Faults};
+pub(crate) use hints::Hints;
+pub(crate) use leaf::Secret;
+pub(crate) use manifest::{Manifest, OpaqueTable};
+pub(crate) use pattern::{CallPattern, Wildcard};
+pub(crate) use render::sample;
+pub use render::{manifest_schema, schema};
+pub(crate) use security::{
+    Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
-pub use events::{Events, Topics};
-pub use extensions::{Extension, Fail};
-pub use fault::{Fault, Faults, Position};
-pub use hints::Hints;
-pub use leaf::Secret;
-pub use manifest::{Manifest, Table};
-pub use pattern::{CallPattern, Wildcard};
-pub use pool::Pool;
-pub use render::{manifest_schema, sample, schema};
-pub use security::{
-    Algorithm, ApiKey, ApiKeys, Auth, Authentication, Authorization, Effect, Jwt, KeyHash, Rule,
-    Timestamp,
-};
-pub use services::{Service, Services};
-pub use settings::{
-    Access, Admin, Calls, Carrier, Config, InstanceMode, Instances, LevelFilter, Listener, Log,
-    LogFormat, PluginLimits, Plugins, Protocol, Udp, WireLimits,
-};
-pub use units::{Size, parse_duration};
-pub use value::Place;
+pub(crate) use settings::{AccessLog, Admin, Carrier, Config, Listener, Log, LogFormat, Protocol};
+pub(crate) use units::{Size, parse_duration};
+pub(crate) use value::Provenance;
 
-use section::{Field, Reader};
+use section::{Field, SectionReader};
 use value::Node;
 
 /// A configuration and where it came from, so that it can be loaded again.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Loaded {
+pub(crate) struct Loaded {
     pub config: Config,
     /// The file that was read; `None` when there was none and the defaults serve.
     pub file: Option<PathBuf>,
     /// Where each key was set, by its path. Keys with their defaults are absent.
-    pub places: BTreeMap<String, Place>,
+    pub places: BTreeMap<String, Provenance>,
     /// What the file said.
     pub text: String,
-    source: Source,
+    source: ConfigSource,
 }
 
 /// Where a configuration is to be found.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Source {
+pub(crate) struct ConfigSource {
     /// A file that must be there.
     pub file: Option<PathBuf>,
     /// The environment. Only variables that begin with `POSTERN_` are looked at. What is not UTF-8
@@ -87,17 +82,17 @@ pub struct Source {
 
 /// Why there is no configuration.
 #[derive(Debug, thiserror::Error)]
-pub enum LoadError {
+pub(crate) enum LoadError {
     #[error("cannot read {}: {source}", path.display())]
     Unreadable { path: PathBuf, source: io::Error },
     #[error(transparent)]
     Faults(#[from] Faults),
 }
 
-impl Source {
+impl ConfigSource {
     /// The file given, and this process's environment.
     #[must_use]
-    pub fn new(file: Option<PathBuf>) -> Self {
+    pub(crate) fn new(file: Option<PathBuf>) -> Self {
         Self {
             file,
             environment: own_variables(std::env::vars_os()),
@@ -116,7 +111,7 @@ fn own_variables(
         .collect()
 }
 
-impl Source {
+impl ConfigSource {
     /// The file that is read if it is there.
     pub(crate) fn path(&self) -> &Path {
         match &self.file {
@@ -143,19 +138,19 @@ impl Loaded {
     ///
     /// # Errors
     /// `Faults` with everything that is wrong.
-    pub fn with_text(&self, text: String) -> Result<Self, LoadError> {
+    pub(crate) fn with_text(&self, text: String) -> Result<Self, LoadError> {
         self.source.read(Some(self.source.path().to_owned()), text)
     }
 
     /// Variables that an orchestrator set for services called `postern...`, which are no keys.
     #[must_use]
-    pub fn service_links(&self) -> Vec<&str> {
+    pub(crate) fn service_links(&self) -> Vec<&str> {
         environment::service_links(&self.source.environment)
     }
 
     /// The file to watch: the one that was read, or the one that would be read if it came to be.
     #[must_use]
-    pub fn file_to_watch(&self) -> &Path {
+    pub(crate) fn file_to_watch(&self) -> &Path {
         self.source.path()
     }
 }
@@ -165,7 +160,7 @@ impl Loaded {
 ///
 /// # Errors
 /// `Unreadable` when the file cannot be read, `Faults` with everything that is wrong.
-pub fn load(source: &Source) -> Result<Loaded, LoadError> {
+pub(crate) fn load(source: &ConfigSource) -> Result<Loaded, LoadError> {
     let path = source.path();
     let (file, text) = match std::fs::read_to_string(path) {
         Ok(text) => (Some(path.to_owned()), text),
@@ -186,13 +181,13 @@ pub fn load(source: &Source) -> Result<Loaded, LoadError> {
 ///
 /// # Errors
 /// Everything that is wrong, in the order of the text.
-pub fn parse(
+pub(crate) fn parse(
     name: &str,
     text: &str,
     environment: &BTreeMap<String, String>,
-) -> Result<(Config, BTreeMap<String, Place>), Faults> {
+) -> Result<(Config, BTreeMap<String, Provenance>), Faults> {
     let mut config = Config::default();
-    let mut reader = Reader::default();
+    let mut reader = SectionReader::default();
     let root = parse_toml(text, &mut reader);
     config.merge(&root, "", None, &mut reader);
     environment::merge(environment, &mut config, &mut reader);
@@ -205,10 +200,10 @@ pub fn parse(
 }
 
 /// The tree of a TOML text; what is no TOML becomes a fault and is left out.
-pub(crate) fn parse_toml(text: &str, reader: &mut Reader) -> Node {
+pub(crate) fn parse_toml(text: &str, reader: &mut SectionReader) -> Node {
     let (table, errors) = DeTable::parse_recoverable(text);
     for error in errors {
-        let place = Place::File(error.span().unwrap_or(0..text.len()));
+        let place = Provenance::File(error.span().unwrap_or(0..text.len()));
         let message = error.message().replace('\n', ", ");
         reader.fault(
             "",
@@ -221,7 +216,7 @@ pub(crate) fn parse_toml(text: &str, reader: &mut Reader) -> Node {
 }
 
 /// Read when no file is given.
-pub const DEFAULT_FILE: &str = "postern.toml";
+pub(crate) const DEFAULT_FILE: &str = "postern.toml";
 
 #[cfg(test)]
 mod tests;

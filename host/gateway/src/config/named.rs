@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{
-    section::{Bounds, Field, Key, Reader, Shape, join},
+    section::{Bounds, ConfigKey, Field, SectionReader, Shape, join},
     value::Node,
 };
 
@@ -16,7 +16,7 @@ pub(crate) trait Named: Field + Default {
 }
 
 impl<T: Named> Field for BTreeMap<String, T> {
-    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut Reader) {
+    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut SectionReader) {
         for entry in reader.entries(node, path).unwrap_or_default() {
             let name = &entry.key;
             let path = join(path, name);
@@ -52,7 +52,7 @@ impl<T: Named> Field for BTreeMap<String, T> {
     }
 }
 
-fn keys(table: &impl Field) -> Vec<Key> {
+fn keys(table: &impl Field) -> Vec<ConfigKey> {
     match table.shape(None) {
         Shape::Section(keys) => keys,
         Shape::Leaf { .. } | Shape::Named { .. } | Shape::Free => Vec::new(),

@@ -7,19 +7,19 @@ use super::{leaf::Leaf, value::Value};
 /// The method is what follows the last `/`. Case counts. A star also stands for nothing and, in a
 /// service, for `/`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CallPattern {
+pub(crate) struct CallPattern {
     service: Wildcard,
     method: Wildcard,
 }
 
 /// Text in which `*` stands for any run of characters, also an empty one.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Wildcard(String);
+pub(crate) struct Wildcard(String);
 
 impl CallPattern {
     /// Every call.
     #[must_use]
-    pub fn all() -> Self {
+    pub(crate) fn all() -> Self {
         let star = || Wildcard("*".to_owned());
         Self {
             service: star(),
@@ -28,14 +28,14 @@ impl CallPattern {
     }
 
     #[must_use]
-    pub fn matches(&self, service: &str, method: &str) -> bool {
+    pub(crate) fn matches(&self, service: &str, method: &str) -> bool {
         self.service.matches(service) && self.method.matches(method)
     }
 }
 
 impl Wildcard {
     #[must_use]
-    pub fn matches(&self, text: &str) -> bool {
+    pub(crate) fn matches(&self, text: &str) -> bool {
         // What most rules say, asked at every call.
         if self.0 == "*" {
             return true;

@@ -10,12 +10,13 @@ use postern_core::{
         HedgeDelay, OutlierConfig, RetryConfig, RetryPolicy,
     },
 };
+use postern_system::clock;
 
 use super::{
-    Fault,
+    ConfigFault,
     hints::Hints,
-    section::Reader,
-    services::{BalancerName, Limit, Service, Services, SplitBy, SubsetMode},
+    section::SectionReader,
+    services::{BalancerName, CallLimit, Service, Services, SplitBySetting, SubsetMode},
 };
 use crate::cluster::{Fallback, Pattern, Policies, ServicePolicy, SubsetRule};
 
@@ -29,7 +30,7 @@ impl Services {
     /// What a manifest makes impossible (more time for a try than for the call is possible) is left
     /// to the configuration alone.
     #[must_use]
-    pub fn policies(&self, hints: &BTreeMap<Text, Hints>, zone: Option<Text>) -> Policies {
+    pub(crate) fn policies(&self, hints: &BTreeMap<Text, Hints>, zone: Option<Text>) -> Policies {
         let written = self.own().map(|(name, _)| Text::from(name));
         let names: std::collections::BTreeSet<Text> =
             written.chain(hints.keys().cloned()).collect();
@@ -43,7 +44,7 @@ impl Services {
     }
 
     /// Adds a fault for each contradiction.
-    pub(crate) fn check(&self, reader: &mut Reader) {
+    pub(crate) fn check(&self, reader: &mut SectionReader) {
         let faults: Vec<_> = self.default.policy().err().unwrap_or_default();
         for (key, message) in &faults {
             add(reader, "services.default", key, message);
@@ -67,7 +68,7 @@ impl Service {
     ///
     /// # Errors
     /// Everything that no key can say alone.
-    pub fn policy(&self) -> Result<ServicePolicy, Vec<Wrong>> {
+    pub(crate) fn policy(&self) -> Result<ServicePolicy, Vec<Wrong>> {
         let mut wrong = Vec::new();
         let mut told = |key: &'static str, message: String| wrong.push((key, message));
         let (plan, component) = self.plan(&mut told);
@@ -142,8 +143,8 @@ impl Service {
             | Policy::Sticky) => policy,
         };
         let by = match self.split_by {
-            SplitBy::Sequence => balance::SplitBy::Sequence,
-            SplitBy::Key => balance::SplitBy::Key,
+            SplitBySetting::Sequence => balance::SplitBy::Sequence,
+            SplitBySetting::Key => balance::SplitBy::Key,
         };
         let parts: Vec<(Text, u32)> = pairs(&self.split.0).into_iter().collect();
         let split = (!parts.is_empty()).then(|| Split::new(parts, by));
@@ -202,9 +203,9 @@ impl Service {
         use postern_core::resilience::Limit as Bound;
         let concurrency = &self.concurrency;
         let limit = match concurrency.limit {
-            Limit::None => return None,
-            Limit::Fixed(limit) => Bound::Fixed(limit),
-            Limit::Adaptive => {
+            CallLimit::None => return None,
+            CallLimit::Fixed(limit) => Bound::Fixed(limit),
+            CallLimit::Adaptive => {
                 let (min, max) = (concurrency.adaptive_min, concurrency.adaptive_max);
                 let config = AdaptiveConfig {
                     limit_min: min,
@@ -266,10 +267,10 @@ fn pairs<T: Clone>(written: &BTreeMap<String, T>) -> BTreeMap<Text, T> {
         .collect()
 }
 
-fn add(reader: &mut Reader, above: &str, key: &str, message: &str) {
+fn add(reader: &mut SectionReader, above: &str, key: &str, message: &str) {
     let path = format!("{above}.{key}");
     let place = reader.places.get(&path).cloned();
-    reader.faults.push(Fault {
+    reader.faults.push(ConfigFault {
         path,
         place: place.or_else(|| reader.tables.get(above).cloned()),
         message: message.to_owned(),
@@ -279,5 +280,5 @@ fn add(reader: &mut Reader, above: &str, key: &str, message: &str) {
 
 /// The machines are made only to be checked: any instant will do.
 fn any_instant() -> std::time::Instant {
-    std::time::Instant::now()
+    clock::now()
 }

@@ -4,11 +4,11 @@ use std::time::Duration;
 
 use postern_net::PoolConfig;
 
-use super::{section::Reader, section::section, value::Place};
+use super::{section::SectionReader, section::section, value::Provenance};
 
 section! {
     /// Sessions with remote instances, shared by all services.
-    pub struct Pool {
+    pub(crate) struct Pool {
         /// Sessions with all addresses together.
         pub connections_max: usize = 50, within "1" to "100000";
         /// Sessions with one address.
@@ -39,7 +39,7 @@ section! {
 impl Pool {
     /// As the pool wants it.
     #[must_use]
-    pub fn to_config(&self) -> PoolConfig {
+    pub(crate) fn to_config(&self) -> PoolConfig {
         PoolConfig {
             connections_max: self.connections_max,
             connections_per_host_max: self.connections_per_host_max,
@@ -57,15 +57,15 @@ impl Pool {
     }
 
     /// Adds a fault for what contradicts.
-    pub(crate) fn check(&self, reader: &mut Reader) {
+    pub(crate) fn check(&self, reader: &mut SectionReader) {
         let Err(error) = self.to_config().check() else {
             return;
         };
         let message = error.to_string();
         let key = message.split(' ').next().unwrap_or_default();
         let path = format!("pool.{key}");
-        let place: Option<Place> = reader.places.get(&path).cloned();
-        reader.faults.push(super::Fault {
+        let place: Option<Provenance> = reader.places.get(&path).cloned();
+        reader.faults.push(super::ConfigFault {
             path,
             place,
             message,

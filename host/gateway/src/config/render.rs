@@ -6,18 +6,18 @@ use std::fmt::Write as _;
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    Loaded, Place,
+    Loaded, Provenance,
     cross::is_foreign_key,
     environment::variable,
     fault::position,
     manifest::Manifest,
-    section::{Key, Shape, join},
+    section::{ConfigKey, Shape, join},
     settings::Config,
 };
 
 /// `postern.toml` with every key, its meaning, bounds, environment twin and default.
 #[must_use]
-pub fn sample() -> String {
+pub(crate) fn sample() -> String {
     let mut text = String::from(SAMPLE_HEAD);
     walk(&Config::default().keys(), "", &mut |visit| {
         sample_part(&mut text, &visit, "");
@@ -65,7 +65,7 @@ fn sample_part(text: &mut String, visit: &Visit<'_>, mute: &str) {
 impl Loaded {
     /// The effective configuration as TOML, each line with its source. Secrets are hidden.
     #[must_use]
-    pub fn show(&self) -> String {
+    pub(crate) fn show(&self) -> String {
         let mut text = String::new();
         walk(&self.config.keys(), "", &mut |visit| match visit {
             Visit::Table { path, .. } => {
@@ -87,7 +87,7 @@ impl Loaded {
 
     /// The effective configuration as JSON: value and source by key path. Secrets are hidden.
     #[must_use]
-    pub fn show_json(&self) -> Json {
+    pub(crate) fn show_json(&self) -> Json {
         let mut keys = Map::new();
         walk(&self.config.keys(), "", &mut |visit| {
             if let Visit::Leaf { path, written, .. } = visit {
@@ -103,8 +103,8 @@ impl Loaded {
     fn source_of(&self, path: &str) -> String {
         match self.places.get(path) {
             None => "default".to_owned(),
-            Some(Place::Environment(variable)) => variable.clone(),
-            Some(Place::File(span)) => {
+            Some(Provenance::Environment(variable)) => variable.clone(),
+            Some(Provenance::File(span)) => {
                 let file = self.file.as_deref().map(|file| file.display().to_string());
                 let line = position(&self.text, span.start).line;
                 format!("{}:{line}", file.unwrap_or_default())
@@ -134,8 +134,8 @@ pub fn manifest_schema() -> Json {
     object_schema(&manifest.keys(), "The manifest of a plugin.")
 }
 
-fn object_schema(keys: &[Key], doc: &str) -> Json {
-    let property = |key: &Key| (key.name.clone(), key_schema(key));
+fn object_schema(keys: &[ConfigKey], doc: &str) -> Json {
+    let property = |key: &ConfigKey| (key.name.clone(), key_schema(key));
     json!({
         "type": "object",
         "description": one_line(doc),
@@ -144,7 +144,7 @@ fn object_schema(keys: &[Key], doc: &str) -> Json {
     })
 }
 
-fn key_schema(key: &Key) -> Json {
+fn key_schema(key: &ConfigKey) -> Json {
     match &key.shape {
         Shape::Section(keys) => object_schema(keys, &key.doc),
         Shape::Free => json!({ "type": "object", "description": one_line(&key.doc) }),
@@ -196,16 +196,16 @@ enum Visit<'a> {
     Template {
         path: &'a str,
         doc: &'a str,
-        keys: &'a [Key],
+        keys: &'a [ConfigKey],
     },
     /// A table whose keys the user chooses.
     Free {
         path: &'a str,
-        key: &'a Key,
+        key: &'a ConfigKey,
     },
     Leaf {
         path: &'a str,
-        key: &'a Key,
+        key: &'a ConfigKey,
         written: Option<&'a str>,
         bounds: Option<(&'static str, &'static str)>,
         expected: &'a str,
@@ -213,7 +213,7 @@ enum Visit<'a> {
 }
 
 /// Every key that may be written, in an order that TOML allows: values before tables.
-fn walk(keys: &[Key], above: &str, visit: &mut impl FnMut(Visit<'_>)) {
+fn walk(keys: &[ConfigKey], above: &str, visit: &mut impl FnMut(Visit<'_>)) {
     for key in keys {
         if let Shape::Leaf {
             written,
@@ -263,7 +263,7 @@ fn walk(keys: &[Key], above: &str, visit: &mut impl FnMut(Visit<'_>)) {
 }
 
 /// Keys of a listener's other protocol are left out: written down they would be refused.
-fn walk_named(keys: &[Key], path: &str, visit: &mut impl FnMut(Visit<'_>)) {
+fn walk_named(keys: &[ConfigKey], path: &str, visit: &mut impl FnMut(Visit<'_>)) {
     let protocol = keys.iter().find_map(|key| match &key.shape {
         Shape::Leaf { written, .. } if key.name == "protocol" => written.as_deref(),
         Shape::Leaf { .. } | Shape::Section(_) | Shape::Named { .. } | Shape::Free => None,
@@ -271,7 +271,7 @@ fn walk_named(keys: &[Key], path: &str, visit: &mut impl FnMut(Visit<'_>)) {
     let Some(protocol) = protocol.map(|protocol| protocol.trim_matches('"')) else {
         return walk(keys, path, visit);
     };
-    let own = |key: &&Key| !is_foreign_key(protocol, &key.name);
+    let own = |key: &&ConfigKey| !is_foreign_key(protocol, &key.name);
     let own: Vec<_> = keys.iter().filter(own).cloned().collect();
     walk(&own, path, visit);
 }
@@ -307,7 +307,7 @@ mod tests {
     use std::collections::BTreeMap;
 
     use super::*;
-    use crate::config::{Source, environment::leaf_paths, load, parse};
+    use crate::config::{ConfigSource, environment::leaf_paths, load, parse};
 
     #[test]
     fn the_sample_is_the_default() {
@@ -364,7 +364,7 @@ mod tests {
         let text = "[calls]\ntimeout = \"5s\"\n[admin]\ntoken = \"hunter2\"\n";
         std::fs::write(&file, text).expect("written");
         let environment = [("POSTERN_CALLS_DEPTH_MAX".to_owned(), "3".to_owned())].into();
-        let loaded = load(&Source {
+        let loaded = load(&ConfigSource {
             file: Some(file),
             environment,
         })

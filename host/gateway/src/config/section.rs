@@ -4,15 +4,15 @@
 use std::collections::BTreeMap;
 
 use super::{
-    fault::{Fault, suggest},
+    fault::{ConfigFault, suggest},
     leaf::Leaf,
-    value::{Node, Place, Value},
+    value::{Node, Provenance, Value},
 };
 
 /// Something that a key can hold: one value, a table, or tables by name.
 pub(crate) trait Field {
     /// Takes over what `node` says. What is wrong becomes a fault and leaves `self` as it was.
-    fn merge(&mut self, node: &Node, path: &str, bounds: Bounds, reader: &mut Reader);
+    fn merge(&mut self, node: &Node, path: &str, bounds: Bounds, reader: &mut SectionReader);
 
     fn shape(&self, bounds: Bounds) -> Shape;
 }
@@ -30,18 +30,18 @@ pub(crate) enum Shape {
         expected: String,
         bounds: Bounds,
     },
-    Section(Vec<Key>),
+    Section(Vec<ConfigKey>),
     /// Tables by name, and what a new one would hold.
     Named {
-        tables: BTreeMap<String, Vec<Key>>,
-        template: Vec<Key>,
+        tables: BTreeMap<String, Vec<ConfigKey>>,
+        template: Vec<ConfigKey>,
     },
     /// A table whose keys nobody here knows.
     Free,
 }
 
 #[derive(Debug, Clone)]
-pub(crate) struct Key {
+pub(crate) struct ConfigKey {
     /// As written in the file: kebab case.
     pub name: String,
     pub doc: String,
@@ -50,23 +50,23 @@ pub(crate) struct Key {
 
 /// Collects what reading finds.
 #[derive(Debug, Default)]
-pub(crate) struct Reader {
-    pub faults: Vec<Fault>,
+pub(crate) struct SectionReader {
+    pub faults: Vec<ConfigFault>,
     /// Where each value came from, by key path. Keys with their defaults are absent.
-    pub places: BTreeMap<String, Place>,
+    pub places: BTreeMap<String, Provenance>,
     /// Where each table stands, by key path.
-    pub tables: BTreeMap<String, Place>,
+    pub tables: BTreeMap<String, Provenance>,
 }
 
-impl Reader {
+impl SectionReader {
     pub(crate) fn fault(
         &mut self,
         path: &str,
-        place: &Place,
+        place: &Provenance,
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) {
-        self.faults.push(Fault {
+        self.faults.push(ConfigFault {
             path: path.to_owned(),
             place: Some(place.clone()),
             message: message.into(),
@@ -79,7 +79,7 @@ impl Reader {
         &mut self,
         node: &'a Node,
         path: &str,
-    ) -> Option<&'a [super::value::Entry]> {
+    ) -> Option<&'a [super::value::TableEntry]> {
         let Value::Table(entries) = &node.value else {
             let message = format!("{} is not a table", node.value.shown());
             self.fault(
@@ -96,7 +96,13 @@ impl Reader {
         Some(entries)
     }
 
-    pub(crate) fn unknown_key(&mut self, path: &str, place: &Place, name: &str, known: &[Key]) {
+    pub(crate) fn unknown_key(
+        &mut self,
+        path: &str,
+        place: &Provenance,
+        name: &str,
+        known: &[ConfigKey],
+    ) {
         let names: Vec<_> = known.iter().map(|key| key.name.as_str()).collect();
         let remedy = match suggest(name, &names) {
             Some(similar) => format!("did you mean \"{similar}\"?"),
@@ -107,7 +113,7 @@ impl Reader {
 }
 
 impl<T: Leaf> Field for T {
-    fn merge(&mut self, node: &Node, path: &str, bounds: Bounds, reader: &mut Reader) {
+    fn merge(&mut self, node: &Node, path: &str, bounds: Bounds, reader: &mut SectionReader) {
         reader.places.insert(path.to_owned(), node.place.clone());
         let value = match T::read(&node.value) {
             Ok(value) => value,
@@ -154,7 +160,7 @@ impl<T: Leaf> Field for T {
 macro_rules! section {
     (
         $(#[$meta:meta])*
-        pub struct $name:ident {
+        $vis:vis struct $name:ident {
             $(
                 $(#[doc = $doc:literal])*
                 pub $field:ident: $type:ty = $default:expr $(, within $min:literal to $max:literal)?;
@@ -163,7 +169,7 @@ macro_rules! section {
     ) => {
         $(#[$meta])*
         #[derive(Debug, Clone, PartialEq)]
-        pub struct $name {
+        $vis struct $name {
             $( $(#[doc = $doc])* pub $field: $type, )*
         }
 
@@ -174,9 +180,9 @@ macro_rules! section {
         }
 
         impl $name {
-            pub(crate) fn keys(&self) -> Vec<$crate::config::section::Key> {
+            pub(crate) fn keys(&self) -> Vec<$crate::config::section::ConfigKey> {
                 vec![$(
-                    $crate::config::section::Key {
+                    $crate::config::section::ConfigKey {
                         name: $crate::config::section::kebab(stringify!($field)),
                         doc: concat!($($doc, "\n"),*).trim().to_owned(),
                         shape: $crate::config::section::Field::shape(
@@ -194,7 +200,7 @@ macro_rules! section {
                 node: &$crate::config::value::Node,
                 path: &str,
                 _: $crate::config::section::Bounds,
-                reader: &mut $crate::config::section::Reader,
+                reader: &mut $crate::config::section::SectionReader,
             ) {
                 for entry in reader.entries(node, path).unwrap_or_default() {
                     let path = $crate::config::section::join(path, &entry.key);

@@ -8,17 +8,17 @@ use super::{
     leaf::{Leaf, word_leaf},
     named::Named,
     parse_toml,
-    section::{Field, Reader, join, section},
+    section::{Field, SectionReader, join, section},
     value::Value,
 };
 
 section! {
     /// How callers prove who they are. Credentials that are there must be good wherever they are
     /// looked at; absent ones make a caller anonymous.
-    pub struct Auth {
+    pub(crate) struct Auth {
         /// What calls need: "required" refuses anonymous ones, "optional" takes them, "off" looks at
         /// no credentials at all.
-        pub authentication: Authentication = Authentication::Optional;
+        pub authentication: AuthenticationMode = AuthenticationMode::Optional;
         /// Calls that need credentials, whatever `authentication` says. Wins over `optional` and
         /// `off`.
         pub required: Vec<CallPattern> = Vec::new();
@@ -49,7 +49,7 @@ section! {
 section! {
     /// One issuer of tokens, sent as `authorization: Bearer TOKEN`. Exactly one of `secret`,
     /// `secret-file`, `public-key-file`, `jwks-file` and `jwks-url` says with which keys it signs.
-    pub struct Jwt {
+    pub(crate) struct Jwt {
         /// Claim `iss` that its tokens have; any when left out.
         pub issuer: Option<String> = None;
         /// Claim `aud`: one of these must be among the token's; not looked at when empty.
@@ -97,7 +97,7 @@ section! {
 
 section! {
     /// Keys that are sent as they are. Only their hashes are kept.
-    pub struct ApiKeys {
+    pub(crate) struct ApiKeys {
         /// Header that carries a key.
         pub header: String = "x-vsp-api-key".to_owned();
         /// Keys by the name of their owner.
@@ -109,7 +109,7 @@ section! {
 
 section! {
     /// One key.
-    pub struct ApiKey {
+    pub(crate) struct ApiKey {
         /// SHA-256 of the key: "sha256:" and 64 hexadecimal digits.
         pub hash: Option<KeyHash> = None;
         /// Roles of its owner.
@@ -123,7 +123,7 @@ section! {
     /// Who may call what. A deny rule that fits a call and its caller refuses it. Else an allow rule
     /// that fits both lets it pass. Else, if an allow rule is about the call, it is refused. Else
     /// `default` decides.
-    pub struct Authorization {
+    pub(crate) struct Authorization {
         /// What becomes of calls that no rule is about: "allow" or "deny".
         pub default: Effect = Effect::Allow;
         /// Rules by a name of your choice; their order means nothing.
@@ -134,7 +134,7 @@ section! {
 section! {
     /// One rule. It fits callers who have one of the roles or names, or who are anonymous where it
     /// says so; where it says nothing of callers it fits all.
-    pub struct Rule {
+    pub(crate) struct Rule {
         /// "allow" or "deny".
         pub effect: Effect = Effect::Allow;
         /// Calls that the rule is about.
@@ -150,21 +150,21 @@ section! {
 
 /// What a call needs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Authentication {
+pub(crate) enum AuthenticationMode {
     Required,
     Optional,
     Off,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Effect {
+pub(crate) enum Effect {
     Allow,
     Deny,
 }
 
 /// How a token is signed (RFC 7518 section 3.1, RFC 8037 section 3.1). There is no `none`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Algorithm {
+pub(crate) enum Algorithm {
     Hs256,
     Hs384,
     Hs512,
@@ -181,13 +181,13 @@ pub enum Algorithm {
 
 /// SHA-256 of an API key.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
-pub struct KeyHash(pub [u8; 32]);
+pub(crate) struct KeyHash(pub [u8; 32]);
 
 /// A moment, in seconds since 1970.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Timestamp(pub u64);
+pub(crate) struct Timestamp(pub u64);
 
-word_leaf!(Authentication { Required = "required", Optional = "optional", Off = "off" });
+word_leaf!(AuthenticationMode { Required = "required", Optional = "optional", Off = "off" });
 word_leaf!(Effect { Allow = "allow", Deny = "deny" });
 word_leaf!(Algorithm {
     Hs256 = "HS256",
@@ -211,7 +211,7 @@ impl Named for Rule {}
 impl Algorithm {
     /// Whether it is checked with the secret that also signs.
     #[must_use]
-    pub const fn is_symmetric(self) -> bool {
+    pub(crate) const fn is_symmetric(self) -> bool {
         matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
     }
 }
@@ -219,7 +219,7 @@ impl Algorithm {
 impl Jwt {
     /// The signatures that are taken, with what an empty list means.
     #[must_use]
-    pub fn algorithms(&self) -> Vec<Algorithm> {
+    pub(crate) fn algorithms(&self) -> Vec<Algorithm> {
         if !self.algorithms.is_empty() {
             return self.algorithms.clone();
         }
@@ -232,7 +232,7 @@ impl Jwt {
 
     /// Whether its tokens are signed with a shared secret.
     #[must_use]
-    pub const fn has_secret(&self) -> bool {
+    pub(crate) const fn has_secret(&self) -> bool {
         self.secret.is_some() || self.secret_file.is_some()
     }
 }
@@ -242,9 +242,9 @@ impl ApiKeys {
     ///
     /// # Errors
     /// Everything that is wrong, in the order of the text.
-    pub fn parse_file(name: &str, text: &str) -> Result<BTreeMap<String, ApiKey>, Faults> {
+    pub(crate) fn parse_file(name: &str, text: &str) -> Result<BTreeMap<String, ApiKey>, Faults> {
         let mut keys = BTreeMap::<String, ApiKey>::new();
-        let mut reader = Reader::default();
+        let mut reader = SectionReader::default();
         let root = parse_toml(text, &mut reader);
         Field::merge(&mut keys, &root, "", None, &mut reader);
         for (name, key) in &keys {
@@ -259,7 +259,7 @@ impl ApiKeys {
 }
 
 /// A key without a hash would be nobody's. A hash that was written and is wrong has been told.
-pub(super) fn check_api_key(path: &str, key: &ApiKey, reader: &mut Reader) {
+pub(super) fn check_api_key(path: &str, key: &ApiKey, reader: &mut SectionReader) {
     if key.hash.is_none() && !reader.places.contains_key(&join(path, "hash")) {
         let remedy = "add hash = \"sha256:...\", the SHA-256 of the key";
         fault_of_table(reader, path, "the key \"hash\" is missing", remedy);

@@ -5,17 +5,19 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-pub use super::words::{BalancerName, HashKey, KindName, Limit, NativeName, SplitBy, SubsetMode};
+pub(crate) use super::words::{
+    BalancerName, CallLimit, HashKey, KindName, NativeName, SplitBySetting, SubsetMode,
+};
 use super::{
     hints::Hints,
     inline::Pairs,
-    section::{Bounds, Field, Reader, Shape, join, section},
+    section::{Bounds, Field, SectionReader, Shape, join, section},
     value::Node,
 };
 
 section! {
     /// One service, whoever answers for it.
-    pub struct Service {
+    pub(crate) struct Service {
         /// Who picks an instance: "round-robin", "weighted", "least-connections", "p2c-ewma", "hash",
         /// "sticky", or "plugin:NAME".
         pub balancer: BalancerName = BalancerName::default();
@@ -41,7 +43,7 @@ section! {
         /// Share of calls by version, as in { "1" = 90, "2" = 10 }.
         pub split: Pairs<u32> = Pairs::default();
         /// "sequence" gives exact shares; "key" keeps a caller with one version.
-        pub split_by: SplitBy = SplitBy::Sequence;
+        pub split_by: SplitBySetting = SplitBySetting::Sequence;
         /// Instances that a call wants: key of metadata and the header that has its value.
         pub subset_headers: Pairs<String> = Pairs::default();
         /// "prefer" takes others when none of those can be picked, "require" does not.
@@ -69,7 +71,7 @@ section! {
 
 section! {
     /// When and how often a failed call is tried again.
-    pub struct Retry {
+    pub(crate) struct Retry {
         /// Tries of one call, the first included; 1 never retries.
         pub attempts: u32 = 3, within "1" to "100";
         /// Longest wait before the second try.
@@ -91,7 +93,7 @@ section! {
 
 section! {
     /// Stops calling an instance that keeps failing.
-    pub struct Breaker {
+    pub(crate) struct Breaker {
         /// Whether there is one.
         pub enabled: bool = true;
         /// Failures in a row that open it.
@@ -107,7 +109,7 @@ section! {
 
 section! {
     /// Compares the instances of a service.
-    pub struct Outlier {
+    pub(crate) struct Outlier {
         /// Whether they are compared.
         pub enabled: bool = true;
         /// Failures in a row that take an instance out.
@@ -135,9 +137,9 @@ section! {
 
 section! {
     /// Keeps a service from drowning.
-    pub struct Concurrency {
+    pub(crate) struct Concurrency {
         /// Calls under way at one time: a number, "adaptive", or 0 for no limit.
-        pub limit: Limit = Limit::None;
+        pub limit: CallLimit = CallLimit::None;
         /// Calls that wait for a place, the most urgent first; one more is refused.
         pub queue: u32 = 1000, within "0" to "1000000";
         /// How long a call waits at most.
@@ -151,7 +153,7 @@ section! {
 
 section! {
     /// Off unless a delay or a percentile is given.
-    pub struct Hedge {
+    pub(crate) struct Hedge {
         /// How long a try may take before a second is sent.
         pub delay: Option<Duration> = None, within "1ms" to "24h";
         /// The same as a share of recent calls that take no longer: 0.95.
@@ -163,7 +165,7 @@ section! {
 
 section! {
     /// Off unless one of the two is given.
-    pub struct Fallback {
+    pub(crate) struct Fallback {
         /// A service that is asked the same.
         pub service: Option<String> = None;
         /// A JSON value that is answered.
@@ -173,7 +175,7 @@ section! {
 
 /// The policies of all services.
 #[derive(Debug, Clone, Default)]
-pub struct Services {
+pub(crate) struct Services {
     /// `[services.default]`.
     pub default: Service,
     own: BTreeMap<String, Own>,
@@ -200,14 +202,14 @@ impl PartialEq for Services {
 
 impl Services {
     /// Services of which something is written, with what holds for them where no manifest speaks.
-    pub fn own(&self) -> impl Iterator<Item = (&str, &Service)> {
+    pub(crate) fn own(&self) -> impl Iterator<Item = (&str, &Service)> {
         let own = self.own.iter();
         own.map(|(name, own)| (name.as_str(), &own.effective))
     }
 
     /// What holds for a service of a plugin whose manifest gives `hints`.
     #[must_use]
-    pub fn of(&self, name: &str, hints: Option<&Hints>) -> Service {
+    pub(crate) fn of(&self, name: &str, hints: Option<&Hints>) -> Service {
         let mut service = self.default.clone();
         if let Some(hints) = hints {
             hints.apply(&mut service);
@@ -222,7 +224,7 @@ impl Services {
 impl Own {
     fn lay_over(&self, service: &mut Service) {
         // What is wrong was told when it was read first.
-        let mut silent = Reader::default();
+        let mut silent = SectionReader::default();
         for (node, path) in &self.written {
             service.merge(node, path, None, &mut silent);
         }
@@ -230,7 +232,7 @@ impl Own {
 }
 
 impl Field for Services {
-    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut Reader) {
+    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut SectionReader) {
         for entry in reader.entries(node, path).unwrap_or_default() {
             let name = &entry.key;
             if name.is_empty() || name.len() > NAME_BYTES_MAX || name.chars().any(char::is_control)

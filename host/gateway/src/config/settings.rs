@@ -25,18 +25,18 @@ use super::{
 
 section! {
     /// The whole configuration of a gateway.
-    pub struct Config {
+    pub(crate) struct Config {
         /// Folder for what the gateway writes: compiled code, the key/value store, last good copies
         /// of plugins. Private to one gateway.
         pub data_dir: PathBuf = ".postern".into();
         /// How long calls are still taken once a drain has begun and `/readyz` says so: the time that
         /// balancers need to see it. 0s closes the listeners at once.
         pub drain_delay: Duration = Duration::ZERO, within "0s" to "10m";
-        /// The doors, by name. `vstp` and `http` are there unless disabled.
+        /// The listeners, by name. `vstp` and `http` are there unless disabled.
         pub listeners: BTreeMap<String, Listener> = built_in_listeners();
         /// Health, metrics and control for operators, over HTTP.
         pub admin: Admin = Admin::default();
-        /// Calls, whichever door they come through.
+        /// Calls, whichever listener they come through.
         pub calls: Calls = Calls::default();
         /// How callers prove who they are.
         pub auth: Auth = Auth::default();
@@ -69,8 +69,8 @@ section! {
 }
 
 section! {
-    /// One door: an address and what is spoken there.
-    pub struct Listener {
+    /// One listener: an address and what is spoken there.
+    pub(crate) struct Listener {
         /// Whether it is opened at all.
         pub enabled: bool = true;
         /// What is spoken: "vstp", or "http" (HTTP/1.1 and HTTP/2). Needed for names other than
@@ -121,7 +121,7 @@ section! {
 
 section! {
     /// How acknowledged datagrams are sent again.
-    pub struct Udp {
+    pub(crate) struct Udp {
         /// Times that a message is sent again before it counts as lost.
         pub retries: u32 = 3, within "0" to "20";
         /// Wait before the first retry; doubles with each.
@@ -135,7 +135,7 @@ section! {
 
 section! {
     /// Bounds of the wire, per listener.
-    pub struct WireLimits {
+    pub(crate) struct WireLimits {
         /// Largest frame, all octets counted. The protocol's own limit is 8MiB.
         pub frame_bytes_max: Size = Size::mib(8), within "1KiB" to "1GiB";
         /// Largest reassembled message.
@@ -160,8 +160,8 @@ section! {
 }
 
 section! {
-    /// The operators' door.
-    pub struct Admin {
+    /// The admin listener.
+    pub(crate) struct Admin {
         /// Whether it is opened at all.
         pub enabled: bool = true;
         /// Where to listen. Whoever reaches it can read everything, so keep it local.
@@ -176,7 +176,7 @@ section! {
 
 section! {
     /// Bounds of every call.
-    pub struct Calls {
+    pub(crate) struct Calls {
         /// Time for a call whose caller sets no deadline.
         pub timeout: Duration = Duration::from_secs(30), within "1ms" to "24h";
         /// The longest deadline that a caller may set; longer ones are cut to it.
@@ -193,7 +193,7 @@ section! {
 
 section! {
     /// Where plugins come from and what they may use.
-    pub struct Plugins {
+    pub(crate) struct Plugins {
         /// Folder of `NAME.wasm` or `NAME/NAME.wasm`, each with an optional `NAME.toml`.
         pub folder: PathBuf = "plugins".into();
         /// Whether a change in the folder takes effect while the gateway runs.
@@ -220,7 +220,7 @@ section! {
 
 section! {
     /// What one plugin may use.
-    pub struct PluginLimits {
+    pub(crate) struct PluginLimits {
         /// All linear memories of one instance together.
         pub memory: Size = Size::mib(64), within "64KiB" to "1GiB";
         /// Time of one call, its waiting for `kv` and `client` included.
@@ -240,7 +240,7 @@ section! {
 
 section! {
     /// How a plugin's instances are kept.
-    pub struct Instances {
+    pub(crate) struct Instances {
         /// "pooled" reuses them, "isolated" takes a fresh one per call, "single" keeps one and its
         /// state.
         pub mode: InstanceMode = InstanceMode::Pooled;
@@ -270,40 +270,40 @@ section! {
 
 section! {
     /// The gateway's own log, on the standard error output.
-    pub struct Log {
+    pub(crate) struct Log {
         /// Least level: "trace", "debug", "info", "warn", "error" or "off"; per part as in
         /// "info,postern_net=debug".
         pub level: LevelFilter = LevelFilter::default();
         /// "text" for people, "json" for programs, "auto" decides by the terminal.
         pub format: LogFormat = LogFormat::Auto;
         /// Level of the line that each call leaves: "debug", "info", or "off" for none.
-        pub access: Access = Access::Debug;
+        pub access: AccessLog = AccessLog::Debug;
     }
 }
 
 /// What is spoken at a listener.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Protocol {
+pub(crate) enum Protocol {
     Vstp,
     Http,
 }
 
 /// What carries VSTP.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Carrier {
+pub(crate) enum Carrier {
     Tcp,
     Udp,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum InstanceMode {
+pub(crate) enum InstanceMode {
     Pooled,
     Isolated,
     Single,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum LogFormat {
+pub(crate) enum LogFormat {
     Auto,
     Text,
     Json,
@@ -311,7 +311,7 @@ pub enum LogFormat {
 
 /// Whether and how loudly each call is logged.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Access {
+pub(crate) enum AccessLog {
     Off,
     Debug,
     Info,
@@ -319,14 +319,14 @@ pub enum Access {
 
 /// Directives that `tracing_subscriber::EnvFilter` accepts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LevelFilter(String);
+pub(crate) struct LevelFilter(String);
 
 word_leaf!(Protocol { Vstp = "vstp", Http = "http" });
 word_leaf!(Carrier { Tcp = "tcp", Udp = "udp" });
 
 impl Carrier {
     #[must_use]
-    pub const fn transport(self) -> Transport {
+    pub(crate) const fn transport(self) -> Transport {
         match self {
             Self::Tcp => Transport::Tcp,
             Self::Udp => Transport::Udp,
@@ -334,12 +334,12 @@ impl Carrier {
     }
 }
 word_leaf!(InstanceMode { Pooled = "pooled", Isolated = "isolated", Single = "single" });
-word_leaf!(Access { Off = "off", Debug = "debug", Info = "info" });
+word_leaf!(AccessLog { Off = "off", Debug = "debug", Info = "info" });
 word_leaf!(LogFormat { Auto = "auto", Text = "text", Json = "json" });
 
 impl LevelFilter {
     #[must_use]
-    pub fn directives(&self) -> &str {
+    pub(crate) fn directives(&self) -> &str {
         &self.0
     }
 }

@@ -298,7 +298,7 @@ fn variables_of_others_are_left_alone() {
 fn a_missing_file_is_the_default_only_when_none_was_named() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("absent.toml");
-    let source = Source {
+    let source = ConfigSource {
         file: Some(file),
         environment: variables(&[]),
     };
@@ -310,7 +310,7 @@ fn another_text_meets_the_same_environment() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("postern.toml");
     std::fs::write(&file, "[calls]\ndepth-max = 2").expect("written");
-    let loaded = load(&Source {
+    let loaded = load(&ConfigSource {
         file: Some(file.clone()),
         environment: variables(&[("POSTERN_CALLS_TIMEOUT", "7s")]),
     });

@@ -8,22 +8,22 @@ use super::{leaf::Leaf, value::Value};
 
 /// A number of octets, written `"64MiB"`, `"500KB"` or `4096`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Size(u64);
+pub(crate) struct Size(u64);
 
 impl Size {
     #[must_use]
-    pub const fn new(octets: u64) -> Self {
+    pub(crate) const fn new(octets: u64) -> Self {
         Self(octets)
     }
 
     #[must_use]
-    pub const fn mib(n: u64) -> Self {
+    pub(crate) const fn mib(n: u64) -> Self {
         Self(n * 1024 * 1024)
     }
 
     /// As a length in memory. Saturates where that has 32 bits.
     #[must_use]
-    pub fn octets(self) -> usize {
+    pub(crate) fn octets(self) -> usize {
         usize::try_from(self.0).unwrap_or(usize::MAX)
     }
 }
@@ -125,7 +125,7 @@ impl Leaf for Size {
 ///
 /// # Errors
 /// What is wrong with it and what to write.
-pub fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let read = Duration::read(&Value::Untyped(text.to_owned()));
     read.map_err(|message| format!("{message}; write {}", Duration::expected()))
 }

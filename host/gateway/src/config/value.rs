@@ -11,13 +11,13 @@ use toml::{
 /// One written value and where it stands.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Node {
-    pub place: Place,
+    pub place: Provenance,
     pub value: Value,
 }
 
 /// Where something was written.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Place {
+pub(crate) enum Provenance {
     /// Octets of the file.
     File(Range<usize>),
     /// The variable's name.
@@ -32,29 +32,29 @@ pub(crate) enum Value {
     Literal(String),
     Boolean(bool),
     List(Vec<Node>),
-    Table(Vec<Entry>),
+    Table(Vec<TableEntry>),
     /// From the environment: its type is what the key wants.
     Untyped(String),
 }
 
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct Entry {
+pub(crate) struct TableEntry {
     pub key: String,
-    pub key_place: Place,
+    pub key_place: Provenance,
     pub node: Node,
 }
 
 impl Node {
     pub(crate) fn of_table(table: &Spanned<DeTable<'_>>) -> Self {
         Self {
-            place: Place::File(table.span()),
+            place: Provenance::File(table.span()),
             value: Value::of_table(table.get_ref()),
         }
     }
 
     fn of_value(value: &Spanned<DeValue<'_>>) -> Self {
         Self {
-            place: Place::File(value.span()),
+            place: Provenance::File(value.span()),
             value: Value::of(value.get_ref()),
         }
     }
@@ -79,9 +79,9 @@ impl Value {
     }
 
     fn of_table(table: &DeTable<'_>) -> Self {
-        let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| Entry {
+        let entry = |(key, value): (&Spanned<_>, &Spanned<DeValue<'_>>)| TableEntry {
             key: String::from(std::borrow::Cow::as_ref(key.get_ref())),
-            key_place: Place::File(key.span()),
+            key_place: Provenance::File(key.span()),
             node: Node::of_value(value),
         };
         Self::Table(table.iter().map(entry).collect())

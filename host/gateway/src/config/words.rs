@@ -11,44 +11,44 @@ use crate::cluster::HashOn;
 
 /// Who picks.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum BalancerName {
+pub(crate) enum BalancerName {
     Native(NativeName),
     Plugin(Text),
 }
 
 /// A native policy.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct NativeName(pub Policy);
+pub(crate) struct NativeName(pub Policy);
 
 /// What calls are kept together by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct HashKey(pub HashOn);
+pub(crate) struct HashKey(pub HashOn);
 
 /// A kind of error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KindName(pub Kind);
+pub(crate) struct KindName(pub Kind);
 
 /// How many calls may be under way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Limit {
+pub(crate) enum CallLimit {
     None,
     Fixed(u32),
     Adaptive,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SplitBy {
+pub(crate) enum SplitBySetting {
     Sequence,
     Key,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum SubsetMode {
+pub(crate) enum SubsetMode {
     Prefer,
     Require,
 }
 
-word_leaf!(SplitBy { Sequence = "sequence", Key = "key" });
+word_leaf!(SplitBySetting { Sequence = "sequence", Key = "key" });
 word_leaf!(SubsetMode { Prefer = "prefer", Require = "require" });
 
 impl Default for BalancerName {
@@ -175,7 +175,7 @@ impl Leaf for KindName {
     }
 }
 
-impl Leaf for Limit {
+impl Leaf for CallLimit {
     fn expected() -> String {
         "a whole number, \"adaptive\", or 0 for no limit".to_owned()
     }

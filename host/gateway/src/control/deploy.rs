@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     config::Manifest,
-    plugins::store::{Copy, State},
+    plugins::store::{Copy, DeploymentState},
 };
 
 /// How far an offer came before its services were claimed.
@@ -48,7 +48,7 @@ impl Control {
         let state = if is_first || !slot.is_serving() {
             slot.store.state()
         } else {
-            State::default()
+            DeploymentState::default()
         };
         if state.skipped.as_ref() == Some(&offer)
             && let Some(good) = state.good.as_ref().and_then(|good| slot.store.load(good))

@@ -10,7 +10,7 @@ use postern_core::Text;
 use super::slot::Slot;
 use crate::{
     config::{Config, Extension},
-    pipeline::chain::{Chain, Link, Part},
+    pipeline::chain::{Chain, ChainLink, Part},
 };
 
 /// Every plugin that is to stand in the way, in order. One that the configuration names and that is
@@ -22,7 +22,7 @@ pub(super) fn chain(slots: &BTreeMap<String, Arc<Slot>>, config: &Config) -> Cha
     names.into_iter().filter_map(link).collect()
 }
 
-fn link(name: &str, slot: Option<&Arc<Slot>>, configured: Option<&Extension>) -> Option<Link> {
+fn link(name: &str, slot: Option<&Arc<Slot>>, configured: Option<&Extension>) -> Option<ChainLink> {
     let shown = slot.map(|slot| slot.shown());
     let current = shown.as_ref().and_then(|shown| shown.current.as_ref());
     let written = current.map(|current| &current.written.extension);
@@ -44,7 +44,7 @@ fn link(name: &str, slot: Option<&Arc<Slot>>, configured: Option<&Extension>) ->
             Part::Missing(reason.map_or(Text::from_static("no such plugin"), Text::from))
         }
     };
-    Some(Link {
+    Some(ChainLink {
         plugin: name.into(),
         settings: settings.clone(),
         part,

@@ -25,12 +25,12 @@ use crate::{
     cluster::{Cluster, Clusters, Policies, ServiceNumbers, Witness},
     config::{Config, Hints},
     directory::{Directory, LocalService, probes::Ask},
-    pipeline::route::{Route, Target},
+    pipeline::route::{Route, RouteTarget},
     telemetry::calls::CallBook,
 };
 
 /// Everybody who can answer, and how they are reached.
-pub struct Fleet {
+pub(crate) struct Fleet {
     directory: Arc<Directory>,
     clusters: Clusters,
     cast: Arc<Cast>,
@@ -47,7 +47,7 @@ pub struct Fleet {
 }
 
 /// A service that no plugin provides.
-pub struct BuiltIn {
+pub(crate) struct BuiltIn {
     pub info: ServiceInfo,
     pub handler: Arc<dyn Handler>,
 }
@@ -234,7 +234,7 @@ impl BuiltIn {
             plugin: Text::default(),
             generation: 0,
             methods: Some(methods),
-            target: Target::Live(Arc::clone(&self.handler)),
+            target: RouteTarget::Live(Arc::clone(&self.handler)),
         }
     }
 }
@@ -319,8 +319,8 @@ fn route(
         generation,
         methods: methods(service),
         target: match cluster.direct() {
-            Some(handler) => Target::Live(handler),
-            None => Target::Cluster(Arc::clone(cluster)),
+            Some(handler) => RouteTarget::Live(handler),
+            None => RouteTarget::Cluster(Arc::clone(cluster)),
         },
     }
 }

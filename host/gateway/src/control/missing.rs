@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Control, PluginView};
 use crate::{
     config::{
-        Config, Registration,
+        Config, RegistrationMode,
         services::{BalancerName, Service},
     },
     plugins::folder,
@@ -14,7 +14,7 @@ use crate::{
 
 /// One thing that is asked for and not there.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Missing {
+pub(crate) struct Missing {
     /// A key of the configuration, or `plugin NAME`.
     pub subject: String,
     pub reason: String,
@@ -24,7 +24,7 @@ impl Control {
     /// Everything that is asked for and not there, once the folder has been deployed. Reads the
     /// folder.
     #[must_use]
-    pub fn missing(&self) -> Vec<Missing> {
+    pub(crate) fn missing(&self) -> Vec<Missing> {
         let config = self.config.load();
         let plugins: BTreeMap<String, PluginView> = self
             .plugins()
@@ -119,7 +119,7 @@ impl Found<'_> {
     fn services(&self) -> Vec<Missing> {
         let config = self.config;
         let is_open = config.peers.values().any(|peer| peer.enabled)
-            || config.directory.registration != Registration::Off;
+            || config.directory.registration != RegistrationMode::Off;
         if is_open {
             return Vec::new();
         }

@@ -38,36 +38,35 @@ use postern_wasm::{HealthReport, HealthStatus, Plugin, Runtime, StoreHealth};
 use tokio::sync::Notify;
 use tracing::{info, warn};
 
+#[cfg(test)]
+pub(crate) use self::view::PluginState;
 use self::{
     claims::Claims,
     deploy::refused_for,
     slot::{Slot, Source},
     subscribers::Subscribers,
 };
-pub use self::{
+pub(crate) use self::{
     fleet::{BuiltIn, Fleet},
     missing::Missing,
 };
-pub use self::{
-    slot::Refused,
-    view::{Counts, PluginState, PluginView, RefusalView},
-};
+pub(crate) use self::{slot::Refused, view::PluginView};
 use crate::{
     cluster::ServiceNumbers,
     config::Config,
     directory::Directory,
-    events::Events,
+    events::EventService,
     pipeline::{
         chain::{Extensions, LinkView},
         route::{Route, Routes},
     },
-    plugins::store::{self, Copy, Store},
+    plugins::store::{self, Copy, PluginCopies},
     readiness::{Readiness, ReasonKind},
     telemetry::{calls::CallBook, export::PluginNumbers},
 };
 
 /// Owns every plugin and says who answers for which service.
-pub struct Control {
+pub(crate) struct Control {
     runtime: Arc<Runtime>,
     routes: Arc<Routes>,
     extensions: Arc<Extensions>,
@@ -85,7 +84,7 @@ pub struct Control {
 
 /// What the folder has of a plugin at the start.
 #[derive(Debug)]
-pub enum FoundAtStart {
+pub(crate) enum FoundAtStart {
     Whole(Copy),
     /// Its files cannot be read, for this reason.
     Unread(String),
@@ -93,7 +92,7 @@ pub enum FoundAtStart {
 
 /// What became of an offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Offered {
+pub(crate) enum Offered {
     /// It takes calls.
     Deployed,
     /// It is what was offered last.
@@ -105,12 +104,12 @@ pub enum Offered {
 
 impl Control {
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         runtime: Arc<Runtime>,
         routes: Arc<Routes>,
         extensions: Arc<Extensions>,
         fleet: Fleet,
-        events: Events,
+        events: EventService,
         book: Arc<CallBook>,
         config: Config,
     ) -> Self {
@@ -135,14 +134,14 @@ impl Control {
 
     /// Names of the plugins of which copies are kept.
     #[must_use]
-    pub fn kept(&self) -> BTreeSet<String> {
+    pub(crate) fn kept(&self) -> BTreeSet<String> {
         store::kept(&self.data_dir)
     }
 
     /// Deploys everything that lies in the folder at the start, several at a time. Where two claim
     /// one service, the first by name has it. Of a plugin whose files cannot be read, the last good
     /// copy is deployed.
-    pub async fn start(&self, found: Vec<(String, FoundAtStart)>) {
+    pub(crate) async fn start(&self, found: Vec<(String, FoundAtStart)>) {
         if found.is_empty() {
             // Nothing below makes the routes of what is built in and what is elsewhere.
             self.publish();
@@ -179,7 +178,7 @@ impl Control {
     }
 
     /// Takes what lies in the folder for the plugin `name`.
-    pub async fn offer(&self, name: &str, copy: Copy) -> Offered {
+    pub(crate) async fn offer(&self, name: &str, copy: Copy) -> Offered {
         loop {
             let slot = self.slot(name);
             let mut turn = slot.turn().await;
@@ -192,7 +191,7 @@ impl Control {
     }
 
     /// Ends the plugin `name`: no new calls, those in flight finish. Says whether it was there.
-    pub async fn withdraw(&self, name: &str) -> bool {
+    pub(crate) async fn withdraw(&self, name: &str) -> bool {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else {
             // It may have been in the folder in a life before.
@@ -224,11 +223,11 @@ impl Control {
         true
     }
 
-    fn store(&self, name: &str) -> Store {
-        Store::new(&self.data_dir, name)
+    fn store(&self, name: &str) -> PluginCopies {
+        PluginCopies::new(&self.data_dir, name)
     }
 
-    fn clear(&self, name: &str, store: &Store) {
+    fn clear(&self, name: &str, store: &PluginCopies) {
         if let Err(error) = store.clear() {
             warn!(plugin = name, %error, "copies of a removed plugin stay on the disk");
         }
@@ -239,7 +238,7 @@ impl Control {
     ///
     /// # Errors
     /// When there is no such plugin, none before, or the one before does not start.
-    pub async fn rollback(&self, name: &str) -> Result<(), Refused> {
+    pub(crate) async fn rollback(&self, name: &str) -> Result<(), Refused> {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else {
             return Err(Refused::new("", format!("no plugin {name}")));
@@ -275,7 +274,7 @@ impl Control {
 
     /// Holds deployments from here on to `config`; the directory, the policies of services and the
     /// chain of extensions at once.
-    pub fn apply(&self, config: Config) {
+    pub(crate) fn apply(&self, config: Config) {
         let applied = self.fleet.directory().apply(&config);
         for key in applied.at_next_start {
             warn!(key, "takes effect at the next start");
@@ -288,23 +287,23 @@ impl Control {
 
     /// How the store is that plugins and the directory write.
     #[must_use]
-    pub fn store_health(&self) -> &StoreHealth {
+    pub(crate) fn store_health(&self) -> &StoreHealth {
         self.runtime.store_health()
     }
 
     /// What speaks against traffic, for every part that knows of something.
     #[must_use]
-    pub const fn readiness(&self) -> &Readiness {
+    pub(crate) const fn readiness(&self) -> &Readiness {
         &self.readiness
     }
 
     #[must_use]
-    pub const fn events(&self) -> &Events {
+    pub(crate) const fn events(&self) -> &EventService {
         self.subscribers.events()
     }
 
     /// Follows the directory for ever: what changes there changes the routes.
-    pub async fn follow_directory(&self) {
+    pub(crate) async fn follow_directory(&self) {
         let mut changes = self.fleet.directory().changes();
         loop {
             changes.borrow_and_update();
@@ -317,13 +316,13 @@ impl Control {
     }
 
     #[must_use]
-    pub fn directory(&self) -> &Arc<Directory> {
+    pub(crate) fn directory(&self) -> &Arc<Directory> {
         self.fleet.directory()
     }
 
     /// Services with their instances, by name.
     #[must_use]
-    pub fn clusters(&self) -> Vec<ServiceNumbers> {
+    pub(crate) fn clusters(&self) -> Vec<ServiceNumbers> {
         self.fleet.numbers()
     }
 
@@ -333,14 +332,14 @@ impl Control {
 
     /// The plugins that stand in the way of calls and frames, in order.
     #[must_use]
-    pub fn extensions(&self) -> Vec<LinkView> {
+    pub(crate) fn extensions(&self) -> Vec<LinkView> {
         let chain = self.extensions.chain();
         chain.links().iter().map(LinkView::from).collect()
     }
 
     /// Asks every plugin that takes calls for its health; one that says no, twice in a row, gets no
     /// calls until it says yes.
-    pub async fn check_health(&self) {
+    pub(crate) async fn check_health(&self) {
         let slots: Vec<_> = self.slots.lock().values().cloned().collect();
         let serving = slots.into_iter().filter(|slot| slot.is_serving());
         let changes =
@@ -352,7 +351,7 @@ impl Control {
 
     /// Every plugin by name.
     #[must_use]
-    pub fn plugins(&self) -> Vec<PluginView> {
+    pub(crate) fn plugins(&self) -> Vec<PluginView> {
         self.slots
             .lock()
             .values()
@@ -361,17 +360,17 @@ impl Control {
     }
 
     #[must_use]
-    pub fn plugin(&self, name: &str) -> Option<PluginView> {
+    pub(crate) fn plugin(&self, name: &str) -> Option<PluginView> {
         self.slots.lock().get(name).map(|slot| PluginView::of(slot))
     }
 
     #[must_use]
-    pub fn names(&self) -> Vec<String> {
+    pub(crate) fn names(&self) -> Vec<String> {
         self.slots.lock().keys().cloned().collect()
     }
 
     #[must_use]
-    pub fn numbers(&self) -> Vec<PluginNumbers> {
+    pub(crate) fn numbers(&self) -> Vec<PluginNumbers> {
         let slots = self.slots.lock();
         let numbers = slots.values().map(|slot| {
             let shown = slot.shown();
@@ -390,12 +389,12 @@ impl Control {
 
     /// Every route by service.
     #[must_use]
-    pub fn routes(&self) -> BTreeMap<Text, Arc<Route>> {
+    pub(crate) fn routes(&self) -> BTreeMap<Text, Arc<Route>> {
         self.routes.all()
     }
 
     /// Ends every plugin.
-    pub async fn close(&self) {
+    pub(crate) async fn close(&self) {
         self.subscribers.end();
         let slots = std::mem::take(&mut *self.slots.lock());
         join_all(slots.values().map(|slot| slot.plugin.remove())).await;
@@ -428,7 +427,11 @@ impl Control {
         let mut slots = self.slots.lock();
         let new = || {
             let plugin = Arc::new(Plugin::new(&self.runtime, name));
-            Arc::new(Slot::new(name, plugin, Store::new(&self.data_dir, name)))
+            Arc::new(Slot::new(
+                name,
+                plugin,
+                PluginCopies::new(&self.data_dir, name),
+            ))
         };
         Arc::clone(slots.entry(name.to_owned()).or_insert_with(new))
     }

@@ -11,7 +11,7 @@ use postern_core::{Error, Text, registry::Caller, service::ServiceInfo};
 use super::{Control, extensions, slot::Slot};
 use crate::{
     directory::listing::ServiceListing,
-    pipeline::route::{Route, Target},
+    pipeline::route::{Route, RouteTarget},
 };
 
 impl Control {
@@ -75,7 +75,7 @@ impl Control {
             plugin: slot.name.as_str().into(),
             generation,
             methods: None,
-            target: Target::Down(reason.into()),
+            target: RouteTarget::Down(reason.into()),
         };
         let name = &slot.name;
         match (&shown.current, &shown.refused) {
@@ -124,7 +124,7 @@ impl Control {
     ///
     /// # Errors
     /// `not-found` when there is none of that name that may be called.
-    pub fn catalogue(
+    pub(crate) fn catalogue(
         &self,
         name: Option<&str>,
         caller: Caller,

@@ -14,6 +14,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use postern_system::clock;
 use tracing::warn;
 
 use super::{Control, Offered, deploy::refused_for, slot::Slot};
@@ -99,9 +100,9 @@ impl Waiting {
 
 impl Control {
     /// Tries refused offers again, each when its time has come. Never ends by itself.
-    pub async fn follow_refusals(&self) {
+    pub(crate) async fn follow_refusals(&self) {
         loop {
-            let now = Instant::now();
+            let now = clock::now();
             let slots = slots_of(self);
             let look_at = slots.iter().filter_map(|slot| {
                 let waiting = slot.waiting.lock();
@@ -128,7 +129,7 @@ impl Control {
 
     /// Deploys every plugin again, so that changed limits and defaults hold for it: an offer that was
     /// refused under those before, or else what takes calls.
-    pub async fn redeploy(&self) {
+    pub(crate) async fn redeploy(&self) {
         for slot in slots_of(self) {
             let waits = {
                 let waiting = slot.waiting.lock();
@@ -194,7 +195,7 @@ impl Control {
         let is_held = |service: &str| claims.is_held_by_other(&slot.name, service);
         waiting
             .as_ref()
-            .is_some_and(|waiting| waiting.is_due(Instant::now(), is_held))
+            .is_some_and(|waiting| waiting.is_due(clock::now(), is_held))
     }
 
     async fn try_again(&self, slot: &Slot) {
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn time_brings_an_offer_up_after_a_pause_that_doubles_up_to_a_bound() {
-        let now = Instant::now();
+        let now = clock::now();
         let needs = || Needs {
             time: true,
             ..Needs::default()
@@ -253,7 +254,7 @@ mod tests {
 
     #[test]
     fn a_service_brings_it_up_when_nobody_else_holds_it() {
-        let now = Instant::now();
+        let now = clock::now();
         let needs = Needs {
             service: Some("users".to_owned()),
             ..Needs::default()
@@ -273,7 +274,7 @@ mod tests {
             folder: Some(folder.clone()),
             ..Needs::default()
         };
-        let now = Instant::now();
+        let now = clock::now();
         let waiting = waiting(now, needs, None);
         assert!(!waiting.is_due(now, |_| true) && waiting.look_at(now).is_some());
         std::fs::create_dir(folder).expect("created");

@@ -9,6 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use postern_core::{BoxFuture, Call, Error, Handler, Reply, registry::Address};
 use postern_net::{Pool, Probe, Upstream, dial};
+use postern_system::clock;
 
 use super::proof::Proof;
 
@@ -75,7 +76,7 @@ impl Remote {
 
     /// The sessions to it, and the address of the peer that it is, if it is one.
     async fn upstream(&self) -> Result<(Upstream, Option<Arc<Address>>), Error> {
-        let now = Instant::now();
+        let now = clock::now();
         if let Some(found) = &*self.0.found.lock()
             && found.until.is_none_or(|until| now < until)
         {

@@ -1,13 +1,11 @@
 //! One plugin's place in the set: its component slot, its kept copies, what is shown of it. Whoever
 //! changes it holds its turn, so that deployments of one plugin never overlap.
 
-use std::{
-    sync::Arc,
-    time::{Instant, SystemTime, UNIX_EPOCH},
-};
+use std::sync::Arc;
 
 use parking_lot::Mutex;
 use postern_core::service::ServiceInfo;
+use postern_system::clock;
 use postern_wasm::{Deployed, HealthReport, HealthStatus, Plugin};
 use tokio::sync::OwnedMutexGuard;
 use tracing::{debug, info};
@@ -19,14 +17,14 @@ use super::{
 use crate::{
     config::{Extension, Hints, Manifest, Topics},
     pipeline::chain::LinkCounts,
-    plugins::store::{Copy, Deployment, Store},
+    plugins::store::{Copy, Deployment, PluginCopies},
 };
 
 /// One plugin.
 pub(super) struct Slot {
     pub name: String,
     pub plugin: Arc<Plugin>,
-    pub store: Store,
+    pub store: PluginCopies,
     /// Numbers of its link in the chain, over all generations.
     pub link: Arc<LinkCounts>,
     turn: Arc<tokio::sync::Mutex<Turn>>,
@@ -93,7 +91,7 @@ pub(super) enum Source {
 /// Why a component does not take calls.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub struct Refused {
+pub(crate) struct Refused {
     /// 64 hex digits.
     pub digest: String,
     pub reason: String,
@@ -103,7 +101,7 @@ pub struct Refused {
 }
 
 impl Slot {
-    pub(super) fn new(name: &str, plugin: Arc<Plugin>, store: Store) -> Self {
+    pub(super) fn new(name: &str, plugin: Arc<Plugin>, store: PluginCopies) -> Self {
         Self {
             name: name.to_owned(),
             plugin,
@@ -171,7 +169,7 @@ impl Slot {
             None
         } else {
             let (copy, needs) = (copy.clone(), refused.needs.clone());
-            let next = Waiting::new(Instant::now(), copy, needs, waiting.as_ref());
+            let next = Waiting::new(clock::now(), copy, needs, waiting.as_ref());
             Some(next)
         };
     }
@@ -261,9 +259,7 @@ impl Refused {
 }
 
 fn unix_now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |passed| passed.as_secs())
+    clock::unix_time().as_secs()
 }
 
 /// Failed checks in a row after which a plugin takes no calls.

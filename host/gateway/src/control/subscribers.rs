@@ -9,24 +9,24 @@ use tracing::warn;
 use super::slot::Slot;
 use crate::{
     config::Topics,
-    events::{Events, Listener},
+    events::{EventListener, EventService},
 };
 
 /// The subscriptions of plugins. They follow the set of plugins and their manifests.
 pub(super) struct Subscribers {
-    events: Events,
-    listeners: Mutex<BTreeMap<String, (Vec<Topics>, Listener)>>,
+    events: EventService,
+    listeners: Mutex<BTreeMap<String, (Vec<Topics>, EventListener)>>,
 }
 
 impl Subscribers {
-    pub(super) fn new(events: Events) -> Self {
+    pub(super) fn new(events: EventService) -> Self {
         Self {
             events,
             listeners: Mutex::default(),
         }
     }
 
-    pub(super) const fn events(&self) -> &Events {
+    pub(super) const fn events(&self) -> &EventService {
         &self.events
     }
 

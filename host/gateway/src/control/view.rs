@@ -8,7 +8,7 @@ use crate::{directory::listing::ServiceListing, plugins::store::Deployment};
 
 /// One plugin with everything that is known of it.
 #[derive(Debug, Clone, Serialize)]
-pub struct PluginView {
+pub(crate) struct PluginView {
     pub name: String,
     pub state: PluginState,
     /// 0 when none takes calls.
@@ -59,7 +59,7 @@ pub struct PluginView {
 /// Whether a plugin takes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum PluginState {
+pub(crate) enum PluginState {
     /// Being deployed for the first time.
     Loading,
     Active,
@@ -73,7 +73,7 @@ pub enum PluginState {
 
 /// Why an offer does not take calls.
 #[derive(Debug, Clone, Serialize)]
-pub struct RefusalView {
+pub(crate) struct RefusalView {
     pub digest: String,
     pub reason: String,
     /// Seconds since 1970.
@@ -81,7 +81,7 @@ pub struct RefusalView {
 }
 
 /// Numbers by name; those of zero are left out.
-pub type Counts = std::collections::BTreeMap<&'static str, u64>;
+pub(crate) type Counts = std::collections::BTreeMap<&'static str, u64>;
 
 impl PluginView {
     pub(super) fn of(slot: &Slot) -> Self {

@@ -11,13 +11,14 @@ use postern_core::{
         directory::{PeerChange, PeerState, Replaced, SyncError},
     },
 };
+use postern_system::random::part_of;
 use tracing::{debug, info, warn};
 
-use super::{Directory, part_of};
+use super::Directory;
 
 /// What a source tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Update {
+pub(crate) enum Update {
     /// All that it has at `cursor`.
     Picture { entries: Vec<Told>, cursor: Cursor },
     /// What changed from `since` to `cursor`; nothing may have.
@@ -29,7 +30,7 @@ pub enum Update {
 }
 
 /// A source of entries. It is asked, and is never ahead of what has been taken.
-pub trait Discovery: Send {
+pub(crate) trait Discovery: Send {
     /// Opens a session, in a time that the source bounds.
     fn connect(&mut self) -> BoxFuture<'_, Result<(), Error>>;
 
@@ -138,7 +139,7 @@ impl Directory {
 
     /// How things stand with a peer; `None` before it was ever connected.
     #[must_use]
-    pub fn peer(&self, name: &Text) -> Option<PeerState> {
+    pub(crate) fn peer(&self, name: &Text) -> Option<PeerState> {
         self.state.lock().machine.peer(name)
     }
 

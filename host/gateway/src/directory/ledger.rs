@@ -10,7 +10,7 @@ use std::{
     collections::{BTreeMap, VecDeque},
     pin::pin,
     sync::OnceLock,
-    time::{Duration, SystemTime, UNIX_EPOCH},
+    time::Duration,
 };
 
 use futures_util::{StreamExt, stream};
@@ -19,6 +19,7 @@ use postern_core::{
     Error,
     registry::{Entry, Incarnation, Key, Owner, Ttl, directory::Registration},
 };
+use postern_system::clock;
 use postern_wasm::{Records, StoreError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
@@ -77,7 +78,7 @@ struct Writing<'a> {
 
 /// What became of the leases of the life before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Restored {
+pub(crate) struct Restored {
     /// Entries that are there again.
     pub restored: usize,
     /// Leases that ended meanwhile.
@@ -196,7 +197,7 @@ impl Directory {
     ///
     /// # Errors
     /// What the store says.
-    pub async fn restore(&self, records: Records) -> Result<Restored, StoreError> {
+    pub(crate) async fn restore(&self, records: Records) -> Result<Restored, StoreError> {
         let all = records.load_all().await?;
         // A second call changes nothing: the first table stays.
         let _ = self.ledger.records.set(records.clone());
@@ -345,7 +346,7 @@ impl Directory {
 
     /// The records of those of `keys` that are there.
     fn leased(&self, keys: &BTreeMap<Key, Option<Proposal>>) -> BTreeMap<Key, Vec<u8>> {
-        let now = super::now();
+        let now = clock::now();
         let state = self.state.lock();
         let written = keys.keys().filter_map(|key| {
             let record = state.machine.record(key)?;
@@ -401,6 +402,5 @@ fn name_of(key: &Key) -> String {
 }
 
 pub(super) fn unix_millis() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, millis)
+    millis(clock::unix_time())
 }

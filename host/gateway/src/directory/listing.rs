@@ -21,7 +21,7 @@ use serde_json::{Map, Value as Json};
 /// One entry. `instance` and `service` must be there.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Listing {
+pub(crate) struct Listing {
     pub instance: String,
     pub service: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -55,7 +55,7 @@ pub struct Listing {
 
 /// A method as everybody is shown it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct MethodListing {
+pub(crate) struct MethodListing {
     pub name: String,
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
@@ -88,7 +88,7 @@ pub struct ServiceListing {
 
 /// Why a listing is no entry.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum ListingError {
+pub(crate) enum ListingError {
     #[error("addresses: {0}")]
     Address(#[from] AddressError),
     #[error("version: {0}")]
@@ -128,7 +128,7 @@ impl Listing {
     ///
     /// # Errors
     /// The first that is wrong.
-    pub fn told(&self) -> Result<Told, ListingError> {
+    pub(crate) fn told(&self) -> Result<Told, ListingError> {
         let entry = Entry::new(&self.draft()?)?;
         let ttl = self.ttl_ms.map(|ms| Ttl::new(Duration::from_millis(ms)));
         Ok(Told {

@@ -16,7 +16,7 @@ use crate::config::{Config, DirectorySettings};
 
 /// One service of a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LocalService {
+pub(crate) struct LocalService {
     pub name: Text,
     /// A semantic version; one that is none is left out and told in the log.
     pub version: Option<Text>,
@@ -31,7 +31,7 @@ pub struct LocalService {
 
 /// What a configuration changed.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Applied {
+pub(crate) struct Applied {
     /// Of the configured instances.
     pub instances: Replaced,
     /// Keys of `[directory]` that differ and are taken at the next start only.
@@ -41,7 +41,7 @@ pub struct Applied {
 impl LocalService {
     /// A service of which nothing but the name is known.
     #[must_use]
-    pub fn new(name: impl Into<Text>) -> Self {
+    pub(crate) fn new(name: impl Into<Text>) -> Self {
         Self {
             name: name.into(),
             version: None,
@@ -56,7 +56,7 @@ impl LocalService {
 impl Directory {
     /// Makes `services` all that `plugin` answers for, when one of its generations goes active. An
     /// instance is called like the plugin, with the service behind it where that is another name.
-    pub fn set_local(&self, plugin: &str, services: Vec<LocalService>) -> Replaced {
+    pub(crate) fn set_local(&self, plugin: &str, services: Vec<LocalService>) -> Replaced {
         let settings = self.settings();
         let plugin = Text::from(plugin);
         self.change(|state, now| {
@@ -66,7 +66,7 @@ impl Directory {
     }
 
     /// The plugin answers for nothing any more; how many entries went.
-    pub fn remove_local(&self, plugin: &str) -> usize {
+    pub(crate) fn remove_local(&self, plugin: &str) -> usize {
         let plugin = Text::from(plugin);
         self.change(|state, _| {
             state.locals.remove(&plugin);
@@ -77,7 +77,7 @@ impl Directory {
     /// Where this gateway's VSTP and HTTP listeners are, one address per scheme: others reach its
     /// plugins there. The key `advertise` goes before. A host may be unspecified: whoever learns it
     /// takes the host by which it reaches this gateway.
-    pub fn set_addresses(&self, addresses: Vec<Address>) {
+    pub(crate) fn set_addresses(&self, addresses: Vec<Address>) {
         let settings = self.settings();
         self.change(|state, now| {
             state.addresses = addresses;
@@ -87,7 +87,7 @@ impl Directory {
 
     /// Takes what a configuration says: instances and peers, and all of `[directory]` but the
     /// bounds and thresholds that `Applied::at_next_start` names.
-    pub fn apply(&self, config: &Config) -> Applied {
+    pub(crate) fn apply(&self, config: &Config) -> Applied {
         let settings = &config.directory;
         let at_next_start = differing(&self.built_with, settings);
         self.settings.store(settings.clone().into());

@@ -16,19 +16,18 @@
 //! What callers see of it: `host/docs/directory.md`.
 
 mod batch;
-pub mod discovery;
+pub(crate) mod discovery;
 mod drains;
 mod ledger;
-pub mod listing;
+pub(crate) mod listing;
 mod local;
-pub mod peers;
-pub mod probes;
-pub mod service;
+pub(crate) mod peers;
+pub(crate) mod probes;
+pub(crate) mod service;
 mod view;
 
 use std::{
     collections::BTreeMap,
-    hash::{BuildHasher, RandomState},
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -44,23 +43,19 @@ use postern_core::{
     },
 };
 use postern_net::Shutdown;
+use postern_system::{clock, random};
 use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{info, warn};
 
 use self::{drains::Drains, ledger::Ledger};
-pub use self::{
-    ledger::Restored,
-    local::{Applied, LocalService},
-    service::Service,
-    view::{InstanceView, Numbers, PeerView, ServiceView, View},
-};
+pub(crate) use self::{local::LocalService, view::Numbers};
 use crate::config::{Config, DirectorySettings, PeerSettings};
 
 /// How long after a lease's end it is looked at. A heartbeat that lies in a socket by then counts.
 const SLACK: Duration = Duration::from_millis(50);
 
 /// Who can answer for what, for all parts of the gateway. Share it as `Arc`.
-pub struct Directory {
+pub(crate) struct Directory {
     state: Mutex<State>,
     snapshot: ArcSwap<Snapshot>,
     changes: watch::Sender<u64>,
@@ -105,9 +100,9 @@ impl Directory {
     ///
     /// # Errors
     /// The first setting that is out of bounds; those of a checked configuration are within.
-    pub fn new(config: &Config) -> Result<Arc<Self>, ConfigError> {
+    pub(crate) fn new(config: &Config) -> Result<Arc<Self>, ConfigError> {
         let settings = config.directory.clone();
-        let machine = registry::Directory::new(settings.to_core(), random())?;
+        let machine = registry::Directory::new(settings.to_core(), random::even())?;
         let directory = Arc::new(Self {
             state: Mutex::new(State {
                 machine,
@@ -134,7 +129,7 @@ impl Directory {
 
     /// Follows time and peers and writes leases until `shutdown` drains; then watchers are let go
     /// and what is left to write is written. Run it once.
-    pub async fn run(self: Arc<Self>, shutdown: Shutdown) {
+    pub(crate) async fn run(self: Arc<Self>, shutdown: Shutdown) {
         let work = async {
             tokio::join!(
                 self.follow_time(),
@@ -153,25 +148,25 @@ impl Directory {
 
     /// What the data path reads. Always the newest; costs no lock.
     #[must_use]
-    pub fn snapshot(&self) -> Arc<Snapshot> {
+    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
         self.snapshot.load_full()
     }
 
     /// Told the revision each time that there is another snapshot; also where only the health of
     /// an instance changed, and then the revision is the same as before.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<u64> {
+    pub(crate) fn changes(&self) -> watch::Receiver<u64> {
         self.changes.subscribe()
     }
 
     /// All instances that match: never balanced, never cut.
     #[must_use]
-    pub fn discover(&self, query: &Query) -> Vec<Instance> {
+    pub(crate) fn discover(&self, query: &Query) -> Vec<Instance> {
         self.state.lock().machine.discover(query)
     }
 
     /// Counts an outcome of a call or a probe; the instance's health when that changed it.
-    pub fn on_outcome(&self, key: &Key, source: Source, outcome: Outcome) -> Option<Health> {
+    pub(crate) fn on_outcome(&self, key: &Key, source: Source, outcome: Outcome) -> Option<Health> {
         let changed = self.change(|state, now| state.machine.on_outcome(now, key, source, outcome));
         match changed {
             Some(Health::Down) => {
@@ -190,7 +185,7 @@ impl Directory {
     ///
     /// # Errors
     /// `not-found` when there is none.
-    pub fn drain(&self, instance: &str) -> Result<usize, Error> {
+    pub(crate) fn drain(&self, instance: &str) -> Result<usize, Error> {
         let instance = InstanceId::new(instance);
         self.change(|state, now| {
             let n_found = state.n_named(&instance);
@@ -210,7 +205,7 @@ impl Directory {
     ///
     /// # Errors
     /// `failed-precondition` when it is not drained.
-    pub fn undrain(&self, instance: &str) -> Result<usize, Error> {
+    pub(crate) fn undrain(&self, instance: &str) -> Result<usize, Error> {
         let instance = InstanceId::new(instance);
         self.change(|state, now| {
             if !state.drains.remove(&instance) {
@@ -229,7 +224,7 @@ impl Directory {
 
     /// Time for a sign of life.
     #[must_use]
-    pub fn probe_timeout(&self) -> Duration {
+    pub(crate) fn probe_timeout(&self) -> Duration {
         self.settings().probe_timeout
     }
 
@@ -241,7 +236,7 @@ impl Directory {
     /// One change under the lock, and all that follows from it.
     fn change<T>(&self, change: impl FnOnce(&mut State, Instant) -> T) -> T {
         let mut state = self.state.lock();
-        let result = change(&mut state, now());
+        let result = change(&mut state, clock::now());
         // Within the lock, so that an older snapshot never follows a newer one.
         if state.machine.is_changed() {
             let snapshot = state.machine.snapshot();
@@ -302,24 +297,6 @@ impl State {
             .filter(|record| record.key.instance == *instance)
             .count()
     }
-}
-
-/// By tokio's clock, which tests may stop.
-fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-/// For epochs and for jitter; not for secrets. The standard library seeds each `RandomState` from
-/// the system, and then counts.
-fn random() -> u64 {
-    RandomState::new().hash_one(())
-}
-
-/// A random part of `whole`, evenly.
-fn part_of(whole: Duration) -> Duration {
-    // 32 bits are fine enough for any wait.
-    let share = (random() >> 32) as f64 / f64::from(u32::MAX);
-    whole.mul_f64(share.min(1.0))
 }
 
 #[cfg(test)]

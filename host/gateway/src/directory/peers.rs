@@ -23,6 +23,7 @@ use postern_core::{
     registry::{Address, Cursor, Draft, Entry, InstanceId, Location, Told, directory::PeerChange},
 };
 use postern_net::{Client, ClientConfig, Speak, dial};
+use postern_system::clock;
 use serde_json::json;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -70,7 +71,7 @@ pub(super) async fn follow_all(directory: &Arc<Directory>) {
 }
 
 /// Another gateway.
-pub struct Peer {
+pub(crate) struct Peer {
     directory: Arc<Directory>,
     settings: PeerSettings,
     vnets: BTreeSet<Text>,
@@ -119,7 +120,7 @@ impl Peer {
         let lost = || Error::unavailable(Blame::Upstream, "there is no session");
         let client = self.client.as_ref().ok_or_else(lost)?;
         let mut call = Call::unary(SERVICE, method, body);
-        call.context.deadline = Some(super::now() + wait + ANSWER);
+        call.context.deadline = Some(clock::now() + wait + ANSWER);
         if let Some(token) = &self.settings.token {
             let value = format!("Bearer {}", token.expose());
             let pushed = call.headers.push("authorization", value);

@@ -12,12 +12,13 @@ use postern_core::{
     registry::{Entry, Health, Key, Outcome, Owner, Record, Snapshot, Source},
 };
 use postern_net::{Shutdown, dial};
+use postern_system::{clock::now, random::part_of};
 use tokio::task::JoinSet;
 
-use super::{Directory, now, part_of};
+use super::Directory;
 
 /// Asks one instance. What it answers is its health, however it is asked.
-pub trait Ask: Send + Sync {
+pub(crate) trait Ask: Send + Sync {
     /// The future owns what it needs; it is dropped when its time is over, which is a failure.
     fn probe(&self, entry: Entry) -> BoxFuture<Outcome>;
 }
@@ -47,7 +48,7 @@ struct Rhythm {
 }
 
 /// Asks all remote instances until `shutdown` drains.
-pub async fn run(directory: Arc<Directory>, ask: Arc<dyn Ask>, shutdown: Shutdown) {
+pub(crate) async fn run(directory: Arc<Directory>, ask: Arc<dyn Ask>, shutdown: Shutdown) {
     let mut changes = directory.changes();
     let mut schedule = Schedule::default();
     let mut asked: BTreeSet<Key> = BTreeSet::new();

@@ -25,7 +25,7 @@ use postern_net::dial;
 use serde::Serialize;
 use serde_json::json;
 
-pub use self::catalogue::ListenerCatalog;
+pub(crate) use self::catalogue::ListenerCatalog;
 use self::request::{Asked, Catalogued, Held, Method, Pictured, Watched};
 use super::{
     Directory,
@@ -34,23 +34,23 @@ use super::{
     listing::{KEYS, Listing, millis},
     peers::reach,
 };
-use crate::config::Registration;
+use crate::config::RegistrationMode;
 
 /// Its name. No provider can register it.
-pub const SERVICE: &str = "directory";
+pub(crate) const SERVICE: &str = "directory";
 
 /// The method that tells which services answer, and what their methods take and give.
 const SERVICES: &str = "services";
 
 /// The service `directory`.
-pub struct Service {
+pub(crate) struct Service {
     directory: Arc<Directory>,
     /// Set when everything that it tells of is built.
     catalogue: Arc<OnceLock<Catalogue>>,
 }
 
 /// Tells a caller of the services that it may call, or of one of them, as JSON.
-pub type Catalogue =
+pub(crate) type Catalogue =
     Box<dyn Fn(Option<&str>, Option<&Principal>) -> Result<bytes::Bytes, Error> + Send + Sync>;
 
 /// The methods, in order.
@@ -65,8 +65,7 @@ const METHODS: [&str; 7] = [
 ];
 
 /// What the service says of itself.
-#[must_use]
-pub fn info() -> ServiceInfo {
+pub(crate) fn info() -> ServiceInfo {
     let method = |name: &'static str| {
         let unary = |idempotent| MethodInfo::unary(Text::from_static(name), idempotent);
         match name {
@@ -106,7 +105,7 @@ struct Found {
 
 impl Service {
     #[must_use]
-    pub fn new(directory: Arc<Directory>) -> Self {
+    pub(crate) fn new(directory: Arc<Directory>) -> Self {
         Self {
             directory,
             catalogue: Arc::default(),
@@ -114,7 +113,7 @@ impl Service {
     }
 
     /// What answers `services` from here on. A second one changes nothing.
-    pub fn set_catalogue(&self, catalogue: Catalogue) {
+    pub(crate) fn set_catalogue(&self, catalogue: Catalogue) {
         let _ = self.catalogue.set(catalogue);
     }
 
@@ -321,14 +320,14 @@ impl Directory {
         let settings = self.settings();
         let denied = |message| Error::new(Kind::PermissionDenied, Blame::Client, message);
         match (settings.registration, &context.principal) {
-            (Registration::Off, _) => Err(denied(
+            (RegistrationMode::Off, _) => Err(denied(
                 "registration over the network is off; directory.registration allows it".to_owned(),
             )),
-            (Registration::Authenticated, None) => {
+            (RegistrationMode::Authenticated, None) => {
                 let message = "registration needs credentials that an authenticator knows";
                 Err(Error::new(Kind::Unauthenticated, Blame::Client, message))
             }
-            (Registration::Authenticated | Registration::Open, Some(principal)) => {
+            (RegistrationMode::Authenticated | RegistrationMode::Open, Some(principal)) => {
                 let needed = &settings.registration_roles;
                 let has = |role: &String| principal.roles.iter().any(|held| *held == **role);
                 if !needed.is_empty() && !needed.iter().any(has) {
@@ -341,7 +340,7 @@ impl Directory {
                     format!("principal:{}", principal.name).into(),
                 ))
             }
-            (Registration::Open, None) => {
+            (RegistrationMode::Open, None) => {
                 if !settings.registration_roles.is_empty() {
                     let message = "registration needs a role, and the caller has no credentials";
                     return Err(Error::new(Kind::Unauthenticated, Blame::Client, message));

@@ -216,14 +216,3 @@ async fn a_lease_ends_without_heartbeats_and_not_before() {
     shutdown.drain();
     running.await.expect("it ends");
 }
-
-#[test]
-fn epochs_and_jitter_differ() {
-    let epochs: std::collections::BTreeSet<_> = (0..100).map(|_| random()).collect();
-    assert_eq!(epochs.len(), 100);
-    let second = Duration::from_secs(1);
-    let parts: Vec<_> = (0..1000).map(|_| part_of(second)).collect();
-    assert!(parts.iter().all(|part| *part <= second));
-    let mean = parts.iter().sum::<Duration>() / 1000;
-    assert!((0.45..0.55).contains(&mean.as_secs_f64()), "{mean:?}");
-}

@@ -3,18 +3,18 @@
 use serde::Serialize;
 
 use postern_core::registry::{Health, Owner};
+use postern_system::clock::now;
 
 use super::{
     Directory, State,
     batch::CursorText,
     listing::{Listing, millis},
-    now,
 };
 
 /// Counters since the start, and gauges.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct Numbers {
+pub(crate) struct Numbers {
     /// Entries of plugins.
     pub plugins: usize,
     /// Entries of the configuration.
@@ -43,7 +43,7 @@ pub struct Numbers {
 /// Everything.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct View {
+pub(crate) struct View {
     pub cursor: String,
     pub services: Vec<ServiceView>,
     pub peers: Vec<PeerView>,
@@ -52,7 +52,7 @@ pub struct View {
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct ServiceView {
+pub(crate) struct ServiceView {
     pub service: String,
     /// Too few instances are up, so that all are used.
     pub panic: bool,
@@ -63,7 +63,7 @@ pub struct ServiceView {
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct InstanceView {
+pub(crate) struct InstanceView {
     /// "plugin users", "configuration", "provider principal:NAME", "peer west".
     pub owner: String,
     pub health: &'static str,
@@ -78,7 +78,7 @@ pub struct InstanceView {
 
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub struct PeerView {
+pub(crate) struct PeerView {
     pub name: String,
     pub address: Option<String>,
     pub connected: bool,
@@ -93,7 +93,7 @@ pub struct PeerView {
 
 impl Directory {
     #[must_use]
-    pub fn numbers(&self) -> Numbers {
+    pub(crate) fn numbers(&self) -> Numbers {
         let n_watchers = self.built_with.watchers_max;
         let watchers = n_watchers.saturating_sub(self.watchers.available_permits());
         let state = self.state.lock();
@@ -104,7 +104,7 @@ impl Directory {
     }
 
     #[must_use]
-    pub fn view(&self) -> View {
+    pub(crate) fn view(&self) -> View {
         let numbers = self.numbers();
         let snapshot = self.snapshot();
         let state = self.state.lock();

@@ -5,19 +5,14 @@ use std::sync::{
     atomic::{AtomicU64, Ordering::Relaxed},
 };
 
-use postern_core::{
-    Text,
-    event::{Hub, Subscription},
-    extension::EventHandler,
-};
+use postern_core::{Text, event::Subscription, extension::EventHandler};
 use tokio_util::task::AbortOnDropHandle;
 
 /// A handler that is told of events until this is dropped.
 #[derive(Debug)]
-pub struct Listener {
+pub(crate) struct EventListener {
     pub(super) info: Arc<ListenerInfo>,
-    hub: Hub,
-    task: AbortOnDropHandle<()>,
+    _task: AbortOnDropHandle<()>,
 }
 
 /// What is known of a listener beside its subscription.
@@ -25,39 +20,27 @@ pub struct Listener {
 pub(super) struct ListenerInfo {
     /// Of the plugin.
     pub name: Text,
-    pub owner: Text,
     pub id: Text,
     /// Events that the handler refused.
     pub failed: AtomicU64,
 }
 
-impl Listener {
+impl EventListener {
     /// Must be called on a runtime, whose task tells `handler`.
     pub(super) fn start(
-        hub: Hub,
         name: &Text,
-        owner: Text,
         subscription: Subscription,
         handler: Arc<dyn EventHandler>,
     ) -> Self {
         let info = Arc::new(ListenerInfo {
             name: name.clone(),
-            owner,
             id: subscription.id().clone(),
             failed: AtomicU64::new(0),
         });
         let telling = tell(subscription, handler, Arc::clone(&info));
-        let task = AbortOnDropHandle::new(tokio::spawn(telling));
-        Self { info, hub, task }
-    }
-
-    /// Ends the subscription and waits for the event that is being handled; what waits behind it is
-    /// dropped.
-    pub async fn finish(self) {
-        // False when it has ended by itself.
-        let _ = self.hub.unsubscribe(&self.info.owner, &self.info.id);
-        if let Err(error) = self.task.await {
-            tracing::error!(plugin = %self.info.name, %error, "event handler panicked");
+        Self {
+            info,
+            _task: AbortOnDropHandle::new(tokio::spawn(telling)),
         }
     }
 }

@@ -28,12 +28,11 @@ use postern_core::{
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 pub(crate) use self::document::write as to_line;
-pub use self::listener::Listener;
+pub(crate) use self::listener::EventListener;
 use self::{listener::ListenerInfo, stream::Lines};
 
 /// What the service says of itself.
-#[must_use]
-pub fn info() -> ServiceInfo {
+pub(crate) fn info() -> ServiceInfo {
     let method =
         |name, summary| MethodInfo::unary(Text::from_static(name), false).with_summary(summary);
     // Over HTTP its reply streams the events.
@@ -55,14 +54,14 @@ pub fn info() -> ServiceInfo {
 
 /// The service `events`. Clones are the same.
 #[derive(Debug, Clone)]
-pub struct Events {
+pub(crate) struct EventService {
     hub: Hub,
     listeners: Arc<Mutex<Vec<Weak<ListenerInfo>>>>,
 }
 
 /// For the exporter. Sessions are summed up: labels never come from callers.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct EventNumbers {
+pub(crate) struct EventNumbers {
     pub totals: HubTotals,
     /// By plugin.
     pub plugins: Vec<(Text, ListenerNumbers)>,
@@ -70,15 +69,15 @@ pub struct EventNumbers {
 
 /// Events of one plugin's handler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct ListenerNumbers {
+pub(crate) struct ListenerNumbers {
     pub counts: Counts,
     /// Of those delivered, events that the handler answered with an error.
     pub failed: u64,
 }
 
-/// For the operators' door.
+/// For the admin listener.
 #[derive(Debug, Clone, Serialize)]
-pub struct EventsView {
+pub(crate) struct EventsView {
     pub published: u64,
     pub unheard: u64,
     pub refused: u64,
@@ -91,7 +90,7 @@ pub struct EventsView {
 
 /// One subscription.
 #[derive(Debug, Clone, Serialize)]
-pub struct SubscriptionView {
+pub(crate) struct SubscriptionView {
     pub id: String,
     /// The session, the plugin as `plugin NAME`, or the caller's address.
     pub owner: String,
@@ -104,16 +103,16 @@ pub struct SubscriptionView {
 
 /// One pattern that somebody wants.
 #[derive(Debug, Clone, Serialize)]
-pub struct TopicView {
+pub(crate) struct TopicView {
     pub pattern: String,
     pub subscribers: usize,
     /// Events that it matched since it was first subscribed to.
     pub matched: u64,
 }
 
-impl Events {
+impl EventService {
     #[must_use]
-    pub fn new(config: HubConfig) -> Self {
+    pub(crate) fn new(config: HubConfig) -> Self {
         Self {
             hub: Hub::new(config),
             listeners: Arc::default(),
@@ -122,7 +121,7 @@ impl Events {
 
     /// Where events are published and who gets them; an `EventSink` for plugins.
     #[must_use]
-    pub const fn hub(&self) -> &Hub {
+    pub(crate) const fn hub(&self) -> &Hub {
         &self.hub
     }
 
@@ -134,16 +133,16 @@ impl Events {
     ///
     /// # Panics
     /// Outside of a tokio runtime.
-    pub fn subscribe_handler(
+    pub(crate) fn subscribe_handler(
         &self,
         name: &Text,
         patterns: Vec<Pattern>,
         handler: Arc<dyn EventHandler>,
         queue: Option<QueueBounds>,
-    ) -> Result<Listener, Error> {
+    ) -> Result<EventListener, Error> {
         let owner = Text::from(format!("plugin {name}"));
         let subscription = self.hub.subscribe(&owner, patterns, queue)?;
-        let listener = Listener::start(self.hub.clone(), name, owner, subscription, handler);
+        let listener = EventListener::start(name, subscription, handler);
         let mut listeners = self.listeners.lock();
         listeners.retain(|known| known.strong_count() > 0);
         listeners.push(Arc::downgrade(&listener.info));
@@ -152,12 +151,12 @@ impl Events {
     }
 
     /// Ends every subscription: streams of events end, so that draining need not wait for them.
-    pub fn end_all(&self) {
+    pub(crate) fn end_all(&self) {
         self.hub.end_all();
     }
 
     #[must_use]
-    pub fn numbers(&self) -> EventNumbers {
+    pub(crate) fn numbers(&self) -> EventNumbers {
         let infos = self.hub.subscriptions();
         let listeners: Vec<_> = self
             .listeners
@@ -180,7 +179,7 @@ impl Events {
     }
 
     #[must_use]
-    pub fn view(&self) -> EventsView {
+    pub(crate) fn view(&self) -> EventsView {
         let totals = self.hub.totals();
         let subscriptions = self.hub.subscriptions().into_iter();
         let patterns = self.hub.patterns().into_iter();
@@ -283,7 +282,7 @@ impl Events {
     }
 }
 
-impl Handler for Events {
+impl Handler for EventService {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         Box::pin(self.clone().answer(call))
     }

@@ -6,6 +6,7 @@ use postern_core::{
     Origin,
     event::{Outbox, Push},
 };
+use postern_system::clock;
 use tokio::sync::mpsc;
 
 use super::*;
@@ -39,8 +40,8 @@ impl EventHandler for Told {
     }
 }
 
-fn events() -> Events {
-    Events::new(HubConfig::default())
+fn events() -> EventService {
+    EventService::new(HubConfig::default())
 }
 
 /// A caller of the name `session`, whose events go to `outbox`.
@@ -59,7 +60,7 @@ fn call(method: &str, body: &str, caller: &Context) -> Call {
     call
 }
 
-async fn answered(events: &Events, call: Call) -> Result<String, Kind> {
+async fn answered(events: &EventService, call: Call) -> Result<String, Kind> {
     let reply = events.call(call).await.map_err(|error| error.kind)?;
     let body = reply.body.into_one(usize::MAX).await.expect("one message");
     Ok(String::from_utf8(body.into()).expect("text"))
@@ -126,7 +127,7 @@ async fn a_call_with_a_topic_in_its_header_publishes_its_message_as_it_is() {
 async fn where_there_is_no_session_the_reply_is_a_stream_that_ends_with_the_deadline() {
     let events = events();
     let mut call = call("subscribe", r#"{"topics":["a"]}"#, &nobody());
-    let now: Instant = tokio::time::Instant::now().into_std();
+    let now: Instant = clock::now();
     call.context.deadline = Some(now + Duration::from_secs(3));
     let reply = events.call(call).await.expect("subscribed");
     let Body::Many(mut lines) = reply.body else {
@@ -141,10 +142,7 @@ async fn where_there_is_no_session_the_reply_is_a_stream_that_ends_with_the_dead
         r#"{"topic":"a","content-type":"application/json","payload":1}"#
     );
     assert!(lines.next().await.is_none());
-    assert_eq!(
-        now + Duration::from_secs(3),
-        tokio::time::Instant::now().into_std()
-    );
+    assert_eq!(now + Duration::from_secs(3), clock::now());
     drop(lines);
     assert_eq!(events.view().subscriptions.len(), 0);
 }
@@ -202,7 +200,7 @@ async fn a_plugin_is_told_by_its_handler_and_not_by_a_call() {
     for topic in ["a", "bad", "b"] {
         assert_eq!(heard.recv().await, Some((topic.to_owned(), 0)));
     }
-    listener.finish().await;
+    drop(listener);
     assert_eq!(heard.recv().await, None);
     let totals = events.numbers().totals;
     assert_eq!((totals.delivered, totals.subscriptions), (3, 0));

@@ -15,19 +15,19 @@ use postern_core::{
 use super::{
     GuardError, Moment,
     api_keys::KeyRing,
-    credentials::{Credentials, Taken, Wanted},
+    credentials::{CallCredentials, CredentialKind, Wanted},
     failures::Failures,
     held::HeldFile,
     issuer::Issuer,
-    jwks::Waiting,
+    jwks::PendingFetch,
     jwt::{Token, TokenError},
-    tokens::{Entry, TokenId, Tokens},
+    tokens::{TokenEntry, TokenId, Tokens},
 };
-use crate::config::{Auth, Authentication};
+use crate::config::{Auth, AuthenticationMode};
 
 /// Checks credentials.
 #[derive(Debug)]
-pub(super) struct Authenticator {
+pub(super) struct GuardAuthenticator {
     settings: Auth,
     wanted: Wanted,
     issuers: Vec<Arc<Issuer>>,
@@ -40,16 +40,16 @@ pub(super) struct Authenticator {
 
 /// What identifying came to.
 #[derive(Debug)]
-pub enum Identity {
+pub(crate) enum Identified {
     /// The call has its principal, or shows no credentials.
     Settled,
     /// Keys that could make the token good are being fetched.
-    Waiting(Waiting),
+    Waiting(PendingFetch),
 }
 
 /// Who handed a call to this gateway.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub enum Sender {
+pub(crate) enum Sender {
     /// Whoever calls. What it says of the call is a wish.
     #[default]
     Caller,
@@ -59,10 +59,10 @@ pub enum Sender {
 
 /// What looking for the proof of a gateway came to.
 #[derive(Debug)]
-pub enum Recognition {
+pub(crate) enum Recognition {
     Settled(Sender),
     /// Keys that could make the proof good are being fetched.
-    Waiting(Waiting),
+    Waiting(PendingFetch),
 }
 
 /// Why a token says nothing about who calls.
@@ -72,7 +72,7 @@ struct Unverified {
     issuer: Option<Arc<Issuer>>,
 }
 
-impl Authenticator {
+impl GuardAuthenticator {
     /// Issuers that are as they were `before` keep their keys; what was read of a file `before`
     /// counts.
     pub(super) fn open(
@@ -109,12 +109,12 @@ impl Authenticator {
         })
     }
 
-    pub(super) fn identify(&self, call: &mut Call, now: Moment) -> Result<Identity, Error> {
+    pub(super) fn identify(&self, call: &mut Call, now: Moment) -> Result<Identified, Error> {
         let Err(unverified) = self.try_identify(call, now)? else {
-            return Ok(Identity::Settled);
+            return Ok(Identified::Settled);
         };
         match unverified.ask(now.instant) {
-            Some(waiting) => Ok(Identity::Waiting(waiting)),
+            Some(waiting) => Ok(Identified::Waiting(waiting)),
             None => Err(unverified.into_error()),
         }
     }
@@ -129,21 +129,21 @@ impl Authenticator {
         if call.context.principal.is_some() {
             return Ok(Ok(()));
         }
-        if self.need(call) == Authentication::Off {
+        if self.need(call) == AuthenticationMode::Off {
             return Ok(Ok(()));
         }
         let found = self.wanted.find(&call.headers);
         let found = found.map_err(|error| unauthenticated(&error.to_string()))?;
         let (principal, taken) = match found {
             None => return Ok(Ok(())),
-            Some(Credentials::ApiKey(key)) => {
+            Some(CallCredentials::ApiKey(key)) => {
                 let found = self.keys.find(&key, now.unix);
                 let principal = found.map_err(|error| unauthenticated(&error.to_string()))?;
-                (principal, Taken::ApiKey)
+                (principal, CredentialKind::ApiKey)
             }
-            Some(Credentials::Token(token)) => {
+            Some(CallCredentials::Token(token)) => {
                 match self.verify(&token, &call.context.peer, now)? {
-                    Ok(principal) => (principal, Taken::Token),
+                    Ok(principal) => (principal, CredentialKind::Token),
                     Err(unverified) => return Ok(Err(unverified)),
                 }
             }
@@ -184,7 +184,7 @@ impl Authenticator {
         let can_check = self.wanted.tokens || self.wanted.api_key_header.is_some();
         let is_plugin = call.context.peer.transport == Transport::Plugin;
         let mut sender = Sender::Caller;
-        if can_check && !is_plugin && self.need(call) != Authentication::Off {
+        if can_check && !is_plugin && self.need(call) != AuthenticationMode::Off {
             let mut proofs = call.headers.iter().filter(|(key, _)| is_proof(key));
             let (first, second) = (proofs.next(), proofs.next());
             let Some((_, proof)) = first.filter(|_| second.is_none()) else {
@@ -232,27 +232,27 @@ impl Authenticator {
 
     pub(super) fn require(&self, call: &Call) -> Result<(), Error> {
         let is_anonymous = call.context.principal.is_none();
-        match is_anonymous && self.need(call) == Authentication::Required {
+        match is_anonymous && self.need(call) == AuthenticationMode::Required {
             true => Err(self.nobody(call)),
             false => Ok(()),
         }
     }
 
     /// What a call needs. The strictest of the lists that name it decides.
-    fn need(&self, call: &Call) -> Authentication {
+    fn need(&self, call: &Call) -> AuthenticationMode {
         self.need_of(&call.service, &call.method)
     }
 
     /// Whether the caller would not be refused for being anonymous.
     pub(super) fn may_be_anonymous(&self, service: &str, method: &str) -> bool {
-        self.need_of(service, method) != Authentication::Required
+        self.need_of(service, method) != AuthenticationMode::Required
     }
 
-    fn need_of(&self, service: &str, method: &str) -> Authentication {
+    fn need_of(&self, service: &str, method: &str) -> AuthenticationMode {
         let lists = [
-            (Authentication::Required, &self.settings.required),
-            (Authentication::Optional, &self.settings.optional),
-            (Authentication::Off, &self.settings.off),
+            (AuthenticationMode::Required, &self.settings.required),
+            (AuthenticationMode::Optional, &self.settings.optional),
+            (AuthenticationMode::Off, &self.settings.off),
         ];
         let is_in = |(_, patterns): &(_, &Vec<crate::config::CallPattern>)| {
             let mut patterns = patterns.iter();
@@ -272,7 +272,7 @@ impl Authenticator {
         now: Moment,
     ) -> Result<Result<Arc<Principal>, Unverified>, Error> {
         let id = TokenId::of(text);
-        let is_good = |entry: &Entry| self.is_good(entry, now);
+        let is_good = |entry: &TokenEntry| self.is_good(entry, now);
         if let Some(principal) = self.tokens.find(id, now.unix, is_good) {
             return Ok(Ok(principal));
         }
@@ -308,7 +308,7 @@ impl Authenticator {
                 }
                 Ok(verified) => {
                     let principal = Arc::new(verified.principal);
-                    let entry = Entry {
+                    let entry = TokenEntry {
                         principal: Arc::clone(&principal),
                         issuer_idx,
                         key: verified.key,
@@ -322,7 +322,7 @@ impl Authenticator {
         Err(unverified)
     }
 
-    fn is_good(&self, entry: &Entry, now: Moment) -> bool {
+    fn is_good(&self, entry: &TokenEntry, now: Moment) -> bool {
         let issuer = self.issuers.get(entry.issuer_idx);
         issuer.is_some_and(|issuer| issuer.holds(&entry.key, now.instant))
     }
@@ -383,7 +383,7 @@ impl Authenticator {
 }
 
 impl Unverified {
-    fn ask(&self, now: Instant) -> Option<Waiting> {
+    fn ask(&self, now: Instant) -> Option<PendingFetch> {
         self.issuer.as_ref()?.ask(&self.error, now)
     }
 

@@ -14,7 +14,7 @@ use crate::config::{self, Effect};
 
 /// All rules, checked.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) struct Rules {
+pub(super) struct AuthorizationRules {
     default: Effect,
     deny: Vec<Rule>,
     allow: Vec<Rule>,
@@ -26,7 +26,7 @@ struct Rule {
     rule: config::Rule,
 }
 
-impl Rules {
+impl AuthorizationRules {
     pub(super) fn new(authorization: &config::Authorization) -> Self {
         let of = |effect: Effect| {
             let rules = authorization.rules.iter();
@@ -137,7 +137,7 @@ mod tests {
     fn check(text: &str, cases: &[(&str, &[&str], Result<(), Kind>)]) {
         let (config, _) =
             config::parse("t", text, &BTreeMap::new()).unwrap_or_else(|faults| panic!("{faults}"));
-        let rules = Rules::new(&config.authorization);
+        let rules = AuthorizationRules::new(&config.authorization);
         for (target, caller, expected) in cases {
             let (service, method) = target.split_once('/').expect("service/method");
             let mut call = Call::unary(service, method, "");

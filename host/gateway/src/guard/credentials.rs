@@ -14,14 +14,14 @@ use postern_core::Headers;
 
 /// Something that proves who calls, if it is good.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Credentials<'c> {
+pub(super) enum CallCredentials<'c> {
     Token(Cow<'c, str>),
     ApiKey(Cow<'c, [u8]>),
 }
 
 /// Which kind of credentials said who calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Taken {
+pub(super) enum CredentialKind {
     Token,
     ApiKey,
 }
@@ -56,7 +56,7 @@ impl Wanted {
     pub(super) fn find<'c>(
         &self,
         headers: &'c Headers,
-    ) -> Result<Option<Credentials<'c>>, CredentialsError> {
+    ) -> Result<Option<CallCredentials<'c>>, CredentialsError> {
         let is_there = headers
             .entries()
             .any(|(key, _)| self.is_token_header(key) || self.is_key_header(key));
@@ -66,9 +66,9 @@ impl Wanted {
         let mut found = None;
         for (key, value) in headers.iter() {
             let credentials = if self.is_token_header(key) {
-                bearer(value)?.map(Credentials::Token)
+                bearer(value)?.map(CallCredentials::Token)
             } else if self.is_key_header(key) {
-                Some(Credentials::ApiKey(value))
+                Some(CallCredentials::ApiKey(value))
             } else {
                 None
             };
@@ -87,17 +87,17 @@ impl Wanted {
     }
 
     /// Headers without those that carry what was taken.
-    pub(super) fn without(&self, headers: &Headers, taken: Taken) -> Headers {
+    pub(super) fn without(&self, headers: &Headers, taken: CredentialKind) -> Headers {
         headers.without(|key| match taken {
-            Taken::Token => self.is_token_header(key),
-            Taken::ApiKey => self.is_key_header(key),
+            CredentialKind::Token => self.is_token_header(key),
+            CredentialKind::ApiKey => self.is_key_header(key),
         })
     }
 
-    fn check_length(&self, credentials: &Credentials<'_>) -> Result<(), CredentialsError> {
+    fn check_length(&self, credentials: &CallCredentials<'_>) -> Result<(), CredentialsError> {
         let length = match credentials {
-            Credentials::Token(token) => token.len(),
-            Credentials::ApiKey(key) => key.len(),
+            CallCredentials::Token(token) => token.len(),
+            CallCredentials::ApiKey(key) => key.len(),
         };
         match length {
             0 => Err(CredentialsError::Empty),
@@ -162,12 +162,15 @@ mod tests {
     }
 
     #[track_caller]
-    fn check(pairs: &[(&str, &str)], expected: Result<Option<Credentials<'_>>, CredentialsError>) {
+    fn check(
+        pairs: &[(&str, &str)],
+        expected: Result<Option<CallCredentials<'_>>, CredentialsError>,
+    ) {
         assert_eq!(wanted().find(&headers(pairs)), expected);
     }
 
-    fn token(text: &str) -> Result<Option<Credentials<'_>>, CredentialsError> {
-        Ok(Some(Credentials::Token(text.into())))
+    fn token(text: &str) -> Result<Option<CallCredentials<'_>>, CredentialsError> {
+        Ok(Some(CallCredentials::Token(text.into())))
     }
 
     #[test]
@@ -187,7 +190,7 @@ mod tests {
 
     #[test]
     fn a_key_is_its_header_as_it_stands() {
-        let key = Ok(Some(Credentials::ApiKey(b" k "[..].into())));
+        let key = Ok(Some(CallCredentials::ApiKey(b" k "[..].into())));
         check(&[("X-VSP-API-Key", " k ")], key);
     }
 
@@ -219,16 +222,16 @@ mod tests {
         let nothing = Wanted::default();
         let headers = headers(&[("authorization", "Bearer t"), ("x-vsp-api-key", "k")]);
         assert_eq!(nothing.find(&headers), Ok(None));
-        assert_eq!(nothing.without(&headers, Taken::Token), headers);
+        assert_eq!(nothing.without(&headers, CredentialKind::Token), headers);
     }
 
     #[test]
     fn only_what_was_taken_is_removed() {
         let headers = headers(&[("Authorization", "Basic x"), ("X-VSP-API-Key", "k")]);
-        let left = wanted().without(&headers, Taken::ApiKey);
+        let left = wanted().without(&headers, CredentialKind::ApiKey);
         assert_eq!(left.get_str("Authorization").as_deref(), Some("Basic x"));
         assert_eq!(left.get_str("X-VSP-API-Key"), None);
-        let left = wanted().without(&headers, Taken::Token);
+        let left = wanted().without(&headers, CredentialKind::Token);
         assert_eq!(left.iter().count(), 1);
     }
 }

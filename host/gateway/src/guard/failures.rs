@@ -19,7 +19,7 @@ use crate::config::Auth;
 
 /// Failures of every address. Bounded: the one that is nearest to a full allowance makes room.
 #[derive(Debug)]
-pub struct Failures {
+pub(crate) struct Failures {
     /// `None` where the configuration sets no limit.
     rate: Option<Rate>,
     /// What moments are counted from.
@@ -37,7 +37,7 @@ struct Rate {
 
 impl Failures {
     #[must_use]
-    pub fn new(settings: &Auth, now: Instant) -> Self {
+    pub(crate) fn new(settings: &Auth, now: Instant) -> Self {
         Self {
             rate: Rate::of(settings),
             begin: now,
@@ -54,7 +54,7 @@ impl Failures {
     /// What `peer` is told whose credentials are not good for the reason `error`: that, or when to come
     /// again after too many.
     #[must_use]
-    pub fn refuse(&self, peer: &Peer, error: Error, now: Instant) -> Error {
+    pub(crate) fn refuse(&self, peer: &Peer, error: Error, now: Instant) -> Error {
         match error.kind == Kind::Unauthenticated {
             true => self.count(peer, now).err().unwrap_or(error),
             false => error,

@@ -74,7 +74,7 @@ struct Facts {
 
 /// What is to be done to the headers of a call's reply; taken before the call is handed on.
 #[derive(Debug)]
-pub struct ReplyEdits {
+pub(crate) struct ReplyEdits {
     edits: Vec<Arc<Edits>>,
     facts: Facts,
 }
@@ -114,7 +114,7 @@ impl HeaderRules {
 
 impl ReplyEdits {
     /// Changes the headers of the reply.
-    pub fn apply(&self, headers: &mut Headers) {
+    pub(crate) fn apply(&self, headers: &mut Headers) {
         for edits in &self.edits {
             *headers = edits.apply(headers, &self.facts);
         }

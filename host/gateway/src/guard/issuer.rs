@@ -9,12 +9,13 @@ use std::{
 use arc_swap::ArcSwap;
 use postern_core::Principal;
 use postern_net::http::{FetchConfig, FetchError, Fetcher};
+use postern_system::clock;
 use tracing::{info, warn};
 
 use super::{
     GuardError,
     held::HeldFile,
-    jwks::{KeyStore, Timing, Waiting},
+    jwks::{JwksTiming, KeyStore, PendingFetch},
     jwt::{Terms, Token, TokenError, algorithm},
     keys::{KeyId, KeySet, KeysError},
 };
@@ -138,7 +139,7 @@ impl Issuer {
     }
 
     /// A fetch to wait for, where one could turn `error` into something better.
-    pub(super) fn ask(&self, error: &TokenError, now: Instant) -> Option<Waiting> {
+    pub(super) fn ask(&self, error: &TokenError, now: Instant) -> Option<PendingFetch> {
         match error {
             // A wrong signature may be that of a key which has taken the name of another.
             TokenError::NoKeys(_) | TokenError::Key(_) | TokenError::Signature => {
@@ -181,7 +182,7 @@ impl Issuer {
             if let Err(error) = &keys {
                 warn!(issuer = self.name, %url, %error, "keys cannot be fetched");
             }
-            let now = tokio::time::Instant::now().into_std();
+            let now = clock::now();
             fetch.finish(now, keys.ok());
         }
     }
@@ -324,8 +325,8 @@ fn tell_empty(issuer: &str, keys: &KeySet) {
     }
 }
 
-const fn timing(jwt: &Jwt) -> Timing {
-    Timing {
+const fn timing(jwt: &Jwt) -> JwksTiming {
+    JwksTiming {
         refresh: jwt.jwks_refresh,
         refetch: jwt.jwks_refetch,
         stale_max: jwt.jwks_stale_max,

@@ -18,13 +18,14 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use parking_lot::Mutex;
+use postern_system::clock;
 use tokio::sync::{Notify, watch};
 
 use super::keys::{KeyId, KeySet};
 
 /// How often a set is fetched and how long it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Timing {
+pub(super) struct JwksTiming {
     pub refresh: Duration,
     pub refetch: Duration,
     pub stale_max: Duration,
@@ -33,7 +34,7 @@ pub(super) struct Timing {
 /// When the next fetch is due.
 #[derive(Debug)]
 pub(super) struct Freshness {
-    timing: Timing,
+    timing: JwksTiming,
     /// When the last fetch began.
     tried: Option<Instant>,
     /// Fetches that failed since the last that did not.
@@ -44,7 +45,7 @@ pub(super) struct Freshness {
 
 /// What comes of asking for a fetch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Asked {
+pub(super) enum FetchAnswer {
     /// One is on its way.
     Coming,
     /// The last one is too young; another may be asked for after this long.
@@ -52,7 +53,7 @@ pub(super) enum Asked {
 }
 
 impl Freshness {
-    pub(super) const fn new(timing: Timing) -> Self {
+    pub(super) const fn new(timing: JwksTiming) -> Self {
         Self {
             timing,
             tried: None,
@@ -100,16 +101,18 @@ impl Freshness {
     }
 
     /// Somebody shows a token of a key that is not in the set.
-    pub(super) fn ask(&mut self, now: Instant) -> Asked {
+    pub(super) fn ask(&mut self, now: Instant) -> FetchAnswer {
         if self.is_fetching || self.is_wanted {
-            return Asked::Coming;
+            return FetchAnswer::Coming;
         }
         let age = self.tried.map(|tried| now.saturating_duration_since(tried));
         match age {
-            Some(age) if age < self.timing.refetch => Asked::TooSoon(self.timing.refetch - age),
+            Some(age) if age < self.timing.refetch => {
+                FetchAnswer::TooSoon(self.timing.refetch - age)
+            }
             _ => {
                 self.is_wanted = true;
-                Asked::Coming
+                FetchAnswer::Coming
             }
         }
     }
@@ -156,14 +159,14 @@ struct Fetching {
 
 /// A fetch that a call may wait for.
 #[derive(Debug)]
-pub struct Waiting {
+pub(crate) struct PendingFetch {
     answers: watch::Receiver<u64>,
     limit: Duration,
 }
 
-impl Waiting {
+impl PendingFetch {
     /// Completes when the fetch has ended, or when it takes longer than it may.
-    pub async fn answered(mut self) {
+    pub(crate) async fn answered(mut self) {
         let _ = tokio::time::timeout(self.limit, self.answers.changed()).await;
     }
 }
@@ -179,7 +182,7 @@ impl KeyStore {
     }
 
     /// Keys that are to be fetched.
-    pub(super) fn to_fetch(timing: Timing) -> Self {
+    pub(super) fn to_fetch(timing: JwksTiming) -> Self {
         Self {
             held: ArcSwapOption::empty(),
             fetching: Some(Fetching {
@@ -208,15 +211,15 @@ impl KeyStore {
     }
 
     /// Asks for a fetch; `None` where there is nothing to fetch or it is too soon.
-    pub(super) fn ask(&self, now: Instant, limit: Duration) -> Option<Waiting> {
+    pub(super) fn ask(&self, now: Instant, limit: Duration) -> Option<PendingFetch> {
         let fetching = self.fetching.as_ref()?;
         // Subscribed before it is asked for, so that no answer is missed.
         let answers = fetching.answers.subscribe();
         match fetching.freshness.lock().ask(now) {
-            Asked::TooSoon(_) => None,
-            Asked::Coming => {
+            FetchAnswer::TooSoon(_) => None,
+            FetchAnswer::Coming => {
                 fetching.asked.notify_one();
-                Some(Waiting { answers, limit })
+                Some(PendingFetch { answers, limit })
             }
         }
     }
@@ -236,12 +239,12 @@ impl KeyStore {
             return std::future::pending().await;
         };
         loop {
-            let now = tokio::time::Instant::now();
-            let due = fetching.freshness.lock().poll_timeout(now.into_std());
+            let now = clock::now();
+            let due = fetching.freshness.lock().poll_timeout(now);
             match due {
                 None => fetching.asked.notified().await,
-                Some(due) if due <= now.into_std() => {
-                    fetching.freshness.lock().on_begin(now.into_std());
+                Some(due) if due <= now => {
+                    fetching.freshness.lock().on_begin(now);
                     return Fetch { store: self };
                 }
                 Some(due) => tokio::select! {
@@ -299,7 +302,7 @@ mod tests {
     const S: Duration = Duration::from_secs(1);
 
     fn freshness() -> Freshness {
-        Freshness::new(Timing {
+        Freshness::new(JwksTiming {
             refresh: 600 * S,
             refetch: 10 * S,
             stale_max: 3600 * S,
@@ -333,24 +336,28 @@ mod tests {
     fn a_fetch_is_asked_for_at_most_once_in_a_while() {
         let (mut freshness, now) = (freshness(), epoch());
         freshness.on_begin(now);
-        assert_eq!(freshness.ask(now + S), Asked::Coming, "one is under way");
+        assert_eq!(
+            freshness.ask(now + S),
+            FetchAnswer::Coming,
+            "one is under way"
+        );
         freshness.on_success(now + S);
-        assert_eq!(freshness.ask(now + 9 * S), Asked::TooSoon(S));
+        assert_eq!(freshness.ask(now + 9 * S), FetchAnswer::TooSoon(S));
         let nearly = now + 10 * S - Duration::from_nanos(1);
         assert_eq!(
             freshness.ask(nearly),
-            Asked::TooSoon(Duration::from_nanos(1))
+            FetchAnswer::TooSoon(Duration::from_nanos(1))
         );
-        assert_eq!(freshness.ask(now + 10 * S), Asked::Coming);
+        assert_eq!(freshness.ask(now + 10 * S), FetchAnswer::Coming);
         assert_eq!(freshness.poll_timeout(now + 10 * S), Some(now + 10 * S));
         assert_eq!(
             freshness.ask(now + 10 * S),
-            Asked::Coming,
+            FetchAnswer::Coming,
             "it is wanted already"
         );
         freshness.on_begin(now + 10 * S);
         freshness.on_success(now + 11 * S);
-        assert_eq!(freshness.ask(now + 11 * S), Asked::TooSoon(9 * S));
+        assert_eq!(freshness.ask(now + 11 * S), FetchAnswer::TooSoon(9 * S));
     }
 
     #[test]

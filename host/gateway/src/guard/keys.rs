@@ -31,7 +31,7 @@ pub(super) type KeyId = [u8; 32];
 
 /// Why octets hold no keys.
 #[derive(Debug, thiserror::Error)]
-pub enum KeysError {
+pub(crate) enum KeysError {
     #[error("it is not a set of keys: {0}")]
     Set(serde_json::Error),
     #[error("it is no public key in PEM: {0}")]

@@ -40,21 +40,22 @@ use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant, SystemTime, UNIX_EPOCH},
+    time::{Duration, Instant, UNIX_EPOCH},
 };
 
 use postern_core::{Call, Error, Kind, Principal};
 use postern_net::http::FetchError;
+use postern_system::clock;
 
-use self::{
-    authenticator::Authenticator, authorization::Rules, header_rules::HeaderRules, rate::Limits,
-};
 pub(crate) use self::{authenticator::GATEWAY_HEADER, refresh::refresh};
-pub use self::{
-    authenticator::{Identity, Recognition, Sender},
+use self::{
+    authenticator::GuardAuthenticator, authorization::AuthorizationRules,
+    header_rules::HeaderRules, rate::RateLimits,
+};
+pub(crate) use self::{
+    authenticator::{Identified, Recognition, Sender},
     failures::Failures,
     header_rules::ReplyEdits,
-    jwks::Waiting,
     keys::KeysError,
 };
 use crate::{
@@ -64,10 +65,10 @@ use crate::{
 
 /// Everything that stands between callers and services.
 #[derive(Debug)]
-pub struct Guard {
-    authenticator: Authenticator,
-    rules: Rules,
-    limits: Limits,
+pub(crate) struct Guard {
+    authenticator: GuardAuthenticator,
+    rules: AuthorizationRules,
+    limits: RateLimits,
     header_rules: HeaderRules,
     failures: Arc<Failures>,
 }
@@ -75,7 +76,7 @@ pub struct Guard {
 /// A moment on both clocks: the one that only moves on, for what was measured here, and the one of
 /// the calendar, for what others wrote down.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Moment {
+pub(crate) struct Moment {
     pub instant: Instant,
     /// Seconds since 1970.
     pub unix: u64,
@@ -83,7 +84,7 @@ pub struct Moment {
 
 /// Why a guard cannot be built.
 #[derive(Debug, thiserror::Error)]
-pub enum GuardError {
+pub(crate) enum GuardError {
     #[error(transparent)]
     File(#[from] ReadError),
     #[error("{} is not there", .0.display())]
@@ -121,14 +122,14 @@ pub(crate) fn files_read(auth: &Auth) -> BTreeSet<PathBuf> {
 impl Moment {
     /// This moment.
     #[must_use]
-    pub fn now() -> Self {
-        Self::at(Instant::now())
+    pub(crate) fn now() -> Self {
+        Self::at(clock::now())
     }
 
     /// The moment `instant`, which has just been read.
     #[must_use]
-    pub fn at(instant: Instant) -> Self {
-        let unix = SystemTime::now().duration_since(UNIX_EPOCH);
+    pub(crate) fn at(instant: Instant) -> Self {
+        let unix = clock::wall().duration_since(UNIX_EPOCH);
         Self {
             instant,
             // A clock before 1970 is wrong; no token is good then.
@@ -140,7 +141,7 @@ impl Moment {
 impl Guard {
     /// Whether a configuration asks for anything that a guard does.
     #[must_use]
-    pub fn is_asked_for(config: &Config) -> bool {
+    pub(crate) fn is_asked_for(config: &Config) -> bool {
         let nothing = Config::default();
         config.auth != nothing.auth
             || config.authorization != nothing.authorization
@@ -156,7 +157,7 @@ impl Guard {
     ///
     /// # Errors
     /// What cannot be read, with its place; then nothing has changed.
-    pub fn open(
+    pub(crate) fn open(
         config: &Config,
         before: Option<&Self>,
         failures: Arc<Failures>,
@@ -165,12 +166,13 @@ impl Guard {
         let authenticator = before.map(|before| &before.authenticator);
         let limits = before.map(|before| &before.limits);
         let role = &config.directory.peer_role;
-        let opened = Authenticator::open(&config.auth, role, authenticator, Arc::clone(&failures));
+        let opened =
+            GuardAuthenticator::open(&config.auth, role, authenticator, Arc::clone(&failures));
         Ok(Self {
             authenticator: opened?,
             failures,
-            rules: Rules::new(&config.authorization),
-            limits: Limits::open(&config.limits, limits, now)?,
+            rules: AuthorizationRules::new(&config.authorization),
+            limits: RateLimits::open(&config.limits, limits, now)?,
             header_rules: HeaderRules::new(&config.headers),
         })
     }
@@ -189,13 +191,13 @@ impl Guard {
     /// said so are taken out of the headers unless they are to be forwarded. A call that has a
     /// principal already keeps it: a plugin's call is made for whoever called the plugin.
     ///
-    /// With [`Identity::Waiting`] nothing was decided: keys are on their way. Wait, then call
+    /// With [`Identified::Waiting`] nothing was decided: keys are on their way. Wait, then call
     /// [`Guard::identify_now`].
     ///
     /// # Errors
     /// `unauthenticated` where credentials are not good; `unavailable` while the issuer's keys
     /// cannot be had.
-    pub fn identify(&self, call: &mut Call, now: Moment) -> Result<Identity, Error> {
+    pub(crate) fn identify(&self, call: &mut Call, now: Moment) -> Result<Identified, Error> {
         let identity = self.authenticator.identify(call, now);
         identity.map_err(|error| self.refuse(call, error, now.instant))
     }
@@ -204,7 +206,7 @@ impl Guard {
     ///
     /// # Errors
     /// As `identify`.
-    pub fn identify_now(&self, call: &mut Call, now: Moment) -> Result<(), Error> {
+    pub(crate) fn identify_now(&self, call: &mut Call, now: Moment) -> Result<(), Error> {
         let identity = self.authenticator.identify_now(call, now);
         identity.map_err(|error| self.refuse(call, error, now.instant))
     }
@@ -214,7 +216,7 @@ impl Guard {
     ///
     /// # Errors
     /// As `identify`, where there is a proof and it is not good.
-    pub fn recognise(&self, call: &mut Call, now: Moment) -> Result<Recognition, Error> {
+    pub(crate) fn recognise(&self, call: &mut Call, now: Moment) -> Result<Recognition, Error> {
         let recognition = self.authenticator.recognise(call, now);
         recognition.map_err(|error| self.refuse(call, error, now.instant))
     }
@@ -223,7 +225,7 @@ impl Guard {
     ///
     /// # Errors
     /// As `recognise`.
-    pub fn recognise_now(&self, call: &mut Call, now: Moment) -> Result<Sender, Error> {
+    pub(crate) fn recognise_now(&self, call: &mut Call, now: Moment) -> Result<Sender, Error> {
         let sender = self.authenticator.recognise_now(call, now);
         sender.map_err(|error| self.refuse(call, error, now.instant))
     }
@@ -231,7 +233,7 @@ impl Guard {
     /// What a call is told whose credentials are not good for the reason `error`: that, or when to come
     /// again where its address or its caller has shown too many.
     #[must_use]
-    pub fn refuse(&self, call: &Call, error: Error, now: Instant) -> Error {
+    pub(crate) fn refuse(&self, call: &Call, error: Error, now: Instant) -> Error {
         if error.kind != Kind::Unauthenticated {
             return error;
         }
@@ -245,7 +247,7 @@ impl Guard {
     ///
     /// # Errors
     /// `unauthenticated`, saying which credentials are taken.
-    pub fn require(&self, call: &Call) -> Result<(), Error> {
+    pub(crate) fn require(&self, call: &Call) -> Result<(), Error> {
         self.authenticator.require(call)
     }
 
@@ -253,14 +255,19 @@ impl Guard {
     ///
     /// # Errors
     /// `permission-denied`, or `unauthenticated` when the caller is anonymous.
-    pub fn authorize(&self, call: &Call) -> Result<(), Error> {
+    pub(crate) fn authorize(&self, call: &Call) -> Result<(), Error> {
         self.rules.authorize(call)
     }
 
     /// Whether `principal`, or somebody anonymous, may call `service`/`method` as far as the guard is
     /// concerned.
     #[must_use]
-    pub fn may_call(&self, principal: Option<&Principal>, service: &str, method: &str) -> bool {
+    pub(crate) fn may_call(
+        &self,
+        principal: Option<&Principal>,
+        service: &str,
+        method: &str,
+    ) -> bool {
         (principal.is_some() || self.authenticator.may_be_anonymous(service, method))
             && self.rules.allows(service, method, principal)
     }
@@ -269,19 +276,19 @@ impl Guard {
     ///
     /// # Errors
     /// `resource-exhausted` with `Retry::After`.
-    pub fn admit(&self, call: &Call, sender: Sender, now: Instant) -> Result<(), Error> {
+    pub(crate) fn admit(&self, call: &Call, sender: Sender, now: Instant) -> Result<(), Error> {
         self.limits.admit(call, sender, now)
     }
 
     /// Changes the call's headers by the rules.
-    pub fn edit_request(&self, call: &mut Call) {
+    pub(crate) fn edit_request(&self, call: &mut Call) {
         self.header_rules.edit_request(call);
     }
 
     /// What the rules will do to the headers of the call's reply; `None` when nothing. To be taken
     /// before the call is handed on.
     #[must_use]
-    pub fn reply_edits(&self, call: &Call) -> Option<ReplyEdits> {
+    pub(crate) fn reply_edits(&self, call: &Call) -> Option<ReplyEdits> {
         self.header_rules.reply_edits(call)
     }
 }

@@ -26,7 +26,7 @@ use crate::config::{RateKey, RateLimit};
 
 /// All limits, narrowest first.
 #[derive(Debug, Default)]
-pub(super) struct Limits(Vec<Arc<Limit>>);
+pub(super) struct RateLimits(Vec<Arc<Limit>>);
 
 /// One limit and who has used how much of it.
 #[derive(Debug)]
@@ -52,7 +52,7 @@ thread_local! {
     static NOW: Cell<Duration> = const { Cell::new(Duration::ZERO) };
 }
 
-impl Limits {
+impl RateLimits {
     /// Limits that are as they were `before` keep what they have counted.
     pub(super) fn open<'a>(
         settings: impl IntoIterator<Item = (&'a String, &'a RateLimit)>,

@@ -1,12 +1,13 @@
 //! The guard whole: configurations as they are written, keys made for the occasion.
 
-mod doors;
 mod fetched;
+mod listeners;
 mod trust;
 
 use std::{collections::BTreeMap, path::Path, sync::Arc};
 
 use postern_core::{Call, Kind, Principal, Retry, json};
+use postern_system::clock;
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
@@ -21,7 +22,7 @@ const NOW: u64 = 1_800_000_000;
 
 fn at(unix: u64) -> Moment {
     Moment {
-        instant: Instant::now(),
+        instant: clock::now(),
         unix,
     }
 }
@@ -32,8 +33,8 @@ fn guard(text: &str) -> Guard {
 
 fn open(text: &str, before: Option<&Guard>) -> Result<Guard, GuardError> {
     let (config, _) = config::parse("t", text, &BTreeMap::new())?;
-    let failures = Arc::new(Failures::new(&config.auth, Instant::now()));
-    Guard::open(&config, before, failures, Instant::now())
+    let failures = Arc::new(Failures::new(&config.auth, clock::now()));
+    Guard::open(&config, before, failures, clock::now())
 }
 
 fn bearer(token: &str) -> Call {
@@ -48,8 +49,8 @@ fn with(name: &str, value: &str) -> Call {
 
 fn identify(guard: &Guard, call: &mut Call) -> Result<Option<Arc<Principal>>, Error> {
     match guard.identify(call, at(NOW))? {
-        Identity::Settled => guard.require(call)?,
-        Identity::Waiting(_) => panic!("these keys are not fetched"),
+        Identified::Settled => guard.require(call)?,
+        Identified::Waiting(_) => panic!("these keys are not fetched"),
     }
     Ok(call.context.principal.clone())
 }

@@ -12,14 +12,14 @@ use super::{keys::KeyId, shelf::Shelf};
 
 /// Verified tokens by their SHA-256. Bounded; the one that expires first makes room.
 #[derive(Debug)]
-pub(super) struct Tokens(Shelf<[u8; 32], Entry>);
+pub(super) struct Tokens(Shelf<[u8; 32], TokenEntry>);
 
 /// Which token: the token itself is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct TokenId([u8; 32]);
 
 #[derive(Debug, Clone)]
-pub(super) struct Entry {
+pub(super) struct TokenEntry {
     pub principal: Arc<Principal>,
     /// Place of its issuer among the issuers.
     pub issuer_idx: usize,
@@ -45,13 +45,13 @@ impl Tokens {
         &self,
         token: TokenId,
         now: u64,
-        is_key_good: impl FnOnce(&Entry) -> bool,
+        is_key_good: impl FnOnce(&TokenEntry) -> bool,
     ) -> Option<Arc<Principal>> {
-        let entry = self.0.read(&token.0, Entry::clone)?;
+        let entry = self.0.read(&token.0, TokenEntry::clone)?;
         (now < entry.until && is_key_good(&entry)).then_some(entry.principal)
     }
 
-    pub(super) fn insert(&self, token: TokenId, entry: Entry) {
+    pub(super) fn insert(&self, token: TokenId, entry: TokenEntry) {
         let inserted: Result<(), std::convert::Infallible> =
             self.0.update(&token.0, |_| Ok(((), entry)));
         match inserted {
@@ -61,7 +61,7 @@ impl Tokens {
     }
 
     /// Forgets what could not be believed any more.
-    pub(super) fn sweep(&self, now: u64, is_key_good: impl Fn(&Entry) -> bool) {
+    pub(super) fn sweep(&self, now: u64, is_key_good: impl Fn(&TokenEntry) -> bool) {
         self.0
             .retain(|entry| now < entry.until && is_key_good(entry));
     }
@@ -76,8 +76,8 @@ impl Tokens {
 mod tests {
     use super::*;
 
-    fn entry(until: u64) -> Entry {
-        Entry {
+    fn entry(until: u64) -> TokenEntry {
+        TokenEntry {
             principal: Arc::new(Principal {
                 name: "ann".into(),
                 roles: Vec::new(),

@@ -2,10 +2,14 @@
 //! nanoseconds) and pcapng (section, interface, enhanced and simple packet blocks).
 
 use bytes::{Buf, Bytes};
+use pcap_parser::{
+    Block, parse_block_be, parse_block_le, parse_pcap_frame, parse_pcap_frame_be,
+    parse_pcap_header, traits::PcapNGPacketBlock,
+};
 
 /// The packets of a capture, in its order, each with its link type.
 #[derive(Debug)]
-pub struct Packets {
+pub(crate) struct Packets {
     left: Bytes,
     format: Format,
 }
@@ -13,34 +17,34 @@ pub struct Packets {
 #[derive(Debug)]
 enum Format {
     Classic {
-        swapped: bool,
+        is_big_endian: bool,
         link_type: u32,
     },
     /// Link types of the section's interfaces so far.
     Next {
-        swapped: bool,
+        is_big_endian: bool,
         link_types: Vec<u32>,
     },
 }
 
 /// Why a capture cannot be read on.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum CaptureError {
+pub(crate) enum CaptureError {
     #[error("the capture ends within a packet")]
     Cut,
-    #[error("a block of {length} octets is not one of 12 or more")]
-    Block { length: u32 },
+    #[error("a block at {left} octets before the end contradicts itself")]
+    Block { left: usize },
     #[error("a packet names interface {index}, and there are {known}")]
     Interface { index: u32, known: usize },
 }
 
 /// Whether octets begin as a capture does.
 #[must_use]
-pub fn is_capture(octets: &[u8]) -> bool {
+pub(crate) fn is_capture(octets: &[u8]) -> bool {
     octets.first_chunk::<4>().is_some_and(|magic| {
         CLASSIC.contains(&u32::from_be_bytes(*magic))
             || CLASSIC.contains(&u32::from_le_bytes(*magic))
-            || *magic == SECTION.to_be_bytes()
+            || *magic == SECTION
     })
 }
 
@@ -49,14 +53,10 @@ impl Packets {
     ///
     /// # Errors
     /// `Cut` when there is no whole head.
-    pub fn new(mut octets: Bytes) -> Result<Self, CaptureError> {
-        let magic = octets
-            .first_chunk::<4>()
-            .copied()
-            .ok_or(CaptureError::Cut)?;
-        if magic == SECTION.to_be_bytes() {
+    pub(crate) fn new(mut octets: Bytes) -> Result<Self, CaptureError> {
+        if octets.starts_with(&SECTION) {
             let format = Format::Next {
-                swapped: false,
+                is_big_endian: false,
                 link_types: Vec::new(),
             };
             return Ok(Self {
@@ -64,93 +64,87 @@ impl Packets {
                 format,
             });
         }
-        let swapped = !CLASSIC.contains(&u32::from_be_bytes(magic));
-        if octets.len() < 24 {
-            return Err(CaptureError::Cut);
-        }
-        octets.advance(20);
+        let (rest, head) = parse_pcap_header(&octets).map_err(|_| CaptureError::Cut)?;
         // The upper bits say how long a checksum at the end of each packet is.
-        let link_type = read_u32(&mut octets, swapped)? & 0x0fff_ffff;
+        let link_type = head.network.0.cast_unsigned() & 0x0fff_ffff;
+        let is_big_endian = head.is_bigendian();
+        let head_len = octets.len() - rest.len();
+        octets.advance(head_len);
         Ok(Self {
             left: octets,
-            format: Format::Classic { swapped, link_type },
+            format: Format::Classic {
+                is_big_endian,
+                link_type,
+            },
         })
     }
 
     fn next_classic(
         &mut self,
-        swapped: bool,
+        is_big_endian: bool,
         link_type: u32,
     ) -> Result<(u32, Bytes), CaptureError> {
-        if self.left.len() < 16 {
-            return Err(CaptureError::Cut);
-        }
-        self.left.advance(8);
-        let length = read_u32(&mut self.left, swapped)? as usize;
-        self.left.advance(4);
-        if self.left.len() < length {
-            return Err(CaptureError::Cut);
-        }
-        Ok((link_type, self.left.split_to(length)))
+        let parse = match is_big_endian {
+            true => parse_pcap_frame_be,
+            false => parse_pcap_frame,
+        };
+        let (rest, frame) = parse(&self.left).map_err(|_| CaptureError::Cut)?;
+        let (packet, n_left) = (self.left.slice_ref(frame.data), rest.len());
+        self.left.advance(self.left.len() - n_left);
+        Ok((link_type, packet))
     }
 
     /// The next block; a packet if it is one of those that hold one.
     fn next_block(&mut self) -> Result<Option<(u32, Bytes)>, CaptureError> {
         let Format::Next {
-            swapped,
+            is_big_endian,
             link_types,
         } = &mut self.format
         else {
             return Ok(None);
         };
-        let mut head = self.left.clone();
-        let kind = head.try_get_u32().map_err(|_| CaptureError::Cut)?;
-        if kind == SECTION {
-            // The byte order of a section is told behind its length.
-            let order = head.get(4..8).ok_or(CaptureError::Cut)?;
-            *swapped = order != 0x1a2b_3c4d_u32.to_be_bytes();
-            link_types.clear();
-        }
-        let (swapped, kind) = (*swapped, if *swapped { kind.swap_bytes() } else { kind });
-        let length = read_u32(&mut head, swapped)?;
-        if length < 12 || !length.is_multiple_of(4) {
-            return Err(CaptureError::Block { length });
-        }
-        let length = length as usize;
-        if self.left.len() < length {
-            return Err(CaptureError::Cut);
-        }
-        let block = self.left.split_to(length);
-        let mut body = block.slice(8..length - 4);
-        match kind {
-            1 => {
-                let word = read_u32(&mut body, swapped)?;
-                // Link type in the first two octets, reserved ones behind it.
-                link_types.push(if swapped { word & 0xffff } else { word >> 16 });
-                Ok(None)
+        let parse = match is_big_endian {
+            true => parse_block_be,
+            false => parse_block_le,
+        };
+        let left = self.left.len();
+        let (rest, block) = parse(&self.left).map_err(|error| match error.is_incomplete() {
+            true => CaptureError::Cut,
+            false => CaptureError::Block { left },
+        })?;
+        let mut packet = None;
+        match &block {
+            Block::SectionHeader(section) => {
+                *is_big_endian = section.big_endian();
+                link_types.clear();
             }
-            3 => {
-                let original = read_u32(&mut body, swapped)? as usize;
-                let link_type = link_types.first().copied();
-                body.truncate(original);
-                Ok(link_type.map(|link_type| (link_type, body)))
+            Block::InterfaceDescription(interface) => {
+                link_types.push(interface.linktype.0.cast_unsigned());
             }
-            6 => {
-                let index = read_u32(&mut body, swapped)?;
-                if body.len() < 16 {
-                    return Err(CaptureError::Cut);
-                }
-                body.advance(8);
-                let captured = read_u32(&mut body, swapped)? as usize;
-                body.advance(4);
-                body.truncate(captured);
-                let known = link_types.len();
-                let link_type = link_types.get(index as usize).copied();
-                let link_type = link_type.ok_or(CaptureError::Interface { index, known })?;
-                Ok(Some((link_type, body)))
+            Block::SimplePacket(simple) => {
+                let octets = self.left.slice_ref(simple.packet_data());
+                packet = link_types.first().map(|link_type| (*link_type, octets));
             }
-            _ => Ok(None),
+            Block::EnhancedPacket(enhanced) => {
+                let octets = self.left.slice_ref(enhanced.packet_data());
+                let link_type = link_types.get(enhanced.if_id as usize);
+                let link_type = *link_type.ok_or(CaptureError::Interface {
+                    index: enhanced.if_id,
+                    known: link_types.len(),
+                })?;
+                packet = Some((link_type, octets));
+            }
+            Block::NameResolution(_)
+            | Block::InterfaceStatistics(_)
+            | Block::SystemdJournalExport(_)
+            | Block::DecryptionSecrets(_)
+            | Block::ProcessInformation(_)
+            | Block::Custom(_)
+            | Block::Unknown(_) => {}
         }
+        let n_left = rest.len();
+        self.left.advance(left - n_left);
+        Ok(packet)
     }
 }
 
@@ -160,9 +154,10 @@ impl Iterator for Packets {
     fn next(&mut self) -> Option<Self::Item> {
         while !self.left.is_empty() {
             let next = match self.format {
-                Format::Classic { swapped, link_type } => {
-                    self.next_classic(swapped, link_type).map(Some)
-                }
+                Format::Classic {
+                    is_big_endian,
+                    link_type,
+                } => self.next_classic(is_big_endian, link_type).map(Some),
                 Format::Next { .. } => self.next_block(),
             };
             match next {
@@ -179,14 +174,10 @@ impl Iterator for Packets {
     }
 }
 
-fn read_u32(octets: &mut Bytes, swapped: bool) -> Result<u32, CaptureError> {
-    let number = octets.try_get_u32().map_err(|_| CaptureError::Cut)?;
-    Ok(if swapped { number.swap_bytes() } else { number })
-}
-
 /// Microseconds and nanoseconds.
 const CLASSIC: [u32; 2] = [0xa1b2_c3d4, 0xa1b2_3c4d];
-const SECTION: u32 = 0x0a0d_0d0a;
+/// The block that begins a section reads the same in both byte orders.
+const SECTION: [u8; 4] = [0x0a, 0x0d, 0x0d, 0x0a];
 
 #[cfg(test)]
 pub(super) mod tests {
@@ -240,7 +231,7 @@ pub(super) mod tests {
             link.to_be_bytes()
         };
         let mut file = block(
-            SECTION,
+            u32::from_be_bytes(SECTION),
             [0x1a2b_3c4d, 0x0001_0000, !0, !0].map(word).concat(),
         );
         file.extend(block(1, [&link[..], &[0; 6]].concat()));
@@ -284,11 +275,79 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn refuses_blocks_without_room_for_themselves() {
-        let mut file = pcapng(&[], true);
-        file.extend([6u32, 8].map(u32::to_le_bytes).concat());
-        let errors: Vec<_> = Packets::new(file.into()).expect("a head").collect();
-        assert_eq!(errors, [Err(CaptureError::Block { length: 8 })]);
+    fn lengths_that_lie_end_the_capture_with_an_error() {
+        let check = |tail: &[u32], expected: CaptureError| {
+            let mut file = pcapng(&[b"one".to_vec()], true);
+            file.extend(tail.iter().flat_map(|word| word.to_le_bytes()));
+            let read: Vec<_> = Packets::new(file.into()).expect("a head").collect();
+            assert_eq!(read.len(), 2, "{tail:x?}");
+            assert_eq!(read.last(), Some(&Err(expected)), "{tail:x?}");
+        };
+        // A block without room for itself, one that is longer than the file, one of all octets that
+        // can be named.
+        let nothing = [0; 6];
+        check(
+            &[&[6, 8][..], &nothing].concat(),
+            CaptureError::Block { left: 32 },
+        );
+        check(
+            &[&[0x0bad, 4][..], &nothing].concat(),
+            CaptureError::Block { left: 32 },
+        );
+        check(&[&[6, 64][..], &nothing].concat(), CaptureError::Cut);
+        check(&[&[6, u32::MAX][..], &nothing].concat(), CaptureError::Cut);
+        // Packets that are longer than their blocks.
+        let packet = |captured: u32| [6, 32, 0, 0, 0, captured, captured, 32];
+        check(&packet(1), CaptureError::Cut);
+        check(&packet(u32::MAX - 8), CaptureError::Cut);
+        check(&packet(u32::MAX), CaptureError::Block { left: 32 });
+        // A packet of an interface that nobody described.
+        let unknown = [6, 32, 7, 0, 0, 0, 0, 32];
+        check(&unknown, CaptureError::Interface { index: 7, known: 1 });
+    }
+
+    #[test]
+    fn a_classic_packet_longer_than_the_file_is_cut() {
+        for length in [4, 65_536, u32::MAX] {
+            for little in [true, false] {
+                let mut file = pcap(&[], little);
+                let word = |n: u32| {
+                    if little {
+                        n.to_le_bytes()
+                    } else {
+                        n.to_be_bytes()
+                    }
+                };
+                file.extend([1, 2, length, length].map(word).concat());
+                file.extend(b"one");
+                let read: Vec<_> = Packets::new(file.into()).expect("a head").collect();
+                assert_eq!(read, [Err(CaptureError::Cut)], "{length}");
+            }
+        }
+    }
+
+    #[test]
+    fn nanoseconds_and_checksum_bits_change_nothing_of_the_packets() {
+        let mut file = pcap(&[b"one".to_vec()], true);
+        file[..4].copy_from_slice(&0xa1b2_3c4d_u32.to_le_bytes());
+        // A checksum of four octets behind each packet, in the upper bits of the link type.
+        file[23] = 0x44;
+        assert!(is_capture(&file));
+        let read: Vec<_> = Packets::new(file.into()).expect("a head").collect();
+        assert_eq!(
+            read,
+            [Ok((0x0400_0065 & 0x0fff_ffff, Bytes::from_static(b"one")))]
+        );
+    }
+
+    #[test]
+    fn a_simple_packet_is_of_the_first_interface_and_as_long_as_it_was() {
+        let mut file = pcapng(&[], false);
+        file.extend([3, 20, 3].map(u32::to_be_bytes).concat());
+        file.extend(b"one\0");
+        file.extend(20u32.to_be_bytes());
+        let read: Vec<_> = Packets::new(file.into()).expect("a head").collect();
+        assert_eq!(read, [Ok((101, Bytes::from_static(b"one")))]);
     }
 
     #[test]

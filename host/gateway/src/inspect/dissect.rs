@@ -9,7 +9,7 @@ use postern_core::wire::{
 
 /// A frame as it was found, sound or not.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Dissected {
+pub(crate) struct Dissected {
     pub version: u8,
     pub kind: u8,
     pub flags: u8,
@@ -24,14 +24,14 @@ pub struct Dissected {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Crc {
+pub(crate) struct Crc {
     pub found: u32,
     pub computed: u32,
 }
 
 /// What stands at the beginning of some octets.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Found {
+pub(crate) enum StreamPrefix {
     Frame(Box<Dissected>),
     /// No frame begins here; the next may begin behind these octets.
     Garbage {
@@ -46,7 +46,7 @@ pub enum Found {
 
 /// Octets of one direction of a stream, and what they hold.
 #[derive(Debug, Default)]
-pub struct Stream {
+pub(crate) struct Stream {
     buffer: BytesMut,
     /// Where the next frame begins, from the start of the stream.
     at: u64,
@@ -55,7 +55,7 @@ pub struct Stream {
 impl Dissected {
     /// `DATA`, or `type 9`.
     #[must_use]
-    pub fn kind_name(&self) -> String {
+    pub(crate) fn kind_name(&self) -> String {
         match FrameType::from_code(self.kind) {
             Some(kind) => kind.name().to_uppercase(),
             None => format!("type {}", self.kind),
@@ -64,7 +64,7 @@ impl Dissected {
 
     /// `REQ_ACK`, `CRC`, ..., and `0x40` for what has no name.
     #[must_use]
-    pub fn flag_names(&self) -> Vec<String> {
+    pub(crate) fn flag_names(&self) -> Vec<String> {
         (0..8)
             .map(|bit| 1 << bit)
             .filter(|bit| self.flags & bit != 0)
@@ -78,8 +78,8 @@ impl Dissected {
     }
 
     /// The first value of a header, continuations joined, if it is text.
-    #[must_use]
-    pub fn header(&self, name: &str) -> Option<String> {
+    #[cfg(test)]
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
         let mut entries = self
             .headers
             .iter()
@@ -93,18 +93,20 @@ impl Dissected {
 }
 
 impl Stream {
-    pub fn push(&mut self, octets: &[u8]) {
+    pub(crate) fn push(&mut self, octets: &[u8]) {
         self.buffer.extend_from_slice(octets);
     }
 
     /// The next frame or garbage, with its offset in the stream; `None` until more octets come.
-    pub fn next_found(&mut self) -> Option<(u64, Found)> {
+    pub(crate) fn next_found(&mut self) -> Option<(u64, StreamPrefix)> {
         if self.buffer.len() < HEAD_BYTES && self.buffer.starts_with(&MAGIC) {
             return None;
         }
         match dissect(&self.buffer) {
-            Some(Found::Frame(frame)) => Some((self.advance(frame.length), Found::Frame(frame))),
-            Some(Found::Garbage { octets }) => {
+            Some(StreamPrefix::Frame(frame)) => {
+                Some((self.advance(frame.length), StreamPrefix::Frame(frame)))
+            }
+            Some(StreamPrefix::Garbage { octets }) => {
                 // The last octet may be the first of a magic.
                 let ends_in_magic =
                     self.buffer.len() == octets.len() && octets.last() == Some(&MAGIC[0]);
@@ -113,21 +115,21 @@ impl Stream {
                     return None;
                 }
                 let octets = octets.slice(..length);
-                Some((self.advance(length), Found::Garbage { octets }))
+                Some((self.advance(length), StreamPrefix::Garbage { octets }))
             }
-            Some(Found::Cut { needed, .. }) if needed <= STREAM_FRAME_BYTES_MAX => None,
-            Some(Found::Cut { needed, .. }) => {
+            Some(StreamPrefix::Cut { needed, .. }) if needed <= STREAM_FRAME_BYTES_MAX => None,
+            Some(StreamPrefix::Cut { needed, .. }) => {
                 // Waiting for it would swallow everything that follows.
                 let octets = self.buffer.clone().freeze();
                 let at = self.advance(MAGIC.len());
-                Some((at, Found::Cut { needed, octets }))
+                Some((at, StreamPrefix::Cut { needed, octets }))
             }
             None => None,
         }
     }
 
     /// What is left when the stream has ended within a frame.
-    pub fn finish(mut self) -> Option<(u64, Found)> {
+    pub(crate) fn finish(mut self) -> Option<(u64, StreamPrefix)> {
         let found = dissect(&self.buffer)?;
         let length = self.buffer.len();
         Some((self.advance(length), found))
@@ -160,7 +162,7 @@ impl Crc {
 
 /// Takes apart what stands at the beginning of `octets`; `None` when there are none.
 #[must_use]
-pub fn dissect(octets: &[u8]) -> Option<Found> {
+pub(crate) fn dissect(octets: &[u8]) -> Option<StreamPrefix> {
     if octets.is_empty() {
         return None;
     }
@@ -170,9 +172,9 @@ pub fn dissect(octets: &[u8]) -> Option<Found> {
             .position(|window| window == MAGIC);
         let length = next.unwrap_or(octets.len());
         let octets = Bytes::copy_from_slice(octets.get(..length).unwrap_or_default());
-        return Some(Found::Garbage { octets });
+        return Some(StreamPrefix::Garbage { octets });
     }
-    let cut = |needed| Found::Cut {
+    let cut = |needed| StreamPrefix::Cut {
         needed,
         octets: Bytes::copy_from_slice(octets),
     };
@@ -209,7 +211,7 @@ pub fn dissect(octets: &[u8]) -> Option<Found> {
         length,
         problems,
     };
-    Some(Found::Frame(Box::new(frame)))
+    Some(StreamPrefix::Frame(Box::new(frame)))
 }
 
 /// What is wrong with the fields before the header section.
@@ -277,7 +279,7 @@ mod tests {
 
     fn frame(hex: &str) -> Dissected {
         match dissect(&octets(hex)) {
-            Some(Found::Frame(frame)) => *frame,
+            Some(StreamPrefix::Frame(frame)) => *frame,
             other => panic!("no frame: {other:?}"),
         }
     }
@@ -311,7 +313,7 @@ mod tests {
         // The same with bit 0x40 beside them, and its own crc.
         let mut other = octets("5654010340000000000000");
         other.extend(checksum(&other).to_be_bytes());
-        let Some(Found::Frame(other)) = dissect(&other) else {
+        let Some(StreamPrefix::Frame(other)) = dissect(&other) else {
             panic!("a frame")
         };
         assert_eq!(other.flag_names(), ["0x40"]);
@@ -329,7 +331,7 @@ mod tests {
         // Header entry that wants 9 octets of value where none are left.
         let mut overrun = octets("5654010300 0300 00000000 0109 6b");
         overrun.extend(checksum(&overrun).to_be_bytes());
-        let Some(Found::Frame(overrun)) = dissect(&overrun) else {
+        let Some(StreamPrefix::Frame(overrun)) = dissect(&overrun) else {
             panic!("a frame")
         };
         assert_eq!(overrun.problems, ["header 1 needs 12 octets, 3 are left"]);
@@ -346,9 +348,9 @@ mod tests {
                 stream.push(chunk);
                 while let Some((at, found)) = stream.next_found() {
                     match found {
-                        Found::Frame(frame) => frames.push((at, frame)),
-                        Found::Garbage { octets } => garbage.extend(octets),
-                        Found::Cut { .. } => panic!("nothing is cut"),
+                        StreamPrefix::Frame(frame) => frames.push((at, frame)),
+                        StreamPrefix::Garbage { octets } => garbage.extend(octets),
+                        StreamPrefix::Cut { .. } => panic!("nothing is cut"),
                     }
                 }
             }
@@ -367,7 +369,7 @@ mod tests {
         let mut stream = Stream::default();
         stream.push(&octets(TEST_VALUE)[..20]);
         assert_eq!(stream.next_found(), None);
-        let Some((0, Found::Cut { needed: 31, .. })) = stream.finish() else {
+        let Some((0, StreamPrefix::Cut { needed: 31, .. })) = stream.finish() else {
             panic!("cut")
         };
     }
@@ -377,11 +379,17 @@ mod tests {
         let mut stream = Stream::default();
         stream.push(&octets("5654010300ffffffffffff"));
         stream.push(&octets(TEST_VALUE));
-        assert!(matches!(stream.next_found(), Some((0, Found::Cut { .. }))));
         assert!(matches!(
             stream.next_found(),
-            Some((2, Found::Garbage { .. }))
+            Some((0, StreamPrefix::Cut { .. }))
         ));
-        assert!(matches!(stream.next_found(), Some((11, Found::Frame(_)))));
+        assert!(matches!(
+            stream.next_found(),
+            Some((2, StreamPrefix::Garbage { .. }))
+        ));
+        assert!(matches!(
+            stream.next_found(),
+            Some((11, StreamPrefix::Frame(_)))
+        ));
     }
 }

@@ -10,24 +10,24 @@ use bytes::Bytes;
 use postern_core::wire::frame::MAGIC;
 
 use super::{
-    dissect::{Found, Stream, dissect},
+    dissect::{Stream, StreamPrefix, dissect},
     packet::{Carried, Segment, segment},
 };
 
 /// Something seen in a conversation.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Seen {
+pub(crate) struct Observation {
     pub transport: &'static str,
     pub from: SocketAddr,
     pub to: SocketAddr,
     /// In the direction's stream; 0 for datagrams.
     pub at: u64,
-    pub found: Found,
+    pub found: StreamPrefix,
 }
 
 /// All conversations of a capture.
 #[derive(Debug, Default)]
-pub struct Flows {
+pub(crate) struct Flows {
     streams: BTreeMap<(SocketAddr, SocketAddr), Flow>,
     /// Packets that were neither TCP nor UDP, or held nothing of VSTP.
     pub ignored: usize,
@@ -54,8 +54,8 @@ enum FlowKind {
 
 impl Flows {
     /// Takes a packet; gives what it completes.
-    pub fn push(&mut self, link_type: u32, packet: Bytes) -> Vec<Seen> {
-        let Some(segment) = segment(link_type, packet) else {
+    pub(crate) fn push(&mut self, link_type: u32, packet: Bytes) -> Vec<Observation> {
+        let Some(segment) = segment(link_type, &packet) else {
             self.ignored += 1;
             return Vec::new();
         };
@@ -66,15 +66,15 @@ impl Flows {
     }
 
     /// What the streams still hold at the end of the capture.
-    pub fn finish(self) -> Vec<Seen> {
+    pub(crate) fn finish(self) -> Vec<Observation> {
         let left = self.streams.into_iter().filter_map(|((from, to), flow)| {
             let (at, found) = flow.stream.finish()?;
             let is_vstp = match flow.kind {
                 FlowKind::Vstp => true,
                 FlowKind::Other => false,
-                FlowKind::Unknown => !matches!(found, Found::Garbage { .. }),
+                FlowKind::Unknown => !matches!(found, StreamPrefix::Garbage { .. }),
             };
-            is_vstp.then_some(Seen {
+            is_vstp.then_some(Observation {
                 transport: "tcp",
                 from,
                 to,
@@ -90,14 +90,14 @@ impl Flows {
         Segment {
             from, to, payload, ..
         }: Segment,
-    ) -> Vec<Seen> {
+    ) -> Vec<Observation> {
         if !payload.starts_with(&MAGIC) {
             self.ignored += 1;
             return Vec::new();
         }
         let found = dissect(&payload);
         found
-            .map(|found| Seen {
+            .map(|found| Observation {
                 transport: "udp",
                 from,
                 to,
@@ -108,7 +108,7 @@ impl Flows {
             .collect()
     }
 
-    fn tcp(&mut self, segment: Segment, sequence: u32, syn: bool) -> Vec<Seen> {
+    fn tcp(&mut self, segment: Segment, sequence: u32, syn: bool) -> Vec<Observation> {
         let Segment {
             from, to, payload, ..
         } = segment;
@@ -127,7 +127,7 @@ impl Flows {
         flow.take(sequence, payload);
         let mut seen = Vec::new();
         while let Some((at, found)) = flow.next_found() {
-            seen.push(Seen {
+            seen.push(Observation {
                 transport: "tcp",
                 from,
                 to,
@@ -179,10 +179,10 @@ impl Flow {
         }
     }
 
-    fn next_found(&mut self) -> Option<(u64, Found)> {
+    fn next_found(&mut self) -> Option<(u64, StreamPrefix)> {
         let (at, found) = self.stream.next_found()?;
         if self.kind == FlowKind::Unknown {
-            let is_frame = matches!(found, Found::Frame(_) | Found::Cut { .. });
+            let is_frame = matches!(found, StreamPrefix::Frame(_) | StreamPrefix::Cut { .. });
             self.kind = if is_frame {
                 FlowKind::Vstp
             } else {
@@ -215,13 +215,13 @@ mod tests {
         from_hex("565401030000000000000548656c6c6f326d0910").expect("hex")
     }
 
-    fn frames(seen: &[Seen]) -> usize {
+    fn frames(seen: &[Observation]) -> usize {
         seen.iter()
-            .filter(|seen| matches!(&seen.found, Found::Frame(f) if f.problems.is_empty()))
+            .filter(|seen| matches!(&seen.found, StreamPrefix::Frame(f) if f.problems.is_empty()))
             .count()
     }
 
-    fn run(packets: &[Vec<u8>]) -> (Vec<Seen>, usize) {
+    fn run(packets: &[Vec<u8>]) -> (Vec<Observation>, usize) {
         let mut flows = Flows::default();
         let mut seen = Vec::new();
         for packet in packets {
@@ -279,8 +279,8 @@ mod tests {
         assert!(
             matches!(
                 seen.as_slice(),
-                [Seen {
-                    found: Found::Cut { .. },
+                [Observation {
+                    found: StreamPrefix::Cut { .. },
                     ..
                 }]
             ),

@@ -3,7 +3,7 @@
 
 /// Why a text is not octets.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum HexError {
+pub(crate) enum HexError {
     #[error("{found:?} at character {at} is no hexadecimal digit")]
     Digit { at: usize, found: char },
     #[error("{digits} hexadecimal digits are not whole octets")]
@@ -14,7 +14,7 @@ pub enum HexError {
 ///
 /// # Errors
 /// The first character that is none of the above, or an odd number of digits.
-pub fn from_hex(text: &str) -> Result<Vec<u8>, HexError> {
+pub(crate) fn from_hex(text: &str) -> Result<Vec<u8>, HexError> {
     let mut nibbles = Vec::with_capacity(text.len());
     let mut characters = text.chars().enumerate().peekable();
     while let Some((at, character)) = characters.next() {

@@ -9,9 +9,9 @@ mod packet;
 mod relay;
 mod render;
 
-pub use capture::{CaptureError, Packets, is_capture};
-pub use dissect::{Dissected, Found, Stream, dissect};
-pub use flows::{Flows, Seen};
-pub use hex::{HexError, from_hex};
-pub use relay::{Direction, Event, Relay, Sight};
-pub use render::{to_json, to_text};
+pub(crate) use capture::{Packets, is_capture};
+pub(crate) use dissect::{Stream, StreamPrefix};
+pub(crate) use flows::Flows;
+pub(crate) use hex::from_hex;
+pub(crate) use relay::{Relay, RelayDirection, RelayEvent, Relayed};
+pub(crate) use render::{to_json, to_text};

@@ -1,8 +1,9 @@
 //! From a captured link-layer packet to the octets that a TCP or UDP socket would have seen.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, SocketAddr};
 
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
+use etherparse::{EtherType, LaxNetSlice, LaxSlicedPacket, TransportSlice};
 
 /// What one packet carries.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,119 +22,57 @@ pub(super) enum Carried {
 
 /// Takes a packet of that link type (<https://www.tcpdump.org/linktypes.html>) apart; `None` when it
 /// is neither TCP nor UDP, is a fragment of an IP packet, or is cut short.
-pub(super) fn segment(link_type: u32, packet: Bytes) -> Option<Segment> {
-    let (ether_type, packet) = strip_link(link_type, packet)?;
-    match ether_type {
-        0x0800 => ipv4(packet),
-        0x86dd => ipv6(packet),
-        _ => None,
-    }
-}
-
-fn strip_link(link_type: u32, mut packet: Bytes) -> Option<(u16, Bytes)> {
-    let by_version = |packet: Bytes| match packet.first()? >> 4 {
-        4 => Some((0x0800, packet)),
-        6 => Some((0x86dd, packet)),
-        _ => None,
-    };
-    match link_type {
+pub(super) fn segment(link_type: u32, packet: &Bytes) -> Option<Segment> {
+    let sliced = match link_type {
         // NULL and LOOP: four octets of address family, in somebody's byte order.
-        0 | 108 => {
-            skip(&mut packet, 4)?;
-            by_version(packet)
-        }
-        // Ethernet, with any number of VLAN tags.
-        1 => {
-            skip(&mut packet, 12)?;
-            let mut ether_type = packet.try_get_u16().ok()?;
-            while matches!(ether_type, 0x8100 | 0x88a8) {
-                skip(&mut packet, 2)?;
-                ether_type = packet.try_get_u16().ok()?;
-            }
-            Some((ether_type, packet))
-        }
-        12 | 101 | 228 | 229 => by_version(packet),
+        0 | 108 => LaxSlicedPacket::from_ip(packet.get(4..)?).ok()?,
+        // Ethernet, with VLAN tags.
+        1 => LaxSlicedPacket::from_ethernet(packet).ok()?,
+        12 | 101 | 228 | 229 => LaxSlicedPacket::from_ip(packet).ok()?,
         // Linux "any", versions 1 and 2.
-        113 => {
-            skip(&mut packet, 14)?;
-            Some((packet.try_get_u16().ok()?, packet))
-        }
-        276 => {
-            let ether_type = packet.try_get_u16().ok()?;
-            skip(&mut packet, 18)?;
-            Some((ether_type, packet))
-        }
-        _ => None,
-    }
-}
-
-fn ipv4(mut packet: Bytes) -> Option<Segment> {
-    let head_len = usize::from(packet.first()? & 0x0f) * 4;
-    let head = packet.get(..head_len)?;
-    let field = |at: usize| Some(u16::from_be_bytes([*head.get(at)?, *head.get(at + 1)?]));
-    let total_len = usize::from(field(2)?);
-    // "More fragments", or an offset: the rest of the packet is elsewhere.
-    if field(6)? & 0x3fff != 0 {
-        return None;
-    }
-    let protocol = *head.get(9)?;
-    let address = |at: usize| {
-        let octets: [u8; 4] = head.get(at..at + 4)?.try_into().ok()?;
-        Some(IpAddr::from(Ipv4Addr::from(octets)))
-    };
-    let (from, to) = (address(12)?, address(16)?);
-    // Short packets are padded on Ethernet; offloaded ones may declare 0.
-    if total_len >= head_len {
-        packet.truncate(total_len);
-    }
-    skip(&mut packet, head_len)?;
-    transport(protocol, from, to, packet)
-}
-
-fn ipv6(mut packet: Bytes) -> Option<Segment> {
-    let head = packet.get(..40)?;
-    let address = |at: usize| {
-        let octets: [u8; 16] = head.get(at..at + 16)?.try_into().ok()?;
-        Some(IpAddr::from(Ipv6Addr::from(octets)))
-    };
-    let (from, to) = (address(8)?, address(24)?);
-    let payload_len = usize::from(u16::from_be_bytes([*head.get(4)?, *head.get(5)?]));
-    let protocol = *head.get(6)?;
-    skip(&mut packet, 40)?;
-    if payload_len != 0 {
-        packet.truncate(payload_len);
-    }
-    transport(protocol, from, to, packet)
-}
-
-fn transport(protocol: u8, from: IpAddr, to: IpAddr, mut packet: Bytes) -> Option<Segment> {
-    let head = packet.clone();
-    let from = SocketAddr::new(from, packet.try_get_u16().ok()?);
-    let to = SocketAddr::new(to, packet.try_get_u16().ok()?);
-    let (carried, head_len) = match protocol {
-        6 => {
-            let sequence = packet.try_get_u32().ok()?;
-            let syn = head.get(13)? & 0x02 != 0;
-            (
-                Carried::Tcp { sequence, syn },
-                usize::from(head.get(12)? >> 4) * 4,
-            )
-        }
-        17 => (Carried::Udp, 8),
+        113 => LaxSlicedPacket::from_ether_type(ether_type(packet, 14)?, packet.get(16..)?),
+        276 => LaxSlicedPacket::from_ether_type(ether_type(packet, 0)?, packet.get(20..)?),
         _ => return None,
     };
-    let mut payload = head;
-    skip(&mut payload, head_len)?;
+    let (from, to): (IpAddr, IpAddr) = match sliced.net? {
+        LaxNetSlice::Ipv4(ip) => {
+            let head = ip.header();
+            (head.source_addr().into(), head.destination_addr().into())
+        }
+        LaxNetSlice::Ipv6(ip) => {
+            let head = ip.header();
+            (head.source_addr().into(), head.destination_addr().into())
+        }
+        LaxNetSlice::Arp(_) => return None,
+    };
+    let (ports, carried, payload) = match sliced.transport? {
+        TransportSlice::Tcp(tcp) => {
+            let carried = Carried::Tcp {
+                sequence: tcp.sequence_number(),
+                syn: tcp.syn(),
+            };
+            let ports = (tcp.source_port(), tcp.destination_port());
+            (ports, carried, tcp.payload())
+        }
+        TransportSlice::Udp(udp) => {
+            let ports = (udp.source_port(), udp.destination_port());
+            (ports, Carried::Udp, udp.payload())
+        }
+        TransportSlice::Icmpv4(_) | TransportSlice::Icmpv6(_) | TransportSlice::Igmp(_) => {
+            return None;
+        }
+    };
     Some(Segment {
-        from,
-        to,
+        from: SocketAddr::new(from, ports.0),
+        to: SocketAddr::new(to, ports.1),
         carried,
-        payload,
+        payload: packet.slice_ref(payload),
     })
 }
 
-fn skip(octets: &mut Bytes, n: usize) -> Option<()> {
-    (octets.len() >= n).then(|| octets.advance(n))
+fn ether_type(packet: &Bytes, at: usize) -> Option<EtherType> {
+    let octets = packet.get(at..)?.first_chunk::<2>()?;
+    Some(EtherType(u16::from_be_bytes(*octets)))
 }
 
 #[cfg(test)]
@@ -182,15 +121,21 @@ pub(super) mod tests {
         let loopback = [&[2, 0, 0, 0][..], &ip[..]].concat();
         let any = [&[0; 14][..], &[0x08, 0x00], &ip[..]].concat();
         let any2 = [&[0x08, 0x00][..], &[0; 18], &ip[..]].concat();
+        let service = [0x88, 0xa8, 0, 9, 0x81, 0x00, 0, 5, 0x08, 0x00];
+        let tagged_twice = [&[0; 12][..], &service, &ip[..]].concat();
         for (link_type, packet) in [
-            (101, ip),
+            (12, ip.clone()),
+            (101, ip.clone()),
+            (228, ip),
             (1, ethernet),
             (1, tagged),
-            (0, loopback),
+            (1, tagged_twice),
+            (0, loopback.clone()),
+            (108, loopback),
             (113, any),
             (276, any2),
         ] {
-            let segment = segment(link_type, packet.into()).expect("udp");
+            let segment = segment(link_type, &packet.into()).expect("udp");
             assert_eq!(&segment.payload[..], b"hello", "link type {link_type}");
             assert_eq!(segment.to.to_string(), "10.0.0.2:9090");
             assert_eq!(segment.carried, Carried::Udp);
@@ -202,11 +147,11 @@ pub(super) mod tests {
         let packet = tcp(7, 0x18, b"hello");
         for length in 0..packet.len() {
             let cut = Bytes::copy_from_slice(&packet[..length]);
-            if let Some(segment) = segment(101, cut) {
+            if let Some(segment) = segment(101, &cut) {
                 assert!(b"hello".starts_with(&segment.payload));
             }
         }
-        let whole = segment(101, packet.into()).expect("tcp");
+        let whole = segment(101, &packet.into()).expect("tcp");
         assert_eq!(
             whole.carried,
             Carried::Tcp {
@@ -221,6 +166,59 @@ pub(super) mod tests {
     fn fragments_of_ip_packets_are_left_out() {
         let mut packet = udp(b"hello");
         packet[6] = 0x20;
-        assert_eq!(segment(101, packet.into()), None);
+        assert_eq!(segment(101, &packet.into()), None);
+    }
+
+    /// An IPv6 packet from ::1 to ::2 that carries `datagram` behind `extensions`.
+    fn ipv6_of(next: u8, extensions: &[u8], datagram: &[u8]) -> Vec<u8> {
+        let length = small(extensions.len() + datagram.len());
+        let mut packet = vec![0x60, 0, 0, 0];
+        packet.extend(length.to_be_bytes());
+        packet.extend([next, 64]);
+        packet.extend([&[0; 15][..], &[1]].concat());
+        packet.extend([&[0; 15][..], &[2]].concat());
+        packet.extend(extensions);
+        packet.extend(datagram);
+        packet
+    }
+
+    #[test]
+    fn reads_ipv6_with_and_without_extension_headers() {
+        let datagram = &udp(b"hello")[20..];
+        let plain = ipv6_of(17, &[], datagram);
+        // Destination options: next header, length in units of eight octets, padding.
+        let extended = ipv6_of(60, &[17, 0, 1, 4, 0, 0, 0, 0], datagram);
+        for packet in [plain, extended] {
+            for link_type in [101, 229] {
+                let segment = segment(link_type, &packet.clone().into()).expect("udp");
+                assert_eq!(&segment.payload[..], b"hello");
+                assert_eq!(segment.to.to_string(), "[::2]:9090");
+            }
+        }
+    }
+
+    #[test]
+    fn a_length_of_zero_is_that_of_an_offloaded_packet() {
+        let mut packet = tcp(7, 0x18, b"hello");
+        packet[2..4].copy_from_slice(&[0, 0]);
+        let segment = segment(101, &packet.into()).expect("tcp");
+        assert_eq!(&segment.payload[..], b"hello");
+    }
+
+    #[test]
+    fn lengths_that_lie_are_never_a_panic_and_never_more_than_there_is() {
+        let packet = tcp(7, 0x18, b"hello");
+        for at in 0..packet.len() {
+            for octet in [0, 1, 0x0f, 0x40, 0x7f, 0x80, 0xf0, 0xff] {
+                let mut forged = packet.clone();
+                forged[at] = octet;
+                for link_type in [0, 1, 12, 101, 108, 113, 228, 229, 276] {
+                    let packet = Bytes::from(forged.clone());
+                    if let Some(segment) = segment(link_type, &packet) {
+                        assert!(segment.payload.len() < packet.len());
+                    }
+                }
+            }
+        }
     }
 }

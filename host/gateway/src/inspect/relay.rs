@@ -17,11 +17,11 @@ use tokio::{
     time::timeout,
 };
 
-use super::dissect::{Found, Stream, dissect};
+use super::dissect::{Stream, StreamPrefix, dissect};
 
 /// Bound sockets, not relaying yet.
 #[derive(Debug)]
-pub struct Relay {
+pub(crate) struct Relay {
     tcp: Option<TcpListener>,
     udp: Option<UdpSocket>,
     to: SocketAddr,
@@ -29,37 +29,37 @@ pub struct Relay {
 
 /// Something that passed.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Sight {
+pub(crate) struct Relayed {
     pub transport: &'static str,
     /// Whoever speaks to the relay.
     pub peer: SocketAddr,
-    pub direction: Direction,
-    pub event: Event,
+    pub direction: RelayDirection,
+    pub event: RelayEvent,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Direction {
+pub(crate) enum RelayDirection {
     ToTarget,
     ToPeer,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub(crate) enum RelayEvent {
     Opened,
     Closed,
-    Found(Found),
+    Found(StreamPrefix),
     /// The target cannot be reached, or a side broke off.
     Failed(String),
 }
 
-type Sights = mpsc::Sender<Sight>;
+type Sights = mpsc::Sender<Relayed>;
 
 impl Relay {
     /// Binds both transports, or one of them, at `listen`. With port 0 both get the same free one.
     ///
     /// # Errors
     /// Whatever the system says of the address.
-    pub async fn bind(
+    pub(crate) async fn bind(
         listen: SocketAddr,
         to: SocketAddr,
         tcp: bool,
@@ -86,7 +86,7 @@ impl Relay {
     ///
     /// # Errors
     /// Whatever the system says.
-    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+    pub(crate) fn local_addr(&self) -> io::Result<SocketAddr> {
         match (&self.tcp, &self.udp) {
             (Some(tcp), _) => tcp.local_addr(),
             (None, Some(udp)) => udp.local_addr(),
@@ -98,7 +98,7 @@ impl Relay {
     ///
     /// # Errors
     /// A socket of the relay itself that breaks.
-    pub async fn serve(self, sights: Sights) -> io::Result<()> {
+    pub(crate) async fn serve(self, sights: Sights) -> io::Result<()> {
         let Self { tcp, udp, to } = self;
         let streams = async {
             match tcp {
@@ -134,11 +134,11 @@ async fn relay_streams(listener: TcpListener, to: SocketAddr, sights: Sights) ->
 }
 
 async fn relay_stream(inbound: TcpStream, peer: SocketAddr, to: SocketAddr, sights: Sights) {
-    tell(&sights, "tcp", peer, Event::Opened).await;
+    tell(&sights, "tcp", peer, RelayEvent::Opened).await;
     let outbound = match TcpStream::connect(to).await {
         Ok(outbound) => outbound,
         Err(error) => {
-            let event = Event::Failed(format!("{to} does not answer: {error}"));
+            let event = RelayEvent::Failed(format!("{to} does not answer: {error}"));
             return tell(&sights, "tcp", peer, event).await;
         }
     };
@@ -146,19 +146,24 @@ async fn relay_stream(inbound: TcpStream, peer: SocketAddr, to: SocketAddr, sigh
     let _ = (inbound.set_nodelay(true), outbound.set_nodelay(true));
     let (from_peer, to_peer) = inbound.into_split();
     let (from_target, to_target) = outbound.into_split();
-    let sight = |direction| Sight {
+    let sight = |direction| Relayed {
         transport: "tcp",
         peer,
         direction,
-        event: Event::Closed,
+        event: RelayEvent::Closed,
     };
     let (there, back) = tokio::join!(
-        copy(from_peer, to_target, sight(Direction::ToTarget), &sights),
-        copy(from_target, to_peer, sight(Direction::ToPeer), &sights),
+        copy(
+            from_peer,
+            to_target,
+            sight(RelayDirection::ToTarget),
+            &sights
+        ),
+        copy(from_target, to_peer, sight(RelayDirection::ToPeer), &sights),
     );
     let event = match there.and(back) {
-        Ok(()) => Event::Closed,
-        Err(error) => Event::Failed(error.to_string()),
+        Ok(()) => RelayEvent::Closed,
+        Err(error) => RelayEvent::Failed(error.to_string()),
     };
     tell(&sights, "tcp", peer, event).await;
 }
@@ -167,7 +172,7 @@ async fn relay_stream(inbound: TcpStream, peer: SocketAddr, to: SocketAddr, sigh
 async fn copy(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
-    sight: Sight,
+    sight: Relayed,
     sights: &Sights,
 ) -> io::Result<()> {
     let mut stream = Stream::default();
@@ -216,16 +221,16 @@ async fn relay_datagrams(socket: UdpSocket, to: SocketAddr, sights: Sights) -> i
                 peers.insert(peer, Arc::clone(&outbound));
                 let back = (Arc::clone(&outbound), Arc::clone(&socket));
                 tasks.spawn(relay_back(back, peer, sights.clone()));
-                tell(&sights, "udp", peer, Event::Opened).await;
+                tell(&sights, "udp", peer, RelayEvent::Opened).await;
                 outbound
             }
         };
         let octets = buffer.get(..length).unwrap_or_default();
         if let Some(found) = dissect(octets) {
-            let (direction, event) = (Direction::ToTarget, Event::Found(found));
+            let (direction, event) = (RelayDirection::ToTarget, RelayEvent::Found(found));
             // Whoever does not watch any more is seen by `serve`.
             let _ = sights
-                .send(Sight {
+                .send(Relayed {
                     transport: "udp",
                     peer,
                     direction,
@@ -251,22 +256,22 @@ async fn relay_back(
                 let octets = buffer.get(..length).unwrap_or_default();
                 let _ = socket.send_to(octets, peer).await;
                 match dissect(octets) {
-                    Some(found) => Event::Found(found),
+                    Some(found) => RelayEvent::Found(found),
                     None => continue,
                 }
             }
-            Err(error) => Event::Failed(error.to_string()),
+            Err(error) => RelayEvent::Failed(error.to_string()),
         };
         let _ = sights
-            .send(Sight {
+            .send(Relayed {
                 transport: "udp",
                 peer,
-                direction: Direction::ToPeer,
+                direction: RelayDirection::ToPeer,
                 event,
             })
             .await;
     }
-    tell(&sights, "udp", peer, Event::Closed).await;
+    tell(&sights, "udp", peer, RelayEvent::Closed).await;
     peer
 }
 
@@ -280,28 +285,28 @@ async fn connected(to: SocketAddr) -> io::Result<UdpSocket> {
     Ok(socket)
 }
 
-async fn show(sights: &Sights, sight: &Sight, found: Found) {
+async fn show(sights: &Sights, sight: &Relayed, found: StreamPrefix) {
     let _ = sights
-        .send(Sight {
-            event: Event::Found(found),
+        .send(Relayed {
+            event: RelayEvent::Found(found),
             ..sight.clone()
         })
         .await;
 }
 
-async fn tell(sights: &Sights, transport: &'static str, peer: SocketAddr, event: Event) {
+async fn tell(sights: &Sights, transport: &'static str, peer: SocketAddr, event: RelayEvent) {
     let _ = sights
-        .send(Sight {
+        .send(Relayed {
             transport,
             peer,
-            direction: Direction::ToTarget,
+            direction: RelayDirection::ToTarget,
             event,
         })
         .await;
 }
 
-fn refused() -> Event {
-    Event::Failed(format!("turned away: {PEERS_MAX} peers are relayed"))
+fn refused() -> RelayEvent {
+    RelayEvent::Failed(format!("turned away: {PEERS_MAX} peers are relayed"))
 }
 
 const PEERS_MAX: usize = 1024;
@@ -317,7 +322,9 @@ mod tests {
         from_hex("565401030000000000000548656c6c6f326d0910").expect("hex")
     }
 
-    async fn relay(to: SocketAddr) -> (SocketAddr, mpsc::Receiver<Sight>, JoinSet<io::Result<()>>) {
+    async fn relay(
+        to: SocketAddr,
+    ) -> (SocketAddr, mpsc::Receiver<Relayed>, JoinSet<io::Result<()>>) {
         let any = (Ipv4Addr::LOCALHOST, 0).into();
         let relay = Relay::bind(any, to, true, true).await.expect("a free port");
         let address = relay.local_addr().expect("bound");
@@ -327,10 +334,10 @@ mod tests {
         (address, seen, task)
     }
 
-    async fn next_frame(seen: &mut mpsc::Receiver<Sight>) -> (&'static str, Direction) {
+    async fn next_frame(seen: &mut mpsc::Receiver<Relayed>) -> (&'static str, RelayDirection) {
         loop {
             let sight = seen.recv().await.expect("the relay serves");
-            if let Event::Found(Found::Frame(_)) = sight.event {
+            if let RelayEvent::Found(StreamPrefix::Frame(_)) = sight.event {
                 return (sight.transport, sight.direction);
             }
         }
@@ -346,11 +353,14 @@ mod tests {
         let mut got = vec![0; hello().len()];
         server.read_exact(&mut got).await.expect("received");
         assert_eq!(got, hello());
-        assert_eq!(next_frame(&mut seen).await, ("tcp", Direction::ToTarget));
+        assert_eq!(
+            next_frame(&mut seen).await,
+            ("tcp", RelayDirection::ToTarget)
+        );
         server.write_all(&hello()).await.expect("sent");
         client.read_exact(&mut got).await.expect("received");
         assert_eq!(got, hello());
-        assert_eq!(next_frame(&mut seen).await, ("tcp", Direction::ToPeer));
+        assert_eq!(next_frame(&mut seen).await, ("tcp", RelayDirection::ToPeer));
     }
 
     #[tokio::test]
@@ -362,11 +372,14 @@ mod tests {
         let mut got = vec![0; 100];
         let (length, from) = target.recv_from(&mut got).await.expect("received");
         assert_eq!(got[..length], hello());
-        assert_eq!(next_frame(&mut seen).await, ("udp", Direction::ToTarget));
+        assert_eq!(
+            next_frame(&mut seen).await,
+            ("udp", RelayDirection::ToTarget)
+        );
         target.send_to(&hello(), from).await.expect("sent");
         let (length, _) = client.recv_from(&mut got).await.expect("received");
         assert_eq!(got[..length], hello());
-        assert_eq!(next_frame(&mut seen).await, ("udp", Direction::ToPeer));
+        assert_eq!(next_frame(&mut seen).await, ("udp", RelayDirection::ToPeer));
     }
 
     #[tokio::test]
@@ -376,8 +389,11 @@ mod tests {
         drop(gone);
         let (address, mut seen, _task) = relay(to).await;
         let _client = TcpStream::connect(address).await.expect("it listens");
-        assert_eq!(seen.recv().await.expect("a sight").event, Event::Opened);
+        assert_eq!(
+            seen.recv().await.expect("a sight").event,
+            RelayEvent::Opened
+        );
         let failed = seen.recv().await.expect("a sight").event;
-        assert!(matches!(failed, Event::Failed(told) if told.contains("does not answer")));
+        assert!(matches!(failed, RelayEvent::Failed(told) if told.contains("does not answer")));
     }
 }

@@ -4,17 +4,17 @@ use std::fmt::Write as _;
 
 use serde_json::{Value as Json, json};
 
-use super::dissect::{Dissected, Found};
+use super::dissect::{Dissected, StreamPrefix};
 
 /// One line for the frame and indented ones for what it holds. No line break at the end.
 #[must_use]
-pub fn to_text(found: &Found) -> String {
+pub(crate) fn to_text(found: &StreamPrefix) -> String {
     match found {
-        Found::Frame(frame) => frame_text(frame),
-        Found::Garbage { octets } => {
+        StreamPrefix::Frame(frame) => frame_text(frame),
+        StreamPrefix::Garbage { octets } => {
             format!("no frame: {} octets, {}", octets.len(), preview(octets))
         }
-        Found::Cut { needed, octets } => {
+        StreamPrefix::Cut { needed, octets } => {
             let begins = preview(octets.get(..octets.len().min(11)).unwrap_or_default());
             format!(
                 "cut frame: {} of {needed} octets, begins with {begins}",
@@ -26,11 +26,11 @@ pub fn to_text(found: &Found) -> String {
 
 /// An object with everything; octets that are no text are hexadecimal.
 #[must_use]
-pub fn to_json(found: &Found) -> Json {
+pub(crate) fn to_json(found: &StreamPrefix) -> Json {
     match found {
-        Found::Frame(frame) => frame_json(frame),
-        Found::Garbage { octets } => json!({ "found": "garbage", "octets": hex(octets) }),
-        Found::Cut { needed, octets } => {
+        StreamPrefix::Frame(frame) => frame_json(frame),
+        StreamPrefix::Garbage { octets } => json!({ "found": "garbage", "octets": hex(octets) }),
+        StreamPrefix::Cut { needed, octets } => {
             json!({ "found": "cut", "needed": needed, "octets": hex(octets) })
         }
     }
@@ -136,11 +136,11 @@ const HEX_PREVIEW_MAX: usize = 48;
 #[cfg(test)]
 mod tests {
     use super::{
-        super::{dissect, from_hex},
+        super::{dissect::dissect, from_hex},
         *,
     };
 
-    fn found(hex: &str) -> Found {
+    fn found(hex: &str) -> StreamPrefix {
         dissect(&from_hex(hex).expect("hex")).expect("octets")
     }
 

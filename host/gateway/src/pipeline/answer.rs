@@ -20,29 +20,29 @@ use postern_core::{
 };
 use postern_net::Alarm;
 
-use super::record::Record;
+use super::record::CallRecord;
 
 /// The future of one call. Dropping it cancels the call and records that.
-pub(super) struct Answer {
+pub(super) struct CallFuture {
     inner: Bounded<BoxFuture<Result<Reply, Error>>, Alarm>,
     body_bytes_max: usize,
     /// `None` once it has ended or gone on with the reply's stream.
-    record: Option<Record>,
+    record: Option<CallRecord>,
 }
 
 /// The messages of a streamed reply, until the last one.
 struct Replies {
     inner: Bounded<BodyStream, Alarm>,
     body_bytes_max: usize,
-    record: Option<Record>,
+    record: Option<CallRecord>,
 }
 
-impl Answer {
+impl CallFuture {
     pub(super) fn new(
         inner: BoxFuture<Result<Reply, Error>>,
         deadline: Instant,
         body_bytes_max: usize,
-        record: Record,
+        record: CallRecord,
     ) -> Self {
         Self {
             inner: Bounded::new(inner, Some(deadline)),
@@ -86,7 +86,7 @@ impl Answer {
     }
 }
 
-impl Future for Answer {
+impl Future for CallFuture {
     type Output = Result<Reply, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
@@ -126,8 +126,8 @@ impl Stream for Replies {
     }
 }
 
-fn blame(record: Option<&Record>) -> Blame {
-    record.map_or(Blame::Gateway, Record::blame)
+fn blame(record: Option<&CallRecord>) -> Blame {
+    record.map_or(Blame::Gateway, CallRecord::blame)
 }
 
 /// Counts and bounds the messages of a streamed request as the handler takes them.

@@ -16,7 +16,7 @@ use postern_core::{
 };
 use sha2::{Digest, Sha256};
 
-use super::chain::{Link, Passage};
+use super::chain::{ActiveChain, ChainLink};
 
 /// What authenticators have said. Bounded; what is over first makes room.
 #[derive(Debug, Default)]
@@ -34,24 +34,24 @@ struct Said {
 }
 
 impl Remembered {
-    /// Asks the authenticators of the passage, in order, who makes a call that has no principal yet
+    /// Asks the authenticators of the chain, in order, who makes a call that has no principal yet
     /// and shows credentials.
     ///
     /// # Errors
     /// `unauthenticated` when one of them refuses the credentials; `unavailable` when one cannot do
     /// its part and fails closed.
-    pub(super) async fn identify(&self, passage: &Passage, call: &mut Call) -> Result<(), Error> {
+    pub(super) async fn identify(&self, chain: &ActiveChain, call: &mut Call) -> Result<(), Error> {
         if call.context.principal.is_some() {
             return Ok(());
         }
         let mut asked = None;
-        for (link, authenticator) in passage.authenticators() {
+        for (link, authenticator) in chain.authenticators() {
             let Some(credentials) = credentials(&call.headers) else {
                 return Ok(());
             };
             // Read before it is asked: an answer of a later generation is kept for nobody.
             let generation = authenticator.generation();
-            let (key, now) = (key(link, generation, &credentials), passage.start());
+            let (key, now) = (key(link, generation, &credentials), chain.start());
             if let Some(principal) = self.find(&key, now) {
                 call.context.principal = Some(principal);
                 return Ok(());
@@ -103,7 +103,7 @@ impl Remembered {
     }
 }
 
-fn key(link: &Link, generation: u64, credentials: &Credentials) -> Key {
+fn key(link: &ChainLink, generation: u64, credentials: &Credentials) -> Key {
     let mut digest = Sha256::new();
     digest.update(generation.to_be_bytes());
     // Lengths keep apart what would read alike when written one after the other.
@@ -145,6 +145,8 @@ mod tests {
 
     use postern_core::extension::{Authenticator, Fault, Step};
 
+    use postern_system::clock;
+
     use super::*;
     use crate::{
         config::Extension,
@@ -177,7 +179,7 @@ mod tests {
     }
 
     fn chain(authenticator: &Arc<Credulous>) -> Arc<Chain> {
-        Arc::new(Chain::from_iter([Link {
+        Arc::new(Chain::from_iter([ChainLink {
             plugin: "p".into(),
             settings: Extension::default(),
             part: Part::Live {
@@ -197,9 +199,9 @@ mod tests {
         let asked_after_a_call = async |chain: &Arc<Chain>| {
             let mut call = Call::unary("s", "m", "");
             call.headers = headers(&[("x-vsp-api-key", "k1")]);
-            let passage = Arc::clone(chain).passage(&call, None, Instant::now());
-            let remembered = passage.remembered().expect("somebody is asked");
-            let identified = remembered.identify(&passage, &mut call).await;
+            let chain = Arc::clone(chain).activate(&call, None, clock::now());
+            let remembered = chain.remembered().expect("somebody is asked");
+            let identified = remembered.identify(&chain, &mut call).await;
             identified.expect("everybody is known");
             assert!(call.context.principal.is_some());
             authenticator.n_asked.load(Relaxed)
@@ -233,7 +235,7 @@ mod tests {
 
     #[test]
     fn what_was_said_is_forgotten_when_it_is_over_and_the_first_to_end_makes_room() {
-        let (remembered, now) = (Remembered::default(), Instant::now());
+        let (remembered, now) = (Remembered::default(), clock::now());
         let ann = Arc::new(Principal::default());
         let second = Duration::from_secs(1);
         remembered.remember([1; 32], &ann, now, second);

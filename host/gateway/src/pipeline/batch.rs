@@ -6,22 +6,22 @@ use std::{mem, sync::Arc, time::Instant};
 use postern_core::{BoxFuture, Call, Error, Handler, Reply, bounded::start_batch};
 
 use super::{
-    answer::Answer,
-    record::Record,
-    route::{Route, Target},
+    answer::CallFuture,
+    record::CallRecord,
+    route::{Route, RouteTarget},
 };
 
 /// What the pipeline keeps of a call that has come in.
-pub(super) struct Entry {
+pub(super) struct BatchEntry {
     pub deadline: Instant,
     pub body_bytes_max: usize,
-    pub record: Record,
+    pub record: CallRecord,
     /// Why the route does not take the call, if so.
     pub refusal: Option<Box<Error>>,
 }
 
 /// A call that has come in, or the answer of one that cannot end well.
-pub(super) type Entered = Result<Entry, BoxFuture<Result<Reply, Error>>>;
+pub(super) type Entered = Result<BatchEntry, BoxFuture<Result<Reply, Error>>>;
 
 /// Hands each of `calls` to its handler; `entries` is what was kept of them, in the same order.
 pub(super) fn handle(
@@ -66,12 +66,12 @@ fn live(entered: &Entered) -> Option<(&Arc<Route>, &Arc<dyn Handler>)> {
     let entry = entered.as_ref().ok()?;
     let route = entry.record.route();
     match &route.target {
-        Target::Live(handler) if entry.refusal.is_none() => Some((route, handler)),
-        Target::Live(_) | Target::Cluster(_) | Target::Down(_) => None,
+        RouteTarget::Live(handler) if entry.refusal.is_none() => Some((route, handler)),
+        RouteTarget::Live(_) | RouteTarget::Cluster(_) | RouteTarget::Down(_) => None,
     }
 }
 
-impl Entry {
+impl BatchEntry {
     /// Hands the call to its handler.
     pub(super) fn handle(mut self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         let record = &self.record;
@@ -88,7 +88,7 @@ impl Entry {
     /// Waits for what the handler answers.
     fn answer(self, answering: BoxFuture<Result<Reply, Error>>) -> BoxFuture<Result<Reply, Error>> {
         let (deadline, body_bytes_max) = (self.deadline, self.body_bytes_max);
-        Box::pin(Answer::new(
+        Box::pin(CallFuture::new(
             answering,
             deadline,
             body_bytes_max,

@@ -17,17 +17,15 @@ use postern_core::{
         ResponseInterceptor, Step,
     },
 };
+use postern_system::{clock, shard::ShardedCounter};
 use tracing::warn;
 
 use super::authentic::Remembered;
-use crate::{
-    config::{Extension, Fail},
-    shard::Counter,
-};
+use crate::config::{Extension, Fail};
 
 /// The chain in force.
 #[derive(Default)]
-pub struct Extensions {
+pub(crate) struct Extensions {
     chain: ArcSwap<Chain>,
     /// Whether a link of the chain sees frames.
     sees_frames: Arc<AtomicBool>,
@@ -35,8 +33,8 @@ pub struct Extensions {
 
 /// Every link, the first to see a call first.
 #[derive(Default)]
-pub struct Chain {
-    links: Vec<Link>,
+pub(crate) struct Chain {
+    links: Vec<ChainLink>,
     /// Whether every link sees every call, as most do.
     covers_all: bool,
     has: Has,
@@ -55,7 +53,7 @@ struct Has {
 
 /// One plugin in the chain.
 #[derive(Clone)]
-pub struct Link {
+pub(crate) struct ChainLink {
     pub plugin: Text,
     pub settings: Extension,
     pub part: Part,
@@ -64,7 +62,7 @@ pub struct Link {
 
 /// What a plugin does in the chain.
 #[derive(Clone)]
-pub enum Part {
+pub(crate) enum Part {
     /// Whatever of these it is.
     Live {
         authenticator: Option<Arc<dyn Authenticator>>,
@@ -79,8 +77,8 @@ pub enum Part {
 
 /// What became of what one link saw.
 #[derive(Debug, Default)]
-pub struct LinkCounts {
-    pub(crate) seen: Counter,
+pub(crate) struct LinkCounts {
+    pub(crate) seen: ShardedCounter,
     pub answered: AtomicU64,
     pub refused: AtomicU64,
     /// Broken or missing, and gone on without.
@@ -93,7 +91,7 @@ pub struct LinkCounts {
 
 /// One link, for operators.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct LinkView {
+pub(crate) struct LinkView {
     pub plugin: String,
     pub order: u32,
     /// `open` or `closed`.
@@ -110,7 +108,7 @@ pub struct LinkView {
 }
 
 /// The links that see one call, and what they are told of it when it has ended.
-pub(super) struct Passage {
+pub(super) struct ActiveChain {
     chain: Arc<Chain>,
     /// Indices of its links in the chain, in order; `None`: of all links.
     places: Option<Vec<usize>>,
@@ -119,14 +117,14 @@ pub(super) struct Passage {
 }
 
 /// What became of a call on its way in.
-pub(super) enum Passed {
+pub(super) enum Intercepted {
     On(Box<Call>),
-    /// The outcome, and how many links of the passage are to see it.
+    /// The outcome, and how many links of the active chain are to see it.
     Ended(Outcome, usize),
 }
 
 impl Extensions {
-    pub fn publish(&self, chain: Chain) {
+    pub(crate) fn publish(&self, chain: Chain) {
         let sees_frames = chain.links.iter().any(|link| link.part.frames().is_some());
         self.chain.store(Arc::new(chain));
         self.sees_frames.store(sees_frames, Relaxed);
@@ -137,7 +135,7 @@ impl Extensions {
     }
 
     #[must_use]
-    pub fn chain(&self) -> Arc<Chain> {
+    pub(crate) fn chain(&self) -> Arc<Chain> {
         self.chain.load_full()
     }
 
@@ -147,8 +145,8 @@ impl Extensions {
     }
 }
 
-impl FromIterator<Link> for Chain {
-    fn from_iter<I: IntoIterator<Item = Link>>(links: I) -> Self {
+impl FromIterator<ChainLink> for Chain {
+    fn from_iter<I: IntoIterator<Item = ChainLink>>(links: I) -> Self {
         let mut links: Vec<_> = links.into_iter().collect();
         links.sort_by(|a, b| {
             let order = a.settings.order.cmp(&b.settings.order);
@@ -173,7 +171,7 @@ impl FromIterator<Link> for Chain {
 
 impl Chain {
     #[must_use]
-    pub fn links(&self) -> &[Link] {
+    pub(crate) fn links(&self) -> &[ChainLink] {
         &self.links
     }
 
@@ -183,19 +181,20 @@ impl Chain {
     }
 
     /// The links that see `call`, which came through `listener` at `start`.
-    pub(super) fn passage(
+    pub(super) fn activate(
         self: Arc<Self>,
         call: &Call,
         listener: Option<&str>,
         start: Instant,
-    ) -> Passage {
+    ) -> ActiveChain {
         let places = (!self.covers_all).then(|| {
-            let covers = |link: &Link| link.settings.covers(&call.service, &call.method, listener);
+            let covers =
+                |link: &ChainLink| link.settings.covers(&call.service, &call.method, listener);
             let places = self.links.iter().enumerate();
             let covering = places.filter(|(_, link)| covers(link));
             covering.map(|(idx, _)| idx).collect()
         });
-        Passage {
+        ActiveChain {
             chain: self,
             places,
             asked: None,
@@ -204,8 +203,8 @@ impl Chain {
     }
 }
 
-impl Passage {
-    fn link(&self, place: usize) -> Option<&Link> {
+impl ActiveChain {
+    fn link(&self, place: usize) -> Option<&ChainLink> {
         let idx = match &self.places {
             Some(places) => *places.get(place)?,
             None => place,
@@ -213,18 +212,20 @@ impl Passage {
         self.chain.links.get(idx)
     }
 
-    fn links(&self) -> impl DoubleEndedIterator<Item = (usize, &Link)> {
+    fn links(&self) -> impl DoubleEndedIterator<Item = (usize, &ChainLink)> {
         (0..self.n_links()).filter_map(|place| Some((place, self.link(place)?)))
     }
 
-    /// What was said of credentials, where the passage has somebody to ask about them.
+    /// What was said of credentials, where the active chain has somebody to ask about them.
     pub(super) fn remembered(&self) -> Option<&Remembered> {
         let is_asked = self.chain.has.authenticators && self.authenticators().next().is_some();
         is_asked.then_some(&self.chain.remembered)
     }
 
-    /// The authenticators of the passage, which a call without a principal is shown to.
-    pub(super) fn authenticators(&self) -> impl Iterator<Item = (&Link, &Arc<dyn Authenticator>)> {
+    /// The authenticators of the active chain, which a call without a principal is shown to.
+    pub(super) fn authenticators(
+        &self,
+    ) -> impl Iterator<Item = (&ChainLink, &Arc<dyn Authenticator>)> {
         self.links()
             .filter_map(|(_, link)| Some((link, link.part.authenticator()?)))
     }
@@ -246,13 +247,13 @@ impl Passage {
     }
 
     /// As `on_request`, which never fails by itself.
-    pub(super) async fn pass(&mut self, call: Box<Call>) -> Result<Passed, Error> {
+    pub(super) async fn pass(&mut self, call: Box<Call>) -> Result<Intercepted, Error> {
         Ok(self.on_request(call).await)
     }
 
     /// Shows the call to every interceptor of requests, in order.
-    async fn on_request(&mut self, mut call: Box<Call>) -> Passed {
-        let has_responses = |(_, link): (usize, &Link)| link.part.responses().is_some();
+    async fn on_request(&mut self, mut call: Box<Call>) -> Intercepted {
+        let has_responses = |(_, link): (usize, &ChainLink)| link.part.responses().is_some();
         if self.chain.has.responses && self.links().any(has_responses) {
             self.asked = Some(Asked::of(&call, self.start));
         }
@@ -270,24 +271,24 @@ impl Passage {
                 Flow::Proceed(call) => call,
                 Flow::Answer(reply) => {
                     link.counts.answered.fetch_add(1, Relaxed);
-                    return Passed::Ended(Ok(*reply), place);
+                    return Intercepted::Ended(Ok(*reply), place);
                 }
                 Flow::Refuse(error) => {
                     link.counts.refused.fetch_add(1, Relaxed);
-                    return Passed::Ended(Err(*error), place);
+                    return Intercepted::Ended(Err(*error), place);
                 }
                 Flow::Broken(call, error) => match link.fail(&error.message) {
                     Ok(()) => call,
-                    Err(error) => return Passed::Ended(Err(error), place),
+                    Err(error) => return Intercepted::Ended(Err(error), place),
                 },
             };
         }
-        Passed::On(call)
+        Intercepted::On(call)
     }
 
-    /// Whether an authorizer is to be asked about the calls of the passage.
+    /// Whether an authorizer is to be asked about the calls of the active chain.
     pub(super) fn is_judged(&self) -> bool {
-        let has_authorizer = |(_, link): (usize, &Link)| link.part.authorizer().is_some();
+        let has_authorizer = |(_, link): (usize, &ChainLink)| link.part.authorizer().is_some();
         self.chain.has.authorizers && self.links().any(has_authorizer)
     }
 
@@ -342,7 +343,7 @@ impl Passage {
 
 impl Part {
     /// What it does to frames. Of what is missing nobody knows whether it was meant for them; the
-    /// calls that it should have seen are refused, on every door.
+    /// calls that it should have seen are refused, on every listener.
     pub(super) const fn frames(&self) -> Option<&Arc<dyn FrameExtension>> {
         match self {
             Self::Live { frames, .. } => frames.as_ref(),
@@ -379,7 +380,7 @@ impl Part {
     }
 }
 
-impl Link {
+impl ChainLink {
     /// What an extension that did not say yes means for the call.
     pub(super) fn judge(&self, fault: postern_core::extension::Fault) -> Result<(), Error> {
         use postern_core::extension::Fault;
@@ -404,7 +405,7 @@ impl Link {
             Fail::Closed => &self.counts.failed_closed,
         };
         count.fetch_add(1, Relaxed);
-        if self.counts.may_log(Instant::now()) {
+        if self.counts.may_log(clock::now()) {
             let fail = fail.name();
             warn!(%plugin, fail, reason, "an extension cannot do its part");
         }
@@ -418,8 +419,8 @@ impl Link {
     }
 }
 
-impl From<&Link> for LinkView {
-    fn from(link: &Link) -> Self {
+impl From<&ChainLink> for LinkView {
+    fn from(link: &ChainLink) -> Self {
         let counts = &link.counts;
         let reason = match &link.part {
             Part::Live { .. } => None,
@@ -431,7 +432,7 @@ impl From<&Link> for LinkView {
             fail: link.settings.fail.name(),
             is_live: reason.is_none(),
             reason,
-            seen: counts.seen.get(),
+            seen: counts.seen.value(),
             answered: counts.answered.load(Relaxed),
             refused: counts.refused.load(Relaxed),
             failed_open: counts.failed_open.load(Relaxed),
@@ -443,7 +444,7 @@ impl From<&Link> for LinkView {
 impl LinkView {
     /// Its numbers by name.
     #[must_use]
-    pub fn counts(&self) -> [(&'static str, u64); 5] {
+    pub(crate) fn counts(&self) -> [(&'static str, u64); 5] {
         [
             ("seen", self.seen),
             ("answered", self.answered),

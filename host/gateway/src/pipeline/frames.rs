@@ -9,17 +9,17 @@ use postern_core::{
     wire::Frame,
 };
 
-use super::chain::{Chain, Extensions, Link};
+use super::chain::{Chain, ChainLink, Extensions};
 
 /// Every frame extension of the chain that covers a listener.
-pub struct ListenerFrames {
+pub(crate) struct ListenerFrames {
     extensions: Arc<Extensions>,
     listener: Text,
 }
 
 impl ListenerFrames {
     #[must_use]
-    pub fn new(extensions: Arc<Extensions>, listener: &str) -> Self {
+    pub(crate) fn new(extensions: Arc<Extensions>, listener: &str) -> Self {
         Self {
             extensions,
             listener: listener.into(),
@@ -27,7 +27,11 @@ impl ListenerFrames {
     }
 
     /// The links that see frames of the listener, in the order of `direction`.
-    fn links<'c>(&self, chain: &'c Chain, direction: Direction) -> impl Iterator<Item = &'c Link> {
+    fn links<'c>(
+        &self,
+        chain: &'c Chain,
+        direction: Direction,
+    ) -> impl Iterator<Item = &'c ChainLink> {
         let links = chain.links();
         let in_order = (0..links.len()).map(move |place| match direction {
             Direction::Inbound => place,
@@ -62,12 +66,12 @@ impl FrameExtension for ListenerFrames {
 }
 
 /// Whether the link is to see the frame; a broken one is, so that what its fault means is decided.
-fn wants(link: &Link, head: &FrameHead) -> bool {
+fn wants(link: &ChainLink, head: &FrameHead) -> bool {
     let frames = link.part.frames();
     frames.is_some_and(|frames| frames.should_handle(head).unwrap_or(true))
 }
 
-fn handle(link: &Link, head: &FrameHead, frame: Frame) -> Verdict {
+fn handle(link: &ChainLink, head: &FrameHead, frame: Frame) -> Verdict {
     let Some(frames) = link.part.frames() else {
         return Verdict::Pass(frame);
     };

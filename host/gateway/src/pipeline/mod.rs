@@ -5,19 +5,19 @@
 //! trace ─▶ bounds ─▶ [identify ─▶ intercept ─▶ authorize ─▶ admit] ─▶ route ─▶ handler ─▶ record
 //! ```
 //!
-//! What is in brackets is there when the configuration or a plugin asks for it (`journey.rs`); a call
+//! What is in brackets is there when the configuration or a plugin asks for it (`interceptor_run.rs`); a call
 //! that nothing stands in the way of pays nothing for it. Nothing on that way takes a lock: the table
 //! is read through an `ArcSwap`, counts are sharded atomics, and a timer is armed only for a call that
 //! was not answered at its first poll. It is the only one for the deadline on the whole way.
 
-pub mod answer;
+pub(crate) mod answer;
 mod authentic;
 mod batch;
-pub mod chain;
+pub(crate) mod chain;
 mod frames;
-mod journey;
-pub mod record;
-pub mod route;
+mod interceptor_run;
+pub(crate) mod record;
+pub(crate) mod route;
 mod trace;
 
 use std::{
@@ -30,26 +30,27 @@ use postern_core::{
     Blame, Body, BoxFuture, Call, Context, Error, Handler, Kind, Reply, Text, Transport,
     bounded::{Panicked, contain},
 };
+use postern_system::clock;
 use tracing::error;
 
 use self::{
-    answer::Answer,
-    batch::Entry,
+    answer::CallFuture,
+    batch::BatchEntry,
     chain::{Chain, Extensions},
     frames::ListenerFrames,
-    journey::{Journey, Watch},
-    record::Record,
-    route::{Refused, Route, Routes, Target},
+    interceptor_run::{CallGuard, InterceptorRun},
+    record::CallRecord,
+    route::{Route, RouteRefused, RouteTarget, Routes},
 };
 use crate::{
-    config::Access,
+    config::AccessLog,
     guard::{Failures, Guard, Moment, Sender},
     telemetry::calls::CallBook,
 };
 
 /// What holds for every call. Replaced whole when the configuration changes.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Settings {
+pub(crate) struct PipelineSettings {
     /// Deadline of a call that names none. Default 30 s.
     pub timeout: Duration,
     /// No deadline lies further ahead than this. Default 5 min.
@@ -59,40 +60,40 @@ pub struct Settings {
     /// Longest message of a call or a reply, whoever sends it. Default 8 MiB.
     pub body_bytes_max: usize,
     /// Level of the line that each call leaves in the log. Default debug.
-    pub record: Access,
+    pub record: AccessLog,
 }
 
 /// Routes calls, bounds them, records them.
-pub struct Pipeline {
+pub(crate) struct Pipeline {
     routes: Arc<Routes>,
     extensions: Arc<Extensions>,
-    rules: ArcSwap<Rules>,
+    rules: ArcSwap<PipelineRules>,
     /// Takes the calls of services that nobody offers into the books.
     unrouted: Arc<Route>,
 }
 
 /// What the configuration says about every call.
 #[derive(Debug, Default)]
-pub struct Rules {
-    pub settings: Settings,
+pub(crate) struct PipelineRules {
+    pub settings: PipelineSettings,
     /// Absent where nothing is asked of callers.
     pub guard: Option<Arc<Guard>>,
     /// Counts credentials that are not good. The guard's own where there is one, and kept over changes.
     pub failures: Option<Arc<Failures>>,
 }
 
-/// One door into the pipeline: its calls are those of a listener.
-pub struct Entrance {
+/// The calls of one listener, on their way through the pipeline.
+pub(crate) struct ListenerHandler {
     pipeline: Arc<Pipeline>,
     listener: Text,
 }
 
 impl Pipeline {
     #[must_use]
-    pub fn new(
+    pub(crate) fn new(
         routes: Arc<Routes>,
         extensions: Arc<Extensions>,
-        rules: Rules,
+        rules: PipelineRules,
         book: &CallBook,
     ) -> Self {
         let service = Text::from_static(UNROUTED);
@@ -103,7 +104,7 @@ impl Pipeline {
             plugin: Text::default(),
             generation: 0,
             methods: None,
-            target: Target::Down(Text::from_static("nobody offers it")),
+            target: RouteTarget::Down(Text::from_static("nobody offers it")),
         });
         Self {
             routes,
@@ -114,32 +115,32 @@ impl Pipeline {
     }
 
     /// Calls that begin from here on are held to `rules`.
-    pub fn apply(&self, rules: Rules) {
+    pub(crate) fn apply(&self, rules: PipelineRules) {
         self.rules.store(Arc::new(rules));
     }
 
     /// What the configuration says about every call at present.
     #[must_use]
-    pub fn rules(&self) -> Arc<Rules> {
+    pub(crate) fn rules(&self) -> Arc<PipelineRules> {
         self.rules.load_full()
     }
 
     /// The frame extensions of `listener`.
     #[must_use]
-    pub fn frames(&self, listener: &str) -> ListenerFrames {
+    pub(crate) fn frames(&self, listener: &str) -> ListenerFrames {
         ListenerFrames::new(Arc::clone(&self.extensions), listener)
     }
 
     /// Whether there are frame extensions at all.
     #[must_use]
-    pub fn sees_frames(&self) -> Arc<AtomicBool> {
+    pub(crate) fn sees_frames(&self) -> Arc<AtomicBool> {
         self.extensions.sees_frames()
     }
 
     /// The way of the calls that come through `listener`.
     #[must_use]
-    pub fn entrance(self: &Arc<Self>, listener: &str) -> Entrance {
-        Entrance {
+    pub(crate) fn listener_handler(self: &Arc<Self>, listener: &str) -> ListenerHandler {
+        ListenerHandler {
             pipeline: Arc::clone(self),
             listener: listener.into(),
         }
@@ -163,7 +164,7 @@ impl Pipeline {
     }
 
     fn begin(&self, mut call: Call, listener: Option<&Text>) -> BoxFuture<Result<Reply, Error>> {
-        let (rules, now) = (self.rules.load(), Instant::now());
+        let (rules, now) = (self.rules.load(), clock::now());
         match (self.enter(&mut call, &rules, now), self.in_the_way(&rules)) {
             (Ok(entry), None) => entry.handle(call),
             (Ok(entry), Some(chain)) => self.travel(call, entry, &rules, chain, listener, now),
@@ -176,7 +177,7 @@ impl Pipeline {
         mut calls: Vec<Call>,
         listener: Option<&Text>,
     ) -> Vec<BoxFuture<Result<Reply, Error>>> {
-        let (rules, now) = (self.rules.load(), Instant::now());
+        let (rules, now) = (self.rules.load(), clock::now());
         let enter = |call: &mut Call| self.enter(call, &rules, now);
         let entries: Vec<_> = calls.iter_mut().map(enter).collect();
         let Some(chain) = self.in_the_way(&rules) else {
@@ -191,7 +192,7 @@ impl Pipeline {
     }
 
     /// What stands between calls and handlers; `None` where neither plugins nor a guard do.
-    fn in_the_way(&self, rules: &Rules) -> Option<Arc<Chain>> {
+    fn in_the_way(&self, rules: &PipelineRules) -> Option<Arc<Chain>> {
         let chain = self.extensions.load();
         let is_clear = rules.guard.is_none() && chain.links().is_empty();
         (!is_clear).then(|| ArcGuard::into_inner(chain))
@@ -204,19 +205,19 @@ impl Pipeline {
     fn enter(
         &self,
         call: &mut Call,
-        rules: &Rules,
+        rules: &PipelineRules,
         now: Instant,
-    ) -> Result<Entry, BoxFuture<Result<Reply, Error>>> {
+    ) -> Result<BatchEntry, BoxFuture<Result<Reply, Error>>> {
         let settings = &rules.settings;
         call.context.trace = Some(trace::continue_or_begin(call.context.trace));
         let (route, refusal) = match self.routes.find(call) {
             Ok(route) => (route, None),
-            Err(Refused { error, route }) => (
+            Err(RouteRefused { error, route }) => (
                 route.unwrap_or_else(|| Arc::clone(&self.unrouted)),
                 Some(Box::new(error)),
             ),
         };
-        let mut record = Record::begin(now, call, route, settings.record);
+        let mut record = CallRecord::begin(now, call, route, settings.record);
         if let Err(error) = bound(call, now, settings) {
             return Err(record.refuse(error));
         }
@@ -227,7 +228,7 @@ impl Pipeline {
         let deadline = clamp(call.context.deadline, now, settings);
         call.context.deadline = Some(deadline);
         record.count_request(&mut call.body, settings.body_bytes_max);
-        Ok(Entry {
+        Ok(BatchEntry {
             deadline,
             body_bytes_max: settings.body_bytes_max,
             record,
@@ -239,20 +240,20 @@ impl Pipeline {
     fn travel(
         &self,
         call: Call,
-        entry: Entry,
-        rules: &Rules,
+        entry: BatchEntry,
+        rules: &PipelineRules,
         chain: Arc<Chain>,
         listener: Option<&Text>,
         now: Instant,
     ) -> BoxFuture<Result<Reply, Error>> {
-        let Entry {
+        let BatchEntry {
             deadline,
             body_bytes_max,
             record,
             refusal,
         } = entry;
-        let journey = Journey {
-            guard: rules.guard.clone().map(|guard| Watch {
+        let run = InterceptorRun {
+            guard: rules.guard.clone().map(|guard| CallGuard {
                 guard,
                 now: Moment::at(now),
             }),
@@ -262,14 +263,14 @@ impl Pipeline {
             } else {
                 None
             },
-            passage: chain.passage(&call, listener.map(Text::as_str), now),
+            chain: chain.activate(&call, listener.map(Text::as_str), now),
             deadline,
             route: Arc::clone(record.route()),
             trail: record.trail().clone(),
             refusal,
         };
-        Box::pin(Answer::new(
-            Box::pin(journey.make(Box::new(call))),
+        Box::pin(CallFuture::new(
+            Box::pin(run.make(Box::new(call))),
             deadline,
             body_bytes_max,
             record,
@@ -288,7 +289,7 @@ impl Handler for Pipeline {
     }
 }
 
-impl Handler for Entrance {
+impl Handler for ListenerHandler {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         self.pipeline.answer(call, Some(&self.listener))
     }
@@ -298,20 +299,20 @@ impl Handler for Entrance {
     }
 }
 
-impl Default for Settings {
+impl Default for PipelineSettings {
     fn default() -> Self {
         Self {
             timeout: Duration::from_secs(30),
             timeout_max: Duration::from_secs(300),
             depth_max: 8,
             body_bytes_max: 8 * 1024 * 1024,
-            record: Access::Debug,
+            record: AccessLog::Debug,
         }
     }
 }
 
 /// When the caller stops waiting: its own deadline, or the default; never later than the limit.
-fn clamp(asked: Option<Instant>, now: Instant, settings: &Settings) -> Instant {
+fn clamp(asked: Option<Instant>, now: Instant, settings: &PipelineSettings) -> Instant {
     asked.map_or_else(
         || now + settings.timeout.min(settings.timeout_max),
         |deadline| deadline.min(now + settings.timeout_max),
@@ -328,7 +329,7 @@ fn bound_priority(call: &mut Call) {
 }
 
 /// Refuses what cannot end well.
-fn bound(call: &Call, now: Instant, settings: &Settings) -> Result<(), Error> {
+fn bound(call: &Call, now: Instant, settings: &PipelineSettings) -> Result<(), Error> {
     let (depth, limit) = (call.context.depth, settings.depth_max);
     if depth > limit {
         let message = format!("{depth} plugins call one another, the limit is {limit}");

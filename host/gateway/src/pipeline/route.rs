@@ -16,13 +16,12 @@ use crate::{
     cluster::{Cluster, Trail},
     name_table::NameTable,
     nearest::nearest,
-    shard::Sharded,
     telemetry::calls::CallMetrics,
 };
 
 /// The routing table in force.
 #[derive(Debug, Default)]
-pub struct Routes {
+pub(crate) struct Routes {
     /// Every service with its route, in as many copies as threads may hold it at a time.
     services: NameTable<Sharded<Arc<Route>>>,
     /// Whether a service without a route is unknown, and not just not deployed yet.
@@ -31,7 +30,7 @@ pub struct Routes {
 
 /// One service and who answers for it.
 #[derive(Clone)]
-pub struct Route {
+pub(crate) struct Route {
     pub service: Text,
     /// A semantic version, where the plugin states one.
     pub version: Option<Text>,
@@ -41,13 +40,13 @@ pub struct Route {
     /// Known methods in order; `None` where the plugin does not describe itself, and then any
     /// method is the guest's matter.
     pub methods: Option<Vec<Text>>,
-    pub target: Target,
+    pub target: RouteTarget,
     pub metrics: Arc<CallMetrics>,
 }
 
 /// Who answers.
 #[derive(Clone)]
-pub enum Target {
+pub(crate) enum RouteTarget {
     Live(Arc<dyn Handler>),
     /// One of several instances, or one that is elsewhere.
     Cluster(Arc<Cluster>),
@@ -57,7 +56,7 @@ pub enum Target {
 
 impl Routes {
     /// Makes `routes`, one for each service, all that there are.
-    pub fn publish(&self, routes: impl IntoIterator<Item = Route>) {
+    pub(crate) fn publish(&self, routes: impl IntoIterator<Item = Route>) {
         let mut gone: BTreeSet<Text> = self.services.names().into_iter().collect();
         for route in routes {
             gone.remove(&route.service);
@@ -67,24 +66,24 @@ impl Routes {
     }
 
     /// The calls of its service take `route` from here on.
-    pub fn put(&self, route: &Route) {
+    pub(crate) fn put(&self, route: &Route) {
         let copies = Sharded::new(|| Arc::new(route.clone()));
         self.services.insert(&route.service, &copies);
     }
 
     /// `service` has no route from here on.
-    pub fn remove(&self, service: &str) {
+    pub(crate) fn remove(&self, service: &str) {
         self.services.remove(service);
     }
 
     /// Every service has its route from here on; one without is unknown.
-    pub fn set_complete(&self) {
+    pub(crate) fn set_complete(&self) {
         self.is_complete.store(true, Relaxed);
     }
 
     /// Whether the first deployments have ended.
     #[must_use]
-    pub fn is_complete(&self) -> bool {
+    pub(crate) fn is_complete(&self) -> bool {
         self.is_complete.load(Relaxed)
     }
 
@@ -94,19 +93,19 @@ impl Routes {
     /// `not-found` for an unknown service (with the name that was probably meant), version or
     /// method; `unavailable` when nobody answers for the service at present, and for every service
     /// without a route until `set_complete`.
-    pub fn find(&self, call: &Call) -> Result<Arc<Route>, Refused> {
-        let mine = |copies: &Sharded<Arc<Route>>| copies.mine().map(Arc::clone);
-        let Some(route) = self.services.read(&call.service, mine).flatten() else {
+    pub(crate) fn find(&self, call: &Call) -> Result<Arc<Route>, RouteRefused> {
+        let mine = |copies: &Sharded<Arc<Route>>| Arc::clone(copies.mine());
+        let Some(route) = self.services.read(&call.service, mine) else {
             let error = if self.is_complete.load(Relaxed) {
                 self.unknown_service(&call.service)
             } else {
                 Error::unavailable(Blame::Gateway, "plugins are being deployed, try again")
             };
-            return Err(Refused { error, route: None });
+            return Err(RouteRefused { error, route: None });
         };
         match route.admit(call) {
             Ok(()) => Ok(route),
-            Err(error) => Err(Refused {
+            Err(error) => Err(RouteRefused {
                 error,
                 route: Some(route),
             }),
@@ -115,10 +114,10 @@ impl Routes {
 
     /// All routes by service name.
     #[must_use]
-    pub fn all(&self) -> BTreeMap<Text, Arc<Route>> {
+    pub(crate) fn all(&self) -> BTreeMap<Text, Arc<Route>> {
         let routes = self.services.all().into_iter();
         routes
-            .filter_map(|(name, copies)| Some((name, copies.mine().map(Arc::clone)?)))
+            .map(|(name, copies)| (name, Arc::clone(copies.mine())))
             .collect()
     }
 
@@ -137,7 +136,7 @@ impl Routes {
 
 /// A call that has no way, and the route that it would have taken.
 #[derive(Debug)]
-pub struct Refused {
+pub(crate) struct RouteRefused {
     pub error: Error,
     pub route: Option<Arc<Route>>,
 }
@@ -145,23 +144,23 @@ pub struct Refused {
 impl Route {
     /// Whose fault it is that no answer comes, or one that is too long: that of whom it leads to.
     #[must_use]
-    pub fn blame(&self) -> Blame {
+    pub(crate) fn blame(&self) -> Blame {
         match &self.target {
             // A service of the gateway itself has no plugin.
-            Target::Live(_) if self.plugin.is_empty() => Blame::Gateway,
-            Target::Live(_) => Blame::Guest,
-            Target::Cluster(cluster) => cluster.blame(),
-            Target::Down(_) => Blame::Gateway,
+            RouteTarget::Live(_) if self.plugin.is_empty() => Blame::Gateway,
+            RouteTarget::Live(_) => Blame::Guest,
+            RouteTarget::Cluster(cluster) => cluster.blame(),
+            RouteTarget::Down(_) => Blame::Gateway,
         }
     }
 
     fn admit(&self, call: &Call) -> Result<(), Error> {
-        if let Target::Down(reason) = &self.target {
+        if let RouteTarget::Down(reason) = &self.target {
             let message = format!("service {} has no live instance: {reason}", self.service);
             return Err(Error::unavailable(Blame::Gateway, message));
         }
         // Among several instances the version is one of the things that an instance is picked by.
-        let is_one = !matches!(self.target, Target::Cluster(_));
+        let is_one = !matches!(self.target, RouteTarget::Cluster(_));
         if let Some(wanted) = &call.version
             && is_one
             && !self
@@ -180,7 +179,7 @@ impl Route {
     }
 }
 
-impl Target {
+impl RouteTarget {
     /// Hands a call that the route has admitted on; what decides its way is noted in `trail`.
     ///
     /// # Errors
@@ -285,9 +284,13 @@ mod tests {
         routes.set_complete();
         let methods = ["CreateUser", "GetUser"];
         routes.publish([
-            route("users", Some(&methods), Target::Live(Arc::new(Silent))),
-            route("echo", None, Target::Live(Arc::new(Silent))),
-            route("gone", None, Target::Down("its file was refused".into())),
+            route("users", Some(&methods), RouteTarget::Live(Arc::new(Silent))),
+            route("echo", None, RouteTarget::Live(Arc::new(Silent))),
+            route(
+                "gone",
+                None,
+                RouteTarget::Down("its file was refused".into()),
+            ),
         ]);
         routes
     }

@@ -9,12 +9,13 @@ use bytes::Bytes;
 use futures_util::{FutureExt, stream};
 use parking_lot::Mutex;
 use postern_core::{Body, BodyStream, Peer, TraceContext, Transport};
+use postern_system::clock;
 
 use super::*;
 use crate::{
     cluster::Trail,
     config::Config,
-    telemetry::calls::{CallNumbers, Outcome},
+    telemetry::calls::{CallNumbers, CallOutcome},
 };
 
 /// The largest allocation that glibc hands out without a lock, in octets.
@@ -22,7 +23,7 @@ const KEPT_READY: usize = 1032;
 
 /// A guard that asks nothing of anybody.
 fn guard() -> Guard {
-    let (config, now) = (Config::default(), Instant::now());
+    let (config, now) = (Config::default(), clock::now());
     let failures = Arc::new(Failures::new(&config.auth, now));
     Guard::open(&config, None, failures, now).expect("nothing to open")
 }
@@ -40,7 +41,10 @@ async fn answers_and_books_a_unary_call() {
         .expect("answered");
     assert_eq!(reply.body.into_one(10).await.expect("one message"), "12345");
     let numbers = stage.numbers("users");
-    assert_eq!(numbers.ended, [(Transport::Memory, Outcome::Success, 1)]);
+    assert_eq!(
+        numbers.ended,
+        [(Transport::Memory, CallOutcome::Success, 1)]
+    );
     assert_eq!(
         (numbers.bytes_in, numbers.bytes_out, numbers.in_flight),
         (5, 5, 0)
@@ -52,21 +56,21 @@ async fn answers_and_books_a_unary_call() {
 fn the_way_of_a_call_fits_what_allocators_keep_ready_for_a_thread() {
     let stage = Stage::new(|_| ready(Ok(Reply::one(""))));
     let call = Box::new(Call::unary("users", "Get", ""));
-    let journey = Journey {
+    let run = InterceptorRun {
         guard: None,
         failures: None,
         sender: Sender::Caller,
-        passage: stage
+        chain: stage
             .pipeline
             .extensions
             .chain()
-            .passage(&call, None, Instant::now()),
-        deadline: Instant::now(),
+            .activate(&call, None, clock::now()),
+        deadline: clock::now(),
         route: Arc::clone(&stage.pipeline.unrouted),
         trail: Trail::default(),
         refusal: None,
     };
-    let size = size_of_val(&journey.make(call));
+    let size = size_of_val(&run.make(call));
     assert!(size <= KEPT_READY, "{size} octets");
 }
 
@@ -85,7 +89,7 @@ async fn books_an_unknown_service_under_a_label_of_its_own() {
     let ended = stage.numbers(UNROUTED).ended;
     assert_eq!(
         ended,
-        [(Transport::Memory, Outcome::Failed(Kind::NotFound), 1)]
+        [(Transport::Memory, CallOutcome::Failed(Kind::NotFound), 1)]
     );
 }
 
@@ -99,7 +103,7 @@ async fn a_call_that_its_caller_drops_is_booked_as_cancelled() {
     let numbers = stage.numbers("users");
     assert_eq!(
         numbers.ended,
-        [(Transport::Memory, Outcome::Failed(Kind::Cancelled), 1)]
+        [(Transport::Memory, CallOutcome::Failed(Kind::Cancelled), 1)]
     );
     assert_eq!(numbers.in_flight, 0);
 }
@@ -125,18 +129,18 @@ async fn what_panics_is_booked_as_internal() {
 #[tokio::test(start_paused = true)]
 async fn a_silent_handler_is_ended_at_the_default_deadline() {
     let stage = Stage::new(|_| Box::pin(std::future::pending()));
-    stage.apply(Settings {
+    stage.apply(PipelineSettings {
         timeout: Duration::from_secs(7),
-        ..Settings::default()
+        ..PipelineSettings::default()
     });
-    let begun = tokio::time::Instant::now();
+    let begun = clock::now();
     let error = stage
         .pipeline
         .call(Call::unary("users", "Get", ""))
         .await
         .expect_err("silent");
     assert_eq!(error.kind, Kind::DeadlineExceeded);
-    let waited = begun.elapsed();
+    let waited = clock::since(begun);
     assert!(
         waited >= Duration::from_secs(7) && waited < Duration::from_secs(8),
         "{waited:?}"
@@ -147,7 +151,7 @@ async fn a_silent_handler_is_ended_at_the_default_deadline() {
 #[tokio::test]
 async fn the_handler_sees_a_deadline_and_a_trace() {
     let stage = Stage::new(|call| {
-        let left = call.context.remaining(Instant::now()).expect("a deadline");
+        let left = call.context.remaining(clock::now()).expect("a deadline");
         assert!(
             left > Duration::from_secs(29) && left <= Duration::from_secs(30),
             "{left:?}"
@@ -165,10 +169,10 @@ async fn the_handler_sees_a_deadline_and_a_trace() {
 
 #[test]
 fn a_deadline_is_clamped_at_the_limit() {
-    let now = Instant::now();
-    let settings = Settings {
+    let now = clock::now();
+    let settings = PipelineSettings {
         timeout_max: Duration::from_secs(200),
-        ..Settings::default()
+        ..PipelineSettings::default()
     };
     let check = |asked: Option<u64>, expected: u64| {
         let asked = asked.map(|seconds| now + Duration::from_secs(seconds));
@@ -186,9 +190,9 @@ fn a_deadline_is_clamped_at_the_limit() {
 #[tokio::test]
 async fn the_limit_of_depth_passes_and_one_more_is_refused() {
     let stage = Stage::new(|_| ready(Ok(Reply::one(""))));
-    stage.apply(Settings {
+    stage.apply(PipelineSettings {
         depth_max: 2,
-        ..Settings::default()
+        ..PipelineSettings::default()
     });
     let at_depth = |depth| {
         let mut call = Call::unary("users", "Get", "");
@@ -205,7 +209,7 @@ async fn the_limit_of_depth_passes_and_one_more_is_refused() {
 async fn a_call_whose_time_is_over_does_not_reach_the_handler() {
     let stage = Stage::new(|_| unreachable!("refused before"));
     let mut call = Call::unary("users", "Get", "");
-    call.context.deadline = Some(Instant::now());
+    call.context.deadline = Some(clock::now());
     let error = stage.pipeline.call(call).await.expect_err("late");
     assert_eq!(
         (error.kind, error.blame),
@@ -233,7 +237,10 @@ async fn a_streamed_call_is_booked_after_its_last_message() {
     );
     assert!(replies.next().await.is_none());
     let numbers = stage.numbers("users");
-    assert_eq!(numbers.ended, [(Transport::Memory, Outcome::Success, 1)]);
+    assert_eq!(
+        numbers.ended,
+        [(Transport::Memory, CallOutcome::Success, 1)]
+    );
     assert_eq!((numbers.bytes_in, numbers.bytes_out), (5, 5));
 }
 
@@ -264,7 +271,7 @@ async fn a_stream_that_breaks_is_booked_by_its_error_and_ends() {
     let ended = stage.numbers("users").ended;
     assert_eq!(
         ended,
-        [(Transport::Memory, Outcome::Failed(Kind::Internal), 1)]
+        [(Transport::Memory, CallOutcome::Failed(Kind::Internal), 1)]
     );
 }
 
@@ -303,7 +310,7 @@ async fn calls_that_come_together_go_on_together_and_are_booked_one_by_one() {
     let call =
         |service: &str, method: &str, body: &str| Call::unary(service, method, body.to_owned());
     let mut late = call("users", "Get", "late");
-    late.context.deadline = Some(Instant::now());
+    late.context.deadline = Some(clock::now());
     let answering = stage.pipeline.call_batch(vec![
         call("users", "Get", "one"),
         call("users", "Fail", "two"),
@@ -333,9 +340,9 @@ async fn urgency_that_nobody_vouches_for_is_that_of_any_call() {
     for guard in [None, Some(Arc::new(guard))] {
         let told = |call: Call| Reply::one(call.context.priority.to_string());
         let stage = Stage::new(move |call| ready(Ok(told(call))));
-        stage.pipeline.apply(Rules {
+        stage.pipeline.apply(PipelineRules {
             guard,
-            ..Rules::default()
+            ..PipelineRules::default()
         });
         let cases = [
             (Transport::Tcp, 255, "50"),
@@ -362,9 +369,9 @@ async fn urgency_that_nobody_vouches_for_is_that_of_any_call() {
 async fn calls_that_come_together_meet_what_stands_in_the_way_one_by_one() {
     let stage = Stage::new(|call| ready(Ok(echo(call))));
     let guard = guard();
-    stage.pipeline.apply(Rules {
+    stage.pipeline.apply(PipelineRules {
         guard: Some(Arc::new(guard)),
-        ..Rules::default()
+        ..PipelineRules::default()
     });
     let calls = ["one", "two"].map(|body| Call::unary("users", "Get", body));
     for (answer, body) in stage
@@ -403,20 +410,20 @@ impl Stage {
             plugin: "users".into(),
             generation: 1,
             methods: None,
-            target: Target::Live(Arc::new(Answerer(answer, Arc::clone(&batches)))),
+            target: RouteTarget::Live(Arc::new(Answerer(answer, Arc::clone(&batches)))),
             metrics: book.service(&"users".into()),
         }]);
         Self {
-            pipeline: Pipeline::new(routes, Arc::default(), Rules::default(), &book),
+            pipeline: Pipeline::new(routes, Arc::default(), PipelineRules::default(), &book),
             book,
             batches,
         }
     }
 
-    fn apply(&self, settings: Settings) {
-        self.pipeline.apply(Rules {
+    fn apply(&self, settings: PipelineSettings) {
+        self.pipeline.apply(PipelineRules {
             settings,
-            ..Rules::default()
+            ..PipelineRules::default()
         });
     }
 

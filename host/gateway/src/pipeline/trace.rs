@@ -1,41 +1,28 @@
 //! A trace that a caller has begun goes on, otherwise one begins here. Ids are random, not secret.
 
-use std::{
-    cell::Cell,
-    hash::{BuildHasher, Hasher, RandomState},
-    num::{NonZeroU64, NonZeroU128},
-};
+use std::num::{NonZeroU64, NonZeroU128};
 
 use postern_core::TraceContext;
+use postern_system::random;
 
 /// A random id, and nobody has decided to record the trace yet.
 const BEGUN: u8 = 0b10;
 
 /// A new span in the trace that was `received`, or in a new one.
 pub(super) fn continue_or_begin(received: Option<TraceContext>) -> TraceContext {
-    let span_id = random();
+    let span_id = id();
     match received {
         Some(trace) => TraceContext { span_id, ..trace },
         None => TraceContext {
-            trace_id: NonZeroU128::from(random()) | u128::from(random().get()) << 64,
+            trace_id: NonZeroU128::from(id()) | u128::from(id().get()) << 64,
             span_id,
             flags: BEGUN,
         },
     }
 }
 
-/// `SplitMix64` (Steele, Lea, Flood 2014), one stream per thread, seeded from the system's entropy.
-fn random() -> NonZeroU64 {
-    thread_local! {
-        static STATE: Cell<u64> = Cell::new(RandomState::new().build_hasher().finish());
-    }
-    STATE.with(|state| {
-        let seed = state.get().wrapping_add(0x9E37_79B9_7F4A_7C15);
-        state.set(seed);
-        let mixed = (seed ^ (seed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
-        let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
-        NonZeroU64::new(mixed ^ (mixed >> 31)).unwrap_or(NonZeroU64::MIN)
-    })
+fn id() -> NonZeroU64 {
+    NonZeroU64::new(random::even()).unwrap_or(NonZeroU64::MIN)
 }
 
 #[cfg(test)]

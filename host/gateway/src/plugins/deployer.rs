@@ -14,7 +14,7 @@ use tracing::{debug, warn};
 use super::{
     folder::{self, ReadError},
     store::Copy,
-    watch::{Unread, Watch, Watched},
+    watch::{FolderWatch, Unread, WatchedPlugins},
 };
 use crate::{
     control::{Control, FoundAtStart},
@@ -25,8 +25,8 @@ use crate::{
 pub(crate) struct Deployer {
     control: Arc<Control>,
     folder: PathBuf,
-    watch: Option<Watch>,
-    watched: Option<Watched>,
+    watch: Option<FolderWatch>,
+    watched: Option<WatchedPlugins>,
 }
 
 impl Deployer {
@@ -40,7 +40,7 @@ impl Deployer {
         // The watch begins before the first reading, so that no change falls between the two.
         let folder = std::path::absolute(&folder).unwrap_or(folder);
         let watch = quiet.map(|quiet| {
-            let mut watch = Watch::new(&folder, quiet, troubles);
+            let mut watch = FolderWatch::new(&folder, quiet, troubles);
             // Copies of a plugin that was removed meanwhile go by the same rule as at any time.
             watch.expect(&control.kept());
             watch
@@ -48,7 +48,7 @@ impl Deployer {
         Self {
             control,
             folder,
-            watched: watch.as_ref().map(Watch::watched),
+            watched: watch.as_ref().map(FolderWatch::watched),
             watch,
         }
     }

@@ -15,12 +15,12 @@ use std::{
 
 use bytes::Bytes;
 
-pub use crate::sources::sight::ReadError;
-use crate::sources::sight::{self, Identity, Sight};
+pub(crate) use crate::sources::sight::ReadError;
+use crate::sources::sight::{self, FileIdentity, PathState};
 
 /// What lies in the folder for one plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Package {
+pub(crate) struct Package {
     pub component: Bytes,
     pub component_path: PathBuf,
     /// Name of the manifest's file and its text.
@@ -29,47 +29,47 @@ pub struct Package {
 
 /// What a look at the folder finds.
 #[derive(Debug)]
-pub(crate) struct Listing {
-    pub identity: Identity,
+pub(crate) struct FolderListing {
+    pub identity: FileIdentity,
     /// Its path without links.
     pub real: PathBuf,
     /// Names of plugins, of plugin folders, and of files that belong to a plugin.
     pub names: BTreeSet<String>,
     /// Plugins whose component is there, or should be.
-    pub plugins: BTreeMap<String, Found>,
+    pub plugins: BTreeMap<String, PluginFiles>,
 }
 
 /// A plugin's files at a look.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Found {
+pub(crate) struct PluginFiles {
     pub component_path: PathBuf,
     /// `There`, `Dangling` or `Unreadable`.
-    pub component: Sight,
-    pub manifest: Sight,
+    pub component: PathState,
+    pub manifest: PathState,
 }
 
 /// Names of all plugins in `folder`, in order. A folder that is not there has none.
 ///
 /// # Errors
 /// Whatever the system says of the folder.
-pub fn names(folder: &Path) -> io::Result<BTreeSet<String>> {
+pub(crate) fn names(folder: &Path) -> io::Result<BTreeSet<String>> {
     let plugins = list(folder)?.map(|listing| listing.plugins);
     let plugins = plugins.unwrap_or_default().into_iter();
-    let there = plugins.filter(|(_, found)| found.component != Sight::Dangling);
+    let there = plugins.filter(|(_, found)| found.component != PathState::Dangling);
     Ok(there.map(|(name, _)| name).collect())
 }
 
 /// Looks at `folder` and every plugin in it. `None` when it is not there.
-pub(crate) fn list(folder: &Path) -> io::Result<Option<Listing>> {
-    let listing = || -> io::Result<Listing> {
-        let identity = Identity::of(&fs::metadata(folder)?);
+pub(crate) fn list(folder: &Path) -> io::Result<Option<FolderListing>> {
+    let listing = || -> io::Result<FolderListing> {
+        let identity = FileIdentity::of(&fs::metadata(folder)?);
         let mut names = BTreeSet::new();
         for entry in fs::read_dir(folder)? {
             let path = entry?.path();
             names.extend(plugin_of(folder, &path).or_else(|| name_of(path.file_name())));
         }
         let found = |name: &String| Some((name.clone(), find(folder, name)?));
-        Ok(Listing {
+        Ok(FolderListing {
             identity,
             real: folder.canonicalize()?,
             plugins: names.iter().filter_map(found).collect(),
@@ -96,7 +96,7 @@ pub(crate) fn files(folder: &Path, name: &str) -> [PathBuf; 4] {
 
 /// The plugin whose file, or whose folder, `path` is.
 #[must_use]
-pub fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
+pub(crate) fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
     let inside = path.strip_prefix(folder).ok()?;
     let mut parts = inside.components().map(|part| part.as_os_str());
     let (first, second) = (parts.next()?, parts.next());
@@ -116,7 +116,7 @@ pub fn plugin_of(folder: &Path, path: &Path) -> Option<String> {
 ///
 /// # Errors
 /// `Changing` when somebody wrote to it meanwhile, `Empty` when a file of it says nothing.
-pub fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadError> {
+pub(crate) fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadError> {
     let Some(found) = find(folder, name) else {
         return Ok(None);
     };
@@ -141,20 +141,21 @@ pub fn read(folder: &Path, name: &str) -> Result<Option<Package>, ReadError> {
 }
 
 /// The files of the plugin `name`; `None` when nothing has the name of its component.
-fn find(folder: &Path, name: &str) -> Option<Found> {
+fn find(folder: &Path, name: &str) -> Option<PluginFiles> {
     let [flat, _, nested, _] = files(folder, name);
-    let is_there = |sight: &Sight| !matches!(sight, Sight::Absent | Sight::Special);
+    let is_there = |sight: &PathState| !matches!(sight, PathState::Absent | PathState::Special);
     let below = || {
-        let sight = Sight::of(&nested);
+        let sight = PathState::of(&nested);
         // The plugin's own folder may be the link.
-        let is_lost = sight == Sight::Absent && Sight::of(&folder.join(name)) == Sight::Dangling;
-        let sight = if is_lost { Sight::Dangling } else { sight };
+        let is_lost =
+            sight == PathState::Absent && PathState::of(&folder.join(name)) == PathState::Dangling;
+        let sight = if is_lost { PathState::Dangling } else { sight };
         (nested, sight)
     };
-    let flat = Some((flat.clone(), Sight::of(&flat))).filter(|(_, sight)| is_there(sight));
+    let flat = Some((flat.clone(), PathState::of(&flat))).filter(|(_, sight)| is_there(sight));
     let (component_path, component) = flat.or_else(|| Some(below()))?;
-    let manifest = Sight::of(&component_path.with_extension("toml"));
-    is_there(&component).then_some(Found {
+    let manifest = PathState::of(&component_path.with_extension("toml"));
+    is_there(&component).then_some(PluginFiles {
         component_path,
         component,
         manifest,

@@ -1,7 +1,7 @@
 //! Plugins as files: the folder, its changes, what last worked.
 
 pub(crate) mod deployer;
-pub mod folder;
+pub(crate) mod folder;
 mod presence;
-pub mod store;
-pub mod watch;
+pub(crate) mod store;
+pub(crate) mod watch;

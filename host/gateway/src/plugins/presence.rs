@@ -18,7 +18,7 @@ use std::{
 };
 
 use crate::sources::{
-    sight::{Identity, Sight},
+    sight::{FileIdentity, PathState},
     troubles::Trouble,
 };
 
@@ -26,7 +26,7 @@ use crate::sources::{
 #[derive(Debug)]
 pub(super) struct Presence {
     settle: Duration,
-    identity: Option<Identity>,
+    identity: Option<FileIdentity>,
     away: Option<Away>,
     /// When the last plugin came to a folder that took the place of another.
     filled: Instant,
@@ -35,7 +35,7 @@ pub(super) struct Presence {
 
 /// What is to be done about a plugin.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Verdict {
+pub(super) enum PresenceVerdict {
     /// It is there, or was never seen: reading finds out.
     Read,
     Removed,
@@ -109,8 +109,8 @@ impl Presence {
     pub(super) fn on_look<'a>(
         &mut self,
         now: Instant,
-        identity: Identity,
-        components: impl Iterator<Item = (&'a str, Sight)>,
+        identity: FileIdentity,
+        components: impl Iterator<Item = (&'a str, PathState)>,
     ) {
         let is_other = self.identity.is_some_and(|before| before != identity);
         if self.away.take().is_some() || is_other {
@@ -126,7 +126,7 @@ impl Presence {
                     }
                     known.is_of_this = true;
                     known.was_seen = true;
-                    known.is_dangling = sight == Sight::Dangling;
+                    known.is_dangling = sight == PathState::Dangling;
                 }
                 None => {
                     known.missed.get_or_insert(now);
@@ -137,7 +137,7 @@ impl Presence {
         for (name, sight) in components {
             self.filled = now;
             // A link to nothing takes nothing away where nothing was.
-            if sight != Sight::Dangling {
+            if sight != PathState::Dangling {
                 let known = Known {
                     missed: None,
                     is_dangling: false,
@@ -150,30 +150,30 @@ impl Presence {
     }
 
     /// What is to be done about the plugin `name`; one that was removed is forgotten.
-    pub(super) fn judge(&mut self, now: Instant, name: &str) -> Verdict {
+    pub(super) fn judge(&mut self, now: Instant, name: &str) -> PresenceVerdict {
         if self.away.is_some() {
-            return Verdict::Kept;
+            return PresenceVerdict::Kept;
         }
         let is_empty = self.is_empty();
         let Some(known) = self.plugins.get(name) else {
-            return Verdict::Read;
+            return PresenceVerdict::Read;
         };
         let Some(missed) = known.missed else {
             return match known.is_dangling {
-                true => Verdict::Kept,
-                false => Verdict::Read,
+                true => PresenceVerdict::Kept,
+                false => PresenceVerdict::Read,
             };
         };
         let due = match known.is_of_this {
             true => missed + self.settle,
-            false if is_empty => return Verdict::Kept,
+            false if is_empty => return PresenceVerdict::Kept,
             false => (self.filled + REPLACED_WAIT).max(missed + self.settle),
         };
         if now < due {
-            return Verdict::Wait(due);
+            return PresenceVerdict::Wait(due);
         }
         self.plugins.remove(name);
-        Verdict::Removed
+        PresenceVerdict::Removed
     }
 
     /// What is wrong with the folder while it has plugins that stay.
@@ -208,18 +208,20 @@ const REPLACED_WAIT: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests {
+    use postern_system::clock;
+
     use super::*;
 
     const SETTLE: Duration = Duration::from_millis(500);
 
     /// Two folders that differ.
-    fn identities() -> [Identity; 2] {
+    fn identities() -> [FileIdentity; 2] {
         let folders = [".", ".."].map(std::fs::metadata);
-        folders.map(|folder| Identity::of(&folder.expect("every folder has these")))
+        folders.map(|folder| FileIdentity::of(&folder.expect("every folder has these")))
     }
 
-    fn there() -> Sight {
-        Sight::of(&std::env::current_exe().expect("a running program"))
+    fn there() -> PathState {
+        PathState::of(&std::env::current_exe().expect("a running program"))
     }
 
     struct Case {
@@ -230,7 +232,7 @@ mod tests {
     impl Case {
         /// A folder with plugins `a` and `b`.
         fn new() -> Self {
-            let now = Instant::now();
+            let now = clock::now();
             let presence = Presence::new(SETTLE, now);
             let mut case = Self { presence, now };
             case.look(0, &["a", "b"]);
@@ -248,53 +250,53 @@ mod tests {
         }
 
         #[track_caller]
-        fn check(&mut self, name: &str, expected: Verdict) {
+        fn check(&mut self, name: &str, expected: PresenceVerdict) {
             assert_eq!(self.presence.judge(self.now, name), expected, "{name}");
         }
     }
 
     #[test]
     fn a_plugin_of_the_life_before_was_removed_when_the_folder_has_others_and_rests() {
-        let now = Instant::now();
+        let now = clock::now();
         let presence = Presence::new(SETTLE, now);
         let mut case = Case { presence, now };
         case.presence.on_away(case.now, Trouble::Gone);
         case.presence.expect(case.now, "a");
         case.pass(Duration::from_secs(3600));
-        case.check("a", Verdict::Kept);
+        case.check("a", PresenceVerdict::Kept);
         assert_eq!(case.presence.trouble(case.now), None, "nothing is in force");
         case.look(0, &[]);
         case.pass(Duration::from_secs(3600));
-        case.check("a", Verdict::Kept);
+        case.check("a", PresenceVerdict::Kept);
         assert_eq!(case.presence.missed().collect::<Vec<_>>(), ["a"]);
         // Somebody fills it: the plugin may come yet.
         case.look(0, &["b"]);
-        case.check("a", Verdict::Wait(case.now + REPLACED_WAIT));
+        case.check("a", PresenceVerdict::Wait(case.now + REPLACED_WAIT));
         case.pass(REPLACED_WAIT / 2);
         case.look(0, &["b", "c"]);
-        case.check("a", Verdict::Wait(case.now + REPLACED_WAIT));
+        case.check("a", PresenceVerdict::Wait(case.now + REPLACED_WAIT));
         case.pass(REPLACED_WAIT);
-        case.check("a", Verdict::Removed);
+        case.check("a", PresenceVerdict::Removed);
         // One that comes after all is like any other.
         case.presence.expect(case.now, "d");
         case.look(0, &["b", "c", "d"]);
-        case.check("d", Verdict::Read);
+        case.check("d", PresenceVerdict::Read);
         assert_eq!(case.presence.missed().count(), 0);
     }
 
     #[test]
     fn a_plugin_that_is_missed_for_long_enough_was_removed() {
         let mut case = Case::new();
-        case.check("a", Verdict::Read);
+        case.check("a", PresenceVerdict::Read);
         case.look(0, &["b"]);
-        case.check("a", Verdict::Wait(case.now + SETTLE));
+        case.check("a", PresenceVerdict::Wait(case.now + SETTLE));
         case.pass(SETTLE);
         assert_eq!(case.presence.trouble(case.now), None);
-        case.check("a", Verdict::Removed);
-        case.check("a", Verdict::Read);
+        case.check("a", PresenceVerdict::Removed);
+        case.check("a", PresenceVerdict::Read);
         case.look(0, &[]);
         case.pass(SETTLE);
-        case.check("b", Verdict::Removed);
+        case.check("b", PresenceVerdict::Removed);
     }
 
     #[test]
@@ -304,7 +306,7 @@ mod tests {
         case.pass(SETTLE / 2);
         case.look(0, &["a", "b"]);
         case.pass(SETTLE);
-        case.check("a", Verdict::Read);
+        case.check("a", PresenceVerdict::Read);
     }
 
     #[test]
@@ -313,14 +315,14 @@ mod tests {
         case.presence.on_away(case.now, Trouble::Gone);
         assert_eq!(case.presence.trouble(case.now), None, "for a moment");
         case.pass(Duration::from_secs(3600));
-        case.check("a", Verdict::Kept);
+        case.check("a", PresenceVerdict::Kept);
         assert_eq!(case.presence.trouble(case.now), Some(Trouble::Gone));
         case.look(0, &["a"]);
         assert_eq!(case.presence.trouble(case.now), None);
-        case.check("a", Verdict::Read);
-        case.check("b", Verdict::Wait(case.now + REPLACED_WAIT));
+        case.check("a", PresenceVerdict::Read);
+        case.check("b", PresenceVerdict::Wait(case.now + REPLACED_WAIT));
         case.pass(REPLACED_WAIT);
-        case.check("b", Verdict::Removed);
+        case.check("b", PresenceVerdict::Removed);
     }
 
     #[test]
@@ -328,17 +330,17 @@ mod tests {
         let mut case = Case::new();
         case.look(1, &[]);
         case.pass(Duration::from_secs(3600));
-        case.check("a", Verdict::Kept);
+        case.check("a", PresenceVerdict::Kept);
         assert_eq!(case.presence.trouble(case.now), Some(Trouble::Replaced));
         case.look(1, &["a"]);
         assert_eq!(case.presence.trouble(case.now), None);
-        case.check("b", Verdict::Wait(case.now + REPLACED_WAIT));
+        case.check("b", PresenceVerdict::Wait(case.now + REPLACED_WAIT));
         case.pass(REPLACED_WAIT - SETTLE);
         case.look(1, &["a", "c"]);
-        case.check("b", Verdict::Wait(case.now + REPLACED_WAIT));
+        case.check("b", PresenceVerdict::Wait(case.now + REPLACED_WAIT));
         case.look(1, &["a", "b", "c"]);
         case.pass(REPLACED_WAIT);
-        case.check("b", Verdict::Read);
+        case.check("b", PresenceVerdict::Read);
     }
 
     #[test]
@@ -347,21 +349,21 @@ mod tests {
         case.presence.on_replaced(case.now);
         case.look(0, &[]);
         case.pass(Duration::from_secs(3600));
-        case.check("a", Verdict::Kept);
+        case.check("a", PresenceVerdict::Kept);
     }
 
     #[test]
     fn a_link_to_nothing_stays_and_is_told() {
         let mut case = Case::new();
         let components = [
-            ("a", Sight::Dangling),
+            ("a", PathState::Dangling),
             ("b", there()),
-            ("c", Sight::Dangling),
+            ("c", PathState::Dangling),
         ];
         let components = components.into_iter();
         case.presence.on_look(case.now, identities()[0], components);
         case.pass(Duration::from_secs(3600));
-        case.check("a", Verdict::Kept);
+        case.check("a", PresenceVerdict::Kept);
         assert_eq!(case.presence.dangling().collect::<Vec<_>>(), ["a"]);
     }
 }

@@ -24,13 +24,13 @@ use serde::{Deserialize, Serialize};
 
 /// The copies of one plugin.
 #[derive(Debug, Clone)]
-pub struct Store {
+pub(crate) struct PluginCopies {
     folder: PathBuf,
 }
 
 /// A component and its manifest by their digests, 64 hex digits each.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Deployment {
+pub(crate) struct Deployment {
     pub component: String,
     /// `None` where it has none.
     pub manifest: Option<String>,
@@ -39,7 +39,7 @@ pub struct Deployment {
 /// What the deployments of a plugin are.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct State {
+pub(crate) struct DeploymentState {
     /// Serves, or served last.
     pub good: Option<Deployment>,
     /// Served before that, the latest first; at most `BEFORE_MAX`, each once.
@@ -50,7 +50,7 @@ pub struct State {
 
 /// A component and its manifest's text, as they were.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Copy {
+pub(crate) struct Copy {
     /// The component's, 64 hex digits.
     pub digest: String,
     pub component: Bytes,
@@ -59,7 +59,7 @@ pub struct Copy {
 
 impl Copy {
     #[must_use]
-    pub fn new(component: Bytes, manifest: Option<String>) -> Self {
+    pub(crate) fn new(component: Bytes, manifest: Option<String>) -> Self {
         Self {
             digest: Digest::of(&component).to_string(),
             component,
@@ -68,7 +68,7 @@ impl Copy {
     }
 
     #[must_use]
-    pub fn deployment(&self) -> Deployment {
+    pub(crate) fn deployment(&self) -> Deployment {
         let manifest = self.manifest.as_ref();
         Deployment {
             component: self.digest.clone(),
@@ -77,9 +77,9 @@ impl Copy {
     }
 }
 
-impl Store {
+impl PluginCopies {
     #[must_use]
-    pub fn new(data_dir: &Path, plugin: &str) -> Self {
+    pub(crate) fn new(data_dir: &Path, plugin: &str) -> Self {
         Self {
             folder: data_dir.join("plugins").join(plugin),
         }
@@ -87,14 +87,14 @@ impl Store {
 
     /// What was noted last; nothing when nothing was, or when it cannot be read.
     #[must_use]
-    pub fn state(&self) -> State {
+    pub(crate) fn state(&self) -> DeploymentState {
         let text = fs::read(self.folder.join(STATE)).unwrap_or_default();
         serde_json::from_slice(&text).unwrap_or_default()
     }
 
     /// The copy of `deployment`, if it is kept whole.
     #[must_use]
-    pub fn load(&self, deployment: &Deployment) -> Option<Copy> {
+    pub(crate) fn load(&self, deployment: &Deployment) -> Option<Copy> {
         let component = fs::read(self.component_path(deployment)).ok()?.into();
         let manifest = match self.manifest_path(deployment) {
             Some(path) => Some(fs::read_to_string(path).ok()?),
@@ -106,13 +106,13 @@ impl Store {
 
     /// What serves, or served last.
     #[must_use]
-    pub fn load_good(&self) -> Option<Copy> {
+    pub(crate) fn load_good(&self) -> Option<Copy> {
         self.state().good.and_then(|good| self.load(&good))
     }
 
     /// The latest of the deployments before that is kept.
     #[must_use]
-    pub fn load_before(&self) -> Option<Copy> {
+    pub(crate) fn load_before(&self) -> Option<Copy> {
         self.state()
             .before
             .iter()
@@ -123,7 +123,7 @@ impl Store {
     ///
     /// # Errors
     /// Whatever the system says; what was kept before stays.
-    pub fn keep(&self, copy: &Copy) -> io::Result<()> {
+    pub(crate) fn keep(&self, copy: &Copy) -> io::Result<()> {
         let deployment = copy.deployment();
         fs::create_dir_all(&self.folder)?;
         let kept = self.load(&deployment);
@@ -137,7 +137,7 @@ impl Store {
         let mut before: Vec<_> = old.good.into_iter().chain(old.before).collect();
         before.retain(|known| *known != deployment);
         before.truncate(BEFORE_MAX);
-        self.note(&State {
+        self.note(&DeploymentState {
             good: Some(deployment),
             before,
             skipped: None,
@@ -149,10 +149,14 @@ impl Store {
     ///
     /// # Errors
     /// Whatever the system says.
-    pub fn keep_rollback(&self, to: &Deployment, skipped: Option<Deployment>) -> io::Result<()> {
+    pub(crate) fn keep_rollback(
+        &self,
+        to: &Deployment,
+        skipped: Option<Deployment>,
+    ) -> io::Result<()> {
         let before = self.state().before.into_iter();
         let before = before.skip_while(|known| known != to).skip(1).collect();
-        self.note(&State {
+        self.note(&DeploymentState {
             good: Some(to.clone()),
             before,
             skipped,
@@ -163,20 +167,20 @@ impl Store {
     ///
     /// # Errors
     /// Whatever the system says.
-    pub fn clear(&self) -> io::Result<()> {
+    pub(crate) fn clear(&self) -> io::Result<()> {
         match fs::remove_dir_all(&self.folder) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
             result => result,
         }
     }
 
-    fn note(&self, state: &State) -> io::Result<()> {
+    fn note(&self, state: &DeploymentState) -> io::Result<()> {
         let text = serde_json::to_vec(state)?;
         self.write(&self.folder.join(STATE), &text)?;
         self.drop_older(state)
     }
 
-    fn drop_older(&self, state: &State) -> io::Result<()> {
+    fn drop_older(&self, state: &DeploymentState) -> io::Result<()> {
         let kept = state.good.iter().chain(&state.before);
         let kept: BTreeSet<PathBuf> = kept
             .flat_map(|deployment| {
@@ -217,7 +221,7 @@ impl Store {
 
 /// Names of the plugins of which something is kept. None where that cannot be read.
 #[must_use]
-pub fn kept(data_dir: &Path) -> BTreeSet<String> {
+pub(crate) fn kept(data_dir: &Path) -> BTreeSet<String> {
     let entries = fs::read_dir(data_dir.join("plugins"));
     let names = entries.into_iter().flatten().filter_map(|entry| {
         let name = entry.ok()?.file_name();
@@ -236,7 +240,7 @@ fn remove_if_there(path: &Path) -> io::Result<()> {
 const STATE: &str = "state.json";
 
 /// Deployments to which a rollback can return.
-pub const BEFORE_MAX: usize = 3;
+pub(crate) const BEFORE_MAX: usize = 3;
 
 #[cfg(test)]
 mod tests;

@@ -10,23 +10,24 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use postern_system::clock;
 
 use super::{
-    folder::{self, Found, Listing},
-    presence::{Presence, Verdict},
+    folder::{self, FolderListing, PluginFiles},
+    presence::{Presence, PresenceVerdict},
 };
 use crate::sources::{
     files::HELD_OPEN_TOLD,
     links,
-    notices::{Notices, Told},
-    settle::{Due, Notice, Settle, Timing},
-    sight::Sight,
+    notices::{FileNotice, Notices},
+    settle::{Due, Notice, Settle, SettleTiming},
+    sight::PathState,
     troubles::{SourceTroubles, Trouble},
     writers,
 };
 
 /// A watch on one folder.
-pub struct Watch {
+pub(crate) struct FolderWatch {
     folder: PathBuf,
     notices: Notices,
     wanted: Arc<Mutex<Wanted>>,
@@ -36,15 +37,15 @@ pub struct Watch {
     own: Vec<PathBuf>,
     /// The folder without links, while it is there.
     real: Option<PathBuf>,
-    known: Watched,
+    known: WatchedPlugins,
     /// Every plugin's files at the last look.
-    seen: BTreeMap<String, Found>,
+    seen: BTreeMap<String, PluginFiles>,
     next_look: Instant,
 }
 
 /// What the watch knows of plugins, for whoever reads them.
 #[derive(Debug, Clone)]
-pub(crate) struct Watched {
+pub(crate) struct WatchedPlugins {
     folder: PathBuf,
     state: Arc<Mutex<State>>,
     troubles: Arc<SourceTroubles>,
@@ -77,16 +78,16 @@ struct Wanted {
     names: BTreeSet<PathBuf>,
 }
 
-impl Watch {
+impl FolderWatch {
     /// Begins to watch `folder`, which may come to be later. What lies there at this moment counts
     /// as seen.
     #[must_use]
-    pub fn new(folder: &Path, settle: Duration, troubles: Arc<SourceTroubles>) -> Self {
+    pub(crate) fn new(folder: &Path, settle: Duration, troubles: Arc<SourceTroubles>) -> Self {
         let folder = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
-        let (wanted, now) = (Arc::<Mutex<Wanted>>::default(), Instant::now());
+        let (wanted, now) = (Arc::<Mutex<Wanted>>::default(), clock::now());
         let is_wanted = Arc::clone(&wanted);
         let state = State {
-            settle: Settle::new(Timing::new(settle)),
+            settle: Settle::new(SettleTiming::new(settle)),
             presence: Presence::new(settle, now),
             removed: BTreeSet::new(),
             unread: BTreeMap::new(),
@@ -97,7 +98,7 @@ impl Watch {
             index: BTreeMap::new(),
             own: Vec::new(),
             real: None,
-            known: Watched {
+            known: WatchedPlugins {
                 folder: folder.clone(),
                 state: Arc::new(Mutex::new(state)),
                 troubles,
@@ -122,7 +123,7 @@ impl Watch {
         let mut state = self.known.state.lock();
         for file in writers::being_written(files.keys().cloned()) {
             if let Some(name) = files.get(&file) {
-                let now = Instant::now();
+                let now = clock::now();
                 state
                     .settle
                     .on_notice(now, name.clone(), &file, Notice::Written);
@@ -133,7 +134,7 @@ impl Watch {
     /// The folder had these plugins before the start. One that it has not is to be found removed,
     /// unless the folder is away or empty.
     pub(crate) fn expect(&mut self, names: &BTreeSet<String>) {
-        let now = Instant::now();
+        let now = clock::now();
         let mut state = self.known.state.lock();
         for name in names {
             state.presence.expect(now, name);
@@ -141,14 +142,14 @@ impl Watch {
     }
 
     /// What is known of its plugins from here on.
-    pub(crate) fn watched(&self) -> Watched {
+    pub(crate) fn watched(&self) -> WatchedPlugins {
         self.known.clone()
     }
 
     /// The next plugin to read, or to find removed. Dropping the future loses nothing.
-    pub async fn next(&mut self) -> String {
+    pub(crate) async fn next(&mut self) -> String {
         loop {
-            let due = self.known.state.lock().settle.poll_due(Instant::now());
+            let due = self.known.state.lock().settle.poll_due(clock::now());
             if let Some(due) = due {
                 if let Some(plugin) = self.on_due(due) {
                     return plugin;
@@ -161,7 +162,7 @@ impl Watch {
                 told = self.notices.next() => self.on_told(told),
                 () = tokio::time::sleep_until(wake.into()) => {
                     if wake >= self.next_look {
-                        self.next_look = Instant::now() + LOOK_INTERVAL;
+                        self.next_look = clock::now() + LOOK_INTERVAL;
                         self.look(true);
                         self.known.retry();
                         self.known.tell();
@@ -172,9 +173,9 @@ impl Watch {
     }
 
     /// Has `plugin` read again soon.
-    pub fn again(&mut self, plugin: String) {
+    pub(crate) fn again(&mut self, plugin: String) {
         let mut state = self.known.state.lock();
-        let at = Instant::now() + AGAIN_PAUSE;
+        let at = clock::now() + AGAIN_PAUSE;
         state.settle.again(plugin, at);
     }
 
@@ -182,7 +183,7 @@ impl Watch {
         let before = self.seen.get(&due.unit).cloned();
         let plugin = due.unit;
         self.look(true);
-        let now = Instant::now();
+        let now = clock::now();
         let mut state = self.known.state.lock();
         if !due.is_by_look {
             // What the look found is what is read.
@@ -192,31 +193,31 @@ impl Watch {
             return None;
         }
         let plugin = match state.presence.judge(now, &plugin) {
-            Verdict::Read => Some(plugin),
-            Verdict::Removed => {
+            PresenceVerdict::Read => Some(plugin),
+            PresenceVerdict::Removed => {
                 state.removed.insert(plugin.clone());
                 state.unread.remove(&plugin);
                 Some(plugin)
             }
-            Verdict::Wait(at) => {
+            PresenceVerdict::Wait(at) => {
                 state.settle.again(plugin, at);
                 None
             }
-            Verdict::Kept => None,
+            PresenceVerdict::Kept => None,
         };
         drop(state);
         self.known.tell();
         plugin
     }
 
-    fn on_told(&mut self, told: Told) {
+    fn on_told(&mut self, told: FileNotice) {
         let mut is_of_names = false;
         let mut next = Some(told);
         // One look for all that was told already.
         while let Some(told) = next {
             match told {
-                Told::Lost => self.next_look = Instant::now(),
-                Told::Of { path, notice } => is_of_names |= self.on_notice(&path, notice),
+                FileNotice::Lost => self.next_look = clock::now(),
+                FileNotice::Of { path, notice } => is_of_names |= self.on_notice(&path, notice),
             }
             next = self.notices.try_next();
         }
@@ -227,7 +228,7 @@ impl Watch {
 
     /// Says whether names may stand for something else.
     fn on_notice(&mut self, path: &Path, notice: Notice) -> bool {
-        let now = Instant::now();
+        let now = clock::now();
         let mut state = self.known.state.lock();
         let has_moved = matches!(notice, Notice::Replaced | Notice::Removed);
         let is_folder =
@@ -254,7 +255,7 @@ impl Watch {
 
     /// Looks at the folder. Whatever differs from the look before is noted, unless it is the first.
     fn look(&mut self, is_change: bool) {
-        let now = Instant::now();
+        let now = clock::now();
         let mut listing = folder::list(&self.folder);
         if self.watch_names(listing.as_ref().ok().and_then(Option::as_ref)) {
             // Nobody told of changes between the listing and the watch.
@@ -275,7 +276,7 @@ impl Watch {
         state.presence.on_look(now, identity, components);
         for (name, found) in &plugins {
             let path = &found.component_path;
-            if found.component != Sight::Dangling {
+            if found.component != PathState::Dangling {
                 state.removed.remove(name);
             }
             let before = self.seen.get(name);
@@ -288,7 +289,7 @@ impl Watch {
                     .settle
                     .on_notice(now, name.clone(), path, Notice::Differs);
             }
-            let manifest = before.map_or(Sight::Absent, |before| before.manifest);
+            let manifest = before.map_or(PathState::Absent, |before| before.manifest);
             if manifest != found.manifest {
                 let path = path.with_extension("toml");
                 state
@@ -311,7 +312,7 @@ impl Watch {
 
     /// Hears of every folder that a name of a plugin's file, or a link to it, lies in. Says whether
     /// one of them was not watched before.
-    fn watch_names(&mut self, listing: Option<&Listing>) -> bool {
+    fn watch_names(&mut self, listing: Option<&FolderListing>) -> bool {
         self.own = links::names(&self.folder);
         let mut wanted = Wanted {
             folders: BTreeSet::new(),
@@ -319,7 +320,7 @@ impl Watch {
         };
         self.index.clear();
         self.real = listing.map(|listing| listing.real.clone());
-        if let Some(Listing { real, names, .. }) = listing {
+        if let Some(FolderListing { real, names, .. }) = listing {
             wanted.folders.insert(real.clone());
             for name in names {
                 let [flat, flat_toml, nested, nested_toml] = folder::files(Path::new(""), name);
@@ -353,7 +354,7 @@ impl Wanted {
     }
 }
 
-impl Watched {
+impl WatchedPlugins {
     /// Whether a file of `plugin` changes at this moment, so that what was read does not count.
     pub(crate) fn is_changing(&self, plugin: &str) -> bool {
         let state = self.state.lock();
@@ -388,14 +389,14 @@ impl Watched {
         let again: BTreeSet<String> = state.unread.keys().cloned().chain(missed).collect();
         for plugin in again {
             if !state.settle.is_changing(&plugin) {
-                state.settle.again(plugin, Instant::now());
+                state.settle.again(plugin, clock::now());
             }
         }
     }
 
     /// Tells what is wrong below the folder at this moment, and only that.
     fn tell(&self) {
-        let (now, state) = (Instant::now(), self.state.lock());
+        let (now, state) = (clock::now(), self.state.lock());
         let unread = state.unread.values().filter(|unread| unread.is_held);
         let mut troubles: BTreeMap<_, _> = unread
             .map(|unread| (unread.path.clone(), unread.trouble.clone()))

@@ -7,13 +7,13 @@ use std::{
 
 /// Languages that have a template.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Lang {
+pub(crate) enum Lang {
     Rust,
 }
 
 /// A project that was made.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Project {
+pub(crate) struct Project {
     pub folder: PathBuf,
     pub name: String,
     /// Relative to the folder.
@@ -22,7 +22,7 @@ pub struct Project {
 
 /// Why no project was made. Nothing is left behind.
 #[derive(Debug, thiserror::Error)]
-pub enum ScaffoldError {
+pub(crate) enum ScaffoldError {
     #[error("{name:?} is no name for a plugin")]
     Name { name: String },
     #[error("{} is there already", .0.display())]
@@ -38,7 +38,7 @@ pub enum ScaffoldError {
 impl ScaffoldError {
     /// What to do about it.
     #[must_use]
-    pub fn remedy(&self) -> Option<String> {
+    pub(crate) fn remedy(&self) -> Option<String> {
         match self {
             Self::Name { .. } => Some(format!(
                 "take 1 to {NAME_BYTES_MAX} lower-case letters, digits and dashes, a letter first"
@@ -53,7 +53,7 @@ impl ScaffoldError {
 
     /// Whether it was asked for wrongly.
     #[must_use]
-    pub const fn is_usage(&self) -> bool {
+    pub(crate) const fn is_usage(&self) -> bool {
         matches!(self, Self::Name { .. })
     }
 }
@@ -63,7 +63,11 @@ impl ScaffoldError {
 ///
 /// # Errors
 /// Everything in `ScaffoldError`.
-pub fn create(folder: &Path, lang: Lang, sdk: Option<&Path>) -> Result<Project, ScaffoldError> {
+pub(crate) fn create(
+    folder: &Path,
+    lang: Lang,
+    sdk: Option<&Path>,
+) -> Result<Project, ScaffoldError> {
     let name = folder
         .file_name()
         .unwrap_or_default()

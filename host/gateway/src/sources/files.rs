@@ -8,14 +8,15 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use postern_system::clock;
 use sha2::{Digest, Sha256};
 use tokio::task::{JoinHandle, spawn_blocking};
 
 use super::{
     links,
-    notices::{Notices, Told},
-    settle::{Due, Notice, Settle, Timing},
-    sight::{self, ReadError, Sight},
+    notices::{FileNotice, Notices},
+    settle::{Due, Notice, Settle, SettleTiming},
+    sight::{self, PathState, ReadError},
     troubles::{SourceTroubles, Trouble},
 };
 
@@ -25,7 +26,7 @@ pub(crate) struct FileWatch {
     /// Names and folders that the notices are to be about.
     wanted: Arc<Mutex<BTreeSet<PathBuf>>>,
     settle: Settle<PathBuf>,
-    timing: Timing,
+    timing: SettleTiming,
     look_interval: Duration,
     next_look: Instant,
     files: BTreeMap<PathBuf, WatchedFile>,
@@ -38,7 +39,7 @@ pub(crate) struct FileWatch {
 
 /// A file's content that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Version {
+pub(crate) struct FileVersion {
     pub path: PathBuf,
     pub bytes: Vec<u8>,
     /// Whether the content differs from the version before. A file that was only touched has none
@@ -49,7 +50,7 @@ pub(crate) struct Version {
 struct WatchedFile {
     /// Every name by which a change is told.
     names: Vec<PathBuf>,
-    sight: Sight,
+    sight: PathState,
     /// Of what was read last.
     digest: Option<[u8; 32]>,
     /// Whether something that it said is in force.
@@ -75,14 +76,14 @@ impl FileWatch {
     ) -> Self {
         let wanted = Arc::<Mutex<BTreeSet<PathBuf>>>::default();
         let is_wanted = Arc::clone(&wanted);
-        let timing = Timing::new(settle);
+        let timing = SettleTiming::new(settle);
         Self {
             notices: Notices::new(move |path| is_wanted.lock().contains(path)),
             wanted,
             settle: Settle::new(timing),
             timing,
             look_interval,
-            next_look: Instant::now() + look_interval,
+            next_look: clock::now() + look_interval,
             files: BTreeMap::new(),
             checks: BTreeSet::new(),
             reading: None,
@@ -122,7 +123,7 @@ impl FileWatch {
 
     /// Gives out what every file holds, whether it has changed or not.
     pub(crate) fn read_again(&mut self) {
-        let now = Instant::now();
+        let now = clock::now();
         for path in self.files.keys() {
             self.settle.again(path.clone(), now);
         }
@@ -131,11 +132,11 @@ impl FileWatch {
     /// How often to look where no notices come.
     pub(crate) fn set_look_interval(&mut self, look_interval: Duration) {
         self.look_interval = look_interval;
-        self.next_look = self.next_look.min(Instant::now() + look_interval);
+        self.next_look = self.next_look.min(clock::now() + look_interval);
     }
 
     /// The next version. Dropping the future loses nothing.
-    pub(crate) async fn next(&mut self) -> Version {
+    pub(crate) async fn next(&mut self) -> FileVersion {
         loop {
             if let Some(reading) = &mut self.reading {
                 let outcome = (&mut reading.task).await;
@@ -154,7 +155,7 @@ impl FileWatch {
                 }
                 continue;
             }
-            let now = Instant::now();
+            let now = clock::now();
             if let Some(due) = self.settle.poll_due(now) {
                 self.on_due(now, due);
                 continue;
@@ -179,7 +180,7 @@ impl FileWatch {
     fn insert(&mut self, path: PathBuf, digest: Option<[u8; 32]>, is_held: bool) {
         let file = WatchedFile {
             names: Vec::new(),
-            sight: Sight::of(&path),
+            sight: PathState::of(&path),
             digest,
             is_held,
             away_since: None,
@@ -190,7 +191,7 @@ impl FileWatch {
     }
 
     fn notice(&mut self, path: &Path, notice: Notice) {
-        let now = Instant::now();
+        let now = clock::now();
         self.settle.on_notice(now, path.to_owned(), path, notice);
     }
 
@@ -212,13 +213,13 @@ impl FileWatch {
         self.notices.watch(&folders);
     }
 
-    fn on_told(&mut self, told: &Told) {
+    fn on_told(&mut self, told: &FileNotice) {
         let (path, notice) = match told {
-            Told::Lost => {
-                self.next_look = Instant::now();
+            FileNotice::Lost => {
+                self.next_look = clock::now();
                 return;
             }
-            Told::Of { path, notice } => (path, *notice),
+            FileNotice::Of { path, notice } => (path, *notice),
         };
         let files = self.files.iter();
         let concerned = files.filter(|(_, file)| {
@@ -238,11 +239,11 @@ impl FileWatch {
     }
 
     fn look(&mut self) {
-        let now = Instant::now();
+        let now = clock::now();
         self.next_look = now + self.look_interval;
         self.watch_names();
         for path in self.files.keys().cloned().collect::<Vec<_>>() {
-            let sight = Sight::of(&path);
+            let sight = PathState::of(&path);
             let Some(file) = self.files.get_mut(&path) else {
                 continue;
             };
@@ -267,7 +268,7 @@ impl FileWatch {
     /// written back.
     fn check(&mut self, path: PathBuf) {
         let sight = self.files.get(&path).map(|file| file.sight);
-        let is_short = matches!(sight, Some(Sight::There(stamp)) if stamp.is_short());
+        let is_short = matches!(sight, Some(PathState::There(stamp)) if stamp.is_short());
         if is_short && !self.settle.is_changing(&path) {
             self.read(path, true);
         }
@@ -278,21 +279,21 @@ impl FileWatch {
         let Some(file) = self.files.get_mut(&path) else {
             return;
         };
-        let (before, sight) = (file.sight, Sight::of(&path));
+        let (before, sight) = (file.sight, PathState::of(&path));
         file.sight = sight;
         if due.is_by_look && before != sight {
             // Without notices, rest alone says that nobody writes.
             return self.notice(&path, Notice::Differs);
         }
         let trouble = match sight {
-            Sight::There(_) => {
+            PathState::There(_) => {
                 file.away_since = None;
                 return self.read(path, false);
             }
-            Sight::Special => return,
-            Sight::Absent => Trouble::Gone,
-            Sight::Dangling => Trouble::Dangling,
-            Sight::Unreadable(kind) => Trouble::Unreadable(kind.to_string()),
+            PathState::Special => return,
+            PathState::Absent => Trouble::Gone,
+            PathState::Dangling => Trouble::Dangling,
+            PathState::Unreadable(kind) => Trouble::Unreadable(kind.to_string()),
         };
         let since = *file.away_since.get_or_insert(now);
         if now.saturating_duration_since(since) < self.timing.settle {
@@ -316,7 +317,7 @@ impl FileWatch {
         path: PathBuf,
         is_check: bool,
         outcome: Result<Option<Vec<u8>>, ReadError>,
-    ) -> Option<Version> {
+    ) -> Option<FileVersion> {
         let file = self.files.get_mut(&path)?;
         // Whoever writes meanwhile may have made half of it.
         if self.settle.is_changing(&path) {
@@ -349,7 +350,7 @@ impl FileWatch {
         file.digest = digest;
         file.is_held = true;
         self.clear_trouble(&path);
-        Some(Version {
+        Some(FileVersion {
             path,
             bytes,
             is_new,

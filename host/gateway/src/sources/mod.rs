@@ -19,7 +19,7 @@ pub(crate) mod links;
 pub(crate) mod notices;
 pub(crate) mod settle;
 pub(crate) mod sight;
-pub mod troubles;
+pub(crate) mod troubles;
 pub(crate) mod writers;
 
 #[cfg(test)]

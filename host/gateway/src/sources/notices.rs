@@ -13,11 +13,11 @@ use notify::{
 use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-use super::{settle::Notice, sight::Identity};
+use super::{settle::Notice, sight::FileIdentity};
 
 /// What the system told.
 #[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Told {
+pub(crate) enum FileNotice {
     /// `path` is a name in a watched folder, or the folder itself.
     Of { path: PathBuf, notice: Notice },
     /// Some notices were lost: only a look helps.
@@ -28,9 +28,9 @@ pub(crate) enum Told {
 pub(crate) struct Notices {
     /// `None` where the system gives no notices.
     watcher: Option<RecommendedWatcher>,
-    told: mpsc::UnboundedReceiver<Told>,
+    told: mpsc::UnboundedReceiver<FileNotice>,
     /// Folders without links in their paths, and which they were when their watch began.
-    watched: BTreeMap<PathBuf, Identity>,
+    watched: BTreeMap<PathBuf, FileIdentity>,
 }
 
 impl Notices {
@@ -40,17 +40,17 @@ impl Notices {
         let watcher = notify::recommended_watcher(move |event: notify::Result<Event>| {
             let Ok(event) = event else {
                 // Fails only when nobody listens any more, here and below.
-                let _ = sender.send(Told::Lost);
+                let _ = sender.send(FileNotice::Lost);
                 return;
             };
             if event.need_rescan() {
-                let _ = sender.send(Told::Lost);
+                let _ = sender.send(FileNotice::Lost);
             }
             let Some(notice) = notice(event.kind) else {
                 return;
             };
             for path in event.paths.into_iter().filter(|path| is_wanted(path)) {
-                let _ = sender.send(Told::Of { path, notice });
+                let _ = sender.send(FileNotice::Of { path, notice });
             }
         });
         let watcher = watcher
@@ -64,7 +64,7 @@ impl Notices {
     }
 
     /// What was told next. Never completes where the system tells nothing.
-    pub(crate) async fn next(&mut self) -> Told {
+    pub(crate) async fn next(&mut self) -> FileNotice {
         match self.told.recv().await {
             Some(told) => told,
             None => std::future::pending().await,
@@ -72,7 +72,7 @@ impl Notices {
     }
 
     /// What was told already.
-    pub(crate) fn try_next(&mut self) -> Option<Told> {
+    pub(crate) fn try_next(&mut self) -> Option<FileNotice> {
         self.told.try_recv().ok()
     }
 
@@ -83,8 +83,8 @@ impl Notices {
             return false;
         };
         let mut is_any_new = false;
-        let identity = |path: &Path| fs::metadata(path).ok().as_ref().map(Identity::of);
-        let gone = |(path, was): &(&PathBuf, &Identity)| {
+        let identity = |path: &Path| fs::metadata(path).ok().as_ref().map(FileIdentity::of);
+        let gone = |(path, was): &(&PathBuf, &FileIdentity)| {
             !folders.contains(*path) || identity(path).as_ref() != Some(*was)
         };
         let gone: Vec<_> = self.watched.iter().filter(gone).collect();

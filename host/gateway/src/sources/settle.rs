@@ -35,7 +35,7 @@ pub(crate) enum Notice {
 
 /// How long files are waited for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Timing {
+pub(crate) struct SettleTiming {
     /// Rest of a file that nobody tells the close of, and of a name that has gone.
     pub settle: Duration,
     /// Rest of a file whose writer has it open.
@@ -45,7 +45,7 @@ pub(crate) struct Timing {
 /// Units that changed, each with its files.
 #[derive(Debug)]
 pub(crate) struct Settle<K> {
-    timing: Timing,
+    timing: SettleTiming,
     units: BTreeMap<K, BTreeMap<PathBuf, Phase>>,
 }
 
@@ -63,7 +63,7 @@ enum Phase {
     Resting { until: Instant, is_by_look: bool },
 }
 
-impl Timing {
+impl SettleTiming {
     /// The bounds of this system: where a close is not told, rest decides alone.
     pub(crate) fn new(settle: Duration) -> Self {
         let held_open_max = if CLOSE_IS_TOLD {
@@ -79,7 +79,7 @@ impl Timing {
 }
 
 impl<K: Ord + Clone> Settle<K> {
-    pub(crate) const fn new(timing: Timing) -> Self {
+    pub(crate) const fn new(timing: SettleTiming) -> Self {
         Self {
             timing,
             units: BTreeMap::new(),
@@ -199,6 +199,8 @@ const CLOSE_IS_TOLD: bool = cfg!(any(target_os = "linux", target_os = "android")
 
 #[cfg(test)]
 mod tests {
+    use postern_system::clock;
+
     use super::*;
 
     const SETTLE: Duration = Duration::from_secs(1);
@@ -211,11 +213,11 @@ mod tests {
     /// Notices of (ms, file, notice) for one unit, and when it is due in ms.
     #[track_caller]
     fn check(notices: &[(u64, usize, Notice)], expected: u64) {
-        let timing = Timing {
+        let timing = SettleTiming {
             settle: SETTLE,
             held_open_max: SETTLE * 30,
         };
-        let (mut settle, begin) = (Settle::new(timing), Instant::now());
+        let (mut settle, begin) = (Settle::new(timing), clock::now());
         for (at, file, notice) in notices {
             settle.on_notice(begin + ms(*at), "users", Path::new(FILES[*file]), *notice);
         }
@@ -300,7 +302,7 @@ mod tests {
 
     #[test]
     fn says_what_is_held_open_and_what_only_a_look_found() {
-        let (mut settle, now) = (Settle::new(Timing::new(SETTLE)), Instant::now());
+        let (mut settle, now) = (Settle::new(SettleTiming::new(SETTLE)), clock::now());
         let file = Path::new("users.wasm");
         settle.on_notice(now, "users", file, Notice::Written);
         settle.on_notice(now + ms(900), "users", file, Notice::Written);

@@ -11,7 +11,7 @@ use std::{
 /// content decides.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Stamp {
-    identity: Identity,
+    identity: FileIdentity,
     length: u64,
     modified: Option<SystemTime>,
     /// Seconds and nanoseconds; nobody can set it back.
@@ -21,7 +21,7 @@ pub(crate) struct Stamp {
 /// Which file or folder it is, whatever its name. The time of birth tells an inode that was given
 /// away again.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Identity {
+pub(crate) struct FileIdentity {
     device: u64,
     inode: u64,
     born: Option<SystemTime>,
@@ -29,7 +29,7 @@ pub(crate) struct Identity {
 
 /// What a look at a path finds.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Sight {
+pub(crate) enum PathState {
     Absent,
     /// A link whose target is not there.
     Dangling,
@@ -41,7 +41,7 @@ pub(crate) enum Sight {
 
 /// Why a file says nothing at present.
 #[derive(Debug, thiserror::Error)]
-pub enum ReadError {
+pub(crate) enum ReadError {
     #[error("{} changed while it was read", .0.display())]
     Changing(PathBuf),
     #[error("{} is empty", .0.display())]
@@ -56,7 +56,7 @@ pub enum ReadError {
     },
 }
 
-impl Sight {
+impl PathState {
     pub(crate) fn of(path: &Path) -> Self {
         match fs::metadata(path) {
             Ok(metadata) if metadata.is_file() => Self::There(Stamp::of(&metadata)),
@@ -81,7 +81,7 @@ impl Stamp {
         #[cfg(not(unix))]
         let changed = (0, 0);
         Self {
-            identity: Identity::of(metadata),
+            identity: FileIdentity::of(metadata),
             length: metadata.len(),
             modified: metadata.modified().ok(),
             changed,
@@ -94,7 +94,7 @@ impl Stamp {
     }
 }
 
-impl Identity {
+impl FileIdentity {
     pub(crate) fn of(metadata: &fs::Metadata) -> Self {
         #[cfg(unix)]
         let (device, inode) = {
@@ -122,7 +122,9 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, ReadE
     };
     let mut file = match fs::File::open(path) {
         Ok(file) => file,
-        Err(error) if is_absent(&error) && Sight::of(path) == Sight::Absent => return Ok(None),
+        Err(error) if is_absent(&error) && PathState::of(path) == PathState::Absent => {
+            return Ok(None);
+        }
         Err(error) => return Err(unreadable(error)),
     };
     let before = file.metadata().map_err(unreadable)?;
@@ -141,7 +143,7 @@ pub(crate) fn read(path: &Path, bytes_max: u64) -> Result<Option<Vec<u8>>, ReadE
         return Err(too_long(n_bytes));
     }
     let before = Stamp::of(&before);
-    let is_whole = n_bytes == before.length && Sight::of(path) == Sight::There(before);
+    let is_whole = n_bytes == before.length && PathState::of(path) == PathState::There(before);
     match is_whole {
         false => Err(ReadError::Changing(path.to_owned())),
         true if bytes.is_empty() => Err(ReadError::Empty(path.to_owned())),

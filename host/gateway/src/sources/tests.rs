@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{
-    files::{FileWatch, Version},
+    files::{FileVersion, FileWatch},
     links,
     troubles::{SourceTroubles, Trouble},
 };
@@ -50,7 +50,7 @@ impl Case {
         self.folder.path().join(name)
     }
 
-    async fn next_within(&mut self, limit: Duration) -> Option<Version> {
+    async fn next_within(&mut self, limit: Duration) -> Option<FileVersion> {
         tokio::time::timeout(limit, self.watch.next()).await.ok()
     }
 
@@ -62,7 +62,7 @@ impl Case {
     }
 
     #[track_caller]
-    fn check_next(found: Option<Version>, expected: &str, is_new: bool) {
+    fn check_next(found: Option<FileVersion>, expected: &str, is_new: bool) {
         let found = found.map(|version| {
             let text = String::from_utf8_lossy(&version.bytes).into_owned();
             (text, version.is_new)

@@ -12,7 +12,7 @@ use crate::readiness::{Readiness, ReasonKind};
 
 /// What is wrong with a source.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Trouble {
+pub(crate) enum Trouble {
     #[error("it is gone")]
     Gone,
     #[error("it is a link to nothing")]
@@ -29,7 +29,7 @@ pub enum Trouble {
 
 /// All sources that are in trouble at present.
 #[derive(Debug, Default)]
-pub struct SourceTroubles {
+pub(crate) struct SourceTroubles {
     readiness: Readiness,
     held: Mutex<BTreeMap<PathBuf, Trouble>>,
 }

@@ -5,10 +5,12 @@ use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    time::{Duration, Instant, SystemTime},
+    time::Duration,
 };
 
-use super::{settle::HELD_OPEN_MAX, sight::Identity};
+use postern_system::clock;
+
+use super::{settle::HELD_OPEN_MAX, sight::FileIdentity};
 
 /// Those of `paths` that a process has open for writing and that were written within
 /// `HELD_OPEN_MAX`: a writer that rests for longer counts as done. Says nothing of processes that
@@ -16,17 +18,17 @@ use super::{settle::HELD_OPEN_MAX, sight::Identity};
 pub(crate) fn being_written(paths: impl IntoIterator<Item = PathBuf>) -> BTreeSet<PathBuf> {
     let young = paths.into_iter().filter_map(|path| {
         let metadata = fs::metadata(&path).ok()?;
-        let age = SystemTime::now().duration_since(metadata.modified().ok()?);
+        let age = clock::wall().duration_since(metadata.modified().ok()?);
         // A time to come says nothing about how long the file has rested.
         let is_young = age.is_ok_and(|age| age < HELD_OPEN_MAX);
-        (is_young && metadata.is_file()).then(|| (path, Identity::of(&metadata)))
+        (is_young && metadata.is_file()).then(|| (path, FileIdentity::of(&metadata)))
     });
     let young: Vec<_> = young.collect();
     if young.is_empty() {
         return BTreeSet::new();
     }
     let written = identities_written(|identity| young.iter().any(|(_, own)| own == identity));
-    let written = |identity: &Identity| written.contains(identity);
+    let written = |identity: &FileIdentity| written.contains(identity);
     let open = young.into_iter().filter(|(_, identity)| written(identity));
     open.map(|(path, _)| path).collect()
 }
@@ -39,14 +41,14 @@ pub(crate) fn wait_until_closed(path: &Path, tell: impl FnOnce()) {
     }
     tell();
     // Longer than a writer that goes on writing is waited for, too.
-    let until = Instant::now() + HELD_OPEN_MAX;
-    while is_written() && Instant::now() < until {
+    let until = clock::now() + HELD_OPEN_MAX;
+    while is_written() && clock::now() < until {
         std::thread::sleep(LOOK_PAUSE);
     }
 }
 
 /// Files that are open for writing, of those that are `wanted`.
-fn identities_written(wanted: impl Fn(&Identity) -> bool) -> Vec<Identity> {
+fn identities_written(wanted: impl Fn(&FileIdentity) -> bool) -> Vec<FileIdentity> {
     let numbers = |folder: &Path| {
         let entries = fs::read_dir(folder).into_iter().flatten().flatten();
         let names = entries.map(|entry| entry.file_name());
@@ -64,7 +66,7 @@ fn identities_written(wanted: impl Fn(&Identity) -> bool) -> Vec<Identity> {
             let Ok(metadata) = fs::metadata(process.join("fd").join(&descriptor)) else {
                 continue;
             };
-            let identity = Identity::of(&metadata);
+            let identity = FileIdentity::of(&metadata);
             if wanted(&identity) && is_for_writing(&process.join("fdinfo").join(&descriptor)) {
                 written.push(identity);
             }
@@ -122,7 +124,7 @@ mod tests {
         let link = folder.path().join("link");
         std::os::unix::fs::symlink(&path, &link).expect("linked");
         check(&link, true);
-        let long_ago = SystemTime::now() - HELD_OPEN_MAX;
+        let long_ago = clock::wall() - HELD_OPEN_MAX;
         let appending = appending.expect("there");
         appending.set_modified(long_ago).expect("set");
         check(&path, false);

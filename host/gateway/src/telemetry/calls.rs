@@ -12,27 +12,25 @@ use std::{
 
 use parking_lot::Mutex;
 use postern_core::{Kind, Text, Transport};
+use postern_system::shard::{CachePadded, Sharded};
 
 use super::histogram::{Distribution, Histogram};
-use crate::shard::Sharded;
 
 /// How a call ended: answered, or the kind of its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Outcome {
+pub(crate) enum CallOutcome {
     Success,
     Failed(Kind),
 }
 
 /// Calls of one service.
 #[derive(Debug)]
-pub struct CallMetrics {
-    shards: Sharded<Shard>,
+pub(crate) struct CallMetrics {
+    shards: Sharded<CachePadded<Shard>>,
 }
 
-/// What one thread counted. Two cache lines apart from its neighbours: the prefetcher of x86 reads
-/// lines in pairs.
+/// What one thread counted.
 #[derive(Debug, Default)]
-#[repr(align(128))]
 struct Shard {
     ended: [[AtomicU64; N_OUTCOMES]; Transport::ALL.len()],
     begun: AtomicU64,
@@ -43,9 +41,9 @@ struct Shard {
 
 /// Numbers of one service at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct CallNumbers {
+pub(crate) struct CallNumbers {
     /// Calls that ended, by transport and outcome; those of zero are left out.
-    pub ended: Vec<(Transport, Outcome, u64)>,
+    pub ended: Vec<(Transport, CallOutcome, u64)>,
     pub in_flight: u64,
     pub durations: Distribution,
     pub bytes_in: u64,
@@ -54,15 +52,15 @@ pub struct CallNumbers {
 
 /// The metrics of every service that had a route since the start.
 #[derive(Debug, Default)]
-pub struct CallBook {
+pub(crate) struct CallBook {
     services: Mutex<BTreeMap<Text, Arc<CallMetrics>>>,
 }
 
 /// One call as it is booked at its end.
 #[derive(Debug, Clone, Copy)]
-pub struct Booking {
+pub(crate) struct Booking {
     pub transport: Transport,
-    pub outcome: Outcome,
+    pub outcome: CallOutcome,
     pub duration: Duration,
     /// Octets of the request's messages.
     pub bytes_in: u64,
@@ -70,9 +68,9 @@ pub struct Booking {
     pub bytes_out: u64,
 }
 
-impl Outcome {
+impl CallOutcome {
     #[must_use]
-    pub const fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Success => "success",
             Self::Failed(kind) => kind.name(),
@@ -94,35 +92,34 @@ impl Outcome {
 impl CallMetrics {
     fn new() -> Self {
         Self {
-            shards: Sharded::new(Shard::default),
+            shards: Sharded::new(CachePadded::default),
         }
     }
 
     /// A call begins; `end` must follow.
-    pub fn begin(&self) {
-        self.with_shard(|shard| shard.begun.fetch_add(1, Relaxed));
+    pub(crate) fn begin(&self) {
+        self.shards.mine().begun.fetch_add(1, Relaxed);
     }
 
     /// A call that had begun has ended.
-    pub fn end(&self, booking: &Booking) {
-        self.with_shard(|shard| {
-            let by_outcome = shard.ended.get(booking.transport.index());
-            if let Some(count) = by_outcome.and_then(|row| row.get(booking.outcome.index())) {
-                count.fetch_add(1, Relaxed);
-            }
-            shard.durations.observe(booking.duration);
-            shard.bytes_in.fetch_add(booking.bytes_in, Relaxed);
-            shard.bytes_out.fetch_add(booking.bytes_out, Relaxed);
-        });
+    pub(crate) fn end(&self, booking: &Booking) {
+        let shard = self.shards.mine();
+        let by_outcome = shard.ended.get(booking.transport.index());
+        if let Some(count) = by_outcome.and_then(|row| row.get(booking.outcome.index())) {
+            count.fetch_add(1, Relaxed);
+        }
+        shard.durations.observe(booking.duration);
+        shard.bytes_in.fetch_add(booking.bytes_in, Relaxed);
+        shard.bytes_out.fetch_add(booking.bytes_out, Relaxed);
     }
 
     /// All shards added up.
     #[must_use]
-    pub fn numbers(&self) -> CallNumbers {
+    pub(crate) fn numbers(&self) -> CallNumbers {
         let mut numbers = CallNumbers::default();
         let mut n_ended = 0;
         for transport in Transport::ALL {
-            for outcome in Outcome::all() {
+            for outcome in CallOutcome::all() {
                 let shards = self.shards.iter();
                 let counts = shards.filter_map(|shard| {
                     shard
@@ -138,7 +135,7 @@ impl CallMetrics {
             }
         }
         let mut n_begun = 0;
-        for shard in self.shards.iter() {
+        for shard in &self.shards {
             n_begun += shard.begun.load(Relaxed);
             shard.durations.add_to(&mut numbers.durations);
             numbers.bytes_in += shard.bytes_in.load(Relaxed);
@@ -147,28 +144,22 @@ impl CallMetrics {
         numbers.in_flight = n_begun.saturating_sub(n_ended);
         numbers
     }
-
-    fn with_shard<T>(&self, count: impl FnOnce(&Shard) -> T) {
-        if let Some(shard) = self.shards.mine() {
-            count(shard);
-        }
-    }
 }
 
 impl CallNumbers {
     /// Calls that ended, whatever the outcome.
     #[must_use]
-    pub fn n_ended(&self) -> u64 {
+    pub(crate) fn n_ended(&self) -> u64 {
         self.ended.iter().map(|(_, _, count)| count).sum()
     }
 
     /// Calls that ended with an error.
     #[must_use]
-    pub fn n_failed(&self) -> u64 {
+    pub(crate) fn n_failed(&self) -> u64 {
         let failed = self
             .ended
             .iter()
-            .filter(|(_, outcome, _)| *outcome != Outcome::Success);
+            .filter(|(_, outcome, _)| *outcome != CallOutcome::Success);
         failed.map(|(_, _, count)| count).sum()
     }
 }
@@ -177,7 +168,7 @@ impl CallBook {
     /// The metrics of `service`, begun when it is new. Names come from plugins, never from callers:
     /// their number is bounded by what is deployed.
     #[must_use]
-    pub fn service(&self, service: &Text) -> Arc<CallMetrics> {
+    pub(crate) fn service(&self, service: &Text) -> Arc<CallMetrics> {
         let mut services = self.services.lock();
         if let Some(metrics) = services.get(service) {
             return Arc::clone(metrics);
@@ -190,7 +181,7 @@ impl CallBook {
 
     /// Every service with its numbers, by name.
     #[must_use]
-    pub fn numbers(&self) -> Vec<(Text, CallNumbers)> {
+    pub(crate) fn numbers(&self) -> Vec<(Text, CallNumbers)> {
         let services = self.services.lock().clone();
         services
             .into_iter()
@@ -206,7 +197,7 @@ const N_OUTCOMES: usize = 1 + Kind::ALL.len();
 mod tests {
     use super::*;
 
-    fn booking(transport: Transport, outcome: Outcome) -> Booking {
+    fn booking(transport: Transport, outcome: CallOutcome) -> Booking {
         let duration = Duration::from_micros(20);
         Booking {
             transport,
@@ -225,13 +216,13 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..100 {
                         metrics.begin();
-                        metrics.end(&booking(Transport::Udp, Outcome::Success));
+                        metrics.end(&booking(Transport::Udp, CallOutcome::Success));
                     }
                 });
             }
         });
         let numbers = metrics.numbers();
-        assert_eq!(numbers.ended, [(Transport::Udp, Outcome::Success, 400)]);
+        assert_eq!(numbers.ended, [(Transport::Udp, CallOutcome::Success, 400)]);
         assert_eq!((numbers.bytes_in, numbers.bytes_out), (1200, 2000));
         assert_eq!((numbers.durations.count(), numbers.in_flight), (400, 0));
     }
@@ -240,7 +231,7 @@ mod tests {
     fn every_transport_and_outcome_has_a_place_of_its_own() {
         let metrics = CallMetrics::new();
         for transport in Transport::ALL {
-            for outcome in Outcome::all() {
+            for outcome in CallOutcome::all() {
                 metrics.end(&booking(transport, outcome));
             }
         }
@@ -254,7 +245,10 @@ mod tests {
         let metrics = CallMetrics::new();
         metrics.begin();
         metrics.begin();
-        metrics.end(&booking(Transport::Tcp, Outcome::Failed(Kind::Cancelled)));
+        metrics.end(&booking(
+            Transport::Tcp,
+            CallOutcome::Failed(Kind::Cancelled),
+        ));
         assert_eq!(metrics.numbers().in_flight, 1);
         assert_eq!(metrics.numbers().n_failed(), 1);
     }

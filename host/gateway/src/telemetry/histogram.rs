@@ -8,7 +8,7 @@ use std::{
 
 /// Upper edges of the buckets in nanoseconds; what is longer than the last falls into one more.
 /// From 10 µs, a call answered in place, to 30 s, the default deadline.
-pub const EDGES: [u64; 20] = [
+pub(crate) const EDGES: [u64; 20] = [
     10_000,
     25_000,
     50_000,
@@ -33,20 +33,20 @@ pub const EDGES: [u64; 20] = [
 
 /// Durations counted by bucket.
 #[derive(Debug, Default)]
-pub struct Histogram {
+pub(crate) struct Histogram {
     buckets: [AtomicU64; EDGES.len() + 1],
     sum_nanos: AtomicU64,
 }
 
 /// What histograms held at one moment; several add up.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Distribution {
+pub(crate) struct Distribution {
     buckets: [u64; EDGES.len() + 1],
     sum_nanos: u64,
 }
 
 impl Histogram {
-    pub fn observe(&self, duration: Duration) {
+    pub(crate) fn observe(&self, duration: Duration) {
         let nanos = u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX);
         let bucket_idx = EDGES.partition_point(|edge| *edge < nanos);
         if let Some(bucket) = self.buckets.get(bucket_idx) {
@@ -56,7 +56,7 @@ impl Histogram {
     }
 
     /// Adds what this histogram holds to `total`.
-    pub fn add_to(&self, total: &mut Distribution) {
+    pub(crate) fn add_to(&self, total: &mut Distribution) {
         for (sum, bucket) in total.buckets.iter_mut().zip(&self.buckets) {
             *sum += bucket.load(Relaxed);
         }
@@ -66,19 +66,19 @@ impl Histogram {
 
 impl Distribution {
     #[must_use]
-    pub fn count(&self) -> u64 {
+    pub(crate) fn count(&self) -> u64 {
         self.buckets.iter().sum()
     }
 
     /// Sum of all observations in seconds.
     #[must_use]
-    pub fn sum_seconds(&self) -> f64 {
+    pub(crate) fn sum_seconds(&self) -> f64 {
         seconds(self.sum_nanos)
     }
 
     /// Each bucket's upper edge in seconds and its own count, the open one last.
     #[must_use]
-    pub fn buckets(&self) -> Vec<(f64, u64)> {
+    pub(crate) fn buckets(&self) -> Vec<(f64, u64)> {
         let edges = EDGES
             .iter()
             .map(|nanos| seconds(*nanos))
@@ -89,7 +89,7 @@ impl Distribution {
     /// The upper edge in milliseconds of the bucket that holds the `quantile` (0 to 1) of all
     /// observations; `None` without any.
     #[must_use]
-    pub fn quantile_ms(&self, quantile: f64) -> Option<f64> {
+    pub(crate) fn quantile_ms(&self, quantile: f64) -> Option<f64> {
         let count = self.count();
         if count == 0 {
             return None;

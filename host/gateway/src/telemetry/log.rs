@@ -30,14 +30,14 @@ use crate::config::{Log, LogFormat};
 
 /// Changes the level of the log that `install` began.
 #[derive(Debug, Clone)]
-pub struct LogLevel {
+pub(crate) struct LogLevelHandle {
     /// `None` where somebody else's subscriber was there first, as in tests.
     filter: Option<Handle<EnvFilter, Registry>>,
 }
 
 /// Why a level is not in force.
 #[derive(Debug, thiserror::Error)]
-pub enum LogError {
+pub(crate) enum LogError {
     #[error("log level {directives:?}: {reason}")]
     Level { directives: String, reason: String },
     #[error("no thread for the log: {0}")]
@@ -46,7 +46,7 @@ pub enum LogError {
 
 /// Lines that were not written.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct LogNumbers {
+pub(crate) struct LogNumbers {
     /// Nobody took them in time.
     pub dropped: u64,
     /// They said again what the same place of the code had said too often.
@@ -65,7 +65,7 @@ struct Installed {
 ///
 /// # Errors
 /// `Level` when the directives are not understood, `Thread` when the system gives none.
-pub fn install(log: &Log) -> Result<LogLevel, LogError> {
+pub(crate) fn install(log: &Log) -> Result<LogLevelHandle, LogError> {
     let (filter, handle) = reload::Layer::new(parse(log.level.directives())?);
     let is_text = match log.format {
         LogFormat::Auto => io::stderr().is_terminal(),
@@ -108,7 +108,7 @@ pub fn install(log: &Log) -> Result<LogLevel, LogError> {
             log_panics();
         }
     }
-    Ok(LogLevel {
+    Ok(LogLevelHandle {
         filter: is_first.then_some(handle),
     })
 }
@@ -117,12 +117,12 @@ pub fn install(log: &Log) -> Result<LogLevel, LogError> {
 ///
 /// # Errors
 /// As `install`.
-pub fn check(log: &Log) -> Result<(), LogError> {
+pub(crate) fn check(log: &Log) -> Result<(), LogError> {
     parse(log.level.directives()).map(drop)
 }
 
 /// Waits until what was logged is written, for a second at most: nobody may be reading.
-pub fn flush() {
+pub(crate) fn flush() {
     if let Some(Installed { queue, .. }) = INSTALLED.get() {
         queue.flush(FLUSH_MAX);
     }
@@ -130,7 +130,7 @@ pub fn flush() {
 
 /// What was not written until this moment.
 #[must_use]
-pub fn numbers() -> LogNumbers {
+pub(crate) fn numbers() -> LogNumbers {
     INSTALLED
         .get()
         .map_or_else(LogNumbers::default, |installed| LogNumbers {
@@ -139,12 +139,12 @@ pub fn numbers() -> LogNumbers {
         })
 }
 
-impl LogLevel {
+impl LogLevelHandle {
     /// Puts the level of `log` in force.
     ///
     /// # Errors
     /// `Level` when the directives are not understood; what was in force stays.
-    pub fn apply(&self, log: &Log) -> Result<(), LogError> {
+    pub(crate) fn apply(&self, log: &Log) -> Result<(), LogError> {
         let filter = parse(log.level.directives())?;
         let Some(handle) = &self.filter else {
             return Ok(());

@@ -1,10 +1,10 @@
 //! What the gateway says about itself: log lines and numbers.
 
-pub mod calls;
-pub mod export;
-pub mod histogram;
-pub mod log;
-pub mod process;
+pub(crate) mod calls;
+pub(crate) mod export;
+pub(crate) mod histogram;
+pub(crate) mod log;
+pub(crate) mod process;
 mod text;
 mod throttle;
 mod writer;

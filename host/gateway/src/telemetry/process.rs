@@ -1,20 +1,18 @@
 //! What the operating system says about this process.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use postern_system::clock;
 
 /// Octets of physical memory that the process holds; `None` where the system does not say.
 #[must_use]
-pub fn resident_bytes() -> Option<u64> {
+pub(crate) fn resident_bytes() -> Option<u64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     resident_in(&status)
 }
 
 /// Seconds since 1970.
 #[must_use]
-pub fn unix_seconds() -> f64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0.0, |passed| passed.as_secs_f64())
+pub(crate) fn unix_seconds() -> f64 {
+    clock::unix_time().as_secs_f64()
 }
 
 /// The line `VmRSS:     1234 kB` of proc(5).

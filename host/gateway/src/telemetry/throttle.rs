@@ -14,6 +14,7 @@ use std::{
 };
 
 use parking_lot::{Mutex, RwLock};
+use postern_system::clock;
 use tracing::{Event, Level, Metadata, Subscriber, callsite::Identifier};
 use tracing_subscriber::{Layer, layer::Context};
 
@@ -120,7 +121,7 @@ impl Bucket {
 
 impl<S: Subscriber> Layer<S> for ThrottleLayer {
     fn event_enabled(&self, event: &Event<'_>, _: Context<'_, S>) -> bool {
-        self.0.admit(event.metadata(), Instant::now())
+        self.0.admit(event.metadata(), clock::now())
     }
 }
 
@@ -184,7 +185,7 @@ mod tests {
     #[test]
     fn the_rate_holds_at_its_edge() {
         let place = tracing::callsite!(name: "t", kind: tracing::metadata::Kind::EVENT, fields: x);
-        let now = Instant::now();
+        let now = clock::now();
         let bucket = Bucket {
             metadata: place.metadata(),
             state: Mutex::new(BucketState {

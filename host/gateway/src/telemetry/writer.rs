@@ -12,10 +12,11 @@ use std::{
         atomic::{AtomicU64, Ordering::Relaxed},
     },
     thread,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use parking_lot::{Condvar, Mutex};
+use postern_system::clock;
 use tracing_subscriber::fmt::MakeWriter;
 
 /// Lines that wait to be written.
@@ -74,7 +75,7 @@ impl LogQueue {
 
     /// Waits until everything is written, for at most `limit`.
     pub(super) fn flush(&self, limit: Duration) {
-        let deadline = Instant::now() + limit;
+        let deadline = clock::now() + limit;
         let mut pending = self.pending.lock();
         while !pending.bytes.is_empty() || pending.in_writing > 0 {
             if self.emptied.wait_until(&mut pending, deadline).timed_out() {
@@ -109,7 +110,7 @@ impl LogQueue {
     }
 
     fn run(&self, mut output: impl io::Write, tell: impl Fn(u64), maintain: impl Fn()) {
-        let mut maintained = Instant::now();
+        let mut maintained = clock::now();
         loop {
             let batch = self.take_batch();
             if !batch.is_empty() {
@@ -120,9 +121,9 @@ impl LogQueue {
             if n_untold > 0 {
                 tell(n_untold);
             }
-            if maintained.elapsed() >= MAINTAIN_INTERVAL {
+            if clock::since(maintained) >= MAINTAIN_INTERVAL {
                 maintain();
-                maintained = Instant::now();
+                maintained = clock::now();
             }
         }
     }

@@ -62,10 +62,12 @@ impl Timer for Alarm {
 mod tests {
     use std::{future::poll_fn, time::Duration};
 
+    use postern_system::clock;
+
     use super::*;
 
     fn now() -> Instant {
-        tokio::time::Instant::now().into_std()
+        clock::now()
     }
 
     fn ms(n: u64) -> Duration {

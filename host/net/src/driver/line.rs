@@ -11,6 +11,7 @@ use std::{
 
 use bytes::{Buf, Bytes, BytesMut};
 use postern_core::wire::{Connection, FrameError, Role, SessionError};
+use postern_system::clock;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
 use super::{Alarm, held::Held};
@@ -412,7 +413,7 @@ impl<S: StreamLink> Line<S> {
 
 /// tokio's clock, so that tests may hold it.
 pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
+    clock::now()
 }
 
 fn count_violation(counters: &Counters, error: &SessionError) {

@@ -6,9 +6,8 @@ mod held;
 mod line;
 mod socket;
 
-use std::hash::{BuildHasher, RandomState};
-
 use postern_core::wire::SessionId;
+use postern_system::random;
 
 pub use self::alarm::Alarm;
 pub(crate) use self::{
@@ -17,15 +16,9 @@ pub(crate) use self::{
     socket::Socket,
 };
 
-/// 64 bits that nobody outside can foresee: SipHash of nothing, under keys which the standard
-/// library draws from the operating system.
-pub(crate) fn random() -> u64 {
-    RandomState::new().hash_one(())
-}
-
-/// 128 bits that nobody outside can foresee.
+/// Nobody outside can foresee it.
 pub(crate) fn random_session_id() -> SessionId {
-    SessionId(u128::from(random()) << 64 | u128::from(random()))
+    SessionId(random::secret())
 }
 
 #[cfg(test)]

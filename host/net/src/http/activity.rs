@@ -11,10 +11,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
-use tokio::time::Instant;
+use postern_system::clock;
 
 use super::HttpConfig;
 
@@ -120,7 +120,7 @@ impl Activity {
     pub(super) fn set_in_head(&self, is_in_head: bool) {
         if is_in_head != self.is_in_head() {
             let began = if is_in_head {
-                u64::try_from(self.began.elapsed().as_millis()).unwrap_or(u64::MAX - 1) + 1
+                u64::try_from(clock::since(self.began).as_millis()).unwrap_or(u64::MAX - 1) + 1
             } else {
                 0
             };
@@ -241,13 +241,13 @@ mod tests {
     }
 
     fn activity() -> Arc<Activity> {
-        Arc::new(Activity::new(Instant::now()))
+        Arc::new(Activity::new(clock::now()))
     }
 
     /// Looks after `seconds` of nothing.
     #[track_caller]
     fn check(activity: &Activity, bytes_held: usize, seconds: u32, expected: Option<Expiry>) {
-        let now = Instant::now();
+        let now = clock::now();
         let mut watch = Watch::new(now);
         // Takes note of what has happened so far.
         let _ = watch.handle_timeout(now, activity, bytes_held, &config());
@@ -301,7 +301,7 @@ mod tests {
         drop(activity.begin());
         check(&activity, 5, 1, None);
         check(&activity, 5, 2, Some(Expiry::SlowReader));
-        let now = Instant::now();
+        let now = clock::now();
         let mut watch = Watch::new(now);
         for (seconds, bytes_held) in [(0, 5), (1, 5), (2, 4), (3, 4)] {
             // PINGs and their answers are no progress.
@@ -322,7 +322,7 @@ mod tests {
         activity: &Arc<Activity>,
         mut change: impl FnMut(u32) -> usize,
     ) -> Option<u32> {
-        let now = Instant::now();
+        let now = clock::now();
         let mut watch = Watch::new(now);
         (0..10).find(|seconds| {
             let bytes_held = change(*seconds);

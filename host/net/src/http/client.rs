@@ -1,9 +1,6 @@
 //! A handler behind another gateway's HTTP listener.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use futures_util::{StreamExt, TryStreamExt};
@@ -18,6 +15,7 @@ use hyper_util::{
 use postern_core::{
     Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers, Kind, Reply, Retry,
 };
+use postern_system::clock;
 use tokio::time::timeout;
 
 use super::{
@@ -231,7 +229,7 @@ impl Handler for HttpClient {
         Box::pin(async move {
             let left = call
                 .context
-                .remaining(Instant::now())
+                .remaining(clock::now())
                 .unwrap_or(client.config.call_timeout);
             let request = client.to_request(call, left)?;
             timeout(left, client.send(request))

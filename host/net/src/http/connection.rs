@@ -26,11 +26,12 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use postern_system::clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt, Interest},
     net::TcpStream,
     task::unconstrained,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{sleep, sleep_until, timeout},
 };
 use tracing::debug;
 
@@ -63,7 +64,7 @@ pub(super) async fn serve<A: Answer>(
     shutdown: &Shutdown,
 ) {
     let stream = Arc::new(stream);
-    let activity = Arc::new(Activity::new(Instant::now()));
+    let activity = Arc::new(Activity::new(clock::now()));
     let state = Arc::new(SocketState::new(activity, Arc::clone(&shared.counters)));
     let mut socket = Socket::new(Arc::clone(&stream), Arc::clone(&state));
     let header_timeout = shared.config.load().header_timeout;
@@ -232,8 +233,8 @@ impl<A: Answer> Driver<'_, A> {
                 sleep(LAST_LOOK).await;
             }
         }));
-        let mut watch = Watch::new(Instant::now());
-        let mut wake = Instant::now();
+        let mut watch = Watch::new(clock::now());
+        let mut wake = clock::now();
         let (mut is_draining, mut is_probe_due, mut probed) = (false, false, 0);
         loop {
             let moving = poll_fn(|cx| match connection.as_mut().poll(cx) {
@@ -255,7 +256,7 @@ impl<A: Answer> Driver<'_, A> {
                     }
                     None => {
                         is_probe_due = true;
-                        wake = wake.min(Instant::now() + PROBE_AFTER);
+                        wake = wake.min(clock::now() + PROBE_AFTER);
                     }
                 },
                 _ = reset.as_mut() => return Err(None),
@@ -263,11 +264,11 @@ impl<A: Answer> Driver<'_, A> {
                     is_draining = true;
                     drain(connection.as_mut());
                 }
-                () = unconstrained(sleep_until(wake)) => {
+                () = unconstrained(sleep_until(wake.into())) => {
                     if mem::take(&mut is_probe_due) && probed != activity.n_requests() && self.probe() {
                         probed = activity.n_requests();
                     }
-                    let (now, held) = (Instant::now(), self.asker.bytes.held());
+                    let (now, held) = (clock::now(), self.asker.bytes.held());
                     let config = shared.config.load_full();
                     match watch.handle_timeout(now, activity, held, &config) {
                         Err(later) => wake = later,

@@ -10,7 +10,8 @@ use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http_body::Body as HttpBody;
 use postern_core::{Blame, Error, Kind};
-use tokio::time::{Instant, Sleep, sleep};
+use postern_system::clock;
+use tokio::time::{Sleep, sleep};
 
 use super::reply;
 use crate::HeldBytes;
@@ -157,7 +158,7 @@ impl<B> Lines<B> {
 
     fn rearm(&mut self) {
         if let (Some(timer), Some(limit)) = (&mut self.timer, self.timeout) {
-            timer.as_mut().reset(Instant::now() + limit);
+            timer.as_mut().reset((clock::now() + limit).into());
         }
     }
 

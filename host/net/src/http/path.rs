@@ -1,5 +1,8 @@
 //! Paths of the listener: which of its three resources a request names.
 
+use std::borrow::Cow;
+
+use percent_encoding::percent_decode_str;
 use postern_core::Text;
 
 /// What a path names.
@@ -52,34 +55,21 @@ impl Resource {
 
 /// Undoes percent-encoding (RFC 3986 section 2.1) of one segment; `%2F` becomes part of the name.
 fn decode(segment: &str) -> Result<Text, PathError> {
-    if !segment.contains('%') {
-        return Ok(Text::from(segment));
-    }
     let malformed = || PathError::Encoding {
         segment: shorten(segment),
     };
-    let mut octets = Vec::with_capacity(segment.len());
-    let mut rest = segment.bytes();
-    while let Some(octet) = rest.next() {
-        if octet != b'%' {
-            octets.push(octet);
-            continue;
-        }
-        let (Some(high), Some(low)) = (rest.next().and_then(nibble), rest.next().and_then(nibble))
-        else {
-            return Err(malformed());
-        };
-        octets.push(high << 4 | low);
+    // The library leaves a `%` without two digits as it is.
+    let is_encoded = |rest: &str| {
+        let digits = rest.as_bytes().get(..2);
+        digits.is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    };
+    if !segment.split('%').skip(1).all(is_encoded) {
+        return Err(malformed());
     }
-    Text::from_utf8(octets.into()).map_err(|_| malformed())
-}
-
-fn nibble(digit: u8) -> Option<u8> {
-    match digit {
-        b'0'..=b'9' => Some(digit - b'0'),
-        b'a'..=b'f' => Some(digit - b'a' + 10),
-        b'A'..=b'F' => Some(digit - b'A' + 10),
-        _ => None,
+    let octets: Cow<'_, [u8]> = percent_decode_str(segment).into();
+    match octets {
+        Cow::Borrowed(_) => Ok(Text::from(segment)),
+        Cow::Owned(octets) => Text::from_utf8(octets.into()).map_err(|_| malformed()),
     }
 }
 

@@ -1,10 +1,6 @@
 //! An HTTP request in, a `Call` out; or the refusal that the client reads instead.
 
-use std::{
-    collections::HashSet,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{HeaderMap, StatusCode, header, request};
@@ -14,6 +10,7 @@ use postern_core::{
     Blame, Body, BodyStream, Call, Context, Error, Headers, Kind, Peer, Text, TraceContext,
     headers::HeadersBuilder,
 };
+use postern_system::clock;
 
 use super::{HttpConfig, is_hop_by_hop, is_ndjson, lines::Lines, media_type};
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
@@ -68,7 +65,7 @@ where
     let mut held = bytes.hold(section_bytes(&head.headers))?;
     let headers = to_call_headers(&head.headers)?;
     let context = Context {
-        deadline: read_timeout(&head.headers)?.and_then(|left| Instant::now().checked_add(left)),
+        deadline: read_timeout(&head.headers)?.and_then(|left| clock::now().checked_add(left)),
         peer,
         correlation: correlation(&head.headers).unwrap_or_default(),
         trace: text(&head.headers, "traceparent").and_then(|trace| TraceContext::parse(&trace)),

@@ -22,6 +22,7 @@ use futures_util::stream;
 use postern_core::{
     Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Headers, Kind, Reply, Retry, Text,
 };
+use postern_system::clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -192,7 +193,7 @@ async fn a_client_that_leaves_cancels_its_call() {
 async fn a_client_stops_waiting_at_the_deadline() {
     let fixture = Fixture::open(HttpConfig::default()).await;
     let mut call = Call::unary("hang", "On", "");
-    call.context.deadline = Some(std::time::Instant::now() + Duration::from_millis(50));
+    call.context.deadline = Some(clock::now() + Duration::from_millis(50));
     let error = fixture
         .client(false)
         .call(call)

@@ -19,7 +19,8 @@ use arc_swap::ArcSwap;
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
-use tokio::time::{Instant, Sleep, sleep_until};
+use postern_system::clock;
+use tokio::time::{Sleep, sleep_until};
 
 use super::{HttpConfig, activity::InFlight};
 use crate::Counters;
@@ -165,7 +166,7 @@ impl StreamExecutor {
                 return Poll::Pending;
             };
             loop {
-                let due = || Instant::now() + self.config.load().write_timeout;
+                let due = || (clock::now() + self.config.load().write_timeout).into();
                 let running = timer.get_or_insert_with(|| {
                     seen = Some(waiting);
                     Box::pin(sleep_until(due()))

@@ -7,11 +7,12 @@ use std::{
     pin::Pin,
     sync::Arc,
     task::{Context, Poll, Waker},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use tokio::time::{Instant, Sleep};
+use postern_system::clock;
+use tokio::time::Sleep;
 
 use super::Network;
 use crate::link::{Datagram, DatagramLink};
@@ -81,7 +82,7 @@ impl MemorySocket {
             }
             let bytes = datagram.bytes.clone();
             inbox.push(
-                Instant::now() + delay,
+                clock::now() + delay,
                 Datagram {
                     peer: self.address,
                     local: None,
@@ -112,7 +113,9 @@ impl DatagramLink for MemorySocket {
                 Err(due) => due,
             };
             let Some(due) = due else { return Poll::Pending };
-            let sleep = self.due.insert(Box::pin(tokio::time::sleep_until(due)));
+            let sleep = self
+                .due
+                .insert(Box::pin(tokio::time::sleep_until(due.into())));
             if sleep.as_mut().poll(cx).is_pending() {
                 return Poll::Pending;
             }
@@ -148,7 +151,7 @@ impl Inbox {
     /// Moves what has arrived; `Err` says when the next datagram will, if one is under way.
     fn take(&self, cx: &mut Context<'_>, into: &mut Vec<Datagram>) -> Result<(), Option<Instant>> {
         let mut arrivals = self.0.lock();
-        let now = Instant::now();
+        let now = clock::now();
         let before = into.len();
         while let Some(entry) = arrivals.queue.first_entry()
             && entry.key().0 <= now

@@ -7,13 +7,15 @@ use std::{
     pin::Pin,
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
+    time::Instant,
 };
 
 use bytes::{Buf, Bytes};
 use parking_lot::Mutex;
+use postern_system::clock;
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
-    time::{Instant, Sleep},
+    time::Sleep,
 };
 
 use super::Conditions;
@@ -84,7 +86,7 @@ impl AsyncRead for MemoryStream {
         if pipe.cut {
             return Poll::Ready(Err(io::ErrorKind::ConnectionReset.into()));
         }
-        let now = Instant::now();
+        let now = clock::now();
         let mut room = buf.remaining().min(this.conditions.mtu);
         let before = buf.filled().len();
         while let Some((due, chunk)) = pipe.chunks.front_mut()
@@ -110,7 +112,7 @@ impl AsyncRead for MemoryStream {
         pipe.reader = Some(cx.waker().clone());
         let due = pipe.chunks.front().map(|(due, _)| *due);
         drop(pipe);
-        this.due = due.map(|due| Box::pin(tokio::time::sleep_until(due)));
+        this.due = due.map(|due| Box::pin(tokio::time::sleep_until(due.into())));
         if let Some(sleep) = &mut this.due
             && sleep.as_mut().poll(cx).is_ready()
         {
@@ -139,7 +141,7 @@ impl AsyncWrite for MemoryStream {
         let written = part.len();
         pipe.octets += written;
         pipe.chunks
-            .push_back((Instant::now() + self.conditions.delay, part));
+            .push_back((clock::now() + self.conditions.delay, part));
         wake(&mut pipe.reader);
         Poll::Ready(Ok(written))
     }
@@ -210,13 +212,13 @@ mod tests {
             ..Conditions::default()
         };
         let (_network, mut near, mut far) = pair(conditions).await;
-        let begin = Instant::now();
+        let begin = clock::now();
         near.write_all(b"hello").await.expect("room");
         near.shutdown().await.expect("open");
         let mut read = Vec::new();
         far.read_to_end(&mut read).await.expect("whole");
         assert_eq!(read, b"hello");
-        assert!(begin.elapsed() >= delay);
+        assert!(clock::since(begin) >= delay);
     }
 
     #[tokio::test]

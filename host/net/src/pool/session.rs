@@ -4,10 +4,11 @@
 use std::{sync::Arc, time::Duration};
 
 use postern_core::{Error, wire::Dialect};
+use postern_system::random;
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, accounting::HostId, host::SessionKey};
-use crate::{client::Client, dial::Target, driver};
+use crate::{client::Client, dial::Target};
 
 /// How long a peer may take to answer BYE when nothing is under way.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -46,7 +47,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: HostId, key: SessionKey, target
             tracing::debug!(%error, "no session with an upstream");
             let reason: Arc<str> = error.message.into();
             shared.update(|state, now| {
-                let random = driver::random();
+                let random = random::even();
                 state
                     .accounting
                     .on_connect_failed(id, key, reason, now, random);
@@ -86,7 +87,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: HostId, key: SessionKey, target
     };
     tracing::debug!(address = %client.destination(), %reason, "upstream session is over");
     shared.update(|state, now| {
-        let random = driver::random();
+        let random = random::even();
         state.accounting.on_ended(id, key, reason, now, random);
         state.forget(id);
     });

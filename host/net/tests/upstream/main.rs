@@ -2,6 +2,10 @@
 //! health checks, streams. What is decided without a socket is claimed beside the pool's accounting.
 
 #![expect(
+    clippy::disallowed_methods,
+    reason = "a test measures by the clock that it chooses"
+)]
+#![expect(
     clippy::panic,
     reason = "a test that meets what it does not expect must fail"
 )]

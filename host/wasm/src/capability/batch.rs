@@ -133,6 +133,8 @@ impl Batch {
 mod tests {
     use std::time::Duration;
 
+    use postern_system::clock;
+
     use super::*;
 
     fn call(method: &str) -> Call {
@@ -174,7 +176,7 @@ mod tests {
 
     #[test]
     fn the_first_deadline_is_the_deadline_of_all() {
-        let now = Instant::now();
+        let now = clock::now();
         let until = |seconds: Option<u64>| {
             let mut call = call("a");
             call.context.deadline = seconds.map(|seconds| now + Duration::from_secs(seconds));

@@ -1,8 +1,7 @@
 //! Import `call`: the call that the instance is answering.
 
-use std::time::Instant;
-
 use postern_core::{Context, Kind, Origin};
+use postern_system::clock;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, LinkerInstance, WasmStr},
@@ -82,7 +81,7 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
     })?;
     interface.func_wrap("remaining-ms", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let left = store.data().end().saturating_duration_since(Instant::now());
+        let left = store.data().end().saturating_duration_since(clock::now());
         Ok((u64::try_from(left.as_millis()).unwrap_or(u64::MAX),))
     })?;
     interface.func_wrap("correlation-id", |mut store: Store<'_>, (): ()| {

@@ -11,6 +11,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::RwLock;
 use postern_core::{Body, Call, Handler, Headers, Kind, Reply, headers::HeadersBuilder};
+use postern_system::clock;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, WasmList},
@@ -70,8 +71,8 @@ async fn call(
         Ok((answer, _)) => Ok(answer.map(Vec::from).map_err(convert::to_failure)),
         Err(_) => {
             // At its own end a guest stops; at a shorter timeout that it chose it goes on.
-            store.data().check_time(Instant::now())?;
-            let message = format!("no answer within {}", time(now.elapsed()));
+            store.data().check_time(clock::now())?;
+            let message = format!("no answer within {}", time(clock::since(now)));
             Ok(Err(failure(Kind::DeadlineExceeded, message)))
         }
     }
@@ -97,7 +98,7 @@ fn prepare(
         .and_then(|client| client.pipeline());
     let pipeline = pipeline.ok_or_else(unavailable)?;
     let options = options.unwrap_or_default();
-    let now = Instant::now();
+    let now = clock::now();
     let wanted = options
         .timeout_ms
         .and_then(|ms| now.checked_add(Duration::from_millis(ms)));

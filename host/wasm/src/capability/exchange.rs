@@ -2,6 +2,7 @@
 
 use bytes::Bytes;
 use postern_core::{Headers, Kind};
+use postern_system::clock;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, LinkerInstance, WasmList, WasmStr},
@@ -40,7 +41,7 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     response.func_wrap("elapsed-micros", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
         let elapsed = match store.data().ambient.as_ref().map(|ambient| &ambient.call) {
-            Some(AmbientCall::Shared(asked)) => asked.start.elapsed().as_micros(),
+            Some(AmbientCall::Shared(asked)) => clock::since(asked.start).as_micros(),
             Some(AmbientCall::Owned(_)) | None => 0,
         };
         Ok((u64::try_from(elapsed).unwrap_or(u64::MAX),))

@@ -6,6 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+use postern_system::clock;
+
 use crate::trap::Stop;
 
 /// Waits for `future` until `end`; gives what came and how long it took. What is ready at once costs
@@ -20,12 +22,12 @@ pub(super) async fn until<T>(
     if let Poll::Ready(output) = first.await {
         return Ok((output, Duration::ZERO));
     }
-    let start = Instant::now();
+    let start = clock::now();
     let output = match end {
         Some(end) => tokio::time::timeout_at(end.into(), future)
             .await
             .map_err(|_| stop)?,
         None => future.await,
     };
-    Ok((output, start.elapsed()))
+    Ok((output, clock::since(start)))
 }

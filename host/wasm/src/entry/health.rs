@@ -1,11 +1,9 @@
 //! Role `health`: asked before a generation takes calls, and regularly after.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Duration};
 
 use postern_core::{Blame, Error, Kind};
+use postern_system::clock;
 use wasmtime::{AsContext, component::Func};
 
 use crate::{
@@ -64,7 +62,7 @@ pub enum HealthStatus {
 /// # Errors
 /// As a call: a trap, the time limit; and `deadline-exceeded` without an answer within `limit`.
 pub(crate) async fn check(shard: Arc<WorkerShard>, limit: Duration) -> Result<HealthReport, Error> {
-    let deadline = Some(Instant::now() + limit);
+    let deadline = Some(clock::now() + limit);
     let guest = Arc::clone(&shard.generation().guest);
     let lease = match Lease::spare(shard, deadline).await {
         Ok(lease) => lease,

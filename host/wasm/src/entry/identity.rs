@@ -109,20 +109,18 @@ impl Authenticator for PluginAuthenticator {
         };
         match generation.local() {
             Some(local) => Step::Done(authenticate(local, asked, credentials)),
-            None => match serving.shard() {
-                Some(shard) => {
-                    let entered = pooled_authenticate(shard, Arc::clone(asked), credentials);
-                    let purpose = Purpose::role("authenticate");
-                    let broken = |error| Err(Fault::Broken(error));
-                    Step::Later(offload::run(
-                        &generation.guest,
-                        purpose,
-                        broken,
-                        Box::pin(entered),
-                    ))
-                }
-                None => broken(self.0.unavailable()),
-            },
+            None => {
+                let shard = serving.shard();
+                let entered = pooled_authenticate(shard, Arc::clone(asked), credentials);
+                let purpose = Purpose::role("authenticate");
+                let broken = |error| Err(Fault::Broken(error));
+                Step::Later(offload::run(
+                    &generation.guest,
+                    purpose,
+                    broken,
+                    Box::pin(entered),
+                ))
+            }
         }
     }
 }
@@ -140,20 +138,18 @@ impl Authorizer for PluginAuthorizer {
         }
         match generation.local() {
             Some(local) => Step::Done(authorize(local, asked)),
-            None => match serving.shard() {
-                Some(shard) => {
-                    let entered = pooled_authorize(shard, Arc::clone(asked));
-                    let purpose = Purpose::role("authorize");
-                    let broken = |error| Err(Fault::Broken(error));
-                    Step::Later(offload::run(
-                        &generation.guest,
-                        purpose,
-                        broken,
-                        Box::pin(entered),
-                    ))
-                }
-                None => broken(self.0.unavailable()),
-            },
+            None => {
+                let shard = serving.shard();
+                let entered = pooled_authorize(shard, Arc::clone(asked));
+                let purpose = Purpose::role("authorize");
+                let broken = |error| Err(Fault::Broken(error));
+                Step::Later(offload::run(
+                    &generation.guest,
+                    purpose,
+                    broken,
+                    Box::pin(entered),
+                ))
+            }
         }
     }
 }

@@ -87,16 +87,14 @@ impl RequestInterceptor for PluginRequests {
         }
         match generation.local() {
             Some(local) => Step::Done(request(local, call)),
-            None => match serving.shard() {
-                Some(shard) => {
-                    let entered = Box::pin(pooled_request(shard, call));
-                    // The call went with the guest.
-                    let refuse = |error: Error| Flow::Refuse(error.into());
-                    let purpose = Purpose::role("on-request");
-                    Step::Later(offload::run(&generation.guest, purpose, refuse, entered))
-                }
-                None => Step::Done(Flow::Broken(call, self.0.unavailable().into())),
-            },
+            None => {
+                let shard = serving.shard();
+                let entered = Box::pin(pooled_request(shard, call));
+                // The call went with the guest.
+                let refuse = |error: Error| Flow::Refuse(error.into());
+                let purpose = Purpose::role("on-request");
+                Step::Later(offload::run(&generation.guest, purpose, refuse, entered))
+            }
         }
     }
 }
@@ -116,21 +114,19 @@ impl ResponseInterceptor for PluginResponses {
         }
         match generation.local() {
             Some(local) => Step::Done(response(local, asked, outcome)),
-            None => match serving.shard() {
-                Some(shard) => {
-                    let entered = pooled_response(shard, Arc::clone(asked), outcome);
-                    // The outcome went with the guest.
-                    let lost = |error| Seen::from(Err(error));
-                    let purpose = Purpose::role("on-response");
-                    Step::Later(offload::run(
-                        &generation.guest,
-                        purpose,
-                        lost,
-                        Box::pin(entered),
-                    ))
-                }
-                None => Step::Done(broken(outcome, self.0.unavailable())),
-            },
+            None => {
+                let shard = serving.shard();
+                let entered = pooled_response(shard, Arc::clone(asked), outcome);
+                // The outcome went with the guest.
+                let lost = |error| Seen::from(Err(error));
+                let purpose = Purpose::role("on-response");
+                Step::Later(offload::run(
+                    &generation.guest,
+                    purpose,
+                    lost,
+                    Box::pin(entered),
+                ))
+            }
         }
     }
 }

@@ -3,10 +3,11 @@
 use std::{
     io,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use postern_core::{Kind, Retry};
+use postern_system::clock;
 use redb::{StorageBackend, backends::FileBackend};
 
 use super::*;
@@ -232,11 +233,11 @@ fn large() -> Vec<u8> {
 
 /// Until it succeeds: the file may be closed for a moment.
 async fn patiently<T>(ask: impl AsyncFn() -> Result<T, StoreError>) -> T {
-    let begun = Instant::now();
+    let begun = clock::now();
     loop {
         match ask().await {
             Ok(value) => return value,
-            Err(error) => assert!(begun.elapsed() < PATIENCE, "still {error}"),
+            Err(error) => assert!(clock::since(begun) < PATIENCE, "still {error}"),
         }
         tokio::time::sleep(Duration::from_millis(20)).await;
     }

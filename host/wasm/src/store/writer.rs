@@ -18,6 +18,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use postern_system::clock;
 use redb::{Database, DatabaseError};
 use tokio::{runtime, sync::mpsc, time::timeout_at};
 use tracing::{error, info, warn};
@@ -164,7 +165,7 @@ impl Writer {
         if self
             .outage
             .as_ref()
-            .is_some_and(|outage| outage.next <= Instant::now())
+            .is_some_and(|outage| outage.next <= clock::now())
         {
             self.try_again();
         }
@@ -234,7 +235,7 @@ impl Writer {
             fault,
             reason,
             pause: PAUSE_MIN,
-            next: Instant::now() + PAUSE_MIN,
+            next: clock::now() + PAUSE_MIN,
             trial_bytes: n_bytes.clamp(1, TRIAL_BYTES_MAX),
         });
         self.reopen();
@@ -288,7 +289,7 @@ impl Writer {
 
     fn postpone(&mut self) {
         if let Some(outage) = &mut self.outage {
-            outage.next = Instant::now() + outage.pause;
+            outage.next = clock::now() + outage.pause;
         }
     }
 }

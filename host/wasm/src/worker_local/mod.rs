@@ -22,6 +22,10 @@ use std::{
 
 use parking_lot::{Mutex, MutexGuard};
 use postern_core::{Blame, Error};
+use postern_system::{
+    clock,
+    shard::{CachePadded, Sharded},
+};
 use wasmtime::{PoolConcurrencyLimitError, Store, Trap, component::InstancePre};
 
 use self::{quarantine::Quarantine, sample::weight};
@@ -30,7 +34,6 @@ use crate::{
     fuel,
     limits::time,
     outcome::{EntryOutcome, TrapReason},
-    shard::{self, Padded},
     spec::{Budgets, Mode},
     state::{Guest, StoreState},
     trap::Trapped,
@@ -79,7 +82,7 @@ pub(crate) trait AnyLocal: Any + Send + Sync {
 /// The worker-local instances of one role in one generation.
 pub(crate) struct WorkerLocal<F> {
     code: Arc<DirectCode>,
-    slots: Box<[Padded<Mutex<WorkerSlot<F>>>]>,
+    slots: Sharded<CachePadded<Mutex<WorkerSlot<F>>>>,
     fuel: u64,
     ticks: u64,
     budget: Duration,
@@ -131,9 +134,8 @@ impl<F: DirectFunctions> WorkerLocal<F> {
     pub(crate) fn new(code: &Arc<DirectCode>) -> Self {
         let budget = F::budget(&code.guest.spec.budgets);
         let payload = fuel::time_of(code.guest.spec.limits.input_bytes_max);
-        let slot = |_| Padded(Mutex::new(WorkerSlot::default()));
         Self {
-            slots: (0..shard::count()).map(slot).collect(),
+            slots: Sharded::per_thread(CachePadded::default),
             fuel: fuel::of(budget),
             ticks: ticks(budget + payload, code.tick),
             budget,
@@ -159,7 +161,7 @@ impl<F: DirectFunctions> WorkerLocal<F> {
         if entry.slot.instance.is_some() {
             return Ok(entry);
         }
-        let now = now.unwrap_or_else(Instant::now);
+        let now = now.unwrap_or_else(clock::now);
         if entry.slot.quarantine.holds(now) {
             return Err(Absent::Quarantined);
         }
@@ -178,7 +180,7 @@ impl<F: DirectFunctions> WorkerLocal<F> {
 
     /// As `take`, only where there is an instance and its slot is free; not timed.
     pub(crate) fn take_present(&self) -> Option<Entry<'_, F>> {
-        let Padded(own) = shard::current(&self.slots)?;
+        let own = self.slots.mine();
         let slot = own.try_lock().filter(|slot| slot.instance.is_some())?;
         Some(self.entry(slot))
     }
@@ -219,12 +221,12 @@ impl<F: DirectFunctions> WorkerLocal<F> {
     }
 
     fn slot(&self) -> Option<Entry<'_, F>> {
-        let Padded(own) = shard::current(&self.slots)?;
+        let own = self.slots.mine();
         if let Some(slot) = own.try_lock() {
             return Some(self.entry(slot));
         }
         let mut others = self.slots.iter();
-        let free = others.find_map(|Padded(slot)| slot.try_lock());
+        let free = others.find_map(|slot| slot.try_lock());
         let slot = free.or_else(|| own.try_lock_for(WAIT_MAX))?;
         Some(self.entry(slot))
     }
@@ -241,7 +243,7 @@ impl<F: DirectFunctions> WorkerLocal<F> {
 
     fn make(&self) -> Result<Instance<F>, Trapped> {
         let guest = &self.code.guest;
-        let now = Instant::now();
+        let now = clock::now();
         let state = StoreState::new(Arc::clone(guest), now);
         let mut store = Store::new(self.code.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
@@ -313,14 +315,14 @@ impl<F: DirectFunctions> Entry<'_, F> {
     fn start_timer(&mut self) {
         let n_entries = self.slot.n_entries;
         self.slot.n_entries = n_entries.wrapping_add(1);
-        self.timer = weight(n_entries).map(|weight| (Instant::now(), weight));
+        self.timer = weight(n_entries).map(|weight| (clock::now(), weight));
     }
 
     /// What this entry has taken so far, for itself and those that it stands for.
     pub(crate) fn time(&self) -> Duration {
         let timer = self.timer;
         timer.map_or(Duration::ZERO, |(start, weight)| {
-            start.elapsed().saturating_mul(weight)
+            clock::since(start).saturating_mul(weight)
         })
     }
 
@@ -336,7 +338,7 @@ impl<F: DirectFunctions> Drop for Entry<'_, F> {
         if self.has_trapped {
             self.slot.instance = None;
             if F::QUARANTINE {
-                let now = self.now.unwrap_or_else(Instant::now);
+                let now = self.now.unwrap_or_else(clock::now);
                 self.slot.quarantine.on_trap(now);
             }
             return;

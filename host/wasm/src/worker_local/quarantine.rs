@@ -32,12 +32,14 @@ impl Quarantine {
 
 #[cfg(test)]
 mod tests {
+    use postern_system::clock;
+
     use super::*;
 
     #[test]
     fn pauses_double_up_to_half_a_minute_and_start_over_after_as_long_without_a_trap() {
         let mut quarantine = Quarantine::default();
-        let mut now = Instant::now();
+        let mut now = clock::now();
         assert!(!quarantine.holds(now));
         let mut pauses = Vec::new();
         for _ in 0..10 {

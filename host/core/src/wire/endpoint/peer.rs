@@ -424,7 +424,7 @@ impl Peer {
             Delivery::Reply => self.outgoing.numbering() == Numbering::Wide,
         };
         if !is_acknowledged {
-            frame.flags = frame.flags.without(Flags::REQ_ACK);
+            frame.flags = frame.flags.difference(Flags::REQ_ACK);
             self.check(&frame, config.datagram_bytes_max)?;
             return Ok(self.session.send(now, frame)?);
         }

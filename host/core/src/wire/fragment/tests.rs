@@ -51,7 +51,7 @@ fn every_fragment_repeats_the_headers_and_the_flags() {
     for (index, datagram) in datagrams(&split).into_iter().enumerate() {
         assert!(datagram.len() <= 1200, "{}", datagram.len());
         let part = Frame::decode_datagram(datagram, 1200).expect("a frame");
-        assert_eq!(part.flags, Flags::REQ_ACK.with(Flags::FRAG));
+        assert_eq!(part.flags, Flags::REQ_ACK.union(Flags::FRAG));
         let index = index.to_string();
         let expected = [
             ("n", "0"),

@@ -16,16 +16,20 @@ pub enum FrameType {
     Err = 8,
 }
 
-/// Octet 4. Only the four defined bits can be set.
-///
-/// | bit | name | meaning |
-/// |---|---|---|
-/// | `0x01` | `REQ_ACK` | the sender wants an ACK |
-/// | `0x02` | `CRC` | none: the crc is always there and always checked |
-/// | `0x10` | `FRAG` | the payload is one part of a message |
-/// | `0x20` | `COMP` | the payload is compressed, see header `encoding` |
-#[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
-pub struct Flags(u8);
+bitflags::bitflags! {
+    /// Octet 4. Only the four defined bits can be set.
+    #[derive(Clone, Copy, PartialEq, Eq, Default, Hash)]
+    pub struct Flags: u8 {
+        /// The sender wants an ACK.
+        const REQ_ACK = 0x01;
+        /// None: the crc is always there and always checked.
+        const CRC = 0x02;
+        /// The payload is one part of a message.
+        const FRAG = 0x10;
+        /// The payload is compressed, see header `encoding`.
+        const COMP = 0x20;
+    }
+}
 
 impl FrameType {
     /// Every type, in the order of its code.
@@ -78,62 +82,13 @@ impl fmt::Display for FrameType {
     }
 }
 
-impl Flags {
-    pub const NONE: Self = Self(0);
-    pub const REQ_ACK: Self = Self(0x01);
-    pub const CRC: Self = Self(0x02);
-    pub const FRAG: Self = Self(0x10);
-    pub const COMP: Self = Self(0x20);
-
-    const NAMES: [(Self, &'static str); 4] = [
-        (Self::REQ_ACK, "REQ_ACK"),
-        (Self::CRC, "CRC"),
-        (Self::FRAG, "FRAG"),
-        (Self::COMP, "COMP"),
-    ];
-    const DEFINED: u8 = 0x33;
-
-    /// `None` when an undefined bit is set.
-    #[must_use]
-    pub const fn from_bits(bits: u8) -> Option<Self> {
-        if bits & !Self::DEFINED == 0 {
-            Some(Self(bits))
-        } else {
-            None
-        }
-    }
-
-    #[must_use]
-    pub const fn bits(self) -> u8 {
-        self.0
-    }
-
-    /// Whether every bit of `other` is set.
-    #[must_use]
-    pub const fn contains(self, other: Self) -> bool {
-        self.0 & other.0 == other.0
-    }
-
-    #[must_use]
-    pub const fn with(self, other: Self) -> Self {
-        Self(self.0 | other.0)
-    }
-
-    #[must_use]
-    pub const fn without(self, other: Self) -> Self {
-        Self(self.0 & !other.0)
-    }
-}
-
 impl fmt::Display for Flags {
     /// `REQ_ACK|FRAG`; a dash when none is set.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let mut separator = "";
-        for (flag, name) in Self::NAMES {
-            if self.contains(flag) {
-                write!(f, "{separator}{name}")?;
-                separator = "|";
-            }
+        for (name, _) in self.iter_names() {
+            write!(f, "{separator}{name}")?;
+            separator = "|";
         }
         if separator.is_empty() {
             f.write_str("-")

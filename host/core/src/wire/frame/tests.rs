@@ -86,10 +86,13 @@ fn octets_after_the_frame_of_a_datagram_are_ignored() {
 
 #[test]
 fn flags_are_shown_by_name() {
-    assert_eq!(Flags::NONE.to_string(), "-");
-    assert_eq!(Flags::REQ_ACK.with(Flags::COMP).to_string(), "REQ_ACK|COMP");
+    assert_eq!(Flags::empty().to_string(), "-");
     assert_eq!(
-        Flags::from_bits(0x33).map(|all| all.without(Flags::FRAG).bits()),
+        Flags::REQ_ACK.union(Flags::COMP).to_string(),
+        "REQ_ACK|COMP"
+    );
+    assert_eq!(
+        Flags::from_bits(0x33).map(|all| all.difference(Flags::FRAG).bits()),
         Some(0x23)
     );
 }

@@ -57,7 +57,7 @@ impl Partial {
             expiry,
             total: part.total,
             kind: frame.kind,
-            flags: frame.flags.without(Flags::FRAG),
+            flags: frame.flags.difference(Flags::FRAG),
             headers,
             chunks: BTreeMap::new(),
             contiguous: 0,
@@ -189,7 +189,7 @@ pub(super) fn is_copy_of_three_or_more(part: Fragment, frame: &Frame) -> bool {
 pub(super) fn whole(frame: &Frame) -> Frame {
     Frame {
         kind: frame.kind,
-        flags: frame.flags.without(Flags::FRAG),
+        flags: frame.flags.difference(Flags::FRAG),
         headers: application_headers(&frame.headers),
         payload: frame.payload.clone(),
     }

@@ -160,7 +160,7 @@ fn copies(payload: &[u8], id: u32, flags: Flags) -> Vec<(Fragment, Frame)> {
     let total = u32::try_from(length.div_ceil(1200)).expect("few");
     let copy = |index| {
         let mut frame = fragment(id, index, total, payload);
-        frame.flags = Flags::FRAG.with(flags);
+        frame.flags = Flags::FRAG.union(flags);
         (Fragment { id, index, total }, frame)
     };
     (0..total).map(copy).collect()
@@ -194,7 +194,7 @@ fn a_set_of_the_published_client_is_the_message_once() {
     assert_eq!(frame.headers.get_str("n").as_deref(), Some("0"));
     assert_eq!(
         (frame.flags, frame.headers.entries().count()),
-        (Flags::NONE, 1)
+        (Flags::empty(), 1)
     );
 }
 
@@ -204,7 +204,7 @@ fn one_datagram_of_three_or_more_copies_is_enough() {
         let octets: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
         for first in [0, 1] {
             let mut bench = bench();
-            let mut set = copies(&octets, 1, Flags::NONE);
+            let mut set = copies(&octets, 1, Flags::empty());
             set.rotate_left(first);
             assert_eq!(payload(bench.give(&set[0])), octets);
             assert!(
@@ -222,7 +222,7 @@ fn two_parts_of_a_sender_of_longer_datagrams_are_joined() {
     let octets: Vec<u8> = (0..2_000).map(|at| (at % 251) as u8).collect();
     let mut cut = parts(&octets, 9, 1_400);
     for (_, frame) in &mut cut {
-        frame.flags = Flags::FRAG.with(Flags::REQ_ACK);
+        frame.flags = Flags::FRAG.union(Flags::REQ_ACK);
         frame.headers.push("msg-id", "8").expect("short");
     }
     assert_eq!(
@@ -257,7 +257,7 @@ fn the_published_client_uses_one_number_for_everything() {
         vec![1; 3_000],
     ];
     for text in &texts {
-        let set = copies(text, 1, Flags::NONE);
+        let set = copies(text, 1, Flags::empty());
         let outcomes: Vec<_> = set.iter().map(|part| bench.give(part)).collect();
         let messages = outcomes
             .into_iter()
@@ -273,7 +273,7 @@ fn the_published_client_uses_one_number_for_everything() {
 #[test]
 fn the_same_text_sent_twice_without_acknowledgement_arrives_twice() {
     let mut bench = bench();
-    let set = copies(&[1; 3_000], 1, Flags::NONE);
+    let set = copies(&[1; 3_000], 1, Flags::empty());
     for _ in 0..2 {
         assert_eq!(payload(bench.give(&set[0])), vec![1; 3_000]);
         assert_eq!(

@@ -1,9 +1,10 @@
 //! A changed configuration: whole or not at all, and nobody is disturbed whom it does not concern.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use postern_core::{Blame, Call, Error, Handler, Kind};
 use postern_net::Target;
+use postern_system::clock;
 use tokio::net::TcpListener;
 
 use super::stage::{Stage, folders};
@@ -190,7 +191,7 @@ async fn wrong_credentials_stay_counted_over_changes_with_a_guard_and_without() 
     let stage = Stage::start().await;
     let refuse = || {
         let error = Error::new(Kind::Unauthenticated, Blame::Client, "wrong");
-        let (rules, now) = (stage.pipeline.rules(), Instant::now());
+        let (rules, now) = (stage.pipeline.rules(), clock::now());
         let call = Call::unary("s", "m", "");
         let told = match (&rules.guard, &rules.failures) {
             (Some(guard), _) => guard.refuse(&call, error, now),

@@ -1,12 +1,6 @@
 //! A gateway with folders of its own and free ports, and a way to ask it.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use postern_core::{Call, Error, Handler};
@@ -14,6 +8,7 @@ use postern_net::{
     Client, ClientConfig, Shutdown, Target,
     http::{HttpClient, HttpClientConfig},
 };
+use postern_system::clock;
 use tempfile::TempDir;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -24,7 +19,7 @@ use tokio::{
 use super::guest;
 use crate::{
     app::{App, Serving, StartError, gateway::Gateway},
-    config::{self, Source},
+    config::{self, ConfigSource},
     pipeline::Pipeline,
 };
 
@@ -73,7 +68,7 @@ impl Stage {
         let file = folder.path().join("postern.toml");
         fs::write(&file, text).expect("written");
         let quiet = ("POSTERN_LOG_LEVEL".to_owned(), "error".to_owned());
-        let source = Source {
+        let source = ConfigSource {
             file: Some(file),
             environment: [quiet].into(),
         };
@@ -157,7 +152,7 @@ impl Stage {
 
     /// Waits until `service` answers `expected`, and says how long that took.
     pub(super) async fn until_answered(&self, service: &str, expected: &str) -> Duration {
-        let begun = Instant::now();
+        let begun = clock::now();
         let client = self.client(Target::tcp(self.address("vstp", "tcp"))).await;
         loop {
             let answer = client
@@ -168,10 +163,10 @@ impl Stage {
                 Err(error) => Err(error),
             };
             if answer.as_ref().is_ok_and(|answer| answer == expected) {
-                return begun.elapsed();
+                return clock::since(begun);
             }
             assert!(
-                begun.elapsed() < PATIENCE,
+                clock::since(begun) < PATIENCE,
                 "{service} answers {answer:?}, not {expected}"
             );
             tokio::time::sleep(Duration::from_millis(2)).await;
@@ -179,9 +174,9 @@ impl Stage {
     }
 
     pub(super) async fn until(&self, what: &str, is_so: impl Fn() -> bool) {
-        let begun = Instant::now();
+        let begun = clock::now();
         while !is_so() {
-            assert!(begun.elapsed() < PATIENCE, "waited in vain for: {what}");
+            assert!(clock::since(begun) < PATIENCE, "waited in vain for: {what}");
             tokio::time::sleep(Duration::from_millis(2)).await;
         }
     }

@@ -8,9 +8,10 @@ use postern_core::{
     resilience::RetryConfig,
     service::MethodInfo,
 };
+use postern_system::clock::now;
 
 use super::{
-    super::{Policies, ServicePolicy, chance::now},
+    super::{Policies, ServicePolicy},
     stage::{Does, SERVICE, Stage},
 };
 

@@ -14,10 +14,11 @@ use postern_core::{
     Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Retry, Text,
     registry::{Directory, DirectoryConfig, Entry, Instance, Key, Owner, entry::Draft},
 };
+use postern_system::clock::now;
 
 use super::super::{
     BalancerSource, Cluster, Clusters, InstanceNumbers, Policies, ServiceNumbers, ServicePolicy,
-    Trail, chance::now,
+    Trail,
 };
 
 /// What an instance does with a call.

@@ -6,13 +6,13 @@ use super::{
 };
 use crate::{
     config::{
-        Config, HeaderEdits, RateKey, RateLimit, Table,
-        section::{Reader, join},
+        Config, HeaderEdits, OpaqueTable, RateKey, RateLimit,
+        section::{SectionReader, join},
     },
     guard::header_rules::Template,
 };
 
-pub(super) fn check(config: &Config, reader: &mut Reader) {
+pub(super) fn check(config: &Config, reader: &mut SectionReader) {
     for (name, limit) in &config.limits {
         check_limit(&format!("limits.{name}"), limit, reader);
     }
@@ -34,7 +34,7 @@ pub(super) fn check(config: &Config, reader: &mut Reader) {
     }
 }
 
-fn check_limit(path: &str, limit: &RateLimit, reader: &mut Reader) {
+fn check_limit(path: &str, limit: &RateLimit, reader: &mut SectionReader) {
     let key = join(path, "rate");
     if limit.rate == 0 {
         match reader.places.contains_key(&key) {
@@ -67,7 +67,7 @@ fn check_limit(path: &str, limit: &RateLimit, reader: &mut Reader) {
     }
 }
 
-fn check_edits(path: &str, edits: &HeaderEdits, reader: &mut Reader) {
+fn check_edits(path: &str, edits: &HeaderEdits, reader: &mut SectionReader) {
     let key = join(path, "remove");
     for name in &edits.remove {
         if !is_header_name(name) {
@@ -101,7 +101,7 @@ fn check_edits(path: &str, edits: &HeaderEdits, reader: &mut Reader) {
     }
 }
 
-fn check_names(path: &str, table: &Table, reader: &mut Reader) {
+fn check_names(path: &str, table: &OpaqueTable, reader: &mut SectionReader) {
     for name in table.0.keys().filter(|name| !is_header_name(name)) {
         fault_of_table(
             reader,

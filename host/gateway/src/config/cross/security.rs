@@ -5,11 +5,11 @@ use postern_net::http::Fetcher;
 use super::{fault, fault_of_table};
 use crate::config::{
     Auth, Jwt,
-    section::{Reader, join},
+    section::{SectionReader, join},
     security::check_api_key,
 };
 
-pub(super) fn check(auth: &Auth, reader: &mut Reader) {
+pub(super) fn check(auth: &Auth, reader: &mut SectionReader) {
     for (name, jwt) in &auth.jwt {
         check_issuer(&format!("auth.jwt.{name}"), jwt, reader);
     }
@@ -23,7 +23,7 @@ pub(super) fn check(auth: &Auth, reader: &mut Reader) {
     }
 }
 
-fn check_issuer(path: &str, jwt: &Jwt, reader: &mut Reader) {
+fn check_issuer(path: &str, jwt: &Jwt, reader: &mut SectionReader) {
     let sources = [
         ("secret", jwt.secret.is_some()),
         ("secret-file", jwt.secret_file.is_some()),
@@ -74,7 +74,7 @@ fn check_issuer(path: &str, jwt: &Jwt, reader: &mut Reader) {
 }
 
 /// A public key must never be taken for a secret: whoever has it could sign.
-fn check_algorithms(path: &str, jwt: &Jwt, reader: &mut Reader) {
+fn check_algorithms(path: &str, jwt: &Jwt, reader: &mut SectionReader) {
     let has_public =
         jwt.public_key_file.is_some() || jwt.jwks_file.is_some() || jwt.jwks_url.is_some();
     for algorithm in &jwt.algorithms {
@@ -89,7 +89,7 @@ fn check_algorithms(path: &str, jwt: &Jwt, reader: &mut Reader) {
     }
 }
 
-fn check_issuers_differ(auth: &Auth, reader: &mut Reader) {
+fn check_issuers_differ(auth: &Auth, reader: &mut SectionReader) {
     let mut seen = std::collections::BTreeMap::new();
     for (name, jwt) in &auth.jwt {
         let Some(issuer) = &jwt.issuer else { continue };

@@ -35,7 +35,7 @@ fn defaults_are_those_of_the_documents() {
     assert_eq!(settings.failure_threshold, 3);
     assert_eq!(settings.recovery_threshold, 2);
     assert_eq!(settings.lease, Duration::from_secs(60));
-    assert_eq!(settings.registration, Registration::Off);
+    assert_eq!(settings.registration, RegistrationMode::Off);
 }
 
 #[test]

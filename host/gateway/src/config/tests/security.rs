@@ -22,7 +22,7 @@ fn every_key_of_an_issuer_is_read() {
         expires = 2027-01-31T00:00:00Z
     "#;
     let auth = config_of(text, &[]).auth;
-    assert_eq!(auth.authentication, Authentication::Required);
+    assert_eq!(auth.authentication, AuthenticationMode::Required);
     assert!(auth.off[0].matches("health", "Check"));
     let jwt = &auth.jwt["main"];
     assert_eq!(jwt.algorithms, [Algorithm::Es256, Algorithm::EdDsa]);
@@ -123,7 +123,7 @@ fn secrets_and_hashes_are_not_shown() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("postern.toml");
     std::fs::write(&file, text).expect("written");
-    let loaded = load(&Source {
+    let loaded = load(&ConfigSource {
         file: Some(file),
         environment: variables(&[]),
     });

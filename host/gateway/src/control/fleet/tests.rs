@@ -1,21 +1,18 @@
 //! Routes that follow the directory service by service, and what that costs.
 
-use std::{
-    collections::HashMap,
-    time::{Duration, Instant},
-};
+use std::{collections::HashMap, time::Duration};
 
 use postern_core::{
     Call, Kind,
-    registry::{Address, InstanceId},
+    registry::{Address, InstanceId, Location},
 };
 use postern_net::ClientConfig;
+use postern_system::{clock, shard::Sharded};
 
 use super::*;
 use crate::{
     config::InstanceSettings,
-    pipeline::route::{Refused, Routes},
-    shard::Sharded,
+    pipeline::route::{RouteRefused, RouteTarget, Routes},
 };
 
 struct Fixture {
@@ -75,8 +72,8 @@ impl Fixture {
     /// Whether a call of the service has somewhere to go, and how many instances there are.
     fn found(&self, service: &str) -> Result<usize, Kind> {
         let route = self.routes.find(&Call::unary(service.to_owned(), "m", ""));
-        let route = route.map_err(|Refused { error, .. }| error.kind)?;
-        let Target::Cluster(cluster) = &route.target else {
+        let route = route.map_err(|RouteRefused { error, .. }| error.kind)?;
+        let RouteTarget::Cluster(cluster) = &route.target else {
             panic!("one that is elsewhere is called through its cluster");
         };
         Ok(cluster.numbers().instances.len())
@@ -158,7 +155,6 @@ async fn an_instance_that_goes_down_leaves_its_service() {
 /// table of one piece had it.
 #[tokio::test]
 #[ignore = "figures, of a release build: --ignored --nocapture"]
-#[expect(clippy::print_stdout, reason = "figures are for people")]
 async fn figures_of_one_change_among_many_services() {
     const ROUNDS: u32 = 100;
     let mut fixture = Fixture::new(10_000);
@@ -171,10 +167,10 @@ async fn figures_of_one_change_among_many_services() {
                 weight: 2 + round,
                 ..LocalService::new(service)
             }];
-            let begun = Instant::now();
+            let begun = clock::now();
             fixture.fleet.directory.set_local(&name, change);
             publish(fixture);
-            spent += begun.elapsed();
+            spent += clock::since(begun);
             fixture.fleet.directory.remove_local(&name);
             fixture.publish_changes();
         }

@@ -1,13 +1,13 @@
 //! How a source is followed, with a source that says what the test wants and a stopped clock.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, time::Instant};
 
 use parking_lot::Mutex;
 use postern_core::{
     Blame,
     registry::{Draft, Entry, InstanceId},
 };
-use tokio::time::Instant;
+use postern_system::clock;
 
 use super::*;
 use crate::config::{Config, PeerSettings};
@@ -24,14 +24,14 @@ struct Script {
 impl Discovery for Script {
     fn connect(&mut self) -> BoxFuture<'_, Result<(), Error>> {
         if !self.connects {
-            self.asked.lock().push((Instant::now(), None));
+            self.asked.lock().push((clock::now(), None));
         }
         let failed = (!self.connects).then(|| Error::unavailable(Blame::Upstream, "nobody there"));
         Box::pin(async { failed.map_or(Ok(()), Err) })
     }
 
     fn next(&mut self, held: Option<Cursor>) -> BoxFuture<'_, Result<Update, Error>> {
-        self.asked.lock().push((Instant::now(), held));
+        self.asked.lock().push((clock::now(), held));
         let update = self.updates.pop_front();
         Box::pin(async {
             match update {

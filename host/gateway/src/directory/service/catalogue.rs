@@ -11,7 +11,7 @@ use serde_json::json;
 use super::{SERVICE, SERVICES};
 
 /// The catalogue behind the handler of a listener's calls.
-pub struct ListenerCatalog(pub Arc<dyn Handler>);
+pub(crate) struct ListenerCatalog(pub Arc<dyn Handler>);
 
 impl Catalog for ListenerCatalog {
     fn services(&self, name: Option<Text>, asked: Call) -> BoxFuture<Result<Bytes, Error>> {

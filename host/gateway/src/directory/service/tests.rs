@@ -5,6 +5,7 @@ use std::{collections::BTreeMap, net::SocketAddr, time::Duration};
 use bytes::Bytes;
 use futures_util::FutureExt;
 use postern_core::{Body, BodyStream, Origin, Peer, Principal, Text, Transport};
+use postern_system::clock;
 use serde_json::Value as Json;
 
 use super::*;
@@ -18,7 +19,7 @@ struct Stage {
 impl Stage {
     fn new(change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::default();
-        config.directory.registration = Registration::Authenticated;
+        config.directory.registration = RegistrationMode::Authenticated;
         change(&mut config);
         let directory = Directory::new(&config).expect("good settings");
         let service = Service::new(Arc::clone(&directory));
@@ -256,7 +257,7 @@ async fn a_role_may_be_needed_and_open_registration_knows_the_host() {
     );
     assert_eq!(stage.kind("ann:provider", "register", entry("a")), None);
 
-    let stage = Stage::new(|config| config.directory.registration = Registration::Open);
+    let stage = Stage::new(|config| config.directory.registration = RegistrationMode::Open);
     let mut body = entry("a");
     body["addresses"] = json!(["tcp://0.0.0.0:9090", "udp://127.0.0.1:9090"]);
     assert_eq!(stage.kind("", "register", body), None);
@@ -329,11 +330,11 @@ async fn a_long_poll_gives_a_picture_then_each_change_then_patience() {
     assert_eq!(told["changes"][0]["put"]["instance"], "b/s");
     // The same question gives the same answer at once.
     assert_eq!(stage.ask("", "watch", body).await.expect("a change"), told);
-    let started = tokio::time::Instant::now();
+    let started = clock::now();
     let body = json!({ "cursor": told["cursor"], "wait-ms": 3000 });
     let nothing = stage.ask("", "watch", body).await.expect("patience");
     assert_eq!(nothing, json!({ "changes": [], "cursor": told["cursor"] }));
-    assert_eq!(started.elapsed().as_secs(), 3);
+    assert_eq!(clock::since(started).as_secs(), 3);
 }
 
 #[tokio::test]

@@ -10,13 +10,13 @@ use postern_core::{
     Blame, Body, BodyStream, Context, Error, Headers, Kind, Reply, Retry, Transport,
     registry::{Changes, Cursor, Watch},
 };
+use postern_system::clock::now;
 use tokio::sync::{OwnedSemaphorePermit, watch::Receiver};
 
 use super::request::Watched;
 use crate::directory::{
     Directory,
     batch::{Batch, CHANGES_MAX, CursorText},
-    now,
 };
 
 /// The longest wait of a long poll. Intermediaries give up after a minute.

@@ -1,10 +1,11 @@
 //! Two gateways over TCP sessions on loopback: what is said at one is known at the other, through
 //! cuts and restarts.
 
-use std::{net::SocketAddr, time::Instant};
+use std::net::SocketAddr;
 
 use postern_core::{BoxFuture, Call, Handler, Principal, Reply};
 use postern_net::{Counters, ServerConfig, TcpServer};
+use postern_system::clock;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -13,7 +14,7 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The service behind an authenticator that knows one token.
-struct Door(Service);
+struct Door(service::Service);
 
 impl Handler for Door {
     fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
@@ -55,7 +56,7 @@ impl West {
     }
 
     async fn heal(&mut self) {
-        let service = Door(Service::new(Arc::clone(&self.directory)));
+        let service = Door(service::Service::new(Arc::clone(&self.directory)));
         let config = Arc::new(ServerConfig {
             drain_timeout: Duration::ZERO,
             ..ServerConfig::default()
@@ -112,9 +113,9 @@ fn found(directory: &Directory) -> Vec<(String, bool)> {
 }
 
 async fn eventually(what: &str, is_so: impl Fn() -> bool) {
-    let started = Instant::now();
+    let started = clock::now();
     while !is_so() {
-        assert!(started.elapsed() < PATIENCE, "{what} never came");
+        assert!(clock::since(started) < PATIENCE, "{what} never came");
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
 }

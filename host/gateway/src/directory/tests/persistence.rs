@@ -5,7 +5,7 @@ use std::path::Path;
 use postern_core::registry::{Registration, directory::Registered};
 use postern_wasm::{Runtime, RuntimeConfig};
 
-use super::*;
+use super::{super::ledger::Restored, *};
 use crate::directory::ledger::EntryChange;
 
 fn runtime(folder: &Path) -> Arc<Runtime> {

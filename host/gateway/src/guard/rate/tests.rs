@@ -9,14 +9,14 @@ use crate::config;
 
 const MS: Duration = Duration::from_millis(1);
 
-fn limits(text: &str) -> Limits {
+fn limits(text: &str) -> RateLimits {
     open(text, None)
 }
 
-fn open(text: &str, before: Option<&Limits>) -> Limits {
+fn open(text: &str, before: Option<&RateLimits>) -> RateLimits {
     let parsed = config::parse("t", text, &BTreeMap::new());
     let (config, _) = parsed.unwrap_or_else(|faults| panic!("{faults}"));
-    Limits::open(&config.limits, before, epoch()).expect("opens")
+    RateLimits::open(&config.limits, before, epoch()).expect("opens")
 }
 
 fn call(address: &str) -> Call {
@@ -37,7 +37,7 @@ fn of(name: &str, address: &str) -> Call {
 }
 
 /// How many of 100 calls pass at that moment.
-fn passing(limits: &Limits, call: &Call, now: Instant) -> usize {
+fn passing(limits: &RateLimits, call: &Call, now: Instant) -> usize {
     (0..100)
         .filter(|_| limits.admit(call, Sender::Caller, now).is_ok())
         .count()

@@ -6,6 +6,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
+use postern_system::clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
@@ -21,7 +22,7 @@ async fn the_first_call_waits_for_the_keys() {
     let side = Side::start(&keys, "");
     let mut call = bearer(&forge.sign(&claims(NOW)));
     let identity = side.guard.identify(&mut call, at(NOW)).expect("undecided");
-    let Identity::Waiting(waiting) = identity else {
+    let Identified::Waiting(waiting) = identity else {
         panic!("no keys are there")
     };
     waiting.answered().await;
@@ -135,7 +136,7 @@ async fn while_the_server_is_down_old_keys_serve_until_the_bound_and_then_nobody
     keys.go_down();
     let n_before = keys.n_fetches();
     keys.wait_for(n_before + 2).await;
-    let begin = Instant::now();
+    let begin = clock::now();
     let after = |seconds: u64| Moment {
         instant: begin + Duration::from_secs(seconds),
         unix: NOW,
@@ -217,14 +218,14 @@ async fn a_server_that_says_nothing_is_waited_for_as_long_as_is_configured() {
          jwks-timeout = \"100ms\"\n"
     );
     let side = Side::of(issuer(&source));
-    let begin = Instant::now();
+    let begin = clock::now();
     let error = side.settle(&Forge::ed("a").sign(&claims(NOW))).await;
     assert_eq!(error.expect_err("no keys").kind, Kind::Unavailable);
     // The default is 5 s.
     assert!(
-        begin.elapsed() < Duration::from_secs(4),
+        clock::since(begin) < Duration::from_secs(4),
         "{:?}",
-        begin.elapsed()
+        clock::since(begin)
     );
 }
 
@@ -344,8 +345,8 @@ impl Side {
     async fn settle(&self, token: &str) -> Result<(), Error> {
         let mut call = bearer(token);
         match self.guard.identify(&mut call, at(NOW))? {
-            Identity::Settled => Ok(()),
-            Identity::Waiting(waiting) => {
+            Identified::Settled => Ok(()),
+            Identified::Waiting(waiting) => {
                 waiting.answered().await;
                 self.guard.identify_now(&mut call, at(NOW))
             }

@@ -14,18 +14,19 @@ use postern_core::{
     Blame, Body, BoxFuture, Call, Error, Kind, Origin, Peer, Reply, Text, TraceContext, Transport,
     bounded::Panicked,
 };
+use postern_system::clock;
 use tracing::{Level, debug, enabled, error, info};
 
 use super::{answer::counted, route::Route};
 use crate::{
     cluster::{Trail, Why},
-    config::Access,
-    telemetry::calls::{Booking, Outcome},
+    config::AccessLog,
+    telemetry::calls::{Booking, CallOutcome},
 };
 
 /// One call from its beginning to its end.
 #[derive(Debug)]
-pub struct Record {
+pub(crate) struct CallRecord {
     begun: Instant,
     transport: Transport,
     route: Arc<Route>,
@@ -42,7 +43,7 @@ pub struct Record {
 
 #[derive(Debug)]
 struct Line {
-    level: Access,
+    level: AccessLog,
     service: Text,
     method: Text,
     peer: Arc<Peer>,
@@ -50,10 +51,10 @@ struct Line {
     trace: Option<TraceContext>,
 }
 
-impl Record {
+impl CallRecord {
     /// Begins the record of `call`, which must have its trace.
     #[must_use]
-    pub fn begin(now: Instant, call: &Call, route: Arc<Route>, level: Access) -> Self {
+    pub(crate) fn begin(now: Instant, call: &Call, route: Arc<Route>, level: AccessLog) -> Self {
         route.metrics.begin();
         let line = is_read(level).then(|| {
             Box::new(Line {
@@ -83,24 +84,24 @@ impl Record {
 
     /// Where the call goes.
     #[must_use]
-    pub const fn route(&self) -> &Arc<Route> {
+    pub(crate) const fn route(&self) -> &Arc<Route> {
         &self.route
     }
 
     /// Whose fault it is when whoever answers does not.
     #[must_use]
-    pub fn blame(&self) -> Blame {
+    pub(crate) fn blame(&self) -> Blame {
         self.route.blame()
     }
 
     /// Where the decisions on the call's way are noted; nowhere when nobody reads them.
-    pub const fn trail(&self) -> &Trail {
+    pub(crate) const fn trail(&self) -> &Trail {
         &self.trail
     }
 
     /// Counts the request's octets, those of a stream while they pass; a message of it that is longer
     /// than `bytes_max` is an error, and the last.
-    pub fn count_request(&mut self, body: &mut Body, bytes_max: usize) {
+    pub(crate) fn count_request(&mut self, body: &mut Body, bytes_max: usize) {
         match std::mem::take(body) {
             Body::Empty => {}
             Body::One(message) => {
@@ -116,32 +117,32 @@ impl Record {
     }
 
     /// Counts a message of the reply.
-    pub fn add_reply(&mut self, message: &Bytes) {
+    pub(crate) fn add_reply(&mut self, message: &Bytes) {
         self.bytes_out += message.len() as u64;
     }
 
-    pub fn succeed(mut self) {
-        self.end(Outcome::Success, None);
+    pub(crate) fn succeed(mut self) {
+        self.end(CallOutcome::Success, None);
     }
 
     /// Ends with `error` and hands it on.
     #[must_use]
-    pub fn fail(mut self, error: Error) -> Error {
+    pub(crate) fn fail(mut self, error: Error) -> Error {
         if let Some(Panicked { message: panic }) = Panicked::behind(&error) {
             let (service, plugin) = (&self.route.service, non_empty(&self.route.plugin));
             error!(%service, plugin, panic, "a handler panicked");
         }
-        self.end(Outcome::Failed(error.kind), Some(&error));
+        self.end(CallOutcome::Failed(error.kind), Some(&error));
         error
     }
 
     /// Ends with `error` as the answer.
     #[must_use]
-    pub fn refuse(self, error: Error) -> BoxFuture<Result<Reply, Error>> {
+    pub(crate) fn refuse(self, error: Error) -> BoxFuture<Result<Reply, Error>> {
         Box::pin(std::future::ready(Err(self.fail(error))))
     }
 
-    fn end(&mut self, outcome: Outcome, error: Option<&Error>) {
+    fn end(&mut self, outcome: CallOutcome, error: Option<&Error>) {
         self.is_ended = true;
         let streamed_in = self
             .streamed_in
@@ -150,7 +151,7 @@ impl Record {
         let booking = Booking {
             transport: self.transport,
             outcome,
-            duration: self.begun.elapsed(),
+            duration: clock::since(self.begun),
             bytes_in: self.bytes_in + streamed_in,
             bytes_out: self.bytes_out,
         };
@@ -161,7 +162,7 @@ impl Record {
     }
 }
 
-impl Drop for Record {
+impl Drop for CallRecord {
     fn drop(&mut self) {
         if self.is_ended {
             return;
@@ -177,7 +178,7 @@ impl Drop for Record {
         } else {
             Kind::Cancelled
         };
-        self.end(Outcome::Failed(kind), None);
+        self.end(CallOutcome::Failed(kind), None);
     }
 }
 
@@ -186,19 +187,19 @@ impl Line {
         // Of a call that no cluster has seen nothing is to be told.
         let why = why.filter(|why| **why != Why::default());
         match self.level {
-            Access::Off => {}
-            Access::Debug => write_line!(debug, self, route, booking, error, why),
-            Access::Info => write_line!(info, self, route, booking, error, why),
+            AccessLog::Off => {}
+            AccessLog::Debug => write_line!(debug, self, route, booking, error, why),
+            AccessLog::Info => write_line!(info, self, route, booking, error, why),
         }
     }
 }
 
 /// Whether somebody reads the lines.
-fn is_read(level: Access) -> bool {
+fn is_read(level: AccessLog) -> bool {
     match level {
-        Access::Off => false,
-        Access::Debug => enabled!(target: TARGET, Level::DEBUG),
-        Access::Info => enabled!(target: TARGET, Level::INFO),
+        AccessLog::Off => false,
+        AccessLog::Debug => enabled!(target: TARGET, Level::DEBUG),
+        AccessLog::Info => enabled!(target: TARGET, Level::INFO),
     }
 }
 

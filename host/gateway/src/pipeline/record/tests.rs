@@ -4,14 +4,15 @@ use std::{io, time::Duration};
 
 use parking_lot::Mutex;
 use postern_core::{Blame, Peer};
+use postern_system::clock;
 use serde_json::Value;
 
 use super::*;
-use crate::{pipeline::route::Target, telemetry::calls::CallBook};
+use crate::{pipeline::route::RouteTarget, telemetry::calls::CallBook};
 
 #[test]
 fn a_call_leaves_one_line_with_its_names_and_ids() {
-    let lines = lines_of(Access::Info, |record| record.succeed());
+    let lines = lines_of(AccessLog::Info, |record| record.succeed());
     assert_eq!(lines.len(), 1);
     let line = &lines[0];
     for (field, expected) in [
@@ -39,7 +40,7 @@ fn a_call_leaves_one_line_with_its_names_and_ids() {
 
 #[test]
 fn a_failure_is_told_with_its_blame_and_its_cause() {
-    let lines = lines_of(Access::Debug, |record| {
+    let lines = lines_of(AccessLog::Debug, |record| {
         let error = Error::unavailable(Blame::Upstream, "nobody answers");
         drop(record.fail(error.with_source("connection refused")));
     });
@@ -58,18 +59,18 @@ fn a_failure_is_told_with_its_blame_and_its_cause() {
 
 #[test]
 fn a_dropped_call_is_told_as_cancelled() {
-    let lines = lines_of(Access::Info, drop);
+    let lines = lines_of(AccessLog::Info, drop);
     assert_eq!(lines.len(), 1);
     assert_eq!(lines[0]["outcome"], "cancelled");
 }
 
 #[test]
 fn nothing_is_written_where_nobody_wants_it() {
-    assert!(lines_of(Access::Off, Record::succeed).is_empty());
+    assert!(lines_of(AccessLog::Off, CallRecord::succeed).is_empty());
 }
 
 /// What is logged when a call of 5 octets, answered by 2, ends as `end` does it.
-fn lines_of(level: Access, end: impl FnOnce(Record)) -> Vec<Value> {
+fn lines_of(level: AccessLog, end: impl FnOnce(CallRecord)) -> Vec<Value> {
     let written = Arc::<Mutex<Vec<u8>>>::default();
     let sink = Arc::clone(&written);
     let subscriber = tracing_subscriber::fmt()
@@ -80,7 +81,7 @@ fn lines_of(level: Access, end: impl FnOnce(Record)) -> Vec<Value> {
         .finish();
     tracing::subscriber::with_default(subscriber, || {
         let mut call = call();
-        let mut record = Record::begin(Instant::now(), &call, route(), level);
+        let mut record = CallRecord::begin(clock::now(), &call, route(), level);
         record.count_request(&mut call.body, 100);
         record.add_reply(&Bytes::from_static(b"{}"));
         end(record);
@@ -101,7 +102,7 @@ fn call() -> Call {
         TraceContext::parse("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01");
     let peer = Peer::default().with_session("00112233445566778899aabbccddeeff");
     call.context.peer = Arc::new(peer);
-    call.context.deadline = Some(Instant::now() + Duration::from_secs(1));
+    call.context.deadline = Some(clock::now() + Duration::from_secs(1));
     call
 }
 
@@ -113,7 +114,7 @@ fn route() -> Arc<Route> {
         plugin: "accounts".into(),
         generation: 3,
         methods: None,
-        target: Target::Down("not called here".into()),
+        target: RouteTarget::Down("not called here".into()),
     })
 }
 

@@ -13,6 +13,7 @@ use postern_net::{
     TcpServer, UdpServer,
     http::{HttpClient, HttpClientConfig, HttpConfig, HttpServer},
 };
+use postern_system::clock;
 use tokio::{net::TcpListener, task::JoinSet};
 
 use super::*;
@@ -20,7 +21,7 @@ use crate::{
     config,
     directory::service::ListenerCatalog,
     guard,
-    pipeline::chain::{Link, Part},
+    pipeline::chain::{ChainLink, Part},
     sources::files::FileWatch,
 };
 
@@ -34,7 +35,7 @@ type Ended = (Kind, Blame);
 async fn what_panics_fails_its_own_call_on_every_front() {
     on_every_front(async |front| {
         let broken = (Kind::Internal, Blame::Gateway);
-        let gateway = Gateway::open(front, Rules::default(), Vec::new()).await;
+        let gateway = Gateway::open(front, PipelineRules::default(), Vec::new()).await;
         for method in ["at-call", "at-first-poll", "at-later-poll"] {
             gateway.check("users", method, &[], broken).await;
         }
@@ -47,7 +48,7 @@ async fn what_panics_fails_its_own_call_on_every_front() {
 async fn what_is_late_ends_at_its_deadline_and_is_blamed_on_its_target() {
     on_every_front(async |front| {
         let late = |blame| (Kind::DeadlineExceeded, blame);
-        let gateway = Gateway::open(front, Rules::default(), Vec::new()).await;
+        let gateway = Gateway::open(front, PipelineRules::default(), Vec::new()).await;
         gateway
             .check("users", "never", &[], late(Blame::Guest))
             .await;
@@ -62,7 +63,7 @@ async fn what_is_late_ends_at_its_deadline_and_is_blamed_on_its_target() {
 #[tokio::test]
 async fn a_guard_that_waits_is_nobody_elses_fault() {
     on_every_front(async |front| {
-        let gateway = Gateway::open(front, Rules::default(), vec![waiting_plugin()]).await;
+        let gateway = Gateway::open(front, PipelineRules::default(), vec![waiting_plugin()]).await;
         gateway
             .check("users", "echo", &[("x-vsp-api-key", "k")], LATE)
             .await;
@@ -80,8 +81,8 @@ async fn a_set_of_keys_that_is_waited_for_is_nobody_elses_fault() {
          jwks-url = \"http://{address}/keys\"\njwks-allow-http = true\n"
     );
     let (config, _) = config::parse("t", &text, &BTreeMap::new()).expect("a configuration");
-    let failures = Arc::new(Failures::new(&config.auth, Instant::now()));
-    let opened = Guard::open(&config, None, failures, Instant::now()).expect("a guard");
+    let failures = Arc::new(Failures::new(&config.auth, clock::now()));
+    let opened = Guard::open(&config, None, failures, clock::now()).expect("a guard");
     let guard = Arc::new(opened);
     let refreshing = tokio::spawn({
         let guard = Arc::clone(&guard);
@@ -93,9 +94,9 @@ async fn a_set_of_keys_that_is_waited_for_is_nobody_elses_fault() {
     });
     let bearer = format!("Bearer {TOKEN}");
     on_every_front(async |front| {
-        let rules = Rules {
+        let rules = PipelineRules {
             guard: Some(Arc::clone(&guard)),
-            ..Rules::default()
+            ..PipelineRules::default()
         };
         let gateway = Gateway::open(front, rules, Vec::new()).await;
         gateway
@@ -134,7 +135,7 @@ impl Front {
 }
 
 impl Gateway {
-    async fn open(front: Front, rules: Rules, links: Vec<Link>) -> Self {
+    async fn open(front: Front, rules: PipelineRules, links: Vec<ChainLink>) -> Self {
         let (book, routes) = (CallBook::default(), Arc::new(Routes::default()));
         routes.set_complete();
         let route = |service: &str, plugin: &str| Route {
@@ -143,23 +144,23 @@ impl Gateway {
             plugin: plugin.into(),
             generation: 1,
             methods: None,
-            target: Target::Live(Arc::new(Moody)),
+            target: RouteTarget::Live(Arc::new(Moody)),
             metrics: book.service(&service.into()),
         };
         routes.publish([route("users", "users"), route("own", "")]);
         let extensions = Arc::new(Extensions::default());
         extensions.publish(Chain::from_iter(links));
-        let rules = Rules {
-            settings: Settings {
+        let rules = PipelineRules {
+            settings: PipelineSettings {
                 timeout_max: DEADLINE,
-                ..Settings::default()
+                ..PipelineSettings::default()
             },
             ..rules
         };
         let pipeline = Arc::new(Pipeline::new(routes, extensions, rules, &book));
         let errors = Arc::default();
         let handler = Arc::new(Witness {
-            inner: pipeline.entrance("front"),
+            inner: pipeline.listener_handler("front"),
             errors: Arc::clone(&errors),
         });
         let (shutdown, mut serving) = (Shutdown::new(), JoinSet::new());
@@ -323,7 +324,7 @@ fn streamed(
 
 /// Writes down every error that leaves the pipeline.
 struct Witness {
-    inner: Entrance,
+    inner: ListenerHandler,
     errors: Arc<Mutex<BTreeMap<String, Vec<Ended>>>>,
 }
 
@@ -401,8 +402,8 @@ impl Authorizer for Waits {
     }
 }
 
-fn waiting_plugin() -> Link {
-    Link {
+fn waiting_plugin() -> ChainLink {
+    ChainLink {
         plugin: "waits".into(),
         settings: config::Extension::default(),
         part: Part::Live {

@@ -7,9 +7,9 @@ fn narrow(
     answer: impl Fn(Call) -> BoxFuture<Result<Reply, Error>> + Send + Sync + 'static,
 ) -> Stage {
     let stage = Stage::new(answer);
-    stage.apply(Settings {
+    stage.apply(PipelineSettings {
         body_bytes_max: 4,
-        ..Settings::default()
+        ..PipelineSettings::default()
     });
     stage
 }

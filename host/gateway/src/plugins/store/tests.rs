@@ -7,7 +7,7 @@ fn copy(component: &str, manifest: Option<&str>) -> Copy {
     Copy::new(component, manifest.map(str::to_owned))
 }
 
-fn n_files(store: &Store, end: &str) -> usize {
+fn n_files(store: &PluginCopies, end: &str) -> usize {
     let entries = fs::read_dir(&store.folder).expect("there");
     let paths = entries.map(|entry| entry.expect("readable").path());
     paths
@@ -15,9 +15,9 @@ fn n_files(store: &Store, end: &str) -> usize {
         .count()
 }
 
-fn store() -> (tempfile::TempDir, Store) {
+fn store() -> (tempfile::TempDir, PluginCopies) {
     let folder = tempfile::tempdir().expect("a folder");
-    let store = Store::new(folder.path(), "users");
+    let store = PluginCopies::new(folder.path(), "users");
     (folder, store)
 }
 
@@ -93,7 +93,7 @@ fn a_broken_note_counts_as_none() {
     let (_folder, store) = store();
     fs::create_dir_all(&store.folder).expect("created");
     fs::write(store.folder.join(STATE), "{\"good\":").expect("written");
-    assert_eq!(store.state(), State::default());
+    assert_eq!(store.state(), DeploymentState::default());
 }
 
 #[test]
@@ -101,13 +101,15 @@ fn knows_of_which_plugins_something_is_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let a = copy("a", None);
     for plugin in ["users", "chat"] {
-        Store::new(folder.path(), plugin).keep(&a).expect("kept");
+        PluginCopies::new(folder.path(), plugin)
+            .keep(&a)
+            .expect("kept");
     }
     assert_eq!(
         kept(folder.path()),
         ["chat", "users"].map(str::to_owned).into()
     );
-    let users = Store::new(folder.path(), "users");
+    let users = PluginCopies::new(folder.path(), "users");
     assert_eq!(users.load_good(), Some(a));
     users.clear().expect("cleared");
     assert_eq!(users.load_good(), None);

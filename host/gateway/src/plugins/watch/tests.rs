@@ -2,6 +2,8 @@
 
 use std::{fs, io};
 
+use postern_system::clock;
+
 use super::*;
 #[cfg(unix)]
 use crate::sources::tests::{swap, versions};
@@ -13,28 +15,28 @@ const PATIENCE: Duration = Duration::from_secs(10);
 const AT_ONCE: Duration = Duration::from_secs(4);
 
 /// A folder with these plugins, and a watch on it.
-fn with_plugins(names: &[&str], settle: Duration) -> (tempfile::TempDir, Watch) {
+fn with_plugins(names: &[&str], settle: Duration) -> (tempfile::TempDir, FolderWatch) {
     let folder = tempfile::tempdir().expect("a folder");
     for name in names {
         let path = folder.path().join(format!("{name}.wasm"));
         fs::write(path, "component").expect("written");
     }
-    let watch = Watch::new(folder.path(), settle, Arc::default());
+    let watch = FolderWatch::new(folder.path(), settle, Arc::default());
     (folder, watch)
 }
 
-async fn check_next(watch: &mut Watch, expected: Option<&str>) {
+async fn check_next(watch: &mut FolderWatch, expected: Option<&str>) {
     assert_eq!(next_within(watch, AT_ONCE).await.as_deref(), expected);
 }
 
-async fn next_within(watch: &mut Watch, limit: Duration) -> Option<String> {
+async fn next_within(watch: &mut FolderWatch, limit: Duration) -> Option<String> {
     tokio::time::timeout(limit, watch.next()).await.ok()
 }
 
 #[tokio::test]
 async fn a_renamed_file_is_seen_once_and_at_once() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut watch = Watch::new(folder.path(), PATIENCE, Arc::default());
+    let mut watch = FolderWatch::new(folder.path(), PATIENCE, Arc::default());
     fs::write(folder.path().join(".users.tmp"), "component").expect("written");
     fs::rename(
         folder.path().join(".users.tmp"),
@@ -51,7 +53,7 @@ async fn a_renamed_file_is_seen_once_and_at_once() {
 #[tokio::test]
 async fn a_copied_file_is_seen_when_it_is_closed() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut watch = Watch::new(folder.path(), PATIENCE, Arc::default());
+    let mut watch = FolderWatch::new(folder.path(), PATIENCE, Arc::default());
     let mut file = fs::File::create(folder.path().join("users.wasm")).expect("created");
     io::Write::write_all(&mut file, b"half").expect("written");
     assert_eq!(
@@ -119,7 +121,7 @@ async fn a_link_swapped_to_files_of_the_same_size_and_time_is_noticed_at_once() 
         let file = Path::new(name).file_name().expect("a name");
         versions(within, file.to_str().expect("text"));
         // Notices alone: a settle time of `PATIENCE` leaves nothing to the looks.
-        let mut watch = Watch::new(folder.path(), PATIENCE, Arc::default());
+        let mut watch = FolderWatch::new(folder.path(), PATIENCE, Arc::default());
         assert_eq!(next_within(&mut watch, SOON).await, None, "nothing changed");
         swap(within);
         check_next(&mut watch, Some("users")).await;
@@ -135,7 +137,7 @@ async fn a_folder_that_goes_and_comes_back_takes_nothing_along() {
         fs::rename(folder.path().join(name), plugins.join(name)).expect("moved");
     }
     let troubles = Arc::<SourceTroubles>::default();
-    let mut watch = Watch::new(&plugins, QUIET, Arc::clone(&troubles));
+    let mut watch = FolderWatch::new(&plugins, QUIET, Arc::clone(&troubles));
     fs::rename(&plugins, &off).expect("moved");
     assert_eq!(next_within(&mut watch, LOOK_INTERVAL * 2).await, None);
     assert_eq!(troubles.all(), [(plugins.clone(), Trouble::Gone)]);
@@ -168,13 +170,13 @@ async fn a_folder_behind_a_link_is_watched_at_once_and_so_is_the_next_one() {
         fs::write(path(version).join("users.wasm"), version).expect("written");
     }
     symlink("v1", path("plugins")).expect("linked");
-    let mut watch = Watch::new(&path("plugins"), QUIET, Arc::default());
-    let begun = Instant::now();
+    let mut watch = FolderWatch::new(&path("plugins"), QUIET, Arc::default());
+    let begun = clock::now();
     for n in 0..8 {
         fs::write(path("v1/users.wasm"), format!("component {n}")).expect("written");
         check_next(&mut watch, Some("users")).await;
     }
-    assert!(begun.elapsed() < LOOK_INTERVAL * 8, "each by a notice");
+    assert!(clock::since(begun) < LOOK_INTERVAL * 8, "each by a notice");
     symlink("v2", path("next")).expect("linked");
     fs::rename(path("next"), path("plugins")).expect("swapped");
     check_next(&mut watch, Some("users")).await;
@@ -188,7 +190,7 @@ async fn a_link_to_nothing_takes_nothing_along() {
     let (folder, _) = with_plugins(&[], QUIET);
     versions(folder.path(), "users.wasm");
     let troubles = Arc::<SourceTroubles>::default();
-    let mut watch = Watch::new(folder.path(), QUIET, Arc::clone(&troubles));
+    let mut watch = FolderWatch::new(folder.path(), QUIET, Arc::clone(&troubles));
     fs::remove_file(folder.path().join("..data")).expect("removed");
     assert_eq!(next_within(&mut watch, LOOK_INTERVAL * 2).await, None);
     let expected = (folder.path().join("users.wasm"), Trouble::Dangling);
@@ -202,7 +204,7 @@ async fn a_link_to_nothing_takes_nothing_along() {
 #[tokio::test]
 async fn a_folder_that_comes_later_is_watched_from_then_on() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut watch = Watch::new(folder.path(), QUIET, Arc::default());
+    let mut watch = FolderWatch::new(folder.path(), QUIET, Arc::default());
     let sub = folder.path().join("chat");
     fs::create_dir(&sub).expect("created");
     assert_eq!(next_within(&mut watch, SOON).await, None);
@@ -216,7 +218,7 @@ async fn a_folder_that_comes_later_is_watched_from_then_on() {
 #[tokio::test]
 async fn without_notices_a_look_finds_the_change() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut watch = Watch::new(folder.path(), QUIET, Arc::default());
+    let mut watch = FolderWatch::new(folder.path(), QUIET, Arc::default());
     watch.notices.silence();
     fs::write(folder.path().join("users.wasm"), "component").expect("written");
     assert_eq!(
@@ -228,7 +230,7 @@ async fn without_notices_a_look_finds_the_change() {
 #[tokio::test]
 async fn temporaries_are_left_alone() {
     let folder = tempfile::tempdir().expect("a folder");
-    let mut watch = Watch::new(folder.path(), QUIET, Arc::default());
+    let mut watch = FolderWatch::new(folder.path(), QUIET, Arc::default());
     for name in [".users.wasm.swp", "users.wasm~", "users.wasm.tmp", "4913"] {
         fs::write(folder.path().join(name), "text").expect("written");
     }
@@ -242,7 +244,7 @@ async fn a_plugin_that_could_not_be_read_is_tried_again_at_every_look() {
     let path = folder.path().join("users.wasm");
     fs::write(&path, "component").expect("written");
     let troubles = Arc::<SourceTroubles>::default();
-    let mut watch = Watch::new(folder.path(), QUIET, Arc::clone(&troubles));
+    let mut watch = FolderWatch::new(folder.path(), QUIET, Arc::clone(&troubles));
     let trouble = Trouble::Unreadable("too many open files".to_owned());
     let unread = Unread {
         path: path.clone(),

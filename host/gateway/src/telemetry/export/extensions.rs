@@ -5,10 +5,10 @@ use std::fmt;
 use postern_wasm::EntryOutcome;
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::{Numbers, counter, encode_count, encode_level, gauge};
+use super::{MetricsSnapshot, counter, encode_count, encode_level, gauge};
 use crate::telemetry::histogram::seconds;
 
-impl Numbers {
+impl MetricsSnapshot {
     pub(super) fn encode_extensions(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let help = "Calls and frames that an extension saw, and what became of them by it";
         let mut family = counter(encoder, "extension_outcomes", help)?;

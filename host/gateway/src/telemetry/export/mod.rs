@@ -25,7 +25,7 @@ use crate::{cluster::ServiceNumbers, directory, events::EventNumbers, pipeline::
 
 /// All numbers at one moment.
 #[derive(Debug, Clone, Default)]
-pub struct Numbers {
+pub(crate) struct MetricsSnapshot {
     /// By service.
     pub calls: Vec<(Text, CallNumbers)>,
     pub transports: Vec<TransportNumbers>,
@@ -57,7 +57,7 @@ pub struct Numbers {
 
 /// The store and its disk.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct StoreNumbers {
+pub(crate) struct StoreNumbers {
     pub is_failed: bool,
     pub failures: u64,
     pub reopened: u64,
@@ -65,7 +65,7 @@ pub struct StoreNumbers {
 
 /// One transport of one listener.
 #[derive(Debug, Clone)]
-pub struct TransportNumbers {
+pub(crate) struct TransportNumbers {
     pub listener: String,
     pub transport: &'static str,
     pub readings: Vec<Reading>,
@@ -73,7 +73,7 @@ pub struct TransportNumbers {
 
 /// One plugin, all generations together.
 #[derive(Debug, Clone)]
-pub struct PluginNumbers {
+pub(crate) struct PluginNumbers {
     pub plugin: String,
     /// 0 when none takes calls.
     pub generation: u64,
@@ -83,7 +83,7 @@ pub struct PluginNumbers {
 
 /// The exposition of `numbers`, as `CONTENT_TYPE`.
 #[must_use]
-pub fn exposition(numbers: Numbers) -> String {
+pub(crate) fn exposition(numbers: MetricsSnapshot) -> String {
     let mut gateway = Registry::with_prefix("postern");
     gateway.register_collector(Box::new(numbers));
     let mut text = String::new();
@@ -92,11 +92,11 @@ pub fn exposition(numbers: Numbers) -> String {
     text
 }
 
-pub const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+pub(crate) const CONTENT_TYPE: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
 impl StoreNumbers {
     #[must_use]
-    pub fn of(health: &StoreHealth) -> Self {
+    pub(crate) fn of(health: &StoreHealth) -> Self {
         Self {
             is_failed: health.is_failed(),
             failures: health.failures(),
@@ -105,7 +105,7 @@ impl StoreNumbers {
     }
 }
 
-impl Collector for Numbers {
+impl Collector for MetricsSnapshot {
     fn encode(&self, mut encoder: DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_calls(&mut encoder)?;
         self.encode_transports(&mut encoder)?;
@@ -116,7 +116,7 @@ impl Collector for Numbers {
     }
 }
 
-impl Numbers {
+impl MetricsSnapshot {
     fn encode_calls(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         let mut family = counter(
             encoder,
@@ -337,13 +337,13 @@ mod tests {
     use super::*;
     use crate::telemetry::calls::{self, Booking, CallBook};
 
-    fn numbers() -> Numbers {
+    fn numbers() -> MetricsSnapshot {
         let book = CallBook::default();
         let users = book.service(&"users".into());
         users.begin();
         users.end(&Booking {
             transport: Transport::Tcp,
-            outcome: calls::Outcome::Failed(Kind::NotFound),
+            outcome: calls::CallOutcome::Failed(Kind::NotFound),
             duration: Duration::from_millis(1),
             bytes_in: 3,
             bytes_out: 0,
@@ -366,12 +366,12 @@ mod tests {
             is_active: true,
             stats,
         };
-        Numbers {
+        MetricsSnapshot {
             calls: book.numbers(),
             transports: vec![transport],
             plugins: vec![plugin],
             resident_bytes: Some(4096),
-            ..Numbers::default()
+            ..MetricsSnapshot::default()
         }
     }
 

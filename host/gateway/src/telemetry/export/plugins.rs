@@ -5,10 +5,12 @@ use std::fmt;
 use postern_wasm::{BUCKETS_MICROS, Outcome, StatsSnapshot, TrapReason};
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::{Numbers, PluginNumbers, counter, encode_count, encode_level, gauge, histogram};
+use super::{
+    MetricsSnapshot, PluginNumbers, counter, encode_count, encode_level, gauge, histogram,
+};
 use crate::telemetry::histogram::seconds;
 
-impl Numbers {
+impl MetricsSnapshot {
     pub(super) fn encode_plugins(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         self.encode_plugin_counts(encoder)?;
         self.encode_plugin_totals(encoder)?;

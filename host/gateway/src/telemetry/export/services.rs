@@ -5,10 +5,10 @@ use std::fmt;
 
 use prometheus_client::encoding::DescriptorEncoder;
 
-use super::{Numbers, counter, encode_count, encode_level, gauge};
+use super::{MetricsSnapshot, counter, encode_count, encode_level, gauge};
 use crate::cluster::{InstanceNumbers, ServiceNumbers};
 
-impl Numbers {
+impl MetricsSnapshot {
     pub(super) fn encode_services(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Counts = fn(&ServiceNumbers) -> Vec<(&'static str, u64)>;
         let families: [(&str, &str, &str, Counts); 5] = [

@@ -1,18 +1,18 @@
 //! Connections: how many, how long, and how they end.
 
-use std::time::Instant;
+use postern_system::clock;
 
 use super::*;
 
 /// Reads until the listener closes; says how long that took.
 async fn closed_after(mut socket: TcpStream) -> Duration {
-    let begin = Instant::now();
+    let begin = clock::now();
     let mut rest = Vec::new();
     let closing = socket.read_to_end(&mut rest);
     let _ = timeout(PATIENCE, closing)
         .await
         .expect("the listener closes");
-    begin.elapsed()
+    clock::since(begin)
 }
 
 #[tokio::test]
@@ -172,13 +172,13 @@ async fn draining_cuts_off_what_takes_too_long() {
         .await
         .expect("writes");
     fixture.handler.wait_for(1).await;
-    let begin = Instant::now();
+    let begin = clock::now();
     fixture.shutdown.drain();
     timeout(PATIENCE, fixture.serving)
         .await
         .expect("ends")
         .expect("well");
-    assert!(begin.elapsed() >= drain_timeout);
+    assert!(clock::since(begin) >= drain_timeout);
     fixture.handler.wait_for(0).await;
 }
 

@@ -111,7 +111,7 @@ fn acknowledges_every_type_and_nothing_without_the_flag() {
         assert_eq!(n_acks, 1, "{kind}");
         let frame = Frame {
             kind,
-            flags: Flags::NONE,
+            flags: Flags::empty(),
             ..request("8", "")
         };
         server.give_frame(published(), &frame);
@@ -154,7 +154,7 @@ fn sets_of_copies_of_any_length_arrive_once() {
                     ("frag-index", &index),
                     ("frag-total", &total),
                 ]);
-                let flags = Flags::REQ_ACK.with(Flags::FRAG);
+                let flags = Flags::REQ_ACK.union(Flags::FRAG);
                 let frame = Frame {
                     flags,
                     ..Frame::data(headers, payload.clone())

@@ -23,7 +23,7 @@ fn hello(features: &str, nonce: &str) -> Frame {
 
 fn call(msg_id: Option<&str>, payload: &str) -> Frame {
     let mut headers = with(&[("service", "echo"), ("correlation-id", "7")]);
-    let mut flags = Flags::NONE;
+    let mut flags = Flags::empty();
     if let Some(id) = msg_id {
         headers.push("msg-id", id).expect("short");
         flags = Flags::REQ_ACK;

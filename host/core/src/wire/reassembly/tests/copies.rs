@@ -21,7 +21,7 @@ fn after_a_loss_the_halves_of_two_unacknowledged_messages_never_meet() {
         let texts: Vec<_> = (0..20_u8).map(|at| vec![at; 1_300]).collect();
         let mut sets: Vec<_> = texts
             .iter()
-            .map(|text| copies(text, 1, Flags::NONE))
+            .map(|text| copies(text, 1, Flags::empty()))
             .collect();
         sets[0].remove(lost);
         let arrived = completed(&mut bench, sets.iter().flatten());
@@ -36,7 +36,7 @@ fn after_a_repetition_the_halves_of_two_unacknowledged_messages_never_meet() {
         let texts: Vec<_> = (0..20_u8).map(|at| vec![at; 1_300]).collect();
         let mut sets: Vec<_> = texts
             .iter()
-            .map(|text| copies(text, 1, Flags::NONE))
+            .map(|text| copies(text, 1, Flags::empty()))
             .collect();
         let again = sets[0][repeated].clone();
         sets[0].push(again);
@@ -48,7 +48,7 @@ fn after_a_repetition_the_halves_of_two_unacknowledged_messages_never_meet() {
 fn messages_sent_at_once_under_the_same_number_all_arrive() {
     for length in [1_300, 3_000] {
         let mut bench = bench();
-        let sets = [1, 2, 3].map(|octet| copies(&vec![octet; length], 1, Flags::NONE));
+        let sets = [1, 2, 3].map(|octet| copies(&vec![octet; length], 1, Flags::empty()));
         let total = sets[0].len();
         let interleaved = (0..total).flat_map(|at| sets.iter().map(move |set| &set[at]));
         let expected = [1, 2, 3].map(|octet| vec![octet; length]);
@@ -97,7 +97,7 @@ proptest! {
         let mut untouched = Vec::new();
         for (at, (first, second)) in faults.iter().enumerate() {
             let text = vec![u8::try_from(at).expect("few"); 1_250 + at];
-            let set = copies(&text, 1, Flags::NONE);
+            let set = copies(&text, 1, Flags::empty());
             for (part, fault) in set.iter().zip([first, second]) {
                 match fault {
                     0 => {}

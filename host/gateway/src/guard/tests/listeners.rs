@@ -8,6 +8,7 @@ use postern_net::{
     ByteBudget, Client, ClientConfig, Counters, ServerConfig, Shutdown, Target, TcpServer,
     http::{Catalog, HttpClient, HttpClientConfig, HttpConfig, HttpServer},
 };
+use postern_system::clock;
 use tokio::task::JoinHandle;
 
 use super::*;
@@ -21,7 +22,7 @@ async fn a_call_with_a_token_ends_alike_on_both_doors() {
         "set.json",
         &set_of(std::slice::from_ref(&forge)),
     );
-    let doors = Doors::open(&format!(
+    let listeners = Listeners::open(&format!(
         "[auth]\nauthentication = \"required\"\n{}\
          [authorization.rules.admins]\ncalls = [\"users/Delete*\"]\nroles = [\"root\"]\n",
         issuer(&format!("jwks-file = {set}"))
@@ -39,27 +40,31 @@ async fn a_call_with_a_token_ends_alike_on_both_doors() {
         good.split('.').nth(1).expect("claims")
     );
     let unauthenticated = Err(Kind::Unauthenticated);
-    doors.check("Get", Some(&good), Ok("ann")).await;
-    doors.check("Get", None, unauthenticated).await;
+    listeners.check("Get", Some(&good), Ok("ann")).await;
+    listeners.check("Get", None, unauthenticated).await;
     let expired = forge.sign(&claims("exp", json!(now - 3600)));
-    doors.check("Get", Some(&expired), unauthenticated).await;
+    listeners
+        .check("Get", Some(&expired), unauthenticated)
+        .await;
     let forged = Forge::ed("a").sign(&claims("sub", json!("ann")));
-    doors.check("Get", Some(&forged), unauthenticated).await;
+    listeners.check("Get", Some(&forged), unauthenticated).await;
     let foreign = forge.sign(&claims("aud", json!("other")));
-    doors.check("Get", Some(&foreign), unauthenticated).await;
-    doors.check("Get", Some(&none), unauthenticated).await;
+    listeners
+        .check("Get", Some(&foreign), unauthenticated)
+        .await;
+    listeners.check("Get", Some(&none), unauthenticated).await;
     let root = forge.sign(&claims("roles", json!(["root"])));
-    doors.check("DeleteAll", Some(&root), Ok("ann")).await;
-    doors
+    listeners.check("DeleteAll", Some(&root), Ok("ann")).await;
+    listeners
         .check("DeleteAll", Some(&good), Err(Kind::PermissionDenied))
         .await;
 }
 
 #[tokio::test]
 async fn a_call_over_the_limit_is_told_when_to_come_again_on_both_doors() {
-    let doors = Doors::open("[limits.a]\nrate = 2\nper = \"1h\"\nby = \"global\"").await;
-    doors.check("Get", None, Ok("nobody")).await;
-    for error in doors
+    let listeners = Listeners::open("[limits.a]\nrate = 2\nper = \"1h\"\nby = \"global\"").await;
+    listeners.check("Get", None, Ok("nobody")).await;
+    for error in listeners
         .ask("Get", None)
         .await
         .map(|outcome| outcome.expect_err("over"))
@@ -79,22 +84,22 @@ async fn a_call_over_the_limit_is_told_when_to_come_again_on_both_doors() {
 #[tokio::test]
 async fn an_api_key_is_as_good_as_a_token() {
     let hash = "sha256:2c70e12b7a0646f92279f427c7b38e7334d8e5389cff167a1dc30e73f826b683";
-    let doors = Doors::open(&format!("[auth.api-keys.keys.ann]\nhash = \"{hash}\"")).await;
+    let listeners = Listeners::open(&format!("[auth.api-keys.keys.ann]\nhash = \"{hash}\"")).await;
     let by_key = |key: &str| {
         let mut call = with("X-VSP-API-Key", key);
-        call.context.deadline = Some(Instant::now() + Duration::from_secs(30));
+        call.context.deadline = Some(clock::now() + Duration::from_secs(30));
         call
     };
-    for outcome in doors.send(|| by_key("key")).await {
+    for outcome in listeners.send(|| by_key("key")).await {
         assert_eq!(outcome.expect("good").0, "ann");
     }
-    for outcome in doors.send(|| by_key("Key")).await {
+    for outcome in listeners.send(|| by_key("Key")).await {
         assert_eq!(outcome.expect_err("unknown").kind, Kind::Unauthenticated);
     }
 }
 
-/// One guard behind a door of each kind.
-struct Doors {
+/// One guard behind a listener of each kind.
+struct Listeners {
     vstp: Client,
     http: HttpClient,
     shutdown: Shutdown,
@@ -110,7 +115,7 @@ struct Guarded(Guard);
 
 struct Nothing;
 
-impl Doors {
+impl Listeners {
     async fn open(text: &str) -> Self {
         let handler = Arc::new(Guarded(guard(text))) as Arc<dyn Handler>;
         let address = SocketAddr::from(([127, 0, 0, 1], 0));
@@ -169,7 +174,7 @@ impl Doors {
     }
 }
 
-impl Drop for Doors {
+impl Drop for Listeners {
     fn drop(&mut self) {
         self.shutdown.end();
         self.serving.iter().for_each(JoinHandle::abort);

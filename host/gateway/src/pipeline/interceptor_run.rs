@@ -21,24 +21,25 @@ use postern_core::{
     bounded::late,
     extension::{Asked, Outcome},
 };
+use postern_system::clock::now;
 
 use super::{
-    chain::{Passage, Passed},
+    chain::{ActiveChain, Intercepted},
     route::Route,
 };
 use crate::{
-    cluster::{Trail, now},
-    guard::{Failures, Guard, Identity, Moment, Recognition, Sender},
+    cluster::Trail,
+    guard::{Failures, Guard, Identified, Moment, Recognition, Sender},
 };
 
 /// One call's way, as it stood when the call began.
-pub(super) struct Journey {
-    pub guard: Option<Watch>,
+pub(super) struct InterceptorRun {
+    pub guard: Option<CallGuard>,
     /// Counts what plugins refuse, where there is no guard to do it.
     pub failures: Option<Arc<Failures>>,
     /// Who handed the call on, once the guard has said so.
     pub sender: Sender,
-    pub passage: Passage,
+    pub chain: ActiveChain,
     pub deadline: Instant,
     pub route: Arc<Route>,
     pub trail: Trail,
@@ -47,12 +48,12 @@ pub(super) struct Journey {
 }
 
 /// A guard at the time of the call.
-pub(super) struct Watch {
+pub(super) struct CallGuard {
     pub guard: Arc<Guard>,
     pub now: Moment,
 }
 
-impl Journey {
+impl InterceptorRun {
     /// # Errors
     /// Whatever stands in the way says, or the handler.
     pub(super) async fn make(mut self, mut call: Box<Call>) -> Result<Reply, Error> {
@@ -63,26 +64,26 @@ impl Journey {
         if self.sender == Sender::Caller {
             super::bound_priority(&mut call);
         }
-        self.passage.check_missing()?;
-        if let Some(remembered) = self.passage.remembered() {
-            let identifying = Box::pin(remembered.identify(&self.passage, &mut call));
+        self.chain.check_missing()?;
+        if let Some(remembered) = self.chain.remembered() {
+            let identifying = Box::pin(remembered.identify(&self.chain, &mut call));
             let identified = in_time(deadline, pin!(identifying)).await;
             identified.map_err(|error| self.refuse(&call, error))?;
         }
-        let passed = in_time(deadline, pin!(self.passage.pass(call))).await;
+        let passed = in_time(deadline, pin!(self.chain.pass(call))).await;
         let (outcome, n_links) = match passed? {
-            Passed::On(call) => (self.serve(call).await, self.passage.n_links()),
-            Passed::Ended(outcome, n_links) => (outcome, n_links),
+            Intercepted::On(call) => (self.serve(call).await, self.chain.n_links()),
+            Intercepted::Ended(outcome, n_links) => (outcome, n_links),
         };
-        in_time(deadline, pin!(self.passage.on_response(n_links, outcome))).await
+        in_time(deadline, pin!(self.chain.on_response(n_links, outcome))).await
     }
 
     /// What a call is told whose credentials a plugin has refused.
     fn refuse(&self, call: &Call, error: Error) -> Error {
         match (&self.guard, &self.failures) {
-            (Some(Watch { guard, now }), _) => guard.refuse(call, error, now.instant),
+            (Some(CallGuard { guard, now }), _) => guard.refuse(call, error, now.instant),
             (None, Some(failures)) => {
-                failures.refuse(&call.context.peer, error, self.passage.start())
+                failures.refuse(&call.context.peer, error, self.chain.start())
             }
             (None, None) => error,
         }
@@ -98,12 +99,12 @@ impl Journey {
         if let Some(watch) = &self.guard {
             watch.guard.authorize(&call)?;
         }
-        if self.passage.is_judged() {
-            let asked = Asked::of(&call, self.passage.start());
-            in_time(self.deadline, pin!(self.passage.authorize(&asked))).await?;
+        if self.chain.is_judged() {
+            let asked = Asked::of(&call, self.chain.start());
+            in_time(self.deadline, pin!(self.chain.authorize(&asked))).await?;
         }
         let mut edits = None;
-        if let Some(Watch { guard, now }) = &self.guard {
+        if let Some(CallGuard { guard, now }) = &self.guard {
             guard.admit(&call, self.sender, now.instant)?;
             guard.edit_request(&mut call);
             edits = guard.reply_edits(&call).map(Box::new);
@@ -116,7 +117,7 @@ impl Journey {
     }
 }
 
-impl Watch {
+impl CallGuard {
     /// Says who calls, and who handed the call on; waits for an issuer's keys where they are on their
     /// way.
     async fn identify(&self, call: &mut Call) -> Result<Sender, Error> {
@@ -128,8 +129,8 @@ impl Watch {
             }
         };
         match self.guard.identify(call, self.now)? {
-            Identity::Settled => {}
-            Identity::Waiting(waiting) => {
+            Identified::Settled => {}
+            Identified::Waiting(waiting) => {
                 Box::pin(waiting.answered()).await;
                 self.guard.identify_now(call, Moment::now())?;
             }
