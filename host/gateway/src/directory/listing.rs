@@ -75,7 +75,7 @@ pub(crate) struct MethodListing {
 
 /// A service as everybody is shown it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct ServiceListing {
+pub(crate) struct ServiceListing {
     pub name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,

@@ -2,10 +2,10 @@
 
 use std::{collections::VecDeque, net::SocketAddr};
 
+use postern_system::clock;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     task::JoinHandle,
-    time::Instant,
 };
 
 use super::*;
@@ -154,13 +154,13 @@ const GREETING: &str = "192.0.2.7:4711";
 #[tokio::test(start_paused = true)]
 async fn a_handshake_that_never_ends_is_cut_after_its_time_and_holds_up_nobody() {
     let fixture = Fixture::start(100);
-    let begin = Instant::now();
+    let begin = clock::now();
     let mut slow = fixture.connect();
     slow.write_all(b"PROX").await.expect("sent");
     assert_eq!(fixture.ask(LINE, GREETING.len()).await, GREETING);
-    assert!(begin.elapsed() < HANDSHAKE_TIMEOUT);
+    assert!(clock::since(begin) < HANDSHAKE_TIMEOUT);
     assert_eq!(read(&mut slow, 1).await, "", "it is closed");
-    assert_eq!(begin.elapsed(), HANDSHAKE_TIMEOUT);
+    assert_eq!(clock::since(begin), HANDSHAKE_TIMEOUT);
     assert_eq!(fixture.counters.handshakes_failed.value(), 1);
     fixture.end().await;
 }
@@ -168,7 +168,7 @@ async fn a_handshake_that_never_ends_is_cut_after_its_time_and_holds_up_nobody()
 #[tokio::test(start_paused = true)]
 async fn handshakes_up_to_their_bound_go_on_and_one_more_is_closed() {
     let fixture = Fixture::start(100);
-    let begin = Instant::now();
+    let begin = clock::now();
     let mut slow: Vec<_> = (0..HANDSHAKES_MAX).map(|_| fixture.connect()).collect();
     tokio::time::sleep(Duration::from_millis(10)).await;
     let mut third = fixture.connect();
@@ -179,7 +179,7 @@ async fn handshakes_up_to_their_bound_go_on_and_one_more_is_closed() {
     first.write_all(LINE.as_bytes()).await.expect("sent");
     assert_eq!(read(&mut first, GREETING.len()).await, GREETING);
     assert_eq!(fixture.ask(LINE, GREETING.len()).await, GREETING);
-    assert!(begin.elapsed() < HANDSHAKE_TIMEOUT);
+    assert!(clock::since(begin) < HANDSHAKE_TIMEOUT);
     drop((first, slow));
     fixture.end().await;
 }
@@ -210,13 +210,13 @@ async fn connections_in_their_handshake_count_as_open() {
 #[tokio::test(start_paused = true)]
 async fn draining_ends_handshakes_at_once_and_is_no_failure() {
     let fixture = Fixture::start(100);
-    let begin = Instant::now();
+    let begin = clock::now();
     let mut slow = fixture.connect();
     tokio::time::sleep(Duration::from_millis(10)).await;
     let counters = Arc::clone(&fixture.counters);
     fixture.end().await;
     assert_eq!(read(&mut slow, 1).await, "");
-    assert!(begin.elapsed() < Duration::from_secs(1));
+    assert!(clock::since(begin) < Duration::from_secs(1));
     assert_eq!(counters.handshakes_failed.value(), 0);
 }
 
@@ -246,10 +246,10 @@ async fn accepting_goes_on_after_descriptors_ran_out() {
     let early = || io::Error::from(io::ErrorKind::ConnectionAborted);
     let errors = [early(), short(), short(), early(), short()].into();
     let failing = Failing { errors, listener };
-    let begin = Instant::now();
+    let begin = clock::now();
     let fixture = Fixture::start_with(network, address, failing, 100);
     assert_eq!(fixture.ask(LINE, GREETING.len()).await, GREETING);
     // 5, 10 and 20 ms for the three that need a pause.
-    assert!(begin.elapsed() >= Duration::from_millis(35));
+    assert!(clock::since(begin) >= Duration::from_millis(35));
     fixture.end().await;
 }
