@@ -55,6 +55,10 @@ impl HttpServer {
     ///
     /// # Errors
     /// Whatever the system says of the address.
+    #[expect(
+        clippy::unused_async,
+        reason = "servers are bound alike, and some may have to wait"
+    )]
     pub async fn bind(
         address: SocketAddr,
         config: HttpConfig,
