@@ -47,7 +47,7 @@ mod socket;
 mod tests;
 mod tracked;
 
-pub use catalog::{Catalog, MethodInfo, ServiceInfo, listing};
+pub use catalog::Catalog;
 pub use client::{HttpClient, HttpClientConfig, dial};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
