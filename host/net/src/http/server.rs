@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     ByteBudget, Counters, Shutdown,
-    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Service as Accepted},
+    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
     tcp,
 };
 
@@ -168,7 +168,7 @@ async fn accept<A: Answer>(listener: TcpListener, shared: Arc<Shared<A>>, shutdo
     acceptor::run(listener, Plain, shared, shutdown).await;
 }
 
-impl<A: Answer> Accepted<TcpStream, TcpStream> for Shared<A> {
+impl<A: Answer> Serve<TcpStream, TcpStream> for Shared<A> {
     fn limits(&self) -> AcceptLimits {
         let config = self.config.load();
         AcceptLimits {
