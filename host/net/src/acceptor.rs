@@ -14,75 +14,31 @@
 //! done in its first step, as `Plain` is, takes up nothing.
 
 mod backoff;
+mod handshake;
 #[cfg(test)]
 mod tests;
 
 use std::{
-    future::poll_fn,
-    io,
-    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicUsize, Ordering},
     },
-    task::Poll,
     time::Duration,
 };
 
 use postern_core::Origin;
 use tokio::task::{JoinError, JoinSet};
 
-use self::backoff::{Advice, Backoff};
+pub(crate) use self::handshake::{ConnectionFacts, Handshake, Plain};
+use self::{
+    backoff::{Advice, Backoff},
+    handshake::HandshakeError,
+};
 use crate::{
     counters::Counters,
     link::{Listener, StreamLink},
     shutdown::Shutdown,
 };
-
-/// What makes a served stream of an accepted one: TLS, the PROXY protocol, or nothing.
-pub(crate) trait Handshake<A>: Send + Sync + 'static {
-    type Stream: StreamLink;
-
-    /// Talks to the peer until the stream can be served. `facts` are what is known of the connection;
-    /// what the peer proves is added to them.
-    ///
-    /// # Errors
-    /// Why there is nothing to be served.
-    fn shake(
-        &self,
-        accepted: A,
-        facts: ConnectionFacts,
-    ) -> impl Future<Output = io::Result<(Self::Stream, ConnectionFacts)>> + Send;
-}
-
-/// Serves streams as they are accepted.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Plain;
-
-/// What is known of a connection before anything is read of what it is for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct ConnectionFacts {
-    pub(crate) origin: Origin,
-}
-
-/// What is served: VSTP, HTTP.
-pub(crate) trait Service<A, S>: Send + Sync + 'static {
-    /// Those in force; they may change while connections come.
-    fn limits(&self) -> AcceptLimits;
-
-    fn counters(&self) -> &Arc<Counters>;
-
-    /// Tells a connection over the limit why it is closed, within `REFUSAL_WAIT`.
-    fn turn_away(&self, accepted: A, limit: usize) -> impl Future<Output = ()> + Send;
-
-    /// Serves a connection until it is closed.
-    fn serve(
-        self: Arc<Self>,
-        stream: S,
-        facts: ConnectionFacts,
-        shutdown: Shutdown,
-    ) -> impl Future<Output = ()> + Send;
-}
 
 /// How much a listener takes, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -113,28 +69,12 @@ struct Opened {
     n_open: Arc<AtomicUsize>,
 }
 
-/// Counts a handshake that waits for its peer.
-struct Shaking(Arc<AtomicUsize>);
-
-/// Why a connection is closed before it is served.
-#[derive(Debug, thiserror::Error)]
-enum HandshakeError {
-    #[error("{0}")]
-    Failed(#[from] io::Error),
-    #[error("it was not done within {0:?}")]
-    Late(Duration),
-    #[error("{limit} others are in progress, which is the limit")]
-    TooMany { limit: usize },
-    #[error("the listener drains")]
-    Draining,
-}
-
 /// Serves what comes to `listener` until `shutdown`; every connection is closed when this returns.
 pub(crate) async fn run<L, H, V>(mut listener: L, handshake: H, service: Arc<V>, shutdown: Shutdown)
 where
     L: Listener,
     H: Handshake<L::Link>,
-    V: Service<L::Link, H::Stream>,
+    V: Serve<L::Link, H::Stream>,
 {
     let mut acceptor = Acceptor::new(handshake, service, shutdown.clone());
     let mut backoff = Backoff::default();
@@ -171,6 +111,25 @@ where
     drain(acceptor.tasks, &shutdown, drain_timeout).await;
 }
 
+/// What is served: VSTP, HTTP.
+pub(crate) trait Serve<A, S>: Send + Sync + 'static {
+    /// Those in force; they may change while connections come.
+    fn limits(&self) -> AcceptLimits;
+
+    fn counters(&self) -> &Arc<Counters>;
+
+    /// Tells a connection over the limit why it is closed, within `REFUSAL_WAIT`.
+    fn turn_away(&self, accepted: A, limit: usize) -> impl Future<Output = ()> + Send;
+
+    /// Serves a connection until it is closed.
+    fn serve(
+        self: Arc<Self>,
+        stream: S,
+        facts: ConnectionFacts,
+        shutdown: Shutdown,
+    ) -> impl Future<Output = ()> + Send;
+}
+
 impl<H, V> Acceptor<H, V> {
     fn new(handshake: H, service: Arc<V>, shutdown: Shutdown) -> Self {
         Self {
@@ -188,7 +147,7 @@ impl<H, V> Acceptor<H, V> {
     where
         A: Send + 'static,
         H: Handshake<A>,
-        V: Service<A, H::Stream>,
+        V: Serve<A, H::Stream>,
     {
         let limits = self.service.limits();
         if self.n_open.load(Ordering::Acquire) >= limits.connections_max {
@@ -196,14 +155,14 @@ impl<H, V> Acceptor<H, V> {
             return;
         }
         self.is_full = false;
-        let (service, handshake) = (Arc::clone(&self.service), Arc::clone(&self.handshake));
+        let (service, step) = (Arc::clone(&self.service), Arc::clone(&self.handshake));
         let n_handshakes = Arc::clone(&self.n_handshakes);
         let shutdown = self.shutdown.child();
         let opened = Opened::new(&self.n_open, service.counters());
         self.tasks.spawn(async move {
             let origin = facts.origin.clone();
-            let shaking = handshake.shake(accepted, facts);
-            match bounded(shaking, limits, n_handshakes, &shutdown).await {
+            let shaking = step.shake(accepted, facts);
+            match handshake::bounded(shaking, limits, n_handshakes, &shutdown).await {
                 Ok((stream, facts)) => service.serve(stream, facts, shutdown).await,
                 Err(error) => {
                     if !matches!(error, HandshakeError::Draining) {
@@ -221,7 +180,7 @@ impl<H, V> Acceptor<H, V> {
         A: Send + 'static,
         S: StreamLink,
         H: Handshake<A, Stream = S>,
-        V: Service<A, S>,
+        V: Serve<A, S>,
     {
         self.service.counters().connections_refused.add(1);
         if !std::mem::replace(&mut self.is_full, true) {
@@ -235,14 +194,6 @@ impl<H, V> Acceptor<H, V> {
                 let _ = tokio::time::timeout(REFUSAL_WAIT, telling).await;
             });
         }
-    }
-}
-
-impl<A: StreamLink> Handshake<A> for Plain {
-    type Stream = A;
-
-    async fn shake(&self, accepted: A, facts: ConnectionFacts) -> io::Result<(A, ConnectionFacts)> {
-        Ok((accepted, facts))
     }
 }
 
@@ -261,44 +212,6 @@ impl Drop for Opened {
     fn drop(&mut self) {
         self.n_open.fetch_sub(1, Ordering::AcqRel);
         self.counters.connections_closed.add(1);
-    }
-}
-
-impl Shaking {
-    fn try_begin(n_handshakes: Arc<AtomicUsize>, limit: usize) -> Result<Self, HandshakeError> {
-        let shaking = Self(n_handshakes);
-        if shaking.0.fetch_add(1, Ordering::AcqRel) >= limit {
-            return Err(HandshakeError::TooMany { limit });
-        }
-        Ok(shaking)
-    }
-}
-
-impl Drop for Shaking {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::AcqRel);
-    }
-}
-
-/// A handshake within the bounds of time and number.
-async fn bounded<T>(
-    shaking: impl Future<Output = io::Result<T>>,
-    limits: AcceptLimits,
-    n_handshakes: Arc<AtomicUsize>,
-    shutdown: &Shutdown,
-) -> Result<T, HandshakeError> {
-    let mut shaking = pin!(shaking);
-    let first = poll_fn(|cx| Poll::Ready(shaking.as_mut().poll(cx))).await;
-    if let Poll::Ready(shaken) = first {
-        return Ok(shaken?);
-    }
-    let _counted = Shaking::try_begin(n_handshakes, limits.handshakes_max)?;
-    let timeout = limits.handshake_timeout;
-    tokio::select! {
-        biased;
-        shaken = shaking => Ok(shaken?),
-        () = shutdown.draining() => Err(HandshakeError::Draining),
-        () = tokio::time::sleep(timeout) => Err(HandshakeError::Late(timeout)),
     }
 }
 

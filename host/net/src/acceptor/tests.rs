@@ -1,6 +1,6 @@
 //! Handshakes that are slow, endless, broken or too many; descriptors that run out.
 
-use std::{collections::VecDeque, net::SocketAddr};
+use std::{collections::VecDeque, io, net::SocketAddr};
 
 use postern_system::clock;
 use tokio::{
@@ -50,7 +50,7 @@ struct Greeter {
     counters: Arc<Counters>,
 }
 
-impl Service<MemoryStream, MemoryStream> for Greeter {
+impl Serve<MemoryStream, MemoryStream> for Greeter {
     fn limits(&self) -> AcceptLimits {
         AcceptLimits {
             connections_max: self.connections_max,

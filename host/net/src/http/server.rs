@@ -25,7 +25,7 @@ use super::{
 };
 use crate::{
     ByteBudget, Counters, Shutdown,
-    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Service as Accepted},
+    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
     tcp,
 };
 
@@ -55,6 +55,10 @@ impl HttpServer {
     ///
     /// # Errors
     /// Whatever the system says of the address.
+    #[expect(
+        clippy::unused_async,
+        reason = "servers are bound alike, and some may have to wait"
+    )]
     pub async fn bind(
         address: SocketAddr,
         config: HttpConfig,
@@ -164,7 +168,7 @@ async fn accept<A: Answer>(listener: TcpListener, shared: Arc<Shared<A>>, shutdo
     acceptor::run(listener, Plain, shared, shutdown).await;
 }
 
-impl<A: Answer> Accepted<TcpStream, TcpStream> for Shared<A> {
+impl<A: Answer> Serve<TcpStream, TcpStream> for Shared<A> {
     fn limits(&self) -> AcceptLimits {
         let config = self.config.load();
         AcceptLimits {

@@ -17,6 +17,10 @@ use super::{
 use crate::{ConnectionBytes, calls::Outcome};
 
 /// What is to be done about a message.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most are calls, and none is kept"
+)]
 pub(super) enum Message {
     /// A call. Nobody waits for its outcome where there is no token: it is an event's.
     Call(Call, Option<ReplyToken>),

@@ -11,7 +11,7 @@ use tokio::io::AsyncWriteExt;
 
 use super::{ServedLink, Server, Settings, connection};
 use crate::{
-    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Service},
+    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
     counters::Counters,
     link::{Listener, StreamLink},
     shutdown::Shutdown,
@@ -36,7 +36,7 @@ struct Sessions {
     counters: Arc<Counters>,
 }
 
-impl<A: StreamLink, S: StreamLink> Service<A, S> for Sessions {
+impl<A: StreamLink, S: StreamLink> Serve<A, S> for Sessions {
     fn limits(&self) -> AcceptLimits {
         let config = self.settings.current().config;
         AcceptLimits {
