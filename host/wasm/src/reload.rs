@@ -15,7 +15,6 @@ use tokio::sync::oneshot;
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
     capability::kv,
-    description::ServiceInfo,
     digest::Digest,
     drain::Drain,
     engine::Flavor,

@@ -172,7 +172,7 @@ fn info(service: &Json, output: &Output) -> Result<(), CommandFailure> {
 }
 
 /// What is said of the methods, if anything is.
-fn methods(service: &Json, output: &Output) -> Result<(), Failure> {
+fn methods(service: &Json, output: &Output) -> Result<(), CommandFailure> {
     let described = service.get("described").and_then(Json::as_array);
     let Some(described) = described.filter(|described| !described.is_empty()) else {
         return Ok(());

@@ -11,6 +11,7 @@ use std::{
 };
 
 use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text};
+use postern_system::shard::Sharded;
 
 use crate::{
     cluster::{Cluster, Trail},

@@ -120,7 +120,7 @@ async fn what_panics_is_booked_as_internal() {
         let expected = (Kind::Internal, Blame::Gateway);
         assert_eq!((error.kind, error.blame), expected, "{method}");
         let numbers = stage.numbers("users");
-        let internal = Outcome::Failed(Kind::Internal);
+        let internal = CallOutcome::Failed(Kind::Internal);
         assert_eq!(numbers.ended, [(Transport::Memory, internal, n_ended)]);
         assert_eq!(numbers.in_flight, 0);
     }

@@ -4,7 +4,7 @@ use std::{collections::HashMap, time::Duration};
 
 use postern_core::{
     Call, Kind,
-    registry::{Address, InstanceId, Location},
+    registry::{Address, InstanceId},
 };
 use postern_net::ClientConfig;
 use postern_system::{clock, shard::Sharded};
