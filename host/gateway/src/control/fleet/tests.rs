@@ -136,7 +136,7 @@ async fn routes_follow_the_services_that_changed_and_touch_no_other() {
 }
 
 #[tokio::test]
-async fn an_instance_that_goes_down_leaves_its_service() {
+async fn a_change_of_health_touches_its_service_and_the_last_instance_is_used() {
     let fixture = Fixture::new(3);
     let key = Key {
         owner: Owner::Config,
