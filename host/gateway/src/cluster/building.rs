@@ -115,11 +115,7 @@ impl Clusters {
             balancer,
             machines,
         };
-        // What cannot be dialled will not be at the next time either.
-        let is_connected = service.usable().iter().all(|instance| {
-            let found = known.get(&instance.record.key);
-            found.is_some_and(|found| found.handler.is_some() || found.is_undialled())
-        });
+        let is_connected = is_connected(service, &known);
         let siblings = || Arc::downgrade(&self.clusters);
         let cluster = match cluster {
             Some(cluster) => {
@@ -196,6 +192,15 @@ fn leads_there(old: &Arc<Record>, new: &Arc<Record>) -> bool {
     let addresses = &new.entry.addresses;
     is_remote
         && (Arc::ptr_eq(old, new) || !addresses.is_empty() && old.entry.addresses == *addresses)
+}
+
+/// Whether a rebuild would find nothing more to call. What cannot be dialled will not be at the next
+/// time either.
+fn is_connected(service: &Service, known: &BTreeMap<Key, Known>) -> bool {
+    service.usable().iter().all(|instance| {
+        let found = known.get(&instance.record.key);
+        found.is_some_and(|found| found.handler.is_some() || found.is_undialled())
+    })
 }
 
 /// Over which transports those would be called that cannot be dialled.

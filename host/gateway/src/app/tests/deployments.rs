@@ -199,6 +199,9 @@ async fn a_rollback_that_cannot_start_leaves_history_and_service_as_they_were() 
         let kept = stage.folder.path().join("state/plugins/greeter/state.json");
         std::fs::read_to_string(kept).expect("noted")
     };
+    // A deployment is noted once it answers.
+    let n_before = || state().matches("component").count() - 1;
+    stage.until("the third is noted", || n_before() == 2).await;
     let (before, noted) = (view(), state());
     std::fs::remove_dir(&granted).expect("removed");
     for _ in 0..2 {

@@ -72,9 +72,17 @@ impl Stage {
             file: Some(file),
             environment: [quiet].into(),
         };
-        let loaded = config::load(&source).expect("valid");
         let shutdown = Shutdown::new();
-        let app = App::start(loaded, shutdown.clone()).await?;
+        let mut n_tries = 0;
+        let app = loop {
+            let loaded = config::load(&source).expect("valid");
+            match App::start(loaded, shutdown.clone()).await {
+                // What a stage before it left to the threads that compile holds the store for a while.
+                Err(StartError::Store(_)) if n_tries < 50 => n_tries += 1,
+                started => break started?,
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        };
         let (gateway, serving) = (Arc::clone(app.gateway()), app.serving());
         let pipeline = Arc::clone(&app.pipeline);
         let task = tokio::spawn(app.serve());
