@@ -23,13 +23,25 @@ use futures_util::{
     stream::FuturesUnordered,
 };
 use postern_core::{
-    Blame, Body, BodyStream, BoxFuture, Error, Headers, Kind, Text,
-    vsp::mux::{Mux, MuxConfig, MuxEvent, Refused},
+    Blame, Body, BodyKind, BodySource, BodyStream, BoxFuture, Error, Headers, Kind, Reply, Text,
+    vsp::{
+        ReplyHead, ReplyToken,
+        mux::{Mux, MuxConfig, MuxEvent, Refused},
+        read_trailers,
+    },
     wire::{Frame, Role},
 };
 use tokio::sync::mpsc;
 
+use crate::byte_budget::Kept;
+
 type Item = Result<Bytes, Error>;
+
+/// What a body of the peer consists of, in this order.
+enum Part {
+    Item(Item),
+    Trailers(Headers),
+}
 
 /// The streaming calls of one connection.
 pub(crate) struct Streams {
@@ -42,7 +54,7 @@ pub(crate) struct Streams {
     /// Messages that wait for credit, with the rest of their bodies.
     blocked: HashMap<Text, (Bytes, Outgoing)>,
     /// Where the messages of the peer go. Bounded by the credit that the peer was granted.
-    incoming: HashMap<Text, mpsc::UnboundedSender<Item>>,
+    incoming: HashMap<Text, mpsc::UnboundedSender<Part>>,
     notes: mpsc::UnboundedReceiver<Note>,
     notify: mpsc::UnboundedSender<Note>,
     events: VecDeque<StreamEvent>,
@@ -85,8 +97,10 @@ enum Note {
 /// The messages of a peer, as whoever reads them holds them.
 struct Incoming {
     id: Text,
-    items: mpsc::UnboundedReceiver<Item>,
+    parts: mpsc::UnboundedReceiver<Part>,
     notify: mpsc::UnboundedSender<Note>,
+    kept: Option<Kept>,
+    trailers: Option<Headers>,
     has_ended: bool,
 }
 
@@ -132,36 +146,48 @@ impl Streams {
         Ok(id)
     }
 
-    /// The messages of the peer. Ask before its first message is handled, and once.
-    pub(crate) fn body_of(&mut self, id: &Text) -> BodyStream {
-        let (sender, items) = mpsc::unbounded_channel();
+    /// The messages of the peer. Ask before its first message is handled, and once. What is collected
+    /// of them counts as `kept`.
+    pub(crate) fn body_of(&mut self, id: &Text, kept: Option<Kept>) -> BodyStream {
+        let (sender, parts) = mpsc::unbounded_channel();
         self.incoming.insert(id.clone(), sender);
         let notify = self.notify.clone();
-        BodyStream::new(Incoming {
+        BodyStream::from_source(Incoming {
             id: id.clone(),
-            items,
+            parts,
             notify,
+            kept,
+            trailers: None,
             has_ended: false,
         })
     }
 
+    /// Takes up a call that was made without a stream, for a reply that is one.
+    ///
+    /// # Errors
+    /// As `Mux::adopt`.
+    pub(crate) fn adopt(&mut self, token: ReplyToken) -> Result<(), Error> {
+        self.mux.adopt(token)
+    }
+
     /// Server: the reply of a call.
-    pub(crate) fn reply(
-        &mut self,
-        id: &Text,
-        headers: &Headers,
-        body: Body,
-        deadline: Option<Instant>,
-    ) {
-        self.mux.accept(id, headers);
-        match body {
-            Body::Empty => self.finish(id, Ok(())),
+    pub(crate) fn reply(&mut self, id: &Text, reply: Reply, deadline: Option<Instant>) {
+        let kind = reply.body.kind();
+        let head = ReplyHead {
+            headers: reply.headers,
+            status: reply.status,
+            // Messages are what a stream is of.
+            kind: (kind != BodyKind::Messages).then_some(kind),
+        };
+        self.mux.accept(id, &head);
+        match reply.body {
+            Body::Empty => self.finish(id, Ok(None)),
             Body::One(payload) => {
                 // A reply's first message never waits for credit; a call that is over takes none.
                 let _ = self.mux.item(id, payload);
-                self.finish(id, Ok(()));
+                self.finish(id, Ok(None));
             }
-            Body::Many(body) => self.pump(Outgoing {
+            Body::Messages(body) | Body::Octets(body) => self.pump(Outgoing {
                 id: id.clone(),
                 body,
                 deadline,
@@ -170,7 +196,7 @@ impl Streams {
     }
 
     /// Server: the call is over.
-    pub(crate) fn finish(&mut self, id: &Text, outcome: Result<(), Error>) {
+    pub(crate) fn finish(&mut self, id: &Text, outcome: Result<Option<Headers>, Error>) {
         self.mux.finish(id, outcome);
         self.end(id, Ok(Headers::new()));
     }
@@ -190,7 +216,8 @@ impl Streams {
         for (_, sender) in self.incoming.drain() {
             let message = "the peer closed its sending side before the end of the stream";
             // A reader that has gone needs no error.
-            let _ = sender.send(Err(Error::unavailable(Blame::Client, message)));
+            let error = Error::unavailable(Blame::Client, message);
+            let _ = sender.send(Part::Item(Err(error)));
         }
         for (id, _) in std::mem::take(&mut self.blocked) {
             self.finish(&id, Err(no_credit()));
@@ -201,7 +228,7 @@ impl Streams {
     pub(crate) fn fail_all(&mut self, error: impl Fn() -> Error) {
         for (_, sender) in self.incoming.drain() {
             // A reader that has gone needs no error.
-            let _ = sender.send(Err(error()));
+            let _ = sender.send(Part::Item(Err(error())));
         }
     }
 
@@ -248,10 +275,10 @@ impl Streams {
                 MuxEvent::Item { id, payload } => {
                     if let Some(sender) = self.incoming.get(&id) {
                         // A reader that has just gone says so by a note.
-                        let _ = sender.send(Ok(payload));
+                        let _ = sender.send(Part::Item(Ok(payload)));
                     }
                 }
-                MuxEvent::Ended { id } => drop(self.incoming.remove(&id)),
+                MuxEvent::Ended { id, headers } => self.end_input(&id, &headers),
                 MuxEvent::Closed { id, outcome } => self.end(&id, outcome),
                 MuxEvent::Writable { id } => {
                     if let Some((payload, outgoing)) = self.blocked.remove(&id) {
@@ -293,9 +320,14 @@ impl Streams {
             },
             None if self.role == Role::Client => {
                 self.pumping.remove(&id);
-                self.mux.end(&id);
+                let mut body = outgoing.body;
+                self.mux.end(&id, body.trailers().as_ref());
+                self.take_mux_events();
             }
-            None => self.finish(&id, Ok(())),
+            None => {
+                let mut body = outgoing.body;
+                self.finish(&id, Ok(body.trailers()));
+            }
             Some(Err(error)) if self.role == Role::Client => self.reset(&id, error),
             Some(Err(error)) => self.finish(&id, Err(error)),
         }
@@ -308,20 +340,36 @@ impl Streams {
             .push(Box::pin(Abortable::new(next(outgoing), registration)));
     }
 
+    /// The peer's body is over.
+    fn end_input(&mut self, id: &Text, headers: &Headers) {
+        let Some(reader) = self.incoming.remove(id) else {
+            return;
+        };
+        if let Some(trailers) = read_trailers(headers) {
+            // A reader that has gone needs none.
+            let _ = reader.send(Part::Trailers(trailers));
+        }
+    }
+
     fn end(&mut self, id: &Text, outcome: Result<Headers, Error>) {
         if let Some(pump) = self.pumping.remove(id) {
             pump.abort();
         }
         self.blocked.remove(id);
-        let reader = self.incoming.remove(id);
-        let outcome = match (reader, outcome) {
-            (Some(reader), Err(error)) => {
-                let told = same(&error);
-                // A reader that has gone needs no error.
-                let _ = reader.send(Err(error));
-                Err(told)
+        let outcome = match outcome {
+            Ok(headers) => {
+                self.end_input(id, &headers);
+                Ok(headers)
             }
-            (_, outcome) => outcome,
+            Err(error) => Err(match self.incoming.remove(id) {
+                Some(reader) => {
+                    let told = same(&error);
+                    // A reader that has gone needs no error.
+                    let _ = reader.send(Part::Item(Err(error)));
+                    told
+                }
+                None => error,
+            }),
         };
         self.events.push_back(StreamEvent::Over {
             id: id.clone(),
@@ -334,7 +382,14 @@ impl Stream for Incoming {
     type Item = Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        let item = ready!(self.items.poll_recv(cx));
+        let item = match ready!(self.parts.poll_recv(cx)) {
+            Some(Part::Item(item)) => Some(item),
+            Some(Part::Trailers(trailers)) => {
+                self.trailers = Some(trailers);
+                None
+            }
+            None => None,
+        };
         if let Some(Ok(payload)) = &item {
             let note = Note::Consumed {
                 id: self.id.clone(),
@@ -346,6 +401,18 @@ impl Stream for Incoming {
             self.has_ended = true;
         }
         Poll::Ready(item)
+    }
+}
+
+impl BodySource for Incoming {
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.trailers.take()
+    }
+
+    fn keep(self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
+        self.kept
+            .as_ref()
+            .map_or(Ok(()), |kept| kept.grow(n_octets))
     }
 }
 

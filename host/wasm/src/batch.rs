@@ -21,7 +21,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use postern_core::{Body, BoxFuture, Call, Error, Headers, Reply, headers::HeadersBuilder};
+use postern_core::{Body, BoxFuture, Call, Error, Reply};
 
 use crate::{
     bindings::HandleResult,
@@ -29,6 +29,7 @@ use crate::{
     instance::InlineError,
     lease::Lease,
     placement::{IN_PLACE_MAX, Placement},
+    reply_draft::{Draft, ReplyDraft},
     serving::WorkerShard,
     state::{AmbientCall, CallContext},
 };
@@ -54,8 +55,8 @@ pub(crate) struct Batch {
     /// All but the one that has its turn, from the first turn on.
     waiting: Vec<Option<Call>>,
     turn: usize,
-    /// Headers of replies, each with the index of its call.
-    replies: Vec<(usize, HeadersBuilder)>,
+    /// What is set of replies, each with the index of its call.
+    replies: Vec<(usize, Box<ReplyDraft>)>,
     deadline: Option<Instant>,
 }
 
@@ -90,7 +91,7 @@ fn run_length(shard: &WorkerShard, calls: &[Call], n_calls_max: usize) -> usize 
         let length = match &call.body {
             Body::Empty => 0,
             Body::One(message) => message.len(),
-            Body::Many(_) => return false,
+            Body::Messages(_) | Body::Octets(_) => return false,
         };
         octets += length;
         let fit = length <= limit && octets <= OCTETS_MAX;
@@ -163,7 +164,7 @@ fn enter(
 fn take_message(call: &mut Call) -> Bytes {
     match mem::take(&mut call.body) {
         Body::One(message) => message,
-        Body::Empty | Body::Many(_) => Bytes::new(),
+        Body::Empty | Body::Messages(_) | Body::Octets(_) => Bytes::new(),
     }
 }
 
@@ -197,10 +198,10 @@ fn finish(
     let answers = answers.into_iter().enumerate();
     answering.extend(answers.map(|(index, answer)| -> BoxFuture<Answer> {
         let answer = match answer {
-            Ok(octets) => Ok(Reply {
-                headers: batch.take_headers(index),
-                body: Body::One(Bytes::from(octets)),
-            }),
+            Ok(octets) => Ok(ReplyDraft::into_reply(
+                batch.take_draft(index),
+                Body::One(Bytes::from(octets)),
+            )),
             Err(failure) => Err(convert::to_error(failure)),
         };
         Box::pin(future::ready(answer))
@@ -257,12 +258,10 @@ impl Batch {
         self.replies.extend(reply.map(|reply| (self.turn, reply)));
     }
 
-    fn take_headers(&mut self, index: usize) -> Headers {
+    fn take_draft(&mut self, index: usize) -> Draft {
         let mut replies = self.replies.iter();
-        match replies.position(|(of, _)| *of == index) {
-            Some(at) => self.replies.swap_remove(at).1.build(),
-            None => Headers::new(),
-        }
+        let at = replies.position(|(of, _)| *of == index)?;
+        Some(self.replies.swap_remove(at).1)
     }
 
     /// The calls as they came.
@@ -328,12 +327,14 @@ mod tests {
             ambient = batch.turn(turn, ambient);
             assert_eq!(method(&ambient), Some(expected));
             let reply = &mut ambient.as_mut().unwrap().reply;
-            let reply = reply.get_or_insert_with(HeadersBuilder::default);
-            reply.push(expected, expected).unwrap();
+            let reply = reply.get_or_insert_default();
+            reply.push_header(expected, expected).unwrap();
         }
         batch.put_back(ambient);
-        let headers = |headers: Headers| headers.iter().count();
-        let n_headers = [0, 1, 2].map(|index| headers(batch.take_headers(index)));
+        let n_headers = [0, 1, 2].map(|index| {
+            let reply = ReplyDraft::into_reply(batch.take_draft(index), Body::Empty);
+            reply.headers.iter().count()
+        });
         assert_eq!(n_headers, [1, 3, 1]);
         let calls = batch.into_calls(vec![Bytes::from_static(b"x"); 3]);
         let methods: Vec<&str> = calls.iter().map(|call| call.method.as_str()).collect();

@@ -59,6 +59,7 @@ async fn on_event(shard: Arc<WorkerShard>, event: Event) -> Result<(), Error> {
         headers,
         body: Body::Empty,
         context: Context::from(publisher),
+        http: None,
     };
     let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(Box::new(call)))));
     let (store, beside) = instance.beside();

@@ -16,6 +16,7 @@ use crate::{
     limits::octets,
     offload::{self, Purpose},
     placement::{IN_PLACE_MAX, Placement},
+    reply_draft::ReplyDraft,
     serving::WorkerShard,
     state::{AmbientCall, CallContext},
     stats::Outcome,
@@ -34,7 +35,7 @@ struct Request {
 /// future then holds is small, and a small future is a cheap one (every octet of it is copied when it
 /// is boxed).
 pub(crate) fn call(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Error>> {
-    if matches!(call.body, Body::Many(_)) {
+    if call.body.is_stream() {
         let gathered = Box::pin(gather(Arc::clone(&shard), call));
         return offload::run_at(
             Placement::InPlace,
@@ -87,7 +88,7 @@ fn begin(
 ) -> BoxFuture<Result<Reply, Error>> {
     let body = match mem::take(&mut call.body) {
         Body::One(message) => message,
-        Body::Empty | Body::Many(_) => Bytes::new(),
+        Body::Empty | Body::Messages(_) | Body::Octets(_) => Bytes::new(),
     };
     if let Err(error) = check_input(body.len(), lease.guest().spec.limits.input_bytes_max) {
         lease.hand_back();
@@ -198,7 +199,7 @@ fn finish(
     answer: HandleResult,
     told: impl FnOnce(&Generation, Duration),
 ) -> Result<Reply, Error> {
-    let headers = lease.instance().end();
+    let draft = lease.instance().end();
     match answer {
         Ok(octets) => {
             let (length, limit) = (octets.len(), lease.guest().spec.limits.output_bytes_max);
@@ -207,10 +208,10 @@ fn finish(
                 return Err(lease.trap(Stop::Output { length, limit }.into()));
             }
             lease.finish_told(Outcome::Ok, told);
-            Ok(Reply {
-                headers,
-                body: Body::One(Bytes::from(octets)),
-            })
+            Ok(ReplyDraft::into_reply(
+                draft,
+                Body::One(Bytes::from(octets)),
+            ))
         }
         Err(failure) => {
             lease.finish_told(Outcome::Failed, told);

@@ -2,7 +2,7 @@
 
 use std::time::Instant;
 
-use postern_core::{Headers, Text, headers::HeadersBuilder};
+use postern_core::Text;
 use wasmtime::{
     Store,
     component::{ComponentExportIndex, Func, Instance as Raw, InstancePre},
@@ -18,6 +18,7 @@ use crate::{
     component::Exports,
     convert::Trapped,
     pooled::Beside,
+    reply_draft::Draft,
     state::{AmbientCall, CallContext, State},
 };
 
@@ -250,13 +251,9 @@ impl Instance {
         })
     }
 
-    /// Ends the call and gives the headers that the guest has set.
-    pub(crate) fn end(&mut self) -> Headers {
-        let ambient = self.store.data_mut().ambient.take();
-        ambient
-            .and_then(|ambient| ambient.reply)
-            .map(HeadersBuilder::build)
-            .unwrap_or_default()
+    /// Ends the call and gives what the guest has set of the reply.
+    pub(crate) fn end(&mut self) -> Draft {
+        self.store.data_mut().ambient.take()?.reply
     }
 
     /// Size of all its linear memories, in octets.

@@ -37,6 +37,7 @@ mod pool;
 mod pooled;
 mod records;
 mod reload;
+mod reply_draft;
 mod roles;
 mod runtime;
 mod serving;

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Body, BodyStream, Call, Context, Headers, Text, extension::Asked, headers::HeadersBuilder,
+    Body, BodyKind, BodyStream, Call, Context, Headers, HttpFacts, Text, extension::Asked,
 };
 use tokio::sync::mpsc;
 use wasmtime::{ResourceLimiter, UpdateDeadline, component::ResourceTable};
@@ -20,6 +20,7 @@ use crate::{
     convert::Stop,
     drain::Drain,
     executor::Executor,
+    reply_draft::Draft,
     spec::PluginSpec,
     stats::PluginStats,
     stream_registry::Progress,
@@ -67,8 +68,8 @@ pub(crate) struct State {
 /// The ambient call.
 pub(crate) struct CallContext {
     pub(crate) call: AmbientCall,
-    /// Headers of the reply so far, if there are any.
-    pub(crate) reply: Option<HeadersBuilder>,
+    /// What is set of the reply so far.
+    pub(crate) reply: Draft,
     /// Of a streaming call; a unary call has its message and its answer in `handle` itself.
     pub(crate) streams: Option<Box<Streams>>,
 }
@@ -87,13 +88,17 @@ pub(crate) struct Streams {
     pub(crate) inbound: Option<BodyStream>,
     pub(crate) outbound: mpsc::Sender<Outbound>,
     pub(crate) progress: Arc<Progress>,
+    /// What the body of the request is.
+    pub(crate) kind: BodyKind,
+    /// What follows it, once it is over.
+    pub(crate) trailers: Option<Headers>,
     /// Whether the reply has begun, so that its headers are out.
     pub(crate) started: bool,
 }
 
-/// What a streaming guest sends; the first carries the headers.
+/// What a streaming guest sends; the first carries the head of the reply.
 pub(crate) struct Outbound {
-    pub(crate) headers: Option<Headers>,
+    pub(crate) head: Draft,
     pub(crate) message: Bytes,
 }
 
@@ -266,6 +271,13 @@ impl AmbientCall {
         match self {
             Self::Owned(call) => &call.headers,
             Self::Shared(asked) => &asked.headers,
+        }
+    }
+
+    pub(crate) fn http(&self) -> Option<&HttpFacts> {
+        match self {
+            Self::Owned(call) => call.http.as_deref(),
+            Self::Shared(asked) => asked.http.as_deref(),
         }
     }
 

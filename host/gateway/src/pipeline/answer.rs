@@ -2,7 +2,6 @@
 //! also when the caller goes away.
 
 use std::{
-    future::ready,
     pin::Pin,
     sync::{
         Arc,
@@ -14,7 +13,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{FutureExt, Stream, StreamExt};
-use postern_core::{Blame, Body, BodyStream, BoxFuture, Error, Reply};
+use postern_core::{Blame, Body, BodySource, BodyStream, BoxFuture, Error, Headers, Reply};
 use tokio::time::Sleep;
 
 use super::record::Record;
@@ -35,12 +34,21 @@ struct Alarm {
     timer: Option<Pin<Box<Sleep>>>,
 }
 
-/// The messages of a streamed reply, until the last one.
+/// The stream of a reply, until its end.
 struct Replies {
-    inner: Option<BodyStream>,
+    inner: BodyStream,
     alarm: Alarm,
     body_bytes_max: usize,
+    /// `None` once it has ended.
     record: Option<Record>,
+}
+
+/// The stream of a request: counted and bounded as the handler takes it.
+struct Requests {
+    inner: BodyStream,
+    bytes: Arc<AtomicU64>,
+    bytes_max: usize,
+    has_ended: bool,
 }
 
 impl Answer {
@@ -68,25 +76,22 @@ impl Answer {
             return result;
         };
         match result {
-            Ok(Reply {
-                headers,
-                body: Body::Many(stream),
-            }) => {
+            Ok(reply) if reply.body.is_stream() => {
                 let deadline = self.alarm.deadline;
                 let alarm = Alarm {
                     deadline,
                     timer: self.alarm.timer.take(),
                 };
-                let replies = Replies {
-                    inner: Some(stream),
-                    alarm,
-                    body_bytes_max: self.body_bytes_max,
-                    record: Some(record),
-                };
-                Ok(Reply {
-                    headers,
-                    body: Body::Many(BodyStream::new(replies)),
-                })
+                let body_bytes_max = self.body_bytes_max;
+                let body = reply.body.map_stream(|stream| {
+                    BodyStream::from_source(Replies {
+                        inner: stream,
+                        alarm,
+                        body_bytes_max,
+                        record: Some(record),
+                    })
+                });
+                Ok(Reply { body, ..reply })
             }
             Ok(reply) => {
                 if let Body::One(message) = &reply.body {
@@ -123,10 +128,10 @@ impl Stream for Replies {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(inner) = &mut self.inner else {
+        if self.record.is_none() {
             return Poll::Ready(None);
-        };
-        let next = match inner.poll_next_unpin(cx) {
+        }
+        let next = match self.inner.poll_next_unpin(cx) {
             Poll::Ready(next) => next,
             Poll::Pending => Some(Err(ready!(self.alarm.poll_expired(cx)))),
         };
@@ -139,16 +144,58 @@ impl Stream for Replies {
             record.add_reply(message);
             return Poll::Ready(next);
         }
-        self.inner = None;
         let record = self.record.take();
         Poll::Ready(match (next, record) {
-            (Some(Err(error)), Some(record)) => Some(Err(record.fail(error))),
+            (Some(Err(error)), Some(record)) => {
+                // Frees what the handler holds.
+                self.inner = BodyStream::empty();
+                Some(Err(record.fail(error)))
+            }
             (next, Some(record)) => {
                 record.succeed();
                 next
             }
             (next, None) => next,
         })
+    }
+}
+
+impl BodySource for Replies {
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.inner.trailers()
+    }
+
+    fn keep(mut self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
+        self.inner.keep(n_octets)
+    }
+}
+
+impl Stream for Requests {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let next = ready!(self.inner.poll_next_unpin(cx));
+        let next = next.map(|message| {
+            let message = message?;
+            check_length(message.len(), self.bytes_max, Blame::Client)?;
+            self.bytes.fetch_add(message.len() as u64, Relaxed);
+            Ok(message)
+        });
+        self.has_ended = !matches!(next, Some(Ok(_)));
+        Poll::Ready(next)
+    }
+}
+
+impl BodySource for Requests {
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.inner.trailers()
+    }
+
+    fn keep(mut self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
+        self.inner.keep(n_octets)
     }
 }
 
@@ -165,20 +212,13 @@ impl Alarm {
 }
 
 /// Counts and bounds the messages of a streamed request as the handler takes them.
-pub(super) fn counted(stream: BodyStream, bytes: Arc<AtomicU64>, bytes_max: usize) -> BodyStream {
-    let check = move |has_failed: &mut bool, message: Result<Bytes, Error>| {
-        if *has_failed {
-            return ready(None);
-        }
-        let message = message.and_then(|message| {
-            check_length(message.len(), bytes_max, Blame::Client)?;
-            bytes.fetch_add(message.len() as u64, Relaxed);
-            Ok(message)
-        });
-        *has_failed = message.is_err();
-        ready(Some(message))
-    };
-    BodyStream::new(stream.scan(false, check))
+pub(super) fn counted(inner: BodyStream, bytes: Arc<AtomicU64>, bytes_max: usize) -> BodyStream {
+    BodyStream::from_source(Requests {
+        inner,
+        bytes,
+        bytes_max,
+        has_ended: false,
+    })
 }
 
 /// Whether a message of `length` octets may pass.

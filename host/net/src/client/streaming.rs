@@ -4,20 +4,21 @@ use std::{
     collections::HashMap,
     fmt,
     net::SocketAddr,
-    task::{Context, Poll},
+    task::{self, Poll},
     time::Instant,
 };
 
-use bytes::Bytes;
+use super::{
+    command::{Answered, StreamRequest},
+    exchange::Answer,
+    lost, unanswered,
+};
+use crate::streams::{StreamEvent, Streams};
 use postern_core::{
-    Blame, Body, Error, Kind, Reply, Text,
-    vsp::{mux::MuxConfig, request_frame},
+    Blame, Body, BodyKind, Context, Error, Kind, Reply, Text,
+    vsp::{Payload, ReplyHead, ReplyToken, mux::MuxConfig, payload_frame},
     wire::{Connection, Frame, Role, SendError},
 };
-use tokio::sync::oneshot;
-
-use super::{StreamRequest, lost, unanswered};
-use crate::streams::{StreamEvent, Streams};
 
 /// While more octets than this wait for the peer, no more messages are asked for.
 const QUEUED_BYTES_MAX: usize = 1024 * 1024;
@@ -26,7 +27,7 @@ pub(super) struct Streaming {
     address: SocketAddr,
     streams: Streams,
     /// Whoever waits for the reply to begin; none once it has.
-    calls: HashMap<Text, Option<oneshot::Sender<Result<Reply, Error>>>>,
+    calls: HashMap<Text, Option<Answer>>,
 }
 
 impl Streaming {
@@ -53,6 +54,7 @@ impl Streaming {
         let StreamRequest {
             id,
             call,
+            kind,
             body,
             reply,
         } = request;
@@ -61,7 +63,7 @@ impl Streaming {
             return;
         }
         let deadline = call.context.deadline;
-        let opened = request_frame(&call, Bytes::new(), &id.to_string(), now)
+        let opened = payload_frame(&call, Payload::opening(kind), &id.to_string(), now)
             .and_then(|frame| self.streams.open(frame, body, deadline));
         match opened {
             Ok(id) => {
@@ -73,6 +75,20 @@ impl Streaming {
             }
         }
         self.follow(now, connection);
+    }
+
+    /// Takes up a call that opened no stream: its reply begins as one.
+    pub(super) fn adopt(&mut self, id: u64, reply: Answer, connection: &mut Connection) {
+        let id = Text::from(id.to_string());
+        let token = ReplyToken::vsp(id.clone(), Context::USUAL_PRIORITY);
+        match self.streams.adopt(token) {
+            Ok(()) => drop(self.calls.insert(id, Some(reply))),
+            Err(error) => {
+                connection.finish();
+                // The caller may have gone a moment ago.
+                let _ = reply.send(Err(error));
+            }
+        }
     }
 
     /// Nobody waits for the call any more.
@@ -95,7 +111,7 @@ impl Streaming {
     /// Goes on with bodies in both directions. Ready when something was done.
     pub(super) fn poll(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut task::Context<'_>,
         now: Instant,
         connection: &mut Connection,
     ) -> Poll<()> {
@@ -131,9 +147,27 @@ impl Streaming {
             StreamEvent::Accepted { id, headers } => {
                 let reply = self.calls.get_mut(&id).and_then(Option::take);
                 let Some(reply) = reply else { return };
-                let body = Body::Many(self.streams.body_of(&id));
+                let ReplyHead {
+                    headers,
+                    status,
+                    kind,
+                } = ReplyHead::read(headers);
+                let body = self.streams.body_of(&id, None);
+                let body = match kind {
+                    None | Some(BodyKind::Messages) => Body::Messages(body),
+                    // Whoever made the call collects what is one message.
+                    Some(BodyKind::Octets | BodyKind::One) => Body::Octets(body),
+                };
+                let answered = Answered {
+                    reply: Reply {
+                        headers,
+                        body,
+                        status,
+                    },
+                    is_one: kind == Some(BodyKind::One),
+                };
                 // A caller that has gone drops the body, which resets the call.
-                let _ = reply.send(Ok(Reply { headers, body }));
+                let _ = reply.send(Ok(answered));
             }
             StreamEvent::Over { id, outcome } => {
                 let Some(reply) = self.calls.remove(&id) else {
@@ -141,10 +175,8 @@ impl Streaming {
                 };
                 connection.finish();
                 if let Some(reply) = reply {
-                    let _ = reply.send(outcome.map(|headers| Reply {
-                        headers,
-                        body: Body::Empty,
-                    }));
+                    let reply_of = |headers| Answered::from(Reply::new(headers, Body::Empty));
+                    let _ = reply.send(outcome.map(reply_of));
                 }
             }
             // A server has no calls to make on a session of its client.

@@ -301,6 +301,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 calls,
                 reader,
                 streaming,
+                bytes,
                 ..
             } = self;
             let streaming = streaming.get_or_insert_with(|| Box::new(Streaming::new()));
@@ -308,6 +309,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 connection: &mut line.connection,
                 calls,
                 reader,
+                bytes,
             };
             streaming.handle_frame(cx, now, frame, &mut desk);
             return;
@@ -360,6 +362,7 @@ impl<S: StreamLink> ServedConnection<S> {
             calls,
             reader,
             streaming,
+            bytes,
             ..
         } = self;
         let Some(streaming) = streaming else {
@@ -372,12 +375,16 @@ impl<S: StreamLink> ServedConnection<S> {
                 connection: &mut line.connection,
                 calls,
                 reader,
+                bytes,
             },
         )
     }
 
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant, to: ReplyTo, outcome: Outcome) {
         match to {
+            ReplyTo::Once(token, None) if self.may_stream(&token, &outcome) => {
+                self.finish_streamed(cx, now, token, outcome);
+            }
             ReplyTo::Once(token, position) => self.finish_once(now, &token, position, outcome),
             ReplyTo::Nobody => {
                 if let Err(error) = outcome {
@@ -391,6 +398,7 @@ impl<S: StreamLink> ServedConnection<S> {
                     calls,
                     reader,
                     streaming,
+                    bytes,
                     ..
                 } = self;
                 if let Some(streaming) = streaming {
@@ -398,6 +406,7 @@ impl<S: StreamLink> ServedConnection<S> {
                         connection: &mut line.connection,
                         calls,
                         reader,
+                        bytes,
                     };
                     streaming.finish(cx, now, to, outcome, &mut desk);
                 }

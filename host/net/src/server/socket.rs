@@ -25,7 +25,7 @@ use tokio::task::{AbortHandle, Id};
 
 use super::{
     Server, Settings, Shared,
-    answer::{answer, busy, too_long, unsent, unvalidated},
+    answer::{answer, busy, collecting, too_long, unsent, unvalidated},
     frames::{self, Seen},
     pushes::{self, Pushes, has_room},
 };
@@ -119,7 +119,7 @@ impl<L: DatagramLink> ServedSocket<L> {
         );
         Self {
             socket: Socket::new(link, endpoint, Arc::clone(&shared.counters)),
-            calls: Calls::new(Arc::clone(&shared.handler)),
+            calls: Calls::new(collecting(&shared)),
             peers: HashMap::new(),
             pushes: Pushes::new(),
             transport,

@@ -7,14 +7,16 @@ use std::{
 };
 
 use postern_core::{
-    Blame, Body, Error, Text,
-    vsp::{Inbound, Reader, mux::MuxConfig},
+    Blame, Body, BodyKind, Error, Text,
+    vsp::{Inbound, Reader, ReplyToken, mux::MuxConfig},
     wire::{Connection, Frame, Role, SendError},
 };
 use tokio::task::AbortHandle;
 
 use super::{answer::too_long, connection::ReplyTo};
 use crate::{
+    ConnectionBytes,
+    byte_budget::Kept,
     calls::{Begun, Calls, Outcome},
     streams::{StreamEvent, Streams},
 };
@@ -34,6 +36,8 @@ struct Served {
     /// Tells a call from one of the same id before it.
     serial: u64,
     task: Option<AbortHandle>,
+    /// What its handler has collected of the request.
+    _kept: Option<Kept>,
 }
 
 /// Where the outcome of a streaming call goes.
@@ -49,6 +53,7 @@ pub(super) struct Desk<'a> {
     pub(super) connection: &'a mut Connection,
     pub(super) calls: &'a mut Calls<ReplyTo>,
     pub(super) reader: &'a Reader,
+    pub(super) bytes: &'a ConnectionBytes,
 }
 
 impl Streaming {
@@ -108,6 +113,40 @@ impl Streaming {
         self.follow(cx, now, desk);
     }
 
+    /// Answers a call that opened no stream by one, as its caller takes it.
+    ///
+    /// # Errors
+    /// As `Mux::adopt`; nothing was sent.
+    pub(super) fn adopt(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        token: ReplyToken,
+        outcome: Outcome,
+        desk: &mut Desk<'_>,
+    ) -> Result<(), (ReplyToken, Error)> {
+        if let Err(error) = self.streams.adopt(token.clone()) {
+            return Err((token, error));
+        }
+        let id = token.correlation().clone();
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let served = Served {
+            serial,
+            task: None,
+            _kept: None,
+        };
+        self.calls.insert(id.clone(), served);
+        // The handler keeps to the deadline of the call.
+        let to = StreamReply {
+            id,
+            serial,
+            deadline: None,
+        };
+        self.finish(cx, now, to, outcome, desk);
+        Ok(())
+    }
+
     /// Does what events say and sends what there is, until there is neither.
     fn follow(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk<'_>) {
         loop {
@@ -162,7 +201,13 @@ impl Streaming {
         }
         let serial = self.next_serial;
         self.next_serial += 1;
-        self.calls.insert(id.clone(), Served { serial, task: None });
+        let kept = desk.bytes.hold(0).ok().map(Kept::new);
+        let served = Served {
+            serial,
+            task: None,
+            _kept: kept.clone(),
+        };
+        self.calls.insert(id.clone(), served);
         let mut call = match desk.reader.read(now, request) {
             Inbound::Request { call, .. } => call,
             Inbound::Refused { error, .. } => {
@@ -175,7 +220,11 @@ impl Streaming {
                 return;
             }
         };
-        call.body = Body::Many(self.streams.body_of(&id));
+        let body = self.streams.body_of(&id, kept);
+        call.body = match call.body.kind() {
+            BodyKind::Octets => Body::Octets(body),
+            BodyKind::One | BodyKind::Messages => Body::Messages(body),
+        };
         let deadline = call.context.deadline;
         let to = StreamReply {
             id: id.clone(),
@@ -205,9 +254,7 @@ impl Streaming {
             Some(_) | None => return,
         }
         match outcome {
-            Ok(reply) => self
-                .streams
-                .reply(&id, &reply.headers, reply.body, deadline),
+            Ok(reply) => self.streams.reply(&id, reply, deadline),
             Err(error) => self.streams.finish(&id, Err(error)),
         }
     }

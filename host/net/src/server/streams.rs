@@ -236,12 +236,7 @@ mod tests {
 
     impl Handler for Echo {
         fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-            Box::pin(async {
-                Ok(Reply {
-                    headers: call.headers,
-                    body: call.body,
-                })
-            })
+            Box::pin(async { Ok(Reply::new(call.headers, call.body)) })
         }
     }
 

@@ -3,19 +3,20 @@
 use std::{sync::Arc, time::Instant};
 
 use bytes::Bytes;
-use postern_core::{Context, Kind, Origin, headers::HeadersBuilder};
+use postern_core::{Context, Kind, Origin};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, LinkerInstance, WasmList, WasmStr},
 };
 
-use super::wait;
+use super::{http, wait};
 use crate::{
     bindings::{self, Failure, Peer, Principal},
     call_path::link_bailout,
     convert::{self, Stop, failure},
     handler::check_input,
-    state::{CallContext, Outbound, State},
+    reply_draft::ReplyDraft,
+    state::{Outbound, State},
     stream_registry::Progress,
 };
 
@@ -27,6 +28,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         Ok(store.data_mut().turn(index)?)
     })?;
     link_headers(&mut interface)?;
+    http::link(&mut interface)?;
     link_context(&mut interface)
 }
 
@@ -75,11 +77,8 @@ fn link_headers(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
                 name.to_str(&store)?.into_owned(),
                 value.to_str(&store)?.into_owned(),
             );
-            if store.data().subject.is_some() {
-                let message = "reply headers are set by `response.set-header` here";
-                return Ok((Err(failure(Kind::FailedPrecondition, message)),));
-            }
-            Ok((set_header(store.data_mut().ambient.as_mut(), &name, &value),))
+            let draft = http::head(store.data_mut(), "a header");
+            Ok((draft.and_then(|draft| draft.push_header(&name, &value)),))
         },
     )
 }
@@ -136,34 +135,6 @@ fn context<'a>(store: &'a Store<'_>) -> Option<&'a Context> {
     Some(store.data().ambient.as_ref()?.call.context())
 }
 
-fn set_header(ambient: Option<&mut CallContext>, name: &str, value: &str) -> Result<(), Failure> {
-    let Some(ambient) = ambient else {
-        return Err(failure(
-            Kind::FailedPrecondition,
-            "there is no call to reply to",
-        ));
-    };
-    if ambient
-        .streams
-        .as_ref()
-        .is_some_and(|streams| streams.started)
-    {
-        let message = format!("header {name} comes after the first message of the reply");
-        return Err(failure(Kind::FailedPrecondition, message));
-    }
-    if name.is_empty() {
-        return Err(failure(
-            Kind::InvalidArgument,
-            "header name of 0 octets is not within 1 to 255",
-        ));
-    }
-    ambient
-        .reply
-        .get_or_insert_default()
-        .push(name, value)
-        .map_err(|error| failure(Kind::InvalidArgument, error.to_string()))
-}
-
 /// The next message of a streaming call. A unary call's one message went to `handle`.
 async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, Stop> {
     let state = store.data_mut();
@@ -181,7 +152,12 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     drop(waiting);
     state.give_back(waited);
     let message = match message {
-        None => return Ok(Ok(None)),
+        None => {
+            if let Some(streams) = state.ambient.as_mut().and_then(|it| it.streams.as_mut()) {
+                streams.trailers = inbound.trailers();
+            }
+            return Ok(Ok(None));
+        }
         Some(Err(error)) => return Ok(Err(convert::to_failure(error))),
         Some(Ok(message)) => message,
     };
@@ -225,14 +201,12 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
         let message = "a unary call is answered by returning, not by `send`";
         return Ok(Err(failure(Kind::FailedPrecondition, message)));
     };
-    let reply = ambient.reply.take().map(HeadersBuilder::build);
-    let headers = if streams.started {
-        None
-    } else {
-        Some(reply.unwrap_or_default())
+    let head = match streams.started {
+        true => None,
+        false => ReplyDraft::take_head(&mut ambient.reply),
     };
     streams.started = true;
-    let sent = streams.outbound.send(Outbound { headers, message });
+    let sent = streams.outbound.send(Outbound { head, message });
     let waiting = streams.progress.begin_wait();
     let (sent, waited) = wait::until(deadline, Stop::Deadline, sent).await?;
     drop(waiting);

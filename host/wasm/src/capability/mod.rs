@@ -24,6 +24,7 @@ mod config;
 pub(crate) mod events;
 mod exchange;
 mod frame;
+mod http;
 mod io;
 pub(crate) mod kv;
 pub(crate) mod log;

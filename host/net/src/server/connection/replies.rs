@@ -1,7 +1,7 @@
 //! The answers of a connection: outcomes and refusals as frames, in order where the caller has only
 //! the order to go by.
 
-use std::time::Instant;
+use std::{task::Context, time::Instant};
 
 use postern_core::{
     Error,
@@ -17,6 +17,7 @@ use crate::{
         answer::{answer, too_long},
         frames,
         in_order::Position,
+        streaming::{Desk, Streaming},
     },
 };
 
@@ -55,6 +56,39 @@ impl<S: StreamLink> ServedConnection<S> {
             self.send_waiting(now);
         } else {
             self.send_or_wait(now, reply);
+        }
+    }
+
+    /// Whether a reply goes out as a stream to a caller that opened none.
+    pub(super) fn may_stream(&self, token: &ReplyToken, outcome: &Outcome) -> bool {
+        let is_stream = outcome.as_ref().is_ok_and(|reply| reply.body.is_stream());
+        is_stream && token.takes_stream() && self.has_mux()
+    }
+
+    pub(super) fn finish_streamed(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        token: ReplyToken,
+        outcome: Outcome,
+    ) {
+        let Self {
+            line,
+            calls,
+            reader,
+            streaming,
+            bytes,
+            ..
+        } = self;
+        let streaming = streaming.get_or_insert_with(|| Box::new(Streaming::new()));
+        let mut desk = Desk {
+            connection: &mut line.connection,
+            calls,
+            reader,
+            bytes,
+        };
+        if let Err((token, error)) = streaming.adopt(cx, now, token, outcome, &mut desk) {
+            self.finish_once(now, &token, None, Err(error));
         }
     }
 
