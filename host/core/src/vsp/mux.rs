@@ -232,7 +232,9 @@ impl Mux {
             return;
         }
         call.half_closed = true;
-        match call.headers("end", |builder| pseudo::push_trailers(builder, trailers)) {
+        match call.headers(None, "end", 0, |builder| {
+            pseudo::push_trailers(builder, trailers)
+        }) {
             Ok(headers) => self.frames.push_back(Frame::data(headers, Bytes::new())),
             Err(error) => {
                 let message = "the trailers do not fit into a frame";
@@ -347,7 +349,7 @@ impl CallState {
 
     /// Headers that name the call and nothing else.
     fn bare_headers(&self, stream: &str) -> Headers {
-        let headers = self.headers(stream, |_| Ok(()));
+        let headers = self.headers(None, stream, 0, |_| Ok(()));
         debug_assert!(
             headers.is_ok(),
             "an id that fitted into a request fits here"
@@ -357,8 +359,8 @@ impl CallState {
 
     /// Headers that begin the reply.
     fn opening_headers(&self, head: &ReplyHead) -> Result<Headers, HeaderError> {
-        self.headers("open", |builder| {
-            builder.push("type", "response")?;
+        let more = head.headers.section().len();
+        self.headers(Some("response"), "open", more, |builder| {
             pseudo::push_status(builder, head.status)?;
             if let Some(kind) = head.kind {
                 pseudo::push_kind(builder, kind)?;
@@ -369,11 +371,16 @@ impl CallState {
 
     fn headers(
         &self,
+        kind: Option<&str>,
         stream: &str,
+        more_octets: usize,
         push_more: impl FnOnce(&mut HeadersBuilder) -> Result<(), HeaderError>,
     ) -> Result<Headers, HeaderError> {
-        let capacity = 64 + self.token.correlation().len();
+        let capacity = 64 + self.token.correlation().len() + more_octets;
         let mut builder = HeadersBuilder::with_capacity(capacity);
+        if let Some(kind) = kind {
+            builder.push("type", kind)?;
+        }
         builder.push("stream", stream)?;
         self.token.push_common(&mut builder)?;
         push_more(&mut builder)?;
