@@ -12,12 +12,13 @@ use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
+    fields::set,
     head::{FIELDS_MAX, HeadError},
     is_ndjson,
     origin::{ForeignPage, check_origin},
     path::{PathError, Resource},
     reply::{self, ReplyBody},
-    request::{self, Refusal, set},
+    request::{self, Refusal},
 };
 use crate::{ConnectionBytes, Counters};
 

@@ -21,12 +21,14 @@ use postern_core::{
 use tokio::time::timeout;
 
 use super::{
-    CORRELATION_HEADER, ERROR_HEADER, JSON, NDJSON, fields,
+    CORRELATION_HEADER, ERROR_HEADER, JSON, NDJSON,
+    fields::{self, set},
     head::{FIELDS_MAX, HEAD_BYTES_MAX},
     lines::Lines,
-    pieces::{Pieces, Sent, Silence},
+    pieces::{Pieces, Silence},
     reply::{kind_of_status, read_error},
-    request::{Form, form_of, set},
+    request::{Form, form_of},
+    sent::Sent,
 };
 
 /// How an `HttpClient` calls.

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use postern_core::{Headers, HttpFacts, Text, headers::HeadersBuilder, vsp::is_hop_header};
 
-use super::{is_hop_by_hop, request::TIMEOUTS};
+use super::is_hop_by_hop;
 
 /// Octets of names and values with every field written out. HPACK sends a field that was sent before
 /// in one octet, so what fields take up is not what came over the wire.
@@ -136,6 +136,16 @@ fn collect(map: &HeaderMap, passes: impl Fn(&str) -> bool) -> Headers {
     }
     builder.build()
 }
+
+/// Sets `name` on an outgoing head; a value that HTTP cannot carry is left out.
+pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &[u8]) {
+    if let Ok(value) = HeaderValue::from_bytes(value) {
+        headers.insert(name, value);
+    }
+}
+
+/// Request headers that set the deadline; the first one that is there counts.
+pub(super) const TIMEOUTS: [&str; 2] = ["timeout-ms", "x-timeout-ms"];
 
 #[cfg(test)]
 mod tests {

@@ -43,6 +43,7 @@ mod path;
 mod pieces;
 mod reply;
 mod request;
+mod sent;
 mod server;
 mod socket;
 #[cfg(test)]

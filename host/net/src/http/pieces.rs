@@ -8,11 +8,11 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http_body::{Body as HttpBody, Frame};
-use postern_core::{Blame, BodySource, BodyStream, Error, Headers, Kind};
+use http_body::Body as HttpBody;
+use postern_core::{Blame, BodySource, Error, Headers, Kind};
 use tokio::time::{Instant, Sleep, sleep};
 
-use super::{fields, lines};
+use super::fields;
 use crate::byte_budget::Kept;
 
 /// The pieces of a body as they arrive.
@@ -22,13 +22,6 @@ pub(super) struct Pieces<B> {
     kept: Option<Kept>,
     trailers: Option<Headers>,
     has_ended: bool,
-}
-
-/// A stream as the body of a request, with its trailers.
-pub(super) struct Sent {
-    /// `None` once it has ended.
-    stream: Option<BodyStream>,
-    are_lines: bool,
 }
 
 /// How long the next octets of a body may take.
@@ -144,48 +137,5 @@ where
         self.kept
             .as_ref()
             .map_or(Ok(()), |kept| kept.grow(n_octets))
-    }
-}
-
-impl Sent {
-    /// A message a line.
-    pub(super) const fn lines(stream: BodyStream) -> Self {
-        Self {
-            stream: Some(stream),
-            are_lines: true,
-        }
-    }
-
-    pub(super) const fn octets(stream: BodyStream) -> Self {
-        Self {
-            stream: Some(stream),
-            are_lines: false,
-        }
-    }
-}
-
-impl HttpBody for Sent {
-    type Data = Bytes;
-    type Error = Error;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
-        let are_lines = self.are_lines;
-        let Some(stream) = &mut self.stream else {
-            return Poll::Ready(None);
-        };
-        let next = ready!(Pin::new(&mut *stream).poll_next(cx));
-        Poll::Ready(match next {
-            Some(Ok(message)) if are_lines => Some(Ok(Frame::data(lines::to_line(&message)))),
-            Some(Ok(piece)) => Some(Ok(Frame::data(piece))),
-            Some(Err(error)) => Some(Err(error)),
-            None => {
-                let trailers = stream.trailers();
-                self.stream = None;
-                trailers.map(|trailers| Ok(Frame::trailers(fields::to_map(&trailers))))
-            }
-        })
     }
 }

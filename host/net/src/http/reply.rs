@@ -11,7 +11,11 @@ use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
 use postern_core::{Blame, Body, BodyStream, Error, Headers, HttpStatus, Kind, Reply, json};
 
-use super::{ERROR_HEADER, JSON, NDJSON, fields, lines, request::set};
+use super::{
+    ERROR_HEADER, JSON, NDJSON,
+    fields::{self, set},
+    lines,
+};
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
 
 /// The body of a response.

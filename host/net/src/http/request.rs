@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header, request};
+use http::{HeaderMap, StatusCode, request};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use postern_core::{
@@ -192,7 +192,7 @@ pub(super) fn form_of<B: HttpBody>(headers: &HeaderMap, body: &B) -> Form {
 
 /// What is left until the caller stops waiting, as it says.
 fn read_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
-    for name in TIMEOUTS {
+    for name in fields::TIMEOUTS {
         let Some(value) = headers.get(name) else {
             continue;
         };
@@ -307,18 +307,8 @@ fn check_length(length: usize, limit: usize) -> Result<(), Refusal> {
 }
 
 /// Longest body of a known length and of any content that is read before its call begins, in octets:
-/// what a frame of HTTP/2's largest window without updates holds.
+/// about the initial window of HTTP/2 (RFC 9113 section 6.9.2).
 const WHOLE_BYTES_MAX: u64 = 64 * 1024;
-
-/// Request headers that set the deadline; the first one that is there counts.
-pub(super) const TIMEOUTS: [&str; 2] = ["timeout-ms", "x-timeout-ms"];
-
-/// Sets `name` on an outgoing head; a value that HTTP cannot carry is left out.
-pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &[u8]) {
-    if let Ok(value) = header::HeaderValue::from_bytes(value) {
-        headers.insert(name, value);
-    }
-}
 
 #[cfg(test)]
 mod tests;
