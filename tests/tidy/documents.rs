@@ -7,7 +7,11 @@ use crate::{assert_none, read, root, sources};
 #[test]
 fn every_kind_of_error_is_in_the_table_with_its_numbers() {
     let table = read("host/docs/errors.md");
-    let row = |kind: &Kind| format!("| `{}` | {} | {} |", kind.name(), kind.grpc(), kind.http());
+    let row = |kind: &Kind| {
+        let (blame, symptom) = (kind.peer_blame().name(), kind.symptom().name());
+        let (name, grpc, http) = (kind.name(), kind.grpc(), kind.http());
+        format!("| `{name}` | {grpc} | {http} | {blame} | {symptom} |")
+    };
     let missing = Kind::ALL.iter().map(row).filter(|row| !table.contains(row));
     assert_none(
         &missing

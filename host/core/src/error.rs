@@ -1,9 +1,14 @@
 //! One error for every call: what kind, whose fault, whether another try can help.
-//! Kinds and their numbers are the sixteen of gRPC; see `host/docs/errors.md`.
+//! Kinds and their numbers are the sixteen of gRPC; `kind.rs` is the table of what is said of them,
+//! and `host/docs/errors.md` shows it.
+
+mod kind;
 
 use std::{borrow::Cow, fmt, time::Duration};
 
 use bytes::Bytes;
+
+pub use self::kind::{Kind, Symptom};
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -21,27 +26,6 @@ pub struct Error {
     pub details: Option<Bytes>,
     /// What caused it; logged, never sent to a peer.
     pub source: Option<Source>,
-}
-
-/// What went wrong, in the field's standard terms.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Kind {
-    Cancelled,
-    Unknown,
-    InvalidArgument,
-    DeadlineExceeded,
-    NotFound,
-    AlreadyExists,
-    PermissionDenied,
-    ResourceExhausted,
-    FailedPrecondition,
-    Aborted,
-    OutOfRange,
-    Unimplemented,
-    Internal,
-    Unavailable,
-    DataLoss,
-    Unauthenticated,
 }
 
 /// Whose fault it is. Decides who is logged, ejected or retried.
@@ -119,6 +103,17 @@ impl Error {
         Self {
             retry: Retry::Elsewhere,
             ..Self::new(Kind::Unavailable, blame, message)
+        }
+    }
+
+    /// What a peer answered with: blamed as the table says. `status` is the HTTP number beside the
+    /// kind, if there is one; it alone tells that a message was too large.
+    #[must_use]
+    pub fn of_peer(kind: Kind, status: Option<u16>, message: impl Into<Cow<'static, str>>) -> Self {
+        let error = Self::new(kind, kind.peer_blame(), message);
+        match status {
+            Some(TOO_LARGE) => error.with_too_large(),
+            Some(_) | None => error,
         }
     }
 
@@ -212,104 +207,6 @@ impl std::error::Error for Error {
     }
 }
 
-impl Kind {
-    /// Every kind, in the order of its gRPC number.
-    pub const ALL: [Self; 16] = [
-        Self::Cancelled,
-        Self::Unknown,
-        Self::InvalidArgument,
-        Self::DeadlineExceeded,
-        Self::NotFound,
-        Self::AlreadyExists,
-        Self::PermissionDenied,
-        Self::ResourceExhausted,
-        Self::FailedPrecondition,
-        Self::Aborted,
-        Self::OutOfRange,
-        Self::Unimplemented,
-        Self::Internal,
-        Self::Unavailable,
-        Self::DataLoss,
-        Self::Unauthenticated,
-    ];
-
-    /// The name on every wire and in every log: `not-found`.
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Cancelled => "cancelled",
-            Self::Unknown => "unknown",
-            Self::InvalidArgument => "invalid-argument",
-            Self::DeadlineExceeded => "deadline-exceeded",
-            Self::NotFound => "not-found",
-            Self::AlreadyExists => "already-exists",
-            Self::PermissionDenied => "permission-denied",
-            Self::ResourceExhausted => "resource-exhausted",
-            Self::FailedPrecondition => "failed-precondition",
-            Self::Aborted => "aborted",
-            Self::OutOfRange => "out-of-range",
-            Self::Unimplemented => "unimplemented",
-            Self::Internal => "internal",
-            Self::Unavailable => "unavailable",
-            Self::DataLoss => "data-loss",
-            Self::Unauthenticated => "unauthenticated",
-        }
-    }
-
-    /// The gRPC status number (1 to 16).
-    #[must_use]
-    pub const fn grpc(self) -> u8 {
-        match self {
-            Self::Cancelled => 1,
-            Self::Unknown => 2,
-            Self::InvalidArgument => 3,
-            Self::DeadlineExceeded => 4,
-            Self::NotFound => 5,
-            Self::AlreadyExists => 6,
-            Self::PermissionDenied => 7,
-            Self::ResourceExhausted => 8,
-            Self::FailedPrecondition => 9,
-            Self::Aborted => 10,
-            Self::OutOfRange => 11,
-            Self::Unimplemented => 12,
-            Self::Internal => 13,
-            Self::Unavailable => 14,
-            Self::DataLoss => 15,
-            Self::Unauthenticated => 16,
-        }
-    }
-
-    /// The HTTP status number. 499 is nginx's "client closed request".
-    #[must_use]
-    pub const fn http(self) -> u16 {
-        match self {
-            Self::InvalidArgument | Self::FailedPrecondition | Self::OutOfRange => 400,
-            Self::Unauthenticated => 401,
-            Self::PermissionDenied => 403,
-            Self::NotFound => 404,
-            Self::AlreadyExists | Self::Aborted => 409,
-            Self::ResourceExhausted => 429,
-            Self::Cancelled => 499,
-            Self::Unknown | Self::Internal | Self::DataLoss => 500,
-            Self::Unimplemented => 501,
-            Self::Unavailable => 503,
-            Self::DeadlineExceeded => 504,
-        }
-    }
-
-    /// The kind of that name, as `name` spells it.
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
-}
-
-impl fmt::Display for Kind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 impl Blame {
     #[must_use]
     pub const fn name(self) -> &'static str {
@@ -354,14 +251,6 @@ pub fn push_json_string(out: &mut Vec<u8>, text: &str) {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_and_numbers_are_unique_and_found_again() {
-        for (index, kind) in Kind::ALL.into_iter().enumerate() {
-            assert_eq!(usize::from(kind.grpc()), index + 1);
-            assert_eq!(Kind::from_name(kind.name()), Some(kind));
-        }
-    }
 
     #[test]
     fn what_is_exhausted_says_when_to_come_again_and_what_is_too_large_does_not() {

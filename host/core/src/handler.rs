@@ -3,6 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use crate::{
+    bounded::start,
     call::{Call, Reply},
     error::Error,
 };
@@ -22,7 +23,8 @@ pub trait Handler: Send + Sync + 'static {
     /// order. By default each call is started by itself; whoever has a price to pay for being called
     /// at all may pay it once for all of them. What becomes of one is no concern of the others.
     fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
-        calls.into_iter().map(|call| self.call(call)).collect()
+        let calls = calls.into_iter();
+        calls.map(|call| start(|| self.call(call))).collect()
     }
 }
 

@@ -3,6 +3,7 @@
 
 pub mod balance;
 pub mod body;
+pub mod bounded;
 pub mod call;
 pub mod error;
 pub mod event;
@@ -30,7 +31,7 @@ pub mod wire;
 
 pub use body::{Body, BodyKind, BodySource, BodyStream};
 pub use call::{Call, Context, Reply};
-pub use error::{Blame, Error, Kind, Retry};
+pub use error::{Blame, Error, Kind, Retry, Symptom};
 pub use handler::{BoxFuture, Handler};
 pub use headers::Headers;
 pub use http::{HttpFacts, HttpStatus};

@@ -23,7 +23,7 @@ pub enum ReasonKind {
     Starting,
     /// The gateway ends.
     Draining,
-    /// No listener is open.
+    /// No listener is open, or one that should be is not.
     Listeners,
     /// An extension that the configuration names is not there, and its calls are refused.
     Extension,

@@ -4,20 +4,21 @@
 //! place; most handlers are done with that, and the reply leaves with the others of its batch. What
 //! is not done becomes a task, so that one slow call neither holds up its neighbours nor its
 //! connection. Dropping `Calls` cancels them all.
+//!
+//! Panics and deadlines are the joint's business (`postern_core::bounded`): the pipeline sees to them,
+//! and a `BoundedHandler` where there is none. A handler that panics all the same ends the connection.
 
 use std::{
-    any::Any,
     fmt::Debug,
-    future, mem,
-    panic::{AssertUnwindSafe, catch_unwind},
+    mem,
+    panic::resume_unwind,
     sync::Arc,
     task::{Context, Poll, ready},
-    time::Instant,
     vec,
 };
 
 use futures_util::FutureExt;
-use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply};
+use postern_core::{BoxFuture, Call, Error, Handler, Reply};
 use tokio::task::{AbortHandle, Id, JoinSet};
 
 /// Calls that are begun together at most. Twice as many would save each of them a 64th of what is
@@ -38,19 +39,13 @@ pub(crate) enum Begun<K> {
 /// Calls by `K`, which says where the reply goes.
 pub(crate) struct Calls<K> {
     handler: Arc<dyn Handler>,
-    /// Not begun yet: what is known of each call, and the calls, in the same order.
-    gathered: (Vec<Asker<K>>, Vec<Call>),
+    /// Not begun yet: where each reply goes, and the calls, in the same order.
+    gathered: (Vec<K>, Vec<Call>),
     /// Begun together and not yet polled.
-    begun: (vec::IntoIter<Asker<K>>, vec::IntoIter<BoxFuture<Outcome>>),
+    begun: (vec::IntoIter<K>, vec::IntoIter<BoxFuture<Outcome>>),
     tasks: JoinSet<(K, Outcome)>,
     /// A task was spawned after `poll_finished` was asked: nothing would tell of its end.
     is_unwatched: bool,
-}
-
-/// What is left of a call when a handler has taken it.
-struct Asker<K> {
-    key: K,
-    deadline: Option<Instant>,
 }
 
 impl<K: Debug + Send + 'static> Calls<K> {
@@ -66,31 +61,19 @@ impl<K: Debug + Send + 'static> Calls<K> {
 
     /// Begins a call.
     pub(crate) fn begin(&mut self, cx: &mut Context<'_>, key: K, call: Call) -> Begun<K> {
-        let asker = Asker {
-            deadline: call.context.deadline,
-            key,
-        };
-        let handler = &self.handler;
-        let first = contain(&asker.key, || {
-            let mut future = handler.call(call);
-            let polled = future.poll_unpin(cx);
-            (future, polled)
-        });
-        self.settle(asker, first)
+        let future = self.handler.call(call);
+        self.poll_first(cx, key, future)
     }
 
     /// Keeps a call to be begun with others that are at hand.
     pub(crate) fn gather(&mut self, key: K, call: Call) {
-        let (askers, calls) = &mut self.gathered;
+        let (keys, calls) = &mut self.gathered;
         if calls.capacity() == 0 {
             // Room for more is taken when there are more: most connections hold this for long.
-            askers.reserve_exact(1);
+            keys.reserve_exact(1);
             calls.reserve_exact(1);
         }
-        askers.push(Asker {
-            deadline: call.context.deadline,
-            key,
-        });
+        keys.push(key);
         calls.push(call);
     }
 
@@ -107,52 +90,43 @@ impl<K: Debug + Send + 'static> Calls<K> {
     /// Where the reply goes of the call that `begin_next` will tell of.
     pub(crate) fn next_key(&self) -> Option<&K> {
         let begun = self.begun.0.as_slice().first();
-        let next = begun.or_else(|| self.gathered.0.first());
-        next.map(|asker| &asker.key)
+        begun.or_else(|| self.gathered.0.first())
     }
 
     /// Begins what is gathered, and tells of one call after the other what became of it.
     pub(crate) fn begin_next(&mut self, cx: &mut Context<'_>) -> Option<Begun<K>> {
         if self.begun.0.len() == 0 {
-            let (askers, calls) = &mut self.gathered;
+            let (keys, calls) = &mut self.gathered;
             if calls.len() <= 1 {
-                let (Asker { key, .. }, call) = askers.pop().zip(calls.pop())?;
+                let (key, call) = keys.pop().zip(calls.pop())?;
                 return Some(self.begin(cx, key, call));
             }
             self.begin_batch();
         }
-        let (askers, futures) = &mut self.begun;
-        let (asker, mut future) = askers.next().zip(futures.next())?;
-        let first = contain(&asker.key, || {
-            let polled = future.poll_unpin(cx);
-            (future, polled)
-        });
-        Some(self.settle(asker, first))
+        let (keys, futures) = &mut self.begun;
+        let (key, future) = keys.next().zip(futures.next())?;
+        Some(self.poll_first(cx, key, future))
     }
 
     fn begin_batch(&mut self) {
-        let (askers, calls) = mem::take(&mut self.gathered);
-        let (handler, n_calls) = (&self.handler, calls.len());
-        let keys: Vec<&K> = askers.iter().map(|asker| &asker.key).collect();
-        let mut futures = contain(&keys, || handler.call_batch(calls)).unwrap_or_default();
-        // None where it panicked.
-        futures.resize_with(n_calls, || Box::pin(future::ready(Err(broken()))));
-        self.begun = (askers.into_iter(), futures.into_iter());
+        let (keys, calls) = mem::take(&mut self.gathered);
+        let futures = self.handler.call_batch(calls);
+        debug_assert_eq!(keys.len(), futures.len(), "a future for each call");
+        self.begun = (keys.into_iter(), futures.into_iter());
     }
 
-    fn settle(
+    fn poll_first(
         &mut self,
-        asker: Asker<K>,
-        first: Option<(BoxFuture<Outcome>, Poll<Outcome>)>,
+        cx: &mut Context<'_>,
+        key: K,
+        mut future: BoxFuture<Outcome>,
     ) -> Begun<K> {
-        let Asker { key, deadline } = asker;
-        match first {
-            Some((_, Poll::Ready(outcome))) => Begun::Done(key, outcome),
-            Some((future, Poll::Pending)) => {
+        match future.poll_unpin(cx) {
+            Poll::Ready(outcome) => Begun::Done(key, outcome),
+            Poll::Pending => {
                 self.is_unwatched = true;
-                Begun::Task(self.tasks.spawn(finish(key, future, deadline)))
+                Begun::Task(self.tasks.spawn(async move { (key, future.await) }))
             }
-            None => Begun::Done(key, Err(broken())),
         }
     }
 
@@ -162,7 +136,8 @@ impl<K: Debug + Send + 'static> Calls<K> {
         loop {
             match ready!(self.tasks.poll_join_next_with_id(cx)) {
                 Some(Ok((id, (key, outcome)))) => return Poll::Ready((id, key, outcome)),
-                // Panics are caught within, and tasks are aborted only with their owner.
+                Some(Err(error)) if error.is_panic() => resume_unwind(error.into_panic()),
+                // Whoever aborts a task waits for its outcome no more.
                 Some(Err(error)) => tracing::debug!(%error, "call ended without an outcome"),
                 None => return Poll::Pending,
             }
@@ -180,62 +155,17 @@ impl<K: Debug + Send + 'static> Calls<K> {
     }
 }
 
-async fn finish<K: Debug>(
-    key: K,
-    future: BoxFuture<Outcome>,
-    deadline: Option<Instant>,
-) -> (K, Outcome) {
-    let guarded = AssertUnwindSafe(future).catch_unwind();
-    let finished = match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), guarded).await,
-        None => Ok(guarded.await),
-    };
-    let outcome = match finished {
-        Ok(Ok(outcome)) => outcome,
-        Ok(Err(panic)) => {
-            log_panic(&key, &*panic);
-            Err(broken())
-        }
-        Err(_) => Err(Error::deadline_exceeded(
-            Blame::Gateway,
-            "no answer within the time that the caller gave",
-        )),
-    };
-    (key, outcome)
-}
-
-/// Runs what a handler does at once; `None` when it panics. That is the fault of one call, or of one
-/// batch. Whatever it worked on is dropped and never polled again, so nothing half-changed is seen
-/// afterwards.
-fn contain<T>(key: &impl Debug, work: impl FnOnce() -> T) -> Option<T> {
-    catch_unwind(AssertUnwindSafe(work))
-        .inspect_err(|panic| log_panic(key, &**panic))
-        .ok()
-}
-
-fn log_panic(key: &impl Debug, panic: &(dyn Any + Send)) {
-    let message = panic
-        .downcast_ref::<&str>()
-        .copied()
-        .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
-        .unwrap_or("no message");
-    tracing::error!(call = ?key, panic = message, "handler panicked");
-}
-
-fn broken() -> Error {
-    Error::internal("the handler panicked")
-}
-
 #[cfg(test)]
 mod tests {
     use std::{future::poll_fn, time::Duration};
 
-    use postern_core::Kind;
+    use postern_core::{Blame, Kind, bounded::BoundedHandler};
 
     use super::*;
+    use crate::Alarm;
 
-    /// Answers `echo` at once, `later` after 10 ms, `never` never; `bang` and `late-bang` panic. Of a
-    /// batch that begins with `together` it gives each call's place back.
+    /// Answers `echo` at once, `later` after 10 ms, `never` never; `late-bang` panics. Of a batch that
+    /// begins with `together` it gives each call's place back.
     struct Moods;
 
     impl Handler for Moods {
@@ -243,8 +173,7 @@ mod tests {
             Box::pin(async move {
                 match &*call.method {
                     "later" => tokio::time::sleep(Duration::from_millis(10)).await,
-                    "never" => future::pending().await,
-                    "bang" => panic!("at once"),
+                    "never" => std::future::pending().await,
                     "late-bang" => {
                         tokio::task::yield_now().await;
                         panic!("later")
@@ -262,10 +191,14 @@ mod tests {
                         Box::pin(async move { Ok(Reply::one(place.to_string())) })
                     })
                     .collect(),
-                Some("bang-together") => panic!("all of them"),
                 _ => calls.into_iter().map(|call| self.call(call)).collect(),
             }
         }
+    }
+
+    fn calls() -> Calls<u8> {
+        let handler = BoundedHandler::<_, Alarm>::new(Moods, Blame::Guest);
+        Calls::new(Arc::new(handler))
     }
 
     /// The outcome, when it is there at once.
@@ -322,7 +255,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_call_that_is_done_at_once_never_becomes_a_task() {
-        let mut calls = Calls::new(Arc::new(Moods));
+        let mut calls = calls();
         let done = begin(&mut calls, 1, Call::unary("s", "echo", "x")).await;
         let (key, outcome) = done.expect("done");
         assert_eq!((key, kind(outcome)), (1, None));
@@ -331,7 +264,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_slow_call_ends_by_itself_or_by_its_deadline() {
-        let mut calls = Calls::new(Arc::new(Moods));
+        let mut calls = calls();
         assert!(
             begin(&mut calls, 1, Call::unary("s", "later", "x"))
                 .await
@@ -349,29 +282,8 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_panic_costs_one_call_only() {
-        let mut calls = Calls::new(Arc::new(Moods));
-        let (_, outcome) = begin(&mut calls, 1, Call::unary("s", "bang", "x"))
-            .await
-            .expect("done");
-        assert_eq!(kind(outcome), Some(Kind::Internal));
-        assert!(
-            begin(&mut calls, 2, Call::unary("s", "late-bang", "x"))
-                .await
-                .is_none()
-        );
-        let (_, key, outcome) = poll_fn(|cx| calls.poll_finished(cx)).await;
-        assert_eq!((key, kind(outcome)), (2, Some(Kind::Internal)));
-        assert!(
-            begin(&mut calls, 3, Call::unary("s", "echo", "x"))
-                .await
-                .is_some()
-        );
-    }
-
-    #[tokio::test(start_paused = true)]
     async fn what_is_gathered_begins_together_and_in_order() {
-        let mut calls = Calls::new(Arc::new(Moods));
+        let mut calls = calls();
         gather(&mut calls, &["together", "x", "y"]);
         assert_eq!((calls.n_gathered(), calls.len()), (3, 0));
         let done = begin_gathered(&mut calls).await;
@@ -381,7 +293,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_alone_is_called_as_ever() {
-        let mut calls = Calls::new(Arc::new(Moods));
+        let mut calls = calls();
         gather(&mut calls, &["together"]);
         let done = begin_gathered(&mut calls).await;
         assert_eq!(done, told(&[(0, "together")]));
@@ -389,10 +301,10 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn what_is_not_done_at_once_does_not_hold_up_the_rest() {
-        let mut calls = Calls::new(Arc::new(Moods));
-        gather(&mut calls, &["later", "echo", "bang", "late-bang"]);
+        let mut calls = calls();
+        gather(&mut calls, &["later", "echo", "late-bang"]);
         let done = begin_gathered(&mut calls).await;
-        assert_eq!(done, told(&[(1, "echo"), (2, "internal")]));
+        assert_eq!(done, told(&[(1, "echo")]));
         assert!(calls.is_unwatched());
         assert_eq!(calls.len(), 2);
         let mut later = Vec::new();
@@ -400,16 +312,6 @@ mod tests {
             let (_, key, outcome) = poll_fn(|cx| calls.poll_finished(cx)).await;
             later.push((key, text(outcome).await));
         }
-        assert_eq!(later, told(&[(3, "internal"), (0, "later")]));
-    }
-
-    #[tokio::test(start_paused = true)]
-    async fn a_handler_that_panics_over_a_batch_answers_all_of_it() {
-        let mut calls = Calls::new(Arc::new(Moods));
-        gather(&mut calls, &["bang-together", "echo"]);
-        let done = begin_gathered(&mut calls).await;
-        assert_eq!(done, told(&[(0, "internal"), (1, "internal")]));
-        gather(&mut calls, &["echo", "echo"]);
-        assert_eq!(begin_gathered(&mut calls).await.len(), 2);
+        assert_eq!(later, told(&[(2, "internal"), (0, "later")]));
     }
 }

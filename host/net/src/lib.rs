@@ -8,6 +8,7 @@ pub mod client;
 pub mod counters;
 mod driver;
 pub mod http;
+pub mod late;
 pub mod link;
 pub mod memory;
 pub mod pool;
@@ -21,6 +22,7 @@ pub mod upstream;
 pub use byte_budget::{ByteBudget, ByteBudgetError, ConnectionBytes, HeldBytes};
 pub use client::{Client, ClientConfig, Speak, Target};
 pub use counters::Counters;
+pub use driver::Alarm;
 pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
 pub use server::{
     Frames, MemoryDatagramServer, MemoryServer, ServerConfig, ServerControl, TcpServer, UdpServer,

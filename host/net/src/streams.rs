@@ -12,7 +12,6 @@ use std::{
     collections::{HashMap, VecDeque},
     pin::Pin,
     task::{Context, Poll, ready},
-    time::Instant,
 };
 
 use bytes::Bytes;
@@ -80,7 +79,6 @@ pub(crate) enum StreamEvent {
 struct Outgoing {
     id: Text,
     body: BodyStream,
-    deadline: Option<Instant>,
 }
 
 struct Pumped {
@@ -131,17 +129,11 @@ impl Streams {
     ///
     /// # Errors
     /// As `Mux::open`.
-    pub(crate) fn open(
-        &mut self,
-        request: Frame,
-        body: BodyStream,
-        deadline: Option<Instant>,
-    ) -> Result<Text, Error> {
+    pub(crate) fn open(&mut self, request: Frame, body: BodyStream) -> Result<Text, Error> {
         let id = self.mux.open(request)?;
         self.pump(Outgoing {
             id: id.clone(),
             body,
-            deadline,
         });
         Ok(id)
     }
@@ -171,7 +163,7 @@ impl Streams {
     }
 
     /// Server: the reply of a call.
-    pub(crate) fn reply(&mut self, id: &Text, reply: Reply, deadline: Option<Instant>) {
+    pub(crate) fn reply(&mut self, id: &Text, reply: Reply) {
         let kind = reply.body.kind();
         let head = ReplyHead {
             headers: reply.headers,
@@ -190,7 +182,6 @@ impl Streams {
             Body::Messages(body) | Body::Octets(body) => self.pump(Outgoing {
                 id: id.clone(),
                 body,
-                deadline,
             }),
         }
     }
@@ -426,18 +417,9 @@ impl Drop for Incoming {
     }
 }
 
-/// The next message of a body, not later than its deadline.
+/// The next message of a body. It ends at the deadline of its call, which is not seen to here.
 async fn next(mut outgoing: Outgoing) -> Pumped {
-    let item = match outgoing.deadline {
-        Some(deadline) => {
-            let next = tokio::time::timeout_at(deadline.into(), outgoing.body.next()).await;
-            next.unwrap_or_else(|_| {
-                let message = "the stream did not end within the time that the caller gave";
-                Some(Err(Error::deadline_exceeded(Blame::Gateway, message)))
-            })
-        }
-        None => outgoing.body.next().await,
-    };
+    let item = outgoing.body.next().await;
     Pumped { outgoing, item }
 }
 

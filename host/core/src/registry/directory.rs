@@ -147,6 +147,35 @@ impl Directory {
         result
     }
 
+    /// Whether `register` would take `entry` at present. One that it would not counts as refused.
+    ///
+    /// # Errors
+    /// As `register`.
+    pub fn check(
+        &mut self,
+        owner: &Owner,
+        entry: &Entry,
+        ttl: Option<Ttl>,
+    ) -> Result<(), RegisterError> {
+        let result = self.check_incarnation(owner, entry);
+        let result = result.and_then(|()| self.check_entry(owner, entry, ttl).map(drop));
+        self.stats.refused += u64::from(result.is_err());
+        result
+    }
+
+    /// Whether `unregister` would remove the entry at present; its key.
+    ///
+    /// # Errors
+    /// As `unregister`.
+    pub fn check_held(
+        &self,
+        owner: &Owner,
+        instance: &InstanceId,
+        incarnation: Incarnation,
+    ) -> Result<Key, RenewError> {
+        self.held(owner, instance, incarnation)
+    }
+
     /// Takes an entry that was leased before a restart of the gateway, of which `left` was left.
     ///
     /// # Errors

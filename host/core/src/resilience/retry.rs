@@ -7,6 +7,7 @@
 //! |---|---|---|
 //! | of the last try that is allowed | stop: attempts | stop: attempts |
 //! | blame client | stop: client | stop: client |
+//! | a message that is too large, wherever it is sent | stop: never | stop: never |
 //! | its kind is not in `kinds` | stop: kind | stop: kind |
 //! | retry elsewhere or after, whoever says so: **nothing was begun** | again | again |
 //! | blame gateway, retry never: it knows that another try cannot help | stop: never | stop: never |
@@ -139,14 +140,12 @@ impl Kinds {
     }
 }
 
-/// `unavailable`, `resource-exhausted` and `deadline-exceeded`: the published `connection_error`
-/// and `timeout`, and an instance that is full.
+/// What passes: `unavailable`, `resource-exhausted` and `deadline-exceeded`, which are the published
+/// `connection_error` and `timeout`, and an instance that is full.
 impl Default for Kinds {
     fn default() -> Self {
-        Self::NONE
-            .with(Kind::Unavailable)
-            .with(Kind::ResourceExhausted)
-            .with(Kind::DeadlineExceeded)
+        let is_default = |kind: &Kind| kind.symptom().is_transient();
+        Kind::ALL.into_iter().filter(is_default).collect()
     }
 }
 
@@ -247,6 +246,9 @@ impl RetryPolicy {
         }
         if error.blame == Blame::Client {
             return Some(Reason::Client);
+        }
+        if error.is_too_large {
+            return Some(Reason::Never);
         }
         if !self.config.kinds.contains(error.kind) {
             return Some(Reason::Kind);

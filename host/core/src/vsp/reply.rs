@@ -26,9 +26,6 @@ const RETRY_AFTER: &str = "retry-after-ms";
 /// Header `retry` of an error: the call was sent on and nobody knows what became of it.
 const IF_IDEMPOTENT: &str = "if-idempotent";
 
-/// The number of an error for a message over a limit.
-const TOO_LARGE: u16 = 413;
-
 /// What a reply must repeat of its request.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ReplyToken {
@@ -311,61 +308,24 @@ fn failure(frame: &Frame) -> Option<Error> {
 /// An error as a peer describes it, read leniently.
 fn foreign_error(kind: Option<Kind>, payload: &Bytes) -> Error {
     let code = json::member(payload, "code").and_then(|code| std::str::from_utf8(code).ok());
-    let number = code.and_then(|code| code.parse().ok());
-    let kind = kind.or_else(|| of_http(number?)).unwrap_or(Kind::Unknown);
+    let number: Option<u16> = code.and_then(|code| code.parse().ok());
+    let kind = kind.unwrap_or_else(|| number.map_or(Kind::Unknown, Kind::from_http));
     let message = json::member(payload, "error").and_then(json::string);
     let message = message.unwrap_or_else(|| foreign(payload));
     let details = json::member(payload, "details").map(|details| payload.slice_ref(details));
-    let retry = if kind == Kind::Unavailable {
-        Retry::Elsewhere
-    } else {
-        Retry::Never
-    };
     let error = Error {
         details,
-        ..Error::new(kind, blame(kind), message).with_retry(retry)
+        ..Error::of_peer(kind, number, message)
     };
-    if number == Some(TOO_LARGE) {
-        error.with_too_large()
-    } else {
-        error
+    if kind == Kind::Unavailable && !error.is_too_large {
+        // Peers that began the call say so.
+        return error.with_retry(Retry::Elsewhere);
     }
+    error
 }
 
 /// The start of what a peer wrote, made printable.
 fn foreign(payload: &[u8]) -> String {
     let end = payload.len().min(FOREIGN_MESSAGE_BYTES_MAX);
     String::from_utf8_lossy(payload.get(..end).unwrap_or_default()).into_owned()
-}
-
-/// Whose fault a peer's error is: what the caller asked for, or the peer.
-const fn blame(kind: Kind) -> Blame {
-    match kind {
-        Kind::Cancelled
-        | Kind::InvalidArgument
-        | Kind::NotFound
-        | Kind::AlreadyExists
-        | Kind::PermissionDenied
-        | Kind::FailedPrecondition
-        | Kind::Aborted
-        | Kind::OutOfRange
-        | Kind::Unauthenticated => Blame::Client,
-        Kind::Unknown
-        | Kind::DeadlineExceeded
-        | Kind::ResourceExhausted
-        | Kind::Unimplemented
-        | Kind::Internal
-        | Kind::Unavailable
-        | Kind::DataLoss => Blame::Upstream,
-    }
-}
-
-/// The kind that an HTTP number stands for when a peer gives no name.
-fn of_http(code: u16) -> Option<Kind> {
-    if code == TOO_LARGE {
-        return Some(Kind::ResourceExhausted);
-    }
-    Kind::ALL
-        .into_iter()
-        .find(|kind| kind.http() == code && *kind != Kind::Unknown)
 }

@@ -418,6 +418,7 @@ fn every_kind_of_error_comes_back_by_name() {
         assert_eq!(response.correlation, Some("7".into()));
         let error = response.outcome.expect_err("an error");
         assert_eq!((error.kind, &*error.message), (kind, "no \"users\"\n"));
+        assert_eq!(error.blame, kind.peer_blame(), "{kind}");
         assert_eq!(error.details.as_deref(), Some(&b"{\"id\":[1]}"[..]));
         assert_eq!(error.retry == Retry::Elsewhere, kind == Kind::Unavailable);
     }
@@ -439,7 +440,7 @@ fn errors_of_strangers_are_read_leniently() {
     check(
         &[("type", "error")],
         "{\"error\":\"x\",\"code\":418}",
-        Kind::Unknown,
+        Kind::InvalidArgument,
         "x",
     );
     check(

@@ -14,7 +14,7 @@ use postern_wasm::{Digest, Runtime};
 use super::{StartError, parts::Parts};
 use crate::{
     config::{Auth, Config, Loaded},
-    control::{Missing, PluginView},
+    control::{FoundAtStart, Missing, PluginView},
     plugins::{deployer::Deployer, folder::Package, store::Copy},
     telemetry::log,
 };
@@ -67,7 +67,7 @@ pub async fn check_component(
     let parts = Parts::build(&config).await?;
     parts
         .control
-        .start(vec![(name.to_owned(), copy(package))])
+        .start(vec![(name.to_owned(), FoundAtStart::Whole(copy(package)))])
         .await;
     let plugin = parts.control.plugin(name);
     parts.close().await;

@@ -201,13 +201,17 @@ impl Gateway {
         }
     }
 
-    pub(crate) fn set_places(&self, places: BTreeMap<String, Vec<Place>>) {
+    /// Takes where every door listens, and which should be open and are not.
+    pub(crate) fn set_places(
+        &self,
+        places: BTreeMap<String, Vec<Place>>,
+        lost: BTreeMap<String, String>,
+    ) {
+        let mut reasons = lost;
         if places.is_empty() {
-            let message = "no listener is open";
-            self.readiness().raise(ReasonKind::Listeners, "", message);
-        } else {
-            self.readiness().clear(ReasonKind::Listeners, "");
+            reasons.insert(String::new(), "no listener is open".to_owned());
         }
+        self.readiness().replace(ReasonKind::Listeners, reasons);
         self.places.store(Arc::new(places));
     }
 

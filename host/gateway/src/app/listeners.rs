@@ -21,6 +21,8 @@ pub(crate) struct Listeners {
     inside: Inside,
     shutdown: Shutdown,
     open: BTreeMap<String, Open>,
+    /// What should be open and is not.
+    lost: Vec<Lost>,
     /// Servers that serve or drain.
     tasks: JoinSet<()>,
 }
@@ -53,12 +55,19 @@ struct Closed {
     place: Place,
 }
 
+/// A server that was closed for a change that failed, and whose address somebody else took meanwhile.
+struct Lost {
+    closed: Closed,
+    error: BindError,
+}
+
 impl Listeners {
     pub(crate) fn new(inside: Inside, shutdown: Shutdown) -> Self {
         Self {
             inside,
             shutdown,
             open: BTreeMap::new(),
+            lost: Vec::new(),
             tasks: JoinSet::new(),
         }
     }
@@ -69,7 +78,7 @@ impl Listeners {
     /// else has changed while it serves. Others are bound anew, and those without a listener drain.
     ///
     /// # Errors
-    /// The first socket that cannot be bound; then all is as before.
+    /// The first socket that cannot be bound; then all is as before, but for what `lost` tells.
     pub(crate) async fn apply(&mut self, config: &Config) -> Result<(), BindError> {
         let settings = wanted(config);
         let missing: Vec<_> = settings
@@ -113,6 +122,8 @@ impl Listeners {
         for (wanted, server) in bound {
             self.open_server(wanted, server);
         }
+        // Everything that is wanted is open.
+        self.lost.clear();
         self.reconfigure(&settings);
         Ok(())
     }
@@ -126,6 +137,37 @@ impl Listeners {
                 (name.clone(), places.collect())
             })
             .collect()
+    }
+
+    /// What should be open and is not, each with the reason.
+    pub(crate) fn lost(&self) -> BTreeMap<String, String> {
+        let told = self.lost.iter().map(|Lost { closed, error }| {
+            let subject = format!("{} ({})", closed.name, closed.place.transport);
+            (subject, format!("it is closed, and tried again: {error}"))
+        });
+        told.collect()
+    }
+
+    /// Tries to open what was lost; whether anything of it is open.
+    pub(crate) async fn open_lost(&mut self) -> bool {
+        let mut has_opened = false;
+        for Lost { closed, .. } in std::mem::take(&mut self.lost) {
+            let wanted = closed.wanted();
+            let (address, inside) = (closed.place.address, &self.inside);
+            let Wanted {
+                name,
+                transport,
+                settings,
+            } = wanted;
+            match Server::bind(name, transport, address, settings, inside).await {
+                Ok(server) => {
+                    self.open_server(wanted, server);
+                    has_opened = true;
+                }
+                Err(error) => self.lost.push(Lost { closed, error }),
+            }
+        }
+        has_opened
     }
 
     /// Completes when every door is closed, which the shutdown begins.
@@ -242,20 +284,14 @@ impl Listeners {
 
     /// Undoes the closing of servers after a change that failed.
     async fn open_again(&mut self, closed: Vec<Closed>) {
-        for Closed {
-            name,
-            settings,
-            place,
-        } in closed
-        {
-            let wanted = Wanted {
-                name: &name,
-                transport: place.transport,
-                settings: &settings,
-            };
-            match self.bind_freed(wanted, place.address).await {
+        for closed in closed {
+            let wanted = closed.wanted();
+            match self.bind_freed(wanted, closed.place.address).await {
                 Ok(server) => self.open_server(wanted, server),
-                Err(error) => warn!(%error, "a listener could not be opened again"),
+                Err(error) => {
+                    warn!(%error, "a listener could not be opened again, it is tried by itself");
+                    self.lost.push(Lost { closed, error });
+                }
             }
         }
     }
@@ -297,6 +333,16 @@ impl Listeners {
                 running.control.apply(name, settings, &self.inside);
             }
             info!(listener = name, "settings changed, sockets kept");
+        }
+    }
+}
+
+impl Closed {
+    fn wanted(&self) -> Wanted<'_> {
+        Wanted {
+            name: &self.name,
+            transport: self.place.transport,
+            settings: &self.settings,
         }
     }
 }

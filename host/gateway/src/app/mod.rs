@@ -172,7 +172,7 @@ impl App {
             troubles,
             shutdown.clone(),
         );
-        gateway.set_places(listeners.places());
+        gateway.set_places(listeners.places(), listeners.lost());
         let gateway = Arc::new(gateway);
         Ok(Self {
             gateway,
@@ -278,7 +278,7 @@ impl App {
 }
 
 /// What the configuration says about every call.
-fn rules(config: &Config, guard: Option<Arc<Guard>>) -> Rules {
+fn rules(config: &Config, guard: Option<Arc<Guard>>, failures: Arc<Failures>) -> Rules {
     let settings = Settings {
         timeout: config.calls.timeout,
         timeout_max: config.calls.timeout_max,
@@ -286,22 +286,30 @@ fn rules(config: &Config, guard: Option<Arc<Guard>>) -> Rules {
         body_bytes_max: config.calls.body_bytes_max.octets(),
         record: config.log.access,
     };
-    let failures = guard
-        .is_none()
-        .then(|| Arc::new(Failures::new(&config.auth, Instant::now())));
     Rules {
         settings,
         guard,
-        failures,
+        failures: Some(failures),
     }
 }
 
+/// The count of credentials that are not good: that from `before`, while its bounds are the same.
+fn failures(config: &Config, before: Option<&Arc<Failures>>) -> Arc<Failures> {
+    let same = before.filter(|before| before.fits(&config.auth));
+    let new = || Arc::new(Failures::new(&config.auth, Instant::now()));
+    same.map_or_else(new, Arc::clone)
+}
+
 /// The guard that the configuration asks for, if it asks for one. Reads the files that it names.
-fn guard(config: &Config, before: Option<&Guard>) -> Result<Option<Arc<Guard>>, GuardError> {
+fn guard(
+    config: &Config,
+    before: Option<&Guard>,
+    failures: &Arc<Failures>,
+) -> Result<Option<Arc<Guard>>, GuardError> {
     if !Guard::is_asked_for(config) {
         return Ok(None);
     }
-    let guard = Guard::open(config, before, Instant::now())?;
+    let guard = Guard::open(config, before, Arc::clone(failures), Instant::now())?;
     Ok(Some(Arc::new(guard)))
 }
 

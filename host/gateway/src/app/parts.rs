@@ -7,7 +7,7 @@ use postern_core::{Blame, Error, Handler, Text};
 use postern_net::{ClientConfig, Pool};
 use postern_wasm::{Runtime, RuntimeConfig};
 
-use super::{StartError, guard, rules};
+use super::{StartError, failures, guard, rules};
 use crate::{
     config::Config,
     control::{BuiltIn, Control, Fleet},
@@ -30,7 +30,8 @@ impl Parts {
     /// Why a gateway of `config` does not start.
     pub(super) async fn build(config: &Config) -> Result<Self, StartError> {
         let runtime = start_runtime(config)?;
-        let guard = guard(config, None)?;
+        let failures = failures(config, None);
+        let guard = guard(config, None, &failures)?;
         let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
         let extensions = Arc::<Extensions>::default();
         let events = Events::new(config.events.to_hub(config.calls.depth_max));
@@ -45,7 +46,7 @@ impl Parts {
             Arc::clone(&book),
             config.clone(),
         ));
-        let rules = rules(config, guard);
+        let rules = rules(config, guard, failures);
         let pipeline = Arc::new(Pipeline::new(routes, extensions, rules, &book));
         runtime.set_client(Arc::clone(&pipeline) as Arc<dyn Handler>);
         directory_service.set_catalogue(catalogue(&control, &pipeline));

@@ -18,7 +18,9 @@ use std::{
 use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
-use super::{announced, door::BindError, gateway::Gateway, guard, listeners::Listeners, rules};
+use super::{
+    announced, door::BindError, failures, gateway::Gateway, guard, listeners::Listeners, rules,
+};
 use crate::{
     config::{Config, LoadError, Loaded},
     guard::{Guard, GuardError, files_read, refresh},
@@ -62,8 +64,14 @@ struct Refused {
     /// Files that it names: a change of one of them may help.
     needs: BTreeSet<PathBuf>,
     /// When to try again what may pass by itself.
-    again: Option<Instant>,
+    retry: Option<Retry>,
+}
+
+/// When something is tried again by itself: each pause is twice the one before.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
     pause: Duration,
+    at: Instant,
 }
 
 /// Every file that the configuration is made of.
@@ -81,11 +89,13 @@ impl Reload {
         let mut files = Files::open(&self.gateway);
         let draining = self.gateway.shutdown().clone();
         let mut refused: Option<Refused> = None;
+        // Listeners that should be open and are not.
+        let mut lost: Option<Retry> = None;
         let mut redeploys = JoinSet::new();
         let mut guard = self.pipeline.rules().guard.clone();
         files.follow_keys(guard.as_deref());
         loop {
-            let again = refused.as_ref().and_then(|refused| refused.again);
+            let again = refused.as_ref().and_then(|refused| refused.retry);
             let (version, before) = tokio::select! {
                 version = files.configuration.next() => (version, None),
                 _ = files.needed.next() => {
@@ -100,6 +110,11 @@ impl Reload {
                     let Some(before) = refused.take() else { continue };
                     (before.version.clone(), Some(before))
                 }
+                () = until(lost) => {
+                    self.open_lost(&mut listeners).await;
+                    lost = Retry::while_lost(&listeners, lost.map(Retry::next));
+                    continue;
+                }
                 () = keep_fresh(guard.clone(), &mut files.keys) => continue,
                 Some(ended) = redeploys.join_next() => {
                     if let Err(error) = ended {
@@ -113,6 +128,7 @@ impl Reload {
                 refused = self.on_version(&mut listeners, &mut redeploys, version, before) => refused,
                 () = draining.draining() => return listeners,
             };
+            lost = Retry::while_lost(&listeners, lost);
             files.needed.set(
                 &refused
                     .as_ref()
@@ -147,7 +163,10 @@ impl Reload {
                     Ok(has_changed) => {
                         match has_changed {
                             true => info!("configuration applied"),
-                            false => debug!("the configuration is as it was"),
+                            false => {
+                                debug!("the configuration is as it was");
+                                self.open_lost(listeners).await;
+                            }
                         }
                         self.gateway.readiness().clear(ReasonKind::Config, "");
                         return None;
@@ -168,16 +187,29 @@ impl Reload {
             let readiness = self.gateway.readiness();
             readiness.raise(ReasonKind::Config, "", reason.as_str());
         }
-        let pause = before.map_or(PASSING_PAUSE, |before| {
-            (before.pause * 2).min(PASSING_PAUSE_MAX)
-        });
+        let retry = before.and_then(|before| before.retry);
+        let retry = retry.map_or_else(Retry::first, Retry::next);
         Some(Refused {
             version,
             reason,
             needs,
-            again: error.may_pass().then(|| Instant::now() + pause),
-            pause,
+            retry: error.may_pass().then_some(retry),
         })
+    }
+
+    /// Tries to open listeners that should be open and are not.
+    async fn open_lost(&self, listeners: &mut Listeners) {
+        if listeners.open_lost().await {
+            self.on_places(listeners);
+        }
+    }
+
+    /// Listeners have opened or closed.
+    fn on_places(&self, listeners: &Listeners) {
+        let addresses = announced(&listeners.places());
+        self.gateway
+            .set_places(listeners.places(), listeners.lost());
+        self.gateway.control().directory().set_addresses(addresses);
     }
 
     fn load(&self, version: &Version) -> Result<Loaded, ReloadError> {
@@ -200,22 +232,22 @@ impl Reload {
         }
         check_cold(&before.config, &after.config)?;
         // What can fail comes first; what follows cannot.
+        let rules_before = self.pipeline.rules();
+        let failures = failures(&after.config, rules_before.failures.as_ref());
         let guard = {
-            let (config, before) = (after.config.clone(), self.pipeline.rules().guard.clone());
-            let opening = move || guard(&config, before.as_deref());
+            let (config, failures) = (after.config.clone(), Arc::clone(&failures));
+            let opening = move || guard(&config, rules_before.guard.as_deref(), &failures);
             let opened = tokio::task::spawn_blocking(opening).await;
             opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
         };
         self.log.apply(&after.config.log)?;
         if let Err(error) = listeners.apply(&after.config).await {
             self.log.apply(&before.config.log)?;
-            self.gateway.set_places(listeners.places());
+            self.on_places(listeners);
             return Err(error.into());
         }
-        self.gateway.set_places(listeners.places());
-        let addresses = announced(&listeners.places());
-        self.gateway.control().directory().set_addresses(addresses);
-        self.pipeline.apply(rules(&after.config, guard));
+        self.on_places(listeners);
+        self.pipeline.apply(rules(&after.config, guard, failures));
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
         Ok(true)
@@ -232,6 +264,29 @@ impl Reload {
             let control = Arc::clone(control);
             redeploys.spawn(async move { control.redeploy().await });
         }
+    }
+}
+
+impl Retry {
+    fn first() -> Self {
+        Self {
+            pause: PASSING_PAUSE,
+            at: Instant::now() + PASSING_PAUSE,
+        }
+    }
+
+    fn next(self) -> Self {
+        let pause = (self.pause * 2).min(PASSING_PAUSE_MAX);
+        Self {
+            pause,
+            at: Instant::now() + pause,
+        }
+    }
+
+    /// The pause that is under way, or the first, while a listener is missing.
+    fn while_lost(listeners: &Listeners, under_way: Option<Self>) -> Option<Self> {
+        let is_lost = !listeners.lost().is_empty();
+        is_lost.then(|| under_way.unwrap_or_else(Self::first))
     }
 }
 
@@ -288,9 +343,9 @@ async fn keep_fresh(guard: Option<Arc<Guard>>, files: &mut FileWatch) {
     }
 }
 
-async fn until(time: Option<Instant>) {
-    match time {
-        Some(time) => tokio::time::sleep_until(time.into()).await,
+async fn until(retry: Option<Retry>) {
+    match retry {
+        Some(retry) => tokio::time::sleep_until(retry.at.into()).await,
         None => std::future::pending().await,
     }
 }

@@ -49,7 +49,7 @@ pub(super) fn check(shared: &Shared, args: &CheckArgs, output: &Output) -> Resul
         },
         None => shared.clone(),
     };
-    let loaded = shared.load(&[], output)?;
+    let loaded = shared.load_whole(&[], output)?;
     let checked = block_on(async {
         let checked = Box::pin(app::check(&loaded)).await;
         checked.map_err(|error| run::failure(&error))
@@ -64,7 +64,7 @@ pub(super) fn check(shared: &Shared, args: &CheckArgs, output: &Output) -> Resul
 }
 
 fn check_component(shared: &Shared, component: &Path, output: &Output) -> Result<(), Failure> {
-    let loaded = shared.load(&[], output)?;
+    let loaded = shared.load_whole(&[], output)?;
     let folder = component
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

@@ -32,6 +32,7 @@ use self::{
 };
 use crate::{
     config::{LoadError, Loaded, Source},
+    sources::writers,
     telemetry,
 };
 
@@ -147,6 +148,19 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), Failure> {
 }
 
 impl Shared {
+    /// As `load`, once nobody writes to the file any more.
+    fn load_whole(&self, overrides: &[(&str, String)], output: &Output) -> Result<Loaded, Failure> {
+        let source = Source::new(self.config.clone());
+        let path = source.path();
+        writers::wait_until_closed(path, || {
+            let path = path.display();
+            output.note(&format!(
+                "{path} is being written; waiting until its writer closes it"
+            ));
+        });
+        self.load(overrides, output)
+    }
+
     /// The configuration of this file and environment, with `overrides` as variables on top.
     fn load(&self, overrides: &[(&str, String)], output: &Output) -> Result<Loaded, Failure> {
         let mut source = Source::new(self.config.clone());

@@ -42,7 +42,7 @@ impl RunArgs {
             Some((variable, folder.as_ref()?.to_string_lossy().into_owned()))
         };
         let overrides: Vec<_> = options.into_iter().filter_map(written).collect();
-        shared.load(&overrides, output)
+        shared.load_whole(&overrides, output)
     }
 }
 

@@ -2,11 +2,13 @@
 //! back: the breaker's pass, the place among the calls in flight.
 
 use std::{
+    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use postern_core::{Call, Error, Reply, balance::InFlight};
+use postern_net::late::before;
 
 use super::{
     breaking::{End, Pass},
@@ -83,13 +85,14 @@ impl Attempt {
             return (self, Err(Error::internal("a try has no instance")));
         };
         let answering = place.handler.call(call);
-        let result = match self.limit.at {
-            None => answering.await,
-            Some(at) => match tokio::time::timeout_at(at.into(), answering).await {
-                Ok(result) => result,
-                Err(_) => Err(self.silent()),
-            },
+        let answered = match self.limit.at {
+            Some(at) if self.limit.is_own => {
+                tokio::time::timeout_at(at.into(), answering).await.ok()
+            }
+            // Whoever bounds the call asks at its deadline.
+            at => before(at, pin!(answering)).await,
         };
+        let result = answered.unwrap_or_else(|| Err(self.silent()));
         // The head has come: what is left is the stream's time.
         let now = now();
         let had = now.saturating_duration_since(self.sent);

@@ -8,7 +8,7 @@ use std::{
 
 use postern_core::balance::mix;
 
-pub(super) fn now() -> Instant {
+pub(crate) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }
 

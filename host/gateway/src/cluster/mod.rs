@@ -59,6 +59,7 @@ use postern_core::{
 };
 
 use self::building::Slot;
+pub(crate) use self::chance::now;
 pub use self::{
     key::HashOn,
     numbers::{InstanceNumbers, ServiceNumbers},
@@ -111,7 +112,7 @@ impl Clusters {
     ) -> BTreeMap<Text, Arc<Cluster>> {
         let mut slots = self.slots.lock();
         let mut before = std::mem::take(&mut *slots);
-        let now = chance::now();
+        let now = now();
         for service in snapshot.services() {
             let policy = policies.of(service.name());
             let known = before.remove(service.name());

@@ -1,8 +1,8 @@
 //! One round of a call: a single try, or several side by side where the policy hedges.
 
-use std::{sync::Arc, time::Instant};
+use std::{future::poll_fn, sync::Arc, task::Poll, time::Instant};
 
-use futures_util::{StreamExt, stream::FuturesUnordered};
+use futures_util::FutureExt;
 use postern_core::{Blame, BoxFuture, Error, Reply, resilience::Safety};
 
 use super::{
@@ -34,7 +34,9 @@ fn hedging(way: &Way) -> Option<Arc<Hedging>> {
     is_possible.then(|| Arc::clone(hedging))
 }
 
-type Running = FuturesUnordered<BoxFuture<(Attempt, Result<Reply, Error>)>>;
+type Ended = (Attempt, Result<Reply, Error>);
+/// All are polled whenever one is: a try that is late says so when it is asked.
+type Running = Vec<BoxFuture<Ended>>;
 
 async fn hedged(way: &mut Way, hedging: &Hedging) -> Result<Won, Lost> {
     let mut running = Running::new();
@@ -48,10 +50,10 @@ async fn hedged(way: &mut Way, hedging: &Hedging) -> Result<Won, Lost> {
     loop {
         let ended = tokio::select! {
             biased;
-            ended = running.next() => ended,
+            ended = next(&mut running) => ended,
             () = sleep_until(due) => {
                 n_hedges += 1;
-                due = hedge(way, &running, &mut starts)
+                due = hedge(way, &mut running, &mut starts)
                     .and_then(|sent| hedging.due(sent, n_hedges));
                 continue;
             }
@@ -80,7 +82,7 @@ async fn hedged(way: &mut Way, hedging: &Hedging) -> Result<Won, Lost> {
 }
 
 /// Sends a hedge beside the tries under way, if it is paid for. Says when it was sent.
-fn hedge(way: &mut Way, running: &Running, starts: &mut Vec<Instant>) -> Option<Instant> {
+fn hedge(way: &mut Way, running: &mut Running, starts: &mut Vec<Instant>) -> Option<Instant> {
     if !way.picture.machines.purse.try_withdraw(now()) {
         way.cluster.counts.budget_refusals.add();
         return None;
@@ -124,6 +126,27 @@ fn settle(way: &mut Way, attempt: Attempt, result: Result<Reply, Error>) -> Resu
 /// Whether an error is the service's answer, which another instance would give as well.
 fn is_answer(error: &Error) -> bool {
     error.blame == Blame::Client || !is_fault(error.kind)
+}
+
+/// The first that ends; `None` when there is none.
+async fn next(running: &mut Running) -> Option<Ended> {
+    poll_fn(|cx| {
+        let polled = running.iter_mut().enumerate().find_map(|(idx, running)| {
+            match running.poll_unpin(cx) {
+                Poll::Ready(ended) => Some((idx, ended)),
+                Poll::Pending => None,
+            }
+        });
+        match polled {
+            Some((idx, ended)) => {
+                drop(running.swap_remove(idx));
+                Poll::Ready(Some(ended))
+            }
+            None if running.is_empty() => Poll::Ready(None),
+            None => Poll::Pending,
+        }
+    })
+    .await
 }
 
 async fn sleep_until(due: Option<Instant>) {

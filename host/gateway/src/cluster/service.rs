@@ -7,7 +7,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use postern_core::{
-    BoxFuture, Call, Error, Handler, Reply, Text,
+    Blame, BoxFuture, Call, Error, Handler, Reply, Text,
     registry::{Key, Outcome},
 };
 
@@ -15,7 +15,7 @@ use super::{
     Siblings,
     counts::Counts,
     numbers::ServiceNumbers,
-    picture::Picture,
+    picture::{Picture, Place},
     trail::Trail,
     way::{self, Falls},
 };
@@ -84,6 +84,17 @@ impl Cluster {
         self.picture.load().is_idempotent(method)
     }
 
+    /// Whose fault it is that no answer comes: that of an instance elsewhere, where there is one.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        let picture = self.picture.load();
+        match &picture.places[..] {
+            [] => Blame::Gateway,
+            places if places.iter().all(Place::is_local) => Blame::Guest,
+            _ => Blame::Upstream,
+        }
+    }
+
     /// Counters and states at this moment.
     #[must_use]
     pub fn numbers(&self) -> ServiceNumbers {
@@ -117,7 +128,7 @@ impl Handler for Cluster {
             Some(me) => Self::call(&me, call, &Trail::off()),
             None => {
                 let message = format!("service {} is gone", self.service);
-                let error = Error::unavailable(postern_core::Blame::Gateway, message);
+                let error = Error::unavailable(Blame::Gateway, message);
                 Box::pin(std::future::ready(Err(error)))
             }
         }

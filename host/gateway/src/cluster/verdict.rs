@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use postern_core::{Blame, Error, Kind};
+use postern_core::{Blame, Error, Kind, Symptom};
 
 /// See the table at the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,12 +39,12 @@ impl Verdict {
             (Blame::Gateway, _) => Self::Nothing,
             // Another instance would be asked in vain.
             (Blame::Guest | Blame::Upstream, _) if error.is_too_large => Self::CallerFault,
-            (Blame::Guest | Blame::Upstream, Kind::DeadlineExceeded) => {
-                Self::of_silence(had, is_own)
-            }
-            (Blame::Guest | Blame::Upstream, Kind::ResourceExhausted) => Self::Full,
-            (Blame::Guest | Blame::Upstream, kind) if is_fault(kind) => Self::Failure,
-            (Blame::Guest | Blame::Upstream, _) => Self::CallerFault,
+            (Blame::Guest | Blame::Upstream, kind) => match kind.symptom() {
+                Symptom::Healthy => Self::CallerFault,
+                Symptom::Broken | Symptom::Absent => Self::Failure,
+                Symptom::Late => Self::of_silence(had, is_own),
+                Symptom::Full => Self::Full,
+            },
         }
     }
 
@@ -72,25 +72,8 @@ impl Verdict {
 }
 
 /// Whether an error of that kind is somebody's failure, and not an answer.
-pub(super) const fn is_fault(kind: Kind) -> bool {
-    match kind {
-        Kind::Unknown
-        | Kind::DeadlineExceeded
-        | Kind::ResourceExhausted
-        | Kind::Internal
-        | Kind::Unavailable
-        | Kind::DataLoss => true,
-        Kind::Cancelled
-        | Kind::InvalidArgument
-        | Kind::NotFound
-        | Kind::AlreadyExists
-        | Kind::PermissionDenied
-        | Kind::FailedPrecondition
-        | Kind::Aborted
-        | Kind::OutOfRange
-        | Kind::Unimplemented
-        | Kind::Unauthenticated => false,
-    }
+pub(super) fn is_fault(kind: Kind) -> bool {
+    kind.symptom() != Symptom::Healthy
 }
 
 /// What every healthy instance answers in.

@@ -8,12 +8,13 @@
 //! A body of many messages can be read once: such a call is tried once, and has no service to fall
 //! back to. A streamed reply holds its try and its place at the gate to its end; its head ends the
 //! time of the try. The instance is given the deadline of the call and not that of the try, which
-//! would cut such a stream: a try that is too slow is dropped here, which cancels it there.
+//! would cut such a stream: a try that is too slow is dropped here, which cancels it there. The deadline
+//! of the call itself is armed in front of the pipeline, where a call is polled once more when it comes.
 
 use std::{sync::Arc, time::Instant};
 
 use postern_core::{
-    Blame, Body, BodyStream, Call, Error, Kind, Reply,
+    Blame, Body, BodyStream, Call, Error, Reply,
     balance::Subset,
     registry::Range,
     resilience::{Deadline, Decision, Outcome, Safety},
@@ -372,14 +373,9 @@ async fn fall_back(
 
 /// What the end of a call says about the room at the gate.
 pub(super) fn load_of(error: &Error) -> Outcome {
-    const OVERLOADED: [Kind; 3] = [
-        Kind::ResourceExhausted,
-        Kind::Unavailable,
-        Kind::DeadlineExceeded,
-    ];
     if error.blame == Blame::Client || error.is_too_large || !is_fault(error.kind) {
         Outcome::Served
-    } else if OVERLOADED.contains(&error.kind) {
+    } else if error.kind.symptom().is_transient() {
         Outcome::Overloaded
     } else {
         Outcome::Failed

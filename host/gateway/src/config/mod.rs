@@ -117,7 +117,8 @@ fn own_variables(
 }
 
 impl Source {
-    fn path(&self) -> &Path {
+    /// The file that is read if it is there.
+    pub(crate) fn path(&self) -> &Path {
         match &self.file {
             Some(file) => file,
             None => Path::new(DEFAULT_FILE),

@@ -95,6 +95,31 @@ impl Control {
         }
     }
 
+    /// From the last good copy to a generation that could take calls, because what lies in the folder
+    /// cannot be read for the given reason.
+    pub(super) async fn prepare_good(&self, slot: &Slot, good: Copy, reason: String) -> Prepared {
+        let refused = Refused::new("", reason);
+        slot.tell(&Offered::Refused(refused.clone()));
+        match self.deploy(slot, &good).await {
+            Ok(deployed) => {
+                warn!(
+                    plugin = slot.name,
+                    reason = refused.reason,
+                    "what lies in the folder cannot be read, the last good copy serves"
+                );
+                Prepared::Generation {
+                    deployed,
+                    copy: good,
+                    source: Source::LastGood,
+                }
+            }
+            Err(other) => {
+                slot.set_waiting(&good, &other);
+                Prepared::Nothing(Offered::Refused(refused))
+            }
+        }
+    }
+
     /// A manifest is read and a component brought up to where it could take calls.
     pub(super) async fn deploy(&self, slot: &Slot, copy: &Copy) -> Result<Deployed, Refused> {
         let config = self.config.load_full();

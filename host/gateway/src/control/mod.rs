@@ -83,6 +83,14 @@ pub struct Control {
     refusals: Notify,
 }
 
+/// What the folder has of a plugin at the start.
+#[derive(Debug)]
+pub enum FoundAtStart {
+    Whole(Copy),
+    /// Its files cannot be read, for this reason.
+    Unread(String),
+}
+
 /// What became of an offer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Offered {
@@ -125,31 +133,43 @@ impl Control {
         }
     }
 
-    /// Forgets what is kept of plugins other than `known`: they were removed while the gateway was
-    /// not running.
-    pub fn forget_others(&self, known: &BTreeSet<String>) {
-        if let Err(error) = store::clear_unknown(&self.data_dir, |name| known.contains(name)) {
-            warn!(%error, "copies of removed plugins stay on the disk");
-        }
+    /// Names of the plugins of which copies are kept.
+    #[must_use]
+    pub fn kept(&self) -> BTreeSet<String> {
+        store::kept(&self.data_dir)
     }
 
     /// Deploys everything that lies in the folder at the start, several at a time. Where two claim
-    /// one service, the first by name has it.
-    pub async fn start(&self, copies: Vec<(String, Copy)>) {
-        if copies.is_empty() {
+    /// one service, the first by name has it. Of a plugin whose files cannot be read, the last good
+    /// copy is deployed.
+    pub async fn start(&self, found: Vec<(String, FoundAtStart)>) {
+        if found.is_empty() {
             // Nothing below makes the routes of what is built in and what is elsewhere.
             self.publish();
         }
-        let mut prepared = stream::iter(copies)
-            .map(|(name, copy)| async move {
+        let mut prepared = stream::iter(found)
+            .map(|(name, found)| async move {
+                let good = match &found {
+                    FoundAtStart::Whole(_) => None,
+                    // One that has nothing to start is not in the set.
+                    FoundAtStart::Unread(_) => Some(self.store(&name).load_good()?),
+                };
                 let slot = self.slot(&name);
                 let mut turn = slot.turn().await;
-                let prepared = self.prepare(&slot, &mut turn, copy).await;
-                (slot, turn, prepared)
+                let prepared = match (found, good) {
+                    (FoundAtStart::Whole(copy), _) => self.prepare(&slot, &mut turn, copy).await,
+                    (FoundAtStart::Unread(reason), Some(good)) => {
+                        self.prepare_good(&slot, good, reason).await
+                    }
+                    (FoundAtStart::Unread(_), None) => return None,
+                };
+                Some((slot, turn, prepared))
             })
             .buffered(START_AT_ONCE);
-        while let Some((slot, _turn, prepared)) = prepared.next().await {
-            self.activate(&slot, prepared).await;
+        while let Some(prepared) = prepared.next().await {
+            if let Some((slot, _turn, prepared)) = prepared {
+                self.activate(&slot, prepared).await;
+            }
         }
         self.routes.set_complete();
         // What offers were refused for may have changed while others were deployed.
@@ -174,7 +194,11 @@ impl Control {
     /// Ends the plugin `name`: no new calls, those in flight finish. Says whether it was there.
     pub async fn withdraw(&self, name: &str) -> bool {
         let slot = self.slots.lock().get(name).cloned();
-        let Some(slot) = slot else { return false };
+        let Some(slot) = slot else {
+            // It may have been in the folder in a life before.
+            self.clear(name, &self.store(name));
+            return false;
+        };
         {
             let mut turn = slot.turn().await;
             turn.is_gone = true;
@@ -183,9 +207,7 @@ impl Control {
         }
         self.refusals.notify_one();
         self.publish();
-        if let Err(error) = slot.store.clear() {
-            warn!(plugin = name, %error, "copies of a removed plugin stay on the disk");
-        }
+        self.clear(name, &slot.store);
         info!(plugin = name, "plugin removed");
         // Its calls are cut off when the drain timeout is over.
         let limit = self.config.load().plugins.drain_timeout + CUT_OFF_MAX;
@@ -200,6 +222,16 @@ impl Control {
             );
         }
         true
+    }
+
+    fn store(&self, name: &str) -> Store {
+        Store::new(&self.data_dir, name)
+    }
+
+    fn clear(&self, name: &str, store: &Store) {
+        if let Err(error) = store.clear() {
+            warn!(plugin = name, %error, "copies of a removed plugin stay on the disk");
+        }
     }
 
     /// The generation before takes the calls of the plugin `name` again, also after a restart. What

@@ -1,12 +1,13 @@
-//! Leases on disk, so that a restart keeps what is still leased. A registration is answered when it is
-//! on disk; heartbeats are written behind, and many of one entry are one write.
+//! Leases on disk, so that a restart keeps what is still leased. A registration, or the end of one, is
+//! written first and counts once it is on disk: one that cannot be written changes nothing. Heartbeats
+//! are written behind, and many of one entry are one write.
 //!
 //! A record holds the wall-clock end of its lease; what is left of it at the start is what the
 //! entry gets. A clock that was set forward ends leases early, one that was set back never
 //! prolongs one beyond its own length.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, VecDeque},
     pin::pin,
     sync::OnceLock,
     time::{Duration, SystemTime, UNIX_EPOCH},
@@ -14,7 +15,10 @@ use std::{
 
 use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
-use postern_core::registry::{Key, Owner};
+use postern_core::{
+    Error,
+    registry::{Entry, Incarnation, Key, Owner, Ttl, directory::Registration},
+};
 use postern_wasm::{Records, StoreError};
 use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
@@ -23,6 +27,7 @@ use tracing::{info, warn};
 use super::{
     Directory,
     listing::{Listing, millis},
+    service::{not_renewed, refused},
 };
 
 /// Writes under way at one time; the store commits those that wait together.
@@ -42,20 +47,32 @@ pub(super) struct Ledger {
     urgent: Notify,
 }
 
-/// Entries to write, each with those who wait for it.
+/// Entries to write, each with the changes that are proposed to it, in order.
 #[derive(Default)]
 struct Dirty {
-    keys: BTreeMap<Key, Vec<Waiter>>,
+    keys: BTreeMap<Key, VecDeque<Proposal>>,
     /// Nothing is written any more.
     is_closed: bool,
 }
 
-type Waiter = oneshot::Sender<Result<(), StoreError>>;
+/// A change that counts once it is on disk, and who waits for it.
+struct Proposal {
+    change: EntryChange,
+    waiter: oneshot::Sender<Result<Option<Registration>, Error>>,
+}
 
-/// Entries that are being written. What is left of them when it is dropped is dirty again.
+/// What a provider wants of its entry.
+#[derive(Debug, Clone)]
+pub(super) enum EntryChange {
+    Put { entry: Entry, ttl: Ttl },
+    Remove { incarnation: Incarnation },
+}
+
+/// Entries that are being written, each with at most one change. What is left of them when it is
+/// dropped is dirty again.
 struct Writing<'a> {
     ledger: &'a Ledger,
-    keys: BTreeMap<Key, Vec<Waiter>>,
+    keys: BTreeMap<Key, Option<Proposal>>,
 }
 
 /// What became of the leases of the life before.
@@ -87,22 +104,25 @@ impl Ledger {
         }
     }
 
-    /// As `mark`, and waits until it is on disk.
-    pub(super) async fn keep(&self, key: &Key) -> Result<(), StoreError> {
-        if self.records.get().is_none() {
-            return Ok(());
-        }
+    /// Writes `change` of the entry `key` and waits until it counts.
+    async fn propose(&self, key: &Key, change: EntryChange) -> Result<Option<Registration>, Error> {
         let (waiter, written) = oneshot::channel();
         {
             let mut dirty = self.dirty.lock();
             if dirty.is_closed {
-                return Err(StoreError::Closed);
+                return Err(unwritten(&StoreError::Closed));
             }
-            dirty.keys.entry(key.clone()).or_default().push(waiter);
+            let proposals = dirty.keys.entry(key.clone()).or_default();
+            proposals.push_back(Proposal { change, waiter });
         }
+        self.hurry();
+        let closed = |_| Err(unwritten(&StoreError::Closed));
+        written.await.unwrap_or_else(closed)
+    }
+
+    fn hurry(&self) {
         self.wake.notify_one();
         self.urgent.notify_one();
-        written.await.unwrap_or(Err(StoreError::Closed))
     }
 
     /// Whoever waits from here on is refused.
@@ -118,27 +138,42 @@ impl Ledger {
         }
     }
 
+    /// What is to be written: of each entry the next change that somebody waits for.
     fn take(&self) -> Writing<'_> {
-        let keys = std::mem::take(&mut self.dirty.lock().keys);
-        Writing { ledger: self, keys }
+        let mut dirty = self.dirty.lock();
+        let mut writing = BTreeMap::new();
+        for (key, mut proposals) in std::mem::take(&mut dirty.keys) {
+            proposals.retain(|proposal| !proposal.waiter.is_closed());
+            writing.insert(key.clone(), proposals.pop_front());
+            if !proposals.is_empty() {
+                dirty.keys.insert(key, proposals);
+                self.hurry();
+            }
+        }
+        Writing {
+            ledger: self,
+            keys: writing,
+        }
     }
 }
 
 impl Writing<'_> {
-    /// What became of the write of `key`. Who waited is told; one that failed is to be written again.
-    fn on_end(&mut self, key: &Key, result: &Result<(), StoreError>) {
-        let waiters = self.keys.remove(key).unwrap_or_default();
-        for waiter in waiters {
+    /// What became of the write of `key`. A change that is on disk counts, and who waited is told; what
+    /// failed is to be written again, as it stands in `directory`.
+    fn on_end(&mut self, directory: &Directory, key: &Key, result: &Result<(), StoreError>) {
+        let Some(proposal) = self.keys.remove(key) else {
+            return;
+        };
+        let mut is_written = result.is_ok();
+        if let Some(Proposal { change, waiter }) = proposal {
+            let result = result.as_ref().map_err(unwritten);
+            let result = result.and_then(|()| directory.take_change(key, change));
+            is_written = result.is_ok();
             // A caller that has gone away does not need to hear it.
-            drop(waiter.send(result.clone()));
+            drop(waiter.send(result));
         }
-        if result.is_err() {
-            self.ledger
-                .dirty
-                .lock()
-                .keys
-                .entry(key.clone())
-                .or_default();
+        if !is_written {
+            self.ledger.mark(key);
         }
     }
 }
@@ -146,8 +181,11 @@ impl Writing<'_> {
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
         let mut dirty = self.ledger.dirty.lock();
-        for (key, waiters) in std::mem::take(&mut self.keys) {
-            dirty.keys.entry(key).or_default().extend(waiters);
+        for (key, proposal) in std::mem::take(&mut self.keys) {
+            let proposals = dirty.keys.entry(key).or_default();
+            if let Some(proposal) = proposal {
+                proposals.push_front(proposal);
+            }
         }
     }
 }
@@ -213,6 +251,40 @@ impl Directory {
         taken.is_ok()
     }
 
+    /// Makes `change` of the entry `key`, on disk first where leases are kept.
+    ///
+    /// # Errors
+    /// Why it is not made; then nothing has changed.
+    pub(super) async fn change_entry(
+        &self,
+        key: &Key,
+        change: EntryChange,
+    ) -> Result<Option<Registration>, Error> {
+        match self.ledger.records.get() {
+            Some(_) => self.ledger.propose(key, change).await,
+            None => self.take_change(key, change),
+        }
+    }
+
+    fn take_change(&self, key: &Key, change: EntryChange) -> Result<Option<Registration>, Error> {
+        let Key { owner, instance } = key;
+        self.change(|state, now| match change {
+            EntryChange::Put { entry, ttl } => {
+                state
+                    .machine
+                    .check(owner, &entry, Some(ttl))
+                    .map_err(refused)?;
+                let entry = state.drains.adapt(owner, entry);
+                let taken = state.machine.register(now, owner, entry, Some(ttl));
+                taken.map(Some).map_err(refused)
+            }
+            EntryChange::Remove { incarnation } => {
+                let gone = state.machine.unregister(owner, instance, incarnation);
+                gone.map(|_| None).map_err(not_renewed)
+            }
+        })
+    }
+
     /// Writes what changes. Never ends by itself.
     pub(super) async fn write_ledger(&self) {
         loop {
@@ -233,20 +305,28 @@ impl Directory {
         let mut writing = self.ledger.take();
         let mut leased = self.leased(&writing.keys);
         let keys: Vec<Key> = writing.keys.keys().cloned().collect();
-        let writes = keys.into_iter().map(|key| {
-            let (name, value) = (name_of(&key), leased.remove(&key));
-            async move {
-                let written = match value {
-                    Some(value) => records.put(name, value).await,
-                    None => records.delete(name).await.map(|_| ()),
+        let writes: Vec<_> = keys
+            .into_iter()
+            .map(|key| {
+                let kept = leased.remove(&key);
+                let value = match writing.keys.get(&key).and_then(Option::as_ref) {
+                    Some(proposal) => proposal.change.record(&key),
+                    None => kept,
                 };
-                (key, written)
-            }
-        });
+                let name = name_of(&key);
+                async move {
+                    let written = match value {
+                        Some(value) => records.put(name, value).await,
+                        None => records.delete(name).await.map(|_| ()),
+                    };
+                    (key, written)
+                }
+            })
+            .collect();
         let mut results = pin!(stream::iter(writes).buffer_unordered(WRITES_MAX));
         let (mut n_failed, mut first) = (0_usize, None);
         while let Some((key, result)) = results.next().await {
-            writing.on_end(&key, &result);
+            writing.on_end(self, &key, &result);
             if let Err(error) = result {
                 n_failed += 1;
                 first.get_or_insert(error);
@@ -264,25 +344,51 @@ impl Directory {
     }
 
     /// The records of those of `keys` that are there.
-    fn leased(&self, keys: &BTreeMap<Key, Vec<Waiter>>) -> BTreeMap<Key, Vec<u8>> {
-        let (now, now_ms) = (super::now(), unix_millis());
+    fn leased(&self, keys: &BTreeMap<Key, Option<Proposal>>) -> BTreeMap<Key, Vec<u8>> {
+        let now = super::now();
         let state = self.state.lock();
         let all = state.machine.leased();
         let asked = all.filter(|(record, _)| keys.contains_key(&record.key));
         let written = asked.filter_map(|(record, lease)| {
-            let Owner::Registered(owner) = &record.key.owner else {
-                return None;
-            };
             let left = lease.expires?.saturating_duration_since(now);
-            let leased = Leased {
-                owner: owner.to_string(),
-                ends_at_ms: now_ms.saturating_add(millis(left)),
-                entry: Listing::of(&state.drains.written(record), record.ttl),
-            };
-            Some((record.key.clone(), serde_json::to_vec(&leased).ok()?))
+            let entry = state.drains.written(record);
+            let leased = Leased::record(&record.key, &entry, record.ttl, left)?;
+            Some((record.key.clone(), leased))
         });
         written.collect()
     }
+}
+
+impl EntryChange {
+    /// What the entry's record says after it; `None` when there is none.
+    fn record(&self, key: &Key) -> Option<Vec<u8>> {
+        match self {
+            Self::Put { entry, ttl } => Leased::record(key, entry, Some(*ttl), ttl.duration()),
+            Self::Remove { .. } => None,
+        }
+    }
+}
+
+impl Leased {
+    /// The record of an entry whose lease lasts for `left`.
+    fn record(key: &Key, entry: &Entry, ttl: Option<Ttl>, left: Duration) -> Option<Vec<u8>> {
+        let Owner::Registered(owner) = &key.owner else {
+            return None;
+        };
+        let leased = Self {
+            owner: owner.to_string(),
+            ends_at_ms: unix_millis().saturating_add(millis(left)),
+            entry: Listing::of(entry, ttl),
+        };
+        serde_json::to_vec(&leased).ok()
+    }
+}
+
+/// What a provider is told whose change cannot be written.
+fn unwritten(error: &StoreError) -> Error {
+    let told = error.to_error();
+    let message = format!("the registration cannot be kept: {}", told.message);
+    Error::new(told.kind, told.blame, message).with_retry(told.retry)
 }
 
 /// One name for each key: the length says where the owner ends.

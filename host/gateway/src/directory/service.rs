@@ -15,11 +15,11 @@ use std::{
 use postern_core::{
     Blame, BoxFuture, Call, Context, Error, Handler, Kind, Origin, Principal, Reply, Retry,
     registry::{
-        Caller, Health, Incarnation, InstanceId, Lease, Owner, RegisterError, Told, Ttl, Watch,
+        Caller, Health, Incarnation, InstanceId, Key, Lease, Owner, RegisterError, Told, Ttl,
+        Watch,
         directory::{Registered, RenewError},
     },
 };
-use postern_wasm::StoreError;
 use serde::Serialize;
 use serde_json::json;
 
@@ -28,6 +28,7 @@ use self::request::{Asked, Catalogued, Held, Method, Pictured, Watched};
 use super::{
     Directory,
     batch::{Batch, Named, json},
+    ledger::EntryChange,
     listing::{KEYS, Listing, millis},
     peers::reach,
 };
@@ -116,7 +117,7 @@ impl Service {
             }
             Method::Unregister => {
                 let held = request::read(&mut call).await?;
-                directory.answer_unregister(context, &held)?
+                directory.answer_unregister(context, &held).await?
             }
             Method::Discover => {
                 let asked: Asked = request::read(&mut call).await?;
@@ -173,18 +174,17 @@ impl Directory {
         let wanted = ttl.map_or(settings.lease, Ttl::duration);
         let ttl = Ttl::new(wanted.min(settings.lease_max));
         let ttl = ttl.map_err(|error| Error::invalid_argument(error.to_string()))?;
-        let incarnation = entry.incarnation;
-        let registration = self.change(|state, now| {
-            let entry = state.drains.adapt(&owner, entry);
-            let instance = entry.instance.clone();
-            let taken = state.machine.register(now, &owner, entry, Some(ttl));
-            taken.map(|taken| (instance, taken))
-        });
-        let (instance, registration) = registration.map_err(refused)?;
-        let key = postern_core::registry::Key { owner, instance };
-        if let Err(error) = self.ledger.keep(&key).await {
-            return Err(self.on_unwritten(&key, incarnation, registration.change, &error));
-        }
+        let key = Key {
+            owner,
+            instance: entry.instance.clone(),
+        };
+        // What is refused in any case is not written.
+        let checked = self.change(|state, _| state.machine.check(&key.owner, &entry, Some(ttl)));
+        checked.map_err(refused)?;
+        let put = EntryChange::Put { entry, ttl };
+        let Some(registration) = self.change_entry(&key, put).await? else {
+            return Err(Error::internal("a registration was taken for its end"));
+        };
         let change = match registration.change {
             Registered::Added => "added",
             Registered::Changed => "changed",
@@ -197,26 +197,6 @@ impl Directory {
         Ok(json(&body))
     }
 
-    /// What is not on disk is refused. A new entry is taken back; a changed one is in force until
-    /// its lease ends, and written as soon as that is possible.
-    fn on_unwritten(
-        &self,
-        key: &postern_core::registry::Key,
-        incarnation: Incarnation,
-        change: Registered,
-        error: &StoreError,
-    ) -> Error {
-        if change == Registered::Added {
-            let (owner, instance) = (&key.owner, &key.instance);
-            // It may have left by itself meanwhile.
-            let _ = self.change(|state, _| state.machine.unregister(owner, instance, incarnation));
-            self.ledger.mark(key);
-        }
-        let told = error.to_error();
-        let message = format!("the registration cannot be kept: {}", told.message);
-        Error::new(told.kind, told.blame, message).with_retry(told.retry)
-    }
-
     fn answer_heartbeat(&self, context: &Context, held: &Held) -> Result<bytes::Bytes, Error> {
         let (owner, instance) = (self.provider(context)?, InstanceId::new(&*held.instance));
         let incarnation = Incarnation(held.incarnation);
@@ -225,17 +205,24 @@ impl Directory {
             machine.heartbeat(now, &owner, &instance, incarnation)
         });
         let lease = renewed.map_err(not_renewed)?;
-        self.ledger
-            .mark(&postern_core::registry::Key { owner, instance });
+        self.ledger.mark(&Key { owner, instance });
         Ok(json(&lease_json(lease)))
     }
 
-    fn answer_unregister(&self, context: &Context, held: &Held) -> Result<bytes::Bytes, Error> {
+    async fn answer_unregister(
+        &self,
+        context: &Context,
+        held: &Held,
+    ) -> Result<bytes::Bytes, Error> {
         let (owner, instance) = (self.provider(context)?, InstanceId::new(&*held.instance));
         let incarnation = Incarnation(held.incarnation);
-        let gone = self.change(|state, _| state.machine.unregister(&owner, &instance, incarnation));
-        let gone = gone.map_err(not_renewed)?;
-        self.ledger.mark(&gone.key);
+        let checked = self.change(|state, _| {
+            let machine = &state.machine;
+            machine.check_held(&owner, &instance, incarnation)
+        });
+        let key = checked.map_err(not_renewed)?;
+        self.change_entry(&key, EntryChange::Remove { incarnation })
+            .await?;
         Ok(json(&json!({ "instance": held.instance })))
     }
 
@@ -356,7 +343,7 @@ fn lease_json(lease: Lease) -> serde_json::Value {
     })
 }
 
-fn refused(error: RegisterError) -> Error {
+pub(super) fn refused(error: RegisterError) -> Error {
     let told = error.to_string();
     match error {
         RegisterError::StaleIncarnation { .. } => {
@@ -377,7 +364,7 @@ fn refused(error: RegisterError) -> Error {
     }
 }
 
-fn not_renewed(error: RenewError) -> Error {
+pub(super) fn not_renewed(error: RenewError) -> Error {
     let told = error.to_string();
     match error {
         RenewError::NotHeld { .. } => {

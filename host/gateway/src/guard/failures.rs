@@ -47,7 +47,7 @@ impl Failures {
     }
 
     /// Whether they are held to what `settings` say.
-    pub(super) fn fits(&self, settings: &Auth) -> bool {
+    pub(crate) fn fits(&self, settings: &Auth) -> bool {
         self.rate == Rate::of(settings)
     }
 

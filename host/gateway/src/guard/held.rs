@@ -65,7 +65,7 @@ impl std::fmt::Debug for HeldFile {
 }
 
 /// A file of keys, whole. Blocks.
-pub(super) fn read_file(path: &Path) -> Result<Vec<u8>, GuardError> {
+fn read_file(path: &Path) -> Result<Vec<u8>, GuardError> {
     let octets = sight::read(path, FILE_BYTES_MAX)?;
     octets.ok_or_else(|| GuardError::Absent(path.to_owned()))
 }

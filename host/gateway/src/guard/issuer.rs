@@ -2,16 +2,18 @@
 
 use std::{
     path::Path,
+    sync::Arc,
     time::{Duration, Instant},
 };
 
+use arc_swap::ArcSwap;
 use postern_core::Principal;
 use postern_net::http::{FetchConfig, FetchError, Fetcher};
 use tracing::{info, warn};
 
 use super::{
     GuardError,
-    held::{HeldFile, read_file},
+    held::HeldFile,
     jwks::{KeyStore, Timing, Waiting},
     jwt::{Terms, Token, TokenError, algorithm},
     keys::{KeyId, KeySet, KeysError},
@@ -35,7 +37,16 @@ enum Source {
     SecretFile(HeldFile),
     Pem(HeldFile),
     Jwks(HeldFile),
-    Url { url: String, fetcher: Fetcher },
+    Url(Box<KeyUrl>),
+}
+
+/// A set of keys behind an address of the web.
+#[derive(Debug)]
+struct KeyUrl {
+    url: String,
+    fetcher: ArcSwap<Fetcher>,
+    /// Certificates of those who vouch for the server, in the place of the system's.
+    authorities: Option<HeldFile>,
 }
 
 /// A token that is good.
@@ -152,11 +163,13 @@ impl Issuer {
 
     /// Fetches its keys whenever that is due. Never completes.
     pub(super) async fn follow(&self) {
-        let Source::Url { url, fetcher } = &self.source else {
+        let Source::Url(source) = &self.source else {
             return std::future::pending().await;
         };
+        let url = &source.url;
         loop {
             let fetch = self.store.due().await;
+            let fetcher = source.fetcher.load_full();
             let keys = match fetcher.get(url).await {
                 Err(error) => Err(error.to_string()),
                 Ok(octets) => self
@@ -189,14 +202,27 @@ impl Issuer {
         let Some(file) = file.filter(|file| !file.says(octets)) else {
             return;
         };
+        let issuer = &self.name;
+        if let Source::Url(source) = &self.source {
+            match fetcher(&self.settings, Some(octets)) {
+                Ok(fetcher) => {
+                    source.fetcher.store(Arc::new(fetcher));
+                    file.set(octets);
+                    self.store.fetch_again();
+                    info!(issuer, "authorities were read again, keys are fetched");
+                }
+                Err(error) => warn!(issuer, %error, "authorities stay as they were"),
+            }
+            return;
+        }
         match self.source.parse(octets, &self.settings) {
             Ok(keys) => {
-                tell_empty(&self.name, &keys);
+                tell_empty(issuer, &keys);
                 self.store.replace(keys);
                 file.set(octets);
-                info!(issuer = self.name, "keys were read again");
+                info!(issuer, "keys were read again");
             }
-            Err(error) => warn!(issuer = self.name, %error, "keys stay as they were"),
+            Err(error) => warn!(issuer, %error, "keys stay as they were"),
         }
     }
 }
@@ -220,21 +246,20 @@ impl Source {
         if let Some(path) = &jwt.jwks_file {
             return file(path).map(Self::Jwks);
         }
-        let fetcher = |error: FetchError| GuardError::Fetch {
+        let fault = |error: FetchError| GuardError::Fetch {
             issuer: name.to_owned(),
             source: error,
         };
         let url = jwt.jwks_url.clone().unwrap_or_default();
-        Fetcher::check(&url, jwt.jwks_allow_http).map_err(fetcher)?;
-        let authorities = jwt.jwks_ca_file.as_deref().map(read_file).transpose()?;
-        let config = FetchConfig {
-            timeout: jwt.jwks_timeout,
-            document_bytes_max: jwt.jwks_bytes_max.octets(),
+        Fetcher::check(&url, jwt.jwks_allow_http).map_err(fault)?;
+        let authorities = jwt.jwks_ca_file.as_deref().map(file).transpose()?;
+        let octets = authorities.as_ref().map(HeldFile::octets);
+        let fetcher = fetcher(jwt, octets.as_deref()).map_err(fault)?;
+        Ok(Self::Url(Box::new(KeyUrl {
+            url,
+            fetcher: ArcSwap::from_pointee(fetcher),
             authorities,
-            plain: jwt.jwks_allow_http,
-        };
-        let fetcher = Fetcher::new(config).map_err(fetcher)?;
-        Ok(Self::Url { url, fetcher })
+        })))
     }
 
     /// What it says; `None` where that must be fetched.
@@ -242,14 +267,16 @@ impl Source {
         match self {
             Self::Secret(secret) => Some(secret.expose().as_bytes().to_vec()),
             Self::SecretFile(_) | Self::Pem(_) | Self::Jwks(_) => self.file().map(HeldFile::octets),
-            Self::Url { .. } => None,
+            Self::Url(_) => None,
         }
     }
 
-    const fn file(&self) -> Option<&HeldFile> {
+    /// What it reads: its keys, or those who vouch for where it has them from.
+    fn file(&self) -> Option<&HeldFile> {
         match self {
             Self::SecretFile(file) | Self::Pem(file) | Self::Jwks(file) => Some(file),
-            Self::Secret(_) | Self::Url { .. } => None,
+            Self::Url(source) => source.authorities.as_ref(),
+            Self::Secret(_) => None,
         }
     }
 
@@ -262,7 +289,7 @@ impl Source {
                 KeySet::of_secret(octets.strip_suffix(b"\r").unwrap_or(octets))
             }
             Self::Pem(_) => KeySet::of_pem(octets),
-            Self::Jwks(_) | Self::Url { .. } => KeySet::of_jwks(octets),
+            Self::Jwks(_) | Self::Url(_) => KeySet::of_jwks(octets),
         }?;
         let algorithms: Vec<_> = settings.algorithms().into_iter().map(algorithm).collect();
         keys.check_fits(&algorithms)?;
@@ -277,6 +304,17 @@ impl Source {
             source: error,
         }
     }
+}
+
+/// # Errors
+/// `authorities` hold no certificate that can be used.
+fn fetcher(jwt: &Jwt, authorities: Option<&[u8]>) -> Result<Fetcher, FetchError> {
+    Fetcher::new(FetchConfig {
+        timeout: jwt.jwks_timeout,
+        document_bytes_max: jwt.jwks_bytes_max.octets(),
+        authorities: authorities.map(<[u8]>::to_vec),
+        plain: jwt.jwks_allow_http,
+    })
 }
 
 /// An issuer has withdrawn every key, or names none that this gateway knows.

@@ -114,6 +114,11 @@ impl Freshness {
         }
     }
 
+    /// Something that a fetch depends on is another: the next one is due at once.
+    pub(super) fn on_changed(&mut self) {
+        self.is_wanted = true;
+    }
+
     /// From the beginning of one fetch to that of the next.
     fn pause(&self) -> Duration {
         match self.n_failures {
@@ -213,6 +218,14 @@ impl KeyStore {
                 fetching.asked.notify_one();
                 Some(Waiting { answers, limit })
             }
+        }
+    }
+
+    /// Fetches as soon as it can, however young the last fetch is.
+    pub(super) fn fetch_again(&self) {
+        if let Some(fetching) = &self.fetching {
+            fetching.freshness.lock().on_changed();
+            fetching.asked.notify_one();
         }
     }
 
@@ -338,6 +351,19 @@ mod tests {
         freshness.on_begin(now + 10 * S);
         freshness.on_success(now + 11 * S);
         assert_eq!(freshness.ask(now + 11 * S), Asked::TooSoon(9 * S));
+    }
+
+    #[test]
+    fn a_change_of_what_a_fetch_depends_on_makes_one_due_at_once() {
+        let (mut freshness, now) = (freshness(), epoch());
+        freshness.on_begin(now);
+        freshness.on_changed();
+        assert_eq!(freshness.poll_timeout(now), None, "one is under way");
+        freshness.on_success(now + S);
+        assert_eq!(freshness.poll_timeout(now + S), Some(now + S));
+        freshness.on_begin(now + S);
+        freshness.on_success(now + 2 * S);
+        assert_eq!(freshness.poll_timeout(now + 2 * S), Some(now + 601 * S));
     }
 
     #[test]

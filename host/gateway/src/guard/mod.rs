@@ -151,17 +151,19 @@ impl Guard {
     /// Builds what a configuration asks for, and reads the files that it names. Issuers and limits
     /// that are as they were `before` keep their keys and their counts, no token that was verified
     /// before is remembered, and of a file that was read `before` what it said then counts until a
-    /// version that is whole comes. Blocks on files.
+    /// version that is whole comes. Credentials that are not good are counted in `failures`. Blocks on
+    /// files.
     ///
     /// # Errors
     /// What cannot be read, with its place; then nothing has changed.
-    pub fn open(config: &Config, before: Option<&Self>, now: Instant) -> Result<Self, GuardError> {
+    pub fn open(
+        config: &Config,
+        before: Option<&Self>,
+        failures: Arc<Failures>,
+        now: Instant,
+    ) -> Result<Self, GuardError> {
         let authenticator = before.map(|before| &before.authenticator);
         let limits = before.map(|before| &before.limits);
-        let failures = before.map(|before| &before.failures);
-        let failures = failures.filter(|failures| failures.fits(&config.auth));
-        let failures =
-            failures.map_or_else(|| Arc::new(Failures::new(&config.auth, now)), Arc::clone);
         let role = &config.directory.peer_role;
         let opened = Authenticator::open(&config.auth, role, authenticator, Arc::clone(&failures));
         Ok(Self {

@@ -32,7 +32,8 @@ fn guard(text: &str) -> Guard {
 
 fn open(text: &str, before: Option<&Guard>) -> Result<Guard, GuardError> {
     let (config, _) = config::parse("t", text, &BTreeMap::new())?;
-    Guard::open(&config, before, Instant::now())
+    let failures = Arc::new(Failures::new(&config.auth, Instant::now()));
+    Guard::open(&config, before, failures, Instant::now())
 }
 
 fn bearer(token: &str) -> Call {

@@ -1,5 +1,5 @@
-//! A call under way: bounded by its deadline and in the length of its messages, recorded at its end,
-//! also when the caller goes away.
+//! A call under way: contained, bounded by its deadline and in the length of its messages, recorded at
+//! its end, also when the caller goes away. This is where a call's deadline is armed, on every way.
 
 use std::{
     pin::Pin,
@@ -12,32 +12,27 @@ use std::{
 };
 
 use bytes::Bytes;
-use futures_util::{FutureExt, Stream, StreamExt};
-use postern_core::{Blame, Body, BodySource, BodyStream, BoxFuture, Error, Headers, Reply};
-use tokio::time::Sleep;
+use futures_util::{Stream, StreamExt};
+use postern_core::{
+    Blame, Body, BodySource, BodyStream, BoxFuture, Error, Headers, Kind, Reply,
+    bounded::{Bounded, late},
+};
+use postern_net::Alarm;
 
 use super::record::Record;
 
 /// The future of one call. Dropping it cancels the call and records that.
 pub(super) struct Answer {
-    /// `None` once it has completed.
-    inner: Option<BoxFuture<Result<Reply, Error>>>,
-    alarm: Alarm,
+    inner: Bounded<BoxFuture<Result<Reply, Error>>, Alarm>,
     body_bytes_max: usize,
     /// `None` once it has ended or gone on with the reply's stream.
     record: Option<Record>,
 }
 
-/// A deadline whose timer is armed at the first wait: most calls never wait.
-struct Alarm {
-    deadline: Instant,
-    timer: Option<Pin<Box<Sleep>>>,
-}
-
 /// The stream of a reply, until its end.
 struct Replies {
-    inner: BodyStream,
-    alarm: Alarm,
+    inner: Bounded<BodyStream, Alarm>,
+    trailers: Option<Headers>,
     body_bytes_max: usize,
     /// `None` once it has ended.
     record: Option<Record>,
@@ -59,34 +54,23 @@ impl Answer {
         record: Record,
     ) -> Self {
         Self {
-            inner: Some(inner),
-            alarm: Alarm {
-                deadline,
-                timer: None,
-            },
+            inner: Bounded::new(inner, Some(deadline)),
             body_bytes_max,
             record: Some(record),
         }
     }
 
     fn finish(&mut self, result: Result<Reply, Error>) -> Result<Reply, Error> {
-        // Frees what the handler holds before the caller reads the reply.
-        self.inner = None;
         let Some(mut record) = self.record.take() else {
             return result;
         };
         match result {
             Ok(reply) if reply.body.is_stream() => {
-                let deadline = self.alarm.deadline;
-                let alarm = Alarm {
-                    deadline,
-                    timer: self.alarm.timer.take(),
-                };
                 let body_bytes_max = self.body_bytes_max;
                 let body = reply.body.map_stream(|stream| {
                     BodyStream::from_source(Replies {
-                        inner: stream,
-                        alarm,
+                        inner: self.inner.go_on(stream),
+                        trailers: None,
                         body_bytes_max,
                         record: Some(record),
                     })
@@ -95,8 +79,8 @@ impl Answer {
             }
             Ok(reply) => {
                 if let Body::One(message) = &reply.body {
-                    let checked = check_length(message.len(), self.body_bytes_max, Blame::Guest);
-                    if let Err(error) = checked {
+                    let (length, limit) = (message.len(), self.body_bytes_max);
+                    if let Err(error) = check_length(length, limit, || record.blame()) {
                         return Err(record.fail(error));
                     }
                     record.add_reply(message);
@@ -113,14 +97,10 @@ impl Future for Answer {
     type Output = Result<Reply, Error>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let Some(inner) = &mut self.inner else {
-            return Poll::Pending;
-        };
-        let result = match inner.poll_unpin(cx) {
-            Poll::Ready(result) => result,
-            Poll::Pending => Err(ready!(self.alarm.poll_expired(cx))),
-        };
-        Poll::Ready(self.finish(result))
+        let this = &mut *self;
+        let record = this.record.as_ref();
+        let result = ready!(this.inner.poll_reply(cx, || late(blame(record))));
+        Poll::Ready(this.finish(result))
     }
 }
 
@@ -128,23 +108,21 @@ impl Stream for Replies {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        if self.record.is_none() {
-            return Poll::Ready(None);
-        }
-        let next = match self.inner.poll_next_unpin(cx) {
-            Poll::Ready(next) => next,
-            Poll::Pending => Some(Err(ready!(self.alarm.poll_expired(cx)))),
-        };
+        let this = &mut *self;
+        let (record, limit) = (this.record.as_ref(), this.body_bytes_max);
+        let late = || late(blame(record));
+        let next = ready!(this.inner.poll_message(cx, late, &mut this.trailers));
         let next = next.map(|next| {
             next.and_then(|message| {
-                check_length(message.len(), self.body_bytes_max, Blame::Guest).map(|()| message)
+                check_length(message.len(), limit, || blame(record)).map(|()| message)
             })
         });
-        if let (Some(Ok(message)), Some(record)) = (&next, &mut self.record) {
+        if let (Some(Ok(message)), Some(record)) = (&next, &mut this.record) {
             record.add_reply(message);
             return Poll::Ready(next);
         }
-        let record = self.record.take();
+        this.inner.end();
+        let record = this.record.take();
         Poll::Ready(match (next, record) {
             (Some(Err(error)), Some(record)) => {
                 // Frees what the handler holds.
@@ -162,7 +140,7 @@ impl Stream for Replies {
 
 impl BodySource for Replies {
     fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
-        self.inner.trailers()
+        self.trailers.take()
     }
 
     fn keep(mut self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
@@ -180,7 +158,7 @@ impl Stream for Requests {
         let next = ready!(self.inner.poll_next_unpin(cx));
         let next = next.map(|message| {
             let message = message?;
-            check_length(message.len(), self.bytes_max, Blame::Client)?;
+            check_length(message.len(), self.bytes_max, || Blame::Client)?;
             self.bytes.fetch_add(message.len() as u64, Relaxed);
             Ok(message)
         });
@@ -199,16 +177,8 @@ impl BodySource for Requests {
     }
 }
 
-impl Alarm {
-    fn poll_expired(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        let deadline = self.deadline;
-        let arm = || Box::pin(tokio::time::sleep_until(deadline.into()));
-        ready!(self.timer.get_or_insert_with(arm).as_mut().poll(cx));
-        Poll::Ready(Error::deadline_exceeded(
-            Blame::Guest,
-            "no answer before the deadline",
-        ))
-    }
+fn blame(record: Option<&Record>) -> Blame {
+    record.map_or(Blame::Gateway, Record::blame)
 }
 
 /// Counts and bounds the messages of a streamed request as the handler takes them.
@@ -224,15 +194,22 @@ pub(super) fn counted(inner: BodyStream, bytes: Arc<AtomicU64>, bytes_max: usize
 /// Whether a message of `length` octets may pass.
 ///
 /// # Errors
-/// `resource-exhausted` with the length, the limit and its key.
-pub(super) fn check_length(length: usize, limit: usize, blame: Blame) -> Result<(), Error> {
+/// With the length, the limit and its key: `resource-exhausted` for a message of the caller, which is
+/// to send a shorter one; `internal` for one of a reply, which the caller cannot help.
+pub(super) fn check_length(
+    length: usize,
+    limit: usize,
+    blame: impl FnOnce() -> Blame,
+) -> Result<(), Error> {
     if length <= limit {
         return Ok(());
     }
-    Err(Error::too_long(
-        length,
-        limit,
-        "calls.body-bytes-max",
-        blame,
-    ))
+    let blame = blame();
+    let error = Error::too_long(length, limit, "calls.body-bytes-max", blame);
+    Err(match blame {
+        Blame::Client => error,
+        Blame::Gateway | Blame::Guest | Blame::Upstream => {
+            Error::new(Kind::Internal, blame, error.message)
+        }
+    })
 }

@@ -3,7 +3,7 @@
 
 use std::{mem, sync::Arc, time::Instant};
 
-use postern_core::{BoxFuture, Call, Error, Handler, Reply};
+use postern_core::{BoxFuture, Call, Error, Handler, Reply, bounded::start_batch};
 
 use super::{
     answer::Answer,
@@ -34,7 +34,7 @@ pub(super) fn handle(
         let rest = calls.split_off(run_length(entries.as_slice()));
         let run = mem::replace(&mut calls, rest);
         if let Some((_, handler)) = entries.as_slice().first().and_then(live) {
-            let answering = handler.call_batch(run).into_iter();
+            let answering = start_batch(&**handler, run).into_iter();
             answers.extend(answering.zip(entries.by_ref()).map(|(answering, entered)| {
                 entered.map_or_else(|refused| refused, |entry| entry.answer(answering))
             }));

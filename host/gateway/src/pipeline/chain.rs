@@ -237,8 +237,13 @@ impl Passage {
         Ok(())
     }
 
+    /// As `on_request`, which never fails by itself.
+    pub(super) async fn pass(&mut self, call: Box<Call>) -> Result<Passed, Error> {
+        Ok(self.on_request(call).await)
+    }
+
     /// Shows the call to every interceptor of requests, in order.
-    pub(super) async fn on_request(&mut self, mut call: Box<Call>) -> Passed {
+    async fn on_request(&mut self, mut call: Box<Call>) -> Passed {
         let has_responses = |(_, link): (usize, &Link)| link.part.responses().is_some();
         if self.chain.has.responses && self.links().any(has_responses) {
             self.asked = Some(Asked::of(&call, self.start));

@@ -9,10 +9,16 @@
 //! Its future is allocated once per call, so it is kept small: what is seldom waited for has an
 //! allocation of its own.
 
-use std::sync::Arc;
+use std::{
+    pin::{Pin, pin},
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
 
 use postern_core::{
-    Call, Error, Reply,
+    Blame, Call, Error, Reply,
+    bounded::late,
     extension::{Asked, Outcome},
 };
 
@@ -21,7 +27,7 @@ use super::{
     route::Route,
 };
 use crate::{
-    cluster::Trail,
+    cluster::{Trail, now},
     guard::{Failures, Guard, Identity, Moment, Recognition, Sender},
 };
 
@@ -33,6 +39,7 @@ pub(super) struct Journey {
     /// Who handed the call on, once the guard has said so.
     pub sender: Sender,
     pub passage: Passage,
+    pub deadline: Instant,
     pub route: Arc<Route>,
     pub trail: Trail,
     /// Why the route does not take the call, if so. Told only to those who may know.
@@ -49,22 +56,25 @@ impl Journey {
     /// # Errors
     /// Whatever stands in the way says, or the handler.
     pub(super) async fn make(mut self, mut call: Box<Call>) -> Result<Reply, Error> {
+        let deadline = self.deadline;
         if let Some(watch) = &self.guard {
-            self.sender = watch.identify(&mut call).await?;
+            self.sender = in_time(deadline, pin!(watch.identify(&mut call))).await?;
         }
         if self.sender == Sender::Caller {
             super::bound_priority(&mut call);
         }
         self.passage.check_missing()?;
         if let Some(remembered) = self.passage.remembered() {
-            let identified = Box::pin(remembered.identify(&self.passage, &mut call)).await;
+            let identifying = Box::pin(remembered.identify(&self.passage, &mut call));
+            let identified = in_time(deadline, pin!(identifying)).await;
             identified.map_err(|error| self.refuse(&call, error))?;
         }
-        let (outcome, n_links) = match self.passage.on_request(call).await {
+        let passed = in_time(deadline, pin!(self.passage.pass(call))).await;
+        let (outcome, n_links) = match passed? {
             Passed::On(call) => (self.serve(call).await, self.passage.n_links()),
             Passed::Ended(outcome, n_links) => (outcome, n_links),
         };
-        self.passage.on_response(n_links, outcome).await
+        in_time(deadline, pin!(self.passage.on_response(n_links, outcome))).await
     }
 
     /// What a call is told whose credentials a plugin has refused.
@@ -90,7 +100,7 @@ impl Journey {
         }
         if self.passage.is_judged() {
             let asked = Asked::of(&call, self.passage.start());
-            self.passage.authorize(&asked).await?;
+            in_time(self.deadline, pin!(self.passage.authorize(&asked))).await?;
         }
         let mut edits = None;
         if let Some(Watch { guard, now }) = &self.guard {
@@ -126,4 +136,22 @@ impl Watch {
         }
         Ok(sender)
     }
+}
+
+/// What a part of the way comes to that stands before the handler or behind it. When it has waited and
+/// the call's time is over, that is no fault of the handler, and nothing else begins.
+async fn in_time<T>(
+    deadline: Instant,
+    mut part: Pin<&mut impl Future<Output = Result<T, Error>>>,
+) -> Result<T, Error> {
+    let mut has_waited = false;
+    let poll = |cx: &mut Context<'_>| {
+        let polled = part.as_mut().poll(cx);
+        if has_waited && now() >= deadline {
+            return Poll::Ready(Err(late(Blame::Gateway)));
+        }
+        has_waited = true;
+        polled
+    };
+    std::future::poll_fn(poll).await
 }

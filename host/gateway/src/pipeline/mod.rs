@@ -8,7 +8,7 @@
 //! What is in brackets is there when the configuration or a plugin asks for it (`journey.rs`); a call
 //! that nothing stands in the way of pays nothing for it. Nothing on that way takes a lock: the table
 //! is read through an `ArcSwap`, counts are sharded atomics, and a timer is armed only for a call that
-//! was not answered at its first poll.
+//! was not answered at its first poll. It is the only one for the deadline on the whole way.
 
 pub mod answer;
 mod authentic;
@@ -28,7 +28,9 @@ use std::{
 use arc_swap::{ArcSwap, Guard as ArcGuard};
 use postern_core::{
     Blame, Body, BoxFuture, Call, Context, Error, Handler, Kind, Reply, Text, Transport,
+    bounded::{Panicked, contain},
 };
+use tracing::error;
 
 use self::{
     answer::Answer,
@@ -75,7 +77,7 @@ pub struct Rules {
     pub settings: Settings,
     /// Absent where nothing is asked of callers.
     pub guard: Option<Arc<Guard>>,
-    /// Counts what plugins refuse where there is no guard to do it.
+    /// Counts credentials that are not good. The guard's own where there is one, and kept over changes.
     pub failures: Option<Arc<Failures>>,
 }
 
@@ -138,7 +140,23 @@ impl Pipeline {
     }
 
     /// Answers a call that came through `listener`; one that a plugin makes has none.
-    fn answer(&self, mut call: Call, listener: Option<&Text>) -> BoxFuture<Result<Reply, Error>> {
+    fn answer(&self, call: Call, listener: Option<&Text>) -> BoxFuture<Result<Reply, Error>> {
+        let answering = contain(|| self.begin(call, listener));
+        answering.unwrap_or_else(|panicked| broken(&panicked))
+    }
+
+    /// Answers calls that came through `listener` together.
+    fn answer_batch(
+        &self,
+        calls: Vec<Call>,
+        listener: Option<&Text>,
+    ) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        let n_calls = calls.len();
+        let answering = contain(|| self.begin_batch(calls, listener));
+        answering.unwrap_or_else(|panicked| (0..n_calls).map(|_| broken(&panicked)).collect())
+    }
+
+    fn begin(&self, mut call: Call, listener: Option<&Text>) -> BoxFuture<Result<Reply, Error>> {
         let (rules, now) = (self.rules.load(), Instant::now());
         match (self.enter(&mut call, &rules, now), self.in_the_way(&rules)) {
             (Ok(entry), None) => entry.handle(call),
@@ -147,8 +165,7 @@ impl Pipeline {
         }
     }
 
-    /// Answers calls that came through `listener` together.
-    fn answer_batch(
+    fn begin_batch(
         &self,
         mut calls: Vec<Call>,
         listener: Option<&Text>,
@@ -240,6 +257,7 @@ impl Pipeline {
                 None
             },
             passage: chain.passage(&call, listener.map(Text::as_str), now),
+            deadline,
             route: Arc::clone(record.route()),
             trail: record.trail().clone(),
             refusal,
@@ -320,11 +338,17 @@ fn bound(call: &Call, now: Instant, settings: &Settings) -> Result<(), Error> {
     }
     match &call.body {
         Body::One(message) => {
-            answer::check_length(message.len(), settings.body_bytes_max, Blame::Client)
+            answer::check_length(message.len(), settings.body_bytes_max, || Blame::Client)
         }
         // Those of a stream are looked at as they come.
         Body::Empty | Body::Messages(_) | Body::Octets(_) => Ok(()),
     }
+}
+
+/// The answer of a call in whose beginning the gateway itself is broken.
+fn broken(panicked: &Panicked) -> BoxFuture<Result<Reply, Error>> {
+    error!(panic = panicked.message, "the pipeline panicked");
+    Box::pin(std::future::ready(Err(panicked.clone().into())))
 }
 
 /// Label for what no service answers. Not a name that a service can have.

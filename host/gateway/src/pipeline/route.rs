@@ -11,7 +11,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text};
+use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text, bounded::start};
 
 use crate::{
     cluster::{Cluster, Trail},
@@ -134,6 +134,18 @@ impl FromIterator<Route> for Table {
 }
 
 impl Route {
+    /// Whose fault it is that no answer comes, or one that is too long: that of whom it leads to.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        match &self.target {
+            // A service of the gateway itself has no plugin.
+            Target::Live(_) if self.plugin.is_empty() => Blame::Gateway,
+            Target::Live(_) => Blame::Guest,
+            Target::Cluster(cluster) => cluster.blame(),
+            Target::Down(_) => Blame::Gateway,
+        }
+    }
+
     fn admit(&self, call: &Call) -> Result<(), Error> {
         if let Target::Down(reason) = &self.target {
             let message = format!("service {} has no live instance: {reason}", self.service);
@@ -170,7 +182,7 @@ impl Target {
         trail: &Trail,
     ) -> Result<BoxFuture<Result<Reply, Error>>, Error> {
         match self {
-            Self::Live(handler) => Ok(handler.call(call)),
+            Self::Live(handler) => Ok(start(|| handler.call(call))),
             Self::Cluster(cluster) => Ok(cluster.call(call, trail)),
             Self::Down(reason) => Err(Error::internal(format!(
                 "a call was admitted that has no handler: {reason}"

@@ -1,5 +1,6 @@
 //! What a caller sees of the pipeline, and what is booked of a call.
 
+mod fronts;
 mod lengths;
 
 use std::pin::pin;
@@ -19,6 +20,13 @@ use crate::{
 
 /// The largest allocation that glibc hands out without a lock, in octets.
 const KEPT_READY: usize = 1032;
+
+/// A guard that asks nothing of anybody.
+fn guard() -> Guard {
+    let (config, now) = (Config::default(), Instant::now());
+    let failures = Arc::new(Failures::new(&config.auth, now));
+    Guard::open(&config, None, failures, now).expect("nothing to open")
+}
 
 #[tokio::test]
 async fn answers_and_books_a_unary_call() {
@@ -54,6 +62,7 @@ fn the_way_of_a_call_fits_what_allocators_keep_ready_for_a_thread() {
             .extensions
             .chain()
             .passage(&call, None, Instant::now()),
+        deadline: Instant::now(),
         route: Arc::clone(&stage.pipeline.unrouted),
         trail: Trail::default(),
         refusal: None,
@@ -297,7 +306,7 @@ async fn calls_that_come_together_go_on_together_and_are_booked_one_by_one() {
 
 #[tokio::test]
 async fn urgency_that_nobody_vouches_for_is_that_of_any_call() {
-    let guard = Guard::open(&Config::default(), None, Instant::now()).expect("nothing to open");
+    let guard = guard();
     for guard in [None, Some(Arc::new(guard))] {
         let told = |call: Call| Reply::one(call.context.priority.to_string());
         let stage = Stage::new(move |call| ready(Ok(told(call))));
@@ -329,7 +338,7 @@ async fn urgency_that_nobody_vouches_for_is_that_of_any_call() {
 #[tokio::test]
 async fn calls_that_come_together_meet_what_stands_in_the_way_one_by_one() {
     let stage = Stage::new(|call| ready(Ok(echo(call))));
-    let guard = Guard::open(&Config::default(), None, Instant::now()).expect("nothing to open");
+    let guard = guard();
     stage.pipeline.apply(Rules {
         guard: Some(Arc::new(guard)),
         ..Rules::default()

@@ -1,7 +1,7 @@
 //! Brings what lies in the plugin folder to the control, at the start and at every change.
 
 use std::{
-    collections::{BTreeSet, HashMap},
+    collections::{BTreeMap, BTreeSet, HashMap},
     io,
     path::PathBuf,
     sync::Arc,
@@ -17,7 +17,7 @@ use super::{
     watch::{Unread, Watch, Watched},
 };
 use crate::{
-    control::Control,
+    control::{Control, FoundAtStart},
     sources::troubles::{SourceTroubles, Trouble},
 };
 
@@ -39,7 +39,12 @@ impl Deployer {
     ) -> Self {
         // The watch begins before the first reading, so that no change falls between the two.
         let folder = std::path::absolute(&folder).unwrap_or(folder);
-        let watch = quiet.map(|quiet| Watch::new(&folder, quiet, troubles));
+        let watch = quiet.map(|quiet| {
+            let mut watch = Watch::new(&folder, quiet, troubles);
+            // Copies of a plugin that was removed meanwhile go by the same rule as at any time.
+            watch.expect(&control.kept());
+            watch
+        });
         Self {
             control,
             folder,
@@ -48,7 +53,7 @@ impl Deployer {
         }
     }
 
-    /// Deploys everything that lies in the folder.
+    /// Deploys everything that lies in the folder; of what cannot be read, the last good copy.
     pub(crate) async fn start(&mut self) {
         let names = match folder::names(&self.folder) {
             Ok(names) => names,
@@ -57,19 +62,21 @@ impl Deployer {
                 BTreeSet::new()
             }
         };
-        // An empty folder may be one that is not mounted yet.
-        if !names.is_empty() {
-            self.control.forget_others(&names);
-        }
-        let mut copies = Vec::new();
+        let (mut found, mut unread) = (Vec::new(), BTreeMap::new());
         for name in names {
             match self.read(&name).await {
-                Ok(Some(copy)) => copies.push((name, copy)),
+                Ok(Some(copy)) => found.push((name, FoundAtStart::Whole(copy))),
                 Ok(None) => {}
-                Err(error) => self.on_unreadable(&name, error),
+                Err(error) => {
+                    found.push((name.clone(), FoundAtStart::Unread(error.to_string())));
+                    unread.insert(name, error);
+                }
             }
         }
-        self.control.start(copies).await;
+        self.control.start(found).await;
+        for (name, error) in unread {
+            self.on_unreadable(&name, error);
+        }
     }
 
     /// Follows the folder for ever, where it is watched. Plugins do not wait for each other; changes of

@@ -10,6 +10,7 @@
 //! another, without any   stays
 //! any; a link to nothing stays
 //! ```
+//! A plugin that was in the folder in a life of the gateway before counts as of another folder.
 
 use std::{
     collections::BTreeMap,
@@ -57,6 +58,8 @@ struct Known {
     is_dangling: bool,
     /// Whether it was seen in the folder that is there.
     is_of_this: bool,
+    /// Whether it was seen at all since the start.
+    was_seen: bool,
 }
 
 impl Presence {
@@ -68,6 +71,24 @@ impl Presence {
             filled: now,
             plugins: BTreeMap::new(),
         }
+    }
+
+    /// The folder had the plugin `name` before the start.
+    pub(super) fn expect(&mut self, now: Instant, name: &str) {
+        let known = Known {
+            missed: Some(now),
+            is_dangling: false,
+            is_of_this: false,
+            was_seen: false,
+        };
+        self.plugins.entry(name.to_owned()).or_insert(known);
+    }
+
+    /// Plugins that the folder had and has not at present.
+    pub(super) fn missed(&self) -> impl Iterator<Item = &str> {
+        let plugins = self.plugins.iter();
+        let missed = plugins.filter(|(_, known)| known.missed.is_some());
+        missed.map(|(name, _)| name.as_str())
     }
 
     /// The folder's name went to something else, or came back.
@@ -104,6 +125,7 @@ impl Presence {
                         self.filled = now;
                     }
                     known.is_of_this = true;
+                    known.was_seen = true;
                     known.is_dangling = sight == Sight::Dangling;
                 }
                 None => {
@@ -120,6 +142,7 @@ impl Presence {
                     missed: None,
                     is_dangling: false,
                     is_of_this: true,
+                    was_seen: true,
                 };
                 self.plugins.insert(name.to_owned(), known);
             }
@@ -155,14 +178,15 @@ impl Presence {
 
     /// What is wrong with the folder while it has plugins that stay.
     pub(super) fn trouble(&self, now: Instant) -> Option<Trouble> {
-        if self.plugins.is_empty() {
+        if !self.plugins.values().any(|known| known.was_seen) {
             return None;
         }
         if let Some(away) = &self.away {
             let has_lasted = now.saturating_duration_since(away.since) >= self.settle;
             return has_lasted.then(|| away.trouble.clone());
         }
-        let is_kept = self.is_empty() && self.plugins.values().any(|known| !known.is_of_this);
+        let mut seen = self.plugins.values().filter(|known| known.was_seen);
+        let is_kept = self.is_empty() && seen.any(|known| !known.is_of_this);
         is_kept.then_some(Trouble::Replaced)
     }
 
@@ -227,6 +251,35 @@ mod tests {
         fn check(&mut self, name: &str, expected: Verdict) {
             assert_eq!(self.presence.judge(self.now, name), expected, "{name}");
         }
+    }
+
+    #[test]
+    fn a_plugin_of_the_life_before_was_removed_when_the_folder_has_others_and_rests() {
+        let now = Instant::now();
+        let presence = Presence::new(SETTLE, now);
+        let mut case = Case { presence, now };
+        case.presence.on_away(case.now, Trouble::Gone);
+        case.presence.expect(case.now, "a");
+        case.pass(Duration::from_secs(3600));
+        case.check("a", Verdict::Kept);
+        assert_eq!(case.presence.trouble(case.now), None, "nothing is in force");
+        case.look(0, &[]);
+        case.pass(Duration::from_secs(3600));
+        case.check("a", Verdict::Kept);
+        assert_eq!(case.presence.missed().collect::<Vec<_>>(), ["a"]);
+        // Somebody fills it: the plugin may come yet.
+        case.look(0, &["b"]);
+        case.check("a", Verdict::Wait(case.now + REPLACED_WAIT));
+        case.pass(REPLACED_WAIT / 2);
+        case.look(0, &["b", "c"]);
+        case.check("a", Verdict::Wait(case.now + REPLACED_WAIT));
+        case.pass(REPLACED_WAIT);
+        case.check("a", Verdict::Removed);
+        // One that comes after all is like any other.
+        case.presence.expect(case.now, "d");
+        case.look(0, &["b", "c", "d"]);
+        case.check("d", Verdict::Read);
+        assert_eq!(case.presence.missed().count(), 0);
     }
 
     #[test]

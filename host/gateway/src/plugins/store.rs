@@ -104,6 +104,12 @@ impl Store {
         (copy.deployment() == *deployment).then_some(copy)
     }
 
+    /// What serves, or served last.
+    #[must_use]
+    pub fn load_good(&self) -> Option<Copy> {
+        self.state().good.and_then(|good| self.load(&good))
+    }
+
     /// The latest of the deployments before that is kept.
     #[must_use]
     pub fn load_before(&self) -> Option<Copy> {
@@ -209,22 +215,15 @@ impl Store {
     }
 }
 
-/// Forgets every plugin that `is_known` does not accept.
-///
-/// # Errors
-/// Whatever the system says.
-pub fn clear_unknown(data_dir: &Path, is_known: impl Fn(&str) -> bool) -> io::Result<()> {
-    let entries = match fs::read_dir(data_dir.join("plugins")) {
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-        entries => entries?,
-    };
-    for entry in entries {
-        let name = entry?.file_name();
-        if let Some(name) = name.to_str().filter(|name| !is_known(name)) {
-            Store::new(data_dir, name).clear()?;
-        }
-    }
-    Ok(())
+/// Names of the plugins of which something is kept. None where that cannot be read.
+#[must_use]
+pub fn kept(data_dir: &Path) -> BTreeSet<String> {
+    let entries = fs::read_dir(data_dir.join("plugins"));
+    let names = entries.into_iter().flatten().filter_map(|entry| {
+        let name = entry.ok()?.file_name();
+        Some(name.to_str()?.to_owned())
+    });
+    names.collect()
 }
 
 fn remove_if_there(path: &Path) -> io::Result<()> {

@@ -22,6 +22,7 @@ use crate::sources::{
     settle::{Due, Notice, Settle, Timing},
     sight::Sight,
     troubles::{SourceTroubles, Trouble},
+    writers,
 };
 
 /// A watch on one folder.
@@ -106,7 +107,37 @@ impl Watch {
             next_look: now + LOOK_INTERVAL,
         };
         watch.look(false);
+        watch.note_writers();
         watch
+    }
+
+    /// Whoever wrote before the watch began is waited for like one that was noticed.
+    fn note_writers(&self) {
+        let files = self.seen.iter().flat_map(|(name, found)| {
+            let component = found.component_path.clone();
+            let manifest = component.with_extension("toml");
+            [component, manifest].map(|file| (file, name.clone()))
+        });
+        let files: BTreeMap<_, _> = files.collect();
+        let mut state = self.known.state.lock();
+        for file in writers::being_written(files.keys().cloned()) {
+            if let Some(name) = files.get(&file) {
+                let now = Instant::now();
+                state
+                    .settle
+                    .on_notice(now, name.clone(), &file, Notice::Written);
+            }
+        }
+    }
+
+    /// The folder had these plugins before the start. One that it has not is to be found removed,
+    /// unless the folder is away or empty.
+    pub(crate) fn expect(&mut self, names: &BTreeSet<String>) {
+        let now = Instant::now();
+        let mut state = self.known.state.lock();
+        for name in names {
+            state.presence.expect(now, name);
+        }
     }
 
     /// What is known of its plugins from here on.
@@ -350,10 +381,12 @@ impl Watched {
         before != Some(unread)
     }
 
+    /// Has plugins that could not be read, and those that are missed, looked at again.
     fn retry(&self) {
         let mut state = self.state.lock();
-        let unread = state.unread.keys().cloned().collect::<Vec<_>>();
-        for plugin in unread {
+        let missed = state.presence.missed().map(str::to_owned);
+        let again: BTreeSet<String> = state.unread.keys().cloned().chain(missed).collect();
+        for plugin in again {
             if !state.settle.is_changing(&plugin) {
                 state.settle.again(plugin, Instant::now());
             }

@@ -8,7 +8,8 @@
 //!  look ────────┘ no notices: wait until it rests             └▶ what was read before stays; trouble
 //! ```
 //! `settle` decides and is pure; `notices` and `sight` touch the system; `files` drives both for single
-//! files, `plugins::watch` for the plugin folder.
+//! files, `plugins::watch` for the plugin folder. At the start, before any notice can come, `writers` tells
+//! who is writing.
 //!
 //! **Invariant:** nothing of a file counts while a writer that was noticed has it open, and a file of
 //! no bytes never counts.
@@ -19,6 +20,7 @@ pub(crate) mod notices;
 pub(crate) mod settle;
 pub(crate) mod sight;
 pub mod troubles;
+pub(crate) mod writers;
 
 #[cfg(test)]
 pub(crate) mod tests;

@@ -192,7 +192,7 @@ const PAUSE: Duration = Duration::from_millis(5);
 
 /// Long enough for a writer that computes between its writes; a writer that never closes is a rare
 /// thing, and what it wrote counts after this rest.
-const HELD_OPEN_MAX: Duration = Duration::from_secs(30);
+pub(super) const HELD_OPEN_MAX: Duration = Duration::from_secs(30);
 
 /// inotify tells when a file that was open for writing is closed; other systems do not.
 const CLOSE_IS_TOLD: bool = cfg!(any(target_os = "linux", target_os = "android"));

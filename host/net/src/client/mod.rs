@@ -12,6 +12,7 @@ mod streaming;
 use std::{
     fmt,
     net::SocketAddr,
+    pin::pin,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering},
@@ -21,6 +22,7 @@ use std::{
 
 use postern_core::{
     Blame, Body, BoxFuture, Call, Error, Handler, Kind, Reply, Retry,
+    bounded::BoundedHandler,
     event::{Mailbox, QueueBounds},
     vsp::Payload,
     wire::{Dialect, Features, Link, RetryConfig, SessionConfig},
@@ -36,7 +38,8 @@ use self::{
 };
 use crate::{
     counters::Counters,
-    driver,
+    driver::{self, Alarm},
+    late,
     link::{DatagramLink, StreamLink},
     memory::Network,
     tcp,
@@ -230,6 +233,11 @@ impl Client {
         self.shared.address
     }
 
+    /// The session by itself, whose calls somebody else bounds.
+    pub(crate) fn session(&self) -> Session {
+        Session(Arc::clone(&self.shared))
+    }
+
     /// The events that the server sends to this session, once they are subscribed to by a call of
     /// service `events`. The stream ends with the session, and keeps it as a clone does.
     #[must_use]
@@ -313,19 +321,30 @@ impl Handler for Client {
     ///
     /// Fails with `deadline-exceeded` when the deadline passes first, with `unavailable` when the
     /// session ends first: `Retry::Elsewhere` when the call was not sent, `Retry::IfIdempotent` when
-    /// it was, or may have been. Dropping the future leaves the answer, when it comes, unread.
+    /// it was, or may have been. Dropping the future leaves the answer, when it comes, unread. The
+    /// messages of a streamed reply end at the deadline as well.
     ///
     /// A body that is a stream makes a streaming call; that needs a stream link and feature `mux`.
     /// Elsewhere it is collected: octets up to `Limits::message_bytes_max`, messages when there is one.
     fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
-        let shared = Arc::clone(&self.shared);
+        let deadline = &mut call.context.deadline;
+        deadline.get_or_insert_with(|| driver::now() + self.shared.call_timeout);
+        let session = Session(Arc::clone(&self.shared));
+        BoundedHandler::<_, Alarm>::new(session, Blame::Upstream).call(call)
+    }
+}
+
+/// The session of a client, for calls that somebody else bounds.
+pub(crate) struct Session(Arc<Shared>);
+
+impl Handler for Session {
+    /// As a client, but for the timer: whoever bounds the call asks at its deadline.
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        let shared = Arc::clone(&self.0);
         Box::pin(async move {
-            let deadline = *call
-                .context
-                .deadline
-                .get_or_insert_with(|| driver::now() + shared.call_timeout);
-            let answered = tokio::time::timeout_at(deadline.into(), shared.exchange(call)).await;
-            answered.unwrap_or_else(|_| {
+            let deadline = call.context.deadline;
+            let answered = late::before(deadline, pin!(shared.exchange(call))).await;
+            answered.unwrap_or_else(|| {
                 let message = format!("{} did not answer before the deadline", shared.address);
                 Err(Error::deadline_exceeded(Blame::Upstream, message))
             })

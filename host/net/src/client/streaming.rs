@@ -62,9 +62,8 @@ impl Streaming {
             let _ = reply.send(Err(lost(self.address, &"it is closing")));
             return;
         }
-        let deadline = call.context.deadline;
         let opened = payload_frame(&call, Payload::opening(kind), &id.to_string(), now)
-            .and_then(|frame| self.streams.open(frame, body, deadline));
+            .and_then(|frame| self.streams.open(frame, body));
         match opened {
             Ok(id) => {
                 self.calls.insert(id, Some(reply));

@@ -6,18 +6,19 @@ use std::{
     time::Instant,
 };
 
+use postern_core::bounded::Timer;
 use tokio::time::Sleep;
 
 /// Sleeps until the earliest deadline it was told. A deadline that moves back, as idle timers do
 /// with every frame, costs nothing: the timer fires once too early and is set again.
-#[derive(Debug)]
-pub(crate) struct Alarm {
+#[derive(Debug, Default)]
+pub struct Alarm {
     sleep: Option<Pin<Box<Sleep>>>,
 }
 
 impl Alarm {
     pub(crate) fn new() -> Self {
-        Self { sleep: None }
+        Self::default()
     }
 
     /// Whether it would ring later than at `deadline`.
@@ -48,6 +49,12 @@ impl Alarm {
             sleep.as_mut().reset(deadline);
         }
         Poll::Pending
+    }
+}
+
+impl Timer for Alarm {
+    fn poll_until(&mut self, cx: &mut Context<'_>, deadline: Instant) -> Poll<()> {
+        self.poll(cx, Some(deadline))
     }
 }
 

@@ -10,8 +10,8 @@ use std::hash::{BuildHasher, RandomState};
 
 use postern_core::wire::SessionId;
 
+pub use self::alarm::Alarm;
 pub(crate) use self::{
-    alarm::Alarm,
     line::{Line, LineError, now},
     socket::Socket,
 };

@@ -6,7 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header, uri::InvalidUri};
+use http::{HeaderValue, Method, Request, Response, header, uri::InvalidUri};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
@@ -26,7 +26,7 @@ use super::{
     head::{FIELDS_MAX, HEAD_BYTES_MAX},
     lines::Lines,
     pieces::{Pieces, Silence},
-    reply::{kind_of_status, read_error},
+    reply::read_error,
     request::{Form, form_of},
     sent::Sent,
 };
@@ -204,16 +204,18 @@ impl HttpClient {
 
     async fn read_failure(&self, response: Response<Incoming>) -> Error {
         let named = header_text(&response, ERROR_HEADER).and_then(Kind::from_name);
-        let kind = named.unwrap_or_else(|| kind_of_status(response.status()));
+        let status = response.status();
+        let kind = named.unwrap_or_else(|| Kind::from_http(status.as_u16()));
         let after = header_text(&response, header::RETRY_AFTER.as_str());
         let after = after.and_then(|seconds| seconds.parse().ok());
-        let is_too_large = response.status() == StatusCode::PAYLOAD_TOO_LARGE;
         match self.read_whole(response.into_body()).await {
-            Ok((body, _)) => match after.map(Duration::from_secs) {
-                Some(after) => read_error(kind, &body).with_retry(Retry::After(after)),
-                None if is_too_large => read_error(kind, &body).with_too_large(),
-                None => read_error(kind, &body),
-            },
+            Ok((body, _)) => {
+                let error = read_error(kind, Some(status), &body);
+                match after.map(Duration::from_secs) {
+                    Some(after) if !error.is_too_large => error.with_retry(Retry::After(after)),
+                    Some(_) | None => error,
+                }
+            }
             Err(error) => error,
         }
     }

@@ -189,7 +189,7 @@ where
                     } else if let Some(trailers) = frame.trailers_ref() {
                         if let Some(kind) = trailing_kind(trailers) {
                             let line = self.suspect.take().unwrap_or_default();
-                            return self.fail(reply::read_error(kind, &line));
+                            return self.fail(reply::read_error(kind, None, &line));
                         }
                         self.trailers = fields::of_trailers(trailers);
                     }

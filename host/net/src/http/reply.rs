@@ -9,7 +9,7 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use postern_core::{Blame, Body, BodyStream, Error, Headers, HttpStatus, Kind, Reply, json};
+use postern_core::{Body, BodyStream, Error, Headers, HttpStatus, Kind, Reply, json};
 
 use super::{
     ERROR_HEADER, JSON, NDJSON,
@@ -259,25 +259,8 @@ fn challenge(error: &Error) -> Option<HeaderValue> {
     HeaderValue::from_str(&challenge).ok()
 }
 
-/// The kind that an HTTP status alone tells, for peers that do not send `x-postern-error`.
-pub(super) fn kind_of_status(status: StatusCode) -> Kind {
-    match status.as_u16() {
-        401 => Kind::Unauthenticated,
-        403 => Kind::PermissionDenied,
-        404 => Kind::NotFound,
-        408 | 504 => Kind::DeadlineExceeded,
-        409 => Kind::Aborted,
-        413 | 429 => Kind::ResourceExhausted,
-        499 => Kind::Cancelled,
-        501 => Kind::Unimplemented,
-        502 | 503 => Kind::Unavailable,
-        400..=499 => Kind::InvalidArgument,
-        _ => Kind::Unknown,
-    }
-}
-
 /// The error in a failed reply's body: `{"error","code","details"?}`, or any other text.
-pub(super) fn read_error(kind: Kind, body: &[u8]) -> Error {
+pub(super) fn read_error(kind: Kind, status: Option<StatusCode>, body: &[u8]) -> Error {
     const CHARS_MAX: usize = 1000;
     let json = serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
     let message = match json.get("error").and_then(serde_json::Value::as_str) {
@@ -288,32 +271,10 @@ pub(super) fn read_error(kind: Kind, body: &[u8]) -> Error {
             .take(CHARS_MAX)
             .collect(),
     };
-    let error = Error::new(kind, blame_of(kind), message);
+    let error = Error::of_peer(kind, status.map(|status| status.as_u16()), message);
     match json.get("details") {
         Some(details) => error.with_details(details.to_string()),
         None => error,
-    }
-}
-
-/// Whose fault a failure is, seen from the caller's side of the wire.
-fn blame_of(kind: Kind) -> Blame {
-    match kind {
-        Kind::InvalidArgument
-        | Kind::NotFound
-        | Kind::AlreadyExists
-        | Kind::PermissionDenied
-        | Kind::ResourceExhausted
-        | Kind::FailedPrecondition
-        | Kind::Aborted
-        | Kind::OutOfRange
-        | Kind::Unauthenticated
-        | Kind::Cancelled => Blame::Client,
-        Kind::Unknown
-        | Kind::DeadlineExceeded
-        | Kind::Unimplemented
-        | Kind::Internal
-        | Kind::Unavailable
-        | Kind::DataLoss => Blame::Upstream,
     }
 }
 
@@ -323,6 +284,8 @@ const ATTACHED_BYTES_MIN: usize = 1024;
 
 #[cfg(test)]
 mod tests {
+    use postern_core::Blame;
+
     use super::*;
 
     #[track_caller]

@@ -111,6 +111,7 @@ async fn every_kind_of_error_has_its_status_and_comes_back_the_same() {
             .await
             .expect_err("fails");
         assert_eq!((error.kind, &*error.message), (kind, "on purpose"));
+        assert_eq!(error.blame, kind.peer_blame(), "{kind}");
         assert_eq!(error.details.as_deref(), Some(&b"{\"n\":1}"[..]));
         // 1.5 s are two whole ones on this wire.
         assert_eq!(error.retry, Retry::After(Duration::from_secs(2)));

@@ -45,7 +45,6 @@ struct Served {
 pub(super) struct StreamReply {
     id: Text,
     serial: u64,
-    deadline: Option<Instant>,
 }
 
 /// What streaming calls use of their connection.
@@ -137,12 +136,7 @@ impl Streaming {
             _kept: None,
         };
         self.calls.insert(id.clone(), served);
-        // The handler keeps to the deadline of the call.
-        let to = StreamReply {
-            id,
-            serial,
-            deadline: None,
-        };
+        let to = StreamReply { id, serial };
         self.finish(cx, now, to, outcome, desk);
         Ok(())
     }
@@ -225,11 +219,9 @@ impl Streaming {
             BodyKind::Octets => Body::Octets(body),
             BodyKind::One | BodyKind::Messages => Body::Messages(body),
         };
-        let deadline = call.context.deadline;
         let to = StreamReply {
             id: id.clone(),
             serial,
-            deadline,
         };
         match desk.calls.begin(cx, ReplyTo::Stream(to), call) {
             Begun::Done(ReplyTo::Stream(to), outcome) => self.answer(to, outcome),
@@ -243,18 +235,14 @@ impl Streaming {
     }
 
     fn answer(&mut self, to: StreamReply, outcome: Outcome) {
-        let StreamReply {
-            id,
-            serial,
-            deadline,
-        } = to;
+        let StreamReply { id, serial } = to;
         match self.calls.get_mut(&id) {
             Some(served) if served.serial == serial => served.task = None,
             // The peer has reset it, and may have begun another of that id.
             Some(_) | None => return,
         }
         match outcome {
-            Ok(reply) => self.streams.reply(&id, reply, deadline),
+            Ok(reply) => self.streams.reply(&id, reply),
             Err(error) => self.streams.finish(&id, Err(error)),
         }
     }

@@ -84,18 +84,29 @@ impl Handler for Upstream {
     /// `deadline-exceeded`: nobody knows, either.
     ///
     /// A body that is a stream goes over a stream transport if there is one.
-    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+    ///
+    /// Whoever bounds the call, as the pipeline does, polls it at its deadline; a call without one
+    /// has the `call_timeout` of the pool's sessions, to the head of its reply.
+    fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
         let shared = Arc::clone(&self.shared);
-        Box::pin(async move { shared.call(call).await })
+        Box::pin(async move {
+            if let Some(deadline) = call.context.deadline {
+                return shared.call(call, deadline).await;
+            }
+            let timeout = shared.pool.call_timeout();
+            let deadline = driver::now() + timeout;
+            call.context.deadline = Some(deadline);
+            let answered = tokio::time::timeout_at(deadline.into(), shared.call(call, deadline));
+            answered.await.unwrap_or_else(|_| {
+                let message = format!("no answer within {} ms", timeout.as_millis());
+                Err(Error::deadline_exceeded(Blame::Upstream, message))
+            })
+        })
     }
 }
 
 impl Shared {
-    async fn call(&self, mut call: Call) -> Result<Reply, Error> {
-        let deadline = *call
-            .context
-            .deadline
-            .get_or_insert_with(|| driver::now() + self.pool.call_timeout());
+    async fn call(&self, mut call: Call, deadline: Instant) -> Result<Reply, Error> {
         call.context.depth = call.context.depth.saturating_add(1);
         let mut refusals = Vec::new();
         for host in self.hosts_for(&call.body) {
@@ -159,7 +170,7 @@ async fn try_host(host: &Host, mut call: Call, deadline: Instant) -> Tried {
 
 /// Makes the call on its session, and keeps the session's place for a reply that streams.
 async fn exchange(mut lease: Lease, call: Call) -> Result<Reply, Error> {
-    match lease.client().call(call).await {
+    match lease.client().session().call(call).await {
         Ok(reply) => {
             lease.on_answer();
             let hold = |body| BodyStream::from_source(Held::new(body, lease));

@@ -2,9 +2,9 @@
 
 use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
-use postern_core::{Body, Call, Error, Handler, Headers};
+use postern_core::{Blame, Body, Call, Error, Handler, Headers, bounded::BoundedHandler};
 use postern_net::{
-    Client, ClientConfig, Counters, ServerConfig, Shutdown, Target,
+    Alarm, Client, ClientConfig, Counters, ServerConfig, Shutdown, Target,
     link::DatagramLink,
     memory::{Conditions, Network},
     udp::UdpLink,
@@ -49,7 +49,10 @@ impl Link {
         let (target, server) = self
             .start(
                 ANY,
-                Arc::clone(&service) as _,
+                Arc::new(BoundedHandler::<_, Alarm>::new(
+                    Arc::clone(&service),
+                    Blame::Guest,
+                )),
                 config,
                 &counters,
                 &network,

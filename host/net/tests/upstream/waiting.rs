@@ -1,12 +1,29 @@
 //! Calls that wait for a session, and sessions that wait for calls. In virtual time.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
+};
 
-use postern_core::{Blame, Call, Kind, Retry};
+use postern_core::{Blame, Call, Handler, Kind, Retry};
 use postern_net::{Pool, PoolConfig, ServerConfig, Upstream, memory::Conditions};
 use tokio::time::Instant;
 
 use crate::bench::{Gateway, Link, begin, body_of, only_host, pool, settle, unary, until};
+
+/// Counts how often a call is to be polled.
+#[derive(Default)]
+struct Wakes(AtomicU32);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
 
 /// One session with one call on it, and whoever comes must wait.
 async fn narrow(change: impl Fn(&mut PoolConfig)) -> (Gateway, Pool, Upstream) {
@@ -42,6 +59,36 @@ async fn a_call_waits_as_long_as_it_may_and_is_told_for_what() {
     );
     assert_eq!(error.message, expected);
     assert_eq!(only_host(&pool).timed_out, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_arms_no_timer_for_the_deadline_and_names_the_address_when_it_is_asked() {
+    let gateway = Gateway::serve(Link::MemoryStream).await;
+    let upstream = gateway.upstream(&pool(PoolConfig::default()));
+    assert_eq!(unary(&upstream, "echo", "x").await.expect("an echo"), "x");
+    let mut call = Call::unary("test", "never", "");
+    call.context.deadline = Some((Instant::now() + Duration::from_secs(2)).into_std());
+    let mut answering = upstream.call(call);
+    let wakes = Arc::<Wakes>::default();
+    let waker = Waker::from(Arc::clone(&wakes));
+    let mut poll = || answering.as_mut().poll(&mut Context::from_waker(&waker));
+    assert!(poll().is_pending());
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(wakes.0.load(Relaxed), 0);
+    let Poll::Ready(asked) = poll() else {
+        panic!("the deadline is over");
+    };
+    let error = asked.expect_err("the deadline is over");
+    assert_eq!(
+        (error.kind, error.blame),
+        (Kind::DeadlineExceeded, Blame::Upstream)
+    );
+    assert!(
+        error
+            .message
+            .ends_with("did not answer before the deadline"),
+        "{error}"
+    );
 }
 
 #[tokio::test(start_paused = true)]

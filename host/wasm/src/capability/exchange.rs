@@ -109,13 +109,14 @@ fn link_half(interface: &mut LinkerInstance<'_, State>, half: Half) -> wasmtime:
     )
 }
 
-/// Refuses a payload that is larger than what a guest may give out.
+/// Refuses a payload that is larger than what a guest may give out. A guest that passes the failure on
+/// is at fault, not its caller: no other try and no shorter request helps.
 pub(super) fn check_output(length: usize, limit: usize) -> Result<(), Failure> {
     if length <= limit {
         return Ok(());
     }
     let message = format!("payload of {length} octets exceeds the limit of {limit}");
-    Err(failure(Kind::ResourceExhausted, message))
+    Err(failure(Kind::Internal, message))
 }
 
 fn payload(state: &State, half: Half) -> Result<Bytes, Failure> {
@@ -165,4 +166,20 @@ fn exchange_mut(state: &mut State) -> Result<&mut Exchange, Failure> {
 
 fn no_exchange() -> Failure {
     failure(Kind::FailedPrecondition, "no call is being intercepted")
+}
+
+#[cfg(test)]
+mod tests {
+    use postern_core::Blame;
+
+    use super::*;
+
+    #[test]
+    fn a_plugin_that_gives_out_too_much_is_at_fault_and_not_its_caller() {
+        assert!(check_output(4, 4).is_ok());
+        let error = convert::to_error(check_output(5, 4).unwrap_err());
+        assert_eq!(error.message, "payload of 5 octets exceeds the limit of 4");
+        assert_eq!((error.kind, error.blame), (Kind::Internal, Blame::Guest));
+        assert_eq!((error.http(), error.retry_after()), (500, None));
+    }
 }

@@ -31,14 +31,13 @@ impl Directory {
         }
     }
 
-    /// Takes `entry` where owner and bounds allow.
-    pub(super) fn admit(
-        &mut self,
-        now: Instant,
+    /// Whether owner and bounds allow `entry`; a stranger who has its name and goes for it.
+    pub(super) fn check_entry(
+        &self,
         owner: &Owner,
-        entry: Entry,
+        entry: &Entry,
         ttl: Option<Ttl>,
-    ) -> Result<Registration, RegisterError> {
+    ) -> Result<Option<Owner>, RegisterError> {
         match owner {
             Owner::Peer(_) => return Err(RegisterError::OfPeer),
             Owner::Registered(_) if ttl.is_none() => return Err(RegisterError::LeaseNeeded),
@@ -52,10 +51,22 @@ impl Directory {
             let instance = entry.instance.clone();
             return Err(RegisterError::HeldByAnother { instance });
         }
-        let key = key(owner, &entry);
-        if self.table.get(&key).is_none() {
+        if self.table.get(&key(owner, entry)).is_none() {
             self.check_room(owner, usize::from(squatter.is_some()))?;
         }
+        Ok(squatter)
+    }
+
+    /// Takes `entry` where owner and bounds allow.
+    pub(super) fn admit(
+        &mut self,
+        now: Instant,
+        owner: &Owner,
+        entry: Entry,
+        ttl: Option<Ttl>,
+    ) -> Result<Registration, RegisterError> {
+        let squatter = self.check_entry(owner, &entry, ttl)?;
+        let key = key(owner, &entry);
         if let Some(owner) = squatter {
             // What the operator runs goes before a stranger who took its name.
             let instance = key.instance.clone();

@@ -28,6 +28,14 @@ fn a_fault_of_the_client_is_never_tried_again() {
 }
 
 #[test]
+fn a_message_that_is_too_large_is_too_large_elsewhere() {
+    let error = Error::too_long(9, 8, "calls.body-bytes-max", Blame::Upstream);
+    for safety in [Safety::Idempotent, Safety::Unsent, Safety::Once] {
+        check(&error, 1, safety, Reason::Never);
+    }
+}
+
+#[test]
 fn only_the_kinds_that_are_named() {
     for kind in Kind::ALL {
         let error = Error::new(kind, Blame::Upstream, "no");

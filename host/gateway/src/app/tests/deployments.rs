@@ -94,3 +94,86 @@ async fn a_restart_over_a_broken_manifest_starts_the_last_good_pair_and_says_so(
         .await;
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_restart_over_an_empty_manifest_starts_the_last_good_pair_and_says_so() {
+    let stage = Stage::start().await;
+    stage.drop_in("greeter.toml", b"service = \"salute\"");
+    stage.drop_answering("greeter.wasm", "hello");
+    stage.until_answered("salute", "hello").await;
+    stage.drop_in("greeter.toml", b"");
+    let folder = stage.end().await;
+    let stage = Stage::start_in(folder, "").await.expect("starts");
+    stage.until_answered("salute", "hello").await;
+    let view = || stage.gateway.control().plugin("greeter").expect("there");
+    assert_eq!(view().source, Some("last-good"));
+    let told = || {
+        let degraded = stage.gateway.readiness().degraded().into_iter();
+        degraded
+            .filter(|reason| reason.message.contains("empty"))
+            .map(|reason| reason.name)
+            .collect::<Vec<_>>()
+    };
+    stage
+        .until("told", || told() == ["generation", "source"])
+        .await;
+    stage.drop_in("greeter.toml", b"service = \"hail\"");
+    stage.until_answered("hail", "hello").await;
+    stage
+        .until("nothing degraded", || {
+            stage.gateway.readiness().degraded().is_empty()
+        })
+        .await;
+    assert_eq!(view().source, Some("folder"));
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_folder_that_is_being_swapped_at_a_start_costs_no_copies() {
+    let stage = Stage::start().await;
+    stage.drop_answering("greeter.wasm", "hello");
+    stage.until_answered("greeter", "hello").await;
+    let folder = stage.end().await;
+    // Another folder is being filled when the gateway starts, and what comes later is broken.
+    let plugins = folder.path().join("plugins");
+    std::fs::remove_dir_all(&plugins).expect("removed");
+    std::fs::create_dir(&plugins).expect("created");
+    std::fs::write(plugins.join("other.wasm"), guest::answering("other")).expect("written");
+    let stage = Stage::start_in(folder, "").await.expect("starts");
+    stage.until_answered("other", "other").await;
+    stage.drop_in("greeter.wasm", b"broken");
+    stage.until_answered("greeter", "hello").await;
+    let view = stage.gateway.control().plugin("greeter").expect("there");
+    assert_eq!(view.source, Some("last-good"));
+    // What is found removed goes with its copies, also where nothing of it serves.
+    let folder = stage.end().await;
+    std::fs::remove_file(plugins.join("greeter.wasm")).expect("removed");
+    let kept = folder.path().join("state/plugins/greeter");
+    let stage = Stage::start_in(folder, "").await.expect("starts");
+    assert!(kept.is_dir());
+    stage.gateway.control().withdraw("greeter").await;
+    assert!(!kept.exists());
+    stage.end().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test(flavor = "multi_thread")]
+async fn a_manifest_whose_writer_began_before_the_start_is_waited_for() {
+    use std::io::Write as _;
+
+    let folder = super::stage::folders();
+    let plugins = folder.path().join("plugins");
+    std::fs::write(plugins.join("greeter.wasm"), guest::answering("hello")).expect("written");
+    let mut manifest = std::fs::File::create(plugins.join("greeter.toml")).expect("created");
+    manifest.write_all(b"# more follows\n").expect("written");
+    let stage = Stage::start_in(folder, "").await.expect("starts");
+    let error = stage.ask("tcp", "greeter").await.expect_err("half a pair");
+    assert_eq!(error.kind, postern_core::Kind::NotFound);
+    manifest
+        .write_all(b"service = \"salute\"\n")
+        .expect("written");
+    drop(manifest);
+    stage.until_answered("salute", "hello").await;
+    stage.ask("tcp", "greeter").await.expect_err("never served");
+    stage.end().await;
+}

@@ -1,7 +1,10 @@
 //! A changed configuration: whole or not at all, and nobody is disturbed whom it does not concern.
 
-use postern_core::{Call, Handler, Kind};
+use std::{net::SocketAddr, time::Instant};
+
+use postern_core::{Blame, Call, Error, Handler, Kind};
 use postern_net::Target;
+use tokio::net::TcpListener;
 
 use super::stage::{Stage, folders};
 
@@ -144,3 +147,84 @@ async fn a_taken_port_is_named_with_its_remedy() {
     );
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_listener_whose_port_was_taken_meanwhile_is_opened_again_by_itself() {
+    let stage = Stage::start_in(folders(), ALONE).await.expect("starts");
+    let address = stage.address("alone", "tcp");
+    // The same port everywhere cannot be had, and the port itself is gone when that is known.
+    let other = SocketAddr::new([127, 0, 0, 2].into(), address.port());
+    let other = TcpListener::bind(other).await.expect("free");
+    let everywhere = format!("0.0.0.0:{}", address.port());
+    stage.configure(&Stage::text(
+        &stage.folder,
+        &ALONE.replace("127.0.0.1:0", &everywhere),
+    ));
+    let taken = bind_when_free(address).await;
+    let lost = || {
+        let mut reasons = stage.gateway.unready_reasons().into_iter();
+        reasons.find(|reason| (reason.name, &*reason.subject) == ("listeners", "alone (tcp)"))
+    };
+    stage
+        .until("told as missing", || {
+            !stage.gateway.places().contains_key("alone") && lost().is_some()
+        })
+        .await;
+    let message = lost().expect("told").message;
+    assert!(message.contains(&address.to_string()), "{message}");
+    assert_eq!(stage.gateway.numbers().config_reloads_applied, 0);
+    drop(taken);
+    stage
+        .until("open again", || stage.gateway.unready_reasons().is_empty())
+        .await;
+    assert_eq!(stage.address("alone", "tcp"), address);
+    let client = stage.client(Target::Tcp(address)).await;
+    let answer = client.call(Call::unary("nobody", "Say", "")).await;
+    assert_eq!(answer.expect_err("nobody").kind, Kind::NotFound);
+    drop(other);
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn wrong_credentials_stay_counted_over_changes_with_a_guard_and_without() {
+    let stage = Stage::start().await;
+    let refuse = || {
+        let error = Error::new(Kind::Unauthenticated, Blame::Client, "wrong");
+        let (rules, now) = (stage.pipeline.rules(), Instant::now());
+        let call = Call::unary("s", "m", "");
+        let told = match (&rules.guard, &rules.failures) {
+            (Some(guard), _) => guard.refuse(&call, error, now),
+            (None, Some(failures)) => failures.refuse(&call.context.peer, error, now),
+            (None, None) => error,
+        };
+        told.kind
+    };
+    let n_refused = || (0..130).filter(|_| refuse() == Kind::ResourceExhausted);
+    // The burst is 100, and ten a second come back.
+    assert!((20..=30).contains(&n_refused().count()));
+    let timeout = "[calls]\ntimeout = \"7s\"\n";
+    let guard = "[headers.tag.request.set]\nx = \"1\"\n";
+    for (n_applied, extra) in [(1, timeout), (2, guard), (3, timeout), (4, "")] {
+        stage.configure(&Stage::text(&stage.folder, extra));
+        let applied = || stage.gateway.numbers().config_reloads_applied;
+        stage.until("a reload", || applied() == n_applied).await;
+        assert_eq!(stage.pipeline.rules().guard.is_some(), extra == guard);
+        let n_refused = n_refused().count();
+        assert!(n_refused >= 90, "{n_refused} of 130 after {extra:?}");
+    }
+    stage.end().await;
+}
+
+/// Takes `address` from whoever has it, as soon as it is let go.
+async fn bind_when_free(address: SocketAddr) -> TcpListener {
+    loop {
+        match TcpListener::bind(address).await {
+            Ok(listener) => return listener,
+            Err(_) => tokio::task::yield_now().await,
+        }
+    }
+}
+
+/// A listener beside the usual ones, over TCP only.
+const ALONE: &str =
+    "[listeners.alone]\nprotocol = \"vstp\"\ntransports = [\"tcp\"]\naddress = \"127.0.0.1:0\"\n";

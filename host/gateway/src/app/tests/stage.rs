@@ -25,12 +25,14 @@ use super::guest;
 use crate::{
     app::{App, Serving, StartError, gateway::Gateway},
     config::{self, Source},
+    pipeline::Pipeline,
 };
 
 /// A running gateway.
 pub(super) struct Stage {
     pub folder: TempDir,
     pub gateway: Arc<Gateway>,
+    pub pipeline: Arc<Pipeline>,
     pub shutdown: Shutdown,
     pub serving: Serving,
     task: JoinHandle<()>,
@@ -79,10 +81,12 @@ impl Stage {
         let shutdown = Shutdown::new();
         let app = App::start(loaded, shutdown.clone()).await?;
         let (gateway, serving) = (Arc::clone(app.gateway()), app.serving());
+        let pipeline = Arc::clone(&app.pipeline);
         let task = tokio::spawn(app.serve());
         Ok(Self {
             folder,
             gateway,
+            pipeline,
             shutdown,
             serving,
             task,

@@ -1,14 +1,26 @@
 //! Instances that fail: retried, ejected, broken off, replaced by a fallback.
 
-use std::time::Duration;
-
-use postern_core::{
-    Body, BodyStream, Kind, Retry,
-    resilience::{BreakerConfig, BudgetConfig, OutlierConfig, RetryConfig, RetryPolicy},
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
+    task::{Context, Poll, Wake, Waker},
+    time::Duration,
 };
 
+use postern_core::{
+    Blame, Body, BodyStream, Handler, Kind, Retry,
+    bounded::BoundedHandler,
+    resilience::{
+        BreakerConfig, BudgetConfig, HedgeConfig, HedgeDelay, OutlierConfig, RetryConfig,
+        RetryPolicy,
+    },
+};
+use postern_net::Alarm;
+
 use super::{
-    super::{Fallback, Pattern, ServicePolicy, Trail},
+    super::{Cluster, Fallback, Pattern, ServicePolicy, Trail},
     stage::{Does, SECOND, Stage, call, due, text},
 };
 
@@ -22,6 +34,11 @@ fn retries(change: impl FnOnce(&mut RetryConfig)) -> RetryPolicy {
     let mut config = RetryConfig::default();
     change(&mut config);
     RetryPolicy::new(config).expect("it works")
+}
+
+/// The service as the pipeline bounds its calls.
+fn bounded(stage: &Stage) -> BoundedHandler<Arc<Cluster>, Alarm> {
+    BoundedHandler::new(stage.cluster(), Blame::Upstream)
 }
 
 #[tokio::test(start_paused = true)]
@@ -209,13 +226,7 @@ async fn a_try_that_is_too_slow_is_dropped_and_blamed_on_the_instance() {
     assert_eq!(stage.calls("GetUser", 10).await, 0);
     let slow = stage.instance("a");
     assert_eq!((slow.timeouts, slow.ejected), (5, true));
-    assert_eq!(
-        stage
-            .double("a")
-            .n_dropped
-            .load(std::sync::atomic::Ordering::Relaxed),
-        5
-    );
+    assert_eq!(stage.double("a").n_dropped.load(Relaxed), 5);
     stage.assert_idle();
 }
 
@@ -226,7 +237,7 @@ async fn callers_in_a_hurry_take_nobody_out() {
     stage.tell("b", Does::AnswerAfter(SECOND / 2));
     for _ in 0..40 {
         let hasty = due(call("Get"), Duration::from_millis(10));
-        let error = stage.cluster().call(hasty, &Trail::off()).await;
+        let error = bounded(&stage).call(hasty).await;
         assert_eq!(error.expect_err("late").kind, Kind::DeadlineExceeded);
     }
     let instances = stage.numbers().instances;
@@ -239,9 +250,51 @@ async fn callers_in_a_hurry_take_nobody_out() {
     for _ in 0..40 {
         stage.tell("a", Does::Hang);
         let patient = due(call("Get"), SECOND);
-        let _ = stage.cluster().call(patient, &Trail::off()).await;
+        let _ = bounded(&stage).call(patient).await;
     }
     assert!(stage.instance("a").ejected);
+}
+
+/// Counts how often a call is to be polled.
+#[derive(Default)]
+struct Wakes(AtomicU32);
+
+impl Wake for Wakes {
+    fn wake(self: Arc<Self>) {
+        self.0.fetch_add(1, Relaxed);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_try_arms_no_timer_for_the_deadline_and_names_its_instance_when_it_is_asked() {
+    for is_hedged in [false, true] {
+        let stage = Stage::new(&["a", "b"], |service| {
+            idempotent(service);
+            let delay = HedgeDelay::Fixed(SECOND * 60);
+            let hedges_max = 1;
+            service.hedge = is_hedged.then_some(HedgeConfig { delay, hedges_max });
+            service.retry = retries(|config| config.attempts_max = 1);
+        });
+        ["a", "b"].map(|name| stage.tell(name, Does::Hang));
+        let call = due(call("GetUser"), SECOND * 2);
+        let mut answering = stage.cluster().call(call, &Trail::off());
+        let wakes = Arc::<Wakes>::default();
+        let waker = Waker::from(Arc::clone(&wakes));
+        let mut poll = || answering.as_mut().poll(&mut Context::from_waker(&waker));
+        assert!(poll().is_pending());
+        tokio::time::sleep(SECOND * 3).await;
+        assert_eq!(wakes.0.load(Relaxed), 0, "hedged: {is_hedged}");
+        let Poll::Ready(Err(error)) = poll() else {
+            panic!("the deadline is over");
+        };
+        let expected = "no answer from a within 3000 ms, the deadline of the call";
+        assert_eq!(
+            (error.kind, &*error.message),
+            (Kind::DeadlineExceeded, expected)
+        );
+        assert_eq!(stage.instance("a").timeouts, 1);
+        stage.assert_idle();
+    }
 }
 
 #[tokio::test(start_paused = true)]

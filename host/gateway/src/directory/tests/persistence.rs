@@ -2,9 +2,11 @@
 
 use std::path::Path;
 
+use postern_core::registry::{Registration, directory::Registered};
 use postern_wasm::{Runtime, RuntimeConfig};
 
 use super::*;
+use crate::directory::ledger::EntryChange;
 
 fn runtime(folder: &Path) -> Arc<Runtime> {
     let config = RuntimeConfig {
@@ -83,4 +85,89 @@ async fn a_record_that_cannot_be_read_is_left_out_and_removed() {
     let restored = live(&runtime, async |_: &Arc<Directory>| ()).await;
     assert_eq!((restored.restored, restored.refused), (0, 1));
     assert_eq!(records.load_all().await.expect("readable"), []);
+}
+
+#[tokio::test]
+async fn a_change_that_cannot_be_written_leaves_the_directory_as_it_was() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = runtime(folder.path());
+    live(&runtime, async |directory: &Arc<Directory>| {
+        let key = |instance: &str| Key {
+            owner: Owner::Registered("ann".into()),
+            instance: InstanceId::new(instance),
+        };
+        let put = |instance: &str, weight: u32| {
+            let mut draft = Draft::new(instance, "s");
+            draft.addresses = vec![address("tcp://10.0.0.1:9090")];
+            draft.weight = weight;
+            EntryChange::Put {
+                entry: Entry::new(&draft).expect("an entry"),
+                ttl: Ttl::default(),
+            }
+        };
+        let remove = || EntryChange::Remove {
+            incarnation: Incarnation(0),
+        };
+        let taken = directory.change_entry(&key("a"), put("a", 100)).await;
+        taken.expect("written");
+        let lease = || directory.state.lock().machine.lease(&key("a"));
+        let (before, revision) = (lease(), directory.snapshot().revision());
+        directory.ledger.close();
+        for (instance, change) in [
+            ("a", put("a", 50)),
+            ("a", put("a", 100)),
+            ("a", remove()),
+            ("b", put("b", 1)),
+        ] {
+            let refused = directory.change_entry(&key(instance), change).await;
+            let error = refused.expect_err("it is not on disk");
+            assert_eq!(error.kind, Kind::Unavailable, "{error}");
+        }
+        assert_eq!(weights(directory, "s"), [("a".to_owned(), 100)]);
+        assert_eq!(directory.snapshot().revision(), revision);
+        assert_eq!(lease(), before);
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn changes_of_one_entry_count_one_after_the_other() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let runtime = runtime(folder.path());
+    live(&runtime, async |directory: &Arc<Directory>| {
+        let key = Key {
+            owner: Owner::Registered("ann".into()),
+            instance: InstanceId::new("a"),
+        };
+        let put = |incarnation: u64| {
+            let mut draft = Draft::new("a", "s");
+            draft.incarnation = Incarnation(incarnation);
+            directory.change_entry(
+                &key,
+                EntryChange::Put {
+                    entry: Entry::new(&draft).expect("an entry"),
+                    ttl: Ttl::default(),
+                },
+            )
+        };
+        let remove = EntryChange::Remove {
+            incarnation: Incarnation(2),
+        };
+        // All are asked for before the first is on disk; the life before the last is too late.
+        let remove = directory.change_entry(&key, remove);
+        let (first, second, late, gone) = tokio::join!(put(1), put(2), put(1), remove);
+        let change = |taken: Option<Registration>| taken.expect("a registration").change;
+        assert_eq!(change(first.expect("taken")), Registered::Added);
+        assert_eq!(change(second.expect("taken")), Registered::Changed);
+        assert_eq!(
+            late.expect_err("an older life").kind,
+            Kind::FailedPrecondition
+        );
+        assert_eq!(gone.expect("it was there"), None);
+        assert_eq!(weights(directory, "s"), []);
+    })
+    .await;
+    runtime.shutdown();
+    let restored = live(&runtime, async |_: &Arc<Directory>| ()).await;
+    assert_eq!(restored, Restored::default(), "nothing is left on disk");
 }

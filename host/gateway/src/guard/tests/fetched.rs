@@ -275,6 +275,40 @@ async fn files_are_read_again_by_themselves() {
         .expect("it is read");
 }
 
+#[tokio::test]
+async fn authorities_are_read_again_by_themselves_and_keys_fetched_with_them() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let (forge, keys) = one_key("a").await;
+    let authority = || {
+        let params = rcgen::CertificateParams::new(Vec::new()).expect("legal");
+        let key = rcgen::KeyPair::generate().expect("a key");
+        params.self_signed(&key).expect("signs").pem()
+    };
+    let path = file(folder.path(), "ca.pem", &authority());
+    let times = format!("jwks-ca-file = {path}\njwks-refetch = \"1h\"\njwks-refresh = \"1h\"");
+    let side = Side::start(&keys, &times);
+    let token = forge.sign(&claims(NOW));
+    side.settle(&token).await.expect("good");
+    assert_eq!(keys.n_fetches(), 1);
+    assert_eq!(side.guard.files().len(), 1, "it is followed");
+    file(folder.path(), "ca.pem", &authority());
+    keys.wait_for(2).await;
+    // One that holds no certificate leaves the one before, and is no reason to fetch.
+    file(folder.path(), "ca.pem", "garbage");
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    assert_eq!(keys.n_fetches(), 2);
+    file(folder.path(), "ca.pem", &authority());
+    keys.wait_for(3).await;
+    side.settle(&token).await.expect("good");
+    // A configuration that is opened anew goes on with what was read.
+    file(folder.path(), "ca.pem", "garbage");
+    let text = format!(
+        "{}jwks-bytes-max = \"2MiB\"\n[limits.a]\nrate = 5\n",
+        side.text
+    );
+    open(&text, Some(&side.guard)).expect("the half-written file is not read");
+}
+
 /// Keeps a guard fresh as a gateway does.
 async fn refreshing(guard: Arc<Guard>) {
     let mut files = FileWatch::new(Duration::from_millis(100), guard.files_interval(), None);

@@ -11,9 +11,10 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Body, BoxFuture, Call, Error, Kind, Origin, Peer, Reply, Text, TraceContext, Transport,
+    Blame, Body, BoxFuture, Call, Error, Kind, Origin, Peer, Reply, Text, TraceContext, Transport,
+    bounded::Panicked,
 };
-use tracing::{Level, debug, enabled, info};
+use tracing::{Level, debug, enabled, error, info};
 
 use super::{answer::counted, route::Route};
 use crate::{
@@ -86,6 +87,12 @@ impl Record {
         &self.route
     }
 
+    /// Whose fault it is when whoever answers does not.
+    #[must_use]
+    pub fn blame(&self) -> Blame {
+        self.route.blame()
+    }
+
     /// Where the decisions on the call's way are noted; nowhere when nobody reads them.
     pub const fn trail(&self) -> &Trail {
         &self.trail
@@ -121,6 +128,10 @@ impl Record {
     /// Ends with `error` and hands it on.
     #[must_use]
     pub fn fail(mut self, error: Error) -> Error {
+        if let Some(Panicked { message: panic }) = Panicked::behind(&error) {
+            let (service, plugin) = (&self.route.service, non_empty(&self.route.plugin));
+            error!(%service, plugin, panic, "a handler panicked");
+        }
         self.end(Outcome::Failed(error.kind), Some(&error));
         error
     }

@@ -97,15 +97,20 @@ fn a_broken_note_counts_as_none() {
 }
 
 #[test]
-fn forgets_plugins_that_are_gone() {
+fn knows_of_which_plugins_something_is_kept() {
     let folder = tempfile::tempdir().expect("a folder");
     let a = copy("a", None);
     for plugin in ["users", "chat"] {
         Store::new(folder.path(), plugin).keep(&a).expect("kept");
     }
-    clear_unknown(folder.path(), |name| name == "users").expect("cleared");
-    let a = a.deployment();
-    assert!(Store::new(folder.path(), "users").load(&a).is_some());
-    assert!(Store::new(folder.path(), "chat").load(&a).is_none());
-    clear_unknown(Path::new("/nonexistent"), |_| true).expect("nothing to do");
+    assert_eq!(
+        kept(folder.path()),
+        ["chat", "users"].map(str::to_owned).into()
+    );
+    let users = Store::new(folder.path(), "users");
+    assert_eq!(users.load_good(), Some(a));
+    users.clear().expect("cleared");
+    assert_eq!(users.load_good(), None);
+    assert_eq!(kept(folder.path()), ["chat".to_owned()].into());
+    assert!(kept(Path::new("/nonexistent")).is_empty());
 }
