@@ -124,11 +124,7 @@ impl Stream for Replies {
         this.inner.end();
         let record = this.record.take();
         Poll::Ready(match (next, record) {
-            (Some(Err(error)), Some(record)) => {
-                // Frees what the handler holds.
-                self.inner = BodyStream::empty();
-                Some(Err(record.fail(error)))
-            }
+            (Some(Err(error)), Some(record)) => Some(Err(record.fail(error))),
             (next, Some(record)) => {
                 record.succeed();
                 next
