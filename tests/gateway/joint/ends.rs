@@ -5,6 +5,7 @@ use std::{
     fmt,
     net::{Ipv4Addr, SocketAddr},
     sync::Arc,
+    time::Duration,
 };
 
 use futures_util::{StreamExt as _, stream};
@@ -205,9 +206,11 @@ async fn component(folder: &std::path::Path) -> Plugin {
     };
     let runtime = Runtime::new(config).expect("a runtime");
     let plugin = Plugin::new(&runtime, SERVICE);
-    let deployed = plugin
-        .deploy(postern_tests::component(SERVICE), PluginSpec::default())
-        .await;
+    let mut spec = PluginSpec::default();
+    // 64 MiB take an unoptimised gateway some seconds.
+    spec.limits.time_max = Duration::from_secs(60);
+    let component = postern_tests::component(SERVICE);
+    let deployed = plugin.deploy(component, spec).await;
     deployed.expect("it serves");
     plugin
 }

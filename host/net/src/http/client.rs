@@ -180,7 +180,12 @@ impl HttpClient {
             return Err(self.read_failure(response).await);
         }
         let headers = fields::of_response(response.headers());
-        let form = form_of(response.headers(), response.body());
+        // Whoever answers with one message says what it is, or how long.
+        let is_open = response.body().size_hint().exact().is_none();
+        let form = match response.headers().contains_key(header::CONTENT_TYPE) {
+            false if is_open => Form::Pieces,
+            _ => form_of(response.headers(), response.body()),
+        };
         let body = response.into_body();
         let silence = Silence::new(None, Blame::Upstream);
         let body = match form {

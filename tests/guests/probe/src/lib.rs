@@ -266,7 +266,8 @@ impl Probe {
             }
         }
         for (name, value) in call::headers() {
-            if name.starts_with("x-") || RESERVED.contains(&&*name) || name == "trailer" {
+            let is_ours = name.to_ascii_lowercase().starts_with("x-");
+            if is_ours || RESERVED.contains(&&*name) || name == "trailer" {
                 call::set_header(&name, &text(value))?;
             }
         }
