@@ -34,7 +34,7 @@ pub(crate) async fn run(table: &mut Table) {
 }
 
 async fn measure(server: &Server, n_octets: usize) -> Percentiles {
-    let target = Target::Udp(server.address);
+    let target = Target::udp(server.address);
     let client = Client::connect(target, ClientConfig::default())
         .await
         .expect("connects");

@@ -51,7 +51,7 @@ async fn a_relay_shows_what_passes() {
         .expect("the relay starts");
     let shown = BufReader::new(relay.stdout.take().expect("piped"));
     let client = loop {
-        match Client::connect(Target::Tcp(listen), ClientConfig::default()).await {
+        match Client::connect(Target::tcp(listen), ClientConfig::default()).await {
             Ok(client) => break client,
             Err(_) => tokio::time::sleep(std::time::Duration::from_millis(20)).await,
         }

@@ -152,7 +152,7 @@ async fn http_call(stream: &mut TcpStream) -> Result<(), String> {
 }
 
 async fn vstp_once(address: SocketAddr) -> Result<(), String> {
-    let client = Client::connect(Target::Tcp(address), ClientConfig::default()).await;
+    let client = Client::connect(Target::tcp(address), ClientConfig::default()).await;
     let client = client.map_err(|error| error.to_string())?;
     let answered = call(&client, "echo/Echo", "{}").await;
     answered.map_err(|error| error.to_string())?;
@@ -168,7 +168,7 @@ async fn twelve_changes_under_load_touch_no_call_and_no_connection() {
     let before = (sockets(&gateway, http), sockets(&gateway, vstp));
     assert_eq!((before.0.len(), before.1.len()), (1, 2), "{before:?}");
 
-    let subscriber = Client::connect(Target::Tcp(vstp), ClientConfig::default()).await;
+    let subscriber = Client::connect(Target::tcp(vstp), ClientConfig::default()).await;
     let subscriber = subscriber.expect("a session");
     let mut events = subscriber.events();
     let topics = json!({"topics": ["change.*"]}).to_string();

@@ -79,7 +79,7 @@ async fn check(seed: u64) {
         retry: retries(),
         ..ClientConfig::default()
     };
-    let client = Client::connect(Target::Udp(relay.address()), config)
+    let client = Client::connect(Target::udp(relay.address()), config)
         .await
         .expect("connects");
     let begin = Instant::now();

@@ -172,9 +172,9 @@ async fn our_client_reaches_its_easy_servers() {
             .serve(|message: Value| async { Ok(message) });
         let serving = tokio::spawn(serving);
         let target = if is_udp {
-            Target::Udp(address)
+            Target::udp(address)
         } else {
-            Target::Tcp(address)
+            Target::tcp(address)
         };
         let config = ClientConfig {
             speak: Speak::Base,
@@ -203,7 +203,7 @@ async fn our_client_sends_every_size_to_its_raw_servers() {
             connection.send(answer(&frame)).await.expect("sends");
         }
     });
-    exchange_sizes(Target::Tcp(address), &SIZES).await;
+    exchange_sizes(Target::tcp(address), &SIZES).await;
     serving.abort();
 
     // Its server answers in one datagram, which our side takes at any size that UDP carries.
@@ -214,7 +214,7 @@ async fn our_client_sends_every_size_to_its_raw_servers() {
             udp.send(answer(&frame), from).await.expect("sends");
         }
     });
-    exchange_sizes(Target::Udp(address), &SIZES).await;
+    exchange_sizes(Target::udp(address), &SIZES).await;
     serving.abort();
 }
 

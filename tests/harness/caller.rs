@@ -42,8 +42,8 @@ impl fmt::Display for Door {
 /// A client of the gateway's `door`, with one connection that its calls share.
 pub async fn connect(gateway: &Gateway, door: Door) -> Arc<dyn Handler> {
     let target = match door {
-        Door::Tcp => Target::Tcp(gateway.vstp),
-        Door::Udp => Target::Udp(gateway.vstp),
+        Door::Tcp => Target::tcp(gateway.vstp),
+        Door::Udp => Target::udp(gateway.vstp),
         Door::Http => {
             let client = HttpClient::new(&gateway.http.to_string(), HttpClientConfig::default());
             return Arc::new(client.expect("a socket address is an address"));

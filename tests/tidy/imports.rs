@@ -39,8 +39,8 @@ const STANDING: [Standing; 4] = [
     },
     Standing {
         krate: "host/wasm",
-        circles_max: 1,
-        files_max: 31,
+        circles_max: 0,
+        files_max: 0,
     },
     Standing {
         krate: "host/gateway",

@@ -6,6 +6,7 @@ pub mod byte_budget;
 mod calls;
 pub mod client;
 pub mod counters;
+pub mod dial;
 mod driver;
 pub mod http;
 pub mod late;
@@ -17,11 +18,13 @@ pub mod shutdown;
 mod streams;
 pub mod tcp;
 pub mod udp;
+pub mod unix;
 pub mod upstream;
 
 pub use byte_budget::{ByteBudget, ByteBudgetError, ConnectionBytes, HeldBytes};
-pub use client::{Client, ClientConfig, Speak, Target};
+pub use client::{Client, ClientConfig, Speak};
 pub use counters::Counters;
+pub use dial::{Destination, Target};
 pub use driver::Alarm;
 pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
 pub use server::{

@@ -1,15 +1,24 @@
 //! TCP: listening, accepting, dialing. Nagle's delay is off everywhere, because a driver writes
 //! everything that is ready at once anyway.
 
-use std::{io, net::SocketAddr};
+use std::{io, net::SocketAddr, sync::Arc};
 
+use postern_core::{BoxFuture, Error, Transport};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
-use crate::link::Listener;
+use crate::{
+    client::{Client, ClientConfig},
+    dial::{Destination, SessionDialer, Target, unreachable},
+    link::Listener,
+};
 
 /// Connections that the kernel completes before they are accepted; the kernel's own limit
 /// (`net.core.somaxconn`, 4096 since Linux 5.4) may be lower.
 const BACKLOG: u32 = 4096;
+
+/// Opens sessions over TCP.
+#[derive(Debug)]
+pub struct TcpDialer;
 
 /// A listening socket at `address`, which may have been in use a moment ago.
 ///
@@ -36,6 +45,37 @@ pub async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     let stream = TcpStream::connect(address).await?;
     stream.set_nodelay(true)?;
     Ok(stream)
+}
+
+impl SessionDialer for TcpDialer {
+    fn name(&self) -> &'static str {
+        Transport::Tcp.name()
+    }
+
+    fn is_stream(&self) -> bool {
+        true
+    }
+
+    fn dial(
+        &self,
+        destination: &Destination,
+        config: ClientConfig,
+    ) -> BoxFuture<Result<Client, Error>> {
+        let destination = destination.clone();
+        Box::pin(async move {
+            match dial(destination.ip()?).await {
+                Ok(link) => Client::over_stream(link, destination, config).await,
+                Err(error) => Err(unreachable(&destination, error)),
+            }
+        })
+    }
+}
+
+impl Target {
+    #[must_use]
+    pub fn tcp(address: SocketAddr) -> Self {
+        Self::new(Arc::new(TcpDialer), Destination::Ip(address))
+    }
 }
 
 impl Listener for TcpListener {

@@ -6,14 +6,20 @@ use std::{
     fmt,
     io::{self, IoSliceMut},
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
     task::{Context, Poll, ready},
 };
 
 use bytes::{Bytes, BytesMut};
+use postern_core::{BoxFuture, Error, Transport};
 use quinn_udp::{BATCH_SIZE, RecvMeta, Transmit, UdpSockRef, UdpSocketState};
 use tokio::{io::Interest, net::UdpSocket};
 
-use crate::link::{Datagram, DatagramLink};
+use crate::{
+    client::{Client, ClientConfig},
+    dial::{Destination, SessionDialer, Target, unreachable},
+    link::{Datagram, DatagramLink},
+};
 
 /// Largest UDP datagram, rounded up; also what the kernel joins at most with GRO.
 const DATAGRAM_BYTES_MAX: usize = 65_535;
@@ -23,6 +29,10 @@ const TRANSMIT_BYTES_MAX: usize = 65_507;
 const SEGMENT_BYTES_MAX: usize = 1_452;
 /// Asked of the kernel for both directions; it grants what its limits allow.
 const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;
+
+/// Opens sessions over UDP. Requests are acknowledged, repeated and cut into datagrams as needed.
+#[derive(Debug)]
+pub struct UdpDialer;
 
 /// A UDP socket.
 pub struct UdpLink {
@@ -122,6 +132,38 @@ impl UdpLink {
         self.socket.try_io(Interest::WRITABLE, || {
             self.state
                 .try_send(UdpSockRef::from(&self.socket), &transmit)
+        })
+    }
+}
+
+impl Target {
+    #[must_use]
+    pub fn udp(address: SocketAddr) -> Self {
+        Self::new(Arc::new(UdpDialer), Destination::Ip(address))
+    }
+}
+
+impl SessionDialer for UdpDialer {
+    fn name(&self) -> &'static str {
+        Transport::Udp.name()
+    }
+
+    fn is_stream(&self) -> bool {
+        false
+    }
+
+    fn dial(
+        &self,
+        destination: &Destination,
+        config: ClientConfig,
+    ) -> BoxFuture<Result<Client, Error>> {
+        let destination = destination.clone();
+        Box::pin(async move {
+            let address = destination.ip()?;
+            match UdpLink::connect(address) {
+                Ok(link) => Client::over_datagrams(link, address, config).await,
+                Err(error) => Err(unreachable(&destination, error)),
+            }
         })
     }
 }

@@ -1,146 +1,11 @@
-//! Between the guest's failures and the gateway's errors, and from traps to reasons with names.
+//! Between what guests say and what the gateway says: failures and errors, headers, payloads.
 
-use std::time::Duration;
+use postern_core::{Blame, Error, Headers, Kind};
 
-use postern_core::{Blame, Error, Kind};
-use wasmtime::Trap;
-
-use crate::{
-    bindings::Failure,
-    limits::{octets, time},
-    state::State,
-    stats::{Outcome, TrapReason},
-};
+use crate::{bindings::Failure, limits::octets, outcome::Outcome};
 
 /// Longest text that a guest may put into an error, in octets; the rest is cut.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
-
-/// Why the host stopped a guest in the middle of its work.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Stop {
-    #[error("time limit {}", time(*limit))]
-    Time { limit: Duration },
-    #[error("the caller's deadline has passed")]
-    Deadline,
-    #[error("more than {limit} calls of imported functions")]
-    HostCalls { limit: u32 },
-    #[error("output of {length} octets exceeds the limit of {limit}")]
-    Output { length: usize, limit: usize },
-    #[error("call.turn({index}) in a batch of {n_calls}")]
-    Turn { index: u32, n_calls: usize },
-}
-
-/// A trap as it is told: what it was, in a word for counters and a line for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Trapped {
-    pub(crate) reason: TrapReason,
-    pub(crate) text: String,
-}
-
-impl Trapped {
-    /// Reads what wasmtime reports after a call into `state`'s store failed.
-    pub(crate) fn read(error: &wasmtime::Error, state: &State) -> Self {
-        if let Some(stop) = error.downcast_ref::<Stop>() {
-            return Self::from(*stop);
-        }
-        if state.memory.refused {
-            let limit = octets(state.memory.bytes_max);
-            let text = format!("out of memory limit {limit}");
-            return Self {
-                reason: TrapReason::MemoryLimit,
-                text,
-            };
-        }
-        if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
-            let text = format!("exit with status {}", exit.0);
-            return Self {
-                reason: TrapReason::Exit,
-                text,
-            };
-        }
-        let Some(trap) = error.downcast_ref::<Trap>() else {
-            let text = format!("{:#}", error.root_cause());
-            return Self {
-                reason: TrapReason::Other,
-                text,
-            };
-        };
-        let reason = reason_of(*trap);
-        let text = match reason {
-            TrapReason::Unreachable => "unreachable".to_owned(),
-            TrapReason::StackOverflow => "stack overflow".to_owned(),
-            TrapReason::MemoryLimit
-            | TrapReason::TimeLimit
-            | TrapReason::Deadline
-            | TrapReason::OutputLimit
-            | TrapReason::HostCallLimit
-            | TrapReason::MemoryAccess
-            | TrapReason::Arithmetic
-            | TrapReason::Exit
-            | TrapReason::Other => trap.to_string().replace("wasm trap: ", ""),
-        };
-        Self { reason, text }
-    }
-
-    /// A call of a role that the component does not have.
-    pub(crate) fn no_role(role: &str) -> Self {
-        let text = format!("it has no role `{role}`");
-        Self {
-            reason: TrapReason::Other,
-            text,
-        }
-    }
-
-    /// The error that the caller gets.
-    pub(crate) fn into_error(self, plugin: &str) -> Error {
-        match self.reason {
-            TrapReason::TimeLimit => {
-                let message = format!("plugin {plugin} exceeded its {}", self.text);
-                Error::deadline_exceeded(Blame::Guest, message)
-            }
-            TrapReason::Deadline => {
-                let message = format!("plugin {plugin} had not answered: {}", self.text);
-                Error::deadline_exceeded(Blame::Guest, message)
-            }
-            TrapReason::MemoryLimit
-            | TrapReason::OutputLimit
-            | TrapReason::HostCallLimit
-            | TrapReason::Unreachable
-            | TrapReason::StackOverflow
-            | TrapReason::MemoryAccess
-            | TrapReason::Arithmetic
-            | TrapReason::Exit
-            | TrapReason::Other => {
-                let message = format!("plugin {plugin} trapped: {}", self.text);
-                Error::new(Kind::Internal, Blame::Guest, message)
-            }
-        }
-    }
-
-    pub(crate) const fn outcome(&self) -> Outcome {
-        if matches!(self.reason, TrapReason::TimeLimit | TrapReason::Deadline) {
-            Outcome::TimedOut
-        } else {
-            Outcome::Trapped
-        }
-    }
-}
-
-impl From<Stop> for Trapped {
-    fn from(stop: Stop) -> Self {
-        let reason = match stop {
-            Stop::Time { .. } => TrapReason::TimeLimit,
-            Stop::Deadline => TrapReason::Deadline,
-            Stop::HostCalls { .. } => TrapReason::HostCallLimit,
-            Stop::Output { .. } => TrapReason::OutputLimit,
-            Stop::Turn { .. } => TrapReason::Other,
-        };
-        Self {
-            reason,
-            text: stop.to_string(),
-        }
-    }
-}
 
 /// A guest's failure as the caller gets it. Details that are not one JSON value would break the
 /// error's own JSON, so they are wrapped as a string.
@@ -194,6 +59,14 @@ pub(crate) fn failure(kind: Kind, message: impl Into<String>) -> Failure {
     }
 }
 
+/// How an entry ended that did not trap.
+pub(crate) const fn outcome_of<T>(answer: &Result<T, Failure>) -> Outcome {
+    match answer {
+        Ok(_) => Outcome::Ok,
+        Err(_) => Outcome::Failed,
+    }
+}
+
 /// Cuts `text` to at most `bytes_max`, at a character.
 pub(crate) fn cut(text: &mut String, bytes_max: usize) {
     if text.len() > bytes_max {
@@ -201,23 +74,50 @@ pub(crate) fn cut(text: &mut String, bytes_max: usize) {
     }
 }
 
-#[expect(
-    clippy::wildcard_enum_match_arm,
-    reason = "wasmtime may add traps in any release"
-)]
-const fn reason_of(trap: Trap) -> TrapReason {
-    match trap {
-        Trap::UnreachableCodeReached => TrapReason::Unreachable,
-        Trap::StackOverflow => TrapReason::StackOverflow,
-        Trap::MemoryOutOfBounds | Trap::TableOutOfBounds | Trap::HeapMisaligned => {
-            TrapReason::MemoryAccess
-        }
-        Trap::IntegerOverflow | Trap::IntegerDivisionByZero | Trap::BadConversionToInteger => {
-            TrapReason::Arithmetic
-        }
-        Trap::Interrupt | Trap::OutOfFuel => TrapReason::TimeLimit,
-        _ => TrapReason::Other,
+/// Refuses a message that is larger than what the guest may be handed.
+pub(crate) fn check_input(length: usize, limit: usize) -> Result<(), Error> {
+    if length <= limit {
+        return Ok(());
     }
+    let limit = octets(limit);
+    let message = format!("message of {length} octets exceeds the plugin's limit of {limit}");
+    Err(Error::new(Kind::ResourceExhausted, Blame::Client, message).with_too_large())
+}
+
+/// Refuses a payload that is larger than what a guest may give out. A guest that passes the failure on
+/// is at fault, not its caller: no other try and no shorter request helps.
+pub(crate) fn check_output(length: usize, limit: usize) -> Result<(), Failure> {
+    if length <= limit {
+        return Ok(());
+    }
+    let message = format!("payload of {length} octets exceeds the limit of {limit}");
+    Err(failure(Kind::Internal, message))
+}
+
+/// All headers in order, as guests read them. Names that are not UTF-8 are shown with replacement
+/// characters.
+pub(crate) fn all_headers(headers: &Headers) -> Vec<(String, Vec<u8>)> {
+    let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
+    let all = headers.iter();
+    all.map(|(name, value)| (text(name), value.into_owned()))
+        .collect()
+}
+
+/// Headers with `name` standing once, with `value`.
+pub(crate) fn with_header(headers: &Headers, name: &str, value: &str) -> Result<Headers, Failure> {
+    if name.is_empty() {
+        let message = "header name of 0 octets is not within 1 to 255";
+        return Err(failure(Kind::InvalidArgument, message));
+    }
+    let mut changed = without_header(headers, name);
+    let pushed = changed.push(name, value);
+    pushed.map_err(|error| failure(Kind::InvalidArgument, error.to_string()))?;
+    Ok(changed)
+}
+
+/// Headers without those of that name.
+pub(crate) fn without_header(headers: &Headers, name: &str) -> Headers {
+    headers.without_key(name.as_bytes())
 }
 
 #[cfg(test)]
@@ -258,15 +158,36 @@ mod tests {
     }
 
     #[test]
-    fn too_slow_is_deadline_exceeded_and_the_guests_fault() {
-        let stop = Stop::Time {
-            limit: Duration::from_secs(1),
-        };
-        let error = Trapped::from(stop).into_error("users");
+    fn a_message_of_the_limit_fits_and_one_more_does_not() {
+        assert!(check_input(1024, 1024).is_ok());
+        let error = check_input(1025, 1024).unwrap_err();
         assert_eq!(
-            (error.kind, error.blame),
-            (Kind::DeadlineExceeded, Blame::Guest)
+            error.message,
+            "message of 1025 octets exceeds the plugin's limit of 1 KiB"
         );
-        assert_eq!(error.message, "plugin users exceeded its time limit 1 s");
+    }
+
+    #[test]
+    fn a_header_that_is_set_stands_once() {
+        let mut headers = Headers::new();
+        headers.push("a", "1").unwrap();
+        headers.push("b", "2").unwrap();
+        headers.push("a", "3").unwrap();
+        let changed = with_header(&headers, "a", "4").unwrap();
+        let all: Vec<_> = changed
+            .iter()
+            .map(|(key, value)| (key, value.into_owned()))
+            .collect();
+        assert_eq!(all, [(&b"b"[..], b"2".to_vec()), (b"a", b"4".to_vec())]);
+        assert!(with_header(&headers, "", "4").is_err());
+        assert!(with_header(&headers, &"k".repeat(256), "4").is_err());
+    }
+    #[test]
+    fn a_plugin_that_gives_out_too_much_is_at_fault_and_not_its_caller() {
+        assert!(check_output(4, 4).is_ok());
+        let error = to_error(check_output(5, 4).unwrap_err());
+        assert_eq!(error.message, "payload of 5 octets exceeds the limit of 4");
+        assert_eq!((error.kind, error.blame), (Kind::Internal, Blame::Guest));
+        assert_eq!((error.http(), error.retry_after()), (500, None));
     }
 }

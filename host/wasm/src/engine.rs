@@ -19,8 +19,6 @@ use std::{
 use parking_lot::Mutex;
 use wasmtime::{Config, Engine, PoolingAllocationConfig};
 
-use crate::pool::Maintenance;
-
 const KIB: usize = 1024;
 const MIB: usize = 1024 * KIB;
 
@@ -48,6 +46,11 @@ pub struct Pooling {
     /// Freed slots per kind that keep their pages for the next instance. Small, so that replacing
     /// generations again and again reuses slots instead of warming new ones. Default 16.
     pub warm_slots_max: u32,
+}
+
+/// Something that is to be looked after about every second.
+pub(crate) trait Maintenance: Send + Sync {
+    fn maintain(&self);
 }
 
 /// All engines, and their clock.

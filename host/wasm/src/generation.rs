@@ -1,44 +1,35 @@
 //! One loaded version of a plugin: compiled code and its instances.
 
 use std::{
+    any::Any,
     sync::{
         Arc, OnceLock,
-        atomic::{
-            AtomicBool,
-            Ordering::{Relaxed, SeqCst},
-        },
+        atomic::Ordering::{Relaxed, SeqCst},
     },
     time::{Duration, Instant},
 };
 
 use postern_core::{Blame, Body, Call, Error, Kind, Retry};
 use tokio::sync::oneshot;
-use wasmtime::component::InstancePre;
 
 use crate::{
-    call_path::CallPath,
-    component::{Exports, Role},
-    describe::{CallKind, MethodInfo, ServiceInfo},
+    batch_statistics::BatchStatistics,
+    call_path::{BailoutCount, CallPath, InlinePath},
+    description::{CallKind, MethodInfo, ServiceInfo},
     digest::Digest,
-    direct::Direct,
-    instance::{Failed, Instance},
+    engine::Maintenance,
+    instance::{Code, Failed, Instance},
     limits::time,
-    placement::Placements,
-    pool::{Full, Idle, Maintenance, Permit, Pool},
+    pool::{Full, Idle, Permit, Pool},
+    role::Role,
+    shard::{self, Padded},
     spec::Mode,
-    state::{Guest, State},
+    state::{Guest, StoreState},
+    stats::PluginStats,
     stream_registry::StreamRegistry,
+    trap::Trapped,
+    worker_local::{AnyLocal, DirectCode, DirectFunctions, WorkerLocal},
 };
-
-/// Code that can be instantiated.
-pub(crate) struct Linked {
-    pub(crate) pre: InstancePre<State>,
-    /// The same for the inline path, where the component may have it.
-    pub(crate) inline: Option<InstancePre<State>>,
-    pub(crate) exports: Exports,
-    /// There when the component has a role that is entered directly.
-    pub(crate) direct: Option<Direct>,
-}
 
 /// A version of a plugin. It lives until its last call has ended.
 pub(crate) struct Generation {
@@ -48,18 +39,34 @@ pub(crate) struct Generation {
     pub(crate) roles: Vec<Role>,
     /// Known once `describe` was asked.
     described: OnceLock<Described>,
-    pub(crate) linked: Linked,
+    code: Code,
+    /// There when the component has a role that is entered directly.
+    direct: Option<Direct>,
     pub(crate) pool: Pool<Box<Instance>>,
     pub(crate) streams: Arc<StreamRegistry>,
-    /// Where calls of each method begin.
-    pub(crate) placements: Placements,
-    /// Whether a call has shown that the inline path is not for this component.
-    bailed_out: AtomicBool,
-    /// Why it answers no more (`OnTrap::Stop`).
-    pub(crate) stopped: OnceLock<String>,
+    inline_path: InlinePath,
     /// Dropped with the generation: that is how its end is known.
     _alive: oneshot::Sender<()>,
 }
+
+/// The worker-local instances of one generation.
+pub(crate) struct Direct {
+    pub(crate) code: Arc<DirectCode>,
+    /// Those of each role that has them here.
+    pub(crate) local: Vec<Box<dyn AnyLocal>>,
+    /// What makes those of the roles that have them for each use.
+    pub(crate) per_use: Vec<fn(&Arc<DirectCode>) -> Box<dyn AnyLocal>>,
+}
+
+/// A generation in service. Each worker thread counts its calls on an `Arc` of its own, so that they
+/// do not share a cache line.
+pub(crate) struct Serving {
+    pub(crate) generation: Arc<Generation>,
+    shards: Box<[Arc<WorkerShard>]>,
+}
+
+/// One worker's hold on a generation.
+pub(crate) struct WorkerShard(Padded<(Arc<Generation>, BatchStatistics)>);
 
 /// What a generation answers for.
 struct Described {
@@ -75,21 +82,21 @@ impl Generation {
         number: u64,
         digest: Digest,
         guest: Arc<Guest>,
-        linked: Linked,
+        code: Code,
+        direct: Option<Direct>,
     ) -> (Arc<Self>, oneshot::Receiver<()>) {
         let (alive, ended) = oneshot::channel();
         let instances = &guest.spec.instances;
         let generation = Self {
             number,
             digest,
-            roles: linked.exports.roles(),
+            roles: code.exports.roles(),
             described: OnceLock::new(),
             pool: Pool::new(instances.live_max(), instances.queue_max),
             streams: Arc::new(StreamRegistry::new(instances)),
-            placements: Placements::new(),
-            bailed_out: AtomicBool::new(false),
-            stopped: OnceLock::new(),
-            linked,
+            inline_path: InlinePath::default(),
+            code,
+            direct,
             guest,
             _alive: alive,
         };
@@ -105,9 +112,9 @@ impl Generation {
     /// the request is a stream of messages, or `describe` says that the method is not unary. Octets
     /// that flow are collected for a unary method.
     pub(crate) fn streams(&self, call: &Call) -> bool {
-        let exports = &self.linked.exports;
-        if exports.handle.is_none() || exports.handle_stream.is_none() {
-            return exports.handle.is_none();
+        let has_handler = self.has(Role::Handler);
+        if !has_handler || !self.has(Role::StreamHandler) {
+            return !has_handler;
         }
         let is_named = |(service, method): &(String, String)| {
             call.method == *method.as_str() && call.service == *service.as_str()
@@ -142,36 +149,93 @@ impl Generation {
             .map_or(&[], |described| &described.services)
     }
 
-    pub(crate) fn stopped(&self) -> Option<&str> {
-        self.stopped.get().map(String::as_str)
+    pub(crate) const fn has(&self, role: Role) -> bool {
+        self.code.exports.has(role)
+    }
+
+    /// Whether it answers calls at all.
+    pub(crate) const fn handles(&self) -> bool {
+        self.has(Role::Handler) || self.has(Role::StreamHandler)
+    }
+
+    /// Whether it can be entered as `role` at all.
+    pub(crate) fn check_role(&self, role: Role) -> Result<(), Error> {
+        self.check_running()?;
+        if self.has(role) {
+            return Ok(());
+        }
+        let (plugin, role) = (&self.guest.plugin, role.name());
+        let message = format!("the version of plugin {plugin} in service has no role {role}");
+        Err(Error::unavailable(Blame::Gateway, message))
+    }
+
+    /// Whether no trap has stopped it.
+    pub(crate) fn check_running(&self) -> Result<(), Error> {
+        match self.guest.stopped() {
+            None => Ok(()),
+            Some(reason) => {
+                let message = format!("plugin {} has stopped: {reason}", self.guest.plugin);
+                Err(Error::unavailable(Blame::Guest, message))
+            }
+        }
+    }
+
+    /// Whether it has one role and not another. One that has just taken over from a generation with
+    /// both is still asked about the one that it has given up.
+    pub(crate) const fn has_only(&self, role: Role, other: Role) -> bool {
+        self.has(role) && !self.has(other)
+    }
+
+    /// Its worker-local instances for the role of `F`, where that is entered directly.
+    pub(crate) fn local<F: DirectFunctions>(&self) -> Option<&WorkerLocal<F>> {
+        let local = self.direct.as_ref()?.local.iter();
+        let mut local = local.map(|local| &**local as &dyn Any);
+        local.find_map(|local| local.downcast_ref())
+    }
+
+    pub(crate) const fn direct(&self) -> Option<&Direct> {
+        self.direct.as_ref()
+    }
+
+    /// The code for direct entries.
+    pub(crate) fn direct_code(&self) -> Option<&Arc<DirectCode>> {
+        Some(&self.direct.as_ref()?.code)
     }
 
     /// The path on which calls of one message begin. State that a `single` instance keeps would be
     /// lost with a bailout.
     pub(crate) fn path(&self) -> CallPath {
-        let is_inline = self.linked.inline.is_some()
-            && self.guest.spec.instances.mode != Mode::Single
-            && !self.bailed_out.load(Relaxed);
-        if is_inline {
+        if self.may_be_inline() && self.inline_path.is_open() {
             CallPath::Inline
         } else {
             CallPath::Async
         }
     }
 
+    fn may_be_inline(&self) -> bool {
+        self.code.has_inline() && self.guest.spec.instances.mode != Mode::Single
+    }
+
+    /// What counts against its inline path, and whether that is open; `None` where it has none.
+    pub(crate) fn inline_path(&self) -> Option<(bool, BailoutCount)> {
+        let path = &self.inline_path;
+        self.may_be_inline()
+            .then(|| (path.is_open(), path.bailouts()))
+    }
+
     /// Whether calls that arrive together may be answered in one entry: by an instance that others
     /// may use, and that can be dropped with all that it has done.
     pub(crate) fn batches(&self) -> bool {
-        self.linked.exports.handle_batch.is_some()
+        self.has(Role::BatchHandler)
             && self.guest.spec.instances.mode == Mode::Pooled
             && self.path() == CallPath::Inline
     }
 
-    /// Begins no more calls on the inline path.
-    pub(crate) fn bail_out(&self) {
-        if !self.bailed_out.swap(true, Relaxed) {
-            let plugin = &self.guest.plugin;
-            tracing::debug!(%plugin, generation = self.number, "calls go to the async path");
+    /// Begins no more calls on the inline path for a while.
+    pub(crate) fn close_inline_path(&self) {
+        if let Some(rounds) = self.inline_path.on_bailout() {
+            let (plugin, generation) = (&self.guest.plugin, self.number);
+            tracing::debug!(%plugin, generation, seconds = rounds, "calls go to the async path");
         }
     }
 
@@ -187,8 +251,9 @@ impl Generation {
     pub(crate) async fn instantiate(&self, path: CallPath) -> Result<Box<Instance>, Error> {
         let stats = &self.guest.stats;
         let mut made = self.start(path).await;
-        if matches!(made, Err(Failed::Bailout)) {
-            self.bail_out();
+        if let Err(Failed::Bailout(bailout)) = made {
+            stats.on_bailout(bailout);
+            self.close_inline_path();
             made = self.start(CallPath::Async).await;
         }
         match made {
@@ -198,7 +263,7 @@ impl Generation {
                 stats.on_memory(instance.memory_bytes());
                 Ok(Box::new(instance))
             }
-            Err(Failed::Bailout) => {
+            Err(Failed::Bailout(_)) => {
                 let message = "an instance for the async path has bailed out";
                 Err(Error::internal(message))
             }
@@ -219,21 +284,8 @@ impl Generation {
 
     async fn start(&self, path: CallPath) -> Result<Instance, Failed> {
         let now = Instant::now();
-        let state = State::new(Arc::clone(&self.guest), now);
-        let Linked {
-            pre,
-            inline,
-            exports,
-            ..
-        } = &self.linked;
-        match (path, inline) {
-            (CallPath::Inline, Some(inline)) => {
-                Instance::new(CallPath::Inline, inline, exports, state, now).await
-            }
-            (CallPath::Inline, None) | (CallPath::Async, _) => {
-                Instance::new(CallPath::Async, pre, exports, state, now).await
-            }
-        }
+        let state = StoreState::new(Arc::clone(&self.guest), now);
+        Instance::new(&self.code, path, state, now).await
     }
 
     /// Waits for an instance for as long as the manifest says, at the longest until `deadline`.
@@ -303,6 +355,63 @@ impl Generation {
     }
 }
 
+impl Serving {
+    pub(crate) fn new(generation: Arc<Generation>) -> Self {
+        let shard = |_| {
+            let generation = Arc::clone(&generation);
+            Arc::new(WorkerShard(Padded((
+                generation,
+                BatchStatistics::default(),
+            ))))
+        };
+        Self {
+            shards: (0..shard::count()).map(shard).collect(),
+            generation,
+        }
+    }
+
+    /// This thread's hold.
+    pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
+        shard::current(&self.shards).map(Arc::clone)
+    }
+}
+
+impl WorkerShard {
+    pub(crate) fn generation(&self) -> &Generation {
+        let Padded((generation, _)) = &self.0;
+        generation
+    }
+
+    pub(crate) const fn batch_statistics(&self) -> &BatchStatistics {
+        let Padded((_, statistics)) = &self.0;
+        statistics
+    }
+
+    /// How many calls may be answered in one entry at present.
+    pub(crate) fn batch_max(&self) -> usize {
+        let generation = self.generation();
+        if generation.batches() {
+            let batch_max = generation.guest.spec.instances.batch_max;
+            self.batch_statistics().batch_max().min(batch_max)
+        } else {
+            1
+        }
+    }
+}
+
+impl Direct {
+    /// Makes one instance for each use: a component that cannot start is found before it serves.
+    pub(crate) fn warm(&self) -> Result<(), Trapped> {
+        for local in &self.local {
+            local.warm()?;
+        }
+        for new in &self.per_use {
+            new(&self.code).warm()?;
+        }
+        Ok(())
+    }
+}
+
 impl Drop for Generation {
     fn drop(&mut self) {
         // What is still in the pool goes with it.
@@ -319,6 +428,13 @@ impl Maintenance for Generation {
         let instances = &guest.spec.instances;
         if instances.mode == Mode::Pooled {
             let n_retired = self.pool.retire_idle(now, instances.idle_max);
+            guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
+        }
+        if self.inline_path.on_round() {
+            // In their places there will be instances for the inline path.
+            let n_retired = self
+                .pool
+                .retire(|instance| instance.path == CallPath::Async);
             guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
         }
         if guest.drain.is_over(now) {
@@ -353,10 +469,10 @@ impl Drop for Leave<'_> {
 }
 
 /// Counts a call as waiting for as long as it lives.
-struct Waiting<'a>(&'a crate::stats::PluginStats);
+struct Waiting<'a>(&'a PluginStats);
 
 impl<'a> Waiting<'a> {
-    fn new(stats: &'a crate::stats::PluginStats) -> Self {
+    fn new(stats: &'a PluginStats) -> Self {
         stats.queue_length.fetch_add(1, Relaxed);
         Self(stats)
     }

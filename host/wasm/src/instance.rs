@@ -1,33 +1,27 @@
 //! One instance of a component: a store and the functions of its roles. Serves one call at a time.
 
-use std::time::Instant;
+use std::{any::Any, time::Instant};
 
-use postern_core::Text;
 use wasmtime::{
     Store,
-    component::{ComponentExportIndex, Func, Instance as Raw, InstancePre},
+    component::{Instance as Raw, InstancePre},
 };
 
 use crate::{
-    batch::Batch,
-    bindings::{
-        Check, Failure, HandleBatchFunc, HandleFunc, HandleResult, HandleStreamFunc, Report,
-        Service, Services,
-    },
     call_path::{Bailout, CallPath, TICKS_MAX},
-    component::Exports,
-    convert::Trapped,
-    pooled::Beside,
+    exports::{Exports, Functions},
     reply_draft::Draft,
-    state::{AmbientCall, CallContext, State},
+    state::{CallContext, StoreState},
+    trap::Trapped,
 };
 
 /// An instantiated component.
 pub(crate) struct Instance {
-    /// How it is entered for a call of one message.
+    /// The path that it is for.
     pub(crate) path: CallPath,
-    store: Store<State>,
-    functions: Functions,
+    store: Store<StoreState>,
+    /// Those of each role.
+    functions: Vec<Box<dyn Any + Send>>,
     /// Calls served.
     pub(crate) n_calls: u32,
     /// When the last call ended.
@@ -36,14 +30,18 @@ pub(crate) struct Instance {
     fresh_bytes: usize,
 }
 
-/// The functions of the roles that the component has.
-struct Functions {
-    handle: Option<HandleFunc>,
-    handle_batch: Option<HandleBatchFunc>,
-    handle_stream: Option<HandleStreamFunc>,
-    check: Option<Check>,
-    services: Option<Services>,
-    beside: Beside,
+/// Finds the functions of one role in an instance.
+pub(crate) type Find =
+    fn(&Exports, &Raw, &mut Store<StoreState>) -> wasmtime::Result<Box<dyn Any + Send>>;
+
+/// Code from which instances are made.
+pub(crate) struct Code {
+    pub(crate) exports: Exports,
+    /// For each role that is entered through the pool.
+    pub(crate) find: Vec<Find>,
+    pub(crate) pre: InstancePre<StoreState>,
+    /// The same for the inline path, where the component may have it.
+    pub(crate) inline: Option<InstancePre<StoreState>>,
 }
 
 /// Why a call on the inline path gave no answer.
@@ -58,188 +56,103 @@ pub(crate) enum Failed {
     /// The guest's fault: it trapped while it started, or does not fit.
     Guest(Trapped),
     /// It cannot start on the inline path.
-    Bailout,
+    Bailout(Bailout),
     /// The slots that all plugins share are used up.
     Exhausted(String),
 }
 
+impl Code {
+    /// Whether instances can be made for the inline path.
+    pub(crate) const fn has_inline(&self) -> bool {
+        self.inline.is_some()
+    }
+}
+
 impl Instance {
-    /// Instantiates. Start functions of the guest run within the time limit that `state` holds.
+    /// Instantiates `code` for `path`, or for the async path where there is no other. Start functions
+    /// of the guest run within the time limit that `state` holds.
     pub(crate) async fn new(
+        code: &Code,
         path: CallPath,
-        pre: &InstancePre<State>,
-        exports: &Exports,
-        state: State,
+        state: StoreState,
         now: Instant,
     ) -> Result<Self, Failed> {
+        let (path, pre) = match (path, &code.inline) {
+            (CallPath::Inline, Some(inline)) => (CallPath::Inline, inline),
+            (CallPath::Inline, None) | (CallPath::Async, _) => (CallPath::Async, &code.pre),
+        };
         let mut store = Store::new(pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         store.epoch_deadline_callback(|mut store| store.data_mut().on_tick(Instant::now()));
         store.set_epoch_deadline(1);
         let functions = match pre.instantiate_async(&mut store).await {
-            Ok(raw) => Functions::find(&raw, &mut store, exports),
+            Ok(raw) => {
+                let find = code.find.iter();
+                find.map(|find| find(&code.exports, &raw, &mut store))
+                    .collect()
+            }
             Err(error) => Err(error),
         };
         match functions {
-            Ok(functions) => {
-                let fresh_bytes = store.data().memory.bytes;
-                Ok(Self {
-                    path,
-                    store,
-                    functions,
-                    n_calls: 0,
-                    last_used: now,
-                    fresh_bytes,
-                })
-            }
+            Ok(functions) => Ok(Self {
+                path,
+                fresh_bytes: store.data().memory.bytes,
+                store,
+                functions,
+                n_calls: 0,
+                last_used: now,
+            }),
             Err(error) if error.is::<wasmtime::PoolConcurrencyLimitError>() => {
                 Err(Failed::Exhausted(format!("{error:#}")))
             }
-            Err(error) if error.is::<Bailout>() => Err(Failed::Bailout),
-            Err(error) => Err(Failed::Guest(Trapped::read(&error, store.data()))),
+            Err(error) => Err(match error.downcast_ref::<Bailout>() {
+                Some(bailout) => Failed::Bailout(*bailout),
+                None => Failed::Guest(store.data().trapped(&error)),
+            }),
         }
     }
 
-    /// Calls `handler.handle`.
-    pub(crate) async fn handle(
-        &mut self,
-        service: &str,
-        method: &str,
-        body: &[u8],
-    ) -> Result<HandleResult, Trapped> {
-        let Some(handle) = self.functions.handle else {
-            return Err(Trapped::no_role("handler"));
-        };
-        let result = handle
-            .typed()
-            .call_async(&mut self.store, (service, method, body))
-            .await;
-        self.finish(result.map(|(answer,)| answer))
+    /// The store, and the functions of one role, if the component has it.
+    pub(crate) fn parts<F: Functions>(&mut self) -> (&mut Store<StoreState>, Option<&F>) {
+        let mut functions = self.functions.iter();
+        let functions = functions.find_map(|functions| functions.downcast_ref());
+        (&mut self.store, functions)
     }
 
-    /// Calls `handler.handle` of an instance for the inline path.
-    pub(crate) fn handle_inline(
+    /// Enters the guest on the inline path, for which the instance was made.
+    pub(crate) fn enter_inline<F: Functions, T>(
         &mut self,
-        service: &str,
-        method: &str,
-        body: &[u8],
-    ) -> Result<HandleResult, InlineError> {
-        let Some(handle) = self.functions.handle else {
-            return Err(InlineError::Trapped(Trapped::no_role("handler")));
-        };
-        self.inline(|store| {
-            let (answer,) = handle.typed().call(store, (service, method, body))?;
-            Ok(answer)
-        })
-    }
-
-    /// Calls `batch-handler.handle-batch` of an instance for the inline path.
-    pub(crate) fn handle_batch_inline(
-        &mut self,
-        service: &str,
-        method: &str,
-        bodies: &[u8],
-        lengths: &[u32],
-    ) -> Result<Vec<HandleResult>, InlineError> {
-        let Some(handle) = self.functions.handle_batch else {
-            return Err(InlineError::Trapped(Trapped::no_role("batch-handler")));
-        };
-        self.inline(|store| {
-            let params = (service, method, bodies, lengths);
-            let (answers,) = handle.typed().call(store, params)?;
-            Ok(answers)
-        })
-    }
-
-    fn inline<T>(
-        &mut self,
-        enter: impl FnOnce(&mut Store<State>) -> wasmtime::Result<T>,
+        enter: impl FnOnce(&mut Store<StoreState>, &F) -> wasmtime::Result<T>,
     ) -> Result<T, InlineError> {
-        self.store.data_mut().ticks_left = Some(TICKS_MAX);
-        let result = enter(&mut self.store);
-        self.store.data_mut().ticks_left = None;
+        let (store, functions) = self.parts::<F>();
+        let Some(functions) = functions else {
+            return Err(InlineError::Trapped(Trapped::no_role(F::ROLE.name())));
+        };
+        store.data_mut().ticks_left = Some(TICKS_MAX);
+        let result = enter(store, functions);
+        store.data_mut().ticks_left = None;
         result.map_err(|error| match error.downcast_ref::<Bailout>() {
             Some(bailout) => InlineError::Bailout(*bailout),
-            None => InlineError::Trapped(Trapped::read(&error, self.store.data())),
+            None => InlineError::Trapped(store.data().trapped(&error)),
         })
     }
 
-    /// Calls `stream-handler.handle-stream`.
-    pub(crate) async fn handle_stream(
-        &mut self,
-        service: &str,
-        method: &str,
-    ) -> Result<Result<(), Failure>, Trapped> {
-        let Some(handle) = self.functions.handle_stream else {
-            return Err(Trapped::no_role("stream-handler"));
-        };
-        let result = handle
-            .typed()
-            .call_async(&mut self.store, (service, method))
-            .await;
-        self.finish(result.map(|(answer,)| answer))
+    pub(crate) fn state(&mut self) -> &mut StoreState {
+        self.store.data_mut()
     }
 
-    /// Calls `health.check`; `None` without that role.
-    pub(crate) async fn check(&mut self) -> Option<Result<Report, Trapped>> {
-        let result = self
-            .functions
-            .check
-            .as_ref()?
-            .call_async(&mut self.store, ())
-            .await;
-        Some(self.finish(result.map(|(report,)| report)))
-    }
-
-    /// Calls `describe.services`; `None` without that role.
-    pub(crate) async fn services(&mut self) -> Option<Result<Vec<Service>, Trapped>> {
-        let result = self
-            .functions
-            .services
-            .as_ref()?
-            .call_async(&mut self.store, ())
-            .await;
-        Some(self.finish(result.map(|(services,)| services)))
-    }
-
-    /// The store and the functions of the roles beside handlers.
-    pub(crate) const fn beside(&mut self) -> (&mut Store<State>, &Beside) {
-        (&mut self.store, &self.functions.beside)
-    }
-
-    /// Gives the guest a full allowance and puts `ambient` in place for the next call.
-    pub(crate) fn begin(&mut self, now: Instant, ambient: Option<CallContext>) {
-        self.n_calls = self.n_calls.saturating_add(u32::from(ambient.is_some()));
+    /// Gives the guest a full allowance and puts `ambient` in place for the next entry, which is for
+    /// `n_calls`.
+    pub(crate) fn begin(&mut self, now: Instant, n_calls: usize, ambient: Option<CallContext>) {
+        let n_calls = u32::try_from(n_calls).unwrap_or(u32::MAX);
+        self.n_calls = self.n_calls.saturating_add(n_calls);
         self.store.set_epoch_deadline(1);
         self.store.data_mut().begin(Some(now), ambient);
     }
 
-    /// As `begin`, for calls that are answered together.
-    pub(crate) fn begin_batch(&mut self, now: Instant, batch: Box<Batch>) {
-        let n_calls = u32::try_from(batch.n_calls()).unwrap_or(u32::MAX);
-        self.n_calls = self.n_calls.saturating_add(n_calls);
-        self.store.set_epoch_deadline(1);
-        self.store.data_mut().begin_batch(now, batch);
-    }
-
-    /// Takes the batch out.
-    pub(crate) fn end_batch(&mut self) -> Batch {
-        let state = self.store.data_mut();
-        let mut batch = state
-            .batch
-            .take()
-            .map_or_else(Batch::default, |batch| *batch);
-        batch.put_back(state.ambient.take());
-        batch
-    }
-
-    /// Names the call that has begun.
-    pub(crate) fn set_names(&mut self, service: &Text, method: &Text) {
-        let ambient = self.store.data_mut().ambient.as_mut();
-        if let Some(AmbientCall::Owned(call)) = ambient.map(|ambient| &mut ambient.call) {
-            call.service = service.clone();
-            call.method = method.clone();
-        }
+    /// Reads what an entry on the async path came to.
+    pub(crate) fn finish<T>(&self, result: wasmtime::Result<T>) -> Result<T, Trapped> {
+        result.map_err(|error| self.store.data().trapped(&error))
     }
 
     /// Takes the call out, as it was before the guest began with it.
@@ -265,42 +178,18 @@ impl Instance {
     pub(crate) fn growth_bytes(&self) -> usize {
         self.memory_bytes().saturating_sub(self.fresh_bytes)
     }
-
-    pub(crate) fn finish<T>(&self, result: wasmtime::Result<T>) -> Result<T, Trapped> {
-        result.map_err(|error| Trapped::read(&error, self.store.data()))
-    }
 }
 
-impl Functions {
-    fn find(raw: &Raw, store: &mut Store<State>, exports: &Exports) -> wasmtime::Result<Self> {
-        let handle = func(raw, store, exports.handle)?;
-        let handle_batch = func(raw, store, exports.handle_batch)?;
-        let handle_stream = func(raw, store, exports.handle_stream)?;
-        let check = func(raw, store, exports.check)?;
-        let services = func(raw, store, exports.services)?;
-        Ok(Self {
-            handle: handle
-                .map(|func| HandleFunc::new(func, &*store))
-                .transpose()?,
-            handle_batch: handle_batch
-                .map(|func| HandleBatchFunc::new(func, &*store))
-                .transpose()?,
-            handle_stream: handle_stream
-                .map(|func| HandleStreamFunc::new(func, &*store))
-                .transpose()?,
-            check: check.map(|func| func.typed(&*store)).transpose()?,
-            services: services.map(|func| func.typed(&*store)).transpose()?,
-            beside: Beside::find(raw, store, exports)?,
-        })
-    }
+/// What a call of a role says that the component does not have.
+pub(crate) fn no_role<F: Functions>() -> wasmtime::Error {
+    wasmtime::format_err!("it has no role `{}`", F::ROLE.name())
 }
 
-fn func(
+/// Finds the functions of the role of `F`.
+pub(crate) fn find<F: Functions>(
+    exports: &Exports,
     raw: &Raw,
-    store: &mut Store<State>,
-    index: Option<ComponentExportIndex>,
-) -> wasmtime::Result<Option<Func>> {
-    let Some(index) = index else { return Ok(None) };
-    let missing = || wasmtime::format_err!("an export of the component is missing in its instance");
-    raw.get_func(store, index).map(Some).ok_or_else(missing)
+    store: &mut Store<StoreState>,
+) -> wasmtime::Result<Box<dyn Any + Send>> {
+    Ok(Box::new(exports.functions::<F, _>(raw, store)?))
 }

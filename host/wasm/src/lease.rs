@@ -5,18 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::Error;
+use postern_core::{Blame, Error, Kind};
 
 use crate::{
-    batch::Batch,
     call_path::CallPath,
-    convert::Trapped,
-    generation::Generation,
+    generation::{Direct, WorkerShard},
     instance::Instance,
-    serving::WorkerShard,
-    spec::OnTrap,
+    offload::{self, Purpose},
+    outcome::Outcome,
+    placement::Placement,
+    pool::Permit,
+    spec::Mode,
     state::{CallContext, Guest},
-    stats::Outcome,
+    trap::Trapped,
 };
 
 /// An instance for the time of one call. Dropped before it is finished, it counts as cancelled and
@@ -50,7 +51,85 @@ enum End {
 }
 
 impl Lease {
-    pub(crate) fn new(shard: Arc<WorkerShard>, instance: Box<Instance>) -> Self {
+    /// An idle instance for `path`, if there is one and nothing stands against using it.
+    pub(crate) fn try_new(
+        shard: Arc<WorkerShard>,
+        path: CallPath,
+    ) -> Result<Self, Arc<WorkerShard>> {
+        let generation = shard.generation();
+        if generation.guest.stopped().is_some() {
+            return Err(shard);
+        }
+        match generation
+            .pool
+            .try_take_idle(|instance| instance.path == path)
+        {
+            Some(instance) => Ok(Self::of(shard, instance)),
+            None => Err(shard),
+        }
+    }
+
+    /// An instance, one for `path` if such a one is idle or may be made; in turn while all are at work.
+    ///
+    /// # Errors
+    /// `unavailable` when the plugin has stopped, `resource-exhausted` when none came in time, and
+    /// what kept a new one from starting.
+    pub(crate) async fn new(
+        shard: Arc<WorkerShard>,
+        deadline: Option<Instant>,
+        path: CallPath,
+    ) -> Result<Self, Error> {
+        let generation = shard.generation();
+        generation.check_running()?;
+        let permit = match generation.pool.try_take(|instance| instance.path == path) {
+            Some(permit) => permit,
+            None => generation.wait(deadline).await?,
+        };
+        let instance = match permit {
+            Permit::Ready(instance) => instance,
+            Permit::Make => make(&shard, path).await?,
+        };
+        Ok(Self::of(shard, instance))
+    }
+
+    /// An instance that may wait.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub(crate) async fn for_async(
+        shard: Arc<WorkerShard>,
+        deadline: Option<Instant>,
+    ) -> Result<Self, Error> {
+        let lease = Self::new(shard, deadline, CallPath::Async).await?;
+        if lease.is_async() {
+            Ok(lease)
+        } else {
+            lease.renew().await
+        }
+    }
+
+    /// An instance that may wait, also while all others are at work: then one beyond `max`, which
+    /// ends with its lease. A `single` plugin has none beyond its one.
+    ///
+    /// # Errors
+    /// As `new`.
+    pub(crate) async fn spare(
+        shard: Arc<WorkerShard>,
+        deadline: Option<Instant>,
+    ) -> Result<Self, Error> {
+        let generation = shard.generation();
+        let guest = &generation.guest;
+        let is_single = guest.spec.instances.mode == Mode::Single;
+        if is_single || guest.stopped().is_some() || generation.pool.has_room() {
+            return Self::for_async(shard, deadline).await;
+        }
+        let instance = generation.instantiate(CallPath::Async).await?;
+        let mut lease = Self::of(shard, instance);
+        lease.slot.is_spare = true;
+        Ok(lease)
+    }
+
+    fn of(shard: Arc<WorkerShard>, instance: Box<Instance>) -> Self {
         let slot = Slot {
             start: Instant::now(),
             is_call: false,
@@ -59,13 +138,6 @@ impl Lease {
             shard,
         };
         Self { instance, slot }
-    }
-
-    /// An instance beyond those of the pool.
-    pub(crate) fn spare(shard: Arc<WorkerShard>, instance: Box<Instance>) -> Self {
-        let mut lease = Self::new(shard, instance);
-        lease.slot.is_spare = true;
-        lease
     }
 
     pub(crate) const fn shard(&self) -> &Arc<WorkerShard> {
@@ -77,30 +149,26 @@ impl Lease {
         self.slot.time(Instant::now())
     }
 
-    pub(crate) fn guest(&self) -> &Guest {
+    pub(crate) fn guest(&self) -> &Arc<Guest> {
         &self.slot.shard.generation().guest
     }
 
     /// The instance, ready for a call.
     pub(crate) fn begin(&mut self, ambient: Option<CallContext>) -> &mut Instance {
         self.slot.is_call = ambient.is_some();
-        self.instance.begin(self.slot.start, ambient);
+        let n_calls = usize::from(self.slot.is_call);
+        self.instance.begin(self.slot.start, n_calls, ambient);
         &mut self.instance
     }
 
-    /// The instance, ready for calls that are answered together.
-    pub(crate) fn begin_batch(&mut self, batch: Box<Batch>) -> &mut Instance {
-        self.instance.begin_batch(self.slot.start, batch);
+    /// The instance, ready for so many calls that are answered together.
+    pub(crate) fn begin_batch(&mut self, n_calls: usize) -> &mut Instance {
+        self.instance.begin(self.slot.start, n_calls, None);
         &mut self.instance
     }
 
     pub(crate) fn instance(&mut self) -> &mut Instance {
         &mut self.instance
-    }
-
-    /// Begins no more calls of this generation on the inline path.
-    pub(crate) fn bail_out(&self) {
-        self.slot.shard.generation().bail_out();
     }
 
     /// How a call of one message is begun.
@@ -152,7 +220,7 @@ impl Lease {
     }
 
     /// As `finish`; `told` is told how long the instance was out.
-    pub(crate) fn finish_told(self, outcome: Outcome, told: impl FnOnce(&Generation, Duration)) {
+    pub(crate) fn finish_told(self, outcome: Outcome, told: impl FnOnce(&Guest, Duration)) {
         let now = Instant::now();
         let time = self.slot.time(now);
         if self.slot.is_call {
@@ -162,7 +230,7 @@ impl Lease {
             }
         }
         self.guest().stats.on_memory(self.instance.memory_bytes());
-        told(self.slot.shard.generation(), time);
+        told(self.guest(), time);
         self.give_back(now);
     }
 
@@ -197,9 +265,7 @@ impl Lease {
         guest.stats.on_trap(trapped.reason);
         guest.stats.on_memory(instance.memory_bytes());
         tracing::debug!(plugin = %guest.plugin, reason = %trapped.text, "instance stopped");
-        if guest.spec.on_trap == OnTrap::Stop {
-            generation.stopped.get_or_init(|| trapped.text.clone());
-        }
+        guest.on_trap(&trapped);
         trapped.into_error(&guest.plugin)
     }
 
@@ -246,4 +312,47 @@ impl Drop for Slot {
             generation.pool.release();
         }
     }
+}
+
+/// Makes instances ahead of the first calls: two, or as many as there may be; one for each path
+/// where there are two. An `isolated` plugin makes one, which shows that it can. Roles that are
+/// entered directly get theirs.
+pub(crate) async fn warm(shard: &Arc<WorkerShard>) -> Result<(), Error> {
+    let generation = shard.generation();
+    let instances = &generation.guest.spec.instances;
+    let n_instances = match instances.mode {
+        Mode::Pooled => instances.max.min(2),
+        Mode::Isolated | Mode::Single => 1,
+    };
+    let mut made = Vec::new();
+    let paths = [generation.path(), CallPath::Async].into_iter();
+    for path in paths.take(n_instances) {
+        let Some(Permit::Make) = generation.pool.try_make() else {
+            break;
+        };
+        made.push(make(shard, path).await?);
+    }
+    for instance in made {
+        generation.pool.give_back(instance);
+    }
+    if generation.direct().is_none() {
+        return Ok(());
+    }
+    let entered = Arc::clone(shard);
+    // It computes without a fiber, for 100 ms a role at most.
+    let warm = async move {
+        let direct = entered.generation().direct();
+        let warmed = direct.map_or(Ok(()), Direct::warm);
+        warmed.map_err(|trapped| Error::new(Kind::Internal, Blame::Guest, trapped.text))
+    };
+    let (guest, purpose) = (&generation.guest, Purpose::role("start-direct"));
+    offload::run_at(Placement::Offloaded, guest, purpose, Err, Box::pin(warm)).await
+}
+
+/// Makes an instance on leave from the pool. Its start functions may compute.
+async fn make(shard: &Arc<WorkerShard>, path: CallPath) -> Result<Box<Instance>, Error> {
+    let entered = Arc::clone(shard);
+    let make = async move { entered.generation().make(path).await };
+    let guest = &shard.generation().guest;
+    offload::run(guest, Purpose::role("start"), Err, Box::pin(make)).await
 }

@@ -4,67 +4,85 @@
 //! A [`Runtime`] is shared by all plugins. A [`Plugin`] is a named slot: `deploy` puts a component
 //! into service, calls go to the version in service, and a component that does not make it leaves
 //! the one before it where it was.
+//!
+//! Imports within the crate point to a lower layer, never up:
+//!
+//! | layer | what | files |
+//! | --- | --- | --- |
+//! | 8 | the slot, its roles | `plugin` |
+//! | 7 | entry: a file for each role, which alone chooses inline, async, batch, pool or worker-local; from octets to a generation | `entry/`, `reload` |
+//! | 6 | instances on leave; what all plugins share; which generation is in service | `lease`, `runtime`, `serving` |
+//! | 5 | a generation, which makes and pools; what is linked | `generation`, `linking` |
+//! | 4 | imports; instances; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry` |
+//! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `records`, `status` |
+//! | 2 | what a plugin may use, how it ends, how it is counted, where it waits | `spec`, `trap`, `convert`, `stats`, `pool`, `drain`, `exports`, `cache`, `store`, .. |
+//! | 1 | facts | `limits`, `role`, `outcome`, `bindings`, `call_path`, `placement`, `executor`, `slots`, .. |
+//!
+//! A new import is a file in `capability/` and a line in `linking.rs`. A new role is a file in `entry/`,
+//! its name in `role.rs` and a line in `plugin.rs`.
 
-mod balancer;
-mod batch;
+mod batch_statistics;
 mod bindings;
 mod cache;
 mod call_path;
 mod capability;
 mod compiler;
-mod component;
 mod convert;
-mod describe;
+mod description;
 mod digest;
-mod direct;
 mod drain;
 mod engine;
-mod event;
+mod entry;
+mod exchange;
 mod executor;
-mod frame;
+mod exports;
+mod fuel;
 mod generation;
-mod handler;
-mod health;
-mod identity;
 mod instance;
-mod interceptor;
 mod lease;
 mod limits;
+mod linking;
+mod log_rate;
 mod offload;
+mod outcome;
 mod placement;
 mod plugin;
 mod pool;
-mod pooled;
+mod progress;
 mod records;
 mod reload;
 mod reply_draft;
-mod roles;
+mod role;
 mod runtime;
 mod serving;
 mod shard;
+mod slots;
 mod spec;
+mod stage;
 mod state;
 mod stats;
 mod status;
 mod store;
-mod stream;
 mod stream_registry;
-mod subject;
+mod trap;
+mod worker_local;
 
-pub use balancer::{Ask, Candidate, CandidateSet, ComponentBalancer};
 pub use cache::CacheError;
-pub use component::Role;
-pub use describe::{CallKind, MethodInfo, ServiceInfo};
+pub use description::{CallKind, MethodInfo, ServiceInfo};
 pub use digest::Digest;
-pub use direct::stats::{Entries, EntryOutcome};
 pub use engine::Pooling;
-pub use health::{HealthReport, HealthStatus};
+pub use entry::{
+    balancer::{Ask, Candidate, CandidateSet, ComponentBalancer},
+    health::{HealthReport, HealthStatus},
+};
 pub use limits::PluginLimits;
+pub use outcome::{EntryOutcome, Outcome, TrapReason};
 pub use plugin::Plugin;
 pub use records::Records;
-pub use reload::{Deployed, Needs, Refusal, Stage};
+pub use role::Role;
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec};
-pub use stats::{BUCKETS_MICROS, Outcome, PluginStats, StatsSnapshot, TrapReason};
-pub use status::{Event, PluginState, PluginStatus, RefusalRecord};
+pub use stage::{Deployed, Needs, Refusal, Stage};
+pub use stats::{BUCKETS_MICROS, Entries, PluginStats, StatsSnapshot};
+pub use status::{Event, InlinePathStatus, PluginState, PluginStatus, RefusalRecord};
 pub use store::{StoreError, StoreFault, StoreHealth};

@@ -17,7 +17,7 @@ use tokio::{runtime::Handle, sync::futures::OwnedNotified};
 use crate::{
     executor::{self, Spawned},
     placement::{IN_PLACE_MAX, Placement},
-    serving::WorkerShard,
+    state::Guest,
 };
 
 /// What a guest is entered for, as its placement is remembered.
@@ -32,7 +32,7 @@ struct Offload<T> {
     stage: Stage<T>,
     placement: Placement,
     purpose: Purpose,
-    shard: Arc<WorkerShard>,
+    guest: Arc<Guest>,
     /// There once it has had to wait.
     told: Option<Pin<Box<OwnedNotified>>>,
     on_cut: fn(Error) -> T,
@@ -46,10 +46,10 @@ enum Stage<T> {
 
 /// A guest on the threads for guests, and the longest time that it computed in one go.
 struct Timed<T> {
-    guest: BoxFuture<T>,
+    work: BoxFuture<T>,
     longest: Duration,
     purpose: Purpose,
-    shard: Arc<WorkerShard>,
+    guest: Arc<Guest>,
 }
 
 impl Purpose {
@@ -63,37 +63,36 @@ impl Purpose {
         Self::call(Text::from_static(""), Text::from_static(role))
     }
 
-    pub(crate) fn placement(&self, shard: &WorkerShard) -> Placement {
-        let placements = &shard.generation().placements;
-        placements.of(&self.service, &self.method)
+    pub(crate) fn placement(&self, guest: &Guest) -> Placement {
+        guest.placements.of(&self.service, &self.method)
     }
 }
 
-/// Runs `guest`, which enters an instance of `shard`'s generation. `on_cut` makes what its caller gets
+/// Runs `work`, which enters an instance of `guest`'s generation. `on_cut` makes what its caller gets
 /// when it is cut off.
 pub(crate) fn run<T: Send + 'static>(
-    shard: &Arc<WorkerShard>,
+    guest: &Arc<Guest>,
     purpose: Purpose,
     on_cut: fn(Error) -> T,
-    guest: BoxFuture<T>,
+    work: BoxFuture<T>,
 ) -> BoxFuture<T> {
-    let placement = purpose.placement(shard);
-    run_at(placement, shard, purpose, on_cut, guest)
+    let placement = purpose.placement(guest);
+    run_at(placement, guest, purpose, on_cut, work)
 }
 
 /// As `run`, where it is known where to begin.
 pub(crate) fn run_at<T: Send + 'static>(
     placement: Placement,
-    shard: &Arc<WorkerShard>,
+    guest: &Arc<Guest>,
     purpose: Purpose,
     on_cut: fn(Error) -> T,
-    guest: BoxFuture<T>,
+    work: BoxFuture<T>,
 ) -> BoxFuture<T> {
     Box::pin(Offload {
-        stage: Stage::Here(guest),
+        stage: Stage::Here(work),
         placement,
         purpose,
-        shard: Arc::clone(shard),
+        guest: Arc::clone(guest),
         told: None,
         on_cut,
     })
@@ -102,18 +101,18 @@ pub(crate) fn run_at<T: Send + 'static>(
 impl<T: Send + 'static> Offload<T> {
     /// Polls the guest on this thread, if it is here.
     fn poll_here(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        let Stage::Here(guest) = &mut self.stage else {
+        let Stage::Here(work) = &mut self.stage else {
             return Poll::Pending;
         };
         let is_measured = self.placement == Placement::Measured;
         let before = is_measured.then(executor::thread_time);
         let start = Instant::now();
-        let polled = guest.as_mut().poll(cx);
+        let polled = work.as_mut().poll(cx);
         let took = start.elapsed();
         let is_long = took > IN_PLACE_MAX;
         if is_long || is_measured {
             let computed = before.map(|before| executor::thread_time().saturating_sub(before));
-            let placements = &self.shard.generation().placements;
+            let placements = &self.guest.placements;
             placements.on_in_place(&self.purpose.service, &self.purpose.method, took, computed);
         }
         if is_long && polled.is_pending() {
@@ -128,14 +127,14 @@ impl<T: Send + 'static> Offload<T> {
             return;
         };
         match std::mem::replace(&mut self.stage, Stage::Ended) {
-            Stage::Here(guest) => {
+            Stage::Here(work) => {
                 let timed = Timed {
-                    guest,
+                    work,
                     longest: Duration::ZERO,
                     purpose: self.purpose.clone(),
-                    shard: Arc::clone(&self.shard),
+                    guest: Arc::clone(&self.guest),
                 };
-                let executor = &self.shard.generation().guest.executor;
+                let executor = &self.guest.executor;
                 self.stage = Stage::There(executor.spawn(runtime, Box::pin(timed)));
             }
             other @ (Stage::There(_) | Stage::Ended) => self.stage = other,
@@ -144,7 +143,7 @@ impl<T: Send + 'static> Offload<T> {
 
     /// Whether the calls of the generation are cut off.
     fn poll_cut(&mut self, cx: &mut Context<'_>) -> Poll<T> {
-        let guest = &self.shard.generation().guest;
+        let guest = &self.guest;
         let told = self
             .told
             .get_or_insert_with(|| Box::pin(guest.drain.told()));
@@ -166,9 +165,9 @@ impl<T: Send + 'static> Future for Offload<T> {
         }
         let mut polled = self.poll_here(cx);
         if polled.is_pending()
-            && let Stage::There(guest) = &mut self.stage
+            && let Stage::There(work) = &mut self.stage
         {
-            polled = Pin::new(guest).poll(cx);
+            polled = Pin::new(work).poll(cx);
         }
         match polled {
             Poll::Ready(output) => {
@@ -185,11 +184,11 @@ impl<T> Future for Timed<T> {
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<T> {
         let before = executor::thread_time();
-        let polled = self.guest.as_mut().poll(cx);
+        let polled = self.work.as_mut().poll(cx);
         let computed = executor::thread_time().saturating_sub(before);
         self.longest = self.longest.max(computed);
         if polled.is_ready() {
-            let placements = &self.shard.generation().placements;
+            let placements = &self.guest.placements;
             placements.on_computed(&self.purpose.service, &self.purpose.method, self.longest);
         }
         polled

@@ -9,26 +9,60 @@ use std::{
     time::Duration,
 };
 
-use arc_swap::{ArcSwapOption, Guard};
 use bytes::Bytes;
 use parking_lot::Mutex;
-use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply};
+use postern_core::{
+    Blame, BoxFuture, Call, Error, Handler, Kind, Reply,
+    extension::{
+        Authenticator, Authorizer, EventHandler, FrameExtension, RequestInterceptor,
+        ResponseInterceptor,
+    },
+};
 use tokio::sync::oneshot;
 
 use crate::{
-    batch,
-    describe::ServiceInfo,
+    description::ServiceInfo,
     digest::Digest,
-    generation::Generation,
-    health::{self, HealthReport},
-    pool::Maintenance,
-    reload::{Deployed, Loader, Needs, Ready, Refusal, Source, Stage},
+    engine::Maintenance,
+    entry::{
+        balancer::{Balance, ComponentBalancer},
+        batch::{self, HandleBatch},
+        describe::{self, Services},
+        event::{OnEvent, PluginEvents},
+        frame::{Framing, PluginFrames},
+        handler::{self, Handle},
+        health::{self, Check, HealthReport, HealthStatus},
+        identity::{Authenticate, Authorize, PluginAuthenticator, PluginAuthorizer},
+        interceptor::{OnRequest, OnResponse, PluginRequests, PluginResponses},
+        stream::{self, HandleStream},
+    },
+    generation::{Generation, Serving, WorkerShard},
+    linking::RoleSpec,
+    reload::{Loader, Ready, Source},
+    role::Role,
     runtime::Runtime,
-    serving::{Serving, WorkerShard},
+    serving::InService,
     spec::PluginSpec,
+    stage::{Deployed, Needs, Refusal, Stage},
     stats::PluginStats,
-    status::{PluginState, PluginStatus, Record},
+    status::{InlinePathStatus, PluginState, PluginStatus, Record},
 };
+
+/// The roles that there are, one line each.
+const ROLES: [RoleSpec; Role::ALL.len()] = [
+    RoleSpec::pooled::<Handle>(),
+    RoleSpec::pooled::<HandleBatch>(),
+    RoleSpec::pooled::<HandleStream>(),
+    RoleSpec::direct::<Balance>(),
+    RoleSpec::direct::<OnRequest>(),
+    RoleSpec::direct::<OnResponse>(),
+    RoleSpec::direct::<Framing>(),
+    RoleSpec::direct::<Authenticate>(),
+    RoleSpec::direct::<Authorize>(),
+    RoleSpec::pooled::<OnEvent>(),
+    RoleSpec::pooled::<Check>(),
+    RoleSpec::pooled::<Services>(),
+];
 
 /// Versions to which `rollback` can return.
 const KEPT_MAX: usize = 3;
@@ -36,7 +70,7 @@ const KEPT_MAX: usize = 3;
 /// A slot for one plugin. As a `Handler` it calls the generation in service.
 pub struct Plugin {
     loader: Loader,
-    active: ArcSwapOption<Serving>,
+    in_service: Arc<InService>,
     /// One deploy at a time; holds what `rollback` may return to, oldest first.
     deploying: tokio::sync::Mutex<VecDeque<Kept>>,
     record: Mutex<Record>,
@@ -59,10 +93,11 @@ impl Plugin {
             runtime: Arc::clone(runtime),
             plugin: name.into(),
             stats: Arc::new(PluginStats::default()),
+            roles: &ROLES,
         };
         Self {
             loader,
-            active: ArcSwapOption::empty(),
+            in_service: InService::new(name),
             deploying: tokio::sync::Mutex::default(),
             record: Mutex::default(),
             ended: Mutex::default(),
@@ -112,7 +147,7 @@ impl Plugin {
     /// Takes the plugin out of service and waits until its last call has ended, or was cut off.
     pub async fn remove(&self) {
         let kept = self.deploying.lock().await;
-        if let Some(before) = self.active.swap(None) {
+        if let Some(before) = self.in_service.replace(None) {
             let limit = before.generation.guest.spec.drain_max;
             before.generation.begin_drain(limit);
             drop(before);
@@ -135,16 +170,17 @@ impl Plugin {
     /// # Errors
     /// `unavailable` when there is none, `deadline-exceeded` without an answer; otherwise as a call.
     pub async fn check_health(&self, limit: Duration) -> Result<HealthReport, Error> {
-        let shard = self.shard().ok_or_else(|| self.unavailable())?;
+        let shard = self.in_service.shard();
+        let shard = shard.ok_or_else(|| self.in_service.unavailable())?;
         health::check(shard, limit).await
     }
 
     #[must_use]
     pub fn status(&self) -> PluginStatus {
-        let active = self.active.load_full();
+        let active = self.in_service.load_full();
         let generation = active.as_ref().map(|serving| &serving.generation);
         let stopped = generation
-            .and_then(|generation| generation.stopped())
+            .and_then(|generation| generation.guest.stopped())
             .map(str::to_owned);
         let record = self.record.lock();
         let state = match generation {
@@ -165,6 +201,7 @@ impl Plugin {
                 .map(|generation| generation.services().to_vec())
                 .unwrap_or_default(),
             instances: generation.map_or(0, |generation| generation.n_instances()),
+            inline_path: generation.and_then(|generation| inline_path(generation)),
             draining: self.n_alive().saturating_sub(usize::from(active.is_some())),
             stopped,
             refusal: record.refusal.clone(),
@@ -176,7 +213,7 @@ impl Plugin {
     /// What the generation in service answers for; nothing without one.
     #[must_use]
     pub fn services(&self) -> Vec<ServiceInfo> {
-        let active = self.active.load();
+        let active = self.in_service.load();
         active
             .as_ref()
             .map(|serving| serving.generation.services().to_vec())
@@ -197,15 +234,7 @@ impl Plugin {
         kept: &mut VecDeque<Kept>,
     ) -> Result<Deployed, Refusal> {
         let number = self.numbers.fetch_add(1, Relaxed) + 1;
-        let on_stage = |stage| {
-            self.record
-                .lock()
-                .on_stage(stage, Some(number), Some(digest))
-        };
-        let ready = self
-            .loader
-            .prepare(source, digest, spec, number, on_stage)
-            .await;
+        let ready = self.prepare(source, digest, spec, number).await;
         let Ready {
             serving,
             ended,
@@ -228,7 +257,7 @@ impl Plugin {
             .maintain_regularly(Arc::downgrade(&maintained));
         drop(maintained);
         self.track(ended);
-        let before = self.active.swap(Some(Arc::new(serving)));
+        let before = self.in_service.replace(Some(serving));
         if let Some(before) = before {
             keep(kept, &before.generation);
             before
@@ -252,30 +281,34 @@ impl Plugin {
         })
     }
 
-    /// The generation in service, for as long as an entry takes.
-    pub(crate) fn serving(&self) -> Guard<Option<Arc<Serving>>> {
-        self.active.load()
-    }
-
-    pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
-        self.active.load().as_ref()?.shard()
+    /// Takes `source` through all stages before `active`.
+    async fn prepare(
+        &self,
+        source: Source,
+        digest: Digest,
+        spec: PluginSpec,
+        number: u64,
+    ) -> Result<Ready, Refusal> {
+        let on_stage = |stage| {
+            let mut record = self.record.lock();
+            record.on_stage(stage, Some(number), Some(digest));
+        };
+        let ready = self.loader.prepare(source, digest, spec, number, on_stage);
+        let ready = ready.await?;
+        check_health(&ready.serving).await?;
+        on_stage(Stage::Healthy);
+        Ok(ready)
     }
 
     /// The hold on a generation that answers calls.
     fn answering(&self) -> Result<Arc<WorkerShard>, Error> {
-        let shard = self.shard().ok_or_else(|| self.unavailable())?;
+        let shard = self.in_service.shard();
+        let shard = shard.ok_or_else(|| self.in_service.unavailable())?;
         if shard.generation().handles() {
             return Ok(shard);
         }
         let message = format!("plugin {} answers no calls", self.name());
         Err(Error::new(Kind::Unimplemented, Blame::Gateway, message))
-    }
-
-    pub(crate) fn unavailable(&self) -> Error {
-        Error::unavailable(
-            Blame::Gateway,
-            format!("plugin {} has no version in service", self.name()),
-        )
     }
 
     /// Remembers a generation until it ends, and forgets those that have.
@@ -292,20 +325,121 @@ impl Plugin {
     }
 }
 
+/// A plugin in each of its roles. What is given out follows the plugin: every call of it goes to the
+/// generation in service.
+impl Plugin {
+    /// The plugin as an interceptor of requests, if the generation in service is one.
+    #[must_use]
+    pub fn request_interceptor(&self) -> Option<Arc<dyn RequestInterceptor>> {
+        self.in_service
+            .has(Role::RequestInterceptor)
+            .then(|| Arc::new(PluginRequests(Arc::clone(&self.in_service))) as _)
+    }
+
+    /// The plugin as an interceptor of responses, if the generation in service is one.
+    #[must_use]
+    pub fn response_interceptor(&self) -> Option<Arc<dyn ResponseInterceptor>> {
+        self.in_service
+            .has(Role::ResponseInterceptor)
+            .then(|| Arc::new(PluginResponses(Arc::clone(&self.in_service))) as _)
+    }
+
+    /// The plugin as a frame extension, if the generation in service is one.
+    #[must_use]
+    pub fn frame_extension(&self) -> Option<Arc<dyn FrameExtension>> {
+        self.in_service
+            .has(Role::FrameExtension)
+            .then(|| Arc::new(PluginFrames(Arc::clone(&self.in_service))) as _)
+    }
+
+    /// The plugin as an authenticator, if the generation in service is one.
+    #[must_use]
+    pub fn authenticator(&self) -> Option<Arc<dyn Authenticator>> {
+        self.in_service
+            .has(Role::Authenticator)
+            .then(|| Arc::new(PluginAuthenticator(Arc::clone(&self.in_service))) as _)
+    }
+
+    /// The plugin as an authorizer, if the generation in service is one.
+    #[must_use]
+    pub fn authorizer(&self) -> Option<Arc<dyn Authorizer>> {
+        self.in_service
+            .has(Role::Authorizer)
+            .then(|| Arc::new(PluginAuthorizer(Arc::clone(&self.in_service))) as _)
+    }
+
+    /// The plugin as a handler of events, if the generation in service is one.
+    #[must_use]
+    pub fn event_handler(&self) -> Option<Arc<dyn EventHandler>> {
+        self.in_service
+            .has(Role::EventHandler)
+            .then(|| Arc::new(PluginEvents(Arc::clone(&self.in_service))) as _)
+    }
+
+    /// The plugin as the balancer of `service`, if the generation in service is one.
+    #[must_use]
+    pub fn balancer(&self, service: &str) -> Option<Arc<ComponentBalancer>> {
+        self.in_service
+            .has(Role::Balancer)
+            .then(|| ComponentBalancer::new(&self.in_service, service))
+    }
+}
+
 impl Handler for Plugin {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         match self.answering() {
-            Ok(shard) => shard.call(call),
+            Ok(shard) => call_one(shard, call),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 
     fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
         match self.answering() {
-            Ok(shard) => batch::call(&shard, calls),
+            Ok(shard) => batch::call(&shard, calls, |call| call_one(Arc::clone(&shard), call)),
             Err(_) => calls.into_iter().map(|call| self.call(call)).collect(),
         }
     }
+}
+
+/// Answers a call of the role `handler` or `stream-handler`.
+fn call_one(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Error>> {
+    if shard.generation().streams(&call) {
+        Box::pin(stream::call(shard, call))
+    } else {
+        handler::call(shard, call)
+    }
+}
+
+/// Asks for health and services; both within the plugin's time limit, and for health within its
+/// own, which is also for a guest that never gets a turn.
+async fn check_health(serving: &Serving) -> Result<(), Refusal> {
+    let refuse = |reason: String| Stage::Healthy.refuse(reason).until(Needs::to_run());
+    let generation = &serving.generation;
+    let no_shard = || refuse("there is no worker to run it".to_owned());
+    let shard = serving.shard().ok_or_else(no_shard)?;
+    let limit = generation.guest.spec.health_max;
+    let report = health::check(Arc::clone(&shard), limit).await;
+    let report = report.map_err(|error| refuse(format!("health: {}", error.message)))?;
+    if report.status == HealthStatus::NotServing {
+        let message = report.message.as_deref().unwrap_or("no reason given");
+        return Err(refuse(format!("health: not-serving: {message}")));
+    }
+    if !generation.handles() {
+        return Ok(());
+    }
+    let services = describe::services(shard).await;
+    let services = services.map_err(|error| refuse(format!("describe: {}", error.message)))?;
+    generation.set_services(services);
+    Ok(())
+}
+
+fn inline_path(generation: &Generation) -> Option<InlinePathStatus> {
+    let (open, bailouts) = generation.inline_path()?;
+    Some(InlinePathStatus {
+        open,
+        bailouts: bailouts.count,
+        opens_in_seconds: if open { 0 } else { bailouts.rounds_left },
+    })
 }
 
 fn is_alive(ended: &mut oneshot::Receiver<()>) -> bool {

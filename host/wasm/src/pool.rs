@@ -19,11 +19,6 @@ use tokio::sync::oneshot;
 
 use crate::shard::{self, Padded};
 
-/// Something that is to be looked after about every second.
-pub(crate) trait Maintenance: Send + Sync {
-    fn maintain(&self);
-}
-
 /// What can lie idle.
 pub(crate) trait Idle {
     fn last_used(&self) -> Instant;
@@ -177,10 +172,16 @@ impl<T> Pool<T> {
 impl<T: Idle> Pool<T> {
     /// Drops the instances that have had no call for `idle_max`.
     pub(crate) fn retire_idle(&self, now: Instant, idle_max: Duration) -> usize {
+        self.retire(|idle| now.saturating_duration_since(idle.last_used()) >= idle_max)
+    }
+}
+
+impl<T> Pool<T> {
+    /// Drops the idle instances that are `unwanted`. Says how many.
+    pub(crate) fn retire(&self, unwanted: impl Fn(&T) -> bool) -> usize {
         let mut n_retired = 0;
         for Padded(shard) in &self.shards {
-            let is_old = |idle: &mut T| now.saturating_duration_since(idle.last_used()) >= idle_max;
-            let old: Vec<T> = shard.lock().extract_if(.., is_old).collect();
+            let old: Vec<T> = shard.lock().extract_if(.., |idle| unwanted(idle)).collect();
             n_retired += old.len();
             for instance in old {
                 drop(instance);

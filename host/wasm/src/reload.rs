@@ -5,84 +5,42 @@
 //!   └─────────┴──────────┴─────────┴─────────┴──► refused: the one before stays in service
 //! ```
 
-use std::{collections::BTreeSet, fmt, path::PathBuf, sync::Arc, time::Instant};
+use std::{collections::BTreeSet, fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
 use crate::{
     cache::{Compiled, is_of_system, wants_concurrency},
-    call_path,
-    capability::{self, kv, log::Lines},
-    component::{self, Exports, Role},
-    describe::{self, ServiceInfo},
+    capability::kv,
     digest::Digest,
-    direct::{Code, Direct},
     drain::Drain,
     engine::Flavor,
-    generation::{Generation, Linked},
-    health::{self, HealthStatus},
+    exports::{self, Export, Exports},
+    generation::{Direct, Generation, Serving},
+    instance::Code,
+    lease,
     limits::octets,
+    linking::{self, RoleSpec},
+    log_rate::LogRate,
+    placement::Placements,
+    role::Role,
     runtime::Runtime,
-    serving::{Serving, WorkerShard},
+    slots::Shared,
     spec::PluginSpec,
+    stage::{Needs, Refusal, Stage},
     state::Guest,
     stats::PluginStats,
+    worker_local::DirectCode,
 };
-
-/// How far a component came.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Stage {
-    Seen,
-    Compiled,
-    Linked,
-    Warmed,
-    Healthy,
-    Active,
-    /// Out of service because its file is gone.
-    Removed,
-}
-
-/// Why a component does not serve. The generation before it stays in service.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("not {stage}: {reason}")]
-pub struct Refusal {
-    /// The stage that was not reached.
-    pub stage: Stage,
-    pub reason: String,
-    /// What may lift it, beside another component.
-    pub needs: Needs,
-}
-
-/// What must change for a refused component to be worth another try. Nothing of it: only the
-/// component itself.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct Needs {
-    /// Time: descriptors, memory or a disk were wanting, or a part that it asks.
-    pub time: bool,
-    /// Other limits or grants.
-    pub settings: bool,
-    /// A folder of the host that does not exist.
-    pub folder: Option<PathBuf>,
-}
-
-/// A component that serves.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Deployed {
-    pub generation: u64,
-    pub digest: Digest,
-    pub roles: Vec<Role>,
-    pub services: Vec<ServiceInfo>,
-    /// Whether compiled code was found in the cache.
-    pub cached: bool,
-}
 
 /// What a slot gives to all its generations.
 pub(crate) struct Loader {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) plugin: Arc<str>,
     pub(crate) stats: Arc<PluginStats>,
+    /// The roles that there are.
+    pub(crate) roles: &'static [RoleSpec],
 }
 
 /// Where compiled code comes from.
@@ -92,7 +50,7 @@ pub(crate) enum Source {
     Cache,
 }
 
-/// A generation that may take calls.
+/// A generation whose instances start.
 pub(crate) struct Ready {
     pub(crate) serving: Serving,
     pub(crate) ended: oneshot::Receiver<()>,
@@ -100,7 +58,7 @@ pub(crate) struct Ready {
 }
 
 impl Loader {
-    /// Takes `source` through all stages before `active`; `on_stage` is told of each.
+    /// Takes `source` through all stages up to `warmed`; `on_stage` is told of each.
     pub(crate) async fn prepare(
         &self,
         source: Source,
@@ -114,31 +72,19 @@ impl Loader {
         let octets = source.octets();
         let compiled = self.compile(source, digest).await?;
         let cached = compiled.cached;
-        let (guest, mut linked, imports) = self.link(compiled, spec)?;
+        let (guest, code, imports) = self.link(compiled, spec)?;
         let guest = Arc::new(guest);
-        if linked.exports.roles().into_iter().any(Role::is_direct) {
-            let must =
-                linked.exports.has(Role::Balancer) || linked.exports.has(Role::FrameExtension);
-            let direct = self.link_direct(octets, digest, &guest, &imports).await?;
-            if must && direct.is_none() {
-                let reason = "roles balancer and frame-extension are entered directly, which a \
-                    component with async features cannot be";
-                return Err(Stage::Compiled.refuse(reason));
-            }
-            linked.direct = direct;
-        }
+        let direct = self.direct(octets, digest, &guest, &code, imports).await?;
         on_stage(Stage::Compiled);
         on_stage(Stage::Linked);
-        let (generation, ended) = Generation::new(number, digest, guest, linked);
+        let (generation, ended) = Generation::new(number, digest, guest, code, direct);
         let serving = Serving::new(generation);
         let refuse = |reason: String| Stage::Warmed.refuse(reason).until(Needs::to_run());
         let no_shard = || refuse("there is no worker to run it".to_owned());
         let shard = serving.shard().ok_or_else(no_shard)?;
-        let warmed = shard.warm().await;
+        let warmed = lease::warm(&shard).await;
         warmed.map_err(|error| refuse(error.message.into_owned()))?;
         on_stage(Stage::Warmed);
-        self.check_health(&serving, shard).await?;
-        on_stage(Stage::Healthy);
         Ok(Ready {
             serving,
             ended,
@@ -192,21 +138,23 @@ impl Loader {
             }
             (Err(error), _) => Err(error),
         };
-        compiled.map_err(|error| Stage::Compiled.fail(&error))
+        compiled.map_err(|error| fail(Stage::Compiled, &error))
     }
 
     fn link(
         &self,
         compiled: Compiled,
         spec: PluginSpec,
-    ) -> Result<(Guest, Linked, BTreeSet<String>), Refusal> {
+    ) -> Result<(Guest, Code, BTreeSet<String>), Refusal> {
         let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
         let Compiled {
             component, flavor, ..
         } = compiled;
         let engine = component.engine();
-        let imports = component::imports(&component, engine).map_err(|error| refuse(&error))?;
-        let exports = Exports::find(&component, engine).map_err(|error| refuse(&error))?;
+        let imports = exports::imports(&component, engine, &linking::offered())
+            .map_err(|error| refuse(&error))?;
+        let known = self.exports();
+        let exports = Exports::find(&component, engine, &known).map_err(|error| refuse(&error))?;
         let linker = self
             .runtime
             .linker(flavor)
@@ -215,55 +163,75 @@ impl Loader {
             .instantiate_pre(&component)
             .map_err(|error| refuse(&error))?;
         let inline = match flavor {
-            Flavor::Synchronous if exports.handle.is_some() => {
+            Flavor::Synchronous if exports.has(Role::Handler) => {
                 let linker =
-                    call_path::linker(engine, &component).map_err(|error| refuse(&error))?;
+                    linking::inline_linker(engine, &component).map_err(|error| refuse(&error))?;
                 let pre = linker.instantiate_pre(&component);
                 Some(pre.map_err(|error| refuse(&error))?)
             }
             Flavor::Synchronous | Flavor::Metered | Flavor::Concurrent => None,
         };
-        component::check_shapes(&component, engine).map_err(|error| refuse(&error))?;
-        let kv = if imports.contains("kv") {
-            let store = self.runtime.store();
-            let store = store.map_err(|error| refuse(&error).until(Needs::time()))?;
-            Some(kv::Table::new(
-                store,
-                &self.plugin,
-                spec.grants.kv.as_deref(),
-            ))
-        } else {
-            None
-        };
+        exports::check_shapes(&component, engine, &known).map_err(|error| refuse(&error))?;
         let guest = Guest {
             plugin: Arc::clone(&self.plugin),
             stats: Arc::clone(&self.stats),
-            lines: Lines::new(&spec.limits, Instant::now()),
-            client: Arc::clone(&self.runtime.client),
-            events: Arc::clone(&self.runtime.events),
-            kv,
+            log_rate: LogRate::new(&spec.limits, Instant::now()),
             executor: Arc::clone(&self.runtime.executor),
+            placements: Placements::new(),
             drain: Drain::default(),
+            stopped: std::sync::OnceLock::new(),
+            shared: self.shared(&spec, &imports)?,
             spec,
         };
-        let linked = Linked {
+        let roles = self.roles.iter().filter(|role| exports.has(role.role));
+        let code = Code {
+            find: roles.filter_map(|role| role.find).collect(),
+            exports,
             pre,
             inline,
-            exports,
-            direct: None,
         };
-        Ok((guest, linked, imports))
+        Ok((guest, code, imports))
     }
 
-    /// The direct way into a component, compiled for the engine that counts. `None` where the
-    /// component needs the other engine and has no role that must be entered directly.
-    async fn link_direct(
+    /// What imports keep for all instances, one line each.
+    fn shared(&self, spec: &PluginSpec, imports: &BTreeSet<String>) -> Result<Shared, Refusal> {
+        let mut shared = Shared::default();
+        shared.put(Arc::clone(&self.runtime.client));
+        shared.put(Arc::clone(&self.runtime.events));
+        if imports.contains("kv") {
+            let refuse = |error| Stage::Linked.refuse(format!("{error:#}"));
+            let store = self.runtime.store();
+            let store = store.map_err(|error| refuse(error).until(Needs::time()))?;
+            shared.put(kv::Table::new(
+                store,
+                &self.plugin,
+                spec.grants.kv.as_deref(),
+            ));
+        }
+        Ok(shared)
+    }
+
+    fn exports(&self) -> Vec<(Role, &'static [Export])> {
+        let roles = self.roles.iter();
+        roles.map(|role| (role.role, role.exports)).collect()
+    }
+
+    /// Direct entry into a component, compiled for the engine that counts. `None` where it has no role
+    /// for that, or needs the other engine and has no role that must be entered directly.
+    async fn direct(
         &self,
         source: Option<Bytes>,
         digest: Digest,
         guest: &Arc<Guest>,
-        imports: &BTreeSet<String>,
+        code: &Code,
+        imports: BTreeSet<String>,
     ) -> Result<Option<Direct>, Refusal> {
+        let roles = self.roles.iter();
+        let roles = roles.filter(|role| code.exports.has(role.role));
+        let direct: Vec<_> = roles.filter_map(|role| role.direct.as_ref()).collect();
+        if direct.is_empty() {
+            return Ok(None);
+        }
         let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
         let runtime = Arc::clone(&self.runtime);
         let work = move || runtime.compile_metered(&digest, source.as_deref());
@@ -271,53 +239,50 @@ impl Loader {
         let compiled = self.runtime.compiler.run(work).await.ok_or_else(panicked)?;
         let component = match compiled {
             Ok(component) => component,
-            Err(error) if wants_concurrency(&error) => return Ok(None),
-            Err(error) => return Err(Stage::Compiled.fail(&error)),
+            Err(error) if wants_concurrency(&error) => {
+                if direct.iter().any(|role| role.is_always) {
+                    let reason = "roles balancer and frame-extension are entered directly, which a \
+                        component with async features cannot be";
+                    return Err(Stage::Compiled.refuse(reason));
+                }
+                return Ok(None);
+            }
+            Err(error) => return Err(fail(Stage::Compiled, &error)),
         };
         let engine = component.engine();
-        let exports = Exports::find(&component, engine).map_err(|error| refuse(&error))?;
-        let linker =
-            capability::direct_linker(engine, &component).map_err(|error| refuse(&error))?;
+        let known = self.exports();
+        let exports = Exports::find(&component, engine, &known).map_err(|error| refuse(&error))?;
+        let linker = linking::direct_linker(engine, &component).map_err(|error| refuse(&error))?;
         let pre = linker
             .instantiate_pre(&component)
             .map_err(|error| refuse(&error))?;
-        let may_wait = imports.contains("kv")
-            || imports.contains("client")
-            || !guest.spec.grants.files.is_empty();
-        let code = Code {
+        let may_wait = linking::wants_to_wait(&imports) || !guest.spec.grants.files.is_empty();
+        let code = Arc::new(DirectCode {
             guest: Arc::clone(guest),
             tick: self.runtime.engines.tick(),
-            asks_call: imports.contains("call"),
-            asks_candidates: imports.contains("candidates"),
+            imports,
             pre,
             exports,
-        };
-        Ok(Some(Direct::new(Arc::new(code), may_wait)))
+        });
+        let entered = direct
+            .into_iter()
+            .filter(|role| role.is_always || !may_wait && !(role.is_off)(&code));
+        let (per_use, kept): (Vec<_>, Vec<_>) = entered.partition(|role| role.is_per_use);
+        Ok(Some(Direct {
+            local: kept.iter().map(|role| (role.new)(&code)).collect(),
+            per_use: per_use.iter().map(|role| role.new).collect(),
+            code,
+        }))
     }
+}
 
-    /// Asks for health and services; both within the plugin's time limit, and for health within its
-    /// own, which is also for a guest that never gets a turn.
-    async fn check_health(
-        &self,
-        serving: &Serving,
-        shard: Arc<WorkerShard>,
-    ) -> Result<(), Refusal> {
-        let refuse = |reason: String| Stage::Healthy.refuse(reason).until(Needs::to_run());
-        let limit = serving.generation.guest.spec.health_max;
-        let report = health::check(Arc::clone(&shard), limit).await;
-        let report = report.map_err(|error| refuse(format!("health: {}", error.message)))?;
-        if report.status == HealthStatus::NotServing {
-            let message = report.message.as_deref().unwrap_or("no reason given");
-            return Err(refuse(format!("health: not-serving: {message}")));
-        }
-        if !serving.generation.handles() {
-            return Ok(());
-        }
-        let services = describe::services(shard).await;
-        let services = services.map_err(|error| refuse(format!("describe: {}", error.message)))?;
-        serving.generation.set_services(services);
-        Ok(())
-    }
+/// A refusal for an error of wasmtime's. One of the system passes, one of the component does not.
+fn fail(stage: Stage, error: &wasmtime::Error) -> Refusal {
+    let needs = Needs {
+        time: is_of_system(error),
+        ..Needs::default()
+    };
+    stage.refuse(format!("{error:#}")).until(needs)
 }
 
 impl Source {
@@ -326,79 +291,6 @@ impl Source {
             Self::Octets(octets) => Some(octets.clone()),
             Self::Cache => None,
         }
-    }
-}
-
-impl Stage {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Seen => "seen",
-            Self::Compiled => "compiled",
-            Self::Linked => "linked",
-            Self::Warmed => "warmed",
-            Self::Healthy => "healthy",
-            Self::Active => "active",
-            Self::Removed => "removed",
-        }
-    }
-
-    /// The reason on one line: the compiler's own go over many, and logs and tables show one.
-    pub(crate) fn refuse(self, reason: impl AsRef<str>) -> Refusal {
-        let words: Vec<_> = reason.as_ref().split_whitespace().collect();
-        Refusal {
-            stage: self,
-            reason: words.join(" "),
-            needs: Needs::default(),
-        }
-    }
-
-    /// As `refuse`; an error of the system passes, one of the component does not.
-    fn fail(self, error: &wasmtime::Error) -> Refusal {
-        let needs = Needs {
-            time: is_of_system(error),
-            ..Needs::default()
-        };
-        self.refuse(format!("{error:#}")).until(needs)
-    }
-}
-
-impl Refusal {
-    fn until(self, needs: Needs) -> Self {
-        Self { needs, ..self }
-    }
-}
-
-impl Needs {
-    #[must_use]
-    pub fn time() -> Self {
-        Self {
-            time: true,
-            ..Self::default()
-        }
-    }
-
-    #[must_use]
-    pub fn settings() -> Self {
-        Self {
-            settings: true,
-            ..Self::default()
-        }
-    }
-
-    /// An instance could not be made, or did not run well: its limits may be at fault, what it
-    /// asks, or the machine.
-    fn to_run() -> Self {
-        Self {
-            time: true,
-            ..Self::settings()
-        }
-    }
-}
-
-impl fmt::Display for Stage {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
     }
 }
 
@@ -412,9 +304,9 @@ mod tests {
     fn an_error_of_the_system_passes_and_one_of_the_component_does_not() {
         let of_system = io::Error::from(io::ErrorKind::OutOfMemory);
         let of_system = wasmtime::Error::from(of_system).context("cannot map");
-        assert!(Stage::Compiled.fail(&of_system).needs.time);
+        assert!(fail(Stage::Compiled, &of_system).needs.time);
         let of_component = wasmtime::Error::msg("no component");
-        let refusal = Stage::Compiled.fail(&of_component);
+        let refusal = fail(Stage::Compiled, &of_component);
         assert_eq!(refusal.needs, Needs::default());
     }
 }

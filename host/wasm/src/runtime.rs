@@ -12,13 +12,14 @@ use wasmtime::component::{Component, Linker};
 
 use crate::{
     cache::{Cache, CacheError, Compiled},
-    capability::{self, client::Client, events::Events},
+    capability::{client::Client, events::Events},
     compiler::Compiler,
     digest::Digest,
     engine::{Engines, Flavor, Pooling},
     executor::Executor,
+    linking,
     records::Records,
-    state::State,
+    state::StoreState,
     store::{Store, StoreError, StoreHealth},
 };
 
@@ -42,8 +43,8 @@ pub struct Runtime {
     pub(crate) compiler: Compiler,
     pub(crate) executor: Arc<Executor>,
     cache: Cache,
-    synchronous: Linker<State>,
-    concurrent: OnceLock<Linker<State>>,
+    synchronous: Linker<StoreState>,
+    concurrent: OnceLock<Linker<StoreState>>,
     /// Opened for the first plugin that imports it.
     store: Mutex<Option<Arc<Store>>>,
     store_health: Arc<StoreHealth>,
@@ -75,7 +76,7 @@ impl Runtime {
         let is_busy = executor.is_busy();
         let engines = Engines::new(config.pooling, config.tick, is_busy).map_err(failed)?;
         let engine = engines.of(Flavor::Synchronous).map_err(failed)?;
-        let synchronous = capability::linker(&engine).map_err(failed)?;
+        let synchronous = linking::linker(&engine).map_err(failed)?;
         let compiler = Compiler::start().map_err(no_thread)?;
         Ok(Arc::new(Self {
             engines,
@@ -182,15 +183,15 @@ impl Runtime {
         self.cache.load(&self.engines, digest)
     }
 
-    pub(crate) fn linker(&self, flavor: Flavor) -> wasmtime::Result<&Linker<State>> {
+    pub(crate) fn linker(&self, flavor: Flavor) -> wasmtime::Result<&Linker<StoreState>> {
         match flavor {
-            // What is metered is linked for each component (`capability::direct_linker`).
+            // What is metered is linked for each component (`linking::direct_linker`).
             Flavor::Synchronous | Flavor::Metered => Ok(&self.synchronous),
             Flavor::Concurrent => {
                 if let Some(linker) = self.concurrent.get() {
                     return Ok(linker);
                 }
-                let linker = capability::linker(&self.engines.of(flavor)?)?;
+                let linker = linking::linker(&self.engines.of(flavor)?)?;
                 Ok(self.concurrent.get_or_init(|| linker))
             }
         }

@@ -1,30 +1,31 @@
-//! What a store knows: the plugin it belongs to, the call that it answers, what it has used.
+//! The frame of a store: the plugin that it belongs to, the call that it answers, what it may still use.
+//! It knows no import and no role: what those keep in a store lies in its slots, under their own types.
 
 use std::{
-    sync::Arc,
+    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
-use bytes::Bytes;
 use postern_core::{
-    Body, BodyKind, BodyStream, Call, Context, Headers, HttpFacts, Text, extension::Asked,
+    Body, Call, Context, Headers, HttpFacts, Kind, Origin, Peer, Text, Transport, event::Outbox,
+    extension::Asked,
 };
-use tokio::sync::mpsc;
-use wasmtime::{ResourceLimiter, UpdateDeadline, component::ResourceTable};
-use wasmtime_wasi::{WasiCtx, WasiCtxView, WasiView};
+use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
 
 use crate::{
-    batch::Batch,
+    bindings::Failure,
     call_path::Bailout,
-    capability::{self, client::Client, events::Events, kv, log::Lines},
-    convert::Stop,
+    convert::failure,
     drain::Drain,
     executor::Executor,
+    fuel,
+    log_rate::{Admission, LogRate},
+    placement::Placements,
     reply_draft::Draft,
-    spec::PluginSpec,
+    slots::{Shared, Slots},
+    spec::{OnTrap, PluginSpec},
     stats::PluginStats,
-    stream_registry::Progress,
-    subject::Subject,
+    trap::{Stop, Trapped},
 };
 
 /// What all instances of one generation share.
@@ -32,28 +33,32 @@ pub(crate) struct Guest {
     pub(crate) plugin: Arc<str>,
     pub(crate) spec: PluginSpec,
     pub(crate) stats: Arc<PluginStats>,
-    pub(crate) lines: Lines,
-    /// There when the component imports `kv`.
-    pub(crate) kv: Option<kv::Table>,
-    pub(crate) client: Arc<Client>,
-    pub(crate) events: Arc<Events>,
+    pub(crate) log_rate: LogRate,
     /// Where it computes when it computes for long.
     pub(crate) executor: Arc<Executor>,
+    /// Where calls of each method begin.
+    pub(crate) placements: Placements,
     pub(crate) drain: Drain,
+    /// Why it answers no more (`OnTrap::Stop`).
+    pub(crate) stopped: OnceLock<String>,
+    /// What its imports keep for all its instances.
+    pub(crate) shared: Shared,
 }
 
 /// Data of a store.
-pub(crate) struct State {
+pub(crate) struct StoreState {
     pub(crate) guest: Arc<Guest>,
     /// The call that is being answered; `None` while an instance starts and in `health` and
     /// `describe`.
     pub(crate) ambient: Option<CallContext>,
-    /// The calls that are being answered together; each is `ambient` when the guest says so.
-    pub(crate) batch: Option<Box<Batch>>,
-    /// What a role beside handlers works on.
-    pub(crate) subject: Option<Subject>,
+    /// When whoever waits for this entry stops waiting.
+    pub(crate) deadline: Option<Instant>,
+    /// What the imports and the role of this entry work on.
+    pub(crate) slots: Slots,
+    /// What imports keep for as long as the store lives.
+    pub(crate) kept: Slots,
     /// Whether the budget of this entry has grown by its payload.
-    pub(crate) payload_counted: bool,
+    payload_counted: bool,
     pub(crate) memory: Memory,
     /// Ticks that a call on the inline path may still see; `None` on the async path.
     pub(crate) ticks_left: Option<u8>,
@@ -62,7 +67,6 @@ pub(crate) struct State {
     time_end: Option<Instant>,
     /// Imported functions that may still be called.
     pub(crate) host_calls_left: u32,
-    wasi: Option<Box<Wasi>>,
 }
 
 /// The ambient call.
@@ -70,36 +74,24 @@ pub(crate) struct CallContext {
     pub(crate) call: AmbientCall,
     /// What is set of the reply so far.
     pub(crate) reply: Draft,
-    /// Of a streaming call; a unary call has its message and its answer in `handle` itself.
-    pub(crate) streams: Option<Box<Streams>>,
+    pub(crate) reply_state: ReplyState,
 }
 
-/// The head of the ambient call. Kept by pointer: it goes into a store and comes out again for every
-/// entry.
+/// Whether headers of the reply can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReplyState {
+    Open,
+    /// They are out, before the first message.
+    Begun,
+    /// The reply is another's, seen through the import `response`.
+    Watched,
+}
+
+/// The call itself. Kept by pointer: it goes into a store and comes out again for every entry.
 pub(crate) enum AmbientCall {
-    /// The call itself.
     Owned(Box<Call>),
     /// What others share of it.
     Shared(Arc<Asked>),
-}
-
-pub(crate) struct Streams {
-    /// `None` at its end, and while `next` waits for it.
-    pub(crate) inbound: Option<BodyStream>,
-    pub(crate) outbound: mpsc::Sender<Outbound>,
-    pub(crate) progress: Arc<Progress>,
-    /// What the body of the request is.
-    pub(crate) kind: BodyKind,
-    /// What follows it, once it is over.
-    pub(crate) trailers: Option<Headers>,
-    /// Whether the reply has begun, so that its headers are out.
-    pub(crate) started: bool,
-}
-
-/// What a streaming guest sends; the first carries the head of the reply.
-pub(crate) struct Outbound {
-    pub(crate) head: Draft,
-    pub(crate) message: Bytes,
 }
 
 /// Linear memories of one store, all together.
@@ -111,18 +103,49 @@ pub(crate) struct Memory {
     pub(crate) refused: bool,
 }
 
-struct Wasi {
-    context: WasiCtx,
-    table: ResourceTable,
+impl Guest {
+    /// Takes a place for one log line, counts it, and tells of those that were dropped before it.
+    pub(crate) fn admit_line(&self) -> bool {
+        match self.log_rate.admit(Instant::now()) {
+            Admission::Dropped => {
+                self.stats.log_lines_dropped.fetch_add(1, Relaxed);
+                false
+            }
+            Admission::Kept { n_dropped_before } => {
+                self.stats.log_lines.fetch_add(1, Relaxed);
+                if n_dropped_before > 0 {
+                    let limit = self.spec.limits.log_lines_per_second;
+                    tracing::warn!(
+                        target: "plugin",
+                        plugin = %self.plugin,
+                        "{n_dropped_before} lines over the rate of {limit} a second were dropped"
+                    );
+                }
+                true
+            }
+        }
+    }
+
+    /// What a trap means for the plugin (`OnTrap`).
+    pub(crate) fn on_trap(&self, trapped: &Trapped) {
+        if self.spec.on_trap == OnTrap::Stop {
+            self.stopped.get_or_init(|| trapped.text.clone());
+        }
+    }
+
+    pub(crate) fn stopped(&self) -> Option<&str> {
+        self.stopped.get().map(String::as_str)
+    }
 }
 
-impl State {
+impl StoreState {
     pub(crate) fn new(guest: Arc<Guest>, now: Instant) -> Self {
         let limits = &guest.spec.limits;
         Self {
             ambient: None,
-            batch: None,
-            subject: None,
+            deadline: None,
+            slots: Slots::default(),
+            kept: Slots::default(),
             payload_counted: false,
             memory: Memory {
                 bytes: 0,
@@ -132,12 +155,11 @@ impl State {
             ticks_left: None,
             time_end: Some(now + limits.time_max),
             host_calls_left: limits.host_calls_max,
-            wasi: None,
             guest,
         }
     }
 
-    /// Gives the guest a full allowance for its next call. Its time is counted from `start`, if at
+    /// Gives the guest a full allowance for its next entry. Its time is counted from `start`, if at
     /// all.
     pub(crate) fn begin(&mut self, start: Option<Instant>, ambient: Option<CallContext>) {
         let limits = &self.guest.spec.limits;
@@ -145,32 +167,15 @@ impl State {
         self.host_calls_left = limits.host_calls_max;
         self.memory.refused = false;
         self.payload_counted = false;
-        self.subject = None;
-        self.batch = None;
+        self.slots.clear();
+        self.set_ambient(ambient);
+    }
+
+    /// Puts a call in place; whoever waits for the entry waits until its deadline.
+    pub(crate) fn set_ambient(&mut self, ambient: Option<CallContext>) {
+        let context = ambient.as_ref().map(|ambient| ambient.call.context());
+        self.deadline = context.and_then(|context| context.deadline);
         self.ambient = ambient;
-    }
-
-    /// As `begin`, for calls that are answered together. Their allowance is that of one call: what
-    /// needs more is made by itself.
-    pub(crate) fn begin_batch(&mut self, start: Instant, batch: Box<Batch>) {
-        self.begin(Some(start), None);
-        self.batch = Some(batch);
-    }
-
-    /// Makes the call with this index of the batch the ambient one.
-    ///
-    /// # Errors
-    /// `Stop::Turn` without such a call.
-    pub(crate) fn turn(&mut self, index: u32) -> Result<(), Stop> {
-        let Some(batch) = &mut self.batch else {
-            return Err(Stop::Turn { index, n_calls: 0 });
-        };
-        let n_calls = batch.n_calls();
-        self.ambient = batch.turn(index as usize, self.ambient.take());
-        match self.ambient {
-            Some(_) => Ok(()),
-            None => Err(Stop::Turn { index, n_calls }),
-        }
     }
 
     /// Takes one from what the guest may still ask of the host.
@@ -186,17 +191,9 @@ impl State {
         }
     }
 
-    /// When the caller stops waiting, if it does; the first of several.
-    pub(crate) fn deadline(&self) -> Option<Instant> {
-        if let Some(batch) = &self.batch {
-            return batch.deadline();
-        }
-        self.ambient.as_ref()?.call.context().deadline
-    }
-
     /// When this call ends at the latest as things stand.
     pub(crate) fn end(&self) -> Instant {
-        let ends = [self.deadline(), self.time_end].into_iter().flatten();
+        let ends = [self.deadline, self.time_end].into_iter().flatten();
         ends.min()
             .unwrap_or_else(|| Instant::now() + self.guest.spec.limits.time_max)
     }
@@ -220,7 +217,7 @@ impl State {
 
     /// Whether the guest must stop.
     pub(crate) fn check_time(&self, now: Instant) -> Result<(), Stop> {
-        if self.deadline().is_some_and(|deadline| now >= deadline) {
+        if self.deadline.is_some_and(|deadline| now >= deadline) {
             return Err(Stop::Deadline);
         }
         if self.time_end.is_some_and(|end| now >= end) {
@@ -230,16 +227,71 @@ impl State {
         }
         Ok(())
     }
+
+    /// Reads what wasmtime reports after a call into this store failed.
+    pub(crate) fn trapped(&self, error: &wasmtime::Error) -> Trapped {
+        let memory = &self.memory;
+        Trapped::read(error, memory.refused.then_some(memory.bytes_max))
+    }
+
+    /// Refuses the guest when too many plugins stand between the first caller and it.
+    pub(crate) fn check_depth(&self) -> Result<(), Failure> {
+        let ambient = self.ambient.as_ref();
+        let depth = ambient.map_or(0, |ambient| ambient.call.context().depth);
+        let limit = self.guest.spec.limits.depth_max;
+        if depth >= limit {
+            let message = format!("{depth} plugins call one another, the limit is {limit}");
+            return Err(failure(Kind::ResourceExhausted, message));
+        }
+        Ok(())
+    }
+
+    /// The context of a call that the guest makes while it answers the ambient one.
+    pub(crate) fn context_of_own_call(&self, deadline: Instant) -> Context {
+        let peer = Peer::new(Transport::Plugin, Origin::Local).with_session(&*self.guest.plugin);
+        let peer = Arc::new(peer);
+        let deadline = Some(deadline);
+        match &self.ambient {
+            None => Context {
+                deadline,
+                peer,
+                depth: 1,
+                ..Context::default()
+            },
+            Some(ambient) => Context {
+                deadline,
+                peer,
+                // Events of a plugin go to its role.
+                outbox: Outbox::closed(),
+                depth: ambient.call.context().depth.saturating_add(1),
+                ..ambient.call.context().clone()
+            },
+        }
+    }
 }
 
 impl CallContext {
-    /// A call that is answered in one message, or by somebody else.
+    /// A call that is answered here.
     pub(crate) const fn new(call: AmbientCall) -> Self {
         Self {
             call,
             reply: None,
-            streams: None,
+            reply_state: ReplyState::Open,
         }
+    }
+
+    /// A call that is answered by somebody else, for those who see its reply.
+    pub(crate) const fn watched(call: AmbientCall) -> Self {
+        Self {
+            call,
+            reply: None,
+            reply_state: ReplyState::Watched,
+        }
+    }
+
+    /// What others ask about.
+    pub(crate) fn asked(asked: &Arc<Asked>) -> Self {
+        Self::new(AmbientCall::Shared(Arc::clone(asked)))
     }
 
     /// The body of a call that has not been handed on.
@@ -249,6 +301,22 @@ impl CallContext {
             AmbientCall::Shared(_) => None,
         }
     }
+}
+
+/// A payload crosses into the guest: its budget grows, once in an entry. Without a meter there is
+/// nothing to do.
+pub(crate) fn on_payload(
+    store: &mut StoreContextMut<'_, StoreState>,
+    octets: usize,
+) -> wasmtime::Result<()> {
+    let Ok(left) = store.get_fuel() else {
+        return Ok(());
+    };
+    let counted = std::mem::replace(&mut store.data_mut().payload_counted, true);
+    if counted {
+        return Ok(());
+    }
+    store.set_fuel(left.saturating_add(fuel::of(fuel::time_of(octets))))
 }
 
 impl AmbientCall {
@@ -312,22 +380,6 @@ impl ResourceLimiter for Memory {
         maximum: Option<usize>,
     ) -> wasmtime::Result<bool> {
         Ok(maximum.is_none_or(|maximum| desired <= maximum))
-    }
-}
-
-impl WasiView for State {
-    fn ctx(&mut self) -> WasiCtxView<'_> {
-        let wasi = self.wasi.get_or_insert_with(|| {
-            let context = capability::wasi::context(&self.guest);
-            Box::new(Wasi {
-                context,
-                table: ResourceTable::new(),
-            })
-        });
-        WasiCtxView {
-            ctx: &mut wasi.context,
-            table: &mut wasi.table,
-        }
     }
 }
 

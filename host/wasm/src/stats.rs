@@ -6,45 +6,14 @@ use std::{
 };
 
 use crate::{
-    direct::stats::{Entries, EntryStats},
+    call_path::Bailout,
+    outcome::{EntryOutcome, Outcome, TrapReason},
+    role::Role,
     shard::{self, Padded},
 };
 
 /// Upper bounds of the buckets of call time, in microseconds; a last bucket holds the rest.
 pub const BUCKETS_MICROS: [u64; 8] = [10, 50, 100, 500, 1_000, 10_000, 100_000, 1_000_000];
-
-/// How a call ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Outcome {
-    /// The guest answered.
-    Ok,
-    /// The guest answered with a failure.
-    Failed,
-    /// The guest trapped or passed a limit.
-    Trapped,
-    /// The guest took longer than its time limit or the caller's deadline.
-    TimedOut,
-    /// The caller went away.
-    Cancelled,
-    /// No instance was free in time.
-    Refused,
-}
-
-/// Why an instance was stopped.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum TrapReason {
-    MemoryLimit,
-    TimeLimit,
-    Deadline,
-    OutputLimit,
-    HostCallLimit,
-    Unreachable,
-    StackOverflow,
-    MemoryAccess,
-    Arithmetic,
-    Exit,
-    Other,
-}
 
 /// Counters of one plugin over all its generations.
 #[derive(Debug)]
@@ -65,6 +34,10 @@ pub struct PluginStats {
     pub queue_wait_nanos: AtomicU64,
     /// Calls that were to be answered together and were then made one by one: such batches.
     pub batches_undone: AtomicU64,
+    /// Entries that left the inline path because they called what has an effect or may wait.
+    pub bailouts_host_call: AtomicU64,
+    /// Entries that left the inline path because they took longer than a tick.
+    pub bailouts_overran: AtomicU64,
     pub reloads_ok: AtomicU64,
     pub reloads_refused: AtomicU64,
     pub log_lines: AtomicU64,
@@ -106,68 +79,16 @@ pub struct StatsSnapshot {
     pub batched_calls: u64,
     /// Entries that were to answer several calls and did not; the calls were made one by one.
     pub batches_undone: u64,
+    /// Entries that left the inline path because they called what has an effect or may wait.
+    pub bailouts_host_call: u64,
+    /// Entries that left the inline path because they took longer than a tick.
+    pub bailouts_overran: u64,
     pub reloads_ok: u64,
     pub reloads_refused: u64,
     pub log_lines: u64,
     pub log_lines_dropped: u64,
     /// Direct entries, by role; roles never entered are left out.
     pub entries: Vec<Entries>,
-}
-
-impl Outcome {
-    pub const ALL: [Self; 6] = [
-        Self::Ok,
-        Self::Failed,
-        Self::Trapped,
-        Self::TimedOut,
-        Self::Cancelled,
-        Self::Refused,
-    ];
-
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Ok => "ok",
-            Self::Failed => "failed",
-            Self::Trapped => "trapped",
-            Self::TimedOut => "timed-out",
-            Self::Cancelled => "cancelled",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-impl TrapReason {
-    pub const ALL: [Self; 11] = [
-        Self::MemoryLimit,
-        Self::TimeLimit,
-        Self::Deadline,
-        Self::OutputLimit,
-        Self::HostCallLimit,
-        Self::Unreachable,
-        Self::StackOverflow,
-        Self::MemoryAccess,
-        Self::Arithmetic,
-        Self::Exit,
-        Self::Other,
-    ];
-
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::MemoryLimit => "memory-limit",
-            Self::TimeLimit => "time-limit",
-            Self::Deadline => "deadline",
-            Self::OutputLimit => "output-limit",
-            Self::HostCallLimit => "host-call-limit",
-            Self::Unreachable => "unreachable",
-            Self::StackOverflow => "stack-overflow",
-            Self::MemoryAccess => "memory-access",
-            Self::Arithmetic => "arithmetic",
-            Self::Exit => "exit",
-            Self::Other => "other",
-        }
-    }
 }
 
 impl PluginStats {
@@ -198,6 +119,15 @@ impl PluginStats {
     /// Counts a batch whose calls are made one by one.
     pub(crate) fn on_batch_undone(&self) {
         self.batches_undone.fetch_add(1, Relaxed);
+    }
+
+    /// Counts an entry that left the inline path.
+    pub(crate) fn on_bailout(&self, bailout: Bailout) {
+        let count = match bailout {
+            Bailout::HostCall => &self.bailouts_host_call,
+            Bailout::Overran => &self.bailouts_overran,
+        };
+        count.fetch_add(1, Relaxed);
     }
 
     /// Counts a call that never reached a guest.
@@ -243,6 +173,8 @@ impl PluginStats {
             batches: 0,
             batched_calls: 0,
             batches_undone: self.batches_undone.load(Relaxed),
+            bailouts_host_call: self.bailouts_host_call.load(Relaxed),
+            bailouts_overran: self.bailouts_overran.load(Relaxed),
             reloads_ok: self.reloads_ok.load(Relaxed),
             reloads_refused: self.reloads_refused.load(Relaxed),
             log_lines: self.log_lines.load(Relaxed),
@@ -272,6 +204,8 @@ impl Default for PluginStats {
             queue_waits: AtomicU64::new(0),
             queue_wait_nanos: AtomicU64::new(0),
             batches_undone: AtomicU64::new(0),
+            bailouts_host_call: AtomicU64::new(0),
+            bailouts_overran: AtomicU64::new(0),
             reloads_ok: AtomicU64::new(0),
             reloads_refused: AtomicU64::new(0),
             log_lines: AtomicU64::new(0),
@@ -321,19 +255,91 @@ fn add(sums: &mut [u64], counts: &[AtomicU64]) {
     }
 }
 
+/// Direct entries of one plugin by role, over all its generations.
+#[derive(Debug)]
+pub(crate) struct EntryStats {
+    shards: Box<[Padded<[Counts; Role::ALL.len()]>]>,
+}
+
+#[derive(Debug, Default)]
+struct Counts {
+    outcomes: [AtomicU64; EntryOutcome::ALL.len()],
+    nanos: AtomicU64,
+}
+
+/// The counters of one role at one time.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Entries {
+    pub role: Role,
+    /// By outcome, in the order of `EntryOutcome::ALL`.
+    pub outcomes: [u64; EntryOutcome::ALL.len()],
+    /// Time of all entries together, in nanoseconds; from a share of them (`worker_local/sample.rs`).
+    pub nanos: u64,
+}
+
+impl Entries {
+    #[must_use]
+    pub fn with(&self, outcome: EntryOutcome) -> u64 {
+        self.outcomes
+            .get(outcome as usize)
+            .copied()
+            .unwrap_or_default()
+    }
+}
+
+impl EntryStats {
+    pub(crate) fn count(&self, role: Role, outcome: EntryOutcome, time: Duration) {
+        let Some(Padded(counts)) = shard::current(&self.shards) else {
+            return;
+        };
+        let Some(counts) = counts.get(role as usize) else {
+            return;
+        };
+        if let Some(count) = counts.outcomes.get(outcome as usize) {
+            count.fetch_add(1, Relaxed);
+        }
+        if !time.is_zero() {
+            let nanos = u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
+            counts.nanos.fetch_add(nanos, Relaxed);
+        }
+    }
+
+    /// The roles that were entered, or should have been.
+    pub(crate) fn snapshot(&self) -> Vec<Entries> {
+        let of = |(role_idx, role): (usize, Role)| {
+            let mut entries = Entries {
+                role,
+                outcomes: [0; _],
+                nanos: 0,
+            };
+            for Padded(counts) in &self.shards {
+                let Some(counts) = counts.get(role_idx) else {
+                    continue;
+                };
+                for (sum, count) in entries.outcomes.iter_mut().zip(&counts.outcomes) {
+                    *sum += count.load(Relaxed);
+                }
+                entries.nanos += counts.nanos.load(Relaxed);
+            }
+            entries
+        };
+        let all = Role::ALL.into_iter().enumerate().map(of);
+        all.filter(|entries| entries.outcomes.iter().any(|count| *count > 0))
+            .collect()
+    }
+}
+
+impl Default for EntryStats {
+    fn default() -> Self {
+        Self {
+            shards: (0..shard::count()).map(|_| Padded::default()).collect(),
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn counters_stand_where_their_names_do() {
-        for (index, outcome) in Outcome::ALL.into_iter().enumerate() {
-            assert_eq!(outcome as usize, index);
-        }
-        for (index, reason) in TrapReason::ALL.into_iter().enumerate() {
-            assert_eq!(reason as usize, index);
-        }
-    }
 
     #[test]
     fn a_time_on_a_bound_belongs_below_it() {
@@ -345,5 +351,19 @@ mod tests {
         assert_eq!(snapshot.call_buckets, [1, 1, 0, 0, 0, 0, 0, 0, 1]);
         assert_eq!(snapshot.calls_with(Outcome::Ok), 2);
         assert_eq!(snapshot.call_nanos, 2_000_020_001);
+    }
+
+    #[test]
+    fn only_roles_that_were_entered_are_told() {
+        let stats = EntryStats::default();
+        stats.count(Role::Balancer, EntryOutcome::Busy, Duration::from_nanos(3));
+        stats.count(Role::Balancer, EntryOutcome::Busy, Duration::from_nanos(4));
+        let snapshot = stats.snapshot();
+        assert_eq!(snapshot.len(), 1);
+        let [entries] = &snapshot[..] else {
+            panic!("one role was entered");
+        };
+        assert_eq!((entries.role, entries.nanos), (Role::Balancer, 7));
+        assert_eq!(entries.with(EntryOutcome::Busy), 2);
     }
 }

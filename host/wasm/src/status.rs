@@ -6,10 +6,10 @@ use std::{
 };
 
 use crate::{
-    component::Role,
-    describe::ServiceInfo,
+    description::ServiceInfo,
     digest::Digest,
-    reload::{Refusal, Stage},
+    role::Role,
+    stage::{Refusal, Stage},
     stats::StatsSnapshot,
 };
 
@@ -28,6 +28,8 @@ pub struct PluginStatus {
     pub services: Vec<ServiceInfo>,
     /// Of the generation in service.
     pub instances: usize,
+    /// The inline path of the generation in service; `None` where its calls never take it.
+    pub inline_path: Option<InlinePathStatus>,
     /// Generations that still answer their last calls.
     pub draining: usize,
     /// Why it has stopped, where it has.
@@ -36,6 +38,16 @@ pub struct PluginStatus {
     pub refusal: Option<RefusalRecord>,
     pub history: Vec<Event>,
     pub stats: StatsSnapshot,
+}
+
+/// Whether calls of one message begin as plain function calls on the thread that serves, or on fibers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct InlinePathStatus {
+    pub open: bool,
+    /// Bailouts that count against it; decays while it is open.
+    pub bailouts: u32,
+    /// Until it opens again, about; 0 while it is open.
+    pub opens_in_seconds: u32,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]

@@ -10,7 +10,7 @@ use std::{
     panic::{AssertUnwindSafe, catch_unwind},
     sync::{
         Arc, Weak,
-        atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed},
+        atomic::{AtomicU64, AtomicUsize, Ordering::Relaxed},
     },
     task::{Context, Poll},
     time::Instant,
@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use postern_core::{Blame, BoxFuture, Error, Kind, Retry};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{limits::time, reply_draft::Draft, spec::Instances, state::Guest};
+use crate::{limits::time, progress::Progress, reply_draft::Draft, spec::Instances, state::Guest};
 
 /// The streams of one generation.
 pub(crate) struct StreamRegistry {
@@ -44,17 +44,6 @@ pub(crate) struct Running {
     reader: AtomicWaker,
     progress: Arc<Progress>,
 }
-
-/// What a stream has moved, as its guest and its caller say.
-#[derive(Debug, Default)]
-pub(crate) struct Progress {
-    n_messages: AtomicU64,
-    /// Whether the guest waits for the other end.
-    waits: AtomicBool,
-}
-
-/// The guest waits for the other end for as long as this lives.
-pub(crate) struct Wait<'a>(&'a Progress);
 
 /// A stream as it was seen last.
 struct Watched {
@@ -248,25 +237,6 @@ impl Running {
 impl Drop for Registered {
     fn drop(&mut self) {
         self.registry.running.lock().remove(&self.number);
-    }
-}
-
-impl Progress {
-    /// A message has crossed.
-    pub(crate) fn on_message(&self) {
-        self.n_messages.fetch_add(1, Relaxed);
-    }
-
-    pub(crate) fn begin_wait(&self) -> Wait<'_> {
-        self.waits.store(true, Relaxed);
-        Wait(self)
-    }
-}
-
-impl Drop for Wait<'_> {
-    fn drop(&mut self) {
-        self.0.waits.store(false, Relaxed);
-        self.0.on_message();
     }
 }
 

@@ -174,7 +174,7 @@ async fn provide(gateway: std::net::SocketAddr, own: std::net::IpAddr) {
     let server = server.await.expect("a free port");
     let address = format!("tcp://{}", server.local_addr());
     let _serving = tokio::spawn(server.serve(Shutdown::new()));
-    let target = postern_net::Target::Tcp(gateway);
+    let target = postern_net::Target::tcp(gateway);
     let client = postern_net::Client::connect(target, postern_net::ClientConfig::default()).await;
     let client = client.expect("the gateway takes connections");
     let entry = json!({

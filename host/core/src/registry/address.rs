@@ -1,37 +1,46 @@
-//! Where an instance is reached: scheme, host and port.
+//! Where an instance is reached: over which transport, and at which host and port or path.
 
-use std::{fmt, net::Ipv6Addr};
+use std::{
+    fmt,
+    net::{IpAddr, Ipv6Addr},
+};
 
-use crate::text::Text;
+use crate::{
+    text::Text,
+    transport::{AddressForm, Transport, list},
+};
 
 /// Octets of a host name (RFC 1035 section 2.3.4, without the root's dot).
 pub const HOST_BYTES_MAX: usize = 253;
+/// Octets of a path: `sun_path` of `sockaddr_un` has 104 on BSD and macOS, 108 on Linux, and ends with
+/// a zero.
+pub const PATH_BYTES_MAX: usize = 103;
 
-/// How calls travel to an address.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Scheme {
-    Tcp,
-    Udp,
-    Quic,
-    WebSocket,
-    Http,
-}
-
-/// An address, written `tcp://host:port`; an IPv6 host stands in brackets.
+/// An address, written `tcp://host:port` or `unix:///path`; an IPv6 host stands in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
-    pub scheme: Scheme,
-    /// A name or an address; IPv6 without brackets.
-    pub host: Text,
-    pub port: u16,
+    pub transport: Transport,
+    pub location: Location,
+}
+
+/// The part of an address behind the transport, of the form that the transport has.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Location {
+    Host {
+        /// A name or an address; IPv6 without brackets.
+        host: Text,
+        port: u16,
+    },
+    /// An absolute path on the machine that dials it.
+    Path(Text),
 }
 
 /// Why an address is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum AddressError {
-    #[error("`{0}` is not of the form scheme://host:port")]
+    #[error("`{0}` is not of the form scheme://host:port or scheme:///path")]
     Form(String),
-    #[error("`{0}` is not one of tcp, udp, quic, ws, http")]
+    #[error("`{0}` is not one of {list}", list = list(Transport::addressed()))]
     Scheme(String),
     #[error("host is empty")]
     HostEmpty,
@@ -41,51 +50,27 @@ pub enum AddressError {
     Host(String),
     #[error("port must be 1 to 65535")]
     Port,
-}
-
-impl Scheme {
-    pub const ALL: [Self; 5] = [
-        Self::Tcp,
-        Self::Udp,
-        Self::Quic,
-        Self::WebSocket,
-        Self::Http,
-    ];
-
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Quic => "quic",
-            Self::WebSocket => "ws",
-            Self::Http => "http",
-        }
-    }
-
-    #[must_use]
-    pub fn from_name(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|scheme| scheme.name() == name)
-    }
-}
-
-impl fmt::Display for Scheme {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.name())
-    }
+    #[error("path `{0}` is not absolute; write {1}:///run/NAME.sock")]
+    PathRelative(String, Transport),
+    #[error("path of {bytes} octets exceeds the limit of {limit}")]
+    PathTooLong { bytes: usize, limit: usize },
+    #[error("path holds a control character")]
+    PathControl,
 }
 
 impl Address {
     /// # Errors
-    /// What is wrong with host or port.
-    pub fn new(scheme: Scheme, host: impl Into<Text>, port: u16) -> Result<Self, AddressError> {
+    /// What is wrong with host or port, and `Form` for a transport that has no hosts.
+    pub fn new(
+        transport: Transport,
+        host: impl Into<Text>,
+        port: u16,
+    ) -> Result<Self, AddressError> {
         let host = host.into();
-        let address = Self { scheme, host, port };
-        address.check()?;
-        Ok(address)
+        Self::checked(transport, Location::Host { host, port })
     }
 
-    /// Reads `tcp://127.0.0.1:9090` or `udp://[::1]:9090`.
+    /// Reads `tcp://127.0.0.1:9090`, `udp://[::1]:9090` or `unix:///run/users.sock`.
     ///
     /// # Errors
     /// What is wrong with `text`.
@@ -96,58 +81,144 @@ impl Address {
             return Err(AddressError::HostTooLong { bytes, limit });
         }
         let form = || AddressError::Form(text.to_owned());
-        let (scheme, place) = text.split_once("://").ok_or_else(form)?;
-        let scheme =
-            Scheme::from_name(scheme).ok_or_else(|| AddressError::Scheme(scheme.into()))?;
-        let (host, port) = place.rsplit_once(':').ok_or_else(form)?;
-        let is_number = !port.is_empty() && port.bytes().all(|octet| octet.is_ascii_digit());
-        let port = port.parse().ok().filter(|_| is_number);
-        let port = port.ok_or(AddressError::Port)?;
-        let inner = host
-            .strip_prefix('[')
-            .and_then(|host| host.strip_suffix(']'));
-        // Without brackets the last part of an IPv6 address would be taken for the port.
-        if inner.is_none() && host.contains(':') {
-            return Err(form());
+        let (scheme, location) = text.split_once("://").ok_or_else(form)?;
+        let transport =
+            Transport::from_name(scheme).ok_or_else(|| AddressError::Scheme(scheme.to_owned()))?;
+        let location = match transport.form() {
+            AddressForm::HostPort => parse_host(location, form)?,
+            AddressForm::Path => Location::Path(location.into()),
+            AddressForm::Unaddressed => return Err(AddressError::Scheme(scheme.to_owned())),
+        };
+        Self::checked(transport, location)
+    }
+
+    /// What stands behind `scheme://`.
+    #[must_use]
+    pub fn authority(&self) -> String {
+        self.location.to_string()
+    }
+
+    /// The host, where the address has one.
+    #[must_use]
+    pub const fn host(&self) -> Option<&Text> {
+        match &self.location {
+            Location::Host { host, .. } => Some(host),
+            Location::Path(_) => None,
         }
-        Self::new(scheme, inner.unwrap_or(host), port)
+    }
+
+    /// Whether a name must be looked up before the address can be dialled.
+    #[must_use]
+    pub fn has_name(&self) -> bool {
+        self.host()
+            .is_some_and(|host| host.parse::<IpAddr>().is_err())
+    }
+
+    fn checked(transport: Transport, location: Location) -> Result<Self, AddressError> {
+        let address = Self {
+            transport,
+            location,
+        };
+        address.check()?;
+        Ok(address)
     }
 
     pub(super) fn check(&self) -> Result<(), AddressError> {
-        let (bytes, limit) = (self.host.len(), HOST_BYTES_MAX);
-        if bytes == 0 {
-            return Err(AddressError::HostEmpty);
+        match (self.transport.form(), &self.location) {
+            (AddressForm::HostPort, Location::Host { host, port }) => check_host(host, *port),
+            (AddressForm::Path, Location::Path(path)) => check_path(path, self.transport),
+            (_, Location::Host { .. } | Location::Path(_)) => {
+                Err(AddressError::Form(self.to_string()))
+            }
         }
-        if bytes > limit {
-            return Err(AddressError::HostTooLong { bytes, limit });
+    }
+
+    /// Octets of its texts.
+    pub(super) fn bytes(&self) -> usize {
+        match &self.location {
+            Location::Host { host, .. } => host.len(),
+            Location::Path(path) => path.len(),
         }
-        let is_name = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
-        if !self.host.bytes().all(is_name) && self.host.parse::<Ipv6Addr>().is_err() {
-            return Err(AddressError::Host(self.host.to_string()));
-        }
-        if self.port == 0 {
-            return Err(AddressError::Port);
-        }
-        Ok(())
     }
 
     pub(super) fn detached(&self) -> Self {
+        let copy = |text: &Text| Text::from(text.as_str());
+        let location = match &self.location {
+            Location::Host { host, port } => Location::Host {
+                host: copy(host),
+                port: *port,
+            },
+            Location::Path(path) => Location::Path(copy(path)),
+        };
         Self {
-            host: Text::from(self.host.as_str()),
-            ..*self
+            transport: self.transport,
+            location,
         }
     }
 }
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { scheme, host, port } = self;
-        if host.contains(':') {
-            write!(f, "{scheme}://[{host}]:{port}")
-        } else {
-            write!(f, "{scheme}://{host}:{port}")
+        write!(f, "{}://{}", self.transport, self.location)
+    }
+}
+
+impl fmt::Display for Location {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Host { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Host { host, port } => write!(f, "{host}:{port}"),
+            Self::Path(path) => f.write_str(path),
         }
     }
+}
+
+fn parse_host(location: &str, form: impl Fn() -> AddressError) -> Result<Location, AddressError> {
+    let (host, port) = location.rsplit_once(':').ok_or_else(&form)?;
+    let is_number = !port.is_empty() && port.bytes().all(|octet| octet.is_ascii_digit());
+    let port = port.parse().ok().filter(|_| is_number);
+    let port = port.ok_or(AddressError::Port)?;
+    let inner = host
+        .strip_prefix('[')
+        .and_then(|host| host.strip_suffix(']'));
+    // Without brackets the last part of an IPv6 address would be taken for the port.
+    if inner.is_none() && host.contains(':') {
+        return Err(form());
+    }
+    let host = inner.unwrap_or(host).into();
+    Ok(Location::Host { host, port })
+}
+
+fn check_host(host: &str, port: u16) -> Result<(), AddressError> {
+    let (bytes, limit) = (host.len(), HOST_BYTES_MAX);
+    if bytes == 0 {
+        return Err(AddressError::HostEmpty);
+    }
+    if bytes > limit {
+        return Err(AddressError::HostTooLong { bytes, limit });
+    }
+    let is_name = |octet: u8| octet.is_ascii_alphanumeric() || b"-._".contains(&octet);
+    if !host.bytes().all(is_name) && host.parse::<Ipv6Addr>().is_err() {
+        return Err(AddressError::Host(host.to_owned()));
+    }
+    if port == 0 {
+        return Err(AddressError::Port);
+    }
+    Ok(())
+}
+
+fn check_path(path: &str, transport: Transport) -> Result<(), AddressError> {
+    let (bytes, limit) = (path.len(), PATH_BYTES_MAX);
+    if bytes > limit {
+        return Err(AddressError::PathTooLong { bytes, limit });
+    }
+    if path.chars().any(char::is_control) {
+        return Err(AddressError::PathControl);
+    }
+    if !path.starts_with('/') || path.ends_with('/') {
+        return Err(AddressError::PathRelative(path.to_owned(), transport));
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -162,6 +233,7 @@ mod tests {
             "quic://users.example:65535",
             "ws://a_b-c:80",
             "http://h:8080",
+            "unix:///run/postern/users.sock",
         ] {
             let address = Address::parse(text).expect(text);
             assert_eq!(address.to_string(), text);
@@ -176,6 +248,7 @@ mod tests {
         check("tcp://host", form("tcp://host"));
         check("tcp://::1:9090", form("tcp://::1:9090"));
         check("vsp://h:1", AddressError::Scheme("vsp".to_owned()));
+        check("memory://h:1", AddressError::Scheme("memory".to_owned()));
         check("tcp://:1", AddressError::HostEmpty);
         check("tcp://[]:1", AddressError::HostEmpty);
         check("tcp://a b:1", AddressError::Host("a b".to_owned()));
@@ -186,11 +259,58 @@ mod tests {
     }
 
     #[test]
-    fn host_length_is_bounded() {
+    fn a_path_is_absolute_and_names_a_file() {
+        for path in ["", "run/a.sock", "host:1", "/", "/run/"] {
+            let refused = AddressError::PathRelative(path.to_owned(), Transport::Unix);
+            assert_eq!(Address::parse(&format!("unix://{path}")), Err(refused));
+        }
+        let refused = Address::parse("unix:///run/\u{0}");
+        assert_eq!(refused, Err(AddressError::PathControl));
+        let relative = Address::parse("unix://a").expect_err("no path");
+        assert_eq!(
+            relative.to_string(),
+            "path `a` is not absolute; write unix:///run/NAME.sock"
+        );
+    }
+
+    #[test]
+    fn an_unknown_scheme_is_told_all_that_there_are() {
+        let unknown = Address::parse("carrier://h:1").expect_err("no scheme");
+        let expected = "`carrier` is not one of tcp, udp, quic, ws, http, unix";
+        assert_eq!(unknown.to_string(), expected);
+    }
+
+    #[test]
+    fn a_location_has_the_form_of_its_transport() {
+        let mut address = Address::new(Transport::Tcp, "h", 1).expect("a name");
+        address.transport = Transport::Unix;
+        assert_eq!(
+            address.check(),
+            Err(AddressError::Form("unix://h:1".to_owned()))
+        );
+        let unaddressed = Address::new(Transport::Plugin, "h", 1);
+        assert!(matches!(unaddressed, Err(AddressError::Form(_))));
+    }
+
+    #[test]
+    fn lengths_are_bounded() {
         let host = |bytes: usize| format!("tcp://{}:1", "h".repeat(bytes));
         let (bytes, limit) = (HOST_BYTES_MAX + 1, HOST_BYTES_MAX);
         assert!(Address::parse(&host(limit)).is_ok());
         let refused = Err(AddressError::HostTooLong { bytes, limit });
         assert_eq!(Address::parse(&host(bytes)), refused);
+        let path = |bytes: usize| format!("unix:///{}", "p".repeat(bytes - 1));
+        let (bytes, limit) = (PATH_BYTES_MAX + 1, PATH_BYTES_MAX);
+        assert!(Address::parse(&path(limit)).is_ok());
+        let refused = Err(AddressError::PathTooLong { bytes, limit });
+        assert_eq!(Address::parse(&path(bytes)), refused);
+    }
+
+    #[test]
+    fn only_names_are_looked_up() {
+        let has_name = |text: &str| Address::parse(text).expect(text).has_name();
+        assert!(has_name("tcp://users.example:1") && has_name("udp://localhost:1"));
+        assert!(!has_name("tcp://10.0.0.1:1") && !has_name("tcp://[::1]:1"));
+        assert!(!has_name("unix:///run/a.sock"));
     }
 }

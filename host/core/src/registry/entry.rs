@@ -16,12 +16,12 @@ use std::{
 };
 
 use super::{
-    address::{Address, AddressError, Scheme},
+    address::{Address, AddressError},
     owner::{Incarnation, InstanceId},
     value::{self, Params},
     version::Version,
 };
-use crate::text::Text;
+use crate::{text::Text, transport::Transport};
 
 /// Octets of a name: instance, service, network, permission, zone, method, key. What one VSTP
 /// header value holds.
@@ -46,7 +46,7 @@ pub struct Draft {
     pub service: Text,
     pub version: Option<Version>,
     pub incarnation: Incarnation,
-    /// At most one per scheme, the preferred first. None where calls go back over the session that
+    /// At most one per transport, the preferred first. None where calls go back over the session that
     /// registered it, or to a plugin of this gateway.
     pub addresses: Vec<Address>,
     /// What of the service it is responsible for.
@@ -94,8 +94,8 @@ pub enum EntryError {
     TooDeep { limit: usize },
     #[error(transparent)]
     Address(#[from] AddressError),
-    #[error("two addresses for {scheme}")]
-    SchemeTwice { scheme: Scheme },
+    #[error("two addresses for {transport}")]
+    TransportTwice { transport: Transport },
     #[error("method `{name}` stands twice")]
     MethodTwice { name: Text },
     #[error("weight {weight} exceeds the limit of {limit}")]
@@ -285,16 +285,16 @@ fn check_metadata(metadata: &BTreeMap<Text, Text>) -> Result<usize, EntryError> 
 }
 
 fn check_addresses(addresses: &[Address]) -> Result<usize, EntryError> {
-    check_count("addresses", addresses.len(), Scheme::ALL.len())?;
+    check_count("addresses", addresses.len(), Transport::addressed().count())?;
     let mut seen = BTreeSet::new();
     let mut bytes = 0;
     for address in addresses {
         address.check()?;
-        if !seen.insert(address.scheme) {
-            let scheme = address.scheme;
-            return Err(EntryError::SchemeTwice { scheme });
+        if !seen.insert(address.transport) {
+            let transport = address.transport;
+            return Err(EntryError::TransportTwice { transport });
         }
-        bytes += address.host.len();
+        bytes += address.bytes();
     }
     Ok(bytes)
 }

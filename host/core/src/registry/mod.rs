@@ -45,7 +45,7 @@ pub mod value;
 pub mod version;
 pub mod watch;
 
-pub use address::{Address, Scheme};
+pub use address::{Address, Location};
 pub use directory::{Directory, DirectoryConfig, Event, RegisterError, Registration, Told};
 pub use entry::{Draft, Entry, EntryError, Method};
 pub use health::{Health, HealthConfig, Outcome, Source};

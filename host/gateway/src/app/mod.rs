@@ -24,9 +24,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::registry::{Address, address::Scheme, directory::ConfigError};
+use postern_core::{
+    Transport,
+    registry::{Address, directory::ConfigError},
+};
 use postern_net::{
-    ByteBudget, Counters, Shutdown,
+    ByteBudget, Counters, Shutdown, dial,
     http::{HttpConfig, serve_router},
     pool::PoolConfigError,
 };
@@ -313,18 +316,20 @@ fn guard(
     Ok(Some(Arc::new(guard)))
 }
 
-/// Where other gateways reach this one: its VSTP listeners, one address per scheme.
+/// Where other gateways reach this one: its VSTP listeners, one address per transport.
 fn announced(places: &BTreeMap<String, Vec<Place>>) -> Vec<Address> {
     let mut addresses: Vec<Address> = Vec::new();
     for place in places.values().flatten() {
-        let scheme = match place.transport {
-            door::TCP => Scheme::Tcp,
-            door::UDP => Scheme::Udp,
-            _ => continue,
+        let transport = Transport::from_name(place.transport);
+        let is_vstp = |transport: &Transport| dial::dialer(*transport).is_ok();
+        let Some(transport) = transport.filter(is_vstp) else {
+            continue;
         };
         let (host, port) = (place.address.ip().to_string(), place.address.port());
-        if addresses.iter().all(|address| address.scheme != scheme)
-            && let Ok(address) = Address::new(scheme, host, port)
+        if addresses
+            .iter()
+            .all(|address| address.transport != transport)
+            && let Ok(address) = Address::new(transport, host, port)
         {
             addresses.push(address);
         }

@@ -8,17 +8,13 @@ use std::{
 use bytes::Bytes;
 use clap::Args;
 use postern_core::{Body, Call, Context, Error, Handler, Headers, Reply};
-use postern_net::{
-    Client, ClientConfig, Target as NetTarget,
-    http::{HttpClient, HttpClientConfig},
-};
 use serde_json::{Value as Json, json};
 
 use super::{
     Shared, block_on,
     failure::Failure,
     output::Output,
-    target::{Target, Transport, Written, look_up},
+    target::{self, Caller, Target, Written},
 };
 use crate::config::{Config, parse_duration};
 
@@ -40,9 +36,7 @@ pub(super) struct CallArgs {
     /// The message; `-` reads it from the standard input.
     #[arg(value_name = "JSON", default_value = "{}")]
     message: String,
-    /// tcp, udp or http at the configured address, or vstp://HOST:PORT, vstp+udp://HOST:PORT,
-    /// http://HOST:PORT.
-    #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp")]
+    #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp", help = target::help())]
     transport: Written,
     /// A header of the call; may be given more than once.
     #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = read_header)]
@@ -124,30 +118,13 @@ fn to_call(args: &CallArgs, message: Bytes) -> Result<Call, Failure> {
 }
 
 pub(super) async fn send(target: &Target, call: Call, timeout: Duration) -> Result<Reply, Failure> {
-    let net = match target.transport {
-        Transport::Http => {
-            let config = HttpClientConfig {
-                call_timeout: timeout,
-                ..HttpClientConfig::default()
-            };
-            let client = HttpClient::new(&target.authority, config);
-            let client = client.map_err(|error| Failure::usage(error.message.to_string()))?;
-            return client
-                .call(call)
-                .await
-                .map_err(|error| Failure::call(&error));
+    let client = match target.open(Some(timeout)).await? {
+        Caller::Session(client) => client,
+        Caller::Requests(handler) => {
+            let reply = handler.call(call).await;
+            return reply.map_err(|error| Failure::call(&error));
         }
-        Transport::Tcp => NetTarget::Tcp(look_up(&target.authority).await?),
-        Transport::Udp => NetTarget::Udp(look_up(&target.authority).await?),
     };
-    let mut config = ClientConfig {
-        call_timeout: timeout,
-        ..ClientConfig::default()
-    };
-    config.connect_timeout = config.connect_timeout.min(timeout);
-    let client = Client::connect(net, config)
-        .await
-        .map_err(|error| Failure::call(&error))?;
     let reply = client.call(call).await;
     // A streamed reply still needs the session; it ends with the process.
     if !reply.as_ref().is_ok_and(|reply| reply.body.is_stream()) {

@@ -8,7 +8,12 @@ use postern_core::{
     event::{PUBLISH, SERVICE, check_topic},
 };
 
-use super::{Shared, block_on, call, failure::Failure, output::Output, target::Written};
+use super::{
+    Shared, block_on, call,
+    failure::Failure,
+    output::Output,
+    target::{self, Written},
+};
 use crate::config::{Config, parse_duration};
 
 #[derive(Debug, Args)]
@@ -27,9 +32,7 @@ pub(super) struct PublishArgs {
     /// The payload; `-` reads it from the standard input.
     #[arg(value_name = "JSON", default_value = "{}")]
     payload: String,
-    /// tcp, udp or http at the configured address, or vstp://HOST:PORT, vstp+udp://HOST:PORT,
-    /// http://HOST:PORT.
-    #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp")]
+    #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp", help = target::help())]
     transport: Written,
     /// What the payload is; `application/json`, or `application/octet-stream` with --raw.
     #[arg(long, value_name = "TYPE")]

@@ -7,14 +7,14 @@ use postern_core::{
     Call, Handler,
     event::{Pattern, SERVICE},
 };
-use postern_net::{Client, ClientConfig, Target as NetTarget};
+use postern_net::Client;
 use serde_json::json;
 
 use super::{
     Shared, block_on,
     failure::Failure,
     output::Output,
-    target::{Target, Transport, Written, look_up},
+    target::{self, Caller, Target, Written},
 };
 use crate::{
     config::{Config, parse_duration},
@@ -36,8 +36,7 @@ pub(super) struct SubscribeArgs {
     /// Which topics.
     #[arg(value_name = "PATTERN", required = true, value_parser = read_pattern)]
     topics: Vec<Pattern>,
-    /// tcp or udp at the configured address, or vstp://HOST:PORT, vstp+udp://HOST:PORT.
-    #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp")]
+    #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp", help = target::help())]
     transport: Written,
     /// How many events to wait for.
     #[arg(long, short = 'n', value_parser = clap::value_parser!(u64).range(1..))]
@@ -82,21 +81,17 @@ pub(super) fn subscribe(
 }
 
 async fn connect(target: &Target) -> Result<Client, Failure> {
-    let net = match target.transport {
-        Transport::Tcp => NetTarget::Tcp(look_up(&target.authority).await?),
-        Transport::Udp => NetTarget::Udp(look_up(&target.authority).await?),
-        Transport::Http => {
+    match target.open(None).await? {
+        Caller::Session(client) => Ok(client),
+        Caller::Requests(_) => {
             let failure = Failure::usage("events come over VSTP here");
             let remedy = "name a VSTP listener: --transport vstp://HOST:PORT, or read the stream \
                           with curl -N -H 'content-type: application/json' \
                           -d '{\"topics\":[\">\"]}' \
                           http://HOST:PORT/v1/services/events/subscribe";
-            return Err(failure.with_remedy(remedy));
+            Err(failure.with_remedy(remedy))
         }
-    };
-    Client::connect(net, ClientConfig::default())
-        .await
-        .map_err(|error| Failure::call(&error))
+    }
 }
 
 /// Prints events until there were enough of them.

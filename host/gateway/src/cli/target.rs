@@ -1,22 +1,25 @@
-//! Where a call goes: a transport's name means the configured listener, a URL says it all.
+//! Where a call goes: a transport's name means the configured listener, a URL says it all. What there
+//! is to name is the table of what the gateway dials.
 
-use std::{fmt, net::SocketAddr};
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use postern_core::{
+    Handler, Transport,
+    transport::{AddressForm, list},
+};
+use postern_net::{
+    Client, ClientConfig,
+    dial::{self, Dial},
+};
 
 use super::failure::Failure;
-use crate::config::{Carrier, Config, Listener, Protocol};
+use crate::config::{Config, Listener, Protocol};
 
-/// How, and to which `host:port`.
+/// How, and to which `host:port` or path.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Target {
     pub transport: Transport,
     pub authority: String,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Transport {
-    Tcp,
-    Udp,
-    Http,
 }
 
 /// As it was written, not looked up yet.
@@ -26,30 +29,44 @@ pub(super) enum Written {
     Url(Target),
 }
 
+/// What a call is made with.
+pub(super) enum Caller {
+    Session(Client),
+    Requests(std::sync::Arc<dyn Handler>),
+}
+
 impl std::str::FromStr for Written {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let Some((scheme, rest)) = text.split_once("://") else {
-            return match text {
-                "tcp" => Ok(Self::Named(Transport::Tcp)),
-                "udp" => Ok(Self::Named(Transport::Udp)),
-                "http" => Ok(Self::Named(Transport::Http)),
-                _ => Err(EXPECTED.to_owned()),
-            };
+        let (scheme, rest) = match text.split_once("://") {
+            Some((scheme, rest)) => (scheme, Some(rest)),
+            None => (text, None),
         };
-        let transport = match scheme {
-            "vstp" | "vstp+tcp" | "tcp" => Transport::Tcp,
-            "vstp+udp" | "udp" => Transport::Udp,
-            "http" => Transport::Http,
-            _ => return Err(EXPECTED.to_owned()),
+        let transport = match scheme.strip_prefix("vstp") {
+            Some("") if rest.is_some() => Some(Transport::Tcp),
+            Some(named) if rest.is_some() => named
+                .strip_prefix('+')
+                .and_then(Transport::from_name)
+                .filter(|transport| dial::dialer(*transport).is_ok()),
+            _ => Transport::from_name(scheme),
         };
-        let authority = rest.trim_end_matches('/');
-        let has_port = authority.rsplit_once(':').is_some_and(|(host, port)| {
-            !host.is_empty() && !port.is_empty() && port.chars().all(|c| c.is_ascii_digit())
-        });
-        if !has_port || authority.contains('/') {
-            return Err(format!("{text:?} does not end with host:port"));
+        let transport = transport.ok_or_else(expected)?;
+        if dial::find(transport).is_none() {
+            let dialled = list(dial::all());
+            return Err(format!(
+                "{transport} is not dialled from here; {dialled} are"
+            ));
+        }
+        let Some(rest) = rest else {
+            return Ok(Self::Named(transport));
+        };
+        let authority = match transport.form() {
+            AddressForm::Path => rest,
+            AddressForm::HostPort | AddressForm::Unaddressed => rest.trim_end_matches('/'),
+        };
+        if !is_authority(authority, transport.form()) {
+            return Err(format!("{text:?} does not end with {}", shape(transport)));
         }
         Ok(Self::Url(Target {
             transport,
@@ -65,18 +82,14 @@ impl Written {
             Self::Url(target) => return Ok(target),
             Self::Named(transport) => transport,
         };
-        let speaks = |listener: &&Listener| match transport {
-            Transport::Http => listener.protocol == Protocol::Http,
-            Transport::Tcp => carries(listener, Carrier::Tcp),
-            Transport::Udp => carries(listener, Carrier::Udp),
-        };
         let mut listeners = config
             .listeners
             .values()
             .filter(|listener| listener.enabled);
-        let Some(listener) = listeners.find(speaks) else {
+        let Some(listener) = listeners.find(|listener| accepts(listener, transport)) else {
             let message = format!("the configuration opens no listener for {transport}");
-            return Err(Failure::new(message).with_remedy("name it: --transport vstp://HOST:PORT"));
+            let remedy = format!("name it: --transport {}", url(transport));
+            return Err(Failure::new(message).with_remedy(remedy));
         };
         let mut address = listener.address;
         if address.ip().is_unspecified() {
@@ -93,21 +106,33 @@ impl Written {
     }
 }
 
-fn carries(listener: &Listener, carrier: Carrier) -> bool {
-    listener.protocol == Protocol::Vstp && listener.transports.contains(&carrier)
-}
-
-impl fmt::Display for Transport {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Tcp => "tcp",
-            Self::Udp => "udp",
-            Self::Http => "http",
-        })
+impl Target {
+    /// Opens what a call is made with; a call over requests may take `timeout`, and so may the
+    /// opening of a session, but not longer than usual.
+    pub(super) async fn open(&self, timeout: Option<Duration>) -> Result<Caller, Failure> {
+        let mut config = ClientConfig::default();
+        if let Some(timeout) = timeout {
+            config.call_timeout = timeout;
+            config.connect_timeout = config.connect_timeout.min(timeout);
+        }
+        if let Some(Dial::Requests(open)) = dial::find(self.transport) {
+            let handler = open(&self.authority, config.call_timeout);
+            let handler = handler.map_err(|error| Failure::usage(error.message.to_string()))?;
+            return Ok(Caller::Requests(handler));
+        }
+        let targets = dial::targets(self.transport, &self.authority).await;
+        let targets = targets.map_err(|error| Failure::new(error.message.to_string()))?;
+        // The name service gives the preferred one first.
+        let Some(target) = targets.into_iter().next() else {
+            return Err(Failure::new(format!("{} has no address", self.authority)));
+        };
+        let client = Client::connect(target, config).await;
+        let client = client.map_err(|error| Failure::call(&error))?;
+        Ok(Caller::Session(client))
     }
 }
 
-/// The first address of a `host:port`.
+/// The first address of a `host:port`, for what is no call.
 pub(super) async fn look_up(authority: &str) -> Result<SocketAddr, Failure> {
     let unknown =
         |reason: &dyn fmt::Display| Failure::new(format!("{authority} has no address: {reason}"));
@@ -119,14 +144,73 @@ pub(super) async fn look_up(authority: &str) -> Result<SocketAddr, Failure> {
         .ok_or_else(|| unknown(&"the name is not known"))
 }
 
-const EXPECTED: &str = "write tcp, udp, http, or a URL: vstp://HOST:PORT, vstp+udp://HOST:PORT, \
-                        http://HOST:PORT";
+/// Whether calls over `transport` come in at `listener`.
+fn accepts(listener: &Listener, transport: Transport) -> bool {
+    match listener.protocol {
+        Protocol::Http => transport == Transport::Http,
+        Protocol::Vstp => {
+            let mut carriers = listener.transports.iter();
+            carriers.any(|carrier| carrier.transport() == transport)
+        }
+    }
+}
+
+fn is_authority(text: &str, form: AddressForm) -> bool {
+    match form {
+        AddressForm::Path => text.starts_with('/') && !text.ends_with('/'),
+        AddressForm::HostPort | AddressForm::Unaddressed => {
+            let has_port = text.rsplit_once(':').is_some_and(|(host, port)| {
+                !host.is_empty() && !port.is_empty() && port.chars().all(|c| c.is_ascii_digit())
+            });
+            has_port && !text.contains('/')
+        }
+    }
+}
+
+/// What `--transport` takes, for its help.
+pub(super) fn help() -> String {
+    let names = list(dial::all());
+    let urls: Vec<_> = dial::all().map(url).collect();
+    let urls = urls.join(", ");
+    format!("{names} at the configured address, or {urls}")
+}
+
+fn expected() -> String {
+    let urls: Vec<_> = dial::all().map(url).collect();
+    format!("write {}, or a URL: {}", list(dial::all()), urls.join(", "))
+}
+
+/// How a target over `transport` is written.
+fn url(transport: Transport) -> String {
+    let shape = shape(transport);
+    match dial::dialer(transport) {
+        Ok(_) if transport == Transport::Tcp => format!("vstp://{shape}"),
+        Ok(_) => format!("vstp+{transport}://{shape}"),
+        Err(_) => format!("{transport}://{shape}"),
+    }
+}
+
+fn shape(transport: Transport) -> &'static str {
+    match transport.form() {
+        AddressForm::Path => "/PATH",
+        AddressForm::HostPort | AddressForm::Unaddressed => "HOST:PORT",
+    }
+}
+
+impl fmt::Debug for Caller {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Session(_) => "Session",
+            Self::Requests(_) => "Requests",
+        })
+    }
+}
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn url(transport: Transport, authority: &str) -> Written {
+    fn to(transport: Transport, authority: &str) -> Written {
         Written::Url(Target {
             transport,
             authority: authority.to_owned(),
@@ -140,17 +224,24 @@ mod tests {
         check("udp", Written::Named(Transport::Udp));
         check(
             "vstp://localhost:9090",
-            url(Transport::Tcp, "localhost:9090"),
+            to(Transport::Tcp, "localhost:9090"),
         );
-        check("vstp+udp://[::1]:9090", url(Transport::Udp, "[::1]:9090"));
+        check("vstp+udp://[::1]:9090", to(Transport::Udp, "[::1]:9090"));
         check(
             "http://127.0.0.1:8080/",
-            url(Transport::Http, "127.0.0.1:8080"),
+            to(Transport::Http, "127.0.0.1:8080"),
         );
+        check("unix:///run/a.sock", to(Transport::Unix, "/run/a.sock"));
+        check("vstp+unix:///a", to(Transport::Unix, "/a"));
         for text in [
             "",
             "quic",
             "https://a:1",
+            "vstp",
+            "vstp+http://a:1",
+            "plugin",
+            "unix://run/a.sock",
+            "unix:///run/",
             "vstp://a",
             "vstp://:1",
             "vstp://a:b",
@@ -158,6 +249,21 @@ mod tests {
         ] {
             assert!(text.parse::<Written>().is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn a_refusal_names_what_there_is() {
+        let refused = |text: &str| text.parse::<Written>().expect_err(text);
+        assert_eq!(
+            refused("carrier://a:1"),
+            "write tcp, udp, unix, http, or a URL: vstp://HOST:PORT, vstp+udp://HOST:PORT, \
+             vstp+unix:///PATH, http://HOST:PORT"
+        );
+        let expected = "quic is not dialled from here; tcp, udp, unix, http are";
+        assert_eq!(refused("quic"), expected);
+        assert_eq!(refused("quic://a:1"), expected);
+        let expected = "\"unix://run\" does not end with /PATH";
+        assert_eq!(refused("unix://run"), expected);
     }
 
     #[test]
@@ -175,7 +281,7 @@ mod tests {
         );
         let vstp = config.listeners.get_mut("vstp").expect("built in");
         vstp.address = "0.0.0.0:7000".parse().expect("an address");
-        vstp.transports = vec![Carrier::Tcp];
+        vstp.transports = vec![crate::config::Carrier::Tcp];
         assert_eq!(
             resolve(Transport::Tcp, &config).as_deref(),
             Some("127.0.0.1:7000")

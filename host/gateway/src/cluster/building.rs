@@ -7,10 +7,11 @@ use std::{
 };
 
 use postern_core::{
-    Handler, Text,
+    Handler, Text, Transport,
     balance::{Member, Memory, Set, Split},
     registry::{Instance, Key, Owner, Range, Record, Service},
 };
+use postern_net::dial;
 
 use super::{
     Cluster, Clusters, Connect,
@@ -36,6 +37,13 @@ struct Known {
     endpoint: Arc<Endpoint>,
     record: Arc<Record>,
     handler: Option<Arc<dyn Handler>>,
+}
+
+impl Known {
+    /// It has addresses, and this gateway dials none of them.
+    fn is_undialled(&self) -> bool {
+        self.handler.is_none() && dial::check(&self.record.entry.addresses).is_err()
+    }
 }
 
 impl Slot {
@@ -98,6 +106,7 @@ impl Clusters {
             balancer_name: policy.balancer_name(),
             is_panic: service.is_in_panic(),
             n_known: service.all().len(),
+            undialled: undialled(&known),
             is_plain: policy.is_plain(),
             idempotent: idempotent(service),
             policy: Arc::clone(policy),
@@ -106,7 +115,11 @@ impl Clusters {
             balancer,
             machines,
         };
-        let is_connected = service.usable().len() == picture.places.len();
+        // What cannot be dialled will not be at the next time either.
+        let is_connected = service.usable().iter().all(|instance| {
+            let found = known.get(&instance.record.key);
+            found.is_some_and(|found| found.handler.is_some() || found.is_undialled())
+        });
         let siblings = || Arc::downgrade(&self.clusters);
         let cluster = match cluster {
             Some(cluster) => {
@@ -183,6 +196,14 @@ fn leads_there(old: &Arc<Record>, new: &Arc<Record>) -> bool {
     let addresses = &new.entry.addresses;
     is_remote
         && (Arc::ptr_eq(old, new) || !addresses.is_empty() && old.entry.addresses == *addresses)
+}
+
+/// Over which transports those would be called that cannot be dialled.
+fn undialled(known: &BTreeMap<Key, Known>) -> Vec<Transport> {
+    let without = known.values().filter(|found| found.is_undialled());
+    let addresses = without.flat_map(|found| &found.record.entry.addresses);
+    let transports: BTreeSet<_> = addresses.map(|address| address.transport).collect();
+    transports.into_iter().collect()
 }
 
 /// Those of `known` that take calls, in the directory's order, and since when they do.

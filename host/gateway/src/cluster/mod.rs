@@ -85,7 +85,8 @@ pub struct Clusters {
 }
 
 /// How an instance is reached: its plugin, or an upstream to its addresses. `None` while it cannot
-/// be; then it takes no calls, and is asked for again at the next rebuild.
+/// be; then it takes no calls, and is asked for again at the next rebuild unless it has addresses
+/// that the gateway does not dial.
 pub type Connect<'a> = dyn Fn(&Instance) -> Option<Arc<dyn Handler>> + 'a;
 
 impl Clusters {

@@ -36,6 +36,8 @@ pub(super) struct Picture {
     pub(super) is_panic: bool,
     /// Every instance in the directory, those that take no calls too.
     pub(super) n_known: usize,
+    /// Transports of those among them that the gateway does not dial. In order.
+    pub(super) undialled: Vec<Transport>,
     /// What the gateway adds to a call is nothing, so that it may go straight to a lone instance.
     pub(super) is_plain: bool,
     /// Methods of which every instance that knows them says that they may be repeated. Sorted.

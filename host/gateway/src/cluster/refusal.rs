@@ -1,6 +1,7 @@
 //! What a caller is told when the gateway itself refuses a call, or gives up on it.
 
-use postern_core::{Blame, Error, Kind, Retry, Text, error::push_json_string};
+use postern_core::{Blame, Error, Kind, Retry, Text, error::push_json_string, transport::list};
+use postern_net::dial;
 
 use super::{
     gate::Shed,
@@ -31,7 +32,13 @@ pub(super) fn nobody(picture: &Picture, wish: &Wish, why: &Nobody) -> Error {
     match why {
         Nobody::Empty => {
             let n_known = picture.n_known;
-            let message = format!("service {service} has no live instance of {n_known} known");
+            let mut message = format!("service {service} has no live instance of {n_known} known");
+            if !picture.undialled.is_empty() {
+                let undialled = list(picture.undialled.iter().copied());
+                let dialled = list(dial::sessions());
+                let why = format!("; some are at {undialled}, and this gateway dials {dialled}");
+                message.push_str(&why);
+            }
             Error::unavailable(Blame::Gateway, message)
         }
         // As if there were no such service: nobody learns of what he may not use.

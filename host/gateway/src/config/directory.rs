@@ -3,12 +3,14 @@
 use std::{collections::BTreeMap, time::Duration};
 
 use postern_core::{
-    Text,
+    Text, Transport,
     registry::{
         Address, DirectoryConfig, Draft, Entry, EntryError, HealthConfig, Method, Number, Params,
-        Value as Param, Version, address::Scheme, entry,
+        Value as Param, Version, entry,
     },
+    transport::AddressForm,
 };
+use postern_net::dial;
 
 use super::{
     fault::Fault,
@@ -89,7 +91,7 @@ section! {
 section! {
     /// Another gateway, whose own entries this one learns.
     pub struct PeerSettings {
-        /// Where its VSTP listener is: "tcp://HOST:PORT" or "udp://HOST:PORT". Needed.
+        /// Where its VSTP listener is: "tcp://HOST:PORT", "udp://HOST:PORT" or "unix:///PATH". Needed.
         pub address: Option<Address> = None;
         /// Whether it is followed at all.
         pub enabled: bool = true;
@@ -105,8 +107,9 @@ section! {
     pub struct InstanceSettings {
         /// The service that it answers for. Needed.
         pub service: Option<String> = None;
-        /// Where it is: at most one of "tcp://HOST:PORT", "udp://…", "quic://…", "ws://…" and
-        /// "http://…" each, the preferred first. Needed.
+        /// Where it is: at most one of "tcp://HOST:PORT", "udp://…", "quic://…", "ws://…", "http://…"
+        /// and "unix:///PATH" each, the preferred first; the gateway itself dials tcp, udp and unix,
+        /// and one must be of these. Needed.
         pub addresses: Vec<Address> = Vec::new();
         /// Its semantic version.
         pub version: Option<Version> = None;
@@ -212,11 +215,11 @@ pub(super) fn check(
             require(reader, &path, "address", "\"tcp://HOST:9090\"");
             continue;
         };
-        if !matches!(address.scheme, Scheme::Tcp | Scheme::Udp) {
-            let message = format!("a peer is not reached over {}", address.scheme);
-            let remedy = "write tcp://HOST:PORT or udp://HOST:PORT";
-            fault(reader, &join(&path, "address"), message, remedy);
-        }
+        check_dialled(
+            std::slice::from_ref(address),
+            &join(&path, "address"),
+            reader,
+        );
     }
     for (name, instance) in instances {
         let path = format!("instances.{name}");
@@ -227,6 +230,7 @@ pub(super) fn check(
         if instance.addresses.is_empty() {
             require(reader, &path, "addresses", "[\"tcp://HOST:PORT\"]");
         }
+        check_dialled(&instance.addresses, &join(&path, "addresses"), reader);
         if reader.faults.len() > n_faults {
             continue;
         }
@@ -236,6 +240,24 @@ pub(super) fn check(
             fault(reader, &key, error.to_string(), remedy);
         }
     }
+}
+
+/// Adds a fault where this gateway can dial none of `addresses`. One that it can is enough: the others
+/// are told to those who ask the directory.
+fn check_dialled(addresses: &[Address], key: &str, reader: &mut Reader) {
+    if let Err(undialled) = dial::check(addresses) {
+        let remedy = format!("write {}", examples());
+        fault(reader, key, undialled.to_string(), &remedy);
+    }
+}
+
+/// How addresses that can be dialled are written.
+fn examples() -> String {
+    let examples = dial::sessions().map(|transport| match transport.form() {
+        AddressForm::Path => format!("{transport}:///PATH"),
+        AddressForm::HostPort | AddressForm::Unaddressed => format!("{transport}://HOST:PORT"),
+    });
+    examples.collect::<Vec<_>>().join(" or ")
 }
 
 /// The key that is at fault, as far as the fault says.
@@ -254,7 +276,7 @@ fn key_of(error: &EntryError) -> &'static str {
             _ => "metadata",
         },
         EntryError::TooDeep { .. } => "params",
-        EntryError::Address(_) | EntryError::SchemeTwice { .. } => "addresses",
+        EntryError::Address(_) | EntryError::TransportTwice { .. } => "addresses",
         EntryError::MethodTwice { .. } => "idempotent",
         EntryError::Weight { .. } => "weight",
         EntryError::TooLarge { .. } => "service",
@@ -305,8 +327,21 @@ impl Leaf for Address {
     }
 
     fn schema() -> serde_json::Value {
-        serde_json::json!({ "type": "string", "pattern": "^(tcp|udp|quic|ws|http)://.+:[0-9]+$" })
+        serde_json::json!({ "type": "string", "pattern": pattern() })
     }
+}
+
+/// Of every transport that has addresses.
+fn pattern() -> String {
+    let of = |form| {
+        let names: Vec<_> = Transport::addressed()
+            .filter(|transport| transport.form() == form)
+            .map(Transport::name)
+            .collect();
+        names.join("|")
+    };
+    let (hosts, paths) = (of(AddressForm::HostPort), of(AddressForm::Path));
+    format!("^(({hosts})://.+:[0-9]+|({paths}):///.+)$")
 }
 
 impl Leaf for Version {

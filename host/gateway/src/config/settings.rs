@@ -7,6 +7,8 @@ use std::{
     time::Duration,
 };
 
+use postern_core::Transport;
+
 use super::{
     admission::{Cors, HeaderRule, RateLimit},
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
@@ -321,6 +323,16 @@ pub struct LevelFilter(String);
 
 word_leaf!(Protocol { Vstp = "vstp", Http = "http" });
 word_leaf!(Carrier { Tcp = "tcp", Udp = "udp" });
+
+impl Carrier {
+    #[must_use]
+    pub const fn transport(self) -> Transport {
+        match self {
+            Self::Tcp => Transport::Tcp,
+            Self::Udp => Transport::Udp,
+        }
+    }
+}
 word_leaf!(InstanceMode { Pooled = "pooled", Isolated = "isolated", Single = "single" });
 word_leaf!(Access { Off = "off", Debug = "debug", Info = "info" });
 word_leaf!(LogFormat { Auto = "auto", Text = "text", Json = "json" });

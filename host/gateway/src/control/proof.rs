@@ -5,10 +5,11 @@
 //! the peer: with its token they could pass for this gateway. So the token goes only to the address at
 //! which `[peers.NAME]` has the peer.
 
-use std::{collections::BTreeMap, net::SocketAddr, sync::Arc};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use postern_core::{Blame, Call, Error, Kind, Text, registry::Address};
+use postern_net::{Destination, dial};
 
 use crate::{
     config::{PeerSettings, Secret},
@@ -50,13 +51,13 @@ impl Proof {
         }
     }
 
-    /// The address of the peer, where it has all of `targets`.
-    pub(super) async fn address_of(&self, targets: &[SocketAddr]) -> Option<Arc<Address>> {
+    /// The address of the peer, where it has all of `destinations`.
+    pub(super) async fn address_of(&self, destinations: &[&Destination]) -> Option<Arc<Address>> {
         let address = self.tokens.0.load().get(&self.peer)?.address.clone();
-        let host = address.host.trim_matches(['[', ']']);
-        let found = tokio::net::lookup_host((host, address.port)).await.ok()?;
-        let found: Vec<_> = found.collect();
-        let is_peer = targets.iter().all(|target| found.contains(target));
+        let found = dial::targets(address.transport, &address.authority()).await;
+        let found = found.ok()?;
+        let is_known = |one: &&Destination| found.iter().any(|known| known.destination() == *one);
+        let is_peer = destinations.iter().all(is_known);
         is_peer.then(|| Arc::new(address))
     }
 
@@ -99,8 +100,9 @@ mod tests {
     async fn shown(proof: &Proof, targets: &[&str]) -> Option<String> {
         let targets: Vec<_> = targets
             .iter()
-            .map(|at| at.parse().expect("an address"))
+            .map(|at| Destination::Ip(at.parse().expect("an address")))
             .collect();
+        let targets: Vec<_> = targets.iter().collect();
         let mut call = Call::unary("s", "m", "");
         call.headers.push("X-VSP-Gateway", "forged").expect("fits");
         let address = proof.address_of(&targets).await?;
@@ -132,9 +134,8 @@ mod tests {
     #[tokio::test]
     async fn a_peer_that_has_moved_is_looked_up_again_first() {
         let west = proof("tcp://127.0.0.1:9090", Some("secret"));
-        let before = west
-            .address_of(&["127.0.0.1:9090".parse().expect("an address")])
-            .await;
+        let at = Destination::Ip("127.0.0.1:9090".parse().expect("an address"));
+        let before = west.address_of(&[&at]).await;
         let moved = proof("tcp://127.0.0.1:9091", Some("another"));
         let mut call = Call::unary("s", "m", "");
         moved

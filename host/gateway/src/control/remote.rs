@@ -2,17 +2,13 @@
 //! pool of sessions.
 
 use std::{
-    net::{IpAddr, SocketAddr},
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use parking_lot::Mutex;
-use postern_core::{
-    Blame, BoxFuture, Call, Error, Handler, Reply,
-    registry::{Address, address::Scheme},
-};
-use postern_net::{Pool, Probe, Target, Upstream};
+use postern_core::{BoxFuture, Call, Error, Handler, Reply, registry::Address};
+use postern_net::{Pool, Probe, Upstream, dial};
 
 use super::proof::Proof;
 
@@ -57,11 +53,8 @@ impl Remote {
     }
 
     fn of(pool: &Pool, addresses: &[Address], proof: Option<Proof>, is_new: bool) -> Option<Self> {
-        let can_call = |address: &&Address| match address.scheme {
-            Scheme::Tcp | Scheme::Udp => true,
-            Scheme::Quic | Scheme::WebSocket | Scheme::Http => false,
-        };
-        let addresses: Vec<_> = addresses.iter().filter(can_call).cloned().collect();
+        let is_dialled = |address: &&Address| dial::dialer(address.transport).is_ok();
+        let addresses: Vec<_> = addresses.iter().filter(is_dialled).cloned().collect();
         (!addresses.is_empty()).then(|| {
             Self(Arc::new(Inner {
                 pool: pool.clone(),
@@ -88,31 +81,24 @@ impl Remote {
         {
             return Ok((found.upstream.clone(), found.peer.clone()));
         }
-        let (mut targets, mut has_names, mut fault) = (Vec::new(), false, None);
+        let (mut targets, mut fault) = (Vec::new(), None);
         for address in &self.0.addresses {
-            let (host, port) = (address.host.as_str(), address.port);
-            if let Ok(ip) = host.trim_matches(['[', ']']).parse::<IpAddr>() {
-                targets.push(target(address.scheme, (ip, port).into()));
-                continue;
-            }
-            has_names = true;
-            match tokio::net::lookup_host((host, port)).await {
-                Ok(found) => targets.extend(found.map(|at| target(address.scheme, at))),
-                Err(error) => fault = Some((host, error)),
+            match dial::targets(address.transport, &address.authority()).await {
+                Ok(found) => targets.extend(found),
+                Err(error) => fault = Some(error),
             }
         }
         if targets.is_empty()
-            && let Some((host, error)) = fault
+            && let Some(error) = fault
         {
-            // Nothing was sent, so another instance may be asked.
-            let message = format!("host {host} is not found: {error}");
-            return Err(Error::unavailable(Blame::Upstream, message));
+            return Err(error);
         }
+        let has_names = self.0.addresses.iter().any(Address::has_name);
         let upstream = Upstream::new(&self.0.pool, targets)?;
         let peer = match &self.0.proof {
             Some(proof) => {
-                let addresses: Vec<_> = upstream.addresses().collect();
-                proof.address_of(&addresses).await
+                let destinations: Vec<_> = upstream.destinations().collect();
+                proof.address_of(&destinations).await
             }
             None => None,
         };
@@ -140,13 +126,6 @@ impl Handler for Remote {
             }
             upstream.call(call).await
         })
-    }
-}
-
-const fn target(scheme: Scheme, address: SocketAddr) -> Target {
-    match scheme {
-        Scheme::Udp => Target::Udp(address),
-        Scheme::Tcp | Scheme::Quic | Scheme::WebSocket | Scheme::Http => Target::Tcp(address),
     }
 }
 

@@ -1,6 +1,6 @@
 //! A plugin as operators see it.
 
-use postern_wasm::{Event, HealthReport, Outcome, ServiceInfo, TrapReason};
+use postern_wasm::{Event, HealthReport, InlinePathStatus, Outcome, ServiceInfo, TrapReason};
 use serde::Serialize;
 
 use super::slot::{Shown, Slot};
@@ -40,6 +40,11 @@ pub struct PluginView {
     /// Calls that came together: entries that answered several, the calls that they answered, entries
     /// that were undone.
     pub batches: Counts,
+    /// Entries that left the inline path, by why.
+    pub bailouts: Counts,
+    /// Whether calls of one message begin inline at present; absent where they never do.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub inline_path: Option<InlinePathStatus>,
     pub instances: usize,
     /// The most that any one instance has had, in octets.
     pub memory_bytes_high: usize,
@@ -120,6 +125,11 @@ impl PluginView {
                 ("calls", stats.batched_calls),
                 ("undone", stats.batches_undone),
             ]),
+            bailouts: counts([
+                ("host-call", stats.bailouts_host_call),
+                ("overran", stats.bailouts_overran),
+            ]),
+            inline_path: status.inline_path,
             instances: stats.instances_live,
             memory_bytes_high: stats.memory_bytes_high,
             reloads_ok: stats.reloads_ok,

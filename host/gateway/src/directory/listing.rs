@@ -276,7 +276,7 @@ mod tests {
         };
         check(
             r#""addresses":["h:1"]"#,
-            "addresses: `h:1` is not of the form scheme://host:port",
+            "addresses: `h:1` is not of the form scheme://host:port or scheme:///path",
         );
         check(
             r#""params":{"a":null}"#,

@@ -6,7 +6,8 @@
 //!
 //! An entry carries the addresses of whoever answers. A host that means nothing elsewhere
 //! (unspecified or loopback) is replaced by the address at which we reach the peer, and so is a
-//! missing address.
+//! missing address. A path of the peer's machine counts as missing. What cannot be dialled from here is
+//! kept and told to those who ask, and is given no calls.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -19,9 +20,9 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use postern_core::{
     Blame, Call, Error, Handler, Text,
-    registry::{Address, Cursor, Draft, Entry, InstanceId, Scheme, Told, directory::PeerChange},
+    registry::{Address, Cursor, Draft, Entry, InstanceId, Location, Told, directory::PeerChange},
 };
-use postern_net::{Client, ClientConfig, Speak, Target};
+use postern_net::{Client, ClientConfig, Speak, dial};
 use serde_json::json;
 use tokio::task::{AbortHandle, JoinSet};
 
@@ -93,18 +94,12 @@ impl Peer {
         let address = self.settings.address.as_ref();
         let address = address.ok_or_else(|| Error::not_found("the peer has no address"))?;
         let unreachable = |reason: String| Error::unavailable(Blame::Upstream, reason);
-        let host = (address.host.as_str(), address.port);
-        let found = tokio::time::timeout(ANSWER, tokio::net::lookup_host(host)).await;
-        let found = found.map_err(|_| unreachable(format!("{address} is not found in time")))?;
-        let found = found.map_err(|error| unreachable(format!("{address} is not found: {error}")));
+        let authority = address.authority();
+        let finding = dial::targets(address.transport, &authority);
+        let found = tokio::time::timeout(ANSWER, finding).await;
+        let found = found.map_err(|_| unreachable(format!("{address} is not found in time")))??;
         let mut last = unreachable(format!("{address} has no address"));
-        for resolved in found? {
-            let target = match address.scheme {
-                Scheme::Udp => Target::Udp(resolved),
-                Scheme::Tcp | Scheme::Quic | Scheme::WebSocket | Scheme::Http => {
-                    Target::Tcp(resolved)
-                }
-            };
+        for target in found {
             let config = ClientConfig {
                 speak: Speak::Vsp,
                 ..ClientConfig::default()
@@ -210,14 +205,17 @@ impl Peer {
         if !self.vnets.is_empty() && self.vnets.is_disjoint(&entry.vnets) {
             return Ok(None);
         }
-        let via = self.client.as_ref().map(|client| client.address().ip());
+        let client = self.client.as_ref();
+        let via = client.and_then(|client| client.destination().socket_addr());
         let mut draft: Draft = entry.into_draft();
+        // A path is one of the peer's machine: what it leads to is called through the peer.
+        draft.addresses.retain(|address| address.host().is_some());
         if draft.addresses.is_empty() {
             draft.addresses.extend(self.settings.address.clone());
         }
         if let Some(via) = via {
             for address in &mut draft.addresses {
-                reach(address, via);
+                reach(address, via.ip());
             }
         }
         let entry = Entry::new(&draft).map_err(|error| not_understood(&error))?;
@@ -243,13 +241,15 @@ impl Discovery for Peer {
 
 /// Replaces a host that means nothing on another machine by `via`, at which its machine is reached.
 pub(super) fn reach(address: &mut Address, via: IpAddr) {
-    let host = address.host.as_str();
+    let Location::Host { host, .. } = &mut address.location else {
+        return;
+    };
     let means_nothing = match host.parse::<IpAddr>() {
         Ok(ip) => ip.to_canonical().is_unspecified() || ip.to_canonical().is_loopback(),
         Err(_) => host.eq_ignore_ascii_case("localhost"),
     };
     if means_nothing {
-        address.host = via.to_canonical().to_string().into();
+        *host = via.to_canonical().to_string().into();
     }
 }
 
@@ -271,5 +271,6 @@ mod tests {
         check("ws://LocalHost:9", "10.0.0.1", "ws://10.0.0.1:9");
         check("tcp://10.0.0.2:9", "10.0.0.1", "tcp://10.0.0.2:9");
         check("tcp://users.example:9", "10.0.0.1", "tcp://users.example:9");
+        check("unix:///run/a.sock", "10.0.0.1", "unix:///run/a.sock");
     }
 }

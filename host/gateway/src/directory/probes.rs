@@ -11,7 +11,7 @@ use postern_core::{
     BoxFuture,
     registry::{Entry, Health, Key, Outcome, Owner, Snapshot, Source},
 };
-use postern_net::Shutdown;
+use postern_net::{Shutdown, dial};
 use tokio::task::JoinSet;
 
 use super::{Directory, now, part_of};
@@ -105,7 +105,9 @@ impl Schedule {
         for instance in services.flat_map(|service| service.all()) {
             let record = &instance.record;
             let is_remote = !matches!(record.key.owner, Owner::Local(_));
-            if !is_remote || record.entry.addresses.is_empty() {
+            let addresses = &record.entry.addresses;
+            // Nothing is learned of the health of what cannot be dialled from here.
+            if !is_remote || addresses.is_empty() || dial::check(addresses).is_err() {
                 continue;
             }
             let interval = rhythm.of(instance.health);

@@ -15,11 +15,12 @@ use std::{
 use postern_core::{
     Blame, BoxFuture, Call, Context, Error, Handler, Kind, Origin, Principal, Reply, Retry,
     registry::{
-        Caller, Health, Incarnation, InstanceId, Key, Lease, Owner, RegisterError, Told, Ttl,
-        Watch,
+        Address, Caller, Health, Incarnation, InstanceId, Key, Lease, Owner, RegisterError, Told,
+        Ttl, Watch,
         directory::{Registered, RenewError},
     },
 };
+use postern_net::dial;
 use serde::Serialize;
 use serde_json::json;
 
@@ -160,6 +161,7 @@ impl Directory {
             let message = "addresses is empty; name one, such as \"tcp://0.0.0.0:9090\"";
             return Err(Error::invalid_argument(message));
         }
+        check_addresses(&entry.addresses)?;
         let entry = match context.peer.origin.ip() {
             Some(ip) => {
                 let mut draft = entry.into_draft();
@@ -320,6 +322,20 @@ impl Directory {
                 Ok(Owner::Registered(name.into()))
             }
         }
+    }
+}
+
+/// Whoever registers wants to be called: it is told at once when it cannot be.
+fn check_addresses(addresses: &[Address]) -> Result<(), Error> {
+    let refused = |message: String| Error::invalid_argument(message);
+    dial::check(addresses).map_err(|undialled| refused(undialled.to_string()))?;
+    // Whoever may register may not choose which sockets of this machine the gateway opens.
+    let mut paths = addresses.iter().filter(|one| one.host().is_none());
+    match paths.next() {
+        Some(path) => Err(refused(format!(
+            "{path} is a path on the provider's machine; only the gateway's configuration names paths"
+        ))),
+        None => Ok(()),
     }
 }
 

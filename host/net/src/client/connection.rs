@@ -2,7 +2,6 @@
 
 use std::{
     future::poll_fn,
-    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -25,6 +24,7 @@ use super::{
 use crate::{
     byte_budget::ByteBudget,
     counters::Counters,
+    dial::Destination,
     driver::{self, Line, LineError},
     link::StreamLink,
 };
@@ -35,7 +35,7 @@ const ROUNDS_MAX: usize = 8;
 /// Drives a session until it is over; then every call has its answer or its error.
 pub(super) fn drive<S: StreamLink>(
     link: S,
-    address: SocketAddr,
+    destination: &Destination,
     config: &ClientConfig,
     dispatch: Dispatch,
 ) -> impl Future<Output = ()> + Send + use<S> {
@@ -58,7 +58,7 @@ pub(super) fn drive<S: StreamLink>(
             &Arc::new(ByteBudget::unlimited()).connection(usize::MAX),
             Arc::clone(&counters),
         ),
-        streaming: Streaming::new(address),
+        streaming: Streaming::new(destination.clone()),
     };
     run(driver, dispatch, counters)
 }

@@ -3,7 +3,6 @@
 use std::{
     collections::HashMap,
     fmt,
-    net::SocketAddr,
     sync::Arc,
     task::{Context, Poll},
     time::Instant,
@@ -24,6 +23,7 @@ use super::{
     life::Life,
     lost, unanswered,
 };
+use crate::dial::Destination;
 
 /// Commands taken before what they sent is written.
 const COMMANDS_MAX: usize = 256;
@@ -84,7 +84,7 @@ pub(super) enum Unsent {
 
 /// The calls of a session and whoever waits for its beginning and its end.
 pub(super) struct Dispatch {
-    address: SocketAddr,
+    destination: Destination,
     exchange: Exchange,
     commands: Commands,
     events: Arc<Mailbox>,
@@ -100,14 +100,14 @@ pub(super) struct Dispatch {
 
 impl Dispatch {
     pub(super) fn new(
-        address: SocketAddr,
+        destination: Destination,
         commands: Commands,
         events: Arc<Mailbox>,
         established: Established,
         life: watch::Sender<Life>,
     ) -> Self {
         Self {
-            address,
+            destination,
             exchange: Exchange::default(),
             commands,
             events,
@@ -202,7 +202,7 @@ impl Dispatch {
         machine: &mut impl Machine,
     ) {
         for id in self.exchange.sent_ids() {
-            let error = unanswered(self.address, &"the server was restarted");
+            let error = unanswered(&self.destination, &"the server was restarted");
             if !is_under_way(id) && self.exchange.finish(id, Err(error)) {
                 machine.finish();
             }
@@ -241,7 +241,7 @@ impl Dispatch {
         }
         match self.exchange.answer(frame) {
             Matched::No => {
-                tracing::debug!(address = %self.address, "answer to no call that is under way");
+                tracing::debug!(destination = %self.destination, "answer to no call that is under way");
                 return;
             }
             Matched::ByName => {}
@@ -265,7 +265,7 @@ impl Dispatch {
         reason: &Undelivered,
         machine: &mut impl Machine,
     ) {
-        let message = format!("request to {} not delivered: {reason}", self.address);
+        let message = format!("request to {} not delivered: {reason}", self.destination);
         let retry = match reason {
             Undelivered::NotAcknowledged { .. } | Undelivered::Closed(_) => Retry::IfIdempotent,
             Undelivered::Split(_) | Undelivered::Session(_) | Undelivered::Unvalidated => {
@@ -284,26 +284,30 @@ impl Dispatch {
 
     /// The session is over: every call has its answer or gets this error.
     pub(super) fn end(&mut self, reason: &dyn fmt::Display) {
-        let address = self.address;
+        let destination = &self.destination;
         let calls = self.exchange.len();
-        tracing::debug!(%address, calls, %reason, "session ended");
+        tracing::debug!(%destination, calls, %reason, "session ended");
         // Told before the errors, so that nobody who got one finds the session open.
         self.on_closing();
         self.commands.close();
-        self.exchange
-            .fail_all(|| unanswered(address, reason), || lost(address, reason));
+        self.exchange.fail_all(
+            || unanswered(destination, reason),
+            || lost(destination, reason),
+        );
         self.pings.clear();
         self.events.close();
         while let Ok(command) = self.commands.try_recv() {
             match command {
-                Command::Call(request) => drop(request.reply.send(Err(lost(address, reason)))),
-                Command::Stream(request) => drop(request.reply.send(Err(lost(address, reason)))),
+                Command::Call(request) => drop(request.reply.send(Err(lost(destination, reason)))),
+                Command::Stream(request) => {
+                    drop(request.reply.send(Err(lost(destination, reason))))
+                }
                 Command::Close(closed) => self.closed.push(closed),
                 Command::Cancel(_) | Command::Ping(..) | Command::Cut(_) => {}
             }
         }
         if let Some(settled) = self.established.settled.take() {
-            let _ = settled.send(Err(lost(address, reason)));
+            let _ = settled.send(Err(lost(destination, reason)));
         }
         let reason = reason.to_string();
         self.life.send_replace(Life::Ended(reason.into()));
@@ -318,7 +322,7 @@ impl Dispatch {
 
     fn send(&mut self, now: Instant, (id, frame): (u64, Frame), machine: &mut impl Machine) {
         let error = if !machine.begin() {
-            lost(self.address, &"it is closing")
+            lost(&self.destination, &"it is closing")
         } else if let Err(unsent) = machine.send(now, id, frame) {
             machine.finish();
             self.error_of(unsent)
@@ -329,13 +333,13 @@ impl Dispatch {
     }
 
     fn error_of(&self, unsent: Unsent) -> Error {
-        let address = self.address;
+        let destination = &self.destination;
         match unsent {
             Unsent::TooLong(reason) => {
-                let message = format!("the request cannot be sent to {address}: {reason}");
+                let message = format!("the request cannot be sent to {destination}: {reason}");
                 Error::new(Kind::OutOfRange, Blame::Client, message)
             }
-            Unsent::Closed(reason) => lost(address, &reason),
+            Unsent::Closed(reason) => lost(destination, &reason),
         }
     }
 }

@@ -61,14 +61,14 @@ impl Client {
     /// `deadline-exceeded` when no PONG came, `unavailable` when the session is over,
     /// `unimplemented` when the peer speaks the base dialect, which need not answer.
     pub async fn ping(&self, timeout: Duration) -> Result<Duration, Error> {
-        let (shared, address) = (&self.shared, self.shared.address);
+        let (shared, destination) = (&self.shared, &self.shared.destination);
         if matches!(*shared.dialect.borrow(), Dialect::Base) {
-            let message = format!("{address} speaks the base dialect, which answers no PING");
+            let message = format!("{destination} speaks the base dialect, which answers no PING");
             return Err(Error::new(Kind::Unimplemented, Blame::Upstream, message));
         }
         let id = shared.next_id();
         let (pong, mut ponged) = oneshot::channel();
-        let gone = |_| lost(address, &"the session has ended");
+        let gone = |_| lost(destination, &"the session has ended");
         let begin = driver::now();
         let ping = Command::Ping(id, Some(pong));
         shared.commands.send(ping).map_err(gone)?;
@@ -90,11 +90,11 @@ impl Client {
                     abandon.id = None;
                     return Ok(driver::now() - begin);
                 }
-                Ok(Err(_)) => return Err(lost(address, &"it was over before PONG came")),
+                Ok(Err(_)) => return Err(lost(destination, &"it was over before PONG came")),
                 Err(_) => {}
             }
         }
-        let message = format!("{address} did not answer PING within {timeout:?}");
+        let message = format!("{destination} did not answer PING within {timeout:?}");
         Err(Error::deadline_exceeded(Blame::Upstream, message))
     }
 

@@ -38,25 +38,11 @@ use self::{
 };
 use crate::{
     counters::Counters,
+    dial::{Destination, Target},
     driver::{self, Alarm},
     late,
     link::{DatagramLink, StreamLink},
-    memory::Network,
-    tcp,
-    udp::UdpLink,
 };
-
-/// Where to.
-#[derive(Debug, Clone)]
-pub enum Target {
-    Tcp(SocketAddr),
-    /// Requests are acknowledged, repeated and cut into datagrams as needed.
-    Udp(SocketAddr),
-    /// A stream of a network in memory.
-    Memory(Network, SocketAddr),
-    /// Datagrams of a network in memory.
-    MemoryDatagram(Network, SocketAddr),
-}
 
 /// How a client speaks and how long it waits.
 #[derive(Debug, Clone)]
@@ -103,7 +89,7 @@ struct Shared {
     /// Bounds what is in `commands` and under way.
     permits: Semaphore,
     next_id: AtomicU64,
-    address: SocketAddr,
+    destination: Destination,
     call_timeout: Duration,
     message_bytes_max: usize,
     dialect: watch::Receiver<Dialect>,
@@ -139,38 +125,6 @@ impl Default for ClientConfig {
     }
 }
 
-impl Target {
-    #[must_use]
-    pub const fn address(&self) -> SocketAddr {
-        match self {
-            Self::Tcp(address)
-            | Self::Udp(address)
-            | Self::Memory(_, address)
-            | Self::MemoryDatagram(_, address) => *address,
-        }
-    }
-
-    /// The name of what carries the session.
-    #[must_use]
-    pub const fn transport_name(&self) -> &'static str {
-        match self {
-            Self::Tcp(_) => "tcp",
-            Self::Udp(_) => "udp",
-            Self::Memory(..) => "memory",
-            Self::MemoryDatagram(..) => "memory-datagram",
-        }
-    }
-
-    /// Whether streams of messages can be carried.
-    #[must_use]
-    pub const fn is_stream(&self) -> bool {
-        match self {
-            Self::Tcp(_) | Self::Memory(..) => true,
-            Self::Udp(_) | Self::MemoryDatagram(..) => false,
-        }
-    }
-}
-
 impl Client {
     /// Connects and settles the dialect.
     ///
@@ -178,36 +132,12 @@ impl Client {
     /// `unavailable` when nobody answers at the address or not within `connect_timeout`;
     /// `failed-precondition` when the peer does not speak what `Speak::Vsp` demands.
     pub async fn connect(target: Target, config: ClientConfig) -> Result<Self, Error> {
-        let address = target.address();
         let timeout = config.connect_timeout;
-        let connecting = async {
-            match target {
-                Target::Tcp(address) => {
-                    let link = tcp::dial(address)
-                        .await
-                        .map_err(|error| unreachable(address, error))?;
-                    Self::over_stream(link, address, config).await
-                }
-                Target::Udp(address) => {
-                    let link =
-                        UdpLink::connect(address).map_err(|error| unreachable(address, error))?;
-                    Self::over_datagrams(link, address, config).await
-                }
-                Target::MemoryDatagram(network, address) => {
-                    Self::over_datagrams(network.socket(), address, config).await
-                }
-                Target::Memory(network, address) => {
-                    let link = network
-                        .connect(address)
-                        .map_err(|error| unreachable(address, error))?;
-                    Self::over_stream(link, address, config).await
-                }
-            }
-        };
-        tokio::time::timeout(timeout, connecting)
+        tokio::time::timeout(timeout, target.dial(config))
             .await
             .unwrap_or_else(|_| {
-                let message = format!("no session with {address} within {timeout:?}");
+                let destination = target.destination();
+                let message = format!("no session with {destination} within {timeout:?}");
                 Err(Error::unavailable(Blame::Upstream, message))
             })
     }
@@ -228,9 +158,10 @@ impl Client {
         }
     }
 
+    /// Where its session leads.
     #[must_use]
-    pub fn address(&self) -> SocketAddr {
-        self.shared.address
+    pub fn destination(&self) -> &Destination {
+        &self.shared.destination
     }
 
     /// The session by itself, whose calls somebody else bounds.
@@ -255,30 +186,33 @@ impl Client {
         }
     }
 
-    async fn over_stream<S: StreamLink>(
+    /// A session on a link that a dialer has opened.
+    pub(crate) async fn over_stream<S: StreamLink>(
         link: S,
-        address: SocketAddr,
+        destination: Destination,
         config: ClientConfig,
     ) -> Result<Self, Error> {
-        let (dispatch, ends) = dispatch(address, config.events);
-        let driver = connection::drive(link, address, &config, dispatch);
+        let (dispatch, ends) = dispatch(&destination, config.events);
+        let driver = connection::drive(link, &destination, &config, dispatch);
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
-        Self::established(address, &config, Link::Stream, ends, driver).await
+        Self::established(destination, &config, Link::Stream, ends, driver).await
     }
 
-    async fn over_datagrams<L: DatagramLink>(
+    /// A session on a link that a dialer has opened, with whoever has `address` there.
+    pub(crate) async fn over_datagrams<L: DatagramLink>(
         link: L,
         address: SocketAddr,
         config: ClientConfig,
     ) -> Result<Self, Error> {
-        let (dispatch, ends) = dispatch(address, config.events);
+        let destination = Destination::Ip(address);
+        let (dispatch, ends) = dispatch(&destination, config.events);
         let driver = socket::drive(link, address, &config, dispatch)?;
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
-        Self::established(address, &config, Link::Datagram, ends, driver).await
+        Self::established(destination, &config, Link::Datagram, ends, driver).await
     }
 
     async fn established(
-        address: SocketAddr,
+        destination: Destination,
         config: &ClientConfig,
         link: Link,
         ends: Ends,
@@ -286,11 +220,11 @@ impl Client {
     ) -> Result<Self, Error> {
         ends.established
             .await
-            .unwrap_or_else(|_| Err(lost(address, &"the driver ended")))?;
+            .unwrap_or_else(|_| Err(lost(&destination, &"the driver ended")))?;
         let is_base = matches!(*ends.dialect.borrow(), Dialect::Base);
         if config.speak == Speak::Vsp && is_base {
             let message =
-                format!("{address} did not answer HELLO and speaks the base dialect only");
+                format!("{destination} did not answer HELLO and speaks the base dialect only");
             return Err(Error::new(
                 Kind::FailedPrecondition,
                 Blame::Upstream,
@@ -301,7 +235,7 @@ impl Client {
             commands: ends.commands,
             permits: Semaphore::new(config.calls_in_flight_max),
             next_id: AtomicU64::new(1),
-            address,
+            destination,
             call_timeout: config.call_timeout,
             message_bytes_max: config.session.limits.message_bytes_max,
             dialect: ends.dialect,
@@ -345,7 +279,7 @@ impl Handler for Session {
             let deadline = call.context.deadline;
             let answered = late::before(deadline, pin!(shared.exchange(call))).await;
             answered.unwrap_or_else(|| {
-                let message = format!("{} did not answer before the deadline", shared.address);
+                let message = format!("{} did not answer before the deadline", shared.destination);
                 Err(Error::deadline_exceeded(Blame::Upstream, message))
             })
         })
@@ -359,7 +293,7 @@ impl Shared {
             .permits
             .acquire()
             .await
-            .map_err(|error| lost(self.address, &error))?;
+            .map_err(|error| lost(&self.destination, &error))?;
         let (reply, answer) = oneshot::channel();
         let id = self.next_id();
         let (body, has_mux) = (std::mem::take(&mut call.body), self.has_mux());
@@ -388,7 +322,7 @@ impl Shared {
                 }))
             }
         };
-        let gone = |_| lost(self.address, &"the session has ended");
+        let gone = |_| lost(&self.destination, &"the session has ended");
         self.commands.send(command).map_err(gone)?;
         let mut abandon = Abandon {
             id: Some(id),
@@ -396,7 +330,7 @@ impl Shared {
         };
         let answered = answer.await;
         abandon.id = None;
-        let gone = |_| Err(unanswered(self.address, &"the session has ended"));
+        let gone = |_| Err(unanswered(&self.destination, &"the session has ended"));
         let Answered { mut reply, is_one } = answered.unwrap_or_else(gone)?;
         if is_one {
             let body = std::mem::take(&mut reply.body);
@@ -435,22 +369,14 @@ impl Drop for Abandon<'_> {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Client")
-            .field("address", &self.shared.address)
+            .field("address", &self.shared.destination)
             .field("dialect", &*self.shared.dialect.borrow())
             .finish_non_exhaustive()
     }
 }
 
-fn unreachable(address: SocketAddr, error: std::io::Error) -> Error {
-    Error::unavailable(
-        Blame::Upstream,
-        format!("cannot connect to {address}: {error}"),
-    )
-    .with_source(error)
-}
-
 /// Both ends of what a client shares with its driver.
-fn dispatch(address: SocketAddr, bounds: QueueBounds) -> (Dispatch, Ends) {
+fn dispatch(destination: &Destination, bounds: QueueBounds) -> (Dispatch, Ends) {
     let (commands, receiver) = mpsc::unbounded_channel();
     let (settled, established) = oneshot::channel();
     let (spoken, dialect) = watch::channel(Dialect::Base);
@@ -468,21 +394,21 @@ fn dispatch(address: SocketAddr, bounds: QueueBounds) -> (Dispatch, Ends) {
         spoken,
     };
     (
-        Dispatch::new(address, receiver, events, established, told),
+        Dispatch::new(destination.clone(), receiver, events, established, told),
         ends,
     )
 }
 
 /// The session ended before anything of a call was sent.
-fn lost(address: SocketAddr, reason: &dyn fmt::Display) -> Error {
+fn lost(peer: &dyn fmt::Display, reason: &dyn fmt::Display) -> Error {
     Error::unavailable(
         Blame::Upstream,
-        format!("session with {address} ended: {reason}"),
+        format!("session with {peer} ended: {reason}"),
     )
 }
 
 /// The session ended, and the peer may have begun the call.
-fn unanswered(address: SocketAddr, reason: &dyn fmt::Display) -> Error {
-    let message = format!("session with {address} ended before it answered: {reason}");
+fn unanswered(peer: &dyn fmt::Display, reason: &dyn fmt::Display) -> Error {
+    let message = format!("session with {peer} ended before it answered: {reason}");
     Error::unavailable(Blame::Upstream, message).with_retry(Retry::IfIdempotent)
 }

@@ -56,7 +56,7 @@ pub(super) fn drive<L: DatagramLink>(
     let mut endpoint = Endpoint::new(settings, Role::Client, driver::random_session_id);
     endpoint
         .connect(driver::now(), address)
-        .map_err(|error| lost(address, &error))?;
+        .map_err(|error| lost(&address, &error))?;
     let counters = Arc::clone(&config.counters);
     let driver = Driver {
         socket: Socket::new(link, endpoint, Arc::clone(&counters)),

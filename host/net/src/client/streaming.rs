@@ -3,9 +3,14 @@
 use std::{
     collections::HashMap,
     fmt,
-    net::SocketAddr,
     task::{self, Poll},
     time::Instant,
+};
+
+use postern_core::{
+    Blame, Body, BodyKind, Context, Error, Kind, Reply, Text,
+    vsp::{Payload, ReplyHead, ReplyToken, mux::MuxConfig, payload_frame},
+    wire::{Connection, Frame, Role, SendError},
 };
 
 use super::{
@@ -13,28 +18,26 @@ use super::{
     exchange::Answer,
     lost, unanswered,
 };
-use crate::streams::{StreamEvent, Streams};
-use postern_core::{
-    Blame, Body, BodyKind, Context, Error, Kind, Reply, Text,
-    vsp::{Payload, ReplyHead, ReplyToken, mux::MuxConfig, payload_frame},
-    wire::{Connection, Frame, Role, SendError},
+use crate::{
+    dial::Destination,
+    streams::{StreamEvent, Streams},
 };
 
 /// While more octets than this wait for the peer, no more messages are asked for.
 const QUEUED_BYTES_MAX: usize = 1024 * 1024;
 
 pub(super) struct Streaming {
-    address: SocketAddr,
+    destination: Destination,
     streams: Streams,
     /// Whoever waits for the reply to begin; none once it has.
     calls: HashMap<Text, Option<Answer>>,
 }
 
 impl Streaming {
-    pub(super) fn new(address: SocketAddr) -> Self {
+    pub(super) fn new(destination: Destination) -> Self {
         let streams = Streams::new(MuxConfig::default(), Role::Client);
         Self {
-            address,
+            destination,
             streams,
             calls: HashMap::new(),
         }
@@ -59,7 +62,7 @@ impl Streaming {
             reply,
         } = request;
         if !connection.begin() {
-            let _ = reply.send(Err(lost(self.address, &"it is closing")));
+            let _ = reply.send(Err(lost(&self.destination, &"it is closing")));
             return;
         }
         let opened = payload_frame(&call, Payload::opening(kind), &id.to_string(), now)
@@ -121,11 +124,11 @@ impl Streaming {
 
     /// The session is over.
     pub(super) fn fail_all(&mut self, reason: &dyn fmt::Display) {
-        let address = self.address;
+        let destination = &self.destination;
         for reply in self.calls.drain().filter_map(|(_, reply)| reply) {
-            let _ = reply.send(Err(unanswered(address, reason)));
+            let _ = reply.send(Err(unanswered(destination, reason)));
         }
-        self.streams.fail_all(|| unanswered(address, reason));
+        self.streams.fail_all(|| unanswered(destination, reason));
     }
 
     /// Does what events say and sends what there is, until there is neither.
@@ -190,13 +193,14 @@ impl Streaming {
             Err(error @ SendError::TooLong { .. }) => {
                 let id = headers.get_bytes(b"correlation-id").map(Text::from_utf8);
                 if let Some(Ok(id)) = id {
-                    let message = format!("a message cannot be sent to {}: {error}", self.address);
+                    let message =
+                        format!("a message cannot be sent to {}: {error}", self.destination);
                     let error = Error::new(Kind::OutOfRange, Blame::Client, message);
                     self.streams.reset(&id, error);
                 }
             }
             Err(error @ (SendError::Closed | SendError::QueueFull { .. })) => {
-                tracing::debug!(address = %self.address, %error, "message not sent");
+                tracing::debug!(destination = %self.destination, %error, "message not sent");
             }
         }
     }

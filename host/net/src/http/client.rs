@@ -66,6 +66,18 @@ impl Default for HttpClientConfig {
     }
 }
 
+/// A client of the HTTP listener at `authority`, whose calls may take `call_timeout` each.
+///
+/// # Errors
+/// As `HttpClient::new`.
+pub fn dial(authority: &str, call_timeout: Duration) -> Result<Arc<dyn Handler>, Error> {
+    let config = HttpClientConfig {
+        call_timeout,
+        ..HttpClientConfig::default()
+    };
+    Ok(Arc::new(HttpClient::new(authority, config)?))
+}
+
 impl HttpClient {
     /// A client of the door at `base`: `http://host:port`, or `host:port` for short. Nothing is
     /// sent before the first call.

@@ -51,7 +51,7 @@ mod tests;
 mod tracked;
 
 pub use catalog::{Catalog, MethodInfo, ServiceInfo, listing};
-pub use client::{HttpClient, HttpClientConfig};
+pub use client::{HttpClient, HttpClientConfig, dial};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use fetch::{FetchConfig, FetchError, Fetcher};

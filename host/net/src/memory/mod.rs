@@ -3,6 +3,7 @@
 //! are encoded as on any other link.
 
 mod datagram;
+mod dial;
 mod stream;
 
 use std::{
@@ -17,9 +18,16 @@ use parking_lot::Mutex;
 use postern_core::testing::Rng;
 use tokio::sync::mpsc;
 
-use self::{datagram::Inbox, stream::Pipe};
+use self::{
+    datagram::Inbox,
+    dial::{DatagramDialer, StreamDialer},
+    stream::Pipe,
+};
 pub use self::{datagram::MemorySocket, stream::MemoryStream};
-use crate::link::Listener;
+use crate::{
+    dial::{Destination, Target},
+    link::Listener,
+};
 
 /// Connections that wait for `MemoryListener::accept`, as in a TCP backlog.
 const BACKLOG: usize = 128;
@@ -122,6 +130,24 @@ impl Network {
         state.pipes.retain(|pipe| pipe.strong_count() > 0);
         state.pipes.extend(near.pipes());
         Ok(near)
+    }
+
+    /// A client's way to the listener at `address`.
+    #[must_use]
+    pub fn target(&self, address: SocketAddr) -> Target {
+        Target::new(
+            Arc::new(StreamDialer(self.clone())),
+            Destination::Ip(address),
+        )
+    }
+
+    /// A client's way to the datagram socket at `address`.
+    #[must_use]
+    pub fn datagram_target(&self, address: SocketAddr) -> Target {
+        Target::new(
+            Arc::new(DatagramDialer(self.clone())),
+            Destination::Ip(address),
+        )
     }
 
     /// A datagram socket at an address of its own.

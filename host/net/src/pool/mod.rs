@@ -12,7 +12,6 @@ mod snapshot;
 
 use std::{
     collections::HashMap,
-    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -38,7 +37,8 @@ use self::{
     session::Session,
 };
 use crate::{
-    client::{ClientConfig, Target},
+    client::ClientConfig,
+    dial::{Destination, Target},
     driver,
 };
 
@@ -84,8 +84,11 @@ struct State {
     ledger: Ledger<Session>,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Lease, Refusal>>>,
     targets: HashMap<HostId, Target>,
-    by_address: HashMap<(&'static str, SocketAddr), HostId>,
+    by_target: HashMap<TargetKey, HostId>,
 }
+
+/// Sessions are shared by those who dial the same in the same way.
+type TargetKey = (&'static str, Destination);
 
 /// What was decided about a call that waited.
 struct Settled {
@@ -121,7 +124,7 @@ impl Pool {
                 ledger: Ledger::new(config.clone()),
                 waiting: HashMap::new(),
                 targets: HashMap::new(),
-                by_address: HashMap::new(),
+                by_target: HashMap::new(),
             }),
             config,
             client,
@@ -177,11 +180,11 @@ impl Pool {
 
     /// Takes hold of an address; its warm sessions are opened.
     pub(crate) fn host(&self, target: Target) -> Host {
-        let name = format!("{} {}", target.transport_name(), target.address());
-        let key = (target.transport_name(), target.address());
+        let name = format!("{} {}", target.transport_name(), target.destination());
+        let key = key_of(&target);
         let id = self.owner.shared.update(|state, now| {
             let ledger = &mut state.ledger;
-            let id = *state.by_address.entry(key).or_insert_with(|| ledger.add());
+            let id = *state.by_target.entry(key).or_insert_with(|| ledger.add());
             state.targets.entry(id).or_insert_with(|| target.clone());
             state.ledger.hold(id, now);
             id
@@ -262,8 +265,8 @@ impl State {
         if self.ledger.forget(id)
             && let Some(target) = self.targets.remove(&id)
         {
-            let key = (target.transport_name(), target.address());
-            self.by_address.remove(&key);
+            let key = key_of(&target);
+            self.by_target.remove(&key);
         }
     }
 }
@@ -325,6 +328,10 @@ impl Shared {
             }
         }
     }
+}
+
+fn key_of(target: &Target) -> TargetKey {
+    (target.transport_name(), target.destination().clone())
 }
 
 /// Does what is due by time alone until the pool is closed.

@@ -7,10 +7,7 @@ use postern_core::{Error, wire::Dialect};
 use tokio_util::sync::CancellationToken;
 
 use super::{Shared, host::SessionKey, ledger::HostId};
-use crate::{
-    client::{Client, Target},
-    driver,
-};
+use crate::{client::Client, dial::Target, driver};
 
 /// How long a peer may take to answer BYE when nothing is under way.
 const FAREWELL: Duration = Duration::from_secs(1);
@@ -85,7 +82,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: HostId, key: SessionKey, target
         reason = stay(&shared, id, key, &client, &close) => reason,
         reason = upgrade => reason,
     };
-    tracing::debug!(address = %client.address(), %reason, "upstream session is over");
+    tracing::debug!(address = %client.destination(), %reason, "upstream session is over");
     shared.update(|state, now| {
         let random = driver::random();
         state.ledger.on_ended(id, key, reason, now, random);

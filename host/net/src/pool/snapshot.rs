@@ -1,11 +1,9 @@
 //! A pool in numbers.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use super::{PoolConfig, State};
+use crate::dial::Destination;
 
 /// All addresses of a pool at one moment.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +20,7 @@ pub struct PoolSnapshot {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HostSnapshot {
     pub transport: &'static str,
-    pub address: SocketAddr,
+    pub address: Destination,
     /// Sessions that take calls.
     pub open: usize,
     /// Those of `open` without a call.
@@ -69,7 +67,7 @@ pub(super) fn take(state: &State, config: &PoolConfig, now: Instant) -> PoolSnap
         });
         Some(HostSnapshot {
             transport: target.transport_name(),
-            address: target.address(),
+            address: target.destination().clone(),
             open: host.n_open(),
             idle: host.slots.iter().filter(|slot| slot.is_idle()).count(),
             connecting: host.n_connecting(),

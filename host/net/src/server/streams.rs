@@ -207,7 +207,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        client::{Client, ClientConfig, Target},
+        client::{Client, ClientConfig},
         memory::{Conditions, MemoryListener, MemoryStream, Network},
         server::ServerConfig,
     };
@@ -258,7 +258,7 @@ mod tests {
         let shutdown = Shutdown::new();
         let serving = tokio::spawn(serve(server, shutdown.clone()));
         let begin = tokio::time::Instant::now();
-        let target = Target::Memory(network, address);
+        let target = network.target(address);
         let client = Client::connect(target, ClientConfig::default())
             .await
             .expect("accepted");

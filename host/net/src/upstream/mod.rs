@@ -4,7 +4,7 @@
 mod held;
 mod probe;
 
-use std::{net::SocketAddr, sync::Arc, time::Instant};
+use std::{sync::Arc, time::Instant};
 
 use postern_core::{
     Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply, Retry, wire::Undelivered,
@@ -13,7 +13,7 @@ use postern_core::{
 use self::held::Held;
 pub use self::probe::{Probe, Probed, Question};
 use crate::{
-    client::Target,
+    dial::{Destination, Target},
     driver,
     pool::{Host, Lease, Pool},
 };
@@ -63,9 +63,9 @@ impl Upstream {
         self.shared.hosts().for_each(Host::revive);
     }
 
-    /// Every address, in order of preference.
-    pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
-        self.shared.hosts().map(|host| host.target().address())
+    /// Where all its addresses lead, in order of preference.
+    pub fn destinations(&self) -> impl Iterator<Item = &Destination> {
+        self.shared.hosts().map(|host| host.target().destination())
     }
 
     /// Asks the instance whether it is well, over its preferred address that is up.

@@ -1,15 +1,13 @@
 //! The active health check. It measures; what follows from it is decided elsewhere.
 
-use std::{
-    net::SocketAddr,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use postern_core::{Body, Call, Error, Handler, Retry, Text};
 
 use crate::{
     client::Client,
+    dial::Destination,
     driver,
     pool::{Host, Lease},
 };
@@ -41,7 +39,7 @@ pub enum Question {
 #[derive(Debug)]
 pub struct Probed {
     /// The address that was asked.
-    pub address: SocketAddr,
+    pub address: Destination,
     /// From the question to the answer, or to the failure; without an attempt to connect.
     pub latency: Duration,
     /// The payload of the answer, empty for PONG. An error with blame `Gateway` says nothing about
@@ -100,7 +98,7 @@ async fn ask_at(host: &Host, probe: &Probe, deadline: Instant) -> Probed {
         Err(error) => Err(error),
     };
     Probed {
-        address: host.target().address(),
+        address: host.target().destination().clone(),
         latency: driver::now() - begin,
         outcome,
     }

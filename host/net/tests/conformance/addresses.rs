@@ -85,7 +85,15 @@ impl Gateway {
 
     /// Where it is called on the loopback address that ends with `last`.
     fn at(&self, last: u8) -> SocketAddr {
-        (Ipv4Addr::new(127, 0, 0, last), self.target.address().port()).into()
+        (
+            Ipv4Addr::new(127, 0, 0, last),
+            self.target
+                .destination()
+                .socket_addr()
+                .expect("bound")
+                .port(),
+        )
+            .into()
     }
 
     fn n_calls(&self) -> usize {
@@ -125,7 +133,7 @@ async fn a_reply_leaves_from_the_address_that_was_called() {
         let (reply, from) = receive(&socket).await;
         assert_eq!((&reply.payload[..], from), (&b"[1]"[..], called));
     }
-    let client = Client::connect(Target::Udp(gateway.at(2)), ClientConfig::default())
+    let client = Client::connect(Target::udp(gateway.at(2)), ClientConfig::default())
         .await
         .expect("a connected socket hears the address that it called");
     assert!(matches!(client.dialect(), Dialect::Full(_)));
@@ -152,7 +160,10 @@ async fn two_gateways_do_not_answer_each_other() {
             .expect("short");
         let request = octets(&Frame::data(headers, payload));
         forger
-            .send_to(&request, first.target.address())
+            .send_to(
+                &request,
+                first.target.destination().socket_addr().expect("bound"),
+            )
             .await
             .expect("sent");
         // The second gateway takes the address while the first is at work.
@@ -177,7 +188,7 @@ async fn published(
     answer: impl Fn(usize, &str) -> Vec<(Duration, String)> + Send + 'static,
 ) -> (Target, JoinHandle<()>) {
     let socket = Arc::new(UdpSocket::bind(ANY).await.expect("a free port"));
-    let target = Target::Udp(socket.local_addr().expect("bound"));
+    let target = Target::udp(socket.local_addr().expect("bound"));
     let server = tokio::spawn(async move {
         let mut n_requests = 0;
         loop {
@@ -276,7 +287,7 @@ async fn a_late_answer_of_a_published_server_reaches_no_other_caller() {
 #[tokio::test]
 async fn calls_of_many_datagrams_survive_a_restart_of_their_server() {
     let before = Gateway::start(ANY, Duration::ZERO).await;
-    let address = before.target.address();
+    let address = before.target.destination().socket_addr().expect("bound");
     let config = ClientConfig {
         speak: Speak::Vsp,
         ..ClientConfig::default()
@@ -325,7 +336,11 @@ async fn a_call_that_a_server_took_before_its_restart_fails_as_unknown() {
     tokio::time::sleep(Duration::from_millis(300)).await;
     before.server.abort();
     let _ = before.server.await;
-    let after = Gateway::start(before.target.address(), Duration::ZERO).await;
+    let after = Gateway::start(
+        before.target.destination().socket_addr().expect("bound"),
+        Duration::ZERO,
+    )
+    .await;
     let large = vec![b'7'; 30_000];
     let begin = Instant::now();
     let answered = unary(&client, "echo", large.clone()).await;
@@ -382,7 +397,10 @@ async fn a_reply_that_its_address_may_not_get_is_an_error_within_the_bound() {
         Frame::data(headers, vec![b'7'; length])
     };
     socket
-        .send_to(&octets(&request("", 100)), gateway.target.address())
+        .send_to(
+            &octets(&request("", 100)),
+            gateway.target.destination().socket_addr().expect("bound"),
+        )
         .await
         .expect("sent");
     let (reply, _) = receive(&socket).await;
@@ -391,7 +409,10 @@ async fn a_reply_that_its_address_may_not_get_is_an_error_within_the_bound() {
     greeting.headers = Headers::new();
     for _ in 0..3 {
         socket
-            .send_to(&octets(&greeting), gateway.target.address())
+            .send_to(
+                &octets(&greeting),
+                gateway.target.destination().socket_addr().expect("bound"),
+            )
             .await
             .expect("sent");
     }
@@ -403,7 +424,10 @@ async fn a_reply_that_its_address_may_not_get_is_an_error_within_the_bound() {
         .expect("named")
         .into_owned();
     socket
-        .send_to(&octets(&request(&id, 900)), gateway.target.address())
+        .send_to(
+            &octets(&request(&id, 900)),
+            gateway.target.destination().socket_addr().expect("bound"),
+        )
         .await
         .expect("sent");
     loop {

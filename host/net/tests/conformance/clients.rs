@@ -59,7 +59,7 @@ fn speaking(speak: Speak) -> ClientConfig {
 fn easy_server() -> Target {
     let network = Network::new(1, Conditions::default());
     let mut listener = network.listen();
-    let target = Target::Memory(network, listener.local_addr());
+    let target = network.target(listener.local_addr());
     tokio::spawn(async move {
         while let Ok((stream, _)) = listener.accept().await {
             tokio::spawn(serve_easy(stream));
@@ -108,7 +108,7 @@ async fn nobody_at_the_address_is_unavailable_and_named() {
     let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
     let address: SocketAddr = listener.local_addr().expect("bound");
     drop(listener);
-    let refused = Client::connect(Target::Tcp(address), ClientConfig::default()).await;
+    let refused = Client::connect(Target::tcp(address), ClientConfig::default()).await;
     let error = refused.expect_err("nobody listens");
     assert_eq!(error.kind, Kind::Unavailable);
     assert!(
@@ -127,7 +127,7 @@ async fn nobody_at_a_udp_port_is_unavailable_at_once() {
     let address = socket.local_addr().expect("bound");
     drop(socket);
     let begin = std::time::Instant::now();
-    let refused = Client::connect(Target::Udp(address), ClientConfig::default()).await;
+    let refused = Client::connect(Target::udp(address), ClientConfig::default()).await;
     let error = refused.expect_err("nobody listens");
     assert_eq!(error.kind, Kind::Unavailable);
     assert!(error.message.contains("refused"), "{error}");
@@ -147,7 +147,7 @@ async fn connecting_is_bounded() {
         },
     );
     let listener = network.listen();
-    let target = Target::Memory(network, listener.local_addr());
+    let target = network.target(listener.local_addr());
     let mut config = speaking(Speak::Vsp);
     config.session.hello_timeout = Duration::from_secs(60);
     let begin = tokio::time::Instant::now();

@@ -57,7 +57,7 @@ impl RawSocket {
     fn of(bench: &Bench) -> Self {
         Self {
             link: bench.raw_socket(),
-            bench: bench.target.address(),
+            bench: bench.target.destination().socket_addr().expect("bound"),
             arrived: Vec::new(),
         }
     }

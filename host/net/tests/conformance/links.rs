@@ -1,6 +1,10 @@
 //! A server and what reaches it, per link.
 
-use std::{net::Ipv4Addr, sync::Arc, time::Duration};
+use std::{
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use postern_core::{Blame, Body, Call, Error, Handler, Headers, bounded::BoundedHandler};
 use postern_net::{
@@ -82,20 +86,25 @@ impl Bench {
     }
 
     pub(crate) async fn raw(&self) -> RawStream {
-        match &self.target {
-            Target::Tcp(address) => Box::new(TcpStream::connect(address).await.expect("up")),
-            Target::Memory(network, address) => Box::new(network.connect(*address).expect("up")),
-            Target::Udp(_) | Target::MemoryDatagram(..) => panic!("not a stream"),
+        let address = self.address();
+        match self.target.transport_name() {
+            "tcp" => Box::new(TcpStream::connect(address).await.expect("up")),
+            "memory" => Box::new(self.network.connect(address).expect("up")),
+            other => panic!("{other} is not a stream"),
         }
     }
 
     pub(crate) fn raw_socket(&self) -> Box<dyn DatagramLink> {
         let any = (Ipv4Addr::LOCALHOST, 0).into();
-        match &self.target {
-            Target::Udp(_) => Box::new(UdpLink::bind(any).expect("a free port")),
-            Target::MemoryDatagram(network, _) => Box::new(network.socket()),
-            Target::Tcp(_) | Target::Memory(..) => panic!("not a datagram link"),
+        match self.target.transport_name() {
+            "udp" => Box::new(UdpLink::bind(any).expect("a free port")),
+            "memory-datagram" => Box::new(self.network.socket()),
+            other => panic!("{other} is not a datagram link"),
         }
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.target.destination().socket_addr().expect("bound")
     }
 
     /// Drains and waits for the server's end.

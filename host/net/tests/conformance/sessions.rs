@@ -354,7 +354,7 @@ async fn a_peer_that_vanishes_cancels_its_calls(link: Link) {
 async fn a_lost_session_fails_calls_with_the_address(link: Link) {
     let bench = link.serve().await;
     let client = bench.client().await;
-    let address = client.address().to_string();
+    let address = client.destination().to_string();
     bench.shutdown.end();
     let error = within(SOON, async {
         loop {

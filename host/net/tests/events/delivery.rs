@@ -7,7 +7,7 @@ use postern_core::{
     Headers, Kind,
     wire::{Frame, FrameType},
 };
-use postern_net::{ClientConfig, Speak, Target, link::Datagram, link::DatagramLink, udp::UdpLink};
+use postern_net::{ClientConfig, Speak, link::Datagram, link::DatagramLink, udp::UdpLink};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -204,7 +204,7 @@ async fn a_bare_event_frame_is_published_and_not_answered() {
     let client = bench.client().await;
     let mut events = client.events();
     subscribe(&client, "user.*").await;
-    let mut raw = TcpStream::connect(bench.target.address())
+    let mut raw = TcpStream::connect(bench.target.destination().socket_addr().expect("bound"))
         .await
         .expect("up");
     raw.write_all(&event_frame("user.created", "{}"))
@@ -243,9 +243,7 @@ async fn a_bare_event_datagram_is_published() {
     let client = bench.client().await;
     let mut events = client.events();
     subscribe(&client, ">").await;
-    let Target::Udp(address) = bench.target else {
-        panic!("not a datagram link")
-    };
+    let address = bench.target.destination().socket_addr().expect("bound");
     let mut raw = UdpLink::connect(address).expect("a free port");
     let bytes = event_frame("a.b", "1").freeze();
     let mut queue = [Datagram {

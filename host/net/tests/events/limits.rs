@@ -39,7 +39,7 @@ async fn subscribe_raw(bench: &Bench) -> TcpStream {
     Frame::data(headers, ">")
         .encode(&mut octets)
         .expect("short");
-    let mut raw = TcpStream::connect(bench.target.address())
+    let mut raw = TcpStream::connect(bench.target.destination().socket_addr().expect("bound"))
         .await
         .expect("up");
     raw.write_all(&octets).await.expect("written");

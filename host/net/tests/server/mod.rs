@@ -40,24 +40,24 @@ impl Link {
             Self::Tcp => {
                 let server = TcpServer::bind(at, config, handler, counters).await;
                 let server = server.expect("a free port");
-                let target = Target::Tcp(server.local_addr());
+                let target = Target::tcp(server.local_addr());
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Udp => {
                 let server = UdpServer::bind(at, config, handler, counters).await;
                 let server = server.expect("a free port");
-                let target = Target::Udp(server.local_addr());
+                let target = Target::udp(server.local_addr());
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::MemoryStream => {
                 let listener = network.listen();
-                let target = Target::Memory(network.clone(), listener.local_addr());
+                let target = network.target(listener.local_addr());
                 let server = MemoryServer::new(listener, config, handler, counters);
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::MemoryDatagram => {
                 let socket = network.socket();
-                let target = Target::MemoryDatagram(network.clone(), socket.address());
+                let target = network.datagram_target(socket.address());
                 let server = MemoryDatagramServer::new(socket, config, handler, counters);
                 (target, tokio::spawn(server.serve(stop)))
             }

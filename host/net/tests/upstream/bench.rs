@@ -209,7 +209,7 @@ pub(crate) async fn items_of(body: Body) -> Vec<Bytes> {
 /// Welcomes everybody and says nothing more.
 pub(crate) fn hang(network: &Network) -> Target {
     let listener = network.listen();
-    let target = Target::Memory(network.clone(), listener.local_addr());
+    let target = network.target(listener.local_addr());
     tokio::spawn(accept(listener, welcome_only));
     target
 }
@@ -217,7 +217,7 @@ pub(crate) fn hang(network: &Network) -> Target {
 /// Takes connections and never reads.
 pub(crate) fn swallow(network: &Network) -> Target {
     let listener = network.listen();
-    let target = Target::Memory(network.clone(), listener.local_addr());
+    let target = network.target(listener.local_addr());
     tokio::spawn(accept(listener, async |stream: MemoryStream| {
         std::future::pending::<()>().await;
         drop(stream);
@@ -228,7 +228,7 @@ pub(crate) fn swallow(network: &Network) -> Target {
 /// Welcomes everybody and hangs up at the first call.
 pub(crate) fn crash(network: &Network) -> Target {
     let listener = network.listen();
-    let target = Target::Memory(network.clone(), listener.local_addr());
+    let target = network.target(listener.local_addr());
     tokio::spawn(accept(listener, async |mut stream: MemoryStream| {
         greet(&mut stream).await;
         let _ = stream.read_u8().await;

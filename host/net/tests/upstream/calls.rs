@@ -190,7 +190,7 @@ async fn a_stream_goes_to_the_address_that_carries_streams() {
 #[tokio::test]
 async fn an_address_that_refuses_is_passed_over() {
     let closed = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
-    let dead = Target::Tcp(closed.local_addr().expect("bound"));
+    let dead = Target::tcp(closed.local_addr().expect("bound"));
     drop(closed);
     let gateway = Gateway::serve(Link::Udp).await;
     let pool = pool(PoolConfig::default());
@@ -200,7 +200,7 @@ async fn an_address_that_refuses_is_passed_over() {
     }
     let probed = upstream.probe(&postern_net::Probe::default()).await;
     assert!(probed.outcome.is_ok(), "{probed:?}");
-    assert_eq!(probed.address, gateway.target.address());
+    assert_eq!(probed.address, *gateway.target.destination());
     pool.close().await;
     gateway.stop().await;
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 use postern_core::{Blame, Kind, Retry};
 use postern_net::{
-    PoolConfig, ServerConfig, Target, Upstream,
+    PoolConfig, ServerConfig, Upstream,
     memory::{Conditions, Network},
 };
 use tokio::time::Instant;
@@ -17,9 +17,7 @@ use crate::bench::{
 #[tokio::test]
 async fn a_gateway_killed_under_calls_fails_them_as_sent_and_is_called_again_when_it_is_back() {
     let gateway = Gateway::serve(Link::Tcp).await;
-    let Target::Tcp(address) = gateway.target else {
-        panic!("not tcp");
-    };
+    let address = gateway.target.destination().socket_addr().expect("bound");
     let pool = pool(PoolConfig::default());
     let upstream = gateway.upstream(&pool);
     assert!(unary(&upstream, "echo", "x").await.is_ok());
@@ -65,7 +63,7 @@ async fn a_gateway_killed_under_calls_fails_them_as_sent_and_is_called_again_whe
 async fn a_dead_address_costs_one_connect_timeout_and_not_one_per_call() {
     let network = Network::new(1, Conditions::default());
     let target = swallow(&network);
-    let address = target.address();
+    let address = target.destination().socket_addr().expect("bound");
     let mut client = postern_net::ClientConfig {
         speak: postern_net::Speak::Vsp,
         ..postern_net::ClientConfig::default()

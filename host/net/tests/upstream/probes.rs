@@ -21,7 +21,7 @@ async fn is_well(link: Link) {
     // Once to open a session, once over one that is open.
     for _ in 0..2 {
         let probed = upstream.probe(&Probe::default()).await;
-        assert_eq!(probed.address, gateway.target.address());
+        assert_eq!(probed.address, *gateway.target.destination());
         assert_eq!(probed.outcome.expect("a pong"), "");
         assert!(probed.latency < TIMEOUT);
     }

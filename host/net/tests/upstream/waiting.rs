@@ -52,7 +52,7 @@ async fn a_call_waits_as_long_as_it_may_and_is_told_for_what() {
         (error.kind, error.blame, error.retry),
         (Kind::ResourceExhausted, Blame::Gateway, Retry::Elsewhere)
     );
-    let address = gateway.target.address();
+    let address = gateway.target.destination().socket_addr().expect("bound");
     let expected = format!(
         "no session with memory {address} within 4s: all 1 are in use by 1 calls; raise \
          connections-per-host-max or calls-per-session-max"

@@ -10,10 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use parking_lot::RwLock;
-use postern_core::{
-    Body, Call, Context, Handler, Headers, Kind, Origin, Peer, Reply, Transport, event::Outbox,
-    headers::HeadersBuilder,
-};
+use postern_core::{Body, Call, Handler, Headers, Kind, Reply, headers::HeadersBuilder};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, WasmList},
@@ -22,12 +19,13 @@ use wasmtime::{
 use super::wait;
 use crate::{
     bindings::{self, Failure, Options},
-    convert::{self, Stop, failure},
+    convert::{self, failure},
     limits::time,
-    state::State,
+    state::StoreState,
+    trap::Stop,
 };
 
-type Store<'a> = StoreContextMut<'a, State>;
+type Store<'a> = StoreContextMut<'a, StoreState>;
 type Arguments = (String, String, WasmList<u8>, Option<Options>);
 
 /// Where calls of plugins go. Set by the gateway once its pipeline stands.
@@ -46,7 +44,7 @@ impl Client {
     }
 }
 
-pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CLIENT)?;
     interface.func_wrap_async("call", |store: Store<'_>, arguments: Arguments| {
         Box::new(async move { Ok((call(store, arguments).await?,)) })
@@ -92,7 +90,12 @@ fn prepare(
             "the gateway takes no calls of plugins yet",
         )
     };
-    let pipeline = state.guest.client.pipeline().ok_or_else(unavailable)?;
+    let pipeline = state
+        .guest
+        .shared
+        .get::<Arc<Client>>()
+        .and_then(|client| client.pipeline());
+    let pipeline = pipeline.ok_or_else(unavailable)?;
     let options = options.unwrap_or_default();
     let now = Instant::now();
     let wanted = options
@@ -105,57 +108,20 @@ fn prepare(
         version: None,
         headers: to_headers(&options.headers)?,
         body: Body::One(Bytes::copy_from_slice(body.as_le_slice(store))),
-        context: context(state, wanted.map_or(end, |wanted| wanted.min(end))),
+        context: state.context_of_own_call(wanted.map_or(end, |wanted| wanted.min(end))),
         http: None,
     };
     Ok((pipeline, call, now))
 }
 
 /// Whether the guest may call `service`.
-fn permit(state: &State, service: &str) -> Result<(), Failure> {
+fn permit(state: &StoreState, service: &str) -> Result<(), Failure> {
     let guest = &state.guest;
     if !guest.spec.grants.allows_service(service) {
         let message = format!("plugin {} has no grant for service {service}", guest.plugin);
         return Err(failure(Kind::PermissionDenied, message));
     }
-    check_depth(state)
-}
-
-/// Refuses the guest when too many plugins stand between the first caller and it.
-pub(super) fn check_depth(state: &State) -> Result<(), Failure> {
-    let depth = state
-        .ambient
-        .as_ref()
-        .map_or(0, |ambient| ambient.call.context().depth);
-    let limit = state.guest.spec.limits.depth_max;
-    if depth >= limit {
-        let message = format!("{depth} plugins call one another, the limit is {limit}");
-        return Err(failure(Kind::ResourceExhausted, message));
-    }
-    Ok(())
-}
-
-/// The context of a call made while `state` answers another.
-pub(super) fn context(state: &State, deadline: Instant) -> Context {
-    let peer = Peer::new(Transport::Plugin, Origin::Local).with_session(&*state.guest.plugin);
-    let peer = Arc::new(peer);
-    let deadline = Some(deadline);
-    match &state.ambient {
-        None => Context {
-            deadline,
-            peer,
-            depth: 1,
-            ..Context::default()
-        },
-        Some(ambient) => Context {
-            deadline,
-            peer,
-            // Events of a plugin go to its role.
-            outbox: Outbox::closed(),
-            depth: ambient.call.context().depth.saturating_add(1),
-            ..ambient.call.context().clone()
-        },
-    }
+    state.check_depth()
 }
 
 fn to_headers(pairs: &[(String, String)]) -> Result<Headers, Failure> {

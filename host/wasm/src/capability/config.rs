@@ -5,11 +5,11 @@ use wasmtime::{
     component::{Linker, WasmStr},
 };
 
-use crate::{bindings, state::State};
+use crate::{bindings, state::StoreState};
 
-type Store<'a> = StoreContextMut<'a, State>;
+type Store<'a> = StoreContextMut<'a, StoreState>;
 
-pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CONFIG)?;
     interface.func_wrap("get", |mut store: Store<'_>, (key,): (WasmStr,)| {
         store.data_mut().on_host_call()?;

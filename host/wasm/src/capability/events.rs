@@ -13,17 +13,16 @@ use wasmtime::{
     component::{Linker, WasmList, WasmStr},
 };
 
-use super::{client, exchange::check_output};
 use crate::{
     bindings::{Failure, extension::EVENTS},
-    convert::{self, failure},
-    state::State,
+    convert::{self, check_output, failure},
+    state::StoreState,
 };
 
 /// Longest topic, in octets; also the longest value that fits in one header entry.
 const TOPIC_BYTES_MAX: usize = 255;
 
-type Store<'a> = StoreContextMut<'a, State>;
+type Store<'a> = StoreContextMut<'a, StoreState>;
 type Arguments = (WasmStr, Option<WasmStr>, WasmList<u8>);
 
 /// Where events of plugins go. Set by the gateway once it takes subscriptions.
@@ -42,7 +41,7 @@ impl Events {
     }
 }
 
-pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(EVENTS)?;
     interface.func_wrap("publish", |store: Store<'_>, arguments: Arguments| {
         Ok((publish(store, arguments)?,))
@@ -64,7 +63,8 @@ fn publish(
     if let Err(refused) = checked {
         return Ok(Err(refused));
     }
-    let Some(sink) = store.data().guest.events.sink() else {
+    let events = store.data().guest.shared.get::<Arc<Events>>();
+    let Some(sink) = events.and_then(|events| events.sink()) else {
         let message = "the gateway takes no events of plugins yet";
         return Ok(Err(failure(Kind::Unavailable, message)));
     };
@@ -80,13 +80,13 @@ fn publish(
         topic,
         headers,
         payload,
-        publisher: client::context(store.data(), end).into(),
+        publisher: store.data().context_of_own_call(end).into(),
     };
     Ok(sink.publish(event).map_err(convert::to_failure))
 }
 
 /// Whether the guest may publish under `topic`.
-fn permit(state: &State, topic: &str) -> Result<(), Failure> {
+fn permit(state: &StoreState, topic: &str) -> Result<(), Failure> {
     let guest = &state.guest;
     let length = topic.len();
     if !(1..=TOPIC_BYTES_MAX).contains(&length) {
@@ -97,5 +97,5 @@ fn permit(state: &State, topic: &str) -> Result<(), Failure> {
         let message = format!("plugin {} has no grant for topic {topic}", guest.plugin);
         return Err(failure(Kind::PermissionDenied, message));
     }
-    client::check_depth(state)
+    state.check_depth()
 }

@@ -7,21 +7,19 @@ use wasmtime::{
     component::{Linker, LinkerInstance, WasmList, WasmStr},
 };
 
-use super::{fuel, text};
 use crate::{
     bindings::{
         Failure,
         extension::{REQUEST, RESPONSE},
     },
-    convert::{self, failure},
-    handler::check_input,
-    state::{AmbientCall, CallContext, State},
-    subject::{Exchange, Half, Subject, with_header, without_header},
+    convert::{self, all_headers, check_input, check_output, failure, with_header, without_header},
+    exchange::{Exchange, Half},
+    state::{AmbientCall, CallContext, StoreState, on_payload},
 };
 
-type Store<'a> = StoreContextMut<'a, State>;
+type Store<'a> = StoreContextMut<'a, StoreState>;
 
-pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut request = linker.instance(REQUEST)?;
     request.func_wrap("service", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
@@ -50,7 +48,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     link_half(&mut response, Half::Response)
 }
 
-fn link_half(interface: &mut LinkerInstance<'_, State>, half: Half) -> wasmtime::Result<()> {
+fn link_half(interface: &mut LinkerInstance<'_, StoreState>, half: Half) -> wasmtime::Result<()> {
     interface.func_wrap(
         "header",
         move |mut store: Store<'_>, (name,): (WasmStr,)| {
@@ -63,7 +61,7 @@ fn link_half(interface: &mut LinkerInstance<'_, State>, half: Half) -> wasmtime:
     interface.func_wrap("headers", move |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
         Ok((headers(store.data(), half)
-            .map(text::all)
+            .map(all_headers)
             .unwrap_or_default(),))
     })?;
     interface.func_wrap(
@@ -91,7 +89,7 @@ fn link_half(interface: &mut LinkerInstance<'_, State>, half: Half) -> wasmtime:
         store.data_mut().on_host_call()?;
         let payload = payload(store.data(), half);
         if let Ok(payload) = &payload {
-            fuel::on_payload(&mut store, payload.len())?;
+            on_payload(&mut store, payload.len())?;
         }
         Ok((payload.map(Vec::from),))
     })?;
@@ -109,17 +107,7 @@ fn link_half(interface: &mut LinkerInstance<'_, State>, half: Half) -> wasmtime:
     )
 }
 
-/// Refuses a payload that is larger than what a guest may give out. A guest that passes the failure on
-/// is at fault, not its caller: no other try and no shorter request helps.
-pub(super) fn check_output(length: usize, limit: usize) -> Result<(), Failure> {
-    if length <= limit {
-        return Ok(());
-    }
-    let message = format!("payload of {length} octets exceeds the limit of {limit}");
-    Err(failure(Kind::Internal, message))
-}
-
-fn payload(state: &State, half: Half) -> Result<Bytes, Failure> {
+fn payload(state: &StoreState, half: Half) -> Result<Bytes, Failure> {
     let given = state.ambient.as_ref().and_then(CallContext::body);
     let payload = exchange(state)?.payload(half, given)?;
     let limit = state.guest.spec.limits.input_bytes_max;
@@ -127,21 +115,21 @@ fn payload(state: &State, half: Half) -> Result<Bytes, Failure> {
     Ok(payload)
 }
 
-fn set_payload(state: &mut State, half: Half, payload: Bytes) -> Result<(), Failure> {
+fn set_payload(state: &mut StoreState, half: Half, payload: Bytes) -> Result<(), Failure> {
     let given = state.ambient.as_ref().and_then(CallContext::body);
-    match &mut state.subject {
-        Some(Subject::Exchange(exchange)) => exchange.set_payload(half, payload, given),
-        Some(Subject::Frame(_) | Subject::Candidates(_)) | None => Err(no_exchange()),
+    match state.slots.get_mut::<Exchange>() {
+        Some(exchange) => exchange.set_payload(half, payload, given),
+        None => Err(no_exchange()),
     }
 }
 
-fn headers(state: &State, half: Half) -> Option<&Headers> {
+fn headers(state: &StoreState, half: Half) -> Option<&Headers> {
     let given = state.ambient.as_ref()?.call.headers();
     exchange(state).ok()?.headers(half, given)
 }
 
 fn change_headers(
-    state: &mut State,
+    state: &mut StoreState,
     half: Half,
     change: impl FnOnce(&Headers) -> Result<Headers, Failure>,
 ) -> Result<(), Failure> {
@@ -150,36 +138,14 @@ fn change_headers(
     exchange_mut(state)?.set_headers(half, changed)
 }
 
-fn exchange(state: &State) -> Result<&Exchange, Failure> {
-    match &state.subject {
-        Some(Subject::Exchange(exchange)) => Ok(exchange),
-        Some(Subject::Frame(_) | Subject::Candidates(_)) | None => Err(no_exchange()),
-    }
+fn exchange(state: &StoreState) -> Result<&Exchange, Failure> {
+    state.slots.get::<Exchange>().ok_or_else(no_exchange)
 }
 
-fn exchange_mut(state: &mut State) -> Result<&mut Exchange, Failure> {
-    match &mut state.subject {
-        Some(Subject::Exchange(exchange)) => Ok(exchange),
-        Some(Subject::Frame(_) | Subject::Candidates(_)) | None => Err(no_exchange()),
-    }
+fn exchange_mut(state: &mut StoreState) -> Result<&mut Exchange, Failure> {
+    state.slots.get_mut::<Exchange>().ok_or_else(no_exchange)
 }
 
 fn no_exchange() -> Failure {
     failure(Kind::FailedPrecondition, "no call is being intercepted")
-}
-
-#[cfg(test)]
-mod tests {
-    use postern_core::Blame;
-
-    use super::*;
-
-    #[test]
-    fn a_plugin_that_gives_out_too_much_is_at_fault_and_not_its_caller() {
-        assert!(check_output(4, 4).is_ok());
-        let error = convert::to_error(check_output(5, 4).unwrap_err());
-        assert_eq!(error.message, "payload of 5 octets exceeds the limit of 4");
-        assert_eq!((error.kind, error.blame), (Kind::Internal, Blame::Guest));
-        assert_eq!((error.http(), error.retry_after()), (500, None));
-    }
 }

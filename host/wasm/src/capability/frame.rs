@@ -1,23 +1,29 @@
 //! Import `frame`: the frame in hand, for the role `frame-extension`.
 
 use bytes::Bytes;
-use postern_core::{Headers, Kind};
+use postern_core::{Headers, Kind, wire::Frame};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, WasmList, WasmStr},
 };
 
-use super::{exchange::check_output, fuel, text};
 use crate::{
     bindings::{Failure, extension::FRAME},
-    convert::failure,
-    state::State,
-    subject::{Framed, Subject, with_header, without_header},
+    convert::{all_headers, check_output, failure, with_header, without_header},
+    state::{StoreState, on_payload},
 };
 
-type Store<'a> = StoreContextMut<'a, State>;
+type Store<'a> = StoreContextMut<'a, StoreState>;
 
-pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+/// A frame, seen by a frame extension.
+pub(crate) struct Framed {
+    frame: Frame,
+    /// What the guest has put in place of what was there.
+    headers: Option<Headers>,
+    payload: Option<Bytes>,
+}
+
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(FRAME)?;
     interface.func_wrap("header", |mut store: Store<'_>, (name,): (WasmStr,)| {
         store.data_mut().on_host_call()?;
@@ -27,7 +33,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     })?;
     interface.func_wrap("headers", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let all = framed(store.data()).map(|framed| text::all(framed.headers()));
+        let all = framed(store.data()).map(|framed| all_headers(framed.headers()));
         Ok((all.unwrap_or_default(),))
     })?;
     interface.func_wrap(
@@ -55,7 +61,7 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
         store.data_mut().on_host_call()?;
         let payload = framed(store.data()).map(|framed| framed.payload().clone());
         let payload = payload.unwrap_or_default();
-        fuel::on_payload(&mut store, payload.len())?;
+        on_payload(&mut store, payload.len())?;
         Ok((Vec::from(payload),))
     })?;
     interface.func_wrap(
@@ -73,8 +79,53 @@ pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
     )
 }
 
+impl Framed {
+    pub(crate) fn new(frame: Frame) -> Self {
+        Self {
+            frame,
+            headers: None,
+            payload: None,
+        }
+    }
+
+    pub(crate) fn headers(&self) -> &Headers {
+        self.headers.as_ref().unwrap_or(&self.frame.headers)
+    }
+
+    pub(crate) fn set_headers(&mut self, headers: Headers) {
+        self.headers = Some(headers);
+    }
+
+    pub(crate) fn payload(&self) -> &Bytes {
+        self.payload.as_ref().unwrap_or(&self.frame.payload)
+    }
+
+    pub(crate) fn set_payload(&mut self, payload: Bytes) {
+        self.payload = Some(payload);
+    }
+
+    /// The frame as it was given.
+    pub(crate) fn into_given(self) -> Frame {
+        self.frame
+    }
+
+    /// The frame with what was changed.
+    pub(crate) fn into_changed(self) -> Frame {
+        let Self {
+            frame,
+            headers,
+            payload,
+        } = self;
+        Frame {
+            headers: headers.unwrap_or(frame.headers),
+            payload: payload.unwrap_or(frame.payload),
+            ..frame
+        }
+    }
+}
+
 fn change_headers(
-    state: &mut State,
+    state: &mut StoreState,
     change: impl FnOnce(&Headers) -> Result<Headers, Failure>,
 ) -> Result<(), Failure> {
     let framed = framed_mut(state)?;
@@ -83,19 +134,11 @@ fn change_headers(
     Ok(())
 }
 
-fn framed(state: &State) -> Option<&Framed> {
-    match &state.subject {
-        Some(Subject::Frame(framed)) => Some(framed),
-        Some(Subject::Exchange(_) | Subject::Candidates(_)) | None => None,
-    }
+fn framed(state: &StoreState) -> Option<&Framed> {
+    state.slots.get()
 }
 
-fn framed_mut(state: &mut State) -> Result<&mut Framed, Failure> {
-    match &mut state.subject {
-        Some(Subject::Frame(framed)) => Ok(framed),
-        Some(Subject::Exchange(_) | Subject::Candidates(_)) | None => Err(failure(
-            Kind::FailedPrecondition,
-            "no frame is being handled",
-        )),
-    }
+fn framed_mut(state: &mut StoreState) -> Result<&mut Framed, Failure> {
+    let none = || failure(Kind::FailedPrecondition, "no frame is being handled");
+    state.slots.get_mut().ok_or_else(none)
 }

@@ -4,29 +4,33 @@
 use postern_core::{BodyKind as CoreKind, HttpFacts, Kind};
 use wasmtime::{
     StoreContextMut,
-    component::{LinkerInstance, WasmStr},
+    component::{Linker, LinkerInstance, WasmStr},
 };
 
+use super::stream::Streams;
 use crate::{
-    bindings::{BodyKind, Failure, Http},
-    convert::failure,
+    bindings::{self, BodyKind, Failure, Http},
+    convert::{all_headers, failure},
     reply_draft::ReplyDraft,
-    state::{CallContext, State},
+    state::{CallContext, ReplyState, StoreState},
 };
 
-type Store<'a> = StoreContextMut<'a, State>;
+type Store<'a> = StoreContextMut<'a, StoreState>;
 
-pub(super) fn link(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(bindings::CALL)?;
+    let interface = &mut interface;
     link_request(interface)?;
     interface.func_wrap("set-status", |mut store: Store<'_>, (status,): (u16,)| {
         store.data_mut().on_host_call()?;
-        let draft = head(store.data_mut(), "the status");
+        let draft = head(store.data_mut().ambient.as_mut(), "the status");
         Ok((draft.and_then(|draft| draft.set_status(status)),))
     })?;
     interface.func_wrap("set-octets", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
         let state = store.data_mut();
-        let set = streaming(state).and_then(|()| head(state, "the kind of the reply"));
+        let set =
+            streaming(state).and_then(|()| head(state.ambient.as_mut(), "the kind of the reply"));
         Ok((set.map(ReplyDraft::set_octets),))
     })?;
     interface.func_wrap(
@@ -38,13 +42,13 @@ pub(super) fn link(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Resul
                 value.to_str(&store)?.into_owned(),
             );
             let state = store.data_mut();
-            let set = streaming(state).and_then(|()| draft(state));
+            let set = streaming(state).and_then(|()| draft(state.ambient.as_mut()));
             Ok((set.and_then(|draft| draft.push_trailer(&name, &value)),))
         },
     )
 }
 
-fn link_request(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<()> {
+fn link_request(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap("http", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
         let ambient = store.data().ambient.as_ref();
@@ -53,49 +57,45 @@ fn link_request(interface: &mut LinkerInstance<'_, State>) -> wasmtime::Result<(
     })?;
     interface.func_wrap("request-kind", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let ambient = store.data().ambient.as_ref();
-        let streams = ambient.and_then(|ambient| ambient.streams.as_ref());
+        let streams = store.data_mut().slots.get_mut::<Streams>();
         Ok((streams.map_or(BodyKind::Message, |streams| streams.kind.into()),))
     })?;
     interface.func_wrap("trailers", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let ambient = store.data().ambient.as_ref();
-        let streams = ambient.and_then(|ambient| ambient.streams.as_ref());
+        let streams = store.data_mut().slots.get_mut::<Streams>();
         let trailers = streams.and_then(|streams| streams.trailers.as_ref());
-        let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
-        let all = trailers.into_iter().flat_map(|trailers| trailers.iter());
-        let all = all.map(|(name, value)| (text(name), value.into_owned()));
-        Ok((all.collect::<Vec<(String, Vec<u8>)>>(),))
+        Ok((trailers.map(all_headers).unwrap_or_default(),))
     })
 }
 
-/// What is set of the reply, before its first message. An interceptor has `response` for that.
-pub(super) fn head<'s>(state: &'s mut State, what: &str) -> Result<&'s mut ReplyDraft, Failure> {
-    let streams = state
-        .ambient
+/// What is set of the reply, before its first message.
+pub(super) fn head<'s>(
+    ambient: Option<&'s mut CallContext>,
+    what: &str,
+) -> Result<&'s mut ReplyDraft, Failure> {
+    if ambient
         .as_ref()
-        .and_then(|ambient| ambient.streams.as_ref());
-    if streams.is_some_and(|streams| streams.started) {
+        .is_some_and(|ambient| ambient.reply_state == ReplyState::Begun)
+    {
         let message = format!("{what} comes after the first message of the reply");
         return Err(failure(Kind::FailedPrecondition, message));
     }
-    draft(state)
+    draft(ambient)
 }
 
-fn draft(state: &mut State) -> Result<&mut ReplyDraft, Failure> {
-    if state.subject.is_some() {
+fn draft(ambient: Option<&mut CallContext>) -> Result<&mut ReplyDraft, Failure> {
+    let none = || failure(Kind::FailedPrecondition, "there is no call to reply to");
+    let ambient = ambient.ok_or_else(none)?;
+    if ambient.reply_state == ReplyState::Watched {
         let message = "a reply is changed by the interface `response` here";
         return Err(failure(Kind::FailedPrecondition, message));
     }
-    let none = || failure(Kind::FailedPrecondition, "there is no call to reply to");
-    let ambient: &mut CallContext = state.ambient.as_mut().ok_or_else(none)?;
     Ok(ambient.reply.get_or_insert_default())
 }
 
 /// Refuses what only the reply of `handle-stream` has.
-fn streaming(state: &State) -> Result<(), Failure> {
-    let ambient = state.ambient.as_ref();
-    if ambient.is_some_and(|ambient| ambient.streams.is_some()) {
+fn streaming(state: &mut StoreState) -> Result<(), Failure> {
+    if state.slots.get_mut::<Streams>().is_some() {
         return Ok(());
     }
     let message = "a unary call is answered by one message";

@@ -11,11 +11,10 @@ use wasmtime_wasi::{
     },
 };
 
-use super::waiting;
-use crate::state::State;
+use crate::{state::StoreState, trap::waiting};
 
 /// Version of WASI 0.2 under which wasmtime links its interfaces.
-pub(super) const WASI_VERSION: &str = "0.2.12";
+pub(crate) const WASI_VERSION: &str = "0.2.12";
 
 /// Most octets of one `blocking-write-and-flush`, as the interface says.
 const WRITE_BYTES_MAX: usize = 4096;
@@ -31,12 +30,12 @@ impl HasData for HasTable {
 }
 
 /// Replaces `wasi:io/poll` and `wasi:io/streams` in a linker that allows it.
-pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
-    poll::add_to_linker::<State, HasTable>(linker, table)?;
-    streams::add_to_linker::<State, HasTable>(linker, table)
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    poll::add_to_linker::<StoreState, HasTable>(linker, table)?;
+    streams::add_to_linker::<StoreState, HasTable>(linker, table)
 }
 
-fn table(state: &mut State) -> Table<'_> {
+fn table(state: &mut StoreState) -> Table<'_> {
     Table(state.ctx().table)
 }
 

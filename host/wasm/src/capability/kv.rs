@@ -11,9 +11,10 @@ use wasmtime::{
 use super::wait;
 use crate::{
     bindings::{self, Failure},
-    convert::{Stop, failure},
-    state::State,
+    convert::failure,
+    state::StoreState,
     store::{self, Change, StoreError},
+    trap::Stop,
 };
 
 /// Longest key, in octets.
@@ -23,7 +24,7 @@ const VALUE_BYTES_MAX: usize = 1024 * 1024;
 /// Most keys in one list.
 const KEYS_MAX: usize = 1000;
 
-type Store<'a> = StoreContextMut<'a, State>;
+type Store<'a> = StoreContextMut<'a, StoreState>;
 
 /// A plugin's view of the store.
 #[derive(Clone)]
@@ -46,7 +47,7 @@ impl Table {
     }
 }
 
-pub(super) fn link(linker: &mut Linker<State>) -> wasmtime::Result<()> {
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::KV)?;
     interface.func_wrap_async("get", |store: Store<'_>, (key,): (WasmStr,)| {
         Box::new(async move { Ok((get(store, key).await?,)) })
@@ -80,7 +81,7 @@ async fn get(
         Ok(key) => key,
         Err(failure) => return Ok(Err(failure)),
     };
-    let Some(table) = store.data().guest.kv.clone() else {
+    let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };
     Ok(bounded(store, table.store.get(&table.name, key)).await?)
@@ -132,7 +133,7 @@ async fn keys(
     (prefix, after, limit): (String, Option<String>, u32),
 ) -> wasmtime::Result<Result<Vec<String>, Failure>> {
     store.data_mut().on_host_call()?;
-    let Some(table) = store.data().guest.kv.clone() else {
+    let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };
     let limit = usize::try_from(limit).unwrap_or(KEYS_MAX).min(KEYS_MAX);
@@ -140,7 +141,7 @@ async fn keys(
 }
 
 async fn write(store: Store<'_>, change: Change) -> Result<Result<bool, Failure>, Stop> {
-    let Some(table) = store.data().guest.kv.clone() else {
+    let Some(table) = table(&store) else {
         return Ok(Err(no_store()));
     };
     bounded(store, table.store.write(&table.name, change)).await
@@ -183,6 +184,10 @@ fn read_value(store: &Store<'_>, value: &WasmList<u8>) -> Result<Vec<u8>, Failur
 
 fn read_option(store: &Store<'_>, value: Option<WasmList<u8>>) -> Result<Option<Vec<u8>>, Failure> {
     value.map(|value| read_value(store, &value)).transpose()
+}
+
+fn table(store: &Store<'_>) -> Option<Table> {
+    store.data().guest.shared.get().cloned()
 }
 
 fn no_store() -> Failure {

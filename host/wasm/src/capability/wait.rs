@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use crate::convert::Stop;
+use crate::trap::Stop;
 
 /// Waits for `future` until `end`; gives what came and how long it took. What is ready at once costs
 /// neither a look at the clock nor a timer.

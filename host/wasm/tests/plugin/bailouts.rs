@@ -25,7 +25,7 @@ impl Handler for Counted {
     }
 }
 
-/// A plugin that may call every service, and those services. It has an instance for each way.
+/// A plugin that may call every service, and those services. It has an instance for each path.
 async fn with_services(house: &House, mode: Mode) -> (Plugin, Arc<Counted>) {
     let services = Arc::<Counted>::default();
     house.runtime.set_client(Arc::clone(&services) as _);
@@ -65,7 +65,7 @@ async fn a_loop_is_begun_anew_and_stopped_at_its_time() {
 }
 
 #[tokio::test]
-async fn a_loop_leaves_the_plain_way_long_before_its_time_is_over() {
+async fn a_loop_leaves_the_inline_path_long_before_its_time_is_over() {
     let house = House::new();
     let mut spec = PluginSpec::default();
     spec.limits.time_max = Duration::from_secs(60);
@@ -109,6 +109,34 @@ async fn a_bailout_costs_one_instance_and_calls_stay_on_the_async_path() {
     let stats = plugin.stats().snapshot();
     assert_eq!(stats.instances_created, n_created + 1);
     assert_eq!((stats.instances_live, stats.traps.iter().sum()), (2, 0));
+    house.runtime.shutdown();
+}
+
+#[tokio::test]
+async fn one_bailout_closes_the_inline_path_for_a_while_only() {
+    let house = House::new();
+    let (plugin, _services) = with_services(&house, Mode::Pooled).await;
+    let path = || plugin.status().inline_path.unwrap();
+    assert_eq!((path().open, path().bailouts), (true, 0));
+    answer(&plugin, "x", b"users").await;
+    let closed = path();
+    assert_eq!((closed.open, closed.bailouts), (false, 1));
+    assert!((1..=8).contains(&closed.opens_in_seconds), "{closed:?}");
+    assert_eq!(plugin.stats().snapshot().bailouts_host_call, 1);
+    let start = Instant::now();
+    while !path().open {
+        assert!(start.elapsed() < Duration::from_secs(60), "{:?}", path());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    assert_eq!((path().bailouts, path().opens_in_seconds), (1, 0));
+    // Calls that do not ask go on inline; the next one that asks closes it again, for longer.
+    assert_eq!(answer(&plugin, "c", b"").await[..], [1], "a new instance");
+    assert!(path().open);
+    answer(&plugin, "x", b"users").await;
+    let closed = path();
+    assert_eq!((closed.open, closed.bailouts), (false, 2));
+    assert!((9..=16).contains(&closed.opens_in_seconds), "{closed:?}");
+    assert_eq!(plugin.stats().snapshot().bailouts_host_call, 2);
     house.runtime.shutdown();
 }
 

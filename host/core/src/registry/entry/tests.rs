@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::*;
+use super::{super::address::Location, *};
 
 /// Writes one part of a draft.
 type Set<T> = fn(&mut Draft, T);
@@ -120,21 +120,26 @@ fn an_address_stands_once_for_its_scheme() {
         "quic://h:1",
         "ws://h:1",
         "http://h:1",
+        "unix:///s",
     ];
     assert_eq!(with(&all), Ok(()));
-    let scheme = Scheme::Tcp;
+    let transport = Transport::Tcp;
     assert_eq!(
         with(&["tcp://h:1", "tcp://i:1"]),
-        Err(EntryError::SchemeTwice { scheme })
+        Err(EntryError::TransportTwice { transport })
     );
-    let (what, limit) = ("addresses", 5);
+    let (what, limit) = ("addresses", 6);
     assert_eq!(
-        with(&["tcp://h:1"; 6]),
+        with(&["tcp://h:1"; 7]),
         Err(EntryError::TooMany { what, limit })
     );
     // Written field by field, an address is checked all the same.
     let (host, port) = ("h".into(), 0);
-    let address = Address { scheme, host, port };
+    let location = Location::Host { host, port };
+    let address = Address {
+        transport,
+        location,
+    };
     let refused = Err(EntryError::Address(AddressError::Port));
     assert_eq!(check(|draft| draft.addresses = vec![address]), refused);
 }
@@ -172,7 +177,9 @@ fn all_texts_together_are_bounded() {
 
 #[test]
 fn an_entry_does_not_keep_the_buffer_it_came_in() {
-    let buffer = Bytes::from(vec![b'a'; 1 << 20]);
+    let mut octets = vec![b'a'; 1 << 20];
+    octets[100] = b'/';
+    let buffer = Bytes::from(octets);
     let text = |end| Text::from_utf8(buffer.slice(0..end)).expect("ASCII");
     let mut written = Draft::new(text(1), text(2));
     written.zone = Some(text(3));
@@ -182,8 +189,17 @@ fn an_entry_does_not_keep_the_buffer_it_came_in() {
     let inner: Params = [(text(8), vec![text(9).into()].into())].into();
     written.params = [(text(10), inner.into())].into();
     written.methods = Some(vec![method(text(11))]);
-    let (scheme, host) = (Scheme::Tcp, text(12));
-    written.addresses = vec![Address::new(scheme, host, 1).expect("a name")];
+    let (host, path) = (
+        text(12),
+        Text::from_utf8(buffer.slice(100..113)).expect("ASCII"),
+    );
+    written.addresses = vec![
+        Address::new(Transport::Tcp, host, 1).expect("a name"),
+        Address {
+            transport: Transport::Unix,
+            location: Location::Path(path),
+        },
+    ];
     let entry = Entry::new(&written).expect("short");
     assert_eq!(*entry, written);
     drop(written);

@@ -14,7 +14,7 @@ async fn opens_a_new_listener_and_keeps_connections_of_the_others() {
     stage.drop_answering("greeter.wasm", "hello");
     stage.until_answered("greeter", "hello").await;
     let before = stage
-        .client(Target::Tcp(stage.address("vstp", "tcp")))
+        .client(Target::tcp(stage.address("vstp", "tcp")))
         .await;
     let extra = "[listeners.second]\nprotocol = \"vstp\"\naddress = \"127.0.0.1:0\"\n";
     stage.configure(&Stage::text(&stage.folder, extra));
@@ -24,7 +24,7 @@ async fn opens_a_new_listener_and_keeps_connections_of_the_others() {
         })
         .await;
     let second = stage
-        .client(Target::Tcp(stage.address("second", "tcp")))
+        .client(Target::tcp(stage.address("second", "tcp")))
         .await;
     for client in [before, second] {
         let reply = client
@@ -178,7 +178,7 @@ async fn a_listener_whose_port_was_taken_meanwhile_is_opened_again_by_itself() {
         .until("open again", || stage.gateway.unready_reasons().is_empty())
         .await;
     assert_eq!(stage.address("alone", "tcp"), address);
-    let client = stage.client(Target::Tcp(address)).await;
+    let client = stage.client(Target::tcp(address)).await;
     let answer = client.call(Call::unary("nobody", "Say", "")).await;
     assert_eq!(answer.expect_err("nobody").kind, Kind::NotFound);
     drop(other);

@@ -145,11 +145,11 @@ impl Stage {
                 client.call(call).await?.body.into_one(1 << 20).await
             }
             "udp" => {
-                let client = self.client(Target::Udp(self.address("vstp", "udp"))).await;
+                let client = self.client(Target::udp(self.address("vstp", "udp"))).await;
                 client.call(call).await?.body.into_one(1 << 20).await
             }
             _ => {
-                let client = self.client(Target::Tcp(self.address("vstp", "tcp"))).await;
+                let client = self.client(Target::tcp(self.address("vstp", "tcp"))).await;
                 client.call(call).await?.body.into_one(1 << 20).await
             }
         }
@@ -158,7 +158,7 @@ impl Stage {
     /// Waits until `service` answers `expected`, and says how long that took.
     pub(super) async fn until_answered(&self, service: &str, expected: &str) -> Duration {
         let begun = Instant::now();
-        let client = self.client(Target::Tcp(self.address("vstp", "tcp"))).await;
+        let client = self.client(Target::tcp(self.address("vstp", "tcp"))).await;
         loop {
             let answer = client
                 .call(Call::unary(service.to_owned(), "Say", "{}"))

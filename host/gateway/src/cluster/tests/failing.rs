@@ -275,7 +275,9 @@ async fn a_try_arms_no_timer_for_the_deadline_and_names_its_instance_when_it_is_
             service.hedge = is_hedged.then_some(HedgeConfig { delay, hedges_max });
             service.retry = retries(|config| config.attempts_max = 1);
         });
-        ["a", "b"].map(|name| stage.tell(name, Does::Hang));
+        for name in ["a", "b"] {
+            stage.tell(name, Does::Hang);
+        }
         let call = due(call("GetUser"), SECOND * 2);
         let mut answering = stage.cluster().call(call, &Trail::off());
         let wakes = Arc::<Wakes>::default();

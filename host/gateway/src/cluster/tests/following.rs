@@ -124,6 +124,24 @@ async fn who_cannot_be_reached_is_asked_for_again() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_cannot_be_dialled_is_named_by_transport_and_not_asked_for_again() {
+    let mut stage = Stage::new(&[], |_| {});
+    stage.add("a", |draft| {
+        let address = postern_core::registry::Address::parse("quic://10.0.0.1:1");
+        draft.addresses = vec![address.expect("an address")];
+    });
+    let double = stage.doubles.lock().remove("a").expect("it was there");
+    stage.rebuild();
+    let (error, _) = stage.fails("Get").await;
+    let message = "service users has no live instance of 1 known; some are at quic, and this \
+                   gateway dials tcp, udp, unix";
+    assert_eq!((error.kind, &*error.message), (Kind::Unavailable, message));
+    stage.doubles.lock().insert("a".into(), double);
+    stage.rebuild();
+    assert_eq!(stage.numbers().instances.len(), 0);
+}
+
+#[tokio::test(start_paused = true)]
 async fn who_is_down_gets_no_call_and_all_do_in_a_panic() {
     let mut stage = Stage::new(&["a", "b", "c"], |_| {});
     let down = |stage: &mut Stage, name: &str| {

@@ -87,6 +87,30 @@ async fn each_instance_is_asked_once_an_interval_and_not_all_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn what_cannot_be_dialled_is_not_asked_and_not_taken_for_ill() {
+    let mut config = Config::default();
+    config.instances.insert("i".into(), undialled());
+    let directory = Directory::new(&config).expect("good settings");
+    let (answers, shutdown) = (Arc::<Answers>::default(), Shutdown::new());
+    answers.fails.store(true, Relaxed);
+    let asking = Arc::clone(&answers) as Arc<dyn Ask>;
+    tokio::spawn(run(Arc::clone(&directory), asking, shutdown.clone()));
+    seconds(300).await;
+    assert_eq!(answers.n_asked.load(Relaxed), 0);
+    assert_eq!(health(&directory), Health::Up);
+}
+
+/// As a peer may tell of one.
+fn undialled() -> InstanceSettings {
+    let address = postern_core::registry::Address::parse("quic://10.0.0.1:1");
+    InstanceSettings {
+        service: Some("s".to_owned()),
+        addresses: vec![address.expect("an address")],
+        ..InstanceSettings::default()
+    }
+}
+
+#[tokio::test(start_paused = true)]
 async fn probes_at_one_time_are_bounded() {
     let (_directory, answers, _shutdown) = stage(50, |config| {
         config.directory.probe_interval = Duration::from_millis(100);

@@ -112,6 +112,41 @@ async fn a_provider_registers_renews_and_leaves_over_any_session() {
 }
 
 #[tokio::test]
+async fn what_cannot_be_dialled_is_refused_by_the_name_of_its_transport() {
+    let stage = Stage::new(|_| ());
+    let refused = |addresses: Json| {
+        let mut entry = entry("a");
+        entry["addresses"] = addresses;
+        stage.kind("ann", "register", entry)
+    };
+    let told = "this gateway dials tcp, udp, unix, not quic".to_owned();
+    let expected = Some((Kind::InvalidArgument, told));
+    assert_eq!(refused(json!(["quic://h:1"])), expected);
+    assert_eq!(refused(json!(["quic://h:1", "http://h:2"])), expected);
+    let (kind, told) = refused(json!(["carrier://h:1"])).expect("refused");
+    assert_eq!(kind, Kind::InvalidArgument);
+    assert!(told.contains("tcp, udp, quic, ws, http, unix"), "{told}");
+    // Others may dial what this gateway cannot.
+    assert_eq!(refused(json!(["quic://h:1", "udp://h:2"])), None);
+}
+
+#[tokio::test]
+async fn nobody_registers_a_socket_of_this_machine() {
+    let stage = Stage::new(|_| ());
+    for addresses in [
+        json!(["unix:///run/a.sock"]),
+        json!(["tcp://h:1", "unix:///run/a.sock"]),
+    ] {
+        let mut entry = entry("a");
+        entry["addresses"] = addresses;
+        let (kind, told) = stage.kind("ann", "register", entry).expect("refused");
+        assert_eq!(kind, Kind::InvalidArgument);
+        assert!(told.starts_with("unix:///run/a.sock is a path"), "{told}");
+    }
+    assert_eq!(stage.directory.numbers().registered, 0);
+}
+
+#[tokio::test]
 async fn what_is_refused_is_told_by_kind() {
     let stage = Stage::new(|config| config.directory.entries_per_owner_max = 1);
     assert_eq!(stage.kind("ann", "register", entry("a")), None);

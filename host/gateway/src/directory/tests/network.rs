@@ -157,6 +157,33 @@ async fn what_one_gateway_has_another_learns_keeps_through_a_cut_and_is_equal_af
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_a_peer_has_at_a_path_is_called_through_it_and_what_cannot_be_dialled_is_kept() {
+    let west = West::open("127.0.0.1:0").await;
+    let mut config = Config::default();
+    config.directory.name = Some("west".to_owned());
+    for (name, address) in [("a", "unix:///run/a.sock"), ("b", "quic://10.0.0.1:1")] {
+        let instance = InstanceSettings {
+            service: Some("s".to_owned()),
+            addresses: vec![super::address(address)],
+            ..Default::default()
+        };
+        config.instances.insert(name.to_owned(), instance);
+    }
+    let _ = west.directory.apply(&config);
+    let east = east(west.address, None, |_| ());
+    eventually("both", || found(&east) == fresh(&["a", "b"])).await;
+    let learned = east.discover(&Query::service("s", Caller::Trusted));
+    let reached = learned
+        .iter()
+        .map(|one| one.record.entry.addresses[0].to_string());
+    let through = format!("tcp://{}", west.address);
+    assert_eq!(
+        reached.collect::<Vec<_>>(),
+        [&*through, "quic://10.0.0.1:1"]
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_peer_that_restarts_has_another_epoch_and_is_read_anew() {
     let mut west = West::open("127.0.0.1:0").await;
     for plugin in ["a", "b", "c"] {

@@ -122,7 +122,7 @@ impl Doors {
         let bytes = Arc::new(ByteBudget::unlimited());
         let http = HttpServer::bind(address, config, handler, Arc::new(Nothing), counters, bytes);
         let http = http.await.expect("a free port");
-        let vstp = Target::Tcp(tcp.local_addr());
+        let vstp = Target::tcp(tcp.local_addr());
         let base = http.local_addr().to_string();
         let shutdown = Shutdown::new();
         let serving = vec![

@@ -280,8 +280,8 @@ async fn connect(front: Front, address: SocketAddr) -> Arc<dyn Handler> {
         HttpClient::new(&address.to_string(), config).expect("an address")
     };
     match front {
-        Front::Tcp => Arc::new(session(NetTarget::Tcp(address)).await.expect("a session")),
-        Front::Udp => Arc::new(session(NetTarget::Udp(address)).await.expect("a session")),
+        Front::Tcp => Arc::new(session(NetTarget::tcp(address)).await.expect("a session")),
+        Front::Udp => Arc::new(session(NetTarget::udp(address)).await.expect("a session")),
         Front::Http1 => Arc::new(http(false)),
         Front::Http2 => Arc::new(http(true)),
     }

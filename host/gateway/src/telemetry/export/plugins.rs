@@ -63,7 +63,7 @@ impl Numbers {
 
     fn encode_plugin_counts(&self, encoder: &mut DescriptorEncoder<'_>) -> fmt::Result {
         type Counts = fn(&StatsSnapshot) -> Vec<(&'static str, u64)>;
-        let families: [(&str, &str, &str, Counts); 3] = [
+        let families: [(&str, &str, &str, Counts); 4] = [
             (
                 "plugin_calls",
                 "Calls of a plugin by outcome",
@@ -82,6 +82,17 @@ impl Numbers {
                     TrapReason::ALL
                         .map(|reason| (reason.name(), stats.traps_with(reason)))
                         .into()
+                },
+            ),
+            (
+                "plugin_bailouts",
+                "Entries that left the inline path",
+                "reason",
+                |stats| {
+                    vec![
+                        ("host-call", stats.bailouts_host_call),
+                        ("overran", stats.bailouts_overran),
+                    ]
                 },
             ),
             (

@@ -4,12 +4,13 @@
 use super::*;
 use crate::{
     registry::{
-        address::{Address, Scheme},
+        address::{Address, Location},
         entry::{self, Method},
         value::{Number, Params, Value},
         watch::Scope,
     },
     testing::Rng,
+    transport::{AddressForm, Transport},
 };
 
 #[test]
@@ -95,11 +96,7 @@ impl Stranger {
         draft.weight = u32::try_from(self.0.below(2 * u64::from(entry::WEIGHT_MAX))).ok()?;
         draft.version = Version::parse(&self.text()).ok();
         for _ in 0..self.0.below(3) {
-            let address = Address {
-                scheme: Scheme::ALL[usize::try_from(self.0.below(5)).ok()?],
-                host: self.text(),
-                port: u16::try_from(self.0.below(1 << 16)).ok()?,
-            };
+            let address = self.address()?;
             let written = Address::parse(&address.to_string());
             assert!(written.is_err() || written.is_ok_and(|read| read == address));
             draft.addresses.push(address);
@@ -118,6 +115,22 @@ impl Stranger {
         let entry = Entry::new(&draft).ok()?;
         assert_eq!(Entry::new(&entry.clone().into_draft()), Ok(entry.clone()));
         Some(entry)
+    }
+
+    fn address(&mut self) -> Option<Address> {
+        let idx = self.0.below(Transport::ALL.len() as u64);
+        let transport = Transport::ALL[usize::try_from(idx).ok()?];
+        let location = match transport.form() {
+            AddressForm::Path => Location::Path(self.text()),
+            AddressForm::HostPort | AddressForm::Unaddressed => Location::Host {
+                host: self.text(),
+                port: u16::try_from(self.0.below(1 << 16)).ok()?,
+            },
+        };
+        Some(Address {
+            transport,
+            location,
+        })
     }
 
     fn query(&mut self) -> Query {

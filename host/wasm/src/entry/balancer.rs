@@ -15,27 +15,65 @@ use std::{
 
 use arc_swap::ArcSwapOption;
 use postern_core::{Call, extension::Asked};
-use wasmtime::Store;
+use wasmtime::{AsContext, Store, component::Func};
 
 use crate::{
-    bindings::extension::{self as shape, CallOutcome},
-    component::Role,
-    convert::Trapped,
-    direct::{Balance, Entry, WorkerLocal, stats::EntryOutcome},
-    generation::Generation,
-    interceptor::ambient,
-    plugin::Plugin,
-    state::State,
-    stats::Outcome,
-    subject::{Candidates, Subject},
+    bindings::extension::{self as shape, CallOutcome, Done, Pick, Update},
+    capability::candidates::Candidates,
+    exports::{self, Export, Functions},
+    outcome::{EntryOutcome, Outcome},
+    role::Role,
+    serving::InService,
+    spec::Budgets,
+    state::{AmbientCall, CallContext, StoreState},
+    trap::Trapped,
+    worker_local::{DirectFunctions, Entry, WorkerLocal},
 };
+
+/// The functions of `balancer`.
+pub(crate) struct Balance {
+    update: Update,
+    pick: Pick,
+    done: Done,
+    /// The set that it was told last.
+    set: Option<u64>,
+}
+
+impl Functions for Balance {
+    const ROLE: Role = Role::Balancer;
+    const EXPORTS: &'static [Export] = &[
+        Export::new::<shape::UpdateParams, ()>("update"),
+        Export::new::<shape::PickParams, shape::PickResult>("pick"),
+        Export::new::<shape::DoneParams, ()>("done"),
+    ];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [update, pick, done] = exports::functions(funcs)?;
+        Ok(Self {
+            update: update.typed(&store)?,
+            pick: pick.typed(&store)?,
+            done: done.typed(&store)?,
+            set: None,
+        })
+    }
+}
+
+impl DirectFunctions for Balance {
+    const QUARANTINE: bool = true;
+    const ALWAYS: bool = true;
+    const PER_USE: bool = true;
+
+    fn budget(budgets: &Budgets) -> Duration {
+        budgets.balancer
+    }
+}
 
 /// Instances that one budget of `update` is for.
 const UPDATE_INSTANCES: usize = 16;
 
 /// A plugin as the balancer of one service; every pick goes to the generation in service.
 pub struct ComponentBalancer {
-    plugin: Arc<Plugin>,
+    plugin: Arc<InService>,
     service: Arc<str>,
     /// The instances of the generation that was asked last.
     bound: ArcSwapOption<Bound>,
@@ -46,6 +84,10 @@ pub struct ComponentBalancer {
 struct Bound {
     generation: u64,
     local: WorkerLocal<Balance>,
+    /// Whether the guest asks about the call that it places.
+    asks_call: bool,
+    /// Whether the guest asks which instances are usable.
+    asks_candidates: bool,
 }
 
 /// One list of instances of a service, as its balancer knows it.
@@ -82,7 +124,7 @@ pub struct Ask<'a> {
 }
 
 impl ComponentBalancer {
-    pub(crate) fn new(plugin: &Arc<Plugin>, service: &str) -> Arc<Self> {
+    pub(crate) fn new(plugin: &Arc<InService>, service: &str) -> Arc<Self> {
         Arc::new(Self {
             plugin: Arc::clone(plugin),
             service: service.into(),
@@ -115,11 +157,8 @@ impl ComponentBalancer {
     }
 
     /// Gives `enter` the instances of the generation in service; `None` without one that can balance.
-    fn with<R>(
-        &self,
-        enter: impl FnOnce(&Generation, &WorkerLocal<Balance>) -> Option<R>,
-    ) -> Option<R> {
-        let serving = self.plugin.serving();
+    fn with<R>(&self, enter: impl FnOnce(&Bound) -> Option<R>) -> Option<R> {
+        let serving = self.plugin.load();
         let Some(serving) = serving.as_ref() else {
             // Nothing of a generation that is out of service is kept.
             self.bound.store(None);
@@ -132,15 +171,17 @@ impl ComponentBalancer {
         if let Some(bound) = &*bound
             && bound.generation >= generation.number
         {
-            return enter(generation, &bound.local);
+            return enter(bound);
         }
-        let code = &generation.direct()?.code;
+        let code = generation.direct_code()?;
         let fresh = Arc::new(Bound {
             generation: generation.number,
             local: WorkerLocal::new(code),
+            asks_call: code.imports.contains("call"),
+            asks_candidates: code.imports.contains("candidates"),
         });
         self.bound.store(Some(Arc::clone(&fresh)));
-        enter(generation, &fresh.local)
+        enter(&fresh)
     }
 }
 
@@ -149,8 +190,7 @@ impl CandidateSet {
     /// the guest said so, is not there, or did not do its part.
     #[must_use]
     pub fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
-        self.balancer
-            .with(|generation, local| self.pick_in(generation, local, ask))
+        self.balancer.with(|bound| self.pick_in(bound, ask))
     }
 
     /// Tells how a call that `pick` has placed ended. Not told where this worker's instance is busy,
@@ -167,7 +207,8 @@ impl CandidateSet {
             }
         };
         let micros = u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
-        self.balancer.with(|generation, local| {
+        self.balancer.with(|bound| {
+            let local = &bound.local;
             let mut entry = local.take_present()?;
             if !self.is_known(&entry) {
                 return None;
@@ -178,19 +219,15 @@ impl CandidateSet {
                 |store, functions| functions.done.call(store, (index, outcome, micros)),
             );
             if let Err(trapped) = told {
-                local.count(EntryOutcome::of(&trapped), Duration::ZERO);
-                generation.on_direct_trap(&trapped);
+                local.count(trapped.entry_outcome(), Duration::ZERO);
+                local.code().guest.on_trap(&trapped);
             }
             Some(())
         });
     }
 
-    fn pick_in(
-        &self,
-        generation: &Generation,
-        local: &WorkerLocal<Balance>,
-        ask: &Ask<'_>,
-    ) -> Option<usize> {
+    fn pick_in(&self, bound: &Bound, ask: &Ask<'_>) -> Option<usize> {
+        let local = &bound.local;
         let mut entry = match local.take_at(Some(ask.now)) {
             Ok(entry) => entry,
             Err(absent) => {
@@ -198,13 +235,13 @@ impl CandidateSet {
                 return None;
             }
         };
-        let picked = self.enter(local, &mut entry, ask);
+        let picked = self.enter(bound, &mut entry, ask);
         let time = entry.time();
         drop(entry);
         let (outcome, index) = match picked {
             Err(trapped) => {
-                generation.on_direct_trap(&trapped);
-                (EntryOutcome::of(&trapped), None)
+                local.code().guest.on_trap(&trapped);
+                (trapped.entry_outcome(), None)
             }
             Ok(None) => (EntryOutcome::Declined, None),
             Ok(Some(index)) => match usize::try_from(index) {
@@ -220,30 +257,30 @@ impl CandidateSet {
 
     fn enter(
         &self,
-        local: &WorkerLocal<Balance>,
+        bound: &Bound,
         entry: &mut Entry<'_, Balance>,
         ask: &Ask<'_>,
     ) -> Result<Option<u32>, Trapped> {
         if !self.is_known(entry) {
             self.update(entry)?;
         }
-        let code = local.code();
-        let set = |state: &mut State| {
-            if code.asks_call {
+        let set = |state: &mut StoreState| {
+            if bound.asks_call {
                 let asked = ask.call.map(|call| Asked::of(call, ask.now));
-                state.ambient = asked.as_ref().map(ambient);
+                let watched = |asked| CallContext::watched(AmbientCall::Shared(asked));
+                state.set_ambient(asked.map(watched));
             }
-            if code.asks_candidates {
+            if bound.asks_candidates {
                 let n_members = self.candidates.len();
                 let candidates = Candidates::new(n_members, ask.random, ask.may);
-                state.subject = Some(Subject::Candidates(candidates));
+                state.slots.put(candidates);
             }
         };
         let key = ask.key.unwrap_or(ask.random);
         let result = entry.run(1, set, |store, functions| {
             functions.pick.call(store, (key,))
         });
-        if code.asks_call
+        if bound.asks_call
             && let Some(state) = entry.state()
         {
             state.ambient = None;
@@ -257,7 +294,7 @@ impl CandidateSet {
         let times = u64::try_from(n_budgets).unwrap_or(u64::MAX);
         let number = self.number;
         let candidates = self.candidates.clone();
-        let tell = |store: &mut Store<State>, functions: &mut Balance| {
+        let tell = |store: &mut Store<StoreState>, functions: &mut Balance| {
             functions.update.call(store, (candidates,))?;
             functions.set = Some(number);
             Ok(())

@@ -6,16 +6,32 @@ use std::{
 };
 
 use postern_core::{Blame, Error, Kind};
+use wasmtime::{AsContext, component::Func};
 
 use crate::{
-    bindings::{Report, Status},
+    bindings::{self, Report, Status},
     convert,
+    exports::{self, Export, Functions},
+    generation::WorkerShard,
     lease::Lease,
     limits::time,
     offload::{self, Purpose},
-    serving::WorkerShard,
-    stats::Outcome,
+    outcome::Outcome,
+    role::Role,
 };
+
+/// `health.check`.
+pub(crate) struct Check(bindings::Check);
+
+impl Functions for Check {
+    const ROLE: Role = Role::Health;
+    const EXPORTS: &'static [Export] = &[Export::new::<(), (Report,)>("check")];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [check] = exports::functions(funcs)?;
+        Ok(Self(check.typed(store)?))
+    }
+}
 
 /// Longest message of a report, in octets; the rest is cut.
 const MESSAGE_BYTES_MAX: usize = 1024;
@@ -49,7 +65,8 @@ pub enum HealthStatus {
 /// As a call: a trap, the time limit; and `deadline-exceeded` without an answer within `limit`.
 pub(crate) async fn check(shard: Arc<WorkerShard>, limit: Duration) -> Result<HealthReport, Error> {
     let deadline = Some(Instant::now() + limit);
-    let lease = match Arc::clone(&shard).lease_spare(deadline).await {
+    let guest = Arc::clone(&shard.generation().guest);
+    let lease = match Lease::spare(shard, deadline).await {
         Ok(lease) => lease,
         Err(error) if error.kind == Kind::ResourceExhausted => {
             return Ok(HealthReport {
@@ -59,7 +76,7 @@ pub(crate) async fn check(shard: Arc<WorkerShard>, limit: Duration) -> Result<He
         }
         Err(error) => return Err(error),
     };
-    let entered = offload::run(&shard, Purpose::role("health"), Err, Box::pin(ask(lease)));
+    let entered = offload::run(&guest, Purpose::role("health"), Err, Box::pin(ask(lease)));
     let answered = tokio::time::timeout(limit, entered).await;
     answered.unwrap_or_else(|_| {
         let message = format!("no answer within {}", time(limit));
@@ -69,19 +86,21 @@ pub(crate) async fn check(shard: Arc<WorkerShard>, limit: Duration) -> Result<He
 
 async fn ask(mut lease: Lease) -> Result<HealthReport, Error> {
     let instance = lease.begin(None);
-    match instance.check().await {
-        None => {
-            lease.finish(Outcome::Ok);
-            Ok(HealthReport {
-                status: HealthStatus::Serving,
-                message: None,
-            })
-        }
-        Some(Ok(report)) => {
+    let (store, check) = instance.parts::<Check>();
+    let Some(Check(check)) = check else {
+        lease.finish(Outcome::Ok);
+        return Ok(HealthReport {
+            status: HealthStatus::Serving,
+            message: None,
+        });
+    };
+    let result = check.call_async(store, ()).await;
+    match instance.finish(result.map(|(report,)| report)) {
+        Ok(report) => {
             lease.finish(Outcome::Ok);
             Ok(report.into())
         }
-        Some(Err(trapped)) => Err(lease.trap(trapped)),
+        Err(trapped) => Err(lease.trap(trapped)),
     }
 }
 

@@ -1,59 +1,99 @@
 //! Roles `request-interceptor` and `response-interceptor`: see calls on their way in, and what became
 //! of them on their way out.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use postern_core::{
     Call, Error,
     extension::{Asked, Flow, Outcome, RequestInterceptor, ResponseInterceptor, Seen, Step},
 };
+use wasmtime::{AsContext, component::Func};
 
 use crate::{
     bindings::{
         Failure,
-        extension::{Action, Nothing},
+        extension::{self as shape, Action, Nothing},
     },
-    component::Role,
-    convert,
-    direct::{RequestIntercept, ResponseIntercept, WorkerLocal},
-    generation::Generation,
+    convert::{self, outcome_of},
+    exchange::Exchange,
+    exports::{self, Export, Functions},
+    generation::WorkerShard,
+    instance::no_role,
+    lease::Lease,
     offload::{self, Purpose},
-    plugin::Plugin,
-    serving::WorkerShard,
-    state::{AmbientCall, CallContext, State},
-    stats::Outcome as CallOutcome,
-    subject::{Exchange, Subject},
+    role::Role,
+    serving::InService,
+    spec::Budgets,
+    state::{AmbientCall, CallContext, StoreState},
+    worker_local::{DirectFunctions, WorkerLocal},
 };
 
+/// `request-interceptor.on-request`.
+pub(crate) struct OnRequest(shape::OnRequest);
+
+/// `response-interceptor.on-response`.
+pub(crate) struct OnResponse(shape::OnResponse);
+
+impl Functions for OnRequest {
+    const ROLE: Role = Role::RequestInterceptor;
+    const EXPORTS: &'static [Export] = &[Export::new::<(), shape::OnRequestResult>("on-request")];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [on_request] = exports::functions(funcs)?;
+        Ok(Self(on_request.typed(store)?))
+    }
+}
+
+impl DirectFunctions for OnRequest {
+    fn budget(budgets: &Budgets) -> Duration {
+        budgets.interceptor
+    }
+}
+
+impl Functions for OnResponse {
+    const ROLE: Role = Role::ResponseInterceptor;
+    const EXPORTS: &'static [Export] = &[Export::new::<(), (Nothing,)>("on-response")];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [on_response] = exports::functions(funcs)?;
+        Ok(Self(on_response.typed(store)?))
+    }
+}
+
+impl DirectFunctions for OnResponse {
+    fn budget(budgets: &Budgets) -> Duration {
+        budgets.interceptor
+    }
+}
+
 /// A plugin as an interceptor of requests; every call goes to the generation in service.
-pub(crate) struct PluginRequests(pub(crate) Arc<Plugin>);
+pub(crate) struct PluginRequests(pub(crate) Arc<InService>);
 
 /// A plugin as an interceptor of responses; every outcome goes to the generation in service.
-pub(crate) struct PluginResponses(pub(crate) Arc<Plugin>);
+pub(crate) struct PluginResponses(pub(crate) Arc<InService>);
 
 impl RequestInterceptor for PluginRequests {
     fn on_request(&self, call: Box<Call>) -> Step<Flow> {
-        let serving = self.0.serving();
+        let serving = self.0.load();
         let Some(serving) = serving.as_ref() else {
             return Step::Done(Flow::Broken(call, self.0.unavailable().into()));
         };
         let generation = &serving.generation;
-        if generation.sees_only(Role::ResponseInterceptor, Role::RequestInterceptor) {
+        if generation.has_only(Role::ResponseInterceptor, Role::RequestInterceptor) {
             return Step::Done(Flow::Proceed(call));
         }
         if let Err(error) = generation.check_role(Role::RequestInterceptor) {
             return Step::Done(Flow::Broken(call, error.into()));
         }
-        let direct = generation.direct();
-        match direct.and_then(|direct| direct.request_interceptor.as_ref()) {
-            Some(local) => Step::Done(request(generation, local, call)),
+        match generation.local() {
+            Some(local) => Step::Done(request(local, call)),
             None => match serving.shard() {
                 Some(shard) => {
-                    let entered = Box::pin(pooled_request(Arc::clone(&shard), call));
+                    let entered = Box::pin(pooled_request(shard, call));
                     // The call went with the guest.
                     let refuse = |error: Error| Flow::Refuse(error.into());
                     let purpose = Purpose::role("on-request");
-                    Step::Later(offload::run(&shard, purpose, refuse, entered))
+                    Step::Later(offload::run(&generation.guest, purpose, refuse, entered))
                 }
                 None => Step::Done(Flow::Broken(call, self.0.unavailable().into())),
             },
@@ -63,27 +103,31 @@ impl RequestInterceptor for PluginRequests {
 
 impl ResponseInterceptor for PluginResponses {
     fn on_response(&self, asked: &Arc<Asked>, outcome: Outcome) -> Step<Seen> {
-        let serving = self.0.serving();
+        let serving = self.0.load();
         let Some(serving) = serving.as_ref() else {
             return Step::Done(broken(outcome, self.0.unavailable()));
         };
         let generation = &serving.generation;
-        if generation.sees_only(Role::RequestInterceptor, Role::ResponseInterceptor) {
+        if generation.has_only(Role::RequestInterceptor, Role::ResponseInterceptor) {
             return Step::Done(Seen::from(outcome));
         }
         if let Err(error) = generation.check_role(Role::ResponseInterceptor) {
             return Step::Done(broken(outcome, error));
         }
-        let direct = generation.direct();
-        match direct.and_then(|direct| direct.response_interceptor.as_ref()) {
-            Some(local) => Step::Done(response(generation, local, asked, outcome)),
+        match generation.local() {
+            Some(local) => Step::Done(response(local, asked, outcome)),
             None => match serving.shard() {
                 Some(shard) => {
-                    let entered = pooled_response(Arc::clone(&shard), Arc::clone(asked), outcome);
+                    let entered = pooled_response(shard, Arc::clone(asked), outcome);
                     // The outcome went with the guest.
                     let lost = |error| Seen::from(Err(error));
                     let purpose = Purpose::role("on-response");
-                    Step::Later(offload::run(&shard, purpose, lost, Box::pin(entered)))
+                    Step::Later(offload::run(
+                        &generation.guest,
+                        purpose,
+                        lost,
+                        Box::pin(entered),
+                    ))
                 }
                 None => Step::Done(broken(outcome, self.0.unavailable())),
             },
@@ -91,72 +135,55 @@ impl ResponseInterceptor for PluginResponses {
     }
 }
 
-fn request(
-    generation: &Generation,
-    local: &WorkerLocal<RequestIntercept>,
-    call: Box<Call>,
-) -> Flow {
+fn request(local: &WorkerLocal<OnRequest>, call: Box<Call>) -> Flow {
     let mut entry = match local.take() {
         Ok(entry) => entry,
         Err(absent) => return Flow::Broken(call, local.on_absent(absent).into()),
     };
-    let set = |state: &mut State| {
-        state.ambient = Some(CallContext::new(AmbientCall::Owned(call)));
-        state.subject = Some(Subject::Exchange(Exchange::default()));
+    let set = |state: &mut StoreState| {
+        state.set_ambient(Some(CallContext::watched(AmbientCall::Owned(call))));
+        state.slots.put(Exchange::default());
     };
     let result = entry.run(1, set, |store, functions| {
-        functions.on_request.call(store, ()).map(|(action,)| action)
+        functions.0.call(store, ()).map(|(action,)| action)
     });
     let given = entry.state().and_then(take);
     let time = entry.time();
     drop(entry);
-    flow(given, local.settle(generation, time, result))
+    flow(given, local.settle(time, result))
 }
 
-fn response(
-    generation: &Generation,
-    local: &WorkerLocal<ResponseIntercept>,
-    asked: &Arc<Asked>,
-    outcome: Outcome,
-) -> Seen {
+fn response(local: &WorkerLocal<OnResponse>, asked: &Arc<Asked>, outcome: Outcome) -> Seen {
     let mut entry = match local.take() {
         Ok(entry) => entry,
         Err(absent) => return broken(outcome, local.on_absent(absent)),
     };
-    let set = |state: &mut State| {
-        state.ambient = Some(ambient(asked));
-        state.subject = Some(Subject::Exchange(Exchange::ended(outcome)));
+    let set = |state: &mut StoreState| {
+        state.set_ambient(Some(watched(asked)));
+        state.slots.put(Exchange::ended(outcome));
     };
     let result = entry.run(1, set, |store, functions| {
-        functions
-            .on_response
-            .call(store, ())
-            .map(|(result,)| result)
+        functions.0.call(store, ()).map(|(result,)| result)
     });
-    let subject = entry.state().and_then(|state| {
-        state.ambient = None;
-        state.subject.take()
-    });
+    let exchange = entry.state().and_then(take_exchange);
     let time = entry.time();
     drop(entry);
-    seen(local.settle(generation, time, result), subject)
+    seen(local.settle(time, result), exchange)
 }
 
 async fn pooled_request(shard: Arc<WorkerShard>, call: Box<Call>) -> Flow {
-    let mut lease = match shard.lease_async(call.context.deadline).await {
+    let mut lease = match Lease::for_async(shard, call.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return Flow::Broken(call, error.into()),
     };
-    let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(call))));
-    let (store, beside) = instance.beside();
-    store.data_mut().subject = Some(Subject::Exchange(Exchange::default()));
-    let result = match &beside.on_request {
-        Some(on_request) => on_request.call_async(&mut *store, ()).await,
-        None => Err(wasmtime::format_err!(
-            "it has no role `request-interceptor`"
-        )),
+    let instance = lease.begin(Some(CallContext::watched(AmbientCall::Owned(call))));
+    instance.state().slots.put(Exchange::default());
+    let (store, on_request) = instance.parts::<OnRequest>();
+    let result = match on_request {
+        Some(OnRequest(on_request)) => on_request.call_async(store, ()).await,
+        None => Err(no_role::<OnRequest>()),
     };
-    let given = take(store.data_mut());
+    let given = take(instance.state());
     let result = match instance.finish(result.map(|(action,)| action)) {
         Ok(action) => {
             lease.finish(outcome_of(&action));
@@ -168,22 +195,18 @@ async fn pooled_request(shard: Arc<WorkerShard>, call: Box<Call>) -> Flow {
 }
 
 async fn pooled_response(shard: Arc<WorkerShard>, asked: Arc<Asked>, outcome: Outcome) -> Seen {
-    let mut lease = match shard.lease_async(asked.context.deadline).await {
+    let mut lease = match Lease::for_async(shard, asked.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return broken(outcome, error),
     };
-    let instance = lease.begin(Some(ambient(&asked)));
-    let (store, beside) = instance.beside();
-    store.data_mut().subject = Some(Subject::Exchange(Exchange::ended(outcome)));
-    let result = match &beside.on_response {
-        Some(on_response) => on_response.call_async(&mut *store, ()).await,
-        None => Err(wasmtime::format_err!(
-            "it has no role `response-interceptor`"
-        )),
+    let instance = lease.begin(Some(watched(&asked)));
+    instance.state().slots.put(Exchange::ended(outcome));
+    let (store, on_response) = instance.parts::<OnResponse>();
+    let result = match on_response {
+        Some(OnResponse(on_response)) => on_response.call_async(store, ()).await,
+        None => Err(no_role::<OnResponse>()),
     };
-    let state = store.data_mut();
-    let subject = state.subject.take();
-    state.ambient = None;
+    let exchange = take_exchange(instance.state());
     let result = match instance.finish(result.map(|(result,)| result)) {
         Ok(result) => {
             lease.finish(outcome_of(&result));
@@ -191,12 +214,12 @@ async fn pooled_response(shard: Arc<WorkerShard>, asked: Arc<Asked>, outcome: Ou
         }
         Err(trapped) => Err(lease.trap(trapped)),
     };
-    seen(result, subject)
+    seen(result, exchange)
 }
 
 /// What the guest made of an outcome; the outcome as it was given if the guest is broken.
-fn seen(result: Result<Nothing, Error>, subject: Option<Subject>) -> Seen {
-    let Some(Subject::Exchange(exchange)) = subject else {
+fn seen(result: Result<Nothing, Error>, exchange: Option<Exchange>) -> Seen {
+    let Some(exchange) = exchange else {
         return Seen::from(Err(lost()));
     };
     match result {
@@ -234,24 +257,22 @@ fn flow(
 }
 
 /// What a store was given for `on-request`; it gives that back.
-fn take(state: &mut State) -> Option<(Box<Call>, Exchange)> {
-    match (state.ambient.take()?.call, state.subject.take()?) {
-        (AmbientCall::Owned(call), Subject::Exchange(exchange)) => Some((call, exchange)),
-        (AmbientCall::Owned(_) | AmbientCall::Shared(_), _) => None,
+fn take(state: &mut StoreState) -> Option<(Box<Call>, Exchange)> {
+    match state.ambient.take()?.call {
+        AmbientCall::Owned(call) => Some((call, state.slots.take()?)),
+        AmbientCall::Shared(_) => None,
     }
+}
+
+/// What a store was given for `on-response`; it gives that back.
+fn take_exchange(state: &mut StoreState) -> Option<Exchange> {
+    state.ambient = None;
+    state.slots.take()
 }
 
 /// The ambient call of those who see its outcome.
-pub(crate) fn ambient(asked: &Arc<Asked>) -> CallContext {
-    CallContext::new(AmbientCall::Shared(Arc::clone(asked)))
-}
-
-/// How an entry through the pool ended that did not trap.
-pub(crate) const fn outcome_of<T>(answer: &Result<T, Failure>) -> CallOutcome {
-    match answer {
-        Ok(_) => CallOutcome::Ok,
-        Err(_) => CallOutcome::Failed,
-    }
+fn watched(asked: &Arc<Asked>) -> CallContext {
+    CallContext::watched(AmbientCall::Shared(Arc::clone(asked)))
 }
 
 fn lost() -> Error {

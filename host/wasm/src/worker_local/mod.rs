@@ -1,23 +1,39 @@
-//! Worker-local instances: one per worker thread, made when it is first needed, made anew after a trap.
+//! Worker-local instances: one per worker thread and role, made when it is first needed, made anew after a
+//! trap. They are entered directly: a plain call on the thread that serves, without a fiber, a pool or a
+//! timer, for roles whose answer a call waits for and whose work takes microseconds.
+//!
+//! ```text
+//! WorkerLocal ─► WorkerSlot of this thread ─► Entry (locked) ─► run ─► answer, or a trap
+//!                           │ empty: make an instance               │
+//!                           └ in quarantine: nobody                 └ the instance is gone
+//! ```
+//! An endless loop ends when its fuel is used up; what wasmtime does not count (a slow host) ends by
+//! the epoch. Functions that may wait are traps with names (`linking.rs`).
+
+mod quarantine;
+mod sample;
 
 use std::{
+    any::Any,
+    collections::BTreeSet,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use parking_lot::{Mutex, MutexGuard};
 use postern_core::{Blame, Error};
-use wasmtime::{PoolConcurrencyLimitError, Store, Trap};
+use wasmtime::{PoolConcurrencyLimitError, Store, Trap, component::InstancePre};
 
-use super::{Code, Functions, fuel, quarantine::Quarantine, sample::weight, stats::EntryOutcome};
+use self::{quarantine::Quarantine, sample::weight};
 use crate::{
-    convert::Trapped,
-    generation::Generation,
+    exports::{Exports, Functions},
+    fuel,
     limits::time,
+    outcome::{EntryOutcome, TrapReason},
     shard::{self, Padded},
-    spec::Mode,
-    state::{Guest, State},
-    stats::TrapReason,
+    spec::{Budgets, Mode},
+    state::{Guest, StoreState},
+    trap::Trapped,
 };
 
 /// The most time for an instance to start on a thread that serves.
@@ -29,9 +45,40 @@ const WAIT_MAX: Duration = Duration::from_millis(20);
 /// like a fault of the guest.
 const TICKS_SPARE: u64 = 250;
 
+/// The functions of a role that is entered directly.
+pub(crate) trait DirectFunctions: Functions {
+    /// Whether a trap keeps a slot empty for a while. True where something else decides meanwhile;
+    /// elsewhere one caller's bad request would shut others out.
+    const QUARANTINE: bool = false;
+    /// Whether it is never entered through the pool, where a guest may wait.
+    const ALWAYS: bool = false;
+    /// Whether each use has instances of its own, so that the generation keeps none.
+    const PER_USE: bool = false;
+
+    /// Time for one entry.
+    fn budget(budgets: &Budgets) -> Duration;
+}
+
+/// Code of one generation that can be entered directly.
+pub(crate) struct DirectCode {
+    pub(crate) guest: Arc<Guest>,
+    pub(crate) pre: InstancePre<StoreState>,
+    pub(crate) exports: Exports,
+    /// Our interfaces that the component imports.
+    pub(crate) imports: BTreeSet<String>,
+    /// How often the engine's epoch rises.
+    pub(crate) tick: Duration,
+}
+
+/// Instances of one role, whichever it is.
+pub(crate) trait AnyLocal: Any + Send + Sync {
+    /// Makes one instance: a component that cannot start is found before it serves.
+    fn warm(&self) -> Result<(), Trapped>;
+}
+
 /// The worker-local instances of one role in one generation.
 pub(crate) struct WorkerLocal<F> {
-    code: Arc<Code>,
+    code: Arc<DirectCode>,
     slots: Box<[Padded<Mutex<WorkerSlot<F>>>]>,
     fuel: u64,
     ticks: u64,
@@ -47,7 +94,7 @@ struct WorkerSlot<F> {
 }
 
 struct Instance<F> {
-    store: Store<State>,
+    store: Store<StoreState>,
     functions: F,
     /// Memory when it was new, in octets.
     fresh_bytes: usize,
@@ -61,7 +108,7 @@ struct Live(Arc<Guest>);
 
 /// A slot with an instance in it, held by this thread. Dropping it lets go of an instance that
 /// trapped or has grown too much.
-pub(crate) struct Entry<'a, F: Functions> {
+pub(crate) struct Entry<'a, F: DirectFunctions> {
     local: &'a WorkerLocal<F>,
     slot: MutexGuard<'a, WorkerSlot<F>>,
     /// When it is, if its caller knows.
@@ -80,9 +127,9 @@ pub(crate) enum Absent {
     Failed(Trapped),
 }
 
-impl<F: Functions> WorkerLocal<F> {
-    pub(crate) fn new(code: &Arc<Code>) -> Self {
-        let budget = F::budget(&code.guest);
+impl<F: DirectFunctions> WorkerLocal<F> {
+    pub(crate) fn new(code: &Arc<DirectCode>) -> Self {
+        let budget = F::budget(&code.guest.spec.budgets);
         let payload = fuel::time_of(code.guest.spec.limits.input_bytes_max);
         let slot = |_| Padded(Mutex::new(WorkerSlot::default()));
         Self {
@@ -95,16 +142,8 @@ impl<F: Functions> WorkerLocal<F> {
         }
     }
 
-    pub(crate) fn code(&self) -> &Code {
+    pub(crate) fn code(&self) -> &DirectCode {
         &self.code
-    }
-
-    /// Fills one slot.
-    pub(crate) fn warm(&self) -> Result<(), Trapped> {
-        match self.take() {
-            Err(Absent::Failed(trapped)) => Err(trapped),
-            Ok(_) | Err(Absent::Busy | Absent::Quarantined) => Ok(()),
-        }
     }
 
     /// A slot with an instance in it: this thread's, or another's while this one is taken.
@@ -167,20 +206,15 @@ impl<F: Functions> WorkerLocal<F> {
     }
 
     /// Counts an entry that took `time`, and makes an error of a trap.
-    pub(crate) fn settle<T>(
-        &self,
-        generation: &Generation,
-        time: Duration,
-        result: Result<T, Trapped>,
-    ) -> Result<T, Error> {
+    pub(crate) fn settle<T>(&self, time: Duration, result: Result<T, Trapped>) -> Result<T, Error> {
         let outcome = match &result {
             Ok(_) => EntryOutcome::Answered,
-            Err(trapped) => EntryOutcome::of(trapped),
+            Err(trapped) => trapped.entry_outcome(),
         };
         self.count(outcome, time);
         result.map_err(|trapped| {
-            generation.on_direct_trap(&trapped);
-            trapped.into_error(&generation.guest.plugin)
+            self.code.guest.on_trap(&trapped);
+            trapped.into_error(&self.code.guest.plugin)
         })
     }
 
@@ -208,14 +242,14 @@ impl<F: Functions> WorkerLocal<F> {
     fn make(&self) -> Result<Instance<F>, Trapped> {
         let guest = &self.code.guest;
         let now = Instant::now();
-        let state = State::new(Arc::clone(guest), now);
+        let state = StoreState::new(Arc::clone(guest), now);
         let mut store = Store::new(self.code.pre.engine(), state);
         store.limiter(|state| &mut state.memory);
         let time = guest.spec.limits.time_max.min(START_MAX);
         store.set_epoch_deadline(ticks(time, self.code.tick));
         let made = store.set_fuel(fuel::of(time)).and_then(|()| {
             let raw = self.code.pre.instantiate(&mut store)?;
-            F::find(&raw, &mut store, &self.code.exports)
+            self.code.exports.functions::<F, _>(&raw, &mut store)
         });
         match made {
             Ok(functions) => {
@@ -238,7 +272,7 @@ impl<F: Functions> WorkerLocal<F> {
     }
 }
 
-impl<F: Functions> Entry<'_, F> {
+impl<F: DirectFunctions> Entry<'_, F> {
     pub(crate) fn functions(&self) -> Option<&F> {
         let instance = self.slot.instance.as_ref()?;
         Some(&instance.functions)
@@ -249,8 +283,8 @@ impl<F: Functions> Entry<'_, F> {
     pub(crate) fn run<R>(
         &mut self,
         times: u64,
-        set: impl FnOnce(&mut State),
-        enter: impl FnOnce(&mut Store<State>, &mut F) -> wasmtime::Result<R>,
+        set: impl FnOnce(&mut StoreState),
+        enter: impl FnOnce(&mut Store<StoreState>, &mut F) -> wasmtime::Result<R>,
     ) -> Result<R, Trapped> {
         let Some(Instance {
             store, functions, ..
@@ -291,13 +325,13 @@ impl<F: Functions> Entry<'_, F> {
     }
 
     /// What the guest worked on.
-    pub(crate) fn state(&mut self) -> Option<&mut State> {
+    pub(crate) fn state(&mut self) -> Option<&mut StoreState> {
         let instance = self.slot.instance.as_mut()?;
         Some(instance.store.data_mut())
     }
 }
 
-impl<F: Functions> Drop for Entry<'_, F> {
+impl<F: DirectFunctions> Drop for Entry<'_, F> {
     fn drop(&mut self) {
         if self.has_trapped {
             self.slot.instance = None;
@@ -325,21 +359,11 @@ impl<F: Functions> Drop for Entry<'_, F> {
     }
 }
 
-impl EntryOutcome {
-    /// How an entry ended that ended in a trap.
-    pub(crate) const fn of(trapped: &Trapped) -> Self {
-        match trapped.reason {
-            TrapReason::TimeLimit => Self::OverBudget,
-            TrapReason::MemoryLimit
-            | TrapReason::Deadline
-            | TrapReason::OutputLimit
-            | TrapReason::HostCallLimit
-            | TrapReason::Unreachable
-            | TrapReason::StackOverflow
-            | TrapReason::MemoryAccess
-            | TrapReason::Arithmetic
-            | TrapReason::Exit
-            | TrapReason::Other => Self::Trapped,
+impl<F: DirectFunctions> AnyLocal for WorkerLocal<F> {
+    fn warm(&self) -> Result<(), Trapped> {
+        match self.take() {
+            Err(Absent::Failed(trapped)) => Err(trapped),
+            Ok(_) | Err(Absent::Busy | Absent::Quarantined) => Ok(()),
         }
     }
 }
@@ -369,7 +393,7 @@ impl Drop for Live {
 }
 
 /// Reads a trap; one by fuel or epoch is put down to the budget.
-fn trapped(error: &wasmtime::Error, state: &State, budget: Duration) -> Trapped {
+fn trapped(error: &wasmtime::Error, state: &StoreState, budget: Duration) -> Trapped {
     let trap = error.downcast_ref::<Trap>();
     if trap.is_some_and(|trap| matches!(trap, Trap::OutOfFuel | Trap::Interrupt)) {
         return Trapped {
@@ -377,7 +401,7 @@ fn trapped(error: &wasmtime::Error, state: &State, budget: Duration) -> Trapped 
             text: format!("budget of {}", time(budget)),
         };
     }
-    Trapped::read(error, state)
+    state.trapped(error)
 }
 
 fn ticks(time: Duration, tick: Duration) -> u64 {

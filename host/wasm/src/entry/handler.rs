@@ -1,26 +1,43 @@
-//! Role `handler`: one message in, one message out.
+//! Role `handler`: one message in, one message out. Chooses the path and the thread of such a call.
 
 use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use postern_core::{Blame, Body, BoxFuture, Call, Error, Kind, Reply, Text};
+use postern_core::{Body, BoxFuture, Call, Error, Reply, Text};
+use wasmtime::{AsContext, component::Func};
 
 use crate::{
-    bindings::HandleResult,
+    bindings::{HandleFunc, HandleParams, HandleResult},
     call_path::{Bailout, CallPath},
-    convert::{self, Stop},
+    convert::{self, check_input},
     executor,
-    generation::Generation,
-    instance::InlineError,
+    exports::{self, Export, Functions},
+    generation::WorkerShard,
+    instance::{InlineError, no_role},
     lease::Lease,
-    limits::octets,
     offload::{self, Purpose},
+    outcome::Outcome,
     placement::{IN_PLACE_MAX, Placement},
     reply_draft::ReplyDraft,
-    serving::WorkerShard,
-    state::{AmbientCall, CallContext},
-    stats::Outcome,
+    role::Role,
+    state::{AmbientCall, CallContext, Guest},
+    trap::Stop,
 };
+
+/// `handler.handle`.
+pub(crate) struct Handle(HandleFunc);
+
+impl Functions for Handle {
+    const ROLE: Role = Role::Handler;
+    const EXPORTS: &'static [Export] = &[Export::new::<HandleParams<'static>, (HandleResult,)>(
+        "handle",
+    )];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [handle] = exports::functions(funcs)?;
+        Ok(Self(HandleFunc::new(handle, store)?))
+    }
+}
 
 /// What goes into the guest.
 struct Request {
@@ -36,10 +53,11 @@ struct Request {
 /// is boxed).
 pub(crate) fn call(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Error>> {
     if call.body.is_stream() {
-        let gathered = Box::pin(gather(Arc::clone(&shard), call));
+        let guest = Arc::clone(&shard.generation().guest);
+        let gathered = Box::pin(gather(shard, call));
         return offload::run_at(
             Placement::InPlace,
-            &shard,
+            &guest,
             Purpose::role("gather"),
             Err,
             gathered,
@@ -47,10 +65,11 @@ pub(crate) fn call(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Repl
     }
     let placement = shard
         .generation()
+        .guest
         .placements
         .of(&call.service, &call.method);
     let path = path_of(&shard, placement);
-    match shard.try_lease(path) {
+    match Lease::try_new(shard, path) {
         Ok(lease) => begin(lease, call, placement),
         Err(shard) => Box::pin(wait(shard, call, placement)),
     }
@@ -74,10 +93,9 @@ async fn gather(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, Error> {
 /// Waits for an instance, then goes on as ever.
 async fn wait(shard: Arc<WorkerShard>, call: Call, placement: Placement) -> Result<Reply, Error> {
     let path = path_of(&shard, placement);
-    let lease = shard.lease(call.context.deadline, path).await?;
+    let lease = Lease::new(shard, call.context.deadline, path).await?;
     // More may be known by now.
-    let placements = &lease.shard().generation().placements;
-    let placement = placements.of(&call.service, &call.method);
+    let placement = lease.guest().placements.of(&call.service, &call.method);
     begin(lease, call, placement).await
 }
 
@@ -124,17 +142,22 @@ fn enter(
         method,
         body,
     } = &request;
-    let told = |generation: &Generation, took: Duration| {
+    let told = |guest: &Guest, took: Duration| {
         if took > IN_PLACE_MAX || before.is_some() {
             let computed = before.map(|before| executor::thread_time().saturating_sub(before));
-            let placements = &generation.placements;
+            let placements = &guest.placements;
             placements.on_in_place(service, method, took, computed);
         }
     };
-    let answered = match lease.instance().handle_inline(service, method, body) {
+    let answered = match lease
+        .instance()
+        .enter_inline::<Handle, _>(|store, Handle(handle)| {
+            let (answer,) = handle.typed().call(store, (service, method, body))?;
+            Ok(answer)
+        }) {
         Ok(answer) => finish(lease, answer, told),
         Err(InlineError::Trapped(trapped)) => {
-            told(lease.shard().generation(), lease.time());
+            told(lease.guest(), lease.time());
             Err(lease.trap(trapped))
         }
         Err(InlineError::Bailout(bailout)) => return bail_out(lease, request, bailout),
@@ -144,14 +167,15 @@ fn enter(
 
 /// Begins a call anew on the async path.
 fn bail_out(lease: Lease, request: Request, bailout: Bailout) -> BoxFuture<Result<Reply, Error>> {
+    lease.guest().stats.on_bailout(bailout);
     match bailout {
         // All calls of a component that asks once are likely to ask.
         Bailout::HostCall => {
-            lease.bail_out();
+            lease.shard().generation().close_inline_path();
             suspend(lease, request, Placement::InPlace)
         }
         Bailout::Overran => {
-            let placements = &lease.shard().generation().placements;
+            let placements = &lease.guest().placements;
             placements.on_overrun(&request.service, &request.method);
             suspend(lease, request, Placement::Offloaded)
         }
@@ -164,11 +188,11 @@ fn suspend(
     request: Request,
     placement: Placement,
 ) -> BoxFuture<Result<Reply, Error>> {
-    let shard = Arc::clone(lease.shard());
+    let guest = Arc::clone(lease.guest());
     let purpose = Purpose::call(request.service.clone(), request.method.clone());
     offload::run_at(
         placement,
-        &shard,
+        &guest,
         purpose,
         Err,
         Box::pin(run(lease, request)),
@@ -186,8 +210,23 @@ async fn run(mut lease: Lease, request: Request) -> Result<Reply, Error> {
         body,
     } = &request;
     let instance = lease.instance();
-    instance.set_names(service, method);
-    match instance.handle(service, method, body).await {
+    if let Some(CallContext {
+        call: AmbientCall::Owned(call),
+        ..
+    }) = &mut instance.state().ambient
+    {
+        call.service = service.clone();
+        call.method = method.clone();
+    }
+    let (store, handle) = instance.parts::<Handle>();
+    let result = match handle {
+        Some(Handle(handle)) => {
+            let params = (&**service, &**method, &**body);
+            handle.typed().call_async(store, params).await
+        }
+        None => Err(no_role::<Handle>()),
+    };
+    match instance.finish(result.map(|(answer,)| answer)) {
         Ok(answer) => finish(lease, answer, |_, _| ()),
         Err(trapped) => Err(lease.trap(trapped)),
     }
@@ -197,14 +236,14 @@ async fn run(mut lease: Lease, request: Request) -> Result<Reply, Error> {
 fn finish(
     mut lease: Lease,
     answer: HandleResult,
-    told: impl FnOnce(&Generation, Duration),
+    told: impl FnOnce(&Guest, Duration),
 ) -> Result<Reply, Error> {
     let draft = lease.instance().end();
     match answer {
         Ok(octets) => {
             let (length, limit) = (octets.len(), lease.guest().spec.limits.output_bytes_max);
             if length > limit {
-                told(lease.shard().generation(), lease.time());
+                told(lease.guest(), lease.time());
                 return Err(lease.trap(Stop::Output { length, limit }.into()));
             }
             lease.finish_told(Outcome::Ok, told);
@@ -217,30 +256,5 @@ fn finish(
             lease.finish_told(Outcome::Failed, told);
             Err(convert::to_error(failure))
         }
-    }
-}
-
-/// Refuses a message that is larger than what the guest may be handed.
-pub(crate) fn check_input(length: usize, limit: usize) -> Result<(), Error> {
-    if length <= limit {
-        return Ok(());
-    }
-    let limit = octets(limit);
-    let message = format!("message of {length} octets exceeds the plugin's limit of {limit}");
-    Err(Error::new(Kind::ResourceExhausted, Blame::Client, message).with_too_large())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_message_of_the_limit_fits_and_one_more_does_not() {
-        assert!(check_input(1024, 1024).is_ok());
-        let error = check_input(1025, 1024).unwrap_err();
-        assert_eq!(
-            error.message,
-            "message of 1025 octets exceeds the plugin's limit of 1 KiB"
-        );
     }
 }

@@ -4,83 +4,71 @@
 use std::sync::Arc;
 
 use postern_core::Error;
+use wasmtime::{AsContext, component::Func};
 
 use crate::{
-    bindings::{CallKind as RawKind, Method, Service},
-    component::Role,
+    bindings::{self, CallKind as RawKind, Method, Service},
+    description::{CallKind, MethodInfo, ServiceInfo},
+    exports::{self, Export, Functions},
+    generation::WorkerShard,
+    lease::Lease,
     offload::{self, Purpose},
-    serving::WorkerShard,
+    outcome::Outcome,
+    role::Role,
     spec::PluginSpec,
-    stats::Outcome,
 };
+
+/// `describe.services`.
+pub(crate) struct Services(bindings::Services);
+
+impl Functions for Services {
+    const ROLE: Role = Role::Describe;
+    const EXPORTS: &'static [Export] = &[Export::new::<(), (Vec<Service>,)>("services")];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [services] = exports::functions(funcs)?;
+        Ok(Self(services.typed(store)?))
+    }
+}
 
 /// Services that one plugin may offer.
 const SERVICES_MAX: usize = 256;
 /// Methods that one service may have.
 const METHODS_MAX: usize = 1024;
 
-/// A service as its plugin describes it.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct ServiceInfo {
-    pub name: String,
-    pub version: Option<String>,
-    pub summary: String,
-    /// Empty when the plugin does not say.
-    pub methods: Vec<MethodInfo>,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct MethodInfo {
-    pub name: String,
-    pub summary: String,
-    pub kind: CallKind,
-    /// Name of the request's type; empty when it takes none.
-    pub request: String,
-    /// Name of the reply's type; empty when it gives none.
-    pub response: String,
-    /// Whether a second identical call changes nothing more.
-    pub idempotent: bool,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum CallKind {
-    Unary,
-    ClientStream,
-    ServerStream,
-    Bidirectional,
-}
-
 /// The services of a generation; none when it has no role that answers calls.
 ///
 /// # Errors
 /// As a call; and `invalid-argument` for a description beyond its bounds.
 pub(crate) async fn services(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
-    let entered = Box::pin(enter(Arc::clone(&shard)));
-    offload::run(&shard, Purpose::role("describe"), Err, entered).await
+    let guest = Arc::clone(&shard.generation().guest);
+    let entered = Box::pin(enter(shard));
+    offload::run(&guest, Purpose::role("describe"), Err, entered).await
 }
 
 async fn enter(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
     let (plugin, spec) = {
         let generation = shard.generation();
-        let answers = [Role::Handler, Role::StreamHandler];
-        if !answers.iter().any(|role| generation.roles.contains(role)) {
+        if !generation.handles() {
             return Ok(Vec::new());
         }
         let guest = &generation.guest;
         (Arc::clone(&guest.plugin), guest.spec.clone())
     };
-    let mut lease = shard.lease_async(None).await?;
-    let services = match lease.begin(None).services().await {
-        None => {
-            lease.finish(Outcome::Ok);
-            return Ok(from_manifest(&plugin, &spec));
-        }
-        Some(Ok(services)) => {
+    let mut lease = Lease::for_async(shard, None).await?;
+    let instance = lease.begin(None);
+    let (store, services) = instance.parts::<Services>();
+    let Some(Services(services)) = services else {
+        lease.finish(Outcome::Ok);
+        return Ok(from_manifest(&plugin, &spec));
+    };
+    let result = services.call_async(store, ()).await;
+    let services = match instance.finish(result.map(|(services,)| services)) {
+        Ok(services) => {
             lease.finish(Outcome::Ok);
             services
         }
-        Some(Err(trapped)) => return Err(lease.trap(trapped)),
+        Err(trapped) => return Err(lease.trap(trapped)),
     };
     check(&services)?;
     let version = spec.version;
@@ -128,18 +116,6 @@ fn check(services: &[Service]) -> Result<(), Error> {
         }
     }
     Ok(())
-}
-
-impl CallKind {
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Unary => "unary",
-            Self::ClientStream => "client-stream",
-            Self::ServerStream => "server-stream",
-            Self::Bidirectional => "bidirectional",
-        }
-    }
 }
 
 impl From<Method> for MethodInfo {

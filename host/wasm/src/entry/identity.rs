@@ -6,21 +6,24 @@ use postern_core::{
     Error, Principal, Text,
     extension::{Asked, Authenticator, Authorizer, Credentials, Fault, Identity, Step},
 };
+use wasmtime::{AsContext, component::Func};
 
 use crate::{
     bindings::{
-        Failure,
+        Failure, HandleStreamFunc, HandleStreamParams,
         extension::{self as shape, Nothing},
     },
-    component::Role,
-    convert,
-    direct::{Authentication, Authorization, WorkerLocal},
-    generation::Generation,
-    interceptor::{ambient, outcome_of},
+    convert::{self, outcome_of},
+    exports::{self, Export, Functions},
+    generation::WorkerShard,
+    instance::no_role,
+    lease::Lease,
     offload::{self, Purpose},
-    plugin::Plugin,
-    serving::WorkerShard,
-    state::State,
+    role::Role,
+    serving::InService,
+    spec::Budgets,
+    state::{CallContext, StoreState},
+    worker_local::{DirectFunctions, WorkerLocal},
 };
 
 /// Octets of everything that a guest may say about one caller.
@@ -28,11 +31,54 @@ const IDENTITY_BYTES_MAX: usize = 64 * 1024;
 /// Roles, and claims, that one caller may have.
 const PARTS_MAX: usize = 1024;
 
+/// `authenticator.authenticate`.
+pub(crate) struct Authenticate(shape::Authenticate);
+
+/// `authorizer.authorize`, which has the shape of `handle-stream`.
+pub(crate) struct Authorize(HandleStreamFunc);
+
+impl Functions for Authenticate {
+    const ROLE: Role = Role::Authenticator;
+    const EXPORTS: &'static [Export] = &[Export::new::<
+        shape::AuthenticateParams,
+        shape::AuthenticateResult,
+    >("authenticate")];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [authenticate] = exports::functions(funcs)?;
+        Ok(Self(authenticate.typed(store)?))
+    }
+}
+
+impl DirectFunctions for Authenticate {
+    fn budget(budgets: &Budgets) -> Duration {
+        budgets.authenticator
+    }
+}
+
+impl Functions for Authorize {
+    const ROLE: Role = Role::Authorizer;
+    const EXPORTS: &'static [Export] = &[Export::new::<HandleStreamParams<'static>, (Nothing,)>(
+        "authorize",
+    )];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [authorize] = exports::functions(funcs)?;
+        Ok(Self(HandleStreamFunc::new(authorize, store)?))
+    }
+}
+
+impl DirectFunctions for Authorize {
+    fn budget(budgets: &Budgets) -> Duration {
+        budgets.authorizer
+    }
+}
+
 /// A plugin as an authenticator; every question goes to the generation in service.
-pub(crate) struct PluginAuthenticator(pub(crate) Arc<Plugin>);
+pub(crate) struct PluginAuthenticator(pub(crate) Arc<InService>);
 
 /// A plugin as an authorizer; every question goes to the generation in service.
-pub(crate) struct PluginAuthorizer(pub(crate) Arc<Plugin>);
+pub(crate) struct PluginAuthorizer(pub(crate) Arc<InService>);
 
 type Judged = Result<Option<Identity>, Fault>;
 type Allowed = Result<(), Fault>;
@@ -41,7 +87,7 @@ type Said = Result<Option<shape::Identity>, Failure>;
 impl Authenticator for PluginAuthenticator {
     /// 0 while none is in service, which then answers nothing either.
     fn generation(&self) -> u64 {
-        let serving = self.0.serving();
+        let serving = self.0.load();
         serving
             .as_ref()
             .map_or(0, |serving| serving.generation.number)
@@ -49,7 +95,7 @@ impl Authenticator for PluginAuthenticator {
 
     fn authenticate(&self, asked: &Arc<Asked>, credentials: &Credentials) -> Step<Judged> {
         let broken = |error| Step::Done(Err(Fault::Broken(error)));
-        let serving = self.0.serving();
+        let serving = self.0.load();
         let Some(serving) = serving.as_ref() else {
             return broken(self.0.unavailable());
         };
@@ -61,18 +107,19 @@ impl Authenticator for PluginAuthenticator {
             scheme: credentials.scheme.to_string(),
             token: credentials.token.to_string(),
         };
-        match generation
-            .direct()
-            .and_then(|direct| direct.authenticator.as_ref())
-        {
-            Some(local) => Step::Done(authenticate(generation, local, asked, credentials)),
+        match generation.local() {
+            Some(local) => Step::Done(authenticate(local, asked, credentials)),
             None => match serving.shard() {
                 Some(shard) => {
-                    let entered =
-                        pooled_authenticate(Arc::clone(&shard), Arc::clone(asked), credentials);
+                    let entered = pooled_authenticate(shard, Arc::clone(asked), credentials);
                     let purpose = Purpose::role("authenticate");
                     let broken = |error| Err(Fault::Broken(error));
-                    Step::Later(offload::run(&shard, purpose, broken, Box::pin(entered)))
+                    Step::Later(offload::run(
+                        &generation.guest,
+                        purpose,
+                        broken,
+                        Box::pin(entered),
+                    ))
                 }
                 None => broken(self.0.unavailable()),
             },
@@ -83,7 +130,7 @@ impl Authenticator for PluginAuthenticator {
 impl Authorizer for PluginAuthorizer {
     fn authorize(&self, asked: &Arc<Asked>) -> Step<Allowed> {
         let broken = |error| Step::Done(Err(Fault::Broken(error)));
-        let serving = self.0.serving();
+        let serving = self.0.load();
         let Some(serving) = serving.as_ref() else {
             return broken(self.0.unavailable());
         };
@@ -91,17 +138,19 @@ impl Authorizer for PluginAuthorizer {
         if let Err(error) = generation.check_role(Role::Authorizer) {
             return broken(error);
         }
-        match generation
-            .direct()
-            .and_then(|direct| direct.authorizer.as_ref())
-        {
-            Some(local) => Step::Done(authorize(generation, local, asked)),
+        match generation.local() {
+            Some(local) => Step::Done(authorize(local, asked)),
             None => match serving.shard() {
                 Some(shard) => {
-                    let entered = pooled_authorize(Arc::clone(&shard), Arc::clone(asked));
+                    let entered = pooled_authorize(shard, Arc::clone(asked));
                     let purpose = Purpose::role("authorize");
                     let broken = |error| Err(Fault::Broken(error));
-                    Step::Later(offload::run(&shard, purpose, broken, Box::pin(entered)))
+                    Step::Later(offload::run(
+                        &generation.guest,
+                        purpose,
+                        broken,
+                        Box::pin(entered),
+                    ))
                 }
                 None => broken(self.0.unavailable()),
             },
@@ -110,38 +159,31 @@ impl Authorizer for PluginAuthorizer {
 }
 
 fn authenticate(
-    generation: &Generation,
-    local: &WorkerLocal<Authentication>,
+    local: &WorkerLocal<Authenticate>,
     asked: &Arc<Asked>,
     credentials: shape::Credentials,
 ) -> Judged {
     let taken = local.take();
     let mut entry = taken.map_err(|absent| Fault::Broken(local.on_absent(absent)))?;
-    let set = |state: &mut State| state.ambient = Some(ambient(asked));
+    let set = |state: &mut StoreState| state.set_ambient(Some(CallContext::asked(asked)));
     let result = entry.run(1, set, |store, functions| {
-        functions.authenticate.call(store, (credentials,))
+        functions.0.call(store, (credentials,))
     });
     if let Some(state) = entry.state() {
         state.ambient = None;
     }
     let time = entry.time();
     drop(entry);
-    let (said,) = local
-        .settle(generation, time, result)
-        .map_err(Fault::Broken)?;
-    judged(said, &generation.guest.plugin)
+    let (said,) = local.settle(time, result).map_err(Fault::Broken)?;
+    judged(said, &local.code().guest.plugin)
 }
 
-fn authorize(
-    generation: &Generation,
-    local: &WorkerLocal<Authorization>,
-    asked: &Arc<Asked>,
-) -> Allowed {
+fn authorize(local: &WorkerLocal<Authorize>, asked: &Arc<Asked>) -> Allowed {
     let taken = local.take();
     let mut entry = taken.map_err(|absent| Fault::Broken(local.on_absent(absent)))?;
-    let set = |state: &mut State| state.ambient = Some(ambient(asked));
+    let set = |state: &mut StoreState| state.set_ambient(Some(CallContext::asked(asked)));
     let result = entry.run(1, set, |store, functions| {
-        let authorize = functions.authorize.typed();
+        let authorize = functions.0.typed();
         authorize.call(store, (&*asked.service, &*asked.method))
     });
     if let Some(state) = entry.state() {
@@ -149,9 +191,7 @@ fn authorize(
     }
     let time = entry.time();
     drop(entry);
-    let (said,) = local
-        .settle(generation, time, result)
-        .map_err(Fault::Broken)?;
+    let (said,) = local.settle(time, result).map_err(Fault::Broken)?;
     allowed(said)
 }
 
@@ -161,15 +201,15 @@ async fn pooled_authenticate(
     credentials: shape::Credentials,
 ) -> Judged {
     let plugin = Arc::clone(&shard.generation().guest.plugin);
-    let lease = shard.lease_async(asked.context.deadline).await;
+    let lease = Lease::for_async(shard, asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
-    let instance = lease.begin(Some(ambient(&asked)));
-    let (store, beside) = instance.beside();
-    let result = match &beside.authenticate {
-        Some(authenticate) => authenticate.call_async(&mut *store, (credentials,)).await,
-        None => Err(wasmtime::format_err!("it has no role `authenticator`")),
+    let instance = lease.begin(Some(CallContext::asked(&asked)));
+    let (store, authenticate) = instance.parts::<Authenticate>();
+    let result = match authenticate {
+        Some(Authenticate(authenticate)) => authenticate.call_async(store, (credentials,)).await,
+        None => Err(no_role::<Authenticate>()),
     };
-    store.data_mut().ambient = None;
+    instance.state().ambient = None;
     match instance.finish(result.map(|(said,)| said)) {
         Ok(said) => {
             lease.finish(outcome_of(&said));
@@ -180,18 +220,18 @@ async fn pooled_authenticate(
 }
 
 async fn pooled_authorize(shard: Arc<WorkerShard>, asked: Arc<Asked>) -> Allowed {
-    let lease = shard.lease_async(asked.context.deadline).await;
+    let lease = Lease::for_async(shard, asked.context.deadline).await;
     let mut lease = lease.map_err(Fault::Broken)?;
-    let instance = lease.begin(Some(ambient(&asked)));
-    let (store, beside) = instance.beside();
-    let result = match beside.authorize {
-        Some(authorize) => {
+    let instance = lease.begin(Some(CallContext::asked(&asked)));
+    let (store, authorize) = instance.parts::<Authorize>();
+    let result = match authorize {
+        Some(Authorize(authorize)) => {
             let asked = (&*asked.service, &*asked.method);
-            authorize.typed().call_async(&mut *store, asked).await
+            authorize.typed().call_async(store, asked).await
         }
-        None => Err(wasmtime::format_err!("it has no role `authorizer`")),
+        None => Err(no_role::<Authorize>()),
     };
-    store.data_mut().ambient = None;
+    instance.state().ambient = None;
     match instance.finish(result.map(|(said,)| said)) {
         Ok(said) => {
             lease.finish(outcome_of(&said));

@@ -1,24 +1,42 @@
 //! Role `event-handler`: takes events, one at a time, through the pool of instances.
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use postern_core::{
     Body, BoxFuture, Call, Context, Error, Text, event::Event, extension::EventHandler,
 };
+use wasmtime::{AsContext, component::Func};
 
 use crate::{
-    component::Role,
-    convert,
-    handler::check_input,
-    interceptor::outcome_of,
+    bindings::extension::{Nothing, OnEventFunc, OnEventParams},
+    convert::{self, check_input, outcome_of},
+    exports::{self, Export, Functions},
+    generation::WorkerShard,
+    instance::no_role,
+    lease::Lease,
     offload::{self, Purpose},
-    plugin::Plugin,
-    serving::WorkerShard,
+    role::Role,
+    serving::InService,
     state::{AmbientCall, CallContext},
 };
 
+/// `event-handler.on-event`.
+pub(crate) struct OnEvent(OnEventFunc);
+
+impl Functions for OnEvent {
+    const ROLE: Role = Role::EventHandler;
+    const EXPORTS: &'static [Export] = &[Export::new::<OnEventParams<'static>, (Nothing,)>(
+        "on-event",
+    )];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [on_event] = exports::functions(funcs)?;
+        Ok(Self(OnEventFunc::new(on_event, store)?))
+    }
+}
+
 /// A plugin as a handler of events; every event goes to the generation in service.
-pub(crate) struct PluginEvents(pub(crate) Arc<Plugin>);
+pub(crate) struct PluginEvents(pub(crate) Arc<InService>);
 
 impl EventHandler for PluginEvents {
     fn on_event(&self, event: Event) -> BoxFuture<Result<(), Error>> {
@@ -31,8 +49,9 @@ impl EventHandler for PluginEvents {
         };
         match shard {
             Ok(shard) => {
-                let entered = Box::pin(on_event(Arc::clone(&shard), event));
-                offload::run(&shard, Purpose::role("on-event"), Err, entered)
+                let guest = Arc::clone(&shard.generation().guest);
+                let entered = Box::pin(on_event(shard, event));
+                offload::run(&guest, Purpose::role("on-event"), Err, entered)
             }
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
@@ -42,16 +61,14 @@ impl EventHandler for PluginEvents {
 async fn on_event(shard: Arc<WorkerShard>, event: Event) -> Result<(), Error> {
     let limit = shard.generation().guest.spec.limits.input_bytes_max;
     check_input(event.payload.len(), limit)?;
-    let mut lease = shard.lease_async(None).await?;
+    let mut lease = Lease::for_async(shard, None).await?;
     let Event {
         topic,
         headers,
         payload,
         publisher,
     } = event;
-    let content_type = headers
-        .get_str("content-type")
-        .map(std::borrow::Cow::into_owned);
+    let content_type = headers.get_str("content-type").map(Cow::into_owned);
     let call = Call {
         service: Text::default(),
         method: topic.clone(),
@@ -62,15 +79,15 @@ async fn on_event(shard: Arc<WorkerShard>, event: Event) -> Result<(), Error> {
         http: None,
     };
     let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(Box::new(call)))));
-    let (store, beside) = instance.beside();
-    let result = match beside.on_event {
-        Some(on_event) => {
+    let (store, on_event) = instance.parts::<OnEvent>();
+    let result = match on_event {
+        Some(OnEvent(on_event)) => {
             let told = (&*topic, content_type.as_deref(), &*payload);
-            on_event.typed().call_async(&mut *store, told).await
+            on_event.typed().call_async(store, told).await
         }
-        None => Err(wasmtime::format_err!("it has no role `event-handler`")),
+        None => Err(no_role::<OnEvent>()),
     };
-    store.data_mut().ambient = None;
+    instance.state().ambient = None;
     match instance.finish(result.map(|(said,)| said)) {
         Ok(said) => {
             lease.finish(outcome_of(&said));

@@ -1,21 +1,13 @@
-//! What a role beside handlers is working on: the call and its outcome, a frame, or the members of
-//! a service. Changes are kept apart from what was given, so that a guest that traps half way has
-//! changed nothing.
+//! What an interceptor is working on: a call and its outcome. Changes are kept apart from what was given,
+//! so that a guest that traps half way has changed nothing.
 
 use bytes::Bytes;
-use postern_core::{Body, Call, Error, Headers, Kind, Reply, extension::Outcome, wire::Frame};
+use postern_core::{Body, Call, Error, Headers, Kind, Reply, extension::Outcome};
 
 use crate::{
     bindings::Failure,
     convert::{self, failure},
 };
-
-/// What imports of one role are about.
-pub(crate) enum Subject {
-    Exchange(Exchange),
-    Frame(Framed),
-    Candidates(Candidates),
-}
 
 /// What a call has come to and what an interceptor makes of it; the call itself is the ambient one.
 #[derive(Default)]
@@ -26,32 +18,17 @@ pub(crate) struct Exchange {
     changes: Option<Box<Changes>>,
 }
 
-#[derive(Debug, Default)]
-struct Changes {
-    request: Change,
-    response: Change,
-}
-
-/// A frame, seen by a frame extension.
-pub(crate) struct Framed {
-    frame: Frame,
-    change: Change,
-}
-
-/// What a balancer may know of the members while it picks.
-pub(crate) struct Candidates {
-    /// One bit for each of the first 64 members, the first in the lowest bit.
-    first: u64,
-    /// The same for those behind them; sets are seldom that large, and a small one is not allocated.
-    rest: Vec<u64>,
-    pub(crate) random: u64,
-}
-
 /// What a guest has put in place of what was there.
 #[derive(Debug, Default)]
 pub(crate) struct Change {
     headers: Option<Headers>,
     payload: Option<Bytes>,
+}
+
+#[derive(Debug, Default)]
+struct Changes {
+    request: Change,
+    response: Change,
 }
 
 /// Which half of an exchange.
@@ -221,89 +198,6 @@ impl Exchange {
     }
 }
 
-impl Framed {
-    pub(crate) fn new(frame: Frame) -> Self {
-        Self {
-            frame,
-            change: Change::default(),
-        }
-    }
-
-    pub(crate) fn headers(&self) -> &Headers {
-        self.change.headers.as_ref().unwrap_or(&self.frame.headers)
-    }
-
-    pub(crate) fn set_headers(&mut self, headers: Headers) {
-        self.change.headers = Some(headers);
-    }
-
-    pub(crate) fn payload(&self) -> &Bytes {
-        self.change.payload.as_ref().unwrap_or(&self.frame.payload)
-    }
-
-    pub(crate) fn set_payload(&mut self, payload: Bytes) {
-        self.change.payload = Some(payload);
-    }
-
-    /// The frame as it was given.
-    pub(crate) fn into_given(self) -> Frame {
-        self.frame
-    }
-
-    /// The frame with what was changed.
-    pub(crate) fn into_changed(self) -> Frame {
-        let Self { frame, change } = self;
-        Frame {
-            headers: change.headers.unwrap_or(frame.headers),
-            payload: change.payload.unwrap_or(frame.payload),
-            ..frame
-        }
-    }
-}
-
-impl Candidates {
-    /// Asks `may` about each of `n_members`.
-    pub(crate) fn new(n_members: usize, random: u64, may: &dyn Fn(usize) -> bool) -> Self {
-        let word = |word_idx: usize| {
-            let members = word_idx * 64..n_members.min(word_idx * 64 + 64);
-            members
-                .filter(|index| may(*index))
-                .fold(0, |word, index| word | 1 << (index % 64))
-        };
-        Self {
-            first: word(0),
-            rest: (1..n_members.div_ceil(64)).map(word).collect(),
-            random,
-        }
-    }
-
-    pub(crate) fn is_usable(&self, index: u32) -> bool {
-        let index = usize::try_from(index).unwrap_or(usize::MAX);
-        let word = match (index / 64).checked_sub(1) {
-            None => self.first,
-            Some(word_idx) => self.rest.get(word_idx).copied().unwrap_or_default(),
-        };
-        word >> (index % 64) & 1 == 1
-    }
-}
-
-/// Headers with `name` standing once, with `value`.
-pub(crate) fn with_header(headers: &Headers, name: &str, value: &str) -> Result<Headers, Failure> {
-    if name.is_empty() {
-        let message = "header name of 0 octets is not within 1 to 255";
-        return Err(failure(Kind::InvalidArgument, message));
-    }
-    let mut changed = without_header(headers, name);
-    let pushed = changed.push(name, value);
-    pushed.map_err(|error| failure(Kind::InvalidArgument, error.to_string()))?;
-    Ok(changed)
-}
-
-/// Headers without those of that name.
-pub(crate) fn without_header(headers: &Headers, name: &str) -> Headers {
-    headers.without_key(name.as_bytes())
-}
-
 fn streamed(half: Half) -> Failure {
     let what = match half {
         Half::Request => "request",
@@ -357,29 +251,5 @@ mod tests {
             panic!("one message in, one message out");
         };
         assert_eq!(after.as_ptr(), body.as_ptr());
-    }
-
-    #[test]
-    fn usable_is_told_at_the_edges_of_words_and_of_the_set() {
-        let candidates = Candidates::new(65, 0, &|index| index != 63);
-        assert!(candidates.is_usable(0) && candidates.is_usable(64));
-        assert!(!candidates.is_usable(63));
-        assert!(!candidates.is_usable(65) && !candidates.is_usable(u32::MAX));
-    }
-
-    #[test]
-    fn a_header_that_is_set_stands_once() {
-        let mut headers = Headers::new();
-        headers.push("a", "1").unwrap();
-        headers.push("b", "2").unwrap();
-        headers.push("a", "3").unwrap();
-        let changed = with_header(&headers, "a", "4").unwrap();
-        let all: Vec<_> = changed
-            .iter()
-            .map(|(key, value)| (key, value.into_owned()))
-            .collect();
-        assert_eq!(all, [(&b"b"[..], b"2".to_vec()), (b"a", b"4".to_vec())]);
-        assert!(with_header(&headers, "", "4").is_err());
-        assert!(with_header(&headers, &"k".repeat(256), "4").is_err());
     }
 }

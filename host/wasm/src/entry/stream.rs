@@ -14,16 +14,40 @@ use bytes::Bytes;
 use futures_util::Stream;
 use postern_core::{Body, BodySource, BodyStream, Call, Error, Headers, Reply};
 use tokio::sync::mpsc;
+use wasmtime::{AsContext, component::Func};
 
 use crate::{
+    bindings::{Failure, HandleStreamFunc, HandleStreamParams},
+    capability::stream::{Outbound, Streams},
     convert,
+    exports::{self, Export, Functions},
+    generation::WorkerShard,
+    instance::no_role,
+    lease::Lease,
     offload::{self, Purpose},
+    outcome::Outcome,
+    progress::Progress,
     reply_draft::{Draft, ReplyDraft},
-    serving::WorkerShard,
-    state::{AmbientCall, CallContext, Outbound, Streams},
-    stats::Outcome,
-    stream_registry::{Progress, Registered, Running},
+    role::Role,
+    state::{AmbientCall, CallContext},
+    stream_registry::{Registered, Running},
 };
+
+/// `stream-handler.handle-stream`.
+pub(crate) struct HandleStream(HandleStreamFunc);
+
+impl Functions for HandleStream {
+    const ROLE: Role = Role::StreamHandler;
+    const EXPORTS: &'static [Export] = &[Export::new::<
+        HandleStreamParams<'static>,
+        (Result<(), Failure>,),
+    >("handle-stream")];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [handle] = exports::functions(funcs)?;
+        Ok(Self(HandleStreamFunc::new(handle, store)?))
+    }
+}
 
 /// Messages that a guest may be ahead of its caller.
 const AHEAD_MAX: usize = 8;
@@ -46,7 +70,7 @@ pub(crate) async fn call(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, E
     let progress = Arc::<Progress>::default();
     let purpose = Purpose::call(call.service.clone(), call.method.clone());
     let entered = run(Arc::clone(&shard), call, sender, Arc::clone(&progress));
-    let guest = offload::run(&shard, purpose, Err, Box::pin(entered));
+    let guest = offload::run(&shard.generation().guest, purpose, Err, Box::pin(entered));
     let (running, registered) = Running::register(&shard.generation().streams, guest, progress);
     drop(shard);
     let mut messages = Messages {
@@ -86,31 +110,37 @@ async fn run(
         .streams
         .permit(&generation.guest, deadline)
         .await?;
-    let mut lease = shard.lease_async(deadline).await?;
+    let mut lease = Lease::for_async(Arc::clone(&shard), deadline).await?;
     let (service, method) = (call.service.clone(), call.method.clone());
     let kind = call.body.kind();
     let inbound = match std::mem::take(&mut call.body) {
         Body::Empty => None,
         body => Some(body.into_octets()),
     };
-    let ambient = CallContext {
-        call: AmbientCall::Owned(Box::new(call)),
-        reply: None,
-        streams: Some(Box::new(Streams {
-            inbound,
-            outbound,
-            progress,
-            kind,
-            trailers: None,
-            started: false,
-        })),
-    };
+    let ambient = CallContext::new(AmbientCall::Owned(Box::new(call)));
     let instance = lease.begin(Some(ambient));
-    let answer = match instance.handle_stream(&service, &method).await {
+    instance.state().slots.put(Streams {
+        inbound,
+        outbound,
+        progress,
+        kind,
+        trailers: None,
+    });
+    let (store, handle) = instance.parts::<HandleStream>();
+    let result = match handle {
+        Some(HandleStream(handle)) => {
+            let params = (&*service, &*method);
+            handle.typed().call_async(store, params).await
+        }
+        None => Err(no_role::<HandleStream>()),
+    };
+    let answer = match instance.finish(result.map(|(answer,)| answer)) {
         Ok(answer) => answer,
         Err(trapped) => return Err(lease.trap(trapped)),
     };
     let draft = instance.end();
+    // The caller sees the end of the messages when their sender is gone.
+    drop(instance.state().slots.take::<Streams>());
     match answer {
         Ok(()) => {
             lease.finish(Outcome::Ok);

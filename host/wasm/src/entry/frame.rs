@@ -1,33 +1,62 @@
 //! Role `frame-extension`: sees VSTP frames below the calls.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use postern_core::{
     Error,
     extension::{Direction, FrameExtension, FrameHead, Verdict},
     wire::{Frame, FrameType},
 };
+use wasmtime::{AsContext, component::Func};
 
 use crate::{
-    bindings::extension as shape,
-    component::Role,
+    bindings::extension::{self as shape, HandleFrame, ShouldHandle},
+    capability::frame::Framed,
     convert,
-    direct::{Framing, WorkerLocal},
-    generation::Generation,
-    plugin::Plugin,
-    state::State,
-    subject::{Framed, Subject},
+    exports::{self, Export, Functions},
+    role::Role,
+    serving::InService,
+    spec::Budgets,
+    state::StoreState,
+    worker_local::{DirectFunctions, WorkerLocal},
 };
 
+/// The functions of `frame-extension`.
+pub(crate) struct Framing {
+    should_handle: ShouldHandle,
+    handle_frame: HandleFrame,
+}
+
+impl Functions for Framing {
+    const ROLE: Role = Role::FrameExtension;
+    const EXPORTS: &'static [Export] = &[
+        Export::new::<shape::ShouldHandleParams, (bool,)>("should-handle"),
+        Export::new::<(), shape::HandleFrameResult>("handle-frame"),
+    ];
+
+    fn find(funcs: &[Func], store: impl AsContext) -> wasmtime::Result<Self> {
+        let [should_handle, handle_frame] = exports::functions(funcs)?;
+        Ok(Self {
+            should_handle: should_handle.typed(&store)?,
+            handle_frame: handle_frame.typed(&store)?,
+        })
+    }
+}
+
+impl DirectFunctions for Framing {
+    const ALWAYS: bool = true;
+
+    fn budget(budgets: &Budgets) -> Duration {
+        budgets.frame_extension
+    }
+}
+
 /// A plugin as a frame extension; every frame goes to the generation in service.
-pub(crate) struct PluginFrames(pub(crate) Arc<Plugin>);
+pub(crate) struct PluginFrames(pub(crate) Arc<InService>);
 
 impl PluginFrames {
-    fn with<R>(
-        &self,
-        enter: impl FnOnce(Result<(&Generation, &WorkerLocal<Framing>), Error>) -> R,
-    ) -> R {
-        let serving = self.0.serving();
+    fn with<R>(&self, enter: impl FnOnce(Result<&WorkerLocal<Framing>, Error>) -> R) -> R {
+        let serving = self.0.load();
         let Some(serving) = serving.as_ref() else {
             return enter(Err(self.0.unavailable()));
         };
@@ -35,11 +64,8 @@ impl PluginFrames {
         if let Err(error) = generation.check_role(Role::FrameExtension) {
             return enter(Err(error));
         }
-        let local = generation
-            .direct()
-            .and_then(|direct| direct.frame_extension.as_ref());
-        match local {
-            Some(local) => enter(Ok((generation, local))),
+        match generation.local() {
+            Some(local) => enter(Ok(local)),
             None => enter(Err(self.0.unavailable())),
         }
     }
@@ -48,7 +74,7 @@ impl PluginFrames {
 impl FrameExtension for PluginFrames {
     fn should_handle(&self, head: &FrameHead) -> Result<bool, Error> {
         self.with(|found| {
-            let (generation, local) = found?;
+            let local = found?;
             let mut entry = local.take().map_err(|absent| local.on_absent(absent))?;
             let head = shown(head);
             let result = entry.run(
@@ -58,34 +84,34 @@ impl FrameExtension for PluginFrames {
             );
             let time = entry.time();
             drop(entry);
-            let (wanted,) = local.settle(generation, time, result)?;
+            let (wanted,) = local.settle(time, result)?;
             Ok(wanted)
         })
     }
 
     fn handle(&self, _: Direction, frame: Frame) -> Verdict {
         self.with(|found| match found {
-            Ok((generation, local)) => handle(generation, local, frame),
+            Ok(local) => handle(local, frame),
             Err(error) => Verdict::Broken(frame, error),
         })
     }
 }
 
-fn handle(generation: &Generation, local: &WorkerLocal<Framing>, frame: Frame) -> Verdict {
+fn handle(local: &WorkerLocal<Framing>, frame: Frame) -> Verdict {
     let mut entry = match local.take() {
         Ok(entry) => entry,
         Err(absent) => return Verdict::Broken(frame, local.on_absent(absent)),
     };
-    let set = |state: &mut State| state.subject = Some(Subject::Frame(Framed::new(frame)));
+    let set = |state: &mut StoreState| state.slots.put(Framed::new(frame));
     let result = entry.run(1, set, |store, functions| {
         let verdict = functions.handle_frame.call(store, ());
         verdict.map(|(verdict,)| verdict)
     });
-    let subject = entry.state().and_then(|state| state.subject.take());
+    let framed: Option<Framed> = entry.state().and_then(|state| state.slots.take());
     let time = entry.time();
     drop(entry);
-    let result = local.settle(generation, time, result);
-    let Some(Subject::Frame(framed)) = subject else {
+    let result = local.settle(time, result);
+    let Some(framed) = framed else {
         let lost = Error::internal("a frame extension's store has lost its frame");
         return Verdict::Refuse(lost);
     };

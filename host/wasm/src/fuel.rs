@@ -5,10 +5,6 @@
 
 use std::time::Duration;
 
-use wasmtime::StoreContextMut;
-
-use crate::state::State;
-
 /// Units of fuel that stand for a microsecond. Measured on a busy x86-64 machine with
 /// `benches/direct.rs`: an endless empty loop uses about 900 units in a microsecond, a loop of four
 /// instructions about 5,200. The lower end, rounded: a budget of 100 us is over after 20 to 110 us.
@@ -28,22 +24,6 @@ pub(crate) fn of(budget: Duration) -> u64 {
 pub(crate) fn time_of(octets: usize) -> Duration {
     let octets = u64::try_from(octets).unwrap_or(u64::MAX);
     Duration::from_nanos(octets.saturating_mul(NANOS_PER_OCTET))
-}
-
-/// A payload crosses into the guest: its budget grows, once in an entry. Without a meter there is
-/// nothing to do.
-pub(crate) fn on_payload(
-    store: &mut StoreContextMut<'_, State>,
-    octets: usize,
-) -> wasmtime::Result<()> {
-    let Ok(left) = store.get_fuel() else {
-        return Ok(());
-    };
-    let counted = std::mem::replace(&mut store.data_mut().payload_counted, true);
-    if counted {
-        return Ok(());
-    }
-    store.set_fuel(left.saturating_add(of(time_of(octets))))
 }
 
 #[cfg(test)]

@@ -1,0 +1,45 @@
+//! Where sessions lead.
+
+use std::{fmt, net::SocketAddr};
+
+use postern_core::{Error, Text};
+
+/// Where a session leads, once names are looked up.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Destination {
+    Ip(SocketAddr),
+    /// The path of a socket of this machine.
+    Path(Text),
+}
+
+impl Destination {
+    /// The address, where it is one.
+    #[must_use]
+    pub const fn socket_addr(&self) -> Option<SocketAddr> {
+        match self {
+            Self::Ip(address) => Some(*address),
+            Self::Path(_) => None,
+        }
+    }
+
+    /// For a dialer whose transport has IP addresses.
+    pub(crate) fn ip(&self) -> Result<SocketAddr, Error> {
+        self.socket_addr()
+            .ok_or_else(|| Error::internal(format!("{self} is no address of a host")))
+    }
+}
+
+impl fmt::Display for Destination {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Ip(address) => address.fmt(f),
+            Self::Path(path) => f.write_str(path),
+        }
+    }
+}
+
+impl From<SocketAddr> for Destination {
+    fn from(address: SocketAddr) -> Self {
+        Self::Ip(address)
+    }
+}

@@ -1,0 +1,69 @@
+//! Whom to open sessions with, and who opens them.
+
+use std::{fmt, sync::Arc};
+
+use postern_core::{Blame, BoxFuture, Error};
+
+use super::destination::Destination;
+use crate::client::{Client, ClientConfig};
+
+/// Opens VSTP sessions over one transport.
+pub trait SessionDialer: fmt::Debug + Send + Sync {
+    /// As metrics name it, and errors.
+    fn name(&self) -> &'static str;
+
+    /// Whether its sessions carry streams of messages.
+    fn is_stream(&self) -> bool;
+
+    /// Opens a session with `destination`. The caller bounds the time.
+    ///
+    /// Fails with `unavailable` when nobody answers there.
+    fn dial(
+        &self,
+        destination: &Destination,
+        config: ClientConfig,
+    ) -> BoxFuture<Result<Client, Error>>;
+}
+
+/// Whom to open sessions with, and how.
+#[derive(Debug, Clone)]
+pub struct Target {
+    dialer: Arc<dyn SessionDialer>,
+    destination: Destination,
+}
+
+impl Target {
+    pub fn new(dialer: Arc<dyn SessionDialer>, destination: Destination) -> Self {
+        Self {
+            dialer,
+            destination,
+        }
+    }
+
+    #[must_use]
+    pub const fn destination(&self) -> &Destination {
+        &self.destination
+    }
+
+    /// The name of what carries the session.
+    #[must_use]
+    pub fn transport_name(&self) -> &'static str {
+        self.dialer.name()
+    }
+
+    /// Whether streams of messages can be carried.
+    #[must_use]
+    pub fn is_stream(&self) -> bool {
+        self.dialer.is_stream()
+    }
+
+    pub(crate) fn dial(&self, config: ClientConfig) -> BoxFuture<Result<Client, Error>> {
+        self.dialer.dial(&self.destination, config)
+    }
+}
+
+/// Nobody could be reached at `destination`.
+pub(crate) fn unreachable(destination: &Destination, error: std::io::Error) -> Error {
+    let message = format!("cannot connect to {destination}: {error}");
+    Error::unavailable(Blame::Upstream, message).with_source(error)
+}

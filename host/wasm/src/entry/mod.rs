@@ -1,0 +1,14 @@
+//! How a plugin is entered: one file per role. Each has the functions of its role with their shapes, what
+//! it puts into a store and takes out of it, and the choice of the way in: inline or async, alone or
+//! together with others, through the pool or at once on this worker's own instance.
+
+pub(crate) mod balancer;
+pub(crate) mod batch;
+pub(crate) mod describe;
+pub(crate) mod event;
+pub(crate) mod frame;
+pub(crate) mod handler;
+pub(crate) mod health;
+pub(crate) mod identity;
+pub(crate) mod interceptor;
+pub(crate) mod stream;
