@@ -10,7 +10,7 @@ use wasmtime::{
 use crate::{
     call_path::{Bailout, CallPath, TICKS_MAX},
     exports::{Exports, Functions},
-    reply_draft::Draft,
+    reply_draft::Drafted,
     state::{CallContext, StoreState},
     trap::Trapped,
 };
@@ -165,7 +165,7 @@ impl Instance {
     }
 
     /// Ends the call and gives what the guest has set of the reply.
-    pub(crate) fn end(&mut self) -> Draft {
+    pub(crate) fn end(&mut self) -> Drafted {
         self.store.data_mut().ambient.take()?.reply
     }
 

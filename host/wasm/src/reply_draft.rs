@@ -8,7 +8,7 @@ use postern_core::{
 use crate::{bindings::Failure, convert::failure};
 
 /// Of most replies there is none.
-pub(crate) type Draft = Option<Box<ReplyDraft>>;
+pub(crate) type Drafted = Option<Box<ReplyDraft>>;
 
 #[derive(Debug, Default)]
 pub(crate) struct ReplyDraft {
@@ -48,7 +48,7 @@ impl ReplyDraft {
     }
 
     /// What goes out before the first message. What follows the last one stays.
-    pub(crate) fn take_head(draft: &mut Draft) -> Draft {
+    pub(crate) fn take_head(draft: &mut Drafted) -> Drafted {
         let mut head = draft.take()?;
         if head.trailers.fields.is_some() {
             *draft = Some(Box::new(Self {
@@ -60,12 +60,12 @@ impl ReplyDraft {
     }
 
     /// What follows the last message.
-    pub(crate) fn trailers(draft: Draft) -> Option<Headers> {
+    pub(crate) fn trailers(draft: Drafted) -> Option<Headers> {
         Some(draft?.trailers.fields?.build())
     }
 
     /// The reply to a unary call.
-    pub(crate) fn into_reply(draft: Draft, body: Body) -> Reply {
+    pub(crate) fn into_reply(draft: Drafted, body: Body) -> Reply {
         let mut reply = Reply::new(Headers::new(), body);
         if let Some(draft) = draft {
             reply.headers = draft.headers.build();
@@ -75,7 +75,7 @@ impl ReplyDraft {
     }
 
     /// The reply to a streaming call; `stream` gives the trailers by itself.
-    pub(crate) fn into_streamed(draft: Draft, stream: BodyStream) -> Reply {
+    pub(crate) fn into_streamed(draft: Drafted, stream: BodyStream) -> Reply {
         let is_octets = draft.as_ref().is_some_and(|draft| draft.is_octets);
         let body = match is_octets {
             true => Body::Octets(stream),
@@ -136,7 +136,7 @@ mod tests {
 
     #[test]
     fn trailers_stay_when_the_head_goes_out() {
-        let mut draft = Draft::default();
+        let mut draft = Drafted::default();
         assert!(ReplyDraft::take_head(&mut draft).is_none());
         let set = draft.get_or_insert_default();
         set.push_trailer("a", "1").unwrap();

@@ -21,7 +21,7 @@ use crate::{
     fuel,
     log_rate::{Admission, LogRate},
     placement::Placements,
-    reply_draft::Draft,
+    reply_draft::Drafted,
     slots::{Shared, Slots},
     spec::{OnTrap, PluginSpec},
     stats::PluginStats,
@@ -73,7 +73,7 @@ pub(crate) struct StoreState {
 pub(crate) struct CallContext {
     pub(crate) call: AmbientCall,
     /// What is set of the reply so far.
-    pub(crate) reply: Draft,
+    pub(crate) reply: Drafted,
     pub(crate) reply_state: ReplyState,
 }
 

@@ -71,9 +71,9 @@ impl Stand {
             Back::BuiltIn => Arc::new(Mirror),
             Back::Tcp | Back::Udp => {
                 let target = match back {
-                    Back::Udp => Target::Udp(udp(Arc::new(Mirror), &shutdown).await),
+                    Back::Udp => Target::udp(udp(Arc::new(Mirror), &shutdown).await),
                     Back::Component | Back::Tcp | Back::BuiltIn => {
-                        Target::Tcp(tcp(Arc::new(Mirror), &shutdown).await)
+                        Target::tcp(tcp(Arc::new(Mirror), &shutdown).await)
                     }
                 };
                 let pool = Pool::new(PoolConfig::default(), ClientConfig::default());
@@ -83,8 +83,14 @@ impl Stand {
         };
         let handler = pipeline(handler);
         let (address, client) = match front {
-            Front::Tcp => vstp(Target::Tcp(tcp(handler, &shutdown).await)).await,
-            Front::Udp => vstp(Target::Udp(udp(handler, &shutdown).await)).await,
+            Front::Tcp => {
+                let address = tcp(handler, &shutdown).await;
+                (address, vstp(Target::tcp(address)).await)
+            }
+            Front::Udp => {
+                let address = udp(handler, &shutdown).await;
+                (address, vstp(Target::udp(address)).await)
+            }
             Front::Http1 => http(handler, false, &shutdown).await,
             Front::Http2 => http(handler, true, &shutdown).await,
         };
@@ -233,10 +239,9 @@ async fn udp(handler: Arc<dyn Handler>, shutdown: &Shutdown) -> SocketAddr {
     address
 }
 
-async fn vstp(target: Target) -> (SocketAddr, Arc<dyn Handler>) {
-    let address = target.address();
+async fn vstp(target: Target) -> Arc<dyn Handler> {
     let client = Client::connect(target, ClientConfig::default()).await;
-    (address, Arc::new(client.expect("a session")))
+    Arc::new(client.expect("a session"))
 }
 
 async fn http(

@@ -8,7 +8,7 @@ use wasmtime::{StoreContextMut, component::Linker};
 
 use crate::{
     bindings,
-    reply_draft::{Draft, ReplyDraft},
+    reply_draft::{Drafted, ReplyDraft},
     state::{AmbientCall, CallContext, StoreState},
     trap::Stop,
 };
@@ -110,7 +110,7 @@ impl Batch {
         self.replies.extend(reply.map(|reply| (self.turn, reply)));
     }
 
-    pub(crate) fn take_draft(&mut self, index: usize) -> Draft {
+    pub(crate) fn take_draft(&mut self, index: usize) -> Drafted {
         let mut replies = self.replies.iter();
         let at = replies.position(|(of, _)| *of == index)?;
         Some(self.replies.swap_remove(at).1)

@@ -10,7 +10,7 @@ use wasmtime::{
 
 use super::http::head;
 use crate::{
-    bindings::{self, Failure, Peer, Principal},
+    bindings::{self, Peer, Principal},
     convert::all_headers,
     state::StoreState,
 };

@@ -16,7 +16,7 @@ use crate::{
     call_path::link_bailout,
     convert::{self, check_input, failure},
     progress::Progress,
-    reply_draft::{Draft, ReplyDraft},
+    reply_draft::{Drafted, ReplyDraft},
     state::{ReplyState, StoreState},
     trap::{Stop, waiting},
 };
@@ -38,7 +38,7 @@ pub(crate) struct Streams {
 
 /// What a streaming guest sends; the first carries the head of the reply.
 pub(crate) struct Outbound {
-    pub(crate) head: Draft,
+    pub(crate) head: Drafted,
     pub(crate) message: Bytes,
 }
 

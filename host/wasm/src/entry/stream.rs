@@ -27,7 +27,7 @@ use crate::{
     offload::{self, Purpose},
     outcome::Outcome,
     progress::Progress,
-    reply_draft::{Draft, ReplyDraft},
+    reply_draft::{Drafted, ReplyDraft},
     role::Role,
     state::{AmbientCall, CallContext},
     stream_registry::{Registered, Running},
@@ -61,7 +61,7 @@ struct Messages {
     /// Taken by `call` after its first poll.
     first: Option<Bytes>,
     /// How the guest ended, told after its last message.
-    end: Option<Result<Draft, Error>>,
+    end: Option<Result<Drafted, Error>>,
 }
 
 /// Answers `call` by the guest's `handle-stream`. The reply is there with its first message.
@@ -103,7 +103,7 @@ async fn run(
     mut call: Call,
     outbound: mpsc::Sender<Outbound>,
     progress: Arc<Progress>,
-) -> Result<Draft, Error> {
+) -> Result<Drafted, Error> {
     let deadline = call.context.deadline;
     let generation = shard.generation();
     let _permit = generation
