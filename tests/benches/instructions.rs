@@ -13,7 +13,7 @@ use gungraun::{LibraryBenchmarkConfig, library_benchmark, library_benchmark_grou
 use postern::{
     pipeline::{
         Pipeline, Rules,
-        route::{Route, Routes, Table, Target},
+        route::{Route, Routes, Target},
     },
     telemetry::calls::CallBook,
 };
@@ -155,7 +155,7 @@ fn tokio_runtime() -> tokio::runtime::Runtime {
 
 fn pipeline() -> Ready {
     let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
-    routes.publish(Table::from_iter([Route {
+    routes.publish([Route {
         service: "echo".into(),
         version: None,
         plugin: "echo".into(),
@@ -163,7 +163,7 @@ fn pipeline() -> Ready {
         methods: None,
         target: Target::Live(Arc::new(Echo)),
         metrics: book.service(&"echo".into()),
-    }]));
+    }]);
     ready(
         Box::new(Pipeline::new(
             routes,

@@ -14,7 +14,7 @@ use postern::{
     pipeline::{
         Pipeline, Rules,
         chain::Extensions,
-        route::{Route, Routes, Table, Target},
+        route::{Route, Routes, Target},
     },
     telemetry::calls::CallBook,
 };
@@ -184,7 +184,7 @@ fn pipeline(handler: Arc<dyn Handler>) -> Pipeline {
 /// The same with plugins in the way of its calls.
 pub(crate) fn pipeline_with(handler: Arc<dyn Handler>, extensions: Arc<Extensions>) -> Pipeline {
     let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
-    routes.publish(Table::from_iter([Route {
+    routes.publish([Route {
         service: "echo".into(),
         version: None,
         plugin: "echo".into(),
@@ -192,7 +192,7 @@ pub(crate) fn pipeline_with(handler: Arc<dyn Handler>, extensions: Arc<Extension
         methods: None,
         target: Target::Live(handler),
         metrics: book.service(&"echo".into()),
-    }]));
+    }]);
     Pipeline::new(routes, extensions, Rules::default(), &book)
 }
 

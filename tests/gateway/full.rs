@@ -54,6 +54,8 @@ async fn registrations_are_refused_while_the_disk_is_full_and_none_that_was_take
     assert_eq!(body["reasons"][0]["name"], "store");
     let (_, metrics) = gateway.admin("/metrics").await.expect("it answers");
     assert!(metrics.contains("postern_store_failed 1"), "{metrics}");
+    nothing_changes(&*handler).await;
+    assert_eq!(found(&*handler).await, taken, "an end that was refused");
 
     fs::remove_file(disk.path().join("fill")).expect("it is there");
     patiently("the gateway is ready again", async || {
@@ -62,9 +64,28 @@ async fn registrations_are_refused_while_the_disk_is_full_and_none_that_was_take
     .await;
     register(&*handler, &name).await.expect("there is room");
     taken.insert(name);
+    register_at(&*handler, "p0", "tcp://127.0.0.1:2")
+        .await
+        .expect("there is room");
+    unregister(&*handler, "first").await.expect("there is room");
+    taken.insert("p0".to_owned());
+    taken.remove("first");
     gateway.restart().await;
     let handler = connect(&gateway, Door::Tcp).await;
     assert_eq!(found(&*handler).await, taken, "after a restart");
+    assert_eq!(address_of(&*handler, "p0").await, "tcp://127.0.0.1:2");
+}
+
+/// What is there stays as it is, neither changed nor gone; whoever asks for that is told.
+async fn nothing_changes(handler: &dyn Handler) {
+    for refused in [
+        register_at(handler, "first", "tcp://127.0.0.1:2").await,
+        unregister(handler, "first").await,
+    ] {
+        let error = refused.expect_err("not written");
+        assert_eq!(error.kind, Kind::ResourceExhausted, "{error}");
+    }
+    assert_eq!(address_of(handler, "first").await, "tcp://127.0.0.1:1");
 }
 
 /// A disk of 16 MiB at `folder`, which goes with the test.
@@ -85,22 +106,44 @@ fn fill(file: &Path) {
     }
 }
 
-/// An entry of some 4 KiB.
 async fn register(handler: &dyn Handler, name: &str) -> Result<(), Error> {
+    register_at(handler, name, "tcp://127.0.0.1:1").await
+}
+
+/// An entry of some 4 KiB.
+async fn register_at(handler: &dyn Handler, name: &str, address: &str) -> Result<(), Error> {
     let filling = "x".repeat(1000);
     let entry = json!({
-        "instance": name, "service": "quotes", "addresses": ["tcp://127.0.0.1:1"],
+        "instance": name, "service": "quotes", "addresses": [address],
         "ttl-ms": 600_000, "incarnation": 1, "metadata": { "a": filling, "b": filling, "c": filling, "d": filling },
     });
     let answer = call(handler, "directory/register", entry.to_string()).await;
     answer.map(drop)
 }
 
+async fn unregister(handler: &dyn Handler, name: &str) -> Result<(), Error> {
+    let held = json!({ "instance": name, "incarnation": 1 });
+    let answer = call(handler, "directory/unregister", held.to_string()).await;
+    answer.map(drop)
+}
+
 /// The instances that the directory knows.
 async fn found(handler: &dyn Handler) -> BTreeSet<String> {
+    let names = instances(handler).await.into_iter();
+    let names = names.map(|instance| instance["instance"].as_str().map(str::to_owned));
+    names.map(|name| name.expect("a name")).collect()
+}
+
+/// Where the directory has an instance.
+async fn address_of(handler: &dyn Handler, name: &str) -> String {
+    let mut instances = instances(handler).await.into_iter();
+    let found = instances.find(|instance| instance["instance"] == name);
+    let address = found.expect("it is there")["addresses"][0].clone();
+    address.as_str().expect("an address").to_owned()
+}
+
+async fn instances(handler: &dyn Handler) -> Vec<Value> {
     let found = call(handler, "directory/discover", r#"{"service":"quotes"}"#).await;
     let found: Value = serde_json::from_slice(&found.expect("found")).expect("json");
-    let instances = found["instances"].as_array().expect("a list").iter();
-    let names = instances.map(|instance| instance["instance"].as_str().expect("a name"));
-    names.map(str::to_owned).collect()
+    found["instances"].as_array().expect("a list").clone()
 }

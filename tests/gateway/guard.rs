@@ -83,6 +83,52 @@ async fn a_gateway_with_a_token_is_believed_by_its_peer() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn the_catalogue_has_what_a_peer_and_the_gateway_itself_answer_for() {
+    let _machine = share().await;
+    let east = Gateway::start(Setup::default().plugin("users")).await;
+    let west = Gateway::start(Setup {
+        config: format!("[peers.east]\naddress = \"tcp://{}\"\n", east.vstp),
+        ..Setup::default()
+    });
+    let west = west.await;
+    let listed = async |gateway: &Gateway| {
+        let (status, _, body) = get(gateway, "/v1/services", None).await;
+        assert_eq!(status, 200, "{body}");
+        let json: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        json["services"].as_array().expect("a list").clone()
+    };
+    let names = |services: &[serde_json::Value]| {
+        let names = services.iter().map(|service| service["name"].as_str());
+        names
+            .map(|name| name.expect("a name").to_owned())
+            .collect::<Vec<_>>()
+    };
+    let here = listed(&east).await;
+    assert_eq!(names(&here), ["directory", "events", "users"]);
+    patiently("west tells of the service as east does", async || {
+        listed(&west).await == here
+    })
+    .await;
+    let users = here.iter().find(|service| service["name"] == "users");
+    let methods = users.expect("it is there")["methods"]
+        .as_array()
+        .expect("methods");
+    let one = methods.iter().find(|method| method["name"] == "GetUser");
+    let one = one.expect("users describes itself");
+    assert_eq!(
+        (&one["kind"], &one["idempotent"]),
+        (&"unary".into(), &true.into())
+    );
+    let shown = west.admin_json("/services").await;
+    let shown = shown["services"].as_array().expect("a list").clone();
+    let shown = shown.iter().find(|service| service["name"] == "users");
+    assert_eq!(
+        shown.expect("it is there")["described"],
+        serde_json::Value::from(methods.clone())
+    );
+}
+
 /// `GET path` at the HTTP listener: status, header `retry-after`, body.
 async fn get(gateway: &Gateway, path: &str, key: Option<&str>) -> (u16, bool, String) {
     let client = Client::builder(TokioExecutor::new()).build_http::<Empty<Bytes>>();

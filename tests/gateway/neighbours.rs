@@ -80,7 +80,7 @@ async fn calls_that_compute_are_seen_in_flight() {
     let mut calls = JoinSet::new();
     for _ in 0..40 {
         let handler = Arc::clone(&handler);
-        calls.spawn(async move { call(&*handler, "misbehave/Burn", "{\"ms\":20}").await });
+        calls.spawn(async move { call(&*handler, "misbehave/Burn", "{\"ms\":5}").await });
     }
     let answers = calls.join_all().await;
     let kinds = answers

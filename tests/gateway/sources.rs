@@ -358,3 +358,34 @@ async fn a_refused_configuration_is_tried_again_when_what_it_needs_is_there() {
         "told once each"
     );
 }
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_configuration_that_is_being_written_at_the_start_is_waited_for() {
+    use std::{io::BufRead as _, process::Stdio};
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let mut file = File::create(folder.path().join("postern.toml")).expect("created");
+    // As it lies there, everybody may call.
+    file.write_all(b"[log]\nlevel = \"error\"\n")
+        .expect("written");
+    let mut command = postern_tests::command_in(folder.path());
+    let command = command.arg("check").stderr(Stdio::piped());
+    let mut check = command.stdout(Stdio::piped()).spawn().expect("it runs");
+    let told = std::io::BufReader::new(check.stderr.take().expect("piped"));
+    let mut lines = told.lines().map(|line| line.expect("text"));
+    let line = lines.next().expect("it says that it waits");
+    assert!(
+        line.contains("postern.toml is being written"),
+        "it did not wait: {line}"
+    );
+    file.write_all(b"[auth]\nauthentication = \"requird\"\n")
+        .expect("written");
+    drop(file);
+    let rest: Vec<String> = lines.collect();
+    assert!(
+        rest.iter().any(|line| line.contains("requird")),
+        "the rest was not read: {rest:?}"
+    );
+    assert_eq!(check.wait().expect("it ends").code(), Some(1));
+}

@@ -136,27 +136,30 @@ impl<F, T: Timer> Bounded<F, T> {
         }
     }
 
-    /// Polls by `poll`, and once more at the deadline; `late` is the error where that says nothing.
-    fn poll_inner<R>(
+    /// Polls by `poll` into `polled`, which spares a move of what it gives; what gives its last, as
+    /// `is_last` says, is dropped with that.
+    #[inline]
+    fn poll_once<R>(
         &mut self,
-        cx: &mut Context<'_>,
-        mut poll: impl FnMut(&mut F, &mut Context<'_>) -> Poll<R>,
-        late: impl FnOnce() -> Error,
-    ) -> Poll<Result<R, Error>> {
-        let Some(inner) = &mut self.inner else {
-            return Poll::Pending;
-        };
-        let mut polled = contain(|| poll(inner, cx));
-        if let (Ok(Poll::Pending), Some(deadline)) = (&polled, self.deadline) {
-            ready!(self.timer.poll_until(cx, deadline));
-            polled = contain(|| poll(inner, cx));
-            if let Ok(Poll::Pending) = polled {
-                return Poll::Ready(Err(late()));
+        polled: &mut Poll<R>,
+        poll: impl FnOnce(&mut F) -> Poll<R>,
+        is_last: impl FnOnce(&R) -> bool,
+    ) -> Result<(), Panicked> {
+        let inner = &mut self.inner;
+        contain(|| {
+            let Some(under_way) = inner else { return };
+            *polled = poll(under_way);
+            if matches!(&*polled, Poll::Ready(given) if is_last(given)) {
+                *inner = None;
             }
-        }
-        match polled {
-            Ok(polled) => polled.map(Ok),
-            Err(panicked) => Poll::Ready(Err(panicked.into())),
+        })
+    }
+
+    /// Ready at the deadline, unless all has ended.
+    fn poll_deadline(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match (self.deadline, &self.inner) {
+            (Some(deadline), Some(_)) => self.timer.poll_until(cx, deadline),
+            (Some(_) | None, _) => Poll::Pending,
         }
     }
 }
@@ -177,10 +180,17 @@ impl<T: Timer> Bounded<BoxFuture<Outcome>, T> {
         cx: &mut Context<'_>,
         late: impl FnOnce() -> Error,
     ) -> Poll<Outcome> {
-        let poll = |inner: &mut BoxFuture<Outcome>, cx: &mut Context<'_>| inner.as_mut().poll(cx);
-        let outcome = ready!(self.poll_inner(cx, poll, late));
+        let mut polled = Poll::Pending;
+        let mut contained = self.poll_once(&mut polled, |inner| inner.as_mut().poll(cx), |_| true);
+        if contained.is_ok() && polled.is_pending() {
+            ready!(self.poll_deadline(cx));
+            contained = self.poll_once(&mut polled, |inner| inner.as_mut().poll(cx), |_| true);
+        }
+        if contained.is_ok() && polled.is_ready() {
+            return polled;
+        }
         self.end();
-        Poll::Ready(outcome.and_then(|outcome| outcome))
+        Poll::Ready(Err(contained.err().map_or_else(late, Error::from)))
     }
 
     /// Bounds the messages of the reply as the call is bounded.
@@ -205,19 +215,26 @@ impl<T: Timer> Bounded<BodyStream, T> {
         if self.inner.is_none() {
             return Poll::Ready(None);
         }
-        let poll = |inner: &mut BodyStream, cx: &mut Context<'_>| {
+        let mut polled = Poll::Pending;
+        let mut poll = |inner: &mut BodyStream, cx: &mut Context<'_>| {
             let next = ready!(Pin::new(&mut *inner).poll_next(cx));
             if next.is_none() {
                 *trailers = inner.trailers();
             }
             Poll::Ready(next)
         };
-        let next = ready!(self.poll_inner(cx, poll, late));
-        let next = next.unwrap_or_else(|error| Some(Err(error)));
-        if !matches!(next, Some(Ok(_))) {
-            self.end();
+        let is_last = |next: &Option<<BodyStream as Stream>::Item>| !matches!(next, Some(Ok(_)));
+        let mut contained = self.poll_once(&mut polled, |inner| poll(inner, cx), is_last);
+        if contained.is_ok() && polled.is_pending() {
+            ready!(self.poll_deadline(cx));
+            contained = self.poll_once(&mut polled, |inner| poll(inner, cx), is_last);
         }
-        Poll::Ready(next)
+        if contained.is_ok() && polled.is_ready() {
+            return polled;
+        }
+        self.end();
+        let error = contained.err().map_or_else(late, Error::from);
+        Poll::Ready(Some(Err(error)))
     }
 
     /// As `BodySource::keep`.

@@ -12,6 +12,7 @@ pub mod events;
 pub mod guard;
 pub mod inspect;
 mod memory;
+mod name_table;
 mod nearest;
 pub mod pipeline;
 pub mod plugins;

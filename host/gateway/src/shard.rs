@@ -6,7 +6,7 @@ use std::{
 };
 
 /// One of several equal parts; each thread always gets the same one.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub(crate) struct Sharded<T>(Box<[T]>);
 
 impl<T> Sharded<T> {

@@ -10,6 +10,8 @@ pub struct Counters {
     pub connections_closed: Counter,
     /// Turned away because of the connection limit.
     pub connections_refused: Counter,
+    /// Closed before they could be served: their handshake failed, was late, or was one too many.
+    pub handshakes_failed: Counter,
     pub frames_in: Counter,
     pub frames_out: Counter,
     pub bytes_in: Counter,
@@ -90,7 +92,7 @@ impl Counters {
         all.concat()
     }
 
-    fn of_links(&self) -> [Reading; 11] {
+    fn of_links(&self) -> [Reading; 12] {
         [
             counter(
                 "connections_opened",
@@ -106,6 +108,11 @@ impl Counters {
                 "connections_refused",
                 "Connections over the limit, turned away",
                 &self.connections_refused,
+            ),
+            counter(
+                "handshakes_failed",
+                "Connections closed because their handshake failed, was late or one too many",
+                &self.handshakes_failed,
             ),
             gauge(
                 "connections_open",

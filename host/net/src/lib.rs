@@ -1,7 +1,7 @@
 //! Everything of Postern that touches a socket. No decision is made here: the pure machines of
 //! `postern_core::wire` decide, this crate moves octets and time.
 
-mod accept;
+mod acceptor;
 pub mod byte_budget;
 mod calls;
 pub mod client;
@@ -28,7 +28,8 @@ pub use dial::{Destination, Target};
 pub use driver::Alarm;
 pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
 pub use server::{
-    Frames, MemoryDatagramServer, MemoryServer, ServerConfig, ServerControl, TcpServer, UdpServer,
+    Frames, MemoryDatagramServer, MemoryServer, ServedLink, Server, ServerConfig, ServerControl,
+    TcpServer, UdpServer,
 };
 pub use shutdown::Shutdown;
 pub use upstream::{Probe, Probed, Upstream};

@@ -63,6 +63,6 @@ pub trait Listener: Send + 'static {
     type Link: StreamLink;
 
     /// # Errors
-    /// What the operating system says; `accept.rs` knows which errors pass.
+    /// What the operating system says; `acceptor/backoff.rs` knows which errors pass.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Link, SocketAddr)>> + Send;
 }

@@ -8,21 +8,21 @@
 //! A reader that does not read leaves its credit used up and stops its own sender only. A pump whose
 //! credit is used up keeps one message and asks its body for no more.
 
+mod incoming;
+
 use std::{
     collections::{HashMap, VecDeque},
-    pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
 use futures_util::{
     StreamExt,
     future::{AbortHandle, Abortable, Aborted},
     stream::FuturesUnordered,
 };
 use postern_core::{
-    Blame, Body, BodyKind, BodySource, BodyStream, BoxFuture, Error, Headers, Kind, Reply, Text,
+    Blame, Body, BodyKind, BodyStream, BoxFuture, Error, Headers, Kind, Reply, Text,
     vsp::{
         ReplyHead, ReplyToken,
         mux::{Mux, MuxConfig, MuxEvent, Refused},
@@ -32,15 +32,10 @@ use postern_core::{
 };
 use tokio::sync::mpsc;
 
-use crate::byte_budget::Kept;
+use self::incoming::{Incoming, Note, Part};
+use crate::{byte_budget::Kept, driver::Held};
 
 type Item = Result<Bytes, Error>;
-
-/// What a body of the peer consists of, in this order.
-enum Part {
-    Item(Item),
-    Trailers(Headers),
-}
 
 /// The streaming calls of one connection.
 pub(crate) struct Streams {
@@ -52,8 +47,14 @@ pub(crate) struct Streams {
     pumping: HashMap<Text, AbortHandle>,
     /// Messages that wait for credit, with the rest of their bodies.
     blocked: HashMap<Text, (Bytes, Outgoing)>,
+    /// Of those messages.
+    blocked_bytes: usize,
     /// Where the messages of the peer go. Bounded by the credit that the peer was granted.
     incoming: HashMap<Text, mpsc::UnboundedSender<Part>>,
+    /// Bytes of messages of the peer that nobody has read, and room for them; none for a client, which
+    /// holds what its callers asked for.
+    unread_bytes: usize,
+    held_unread: Option<Held>,
     notes: mpsc::UnboundedReceiver<Note>,
     notify: mpsc::UnboundedSender<Note>,
     events: VecDeque<StreamEvent>,
@@ -86,24 +87,8 @@ struct Pumped {
     item: Option<Item>,
 }
 
-/// What a reader tells the driver.
-enum Note {
-    Consumed { id: Text, payload_bytes: usize },
-    Dropped { id: Text },
-}
-
-/// The messages of a peer, as whoever reads them holds them.
-struct Incoming {
-    id: Text,
-    parts: mpsc::UnboundedReceiver<Part>,
-    notify: mpsc::UnboundedSender<Note>,
-    kept: Option<Kept>,
-    trailers: Option<Headers>,
-    has_ended: bool,
-}
-
 impl Streams {
-    pub(crate) fn new(config: MuxConfig, role: Role) -> Self {
+    pub(crate) fn new(config: MuxConfig, role: Role, held_unread: Option<Held>) -> Self {
         let (notify, notes) = mpsc::unbounded_channel();
         Self {
             mux: Mux::new(config, role),
@@ -111,7 +96,10 @@ impl Streams {
             pumps: FuturesUnordered::new(),
             pumping: HashMap::new(),
             blocked: HashMap::new(),
+            blocked_bytes: 0,
             incoming: HashMap::new(),
+            unread_bytes: 0,
+            held_unread,
             notes,
             notify,
             events: VecDeque::new(),
@@ -141,17 +129,9 @@ impl Streams {
     /// The messages of the peer. Ask before its first message is handled, and once. What is collected
     /// of them counts as `kept`.
     pub(crate) fn body_of(&mut self, id: &Text, kept: Option<Kept>) -> BodyStream {
-        let (sender, parts) = mpsc::unbounded_channel();
+        let (sender, incoming) = Incoming::new(id.clone(), self.notify.clone(), kept);
         self.incoming.insert(id.clone(), sender);
-        let notify = self.notify.clone();
-        BodyStream::from_source(Incoming {
-            id: id.clone(),
-            parts,
-            notify,
-            kept,
-            trailers: None,
-            has_ended: false,
-        })
+        BodyStream::from_source(incoming)
     }
 
     /// Takes up a call that was made without a stream, for a reply that is one.
@@ -210,6 +190,7 @@ impl Streams {
             let error = Error::unavailable(Blame::Client, message);
             let _ = sender.send(Part::Item(Err(error)));
         }
+        self.blocked_bytes = 0;
         for (id, _) in std::mem::take(&mut self.blocked) {
             self.finish(&id, Err(no_credit()));
         }
@@ -223,18 +204,32 @@ impl Streams {
         }
     }
 
-    /// Goes on with bodies in both directions. Ready when there may be frames or events. While
-    /// `may_send` is false no more messages are asked for.
-    pub(crate) fn poll(&mut self, cx: &mut Context<'_>, may_send: bool) -> Poll<()> {
+    /// Goes on with bodies in both directions, by one message of this end at most. Ready when there may
+    /// be frames or events. While `may_send` is false no more messages are asked for. `hold` finds room
+    /// for the bytes of all that waits here, a new message included; a call whose message has none
+    /// ends with its error.
+    pub(crate) fn poll(
+        &mut self,
+        cx: &mut Context<'_>,
+        may_send: bool,
+        hold: impl FnOnce(usize) -> Result<(), Error>,
+    ) -> Poll<()> {
         let mut is_busy = false;
         while let Poll::Ready(Some(note)) = self.notes.poll_recv(cx) {
             is_busy = true;
             self.on_note(note);
         }
-        while may_send && let Poll::Ready(Some(pumped)) = self.pumps.poll_next_unpin(cx) {
+        if may_send && let Poll::Ready(Some(pumped)) = self.pumps.poll_next_unpin(cx) {
             is_busy = true;
             // An aborted pump belonged to a call that is over.
             if let Ok(Pumped { outgoing, item }) = pumped {
+                let item = match item {
+                    Some(Ok(payload)) => {
+                        let held = hold(self.blocked_bytes + payload.len());
+                        Some(held.map(|()| payload))
+                    }
+                    other => other,
+                };
                 self.on_pumped(outgoing, item);
             }
         }
@@ -243,6 +238,16 @@ impl Streams {
         } else {
             Poll::Pending
         }
+    }
+
+    /// Bytes that are counted of messages which nobody has read.
+    pub(crate) fn held_unread(&self) -> usize {
+        self.held_unread.as_ref().map_or(0, Held::counted)
+    }
+
+    /// Bytes of messages that wait for credit.
+    pub(crate) const fn blocked_bytes(&self) -> usize {
+        self.blocked_bytes
     }
 
     pub(crate) fn poll_event(&mut self) -> Option<StreamEvent> {
@@ -263,16 +268,11 @@ impl Streams {
                 MuxEvent::Accepted { id, headers } => {
                     self.events.push_back(StreamEvent::Accepted { id, headers });
                 }
-                MuxEvent::Item { id, payload } => {
-                    if let Some(sender) = self.incoming.get(&id) {
-                        // A reader that has just gone says so by a note.
-                        let _ = sender.send(Part::Item(Ok(payload)));
-                    }
-                }
+                MuxEvent::Item { id, payload } => self.on_item(&id, payload),
                 MuxEvent::Ended { id, headers } => self.end_input(&id, &headers),
                 MuxEvent::Closed { id, outcome } => self.end(&id, outcome),
                 MuxEvent::Writable { id } => {
-                    if let Some((payload, outgoing)) = self.blocked.remove(&id) {
+                    if let Some((payload, outgoing)) = self.unblock(&id) {
                         self.on_pumped(outgoing, Some(Ok(payload)));
                     }
                 }
@@ -280,10 +280,39 @@ impl Streams {
         }
     }
 
+    /// Keeps a message for its reader. A call whose message has no room is over.
+    fn on_item(&mut self, id: &Text, payload: Bytes) {
+        let Some(sender) = self.incoming.get(id) else {
+            return;
+        };
+        let payload_bytes = payload.len();
+        let unread_bytes = self.unread_bytes + payload_bytes;
+        let held = self
+            .held_unread
+            .as_mut()
+            .map(|held| held.try_grow_to(unread_bytes));
+        if let Some(Err(error)) = held {
+            self.reset(id, error.into());
+        } else if sender.send(Part::Item(Ok(payload))).is_ok() {
+            self.unread_bytes = unread_bytes;
+        }
+    }
+
+    fn on_read(&mut self, n_bytes: usize) {
+        self.unread_bytes = self.unread_bytes.saturating_sub(n_bytes);
+        if let Some(held) = &mut self.held_unread {
+            held.shrink_to(self.unread_bytes);
+        }
+    }
+
     fn on_note(&mut self, note: Note) {
         match note {
-            Note::Consumed { id, payload_bytes } => self.mux.consume(&id, payload_bytes),
-            Note::Dropped { id } => {
+            Note::Consumed { id, payload_bytes } => {
+                self.on_read(payload_bytes);
+                self.mux.consume(&id, payload_bytes);
+            }
+            Note::Dropped { id, unread_bytes } => {
+                self.on_read(unread_bytes);
                 let was_read = self.incoming.remove(&id).is_some();
                 // A handler may answer without having read all; a caller that drops the reply wants
                 // no more of the call.
@@ -305,6 +334,7 @@ impl Streams {
                 }
                 Err(Refused::Blocked(payload)) => {
                     self.pumping.remove(&id);
+                    self.blocked_bytes += payload.len();
                     self.blocked.insert(id, (payload, outgoing));
                 }
                 Err(Refused::Closed) => drop(self.pumping.remove(&id)),
@@ -342,11 +372,19 @@ impl Streams {
         }
     }
 
+    fn unblock(&mut self, id: &Text) -> Option<(Bytes, Outgoing)> {
+        let unblocked = self.blocked.remove(id);
+        if let Some((payload, _)) = &unblocked {
+            self.blocked_bytes -= payload.len();
+        }
+        unblocked
+    }
+
     fn end(&mut self, id: &Text, outcome: Result<Headers, Error>) {
         if let Some(pump) = self.pumping.remove(id) {
             pump.abort();
         }
-        self.blocked.remove(id);
+        drop(self.unblock(id));
         let outcome = match outcome {
             Ok(headers) => {
                 self.end_input(id, &headers);
@@ -366,54 +404,6 @@ impl Streams {
             id: id.clone(),
             outcome,
         });
-    }
-}
-
-impl Stream for Incoming {
-    type Item = Item;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        let item = match ready!(self.parts.poll_recv(cx)) {
-            Some(Part::Item(item)) => Some(item),
-            Some(Part::Trailers(trailers)) => {
-                self.trailers = Some(trailers);
-                None
-            }
-            None => None,
-        };
-        if let Some(Ok(payload)) = &item {
-            let note = Note::Consumed {
-                id: self.id.clone(),
-                payload_bytes: payload.len(),
-            };
-            // A driver that has ended grants no more credit.
-            let _ = self.notify.send(note);
-        } else {
-            self.has_ended = true;
-        }
-        Poll::Ready(item)
-    }
-}
-
-impl BodySource for Incoming {
-    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
-        self.trailers.take()
-    }
-
-    fn keep(self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
-        self.kept
-            .as_ref()
-            .map_or(Ok(()), |kept| kept.grow(n_octets))
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        if !self.has_ended {
-            let _ = self.notify.send(Note::Dropped {
-                id: self.id.clone(),
-            });
-        }
     }
 }
 

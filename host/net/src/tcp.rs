@@ -83,7 +83,10 @@ impl Listener for TcpListener {
 
     async fn accept(&mut self) -> io::Result<(TcpStream, SocketAddr)> {
         let (stream, peer) = Self::accept(self).await?;
-        stream.set_nodelay(true)?;
+        if let Err(error) = stream.set_nodelay(true) {
+            // It is gone already, or its replies are late.
+            tracing::debug!(%error, %peer, "cannot set nodelay");
+        }
         Ok((stream, peer))
     }
 }

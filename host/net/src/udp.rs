@@ -27,6 +27,8 @@ const DATAGRAM_BYTES_MAX: usize = 65_535;
 const TRANSMIT_BYTES_MAX: usize = 65_507;
 /// Larger datagrams are sent one by one: GSO cuts below the path's MTU only.
 const SEGMENT_BYTES_MAX: usize = 1_452;
+/// Buffer that short datagrams share. Those of a quarter of it have one of their own.
+const SHARED_BYTES_MAX: usize = 16 * 1024;
 /// Asked of the kernel for both directions; it grants what its limits allow.
 const SOCKET_BUFFER_BYTES: usize = 2 * 1024 * 1024;
 
@@ -263,14 +265,16 @@ fn passes(error: &io::Error) -> bool {
     )
 }
 
-/// Copies what the slots hold into one buffer and cuts it into datagrams that share it.
+/// Copies what the slots hold and cuts it into datagrams. Short ones share a buffer, which lives as
+/// long as any of them; a long one, or one that is kept for long, so keeps little else.
 fn split<'a>(
     received: &[u8],
     metas: impl Iterator<Item = &'a RecvMeta> + Clone,
     is_wildcard: bool,
     into: &mut Vec<Datagram>,
 ) {
-    let mut arena = BytesMut::with_capacity(metas.clone().map(|meta| meta.len).sum());
+    let mut n_left: usize = metas.clone().map(|meta| meta.len).sum();
+    let mut shared = BytesMut::new();
     for (meta, slot) in metas.zip(received.chunks(DATAGRAM_BYTES_MAX)) {
         // A stride of zero comes with an empty datagram, which no frame is.
         let Some(octets) = slot.get(..meta.len) else {
@@ -278,8 +282,16 @@ fn split<'a>(
         };
         let local = meta.dst_ip.filter(|_| is_wildcard);
         for datagram in octets.chunks(meta.stride.max(1)) {
-            arena.extend_from_slice(datagram);
-            let bytes: Bytes = arena.split().freeze();
+            let bytes: Bytes = if datagram.len() >= SHARED_BYTES_MAX / 4 {
+                Bytes::copy_from_slice(datagram)
+            } else {
+                if shared.capacity() < datagram.len() {
+                    shared = BytesMut::with_capacity(n_left.min(SHARED_BYTES_MAX));
+                }
+                shared.extend_from_slice(datagram);
+                shared.split().freeze()
+            };
+            n_left = n_left.saturating_sub(datagram.len());
             into.push(Datagram {
                 peer: meta.addr,
                 local,
@@ -371,6 +383,48 @@ mod tests {
             .map(|datagram| &datagram.bytes[..])
             .collect();
         assert_eq!(bytes, [&b"aa"[..], b"bb", b"c", b"ddd"]);
+    }
+
+    fn split_of(lengths: impl Iterator<Item = usize>) -> Vec<Bytes> {
+        let received = vec![7; BATCH_SIZE * DATAGRAM_BYTES_MAX];
+        let meta = |len| RecvMeta {
+            len,
+            stride: len,
+            ..RecvMeta::default()
+        };
+        let metas: Vec<RecvMeta> = lengths.take(BATCH_SIZE).map(meta).collect();
+        let mut datagrams = Vec::new();
+        split(&received, metas.iter(), false, &mut datagrams);
+        assert_eq!(datagrams.len(), metas.len());
+        datagrams
+            .into_iter()
+            .map(|datagram| datagram.bytes)
+            .collect()
+    }
+
+    #[test]
+    fn a_short_datagram_that_is_kept_keeps_no_more_than_16_kib() {
+        let mut run = 0;
+        let mut end = std::ptr::null();
+        for bytes in split_of(std::iter::repeat(1_200)) {
+            let range = bytes.as_ptr_range();
+            run = if range.start == end {
+                run + bytes.len()
+            } else {
+                bytes.len()
+            };
+            assert!(run <= SHARED_BYTES_MAX, "{run} octets in one buffer");
+            end = range.end;
+        }
+    }
+
+    #[test]
+    fn a_long_datagram_that_is_kept_keeps_nothing_else() {
+        let mut datagrams = split_of([4_096, 60_000, 1_200].into_iter().cycle());
+        let kept = datagrams.swap_remove(0);
+        drop(datagrams);
+        let buffer = kept.try_into_mut().expect("nobody else has it");
+        assert!(buffer.capacity() < 5_000, "{} octets", buffer.capacity());
     }
 
     #[tokio::test]

@@ -110,17 +110,11 @@ impl Cache {
         &self,
         engines: &Engines,
         digest: &Digest,
-        source: Option<&[u8]>,
+        source: &[u8],
     ) -> wasmtime::Result<Component> {
         if let Some(component) = self.load_one(engines, digest, Flavor::Metered)? {
             return Ok(component);
         }
-        let Some(source) = source else {
-            wasmtime::bail!(
-                "compiled code of {} is in the cache no longer",
-                digest.short()
-            );
-        };
         let engine = engines.of(Flavor::Metered)?;
         let component = Component::from_binary(&engine, source)?;
         Ok(self.kept(&engine, Flavor::Metered, digest, component))

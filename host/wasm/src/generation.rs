@@ -9,13 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::{Blame, Body, Call, Error, Kind, Retry};
+use postern_core::{
+    Blame, Body, Call, Error, Kind, Retry, Text,
+    service::{CallKind, MethodInfo, ServiceInfo},
+};
 use tokio::sync::oneshot;
 
 use crate::{
     batch_statistics::BatchStatistics,
     call_path::{BailoutCount, CallPath, InlinePath},
-    description::{CallKind, MethodInfo, ServiceInfo},
     digest::Digest,
     engine::Maintenance,
     instance::{Code, Failed, Instance},
@@ -72,7 +74,7 @@ pub(crate) struct WorkerShard(Padded<(Arc<Generation>, BatchStatistics)>);
 struct Described {
     services: Vec<ServiceInfo>,
     /// Service and method of what is not unary.
-    streamed: Vec<(String, String)>,
+    streamed: Vec<(Text, Text)>,
 }
 
 impl Generation {
@@ -116,7 +118,7 @@ impl Generation {
         if !has_handler || !self.has(Role::StreamHandler) {
             return !has_handler;
         }
-        let is_named = |(service, method): &(String, String)| {
+        let is_named = |(service, method): &(Text, Text)| {
             call.method == *method.as_str() && call.service == *service.as_str()
         };
         matches!(call.body, Body::Messages(_)) || self.streamed().iter().any(is_named)
@@ -125,7 +127,8 @@ impl Generation {
     /// Keeps what `describe` said.
     pub(crate) fn set_services(&self, services: Vec<ServiceInfo>) {
         let streamed = services.iter().flat_map(|service| {
-            let streamed = |method: &&MethodInfo| method.kind != CallKind::Unary;
+            let streamed =
+                |method: &&MethodInfo| method.kind.is_some_and(|kind| kind != CallKind::Unary);
             let methods = service.methods.iter().filter(streamed);
             methods.map(|method| (service.name.clone(), method.name.clone()))
         });
@@ -136,7 +139,7 @@ impl Generation {
         self.described.get_or_init(|| described);
     }
 
-    fn streamed(&self) -> &[(String, String)] {
+    fn streamed(&self) -> &[(Text, Text)] {
         self.described
             .get()
             .map_or(&[], |described| &described.streamed)

@@ -28,7 +28,6 @@ mod call_path;
 mod capability;
 mod compiler;
 mod convert;
-mod description;
 mod digest;
 mod drain;
 mod engine;
@@ -68,7 +67,6 @@ mod trap;
 mod worker_local;
 
 pub use cache::CacheError;
-pub use description::{CallKind, MethodInfo, ServiceInfo};
 pub use digest::Digest;
 pub use engine::Pooling;
 pub use entry::{
@@ -79,6 +77,7 @@ pub use limits::PluginLimits;
 pub use outcome::{EntryOutcome, Outcome, TrapReason};
 pub use plugin::Plugin;
 pub use records::Records;
+pub use reload::ReadyGeneration;
 pub use role::Role;
 pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec};

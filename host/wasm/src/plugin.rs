@@ -1,7 +1,7 @@
-//! A plugin: a named slot that holds one generation in service and remembers those before it.
+//! A plugin: a named slot that holds one generation in service. What was in service before is not
+//! remembered here: whoever owns the components deploys an earlier one again.
 
 use std::{
-    collections::VecDeque,
     sync::{
         Arc,
         atomic::{AtomicU64, Ordering::Relaxed},
@@ -17,11 +17,11 @@ use postern_core::{
         Authenticator, Authorizer, EventHandler, FrameExtension, RequestInterceptor,
         ResponseInterceptor,
     },
+    service::ServiceInfo,
 };
 use tokio::sync::oneshot;
 
 use crate::{
-    description::ServiceInfo,
     digest::Digest,
     engine::Maintenance,
     entry::{
@@ -38,7 +38,7 @@ use crate::{
     },
     generation::{Generation, Serving, WorkerShard},
     linking::RoleSpec,
-    reload::{Loader, Ready, Source},
+    reload::{Loader, ReadyGeneration},
     role::Role,
     runtime::Runtime,
     serving::InService,
@@ -64,25 +64,16 @@ const ROLES: [RoleSpec; Role::ALL.len()] = [
     RoleSpec::pooled::<Services>(),
 ];
 
-/// Versions to which `rollback` can return.
-const KEPT_MAX: usize = 3;
-
 /// A slot for one plugin. As a `Handler` it calls the generation in service.
 pub struct Plugin {
     loader: Loader,
     in_service: Arc<InService>,
-    /// One deploy at a time; holds what `rollback` may return to, oldest first.
-    deploying: tokio::sync::Mutex<VecDeque<Kept>>,
+    /// One deploy or removal at a time.
+    deploying: tokio::sync::Mutex<()>,
     record: Mutex<Record>,
     /// Tells of the end of each generation that was put into service.
     ended: Mutex<Vec<oneshot::Receiver<()>>>,
     numbers: AtomicU64,
-}
-
-/// A version that was in service.
-struct Kept {
-    digest: Digest,
-    spec: PluginSpec,
 }
 
 impl Plugin {
@@ -116,37 +107,86 @@ impl Plugin {
     /// # Errors
     /// The stage that was not reached, and why. The generation before stays in service.
     pub async fn deploy(&self, source: Bytes, spec: PluginSpec) -> Result<Deployed, Refusal> {
-        let mut kept = self.deploying.lock().await;
-        let digest = Digest::of(&source);
-        let deployed = self
-            .replace(Source::Octets(source), digest, spec, &mut kept)
-            .await?;
-        Ok(deployed)
+        let _deploying = self.deploying.lock().await;
+        let ready = self.prepare(source, spec).await?;
+        Ok(self.activate(ready))
     }
 
-    /// Puts the version before the one in service back. Its compiled code comes from the cache.
+    /// As `deploy`, up to where the component could take calls: `activate` lets it, and until then
+    /// nothing has changed.
     ///
     /// # Errors
-    /// As `deploy`; and when there is no version before.
-    pub async fn rollback(&self) -> Result<Deployed, Refusal> {
-        let mut kept = self.deploying.lock().await;
-        let Some(Kept { digest, spec }) = kept.pop_back() else {
-            let reason = "there is no version before this one".to_owned();
-            return Err(Refusal {
-                stage: Stage::Seen,
-                reason,
-                needs: Needs::default(),
-            });
+    /// As `deploy`.
+    pub async fn prepare(
+        &self,
+        source: Bytes,
+        spec: PluginSpec,
+    ) -> Result<ReadyGeneration, Refusal> {
+        let digest = Digest::of(&source);
+        let number = self.numbers.fetch_add(1, Relaxed) + 1;
+        let on_stage = |stage| {
+            self.record
+                .lock()
+                .on_stage(stage, Some(number), Some(digest))
         };
-        // The version that is left is not kept: a second rollback goes further back.
-        let mut forgotten = VecDeque::new();
-        self.replace(Source::Cache, digest, spec, &mut forgotten)
-            .await
+        let prepared = async {
+            let ready = self.loader.prepare(source, digest, spec, number, on_stage);
+            let ready = ready.await?;
+            check_health(&ready.serving).await?;
+            on_stage(Stage::Healthy);
+            Ok(ready)
+        };
+        prepared.await.inspect_err(|refusal: &Refusal| {
+            self.loader.stats.reloads_refused.fetch_add(1, Relaxed);
+            self.record.lock().on_refused(refusal, digest);
+            let digest = digest.short();
+            tracing::warn!(plugin = self.name(), %digest, stage = %refusal.stage, reason = %refusal.reason, "component refused");
+        })
+    }
+
+    /// Puts `ready`, which this plugin prepared, into service. The generation before it ends with its
+    /// last call.
+    pub fn activate(&self, ready: ReadyGeneration) -> Deployed {
+        let ReadyGeneration {
+            serving,
+            ended,
+            cached,
+        } = ready;
+        let generation = Arc::clone(&serving.generation);
+        let (number, digest) = (generation.number, generation.digest);
+        let maintained: Arc<dyn Maintenance> = Arc::clone(&generation) as _;
+        self.loader
+            .runtime
+            .engines
+            .maintain_regularly(Arc::downgrade(&maintained));
+        drop(maintained);
+        self.track(ended);
+        let before = self.in_service.replace(Some(serving));
+        if let Some(before) = before {
+            before
+                .generation
+                .begin_drain(generation.guest.spec.drain_max);
+        }
+        self.loader.stats.reloads_ok.fetch_add(1, Relaxed);
+        {
+            let mut record = self.record.lock();
+            record.refusal = None;
+            record.removed = false;
+            record.on_stage(Stage::Active, Some(number), Some(digest));
+        }
+        tracing::info!(plugin = self.name(), generation = number, digest = %digest.short(), cached, "component in service");
+        Deployed {
+            generation: number,
+            digest,
+            roles: generation.roles.clone(),
+            services: generation.services().to_vec(),
+            cached,
+        }
     }
 
     /// Takes the plugin out of service and waits until its last call has ended, or was cut off.
     pub async fn remove(&self) {
-        let kept = self.deploying.lock().await;
+        let deploying = self.deploying.lock().await;
         if let Some(before) = self.in_service.replace(None) {
             let limit = before.generation.guest.spec.drain_max;
             before.generation.begin_drain(limit);
@@ -160,7 +200,7 @@ impl Plugin {
             // Nothing is ever sent: the sender is dropped with the generation.
             drop(generation.await);
         }
-        drop(kept);
+        drop(deploying);
     }
 
     /// Asks the generation in service for its health; it has `limit` to answer. Where every instance
@@ -224,80 +264,6 @@ impl Plugin {
     #[must_use]
     pub fn stats(&self) -> &PluginStats {
         &self.loader.stats
-    }
-
-    async fn replace(
-        &self,
-        source: Source,
-        digest: Digest,
-        spec: PluginSpec,
-        kept: &mut VecDeque<Kept>,
-    ) -> Result<Deployed, Refusal> {
-        let number = self.numbers.fetch_add(1, Relaxed) + 1;
-        let ready = self.prepare(source, digest, spec, number).await;
-        let Ready {
-            serving,
-            ended,
-            cached,
-        } = match ready {
-            Ok(ready) => ready,
-            Err(refusal) => {
-                self.loader.stats.reloads_refused.fetch_add(1, Relaxed);
-                self.record.lock().on_refused(&refusal, digest);
-                let digest = digest.short();
-                tracing::warn!(plugin = self.name(), %digest, stage = %refusal.stage, reason = %refusal.reason, "component refused");
-                return Err(refusal);
-            }
-        };
-        let generation = Arc::clone(&serving.generation);
-        let maintained: Arc<dyn Maintenance> = Arc::clone(&generation) as _;
-        self.loader
-            .runtime
-            .engines
-            .maintain_regularly(Arc::downgrade(&maintained));
-        drop(maintained);
-        self.track(ended);
-        let before = self.in_service.replace(Some(serving));
-        if let Some(before) = before {
-            keep(kept, &before.generation);
-            before
-                .generation
-                .begin_drain(generation.guest.spec.drain_max);
-        }
-        self.loader.stats.reloads_ok.fetch_add(1, Relaxed);
-        {
-            let mut record = self.record.lock();
-            record.refusal = None;
-            record.removed = false;
-            record.on_stage(Stage::Active, Some(number), Some(digest));
-        }
-        tracing::info!(plugin = self.name(), generation = number, digest = %digest.short(), cached, "component in service");
-        Ok(Deployed {
-            generation: number,
-            digest,
-            roles: generation.roles.clone(),
-            services: generation.services().to_vec(),
-            cached,
-        })
-    }
-
-    /// Takes `source` through all stages before `active`.
-    async fn prepare(
-        &self,
-        source: Source,
-        digest: Digest,
-        spec: PluginSpec,
-        number: u64,
-    ) -> Result<Ready, Refusal> {
-        let on_stage = |stage| {
-            let mut record = self.record.lock();
-            record.on_stage(stage, Some(number), Some(digest));
-        };
-        let ready = self.loader.prepare(source, digest, spec, number, on_stage);
-        let ready = ready.await?;
-        check_health(&ready.serving).await?;
-        on_stage(Stage::Healthy);
-        Ok(ready)
     }
 
     /// The hold on a generation that answers calls.
@@ -444,14 +410,4 @@ fn inline_path(generation: &Generation) -> Option<InlinePathStatus> {
 
 fn is_alive(ended: &mut oneshot::Receiver<()>) -> bool {
     matches!(ended.try_recv(), Err(oneshot::error::TryRecvError::Empty))
-}
-
-fn keep(kept: &mut VecDeque<Kept>, generation: &Generation) {
-    if kept.len() >= KEPT_MAX {
-        kept.pop_front();
-    }
-    kept.push_back(Kept {
-        digest: generation.digest,
-        spec: generation.guest.spec.clone(),
-    });
 }

@@ -8,6 +8,7 @@
 use std::{collections::BTreeSet, fmt, sync::Arc, time::Instant};
 
 use bytes::Bytes;
+use postern_core::service::ServiceInfo;
 use tokio::sync::oneshot;
 
 use crate::{
@@ -43,15 +44,8 @@ pub(crate) struct Loader {
     pub(crate) roles: &'static [RoleSpec],
 }
 
-/// Where compiled code comes from.
-pub(crate) enum Source {
-    Octets(Bytes),
-    /// Only the cache; the octets are gone.
-    Cache,
-}
-
-/// A generation whose instances start.
-pub(crate) struct Ready {
+/// A generation whose instances start. One that is dropped never took a call.
+pub struct ReadyGeneration {
     pub(crate) serving: Serving,
     pub(crate) ended: oneshot::Receiver<()>,
     pub(crate) cached: bool,
@@ -61,20 +55,19 @@ impl Loader {
     /// Takes `source` through all stages up to `warmed`; `on_stage` is told of each.
     pub(crate) async fn prepare(
         &self,
-        source: Source,
+        source: Bytes,
         digest: Digest,
         spec: PluginSpec,
         number: u64,
         mut on_stage: impl FnMut(Stage),
-    ) -> Result<Ready, Refusal> {
+    ) -> Result<ReadyGeneration, Refusal> {
         on_stage(Stage::Seen);
         self.check_spec(&spec)?;
-        let octets = source.octets();
-        let compiled = self.compile(source, digest).await?;
+        let compiled = self.compile(source.clone(), digest).await?;
         let cached = compiled.cached;
         let (guest, code, imports) = self.link(compiled, spec)?;
         let guest = Arc::new(guest);
-        let direct = self.direct(octets, digest, &guest, &code, imports).await?;
+        let direct = self.direct(source, digest, &guest, &code, imports).await?;
         on_stage(Stage::Compiled);
         on_stage(Stage::Linked);
         let (generation, ended) = Generation::new(number, digest, guest, code, direct);
@@ -85,7 +78,7 @@ impl Loader {
         let warmed = lease::warm(&shard).await;
         warmed.map_err(|error| refuse(error.message.into_owned()))?;
         on_stage(Stage::Warmed);
-        Ok(Ready {
+        Ok(ReadyGeneration {
             serving,
             ended,
             cached,
@@ -116,27 +109,20 @@ impl Loader {
         Ok(())
     }
 
-    async fn compile(&self, source: Source, digest: Digest) -> Result<Compiled, Refusal> {
+    async fn compile(&self, source: Bytes, digest: Digest) -> Result<Compiled, Refusal> {
         let runtime = Arc::clone(&self.runtime);
         // What is in the cache does not wait behind what must be compiled.
         let loading = tokio::task::spawn_blocking(move || runtime.load(&digest));
         let panicked = || Stage::Compiled.refuse("the compiler panicked");
         let loaded = loading.await.map_err(|_| panicked())?;
-        let compiled = match (loaded, source) {
-            (Ok(Some(compiled)), _) => Ok(compiled),
-            (Ok(None), Source::Octets(source)) => {
+        let compiled = match loaded {
+            Ok(Some(compiled)) => Ok(compiled),
+            Ok(None) => {
                 let runtime = Arc::clone(&self.runtime);
                 let work = move || runtime.compile(&digest, &source);
                 self.runtime.compiler.run(work).await.ok_or_else(panicked)?
             }
-            (Ok(None), Source::Cache) => {
-                let reason = format!(
-                    "compiled code of {} is in the cache no longer",
-                    digest.short()
-                );
-                return Err(Stage::Compiled.refuse(reason));
-            }
-            (Err(error), _) => Err(error),
+            Err(error) => Err(error),
         };
         compiled.map_err(|error| fail(Stage::Compiled, &error))
     }
@@ -220,7 +206,7 @@ impl Loader {
     /// for that, or needs the other engine and has no role that must be entered directly.
     async fn direct(
         &self,
-        source: Option<Bytes>,
+        source: Bytes,
         digest: Digest,
         guest: &Arc<Guest>,
         code: &Code,
@@ -234,7 +220,7 @@ impl Loader {
         }
         let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
         let runtime = Arc::clone(&self.runtime);
-        let work = move || runtime.compile_metered(&digest, source.as_deref());
+        let work = move || runtime.compile_metered(&digest, &source);
         let panicked = || Stage::Compiled.refuse("the compiler panicked");
         let compiled = self.runtime.compiler.run(work).await.ok_or_else(panicked)?;
         let component = match compiled {
@@ -285,12 +271,19 @@ fn fail(stage: Stage, error: &wasmtime::Error) -> Refusal {
     stage.refuse(format!("{error:#}")).until(needs)
 }
 
-impl Source {
-    fn octets(&self) -> Option<Bytes> {
-        match self {
-            Self::Octets(octets) => Some(octets.clone()),
-            Self::Cache => None,
-        }
+impl ReadyGeneration {
+    /// What it would answer for.
+    #[must_use]
+    pub fn services(&self) -> &[ServiceInfo] {
+        self.serving.generation.services()
+    }
+}
+
+impl fmt::Debug for ReadyGeneration {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ReadyGeneration")
+            .field("number", &self.serving.generation.number)
+            .finish_non_exhaustive()
     }
 }
 

@@ -174,7 +174,7 @@ impl Runtime {
     pub(crate) fn compile_metered(
         &self,
         digest: &Digest,
-        source: Option<&[u8]>,
+        source: &[u8],
     ) -> wasmtime::Result<Component> {
         self.cache.compile_metered(&self.engines, digest, source)
     }

@@ -2,7 +2,9 @@
 
 use std::{fmt, path::PathBuf};
 
-use crate::{description::ServiceInfo, digest::Digest, role::Role};
+use postern_core::service::ServiceInfo;
+
+use crate::{digest::Digest, role::Role};
 
 /// How far a component came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]

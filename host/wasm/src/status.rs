@@ -5,8 +5,9 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use postern_core::service::ServiceInfo;
+
 use crate::{
-    description::ServiceInfo,
     digest::Digest,
     role::Role,
     stage::{Refusal, Stage},
@@ -17,7 +18,7 @@ use crate::{
 const HISTORY_MAX: usize = 20;
 
 /// A plugin as `plugins list` shows it.
-#[derive(Debug, Clone, serde::Serialize)]
+#[derive(Debug, Clone)]
 pub struct PluginStatus {
     pub name: String,
     pub state: PluginState,

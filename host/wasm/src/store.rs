@@ -22,7 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 pub use self::failure::{StoreError, StoreFault, StoreHealth};
 use self::{
     failure::fault,
-    writer::{File, Request, Writer},
+    writer::{File, ReadFailure, Request, Writer},
 };
 
 /// Writes that may wait for the writer; a caller beyond waits for a place.
@@ -192,12 +192,13 @@ impl Store {
         T: Default + Send + 'static,
         F: FnOnce(&ReadTable) -> Result<T, redb::StorageError> + Send + 'static,
     {
-        let Some(database) = self.file.database() else {
+        let Some(opened) = self.file.opened() else {
             return Err(self.health.refusal());
         };
+        let opening = opened.opening;
         let table = Arc::clone(table);
         let task = tokio::task::spawn_blocking(move || {
-            let transaction = database.begin_read().map_err(redb::Error::from)?;
+            let transaction = opened.database.begin_read().map_err(redb::Error::from)?;
             match transaction.open_table(Table::new(&table)) {
                 Ok(table) => read(&table).map_err(redb::Error::from),
                 // Nothing was written yet.
@@ -206,18 +207,23 @@ impl Store {
             }
         });
         let result = task.await.map_err(|_| StoreError::Closed)?;
-        result.map_err(|error| self.on_failed_read(error))
+        result.map_err(|error| self.on_failed_read(error, opening))
     }
 
     /// Has the file opened again where that may help.
-    fn on_failed_read(&self, error: redb::Error) -> StoreError {
+    fn on_failed_read(&self, error: redb::Error, opening: u64) -> StoreError {
         let Some(fault) = fault(&error) else {
             return StoreError::Database(Arc::new(error));
         };
         let reason: Arc<str> = error.to_string().into();
         if let Some(writes) = &self.writes {
+            let failure = ReadFailure {
+                fault,
+                reason: Arc::clone(&reason),
+                opening,
+            };
             // Where the queue is full, the writes in it meet the same error.
-            drop(writes.try_send(Request::ReadFailed(fault, Arc::clone(&reason))));
+            drop(writes.try_send(Request::ReadFailed(failure)));
         }
         StoreError::failed(fault, reason)
     }

@@ -12,7 +12,7 @@ use futures_util::{StreamExt as _, stream};
 use postern::{
     pipeline::{
         Pipeline, Rules,
-        route::{Route, Routes, Table, Target as RouteTarget},
+        route::{Route, Routes, Target as RouteTarget},
     },
     telemetry::calls::CallBook,
 };
@@ -192,7 +192,7 @@ fn shown(http: &HttpFacts) -> String {
 
 fn pipeline(handler: Arc<dyn Handler>) -> Arc<dyn Handler> {
     let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
-    routes.publish(Table::from_iter([Route {
+    routes.publish([Route {
         service: SERVICE.into(),
         version: Some("1.0.0".into()),
         plugin: SERVICE.into(),
@@ -200,7 +200,7 @@ fn pipeline(handler: Arc<dyn Handler>) -> Arc<dyn Handler> {
         methods: None,
         target: RouteTarget::Live(handler),
         metrics: book.service(&SERVICE.into()),
-    }]));
+    }]);
     let rules = Rules::default();
     Arc::new(Pipeline::new(routes, Arc::default(), rules, &book))
 }

@@ -381,6 +381,12 @@ impl Directory {
         Some(Lease { ttl, expires })
     }
 
+    /// An entry that is there.
+    #[must_use]
+    pub fn record(&self, key: &Key) -> Option<&Arc<Record>> {
+        Some(&self.table.get(key)?.record)
+    }
+
     /// The entries of remote providers with their leases: what a restart should keep.
     pub fn leased(&self) -> impl Iterator<Item = (&Arc<Record>, Lease)> {
         let records = self.table.lines().map(|line| &line.record);

@@ -21,7 +21,7 @@ use super::{
     value::{self, Params},
     version::Version,
 };
-use crate::{text::Text, transport::Transport};
+use crate::{service::MethodInfo, text::Text, transport::Transport};
 
 /// Octets of a name: instance, service, network, permission, zone, method, key. What one VSTP
 /// header value holds.
@@ -59,16 +59,10 @@ pub struct Draft {
     pub weight: u32,
     pub zone: Option<Text>,
     pub metadata: BTreeMap<Text, Text>,
+    /// One sentence about the service, for people; may be empty.
+    pub summary: Text,
     /// What it can be asked, where that is known.
-    pub methods: Option<Vec<Method>>,
-}
-
-/// A method that an instance answers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Method {
-    pub name: Text,
-    /// Whether it may be called again after a failure.
-    pub idempotent: bool,
+    pub methods: Option<Vec<MethodInfo>>,
 }
 
 /// A checked entry. Read-only and shared; its fields are those of `Draft`.
@@ -120,6 +114,7 @@ impl Draft {
             weight: WEIGHT_DEFAULT,
             zone: None,
             metadata: BTreeMap::new(),
+            summary: Text::default(),
             methods: None,
         }
     }
@@ -147,6 +142,7 @@ impl Draft {
             &self.permissions,
             PERMISSIONS_MAX,
         )?;
+        bytes += check_text("summary", &self.summary)?;
         bytes += check_metadata(&self.metadata)?;
         bytes += check_addresses(&self.addresses)?;
         bytes += check_methods(self.methods.as_deref().unwrap_or_default())?;
@@ -156,10 +152,6 @@ impl Draft {
 
     fn detached(&self) -> Self {
         let copy = |text: &Text| Text::from(text.as_str());
-        let method = |method: &Method| Method {
-            name: copy(&method.name),
-            idempotent: method.idempotent,
-        };
         let methods = self.methods.as_ref();
         Self {
             instance: InstanceId(copy(&self.instance)),
@@ -175,7 +167,8 @@ impl Draft {
             metadata: (self.metadata.iter())
                 .map(|(key, value)| (copy(key), copy(value)))
                 .collect(),
-            methods: methods.map(|methods| methods.iter().map(method).collect()),
+            summary: copy(&self.summary),
+            methods: methods.map(|methods| methods.iter().map(MethodInfo::detached).collect()),
         }
     }
 }
@@ -201,7 +194,7 @@ impl Entry {
 
     /// The method of that name; `None` also where methods are not known.
     #[must_use]
-    pub fn method(&self, name: &str) -> Option<&Method> {
+    pub fn method(&self, name: &str) -> Option<&MethodInfo> {
         let methods = self.methods.as_ref()?;
         methods.iter().find(|method| method.name == *name)
     }
@@ -299,12 +292,15 @@ fn check_addresses(addresses: &[Address]) -> Result<usize, EntryError> {
     Ok(bytes)
 }
 
-fn check_methods(methods: &[Method]) -> Result<usize, EntryError> {
+fn check_methods(methods: &[MethodInfo]) -> Result<usize, EntryError> {
     check_count("methods", methods.len(), METHODS_MAX)?;
     let mut seen = BTreeSet::new();
     let mut bytes = 0;
     for method in methods {
-        bytes += check_name("method", &method.name)?;
+        check_name("method", &method.name)?;
+        for text in method.texts() {
+            bytes += check_text("description of a method", text)?;
+        }
         if !seen.insert(&method.name) {
             let name = Text::from(method.name.as_str());
             return Err(EntryError::MethodTwice { name });

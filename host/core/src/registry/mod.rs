@@ -47,7 +47,7 @@ pub mod watch;
 
 pub use address::{Address, Location};
 pub use directory::{Directory, DirectoryConfig, Event, RegisterError, Registration, Told};
-pub use entry::{Draft, Entry, EntryError, Method};
+pub use entry::{Draft, Entry, EntryError};
 pub use health::{Health, HealthConfig, Outcome, Source};
 pub use lease::{Lease, Ttl};
 pub use owner::{Incarnation, InstanceId, Key, Owner};

@@ -50,12 +50,15 @@ pub struct Selection {
     pub panic: bool,
 }
 
-/// All services at one moment.
-#[derive(Debug, Default)]
+/// All services at one moment. In parts by name, so that the next one shares all parts but those in
+/// which a service changed.
+#[derive(Debug)]
 pub struct Snapshot {
-    services: BTreeMap<Text, Arc<Service>>,
+    parts: Vec<Arc<Part>>,
     revision: u64,
 }
+
+type Part = BTreeMap<Text, Arc<Service>>;
 
 impl Service {
     /// `told` in any order, with what was told twice.
@@ -106,12 +109,33 @@ impl Service {
 impl Snapshot {
     #[must_use]
     pub fn service(&self, name: &Text) -> Option<&Arc<Service>> {
-        self.services.get(name)
+        self.parts.get(part_of(name))?.get(name)
     }
 
     /// By name.
     pub fn services(&self) -> impl ExactSizeIterator<Item = &Arc<Service>> {
-        self.services.values()
+        let mut services: Vec<_> = self.parts.iter().flat_map(|part| part.values()).collect();
+        services.sort_by(|a, b| a.name.cmp(&b.name));
+        services.into_iter()
+    }
+
+    /// Services that are not as they were `before`, by name; `None` for one that is not there any
+    /// more. Costs what changed, and a look at each part.
+    #[must_use]
+    pub fn changes_since(&self, before: &Self) -> BTreeMap<Text, Option<Arc<Service>>> {
+        let mut changes = BTreeMap::new();
+        let parts = self.parts.iter().zip(&before.parts);
+        for (part, before) in parts.filter(|(part, before)| !Arc::ptr_eq(part, before)) {
+            for (name, service) in &**part {
+                let same = before.get(name);
+                if same.is_none_or(|same| !Arc::ptr_eq(same, service)) {
+                    changes.insert(name.clone(), Some(Arc::clone(service)));
+                }
+            }
+            let gone = before.keys().filter(|name| !part.contains_key(*name));
+            changes.extend(gone.map(|name| (name.clone(), None)));
+        }
+        changes
     }
 
     /// The last change of an entry that it has.
@@ -126,16 +150,43 @@ impl Snapshot {
         rebuilt: impl Iterator<Item = (Text, Option<Service>)>,
         revision: u64,
     ) -> Self {
-        let mut services = self.services.clone();
+        let mut parts = self.parts.clone();
         for (name, service) in rebuilt {
+            let Some(part) = parts.get_mut(part_of(&name)) else {
+                continue;
+            };
+            let part = Arc::make_mut(part);
             match service {
-                Some(service) => services.insert(name, Arc::new(service)),
-                None => services.remove(&name),
+                Some(service) => part.insert(name, Arc::new(service)),
+                None => part.remove(&name),
             };
         }
-        Self { services, revision }
+        Self { parts, revision }
     }
 }
+
+impl Default for Snapshot {
+    fn default() -> Self {
+        let empty = Arc::<Part>::default();
+        Self {
+            parts: vec![empty; PARTS],
+            revision: 0,
+        }
+    }
+}
+
+/// FNV-1a (<http://www.isthe.com/chongo/tech/comp/fnv/>). Names that are chosen to meet in one part
+/// cost what one map of all would.
+fn part_of(name: &str) -> usize {
+    let hash = name.bytes().fold(0x811c_9dc5_u32, |hash, octet| {
+        (hash ^ u32::from(octet)).wrapping_mul(0x0100_0193)
+    });
+    // The high bits depend on every octet. A part number fits any integer.
+    usize::try_from(hash >> 16).unwrap_or_default() % PARTS
+}
+
+/// A change copies the list of parts and one part: of 10,000 services 256 references and 40 entries.
+const PARTS: usize = 256;
 
 /// Each thing once. A provider may register here and with a peer: the later life of it counts,
 /// then what was told first-hand, then what is fresh.
@@ -209,6 +260,40 @@ mod tests {
         check(0, 3, 0, (0, false));
         check(3, 1, 100, (4, true));
         check(3, 0, 100, (3, false));
+    }
+
+    #[test]
+    fn a_change_is_told_and_what_did_not_change_is_shared() {
+        let service = |name: &str, n: usize| {
+            let told = (0..n).map(|n| instance(&format!("i{n}"), Health::Up));
+            let name = Text::from(name);
+            (
+                name.clone(),
+                (n > 0).then(|| Service::new(name, told.collect(), 50)),
+            )
+        };
+        let names: Vec<String> = (0..1000).map(|n| format!("s{n:03}")).collect();
+        let empty = Snapshot::default();
+        let first = empty.with(names.iter().map(|name| service(name, 1)), 1);
+        let found = first
+            .services()
+            .map(|service| service.name.to_string())
+            .collect::<Vec<_>>();
+        assert_eq!(found, names, "by name");
+        assert_eq!(first.changes_since(&empty).len(), 1000);
+        assert!(first.changes_since(&first).is_empty());
+        let changed = [service("s001", 2), service("s002", 0), service("new", 1)];
+        let second = first.with(changed.into_iter(), 2);
+        let told = second.changes_since(&first).into_iter();
+        let told: Vec<_> = told
+            .map(|(name, service)| (name.to_string(), service.map(|s| s.all().len())))
+            .collect();
+        let expected = [("new", Some(1)), ("s001", Some(2)), ("s002", None)];
+        assert_eq!(told, expected.map(|(name, n)| (name.to_owned(), n)));
+        assert_eq!((second.services().len(), second.revision()), (1000, 2));
+        assert!(second.service(&"s002".into()).is_none());
+        let same = (0..PARTS).filter(|n| Arc::ptr_eq(&first.parts[*n], &second.parts[*n]));
+        assert!(same.count() >= PARTS - 3);
     }
 
     #[test]

@@ -28,9 +28,9 @@
 
 mod event;
 mod peer;
+mod peer_table;
 mod receive;
 mod report;
-mod roster;
 mod validation;
 
 use std::{
@@ -46,7 +46,7 @@ pub use self::event::{
 };
 use self::{
     peer::{Peer, Written},
-    roster::Roster,
+    peer_table::PeerTable,
 };
 use super::{
     frame::{Frame, FrameError},
@@ -61,7 +61,7 @@ pub struct Endpoint {
     role: Role,
     /// Draws a random session id.
     draw: Box<dyn FnMut() -> SessionId + Send>,
-    roster: Roster,
+    peers: PeerTable,
     reassembly: Reassembly,
     /// Peers that may have something to transmit, served in turn.
     ready: VecDeque<SocketAddr>,
@@ -85,7 +85,7 @@ impl Endpoint {
         draw: impl FnMut() -> SessionId + Send + 'static,
     ) -> Self {
         Self {
-            roster: Roster::new(config.peers_max),
+            peers: PeerTable::new(config.peers_max),
             reassembly: Reassembly::new(config.session.limits.clone()),
             config,
             role,
@@ -103,7 +103,7 @@ impl Endpoint {
     /// Puts another configuration in force: for sessions that begin from here on, and for what all
     /// peers share. Sessions that are open keep what their peers were told.
     pub fn reconfigure(&mut self, config: EndpointConfig) {
-        self.roster.set_peers_max(config.peers_max);
+        self.peers.set_peers_max(config.peers_max);
         self.reassembly.set_limits(config.session.limits.clone());
         self.config = config;
     }
@@ -136,7 +136,7 @@ impl Endpoint {
     pub fn poll_transmit(&mut self) -> Option<Transmit> {
         let now = self.now?;
         while let Some(to) = self.ready.pop_front() {
-            let Some(peer) = self.roster.find(to) else {
+            let Some(peer) = self.peers.find(to) else {
                 continue;
             };
             self.scratch.reserve(self.config.datagram_bytes_max);
@@ -173,7 +173,7 @@ impl Endpoint {
                 return Some(event);
             }
             let address = *self.eventful.front()?;
-            let Some(peer) = self.roster.find(address) else {
+            let Some(peer) = self.peers.find(address) else {
                 self.eventful.pop_front();
                 continue;
             };
@@ -205,7 +205,7 @@ impl Endpoint {
     #[must_use]
     pub fn poll_timeout(&self) -> Option<(Instant, &'static str)> {
         let reassembly = self.reassembly.poll_timeout().map(|at| (at, "reassembly"));
-        [reassembly, self.roster.poll_timeout()]
+        [reassembly, self.peers.poll_timeout()]
             .into_iter()
             .flatten()
             .min_by_key(|(at, _)| *at)
@@ -215,8 +215,8 @@ impl Endpoint {
     pub fn handle_timeout(&mut self, now: Instant) {
         self.now = Some(now);
         self.reassembly.handle_timeout(now);
-        for address in self.roster.take_due(now) {
-            let Some(peer) = self.roster.find(address) else {
+        for address in self.peers.take_due(now) {
+            let Some(peer) = self.peers.find(address) else {
                 continue;
             };
             if peer.lingers_until.is_some_and(|until| until <= now) {
@@ -246,7 +246,7 @@ impl Endpoint {
     /// `TooManyPeers`.
     pub fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<(), SendError> {
         self.now = Some(now);
-        match self.roster.find(to) {
+        match self.peers.find(to) {
             Some(peer) if !peer.session.is_closed() => return Ok(()),
             Some(_) => self.replace(to, CloseReason::LinkEnded),
             None => {}
@@ -268,7 +268,7 @@ impl Endpoint {
     ) -> Result<SendId, SendError> {
         self.now = Some(now);
         let id = SendId(self.next_send_id);
-        let Some(peer) = self.roster.find(to) else {
+        let Some(peer) = self.peers.find(to) else {
             return Err(SendError::UnknownPeer);
         };
         self.next_send_id += 1;
@@ -283,7 +283,7 @@ impl Endpoint {
     /// Ends the session with `peer` when what is in flight is done. `Closed` follows.
     pub fn close(&mut self, now: Instant, peer: SocketAddr, reason: CloseReason) {
         self.now = Some(now);
-        if let Some(found) = self.roster.find(peer) {
+        if let Some(found) = self.peers.find(peer) {
             found.close(now, reason);
             self.touch(peer);
         }
@@ -291,7 +291,7 @@ impl Endpoint {
 
     /// Ends all sessions as `close` does.
     pub fn drain(&mut self, now: Instant, reason: &CloseReason) {
-        for address in self.roster.addresses() {
+        for address in self.peers.addresses() {
             self.close(now, address, reason.clone());
         }
     }
@@ -299,14 +299,14 @@ impl Endpoint {
     /// See `Session::begin`; false also for a peer that is not known.
     #[must_use]
     pub fn begin(&mut self, peer: SocketAddr) -> bool {
-        self.roster
+        self.peers
             .find(peer)
             .is_some_and(|peer| peer.session.begin())
     }
 
     /// See `Session::finish`.
     pub fn finish(&mut self, peer: SocketAddr) {
-        if let Some(found) = self.roster.find(peer) {
+        if let Some(found) = self.peers.find(peer) {
             found.session.finish();
             self.touch(peer);
         }
@@ -315,19 +315,19 @@ impl Endpoint {
     /// The id of the session with `peer`.
     #[must_use]
     pub fn session_id(&self, peer: SocketAddr) -> Option<SessionId> {
-        self.roster.peek(peer).map(|peer| peer.session.id())
+        self.peers.peek(peer).map(|peer| peer.session.id())
     }
 
     /// How `peer` speaks; `None` until that is settled.
     #[must_use]
     pub fn dialect(&self, peer: SocketAddr) -> Option<&Dialect> {
-        self.roster.peek(peer)?.session.dialect()
+        self.peers.peek(peer)?.session.dialect()
     }
 
     /// Frames and octets that wait for `peer`, beside those on their way; nothing for an unknown one.
     #[must_use]
     pub fn queued(&self, peer: SocketAddr) -> (usize, usize) {
-        self.roster
+        self.peers
             .peek(peer)
             .map_or((0, 0), |peer| peer.session.queued())
     }
@@ -335,16 +335,16 @@ impl Endpoint {
     /// Peers with which a session is open.
     #[must_use]
     pub fn n_open(&self) -> usize {
-        self.roster.n_open()
+        self.peers.n_open()
     }
 
     #[must_use]
     pub fn stats(&self) -> EndpointStats {
         let reassembly = self.reassembly.stats();
         EndpointStats {
-            peers: self.roster.len(),
-            peers_unvalidated: self.roster.n_unvalidated(),
-            peers_evicted: self.roster.evicted(),
+            peers: self.peers.len(),
+            peers_unvalidated: self.peers.n_unvalidated(),
+            peers_evicted: self.peers.evicted(),
             duplicates: self.stats.duplicates + reassembly.duplicates,
             reassembly_open: reassembly.open,
             reassembly_bytes: reassembly.bytes,
@@ -357,7 +357,7 @@ impl Endpoint {
 
     fn on_established(&mut self, address: SocketAddr, dialect: &Dialect) {
         let Some(now) = self.now else { return };
-        let Some(peer) = self.roster.find(address) else {
+        let Some(peer) = self.peers.find(address) else {
             return;
         };
         peer.is_announced = true;
@@ -370,13 +370,13 @@ impl Endpoint {
             self.events
                 .push_back((address, Event::Undelivered(id, reason)));
         }
-        self.roster.on_established(address);
+        self.peers.on_established(address);
         self.touch(address);
     }
 
     /// Something may have changed for this peer.
     fn touch(&mut self, address: SocketAddr) {
-        let Some(peer) = self.roster.find(address) else {
+        let Some(peer) = self.peers.find(address) else {
             return;
         };
         while let Some(sent) = peer.outgoing.poll_result() {
@@ -401,12 +401,12 @@ impl Endpoint {
         if !std::mem::replace(&mut peer.is_eventful, true) {
             self.eventful.push_back(address);
         }
-        self.roster.schedule(address);
+        self.peers.schedule(address);
     }
 
     /// All that a peer had to say and to send is said and sent.
     fn settle(&mut self, now: Instant, address: SocketAddr) {
-        let Some(peer) = self.roster.find(address) else {
+        let Some(peer) = self.peers.find(address) else {
             return;
         };
         if peer.continue_close(now) {
@@ -427,11 +427,11 @@ impl Endpoint {
             }
             if peer.outgoing.is_empty() {
                 self.events.push_back((address, Event::Closed(reason)));
-                self.roster
+                self.peers
                     .on_closed(address, now + self.config.duplicate_window);
             }
         }
-        self.roster.schedule(address);
+        self.peers.schedule(address);
     }
 
     /// Makes a peer, forgetting another if there are too many.
@@ -442,8 +442,8 @@ impl Endpoint {
 
     fn insert(&mut self, now: Instant, address: SocketAddr, peer: Peer) -> Result<(), SendError> {
         let is_validated = peer.validation.is_validated();
-        if !self.roster.has_room(is_validated) {
-            let Some(victim) = self.roster.pick_victim(now, is_validated) else {
+        if !self.peers.has_room(is_validated) {
+            let Some(victim) = self.peers.pick_victim(now, is_validated) else {
                 self.stats.peers_refused += 1;
                 return Err(SendError::TooManyPeers {
                     limit: self.config.peers_max,
@@ -451,14 +451,14 @@ impl Endpoint {
             };
             self.replace(victim, CloseReason::LinkEnded);
         }
-        self.roster.insert(address, peer);
+        self.peers.insert(address, peer);
         self.touch(address);
         Ok(())
     }
 
     /// Ends a session without a word, for another that takes its place.
     fn replace(&mut self, address: SocketAddr, reason: CloseReason) {
-        let Some(peer) = self.roster.find(address) else {
+        let Some(peer) = self.peers.find(address) else {
             return;
         };
         let reason = peer.closed.clone().unwrap_or(reason);
@@ -480,7 +480,7 @@ impl Endpoint {
     }
 
     fn forget(&mut self, address: SocketAddr) {
-        self.roster.remove(address);
+        self.peers.remove(address);
         self.reassembly.forget(address);
     }
 }

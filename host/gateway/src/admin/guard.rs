@@ -13,9 +13,10 @@ use crate::{app::door, config::Admin};
 /// HTTP listener's.
 pub(super) fn check_page(request: &Request, admin: &Admin) -> Result<(), Failure> {
     let hosts = door::hosts(admin.address.ip(), &admin.hosts);
-    check_origin(request.uri(), request.headers(), &hosts, None).map_err(|page| {
+    let (uri, headers) = (request.uri(), request.headers());
+    check_origin(request.version(), uri, headers, &hosts, None).map_err(|page| {
         let status = match page {
-            ForeignPage::Hosts { .. } => StatusCode::BAD_REQUEST,
+            ForeignPage::NoHost(_) => StatusCode::BAD_REQUEST,
             ForeignPage::Host { .. } | ForeignPage::Origin { .. } | ForeignPage::Site { .. } => {
                 StatusCode::FORBIDDEN
             }
@@ -25,7 +26,7 @@ pub(super) fn check_page(request: &Request, admin: &Admin) -> Result<(), Failure
             ForeignPage::Host { host } => {
                 failure.with_hint(format!("set admin.hosts = [{host:?}] if that is its name"))
             }
-            ForeignPage::Hosts { .. } | ForeignPage::Origin { .. } | ForeignPage::Site { .. } => {
+            ForeignPage::NoHost(_) | ForeignPage::Origin { .. } | ForeignPage::Site { .. } => {
                 failure
             }
         }
@@ -133,7 +134,7 @@ mod tests {
         check_page_status(&[host, ("origin", "https://evil.example")], "", Some(403));
         check_page_status(&[host, ("origin", "null")], "", Some(403));
         check_page_status(&[host, ("sec-fetch-site", "cross-site")], "", Some(403));
-        check_page_status(&[("origin", "http://127.0.0.1:9900")], "", Some(403));
+        check_page_status(&[("origin", "http://127.0.0.1:9900")], "", Some(400));
     }
 
     #[test]

@@ -8,7 +8,8 @@ use axum::{
 use serde::Serialize;
 
 use crate::{
-    app::gateway::Gateway, cluster::ServiceNumbers, nearest::nearest, telemetry::calls::CallNumbers,
+    app::gateway::Gateway, cluster::ServiceNumbers, directory::listing::MethodListing,
+    nearest::nearest, telemetry::calls::CallNumbers,
 };
 
 /// One service with its numbers.
@@ -26,6 +27,9 @@ pub struct ServiceView {
     /// Absent where the plugin does not describe itself.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<String>>,
+    /// What is said of methods, wherever they are answered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub described: Vec<MethodListing>,
     pub calls: CallsView,
     /// Its instances, and what was decided among them. Absent for services of the gateway itself.
     #[serde(skip_serializing_if = "Option::is_none")]

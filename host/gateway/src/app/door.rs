@@ -221,7 +221,11 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
         drain_timeout: listener.drain_timeout,
         bytes: Arc::clone(&inside.bytes),
         held_bytes_max: listener.held_bytes_per_connection_max.octets(),
-        frames: Frames::new(Arc::new(inside.pipeline.frames(name))),
+        frames: Frames::new(
+            Arc::new(inside.pipeline.frames(name)),
+            inside.pipeline.sees_frames(),
+        ),
+        ..ServerConfig::default()
     }
 }
 
@@ -249,6 +253,7 @@ fn http_config(settings: &DoorSettings) -> HttpConfig {
         hosts: hosts(listener.address.ip(), &listener.hosts),
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
+        ..HttpConfig::default()
     }
 }
 

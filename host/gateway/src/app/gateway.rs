@@ -10,6 +10,7 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
+use postern_core::{registry::Caller, service::ServiceInfo};
 use postern_net::{ByteBudget, Shutdown};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -21,6 +22,7 @@ use crate::{
     cluster::ServiceNumbers,
     config::Loaded,
     control::Control,
+    directory::listing::MethodListing,
     pipeline::route::{Route, Target},
     readiness::{Readiness, Reason, ReasonKind},
     sources::troubles::SourceTroubles,
@@ -166,9 +168,13 @@ impl Gateway {
             let mut clusters = clusters.iter();
             clusters.find(|cluster| route.service == *cluster.service.as_str())
         };
+        let described = self.control.described(Caller::Trusted);
         let routes = self.control.routes().into_values();
         routes
-            .map(|route| service_view(&route, cluster(&route).cloned()))
+            .map(|route| {
+                let info = described.get(&route.service);
+                service_view(&route, cluster(&route).cloned(), info)
+            })
             .collect()
     }
 
@@ -231,8 +237,13 @@ impl Gateway {
     }
 }
 
-fn service_view(route: &Route, cluster: Option<ServiceNumbers>) -> ServiceView {
+fn service_view(
+    route: &Route,
+    cluster: Option<ServiceNumbers>,
+    info: Option<&ServiceInfo>,
+) -> ServiceView {
     let methods = route.methods.as_ref();
+    let described = info.into_iter().flat_map(|info| &info.methods);
     ServiceView {
         name: route.service.to_string(),
         version: route.version.as_ref().map(ToString::to_string),
@@ -248,6 +259,7 @@ fn service_view(route: &Route, cluster: Option<ServiceNumbers>) -> ServiceView {
             Target::Down(reason) => Some(reason.to_string()),
         },
         methods: methods.map(|methods| methods.iter().map(ToString::to_string).collect()),
+        described: described.map(MethodListing::from).collect(),
         calls: route.metrics.numbers().into(),
         cluster,
     }

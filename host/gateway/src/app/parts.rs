@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use postern_core::{Blame, Error, Handler, Text};
+use postern_core::{Blame, Error, Handler};
 use postern_net::{ClientConfig, Pool};
 use postern_wasm::{Runtime, RuntimeConfig};
 
@@ -81,16 +81,13 @@ async fn start_fleet(
     let directory = Directory::new(config)?;
     directory.restore(runtime.records("directory")?).await?;
     let pool = Pool::new(config.pool.to_config(), ClientConfig::default())?;
-    let methods = service::METHODS.map(|(name, _)| Text::from_static(name));
     let directory_service = Arc::new(service::Service::new(Arc::clone(&directory)));
     let built_in = BuiltIn {
-        name: service::SERVICE,
-        methods: methods.into(),
+        info: service::info(),
         handler: Arc::clone(&directory_service) as Arc<dyn Handler>,
     };
     let publish_and_subscribe = BuiltIn {
-        name: "events",
-        methods: events::METHODS.map(Text::from_static).into(),
+        info: events::info(),
         handler: Arc::new(events.clone()),
     };
     let built_in = vec![built_in, publish_and_subscribe];
@@ -107,7 +104,8 @@ fn catalogue(control: &Arc<Control>, pipeline: &Arc<Pipeline>) -> service::Catal
             return Err(Error::unavailable(Blame::Gateway, "the gateway is ending"));
         };
         let rules = pipeline.rules();
-        control.catalogue(name, |service, method| {
+        let caller = control.directory().caller_of(principal);
+        control.catalogue(name, caller, |service, method| {
             let guard = rules.guard.as_ref();
             guard.is_none_or(|guard| guard.may_call(principal, service, method))
         })

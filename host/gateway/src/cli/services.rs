@@ -162,5 +162,39 @@ fn info(service: &Json, output: &Output) -> Result<(), Failure> {
         "BREAKER",
         "EJECTED",
     ];
-    output.table(&head, instances.into_iter().flatten().map(row).collect())
+    output.table(&head, instances.into_iter().flatten().map(row).collect())?;
+    methods(service, output)
+}
+
+/// What is said of the methods, if anything is.
+fn methods(service: &Json, output: &Output) -> Result<(), Failure> {
+    let described = service.get("described").and_then(Json::as_array);
+    let Some(described) = described.filter(|described| !described.is_empty()) else {
+        return Ok(());
+    };
+    let row = |method: &Json| {
+        let is_idempotent = method.get("idempotent").and_then(Json::as_bool);
+        vec![
+            text(method, "/name"),
+            text(method, "/kind"),
+            text(method, "/request"),
+            text(method, "/response"),
+            if is_idempotent == Some(true) {
+                "yes"
+            } else {
+                ""
+            }
+            .to_owned(),
+            text(method, "/summary"),
+        ]
+    };
+    let head = [
+        "METHOD",
+        "KIND",
+        "REQUEST",
+        "RESPONSE",
+        "IDEMPOTENT",
+        "SUMMARY",
+    ];
+    output.table(&head, described.iter().map(row).collect())
 }

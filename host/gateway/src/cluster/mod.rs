@@ -51,11 +51,10 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_core::{
     Handler, Text,
-    registry::{Instance, Snapshot},
+    registry::{Instance, Service, Snapshot},
 };
 
 use self::building::Slot;
@@ -70,9 +69,10 @@ pub use self::{
     trail::{Note, Trail, Why},
     verdict::Verdict,
 };
+use crate::name_table::NameTable;
 
 /// Every service of the directory as a cluster, by name.
-pub(super) type Siblings = ArcSwap<BTreeMap<Text, Arc<Cluster>>>;
+pub(super) type Siblings = NameTable<Arc<Cluster>>;
 
 /// The clusters of a gateway, and what is known of every instance.
 pub struct Clusters {
@@ -85,8 +85,8 @@ pub struct Clusters {
 }
 
 /// How an instance is reached: its plugin, or an upstream to its addresses. `None` while it cannot
-/// be; then it takes no calls, and is asked for again at the next rebuild unless it has addresses
-/// that the gateway does not dial.
+/// be; then it takes no calls, and is asked for again at the next rebuild or change of the service,
+/// unless it has addresses that the gateway does not dial.
 pub type Connect<'a> = dyn Fn(&Instance) -> Option<Arc<dyn Handler>> + 'a;
 
 impl Clusters {
@@ -113,40 +113,71 @@ impl Clusters {
     ) -> BTreeMap<Text, Arc<Cluster>> {
         let mut slots = self.slots.lock();
         let mut before = std::mem::take(&mut *slots);
-        let now = now();
         for service in snapshot.services() {
-            let policy = policies.of(service.name());
             let known = before.remove(service.name());
-            let slot = match known {
-                Some(slot) if slot.is_current(service, policy, policies.zone()) => slot,
-                known => self.build(known, service, policies, connect, now),
-            };
+            let slot = self.follow(known, service, policies, connect);
             slots.insert(service.name().clone(), slot);
         }
+        for name in before.keys() {
+            self.clusters.remove(name);
+        }
         let all = slots.iter();
-        let all: BTreeMap<_, _> = all
-            .map(|(name, slot)| (name.clone(), Arc::clone(slot.cluster())))
-            .collect();
-        self.clusters.store(Arc::new(all.clone()));
-        all
+        all.map(|(name, slot)| (name.clone(), Arc::clone(slot.cluster())))
+            .collect()
     }
 
-    /// The cluster of a service, as the last rebuild left it.
+    /// As `rebuild`, for the service `name` alone, which is `service` from here on.
+    pub fn update(
+        &self,
+        name: &Text,
+        service: Option<&Arc<Service>>,
+        policies: &Policies,
+        connect: &Connect<'_>,
+    ) -> Option<Arc<Cluster>> {
+        let mut slots = self.slots.lock();
+        let known = slots.remove(name);
+        let Some(service) = service else {
+            self.clusters.remove(name);
+            return None;
+        };
+        let slot = self.follow(known, service, policies, connect);
+        let cluster = Arc::clone(slot.cluster());
+        slots.insert(name.clone(), slot);
+        Some(cluster)
+    }
+
+    /// What is known of a service, brought to what it is.
+    fn follow(
+        &self,
+        known: Option<Slot>,
+        service: &Arc<Service>,
+        policies: &Policies,
+        connect: &Connect<'_>,
+    ) -> Slot {
+        let policy = policies.of(service.name());
+        match known {
+            Some(slot) if slot.is_current(service, policy, policies.zone()) => slot,
+            known => {
+                let is_new = known.is_none();
+                let slot = self.build(known, service, policies, connect, now());
+                if is_new {
+                    self.clusters.insert(service.name(), slot.cluster());
+                }
+                slot
+            }
+        }
+    }
+
+    /// The cluster of a service, as the last change left it.
     #[must_use]
     pub fn get(&self, service: &str) -> Option<Arc<Cluster>> {
-        self.clusters.load().get(service).cloned()
-    }
-
-    /// All of them, as the last rebuild left them.
-    #[must_use]
-    pub fn all(&self) -> Arc<BTreeMap<Text, Arc<Cluster>>> {
-        self.clusters.load_full()
+        self.clusters.get(service)
     }
 
     /// Counters and states of every service, by name.
     #[must_use]
     pub fn numbers(&self) -> Vec<ServiceNumbers> {
-        let clusters = self.clusters.load();
+        let clusters = self.clusters.all();
         clusters.values().map(|cluster| cluster.numbers()).collect()
     }
 

@@ -115,7 +115,7 @@ impl Cluster {
 
     /// Another service of the same gateway.
     pub(super) fn sibling(&self, name: &Text) -> Option<Arc<Self>> {
-        self.siblings.upgrade()?.load().get(name).cloned()
+        self.siblings.upgrade()?.get(name)
     }
 }
 
@@ -123,7 +123,7 @@ impl Cluster {
 impl Handler for Cluster {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         let siblings = self.siblings.upgrade();
-        let me = siblings.and_then(|siblings| siblings.load().get(&self.service).cloned());
+        let me = siblings.and_then(|siblings| siblings.get(&self.service));
         match me {
             Some(me) => Self::call(&me, call, &Trail::off()),
             None => {

@@ -5,9 +5,10 @@ use std::{collections::BTreeMap, time::Duration};
 use postern_core::{
     Text, Transport,
     registry::{
-        Address, DirectoryConfig, Draft, Entry, EntryError, HealthConfig, Method, Number, Params,
+        Address, DirectoryConfig, Draft, Entry, EntryError, HealthConfig, Number, Params,
         Value as Param, Version, entry,
     },
+    service::MethodInfo,
     transport::AddressForm,
 };
 use postern_net::dial;
@@ -184,10 +185,8 @@ impl InstanceSettings {
     pub fn entry(&self, name: &str) -> Result<Entry, EntryError> {
         let texts = |list: &[String]| list.iter().map(|text| Text::from(text.as_str())).collect();
         let service = self.service.as_deref().unwrap_or_default();
-        let methods = self.idempotent.iter().map(|name| Method {
-            name: name.as_str().into(),
-            idempotent: true,
-        });
+        let methods = self.idempotent.iter();
+        let methods = methods.map(|name| MethodInfo::new(name.as_str(), true));
         Entry::new(&Draft {
             version: self.version.clone(),
             addresses: self.addresses.clone(),
@@ -269,7 +268,7 @@ fn key_of(error: &EntryError) -> &'static str {
         | EntryError::TooMany { what, .. } => match *what {
             "virtual network" | "virtual networks" => "vnets",
             "permission" | "permissions" => "permissions",
-            "method" | "methods" => "idempotent",
+            "method" | "methods" | "description of a method" => "idempotent",
             "zone" => "zone",
             "service" => "service",
             "parameter" | "parameters" => "params",

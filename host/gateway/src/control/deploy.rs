@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, io};
 
-use postern_wasm::Deployed;
+use postern_wasm::ReadyGeneration;
 use tokio::task::spawn_blocking;
 use tracing::warn;
 
@@ -11,7 +11,7 @@ use super::{
     Control, Offered, Refused,
     claims::Taken,
     refusals::Needs,
-    slot::{Slot, Source, Turn},
+    slot::{Slot, Source, Turn, Written},
 };
 use crate::{
     config::Manifest,
@@ -21,11 +21,18 @@ use crate::{
 /// How far an offer came before its services were claimed.
 pub(super) enum Prepared {
     Generation {
-        deployed: Deployed,
+        candidate: Candidate,
         copy: Copy,
         source: Source,
     },
     Nothing(Offered),
+}
+
+/// A generation that could take calls, with what its manifest says. One that is dropped has changed
+/// nothing.
+pub(super) struct Candidate {
+    ready: ReadyGeneration,
+    written: Written,
 }
 
 impl Control {
@@ -45,19 +52,19 @@ impl Control {
         };
         if state.skipped.as_ref() == Some(&offer)
             && let Some(good) = state.good.as_ref().and_then(|good| slot.store.load(good))
-            && let Ok(deployed) = self.deploy(slot, &good).await
+            && let Ok(candidate) = self.start_up(slot, &good).await
         {
             slot.set_skipped(state.skipped);
             return Prepared::Generation {
-                deployed,
+                candidate,
                 copy: good,
                 source: Source::Rollback,
             };
         }
-        let mut refused = match self.deploy(slot, &copy).await {
-            Ok(deployed) => {
+        let mut refused = match self.start_up(slot, &copy).await {
+            Ok(candidate) => {
                 return Prepared::Generation {
-                    deployed,
+                    candidate,
                     copy,
                     source: Source::Folder,
                 };
@@ -72,8 +79,8 @@ impl Control {
             return Prepared::Nothing(Offered::Refused(refused));
         };
         slot.tell(&Offered::Refused(refused.clone()));
-        match self.deploy(slot, &good).await {
-            Ok(deployed) => {
+        match self.start_up(slot, &good).await {
+            Ok(candidate) => {
                 slot.set_waiting(&copy, &refused);
                 warn!(
                     plugin = slot.name,
@@ -81,7 +88,7 @@ impl Control {
                     "what lies in the folder was refused, the last good copy serves"
                 );
                 Prepared::Generation {
-                    deployed,
+                    candidate,
                     copy: good,
                     source: Source::LastGood,
                 }
@@ -100,15 +107,15 @@ impl Control {
     pub(super) async fn prepare_good(&self, slot: &Slot, good: Copy, reason: String) -> Prepared {
         let refused = Refused::new("", reason);
         slot.tell(&Offered::Refused(refused.clone()));
-        match self.deploy(slot, &good).await {
-            Ok(deployed) => {
+        match self.start_up(slot, &good).await {
+            Ok(candidate) => {
                 warn!(
                     plugin = slot.name,
                     reason = refused.reason,
                     "what lies in the folder cannot be read, the last good copy serves"
                 );
                 Prepared::Generation {
-                    deployed,
+                    candidate,
                     copy: good,
                     source: Source::LastGood,
                 }
@@ -121,7 +128,7 @@ impl Control {
     }
 
     /// A manifest is read and a component brought up to where it could take calls.
-    pub(super) async fn deploy(&self, slot: &Slot, copy: &Copy) -> Result<Deployed, Refused> {
+    pub(super) async fn start_up(&self, slot: &Slot, copy: &Copy) -> Result<Candidate, Refused> {
         let config = self.config.load_full();
         let manifest = match &copy.manifest {
             Some(text) => Manifest::parse(&format!("{}.toml", slot.name), text, &config),
@@ -136,13 +143,15 @@ impl Control {
             Refused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
         })?;
         let spec = manifest.spec(&config);
-        let deployed = slot.plugin.deploy(copy.component.clone(), spec).await;
-        let deployed = deployed.map_err(|refusal| {
+        let ready = slot.plugin.prepare(copy.component.clone(), spec).await;
+        let ready = ready.map_err(|refusal| {
             let needs = refusal.needs.clone();
             Refused::new(&copy.digest, refusal).until(needs)
         })?;
-        slot.set_written(manifest.into());
-        Ok(deployed)
+        Ok(Candidate {
+            ready,
+            written: manifest.into(),
+        })
     }
 
     /// A generation claims its services and takes their calls; whatever became of the offer is noted
@@ -152,12 +161,11 @@ impl Control {
         let offered = match prepared {
             Prepared::Nothing(offered) => offered,
             Prepared::Generation {
-                deployed,
+                candidate,
                 copy,
                 source,
-            } => match self.claim(slot, &deployed).await {
+            } => match self.take_over(slot, candidate, &copy, source) {
                 Ok(()) => {
-                    slot.set_current(&deployed, &copy, source);
                     if source != Source::LastGood {
                         slot.end_waiting();
                     }
@@ -191,22 +199,27 @@ impl Control {
         offered
     }
 
-    /// Claims the services of `deployed`. When another holds one, the generation before it serves on.
-    pub(super) async fn claim(&self, slot: &Slot, deployed: &Deployed) -> Result<(), Taken> {
-        let services: BTreeSet<_> = deployed
-            .services
-            .iter()
-            .map(|service| service.name.clone())
-            .collect();
+    /// `candidate` claims its services and takes the plugin's calls.
+    ///
+    /// # Errors
+    /// When another plugin holds one of them; then nothing has changed.
+    pub(super) fn take_over(
+        &self,
+        slot: &Slot,
+        candidate: Candidate,
+        copy: &Copy,
+        source: Source,
+    ) -> Result<(), Taken> {
+        let Candidate { ready, written } = candidate;
+        let services = ready.services().iter();
+        let services: BTreeSet<_> = services.map(|service| service.name.to_string()).collect();
         let claimed = self.claims.lock().replace(&slot.name, &services);
-        if let Err(taken) = &claimed {
-            warn!(plugin = slot.name, %taken, "component refused");
-            slot.undo().await;
-        } else {
-            // It may have let go of what others wait for.
-            self.refusals.notify_one();
-        }
-        claimed
+        claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;
+        let deployed = slot.plugin.activate(ready);
+        slot.set_current(&deployed, written, copy, source);
+        // It may have let go of what others wait for.
+        self.refusals.notify_one();
+        Ok(())
     }
 }
 

@@ -10,7 +10,8 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_core::{
     BoxFuture, Handler, Text,
-    registry::{Entry, Instance, Key, Method, Outcome, Owner, Service, Source},
+    registry::{Caller, Entry, Instance, Key, Outcome, Owner, Query, Service, Snapshot, Source},
+    service::ServiceInfo,
 };
 use postern_net::{Pool, Probe, upstream::Question};
 
@@ -41,12 +42,13 @@ pub struct Fleet {
     told: Mutex<BTreeSet<String>>,
     /// Services of the gateway itself.
     built_in: Vec<BuiltIn>,
+    /// What the directory had when routes were made of it last.
+    routed: ArcSwap<Snapshot>,
 }
 
 /// A service that no plugin provides.
 pub struct BuiltIn {
-    pub name: &'static str,
-    pub methods: Vec<Text>,
+    pub info: ServiceInfo,
     pub handler: Arc<dyn Handler>,
 }
 
@@ -77,6 +79,7 @@ impl Fleet {
             tokens: Arc::default(),
             told: Mutex::default(),
             built_in,
+            routed: ArcSwap::default(),
         };
         fleet.apply(config, &BTreeMap::new());
         fleet
@@ -120,21 +123,63 @@ impl Fleet {
         let clusters = self
             .clusters
             .rebuild(&snapshot, &self.policies.load(), &connect);
-        let mut routes: Vec<_> = self
-            .built_in
-            .iter()
-            .map(|built_in| built_in.route(book))
-            .collect();
+        let built_in = self.built_in.iter().map(|built_in| built_in.route(book));
+        let mut routes: Vec<_> = built_in.collect();
         for (name, cluster) in clusters {
-            if routes.iter().any(|route| route.service == name) {
-                continue;
+            if let Some(service) = snapshot.service(&name).filter(|_| !self.is_built_in(&name)) {
+                routes.push(route(service, &cluster, slots, book));
             }
-            let Some(service) = snapshot.service(&name) else {
-                continue;
-            };
-            routes.push(route(service, &cluster, slots, book));
         }
+        self.routed.store(snapshot);
         routes
+    }
+
+    /// The services that changed in the directory since the last routes, each with its route; without
+    /// where nobody is known who could answer. What did not change is not looked at.
+    pub(super) fn changed_routes(
+        &self,
+        slots: &BTreeMap<String, Arc<Slot>>,
+        book: &CallBook,
+    ) -> Vec<(Text, Option<Route>)> {
+        let snapshot = self.directory.snapshot();
+        let changes = snapshot.changes_since(&self.routed.load());
+        let (policies, connect) = (self.policies.load(), |instance: &Instance| {
+            self.connect(instance)
+        });
+        let mut routes = Vec::with_capacity(changes.len());
+        for (name, service) in changes {
+            let service = service.as_ref();
+            let cluster = self.clusters.update(&name, service, &policies, &connect);
+            if !self.is_built_in(&name) {
+                let found = service.zip(cluster);
+                let route = found.map(|(service, cluster)| route(service, &cluster, slots, book));
+                routes.push((name, route));
+            }
+        }
+        self.routed.store(snapshot);
+        routes
+    }
+
+    fn is_built_in(&self, service: &str) -> bool {
+        let mut built_in = self.built_in.iter();
+        built_in.any(|built_in| built_in.info.name == service)
+    }
+
+    /// What the services of the gateway itself say.
+    pub(super) fn built_in(&self) -> impl Iterator<Item = &ServiceInfo> {
+        self.built_in.iter().map(|built_in| &built_in.info)
+    }
+
+    /// What instances elsewhere say that `caller` may see.
+    pub(super) fn elsewhere(&self, caller: Caller) -> Vec<ServiceInfo> {
+        let query = Query {
+            caller,
+            ..Query::default()
+        };
+        let found = self.directory.discover(&query);
+        let found = found.iter().map(|instance| &instance.record);
+        let elsewhere = found.filter(|record| !matches!(record.key.owner, Owner::Local(_)));
+        elsewhere.map(|record| described(&record.entry)).collect()
     }
 
     pub(crate) const fn directory(&self) -> &Arc<Directory> {
@@ -142,8 +187,7 @@ impl Fleet {
     }
 
     pub(crate) fn numbers(&self) -> Vec<ServiceNumbers> {
-        let clusters = self.clusters.all();
-        clusters.values().map(|cluster| cluster.numbers()).collect()
+        self.clusters.numbers()
     }
 
     pub(crate) const fn pool(&self) -> &Pool {
@@ -179,8 +223,9 @@ impl Fleet {
 
 impl BuiltIn {
     fn route(&self, book: &CallBook) -> Route {
-        let service = Text::from_static(self.name);
-        let mut methods = self.methods.clone();
+        let service = self.info.name.clone();
+        let methods = self.info.methods.iter();
+        let mut methods: Vec<_> = methods.map(|method| method.name.clone()).collect();
         methods.sort();
         Route {
             metrics: book.service(&service),
@@ -223,21 +268,27 @@ fn services(slot: &Slot) -> Vec<LocalService> {
     let Some(current) = shown.current.as_ref().filter(|_| shown.is_healthy()) else {
         return Vec::new();
     };
-    let service = |service: &postern_wasm::ServiceInfo| {
-        let method = |method: &postern_wasm::MethodInfo| Method {
-            name: method.name.as_str().into(),
-            idempotent: method.idempotent,
-        };
-        let methods = &service.methods;
-        // A service that answers any method is not held to those that it names.
-        let is_closed = !methods.is_empty() && methods.iter().all(|method| method.name != "*");
-        LocalService {
-            version: service.version.as_deref().map(Text::from),
-            methods: is_closed.then(|| methods.iter().map(method).collect()),
-            ..LocalService::new(service.name.as_str())
-        }
+    // A service that answers any method is not held to those that it names.
+    let service = |service: &ServiceInfo| LocalService {
+        version: service.version.clone(),
+        summary: service.summary.clone(),
+        methods: (!service.is_open()).then(|| service.methods.clone()),
+        ..LocalService::new(service.name.clone())
     };
     current.services.iter().map(service).collect()
+}
+
+/// What an entry says of its service.
+fn described(entry: &Entry) -> ServiceInfo {
+    ServiceInfo {
+        name: entry.service.clone(),
+        version: entry
+            .version
+            .as_ref()
+            .map(|version| version.to_string().into()),
+        summary: entry.summary.clone(),
+        methods: entry.methods.clone().unwrap_or_default(),
+    }
 }
 
 fn route(
@@ -283,3 +334,6 @@ fn methods(service: &Service) -> Option<Vec<Text>> {
     }
     Some(names.into_iter().collect())
 }
+
+#[cfg(test)]
+mod tests;

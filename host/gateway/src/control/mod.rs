@@ -257,13 +257,12 @@ impl Control {
                 format!("plugin {name} has no generation before this one"),
             ));
         };
-        let deployed = self.deploy(&slot, &before).await?;
+        // It is forgotten as the one before only once it serves: whatever fails until then costs nothing.
+        let candidate = self.start_up(&slot, &before).await?;
         let (in_folder, to) = (turn.offered.clone(), before.deployment());
         let skipped = in_folder.filter(|offered| *offered != to);
-        self.claim(&slot, &deployed)
-            .await
+        self.take_over(&slot, candidate, &before, Source::Rollback)
             .map_err(|taken| refused_for(&before, taken))?;
-        slot.set_current(&deployed, &before, Source::Rollback);
         slot.set_skipped(skipped.clone());
         slot.end_waiting();
         self.publish();
@@ -307,9 +306,13 @@ impl Control {
     /// Follows the directory for ever: what changes there changes the routes.
     pub async fn follow_directory(&self) {
         let mut changes = self.fleet.directory().changes();
-        while changes.changed().await.is_ok() {
+        loop {
             changes.borrow_and_update();
+            // The first time, what changed since the routes were made and nobody has told.
             self.publish_routes();
+            if changes.changed().await.is_err() {
+                return;
+            }
         }
     }
 

@@ -1,14 +1,18 @@
 //! The routes that the set of plugins makes, and the catalogue of services.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::Arc,
+};
 
 use bytes::Bytes;
-use postern_core::{Error, Text};
-use postern_net::http;
-use postern_wasm::{CallKind, MethodInfo, ServiceInfo};
+use postern_core::{Error, Text, registry::Caller, service::ServiceInfo};
 
 use super::{Control, extensions, slot::Slot};
-use crate::pipeline::route::{Route, Table, Target};
+use crate::{
+    directory::listing::ServiceListing,
+    pipeline::route::{Route, Target},
+};
 
 impl Control {
     /// The directory, the routes and the chain of extensions follow the set.
@@ -19,7 +23,7 @@ impl Control {
         let hints = hinted.flat_map(|current| {
             let hints = current.written.hints;
             let names = current.services.into_iter();
-            names.map(move |service| (Text::from(service.name), hints.clone()))
+            names.map(move |service| (service.name, hints.clone()))
         });
         self.fleet.apply(&config, &hints.collect());
         self.fleet.enter(&slots);
@@ -29,12 +33,23 @@ impl Control {
         self.judge(&slots, &config);
     }
 
-    /// Routes follow the directory: one for each service that somebody answers for, and one that
-    /// says why for a plugin that takes no calls.
+    /// Routes follow the directory: those of services that changed in it.
     pub(super) fn publish_routes(&self) {
-        self.route(&self.slots.lock());
+        let slots = self.slots.lock();
+        let changed = self.fleet.changed_routes(&slots, &self.book);
+        let down = || slots.values().flat_map(|slot| self.down_routes(slot));
+        for (service, route) in changed {
+            // Of a plugin that takes no calls, its route says why.
+            let route = route.or_else(|| down().find(|route| route.service == service));
+            match route {
+                Some(route) => self.routes.put(&route),
+                None => self.routes.remove(&service),
+            }
+        }
     }
 
+    /// One route for each service that somebody answers for, and one that says why for a plugin that
+    /// takes no calls.
     fn route(&self, slots: &BTreeMap<String, Arc<Slot>>) {
         let mut routes = BTreeMap::new();
         for slot in slots.values() {
@@ -46,7 +61,7 @@ impl Control {
         for route in self.fleet.routes(slots, &self.book) {
             routes.insert(route.service.clone(), route);
         }
-        self.routes.publish(Table::from_iter(routes.into_values()));
+        self.routes.publish(routes.into_values());
     }
 
     /// Routes of a plugin that takes no calls: its names are known, nobody answers. It was refused
@@ -75,11 +90,7 @@ impl Control {
                 let reason = format!("plugin {name} is not healthy: {reason}");
                 let services = current.services.iter();
                 let down = |service: &ServiceInfo| {
-                    down(
-                        service.name.as_str().into(),
-                        current.generation,
-                        reason.clone(),
-                    )
+                    down(service.name.clone(), current.generation, reason.clone())
                 };
                 services.map(down).collect()
             }
@@ -89,58 +100,61 @@ impl Control {
 }
 
 impl Control {
-    /// The JSON of the services that somebody may call, or of the one called `name`. `may_call` is asked
-    /// about each method; of a service that does not say which it has, about none in particular.
+    /// What is said of every service that `caller` may see: those of the gateway itself, of its plugins,
+    /// and of instances elsewhere.
+    pub(crate) fn described(&self, caller: Caller) -> BTreeMap<Text, ServiceInfo> {
+        let mut described: BTreeMap<Text, ServiceInfo> = BTreeMap::new();
+        let slots = self.slots.lock();
+        let currents = slots.values().filter_map(|slot| slot.shown().current);
+        let here = currents.flat_map(|current| current.services);
+        for service in here.chain(self.fleet.elsewhere(caller)) {
+            match described.entry(service.name.clone()) {
+                Entry::Vacant(none) => drop(none.insert(service)),
+                Entry::Occupied(mut known) => known.get_mut().merge(&service),
+            }
+        }
+        // Nobody else answers for these.
+        let built_in = self.fleet.built_in();
+        described.extend(built_in.map(|service| (service.name.clone(), service.clone())));
+        described
+    }
+
+    /// The JSON of the services that `caller` may see and call, or of the one called `name`. `may_call` is
+    /// asked about each method; of a service that does not say which it has, about none in particular.
     ///
     /// # Errors
     /// `not-found` when there is none of that name that may be called.
     pub fn catalogue(
         &self,
         name: Option<&str>,
+        caller: Caller,
         may_call: impl Fn(&str, &str) -> bool,
     ) -> Result<Bytes, Error> {
-        let slots = self.slots.lock();
-        let currents = slots.values().filter_map(|slot| slot.shown().current);
-        let services = currents.flat_map(|current| current.services);
-        let seen = services.filter_map(|service| {
-            let mut service = service_info(service);
+        let described = self.described(caller).into_values();
+        let seen = described.filter_map(|mut service| {
+            let name = service.name.clone();
             let is_open = service.methods.iter().all(|method| method.name == "*");
-            let service_name = service.name.as_str();
             service
                 .methods
-                .retain(|method| may_call(service_name, &method.name));
+                .retain(|method| may_call(&name, &method.name));
             let is_seen = match is_open {
-                true => may_call(service_name, "*"),
+                true => may_call(&name, "*"),
                 false => !service.methods.is_empty(),
             };
             is_seen.then_some(service)
         });
-        http::listing(seen.collect(), name)
-    }
-}
-
-fn service_info(service: ServiceInfo) -> http::ServiceInfo {
-    let method = |method: MethodInfo| http::MethodInfo {
-        name: method.name,
-        summary: method.summary,
-        kind: kind_name(method.kind).to_owned(),
-        request: method.request,
-        response: method.response,
-        idempotent: method.idempotent,
-    };
-    http::ServiceInfo {
-        name: service.name,
-        version: service.version,
-        summary: service.summary,
-        methods: service.methods.into_iter().map(method).collect(),
-    }
-}
-
-const fn kind_name(kind: CallKind) -> &'static str {
-    match kind {
-        CallKind::Unary => "unary",
-        CallKind::ClientStream => "client-stream",
-        CallKind::ServerStream => "server-stream",
-        CallKind::Bidirectional => "bidirectional",
+        let json = match name {
+            None => {
+                let services: Vec<_> = seen.map(|service| ServiceListing::from(&service)).collect();
+                serde_json::to_vec(&BTreeMap::from([("services", services)]))
+            }
+            Some(name) => {
+                let found = seen.into_iter().find(|service| service.name == name);
+                let none = || Error::not_found(format!("no service {name} is here"));
+                serde_json::to_vec(&ServiceListing::from(&found.ok_or_else(none)?))
+            }
+        };
+        let json = json.map_err(|error| Error::internal("catalogue").with_source(error))?;
+        Ok(json.into())
     }
 }

@@ -16,7 +16,7 @@ use std::{
 
 use tracing::warn;
 
-use super::{Control, Offered, slot::Slot};
+use super::{Control, Offered, deploy::refused_for, slot::Slot};
 use crate::plugins::store::Copy;
 
 /// What must change for a refused offer to be worth another try.
@@ -162,12 +162,16 @@ impl Control {
         };
         // Otherwise something else lies in the folder; it waits or was refused, and that stays so.
         let is_offered = turn.offered.as_ref() == Some(&current.deployment);
-        match self.deploy(slot, &copy).await {
-            Ok(deployed) => {
-                let refused = slot.shown().refused;
-                slot.set_current(&deployed, &copy, current.source);
+        let started = self.start_up(slot, &copy).await;
+        let refused_before = slot.shown().refused;
+        let taken = started.and_then(|candidate| {
+            let taken = self.take_over(slot, candidate, &copy, current.source);
+            taken.map_err(|taken| refused_for(&copy, taken))
+        });
+        match taken {
+            Ok(()) => {
                 if !is_offered {
-                    slot.set_refused(refused);
+                    slot.set_refused(refused_before);
                 }
             }
             Err(refused) if is_offered => {

@@ -7,9 +7,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_wasm::{Deployed, HealthReport, HealthStatus, Plugin, ServiceInfo};
+use postern_core::service::ServiceInfo;
+use postern_wasm::{Deployed, HealthReport, HealthStatus, Plugin};
 use tokio::sync::OwnedMutexGuard;
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::{
     Offered,
@@ -29,8 +30,6 @@ pub(super) struct Slot {
     /// Numbers of its link in the chain, over all generations.
     pub link: Arc<LinkCounts>,
     turn: Arc<tokio::sync::Mutex<Turn>>,
-    /// What the manifest of the last deployment says; in force with `set_current`.
-    written: Mutex<Option<Written>>,
     shown: Mutex<Shown>,
     /// The last offer, where it was refused and may be taken later.
     pub waiting: Mutex<Option<Waiting>>,
@@ -111,7 +110,6 @@ impl Slot {
             store,
             link: Arc::default(),
             turn: Arc::default(),
-            written: Mutex::default(),
             shown: Mutex::default(),
             waiting: Mutex::default(),
         }
@@ -130,14 +128,14 @@ impl Slot {
         self.shown.lock().current.is_some()
     }
 
-    /// What the manifest of the generation that is being deployed says.
-    pub(super) fn set_written(&self, written: Written) {
-        *self.written.lock() = Some(written);
-    }
-
-    /// `deployed` takes calls.
-    pub(super) fn set_current(&self, deployed: &Deployed, copy: &Copy, source: Source) {
-        let written = self.written.lock().clone();
+    /// `deployed`, of whose manifest `written` is, takes calls.
+    pub(super) fn set_current(
+        &self,
+        deployed: &Deployed,
+        written: Written,
+        copy: &Copy,
+        source: Source,
+    ) {
         let current = Current {
             deployment: copy.deployment(),
             generation: deployed.generation,
@@ -145,7 +143,7 @@ impl Slot {
             services: deployed.services.clone(),
             source,
             since: unix_now(),
-            written: written.unwrap_or_else(|| Written::from(Manifest::default())),
+            written,
         };
         let mut shown = self.shown.lock();
         shown.current = Some(current);
@@ -213,15 +211,6 @@ impl Slot {
                 debug!(plugin, reason = refused.reason, "plugin refused");
                 self.shown.lock().refused = Some(refused.clone());
             }
-        }
-    }
-
-    /// Puts the generation before the last deployment back; nothing serves when there was none.
-    pub(super) async fn undo(&self) {
-        if !self.is_serving() {
-            self.plugin.remove().await;
-        } else if let Err(refusal) = self.plugin.rollback().await {
-            warn!(plugin = self.name, reason = %refusal, "the generation before is lost");
         }
     }
 }

@@ -1,10 +1,10 @@
 //! A plugin as operators see it.
 
-use postern_wasm::{Event, HealthReport, InlinePathStatus, Outcome, ServiceInfo, TrapReason};
+use postern_wasm::{Event, HealthReport, InlinePathStatus, Outcome, TrapReason};
 use serde::Serialize;
 
 use super::slot::{Shown, Slot};
-use crate::plugins::store::Deployment;
+use crate::{directory::listing::ServiceListing, plugins::store::Deployment};
 
 /// One plugin with everything that is known of it.
 #[derive(Debug, Clone, Serialize)]
@@ -26,7 +26,7 @@ pub struct PluginView {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub since: Option<u64>,
     pub roles: Vec<&'static str>,
-    pub services: Vec<ServiceInfo>,
+    pub services: Vec<ServiceListing>,
     /// Why what lies in the folder does not take calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub refusal: Option<RefusalView>,
@@ -94,6 +94,8 @@ impl PluginView {
             state(&shown)
         };
         let current = shown.current;
+        let services = current.as_ref().map(|current| &current.services);
+        let services = services.into_iter().flatten().map(ServiceListing::from);
         Self {
             name: slot.name.clone(),
             state,
@@ -110,7 +112,7 @@ impl PluginView {
                 .as_ref()
                 .map(|current| current.roles.clone())
                 .unwrap_or_default(),
-            services: current.map(|current| current.services).unwrap_or_default(),
+            services: services.collect(),
             refusal: shown.refused.map(|refused| RefusalView {
                 digest: refused.digest,
                 reason: refused.reason,

@@ -347,13 +347,13 @@ impl Directory {
     fn leased(&self, keys: &BTreeMap<Key, Option<Proposal>>) -> BTreeMap<Key, Vec<u8>> {
         let now = super::now();
         let state = self.state.lock();
-        let all = state.machine.leased();
-        let asked = all.filter(|(record, _)| keys.contains_key(&record.key));
-        let written = asked.filter_map(|(record, lease)| {
+        let written = keys.keys().filter_map(|key| {
+            let record = state.machine.record(key)?;
+            let lease = state.machine.lease(key)?;
             let left = lease.expires?.saturating_duration_since(now);
             let entry = state.drains.written(record);
-            let leased = Leased::record(&record.key, &entry, record.ttl, left)?;
-            Some((record.key.clone(), leased))
+            let leased = Leased::record(key, &entry, record.ttl, left)?;
+            Some((key.clone(), leased))
         });
         written.collect()
     }

@@ -9,10 +9,11 @@ use std::{
 use postern_core::{
     Text,
     registry::{
-        Address, Draft, Entry, EntryError, Incarnation, Method, Number, Params, Record, Told, Ttl,
-        Value, Version, address::AddressError, entry::WEIGHT_DEFAULT, lease::TtlError,
+        Address, Draft, Entry, EntryError, Incarnation, Number, Params, Record, Told, Ttl, Value,
+        Version, address::AddressError, entry::WEIGHT_DEFAULT, lease::TtlError,
         version::VersionError,
     },
+    service::{CallKind, MethodInfo, ServiceInfo, TypeInfo},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value as Json};
@@ -43,6 +44,8 @@ pub struct Listing {
     pub zone: Option<String>,
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub metadata: BTreeMap<String, String>,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub methods: Option<Vec<MethodListing>>,
     /// Length of the lease; none for what is kept until its owner removes it.
@@ -50,11 +53,37 @@ pub struct Listing {
     pub ttl_ms: Option<u64>,
 }
 
+/// A method as everybody is shown it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct MethodListing {
     pub name: String,
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// `unary`, `client-stream`, `server-stream` or `bidirectional`; absent where nobody says.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kind: Option<String>,
+    /// Name of the request's type; empty when it takes none, or nobody says.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub request: String,
+    /// Name of the reply's type, likewise.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub response: String,
+    /// Whether a second identical call changes nothing more.
     #[serde(default)]
     pub idempotent: bool,
+}
+
+/// A service as everybody is shown it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct ServiceListing {
+    pub name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// One sentence for people; empty when the service says nothing about itself.
+    #[serde(skip_serializing_if = "String::is_empty")]
+    pub summary: String,
+    /// Empty when the service does not describe its methods; it may answer any.
+    pub methods: Vec<MethodListing>,
 }
 
 /// Why a listing is no entry.
@@ -66,6 +95,10 @@ pub enum ListingError {
     Version(#[from] VersionError),
     #[error("params.{key}: {problem}")]
     Param { key: String, problem: &'static str },
+    #[error(
+        "methods: `{kind}` is no kind of call; write unary, client-stream, server-stream or bidirectional"
+    )]
+    CallKind { kind: String },
     #[error("ttl-ms: {0}")]
     Ttl(#[from] TtlError),
     #[error(transparent)]
@@ -73,7 +106,7 @@ pub enum ListingError {
 }
 
 /// The keys of a listing, for whoever refuses others.
-pub(super) const KEYS: [&str; 13] = [
+pub(super) const KEYS: [&str; 14] = [
     "instance",
     "service",
     "version",
@@ -85,6 +118,7 @@ pub(super) const KEYS: [&str; 13] = [
     "weight",
     "zone",
     "metadata",
+    "summary",
     "methods",
     "ttl-ms",
 ];
@@ -106,11 +140,8 @@ impl Listing {
     fn draft(&self) -> Result<Draft, ListingError> {
         let texts = |set: &BTreeSet<String>| set.iter().map(|text| text.as_str().into()).collect();
         let pair = |(key, value): (&String, &String)| (key.as_str().into(), value.as_str().into());
-        let method = |method: &MethodListing| Method {
-            name: method.name.as_str().into(),
-            idempotent: method.idempotent,
-        };
         let methods = self.methods.as_ref();
+        let methods = methods.map(|methods| methods.iter().map(MethodListing::read).collect());
         let addresses = self.addresses.iter().map(|text| Address::parse(text));
         Ok(Draft {
             version: self.version.as_deref().map(Version::parse).transpose()?,
@@ -122,17 +153,14 @@ impl Listing {
             weight: self.weight,
             zone: self.zone.as_deref().map(Text::from),
             metadata: self.metadata.iter().map(pair).collect(),
-            methods: methods.map(|methods| methods.iter().map(method).collect()),
+            summary: self.summary.as_str().into(),
+            methods: methods.transpose()?,
             ..Draft::new(self.instance.as_str(), self.service.as_str())
         })
     }
 
     pub(super) fn of(entry: &Entry, ttl: Option<Ttl>) -> Self {
         let text = |text: &Text| text.to_string();
-        let method = |method: &Method| MethodListing {
-            name: method.name.to_string(),
-            idempotent: method.idempotent,
-        };
         let methods = entry.methods.as_ref();
         Self {
             instance: entry.instance.to_string(),
@@ -148,8 +176,51 @@ impl Listing {
             metadata: (entry.metadata.iter())
                 .map(|(key, value)| (text(key), text(value)))
                 .collect(),
-            methods: methods.map(|methods| methods.iter().map(method).collect()),
+            summary: entry.summary.to_string(),
+            methods: methods.map(|methods| methods.iter().map(MethodListing::from).collect()),
             ttl_ms: ttl.map(|ttl| millis(ttl.duration())),
+        }
+    }
+}
+
+impl MethodListing {
+    fn read(&self) -> Result<MethodInfo, ListingError> {
+        let named = |name: &String| TypeInfo {
+            name: name.as_str().into(),
+        };
+        let unknown = |kind: &String| ListingError::CallKind { kind: kind.clone() };
+        let read = |kind: &String| CallKind::from_name(kind).ok_or_else(|| unknown(kind));
+        Ok(MethodInfo {
+            name: self.name.as_str().into(),
+            summary: self.summary.as_str().into(),
+            kind: self.kind.as_ref().map(read).transpose()?,
+            request: named(&self.request),
+            response: named(&self.response),
+            idempotent: self.idempotent,
+        })
+    }
+}
+
+impl From<&MethodInfo> for MethodListing {
+    fn from(method: &MethodInfo) -> Self {
+        Self {
+            name: method.name.to_string(),
+            summary: method.summary.to_string(),
+            kind: method.kind.map(|kind| kind.name().to_owned()),
+            request: method.request.name.to_string(),
+            response: method.response.name.to_string(),
+            idempotent: method.idempotent,
+        }
+    }
+}
+
+impl From<&ServiceInfo> for ServiceListing {
+    fn from(service: &ServiceInfo) -> Self {
+        Self {
+            name: service.name.to_string(),
+            version: service.version.as_ref().map(ToString::to_string),
+            summary: service.summary.to_string(),
+            methods: service.methods.iter().map(MethodListing::from).collect(),
         }
     }
 }
@@ -244,7 +315,8 @@ mod tests {
             "addresses":["tcp://h:1","udp://[::1]:2"],
             "params":{"b":true,"f":0.5,"i":-3,"l":[1,"x"],"m":{"k":"v"}},
             "vnets":["n"],"permissions":["p"],"weight":5,"zone":"z","metadata":{"k":"v"},
-            "methods":[{"name":"get","idempotent":true},{"name":"put"}],"ttl-ms":5000,
+            "summary":"Users.","methods":[{"name":"get","summary":"One.","kind":"unary",
+            "request":"id","response":"user","idempotent":true},{"name":"put"}],"ttl-ms":5000,
             "a-later-key":1}"#;
         let told = read(json).expect("an entry");
         assert_eq!(told.ttl.map(Ttl::duration), Some(Duration::from_secs(5)));
@@ -252,6 +324,12 @@ mod tests {
         let written = Listing::of(&told.entry, told.ttl);
         assert_eq!(written.told(), Ok(told));
         let parsed: Json = serde_json::from_str(json).expect("JSON");
+        let methods = serde_json::to_value(&written.methods).expect("JSON");
+        assert_eq!(methods[0], parsed["methods"][0]);
+        assert_eq!(
+            methods[1],
+            serde_json::json!({ "name": "put", "idempotent": false })
+        );
         assert_eq!(Json::Object(written.params), parsed["params"]);
     }
 
@@ -290,6 +368,10 @@ mod tests {
             r#""weight":10001"#,
             "weight 10001 exceeds the limit of 10000",
         );
+        check(
+            r#""methods":[{"name":"a","kind":"push"}]"#,
+            "methods: `push` is no kind of call; write unary, client-stream, server-stream or bidirectional",
+        );
         assert!(read(r#"{"instance":"a","service":"s","version":"x"}"#).is_err());
     }
 
@@ -302,6 +384,7 @@ mod tests {
             permissions: ["p".into()].into(),
             zone: Some("z".into()),
             metadata: [("k".into(), "v".into())].into(),
+            summary: "s".into(),
             methods: Some(Vec::new()),
             ..Draft::new("a", "s")
         };

@@ -5,9 +5,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_core::{
     Text,
     registry::{
-        Address, Draft, Entry, Method, Owner, Told, Version, directory::Replaced,
-        entry::WEIGHT_DEFAULT,
+        Address, Draft, Entry, Owner, Told, Version, directory::Replaced, entry::WEIGHT_DEFAULT,
     },
+    service::MethodInfo,
 };
 use tracing::warn;
 
@@ -20,8 +20,10 @@ pub struct LocalService {
     pub name: Text,
     /// A semantic version; one that is none is left out and told in the log.
     pub version: Option<Text>,
+    /// One sentence for people; may be empty.
+    pub summary: Text,
     /// `None` where the plugin does not describe itself.
-    pub methods: Option<Vec<Method>>,
+    pub methods: Option<Vec<MethodInfo>>,
     /// Share of calls beside other instances. Default 100.
     pub weight: u32,
     pub metadata: BTreeMap<Text, Text>,
@@ -43,6 +45,7 @@ impl LocalService {
         Self {
             name: name.into(),
             version: None,
+            summary: Text::default(),
             methods: None,
             weight: WEIGHT_DEFAULT,
             metadata: BTreeMap::new(),
@@ -150,7 +153,8 @@ impl State {
                 incarnation: self.life,
                 ..draft_of(plugin, service, settings, addresses)
             };
-            let entry = Entry::new(&draft);
+            // What an entry has no room for, or what no entry may hold, is told by this gateway only.
+            let entry = Entry::new(&draft).or_else(|_| Entry::new(&bare(draft)));
             let (service, told) = (&service.name, "a service cannot be in the directory");
             let entry = entry.inspect_err(|error| warn!(%plugin, %service, %error, "{told}"));
             entry.ok()
@@ -171,6 +175,16 @@ impl State {
             warn!(%owner, %instance, %error, "not taken into the directory");
         }
         replaced
+    }
+}
+
+/// Without what is for people only.
+fn bare(draft: Draft) -> Draft {
+    let methods = draft.methods.as_ref();
+    Draft {
+        summary: Text::default(),
+        methods: methods.map(|methods| methods.iter().map(MethodInfo::bare).collect()),
+        ..draft
     }
 }
 
@@ -203,6 +217,7 @@ fn draft_of(
         weight: service.weight,
         zone: settings.zone.as_deref().map(Text::from),
         metadata: service.metadata.clone(),
+        summary: service.summary.clone(),
         methods: service.methods.clone(),
         ..Draft::new(instance, service.name.clone())
     }

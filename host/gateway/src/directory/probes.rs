@@ -9,7 +9,7 @@ use std::{
 
 use postern_core::{
     BoxFuture,
-    registry::{Entry, Health, Key, Outcome, Owner, Snapshot, Source},
+    registry::{Entry, Health, Key, Outcome, Owner, Record, Snapshot, Source},
 };
 use postern_net::{Shutdown, dial};
 use tokio::task::JoinSet;
@@ -25,12 +25,16 @@ pub trait Ask: Send + Sync {
 /// When each instance is asked.
 #[derive(Debug, Default)]
 struct Schedule {
+    /// What it was made of last.
+    snapshot: Arc<Snapshot>,
     due: BTreeMap<Key, Due>,
+    /// The same, the earliest first.
+    queue: BTreeSet<(Instant, Key)>,
 }
 
 #[derive(Debug)]
 struct Due {
-    entry: Entry,
+    record: Arc<Record>,
     health: Health,
     at: Instant,
 }
@@ -55,7 +59,7 @@ pub async fn run(directory: Arc<Directory>, ask: Arc<dyn Ask>, shutdown: Shutdow
             down: settings.probe_down_interval,
         };
         changes.borrow_and_update();
-        schedule.follow(&directory.snapshot(), now(), rhythm, part_of);
+        schedule.follow(directory.snapshot(), now(), rhythm, part_of);
         while probes.len() < settings.probe_concurrency
             && let Some((key, entry)) = schedule.take_due(now(), rhythm, &asked)
         {
@@ -92,16 +96,29 @@ pub async fn run(directory: Arc<Directory>, ask: Arc<dyn Ask>, shutdown: Shutdow
 }
 
 impl Schedule {
-    /// Takes over what the snapshot has. `part_of` gives a random part of an interval.
+    /// Takes over what changed in the snapshot. `part_of` gives a random part of an interval.
     fn follow(
         &mut self,
-        snapshot: &Snapshot,
+        snapshot: Arc<Snapshot>,
         now: Instant,
         rhythm: Rhythm,
         part_of: impl Fn(Duration) -> Duration,
     ) {
-        let mut before = std::mem::take(&mut self.due);
-        let services = snapshot.services();
+        let before = std::mem::replace(&mut self.snapshot, snapshot);
+        if Arc::ptr_eq(&before, &self.snapshot) {
+            return;
+        }
+        let changes = self.snapshot.changes_since(&before);
+        let mut known: BTreeMap<Key, Due> = BTreeMap::new();
+        let gone = changes.keys().filter_map(|name| before.service(name));
+        for instance in gone.flat_map(|service| service.all()) {
+            let key = &instance.record.key;
+            if let Some(due) = self.due.remove(key) {
+                self.queue.remove(&(due.at, key.clone()));
+                known.insert(key.clone(), due);
+            }
+        }
+        let services = changes.values().flatten();
         for instance in services.flat_map(|service| service.all()) {
             let record = &instance.record;
             let is_remote = !matches!(record.key.owner, Owner::Local(_));
@@ -114,17 +131,18 @@ impl Schedule {
             // A first probe comes anywhere within the interval, so that a gateway that starts with
             // a thousand instances does not ask them all at once.
             let fresh = || now + part_of(interval);
-            let at = match before.remove(&record.key) {
+            let at = match known.remove(&record.key) {
                 // One that just went down is not left to its old, longer interval.
                 Some(due) if due.health != instance.health => due.at.min(fresh()),
                 Some(due) => due.at,
                 None => fresh(),
             };
             let due = Due {
-                entry: record.entry.clone(),
+                record: Arc::clone(record),
                 health: instance.health,
                 at,
             };
+            self.queue.insert((at, record.key.clone()));
             self.due.insert(record.key.clone(), due);
         }
     }
@@ -136,17 +154,21 @@ impl Schedule {
         rhythm: Rhythm,
         asked: &BTreeSet<Key>,
     ) -> Option<(Key, Entry)> {
-        let waiting = self.due.iter_mut().filter(|(key, _)| !asked.contains(*key));
-        let due = waiting.filter(|(_, due)| due.at <= now);
-        let (key, due) = due.min_by_key(|(_, due)| due.at)?;
+        let (at, key) = self.first(asked).filter(|(at, _)| *at <= now)?.clone();
+        self.queue.remove(&(at, key.clone()));
+        let due = self.due.get_mut(&key)?;
         let interval = rhythm.of(due.health);
-        due.at = (due.at + interval).max(now + interval / 2);
-        Some((key.clone(), due.entry.clone()))
+        due.at = (at + interval).max(now + interval / 2);
+        self.queue.insert((due.at, key.clone()));
+        Some((key, due.record.entry.clone()))
     }
 
     fn next(&self, asked: &BTreeSet<Key>) -> Option<Instant> {
-        let waiting = self.due.iter().filter(|(key, _)| !asked.contains(*key));
-        waiting.map(|(_, due)| due.at).min()
+        self.first(asked).map(|(at, _)| *at)
+    }
+
+    fn first(&self, asked: &BTreeSet<Key>) -> Option<&(Instant, Key)> {
+        self.queue.iter().find(|(_, key)| !asked.contains(key))
     }
 }
 

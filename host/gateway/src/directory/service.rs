@@ -13,12 +13,13 @@ use std::{
 };
 
 use postern_core::{
-    Blame, BoxFuture, Call, Context, Error, Handler, Kind, Origin, Principal, Reply, Retry,
+    Blame, BoxFuture, Call, Context, Error, Handler, Kind, Origin, Principal, Reply, Retry, Text,
     registry::{
         Address, Caller, Health, Incarnation, InstanceId, Key, Lease, Owner, RegisterError, Told,
         Ttl, Watch,
         directory::{Registered, RenewError},
     },
+    service::{MethodInfo, ServiceInfo},
 };
 use postern_net::dial;
 use serde::Serialize;
@@ -52,16 +53,43 @@ pub struct Service {
 pub type Catalogue =
     Box<dyn Fn(Option<&str>, Option<&Principal>) -> Result<bytes::Bytes, Error> + Send + Sync>;
 
-/// The methods, in order, each with whether it may be called again after a failure.
-pub const METHODS: [(&str, bool); 7] = [
-    ("discover", true),
-    ("heartbeat", true),
-    ("picture", true),
-    ("register", true),
-    (SERVICES, true),
-    ("unregister", false),
-    ("watch", true),
+/// The methods, in order.
+const METHODS: [&str; 7] = [
+    "discover",
+    "heartbeat",
+    "picture",
+    "register",
+    SERVICES,
+    "unregister",
+    "watch",
 ];
+
+/// What the service says of itself.
+#[must_use]
+pub fn info() -> ServiceInfo {
+    let method = |name: &'static str| {
+        let unary = |idempotent| MethodInfo::unary(Text::from_static(name), idempotent);
+        match name {
+            "discover" => {
+                unary(true).with_summary("Finds instances by what they say of themselves.")
+            }
+            "heartbeat" => unary(true).with_summary("Renews the lease of an instance."),
+            "picture" => unary(true).with_summary("Every entry at one moment, page by page."),
+            "register" => unary(true).with_summary("Enters an instance, or changes its entry."),
+            "unregister" => unary(false).with_summary("Takes an instance out."),
+            // One batch where the caller names a time, or has no streams.
+            "watch" => MethodInfo::new(Text::from_static(name), true)
+                .with_summary("The entries and what changes, as a stream or batch by batch."),
+            _ => unary(true).with_summary("The services that the caller may call."),
+        }
+    };
+    ServiceInfo {
+        name: Text::from_static(SERVICE),
+        summary: Text::from_static("Who answers for which service."),
+        methods: METHODS.map(method).into(),
+        ..ServiceInfo::default()
+    }
+}
 
 /// What `discover` finds.
 #[derive(Debug, Serialize)]
@@ -274,7 +302,12 @@ impl Directory {
 
     /// What the caller may see.
     fn caller(&self, context: &Context) -> Caller {
-        let roles = context.principal.as_ref().map(|principal| &principal.roles);
+        self.caller_of(context.principal.as_deref())
+    }
+
+    /// What whoever has shown to be `principal` may see.
+    pub(crate) fn caller_of(&self, principal: Option<&Principal>) -> Caller {
+        let roles = principal.map(|principal| &principal.roles);
         let roles: BTreeSet<_> = roles.into_iter().flatten().cloned().collect();
         if roles.contains(self.settings().peer_role.as_str()) {
             Caller::Trusted

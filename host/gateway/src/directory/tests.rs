@@ -8,6 +8,7 @@ use std::time::Duration;
 use postern_core::{
     Kind,
     registry::{Caller, Draft, Entry, Incarnation, InstanceId, Owner, Ttl},
+    service::MethodInfo,
 };
 
 use super::*;
@@ -79,6 +80,33 @@ fn plugins_have_names_addresses_and_place_from_the_gateway() {
     );
     assert_eq!(directory.remove_local("users"), 2);
     assert_eq!(directory.snapshot().services().len(), 0);
+}
+
+#[test]
+fn a_service_is_there_without_the_words_that_an_entry_has_no_room_for() {
+    let directory = Directory::new(&Config::default()).expect("good settings");
+    let described = |summary_bytes: usize| {
+        let method = |n: usize| {
+            let summary = "x".repeat(summary_bytes);
+            MethodInfo::unary(format!("m{n}"), true).with_summary(summary)
+        };
+        let mut service = LocalService::new("users");
+        service.methods = Some((0..30).map(method).collect());
+        directory.set_local("users", vec![service]);
+        let found = directory.discover(&Query::service("users", Caller::Trusted));
+        found[0].record.entry.methods.clone().expect("methods")
+    };
+    assert!(
+        described(100)
+            .iter()
+            .all(|method| method.summary.len() == 100)
+    );
+    // 30 of 1,000 octets are more than an entry holds; 1,025 are more than a text.
+    for summary_bytes in [1000, 1025] {
+        let methods = described(summary_bytes);
+        let expected = (0..30).map(|n| MethodInfo::unary(format!("m{n}"), true));
+        assert_eq!(methods, expected.collect::<Vec<_>>());
+    }
 }
 
 #[test]

@@ -23,6 +23,7 @@ use postern_core::{
         Counts, Event, EventSink, Hub, HubConfig, HubTotals, Pattern, QueueBounds, Subscription,
     },
     extension::EventHandler,
+    service::{MethodInfo, ServiceInfo},
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
@@ -30,8 +31,27 @@ pub(crate) use self::document::write as to_line;
 pub use self::listener::Listener;
 use self::{listener::ListenerInfo, stream::Lines};
 
-/// Methods of the service, in order.
-pub const METHODS: [&str; 3] = ["publish", "subscribe", "unsubscribe"];
+/// What the service says of itself.
+#[must_use]
+pub fn info() -> ServiceInfo {
+    let method =
+        |name, summary| MethodInfo::unary(Text::from_static(name), false).with_summary(summary);
+    // Over HTTP its reply streams the events.
+    let subscribe = MethodInfo::new("subscribe", false);
+    ServiceInfo {
+        name: Text::from_static("events"),
+        summary: Text::from_static("Events by topic."),
+        methods: vec![
+            method(
+                "publish",
+                "Hands an event to every subscriber of its topic.",
+            ),
+            subscribe.with_summary("Asks for the events of topics."),
+            method("unsubscribe", "Asks for them no more."),
+        ],
+        ..ServiceInfo::default()
+    }
+}
 
 /// The service `events`. Clones are the same.
 #[derive(Debug, Clone)]

@@ -4,7 +4,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
+        atomic::{AtomicBool, AtomicU64, Ordering::Relaxed},
     },
     time::{Duration, Instant},
 };
@@ -29,6 +29,8 @@ use crate::{
 #[derive(Default)]
 pub struct Extensions {
     chain: ArcSwap<Chain>,
+    /// Whether a link of the chain sees frames.
+    sees_frames: Arc<AtomicBool>,
 }
 
 /// Every link, the first to see a call first.
@@ -125,7 +127,13 @@ pub(super) enum Passed {
 
 impl Extensions {
     pub fn publish(&self, chain: Chain) {
+        let sees_frames = chain.links.iter().any(|link| link.part.frames().is_some());
         self.chain.store(Arc::new(chain));
+        self.sees_frames.store(sees_frames, Relaxed);
+    }
+
+    pub(super) fn sees_frames(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.sees_frames)
     }
 
     #[must_use]

@@ -27,23 +27,23 @@ impl ListenerFrames {
     }
 
     /// The links that see frames of the listener, in the order of `direction`.
-    fn links<'c>(&self, chain: &'c Chain, direction: Direction) -> Vec<&'c Link> {
-        let sees = |link: &&Link| {
+    fn links<'c>(&self, chain: &'c Chain, direction: Direction) -> impl Iterator<Item = &'c Link> {
+        let links = chain.links();
+        let in_order = (0..links.len()).map(move |place| match direction {
+            Direction::Inbound => place,
+            Direction::Outbound => links.len() - 1 - place,
+        });
+        in_order.filter_map(|idx| links.get(idx)).filter(|link| {
             link.part.frames().is_some() && link.settings.covers_listener(Some(&self.listener))
-        };
-        let links = chain.links().iter().filter(sees);
-        match direction {
-            Direction::Inbound => links.collect(),
-            Direction::Outbound => links.rev().collect(),
-        }
+        })
     }
 }
 
 impl FrameExtension for ListenerFrames {
     fn should_handle(&self, head: &FrameHead) -> Result<bool, Error> {
-        let chain = self.extensions.chain();
-        let links = self.links(&chain, head.direction);
-        Ok(links.into_iter().any(|link| wants(link, head)))
+        let chain = self.extensions.load();
+        let mut links = self.links(&chain, head.direction);
+        Ok(links.any(|link| wants(link, head)))
     }
 
     fn handle(&self, direction: Direction, mut frame: Frame) -> Verdict {

@@ -21,7 +21,7 @@ pub mod route;
 mod trace;
 
 use std::{
-    sync::Arc,
+    sync::{Arc, atomic::AtomicBool},
     time::{Duration, Instant},
 };
 
@@ -128,6 +128,12 @@ impl Pipeline {
     #[must_use]
     pub fn frames(&self, listener: &str) -> ListenerFrames {
         ListenerFrames::new(Arc::clone(&self.extensions), listener)
+    }
+
+    /// Whether there are frame extensions at all.
+    #[must_use]
+    pub fn sees_frames(&self) -> Arc<AtomicBool> {
+        self.extensions.sees_frames()
     }
 
     /// The way of the calls that come through `listener`.
@@ -345,9 +351,12 @@ fn bound(call: &Call, now: Instant, settings: &Settings) -> Result<(), Error> {
     }
 }
 
-/// The answer of a call in whose beginning the gateway itself is broken.
+/// The answer of a call that could not even be started.
 fn broken(panicked: &Panicked) -> BoxFuture<Result<Reply, Error>> {
-    error!(panic = panicked.message, "the pipeline panicked");
+    error!(
+        panic = panicked.message,
+        "a call panicked while it was started"
+    );
     Box::pin(std::future::ready(Err(panicked.clone().into())))
 }
 

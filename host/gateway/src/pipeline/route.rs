@@ -1,8 +1,8 @@
-//! Where a call goes: service name to the one plugin that serves it. The table is replaced whole,
-//! so that a call reads it without a lock.
+//! Where a call goes: service name to whoever answers for it. A call reads the table without a lock;
+//! a change of one service costs that service.
 
 use std::{
-    collections::{BTreeMap, HashMap},
+    collections::{BTreeMap, BTreeSet},
     fmt,
     sync::{
         Arc,
@@ -10,11 +10,11 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
-use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text, bounded::start};
+use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text};
 
 use crate::{
     cluster::{Cluster, Trail},
+    name_table::NameTable,
     nearest::nearest,
     shard::Sharded,
     telemetry::calls::CallMetrics,
@@ -23,15 +23,10 @@ use crate::{
 /// The routing table in force.
 #[derive(Debug, Default)]
 pub struct Routes {
-    table: ArcSwap<Table>,
+    /// Every service with its route, in as many copies as threads may hold it at a time.
+    services: NameTable<Sharded<Arc<Route>>>,
     /// Whether a service without a route is unknown, and not just not deployed yet.
     is_complete: AtomicBool,
-}
-
-/// Every service with its route, in as many copies as threads may hold it at a time.
-#[derive(Debug, Default)]
-pub struct Table {
-    services: HashMap<Text, Sharded<Arc<Route>>>,
 }
 
 /// One service and who answers for it.
@@ -61,9 +56,25 @@ pub enum Target {
 }
 
 impl Routes {
-    /// Replaces the table.
-    pub fn publish(&self, table: Table) {
-        self.table.store(Arc::new(table));
+    /// Makes `routes`, one for each service, all that there are.
+    pub fn publish(&self, routes: impl IntoIterator<Item = Route>) {
+        let mut gone: BTreeSet<Text> = self.services.names().into_iter().collect();
+        for route in routes {
+            gone.remove(&route.service);
+            self.put(&route);
+        }
+        gone.iter().for_each(|service| self.remove(service));
+    }
+
+    /// The calls of its service take `route` from here on.
+    pub fn put(&self, route: &Route) {
+        let copies = Sharded::new(|| Arc::new(route.clone()));
+        self.services.insert(&route.service, &copies);
+    }
+
+    /// `service` has no route from here on.
+    pub fn remove(&self, service: &str) {
+        self.services.remove(service);
     }
 
     /// Every service has its route from here on; one without is unknown.
@@ -84,21 +95,20 @@ impl Routes {
     /// method; `unavailable` when nobody answers for the service at present, and for every service
     /// without a route until `set_complete`.
     pub fn find(&self, call: &Call) -> Result<Arc<Route>, Refused> {
-        let table = self.table.load();
-        let shards = table.services.get(call.service.as_str());
-        let Some(route) = shards.and_then(Sharded::mine) else {
+        let mine = |copies: &Sharded<Arc<Route>>| copies.mine().map(Arc::clone);
+        let Some(route) = self.services.read(&call.service, mine).flatten() else {
             let error = if self.is_complete.load(Relaxed) {
-                unknown_service(&call.service, &table)
+                self.unknown_service(&call.service)
             } else {
                 Error::unavailable(Blame::Gateway, "plugins are being deployed, try again")
             };
             return Err(Refused { error, route: None });
         };
         match route.admit(call) {
-            Ok(()) => Ok(Arc::clone(route)),
+            Ok(()) => Ok(route),
             Err(error) => Err(Refused {
                 error,
-                route: Some(Arc::clone(route)),
+                route: Some(route),
             }),
         }
     }
@@ -106,11 +116,22 @@ impl Routes {
     /// All routes by service name.
     #[must_use]
     pub fn all(&self) -> BTreeMap<Text, Arc<Route>> {
-        let table = self.table.load();
-        let routes = table.services.values().filter_map(Sharded::mine);
+        let routes = self.services.all().into_iter();
         routes
-            .map(|route| (route.service.clone(), Arc::clone(route)))
+            .filter_map(|(name, copies)| Some((name, copies.mine().map(Arc::clone)?)))
             .collect()
+    }
+
+    fn unknown_service(&self, wanted: &str) -> Error {
+        if wanted.is_empty() {
+            return Error::not_found("the call names no service");
+        }
+        let shown = shorten(wanted);
+        let names = self.services.names();
+        Error::not_found(match nearest(wanted, names.iter().map(Text::as_str)) {
+            Some(near) => format!("no service {shown}; did you mean {near}?"),
+            None => format!("no service {shown}"),
+        })
     }
 }
 
@@ -119,18 +140,6 @@ impl Routes {
 pub struct Refused {
     pub error: Error,
     pub route: Option<Arc<Route>>,
-}
-
-impl FromIterator<Route> for Table {
-    fn from_iter<I: IntoIterator<Item = Route>>(routes: I) -> Self {
-        let shards = |route: Route| {
-            let name = route.service.clone();
-            (name, Sharded::new(|| Arc::new(route.clone())))
-        };
-        Self {
-            services: routes.into_iter().map(shards).collect(),
-        }
-    }
 }
 
 impl Route {
@@ -182,7 +191,7 @@ impl Target {
         trail: &Trail,
     ) -> Result<BoxFuture<Result<Reply, Error>>, Error> {
         match self {
-            Self::Live(handler) => Ok(start(|| handler.call(call))),
+            Self::Live(handler) => Ok(handler.call(call)),
             Self::Cluster(cluster) => Ok(cluster.call(call, trail)),
             Self::Down(reason) => Err(Error::internal(format!(
                 "a call was admitted that has no handler: {reason}"
@@ -206,18 +215,6 @@ fn satisfies(version: &str, wanted: &str) -> bool {
     version
         .strip_prefix(wanted)
         .is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-}
-
-fn unknown_service(wanted: &str, table: &Table) -> Error {
-    if wanted.is_empty() {
-        return Error::not_found("the call names no service");
-    }
-    let shown = shorten(wanted);
-    let names = table.services.keys().map(Text::as_str);
-    Error::not_found(match nearest(wanted, names) {
-        Some(near) => format!("no service {shown}; did you mean {near}?"),
-        None => format!("no service {shown}"),
-    })
 }
 
 fn unknown_version(route: &Route, wanted: &str) -> Error {
@@ -287,11 +284,11 @@ mod tests {
         let routes = Routes::default();
         routes.set_complete();
         let methods = ["CreateUser", "GetUser"];
-        routes.publish(Table::from_iter([
+        routes.publish([
             route("users", Some(&methods), Target::Live(Arc::new(Silent))),
             route("echo", None, Target::Live(Arc::new(Silent))),
             route("gone", None, Target::Down("its file was refused".into())),
-        ]));
+        ]);
         routes
     }
 

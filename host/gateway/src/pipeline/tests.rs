@@ -14,7 +14,6 @@ use super::*;
 use crate::{
     cluster::Trail,
     config::Config,
-    pipeline::route::Table,
     telemetry::calls::{CallNumbers, Outcome},
 };
 
@@ -103,6 +102,24 @@ async fn a_call_that_its_caller_drops_is_booked_as_cancelled() {
         [(Transport::Memory, Outcome::Failed(Kind::Cancelled), 1)]
     );
     assert_eq!(numbers.in_flight, 0);
+}
+
+#[tokio::test]
+async fn what_panics_is_booked_as_internal() {
+    let stage = Stage::new(|call| match &*call.method {
+        "Start" => panic!("on purpose"),
+        _ => Box::pin(async { panic!("on purpose") }),
+    });
+    for (method, n_ended) in [("Start", 1), ("Poll", 2)] {
+        let call = Call::unary("users", method, "");
+        let error = stage.pipeline.call(call).await.expect_err("broken");
+        let expected = (Kind::Internal, Blame::Gateway);
+        assert_eq!((error.kind, error.blame), expected, "{method}");
+        let numbers = stage.numbers("users");
+        let internal = Outcome::Failed(Kind::Internal);
+        assert_eq!(numbers.ended, [(Transport::Memory, internal, n_ended)]);
+        assert_eq!(numbers.in_flight, 0);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -374,7 +391,7 @@ impl Stage {
         let (book, routes) = (CallBook::default(), Arc::new(Routes::default()));
         let batches = Arc::default();
         routes.set_complete();
-        routes.publish(Table::from_iter([Route {
+        routes.publish([Route {
             service: "users".into(),
             version: None,
             plugin: "users".into(),
@@ -382,7 +399,7 @@ impl Stage {
             methods: None,
             target: Target::Live(Arc::new(Answerer(answer, Arc::clone(&batches)))),
             metrics: book.service(&"users".into()),
-        }]));
+        }]);
         Self {
             pipeline: Pipeline::new(routes, Arc::default(), Rules::default(), &book),
             book,

@@ -263,8 +263,7 @@ impl Handler for Client {
     fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
         let deadline = &mut call.context.deadline;
         deadline.get_or_insert_with(|| driver::now() + self.shared.call_timeout);
-        let session = Session(Arc::clone(&self.shared));
-        BoundedHandler::<_, Alarm>::new(session, Blame::Upstream).call(call)
+        BoundedHandler::<_, Alarm>::new(self.session(), Blame::Upstream).call(call)
     }
 }
 

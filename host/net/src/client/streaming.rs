@@ -35,7 +35,7 @@ pub(super) struct Streaming {
 
 impl Streaming {
     pub(super) fn new(destination: Destination) -> Self {
-        let streams = Streams::new(MuxConfig::default(), Role::Client);
+        let streams = Streams::new(MuxConfig::default(), Role::Client, None);
         Self {
             destination,
             streams,
@@ -117,9 +117,18 @@ impl Streaming {
         now: Instant,
         connection: &mut Connection,
     ) -> Poll<()> {
-        let polled = self.streams.poll(cx, Self::may_send(connection));
-        self.follow(now, connection);
+        let mut polled = Poll::Pending;
+        while let Poll::Ready(()) = self.poll_once(cx, connection) {
+            polled = Poll::Ready(());
+            self.follow(now, connection);
+        }
         polled
+    }
+
+    fn poll_once(&mut self, cx: &mut task::Context<'_>, connection: &Connection) -> Poll<()> {
+        // What a client holds is its callers' affair.
+        self.streams
+            .poll(cx, Self::may_send(connection), |_| Ok(()))
     }
 
     /// The session is over.

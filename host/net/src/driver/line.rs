@@ -29,7 +29,7 @@ const SLICES_MAX: usize = 32;
 /// Octets taken out of the session's bounded queue ahead of the write that takes them.
 const OUTPUT_BYTES_MAX: usize = 256 * 1024;
 /// Bytes that may be queued without room in the budget: errors in the place of replies, PONGs and
-/// items of streams, each of which has a bound of its own.
+/// events, each of which has a bound of its own.
 const UNASKED_BYTES_MAX: usize = 2 * 1024 * 1024;
 /// How long the last word (ERR, BYE) may take to be written and read.
 const LAST_WORD: Duration = Duration::from_secs(1);
@@ -59,6 +59,14 @@ pub(crate) struct Line<S> {
     counters: Arc<Counters>,
 }
 
+/// Room for what waits for a peer, while its session queues more of it.
+#[derive(Debug)]
+pub(crate) struct OutputRoom<'a> {
+    held: &'a mut Held,
+    /// What waits outside of the session's queue.
+    beside: usize,
+}
+
 /// Why a line is cut without a last word.
 #[derive(Debug, thiserror::Error)]
 pub(crate) enum LineError {
@@ -68,6 +76,21 @@ pub(crate) enum LineError {
     WriteTimeout(Duration),
     #[error("{0}")]
     Cut(String),
+}
+
+impl OutputRoom<'_> {
+    /// Counts what waits, and `more`.
+    ///
+    /// # Errors
+    /// Where there is no room for it.
+    pub(crate) fn try_hold(
+        &mut self,
+        connection: &Connection,
+        more: usize,
+    ) -> Result<(), ByteBudgetError> {
+        let waiting = connection.queued().1 + self.beside;
+        self.held.try_grow_to(waiting + more)
+    }
 }
 
 impl<S: StreamLink> Line<S> {
@@ -174,8 +197,17 @@ impl<S: StreamLink> Line<S> {
         beside: usize,
         more: usize,
     ) -> Result<(), ByteBudgetError> {
-        let waiting = self.unwritten_bytes() + beside;
-        self.held_output.try_grow_to(waiting + more)
+        let (connection, mut room) = self.with_room(beside);
+        room.try_hold(connection, more)
+    }
+
+    /// The session, and room for what is queued there; `beside` waits elsewhere.
+    pub(crate) fn with_room(&mut self, beside: usize) -> (&mut Connection, OutputRoom<'_>) {
+        let room = OutputRoom {
+            held: &mut self.held_output,
+            beside: self.output_bytes + beside,
+        };
+        (&mut self.connection, room)
     }
 
     /// Gives back what was counted and is written; what was queued without asking must find room.

@@ -12,7 +12,8 @@ use postern_core::wire::SessionId;
 
 pub use self::alarm::Alarm;
 pub(crate) use self::{
-    line::{Line, LineError, now},
+    held::Held,
+    line::{Line, LineError, OutputRoom, now},
     socket::Socket,
 };
 

@@ -139,6 +139,11 @@ impl Activity {
 }
 
 impl InFlight {
+    /// Whether no other request of the connection waits for its reply.
+    pub(super) fn is_alone(&self) -> bool {
+        self.activity.n_waiting.load(Relaxed) <= 1
+    }
+
     /// The reply is there.
     pub(super) fn on_reply(&mut self) {
         if std::mem::take(&mut self.is_waiting) {

@@ -12,9 +12,11 @@ use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
+    activity::InFlight,
     fields::set,
+    gather::Gather,
     head::{FIELDS_MAX, HeadError},
-    is_ndjson,
+    host, is_ndjson,
     origin::{ForeignPage, check_origin},
     path::{PathError, Resource},
     reply::{self, ReplyBody},
@@ -33,14 +35,16 @@ pub(super) trait Answer: Send + Sync + 'static {
         &self,
         request: Request<Incoming>,
         connection: &Asker,
+        in_flight: &InFlight,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 /// The connection that asks.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub(super) struct Asker {
     pub(super) peer: Arc<Peer>,
     pub(super) bytes: ConnectionBytes,
+    pub(super) gather: Gather,
 }
 
 /// Calls services.
@@ -54,18 +58,25 @@ pub(super) struct Calls {
 impl Answer for Calls {
     type Body = ReplyBody;
 
-    async fn answer(&self, request: Request<Incoming>, asker: &Asker) -> Response<ReplyBody> {
+    async fn answer(
+        &self,
+        request: Request<Incoming>,
+        asker: &Asker,
+        in_flight: &InFlight,
+    ) -> Response<ReplyBody> {
         self.counters.frames_in.add(1);
         let (head, body) = request.into_parts();
         let config = self.config.load_full();
         let cors = config.cors.as_ref();
-        if let Some(response) = cors.and_then(|cors| cors.preflight(&head)) {
+        let is_sent_right = host::of(head.version, &head.uri, &head.headers).is_ok();
+        let preflight = cors.filter(|_| is_sent_right);
+        if let Some(response) = preflight.and_then(|cors| cors.preflight(&head)) {
             self.counters.frames_out.add(1);
             return response;
         }
         let correlation = request::correlation(&head.headers);
         let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
-        let dispatched = self.dispatch(head, body, &config, asker).await;
+        let dispatched = self.dispatch(head, body, &config, asker, in_flight).await;
         let mut response = dispatched.unwrap_or_else(Refusal::into_response);
         if let Some(cors) = cors {
             cors.decorate(origin.as_ref(), response.headers_mut());
@@ -89,6 +100,7 @@ impl Calls {
         body: Incoming,
         config: &HttpConfig,
         asker: &Asker,
+        in_flight: &InFlight,
     ) -> Result<Response<ReplyBody>, Refusal> {
         // Those of HTTP/1 were counted before (head.rs).
         if head.headers.len() > FIELDS_MAX {
@@ -96,6 +108,7 @@ impl Calls {
             return Err(Refusal::new(error.status(), error.to_error()));
         }
         check_origin(
+            head.version,
             &head.uri,
             &head.headers,
             &config.hosts,
@@ -105,12 +118,16 @@ impl Calls {
         match (resource, &head.method) {
             (Resource::Method { service, method }, &Method::POST) => {
                 let target = (service, method);
-                let Asker { peer, bytes } = asker;
+                let Asker {
+                    peer,
+                    bytes,
+                    gather,
+                } = asker;
                 let reading =
                     request::read_call(target, &head, body, config, Arc::clone(peer), bytes);
                 let (call, held) = reading.await?;
                 let wants_lines = accepts_lines(&head.headers);
-                let outcome = self.handler.call(call).await;
+                let outcome = gather.call(&self.handler, call, in_flight.is_alone()).await;
                 drop(held);
                 Ok(match outcome {
                     Ok(reply) => reply::success(reply, wants_lines, bytes),
@@ -135,7 +152,7 @@ impl Calls {
         head: &http::request::Parts,
         body: Incoming,
         config: &HttpConfig,
-        Asker { peer, bytes }: &Asker,
+        Asker { peer, bytes, .. }: &Asker,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let nothing = (Text::default(), Text::default());
         let reading = request::read_call(nothing, head, body, config, Arc::clone(peer), bytes);
@@ -153,7 +170,7 @@ impl From<ForeignPage> for Refusal {
     fn from(page: ForeignPage) -> Self {
         let message = page.to_string();
         match page {
-            ForeignPage::Hosts { .. } => Self::invalid(StatusCode::BAD_REQUEST, message),
+            ForeignPage::NoHost(_) => Self::invalid(StatusCode::BAD_REQUEST, message),
             ForeignPage::Host { .. } | ForeignPage::Origin { .. } | ForeignPage::Site { .. } => {
                 let error = Error::new(Kind::PermissionDenied, Blame::Client, message);
                 Self::new(StatusCode::FORBIDDEN, error)

@@ -1,4 +1,4 @@
-//! A handler behind another gateway's HTTP door.
+//! A handler behind another gateway's HTTP listener.
 
 use std::{
     sync::Arc,
@@ -79,7 +79,7 @@ pub fn dial(authority: &str, call_timeout: Duration) -> Result<Arc<dyn Handler>,
 }
 
 impl HttpClient {
-    /// A client of the door at `base`: `http://host:port`, or `host:port` for short. Nothing is
+    /// A client of the listener at `base`: `http://host:port`, or `host:port` for short. Nothing is
     /// sent before the first call.
     ///
     /// # Errors
@@ -92,7 +92,7 @@ impl HttpClient {
             format!("http://{base}")
         };
         let uri: http::Uri = base.parse().map_err(|error: InvalidUri| {
-            Error::invalid_argument(format!("{base} is not the address of an http door"))
+            Error::invalid_argument(format!("{base} is not the address of an http listener"))
                 .with_source(error)
         })?;
         if uri.scheme_str() != Some("http") || uri.authority().is_none() {
@@ -117,7 +117,7 @@ impl HttpClient {
         })
     }
 
-    /// `GET /v1/services` of the door, as JSON.
+    /// `GET /v1/services` of the listener, as JSON.
     ///
     /// # Errors
     /// As a call's.
@@ -125,7 +125,7 @@ impl HttpClient {
         self.fetch("GET", "/v1/services", &Headers::new()).await
     }
 
-    /// Anything else that the door answers: `GET` `/plugins` of the operators' door, for instance.
+    /// Anything else that the listener answers: `GET` `/plugins` of the admin listener, for instance.
     ///
     /// # Errors
     /// As a call's; `invalid-argument` where `method` or `path` cannot stand in a request.

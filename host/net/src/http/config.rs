@@ -1,10 +1,10 @@
-//! Bounds of the HTTP door. Each field has a config key of the same name.
+//! Bounds of the HTTP listener. Each field has a config key of the same name.
 
 use std::time::Duration;
 
 use super::{Cors, Hosts};
 
-/// How much and how long a client of the HTTP door may take.
+/// How much and how long a client of the HTTP listener may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HttpConfig {
     /// Longest request body, and longest line of an NDJSON request, in octets. Default 8 MiB, as
@@ -29,6 +29,10 @@ pub struct HttpConfig {
     pub write_timeout: Duration,
     /// How long draining may take before what is left is cut off. Default 10 s.
     pub drain_timeout: Duration,
+    /// How long a connection may take to become one that can be served, and how many may be about it
+    /// at a time; beyond either it is closed. Plain connections take no time. Default 10 s and 1024.
+    pub handshake_timeout: Duration,
+    pub handshakes_max: usize,
     /// Under which names the listener is called. Default every name.
     pub hosts: Hosts,
     /// Which pages of other origins may call. Default none: no `access-control-*` field is sent.
@@ -47,6 +51,8 @@ impl Default for HttpConfig {
             idle_timeout: Duration::from_secs(75),
             write_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(10),
+            handshake_timeout: Duration::from_secs(10),
+            handshakes_max: 1024,
             hosts: Hosts::Every,
             cors: None,
         }

@@ -201,7 +201,7 @@ impl<A: Answer> Driver<'_, A> {
         let (shared, asker) = (Arc::clone(self.shared), self.asker.clone());
         let mut in_flight = self.state.activity.begin();
         async move {
-            let response = shared.answer.answer(request, &asker).await;
+            let response = shared.answer.answer(request, &asker, &in_flight).await;
             in_flight.on_reply();
             Ok(response.map(|body| Tracked::new(body, in_flight)))
         }

@@ -1,16 +1,16 @@
-//! Cross-origin resource sharing: which pages of other origins a browser may let call the door.
+//! Cross-origin resource sharing: which pages of other origins a browser may let call the listener.
 //! Protocol: <https://fetch.spec.whatwg.org/#http-cors-protocol>. Pure.
 //!
 //! | request | answer |
 //! | --- | --- |
-//! | `OPTIONS` with `origin` and `access-control-request-method` | 204 from the door itself; the pipeline never sees it |
+//! | `OPTIONS` with `origin` and `access-control-request-method` | 204 from the listener itself; the pipeline never sees it |
 //! | any other with `origin` | the usual answer, with `access-control-allow-origin` where the origin is allowed |
 //!
 //! An origin that is not allowed gets no `access-control-*` field at all, so the browser refuses;
 //! its calls are refused here, too (origin.rs).
 //! `vary` names `origin` on every answer whose fields depend on it, also on those to no origin.
 //!
-//! What the door refuses by content type stays refused: sharing adds to what a page may read, it
+//! What the listener refuses by content type stays refused: sharing adds to what a page may read, it
 //! takes no check away.
 
 use std::time::Duration;

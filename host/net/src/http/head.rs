@@ -3,7 +3,7 @@
 //!
 //! hyper answers a head that it cannot take with a bare status. Here such a head is found before, so
 //! that the refusal has the form of every other (mod.rs), and that what hyper takes and a proxy
-//! before us may take otherwise is refused: several hosts, lengths beside transfer codings. The fields
+//! before us may take otherwise is refused: several hosts (host.rs), lengths beside transfer codings. The fields
 //! of HTTP/2 are counted in answer.rs.
 //!
 //! | bound | value | beyond it |
@@ -21,7 +21,10 @@ use http::{StatusCode, Uri};
 use httparse::{Header, Request, Status};
 use postern_core::{Blame, Error, Kind};
 
-use super::chunked::Chunks;
+use super::{
+    chunked::Chunks,
+    host::{self, HostError},
+};
 
 /// Why a request head is not taken. The connection is closed after the answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -36,12 +39,8 @@ pub(super) enum HeadError {
     TargetTooLong,
     #[error("request target is not a uri")]
     Target,
-    #[error("request has no host field")]
-    NoHost,
-    #[error("request has {0} host fields; it must have one")]
-    ManyHosts(usize),
-    #[error("host field is not a host")]
-    Host,
+    #[error(transparent)]
+    Host(#[from] HostError),
     #[error("content-length is not one number")]
     Length,
     #[error("request has a content-length and a transfer coding")]
@@ -79,9 +78,7 @@ impl HeadError {
         match self {
             Self::Syntax(_)
             | Self::Target
-            | Self::NoHost
-            | Self::ManyHosts(_)
-            | Self::Host
+            | Self::Host(_)
             | Self::Length
             | Self::LengthAndCoding
             | Self::Coding => StatusCode::BAD_REQUEST,
@@ -101,9 +98,7 @@ impl HeadError {
             | Self::TooManyFields
             | Self::TargetTooLong
             | Self::Target
-            | Self::NoHost
-            | Self::ManyHosts(_)
-            | Self::Host
+            | Self::Host(_)
             | Self::Length
             | Self::LengthAndCoding
             | Self::Coding => Kind::InvalidArgument,
@@ -211,20 +206,27 @@ fn check(request: &Request<'_, '_>) -> Result<Position, HeadError> {
     if target.len() > TARGET_BYTES_MAX {
         return Err(HeadError::TargetTooLong);
     }
-    if !is_plain_target(target) && Uri::try_from(target).is_err() {
-        return Err(HeadError::Target);
-    }
+    let uri = if is_plain_target(target) {
+        None
+    } else {
+        Some(Uri::try_from(target).map_err(|_| HeadError::Target)?)
+    };
     let is_http_1_0 = request.version == Some(0);
-    let (mut n_hosts, mut n_codings) = (0, 0);
+    let authority = uri.as_ref().and_then(Uri::authority);
+    let fields = request.headers.iter();
+    let hosts = fields.filter(|field| field.name.eq_ignore_ascii_case("host"));
+    host::judge(
+        is_http_1_0,
+        authority.map(|authority| authority.as_str()),
+        hosts.map(|field| field.value),
+    )?;
+    let mut n_codings = 0;
     let (mut coding, mut length) = (None, None);
     for field in request.headers.iter() {
         if field.name.len() > usize::from(u16::MAX) {
             return Err(HeadError::TooLong);
         }
-        if field.name.eq_ignore_ascii_case("host") {
-            n_hosts += 1;
-            check_host(field.value)?;
-        } else if field.name.eq_ignore_ascii_case("transfer-encoding") {
+        if field.name.eq_ignore_ascii_case("transfer-encoding") {
             n_codings += 1;
             coding = Some(field.value);
         } else if field.name.eq_ignore_ascii_case("content-length") {
@@ -234,12 +236,6 @@ fn check(request: &Request<'_, '_>) -> Result<Position, HeadError> {
             }
             length = Some(read);
         }
-    }
-    match n_hosts {
-        1 => {}
-        0 if is_http_1_0 => {}
-        0 => return Err(HeadError::NoHost),
-        _ => return Err(HeadError::ManyHosts(n_hosts)),
     }
     let Some(coding) = coding else {
         return Ok(match length {
@@ -260,17 +256,6 @@ fn check(request: &Request<'_, '_>) -> Result<Position, HeadError> {
         return Err(HeadError::OtherCoding);
     }
     Err(HeadError::Coding)
-}
-
-/// RFC 9110 section 7.2: `uri-host [ ":" port ]`, which is empty where the target has no authority.
-fn check_host(value: &[u8]) -> Result<(), HeadError> {
-    let is_host =
-        |octet: &u8| octet.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(octet);
-    if value.trim_ascii().iter().all(is_host) {
-        Ok(())
-    } else {
-        Err(HeadError::Host)
-    }
 }
 
 fn read_length(value: &[u8]) -> Option<u64> {

@@ -1,4 +1,4 @@
-//! The HTTP door: services over HTTP/1.1 and HTTP/2 (h2c) on one port, JSON in and out.
+//! The HTTP listener: services over HTTP/1.1 and HTTP/2 (h2c) on one port, JSON in and out.
 //!
 //! ```text
 //! POST /v1/services/{service}/{method}   a call; the body is the message, or NDJSON lines
@@ -36,7 +36,9 @@ mod cors;
 mod fetch;
 mod fields;
 mod frames;
+mod gather;
 mod head;
+mod host;
 mod lines;
 mod origin;
 mod path;
@@ -50,11 +52,12 @@ mod socket;
 mod tests;
 mod tracked;
 
-pub use catalog::{Catalog, MethodInfo, ServiceInfo, listing};
+pub use catalog::Catalog;
 pub use client::{HttpClient, HttpClientConfig, dial};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use fetch::{FetchConfig, FetchError, Fetcher};
+pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
 pub use server::{HttpReconfigure, HttpServer, serve_router};
 

@@ -3,6 +3,7 @@
 //!
 //! | what is there | judgement |
 //! | --- | --- |
+//! | no host, or none that is well-formed (host.rs) | refused |
 //! | `host` that is none of `Hosts` | refused: a name of somebody else that leads here (DNS rebinding) |
 //! | `sec-fetch-site: same-origin` or `none` | taken: pages cannot set this field |
 //! | `sec-fetch-site` of any other value | refused, unless the listener shares with the page's origin |
@@ -14,9 +15,12 @@
 
 use std::net::IpAddr;
 
-use http::{HeaderMap, HeaderName, HeaderValue, Uri, header};
+use http::{HeaderMap, HeaderName, HeaderValue, Uri, Version, header};
 
-use super::Cors;
+use super::{
+    Cors,
+    host::{self, HostError},
+};
 
 /// Under which names a listener is called.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -33,26 +37,27 @@ pub enum Hosts {
 pub enum ForeignPage {
     #[error("this listener is not called {host:?}; add the name to hosts if it is")]
     Host { host: String },
-    #[error("hosts {host:?} and {authority:?} of one request differ")]
-    Hosts { host: String, authority: String },
+    #[error(transparent)]
+    NoHost(#[from] HostError),
     #[error("a page of {origin} may not call this gateway")]
     Origin { origin: String },
     #[error("a page of another site may not call this gateway (sec-fetch-site: {site})")]
     Site { site: String },
 }
 
-/// Judges a request to `uri` with `headers`. `sharing` is what the listener shares with other
-/// origins.
+/// Judges a request to `uri` with `headers`, of any version of HTTP. `sharing` is what the listener
+/// shares with other origins.
 ///
 /// # Errors
 /// Why it is refused.
 pub fn check_origin(
+    version: Version,
     uri: &Uri,
     headers: &HeaderMap,
     hosts: &Hosts,
     sharing: Option<&Cors>,
 ) -> Result<(), ForeignPage> {
-    let host = host(uri, headers)?;
+    let host = host::of(version, uri, headers)?.to_ascii_lowercase();
     if !hosts.contain(&host) {
         return Err(ForeignPage::Host { host });
     }
@@ -98,26 +103,6 @@ impl Hosts {
             || name == "localhost"
             || name.ends_with(".localhost")
             || names.iter().any(|known| known == name)
-    }
-}
-
-/// Under which name the request calls us, in lower case; empty where it says none.
-fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, ForeignPage> {
-    let mut fields = headers.get_all(header::HOST).iter();
-    let field = fields.next().map(shown);
-    let authority = uri
-        .authority()
-        .map(|authority| authority.as_str().to_ascii_lowercase());
-    match (authority, field, fields.next()) {
-        (authority, Some(host), Some(second)) => Err(ForeignPage::Hosts {
-            host,
-            authority: authority.unwrap_or_else(|| shown(second)),
-        }),
-        (Some(authority), Some(host), None) if authority != host.to_ascii_lowercase() => {
-            Err(ForeignPage::Hosts { host, authority })
-        }
-        (Some(host), _, _) => Ok(host),
-        (None, host, _) => Ok(host.unwrap_or_default().to_ascii_lowercase()),
     }
 }
 
@@ -177,7 +162,8 @@ mod tests {
         for (name, value) in pairs {
             headers.append(*name, value.parse().expect("a value"));
         }
-        check_origin(&Uri::from_static("/x"), &headers, hosts, sharing)
+        let uri = Uri::from_static("/x");
+        check_origin(Version::HTTP_11, &uri, &headers, hosts, sharing)
     }
 
     #[track_caller]
@@ -199,7 +185,7 @@ mod tests {
             check(&[("host", host)], true);
         }
         check(&[("host", "api.example.org:9900")], true);
-        check(&[], true);
+        check(&[], false);
         for host in [
             "evil.example",
             "evil.example:9900",

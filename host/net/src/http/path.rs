@@ -1,4 +1,4 @@
-//! Paths of the door: which of its three resources a request names.
+//! Paths of the listener: which of its three resources a request names.
 
 use postern_core::Text;
 

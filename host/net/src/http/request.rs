@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes, byte_budget::Kept};
 
-/// Why the door answers a request itself.
+/// Why the listener answers a request itself.
 #[derive(Debug)]
 pub(super) struct Refusal {
     pub(super) status: StatusCode,

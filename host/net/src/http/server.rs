@@ -10,22 +10,23 @@ use hyper::{
     service::Service,
 };
 use hyper_util::service::TowerToHyperService;
-use postern_core::{Error, Handler, Origin, Peer, Transport, error::Blame};
+use postern_core::{Error, Handler, Peer, Transport, error::Blame};
 use tokio::{
+    io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
-    task::JoinSet,
-    time::{sleep, timeout},
 };
-use tracing::{debug, warn};
 
 use super::{
     Catalog, HttpConfig,
+    activity::InFlight,
     answer::{Answer, Asker, Calls},
     connection,
+    gather::Gather,
 };
 use crate::{
     ByteBudget, Counters, Shutdown,
-    accept::{Advice, Backoff},
+    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Service as Accepted},
+    tcp,
 };
 
 /// A bound HTTP listener.
@@ -62,7 +63,7 @@ impl HttpServer {
         counters: Arc<Counters>,
         bytes: Arc<ByteBudget>,
     ) -> io::Result<Self> {
-        let listener = TcpListener::bind(address).await?;
+        let listener = tcp::listen(address)?;
         let address = listener.local_addr()?;
         let config = Arc::new(ArcSwap::from_pointee(config));
         let answer = Calls {
@@ -150,7 +151,7 @@ where
 {
     type Body = B;
 
-    async fn answer(&self, request: Request<Incoming>, _asker: &Asker) -> Response<B> {
+    async fn answer(&self, request: Request<Incoming>, _: &Asker, _: &InFlight) -> Response<B> {
         match self.0.call(request).await {
             Ok(response) => response,
             Err(never) => match never {},
@@ -160,95 +161,48 @@ where
 
 /// Takes connections until `shutdown` drains, then waits for those that are open.
 async fn accept<A: Answer>(listener: TcpListener, shared: Arc<Shared<A>>, shutdown: Shutdown) {
-    let mut connections = JoinSet::new();
-    let mut backoff = Backoff::default();
-    loop {
-        let accepted = tokio::select! {
-            accepted = listener.accept() => accepted,
-            Some(ended) = connections.join_next() => {
-                if let Err(error) = ended {
-                    warn!(%error, "an http connection panicked");
-                }
-                continue;
-            }
-            () = shutdown.draining() => break,
-        };
-        match accepted {
-            Ok((socket, peer)) => {
-                backoff.succeeded();
-                let connections_max = shared.config.load().connections_max;
-                if connections.len() < connections_max {
-                    let (shared, shutdown) = (Arc::clone(&shared), shutdown.clone());
-                    connections.spawn(serve_connection(shared, socket, peer, shutdown));
-                } else {
-                    shared.counters.connections_refused.add(1);
-                    turn_away(&socket, connections_max);
-                }
-            }
-            Err(error) => match backoff.failed(&error) {
-                Advice::Again => {}
-                Advice::Pause(pause) => {
-                    warn!(%error, pause_ms = pause.as_millis(), "cannot accept over http");
-                    sleep(pause).await;
-                }
-            },
+    acceptor::run(listener, Plain, shared, shutdown).await;
+}
+
+impl<A: Answer> Accepted<TcpStream, TcpStream> for Shared<A> {
+    fn limits(&self) -> AcceptLimits {
+        let config = self.config.load();
+        AcceptLimits {
+            connections_max: config.connections_max,
+            handshakes_max: config.handshakes_max,
+            handshake_timeout: config.handshake_timeout,
+            drain_timeout: config.drain_timeout,
         }
     }
-    drop(listener);
-    let drain_timeout = shared.config.load().drain_timeout;
-    let finishing = async { while connections.join_next().await.is_some() {} };
-    tokio::select! {
-        () = shutdown.ended() => {}
-        _ = timeout(drain_timeout, finishing) => {}
+
+    fn counters(&self) -> &Arc<Counters> {
+        &self.counters
     }
-    connections.shutdown().await;
-}
 
-/// Answers a connection over the limit at once and without reading from it.
-fn turn_away(socket: &TcpStream, limit: usize) {
-    let error = Error::unavailable(
-        Blame::Gateway,
-        format!("the limit of {limit} connections is reached"),
-    );
-    let body = error.to_json();
-    let head = format!(
-        "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
-         x-postern-error: unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
-        body.len()
-    );
-    // A fresh socket takes this much without blocking; a peer that is gone misses nothing.
-    let _ = socket.try_write(&[head.as_bytes(), &body].concat());
-}
-
-async fn serve_connection<A: Answer>(
-    shared: Arc<Shared<A>>,
-    socket: TcpStream,
-    address: SocketAddr,
-    shutdown: Shutdown,
-) {
-    let _open = Open::new(Arc::clone(&shared.counters));
-    // Replies are written whole; waiting for more would only delay them.
-    if let Err(error) = socket.set_nodelay(true) {
-        debug!(%error, %address, "cannot set nodelay");
+    /// Answers at once and without reading.
+    async fn turn_away(&self, mut accepted: TcpStream, limit: usize) {
+        let error = Error::unavailable(
+            Blame::Gateway,
+            format!("the limit of {limit} connections is reached"),
+        );
+        let body = error.to_json();
+        let head = format!(
+            "HTTP/1.1 503 Service Unavailable\r\ncontent-type: application/json\r\n\
+             x-postern-error: unavailable\r\nretry-after: 1\r\nconnection: close\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        // A peer that is gone misses nothing.
+        let _ = accepted.write_all(&[head.as_bytes(), &body].concat()).await;
     }
-    let peer = Arc::new(Peer::new(Transport::Http, Origin::Ip(address)));
-    let bytes = shared.bytes.connection(shared.config.load().held_bytes_max);
-    let asker = Asker { peer, bytes };
-    connection::serve(&shared, socket, asker, &shutdown).await;
-}
 
-/// A connection that counts as open until it is dropped, however it ends.
-struct Open(Arc<Counters>);
-
-impl Open {
-    fn new(counters: Arc<Counters>) -> Self {
-        counters.connections_opened.add(1);
-        Self(counters)
-    }
-}
-
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.connections_closed.add(1);
+    async fn serve(self: Arc<Self>, stream: TcpStream, facts: ConnectionFacts, shutdown: Shutdown) {
+        let peer = Arc::new(Peer::new(Transport::Http, facts.origin));
+        let bytes = self.bytes.connection(self.config.load().held_bytes_max);
+        let asker = Asker {
+            peer,
+            bytes,
+            gather: Gather::default(),
+        };
+        connection::serve(&self, stream, asker, &shutdown).await;
     }
 }

@@ -1,7 +1,8 @@
-//! The door over real sockets: our client for what it speaks, raw octets for what it must refuse.
+//! The listener over real sockets: our client for what it speaks, raw octets for what it must refuse.
 
 mod heads;
 mod held;
+mod hosts;
 mod refusals;
 mod sharing;
 mod sockets;
@@ -33,23 +34,23 @@ use crate::{ByteBudget, Counters, Shutdown};
 
 #[tokio::test]
 async fn a_call_comes_back_over_both_versions_of_http() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     for http2 in [false, true] {
-        let client = door.client(http2);
+        let client = fixture.client(http2);
         let reply = client
             .call(Call::unary("echo", "Say", "{\"a\":1}"))
             .await
             .expect("echoes");
         assert_eq!(one(reply).await, "{\"a\":1}");
     }
-    assert_eq!(door.counters.frames_in.value(), 2);
-    assert!(door.counters.bytes_in.value() > 100 && door.counters.bytes_out.value() > 100);
+    assert_eq!(fixture.counters.frames_in.value(), 2);
+    assert!(fixture.counters.bytes_in.value() > 100 && fixture.counters.bytes_out.value() > 100);
 }
 
 #[tokio::test]
 async fn names_with_slashes_and_spaces_arrive_whole() {
-    let door = Door::open(HttpConfig::default()).await;
-    let reply = door
+    let fixture = Fixture::open(HttpConfig::default()).await;
+    let reply = fixture
         .client(false)
         .call(Call::unary("tell", "a/b c%é", ""))
         .await
@@ -60,14 +61,14 @@ async fn names_with_slashes_and_spaces_arrive_whole() {
 
 #[tokio::test]
 async fn head_and_context_of_a_request_reach_the_handler() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     let trace = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let head = format!(
         "X-Tenant: blue\r\nConnection: close, X-Hop\r\nX-Hop: 1\r\n\
          Connection: X-Hop-Too\r\nX-Hop-Too: 1\r\nTimeout-Ms: 5000\r\n\
          x-correlation-id: c-7\r\nversion: 1.2\r\npriority: 200\r\ntraceparent: {trace}\r\n"
     );
-    let response = door.raw(&post("tell/Me", &head, "")).await;
+    let response = fixture.raw(&post("tell/Me", &head, "")).await;
     let trace = format!("trace={trace}");
     for told in [
         "x-tenant=blue",
@@ -88,8 +89,8 @@ async fn head_and_context_of_a_request_reach_the_handler() {
 
 #[tokio::test]
 async fn reply_headers_pass_but_for_those_of_the_wire() {
-    let door = Door::open(HttpConfig::default()).await;
-    let response = door.raw(&post("headers/Get", "", "")).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
+    let response = fixture.raw(&post("headers/Get", "", "")).await;
     assert!(response.contains("x-colour: green\r\n"), "{response}");
     assert!(
         response.contains("content-type: text/css\r\n"),
@@ -103,8 +104,8 @@ async fn reply_headers_pass_but_for_those_of_the_wire() {
 
 #[tokio::test]
 async fn every_kind_of_error_has_its_status_and_comes_back_the_same() {
-    let door = Door::open(HttpConfig::default()).await;
-    let client = door.client(false);
+    let fixture = Fixture::open(HttpConfig::default()).await;
+    let client = fixture.client(false);
     for kind in Kind::ALL {
         let error = client
             .call(Call::unary("fail", kind.name(), ""))
@@ -115,7 +116,7 @@ async fn every_kind_of_error_has_its_status_and_comes_back_the_same() {
         assert_eq!(error.details.as_deref(), Some(&b"{\"n\":1}"[..]));
         // 1.5 s are two whole ones on this wire.
         assert_eq!(error.retry, Retry::After(Duration::from_secs(2)));
-        let response = door
+        let response = fixture
             .raw(&post(&format!("fail/{}", kind.name()), "", ""))
             .await;
         assert!(
@@ -128,20 +129,20 @@ async fn every_kind_of_error_has_its_status_and_comes_back_the_same() {
 
 #[tokio::test]
 async fn the_catalogue_lists_services_and_tells_one() {
-    let door = Door::open(HttpConfig::default()).await;
-    let list = door.client(false).services().await.expect("lists");
+    let fixture = Fixture::open(HttpConfig::default()).await;
+    let list = fixture.client(false).services().await.expect("lists");
     assert_eq!(
         list,
         "{\"services\":[{\"name\":\"echo\",\"version\":\"1.0.0\",\"methods\":[]}]}"
     );
-    let one = door
+    let one = fixture
         .raw("GET /v1/services/echo HTTP/1.1\r\nhost: x\r\n\r\n")
         .await;
     assert!(
         one.ends_with("{\"name\":\"echo\",\"version\":\"1.0.0\",\"methods\":[]}"),
         "{one}"
     );
-    let none = door
+    let none = fixture
         .raw("GET /v1/services/nix HTTP/1.1\r\nhost: x\r\n\r\n")
         .await;
     assert!(
@@ -152,9 +153,9 @@ async fn the_catalogue_lists_services_and_tells_one() {
 
 #[tokio::test]
 async fn the_catalogue_sees_who_asks() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     for path in ["/v1/services", "/v1/services/echo"] {
-        let refused = door
+        let refused = fixture
             .raw(&format!(
                 "GET {path} HTTP/1.1\r\nhost: x\r\nx-barred: 1\r\n\r\n"
             ))
@@ -166,8 +167,8 @@ async fn the_catalogue_sees_who_asks() {
 
 #[tokio::test]
 async fn head_has_the_length_but_no_body() {
-    let door = Door::open(HttpConfig::default()).await;
-    let response = door
+    let fixture = Fixture::open(HttpConfig::default()).await;
+    let response = fixture
         .raw("HEAD /v1/services HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
         .await;
     assert!(response.contains("content-length: 61\r\n"), "{response}");
@@ -176,29 +177,29 @@ async fn head_has_the_length_but_no_body() {
 
 #[tokio::test]
 async fn a_client_that_leaves_cancels_its_call() {
-    let door = Door::open(HttpConfig::default()).await;
-    let mut socket = TcpStream::connect(door.address).await.expect("connects");
+    let fixture = Fixture::open(HttpConfig::default()).await;
+    let mut socket = TcpStream::connect(fixture.address).await.expect("connects");
     socket
         .write_all(post("hang/On", "", "").as_bytes())
         .await
         .expect("writes");
-    door.handler.wait_for(1).await;
+    fixture.handler.wait_for(1).await;
     drop(socket);
-    door.handler.wait_for(0).await;
+    fixture.handler.wait_for(0).await;
 }
 
 #[tokio::test]
 async fn a_client_stops_waiting_at_the_deadline() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     let mut call = Call::unary("hang", "On", "");
     call.context.deadline = Some(std::time::Instant::now() + Duration::from_millis(50));
-    let error = door
+    let error = fixture
         .client(false)
         .call(call)
         .await
         .expect_err("nobody answers");
     assert_eq!(error.kind, Kind::DeadlineExceeded);
-    door.handler.wait_for(0).await;
+    fixture.handler.wait_for(0).await;
 }
 
 #[tokio::test]
@@ -216,8 +217,8 @@ async fn a_door_that_is_not_there_is_unavailable() {
     );
 }
 
-/// A door on a free port, in front of `Double`.
-struct Door {
+/// A listener on a free port, in front of `Double`.
+struct Fixture {
     address: SocketAddr,
     counters: Arc<Counters>,
     handler: Arc<Double>,
@@ -235,7 +236,7 @@ struct Double {
 
 struct OneService;
 
-impl Door {
+impl Fixture {
     async fn open(config: HttpConfig) -> Self {
         let counters = Arc::new(Counters::default());
         let handler = Arc::new(Double::default());
@@ -293,6 +294,16 @@ impl Double {
 }
 
 impl Handler for Double {
+    /// Calls of `together` are told how many they are.
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
+        let n_calls = calls.len();
+        let each = calls.into_iter().map(|call| match &*call.service {
+            "together" => Box::pin(async move { Ok(Reply::one(n_calls.to_string())) }),
+            _ => self.call(call),
+        });
+        each.collect()
+    }
+
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         let n_hanging = Arc::clone(&self.n_hanging);
         Box::pin(async move {
@@ -379,20 +390,20 @@ impl Drop for Leaves {
     }
 }
 
+const ECHO: &str = "{\"name\":\"echo\",\"version\":\"1.0.0\",\"methods\":[]}";
+
 impl Catalog for OneService {
     fn services(&self, name: Option<Text>, asked: Call) -> BoxFuture<Result<Bytes, Error>> {
-        let version = Some("1.0.0".to_owned());
-        let echo = ServiceInfo {
-            name: "echo".to_owned(),
-            version,
-            ..ServiceInfo::default()
-        };
         let is_barred = asked.headers.get_str("x-barred").is_some();
         Box::pin(async move {
             if is_barred {
                 return Err(Error::new(Kind::Unauthenticated, Blame::Client, "barred"));
             }
-            listing(vec![echo], name.as_deref())
+            match name.as_deref() {
+                None => Ok(format!("{{\"services\":[{ECHO}]}}").into()),
+                Some("echo") => Ok(ECHO.into()),
+                Some(name) => Err(Error::not_found(format!("no service {name} is here"))),
+            }
         })
     }
 }
@@ -410,7 +421,7 @@ async fn one(reply: Reply) -> String {
     String::from_utf8(octets.to_vec()).expect("text")
 }
 
-/// Reads one whole response, or what comes until the door closes.
+/// Reads one whole response, or what comes until the listener closes.
 async fn read_response(socket: &mut TcpStream) -> String {
     let mut octets = Vec::new();
     let reading = async {
@@ -420,11 +431,13 @@ async fn read_response(socket: &mut TcpStream) -> String {
             }
         }
     };
-    timeout(PATIENCE, reading).await.expect("the door answers");
+    timeout(PATIENCE, reading)
+        .await
+        .expect("the listener answers");
     String::from_utf8_lossy(&octets).into_owned()
 }
 
-/// Whether a response is over by its own account; one that is closed by the door never is.
+/// Whether a response is over by its own account; one that is closed by the listener never is.
 fn is_whole(response: &str) -> bool {
     let Some((head, body)) = response.split_once("\r\n\r\n") else {
         return false;

@@ -1,4 +1,4 @@
-//! One address as the ledger sees it: its sessions, who waits for one, and how it has failed. Pure.
+//! One address as the pool's accounting sees it: its sessions, who waits for one, and how it has failed. Pure.
 
 use std::{
     collections::VecDeque,

@@ -7,8 +7,8 @@ use tokio::sync::oneshot;
 
 use super::{
     Shared,
+    accounting::{Answered, HostId},
     host::{SessionKey, Ticket},
-    ledger::{Answered, HostId},
     refusal::{Refusal, Shortage},
     session::Session,
 };
@@ -63,7 +63,7 @@ impl Lease {
         self.session.close.cancel();
         let (host, key) = (self.host, self.key);
         self.shared
-            .update(|state, now| state.ledger.on_closing(host, key, now));
+            .update(|state, now| state.accounting.on_closing(host, key, now));
     }
 }
 
@@ -71,7 +71,7 @@ impl Drop for Lease {
     fn drop(&mut self) {
         let (host, key, answered) = (self.host, self.key, self.answered);
         self.shared
-            .update(|state, now| state.ledger.finish(host, key, answered, now));
+            .update(|state, now| state.accounting.finish(host, key, answered, now));
     }
 }
 
@@ -113,7 +113,7 @@ impl Place {
     fn give_up(&self) -> Shortage {
         let (host, ticket) = (self.host, self.ticket);
         self.shared
-            .update(|state, _| state.ledger.give_up(host, ticket))
+            .update(|state, _| state.accounting.give_up(host, ticket))
     }
 }
 
@@ -122,7 +122,7 @@ impl Drop for Place {
         let (host, ticket) = (self.host, self.ticket);
         self.shared.update(|state, _| {
             state.waiting.remove(&ticket);
-            state.ledger.abandon(host, ticket);
+            state.accounting.abandon(host, ticket);
         });
         // A lease that was granted in this moment is in `receiver` and goes to the next with it.
     }

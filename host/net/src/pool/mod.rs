@@ -1,11 +1,11 @@
-//! Sessions with other gateways, shared by all upstreams. The ledger decides; here its steps are
+//! Sessions with other gateways, shared by all upstreams. The accounting decides; here its steps are
 //! carried out, and calls wait for what it grants them.
 
+mod accounting;
 mod backoff;
 mod config;
 mod host;
 mod lease;
-mod ledger;
 mod refusal;
 mod session;
 mod snapshot;
@@ -25,16 +25,16 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 pub(crate) use self::lease::Lease;
+use self::{
+    accounting::{Accounting, Admission, HostId, Step},
+    host::{SessionKey, Ticket},
+    lease::Place,
+    refusal::Refusal,
+    session::Session,
+};
 pub use self::{
     config::{PoolConfig, PoolConfigError},
     snapshot::{HostSnapshot, PoolSnapshot},
-};
-use self::{
-    host::{SessionKey, Ticket},
-    lease::Place,
-    ledger::{Admission, HostId, Ledger, Step},
-    refusal::Refusal,
-    session::Session,
 };
 use crate::{
     client::ClientConfig,
@@ -81,7 +81,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    ledger: Ledger<Session>,
+    accounting: Accounting<Session>,
     waiting: HashMap<Ticket, oneshot::Sender<Result<Lease, Refusal>>>,
     targets: HashMap<HostId, Target>,
     by_target: HashMap<TargetKey, HostId>,
@@ -121,7 +121,7 @@ impl Pool {
         client.session.drain_timeout = config.drain_timeout;
         let shared = Arc::new(Shared {
             state: Mutex::new(State {
-                ledger: Ledger::new(config.clone()),
+                accounting: Accounting::new(config.clone()),
                 waiting: HashMap::new(),
                 targets: HashMap::new(),
                 by_target: HashMap::new(),
@@ -143,7 +143,7 @@ impl Pool {
     /// what is left after `drain_timeout`.
     pub async fn close(&self) {
         let shared = &self.owner.shared;
-        shared.update(|state, _| state.ledger.close());
+        shared.update(|state, _| state.accounting.close());
         shared.wake.notify_one();
         shared.tasks.close();
         let drain_timeout = shared.config.drain_timeout;
@@ -183,10 +183,13 @@ impl Pool {
         let name = format!("{} {}", target.transport_name(), target.destination());
         let key = key_of(&target);
         let id = self.owner.shared.update(|state, now| {
-            let ledger = &mut state.ledger;
-            let id = *state.by_target.entry(key).or_insert_with(|| ledger.add());
+            let accounting = &mut state.accounting;
+            let id = *state
+                .by_target
+                .entry(key)
+                .or_insert_with(|| accounting.add());
             state.targets.entry(id).or_insert_with(|| target.clone());
-            state.ledger.hold(id, now);
+            state.accounting.hold(id, now);
             id
         });
         Host {
@@ -211,7 +214,7 @@ impl Host {
         let shared = &self.pool.owner.shared;
         let (sender, receiver) = oneshot::channel();
         let admission = shared.update(|state, now| {
-            let admission = state.ledger.admit(self.id, now);
+            let admission = state.accounting.admit(self.id, now);
             if let Admission::Waits(ticket) = &admission {
                 state.waiting.insert(*ticket, sender);
             }
@@ -233,13 +236,13 @@ impl Host {
     /// Ends the pause after failures: the next call may open a session.
     pub(crate) fn revive(&self) {
         let shared = &self.pool.owner.shared;
-        shared.update(|state, now| state.ledger.revive(self.id, now));
+        shared.update(|state, now| state.accounting.revive(self.id, now));
     }
 
     /// A session that is open, however busy, for a question that is no call.
     pub(crate) fn peek(&self) -> Option<crate::Client> {
         let state = self.pool.owner.shared.state.lock();
-        let host = state.ledger.host(self.id)?;
+        let host = state.accounting.host(self.id)?;
         host.peek_session().map(|session| session.client)
     }
 }
@@ -248,7 +251,7 @@ impl Drop for Host {
     fn drop(&mut self) {
         let id = self.id;
         self.pool.owner.shared.update(|state, _| {
-            state.ledger.release(id);
+            state.accounting.release(id);
             state.forget(id);
         });
     }
@@ -262,7 +265,7 @@ impl Drop for Owner {
 
 impl State {
     fn forget(&mut self, id: HostId) {
-        if self.ledger.forget(id)
+        if self.accounting.forget(id)
             && let Some(target) = self.targets.remove(&id)
         {
             let key = key_of(&target);
@@ -277,8 +280,8 @@ impl Shared {
         let now = driver::now();
         let mut state = self.state.lock();
         let result = change(&mut state, now);
-        let steps = state.ledger.take_steps();
-        if state.ledger.is_closed() {
+        let steps = state.accounting.take_steps();
+        if state.accounting.is_closed() {
             self.wake.notify_one();
         }
         if steps.is_empty() {
@@ -300,7 +303,7 @@ impl Shared {
     /// Whether no call is under way on a session.
     fn is_idle(&self, id: HostId, key: SessionKey) -> bool {
         let state = self.state.lock();
-        let host = state.ledger.host(id);
+        let host = state.accounting.host(id);
         host.is_none_or(|host| host.n_calls_on(key) == 0)
     }
 
@@ -338,9 +341,9 @@ fn key_of(target: &Target) -> TargetKey {
 async fn upkeep(shared: Arc<Shared>) {
     loop {
         let (now, next, is_closed) = shared.update(|state, now| {
-            state.ledger.handle_timeout(now);
-            let next = state.ledger.poll_timeout(now);
-            (now, next, state.ledger.is_closed())
+            state.accounting.handle_timeout(now);
+            let next = state.accounting.poll_timeout(now);
+            (now, next, state.accounting.is_closed())
         });
         if is_closed {
             return;

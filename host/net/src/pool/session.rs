@@ -1,18 +1,18 @@
-//! The task of one pooled session, from the first attempt to the end: it tells the ledger what
-//! happens, closes when the ledger says so, and asks the peer whether it is still there.
+//! The task of one pooled session, from the first attempt to the end: it tells the accounting what
+//! happens, closes when the accounting says so, and asks the peer whether it is still there.
 
 use std::{sync::Arc, time::Duration};
 
 use postern_core::{Error, wire::Dialect};
 use tokio_util::sync::CancellationToken;
 
-use super::{Shared, host::SessionKey, ledger::HostId};
+use super::{Shared, accounting::HostId, host::SessionKey};
 use crate::{client::Client, dial::Target, driver};
 
 /// How long a peer may take to answer BYE when nothing is under way.
 const FAREWELL: Duration = Duration::from_secs(1);
 
-/// A session as the ledger holds it.
+/// A session as the accounting holds it.
 #[derive(Debug, Clone)]
 pub(super) struct Session {
     pub(super) client: Client,
@@ -47,7 +47,9 @@ pub(super) async fn run(shared: Arc<Shared>, id: HostId, key: SessionKey, target
             let reason: Arc<str> = error.message.into();
             shared.update(|state, now| {
                 let random = driver::random();
-                state.ledger.on_connect_failed(id, key, reason, now, random);
+                state
+                    .accounting
+                    .on_connect_failed(id, key, reason, now, random);
                 state.forget(id);
             });
             shared.wake.notify_one();
@@ -66,14 +68,14 @@ pub(super) async fn run(shared: Arc<Shared>, id: HostId, key: SessionKey, target
     let close = session.close.clone();
     shared.update(|state, now| {
         state
-            .ledger
+            .accounting
             .on_connected(id, key, session, n_calls_max, now);
     });
     let upgrade = async {
         if is_base {
             client.greeted().await;
             shared.update(|state, now| {
-                state.ledger.on_upgraded(id, key, n_calls_full, now);
+                state.accounting.on_upgraded(id, key, n_calls_full, now);
             });
         }
         std::future::pending().await
@@ -85,7 +87,7 @@ pub(super) async fn run(shared: Arc<Shared>, id: HostId, key: SessionKey, target
     tracing::debug!(address = %client.destination(), %reason, "upstream session is over");
     shared.update(|state, now| {
         let random = driver::random();
-        state.ledger.on_ended(id, key, reason, now, random);
+        state.accounting.on_ended(id, key, reason, now, random);
         state.forget(id);
     });
     shared.wake.notify_one();
@@ -120,7 +122,7 @@ async fn stay(
                 client.ended().await
             }
             Left::PeerCloses => {
-                shared.update(|state, now| state.ledger.on_closing(id, key, now));
+                shared.update(|state, now| state.accounting.on_closing(id, key, now));
                 let drain_timeout = shared.config.drain_timeout;
                 let ended = tokio::time::timeout(drain_timeout, client.ended());
                 match ended.await {

@@ -58,7 +58,7 @@ pub struct DownSnapshot {
 }
 
 pub(super) fn take(state: &State, config: &PoolConfig, now: Instant) -> PoolSnapshot {
-    let hosts = state.ledger.hosts().filter_map(|(id, host)| {
+    let hosts = state.accounting.hosts().filter_map(|(id, host)| {
         let target = state.targets.get(&id)?;
         let down = host.down.as_ref().map(|down| DownSnapshot {
             reason: down.reason.to_string(),
@@ -84,7 +84,7 @@ pub(super) fn take(state: &State, config: &PoolConfig, now: Instant) -> PoolSnap
         })
     });
     PoolSnapshot {
-        connections: state.ledger.n_sessions(),
+        connections: state.accounting.n_sessions(),
         connections_max: config.connections_max,
         hosts: hosts.collect(),
     }

@@ -3,10 +3,10 @@
 mod backlog;
 mod replies;
 mod requests;
+mod streams;
 
 use std::{
     future::poll_fn,
-    net::SocketAddr,
     pin::{Pin, pin},
     sync::Arc,
     task::{Context, Poll},
@@ -16,8 +16,8 @@ use std::{
 use postern_core::{
     Call, Error, Origin, Peer, Transport,
     event::Delivery,
-    vsp::{Inbound, Reader, ReplyToken, event_frame, mux::Mux},
-    wire::{CloseReason, Connection, Dialect, Event, Features, Frame, Role},
+    vsp::{Reader, ReplyToken, event_frame, mux::Mux},
+    wire::{CloseReason, Connection, Dialect, Event, Frame, Role},
 };
 
 use self::backlog::Backlog;
@@ -26,8 +26,9 @@ use super::{
     answer::unsent,
     frames::{self, Seen},
     in_order::{InOrder, Position},
+    messages::{self, Message},
     pushes::{Pushes, has_room},
-    streaming::{Desk, StreamReply, Streaming},
+    streaming::{StreamReply, Streaming},
 };
 use crate::{
     ConnectionBytes,
@@ -43,7 +44,7 @@ const ROUNDS_MAX: usize = 8;
 /// Serves one connection until it is closed.
 pub(super) async fn serve<S: StreamLink>(
     link: S,
-    from: (SocketAddr, Transport),
+    from: (Origin, Transport),
     shared: Shared,
     settings: Settings,
     shutdown: Shutdown,
@@ -89,7 +90,7 @@ pub(super) enum ReplyTo {
 impl<S: StreamLink> ServedConnection<S> {
     fn new(
         link: S,
-        (address, transport): (SocketAddr, Transport),
+        (origin, transport): (Origin, Transport),
         shared: Shared,
         settings: Settings,
     ) -> Self {
@@ -98,7 +99,7 @@ impl<S: StreamLink> ServedConnection<S> {
         let connection = Connection::new(session, Role::Server, id, driver::now());
         let counters = Arc::clone(&shared.counters);
         let pushes = Pushes::new();
-        let peer = Peer::new(transport, Origin::Ip(address)).with_session(id.to_string());
+        let peer = Peer::new(transport, origin).with_session(id.to_string());
         let peer = Arc::new(peer);
         let outbox = pushes.outbox(());
         let default_service = shared.config.default_service.clone();
@@ -155,7 +156,8 @@ impl<S: StreamLink> ServedConnection<S> {
             if let Poll::Ready(written) = self.line.poll_write(cx, now) {
                 written?;
             }
-            self.line.settle_output(self.waiting_bytes());
+            let beside = self.waiting_bytes() + self.blocked_bytes();
+            self.line.settle_output(beside);
             // What is written may have been the last thing that held a draining session open, or
             // have made room for events that waited.
             if let Some(reason) = self.handle_events(cx, now) {
@@ -288,96 +290,36 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, now: Instant, frame: Frame) {
-        let frame = match frames::inbound(&self.shared.config.frames, frame) {
-            Seen::Pass(frame) => frame,
+        let message = match frames::inbound(&self.shared.config.frames, frame) {
+            Seen::Pass(frame) if self.has_mux() && Mux::takes(&frame) => {
+                return self.on_stream_frame(cx, now, frame);
+            }
+            Seen::Pass(frame) => {
+                messages::read(&self.reader, &self.bytes, &self.peer.origin, now, frame)
+            }
             Seen::Dropped => return,
-            Seen::Refused(frame, error) => return self.refuse(now, frame, &error),
+            Seen::Refused(frame, error) => messages::refuse(&self.reader, now, frame, &error),
         };
-        if self.has_mux() && Mux::takes(&frame) {
-            // What came before begins before.
-            self.begin_gathered(cx, now);
-            let Self {
-                line,
-                calls,
-                reader,
-                streaming,
-                bytes,
-                ..
-            } = self;
-            let streaming = streaming.get_or_insert_with(|| Box::new(Streaming::new()));
-            let mut desk = Desk {
-                connection: &mut line.connection,
-                calls,
-                reader,
-                bytes,
-            };
-            streaming.handle_frame(cx, now, frame, &mut desk);
-            return;
-        }
-        let frame = match self.holding(frame) {
-            Ok(frame) => frame,
-            Err((frame, error)) => return self.refuse(now, frame, &error.into()),
-        };
-        match self.reader.read(now, frame) {
-            Inbound::Request { call, token } => {
-                if !self.line.connection.begin() {
-                    tracing::debug!(?token, "request after the session began to close");
-                    return;
-                }
-                let position = token.keeps_order().then(|| self.in_order.admit());
-                self.calls.gather(ReplyTo::Once(token, position), call);
-            }
-            Inbound::Refused { frame, error } => {
-                tracing::debug!(%error, "request refused");
-                let keeps_order = frame.headers.get_bytes(b"correlation-id").is_none();
-                self.send_refusal(now, frame, keeps_order);
-            }
-            Inbound::Event(call) => self.on_event(call),
-            Inbound::Unfit { error } => tracing::debug!(%error, "event not handed on"),
-            Inbound::Response(response) => {
-                tracing::debug!(correlation = ?response.correlation, "response to no call");
-            }
-            Inbound::Probe => {}
+        match message {
+            Message::Call(call, token) => self.gather(call, token),
+            Message::Refused { frame, keeps_order } => self.send_refusal(now, frame, keeps_order),
+            Message::Nothing => {}
         }
     }
 
-    fn on_event(&mut self, call: Call) {
+    fn gather(&mut self, call: Call, token: Option<ReplyToken>) {
         if !self.line.connection.begin() {
-            tracing::debug!("event after the session began to close");
+            tracing::debug!(?token, "request or event after the session began to close");
             return;
         }
-        self.calls.gather(ReplyTo::Nobody, call);
-    }
-
-    fn has_mux(&self) -> bool {
-        match self.line.connection.dialect() {
-            Some(Dialect::Full(greeting)) => greeting.features.contains(Features::MUX),
-            Some(Dialect::Base) | None => false,
-        }
-    }
-
-    fn poll_streams(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
-        let Self {
-            line,
-            calls,
-            reader,
-            streaming,
-            bytes,
-            ..
-        } = self;
-        let Some(streaming) = streaming else {
-            return Poll::Pending;
+        let to = match token {
+            Some(token) => {
+                let position = token.keeps_order().then(|| self.in_order.admit());
+                ReplyTo::Once(token, position)
+            }
+            None => ReplyTo::Nobody,
         };
-        streaming.poll(
-            cx,
-            now,
-            &mut Desk {
-                connection: &mut line.connection,
-                calls,
-                reader,
-                bytes,
-            },
-        )
+        self.calls.gather(to, call);
     }
 
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant, to: ReplyTo, outcome: Outcome) {
@@ -393,22 +335,8 @@ impl<S: StreamLink> ServedConnection<S> {
                 self.line.connection.finish();
             }
             ReplyTo::Stream(to) => {
-                let Self {
-                    line,
-                    calls,
-                    reader,
-                    streaming,
-                    bytes,
-                    ..
-                } = self;
-                if let Some(streaming) = streaming {
-                    let mut desk = Desk {
-                        connection: &mut line.connection,
-                        calls,
-                        reader,
-                        bytes,
-                    };
-                    streaming.finish(cx, now, to, outcome, &mut desk);
+                if let Some((streaming, mut context)) = self.streaming() {
+                    streaming.finish(cx, now, to, outcome, &mut context);
                 }
             }
         }

@@ -1,7 +1,13 @@
 //! What an extension sees of a server's DATA frames: those of a peer before they are read, replies
 //! before they are written. Whole messages, put together and not yet taken apart.
 
-use std::{fmt, sync::Arc};
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
+};
 
 use postern_core::{
     Error,
@@ -11,12 +17,20 @@ use postern_core::{
 
 /// The extension of a server, if it has one.
 #[derive(Clone, Default)]
-pub struct Frames(Option<Arc<dyn FrameExtension>>);
+pub struct Frames(Option<Shown>);
+
+/// An extension, and whether it has anything to see at present.
+#[derive(Clone)]
+struct Shown {
+    extension: Arc<dyn FrameExtension>,
+    is_used: Arc<AtomicBool>,
+}
 
 impl Frames {
+    /// `extension` sees frames while `is_used`; until then a frame costs a look at that.
     #[must_use]
-    pub const fn new(extension: Arc<dyn FrameExtension>) -> Self {
-        Self(Some(extension))
+    pub const fn new(extension: Arc<dyn FrameExtension>, is_used: Arc<AtomicBool>) -> Self {
+        Self(Some(Shown { extension, is_used }))
     }
 }
 
@@ -70,10 +84,54 @@ fn handles<'a>(
     frame: &Frame,
     direction: Direction,
 ) -> Option<&'a Arc<dyn FrameExtension>> {
-    let extension = frames.0.as_ref()?;
+    let shown = frames.0.as_ref()?;
+    if !shown.is_used.load(Relaxed) {
+        return None;
+    }
+    let extension = &shown.extension;
     let head = FrameHead::of(frame, direction);
     extension
         .should_handle(&head)
         .unwrap_or(true)
         .then_some(extension)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use postern_core::Headers;
+
+    use super::*;
+
+    /// Drops every frame, and counts how often it is asked.
+    #[derive(Default)]
+    struct Dropper(AtomicUsize);
+
+    impl FrameExtension for Dropper {
+        fn should_handle(&self, _: &FrameHead) -> Result<bool, Error> {
+            self.0.fetch_add(1, Relaxed);
+            Ok(true)
+        }
+
+        fn handle(&self, _: Direction, _: Frame) -> Verdict {
+            Verdict::Drop
+        }
+    }
+
+    #[test]
+    fn an_extension_that_is_not_used_is_not_asked() {
+        let (dropper, is_used) = (Arc::<Dropper>::default(), Arc::<AtomicBool>::default());
+        let frames = Frames::new(Arc::clone(&dropper) as _, Arc::clone(&is_used));
+        let frame = || Frame::data(Headers::new(), "1");
+        for n_asked in [0, 2] {
+            let is_passed = n_asked == 0;
+            let seen = inbound(&frames, frame());
+            assert_eq!(matches!(seen, Seen::Pass(_)), is_passed);
+            let sent = outbound(&frames, frame()).expect("not refused");
+            assert_eq!(sent.is_some(), is_passed);
+            assert_eq!(dropper.0.load(Relaxed), n_asked);
+            is_used.store(true, Relaxed);
+        }
+    }
 }

@@ -4,7 +4,9 @@
 mod answer;
 mod connection;
 mod frames;
+mod held;
 mod in_order;
+mod messages;
 mod pushes;
 mod settings;
 mod socket;
@@ -51,38 +53,46 @@ pub struct ServerConfig {
     pub write_timeout: Duration,
     /// What all connections of all servers that share it may hold. Default without bound.
     pub bytes: Arc<ByteBudget>,
-    /// Octets that one stream connection may hold: of a frame that has not arrived whole, and of
-    /// replies that its peer has not taken. Default 32 MiB.
+    /// Octets that one connection or datagram peer may hold: of frames that have not arrived whole,
+    /// requests that are not answered, and replies that it has not taken. Default 32 MiB.
     pub held_bytes_max: usize,
+    /// How long a connection may take to become one that can be served, and how many may be about it
+    /// at a time; beyond either it is closed. Plain connections take no time. Default 10 s and 1024.
+    pub handshake_timeout: Duration,
+    pub handshakes_max: usize,
     /// Sees the messages of peers before they are read, and those for them before they are written.
     /// Default none.
     pub frames: Frames,
 }
 
-/// Serves VSTP over TCP.
+/// Serves VSTP on `L`, where connections or datagrams come in.
 #[derive(Debug)]
-pub struct TcpServer(Server<TcpListener>);
-
-/// Serves VSTP over UDP.
-#[derive(Debug)]
-pub struct UdpServer(Server<UdpLink>);
-
-/// Serves VSTP over streams in memory.
-#[derive(Debug)]
-pub struct MemoryServer(Server<MemoryListener>);
-
-/// Serves VSTP over datagrams in memory.
-#[derive(Debug)]
-pub struct MemoryDatagramServer(Server<MemorySocket>);
-
-/// `L` is where connections or datagrams come in.
-#[derive(Debug)]
-struct Server<L> {
+pub struct Server<L> {
     link: L,
     address: SocketAddr,
-    transport: Transport,
     control: ServerControl,
     settings: Settings,
+}
+
+/// Over TCP.
+pub type TcpServer = Server<TcpListener>;
+/// Over UDP.
+pub type UdpServer = Server<UdpLink>;
+/// Over streams in memory.
+pub type MemoryServer = Server<MemoryListener>;
+/// Over datagrams in memory.
+pub type MemoryDatagramServer = Server<MemorySocket>;
+
+/// Where a server's peers come in: one implementation per transport.
+pub trait ServedLink: Sized + Send {
+    const TRANSPORT: Transport;
+
+    /// # Errors
+    /// What the operating system says.
+    fn served_at(&self) -> io::Result<SocketAddr>;
+
+    /// Serves until `shutdown`.
+    fn serve(server: Server<Self>, shutdown: Shutdown) -> impl Future<Output = ()> + Send;
 }
 
 impl Default for ServerConfig {
@@ -97,6 +107,8 @@ impl Default for ServerConfig {
             write_timeout: Duration::from_secs(30),
             bytes: Arc::new(ByteBudget::unlimited()),
             held_bytes_max: 32 * 1024 * 1024,
+            handshake_timeout: Duration::from_secs(10),
+            handshakes_max: 1024,
             frames: Frames::default(),
         }
     }
@@ -117,27 +129,7 @@ impl TcpServer {
         handler: Arc<dyn Handler>,
         counters: Arc<Counters>,
     ) -> io::Result<Self> {
-        let link = tcp::listen(address)?;
-        let address = link.local_addr()?;
-        let shared = Shared::new(config, handler, counters);
-        Ok(Self(Server::new(link, address, Transport::Tcp, shared)))
-    }
-
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.0.address
-    }
-
-    /// What changes its settings while it serves.
-    #[must_use]
-    pub fn control(&self) -> ServerControl {
-        self.0.control.clone()
-    }
-
-    /// Serves until `shutdown`: no connection is taken once it drains, and all are closed when this
-    /// returns, at the latest `drain_timeout` later.
-    pub async fn serve(self, shutdown: Shutdown) {
-        streams::serve(self.0, shutdown).await;
+        Self::new(tcp::listen(address)?, config, handler, counters)
     }
 }
 
@@ -156,101 +148,93 @@ impl UdpServer {
         handler: Arc<dyn Handler>,
         counters: Arc<Counters>,
     ) -> io::Result<Self> {
-        let link = UdpLink::bind(address)?;
-        let address = link.local_addr()?;
-        let shared = Shared::new(config, handler, counters);
-        Ok(Self(Server::new(link, address, Transport::Udp, shared)))
-    }
-
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.0.address
-    }
-
-    /// What changes its settings while it serves.
-    #[must_use]
-    pub fn control(&self) -> ServerControl {
-        self.0.control.clone()
-    }
-
-    /// Serves until `shutdown`: no peer is taken once it drains; replies under way are delivered,
-    /// at the latest `drain_timeout` later.
-    pub async fn serve(self, shutdown: Shutdown) {
-        socket::serve(self.0, shutdown).await;
+        Self::new(UdpLink::bind(address)?, config, handler, counters)
     }
 }
 
-impl MemoryServer {
-    /// Serves what connects to `listener`.
-    #[must_use]
+impl<L: ServedLink> Server<L> {
+    /// Serves what comes to `link`.
+    ///
+    /// # Errors
+    /// What the operating system says of its address.
     pub fn new(
-        listener: MemoryListener,
+        link: L,
         config: Arc<ServerConfig>,
         handler: Arc<dyn Handler>,
         counters: Arc<Counters>,
-    ) -> Self {
-        let address = listener.local_addr();
-        let shared = Shared::new(config, handler, counters);
-        Self(Server::new(listener, address, Transport::Memory, shared))
-    }
-
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.0.address
-    }
-
-    /// What changes its settings while it serves.
-    #[must_use]
-    pub fn control(&self) -> ServerControl {
-        self.0.control.clone()
-    }
-
-    /// As `TcpServer::serve`.
-    pub async fn serve(self, shutdown: Shutdown) {
-        streams::serve(self.0, shutdown).await;
-    }
-}
-
-impl MemoryDatagramServer {
-    /// Serves what arrives at `link`.
-    #[must_use]
-    pub fn new(
-        link: MemorySocket,
-        config: Arc<ServerConfig>,
-        handler: Arc<dyn Handler>,
-        counters: Arc<Counters>,
-    ) -> Self {
-        let address = link.address();
-        let shared = Shared::new(config, handler, counters);
-        Self(Server::new(link, address, Transport::Memory, shared))
-    }
-
-    #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.0.address
-    }
-
-    /// What changes its settings while it serves.
-    #[must_use]
-    pub fn control(&self) -> ServerControl {
-        self.0.control.clone()
-    }
-
-    /// As `UdpServer::serve`.
-    pub async fn serve(self, shutdown: Shutdown) {
-        socket::serve(self.0, shutdown).await;
-    }
-}
-
-impl<L> Server<L> {
-    fn new(link: L, address: SocketAddr, transport: Transport, shared: Shared) -> Self {
-        let (control, settings) = ServerControl::new(shared);
-        Self {
+    ) -> io::Result<Self> {
+        let address = link.served_at()?;
+        let (control, settings) = ServerControl::new(Shared::new(config, handler, counters));
+        Ok(Self {
             link,
             address,
-            transport,
             control,
             settings,
-        }
+        })
+    }
+
+    #[must_use]
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What changes its settings while it serves.
+    #[must_use]
+    pub fn control(&self) -> ServerControl {
+        self.control.clone()
+    }
+
+    /// Serves until `shutdown`. Once it drains no connection or peer is taken, and what is in flight is
+    /// answered, at the latest `drain_timeout` later; all are closed when this returns.
+    pub async fn serve(self, shutdown: Shutdown) {
+        L::serve(self, shutdown).await;
+    }
+}
+
+impl ServedLink for TcpListener {
+    const TRANSPORT: Transport = Transport::Tcp;
+
+    fn served_at(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    async fn serve(server: Server<Self>, shutdown: Shutdown) {
+        streams::serve(server, shutdown).await;
+    }
+}
+
+impl ServedLink for UdpLink {
+    const TRANSPORT: Transport = Transport::Udp;
+
+    fn served_at(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    async fn serve(server: Server<Self>, shutdown: Shutdown) {
+        socket::serve(server, shutdown).await;
+    }
+}
+
+impl ServedLink for MemoryListener {
+    const TRANSPORT: Transport = Transport::Memory;
+
+    fn served_at(&self) -> io::Result<SocketAddr> {
+        Ok(self.local_addr())
+    }
+
+    async fn serve(server: Server<Self>, shutdown: Shutdown) {
+        streams::serve(server, shutdown).await;
+    }
+}
+
+impl ServedLink for MemorySocket {
+    const TRANSPORT: Transport = Transport::Memory;
+
+    fn served_at(&self) -> io::Result<SocketAddr> {
+        Ok(self.address())
+    }
+
+    async fn serve(server: Server<Self>, shutdown: Shutdown) {
+        socket::serve(server, shutdown).await;
     }
 }

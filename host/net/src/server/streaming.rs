@@ -18,6 +18,7 @@ use crate::{
     ConnectionBytes,
     byte_budget::Kept,
     calls::{Begun, Calls, Outcome},
+    driver::{Held, OutputRoom},
     streams::{StreamEvent, Streams},
 };
 
@@ -48,16 +49,18 @@ pub(super) struct StreamReply {
 }
 
 /// What streaming calls use of their connection.
-pub(super) struct Desk<'a> {
+pub(super) struct StreamContext<'a> {
     pub(super) connection: &'a mut Connection,
+    pub(super) room: OutputRoom<'a>,
     pub(super) calls: &'a mut Calls<ReplyTo>,
     pub(super) reader: &'a Reader,
     pub(super) bytes: &'a ConnectionBytes,
 }
 
 impl Streaming {
-    pub(super) fn new() -> Self {
-        let streams = Streams::new(MuxConfig::default(), Role::Server);
+    pub(super) fn new(bytes: &ConnectionBytes) -> Self {
+        let held_unread = Held::new(bytes.clone());
+        let streams = Streams::new(MuxConfig::default(), Role::Server, Some(held_unread));
         Self {
             streams,
             calls: HashMap::new(),
@@ -76,10 +79,10 @@ impl Streaming {
         cx: &mut Context<'_>,
         now: Instant,
         frame: Frame,
-        desk: &mut Desk<'_>,
+        context: &mut StreamContext<'_>,
     ) {
         self.streams.handle_frame(frame);
-        self.follow(cx, now, desk);
+        self.follow(cx, now, context);
     }
 
     /// The peer has closed its sending side.
@@ -92,11 +95,35 @@ impl Streaming {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        desk: &mut Desk<'_>,
+        context: &mut StreamContext<'_>,
     ) -> Poll<()> {
-        let polled = self.streams.poll(cx, Self::may_send(desk.connection));
-        self.follow(cx, now, desk);
+        let mut polled = Poll::Pending;
+        // What is queued is counted before more is made.
+        while let Poll::Ready(()) = self.poll_once(cx, context) {
+            polled = Poll::Ready(());
+            self.follow(cx, now, context);
+        }
         polled
+    }
+
+    fn poll_once(&mut self, cx: &mut Context<'_>, context: &mut StreamContext<'_>) -> Poll<()> {
+        let StreamContext {
+            connection, room, ..
+        } = context;
+        let may_send = Self::may_send(connection);
+        self.streams.poll(cx, may_send, |n_bytes| {
+            Ok(room.try_hold(connection, n_bytes)?)
+        })
+    }
+
+    /// Bytes that are counted of messages which no handler has read.
+    pub(super) fn held_unread(&self) -> usize {
+        self.streams.held_unread()
+    }
+
+    /// Bytes of messages that are made and not queued.
+    pub(super) const fn waiting_bytes(&self) -> usize {
+        self.streams.blocked_bytes()
     }
 
     /// The handler has answered.
@@ -106,10 +133,10 @@ impl Streaming {
         now: Instant,
         to: StreamReply,
         outcome: Outcome,
-        desk: &mut Desk<'_>,
+        context: &mut StreamContext<'_>,
     ) {
-        self.answer(to, outcome);
-        self.follow(cx, now, desk);
+        self.answer(to, outcome, context);
+        self.follow(cx, now, context);
     }
 
     /// Answers a call that opened no stream by one, as its caller takes it.
@@ -122,7 +149,7 @@ impl Streaming {
         now: Instant,
         token: ReplyToken,
         outcome: Outcome,
-        desk: &mut Desk<'_>,
+        context: &mut StreamContext<'_>,
     ) -> Result<(), (ReplyToken, Error)> {
         if let Err(error) = self.streams.adopt(token.clone()) {
             return Err((token, error));
@@ -137,17 +164,17 @@ impl Streaming {
         };
         self.calls.insert(id.clone(), served);
         let to = StreamReply { id, serial };
-        self.finish(cx, now, to, outcome, desk);
+        self.finish(cx, now, to, outcome, context);
         Ok(())
     }
 
     /// Does what events say and sends what there is, until there is neither.
-    fn follow(&mut self, cx: &mut Context<'_>, now: Instant, desk: &mut Desk<'_>) {
+    fn follow(&mut self, cx: &mut Context<'_>, now: Instant, context: &mut StreamContext<'_>) {
         loop {
             if let Some(event) = self.streams.poll_event() {
-                self.on_event(cx, now, event, desk);
+                self.on_event(cx, now, event, context);
             } else if let Some(frame) = self.streams.poll_frame() {
-                self.send(now, frame, desk.connection);
+                self.send(now, frame, context.connection);
             } else {
                 return;
             }
@@ -159,10 +186,10 @@ impl Streaming {
         cx: &mut Context<'_>,
         now: Instant,
         event: StreamEvent,
-        desk: &mut Desk<'_>,
+        context: &mut StreamContext<'_>,
     ) {
         match event {
-            StreamEvent::Opened { id, request } => self.on_opened(cx, now, id, request, desk),
+            StreamEvent::Opened { id, request } => self.on_opened(cx, now, id, request, context),
             StreamEvent::Over { id, outcome } => {
                 let Some(served) = self.calls.remove(&id) else {
                     return;
@@ -173,7 +200,7 @@ impl Streaming {
                 if let Some(task) = served.task {
                     task.abort();
                 }
-                desk.connection.finish();
+                context.connection.finish();
             }
             // Only servers accept.
             StreamEvent::Accepted { .. } => {}
@@ -186,23 +213,23 @@ impl Streaming {
         now: Instant,
         id: Text,
         request: Frame,
-        desk: &mut Desk<'_>,
+        context: &mut StreamContext<'_>,
     ) {
-        if !desk.connection.begin() {
+        if !context.connection.begin() {
             let error = Error::unavailable(Blame::Gateway, "the session is closing");
             self.streams.finish(&id, Err(error));
             return;
         }
         let serial = self.next_serial;
         self.next_serial += 1;
-        let kept = desk.bytes.hold(0).ok().map(Kept::new);
+        let kept = context.bytes.hold(0).ok().map(Kept::new);
         let served = Served {
             serial,
             task: None,
             _kept: kept.clone(),
         };
         self.calls.insert(id.clone(), served);
-        let mut call = match desk.reader.read(now, request) {
+        let mut call = match context.reader.read(now, request) {
             Inbound::Request { call, .. } => call,
             Inbound::Refused { error, .. } => {
                 self.streams.finish(&id, Err(error));
@@ -223,8 +250,8 @@ impl Streaming {
             id: id.clone(),
             serial,
         };
-        match desk.calls.begin(cx, ReplyTo::Stream(to), call) {
-            Begun::Done(ReplyTo::Stream(to), outcome) => self.answer(to, outcome),
+        match context.calls.begin(cx, ReplyTo::Stream(to), call) {
+            Begun::Done(ReplyTo::Stream(to), outcome) => self.answer(to, outcome, context),
             Begun::Done(ReplyTo::Once(..) | ReplyTo::Nobody, _) => {}
             Begun::Task(task) => {
                 if let Some(served) = self.calls.get_mut(&id) {
@@ -234,14 +261,21 @@ impl Streaming {
         }
     }
 
-    fn answer(&mut self, to: StreamReply, outcome: Outcome) {
+    fn answer(&mut self, to: StreamReply, outcome: Outcome, context: &mut StreamContext<'_>) {
         let StreamReply { id, serial } = to;
         match self.calls.get_mut(&id) {
             Some(served) if served.serial == serial => served.task = None,
             // The peer has reset it, and may have begun another of that id.
             Some(_) | None => return,
         }
-        match outcome {
+        let held = outcome.and_then(|reply| {
+            if let Body::One(payload) = &reply.body {
+                let n_bytes = self.waiting_bytes() + payload.len();
+                context.room.try_hold(context.connection, n_bytes)?;
+            }
+            Ok(reply)
+        });
+        match held {
             Ok(reply) => self.streams.reply(&id, reply),
             Err(error) => self.streams.finish(&id, Err(error)),
         }

@@ -47,14 +47,14 @@ each_datagram_link!(
 const SOON: Duration = Duration::from_secs(10);
 
 /// A datagram socket without an endpoint of ours.
-struct RawSocket {
+pub(crate) struct RawSocket {
     link: Box<dyn DatagramLink>,
     bench: std::net::SocketAddr,
     arrived: Vec<Datagram>,
 }
 
 impl RawSocket {
-    fn of(bench: &Bench) -> Self {
+    pub(crate) fn of(bench: &Bench) -> Self {
         Self {
             link: bench.raw_socket(),
             bench: bench.target.destination().socket_addr().expect("bound"),
@@ -74,13 +74,13 @@ impl RawSocket {
             .expect("sent");
     }
 
-    async fn send_frame(&mut self, frame: &Frame) {
+    pub(crate) async fn send_frame(&mut self, frame: &Frame) {
         let mut octets = BytesMut::new();
         frame.encode(&mut octets).expect("short");
         self.send(octets).await;
     }
 
-    async fn recv(&mut self) -> Frame {
+    pub(crate) async fn recv(&mut self) -> Frame {
         if self.arrived.is_empty() {
             let arrived = &mut self.arrived;
             let recv = std::future::poll_fn(|cx| self.link.poll_recv(cx, arrived));
@@ -114,7 +114,7 @@ fn defaulted() -> ServerConfig {
     }
 }
 
-async fn until(mut is_so: impl FnMut() -> bool) {
+pub(crate) async fn until(mut is_so: impl FnMut() -> bool) {
     within(SOON, async {
         while !is_so() {
             tokio::time::sleep(Duration::from_millis(5)).await;

@@ -13,6 +13,7 @@ mod backpressure;
 mod calls;
 mod clients;
 mod datagrams;
+mod held;
 mod links;
 #[path = "../server/mod.rs"]
 mod server;

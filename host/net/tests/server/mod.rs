@@ -52,13 +52,15 @@ impl Link {
             Self::MemoryStream => {
                 let listener = network.listen();
                 let target = network.target(listener.local_addr());
-                let server = MemoryServer::new(listener, config, handler, counters);
+                let server =
+                    MemoryServer::new(listener, config, handler, counters).expect("it has one");
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::MemoryDatagram => {
                 let socket = network.socket();
                 let target = network.datagram_target(socket.address());
-                let server = MemoryDatagramServer::new(socket, config, handler, counters);
+                let server = MemoryDatagramServer::new(socket, config, handler, counters)
+                    .expect("it has one");
                 (target, tokio::spawn(server.serve(stop)))
             }
         }

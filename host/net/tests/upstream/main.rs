@@ -1,5 +1,5 @@
 //! Upstreams over real sockets and over networks in memory: limits, waiting, failure and return,
-//! health checks, streams. What is decided without a socket is claimed beside the pool's ledger.
+//! health checks, streams. What is decided without a socket is claimed beside the pool's accounting.
 
 #![expect(
     clippy::panic,

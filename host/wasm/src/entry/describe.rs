@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
-use postern_core::Error;
+use postern_core::{
+    Error, Text,
+    service::{CallKind, MethodInfo, ServiceInfo, TypeInfo},
+};
 use wasmtime::{AsContext, component::Func};
 
 use crate::{
     bindings::{self, CallKind as RawKind, Method, Service},
-    description::{CallKind, MethodInfo, ServiceInfo},
     exports::{self, Export, Functions},
     generation::WorkerShard,
     lease::Lease,
@@ -75,20 +77,19 @@ async fn enter(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
     Ok(services
         .into_iter()
         .map(|service| ServiceInfo {
-            version: service.version.or_else(|| version.clone()),
-            name: service.name,
-            summary: service.summary,
-            methods: service.methods.into_iter().map(MethodInfo::from).collect(),
+            version: service.version.or_else(|| version.clone()).map(Text::from),
+            name: service.name.into(),
+            summary: service.summary.into(),
+            methods: service.methods.into_iter().map(method).collect(),
         })
         .collect())
 }
 
 fn from_manifest(plugin: &str, spec: &PluginSpec) -> Vec<ServiceInfo> {
     let info = |name: &str| ServiceInfo {
-        name: name.to_owned(),
-        version: spec.version.clone(),
-        summary: String::new(),
-        methods: Vec::new(),
+        name: name.into(),
+        version: spec.version.as_deref().map(Text::from),
+        ..ServiceInfo::default()
     };
     if spec.services.is_empty() {
         return vec![info(plugin)];
@@ -118,21 +119,20 @@ fn check(services: &[Service]) -> Result<(), Error> {
     Ok(())
 }
 
-impl From<Method> for MethodInfo {
-    fn from(method: Method) -> Self {
-        Self {
-            name: method.name,
-            summary: method.summary,
-            kind: match method.kind {
-                RawKind::Unary => CallKind::Unary,
-                RawKind::ClientStream => CallKind::ClientStream,
-                RawKind::ServerStream => CallKind::ServerStream,
-                RawKind::Bidirectional => CallKind::Bidirectional,
-            },
-            request: method.request,
-            response: method.response,
-            idempotent: method.idempotent,
-        }
+fn method(method: Method) -> MethodInfo {
+    let named = |name: String| TypeInfo { name: name.into() };
+    MethodInfo {
+        name: method.name.into(),
+        summary: method.summary.into(),
+        kind: Some(match method.kind {
+            RawKind::Unary => CallKind::Unary,
+            RawKind::ClientStream => CallKind::ClientStream,
+            RawKind::ServerStream => CallKind::ServerStream,
+            RawKind::Bidirectional => CallKind::Bidirectional,
+        }),
+        request: named(method.request),
+        response: named(method.response),
+        idempotent: method.idempotent,
     }
 }
 

@@ -174,6 +174,38 @@ async fn the_store_recovers_without_anybody_asking() {
     store.write(&table, set("after", b"2")).await.unwrap();
 }
 
+#[tokio::test]
+async fn a_read_of_an_opening_before_the_last_begins_no_second_outage() {
+    let (_folder, store, health, is_full) = store_on_a_disk();
+    let table: Arc<str> = "plugin/test".into();
+    let before = store.file.opened().unwrap().opening;
+    is_full.store(true, SeqCst);
+    store
+        .write(&table, set("lost", &large()))
+        .await
+        .unwrap_err();
+    is_full.store(false, SeqCst);
+    patiently(async || store.write(&table, set("after", b"1")).await).await;
+    let n_failures = health.failures();
+    let failed = |opening| ReadFailure {
+        fault: StoreFault::Io,
+        reason: "a read that was under way".into(),
+        opening,
+    };
+    let requests = store.writes.as_ref().unwrap();
+    // A read that began before the outage and is told of after it.
+    let late = Request::ReadFailed(failed(before));
+    assert!(requests.send(late).await.is_ok());
+    store.write(&table, set("later", b"2")).await.unwrap();
+    assert_eq!(health.failures(), n_failures);
+    let latest = store.file.opened().unwrap().opening;
+    let now = Request::ReadFailed(failed(latest));
+    assert!(requests.send(now).await.is_ok());
+    let error = store.write(&table, set("lost", b"3")).await.unwrap_err();
+    assert_eq!(error.kind(), Kind::Unavailable, "{error}");
+    assert_eq!(health.failures(), n_failures + 1);
+}
+
 /// A store whose disk becomes full by the flag.
 fn store_on_a_disk() -> (tempfile::TempDir, Store, Arc<StoreHealth>, Arc<AtomicBool>) {
     let folder = tempfile::TempDir::new().unwrap();

@@ -9,7 +9,10 @@
 
 use std::{
     io,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -27,14 +30,29 @@ use super::{
 /// What the writer is asked.
 pub(super) enum Request {
     Write(Write),
-    /// A read met an error of the disk.
-    ReadFailed(StoreFault, Arc<str>),
+    ReadFailed(ReadFailure),
+}
+
+/// A read met an error of the disk.
+pub(super) struct ReadFailure {
+    pub fault: StoreFault,
+    pub reason: Arc<str>,
+    /// Which opening of the file was read.
+    pub opening: u64,
 }
 
 /// The file, open or about to be opened again.
 pub(super) struct File {
     open: Box<dyn Fn() -> Result<Database, DatabaseError> + Send + Sync>,
-    database: ArcSwapOption<Database>,
+    opened: ArcSwapOption<OpenFile>,
+    n_openings: AtomicU64,
+}
+
+/// The file between one opening and the next.
+pub(super) struct OpenFile {
+    pub database: Database,
+    /// Counts from 1.
+    pub opening: u64,
 }
 
 pub(super) struct Writer {
@@ -60,21 +78,36 @@ impl File {
     pub(super) fn new(
         open: impl Fn() -> Result<Database, DatabaseError> + Send + Sync + 'static,
     ) -> Result<Self, DatabaseError> {
-        let database = ArcSwapOption::from_pointee(open()?);
-        Ok(Self {
+        let file = Self {
             open: Box::new(open),
-            database,
-        })
+            opened: ArcSwapOption::empty(),
+            n_openings: AtomicU64::new(0),
+        };
+        file.open()?;
+        Ok(file)
     }
 
     /// `None` between two openings.
-    pub(super) fn database(&self) -> Option<Arc<Database>> {
-        self.database.load_full()
+    pub(super) fn opened(&self) -> Option<Arc<OpenFile>> {
+        self.opened.load_full()
+    }
+
+    fn open(&self) -> Result<(), DatabaseError> {
+        let database = (self.open)()?;
+        let opening = self.n_openings.fetch_add(1, Relaxed) + 1;
+        let opened = OpenFile { database, opening };
+        self.opened.store(Some(Arc::new(opened)));
+        Ok(())
+    }
+
+    /// Whether `opening` is the last one.
+    fn is_latest(&self, opening: u64) -> bool {
+        self.n_openings.load(Relaxed) == opening
     }
 
     /// Closes the file and opens it. redb repairs what a commit left half done.
     fn reopen(&self) -> Result<(), DatabaseError> {
-        if let Some(before) = self.database.swap(None) {
+        if let Some(before) = self.opened.swap(None) {
             // A file is open once at a time: reads under way end first.
             let waits = READS_MAX.as_millis() / READS_LOOK.as_millis();
             for _ in 0..waits {
@@ -84,9 +117,7 @@ impl File {
                 thread::sleep(READS_LOOK);
             }
         }
-        let database = (self.open)()?;
-        self.database.store(Some(Arc::new(database)));
-        Ok(())
+        self.open()
     }
 }
 
@@ -141,10 +172,7 @@ impl Writer {
         for request in requests {
             match request {
                 Request::Write(write) => writes.push(write),
-                Request::ReadFailed(fault, reason) if self.outage.is_none() => {
-                    self.begin_outage(fault, reason, 0);
-                }
-                Request::ReadFailed(..) => {}
+                Request::ReadFailed(failure) => self.on_failed_read(failure),
             }
         }
         if !writes.is_empty() {
@@ -152,13 +180,20 @@ impl Writer {
         }
     }
 
+    /// What an opening before the last one met says nothing about the file as it is open.
+    fn on_failed_read(&mut self, failure: ReadFailure) {
+        if self.outage.is_none() && self.file.is_latest(failure.opening) {
+            self.begin_outage(failure.fault, failure.reason, 0);
+        }
+    }
+
     fn write(&mut self, writes: Vec<Write>) {
-        let (Some(database), None) = (self.file.database(), &self.outage) else {
+        let (Some(opened), None) = (self.file.opened(), &self.outage) else {
             return self.refuse(writes);
         };
         let batch = writes.iter().map(|write| (&*write.table, &write.change));
-        let result = commit(&database, batch);
-        drop(database);
+        let result = commit(&opened.database, batch);
+        drop(opened);
         match result {
             Ok(changed) => {
                 for (write, changed) in writes.into_iter().zip(changed) {
@@ -225,10 +260,10 @@ impl Writer {
         };
         outage.pause = (outage.pause * 2).min(PAUSE_MAX);
         let n_bytes = outage.trial_bytes;
-        let tried = match self.file.database() {
-            Some(database) => trial(&database, n_bytes),
-            None if self.reopen() => match self.file.database() {
-                Some(database) => trial(&database, n_bytes),
+        let tried = match self.file.opened() {
+            Some(opened) => trial(&opened.database, n_bytes),
+            None if self.reopen() => match self.file.opened() {
+                Some(opened) => trial(&opened.database, n_bytes),
                 None => return self.postpone(),
             },
             None => return self.postpone(),

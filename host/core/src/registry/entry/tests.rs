@@ -221,7 +221,6 @@ fn draft() -> Draft {
     Draft::new("i", "s")
 }
 
-fn method(name: Text) -> Method {
-    let idempotent = true;
-    Method { name, idempotent }
+fn method(name: Text) -> MethodInfo {
+    MethodInfo::new(name, true)
 }

@@ -10,8 +10,8 @@ use bytes::{Bytes, BytesMut};
 
 use super::{
     event::{Delivery, EndpointConfig, Event, SendError, SendId, Undelivered},
+    peer_table::EvictionPriority,
     report::Report,
-    roster::Worth,
     validation::Validation,
 };
 use crate::wire::{
@@ -33,7 +33,7 @@ pub(super) const NONCE_KEY: &str = "nonce";
 pub(super) struct Peer {
     pub(super) session: Session,
     pub(super) role: Role,
-    pub(super) worth: Worth,
+    pub(super) eviction_priority: EvictionPriority,
     pub(super) validation: Validation,
     /// Another client that has said HELLO from this address and may be forged.
     pub(super) rival: Option<Box<Self>>,
@@ -57,7 +57,7 @@ pub(super) struct Peer {
     closing: Option<CloseReason>,
     /// The session is closed; what it had on its way may still be acknowledged.
     pub(super) closed: Option<CloseReason>,
-    /// `Event::Closed` was given, and the address is remembered until then. Set by the roster.
+    /// `Event::Closed` was given, and the address is remembered until then. Set by the peer table.
     pub(super) lingers_until: Option<Instant>,
     pub(super) heard_at: Instant,
     pub(super) wakes_at: Option<Instant>,
@@ -72,19 +72,19 @@ pub(super) struct Peer {
 
 impl Peer {
     pub(super) fn new(config: &EndpointConfig, role: Role, id: SessionId, now: Instant) -> Self {
-        #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
-        let first = id.0 as u32;
+        #[expect(clippy::cast_possible_truncation, reason = "any 64 random bits do")]
+        let seed = id.0 as u64;
         let (retry, bytes_max) = (config.retry.clone(), config.datagram_bytes_max);
         Self {
             session: Session::new(config.session.clone(), role, id, now),
             role,
-            worth: Worth::Greeted,
+            eviction_priority: EvictionPriority::Greeted,
             validation: Validation::new(role),
             rival: None,
             local: None,
             nonce: (role == Role::Client).then(|| id.to_string().into()),
             incoming: Incoming::new(config.duplicate_window),
-            outgoing: Outgoing::new(retry, bytes_max, first),
+            outgoing: Outgoing::new(retry, bytes_max, seed),
             held: VecDeque::new(),
             held_bytes: 0,
             queued: HashSet::new(),
@@ -138,11 +138,11 @@ impl Peer {
     }
 
     /// What is lost with this peer while its session is open.
-    pub(super) fn worth_open(&self) -> Worth {
+    pub(super) fn priority_open(&self) -> EvictionPriority {
         match self.session.dialect() {
-            Some(Dialect::Full(_)) if self.validation.is_validated() => Worth::Full,
-            Some(Dialect::Full(_)) | None => Worth::Greeted,
-            Some(Dialect::Base) => Worth::Base,
+            Some(Dialect::Full(_)) if self.validation.is_validated() => EvictionPriority::Full,
+            Some(Dialect::Full(_)) | None => EvictionPriority::Greeted,
+            Some(Dialect::Base) => EvictionPriority::Base,
         }
     }
 

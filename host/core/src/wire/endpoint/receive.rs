@@ -18,10 +18,10 @@ impl Endpoint {
     /// Whether `frame` from that address is taken; a server makes a peer of a new address.
     pub(super) fn admit(&mut self, now: Instant, from: SocketAddr, frame: &Frame) -> bool {
         let is_hello = frame.kind == FrameType::Hello;
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             // Nothing was sent to an unknown address that it could acknowledge.
             let may_begin = self.role == Role::Server && frame.kind != FrameType::Ack;
-            if may_begin && is_hello && !self.roster.can_have_room(now, true) {
+            if may_begin && is_hello && !self.peers.can_have_room(now, true) {
                 // Its session would find no place when its address is proven.
                 self.stats.peers_refused += 1;
                 return false;
@@ -37,12 +37,12 @@ impl Endpoint {
             let n_wrong_acks = peer.validation.n_wrong_acks();
             self.replace(from, CloseReason::LinkEnded);
             let opened = self.open(now, from, Role::Server);
-            if let Some(peer) = self.roster.find(from) {
+            if let Some(peer) = self.peers.find(from) {
                 peer.validation.add_wrong_acks(n_wrong_acks);
             }
             return opened.is_ok();
         }
-        self.roster.on_heard(now, from);
+        self.peers.on_heard(now, from);
         true
     }
 
@@ -53,7 +53,7 @@ impl Endpoint {
         octets: usize,
         frame: Frame,
     ) {
-        let Some(mut peer) = self.roster.find(from) else {
+        let Some(mut peer) = self.peers.find(from) else {
             return;
         };
         peer.local = local;
@@ -62,7 +62,7 @@ impl Endpoint {
             if !self.validate(now, from, &frame) {
                 return;
             }
-            let Some(validated) = self.roster.find(from) else {
+            let Some(validated) = self.peers.find(from) else {
                 return;
             };
             peer = validated;
@@ -109,7 +109,7 @@ impl Endpoint {
         let outcome = self
             .reassembly
             .handle_fragment(now, from, part, numbering, frame);
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             return;
         };
         let is_new = match outcome {
@@ -136,13 +136,13 @@ impl Endpoint {
 
     /// Hands a whole frame to the session, unless it was handed on before.
     fn deliver(&mut self, now: Instant, from: SocketAddr, frame: Frame, requested: Option<u64>) {
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             return;
         };
         if peer.session.is_closed() && !self.try_reopen(now, from, &frame, requested) {
             return;
         }
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             return;
         };
         if let Some(id) = requested
@@ -172,7 +172,7 @@ impl Endpoint {
         frame: &Frame,
         requested: Option<u64>,
     ) -> bool {
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             return false;
         };
         if let Some(id) = requested
@@ -197,7 +197,7 @@ impl Endpoint {
         }
         let (config, id) = (self.config.session.clone(), (self.draw)());
         let session = Session::new(config, Role::Server, id, now);
-        self.roster.reopen(from, session);
+        self.peers.reopen(from, session);
         true
     }
 }

@@ -26,8 +26,9 @@ use crate::{
 
 /// Octets out per octet in (RFC 9000 section 8.1).
 pub(super) const FACTOR: usize = 3;
-/// Numbers of messages have 24 random bits. After so many ACKs of none that was sent, an address is
-/// not validated by an ACK any more.
+/// After so many ACKs of no message that was sent, an address is not validated by an ACK any more.
+/// Numbers of messages have 55 random bits and 256 of them are awaited at most, so eight guesses hit
+/// with a probability of 2^-44, and whoever is forgotten and begins again gains nothing by it.
 const WRONG_ACKS_MAX: u8 = 8;
 /// Header that sends the number of WELCOME back.
 const SESSION_KEY: &str = "session-id";
@@ -130,14 +131,14 @@ impl Endpoint {
     /// Whether the address of `peer` is known to be no forgery.
     #[must_use]
     pub fn is_validated(&self, peer: SocketAddr) -> bool {
-        let found = self.roster.peek(peer);
+        let found = self.peers.peek(peer);
         found.is_some_and(|peer| peer.validation.is_validated())
     }
 
     /// This end has another address from here on: what `peer` was sent is given up without a word,
     /// and what it has said in answer is forgotten.
     pub fn renew(&mut self, peer: SocketAddr) {
-        if let Some(found) = self.roster.find(peer) {
+        if let Some(found) = self.peers.find(peer) {
             found.renew();
             self.reassembly.forget(peer);
             self.touch(peer);
@@ -146,7 +147,7 @@ impl Endpoint {
 
     /// Notes what `frame` says about its address. Whether it is to be handled.
     pub(super) fn validate(&mut self, now: Instant, from: SocketAddr, frame: &Frame) -> bool {
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             return false;
         };
         if let Some(mut rival) = peer
@@ -157,20 +158,20 @@ impl Endpoint {
             rival.local = peer.local;
             std::mem::swap(&mut rival.incoming, &mut peer.incoming);
             let was_validated = peer.validation.is_validated();
-            if !was_validated && !self.roster.can_have_room(now, true) {
+            if !was_validated && !self.peers.can_have_room(now, true) {
                 self.stats.peers_refused += 1;
                 return false;
             }
             self.replace(from, CloseReason::LinkEnded);
             // Proven before it is inserted: it takes the room of the session before.
             rival.validation.validate();
-            rival.worth = rival.worth_open();
+            rival.eviction_priority = rival.priority_open();
             return self.insert(now, from, *rival).is_ok();
         }
         if peer.validation.is_validated() {
             return true;
         }
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             return false;
         };
         if peer.proves_address(frame) {
@@ -194,7 +195,7 @@ impl Endpoint {
     /// have sent it. It gets its WELCOME, and takes the session's place when that comes back.
     pub(super) fn on_rival(&mut self, now: Instant, from: SocketAddr, hello: &Frame) {
         let id = (self.draw)();
-        let Some(peer) = self.roster.find(from) else {
+        let Some(peer) = self.peers.find(from) else {
             return;
         };
         let known = peer.rival.take().filter(|rival| !rival.is_stranger(hello));
@@ -215,16 +216,16 @@ impl Endpoint {
     /// The address is proven, and its peer moves to those that strangers cannot push out. False when
     /// there is no room among them.
     fn on_validated(&mut self, now: Instant, address: SocketAddr) -> bool {
-        if !self.roster.has_room(true) {
-            let Some(victim) = self.roster.pick_victim(now, true) else {
+        if !self.peers.has_room(true) {
+            let Some(victim) = self.peers.pick_victim(now, true) else {
                 self.stats.peers_refused += 1;
                 return false;
             };
             self.replace(victim, CloseReason::LinkEnded);
         }
-        self.roster.on_validated(address);
+        self.peers.on_validated(address);
         if self
-            .roster
+            .peers
             .find(address)
             .is_some_and(|peer| peer.is_announced)
         {

@@ -14,6 +14,8 @@
 //! the measured round trip, and a message is given up when its peer has reported nothing new for as
 //! long as the base dialect would have tried.
 
+mod timeouts;
+
 use std::{
     collections::{BTreeMap, BTreeSet, VecDeque},
     time::Instant,
@@ -46,8 +48,10 @@ const WIDE_MESSAGES_MAX: usize = 256;
 const WIDE_FRAGMENTED_MAX: usize = 48;
 /// Distance of the numbers on their way, within which the receiver tells them apart.
 const SPAN_MAX: u64 = replay::WINDOW / 2;
-/// Random bits in the upper half of a number; see `replay`. More would lengthen every datagram.
-const SERIES_MASK: u32 = 0xff_ffff;
+/// Random bits in the upper half of the first number; see `replay`. More would lengthen every datagram.
+const SERIES_MASK: u64 = 0xff_ffff;
+/// Random bits in its lower half; 2^31 messages follow before the upper half changes.
+const START_MASK: u64 = 0x7fff_ffff;
 
 #[derive(Debug)]
 pub(in crate::wire) struct Outgoing {
@@ -79,9 +83,14 @@ pub(in crate::wire) struct Sent {
 }
 
 impl Outgoing {
-    /// `first` should be random. Messages and fragments are numbered from there, so that neither
-    /// what was sent nor what is acknowledged is taken for that of a sender before on the same port.
-    pub(in crate::wire) fn new(retry: RetryConfig, datagram_bytes_max: usize, first: u32) -> Self {
+    /// `seed` should be random. Messages and fragments are numbered from what follows of it, so that
+    /// neither what was sent nor what is acknowledged is taken for that of a sender before on the same
+    /// port, and nobody can acknowledge what was not received.
+    pub(in crate::wire) fn new(retry: RetryConfig, datagram_bytes_max: usize, seed: u64) -> Self {
+        #[expect(clippy::cast_possible_truncation, reason = "any 32 random bits do")]
+        let next_fragment_id = seed as u32;
+        let series = seed & SERIES_MASK;
+        let start = seed >> 32 & START_MASK;
         Self {
             retry,
             datagram_bytes_max,
@@ -90,8 +99,8 @@ impl Outgoing {
             n_fragmented: 0,
             ready: VecDeque::new(),
             deadlines: BTreeSet::new(),
-            next_id: (u64::from(first & SERIES_MASK) << 32) + 1,
-            next_fragment_id: first,
+            next_id: (series << 32 | start) + 1,
+            next_fragment_id,
             next_sequence: 1,
             congestion: Congestion::new(),
             heard_at: None,
@@ -258,26 +267,6 @@ impl Outgoing {
         self.probe_if_idle(sack.id);
     }
 
-    /// Does what is due at `now`. Unless `may_repeat`, nothing is sent again, and what was sent is
-    /// given up when it would have been.
-    pub(in crate::wire) fn handle_timeout(&mut self, now: Instant, may_repeat: bool) {
-        while let Some(&(at, id)) = self.deadlines.first() {
-            if at > now {
-                return;
-            }
-            self.set_deadline(id, None);
-            if !may_repeat {
-                self.wait_on(now, id);
-                continue;
-            }
-            match self.messages.get(&id).map(|message| message.numbering) {
-                Some(Numbering::Base) => self.on_base_timeout(id),
-                Some(Numbering::Wide) => self.on_wide_timeout(now, id),
-                None => {}
-            }
-        }
-    }
-
     pub(in crate::wire) fn poll_timeout(&self) -> Option<Instant> {
         self.deadlines.first().map(|(at, _)| *at)
     }
@@ -381,63 +370,6 @@ impl Outgoing {
             }
         };
         self.set_deadline(id, Some(deadline));
-    }
-
-    fn wait_on(&mut self, now: Instant, id: u64) {
-        let Some(message) = self.messages.get(&id) else {
-            return;
-        };
-        let until = message.progress_at.unwrap_or(now) + self.retry.give_up_after();
-        if until <= now {
-            self.fail(id, Undelivered::NotAcknowledged { attempts: 1 });
-            return;
-        }
-        self.set_deadline(id, Some(until.min(now + self.retry.ack_timeout)));
-    }
-
-    fn on_base_timeout(&mut self, id: u64) {
-        let fragment_id = self.take_fragment_id();
-        let Some(message) = self.messages.get_mut(&id) else {
-            return;
-        };
-        if message.n_silent >= self.retry.max_retries {
-            let attempts = message.n_silent + 1;
-            self.fail(id, Undelivered::NotAcknowledged { attempts });
-            return;
-        }
-        message.n_silent += 1;
-        message.next_new = 0;
-        message.split.set_id(fragment_id, Numbering::Base);
-        self.make_ready(id);
-    }
-
-    fn on_wide_timeout(&mut self, now: Instant, id: u64) {
-        let (heard_at, next_sequence) = (self.heard_at, self.next_sequence);
-        let Some(message) = self.messages.get_mut(&id) else {
-            return;
-        };
-        let given_up_at = message
-            .progress_at
-            .map(|at| at + self.retry.give_up_after());
-        let attempts = message.n_silent + 1;
-        if attempts > self.retry.max_retries && given_up_at.is_some_and(|at| at <= now) {
-            self.fail(id, Undelivered::NotAcknowledged { attempts });
-            return;
-        }
-        message.n_silent += 1;
-        self.is_silent |= message.n_silent > 1;
-        let flights = std::mem::take(&mut message.flights);
-        message.lost.extend(flights.keys());
-        let newest = flights.values().max_by_key(|flight| flight.sequence);
-        if let Some(newest) = newest.filter(|newest| heard_at.is_some_and(|at| at > newest.at)) {
-            // Others get through, so this is loss and not silence.
-            self.congestion.on_lost(newest.sequence, next_sequence);
-            self.congestion.on_gone(flights.len() - 1);
-        } else {
-            self.congestion.on_gone(flights.len());
-            self.congestion.on_silence(next_sequence);
-        }
-        self.make_ready(id);
     }
 
     /// A report that leaves nothing to send and nothing awaited is followed by one more datagram, so

@@ -3,6 +3,7 @@
 use bytes::{Bytes, BytesMut};
 
 use super::*;
+use crate::wire::endpoint::SendId;
 
 fn with(headers: &[(&str, &str)]) -> Headers {
     let mut built = Headers::new();
@@ -45,6 +46,42 @@ fn gives_up_after_all_waits_and_pauses() {
         ..RetryConfig::default()
     };
     assert!(endless.give_up_after() > Duration::from_secs(1 << 32));
+}
+
+/// The number of the first message of a sender with that seed.
+fn first_number(seed: u64) -> u64 {
+    let mut outgoing = Outgoing::new(RetryConfig::default(), 1200, seed);
+    outgoing.admit(SendId(1), Frame::data(Headers::new(), "x"));
+    let mut octets = BytesMut::new();
+    assert!(outgoing.poll_transmit(crate::testing::epoch(), &mut octets));
+    let frame = Frame::decode_datagram(octets.freeze(), 1200).expect("a frame");
+    msg_id(&frame.headers).expect("numbered")
+}
+
+#[test]
+fn first_numbers_have_55_random_bits_and_17_digits_at_most() {
+    let lowest = first_number(0);
+    let distinct: std::collections::BTreeSet<u64> = (0..64)
+        .map(|bit| first_number(1 << bit))
+        .filter(|number| *number != lowest)
+        .collect();
+    assert_eq!((lowest, distinct.len()), (1, 55));
+    assert!(first_number(u64::MAX).to_string().len() <= 17);
+}
+
+#[test]
+fn a_receiver_takes_numbers_that_begin_anywhere() {
+    let mut incoming = Incoming::new(Duration::from_secs(10));
+    incoming.set_full();
+    let now = crate::testing::epoch();
+    let first = first_number(u64::MAX);
+    // The second arrives before the first, and the upper half changes long after.
+    for number in [first + 1, first, first + (1 << 31), first + (1 << 32)] {
+        let payload = Bytes::from(number.to_string());
+        let frame = Frame::data(Headers::new(), payload);
+        assert_eq!(incoming.on_message(now, number, &frame), Arrival::New);
+        assert_eq!(incoming.on_message(now, number, &frame), Arrival::Repeated);
+    }
 }
 
 #[test]

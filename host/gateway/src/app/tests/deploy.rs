@@ -1,9 +1,14 @@
 //! A file becomes a service, another version of it, nothing again.
 
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
 use postern_core::Kind;
 
 use super::{guest, stage::Stage};
-use crate::control::PluginState;
+use crate::{app::parts::Parts, config::Config, control::PluginState, directory::LocalService};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_file_answers_over_every_transport() {
@@ -213,4 +218,25 @@ async fn a_cached_component_answers_soon_after_it_was_dropped() {
     // The target is 50 ms in a release build on a quiet machine; this one shares its cores.
     assert!(took.as_millis() < 1000, "{took:?}");
     stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_the_directory_learned_before_it_was_followed_has_a_route() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let config = Config {
+        data_dir: folder.path().to_owned(),
+        ..Config::default()
+    };
+    let Parts { control, .. } = Parts::build(&config).await.expect("built");
+    control.start(Vec::new()).await;
+    let learned = vec![LocalService::new("early")];
+    control.directory().set_local("elsewhere", learned);
+    let following = Arc::clone(&control);
+    let following = tokio::spawn(async move { following.follow_directory().await });
+    let begun = Instant::now();
+    while !control.routes().contains_key("early") {
+        assert!(begun.elapsed() < Duration::from_secs(20), "it has none");
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    following.abort();
 }

@@ -177,3 +177,92 @@ async fn a_manifest_whose_writer_began_before_the_start_is_waited_for() {
     stage.ask("tcp", "greeter").await.expect_err("never served");
     stage.end().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_that_cannot_start_leaves_history_and_service_as_they_were() {
+    let stage = Stage::start().await;
+    let granted = stage.folder.path().join("granted");
+    std::fs::create_dir(&granted).expect("created");
+    for (service, grant) in [("one", false), ("two", true), ("three", false)] {
+        let mut manifest = format!("service = \"{service}\"\n");
+        if grant {
+            manifest += &format!("[grants]\nfiles = [\"{}:/data\"]", granted.display());
+        }
+        stage.drop_in("greeter.toml", manifest.as_bytes());
+        if service == "one" {
+            stage.drop_answering("greeter.wasm", "hello");
+        }
+        stage.until_answered(service, "hello").await;
+    }
+    let view = || stage.gateway.control().plugin("greeter").expect("there");
+    let state = || {
+        let kept = stage.folder.path().join("state/plugins/greeter/state.json");
+        std::fs::read_to_string(kept).expect("noted")
+    };
+    let (before, noted) = (view(), state());
+    std::fs::remove_dir(&granted).expect("removed");
+    for _ in 0..2 {
+        let error = rollback(&stage).await.expect_err("nothing is granted");
+        assert!(error.contains("does not exist"), "{error}");
+        assert_eq!(
+            (view().generation, view().source, view().skipped),
+            (before.generation, before.source, None)
+        );
+        assert_eq!(state(), noted);
+        stage.until_answered("three", "hello").await;
+    }
+    std::fs::create_dir(&granted).expect("created");
+    rollback(&stage).await.expect("it is still the one before");
+    stage.until_answered("two", "hello").await;
+    rollback(&stage).await.expect("and that the one before it");
+    stage.until_answered("one", "hello").await;
+    let error = rollback(&stage).await.expect_err("none is left");
+    assert_eq!(error, "plugin greeter has no generation before this one");
+    // What comes next begins the history anew.
+    stage.drop_in("greeter.toml", b"service = \"four\"");
+    stage.until_answered("four", "hello").await;
+    rollback(&stage).await.expect("kept");
+    stage.until_answered("one", "hello").await;
+    stage.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rollback_to_a_service_that_another_holds_changes_nothing() {
+    let stage = Stage::start().await;
+    stage.drop_in("greeter.toml", b"service = \"one\"");
+    stage.drop_answering("greeter.wasm", "old");
+    stage.until_answered("one", "old").await;
+    stage.drop_in("greeter.toml", b"service = \"two\"");
+    stage.until_answered("two", "old").await;
+    stage.drop_answering("greeter.wasm", "new");
+    stage.until_answered("two", "new").await;
+    stage.drop_in("other.toml", b"service = \"one\"");
+    stage.drop_answering("other.wasm", "other");
+    stage.until_answered("one", "other").await;
+    rollback(&stage).await.expect("of the same service");
+    stage.until_answered("two", "old").await;
+    let generation = || {
+        let view = stage.gateway.control().plugin("greeter");
+        view.expect("there").generation
+    };
+    let before = generation();
+    // Nothing may depend on compiled code, which anybody may remove.
+    let cache = stage.folder.path().join("state/cache");
+    for file in std::fs::read_dir(cache).expect("there") {
+        std::fs::remove_file(file.expect("a file").path()).expect("removed");
+    }
+    let error = rollback(&stage).await.expect_err("another holds it");
+    assert!(error.contains("held by plugin other"), "{error}");
+    assert_eq!(generation(), before);
+    stage.until_answered("two", "old").await;
+    stage.until_answered("one", "other").await;
+    std::fs::remove_file(stage.plugin_path("other.wasm")).expect("removed");
+    stage
+        .until("other is gone", || {
+            stage.gateway.control().plugin("other").is_none()
+        })
+        .await;
+    rollback(&stage).await.expect("it is free");
+    stage.until_answered("one", "old").await;
+    stage.end().await;
+}

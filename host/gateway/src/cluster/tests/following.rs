@@ -6,6 +6,7 @@ use postern_core::{
     Kind, Text,
     registry::{Draft, Incarnation, Owner, Source},
     resilience::RetryConfig,
+    service::MethodInfo,
 };
 
 use super::{
@@ -186,10 +187,7 @@ async fn a_lone_plugin_is_called_directly() {
 #[tokio::test(start_paused = true)]
 async fn methods_that_describe_themselves_are_believed() {
     let describe = |index: usize, draft: &mut Draft| {
-        let method = |name: &str, idempotent| postern_core::registry::Method {
-            name: name.into(),
-            idempotent,
-        };
+        let method = |name: &str, idempotent| MethodInfo::new(name, idempotent);
         draft.methods = Some(vec![method("Get", true), method("Both", index == 0)]);
     };
     let stage = Stage::with(&["a", "b"], None, |_| {}, describe);

@@ -107,7 +107,7 @@ impl Method {
             "picture" => Self::Picture,
             "watch" => Self::Watch,
             _ => {
-                let known = METHODS.map(|(name, _)| name);
+                let known = METHODS;
                 return Err(Error::not_found(match nearest(name, known) {
                     Some(near) => format!("directory has no such method; did you mean {near}?"),
                     None => format!("directory has no such method; it has {}", known.join(", ")),

@@ -1,5 +1,5 @@
 //! The access record: one line and one booking per call, whatever becomes of it. A record that is
-//! dropped before its call has ended says `cancelled`.
+//! dropped before its call has ended says `cancelled`, or `internal` where a panic drops it.
 
 use std::{
     sync::{
@@ -164,9 +164,21 @@ impl Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        if !self.is_ended {
-            self.end(Outcome::Failed(Kind::Cancelled), None);
+        if self.is_ended {
+            return;
         }
+        // What starts the call may panic; `contain` tells the caller so.
+        let is_broken = std::thread::panicking();
+        if is_broken {
+            let (service, plugin) = (&self.route.service, non_empty(&self.route.plugin));
+            error!(%service, plugin, "a handler panicked");
+        }
+        let kind = if is_broken {
+            Kind::Internal
+        } else {
+            Kind::Cancelled
+        };
+        self.end(Outcome::Failed(kind), None);
     }
 }
 

@@ -146,10 +146,7 @@ impl Gateway {
             target: Target::Live(Arc::new(Moody)),
             metrics: book.service(&service.into()),
         };
-        routes.publish(Table::from_iter([
-            route("users", "users"),
-            route("own", ""),
-        ]));
+        routes.publish([route("users", "users"), route("own", "")]);
         let extensions = Arc::new(Extensions::default());
         extensions.publish(Chain::from_iter(links));
         let rules = Rules {

@@ -23,15 +23,16 @@ fn check_fields(fields: &str, expected: Option<HeadError>) {
 
 #[test]
 fn a_host_is_there_once() {
-    check("GET / HTTP/1.1\r\n\r\n", Err(HeadError::NoHost));
+    check("GET / HTTP/1.1\r\n\r\n", Err(HostError::Missing.into()));
     check("GET / HTTP/1.0\r\n\r\n", Ok(18));
     check_fields("", None);
-    check_fields("Host: x\r\n", Some(HeadError::ManyHosts(2)));
+    check_fields("Host: x\r\n", Some(HostError::Many(2).into()));
     check("GET / HTTP/1.1\r\nhost:\r\n\r\n", Ok(25));
     check("GET / HTTP/1.1\r\nhost: [::1]:80\r\n\r\n", Ok(34));
     for host in ["a b", "a/b", "u@a", "a\"", "<a>"] {
         let head = format!("GET / HTTP/1.1\r\nhost: {host}\r\n\r\n");
-        check(&head, Err(HeadError::Host));
+        let shown = host.as_bytes().escape_ascii().to_string();
+        check(&head, Err(HostError::Malformed(shown).into()));
     }
 }
 
@@ -113,8 +114,13 @@ fn what_is_not_http_is_refused_before_its_end() {
     check("\u{16}\u{3}\u{1}\u{2}", syntax(httparse::Error::Token));
     check("GET / HTTP/3.0\r\n", syntax(httparse::Error::Version));
     check("GET /a b HTTP/1.1\r\n", syntax(httparse::Error::Version));
-    check("GET a HTTP/1.1\r\nhost: x\r\n\r\n", Ok(27));
-    check("GET a:b HTTP/1.1\r\nhost: x\r\n\r\n", Ok(29));
+    // A target without a slash is an authority.
+    check("GET x HTTP/1.1\r\nhost: x\r\n\r\n", Ok(27));
+    let differ = HostError::Differ {
+        host: "x".to_owned(),
+        authority: "a".to_owned(),
+    };
+    check("GET a HTTP/1.1\r\nhost: x\r\n\r\n", Err(differ.into()));
     check(
         "GET http:// HTTP/1.1\r\nhost: x\r\n\r\n",
         Err(HeadError::Target),
@@ -148,7 +154,11 @@ fn requests_follow_one_another_and_a_bad_one_comes_last() {
                 }
             }
         }
-        assert_eq!(error, Some(HeadError::NoHost), "pieces of {n_piece}");
+        assert_eq!(
+            error,
+            Some(HostError::Missing.into()),
+            "pieces of {n_piece}"
+        );
         assert_eq!(passed, 2 * good.len() + chunked.len());
     }
 }

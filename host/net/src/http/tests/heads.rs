@@ -2,24 +2,24 @@
 
 use super::*;
 
-/// Sends `request` whatever the door answers meanwhile, then reads to the end.
-async fn exchange(door: &Door, request: &[u8]) -> String {
-    let socket = TcpStream::connect(door.address).await.expect("connects");
+/// Sends `request` whatever the listener answers meanwhile, then reads to the end.
+async fn exchange(fixture: &Fixture, request: &[u8]) -> String {
+    let socket = TcpStream::connect(fixture.address).await.expect("connects");
     let (mut reader, mut writer) = socket.into_split();
     let writing = async {
-        // A door that has answered may have closed.
+        // A listener that has answered may have closed.
         let _ = writer.write_all(request).await;
         let _ = writer.shutdown().await;
     };
     let mut response = Vec::new();
     let both = async { tokio::join!(writing, reader.read_to_end(&mut response)).1 };
-    let read = timeout(PATIENCE, both).await.expect("the door answers");
+    let read = timeout(PATIENCE, both).await.expect("the listener answers");
     read.expect("the answer is not lost by a reset");
     String::from_utf8_lossy(&response).into_owned()
 }
 
-async fn check(door: &Door, request: &str, status: u16, kind: &str, message: &str) {
-    let response = exchange(door, request.as_bytes()).await;
+async fn check(fixture: &Fixture, request: &str, status: u16, kind: &str, message: &str) {
+    let response = exchange(fixture, request.as_bytes()).await;
     let begin = format!("HTTP/1.1 {status} ");
     assert!(response.starts_with(&begin), "{request:?}: {response}");
     for part in [
@@ -34,21 +34,42 @@ async fn check(door: &Door, request: &str, status: u16, kind: &str, message: &st
 
 #[tokio::test]
 async fn every_refusal_of_a_head_has_the_form_of_the_others() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     let invalid = "invalid-argument";
     let get = "GET /v1/services HTTP/1.1\r\n";
-    check(&door, &format!("{get}\r\n"), 400, invalid, "no host field").await;
+    check(
+        &fixture,
+        &format!("{get}\r\n"),
+        400,
+        invalid,
+        "no host field",
+    )
+    .await;
     let two = format!("{get}host: x\r\nhost: y\r\n\r\n");
-    check(&door, &two, 400, invalid, "2 host fields").await;
-    check(&door, "GET / HTTP/9\r\n\r\n", 400, invalid, "is not HTTP/1").await;
-    check(&door, "\u{16}\u{3}\u{1}", 400, invalid, "is not HTTP/1").await;
+    check(&fixture, &two, 400, invalid, "2 host fields").await;
+    check(
+        &fixture,
+        "GET / HTTP/9\r\n\r\n",
+        400,
+        invalid,
+        "is not HTTP/1",
+    )
+    .await;
+    check(&fixture, "\u{16}\u{3}\u{1}", 400, invalid, "is not HTTP/1").await;
     let gzip = format!("{get}host: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n");
-    check(&door, &gzip, 501, "unimplemented", "other than chunked").await;
+    check(&fixture, &gzip, 501, "unimplemented", "other than chunked").await;
     let identity = format!("{get}host: x\r\ntransfer-encoding: identity\r\n\r\n");
-    check(&door, &identity, 400, invalid, "do not end in one chunked").await;
+    check(
+        &fixture,
+        &identity,
+        400,
+        invalid,
+        "do not end in one chunked",
+    )
+    .await;
     let both = format!("{get}host: x\r\ncontent-length: 1\r\ntransfer-encoding: chunked\r\n\r\n");
     check(
-        &door,
+        &fixture,
         &both,
         400,
         invalid,
@@ -57,19 +78,26 @@ async fn every_refusal_of_a_head_has_the_form_of_the_others() {
     .await;
     let fields = "a: b\r\n".repeat(300);
     let fields = format!("{get}host: x\r\n{fields}\r\n");
-    check(&door, &fields, 431, invalid, "more than 300 header fields").await;
+    check(
+        &fixture,
+        &fields,
+        431,
+        invalid,
+        "more than 300 header fields",
+    )
+    .await;
     let long = format!("{get}host: x\r\na: {}\r\n\r\n", "x".repeat(96 * 1024));
-    check(&door, &long, 431, invalid, "limit of 98304 octets").await;
+    check(&fixture, &long, 431, invalid, "limit of 98304 octets").await;
     let target = format!("GET /{} HTTP/1.1\r\nhost: x\r\n\r\n", "x".repeat(65_534));
-    check(&door, &target, 414, invalid, "limit of 65534 octets").await;
-    assert_eq!(door.counters.protocol_errors.value(), 10);
+    check(&fixture, &target, 414, invalid, "limit of 65534 octets").await;
+    assert_eq!(fixture.counters.protocol_errors.value(), 10);
 }
 
 #[tokio::test]
 async fn fields_up_to_the_limit_are_served() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     // Host and length are two of them.
-    let response = door
+    let response = fixture
         .raw(&post("echo/Say", &"a: b\r\n".repeat(298), "1"))
         .await;
     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
@@ -77,10 +105,10 @@ async fn fields_up_to_the_limit_are_served() {
 
 #[tokio::test]
 async fn what_was_asked_before_a_bad_head_is_answered_first() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     let requests =
         post("echo/Say", "", "first") + &post("echo/Say", "", "second") + "GET /\r\n\r\n";
-    let response = exchange(&door, requests.as_bytes()).await;
+    let response = exchange(&fixture, requests.as_bytes()).await;
     let parts: Vec<_> = ["first", "second", "HTTP/1.1 400 "]
         .iter()
         .filter_map(|part| response.find(part))
@@ -90,7 +118,7 @@ async fn what_was_asked_before_a_bad_head_is_answered_first() {
 
 #[tokio::test]
 async fn a_client_that_closes_its_sending_side_gets_its_reply() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     for request in [
         post("echo/Say", "", "whole"),
         post("late/Say", "", "whole"),
@@ -99,7 +127,7 @@ async fn a_client_that_closes_its_sending_side_gets_its_reply() {
             .to_owned(),
         "POST /v1/services/late/Say HTTP/1.0\r\ncontent-length: 5\r\n\r\nwhole".to_owned(),
     ] {
-        let response = exchange(&door, request.as_bytes()).await;
+        let response = exchange(&fixture, request.as_bytes()).await;
         assert!(response.ends_with("\r\n\r\nwhole"), "{request}: {response}");
     }
 }
@@ -110,11 +138,11 @@ async fn an_early_refusal_reaches_a_client_that_writes_on() {
         message_bytes_max: 10,
         ..HttpConfig::default()
     };
-    let door = Door::open(config).await;
+    let fixture = Fixture::open(config).await;
     // More than the buffers of both sockets hold.
     let body = "x".repeat(16 << 20);
     check(
-        &door,
+        &fixture,
         &post("echo/Say", "", &body),
         413,
         "invalid-argument",
@@ -124,23 +152,30 @@ async fn an_early_refusal_reaches_a_client_that_writes_on() {
     let chunk = format!("{:x}\r\n{body}\r\n0\r\n\r\n", body.len());
     let chunked = "POST /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked";
     let chunked = format!("{chunked}\r\n\r\n{chunk}");
-    check(&door, &chunked, 413, "invalid-argument", "limit of 10").await;
+    check(&fixture, &chunked, 413, "invalid-argument", "limit of 10").await;
     let html = post("echo/Say", "content-type: text/plain\r\n", &body);
-    check(&door, &html, 415, "invalid-argument", "text/plain").await;
+    check(&fixture, &html, 415, "invalid-argument", "text/plain").await;
     let headless = format!("POST / HTTP/1.1\r\n\r\n{body}");
-    check(&door, &headless, 400, "invalid-argument", "no host field").await;
+    check(
+        &fixture,
+        &headless,
+        400,
+        "invalid-argument",
+        "no host field",
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn a_head_that_trickles_is_408_on_a_kept_connection_too() {
     let header_timeout = Duration::from_millis(300);
-    let door = Door::open(HttpConfig {
+    let fixture = Fixture::open(HttpConfig {
         header_timeout,
         ..HttpConfig::default()
     })
     .await;
     for before in ["", "echo/Say"] {
-        let mut socket = TcpStream::connect(door.address).await.expect("connects");
+        let mut socket = TcpStream::connect(fixture.address).await.expect("connects");
         if !before.is_empty() {
             let request = post(before, "", "1");
             socket.write_all(request.as_bytes()).await.expect("writes");
@@ -168,7 +203,7 @@ async fn a_head_that_trickles_is_408_on_a_kept_connection_too() {
         };
         tokio::select! {
             () = trickling => {}
-            ended = timeout(PATIENCE, reading) => ended.expect("the door answers"),
+            ended = timeout(PATIENCE, reading) => ended.expect("the listener answers"),
         }
         let response = String::from_utf8_lossy(&response);
         assert!(

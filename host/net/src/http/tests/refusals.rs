@@ -1,10 +1,10 @@
-//! What the door answers itself, each at its edge and one past it.
+//! What the listener answers itself, each at its edge and one past it.
 
 use super::*;
 
 /// Expects the answer to begin with `status` and to hold each of `parts`.
-async fn check(door: &Door, request: &str, status: u16, parts: &[&str]) {
-    let response = door.raw(request).await;
+async fn check(fixture: &Fixture, request: &str, status: u16, parts: &[&str]) {
+    let response = fixture.raw(request).await;
     assert!(
         response.starts_with(&format!("HTTP/1.1 {status} ")),
         "{request}: {response}"
@@ -16,30 +16,30 @@ async fn check(door: &Door, request: &str, status: u16, parts: &[&str]) {
 
 #[tokio::test]
 async fn other_paths_are_404_and_say_what_exists() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     let parts = [
         "nothing is at /nope",
         "POST /v1/services/{service}/{method}",
         "x-postern-error: not-found",
     ];
     check(
-        &door,
+        &fixture,
         "GET /nope?x=1 HTTP/1.1\r\nhost: x\r\n\r\n",
         404,
         &parts,
     )
     .await;
     let parts = ["path segment %zz is not percent-encoded utf-8"];
-    check(&door, &post("%zz/m", "", ""), 400, &parts).await;
+    check(&fixture, &post("%zz/m", "", ""), 400, &parts).await;
 }
 
 #[tokio::test]
 async fn wrong_verbs_are_405_with_allow() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     for verb in ["GET", "PUT", "DELETE", "PATCH"] {
         let request = format!("{verb} /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\n\r\n");
         check(
-            &door,
+            &fixture,
             &request,
             405,
             &["allow: POST, OPTIONS\r\n", "\"code\":405"],
@@ -47,9 +47,9 @@ async fn wrong_verbs_are_405_with_allow() {
         .await;
     }
     let request = "POST /v1/services HTTP/1.1\r\nhost: x\r\ncontent-length: 0\r\n\r\n";
-    check(&door, request, 405, &["allow: GET, HEAD, OPTIONS\r\n"]).await;
+    check(&fixture, request, 405, &["allow: GET, HEAD, OPTIONS\r\n"]).await;
     let request = "OPTIONS /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    check(&door, request, 204, &["allow: POST, OPTIONS\r\n"]).await;
+    check(&fixture, request, 204, &["allow: POST, OPTIONS\r\n"]).await;
 }
 
 #[tokio::test]
@@ -58,9 +58,9 @@ async fn a_body_is_taken_at_the_limit_and_413_one_octet_over() {
         message_bytes_max: 10,
         ..HttpConfig::default()
     };
-    let door = Door::open(config).await;
+    let fixture = Fixture::open(config).await;
     check(
-        &door,
+        &fixture,
         &post("echo/Say", "", "0123456789"),
         200,
         &["0123456789"],
@@ -70,18 +70,18 @@ async fn a_body_is_taken_at_the_limit_and_413_one_octet_over() {
         "body of 11 octets or more exceeds the limit of 10",
         "\"code\":413",
     ];
-    check(&door, &post("echo/Say", "", "0123456789a"), 413, &parts).await;
+    check(&fixture, &post("echo/Say", "", "0123456789a"), 413, &parts).await;
     let chunked =
         "POST /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n";
     check(
-        &door,
+        &fixture,
         &format!("{chunked}5\r\n01234\r\n5\r\n56789\r\n0\r\n\r\n"),
         200,
         &["0123456789"],
     )
     .await;
     check(
-        &door,
+        &fixture,
         &format!("{chunked}5\r\n01234\r\n6\r\n56789a\r\n0\r\n\r\n"),
         413,
         &parts,
@@ -91,7 +91,7 @@ async fn a_body_is_taken_at_the_limit_and_413_one_octet_over() {
 
 #[tokio::test]
 async fn content_that_a_web_page_may_send_unasked_is_415() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     for media in [
         "application/x-www-form-urlencoded",
         "multipart/form-data; boundary=x",
@@ -99,7 +99,7 @@ async fn content_that_a_web_page_may_send_unasked_is_415() {
     ] {
         let head = format!("content-type: {media}\r\n");
         check(
-            &door,
+            &fixture,
             &post("echo/Say", &head, "{}"),
             415,
             &["send application/json"],
@@ -112,11 +112,11 @@ async fn content_that_a_web_page_may_send_unasked_is_415() {
         "application/octet-stream",
     ] {
         let head = format!("content-type: {media}\r\n");
-        check(&door, &post("echo/Say", &head, "{}"), 200, &["{}"]).await;
+        check(&fixture, &post("echo/Say", &head, "{}"), 200, &["{}"]).await;
     }
     let parts = ["content encoding gzip is not accepted"];
     check(
-        &door,
+        &fixture,
         &post("echo/Say", "content-encoding: gzip\r\n", "x"),
         415,
         &parts,
@@ -126,18 +126,18 @@ async fn content_that_a_web_page_may_send_unasked_is_415() {
 
 #[tokio::test]
 async fn a_timeout_must_be_a_number() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     for name in ["timeout-ms", "x-timeout-ms"] {
         let parts = ["\\\"soon\\\" is not a number of milliseconds"];
         check(
-            &door,
+            &fixture,
             &post("echo/Say", &format!("{name}: soon\r\n"), ""),
             400,
             &parts,
         )
         .await;
         check(
-            &door,
+            &fixture,
             &post("tell/Me", &format!("{name}: {}\r\n", u64::MAX), ""),
             200,
             &[],
@@ -149,7 +149,7 @@ async fn a_timeout_must_be_a_number() {
 #[tokio::test]
 async fn a_body_that_does_not_arrive_in_time_is_408() {
     let body_timeout = Duration::from_millis(50);
-    let door = Door::open(HttpConfig {
+    let fixture = Fixture::open(HttpConfig {
         body_timeout,
         ..HttpConfig::default()
     })
@@ -160,25 +160,25 @@ async fn a_body_that_does_not_arrive_in_time_is_408() {
         "the body did not arrive within 50 ms",
         "x-postern-error: deadline-exceeded",
     ];
-    check(&door, &request, 408, &parts).await;
+    check(&fixture, &request, 408, &parts).await;
 }
 
 #[tokio::test]
 async fn a_head_that_does_not_fit_is_431() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     // More than a section of the VSTP holds, but within what is read of a head.
     let head = format!("x-long: {}\r\n", "v".repeat(95_000));
-    check(&door, &post("echo/Say", &head, ""), 200, &[]).await;
+    check(&fixture, &post("echo/Say", &head, ""), 200, &[]).await;
     let head = format!("x-long: {}\r\n", "v".repeat(120_000));
-    check(&door, &post("echo/Say", &head, ""), 431, &[]).await;
+    check(&fixture, &post("echo/Say", &head, ""), 431, &[]).await;
 }
 
 #[tokio::test]
 async fn what_is_not_http_is_refused_and_counted() {
-    let door = Door::open(HttpConfig::default()).await;
-    let response = door
+    let fixture = Fixture::open(HttpConfig::default()).await;
+    let response = fixture
         .raw("VT\u{1}\u{3} this is another protocol\r\n\r\n")
         .await;
     assert!(response.starts_with("HTTP/1.1 400"), "{response:?}");
-    assert_eq!(door.counters.protocol_errors.value(), 1);
+    assert_eq!(fixture.counters.protocol_errors.value(), 1);
 }

@@ -1,4 +1,4 @@
-//! Cross-origin sharing over a real door: every kind of origin against every kind of request.
+//! Cross-origin sharing over a real fixture: every kind of origin against every kind of request.
 
 use super::*;
 
@@ -6,12 +6,12 @@ const PAGE: &str = "https://app.example.org";
 
 #[tokio::test]
 async fn a_door_without_sharing_says_nothing_of_it() {
-    let door = Door::open(HttpConfig::default()).await;
+    let fixture = Fixture::open(HttpConfig::default()).await;
     for request in [
         preflight(PAGE, "content-type"),
         post("echo/Say", &from(PAGE), "1"),
     ] {
-        let response = door.raw(&request).await;
+        let response = fixture.raw(&request).await;
         assert!(!response.contains("access-control-"), "{response}");
         assert!(!response.contains("vary"), "{response}");
     }
@@ -19,10 +19,10 @@ async fn a_door_without_sharing_says_nothing_of_it() {
 
 #[tokio::test]
 async fn a_preflight_is_answered_before_the_pipeline() {
-    let door = sharing(&["https://*.example.org"], true).await;
+    let fixture = sharing(&["https://*.example.org"], true).await;
     // A method that would hang shows that the handler is not asked.
     let request = preflight(PAGE, "content-type").replace("echo/Say", "hang/On");
-    let response = door.raw(&request).await;
+    let response = fixture.raw(&request).await;
     check(
         &response,
         204,
@@ -35,14 +35,14 @@ async fn a_preflight_is_answered_before_the_pipeline() {
             "vary: origin, access-control-request-method, access-control-request-headers\r\n",
         ],
     );
-    assert_eq!(door.handler.n_hanging.load(Ordering::SeqCst), 0);
+    assert_eq!(fixture.handler.n_hanging.load(Ordering::SeqCst), 0);
 }
 
 #[tokio::test]
 async fn a_preflight_of_a_foreign_page_is_given_nothing() {
-    let door = sharing(&["https://*.example.org"], true).await;
+    let fixture = sharing(&["https://*.example.org"], true).await;
     for page in ["https://example.com", "http://app.example.org", "null"] {
-        let response = door.raw(&preflight(page, "content-type")).await;
+        let response = fixture.raw(&preflight(page, "content-type")).await;
         check(&response, 204, &["vary: origin, access-control-"]);
         assert!(!response.contains("access-control-allow"), "{response}");
         assert!(!response.contains("access-control-max-age"), "{response}");
@@ -51,27 +51,27 @@ async fn a_preflight_of_a_foreign_page_is_given_nothing() {
 
 #[tokio::test]
 async fn an_allowed_page_reads_answers_and_errors_alike() {
-    let door = sharing(&[PAGE], false).await;
+    let fixture = sharing(&[PAGE], false).await;
     let shared = [
         "access-control-allow-origin: https://app.example.org\r\n",
         "access-control-expose-headers: x-postern-error\r\n",
         "vary: origin\r\n",
     ];
-    let response = door.raw(&post("echo/Say", &from(PAGE), "1")).await;
+    let response = fixture.raw(&post("echo/Say", &from(PAGE), "1")).await;
     check(&response, 200, &shared);
     assert!(!response.contains("allow-credentials"), "{response}");
-    let response = door.raw(&post("fail/not-found", &from(PAGE), "1")).await;
+    let response = fixture.raw(&post("fail/not-found", &from(PAGE), "1")).await;
     check(&response, 404, &shared);
     let response =
-        door.raw("GET /nope HTTP/1.1\r\nhost: x\r\norigin: https://app.example.org\r\n\r\n");
+        fixture.raw("GET /nope HTTP/1.1\r\nhost: x\r\norigin: https://app.example.org\r\n\r\n");
     check(&response.await, 404, &shared);
 }
 
 #[tokio::test]
 async fn answers_to_others_vary_by_origin_but_share_nothing() {
-    let door = sharing(&[PAGE], false).await;
+    let fixture = sharing(&[PAGE], false).await;
     for (head, status) in [(String::new(), 200), (from("https://evil.example"), 403)] {
-        let response = door.raw(&post("echo/Say", &head, "1")).await;
+        let response = fixture.raw(&post("echo/Say", &head, "1")).await;
         check(&response, status, &["vary: origin\r\n"]);
         assert!(!response.contains("access-control-"), "{response}");
     }
@@ -79,8 +79,8 @@ async fn answers_to_others_vary_by_origin_but_share_nothing() {
 
 #[tokio::test]
 async fn a_star_is_written_as_a_star_and_does_not_vary() {
-    let door = sharing(&["*"], false).await;
-    let response = door
+    let fixture = sharing(&["*"], false).await;
+    let response = fixture
         .raw(&post("echo/Say", &from("https://anything.example"), "1"))
         .await;
     check(&response, 200, &["access-control-allow-origin: *\r\n"]);
@@ -93,8 +93,8 @@ async fn every_header_is_allowed_by_repeating_what_is_asked_for() {
         headers: vec!["*".to_owned()],
         ..config(&[PAGE], false)
     };
-    let door = open(&config).await;
-    let response = door.raw(&preflight(PAGE, "x-one, x-two")).await;
+    let fixture = open(&config).await;
+    let response = fixture.raw(&preflight(PAGE, "x-one, x-two")).await;
     check(
         &response,
         204,
@@ -104,29 +104,33 @@ async fn every_header_is_allowed_by_repeating_what_is_asked_for() {
 
 #[tokio::test]
 async fn an_options_request_that_is_no_preflight_is_answered_as_ever() {
-    let door = sharing(&[PAGE], false).await;
+    let fixture = sharing(&[PAGE], false).await;
     let request = "OPTIONS /v1/services/echo/Say HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n";
-    check(&door.raw(request).await, 204, &["allow: POST, OPTIONS\r\n"]);
+    check(
+        &fixture.raw(request).await,
+        204,
+        &["allow: POST, OPTIONS\r\n"],
+    );
 }
 
 #[tokio::test]
 async fn content_that_a_page_may_send_unasked_stays_refused() {
-    let door = sharing(&["*"], false).await;
+    let fixture = sharing(&["*"], false).await;
     for media in [
         "text/plain",
         "application/x-www-form-urlencoded",
         "multipart/form-data",
     ] {
         let head = format!("{}content-type: {media}\r\n", from(PAGE));
-        let response = door.raw(&post("echo/Say", &head, "1")).await;
+        let response = fixture.raw(&post("echo/Say", &head, "1")).await;
         check(&response, 415, &["is not accepted"]);
     }
 }
 
 #[tokio::test]
 async fn what_a_handler_says_of_sharing_gives_way_to_the_listener() {
-    let door = sharing(&[PAGE], false).await;
-    let response = door.raw(&post("headers/Shared", "", "")).await;
+    let fixture = sharing(&[PAGE], false).await;
+    let response = fixture.raw(&post("headers/Shared", "", "")).await;
     check(&response, 200, &["x-colour: green\r\n"]);
     assert!(!response.contains("access-control-"), "{response}");
 }
@@ -154,12 +158,12 @@ fn config(origins: &[&str], credentials: bool) -> CorsConfig {
     }
 }
 
-async fn sharing(origins: &[&str], credentials: bool) -> Door {
+async fn sharing(origins: &[&str], credentials: bool) -> Fixture {
     open(&config(origins, credentials)).await
 }
 
-async fn open(config: &CorsConfig) -> Door {
-    Door::open(HttpConfig {
+async fn open(config: &CorsConfig) -> Fixture {
+    Fixture::open(HttpConfig {
         cors: Some(Cors::new(config).expect("legal")),
         ..HttpConfig::default()
     })

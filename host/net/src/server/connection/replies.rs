@@ -4,8 +4,7 @@
 use std::{task::Context, time::Instant};
 
 use postern_core::{
-    Error,
-    vsp::{Inbound, ReplyToken},
+    vsp::ReplyToken,
     wire::{Frame, SendError},
 };
 
@@ -13,22 +12,10 @@ use super::ServedConnection;
 use crate::{
     calls::Outcome,
     link::StreamLink,
-    server::{
-        answer::{answer, too_long},
-        frames,
-        in_order::Position,
-        streaming::{Desk, Streaming},
-    },
+    server::{answer::too_long, in_order::Position, messages},
 };
 
 impl<S: StreamLink> ServedConnection<S> {
-    /// Answers a request that an extension refuses; whatever else it refuses is forgotten.
-    pub(super) fn refuse(&mut self, now: Instant, frame: Frame, error: &Error) {
-        if let Inbound::Request { token, .. } = self.reader.read(now, frame) {
-            self.send_refusal(now, token.error_frame(error), token.keeps_order());
-        }
-    }
-
     pub(super) fn send_refusal(&mut self, now: Instant, frame: Frame, keeps_order: bool) {
         if keeps_order && self.line.connection.begin() {
             let position = self.in_order.admit();
@@ -47,9 +34,7 @@ impl<S: StreamLink> ServedConnection<S> {
         position: Option<Position>,
         outcome: Outcome,
     ) {
-        let reply = answer(token, outcome);
-        let reply = frames::outbound(&self.shared.config.frames, reply)
-            .unwrap_or_else(|error| Some(token.error_frame(&error)));
+        let reply = messages::reply(&self.shared.config.frames, token, outcome);
         let reply = reply.map(|frame| self.fitting(token, frame));
         if let Some(position) = position {
             self.in_order.finish(position, reply);
@@ -72,22 +57,8 @@ impl<S: StreamLink> ServedConnection<S> {
         token: ReplyToken,
         outcome: Outcome,
     ) {
-        let Self {
-            line,
-            calls,
-            reader,
-            streaming,
-            bytes,
-            ..
-        } = self;
-        let streaming = streaming.get_or_insert_with(|| Box::new(Streaming::new()));
-        let mut desk = Desk {
-            connection: &mut line.connection,
-            calls,
-            reader,
-            bytes,
-        };
-        if let Err((token, error)) = streaming.adopt(cx, now, token, outcome, &mut desk) {
+        let (streaming, mut context) = self.streaming_or_new();
+        if let Err((token, error)) = streaming.adopt(cx, now, token, outcome, &mut context) {
             self.finish_once(now, &token, None, Err(error));
         }
     }
@@ -98,7 +69,7 @@ impl<S: StreamLink> ServedConnection<S> {
         if let Err(error) = self.line.connection.check_length(&frame) {
             return token.error_frame(&too_long(&error));
         }
-        let beside = self.waiting_bytes();
+        let beside = self.waiting_bytes() + self.blocked_bytes();
         match self.line.try_hold_output(beside, frame.encoded_len()) {
             Ok(()) => frame,
             Err(error) => token.error_frame(&error.into()),

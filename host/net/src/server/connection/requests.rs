@@ -1,33 +1,25 @@
 //! What requests in flight hold of a connection's share of bytes.
 
-use postern_core::wire::Frame;
-
 use super::ServedConnection;
-use crate::{ByteBudgetError, link::StreamLink};
+use crate::link::StreamLink;
 
 impl<S: StreamLink> ServedConnection<S> {
     /// Whether the requests in flight leave room for another. The last call to end is a wake-up; what
-    /// it held may be let go of a moment later, so without calls nothing is in the way.
+    /// it held may be let go of a moment later, so without calls nothing is in the way. Messages of
+    /// streams have their credit, and one reader does not hold up the others.
     pub(super) fn has_room_for_calls(&self) -> bool {
-        self.calls.len() == 0
-            || self.bytes.held().saturating_sub(self.line.held_bytes())
-                < self.shared.config.held_bytes_max / REQUESTS_SHARE
-    }
-
-    /// Counts a large payload as held until nobody has it any more, or says why there is no room.
-    pub(super) fn holding(&self, mut frame: Frame) -> Result<Frame, (Frame, ByteBudgetError)> {
-        if frame.payload.len() >= HELD_BYTES_MIN {
-            match self.bytes.hold(frame.payload.len()) {
-                Ok(held) => frame.payload = held.attach_to(frame.payload),
-                Err(error) => return Err((frame, error)),
-            }
-        }
-        Ok(frame)
+        let unread = self
+            .streaming
+            .as_ref()
+            .map_or(0, |streaming| streaming.held_unread());
+        let of_requests = self
+            .bytes
+            .held()
+            .saturating_sub(self.line.held_bytes() + unread);
+        self.calls.len() == 0 || of_requests < self.shared.config.held_bytes_max / REQUESTS_SHARE
     }
 }
 
 /// The part of what a connection may hold, as its inverse, that requests in flight may take before it
 /// is read no more: another one, replies and half a frame must find room beside them.
 const REQUESTS_SHARE: usize = 4;
-/// Payloads below are not counted: `calls_in_flight_max` of them are 4 MiB.
-const HELD_BYTES_MIN: usize = 4096;

@@ -5,10 +5,11 @@ use super::*;
 use crate::{
     registry::{
         address::{Address, Location},
-        entry::{self, Method},
+        entry,
         value::{Number, Params, Value},
         watch::Scope,
     },
+    service::MethodInfo,
     testing::Rng,
     transport::{AddressForm, Transport},
 };
@@ -106,9 +107,10 @@ impl Stranger {
             draft.vnets.insert(self.text());
             draft.permissions.insert(self.text());
             draft.metadata.insert(self.text(), self.text());
-            let method = Method {
-                name: self.text(),
-                idempotent: self.0.chance(50),
+            draft.summary = self.text();
+            let method = MethodInfo {
+                summary: self.text(),
+                ..MethodInfo::new(self.text(), self.0.chance(50))
             };
             draft.methods.get_or_insert_default().push(method);
         }

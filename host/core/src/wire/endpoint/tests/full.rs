@@ -369,13 +369,13 @@ fn messages_begun_for_ever_leave_a_bounded_number_of_reports() {
             };
             server.give_frame(client.address, &frame);
         }
-        let peer = server.endpoint.roster.peek(client.address).expect("known");
+        let peer = server.endpoint.peers.peek(client.address).expect("known");
         assert!(peer.reports.len() <= REPORTS_MAX);
         server.frames();
     }
     let reports = server
         .endpoint
-        .roster
+        .peers
         .peek(client.address)
         .expect("known")
         .reports

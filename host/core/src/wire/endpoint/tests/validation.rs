@@ -220,6 +220,29 @@ fn another_hello_buys_no_further_guesses() {
     assert!(!is_validated(&server));
 }
 
+/// Whoever is pushed out and begins again may guess eight times once more. Numbers that differ in
+/// their upper 24 bits only would be hit after 2^20 such lives.
+#[test]
+fn numbers_of_two_lives_of_a_peer_differ_in_their_lower_halves() {
+    let numbers: Vec<u64> = [1_u128, 7]
+        .into_iter()
+        .map(|life| {
+            let mut server = Side::new(Role::Server, 2, EndpointConfig::default());
+            server.endpoint.draw = Box::new(move || SessionId(life << 32 | 5));
+            server.give_frame(victim(), &hello("wide", "1"));
+            server.give_frame(victim(), &call(Some("1"), &"x".repeat(500)));
+            server.events();
+            server.send(victim(), "reply", Delivery::Reply);
+            let frames = server.frames();
+            let id = frames
+                .last()
+                .and_then(|reply| reply.headers.get_str("msg-id"));
+            id.expect("numbered").parse().expect("a number")
+        })
+        .collect();
+    assert_eq!(numbers, [5 << 32 | 2, 5 << 32 | 8]);
+}
+
 #[test]
 fn nothing_is_repeated_to_an_address_that_has_not_answered() {
     let (mut server, _) = older_client();

@@ -31,7 +31,7 @@ pub(super) struct HostId(u64);
 
 /// What a pool knows. `S` is a handle to a session.
 #[derive(Debug)]
-pub(super) struct Ledger<S> {
+pub(super) struct Accounting<S> {
     config: PoolConfig,
     hosts: BTreeMap<HostId, Host<S>>,
     next_id: u64,
@@ -69,7 +69,7 @@ pub(super) enum Answered {
     No,
 }
 
-impl<S: Clone> Ledger<S> {
+impl<S: Clone> Accounting<S> {
     pub(super) const fn new(config: PoolConfig) -> Self {
         Self {
             config,

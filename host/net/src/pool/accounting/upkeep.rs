@@ -2,10 +2,10 @@
 
 use std::time::Instant;
 
-use super::{HostId, Ledger, Step};
+use super::{Accounting, HostId, Step};
 use crate::pool::host::{Down, Host};
 
-impl<S: Clone> Ledger<S> {
+impl<S: Clone> Accounting<S> {
     /// When `handle_timeout` is due next.
     pub(in crate::pool) fn poll_timeout(&self, now: Instant) -> Option<Instant> {
         let hosts = self.hosts.values();

@@ -2,13 +2,13 @@
 
 use std::time::Instant;
 
-use super::{Admission, HostId, Ledger, Step};
+use super::{Accounting, Admission, HostId, Step};
 use crate::pool::{
     host::{Host, Ticket},
     refusal::{Refusal, Shortage},
 };
 
-impl<S: Clone> Ledger<S> {
+impl<S: Clone> Accounting<S> {
     /// A call asks for a session. What it is granted is given back by `finish`.
     pub(in crate::pool) fn admit(&mut self, id: HostId, now: Instant) -> Admission<S> {
         let Some(host) = self.hosts.get_mut(&id).filter(|_| !self.is_closing) else {

@@ -15,7 +15,7 @@ const SILENCE_MIN: Duration = Duration::from_secs(5);
 const CANDIDATES_MAX: usize = 16;
 
 #[derive(Debug)]
-pub(super) struct Roster {
+pub(super) struct PeerTable {
     peers: HashMap<SocketAddr, Peer>,
     peers_max: usize,
     /// When peers want to be woken. At most one entry a peer; it may be earlier than needed.
@@ -28,11 +28,11 @@ pub(super) struct Roster {
     evicted: u64,
 }
 
-type Rank = (Worth, Instant, SocketAddr);
+type Rank = (EvictionPriority, Instant, SocketAddr);
 
 /// What is lost with a peer; the least is forgotten first.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Worth {
+pub(super) enum EvictionPriority {
     /// Remembered only so that repetitions are recognised.
     Closed,
     /// It has said HELLO and proven nothing.
@@ -41,7 +41,7 @@ pub(super) enum Worth {
     Full,
 }
 
-impl Roster {
+impl PeerTable {
     pub(super) fn new(peers_max: usize) -> Self {
         Self {
             peers: HashMap::new(),
@@ -95,7 +95,7 @@ impl Roster {
     }
 
     pub(super) fn insert(&mut self, address: SocketAddr, peer: Peer) {
-        let rank = (peer.worth, peer.heard_at, address);
+        let rank = (peer.eviction_priority, peer.heard_at, address);
         self.ranks_mut(peer.validation.is_validated()).insert(rank);
         self.peers.insert(address, peer);
     }
@@ -106,7 +106,7 @@ impl Roster {
         };
         self.n_closed -= usize::from(peer.lingers_until.is_some());
         self.ranks_mut(peer.validation.is_validated()).remove(&(
-            peer.worth,
+            peer.eviction_priority,
             peer.heard_at,
             address,
         ));
@@ -115,7 +115,7 @@ impl Roster {
         }
     }
 
-    /// Who is forgotten for another: the least worth, then the longest silent, of those with no work
+    /// Who is forgotten for another: the lowest priority, then the longest silent, of those with no work
     /// under way.
     pub(super) fn pick_victim(&mut self, now: Instant, is_validated: bool) -> Option<SocketAddr> {
         let victim = self.find_victim(now, is_validated);
@@ -132,20 +132,23 @@ impl Roster {
     /// those from the next stranger.
     fn find_victim(&mut self, now: Instant, is_validated: bool) -> Option<SocketAddr> {
         let highest = if is_validated {
-            Worth::Full
+            EvictionPriority::Full
         } else {
-            Worth::Base
+            EvictionPriority::Base
         };
         let ranks = self.ranks(is_validated).iter();
         let candidates: Vec<Rank> = ranks.take(CANDIDATES_MAX).copied().collect();
-        for (worth, heard_at, address) in candidates {
+        for (priority, heard_at, address) in candidates {
             let peer = self.peers.get(&address);
             if peer.is_some_and(|peer| !peer.is_idle(now)) {
                 self.change(address, |peer| {
-                    peer.worth = peer.worth.max(highest);
+                    peer.eviction_priority = peer.eviction_priority.max(highest);
                     peer.heard_at = now;
                 });
-            } else if !is_validated || worth < Worth::Base || heard_at + SILENCE_MIN <= now {
+            } else if !is_validated
+                || priority < EvictionPriority::Base
+                || heard_at + SILENCE_MIN <= now
+            {
                 return Some(address);
             }
         }
@@ -159,14 +162,16 @@ impl Roster {
 
     /// The session with `address` reached a dialect.
     pub(super) fn on_established(&mut self, address: SocketAddr) {
-        self.change(address, |peer| peer.worth = peer.worth_open());
+        self.change(address, |peer| {
+            peer.eviction_priority = peer.priority_open()
+        });
     }
 
     /// The address of a peer is proven.
     pub(super) fn on_validated(&mut self, address: SocketAddr) {
         self.change(address, |peer| {
             peer.validation.validate();
-            peer.worth = peer.worth_open();
+            peer.eviction_priority = peer.priority_open();
         });
     }
 
@@ -177,7 +182,9 @@ impl Roster {
         };
         self.n_closed += usize::from(peer.lingers_until.is_none());
         peer.lingers_until = Some(lingers_until);
-        self.change(address, |peer| peer.worth = Worth::Closed);
+        self.change(address, |peer| {
+            peer.eviction_priority = EvictionPriority::Closed
+        });
     }
 
     /// Begins a session with the address of one that is over.
@@ -187,7 +194,9 @@ impl Roster {
         };
         self.n_closed -= usize::from(peer.lingers_until.is_some());
         peer.reopen(session);
-        self.change(address, |peer| peer.worth = Worth::Greeted);
+        self.change(address, |peer| {
+            peer.eviction_priority = EvictionPriority::Greeted
+        });
     }
 
     /// Sees to it that the peer is woken in time.
@@ -234,12 +243,12 @@ impl Roster {
             return;
         };
         let (before, was_validated) = (
-            (peer.worth, peer.heard_at, address),
+            (peer.eviction_priority, peer.heard_at, address),
             peer.validation.is_validated(),
         );
         change(peer);
         let (after, is_validated) = (
-            (peer.worth, peer.heard_at, address),
+            (peer.eviction_priority, peer.heard_at, address),
             peer.validation.is_validated(),
         );
         self.ranks_mut(was_validated).remove(&before);

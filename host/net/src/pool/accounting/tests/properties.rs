@@ -4,7 +4,7 @@ use super::*;
 
 /// A world that does something at random, and what must be true after it.
 struct World {
-    desk: Desk,
+    fixture: Fixture,
     rng: Rng,
     hosts: Vec<HostId>,
     /// Sessions that are open or closing, as their tasks know them.
@@ -17,10 +17,10 @@ struct World {
 
 impl World {
     fn new(seed: u64) -> Self {
-        let mut desk = Desk::new(config());
-        let hosts = (0..4).map(|_| desk.host()).collect();
+        let mut fixture = Fixture::new(config());
+        let hosts = (0..4).map(|_| fixture.host()).collect();
         Self {
-            desk,
+            fixture,
             rng: Rng::new(seed),
             hosts,
             live: Vec::new(),
@@ -38,7 +38,7 @@ impl World {
             0..=2 => {
                 let host_idx = self.pick(self.hosts.len());
                 let host = self.hosts[host_idx];
-                match self.desk.admit(host) {
+                match self.fixture.admit(host) {
                     Admission::Granted(key, _) => self.calls.push((host, key)),
                     Admission::Waits(ticket) => {
                         self.waiting.insert((host, ticket));
@@ -49,41 +49,41 @@ impl World {
             3 if !self.calls.is_empty() => {
                 let call_idx = self.pick(self.calls.len());
                 let (host, key) = self.calls.swap_remove(call_idx);
-                self.desk.finish(host, key);
+                self.fixture.finish(host, key);
             }
-            4 if !self.desk.connecting.is_empty() => {
-                let (host, _) = self.desk.connecting[0];
-                let key = self.desk.connect();
+            4 if !self.fixture.connecting.is_empty() => {
+                let (host, _) = self.fixture.connecting[0];
+                let key = self.fixture.connect();
                 self.live.push((host, key));
             }
-            5 if !self.desk.connecting.is_empty() => self.desk.fail(),
+            5 if !self.fixture.connecting.is_empty() => self.fixture.fail(),
             6 if !self.live.is_empty() => {
                 let live_idx = self.pick(self.live.len());
                 let (host, key) = self.live[live_idx];
-                let is_closing = self.desk.closing.contains(&key.0);
+                let is_closing = self.fixture.closing.contains(&key.0);
                 // Most sessions end because they are closed.
                 if is_closing || self.rng.chance(10) {
                     self.live.swap_remove(live_idx);
                     self.calls.retain(|(_, on)| *on != key);
-                    self.desk.end(host, key);
+                    self.fixture.end(host, key);
                 }
             }
             7 if self.rng.chance(20) => {
                 if let Some((host, ticket)) = self.waiting.pop_first() {
-                    self.desk.ledger.abandon(host, ticket);
-                    self.desk.settle();
+                    self.fixture.accounting.abandon(host, ticket);
+                    self.fixture.settle();
                 }
             }
             _ => {
                 let time = ms(self.rng.below(40_000));
-                self.desk.pass(time);
+                self.fixture.pass(time);
             }
         }
         self.collect();
     }
 
     fn collect(&mut self) {
-        for (ticket, host, key) in std::mem::take(&mut self.desk.granted) {
+        for (ticket, host, key) in std::mem::take(&mut self.fixture.granted) {
             assert!(self.waiting.remove(&(host, ticket)), "granted once");
             let is_first = self
                 .waiting
@@ -92,19 +92,19 @@ impl World {
             assert!(is_first, "{ticket:?} overtook somebody");
             self.calls.push((host, key));
         }
-        for (ticket, _) in std::mem::take(&mut self.desk.refused) {
+        for (ticket, _) in std::mem::take(&mut self.fixture.refused) {
             self.waiting.retain(|(_, waits)| *waits != ticket);
         }
     }
 
     fn check(&self) {
         let config = config();
-        let ledger = &self.desk.ledger;
-        let n_all = self.live.len() + self.desk.connecting.len();
-        assert_eq!(ledger.n_sessions(), n_all);
+        let accounting = &self.fixture.accounting;
+        let n_all = self.live.len() + self.fixture.connecting.len();
+        assert_eq!(accounting.n_sessions(), n_all);
         assert!(n_all <= config.connections_max);
-        assert_eq!(ledger.n_waiting, self.waiting.len());
-        for (id, host) in ledger.hosts() {
+        assert_eq!(accounting.n_waiting, self.waiting.len());
+        for (id, host) in accounting.hosts() {
             assert!(host.slots.len() <= config.connections_per_host_max);
             assert!(host.waiting.len() <= config.waiting_max);
             assert_eq!(
@@ -128,26 +128,29 @@ impl World {
             if self.waiting.is_empty() {
                 return;
             }
-            if !self.desk.connecting.is_empty() {
-                let (host, _) = self.desk.connecting[0];
-                let key = self.desk.connect();
+            if !self.fixture.connecting.is_empty() {
+                let (host, _) = self.fixture.connecting[0];
+                let key = self.fixture.connect();
                 self.live.push((host, key));
             }
             if let Some((host, key)) = self.calls.pop() {
-                self.desk.finish(host, key);
+                self.fixture.finish(host, key);
             }
-            let closing = self.desk.closing.clone();
+            let closing = self.fixture.closing.clone();
             for (host, key) in self.live.clone() {
                 let is_idle = self.calls.iter().all(|(_, on)| *on != key);
                 if closing.contains(&key.0) && is_idle {
                     self.live.retain(|(_, live)| *live != key);
-                    self.desk.end(host, key);
+                    self.fixture.end(host, key);
                 }
             }
-            self.desk.pass(ms(1000));
+            self.fixture.pass(ms(1000));
             self.collect();
         }
-        panic!("{:?} still wait: {:?}", self.waiting, self.desk.ledger);
+        panic!(
+            "{:?} still wait: {:?}",
+            self.waiting, self.fixture.accounting
+        );
     }
 }
 
@@ -169,10 +172,10 @@ fn the_next_timeout_is_never_in_the_past_after_it_was_handled() {
         let mut world = World::new(seed);
         for _ in 0..200 {
             world.act();
-            world.desk.pass(Duration::ZERO);
+            world.fixture.pass(Duration::ZERO);
             world.collect();
-            let next = world.desk.ledger.poll_timeout(world.desk.now);
-            assert!(next.is_none_or(|next| next > world.desk.now));
+            let next = world.fixture.accounting.poll_timeout(world.fixture.now);
+            assert!(next.is_none_or(|next| next > world.fixture.now));
         }
     }
 }
