@@ -120,10 +120,10 @@ struct Echo;
 
 impl Handler for Echo {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        Box::pin(std::future::ready(Ok(Reply {
-            headers: Headers::new(),
-            body: call.body,
-        })))
+        Box::pin(std::future::ready(Ok(Reply::new(
+            Headers::new(),
+            call.body,
+        ))))
     }
 }
 

@@ -203,10 +203,10 @@ pub(crate) struct Echo;
 
 impl Handler for Echo {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        Box::pin(std::future::ready(Ok(Reply {
-            headers: Headers::new(),
-            body: call.body,
-        })))
+        Box::pin(std::future::ready(Ok(Reply::new(
+            Headers::new(),
+            call.body,
+        ))))
     }
 }
 

@@ -31,12 +31,7 @@ impl Handler for Counting {
             *counts.entry(message.slice(..8)).or_default() += 1;
         });
         counts.expect("nobody panics with the lock");
-        Box::pin(async move {
-            Ok(Reply {
-                headers: postern_core::Headers::new(),
-                body: call.body,
-            })
-        })
+        Box::pin(async move { Ok(Reply::new(postern_core::Headers::new(), call.body)) })
     }
 }
 

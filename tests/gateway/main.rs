@@ -18,6 +18,7 @@ mod full;
 mod guard;
 mod http;
 mod inspect;
+mod joint;
 mod listeners;
 mod log;
 mod lossy;

@@ -158,12 +158,7 @@ struct Mirror;
 impl Handler for Mirror {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         let headers = Headers::new();
-        Box::pin(async move {
-            Ok(Reply {
-                headers,
-                body: call.body,
-            })
-        })
+        Box::pin(async move { Ok(Reply::new(headers, call.body)) })
     }
 }
 

@@ -107,7 +107,7 @@ async fn slow_streams_leave_unary_calls_and_health_alone() {
     for _ in 0..6 {
         let mut request = Call::unary("misbehave", "Flood", "");
         let message = Ok(Bytes::from_static(b"null"));
-        request.body = Body::Many(BodyStream::new(stream::iter([message])));
+        request.body = Body::Messages(BodyStream::new(stream::iter([message])));
         match handler.call(request).await {
             Ok(reply) => streams.push(reply),
             Err(error) => {

@@ -20,6 +20,33 @@ pub struct Principal {
     pub roles: Vec<String>,
 }
 
+/// What HTTP says of a call beside headers and body.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Http {
+    /// `GET`, `POST`, ...
+    pub method: String,
+    /// `http` or `https`; empty where the request did not say.
+    pub scheme: String,
+    /// Host and port as the client named them; empty where it named none.
+    pub authority: String,
+    /// As the client sent it, percent-encoded.
+    pub path: String,
+    /// What follows the first `?` of the target.
+    pub query: Option<String>,
+}
+
+/// What a body is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum BodyKind {
+    /// One message, or none.
+    #[default]
+    Message,
+    /// Whole units, one after the other.
+    Messages,
+    /// One body in pieces, whose ends mean nothing.
+    Octets,
+}
+
 /// The first value of a request header; absent also when it is not UTF-8.
 #[must_use]
 pub fn header(name: &str) -> Option<String> {
@@ -32,7 +59,53 @@ pub fn headers() -> Vec<(String, Vec<u8>)> {
     host::headers()
 }
 
-/// Adds a header to the reply.
+/// What HTTP says of the call; `None` where it did not come by HTTP, here or at a gateway before. Names
+/// of headers are then found in any case.
+#[must_use]
+pub fn http() -> Option<Http> {
+    host::http()
+}
+
+/// What the body of the request is, as it came. For a unary method a message always: octets were
+/// collected for it.
+#[must_use]
+pub fn request_kind() -> BodyKind {
+    host::request_kind()
+}
+
+/// What follows the body of the request, in a streaming method once its last message was taken.
+#[must_use]
+pub fn trailers() -> Vec<(String, Vec<u8>)> {
+    host::trailers()
+}
+
+/// Sets the status that a client is answered with that came by HTTP; 200 unless set. The call has
+/// succeeded all the same: a failure has the status of its kind. 204 and 304 have no content.
+///
+/// # Errors
+/// `invalid-argument` when it is not 200 to 599, `failed-precondition` once a message was sent.
+pub fn set_status(status: u16) -> Result<(), Failure> {
+    host::set_status(status)
+}
+
+/// Says that what is sent are pieces of one body, which goes to the client as it is, and not messages.
+///
+/// # Errors
+/// `failed-precondition` in a unary method, or once a message was sent.
+pub fn set_octets() -> Result<(), Failure> {
+    host::set_octets()
+}
+
+/// Adds a header that follows the reply's last message. Over HTTP/1.1 those arrive that the reply's
+/// header `trailer` names.
+///
+/// # Errors
+/// `failed-precondition` in a unary method; otherwise as [`set_header`].
+pub fn set_trailer(name: &str, value: &str) -> Result<(), Failure> {
+    host::set_trailer(name, value)
+}
+
+/// Adds a header to the reply. Every name is the plugin's own: no protocol takes it for another.
 ///
 /// # Errors
 /// `invalid-argument` when the key is not 1 to 255 octets, or when all headers together pass 65,535.

@@ -16,7 +16,7 @@ use crate::{
         imports::postern::gateway::{call, client, config, events, kv, log, types},
         stream_handler::exports::postern::gateway::stream_handler,
     },
-    call::{Peer, Principal},
+    call::{BodyKind, Http, Peer, Principal},
     failure::{Failure, Kind},
     log::Level,
     service::{Health, Service, Shape},
@@ -42,6 +42,51 @@ pub(crate) fn header(name: &str) -> Option<String> {
 pub(crate) fn headers() -> Vec<(String, Vec<u8>)> {
     take_turn();
     call::headers()
+}
+
+pub(crate) fn http() -> Option<Http> {
+    take_turn();
+    let call::HttpInfo {
+        method,
+        scheme,
+        authority,
+        path,
+        query,
+    } = call::http()?;
+    Some(Http {
+        method,
+        scheme,
+        authority,
+        path,
+        query,
+    })
+}
+
+pub(crate) fn request_kind() -> BodyKind {
+    take_turn();
+    match call::request_kind() {
+        call::BodyKind::Message => BodyKind::Message,
+        call::BodyKind::Messages => BodyKind::Messages,
+        call::BodyKind::Octets => BodyKind::Octets,
+    }
+}
+
+pub(crate) fn trailers() -> Vec<(String, Vec<u8>)> {
+    take_turn();
+    call::trailers()
+}
+
+pub(crate) fn set_status(status: u16) -> Result<(), Failure> {
+    take_turn();
+    call::set_status(status).map_err(Failure::from)
+}
+
+pub(crate) fn set_octets() -> Result<(), Failure> {
+    call::set_octets().map_err(Failure::from)
+}
+
+pub(crate) fn set_trailer(name: &str, value: &str) -> Result<(), Failure> {
+    call::set_trailer(name, value).map_err(Failure::from)
 }
 
 pub(crate) fn set_header(name: &str, value: &str) -> Result<(), Failure> {

@@ -19,9 +19,11 @@ use std::{
 use futures_core::Stream;
 
 use crate::{
-    call::{Body, BodyStream, Call, Reply},
+    body::{BodySource, BodyStream},
+    call::{Call, Reply},
     error::{Blame, Error},
     handler::{BoxFuture, Handler},
+    headers::Headers,
 };
 
 /// Tells when a time has come. The clock belongs to whoever drives the calls.
@@ -62,9 +64,10 @@ struct BoundedCall<T> {
     blame: Blame,
 }
 
-/// The messages of its reply.
+/// The stream of its reply.
 struct BoundedReplies<T> {
     inner: Bounded<BodyStream, T>,
+    trailers: Option<Headers>,
     blame: Blame,
 }
 
@@ -191,7 +194,7 @@ impl<T: Timer> Bounded<BoxFuture<Outcome>, T> {
     }
 
     /// Bounds the messages of the reply as the call is bounded.
-    pub fn go_on<S>(&mut self, messages: S) -> Bounded<S, T> {
+    pub fn go_on(&mut self, messages: BodyStream) -> Bounded<BodyStream, T> {
         Bounded {
             inner: Some(messages),
             deadline: self.deadline,
@@ -200,23 +203,27 @@ impl<T: Timer> Bounded<BoxFuture<Outcome>, T> {
     }
 }
 
-impl<S, I, T> Bounded<S, T>
-where
-    S: Stream<Item = Result<I, Error>> + Unpin,
-    T: Timer,
-{
-    /// The next message; `late()` is the last at the deadline. None after an error.
+impl<T: Timer> Bounded<BodyStream, T> {
+    /// The next message or piece; `late()` is the last at the deadline. None after an error. What
+    /// follows the last one is left in `trailers`.
     pub fn poll_message(
         &mut self,
         cx: &mut Context<'_>,
         late: impl FnOnce() -> Error,
-    ) -> Poll<Option<Result<I, Error>>> {
+        trailers: &mut Option<Headers>,
+    ) -> Poll<Option<<BodyStream as Stream>::Item>> {
         if self.inner.is_none() {
             return Poll::Ready(None);
         }
         let mut polled = Poll::Pending;
-        let poll = |inner: &mut S, cx: &mut Context<'_>| Pin::new(inner).poll_next(cx);
-        let is_last = |next: &Option<Result<I, Error>>| !matches!(next, Some(Ok(_)));
+        let mut poll = |inner: &mut BodyStream, cx: &mut Context<'_>| {
+            let next = ready!(Pin::new(&mut *inner).poll_next(cx));
+            if next.is_none() {
+                *trailers = inner.trailers();
+            }
+            Poll::Ready(next)
+        };
+        let is_last = |next: &Option<<BodyStream as Stream>::Item>| !matches!(next, Some(Ok(_)));
         let mut contained = self.poll_once(&mut polled, |inner| poll(inner, cx), is_last);
         if contained.is_ok() && polled.is_pending() {
             ready!(self.poll_deadline(cx));
@@ -228,6 +235,16 @@ where
         self.end();
         let error = contained.err().map_or_else(late, Error::from);
         Poll::Ready(Some(Err(error)))
+    }
+
+    /// As `BodySource::keep`.
+    ///
+    /// # Errors
+    /// As `BodySource::keep`.
+    pub fn keep(&mut self, n_octets: usize) -> Result<(), Error> {
+        self.inner
+            .as_mut()
+            .map_or(Ok(()), |inner| inner.keep(n_octets))
     }
 }
 
@@ -277,15 +294,15 @@ impl<T: Timer> Future for BoundedCall<T> {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Outcome> {
         let blame = self.blame;
         let outcome = ready!(self.inner.poll_reply(cx, || late(blame)));
-        Poll::Ready(outcome.map(|Reply { headers, body }| {
-            let body = match body {
-                Body::Many(messages) => {
-                    let inner = self.inner.go_on(messages);
-                    Body::Many(BodyStream::new(BoundedReplies { inner, blame }))
-                }
-                body @ (Body::Empty | Body::One(_)) => body,
-            };
-            Reply { headers, body }
+        Poll::Ready(outcome.map(|reply| {
+            let body = reply.body.map_stream(|messages| {
+                BodyStream::from_source(BoundedReplies {
+                    inner: self.inner.go_on(messages),
+                    trailers: None,
+                    blame,
+                })
+            });
+            Reply { body, ..reply }
         }))
     }
 }
@@ -294,8 +311,20 @@ impl<T: Timer> Stream for BoundedReplies<T> {
     type Item = <BodyStream as Stream>::Item;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let blame = self.blame;
-        self.inner.poll_message(cx, || late(blame))
+        let this = &mut *self;
+        let blame = this.blame;
+        this.inner
+            .poll_message(cx, || late(blame), &mut this.trailers)
+    }
+}
+
+impl<T: Timer> BodySource for BoundedReplies<T> {
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.trailers.take()
+    }
+
+    fn keep(mut self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
+        self.inner.keep(n_octets)
     }
 }
 

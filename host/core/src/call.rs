@@ -1,20 +1,18 @@
-//! A call: one request head plus a body of one or many messages, and its reply.
+//! A call: one request head plus a body, and its reply. Wide enough for every protocol; what a
+//! protocol does not have costs it nothing.
 
 use std::{
-    fmt,
-    pin::Pin,
     sync::Arc,
-    task::{self, Poll, ready},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
 
 use crate::{
-    error::Error,
+    body::Body,
     event::{Outbox, Publisher},
     headers::Headers,
+    http::{HttpFacts, HttpStatus},
     peer::{Peer, Principal},
     text::Text,
     trace::TraceContext,
@@ -27,11 +25,14 @@ pub struct Call {
     pub method: Text,
     /// The version asked for; any version serves when absent.
     pub version: Option<Text>,
-    /// Metadata as the caller sent it. The keys of the VSP itself (`service`, `correlation-id`, ...)
-    /// may still be there; backs leave them out when they write a request of their own.
+    /// Metadata as the caller sent it. In a section the keys of the VSP itself (`service`,
+    /// `correlation-id`, ...) may still be there; backs leave them out when they write a request of
+    /// their own. Fields are all the application's.
     pub headers: Headers,
     pub body: Body,
     pub context: Context,
+    /// Where it came by HTTP, here or at a gateway before this one.
+    pub http: Option<Box<HttpFacts>>,
 }
 
 /// What the gateway knows about a call beside what was sent.
@@ -57,21 +58,12 @@ pub struct Context {
 /// What a handler answers.
 #[derive(Debug)]
 pub struct Reply {
+    /// As those of a call.
     pub headers: Headers,
     pub body: Body,
+    /// For a client that came by HTTP; 200 when absent.
+    pub status: Option<HttpStatus>,
 }
-
-/// None, one or many messages. Unary calls never pay for streams.
-#[derive(Debug, Default)]
-pub enum Body {
-    #[default]
-    Empty,
-    One(Bytes),
-    Many(BodyStream),
-}
-
-/// Messages that arrive over time. An error ends the stream.
-pub struct BodyStream(Pin<Box<dyn Stream<Item = Result<Bytes, Error>> + Send>>);
 
 impl Call {
     /// A call of `service`/`method` with one message, from nowhere in particular.
@@ -88,6 +80,27 @@ impl Call {
             headers: Headers::new(),
             body: Body::One(body.into()),
             context: Context::default(),
+            http: None,
+        }
+    }
+
+    /// The call once more, for another try; `None` where its body can be read once only.
+    #[must_use]
+    pub fn try_clone(&self) -> Option<Self> {
+        Some(self.with_body(self.body.try_clone()?))
+    }
+
+    /// The same call of another body.
+    #[must_use]
+    pub fn with_body(&self, body: Body) -> Self {
+        Self {
+            service: self.service.clone(),
+            method: self.method.clone(),
+            version: self.version.clone(),
+            headers: self.headers.clone(),
+            body,
+            context: self.context.clone(),
+            http: self.http.clone(),
         }
     }
 }
@@ -155,65 +168,48 @@ impl From<Context> for Publisher {
 
 impl Reply {
     #[must_use]
-    pub fn one(body: impl Into<Bytes>) -> Self {
+    pub fn new(headers: Headers, body: Body) -> Self {
         Self {
-            headers: Headers::new(),
-            body: Body::One(body.into()),
+            headers,
+            body,
+            status: None,
         }
     }
-}
 
-impl Body {
-    /// The single message of a unary body; no octets when it is empty.
-    ///
-    /// # Errors
-    /// `invalid-argument` when a stream holds more than one message or passes `bytes_max`, and
-    /// whatever error ends the stream.
-    pub async fn into_one(self, bytes_max: usize) -> Result<Bytes, Error> {
-        let first = match self {
-            Self::Empty => Bytes::new(),
-            Self::One(bytes) => bytes,
-            Self::Many(mut stream) => {
-                let first = stream.next().await.transpose()?.unwrap_or_default();
-                if stream.next().await.transpose()?.is_some() {
-                    return Err(Error::invalid_argument(
-                        "a unary call takes one message, the stream holds more",
-                    ));
-                }
-                first
-            }
-        };
-        if first.len() > bytes_max {
-            let length = first.len();
-            let message = format!("message of {length} octets exceeds the limit of {bytes_max}");
-            return Err(Error::invalid_argument(message).with_too_large());
-        }
-        Ok(first)
-    }
-}
-
-impl BodyStream {
     #[must_use]
-    pub fn new(stream: impl Stream<Item = Result<Bytes, Error>> + Send + 'static) -> Self {
-        Self(Box::pin(stream))
-    }
-
-    /// The next message; `None` after the last or after an error.
-    pub async fn next(&mut self) -> Option<Result<Bytes, Error>> {
-        std::future::poll_fn(|cx| self.0.as_mut().poll_next(cx)).await
+    pub fn one(body: impl Into<Bytes>) -> Self {
+        Self::new(Headers::new(), Body::One(body.into()))
     }
 }
 
-impl Stream for BodyStream {
-    type Item = Result<Bytes, Error>;
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::body::BodyStream;
 
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut task::Context<'_>) -> Poll<Option<Self::Item>> {
-        Poll::Ready(ready!(self.0.as_mut().poll_next(cx)))
+    /// What a unary call pays for what only other protocols have is seen here.
+    #[test]
+    #[cfg(target_pointer_width = "64")]
+    fn calls_and_replies_stay_small() {
+        assert_eq!(size_of::<Headers>(), 40);
+        assert_eq!(size_of::<Body>(), 40);
+        assert_eq!(size_of::<Reply>(), 88);
+        // Three names, headers, body, a pointer, and 8 octets that align the number of a trace.
+        let beside_context = size_of::<Call>() - size_of::<Context>();
+        assert_eq!(beside_context, 3 * 32 + 40 + 40 + 8 + 8);
     }
-}
 
-impl fmt::Debug for BodyStream {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("BodyStream")
+    #[test]
+    fn a_call_is_there_twice_unless_its_body_is_a_stream() {
+        let mut call = Call::unary("users", "find", "7");
+        call.http = Some(Box::default());
+        let copy = call.try_clone().expect("one message");
+        assert_eq!((&copy.service, &copy.http), (&call.service, &call.http));
+        for body in [
+            Body::Messages(BodyStream::empty()),
+            Body::Octets(BodyStream::empty()),
+        ] {
+            assert!(call.with_body(body).try_clone().is_none());
+        }
     }
 }

@@ -17,6 +17,7 @@ use crate::{
     event::Event,
     handler::BoxFuture,
     headers::Headers,
+    http::HttpFacts,
     peer::Principal,
     text::Text,
     wire::frame::{Flags, Frame, FrameType},
@@ -73,6 +74,7 @@ pub struct Asked {
     pub method: Text,
     pub headers: Headers,
     pub context: Context,
+    pub http: Option<Box<HttpFacts>>,
     /// When the call came in.
     pub start: Instant,
 }
@@ -193,6 +195,7 @@ impl Asked {
             method: call.method.clone(),
             headers: call.headers.clone(),
             context: call.context.clone(),
+            http: call.http.clone(),
             start,
         })
     }

@@ -1,19 +1,27 @@
-//! Message headers, held as the octets of a VSTP header section (wire/mod.rs, "header section").
+//! Message headers: ordered, duplicates kept. Two layouts, one type.
 //!
-//! A received section is checked once and then shared with the frame's buffer; a lookup scans it.
-//! Calls carry few headers and read fewer, so a scan is cheaper than a table.
+//! | layout | made by | keys | a lookup |
+//! | --- | --- | --- | --- |
+//! | section | VSTP | those of the VSP itself may be among them | exact |
+//! | fields | HTTP, handlers | every one is the application's | without regard to case |
+//!
+//! A section is the octets of a VSTP header section (wire/mod.rs, "header section"), checked once and
+//! then shared with the frame's buffer. Fields have wider lengths, so that the bounds of a section
+//! are met at the edge of the VSTP only. A lookup scans: calls carry few headers and read fewer.
 //!
 //! ```text
-//! entry:  key_len:u8  value_len:u8  key  value
+//! section:  key_len:u8   value_len:u8   key  value
+//! fields:   key_len:u32  value_len:u32  key  value
 //! ```
-//! An entry with an empty key continues the value of the entry before it, so values may exceed
-//! 255 octets. An empty key in first place is an ordinary (empty) key.
+//! An entry of a section with an empty key continues the value of the entry before it, so values may
+//! exceed 255 octets. An empty key in first place is an ordinary (empty) key.
 
 use std::{borrow::Cow, fmt, str};
 
 use bytes::{Bytes, BytesMut};
 
-/// Longest key, and longest part of a value that fits in one entry, in octets: lengths are `u8`.
+/// Longest key of a section, and longest part of a value that fits in one entry, in octets: lengths
+/// are `u8`.
 pub const ENTRY_BYTES_MAX: usize = 255;
 /// Longest header section, in octets: `hdr_len` is a `u16`.
 pub const SECTION_BYTES_MAX: usize = 65_535;
@@ -21,7 +29,16 @@ pub const SECTION_BYTES_MAX: usize = 65_535;
 /// Ordered headers; duplicates are kept and lookups take the first.
 #[derive(Clone, Default, PartialEq, Eq)]
 pub struct Headers {
-    section: Bytes,
+    octets: Bytes,
+    layout: Layout,
+}
+
+/// How octets hold headers, and with it whose names they are.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+enum Layout {
+    #[default]
+    Section,
+    Fields,
 }
 
 /// Why octets are not a header section, or a header cannot be added.
@@ -37,13 +54,16 @@ pub enum HeaderError {
     KeyTooLong { length: usize },
     #[error("headers of {length} octets exceed the limit of {SECTION_BYTES_MAX}")]
     SectionTooLong { length: usize },
+    #[error("header field of {length} octets exceeds the limit of {}", u32::MAX)]
+    FieldTooLong { length: usize },
 }
 
 impl Headers {
     #[must_use]
     pub const fn new() -> Self {
         Self {
-            section: Bytes::new(),
+            octets: Bytes::new(),
+            layout: Layout::Section,
         }
     }
 
@@ -74,25 +94,40 @@ impl Headers {
             at += rest.len() - tail.len();
             rest = tail;
         }
-        Ok(Self { section })
+        Ok(Self {
+            octets: section,
+            layout: Layout::Section,
+        })
     }
 
-    /// The encoded section.
+    /// The octets that hold the headers: those of a header section unless `are_fields`.
     #[must_use]
     pub fn section(&self) -> &Bytes {
-        &self.section
+        &self.octets
+    }
+
+    /// Whether every name is the application's, in whatever case: headers that came by HTTP or that a
+    /// handler set. They become a section where they leave by VSTP (vsp/pseudo.rs).
+    #[must_use]
+    pub const fn are_fields(&self) -> bool {
+        matches!(self.layout, Layout::Fields)
     }
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.section.is_empty()
+        self.octets.is_empty()
     }
 
     /// The first value of `key`, whole; borrowed unless it is continued over several entries.
     #[must_use]
     pub fn get(&self, key: &[u8]) -> Option<Cow<'_, [u8]>> {
+        self.values(key).next()
+    }
+
+    /// Every value of `key` in order.
+    pub fn values(&self, key: &[u8]) -> impl Iterator<Item = Cow<'_, [u8]>> {
         self.iter()
-            .find(|(name, _)| *name == key)
+            .filter(move |(name, _)| self.layout.is_same(name, key))
             .map(|(_, value)| value)
     }
 
@@ -105,11 +140,11 @@ impl Headers {
         }
     }
 
-    /// Like `get`, sharing the section's buffer where the value stands in one entry.
+    /// Like `get`, sharing the headers' buffer where the value stands in one entry.
     #[must_use]
     pub fn get_bytes(&self, key: &[u8]) -> Option<Bytes> {
         match self.get(key)? {
-            Cow::Borrowed(value) => Some(self.section.slice_ref(value)),
+            Cow::Borrowed(value) => Some(self.octets.slice_ref(value)),
             Cow::Owned(value) => Some(value.into()),
         }
     }
@@ -117,10 +152,11 @@ impl Headers {
     /// All headers in order, continued values joined.
     pub fn iter(&self) -> impl Iterator<Item = (&[u8], Cow<'_, [u8]>)> {
         let mut entries = self.entries().peekable();
+        let is_section = self.layout == Layout::Section;
         std::iter::from_fn(move || {
             let (key, value) = entries.next()?;
             let mut value = Cow::Borrowed(value);
-            if !key.is_empty() {
+            if is_section && !key.is_empty() {
                 while let Some((_, more)) = entries.next_if(|(key, _)| key.is_empty()) {
                     value.to_mut().extend_from_slice(more);
                 }
@@ -129,20 +165,23 @@ impl Headers {
         })
     }
 
-    /// The raw entries as they stand on the wire.
+    /// The raw entries: those of a section as they stand on the wire.
     pub fn entries(&self) -> impl Iterator<Item = (&[u8], &[u8])> {
-        let mut rest = &self.section[..];
+        let mut rest = &self.octets[..];
         std::iter::from_fn(move || {
-            let (key, value, tail) = split_entry(rest)?;
+            let (key, value, tail) = match self.layout {
+                Layout::Section => split_entry(rest)?,
+                Layout::Fields => split_field(rest)?,
+            };
             rest = tail;
             Some((key, value))
         })
     }
 
-    /// Appends a header; a value over 255 octets is continued over several entries.
+    /// Appends a header; a value over 255 octets is continued over several entries of a section.
     ///
     /// # Errors
-    /// `KeyTooLong` over 255 octets, `SectionTooLong` when the section would pass 65,535.
+    /// Of a section, `KeyTooLong` over 255 octets and `SectionTooLong` when it would pass 65,535.
     pub fn push(
         &mut self,
         key: impl AsRef<[u8]>,
@@ -160,10 +199,10 @@ impl Headers {
         if !self.entries().any(|(key, _)| drop(key)) {
             return self.clone();
         }
-        let mut builder = HeadersBuilder::default();
+        let mut builder = HeadersBuilder::like(self, 0);
         let mut dropping = false;
         for (key, value) in self.entries() {
-            if !key.is_empty() {
+            if !key.is_empty() || self.are_fields() {
                 dropping = drop(key);
             }
             if !dropping {
@@ -172,23 +211,65 @@ impl Headers {
         }
         builder.build()
     }
+
+    /// Headers without those of `key`, as a lookup compares them.
+    #[must_use]
+    pub fn without_key(&self, key: &[u8]) -> Self {
+        self.without(|name| self.layout.is_same(name, key))
+    }
+
+    /// The same headers in a buffer of their own, which keeps nothing else in memory.
+    #[must_use]
+    pub fn to_owned_buffer(&self) -> Self {
+        Self {
+            octets: Bytes::copy_from_slice(&self.octets),
+            layout: self.layout,
+        }
+    }
 }
 
-/// Builds a header section in one buffer; cheaper than repeated `Headers::push`.
+/// Builds headers in one buffer; cheaper than repeated `Headers::push`.
 #[derive(Debug, Default)]
 pub struct HeadersBuilder {
-    section: BytesMut,
+    octets: BytesMut,
+    layout: Layout,
 }
 
 impl HeadersBuilder {
+    /// Of a header section.
     #[must_use]
     pub fn with_capacity(octets: usize) -> Self {
         Self {
-            section: BytesMut::with_capacity(octets),
+            octets: BytesMut::with_capacity(octets),
+            layout: Layout::Section,
         }
     }
 
-    /// Appends a header; a value over 255 octets is continued over several entries.
+    /// Of fields: every name is the application's. `octets` are those of `n_fields` names and values.
+    #[must_use]
+    pub fn fields(n_fields: usize, octets: usize) -> Self {
+        Self {
+            octets: BytesMut::with_capacity(n_fields * FIELD_BYTES + octets),
+            layout: Layout::Fields,
+        }
+    }
+
+    /// Of headers of the layout of `headers`, with room for `more_octets` beyond theirs.
+    #[must_use]
+    pub fn like(headers: &Headers, more_octets: usize) -> Self {
+        Self {
+            octets: BytesMut::with_capacity(headers.octets.len() + more_octets),
+            layout: headers.layout,
+        }
+    }
+
+    /// Octets that hold what was pushed.
+    #[must_use]
+    pub fn n_octets(&self) -> usize {
+        self.octets.len()
+    }
+
+    /// Appends a header; a value over 255 octets is continued over several entries of a section.
     ///
     /// # Errors
     /// As `Headers::push`; the headers before it stay.
@@ -198,11 +279,19 @@ impl HeadersBuilder {
         value: impl AsRef<[u8]>,
     ) -> Result<(), HeaderError> {
         let (key, value) = (key.as_ref(), value.as_ref());
+        if self.layout == Layout::Fields {
+            let length = key.len().max(value.len());
+            if u32::try_from(length).is_err() {
+                return Err(HeaderError::FieldTooLong { length });
+            }
+            self.push_entry(key, value);
+            return Ok(());
+        }
         if key.len() > ENTRY_BYTES_MAX {
             return Err(HeaderError::KeyTooLong { length: key.len() });
         }
         let n_entries = value.len().div_ceil(ENTRY_BYTES_MAX).max(1);
-        let length = self.section.len() + key.len() + value.len() + 2 * n_entries;
+        let length = self.octets.len() + key.len() + value.len() + 2 * n_entries;
         if length > SECTION_BYTES_MAX {
             return Err(HeaderError::SectionTooLong { length });
         }
@@ -219,31 +308,55 @@ impl HeadersBuilder {
     #[must_use]
     pub fn build(self) -> Headers {
         Headers {
-            section: self.section.freeze(),
+            octets: self.octets.freeze(),
+            layout: self.layout,
         }
     }
 
     #[expect(
         clippy::cast_possible_truncation,
-        reason = "callers keep both lengths within 255"
+        reason = "callers keep both lengths within those of the layout"
     )]
     fn push_entry(&mut self, key: &[u8], value: &[u8]) {
-        debug_assert!(key.len() <= ENTRY_BYTES_MAX && value.len() <= ENTRY_BYTES_MAX);
-        self.section.reserve(2 + key.len() + value.len());
-        self.section
-            .extend_from_slice(&[key.len() as u8, value.len() as u8]);
-        self.section.extend_from_slice(key);
-        self.section.extend_from_slice(value);
+        match self.layout {
+            Layout::Section => {
+                debug_assert!(key.len() <= ENTRY_BYTES_MAX && value.len() <= ENTRY_BYTES_MAX);
+                self.octets.reserve(2 + key.len() + value.len());
+                self.octets
+                    .extend_from_slice(&[key.len() as u8, value.len() as u8]);
+            }
+            Layout::Fields => {
+                self.octets.reserve(FIELD_BYTES + key.len() + value.len());
+                self.octets
+                    .extend_from_slice(&(key.len() as u32).to_ne_bytes());
+                self.octets
+                    .extend_from_slice(&(value.len() as u32).to_ne_bytes());
+            }
+        }
+        self.octets.extend_from_slice(key);
+        self.octets.extend_from_slice(value);
+    }
+}
+
+impl Layout {
+    fn is_same(self, name: &[u8], key: &[u8]) -> bool {
+        match self {
+            Self::Section => name == key,
+            Self::Fields => name.eq_ignore_ascii_case(key),
+        }
     }
 }
 
 impl From<Headers> for HeadersBuilder {
     fn from(headers: Headers) -> Self {
-        let section = headers
-            .section
+        let octets = headers
+            .octets
             .try_into_mut()
             .unwrap_or_else(|shared| shared[..].into());
-        Self { section }
+        Self {
+            octets,
+            layout: headers.layout,
+        }
     }
 }
 
@@ -266,70 +379,18 @@ fn split_entry(rest: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     Some((key, value, tail))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn headers(pairs: &[(&str, &str)]) -> Headers {
-        let mut headers = Headers::new();
-        for (key, value) in pairs {
-            headers.push(key, value).expect("short test headers fit");
-        }
-        headers
-    }
-
-    #[test]
-    fn lookup_takes_the_first_of_duplicates() {
-        assert_eq!(
-            headers(&[("k", "1"), ("k", "2")]).get_str("k").as_deref(),
-            Some("1")
-        );
-    }
-
-    #[test]
-    fn a_value_of_256_octets_is_continued_and_joined() {
-        let long = "v".repeat(256);
-        let headers = headers(&[("a", &long), ("b", "2")]);
-        assert_eq!(headers.entries().count(), 3);
-        assert_eq!(headers.get_str("a").as_deref(), Some(&*long));
-        assert_eq!(headers.get_str("b").as_deref(), Some("2"));
-    }
-
-    #[test]
-    fn an_empty_first_key_is_a_header_of_its_own() {
-        let headers = Headers::from_section(Bytes::from_static(&[0, 0, 0, 0])).expect("legal");
-        assert_eq!(headers.iter().count(), 2);
-    }
-
-    #[test]
-    fn refuses_an_entry_that_overruns_the_section() {
-        let section = Bytes::from_static(&[1, 1, b'k', b'v', 1, 9, b'k']);
-        let error = HeaderError::Overrun {
-            at: 4,
-            needed: 12,
-            left: 3,
-        };
-        assert_eq!(Headers::from_section(section), Err(error));
-    }
-
-    #[test]
-    fn refuses_a_section_over_65535_and_keeps_what_was_there() {
-        let mut headers = Headers::new();
-        let value = vec![0; 65_021];
-        headers.push("k", &value).expect("exactly at the limit");
-        assert_eq!(headers.section().len(), 65_532);
-        let length = 65_536;
-        assert_eq!(
-            headers.push("", "xx"),
-            Err(HeaderError::SectionTooLong { length })
-        );
-        assert_eq!(headers.section().len(), 65_532);
-    }
-
-    #[test]
-    fn without_drops_continuations_too() {
-        let long = "v".repeat(600);
-        let headers = headers(&[("a", &long), ("b", "2")]).without(|key| key == b"a");
-        assert_eq!(headers, self::headers(&[("b", "2")]));
-    }
+/// As `split_entry`, of fields. The builder alone writes them, so there is no overrun.
+fn split_field(rest: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
+    let (key_len, tail) = rest.split_first_chunk()?;
+    let (value_len, tail) = tail.split_first_chunk()?;
+    let length = |octets: &[u8; 4]| usize::try_from(u32::from_ne_bytes(*octets)).ok();
+    let (key, tail) = tail.split_at_checked(length(key_len)?)?;
+    let (value, tail) = tail.split_at_checked(length(value_len)?)?;
+    Some((key, value, tail))
 }
+
+/// Octets of the lengths before a field.
+const FIELD_BYTES: usize = 8;
+
+#[cfg(test)]
+mod tests;

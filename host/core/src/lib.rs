@@ -2,6 +2,7 @@
 //! opens a socket, reads a clock, sleeps or spawns. It builds for `wasm32-unknown-unknown`.
 
 pub mod balance;
+pub mod body;
 pub mod bounded;
 pub mod call;
 pub mod error;
@@ -10,6 +11,7 @@ pub mod extension;
 pub mod fuzz;
 pub mod handler;
 pub mod headers;
+pub mod http;
 pub mod json;
 pub mod limits;
 pub mod message;
@@ -28,10 +30,12 @@ pub mod transport;
 pub mod vsp;
 pub mod wire;
 
-pub use call::{Body, BodyStream, Call, Context, Reply};
+pub use body::{Body, BodyKind, BodySource, BodyStream};
+pub use call::{Call, Context, Reply};
 pub use error::{Blame, Error, Kind, Retry, Symptom};
 pub use handler::{BoxFuture, Handler};
 pub use headers::Headers;
+pub use http::{HttpFacts, HttpStatus};
 pub use message::{Message, MessageKind};
 pub use origin::{Origin, UnixPeer};
 pub use peer::{Peer, Principal};

@@ -54,6 +54,15 @@ impl Text {
         self.0.is_empty()
     }
 
+    /// `part`, which must be of this text, sharing its buffer.
+    ///
+    /// # Panics
+    /// When `part` is not within this text.
+    #[must_use]
+    pub fn share(&self, part: &str) -> Self {
+        Self(self.0.slice_ref(part.as_bytes()))
+    }
+
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
         self.0

@@ -10,12 +10,12 @@
 //! touch nothing that connections share. What a gateway holds is therefore at most its bound and
 //! `FREE` for each connection.
 //!
-//! **Invariant:** no lock. The gateway's number is the sum of what each connection holds over
+//! **Invariant:** no lock but that of one call's own number. The gateway's number is the sum of what each connection holds over
 //! `FREE`: every change of a connection's number knows the value before it, so the changes add up.
 
 use std::{
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicIsize, AtomicU64, AtomicUsize, Ordering},
     },
     time::Duration,
@@ -50,6 +50,10 @@ pub struct HeldBytes {
     connection: ConnectionBytes,
     n_bytes: usize,
 }
+
+/// What whoever collects a body keeps of it until its call is over. Clones share it.
+#[derive(Debug, Clone)]
+pub(crate) struct Kept(Arc<Mutex<HeldBytes>>);
 
 /// Which bound has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -232,6 +236,22 @@ impl HeldBytes {
             octets,
             _held: self,
         })
+    }
+}
+
+impl Kept {
+    pub(crate) fn new(held: HeldBytes) -> Self {
+        Self(Arc::new(Mutex::new(held)))
+    }
+
+    /// Counts `n_bytes` more.
+    ///
+    /// # Errors
+    /// As `ConnectionBytes::hold`.
+    pub(crate) fn grow(&self, n_bytes: usize) -> Result<(), Error> {
+        // A number that a panicking thread was changing is one all the same.
+        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        Ok(held.grow(n_bytes)?)
     }
 }
 

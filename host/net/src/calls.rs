@@ -182,10 +182,7 @@ mod tests {
                     }
                     _ => {}
                 }
-                Ok(Reply {
-                    headers: call.headers,
-                    body: call.body,
-                })
+                Ok(Reply::new(call.headers, call.body))
             })
         }
 

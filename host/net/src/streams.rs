@@ -8,27 +8,32 @@
 //! A reader that does not read leaves its credit used up and stops its own sender only. A pump whose
 //! credit is used up keeps one message and asks its body for no more.
 
+mod incoming;
+
 use std::{
     collections::{HashMap, VecDeque},
-    pin::Pin,
-    task::{Context, Poll, ready},
+    task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures_core::Stream;
 use futures_util::{
     StreamExt,
     future::{AbortHandle, Abortable, Aborted},
     stream::FuturesUnordered,
 };
 use postern_core::{
-    Blame, Body, BodyStream, BoxFuture, Error, Headers, Kind, Text,
-    vsp::mux::{Mux, MuxConfig, MuxEvent, Refused},
+    Blame, Body, BodyKind, BodyStream, BoxFuture, Error, Headers, Kind, Reply, Text,
+    vsp::{
+        ReplyHead, ReplyToken,
+        mux::{Mux, MuxConfig, MuxEvent, Refused},
+        read_trailers,
+    },
     wire::{Frame, Role},
 };
 use tokio::sync::mpsc;
 
-use crate::driver::Held;
+use self::incoming::{Incoming, Note, Part};
+use crate::{byte_budget::Kept, driver::Held};
 
 type Item = Result<Bytes, Error>;
 
@@ -45,7 +50,7 @@ pub(crate) struct Streams {
     /// Of those messages.
     blocked_bytes: usize,
     /// Where the messages of the peer go. Bounded by the credit that the peer was granted.
-    incoming: HashMap<Text, mpsc::UnboundedSender<Item>>,
+    incoming: HashMap<Text, mpsc::UnboundedSender<Part>>,
     /// Bytes of messages of the peer that nobody has read, and room for them; none for a client, which
     /// holds what its callers asked for.
     unread_bytes: usize,
@@ -80,20 +85,6 @@ struct Outgoing {
 struct Pumped {
     outgoing: Outgoing,
     item: Option<Item>,
-}
-
-/// What a reader tells the driver.
-enum Note {
-    Consumed { id: Text, payload_bytes: usize },
-    Dropped { id: Text, unread_bytes: usize },
-}
-
-/// The messages of a peer, as whoever reads them holds them.
-struct Incoming {
-    id: Text,
-    items: mpsc::UnboundedReceiver<Item>,
-    notify: mpsc::UnboundedSender<Note>,
-    has_ended: bool,
 }
 
 impl Streams {
@@ -135,30 +126,40 @@ impl Streams {
         Ok(id)
     }
 
-    /// The messages of the peer. Ask before its first message is handled, and once.
-    pub(crate) fn body_of(&mut self, id: &Text) -> BodyStream {
-        let (sender, items) = mpsc::unbounded_channel();
+    /// The messages of the peer. Ask before its first message is handled, and once. What is collected
+    /// of them counts as `kept`.
+    pub(crate) fn body_of(&mut self, id: &Text, kept: Option<Kept>) -> BodyStream {
+        let (sender, incoming) = Incoming::new(id.clone(), self.notify.clone(), kept);
         self.incoming.insert(id.clone(), sender);
-        let notify = self.notify.clone();
-        BodyStream::new(Incoming {
-            id: id.clone(),
-            items,
-            notify,
-            has_ended: false,
-        })
+        BodyStream::from_source(incoming)
+    }
+
+    /// Takes up a call that was made without a stream, for a reply that is one.
+    ///
+    /// # Errors
+    /// As `Mux::adopt`.
+    pub(crate) fn adopt(&mut self, token: ReplyToken) -> Result<(), Error> {
+        self.mux.adopt(token)
     }
 
     /// Server: the reply of a call.
-    pub(crate) fn reply(&mut self, id: &Text, headers: &Headers, body: Body) {
-        self.mux.accept(id, headers);
-        match body {
-            Body::Empty => self.finish(id, Ok(())),
+    pub(crate) fn reply(&mut self, id: &Text, reply: Reply) {
+        let kind = reply.body.kind();
+        let head = ReplyHead {
+            headers: reply.headers,
+            status: reply.status,
+            // Messages are what a stream is of.
+            kind: (kind != BodyKind::Messages).then_some(kind),
+        };
+        self.mux.accept(id, &head);
+        match reply.body {
+            Body::Empty => self.finish(id, Ok(None)),
             Body::One(payload) => {
                 // A reply's first message never waits for credit; a call that is over takes none.
                 let _ = self.mux.item(id, payload);
-                self.finish(id, Ok(()));
+                self.finish(id, Ok(None));
             }
-            Body::Many(body) => self.pump(Outgoing {
+            Body::Messages(body) | Body::Octets(body) => self.pump(Outgoing {
                 id: id.clone(),
                 body,
             }),
@@ -166,7 +167,7 @@ impl Streams {
     }
 
     /// Server: the call is over.
-    pub(crate) fn finish(&mut self, id: &Text, outcome: Result<(), Error>) {
+    pub(crate) fn finish(&mut self, id: &Text, outcome: Result<Option<Headers>, Error>) {
         self.mux.finish(id, outcome);
         self.end(id, Ok(Headers::new()));
     }
@@ -186,7 +187,8 @@ impl Streams {
         for (_, sender) in self.incoming.drain() {
             let message = "the peer closed its sending side before the end of the stream";
             // A reader that has gone needs no error.
-            let _ = sender.send(Err(Error::unavailable(Blame::Client, message)));
+            let error = Error::unavailable(Blame::Client, message);
+            let _ = sender.send(Part::Item(Err(error)));
         }
         self.blocked_bytes = 0;
         for (id, _) in std::mem::take(&mut self.blocked) {
@@ -198,7 +200,7 @@ impl Streams {
     pub(crate) fn fail_all(&mut self, error: impl Fn() -> Error) {
         for (_, sender) in self.incoming.drain() {
             // A reader that has gone needs no error.
-            let _ = sender.send(Err(error()));
+            let _ = sender.send(Part::Item(Err(error())));
         }
     }
 
@@ -267,7 +269,7 @@ impl Streams {
                     self.events.push_back(StreamEvent::Accepted { id, headers });
                 }
                 MuxEvent::Item { id, payload } => self.on_item(&id, payload),
-                MuxEvent::Ended { id } => drop(self.incoming.remove(&id)),
+                MuxEvent::Ended { id, headers } => self.end_input(&id, &headers),
                 MuxEvent::Closed { id, outcome } => self.end(&id, outcome),
                 MuxEvent::Writable { id } => {
                     if let Some((payload, outgoing)) = self.unblock(&id) {
@@ -291,7 +293,7 @@ impl Streams {
             .map(|held| held.try_grow_to(unread_bytes));
         if let Some(Err(error)) = held {
             self.reset(id, error.into());
-        } else if sender.send(Ok(payload)).is_ok() {
+        } else if sender.send(Part::Item(Ok(payload))).is_ok() {
             self.unread_bytes = unread_bytes;
         }
     }
@@ -339,9 +341,14 @@ impl Streams {
             },
             None if self.role == Role::Client => {
                 self.pumping.remove(&id);
-                self.mux.end(&id);
+                let mut body = outgoing.body;
+                self.mux.end(&id, body.trailers().as_ref());
+                self.take_mux_events();
             }
-            None => self.finish(&id, Ok(())),
+            None => {
+                let mut body = outgoing.body;
+                self.finish(&id, Ok(body.trailers()));
+            }
             Some(Err(error)) if self.role == Role::Client => self.reset(&id, error),
             Some(Err(error)) => self.finish(&id, Err(error)),
         }
@@ -352,6 +359,17 @@ impl Streams {
         self.pumping.insert(outgoing.id.clone(), handle);
         self.pumps
             .push(Box::pin(Abortable::new(next(outgoing), registration)));
+    }
+
+    /// The peer's body is over.
+    fn end_input(&mut self, id: &Text, headers: &Headers) {
+        let Some(reader) = self.incoming.remove(id) else {
+            return;
+        };
+        if let Some(trailers) = read_trailers(headers) {
+            // A reader that has gone needs none.
+            let _ = reader.send(Part::Trailers(trailers));
+        }
     }
 
     fn unblock(&mut self, id: &Text) -> Option<(Bytes, Outgoing)> {
@@ -367,53 +385,25 @@ impl Streams {
             pump.abort();
         }
         drop(self.unblock(id));
-        let reader = self.incoming.remove(id);
-        let outcome = match (reader, outcome) {
-            (Some(reader), Err(error)) => {
-                let told = same(&error);
-                // A reader that has gone needs no error.
-                let _ = reader.send(Err(error));
-                Err(told)
+        let outcome = match outcome {
+            Ok(headers) => {
+                self.end_input(id, &headers);
+                Ok(headers)
             }
-            (_, outcome) => outcome,
+            Err(error) => Err(match self.incoming.remove(id) {
+                Some(reader) => {
+                    let told = same(&error);
+                    // A reader that has gone needs no error.
+                    let _ = reader.send(Part::Item(Err(error)));
+                    told
+                }
+                None => error,
+            }),
         };
         self.events.push_back(StreamEvent::Over {
             id: id.clone(),
             outcome,
         });
-    }
-}
-
-impl Stream for Incoming {
-    type Item = Item;
-
-    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Item>> {
-        let item = ready!(self.items.poll_recv(cx));
-        if let Some(Ok(payload)) = &item {
-            let note = Note::Consumed {
-                id: self.id.clone(),
-                payload_bytes: payload.len(),
-            };
-            // A driver that has ended grants no more credit.
-            let _ = self.notify.send(note);
-        } else {
-            self.has_ended = true;
-        }
-        Poll::Ready(item)
-    }
-}
-
-impl Drop for Incoming {
-    fn drop(&mut self) {
-        if !self.has_ended {
-            self.items.close();
-            let unread = std::iter::from_fn(|| self.items.try_recv().ok());
-            let unread_bytes = unread.flatten().map(|payload| payload.len()).sum();
-            let _ = self.notify.send(Note::Dropped {
-                id: self.id.clone(),
-                unread_bytes,
-            });
-        }
     }
 }
 

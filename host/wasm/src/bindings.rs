@@ -131,6 +131,30 @@ pub(crate) struct Peer {
     pub(crate) address: Option<String>,
 }
 
+/// `call.http`.
+#[derive(Debug, ComponentType, Lower)]
+#[component(record)]
+pub(crate) struct Http {
+    pub(crate) method: String,
+    pub(crate) scheme: String,
+    pub(crate) authority: String,
+    pub(crate) path: String,
+    pub(crate) query: Option<String>,
+}
+
+/// `call.request-kind`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ComponentType, Lower)]
+#[component(enum)]
+#[repr(u8)]
+pub(crate) enum BodyKind {
+    #[component(name = "message")]
+    Message,
+    #[component(name = "messages")]
+    Messages,
+    #[component(name = "octets")]
+    Octets,
+}
+
 /// `call.principal`.
 #[derive(Debug, ComponentType, Lower)]
 #[component(record)]

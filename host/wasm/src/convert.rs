@@ -117,7 +117,7 @@ pub(crate) fn with_header(headers: &Headers, name: &str, value: &str) -> Result<
 
 /// Headers without those of that name.
 pub(crate) fn without_header(headers: &Headers, name: &str) -> Headers {
-    headers.without(|key| key == name.as_bytes())
+    headers.without_key(name.as_bytes())
 }
 
 #[cfg(test)]

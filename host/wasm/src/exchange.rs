@@ -89,7 +89,7 @@ impl Exchange {
         match self.body(half, given) {
             Some(Body::One(message)) => Ok(message.clone()),
             Some(Body::Empty) | None => Ok(Bytes::new()),
-            Some(Body::Many(_)) => Err(streamed(half)),
+            Some(Body::Messages(_) | Body::Octets(_)) => Err(streamed(half)),
         }
     }
 
@@ -101,7 +101,7 @@ impl Exchange {
         given: Option<&Body>,
     ) -> Result<(), Failure> {
         self.check_open(half)?;
-        if matches!(self.body(half, given), Some(Body::Many(_))) {
+        if self.body(half, given).is_some_and(Body::is_stream) {
             return Err(streamed(half));
         }
         self.change(half).payload = Some(payload);
@@ -129,10 +129,10 @@ impl Exchange {
     /// What was set as the answer.
     pub(crate) fn answer(self) -> Reply {
         let Change { headers, payload } = self.changes.unwrap_or_default().response;
-        Reply {
-            headers: headers.unwrap_or_default(),
-            body: payload.map_or(Body::Empty, Body::One),
-        }
+        Reply::new(
+            headers.unwrap_or_default(),
+            payload.map_or(Body::Empty, Body::One),
+        )
     }
 
     /// The outcome with what was changed.
@@ -145,11 +145,11 @@ impl Exchange {
             (Ok(reply), payload) => Ok(Reply {
                 headers: headers.unwrap_or(reply.headers),
                 body: payload.map_or(reply.body, Body::One),
+                status: reply.status,
             }),
-            (Err(_), Some(payload)) => Ok(Reply {
-                headers: headers.unwrap_or_default(),
-                body: Body::One(payload),
-            }),
+            (Err(_), Some(payload)) => {
+                Ok(Reply::new(headers.unwrap_or_default(), Body::One(payload)))
+            }
             (Err(error), None) => Err(error),
         }
     }

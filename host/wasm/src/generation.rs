@@ -114,7 +114,8 @@ impl Generation {
     }
 
     /// Whether `call` is one for the role `stream-handler`. Where a component has both roles: when
-    /// the request is a stream, or `describe` says that the method is not unary.
+    /// the request is a stream of messages, or `describe` says that the method is not unary. Octets
+    /// that flow are collected for a unary method.
     pub(crate) fn streams(&self, call: &Call) -> bool {
         let has_handler = self.has(Role::Handler);
         if !has_handler || !self.has(Role::StreamHandler) {
@@ -123,7 +124,7 @@ impl Generation {
         let is_named = |(service, method): &(Text, Text)| {
             call.method == *method.as_str() && call.service == *service.as_str()
         };
-        matches!(call.body, Body::Many(_)) || self.streamed().iter().any(is_named)
+        matches!(call.body, Body::Messages(_)) || self.streamed().iter().any(is_named)
     }
 
     /// Keeps what `describe` said.

@@ -2,7 +2,6 @@
 
 use std::{any::Any, time::Instant};
 
-use postern_core::{Headers, headers::HeadersBuilder};
 use postern_system::clock;
 use wasmtime::{
     Store,
@@ -12,6 +11,7 @@ use wasmtime::{
 use crate::{
     call_path::{Bailout, CallPath, TICKS_MAX},
     exports::{Exports, Functions},
+    reply_draft::Drafted,
     state::{CallContext, StoreState},
     trap::Trapped,
 };
@@ -165,13 +165,9 @@ impl Instance {
         })
     }
 
-    /// Ends the call and gives the headers that the guest has set.
-    pub(crate) fn end(&mut self) -> Headers {
-        let ambient = self.store.data_mut().ambient.take();
-        ambient
-            .and_then(|ambient| ambient.reply)
-            .map(HeadersBuilder::build)
-            .unwrap_or_default()
+    /// Ends the call and gives what the guest has set of the reply.
+    pub(crate) fn end(&mut self) -> Drafted {
+        self.store.data_mut().ambient.take()?.reply
     }
 
     /// Size of all its linear memories, in octets.

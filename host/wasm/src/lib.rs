@@ -50,6 +50,7 @@ mod pool;
 mod progress;
 mod records;
 mod reload;
+mod reply_draft;
 mod role;
 mod runtime;
 mod serving;

@@ -13,7 +13,8 @@ use crate::{
     bindings::PACKAGE,
     call_path::{Bailout, link_bailout},
     capability::{
-        batch, call, candidates, client, config, events, exchange, frame, io, kv, log, stream, wasi,
+        batch, call, candidates, client, config, events, exchange, frame, http, io, kv, log,
+        stream, wasi,
     },
     exports::{Export, Functions},
     instance::{self, Find},
@@ -35,10 +36,13 @@ struct Import {
     direct: Option<Link>,
 }
 
-const IMPORTS: [Import; 13] = [
+const IMPORTS: [Import; 14] = [
     ours("call", call::link)
         .inline(call::link)
         .direct(call::link),
+    ours("call", http::link)
+        .inline(http::link)
+        .direct(http::link),
     ours("call", batch::link)
         .inline(batch::link)
         .direct(batch::link),

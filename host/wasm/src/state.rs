@@ -7,8 +7,8 @@ use std::{
 };
 
 use postern_core::{
-    Body, Call, Context, Headers, Kind, Origin, Peer, Text, Transport, event::Outbox,
-    extension::Asked, headers::HeadersBuilder,
+    Body, Call, Context, Headers, HttpFacts, Kind, Origin, Peer, Text, Transport, event::Outbox,
+    extension::Asked,
 };
 use postern_system::clock;
 use wasmtime::{ResourceLimiter, StoreContextMut, UpdateDeadline};
@@ -22,6 +22,7 @@ use crate::{
     fuel,
     log_rate::{Admission, LogRate},
     placement::Placements,
+    reply_draft::Drafted,
     slots::{Shared, Slots},
     spec::{OnTrap, PluginSpec},
     stats::PluginStats,
@@ -72,8 +73,8 @@ pub(crate) struct StoreState {
 /// The ambient call.
 pub(crate) struct CallContext {
     pub(crate) call: AmbientCall,
-    /// Headers of the reply so far, if there are any.
-    pub(crate) reply: Option<HeadersBuilder>,
+    /// What is set of the reply so far.
+    pub(crate) reply: Drafted,
     pub(crate) reply_state: ReplyState,
 }
 
@@ -339,6 +340,13 @@ impl AmbientCall {
         match self {
             Self::Owned(call) => &call.headers,
             Self::Shared(asked) => &asked.headers,
+        }
+    }
+
+    pub(crate) fn http(&self) -> Option<&HttpFacts> {
+        match self {
+            Self::Owned(call) => call.http.as_deref(),
+            Self::Shared(asked) => asked.http.as_deref(),
         }
     }
 

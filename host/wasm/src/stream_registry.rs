@@ -18,11 +18,13 @@ use std::{
 
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
-use postern_core::{Blame, BoxFuture, Error, Headers, Kind, Retry};
+use postern_core::{Blame, BoxFuture, Error, Kind, Retry};
 use postern_system::clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-use crate::{limits::time, progress::Progress, spec::Instances, state::Guest};
+use crate::{
+    limits::time, progress::Progress, reply_draft::Drafted, spec::Instances, state::Guest,
+};
 
 /// The streams of one generation.
 pub(crate) struct StreamRegistry {
@@ -38,7 +40,7 @@ pub(crate) struct StreamRegistry {
 /// A guest that answers a stream.
 pub(crate) struct Running {
     /// `None` once it has ended.
-    guest: Mutex<Option<BoxFuture<Result<Headers, Error>>>>,
+    guest: Mutex<Option<BoxFuture<Result<Drafted, Error>>>>,
     /// Why it was ended from outside.
     ended: Mutex<Option<Error>>,
     /// Whoever polls it.
@@ -187,7 +189,7 @@ impl Running {
     /// A stream in `registry`.
     pub(crate) fn register(
         registry: &Arc<StreamRegistry>,
-        guest: BoxFuture<Result<Headers, Error>>,
+        guest: BoxFuture<Result<Drafted, Error>>,
         progress: Arc<Progress>,
     ) -> (Arc<Self>, Registered) {
         let running = Arc::new(Self {
@@ -202,12 +204,12 @@ impl Running {
     }
 
     /// Runs the guest as far as it goes; ready when it has ended.
-    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Headers, Error>> {
+    pub(crate) fn poll(&self, cx: &mut Context<'_>) -> Poll<Result<Drafted, Error>> {
         self.reader.register(cx.waker());
         let mut guest = self.guest.lock();
         let Some(running) = &mut *guest else {
             let ended = self.ended.lock().take();
-            return Poll::Ready(ended.map_or_else(|| Ok(Headers::new()), Err));
+            return Poll::Ready(ended.map_or_else(|| Ok(Drafted::default()), Err));
         };
         let polled = running.as_mut().poll(cx);
         if polled.is_ready() {

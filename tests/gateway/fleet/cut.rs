@@ -337,11 +337,6 @@ async fn observe(gateways: &[&Gateway; 3], whole: &[&str], is_over: impl Fn() ->
 
 impl Handler for Provider {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        Box::pin(async move {
-            Ok(Reply {
-                headers: postern_core::Headers::new(),
-                body: call.body,
-            })
-        })
+        Box::pin(async move { Ok(Reply::new(postern_core::Headers::new(), call.body)) })
     }
 }

@@ -4,7 +4,7 @@ use std::{marker::PhantomData, rc::Rc, time::Duration};
 
 use crate::{
     body::{Encode, Octets},
-    call::{Peer, Principal},
+    call::{BodyKind, Http, Peer, Principal},
     failure::Failure,
     fake::state::{self, ClientCall, Line, State},
     log::Level,
@@ -74,6 +74,25 @@ impl Host {
     pub fn header(&self, name: &str, value: impl Into<Vec<u8>>) -> &Self {
         let header = (name.to_owned(), value.into());
         state::with(|state| state.request_headers.push(header));
+        self
+    }
+
+    /// Says that the call came by HTTP, and how.
+    pub fn http(&self, http: Http) -> &Self {
+        state::with(|state| state.http = Some(http));
+        self
+    }
+
+    /// Says what the body of the request is.
+    pub fn request_kind(&self, kind: BodyKind) -> &Self {
+        state::with(|state| state.request_kind = kind);
+        self
+    }
+
+    /// Adds a trailer to the request.
+    pub fn trailer(&self, name: &str, value: impl Into<Vec<u8>>) -> &Self {
+        let trailer = (name.to_owned(), value.into());
+        state::with(|state| state.request_trailers.push(trailer));
         self
     }
 
@@ -148,7 +167,10 @@ impl Host {
     /// # Errors
     /// What the service fails with; what it sent before stays in [`Host::outgoing`].
     pub fn call_stream<S: Service>(&self, method: &str) -> Result<Vec<Octets>, Failure> {
-        S::call_stream(method)?;
+        state::with(|state| state.is_streaming = true);
+        let called = S::call_stream(method);
+        state::with(|state| state.is_streaming = false);
+        called?;
         Ok(self.outgoing())
     }
 
@@ -168,6 +190,24 @@ impl Host {
     #[must_use]
     pub fn reply_headers(&self) -> Vec<(String, String)> {
         state::with(|state| state.reply_headers.clone())
+    }
+
+    /// The status that the plugin set for its reply.
+    #[must_use]
+    pub fn reply_status(&self) -> Option<u16> {
+        state::with(|state| state.reply_status)
+    }
+
+    /// The trailers that the plugin added to its reply.
+    #[must_use]
+    pub fn reply_trailers(&self) -> Vec<(String, String)> {
+        state::with(|state| state.reply_trailers.clone())
+    }
+
+    /// What the plugin's reply is, as far as it said so.
+    #[must_use]
+    pub fn replies_octets(&self) -> bool {
+        state::with(|state| state.replies_octets)
     }
 
     /// The messages that the plugin sent; they are taken out.

@@ -5,7 +5,7 @@ use std::time::Duration;
 pub(crate) use crate::fake::exchange::{candidates, frame, request, response};
 use crate::{
     body::Octets,
-    call::{Peer, Principal},
+    call::{BodyKind, Http, Peer, Principal},
     failure::Failure,
     fake::state::{self, ClientCall, Line, Published, State},
     log::Level,
@@ -33,6 +33,56 @@ pub(crate) fn header(name: &str) -> Option<String> {
 
 pub(crate) fn headers() -> Vec<(String, Vec<u8>)> {
     state::with(|state| state.request_headers.clone())
+}
+
+pub(crate) fn http() -> Option<Http> {
+    state::with(|state| state.http.clone())
+}
+
+pub(crate) fn request_kind() -> BodyKind {
+    state::with(|state| state.request_kind)
+}
+
+pub(crate) fn trailers() -> Vec<(String, Vec<u8>)> {
+    state::with(|state| match state.incoming.is_empty() {
+        true => state.request_trailers.clone(),
+        false => Vec::new(),
+    })
+}
+
+pub(crate) fn set_status(status: u16) -> Result<(), Failure> {
+    if !(200..=599).contains(&status) {
+        return Err(Failure::invalid_argument(format!(
+            "http status {status} is not within 200 to 599"
+        )));
+    }
+    state::with(|state| {
+        check_unsent(state, "the status")?;
+        state.reply_status = Some(status);
+        Ok(())
+    })
+}
+
+pub(crate) fn set_octets() -> Result<(), Failure> {
+    state::with(|state| {
+        check_streaming(state)?;
+        check_unsent(state, "the kind of the reply")?;
+        state.replies_octets = true;
+        Ok(())
+    })
+}
+
+pub(crate) fn set_trailer(name: &str, value: &str) -> Result<(), Failure> {
+    state::with(|state| {
+        check_streaming(state)?;
+        let trailers = state.reply_trailers.iter();
+        let present: usize = trailers.map(|(k, v)| k.len() + v.len()).sum();
+        check_headers(name, present + name.len() + value.len())?;
+        state
+            .reply_trailers
+            .push((name.to_owned(), value.to_owned()));
+        Ok(())
+    })
 }
 
 pub(crate) fn set_header(name: &str, value: &str) -> Result<(), Failure> {
@@ -217,6 +267,25 @@ pub(crate) fn publish(
         });
         Ok(*n_subscribers)
     })
+}
+
+/// Refuses what only the reply of a streaming method has.
+fn check_streaming(state: &State) -> Result<(), Failure> {
+    match state.is_streaming {
+        true => Ok(()),
+        false => Err(Failure::failed_precondition(
+            "a unary call is answered by one message",
+        )),
+    }
+}
+
+fn check_unsent(state: &State, what: &str) -> Result<(), Failure> {
+    match state.outgoing.is_empty() {
+        true => Ok(()),
+        false => Err(Failure::failed_precondition(format!(
+            "{what} comes after the first message of the reply"
+        ))),
+    }
 }
 
 /// Refuses a header `name` that has no place, or headers of `bytes` in all.

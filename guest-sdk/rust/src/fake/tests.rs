@@ -64,6 +64,39 @@ fn reply_headers_are_bounded() {
 }
 
 #[test]
+fn what_http_says_is_asked_and_answered() {
+    let http = call::Http {
+        method: "PUT".to_owned(),
+        path: "/a%20b".to_owned(),
+        query: Some("c=d".to_owned()),
+        ..call::Http::default()
+    };
+    let host = Host::new();
+    host.http(http.clone())
+        .request_kind(call::BodyKind::Octets)
+        .trailer("checksum", "1")
+        .incoming(Octets::from("piece"));
+    assert_eq!(call::http(), Some(http));
+    assert_eq!(call::request_kind(), call::BodyKind::Octets);
+    assert!(call::trailers().is_empty(), "the body is not read");
+    call::set_status(201).unwrap();
+    for status in [199, 600] {
+        let refused = call::set_status(status).unwrap_err();
+        assert_eq!(refused.kind, Kind::InvalidArgument);
+    }
+    assert_eq!(host.reply_status(), Some(201));
+}
+
+#[test]
+fn a_unary_reply_has_neither_trailers_nor_pieces() {
+    let host = Host::new();
+    for refused in [call::set_octets(), call::set_trailer("a", "b")] {
+        assert_eq!(refused.unwrap_err().kind, Kind::FailedPrecondition);
+    }
+    assert!(!host.replies_octets() && host.reply_trailers().is_empty());
+}
+
+#[test]
 fn keys_and_values_are_bounded() {
     let _host = Host::new();
     let value = vec![0; (1 << 20) + 1];

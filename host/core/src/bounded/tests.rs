@@ -13,7 +13,7 @@ use std::{
 use bytes::Bytes;
 
 use super::*;
-use crate::{error::Kind, testing::epoch};
+use crate::{body::Body, error::Kind, testing::epoch};
 
 /// Fails as the method says; the body counts what is dropped.
 #[derive(Default)]
@@ -56,7 +56,7 @@ fn a_panic_fails_its_own_call_wherever_it_comes() {
 #[test]
 fn a_panic_in_a_reply_is_the_last_of_its_messages() {
     let reply = ended(poll_twice("stream").0).expect("a reply");
-    let Body::Many(mut messages) = reply.body else {
+    let Body::Messages(mut messages) = reply.body else {
         panic!("a stream was asked for");
     };
     let mut next = || Pin::new(&mut messages).poll_next(&mut Context::from_waker(Waker::noop()));
@@ -105,7 +105,7 @@ fn a_stream_that_stalls_ends_at_the_deadline_of_its_call() {
     NOW.set(Duration::ZERO);
     let mut future = bounded().call(call("stall"));
     let reply = ended(poll(&mut future)).expect("a reply");
-    let Body::Many(mut messages) = reply.body else {
+    let Body::Messages(mut messages) = reply.body else {
         panic!("a stream was asked for");
     };
     let mut next = || Pin::new(&mut messages).poll_next(&mut Context::from_waker(Waker::noop()));
@@ -225,7 +225,7 @@ impl Handler for Moody {
 
 fn streamed(bang: Bang) -> Reply {
     Reply {
-        body: Body::Many(BodyStream::new(bang)),
+        body: Body::Messages(BodyStream::new(bang)),
         ..Reply::one("")
     }
 }

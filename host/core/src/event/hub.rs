@@ -27,7 +27,6 @@ use super::{
 };
 use crate::{
     error::{Blame, Error, Kind},
-    headers::Headers,
     text::Text,
 };
 
@@ -443,11 +442,10 @@ impl Default for Hub {
 /// hold the much larger buffer of the connection that it came from.
 fn compact(event: Event) -> Event {
     let headers = event.headers.without(|key| !is_carried(key));
-    let section = Bytes::copy_from_slice(headers.section());
     Event {
         topic: Text::from(event.topic.as_str()),
         // What was a section stays one.
-        headers: Headers::from_section(section).unwrap_or_default(),
+        headers: headers.to_owned_buffer(),
         payload: Bytes::copy_from_slice(&event.payload),
         publisher: event.publisher,
     }

@@ -7,10 +7,12 @@ use std::{
 
 use super::{
     METHOD_DEFAULT, easy,
+    pseudo::{self, Pseudo},
     reply::{ReplyToken, Response, read_response},
 };
 use crate::{
-    call::{Body, Call, Context},
+    body::Body,
+    call::{Call, Context},
     error::{Blame, Error, Kind},
     event::{self, Outbox},
     headers::Headers,
@@ -69,6 +71,8 @@ struct Fields<'h> {
     is_probe: bool,
     /// Some value goes on in an entry with an empty key.
     is_continued: bool,
+    /// There are headers that came from another protocol.
+    has_pseudo: bool,
 }
 
 impl Reader {
@@ -150,7 +154,15 @@ impl Reader {
             return refuse(&token, error);
         }
         match self.call(now, frame, fields, &token) {
-            Ok(call) => Inbound::Request { call, token },
+            Ok(mut call) => {
+                let mut token = token;
+                if fields.has_pseudo {
+                    let pseudo = Pseudo::read(&call.headers);
+                    token = token.taking_stream(pseudo.takes_stream);
+                    pseudo.apply_to_call(&mut call);
+                }
+                Inbound::Request { call, token }
+            }
             Err(error) => refuse(&token, error),
         }
     }
@@ -175,6 +187,7 @@ impl Reader {
             headers: frame.headers.clone(),
             body: Body::One(frame.payload.clone()),
             context: self.context(now, fields, &token)?,
+            http: None,
         })
     }
 
@@ -203,6 +216,7 @@ impl Reader {
             headers: headers.clone(),
             body: Body::One(frame.payload.clone()),
             context,
+            http: None,
         })
     }
 
@@ -285,6 +299,7 @@ impl<'h> Fields<'h> {
                 _ => {
                     fields.is_probe |= key == b"x-auto-probe";
                     fields.is_continued |= key.is_empty();
+                    fields.has_pseudo |= pseudo::is_pseudo(key);
                     continue;
                 }
             };

@@ -19,6 +19,8 @@
 //! | `priority` | all | 0 to 255, see `wire::priority` |
 //! | `x-auto-probe` | any | a probe of the published client; dropped |
 //!
+//! Names that begin with a colon are pseudo headers: what HTTP and streams say, see `pseudo.rs`.
+//!
 //! The payload of an error is `{"error":TEXT,"code":NUMBER}` with `"details"` where there are any.
 //!
 //! A frame without `service` goes to the listener's `default-service`. When it has none of `type`,
@@ -28,6 +30,7 @@ pub mod easy;
 mod event;
 mod inbound;
 pub mod mux;
+mod pseudo;
 mod reply;
 mod request;
 #[cfg(test)]
@@ -36,8 +39,9 @@ mod tests;
 pub use self::{
     event::{event_frame, is_event, read_event},
     inbound::{Inbound, Reader},
+    pseudo::{Payload, ReplyHead, read_trailers},
     reply::{ReplyToken, Response, read_response},
-    request::request_frame,
+    request::{payload_frame, request_frame},
 };
 
 /// The method of a request that names none.

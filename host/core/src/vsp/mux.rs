@@ -32,7 +32,10 @@ use std::collections::{BTreeMap, VecDeque};
 use bytes::Bytes;
 
 use self::credit::{Grants, Spending};
-use super::reply::{ReplyToken, push_extra};
+use super::{
+    pseudo::{self, Payload, ReplyHead},
+    reply::ReplyToken,
+};
 use crate::{
     error::{Blame, Error, Kind},
     headers::{HeaderError, Headers, HeadersBuilder},
@@ -74,8 +77,8 @@ pub enum MuxEvent {
     Accepted { id: Text, headers: Headers },
     /// One message; `consume` is owed once the reader has taken it.
     Item { id: Text, payload: Bytes },
-    /// Server: the client sends no more items.
-    Ended { id: Text },
+    /// Server: the client sends no more items; `headers` may hold trailers.
+    Ended { id: Text, headers: Headers },
     /// The peer ended the call. For a client the outcome; for a server why it was reset.
     Closed {
         id: Text,
@@ -166,8 +169,25 @@ impl Mux {
         Ok(id)
     }
 
+    /// Takes up a call that was made without a stream, for a reply that is one: at the server before
+    /// `accept`, at the client when the reply begins. The client has sent all of its items.
+    ///
+    /// # Errors
+    /// As `open`, of calls that are open.
+    pub fn adopt(&mut self, token: ReplyToken) -> Result<(), Error> {
+        let id = token.correlation().clone();
+        self.check_opening(&id)?;
+        let (mut call, extra) = CallState::new(token, self.config.window_bytes);
+        call.half_closed = true;
+        self.calls.insert(id.clone(), call);
+        if self.role == Role::Client && extra > 0 {
+            self.push_grant(&id, extra);
+        }
+        Ok(())
+    }
+
     /// Server: the reply begins. Once per call; nothing happens to one that is over.
-    pub fn accept(&mut self, id: &str, headers: &Headers) {
+    pub fn accept(&mut self, id: &str, head: &ReplyHead) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
@@ -175,7 +195,7 @@ impl Mux {
             return;
         }
         call.accepted = true;
-        match call.headers(Some("response"), "open", headers) {
+        match call.opening_headers(head) {
             Ok(headers) => self.frames.push_back(Frame::data(headers, Bytes::new())),
             Err(error) => {
                 let message = "the handler's headers do not fit into a frame";
@@ -202,30 +222,40 @@ impl Mux {
         Ok(())
     }
 
-    /// Client: sends no more items. The call goes on until the server ends it.
-    pub fn end(&mut self, id: &str) {
+    /// Client: sends no more items. The call goes on until the server ends it. Trailers that do not
+    /// fit into a frame end it at once.
+    pub fn end(&mut self, id: &str, trailers: Option<&Headers>) {
         let Some(call) = self.calls.get_mut(id) else {
             return;
         };
-        if !call.half_closed {
-            call.half_closed = true;
-            let headers = call.bare_headers("end");
-            self.frames.push_back(Frame::data(headers, Bytes::new()));
+        if call.half_closed {
+            return;
+        }
+        call.half_closed = true;
+        match call.headers(None, "end", 0, |builder| {
+            pseudo::push_trailers(builder, trailers)
+        }) {
+            Ok(headers) => self.frames.push_back(Frame::data(headers, Bytes::new())),
+            Err(error) => {
+                let message = "the trailers do not fit into a frame";
+                let error = Error::invalid_argument(message).with_source(error);
+                self.abort(&Text::from(id), error);
+            }
         }
     }
 
-    /// Server: the call is over.
-    pub fn finish(&mut self, id: &str, outcome: Result<(), Error>) {
+    /// Server: the call is over; trailers follow a reply that began.
+    pub fn finish(&mut self, id: &str, outcome: Result<Option<Headers>, Error>) {
         let Some(call) = self.calls.remove(id) else {
             return;
         };
         let frame = match outcome {
-            Ok(()) => {
-                let reply = crate::Reply {
-                    headers: Headers::new(),
-                    body: crate::Body::Empty,
+            Ok(trailers) => {
+                let payload = Payload {
+                    trailers,
+                    ..Payload::one(Bytes::new())
                 };
-                call.token.answer(Ok(reply))
+                call.token.answer_with(&ReplyHead::default(), payload)
             }
             Err(error) => call.token.error_frame(&error),
         };
@@ -319,7 +349,7 @@ impl CallState {
 
     /// Headers that name the call and nothing else.
     fn bare_headers(&self, stream: &str) -> Headers {
-        let headers = self.headers(None, stream, &Headers::new());
+        let headers = self.headers(None, stream, 0, |_| Ok(()));
         debug_assert!(
             headers.is_ok(),
             "an id that fitted into a request fits here"
@@ -327,22 +357,43 @@ impl CallState {
         headers.unwrap_or_default()
     }
 
+    /// Headers that begin the reply.
+    fn opening_headers(&self, head: &ReplyHead) -> Result<Headers, HeaderError> {
+        let more = head.headers.section().len();
+        self.headers(Some("response"), "open", more, |builder| {
+            pseudo::push_status(builder, head.status)?;
+            if let Some(kind) = head.kind {
+                pseudo::push_kind(builder, kind)?;
+            }
+            pseudo::push_headers(builder, &head.headers)
+        })
+    }
+
     fn headers(
         &self,
         kind: Option<&str>,
         stream: &str,
-        extra: &Headers,
+        more_octets: usize,
+        push_more: impl FnOnce(&mut HeadersBuilder) -> Result<(), HeaderError>,
     ) -> Result<Headers, HeaderError> {
-        let capacity = 64 + self.token.correlation().len() + extra.section().len();
+        let capacity = 64 + self.token.correlation().len() + more_octets;
         let mut builder = HeadersBuilder::with_capacity(capacity);
         if let Some(kind) = kind {
             builder.push("type", kind)?;
         }
         builder.push("stream", stream)?;
         self.token.push_common(&mut builder)?;
-        push_extra(&mut builder, extra)?;
+        push_more(&mut builder)?;
         Ok(builder.build())
     }
+}
+
+/// The correlation id of a frame that opens a stream.
+#[must_use]
+pub fn opened_id(frame: &Frame) -> Option<Text> {
+    let stream = frame.headers.get(b"stream");
+    let is_opening = stream.as_deref() == Some(b"open");
+    is_opening.then(|| correlation(&frame.headers)).flatten()
 }
 
 fn correlation(headers: &Headers) -> Option<Text> {

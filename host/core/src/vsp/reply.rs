@@ -4,9 +4,13 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::{easy, is_hop_header};
+use super::{
+    easy,
+    pseudo::{self, Payload, Pseudo, ReplyHead},
+};
 use crate::{
-    call::{Body, Reply},
+    body::Body,
+    call::Reply,
     error::{Blame, Error, Kind, Retry},
     headers::{HeaderError, Headers, HeadersBuilder},
     json,
@@ -28,6 +32,7 @@ pub struct ReplyToken {
     form: Form,
     correlation: Text,
     priority: u8,
+    takes_stream: bool,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -54,6 +59,7 @@ impl ReplyToken {
             form: Form::Vsp,
             correlation,
             priority,
+            takes_stream: false,
         }
     }
 
@@ -64,6 +70,7 @@ impl ReplyToken {
             form: Form::Easy,
             correlation: Text::from_static(""),
             priority: 50,
+            takes_stream: false,
         }
     }
 
@@ -74,6 +81,7 @@ impl ReplyToken {
             form: Form::EasyMarked,
             correlation: Text::from_static(""),
             priority: 50,
+            takes_stream: false,
         }
     }
 
@@ -98,6 +106,21 @@ impl ReplyToken {
         headers
     }
 
+    /// As said by the request.
+    #[must_use]
+    pub(super) fn taking_stream(self, takes_stream: bool) -> Self {
+        Self {
+            takes_stream,
+            ..self
+        }
+    }
+
+    /// Whether the caller takes a stream for its reply, although it opened none.
+    #[must_use]
+    pub const fn takes_stream(&self) -> bool {
+        self.takes_stream
+    }
+
     /// The caller can tell its replies by their order alone.
     #[must_use]
     pub fn keeps_order(&self) -> bool {
@@ -114,8 +137,8 @@ impl ReplyToken {
         self.priority
     }
 
-    /// The frame that answers. A body of many messages must have been made one by `Body::into_one`;
-    /// one that was not is answered with the error `unimplemented`.
+    /// The frame that answers. A body that is a stream must have been collected, see `answer_with`; one
+    /// that was not is answered with the error `unimplemented`.
     #[must_use]
     pub fn answer(&self, outcome: Result<Reply, Error>) -> Frame {
         let reply = match outcome {
@@ -125,13 +148,24 @@ impl ReplyToken {
         let payload = match reply.body {
             Body::Empty => Bytes::new(),
             Body::One(payload) => payload,
-            Body::Many(_) => {
+            Body::Messages(_) | Body::Octets(_) => {
                 let message = "a reply of many messages needs feature mux";
                 return self.error_frame(&Error::new(Kind::Unimplemented, Blame::Client, message));
             }
         };
-        match self.success_headers(&reply.headers) {
-            Ok(headers) => Frame::data(headers, payload),
+        let head = ReplyHead {
+            headers: reply.headers,
+            status: reply.status,
+            kind: None,
+        };
+        self.answer_with(&head, Payload::one(payload))
+    }
+
+    /// The frame that answers with a body that was collected.
+    #[must_use]
+    pub fn answer_with(&self, head: &ReplyHead, payload: Payload) -> Frame {
+        match self.success_headers(head, &payload) {
+            Ok(headers) => Frame::data(headers, payload.octets),
             Err(error) => {
                 let message = "the handler's headers do not fit into a frame";
                 let error = Error::new(Kind::Internal, Blame::Guest, message).with_source(error);
@@ -159,18 +193,20 @@ impl ReplyToken {
         Frame::data(builder.build(), error.to_json())
     }
 
-    fn success_headers(&self, extra: &Headers) -> Result<Headers, HeaderError> {
+    fn success_headers(&self, head: &ReplyHead, payload: &Payload) -> Result<Headers, HeaderError> {
         if self.is_easy() {
             return Ok(self.easy_headers());
         }
         // Exactly what a reply without headers of its own takes, so that nothing is left over.
         let entries = b"..typeresponse..statussuccess..correlation-id".len();
-        let capacity = entries + self.correlation.len() + extra.section().len();
+        let capacity = entries + self.correlation.len() + head.headers.section().len();
         let mut builder = HeadersBuilder::with_capacity(capacity);
         builder.push("type", "response")?;
         builder.push("status", "success")?;
         self.push_common(&mut builder)?;
-        push_extra(&mut builder, extra)?;
+        pseudo::push_status(&mut builder, head.status)?;
+        payload.push(&mut builder)?;
+        pseudo::push_headers(&mut builder, &head.headers)?;
         Ok(builder.build())
     }
 
@@ -198,10 +234,7 @@ pub fn read_response(frame: Frame) -> Response {
     let correlation = correlation.and_then(|octets| Text::from_utf8(octets).ok());
     let outcome = match failure(&frame) {
         Some(error) => Err(error),
-        None => Ok(Reply {
-            headers: frame.headers,
-            body: Body::One(frame.payload),
-        }),
+        None => Ok(success(frame)),
     };
     Response {
         correlation,
@@ -209,14 +242,13 @@ pub fn read_response(frame: Frame) -> Response {
     }
 }
 
-/// Copies headers that are about the message and not about the hop.
-pub(super) fn push_extra(builder: &mut HeadersBuilder, extra: &Headers) -> Result<(), HeaderError> {
-    for (key, value) in extra.iter() {
-        if !is_hop_header(key) {
-            builder.push(key, value)?;
-        }
+fn success(frame: Frame) -> Reply {
+    let has_pseudo = pseudo::has_pseudo(&frame.headers);
+    let mut reply = Reply::new(frame.headers, Body::One(frame.payload));
+    if has_pseudo {
+        Pseudo::read(&reply.headers).apply_to_reply(&mut reply);
     }
-    Ok(())
+    reply
 }
 
 /// What can be said of another try, and how long to wait before it, in milliseconds rounded up.

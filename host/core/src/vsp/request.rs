@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use bytes::Bytes;
 
-use super::reply::push_extra;
+use super::pseudo::{self, Payload};
 use crate::{
     call::Call,
     error::{Blame, Error},
@@ -25,20 +25,34 @@ pub fn request_frame(
     correlation: &str,
     now: Instant,
 ) -> Result<Frame, Error> {
+    payload_frame(call, Payload::one(payload), correlation, now)
+}
+
+/// As `request_frame`, of a body that may be more than its octets.
+///
+/// # Errors
+/// As `request_frame`.
+pub fn payload_frame(
+    call: &Call,
+    payload: Payload,
+    correlation: &str,
+    now: Instant,
+) -> Result<Frame, Error> {
     let remaining = call.context.remaining(now);
     if remaining.is_some_and(|remaining| remaining.is_zero()) {
         let message = "the deadline passed before the request was sent";
         return Err(Error::deadline_exceeded(Blame::Client, message));
     }
     let timeout_ms = remaining.map(|remaining| remaining.as_nanos().div_ceil(1_000_000));
-    let headers = headers(call, correlation, timeout_ms).map_err(|error| {
+    let headers = headers(call, &payload, correlation, timeout_ms).map_err(|error| {
         Error::invalid_argument("the request's headers do not fit into a frame").with_source(error)
     })?;
-    Ok(Frame::data(headers, payload))
+    Ok(Frame::data(headers, payload.octets))
 }
 
 fn headers(
     call: &Call,
+    payload: &Payload,
     correlation: &str,
     timeout_ms: Option<u128>,
 ) -> Result<Headers, HeaderError> {
@@ -63,6 +77,8 @@ fn headers(
     if call.context.priority != 50 {
         builder.push("priority", call.context.priority.to_string())?;
     }
-    push_extra(&mut builder, &call.headers)?;
+    pseudo::push_http(&mut builder, call.http.as_deref())?;
+    payload.push(&mut builder)?;
+    pseudo::push_request_headers(&mut builder, &call.headers)?;
     Ok(builder.build())
 }

@@ -17,6 +17,7 @@ use crate::{
 
 mod hops;
 mod properties;
+mod pseudo;
 mod sharing;
 
 fn reader(default_service: Option<&'static str>) -> Reader {
@@ -64,7 +65,7 @@ fn body(body: Body) -> Bytes {
     match body {
         Body::Empty => Bytes::new(),
         Body::One(payload) => payload,
-        Body::Many(_) => panic!("many"),
+        Body::Messages(_) | Body::Octets(_) => panic!("many"),
     }
 }
 
@@ -145,10 +146,7 @@ fn a_reply_keeps_the_handlers_headers_and_the_urgency_of_the_call() {
         ("status", "forged"),
         ("x", "1"),
     ]);
-    let reply = token.answer(Ok(Reply {
-        headers: handlers,
-        body: Body::Empty,
-    }));
+    let reply = token.answer(Ok(Reply::new(handlers, Body::Empty)));
     let expected = [
         ("type", "response"),
         ("status", "success"),
@@ -390,10 +388,7 @@ fn headers_that_do_not_fit_are_refused_on_both_ways() {
     let error = request_frame(&call, Bytes::new(), "1", epoch()).expect_err("too much");
     assert_eq!(error.kind, Kind::InvalidArgument);
     let token = ReplyToken::vsp(long.into(), 50);
-    let error = failed(token.answer(Ok(Reply {
-        headers: full,
-        body: Body::Empty,
-    })));
+    let error = failed(token.answer(Ok(Reply::new(full, Body::Empty))));
     assert_eq!(error.kind, Kind::Internal);
 }
 
@@ -409,11 +404,8 @@ fn a_reply_of_many_messages_needs_a_stream() {
             std::task::Poll::Ready(None)
         }
     }
-    let body = Body::Many(BodyStream::new(Nothing));
-    let reply = Reply {
-        headers: Headers::new(),
-        body,
-    };
+    let body = Body::Messages(BodyStream::new(Nothing));
+    let reply = Reply::new(Headers::new(), body);
     let error = failed(ReplyToken::vsp("1".into(), 50).answer(Ok(reply)));
     assert_eq!(error.kind, Kind::Unimplemented);
 }

@@ -129,13 +129,7 @@ pub(super) async fn send(
     };
     let reply = client.call(call).await;
     // A streamed reply still needs the session; it ends with the process.
-    if !matches!(
-        &reply,
-        Ok(Reply {
-            body: Body::Many(_),
-            ..
-        })
-    ) {
+    if !reply.as_ref().is_ok_and(|reply| reply.body.is_stream()) {
         client.close().await;
     }
     reply.map_err(|error| CommandFailure::call(&error))
@@ -145,10 +139,17 @@ pub(super) async fn print(reply: Reply, output: &Output) -> Result<(), CommandFa
     match reply.body {
         Body::Empty => print_message(&Bytes::new(), output),
         Body::One(message) => print_message(&message, output),
-        Body::Many(mut messages) => {
+        Body::Messages(mut messages) => {
             while let Some(message) = messages.next().await {
                 let message = message.map_err(|error: Error| CommandFailure::call(&error))?;
                 print_message(&message, output)?;
+            }
+            Ok(())
+        }
+        Body::Octets(mut pieces) => {
+            while let Some(piece) = pieces.next().await {
+                let piece = piece.map_err(|error: Error| Failure::call(&error))?;
+                output.octets(&piece)?;
             }
             Ok(())
         }

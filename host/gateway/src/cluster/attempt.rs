@@ -98,7 +98,7 @@ impl Attempt {
         let had = now.saturating_duration_since(self.sent);
         self.limit.at = None;
         match &result {
-            Ok(reply) if matches!(reply.body, postern_core::Body::Many(_)) => {}
+            Ok(reply) if reply.body.is_stream() => {}
             Ok(_) => self.end(Verdict::Success, now, had),
             Err(error) => self.end(Verdict::of(error, had, self.limit.is_own), now, had),
         }

@@ -36,7 +36,7 @@ impl HashOn {
             }
             Self::PayloadField(name) => match &call.body {
                 Body::One(payload) => json::member(payload, name).map(hash),
-                Body::Empty | Body::Many(_) => None,
+                Body::Empty | Body::Messages(_) | Body::Octets(_) => None,
             },
         }
     }

@@ -3,7 +3,7 @@
 use std::{future::poll_fn, sync::Arc, task::Poll, time::Instant};
 
 use futures_util::FutureExt;
-use postern_core::{Blame, Body, BoxFuture, Error, Reply, resilience::Safety};
+use postern_core::{Blame, BoxFuture, Error, Reply, resilience::Safety};
 use postern_system::clock::now;
 
 use super::{
@@ -29,7 +29,7 @@ pub(super) async fn run(way: &mut Way) -> Result<Won, Lost> {
 fn hedging(way: &Way) -> Option<Arc<Hedging>> {
     let hedging = way.picture.machines.hedging.as_ref()?;
     let is_possible = way.picture.places.len() > 1
-        && !matches!(way.call.body, Body::Many(_))
+        && !way.call.body.is_stream()
         && way.safety() == Safety::Idempotent;
     is_possible.then(|| Arc::clone(hedging))
 }

@@ -9,13 +9,13 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use postern_core::{BodyStream, Error, resilience::Outcome};
+use postern_core::{BodySource, BodyStream, Error, Headers, resilience::Outcome};
 
 use super::{attempt::Attempt, gate::Permit, way::load_of};
 
 pub(super) struct Replies {
+    inner: BodyStream,
     /// `None` once it has ended.
-    inner: Option<BodyStream>,
     held: Option<(Attempt, Option<Permit>)>,
     /// Time to the reply's head.
     latency: Duration,
@@ -29,14 +29,13 @@ impl Replies {
         latency: Duration,
     ) -> Self {
         Self {
-            inner: Some(stream),
+            inner: stream,
             held: Some((attempt, permit)),
             latency,
         }
     }
 
     fn end(&mut self, error: Option<&Error>) {
-        self.inner = None;
         let Some((attempt, permit)) = self.held.take() else {
             return;
         };
@@ -51,15 +50,28 @@ impl Stream for Replies {
     type Item = Result<Bytes, Error>;
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
-        let Some(inner) = &mut self.inner else {
+        if self.held.is_none() {
             return Poll::Ready(None);
-        };
-        let next = ready!(inner.poll_next_unpin(cx));
+        }
+        let next = ready!(self.inner.poll_next_unpin(cx));
         match &next {
             Some(Ok(_)) => {}
-            Some(Err(error)) => self.end(Some(error)),
+            Some(Err(error)) => {
+                self.inner = BodyStream::empty();
+                self.end(Some(error));
+            }
             None => self.end(None),
         }
         Poll::Ready(next)
+    }
+}
+
+impl BodySource for Replies {
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.inner.trailers()
+    }
+
+    fn keep(mut self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
+        self.inner.keep(n_octets)
     }
 }

@@ -86,7 +86,7 @@ pub(super) async fn go(
         .fallback
         .clone()
         .filter(|_| falls == Falls::May);
-    let spare = fallback.as_ref().and_then(|_| copy(&call));
+    let spare = fallback.as_ref().and_then(|_| call.try_clone());
     let error = match answer(&cluster, picture, call, own, trail.clone()).await {
         Err(error) if error.blame != Blame::Client && is_fault(error.kind) => error,
         outcome => return outcome,
@@ -137,7 +137,7 @@ impl Way {
                 Ok(won) => return Ok(won),
                 Err(lost) => lost,
             };
-            if !lost.is_sent || matches!(self.call.body, Body::Many(_)) {
+            if !lost.is_sent || self.call.body.is_stream() {
                 return Err(refusal::tell_tries(lost.error, &self.tried, None));
             }
             if let Err(stopped) = self.wait_for_next(&lost.error, n_rounds).await {
@@ -278,20 +278,17 @@ impl Won {
     /// The reply for the caller. A stream keeps try and place; otherwise both are over.
     fn hand_on(self, permit: Option<Permit>) -> Reply {
         let latency = now().saturating_duration_since(self.attempt.sent());
-        let Reply { headers, body } = self.reply;
-        let body = match body {
-            Body::Many(stream) => {
-                let replies = Replies::new(stream, self.attempt, permit, latency);
-                Body::Many(BodyStream::new(replies))
-            }
-            body @ (Body::Empty | Body::One(_)) => {
-                if let Some(permit) = permit {
-                    permit.finish(Outcome::Served);
-                }
-                body
-            }
-        };
-        Reply { headers, body }
+        let Self { reply, attempt } = self;
+        if reply.body.is_stream() {
+            let body = reply.body.map_stream(|stream| {
+                BodyStream::from_source(Replies::new(stream, attempt, permit, latency))
+            });
+            return Reply { body, ..reply };
+        }
+        if let Some(permit) = permit {
+            permit.finish(Outcome::Served);
+        }
+        reply
     }
 }
 
@@ -385,39 +382,15 @@ pub(super) fn load_of(error: &Error) -> Outcome {
     }
 }
 
-/// The call for one try. A body of many messages goes with the first.
+/// The call for one try. A body that can be read once goes with the first.
 fn take(call: &mut Call) -> Call {
-    let body = match &call.body {
-        Body::Empty => Body::Empty,
-        Body::One(payload) => Body::One(payload.clone()),
-        Body::Many(_) => {
-            // What is left says still that there were many.
-            let spent = Body::Many(BodyStream::new(futures_util::stream::empty()));
-            std::mem::replace(&mut call.body, spent)
-        }
-    };
-    with_body(call, body)
-}
-
-/// The call once more, unless its body can be read only once.
-fn copy(call: &Call) -> Option<Call> {
-    let body = match &call.body {
-        Body::Empty => Body::Empty,
-        Body::One(payload) => Body::One(payload.clone()),
-        Body::Many(_) => return None,
-    };
-    Some(with_body(call, body))
-}
-
-fn with_body(call: &Call, body: Body) -> Call {
-    Call {
-        service: call.service.clone(),
-        method: call.method.clone(),
-        version: call.version.clone(),
-        headers: call.headers.clone(),
-        body,
-        context: call.context.clone(),
+    if let Some(copy) = call.try_clone() {
+        return copy;
     }
+    // What is left says still that it was a stream.
+    let spent = Body::Messages(BodyStream::empty());
+    let body = std::mem::replace(&mut call.body, spent);
+    call.with_body(body)
 }
 
 const BUDGET: &str = "budget";

@@ -128,7 +128,7 @@ impl Service {
     async fn answer(directory: Arc<Directory>, mut call: Call) -> Result<Reply, Error> {
         let method = Method::named(&call.method)?;
         if method == Method::Watch {
-            let is_stream = matches!(call.body, postern_core::Body::Many(_));
+            let is_stream = call.body.is_stream();
             let mut watched: Watched = request::read(&mut call).await?;
             watched.is_stream = is_stream;
             return watching::answer(directory, watched, &call.context).await;

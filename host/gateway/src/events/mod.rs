@@ -230,7 +230,7 @@ impl EventService {
             context,
             ..
         } = call;
-        let body = body.into_one(usize::MAX).await?;
+        let body = body.into_one(PUBLISHED_BYTES_MAX).await?;
         let event = match headers.get_bytes(b"event-type") {
             Some(topic) => Event {
                 topic: Text::from_utf8(topic).map_err(|error| {
@@ -253,7 +253,7 @@ impl EventService {
                 "plugins get events by their role event-handler and the manifest's topics";
             return Err(Error::new(Kind::FailedPrecondition, Blame::Guest, message));
         }
-        let is_stream = matches!(body, Body::Many(_));
+        let is_stream = body.is_stream();
         let Wanted { topics } = read(&first(body).await?)?;
         let mut patterns = Vec::new();
         for topic in topics {
@@ -302,6 +302,12 @@ struct Ending {
 
 /// Of a stranger's text, shown back to it.
 const ID_CHARS_MAX: usize = 64;
+/// Largest message of `subscribe` and `unsubscribe` that comes in pieces, in octets: 64 topics of 255
+/// with quotes and commas are less than a third of it.
+const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+/// Largest message of `publish`, in octets: the hub refuses events over 1 MiB, whose document in
+/// base64 and quotes is far smaller than this.
+const PUBLISHED_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// The event that the document of a call describes. The call's own `content-type` is about the
 /// document.
@@ -326,10 +332,7 @@ fn streamed(subscription: Subscription, context: &Context) -> Reply {
     // Twenty digits at most.
     let _ = headers.push("subscription", subscription.id().as_bytes());
     let lines = Lines::new(subscription, context.deadline);
-    Reply {
-        headers,
-        body: Body::Many(BodyStream::new(lines)),
-    }
+    Reply::new(headers, Body::Messages(BodyStream::new(lines)))
 }
 
 /// Whose subscription it is: the session's, or, where there is none, the address's.
@@ -346,11 +349,8 @@ fn owner(peer: &Peer) -> Text {
 
 /// The message, or the first of a stream whose rest does not matter.
 async fn first(body: Body) -> Result<Bytes, Error> {
-    match body {
-        Body::Empty => Ok(Bytes::new()),
-        Body::One(message) => Ok(message),
-        Body::Many(mut messages) => Ok(messages.next().await.transpose()?.unwrap_or_default()),
-    }
+    let mut messages = body.into_messages(DOCUMENT_BYTES_MAX);
+    Ok(messages.next().await.transpose()?.unwrap_or_default())
 }
 
 fn read<T: DeserializeOwned>(message: &[u8]) -> Result<T, Error> {

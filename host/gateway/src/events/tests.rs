@@ -130,7 +130,7 @@ async fn where_there_is_no_session_the_reply_is_a_stream_that_ends_with_the_dead
     let now: Instant = clock::now();
     call.context.deadline = Some(now + Duration::from_secs(3));
     let reply = events.call(call).await.expect("subscribed");
-    let Body::Many(mut lines) = reply.body else {
+    let Body::Messages(mut lines) = reply.body else {
         panic!("not a stream")
     };
     let publisher = nobody();
@@ -241,7 +241,7 @@ async fn ending_all_ends_streams() {
     let events = events();
     let subscribing = call("subscribe", r#"{"topics":["a"]}"#, &nobody());
     let reply = events.call(subscribing).await.expect("subscribed");
-    let Body::Many(mut lines) = reply.body else {
+    let Body::Messages(mut lines) = reply.body else {
         panic!("not a stream")
     };
     events.end_all();

@@ -161,7 +161,7 @@ impl Edits {
 
     /// A header that no longer fits into a section is left out.
     fn apply(&self, headers: &Headers, facts: &Facts) -> Headers {
-        let mut builder = HeadersBuilder::with_capacity(headers.section().len() + 64);
+        let mut builder = HeadersBuilder::like(headers, 64);
         for (key, value) in headers.iter() {
             if self.remove.iter().any(|removal| removal.matches(key)) {
                 continue;

@@ -2,7 +2,6 @@
 //! its end, also when the caller goes away. This is where a call's deadline is armed, on every way.
 
 use std::{
-    future::ready,
     pin::Pin,
     sync::{
         Arc,
@@ -15,7 +14,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use postern_core::{
-    Blame, Body, BodyStream, BoxFuture, Error, Kind, Reply,
+    Blame, Body, BodySource, BodyStream, BoxFuture, Error, Headers, Kind, Reply,
     bounded::{Bounded, late},
 };
 use postern_net::Alarm;
@@ -30,11 +29,21 @@ pub(super) struct CallFuture {
     record: Option<CallRecord>,
 }
 
-/// The messages of a streamed reply, until the last one.
+/// The stream of a reply, until its end.
 struct Replies {
     inner: Bounded<BodyStream, Alarm>,
+    trailers: Option<Headers>,
     body_bytes_max: usize,
+    /// `None` once it has ended.
     record: Option<CallRecord>,
+}
+
+/// The stream of a request: counted and bounded as the handler takes it.
+struct Requests {
+    inner: BodyStream,
+    bytes: Arc<AtomicU64>,
+    bytes_max: usize,
+    has_ended: bool,
 }
 
 impl CallFuture {
@@ -56,19 +65,17 @@ impl CallFuture {
             return result;
         };
         match result {
-            Ok(Reply {
-                headers,
-                body: Body::Many(stream),
-            }) => {
-                let replies = Replies {
-                    inner: self.inner.go_on(stream),
-                    body_bytes_max: self.body_bytes_max,
-                    record: Some(record),
-                };
-                Ok(Reply {
-                    headers,
-                    body: Body::Many(BodyStream::new(replies)),
-                })
+            Ok(reply) if reply.body.is_stream() => {
+                let body_bytes_max = self.body_bytes_max;
+                let body = reply.body.map_stream(|stream| {
+                    BodyStream::from_source(Replies {
+                        inner: self.inner.go_on(stream),
+                        trailers: None,
+                        body_bytes_max,
+                        record: Some(record),
+                    })
+                });
+                Ok(Reply { body, ..reply })
             }
             Ok(reply) => {
                 if let Body::One(message) = &reply.body {
@@ -103,7 +110,8 @@ impl Stream for Replies {
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
         let (record, limit) = (this.record.as_ref(), this.body_bytes_max);
-        let next = ready!(this.inner.poll_message(cx, || late(blame(record))));
+        let late = || late(blame(record));
+        let next = ready!(this.inner.poll_message(cx, late, &mut this.trailers));
         let next = next.map(|next| {
             next.and_then(|message| {
                 check_length(message.len(), limit, || blame(record)).map(|()| message)
@@ -126,25 +134,57 @@ impl Stream for Replies {
     }
 }
 
+impl BodySource for Replies {
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.trailers.take()
+    }
+
+    fn keep(mut self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
+        self.inner.keep(n_octets)
+    }
+}
+
+impl Stream for Requests {
+    type Item = Result<Bytes, Error>;
+
+    fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        if self.has_ended {
+            return Poll::Ready(None);
+        }
+        let next = ready!(self.inner.poll_next_unpin(cx));
+        let next = next.map(|message| {
+            let message = message?;
+            check_length(message.len(), self.bytes_max, || Blame::Client)?;
+            self.bytes.fetch_add(message.len() as u64, Relaxed);
+            Ok(message)
+        });
+        self.has_ended = !matches!(next, Some(Ok(_)));
+        Poll::Ready(next)
+    }
+}
+
+impl BodySource for Requests {
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.inner.trailers()
+    }
+
+    fn keep(mut self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
+        self.inner.keep(n_octets)
+    }
+}
+
 fn blame(record: Option<&CallRecord>) -> Blame {
     record.map_or(Blame::Gateway, CallRecord::blame)
 }
 
 /// Counts and bounds the messages of a streamed request as the handler takes them.
-pub(super) fn counted(stream: BodyStream, bytes: Arc<AtomicU64>, bytes_max: usize) -> BodyStream {
-    let check = move |has_failed: &mut bool, message: Result<Bytes, Error>| {
-        if *has_failed {
-            return ready(None);
-        }
-        let message = message.and_then(|message| {
-            check_length(message.len(), bytes_max, || Blame::Client)?;
-            bytes.fetch_add(message.len() as u64, Relaxed);
-            Ok(message)
-        });
-        *has_failed = message.is_err();
-        ready(Some(message))
-    };
-    BodyStream::new(stream.scan(false, check))
+pub(super) fn counted(inner: BodyStream, bytes: Arc<AtomicU64>, bytes_max: usize) -> BodyStream {
+    BodyStream::from_source(Requests {
+        inner,
+        bytes,
+        bytes_max,
+        has_ended: false,
+    })
 }
 
 /// Whether a message of `length` octets may pass.

@@ -348,7 +348,7 @@ fn bound(call: &Call, now: Instant, settings: &PipelineSettings) -> Result<(), E
             answer::check_length(message.len(), settings.body_bytes_max, || Blame::Client)
         }
         // Those of a stream are looked at as they come.
-        Body::Empty | Body::Many(_) => Ok(()),
+        Body::Empty | Body::Messages(_) | Body::Octets(_) => Ok(()),
     }
 }
 

@@ -32,7 +32,7 @@ fn guard() -> Guard {
 async fn answers_and_books_a_unary_call() {
     let stage = Stage::new(|call| match call.body {
         Body::One(body) => ready(Ok(Reply::one(body))),
-        Body::Empty | Body::Many(_) => ready(Ok(Reply::one(""))),
+        Body::Empty | Body::Messages(_) | Body::Octets(_) => ready(Ok(Reply::one(""))),
     });
     let reply = stage
         .pipeline
@@ -223,7 +223,7 @@ async fn a_streamed_call_is_booked_after_its_last_message() {
     let mut call = Call::unary("users", "Watch", "");
     call.body = messages(vec![Ok("abc".into()), Ok("de".into())]);
     let reply = stage.pipeline.call(call).await.expect("answered");
-    let Body::Many(mut replies) = reply.body else {
+    let Body::Messages(mut replies) = reply.body else {
         unreachable!("a stream went in")
     };
     assert_eq!(
@@ -252,17 +252,14 @@ async fn a_stream_that_breaks_is_booked_by_its_error_and_ends() {
             Err(Error::internal("broken")),
             Ok("x".into()),
         ]);
-        ready(Ok(Reply {
-            headers: postern_core::Headers::new(),
-            body,
-        }))
+        ready(Ok(Reply::new(postern_core::Headers::new(), body)))
     });
     let reply = stage
         .pipeline
         .call(Call::unary("users", "Watch", ""))
         .await
         .expect("answered");
-    let Body::Many(mut replies) = reply.body else {
+    let Body::Messages(mut replies) = reply.body else {
         unreachable!("a stream went in")
     };
     assert!(replies.next().await.expect("a message").is_ok());
@@ -278,18 +275,15 @@ async fn a_stream_that_breaks_is_booked_by_its_error_and_ends() {
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_stalls_is_ended_at_the_deadline() {
     let stage = Stage::new(|_| {
-        let body = Body::Many(BodyStream::new(stream::pending()));
-        ready(Ok(Reply {
-            headers: postern_core::Headers::new(),
-            body,
-        }))
+        let body = Body::Messages(BodyStream::new(stream::pending()));
+        ready(Ok(Reply::new(postern_core::Headers::new(), body)))
     });
     let reply = stage
         .pipeline
         .call(Call::unary("users", "Watch", ""))
         .await
         .expect("answered");
-    let Body::Many(replies) = reply.body else {
+    let Body::Messages(replies) = reply.body else {
         unreachable!("a stream went in")
     };
     let mut replies = pin!(replies);
@@ -447,10 +441,7 @@ where
 }
 
 fn echo(call: Call) -> Reply {
-    Reply {
-        headers: call.headers,
-        body: call.body,
-    }
+    Reply::new(call.headers, call.body)
 }
 
 fn ready(result: Result<Reply, Error>) -> BoxFuture<Result<Reply, Error>> {
@@ -458,5 +449,5 @@ fn ready(result: Result<Reply, Error>) -> BoxFuture<Result<Reply, Error>> {
 }
 
 fn messages(messages: Vec<Result<Bytes, Error>>) -> Body {
-    Body::Many(BodyStream::new(stream::iter(messages)))
+    Body::Messages(BodyStream::new(stream::iter(messages)))
 }

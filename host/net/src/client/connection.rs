@@ -16,7 +16,8 @@ use postern_core::{
 };
 
 use super::{
-    ClientConfig, Speak, StreamRequest,
+    ClientConfig, Speak,
+    command::StreamRequest,
     dispatch::{Dispatch, Machine, Unsent},
     streaming::Streaming,
 };
@@ -142,6 +143,9 @@ impl<S: StreamLink> Driver<S> {
             match self.line.connection.poll_event()? {
                 Event::Established(dialect) => dispatch.on_established(now, dialect, self),
                 Event::Message(frame) if Mux::takes(&frame) => {
+                    if let Some((id, reply)) = dispatch.take_streamed(&frame) {
+                        self.streaming.adopt(id, reply, &mut self.line.connection);
+                    }
                     self.streaming
                         .handle_frame(now, frame, &mut self.line.connection);
                 }

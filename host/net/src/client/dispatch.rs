@@ -18,8 +18,8 @@ use postern_core::{
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
-    Command, StreamRequest,
-    exchange::{Exchange, Matched, Order},
+    command::{Command, StreamRequest},
+    exchange::{Answer, Exchange, Matched, Order},
     life::Life,
     lost, unanswered,
 };
@@ -249,6 +249,12 @@ impl Dispatch {
         }
         machine.finish();
         self.begin_waiting(now, machine);
+    }
+
+    /// The call whose reply begins as a stream with `frame`, although it opened none.
+    pub(super) fn take_streamed(&mut self, frame: &Frame) -> Option<(u64, Answer)> {
+        let id = vsp::mux::opened_id(frame)?.parse().ok()?;
+        Some((id, self.exchange.take(id)?))
     }
 
     /// The request of call `id` did not arrive, or nobody knows whether it did.

@@ -8,14 +8,14 @@ use std::{
 
 use postern_core::{
     Error, Reply,
-    vsp::{read_response, request_frame},
+    vsp::{payload_frame, read_response},
     wire::Frame,
 };
 use tokio::sync::oneshot;
 
-use super::Request;
+use super::command::{Answered, Request};
 
-type Answer = oneshot::Sender<Result<Reply, Error>>;
+pub(super) type Answer = oneshot::Sender<Result<Answered, Error>>;
 
 /// The calls of one session.
 #[derive(Default)]
@@ -87,6 +87,14 @@ impl Exchange {
         }
     }
 
+    /// Gives call `id` up to whoever reads its reply as a stream.
+    pub(super) fn take(&mut self, id: u64) -> Option<Answer> {
+        match self.order {
+            Order::Any => self.sent.remove(&id),
+            Order::OneByOne => None,
+        }
+    }
+
     /// The answer of call `id`, which nobody waits for, is not waited for either. False when it is
     /// not the one that comes next.
     pub(super) fn give_up(&mut self, id: u64) -> bool {
@@ -107,7 +115,7 @@ impl Exchange {
             return was_next;
         };
         // The caller may have gone a moment ago.
-        let _ = answer.send(outcome);
+        let _ = answer.send(outcome.map(Answered::from));
         true
     }
 
@@ -140,7 +148,7 @@ impl Exchange {
             payload,
             reply,
         } = request;
-        match request_frame(&call, payload, &id.to_string(), now) {
+        match payload_frame(&call, payload, &id.to_string(), now) {
             Ok(mut frame) => {
                 if self.order == Order::OneByOne && frame.headers.get(b"content-type").is_none() {
                     // As the published easy client sends it; without room for it, JSON is implied.
@@ -161,20 +169,24 @@ impl Exchange {
 #[cfg(test)]
 mod tests {
     use bytes::Bytes;
-    use postern_core::{Body, Call, Headers, testing::epoch, vsp::easy};
+    use postern_core::{
+        Body, Call, Headers,
+        testing::epoch,
+        vsp::{Payload, easy},
+    };
 
     use super::*;
 
-    type Answered = oneshot::Receiver<Result<Reply, Error>>;
+    type Waiting = oneshot::Receiver<Result<Answered, Error>>;
 
-    fn request(id: u64) -> (Box<Request>, Answered) {
+    fn request(id: u64) -> (Box<Request>, Waiting) {
         let (reply, answered) = oneshot::channel();
         let call = Call::unary("service", "method", Bytes::new());
         (
             Box::new(Request {
                 id,
                 call,
-                payload: Bytes::from(id.to_string()),
+                payload: Payload::one(Bytes::from(id.to_string())),
                 reply,
             }),
             answered,
@@ -195,15 +207,18 @@ mod tests {
         exchange.begin_waiting(epoch()).is_some()
     }
 
-    fn payload(mut answered: Answered) -> Bytes {
+    fn payload(mut answered: Waiting) -> Bytes {
         match answered
             .try_recv()
             .expect("answered")
             .expect("success")
+            .reply
             .body
         {
             Body::One(payload) => payload,
-            body @ (Body::Empty | Body::Many(_)) => panic!("{body:?} instead of one message"),
+            body @ (Body::Empty | Body::Messages(_) | Body::Octets(_)) => {
+                panic!("{body:?} instead of one message")
+            }
         }
     }
 
@@ -257,7 +272,7 @@ mod tests {
         assert!(begin(&mut exchange, one));
         assert!(!begin(&mut exchange, two));
         exchange.fail_all(|| Error::internal("sent"), || Error::internal("unsent"));
-        let message = |answered: &mut Answered| {
+        let message = |answered: &mut Waiting| {
             let outcome = answered.try_recv().expect("answered");
             outcome.expect_err("an error").message
         };

@@ -8,7 +8,7 @@ use postern_core::{
 };
 use tokio::sync::oneshot;
 
-use super::{Abandon, Client, Command, lost};
+use super::{Abandon, Client, command::Command, lost};
 use crate::driver;
 
 /// A PING that may be lost is said this many times, as HELLO is.

@@ -1,5 +1,6 @@
 //! A client: one session to one peer, shared by any number of concurrent calls.
 
+mod command;
 mod connection;
 mod dispatch;
 mod events;
@@ -19,11 +20,11 @@ use std::{
     time::Duration,
 };
 
-use bytes::Bytes;
 use postern_core::{
-    Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply, Retry,
+    Blame, Body, BoxFuture, Call, Error, Handler, Kind, Reply, Retry,
     bounded::BoundedHandler,
     event::{Mailbox, QueueBounds},
+    vsp::Payload,
     wire::{Dialect, Features, Link, RetryConfig, SessionConfig},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
@@ -31,6 +32,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 pub use self::events::Events;
 use self::{
+    command::{Answered, Command, Request, StreamRequest},
     dispatch::{Dispatch, Established},
     life::Life,
 };
@@ -98,20 +100,6 @@ struct Shared {
     _driver: AbortOnDropHandle<()>,
 }
 
-/// What a client tells its driver.
-enum Command {
-    Call(Box<Request>),
-    Stream(Box<StreamRequest>),
-    /// Nobody waits for this call any more.
-    Cancel(u64),
-    /// Say PING with this number; tell when it comes back.
-    Ping(u64, Option<oneshot::Sender<()>>),
-    /// End the session at once, for this reason.
-    Cut(String),
-    /// End the session in order; tell when that is done.
-    Close(oneshot::Sender<()>),
-}
-
 /// A client's ends of what it shares with its driver.
 struct Ends {
     commands: mpsc::UnboundedSender<Command>,
@@ -119,22 +107,6 @@ struct Ends {
     dialect: watch::Receiver<Dialect>,
     life: watch::Receiver<Life>,
     events: Arc<Mailbox>,
-}
-
-/// A call on its way to the driver.
-struct Request {
-    id: u64,
-    call: Call,
-    payload: Bytes,
-    reply: oneshot::Sender<Result<Reply, Error>>,
-}
-
-/// A streaming call on its way to the driver.
-struct StreamRequest {
-    id: u64,
-    call: Call,
-    body: BodyStream,
-    reply: oneshot::Sender<Result<Reply, Error>>,
 }
 
 impl Default for ClientConfig {
@@ -286,8 +258,8 @@ impl Handler for Client {
     /// it was, or may have been. Dropping the future leaves the answer, when it comes, unread. The
     /// messages of a streamed reply end at the deadline as well.
     ///
-    /// A body of many messages makes a streaming call, whose reply is a stream as well; that needs a
-    /// stream link and feature `mux`. Elsewhere the body must hold one message.
+    /// A body that is a stream makes a streaming call; that needs a stream link and feature `mux`.
+    /// Elsewhere it is collected: octets up to `Limits::message_bytes_max`, messages when there is one.
     fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
         let deadline = &mut call.context.deadline;
         deadline.get_or_insert_with(|| driver::now() + self.shared.call_timeout);
@@ -323,15 +295,24 @@ impl Shared {
             .map_err(|error| lost(&self.destination, &error))?;
         let (reply, answer) = oneshot::channel();
         let id = self.next_id();
-        let command = match std::mem::take(&mut call.body) {
-            Body::Many(body) if self.has_mux() => Command::Stream(Box::new(StreamRequest {
+        let (body, has_mux) = (std::mem::take(&mut call.body), self.has_mux());
+        let kind = body.kind();
+        let command = match body.try_into_stream() {
+            Ok(body) if has_mux => Command::Stream(Box::new(StreamRequest {
                 id,
                 call,
+                kind,
                 body,
                 reply,
             })),
-            body @ (Body::Empty | Body::One(_) | Body::Many(_)) => {
-                let payload = body.into_one(self.message_bytes_max).await?;
+            body => {
+                let body = body.map_or_else(|body| body, |stream| kind.of_stream(stream));
+                let payload = Payload::collect(body, self.message_bytes_max).await?;
+                let payload = Payload {
+                    // What HTTP asks for may be of any size.
+                    takes_stream: has_mux && call.http.is_some(),
+                    ..payload
+                };
                 Command::Call(Box::new(Request {
                     id,
                     call,
@@ -348,7 +329,13 @@ impl Shared {
         };
         let answered = answer.await;
         abandon.id = None;
-        answered.unwrap_or_else(|_| Err(unanswered(&self.destination, &"the session has ended")))
+        let gone = |_| Err(unanswered(&self.destination, &"the session has ended"));
+        let Answered { mut reply, is_one } = answered.unwrap_or_else(gone)?;
+        if is_one {
+            let body = std::mem::take(&mut reply.body);
+            reply.body = Body::One(body.into_one(self.message_bytes_max).await?);
+        }
+        Ok(reply)
     }
 
     fn next_id(&self) -> u64 {

@@ -21,7 +21,8 @@ use postern_core::{
 };
 
 use super::{
-    ClientConfig, Speak, StreamRequest,
+    ClientConfig, Speak,
+    command::StreamRequest,
     dispatch::{Dispatch, Machine, Unsent},
     lost,
 };

@@ -3,19 +3,21 @@
 use std::{
     collections::HashMap,
     fmt,
-    task::{Context, Poll},
+    task::{self, Poll},
     time::Instant,
 };
 
-use bytes::Bytes;
 use postern_core::{
-    Blame, Body, Error, Kind, Reply, Text,
-    vsp::{mux::MuxConfig, request_frame},
+    Blame, Body, BodyKind, Context, Error, Kind, Reply, Text,
+    vsp::{Payload, ReplyHead, ReplyToken, mux::MuxConfig, payload_frame},
     wire::{Connection, Frame, Role, SendError},
 };
-use tokio::sync::oneshot;
 
-use super::{StreamRequest, lost, unanswered};
+use super::{
+    command::{Answered, StreamRequest},
+    exchange::Answer,
+    lost, unanswered,
+};
 use crate::{
     dial::Destination,
     streams::{StreamEvent, Streams},
@@ -28,7 +30,7 @@ pub(super) struct Streaming {
     destination: Destination,
     streams: Streams,
     /// Whoever waits for the reply to begin; none once it has.
-    calls: HashMap<Text, Option<oneshot::Sender<Result<Reply, Error>>>>,
+    calls: HashMap<Text, Option<Answer>>,
 }
 
 impl Streaming {
@@ -55,6 +57,7 @@ impl Streaming {
         let StreamRequest {
             id,
             call,
+            kind,
             body,
             reply,
         } = request;
@@ -62,7 +65,7 @@ impl Streaming {
             let _ = reply.send(Err(lost(&self.destination, &"it is closing")));
             return;
         }
-        let opened = request_frame(&call, Bytes::new(), &id.to_string(), now)
+        let opened = payload_frame(&call, Payload::opening(kind), &id.to_string(), now)
             .and_then(|frame| self.streams.open(frame, body));
         match opened {
             Ok(id) => {
@@ -74,6 +77,20 @@ impl Streaming {
             }
         }
         self.follow(now, connection);
+    }
+
+    /// Takes up a call that opened no stream: its reply begins as one.
+    pub(super) fn adopt(&mut self, id: u64, reply: Answer, connection: &mut Connection) {
+        let id = Text::from(id.to_string());
+        let token = ReplyToken::vsp(id.clone(), Context::USUAL_PRIORITY);
+        match self.streams.adopt(token) {
+            Ok(()) => drop(self.calls.insert(id, Some(reply))),
+            Err(error) => {
+                connection.finish();
+                // The caller may have gone a moment ago.
+                let _ = reply.send(Err(error));
+            }
+        }
     }
 
     /// Nobody waits for the call any more.
@@ -96,7 +113,7 @@ impl Streaming {
     /// Goes on with bodies in both directions. Ready when something was done.
     pub(super) fn poll(
         &mut self,
-        cx: &mut Context<'_>,
+        cx: &mut task::Context<'_>,
         now: Instant,
         connection: &mut Connection,
     ) -> Poll<()> {
@@ -108,7 +125,7 @@ impl Streaming {
         polled
     }
 
-    fn poll_once(&mut self, cx: &mut Context<'_>, connection: &Connection) -> Poll<()> {
+    fn poll_once(&mut self, cx: &mut task::Context<'_>, connection: &Connection) -> Poll<()> {
         // What a client holds is its callers' affair.
         self.streams
             .poll(cx, Self::may_send(connection), |_| Ok(()))
@@ -141,9 +158,27 @@ impl Streaming {
             StreamEvent::Accepted { id, headers } => {
                 let reply = self.calls.get_mut(&id).and_then(Option::take);
                 let Some(reply) = reply else { return };
-                let body = Body::Many(self.streams.body_of(&id));
+                let ReplyHead {
+                    headers,
+                    status,
+                    kind,
+                } = ReplyHead::read(headers);
+                let body = self.streams.body_of(&id, None);
+                let body = match kind {
+                    None | Some(BodyKind::Messages) => Body::Messages(body),
+                    // Whoever made the call collects what is one message.
+                    Some(BodyKind::Octets | BodyKind::One) => Body::Octets(body),
+                };
+                let answered = Answered {
+                    reply: Reply {
+                        headers,
+                        body,
+                        status,
+                    },
+                    is_one: kind == Some(BodyKind::One),
+                };
                 // A caller that has gone drops the body, which resets the call.
-                let _ = reply.send(Ok(Reply { headers, body }));
+                let _ = reply.send(Ok(answered));
             }
             StreamEvent::Over { id, outcome } => {
                 let Some(reply) = self.calls.remove(&id) else {
@@ -151,10 +186,8 @@ impl Streaming {
                 };
                 connection.finish();
                 if let Some(reply) = reply {
-                    let _ = reply.send(outcome.map(|headers| Reply {
-                        headers,
-                        body: Body::Empty,
-                    }));
+                    let reply_of = |headers| Answered::from(Reply::new(headers, Body::Empty));
+                    let _ = reply.send(outcome.map(reply_of));
                 }
             }
             // A server has no calls to make on a session of its client.

@@ -13,13 +13,14 @@ use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
     activity::InFlight,
+    fields::set,
     gather::Gather,
     head::{FIELDS_MAX, HeadError},
     host, is_ndjson,
     origin::{ForeignPage, check_origin},
     path::{PathError, Resource},
     reply::{self, ReplyBody},
-    request::{self, Refusal, set},
+    request::{self, Refusal},
 };
 use crate::{ConnectionBytes, Counters};
 

@@ -3,26 +3,30 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use futures_util::{StreamExt, TryStreamExt};
 use http::{HeaderValue, Method, Request, Response, header, uri::InvalidUri};
-use http_body::{Body as HttpBody, Frame};
-use http_body_util::{BodyExt, Full, Limited, StreamBody, combinators::UnsyncBoxBody};
+use http_body::Body as HttpBody;
+use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
 };
 use postern_core::{
-    Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers, Kind, Reply, Retry,
+    Blame, Body, BodyKind, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers,
+    HttpStatus, Kind, Reply, Retry,
 };
 use postern_system::clock;
 use tokio::time::timeout;
 
 use super::{
-    CORRELATION_HEADER, ERROR_HEADER, JSON, NDJSON, is_ndjson,
-    lines::{self, Lines},
-    reply::{read_error, to_http_headers, to_reply_headers},
-    request::set,
+    CORRELATION_HEADER, ERROR_HEADER, JSON, NDJSON,
+    fields::{self, set},
+    head::{FIELDS_MAX, HEAD_BYTES_MAX},
+    lines::Lines,
+    pieces::{Pieces, Silence},
+    reply::read_error,
+    request::{Form, form_of},
+    sent::Sent,
 };
 
 /// How an `HttpClient` calls.
@@ -100,6 +104,8 @@ impl HttpClient {
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
+            .http1_max_headers(FIELDS_MAX)
+            .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .http2_only(config.http2)
             .build(connector);
         Ok(Self {
@@ -131,7 +137,7 @@ impl HttpClient {
         let mut request = request.body(body).map_err(|error| {
             Error::invalid_argument(format!("{method} {path} is no request")).with_source(error)
         })?;
-        *request.headers_mut() = to_http_headers(headers);
+        *request.headers_mut() = fields::to_map(headers);
         let left = self.config.call_timeout;
         let reply = timeout(left, self.send(request))
             .await
@@ -142,18 +148,23 @@ impl HttpClient {
     fn to_request(&self, call: Call, left: Duration) -> Result<Request<RequestBody>, Error> {
         let (service, method) = (encode(&call.service), encode(&call.method));
         let uri = format!("{}/v1/services/{service}/{method}", self.base);
-        let is_stream = matches!(call.body, Body::Many(_));
+        let kind = call.body.kind();
         let mut request = Request::new(to_request_body(call.body));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = uri.parse().map_err(|error: InvalidUri| {
             Error::internal(format!("address {uri}")).with_source(error)
         })?;
         let headers = request.headers_mut();
-        *headers = to_http_headers(&call.headers);
-        if is_stream {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
-        } else if !headers.contains_key(header::CONTENT_TYPE) {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+        *headers = fields::to_map(&call.headers);
+        match kind {
+            BodyKind::Messages => {
+                headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+            }
+            BodyKind::One | BodyKind::Octets => {
+                let usual = if kind == BodyKind::One { JSON } else { OCTETS };
+                let content_type = headers.entry(header::CONTENT_TYPE);
+                content_type.or_insert(HeaderValue::from_static(usual));
+            }
         }
         // The trailers tell a failed stream from a whole one.
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
@@ -178,16 +189,32 @@ impl HttpClient {
         if !status.is_success() {
             return Err(self.read_failure(response).await);
         }
-        let headers = to_reply_headers(response.headers());
-        let is_stream = header_text(&response, "content-type").is_some_and(is_ndjson);
-        let line_bytes_max = self.config.message_bytes_max;
-        let body = if is_stream {
-            let lines = Lines::new(response.into_body(), line_bytes_max, None, Blame::Upstream);
-            Body::Many(BodyStream::new(lines))
-        } else {
-            Body::One(self.read_whole(response.into_body()).await?)
+        let headers = fields::of_response(response.headers());
+        // Whoever answers with one message says what it is, or how long.
+        let is_open = response.body().size_hint().exact().is_none();
+        let form = match response.headers().contains_key(header::CONTENT_TYPE) {
+            false if is_open => Form::Pieces,
+            _ => form_of(response.headers(), response.body()),
         };
-        Ok(Reply { headers, body })
+        let body = response.into_body();
+        let silence = Silence::new(None, Blame::Upstream);
+        let body = match form {
+            Form::Whole => match self.read_whole(body).await? {
+                (octets, None) => Body::One(octets),
+                (octets, trailers) => Body::Octets(BodyStream::once(octets, trailers)),
+            },
+            Form::Lines => {
+                let lines = Lines::new(body, self.config.message_bytes_max, silence);
+                Body::Messages(BodyStream::from_source(lines))
+            }
+            Form::Pieces => Body::Octets(BodyStream::from_source(Pieces::new(body, silence, None))),
+        };
+        let status = HttpStatus::new(status.as_u16()).ok();
+        Ok(Reply {
+            headers,
+            body,
+            status: status.filter(|status| status.number() != 200),
+        })
     }
 
     async fn read_failure(&self, response: Response<Incoming>) -> Error {
@@ -197,7 +224,7 @@ impl HttpClient {
         let after = header_text(&response, header::RETRY_AFTER.as_str());
         let after = after.and_then(|seconds| seconds.parse().ok());
         match self.read_whole(response.into_body()).await {
-            Ok(body) => {
+            Ok((body, _)) => {
                 let error = read_error(kind, Some(status), &body);
                 match after.map(Duration::from_secs) {
                     Some(after) if !error.is_too_large => error.with_retry(Retry::After(after)),
@@ -208,7 +235,7 @@ impl HttpClient {
         }
     }
 
-    async fn read_whole(&self, body: Incoming) -> Result<Bytes, Error> {
+    async fn read_whole(&self, body: Incoming) -> Result<(Bytes, Option<Headers>), Error> {
         let limit = self.config.message_bytes_max;
         let collected = Limited::new(body, limit).collect().await.map_err(|error| {
             let is_length = error.is::<http_body_util::LengthLimitError>();
@@ -219,7 +246,8 @@ impl HttpClient {
             };
             Error::unavailable(Blame::Upstream, message).with_source(error)
         })?;
-        Ok(collected.to_bytes())
+        let trailers = collected.trailers().and_then(fields::of_trailers);
+        Ok((collected.to_bytes(), trailers))
     }
 }
 
@@ -252,10 +280,8 @@ fn to_request_body(body: Body) -> RequestBody {
         Body::One(octets) => Full::new(octets)
             .map_err(|never| match never {})
             .boxed_unsync(),
-        Body::Many(stream) => {
-            let frames = stream.map_ok(|message| Frame::data(lines::to_line(&message)));
-            StreamBody::new(frames.boxed()).boxed_unsync()
-        }
+        Body::Messages(stream) => Sent::lines(stream).boxed_unsync(),
+        Body::Octets(stream) => Sent::octets(stream).boxed_unsync(),
     }
 }
 
@@ -298,6 +324,9 @@ fn root_cause(error: &dyn std::error::Error) -> String {
     }
     cause.to_string().to_lowercase()
 }
+
+/// What octets are whose type nobody names.
+const OCTETS: &str = "application/octet-stream";
 
 #[cfg(test)]
 mod tests {

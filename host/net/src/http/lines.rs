@@ -3,18 +3,15 @@
 use std::{
     pin::{Pin, pin},
     task::{Context, Poll},
-    time::Duration,
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_core::Stream;
 use http_body::Body as HttpBody;
-use postern_core::{Blame, Error, Kind};
-use postern_system::clock;
-use tokio::time::{Sleep, sleep};
+use postern_core::{Blame, BodySource, Error, Headers, Kind};
 
-use super::reply;
-use crate::HeldBytes;
+use super::{fields, pieces::Silence, reply};
+use crate::{HeldBytes, byte_budget::Kept};
 
 /// Cuts octets into lines, whatever pieces they come in.
 #[derive(Debug)]
@@ -86,13 +83,11 @@ pub(super) struct Lines<B> {
     suspect: Option<Bytes>,
     /// The line after one that turned out to be a message.
     ready: Option<Bytes>,
-    /// How long the next octets may take; `None` waits for ever.
-    timeout: Option<Duration>,
-    timer: Option<Pin<Box<Sleep>>>,
-    /// Whose fault a broken body is.
-    blame: Blame,
+    silence: Silence,
     /// Octets of lines that are not whole, where somebody counts them.
     held: Option<HeldBytes>,
+    kept: Option<Kept>,
+    trailers: Option<Headers>,
 }
 
 #[derive(PartialEq, Eq)]
@@ -104,12 +99,7 @@ enum State {
 }
 
 impl<B> Lines<B> {
-    pub(super) fn new(
-        body: B,
-        line_bytes_max: usize,
-        timeout: Option<Duration>,
-        blame: Blame,
-    ) -> Self {
+    pub(super) fn new(body: B, line_bytes_max: usize, silence: Silence) -> Self {
         let cutter = LineCutter::new(line_bytes_max);
         Self {
             body,
@@ -117,17 +107,18 @@ impl<B> Lines<B> {
             state: State::Reading,
             suspect: None,
             ready: None,
-            timeout,
-            timer: None,
-            blame,
+            silence,
             held: None,
+            kept: None,
+            trailers: None,
         }
     }
 
-    /// Counts what is not cut into lines as `held`.
-    pub(super) fn holding(self, held: HeldBytes) -> Self {
+    /// Counts what is not cut into lines as `held`, and lines that are kept as `kept`.
+    pub(super) fn holding(self, held: HeldBytes, kept: Kept) -> Self {
         Self {
             held: Some(held),
+            kept: Some(kept),
             ..self
         }
     }
@@ -135,7 +126,7 @@ impl<B> Lines<B> {
     /// Which line comes next when `line` arrives; a reply's line that may be its error waits.
     fn admit(&mut self, line: Bytes) -> Option<Bytes> {
         let before = self.suspect.take();
-        if self.blame == Blame::Upstream && line.starts_with(ERROR_LINE) {
+        if self.silence.blame == Blame::Upstream && line.starts_with(ERROR_LINE) {
             self.suspect = Some(line);
             return before;
         }
@@ -144,22 +135,6 @@ impl<B> Lines<B> {
         };
         self.ready = Some(line);
         Some(before)
-    }
-
-    fn poll_timer(&mut self, cx: &mut Context<'_>) -> Poll<Error> {
-        let Some(limit) = self.timeout else {
-            return Poll::Pending;
-        };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(sleep(limit)));
-        std::task::ready!(timer.as_mut().poll(cx));
-        let message = format!("no octets of the body for {} ms", limit.as_millis());
-        Poll::Ready(Error::deadline_exceeded(self.blame, message))
-    }
-
-    fn rearm(&mut self) {
-        if let (Some(timer), Some(limit)) = (&mut self.timer, self.timeout) {
-            timer.as_mut().reset((clock::now() + limit).into());
-        }
     }
 
     fn fail(&mut self, error: Error) -> Poll<Option<Result<Bytes, Error>>> {
@@ -203,7 +178,7 @@ where
             }
             match pin!(&mut self.body).poll_frame(cx) {
                 Poll::Ready(Some(Ok(frame))) => {
-                    self.rearm();
+                    self.silence.rearm();
                     if let Some(data) = frame.data_ref() {
                         if let Some(Err(error)) =
                             self.held.as_mut().map(|held| held.grow(data.len()))
@@ -211,22 +186,41 @@ where
                             return self.fail(error.into());
                         }
                         self.cutter.push(data);
-                    } else if let Some(kind) = frame.trailers_ref().and_then(trailing_kind) {
-                        let line = self.suspect.take().unwrap_or_default();
-                        return self.fail(reply::read_error(kind, None, &line));
+                    } else if let Some(trailers) = frame.trailers_ref() {
+                        if let Some(kind) = trailing_kind(trailers) {
+                            let line = self.suspect.take().unwrap_or_default();
+                            return self.fail(reply::read_error(kind, None, &line));
+                        }
+                        self.trailers = fields::of_trailers(trailers);
                     }
                 }
                 Poll::Ready(Some(Err(error))) => {
-                    let broken = Error::new(Kind::Cancelled, self.blame, "the body ended early");
-                    return self.fail(broken.with_source(error));
+                    let broken = self.silence.broken(error);
+                    return self.fail(broken);
                 }
                 Poll::Ready(None) => self.state = State::Draining,
                 Poll::Pending => {
-                    let error = std::task::ready!(self.poll_timer(cx));
+                    let error = std::task::ready!(self.silence.poll_late(cx));
                     return self.fail(error);
                 }
             }
         }
+    }
+}
+
+impl<B> BodySource for Lines<B>
+where
+    B: HttpBody<Data = Bytes> + Unpin,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.trailers.take()
+    }
+
+    fn keep(self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
+        self.kept
+            .as_ref()
+            .map_or(Ok(()), |kept| kept.grow(n_octets))
     }
 }
 

@@ -6,7 +6,9 @@
 //! GET  /v1/services/{service}            one service
 //! ```
 //! Request headers become call headers, reply headers become response headers; hop-by-hop fields
-//! stay out of both. A failed call is `{"error","code","details"?}` with the status of its kind
+//! stay out of both. JSON is one message, NDJSON is messages, anything else flows as octets: short
+//! ones of a known length are one message, too. A reply has the status that the handler sets, and its
+//! octets go out as they come; what ends a stream early ends the response early. A failed call is `{"error","code","details"?}` with the status of its kind
 //! (host/docs/errors.md) and the kind's name in `x-postern-error`.
 //!
 //! | request header | meaning |
@@ -32,6 +34,7 @@ mod config;
 mod connection;
 mod cors;
 mod fetch;
+mod fields;
 mod frames;
 mod gather;
 mod head;
@@ -39,8 +42,10 @@ mod host;
 mod lines;
 mod origin;
 mod path;
+mod pieces;
 mod reply;
 mod request;
+mod sent;
 mod server;
 mod socket;
 #[cfg(test)]
@@ -66,7 +71,7 @@ const NDJSON: &str = "application/x-ndjson";
 /// Whether the header `name` (lower case) concerns one connection only and is never passed on:
 /// RFC 9110 section 7.6.1, and what HTTP writes by itself.
 fn is_hop_by_hop(name: &str) -> bool {
-    const NAMES: [&str; 11] = [
+    const NAMES: [&str; 10] = [
         "connection",
         "content-length",
         "expect",
@@ -74,7 +79,6 @@ fn is_hop_by_hop(name: &str) -> bool {
         "keep-alive",
         "proxy-connection",
         "te",
-        "trailer",
         "transfer-encoding",
         "upgrade",
         "http2-settings",
@@ -88,6 +92,14 @@ fn media_type(value: &str) -> &str {
         .split_once(';')
         .map_or(value, |(media, _)| media)
         .trim()
+}
+
+/// Whether a `content-type` is JSON: `application/json`, or a type of the suffix `+json` (RFC 6839).
+fn is_json(value: &str) -> bool {
+    let media = media_type(value);
+    let suffix = media.rsplit_once('+').map(|(_, suffix)| suffix);
+    media.eq_ignore_ascii_case(JSON)
+        || suffix.is_some_and(|suffix| suffix.eq_ignore_ascii_case("json"))
 }
 
 fn is_ndjson(value: &str) -> bool {

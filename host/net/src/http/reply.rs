@@ -1,18 +1,21 @@
 //! A `Reply` or an `Error` as an HTTP response, and back.
 
 use std::{
-    convert::Infallible,
     pin::Pin,
     task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
 use futures_core::Stream;
-use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use http_body::{Frame, SizeHint};
-use postern_core::{Body, BodyStream, Error, Headers, Kind, Reply, json};
+use postern_core::{Body, BodyStream, Error, Headers, HttpStatus, Kind, Reply, json};
 
-use super::{ERROR_HEADER, JSON, NDJSON, is_hop_by_hop, lines, request::set};
+use super::{
+    ERROR_HEADER, JSON, NDJSON,
+    fields::{self, set},
+    lines,
+};
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
 
 /// The body of a response.
@@ -25,8 +28,8 @@ pub(super) struct ReplyBody {
 enum Content {
     Whole(Bytes),
     Lines(BodyStream, ConnectionBytes),
-    /// The stream failed: its last line is written, the trailers are left.
-    Trailers(Kind),
+    Octets(BodyStream, ConnectionBytes),
+    Trailers(HeaderMap),
     Done,
 }
 
@@ -44,21 +47,33 @@ impl ReplyBody {
         }
     }
 
-    fn done(&mut self) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    fn done(&mut self) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         self.content = Content::Done;
         self.held = None;
         Poll::Ready(None)
+    }
+
+    /// What is left once the stream is over.
+    fn end(&mut self, trailers: Option<Headers>) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        match trailers.map(|trailers| fields::to_map(&trailers)) {
+            Some(trailers) if !trailers.is_empty() => {
+                self.content = Content::Done;
+                Poll::Ready(Some(Ok(Frame::trailers(trailers))))
+            }
+            Some(_) | None => self.done(),
+        }
     }
 }
 
 impl http_body::Body for ReplyBody {
     type Data = Bytes;
-    type Error = Infallible;
+    /// Ends the response before its end, so that nobody takes what was sent for the whole.
+    type Error = Error;
 
     fn poll_frame(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         let frame = match &mut self.content {
             Content::Whole(octets) => {
                 let octets = std::mem::take(octets);
@@ -68,14 +83,29 @@ impl http_body::Body for ReplyBody {
             Content::Lines(stream, bytes) => match ready!(poll_line(stream, bytes, cx)) {
                 Some(Ok(line)) => Frame::data(line),
                 Some(Err(error)) => {
-                    self.content = Content::Trailers(error.kind);
+                    let mut trailers = HeaderMap::with_capacity(1);
+                    trailers.insert(ERROR_HEADER, HeaderValue::from_static(error.kind.name()));
+                    self.content = Content::Trailers(trailers);
                     Frame::data(lines::to_line(&error.to_json()))
                 }
-                None => return self.done(),
+                None => {
+                    let trailers = stream.trailers();
+                    return self.end(trailers);
+                }
             },
-            Content::Trailers(kind) => {
-                let mut trailers = HeaderMap::with_capacity(1);
-                trailers.insert(ERROR_HEADER, HeaderValue::from_static(kind.name()));
+            Content::Octets(stream, bytes) => match ready!(poll_piece(stream, bytes, cx)) {
+                Some(Ok(piece)) => Frame::data(piece),
+                Some(Err(error)) => {
+                    self.content = Content::Done;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    let trailers = stream.trailers();
+                    return self.end(trailers);
+                }
+            },
+            Content::Trailers(trailers) => {
+                let trailers = std::mem::take(trailers);
                 self.content = Content::Done;
                 Frame::trailers(trailers)
             }
@@ -92,7 +122,7 @@ impl http_body::Body for ReplyBody {
         match &self.content {
             Content::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             Content::Done => SizeHint::with_exact(0),
-            Content::Lines(..) | Content::Trailers(_) => SizeHint::default(),
+            Content::Lines(..) | Content::Octets(..) | Content::Trailers(_) => SizeHint::default(),
         }
     }
 }
@@ -104,48 +134,82 @@ fn poll_line(
     cx: &mut Context<'_>,
 ) -> Poll<Option<Result<Bytes, Error>>> {
     let message = ready!(Pin::new(stream).poll_next(cx));
-    Poll::Ready(message.map(|message| {
-        let line = lines::to_line(&message?);
-        if line.len() < ATTACHED_BYTES_MIN {
-            return Ok(line);
-        }
-        Ok(bytes.hold(line.len())?.attach_to(line))
-    }))
+    Poll::Ready(message.map(|message| attach(lines::to_line(&message?), bytes)))
 }
 
-/// A handler's reply; as lines when it is a stream or when the client asked for lines. A reply for
+/// As `poll_line`, of octets as they are.
+fn poll_piece(
+    stream: &mut BodyStream,
+    bytes: &ConnectionBytes,
+    cx: &mut Context<'_>,
+) -> Poll<Option<Result<Bytes, Error>>> {
+    let piece = ready!(Pin::new(stream).poll_next(cx));
+    Poll::Ready(piece.map(|piece| attach(piece?, bytes)))
+}
+
+fn attach(octets: Bytes, bytes: &ConnectionBytes) -> Result<Bytes, Error> {
+    if octets.len() < ATTACHED_BYTES_MIN {
+        return Ok(octets);
+    }
+    Ok(bytes.hold(octets.len())?.attach_to(octets))
+}
+
+/// A handler's reply; as lines when it is of messages or when the client asked for lines. A reply for
 /// which the connection has no room is dropped, and the refusal sent instead.
 pub(super) fn success(
     reply: Reply,
     wants_lines: bool,
     bytes: &ConnectionBytes,
 ) -> Response<ReplyBody> {
-    let mut headers = to_http_headers(&reply.headers);
+    let mut headers = fields::to_map(&reply.headers);
+    let status = reply.status.map_or(200, HttpStatus::number);
     let content = match reply.body {
+        _ if reply.status.is_some_and(HttpStatus::has_no_content) => Content::Done,
         Body::Empty => Content::Done,
-        Body::One(octets) if wants_lines && !octets.is_empty() => {
-            Content::Whole(lines::to_line(&octets))
-        }
         Body::One(octets) if octets.is_empty() => Content::Done,
+        Body::One(octets) if wants_lines => Content::Whole(lines::to_line(&octets)),
         Body::One(octets) => Content::Whole(octets),
-        Body::Many(stream) => Content::Lines(stream, bytes.clone()),
+        Body::Messages(stream) => Content::Lines(stream, bytes.clone()),
+        Body::Octets(stream) => Content::Octets(stream, bytes.clone()),
     };
     let (content, held) = match hold(content, bytes) {
         Ok(held) => held,
         Err(error) => return failure(&error.into()),
     };
-    let is_lines = wants_lines || matches!(content, Content::Lines(..));
-    if is_lines {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
-    } else if !matches!(content, Content::Done) && !headers.contains_key(header::CONTENT_TYPE) {
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
-    }
-    if matches!(content, Content::Lines(..)) {
-        headers.insert(header::TRAILER, HeaderValue::from_static(ERROR_HEADER));
+    match &content {
+        Content::Lines(..) => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+            promise(&mut headers, ERROR_HEADER);
+        }
+        Content::Whole(_) if wants_lines => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+        }
+        Content::Whole(_) => {
+            let kind = headers.entry(header::CONTENT_TYPE);
+            kind.or_insert(HeaderValue::from_static(JSON));
+        }
+        Content::Done if wants_lines && status != 204 && status != 304 => {
+            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
+        }
+        Content::Done | Content::Octets(..) | Content::Trailers(_) => {}
     }
     let mut response = Response::new(ReplyBody { content, held });
+    // `HttpStatus` has numbers that are all legal statuses.
+    *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     *response.headers_mut() = headers;
     response
+}
+
+/// Says that trailer `name` may follow: over HTTP/1.1 hyper sends those that are named.
+fn promise(headers: &mut HeaderMap, name: &'static str) {
+    let named = headers.get(header::TRAILER).map(HeaderValue::as_bytes);
+    let list = named.map(|named| [named, b", ", name.as_bytes()].concat());
+    // Two legal values and a comma are a legal value.
+    let value = list.and_then(|list| HeaderValue::from_bytes(&list).ok());
+    headers.insert(
+        header::TRAILER,
+        value.unwrap_or(HeaderValue::from_static(name)),
+    );
 }
 
 /// Counts a whole reply as held. A long one carries that with itself, wherever it waits.
@@ -214,59 +278,6 @@ pub(super) fn read_error(kind: Kind, status: Option<StatusCode>, body: &[u8]) ->
     }
 }
 
-/// Headers of a call or reply as HTTP carries them: without the keys of the VSP and of the
-/// connection, and without what HTTP cannot write.
-pub(super) fn to_http_headers(headers: &Headers) -> HeaderMap {
-    let mut map = HeaderMap::new();
-    for (key, value) in headers.iter() {
-        let Ok(name) = HeaderName::from_bytes(key) else {
-            continue;
-        };
-        if is_hop_by_hop(name.as_str()) || is_vsp_key(name.as_str()) {
-            continue;
-        }
-        if let Ok(value) = HeaderValue::from_bytes(&value) {
-            map.append(name, value);
-        }
-    }
-    map
-}
-
-/// Headers of a response as a reply carries them.
-pub(super) fn to_reply_headers(map: &HeaderMap) -> Headers {
-    let mut headers = Headers::new();
-    for (name, value) in map {
-        if !is_hop_by_hop(name.as_str()) && name != header::DATE {
-            // What does not fit a header section is left out; the reply itself is whole.
-            let _ = headers.push(name.as_str(), value);
-        }
-    }
-    headers
-}
-
-/// Keys by which VSP carries what HTTP says in its own way (design of the wire, "VSP messages").
-fn is_vsp_key(name: &str) -> bool {
-    const KEYS: [&str; 16] = [
-        "type",
-        "service",
-        "method",
-        "version",
-        "correlation-id",
-        "status",
-        "code",
-        "event-type",
-        "timeout-ms",
-        "priority",
-        "stream",
-        "credit",
-        "msg-id",
-        "frag-id",
-        "frag-index",
-        "frag-total",
-    ];
-    KEYS.contains(&name)
-}
-
 /// Octets from which on a reply counts until the last of them is written; shorter ones count until
 /// they are handed to the connection, of which each stream has one.
 const ATTACHED_BYTES_MIN: usize = 1024;
@@ -282,6 +293,49 @@ mod tests {
         let error = Error::new(Kind::Unauthenticated, Blame::Client, "no").with_details(details);
         let response = failure(&error);
         assert_eq!(response.headers()[header::WWW_AUTHENTICATE], expected);
+    }
+
+    fn answered(status: u16, body: Body) -> Response<ReplyBody> {
+        let reply = Reply {
+            status: HttpStatus::new(status).ok(),
+            ..Reply::new(Headers::new(), body)
+        };
+        let bytes = std::sync::Arc::new(crate::ByteBudget::unlimited()).connection(1 << 20);
+        success(reply, false, &bytes)
+    }
+
+    #[test]
+    fn a_reply_has_the_status_that_its_handler_sets() {
+        let response = answered(201, Body::One("{}".into()));
+        assert_eq!(response.status(), 201);
+        assert_eq!(response.headers()[header::CONTENT_TYPE], JSON);
+    }
+
+    #[test]
+    fn a_status_without_content_has_none() {
+        for status in [204, 304] {
+            let response = answered(status, Body::One("{}".into()));
+            assert_eq!(response.status(), status);
+            assert!(http_body::Body::is_end_stream(response.body()));
+            assert!(response.headers().is_empty(), "{:?}", response.headers());
+        }
+    }
+
+    #[tokio::test]
+    async fn octets_that_fail_have_no_end() {
+        use http_body_util::BodyExt as _;
+        let pieces = [Ok(Bytes::from("a")), Err(Error::internal("broken"))];
+        let stream = BodyStream::new(futures_util::stream::iter(pieces));
+        let mut body = answered(200, Body::Octets(stream)).into_body();
+        let piece = body.frame().await.expect("a piece").expect("whole");
+        assert_eq!(piece.into_data().expect("data"), "a");
+        let error = body
+            .frame()
+            .await
+            .expect("an end")
+            .expect_err("an early one");
+        assert_eq!(error.message, "broken");
+        assert!(body.frame().await.is_none());
     }
 
     #[test]

@@ -1,19 +1,23 @@
 //! An HTTP request in, a `Call` out; or the refusal that the client reads instead.
 
-use std::{collections::HashSet, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, header, request};
+use http::{HeaderMap, StatusCode, request};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use postern_core::{
     Blame, Body, BodyStream, Call, Context, Error, Headers, Kind, Peer, Text, TraceContext,
-    headers::HeadersBuilder,
 };
 use postern_system::clock;
 
-use super::{HttpConfig, is_hop_by_hop, is_ndjson, lines::Lines, media_type};
-use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
+use super::{
+    HttpConfig, fields, is_json, is_ndjson,
+    lines::Lines,
+    media_type,
+    pieces::{Pieces, Silence},
+};
+use crate::{ByteBudgetError, ConnectionBytes, HeldBytes, byte_budget::Kept};
 
 /// Why the listener answers a request itself.
 #[derive(Debug)]
@@ -22,6 +26,26 @@ pub(super) struct Refusal {
     pub(super) error: Error,
     /// The methods that the path does serve, with 405.
     pub(super) allow: Option<&'static str>,
+}
+
+/// What counts as held for a call until its caller is done with it.
+#[derive(Debug)]
+#[expect(dead_code, reason = "counts until it is dropped, and is asked nothing")]
+pub(super) enum CallBytes {
+    Alone(HeldBytes),
+    /// Whoever reads the body may keep more of it.
+    Shared(Kept),
+}
+
+/// How a body is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Form {
+    /// Before the call begins: it is one message.
+    Whole,
+    /// A message a line.
+    Lines,
+    /// As it flows.
+    Pieces,
 }
 
 impl Refusal {
@@ -56,14 +80,14 @@ pub(super) async fn read_call<B>(
     config: &HttpConfig,
     peer: Arc<Peer>,
     bytes: &ConnectionBytes,
-) -> Result<(Call, HeldBytes), Refusal>
+) -> Result<(Call, CallBytes), Refusal>
 where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     check_content(&head.headers)?;
-    let mut held = bytes.hold(section_bytes(&head.headers))?;
-    let headers = to_call_headers(&head.headers)?;
+    let mut held = bytes.hold(fields::n_octets(&head.headers))?;
+    let headers = fields::of_request(&head.headers);
     let context = Context {
         deadline: read_timeout(&head.headers)?.and_then(|left| clock::now().checked_add(left)),
         peer,
@@ -72,23 +96,37 @@ where
         priority: priority(&head.headers),
         ..Context::default()
     };
-    let is_stream = text(&head.headers, "content-type").is_some_and(|value| is_ndjson(&value));
-    let body = if is_stream {
-        let (line_bytes_max, timeout) = (config.message_bytes_max, Some(config.body_timeout));
-        let lines = Lines::new(body, line_bytes_max, timeout, Blame::Client);
-        let lines = lines.holding(bytes.hold(0)?);
-        Body::Many(BodyStream::new(lines))
-    } else {
-        read_message(body, config, &mut held).await?
+    let silence = || Silence::new(Some(config.body_timeout), Blame::Client);
+    let (body, held) = match form_of(&head.headers, &body) {
+        Form::Whole => {
+            let body = read_message(body, config, &mut held).await?;
+            (body, CallBytes::Alone(held))
+        }
+        Form::Lines => {
+            let (kept, unfinished) = (Kept::new(held), bytes.hold(0)?);
+            let lines = Lines::new(body, config.message_bytes_max, silence());
+            let lines = BodyStream::from_source(lines.holding(unfinished, kept.clone()));
+            (Body::Messages(lines), CallBytes::Shared(kept))
+        }
+        Form::Pieces => {
+            let kept = Kept::new(held);
+            let pieces = Pieces::new(body, silence(), Some(kept.clone()));
+            let pieces = BodyStream::from_source(pieces);
+            (Body::Octets(pieces), CallBytes::Shared(kept))
+        }
     };
-    let version = text(&head.headers, "version");
     let call = Call {
         service,
         method,
-        version,
+        version: text(&head.headers, "version"),
         headers,
         body,
         context,
+        http: Some(Box::new(fields::facts(
+            &head.method,
+            &head.uri,
+            &head.headers,
+        ))),
     };
     Ok((call, held))
 }
@@ -131,44 +169,28 @@ fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
-/// Octets of a header section with every field written out. HPACK sends a field that was sent before
-/// in one octet, so what a section takes up is not what came over the wire.
-fn section_bytes(headers: &HeaderMap) -> usize {
-    let fields = headers.iter();
-    fields
-        .map(|(name, value)| name.as_str().len() + value.len() + 2)
-        .sum()
-}
-
-/// All headers but those of the connection and those that the call's context holds instead.
-fn to_call_headers(headers: &HeaderMap) -> Result<Headers, Refusal> {
-    // What `connection` most often says, which names no field or one that never passes.
-    const OPTIONS: [&str; 3] = ["keep-alive", "close", "upgrade"];
-    let listed: HashSet<String> = headers
-        .get_all(header::CONNECTION)
-        .iter()
-        .filter_map(|listed| listed.to_str().ok())
-        .flat_map(|listed| listed.split(',').map(str::trim))
-        .filter(|item| !OPTIONS.iter().any(|known| item.eq_ignore_ascii_case(known)))
-        .map(str::to_ascii_lowercase)
-        .collect();
-    let mut builder = HeadersBuilder::with_capacity(section_bytes(headers));
-    for (name, value) in headers {
-        let name = name.as_str();
-        if is_hop_by_hop(name) || TIMEOUTS.contains(&name) || listed.contains(name) {
-            continue;
-        }
-        builder.push(name, value).map_err(|error| {
-            let status = StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE;
-            Refusal::invalid(status, error.to_string())
-        })?;
+/// JSON is one message. What is something else flows, but for what is short and of a known length:
+/// it may be looked at, and sent once more.
+pub(super) fn form_of<B: HttpBody>(headers: &HeaderMap, body: &B) -> Form {
+    let Some(kind) = text(headers, "content-type") else {
+        return Form::Whole;
+    };
+    let is_short = body
+        .size_hint()
+        .exact()
+        .is_some_and(|length| length <= WHOLE_BYTES_MAX);
+    if is_ndjson(&kind) {
+        Form::Lines
+    } else if is_short || is_json(&kind) {
+        Form::Whole
+    } else {
+        Form::Pieces
     }
-    Ok(builder.build())
 }
 
 /// What is left until the caller stops waiting, as it says.
 fn read_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
-    for name in TIMEOUTS {
+    for name in fields::TIMEOUTS {
         let Some(value) = headers.get(name) else {
             continue;
         };
@@ -209,7 +231,7 @@ where
         return Ok(Body::Empty);
     }
     let reading = collect(body, config.message_bytes_max, held);
-    let octets = tokio::time::timeout(config.body_timeout, reading)
+    let (octets, trailers) = tokio::time::timeout(config.body_timeout, reading)
         .await
         .map_err(|_| {
             let limit = config.body_timeout.as_millis();
@@ -217,16 +239,20 @@ where
             let error = Error::deadline_exceeded(Blame::Client, message);
             Refusal::new(StatusCode::REQUEST_TIMEOUT, error)
         })??;
-    Ok(if octets.is_empty() {
-        Body::Empty
-    } else {
-        Body::One(octets)
+    Ok(match trailers {
+        Some(_) => Body::Octets(BodyStream::once(octets, trailers)),
+        None if octets.is_empty() => Body::Empty,
+        None => Body::One(octets),
     })
 }
 
 /// Joins a body; one that comes in a single piece is not copied. Room is made for what has arrived and
 /// is held, not for what is declared.
-async fn collect<B>(mut body: B, bytes_max: usize, held: &mut HeldBytes) -> Result<Bytes, Refusal>
+async fn collect<B>(
+    mut body: B,
+    bytes_max: usize,
+    held: &mut HeldBytes,
+) -> Result<(Bytes, Option<Headers>), Refusal>
 where
     B: HttpBody<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
@@ -235,14 +261,19 @@ where
     check_length(declared, bytes_max)?;
     let mut first = Bytes::new();
     let mut joined = BytesMut::new();
+    let mut trailers = None;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|error| {
             let error = Error::new(Kind::Cancelled, Blame::Client, "the body ended early")
                 .with_source(error);
             Refusal::new(StatusCode::BAD_REQUEST, error)
         })?;
-        let Ok(data) = frame.into_data() else {
-            continue;
+        let data = match frame.into_data() {
+            Ok(data) => data,
+            Err(frame) => {
+                trailers = frame.trailers_ref().and_then(fields::of_trailers);
+                continue;
+            }
         };
         check_length(first.len() + joined.len() + data.len(), bytes_max)?;
         held.grow(data.len())?;
@@ -256,11 +287,12 @@ where
         }
         joined.extend_from_slice(&data);
     }
-    Ok(if joined.is_empty() {
+    let octets = if joined.is_empty() {
         first
     } else {
         joined.freeze()
-    })
+    };
+    Ok((octets, trailers))
 }
 
 fn check_length(length: usize, limit: usize) -> Result<(), Refusal> {
@@ -272,15 +304,9 @@ fn check_length(length: usize, limit: usize) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error))
 }
 
-/// Request headers that set the deadline; the first one that is there counts.
-pub(super) const TIMEOUTS: [&str; 2] = ["timeout-ms", "x-timeout-ms"];
-
-/// Sets `name` on an outgoing head; a value that HTTP cannot carry is left out.
-pub(super) fn set(headers: &mut HeaderMap, name: &'static str, value: &[u8]) {
-    if let Ok(value) = header::HeaderValue::from_bytes(value) {
-        headers.insert(name, value);
-    }
-}
+/// Longest body of a known length and of any content that is read before its call begins, in octets:
+/// about the initial window of HTTP/2 (RFC 9113 section 6.9.2).
+const WHOLE_BYTES_MAX: u64 = 64 * 1024;
 
 #[cfg(test)]
 mod tests;

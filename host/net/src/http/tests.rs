@@ -309,10 +309,7 @@ impl Handler for Double {
         let n_hanging = Arc::clone(&self.n_hanging);
         Box::pin(async move {
             match &*call.service {
-                "echo" => Ok(Reply {
-                    headers: Headers::new(),
-                    body: call.body,
-                }),
+                "echo" => Ok(Reply::new(Headers::new(), call.body)),
                 "tell" => Ok(Reply::one(tell(&call))),
                 "headers" => {
                     let mut reply = Reply::one("x");
@@ -334,16 +331,13 @@ impl Handler for Double {
                     let error = Error::new(kind, Blame::Guest, "on purpose");
                     Err(error.with_retry(retry).with_details("{\"n\":1}"))
                 }
-                "count" => Ok(Reply {
-                    headers: Headers::new(),
-                    body: Body::Many(BodyStream::new(count(&call.method))),
-                }),
+                "count" => Ok(Reply::new(
+                    Headers::new(),
+                    Body::Messages(BodyStream::new(count(&call.method))),
+                )),
                 "late" => {
                     tokio::time::sleep(Duration::from_millis(200)).await;
-                    Ok(Reply {
-                        headers: Headers::new(),
-                        body: call.body,
-                    })
+                    Ok(Reply::new(Headers::new(), call.body))
                 }
                 "large" => Ok(Reply::one("x".repeat((1 << 20) + 100))),
                 "hang" => {

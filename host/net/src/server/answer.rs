@@ -1,22 +1,86 @@
 //! What a server says beyond what `postern_core::vsp` says for it.
 
-use std::fmt::Display;
+use std::{fmt::Display, sync::Arc};
 
-use postern_core::{Blame, Body, Error, Kind, vsp::ReplyToken, wire::Frame};
+use futures_util::FutureExt;
+use postern_core::{
+    Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply,
+    vsp::{Payload, ReplyHead, ReplyToken},
+    wire::Frame,
+};
 
+use super::Shared;
 use crate::calls::Outcome;
 
-/// The frame that answers a call.
-pub(super) fn answer(token: &ReplyToken, outcome: Outcome) -> Frame {
-    match outcome {
-        Ok(reply) if matches!(reply.body, Body::Many(_)) => token.error_frame(&Error::new(
-            Kind::Unimplemented,
-            Blame::Client,
-            "the reply is a stream of messages: open the call as a stream (feature mux, over TCP) or \
-             call the method over HTTP",
-        )),
-        outcome => token.answer(outcome),
+/// Collects replies that flow: one frame is all that a datagram link has for one. Messages are left
+/// as they are, and refused.
+struct Collecting {
+    handler: Arc<dyn Handler>,
+    bytes_max: usize,
+}
+
+/// The handler of a datagram link.
+pub(super) fn collecting(shared: &Shared) -> Arc<dyn Handler> {
+    Arc::new(Collecting {
+        handler: Arc::clone(&shared.handler),
+        bytes_max: shared.session.limits.message_bytes_max,
+    })
+}
+
+impl Collecting {
+    fn collect(&self, answering: BoxFuture<Outcome>) -> BoxFuture<Outcome> {
+        let bytes_max = self.bytes_max;
+        Box::pin(async move {
+            let reply = answering.await?;
+            let Body::Octets(_) = reply.body else {
+                return Ok(reply);
+            };
+            let (octets, trailers) = reply.body.collect(bytes_max).await?;
+            Ok(Reply {
+                body: Body::Octets(BodyStream::once(octets, trailers)),
+                ..reply
+            })
+        })
     }
+}
+
+impl Handler for Collecting {
+    fn call(&self, call: Call) -> BoxFuture<Outcome> {
+        self.collect(self.handler.call(call))
+    }
+
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Outcome>> {
+        let answering = self.handler.call_batch(calls).into_iter();
+        answering.map(|answering| self.collect(answering)).collect()
+    }
+}
+
+/// The frame that answers a call. A stream fits into one when it is of octets that are at hand.
+pub(super) fn answer(token: &ReplyToken, outcome: Outcome) -> Frame {
+    let what = match outcome {
+        Ok(Reply {
+            headers,
+            body: body @ Body::Octets(_),
+            status,
+        }) => match Payload::collect(body, usize::MAX).now_or_never() {
+            Some(Ok(payload)) => {
+                let head = ReplyHead {
+                    headers,
+                    status,
+                    kind: None,
+                };
+                return token.answer_with(&head, payload);
+            }
+            Some(Err(error)) => return token.error_frame(&error),
+            None => "the reply is a body that flows",
+        },
+        Ok(reply) if reply.body.is_stream() => "the reply is a stream of messages",
+        outcome => return token.answer(outcome),
+    };
+    let message = format!(
+        "{what}: open the call as a stream (feature mux, over TCP) or call the method over HTTP"
+    );
+    token.error_frame(&Error::new(Kind::Unimplemented, Blame::Client, message))
 }
 
 /// What the caller is told when its reply does not fit into what the session carries.

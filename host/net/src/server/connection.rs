@@ -324,6 +324,9 @@ impl<S: StreamLink> ServedConnection<S> {
 
     fn finish(&mut self, cx: &mut Context<'_>, now: Instant, to: ReplyTo, outcome: Outcome) {
         match to {
+            ReplyTo::Once(token, None) if self.may_stream(&token, &outcome) => {
+                self.finish_streamed(cx, now, token, outcome);
+            }
             ReplyTo::Once(token, position) => self.finish_once(now, &token, position, outcome),
             ReplyTo::Nobody => {
                 if let Err(error) = outcome {

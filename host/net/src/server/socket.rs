@@ -22,7 +22,7 @@ use postern_core::{
 };
 use tokio::task::{AbortHandle, Id};
 
-use super::{ServedLink, Server, Settings, Shared, pushes::Pushes};
+use super::{ServedLink, Server, Settings, Shared, answer::collecting, pushes::Pushes};
 use crate::{
     ConnectionBytes,
     calls::Calls,
@@ -117,7 +117,7 @@ impl<L: DatagramLink> ServedSocket<L> {
         );
         Self {
             socket: Socket::new(link, endpoint, Arc::clone(&shared.counters)),
-            calls: Calls::new(Arc::clone(&shared.handler)),
+            calls: Calls::new(collecting(&shared)),
             peers: HashMap::new(),
             pushes: Pushes::new(),
             transport: L::TRANSPORT,

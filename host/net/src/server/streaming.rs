@@ -7,8 +7,8 @@ use std::{
 };
 
 use postern_core::{
-    Blame, Body, Error, Text,
-    vsp::{Inbound, Reader, mux::MuxConfig},
+    Blame, Body, BodyKind, Error, Text,
+    vsp::{Inbound, Reader, ReplyToken, mux::MuxConfig},
     wire::{Connection, Frame, Role, SendError},
 };
 use tokio::task::AbortHandle;
@@ -16,6 +16,7 @@ use tokio::task::AbortHandle;
 use super::{answer::too_long, connection::ReplyTo};
 use crate::{
     ConnectionBytes,
+    byte_budget::Kept,
     calls::{Begun, Calls, Outcome},
     driver::{Held, OutputRoom},
     streams::{StreamEvent, Streams},
@@ -36,6 +37,8 @@ struct Served {
     /// Tells a call from one of the same id before it.
     serial: u64,
     task: Option<AbortHandle>,
+    /// What its handler has collected of the request.
+    _kept: Option<Kept>,
 }
 
 /// Where the outcome of a streaming call goes.
@@ -51,6 +54,7 @@ pub(super) struct StreamContext<'a> {
     pub(super) room: OutputRoom<'a>,
     pub(super) calls: &'a mut Calls<ReplyTo>,
     pub(super) reader: &'a Reader,
+    pub(super) bytes: &'a ConnectionBytes,
 }
 
 impl Streaming {
@@ -135,6 +139,35 @@ impl Streaming {
         self.follow(cx, now, context);
     }
 
+    /// Answers a call that opened no stream by one, as its caller takes it.
+    ///
+    /// # Errors
+    /// As `Mux::adopt`; nothing was sent.
+    pub(super) fn adopt(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        token: ReplyToken,
+        outcome: Outcome,
+        context: &mut StreamContext<'_>,
+    ) -> Result<(), (ReplyToken, Error)> {
+        if let Err(error) = self.streams.adopt(token.clone()) {
+            return Err((token, error));
+        }
+        let id = token.correlation().clone();
+        let serial = self.next_serial;
+        self.next_serial += 1;
+        let served = Served {
+            serial,
+            task: None,
+            _kept: None,
+        };
+        self.calls.insert(id.clone(), served);
+        let to = StreamReply { id, serial };
+        self.finish(cx, now, to, outcome, context);
+        Ok(())
+    }
+
     /// Does what events say and sends what there is, until there is neither.
     fn follow(&mut self, cx: &mut Context<'_>, now: Instant, context: &mut StreamContext<'_>) {
         loop {
@@ -189,7 +222,13 @@ impl Streaming {
         }
         let serial = self.next_serial;
         self.next_serial += 1;
-        self.calls.insert(id.clone(), Served { serial, task: None });
+        let kept = context.bytes.hold(0).ok().map(Kept::new);
+        let served = Served {
+            serial,
+            task: None,
+            _kept: kept.clone(),
+        };
+        self.calls.insert(id.clone(), served);
         let mut call = match context.reader.read(now, request) {
             Inbound::Request { call, .. } => call,
             Inbound::Refused { error, .. } => {
@@ -202,7 +241,11 @@ impl Streaming {
                 return;
             }
         };
-        call.body = Body::Many(self.streams.body_of(&id));
+        let body = self.streams.body_of(&id, kept);
+        call.body = match call.body.kind() {
+            BodyKind::Octets => Body::Octets(body),
+            BodyKind::One | BodyKind::Messages => Body::Messages(body),
+        };
         let to = StreamReply {
             id: id.clone(),
             serial,
@@ -233,7 +276,7 @@ impl Streaming {
             Ok(reply)
         });
         match held {
-            Ok(reply) => self.streams.reply(&id, &reply.headers, reply.body),
+            Ok(reply) => self.streams.reply(&id, reply),
             Err(error) => self.streams.finish(&id, Err(error)),
         }
     }

@@ -7,7 +7,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_core::Stream;
-use postern_core::{BodyStream, Error};
+use postern_core::{BodySource, BodyStream, Error, Headers};
 
 use crate::pool::Lease;
 
@@ -33,5 +33,15 @@ impl Stream for Held {
             self.lease = None;
         }
         Poll::Ready(item)
+    }
+}
+
+impl BodySource for Held {
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        self.body.trailers()
+    }
+
+    fn keep(mut self: Pin<&mut Self>, n_octets: usize) -> Result<(), Error> {
+        self.body.keep(n_octets)
     }
 }

@@ -83,7 +83,7 @@ impl Handler for Upstream {
     /// says so. `Retry::IfIdempotent`: the call was sent, and the session ended before the answer.
     /// `deadline-exceeded`: nobody knows, either.
     ///
-    /// A body of many messages goes over a stream transport if there is one.
+    /// A body that is a stream goes over a stream transport if there is one.
     ///
     /// Whoever bounds the call, as the pipeline does, polls it at its deadline; a call without one
     /// has the `call_timeout` of the pool's sessions, to the head of its reply.
@@ -128,7 +128,7 @@ impl Shared {
     /// Where a body of that form may go.
     fn hosts_for<'h>(&'h self, body: &Body) -> impl Iterator<Item = &'h Host> + use<'h> {
         let has_stream = self.hosts().any(|host| host.target().is_stream());
-        let needs_stream = has_stream && matches!(body, Body::Many(_));
+        let needs_stream = has_stream && body.is_stream();
         self.hosts()
             .filter(move |host| !needs_stream || host.target().is_stream())
     }
@@ -151,7 +151,7 @@ async fn try_host(host: &Host, mut call: Call, deadline: Instant) -> Tried {
             }
             Err(error) => return Tried::Done(Err(error)),
         };
-        let copy = copy(&call);
+        let copy = call.try_clone();
         let client = lease.client().clone();
         n_tried += 1;
         let outcome = exchange(lease, call).await;
@@ -173,10 +173,8 @@ async fn exchange(mut lease: Lease, call: Call) -> Result<Reply, Error> {
     match lease.client().session().call(call).await {
         Ok(reply) => {
             lease.on_answer();
-            let body = match reply.body {
-                Body::Many(body) => Body::Many(BodyStream::new(Held::new(body, lease))),
-                body @ (Body::Empty | Body::One(_)) => body,
-            };
+            let hold = |body| BodyStream::from_source(Held::new(body, lease));
+            let body = reply.body.map_stream(hold);
             Ok(Reply { body, ..reply })
         }
         Err(error) => {
@@ -196,23 +194,6 @@ async fn exchange(mut lease: Lease, call: Call) -> Result<Reply, Error> {
 fn is_undelivered(error: &Error) -> bool {
     let source = error.source.as_ref();
     source.is_some_and(|source| source.downcast_ref::<Undelivered>().is_some())
-}
-
-/// The call once more, unless its body can be read only once.
-fn copy(call: &Call) -> Option<Call> {
-    let body = match &call.body {
-        Body::Empty => Body::Empty,
-        Body::One(payload) => Body::One(payload.clone()),
-        Body::Many(_) => return None,
-    };
-    Some(Call {
-        service: call.service.clone(),
-        method: call.method.clone(),
-        version: call.version.clone(),
-        headers: call.headers.clone(),
-        body,
-        context: call.context.clone(),
-    })
 }
 
 /// No address took the call: what each said.

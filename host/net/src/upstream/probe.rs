@@ -118,6 +118,8 @@ async fn put(client: &Client, probe: &Probe, timeout: Duration) -> Result<Bytes,
     call.context.depth = 1;
     match client.call(call).await?.body {
         Body::Empty => Ok(Bytes::new()),
-        body @ (Body::One(_) | Body::Many(_)) => body.into_one(ANSWER_BYTES_MAX).await,
+        body @ (Body::One(_) | Body::Messages(_) | Body::Octets(_)) => {
+            body.into_one(ANSWER_BYTES_MAX).await
+        }
     }
 }

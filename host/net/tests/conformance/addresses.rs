@@ -43,7 +43,9 @@ impl Handler for Echo {
             tokio::time::sleep(pause).await;
             match call.body {
                 Body::One(payload) => Ok(Reply::one(payload)),
-                Body::Empty | Body::Many(_) => Err(Error::internal("no message")),
+                Body::Empty | Body::Messages(_) | Body::Octets(_) => {
+                    Err(Error::internal("no message"))
+                }
             }
         })
     }

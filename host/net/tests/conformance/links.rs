@@ -135,7 +135,7 @@ pub(crate) async fn body_of(client: &Client, call: Call) -> Result<bytes::Bytes,
     match client.call(call).await?.body {
         Body::Empty => Ok(bytes::Bytes::new()),
         Body::One(bytes) => Ok(bytes),
-        Body::Many(_) => panic!("a stream instead of one message"),
+        Body::Messages(_) | Body::Octets(_) => panic!("a stream instead of one message"),
     }
 }
 

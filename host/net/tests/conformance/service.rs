@@ -52,13 +52,8 @@ impl Handler for Service {
         self.n_calls.fetch_add(1, Ordering::SeqCst);
         if call.method == "endless" {
             let (n_made, n_dropped) = (Arc::clone(&self.n_made), Arc::clone(&self.n_dropped));
-            let body = Body::Many(BodyStream::new(Endless { n_made, n_dropped }));
-            return Box::pin(async {
-                Ok(Reply {
-                    headers: call.headers,
-                    body,
-                })
-            });
+            let body = Body::Messages(BodyStream::new(Endless { n_made, n_dropped }));
+            return Box::pin(async { Ok(Reply::new(call.headers, body)) });
         }
         let unfinished = CountCancelled(Some(Arc::clone(&self.n_cancelled)));
         Box::pin(async move {
@@ -99,20 +94,14 @@ async fn answer(call: Call) -> Result<Reply, Error> {
         "many" => {
             let items = [Ok("a".into()), Ok("b".into())];
             let stream = BodyStream::new(futures_util::stream::iter(items));
-            return Ok(Reply {
-                headers: call.headers,
-                body: Body::Many(stream),
-            });
+            return Ok(Reply::new(call.headers, Body::Messages(stream)));
         }
         "sum" => return sum(call).await,
         "broken-stream" => {
             let error = Error::new(Kind::DataLoss, Blame::Guest, "half way");
             let items = vec![Ok("a".into()), Err(error)];
             let stream = BodyStream::new(futures_util::stream::iter(items));
-            return Ok(Reply {
-                headers: call.headers,
-                body: Body::Many(stream),
-            });
+            return Ok(Reply::new(call.headers, Body::Messages(stream)));
         }
         "time-left" => {
             let left = call
@@ -129,10 +118,7 @@ async fn answer(call: Call) -> Result<Reply, Error> {
             ));
         }
     }
-    Ok(Reply {
-        headers: call.headers,
-        body: call.body,
-    })
+    Ok(Reply::new(call.headers, call.body))
 }
 
 /// Half a MiB, answered by a task, so that many end at the same time.
@@ -143,7 +129,7 @@ async fn large() -> Result<Reply, Error> {
 
 /// Adds the numbers of a stream.
 async fn sum(call: Call) -> Result<Reply, Error> {
-    let Body::Many(mut numbers) = call.body else {
+    let Body::Messages(mut numbers) = call.body else {
         return Err(Error::invalid_argument("no stream"));
     };
     let mut sum = 0_u64;

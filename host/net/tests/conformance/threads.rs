@@ -78,12 +78,12 @@ async fn one(link: Link, client: Client, n: usize) {
         }
         1 if is_stream_link => {
             let items = (0..5).map(move |item| Ok(format!("{n}/{item}").into()));
-            let body = Body::Many(BodyStream::new(stream::iter(items)));
+            let body = Body::Messages(BodyStream::new(stream::iter(items)));
             let call = Call {
                 body,
                 ..Call::unary("test", "stream-echo", "")
             };
-            let Body::Many(stream) = client.call(call).await.expect("a reply").body else {
+            let Body::Messages(stream) = client.call(call).await.expect("a reply").body else {
                 panic!("no stream");
             };
             let items: Vec<Bytes> = stream.map(|item| item.expect("a message")).collect().await;

@@ -148,7 +148,9 @@ pub(crate) async fn call(client: &Client, method: &str, body: &str) -> Result<St
     let call = Call::unary("events", method.to_owned(), body.to_owned());
     match client.call(call).await?.body {
         Body::One(bytes) => Ok(String::from_utf8(bytes.into()).expect("text")),
-        body @ (Body::Empty | Body::Many(_)) => panic!("{body:?} instead of one message"),
+        body @ (Body::Empty | Body::Messages(_) | Body::Octets(_)) => {
+            panic!("{body:?} instead of one message")
+        }
     }
 }
 
@@ -163,7 +165,9 @@ pub(crate) async fn publish(client: &Client, topic: &str, body: &str) -> String 
     call.headers.push("event-type", topic).expect("short");
     match client.call(call).await.expect("published").body {
         Body::One(bytes) => String::from_utf8(bytes.into()).expect("text"),
-        body @ (Body::Empty | Body::Many(_)) => panic!("{body:?} instead of one message"),
+        body @ (Body::Empty | Body::Messages(_) | Body::Octets(_)) => {
+            panic!("{body:?} instead of one message")
+        }
     }
 }
 

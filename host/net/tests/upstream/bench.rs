@@ -54,10 +54,7 @@ impl Handler for Service {
 async fn answer(call: Call) -> Result<Reply, Error> {
     let method = call.method.clone();
     match &*method {
-        "echo" | "stream-echo" => Ok(Reply {
-            headers: Headers::new(),
-            body: call.body,
-        }),
+        "echo" | "stream-echo" => Ok(Reply::new(Headers::new(), call.body)),
         "sleep" => {
             let body = call.body.into_one(64).await?;
             let ms = std::str::from_utf8(&body).expect("digits").parse();
@@ -199,11 +196,11 @@ pub(crate) fn only_host(pool: &Pool) -> HostSnapshot {
 
 pub(crate) fn stream_of(items: impl IntoIterator<Item = &'static str>) -> Body {
     let items: Vec<_> = items.into_iter().map(|item| Ok(item.into())).collect();
-    Body::Many(BodyStream::new(futures_util::stream::iter(items)))
+    Body::Messages(BodyStream::new(futures_util::stream::iter(items)))
 }
 
 pub(crate) async fn items_of(body: Body) -> Vec<Bytes> {
-    let Body::Many(stream) = body else {
+    let Body::Messages(stream) = body else {
         panic!("{body:?} instead of a stream");
     };
     stream.map(|item| item.expect("a message")).collect().await

@@ -153,7 +153,7 @@ async fn a_reply_that_is_dropped_half_way_gives_its_place_back() {
         body: stream_of(["a", "b", "c"]),
         ..Call::unary("test", "stream-echo", "")
     };
-    let Body::Many(mut stream) = upstream.call(call).await.expect("a reply").body else {
+    let Body::Messages(mut stream) = upstream.call(call).await.expect("a reply").body else {
         panic!("no stream");
     };
     assert_eq!(stream.next().await.expect("one").expect("no error"), "a");

@@ -3,11 +3,12 @@
 use std::{mem, time::Instant};
 
 use bytes::Bytes;
-use postern_core::{Body, Call, Headers, headers::HeadersBuilder};
+use postern_core::{Body, Call};
 use wasmtime::{StoreContextMut, component::Linker};
 
 use crate::{
     bindings,
+    reply_draft::{Drafted, ReplyDraft},
     state::{AmbientCall, CallContext, StoreState},
     trap::Stop,
 };
@@ -23,8 +24,8 @@ pub(crate) struct Batch {
     /// All but the one that has its turn, from the first turn on.
     waiting: Vec<Option<Call>>,
     turn: usize,
-    /// Headers of replies, each with the index of its call.
-    replies: Vec<(usize, HeadersBuilder)>,
+    /// What is set of replies, each with the index of its call.
+    replies: Vec<(usize, Box<ReplyDraft>)>,
     /// The earliest of its calls.
     deadline: Option<Instant>,
 }
@@ -109,12 +110,10 @@ impl Batch {
         self.replies.extend(reply.map(|reply| (self.turn, reply)));
     }
 
-    pub(crate) fn take_headers(&mut self, index: usize) -> Headers {
+    pub(crate) fn take_draft(&mut self, index: usize) -> Drafted {
         let mut replies = self.replies.iter();
-        match replies.position(|(of, _)| *of == index) {
-            Some(at) => self.replies.swap_remove(at).1.build(),
-            None => Headers::new(),
-        }
+        let at = replies.position(|(of, _)| *of == index)?;
+        Some(self.replies.swap_remove(at).1)
     }
 
     /// The calls as they came.
@@ -154,12 +153,14 @@ mod tests {
             ambient = batch.turn(turn, ambient);
             assert_eq!(method(&ambient), Some(expected));
             let reply = &mut ambient.as_mut().unwrap().reply;
-            let reply = reply.get_or_insert_with(HeadersBuilder::default);
-            reply.push(expected, expected).unwrap();
+            let reply = reply.get_or_insert_default();
+            reply.push_header(expected, expected).unwrap();
         }
         batch.put_back(ambient);
-        let headers = |headers: Headers| headers.iter().count();
-        let n_headers = [0, 1, 2].map(|index| headers(batch.take_headers(index)));
+        let n_headers = [0, 1, 2].map(|index| {
+            let reply = ReplyDraft::into_reply(batch.take_draft(index), Body::Empty);
+            reply.headers.iter().count()
+        });
         assert_eq!(n_headers, [1, 3, 1]);
         let calls = batch.into_calls(vec![Bytes::from_static(b"x"); 3]);
         let methods: Vec<&str> = calls.iter().map(|call| call.method.as_str()).collect();

@@ -1,16 +1,17 @@
 //! Import `call`: the call that the instance is answering.
 
-use postern_core::{Context, Kind, Origin};
+use postern_core::{Context, Origin};
 use postern_system::clock;
 use wasmtime::{
     StoreContextMut,
     component::{Linker, LinkerInstance, WasmStr},
 };
 
+use super::http::head;
 use crate::{
-    bindings::{self, Failure, Peer, Principal},
-    convert::{all_headers, failure},
-    state::{CallContext, ReplyState, StoreState},
+    bindings::{self, Peer, Principal},
+    convert::all_headers,
+    state::StoreState,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -43,7 +44,8 @@ fn link_headers(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
                 name.to_str(&store)?.into_owned(),
                 value.to_str(&store)?.into_owned(),
             );
-            Ok((set_header(store.data_mut().ambient.as_mut(), &name, &value),))
+            let draft = head(store.data_mut().ambient.as_mut(), "a header");
+            Ok((draft.and_then(|draft| draft.push_header(&name, &value)),))
         },
     )
 }
@@ -98,35 +100,4 @@ fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
 
 fn context<'a>(store: &'a Store<'_>) -> Option<&'a Context> {
     Some(store.data().ambient.as_ref()?.call.context())
-}
-
-fn set_header(ambient: Option<&mut CallContext>, name: &str, value: &str) -> Result<(), Failure> {
-    let Some(ambient) = ambient else {
-        return Err(failure(
-            Kind::FailedPrecondition,
-            "there is no call to reply to",
-        ));
-    };
-    match ambient.reply_state {
-        ReplyState::Open => {}
-        ReplyState::Begun => {
-            let message = format!("header {name} comes after the first message of the reply");
-            return Err(failure(Kind::FailedPrecondition, message));
-        }
-        ReplyState::Watched => {
-            let message = "reply headers are set by `response.set-header` here";
-            return Err(failure(Kind::FailedPrecondition, message));
-        }
-    }
-    if name.is_empty() {
-        return Err(failure(
-            Kind::InvalidArgument,
-            "header name of 0 octets is not within 1 to 255",
-        ));
-    }
-    ambient
-        .reply
-        .get_or_insert_default()
-        .push(name, value)
-        .map_err(|error| failure(Kind::InvalidArgument, error.to_string()))
 }

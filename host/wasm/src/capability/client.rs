@@ -110,6 +110,7 @@ fn prepare(
         headers: to_headers(&options.headers)?,
         body: Body::One(Bytes::copy_from_slice(body.as_le_slice(store))),
         context: state.context_of_own_call(wanted.map_or(end, |wanted| wanted.min(end))),
+        http: None,
     };
     Ok((pipeline, call, now))
 }

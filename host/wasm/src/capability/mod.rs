@@ -9,6 +9,7 @@ pub(crate) mod config;
 pub(crate) mod events;
 pub(crate) mod exchange;
 pub(crate) mod frame;
+pub(crate) mod http;
 pub(crate) mod io;
 pub(crate) mod kv;
 pub(crate) mod log;

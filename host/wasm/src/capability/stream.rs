@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use postern_core::{BodyStream, Headers, Kind, headers::HeadersBuilder};
+use postern_core::{BodyKind, BodyStream, Headers, Kind};
 use tokio::sync::mpsc;
 use wasmtime::{
     StoreContextMut,
@@ -16,6 +16,7 @@ use crate::{
     call_path::link_bailout,
     convert::{self, check_input, failure},
     progress::Progress,
+    reply_draft::{Drafted, ReplyDraft},
     state::{ReplyState, StoreState},
     trap::{Stop, waiting},
 };
@@ -29,11 +30,15 @@ pub(crate) struct Streams {
     pub(crate) inbound: Option<BodyStream>,
     pub(crate) outbound: mpsc::Sender<Outbound>,
     pub(crate) progress: Arc<Progress>,
+    /// What the body of the request is.
+    pub(crate) kind: BodyKind,
+    /// What follows it, once it is over.
+    pub(crate) trailers: Option<Headers>,
 }
 
-/// What a streaming guest sends; the first carries the headers.
+/// What a streaming guest sends; the first carries the head of the reply.
 pub(crate) struct Outbound {
-    pub(crate) headers: Option<Headers>,
+    pub(crate) head: Drafted,
     pub(crate) message: Bytes,
 }
 
@@ -80,7 +85,12 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     drop(waiting);
     state.give_back(waited);
     let message = match message {
-        None => return Ok(Ok(None)),
+        None => {
+            if let Some(streams) = state.slots.get_mut::<Streams>() {
+                streams.trailers = inbound.trailers();
+            }
+            return Ok(Ok(None));
+        }
         Some(Err(error)) => return Ok(Err(convert::to_failure(error))),
         Some(Ok(message)) => message,
     };
@@ -114,13 +124,12 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
         let message = "a unary call is answered by returning, not by `send`";
         return Ok(Err(failure(Kind::FailedPrecondition, message)));
     };
-    let reply = ambient.reply.take().map(HeadersBuilder::build);
-    let headers = match ambient.reply_state {
+    let head = match ambient.reply_state {
         ReplyState::Begun => None,
-        ReplyState::Open | ReplyState::Watched => Some(reply.unwrap_or_default()),
+        ReplyState::Open | ReplyState::Watched => ReplyDraft::take_head(&mut ambient.reply),
     };
     ambient.reply_state = ReplyState::Begun;
-    let sent = streams.outbound.send(Outbound { headers, message });
+    let sent = streams.outbound.send(Outbound { head, message });
     let waiting = streams.progress.begin_wait();
     let (sent, waited) = wait::until(deadline, Stop::Deadline, sent).await?;
     drop(waiting);

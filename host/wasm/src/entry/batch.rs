@@ -27,6 +27,7 @@ use crate::{
     instance::InlineError,
     lease::Lease,
     placement::{IN_PLACE_MAX, Placement},
+    reply_draft::ReplyDraft,
     role::Role,
 };
 
@@ -77,7 +78,7 @@ fn run_length(shard: &WorkerShard, calls: &[Call], n_calls_max: usize) -> usize 
         let length = match &call.body {
             Body::Empty => 0,
             Body::One(message) => message.len(),
-            Body::Many(_) => return false,
+            Body::Messages(_) | Body::Octets(_) => return false,
         };
         octets += length;
         let fit = length <= limit && octets <= OCTETS_MAX;
@@ -154,7 +155,7 @@ fn enter(
 fn take_message(call: &mut Call) -> Bytes {
     match mem::take(&mut call.body) {
         Body::One(message) => message,
-        Body::Empty | Body::Many(_) => Bytes::new(),
+        Body::Empty | Body::Messages(_) | Body::Octets(_) => Bytes::new(),
     }
 }
 
@@ -188,10 +189,10 @@ fn finish(
     let answers = answers.into_iter().enumerate();
     answering.extend(answers.map(|(index, answer)| -> BoxFuture<Answer> {
         let answer = match answer {
-            Ok(octets) => Ok(Reply {
-                headers: batch.take_headers(index),
-                body: Body::One(Bytes::from(octets)),
-            }),
+            Ok(octets) => Ok(ReplyDraft::into_reply(
+                batch.take_draft(index),
+                Body::One(Bytes::from(octets)),
+            )),
             Err(failure) => Err(convert::to_error(failure)),
         };
         Box::pin(future::ready(answer))

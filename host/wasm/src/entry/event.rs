@@ -76,6 +76,7 @@ async fn on_event(shard: Arc<WorkerShard>, event: Event) -> Result<(), Error> {
         headers,
         body: Body::Empty,
         context: Context::from(publisher),
+        http: None,
     };
     let instance = lease.begin(Some(CallContext::new(AmbientCall::Owned(Box::new(call)))));
     let (store, on_event) = instance.parts::<OnEvent>();

@@ -18,6 +18,7 @@ use crate::{
     offload::{self, Purpose},
     outcome::Outcome,
     placement::{IN_PLACE_MAX, Placement},
+    reply_draft::ReplyDraft,
     role::Role,
     state::{AmbientCall, CallContext, Guest},
     trap::Stop,
@@ -51,7 +52,7 @@ struct Request {
 /// future then holds is small, and a small future is a cheap one (every octet of it is copied when it
 /// is boxed).
 pub(crate) fn call(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Error>> {
-    if matches!(call.body, Body::Many(_)) {
+    if call.body.is_stream() {
         let guest = Arc::clone(&shard.generation().guest);
         let gathered = Box::pin(gather(shard, call));
         return offload::run_at(
@@ -105,7 +106,7 @@ fn begin(
 ) -> BoxFuture<Result<Reply, Error>> {
     let body = match mem::take(&mut call.body) {
         Body::One(message) => message,
-        Body::Empty | Body::Many(_) => Bytes::new(),
+        Body::Empty | Body::Messages(_) | Body::Octets(_) => Bytes::new(),
     };
     if let Err(error) = check_input(body.len(), lease.guest().spec.limits.input_bytes_max) {
         lease.hand_back();
@@ -237,7 +238,7 @@ fn finish(
     answer: HandleResult,
     told: impl FnOnce(&Guest, Duration),
 ) -> Result<Reply, Error> {
-    let headers = lease.instance().end();
+    let draft = lease.instance().end();
     match answer {
         Ok(octets) => {
             let (length, limit) = (octets.len(), lease.guest().spec.limits.output_bytes_max);
@@ -246,10 +247,10 @@ fn finish(
                 return Err(lease.trap(Stop::Output { length, limit }.into()));
             }
             lease.finish_told(Outcome::Ok, told);
-            Ok(Reply {
-                headers,
-                body: Body::One(Bytes::from(octets)),
-            })
+            Ok(ReplyDraft::into_reply(
+                draft,
+                Body::One(Bytes::from(octets)),
+            ))
         }
         Err(failure) => {
             lease.finish_told(Outcome::Failed, told);

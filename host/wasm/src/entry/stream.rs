@@ -12,7 +12,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::Stream;
-use postern_core::{Body, BodyStream, Call, Error, Headers, Reply};
+use postern_core::{Body, BodySource, BodyStream, Call, Error, Headers, Reply};
 use tokio::sync::mpsc;
 use wasmtime::{AsContext, component::Func};
 
@@ -27,6 +27,7 @@ use crate::{
     offload::{self, Purpose},
     outcome::Outcome,
     progress::Progress,
+    reply_draft::{Drafted, ReplyDraft},
     role::Role,
     state::{AmbientCall, CallContext},
     stream_registry::{Registered, Running},
@@ -60,7 +61,7 @@ struct Messages {
     /// Taken by `call` after its first poll.
     first: Option<Bytes>,
     /// How the guest ended, told after its last message.
-    end: Option<Result<Headers, Error>>,
+    end: Option<Result<Drafted, Error>>,
 }
 
 /// Answers `call` by the guest's `handle-stream`. The reply is there with its first message.
@@ -80,19 +81,17 @@ pub(crate) async fn call(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, E
         end: None,
     };
     match std::future::poll_fn(|cx| messages.poll_message(cx)).await {
-        Some(Outbound { headers, message }) => {
+        Some(Outbound { head, message }) => {
             messages.first = Some(message);
-            let headers = headers.unwrap_or_default();
-            Ok(Reply {
-                headers,
-                body: Body::Many(BodyStream::new(messages)),
-            })
+            let messages = BodyStream::from_source(messages);
+            Ok(ReplyDraft::into_streamed(head, messages))
         }
         None => {
-            let headers = messages.end.take().unwrap_or_else(|| Ok(Headers::new()))?;
-            Ok(Reply {
-                headers,
-                body: Body::Empty,
+            let mut draft = messages.end.take().unwrap_or_else(|| Ok(None))?;
+            let head = ReplyDraft::take_head(&mut draft);
+            Ok(match ReplyDraft::trailers(draft) {
+                Some(trailers) => ReplyDraft::into_streamed(head, BodyStream::trailing(trailers)),
+                None => ReplyDraft::into_reply(head, Body::Empty),
             })
         }
     }
@@ -104,7 +103,7 @@ async fn run(
     mut call: Call,
     outbound: mpsc::Sender<Outbound>,
     progress: Arc<Progress>,
-) -> Result<Headers, Error> {
+) -> Result<Drafted, Error> {
     let deadline = call.context.deadline;
     let generation = shard.generation();
     let _permit = generation
@@ -113,10 +112,10 @@ async fn run(
         .await?;
     let mut lease = Lease::for_async(Arc::clone(&shard), deadline).await?;
     let (service, method) = (call.service.clone(), call.method.clone());
+    let kind = call.body.kind();
     let inbound = match std::mem::take(&mut call.body) {
         Body::Empty => None,
-        Body::One(message) => Some(BodyStream::new(futures_util::stream::iter([Ok(message)]))),
-        Body::Many(stream) => Some(stream),
+        body => Some(body.into_octets()),
     };
     let ambient = CallContext::new(AmbientCall::Owned(Box::new(call)));
     let instance = lease.begin(Some(ambient));
@@ -124,6 +123,8 @@ async fn run(
         inbound,
         outbound,
         progress,
+        kind,
+        trailers: None,
     });
     let (store, handle) = instance.parts::<HandleStream>();
     let result = match handle {
@@ -137,13 +138,13 @@ async fn run(
         Ok(answer) => answer,
         Err(trapped) => return Err(lease.trap(trapped)),
     };
-    let headers = instance.end();
+    let draft = instance.end();
     // The caller sees the end of the messages when their sender is gone.
     drop(instance.state().slots.take::<Streams>());
     match answer {
         Ok(()) => {
             lease.finish(Outcome::Ok);
-            Ok(headers)
+            Ok(draft)
         }
         Err(failure) => {
             lease.finish(Outcome::Failed);
@@ -190,7 +191,24 @@ impl Stream for Messages {
         }
         Poll::Ready(match ready!(self.poll_message(cx)) {
             Some(Outbound { message, .. }) => Some(Ok(message)),
-            None => self.end.take().and_then(Result::err).map(Err),
+            // What is left of a guest that ended well are its trailers.
+            None => match self.end.take() {
+                Some(Err(error)) => Some(Err(error)),
+                end => {
+                    self.end = end;
+                    None
+                }
+            },
         })
+    }
+}
+
+impl BodySource for Messages {
+    fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
+        ReplyDraft::trailers(self.end.take()?.ok()?)
+    }
+
+    fn keep(self: Pin<&mut Self>, _: usize) -> Result<(), Error> {
+        Ok(())
     }
 }

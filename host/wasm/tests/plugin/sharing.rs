@@ -27,9 +27,9 @@ fn spec(instances: Instances) -> PluginSpec {
 /// A stream of which one message is read; the guest goes on until it is in nobody's interest.
 async fn held(plugin: &Plugin) -> Result<BodyStream, Error> {
     let mut request = Call::unary("test", "n", "");
-    request.body = Body::Many(BodyStream::new(futures_util::stream::empty()));
+    request.body = Body::Messages(BodyStream::new(futures_util::stream::empty()));
     let reply = plugin.call(request).await?;
-    let Body::Many(mut body) = reply.body else {
+    let Body::Messages(mut body) = reply.body else {
         panic!("a stream")
     };
     body.next().await.unwrap().unwrap();
@@ -107,7 +107,7 @@ async fn a_stream_that_is_sent_nothing_loses_its_instance() {
     };
     let plugin = house.plugin("all", &all(), spec(instances)).await;
     let mut request = Call::unary("test", "e", "");
-    request.body = Body::Many(BodyStream::new(futures_util::stream::pending()));
+    request.body = Body::Messages(BodyStream::new(futures_util::stream::pending()));
     let ended = tokio::time::timeout(LONG, plugin.call(request)).await;
     let error = ended.expect("it ends").unwrap_err();
     assert_eq!(error.kind, Kind::DeadlineExceeded, "{error}");

@@ -24,7 +24,7 @@ async fn every_message_comes_back_in_order_with_the_headers_first() {
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
     let reply = stream(&plugin, "e", 100).await;
     assert_eq!(reply.headers.get_str("x-test").as_deref(), Some("ran"));
-    let Body::Many(mut body) = reply.body else {
+    let Body::Messages(mut body) = reply.body else {
         panic!("a stream")
     };
     for number in 0..100 {
@@ -48,7 +48,7 @@ async fn an_endless_stream_goes_as_far_as_it_is_read_and_ends_when_it_is_dropped
     let house = House::new();
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
     let reply = stream(&plugin, "n", 0).await;
-    let Body::Many(mut body) = reply.body else {
+    let Body::Messages(mut body) = reply.body else {
         panic!("a stream")
     };
     for number in 0..20 {
@@ -64,7 +64,7 @@ async fn a_trap_comes_after_the_messages_before_it() {
     let house = House::new();
     let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
     let reply = stream(&plugin, "t", 0).await;
-    let Body::Many(mut body) = reply.body else {
+    let Body::Messages(mut body) = reply.body else {
         panic!("a stream")
     };
     assert_eq!(body.next().await.unwrap().unwrap(), "ran");
@@ -98,7 +98,7 @@ async fn waiting_for_the_caller_does_not_count_as_the_guests_time() {
         Some((Ok(message), receiver))
     });
     let mut call = Call::unary("test", "e", "");
-    call.body = Body::Many(postern_core::BodyStream::new(inbound));
+    call.body = Body::Messages(postern_core::BodyStream::new(inbound));
     let slow = async {
         for _ in 0..3 {
             tokio::time::sleep(Duration::from_millis(60)).await;
@@ -110,7 +110,7 @@ async fn waiting_for_the_caller_does_not_count_as_the_guests_time() {
         drop(sender);
     };
     let read = async {
-        let Body::Many(mut body) = plugin.call(call).await.unwrap().body else {
+        let Body::Messages(mut body) = plugin.call(call).await.unwrap().body else {
             panic!("a stream")
         };
         let mut n_messages = 0;

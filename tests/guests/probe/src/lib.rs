@@ -250,6 +250,39 @@ impl Probe {
         (1..=last).try_for_each(|number| out.send(number))
     }
 
+    /// Gives back what HTTP says of the call, its headers that are not the caller's protocol's, its body
+    /// as it came, and its trailers, under the status that `x-status` asks for.
+    fn mirror(pieces: Incoming<Octets>, mut out: Outgoing<Octets>) -> Result<()> {
+        const RESERVED: [&str; 4] = ["version", "status", "code", "stream"];
+        let text = |value: Vec<u8>| String::from_utf8_lossy(&value).into_owned();
+        if let Some(http) = call::http() {
+            let query = http
+                .query
+                .map_or(String::new(), |query| format!("?{query}"));
+            let target = format!("{}://{}{}{query}", http.scheme, http.authority, http.path);
+            call::set_header("seen-target", &format!("{} {target}", http.method))?;
+            if let Some(status) = call::header("X-STATUS").and_then(|text| text.parse().ok()) {
+                call::set_status(status)?;
+            }
+        }
+        for (name, value) in call::headers() {
+            let is_ours = name.to_ascii_lowercase().starts_with("x-");
+            if is_ours || RESERVED.contains(&&*name) || name == "trailer" {
+                call::set_header(&name, &text(value))?;
+            }
+        }
+        if call::request_kind() == call::BodyKind::Octets {
+            call::set_octets()?;
+        }
+        for piece in pieces {
+            out.send(piece?)?;
+        }
+        for (name, value) in call::trailers() {
+            call::set_trailer(&name, &text(value))?;
+        }
+        Ok(())
+    }
+
     /// Passes messages on, under a header of its own.
     fn relay(messages: Incoming<Octets>, mut out: Outgoing<Octets>) -> Result<()> {
         call::set_header("x-relayed", "yes")?;

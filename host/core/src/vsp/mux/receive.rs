@@ -43,7 +43,7 @@ impl Mux {
             None => Ok(()),
             Some(b"open") => self.on_accepted(&id, frame),
             Some(b"item") => self.on_item(&id, frame),
-            Some(b"end") if self.role == Role::Server => self.on_half_closed(&id),
+            Some(b"end") if self.role == Role::Server => self.on_half_closed(&id, frame),
             Some(b"end" | b"reset") => {
                 self.on_closed(id, frame);
                 return;
@@ -151,7 +151,7 @@ impl Mux {
         Ok(())
     }
 
-    fn on_half_closed(&mut self, id: &Text) -> Result<(), Error> {
+    fn on_half_closed(&mut self, id: &Text, frame: Frame) -> Result<(), Error> {
         let Some(call) = self.calls.get_mut(id) else {
             return Ok(());
         };
@@ -159,26 +159,30 @@ impl Mux {
             return Err(violation("the end comes twice".into()));
         }
         call.half_closed = true;
-        self.events.push_back(MuxEvent::Ended { id: id.clone() });
+        self.events.push_back(MuxEvent::Ended {
+            id: id.clone(),
+            headers: frame.headers,
+        });
         Ok(())
     }
 
     fn on_closed(&mut self, id: Text, frame: Frame) {
         self.calls.remove(&id);
         let is_reset = frame.headers.get(b"stream").as_deref() == Some(b"reset");
+        let headers = frame.headers.clone();
         let outcome = match read_response(frame).outcome {
             Ok(_) if is_reset => {
                 let message = "the peer reset the call without a reason";
                 Err(Error::new(Kind::Cancelled, Blame::Client, message))
             }
-            Ok(reply) => Ok(reply.headers),
+            Ok(_) => Ok(headers),
             Err(error) => Err(error),
         };
         self.events.push_back(MuxEvent::Closed { id, outcome });
     }
 
     /// Ends the call towards the peer and towards whoever serves it here.
-    fn abort(&mut self, id: &Text, error: Error) {
+    pub(super) fn abort(&mut self, id: &Text, error: Error) {
         self.reset(id, &error);
         self.events.push_back(MuxEvent::Closed {
             id: id.clone(),

@@ -93,10 +93,11 @@ fn only_frames_of_streams_are_taken() {
 fn a_call_is_opened_by_its_request_and_answered_in_frames_of_its_id() {
     let mut server = serving();
     let handlers = frame(&[("content-type", "text/plain"), ("stream", "forged")], "").headers;
+    let handlers = ReplyHead::read(handlers);
     server.accept("1", &handlers);
     server.accept("1", &handlers);
     server.item("1", "hello".into()).expect("credit");
-    server.finish("1", Ok(()));
+    server.finish("1", Ok(None));
     let id = ("correlation-id", "1");
     let expected = [
         frame(
@@ -195,8 +196,8 @@ fn a_reset_cancels_the_call_on_the_other_end() {
 #[test]
 fn a_client_that_ended_sends_no_more_and_still_listens() {
     let mut client = calling();
-    client.end("1");
-    client.end("1");
+    client.end("1", None);
+    client.end("1", None);
     assert_eq!(frames(&mut client).len(), 1);
     assert_eq!(client.item("1", "x".into()), Err(Refused::Closed));
     client.handle_frame(frame(&[("stream", "item"), ("correlation-id", "1")], "x"));
@@ -374,7 +375,7 @@ fn a_compressed_item_is_refused_by_name() {
 fn a_reply_whose_headers_do_not_fit_is_an_error() {
     let mut server = serving();
     let full = frame(&[("x", &"y".repeat(65_000))], "").headers;
-    server.accept("1", &full);
+    server.accept("1", &ReplyHead::read(full));
     let sent = frames(&mut server);
     assert_eq!(sent.len(), 1);
     assert!(read_error(&sent[0]).contains("do not fit"));

@@ -143,10 +143,7 @@ fn the_conversations_of_the_easy_layer_are_held_octet_by_octet() {
             let reply = match reader.read(epoch(), frame) {
                 crate::vsp::Inbound::Request { call, token } => {
                     assert_eq!((&*call.service, &*call.method), ("echo", "call"));
-                    token.answer(Ok(crate::Reply {
-                        headers: call.headers,
-                        body: call.body,
-                    }))
+                    token.answer(Ok(crate::Reply::new(call.headers, call.body)))
                 }
                 crate::vsp::Inbound::Refused { frame, .. } => frame,
                 crate::vsp::Inbound::Response(_)

@@ -92,7 +92,7 @@ async fn a_stream_holds_its_places_to_its_last_message() {
     let stage = Stage::new(&["a"], room(1, 0));
     stage.tell("a", Does::Stream(3));
     let reply = stage.call("Watch").await.expect("answered");
-    let Body::Many(mut stream) = reply.body else {
+    let Body::Messages(mut stream) = reply.body else {
         panic!("no stream");
     };
     let mut n_messages = 0;
@@ -124,7 +124,7 @@ async fn the_time_of_a_try_ends_at_the_head_of_a_stream() {
     });
     stage.tell("a", Does::Stream(3));
     let reply = stage.call("Watch").await.expect("answered");
-    let Body::Many(mut stream) = reply.body else {
+    let Body::Messages(mut stream) = reply.body else {
         panic!("no stream");
     };
     let mut n_messages = 0;

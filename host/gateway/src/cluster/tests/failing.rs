@@ -348,7 +348,7 @@ async fn a_streamed_request_is_made_once() {
         .iter()
         .for_each(|name| stage.tell(name, Does::Unreachable));
     let mut streamed = call("GetUser");
-    streamed.body = Body::Many(BodyStream::new(futures_util::stream::empty()));
+    streamed.body = Body::Messages(BodyStream::new(futures_util::stream::empty()));
     let error = stage.cluster().call(streamed, &Trail::off()).await;
     assert!(error.is_err());
     assert_eq!(stage.numbers().tries, 1);

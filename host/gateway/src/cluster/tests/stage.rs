@@ -238,10 +238,10 @@ fn stream(n: u32) -> Reply {
         tokio::time::sleep(Duration::from_secs(1)).await;
         Some((Ok("message".into()), done + 1))
     });
-    Reply {
-        headers: postern_core::Headers::new(),
-        body: postern_core::Body::Many(postern_core::BodyStream::new(messages)),
-    }
+    Reply::new(
+        postern_core::Headers::new(),
+        postern_core::Body::Messages(postern_core::BodyStream::new(messages)),
+    )
 }
 
 pub(super) fn call(method: &str) -> Call {
@@ -257,7 +257,9 @@ pub(super) fn due(call: Call, after: Duration) -> Call {
 pub(super) fn text(reply: Result<Reply, Error>) -> String {
     match reply.expect("answered").body {
         postern_core::Body::One(body) => String::from_utf8_lossy(&body).into_owned(),
-        postern_core::Body::Empty | postern_core::Body::Many(_) => String::new(),
+        postern_core::Body::Empty
+        | postern_core::Body::Messages(_)
+        | postern_core::Body::Octets(_) => String::new(),
     }
 }
 

@@ -202,9 +202,6 @@ pub(super) async fn read_with<T: DeserializeOwned>(
 
 /// A stream may go on behind its first message, which is all that is read of it.
 async fn first_message(body: Body) -> Result<Bytes, Error> {
-    match body {
-        Body::Empty => Ok(Bytes::new()),
-        Body::One(octets) => Ok(octets),
-        Body::Many(mut stream) => Ok(stream.next().await.transpose()?.unwrap_or_default()),
-    }
+    let mut messages = body.into_messages(REQUEST_BYTES_MAX);
+    Ok(messages.next().await.transpose()?.unwrap_or_default())
 }

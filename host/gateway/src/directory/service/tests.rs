@@ -369,8 +369,8 @@ async fn a_stream_misses_no_change_and_ends_with_the_gateway() {
     stage.put("first");
     let mut call = call("", "watch", "");
     let one = futures_util::stream::iter([Ok(Bytes::from_static(b"{}"))]);
-    call.body = Body::Many(BodyStream::new(one));
-    let Body::Many(mut stream) = stage.service.call(call).await.expect("a stream").body else {
+    call.body = Body::Messages(BodyStream::new(one));
+    let Body::Messages(mut stream) = stage.service.call(call).await.expect("a stream").body else {
         panic!("no stream");
     };
     assert_eq!(stage.directory.numbers().watchers, 1);

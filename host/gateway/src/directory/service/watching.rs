@@ -71,10 +71,10 @@ pub(super) async fn answer(
             let batch = watcher.next().await?;
             Some((Ok::<Bytes, Error>(batch.to_json()), watcher))
         });
-        return Ok(Reply {
-            headers: Headers::new(),
-            body: Body::Many(BodyStream::new(batches)),
-        });
+        return Ok(Reply::new(
+            Headers::new(),
+            Body::Messages(BodyStream::new(batches)),
+        ));
     }
     let wait = Duration::from_millis(watched.wait_ms.unwrap_or_default()).min(WAIT_MAX);
     let left = context.remaining(now()).unwrap_or(wait + WAY_BACK);

@@ -108,9 +108,10 @@ impl CallRecord {
                 self.bytes_in = message.len() as u64;
                 *body = Body::One(message);
             }
-            Body::Many(stream) => {
+            streamed @ (Body::Messages(_) | Body::Octets(_)) => {
                 let bytes = Arc::<AtomicU64>::default();
-                *body = Body::Many(counted(stream, Arc::clone(&bytes), bytes_max));
+                let total = Arc::clone(&bytes);
+                *body = streamed.map_stream(|stream| counted(stream, total, bytes_max));
                 self.streamed_in = Some(bytes);
             }
         }

@@ -200,7 +200,7 @@ impl Gateway {
         let mut call = Call::unary("users", method, "");
         call.body = messages(vec![Ok("x".into())]);
         let reply = self.caller.call(call).await.expect("its head is there");
-        let Body::Many(mut replies) = reply.body else {
+        let Body::Messages(mut replies) = reply.body else {
             unreachable!("{method} streams")
         };
         let first = replies.next().await.expect("a message").expect("no error");
@@ -316,10 +316,7 @@ fn streamed(
         Some(first) => std::task::Poll::Ready(Some(Ok(first))),
         None => second(),
     });
-    Reply {
-        headers: Headers::new(),
-        body: Body::Many(BodyStream::new(messages)),
-    }
+    Reply::new(Headers::new(), Body::Messages(BodyStream::new(messages)))
 }
 
 /// Writes down every error that leaves the pipeline.
@@ -340,19 +337,15 @@ impl Witness {
             errors.lock().entry(name.clone()).or_default().push(ended);
         };
         Box::pin(async move {
-            let Reply { headers, body } = future.await.inspect_err(&note)?;
-            let body = match body {
-                Body::Many(messages) => {
-                    let messages = messages.inspect(move |message| {
-                        if let Err(error) = message {
-                            note(error);
-                        }
-                    });
-                    Body::Many(BodyStream::new(messages))
-                }
-                body @ (Body::Empty | Body::One(_)) => body,
-            };
-            Ok(Reply { headers, body })
+            let reply = future.await.inspect_err(&note)?;
+            let body = reply.body.map_stream(|messages| {
+                BodyStream::new(messages.inspect(move |message| {
+                    if let Err(error) = message {
+                        note(error);
+                    }
+                }))
+            });
+            Ok(Reply { body, ..reply })
         })
     }
 }

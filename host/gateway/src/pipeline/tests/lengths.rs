@@ -61,7 +61,7 @@ async fn a_stream_ends_at_the_message_that_is_too_long() {
     // The handler takes whatever comes, so that the limit is the reply's.
     let stage = narrow(move |_| {
         let (headers, body) = (postern_core::Headers::new(), streamed());
-        ready(Ok(Reply { headers, body }))
+        ready(Ok(Reply::new(headers, body)))
     });
     let reply = stage.pipeline.call(Call::unary("users", "Watch", "")).await;
     check_cut(reply.expect("begun").body, Blame::Guest).await;
@@ -80,7 +80,7 @@ async fn a_stream_ends_at_the_message_that_is_too_long() {
 
 /// The first message is there, the second is an error, nothing follows.
 async fn check_cut(body: Body, blame: Blame) {
-    let Body::Many(mut stream) = body else {
+    let Body::Messages(mut stream) = body else {
         unreachable!("a stream went in")
     };
     assert_eq!(

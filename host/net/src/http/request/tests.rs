@@ -43,7 +43,8 @@ async fn what_is_declared_and_has_not_arrived_takes_no_memory() {
     let bytes = Arc::new(ByteBudget::new(1 << 20)).connection(1 << 20);
     let mut held = bytes.hold(0).expect("room");
     let joined = collect(Boaster { n_left: 3 }, DECLARED, &mut held).await;
-    let joined = joined.expect("joins").try_into_mut().expect("one owner");
+    let (joined, _) = joined.expect("joins");
+    let joined = joined.try_into_mut().expect("one owner");
     assert_eq!((&*joined, held.len()), (&b"piecepiecepiece"[..], 15));
     assert!(joined.capacity() < 4096, "{}", joined.capacity());
 }

@@ -166,15 +166,9 @@ async fn a_body_that_does_not_arrive_in_time_is_408() {
 #[tokio::test]
 async fn a_head_that_does_not_fit_is_431() {
     let fixture = Fixture::open(HttpConfig::default()).await;
-    // One line of the head over a section of 65,535 octets, but within what is read of a head.
-    let head = format!("x-long: {}\r\n", "v".repeat(65_400));
-    check(
-        &fixture,
-        &post("echo/Say", &head, ""),
-        431,
-        &["exceed the limit of 65535"],
-    )
-    .await;
+    // More than a section of the VSTP holds, but within what is read of a head.
+    let head = format!("x-long: {}\r\n", "v".repeat(95_000));
+    check(&fixture, &post("echo/Say", &head, ""), 200, &[]).await;
     let head = format!("x-long: {}\r\n", "v".repeat(120_000));
     check(&fixture, &post("echo/Say", &head, ""), 431, &[]).await;
 }

@@ -7,11 +7,11 @@ fn many(items: &[&'static str]) -> Body {
         .iter()
         .map(|item| Ok(Bytes::from_static(item.as_bytes())))
         .collect();
-    Body::Many(BodyStream::new(stream::iter(items)))
+    Body::Messages(BodyStream::new(stream::iter(items)))
 }
 
 async fn collect(body: Body) -> Vec<Result<Bytes, String>> {
-    let Body::Many(mut stream) = body else {
+    let Body::Messages(mut stream) = body else {
         panic!("a stream, not {body:?}")
     };
     let mut items = Vec::new();

@@ -1,7 +1,7 @@
 //! The answers of a connection: outcomes and refusals as frames, in order where the caller has only
 //! the order to go by.
 
-use std::time::Instant;
+use std::{task::Context, time::Instant};
 
 use postern_core::{
     vsp::ReplyToken,
@@ -41,6 +41,25 @@ impl<S: StreamLink> ServedConnection<S> {
             self.send_waiting(now);
         } else {
             self.send_or_wait(now, reply);
+        }
+    }
+
+    /// Whether a reply goes out as a stream to a caller that opened none.
+    pub(super) fn may_stream(&self, token: &ReplyToken, outcome: &Outcome) -> bool {
+        let is_stream = outcome.as_ref().is_ok_and(|reply| reply.body.is_stream());
+        is_stream && token.takes_stream() && self.has_mux()
+    }
+
+    pub(super) fn finish_streamed(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        token: ReplyToken,
+        outcome: Outcome,
+    ) {
+        let (streaming, mut context) = self.streaming_or_new();
+        if let Err((token, error)) = streaming.adopt(cx, now, token, outcome, &mut context) {
+            self.finish_once(now, &token, None, Err(error));
         }
     }
 

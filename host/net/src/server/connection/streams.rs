@@ -25,12 +25,8 @@ impl<S: StreamLink> ServedConnection<S> {
     pub(super) fn on_stream_frame(&mut self, cx: &mut Context<'_>, now: Instant, frame: Frame) {
         // What came before begins before.
         self.begin_gathered(cx, now);
-        let bytes = &self.bytes;
-        self.streaming
-            .get_or_insert_with(|| Box::new(Streaming::new(bytes)));
-        if let Some((streaming, mut context)) = self.streaming() {
-            streaming.handle_frame(cx, now, frame, &mut context);
-        }
+        let (streaming, mut context) = self.streaming_or_new();
+        streaming.handle_frame(cx, now, frame, &mut context);
     }
 
     pub(super) fn poll_streams(&mut self, cx: &mut Context<'_>, now: Instant) -> Poll<()> {
@@ -47,22 +43,31 @@ impl<S: StreamLink> ServedConnection<S> {
             .map_or(0, |streaming| streaming.waiting_bytes())
     }
 
+    /// The streams, if there are any yet.
     pub(super) fn streaming(&mut self) -> Option<(&mut Streaming, StreamContext<'_>)> {
+        self.streaming.is_some().then(|| self.streaming_or_new())
+    }
+
+    /// The streams, which begin where there are none.
+    pub(super) fn streaming_or_new(&mut self) -> (&mut Streaming, StreamContext<'_>) {
         let beside = self.waiting_bytes();
         let Self {
             line,
             calls,
             reader,
             streaming,
+            bytes,
             ..
         } = self;
+        let streaming = streaming.get_or_insert_with(|| Box::new(Streaming::new(bytes)));
         let (connection, room) = line.with_room(beside);
         let context = StreamContext {
             connection,
             room,
             calls,
             reader,
+            bytes,
         };
-        Some((streaming.as_deref_mut()?, context))
+        (streaming, context)
     }
 }

@@ -133,7 +133,7 @@ pub(crate) async fn answer(plugin: &Plugin, method: &str, body: &[u8]) -> Bytes 
 
 /// A body of many messages.
 pub(crate) fn messages(messages: Vec<Bytes>) -> Body {
-    Body::Many(postern_core::BodyStream::new(futures_util::stream::iter(
+    Body::Messages(postern_core::BodyStream::new(futures_util::stream::iter(
         messages.into_iter().map(Ok),
     )))
 }

@@ -117,7 +117,7 @@ impl End {
             if side.peer_done && side.held.is_empty() && (role == Role::Client || side.all_sent()) {
                 side.done = true;
                 if role == Role::Server {
-                    self.mux.finish(id, Ok(()));
+                    self.mux.finish(id, Ok(None));
                 }
             }
         }
@@ -127,12 +127,12 @@ impl End {
         while let Some(event) = self.mux.poll_event() {
             match event {
                 MuxEvent::Opened { id, .. } => {
-                    self.mux.accept(&id, &Headers::new());
+                    self.mux.accept(&id, &ReplyHead::default());
                     self.sides.insert(id, Side::default());
                 }
                 MuxEvent::Accepted { .. } => {}
                 MuxEvent::Item { id, payload } => self.side(&id).hold(payload),
-                MuxEvent::Ended { id } => self.side(&id).peer_done = true,
+                MuxEvent::Ended { id, .. } => self.side(&id).peer_done = true,
                 MuxEvent::Closed { id, outcome } => {
                     assert!(outcome.is_ok(), "{outcome:?}");
                     self.side(&id).peer_done = true;
@@ -166,7 +166,7 @@ impl Side {
             Err(Refused::Closed) => panic!("an open call"),
         }
         if self.all_sent() && mux.role == Role::Client {
-            mux.end(id);
+            mux.end(id, None);
         }
     }
 

@@ -1,0 +1,153 @@
+//! What a guest has set of its reply, beside its messages.
+
+use postern_core::{
+    Body, BodyStream, Headers, HttpStatus, Kind, Reply,
+    headers::{ENTRY_BYTES_MAX, HeadersBuilder, SECTION_BYTES_MAX},
+};
+
+use crate::{bindings::Failure, convert::failure};
+
+/// Of most replies there is none.
+pub(crate) type Drafted = Option<Box<ReplyDraft>>;
+
+#[derive(Debug, Default)]
+pub(crate) struct ReplyDraft {
+    headers: Bounded,
+    trailers: Bounded,
+    status: Option<HttpStatus>,
+    /// What is sent are pieces of one body.
+    is_octets: bool,
+}
+
+/// Headers within the bounds that every front can carry. Every name is the plugin's own.
+#[derive(Debug, Default)]
+struct Bounded {
+    fields: Option<HeadersBuilder>,
+    /// Octets that they take in a section of the VSTP.
+    section_bytes: usize,
+}
+
+impl ReplyDraft {
+    pub(crate) fn push_header(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        self.headers.push(name, value)
+    }
+
+    pub(crate) fn push_trailer(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        self.trailers.push(name, value)
+    }
+
+    pub(crate) fn set_status(&mut self, status: u16) -> Result<(), Failure> {
+        let status = HttpStatus::new(status);
+        let status = status.map_err(|error| failure(Kind::InvalidArgument, error.to_string()))?;
+        self.status = Some(status);
+        Ok(())
+    }
+
+    pub(crate) const fn set_octets(&mut self) {
+        self.is_octets = true;
+    }
+
+    /// What goes out before the first message. What follows the last one stays.
+    pub(crate) fn take_head(draft: &mut Drafted) -> Drafted {
+        let mut head = draft.take()?;
+        if head.trailers.fields.is_some() {
+            *draft = Some(Box::new(Self {
+                trailers: std::mem::take(&mut head.trailers),
+                ..Self::default()
+            }));
+        }
+        Some(head)
+    }
+
+    /// What follows the last message.
+    pub(crate) fn trailers(draft: Drafted) -> Option<Headers> {
+        Some(draft?.trailers.fields?.build())
+    }
+
+    /// The reply to a unary call.
+    pub(crate) fn into_reply(draft: Drafted, body: Body) -> Reply {
+        let mut reply = Reply::new(Headers::new(), body);
+        if let Some(draft) = draft {
+            reply.headers = draft.headers.build();
+            reply.status = draft.status;
+        }
+        reply
+    }
+
+    /// The reply to a streaming call; `stream` gives the trailers by itself.
+    pub(crate) fn into_streamed(draft: Drafted, stream: BodyStream) -> Reply {
+        let is_octets = draft.as_ref().is_some_and(|draft| draft.is_octets);
+        let body = match is_octets {
+            true => Body::Octets(stream),
+            false => Body::Messages(stream),
+        };
+        Self::into_reply(draft, body)
+    }
+}
+
+impl Bounded {
+    fn push(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        let length = name.len();
+        if !(1..=ENTRY_BYTES_MAX).contains(&length) {
+            let message =
+                format!("header name of {length} octets is not within 1 to {ENTRY_BYTES_MAX}");
+            return Err(failure(Kind::InvalidArgument, message));
+        }
+        let n_entries = value.len().div_ceil(ENTRY_BYTES_MAX).max(1);
+        let section_bytes = self.section_bytes + length + value.len() + 2 * n_entries;
+        if section_bytes > SECTION_BYTES_MAX {
+            let message = format!(
+                "headers of {section_bytes} octets exceed the limit of {SECTION_BYTES_MAX}"
+            );
+            return Err(failure(Kind::InvalidArgument, message));
+        }
+        self.section_bytes = section_bytes;
+        let fields = self.fields.get_or_insert_with(|| {
+            // Most guests set one.
+            HeadersBuilder::fields(1, length + value.len())
+        });
+        let pushed = fields.push(name, value);
+        pushed.map_err(|error| failure(Kind::InvalidArgument, error.to_string()))
+    }
+
+    fn build(self) -> Headers {
+        self.fields.map(HeadersBuilder::build).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_bounded_as_a_section_is() {
+        let mut draft = ReplyDraft::default();
+        draft.push_header(&"k".repeat(255), "v").unwrap();
+        assert!(draft.push_header(&"k".repeat(256), "v").is_err());
+        assert!(draft.push_header("", "v").is_err());
+        // 258 octets are taken; the rest has 255 whole entries and one of 6 octets.
+        let value = "v".repeat(255 * 253 + 247);
+        assert!(draft.push_header("k", &format!("{value}vv")).is_err());
+        draft.push_header("k", &value).unwrap();
+        draft.push_trailer("k", &value).unwrap();
+        let reply = ReplyDraft::into_reply(Some(Box::new(draft)), Body::Empty);
+        assert_eq!(reply.headers.iter().count(), 2);
+    }
+
+    #[test]
+    fn trailers_stay_when_the_head_goes_out() {
+        let mut draft = Drafted::default();
+        assert!(ReplyDraft::take_head(&mut draft).is_none());
+        let set = draft.get_or_insert_default();
+        set.push_trailer("a", "1").unwrap();
+        set.set_status(201).unwrap();
+        set.set_octets();
+        assert!(set.set_status(199).is_err());
+        let head = ReplyDraft::take_head(&mut draft);
+        let reply = ReplyDraft::into_streamed(head, BodyStream::empty());
+        assert!(matches!(reply.body, Body::Octets(_)));
+        assert_eq!(reply.status.map(HttpStatus::number), Some(201));
+        let trailers = ReplyDraft::trailers(draft).unwrap();
+        assert_eq!(trailers.get_str("A").as_deref(), Some("1"));
+    }
+}
