@@ -20,13 +20,23 @@ use crate::{
 /// their way to `handler`.
 #[must_use]
 pub fn pipeline(handler: Arc<dyn Handler>, interceptors: &[Arc<Plugin>]) -> impl Handler + use<> {
+    pipeline_of(("echo", None), handler, interceptors)
+}
+
+/// The same with a service of another name and, maybe, a version.
+#[must_use]
+pub fn pipeline_of(
+    (service, version): (&'static str, Option<&'static str>),
+    handler: Arc<dyn Handler>,
+    interceptors: &[Arc<Plugin>],
+) -> impl Handler + use<> {
     let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
-    let service = Text::from_static("echo");
+    let service = Text::from_static(service);
     routes.publish([Route {
         metrics: book.service(&service),
         plugin: service.clone(),
         service,
-        version: None,
+        version: version.map(Text::from_static),
         generation: 1,
         methods: None,
         target: RouteTarget::Live(handler),

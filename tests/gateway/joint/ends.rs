@@ -9,13 +9,7 @@ use std::{
 };
 
 use futures_util::{StreamExt as _, stream};
-use postern::{
-    pipeline::{
-        Pipeline, Rules,
-        route::{Route, Routes, Target as RouteTarget},
-    },
-    telemetry::calls::CallBook,
-};
+use postern::testing::pipeline_of;
 use postern_core::{
     Body, BodyStream, BoxFuture, Call, Error, Handler, HttpFacts, HttpStatus, Reply, Text,
     headers::HeadersBuilder,
@@ -191,18 +185,7 @@ fn shown(http: &HttpFacts) -> String {
 }
 
 fn pipeline(handler: Arc<dyn Handler>) -> Arc<dyn Handler> {
-    let (routes, book) = (Arc::new(Routes::default()), CallBook::default());
-    routes.publish([Route {
-        service: SERVICE.into(),
-        version: Some("1.0.0".into()),
-        plugin: SERVICE.into(),
-        generation: 1,
-        methods: None,
-        target: RouteTarget::Live(handler),
-        metrics: book.service(&SERVICE.into()),
-    }]);
-    let rules = Rules::default();
-    Arc::new(Pipeline::new(routes, Arc::default(), rules, &book))
+    Arc::new(pipeline_of((SERVICE, Some("1.0.0")), handler, &[]))
 }
 
 async fn component(folder: &std::path::Path) -> Plugin {

@@ -148,7 +148,7 @@ pub(super) async fn print(reply: Reply, output: &Output) -> Result<(), CommandFa
         }
         Body::Octets(mut pieces) => {
             while let Some(piece) = pieces.next().await {
-                let piece = piece.map_err(|error: Error| Failure::call(&error))?;
+                let piece = piece.map_err(|error: Error| CommandFailure::call(&error))?;
                 output.octets(&piece)?;
             }
             Ok(())
