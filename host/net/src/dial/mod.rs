@@ -38,10 +38,12 @@ static DIALS: LazyLock<[(Transport, Dial); 4]> = LazyLock::new(|| {
 pub enum Dial {
     /// VSTP sessions, which instances and other gateways are called over.
     Sessions(Arc<dyn SessionDialer>),
-    /// One request after the other, for the command line: given `host:port` and the time that a call
-    /// may take.
-    Requests(fn(&str, Duration) -> Result<Arc<dyn Handler>, Error>),
+    /// One request after the other, for the command line.
+    Requests(OpenRequests),
 }
+
+/// Given `host:port` and the time that a call may take.
+pub type OpenRequests = fn(&str, Duration) -> Result<Arc<dyn Handler>, Error>;
 
 /// This gateway opens no sessions over a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
