@@ -48,13 +48,16 @@ impl Gather {
         if is_alone {
             return handler.call(call).await;
         }
+        // Dropped after `begun` where this request is reset, so that its call is not begun.
+        let lead;
         let (n_gathered, begun) = self.push(call);
         if n_gathered == 1 {
-            let _lead = Lead {
+            lead = Lead {
                 gather: self,
                 handler,
             };
             yield_now().await;
+            drop(lead);
         } else if n_gathered >= BATCH_MAX {
             self.begin(handler);
         }
