@@ -240,7 +240,7 @@ impl Modules {
             let is_type = name.starts_with(char::is_uppercase);
             return match self.lookup(from, name, false, HOPS_MAX)? {
                 Target::Item(module) if is_type || path.is_called => Some(module),
-                _ => None,
+                Target::Item(_) | Target::Module(_) => None,
             };
         }
         self.item(from, &path.parts)
@@ -288,7 +288,7 @@ impl Modules {
             false => defined.or(child),
         };
         let hops = hops.checked_sub(1)?;
-        let leads = |import: &&Import| import.name == name && import.path.len() > 0;
+        let leads = |import: &&Import| import.name == name && !import.path.is_empty();
         let imported = || {
             let imports = module.items.imports.iter().filter(leads);
             let targets: Vec<_> = imports
@@ -297,7 +297,11 @@ impl Modules {
                 .filter_map(|import| self.resolve(from, &import.path, hops))
                 .collect();
             let is_wanted = |target: &&Target| matches!(target, Target::Module(_)) == is_inner;
-            targets.iter().find(is_wanted).or(targets.first()).copied()
+            targets
+                .iter()
+                .find(is_wanted)
+                .or_else(|| targets.first())
+                .copied()
         };
         let through_globs = || {
             let globs = module.items.imports.iter().filter(|i| i.name == "*");

@@ -39,11 +39,11 @@ pub trait RequestInterceptor: Send + Sync {
 /// Sees what became of calls, on their way out.
 pub trait ResponseInterceptor: Send + Sync {
     /// Looks at the outcome of the call that `asked` tells of, and may put another in its place.
-    fn on_response(&self, asked: &Arc<Asked>, outcome: Outcome) -> Step<Seen>;
+    fn on_response(&self, asked: &Arc<Asked>, outcome: CallOutcome) -> Step<SeenOutcome>;
 }
 
 /// What a call came to.
-pub type Outcome = Result<Reply, Error>;
+pub type CallOutcome = Result<Reply, Error>;
 
 /// What becomes of a call after an interceptor has seen it. Small, as it passes through many hands.
 #[derive(Debug)]
@@ -60,9 +60,9 @@ pub enum Flow {
 
 /// What becomes of an outcome after an interceptor has seen it.
 #[derive(Debug)]
-pub struct Seen {
+pub struct SeenOutcome {
     /// As the interceptor wants it; as it was given when the interceptor is broken.
-    pub outcome: Outcome,
+    pub outcome: CallOutcome,
     /// Why the interceptor is broken, if it is.
     pub broken: Option<Box<Error>>,
 }
@@ -88,7 +88,7 @@ pub trait FrameExtension: Send + Sync {
     fn should_handle(&self, head: &FrameHead) -> Result<bool, Error>;
 
     /// Looks at a frame, and may change it.
-    fn handle(&self, direction: Direction, frame: Frame) -> Verdict;
+    fn handle(&self, direction: FrameDirection, frame: Frame) -> FrameVerdict;
 }
 
 /// A frame without its headers and payload.
@@ -96,7 +96,7 @@ pub trait FrameExtension: Send + Sync {
 pub struct FrameHead {
     pub kind: FrameType,
     pub flags: Flags,
-    pub direction: Direction,
+    pub direction: FrameDirection,
     /// Octets of the header section.
     pub header_bytes: usize,
     /// Octets of the payload.
@@ -105,7 +105,7 @@ pub struct FrameHead {
 
 /// Which way a frame goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Direction {
+pub enum FrameDirection {
     /// From a peer to the gateway.
     Inbound,
     /// From the gateway to a peer.
@@ -114,7 +114,7 @@ pub enum Direction {
 
 /// What becomes of a frame after an extension has seen it.
 #[derive(Debug)]
-pub enum Verdict {
+pub enum FrameVerdict {
     /// It goes on.
     Pass(Frame),
     /// It is forgotten.
@@ -127,7 +127,7 @@ pub enum Verdict {
 
 /// Why an extension that decides yes or no did not say yes.
 #[derive(Debug)]
-pub enum Fault {
+pub enum AuthFault {
     /// It said no; the error is the caller's.
     Refused(Error),
     /// It is broken and said nothing.
@@ -144,7 +144,7 @@ pub trait Authenticator: Send + Sync {
         &self,
         asked: &Arc<Asked>,
         credentials: &Credentials,
-    ) -> Step<Result<Option<Identity>, Fault>>;
+    ) -> Step<Result<Option<Identity>, AuthFault>>;
 }
 
 /// What a caller shows.
@@ -167,7 +167,7 @@ pub struct Identity {
 /// Says what a caller may do.
 pub trait Authorizer: Send + Sync {
     /// Whether the principal of `asked` may make that call.
-    fn authorize(&self, asked: &Arc<Asked>) -> Step<Result<(), Fault>>;
+    fn authorize(&self, asked: &Arc<Asked>) -> Step<Result<(), AuthFault>>;
 }
 
 /// Takes events.
@@ -203,7 +203,7 @@ impl Asked {
 
 impl FrameHead {
     #[must_use]
-    pub fn of(frame: &Frame, direction: Direction) -> Self {
+    pub fn of(frame: &Frame, direction: FrameDirection) -> Self {
         Self {
             kind: frame.kind,
             flags: frame.flags,
@@ -214,8 +214,8 @@ impl FrameHead {
     }
 }
 
-impl From<Outcome> for Seen {
-    fn from(outcome: Outcome) -> Self {
+impl From<CallOutcome> for SeenOutcome {
+    fn from(outcome: CallOutcome) -> Self {
         Self {
             outcome,
             broken: None,
@@ -263,7 +263,7 @@ mod tests {
         let mut headers = Headers::new();
         headers.push("k", "vv").expect("it fits");
         let frame = Frame::data(headers, "abc");
-        let head = FrameHead::of(&frame, Direction::Inbound);
+        let head = FrameHead::of(&frame, FrameDirection::Inbound);
         assert_eq!((head.header_bytes, head.payload_bytes), (5, 3));
         assert_eq!((head.kind, head.flags), (FrameType::Data, Flags::empty()));
     }

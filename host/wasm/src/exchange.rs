@@ -2,7 +2,7 @@
 //! so that a guest that traps half way has changed nothing.
 
 use bytes::Bytes;
-use postern_core::{Body, Call, Error, Headers, Kind, Reply, extension::Outcome};
+use postern_core::{Body, Call, Error, Headers, Kind, Reply, extension::CallOutcome};
 
 use crate::{
     bindings::Failure,
@@ -13,7 +13,7 @@ use crate::{
 #[derive(Default)]
 pub(crate) struct Exchange {
     /// There once the call has ended.
-    outcome: Option<Outcome>,
+    outcome: Option<CallOutcome>,
     /// There once something was changed: most interceptors look on.
     changes: Option<Box<Changes>>,
 }
@@ -40,7 +40,7 @@ pub(crate) enum Half {
 
 impl Exchange {
     /// Of a call that has ended.
-    pub(crate) const fn ended(outcome: Outcome) -> Self {
+    pub(crate) const fn ended(outcome: CallOutcome) -> Self {
         Self {
             outcome: Some(outcome),
             changes: None,
@@ -109,7 +109,7 @@ impl Exchange {
     }
 
     /// The outcome as it was given.
-    pub(crate) fn into_outcome(self) -> Outcome {
+    pub(crate) fn into_outcome(self) -> CallOutcome {
         self.outcome
             .unwrap_or_else(|| Err(Error::internal("the outcome of the call is lost")))
     }
@@ -136,7 +136,7 @@ impl Exchange {
     }
 
     /// The outcome with what was changed.
-    pub(crate) fn changed_outcome(mut self) -> Outcome {
+    pub(crate) fn changed_outcome(mut self) -> CallOutcome {
         let Some(changes) = self.changes.take() else {
             return self.into_outcome();
         };

@@ -60,8 +60,11 @@ pub(crate) struct Direct {
     /// Those of each role that has them here.
     pub(crate) local: Vec<Box<dyn AnyLocal>>,
     /// What makes those of the roles that have them for each use.
-    pub(crate) per_use: Vec<fn(&Arc<DirectCode>) -> Box<dyn AnyLocal>>,
+    pub(crate) per_use: Vec<MakeLocal>,
 }
+
+/// Makes the worker-local instances of one role.
+pub(crate) type MakeLocal = fn(&Arc<DirectCode>) -> Box<dyn AnyLocal>;
 
 /// A generation in service. Each worker thread counts its calls on an `Arc` of its own, so that they
 /// do not share a cache line.

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use postern_core::event::Pattern;
+use postern_core::event::TopicPattern;
 
 use crate::limits::PluginLimits;
 
@@ -90,7 +90,7 @@ pub struct Grants {
     /// Name of a store shared with other plugins; without it `kv` is private to the plugin.
     pub kv: Option<String>,
     /// Topics that may be published under, as subscribers name theirs.
-    pub events: Vec<Pattern>,
+    pub events: Vec<TopicPattern>,
     /// Environment of the guest (WASI), name to value.
     pub env: BTreeMap<String, String>,
     /// Folders that the guest sees (WASI).
@@ -232,7 +232,7 @@ mod tests {
         let grants = |patterns: &[&str]| Grants {
             events: patterns
                 .iter()
-                .map(|pattern| Pattern::new(pattern).unwrap())
+                .map(|pattern| TopicPattern::new(pattern).unwrap())
                 .collect(),
             ..Grants::default()
         };

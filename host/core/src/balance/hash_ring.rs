@@ -18,7 +18,7 @@
 
 use std::sync::Arc;
 
-use super::{Ask, Balance, Member, Set, hash};
+use super::{Balance, Member, PickRequest, Set, hash};
 
 /// Points of a member of the largest weight. More make shares more even and the ring longer: the
 /// deviation is one part in the root of this.
@@ -62,7 +62,7 @@ impl HashRing {
         after.iter().chain(before).copied()
     }
 
-    fn bound(&self, ask: &Ask<'_>) -> Option<Bound> {
+    fn bound(&self, ask: &PickRequest<'_>) -> Option<Bound> {
         let percent = self.load_factor_percent?;
         let mut n_calls = 1_u128;
         let mut weights = 0_u128;
@@ -91,7 +91,7 @@ impl HashRing {
 }
 
 impl Balance for HashRing {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize> {
         let key = hash::mix(ask.key.unwrap_or(ask.random));
         let bound = self.load_factor_percent.is_some();
         // Its bound is at least one call, so that the others need not be counted.

@@ -6,7 +6,7 @@ use std::{
     sync::Arc,
 };
 
-use super::{Ask, Balance, Set, hash};
+use super::{Balance, PickRequest, Set, hash};
 
 pub(super) struct LeastConnections {
     set: Arc<Set>,
@@ -19,7 +19,7 @@ impl LeastConnections {
 }
 
 impl Balance for LeastConnections {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize> {
         // Calls in flight and weight of the least loaded so far, and the weight of all its equals.
         let mut least: Option<(u32, u64)> = None;
         let mut equals_weight = 0;

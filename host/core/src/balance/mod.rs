@@ -42,8 +42,8 @@ pub use self::{
     policy::{Plan, Policy, UnknownPolicy},
     set::{Member, Set},
     slow_start::SlowStart,
-    split::{Split, SplitBy, SplitError},
-    sticky::Table,
+    split::{SplitBy, TrafficSplit, TrafficSplitError},
+    sticky::StickyTable,
     subset::Subset,
     zone::Spill,
 };
@@ -52,17 +52,17 @@ use crate::text::Text;
 /// Decides which member gets a call.
 pub trait Balance: Send + Sync {
     /// The place in the set of a member for which `ask.may` holds; `None` when it holds for nobody.
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize>;
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize>;
 
     /// What a balancer over the next set should know of this one.
-    fn memory(&self) -> Memory {
-        Memory::default()
+    fn memory(&self) -> BalancerMemory {
+        BalancerMemory::default()
     }
 }
 
 /// What a pick may depend on.
 #[derive(Clone, Copy)]
-pub struct Ask<'a> {
+pub struct PickRequest<'a> {
     pub now: Instant,
     /// Chance: even over 64 bits, new for each pick.
     pub random: u64,
@@ -78,24 +78,24 @@ pub struct Ask<'a> {
 /// What outlives a set: turns, debts and places by name. Taken from one balancer and given to the
 /// next; what the next has no use for is dropped.
 #[derive(Debug, Clone, Default)]
-pub struct Memory {
+pub struct BalancerMemory {
     /// Round robin: the members in the order of their turns.
     turns: Vec<Text>,
     /// What each member, or each version, is owed.
     credits: Vec<(Text, i64)>,
     /// Sticky: which key is where.
-    table: Option<Arc<Table>>,
+    table: Option<Arc<StickyTable>>,
     /// Of the balancers inside, by what each is for.
     inner: Vec<(Text, Self)>,
 }
 
-impl Ask<'_> {
+impl PickRequest<'_> {
     fn may(&self, member_idx: usize) -> bool {
         (self.may)(member_idx)
     }
 }
 
-impl Memory {
+impl BalancerMemory {
     /// The memory of the balancer inside that is for `name`. When zones or a split have just come
     /// up, that of what was there before them.
     fn of(&self, name: &str) -> Self {

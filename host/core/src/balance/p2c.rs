@@ -10,7 +10,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use super::{Ask, Balance, Set, hash};
+use super::{Balance, PickRequest, Set, hash};
 
 pub(super) struct P2c {
     set: Arc<Set>,
@@ -31,12 +31,12 @@ impl P2c {
         latency_us * (f64::from(member.load.in_flight()) + 1.0)
     }
 
-    fn is_candidate(&self, member_idx: usize, ask: &Ask<'_>) -> bool {
+    fn is_candidate(&self, member_idx: usize, ask: &PickRequest<'_>) -> bool {
         self.set.takes_part(member_idx) && ask.may(member_idx)
     }
 
     /// Two different places, each pair as likely as any other.
-    fn draw(&self, ask: &Ask<'_>) -> Option<(usize, usize)> {
+    fn draw(&self, ask: &PickRequest<'_>) -> Option<(usize, usize)> {
         let n_members = self.set.len();
         if n_members < 2 {
             return None;
@@ -49,7 +49,7 @@ impl P2c {
     }
 
     /// As `draw`, among those that may be picked. The second is absent when there is only one.
-    fn draw_around(&self, ask: &Ask<'_>) -> Option<(usize, Option<usize>)> {
+    fn draw_around(&self, ask: &PickRequest<'_>) -> Option<(usize, Option<usize>)> {
         let mut first = None;
         let mut second = None;
         let mut n_seen = 0;
@@ -74,7 +74,7 @@ impl P2c {
 }
 
 impl Balance for P2c {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize> {
         let (first, second) = match self.draw(ask) {
             Some((first, second)) => (first, second),
             None => match self.draw_around(ask) {

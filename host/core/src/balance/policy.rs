@@ -3,9 +3,9 @@
 use std::{str::FromStr, sync::Arc};
 
 use super::{
-    Balance, Memory, Set, Spill, Split, hash_ring::HashRing, least_connections::LeastConnections,
-    p2c::P2c, round_robin::RoundRobin, split::Versions, sticky::Sticky, weighted::Weighted,
-    zone::ZoneAware,
+    Balance, BalancerMemory, Set, Spill, TrafficSplit, hash_ring::HashRing,
+    least_connections::LeastConnections, p2c::P2c, round_robin::RoundRobin, split::Versions,
+    sticky::Sticky, weighted::Weighted, zone::ZoneAware,
 };
 
 /// How a member is picked. Each is described in the file of its name.
@@ -30,7 +30,7 @@ pub struct Plan {
     pub policy: Policy,
     /// Own zone first. `None` ignores zones.
     pub spill: Option<Spill>,
-    pub split: Option<Split>,
+    pub split: Option<TrafficSplit>,
 }
 
 /// No policy has that name.
@@ -76,7 +76,7 @@ impl Policy {
 
     /// A balancer over `set` that goes on where the one with that memory stopped.
     #[must_use]
-    pub fn build(&self, set: Arc<Set>, memory: &Memory) -> Box<dyn Balance> {
+    pub fn build(&self, set: Arc<Set>, memory: &BalancerMemory) -> Box<dyn Balance> {
         let memory = memory.innermost();
         match *self {
             Self::RoundRobin => Box::new(RoundRobin::new(set, memory)),
@@ -117,15 +117,15 @@ impl From<Policy> for Plan {
 impl Plan {
     /// A balancer over `set`. `memory` is that of the balancer before, or the default.
     #[must_use]
-    pub fn build(&self, set: &Arc<Set>, memory: &Memory) -> Box<dyn Balance> {
-        let within = |memory: &Memory| self.build_within(set, memory);
+    pub fn build(&self, set: &Arc<Set>, memory: &BalancerMemory) -> Box<dyn Balance> {
+        let within = |memory: &BalancerMemory| self.build_within(set, memory);
         match &self.split {
             Some(split) => Box::new(Versions::new(split, set, memory, within)),
             None => within(memory),
         }
     }
 
-    fn build_within(&self, set: &Arc<Set>, memory: &Memory) -> Box<dyn Balance> {
+    fn build_within(&self, set: &Arc<Set>, memory: &BalancerMemory) -> Box<dyn Balance> {
         let zones = self.spill;
         match zones.and_then(|spill| ZoneAware::new(spill, self.policy, set, memory)) {
             Some(zones) => Box::new(zones),

@@ -11,7 +11,7 @@ use std::sync::{
     atomic::{AtomicUsize, Ordering::Relaxed},
 };
 
-use super::{Ask, Balance, Memory, Set};
+use super::{Balance, BalancerMemory, PickRequest, Set};
 use crate::text::Text;
 
 pub(super) struct RoundRobin {
@@ -20,7 +20,7 @@ pub(super) struct RoundRobin {
 }
 
 impl RoundRobin {
-    pub(super) fn new(set: Arc<Set>, memory: &Memory) -> Self {
+    pub(super) fn new(set: Arc<Set>, memory: &BalancerMemory) -> Self {
         // The first of those whose turn it was that is still there.
         let place = |id: &Text| set.members().iter().position(|member| member.id == *id);
         let turn = memory.turns.iter().find_map(place).unwrap_or(0);
@@ -32,7 +32,7 @@ impl RoundRobin {
 }
 
 impl Balance for RoundRobin {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize> {
         let n_members = self.set.len();
         let weights = self.set.weights(ask.now);
         for _ in 0..n_members {
@@ -45,13 +45,13 @@ impl Balance for RoundRobin {
         self.set.any(ask.random, ask)
     }
 
-    fn memory(&self) -> Memory {
+    fn memory(&self) -> BalancerMemory {
         let members = self.set.members();
         let next = self.turn.load(Relaxed) % members.len().max(1);
         let turns = members.iter().cycle().skip(next).take(members.len());
-        Memory {
+        BalancerMemory {
             turns: turns.map(|member| member.id.clone()).collect(),
-            ..Memory::default()
+            ..BalancerMemory::default()
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{
-    Ask, hash,
+    PickRequest, hash,
     load::{InFlight, Load},
     slow_start::{SlowStart, WHOLE},
 };
@@ -177,7 +177,7 @@ impl Set {
 
     /// Any member that may be picked, beginning at a place that `number` names; one that stands by
     /// only when there is no other. For when a policy finds nobody.
-    pub(super) fn any(&self, number: u64, ask: &Ask<'_>) -> Option<usize> {
+    pub(super) fn any(&self, number: u64, ask: &PickRequest<'_>) -> Option<usize> {
         let start = hash::place(number, self.len());
         let mut standby = None;
         for member_idx in (start..self.len()).chain(0..start) {
@@ -221,7 +221,10 @@ impl Weights<'_> {
     }
 
     /// All members that take part and may be picked, with their weights.
-    pub(super) fn of_all<'a>(self, ask: &'a Ask<'_>) -> impl Iterator<Item = (usize, u64)> + 'a
+    pub(super) fn of_all<'a>(
+        self,
+        ask: &'a PickRequest<'_>,
+    ) -> impl Iterator<Item = (usize, u64)> + 'a
     where
         Self: 'a,
     {

@@ -13,12 +13,12 @@ use std::{
     sync::{Arc, Mutex, PoisonError},
 };
 
-use super::{Ask, Balance, Memory, Set, hash, weighted::Credits};
+use super::{Balance, BalancerMemory, PickRequest, Set, hash, weighted::Credits};
 use crate::text::Text;
 
 /// Versions and what each gets. Shares need not add up to 100.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Split {
+pub struct TrafficSplit {
     parts: Vec<(Text, u32)>,
     by: SplitBy,
 }
@@ -34,7 +34,7 @@ pub enum SplitBy {
 
 /// Why shares are no split.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SplitError {
+pub enum TrafficSplitError {
     #[error("no version has a share above 0")]
     Nothing,
     #[error("version \"{0}\" has two shares")]
@@ -57,17 +57,17 @@ struct Part {
     balance: Box<dyn Balance>,
 }
 
-impl Split {
+impl TrafficSplit {
     /// # Errors
     /// When all shares are 0, and when a version is named twice.
-    pub fn new(parts: Vec<(Text, u32)>, by: SplitBy) -> Result<Self, SplitError> {
+    pub fn new(parts: Vec<(Text, u32)>, by: SplitBy) -> Result<Self, TrafficSplitError> {
         if parts.iter().all(|(_, share)| *share == 0) {
-            return Err(SplitError::Nothing);
+            return Err(TrafficSplitError::Nothing);
         }
         let mut seen = BTreeSet::new();
         let twice = parts.iter().find(|(version, _)| !seen.insert(version));
         if let Some((version, _)) = twice {
-            return Err(SplitError::Twice(version.clone()));
+            return Err(TrafficSplitError::Twice(version.clone()));
         }
         Ok(Self { parts, by })
     }
@@ -81,10 +81,10 @@ impl Split {
 impl Versions {
     /// `inner` makes the balancer of one version from what it should remember.
     pub(super) fn new(
-        split: &Split,
+        split: &TrafficSplit,
         set: &Arc<Set>,
-        memory: &Memory,
-        inner: impl Fn(&Memory) -> Box<dyn Balance>,
+        memory: &BalancerMemory,
+        inner: impl Fn(&BalancerMemory) -> Box<dyn Balance>,
     ) -> Self {
         let part = |(version, share): &(Text, u32)| {
             let members = set.members().iter();
@@ -107,7 +107,7 @@ impl Versions {
     }
 
     /// The share of a part of which somebody may be picked.
-    fn share(&self, part: &Part, ask: &Ask<'_>) -> u64 {
+    fn share(&self, part: &Part, ask: &PickRequest<'_>) -> u64 {
         let members = self.set.members().iter().zip(&part.has).enumerate();
         let mut active = members.filter(|(_, (member, has))| **has && member.weight > 0);
         if part.share > 0 && active.any(|(member_idx, _)| ask.may(member_idx)) {
@@ -117,14 +117,14 @@ impl Versions {
         }
     }
 
-    fn choose(&self, ask: &Ask<'_>) -> Option<&Part> {
+    fn choose(&self, ask: &PickRequest<'_>) -> Option<&Part> {
         match (self.by, ask.key) {
             (SplitBy::Key, Some(key)) => self.by_key(key, ask),
             (SplitBy::Key | SplitBy::Sequence, _) => self.by_sequence(ask),
         }
     }
 
-    fn by_key(&self, key: u64, ask: &Ask<'_>) -> Option<&Part> {
+    fn by_key(&self, key: u64, ask: &PickRequest<'_>) -> Option<&Part> {
         let number = hash::mix(key ^ SALT);
         let part = self.at(number, |part| part.share)?;
         if self.share(part, ask) > 0 {
@@ -145,7 +145,7 @@ impl Versions {
         })
     }
 
-    fn by_sequence(&self, ask: &Ask<'_>) -> Option<&Part> {
+    fn by_sequence(&self, ask: &PickRequest<'_>) -> Option<&Part> {
         let parts = self.parts.iter().enumerate();
         let shares = parts.map(|(index, part)| (index, self.share(part, ask)));
         let shares = shares.filter(|(_, share)| *share > 0);
@@ -156,25 +156,25 @@ impl Versions {
 }
 
 impl Balance for Versions {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize> {
         let Some(part) = self.choose(ask) else {
             // Whichever balancer: nobody of a listed version takes part.
             return self.parts.first()?.balance.pick(ask);
         };
         let may = |member_idx| part.has.get(member_idx) == Some(&true) && ask.may(member_idx);
-        let picked = part.balance.pick(&Ask { may: &may, ..*ask });
+        let picked = part.balance.pick(&PickRequest { may: &may, ..*ask });
         picked.or_else(|| part.balance.pick(ask))
     }
 
-    fn memory(&self) -> Memory {
+    fn memory(&self) -> BalancerMemory {
         let credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
         let names = self.parts.iter().map(|part| &part.version);
         let inner = self.parts.iter();
         let inner = inner.map(|part| (part.version.clone(), part.balance.memory()));
-        Memory {
+        BalancerMemory {
             credits: credits.by_name(names),
             inner: inner.collect(),
-            ..Memory::default()
+            ..BalancerMemory::default()
         }
     }
 }

@@ -22,7 +22,7 @@ use std::{
     },
 };
 
-use super::{Ask, Balance, Memory, Set, hash};
+use super::{Balance, BalancerMemory, PickRequest, Set, hash};
 
 /// A power of two.
 const SLOTS: usize = 1 << 14;
@@ -31,14 +31,14 @@ pub(super) struct Sticky {
     set: Arc<Set>,
     /// Of the members' ids, in the set's order.
     hashes: Box<[u64]>,
-    table: Arc<Table>,
+    table: Arc<StickyTable>,
 }
 
 /// Which member a key has. Upper half of a slot: the key; lower half: the member. 0 is empty.
-pub struct Table(Box<[AtomicU64]>);
+pub struct StickyTable(Box<[AtomicU64]>);
 
 impl Sticky {
-    pub(super) fn new(set: Arc<Set>, memory: &Memory) -> Self {
+    pub(super) fn new(set: Arc<Set>, memory: &BalancerMemory) -> Self {
         let ids = set.members().iter().map(|member| member.id.as_bytes());
         Self {
             hashes: ids.map(hash).collect(),
@@ -47,7 +47,7 @@ impl Sticky {
         }
     }
 
-    fn remembered(&self, key: u64, ask: &Ask<'_>) -> Option<usize> {
+    fn remembered(&self, key: u64, ask: &PickRequest<'_>) -> Option<usize> {
         let member = self.table.find(key)?;
         let is_it = |member_idx: &usize| {
             let hash = self.hashes.get(*member_idx);
@@ -58,7 +58,7 @@ impl Sticky {
 
     /// Weighted rendezvous hashing: each member draws a waiting time from the key, shorter for the
     /// heavier; the first to come gets the key, with a chance in proportion to its weight.
-    fn hashed(&self, key: u64, ask: &Ask<'_>) -> Option<usize> {
+    fn hashed(&self, key: u64, ask: &PickRequest<'_>) -> Option<usize> {
         let mut first = None;
         let mut soonest = f64::INFINITY;
         for (member_idx, member) in self.set.members().iter().enumerate() {
@@ -76,7 +76,7 @@ impl Sticky {
 }
 
 impl Balance for Sticky {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize> {
         let Some(key) = ask.key.map(hash::mix) else {
             return self
                 .hashed(ask.random, ask)
@@ -90,15 +90,15 @@ impl Balance for Sticky {
         Some(picked)
     }
 
-    fn memory(&self) -> Memory {
-        Memory {
+    fn memory(&self) -> BalancerMemory {
+        BalancerMemory {
             table: Some(Arc::clone(&self.table)),
-            ..Memory::default()
+            ..BalancerMemory::default()
         }
     }
 }
 
-impl Table {
+impl StickyTable {
     fn slot(&self, key: u64) -> Option<&AtomicU64> {
         self.0.get(hash::place(key << 32, SLOTS))
     }
@@ -115,13 +115,13 @@ impl Table {
     }
 }
 
-impl Default for Table {
+impl Default for StickyTable {
     fn default() -> Self {
         Self((0..SLOTS).map(|_| AtomicU64::new(0)).collect())
     }
 }
 
-impl fmt::Debug for Table {
+impl fmt::Debug for StickyTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Table of {SLOTS} slots")
     }

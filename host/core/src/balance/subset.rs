@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Ask, Balance, Member, Set};
+use super::{Balance, Member, PickRequest, Set};
 use crate::text::Text;
 
 /// What a member must have. Nothing asked for is everybody.
@@ -26,10 +26,10 @@ impl Subset {
     /// A pick among those that match, or among all when none of them may be picked: the caller's
     /// region first, then anywhere. For subsets that follow from the call; one that is known before
     /// gets a set of its own, see [`Set::matching`].
-    pub fn prefer(&self, set: &Set, balance: &dyn Balance, ask: &Ask<'_>) -> Option<usize> {
+    pub fn prefer(&self, set: &Set, balance: &dyn Balance, ask: &PickRequest<'_>) -> Option<usize> {
         let matches = |member_idx| set.get(member_idx).is_some_and(|m| self.matches(m));
         let may = |member_idx| matches(member_idx) && ask.may(member_idx);
-        let preferred = balance.pick(&Ask { may: &may, ..*ask });
+        let preferred = balance.pick(&PickRequest { may: &may, ..*ask });
         preferred.or_else(|| balance.pick(ask))
     }
 }

@@ -8,8 +8,8 @@ use super::*;
 use crate::testing::{Rng, epoch};
 
 /// A call for everybody, with a key when `key` says so.
-pub(super) fn ask<'a>(rng: &mut Rng, may: &'a dyn Fn(usize) -> bool) -> Ask<'a> {
-    Ask {
+pub(super) fn ask<'a>(rng: &mut Rng, may: &'a dyn Fn(usize) -> bool) -> PickRequest<'a> {
+    PickRequest {
         now: epoch(),
         random: rng.next_u64(),
         key: None,
@@ -31,7 +31,7 @@ pub(super) fn set(weights: &[u32]) -> Arc<Set> {
 }
 
 pub(super) fn build(policy: Policy, set: &Arc<Set>) -> Box<dyn Balance> {
-    policy.build(Arc::clone(set), &Memory::default())
+    policy.build(Arc::clone(set), &BalancerMemory::default())
 }
 
 /// How often each of `n_members` is picked in `n_picks`, no call lasting until the next.
@@ -67,7 +67,7 @@ pub(super) fn hold(balance: &dyn Balance, set: &Set, n_calls: u32, key: Option<u
     let mut rng = Rng::new(11);
     let mut held = Vec::new();
     for _ in 0..n_calls {
-        let ask = Ask {
+        let ask = PickRequest {
             key,
             ..ask(&mut rng, &|_| true)
         };
@@ -127,7 +127,7 @@ fn some_plan() -> impl Strategy<Value = Plan> {
     let by = prop_oneof![Just(SplitBy::Sequence), Just(SplitBy::Key)];
     let split = (by, 0..4_u32, 1..4_u32).prop_map(|(by, first, second)| {
         let parts = vec![("1".into(), first), ("2".into(), second)];
-        Split::new(parts, by).expect("a share above 0")
+        TrafficSplit::new(parts, by).expect("a share above 0")
     });
     let spill = (0..=100_u8, 0..40_u32).prop_map(|(minimum_percent, busy_calls)| Spill {
         minimum_percent,
@@ -161,11 +161,11 @@ proptest! {
         }
         let slow_start = SlowStart::over(Duration::from_secs(10));
         let set = Arc::new(Set::new(members).in_zone(zone).with_slow_start(slow_start));
-        let balance = plan.build(&set, &Memory::default());
+        let balance = plan.build(&set, &BalancerMemory::default());
         let again = plan.build(&set, &balance.memory());
         for (step, (random, key)) in (0..).zip(keys) {
             let now = epoch() + Duration::from_secs(step * 5);
-            let ask = Ask { now, random, key, may: &|member_idx| may[member_idx] };
+            let ask = PickRequest { now, random, key, may: &|member_idx| may[member_idx] };
             for balance in [&balance, &again] {
                 match balance.pick(&ask) {
                     Some(picked) => prop_assert!(may[picked], "{picked} may not be picked"),
@@ -203,11 +203,11 @@ fn a_plan_that_gains_or_loses_zones_and_versions_remembers_its_turns() {
         ..Plan::default()
     };
     let split = Plan {
-        split: Some(Split::new(parts, SplitBy::Sequence).expect("a share above 0")),
+        split: Some(TrafficSplit::new(parts, SplitBy::Sequence).expect("a share above 0")),
         ..plain.clone()
     };
     let (one, two) = (zoned(["eu"; 3]), zoned(["eu", "eu", "us"]));
-    let mut memory = Memory::default();
+    let mut memory = BalancerMemory::default();
     let mut names = String::new();
     for (plan, set) in [
         (&plain, &one),

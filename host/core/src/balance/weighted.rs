@@ -10,7 +10,7 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
-use super::{Ask, Balance, Memory, Set};
+use super::{Balance, BalancerMemory, PickRequest, Set};
 use crate::text::Text;
 
 pub(super) struct Weighted {
@@ -23,7 +23,7 @@ pub(super) struct Weighted {
 pub(super) struct Credits(Vec<i64>);
 
 impl Weighted {
-    pub(super) fn new(set: Arc<Set>, memory: &Memory) -> Self {
+    pub(super) fn new(set: Arc<Set>, memory: &BalancerMemory) -> Self {
         let ids = set.members().iter().map(|member| &member.id);
         let credits = Credits::new(ids, &memory.credits);
         Self {
@@ -34,7 +34,7 @@ impl Weighted {
 }
 
 impl Balance for Weighted {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize> {
         let weights = self.set.weights(ask.now).of_all(ask);
         // A panic in `may` leaves debts that add up to something else; shares suffer for a period.
         let mut credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
@@ -43,12 +43,12 @@ impl Balance for Weighted {
         picked.or_else(|| self.set.any(ask.random, ask))
     }
 
-    fn memory(&self) -> Memory {
+    fn memory(&self) -> BalancerMemory {
         let credits = self.credits.lock().unwrap_or_else(PoisonError::into_inner);
         let ids = self.set.members().iter().map(|member| &member.id);
-        Memory {
+        BalancerMemory {
             credits: credits.by_name(ids),
-            ..Memory::default()
+            ..BalancerMemory::default()
         }
     }
 }

@@ -18,7 +18,7 @@
 
 use std::sync::Arc;
 
-use super::{Ask, Balance, Memory, Policy, Set, hash, slow_start::WHOLE};
+use super::{Balance, BalancerMemory, PickRequest, Policy, Set, hash, slow_start::WHOLE};
 use crate::text::Text;
 
 /// When calls leave the zone.
@@ -55,7 +55,7 @@ impl ZoneAware {
         spill: Spill,
         policy: Policy,
         set: &Arc<Set>,
-        memory: &Memory,
+        memory: &BalancerMemory,
     ) -> Option<Self> {
         let zone = set.zone()?;
         let is_near = |zone_of: &Option<Text>| zone_of.as_ref() == Some(zone);
@@ -78,7 +78,7 @@ impl ZoneAware {
         self.is_near.get(member_idx) == Some(&true)
     }
 
-    fn leaves(&self, ask: &Ask<'_>) -> bool {
+    fn leaves(&self, ask: &PickRequest<'_>) -> bool {
         let weights = self.set.weights(ask.now);
         let [mut near, mut far] = [Side::default(), Side::default()];
         for (member_idx, member) in self.set.members().iter().enumerate() {
@@ -97,7 +97,7 @@ impl ZoneAware {
         self.is_short(&near, ask) || self.is_busy(&near, &far)
     }
 
-    fn is_short(&self, near: &Side, ask: &Ask<'_>) -> bool {
+    fn is_short(&self, near: &Side, ask: &PickRequest<'_>) -> bool {
         let enough = near
             .weight
             .saturating_mul(self.spill.minimum_percent.into());
@@ -113,20 +113,20 @@ impl ZoneAware {
 }
 
 impl Balance for ZoneAware {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize> {
         let leaves = self.leaves(ask);
         let may = |member_idx| self.is_near(member_idx) != leaves && ask.may(member_idx);
         let side = if leaves { &self.far } else { &self.near };
-        side.pick(&Ask { may: &may, ..*ask })
+        side.pick(&PickRequest { may: &may, ..*ask })
             .or_else(|| side.pick(ask))
     }
 
-    fn memory(&self) -> Memory {
+    fn memory(&self) -> BalancerMemory {
         let inner = [(NEAR, &self.near), (FAR, &self.far)];
         let inner = inner.map(|(name, side)| (Text::from_static(name), side.memory()));
-        Memory {
+        BalancerMemory {
             inner: inner.into(),
-            ..Memory::default()
+            ..BalancerMemory::default()
         }
     }
 }

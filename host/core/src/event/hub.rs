@@ -21,9 +21,9 @@ use smallvec::SmallVec;
 use super::{
     Delivery, Event, EventSink, bytes_of, is_carried,
     mailbox::Mailbox,
-    pattern::{Pattern, check_topic},
-    queue::{Counts, QueueBounds},
-    table::{PatternInfo, Table},
+    pattern::{TopicPattern, check_topic},
+    queue::{EventCounts, QueueBounds},
+    table::{PatternInfo, SubscriptionTable},
 };
 use crate::{
     error::{Blame, Error, Kind},
@@ -84,8 +84,8 @@ pub struct HubTotals {
 pub struct SubscriptionInfo {
     pub id: Text,
     pub owner: Text,
-    pub topics: Vec<Pattern>,
-    pub counts: Counts,
+    pub topics: Vec<TopicPattern>,
+    pub counts: EventCounts,
     /// Octets that wait.
     pub queued_bytes: usize,
 }
@@ -102,12 +102,12 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     config: HubConfig,
-    table: Table<Arc<Subscriber>>,
+    table: SubscriptionTable<Arc<Subscriber>>,
     subscribers: BTreeMap<u64, Arc<Subscriber>>,
     owners: HashMap<Text, usize>,
     next_id: u64,
     /// Of subscriptions that have ended.
-    ended: Counts,
+    ended: EventCounts,
 }
 
 #[derive(Debug)]
@@ -115,7 +115,7 @@ struct Subscriber {
     id: u64,
     name: Text,
     owner: Text,
-    topics: Vec<Pattern>,
+    topics: Vec<TopicPattern>,
     mailbox: Mailbox,
 }
 
@@ -124,11 +124,11 @@ impl Hub {
     pub fn new(config: HubConfig) -> Self {
         let state = State {
             config,
-            table: Table::new(),
+            table: SubscriptionTable::new(),
             subscribers: BTreeMap::new(),
             owners: HashMap::new(),
             next_id: 1,
-            ended: Counts::default(),
+            ended: EventCounts::default(),
         };
         Self {
             shared: Arc::new(Shared {
@@ -155,7 +155,7 @@ impl Hub {
     pub fn subscribe(
         &self,
         owner: &Text,
-        mut topics: Vec<Pattern>,
+        mut topics: Vec<TopicPattern>,
         queue: Option<QueueBounds>,
     ) -> Result<Subscription, Error> {
         topics.sort_unstable();
@@ -411,7 +411,7 @@ impl Drop for Subscription {
     }
 }
 
-impl Counts {
+impl EventCounts {
     fn add(&mut self, other: Self) {
         self.delivered += other.delivered;
         self.dropped += other.dropped;

@@ -7,10 +7,10 @@ use std::{
 
 use super::{
     Delivery,
-    queue::{Counts, Queue, QueueBounds},
+    queue::{EventCounts, EventQueue, QueueBounds},
 };
 
-/// A `Queue` with a reader that sleeps. The lock is held for a few instructions, by nobody who waits.
+/// An `EventQueue` with a reader that sleeps. The lock is held for a few instructions, by nobody who waits.
 #[derive(Debug)]
 pub struct Mailbox {
     inner: Mutex<Inner>,
@@ -18,7 +18,7 @@ pub struct Mailbox {
 
 #[derive(Debug)]
 struct Inner {
-    queue: Queue,
+    queue: EventQueue,
     /// Of the reader, while it has nothing to read.
     reader: Option<Waker>,
     is_open: bool,
@@ -28,7 +28,7 @@ impl Mailbox {
     #[must_use]
     pub const fn new(bounds: QueueBounds) -> Self {
         let inner = Inner {
-            queue: Queue::new(bounds),
+            queue: EventQueue::new(bounds),
             reader: None,
             is_open: true,
         };
@@ -37,7 +37,7 @@ impl Mailbox {
         }
     }
 
-    /// Puts an event in and wakes the reader. False once it is closed. See `Queue::push`.
+    /// Puts an event in and wakes the reader. False once it is closed. See `EventQueue::push`.
     pub fn push(&self, delivery: Delivery) -> bool {
         let mut inner = self.lock();
         if !inner.is_open {
@@ -69,7 +69,7 @@ impl Mailbox {
         Poll::Pending
     }
 
-    /// See `Queue::on_undelivered`.
+    /// See `EventQueue::on_undelivered`.
     pub fn on_undelivered(&self, missed: u64) {
         self.lock().queue.on_undelivered(missed);
     }
@@ -92,7 +92,7 @@ impl Mailbox {
     }
 
     #[must_use]
-    pub fn counts(&self) -> Counts {
+    pub fn counts(&self) -> EventCounts {
         self.lock().queue.counts()
     }
 

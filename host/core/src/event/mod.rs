@@ -37,9 +37,9 @@ pub use self::{
     hub::{Hub, HubConfig, HubTotals, Subscription, SubscriptionInfo},
     mailbox::Mailbox,
     outbox::{Outbox, Push},
-    pattern::{Pattern, TopicError, check_topic},
-    queue::{Counts, Queue, QueueBounds},
-    table::{PatternInfo, Table},
+    pattern::{TopicError, TopicPattern, check_topic},
+    queue::{EventCounts, EventQueue, QueueBounds},
+    table::{PatternInfo, SubscriptionTable},
 };
 
 /// The service that takes `publish`, `subscribe` and `unsubscribe`.

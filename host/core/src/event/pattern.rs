@@ -12,7 +12,7 @@ pub(super) const REST: &str = ">";
 
 /// Which topics a subscriber wants: `user.created`, `user.*`, `user.>`, `>`.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Pattern(Text);
+pub struct TopicPattern(Text);
 
 /// Why a text is no topic, or no pattern.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -44,7 +44,7 @@ pub fn check_topic(topic: &str) -> Result<(), TopicError> {
     })
 }
 
-impl Pattern {
+impl TopicPattern {
     /// Reads a pattern. Its octets are copied, so that it pins no frame.
     ///
     /// # Errors
@@ -68,7 +68,7 @@ impl Pattern {
         self.0.as_str()
     }
 
-    /// Whether `topic` is one of those that are wanted. For one question; many are asked of a `Table`.
+    /// Whether `topic` is one of those that are wanted. For one question; many are asked of a `SubscriptionTable`.
     #[must_use]
     pub fn matches(&self, topic: &str) -> bool {
         let mut levels = topic.split('.');
@@ -98,7 +98,7 @@ impl TopicError {
     }
 }
 
-impl fmt::Display for Pattern {
+impl fmt::Display for TopicPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.as_str())
     }
@@ -138,11 +138,13 @@ mod tests {
     use super::*;
 
     fn check(pattern: &str, expected: Result<(), TopicError>) {
-        assert_eq!(Pattern::new(pattern).map(drop), expected, "{pattern}");
+        assert_eq!(TopicPattern::new(pattern).map(drop), expected, "{pattern}");
     }
 
     fn matches(pattern: &str, topic: &str) -> bool {
-        Pattern::new(pattern).expect("a pattern").matches(topic)
+        TopicPattern::new(pattern)
+            .expect("a pattern")
+            .matches(topic)
     }
 
     #[test]

@@ -15,7 +15,7 @@ pub struct QueueBounds {
 
 /// What became of the events of one subscriber. Each is in one of the three.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct Counts {
+pub struct EventCounts {
     pub delivered: u64,
     pub dropped: u64,
     pub queued: u64,
@@ -23,7 +23,7 @@ pub struct Counts {
 
 /// A bounded queue that loses its oldest.
 #[derive(Debug)]
-pub struct Queue {
+pub struct EventQueue {
     bounds: QueueBounds,
     /// Each with the number of events that were lost just before it came.
     entries: VecDeque<Delivery>,
@@ -34,7 +34,7 @@ pub struct Queue {
     dropped: u64,
 }
 
-impl Queue {
+impl EventQueue {
     #[must_use]
     pub const fn new(bounds: QueueBounds) -> Self {
         Self {
@@ -87,8 +87,8 @@ impl Queue {
     }
 
     #[must_use]
-    pub fn counts(&self) -> Counts {
-        Counts {
+    pub fn counts(&self) -> EventCounts {
+        EventCounts {
             delivered: self.delivered,
             dropped: self.dropped,
             queued: self.entries.len() as u64,
@@ -130,14 +130,14 @@ mod tests {
         event::{EVENT_OVERHEAD_BYTES, tests::event},
     };
 
-    fn queue(events_max: usize, bytes_max: usize) -> Queue {
-        Queue::new(QueueBounds {
+    fn queue(events_max: usize, bytes_max: usize) -> EventQueue {
+        EventQueue::new(QueueBounds {
             events_max,
             bytes_max,
         })
     }
 
-    fn push(queue: &mut Queue, topic: &str, payload: &'static str, missed: u64) {
+    fn push(queue: &mut EventQueue, topic: &str, payload: &'static str, missed: u64) {
         queue.push(Delivery {
             event: event(topic, payload),
             missed,
@@ -145,7 +145,7 @@ mod tests {
         });
     }
 
-    fn taken(queue: &mut Queue) -> Option<(String, u64)> {
+    fn taken(queue: &mut EventQueue) -> Option<(String, u64)> {
         let delivery = queue.take()?;
         Some((delivery.event.topic.to_string(), delivery.missed))
     }

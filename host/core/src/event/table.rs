@@ -9,12 +9,12 @@ use std::{
 
 use smallvec::{SmallVec, smallvec};
 
-use super::pattern::{ANY, Pattern, REST};
+use super::pattern::{ANY, REST, TopicPattern};
 use crate::text::Text;
 
 /// Values by pattern. Each has an id, which is unique within its pattern.
 #[derive(Debug)]
-pub struct Table<T> {
+pub struct SubscriptionTable<T> {
     root: Node<T>,
 }
 
@@ -44,7 +44,7 @@ struct Slot<T> {
     n_matched: AtomicU64,
 }
 
-impl<T> Table<T> {
+impl<T> SubscriptionTable<T> {
     #[must_use]
     pub fn new() -> Self {
         Self { root: Node::new() }
@@ -56,7 +56,7 @@ impl<T> Table<T> {
     }
 
     /// Adds a value; one of the same id and pattern is replaced.
-    pub fn insert(&mut self, pattern: &Pattern, id: u64, value: T) {
+    pub fn insert(&mut self, pattern: &TopicPattern, id: u64, value: T) {
         let mut node = &mut self.root;
         for level in pattern.levels() {
             node = match level {
@@ -72,7 +72,7 @@ impl<T> Table<T> {
     }
 
     /// Takes a value out, and the nodes that held nothing else.
-    pub fn remove(&mut self, pattern: &Pattern, id: u64) -> Option<T> {
+    pub fn remove(&mut self, pattern: &TopicPattern, id: u64) -> Option<T> {
         self.root.remove(&mut pattern.levels(), id)
     }
 
@@ -199,7 +199,7 @@ impl<T> Slot<T> {
     }
 }
 
-impl<T> Default for Table<T> {
+impl<T> Default for SubscriptionTable<T> {
     fn default() -> Self {
         Self::new()
     }
@@ -227,11 +227,11 @@ mod tests {
 
     use super::*;
 
-    fn pattern(text: &str) -> Pattern {
-        Pattern::new(text).expect("a pattern")
+    fn pattern(text: &str) -> TopicPattern {
+        TopicPattern::new(text).expect("a pattern")
     }
 
-    fn found(table: &Table<()>, topic: &str) -> Vec<u64> {
+    fn found(table: &SubscriptionTable<()>, topic: &str) -> Vec<u64> {
         let mut ids = Vec::new();
         table.find(topic, |id, ()| ids.push(id));
         ids.sort_unstable();
@@ -240,7 +240,7 @@ mod tests {
 
     #[test]
     fn a_topic_finds_every_pattern_that_matches_it() {
-        let mut table = Table::new();
+        let mut table = SubscriptionTable::new();
         let patterns = [
             "user.created",
             "user.*",
@@ -260,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_is_removed_leaves_no_nodes() {
-        let mut table = Table::new();
+        let mut table = SubscriptionTable::new();
         table.insert(&pattern("a.*.b.>"), 1, ());
         table.insert(&pattern("a.*.b.>"), 2, ());
         assert_eq!(table.remove(&pattern("a.*.b.>"), 1), Some(()));
@@ -273,7 +273,7 @@ mod tests {
 
     #[test]
     fn patterns_count_the_topics_that_they_matched() {
-        let mut table = Table::new();
+        let mut table = SubscriptionTable::new();
         table.insert(&pattern("a.*"), 1, ());
         table.insert(&pattern("a.*"), 2, ());
         table.insert(&pattern(">"), 1, ());
@@ -292,7 +292,7 @@ mod tests {
         prop::sample::select(vec!["a", "b", "c", "é", "*"])
     }
 
-    fn arbitrary_pattern() -> impl Strategy<Value = Pattern> {
+    fn arbitrary_pattern() -> impl Strategy<Value = TopicPattern> {
         (prop::collection::vec(level(), 0..5), any::<bool>()).prop_map(|(mut levels, rest)| {
             if rest || levels.is_empty() {
                 levels.push(REST);
@@ -313,7 +313,7 @@ mod tests {
             removed in prop::collection::vec(any::<prop::sample::Index>(), 0..20),
             topics in prop::collection::vec(arbitrary_topic(), 1..10),
         ) {
-            let mut table = Table::new();
+            let mut table = SubscriptionTable::new();
             let mut left: Vec<_> = (0..).zip(&patterns).collect();
             for (id, pattern) in &left {
                 table.insert(pattern, *id, ());

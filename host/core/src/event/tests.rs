@@ -20,8 +20,8 @@ pub(super) fn event(topic: &str, payload: &'static str) -> Event {
     }
 }
 
-fn patterns(texts: &[&str]) -> Vec<Pattern> {
-    let pattern = |text: &&str| Pattern::new(text).expect("a pattern");
+fn patterns(texts: &[&str]) -> Vec<TopicPattern> {
+    let pattern = |text: &&str| TopicPattern::new(text).expect("a pattern");
     texts.iter().map(pattern).collect()
 }
 

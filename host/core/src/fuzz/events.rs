@@ -22,8 +22,8 @@ use super::Script;
 use crate::{
     Headers, Text,
     event::{
-        Delivery, Event, EventSink, Hub, HubConfig, Pattern, Publisher, QueueBounds, Subscription,
-        check_topic,
+        Delivery, Event, EventSink, Hub, HubConfig, Publisher, QueueBounds, Subscription,
+        TopicPattern, check_topic,
     },
 };
 
@@ -69,7 +69,7 @@ struct Run {
 struct Reader {
     subscription: Subscription,
     owner: Text,
-    topics: Vec<Pattern>,
+    topics: Vec<TopicPattern>,
     last: Option<Delivery>,
 }
 
@@ -81,7 +81,7 @@ impl Run {
         for _ in 0..n_topics {
             let length = script.octet();
             let text = str::from_utf8(script.octets(length.into())).unwrap_or_default();
-            topics.extend(Pattern::new(text));
+            topics.extend(TopicPattern::new(text));
         }
         let Ok(subscription) = self.hub.subscribe(&owner, topics.clone(), None) else {
             return;
@@ -104,7 +104,7 @@ impl Run {
             return;
         };
         let infos = self.hub.subscriptions();
-        let wants = |topics: &[Pattern]| topics.iter().any(|pattern| pattern.matches(&topic));
+        let wants = |topics: &[TopicPattern]| topics.iter().any(|pattern| pattern.matches(&topic));
         let n_wanted = infos.iter().filter(|info| wants(&info.topics)).count();
         let event = Event {
             topic: topic.clone(),

@@ -23,12 +23,12 @@ use table::Table;
 
 use super::{
     entry::Entry,
-    health::{Health, Outcome, Source},
-    lease::{Lease, Schedule, Ttl},
-    owner::{Incarnation, InstanceId, Key, Owner},
+    health::{Health, HealthOutcome, HealthSource},
+    lease::{EntryLease, Schedule, Ttl},
+    owner::{EntryKey, Incarnation, InstanceId, Owner},
     query::Query,
-    snapshot::{Instance, Record, Service, Snapshot, merged},
-    watch::{Changes, Cursor, History, Picture, Watch},
+    snapshot::{EntryRecord, Instance, ServiceInstances, Snapshot, merged},
+    watch::{Changes, Cursor, History, WatchQuery, WatchSnapshot},
 };
 use crate::text::Text;
 
@@ -51,20 +51,20 @@ pub struct Directory {
 
 /// An entry and its lease, as a peer or the configuration tells it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Told {
+pub struct ToldEntry {
     pub entry: Entry,
     pub ttl: Option<Ttl>,
 }
 
 /// What became of a registration.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Registration {
-    pub lease: Lease,
-    pub change: Registered,
+pub struct Registered {
+    pub lease: EntryLease,
+    pub change: RegisterChange,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Registered {
+pub enum RegisterChange {
     Added,
     Changed,
     /// It was there, just so; the lease begins anew. Health and revision stay.
@@ -83,13 +83,13 @@ pub struct Replaced {
 
 /// What time did.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum DirectoryEvent {
     /// No heartbeat came; the entry is gone.
-    LeaseExpired(Arc<Record>),
+    LeaseExpired(Arc<EntryRecord>),
     /// The peer that told it did not come back; the entry is gone.
-    GraceOver(Arc<Record>),
+    GraceOver(Arc<EntryRecord>),
     /// An instance that flapped has been held down long enough and is up.
-    Recovered(Key),
+    Recovered(EntryKey),
 }
 
 /// Counters since the start, and gauges.
@@ -139,7 +139,7 @@ impl Directory {
         owner: &Owner,
         entry: Entry,
         ttl: Option<Ttl>,
-    ) -> Result<Registration, RegisterError> {
+    ) -> Result<Registered, RegisterError> {
         let result = self
             .check_incarnation(owner, &entry)
             .and_then(|()| self.admit(now, owner, entry, ttl));
@@ -172,7 +172,7 @@ impl Directory {
         owner: &Owner,
         instance: &InstanceId,
         incarnation: Incarnation,
-    ) -> Result<Key, RenewError> {
+    ) -> Result<EntryKey, RenewError> {
         self.held(owner, instance, incarnation)
     }
 
@@ -187,7 +187,7 @@ impl Directory {
         entry: Entry,
         ttl: Ttl,
         left: Duration,
-    ) -> Result<Registration, RegisterError> {
+    ) -> Result<Registered, RegisterError> {
         let key = key(owner, &entry);
         let mut registration = self.register(now, owner, entry, Some(ttl))?;
         let expires = now + left.min(ttl.duration());
@@ -207,7 +207,7 @@ impl Directory {
         owner: &Owner,
         instance: &InstanceId,
         incarnation: Incarnation,
-    ) -> Result<Lease, RenewError> {
+    ) -> Result<EntryLease, RenewError> {
         let key = self.held(owner, instance, incarnation)?;
         self.stats.renewed += 1;
         Ok(self.renew(now, &key))
@@ -235,7 +235,7 @@ impl Directory {
         owner: &Owner,
         instance: &InstanceId,
         incarnation: Incarnation,
-    ) -> Result<Arc<Record>, RenewError> {
+    ) -> Result<Arc<EntryRecord>, RenewError> {
         let key = self.held(owner, instance, incarnation)?;
         let not_held = || RenewError::NotHeld {
             instance: instance.clone(),
@@ -245,11 +245,16 @@ impl Directory {
 
     /// Makes `entries` all that `owner` has, for instance after a reload of the configuration. Of
     /// two entries of one instance the last counts.
-    pub fn replace_all_of(&mut self, now: Instant, owner: &Owner, entries: Vec<Told>) -> Replaced {
+    pub fn replace_all_of(
+        &mut self,
+        now: Instant,
+        owner: &Owner,
+        entries: Vec<ToldEntry>,
+    ) -> Replaced {
         if owner.is_own() {
             return self.replace(now, owner, entries);
         }
-        let refuse = |told: Told| (told.entry.instance.clone(), RegisterError::OfPeer);
+        let refuse = |told: ToldEntry| (told.entry.instance.clone(), RegisterError::OfPeer);
         Replaced {
             refused: entries.into_iter().map(refuse).collect(),
             ..Replaced::default()
@@ -270,9 +275,9 @@ impl Directory {
     pub fn on_outcome(
         &mut self,
         now: Instant,
-        key: &Key,
-        source: Source,
-        outcome: Outcome,
+        key: &EntryKey,
+        source: HealthSource,
+        outcome: HealthOutcome,
     ) -> Option<Health> {
         let health = &self.config.health;
         let line = self.table.get_mut(key)?;
@@ -294,7 +299,7 @@ impl Directory {
     }
 
     /// Removes what has expired at `now` and lets up what was held down.
-    pub fn poll(&mut self, now: Instant) -> Vec<Event> {
+    pub fn poll(&mut self, now: Instant) -> Vec<DirectoryEvent> {
         let mut events = Vec::new();
         while let Some(key) = self.leases.take_due(now) {
             let Some(record) = self.remove(&key) else {
@@ -304,10 +309,10 @@ impl Directory {
             events.push(match &key.owner {
                 Owner::Peer(name) => {
                     self.on_grace_over(name);
-                    Event::GraceOver(record)
+                    DirectoryEvent::GraceOver(record)
                 }
                 Owner::Local(_) | Owner::Config | Owner::Registered(_) => {
-                    Event::LeaseExpired(record)
+                    DirectoryEvent::LeaseExpired(record)
                 }
             });
         }
@@ -317,7 +322,7 @@ impl Directory {
             };
             if line.monitor.handle_timeout(&self.config.health, now) {
                 self.changed.insert(line.record.entry.service.clone());
-                events.push(Event::Recovered(key));
+                events.push(DirectoryEvent::Recovered(key));
             }
         }
         events
@@ -343,9 +348,9 @@ impl Directory {
 
     /// All that `watch` sees, and the cursor from which to follow it.
     #[must_use]
-    pub fn picture(&self, watch: &Watch) -> Picture {
+    pub fn watch_snapshot(&self, watch: &WatchQuery) -> WatchSnapshot {
         let records = self.table.lines().map(|line| &line.record);
-        Picture {
+        WatchSnapshot {
             records: records
                 .filter(|record| watch.sees(record))
                 .cloned()
@@ -356,14 +361,14 @@ impl Directory {
 
     /// What a peer may learn: what this gateway answers for itself, and nothing that it learned.
     #[must_use]
-    pub fn exportable(&self) -> Picture {
-        self.picture(&Watch::of_peer())
+    pub fn exportable(&self) -> WatchSnapshot {
+        self.watch_snapshot(&WatchQuery::of_peer())
     }
 
     /// At most `changes_max` changes since `cursor` that `watch` sees. Ask again from the answer's
     /// cursor until that is `cursor()`.
     #[must_use]
-    pub fn changes_since(&self, cursor: Cursor, watch: &Watch, changes_max: usize) -> Changes {
+    pub fn changes_since(&self, cursor: Cursor, watch: &WatchQuery, changes_max: usize) -> Changes {
         self.history.since(cursor, watch, changes_max)
     }
 
@@ -375,20 +380,20 @@ impl Directory {
 
     /// The lease of an entry that is there.
     #[must_use]
-    pub fn lease(&self, key: &Key) -> Option<Lease> {
+    pub fn lease(&self, key: &EntryKey) -> Option<EntryLease> {
         let ttl = self.table.get(key)?.record.ttl;
         let expires = self.leases.at(key);
-        Some(Lease { ttl, expires })
+        Some(EntryLease { ttl, expires })
     }
 
     /// An entry that is there.
     #[must_use]
-    pub fn record(&self, key: &Key) -> Option<&Arc<Record>> {
+    pub fn record(&self, key: &EntryKey) -> Option<&Arc<EntryRecord>> {
         Some(&self.table.get(key)?.record)
     }
 
     /// The entries of remote providers with their leases: what a restart should keep.
-    pub fn leased(&self) -> impl Iterator<Item = (&Arc<Record>, Lease)> {
+    pub fn leased(&self) -> impl Iterator<Item = (&Arc<EntryRecord>, EntryLease)> {
         let records = self.table.lines().map(|line| &line.record);
         let registered = records.filter(|record| matches!(record.key.owner, Owner::Registered(_)));
         registered.filter_map(|record| Some((record, self.lease(&record.key)?)))
@@ -406,7 +411,8 @@ impl Directory {
             let percent = self.config.panic_percent;
             let rebuilt = std::mem::take(&mut self.changed).into_iter().map(|name| {
                 let told = self.table.instances_of(&name);
-                let service = (!told.is_empty()).then(|| Service::new(name.clone(), told, percent));
+                let service =
+                    (!told.is_empty()).then(|| ServiceInstances::new(name.clone(), told, percent));
                 (name, service)
             });
             self.snapshot = Arc::new(self.snapshot.with(rebuilt, self.history.cursor().revision));

@@ -44,7 +44,7 @@ pub enum Health {
 
 /// Where an outcome was seen.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Source {
+pub enum HealthSource {
     /// An active check: PING, or the service's `health`.
     Probe,
     /// A call of somebody.
@@ -52,7 +52,7 @@ pub enum Source {
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum HealthOutcome {
     Success,
     /// The instance's fault: no connection, no answer in time, `unavailable`, `internal`. What the
     /// caller did wrong is a success.
@@ -98,18 +98,18 @@ impl Monitor {
         &mut self,
         config: &HealthConfig,
         now: Instant,
-        source: Source,
-        outcome: Outcome,
+        source: HealthSource,
+        outcome: HealthOutcome,
     ) -> bool {
         match (self.health, source) {
             (Health::Up, _) => self.count_while_up(config, now, source, outcome),
-            (Health::Down, Source::Call) => false,
-            (Health::Down, Source::Probe) => match outcome {
-                Outcome::Failure => {
+            (Health::Down, HealthSource::Call) => false,
+            (Health::Down, HealthSource::Probe) => match outcome {
+                HealthOutcome::Failure => {
                     self.recovered = 0;
                     false
                 }
-                Outcome::Success => {
+                HealthOutcome::Success => {
                     self.recovered = self.recovered.saturating_add(1);
                     self.try_recover(config, now)
                 }
@@ -145,16 +145,16 @@ impl Monitor {
         &mut self,
         config: &HealthConfig,
         now: Instant,
-        source: Source,
-        outcome: Outcome,
+        source: HealthSource,
+        outcome: HealthOutcome,
     ) -> bool {
         let failed = match source {
-            Source::Probe => &mut self.failed_probes,
-            Source::Call => &mut self.failed_calls,
+            HealthSource::Probe => &mut self.failed_probes,
+            HealthSource::Call => &mut self.failed_calls,
         };
         match outcome {
-            Outcome::Success => *failed = 0,
-            Outcome::Failure => *failed += 1,
+            HealthOutcome::Success => *failed = 0,
+            HealthOutcome::Failure => *failed += 1,
         }
         if *failed < config.failure_threshold {
             return false;

@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::owner::Key;
+use super::owner::EntryKey;
 
 /// Time to live of a lease, 1 s to 24 h. Default 60 s, `registration_ttl` of the VSP document; an
 /// owner sends a heartbeat every third of it, so that two may be lost.
@@ -19,7 +19,7 @@ pub struct TtlError(pub Duration);
 
 /// What an owner was promised.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Lease {
+pub struct EntryLease {
     /// `None`: kept until its owner removes it.
     pub ttl: Option<Ttl>,
     /// When it ends without a heartbeat. For what a lost peer told: when the grace ends.
@@ -29,8 +29,8 @@ pub struct Lease {
 /// Instants at which something is due, at most one per key.
 #[derive(Debug, Default)]
 pub(super) struct Schedule {
-    by_key: BTreeMap<Key, Instant>,
-    by_instant: BTreeSet<(Instant, Key)>,
+    by_key: BTreeMap<EntryKey, Instant>,
+    by_instant: BTreeSet<(Instant, EntryKey)>,
 }
 
 impl Ttl {
@@ -66,7 +66,7 @@ impl Default for Ttl {
 }
 
 impl Schedule {
-    pub(super) fn set(&mut self, key: &Key, at: Option<Instant>) {
+    pub(super) fn set(&mut self, key: &EntryKey, at: Option<Instant>) {
         let before = match at {
             Some(at) => self.by_key.insert(key.clone(), at),
             None => self.by_key.remove(key),
@@ -82,7 +82,7 @@ impl Schedule {
         }
     }
 
-    pub(super) fn at(&self, key: &Key) -> Option<Instant> {
+    pub(super) fn at(&self, key: &EntryKey) -> Option<Instant> {
         self.by_key.get(key).copied()
     }
 
@@ -92,7 +92,7 @@ impl Schedule {
     }
 
     /// Takes one key out that is due at `now`.
-    pub(super) fn take_due(&mut self, now: Instant) -> Option<Key> {
+    pub(super) fn take_due(&mut self, now: Instant) -> Option<EntryKey> {
         let (at, key) = self.by_instant.first()?;
         if *at > now {
             return None;
@@ -156,8 +156,8 @@ mod tests {
         assert_eq!((schedule.next(), schedule.len()), (None, 0));
     }
 
-    fn key(instance: &str) -> Key {
-        Key {
+    fn key(instance: &str) -> EntryKey {
+        EntryKey {
             owner: Owner::Config,
             instance: InstanceId::new(instance),
         }

@@ -7,7 +7,7 @@
 //! |---|---|---|
 //! | plugin, configuration | `register`, `replace_all_of` | when it says so |
 //! | remote provider | `register`, with a lease | `unregister`, or the lease ends without heartbeat |
-//! | peer gateway | `on_peer_picture`, `on_peer_changes` | the peer says so, or the grace after its loss |
+//! | peer gateway | `on_peer_snapshot`, `on_peer_changes` | the peer says so, or the grace after its loss |
 //!
 //! What of a lost peer is kept is *stale*: used as before, and shown to be old. What a peer told is
 //! never told on (one hop), so that no loop of gateways keeps an entry alive that nobody answers
@@ -46,13 +46,15 @@ pub mod version;
 pub mod watch;
 
 pub use address::{Address, Location};
-pub use directory::{Directory, DirectoryConfig, Event, RegisterError, Registration, Told};
+pub use directory::{
+    Directory, DirectoryConfig, DirectoryEvent, RegisterError, Registered, ToldEntry,
+};
 pub use entry::{Draft, Entry, EntryError};
-pub use health::{Health, HealthConfig, Outcome, Source};
-pub use lease::{Lease, Ttl};
-pub use owner::{Incarnation, InstanceId, Key, Owner};
+pub use health::{Health, HealthConfig, HealthOutcome, HealthSource};
+pub use lease::{EntryLease, Ttl};
+pub use owner::{EntryKey, Incarnation, InstanceId, Owner};
 pub use query::{Caller, Query};
-pub use snapshot::{Instance, Record, Selection, Service, Snapshot};
-pub use value::{Number, Params, Value};
+pub use snapshot::{EntryRecord, Instance, Selection, ServiceInstances, Snapshot};
+pub use value::{Number, ParamValue, Params};
 pub use version::{Range, Version};
-pub use watch::{Change, Changes, Cursor, Picture, Scope, Watch};
+pub use watch::{Changes, Cursor, DirectoryChange, Scope, WatchQuery, WatchSnapshot};

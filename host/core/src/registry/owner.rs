@@ -32,7 +32,7 @@ pub struct Incarnation(pub u64);
 
 /// What names an entry in the directory.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Key {
+pub struct EntryKey {
     // The owner comes first, so that what one owner has stands together.
     pub owner: Owner,
     pub instance: InstanceId,
@@ -68,8 +68,8 @@ impl Owner {
     }
 
     /// The least key that this owner can have.
-    pub(super) fn first_key(&self) -> Key {
-        Key {
+    pub(super) fn first_key(&self) -> EntryKey {
+        EntryKey {
             owner: self.clone(),
             instance: InstanceId(Text::default()),
         }
@@ -123,7 +123,7 @@ mod tests {
             Owner::Peer("a".into()),
         ];
         for pair in owners.windows(2) {
-            let last = Key {
+            let last = EntryKey {
                 owner: pair[0].clone(),
                 instance: InstanceId::new("\u{10ffff}"),
             };

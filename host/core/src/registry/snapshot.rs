@@ -9,13 +9,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{entry::Entry, health::Health, lease::Ttl, owner::Key, query::Query};
+use super::{entry::Entry, health::Health, lease::Ttl, owner::EntryKey, query::Query};
 use crate::text::Text;
 
 /// An entry in the directory, with whose it is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Record {
-    pub key: Key,
+pub struct EntryRecord {
+    pub key: EntryKey,
     pub entry: Entry,
     pub ttl: Option<Ttl>,
     /// The change that made it so.
@@ -25,7 +25,7 @@ pub struct Record {
 /// An instance as the directory sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Instance {
-    pub record: Arc<Record>,
+    pub record: Arc<EntryRecord>,
     pub health: Health,
     /// Told by a peer that is lost at present.
     pub stale: bool,
@@ -33,7 +33,7 @@ pub struct Instance {
 
 /// All instances of one service.
 #[derive(Debug, PartialEq, Eq)]
-pub struct Service {
+pub struct ServiceInstances {
     name: Text,
     all: Vec<Instance>,
     usable: Vec<Instance>,
@@ -44,7 +44,7 @@ pub struct Service {
 /// The instances that a call may go to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
-    /// In the order of `Service::all`; empty when nothing matches, or everything is drained.
+    /// In the order of `ServiceInstances::all`; empty when nothing matches, or everything is drained.
     pub instances: Vec<Instance>,
     /// Too few were up, so that all are here.
     pub panic: bool,
@@ -58,9 +58,9 @@ pub struct Snapshot {
     revision: u64,
 }
 
-type Part = BTreeMap<Text, Arc<Service>>;
+type Part = BTreeMap<Text, Arc<ServiceInstances>>;
 
-impl Service {
+impl ServiceInstances {
     /// `told` in any order, with what was told twice.
     pub(super) fn new(name: Text, told: Vec<Instance>, panic_percent: u8) -> Self {
         let all = merged(told);
@@ -108,12 +108,12 @@ impl Service {
 
 impl Snapshot {
     #[must_use]
-    pub fn service(&self, name: &Text) -> Option<&Arc<Service>> {
+    pub fn service(&self, name: &Text) -> Option<&Arc<ServiceInstances>> {
         self.parts.get(part_of(name))?.get(name)
     }
 
     /// By name.
-    pub fn services(&self) -> impl ExactSizeIterator<Item = &Arc<Service>> {
+    pub fn services(&self) -> impl ExactSizeIterator<Item = &Arc<ServiceInstances>> {
         let mut services: Vec<_> = self.parts.iter().flat_map(|part| part.values()).collect();
         services.sort_by(|a, b| a.name.cmp(&b.name));
         services.into_iter()
@@ -122,7 +122,7 @@ impl Snapshot {
     /// Services that are not as they were `before`, by name; `None` for one that is not there any
     /// more. Costs what changed, and a look at each part.
     #[must_use]
-    pub fn changes_since(&self, before: &Self) -> BTreeMap<Text, Option<Arc<Service>>> {
+    pub fn changes_since(&self, before: &Self) -> BTreeMap<Text, Option<Arc<ServiceInstances>>> {
         let mut changes = BTreeMap::new();
         let parts = self.parts.iter().zip(&before.parts);
         for (part, before) in parts.filter(|(part, before)| !Arc::ptr_eq(part, before)) {
@@ -147,7 +147,7 @@ impl Snapshot {
     /// The same services but for `rebuilt`; `None` is a service without instances.
     pub(super) fn with(
         &self,
-        rebuilt: impl Iterator<Item = (Text, Option<Service>)>,
+        rebuilt: impl Iterator<Item = (Text, Option<ServiceInstances>)>,
         revision: u64,
     ) -> Self {
         let mut parts = self.parts.clone();
@@ -246,7 +246,7 @@ mod tests {
         let check = |n_up: usize, n_down: usize, percent, expected: (usize, bool)| {
             let up = (0..n_up).map(|n| instance(&format!("up-{n}"), Health::Up));
             let down = (0..n_down).map(|n| instance(&format!("down-{n}"), Health::Down));
-            let service = Service::new("s".into(), up.chain(down).collect(), percent);
+            let service = ServiceInstances::new("s".into(), up.chain(down).collect(), percent);
             assert_eq!(service.all().len(), n_up + n_down);
             let found = (service.usable().len(), service.is_in_panic());
             assert_eq!(found, expected, "{n_up} up, {n_down} down, {percent} %");
@@ -269,7 +269,7 @@ mod tests {
             let name = Text::from(name);
             (
                 name.clone(),
-                (n > 0).then(|| Service::new(name, told.collect(), 50)),
+                (n > 0).then(|| ServiceInstances::new(name, told.collect(), 50)),
             )
         };
         let names: Vec<String> = (0..1000).map(|n| format!("s{n:03}")).collect();
@@ -304,7 +304,7 @@ mod tests {
             instance("a", Health::Down),
             instance("b", Health::Up),
         ];
-        let service = Service::new("s".into(), told, 51);
+        let service = ServiceInstances::new("s".into(), told, 51);
         assert_eq!(names(service.all()), ["a", "b", "drained"]);
         assert_eq!(names(service.usable()), ["a", "b"]);
         // The drained one does not count: one of two is fewer than 51 %.
@@ -317,7 +317,7 @@ mod tests {
             draft.metadata = [("track".into(), "canary".into())].into();
         });
         let told = vec![instance("a", Health::Up), instance("b", Health::Up), canary];
-        let service = Service::new("s".into(), told, 50);
+        let service = ServiceInstances::new("s".into(), told, 50);
         assert_eq!(names(service.usable()), ["a", "b"]);
         let query = Query {
             metadata: [("track".into(), "canary".into())].into(),
@@ -395,11 +395,11 @@ mod tests {
     ) -> Instance {
         let mut draft = Draft::new(name, "s");
         change(&mut draft);
-        let key = Key {
+        let key = EntryKey {
             owner,
             instance: draft.instance.clone(),
         };
-        let record = Record {
+        let record = EntryRecord {
             key,
             entry: Entry::new(&draft).expect("a good entry"),
             ttl: None,

@@ -12,11 +12,11 @@ pub const DEPTH_MAX: usize = 8;
 pub const NODES_MAX: usize = 256;
 
 /// Named values. The order of keys means nothing, so they are kept sorted.
-pub type Params = BTreeMap<Text, Value>;
+pub type Params = BTreeMap<Text, ParamValue>;
 
 /// What a parameter can be. A JSON `null` has no counterpart: a key without a value is left out.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Value {
+pub enum ParamValue {
     Bool(bool),
     Number(Number),
     Text(Text),
@@ -43,7 +43,7 @@ pub struct NotFinite;
 /// 2^63 as a float, the first that no `i64` reaches.
 const I64_END: f64 = 9_223_372_036_854_775_808.0;
 
-impl Value {
+impl ParamValue {
     /// Whether this value has what `asked` asks for: a map has every asked key with a value that
     /// does, everything else is equal.
     #[must_use]
@@ -116,11 +116,11 @@ pub(super) fn measure(params: &Params) -> Result<usize, EntryError> {
 
 /// The same parameters in memory of their own. See `entry`, "What is held".
 pub(super) fn detached(params: &Params) -> Params {
-    let copy = |(key, value): (&Text, &Value)| (Text::from(key.as_str()), value.detached());
+    let copy = |(key, value): (&Text, &ParamValue)| (Text::from(key.as_str()), value.detached());
     params.iter().map(copy).collect()
 }
 
-impl Value {
+impl ParamValue {
     fn detached(&self) -> Self {
         match self {
             Self::Bool(_) | Self::Number(_) => self.clone(),
@@ -147,7 +147,7 @@ impl Measure {
         Ok(())
     }
 
-    fn value(&mut self, value: &Value, depth: usize) -> Result<(), EntryError> {
+    fn value(&mut self, value: &ParamValue, depth: usize) -> Result<(), EntryError> {
         self.nodes += 1;
         if self.nodes > NODES_MAX {
             return Err(EntryError::TooMany {
@@ -157,18 +157,18 @@ impl Measure {
         }
         match value {
             // What a number takes, so that many small values are not free.
-            Value::Bool(_) | Value::Number(_) => self.bytes += size_of::<u64>(),
-            Value::Text(text) => {
+            ParamValue::Bool(_) | ParamValue::Number(_) => self.bytes += size_of::<u64>(),
+            ParamValue::Text(text) => {
                 check_text("value of a parameter", text)?;
                 self.bytes += text.len();
             }
-            Value::List(list) => {
+            ParamValue::List(list) => {
                 Self::check_depth(depth + 1)?;
                 for item in list {
                     self.value(item, depth + 1)?;
                 }
             }
-            Value::Map(map) => self.map(map, depth + 1)?,
+            ParamValue::Map(map) => self.map(map, depth + 1)?,
         }
         Ok(())
     }
@@ -181,43 +181,43 @@ impl Measure {
     }
 }
 
-impl From<bool> for Value {
+impl From<bool> for ParamValue {
     fn from(value: bool) -> Self {
         Self::Bool(value)
     }
 }
 
-impl From<i64> for Value {
+impl From<i64> for ParamValue {
     fn from(value: i64) -> Self {
         Self::Number(Number::integer(value))
     }
 }
 
-impl From<Number> for Value {
+impl From<Number> for ParamValue {
     fn from(value: Number) -> Self {
         Self::Number(value)
     }
 }
 
-impl From<Text> for Value {
+impl From<Text> for ParamValue {
     fn from(value: Text) -> Self {
         Self::Text(value)
     }
 }
 
-impl From<&str> for Value {
+impl From<&str> for ParamValue {
     fn from(value: &str) -> Self {
         Self::Text(value.into())
     }
 }
 
-impl From<Params> for Value {
+impl From<Params> for ParamValue {
     fn from(value: Params) -> Self {
         Self::Map(value)
     }
 }
 
-impl From<Vec<Self>> for Value {
+impl From<Vec<Self>> for ParamValue {
     fn from(value: Vec<Self>) -> Self {
         Self::List(value)
     }
@@ -250,9 +250,12 @@ mod tests {
         let held = params(&[
             ("ccy", "USD".into()),
             ("desk", nest(&[("site", "ldn".into()), ("floor", 3.into())])),
-            ("tags", vec![Value::from("a"), Value::from("b")].into()),
+            (
+                "tags",
+                vec![ParamValue::from("a"), ParamValue::from("b")].into(),
+            ),
         ]);
-        let check = |asked: &[(&str, Value)], expected| {
+        let check = |asked: &[(&str, ParamValue)], expected| {
             assert_eq!(covers(&held, &params(asked)), expected, "{asked:?}");
         };
         check(&[], true);
@@ -266,10 +269,13 @@ mod tests {
         check(&[("ccy", nest(&[]))], false);
         // A list is one value: order and length count.
         check(
-            &[("tags", vec![Value::from("a"), Value::from("b")].into())],
+            &[(
+                "tags",
+                vec![ParamValue::from("a"), ParamValue::from("b")].into(),
+            )],
             true,
         );
-        check(&[("tags", vec![Value::from("a")].into())], false);
+        check(&[("tags", vec![ParamValue::from("a")].into())], false);
     }
 
     #[test]
@@ -284,24 +290,24 @@ mod tests {
         assert!(deep(DEPTH_MAX).is_ok());
         let too_deep = EntryError::TooDeep { limit: DEPTH_MAX };
         assert_eq!(deep(DEPTH_MAX + 1), Err(too_deep));
-        let lists = (1..=DEPTH_MAX).fold(Value::from(1), |inner, _| vec![inner].into());
+        let lists = (1..=DEPTH_MAX).fold(ParamValue::from(1), |inner, _| vec![inner].into());
         assert_eq!(
             measure(&params(&[("k", lists)])),
             Err(EntryError::TooDeep { limit: DEPTH_MAX })
         );
 
-        let wide = |n: usize| measure(&params(&[("k", vec![Value::from(true); n].into())]));
+        let wide = |n: usize| measure(&params(&[("k", vec![ParamValue::from(true); n].into())]));
         assert_eq!(wide(NODES_MAX - 1), Ok(1 + 8 * (NODES_MAX - 1)));
         let (what, limit) = ("values of parameters", NODES_MAX);
         assert_eq!(wide(NODES_MAX), Err(EntryError::TooMany { what, limit }));
     }
 
-    fn params(pairs: &[(&str, Value)]) -> Params {
+    fn params(pairs: &[(&str, ParamValue)]) -> Params {
         let pairs = pairs.iter().cloned();
         pairs.map(|(key, value)| (key.into(), value)).collect()
     }
 
-    fn nest(pairs: &[(&str, Value)]) -> Value {
+    fn nest(pairs: &[(&str, ParamValue)]) -> ParamValue {
         params(pairs).into()
     }
 }

@@ -1,13 +1,13 @@
-//! Watching the directory: a picture, and the changes since it. Nothing is skipped: who was away
-//! for more changes than are kept is told so and fetches a new picture (the model is the watch by
+//! Watching the directory: a snapshot, and the changes since it. Nothing is skipped: who was away
+//! for more changes than are kept is told so and fetches a new snapshot (the model is the watch by
 //! revision of etcd and Kubernetes).
 
 use std::{collections::VecDeque, sync::Arc};
 
 use super::{
-    owner::Key,
+    owner::EntryKey,
     query::{Caller, Query},
-    snapshot::Record,
+    snapshot::EntryRecord,
 };
 
 /// A place in the changes of one directory.
@@ -22,7 +22,7 @@ pub struct Cursor {
 
 /// What a watcher is told of.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Watch {
+pub struct WatchQuery {
     pub scope: Scope,
     pub query: Query,
 }
@@ -38,20 +38,20 @@ pub enum Scope {
 
 /// What a watcher may see, all of it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Picture {
+pub struct WatchSnapshot {
     /// By key.
-    pub records: Vec<Arc<Record>>,
+    pub records: Vec<Arc<EntryRecord>>,
     /// From where `changes_since` goes on.
     pub cursor: Cursor,
 }
 
 /// What became of one entry, as far as the watcher may see it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
+pub enum DirectoryChange {
     /// It is there, or is different.
-    Put(Arc<Record>),
+    Put(Arc<EntryRecord>),
     /// It is gone, or may no longer be seen.
-    Removed(Key),
+    Removed(EntryKey),
 }
 
 /// What happened since a cursor.
@@ -59,10 +59,10 @@ pub enum Change {
 pub enum Changes {
     /// In order, to be applied one after the other. `cursor` is where to go on.
     Since {
-        changes: Vec<Change>,
+        changes: Vec<DirectoryChange>,
         cursor: Cursor,
     },
-    /// Changes since then are no longer known: fetch a picture.
+    /// Changes since then are no longer known: fetch a snapshot.
     TooOld,
 }
 
@@ -79,11 +79,11 @@ pub(super) struct History {
 /// One change. Both sides are kept, since a watcher may see one and not the other.
 #[derive(Debug)]
 struct Logged {
-    before: Option<Arc<Record>>,
-    after: Option<Arc<Record>>,
+    before: Option<Arc<EntryRecord>>,
+    after: Option<Arc<EntryRecord>>,
 }
 
-impl Watch {
+impl WatchQuery {
     /// What a peer watches: everything that this gateway answers for.
     #[must_use]
     pub fn of_peer() -> Self {
@@ -97,7 +97,7 @@ impl Watch {
     }
 
     #[must_use]
-    pub fn sees(&self, record: &Record) -> bool {
+    pub fn sees(&self, record: &EntryRecord) -> bool {
         let in_scope = match self.scope {
             Scope::Own => record.key.owner.is_own(),
             Scope::All => true,
@@ -124,7 +124,11 @@ impl History {
     }
 
     /// Logs one change.
-    pub(super) fn push(&mut self, before: Option<Arc<Record>>, after: Option<Arc<Record>>) {
+    pub(super) fn push(
+        &mut self,
+        before: Option<Arc<EntryRecord>>,
+        after: Option<Arc<EntryRecord>>,
+    ) {
         self.revision += 1;
         if self.changes.len() >= self.changes_max {
             self.changes.pop_front();
@@ -133,7 +137,7 @@ impl History {
     }
 
     /// At most `changes_max` changes that `watch` sees, and where to go on.
-    pub(super) fn since(&self, cursor: Cursor, watch: &Watch, changes_max: usize) -> Changes {
+    pub(super) fn since(&self, cursor: Cursor, watch: &WatchQuery, changes_max: usize) -> Changes {
         let n_missed = self.revision.checked_sub(cursor.revision);
         let n_missed = n_missed.and_then(|n| usize::try_from(n).ok());
         let skip = n_missed.and_then(|n| self.changes.len().checked_sub(n));
@@ -158,11 +162,12 @@ impl History {
 }
 
 impl Logged {
-    fn seen_by(&self, watch: &Watch) -> Option<Change> {
-        let seen = |side: &Option<Arc<Record>>| side.clone().filter(|record| watch.sees(record));
+    fn seen_by(&self, watch: &WatchQuery) -> Option<DirectoryChange> {
+        let seen =
+            |side: &Option<Arc<EntryRecord>>| side.clone().filter(|record| watch.sees(record));
         match (seen(&self.before), seen(&self.after)) {
-            (_, Some(after)) => Some(Change::Put(after)),
-            (Some(before), None) => Some(Change::Removed(before.key.clone())),
+            (_, Some(after)) => Some(DirectoryChange::Put(after)),
+            (Some(before), None) => Some(DirectoryChange::Removed(before.key.clone())),
             (None, None) => None,
         }
     }

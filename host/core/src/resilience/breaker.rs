@@ -74,7 +74,7 @@ pub struct Open {
 ///    └──────────────────────────────────────────── half-open ─┘
 /// ```
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum State {
+pub enum BreakerState {
     /// All calls pass.
     Closed,
     /// None passes.
@@ -156,7 +156,7 @@ impl Breaker {
     }
 
     /// The call was answered. Returns the state that the breaker changed to, if it did.
-    pub fn on_success(&mut self, ticket: Ticket) -> Option<State> {
+    pub fn on_success(&mut self, ticket: Ticket) -> Option<BreakerState> {
         if !self.is_current(ticket) {
             return None;
         }
@@ -171,7 +171,7 @@ impl Breaker {
                 *n_successes += 1;
                 if *n_successes >= self.config.success_threshold {
                     self.enter(Phase::Closed { n_failures: 0 });
-                    return Some(State::Closed);
+                    return Some(BreakerState::Closed);
                 }
             }
         }
@@ -180,7 +180,7 @@ impl Breaker {
 
     /// The call failed through the fault of whom it was made to. Returns the state that the breaker
     /// changed to, if it did.
-    pub fn on_failure(&mut self, ticket: Ticket, now: Instant) -> Option<State> {
+    pub fn on_failure(&mut self, ticket: Ticket, now: Instant) -> Option<BreakerState> {
         if !self.is_current(ticket) {
             return None;
         }
@@ -193,7 +193,7 @@ impl Breaker {
         self.enter(Phase::Open {
             until: now + self.config.timeout,
         });
-        Some(State::Open)
+        Some(BreakerState::Open)
     }
 
     /// The call came to no verdict: it was dropped, or failed by its caller's fault. A probe gives
@@ -208,11 +208,11 @@ impl Breaker {
 
     /// What the breaker would do with a call at `now`.
     #[must_use]
-    pub fn state(&self, now: Instant) -> State {
+    pub fn state(&self, now: Instant) -> BreakerState {
         match self.phase {
-            Phase::Closed { .. } => State::Closed,
-            Phase::Open { until } if now < until => State::Open,
-            Phase::Open { .. } | Phase::HalfOpen { .. } => State::HalfOpen,
+            Phase::Closed { .. } => BreakerState::Closed,
+            Phase::Open { until } if now < until => BreakerState::Open,
+            Phase::Open { .. } | Phase::HalfOpen { .. } => BreakerState::HalfOpen,
         }
     }
 
@@ -248,7 +248,7 @@ impl Ticket {
     }
 }
 
-impl State {
+impl BreakerState {
     /// The name in metrics and in the admin interface.
     #[must_use]
     pub const fn name(self) -> &'static str {

@@ -10,7 +10,7 @@ use super::DURATION_MAX;
 
 /// How much may be tried again.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct BudgetConfig {
+pub struct RetryBudgetConfig {
     /// Retries and hedges for each first try of the window. Default 0.2; 0 leaves the minimum only.
     pub ratio: f64,
     /// Retries and hedges a second that are allowed at any traffic. Default 10.
@@ -21,7 +21,7 @@ pub struct BudgetConfig {
 
 /// Why a configuration makes no budget.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-pub enum BudgetConfigError {
+pub enum RetryBudgetConfigError {
     #[error("ratio {0} is not a number from 0 to {RATIO_MAX}")]
     Ratio(f64),
     #[error("window {0:?} is below the limit of {WINDOW_MIN:?}")]
@@ -32,7 +32,7 @@ pub enum BudgetConfigError {
 
 /// The budget of one service. Memory and work are the same however much passes.
 #[derive(Debug, Clone)]
-pub struct Budget {
+pub struct RetryBudget {
     ratio: f64,
     /// What `min_per_second` gives for a whole window.
     reserve: f64,
@@ -59,7 +59,7 @@ struct Slot {
     n_retries: u64,
 }
 
-impl Default for BudgetConfig {
+impl Default for RetryBudgetConfig {
     fn default() -> Self {
         Self {
             ratio: 0.2,
@@ -69,21 +69,21 @@ impl Default for BudgetConfig {
     }
 }
 
-impl Budget {
+impl RetryBudget {
     /// A budget without past: the minimum of one window may be spent at once.
     ///
     /// # Errors
     /// Names the first value with which it could not work.
-    pub fn new(config: BudgetConfig, now: Instant) -> Result<Self, BudgetConfigError> {
-        let BudgetConfig { ratio, window, .. } = config;
+    pub fn new(config: RetryBudgetConfig, now: Instant) -> Result<Self, RetryBudgetConfigError> {
+        let RetryBudgetConfig { ratio, window, .. } = config;
         if !(0.0..=RATIO_MAX).contains(&ratio) {
-            return Err(BudgetConfigError::Ratio(ratio));
+            return Err(RetryBudgetConfigError::Ratio(ratio));
         }
         if window < WINDOW_MIN {
-            return Err(BudgetConfigError::WindowTooShort(window));
+            return Err(RetryBudgetConfigError::WindowTooShort(window));
         }
         if window > DURATION_MAX {
-            return Err(BudgetConfigError::WindowTooLong(window));
+            return Err(RetryBudgetConfigError::WindowTooLong(window));
         }
         Ok(Self {
             ratio,

@@ -24,14 +24,14 @@ use smallvec::SmallVec;
 use super::{
     DURATION_MAX,
     adaptive::{Adaptive, AdaptiveConfig, AdaptiveConfigError, Sample},
-    queue::Queue,
+    queue::WaitQueue,
 };
 
 /// How a service is kept from drowning.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct BulkheadConfig {
     /// Calls under way at one time. Default adaptive.
-    pub limit: Limit,
+    pub limit: BulkheadLimit,
     /// Calls that wait for a place. Default 1000; 0 refuses what cannot go at once.
     pub queue_max: u32,
     /// How long a call waits at most; its own deadline may be sooner. Default 1 s.
@@ -40,7 +40,7 @@ pub struct BulkheadConfig {
 
 /// How many calls may be under way.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub enum Limit {
+pub enum BulkheadLimit {
     Fixed(u32),
     Adaptive(AdaptiveConfig),
 }
@@ -65,7 +65,7 @@ pub struct Bulkhead {
     adaptive: Option<Adaptive>,
     /// When each call under way began.
     running: HashMap<u64, Instant>,
-    queue: Queue,
+    queue: WaitQueue,
     /// Waited in vain, and not told yet.
     late: VecDeque<u64>,
     /// Mean time that a place is taken, in seconds: a moving average over about 20 calls.
@@ -77,12 +77,12 @@ pub struct Bulkhead {
 /// What happens to a new call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[must_use = "what is admitted must be finished"]
-pub enum Admission {
+pub enum BulkheadAdmission {
     /// It has a place, until `on_finish` or `on_cancel`.
     Go,
     /// It waits until `on_finish` or `on_cancel` of another names it, `poll` refuses it, or it is
     /// displaced. If `displaced` is there, that waiter is refused in its favour.
-    Wait { displaced: Option<Refused> },
+    Wait { displaced: Option<BulkheadRefused> },
     /// It is refused.
     Shed {
         retry_after: Duration,
@@ -92,7 +92,7 @@ pub enum Admission {
 
 /// A waiter that will not go.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Refused {
+pub struct BulkheadRefused {
     pub id: u64,
     pub retry_after: Duration,
     pub reason: ShedReason,
@@ -113,7 +113,7 @@ pub enum ShedReason {
 
 /// How a call under way ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum BulkheadOutcome {
     /// Answered, by a reply or by an error that took as long as a reply would.
     Served,
     /// Refused as too much (`resource-exhausted`, `unavailable`) or timed out: there is less room
@@ -124,12 +124,12 @@ pub enum Outcome {
 }
 
 /// Waiters that have a place from now on.
-pub type Ready = SmallVec<[u64; 2]>;
+pub type BulkheadReady = SmallVec<[u64; 2]>;
 
 impl Default for BulkheadConfig {
     fn default() -> Self {
         Self {
-            limit: Limit::Adaptive(AdaptiveConfig::default()),
+            limit: BulkheadLimit::Adaptive(AdaptiveConfig::default()),
             queue_max: 1000,
             wait_max: Duration::from_secs(1),
         }
@@ -152,15 +152,15 @@ impl Bulkhead {
             return Err(BulkheadConfigError::WaitTooLong(wait_max));
         }
         let adaptive = match config.limit {
-            Limit::Fixed(0) => return Err(BulkheadConfigError::NoLimit),
-            Limit::Fixed(_) => None,
-            Limit::Adaptive(adaptive) => Some(Adaptive::new(adaptive, now)?),
+            BulkheadLimit::Fixed(0) => return Err(BulkheadConfigError::NoLimit),
+            BulkheadLimit::Fixed(_) => None,
+            BulkheadLimit::Adaptive(adaptive) => Some(Adaptive::new(adaptive, now)?),
         };
         Ok(Self {
             config,
             adaptive,
             running: HashMap::new(),
-            queue: Queue::default(),
+            queue: WaitQueue::default(),
             late: VecDeque::new(),
             mean_seconds: None,
             deviation_seconds: 0.0,
@@ -175,10 +175,10 @@ impl Bulkhead {
         priority: u8,
         deadline: Option<Instant>,
         id: u64,
-    ) -> Admission {
+    ) -> BulkheadAdmission {
         if self.has_place() {
             self.running.insert(id, now);
-            return Admission::Go;
+            return BulkheadAdmission::Go;
         }
         self.retire(now);
         let n_ahead = self.queue.n_ahead(priority);
@@ -197,31 +197,31 @@ impl Bulkhead {
             let Some(id) = is_more_urgent.then(|| self.queue.pop_last()).flatten() else {
                 return self.shed(ShedReason::QueueFull);
             };
-            displaced = Some(Refused {
+            displaced = Some(BulkheadRefused {
                 id,
                 retry_after: self.retry_after(),
                 reason: ShedReason::Displaced,
             });
         }
         self.queue.push(id, priority, until);
-        Admission::Wait { displaced }
+        BulkheadAdmission::Wait { displaced }
     }
 
     /// Call `id` gives its place back; says who goes in its stead. A second `on_finish` of the same
     /// call changes nothing.
-    pub fn on_finish(&mut self, now: Instant, id: u64, outcome: Outcome) -> Ready {
+    pub fn on_finish(&mut self, now: Instant, id: u64, outcome: BulkheadOutcome) -> BulkheadReady {
         self.leave(now, id, |taken| match outcome {
-            Outcome::Served => Sample::Served(taken),
-            Outcome::Overloaded => Sample::Overloaded,
-            Outcome::Failed => Sample::Nothing,
+            BulkheadOutcome::Served => Sample::Served(taken),
+            BulkheadOutcome::Overloaded => Sample::Overloaded,
+            BulkheadOutcome::Failed => Sample::Nothing,
         })
     }
 
     /// The caller of `id` went away, while it waited or while it was under way; says who goes in its
     /// stead. Of a call that was refused it changes nothing.
-    pub fn on_cancel(&mut self, now: Instant, id: u64) -> Ready {
+    pub fn on_cancel(&mut self, now: Instant, id: u64) -> BulkheadReady {
         if self.queue.remove(id) {
-            return Ready::new();
+            return BulkheadReady::new();
         }
         self.late.retain(|late| *late != id);
         self.leave(now, id, |_| Sample::Nothing)
@@ -229,10 +229,10 @@ impl Bulkhead {
 
     /// Takes one waiter that waited in vain; to be asked until there is none, at `poll_timeout` and
     /// after every other call.
-    pub fn poll(&mut self, now: Instant) -> Option<Refused> {
+    pub fn poll(&mut self, now: Instant) -> Option<BulkheadRefused> {
         self.retire(now);
         let id = self.late.pop_front()?;
-        Some(Refused {
+        Some(BulkheadRefused {
             id,
             retry_after: self.retry_after(),
             reason: ShedReason::Expired,
@@ -252,8 +252,8 @@ impl Bulkhead {
     pub fn limit(&self) -> u32 {
         match (&self.adaptive, self.config.limit) {
             (Some(adaptive), _) => adaptive.limit(),
-            (None, Limit::Fixed(limit)) => limit,
-            (None, Limit::Adaptive(config)) => config.limit_initial,
+            (None, BulkheadLimit::Fixed(limit)) => limit,
+            (None, BulkheadLimit::Adaptive(config)) => config.limit_initial,
         }
     }
 
@@ -271,10 +271,15 @@ impl Bulkhead {
         self.in_flight() < self.limit()
     }
 
-    fn leave(&mut self, now: Instant, id: u64, sample: impl FnOnce(Duration) -> Sample) -> Ready {
+    fn leave(
+        &mut self,
+        now: Instant,
+        id: u64,
+        sample: impl FnOnce(Duration) -> Sample,
+    ) -> BulkheadReady {
         let in_flight = self.in_flight();
         let Some(began) = self.running.remove(&id) else {
-            return Ready::new();
+            return BulkheadReady::new();
         };
         let taken = now.saturating_duration_since(began);
         let seconds = taken.as_secs_f64();
@@ -289,9 +294,9 @@ impl Bulkhead {
     }
 
     /// Gives the free places to those who wait, but not to who waited in vain.
-    fn fill(&mut self, now: Instant) -> Ready {
+    fn fill(&mut self, now: Instant) -> BulkheadReady {
         self.retire(now);
-        let mut ready = Ready::new();
+        let mut ready = BulkheadReady::new();
         while self.has_place() {
             let Some(id) = self.queue.pop_first() else {
                 break;
@@ -309,8 +314,8 @@ impl Bulkhead {
         }
     }
 
-    fn shed(&self, reason: ShedReason) -> Admission {
-        Admission::Shed {
+    fn shed(&self, reason: ShedReason) -> BulkheadAdmission {
+        BulkheadAdmission::Shed {
             retry_after: self.retry_after(),
             reason,
         }

@@ -1,7 +1,7 @@
 //! When to send a call a second time although the first has not failed: it takes longer than most
 //! ("The Tail at Scale", Dean and Barroso, CACM 2013). The first answer wins, the others are
 //! dropped. Only idempotent methods are hedged, and each hedge that is due is paid for with
-//! `Budget::try_withdraw`, like a retry: when the budget is spent, the call goes on with what it has.
+//! `RetryBudget::try_withdraw`, like a retry: when the budget is spent, the call goes on with what it has.
 
 use std::time::{Duration, Instant};
 

@@ -28,8 +28,11 @@ use std::time::Duration;
 
 pub use adaptive::{Adaptive, AdaptiveConfig, AdaptiveConfigError};
 pub use breaker::{Breaker, BreakerConfig, BreakerConfigError};
-pub use budget::{Budget, BudgetConfig, BudgetConfigError};
-pub use bulkhead::{Admission, Bulkhead, BulkheadConfig, BulkheadConfigError, Limit, Outcome};
+pub use budget::{RetryBudget, RetryBudgetConfig, RetryBudgetConfigError};
+pub use bulkhead::{
+    Bulkhead, BulkheadAdmission, BulkheadConfig, BulkheadConfigError, BulkheadLimit,
+    BulkheadOutcome,
+};
 pub use deadline::Deadline;
 pub use hedge::{HedgeConfig, HedgeConfigError, HedgeDelay, Hedger};
 pub use outlier::{Ejector, OutlierConfig, OutlierConfigError};

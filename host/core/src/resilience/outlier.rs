@@ -89,7 +89,7 @@ pub struct Ejector<Id> {
 
 /// What became of an instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Change<Id> {
+pub enum EjectionChange<Id> {
     Ejected {
         id: Id,
         cause: Cause,
@@ -161,7 +161,7 @@ impl<Id: Copy + Ord> Ejector<Id> {
     /// The set is `ids` from now on. Who stays keeps its record; who comes new, or again, begins
     /// without one. If so many leave that too much of what remains is out, those come back on time
     /// and not before, except that the last ones never are all out.
-    pub fn set_members(&mut self, ids: impl IntoIterator<Item = Id>) -> Vec<Change<Id>> {
+    pub fn set_members(&mut self, ids: impl IntoIterator<Item = Id>) -> Vec<EjectionChange<Id>> {
         let mut before = std::mem::take(&mut self.members);
         self.members = ids
             .into_iter()
@@ -186,7 +186,7 @@ impl<Id: Copy + Ord> Ejector<Id> {
         now: Instant,
         is_error: bool,
         latency: Duration,
-    ) -> Option<Change<Id>> {
+    ) -> Option<EjectionChange<Id>> {
         let member = self.members.get_mut(&id)?;
         if member.out_until.is_some() {
             return None;
@@ -206,7 +206,7 @@ impl<Id: Copy + Ord> Ejector<Id> {
     }
 
     /// Lets back in who was out long enough, and compares when the interval is over.
-    pub fn poll(&mut self, now: Instant) -> Vec<Change<Id>> {
+    pub fn poll(&mut self, now: Instant) -> Vec<EjectionChange<Id>> {
         let is_due = |member: &Member| member.out_until.is_some_and(|until| until <= now);
         let due: Vec<Id> = self
             .members
@@ -259,7 +259,7 @@ impl<Id: Copy + Ord> Ejector<Id> {
         (n * percent / 100).max(1).min(n.saturating_sub(1))
     }
 
-    fn eject(&mut self, id: Id, now: Instant, cause: Cause) -> Option<Change<Id>> {
+    fn eject(&mut self, id: Id, now: Instant, cause: Cause) -> Option<EjectionChange<Id>> {
         if self.n_ejected >= self.ejected_max() {
             return None;
         }
@@ -277,11 +277,11 @@ impl<Id: Copy + Ord> Ejector<Id> {
         member.out_until = Some(until);
         member.was_out = true;
         self.n_ejected += 1;
-        Some(Change::Ejected { id, cause, until })
+        Some(EjectionChange::Ejected { id, cause, until })
     }
 
     /// The record starts anew, but for how often it was out.
-    fn give_back(&mut self, id: Id) -> Option<Change<Id>> {
+    fn give_back(&mut self, id: Id) -> Option<EjectionChange<Id>> {
         let member = self.members.get_mut(&id)?;
         member.out_until.take()?;
         *member = Member {
@@ -290,7 +290,7 @@ impl<Id: Copy + Ord> Ejector<Id> {
             ..Member::default()
         };
         self.n_ejected = self.n_ejected.saturating_sub(1);
-        Some(Change::Returned { id })
+        Some(EjectionChange::Returned { id })
     }
 
     /// Who did worse than the rest in this interval, the worst first, as not all may be ejected.

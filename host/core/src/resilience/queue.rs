@@ -11,7 +11,7 @@ use std::{
 /// is in vain. All operations take logarithmic time in the number of waiters, or in the number of
 /// different priorities among them.
 #[derive(Debug, Clone, Default)]
-pub struct Queue {
+pub struct WaitQueue {
     waiters: BTreeMap<Place, Waiter>,
     places: HashMap<u64, Place>,
     by_deadline: BTreeSet<(Instant, Place)>,
@@ -29,7 +29,7 @@ struct Waiter {
     deadline: Instant,
 }
 
-impl Queue {
+impl WaitQueue {
     #[must_use]
     pub fn len(&self) -> usize {
         self.waiters.len()
@@ -159,7 +159,7 @@ mod tests {
     #[test]
     fn who_waits_in_vain_is_found_at_the_deadline_and_not_before() {
         let now = testing::epoch();
-        let mut queue = Queue::default();
+        let mut queue = WaitQueue::default();
         queue.push(1, 50, now + SECOND * 2);
         queue.push(2, 50, now + SECOND);
         assert_eq!(queue.next_deadline(), Some(now + SECOND));
@@ -180,7 +180,7 @@ mod tests {
     fn agrees_with_a_sorted_list() {
         for seed in 0..200 {
             let mut rng = Rng::new(seed);
-            let mut queue = Queue::default();
+            let mut queue = WaitQueue::default();
             let mut list: Vec<(Reverse<u8>, u64, Instant)> = Vec::new();
             for id in 0..200 {
                 let now = testing::epoch() + Duration::from_millis(id);
@@ -214,8 +214,8 @@ mod tests {
 
     const SECOND: Duration = Duration::from_secs(1);
 
-    fn filled(waiters: &[(u64, u8)]) -> Queue {
-        let mut queue = Queue::default();
+    fn filled(waiters: &[(u64, u8)]) -> WaitQueue {
+        let mut queue = WaitQueue::default();
         for (id, priority) in waiters {
             queue.push(*id, *priority, testing::epoch() + SECOND);
         }

@@ -95,7 +95,7 @@ pub enum Safety {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decision {
     /// The caller is told of the error.
-    Stop(Reason),
+    Stop(RetryReason),
     /// Another try, `after` from now; `elsewhere`: not with an instance that was tried, if another
     /// is there.
     Again { after: Duration, elsewhere: bool },
@@ -103,7 +103,7 @@ pub enum Decision {
 
 /// Why there is no further try; see the table at the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub enum Reason {
+pub enum RetryReason {
     Attempts,
     Client,
     Kind,
@@ -207,11 +207,11 @@ impl RetryPolicy {
             Retry::Never | Retry::Elsewhere | Retry::IfIdempotent => (Duration::ZERO, true),
         };
         if least > self.config.backoff_max {
-            return Decision::Stop(Reason::Later);
+            return Decision::Stop(RetryReason::Later);
         }
         let after = self.backoff(tries, random).max(least);
         if remaining.is_some_and(|remaining| after >= remaining) {
-            return Decision::Stop(Reason::Deadline);
+            return Decision::Stop(RetryReason::Deadline);
         }
         Decision::Again { after, elsewhere }
     }
@@ -240,31 +240,31 @@ impl RetryPolicy {
             })
     }
 
-    fn refusal(&self, error: &Error, tries: u32, safety: Safety) -> Option<Reason> {
+    fn refusal(&self, error: &Error, tries: u32, safety: Safety) -> Option<RetryReason> {
         if tries >= self.config.attempts_max {
-            return Some(Reason::Attempts);
+            return Some(RetryReason::Attempts);
         }
         if error.blame == Blame::Client {
-            return Some(Reason::Client);
+            return Some(RetryReason::Client);
         }
         if error.is_too_large {
-            return Some(Reason::Never);
+            return Some(RetryReason::Never);
         }
         if !self.config.kinds.contains(error.kind) {
-            return Some(Reason::Kind);
+            return Some(RetryReason::Kind);
         }
         match (error.retry, error.blame) {
             (Retry::Elsewhere | Retry::After(_), _) => None,
-            (Retry::Never, Blame::Client | Blame::Gateway) => Some(Reason::Never),
+            (Retry::Never, Blame::Client | Blame::Gateway) => Some(RetryReason::Never),
             (Retry::Never | Retry::IfIdempotent, _) if safety == Safety::Once => {
-                Some(Reason::Unsafe)
+                Some(RetryReason::Unsafe)
             }
             (Retry::Never | Retry::IfIdempotent, _) => None,
         }
     }
 }
 
-impl Reason {
+impl RetryReason {
     /// The name in metrics and in the access record.
     #[must_use]
     pub const fn name(self) -> &'static str {

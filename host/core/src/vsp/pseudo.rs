@@ -238,7 +238,7 @@ pub(super) fn push_headers(
 ) -> Result<(), HeaderError> {
     let are_fields = headers.are_fields();
     for (key, value) in headers.iter() {
-        if !is_hop_header(key) && !(are_fields && is_taken(key)) {
+        if !(is_hop_header(key) || are_fields && is_taken(key)) {
             builder.push(key, value)?;
         } else if are_fields {
             builder.push([ESCAPE, key].concat(), value)?;
@@ -303,7 +303,7 @@ pub(super) fn push_trailers(
 fn body(body: Body, kind: Option<BodyKind>, trailers: Option<Headers>) -> Body {
     let at_hand = |body: Body| match body {
         Body::One(octets) => BodyStream::once(octets, trailers),
-        other => other.into_octets(),
+        other @ (Body::Empty | Body::Messages(_) | Body::Octets(_)) => other.into_octets(),
     };
     match kind {
         Some(BodyKind::Octets) => Body::Octets(at_hand(body)),

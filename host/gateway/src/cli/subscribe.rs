@@ -5,7 +5,7 @@ use std::{future::pending, time::Duration};
 use clap::Args;
 use postern_core::{
     Call, Handler,
-    event::{Pattern, SERVICE},
+    event::{SERVICE, TopicPattern},
 };
 use postern_net::Client;
 use serde_json::json;
@@ -35,7 +35,7 @@ the --timeout, and with 1 when the timeout came before the count or the session 
 pub(super) struct SubscribeArgs {
     /// Which topics.
     #[arg(value_name = "PATTERN", required = true, value_parser = read_pattern)]
-    topics: Vec<Pattern>,
+    topics: Vec<TopicPattern>,
     #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp", help = target::help())]
     transport: WrittenTarget,
     /// How many events to wait for.
@@ -101,7 +101,7 @@ async fn print(
     output: &Output,
 ) -> Result<(), CommandFailure> {
     let mut events = client.events();
-    let topics: Vec<_> = args.topics.iter().map(Pattern::as_str).collect();
+    let topics: Vec<_> = args.topics.iter().map(TopicPattern::as_str).collect();
     let message = json!({ "topics": topics }).to_string();
     client
         .call(Call::unary(SERVICE, "subscribe", message))
@@ -119,6 +119,6 @@ async fn print(
     Ok(())
 }
 
-fn read_pattern(text: &str) -> Result<Pattern, String> {
-    Pattern::new(text).map_err(|error| error.to_string())
+fn read_pattern(text: &str) -> Result<TopicPattern, String> {
+    TopicPattern::new(text).map_err(|error| error.to_string())
 }

@@ -9,7 +9,7 @@ use std::{
 use parking_lot::Mutex;
 use postern_core::resilience::{
     Breaker, BreakerConfig,
-    breaker::{State, Ticket},
+    breaker::{BreakerState, Ticket},
 };
 
 /// A breaker, or none where the policy wants none.
@@ -62,11 +62,11 @@ impl Breaking {
 
     /// Whether a call would be let through, but for probes that are under way.
     pub(super) fn may(&self, now: Instant) -> bool {
-        self.calm.load(Relaxed) != 0 || self.state(now) != Some(State::Open)
+        self.calm.load(Relaxed) != 0 || self.state(now) != Some(BreakerState::Open)
     }
 
     /// `None` without a breaker.
-    pub(super) fn state(&self, now: Instant) -> Option<State> {
+    pub(super) fn state(&self, now: Instant) -> Option<BreakerState> {
         let slot = self.slot.lock();
         slot.as_ref().map(|(_, breaker)| breaker.state(now))
     }
@@ -125,9 +125,9 @@ impl Breaking {
             }
         };
         match changed {
-            Some(State::Open) => self.n_opened.fetch_add(1, Relaxed),
-            Some(State::Closed) => self.n_closed.fetch_add(1, Relaxed),
-            Some(State::HalfOpen) | None => 0,
+            Some(BreakerState::Open) => self.n_opened.fetch_add(1, Relaxed),
+            Some(BreakerState::Closed) => self.n_closed.fetch_add(1, Relaxed),
+            Some(BreakerState::HalfOpen) | None => 0,
         };
         self.keep_calm(slot.as_ref());
     }

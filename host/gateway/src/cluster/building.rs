@@ -8,8 +8,8 @@ use std::{
 
 use postern_core::{
     Handler, Text, Transport,
-    balance::{Member, Memory, Set, Split},
-    registry::{Instance, Key, Owner, Range, Record, Service},
+    balance::{BalancerMemory, Member, Set, TrafficSplit},
+    registry::{EntryKey, EntryRecord, Instance, Owner, Range, ServiceInstances},
 };
 use postern_net::dial;
 
@@ -24,10 +24,10 @@ use super::{
 /// A service, and of what it was built.
 pub(super) struct Slot {
     cluster: Arc<Cluster>,
-    service: Arc<Service>,
+    service: Arc<ServiceInstances>,
     policy: Arc<ServicePolicy>,
     zone: Option<Text>,
-    known: BTreeMap<Key, Known>,
+    known: BTreeMap<EntryKey, Known>,
     /// Everything that could be had was there: nothing is to be asked for again.
     is_settled: bool,
 }
@@ -35,7 +35,7 @@ pub(super) struct Slot {
 /// An instance of the directory.
 struct Known {
     endpoint: Arc<Endpoint>,
-    record: Arc<Record>,
+    record: Arc<EntryRecord>,
     handler: Option<Arc<dyn Handler>>,
 }
 
@@ -54,7 +54,7 @@ impl Slot {
     /// Whether it is built of just that.
     pub(super) fn is_current(
         &self,
-        service: &Arc<Service>,
+        service: &Arc<ServiceInstances>,
         policy: &Arc<ServicePolicy>,
         zone: Option<&Text>,
     ) -> bool {
@@ -69,7 +69,7 @@ impl Clusters {
     pub(super) fn build(
         &self,
         before: Option<Slot>,
-        service: &Arc<Service>,
+        service: &Arc<ServiceInstances>,
         policies: &Policies,
         connect: &Connect<'_>,
         now: Instant,
@@ -171,7 +171,7 @@ impl Clusters {
         policy: &ServicePolicy,
         service: &Text,
         set: &Arc<Set>,
-        memory: &Memory,
+        memory: &BalancerMemory,
     ) -> (Balancer, bool) {
         let native = || policy.plan.build(set, memory);
         let Some(plugin) = &policy.component else {
@@ -187,7 +187,7 @@ impl Clusters {
 
 /// Whether the handler made for `old` reaches `new`. A plugin may have been replaced under its name,
 /// and what has no address is reached through a session that may be another.
-fn leads_there(old: &Arc<Record>, new: &Arc<Record>) -> bool {
+fn leads_there(old: &Arc<EntryRecord>, new: &Arc<EntryRecord>) -> bool {
     let is_remote = !matches!(new.key.owner, Owner::Local(_));
     let addresses = &new.entry.addresses;
     is_remote
@@ -196,7 +196,7 @@ fn leads_there(old: &Arc<Record>, new: &Arc<Record>) -> bool {
 
 /// Whether a rebuild would find nothing more to call. What cannot be dialled will not be at the next
 /// time either.
-fn is_connected(service: &Service, known: &BTreeMap<Key, Known>) -> bool {
+fn is_connected(service: &ServiceInstances, known: &BTreeMap<EntryKey, Known>) -> bool {
     service.usable().iter().all(|instance| {
         let found = known.get(&instance.record.key);
         found.is_some_and(|found| found.handler.is_some() || found.is_undialled())
@@ -204,7 +204,7 @@ fn is_connected(service: &Service, known: &BTreeMap<Key, Known>) -> bool {
 }
 
 /// Over which transports those would be called that cannot be dialled.
-fn undialled(known: &BTreeMap<Key, Known>) -> Vec<Transport> {
+fn undialled(known: &BTreeMap<EntryKey, Known>) -> Vec<Transport> {
     let without = known.values().filter(|found| found.is_undialled());
     let addresses = without.flat_map(|found| &found.record.entry.addresses);
     let transports: BTreeSet<_> = addresses.map(|address| address.transport).collect();
@@ -212,8 +212,12 @@ fn undialled(known: &BTreeMap<Key, Known>) -> Vec<Transport> {
 }
 
 /// Those of `known` that take calls, in the directory's order, and since when they do.
-fn places(service: &Service, known: &BTreeMap<Key, Known>, now: Instant) -> Vec<(Place, Instant)> {
-    let usable: BTreeSet<&Key> = service.usable().iter().map(|i| &i.record.key).collect();
+fn places(
+    service: &ServiceInstances,
+    known: &BTreeMap<EntryKey, Known>,
+    now: Instant,
+) -> Vec<(Place, Instant)> {
+    let usable: BTreeSet<&EntryKey> = service.usable().iter().map(|i| &i.record.key).collect();
     let mut places = Vec::with_capacity(usable.len());
     for instance in service.all() {
         let Some(found) = known.get(&instance.record.key) else {
@@ -236,7 +240,7 @@ fn places(service: &Service, known: &BTreeMap<Key, Known>, now: Instant) -> Vec<
 }
 
 fn set(
-    service: &Service,
+    service: &ServiceInstances,
     places: &[(Place, Instant)],
     policy: &ServicePolicy,
     zone: Option<&Text>,
@@ -268,10 +272,10 @@ fn set(
 }
 
 /// The version as a split names it: of `{"1": 90, "2": 10}` the version 2.3.0 is `2`.
-fn label(split: Option<&Split>, record: &Record) -> Option<Text> {
+fn label(split: Option<&TrafficSplit>, record: &EntryRecord) -> Option<Text> {
     let version = record.entry.version.as_ref()?;
     let exact = Text::from(version.to_string());
-    let parts = split.map(Split::parts).unwrap_or_default();
+    let parts = split.map(TrafficSplit::parts).unwrap_or_default();
     let covers = |name: &Text| {
         *name == exact || Range::parse(name).is_ok_and(|range| range.accepts(Some(version)))
     };
@@ -280,7 +284,7 @@ fn label(split: Option<&Split>, record: &Record) -> Option<Text> {
 }
 
 /// Methods of which some instance says that they may be repeated, and none that they may not.
-fn idempotent(service: &Service) -> Vec<Text> {
+fn idempotent(service: &ServiceInstances) -> Vec<Text> {
     let mut methods: BTreeMap<&Text, bool> = BTreeMap::new();
     for instance in service.all() {
         for method in instance.record.entry.methods.iter().flatten() {

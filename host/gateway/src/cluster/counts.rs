@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use postern_core::resilience::{bulkhead::ShedReason, retry::Reason};
+use postern_core::resilience::{bulkhead::ShedReason, retry::RetryReason};
 
 /// Since the service is known.
 #[derive(Debug, Default)]
@@ -34,14 +34,14 @@ pub(super) struct Counts {
 pub(super) struct Count(AtomicU64);
 
 /// In the order of `Counts::stops`.
-const STOPS: [Reason; 7] = [
-    Reason::Attempts,
-    Reason::Client,
-    Reason::Kind,
-    Reason::Never,
-    Reason::Unsafe,
-    Reason::Later,
-    Reason::Deadline,
+const STOPS: [RetryReason; 7] = [
+    RetryReason::Attempts,
+    RetryReason::Client,
+    RetryReason::Kind,
+    RetryReason::Never,
+    RetryReason::Unsafe,
+    RetryReason::Later,
+    RetryReason::Deadline,
 ];
 /// In the order of `Counts::sheds`.
 const SHEDS: [ShedReason; 4] = [
@@ -62,7 +62,7 @@ impl Count {
 }
 
 impl Counts {
-    pub(super) fn count_stop(&self, reason: Reason) {
+    pub(super) fn count_stop(&self, reason: RetryReason) {
         let index = STOPS.iter().position(|known| *known == reason);
         if let Some(count) = index.and_then(|index| self.stops.get(index)) {
             count.add();

@@ -13,7 +13,7 @@ use parking_lot::Mutex;
 use postern_core::{
     Text,
     balance::Load,
-    registry::{Key, Outcome},
+    registry::{EntryKey, HealthOutcome},
     resilience::outlier::Cause,
 };
 
@@ -21,7 +21,7 @@ use super::{breaking::Breaking, verdict::Verdict};
 
 #[derive(Debug)]
 pub(super) struct Endpoint {
-    pub(super) key: Key,
+    pub(super) key: EntryKey,
     /// Names it in the ejector and among what a call tried; never given twice.
     pub(super) number: u64,
     pub(super) load: Arc<Load>,
@@ -52,7 +52,7 @@ pub(super) const CAUSES: [Cause; 3] =
     [Cause::ConsecutiveErrors, Cause::SuccessRate, Cause::Latency];
 
 impl Endpoint {
-    pub(super) fn new(key: Key, number: u64, now: Instant) -> Self {
+    pub(super) fn new(key: EntryKey, number: u64, now: Instant) -> Self {
         Self {
             key,
             number,
@@ -88,15 +88,15 @@ impl Endpoint {
     }
 
     /// What the directory should hear of a try: every failure, and the first success after one.
-    pub(super) fn news(&self, verdict: Verdict) -> Option<Outcome> {
+    pub(super) fn news(&self, verdict: Verdict) -> Option<HealthOutcome> {
         if verdict.is_failure() {
             self.is_failing.store(true, Relaxed);
-            return Some(Outcome::Failure);
+            return Some(HealthOutcome::Failure);
         }
         let is_news = verdict.is_answer()
             && self.is_failing.load(Relaxed)
             && self.is_failing.swap(false, Relaxed);
-        is_news.then_some(Outcome::Success)
+        is_news.then_some(HealthOutcome::Success)
     }
 }
 

@@ -10,8 +10,8 @@ use std::{
 
 use parking_lot::Mutex;
 use postern_core::resilience::{
-    Admission, Bulkhead, BulkheadConfig, Outcome,
-    bulkhead::{Ready, Refused, ShedReason},
+    Bulkhead, BulkheadAdmission, BulkheadConfig, BulkheadOutcome,
+    bulkhead::{BulkheadReady, BulkheadRefused, ShedReason},
 };
 use postern_system::clock::now;
 use tokio::sync::oneshot;
@@ -79,15 +79,15 @@ impl Gate {
             is_ended: false,
         };
         let entry = match admission {
-            Admission::Go => Entry::Go(permit()),
-            Admission::Shed {
+            BulkheadAdmission::Go => Entry::Go(permit()),
+            BulkheadAdmission::Shed {
                 retry_after,
                 reason,
             } => Entry::Shed(Shed {
                 retry_after,
                 reason,
             }),
-            Admission::Wait { displaced } => {
+            BulkheadAdmission::Wait { displaced } => {
                 let (sender, receiver) = oneshot::channel();
                 inner.waiting.insert(id, sender);
                 if let Some(refused) = displaced {
@@ -107,7 +107,7 @@ impl Gate {
         (bulkhead.limit(), bulkhead.in_flight(), bulkhead.n_waiting())
     }
 
-    fn leave(&self, id: u64, outcome: Option<Outcome>) {
+    fn leave(&self, id: u64, outcome: Option<BulkheadOutcome>) {
         let mut inner = self.inner.lock();
         let now = now();
         inner.waiting.remove(&id);
@@ -121,7 +121,7 @@ impl Gate {
 }
 
 impl Inner {
-    fn let_in(&mut self, ready: Ready) {
+    fn let_in(&mut self, ready: BulkheadReady) {
         for id in ready {
             if let Some(sender) = self.waiting.remove(&id) {
                 // One that went away meanwhile gives its place back when its permit is dropped.
@@ -130,9 +130,9 @@ impl Inner {
         }
     }
 
-    fn refuse(&mut self, refused: Refused) {
+    fn refuse(&mut self, refused: BulkheadRefused) {
         if let Some(sender) = self.waiting.remove(&refused.id) {
-            let Refused {
+            let BulkheadRefused {
                 retry_after,
                 reason,
                 ..
@@ -182,7 +182,7 @@ impl Permit {
         }
     }
 
-    pub(super) fn finish(mut self, outcome: Outcome) {
+    pub(super) fn finish(mut self, outcome: BulkheadOutcome) {
         self.is_ended = true;
         self.gate.leave(self.id, Some(outcome));
     }

@@ -11,7 +11,8 @@ use std::{
 
 use parking_lot::Mutex;
 use postern_core::resilience::{
-    Budget, BudgetConfig, Ejector, HedgeConfig, Hedger, OutlierConfig, Safety, outlier::Change,
+    Ejector, HedgeConfig, Hedger, OutlierConfig, RetryBudget, RetryBudgetConfig, Safety,
+    outlier::EjectionChange,
 };
 
 use super::{gate::Gate, picture::Place, policy::ServicePolicy};
@@ -27,8 +28,8 @@ pub(super) struct Machines {
 /// The retry budget. First tries are counted without its lock.
 #[derive(Debug)]
 pub(super) struct Purse {
-    config: BudgetConfig,
-    budget: Option<Mutex<Budget>>,
+    config: RetryBudgetConfig,
+    budget: Option<Mutex<RetryBudget>>,
     n_first: AtomicU64,
     born: Instant,
     /// When the first tries are to be handed in, in milliseconds since it was born.
@@ -81,10 +82,10 @@ impl Machines {
 }
 
 impl Purse {
-    fn new(config: BudgetConfig, now: Instant) -> Self {
+    fn new(config: RetryBudgetConfig, now: Instant) -> Self {
         Self {
             config,
-            budget: Budget::new(config, now).ok().map(Mutex::new),
+            budget: RetryBudget::new(config, now).ok().map(Mutex::new),
             n_first: AtomicU64::new(0),
             born: now,
             due_ms: AtomicU64::new(0),
@@ -197,10 +198,10 @@ impl Hedging {
     }
 }
 
-fn apply(places: &[Place], change: &Change<u64>) {
+fn apply(places: &[Place], change: &EjectionChange<u64>) {
     let (number, cause) = match change {
-        Change::Ejected { id, cause, .. } => (*id, Some(*cause)),
-        Change::Returned { id } => (*id, None),
+        EjectionChange::Ejected { id, cause, .. } => (*id, Some(*cause)),
+        EjectionChange::Returned { id } => (*id, None),
     };
     let mut places = places.iter();
     if let Some(place) = places.find(|place| place.endpoint.number == number) {

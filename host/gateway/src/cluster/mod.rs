@@ -53,7 +53,7 @@ use std::{
 use parking_lot::Mutex;
 use postern_core::{
     Handler, Text,
-    registry::{Instance, Service, Snapshot},
+    registry::{Instance, ServiceInstances, Snapshot},
 };
 use postern_system::clock;
 
@@ -132,7 +132,7 @@ impl Clusters {
     pub(crate) fn update(
         &self,
         name: &Text,
-        service: Option<&Arc<Service>>,
+        service: Option<&Arc<ServiceInstances>>,
         policies: &Policies,
         connect: &Connect<'_>,
     ) -> Option<Arc<Cluster>> {
@@ -152,7 +152,7 @@ impl Clusters {
     fn follow(
         &self,
         known: Option<Slot>,
-        service: &Arc<Service>,
+        service: &Arc<ServiceInstances>,
         policies: &Policies,
         connect: &Connect<'_>,
     ) -> Slot {

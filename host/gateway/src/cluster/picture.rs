@@ -10,8 +10,8 @@ use std::{
 
 use postern_core::{
     Call, Handler, Text, Transport,
-    balance::{Ask, Balance, Set, Subset},
-    registry::{Owner, Range, Record},
+    balance::{Balance, PickRequest, Set, Subset},
+    registry::{EntryRecord, Owner, Range},
 };
 use postern_system::random;
 
@@ -48,7 +48,7 @@ pub(super) struct Picture {
 pub(super) struct Place {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) handler: Arc<dyn Handler>,
-    pub(super) record: Arc<Record>,
+    pub(super) record: Arc<EntryRecord>,
 }
 
 pub(super) enum Balancer {
@@ -151,7 +151,7 @@ impl Picture {
                 let place = self.places.get(index);
                 place.is_some_and(|place| holds(place) && can(index, place))
             };
-            let ask = Ask {
+            let ask = PickRequest {
                 now,
                 random,
                 key: wish.key,
@@ -173,19 +173,19 @@ impl Picture {
     }
 
     /// A pick within the preferred subset, or within all where that has nobody.
-    fn within(&self, call: &Call, wish: &Wish, ask: &Ask<'_>) -> Option<(Pick, bool)> {
+    fn within(&self, call: &Call, wish: &Wish, ask: &PickRequest<'_>) -> Option<(Pick, bool)> {
         let Some(subset) = &wish.subset else {
             return self.place(ask, call).map(|pick| (pick, false));
         };
         let matches = |index| self.set.get(index).is_some_and(|m| subset.matches(m));
         let may = |index| matches(index) && (ask.may)(index);
-        if let Some(pick) = self.place(&Ask { may: &may, ..*ask }, call) {
+        if let Some(pick) = self.place(&PickRequest { may: &may, ..*ask }, call) {
             return Some((pick, false));
         }
         self.place(ask, call).map(|pick| (pick, true))
     }
 
-    fn place(&self, ask: &Ask<'_>, call: &Call) -> Option<Pick> {
+    fn place(&self, ask: &PickRequest<'_>, call: &Call) -> Option<Pick> {
         match &self.balancer {
             Balancer::Placed(balancer) => balancer.place(ask, call),
             Balancer::Native(balancer) => balancer.pick(ask).map(|index| Pick {

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern_core::{
     Call,
-    balance::{Ask, Balance, Set},
+    balance::{Balance, PickRequest, Set},
 };
 
 use super::verdict::Verdict;
@@ -27,7 +27,7 @@ pub(crate) trait BalancerSource: Send + Sync {
 /// means the set that it was made over. Its `memory` is that of its native fallback.
 pub(crate) trait PlacedBalance: Balance {
     /// As `pick`, for a call. Says who decided.
-    fn place(&self, ask: &Ask<'_>, call: &Call) -> Option<Pick>;
+    fn place(&self, ask: &PickRequest<'_>, call: &Call) -> Option<Pick>;
 
     /// A try that this balancer placed has ended. Dropped tries are not told.
     fn done(&self, index: usize, verdict: Verdict, micros: u64);

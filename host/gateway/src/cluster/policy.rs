@@ -7,7 +7,7 @@ use postern_core::{
     Text,
     balance::{Plan, SlowStart},
     resilience::{
-        BreakerConfig, BudgetConfig, BulkheadConfig, HedgeConfig, OutlierConfig, RetryConfig,
+        BreakerConfig, BulkheadConfig, HedgeConfig, OutlierConfig, RetryBudgetConfig, RetryConfig,
         RetryPolicy,
     },
 };
@@ -33,7 +33,7 @@ pub(crate) struct ServicePolicy {
     /// Methods that may be repeated, beside those that describe themselves so.
     pub idempotent: Vec<Pattern>,
     pub retry: RetryPolicy,
-    pub budget: BudgetConfig,
+    pub budget: RetryBudgetConfig,
     pub breaker: Option<BreakerConfig>,
     pub outlier: Option<OutlierConfig>,
     pub concurrency: Option<BulkheadConfig>,
@@ -158,7 +158,7 @@ impl Default for ServicePolicy {
             idempotent: Vec::new(),
             retry: RetryPolicy::new(RetryConfig::default())
                 .expect("a test makes a policy of the defaults"),
-            budget: BudgetConfig::default(),
+            budget: RetryBudgetConfig::default(),
             breaker: Some(BreakerConfig::default()),
             outlier: Some(OutlierConfig::default()),
             concurrency: None,

@@ -9,7 +9,7 @@ use std::{
 
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
-use postern_core::{BodySource, BodyStream, Error, Headers, resilience::Outcome};
+use postern_core::{BodySource, BodyStream, Error, Headers, resilience::BulkheadOutcome};
 
 use super::{attempt::Attempt, gate::Permit, way::load_of};
 
@@ -41,7 +41,7 @@ impl Replies {
         };
         attempt.finish_stream(error, self.latency);
         if let Some(permit) = permit {
-            permit.finish(error.map_or(Outcome::Served, load_of));
+            permit.finish(error.map_or(BulkheadOutcome::Served, load_of));
         }
     }
 }

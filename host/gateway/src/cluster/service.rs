@@ -8,7 +8,7 @@ use std::{
 use arc_swap::ArcSwap;
 use postern_core::{
     Blame, BoxFuture, Call, Error, Handler, Reply, Text,
-    registry::{Key, Outcome},
+    registry::{EntryKey, HealthOutcome},
 };
 
 use super::{
@@ -34,7 +34,7 @@ pub(crate) struct Cluster {
 pub(crate) trait Witness: Send + Sync {
     /// A call showed that the instance failed, or that it answers again. Of an instance that goes on
     /// answering nothing is told.
-    fn on_outcome(&self, key: &Key, outcome: Outcome);
+    fn on_outcome(&self, key: &EntryKey, outcome: HealthOutcome);
 }
 
 impl Cluster {

@@ -17,7 +17,7 @@ use postern_core::{
     Blame, Body, BodyStream, Call, Error, Reply,
     balance::Subset,
     registry::Range,
-    resilience::{Deadline, Decision, Outcome, Safety},
+    resilience::{BulkheadOutcome, Deadline, Decision, Safety},
 };
 use postern_system::{clock::now, random};
 
@@ -286,7 +286,7 @@ impl Won {
             return Reply { body, ..reply };
         }
         if let Some(permit) = permit {
-            permit.finish(Outcome::Served);
+            permit.finish(BulkheadOutcome::Served);
         }
         reply
     }
@@ -372,13 +372,13 @@ async fn fall_back(
 }
 
 /// What the end of a call says about the room at the gate.
-pub(super) fn load_of(error: &Error) -> Outcome {
+pub(super) fn load_of(error: &Error) -> BulkheadOutcome {
     if error.blame == Blame::Client || error.is_too_large || !is_fault(error.kind) {
-        Outcome::Served
+        BulkheadOutcome::Served
     } else if error.kind.symptom().is_transient() {
-        Outcome::Overloaded
+        BulkheadOutcome::Overloaded
     } else {
-        Outcome::Failed
+        BulkheadOutcome::Failed
     }
 }
 

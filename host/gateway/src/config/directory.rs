@@ -5,8 +5,8 @@ use std::{collections::BTreeMap, time::Duration};
 use postern_core::{
     Text, Transport,
     registry::{
-        Address, DirectoryConfig, Draft, Entry, EntryError, HealthConfig, Number, Params,
-        Value as Param, Version, entry,
+        Address, DirectoryConfig, Draft, Entry, EntryError, HealthConfig, Number,
+        ParamValue as Param, Params, Version, entry,
     },
     service::MethodInfo,
     transport::AddressForm,

@@ -1,6 +1,6 @@
 //! Section `events`: what publishers and subscribers may take.
 
-use postern_core::event::{HubConfig, Pattern, QueueBounds};
+use postern_core::event::{HubConfig, QueueBounds, TopicPattern};
 
 use super::{leaf::Leaf, section::section, units::Size, value::Value};
 
@@ -24,7 +24,7 @@ section! {
 
 /// Topics that somebody wants: `user.created`, `user.*` (one level), `user.>` (all below).
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Topics(pub Pattern);
+pub(crate) struct Topics(pub TopicPattern);
 
 impl Leaf for Topics {
     fn expected() -> String {
@@ -33,7 +33,7 @@ impl Leaf for Topics {
 
     fn read(value: &Value) -> Result<Self, String> {
         let text = String::read(value)?;
-        let pattern = Pattern::new(&text).map_err(|error| format!("{text:?}: {error}"))?;
+        let pattern = TopicPattern::new(&text).map_err(|error| format!("{text:?}: {error}"))?;
         Ok(Self(pattern))
     }
 

@@ -4,10 +4,10 @@ use std::collections::BTreeMap;
 
 use postern_core::{
     Text,
-    balance::{self, Plan, Policy, SlowStart, Spill, Split},
+    balance::{self, Plan, Policy, SlowStart, Spill, TrafficSplit},
     resilience::{
-        Adaptive, AdaptiveConfig, BreakerConfig, BudgetConfig, BulkheadConfig, HedgeConfig,
-        HedgeDelay, OutlierConfig, RetryConfig, RetryPolicy,
+        Adaptive, AdaptiveConfig, BreakerConfig, BulkheadConfig, HedgeConfig, HedgeDelay,
+        OutlierConfig, RetryBudgetConfig, RetryConfig, RetryPolicy,
     },
 };
 use postern_system::clock;
@@ -106,7 +106,7 @@ impl Service {
             timeout: self.timeout,
             idempotent: self.idempotent.iter().map(Pattern::new).collect(),
             retry,
-            budget: BudgetConfig {
+            budget: RetryBudgetConfig {
                 ratio: self.retry.budget_ratio,
                 min_per_second: self.retry.budget_min,
                 window: self.retry.budget_window,
@@ -147,7 +147,7 @@ impl Service {
             SplitBySetting::Key => balance::SplitBy::Key,
         };
         let parts: Vec<(Text, u32)> = pairs(&self.split.0).into_iter().collect();
-        let split = (!parts.is_empty()).then(|| Split::new(parts, by));
+        let split = (!parts.is_empty()).then(|| TrafficSplit::new(parts, by));
         let split =
             split.and_then(|split| split.map_err(|error| told("split", error.to_string())).ok());
         let spill = self.zone_aware.then_some(Spill {
@@ -200,7 +200,7 @@ impl Service {
     }
 
     fn concurrency(&self, told: &mut impl FnMut(&'static str, String)) -> Option<BulkheadConfig> {
-        use postern_core::resilience::Limit as Bound;
+        use postern_core::resilience::BulkheadLimit as Bound;
         let concurrency = &self.concurrency;
         let limit = match concurrency.limit {
             CallLimit::None => return None,

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use postern_core::{
     Call, Handler,
-    balance::{Ask, Balance, Member, Memory, Set},
+    balance::{Balance, BalancerMemory, Member, PickRequest, Set},
 };
 use postern_wasm::{self as wasm, Candidate, CandidateSet, Outcome, Plugin};
 
@@ -54,17 +54,17 @@ impl BalancerSource for Cast {
 }
 
 impl Balance for Placed {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize> {
         self.native.pick(ask)
     }
 
-    fn memory(&self) -> Memory {
+    fn memory(&self) -> BalancerMemory {
         self.native.memory()
     }
 }
 
 impl PlacedBalance for Placed {
-    fn place(&self, ask: &Ask<'_>, call: &Call) -> Option<Pick> {
+    fn place(&self, ask: &PickRequest<'_>, call: &Call) -> Option<Pick> {
         let picked = self.candidates.pick(&wasm::Ask {
             now: ask.now,
             random: ask.random,

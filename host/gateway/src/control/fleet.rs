@@ -10,7 +10,10 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use postern_core::{
     BoxFuture, Handler, Text,
-    registry::{Caller, Entry, Instance, Key, Outcome, Owner, Query, Service, Snapshot, Source},
+    registry::{
+        Caller, Entry, EntryKey, HealthOutcome, HealthSource, Instance, Owner, Query,
+        ServiceInstances, Snapshot,
+    },
     service::ServiceInfo,
 };
 use postern_net::{Pool, Probe, upstream::Question};
@@ -240,23 +243,23 @@ impl BuiltIn {
 }
 
 impl Witness for Seen {
-    fn on_outcome(&self, key: &Key, outcome: Outcome) {
-        self.0.on_outcome(key, Source::Call, outcome);
+    fn on_outcome(&self, key: &EntryKey, outcome: HealthOutcome) {
+        self.0.on_outcome(key, HealthSource::Call, outcome);
     }
 }
 
 impl Ask for Signs {
-    fn probe(&self, entry: Entry) -> BoxFuture<Outcome> {
+    fn probe(&self, entry: Entry) -> BoxFuture<HealthOutcome> {
         let remote = Remote::new(&self.pool, &entry.addresses);
         let timeout = self.directory.probe_timeout();
         Box::pin(async move {
             let Some(remote) = remote else {
-                return Outcome::Failure;
+                return HealthOutcome::Failure;
             };
             let question = Question::Ping;
             match remote.probe(&Probe { question, timeout }).await {
-                Ok(()) => Outcome::Success,
-                Err(_) => Outcome::Failure,
+                Ok(()) => HealthOutcome::Success,
+                Err(_) => HealthOutcome::Failure,
             }
         })
     }
@@ -292,7 +295,7 @@ fn described(entry: &Entry) -> ServiceInfo {
 }
 
 fn route(
-    service: &Service,
+    service: &ServiceInstances,
     cluster: &Arc<Cluster>,
     slots: &BTreeMap<String, Arc<Slot>>,
     book: &CallBook,
@@ -326,7 +329,7 @@ fn route(
 }
 
 /// The methods of all instances; `None` when one of them does not say.
-fn methods(service: &Service) -> Option<Vec<Text>> {
+fn methods(service: &ServiceInstances) -> Option<Vec<Text>> {
     let mut names = BTreeSet::new();
     for instance in service.all() {
         let methods = instance.record.entry.methods.as_ref()?;

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
-use postern_core::{Text, event::Pattern};
+use postern_core::{Text, event::TopicPattern};
 use tracing::warn;
 
 use super::slot::Slot;
@@ -47,7 +47,7 @@ impl Subscribers {
                 listeners.insert(name.clone(), known);
                 continue;
             }
-            let patterns: Vec<Pattern> = topics.iter().map(|topic| topic.0.clone()).collect();
+            let patterns: Vec<TopicPattern> = topics.iter().map(|topic| topic.0.clone()).collect();
             let plugin = Text::from(name.as_str());
             match self
                 .events

@@ -11,7 +11,7 @@
 use std::{fmt, str::FromStr, sync::Arc};
 
 use bytes::Bytes;
-use postern_core::registry::{Change, Cursor, Key, Owner, Record};
+use postern_core::registry::{Cursor, DirectoryChange, EntryKey, EntryRecord, Owner};
 use serde::{Deserialize, Serialize};
 
 use super::listing::Listing;
@@ -69,13 +69,13 @@ pub(super) struct CursorText(pub Cursor);
 
 impl Batch {
     /// The page of `records` that begins after `after`.
-    pub(super) fn page(records: &[Arc<Record>], after: Option<&Name>, cursor: Cursor) -> Self {
+    pub(super) fn page(records: &[Arc<EntryRecord>], after: Option<&Name>, cursor: Cursor) -> Self {
         let mut pages = Pages::new(records, after, cursor);
         pages.next().unwrap_or_else(|| pages.empty())
     }
 
     /// All pages of `records`, in the order of names.
-    pub(super) fn pages(records: &[Arc<Record>], cursor: Cursor) -> Vec<Self> {
+    pub(super) fn pages(records: &[Arc<EntryRecord>], cursor: Cursor) -> Vec<Self> {
         let mut pages = Pages::new(records, None, cursor);
         let all: Vec<_> = pages.by_ref().collect();
         if all.is_empty() {
@@ -84,7 +84,7 @@ impl Batch {
         all
     }
 
-    pub(super) fn of_changes(changes: &[Change], cursor: Cursor) -> Self {
+    pub(super) fn of_changes(changes: &[DirectoryChange], cursor: Cursor) -> Self {
         Self {
             changes: Some(changes.iter().map(Step::from).collect()),
             ..Self::at(cursor)
@@ -108,12 +108,12 @@ impl Batch {
 
 /// Cuts records into pages.
 struct Pages {
-    rest: std::iter::Peekable<std::vec::IntoIter<(Name, Arc<Record>)>>,
+    rest: std::iter::Peekable<std::vec::IntoIter<(Name, Arc<EntryRecord>)>>,
     cursor: Cursor,
 }
 
 impl Pages {
-    fn new(records: &[Arc<Record>], after: Option<&Name>, cursor: Cursor) -> Self {
+    fn new(records: &[Arc<EntryRecord>], after: Option<&Name>, cursor: Cursor) -> Self {
         let named = records
             .iter()
             .map(|record| (Name::of(&record.key), Arc::clone(record)));
@@ -160,7 +160,7 @@ impl Iterator for Pages {
 }
 
 impl Name {
-    fn of(key: &Key) -> Self {
+    fn of(key: &EntryKey) -> Self {
         Self {
             peer: peer_of(key),
             instance: key.instance.to_string(),
@@ -168,8 +168,8 @@ impl Name {
     }
 }
 
-impl From<&Record> for Named {
-    fn from(record: &Record) -> Self {
+impl From<&EntryRecord> for Named {
+    fn from(record: &EntryRecord) -> Self {
         Self {
             peer: peer_of(&record.key),
             listing: Listing::from(record),
@@ -177,16 +177,16 @@ impl From<&Record> for Named {
     }
 }
 
-impl From<&Change> for Step {
-    fn from(change: &Change) -> Self {
+impl From<&DirectoryChange> for Step {
+    fn from(change: &DirectoryChange) -> Self {
         match change {
-            Change::Put(record) => Self::Put(Box::new(Named::from(&**record))),
-            Change::Removed(key) => Self::Removed(Name::of(key)),
+            DirectoryChange::Put(record) => Self::Put(Box::new(Named::from(&**record))),
+            DirectoryChange::Removed(key) => Self::Removed(Name::of(key)),
         }
     }
 }
 
-fn peer_of(key: &Key) -> Option<String> {
+fn peer_of(key: &EntryKey) -> Option<String> {
     match &key.owner {
         Owner::Peer(name) => Some(name.to_string()),
         Owner::Local(_) | Owner::Config | Owner::Registered(_) => None,
@@ -252,15 +252,15 @@ mod tests {
         revision: 3,
     };
 
-    fn record(owner: Owner, instance: &str, text_bytes: usize) -> Arc<Record> {
+    fn record(owner: Owner, instance: &str, text_bytes: usize) -> Arc<EntryRecord> {
         let mut draft = Draft::new(instance, "s");
         for n in 0..text_bytes / 1000 {
             let value = "v".repeat(1000);
             draft.metadata.insert(n.to_string().into(), value.into());
         }
         let entry = Entry::new(&draft).expect("an entry");
-        Arc::new(Record {
-            key: Key {
+        Arc::new(EntryRecord {
+            key: EntryKey {
                 owner,
                 instance: InstanceId::new(instance),
             },
@@ -321,8 +321,8 @@ mod tests {
 
     #[test]
     fn a_batch_is_read_as_it_is_written() {
-        let put = Change::Put(record(Owner::Registered("principal:x".into()), "a", 0));
-        let removed = Change::Removed(Key {
+        let put = DirectoryChange::Put(record(Owner::Registered("principal:x".into()), "a", 0));
+        let removed = DirectoryChange::Removed(EntryKey {
             owner: Owner::Peer("west".into()),
             instance: InstanceId::new("b"),
         });

@@ -7,7 +7,7 @@ use futures_util::future::BoxFuture;
 use postern_core::{
     Error, Text,
     registry::{
-        Cursor, Owner, Told,
+        Cursor, Owner, ToldEntry,
         directory::{PeerChange, PeerState, Replaced, SyncError},
     },
 };
@@ -20,7 +20,10 @@ use super::Directory;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Update {
     /// All that it has at `cursor`.
-    Picture { entries: Vec<Told>, cursor: Cursor },
+    Picture {
+        entries: Vec<ToldEntry>,
+        cursor: Cursor,
+    },
     /// What changed from `since` to `cursor`; nothing may have.
     Changes {
         since: Cursor,
@@ -106,14 +109,14 @@ impl Directory {
         let owner = Owner::Peer(name.clone());
         self.change(|state, now| {
             let drains = &mut state.drains;
-            let mut adapted = |told: Told| Told {
+            let mut adapted = |told: ToldEntry| ToldEntry {
                 entry: drains.adapt(&owner, told.entry),
                 ..told
             };
             let taken = match update {
                 Update::Picture { entries, cursor } => {
                     let entries = entries.into_iter().map(adapted).collect();
-                    state.machine.on_peer_picture(now, name, entries, cursor)
+                    state.machine.on_peer_snapshot(now, name, entries, cursor)
                 }
                 Update::Changes {
                     since,

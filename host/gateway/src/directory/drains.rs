@@ -7,15 +7,15 @@ use std::{
 };
 
 use postern_core::registry::{
-    Caller, Directory, Entry, InstanceId, Key, Owner, Query, Record, Told, Watch,
-    directory::PeerChange,
+    Caller, Directory, Entry, EntryKey, EntryRecord, InstanceId, Owner, Query, ToldEntry,
+    WatchQuery, directory::PeerChange,
 };
 
 /// What is drained, and what it weighed.
 #[derive(Debug, Default)]
 pub(super) struct Drains {
     names: BTreeSet<InstanceId>,
-    weights: BTreeMap<Key, u32>,
+    weights: BTreeMap<EntryKey, u32>,
 }
 
 impl Drains {
@@ -39,7 +39,7 @@ impl Drains {
 
     /// The entry as it goes into the directory.
     pub(super) fn adapt(&mut self, owner: &Owner, entry: Entry) -> Entry {
-        let key = Key {
+        let key = EntryKey {
             owner: owner.clone(),
             instance: entry.instance.clone(),
         };
@@ -53,7 +53,7 @@ impl Drains {
     }
 
     /// The entry as its owner wrote it.
-    pub(super) fn written(&self, record: &Record) -> Entry {
+    pub(super) fn written(&self, record: &EntryRecord) -> Entry {
         match self.weights.get(&record.key) {
             Some(weight) => with_weight(record.entry.clone(), *weight),
             None => record.entry.clone(),
@@ -67,7 +67,7 @@ impl Drains {
             return;
         }
         self.weights.retain(|key, _| directory.lease(key).is_some());
-        for record in directory.picture(&everything()).records {
+        for record in directory.watch_snapshot(&everything()).records {
             let is_drained = self.names.contains(&record.key.instance);
             let written = self.weights.get(&record.key).copied();
             let weight = match (is_drained, written) {
@@ -88,7 +88,7 @@ impl Drains {
 }
 
 /// Writes the entry again with another weight, and leaves its lease as it is.
-fn put(now: Instant, directory: &mut Directory, record: &Record, weight: u32) -> bool {
+fn put(now: Instant, directory: &mut Directory, record: &EntryRecord, weight: u32) -> bool {
     let owner = &record.key.owner;
     let entry = with_weight(record.entry.clone(), weight);
     let lease = directory.lease(&record.key);
@@ -109,7 +109,7 @@ fn put(now: Instant, directory: &mut Directory, record: &Record, weight: u32) ->
                 return false;
             };
             let ttl = record.ttl;
-            let change = vec![PeerChange::Put(Told { entry, ttl })];
+            let change = vec![PeerChange::Put(ToldEntry { entry, ttl })];
             let put = directory.on_peer_changes(now, name, cursor, change, cursor);
             put.is_ok_and(|put| put.refused.is_empty())
         }
@@ -124,13 +124,13 @@ fn with_weight(entry: Entry, weight: u32) -> Entry {
 }
 
 /// All entries, for whoever may see all.
-pub(super) fn everything() -> Watch {
+pub(super) fn everything() -> WatchQuery {
     let query = Query {
         caller: Caller::Trusted,
         ..Query::default()
     };
-    Watch {
+    WatchQuery {
         query,
-        ..Watch::default()
+        ..WatchQuery::default()
     }
 }

@@ -17,7 +17,7 @@ use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use postern_core::{
     Error,
-    registry::{Entry, Incarnation, Key, Owner, Ttl, directory::Registration},
+    registry::{Entry, EntryKey, Incarnation, Owner, Ttl, directory::Registered},
 };
 use postern_system::clock;
 use postern_wasm::{Records, StoreError};
@@ -51,7 +51,7 @@ pub(super) struct Ledger {
 /// Entries to write, each with the changes that are proposed to it, in order.
 #[derive(Default)]
 struct Dirty {
-    keys: BTreeMap<Key, VecDeque<Proposal>>,
+    keys: BTreeMap<EntryKey, VecDeque<Proposal>>,
     /// Nothing is written any more.
     is_closed: bool,
 }
@@ -59,7 +59,7 @@ struct Dirty {
 /// A change that counts once it is on disk, and who waits for it.
 struct Proposal {
     change: EntryChange,
-    waiter: oneshot::Sender<Result<Option<Registration>, Error>>,
+    waiter: oneshot::Sender<Result<Option<Registered>, Error>>,
 }
 
 /// What a provider wants of its entry.
@@ -73,7 +73,7 @@ pub(super) enum EntryChange {
 /// dropped is dirty again.
 struct Writing<'a> {
     ledger: &'a Ledger,
-    keys: BTreeMap<Key, Option<Proposal>>,
+    keys: BTreeMap<EntryKey, Option<Proposal>>,
 }
 
 /// What became of the leases of the life before.
@@ -98,7 +98,7 @@ struct Leased {
 
 impl Ledger {
     /// The entry is not as it was: it is written, or removed when it is gone.
-    pub(super) fn mark(&self, key: &Key) {
+    pub(super) fn mark(&self, key: &EntryKey) {
         if matches!(key.owner, Owner::Registered(_)) && self.records.get().is_some() {
             self.dirty.lock().keys.entry(key.clone()).or_default();
             self.wake.notify_one();
@@ -106,7 +106,11 @@ impl Ledger {
     }
 
     /// Writes `change` of the entry `key` and waits until it counts.
-    async fn propose(&self, key: &Key, change: EntryChange) -> Result<Option<Registration>, Error> {
+    async fn propose(
+        &self,
+        key: &EntryKey,
+        change: EntryChange,
+    ) -> Result<Option<Registered>, Error> {
         let (waiter, written) = oneshot::channel();
         {
             let mut dirty = self.dirty.lock();
@@ -161,7 +165,7 @@ impl Ledger {
 impl Writing<'_> {
     /// What became of the write of `key`. A change that is on disk counts, and who waited is told; what
     /// failed is to be written again, as it stands in `directory`.
-    fn on_end(&mut self, directory: &Directory, key: &Key, result: &Result<(), StoreError>) {
+    fn on_end(&mut self, directory: &Directory, key: &EntryKey, result: &Result<(), StoreError>) {
         let Some(proposal) = self.keys.remove(key) else {
             return;
         };
@@ -258,17 +262,21 @@ impl Directory {
     /// Why it is not made; then nothing has changed.
     pub(super) async fn change_entry(
         &self,
-        key: &Key,
+        key: &EntryKey,
         change: EntryChange,
-    ) -> Result<Option<Registration>, Error> {
+    ) -> Result<Option<Registered>, Error> {
         match self.ledger.records.get() {
             Some(_) => self.ledger.propose(key, change).await,
             None => self.take_change(key, change),
         }
     }
 
-    fn take_change(&self, key: &Key, change: EntryChange) -> Result<Option<Registration>, Error> {
-        let Key { owner, instance } = key;
+    fn take_change(
+        &self,
+        key: &EntryKey,
+        change: EntryChange,
+    ) -> Result<Option<Registered>, Error> {
+        let EntryKey { owner, instance } = key;
         self.change(|state, now| match change {
             EntryChange::Put { entry, ttl } => {
                 state
@@ -305,7 +313,7 @@ impl Directory {
         };
         let mut writing = self.ledger.take();
         let mut leased = self.leased(&writing.keys);
-        let keys: Vec<Key> = writing.keys.keys().cloned().collect();
+        let keys: Vec<EntryKey> = writing.keys.keys().cloned().collect();
         let writes: Vec<_> = keys
             .into_iter()
             .map(|key| {
@@ -345,7 +353,7 @@ impl Directory {
     }
 
     /// The records of those of `keys` that are there.
-    fn leased(&self, keys: &BTreeMap<Key, Option<Proposal>>) -> BTreeMap<Key, Vec<u8>> {
+    fn leased(&self, keys: &BTreeMap<EntryKey, Option<Proposal>>) -> BTreeMap<EntryKey, Vec<u8>> {
         let now = clock::now();
         let state = self.state.lock();
         let written = keys.keys().filter_map(|key| {
@@ -362,7 +370,7 @@ impl Directory {
 
 impl EntryChange {
     /// What the entry's record says after it; `None` when there is none.
-    fn record(&self, key: &Key) -> Option<Vec<u8>> {
+    fn record(&self, key: &EntryKey) -> Option<Vec<u8>> {
         match self {
             Self::Put { entry, ttl } => Leased::record(key, entry, Some(*ttl), ttl.duration()),
             Self::Remove { .. } => None,
@@ -372,7 +380,7 @@ impl EntryChange {
 
 impl Leased {
     /// The record of an entry whose lease lasts for `left`.
-    fn record(key: &Key, entry: &Entry, ttl: Option<Ttl>, left: Duration) -> Option<Vec<u8>> {
+    fn record(key: &EntryKey, entry: &Entry, ttl: Option<Ttl>, left: Duration) -> Option<Vec<u8>> {
         let Owner::Registered(owner) = &key.owner else {
             return None;
         };
@@ -393,7 +401,7 @@ fn unwritten(error: &StoreError) -> Error {
 }
 
 /// One name for each key: the length says where the owner ends.
-fn name_of(key: &Key) -> String {
+fn name_of(key: &EntryKey) -> String {
     let owner = match &key.owner {
         Owner::Registered(name) | Owner::Local(name) | Owner::Peer(name) => name.as_str(),
         Owner::Config => "",

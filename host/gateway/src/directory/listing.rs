@@ -9,8 +9,8 @@ use std::{
 use postern_core::{
     Text,
     registry::{
-        Address, Draft, Entry, EntryError, Incarnation, Number, Params, Record, Told, Ttl, Value,
-        Version, address::AddressError, entry::WEIGHT_DEFAULT, lease::TtlError,
+        Address, Draft, Entry, EntryError, EntryRecord, Incarnation, Number, ParamValue, Params,
+        ToldEntry, Ttl, Version, address::AddressError, entry::WEIGHT_DEFAULT, lease::TtlError,
         version::VersionError,
     },
     service::{CallKind, MethodInfo, ServiceInfo, TypeInfo},
@@ -128,10 +128,10 @@ impl Listing {
     ///
     /// # Errors
     /// The first that is wrong.
-    pub(crate) fn told(&self) -> Result<Told, ListingError> {
+    pub(crate) fn told(&self) -> Result<ToldEntry, ListingError> {
         let entry = Entry::new(&self.draft()?)?;
         let ttl = self.ttl_ms.map(|ms| Ttl::new(Duration::from_millis(ms)));
-        Ok(Told {
+        Ok(ToldEntry {
             entry,
             ttl: ttl.transpose()?,
         })
@@ -225,8 +225,8 @@ impl From<&ServiceInfo> for ServiceListing {
     }
 }
 
-impl From<&Record> for Listing {
-    fn from(record: &Record) -> Self {
+impl From<&EntryRecord> for Listing {
+    fn from(record: &EntryRecord) -> Self {
         Self::of(&record.entry, record.ttl)
     }
 }
@@ -247,25 +247,25 @@ pub(super) fn params(map: &Map<String, Json>) -> Result<Params, ListingError> {
 }
 
 /// Nesting is bounded by the JSON parser (128) before the entry's own bound is checked.
-fn value(json: &Json) -> Result<Value, &'static str> {
+fn value(json: &Json) -> Result<ParamValue, &'static str> {
     Ok(match json {
         Json::Null => return Err("null is no value; leave the key out"),
-        Json::Bool(boolean) => Value::Bool(*boolean),
-        Json::String(text) => Value::Text(text.as_str().into()),
-        Json::Number(number) => Value::Number(match number.as_i64() {
+        Json::Bool(boolean) => ParamValue::Bool(*boolean),
+        Json::String(text) => ParamValue::Text(text.as_str().into()),
+        Json::Number(number) => ParamValue::Number(match number.as_i64() {
             Some(number) => Number::integer(number),
             None => Number::float(number.as_f64().unwrap_or(f64::NAN))
                 .map_err(|_| "not a finite number")?,
         }),
         Json::Array(items) => {
             let items = items.iter().map(value);
-            Value::List(items.collect::<Result<_, _>>()?)
+            ParamValue::List(items.collect::<Result<_, _>>()?)
         }
         Json::Object(map) => {
             let pairs = map
                 .iter()
                 .map(|(key, json)| Ok::<_, &'static str>((Text::from(key.as_str()), value(json)?)));
-            Value::Map(pairs.collect::<Result<_, _>>()?)
+            ParamValue::Map(pairs.collect::<Result<_, _>>()?)
         }
     })
 }
@@ -277,16 +277,16 @@ fn map_of(params: &Params) -> Map<String, Json> {
         .collect()
 }
 
-fn json_of(value: &Value) -> Json {
+fn json_of(value: &ParamValue) -> Json {
     match value {
-        Value::Bool(boolean) => (*boolean).into(),
-        Value::Number(number) => match number.as_i64() {
+        ParamValue::Bool(boolean) => (*boolean).into(),
+        ParamValue::Number(number) => match number.as_i64() {
             Some(number) => number.into(),
             None => number.as_f64().into(),
         },
-        Value::Text(text) => text.as_str().into(),
-        Value::List(items) => items.iter().map(json_of).collect(),
-        Value::Map(map) => Json::Object(map_of(map)),
+        ParamValue::Text(text) => text.as_str().into(),
+        ParamValue::List(items) => items.iter().map(json_of).collect(),
+        ParamValue::Map(map) => Json::Object(map_of(map)),
     }
 }
 
@@ -303,7 +303,7 @@ const fn weight_default() -> u32 {
 mod tests {
     use super::*;
 
-    fn read(json: &str) -> Result<Told, ListingError> {
+    fn read(json: &str) -> Result<ToldEntry, ListingError> {
         serde_json::from_str::<Listing>(json)
             .expect("a listing")
             .told()
@@ -379,7 +379,7 @@ mod tests {
     fn the_keys_are_those_of_a_listing() {
         let draft = Draft {
             version: Version::parse("1").ok(),
-            params: [("a".into(), Value::Bool(true))].into(),
+            params: [("a".into(), ParamValue::Bool(true))].into(),
             vnets: ["v".into()].into(),
             permissions: ["p".into()].into(),
             zone: Some("z".into()),

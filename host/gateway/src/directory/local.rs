@@ -5,7 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use postern_core::{
     Text,
     registry::{
-        Address, Draft, Entry, Owner, Told, Version, directory::Replaced, entry::WEIGHT_DEFAULT,
+        Address, Draft, Entry, Owner, ToldEntry, Version, directory::Replaced,
+        entry::WEIGHT_DEFAULT,
     },
     service::MethodInfo,
 };
@@ -165,7 +166,7 @@ impl State {
 
     /// Makes `entries` all that an owner without leases has.
     fn replace(&mut self, now: std::time::Instant, owner: &Owner, entries: Vec<Entry>) -> Replaced {
-        let told = entries.into_iter().map(|entry| Told {
+        let told = entries.into_iter().map(|entry| ToldEntry {
             entry: self.drains.adapt(owner, entry),
             ttl: None,
         });

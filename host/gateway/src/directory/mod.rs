@@ -37,9 +37,9 @@ use parking_lot::Mutex;
 use postern_core::{
     Error, Text,
     registry::{
-        self, Address, Health, Incarnation, Instance, InstanceId, Key, Outcome, Query, Snapshot,
-        Source,
-        directory::{ConfigError, Event},
+        self, Address, EntryKey, Health, HealthOutcome, HealthSource, Incarnation, Instance,
+        InstanceId, Query, Snapshot,
+        directory::{ConfigError, DirectoryEvent},
     },
 };
 use postern_net::Shutdown;
@@ -166,7 +166,12 @@ impl Directory {
     }
 
     /// Counts an outcome of a call or a probe; the instance's health when that changed it.
-    pub(crate) fn on_outcome(&self, key: &Key, source: Source, outcome: Outcome) -> Option<Health> {
+    pub(crate) fn on_outcome(
+        &self,
+        key: &EntryKey,
+        source: HealthSource,
+        outcome: HealthOutcome,
+    ) -> Option<Health> {
         let changed = self.change(|state, now| state.machine.on_outcome(now, key, source, outcome));
         match changed {
             Some(Health::Down) => {
@@ -273,16 +278,16 @@ impl Directory {
         let events = self.change(|state, now| state.machine.poll(now));
         for event in events {
             match event {
-                Event::LeaseExpired(record) => {
+                DirectoryEvent::LeaseExpired(record) => {
                     let (owner, instance) = (&record.key.owner, &record.key.instance);
                     info!(%owner, %instance, "lease has ended without a heartbeat");
                     self.ledger.mark(&record.key);
                 }
-                Event::GraceOver(record) => {
+                DirectoryEvent::GraceOver(record) => {
                     let (owner, instance) = (&record.key.owner, &record.key.instance);
                     info!(%owner, %instance, "entry of a lost peer is gone");
                 }
-                Event::Recovered(key) => {
+                DirectoryEvent::Recovered(key) => {
                     info!(owner = %key.owner, instance = %key.instance, "instance is up");
                 }
             }
@@ -292,7 +297,7 @@ impl Directory {
 
 impl State {
     fn n_named(&self, instance: &InstanceId) -> usize {
-        let all = self.machine.picture(&drains::everything()).records;
+        let all = self.machine.watch_snapshot(&drains::everything()).records;
         all.iter()
             .filter(|record| record.key.instance == *instance)
             .count()

@@ -20,7 +20,9 @@ use bytes::Bytes;
 use futures_util::{FutureExt, future::BoxFuture};
 use postern_core::{
     Blame, Call, Error, Handler, Text,
-    registry::{Address, Cursor, Draft, Entry, InstanceId, Location, Told, directory::PeerChange},
+    registry::{
+        Address, Cursor, Draft, Entry, InstanceId, Location, ToldEntry, directory::PeerChange,
+    },
 };
 use postern_net::{Client, ClientConfig, Speak, dial};
 use postern_system::clock;
@@ -193,13 +195,13 @@ impl Peer {
     }
 
     /// The entry as it is reached from here; `None` where it is in no network of ours.
-    fn told(&self, named: &Named) -> Result<Option<Told>, Error> {
+    fn told(&self, named: &Named) -> Result<Option<ToldEntry>, Error> {
         let not_understood = |error: &dyn std::fmt::Display| {
             let instance = &named.listing.instance;
             let message = format!("instance {instance} of the peer is not understood: {error}");
             Error::new(postern_core::Kind::Internal, Blame::Upstream, message)
         };
-        let Told { entry, ttl } = named
+        let ToldEntry { entry, ttl } = named
             .listing
             .told()
             .map_err(|error| not_understood(&error))?;
@@ -220,7 +222,7 @@ impl Peer {
             }
         }
         let entry = Entry::new(&draft).map_err(|error| not_understood(&error))?;
-        Ok(Some(Told { entry, ttl }))
+        Ok(Some(ToldEntry { entry, ttl }))
     }
 }
 

@@ -9,7 +9,9 @@ use std::{
 
 use postern_core::{
     BoxFuture,
-    registry::{Entry, Health, Key, Outcome, Owner, Record, Snapshot, Source},
+    registry::{
+        Entry, EntryKey, EntryRecord, Health, HealthOutcome, HealthSource, Owner, Snapshot,
+    },
 };
 use postern_net::{Shutdown, dial};
 use postern_system::{clock::now, random::part_of};
@@ -20,7 +22,7 @@ use super::Directory;
 /// Asks one instance. What it answers is its health, however it is asked.
 pub(crate) trait Ask: Send + Sync {
     /// The future owns what it needs; it is dropped when its time is over, which is a failure.
-    fn probe(&self, entry: Entry) -> BoxFuture<Outcome>;
+    fn probe(&self, entry: Entry) -> BoxFuture<HealthOutcome>;
 }
 
 /// When each instance is asked.
@@ -28,14 +30,14 @@ pub(crate) trait Ask: Send + Sync {
 struct Schedule {
     /// What it was made of last.
     snapshot: Arc<Snapshot>,
-    due: BTreeMap<Key, Due>,
+    due: BTreeMap<EntryKey, Due>,
     /// The same, the earliest first.
-    queue: BTreeSet<(Instant, Key)>,
+    queue: BTreeSet<(Instant, EntryKey)>,
 }
 
 #[derive(Debug)]
 struct Due {
-    record: Arc<Record>,
+    record: Arc<EntryRecord>,
     health: Health,
     at: Instant,
 }
@@ -51,7 +53,7 @@ struct Rhythm {
 pub(crate) async fn run(directory: Arc<Directory>, ask: Arc<dyn Ask>, shutdown: Shutdown) {
     let mut changes = directory.changes();
     let mut schedule = Schedule::default();
-    let mut asked: BTreeSet<Key> = BTreeSet::new();
+    let mut asked: BTreeSet<EntryKey> = BTreeSet::new();
     let mut probes = JoinSet::new();
     loop {
         let settings = directory.settings();
@@ -68,7 +70,7 @@ pub(crate) async fn run(directory: Arc<Directory>, ask: Arc<dyn Ask>, shutdown: 
             let (probe, timeout) = (ask.probe(entry), settings.probe_timeout);
             probes.spawn(async move {
                 let outcome = tokio::time::timeout(timeout, probe).await;
-                (key, outcome.unwrap_or(Outcome::Failure))
+                (key, outcome.unwrap_or(HealthOutcome::Failure))
             });
         }
         let is_full = probes.len() >= settings.probe_concurrency;
@@ -88,7 +90,7 @@ pub(crate) async fn run(directory: Arc<Directory>, ask: Arc<dyn Ask>, shutdown: 
                     continue;
                 };
                 asked.remove(&key);
-                directory.on_outcome(&key, Source::Probe, outcome);
+                directory.on_outcome(&key, HealthSource::Probe, outcome);
             }
             changed = changes.changed() => if changed.is_err() { return },
             () = shutdown.draining() => return,
@@ -110,7 +112,7 @@ impl Schedule {
             return;
         }
         let changes = self.snapshot.changes_since(&before);
-        let mut known: BTreeMap<Key, Due> = BTreeMap::new();
+        let mut known: BTreeMap<EntryKey, Due> = BTreeMap::new();
         let gone = changes.keys().filter_map(|name| before.service(name));
         for instance in gone.flat_map(|service| service.all()) {
             let key = &instance.record.key;
@@ -153,8 +155,8 @@ impl Schedule {
         &mut self,
         now: Instant,
         rhythm: Rhythm,
-        asked: &BTreeSet<Key>,
-    ) -> Option<(Key, Entry)> {
+        asked: &BTreeSet<EntryKey>,
+    ) -> Option<(EntryKey, Entry)> {
         let (at, key) = self.first(asked).filter(|(at, _)| *at <= now)?.clone();
         self.queue.remove(&(at, key.clone()));
         let due = self.due.get_mut(&key)?;
@@ -164,11 +166,11 @@ impl Schedule {
         Some((key, due.record.entry.clone()))
     }
 
-    fn next(&self, asked: &BTreeSet<Key>) -> Option<Instant> {
+    fn next(&self, asked: &BTreeSet<EntryKey>) -> Option<Instant> {
         self.first(asked).map(|(at, _)| *at)
     }
 
-    fn first(&self, asked: &BTreeSet<Key>) -> Option<&(Instant, Key)> {
+    fn first(&self, asked: &BTreeSet<EntryKey>) -> Option<&(Instant, EntryKey)> {
         self.queue.iter().find(|(_, key)| !asked.contains(key))
     }
 }

@@ -15,9 +15,9 @@ use std::{
 use postern_core::{
     Blame, BoxFuture, Call, Context, Error, Handler, Kind, Origin, Principal, Reply, Retry, Text,
     registry::{
-        Address, Caller, Health, Incarnation, InstanceId, Key, Lease, Owner, RegisterError, Told,
-        Ttl, Watch,
-        directory::{Registered, RenewError},
+        Address, Caller, EntryKey, EntryLease, Health, Incarnation, InstanceId, Owner,
+        RegisterError, ToldEntry, Ttl, WatchQuery,
+        directory::{RegisterChange, RenewError},
     },
     service::{MethodInfo, ServiceInfo},
 };
@@ -177,7 +177,7 @@ impl Directory {
     ) -> Result<bytes::Bytes, Error> {
         let settings = self.settings();
         let owner = self.provider(context)?;
-        let Told { entry, ttl } = listing
+        let ToldEntry { entry, ttl } = listing
             .told()
             .map_err(|error| Error::invalid_argument(error.to_string()))?;
         if entry.service == SERVICE {
@@ -203,7 +203,7 @@ impl Directory {
         let wanted = ttl.map_or(settings.lease, Ttl::duration);
         let ttl = Ttl::new(wanted.min(settings.lease_max));
         let ttl = ttl.map_err(|error| Error::invalid_argument(error.to_string()))?;
-        let key = Key {
+        let key = EntryKey {
             owner,
             instance: entry.instance.clone(),
         };
@@ -215,9 +215,9 @@ impl Directory {
             return Err(Error::internal("a registration was taken for its end"));
         };
         let change = match registration.change {
-            Registered::Added => "added",
-            Registered::Changed => "changed",
-            Registered::Renewed => "renewed",
+            RegisterChange::Added => "added",
+            RegisterChange::Changed => "changed",
+            RegisterChange::Renewed => "renewed",
         };
         let mut body = lease_json(registration.lease);
         if let Some(body) = body.as_object_mut() {
@@ -234,7 +234,7 @@ impl Directory {
             machine.heartbeat(now, &owner, &instance, incarnation)
         });
         let lease = renewed.map_err(not_renewed)?;
-        self.ledger.mark(&Key { owner, instance });
+        self.ledger.mark(&EntryKey { owner, instance });
         Ok(json(&lease_json(lease)))
     }
 
@@ -290,11 +290,11 @@ impl Directory {
         context: &Context,
         pictured: &Pictured,
     ) -> Result<bytes::Bytes, Error> {
-        let watch = Watch {
+        let watch = WatchQuery {
             scope: pictured.scope.into(),
             query: pictured.asked.query(self.caller(context))?,
         };
-        let picture = self.state.lock().machine.picture(&watch);
+        let picture = self.state.lock().machine.watch_snapshot(&watch);
         let page = Batch::page(&picture.records, pictured.after.as_ref(), picture.cursor);
         Ok(page.to_json())
     }
@@ -383,7 +383,7 @@ const fn kind_of(owner: &Owner) -> &'static str {
     }
 }
 
-fn lease_json(lease: Lease) -> serde_json::Value {
+fn lease_json(lease: EntryLease) -> serde_json::Value {
     let ttl = lease.ttl.unwrap_or_default();
     json!({
         "ttl-ms": millis(ttl.duration()),

@@ -40,7 +40,7 @@ fn register(directory: &Directory, owner: &str, instance: &str, ttl: Duration) {
     draft.addresses = vec![address("tcp://10.0.0.1:9090")];
     let owner = Owner::Registered(owner.into());
     let ttl = Ttl::new(ttl).expect("a time to live");
-    let key = Key {
+    let key = EntryKey {
         owner: owner.clone(),
         instance: InstanceId::new(instance),
     };

@@ -147,7 +147,11 @@ impl State {
                 .is_some_and(|peer| peer.is_connected)
         };
         numbers.peers_connected = self.peers.keys().filter(|name| is_connected(name)).count();
-        for record in self.machine.picture(&super::drains::everything()).records {
+        for record in self
+            .machine
+            .watch_snapshot(&super::drains::everything())
+            .records
+        {
             *match record.key.owner {
                 Owner::Local(_) => &mut numbers.plugins,
                 Owner::Config => &mut numbers.configured,

@@ -20,7 +20,8 @@ use postern_core::{
     Blame, Body, BodyStream, BoxFuture, Call, Context, Error, Handler, Headers, Kind, Peer, Reply,
     Text, Transport,
     event::{
-        Counts, Event, EventSink, Hub, HubConfig, HubTotals, Pattern, QueueBounds, Subscription,
+        Event, EventCounts, EventSink, Hub, HubConfig, HubTotals, QueueBounds, Subscription,
+        TopicPattern,
     },
     extension::EventHandler,
     service::{MethodInfo, ServiceInfo},
@@ -70,7 +71,7 @@ pub(crate) struct EventNumbers {
 /// Events of one plugin's handler.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct ListenerNumbers {
-    pub counts: Counts,
+    pub counts: EventCounts,
     /// Of those delivered, events that the handler answered with an error.
     pub failed: u64,
 }
@@ -136,7 +137,7 @@ impl EventService {
     pub(crate) fn subscribe_handler(
         &self,
         name: &Text,
-        patterns: Vec<Pattern>,
+        patterns: Vec<TopicPattern>,
         handler: Arc<dyn EventHandler>,
         queue: Option<QueueBounds>,
     ) -> Result<EventListener, Error> {
@@ -167,7 +168,7 @@ impl EventService {
         let numbers = |listener: Arc<ListenerInfo>| {
             let info = infos.iter().find(|info| info.id == listener.id);
             let numbers = ListenerNumbers {
-                counts: info.map_or_else(Counts::default, |info| info.counts),
+                counts: info.map_or_else(EventCounts::default, |info| info.counts),
                 failed: listener.failed.load(Relaxed),
             };
             (listener.name.clone(), numbers)
@@ -257,7 +258,8 @@ impl EventService {
         let Wanted { topics } = read(&first(body).await?)?;
         let mut patterns = Vec::new();
         for topic in topics {
-            let pattern = Pattern::new(&topic).map_err(|error| error.refuse("topic", &topic))?;
+            let pattern =
+                TopicPattern::new(&topic).map_err(|error| error.refuse("topic", &topic))?;
             patterns.push(pattern);
         }
         let subscription = self.hub.subscribe(&owner(&context.peer), patterns, None)?;

@@ -70,8 +70,8 @@ fn nobody() -> Context {
     caller("", Outbox::closed())
 }
 
-fn patterns(texts: &[&str]) -> Vec<Pattern> {
-    let pattern = |text: &&str| Pattern::new(text).expect("a pattern");
+fn patterns(texts: &[&str]) -> Vec<TopicPattern> {
+    let pattern = |text: &&str| TopicPattern::new(text).expect("a pattern");
     texts.iter().map(pattern).collect()
 }
 

@@ -143,7 +143,7 @@ const VALID_MAX: Duration = Duration::from_secs(24 * 60 * 60);
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-    use postern_core::extension::{Authenticator, Fault, Step};
+    use postern_core::extension::{AuthFault, Authenticator, Step};
 
     use postern_system::clock;
 
@@ -169,7 +169,7 @@ mod tests {
             &self,
             _: &Arc<Asked>,
             _: &Credentials,
-        ) -> Step<Result<Option<Identity>, Fault>> {
+        ) -> Step<Result<Option<Identity>, AuthFault>> {
             self.n_asked.fetch_add(1, Relaxed);
             Step::Done(Ok(Some(Identity {
                 principal: Principal::default(),

@@ -13,7 +13,7 @@ use arc_swap::{ArcSwap, Guard};
 use postern_core::{
     Blame, Call, Error, Kind, Text,
     extension::{
-        Asked, Authenticator, Authorizer, Flow, FrameExtension, Outcome, RequestInterceptor,
+        Asked, Authenticator, Authorizer, CallOutcome, Flow, FrameExtension, RequestInterceptor,
         ResponseInterceptor, Step,
     },
 };
@@ -120,7 +120,7 @@ pub(super) struct ActiveChain {
 pub(super) enum Intercepted {
     On(Box<Call>),
     /// The outcome, and how many links of the active chain are to see it.
-    Ended(Outcome, usize),
+    Ended(CallOutcome, usize),
 }
 
 impl Extensions {
@@ -308,7 +308,11 @@ impl ActiveChain {
 
     /// Shows the outcome to the interceptors of responses at the first `n_links` places, the last of
     /// them first.
-    pub(super) async fn on_response(&self, n_links: usize, mut outcome: Outcome) -> Outcome {
+    pub(super) async fn on_response(
+        &self,
+        n_links: usize,
+        mut outcome: CallOutcome,
+    ) -> CallOutcome {
         let Some(asked) = &self.asked else {
             return outcome;
         };
@@ -382,14 +386,14 @@ impl Part {
 
 impl ChainLink {
     /// What an extension that did not say yes means for the call.
-    pub(super) fn judge(&self, fault: postern_core::extension::Fault) -> Result<(), Error> {
-        use postern_core::extension::Fault;
+    pub(super) fn judge(&self, fault: postern_core::extension::AuthFault) -> Result<(), Error> {
+        use postern_core::extension::AuthFault;
         match fault {
-            Fault::Refused(error) => {
+            AuthFault::Refused(error) => {
                 self.counts.refused.fetch_add(1, Relaxed);
                 Err(error)
             }
-            Fault::Broken(error) => self.fail(&error.message),
+            AuthFault::Broken(error) => self.fail(&error.message),
         }
     }
 

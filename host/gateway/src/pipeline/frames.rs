@@ -5,7 +5,7 @@ use std::sync::{Arc, atomic::Ordering::Relaxed};
 
 use postern_core::{
     Error, Text,
-    extension::{Direction, FrameExtension, FrameHead, Verdict},
+    extension::{FrameDirection, FrameExtension, FrameHead, FrameVerdict},
     wire::Frame,
 };
 
@@ -30,12 +30,12 @@ impl ListenerFrames {
     fn links<'c>(
         &self,
         chain: &'c Chain,
-        direction: Direction,
+        direction: FrameDirection,
     ) -> impl Iterator<Item = &'c ChainLink> {
         let links = chain.links();
         let in_order = (0..links.len()).map(move |place| match direction {
-            Direction::Inbound => place,
-            Direction::Outbound => links.len() - 1 - place,
+            FrameDirection::Inbound => place,
+            FrameDirection::Outbound => links.len() - 1 - place,
         });
         in_order.filter_map(|idx| links.get(idx)).filter(|link| {
             link.part.frames().is_some() && link.settings.covers_listener(Some(&self.listener))
@@ -50,18 +50,20 @@ impl FrameExtension for ListenerFrames {
         Ok(links.any(|link| wants(link, head)))
     }
 
-    fn handle(&self, direction: Direction, mut frame: Frame) -> Verdict {
+    fn handle(&self, direction: FrameDirection, mut frame: Frame) -> FrameVerdict {
         let chain = self.extensions.chain();
         for link in self.links(&chain, direction) {
             let head = FrameHead::of(&frame, direction);
             frame = match handle(link, &head, frame) {
-                Verdict::Pass(frame) => frame,
-                verdict @ (Verdict::Drop | Verdict::Refuse(_) | Verdict::Broken(..)) => {
+                FrameVerdict::Pass(frame) => frame,
+                verdict @ (FrameVerdict::Drop
+                | FrameVerdict::Refuse(_)
+                | FrameVerdict::Broken(..)) => {
                     return verdict;
                 }
             };
         }
-        Verdict::Pass(frame)
+        FrameVerdict::Pass(frame)
     }
 }
 
@@ -71,27 +73,27 @@ fn wants(link: &ChainLink, head: &FrameHead) -> bool {
     frames.is_some_and(|frames| frames.should_handle(head).unwrap_or(true))
 }
 
-fn handle(link: &ChainLink, head: &FrameHead, frame: Frame) -> Verdict {
+fn handle(link: &ChainLink, head: &FrameHead, frame: Frame) -> FrameVerdict {
     let Some(frames) = link.part.frames() else {
-        return Verdict::Pass(frame);
+        return FrameVerdict::Pass(frame);
     };
     let (frame, fault) = match frames.should_handle(head) {
-        Ok(false) => return Verdict::Pass(frame),
+        Ok(false) => return FrameVerdict::Pass(frame),
         Ok(true) => {
             link.counts.seen.count();
             match frames.handle(head.direction, frame) {
-                Verdict::Broken(frame, error) => (frame, error),
-                Verdict::Refuse(error) => {
+                FrameVerdict::Broken(frame, error) => (frame, error),
+                FrameVerdict::Refuse(error) => {
                     link.counts.refused.fetch_add(1, Relaxed);
-                    return Verdict::Refuse(error);
+                    return FrameVerdict::Refuse(error);
                 }
-                verdict @ (Verdict::Pass(_) | Verdict::Drop) => return verdict,
+                verdict @ (FrameVerdict::Pass(_) | FrameVerdict::Drop) => return verdict,
             }
         }
         Err(error) => (frame, error),
     };
     match link.fail(&fault.message) {
-        Ok(()) => Verdict::Pass(frame),
-        Err(error) => Verdict::Refuse(error),
+        Ok(()) => FrameVerdict::Pass(frame),
+        Err(error) => FrameVerdict::Refuse(error),
     }
 }

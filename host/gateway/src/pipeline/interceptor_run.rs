@@ -19,7 +19,7 @@ use std::{
 use postern_core::{
     Blame, Call, Error, Reply,
     bounded::late,
-    extension::{Asked, Outcome},
+    extension::{Asked, CallOutcome},
 };
 use postern_system::clock::now;
 
@@ -89,7 +89,7 @@ impl InterceptorRun {
         }
     }
 
-    async fn serve(&mut self, mut call: Box<Call>) -> Outcome {
+    async fn serve(&mut self, mut call: Box<Call>) -> CallOutcome {
         if let Some(watch) = &self.guard {
             watch.guard.require(&call)?;
         }

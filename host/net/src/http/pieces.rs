@@ -10,7 +10,8 @@ use bytes::Bytes;
 use futures_core::Stream;
 use http_body::Body as HttpBody;
 use postern_core::{Blame, BodySource, Error, Headers, Kind};
-use tokio::time::{Instant, Sleep, sleep};
+use postern_system::clock;
+use tokio::time::{Sleep, sleep};
 
 use super::fields;
 use crate::byte_budget::Kept;
@@ -45,7 +46,7 @@ impl Silence {
     /// Octets have come.
     pub(super) fn rearm(&mut self) {
         if let (Some(timer), Some(limit)) = (&mut self.timer, self.limit) {
-            timer.as_mut().reset(Instant::now() + limit);
+            timer.as_mut().reset((clock::now() + limit).into());
         }
     }
 

@@ -208,7 +208,7 @@ fn promise(headers: &mut HeaderMap, name: &'static str) {
     let value = list.and_then(|list| HeaderValue::from_bytes(&list).ok());
     headers.insert(
         header::TRAILER,
-        value.unwrap_or(HeaderValue::from_static(name)),
+        value.unwrap_or_else(|| HeaderValue::from_static(name)),
     );
 }
 

@@ -11,7 +11,7 @@ use std::{
 
 use postern_core::{
     Error,
-    extension::{Direction, FrameExtension, FrameHead, Verdict},
+    extension::{FrameDirection, FrameExtension, FrameHead, FrameVerdict},
     wire::Frame,
 };
 
@@ -50,15 +50,15 @@ pub(super) enum Seen {
 
 /// Shows a peer's frame.
 pub(super) fn inbound(frames: &Frames, frame: Frame) -> Seen {
-    let Some(extension) = handles(frames, &frame, Direction::Inbound) else {
+    let Some(extension) = handles(frames, &frame, FrameDirection::Inbound) else {
         return Seen::Pass(frame);
     };
     // Headers and payload are shared, not copied.
     let sent = frame.clone();
-    match extension.handle(Direction::Inbound, frame) {
-        Verdict::Pass(frame) => Seen::Pass(frame),
-        Verdict::Drop => Seen::Dropped,
-        Verdict::Refuse(error) | Verdict::Broken(_, error) => Seen::Refused(sent, error),
+    match extension.handle(FrameDirection::Inbound, frame) {
+        FrameVerdict::Pass(frame) => Seen::Pass(frame),
+        FrameVerdict::Drop => Seen::Dropped,
+        FrameVerdict::Refuse(error) | FrameVerdict::Broken(_, error) => Seen::Refused(sent, error),
     }
 }
 
@@ -67,13 +67,13 @@ pub(super) fn inbound(frames: &Frames, frame: Frame) -> Seen {
 /// # Errors
 /// What the caller is to be told in the reply's stead. That is not shown again.
 pub(super) fn outbound(frames: &Frames, frame: Frame) -> Result<Option<Frame>, Error> {
-    let Some(extension) = handles(frames, &frame, Direction::Outbound) else {
+    let Some(extension) = handles(frames, &frame, FrameDirection::Outbound) else {
         return Ok(Some(frame));
     };
-    match extension.handle(Direction::Outbound, frame) {
-        Verdict::Pass(frame) => Ok(Some(frame)),
-        Verdict::Drop => Ok(None),
-        Verdict::Refuse(error) | Verdict::Broken(_, error) => Err(error),
+    match extension.handle(FrameDirection::Outbound, frame) {
+        FrameVerdict::Pass(frame) => Ok(Some(frame)),
+        FrameVerdict::Drop => Ok(None),
+        FrameVerdict::Refuse(error) | FrameVerdict::Broken(_, error) => Err(error),
     }
 }
 
@@ -82,7 +82,7 @@ pub(super) fn outbound(frames: &Frames, frame: Frame) -> Result<Option<Frame>, E
 fn handles<'a>(
     frames: &'a Frames,
     frame: &Frame,
-    direction: Direction,
+    direction: FrameDirection,
 ) -> Option<&'a Arc<dyn FrameExtension>> {
     let shown = frames.0.as_ref()?;
     if !shown.is_used.load(Relaxed) {
@@ -114,8 +114,8 @@ mod tests {
             Ok(true)
         }
 
-        fn handle(&self, _: Direction, _: Frame) -> Verdict {
-            Verdict::Drop
+        fn handle(&self, _: FrameDirection, _: Frame) -> FrameVerdict {
+            FrameVerdict::Drop
         }
     }
 

@@ -147,13 +147,11 @@ impl Streaming {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-        token: ReplyToken,
+        token: &ReplyToken,
         outcome: Outcome,
         context: &mut StreamContext<'_>,
-    ) -> Result<(), (ReplyToken, Error)> {
-        if let Err(error) = self.streams.adopt(token.clone()) {
-            return Err((token, error));
-        }
+    ) -> Result<(), Error> {
+        self.streams.adopt(token.clone())?;
         let id = token.correlation().clone();
         let serial = self.next_serial;
         self.next_serial += 1;

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use postern_core::{
     Body, BoxFuture, Call, Error, Handler, Headers, Reply, Text,
-    event::{Delivery, Event, EventSink, Hub, HubConfig, Pattern, Publisher},
+    event::{Delivery, Event, EventSink, Hub, HubConfig, Publisher, TopicPattern},
 };
 use postern_net::{
     Client, ClientConfig, Counters, ServerConfig, Shutdown, Target,
@@ -48,7 +48,7 @@ async fn answer(hub: &Hub, call: Call) -> Result<Reply, Error> {
     let owner = context.peer.session.clone();
     match &*method {
         "subscribe" => {
-            let pattern = Pattern::new(&text).map_err(|error| error.refuse("topic", &text))?;
+            let pattern = TopicPattern::new(&text).map_err(|error| error.refuse("topic", &text))?;
             let subscription = hub.subscribe(&owner, vec![pattern], None)?;
             let reply = Reply::one(subscription.id().clone().into_bytes());
             // Events must find their way also from a call that has become a task.

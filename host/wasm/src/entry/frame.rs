@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use postern_core::{
     Error,
-    extension::{Direction, FrameExtension, FrameHead, Verdict},
+    extension::{FrameDirection, FrameExtension, FrameHead, FrameVerdict},
     wire::{Frame, FrameType},
 };
 use wasmtime::{AsContext, component::Func};
@@ -89,18 +89,18 @@ impl FrameExtension for PluginFrames {
         })
     }
 
-    fn handle(&self, _: Direction, frame: Frame) -> Verdict {
+    fn handle(&self, _: FrameDirection, frame: Frame) -> FrameVerdict {
         self.with(|found| match found {
             Ok(local) => handle(local, frame),
-            Err(error) => Verdict::Broken(frame, error),
+            Err(error) => FrameVerdict::Broken(frame, error),
         })
     }
 }
 
-fn handle(local: &WorkerLocal<Framing>, frame: Frame) -> Verdict {
+fn handle(local: &WorkerLocal<Framing>, frame: Frame) -> FrameVerdict {
     let mut entry = match local.take() {
         Ok(entry) => entry,
-        Err(absent) => return Verdict::Broken(frame, local.on_absent(absent)),
+        Err(absent) => return FrameVerdict::Broken(frame, local.on_absent(absent)),
     };
     let set = |state: &mut StoreState| state.slots.put(Framed::new(frame));
     let result = entry.run(1, set, |store, functions| {
@@ -113,13 +113,13 @@ fn handle(local: &WorkerLocal<Framing>, frame: Frame) -> Verdict {
     let result = local.settle(time, result);
     let Some(framed) = framed else {
         let lost = Error::internal("a frame extension's store has lost its frame");
-        return Verdict::Refuse(lost);
+        return FrameVerdict::Refuse(lost);
     };
     match result {
-        Ok(Ok(shape::Verdict::Pass)) => Verdict::Pass(framed.into_changed()),
-        Ok(Ok(shape::Verdict::Drop)) => Verdict::Drop,
-        Ok(Err(failure)) => Verdict::Refuse(convert::to_error(failure)),
-        Err(error) => Verdict::Broken(framed.into_given(), error),
+        Ok(Ok(shape::Verdict::Pass)) => FrameVerdict::Pass(framed.into_changed()),
+        Ok(Ok(shape::Verdict::Drop)) => FrameVerdict::Drop,
+        Ok(Err(failure)) => FrameVerdict::Refuse(convert::to_error(failure)),
+        Err(error) => FrameVerdict::Broken(framed.into_given(), error),
     }
 }
 
@@ -135,8 +135,8 @@ fn shown(head: &FrameHead) -> shape::FrameHead {
         FrameType::Err => shape::FrameKind::Err,
     };
     let direction = match head.direction {
-        Direction::Inbound => shape::Direction::Inbound,
-        Direction::Outbound => shape::Direction::Outbound,
+        FrameDirection::Inbound => shape::Direction::Inbound,
+        FrameDirection::Outbound => shape::Direction::Outbound,
     };
     shape::FrameHead {
         kind,

@@ -4,7 +4,7 @@ use std::{sync::Arc, time::Duration};
 
 use postern_core::{
     Error, Principal, Text,
-    extension::{Asked, Authenticator, Authorizer, Credentials, Fault, Identity, Step},
+    extension::{Asked, AuthFault, Authenticator, Authorizer, Credentials, Identity, Step},
 };
 use wasmtime::{AsContext, component::Func};
 
@@ -80,8 +80,8 @@ pub(crate) struct PluginAuthenticator(pub(crate) Arc<InService>);
 /// A plugin as an authorizer; every question goes to the generation in service.
 pub(crate) struct PluginAuthorizer(pub(crate) Arc<InService>);
 
-type Judged = Result<Option<Identity>, Fault>;
-type Allowed = Result<(), Fault>;
+type Judged = Result<Option<Identity>, AuthFault>;
+type Allowed = Result<(), AuthFault>;
 type Said = Result<Option<shape::Identity>, Failure>;
 
 impl Authenticator for PluginAuthenticator {
@@ -94,7 +94,7 @@ impl Authenticator for PluginAuthenticator {
     }
 
     fn authenticate(&self, asked: &Arc<Asked>, credentials: &Credentials) -> Step<Judged> {
-        let broken = |error| Step::Done(Err(Fault::Broken(error)));
+        let broken = |error| Step::Done(Err(AuthFault::Broken(error)));
         let serving = self.0.load();
         let Some(serving) = serving.as_ref() else {
             return broken(self.0.unavailable());
@@ -113,7 +113,7 @@ impl Authenticator for PluginAuthenticator {
                 let shard = serving.shard();
                 let entered = pooled_authenticate(shard, Arc::clone(asked), credentials);
                 let purpose = Purpose::role("authenticate");
-                let broken = |error| Err(Fault::Broken(error));
+                let broken = |error| Err(AuthFault::Broken(error));
                 Step::Later(offload::run(
                     &generation.guest,
                     purpose,
@@ -127,7 +127,7 @@ impl Authenticator for PluginAuthenticator {
 
 impl Authorizer for PluginAuthorizer {
     fn authorize(&self, asked: &Arc<Asked>) -> Step<Allowed> {
-        let broken = |error| Step::Done(Err(Fault::Broken(error)));
+        let broken = |error| Step::Done(Err(AuthFault::Broken(error)));
         let serving = self.0.load();
         let Some(serving) = serving.as_ref() else {
             return broken(self.0.unavailable());
@@ -142,7 +142,7 @@ impl Authorizer for PluginAuthorizer {
                 let shard = serving.shard();
                 let entered = pooled_authorize(shard, Arc::clone(asked));
                 let purpose = Purpose::role("authorize");
-                let broken = |error| Err(Fault::Broken(error));
+                let broken = |error| Err(AuthFault::Broken(error));
                 Step::Later(offload::run(
                     &generation.guest,
                     purpose,
@@ -160,7 +160,7 @@ fn authenticate(
     credentials: shape::Credentials,
 ) -> Judged {
     let taken = local.take();
-    let mut entry = taken.map_err(|absent| Fault::Broken(local.on_absent(absent)))?;
+    let mut entry = taken.map_err(|absent| AuthFault::Broken(local.on_absent(absent)))?;
     let set = |state: &mut StoreState| state.set_ambient(Some(CallContext::asked(asked)));
     let result = entry.run(1, set, |store, functions| {
         functions.0.call(store, (credentials,))
@@ -170,13 +170,13 @@ fn authenticate(
     }
     let time = entry.time();
     drop(entry);
-    let (said,) = local.settle(time, result).map_err(Fault::Broken)?;
+    let (said,) = local.settle(time, result).map_err(AuthFault::Broken)?;
     judged(said, &local.code().guest.plugin)
 }
 
 fn authorize(local: &WorkerLocal<Authorize>, asked: &Arc<Asked>) -> Allowed {
     let taken = local.take();
-    let mut entry = taken.map_err(|absent| Fault::Broken(local.on_absent(absent)))?;
+    let mut entry = taken.map_err(|absent| AuthFault::Broken(local.on_absent(absent)))?;
     let set = |state: &mut StoreState| state.set_ambient(Some(CallContext::asked(asked)));
     let result = entry.run(1, set, |store, functions| {
         let authorize = functions.0.typed();
@@ -187,7 +187,7 @@ fn authorize(local: &WorkerLocal<Authorize>, asked: &Arc<Asked>) -> Allowed {
     }
     let time = entry.time();
     drop(entry);
-    let (said,) = local.settle(time, result).map_err(Fault::Broken)?;
+    let (said,) = local.settle(time, result).map_err(AuthFault::Broken)?;
     allowed(said)
 }
 
@@ -198,7 +198,7 @@ async fn pooled_authenticate(
 ) -> Judged {
     let plugin = Arc::clone(&shard.generation().guest.plugin);
     let lease = Lease::for_async(shard, asked.context.deadline).await;
-    let mut lease = lease.map_err(Fault::Broken)?;
+    let mut lease = lease.map_err(AuthFault::Broken)?;
     let instance = lease.begin(Some(CallContext::asked(&asked)));
     let (store, authenticate) = instance.parts::<Authenticate>();
     let result = match authenticate {
@@ -211,13 +211,13 @@ async fn pooled_authenticate(
             lease.finish(outcome_of(&said));
             judged(said, &plugin)
         }
-        Err(trapped) => Err(Fault::Broken(lease.trap(trapped))),
+        Err(trapped) => Err(AuthFault::Broken(lease.trap(trapped))),
     }
 }
 
 async fn pooled_authorize(shard: Arc<WorkerShard>, asked: Arc<Asked>) -> Allowed {
     let lease = Lease::for_async(shard, asked.context.deadline).await;
-    let mut lease = lease.map_err(Fault::Broken)?;
+    let mut lease = lease.map_err(AuthFault::Broken)?;
     let instance = lease.begin(Some(CallContext::asked(&asked)));
     let (store, authorize) = instance.parts::<Authorize>();
     let result = match authorize {
@@ -233,12 +233,12 @@ async fn pooled_authorize(shard: Arc<WorkerShard>, asked: Arc<Asked>) -> Allowed
             lease.finish(outcome_of(&said));
             allowed(said)
         }
-        Err(trapped) => Err(Fault::Broken(lease.trap(trapped))),
+        Err(trapped) => Err(AuthFault::Broken(lease.trap(trapped))),
     }
 }
 
 fn allowed(said: Nothing) -> Allowed {
-    said.map_err(|failure| Fault::Refused(convert::to_error(failure)))
+    said.map_err(|failure| AuthFault::Refused(convert::to_error(failure)))
 }
 
 fn judged(said: Said, plugin: &str) -> Judged {
@@ -246,8 +246,8 @@ fn judged(said: Said, plugin: &str) -> Judged {
         Ok(None) => Ok(None),
         Ok(Some(identity)) => to_identity(identity, plugin)
             .map(Some)
-            .map_err(Fault::Broken),
-        Err(failure) => Err(Fault::Refused(convert::to_error(failure))),
+            .map_err(AuthFault::Broken),
+        Err(failure) => Err(AuthFault::Refused(convert::to_error(failure))),
     }
 }
 

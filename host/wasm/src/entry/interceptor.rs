@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Duration};
 
 use postern_core::{
     Call, Error,
-    extension::{Asked, Flow, Outcome, RequestInterceptor, ResponseInterceptor, Seen, Step},
+    extension::{
+        Asked, CallOutcome, Flow, RequestInterceptor, ResponseInterceptor, SeenOutcome, Step,
+    },
 };
 use wasmtime::{AsContext, component::Func};
 
@@ -100,14 +102,14 @@ impl RequestInterceptor for PluginRequests {
 }
 
 impl ResponseInterceptor for PluginResponses {
-    fn on_response(&self, asked: &Arc<Asked>, outcome: Outcome) -> Step<Seen> {
+    fn on_response(&self, asked: &Arc<Asked>, outcome: CallOutcome) -> Step<SeenOutcome> {
         let serving = self.0.load();
         let Some(serving) = serving.as_ref() else {
             return Step::Done(broken(outcome, self.0.unavailable()));
         };
         let generation = &serving.generation;
         if generation.has_only(Role::RequestInterceptor, Role::ResponseInterceptor) {
-            return Step::Done(Seen::from(outcome));
+            return Step::Done(SeenOutcome::from(outcome));
         }
         if let Err(error) = generation.check_role(Role::ResponseInterceptor) {
             return Step::Done(broken(outcome, error));
@@ -118,7 +120,7 @@ impl ResponseInterceptor for PluginResponses {
                 let shard = serving.shard();
                 let entered = pooled_response(shard, Arc::clone(asked), outcome);
                 // The outcome went with the guest.
-                let lost = |error| Seen::from(Err(error));
+                let lost = |error| SeenOutcome::from(Err(error));
                 let purpose = Purpose::role("on-response");
                 Step::Later(offload::run(
                     &generation.guest,
@@ -149,7 +151,11 @@ fn request(local: &WorkerLocal<OnRequest>, call: Box<Call>) -> Flow {
     flow(given, local.settle(time, result))
 }
 
-fn response(local: &WorkerLocal<OnResponse>, asked: &Arc<Asked>, outcome: Outcome) -> Seen {
+fn response(
+    local: &WorkerLocal<OnResponse>,
+    asked: &Arc<Asked>,
+    outcome: CallOutcome,
+) -> SeenOutcome {
     let mut entry = match local.take() {
         Ok(entry) => entry,
         Err(absent) => return broken(outcome, local.on_absent(absent)),
@@ -190,7 +196,11 @@ async fn pooled_request(shard: Arc<WorkerShard>, call: Box<Call>) -> Flow {
     flow(given, result)
 }
 
-async fn pooled_response(shard: Arc<WorkerShard>, asked: Arc<Asked>, outcome: Outcome) -> Seen {
+async fn pooled_response(
+    shard: Arc<WorkerShard>,
+    asked: Arc<Asked>,
+    outcome: CallOutcome,
+) -> SeenOutcome {
     let mut lease = match Lease::for_async(shard, asked.context.deadline).await {
         Ok(lease) => lease,
         Err(error) => return broken(outcome, error),
@@ -214,20 +224,20 @@ async fn pooled_response(shard: Arc<WorkerShard>, asked: Arc<Asked>, outcome: Ou
 }
 
 /// What the guest made of an outcome; the outcome as it was given if the guest is broken.
-fn seen(result: Result<Nothing, Error>, exchange: Option<Exchange>) -> Seen {
+fn seen(result: Result<Nothing, Error>, exchange: Option<Exchange>) -> SeenOutcome {
     let Some(exchange) = exchange else {
-        return Seen::from(Err(lost()));
+        return SeenOutcome::from(Err(lost()));
     };
     match result {
-        Ok(Ok(())) => Seen::from(exchange.changed_outcome()),
-        Ok(Err(failure)) => Seen::from(Err(convert::to_error(failure))),
+        Ok(Ok(())) => SeenOutcome::from(exchange.changed_outcome()),
+        Ok(Err(failure)) => SeenOutcome::from(Err(convert::to_error(failure))),
         Err(error) => broken(exchange.into_outcome(), error),
     }
 }
 
 /// An outcome as it was given to an interceptor that is broken.
-fn broken(outcome: Outcome, error: Error) -> Seen {
-    Seen {
+fn broken(outcome: CallOutcome, error: Error) -> SeenOutcome {
+    SeenOutcome {
         outcome,
         broken: Some(Box::new(error)),
     }

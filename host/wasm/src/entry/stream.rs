@@ -115,7 +115,7 @@ async fn run(
     let kind = call.body.kind();
     let inbound = match std::mem::take(&mut call.body) {
         Body::Empty => None,
-        body => Some(body.into_octets()),
+        body @ (Body::One(_) | Body::Messages(_) | Body::Octets(_)) => Some(body.into_octets()),
     };
     let ambient = CallContext::new(AmbientCall::Owned(Box::new(call)));
     let instance = lease.begin(Some(ambient));

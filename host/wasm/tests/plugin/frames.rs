@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use postern_core::{
     Headers, Kind,
-    extension::{Direction, FrameExtension, FrameHead, Verdict},
+    extension::{FrameDirection, FrameExtension, FrameHead, FrameVerdict},
     wire::{Flags, Frame, FrameType},
 };
 use postern_wasm::{Plugin, PluginSpec, Role};
@@ -24,8 +24,8 @@ fn data(what: &str, payload: &Bytes) -> Frame {
     Frame::data(headers, payload.clone())
 }
 
-fn handle(extension: &Arc<dyn FrameExtension>, what: &str, payload: &Bytes) -> Verdict {
-    extension.handle(Direction::Inbound, data(what, payload))
+fn handle(extension: &Arc<dyn FrameExtension>, what: &str, payload: &Bytes) -> FrameVerdict {
+    extension.handle(FrameDirection::Inbound, data(what, payload))
 }
 
 #[tokio::test]
@@ -33,7 +33,7 @@ async fn the_head_alone_decides() {
     let house = House::new();
     let (plugin, extension) = extension(&house).await;
     assert_eq!(plugin.status().roles, [Role::FrameExtension]);
-    let head = |kind| FrameHead::of(&Frame::new(kind), Direction::Outbound);
+    let head = |kind| FrameHead::of(&Frame::new(kind), FrameDirection::Outbound);
     assert!(extension.should_handle(&head(FrameType::Data)).unwrap());
     assert!(!extension.should_handle(&head(FrameType::Ping)).unwrap());
     let part = FrameHead {
@@ -49,7 +49,7 @@ async fn a_header_is_added_and_the_payload_stays_where_it_is() {
     let house = House::new();
     let (_, extension) = extension(&house).await;
     let payload = Bytes::from(vec![7; 10_000]);
-    let Verdict::Pass(frame) = handle(&extension, "mark", &payload) else {
+    let FrameVerdict::Pass(frame) = handle(&extension, "mark", &payload) else {
         panic!("it passes");
     };
     assert_eq!(frame.headers.get_str("x-tag").as_deref(), Some("on"));
@@ -61,7 +61,7 @@ async fn a_payload_that_is_asked_for_goes_in_and_out() {
     let house = House::new();
     let (_, extension) = extension(&house).await;
     let payload = Bytes::from(vec![7; 10_000]);
-    let Verdict::Pass(frame) = handle(&extension, "give", &payload) else {
+    let FrameVerdict::Pass(frame) = handle(&extension, "give", &payload) else {
         panic!("it passes");
     };
     assert_eq!(frame.payload, payload);
@@ -74,9 +74,9 @@ async fn frames_are_dropped_and_refused() {
     let (_, extension) = extension(&house).await;
     assert!(matches!(
         handle(&extension, "drop", &Bytes::new()),
-        Verdict::Drop
+        FrameVerdict::Drop
     ));
-    let Verdict::Refuse(error) = handle(&extension, "refuse", &Bytes::new()) else {
+    let FrameVerdict::Refuse(error) = handle(&extension, "refuse", &Bytes::new()) else {
         panic!("it is refused");
     };
     assert_eq!(
@@ -91,7 +91,7 @@ async fn a_trap_and_an_endless_loop_give_the_frame_back_as_it_was() {
     let (_, extension) = extension(&house).await;
     let payload = Bytes::from(vec![7; 100]);
     for what in ["trap", "loop"] {
-        let Verdict::Broken(frame, _) = handle(&extension, what, &payload) else {
+        let FrameVerdict::Broken(frame, _) = handle(&extension, what, &payload) else {
             panic!("it is broken");
         };
         assert_eq!(frame, data(what, &payload));
@@ -99,6 +99,6 @@ async fn a_trap_and_an_endless_loop_give_the_frame_back_as_it_was() {
     }
     assert!(matches!(
         handle(&extension, "mark", &payload),
-        Verdict::Pass(_)
+        FrameVerdict::Pass(_)
     ));
 }

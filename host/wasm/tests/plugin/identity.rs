@@ -7,9 +7,9 @@ use std::{
 
 use postern_core::{
     Call, Error, Headers, Kind, Principal,
-    event::Pattern,
+    event::TopicPattern,
     event::{Event, EventSink, Publisher},
-    extension::{Asked, Credentials, Fault, Identity, Step},
+    extension::{Asked, AuthFault, Credentials, Identity, Step},
 };
 use postern_wasm::{Grants, Plugin, PluginSpec, Role};
 
@@ -19,7 +19,7 @@ fn asked(method: &str) -> Arc<Asked> {
     Asked::of(&Call::unary("test", method, ""), Instant::now())
 }
 
-fn authenticate(plugin: &Arc<Plugin>, token: &str) -> Step<Result<Option<Identity>, Fault>> {
+fn authenticate(plugin: &Arc<Plugin>, token: &str) -> Step<Result<Option<Identity>, AuthFault>> {
     let credentials = Credentials {
         scheme: "bearer".into(),
         token: token.into(),
@@ -53,11 +53,11 @@ async fn credentials_become_an_identity_nobody_or_a_refusal() {
         let answer = async |token| authenticate(&plugin, token).finish().await;
         assert_eq!(answer("good").await.unwrap(), Some(known("good")));
         assert_eq!(answer("nobody").await.unwrap(), None);
-        let Err(Fault::Refused(error)) = answer("bad").await else {
+        let Err(AuthFault::Refused(error)) = answer("bad").await else {
             panic!("it is refused");
         };
         assert_eq!(error.kind, Kind::Unauthenticated);
-        assert!(matches!(answer("trap").await, Err(Fault::Broken(_))));
+        assert!(matches!(answer("trap").await, Err(AuthFault::Broken(_))));
         assert_eq!(answer("good").await.unwrap(), Some(known("good")));
     }
 }
@@ -66,7 +66,7 @@ async fn credentials_become_an_identity_nobody_or_a_refusal() {
 async fn an_endless_authenticator_ends_by_its_budget() {
     let house = House::new();
     let plugin = house.shared("id", &identity(), PluginSpec::default()).await;
-    let Step::Done(Err(Fault::Broken(error))) = authenticate(&plugin, "loop") else {
+    let Step::Done(Err(AuthFault::Broken(error))) = authenticate(&plugin, "loop") else {
         panic!("it is broken at once");
     };
     assert_eq!(error.message, "plugin id exceeded its budget of 5 ms");
@@ -85,7 +85,7 @@ async fn an_authorizer_asks_for_claims() {
             let asked = Asked::of(call, Instant::now());
             authorizer.authorize(&asked).finish().await
         };
-        let Err(Fault::Refused(error)) = asked(&call).await else {
+        let Err(AuthFault::Refused(error)) = asked(&call).await else {
             panic!("a stranger is refused");
         };
         assert_eq!(error.kind, Kind::PermissionDenied);
@@ -93,7 +93,7 @@ async fn an_authorizer_asks_for_claims() {
         assert!(asked(&call).await.is_ok());
         call.method = "trap".into();
         let broken = asked(&call).await;
-        assert!(matches!(broken, Err(Fault::Broken(_))));
+        assert!(matches!(broken, Err(AuthFault::Broken(_))));
     }
 }
 
@@ -124,7 +124,7 @@ async fn events_come_and_go_within_the_grant() {
     let house = House::new();
     let spec = PluginSpec {
         grants: Grants {
-            events: vec![Pattern::new("orders.*").unwrap()],
+            events: vec![TopicPattern::new("orders.*").unwrap()],
             ..Grants::default()
         },
         ..PluginSpec::default()

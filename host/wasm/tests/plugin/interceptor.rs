@@ -5,7 +5,9 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use postern_core::{
     Body, Call, Error, Handler, Kind, Reply,
-    extension::{Asked, Flow, Outcome, RequestInterceptor, ResponseInterceptor, Seen, Step},
+    extension::{
+        Asked, CallOutcome, Flow, RequestInterceptor, ResponseInterceptor, SeenOutcome, Step,
+    },
 };
 use postern_wasm::{EntryOutcome, Plugin, PluginSpec};
 
@@ -41,7 +43,7 @@ fn on_request(interceptor: &Both, call: Box<Call>) -> Flow {
     done(interceptor.requests.on_request(call))
 }
 
-fn on_response(interceptor: &Both, method: &str, outcome: Outcome) -> Seen {
+fn on_response(interceptor: &Both, method: &str, outcome: CallOutcome) -> SeenOutcome {
     let asked = Asked::of(&request(method, ""), Instant::now());
     done(interceptor.responses.on_response(&asked, outcome))
 }

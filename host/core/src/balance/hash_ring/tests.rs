@@ -5,7 +5,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     balance::{
-        InFlight, Memory, Policy,
+        BalancerMemory, InFlight, Policy,
         tests::{ask, assert_near, build, hold, members, set},
     },
     testing::Rng,
@@ -20,7 +20,7 @@ const BOUNDED: Policy = Policy::Hash {
 
 /// The id of the member that has `key`.
 fn owner(balance: &dyn Balance, set: &Set, key: u64, may: &dyn Fn(usize) -> bool) -> String {
-    let ask = Ask {
+    let ask = PickRequest {
         key: Some(key),
         ..ask(&mut Rng::new(0), may)
     };
@@ -122,7 +122,7 @@ fn a_bound_holds_in_a_set_that_is_nearly_all_down() {
     let mut held = Vec::new();
     let mut rng = Rng::new(9);
     for _ in 0..200 {
-        let ask = Ask {
+        let ask = PickRequest {
             key: Some(rng.next_u64()),
             ..ask(&mut rng, &may)
         };
@@ -184,7 +184,7 @@ proptest! {
     ) {
         let set = set(&weights);
         let policy = Policy::Hash { load_factor_percent: Some(percent) };
-        let balance = policy.build(Arc::clone(&set), &Memory::default());
+        let balance = policy.build(Arc::clone(&set), &BalancerMemory::default());
         // One of them is always up.
         let may = |member_idx: usize| member_idx == 0 || down >> member_idx & 1 == 0;
         let up: Vec<_> = (0..set.len()).filter(|idx| may(*idx)).collect();
@@ -197,7 +197,7 @@ proptest! {
                 drop(held.swap_remove(call));
             }
             // Few keys, so that some are hot.
-            let ask = Ask { key: Some(rng.below(3)), ..ask(&mut rng, &may) };
+            let ask = PickRequest { key: Some(rng.below(3)), ..ask(&mut rng, &may) };
             let picked = balance.pick(&ask).expect("the first is up");
             held.push(set.members()[picked].begin());
             let in_flight = |idx: &usize| u64::from(set.members()[*idx].load.in_flight());

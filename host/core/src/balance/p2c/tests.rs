@@ -38,7 +38,7 @@ fn simulate(answers: &[Answers]) -> Vec<u32> {
             let latency = Duration::from_millis(answers.latency_ms);
             call.finish(now, latency, answers.is_error);
         }
-        let ask = Ask {
+        let ask = PickRequest {
             now,
             ..ask(&mut rng, &|_| true)
         };
@@ -90,7 +90,7 @@ fn a_newcomer_among_fast_members_gets_its_first_call() {
     let mut rng = Rng::new(5);
     let first = (0..60_000).find(|after_ms| {
         let now = joined + Duration::from_millis(*after_ms);
-        let ask = Ask {
+        let ask = PickRequest {
             now,
             ..ask(&mut rng, &|_| true)
         };

@@ -60,7 +60,7 @@ fn a_new_member_takes_its_share_of_turns_in_slow_start() {
         let mut rng = Rng::new(second);
         let picks = (0..6000).filter(|_| {
             let now = epoch() + Duration::from_secs(second);
-            let ask = Ask {
+            let ask = PickRequest {
                 now,
                 ..ask(&mut rng, &|_| true)
             };

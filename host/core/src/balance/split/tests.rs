@@ -21,18 +21,18 @@ fn versioned(versions: &str) -> Arc<Set> {
 fn split(first: u32, second: u32, by: SplitBy) -> Plan {
     let parts = vec![("1".into(), first), ("2".into(), second)];
     Plan {
-        split: Some(Split::new(parts, by).expect("a share above 0")),
+        split: Some(TrafficSplit::new(parts, by).expect("a share above 0")),
         ..Policy::RoundRobin.into()
     }
 }
 
 fn build(plan: &Plan, set: &Arc<Set>) -> Box<dyn Balance> {
-    plan.build(set, &Memory::default())
+    plan.build(set, &BalancerMemory::default())
 }
 
 /// Whether a caller with this key gets version 2 of `12`.
 fn is_second(balance: &dyn Balance, key: u64) -> bool {
-    let ask = Ask {
+    let ask = PickRequest {
         key: Some(key),
         ..ask(&mut Rng::new(0), &|_| true)
     };
@@ -63,7 +63,7 @@ fn turns_within_a_version_are_not_disturbed() {
 fn a_set_that_is_built_anew_before_each_pick_has_the_same_shares() {
     let set = versioned("1112");
     let plan = split(3, 1, SplitBy::Sequence);
-    let mut memory = Memory::default();
+    let mut memory = BalancerMemory::default();
     let mut names = String::new();
     for _ in 0..12 {
         let balance = plan.build(&set, &memory);
@@ -106,7 +106,7 @@ fn a_version_that_is_down_gives_its_calls_away() {
         let balance = build(&split(90, 10, by), &set);
         let found = counts_of(&*balance, 3, 100, &|member_idx| member_idx != 0);
         assert_eq!(found, [0, 100, 0], "{by:?}");
-        let ask = Ask {
+        let ask = PickRequest {
             key: Some(5),
             ..ask(&mut Rng::new(1), &|member_idx| member_idx != 0)
         };
@@ -128,10 +128,13 @@ fn a_share_of_zero_gets_nothing() {
 fn refuses_shares_that_are_no_split() {
     let parts = |shares: &[(&str, u32)]| {
         let parts = shares.iter().map(|(name, share)| ((*name).into(), *share));
-        Split::new(parts.collect(), SplitBy::Sequence).map(|_| ())
+        TrafficSplit::new(parts.collect(), SplitBy::Sequence).map(|_| ())
     };
-    assert_eq!(parts(&[]), Err(SplitError::Nothing));
-    assert_eq!(parts(&[("1", 0), ("2", 0)]), Err(SplitError::Nothing));
+    assert_eq!(parts(&[]), Err(TrafficSplitError::Nothing));
+    assert_eq!(
+        parts(&[("1", 0), ("2", 0)]),
+        Err(TrafficSplitError::Nothing)
+    );
     assert_eq!(parts(&[("1", 0), ("2", 1)]), Ok(()));
     let twice = parts(&[("1", 1), ("1", 2)]).expect_err("named twice");
     assert_eq!(twice.to_string(), "version \"1\" has two shares");

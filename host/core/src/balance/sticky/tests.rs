@@ -14,7 +14,7 @@ use crate::{
 fn owners(balance: &dyn Balance, set: &Set, n_keys: u64, may: &dyn Fn(usize) -> bool) -> Vec<Text> {
     let mut rng = Rng::new(1);
     let mut owner = |key| {
-        let ask = Ask {
+        let ask = PickRequest {
             key: Some(key),
             ..ask(&mut rng, may)
         };
@@ -109,7 +109,7 @@ fn without_a_key_chance_decides_by_weight_and_nothing_is_remembered() {
         ..Member::new("c", epoch())
     });
     let set = Arc::new(Set::new(members));
-    let sticky = Sticky::new(set, &Memory::default());
+    let sticky = Sticky::new(set, &BalancerMemory::default());
     assert_near(&counts(&sticky, 3, 6000), &[4000, 2000, 0], 6);
     let is_empty = |slot: &AtomicU64| slot.load(Relaxed) == 0;
     assert!(sticky.table.0.iter().all(is_empty));

@@ -34,7 +34,7 @@ fn who_is_down_leaves_its_share_by_weight() {
 #[test]
 fn a_set_that_is_built_anew_before_each_pick_has_the_same_order() {
     let set = set(&[3, 2, 1]);
-    let mut memory = Memory::default();
+    let mut memory = BalancerMemory::default();
     let mut names = String::new();
     for _ in 0..12 {
         let balance = Policy::Weighted.build(Arc::clone(&set), &memory);
@@ -71,7 +71,7 @@ fn a_new_member_rises_to_its_weight_in_slow_start() {
         let mut rng = Rng::new(second);
         let now = epoch() + Duration::from_secs(100 + second);
         let picks = (0..1100).filter(|_| {
-            let ask = Ask {
+            let ask = PickRequest {
                 now,
                 ..ask(&mut rng, &|_| true)
             };

@@ -23,7 +23,7 @@ fn build(set: &Arc<Set>, policy: Policy) -> Box<dyn Balance> {
         spill: Some(Spill::default()),
         ..policy.into()
     };
-    plan.build(set, &Memory::default())
+    plan.build(set, &BalancerMemory::default())
 }
 
 /// How many of 6000 calls stay in the zone of `n_near` when the first `n_down` of them are down.
@@ -97,7 +97,7 @@ fn a_key_does_not_wander_when_the_zone_is_short() {
     let mut far = 0;
     for key in 0..400_u32 {
         let mut pick = || {
-            let ask = Ask {
+            let ask = PickRequest {
                 key: Some(hash(&key.to_be_bytes())),
                 ..ask(&mut rng, &|member_idx| member_idx >= 2)
             };

@@ -4,14 +4,15 @@
 use std::{collections::BTreeMap, sync::Arc, time::Instant};
 
 use super::{
-    Directory, RegisterError, Registered, Registration, RenewError, Replaced, Told, table::Line,
+    Directory, RegisterChange, RegisterError, Registered, RenewError, Replaced, ToldEntry,
+    table::Line,
 };
 use crate::registry::{
     entry::Entry,
     health::Monitor,
-    lease::{Lease, Ttl},
-    owner::{Incarnation, InstanceId, Key, Owner},
-    snapshot::Record,
+    lease::{EntryLease, Ttl},
+    owner::{EntryKey, Incarnation, InstanceId, Owner},
+    snapshot::EntryRecord,
 };
 
 impl Directory {
@@ -64,17 +65,17 @@ impl Directory {
         owner: &Owner,
         entry: Entry,
         ttl: Option<Ttl>,
-    ) -> Result<Registration, RegisterError> {
+    ) -> Result<Registered, RegisterError> {
         let squatter = self.check_entry(owner, &entry, ttl)?;
         let key = key(owner, &entry);
         if let Some(owner) = squatter {
             // What the operator runs goes before a stranger who took its name.
             let instance = key.instance.clone();
-            self.remove(&Key { owner, instance });
+            self.remove(&EntryKey { owner, instance });
         }
         let change = self.put(now, owner, entry, ttl);
         let lease = self.renew(now, &key);
-        Ok(Registration { lease, change })
+        Ok(Registered { lease, change })
     }
 
     /// Whether `owner` may have one more entry, `n_leaving` others of all being about to go.
@@ -104,9 +105,14 @@ impl Directory {
     }
 
     /// Makes `entries` all that `owner` has. What goes, goes first, so that there is room.
-    pub(super) fn replace(&mut self, now: Instant, owner: &Owner, entries: Vec<Told>) -> Replaced {
+    pub(super) fn replace(
+        &mut self,
+        now: Instant,
+        owner: &Owner,
+        entries: Vec<ToldEntry>,
+    ) -> Replaced {
         let wanted = entries.into_iter();
-        let wanted: BTreeMap<InstanceId, Told> = wanted
+        let wanted: BTreeMap<InstanceId, ToldEntry> = wanted
             .map(|told| (told.entry.instance.clone(), told))
             .collect();
         let mut replaced = Replaced::default();
@@ -115,7 +121,7 @@ impl Directory {
                 replaced.removed += usize::from(self.remove(&key).is_some());
             }
         }
-        for (instance, Told { entry, ttl }) in wanted {
+        for (instance, ToldEntry { entry, ttl }) in wanted {
             let result = match owner {
                 Owner::Peer(_) => self.learn(now, owner, entry, ttl),
                 Owner::Local(_) | Owner::Config | Owner::Registered(_) => self
@@ -131,12 +137,12 @@ impl Directory {
         &mut self,
         replaced: &mut Replaced,
         instance: InstanceId,
-        result: Result<Registered, RegisterError>,
+        result: Result<RegisterChange, RegisterError>,
     ) {
         match result {
-            Ok(Registered::Added) => replaced.added += 1,
-            Ok(Registered::Changed) => replaced.changed += 1,
-            Ok(Registered::Renewed) => {}
+            Ok(RegisterChange::Added) => replaced.added += 1,
+            Ok(RegisterChange::Changed) => replaced.changed += 1,
+            Ok(RegisterChange::Renewed) => {}
             Err(error) => {
                 self.stats.refused += 1;
                 replaced.refused.push((instance, error));
@@ -151,7 +157,7 @@ impl Directory {
         owner: &Owner,
         entry: Entry,
         ttl: Option<Ttl>,
-    ) -> Registered {
+    ) -> RegisterChange {
         let key = key(owner, &entry);
         let before = self.table.get(&key).map(|line| Arc::clone(&line.record));
         if let Some(before) = &before
@@ -159,12 +165,12 @@ impl Directory {
             && before.ttl == ttl
         {
             self.stats.renewed += 1;
-            return Registered::Renewed;
+            return RegisterChange::Renewed;
         }
         let instance = entry.instance.clone();
         let owner = owner.detached();
-        let record = Arc::new(Record {
-            key: Key { owner, instance },
+        let record = Arc::new(EntryRecord {
+            key: EntryKey { owner, instance },
             entry,
             ttl,
             revision: self.history.cursor().revision + 1,
@@ -191,15 +197,15 @@ impl Directory {
         self.changed.insert(record.entry.service.clone());
         self.table.insert(line);
         let change = if before.is_some() {
-            Registered::Changed
+            RegisterChange::Changed
         } else {
-            Registered::Added
+            RegisterChange::Added
         };
         self.history.push(before, Some(record));
         change
     }
 
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Arc<Record>> {
+    pub(super) fn remove(&mut self, key: &EntryKey) -> Option<Arc<EntryRecord>> {
         let line = self.table.remove(key)?;
         self.leases.set(key, None);
         self.holds.set(key, None);
@@ -210,11 +216,11 @@ impl Directory {
     }
 
     /// Lets the lease of an own entry begin at `now`.
-    pub(super) fn renew(&mut self, now: Instant, key: &Key) -> Lease {
+    pub(super) fn renew(&mut self, now: Instant, key: &EntryKey) -> EntryLease {
         let ttl = self.table.get(key).and_then(|line| line.record.ttl);
         let expires = ttl.map(|ttl| now + ttl.duration());
         self.leases.set(key, expires);
-        Lease { ttl, expires }
+        EntryLease { ttl, expires }
     }
 
     /// The key of an entry that `owner` has itself registered, in a life not later than the
@@ -224,8 +230,8 @@ impl Directory {
         owner: &Owner,
         instance: &InstanceId,
         given: Incarnation,
-    ) -> Result<Key, RenewError> {
-        let key = Key {
+    ) -> Result<EntryKey, RenewError> {
+        let key = EntryKey {
             owner: owner.clone(),
             instance: instance.clone(),
         };
@@ -242,8 +248,8 @@ impl Directory {
     }
 }
 
-pub(super) fn key(owner: &Owner, entry: &Entry) -> Key {
-    Key {
+pub(super) fn key(owner: &Owner, entry: &Entry) -> EntryKey {
+    EntryKey {
         owner: owner.clone(),
         instance: entry.instance.clone(),
     }

@@ -22,7 +22,7 @@ pub enum RegisterError {
     Full { limit: usize },
     #[error("a remote provider needs a lease")]
     LeaseNeeded,
-    #[error("what a peer has comes by its picture and its changes")]
+    #[error("what a peer has comes by its snapshot and its changes")]
     OfPeer,
 }
 
@@ -40,7 +40,7 @@ pub enum RenewError {
     },
 }
 
-/// Why what a peer told is not taken. Fetch its picture.
+/// Why what a peer told is not taken. Fetch its snapshot.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum SyncError {
     #[error("the peer is not connected")]

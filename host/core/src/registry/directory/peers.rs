@@ -1,7 +1,7 @@
 //! What peer gateways tell, and what is kept of a peer that is lost.
 //!
 //! ```text
-//!             on_peer_connected              picture or changes
+//!             on_peer_connected              snapshot or changes
 //!   (nothing) ────────────────▶ connected ───────────────────────▶ in step
 //!                                   ▲                                 │
 //!                 on_peer_connected │          on_peer_lost           │
@@ -15,12 +15,14 @@
 
 use std::time::Instant;
 
-use super::{Directory, RegisterError, Registered, Replaced, SyncError, Told, admission::key};
+use super::{
+    Directory, RegisterChange, RegisterError, Replaced, SyncError, ToldEntry, admission::key,
+};
 use crate::{
     registry::{
         entry::Entry,
         lease::Ttl,
-        owner::{InstanceId, Key, Owner},
+        owner::{EntryKey, InstanceId, Owner},
         watch::Cursor,
     },
     text::Text,
@@ -29,7 +31,7 @@ use crate::{
 /// What became of one entry of a peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PeerChange {
-    Put(Told),
+    Put(ToldEntry),
     Removed(InstanceId),
 }
 
@@ -39,7 +41,7 @@ pub struct PeerState {
     pub is_connected: bool,
     /// Since when what it told is stale.
     pub lost_at: Option<Instant>,
-    /// Up to where its changes are known. `None`: fetch its picture.
+    /// Up to where its changes are known. `None`: fetch its snapshot.
     pub cursor: Option<Cursor>,
     pub n_entries: usize,
 }
@@ -54,7 +56,7 @@ pub(super) struct Peer {
 
 impl Directory {
     /// A session with the peer stands. Ask it for its changes since `peer(name).cursor`, or for its
-    /// picture.
+    /// snapshot.
     pub fn on_peer_connected(&mut self, now: Instant, name: &Text) {
         let name = Text::from(name.as_str());
         let owner = Owner::Peer(name.clone());
@@ -92,15 +94,15 @@ impl Directory {
 
     /// Takes `entries` for all that the peer has at `cursor`.
     ///
-    /// Where something is refused the cursor is not kept, so that the picture is fetched again.
+    /// Where something is refused the cursor is not kept, so that the snapshot is fetched again.
     ///
     /// # Errors
     /// `NotConnected`; then nothing has changed.
-    pub fn on_peer_picture(
+    pub fn on_peer_snapshot(
         &mut self,
         now: Instant,
         name: &Text,
-        entries: Vec<Told>,
+        entries: Vec<ToldEntry>,
         cursor: Cursor,
     ) -> Result<Replaced, SyncError> {
         self.check_connected(name)?;
@@ -113,7 +115,7 @@ impl Directory {
     /// Takes what changed at the peer from `since` to `cursor`.
     ///
     /// # Errors
-    /// `Gap` when `since` is not where the last picture or changes ended; then nothing has changed.
+    /// `Gap` when `since` is not where the last snapshot or changes ended; then nothing has changed.
     pub fn on_peer_changes(
         &mut self,
         now: Instant,
@@ -130,14 +132,14 @@ impl Directory {
         let mut replaced = Replaced::default();
         for change in changes {
             match change {
-                PeerChange::Put(Told { entry, ttl }) => {
+                PeerChange::Put(ToldEntry { entry, ttl }) => {
                     let instance = entry.instance.clone();
                     let result = self.learn(now, &owner, entry, ttl);
                     self.note(&mut replaced, instance, result);
                 }
                 PeerChange::Removed(instance) => {
                     let owner = owner.clone();
-                    let removed = self.remove(&Key { owner, instance });
+                    let removed = self.remove(&EntryKey { owner, instance });
                     replaced.removed += usize::from(removed.is_some());
                 }
             }
@@ -166,7 +168,7 @@ impl Directory {
         owner: &Owner,
         entry: Entry,
         ttl: Option<Ttl>,
-    ) -> Result<Registered, RegisterError> {
+    ) -> Result<RegisterChange, RegisterError> {
         if self.table.get(&key(owner, &entry)).is_none() {
             self.check_room(owner, 0)?;
         }
@@ -201,13 +203,13 @@ impl Directory {
         peer.map(|peer| peer.cursor).ok_or(SyncError::NotConnected)
     }
 
-    fn end_of_grace(&self, lost_at: Instant, key: &Key) -> Instant {
+    fn end_of_grace(&self, lost_at: Instant, key: &EntryKey) -> Instant {
         let grace = self.config.peer_grace;
         let ttl = self.table.get(key).and_then(|line| line.record.ttl);
         lost_at + ttl.map_or(grace, |ttl| grace.min(ttl.duration()))
     }
 
-    fn set_stale(&mut self, key: &Key, is_stale: bool) {
+    fn set_stale(&mut self, key: &EntryKey, is_stale: bool) {
         if let Some(line) = self.table.get_mut(key)
             && line.is_stale != is_stale
         {

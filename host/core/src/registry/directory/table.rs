@@ -8,8 +8,8 @@ use std::{
 use crate::{
     registry::{
         health::Monitor,
-        owner::{InstanceId, Key, Owner},
-        snapshot::{Instance, Record},
+        owner::{EntryKey, InstanceId, Owner},
+        snapshot::{EntryRecord, Instance},
     },
     text::Text,
 };
@@ -17,8 +17,8 @@ use crate::{
 /// All entries by key. The other maps follow from `lines`.
 #[derive(Debug, Default)]
 pub(super) struct Table {
-    lines: BTreeMap<Key, Line>,
-    by_service: BTreeMap<Text, BTreeSet<Key>>,
+    lines: BTreeMap<EntryKey, Line>,
+    by_service: BTreeMap<Text, BTreeSet<EntryKey>>,
     /// Who holds a name, among all but peers.
     own: BTreeMap<InstanceId, Owner>,
     n_by_owner: BTreeMap<Owner, usize>,
@@ -28,7 +28,7 @@ pub(super) struct Table {
 /// An entry, and what is known of it beside.
 #[derive(Debug)]
 pub(super) struct Line {
-    pub(super) record: Arc<Record>,
+    pub(super) record: Arc<EntryRecord>,
     pub(super) monitor: Monitor,
     pub(super) is_stale: bool,
 }
@@ -47,11 +47,11 @@ impl Table {
         self.lines.len() - self.n_of_operator
     }
 
-    pub(super) fn get(&self, key: &Key) -> Option<&Line> {
+    pub(super) fn get(&self, key: &EntryKey) -> Option<&Line> {
         self.lines.get(key)
     }
 
-    pub(super) fn get_mut(&mut self, key: &Key) -> Option<&mut Line> {
+    pub(super) fn get_mut(&mut self, key: &EntryKey) -> Option<&mut Line> {
         self.lines.get_mut(key)
     }
 
@@ -71,7 +71,7 @@ impl Table {
         own.map(|(_, line)| line)
     }
 
-    pub(super) fn keys_of(&self, owner: &Owner) -> Vec<Key> {
+    pub(super) fn keys_of(&self, owner: &Owner) -> Vec<EntryKey> {
         self.of_owner(owner)
             .map(|line| line.record.key.clone())
             .collect()
@@ -103,7 +103,7 @@ impl Table {
         self.lines.insert(key, line);
     }
 
-    pub(super) fn remove(&mut self, key: &Key) -> Option<Line> {
+    pub(super) fn remove(&mut self, key: &EntryKey) -> Option<Line> {
         let line = self.lines.remove(key)?;
         if key.owner.is_own() {
             self.own.remove(&key.instance);

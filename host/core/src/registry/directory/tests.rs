@@ -23,11 +23,11 @@ use crate::{
 fn the_same_registration_renews_and_changes_nothing_else() {
     let mut directory = directory();
     let registration = register(&mut directory, 0, &provider("p"), plain("a"));
-    assert_eq!(registration.map(|r| r.change), Ok(Registered::Added));
+    assert_eq!(registration.map(|r| r.change), Ok(RegisterChange::Added));
     fail(&mut directory, &provider("p"), "a");
     let before = directory.cursor();
     let registration = register(&mut directory, 7, &provider("p"), plain("a")).expect("again");
-    assert_eq!(registration.change, Registered::Renewed);
+    assert_eq!(registration.change, RegisterChange::Renewed);
     assert_eq!(registration.lease.expires, Some(at(7 + 60)));
     assert_eq!(directory.cursor(), before);
     // Consul once reset the status of a check that was registered again (consul pull 4904).
@@ -40,7 +40,7 @@ fn other_content_of_the_same_life_replaces() {
     register(&mut directory, 0, &provider("p"), plain("a")).expect("new");
     let heavier = entry("a", |draft| draft.weight = 7);
     let registration = register(&mut directory, 1, &provider("p"), heavier).expect("heavier");
-    assert_eq!(registration.change, Registered::Changed);
+    assert_eq!(registration.change, RegisterChange::Changed);
     assert_eq!(directory.cursor().revision, 2);
     assert_eq!(found(&directory)[0].record.entry.weight, 7);
 }
@@ -118,7 +118,7 @@ fn nobody_keeps_a_name_from_the_operator() {
     register(&mut directory, 0, &provider("p"), plain("users")).expect("free");
     let local = Owner::Local("users".into());
     let registration = directory.register(at(1), &local, plain("users"), None);
-    assert_eq!(registration.map(|r| r.change), Ok(Registered::Added));
+    assert_eq!(registration.map(|r| r.change), Ok(RegisterChange::Added));
     let owners: Vec<_> = found(&directory)
         .iter()
         .map(|i| i.record.key.owner.clone())
@@ -158,7 +158,10 @@ fn a_lease_ends_at_its_end_and_not_before() {
     assert_eq!(directory.poll(at(60)), []);
     assert_eq!(directory.heartbeat_all(at(61), &provider("p")), 1);
     let record = Arc::clone(&found(&directory)[0].record);
-    assert_eq!(directory.poll(at(121)), [Event::LeaseExpired(record)]);
+    assert_eq!(
+        directory.poll(at(121)),
+        [DirectoryEvent::LeaseExpired(record)]
+    );
     assert_eq!(found(&directory), []);
     assert_eq!(directory.poll_timeout(), None);
     check(&directory);
@@ -174,14 +177,14 @@ fn a_provider_comes_back_by_itself_after_its_lease_ended() {
     let beat = directory.heartbeat(at(61), &owner, &name, Incarnation(0));
     assert_eq!(beat, Err(RenewError::NotHeld { instance: name }));
     let registration = register(&mut directory, 61, &owner, plain("a")).expect("free again");
-    assert_eq!(registration.change, Registered::Added);
+    assert_eq!(registration.change, RegisterChange::Added);
 }
 
 #[test]
 fn plugins_and_configuration_need_no_lease_and_providers_do() {
     let mut directory = directory();
     let local = Owner::Local("users".into());
-    let lease = Lease {
+    let lease = EntryLease {
         ttl: None,
         expires: None,
     };
@@ -228,7 +231,7 @@ fn what_was_leased_before_a_restart_is_kept_for_what_was_left() {
 #[test]
 fn a_reload_changes_only_what_differs() {
     let mut directory = directory();
-    let told = |entry| Told { entry, ttl: None };
+    let told = |entry| ToldEntry { entry, ttl: None };
     let first = vec![told(plain("a")), told(plain("b")), told(plain("c"))];
     let replaced = directory.replace_all_of(at(0), &Owner::Config, first);
     assert_eq!((replaced.added, directory.cursor().revision), (3, 3));
@@ -278,7 +281,7 @@ fn check_times(directory: &Directory, table: &Table) {
     let mut n_leased = 0;
     let mut owners = BTreeSet::new();
     for line in table.lines() {
-        let Record { key, ttl, .. } = &*line.record;
+        let EntryRecord { key, ttl, .. } = &*line.record;
         let by_time = if key.owner.is_own() {
             ttl.is_some()
         } else {
@@ -304,20 +307,30 @@ fn register(
     secs: u64,
     owner: &Owner,
     entry: Entry,
-) -> Result<Registration, RegisterError> {
+) -> Result<Registered, RegisterError> {
     directory.register(at(secs), owner, entry, Some(Ttl::default()))
 }
 
 /// As many failed probes as mark an instance down.
 fn fail(directory: &mut Directory, owner: &Owner, name: &str) {
     for _ in 0..3 {
-        directory.on_outcome(at(0), &key_of(owner, name), Source::Probe, Outcome::Failure);
+        directory.on_outcome(
+            at(0),
+            &key_of(owner, name),
+            HealthSource::Probe,
+            HealthOutcome::Failure,
+        );
     }
 }
 
 fn succeed(directory: &mut Directory, owner: &Owner, name: &str) {
     for _ in 0..2 {
-        directory.on_outcome(at(0), &key_of(owner, name), Source::Probe, Outcome::Success);
+        directory.on_outcome(
+            at(0),
+            &key_of(owner, name),
+            HealthSource::Probe,
+            HealthOutcome::Success,
+        );
     }
 }
 
@@ -351,8 +364,8 @@ fn peer(name: &str) -> Owner {
     Owner::Peer(name.into())
 }
 
-fn key_of(owner: &Owner, instance: &str) -> Key {
-    Key {
+fn key_of(owner: &Owner, instance: &str) -> EntryKey {
+    EntryKey {
         owner: owner.clone(),
         instance: InstanceId::new(instance),
     }

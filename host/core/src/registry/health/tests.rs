@@ -1,6 +1,6 @@
 //! Thresholds at their edge, the two sources apart, and the damping of flaps with its bound.
 
-use super::{Health::*, Outcome::*, Source::*, *};
+use super::{Health::*, HealthOutcome::*, HealthSource::*, *};
 use crate::testing::{Rng, epoch};
 
 #[test]
@@ -153,13 +153,13 @@ impl Subject {
         subject
     }
 
-    fn tell(&mut self, source: Source, outcome: Outcome) {
+    fn tell(&mut self, source: HealthSource, outcome: HealthOutcome) {
         let before = self.monitor.health();
         let changed = (self.monitor).on_outcome(&self.config, self.now, source, outcome);
         assert_eq!(changed, self.monitor.health() != before);
     }
 
-    fn check(&mut self, source: Source, outcome: Outcome, expected: Health) {
+    fn check(&mut self, source: HealthSource, outcome: HealthOutcome, expected: Health) {
         self.tell(source, outcome);
         assert_eq!(self.monitor.health(), expected, "{source:?} {outcome:?}");
     }

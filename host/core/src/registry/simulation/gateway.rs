@@ -10,12 +10,12 @@ use super::{
 use crate::{
     registry::{
         address::Address,
-        directory::{Directory, DirectoryConfig, Event, PeerChange, Told},
+        directory::{Directory, DirectoryConfig, DirectoryEvent, PeerChange, ToldEntry},
         entry::{Draft, Entry},
-        owner::{InstanceId, Key, Owner},
+        owner::{EntryKey, InstanceId, Owner},
         query::{Caller, Query},
-        snapshot::Record,
-        watch::{Change, Changes, Cursor, Watch},
+        snapshot::EntryRecord,
+        watch::{Changes, Cursor, DirectoryChange, WatchQuery},
     },
     testing::Rng,
     text::Text,
@@ -86,8 +86,8 @@ impl Gateway {
     }
 
     /// All that it has, by key.
-    pub(super) fn all(&self) -> Vec<Arc<Record>> {
-        self.directory.picture(&everything()).records
+    pub(super) fn all(&self) -> Vec<Arc<EntryRecord>> {
+        self.directory.watch_snapshot(&everything()).records
     }
 
     /// The instances that discovery finds.
@@ -104,16 +104,16 @@ impl Gateway {
     }
 
     /// What it must have whatever happens.
-    pub(super) fn plugin_key(&self) -> Option<Key> {
+    pub(super) fn plugin_key(&self) -> Option<EntryKey> {
         let instance = self.plugin.as_ref()?.instance.clone();
-        Some(Key {
+        Some(EntryKey {
             owner: Owner::Local("plugin".into()),
             instance,
         })
     }
 
     /// Lets time act, and asks the peers.
-    pub(super) fn step(&mut self, now: Instant) -> (Vec<Event>, Vec<Message>) {
+    pub(super) fn step(&mut self, now: Instant) -> (Vec<DirectoryEvent>, Vec<Message>) {
         let mut events = Vec::new();
         if self
             .directory
@@ -163,7 +163,7 @@ impl Gateway {
         match body {
             Body::Hello => return Some(answer(Body::Welcome)),
             Body::Ask(cursor) => return Some(answer(self.answer(cursor))),
-            Body::Welcome | Body::Picture(..) | Body::Changes(..) => {}
+            Body::Welcome | Body::Snapshot(..) | Body::Changes(..) => {}
         }
         let mut followers = self.followers.iter_mut();
         let follower = followers.find(|follower| follower.peer == from)?;
@@ -179,8 +179,8 @@ impl Gateway {
                 let cursor = self.directory.peer(name).and_then(|peer| peer.cursor);
                 return Some(follower.ask(self.idx, self.life, Body::Ask(cursor)));
             }
-            Body::Picture(told, cursor) => {
-                let taken = self.directory.on_peer_picture(now, name, told, cursor);
+            Body::Snapshot(told, cursor) => {
+                let taken = self.directory.on_peer_snapshot(now, name, told, cursor);
                 // An answer may come after the peer was given up.
                 assert!(taken.is_err() || taken.is_ok_and(|taken| taken.refused.is_empty()));
             }
@@ -195,20 +195,20 @@ impl Gateway {
     }
 
     fn answer(&self, cursor: Option<Cursor>) -> Body {
-        let watch = Watch::of_peer();
+        let watch = WatchQuery::of_peer();
         if let Some(since) = cursor
             && let Changes::Since { changes, cursor } =
                 self.directory.changes_since(since, &watch, usize::MAX)
         {
             let changes = changes.into_iter().map(|change| match change {
-                Change::Put(record) => PeerChange::Put(told(&record)),
-                Change::Removed(key) => PeerChange::Removed(key.instance),
+                DirectoryChange::Put(record) => PeerChange::Put(told(&record)),
+                DirectoryChange::Removed(key) => PeerChange::Removed(key.instance),
             });
             return Body::Changes(since, changes.collect(), cursor);
         }
-        let picture = self.directory.exportable();
-        let all = picture.records.iter().map(|record| told(record));
-        Body::Picture(all.collect(), picture.cursor)
+        let snapshot = self.directory.exportable();
+        let all = snapshot.records.iter().map(|record| told(record));
+        Body::Snapshot(all.collect(), snapshot.cursor)
     }
 
     fn load_plugin(&mut self, now: Instant) {
@@ -247,19 +247,19 @@ pub(super) fn name_of(gateway: usize) -> Text {
     Text::from(format!("gateway-{gateway}"))
 }
 
-fn everything() -> Watch {
+fn everything() -> WatchQuery {
     let query = Query {
         caller: Caller::Trusted,
         ..Query::default()
     };
-    Watch {
+    WatchQuery {
         query,
-        ..Watch::default()
+        ..WatchQuery::default()
     }
 }
 
-pub(super) fn told(record: &Record) -> Told {
-    Told {
+pub(super) fn told(record: &EntryRecord) -> ToldEntry {
+    ToldEntry {
         entry: record.entry.clone(),
         ttl: record.ttl,
     }

@@ -9,19 +9,19 @@ use std::{
 use crate::{
     registry::{
         directory::Directory,
-        owner::Key,
+        owner::EntryKey,
         query::{Caller, Query},
-        snapshot::Record,
-        watch::{Change, Changes, Cursor, Scope, Watch},
+        snapshot::EntryRecord,
+        watch::{Changes, Cursor, DirectoryChange, Scope, WatchQuery},
     },
     testing::Rng,
 };
 
-type Records = BTreeMap<Key, Arc<Record>>;
+type Records = BTreeMap<EntryKey, Arc<EntryRecord>>;
 
 #[derive(Debug)]
 pub(super) struct Mirror {
-    watch: Watch,
+    watch: WatchQuery,
     cursor: Option<Cursor>,
     records: Records,
     page: usize,
@@ -49,7 +49,7 @@ impl Mirror {
             ..Query::default()
         };
         Self {
-            watch: Watch { scope, query },
+            watch: WatchQuery { scope, query },
             cursor: None,
             records: Records::new(),
             page: 1 + usize::try_from(rng.below(4)).expect("small"),
@@ -62,7 +62,7 @@ impl Mirror {
 
     /// Takes a page, or nothing, and compares.
     pub(super) fn step(&mut self, rng: &mut Rng, directory: &Directory) {
-        let there = || keyed(directory.picture(&self.watch).records);
+        let there = || keyed(directory.watch_snapshot(&self.watch).records);
         self.log.entry(directory.cursor()).or_insert_with(there);
         if !rng.chance(self.lag_percent) {
             self.take_page(directory);
@@ -86,18 +86,18 @@ impl Mirror {
         match changes {
             Changes::TooOld => {
                 self.n_too_old += 1;
-                let picture = directory.picture(&self.watch);
-                self.cursor = Some(picture.cursor);
-                self.records = keyed(picture.records);
+                let snapshot = directory.watch_snapshot(&self.watch);
+                self.cursor = Some(snapshot.cursor);
+                self.records = keyed(snapshot.records);
             }
             Changes::Since { changes, cursor } => {
                 self.cursor = Some(cursor);
                 for change in changes {
                     match change {
-                        Change::Put(record) => {
+                        DirectoryChange::Put(record) => {
                             self.records.insert(record.key.clone(), record);
                         }
-                        Change::Removed(key) => {
+                        DirectoryChange::Removed(key) => {
                             let known = self.records.remove(&key);
                             assert!(known.is_some(), "{key:?} goes and never came");
                         }
@@ -116,7 +116,7 @@ impl Mirror {
     }
 }
 
-fn keyed(records: Vec<Arc<Record>>) -> Records {
+fn keyed(records: Vec<Arc<EntryRecord>>) -> Records {
     let records = records.into_iter();
     records.map(|record| (record.key.clone(), record)).collect()
 }

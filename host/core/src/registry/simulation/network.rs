@@ -8,7 +8,7 @@ use std::{
 use super::DELAY_MAX;
 use crate::{
     registry::{
-        directory::{PeerChange, Told},
+        directory::{PeerChange, ToldEntry},
         watch::Cursor,
     },
     testing::Rng,
@@ -30,7 +30,7 @@ pub(super) enum Body {
     Welcome,
     /// Changes since there, or everything.
     Ask(Option<Cursor>),
-    Picture(Vec<Told>, Cursor),
+    Snapshot(Vec<ToldEntry>, Cursor),
     Changes(Cursor, Vec<PeerChange>, Cursor),
 }
 

@@ -9,7 +9,7 @@ use crate::{
         directory::RenewError,
         entry::{Draft, Entry},
         lease::Ttl,
-        owner::{Incarnation, Key, Owner},
+        owner::{EntryKey, Incarnation, Owner},
     },
     testing::Rng,
 };
@@ -52,7 +52,7 @@ impl Provider {
     }
 
     /// What its gateway must have at `now`: the lease runs since it was last heard.
-    pub(super) fn expected(&self, now: Instant) -> Option<Key> {
+    pub(super) fn expected(&self, now: Instant) -> Option<EntryKey> {
         let is_leased = self
             .heard_at
             .is_some_and(|at| now < at + self.ttl.duration());
@@ -137,8 +137,8 @@ impl Provider {
         registered.expect("nobody else has its name, and there is room");
     }
 
-    fn key(&self) -> Key {
-        Key {
+    fn key(&self) -> EntryKey {
+        EntryKey {
             owner: self.owner.clone(),
             instance: self.draft.instance.clone(),
         }

@@ -16,16 +16,16 @@ use super::{
 };
 use crate::{
     registry::{
-        directory::{Event, Told, tests::check},
-        health::{Outcome, Source},
-        owner::{InstanceId, Key, Owner},
-        snapshot::Record,
+        directory::{DirectoryEvent, ToldEntry, tests::check},
+        health::{HealthOutcome, HealthSource},
+        owner::{EntryKey, InstanceId, Owner},
+        snapshot::EntryRecord,
     },
     testing::{Rng, epoch},
     text::Text,
 };
 
-type Records = Vec<Arc<Record>>;
+type Records = Vec<Arc<EntryRecord>>;
 
 const TROUBLE: Duration = Duration::from_secs(20);
 
@@ -137,9 +137,9 @@ impl World {
             let (events, messages) = gateway.step(now);
             for event in events {
                 match event {
-                    Event::LeaseExpired(_) => self.tally.expired += 1,
-                    Event::GraceOver(_) => self.tally.graces += 1,
-                    Event::Recovered(_) => {}
+                    DirectoryEvent::LeaseExpired(_) => self.tally.expired += 1,
+                    DirectoryEvent::GraceOver(_) => self.tally.graces += 1,
+                    DirectoryEvent::Recovered(_) => {}
                 }
             }
             for message in messages {
@@ -147,10 +147,10 @@ impl World {
             }
             gateway.mirror.step(&mut self.rng, &gateway.directory);
         }
-        let pictures = self.gateways.iter();
-        let pictures: Vec<Records> = pictures.map(|gateway| gateway.all()).collect();
-        self.note_exports(&pictures);
-        for (idx, records) in pictures.iter().enumerate() {
+        let snapshots = self.gateways.iter();
+        let snapshots: Vec<Records> = snapshots.map(|gateway| gateway.all()).collect();
+        self.note_exports(&snapshots);
+        for (idx, records) in snapshots.iter().enumerate() {
             self.check_own(idx, records);
             self.check_learned(idx, records);
         }
@@ -202,14 +202,14 @@ impl World {
             }
             for record in gateway.all() {
                 let outcome = if rng.chance(60) {
-                    Outcome::Failure
+                    HealthOutcome::Failure
                 } else {
-                    Outcome::Success
+                    HealthOutcome::Success
                 };
                 let source = if rng.chance(50) {
-                    Source::Call
+                    HealthSource::Call
                 } else {
-                    Source::Probe
+                    HealthSource::Probe
                 };
                 gateway
                     .directory
@@ -218,9 +218,9 @@ impl World {
         }
     }
 
-    fn note_exports(&mut self, pictures: &[Records]) {
+    fn note_exports(&mut self, snapshots: &[Records]) {
         let now = self.now;
-        for (idx, records) in pictures.iter().enumerate() {
+        for (idx, records) in snapshots.iter().enumerate() {
             for record in records.iter().filter(|record| record.key.owner.is_own()) {
                 let key = (idx, record.key.instance.clone());
                 let fresh = Export {
@@ -243,7 +243,7 @@ impl World {
             .iter()
             .filter(|provider| provider.home == idx);
         let guests = guests.filter_map(|provider| provider.expected(self.now));
-        let expected: Vec<Key> = guests.chain(self.gateways[idx].plugin_key()).collect();
+        let expected: Vec<EntryKey> = guests.chain(self.gateways[idx].plugin_key()).collect();
         let directory = &mut self.gateways[idx].directory;
         let snapshot = directory.snapshot();
         for key in expected {
@@ -313,9 +313,9 @@ impl World {
 
     /// Everybody knows what everybody answers for, and finds the same.
     fn check_converged(&self) {
-        let exported = |idx: usize| -> Vec<Told> {
+        let exported = |idx: usize| -> Vec<ToldEntry> {
             let exported = self.gateways[idx].directory.exportable().records;
-            let mut exported: Vec<Told> = exported.iter().map(|record| told(record)).collect();
+            let mut exported: Vec<ToldEntry> = exported.iter().map(|record| told(record)).collect();
             exported.sort_by(|a, b| a.entry.instance.cmp(&b.entry.instance));
             exported
         };
@@ -327,7 +327,7 @@ impl World {
             let records = gateway.all();
             for peer in (0..n).filter(|peer| *peer != idx) {
                 let learned = told_by(&records, &self.names[peer]);
-                let learned: Vec<Told> = learned.map(|record| told(record)).collect();
+                let learned: Vec<ToldEntry> = learned.map(|record| told(record)).collect();
                 assert_eq!(learned, exported(peer), "what {idx} knows of {peer}");
                 let state = gateway.directory.peer(&self.names[peer]);
                 assert!(state.is_some_and(|state| state.is_connected && state.lost_at.is_none()));
@@ -337,7 +337,7 @@ impl World {
 }
 
 /// What `peer` told, of all that a gateway has.
-fn told_by<'a>(records: &'a Records, peer: &'a Text) -> impl Iterator<Item = &'a Arc<Record>> {
+fn told_by<'a>(records: &'a Records, peer: &'a Text) -> impl Iterator<Item = &'a Arc<EntryRecord>> {
     let of_peer = move |owner: &Owner| matches!(owner, Owner::Peer(name) if name == peer);
     records
         .iter()
@@ -398,7 +398,7 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{cuts} cuts, {losses} lossy links, {restarts} restarts, {expired} leases expired, \
-             {graces} graces over, {panics} steps in panic, {too_old} pictures for watchers, \
+             {graces} graces over, {panics} steps in panic, {too_old} snapshots for watchers, \
              {compared} states compared"
         )
     }

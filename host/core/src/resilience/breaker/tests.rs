@@ -17,8 +17,8 @@ fn opens_after_exactly_the_threshold_of_failures_in_a_row() {
             "a success starts the count again"
         );
     }
-    assert_eq!(fail(&mut breaker, now), Some(State::Open));
-    assert_eq!(breaker.state(now), State::Open);
+    assert_eq!(fail(&mut breaker, now), Some(BreakerState::Open));
+    assert_eq!(breaker.state(now), BreakerState::Open);
 }
 
 #[test]
@@ -28,8 +28,8 @@ fn says_when_probes_begin_and_lets_them_through_on_time() {
     assert_eq!(breaker.try_admit(now), refused(MINUTE));
     let nearly = now + MINUTE - NANOSECOND;
     assert_eq!(breaker.try_admit(nearly), refused(NANOSECOND));
-    assert_eq!(breaker.state(nearly), State::Open);
-    assert_eq!(breaker.state(now + MINUTE), State::HalfOpen);
+    assert_eq!(breaker.state(nearly), BreakerState::Open);
+    assert_eq!(breaker.state(now + MINUTE), BreakerState::HalfOpen);
     let _probe = breaker.try_admit(now + MINUTE).expect("a probe");
 }
 
@@ -54,8 +54,8 @@ fn closes_after_exactly_two_successful_probes() {
     let (mut breaker, opened) = open();
     let now = opened + MINUTE;
     assert_eq!(succeed(&mut breaker, now), None);
-    assert_eq!(breaker.state(now), State::HalfOpen);
-    assert_eq!(succeed(&mut breaker, now), Some(State::Closed));
+    assert_eq!(breaker.state(now), BreakerState::HalfOpen);
+    assert_eq!(succeed(&mut breaker, now), Some(BreakerState::Closed));
     assert!(breaker.is_calm());
 }
 
@@ -64,7 +64,7 @@ fn one_failed_probe_opens_it_for_the_whole_timeout() {
     let (mut breaker, opened) = open();
     let now = opened + MINUTE;
     assert_eq!(succeed(&mut breaker, now), None);
-    assert_eq!(fail(&mut breaker, now), Some(State::Open));
+    assert_eq!(fail(&mut breaker, now), Some(BreakerState::Open));
     let retry_after = MINUTE;
     assert_eq!(breaker.try_admit(now), Err(Open { retry_after }));
 }
@@ -82,7 +82,7 @@ fn a_straggler_of_an_earlier_era_is_not_judged() {
     assert_eq!(breaker.on_success(success), None);
     assert_eq!(breaker.on_failure(failure, now), None);
     breaker.on_cancel(cancelled);
-    assert_eq!(breaker.state(now), State::HalfOpen);
+    assert_eq!(breaker.state(now), BreakerState::HalfOpen);
     let _second = breaker.try_admit(now).expect("a second probe");
     let _third = breaker.try_admit(now).expect("a third probe");
     assert!(breaker.try_admit(now).is_err(), "no place was given back");
@@ -101,7 +101,7 @@ fn is_calm_while_a_success_would_change_nothing() {
     }
     assert_eq!(
         breaker.on_failure(Ticket::calm(era), now),
-        Some(State::Open)
+        Some(BreakerState::Open)
     );
     assert_eq!(breaker.on_failure(Ticket::calm(era), now), None);
     assert!(!breaker.is_calm());
@@ -162,12 +162,12 @@ fn open() -> (Breaker, Instant) {
     (breaker, now)
 }
 
-fn succeed(breaker: &mut Breaker, now: Instant) -> Option<State> {
+fn succeed(breaker: &mut Breaker, now: Instant) -> Option<BreakerState> {
     let ticket = breaker.try_admit(now).expect("admitted");
     breaker.on_success(ticket)
 }
 
-fn fail(breaker: &mut Breaker, now: Instant) -> Option<State> {
+fn fail(breaker: &mut Breaker, now: Instant) -> Option<BreakerState> {
     let ticket = breaker.try_admit(now).expect("admitted");
     breaker.on_failure(ticket, now)
 }
@@ -176,5 +176,5 @@ fn fail_five_times(breaker: &mut Breaker, now: Instant) {
     for _ in 0..4 {
         assert_eq!(fail(breaker, now), None);
     }
-    assert_eq!(fail(breaker, now), Some(State::Open));
+    assert_eq!(fail(breaker, now), Some(BreakerState::Open));
 }

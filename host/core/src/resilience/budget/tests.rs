@@ -90,38 +90,41 @@ fn never_gives_more_than_the_share_of_the_window() {
 
 #[test]
 fn refuses_what_cannot_work_by_name() {
-    use BudgetConfigError as Fault;
-    let good = BudgetConfig::default();
-    let check = |config, fault| assert_eq!(Budget::new(config, testing::epoch()).err(), fault);
-    check(BudgetConfig { ratio: 0.0, ..good }, None);
+    use RetryBudgetConfigError as Fault;
+    let good = RetryBudgetConfig::default();
+    let check = |config, fault| assert_eq!(RetryBudget::new(config, testing::epoch()).err(), fault);
+    check(RetryBudgetConfig { ratio: 0.0, ..good }, None);
     check(
-        BudgetConfig {
+        RetryBudgetConfig {
             ratio: 10.0,
             ..good
         },
         None,
     );
     for ratio in [-0.1, 10.1, f64::INFINITY] {
-        check(BudgetConfig { ratio, ..good }, Some(Fault::Ratio(ratio)));
+        check(
+            RetryBudgetConfig { ratio, ..good },
+            Some(Fault::Ratio(ratio)),
+        );
     }
-    let nan = BudgetConfig {
+    let nan = RetryBudgetConfig {
         ratio: f64::NAN,
         ..good
     };
     assert!(matches!(
-        Budget::new(nan, testing::epoch()),
+        RetryBudget::new(nan, testing::epoch()),
         Err(Fault::Ratio(_))
     ));
     let window = WINDOW_MIN;
-    check(BudgetConfig { window, ..good }, None);
+    check(RetryBudgetConfig { window, ..good }, None);
     let window = WINDOW_MIN - NANOSECOND;
     check(
-        BudgetConfig { window, ..good },
+        RetryBudgetConfig { window, ..good },
         Some(Fault::WindowTooShort(window)),
     );
     let window = DURATION_MAX + NANOSECOND;
     check(
-        BudgetConfig { window, ..good },
+        RetryBudgetConfig { window, ..good },
         Some(Fault::WindowTooLong(window)),
     );
 }
@@ -129,13 +132,13 @@ fn refuses_what_cannot_work_by_name() {
 const WINDOW: Duration = Duration::from_secs(10);
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
-fn budget(min_per_second: u32) -> (Budget, Instant) {
-    let config = BudgetConfig {
+fn budget(min_per_second: u32) -> (RetryBudget, Instant) {
+    let config = RetryBudgetConfig {
         min_per_second,
-        ..BudgetConfig::default()
+        ..RetryBudgetConfig::default()
     };
     let now = testing::epoch();
-    (Budget::new(config, now).expect("it works"), now)
+    (RetryBudget::new(config, now).expect("it works"), now)
 }
 
 fn forget(times: &mut VecDeque<Instant>, now: Instant, age: Duration) {

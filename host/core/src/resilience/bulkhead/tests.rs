@@ -8,19 +8,19 @@ use crate::testing::{self, Rng};
 #[test]
 fn lets_in_as_many_as_the_limit_and_queues_the_next() {
     let (mut bulkhead, now) = bulkhead(2, 10);
-    assert_eq!(bulkhead.admit(now, 50, None, 1), Admission::Go);
-    assert_eq!(bulkhead.admit(now, 50, None, 2), Admission::Go);
+    assert_eq!(bulkhead.admit(now, 50, None, 1), BulkheadAdmission::Go);
+    assert_eq!(bulkhead.admit(now, 50, None, 2), BulkheadAdmission::Go);
     assert_eq!(bulkhead.admit(now, 50, None, 3), WAIT);
     assert_eq!((bulkhead.in_flight(), bulkhead.n_waiting()), (2, 1));
     assert_eq!(finish(&mut bulkhead, now, 1), [3]);
     assert_eq!(finish(&mut bulkhead, now, 2), []);
-    assert_eq!(bulkhead.admit(now, 50, None, 4), Admission::Go);
+    assert_eq!(bulkhead.admit(now, 50, None, 4), BulkheadAdmission::Go);
 }
 
 #[test]
 fn without_a_queue_what_cannot_go_is_refused() {
     let (mut bulkhead, now) = bulkhead(1, 0);
-    assert_eq!(bulkhead.admit(now, 50, None, 1), Admission::Go);
+    assert_eq!(bulkhead.admit(now, 50, None, 1), BulkheadAdmission::Go);
     let full = shed(1000, ShedReason::QueueFull);
     assert_eq!(bulkhead.admit(now, 255, None, 2), full);
 }
@@ -28,7 +28,7 @@ fn without_a_queue_what_cannot_go_is_refused() {
 #[test]
 fn the_more_urgent_takes_the_place_of_the_last_of_the_least_urgent() {
     let (mut bulkhead, now) = bulkhead(1, 3);
-    assert_eq!(bulkhead.admit(now, 50, None, 1), Admission::Go);
+    assert_eq!(bulkhead.admit(now, 50, None, 1), BulkheadAdmission::Go);
     for (id, priority) in [(2, 50), (3, 10), (4, 10)] {
         assert_eq!(bulkhead.admit(now, priority, None, id), WAIT);
     }
@@ -38,14 +38,14 @@ fn the_more_urgent_takes_the_place_of_the_last_of_the_least_urgent() {
         full,
         "as urgent is not more urgent"
     );
-    let displaced = Some(Refused {
+    let displaced = Some(BulkheadRefused {
         id: 4,
         retry_after: SECOND,
         reason: ShedReason::Displaced,
     });
     assert_eq!(
         bulkhead.admit(now, 11, None, 6),
-        Admission::Wait { displaced }
+        BulkheadAdmission::Wait { displaced }
     );
     let order: Vec<u64> = [1, 2, 6]
         .iter()
@@ -57,10 +57,10 @@ fn the_more_urgent_takes_the_place_of_the_last_of_the_least_urgent() {
 #[test]
 fn refuses_at_once_what_would_come_too_late() {
     let (mut bulkhead, start) = bulkhead(1, 10);
-    assert_eq!(bulkhead.admit(start, 50, None, 1), Admission::Go);
+    assert_eq!(bulkhead.admit(start, 50, None, 1), BulkheadAdmission::Go);
     let now = start + SECOND;
     assert_eq!(finish(&mut bulkhead, now, 1), [], "a call takes a second");
-    assert_eq!(bulkhead.admit(now, 50, None, 2), Admission::Go);
+    assert_eq!(bulkhead.admit(now, 50, None, 2), BulkheadAdmission::Go);
     // A second until its turn, and a second for itself.
     let nearly = now + SECOND * 2 - Duration::from_nanos(1);
     let refused = shed(1000, ShedReason::WaitTooLong);
@@ -75,7 +75,7 @@ fn refuses_at_once_what_would_come_too_late() {
 #[test]
 fn who_waits_in_vain_is_told_on_time_and_never_goes() {
     let (mut bulkhead, now) = bulkhead(1, 10);
-    assert_eq!(bulkhead.admit(now, 50, None, 1), Admission::Go);
+    assert_eq!(bulkhead.admit(now, 50, None, 1), BulkheadAdmission::Go);
     assert_eq!(bulkhead.poll_timeout(), None);
     assert_eq!(bulkhead.admit(now, 50, Some(now + SECOND / 2), 2), WAIT);
     assert_eq!(bulkhead.admit(now, 50, Some(now + SECOND * 9), 3), WAIT);
@@ -100,7 +100,7 @@ fn who_waits_in_vain_is_told_on_time_and_never_goes() {
 #[test]
 fn nobody_waits_longer_than_a_second() {
     let (mut bulkhead, now) = bulkhead(1, 10);
-    assert_eq!(bulkhead.admit(now, 50, None, 1), Admission::Go);
+    assert_eq!(bulkhead.admit(now, 50, None, 1), BulkheadAdmission::Go);
     assert_eq!(bulkhead.admit(now, 50, None, 2), WAIT);
     assert_eq!(bulkhead.poll(now + SECOND - Duration::from_nanos(1)), None);
     assert_eq!(
@@ -112,7 +112,7 @@ fn nobody_waits_longer_than_a_second() {
 #[test]
 fn says_when_the_queue_will_have_drained() {
     let (mut bulkhead, start) = bulkhead(2, 4);
-    assert_eq!(bulkhead.admit(start, 50, None, 1), Admission::Go);
+    assert_eq!(bulkhead.admit(start, 50, None, 1), BulkheadAdmission::Go);
     let now = start + SECOND;
     assert_eq!(finish(&mut bulkhead, now, 1), []);
     for id in 2..8 {
@@ -151,26 +151,28 @@ fn always_holds_what_it_promises() {
                 let n = rng.below(ids.len() as u64);
                 ids.iter().nth(usize::try_from(n).expect("small")).copied()
             };
-            let mut ready = Ready::new();
+            let mut ready = BulkheadReady::new();
             match rng.below(8) {
                 0..4 => {
                     let priority = u8::try_from(rng.below(3)).expect("small");
                     let left = Duration::from_millis(1 + rng.below(2000));
                     let deadline = rng.chance(50).then(|| now + left);
                     match bulkhead.admit(now, priority, deadline, id) {
-                        Admission::Go => assert!(running.insert(id) && waiting.is_empty()),
-                        Admission::Wait { displaced } => {
+                        BulkheadAdmission::Go => assert!(running.insert(id) && waiting.is_empty()),
+                        BulkheadAdmission::Wait { displaced } => {
                             waiting.insert(id);
-                            let is_known = |refused: Refused| waiting.remove(&refused.id);
+                            let is_known = |refused: BulkheadRefused| waiting.remove(&refused.id);
                             assert!(displaced.is_none_or(is_known));
                         }
-                        Admission::Shed { retry_after, .. } => assert!(!retry_after.is_zero()),
+                        BulkheadAdmission::Shed { retry_after, .. } => {
+                            assert!(!retry_after.is_zero())
+                        }
                     }
                 }
                 4..6 => {
                     if let Some(id) = any(&running, &mut rng) {
                         running.remove(&id);
-                        ready = bulkhead.on_finish(now, id, Outcome::Served);
+                        ready = bulkhead.on_finish(now, id, BulkheadOutcome::Served);
                     }
                 }
                 6 => {
@@ -214,14 +216,14 @@ fn refuses_what_cannot_work_by_name() {
     check(good, None);
     check(
         BulkheadConfig {
-            limit: Limit::Fixed(1),
+            limit: BulkheadLimit::Fixed(1),
             ..good
         },
         None,
     );
     check(
         BulkheadConfig {
-            limit: Limit::Fixed(0),
+            limit: BulkheadLimit::Fixed(0),
             ..good
         },
         Some(Fault::NoLimit),
@@ -250,17 +252,17 @@ fn refuses_what_cannot_work_by_name() {
         limit_min: 0,
         ..AdaptiveConfig::default()
     };
-    let limit = Limit::Adaptive(adaptive);
+    let limit = BulkheadLimit::Adaptive(adaptive);
     let fault = Fault::Adaptive(AdaptiveConfigError::NoMinimum);
     check(BulkheadConfig { limit, ..good }, Some(fault));
 }
 
 const SECOND: Duration = Duration::from_secs(1);
-const WAIT: Admission = Admission::Wait { displaced: None };
+const WAIT: BulkheadAdmission = BulkheadAdmission::Wait { displaced: None };
 
 fn bulkhead(limit: u32, queue_max: u32) -> (Bulkhead, Instant) {
     let config = BulkheadConfig {
-        limit: Limit::Fixed(limit),
+        limit: BulkheadLimit::Fixed(limit),
         queue_max,
         ..BulkheadConfig::default()
     };
@@ -269,15 +271,17 @@ fn bulkhead(limit: u32, queue_max: u32) -> (Bulkhead, Instant) {
 }
 
 fn finish(bulkhead: &mut Bulkhead, now: Instant, id: u64) -> Vec<u64> {
-    bulkhead.on_finish(now, id, Outcome::Served).into_vec()
+    bulkhead
+        .on_finish(now, id, BulkheadOutcome::Served)
+        .into_vec()
 }
 
 fn cancel(bulkhead: &mut Bulkhead, now: Instant, id: u64) -> Vec<u64> {
     bulkhead.on_cancel(now, id).into_vec()
 }
 
-const fn shed(millis: u64, reason: ShedReason) -> Admission {
-    Admission::Shed {
+const fn shed(millis: u64, reason: ShedReason) -> BulkheadAdmission {
+    BulkheadAdmission::Shed {
         retry_after: Duration::from_millis(millis),
         reason,
     }

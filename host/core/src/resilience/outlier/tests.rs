@@ -21,7 +21,7 @@ fn the_fifth_error_in_a_row_ejects_at_once() {
     let cause = Cause::ConsecutiveErrors;
     assert_eq!(
         error(&mut ejector, 1, now),
-        Some(Change::Ejected {
+        Some(EjectionChange::Ejected {
             id: 1,
             cause,
             until
@@ -38,7 +38,7 @@ fn comes_back_on_time_with_a_clean_record() {
     let back = now + SECOND * 30;
     assert_eq!(ejector.poll(back - NANOSECOND), []);
     assert_eq!(ejector.poll_timeout().map(|(at, _)| at), Some(back));
-    assert_eq!(ejector.poll(back), [Change::Returned { id: 1 }]);
+    assert_eq!(ejector.poll(back), [EjectionChange::Returned { id: 1 }]);
     assert_eq!(ejector.n_ejected(), 0);
     assert_eq!(error(&mut ejector, 1, back), None);
 }
@@ -50,7 +50,7 @@ fn is_out_longer_each_time_and_at_most_300_seconds() {
         fail(&mut ejector, 1, now);
         let back = now + SECOND * seconds;
         assert_eq!(ejector.poll(back - NANOSECOND), [], "{seconds} s");
-        assert_eq!(ejector.poll(back), [Change::Returned { id: 1 }]);
+        assert_eq!(ejector.poll(back), [EjectionChange::Returned { id: 1 }]);
         now = back;
     }
 }
@@ -61,7 +61,7 @@ fn each_interval_without_ejection_forgives_one() {
     for _ in 0..2 {
         fail(&mut ejector, 1, now);
         now += SECOND * 60;
-        assert_eq!(ejector.poll(now), [Change::Returned { id: 1 }]);
+        assert_eq!(ejector.poll(now), [EjectionChange::Returned { id: 1 }]);
     }
     // The interval in which it came back does not count; the one after it does.
     now += SECOND * 30;
@@ -136,7 +136,7 @@ fn who_could_not_be_ejected_is_when_there_is_room_again() {
     fail(&mut ejector, 1, now);
     assert!(ejector.is_ejected(0) && !ejector.is_ejected(1));
     let back = now + SECOND * 30;
-    assert_eq!(ejector.poll(back), [Change::Returned { id: 0 }]);
+    assert_eq!(ejector.poll(back), [EjectionChange::Returned { id: 0 }]);
     assert!(error(&mut ejector, 1, back).is_some());
 }
 
@@ -206,7 +206,7 @@ fn a_latency_over_three_times_the_median_ejects() {
         let changes = ejector.poll(now + SECOND * 30);
         let until = now + SECOND * 60;
         let cause = Cause::Latency;
-        let expected = Change::Ejected {
+        let expected = EjectionChange::Ejected {
             id: 0,
             cause,
             until,
@@ -263,7 +263,10 @@ fn who_leaves_is_forgotten_and_who_stays_is_not() {
 fn when_only_the_ejected_remain_they_return() {
     let (mut ejector, now) = ejector(4);
     fail(&mut ejector, 1, now);
-    assert_eq!(ejector.set_members([1]), [Change::Returned { id: 1 }]);
+    assert_eq!(
+        ejector.set_members([1]),
+        [EjectionChange::Returned { id: 1 }]
+    );
     assert_eq!(ejector.n_ejected(), 0);
     assert_eq!(ejector.poll_timeout(), None);
 }
@@ -336,14 +339,14 @@ fn with(config: OutlierConfig, n: u32) -> (Ejector<u32>, Instant) {
     (ejector, now)
 }
 
-fn error(ejector: &mut Ejector<u32>, id: u32, now: Instant) -> Option<Change<u32>> {
+fn error(ejector: &mut Ejector<u32>, id: u32, now: Instant) -> Option<EjectionChange<u32>> {
     ejector.on_result(id, now, true, MILLISECOND)
 }
 
 /// Fails as often as it takes; says until when it is out.
 fn fail(ejector: &mut Ejector<u32>, id: u32, now: Instant) -> Option<Instant> {
     (0..5).find_map(|_| match error(ejector, id, now)? {
-        Change::Ejected { until, .. } => Some(until),
-        Change::Returned { .. } => None,
+        EjectionChange::Ejected { until, .. } => Some(until),
+        EjectionChange::Returned { .. } => None,
     })
 }

@@ -8,8 +8,8 @@ use super::*;
 fn the_last_try_is_the_last() {
     let error = refused();
     assert!(is_again(decide(&error, 2, Safety::Idempotent)));
-    check(&error, 3, Safety::Idempotent, Reason::Attempts);
-    check(&error, u32::MAX, Safety::Idempotent, Reason::Attempts);
+    check(&error, 3, Safety::Idempotent, RetryReason::Attempts);
+    check(&error, u32::MAX, Safety::Idempotent, RetryReason::Attempts);
 }
 
 #[test]
@@ -20,7 +20,7 @@ fn a_fault_of_the_client_is_never_tried_again() {
             for safety in [Safety::Idempotent, Safety::Unsent, Safety::Once] {
                 assert_eq!(
                     everything().decide(&error, 1, safety, None, 0),
-                    Decision::Stop(Reason::Client)
+                    Decision::Stop(RetryReason::Client)
                 );
             }
         }
@@ -31,7 +31,7 @@ fn a_fault_of_the_client_is_never_tried_again() {
 fn a_message_that_is_too_large_is_too_large_elsewhere() {
     let error = Error::too_long(9, 8, "calls.body-bytes-max", Blame::Upstream);
     for safety in [Safety::Idempotent, Safety::Unsent, Safety::Once] {
-        check(&error, 1, safety, Reason::Never);
+        check(&error, 1, safety, RetryReason::Never);
     }
 }
 
@@ -47,7 +47,7 @@ fn only_the_kinds_that_are_named() {
         if named.contains(&kind) {
             assert!(is_again(decide(&error, 1, Safety::Idempotent)), "{kind}");
         } else {
-            check(&error, 1, Safety::Idempotent, Reason::Kind);
+            check(&error, 1, Safety::Idempotent, RetryReason::Kind);
         }
         assert!(is_again(everything().decide(
             &error,
@@ -75,7 +75,7 @@ fn what_was_refused_was_not_begun_whoever_refused_it() {
 fn the_gateway_knows_when_nothing_helps() {
     for safety in [Safety::Idempotent, Safety::Unsent, Safety::Once] {
         let error = refused().with_retry(Retry::Never);
-        check(&error, 1, safety, Reason::Never);
+        check(&error, 1, safety, RetryReason::Never);
     }
 }
 
@@ -92,7 +92,7 @@ fn what_may_have_been_begun_is_repeated_only_where_safe() {
         let error = Error::new(Kind::Unavailable, blame, "gone").with_retry(retry);
         assert!(is_again(decide(&error, 1, Safety::Idempotent)));
         assert!(is_again(decide(&error, 1, Safety::Unsent)));
-        check(&error, 1, Safety::Once, Reason::Unsafe);
+        check(&error, 1, Safety::Once, RetryReason::Unsafe);
     }
 }
 
@@ -132,7 +132,7 @@ fn waits_as_long_as_asked_but_not_longer_than_the_policy_waits() {
         }
     );
     let error = refused().with_retry(Retry::After(most + NANOSECOND));
-    check(&error, 1, Safety::Once, Reason::Later);
+    check(&error, 1, Safety::Once, RetryReason::Later);
 }
 
 #[test]
@@ -140,8 +140,11 @@ fn never_waits_to_the_deadline() {
     let error = refused().with_retry(Retry::After(SECOND));
     let decide = |remaining| policy().decide(&error, 1, Safety::Once, Some(remaining), 0);
     assert!(is_again(decide(SECOND + NANOSECOND)));
-    assert_eq!(decide(SECOND), Decision::Stop(Reason::Deadline));
-    assert_eq!(decide(Duration::ZERO), Decision::Stop(Reason::Deadline));
+    assert_eq!(decide(SECOND), Decision::Stop(RetryReason::Deadline));
+    assert_eq!(
+        decide(Duration::ZERO),
+        Decision::Stop(RetryReason::Deadline)
+    );
 }
 
 #[test]
@@ -281,7 +284,7 @@ fn decide(error: &Error, tries: u32, safety: Safety) -> Decision {
     policy().decide(error, tries, safety, None, 0)
 }
 
-fn check(error: &Error, tries: u32, safety: Safety, reason: Reason) {
+fn check(error: &Error, tries: u32, safety: Safety, reason: RetryReason) {
     assert_eq!(decide(error, tries, safety), Decision::Stop(reason));
 }
 

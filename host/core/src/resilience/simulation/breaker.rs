@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::{Agenda, for_each_seed, interarrival};
 use crate::{
-    resilience::breaker::{Breaker, BreakerConfig, Open, State, Ticket},
+    resilience::breaker::{Breaker, BreakerConfig, BreakerState, Open, Ticket},
     testing::{self, Rng},
 };
 
@@ -172,7 +172,7 @@ impl Run {
         assert_eq!(change, expected, "{:?}", self.breaker);
     }
 
-    fn reckon(&mut self, now: Instant, end: End) -> Option<State> {
+    fn reckon(&mut self, now: Instant, end: End) -> Option<BreakerState> {
         let is_open = self.opened.is_some();
         match end {
             End::Dropped => return None,
@@ -183,7 +183,7 @@ impl Run {
         if is_open && self.n_successes == self.config.success_threshold {
             (self.n_failures, self.n_successes, self.opened) = (0, 0, None);
             self.n_closed += 1;
-            return Some(State::Closed);
+            return Some(BreakerState::Closed);
         }
         let threshold = if is_open {
             1
@@ -193,7 +193,7 @@ impl Run {
         if end == End::Failure && self.n_failures >= threshold {
             (self.n_failures, self.n_successes, self.opened) = (0, 0, Some(now));
             self.n_opened += 1;
-            return Some(State::Open);
+            return Some(BreakerState::Open);
         }
         None
     }

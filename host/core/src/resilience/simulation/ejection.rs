@@ -8,7 +8,7 @@ use std::{
 
 use super::{for_each_seed, interarrival, percentile};
 use crate::{
-    resilience::outlier::{Change, Ejector, OutlierConfig},
+    resilience::outlier::{EjectionChange, Ejector, OutlierConfig},
     testing::{self, Rng},
 };
 
@@ -148,10 +148,10 @@ impl Run {
         at
     }
 
-    fn follow(&mut self, changes: impl IntoIterator<Item = Change<u32>>, sick: Instant) {
+    fn follow(&mut self, changes: impl IntoIterator<Item = EjectionChange<u32>>, sick: Instant) {
         for change in changes {
             match change {
-                Change::Ejected { id, until, .. } => {
+                EjectionChange::Ejected { id, until, .. } => {
                     assert!(self.out.insert(id) && until > self.now);
                     if self.bad.contains(&id) {
                         self.delay.get_or_insert(self.now - sick);
@@ -159,7 +159,7 @@ impl Run {
                         self.n_wrong += 1;
                     }
                 }
-                Change::Returned { id } => assert!(self.out.remove(&id)),
+                EjectionChange::Returned { id } => assert!(self.out.remove(&id)),
             }
         }
         let most = (self.n / 10).max(1);

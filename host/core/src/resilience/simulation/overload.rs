@@ -11,7 +11,10 @@ use super::{Agenda, for_each_seed, interarrival, mean, percentile, service::Serv
 use crate::{
     resilience::{
         adaptive::AdaptiveConfig,
-        bulkhead::{Admission, Bulkhead, BulkheadConfig, Limit, Outcome, Ready},
+        bulkhead::{
+            Bulkhead, BulkheadAdmission, BulkheadConfig, BulkheadLimit, BulkheadOutcome,
+            BulkheadReady,
+        },
     },
     testing::{self, Rng},
 };
@@ -115,7 +118,7 @@ impl Run {
         let service = Service::new(n_servers, Duration::from_millis(20));
         let between = Duration::from_secs_f64(1.0 / (service.per_second() * load));
         // Ten times as often as by default, so that probes are in what is measured.
-        let limit = Limit::Adaptive(AdaptiveConfig {
+        let limit = BulkheadLimit::Adaptive(AdaptiveConfig {
             probe_interval: Duration::from_secs(3),
             ..AdaptiveConfig::default()
         });
@@ -167,8 +170,8 @@ impl Run {
         };
         let priority = if is_urgent { 200 } else { 50 };
         match bulkhead.admit(now, priority, Some(now + PATIENCE), id) {
-            Admission::Go => self.begin(now, id),
-            Admission::Wait { displaced } => {
+            BulkheadAdmission::Go => self.begin(now, id),
+            BulkheadAdmission::Wait { displaced } => {
                 if let Some((at, _)) = bulkhead.poll_timeout() {
                     self.agenda.push(at, Event::Late);
                 }
@@ -176,7 +179,7 @@ impl Run {
                     self.calls.remove(&refused.id);
                 }
             }
-            Admission::Shed { .. } => {
+            BulkheadAdmission::Shed { .. } => {
                 self.calls.remove(&id);
             }
         }
@@ -202,8 +205,8 @@ impl Run {
             }
         }
         let ready = match &mut self.bulkhead {
-            Some(bulkhead) => bulkhead.on_finish(now, id, Outcome::Served),
-            None => Ready::new(),
+            Some(bulkhead) => bulkhead.on_finish(now, id, BulkheadOutcome::Served),
+            None => BulkheadReady::new(),
         };
         for id in ready {
             self.begin(now, id);

@@ -7,7 +7,7 @@ use super::{Agenda, for_each_seed, interarrival, mean};
 use crate::{
     error::{Blame, Error},
     resilience::{
-        budget::{Budget, BudgetConfig},
+        budget::{RetryBudget, RetryBudgetConfig},
         retry::{Decision, RetryConfig, RetryPolicy, Safety},
     },
     testing::{self, Rng},
@@ -67,12 +67,12 @@ impl Storm {
         });
         let policy = policy.expect("it works");
         let min_per_second = u32::try_from(rng.below(3)).expect("small");
-        let config = BudgetConfig {
+        let config = RetryBudgetConfig {
             ratio: RATIO,
             min_per_second,
-            ..BudgetConfig::default()
+            ..RetryBudgetConfig::default()
         };
-        let mut budget = Budget::new(config, start).expect("it works");
+        let mut budget = RetryBudget::new(config, start).expect("it works");
         let between = Duration::from_micros(10_000 + rng.below(20_000));
         let length = Duration::from_secs(20);
         let fails_for_ever = rng.chance(50);

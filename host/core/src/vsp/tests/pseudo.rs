@@ -57,10 +57,11 @@ const RESERVED: [&str; 26] = [
 
 fn received(frame: Frame) -> (Call, ReplyToken) {
     let reader = Reader::new(Context::default().peer, None);
-    match reader.read(epoch(), frame) {
-        Inbound::Request { call, token } => (call, token),
-        other => panic!("{other:?} instead of a request"),
-    }
+    let inbound = reader.read(epoch(), frame);
+    let Inbound::Request { call, token } = inbound else {
+        panic!("{inbound:?} instead of a request");
+    };
+    (call, token)
 }
 
 fn sent(call: &Call, payload: Payload) -> Frame {
@@ -75,10 +76,11 @@ fn collected(body: Body) -> (BodyKind, Bytes, Option<Headers>) {
     let kind = body.kind();
     let mut collecting = std::pin::pin!(body.collect(usize::MAX));
     let mut cx = std::task::Context::from_waker(std::task::Waker::noop());
-    match collecting.as_mut().poll(&mut cx) {
-        std::task::Poll::Ready(Ok((octets, trailers))) => (kind, octets, trailers),
-        other => panic!("{other:?} instead of a body at hand"),
-    }
+    let polled = collecting.as_mut().poll(&mut cx);
+    let std::task::Poll::Ready(Ok((octets, trailers))) = polled else {
+        panic!("{polled:?} instead of a body at hand");
+    };
+    (kind, octets, trailers)
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use postern_core::{
     Body, Kind, Retry,
-    resilience::{BulkheadConfig, Limit},
+    resilience::{BulkheadConfig, BulkheadLimit},
 };
 use postern_system::clock;
 
@@ -16,7 +16,7 @@ use super::{
 fn room(limit: u32, queue_max: u32) -> impl FnOnce(&mut ServicePolicy) {
     move |service| {
         service.concurrency = Some(BulkheadConfig {
-            limit: Limit::Fixed(limit),
+            limit: BulkheadLimit::Fixed(limit),
             queue_max,
             wait_max: SECOND * 2,
         });

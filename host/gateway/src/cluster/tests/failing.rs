@@ -13,7 +13,7 @@ use postern_core::{
     Blame, Body, BodyStream, Handler, Kind, Retry,
     bounded::BoundedHandler,
     resilience::{
-        BreakerConfig, BudgetConfig, HedgeConfig, HedgeDelay, OutlierConfig, RetryConfig,
+        BreakerConfig, HedgeConfig, HedgeDelay, OutlierConfig, RetryBudgetConfig, RetryConfig,
         RetryPolicy,
     },
 };
@@ -127,9 +127,9 @@ async fn a_budget_bounds_a_storm() {
         idempotent(service);
         service.outlier = None;
         service.breaker = None;
-        service.budget = BudgetConfig {
+        service.budget = RetryBudgetConfig {
             min_per_second: 0,
-            ..BudgetConfig::default()
+            ..RetryBudgetConfig::default()
         };
         service.retry = retries(|config| config.backoff_max = Duration::from_millis(25));
     });

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern_core::{
     Kind, Text,
-    registry::{Draft, Incarnation, Owner, Source},
+    registry::{Draft, HealthSource, Incarnation, Owner},
     resilience::RetryConfig,
     service::MethodInfo,
 };
@@ -147,15 +147,15 @@ async fn who_cannot_be_dialled_is_named_by_transport_and_not_asked_for_again() {
 async fn who_is_down_gets_no_call_and_all_do_in_a_panic() {
     let mut stage = Stage::new(&["a", "b", "c"], |_| {});
     let down = |stage: &mut Stage, name: &str| {
-        let key = postern_core::registry::Key {
+        let key = postern_core::registry::EntryKey {
             owner: Owner::Config,
             instance: Draft::new(name, SERVICE).instance,
         };
         for _ in 0..3 {
-            let outcome = postern_core::registry::Outcome::Failure;
+            let outcome = postern_core::registry::HealthOutcome::Failure;
             stage
                 .directory
-                .on_outcome(now(), &key, Source::Probe, outcome);
+                .on_outcome(now(), &key, HealthSource::Probe, outcome);
         }
         stage.rebuild();
     };

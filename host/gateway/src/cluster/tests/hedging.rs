@@ -4,7 +4,7 @@ use std::{sync::atomic::Ordering::Relaxed, time::Duration};
 
 use postern_core::{
     Kind,
-    resilience::{BudgetConfig, HedgeConfig, HedgeDelay},
+    resilience::{HedgeConfig, HedgeDelay, RetryBudgetConfig},
 };
 use postern_system::clock;
 
@@ -53,10 +53,10 @@ async fn what_may_run_once_is_not_hedged() {
 #[tokio::test(start_paused = true)]
 async fn a_hedge_is_paid_for() {
     let stage = stage(|service| {
-        service.budget = BudgetConfig {
+        service.budget = RetryBudgetConfig {
             ratio: 0.0,
             min_per_second: 0,
-            ..BudgetConfig::default()
+            ..RetryBudgetConfig::default()
         };
     });
     assert_eq!(stage.calls("GetUser", 2).await, 0);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use parking_lot::Mutex;
 use postern_core::{
     Call, Kind,
-    balance::{Ask, Balance, Memory, Set},
+    balance::{Balance, BalancerMemory, PickRequest, Set},
 };
 
 use super::{
@@ -27,17 +27,17 @@ struct Source {
 }
 
 impl Balance for Last {
-    fn pick(&self, ask: &Ask<'_>) -> Option<usize> {
+    fn pick(&self, ask: &PickRequest<'_>) -> Option<usize> {
         (0..self.set.len()).rev().find(|index| (ask.may)(*index))
     }
 
-    fn memory(&self) -> Memory {
+    fn memory(&self) -> BalancerMemory {
         self.fallback.memory()
     }
 }
 
 impl PlacedBalance for Last {
-    fn place(&self, ask: &Ask<'_>, call: &Call) -> Option<Pick> {
+    fn place(&self, ask: &PickRequest<'_>, call: &Call) -> Option<Pick> {
         let (picked, by) = match &*call.method {
             "Left" => (self.fallback.pick(ask), Picker::Native),
             _ => (self.pick(ask), Picker::Component),

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use postern_core::{
     Headers, Principal,
-    balance::{Plan, Policy, Split, SplitBy},
+    balance::{Plan, Policy, SplitBy, TrafficSplit},
     registry::Version,
 };
 
@@ -121,7 +121,7 @@ async fn a_split_of_90_to_10_is_90_to_10() {
     };
     let change = |service: &mut ServicePolicy| {
         let parts = vec![("1".into(), 90), ("2".into(), 10)];
-        let split = Split::new(parts, SplitBy::Sequence).expect("a split");
+        let split = TrafficSplit::new(parts, SplitBy::Sequence).expect("a split");
         service.plan.split = Some(split);
     };
     let stage = Stage::with(&THREE, None, change, describe);

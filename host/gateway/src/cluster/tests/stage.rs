@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use postern_core::{
     Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Retry, Text,
-    registry::{Directory, DirectoryConfig, Entry, Instance, Key, Owner, entry::Draft},
+    registry::{Directory, DirectoryConfig, Entry, EntryKey, Instance, Owner, entry::Draft},
 };
 use postern_system::clock::now;
 
@@ -105,7 +105,7 @@ impl Stage {
     }
 
     pub(super) fn remove(&mut self, name: &str) {
-        let key = Key {
+        let key = EntryKey {
             owner: Owner::Config,
             instance: Draft::new(name, SERVICE).instance,
         };

@@ -138,13 +138,13 @@ async fn routes_follow_the_services_that_changed_and_touch_no_other() {
 #[tokio::test]
 async fn a_change_of_health_touches_its_service_and_the_last_instance_is_used() {
     let fixture = Fixture::new(3);
-    let key = Key {
+    let key = EntryKey {
         owner: Owner::Config,
         instance: InstanceId::new("i1"),
     };
     let directory = &fixture.fleet.directory;
     for _ in 0..10 {
-        directory.on_outcome(&key, Source::Probe, Outcome::Failure);
+        directory.on_outcome(&key, HealthSource::Probe, HealthOutcome::Failure);
     }
     // A lone instance that is down is used all the same: the threshold of panic.
     assert_eq!(fixture.publish_changes(), ["s1"]);
@@ -179,7 +179,7 @@ async fn figures_of_one_change_among_many_services() {
     let whole = |fixture: &Fixture| {
         // The list of services was copied with each change, and so was that of clusters.
         let services = fixture.fleet.directory.snapshot();
-        let services: BTreeMap<Text, Arc<Service>> = services
+        let services: BTreeMap<Text, Arc<ServiceInstances>> = services
             .services()
             .map(|service| (service.name().clone(), Arc::clone(service)))
             .collect();

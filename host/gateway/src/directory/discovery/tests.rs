@@ -59,9 +59,9 @@ fn follow(connects: bool, updates: Vec<Update>) -> (Arc<Directory>, Asked) {
     (directory, asked)
 }
 
-fn told(instance: &str) -> Told {
+fn told(instance: &str) -> ToldEntry {
     let entry = Entry::new(&Draft::new(instance, "s")).expect("an entry");
-    Told { entry, ttl: None }
+    ToldEntry { entry, ttl: None }
 }
 
 fn cursor(revision: u64) -> Cursor {

@@ -16,7 +16,7 @@ struct Answers {
 }
 
 impl Ask for Answers {
-    fn probe(&self, _: Entry) -> BoxFuture<Outcome> {
+    fn probe(&self, _: Entry) -> BoxFuture<HealthOutcome> {
         self.n_asked.fetch_add(1, Relaxed);
         let (fails, hangs) = (self.fails.load(Relaxed), self.hangs.load(Relaxed));
         let (open, most) = (Arc::clone(&self.n_open), Arc::clone(&self.n_open_max));
@@ -28,9 +28,9 @@ impl Ask for Answers {
                 std::future::pending::<()>().await;
             }
             if fails {
-                Outcome::Failure
+                HealthOutcome::Failure
             } else {
-                Outcome::Success
+                HealthOutcome::Success
             }
         })
     }

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use futures_util::stream;
 use postern_core::{
     Blame, Body, BodyStream, Context, Error, Headers, Kind, Reply, Retry, Transport,
-    registry::{Changes, Cursor, Watch},
+    registry::{Changes, Cursor, WatchQuery},
 };
 use postern_system::clock::now;
 use tokio::sync::{OwnedSemaphorePermit, watch::Receiver};
@@ -27,7 +27,7 @@ const WAY_BACK: Duration = Duration::from_millis(250);
 /// One watcher.
 struct Watcher {
     directory: Arc<Directory>,
-    watch: Watch,
+    watch: WatchQuery,
     cursor: Option<Cursor>,
     told: Receiver<u64>,
     pages: VecDeque<Batch>,
@@ -40,7 +40,7 @@ pub(super) async fn answer(
     watched: Watched,
     context: &Context,
 ) -> Result<Reply, Error> {
-    let watch = Watch {
+    let watch = WatchQuery {
         scope: watched.scope.into(),
         query: watched.asked.query(directory.caller(context))?,
     };
@@ -121,7 +121,7 @@ impl Watcher {
             };
             match changes {
                 Changes::Since { changes, cursor } => (Some((changes, cursor)), None),
-                Changes::TooOld => (None, Some(machine.picture(&self.watch))),
+                Changes::TooOld => (None, Some(machine.watch_snapshot(&self.watch))),
             }
         };
         if let Some((changes, cursor)) = changes {

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use postern_core::registry::{Registration, directory::Registered};
+use postern_core::registry::{Registered, directory::RegisterChange};
 use postern_wasm::{Runtime, RuntimeConfig};
 
 use super::{super::ledger::Restored, *};
@@ -92,7 +92,7 @@ async fn a_change_that_cannot_be_written_leaves_the_directory_as_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = runtime(folder.path());
     live(&runtime, async |directory: &Arc<Directory>| {
-        let key = |instance: &str| Key {
+        let key = |instance: &str| EntryKey {
             owner: Owner::Registered("ann".into()),
             instance: InstanceId::new(instance),
         };
@@ -135,7 +135,7 @@ async fn changes_of_one_entry_count_one_after_the_other() {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = runtime(folder.path());
     live(&runtime, async |directory: &Arc<Directory>| {
-        let key = Key {
+        let key = EntryKey {
             owner: Owner::Registered("ann".into()),
             instance: InstanceId::new("a"),
         };
@@ -156,9 +156,9 @@ async fn changes_of_one_entry_count_one_after_the_other() {
         // All are asked for before the first is on disk; the life before the last is too late.
         let remove = directory.change_entry(&key, remove);
         let (first, second, late, gone) = tokio::join!(put(1), put(2), put(1), remove);
-        let change = |taken: Option<Registration>| taken.expect("a registration").change;
-        assert_eq!(change(first.expect("taken")), Registered::Added);
-        assert_eq!(change(second.expect("taken")), Registered::Changed);
+        let change = |taken: Option<Registered>| taken.expect("a registration").change;
+        assert_eq!(change(first.expect("taken")), RegisterChange::Added);
+        assert_eq!(change(second.expect("taken")), RegisterChange::Changed);
         assert_eq!(
             late.expect_err("an older life").kind,
             Kind::FailedPrecondition

@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, net::SocketAddr};
 use futures_util::{StreamExt, future::join_all};
 use postern_core::{
     Headers,
-    extension::{Asked, Authenticator, Authorizer, Credentials, Fault, Identity, Step},
+    extension::{Asked, AuthFault, Authenticator, Authorizer, Credentials, Identity, Step},
 };
 use postern_net::{
     ByteBudget, Client, ClientConfig, Counters, ServerConfig, Shutdown, Target as NetTarget,
@@ -381,13 +381,13 @@ impl Authenticator for Waits {
         &self,
         _: &Arc<Asked>,
         _: &Credentials,
-    ) -> Step<Result<Option<Identity>, Fault>> {
+    ) -> Step<Result<Option<Identity>, AuthFault>> {
         Step::Later(Box::pin(std::future::pending()))
     }
 }
 
 impl Authorizer for Waits {
-    fn authorize(&self, asked: &Arc<Asked>) -> Step<Result<(), Fault>> {
+    fn authorize(&self, asked: &Arc<Asked>) -> Step<Result<(), AuthFault>> {
         match &*asked.method {
             "judged" => Step::Later(Box::pin(std::future::pending())),
             _ => Step::Done(Ok(())),

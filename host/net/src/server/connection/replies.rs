@@ -58,7 +58,7 @@ impl<S: StreamLink> ServedConnection<S> {
         outcome: Outcome,
     ) {
         let (streaming, mut context) = self.streaming_or_new();
-        if let Err((token, error)) = streaming.adopt(cx, now, token, outcome, &mut context) {
+        if let Err(error) = streaming.adopt(cx, now, &token, outcome, &mut context) {
             self.finish_once(now, &token, None, Err(error));
         }
     }

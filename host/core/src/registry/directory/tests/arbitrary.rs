@@ -6,7 +6,7 @@ use crate::{
     registry::{
         address::{Address, Location},
         entry,
-        value::{Number, Params, Value},
+        value::{Number, ParamValue, Params},
         watch::Scope,
     },
     service::MethodInfo,
@@ -49,7 +49,7 @@ impl Stranger {
             }
             1 => {
                 let query = self.query();
-                let watch = Watch {
+                let watch = WatchQuery {
                     scope: Scope::Own,
                     query: query.clone(),
                 };
@@ -69,9 +69,9 @@ impl Stranger {
                     epoch: self.number(),
                     revision: self.number(),
                 };
-                let told = self.entry().map(|entry| Told { entry, ttl: None });
+                let told = self.entry().map(|entry| ToldEntry { entry, ttl: None });
                 let told = told.into_iter().collect();
-                let taken = directory.on_peer_picture(now, &name, told, cursor);
+                let taken = directory.on_peer_snapshot(now, &name, told, cursor);
                 directory.on_peer_lost(now, &name);
                 taken.is_ok_and(|replaced| replaced.added > 0)
             }
@@ -151,7 +151,7 @@ impl Stranger {
         }
     }
 
-    fn value(&mut self, depth: u64) -> Value {
+    fn value(&mut self, depth: u64) -> ParamValue {
         match self.0.below(6).saturating_sub(depth / 4) {
             0 => self.0.chance(50).into(),
             1 => {

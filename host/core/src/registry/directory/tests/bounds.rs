@@ -68,26 +68,28 @@ fn what_the_operator_has_beyond_its_reserve_leaves_less_for_others() {
 }
 
 #[test]
-fn a_picture_that_does_not_fit_is_refused_in_part_and_fetched_again() {
+fn a_snapshot_that_does_not_fit_is_refused_in_part_and_fetched_again() {
     let mut directory = small();
     let name = Text::from("gw");
     directory.on_peer_connected(at(0), &name);
-    let told = |n: usize| -> Vec<Told> {
+    let told = |n: usize| -> Vec<ToldEntry> {
         let entries = (0..n).map(|n| plain(&n.to_string()));
-        entries.map(|entry| Told { entry, ttl: None }).collect()
+        entries
+            .map(|entry| ToldEntry { entry, ttl: None })
+            .collect()
     };
     let cursor = Cursor {
         epoch: 9,
         revision: 4,
     };
     let replaced = directory
-        .on_peer_picture(at(0), &name, told(5), cursor)
+        .on_peer_snapshot(at(0), &name, told(5), cursor)
         .expect("connected");
     let refused = vec![(InstanceId::new("4"), RegisterError::OwnerFull { limit: 4 })];
     assert_eq!((replaced.added, replaced.refused), (4, refused));
     assert_eq!(directory.peer(&name).expect("known").cursor, None);
     directory
-        .on_peer_picture(at(1), &name, told(4), cursor)
+        .on_peer_snapshot(at(1), &name, told(4), cursor)
         .expect("connected");
     assert_eq!(directory.peer(&name).expect("known").cursor, Some(cursor));
     check(&directory);

@@ -18,7 +18,7 @@ fn what_a_lost_peer_told_is_stale_and_used_until_the_grace_ends() {
     let events = subject.directory.poll(at(70));
     assert!(matches!(
         &events[..],
-        [Event::GraceOver(_), Event::GraceOver(_)]
+        [DirectoryEvent::GraceOver(_), DirectoryEvent::GraceOver(_)]
     ));
     assert_eq!(found(&subject.directory), []);
     check(&subject.directory);
@@ -28,14 +28,14 @@ fn what_a_lost_peer_told_is_stale_and_used_until_the_grace_ends() {
 fn an_entry_with_a_shorter_lease_goes_when_that_would_have_ended() {
     let mut subject = Subject::in_step(&["a"]);
     let ttl = Ttl::new(Duration::from_secs(20)).ok();
-    let told = Told {
+    let told = ToldEntry {
         entry: plain("short"),
         ttl,
     };
-    subject.picture(
+    subject.snapshot(
         1,
         vec![
-            Told {
+            ToldEntry {
                 entry: plain("a"),
                 ttl: None,
             },
@@ -88,9 +88,9 @@ fn a_peer_that_is_back_just_in_time_is_given_time_to_tell() {
     subject.directory.on_peer_lost(at(10), &subject.name);
     subject.directory.on_peer_connected(at(69), &subject.name);
     assert_eq!(subject.directory.poll(at(78)), []);
-    subject.picture(
+    subject.snapshot(
         78,
-        vec![Told {
+        vec![ToldEntry {
             entry: plain("a"),
             ttl: None,
         }],
@@ -127,11 +127,11 @@ fn a_peer_that_comes_and_goes_gains_no_more_than_that_once() {
 }
 
 #[test]
-fn what_is_not_in_the_picture_is_gone() {
+fn what_is_not_in_the_snapshot_is_gone() {
     let mut subject = Subject::in_step(&["a", "b"]);
-    let replaced = subject.picture(
+    let replaced = subject.snapshot(
         5,
-        vec![Told {
+        vec![ToldEntry {
             entry: plain("b"),
             ttl: None,
         }],
@@ -166,7 +166,7 @@ fn changes_that_do_not_follow_are_refused() {
 fn changes_are_applied_in_order() {
     let mut subject = Subject::in_step(&["a"]);
     let put = |name: &str| {
-        PeerChange::Put(Told {
+        PeerChange::Put(ToldEntry {
             entry: plain(name),
             ttl: None,
         })
@@ -192,11 +192,11 @@ fn nothing_is_taken_from_a_peer_that_is_not_connected() {
     subject.directory.on_peer_lost(at(1), &subject.name);
     assert_eq!(subject.changes(2, Vec::new()), Err(SyncError::NotConnected));
     let cursor = subject.cursor;
-    let told = (subject.directory).on_peer_picture(at(2), &subject.name, Vec::new(), cursor);
+    let told = (subject.directory).on_peer_snapshot(at(2), &subject.name, Vec::new(), cursor);
     assert_eq!(told, Err(SyncError::NotConnected));
     let told = subject
         .directory
-        .on_peer_picture(at(2), &"other".into(), Vec::new(), cursor);
+        .on_peer_snapshot(at(2), &"other".into(), Vec::new(), cursor);
     assert_eq!(told, Err(SyncError::NotConnected));
     assert_eq!(subject.usable(), "a");
 }
@@ -222,7 +222,7 @@ fn what_a_peer_told_is_not_told_on() {
     };
     let changes = subject
         .directory
-        .changes_since(begin, &Watch::of_peer(), usize::MAX);
+        .changes_since(begin, &WatchQuery::of_peer(), usize::MAX);
     let Changes::Since { changes, cursor } = changes else {
         panic!("all changes are kept");
     };
@@ -237,11 +237,11 @@ fn a_provider_that_is_registered_here_and_with_a_peer_is_one_instance() {
             draft.addresses = Address::parse("tcp://h:1").into_iter().collect();
         })
     };
-    let told = Told {
+    let told = ToldEntry {
         entry: reached(),
         ttl: None,
     };
-    subject.picture(0, vec![told]);
+    subject.snapshot(0, vec![told]);
     let owner = provider("p");
     register(&mut subject.directory, 0, &owner, reached()).expect("own names");
     assert_eq!(subject.directory.stats().entries, 2);
@@ -280,7 +280,7 @@ struct Subject {
 }
 
 impl Subject {
-    /// Connected at 0 s, with a picture of `names`.
+    /// Connected at 0 s, with a snapshot of `names`.
     fn in_step(names: &[&str]) -> Self {
         Self::in_step_of(DirectoryConfig::default(), names)
     }
@@ -297,16 +297,16 @@ impl Subject {
             cursor,
         };
         subject.directory.on_peer_connected(at(0), &subject.name);
-        let told = names.iter().map(|name| Told {
+        let told = names.iter().map(|name| ToldEntry {
             entry: plain(name),
             ttl: None,
         });
-        assert_eq!(subject.picture(0, told.collect()).added, names.len());
+        assert_eq!(subject.snapshot(0, told.collect()).added, names.len());
         subject
     }
 
-    fn picture(&mut self, secs: u64, told: Vec<Told>) -> Replaced {
-        let taken = (self.directory).on_peer_picture(at(secs), &self.name, told, self.cursor);
+    fn snapshot(&mut self, secs: u64, told: Vec<ToldEntry>) -> Replaced {
+        let taken = (self.directory).on_peer_snapshot(at(secs), &self.name, told, self.cursor);
         taken.expect("connected")
     }
 

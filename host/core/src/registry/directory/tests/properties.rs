@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 
 use super::*;
-use crate::registry::watch::{Change, Scope};
+use crate::registry::watch::{DirectoryChange, Scope};
 
 /// Few names, so that operations meet.
 #[derive(Debug, Clone)]
@@ -43,8 +43,8 @@ enum Operation {
     Outcome {
         owner: Owner,
         name: u8,
-        source: Source,
-        outcome: Outcome,
+        source: HealthSource,
+        outcome: HealthOutcome,
     },
     OfPeer {
         peer: u8,
@@ -59,7 +59,7 @@ enum Operation {
 enum Word {
     Connected,
     Lost,
-    Picture(Vec<Entry>, u8),
+    Snapshot(Vec<Entry>, u8),
     Changes(u8, Vec<PeerChange>, u8),
 }
 
@@ -91,17 +91,17 @@ proptest! {
         let end = now + Duration::from_secs(3 * 24 * 60 * 60);
         directory.poll(end);
         check(&directory);
-        let of_operator = |record: &Arc<Record>| record.ttl.is_none() && record.key.owner.is_own();
-        prop_assert!(directory.picture(&everything()).records.iter().all(of_operator));
+        let of_operator = |record: &Arc<EntryRecord>| record.ttl.is_none() && record.key.owner.is_own();
+        prop_assert!(directory.watch_snapshot(&everything()).records.iter().all(of_operator));
         follower.step(&directory);
     }
 }
 
 /// A watcher who applies what it is told, in pages, and must always have what is there.
 struct Follower {
-    watch: Watch,
+    watch: WatchQuery,
     cursor: Cursor,
-    records: BTreeMap<Key, Arc<Record>>,
+    records: BTreeMap<EntryKey, Arc<EntryRecord>>,
     page: usize,
 }
 
@@ -113,7 +113,7 @@ impl Follower {
             ..Query::default()
         };
         Self {
-            watch: Watch {
+            watch: WatchQuery {
                 scope: Scope::All,
                 query,
             },
@@ -133,9 +133,9 @@ impl Follower {
                         n_missed > directory.config.history_max as u64,
                         "told so in vain"
                     );
-                    let picture = directory.picture(&self.watch);
-                    self.cursor = picture.cursor;
-                    let records = picture.records.into_iter();
+                    let snapshot = directory.watch_snapshot(&self.watch);
+                    self.cursor = snapshot.cursor;
+                    let records = snapshot.records.into_iter();
                     self.records = records.map(|record| (record.key.clone(), record)).collect();
                 }
                 Changes::Since { changes, cursor } => {
@@ -147,15 +147,15 @@ impl Follower {
             assert!(self.cursor.revision > before.revision, "no progress");
         }
         let held: Vec<_> = self.records.values().cloned().collect();
-        assert_eq!(held, directory.picture(&self.watch).records);
+        assert_eq!(held, directory.watch_snapshot(&self.watch).records);
     }
 
-    fn apply(&mut self, change: Change) {
+    fn apply(&mut self, change: DirectoryChange) {
         match change {
-            Change::Put(record) => {
+            DirectoryChange::Put(record) => {
                 self.records.insert(record.key.clone(), record);
             }
-            Change::Removed(key) => {
+            DirectoryChange::Removed(key) => {
                 assert!(
                     self.records.remove(&key).is_some(),
                     "{key:?} was never told"
@@ -191,7 +191,7 @@ fn check_visible(directory: &mut Directory, before: Cursor) {
 }
 
 fn apply(directory: &mut Directory, now: Instant, operation: Operation) {
-    let told = |entry| Told { entry, ttl: None };
+    let told = |entry| ToldEntry { entry, ttl: None };
     let id = |name: u8| InstanceId::new(name.to_string());
     match operation {
         Operation::Register { owner, entry, ttl } => {
@@ -201,11 +201,11 @@ fn apply(directory: &mut Directory, now: Instant, operation: Operation) {
                 .map(|r| r.change);
             let expected = u64::from(matches!(
                 change,
-                Ok(Registered::Added | Registered::Changed)
+                Ok(RegisterChange::Added | RegisterChange::Changed)
             ));
             let n_changes = directory.cursor().revision - before.revision;
             // Taking a name from a stranger removes one entry and adds another.
-            let took = change == Ok(Registered::Added) && n_changes == 2;
+            let took = change == Ok(RegisterChange::Added) && n_changes == 2;
             assert!(n_changes == expected || took);
         }
         Operation::Restore { owner, entry, left } => {
@@ -264,10 +264,10 @@ fn hear(directory: &mut Directory, now: Instant, name: &Text, word: Word) {
     match word {
         Word::Connected => directory.on_peer_connected(now, name),
         Word::Lost => directory.on_peer_lost(now, name),
-        Word::Picture(entries, at) => {
-            let told = |entry| Told { entry, ttl: None };
+        Word::Snapshot(entries, at) => {
+            let told = |entry| ToldEntry { entry, ttl: None };
             let entries = entries.into_iter().map(told).collect();
-            let _ = directory.on_peer_picture(now, name, entries, cursor(at));
+            let _ = directory.on_peer_snapshot(now, name, entries, cursor(at));
         }
         Word::Changes(since, changes, at) => {
             let (since, at) = (cursor(since), cursor(at));
@@ -282,10 +282,10 @@ fn operation() -> impl Strategy<Value = Operation> {
     let ttl = ttl.prop_map(|ttl| ttl.and_then(|ttl| Ttl::new(ttl).ok()));
     let entries = || prop::collection::vec(any_entry(), 0..6);
     let outcomes = prop_oneof![
-        2 => Just(Outcome::Failure),
-        1 => Just(Outcome::Success),
+        2 => Just(HealthOutcome::Failure),
+        1 => Just(HealthOutcome::Success),
     ];
-    let source = prop_oneof![Just(Source::Probe), Just(Source::Call)];
+    let source = prop_oneof![Just(HealthSource::Probe), Just(HealthSource::Call)];
     let named = || (owner(), 0..5_u8, 0..3_u64);
     prop_oneof![
         8 => (owner(), any_entry(), ttl)
@@ -314,7 +314,7 @@ fn operation() -> impl Strategy<Value = Operation> {
 fn word() -> impl Strategy<Value = Word> {
     let (name, few) = (0..5_u8, 0..2_u8);
     let change = prop_oneof![
-        any_entry().prop_map(|entry| PeerChange::Put(Told { entry, ttl: None })),
+        any_entry().prop_map(|entry| PeerChange::Put(ToldEntry { entry, ttl: None })),
         name.prop_map(|n| PeerChange::Removed(InstanceId::new(n.to_string()))),
     ];
     let changes = prop::collection::vec(change, 0..4);
@@ -322,7 +322,7 @@ fn word() -> impl Strategy<Value = Word> {
     prop_oneof![
         3 => Just(Word::Connected),
         2 => Just(Word::Lost),
-        3 => (entries, few.clone()).prop_map(|(entries, at)| Word::Picture(entries, at)),
+        3 => (entries, few.clone()).prop_map(|(entries, at)| Word::Snapshot(entries, at)),
         3 => (few.clone(), changes, few)
             .prop_map(|(since, changes, at)| Word::Changes(since, changes, at)),
     ]
@@ -365,13 +365,13 @@ fn small(history_max: usize) -> Directory {
     Directory::new(config, 1).expect("good settings")
 }
 
-fn everything() -> Watch {
+fn everything() -> WatchQuery {
     let query = Query {
         caller: Caller::Trusted,
         ..Query::default()
     };
-    Watch {
+    WatchQuery {
         query,
-        ..Watch::default()
+        ..WatchQuery::default()
     }
 }

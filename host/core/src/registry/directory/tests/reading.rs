@@ -41,13 +41,13 @@ fn a_caller_never_learns_of_what_it_may_not_use() {
             caller,
             ..Query::default()
         };
-        let watch = Watch {
+        let watch = WatchQuery {
             query: query.clone(),
-            ..Watch::default()
+            ..WatchQuery::default()
         };
-        let pictured = directory.picture(&watch).records.len();
+        let found = directory.watch_snapshot(&watch).records.len();
         let discovered = directory.discover(&query);
-        assert_eq!(pictured, discovered.len());
+        assert_eq!(found, discovered.len());
         names(&discovered)
             .into_iter()
             .map(String::from)
@@ -154,10 +154,15 @@ fn outcomes_reach_the_snapshot_and_flapping_is_let_up_by_time() {
     assert!(!directory.is_changed());
     assert_eq!(
         directory.poll(at(30)),
-        [Event::Recovered(key_of(&owner, "a"))]
+        [DirectoryEvent::Recovered(key_of(&owner, "a"))]
     );
     assert_eq!(usable(&mut directory), "a b");
     let unknown = key_of(&owner, "nobody");
-    let told = directory.on_outcome(at(31), &unknown, Source::Probe, Outcome::Failure);
+    let told = directory.on_outcome(
+        at(31),
+        &unknown,
+        HealthSource::Probe,
+        HealthOutcome::Failure,
+    );
     assert_eq!(told, None);
 }

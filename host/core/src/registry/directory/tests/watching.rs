@@ -1,7 +1,7 @@
 //! Changes since a cursor: all of them in order, or the word that they are no longer known.
 
 use super::*;
-use crate::registry::watch::{Change, Scope};
+use crate::registry::watch::{DirectoryChange, Scope};
 
 #[test]
 fn a_watcher_is_told_of_everything_since_its_cursor() {
@@ -109,7 +109,7 @@ fn an_entry_that_may_no_longer_be_seen_is_gone_for_that_watcher() {
             .expect("taken");
     }
     directory.forget(&Owner::Config);
-    let watch = Watch::default();
+    let watch = WatchQuery::default();
     let (changes, cursor) = seen(&directory, begin, &watch, usize::MAX).expect("all kept");
     assert_eq!(changes, ["+a", "-a", "+a", "-a"]);
     assert_eq!(cursor, directory.cursor());
@@ -120,16 +120,16 @@ fn what_a_watcher_does_not_see_moves_its_cursor_all_the_same() {
     let mut directory = directory();
     let begin = directory.cursor();
     directory.on_peer_connected(at(0), &"gw".into());
-    let told = vec![Told {
+    let told = vec![ToldEntry {
         entry: plain("a"),
         ttl: None,
     }];
     directory
-        .on_peer_picture(at(0), &"gw".into(), told, begin)
+        .on_peer_snapshot(at(0), &"gw".into(), told, begin)
         .expect("connected");
-    let own = Watch {
+    let own = WatchQuery {
         scope: Scope::Own,
-        ..Watch::default()
+        ..WatchQuery::default()
     };
     let answer = seen(&directory, begin, &own, 0);
     assert_eq!(answer, Some((Vec::new(), directory.cursor())));
@@ -137,21 +137,21 @@ fn what_a_watcher_does_not_see_moves_its_cursor_all_the_same() {
 
 /// What a watcher of all that is open is told, `+name` and `-name`; `None` when it is too old.
 fn since(directory: &Directory, cursor: Cursor, max: usize) -> Option<(Vec<String>, Cursor)> {
-    seen(directory, cursor, &Watch::default(), max)
+    seen(directory, cursor, &WatchQuery::default(), max)
 }
 
 fn seen(
     directory: &Directory,
     cursor: Cursor,
-    watch: &Watch,
+    watch: &WatchQuery,
     max: usize,
 ) -> Option<(Vec<String>, Cursor)> {
     let Changes::Since { changes, cursor } = directory.changes_since(cursor, watch, max) else {
         return None;
     };
-    let tell = |change: Change| match change {
-        Change::Put(record) => format!("+{}", record.key.instance),
-        Change::Removed(key) => format!("-{}", key.instance),
+    let tell = |change: DirectoryChange| match change {
+        DirectoryChange::Put(record) => format!("+{}", record.key.instance),
+        DirectoryChange::Removed(key) => format!("-{}", key.instance),
     };
     Some((changes.into_iter().map(tell).collect(), cursor))
 }
