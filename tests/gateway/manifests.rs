@@ -113,6 +113,12 @@ async fn by_a_tenant(budgets: &str) -> (Option<Kind>, String) {
     let key = call.headers.push("x-vsp-api-key", "acme.secret");
     key.expect("short");
     let outcome = handler.call(call).await;
+    if outcome.is_err() {
+        patiently("the refusal is logged", async || {
+            gateway.log().contains("exceeded its budget")
+        })
+        .await;
+    }
     (outcome.err().map(|error| error.kind), gateway.log())
 }
 

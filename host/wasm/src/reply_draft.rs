@@ -125,9 +125,9 @@ mod tests {
         draft.push_header(&"k".repeat(255), "v").unwrap();
         assert!(draft.push_header(&"k".repeat(256), "v").is_err());
         assert!(draft.push_header("", "v").is_err());
-        // 258 octets are taken; the rest has 255 whole entries and one of 6 octets.
-        let value = "v".repeat(255 * 253 + 247);
-        assert!(draft.push_header("k", &format!("{value}vv")).is_err());
+        // 258 octets are taken; the rest has one entry of 258 octets, 252 of 257 and one of 255.
+        let value = "v".repeat(255 * 253 + 253);
+        assert!(draft.push_header("k", &format!("{value}v")).is_err());
         draft.push_header("k", &value).unwrap();
         draft.push_trailer("k", &value).unwrap();
         let reply = ReplyDraft::into_reply(Some(Box::new(draft)), Body::Empty);
