@@ -273,6 +273,8 @@ async fn what_udp_cannot_carry_is_refused_by_name() {
                 "open the call as a stream",
             ),
         ] {
+            // Each on a connection of its own: an early refusal ends the one that it came over.
+            let stand = Stand::start(front, back).await;
             let error = send(&stand, &load).await.expect_err("udp cannot carry it");
             assert!(error.message.contains(named), "{stand}: {error}");
             assert_eq!(error.kind, kind, "{stand}: {error}");
