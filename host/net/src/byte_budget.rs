@@ -10,8 +10,8 @@
 //! touch nothing that connections share. What a gateway holds is therefore at most its bound and
 //! `FREE` for each connection.
 //!
-//! **Invariant:** no lock but that of one call's own number. The gateway's number is the sum of what each connection holds over
-//! `FREE`: every change of a connection's number knows the value before it, so the changes add up.
+//! **Invariant:** no lock but that of one call's own number. The gateway's number is the sum of what
+//! each connection holds over `FREE`: every change of a connection's number knows the value before it, so the changes add up.
 
 use std::{
     sync::{
@@ -42,6 +42,8 @@ struct Connection {
     budget: Arc<ByteBudget>,
     bytes_max: usize,
     held: AtomicUsize,
+    /// Of `held`, what bodies take that are being collected.
+    kept: AtomicUsize,
 }
 
 /// Octets that count as held until this is dropped.
@@ -53,7 +55,10 @@ pub struct HeldBytes {
 
 /// What whoever collects a body keeps of it until its call is over. Clones share it.
 #[derive(Debug, Clone)]
-pub(crate) struct Kept(Arc<Mutex<HeldBytes>>);
+pub(crate) struct Kept(Arc<Mutex<KeptBytes>>);
+
+#[derive(Debug)]
+struct KeptBytes(HeldBytes);
 
 /// Which bound has no room.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -105,6 +110,7 @@ impl ByteBudget {
             budget: Arc::clone(self),
             bytes_max,
             held: AtomicUsize::new(0),
+            kept: AtomicUsize::new(0),
         }))
     }
 
@@ -147,6 +153,11 @@ impl ConnectionBytes {
         self.0.held.load(Ordering::Relaxed)
     }
 
+    /// Of those, what bodies take that are being collected: they grow until they have arrived whole.
+    pub(crate) fn kept(&self) -> usize {
+        self.0.kept.load(Ordering::Relaxed)
+    }
+
     fn take(&self, n_bytes: usize) -> Result<(), ByteBudgetError> {
         let taken = self.try_take(n_bytes);
         if taken.is_err() {
@@ -160,6 +171,7 @@ impl ConnectionBytes {
             budget,
             bytes_max,
             held,
+            ..
         } = &*self.0;
         let add = |held: usize| held.checked_add(n_bytes).filter(|sum| sum <= bytes_max);
         let before = held
@@ -241,7 +253,9 @@ impl HeldBytes {
 
 impl Kept {
     pub(crate) fn new(held: HeldBytes) -> Self {
-        Self(Arc::new(Mutex::new(held)))
+        let kept = &held.connection.0.kept;
+        kept.fetch_add(held.n_bytes, Ordering::Relaxed);
+        Self(Arc::new(Mutex::new(KeptBytes(held))))
     }
 
     /// Counts `n_bytes` more.
@@ -250,8 +264,20 @@ impl Kept {
     /// As `ConnectionBytes::hold`.
     pub(crate) fn grow(&self, n_bytes: usize) -> Result<(), Error> {
         // A number that a panicking thread was changing is one all the same.
-        let mut held = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(held.grow(n_bytes)?)
+        let mut kept = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let KeptBytes(held) = &mut *kept;
+        held.grow(n_bytes)?;
+        let kept = &held.connection.0.kept;
+        kept.fetch_add(n_bytes, Ordering::Relaxed);
+        Ok(())
+    }
+}
+
+impl Drop for KeptBytes {
+    fn drop(&mut self) {
+        let Self(held) = self;
+        let kept = &held.connection.0.kept;
+        kept.fetch_sub(held.n_bytes, Ordering::Relaxed);
     }
 }
 

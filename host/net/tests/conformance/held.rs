@@ -8,7 +8,7 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Call, Handler, Kind, Retry,
+    Body, BodyStream, Call, Error, Handler, Kind, Retry,
     wire::{Frame, FrameType, RetryConfig},
 };
 use postern_net::{ByteBudget, Client, ServerConfig, memory::Conditions};
@@ -29,9 +29,10 @@ macro_rules! each_of {
 
 each_of! {
     tcp = Tcp: items_without_room_end_their_stream_only, items_are_counted_when_they_are_queued,
-        items_that_nobody_reads_are_bounded;
+        items_that_nobody_reads_are_bounded, bodies_that_are_collected_are_bounded;
     memory_stream = MemoryStream: items_without_room_end_their_stream_only,
-        items_are_counted_when_they_are_queued, items_that_nobody_reads_are_bounded;
+        items_are_counted_when_they_are_queued, items_that_nobody_reads_are_bounded,
+        bodies_that_are_collected_are_bounded;
     udp = Udp: requests_in_flight_of_a_peer_are_bounded, requests_of_all_peers_are_bounded,
         replies_that_are_not_acknowledged_are_bounded;
     memory_datagram = MemoryDatagram: requests_in_flight_of_a_peer_are_bounded,
@@ -251,4 +252,33 @@ async fn items_that_nobody_reads_are_bounded(link: Link) {
     drop(raw);
     until(|| bytes.held() == 0).await;
     bench.stop().await;
+}
+
+/// The length of a body of `n_pieces` of 64 KiB, as told by whoever has collected it.
+async fn collected(client: &Client, n_pieces: usize) -> Result<Bytes, Error> {
+    let pieces = (0..n_pieces).map(|_| Ok(Bytes::from(vec![7; 64 * KIB])));
+    let body = BodyStream::new(futures_util::stream::iter(pieces));
+    let mut call = Call::unary("test", "length", "");
+    call.body = Body::Octets(body);
+    within(SOON, client.call(call))
+        .await?
+        .body
+        .into_one(KIB)
+        .await
+}
+
+async fn bodies_that_are_collected_are_bounded(link: Link) {
+    let bytes = Arc::new(ByteBudget::unlimited());
+    let bench = serve(link, &bytes, KIB * KIB).await;
+    let client = bench.client().await;
+    // More than requests may hold before no more are read, and within the share.
+    let length = (12 * 64 * KIB).to_string();
+    assert_eq!(collected(&client, 12).await.expect("a length"), length);
+    let error = collected(&client, 20).await.expect_err("over the share");
+    assert_eq!((error.kind, error.retry), (Kind::ResourceExhausted, LATER));
+    // What was collected counts no more when its call is over.
+    assert_eq!(collected(&client, 12).await.expect("a length"), length);
+    client.close().await;
+    bench.stop().await;
+    until(|| bytes.held() == 0).await;
 }

@@ -97,6 +97,10 @@ async fn answer(call: Call) -> Result<Reply, Error> {
             return Ok(Reply::new(call.headers, Body::Messages(stream)));
         }
         "sum" => return sum(call).await,
+        "length" => {
+            let whole = call.body.into_one(usize::MAX).await?;
+            return Ok(Reply::one(whole.len().to_string()));
+        }
         "broken-stream" => {
             let error = Error::new(Kind::DataLoss, Blame::Guest, "half way");
             let items = vec![Ok("a".into()), Err(error)];

@@ -6,7 +6,8 @@ use crate::link::StreamLink;
 impl<S: StreamLink> ServedConnection<S> {
     /// Whether the requests in flight leave room for another. The last call to end is a wake-up; what
     /// it held may be let go of a moment later, so without calls nothing is in the way. Messages of
-    /// streams have their credit, and one reader does not hold up the others.
+    /// streams have their credit, and one reader does not hold up the others. A body that is being
+    /// collected would never end if its connection were not read; the share bounds it.
     pub(super) fn has_room_for_calls(&self) -> bool {
         let unread = self
             .streaming
@@ -15,7 +16,7 @@ impl<S: StreamLink> ServedConnection<S> {
         let of_requests = self
             .bytes
             .held()
-            .saturating_sub(self.line.held_bytes() + unread);
+            .saturating_sub(self.line.held_bytes() + unread + self.bytes.kept());
         self.calls.len() == 0 || of_requests < self.shared.config.held_bytes_max / REQUESTS_SHARE
     }
 }
