@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
@@ -19,6 +19,7 @@ use super::{
     host, is_ndjson,
     origin::{ForeignPage, check_origin},
     path::{PathError, Resource},
+    read_body::ReadBody,
     reply::{self, ReplyBody},
     request::{self, Refusal},
 };
@@ -76,8 +77,13 @@ impl Answer for Calls {
         }
         let correlation = request::correlation(&head.headers);
         let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
+        let (version, (body, is_read)) = (head.version, ReadBody::new(body));
         let dispatched = self.dispatch(head, body, &config, asker, in_flight).await;
         let mut response = dispatched.unwrap_or_else(Refusal::into_response);
+        if version < Version::HTTP_2 && !is_read.get() {
+            let close = HeaderValue::from_static("close");
+            response.headers_mut().insert(header::CONNECTION, close);
+        }
         if let Some(cors) = cors {
             cors.decorate(origin.as_ref(), response.headers_mut());
         }
@@ -97,7 +103,7 @@ impl Calls {
     async fn dispatch(
         &self,
         head: http::request::Parts,
-        body: Incoming,
+        body: ReadBody<Incoming>,
         config: &HttpConfig,
         asker: &Asker,
         in_flight: &InFlight,
@@ -150,7 +156,7 @@ impl Calls {
         &self,
         name: Option<Text>,
         head: &http::request::Parts,
-        body: Incoming,
+        body: ReadBody<Incoming>,
         config: &HttpConfig,
         Asker { peer, bytes, .. }: &Asker,
     ) -> Result<Response<ReplyBody>, Refusal> {

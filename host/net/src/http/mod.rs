@@ -43,6 +43,7 @@ mod lines;
 mod origin;
 mod path;
 mod pieces;
+mod read_body;
 mod reply;
 mod request;
 mod sent;

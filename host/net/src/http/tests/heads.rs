@@ -133,6 +133,24 @@ async fn a_client_that_closes_its_sending_side_gets_its_reply() {
 }
 
 #[tokio::test]
+async fn a_reply_before_its_request_was_read_says_that_the_connection_ends() {
+    let config = HttpConfig {
+        message_bytes_max: 10,
+        ..HttpConfig::default()
+    };
+    let fixture = Fixture::open(config).await;
+    for (n_octets, status, ends) in [(10, "200", false), (11, "413", true)] {
+        let request = post("echo/Say", "", &"x".repeat(n_octets));
+        let response = exchange(&fixture, request.as_bytes()).await;
+        assert!(
+            response.starts_with(&format!("HTTP/1.1 {status}")),
+            "{response}"
+        );
+        assert_eq!(response.contains("connection: close"), ends, "{response}");
+    }
+}
+
+#[tokio::test]
 async fn an_early_refusal_reaches_a_client_that_writes_on() {
     let config = HttpConfig {
         message_bytes_max: 10,
