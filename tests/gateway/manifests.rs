@@ -137,9 +137,11 @@ async fn an_entry_that_takes_more_than_its_roles_budget_is_broken_off() {
         let manifest =
             format!("[extension]\nenabled = true\n[budgets]\nframe-extension = \"{budget}\"\n");
         let setup = Setup::default().file("tag.toml", manifest);
-        let gateway = Gateway::start(setup.plugin("echo").plugin("tag")).await;
+        let mut gateway = Gateway::start(setup.plugin("echo").plugin("tag")).await;
         let handler = connect(&gateway, CallerTransport::Tcp).await;
         let outcome = call(&*handler, "echo/Echo", "{}").await;
+        // Whatever was logged is in the file when the process has ended.
+        gateway.terminate().await;
         let log = gateway.log();
         assert_eq!(outcome.is_ok(), is_enough, "{budget}: {outcome:?} {log}");
         let is_told = log.contains("exceeded its budget of 1µs");
