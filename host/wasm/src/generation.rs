@@ -437,6 +437,7 @@ impl Maintenance for Generation {
             let n_retired = self.pool.retire_idle(now, instances.idle_max);
             guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
         }
+        guest.placements.on_round();
         if self.inline_path.on_round() {
             // In their places there will be instances for the inline path.
             let n_retired = self
