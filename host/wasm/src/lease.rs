@@ -5,17 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::{Blame, Error, Kind};
+use postern_core::{Blame, Error, Kind, extension::Step};
 use postern_system::clock;
 
 use crate::{
     call_path::CallPath,
-    generation::{Direct, WorkerShard},
-    instance::Instance,
+    convert::outcome_of,
+    exports::Functions,
+    generation::{Direct, Serving, WorkerShard},
+    instance::{Instance, no_role},
     offload::{self, Purpose},
     outcome::Outcome,
     placement::Placement,
     pool::Permit,
+    question::{self, Question},
     spec::Mode,
     state::{CallContext, Guest},
     trap::Trapped,
@@ -270,6 +273,33 @@ impl Lease {
         trapped.into_error(&guest.plugin)
     }
 
+    /// Asks a role through the pool, on a fiber.
+    async fn ask<Q: Question>(shard: Arc<WorkerShard>, question: Q) -> Q::Answer {
+        let plugin = Arc::clone(&shard.generation().guest.plugin);
+        let mut lease = match Self::for_async(shard, question.deadline()).await {
+            Ok(lease) => lease,
+            Err(error) => return question.refuse(error),
+        };
+        lease.slot.is_call = true;
+        let instance = lease.begin_batch(1);
+        let params = question.begin(instance.state());
+        let (store, functions) = instance.parts::<Q::Functions>();
+        let result = match functions {
+            Some(functions) => Q::enter_async(functions, store, params).await,
+            None => Err(no_role::<Q::Functions>()),
+        };
+        let kept = Q::end(instance.state());
+        let finished = instance.finish(result);
+        let said = match finished {
+            Ok(said) => {
+                lease.finish(outcome_of(&said));
+                Ok(said)
+            }
+            Err(trapped) => Err(lease.trap(trapped)),
+        };
+        Q::answer(kept, said, &plugin)
+    }
+
     fn give_back(self, now: Instant) {
         let Self {
             mut slot,
@@ -311,6 +341,28 @@ impl Drop for Slot {
         stats.instances_live.fetch_sub(1, Relaxed);
         if !self.is_spare {
             generation.pool.release();
+        }
+    }
+}
+
+/// Asks a role of the generation in service: at once where it is entered directly, else through the
+/// pool.
+pub(crate) fn ask<Q: Question>(serving: Result<&Serving, Error>, question: Q) -> Step<Q::Answer> {
+    let checked = serving.and_then(|serving| {
+        serving.generation.check_role(Q::Functions::ROLE)?;
+        Ok(serving)
+    });
+    let serving = match checked {
+        Ok(serving) => serving,
+        Err(error) => return Step::Done(question.refuse(error)),
+    };
+    let generation = &serving.generation;
+    match generation.local() {
+        Some(local) => Step::Done(question::ask(local, question)),
+        None => {
+            let asked = Box::pin(Lease::ask(serving.shard(), question));
+            let purpose = Purpose::role(Q::NAME);
+            Step::Later(offload::run(&generation.guest, purpose, Q::lose, asked))
         }
     }
 }

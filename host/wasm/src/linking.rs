@@ -70,7 +70,7 @@ const IMPORTS: [Import; 15] = [
     wasi(None).direct(io::link),
 ];
 
-/// What the host knows of a role. The table of all is `plugin/roles.rs`.
+/// What the host knows of a role. The table of all stands in `plugin.rs`.
 pub(crate) struct RoleSpec {
     pub(crate) role: Role,
     pub(crate) exports: &'static [Export],

@@ -38,6 +38,12 @@ impl InService {
         self.active.load_full()
     }
 
+    /// Gives `enter` the generation in service, or what a caller is told where there is none.
+    pub(crate) fn with<R>(&self, enter: impl FnOnce(Result<&Serving, Error>) -> R) -> R {
+        let serving = self.load();
+        enter(serving.as_deref().ok_or_else(|| self.unavailable()))
+    }
+
     /// This thread's hold on the generation in service.
     pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
         Some(self.active.load().as_ref()?.shard())

@@ -280,12 +280,11 @@ impl<F: DirectFunctions> Entry<'_, F> {
         Some(&instance.functions)
     }
 
-    /// Enters the guest with a budget `times` the usual one, once `set` has said what it works on.
-    /// A guest that traps is not entered again; what it worked on is still there to be taken back.
+    /// Has `enter` enter the guest, with a budget `times` the usual one. A guest that traps is not entered
+    /// again; what it worked on is still in the store.
     pub(crate) fn run<R>(
         &mut self,
         times: u64,
-        set: impl FnOnce(&mut StoreState),
         enter: impl FnOnce(&mut Store<StoreState>, &mut F) -> wasmtime::Result<R>,
     ) -> Result<R, Trapped> {
         let Some(Instance {
@@ -295,9 +294,7 @@ impl<F: DirectFunctions> Entry<'_, F> {
             return Err(Trapped::no_role(F::ROLE.name()));
         };
         store.set_epoch_deadline(self.local.ticks);
-        let state = store.data_mut();
-        state.begin(None, None);
-        set(state);
+        store.data_mut().begin(None, None);
         let fuelled = store.set_fuel(self.local.fuel.saturating_mul(times));
         fuelled
             .and_then(|()| enter(store, functions))
