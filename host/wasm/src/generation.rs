@@ -73,7 +73,7 @@ pub(crate) struct Serving {
     shards: Sharded<Arc<WorkerShard>>,
 }
 
-/// One worker's hold on a generation.
+/// A generation as one worker reaches it: its own reference, and what it has seen of calls.
 pub(crate) struct WorkerShard(CachePadded<(Arc<Generation>, BatchStatistics)>);
 
 /// What a generation answers for.
@@ -248,11 +248,11 @@ impl Generation {
         }
     }
 
-    /// Makes an instance on leave from the pool; the leave is given back if it fails.
+    /// Makes an instance by a permit of the pool, which is given back if that fails.
     pub(crate) async fn make(&self, path: CallPath) -> Result<Box<Instance>, Error> {
-        let leave = Leave(Some(&self.pool));
+        let permit = MakePermit(Some(&self.pool));
         let instance = self.instantiate(path).await?;
-        leave.used();
+        permit.used();
         Ok(instance)
     }
 
@@ -379,7 +379,7 @@ impl Serving {
         }
     }
 
-    /// This thread's hold.
+    /// That of this thread.
     pub(crate) fn shard(&self) -> Arc<WorkerShard> {
         Arc::clone(self.shards.mine())
     }
@@ -439,7 +439,7 @@ impl Maintenance for Generation {
         }
         guest.placements.on_round();
         if self.inline_path.on_round() {
-            // In their places there will be instances for the inline path.
+            // Instances for the inline path replace them.
             let n_retired = self
                 .pool
                 .retire(|instance| instance.path == CallPath::Async);
@@ -459,16 +459,16 @@ impl Idle for Box<Instance> {
     }
 }
 
-/// Leave to make an instance, given back unless used.
-struct Leave<'a>(Option<&'a Pool<Box<Instance>>>);
+/// A permit to make an instance, given back unless it is used.
+struct MakePermit<'a>(Option<&'a Pool<Box<Instance>>>);
 
-impl Leave<'_> {
+impl MakePermit<'_> {
     fn used(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Leave<'_> {
+impl Drop for MakePermit<'_> {
     fn drop(&mut self) {
         if let Some(pool) = self.0 {
             pool.release();

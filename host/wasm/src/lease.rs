@@ -32,7 +32,7 @@ pub(crate) struct Lease {
     slot: Slot,
 }
 
-/// The place that an instance takes in its pool, while it is out.
+/// A leased instance as its pool counts it.
 struct Slot {
     shard: Arc<WorkerShard>,
     start: Instant,
@@ -73,7 +73,7 @@ impl Lease {
         }
     }
 
-    /// An instance, one for `path` if such a one is idle or may be made; in turn while all are at work.
+    /// An instance, one for `path` if such a one is idle or may be made; waits in the queue while all are at work.
     ///
     /// # Errors
     /// `unavailable` when the plugin has stopped, `resource-exhausted` when none came in time, and
@@ -402,7 +402,7 @@ pub(crate) async fn warm(shard: &Arc<WorkerShard>) -> Result<(), Error> {
     offload::run_at(Placement::Offloaded, guest, purpose, Err, Box::pin(warm)).await
 }
 
-/// Makes an instance on leave from the pool. Its start functions may compute.
+/// Makes an instance by a permit of the pool. Its start functions may compute.
 async fn make(shard: &Arc<WorkerShard>, path: CallPath) -> Result<Box<Instance>, Error> {
     let entered = Arc::clone(shard);
     let make = async move { entered.generation().make(path).await };

@@ -11,7 +11,7 @@
 //! | --- | --- | --- |
 //! | 8 | the slot, its roles | `plugin` |
 //! | 7 | entry: a file for each role, which alone chooses inline, async or batch; from octets to a generation | `entry/`, `reload` |
-//! | 6 | instances on leave, and questions to a role through them or directly; what all plugins share; which generation is in service | `lease`, `runtime`, `serving` |
+//! | 6 | leases of instances, and questions to a role through them or directly; what all plugins share; which generation is in service | `lease`, `runtime`, `serving` |
 //! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
 //! | 4 | imports; instances; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `records` |
 //! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `status`, `store` |

@@ -14,7 +14,7 @@
 //! and is looked at only while a method is suspected. A call that saw two ticks of the epoch counts as
 //! one that took too long, and no more: the thread may have been taken away between them as well.
 //!
-//! Each time that a method is offloaded, its way back takes twice as many short calls: one that is slow
+//! Each time that a method is offloaded, its return takes twice as many short calls: one that is slow
 //! again and again ends up where it does no harm. A doubling is forgotten for every `DECAY_ROUNDS`
 //! rounds of maintenance in which the method did not compute for long, wherever it was.
 //!
@@ -42,8 +42,8 @@ const WINDOW_DOUBLINGS: u32 = 3;
 /// further time up to `RETURN_DOUBLINGS` times.
 const RETURN: u32 = 64;
 const RETURN_DOUBLINGS: u32 = 10;
-/// Rounds of maintenance (about a second each) without a long call after which one doubling of the way
-/// back is forgotten: as long as the inline path stays closed after one bailout.
+/// Rounds of maintenance (about a second each) without a long call after which one doubling of the
+/// return is forgotten: as long as the inline path stays closed after one bailout.
 const DECAY_ROUNDS: u32 = 8;
 
 /// Where a call begins.
@@ -210,7 +210,7 @@ impl Record {
         }
     }
 
-    /// Offloads it; where it is, the way back begins anew.
+    /// Offloads it; where it is, its return begins anew.
     fn offload(self) -> Self {
         let n_offloads = match self.placement {
             Placement::Offloaded => self.n_offloads,
@@ -220,7 +220,7 @@ impl Record {
         };
         Self {
             placement: Placement::Offloaded,
-            n_left: way_back(n_offloads),
+            n_left: return_calls(n_offloads),
             n_suspicions: 0,
             n_offloads,
             n_rounds: 0,
@@ -236,7 +236,7 @@ impl Record {
             return Self { n_rounds, ..self };
         }
         let n_left = match self.placement {
-            Placement::Offloaded => self.n_left.min(way_back(fewer)),
+            Placement::Offloaded => self.n_left.min(return_calls(fewer)),
             Placement::InPlace | Placement::Measured => self.n_left,
         };
         Self {
@@ -301,7 +301,7 @@ impl Record {
 }
 
 /// Short calls in a row after which a method that was offloaded so many times is trusted again.
-const fn way_back(n_offloads: u32) -> u32 {
+const fn return_calls(n_offloads: u32) -> u32 {
     RETURN << n_offloads.saturating_sub(1)
 }
 

@@ -10,7 +10,7 @@ use crate::{
     role::Role,
 };
 
-/// The place of the generation in service.
+/// A plugin's generation in service, if it has one.
 pub(crate) struct InService {
     pub(crate) plugin: Arc<str>,
     active: ArcSwapOption<Serving>,
@@ -44,7 +44,7 @@ impl InService {
         enter(serving.as_deref().ok_or_else(|| self.unavailable()))
     }
 
-    /// This thread's hold on the generation in service.
+    /// The generation in service, as this thread reaches it.
     pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
         Some(self.active.load().as_ref()?.shard())
     }

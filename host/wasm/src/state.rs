@@ -95,7 +95,7 @@ pub(crate) struct Memory {
 }
 
 impl Guest {
-    /// Takes a place for one log line, counts it, and tells of those that were dropped before it.
+    /// Whether one more log line is within the rate. Counts it, and tells of those that were dropped before it.
     pub(crate) fn admit_line(&self) -> bool {
         match self.log_rate.admit(clock::now()) {
             Admission::Dropped => {

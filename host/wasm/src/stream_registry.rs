@@ -28,10 +28,10 @@ use crate::{
 
 /// The streams of one generation.
 pub(crate) struct StreamRegistry {
-    /// Leave to hold an instance.
+    /// One for each instance that a stream may hold.
     permits: Arc<Semaphore>,
     permits_max: usize,
-    /// Streams that wait for leave.
+    /// Streams that wait for a permit.
     n_waiting: AtomicUsize,
     running: Mutex<BTreeMap<u64, Watched>>,
     numbers: AtomicU64,
@@ -57,7 +57,7 @@ struct Watched {
     since: Instant,
 }
 
-/// A stream's line in the registry, for as long as its guest runs.
+/// A stream in the registry, for as long as its guest runs.
 pub(crate) struct Registered {
     registry: Arc<StreamRegistry>,
     number: u64,
@@ -75,7 +75,7 @@ impl StreamRegistry {
         }
     }
 
-    /// Leave to hold an instance, in turn; for as long as a call waits for an instance.
+    /// A permit to hold an instance, in the order of arrival; waits as long as a call waits for an instance.
     ///
     /// # Errors
     /// `resource-exhausted` when none came in time, or too many wait.

@@ -115,7 +115,7 @@ pub struct Ask<'a> {
     pub now: Instant,
     /// Chance, new for each pick.
     pub random: u64,
-    /// What the call is to be kept by; `random` takes its place when there is none.
+    /// What the call is to be kept by; `random` where there is none.
     pub key: Option<u64>,
     /// The call to be placed, for guests that ask about it.
     pub call: Option<&'a Call>,

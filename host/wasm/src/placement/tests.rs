@@ -64,7 +64,7 @@ fn offload(placements: &Placements) {
 }
 
 /// How many short calls bring it back.
-fn way_back(placements: &Placements) -> u32 {
+fn return_calls(placements: &Placements) -> u32 {
     let mut n_calls = 0;
     while placement(placements) == Placement::Offloaded {
         placements.on_computed("s", "m", SHORT);
@@ -110,15 +110,15 @@ fn the_call_that_was_begun_anew_elsewhere_offloads_if_it_computes() {
 }
 
 #[test]
-fn the_way_back_is_twice_as_long_each_time() {
+fn each_return_takes_twice_as_many_calls() {
     let placements = Placements::new();
     for times in 0..=RETURN_DOUBLINGS + 2 {
         offload(&placements);
         placements.on_computed("s", "m", SHORT);
-        // A long one on the way begins it anew.
+        // A long one begins it anew.
         placements.on_computed("s", "m", LONG);
         let expected = RETURN << times.min(RETURN_DOUBLINGS);
-        assert_eq!(way_back(&placements), expected, "{times}");
+        assert_eq!(return_calls(&placements), expected, "{times}");
     }
 }
 
@@ -127,35 +127,35 @@ fn a_doubling_is_forgotten_for_every_so_many_rounds_without_a_long_call() {
     let placements = Placements::new();
     for _ in 0..3 {
         offload(&placements);
-        way_back(&placements);
+        return_calls(&placements);
     }
     rounds(&placements, DECAY_ROUNDS);
     offload(&placements);
-    assert_eq!(way_back(&placements), RETURN << 2, "it was 3 doublings");
+    assert_eq!(return_calls(&placements), RETURN << 2, "it was 3 doublings");
     rounds(&placements, DECAY_ROUNDS - 1);
     offload(&placements);
     rounds(&placements, 1);
     assert_eq!(
-        way_back(&placements),
+        return_calls(&placements),
         RETURN << 3,
         "a long call starts over"
     );
     rounds(&placements, DECAY_ROUNDS * 4);
     offload(&placements);
-    assert_eq!(way_back(&placements), RETURN, "all are forgotten");
+    assert_eq!(return_calls(&placements), RETURN, "all are forgotten");
 }
 
 #[test]
-fn rounds_shorten_the_way_back_of_a_method_that_is_hardly_called() {
+fn rounds_shorten_the_return_of_a_method_that_is_hardly_called() {
     let placements = Placements::new();
     for _ in 0..=RETURN_DOUBLINGS {
         offload(&placements);
-        way_back(&placements);
+        return_calls(&placements);
     }
     offload(&placements);
     rounds(&placements, DECAY_ROUNDS * RETURN_DOUBLINGS);
     assert_eq!(placement(&placements), Placement::Offloaded);
-    assert_eq!(way_back(&placements), RETURN);
+    assert_eq!(return_calls(&placements), RETURN);
 }
 
 #[test]

@@ -101,8 +101,8 @@ struct Instance<F> {
     functions: F,
     /// Memory when it was new, in octets.
     fresh_bytes: usize,
-    /// Memory as it was when the books were told last.
-    told_bytes: usize,
+    /// Memory as the statistics have it.
+    counted_bytes: usize,
     _live: Live,
 }
 
@@ -261,7 +261,7 @@ impl<F: DirectFunctions> WorkerLocal<F> {
                     store,
                     functions,
                     fresh_bytes,
-                    told_bytes: fresh_bytes,
+                    counted_bytes: fresh_bytes,
                     _live: Live::new(guest),
                 })
             }
@@ -345,8 +345,8 @@ impl<F: DirectFunctions> Drop for Entry<'_, F> {
         };
         let bytes = instance.store.data().memory.bytes;
         let mut is_spent = self.local.is_isolated;
-        if bytes != instance.told_bytes {
-            instance.told_bytes = bytes;
+        if bytes != instance.counted_bytes {
+            instance.counted_bytes = bytes;
             let guest = &self.local.code.guest;
             guest.stats.on_memory(bytes);
             let growth = bytes.saturating_sub(instance.fresh_bytes);

@@ -1,4 +1,4 @@
-//! Guests for the tests, a runtime in a folder of its own, and short ways to call.
+//! Guests for the tests, a runtime in a folder of its own, and functions that call plugins.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use postern_core::{Body, Call, Error, Handler, Reply};
 use postern_wasm::{Plugin, PluginSpec, Runtime, RuntimeConfig};
 use tempfile::TempDir;
 
-/// A runtime and the folder that it lives in.
-pub(crate) struct House {
+/// A runtime and its folder.
+pub(crate) struct Fixture {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) folder: TempDir,
 }
 
-impl House {
+impl Fixture {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         Self {
