@@ -33,6 +33,7 @@ use crate::{
     stats::PluginStats,
     stream_registry::StreamRegistry,
     trap::Trapped,
+    wait,
     worker_local::{AnyLocal, DirectCode, DirectFunctions, WorkerLocal},
 };
 
@@ -317,12 +318,12 @@ impl Generation {
             ))
         })?;
         let _waiting = Waiting::new(stats);
-        let longest = start + instances.queue_time_max;
-        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
-        let permit = tokio::time::timeout_at(until.into(), waiter.permit()).await;
+        let permit = wait::before(deadline, waiter.permit());
+        let permit = tokio::time::timeout(instances.queue_time_max, permit).await;
         let waited = clock::since(start);
         stats.on_queue_wait(waited);
-        permit.ok().flatten().ok_or_else(|| {
+        let permit = permit.ok().flatten().and_then(|(permit, _)| permit);
+        permit.ok_or_else(|| {
             let max = self.pool.live();
             let message = format!(
                 "all {max} instances of plugin {plugin} were busy for {}",

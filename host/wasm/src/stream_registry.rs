@@ -23,7 +23,7 @@ use postern_system::clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    limits::time, progress::Progress, reply_draft::Drafted, spec::Instances, state::Guest,
+    limits::time, progress::Progress, reply_draft::Drafted, spec::Instances, state::Guest, wait,
 };
 
 /// The streams of one generation.
@@ -101,15 +101,14 @@ impl StreamRegistry {
             return Err(refuse(message));
         }
         let start = clock::now();
-        let longest = start + instances.queue_time_max;
-        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
-        let permit = Arc::clone(&self.permits).acquire_owned();
-        let permit = tokio::time::timeout_at(until.into(), permit).await;
+        let permit = wait::before(deadline, Arc::clone(&self.permits).acquire_owned());
+        let permit = tokio::time::timeout(instances.queue_time_max, permit).await;
         drop(waiting);
         let waited = clock::since(start);
         guest.stats.on_queue_wait(waited);
         // It is never closed.
-        permit.ok().and_then(Result::ok).ok_or_else(|| {
+        let permit = permit.ok().flatten().and_then(|(permit, _)| permit.ok());
+        permit.ok_or_else(|| {
             let message = format!(
                 "the {max} streams that plugin {plugin} may answer at one time were busy for {}",
                 time(waited)

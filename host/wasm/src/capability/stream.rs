@@ -11,7 +11,6 @@ use wasmtime::{
     component::{Linker, WasmList, WasmStr},
 };
 
-use super::wait;
 use crate::{
     bindings::{self, BodyKind, Failure},
     call_path::link_bailout,
@@ -20,6 +19,7 @@ use crate::{
     reply_draft::{Drafted, ReplyDraft, ReplyState},
     state::{CallContext, StoreState},
     trap::{Stop, waiting},
+    wait,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -117,7 +117,8 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     };
     let progress = Arc::clone(&streams.progress);
     let waiting = progress.begin_wait();
-    let (message, waited) = wait::until(deadline, Stop::Deadline, inbound.next()).await?;
+    let came = wait::before(deadline, inbound.next()).await;
+    let (message, waited) = came.ok_or(Stop::Deadline)?;
     drop(waiting);
     state.give_back(waited);
     let message = match message {
@@ -160,7 +161,8 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
     let head = state.ambient.as_mut().and_then(take_head);
     let sent = streams.outbound.send(Outbound { head, message });
     let waiting = streams.progress.begin_wait();
-    let (sent, waited) = wait::until(deadline, Stop::Deadline, sent).await?;
+    let sent = wait::before(deadline, sent).await;
+    let (sent, waited) = sent.ok_or(Stop::Deadline)?;
     drop(waiting);
     state.give_back(waited);
     Ok(sent.map_err(|_| failure(Kind::Cancelled, "the caller has gone away")))

@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use postern_core::{Call, Handler, Kind};
 use postern_wasm::{Instances, Mode, Outcome, PluginSpec};
 
-use crate::guest::{Fixture, all, answer, call};
+use crate::guest::{Fixture, all, answer, bounded, call};
 
 fn with(instances: Instances) -> PluginSpec {
     PluginSpec {
@@ -128,7 +128,7 @@ async fn a_call_waits_no_longer_than_its_deadline() {
     let hurried = async {
         let mut request = Call::unary("test", "e", "");
         request.context.deadline = Some(std::time::Instant::now() + Duration::from_millis(50));
-        plugin.call(request).await
+        bounded(&plugin, request).await
     };
     let (looping, hurried) = tokio::join!(looping, hurried);
     assert!(looping.is_err());

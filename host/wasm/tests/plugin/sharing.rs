@@ -9,7 +9,7 @@ use bytes::Bytes;
 use postern_core::{Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply, Retry};
 use postern_wasm::{Grants, HealthStatus, Instances, Mode, Outcome, Plugin, PluginSpec};
 
-use crate::guest::{Fixture, all, answer, call, small};
+use crate::guest::{Fixture, all, answer, bounded, call, small};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(100);
@@ -174,6 +174,35 @@ impl Handler for Silent {
     fn call(&self, _: Call) -> BoxFuture<Result<Reply, Error>> {
         Box::pin(std::future::pending())
     }
+}
+
+/// No timer of its own wakes it.
+#[tokio::test]
+async fn a_guest_that_waits_stops_when_it_is_polled_at_its_deadline() {
+    let fixture = Fixture::new();
+    fixture.runtime.set_client(Arc::new(Silent));
+    let grants = Grants {
+        services: vec!["*".to_owned()],
+        ..Grants::default()
+    };
+    let spec = PluginSpec {
+        grants,
+        ..spec(Instances::default())
+    };
+    let plugin = fixture.plugin("all", &all(), spec).await;
+    let waits_for_a_call = Call::unary("test", "x", "silent");
+    let mut waits_for_a_message = Call::unary("test", "e", "");
+    waits_for_a_message.body = Body::Messages(BodyStream::new(futures_util::stream::pending()));
+    for mut request in [waits_for_a_call, waits_for_a_message] {
+        request.context.deadline = Some(Instant::now() + SHORT);
+        let error = bounded(&plugin, request).await.unwrap_err();
+        assert_eq!(error.kind, Kind::DeadlineExceeded, "{error}");
+        let expected = "plugin all had not answered: the caller's deadline has passed";
+        assert_eq!(error.message, expected);
+    }
+    let stats = plugin.stats().snapshot();
+    assert_eq!(stats.calls_with(Outcome::TimedOut), 2);
+    fixture.runtime.shutdown();
 }
 
 #[tokio::test]
