@@ -29,7 +29,7 @@ struct Standing {
 const STANDING: [Standing; 5] = [
     Standing {
         krate: "host/core",
-        circles_max: 3,
+        circles_max: 0,
         files_max: 10,
     },
     Standing {
