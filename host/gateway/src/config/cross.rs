@@ -11,7 +11,6 @@ use super::{
     section::SectionReader,
     settings::{Carrier, Config, Listener, Protocol},
     units::{Size, show_duration},
-    value::Provenance,
 };
 
 /// Adds a fault for each contradiction. Keys that are wrong by themselves have their defaults here,
@@ -46,12 +45,7 @@ fn check_extensions(config: &Config, reader: &mut SectionReader) {
                 None => format!("known here: {}", known.join(", ")),
             };
             let key = format!("extensions.{name}.listeners");
-            fault(
-                reader,
-                &key,
-                format!("no listener is called {unknown:?}"),
-                remedy,
-            );
+            reader.fault_of_key(&key, format!("no listener is called {unknown:?}"), remedy);
         }
     }
 }
@@ -83,7 +77,7 @@ fn check_directory(config: &Config, reader: &mut SectionReader) {
     ] {
         if n_instances > most {
             let message = format!("{n_instances} tables [instances.NAME] exceed {key} ({most})");
-            fault(reader, key, message, "raise it, or remove instances");
+            reader.fault_of_key(key, message, "raise it, or remove instances");
         }
     }
     directory::check(&config.peers, &config.instances, reader);
@@ -105,8 +99,7 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
     }
     if listener.transports.is_empty() {
         let key = format!("{path}.transports");
-        fault(
-            reader,
+        reader.fault_of_key(
             &key,
             "no transport is left",
             "write [\"tcp\"], [\"udp\"] or both",
@@ -160,12 +153,7 @@ fn require(reader: &mut SectionReader, path: &str, key: &str) {
         "protocol" => "add protocol = \"vstp\" or protocol = \"http\"",
         _ => "add address = \"127.0.0.1:PORT\"",
     };
-    fault_of_table(
-        reader,
-        path,
-        format!("the key \"{key}\" is missing"),
-        remedy,
-    );
+    reader.fault_of_table(path, format!("the key \"{key}\" is missing"), remedy);
 }
 
 /// Keys of the other protocol would be ignored silently.
@@ -176,8 +164,7 @@ fn refuse_foreign(reader: &mut SectionReader, key: &str, speaker: Protocol) {
     for key in keys {
         let speaker = speaker.name();
         let message = format!("only a listener that speaks {speaker} has this key");
-        fault(
-            reader,
+        reader.fault_of_key(
             &key,
             message,
             format!("remove it, or write protocol = \"{speaker}\""),
@@ -228,8 +215,7 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
             "{address} is taken by {other} ({taken}, {})",
             carrier.name()
         );
-        fault(
-            reader,
+        reader.fault_of_key(
             key,
             message,
             "choose another port, or disable one of the two",
@@ -321,36 +307,5 @@ fn in_order<A: Amount>(reader: &mut SectionReader, small: (&str, A), large: (&st
         ),
     };
     let remedy = format!("{} must not exceed {}", small.0, large.0);
-    fault(reader, at, message, remedy);
-}
-
-fn fault(
-    reader: &mut SectionReader,
-    key: &str,
-    message: impl Into<String>,
-    remedy: impl Into<String>,
-) {
-    let place: Option<Provenance> = reader.places.get(key).cloned();
-    reader.faults.push(super::ConfigFault {
-        path: key.to_owned(),
-        place,
-        message: message.into(),
-        remedy: remedy.into(),
-    });
-}
-
-/// A fault where a table begins: something is missing in it.
-pub(super) fn fault_of_table(
-    reader: &mut SectionReader,
-    path: &str,
-    message: impl Into<String>,
-    remedy: impl Into<String>,
-) {
-    let place = reader.tables.get(path).cloned();
-    reader.faults.push(super::ConfigFault {
-        path: path.to_owned(),
-        place,
-        message: message.into(),
-        remedy: remedy.into(),
-    });
+    reader.fault_of_key(at, message, remedy);
 }
