@@ -10,11 +10,13 @@ use postern_net::Shutdown;
 use serde_json::json;
 
 use super::{
-    Shared, block_on, build,
+    build,
     failure::CommandFailure,
+    options::SharedOptions,
     output::Output,
     progress::Display,
     run::{self, RunArgs},
+    runtime::block_on,
     sources::{ProjectChange, Sources},
 };
 use crate::{
@@ -22,8 +24,12 @@ use crate::{
     build::{BuildOutcome, find_projects, projects},
 };
 
-pub(super) fn dev(shared: &Shared, args: &RunArgs, output: &Output) -> Result<(), CommandFailure> {
-    let loaded = args.load(shared, output)?;
+pub(super) fn dev(
+    options: &SharedOptions,
+    args: &RunArgs,
+    output: &Output,
+) -> Result<(), CommandFailure> {
+    let loaded = args.load(options, output)?;
     let folder = loaded.config.plugins.folder.clone();
     let found = find_projects(&folder);
     let found = found.map_err(|error| {

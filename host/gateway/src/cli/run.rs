@@ -6,7 +6,7 @@ use clap::Args;
 use postern_net::Shutdown;
 use serde_json::json;
 
-use super::{Shared, block_on, failure::CommandFailure, output::Output};
+use super::{failure::CommandFailure, options::SharedOptions, output::Output, runtime::block_on};
 use crate::{
     app::{self, Serving, StartError},
     config::Loaded,
@@ -33,21 +33,29 @@ pub(super) struct RunArgs {
 
 impl RunArgs {
     /// The configuration, with these options as if they were environment variables.
-    pub(super) fn load(&self, shared: &Shared, output: &Output) -> Result<Loaded, CommandFailure> {
-        let options = [
+    pub(super) fn load(
+        &self,
+        options: &SharedOptions,
+        output: &Output,
+    ) -> Result<Loaded, CommandFailure> {
+        let variables = [
             ("POSTERN_PLUGINS_FOLDER", &self.plugins),
             ("POSTERN_DATA_DIR", &self.data_dir),
         ];
         let written = |(variable, folder): (&'static str, &Option<PathBuf>)| {
             Some((variable, folder.as_ref()?.to_string_lossy().into_owned()))
         };
-        let overrides: Vec<_> = options.into_iter().filter_map(written).collect();
-        shared.load_whole(&overrides, output)
+        let overrides: Vec<_> = variables.into_iter().filter_map(written).collect();
+        options.load_whole(&overrides, output)
     }
 }
 
-pub(super) fn run(shared: &Shared, args: &RunArgs, output: &Output) -> Result<(), CommandFailure> {
-    let loaded = args.load(shared, output)?;
+pub(super) fn run(
+    options: &SharedOptions,
+    args: &RunArgs,
+    output: &Output,
+) -> Result<(), CommandFailure> {
+    let loaded = args.load(options, output)?;
     block_on(async {
         let announce = |serving: &Serving| announce(serving, output);
         Box::pin(app::run(loaded, Shutdown::new(), announce))

@@ -8,9 +8,9 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::{
-    Control, Offered, Refused,
+    Control,
     claims::Taken,
-    refusals::Needs,
+    offer::{Needs, Offered, Refused},
     slot::{Slot, Source, Turn, Written},
 };
 use crate::{
@@ -177,7 +177,7 @@ impl Control {
                     }
                 }
                 Err(taken) => {
-                    let refused = refused_for(&copy, taken);
+                    let refused = Refused::taken(&copy, taken);
                     // The offer is what lies in the folder, whichever copy could not be taken.
                     if source == Source::Folder {
                         slot.set_waiting(&copy, &refused);
@@ -221,15 +221,6 @@ impl Control {
         self.refusals.notify_one();
         Ok(())
     }
-}
-
-/// A refusal that the holder of a service can lift.
-pub(super) fn refused_for(copy: &Copy, taken: Taken) -> Refused {
-    let needs = Needs {
-        service: Some(taken.service.clone()),
-        ..Needs::default()
-    };
-    Refused::new(&copy.digest, taken).until(needs)
 }
 
 /// Keeps `copy` as last good one; the caller holds the plugin's turn, so copies do not overtake each

@@ -15,6 +15,7 @@ mod extensions;
 mod fleet;
 mod judge;
 mod missing;
+mod offer;
 mod proof;
 mod publish;
 mod refusals;
@@ -22,6 +23,7 @@ mod remote;
 mod slot;
 mod subscribers;
 mod view;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -42,15 +44,15 @@ use tracing::{info, warn};
 pub(crate) use self::view::PluginState;
 use self::{
     claims::Claims,
-    deploy::refused_for,
     slot::{Slot, Source},
     subscribers::Subscribers,
 };
 pub(crate) use self::{
     fleet::{BuiltIn, Fleet},
     missing::Missing,
+    offer::{Offered, Refused},
+    view::PluginView,
 };
-pub(crate) use self::{slot::Refused, view::PluginView};
 use crate::{
     cluster::ServiceNumbers,
     config::Config,
@@ -88,18 +90,6 @@ pub(crate) enum FoundAtStart {
     Whole(Copy),
     /// Its files cannot be read, for this reason.
     Unread(String),
-}
-
-/// What became of an offer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Offered {
-    /// It takes calls.
-    Deployed,
-    /// It is what was offered last.
-    Unchanged,
-    /// It was rolled back from, and is not started again.
-    Skipped,
-    Refused(Refused),
 }
 
 impl Control {
@@ -261,7 +251,7 @@ impl Control {
         let (in_folder, to) = (turn.offered.clone(), before.deployment());
         let skipped = in_folder.filter(|offered| *offered != to);
         self.take_over(&slot, candidate, &before, Source::Rollback)
-            .map_err(|taken| refused_for(&before, taken))?;
+            .map_err(|taken| Refused::taken(&before, taken))?;
         slot.set_skipped(skipped.clone());
         slot.end_waiting();
         self.publish();

@@ -11,8 +11,8 @@ use tokio::sync::OwnedMutexGuard;
 use tracing::{debug, info};
 
 use super::{
-    Offered,
-    refusals::{Needs, Waiting},
+    offer::{Offered, Refused, unix_now},
+    waiting::Waiting,
 };
 use crate::{
     config::{Extension, Hints, Manifest, Topics},
@@ -86,18 +86,6 @@ pub(super) enum Source {
     Folder,
     LastGood,
     Rollback,
-}
-
-/// Why a component does not take calls.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub(crate) struct Refused {
-    /// 64 hex digits.
-    pub digest: String,
-    pub reason: String,
-    /// Seconds since 1970.
-    pub at: u64,
-    pub(super) needs: Needs,
 }
 
 impl Slot {
@@ -238,28 +226,6 @@ impl Source {
             Self::Rollback => "rollback",
         }
     }
-}
-
-impl Refused {
-    pub(super) fn new(digest: &str, reason: impl ToString) -> Self {
-        Self {
-            digest: digest.to_owned(),
-            reason: reason.to_string(),
-            at: unix_now(),
-            needs: Needs::default(),
-        }
-    }
-
-    pub(super) fn until(self, needs: impl Into<Needs>) -> Self {
-        Self {
-            needs: needs.into(),
-            ..self
-        }
-    }
-}
-
-fn unix_now() -> u64 {
-    clock::unix_time().as_secs()
 }
 
 /// Failed checks in a row after which a plugin takes no calls.

@@ -1,49 +1,28 @@
-//! Leases on disk, so that a restart keeps what is still leased. A registration, or the end of one, is
-//! written first and counts once it is on disk: one that cannot be written changes nothing. Heartbeats
-//! are written behind, and many of one entry are one write.
-//!
-//! A record holds the wall-clock end of its lease; what is left of it at the start is what the
-//! entry gets. A clock that was set forward ends leases early, one that was set back never
-//! prolongs one beyond its own length.
+//! Entries that are not on disk as they are, and the changes that are to be there before they count. Many
+//! changes of one entry are one write after the other; many entries are written at a time.
 
 use std::{
     collections::{BTreeMap, VecDeque},
-    pin::pin,
     sync::OnceLock,
     time::Duration,
 };
 
-use futures_util::{StreamExt, stream};
 use parking_lot::Mutex;
 use postern_core::{
     Error,
     registry::{Entry, EntryKey, Incarnation, Owner, Ttl, directory::Registered},
 };
-use postern_system::clock;
 use postern_wasm::{Records, StoreError};
-use serde::{Deserialize, Serialize};
 use tokio::sync::{Notify, oneshot};
-use tracing::{info, warn};
 
-use super::{
-    Directory,
-    listing::{Listing, millis},
-    service::{not_renewed, refused},
-};
-
-/// Writes under way at one time; the store commits those that wait together.
-const WRITES_MAX: usize = 256;
-/// Wait for more changes before they are written together.
-const GATHER: Duration = Duration::from_millis(50);
-/// Wait after a failure of the store.
-const RETRY: Duration = Duration::from_secs(1);
+use super::fault::unwritten;
 
 /// Which entries are not on disk as they are.
 #[derive(Default)]
 pub(super) struct Ledger {
-    records: OnceLock<Records>,
+    pub(super) records: OnceLock<Records>,
     dirty: Mutex<Dirty>,
-    wake: Notify,
+    pub(super) wake: Notify,
     /// Somebody waits for a write.
     urgent: Notify,
 }
@@ -57,8 +36,8 @@ struct Dirty {
 }
 
 /// A change that counts once it is on disk, and who waits for it.
-struct Proposal {
-    change: EntryChange,
+pub(super) struct Proposal {
+    pub(super) change: EntryChange,
     waiter: oneshot::Sender<Result<Option<Registered>, Error>>,
 }
 
@@ -71,29 +50,9 @@ pub(super) enum EntryChange {
 
 /// Entries that are being written, each with at most one change. What is left of them when it is
 /// dropped is dirty again.
-struct Writing<'a> {
+pub(super) struct Writing<'a> {
     ledger: &'a Ledger,
-    keys: BTreeMap<EntryKey, Option<Proposal>>,
-}
-
-/// What became of the leases of the life before.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct Restored {
-    /// Entries that are there again.
-    pub restored: usize,
-    /// Leases that ended meanwhile.
-    pub expired: usize,
-    /// Records that cannot be read, or have no place any more.
-    pub refused: usize,
-}
-
-#[derive(Debug, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-struct Leased {
-    owner: String,
-    /// Milliseconds since 1970.
-    ends_at_ms: u64,
-    entry: Listing,
+    pub(super) keys: BTreeMap<EntryKey, Option<Proposal>>,
 }
 
 impl Ledger {
@@ -106,7 +65,7 @@ impl Ledger {
     }
 
     /// Writes `change` of the entry `key` and waits until it counts.
-    async fn propose(
+    pub(super) async fn propose(
         &self,
         key: &EntryKey,
         change: EntryChange,
@@ -136,7 +95,7 @@ impl Ledger {
     }
 
     /// Waits, but not while somebody else does.
-    async fn pause(&self, pause: Duration) {
+    pub(super) async fn pause(&self, pause: Duration) {
         tokio::select! {
             () = tokio::time::sleep(pause) => {}
             () = self.urgent.notified() => {}
@@ -144,7 +103,7 @@ impl Ledger {
     }
 
     /// What is to be written: of each entry the next change that somebody waits for.
-    fn take(&self) -> Writing<'_> {
+    pub(super) fn take(&self) -> Writing<'_> {
         let mut dirty = self.dirty.lock();
         let mut writing = BTreeMap::new();
         for (key, mut proposals) in std::mem::take(&mut dirty.keys) {
@@ -163,16 +122,21 @@ impl Ledger {
 }
 
 impl Writing<'_> {
-    /// What became of the write of `key`. A change that is on disk counts, and who waited is told; what
-    /// failed is to be written again, as it stands in `directory`.
-    fn on_end(&mut self, directory: &Directory, key: &EntryKey, result: &Result<(), StoreError>) {
+    /// What became of the write of `key`. A change that is on disk counts once `take` has made it, and who
+    /// waited is told; what failed is to be written again.
+    pub(super) fn on_end(
+        &mut self,
+        key: &EntryKey,
+        result: &Result<(), StoreError>,
+        take: impl FnOnce(&EntryKey, EntryChange) -> Result<Option<Registered>, Error>,
+    ) {
         let Some(proposal) = self.keys.remove(key) else {
             return;
         };
         let mut is_written = result.is_ok();
         if let Some(Proposal { change, waiter }) = proposal {
             let result = result.as_ref().map_err(unwritten);
-            let result = result.and_then(|()| directory.take_change(key, change));
+            let result = result.and_then(|()| take(key, change));
             is_written = result.is_ok();
             // A caller that has gone away does not need to hear it.
             drop(waiter.send(result));
@@ -193,222 +157,4 @@ impl Drop for Writing<'_> {
             }
         }
     }
-}
-
-impl Directory {
-    /// Takes what was leased in the life before, and keeps leases in `records` from here on. Call it
-    /// once, before `run` and before the doors open.
-    ///
-    /// # Errors
-    /// What the store says.
-    pub(crate) async fn restore(&self, records: Records) -> Result<Restored, StoreError> {
-        let all = records.load_all().await?;
-        // A second call changes nothing: the first table stays.
-        let _ = self.ledger.records.set(records.clone());
-        let mut restored = Restored::default();
-        let now_ms = unix_millis();
-        for (name, value) in all {
-            let leased = serde_json::from_slice::<Leased>(&value);
-            let leased = leased.inspect_err(|error| {
-                warn!(record = %name, %error, "a lease on disk cannot be read");
-            });
-            let count = match leased {
-                Ok(leased) if leased.ends_at_ms <= now_ms => &mut restored.expired,
-                Ok(leased) if self.take_back(&leased, now_ms) => {
-                    restored.restored += 1;
-                    continue;
-                }
-                Ok(_) | Err(_) => &mut restored.refused,
-            };
-            *count += 1;
-            if let Err(error) = records.delete(name.clone()).await {
-                // It is left out at the next start, too.
-                warn!(record = %name, %error, "a lease that ended stays on disk");
-            }
-        }
-        let (n_kept, n_expired) = (restored.restored, restored.expired);
-        info!(
-            restored = n_kept,
-            expired = n_expired,
-            "leases read from disk"
-        );
-        Ok(restored)
-    }
-
-    fn take_back(&self, leased: &Leased, now_ms: u64) -> bool {
-        let owner = Owner::Registered(leased.owner.as_str().into());
-        let left = Duration::from_millis(leased.ends_at_ms.saturating_sub(now_ms));
-        let told = match leased.entry.told() {
-            Ok(told) => told,
-            Err(error) => {
-                warn!(owner = %owner, %error, "a lease on disk holds no entry");
-                return false;
-            }
-        };
-        let Some(ttl) = told.ttl else { return false };
-        let taken = self.change(|state, now| {
-            let entry = state.drains.adapt(&owner, told.entry);
-            state.machine.restore(now, &owner, entry, ttl, left)
-        });
-        if let Err(error) = &taken {
-            warn!(owner = %owner, %error, "a lease on disk is not taken");
-        }
-        taken.is_ok()
-    }
-
-    /// Makes `change` of the entry `key`, on disk first where leases are kept.
-    ///
-    /// # Errors
-    /// Why it is not made; then nothing has changed.
-    pub(super) async fn change_entry(
-        &self,
-        key: &EntryKey,
-        change: EntryChange,
-    ) -> Result<Option<Registered>, Error> {
-        match self.ledger.records.get() {
-            Some(_) => self.ledger.propose(key, change).await,
-            None => self.take_change(key, change),
-        }
-    }
-
-    fn take_change(
-        &self,
-        key: &EntryKey,
-        change: EntryChange,
-    ) -> Result<Option<Registered>, Error> {
-        let EntryKey { owner, instance } = key;
-        self.change(|state, now| match change {
-            EntryChange::Put { entry, ttl } => {
-                state
-                    .machine
-                    .check(owner, &entry, Some(ttl))
-                    .map_err(refused)?;
-                let entry = state.drains.adapt(owner, entry);
-                let taken = state.machine.register(now, owner, entry, Some(ttl));
-                taken.map(Some).map_err(refused)
-            }
-            EntryChange::Remove { incarnation } => {
-                let gone = state.machine.unregister(owner, instance, incarnation);
-                gone.map(|_| None).map_err(not_renewed)
-            }
-        })
-    }
-
-    /// Writes what changes. Never ends by itself.
-    pub(super) async fn write_ledger(&self) {
-        loop {
-            self.ledger.wake.notified().await;
-            self.ledger.pause(GATHER).await;
-            if !self.flush().await {
-                self.ledger.pause(RETRY).await;
-                self.ledger.wake.notify_one();
-            }
-        }
-    }
-
-    /// Writes what has changed; whether all of it is on disk.
-    pub(super) async fn flush(&self) -> bool {
-        let Some(records) = self.ledger.records.get() else {
-            return true;
-        };
-        let mut writing = self.ledger.take();
-        let mut leased = self.leased(&writing.keys);
-        let keys: Vec<EntryKey> = writing.keys.keys().cloned().collect();
-        let writes: Vec<_> = keys
-            .into_iter()
-            .map(|key| {
-                let kept = leased.remove(&key);
-                let value = match writing.keys.get(&key).and_then(Option::as_ref) {
-                    Some(proposal) => proposal.change.record(&key),
-                    None => kept,
-                };
-                let name = name_of(&key);
-                async move {
-                    let written = match value {
-                        Some(value) => records.put(name, value).await,
-                        None => records.delete(name).await.map(|_| ()),
-                    };
-                    (key, written)
-                }
-            })
-            .collect();
-        let mut results = pin!(stream::iter(writes).buffer_unordered(WRITES_MAX));
-        let (mut n_failed, mut first) = (0_usize, None);
-        while let Some((key, result)) = results.next().await {
-            writing.on_end(self, &key, &result);
-            if let Err(error) = result {
-                n_failed += 1;
-                first.get_or_insert(error);
-            }
-        }
-        match first {
-            None => return true,
-            // The store says once that it has failed.
-            Some(StoreError::Failed { .. }) => {}
-            Some(error) => {
-                warn!(%error, leases = n_failed, "leases are not written, a restart would lose them");
-            }
-        }
-        false
-    }
-
-    /// The records of those of `keys` that are there.
-    fn leased(&self, keys: &BTreeMap<EntryKey, Option<Proposal>>) -> BTreeMap<EntryKey, Vec<u8>> {
-        let now = clock::now();
-        let state = self.state.lock();
-        let written = keys.keys().filter_map(|key| {
-            let record = state.machine.record(key)?;
-            let lease = state.machine.lease(key)?;
-            let left = lease.expires?.saturating_duration_since(now);
-            let entry = state.drains.written(record);
-            let leased = Leased::record(key, &entry, record.ttl, left)?;
-            Some((key.clone(), leased))
-        });
-        written.collect()
-    }
-}
-
-impl EntryChange {
-    /// What the entry's record says after it; `None` when there is none.
-    fn record(&self, key: &EntryKey) -> Option<Vec<u8>> {
-        match self {
-            Self::Put { entry, ttl } => Leased::record(key, entry, Some(*ttl), ttl.duration()),
-            Self::Remove { .. } => None,
-        }
-    }
-}
-
-impl Leased {
-    /// The record of an entry whose lease lasts for `left`.
-    fn record(key: &EntryKey, entry: &Entry, ttl: Option<Ttl>, left: Duration) -> Option<Vec<u8>> {
-        let Owner::Registered(owner) = &key.owner else {
-            return None;
-        };
-        let leased = Self {
-            owner: owner.to_string(),
-            ends_at_ms: unix_millis().saturating_add(millis(left)),
-            entry: Listing::of(entry, ttl),
-        };
-        serde_json::to_vec(&leased).ok()
-    }
-}
-
-/// What a provider is told whose change cannot be written.
-fn unwritten(error: &StoreError) -> Error {
-    let told = error.to_error();
-    let message = format!("the registration cannot be kept: {}", told.message);
-    Error::new(told.kind, told.blame, message).with_retry(told.retry)
-}
-
-/// One name for each key: the length says where the owner ends.
-fn name_of(key: &EntryKey) -> String {
-    let owner = match &key.owner {
-        Owner::Registered(name) | Owner::Local(name) | Owner::Peer(name) => name.as_str(),
-        Owner::Config => "",
-    };
-    format!("{}:{owner}{}", owner.len(), key.instance)
-}
-
-pub(super) fn unix_millis() -> u64 {
-    millis(clock::unix_time())
 }

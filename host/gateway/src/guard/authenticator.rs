@@ -13,14 +13,15 @@ use postern_core::{
 };
 
 use super::{
-    GuardError, Moment,
     api_keys::KeyRing,
     credentials::{CallCredentials, CredentialKind, Wanted},
+    error::GuardError,
     failures::Failures,
     held::HeldFile,
     issuer::Issuer,
     jwks::PendingFetch,
     jwt::{Token, TokenError},
+    moment::Moment,
     tokens::{TokenEntry, TokenId, Tokens},
 };
 use crate::config::{Auth, AuthenticationMode};

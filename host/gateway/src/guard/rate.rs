@@ -21,7 +21,7 @@ use governor::{
 };
 use postern_core::{Blame, Call, Error, Kind, Retry, Transport, error::push_json_string};
 
-use super::{GuardError, Sender, headers::first, shelf::Shelf};
+use super::{authenticator::Sender, error::GuardError, headers::first, shelf::Shelf};
 use crate::config::{RateKey, RateLimit};
 
 /// All limits, narrowest first.

@@ -5,7 +5,7 @@ use std::path::Path;
 use postern_core::registry::{Registered, directory::RegisterChange};
 use postern_wasm::{Runtime, RuntimeConfig};
 
-use super::{super::ledger::Restored, *};
+use super::{super::leases::Restored, *};
 use crate::directory::ledger::EntryChange;
 
 fn runtime(folder: &Path) -> Arc<Runtime> {
