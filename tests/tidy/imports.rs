@@ -49,8 +49,8 @@ const STANDING: [Standing; 5] = [
     },
     Standing {
         krate: "host/gateway",
-        circles_max: 10,
-        files_max: 53,
+        circles_max: 0,
+        files_max: 0,
     },
 ];
 

@@ -14,11 +14,12 @@ use postern_core::{
 use postern_net::dial;
 
 use super::{
-    Cluster, Clusters, Connect,
+    Clusters, Connect,
     endpoint::Endpoint,
     machines::Machines,
     picture::{Balancer, Picture, Place},
     policy::{Policies, ServicePolicy},
+    service::Cluster,
 };
 
 /// A service, and of what it was built.

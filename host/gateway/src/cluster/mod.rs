@@ -22,6 +22,7 @@
 mod attempt;
 mod breaking;
 mod building;
+mod call;
 mod counts;
 mod endpoint;
 mod gate;
@@ -57,7 +58,7 @@ use postern_core::{
 };
 use postern_system::clock;
 
-use self::building::Slot;
+use self::{building::Slot, service::Siblings};
 pub(crate) use self::{
     key::HashOn,
     numbers::{InstanceNumbers, ServiceNumbers},
@@ -68,10 +69,6 @@ pub(crate) use self::{
     trail::{Trail, Why},
     verdict::Verdict,
 };
-use crate::name_table::NameTable;
-
-/// Every service of the directory as a cluster, by name.
-pub(super) type Siblings = NameTable<Arc<Cluster>>;
 
 /// The clusters of a gateway, and what is known of every instance.
 pub(crate) struct Clusters {

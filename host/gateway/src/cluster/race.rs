@@ -8,10 +8,10 @@ use postern_system::clock::now;
 
 use super::{
     attempt::Attempt,
+    call::{Lost, Way, Won},
     machines::Hedging,
     trail::Note,
     verdict::is_fault,
-    way::{Lost, Way, Won},
 };
 
 /// # Errors

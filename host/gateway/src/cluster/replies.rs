@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use postern_core::{BodySource, BodyStream, Error, Headers, resilience::BulkheadOutcome};
 
-use super::{attempt::Attempt, gate::Permit, way::load_of};
+use super::{attempt::Attempt, gate::Permit, verdict::load_of};
 
 pub(super) struct Replies {
     inner: BodyStream,

@@ -1,4 +1,4 @@
-//! One service with its instances: the handler of its calls.
+//! One service with its instances. Its calls are answered in `way.rs`.
 
 use std::{
     fmt,
@@ -7,18 +7,19 @@ use std::{
 
 use arc_swap::ArcSwap;
 use postern_core::{
-    Blame, BoxFuture, Call, Error, Handler, Reply, Text,
+    Blame, Handler, Text,
     registry::{EntryKey, HealthOutcome},
 };
 
 use super::{
-    Siblings,
     counts::Counts,
     numbers::ServiceNumbers,
     picture::{Picture, Place},
-    trail::Trail,
-    way::{self, Falls},
 };
+use crate::name_table::NameTable;
+
+/// Every service of the directory as a cluster, by name.
+pub(super) type Siblings = NameTable<Arc<Cluster>>;
 
 /// Answers the calls of one service by one of its instances. Stays the same while its instances and
 /// its policy change.
@@ -50,16 +51,6 @@ impl Cluster {
             siblings,
             witness,
         }
-    }
-
-    /// Answers `call` by the policy in force, and notes in `trail` why so. Dropping the future
-    /// cancels the call at every instance that it was sent to, and gives every place back.
-    pub(crate) fn call(
-        self: &Arc<Self>,
-        call: Call,
-        trail: &Trail,
-    ) -> BoxFuture<Result<Reply, Error>> {
-        Box::pin(way::go(Arc::clone(self), call, trail.clone(), Falls::May))
     }
 
     /// The handler that may be called in the cluster's stead: of a plugin of this gateway that is the
@@ -112,25 +103,18 @@ impl Cluster {
         self.witness.as_deref()
     }
 
+    /// The handle that the gateway's other parts have; `None` once the service is gone.
+    pub(super) fn handle(&self) -> Option<Arc<Self>> {
+        self.sibling(&self.service)
+    }
+
+    pub(super) const fn name(&self) -> &Text {
+        &self.service
+    }
+
     /// Another service of the same gateway.
     pub(super) fn sibling(&self, name: &Text) -> Option<Arc<Self>> {
         self.siblings.upgrade()?.get(name)
-    }
-}
-
-/// As `Cluster::call`, noting nothing.
-impl Handler for Cluster {
-    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        let siblings = self.siblings.upgrade();
-        let me = siblings.and_then(|siblings| siblings.get(&self.service));
-        match me {
-            Some(me) => Self::call(&me, call, &Trail::off()),
-            None => {
-                let message = format!("service {} is gone", self.service);
-                let error = Error::unavailable(Blame::Gateway, message);
-                Box::pin(std::future::ready(Err(error)))
-            }
-        }
     }
 }
 

@@ -14,60 +14,60 @@
 use std::{sync::Arc, time::Instant};
 
 use postern_core::{
-    Blame, Body, BodyStream, Call, Error, Reply,
+    Blame, BodyStream, BoxFuture, Call, Error, Handler, Reply,
     balance::Subset,
     registry::Range,
-    resilience::{BulkheadOutcome, Deadline, Decision, Safety},
+    resilience::{BulkheadOutcome, Deadline, Decision},
 };
 use postern_system::{clock::now, random};
 
 use super::{
-    attempt::{Attempt, TryLimit},
+    call::{Way, Won},
     gate::{Entry, Permit},
-    picture::{Chosen, Picture, Place, Wish},
+    picture::{Picture, Wish},
     policy::Fallback,
-    race,
-    refusal::{self, Tried},
+    race, refusal,
     replies::Replies,
     service::Cluster,
     trail::{Note, Trail},
-    verdict::is_fault,
+    verdict::{is_fault, load_of},
 };
-
-/// A call under way.
-pub(super) struct Way {
-    pub(super) cluster: Arc<Cluster>,
-    pub(super) picture: Arc<Picture>,
-    pub(super) trail: Trail,
-    pub(super) call: Call,
-    pub(super) wish: Wish,
-    pub(super) tried: Vec<Tried>,
-    /// The deadline is the policy's, and not the caller's.
-    has_own_deadline: bool,
-}
-
-/// A reply, with its try where that is not over.
-pub(super) struct Won {
-    pub(super) reply: Reply,
-    pub(super) attempt: Attempt,
-}
-
-/// Why there is no reply.
-pub(super) struct Lost {
-    pub(super) error: Error,
-    /// Somebody was tried.
-    pub(super) is_sent: bool,
-}
 
 /// Whether the fallback may still be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Falls {
+enum Falls {
     May,
     Has,
 }
 
+impl Cluster {
+    /// Answers `call` by the policy in force, and notes in `trail` why so. Dropping the future
+    /// cancels the call at every instance that it was sent to, and gives every place back.
+    pub(crate) fn call(
+        self: &Arc<Self>,
+        call: Call,
+        trail: &Trail,
+    ) -> BoxFuture<Result<Reply, Error>> {
+        Box::pin(go(Arc::clone(self), call, trail.clone(), Falls::May))
+    }
+}
+
+/// As `Cluster::call`, noting nothing.
+impl Handler for Cluster {
+    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
+        match self.handle() {
+            Some(me) => Self::call(&me, call, &Trail::off()),
+            None => {
+                let message = format!("service {} is gone", self.name());
+                let error = Error::unavailable(Blame::Gateway, message);
+                Box::pin(std::future::ready(Err(error)))
+            }
+        }
+    }
+}
+
 /// Answers `call`.
-pub(super) async fn go(
+async fn go(
     cluster: Arc<Cluster>,
     mut call: Call,
     trail: Trail,
@@ -177,101 +177,6 @@ impl Way {
         self.trail.note(|| Note::Stopped(stopped));
         Err(stopped)
     }
-
-    /// Picks an instance and begins a try there. Gives the try, and the call for it.
-    ///
-    /// # Errors
-    /// When nobody can be picked, or no time is left.
-    pub(super) fn begin(&mut self) -> Result<(Attempt, Call), Lost> {
-        let now = now();
-        let unsent = |error| Lost {
-            error,
-            is_sent: false,
-        };
-        let limit = self.limit(now).map_err(unsent)?;
-        let chosen = match self.picture.choose(&self.call, &self.wish, now) {
-            Ok(chosen) => chosen,
-            Err(why) => {
-                self.cluster.counts.nobody.add();
-                self.trail.note(|| Note::Nobody(why.name()));
-                return Err(unsent(refusal::nobody(&self.picture, &self.wish, &why)));
-            }
-        };
-        self.note(&chosen);
-        let attempt = Attempt::begin(&self.cluster, &self.picture, chosen, limit, now);
-        let gone = || unsent(Error::internal("the picked instance is not there"));
-        let attempt = attempt.ok_or_else(gone)?;
-        if let Some(place) = attempt.place() {
-            self.wish.tried.push(place.endpoint.number);
-        }
-        Ok((attempt, take(&mut self.call)))
-    }
-
-    /// A try has failed: notes it.
-    pub(super) fn on_failed(&mut self, place: Option<&Place>, error: &Error) {
-        let instance = place.map(|place| place.endpoint.name().clone());
-        let instance = instance.unwrap_or_default();
-        let kind = error.kind;
-        self.trail.note(|| Note::Failed(instance.clone(), kind));
-        if self.tried.len() < TRIED_MAX {
-            self.tried.push(Tried {
-                instance,
-                error: error.to_string(),
-            });
-        }
-    }
-
-    pub(super) fn safety(&self) -> Safety {
-        if self.picture.is_idempotent(&self.call.method) {
-            Safety::Idempotent
-        } else {
-            Safety::Once
-        }
-    }
-
-    fn limit(&self, now: Instant) -> Result<TryLimit, Error> {
-        let config = self.picture.policy.retry.config();
-        let call = Deadline(self.call.context.deadline);
-        let per_try = call
-            .per_try(now, config.per_try_timeout)
-            .map_err(|passed| Error::deadline_exceeded(Blame::Gateway, passed.to_string()))?;
-        let is_whole_call = per_try == call;
-        Ok(TryLimit {
-            at: per_try.0,
-            is_own: !is_whole_call || self.has_own_deadline,
-            is_whole_call,
-        })
-    }
-
-    fn note(&self, chosen: &Chosen) {
-        let counts = &self.cluster.counts;
-        counts.tries.add();
-        match chosen.by_component {
-            true => counts.picks_component.add(),
-            false => counts.picks_native.add(),
-        }
-        let notes = [
-            (chosen.left_to_native, &counts.picks_left, Note::NativePick),
-            (
-                chosen.is_out_of_subset,
-                &counts.picks_out_of_subset,
-                Note::OutOfSubset,
-            ),
-            (self.picture.is_panic, &counts.picks_in_panic, Note::Panic),
-            (chosen.is_ejected, &counts.picks_ejected, Note::EjectedPick),
-        ];
-        for (_, count, note) in notes.into_iter().filter(|(holds, ..)| *holds) {
-            count.add();
-            self.trail.note(|| note);
-        }
-        let place = self.picture.places.get(chosen.index);
-        self.trail.update(|why| {
-            why.balancer = Some(self.picture.balancer_name.clone());
-            why.instance = place.map(|place| place.endpoint.name().clone());
-            why.zone = place.and_then(|place| place.record.entry.zone.clone());
-            why.n_tries += 1;
-        });
-    }
 }
 
 impl Won {
@@ -371,28 +276,4 @@ async fn fall_back(
     }
 }
 
-/// What the end of a call says about the room at the gate.
-pub(super) fn load_of(error: &Error) -> BulkheadOutcome {
-    if error.blame == Blame::Client || error.is_too_large || !is_fault(error.kind) {
-        BulkheadOutcome::Served
-    } else if error.kind.symptom().is_transient() {
-        BulkheadOutcome::Overloaded
-    } else {
-        BulkheadOutcome::Failed
-    }
-}
-
-/// The call for one try. A body that can be read once goes with the first.
-fn take(call: &mut Call) -> Call {
-    if let Some(copy) = call.try_clone() {
-        return copy;
-    }
-    // What is left says still that it was a stream.
-    let spent = Body::Messages(BodyStream::empty());
-    let body = std::mem::replace(&mut call.body, spent);
-    call.with_body(body)
-}
-
 const BUDGET: &str = "budget";
-/// Tries that a caller is told of.
-const TRIED_MAX: usize = 16;
