@@ -1,4 +1,4 @@
-//! One service with its instances. Its calls are answered in `way.rs`.
+//! One service with its instances. Its calls are answered in `call_path.rs`.
 
 use std::{
     fmt,
@@ -14,7 +14,7 @@ use postern_core::{
 use super::{
     counts::Counts,
     numbers::ServiceNumbers,
-    picture::{Picture, Place},
+    snapshot::{Candidate, ClusterSnapshot},
 };
 use crate::name_table::NameTable;
 
@@ -25,7 +25,7 @@ pub(super) type Siblings = NameTable<Arc<Cluster>>;
 /// its policy change.
 pub(crate) struct Cluster {
     service: Text,
-    picture: ArcSwap<Picture>,
+    snapshot: ArcSwap<ClusterSnapshot>,
     pub(super) counts: Counts,
     siblings: Weak<Siblings>,
     witness: Option<Arc<dyn Witness>>,
@@ -40,13 +40,13 @@ pub(crate) trait Witness: Send + Sync {
 
 impl Cluster {
     pub(super) fn new(
-        picture: Picture,
+        snapshot: ClusterSnapshot,
         siblings: Weak<Siblings>,
         witness: Option<Arc<dyn Witness>>,
     ) -> Self {
         Self {
-            service: picture.service.clone(),
-            picture: ArcSwap::from_pointee(picture),
+            service: snapshot.service.clone(),
+            snapshot: ArcSwap::from_pointee(snapshot),
             counts: Counts::default(),
             siblings,
             witness,
@@ -57,12 +57,12 @@ impl Cluster {
     /// only instance, under a policy that does nothing for a lone one. Asked anew after each rebuild.
     #[must_use]
     pub(crate) fn direct(&self) -> Option<Arc<dyn Handler>> {
-        let picture = self.picture.load();
-        let [only] = &picture.places[..] else {
+        let snapshot = self.snapshot.load();
+        let [only] = &snapshot.candidates[..] else {
             return None;
         };
-        let is_direct = picture.is_plain
-            && picture.n_known == 1
+        let is_direct = snapshot.is_plain
+            && snapshot.n_known == 1
             && only.is_local()
             && only.record.entry.permissions.is_empty();
         is_direct.then(|| Arc::clone(&only.handler))
@@ -71,16 +71,16 @@ impl Cluster {
     /// Whether a try at one of the instances may be made of `method` again.
     #[cfg(test)]
     pub(crate) fn is_idempotent(&self, method: &Text) -> bool {
-        self.picture.load().is_idempotent(method)
+        self.snapshot.load().is_idempotent(method)
     }
 
     /// Whose fault it is that no answer comes: that of an instance elsewhere, where there is one.
     #[must_use]
     pub(crate) fn blame(&self) -> Blame {
-        let picture = self.picture.load();
-        match &picture.places[..] {
+        let snapshot = self.snapshot.load();
+        match &snapshot.candidates[..] {
             [] => Blame::Gateway,
-            places if places.iter().all(Place::is_local) => Blame::Guest,
+            candidates if candidates.iter().all(Candidate::is_local) => Blame::Guest,
             _ => Blame::Upstream,
         }
     }
@@ -88,15 +88,15 @@ impl Cluster {
     /// Counters and states at this moment.
     #[must_use]
     pub(crate) fn numbers(&self) -> ServiceNumbers {
-        ServiceNumbers::of(&self.picture.load(), &self.counts)
+        ServiceNumbers::of(&self.snapshot.load(), &self.counts)
     }
 
-    pub(super) fn picture(&self) -> Arc<Picture> {
-        self.picture.load_full()
+    pub(super) fn snapshot(&self) -> Arc<ClusterSnapshot> {
+        self.snapshot.load_full()
     }
 
-    pub(super) fn show(&self, picture: Picture) {
-        self.picture.store(Arc::new(picture));
+    pub(super) fn show(&self, snapshot: ClusterSnapshot) {
+        self.snapshot.store(Arc::new(snapshot));
     }
 
     pub(super) fn witness(&self) -> Option<&dyn Witness> {

@@ -79,7 +79,7 @@ pub(super) fn is_fault(kind: Kind) -> bool {
 /// What every healthy instance answers in.
 const TELLING_MIN: Duration = Duration::from_secs(1);
 
-/// What the end of a call says about the room at the gate.
+/// What the end of a call says about how many may be under way.
 pub(super) fn load_of(error: &Error) -> BulkheadOutcome {
     if error.blame == Blame::Client || error.is_too_large || !is_fault(error.kind) {
         BulkheadOutcome::Served

@@ -1,12 +1,12 @@
-//! The way of one call through its service.
+//! The path of one call through its service.
 //!
 //! ```text
-//! gate ─▶ ┌ pick ─▶ breaker ─▶ try ─▶ verdict ┐ ─▶ reply
-//!         └ wait ◀── budget ◀── retry? ◀──────┘ ─▶ fallback
+//! admission ─▶ ┌ pick ─▶ breaker ─▶ try ─▶ verdict ┐ ─▶ reply
+//!              └ wait ◀── budget ◀── retry? ◀──────┘ ─▶ fallback
 //! ```
 //!
 //! A body of many messages can be read once: such a call is tried once, and has no service to fall
-//! back to. A streamed reply holds its try and its place at the gate to its end; its head ends the
+//! back to. A streamed reply holds its try and its permit to its end; its head ends the
 //! time of the try. The instance is given the deadline of the call and not that of the try, which
 //! would cut such a stream: a try that is too slow is dropped here, which cancels it there. The deadline
 //! of the call itself is armed in front of the pipeline, where a call is polled once more when it comes.
@@ -22,33 +22,38 @@ use postern_core::{
 use postern_system::{clock::now, random};
 
 use super::{
-    call::{Way, Won},
-    gate::{Entry, Permit},
-    picture::{Picture, Wish},
+    admission::{AdmissionOutcome, AdmissionPermit},
+    decision_log::{DecisionLog, Note},
+    ongoing::{Answered, OngoingCall},
     policy::Fallback,
     race, refusal,
     replies::Replies,
     service::Cluster,
-    trail::{Note, Trail},
+    snapshot::{ClusterSnapshot, Wish},
     verdict::{is_fault, load_of},
 };
 
 /// Whether the fallback may still be taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Falls {
-    May,
-    Has,
+enum FallbackUse {
+    Allowed,
+    Taken,
 }
 
 impl Cluster {
-    /// Answers `call` by the policy in force, and notes in `trail` why so. Dropping the future
-    /// cancels the call at every instance that it was sent to, and gives every place back.
+    /// Answers `call` by the policy in force, and notes in `decision_log` why so. Dropping the future
+    /// cancels the call at every instance that it was sent to, and gives every permit back.
     pub(crate) fn call(
         self: &Arc<Self>,
         call: Call,
-        trail: &Trail,
+        decision_log: &DecisionLog,
     ) -> BoxFuture<Result<Reply, Error>> {
-        Box::pin(go(Arc::clone(self), call, trail.clone(), Falls::May))
+        Box::pin(go(
+            Arc::clone(self),
+            call,
+            decision_log.clone(),
+            FallbackUse::Allowed,
+        ))
     }
 }
 
@@ -56,7 +61,7 @@ impl Cluster {
 impl Handler for Cluster {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         match self.handle() {
-            Some(me) => Self::call(&me, call, &Trail::off()),
+            Some(me) => Self::call(&me, call, &DecisionLog::off()),
             None => {
                 let message = format!("service {} is gone", self.name());
                 let error = Error::unavailable(Blame::Gateway, message);
@@ -70,29 +75,29 @@ impl Handler for Cluster {
 async fn go(
     cluster: Arc<Cluster>,
     mut call: Call,
-    trail: Trail,
-    falls: Falls,
+    decision_log: DecisionLog,
+    falls: FallbackUse,
 ) -> Result<Reply, Error> {
-    let picture = cluster.picture();
+    let snapshot = cluster.snapshot();
     cluster.counts.calls.add();
-    let own = picture
+    let own = snapshot
         .policy
         .timeout
         .and_then(|t| Deadline::after(now(), t).0);
     let deadline = &mut call.context.deadline;
     *deadline = [*deadline, own].into_iter().flatten().min();
-    let fallback = picture
+    let fallback = snapshot
         .policy
         .fallback
         .clone()
-        .filter(|_| falls == Falls::May);
+        .filter(|_| falls == FallbackUse::Allowed);
     let spare = fallback.as_ref().and_then(|_| call.try_clone());
-    let error = match answer(&cluster, picture, call, own, trail.clone()).await {
+    let error = match answer(&cluster, snapshot, call, own, decision_log.clone()).await {
         Err(error) if error.blame != Blame::Client && is_fault(error.kind) => error,
         outcome => return outcome,
     };
     match fallback {
-        Some(fallback) => fall_back(&cluster, fallback, spare, error, trail).await,
+        Some(fallback) => fall_back(&cluster, fallback, spare, error, decision_log).await,
         None => Err(error),
     }
 }
@@ -100,23 +105,23 @@ async fn go(
 /// As `go`, without fallback. `own` is the deadline that the policy sets.
 async fn answer(
     cluster: &Arc<Cluster>,
-    picture: Arc<Picture>,
+    snapshot: Arc<ClusterSnapshot>,
     call: Call,
     own: Option<Instant>,
-    trail: Trail,
+    decision_log: DecisionLog,
 ) -> Result<Reply, Error> {
     let urgency = (call.context.priority, call.context.deadline);
-    let permit = enter(cluster, &picture, urgency, &trail).await?;
-    let mut way = Way {
+    let permit = enter(cluster, &snapshot, urgency, &decision_log).await?;
+    let mut ongoing = OngoingCall {
         cluster: Arc::clone(cluster),
-        wish: wish(&picture, &call)?,
+        wish: wish(&snapshot, &call)?,
         has_own_deadline: own.is_some() && own == call.context.deadline,
-        picture,
-        trail,
+        snapshot,
+        decision_log,
         call,
         tried: Vec::new(),
     };
-    match Box::pin(way.tries()).await {
+    match Box::pin(ongoing.tries()).await {
         Ok(won) => Ok(won.hand_on(permit)),
         Err(error) => {
             if let Some(permit) = permit {
@@ -127,9 +132,9 @@ async fn answer(
     }
 }
 
-impl Way {
-    async fn tries(&mut self) -> Result<Won, Error> {
-        self.picture.machines.purse.deposit(now());
+impl OngoingCall {
+    async fn tries(&mut self) -> Result<Answered, Error> {
+        self.snapshot.policy_state.retry_budget.deposit(now());
         let mut n_rounds = 0;
         loop {
             n_rounds += 1;
@@ -144,18 +149,18 @@ impl Way {
                 return Err(refusal::tell_tries(lost.error, &self.tried, Some(stopped)));
             }
             self.cluster.counts.retries.add();
-            self.picture = self.cluster.picture();
+            self.snapshot = self.cluster.snapshot();
         }
     }
 
     /// Waits until the next round may begin.
     ///
     /// # Errors
-    /// Why there is none.
+    /// Decisions there is none.
     async fn wait_for_next(&mut self, error: &Error, n_rounds: u32) -> Result<(), &'static str> {
         let now = now();
         let remaining = self.call.context.remaining(now);
-        let retry = &self.picture.policy.retry;
+        let retry = &self.snapshot.policy.retry;
         let decision = retry.decide(error, n_rounds, self.safety(), remaining, random::even());
         let stopped = match decision {
             Decision::Stop(reason) => {
@@ -163,7 +168,7 @@ impl Way {
                 reason.name()
             }
             Decision::Again { after, elsewhere } => {
-                if self.picture.machines.purse.try_withdraw(now) {
+                if self.snapshot.policy_state.retry_budget.try_withdraw(now) {
                     self.wish.elsewhere = elsewhere;
                     if !after.is_zero() {
                         tokio::time::sleep(after).await;
@@ -174,14 +179,14 @@ impl Way {
                 BUDGET
             }
         };
-        self.trail.note(|| Note::Stopped(stopped));
+        self.decision_log.note(|| Note::Stopped(stopped));
         Err(stopped)
     }
 }
 
-impl Won {
-    /// The reply for the caller. A stream keeps try and place; otherwise both are over.
-    fn hand_on(self, permit: Option<Permit>) -> Reply {
+impl Answered {
+    /// The reply for the caller. A stream keeps try and permit; otherwise both are over.
+    fn hand_on(self, permit: Option<AdmissionPermit>) -> Reply {
         let latency = now().saturating_duration_since(self.attempt.sent());
         let Self { reply, attempt } = self;
         if reply.body.is_stream() {
@@ -197,22 +202,22 @@ impl Won {
     }
 }
 
-/// Gets a place at the gate, if there is a gate.
+/// Waits to be admitted, if the policy bounds how many calls are.
 async fn enter(
     cluster: &Cluster,
-    picture: &Picture,
+    snapshot: &ClusterSnapshot,
     (priority, deadline): (u8, Option<Instant>),
-    trail: &Trail,
-) -> Result<Option<Permit>, Error> {
-    let Some(gate) = &picture.machines.gate else {
+    decision_log: &DecisionLog,
+) -> Result<Option<AdmissionPermit>, Error> {
+    let Some(admission) = &snapshot.policy_state.admission else {
         return Ok(None);
     };
-    let shed = match gate.enter(priority, deadline) {
-        Entry::Go(permit) => return Ok(Some(permit)),
-        Entry::Shed(shed) => shed,
-        Entry::Wait(permit, told) => {
+    let shed = match admission.enter(priority, deadline) {
+        AdmissionOutcome::Go(permit) => return Ok(Some(permit)),
+        AdmissionOutcome::Shed(shed) => shed,
+        AdmissionOutcome::Wait(permit, told) => {
             cluster.counts.waited.add();
-            trail.note(|| Note::Waited);
+            decision_log.note(|| Note::Waited);
             match permit.wait(told, deadline).await {
                 Ok(permit) => return Ok(Some(permit)),
                 Err(shed) => shed,
@@ -220,13 +225,13 @@ async fn enter(
         }
     };
     cluster.counts.count_shed(shed.reason);
-    trail.note(|| Note::Shed(shed.reason.name()));
-    Err(refusal::shed(&picture.service, shed))
+    decision_log.note(|| Note::Shed(shed.reason.name()));
+    Err(refusal::shed(&snapshot.service, shed))
 }
 
 /// What the call wants of an instance.
-fn wish(picture: &Picture, call: &Call) -> Result<Wish, Error> {
-    let policy = &picture.policy;
+fn wish(snapshot: &ClusterSnapshot, call: &Call) -> Result<Wish, Error> {
+    let policy = &snapshot.policy;
     let version = call.version.as_ref().map(|text| Range::parse(text));
     let version = version
         .transpose()
@@ -254,12 +259,12 @@ async fn fall_back(
     fallback: Fallback,
     spare: Option<Call>,
     error: Error,
-    trail: Trail,
+    decision_log: DecisionLog,
 ) -> Result<Reply, Error> {
     match fallback {
         Fallback::Reply(reply) => {
             cluster.counts.fallbacks.add();
-            trail.note(|| Note::Fallback("reply".into()));
+            decision_log.note(|| Note::Fallback("reply".into()));
             Ok(Reply::one(reply))
         }
         Fallback::Service(name) => {
@@ -267,11 +272,11 @@ async fn fall_back(
                 return Err(error);
             };
             cluster.counts.fallbacks.add();
-            trail.note(|| Note::Fallback(name.clone()));
+            decision_log.note(|| Note::Fallback(name.clone()));
             call.service = name;
             // The version is one of the service that failed.
             call.version = None;
-            Box::pin(go(other, call, trail, Falls::Has)).await
+            Box::pin(go(other, call, decision_log, FallbackUse::Taken)).await
         }
     }
 }

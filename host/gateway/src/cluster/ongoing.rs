@@ -10,17 +10,17 @@ use postern_system::clock::now;
 
 use super::{
     attempt::{Attempt, TryLimit},
-    picture::{Chosen, Picture, Place, Wish},
+    decision_log::{DecisionLog, Note},
     refusal::{self, Tried},
     service::Cluster,
-    trail::{Note, Trail},
+    snapshot::{Candidate, Chosen, ClusterSnapshot, Wish},
 };
 
 /// A call under way.
-pub(super) struct Way {
+pub(super) struct OngoingCall {
     pub(super) cluster: Arc<Cluster>,
-    pub(super) picture: Arc<Picture>,
-    pub(super) trail: Trail,
+    pub(super) snapshot: Arc<ClusterSnapshot>,
+    pub(super) decision_log: DecisionLog,
     pub(super) call: Call,
     pub(super) wish: Wish,
     pub(super) tried: Vec<Tried>,
@@ -29,54 +29,55 @@ pub(super) struct Way {
 }
 
 /// A reply, with its try where that is not over.
-pub(super) struct Won {
+pub(super) struct Answered {
     pub(super) reply: Reply,
     pub(super) attempt: Attempt,
 }
 
-/// Why there is no reply.
-pub(super) struct Lost {
+/// Decisions there is no reply.
+pub(super) struct Unanswered {
     pub(super) error: Error,
     /// Somebody was tried.
     pub(super) is_sent: bool,
 }
 
-impl Way {
+impl OngoingCall {
     /// Picks an instance and begins a try there. Gives the try, and the call for it.
     ///
     /// # Errors
     /// When nobody can be picked, or no time is left.
-    pub(super) fn begin(&mut self) -> Result<(Attempt, Call), Lost> {
+    pub(super) fn begin(&mut self) -> Result<(Attempt, Call), Unanswered> {
         let now = now();
-        let unsent = |error| Lost {
+        let unsent = |error| Unanswered {
             error,
             is_sent: false,
         };
         let limit = self.limit(now).map_err(unsent)?;
-        let chosen = match self.picture.choose(&self.call, &self.wish, now) {
+        let chosen = match self.snapshot.choose(&self.call, &self.wish, now) {
             Ok(chosen) => chosen,
             Err(why) => {
                 self.cluster.counts.nobody.add();
-                self.trail.note(|| Note::Nobody(why.name()));
-                return Err(unsent(refusal::nobody(&self.picture, &self.wish, &why)));
+                self.decision_log.note(|| Note::Nobody(why.name()));
+                return Err(unsent(refusal::nobody(&self.snapshot, &self.wish, &why)));
             }
         };
         self.note(&chosen);
-        let attempt = Attempt::begin(&self.cluster, &self.picture, chosen, limit, now);
+        let attempt = Attempt::begin(&self.cluster, &self.snapshot, chosen, limit, now);
         let gone = || unsent(Error::internal("the picked instance is not there"));
         let attempt = attempt.ok_or_else(gone)?;
-        if let Some(place) = attempt.place() {
-            self.wish.tried.push(place.endpoint.number);
+        if let Some(candidate) = attempt.candidate() {
+            self.wish.tried.push(candidate.endpoint.number);
         }
         Ok((attempt, take(&mut self.call)))
     }
 
     /// A try has failed: notes it.
-    pub(super) fn on_failed(&mut self, place: Option<&Place>, error: &Error) {
-        let instance = place.map(|place| place.endpoint.name().clone());
+    pub(super) fn on_failed(&mut self, candidate: Option<&Candidate>, error: &Error) {
+        let instance = candidate.map(|candidate| candidate.endpoint.name().clone());
         let instance = instance.unwrap_or_default();
         let kind = error.kind;
-        self.trail.note(|| Note::Failed(instance.clone(), kind));
+        self.decision_log
+            .note(|| Note::Failed(instance.clone(), kind));
         if self.tried.len() < TRIED_MAX {
             self.tried.push(Tried {
                 instance,
@@ -86,7 +87,7 @@ impl Way {
     }
 
     pub(super) fn safety(&self) -> Safety {
-        if self.picture.is_idempotent(&self.call.method) {
+        if self.snapshot.is_idempotent(&self.call.method) {
             Safety::Idempotent
         } else {
             Safety::Once
@@ -94,7 +95,7 @@ impl Way {
     }
 
     fn limit(&self, now: Instant) -> Result<TryLimit, Error> {
-        let config = self.picture.policy.retry.config();
+        let config = self.snapshot.policy.retry.config();
         let call = Deadline(self.call.context.deadline);
         let per_try = call
             .per_try(now, config.per_try_timeout)
@@ -121,19 +122,19 @@ impl Way {
                 &counts.picks_out_of_subset,
                 Note::OutOfSubset,
             ),
-            (self.picture.is_panic, &counts.picks_in_panic, Note::Panic),
+            (self.snapshot.is_panic, &counts.picks_in_panic, Note::Panic),
             (chosen.is_ejected, &counts.picks_ejected, Note::EjectedPick),
         ];
         for (_, count, note) in notes.into_iter().filter(|(holds, ..)| *holds) {
             count.add();
-            self.trail.note(|| note);
+            self.decision_log.note(|| note);
         }
-        let place = self.picture.places.get(chosen.index);
-        self.trail.update(|why| {
-            why.balancer = Some(self.picture.balancer_name.clone());
-            why.instance = place.map(|place| place.endpoint.name().clone());
-            why.zone = place.and_then(|place| place.record.entry.zone.clone());
-            why.n_tries += 1;
+        let candidate = self.snapshot.candidates.get(chosen.index);
+        self.decision_log.update(|decisions| {
+            decisions.balancer = Some(self.snapshot.balancer_name.clone());
+            decisions.instance = candidate.map(|candidate| candidate.endpoint.name().clone());
+            decisions.zone = candidate.and_then(|candidate| candidate.record.entry.zone.clone());
+            decisions.n_tries += 1;
         });
     }
 }
