@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::{
-    announced, door::BindError, failures, gateway::Gateway, guard, listeners::Listeners, rules,
+    announced, failures, gateway::Gateway, guard, listener::BindError, listeners::Listeners, rules,
 };
 use crate::{
     config::{Config, LoadError, Loaded},
@@ -201,15 +201,15 @@ impl Reload {
     /// Tries to open listeners that should be open and are not.
     async fn open_lost(&self, listeners: &mut Listeners) {
         if listeners.open_lost().await {
-            self.on_places(listeners);
+            self.on_bound(listeners);
         }
     }
 
     /// Listeners have opened or closed.
-    fn on_places(&self, listeners: &Listeners) {
-        let addresses = announced(&listeners.places());
+    fn on_bound(&self, listeners: &Listeners) {
+        let addresses = announced(&listeners.bound_addresses());
         self.gateway
-            .set_places(listeners.places(), listeners.lost());
+            .set_bound_addresses(listeners.bound_addresses(), listeners.lost());
         self.gateway.control().directory().set_addresses(addresses);
     }
 
@@ -244,10 +244,10 @@ impl Reload {
         self.log.apply(&after.config.log)?;
         if let Err(error) = listeners.apply(&after.config).await {
             self.log.apply(&before.config.log)?;
-            self.on_places(listeners);
+            self.on_bound(listeners);
             return Err(error.into());
         }
-        self.on_places(listeners);
+        self.on_bound(listeners);
         self.pipeline.apply(rules(&after.config, guard, failures));
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);

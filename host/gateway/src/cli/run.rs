@@ -67,17 +67,17 @@ pub(super) fn run(
 /// Where it serves, for people or programs.
 pub(super) fn announce(serving: &Serving, output: &Output) {
     let text = if output.is_json() {
-        let places = serving.listeners.iter().flat_map(|(name, places)| {
-            places.iter().map(move |place| {
-                json!({ "listener": name, "transport": place.transport, "address": place.address })
+        let bound_addresses = serving.listeners.iter().flat_map(|(name, bound_addresses)| {
+            bound_addresses.iter().map(move |bound| {
+                json!({ "listener": name, "transport": bound.transport.name(), "address": bound.address })
             })
         });
-        let places = json!({
-            "listeners": places.collect::<Vec<_>>(),
+        let bound_addresses = json!({
+            "listeners": bound_addresses.collect::<Vec<_>>(),
             "admin": serving.admin,
             "plugins": serving.plugin_folder,
         });
-        format!("{places}\n")
+        format!("{bound_addresses}\n")
     } else {
         table(serving)
     };
@@ -104,9 +104,14 @@ const ANNOUNCE_MAX: Duration = Duration::from_secs(1);
 fn table(serving: &Serving) -> String {
     let mut text = format!("postern {}\n", env!("CARGO_PKG_VERSION"));
     // Writing to a `String` does not fail.
-    for (name, places) in &serving.listeners {
-        for place in places {
-            let _ = writeln!(text, "  {name:<8} {:<6} {}", place.transport, place.address);
+    for (name, bound_addresses) in &serving.listeners {
+        for bound in bound_addresses {
+            let _ = writeln!(
+                text,
+                "  {name:<8} {:<6} {}",
+                bound.transport.name(),
+                bound.address
+            );
         }
     }
     if let Some(address) = serving.admin {

@@ -5,11 +5,13 @@ mod security;
 
 use std::{net::SocketAddr, time::Duration};
 
+use postern_core::Transport;
+
 use super::{
     directory,
     fault::suggest,
     section::SectionReader,
-    settings::{Carrier, Config, Listener, Protocol},
+    settings::{Config, Listener, Protocol},
     units::{Size, show_duration},
 };
 
@@ -174,34 +176,34 @@ fn refuse_foreign(reader: &mut SectionReader, key: &str, speaker: Protocol) {
 
 /// Two listeners at one address: the second could not be opened.
 fn check_addresses(config: &Config, reader: &mut SectionReader) {
-    let mut listeners: Vec<(String, SocketAddr, Carrier)> = Vec::new();
+    let mut listeners: Vec<(String, SocketAddr, Transport)> = Vec::new();
     for (name, listener) in config
         .listeners
         .iter()
         .filter(|(_, listener)| listener.enabled)
     {
-        let carriers = match listener.protocol {
-            Protocol::Http => &[Carrier::Tcp][..],
-            Protocol::Vstp => &listener.transports,
+        let transports = match listener.protocol {
+            Protocol::Http => vec![Transport::Tcp],
+            Protocol::Vstp => listener.transports.iter().map(|one| one.0).collect(),
         };
         let key = format!("listeners.{name}.address");
         listeners.extend(
-            carriers
-                .iter()
-                .map(|carrier| (key.clone(), listener.address, *carrier)),
+            transports
+                .into_iter()
+                .map(|transport| (key.clone(), listener.address, transport)),
         );
     }
     if config.admin.enabled {
         listeners.push((
             "admin.address".to_owned(),
             config.admin.address,
-            Carrier::Tcp,
+            Transport::Tcp,
         ));
     }
-    for (idx, (key, address, carrier)) in listeners.iter().enumerate() {
+    for (idx, (key, address, transport)) in listeners.iter().enumerate() {
         let earlier = listeners.iter().take(idx);
         let mut others = earlier.filter(|(other, taken, by)| {
-            other != key && by == carrier && collide(*address, *taken)
+            other != key && by == transport && collide(*address, *taken)
         });
         let Some((other, taken, _)) = others.next() else {
             continue;
@@ -213,7 +215,7 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
         };
         let message = format!(
             "{address} is taken by {other} ({taken}, {})",
-            carrier.name()
+            transport.name()
         );
         reader.fault_of_key(
             key,

@@ -34,7 +34,9 @@ use std::{
 };
 
 #[cfg(test)]
-pub(crate) use self::{admission::Cors, directory::InstanceSettings, security::Timestamp};
+pub(crate) use self::{
+    admission::Cors, directory::InstanceSettings, security::Timestamp, settings::ListenerTransport,
+};
 pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
 pub(crate) use directory::{DirectorySettings, PeerSettings, RegistrationMode};
 pub(crate) use events::Topics;
@@ -50,7 +52,7 @@ pub use render::{manifest_schema, schema};
 pub(crate) use security::{
     Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
-pub(crate) use settings::{AccessLog, Admin, Carrier, Config, Listener, Log, LogFormat, Protocol};
+pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
 pub(crate) use units::{Size, parse_duration};
 pub(crate) use value::Provenance;
 
