@@ -69,7 +69,7 @@ pub(crate) struct App {
 
 /// Where a gateway serves, for people.
 #[derive(Debug, Clone)]
-pub(crate) struct Serving {
+pub(crate) struct ServingAddresses {
     /// By the listener's name.
     pub listeners: BTreeMap<String, Vec<BoundAddress>>,
     pub admin: Option<SocketAddr>,
@@ -106,7 +106,7 @@ pub(crate) enum StartError {
 pub(crate) async fn run(
     loaded: Loaded,
     shutdown: Shutdown,
-    announce: impl FnOnce(&Serving),
+    announce: impl FnOnce(&ServingAddresses),
 ) -> Result<(), StartError> {
     // Before anything is opened: a signal that comes meanwhile counts afterwards.
     let signals = Signals::new().map_err(StartError::Signals)?;
@@ -190,12 +190,12 @@ impl App {
     }
 
     #[must_use]
-    pub(crate) fn serving(&self) -> Serving {
+    pub(crate) fn serving(&self) -> ServingAddresses {
         let admin = self
             .admin
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
-        Serving {
+        ServingAddresses {
             listeners: self.listeners.bound_addresses(),
             admin,
             plugin_folder: self.gateway.loaded().config.plugins.folder.clone(),
@@ -220,7 +220,7 @@ impl App {
         tasks.spawn(Arc::clone(directory).run(shutdown.clone()));
         tasks.spawn(probes::run(
             Arc::clone(directory),
-            fleet.signs(),
+            fleet.prober(),
             shutdown.clone(),
         ));
         let gateway = Arc::clone(&self.gateway);

@@ -20,7 +20,7 @@ use super::{
     sources::{ProjectChange, Sources},
 };
 use crate::{
-    app::{self, Serving},
+    app::{self, ServingAddresses},
     build::{BuildOutcome, find_projects, projects},
 };
 
@@ -56,7 +56,7 @@ pub(super) fn dev(
         // Ends when the watcher does, with `_sources`.
         scope.spawn(move || rebuild(&changed, output));
         let result = block_on(async {
-            let announce = |serving: &Serving| {
+            let announce = |serving: &ServingAddresses| {
                 run::announce(serving, output);
                 if !output.is_json() {
                     output.note(&hint(&found));

@@ -8,7 +8,7 @@ use serde_json::json;
 
 use super::{failure::CommandFailure, options::SharedOptions, output::Output, runtime::block_on};
 use crate::{
-    app::{self, Serving, StartError},
+    app::{self, ServingAddresses, StartError},
     config::Loaded,
 };
 
@@ -57,7 +57,7 @@ pub(super) fn run(
 ) -> Result<(), CommandFailure> {
     let loaded = args.load(options, output)?;
     block_on(async {
-        let announce = |serving: &Serving| announce(serving, output);
+        let announce = |serving: &ServingAddresses| announce(serving, output);
         Box::pin(app::run(loaded, Shutdown::new(), announce))
             .await
             .map_err(|error| failure(&error))
@@ -65,7 +65,7 @@ pub(super) fn run(
 }
 
 /// Where it serves, for people or programs.
-pub(super) fn announce(serving: &Serving, output: &Output) {
+pub(super) fn announce(serving: &ServingAddresses, output: &Output) {
     let text = if output.is_json() {
         let bound_addresses = serving.listeners.iter().flat_map(|(name, bound_addresses)| {
             bound_addresses.iter().map(move |bound| {
@@ -101,7 +101,7 @@ pub(super) fn announce(serving: &Serving, output: &Output) {
 /// How long the start waits for whoever reads the standard output.
 const ANNOUNCE_MAX: Duration = Duration::from_secs(1);
 
-fn table(serving: &Serving) -> String {
+fn table(serving: &ServingAddresses) -> String {
     let mut text = format!("postern {}\n", env!("CARGO_PKG_VERSION"));
     // Writing to a `String` does not fail.
     for (name, bound_addresses) in &serving.listeners {

@@ -16,14 +16,14 @@ use super::{
     ConfigFault,
     hints::Hints,
     section::SectionReader,
-    services::{BalancerName, CallLimit, Service, Services, SplitBySetting, SubsetMode},
+    services::{BalancerName, CallLimit, Service, ServiceTables, SplitBySetting, SubsetMode},
 };
 use crate::cluster::{Fallback, Pattern, Policies, ServicePolicy, SubsetRule};
 
 /// What is wrong, by key below the service.
 type Wrong = (&'static str, String);
 
-impl Services {
+impl ServiceTables {
     /// The policy of every service that something is written of, and of all others. `hints` are those
     /// of the manifests, by service; `zone` is that of the gateway.
     ///

@@ -19,7 +19,7 @@ use super::{
     pool::Pool,
     section::section,
     security::{Auth, Authorization},
-    services::Services,
+    services::ServiceTables,
     units::Size,
 };
 
@@ -50,7 +50,7 @@ section! {
         pub extensions: BTreeMap<String, Extension> = BTreeMap::new();
         /// How the calls of each service are spread over its instances and kept from failure.
         /// `default` holds for all that have no table of their own.
-        pub services: Services = Services::default();
+        pub services: ServiceTables = ServiceTables::default();
         /// Sessions with remote instances, shared by all services.
         pub pool: Pool = Pool::default();
         /// Events, and what waits for those who subscribed to them.

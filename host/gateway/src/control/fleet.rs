@@ -27,14 +27,14 @@ use super::{
 use crate::{
     cluster::{Cluster, Clusters, Policies, ServiceNumbers, Witness},
     config::{Config, Hints},
-    directory::{Directory, LocalService, probes::Ask},
+    directory::{LocalService, SharedDirectory, probes::InstanceProber},
     pipeline::route::{Route, RouteTarget},
     telemetry::calls::CallBook,
 };
 
 /// Everybody who can answer, and how they are reached.
 pub(crate) struct Fleet {
-    directory: Arc<Directory>,
+    directory: Arc<SharedDirectory>,
     clusters: Clusters,
     cast: Arc<Cast>,
     pool: Pool,
@@ -56,18 +56,18 @@ pub(crate) struct BuiltIn {
 }
 
 /// Asks remote instances for a sign of life, over the sessions that calls use.
-pub(crate) struct Signs {
+pub(crate) struct PooledProber {
     pool: Pool,
-    directory: Arc<Directory>,
+    directory: Arc<SharedDirectory>,
 }
 
 /// Tells the directory what calls show.
-struct Seen(Arc<Directory>);
+struct Seen(Arc<SharedDirectory>);
 
 impl Fleet {
     pub(crate) fn new(
         config: &Config,
-        directory: Arc<Directory>,
+        directory: Arc<SharedDirectory>,
         pool: Pool,
         built_in: Vec<BuiltIn>,
     ) -> Self {
@@ -185,7 +185,7 @@ impl Fleet {
         elsewhere.map(|record| described(&record.entry)).collect()
     }
 
-    pub(crate) const fn directory(&self) -> &Arc<Directory> {
+    pub(crate) const fn directory(&self) -> &Arc<SharedDirectory> {
         &self.directory
     }
 
@@ -197,8 +197,8 @@ impl Fleet {
         &self.pool
     }
 
-    pub(crate) fn signs(&self) -> Arc<dyn Ask> {
-        Arc::new(Signs {
+    pub(crate) fn prober(&self) -> Arc<dyn InstanceProber> {
+        Arc::new(PooledProber {
             pool: self.pool.clone(),
             directory: Arc::clone(&self.directory),
         })
@@ -248,7 +248,7 @@ impl Witness for Seen {
     }
 }
 
-impl Ask for Signs {
+impl InstanceProber for PooledProber {
     fn probe(&self, entry: Entry) -> BoxFuture<HealthOutcome> {
         let remote = Remote::new(&self.pool, &entry.addresses);
         let timeout = self.directory.probe_timeout();

@@ -56,7 +56,7 @@ pub(crate) use self::{
 use crate::{
     cluster::ServiceNumbers,
     config::Config,
-    directory::Directory,
+    directory::SharedDirectory,
     events::EventService,
     pipeline::{
         chain::{Extensions, LinkView},
@@ -306,7 +306,7 @@ impl Control {
     }
 
     #[must_use]
-    pub(crate) fn directory(&self) -> &Arc<Directory> {
+    pub(crate) fn directory(&self) -> &Arc<SharedDirectory> {
         self.fleet.directory()
     }
 

@@ -19,9 +19,9 @@ use serde::{Deserialize, Serialize};
 use tracing::{info, warn};
 
 use super::{
-    Directory,
+    SharedDirectory,
     fault::{not_renewed, refused},
-    ledger::{EntryChange, Proposal},
+    lease_store::{EntryChange, Proposal},
     listing::{Listing, millis, unix_millis},
 };
 
@@ -52,16 +52,16 @@ struct Leased {
     entry: Listing,
 }
 
-impl Directory {
+impl SharedDirectory {
     /// Takes what was leased in the life before, and keeps leases in `records` from here on. Call it
-    /// once, before `run` and before the doors open.
+    /// once, before `run` and before the listeners open.
     ///
     /// # Errors
     /// What the store says.
     pub(crate) async fn restore(&self, records: Records) -> Result<Restored, StoreError> {
         let all = records.load_all().await?;
         // A second call changes nothing: the first table stays.
-        let _ = self.ledger.records.set(records.clone());
+        let _ = self.lease_store.records.set(records.clone());
         let mut restored = Restored::default();
         let now_ms = unix_millis();
         for (name, value) in all {
@@ -122,8 +122,8 @@ impl Directory {
         key: &EntryKey,
         change: EntryChange,
     ) -> Result<Option<Registered>, Error> {
-        match self.ledger.records.get() {
-            Some(_) => self.ledger.propose(key, change).await,
+        match self.lease_store.records.get() {
+            Some(_) => self.lease_store.propose(key, change).await,
             None => self.take_change(key, change),
         }
     }
@@ -152,23 +152,23 @@ impl Directory {
     }
 
     /// Writes what changes. Never ends by itself.
-    pub(super) async fn write_ledger(&self) {
+    pub(super) async fn write_leases(&self) {
         loop {
-            self.ledger.wake.notified().await;
-            self.ledger.pause(GATHER).await;
+            self.lease_store.wake.notified().await;
+            self.lease_store.pause(GATHER).await;
             if !self.flush().await {
-                self.ledger.pause(RETRY).await;
-                self.ledger.wake.notify_one();
+                self.lease_store.pause(RETRY).await;
+                self.lease_store.wake.notify_one();
             }
         }
     }
 
     /// Writes what has changed; whether all of it is on disk.
     pub(super) async fn flush(&self) -> bool {
-        let Some(records) = self.ledger.records.get() else {
+        let Some(records) = self.lease_store.records.get() else {
             return true;
         };
-        let mut writing = self.ledger.take();
+        let mut writing = self.lease_store.take();
         let mut leased = self.leased(&writing.keys);
         let keys: Vec<EntryKey> = writing.keys.keys().cloned().collect();
         let writes: Vec<_> = keys

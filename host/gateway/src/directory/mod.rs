@@ -8,12 +8,12 @@
 //! | `discovery` | a source of entries that others have, and how it is followed |
 //! | `peers` | other gateways as such sources |
 //! | `probes` | asking remote instances for a sign of life |
-//! | `leases`, `ledger` | leases on disk, and what is still to be written |
+//! | `leases`, `lease_store` | leases on disk, and what is still to be written |
 //! | `fault` | what providers are told |
 //! | `running` | what happens by itself |
 //! | `drains` | what operators take out |
 //! | `local` | what this gateway's plugins and its configuration have |
-//! | `view` | numbers and pictures for operators |
+//! | `view` | numbers and snapshots for operators |
 //!
 //! What callers see of it: `host/docs/directory.md`.
 
@@ -21,8 +21,8 @@ mod batch;
 pub(crate) mod discovery;
 mod drains;
 mod fault;
+mod lease_store;
 mod leases;
-mod ledger;
 pub(crate) mod listing;
 mod local;
 mod peers;
@@ -51,12 +51,12 @@ use postern_system::{clock, random};
 use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{info, warn};
 
-use self::{drains::Drains, ledger::Ledger, listing::unix_millis};
+use self::{drains::Drains, lease_store::LeaseStore, listing::unix_millis};
 pub(crate) use self::{local::LocalService, view::Numbers};
 use crate::config::{Config, DirectorySettings, PeerSettings};
 
 /// Who can answer for what, for all parts of the gateway. Share it as `Arc`.
-pub(crate) struct Directory {
+pub(crate) struct SharedDirectory {
     state: Mutex<State>,
     snapshot: ArcSwap<Snapshot>,
     changes: watch::Sender<u64>,
@@ -68,7 +68,7 @@ pub(crate) struct Directory {
     /// `run` waits for another instant than the next.
     rescheduled: Notify,
     watchers: Arc<Semaphore>,
-    ledger: Ledger,
+    lease_store: LeaseStore,
     /// Watchers are let go when it drains.
     closing: Shutdown,
 }
@@ -96,7 +96,7 @@ struct PeerNote {
     error: Option<String>,
 }
 
-impl Directory {
+impl SharedDirectory {
     /// A directory with what the configuration names.
     ///
     /// # Errors
@@ -121,7 +121,7 @@ impl Directory {
             built_with: settings,
             followed: watch::Sender::new(BTreeMap::new()),
             rescheduled: Notify::new(),
-            ledger: Ledger::default(),
+            lease_store: LeaseStore::default(),
             closing: Shutdown::new(),
         });
         directory.apply(config);

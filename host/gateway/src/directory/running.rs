@@ -6,12 +6,12 @@ use postern_core::registry::directory::DirectoryEvent;
 use postern_net::Shutdown;
 use tracing::info;
 
-use super::{Directory, peers};
+use super::{SharedDirectory, peers};
 
 /// How long after a lease's end it is looked at. A heartbeat that lies in a socket by then counts.
 const SLACK: Duration = Duration::from_millis(50);
 
-impl Directory {
+impl SharedDirectory {
     /// Follows time and peers and writes leases until `shutdown` drains; then watchers are let go
     /// and what is left to write is written. Run it once.
     pub(crate) async fn run(self: Arc<Self>, shutdown: Shutdown) {
@@ -19,7 +19,7 @@ impl Directory {
             tokio::join!(
                 self.follow_time(),
                 peers::follow_all(&self),
-                self.write_ledger()
+                self.write_leases()
             )
         };
         tokio::select! {
@@ -27,7 +27,7 @@ impl Directory {
             () = shutdown.draining() => {}
         }
         self.closing.drain();
-        self.ledger.close();
+        self.lease_store.close();
         self.flush().await;
     }
 
@@ -55,7 +55,7 @@ impl Directory {
                 DirectoryEvent::LeaseExpired(record) => {
                     let (owner, instance) = (&record.key.owner, &record.key.instance);
                     info!(%owner, %instance, "lease has ended without a heartbeat");
-                    self.ledger.mark(&record.key);
+                    self.lease_store.mark(&record.key);
                 }
                 DirectoryEvent::GraceOver(record) => {
                     let (owner, instance) = (&record.key.owner, &record.key.instance);

@@ -33,10 +33,10 @@ use self::{
     request::{Asked, Catalogued, Held, Pictured, Watched},
 };
 use super::{
-    Directory,
+    SharedDirectory,
     batch::{Batch, Named, json},
     fault::{not_renewed, refused},
-    ledger::EntryChange,
+    lease_store::EntryChange,
     listing::{KEYS, Listing, millis},
     peers::reach,
 };
@@ -44,7 +44,7 @@ use crate::config::RegistrationMode;
 
 /// The service `directory`.
 pub(crate) struct Service {
-    directory: Arc<Directory>,
+    directory: Arc<SharedDirectory>,
     /// Set when everything that it tells of is built.
     catalogue: Arc<OnceLock<Catalogue>>,
 }
@@ -68,7 +68,7 @@ struct Found {
 
 impl Service {
     #[must_use]
-    pub(crate) fn new(directory: Arc<Directory>) -> Self {
+    pub(crate) fn new(directory: Arc<SharedDirectory>) -> Self {
         Self {
             directory,
             catalogue: Arc::default(),
@@ -88,7 +88,7 @@ impl Service {
         catalogue(asked.service.as_deref(), principal).map(Reply::one)
     }
 
-    async fn answer(directory: Arc<Directory>, mut call: Call) -> Result<Reply, Error> {
+    async fn answer(directory: Arc<SharedDirectory>, mut call: Call) -> Result<Reply, Error> {
         let method = Method::named(&call.method)?;
         if method == Method::Watch {
             let is_stream = call.body.is_stream();
@@ -132,7 +132,7 @@ impl Handler for Service {
     }
 }
 
-impl Directory {
+impl SharedDirectory {
     async fn answer_register(
         &self,
         context: &Context,
@@ -197,7 +197,7 @@ impl Directory {
             machine.heartbeat(now, &owner, &instance, incarnation)
         });
         let lease = renewed.map_err(not_renewed)?;
-        self.ledger.mark(&EntryKey { owner, instance });
+        self.lease_store.mark(&EntryKey { owner, instance });
         Ok(json(&lease_json(lease)))
     }
 

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::guest;
 use crate::{
-    app::{App, Serving, StartError, gateway::Gateway},
+    app::{App, ServingAddresses, StartError, gateway::Gateway},
     config::{self, ConfigSource},
     pipeline::Pipeline,
 };
@@ -29,7 +29,7 @@ pub(super) struct GatewayFixture {
     pub gateway: Arc<Gateway>,
     pub pipeline: Arc<Pipeline>,
     pub shutdown: Shutdown,
-    pub serving: Serving,
+    pub serving: ServingAddresses,
     task: JoinHandle<()>,
 }
 

@@ -19,7 +19,7 @@ use super::fault::unwritten;
 
 /// Which entries are not on disk as they are.
 #[derive(Default)]
-pub(super) struct Ledger {
+pub(super) struct LeaseStore {
     pub(super) records: OnceLock<Records>,
     dirty: Mutex<Dirty>,
     pub(super) wake: Notify,
@@ -51,11 +51,11 @@ pub(super) enum EntryChange {
 /// Entries that are being written, each with at most one change. What is left of them when it is
 /// dropped is dirty again.
 pub(super) struct Writing<'a> {
-    ledger: &'a Ledger,
+    lease_store: &'a LeaseStore,
     pub(super) keys: BTreeMap<EntryKey, Option<Proposal>>,
 }
 
-impl Ledger {
+impl LeaseStore {
     /// The entry is not as it was: it is written, or removed when it is gone.
     pub(super) fn mark(&self, key: &EntryKey) {
         if matches!(key.owner, Owner::Registered(_)) && self.records.get().is_some() {
@@ -115,7 +115,7 @@ impl Ledger {
             }
         }
         Writing {
-            ledger: self,
+            lease_store: self,
             keys: writing,
         }
     }
@@ -142,14 +142,14 @@ impl Writing<'_> {
             drop(waiter.send(result));
         }
         if !is_written {
-            self.ledger.mark(key);
+            self.lease_store.mark(key);
         }
     }
 }
 
 impl Drop for Writing<'_> {
     fn drop(&mut self) {
-        let mut dirty = self.ledger.dirty.lock();
+        let mut dirty = self.lease_store.dirty.lock();
         for (key, proposal) in std::mem::take(&mut self.keys) {
             let proposals = dirty.keys.entry(key).or_default();
             if let Some(proposal) = proposal {
