@@ -16,13 +16,13 @@ pub(crate) enum Offered {
     Unchanged,
     /// It was rolled back from, and is not started again.
     Skipped,
-    Refused(Refused),
+    Refused(OfferRefused),
 }
 
 /// Why a component does not take calls.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{reason}")]
-pub(crate) struct Refused {
+pub(crate) struct OfferRefused {
     /// 64 hex digits.
     pub digest: String,
     pub reason: String,
@@ -43,7 +43,7 @@ pub(super) struct Needs {
     pub service: Option<String>,
 }
 
-impl Refused {
+impl OfferRefused {
     pub(super) fn new(digest: &str, reason: impl ToString) -> Self {
         Self {
             digest: digest.to_owned(),

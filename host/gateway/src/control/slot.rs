@@ -1,5 +1,5 @@
 //! One plugin's place in the set: its component slot, its kept copies, what is shown of it. Whoever
-//! changes it holds its turn, so that deployments of one plugin never overlap.
+//! changes it holds the lock of its offers, so that deployments of one plugin never overlap.
 
 use std::sync::Arc;
 
@@ -11,7 +11,7 @@ use tokio::sync::OwnedMutexGuard;
 use tracing::{debug, info};
 
 use super::{
-    offer::{Offered, Refused, unix_now},
+    offer::{OfferRefused, Offered, unix_now},
     waiting::Waiting,
 };
 use crate::{
@@ -21,24 +21,24 @@ use crate::{
 };
 
 /// One plugin.
-pub(super) struct Slot {
+pub(super) struct PluginSlot {
     pub name: String,
     pub plugin: Arc<Plugin>,
     pub store: PluginCopies,
     /// Numbers of its link in the chain, over all generations.
     pub link: Arc<LinkCounts>,
-    turn: Arc<tokio::sync::Mutex<Turn>>,
+    offers: Arc<tokio::sync::Mutex<OfferState>>,
     shown: Mutex<Shown>,
     /// The last offer, where it was refused and may be taken later.
     pub waiting: Mutex<Option<Waiting>>,
 }
 
-/// What only the holder of the turn knows.
+/// What was offered. Only who holds its lock changes the plugin.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct OfferState {
     /// What was offered last, whatever became of it.
-    pub offered: Option<Deployment>,
-    /// The plugin was removed; whoever waited for the turn leaves it alone.
+    pub last: Option<Deployment>,
+    /// The plugin was removed; whoever waited for the lock leaves it alone.
     pub is_gone: bool,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Shown {
     /// What takes calls.
     pub current: Option<Current>,
     /// Why the last offer does not take calls.
-    pub refused: Option<Refused>,
+    pub refused: Option<OfferRefused>,
     /// What lies in the folder and was rolled back from.
     pub skipped: Option<Deployment>,
     pub health: Option<HealthReport>,
@@ -88,22 +88,22 @@ pub(super) enum Source {
     Rollback,
 }
 
-impl Slot {
+impl PluginSlot {
     pub(super) fn new(name: &str, plugin: Arc<Plugin>, store: PluginCopies) -> Self {
         Self {
             name: name.to_owned(),
             plugin,
             store,
             link: Arc::default(),
-            turn: Arc::default(),
+            offers: Arc::default(),
             shown: Mutex::default(),
             waiting: Mutex::default(),
         }
     }
 
     /// Waits for whoever changes the plugin at present.
-    pub(super) async fn turn(&self) -> OwnedMutexGuard<Turn> {
-        Arc::clone(&self.turn).lock_owned().await
+    pub(super) async fn lock_offers(&self) -> OwnedMutexGuard<OfferState> {
+        Arc::clone(&self.offers).lock_owned().await
     }
 
     pub(super) fn shown(&self) -> Shown {
@@ -142,7 +142,7 @@ impl Slot {
     }
 
     /// Why what lies in the folder is not what takes calls.
-    pub(super) fn set_refused(&self, refused: Option<Refused>) {
+    pub(super) fn set_refused(&self, refused: Option<OfferRefused>) {
         self.shown.lock().refused = refused;
     }
 
@@ -151,7 +151,7 @@ impl Slot {
     }
 
     /// `copy` was refused: it waits for what the refusal depends on.
-    pub(super) fn set_waiting(&self, copy: &Copy, refused: &Refused) {
+    pub(super) fn set_waiting(&self, copy: &Copy, refused: &OfferRefused) {
         let mut waiting = self.waiting.lock();
         *waiting = if refused.needs.is_empty() {
             None

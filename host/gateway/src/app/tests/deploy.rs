@@ -6,7 +6,9 @@ use postern_core::Kind;
 use postern_system::clock;
 
 use super::{fixture::GatewayFixture, guest};
-use crate::{app::parts::Parts, config::Config, control::PluginState, directory::LocalService};
+use crate::{
+    app::parts::Parts, config::Config, control::PluginAvailability, directory::LocalService,
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_dropped_file_answers_over_every_transport() {
@@ -47,7 +49,10 @@ async fn a_replaced_file_is_a_new_generation_and_a_broken_one_is_none() {
         fixture.ask("tcp", "greeter").await.expect("still answered"),
         "two"
     );
-    assert_eq!((view().state, view().generation), (PluginState::Active, 2));
+    assert_eq!(
+        (view().state, view().generation),
+        (PluginAvailability::Active, 2)
+    );
     fixture.drop_answering("greeter.wasm", "three");
     fixture.until_answered("greeter", "three").await;
     // The swap comes first, what is told of it a moment later.

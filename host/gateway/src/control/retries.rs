@@ -7,8 +7,8 @@ use tracing::warn;
 
 use super::{
     Control,
-    offer::{Offered, Refused},
-    slot::Slot,
+    offer::{OfferRefused, Offered},
+    slot::PluginSlot,
 };
 
 impl Control {
@@ -61,9 +61,9 @@ impl Control {
         self.publish();
     }
 
-    async fn redeploy_current(&self, slot: &Slot) {
-        let turn = slot.turn().await;
-        if turn.is_gone {
+    async fn redeploy_current(&self, slot: &PluginSlot) {
+        let offers = slot.lock_offers().await;
+        if offers.is_gone {
             return;
         }
         let Some(current) = slot.shown().current else {
@@ -75,12 +75,12 @@ impl Control {
             return;
         };
         // Otherwise something else lies in the folder; it waits or was refused, and that stays so.
-        let is_offered = turn.offered.as_ref() == Some(&current.deployment);
+        let is_offered = offers.last.as_ref() == Some(&current.deployment);
         let started = self.start_up(slot, &copy).await;
         let refused_before = slot.shown().refused;
-        let taken = started.and_then(|candidate| {
-            let taken = self.take_over(slot, candidate, &copy, current.source);
-            taken.map_err(|taken| Refused::taken(&copy, taken))
+        let taken = started.and_then(|generation| {
+            let taken = self.take_over(slot, generation, &copy, current.source);
+            taken.map_err(|taken| OfferRefused::taken(&copy, taken))
         });
         match taken {
             Ok(()) => {
@@ -102,7 +102,7 @@ impl Control {
         }
     }
 
-    fn is_due(&self, slot: &Slot) -> bool {
+    fn is_due(&self, slot: &PluginSlot) -> bool {
         let waiting = slot.waiting.lock();
         let claims = self.claims.lock();
         let is_held = |service: &str| claims.is_held_by_other(&slot.name, service);
@@ -111,22 +111,22 @@ impl Control {
             .is_some_and(|waiting| waiting.is_due(clock::now(), is_held))
     }
 
-    async fn try_again(&self, slot: &Slot) {
-        let mut turn = slot.turn().await;
+    async fn try_again(&self, slot: &PluginSlot) {
+        let mut offers = slot.lock_offers().await;
         let copy = slot
             .waiting
             .lock()
             .as_ref()
             .map(|waiting| waiting.copy.clone());
         // Another offer may have taken its place.
-        let Some(copy) = copy.filter(|_| !turn.is_gone) else {
+        let Some(copy) = copy.filter(|_| !offers.is_gone) else {
             return;
         };
-        let prepared = self.prepare(slot, &mut turn, copy).await;
+        let prepared = self.prepare(slot, &mut offers, copy).await;
         self.activate(slot, prepared).await;
     }
 }
 
-fn slots_of(control: &Control) -> Vec<Arc<Slot>> {
+fn slots_of(control: &Control) -> Vec<Arc<PluginSlot>> {
     control.slots.lock().values().cloned().collect()
 }
