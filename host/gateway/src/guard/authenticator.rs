@@ -372,9 +372,9 @@ impl GuardAuthenticator {
     }
 
     /// Forgets tokens that are not believed any more.
-    pub(super) fn sweep(&self, now: Moment) {
+    pub(super) fn evict_expired(&self, now: Moment) {
         self.tokens
-            .sweep(now.unix, |entry| self.is_good(entry, now));
+            .evict_expired(now.unix, |entry| self.is_good(entry, now));
     }
 
     #[cfg(test)]

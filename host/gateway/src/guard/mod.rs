@@ -18,6 +18,7 @@
 mod api_keys;
 mod authenticator;
 mod authorization;
+mod bounded_map;
 mod credentials;
 mod error;
 mod failures;
@@ -33,7 +34,6 @@ mod keys;
 mod moment;
 mod rate;
 mod refresh;
-mod shelf;
 #[cfg(test)]
 mod tests;
 mod tokens;

@@ -14,7 +14,7 @@ pub(crate) async fn refresh(guard: Arc<Guard>, files: &mut FileWatch) {
     tokio::select! {
         () = guard.authenticator.follow() => {}
         () = follow_files(&guard, files) => {}
-        () = sweep(&guard) => {}
+        () = evict_expired(&guard) => {}
     }
 }
 
@@ -25,17 +25,17 @@ async fn follow_files(guard: &Guard, files: &mut FileWatch) {
     }
 }
 
-async fn sweep(guard: &Guard) {
-    let mut ticks = interval(SWEEP_INTERVAL);
+async fn evict_expired(guard: &Guard) {
+    let mut ticks = interval(EVICTION_INTERVAL);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         let now = Moment::now();
-        guard.limits.sweep(now.instant);
-        guard.failures.sweep(now.instant);
-        guard.authenticator.sweep(now);
+        guard.limits.evict_expired(now.instant);
+        guard.failures.evict_expired(now.instant);
+        guard.authenticator.evict_expired(now);
     }
 }
 
 /// Both are bounded without it; this gives memory back when a crowd has gone.
-const SWEEP_INTERVAL: Duration = Duration::from_secs(10);
+const EVICTION_INTERVAL: Duration = Duration::from_secs(10);

@@ -363,7 +363,7 @@ fn a_verified_token_is_remembered_until_it_expires() {
         "{}",
         error.message
     );
-    guard.authenticator.sweep(at(end));
+    guard.authenticator.evict_expired(at(end));
     assert_eq!(guard.authenticator.n_tokens(), 0);
 }
 
@@ -396,7 +396,7 @@ fn a_key_that_leaves_its_file_takes_remembered_tokens_along() {
     write(&[&new]);
     take(&guard);
     refuses(&guard, &old_token, "key \"old\" is not known");
-    guard.authenticator.sweep(at(NOW));
+    guard.authenticator.evict_expired(at(NOW));
     assert_eq!(guard.authenticator.n_tokens(), 1);
     file(folder.path(), "set.json", "{\"keys\":");
     take(&guard);
