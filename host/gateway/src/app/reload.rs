@@ -24,7 +24,7 @@ use super::{
 };
 use crate::{
     config::{Config, LoadError, Loaded},
-    guard::{Guard, GuardError, files_read, refresh},
+    guard::{Guard, GuardError, files_read, maintain},
     pipeline::Pipeline,
     readiness::ReasonKind,
     sources::{
@@ -96,6 +96,7 @@ impl Reload {
         let mut guard = self.pipeline.rules().guard.clone();
         files.follow_keys(guard.as_deref());
         loop {
+            let failures = self.pipeline.rules().failures.clone();
             let again = refused.as_ref().and_then(|refused| refused.retry);
             let (version, before) = tokio::select! {
                 version = files.configuration.next() => (version, None),
@@ -116,7 +117,7 @@ impl Reload {
                     lost = Retry::while_lost(&listeners, lost.map(Retry::next));
                     continue;
                 }
-                () = keep_fresh(guard.clone(), &mut files.keys) => continue,
+                () = maintain(guard.clone(), failures, &mut files.keys) => continue,
                 Some(ended) = redeploys.join_next() => {
                     if let Err(error) = ended {
                         warn!(%error, "deploying plugins again ended by a panic");
@@ -333,14 +334,6 @@ impl Files {
         if let Some(guard) = guard {
             self.keys.set_look_interval(guard.files_interval());
         }
-    }
-}
-
-/// Fetches keys and takes files of keys that changed, where there is a guard. Never completes.
-async fn keep_fresh(guard: Option<Arc<Guard>>, files: &mut FileWatch) {
-    match guard {
-        Some(guard) => refresh(guard, files).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -97,6 +97,11 @@ impl Failures {
         self.full.retain(|full| *full > now);
     }
 
+    #[cfg(test)]
+    pub(super) fn n_addresses(&self) -> usize {
+        self.full.len()
+    }
+
     fn key(&self, peer: &Peer) -> u64 {
         self.hasher.hash_one(peer.caller_key())
     }
@@ -204,8 +209,8 @@ mod tests {
         let some = failures(10, 1);
         assert!(some.count(&bad, now).is_ok());
         some.evict_expired(now + 99 * MS);
-        assert_eq!(some.full.len(), 1);
+        assert_eq!(some.n_addresses(), 1);
         some.evict_expired(now + 100 * MS);
-        assert_eq!(some.full.len(), 0);
+        assert_eq!(some.n_addresses(), 0);
     }
 }

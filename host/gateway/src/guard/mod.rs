@@ -47,6 +47,8 @@ use std::{
 
 use postern_core::{Call, Error, Kind, Principal};
 
+#[cfg(test)]
+pub(crate) use self::refresh::refresh;
 use self::{
     authenticator::GuardAuthenticator, authorization::AuthorizationRules,
     header_rules::HeaderRules, rate::RateLimits,
@@ -57,7 +59,7 @@ pub(crate) use self::{
     failures::Failures,
     header_rules::ReplyEdits,
     moment::Moment,
-    refresh::refresh,
+    refresh::maintain,
 };
 use crate::config::{Auth, Config};
 
