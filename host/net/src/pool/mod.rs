@@ -28,7 +28,7 @@ pub(crate) use self::lease::Lease;
 use self::{
     accounting::{Accounting, Admission, HostId, Step},
     host::{SessionKey, Ticket},
-    lease::Place,
+    lease::LeaseWaiter,
     refusal::Refusal,
     session::Session,
 };
@@ -226,8 +226,8 @@ impl Host {
             }
             Admission::Refused(refusal) => Err(refusal),
             Admission::Waits(ticket) => {
-                let place = Place::new(Arc::clone(shared), self.id, ticket, receiver);
-                place.wait(deadline).await
+                let waiter = LeaseWaiter::new(Arc::clone(shared), self.id, ticket, receiver);
+                waiter.wait(deadline).await
             }
         };
         outcome.map_err(|refusal| refusal.into_error(&self.name))
