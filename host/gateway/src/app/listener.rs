@@ -116,12 +116,21 @@ impl ListenerServer {
                     UdpServer::bind(address, config, handler, counters).await?,
                 ))
             }
-            _ => {
+            Transport::Tcp => {
                 let config = Arc::new(vstp_config(name, settings, dependencies));
                 Ok(Self::Tcp(
                     TcpServer::bind(address, config, handler, counters).await?,
                 ))
             }
+            // No configuration names these.
+            Transport::Quic
+            | Transport::WebSocket
+            | Transport::Unix
+            | Transport::Memory
+            | Transport::Plugin => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("this gateway does not listen on {transport}"),
+            )),
         }
     }
 

@@ -76,16 +76,13 @@ impl Clusters {
         now: Instant,
     ) -> BuiltService {
         let policy = policies.of(service.name());
-        let (cluster, mut known_before) = match before {
-            Some(slot) => (Some(slot.cluster), slot.known),
+        let (cluster, known_before) = match before {
+            Some(before) => (Some(before.cluster), before.known),
             None => (None, BTreeMap::new()),
         };
-        let mut known = BTreeMap::new();
-        for instance in service.all() {
-            let before = known_before.remove(&instance.record.key);
-            let found = self.meet(before, instance, connect, now);
+        let known = self.meet_all(known_before, service, connect, now);
+        for found in known.values() {
             found.endpoint.breaking.configure(policy.breaker);
-            known.insert(instance.record.key.clone(), found);
         }
         let snapshot_before = cluster.as_ref().map(|cluster| cluster.snapshot());
         let candidates = candidates(service, &known, now);
@@ -140,6 +137,23 @@ impl Clusters {
             known,
             is_settled: is_connected && is_placed,
         }
+    }
+
+    /// What is known of every instance of `service`.
+    fn meet_all(
+        &self,
+        mut before: BTreeMap<EntryKey, Known>,
+        service: &ServiceInstances,
+        connect: &Connect<'_>,
+        now: Instant,
+    ) -> BTreeMap<EntryKey, Known> {
+        let instances = service.all().iter();
+        let found = instances.map(|instance| {
+            let before = before.remove(&instance.record.key);
+            let found = self.meet(before, instance, connect, now);
+            (instance.record.key.clone(), found)
+        });
+        found.collect()
     }
 
     /// What is known of an instance, with the handler that reaches it.
