@@ -1,7 +1,7 @@
 //! The full dialect: greeting, selective acknowledgement, close.
 
 use super::{report::REPORTS_MAX, *};
-use crate::wire::reassembly::Progress;
+use crate::wire::reassembly::ReassemblyProgress;
 use crate::wire::reliable::Sack;
 
 /// A client and a server that have greeted each other.
@@ -193,7 +193,7 @@ fn a_report_that_lies_does_not_stop_the_sender_for_ever() {
         .expect("numbered")
         .parse()
         .expect("a number");
-    let progress = Progress {
+    let progress = ReassemblyProgress {
         epoch: 1,
         next: 9,
         missing: Vec::new(),
