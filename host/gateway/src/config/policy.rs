@@ -7,7 +7,7 @@ use postern_core::{
     balance::{self, Plan, Policy, SlowStart, Spill, TrafficSplit},
     resilience::{
         Adaptive, AdaptiveConfig, BreakerConfig, BulkheadConfig, HedgeConfig, HedgeDelay,
-        OutlierConfig, RetryBudgetConfig, RetryConfig, RetryPolicy,
+        OutlierConfig, RetryBudgetConfig, RetryPolicy, RetryPolicyConfig,
     },
 };
 use postern_system::clock;
@@ -162,8 +162,8 @@ impl Service {
         (plan, component)
     }
 
-    fn retry_config(&self) -> RetryConfig {
-        RetryConfig {
+    fn retry_config(&self) -> RetryPolicyConfig {
+        RetryPolicyConfig {
             attempts_max: self.retry.attempts,
             backoff_min: self.retry.backoff_min,
             backoff_factor: self.retry.backoff_factor,

@@ -116,7 +116,7 @@ async fn a_stream_holds_its_places_to_its_last_message() {
 #[tokio::test(start_paused = true)]
 async fn the_time_of_a_try_ends_at_the_head_of_a_stream() {
     let fixture = Fixture::new(&["a"], |service| {
-        let config = postern_core::resilience::RetryConfig {
+        let config = postern_core::resilience::RetryPolicyConfig {
             per_try_timeout: Some(Duration::from_millis(500)),
             ..Default::default()
         };

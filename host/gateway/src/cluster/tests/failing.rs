@@ -13,8 +13,8 @@ use postern_core::{
     Blame, Body, BodyStream, Handler, Kind, Retry,
     bounded::BoundedHandler,
     resilience::{
-        BreakerConfig, HedgeConfig, HedgeDelay, OutlierConfig, RetryBudgetConfig, RetryConfig,
-        RetryPolicy,
+        BreakerConfig, HedgeConfig, HedgeDelay, OutlierConfig, RetryBudgetConfig, RetryPolicy,
+        RetryPolicyConfig,
     },
 };
 use postern_net::Alarm;
@@ -31,8 +31,8 @@ fn idempotent(service: &mut ServicePolicy) {
     service.idempotent = vec![Pattern::new("Get*")];
 }
 
-fn retries(change: impl FnOnce(&mut RetryConfig)) -> RetryPolicy {
-    let mut config = RetryConfig::default();
+fn retries(change: impl FnOnce(&mut RetryPolicyConfig)) -> RetryPolicy {
+    let mut config = RetryPolicyConfig::default();
     change(&mut config);
     RetryPolicy::new(config).expect("it works")
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use postern_core::{
     Kind, Text,
     registry::{Draft, HealthSource, Incarnation, Owner},
-    resilience::RetryConfig,
+    resilience::RetryPolicyConfig,
     service::MethodInfo,
 };
 use postern_system::clock::now;
@@ -16,9 +16,9 @@ use super::{
 };
 
 fn once(service: &mut ServicePolicy) {
-    let config = RetryConfig {
+    let config = RetryPolicyConfig {
         attempts_max: 1,
-        ..RetryConfig::default()
+        ..RetryPolicyConfig::default()
     };
     service.retry = postern_core::resilience::RetryPolicy::new(config).expect("it works");
 }
