@@ -15,7 +15,7 @@ use crate::{
     limits::Limits,
     testing::epoch,
     wire::{
-        CloseReason, Delivery, Endpoint, EndpointConfig, Flags, Frame, FrameType, Role, SendId,
+        CloseReason, DeliveryMode, Endpoint, EndpointConfig, Flags, Frame, FrameType, Role, SendId,
         SessionConfig, SessionId,
         endpoint::{Event, Transmit},
     },
@@ -188,7 +188,7 @@ impl Driven {
         let frame = Frame::data(Headers::new(), vec![7; length]);
         let sent = self
             .endpoint
-            .send(self.now, to, frame, Delivery::Acknowledged);
+            .send(self.now, to, frame, DeliveryMode::Acknowledged);
         self.owed.extend(sent);
     }
 

@@ -42,7 +42,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 pub use self::event::{
-    Delivery, EndpointConfig, EndpointStats, Event, SendError, SendId, Transmit, Undelivered,
+    DeliveryMode, EndpointConfig, EndpointStats, Event, SendError, SendId, Transmit, Undelivered,
 };
 use self::{
     peer::{Peer, Written},
@@ -264,7 +264,7 @@ impl Endpoint {
         now: Instant,
         to: SocketAddr,
         frame: Frame,
-        delivery: Delivery,
+        delivery: DeliveryMode,
     ) -> Result<SendId, SendError> {
         self.now = Some(now);
         let id = SendId(self.next_send_id);

@@ -75,7 +75,7 @@ pub mod stream;
 pub(crate) mod vectors;
 
 pub use decoder::Decoder;
-pub use endpoint::{Delivery, Endpoint, EndpointConfig, EndpointStats, SendId, Undelivered};
+pub use endpoint::{DeliveryMode, Endpoint, EndpointConfig, EndpointStats, SendId, Undelivered};
 pub use frame::{Flags, Frame, FrameError, FrameType};
 pub use reliable::RetryConfig;
 pub use session::{

@@ -14,8 +14,8 @@ use bytes::Bytes;
 use postern_core::{
     Blame, Error, Kind,
     wire::{
-        CloseReason, Delivery, Dialect, Endpoint, EndpointConfig, Frame, FrameType, Role, SendId,
-        SessionConfig, SessionId,
+        CloseReason, DeliveryMode, Dialect, Endpoint, EndpointConfig, Frame, FrameType, Role,
+        SendId, SessionConfig, SessionId,
         endpoint::{Event, SendError},
     },
 };
@@ -225,7 +225,7 @@ impl<L: DatagramLink> Machine for Driver<L> {
             return Err(Unsent::Closed(format!("no other local port: {error}")));
         }
         let endpoint = &mut self.socket.endpoint;
-        match endpoint.send(now, self.address, frame, Delivery::Acknowledged) {
+        match endpoint.send(now, self.address, frame, DeliveryMode::Acknowledged) {
             Ok(send) => {
                 self.sent.insert(send, id);
                 Ok(())
@@ -249,7 +249,7 @@ impl<L: DatagramLink> Machine for Driver<L> {
         let _ = self
             .socket
             .endpoint
-            .send(now, self.address, ping, Delivery::Plain);
+            .send(now, self.address, ping, DeliveryMode::Plain);
     }
 
     fn stream(&mut self, _: Instant, request: StreamRequest) {

@@ -35,7 +35,7 @@ pub struct EndpointConfig {
 
 /// How far a message is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
+pub enum DeliveryMode {
     /// Sent once.
     Plain,
     /// Repeated until acknowledged or given up; `Delivered` or `Undelivered` follows.

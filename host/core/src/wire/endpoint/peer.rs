@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    event::{Delivery, EndpointConfig, Event, SendError, SendId, Undelivered},
+    event::{DeliveryMode, EndpointConfig, Event, SendError, SendId, Undelivered},
     peer_table::EvictionPriority,
     report::Report,
     validation::Validation,
@@ -44,7 +44,7 @@ pub(super) struct Peer {
     pub(super) incoming: Incoming,
     pub(super) outgoing: Outgoing,
     /// What is sent before the dialect is settled.
-    held: VecDeque<(SendId, Frame, Delivery)>,
+    held: VecDeque<(SendId, Frame, DeliveryMode)>,
     held_bytes: usize,
     /// Acknowledged sends in the session's queue.
     queued: HashSet<SendId>,
@@ -252,7 +252,7 @@ impl Peer {
         now: Instant,
         id: SendId,
         frame: Frame,
-        delivery: Delivery,
+        delivery: DeliveryMode,
         config: &EndpointConfig,
     ) -> Result<(), SendError> {
         if self.closed.is_some() || self.closing.is_some() && self.role == Role::Client {
@@ -415,13 +415,13 @@ impl Peer {
         now: Instant,
         id: SendId,
         mut frame: Frame,
-        delivery: Delivery,
+        delivery: DeliveryMode,
         config: &EndpointConfig,
     ) -> Result<(), SendError> {
         let is_acknowledged = match delivery {
-            Delivery::Plain => false,
-            Delivery::Acknowledged => true,
-            Delivery::Reply => self.outgoing.numbering() == Numbering::Wide,
+            DeliveryMode::Plain => false,
+            DeliveryMode::Acknowledged => true,
+            DeliveryMode::Reply => self.outgoing.numbering() == Numbering::Wide,
         };
         if !is_acknowledged {
             frame.flags = frame.flags.difference(Flags::REQ_ACK);

@@ -101,7 +101,12 @@ impl Side {
         self.now = until;
     }
 
-    fn send(&mut self, to: SocketAddr, payload: impl Into<Bytes>, delivery: Delivery) -> SendId {
+    fn send(
+        &mut self,
+        to: SocketAddr,
+        payload: impl Into<Bytes>,
+        delivery: DeliveryMode,
+    ) -> SendId {
         let frame = Frame::data(Headers::new(), payload);
         self.endpoint
             .send(self.now, to, frame, delivery)

@@ -10,7 +10,7 @@ use super::payload;
 use crate::{
     headers::Headers,
     wire::{
-        endpoint::{Delivery, Endpoint, Event, SendId},
+        endpoint::{DeliveryMode, Endpoint, Event, SendId},
         frame::Frame,
         session::{Dialect, Features},
     },
@@ -58,7 +58,13 @@ impl Party {
     }
 
     /// Sends a message of `length` octets, at least the eight of its tag.
-    pub(super) fn send(&mut self, now: Instant, to: SocketAddr, length: usize, delivery: Delivery) {
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        length: usize,
+        delivery: DeliveryMode,
+    ) {
         self.next_tag += 1;
         let tag = self.next_tag;
         let mut headers = Headers::new();
@@ -71,7 +77,7 @@ impl Party {
         let Ok(id) = self.endpoint.send(now, to, frame, delivery) else {
             return;
         };
-        if delivery == Delivery::Acknowledged || delivery == Delivery::Reply && is_wide {
+        if delivery == DeliveryMode::Acknowledged || delivery == DeliveryMode::Reply && is_wide {
             self.sends.insert(id, Send { tag, outcome: None });
         }
     }
@@ -119,7 +125,7 @@ impl Party {
         assert!(keys[1..].iter().all(|key| key == b"msg-id"), "{keys:?}");
         *self.arrived.entry(tag).or_default() += 1;
         if self.answers {
-            self.send(now, from, length, Delivery::Reply);
+            self.send(now, from, length, DeliveryMode::Reply);
         }
     }
 

@@ -8,9 +8,9 @@ use std::{
 
 use postern_core::{
     Error,
-    event::Delivery as Pushed,
+    event::DeliveryMode as Pushed,
     vsp::{ReplyToken, event_frame},
-    wire::{Delivery, Frame, endpoint::SendError, session},
+    wire::{DeliveryMode, Frame, endpoint::SendError, session},
 };
 
 use super::{ReplyTo, ServedSocket, SessionKey};
@@ -53,7 +53,7 @@ impl<L: DatagramLink> ServedSocket<L> {
             .holding(address, frame)
             .unwrap_or_else(|error| token.error_frame(&error.into()));
         let endpoint = &mut self.socket.endpoint;
-        match endpoint.send(now, address, frame, Delivery::Reply) {
+        match endpoint.send(now, address, frame, DeliveryMode::Reply) {
             Ok(_) => {}
             Err(SendError::Split(error)) => {
                 let frame = token.error_frame(&too_long(&error));
@@ -99,7 +99,7 @@ impl<L: DatagramLink> ServedSocket<L> {
         let frame = event_frame(pushed).map_err(|error| unsent(&error))?;
         let frame = self.holding(address, frame)?;
         let endpoint = &mut self.socket.endpoint;
-        let sent = endpoint.send(now, address, frame, Delivery::Reply);
+        let sent = endpoint.send(now, address, frame, DeliveryMode::Reply);
         sent.map(drop).map_err(|error| unsent(&error))
     }
 
@@ -130,7 +130,7 @@ impl<L: DatagramLink> ServedSocket<L> {
         if let Err(error) = self
             .socket
             .endpoint
-            .send(now, address, frame, Delivery::Reply)
+            .send(now, address, frame, DeliveryMode::Reply)
         {
             tracing::debug!(%address, %error, "reply not sent");
         }

@@ -32,8 +32,8 @@ fn hello_is_repeated_and_then_the_peer_counts_as_a_base_one() {
     let mut client = Side::client();
     let server = Side::server().address;
     client.endpoint.connect(client.now, server).expect("room");
-    let id = client.send(server, vec![7; 500_000], Delivery::Acknowledged);
-    let small = client.send(server, "small", Delivery::Plain);
+    let id = client.send(server, vec![7; 500_000], DeliveryMode::Acknowledged);
+    let small = client.send(server, "small", DeliveryMode::Plain);
     let mut n_hellos = 0;
     while client.events().is_empty() && client.now < epoch() + Duration::from_secs(9) {
         n_hellos += client.frames().len();
@@ -79,7 +79,7 @@ fn a_repeated_hello_changes_nothing_and_another_one_begins_anew() {
     assert_eq!(server.frames().len(), 2, "each HELLO gets its WELCOME");
     assert_eq!(server.endpoint.session_id(client), first);
     assert!(matches!(server.events()[..], [Event::Established(_)]));
-    let id = server.send(client, "to the first", Delivery::Acknowledged);
+    let id = server.send(client, "to the first", DeliveryMode::Acknowledged);
     server.give_frame(client, &hello("bb"));
     assert_ne!(server.endpoint.session_id(client), first);
     let reason = CloseReason::LinkEnded;
@@ -101,7 +101,7 @@ fn a_repeated_hello_changes_nothing_and_another_one_begins_anew() {
 fn fifty_kilobytes_arrive_whole_and_are_acknowledged() {
     let (mut client, mut server) = greeted();
     let payload = vec![7; 50_000];
-    let id = client.send(server.address, payload.clone(), Delivery::Acknowledged);
+    let id = client.send(server.address, payload.clone(), DeliveryMode::Acknowledged);
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(server.messages(), [payload]);
     assert_eq!(client.events(), [Event::Delivered(id)]);
@@ -112,7 +112,7 @@ fn fifty_kilobytes_arrive_whole_and_are_acknowledged() {
 fn only_what_is_missing_is_sent_again() {
     let (mut client, mut server) = greeted();
     let payload = vec![7; 50_000];
-    client.send(server.address, payload.clone(), Delivery::Acknowledged);
+    client.send(server.address, payload.clone(), DeliveryMode::Acknowledged);
     let mut lost = vec!["3", "4", "20"];
     exchange(&mut client, &mut server, |frame| {
         let index = frame.headers.get_str("frag-index");
@@ -128,7 +128,7 @@ fn only_what_is_missing_is_sent_again() {
 fn a_lost_tail_is_sent_again_after_a_short_silence() {
     let (mut client, mut server) = greeted();
     let payload = vec![7; 10_000];
-    let id = client.send(server.address, payload.clone(), Delivery::Acknowledged);
+    let id = client.send(server.address, payload.clone(), DeliveryMode::Acknowledged);
     let mut n_lost = 0;
     exchange(&mut client, &mut server, |frame| {
         let is_tail = frame
@@ -151,7 +151,7 @@ fn a_lost_tail_is_sent_again_after_a_short_silence() {
 fn a_lost_acknowledgement_is_asked_for_and_the_message_not_delivered_again() {
     for length in [10, 10_000] {
         let (mut client, mut server) = greeted();
-        let id = client.send(server.address, vec![7; length], Delivery::Acknowledged);
+        let id = client.send(server.address, vec![7; length], DeliveryMode::Acknowledged);
         exchange(&mut client, &mut server, |frame| is(frame, FrameType::Ack));
         assert_eq!(server.messages().len(), 1);
         assert_eq!(client.events(), []);
@@ -168,7 +168,7 @@ fn a_lost_acknowledgement_is_asked_for_and_the_message_not_delivered_again() {
 fn a_receiver_that_forgot_what_it_had_gets_it_all() {
     let (mut client, mut server) = greeted();
     let payload = vec![7; 10_000];
-    client.send(server.address, payload.clone(), Delivery::Acknowledged);
+    client.send(server.address, payload.clone(), DeliveryMode::Acknowledged);
     exchange(&mut client, &mut server, |frame| {
         frame.headers.get_str("frag-index").as_deref() == Some("8")
     });
@@ -185,7 +185,7 @@ fn a_receiver_that_forgot_what_it_had_gets_it_all() {
 #[test]
 fn a_report_that_lies_does_not_stop_the_sender_for_ever() {
     let (mut client, server) = greeted();
-    let id = client.send(server.address, vec![7; 10_000], Delivery::Acknowledged);
+    let id = client.send(server.address, vec![7; 10_000], DeliveryMode::Acknowledged);
     let frames = client.frames();
     let msg_id = frames[0]
         .headers
@@ -224,7 +224,7 @@ fn a_report_that_lies_does_not_stop_the_sender_for_ever() {
 #[test]
 fn replies_to_full_peers_are_repeated_until_acknowledged() {
     let (mut client, mut server) = greeted();
-    let id = server.send(client.address, "reply", Delivery::Reply);
+    let id = server.send(client.address, "reply", DeliveryMode::Reply);
     assert_eq!(server.frames().len(), 1, "and lost");
     server.wait(Duration::from_millis(400));
     client.now = server.now;
@@ -236,7 +236,7 @@ fn replies_to_full_peers_are_repeated_until_acknowledged() {
 #[test]
 fn a_closing_client_says_goodbye_when_all_is_delivered() {
     let (mut client, mut server) = greeted();
-    let id = client.send(server.address, "last words", Delivery::Acknowledged);
+    let id = client.send(server.address, "last words", DeliveryMode::Acknowledged);
     client
         .endpoint
         .close(client.now, server.address, CloseReason::Requested);
@@ -256,16 +256,19 @@ fn a_closing_client_says_goodbye_when_all_is_delivered() {
         [Event::PeerDraining, Event::Closed(CloseReason::PeerBye)]
     );
     let to = server.address;
-    let sent = client
-        .endpoint
-        .send(client.now, to, Frame::new(FrameType::Data), Delivery::Plain);
+    let sent = client.endpoint.send(
+        client.now,
+        to,
+        Frame::new(FrameType::Data),
+        DeliveryMode::Plain,
+    );
     assert!(sent.is_err());
 }
 
 #[test]
 fn a_message_repeated_after_goodbye_is_acknowledged_and_not_delivered() {
     let (mut client, mut server) = greeted();
-    client.send(server.address, "once", Delivery::Acknowledged);
+    client.send(server.address, "once", DeliveryMode::Acknowledged);
     let request = client.frames();
     server.give_frame(client.address, &request[0]);
     server.give_frame(client.address, &Frame::new(FrameType::Bye));
@@ -291,7 +294,7 @@ fn a_server_that_drains_delivers_its_replies_first() {
         [Event::PeerDraining],
         "the client is told at once"
     );
-    let id = server.send(client.address, "reply", Delivery::Reply);
+    let id = server.send(client.address, "reply", DeliveryMode::Reply);
     server.endpoint.finish(client.address);
     assert_eq!(server.events(), []);
     exchange(&mut client, &mut server, |_| false);
@@ -304,7 +307,7 @@ fn a_server_that_drains_delivers_its_replies_first() {
 fn a_thousand_messages_at_once_arrive_once_each() {
     let (mut client, mut server) = greeted();
     for at in 0..1_000_u32 {
-        client.send(server.address, at.to_string(), Delivery::Acknowledged);
+        client.send(server.address, at.to_string(), DeliveryMode::Acknowledged);
     }
     let mut n = 0;
     let mut messages = Vec::new();
@@ -327,7 +330,7 @@ fn a_thousand_messages_at_once_arrive_once_each() {
 #[test]
 fn connecting_again_tells_the_end_of_what_was_on_its_way() {
     let (mut client, server) = greeted();
-    let id = client.send(server.address, "lost", Delivery::Acknowledged);
+    let id = client.send(server.address, "lost", DeliveryMode::Acknowledged);
     client.frames();
     client.give_frame(server.address, &Frame::new(FrameType::Bye));
     assert_eq!(

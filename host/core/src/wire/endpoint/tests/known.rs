@@ -51,7 +51,7 @@ fn a_client_hears_only_whom_it_has_connected_to() {
     let frame = Frame::data(Headers::new(), "x");
     let sent = client
         .endpoint
-        .send(client.now, stranger(1), frame, Delivery::Plain);
+        .send(client.now, stranger(1), frame, DeliveryMode::Plain);
     assert_eq!(sent, Err(SendError::UnknownPeer));
 }
 
@@ -254,7 +254,7 @@ fn what_is_held_before_the_greeting_is_bounded() {
         let frame = Frame::data(Headers::new(), vec![7; length - 15]);
         client
             .endpoint
-            .send(client.now, to, frame, Delivery::Plain)
+            .send(client.now, to, frame, DeliveryMode::Plain)
             .is_ok()
     };
     assert!(!send(201), "one past the octets");
