@@ -42,7 +42,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 pub use self::event::{
-    DeliveryMode, EndpointConfig, EndpointStats, Event, SendError, SendId, Transmit, Undelivered,
+    DeliveryMode, EndpointConfig, EndpointSendError, EndpointStats, Event, SendId, Transmit,
+    Undelivered,
 };
 use self::{
     peer::{Peer, Written},
@@ -244,7 +245,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// `TooManyPeers`.
-    pub fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<(), SendError> {
+    pub fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<(), EndpointSendError> {
         self.now = Some(now);
         match self.peers.find(to) {
             Some(peer) if !peer.session.is_closed() => return Ok(()),
@@ -265,15 +266,15 @@ impl Endpoint {
         to: SocketAddr,
         frame: Frame,
         delivery: DeliveryMode,
-    ) -> Result<SendId, SendError> {
+    ) -> Result<SendId, EndpointSendError> {
         self.now = Some(now);
         let id = SendId(self.next_send_id);
         let Some(peer) = self.peers.find(to) else {
-            return Err(SendError::UnknownPeer);
+            return Err(EndpointSendError::UnknownPeer);
         };
         self.next_send_id += 1;
         let result = peer.send(now, id, frame, delivery, &self.config);
-        if matches!(result, Err(SendError::Unvalidated { .. })) {
+        if matches!(result, Err(EndpointSendError::Unvalidated { .. })) {
             self.stats.amplification_limited += 1;
         }
         self.touch(to);
@@ -435,17 +436,27 @@ impl Endpoint {
     }
 
     /// Makes a peer, forgetting another if there are too many.
-    fn open(&mut self, now: Instant, address: SocketAddr, role: Role) -> Result<(), SendError> {
+    fn open(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        role: Role,
+    ) -> Result<(), EndpointSendError> {
         let peer = Peer::new(&self.config, role, (self.draw)(), now);
         self.insert(now, address, peer)
     }
 
-    fn insert(&mut self, now: Instant, address: SocketAddr, peer: Peer) -> Result<(), SendError> {
+    fn insert(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        peer: Peer,
+    ) -> Result<(), EndpointSendError> {
         let is_validated = peer.validation.is_validated();
         if !self.peers.has_room(is_validated) {
             let Some(victim) = self.peers.pick_victim(now, is_validated) else {
                 self.stats.peers_refused += 1;
-                return Err(SendError::TooManyPeers {
+                return Err(EndpointSendError::TooManyPeers {
                     limit: self.config.peers_max,
                 });
             };

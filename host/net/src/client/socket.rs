@@ -16,7 +16,7 @@ use postern_core::{
     wire::{
         CloseReason, DeliveryMode, Dialect, Endpoint, EndpointConfig, Frame, FrameType, Role,
         SendId, SessionConfig, SessionId,
-        endpoint::{Event, SendError},
+        endpoint::{EndpointSendError, Event},
     },
 };
 
@@ -230,12 +230,12 @@ impl<L: DatagramLink> Machine for Driver<L> {
                 self.sent.insert(send, id);
                 Ok(())
             }
-            Err(SendError::Split(error)) => Err(Unsent::TooLong(error.to_string())),
+            Err(EndpointSendError::Split(error)) => Err(Unsent::TooLong(error.to_string())),
             Err(
-                error @ (SendError::UnknownPeer
-                | SendError::TooManyPeers { .. }
-                | SendError::Unvalidated { .. }
-                | SendError::Session(_)),
+                error @ (EndpointSendError::UnknownPeer
+                | EndpointSendError::TooManyPeers { .. }
+                | EndpointSendError::Unvalidated { .. }
+                | EndpointSendError::Session(_)),
             ) => Err(Unsent::Closed(error.to_string())),
         }
     }

@@ -102,7 +102,7 @@ pub enum Undelivered {
 
 /// Why a frame is not sent at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
+pub enum EndpointSendError {
     #[error("the peer is not known")]
     UnknownPeer,
     #[error("all {limit} peers are in use")]

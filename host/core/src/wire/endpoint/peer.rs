@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    event::{DeliveryMode, EndpointConfig, Event, SendError, SendId, Undelivered},
+    event::{DeliveryMode, EndpointConfig, EndpointSendError, Event, SendId, Undelivered},
     peer_table::EvictionPriority,
     report::Report,
     validation::Validation,
@@ -254,7 +254,7 @@ impl Peer {
         frame: Frame,
         delivery: DeliveryMode,
         config: &EndpointConfig,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), EndpointSendError> {
         if self.closed.is_some() || self.closing.is_some() && self.role == Role::Client {
             return Err(session::SendError::Closed.into());
         }
@@ -284,10 +284,14 @@ impl Peer {
         for (id, frame, delivery) in std::mem::take(&mut self.held) {
             match self.queue(now, id, frame, delivery, config) {
                 Ok(()) => {}
-                Err(SendError::Split(error)) => failed.push((id, error.into())),
-                Err(SendError::Session(error)) => failed.push((id, Undelivered::Session(error))),
-                Err(SendError::Unvalidated { .. }) => failed.push((id, Undelivered::Unvalidated)),
-                Err(SendError::UnknownPeer | SendError::TooManyPeers { .. }) => {}
+                Err(EndpointSendError::Split(error)) => failed.push((id, error.into())),
+                Err(EndpointSendError::Session(error)) => {
+                    failed.push((id, Undelivered::Session(error)))
+                }
+                Err(EndpointSendError::Unvalidated { .. }) => {
+                    failed.push((id, Undelivered::Unvalidated))
+                }
+                Err(EndpointSendError::UnknownPeer | EndpointSendError::TooManyPeers { .. }) => {}
             }
         }
         failed
@@ -417,7 +421,7 @@ impl Peer {
         mut frame: Frame,
         delivery: DeliveryMode,
         config: &EndpointConfig,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), EndpointSendError> {
         let is_acknowledged = match delivery {
             DeliveryMode::Plain => false,
             DeliveryMode::Acknowledged => true,
@@ -438,7 +442,7 @@ impl Peer {
 
     /// Finds out before queueing whether a frame can be put into datagrams, and whether the address
     /// may be sent as much beside what it is sent already.
-    fn check(&self, frame: &Frame, bytes_max: usize) -> Result<(), SendError> {
+    fn check(&self, frame: &Frame, bytes_max: usize) -> Result<(), EndpointSendError> {
         let split = Split::new(frame.clone(), 0, self.outgoing.numbering(), bytes_max)?;
         if self.validation.is_validated() {
             return Ok(());
@@ -450,7 +454,7 @@ impl Peer {
             needed += NUMBER_BYTES_MAX;
         }
         if needed > left {
-            return Err(SendError::Unvalidated { needed, left });
+            return Err(EndpointSendError::Unvalidated { needed, left });
         }
         Ok(())
     }

@@ -10,7 +10,7 @@ use postern_core::{
     Error,
     event::DeliveryMode as Pushed,
     vsp::{ReplyToken, event_frame},
-    wire::{DeliveryMode, Frame, endpoint::SendError, session},
+    wire::{DeliveryMode, Frame, endpoint::EndpointSendError, session},
 };
 
 use super::{ReplyTo, ServedSocket, SessionKey};
@@ -55,15 +55,15 @@ impl<L: DatagramLink> ServedSocket<L> {
         let endpoint = &mut self.socket.endpoint;
         match endpoint.send(now, address, frame, DeliveryMode::Reply) {
             Ok(_) => {}
-            Err(SendError::Split(error)) => {
+            Err(EndpointSendError::Split(error)) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, address, frame);
             }
-            Err(SendError::Session(error @ session::SendError::TooLong { .. })) => {
+            Err(EndpointSendError::Session(error @ session::SendError::TooLong { .. })) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, address, frame);
             }
-            Err(error @ SendError::Unvalidated { .. }) => {
+            Err(error @ EndpointSendError::Unvalidated { .. }) => {
                 tracing::debug!(%address, %error, "reply not sent");
                 self.send_or_log(now, address, token.error_frame(&unvalidated()));
             }

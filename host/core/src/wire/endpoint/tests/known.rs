@@ -52,7 +52,7 @@ fn a_client_hears_only_whom_it_has_connected_to() {
     let sent = client
         .endpoint
         .send(client.now, stranger(1), frame, DeliveryMode::Plain);
-    assert_eq!(sent, Err(SendError::UnknownPeer));
+    assert_eq!(sent, Err(EndpointSendError::UnknownPeer));
 }
 
 #[test]

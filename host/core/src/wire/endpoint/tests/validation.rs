@@ -154,7 +154,7 @@ fn a_base_client_may_send_the_number_of_welcome_back_with_its_call() {
         .endpoint
         .send(server.now, victim(), reply.clone(), DeliveryMode::Reply);
     assert!(
-        matches!(refused, Err(SendError::Unvalidated { .. })),
+        matches!(refused, Err(EndpointSendError::Unvalidated { .. })),
         "{refused:?}"
     );
     let mut proven = call(None, "{}");
