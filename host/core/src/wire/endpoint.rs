@@ -42,8 +42,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 pub use self::event::{
-    DeliveryMode, EndpointConfig, EndpointSendError, EndpointStats, Event, SendId, Transmit,
-    Undelivered,
+    DeliveryMode, EndpointConfig, EndpointEvent, EndpointSendError, EndpointStats, SendId,
+    Transmit, Undelivered,
 };
 use self::{
     peer::{Peer, Written},
@@ -68,7 +68,7 @@ pub struct Endpoint {
     ready: VecDeque<SocketAddr>,
     /// Peers whose sessions may have events.
     eventful: VecDeque<SocketAddr>,
-    events: VecDeque<(SocketAddr, Event)>,
+    events: VecDeque<(SocketAddr, EndpointEvent)>,
     /// The latest time passed in.
     now: Option<Instant>,
     next_send_id: u64,
@@ -168,7 +168,7 @@ impl Endpoint {
     }
 
     /// What happened, and to which peer.
-    pub fn poll_event(&mut self) -> Option<(SocketAddr, Event)> {
+    pub fn poll_event(&mut self) -> Option<(SocketAddr, EndpointEvent)> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -193,12 +193,12 @@ impl Endpoint {
                 continue;
             };
             let established = match peer.translate(event) {
-                Some(Event::Established(dialect)) => dialect,
+                Some(EndpointEvent::Established(dialect)) => dialect,
                 Some(event) => return Some((address, event)),
                 None => continue,
             };
             self.on_established(address, &established);
-            return Some((address, Event::Established(established)));
+            return Some((address, EndpointEvent::Established(established)));
         }
     }
 
@@ -369,7 +369,7 @@ impl Endpoint {
         for (id, reason) in peer.release_held(now, &self.config) {
             self.stats.undelivered += 1;
             self.events
-                .push_back((address, Event::Undelivered(id, reason)));
+                .push_back((address, EndpointEvent::Undelivered(id, reason)));
         }
         self.peers.on_established(address);
         self.touch(address);
@@ -388,10 +388,10 @@ impl Endpoint {
                 continue;
             }
             let event = match sent.result {
-                Ok(()) => Event::Delivered(sent.id),
+                Ok(()) => EndpointEvent::Delivered(sent.id),
                 Err(reason) => {
                     self.stats.undelivered += 1;
-                    Event::Undelivered(sent.id, reason)
+                    EndpointEvent::Undelivered(sent.id, reason)
                 }
             };
             self.events.push_back((address, event));
@@ -423,11 +423,12 @@ impl Endpoint {
             };
             for id in peer.take_unsent() {
                 self.stats.undelivered += 1;
-                let event = Event::Undelivered(id, Undelivered::Closed(reason.clone()));
+                let event = EndpointEvent::Undelivered(id, Undelivered::Closed(reason.clone()));
                 self.events.push_back((address, event));
             }
             if peer.outgoing.is_empty() {
-                self.events.push_back((address, Event::Closed(reason)));
+                self.events
+                    .push_back((address, EndpointEvent::Closed(reason)));
                 self.peers
                     .on_closed(address, now + self.config.duplicate_window);
             }
@@ -482,10 +483,11 @@ impl Endpoint {
         let is_told = peer.lingers_until.is_some() || !peer.is_announced;
         let events = lost
             .into_iter()
-            .map(|id| Event::Undelivered(id, undelivered.clone()));
+            .map(|id| EndpointEvent::Undelivered(id, undelivered.clone()));
         self.events.extend(events.map(|event| (address, event)));
         if !is_told {
-            self.events.push_back((address, Event::Closed(reason)));
+            self.events
+                .push_back((address, EndpointEvent::Closed(reason)));
         }
         self.forget(address);
     }

@@ -79,7 +79,7 @@ pub use endpoint::{DeliveryMode, Endpoint, EndpointConfig, EndpointStats, SendId
 pub use frame::{Flags, Frame, FrameError, FrameType};
 pub use reliable::RetryConfig;
 pub use session::{
-    CloseReason, Dialect, Event, Features, Link, Role, SendError, Session, SessionConfig,
-    SessionError, SessionId,
+    CloseReason, Dialect, Features, Link, Role, SendError, Session, SessionConfig, SessionError,
+    SessionEvent, SessionId,
 };
 pub use stream::Connection;

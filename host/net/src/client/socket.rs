@@ -16,7 +16,7 @@ use postern_core::{
     wire::{
         CloseReason, DeliveryMode, Dialect, Endpoint, EndpointConfig, Frame, FrameType, Role,
         SendId, SessionConfig, SessionId,
-        endpoint::{EndpointSendError, Event},
+        endpoint::{EndpointEvent, EndpointSendError},
     },
 };
 
@@ -143,18 +143,18 @@ impl<L: DatagramLink> Driver<L> {
     fn handle_events(&mut self, dispatch: &mut Dispatch, now: Instant) -> Option<CloseReason> {
         loop {
             match self.socket.endpoint.poll_event()?.1 {
-                Event::Established(dialect) => self.on_established(dispatch, now, dialect),
-                Event::Message(frame) => dispatch.on_message(now, frame, self),
-                Event::Delivered(send) => drop(self.sent.remove(&send)),
-                Event::Undelivered(send, reason) => {
+                EndpointEvent::Established(dialect) => self.on_established(dispatch, now, dialect),
+                EndpointEvent::Message(frame) => dispatch.on_message(now, frame, self),
+                EndpointEvent::Delivered(send) => drop(self.sent.remove(&send)),
+                EndpointEvent::Undelivered(send, reason) => {
                     if let Some(id) = self.sent.remove(&send) {
                         dispatch.on_undelivered(now, id, &reason, self);
                     }
                 }
-                Event::Pong(payload) => dispatch.on_pong(&payload),
-                Event::Validated => {}
-                Event::PeerDraining => dispatch.on_closing(),
-                Event::Closed(reason) => return Some(reason),
+                EndpointEvent::Pong(payload) => dispatch.on_pong(&payload),
+                EndpointEvent::Validated => {}
+                EndpointEvent::PeerDraining => dispatch.on_closing(),
+                EndpointEvent::Closed(reason) => return Some(reason),
             }
         }
     }

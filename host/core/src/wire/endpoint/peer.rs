@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    event::{DeliveryMode, EndpointConfig, EndpointSendError, Event, SendId, Undelivered},
+    event::{DeliveryMode, EndpointConfig, EndpointEvent, EndpointSendError, SendId, Undelivered},
     peer_table::EvictionPriority,
     report::Report,
     validation::Validation,
@@ -400,14 +400,14 @@ impl Peer {
     }
 
     /// A session event as the endpoint gives it; `None` for what stays inside.
-    pub(super) fn translate(&mut self, event: session::Event) -> Option<Event> {
+    pub(super) fn translate(&mut self, event: session::SessionEvent) -> Option<EndpointEvent> {
         Some(match event {
-            session::Event::Established(dialect) => Event::Established(dialect),
-            session::Event::Message(frame) => Event::Message(frame),
-            session::Event::Acknowledged(_) => return None,
-            session::Event::Pong(payload) => Event::Pong(payload),
-            session::Event::PeerDraining => Event::PeerDraining,
-            session::Event::Closed(reason) => {
+            session::SessionEvent::Established(dialect) => EndpointEvent::Established(dialect),
+            session::SessionEvent::Message(frame) => EndpointEvent::Message(frame),
+            session::SessionEvent::Acknowledged(_) => return None,
+            session::SessionEvent::Pong(payload) => EndpointEvent::Pong(payload),
+            session::SessionEvent::PeerDraining => EndpointEvent::PeerDraining,
+            session::SessionEvent::Closed(reason) => {
                 self.closed = Some(reason);
                 return None;
             }

@@ -10,7 +10,7 @@ use super::payload;
 use crate::{
     headers::Headers,
     wire::{
-        endpoint::{DeliveryMode, Endpoint, Event, SendId},
+        endpoint::{DeliveryMode, Endpoint, EndpointEvent, SendId},
         frame::Frame,
         session::{Dialect, Features},
     },
@@ -86,12 +86,13 @@ impl Party {
     pub(super) fn drain(&mut self, now: Instant) {
         while let Some((peer, event)) = self.endpoint.poll_event() {
             match event {
-                Event::Established(_) => self.n_established += 1,
-                Event::Message(frame) => self.on_message(now, peer, &frame),
-                Event::Delivered(id) => self.end_send(id, Outcome::Delivered),
-                Event::Undelivered(id, _) => self.end_send(id, Outcome::Undelivered),
-                Event::Validated | Event::Pong(_) | Event::PeerDraining => {}
-                Event::Closed(_) => self.n_closed += 1,
+                EndpointEvent::Established(_) => self.n_established += 1,
+                EndpointEvent::Message(frame) => self.on_message(now, peer, &frame),
+                EndpointEvent::Delivered(id) => self.end_send(id, Outcome::Delivered),
+                EndpointEvent::Undelivered(id, _) => self.end_send(id, Outcome::Undelivered),
+                EndpointEvent::Validated | EndpointEvent::Pong(_) | EndpointEvent::PeerDraining => {
+                }
+                EndpointEvent::Closed(_) => self.n_closed += 1,
             }
         }
     }

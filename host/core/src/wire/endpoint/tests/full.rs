@@ -15,13 +15,16 @@ fn greeted() -> (Side, Side) {
         exchange(&mut client, &mut server, |_| false);
         let events = client.events();
         assert!(
-            matches!(events[..], [] | [Event::Established(Dialect::Full(_))]),
+            matches!(
+                events[..],
+                [] | [EndpointEvent::Established(Dialect::Full(_))]
+            ),
             "{events:?}"
         );
     }
     let events = server.events();
     assert!(
-        matches!(events[..], [Event::Established(Dialect::Full(_))]),
+        matches!(events[..], [EndpointEvent::Established(Dialect::Full(_))]),
         "{events:?}"
     );
     (client, server)
@@ -46,8 +49,8 @@ fn hello_is_repeated_and_then_the_peer_counts_as_a_base_one() {
     assert_eq!(n_hellos, 4);
     let events = client.events();
     let [
-        Event::Established(Dialect::Base),
-        Event::Undelivered(failed, Undelivered::Split(error)),
+        EndpointEvent::Established(Dialect::Base),
+        EndpointEvent::Undelivered(failed, Undelivered::Split(error)),
     ] = &events[..]
     else {
         panic!("{events:?}");
@@ -78,7 +81,10 @@ fn a_repeated_hello_changes_nothing_and_another_one_begins_anew() {
     server.give_frame(client, &hello("aa"));
     assert_eq!(server.frames().len(), 2, "each HELLO gets its WELCOME");
     assert_eq!(server.endpoint.session_id(client), first);
-    assert!(matches!(server.events()[..], [Event::Established(_)]));
+    assert!(matches!(
+        server.events()[..],
+        [EndpointEvent::Established(_)]
+    ));
     let id = server.send(client, "to the first", DeliveryMode::Acknowledged);
     server.give_frame(client, &hello("bb"));
     assert_ne!(server.endpoint.session_id(client), first);
@@ -87,13 +93,13 @@ fn a_repeated_hello_changes_nothing_and_another_one_begins_anew() {
     assert_eq!(
         events[..2],
         [
-            Event::Undelivered(id, Undelivered::Closed(reason.clone())),
-            Event::Closed(reason),
+            EndpointEvent::Undelivered(id, Undelivered::Closed(reason.clone())),
+            EndpointEvent::Closed(reason),
         ]
     );
     assert!(matches!(
         events[2..],
-        [Event::Established(Dialect::Full(_))]
+        [EndpointEvent::Established(Dialect::Full(_))]
     ));
 }
 
@@ -104,7 +110,7 @@ fn fifty_kilobytes_arrive_whole_and_are_acknowledged() {
     let id = client.send(server.address, payload.clone(), DeliveryMode::Acknowledged);
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(server.messages(), [payload]);
-    assert_eq!(client.events(), [Event::Delivered(id)]);
+    assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
     assert_eq!(client.endpoint.stats().retransmits, 0);
 }
 
@@ -144,7 +150,7 @@ fn a_lost_tail_is_sent_again_after_a_short_silence() {
     }
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(server.messages(), [payload]);
-    assert_eq!(client.events(), [Event::Delivered(id)]);
+    assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
 }
 
 #[test]
@@ -159,7 +165,7 @@ fn a_lost_acknowledgement_is_asked_for_and_the_message_not_delivered_again() {
             side.wait(Duration::from_secs(1));
         }
         exchange(&mut client, &mut server, |_| false);
-        assert_eq!(client.events(), [Event::Delivered(id)]);
+        assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
         assert_eq!(server.messages().len(), 0);
     }
 }
@@ -216,7 +222,7 @@ fn a_report_that_lies_does_not_stop_the_sender_for_ever() {
     }
     let reason = client.events();
     assert!(
-        matches!(reason[..], [Event::Undelivered(failed, _)] if failed == id),
+        matches!(reason[..], [EndpointEvent::Undelivered(failed, _)] if failed == id),
         "{reason:?}"
     );
 }
@@ -230,7 +236,7 @@ fn replies_to_full_peers_are_repeated_until_acknowledged() {
     client.now = server.now;
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(client.messages(), ["reply"]);
-    assert_eq!(server.events(), [Event::Delivered(id)]);
+    assert_eq!(server.events(), [EndpointEvent::Delivered(id)]);
 }
 
 #[test]
@@ -244,16 +250,19 @@ fn a_closing_client_says_goodbye_when_all_is_delivered() {
     assert_eq!(first.len(), 1, "no BYE yet");
     server.give_frame(client.address, &first[0]);
     exchange(&mut client, &mut server, |_| false);
-    let closed = Event::Closed(CloseReason::Requested);
-    assert_eq!(client.events(), [Event::Delivered(id), closed]);
+    let closed = EndpointEvent::Closed(CloseReason::Requested);
+    assert_eq!(client.events(), [EndpointEvent::Delivered(id), closed]);
     let events = server.events();
-    let [Event::Message(message), ending @ ..] = &events[..] else {
+    let [EndpointEvent::Message(message), ending @ ..] = &events[..] else {
         panic!("{events:?}")
     };
     assert_eq!(message.payload, "last words");
     assert_eq!(
         ending,
-        [Event::PeerDraining, Event::Closed(CloseReason::PeerBye)]
+        [
+            EndpointEvent::PeerDraining,
+            EndpointEvent::Closed(CloseReason::PeerBye)
+        ]
     );
     let to = server.address;
     let sent = client.endpoint.send(
@@ -291,7 +300,7 @@ fn a_server_that_drains_delivers_its_replies_first() {
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(
         client.events(),
-        [Event::PeerDraining],
+        [EndpointEvent::PeerDraining],
         "the client is told at once"
     );
     let id = server.send(client.address, "reply", DeliveryMode::Reply);
@@ -299,8 +308,8 @@ fn a_server_that_drains_delivers_its_replies_first() {
     assert_eq!(server.events(), []);
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(client.messages(), ["reply"]);
-    let closed = Event::Closed(CloseReason::Shutdown);
-    assert_eq!(server.events(), [Event::Delivered(id), closed]);
+    let closed = EndpointEvent::Closed(CloseReason::Shutdown);
+    assert_eq!(server.events(), [EndpointEvent::Delivered(id), closed]);
 }
 
 #[test]
@@ -335,7 +344,7 @@ fn connecting_again_tells_the_end_of_what_was_on_its_way() {
     client.give_frame(server.address, &Frame::new(FrameType::Bye));
     assert_eq!(
         client.events(),
-        [Event::PeerDraining],
+        [EndpointEvent::PeerDraining],
         "its message may still arrive"
     );
     client
@@ -344,8 +353,8 @@ fn connecting_again_tells_the_end_of_what_was_on_its_way() {
         .expect("room");
     let events = client.events();
     let reason = CloseReason::PeerBye;
-    let undelivered = Event::Undelivered(id, Undelivered::Closed(reason.clone()));
-    assert_eq!(events, [undelivered, Event::Closed(reason)]);
+    let undelivered = EndpointEvent::Undelivered(id, Undelivered::Closed(reason.clone()));
+    assert_eq!(events, [undelivered, EndpointEvent::Closed(reason)]);
     assert!(
         client
             .frames()

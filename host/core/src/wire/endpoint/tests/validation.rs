@@ -257,7 +257,10 @@ fn nothing_is_repeated_to_an_address_that_has_not_answered() {
         "{said:?}"
     );
     let events = server.events();
-    assert!(matches!(events[..], [Event::Undelivered(..)]), "{events:?}");
+    assert!(
+        matches!(events[..], [EndpointEvent::Undelivered(..)]),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -291,7 +294,10 @@ fn a_forged_hello_does_not_end_a_session_and_that_of_a_new_client_does() {
     assert!(
         matches!(
             events[..],
-            [Event::Closed(_), Event::Established(Dialect::Full(_))]
+            [
+                EndpointEvent::Closed(_),
+                EndpointEvent::Established(Dialect::Full(_))
+            ]
         ),
         "{events:?}"
     );
