@@ -8,7 +8,7 @@ use std::{
 
 use postern_core::{
     Error,
-    event::DeliveryMode as Pushed,
+    event::Delivery as Pushed,
     vsp::{ReplyToken, event_frame},
     wire::{DeliveryMode, Frame, endpoint::EndpointSendError, session},
 };
