@@ -440,6 +440,7 @@ impl Maintenance for Generation {
             guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
         }
         guest.placements.on_round();
+        guest.role_placements.on_round();
         if self.inline_path.on_round() {
             // Instances for the inline path replace them.
             let n_retired = self
