@@ -126,7 +126,8 @@ impl Generation {
             return !has_handler;
         }
         let is_named = |(service, method): &(Text, Text)| {
-            call.method == *method.as_str() && call.service == *service.as_str()
+            let (method, service) = (method.as_bytes(), service.as_bytes());
+            call.method.as_bytes() == method && call.service.as_bytes() == service
         };
         matches!(call.body, Body::Messages(_)) || self.streamed().iter().any(is_named)
     }
@@ -439,6 +440,7 @@ impl Maintenance for Generation {
             guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
         }
         guest.placements.on_round();
+        guest.role_placements.on_round();
         if self.inline_path.on_round() {
             // Instances for the inline path replace them.
             let n_retired = self
