@@ -40,7 +40,7 @@ const FRAME_BYTES_MAX: usize = 8 << 20;
 
 /// One round of pipelined calls.
 #[derive(Debug, Clone, Copy)]
-struct Round {
+pub(crate) struct Round {
     calls_per_second: f64,
     /// Processor time of the server, in seconds.
     cpu_per_call: f64,
@@ -158,7 +158,7 @@ async fn beside_nats(
     compare_cpu(table, what, &Passes(passes), Goal::AtMost(goal));
 }
 
-fn compare_cpu(
+pub(crate) fn compare_cpu(
     table: &mut Table,
     what: impl Into<String>,
     passes: &Passes<[Round; 2]>,
@@ -173,7 +173,7 @@ fn compare_cpu(
     );
 }
 
-async fn side_by_side(
+pub(crate) async fn side_by_side(
     n_octets: usize,
     n_connections: usize,
     one: &Server,

@@ -5,6 +5,7 @@ use std::{
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
     net::SocketAddr,
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::Arc,
     time::Duration,
@@ -62,11 +63,17 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the bench again as a server.
     pub(crate) fn start(role: Role) -> Self {
+        let program = std::env::current_exe().expect("a program has a path");
+        Self::start_of(&program, role)
+    }
+
+    /// Starts `program`, which is this bench or another build of it, as a server.
+    pub(crate) fn start_of(program: &Path, role: Role) -> Self {
         let name = ROLES
             .iter()
             .find(|(known, _)| *known == role)
             .map_or("", |(_, name)| name);
-        let mut command = Command::new(std::env::current_exe().expect("a program has a path"));
+        let mut command = Command::new(program);
         command
             .args(["serve", name])
             .stdin(Stdio::piped())
@@ -188,7 +195,7 @@ async fn serve_tcp(handler: Arc<dyn Handler>) -> io::Result<()> {
 }
 
 /// The component `echo` as a handler, with nothing of the gateway around it.
-async fn component(folder: &std::path::Path) -> io::Result<Plugin> {
+async fn component(folder: &Path) -> io::Result<Plugin> {
     let config = RuntimeConfig {
         data_dir: folder.to_path_buf(),
         ..RuntimeConfig::default()
