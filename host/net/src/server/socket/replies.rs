@@ -16,7 +16,7 @@ use postern_core::{
 use super::{ReplyTo, ServedSocket, SessionKey};
 use crate::{
     ByteBudgetError,
-    calls::Outcome,
+    calls::CallResult,
     link::DatagramLink,
     server::{
         answer::{too_long, unsent, unvalidated},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl<L: DatagramLink> ServedSocket<L> {
-    pub(super) fn finish(&mut self, now: Instant, to: &ReplyTo, outcome: Outcome) {
+    pub(super) fn finish(&mut self, now: Instant, to: &ReplyTo, outcome: CallResult) {
         let ReplyTo {
             address,
             session,
@@ -46,7 +46,13 @@ impl<L: DatagramLink> ServedSocket<L> {
         self.socket.endpoint.finish(*address);
     }
 
-    fn answer(&mut self, now: Instant, address: SocketAddr, token: &ReplyToken, outcome: Outcome) {
+    fn answer(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        token: &ReplyToken,
+        outcome: CallResult,
+    ) {
         let reply = messages::reply(&self.shared.config.frames, token, outcome);
         let Some(frame) = reply else { return };
         let frame = self
