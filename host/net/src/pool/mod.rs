@@ -24,7 +24,7 @@ use tokio::{
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
-pub(crate) use self::lease::Lease;
+pub(crate) use self::lease::SessionLease;
 use self::{
     accounting::{Accounting, Admission, HostId, Step},
     host::{SessionKey, Ticket},
@@ -82,7 +82,7 @@ struct Shared {
 #[derive(Debug)]
 struct State {
     accounting: Accounting<Session>,
-    waiting: HashMap<Ticket, oneshot::Sender<Result<Lease, Refusal>>>,
+    waiting: HashMap<Ticket, oneshot::Sender<Result<SessionLease, Refusal>>>,
     targets: HashMap<HostId, Target>,
     by_target: HashMap<TargetKey, HostId>,
 }
@@ -93,8 +93,8 @@ type TargetKey = (&'static str, Destination);
 /// What was decided about a call that waited.
 struct Settled {
     /// None when nobody waits any more.
-    sender: Option<oneshot::Sender<Result<Lease, Refusal>>>,
-    outcome: Result<Lease, Refusal>,
+    sender: Option<oneshot::Sender<Result<SessionLease, Refusal>>>,
+    outcome: Result<SessionLease, Refusal>,
 }
 
 impl Pool {
@@ -210,7 +210,7 @@ impl Host {
     ///
     /// # Errors
     /// As `Refusal::into_error`; nothing was sent.
-    pub(crate) async fn lease(&self, deadline: Instant) -> Result<Lease, Error> {
+    pub(crate) async fn lease(&self, deadline: Instant) -> Result<SessionLease, Error> {
         let shared = &self.pool.owner.shared;
         let (sender, receiver) = oneshot::channel();
         let admission = shared.update(|state, now| {
@@ -222,7 +222,7 @@ impl Host {
         });
         let outcome = match admission {
             Admission::Granted(key, session) => {
-                return Ok(Lease::new(Arc::clone(shared), self.id, key, session));
+                return Ok(SessionLease::new(Arc::clone(shared), self.id, key, session));
             }
             Admission::Refused(refusal) => Err(refusal),
             Admission::Waits(ticket) => {
@@ -317,7 +317,7 @@ impl Shared {
             }
             Step::Grant(ticket, id, key, session) => {
                 let sender = state.waiting.remove(&ticket);
-                let outcome = Ok(Lease::new(Arc::clone(self), id, key, session));
+                let outcome = Ok(SessionLease::new(Arc::clone(self), id, key, session));
                 Some(Settled { sender, outcome })
             }
             Step::Refuse(ticket, refusal) => {
