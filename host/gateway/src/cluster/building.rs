@@ -9,7 +9,7 @@ use std::{
 use postern_core::{
     Handler, Text, Transport,
     balance::{BalancerMemory, Member, Set, TrafficSplit},
-    registry::{EntryKey, EntryRecord, Instance, Owner, Range, ServiceInstances},
+    registry::{EntryKey, EntryRecord, Owner, Range, ServiceInstance, ServiceInstances},
 };
 use postern_net::dial;
 
@@ -160,7 +160,7 @@ impl Clusters {
     fn meet(
         &self,
         before: Option<Known>,
-        instance: &Instance,
+        instance: &ServiceInstance,
         connect: &Connect<'_>,
         now: Instant,
     ) -> Known {

@@ -12,7 +12,7 @@ use std::{
 use parking_lot::Mutex;
 use postern_core::{
     Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Retry, Text,
-    registry::{Directory, DirectoryConfig, Entry, EntryKey, Instance, Owner, entry::Draft},
+    registry::{Directory, DirectoryConfig, Entry, EntryKey, Owner, ServiceInstance, entry::Draft},
 };
 use postern_system::clock::now;
 
@@ -117,7 +117,7 @@ impl Fixture {
     pub(super) fn rebuild(&mut self) -> Arc<Cluster> {
         let policies = Policies::new(self.policy.clone(), [], self.zone.clone());
         let doubles = Arc::clone(&self.doubles);
-        let connect = |instance: &Instance| {
+        let connect = |instance: &ServiceInstance| {
             let double = doubles.lock().get(&instance.record.key.instance.0).cloned();
             double.map(|double| double as Arc<dyn Handler>)
         };
