@@ -102,9 +102,7 @@ impl Clusters {
             .collect();
         match &policy_state.ejection {
             Some(ejection) => ejection.set_candidates(&candidates),
-            None => candidates
-                .iter()
-                .for_each(|p| p.endpoint.set_ejected(false)),
+            None => (candidates.iter()).for_each(|one| one.endpoint.set_ejected(false)),
         }
         let snapshot = ClusterSnapshot {
             service: service.name().clone(),

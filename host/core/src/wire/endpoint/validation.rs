@@ -13,7 +13,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{
     Endpoint,
-    event::{EndpointEvent, SendId},
+    event::{PeerEvent, SendId},
     peer::Peer,
 };
 use crate::{
@@ -229,7 +229,7 @@ impl Endpoint {
             .find(address)
             .is_some_and(|peer| peer.is_announced)
         {
-            self.events.push_back((address, EndpointEvent::Validated));
+            self.events.push_back((address, PeerEvent::Validated));
         }
         true
     }

@@ -10,7 +10,7 @@ use postern_core::{
     Error,
     event::Delivery as Pushed,
     vsp::{ReplyToken, event_frame},
-    wire::{DeliveryMode, Frame, endpoint::EndpointSendError, session},
+    wire::{DeliveryMode, Frame, endpoint::SendRefusal, session},
 };
 
 use super::{ReplyTo, ServedSocket, SessionKey};
@@ -61,15 +61,15 @@ impl<L: DatagramLink> ServedSocket<L> {
         let endpoint = &mut self.socket.endpoint;
         match endpoint.send(now, address, frame, DeliveryMode::Reply) {
             Ok(_) => {}
-            Err(EndpointSendError::Split(error)) => {
+            Err(SendRefusal::Split(error)) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, address, frame);
             }
-            Err(EndpointSendError::Session(error @ session::SendError::TooLong { .. })) => {
+            Err(SendRefusal::Session(error @ session::SendError::TooLong { .. })) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, address, frame);
             }
-            Err(error @ EndpointSendError::Unvalidated { .. }) => {
+            Err(error @ SendRefusal::Unvalidated { .. }) => {
                 tracing::debug!(%address, %error, "reply not sent");
                 self.send_or_log(now, address, token.error_frame(&unvalidated()));
             }
