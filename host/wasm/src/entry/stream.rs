@@ -30,7 +30,7 @@ use crate::{
     reply_draft::{Drafted, ReplyDraft},
     role::Role,
     state::{AmbientCall, CallContext},
-    stream_registry::{Registered, Running},
+    stream_registry::{RegisteredStream, Running},
 };
 
 /// `stream-handler.handle-stream`.
@@ -57,7 +57,7 @@ struct Messages {
     outbound: mpsc::Receiver<Outbound>,
     running: Arc<Running>,
     /// Its line in the registry; `None` once it has ended.
-    registered: Option<Registered>,
+    registered: Option<RegisteredStream>,
     /// Taken by `call` after its first poll.
     first: Option<Bytes>,
     /// How the guest ended, told after its last message.
