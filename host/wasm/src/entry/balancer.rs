@@ -27,7 +27,7 @@ use crate::{
     spec::Budgets,
     state::{AmbientCall, CallContext, StoreState},
     trap::Trapped,
-    worker_local::{DirectFunctions, Entry, WorkerLocal},
+    worker_local::{DirectEntry, DirectFunctions, WorkerLocal},
 };
 
 /// The functions of `balancer`.
@@ -258,7 +258,7 @@ impl CandidateSet {
     fn enter(
         &self,
         bound: &Bound,
-        entry: &mut Entry<'_, Balance>,
+        entry: &mut DirectEntry<'_, Balance>,
         ask: &Ask<'_>,
     ) -> Result<Option<u32>, Trapped> {
         if !self.is_known(entry) {
@@ -289,7 +289,7 @@ impl CandidateSet {
     }
 
     /// Tells the guest of this list.
-    fn update(&self, entry: &mut Entry<'_, Balance>) -> Result<(), Trapped> {
+    fn update(&self, entry: &mut DirectEntry<'_, Balance>) -> Result<(), Trapped> {
         let n_budgets = self.candidates.len() / UPDATE_INSTANCES + 1;
         let times = u64::try_from(n_budgets).unwrap_or(u64::MAX);
         let number = self.number;
@@ -302,7 +302,7 @@ impl CandidateSet {
         entry.run(times, |_| {}, tell)
     }
 
-    fn is_known(&self, entry: &Entry<'_, Balance>) -> bool {
+    fn is_known(&self, entry: &DirectEntry<'_, Balance>) -> bool {
         let known = entry.functions().and_then(|functions| functions.set);
         known == Some(self.number)
     }
