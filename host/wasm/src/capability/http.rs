@@ -7,7 +7,7 @@ use wasmtime::{
     component::{Linker, LinkerInstance, WasmStr},
 };
 
-use super::stream::Streams;
+use super::stream::StreamEnds;
 use crate::{
     bindings::{self, BodyKind, Failure, Http},
     convert::{all_headers, failure},
@@ -57,12 +57,12 @@ fn link_request(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
     })?;
     interface.func_wrap("request-kind", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let streams = store.data_mut().slots.get_mut::<Streams>();
+        let streams = store.data_mut().slots.get_mut::<StreamEnds>();
         Ok((streams.map_or(BodyKind::Message, |streams| streams.kind.into()),))
     })?;
     interface.func_wrap("trailers", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let streams = store.data_mut().slots.get_mut::<Streams>();
+        let streams = store.data_mut().slots.get_mut::<StreamEnds>();
         let trailers = streams.and_then(|streams| streams.trailers.as_ref());
         Ok((trailers.map(all_headers).unwrap_or_default(),))
     })
@@ -95,7 +95,7 @@ fn draft(ambient: Option<&mut CallContext>) -> Result<&mut ReplyDraft, Failure> 
 
 /// Refuses what only the reply of `handle-stream` has.
 fn streaming(state: &mut StoreState) -> Result<(), Failure> {
-    if state.slots.get_mut::<Streams>().is_some() {
+    if state.slots.get_mut::<StreamEnds>().is_some() {
         return Ok(());
     }
     let message = "a unary call is answered by one message";

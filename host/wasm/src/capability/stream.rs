@@ -25,7 +25,7 @@ type Store<'a> = StoreContextMut<'a, StoreState>;
 
 /// The two ends of the streaming call that is answered. A unary call has its message and its answer in
 /// `handle` itself.
-pub(crate) struct Streams {
+pub(crate) struct StreamEnds {
     /// `None` at its end, and while `next` waits for it.
     pub(crate) inbound: Option<BodyStream>,
     pub(crate) outbound: mpsc::Sender<Outbound>,
@@ -73,7 +73,7 @@ pub(crate) fn link_direct(linker: &mut Linker<StoreState>) -> wasmtime::Result<(
 async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, Stop> {
     let state = store.data_mut();
     let deadline = state.deadline;
-    let Some(streams) = state.slots.get_mut::<Streams>() else {
+    let Some(streams) = state.slots.get_mut::<StreamEnds>() else {
         return Ok(Ok(None));
     };
     let Some(mut inbound) = streams.inbound.take() else {
@@ -86,7 +86,7 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     state.give_back(waited);
     let message = match message {
         None => {
-            if let Some(streams) = state.slots.get_mut::<Streams>() {
+            if let Some(streams) = state.slots.get_mut::<StreamEnds>() {
                 streams.trailers = inbound.trailers();
             }
             return Ok(Ok(None));
@@ -97,7 +97,7 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     if let Err(error) = check_input(message.len(), state.guest.spec.limits.input_bytes_max) {
         return Ok(Err(convert::to_failure(error)));
     }
-    if let Some(streams) = state.slots.get_mut::<Streams>() {
+    if let Some(streams) = state.slots.get_mut::<StreamEnds>() {
         streams.inbound = Some(inbound);
     }
     Ok(Ok(Some(message.into())))
@@ -120,7 +120,7 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
             "there is no call to reply to",
         )));
     };
-    let Some(streams) = state.slots.get_mut::<Streams>() else {
+    let Some(streams) = state.slots.get_mut::<StreamEnds>() else {
         let message = "a unary call is answered by returning, not by `send`";
         return Ok(Err(failure(Kind::FailedPrecondition, message)));
     };
