@@ -59,7 +59,7 @@ use postern_system::clock;
 
 use self::{building::BuiltService, service::Siblings};
 pub(crate) use self::{
-    decision_log::{DecisionLog as Trail, Decisions as Why},
+    decision_log::{DecisionLog, Decisions},
     key::HashOn,
     numbers::{InstanceNumbers, ServiceNumbers},
     pattern::Pattern,

@@ -17,8 +17,8 @@ use postern_core::{
 use postern_system::clock::now;
 
 use super::super::{
-    BalancerSource, Cluster, Clusters, InstanceNumbers, Policies, ServiceNumbers, ServicePolicy,
-    decision_log::DecisionLog,
+    BalancerSource, Cluster, Clusters, DecisionLog, InstanceNumbers, Policies, ServiceNumbers,
+    ServicePolicy,
 };
 
 /// What an instance does with a call.
@@ -159,7 +159,7 @@ impl Fixture {
     pub(super) async fn fails(&self, method: &str) -> (Error, String) {
         let decision_log = DecisionLog::on();
         let error = self.cluster().call(call(method), &decision_log).await;
-        let why = decision_log.why().expect("on").to_string();
+        let why = decision_log.decisions().expect("on").to_string();
         (error.expect_err("it fails"), why)
     }
 
