@@ -10,6 +10,7 @@ mod counts;
 mod datagrams;
 mod echo;
 mod gateway;
+mod nats;
 mod passes;
 mod serve;
 mod table;

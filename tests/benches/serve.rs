@@ -10,6 +10,10 @@ use std::{
     time::Duration,
 };
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use postern::testing::pipeline;
 use postern_core::{BoxFuture, Call, Error, Handler, Headers, Reply};
 use postern_net::{Counters, ServerConfig, Shutdown, TcpServer, UdpServer};
@@ -34,15 +38,18 @@ pub(crate) enum Role {
     NativeUdp,
     /// The published crate's UDP server, echoing.
     PeerUdp,
+    /// hyper over HTTP/1.1, which sends the body back and does nothing else.
+    Hyper,
 }
 
-const ROLES: [(Role, &str); 6] = [
+const ROLES: [(Role, &str); 7] = [
     (Role::Bare, "bare"),
     (Role::Direct, "direct"),
     (Role::Native, "native"),
     (Role::Component, "component"),
     (Role::NativeUdp, "native-udp"),
     (Role::PeerUdp, "peer-udp"),
+    (Role::Hyper, "hyper"),
 ];
 
 /// A server process. Dropping it ends it.
@@ -157,6 +164,17 @@ async fn serve(role: Role) -> io::Result<()> {
                 server.send(reply, from).await.map_err(io::Error::other)?;
             }
         }
+        Role::Hyper => {
+            let listener = TcpListener::bind(any).await?;
+            say(listener.local_addr()?)?;
+            loop {
+                let (socket, _) = listener.accept().await?;
+                socket.set_nodelay(true)?;
+                let served = http1::Builder::new()
+                    .serve_connection(TokioIo::new(socket), service_fn(http_echo));
+                tokio::spawn(served);
+            }
+        }
     }
     Ok(())
 }
@@ -196,6 +214,11 @@ async fn bare_echo(mut socket: TcpStream) -> io::Result<()> {
             .write_all(buffer.get(..n_octets).unwrap_or_default())
             .await?;
     }
+}
+
+async fn http_echo(request: http::Request<Incoming>) -> hyper::Result<http::Response<Full<Bytes>>> {
+    let body = request.into_body().collect().await?;
+    Ok(http::Response::new(Full::new(body.to_bytes())))
 }
 
 /// Answers with what it was sent.

@@ -266,7 +266,7 @@ impl Plugin {
         &self.loader.stats
     }
 
-    /// The hold on a generation that answers calls.
+    /// The generation in service, if it answers calls.
     fn answering(&self) -> Result<Arc<WorkerShard>, Error> {
         let shard = self.in_service.shard();
         let shard = shard.ok_or_else(|| self.in_service.unavailable())?;
@@ -354,21 +354,24 @@ impl Plugin {
 impl Handler for Plugin {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         match self.answering() {
-            Ok(shard) => call_one(shard, call),
+            // Its octets move once: from here on it is handed on by pointer.
+            Ok(shard) => call_one(shard, Box::new(call)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 
     fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
         match self.answering() {
-            Ok(shard) => batch::call(&shard, calls, |call| call_one(Arc::clone(&shard), call)),
+            Ok(shard) => batch::call(&shard, calls, |call| {
+                call_one(Arc::clone(&shard), Box::new(call))
+            }),
             Err(_) => calls.into_iter().map(|call| self.call(call)).collect(),
         }
     }
 }
 
 /// Answers a call of the role `handler` or `stream-handler`.
-fn call_one(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Error>> {
+fn call_one(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
     if shard.generation().streams(&call) {
         Box::pin(stream::call(shard, call))
     } else {
@@ -377,7 +380,7 @@ fn call_one(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Erro
 }
 
 /// Asks for health and services; both within the plugin's time limit, and for health within its
-/// own, which is also for a guest that never gets a turn.
+/// own, which is also for a guest that is never polled.
 async fn check_health(serving: &Serving) -> Result<(), Refusal> {
     let refuse = |reason: String| Stage::Healthy.refuse(reason).until(Needs::to_run());
     let generation = &serving.generation;

@@ -56,7 +56,7 @@ const AHEAD_MAX: usize = 8;
 struct Messages {
     outbound: mpsc::Receiver<Outbound>,
     running: Arc<Running>,
-    /// Its line in the registry; `None` once it has ended.
+    /// `None` once it has ended.
     registered: Option<RegisteredStream>,
     /// Taken by `call` after its first poll.
     first: Option<Bytes>,
@@ -65,7 +65,7 @@ struct Messages {
 }
 
 /// Answers `call` by the guest's `handle-stream`. The reply is there with its first message.
-pub(crate) async fn call(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, Error> {
+pub(crate) async fn call(shard: Arc<WorkerShard>, call: Box<Call>) -> Result<Reply, Error> {
     let (sender, outbound) = mpsc::channel(AHEAD_MAX);
     let progress = Arc::<Progress>::default();
     let purpose = Purpose::call(call.service.clone(), call.method.clone());
@@ -100,7 +100,7 @@ pub(crate) async fn call(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, E
 /// The guest's side: runs until it returns.
 async fn run(
     shard: Arc<WorkerShard>,
-    mut call: Call,
+    mut call: Box<Call>,
     outbound: mpsc::Sender<Outbound>,
     progress: Arc<Progress>,
 ) -> Result<Drafted, Error> {
@@ -117,7 +117,7 @@ async fn run(
         Body::Empty => None,
         body @ (Body::One(_) | Body::Messages(_) | Body::Octets(_)) => Some(body.into_octets()),
     };
-    let ambient = CallContext::new(AmbientCall::Owned(Box::new(call)));
+    let ambient = CallContext::new(AmbientCall::Owned(call));
     let instance = lease.begin(Some(ambient));
     instance.state().slots.put(StreamEnds {
         inbound,
