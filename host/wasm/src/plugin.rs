@@ -25,7 +25,7 @@ use crate::{
     digest::Digest,
     engine::Maintenance,
     entry::{
-        balancer::{Balance, ComponentBalancer},
+        balancer::{BalancerFunctions, ComponentBalancer},
         batch::{self, HandleBatch},
         describe::{self, Services},
         event::{OnEvent, PluginEvents},
@@ -53,7 +53,7 @@ const ROLES: [RoleSpec; Role::ALL.len()] = [
     RoleSpec::pooled::<Handle>(),
     RoleSpec::pooled::<HandleBatch>(),
     RoleSpec::pooled::<HandleStream>(),
-    RoleSpec::direct::<Balance>(),
+    RoleSpec::direct::<BalancerFunctions>(),
     RoleSpec::direct::<OnRequest>(),
     RoleSpec::direct::<OnResponse>(),
     RoleSpec::direct::<Framing>(),

@@ -77,7 +77,7 @@ impl BatchEntry {
         let record = &self.record;
         let answering = match self.refusal.take() {
             Some(error) => Err(*error),
-            None => record.route().target.call(call, record.trail()),
+            None => record.route().target.call(call, record.decision_log()),
         };
         match answering {
             Ok(answering) => self.answer(answering),

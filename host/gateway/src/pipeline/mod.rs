@@ -266,7 +266,7 @@ impl Pipeline {
             chain: chain.activate(&call, listener.map(Text::as_str), now),
             deadline,
             route: Arc::clone(record.route()),
-            trail: record.trail().clone(),
+            decision_log: record.decision_log().clone(),
             refusal,
         };
         Box::pin(CallFuture::new(

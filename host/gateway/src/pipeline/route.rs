@@ -14,7 +14,7 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text};
 use postern_system::shard::Sharded;
 
 use crate::{
-    cluster::{Cluster, Trail},
+    cluster::{Cluster, DecisionLog},
     name_table::NameTable,
     nearest::nearest,
     telemetry::calls::CallMetrics,
@@ -188,11 +188,11 @@ impl RouteTarget {
     pub(super) fn call(
         &self,
         call: Call,
-        trail: &Trail,
+        decision_log: &DecisionLog,
     ) -> Result<BoxFuture<Result<Reply, Error>>, Error> {
         match self {
             Self::Live(handler) => Ok(handler.call(call)),
-            Self::Cluster(cluster) => Ok(cluster.call(call, trail)),
+            Self::Cluster(cluster) => Ok(cluster.call(call, decision_log)),
             Self::Down(reason) => Err(Error::internal(format!(
                 "a call was admitted that has no handler: {reason}"
             ))),

@@ -9,7 +9,7 @@ use crate::{
     client::Client,
     dial::Destination,
     driver,
-    pool::{Host, Lease},
+    pool::{Host, SessionLease},
 };
 
 /// Priority of a health check: that of PING.
@@ -104,7 +104,7 @@ async fn ask_at(host: &Host, probe: &Probe, deadline: Instant) -> Probed {
     }
 }
 
-fn leased(lease: Lease) -> (Client, Option<Lease>) {
+fn leased(lease: SessionLease) -> (Client, Option<SessionLease>) {
     (lease.client().clone(), Some(lease))
 }
 

@@ -18,7 +18,7 @@ use wasmtime::{AsContext, component::Func};
 
 use crate::{
     bindings::{Failure, HandleStreamFunc, HandleStreamParams},
-    capability::stream::{Outbound, Streams},
+    capability::stream::{Outbound, StreamEnds},
     convert,
     exports::{self, Export, Functions},
     generation::WorkerShard,
@@ -30,7 +30,7 @@ use crate::{
     reply_draft::{Drafted, ReplyDraft},
     role::Role,
     state::{AmbientCall, CallContext},
-    stream_registry::{Registered, Running},
+    stream_registry::{RegisteredStream, Running},
 };
 
 /// `stream-handler.handle-stream`.
@@ -57,7 +57,7 @@ struct Messages {
     outbound: mpsc::Receiver<Outbound>,
     running: Arc<Running>,
     /// `None` once it has ended.
-    registered: Option<Registered>,
+    registered: Option<RegisteredStream>,
     /// Taken by `call` after its first poll.
     first: Option<Bytes>,
     /// How the guest ended, told after its last message.
@@ -119,7 +119,7 @@ async fn run(
     };
     let ambient = CallContext::new(AmbientCall::Owned(call));
     let instance = lease.begin(Some(ambient));
-    instance.state().slots.put(Streams {
+    instance.state().slots.put(StreamEnds {
         inbound,
         outbound,
         progress,
@@ -140,7 +140,7 @@ async fn run(
     };
     let draft = instance.end();
     // The caller sees the end of the messages when their sender is gone.
-    drop(instance.state().slots.take::<Streams>());
+    drop(instance.state().slots.take::<StreamEnds>());
     match answer {
         Ok(()) => {
             lease.finish(Outcome::Ok);
