@@ -176,7 +176,7 @@ impl Clusters {
     /// The cluster of a service, as the last change left it.
     #[cfg(test)]
     pub(crate) fn get(&self, service: &str) -> Option<Arc<Cluster>> {
-        self.clusters.get(service)
+        self.clusters.get(&service.into())
     }
 
     fn number(&self) -> u64 {

@@ -73,7 +73,7 @@ impl Routes {
     }
 
     /// `service` has no route from here on.
-    pub(crate) fn remove(&self, service: &str) {
+    pub(crate) fn remove(&self, service: &Text) {
         self.services.remove(service);
     }
 
@@ -185,6 +185,7 @@ impl RouteTarget {
     ///
     /// # Errors
     /// `internal` where nobody answers, which the route has seen to.
+    #[inline]
     pub(super) fn call(
         &self,
         call: Call,
