@@ -65,7 +65,7 @@ pub(super) async fn answer(
         pages: VecDeque::new(),
         _permit: permit,
     };
-    let has_stream = watched.is_stream || context.peer.transport == Transport::Http;
+    let has_stream = watched.is_stream || context.peer.transport.is_http();
     if watched.wait_ms.is_none() && has_stream {
         let batches = stream::unfold(watcher, |mut watcher| async {
             let batch = watcher.next().await?;
