@@ -19,6 +19,7 @@ use postern_net::{
 
 use super::transports::Transports;
 use crate::{
+    certificates::{self, Certificates},
     config::{self, Carrier, Protocol},
     directory::service::ListenerCatalog,
     pipeline::Pipeline,
@@ -31,6 +32,7 @@ pub(crate) struct Inside {
     pub transports: Arc<Transports>,
     /// What all connections may hold together.
     pub bytes: Arc<ByteBudget>,
+    pub certificates: Arc<Certificates>,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -101,14 +103,15 @@ impl Server {
     ) -> io::Result<Self> {
         let counters = inside.transports.counters(name, transport);
         let handler: Arc<dyn Handler> = Arc::new(inside.pipeline.listener_handler(name));
+        let tls = inside.certificates.of(&certificates::table_of(name));
         match transport {
-            HTTP => {
+            HTTP | HTTPS => {
                 let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
                 let config = http_config(settings);
                 let bytes = Arc::clone(&inside.bytes);
                 let server =
                     HttpServer::bind(address, config, handler, catalog, counters, bytes).await?;
-                Ok(Self::Http(server))
+                Ok(Self::Http(server.with_tls(tls)))
             }
             UDP => {
                 let config = Arc::new(vstp_config(name, settings, inside));
@@ -118,9 +121,8 @@ impl Server {
             }
             _ => {
                 let config = Arc::new(vstp_config(name, settings, inside));
-                Ok(Self::Tcp(
-                    TcpServer::bind(address, config, handler, counters).await?,
-                ))
+                let server = TcpServer::bind(address, config, handler, counters).await?;
+                Ok(Self::Tcp(server.with_tls(tls)))
             }
         }
     }
@@ -128,7 +130,7 @@ impl Server {
     pub(crate) fn place(&self) -> Place {
         match self {
             Self::Tcp(server) => Place {
-                transport: TCP,
+                transport: if server.has_tls() { TLS } else { TCP },
                 address: server.local_addr(),
             },
             Self::Udp(server) => Place {
@@ -136,7 +138,7 @@ impl Server {
                 address: server.local_addr(),
             },
             Self::Http(server) => Place {
-                transport: HTTP,
+                transport: if server.has_tls() { HTTPS } else { HTTP },
                 address: server.local_addr(),
             },
         }
@@ -175,11 +177,13 @@ impl Control {
 /// The transports that a listener opens, in order.
 pub(crate) fn transports(listener: &config::Listener) -> Vec<&'static str> {
     match listener.protocol {
+        Protocol::Http if listener.tls.is_on() => vec![HTTPS],
         Protocol::Http => vec![HTTP],
         Protocol::Vstp => listener
             .transports
             .iter()
             .map(|carrier| match carrier {
+                Carrier::Tcp if listener.tls.is_on() => TLS,
                 Carrier::Tcp => TCP,
                 Carrier::Udp => UDP,
             })
@@ -209,6 +213,8 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
             ..ServerConfig::default().session
         },
         connections_max: listener.connections_max,
+        handshake_timeout: listener.handshake_timeout,
+        handshakes_max: listener.handshakes_max,
         calls_in_flight_max: listener.calls_in_flight_max,
         write_timeout: listener.write_timeout,
         default_service: listener.default_service.as_deref().map(Text::from),
@@ -244,6 +250,8 @@ fn http_config(settings: &DoorSettings) -> HttpConfig {
         message_bytes_max: settings.body_bytes_max,
         held_bytes_max: listener.held_bytes_per_connection_max.octets(),
         connections_max: listener.connections_max,
+        handshake_timeout: listener.handshake_timeout,
+        handshakes_max: listener.handshakes_max,
         streams_max: listener.streams_max,
         header_timeout: listener.header_timeout,
         body_timeout: listener.body_timeout,
@@ -253,7 +261,6 @@ fn http_config(settings: &DoorSettings) -> HttpConfig {
         hosts: hosts(listener.address.ip(), &listener.hosts),
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
-        ..HttpConfig::default()
     }
 }
 
@@ -295,7 +302,9 @@ impl std::error::Error for BindError {
 }
 
 pub(crate) const TCP: &str = "tcp";
+const TLS: &str = "tls";
 pub(crate) const UDP: &str = "udp";
 pub(crate) const HTTP: &str = "http";
+const HTTPS: &str = "https";
 /// The name under which the operators' door is shown.
 pub(crate) const ADMIN: &str = "admin";

@@ -16,9 +16,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{door::Place, transports::Transports};
+use super::{
+    door::{Inside, Place},
+    transports::Transports,
+};
 use crate::{
     admin::view::ServiceMetricsView,
+    certificates::Certificates,
     cluster::ServiceNumbers,
     config::Loaded,
     control::Control,
@@ -39,6 +43,7 @@ pub(crate) struct Gateway {
     book: Arc<CallBook>,
     transports: Arc<Transports>,
     bytes: Arc<ByteBudget>,
+    certificates: Arc<Certificates>,
     loaded: ArcSwap<Loaded>,
     places: ArcSwap<BTreeMap<String, Vec<Place>>>,
     troubles: Arc<SourceTroubles>,
@@ -57,8 +62,7 @@ impl Gateway {
     pub(crate) fn new(
         control: Arc<Control>,
         book: Arc<CallBook>,
-        transports: Arc<Transports>,
-        bytes: Arc<ByteBudget>,
+        inside: &Inside,
         loaded: Loaded,
         troubles: Arc<SourceTroubles>,
         shutdown: Shutdown,
@@ -66,8 +70,9 @@ impl Gateway {
         Self {
             control,
             book,
-            transports,
-            bytes,
+            transports: Arc::clone(&inside.transports),
+            bytes: Arc::clone(&inside.bytes),
+            certificates: Arc::clone(&inside.certificates),
             loaded: ArcSwap::from_pointee(loaded),
             places: ArcSwap::default(),
             troubles,
@@ -83,6 +88,12 @@ impl Gateway {
     #[must_use]
     pub(crate) const fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    /// What listeners show and dialers are shown.
+    #[must_use]
+    pub(crate) const fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
     }
 
     /// The configuration in force.

@@ -21,6 +21,7 @@ pub(crate) mod section;
 mod security;
 pub(crate) mod services;
 mod settings;
+pub(crate) mod tls;
 mod units;
 pub(crate) mod value;
 mod words;

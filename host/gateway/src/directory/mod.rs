@@ -28,7 +28,7 @@ mod view;
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -42,7 +42,7 @@ use postern_core::{
         directory::{ConfigError, DirectoryEvent},
     },
 };
-use postern_net::Shutdown;
+use postern_net::{Shutdown, tls::ClientTls};
 use postern_system::{clock, random};
 use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{info, warn};
@@ -70,6 +70,7 @@ pub(crate) struct Directory {
     ledger: Ledger,
     /// Watchers are let go when it drains.
     closing: Shutdown,
+    upstream_tls: OnceLock<Arc<ClientTls>>,
 }
 
 /// What the lock guards.
@@ -122,6 +123,7 @@ impl Directory {
             rescheduled: Notify::new(),
             ledger: Ledger::default(),
             closing: Shutdown::new(),
+            upstream_tls: OnceLock::new(),
         });
         directory.apply(config);
         Ok(directory)
@@ -144,6 +146,12 @@ impl Directory {
         self.closing.drain();
         self.ledger.close();
         self.flush().await;
+    }
+
+    /// What peers are shown and verified by. Set once, before `run`.
+    pub(crate) fn set_upstream_tls(&self, tls: Arc<ClientTls>) {
+        // A second one would be the same.
+        let _ = self.upstream_tls.set(tls);
     }
 
     /// What the data path reads. Always the newest; costs no lock.

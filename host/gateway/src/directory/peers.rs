@@ -105,6 +105,12 @@ impl Peer {
         for target in found {
             let config = ClientConfig {
                 speak: Speak::Vsp,
+                tls: self
+                    .directory
+                    .upstream_tls
+                    .get()
+                    .cloned()
+                    .unwrap_or_default(),
                 ..ClientConfig::default()
             };
             match Client::connect(target, config).await {

@@ -96,6 +96,11 @@ impl HttpServer {
         Self { tls, ..self }
     }
 
+    #[must_use]
+    pub const fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
     /// Where the listener is.
     #[must_use]
     pub fn local_addr(&self) -> SocketAddr {

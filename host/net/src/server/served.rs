@@ -62,6 +62,11 @@ impl<L: ServedLink> Server<L> {
     }
 
     #[must_use]
+    pub const fn has_tls(&self) -> bool {
+        self.tls.is_some()
+    }
+
+    #[must_use]
     pub fn local_addr(&self) -> SocketAddr {
         self.address
     }

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::stream;
 use postern_core::{
-    Blame, Body, BodyStream, Context, Error, Headers, Kind, Reply, Retry, Transport,
+    Blame, Body, BodyStream, Context, Error, Headers, Kind, Reply, Retry,
     registry::{Changes, Cursor, WatchQuery},
 };
 use postern_system::clock::now;
