@@ -12,7 +12,7 @@ use crate::{
     certificates::Certificates,
     config::Config,
     control::{BuiltIn, Control, Fleet},
-    directory::{Directory, service},
+    directory::{SharedDirectory, service},
     events::{self, EventService},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     telemetry::calls::CallBook,
@@ -89,7 +89,7 @@ async fn start_fleet(
     events: &EventService,
     tls: &Arc<ClientTls>,
 ) -> Result<(Fleet, Arc<service::Service>), StartError> {
-    let directory = Directory::new(config)?;
+    let directory = SharedDirectory::new(config)?;
     directory.set_upstream_tls(Arc::clone(tls));
     directory.restore(runtime.records("directory")?).await?;
     let client = ClientConfig {

@@ -14,7 +14,7 @@ use postern_net::{
 };
 
 use super::failure::CommandFailure;
-use crate::config::{Carrier, Config, Listener, Protocol};
+use crate::config::{Config, Listener, ListenerTransport, Protocol};
 
 /// How, and to which `host:port` or path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -160,12 +160,15 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
         Protocol::Http if listener.tls.is_on() => transport == Transport::Https,
         Protocol::Http => transport == Transport::Http,
         Protocol::Vstp if transport == Transport::Tls => {
-            listener.tls.is_on() && listener.transports.contains(&Carrier::Tcp)
+            listener.tls.is_on()
+                && listener
+                    .transports
+                    .contains(&ListenerTransport(Transport::Tcp))
         }
         Protocol::Vstp if transport == Transport::Tcp && listener.tls.is_on() => false,
         Protocol::Vstp => {
-            let mut carriers = listener.transports.iter();
-            carriers.any(|carrier| carrier.transport() == transport)
+            let mut transports = listener.transports.iter();
+            transports.any(|one| one.0 == transport)
         }
     }
 }
@@ -296,7 +299,7 @@ mod tests {
         );
         let vstp = config.listeners.get_mut("vstp").expect("built in");
         vstp.address = "0.0.0.0:7000".parse().expect("an address");
-        vstp.transports = vec![Carrier::Tcp];
+        vstp.transports = vec![ListenerTransport(Transport::Tcp)];
         assert_eq!(
             resolve(Transport::Tcp, &config).as_deref(),
             Some("127.0.0.1:7000")

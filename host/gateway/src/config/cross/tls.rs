@@ -2,10 +2,11 @@
 
 use std::net::SocketAddr;
 
-use super::{fault, fault_of_table};
+use postern_core::Transport;
+
 use crate::config::{
     section::SectionReader,
-    settings::{Admin, Carrier, Config, Listener, Protocol},
+    settings::{Admin, Config, Listener, Protocol},
     tls::{ClientCertificateMode, ListenerTls},
 };
 
@@ -44,7 +45,7 @@ fn check_listener_tls(path: &str, tls: &ListenerTls, reader: &mut SectionReader)
         ] {
             if file.is_none() {
                 let message = format!("the key {key:?} is missing");
-                fault_of_table(reader, &path, message, format!("add {key}"));
+                reader.fault_of_table(&path, message, format!("add {key}"));
             }
         }
     }
@@ -57,12 +58,7 @@ fn check_listener_tls(path: &str, tls: &ListenerTls, reader: &mut SectionReader)
         let keys: Vec<_> = reader.places.keys().filter(is_alone).cloned().collect();
         for key in keys {
             let message = "it means nothing without certificate-file";
-            fault(
-                reader,
-                &key,
-                message,
-                format!("add {path}.certificate-file"),
-            );
+            reader.fault_of_key(&key, message, format!("add {path}.certificate-file"));
         }
         return;
     }
@@ -75,12 +71,12 @@ fn check_listener_tls(path: &str, tls: &ListenerTls, reader: &mut SectionReader)
             let named = named.cloned().unwrap_or_default();
             let message = "no client is asked for a certificate";
             let remedy = "write client-certificates = \"optional\" or \"required\"";
-            fault(reader, &named, message, remedy);
+            reader.fault_of_key(&named, message, remedy);
         }
         (ClientCertificateMode::Optional | ClientCertificateMode::Required, true) => {
             let message = "there is no authority to verify clients by";
             let remedy = "add client-ca-files";
-            fault(reader, &key("client-certificates"), message, remedy);
+            reader.fault_of_key(&key("client-certificates"), message, remedy);
         }
         (ClientCertificateMode::Optional | ClientCertificateMode::Required, false) => {}
     }
@@ -95,7 +91,7 @@ fn check_pair(path: &str, has_certificate: bool, has_key: bool, reader: &mut Sec
     };
     let message = format!("it means nothing without {missing}");
     let remedy = format!("add {path}.{missing}");
-    fault(reader, &format!("{path}.{written}"), message, remedy);
+    reader.fault_of_key(&format!("{path}.{written}"), message, remedy);
 }
 
 /// Whoever is on the way to another machine could read and change what is not encrypted.
@@ -108,10 +104,10 @@ fn check_plain(path: &str, listener: &Listener, reader: &mut SectionReader) {
         Protocol::Http if is_on => {}
         Protocol::Http => refuse_plain(path, listener.address, "http", reader),
         Protocol::Vstp => {
-            let mut carriers = listener.transports.iter();
-            let plain = carriers.find(|carrier| !is_on || **carrier == Carrier::Udp);
+            let mut transports = listener.transports.iter();
+            let plain = transports.find(|one| !is_on || one.0 == Transport::Udp);
             if let Some(plain) = plain {
-                refuse_plain(path, listener.address, plain.name(), reader);
+                refuse_plain(path, listener.address, plain.0.name(), reader);
             }
         }
     }
@@ -130,5 +126,5 @@ fn refuse_plain(path: &str, address: SocketAddr, transport: &str, reader: &mut S
             "add certificate-file and key-file below [{path}.tls], or write insecure = true where nobody else is on the way"
         ),
     };
-    fault(reader, &format!("{path}.address"), message, remedy);
+    reader.fault_of_key(&format!("{path}.address"), message, remedy);
 }
