@@ -14,7 +14,7 @@ use std::{
 };
 
 use postern_core::{
-    Call, Error, Origin, Peer, Transport,
+    Call, Error, Peer,
     event::Delivery,
     vsp::{Reader, ReplyToken, event_frame, mux::Mux},
     wire::{CloseReason, Connection, Dialect, Frame, Role, SessionEvent},
@@ -44,12 +44,12 @@ const ROUNDS_MAX: usize = 8;
 /// Serves one connection until it is closed.
 pub(super) async fn serve<S: StreamLink>(
     link: S,
-    from: (Origin, Transport),
+    peer: Peer,
     shared: Shared,
     settings: Settings,
     shutdown: Shutdown,
 ) {
-    let mut served = ServedConnection::new(link, from, shared, settings);
+    let mut served = ServedConnection::new(link, peer, shared, settings);
     let mut draining = pin!(shutdown.draining());
     let ended = poll_fn(|cx| served.poll(cx, draining.as_mut())).await;
     served.close(ended).await;
@@ -88,19 +88,13 @@ pub(super) enum ReplyTo {
 }
 
 impl<S: StreamLink> ServedConnection<S> {
-    fn new(
-        link: S,
-        (origin, transport): (Origin, Transport),
-        shared: Shared,
-        settings: Settings,
-    ) -> Self {
+    fn new(link: S, peer: Peer, shared: Shared, settings: Settings) -> Self {
         let id = driver::random_session_id();
         let session = Arc::clone(&shared.session);
         let connection = Connection::new(session, Role::Server, id, driver::now());
         let counters = Arc::clone(&shared.counters);
         let pushes = Pushes::new();
-        let peer = Peer::new(transport, origin).with_session(id.to_string());
-        let peer = Arc::new(peer);
+        let peer = Arc::new(peer.with_session(id.to_string()));
         let outbox = pushes.outbox(());
         let default_service = shared.config.default_service.clone();
         let config = &shared.config;
