@@ -16,7 +16,7 @@ use postern_core::{
     },
     service::ServiceInfo,
 };
-use postern_net::{Pool, Probe, upstream::Question};
+use postern_net::{Pool, Probe, upstream::ProbeQuestion};
 
 use super::{
     proof::{PeerTokens, Proof},
@@ -256,7 +256,7 @@ impl InstanceProber for PooledProber {
             let Some(remote) = remote else {
                 return HealthOutcome::Failure;
             };
-            let question = Question::Ping;
+            let question = ProbeQuestion::Ping;
             match remote.probe(&Probe { question, timeout }).await {
                 Ok(()) => HealthOutcome::Success,
                 Err(_) => HealthOutcome::Failure,

@@ -11,7 +11,7 @@ use postern_core::{
 };
 
 use self::held::Held;
-pub use self::probe::{Probe, Probed, Question};
+pub use self::probe::{Probe, ProbeQuestion, Probed};
 use crate::{
     dial::{Destination, Target},
     driver,
