@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use postern_core::{Call, Handler, Kind};
+use postern_core::{Call, Kind};
 use postern_wasm::{Instances, Mode, Outcome, PluginSpec};
 
 use crate::guest::{Fixture, all, answer, bounded, call};
