@@ -2,6 +2,7 @@
 
 mod environment;
 mod security;
+mod tls;
 
 use std::time::Duration;
 
