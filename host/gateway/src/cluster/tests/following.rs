@@ -83,7 +83,7 @@ async fn nothing_is_asked_for_where_nothing_changed() {
     let snapshot = fixture.directory.snapshot();
     let policies = Policies::new(fixture.policy.clone(), [], None);
     let n_asked = std::cell::Cell::new(0);
-    let connect = |_: &postern_core::registry::Instance| {
+    let connect = |_: &postern_core::registry::ServiceInstance| {
         n_asked.set(n_asked.get() + 1);
         None
     };

@@ -350,7 +350,7 @@ mod tests {
         users.begin();
         users.end(&Booking {
             transport: Transport::Tcp,
-            outcome: calls::CallOutcome::Failed(Kind::NotFound),
+            outcome: calls::BookedOutcome::Failed(Kind::NotFound),
             duration: Duration::from_millis(1),
             bytes_in: 3,
             bytes_out: 0,
