@@ -300,6 +300,10 @@ impl Listeners {
         let (bound, control) = (server.bound_address(), server.control());
         let BoundAddress { transport, address } = bound;
         info!(listener = wanted.name, %transport, %address, "listening");
+        let is_plain = !wanted.settings.listener.tls.is_on() || transport == Transport::Udp;
+        if wanted.settings.listener.insecure && is_plain && !address.ip().is_loopback() {
+            warn!(listener = wanted.name, %transport, %address, "plain, and other machines may reach it");
+        }
         // Servers that have drained since the last change.
         while let Some(ended) = self.tasks.try_join_next() {
             warn_of_panic(ended);

@@ -233,14 +233,7 @@ impl App {
             // Subscriptions would hold the drain up.
             events.end_all();
         });
-        let gateway = Arc::clone(&self.gateway);
-        let expiring = last.clone();
-        tasks.spawn(async move {
-            tokio::select! {
-                () = gateway.certificates().follow_expiry(gateway.readiness()) => {}
-                () = expiring.draining() => {}
-            }
-        });
+        tasks.spawn(follow_expiry(Arc::clone(&self.gateway), last.clone()));
         tasks.spawn(follow_store(Arc::clone(&self.control), last.clone()));
         tasks.spawn(memory::give_back(shutdown.clone()));
         let reload = Reload {
@@ -354,6 +347,9 @@ async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, BindError> {
             address,
             source,
         })?;
+    if config.admin.insecure && !address.ip().is_loopback() && !config.admin.tls.is_on() {
+        warn!(%address, "the admin listener is plain, and other machines may reach it");
+    }
     Ok(Some(listener))
 }
 
@@ -378,6 +374,14 @@ async fn check_health(control: &Control, gateway: &Gateway) {
     loop {
         interval.tick().await;
         control.check_health().await;
+    }
+}
+
+/// Tells the readiness which certificates expire, until the end.
+async fn follow_expiry(gateway: Arc<Gateway>, last: Shutdown) {
+    tokio::select! {
+        () = gateway.certificates().follow_expiry(gateway.readiness()) => {}
+        () = last.draining() => {}
     }
 }
 

@@ -271,7 +271,7 @@ mod tests {
         for text in [
             "",
             "quic",
-            "https://a:1",
+            "ftp://a:1",
             "vstp",
             "vstp+http://a:1",
             "plugin",
@@ -291,10 +291,11 @@ mod tests {
         let refused = |text: &str| text.parse::<WrittenTarget>().expect_err(text);
         assert_eq!(
             refused("carrier://a:1"),
-            "write tcp, udp, unix, http, or a URL: vstp://HOST:PORT, vstp+udp://HOST:PORT, \
-             vstp+unix:///PATH, http://HOST:PORT"
+            "write tcp, tls, udp, unix, http, https, or a URL: vstp://HOST:PORT, \
+             vstp+tls://HOST:PORT, vstp+udp://HOST:PORT, vstp+unix:///PATH, http://HOST:PORT, \
+             https://HOST:PORT"
         );
-        let expected = "quic is not dialled from here; tcp, udp, unix, http are";
+        let expected = "quic is not dialled from here; tcp, tls, udp, unix, http, https are";
         assert_eq!(refused("quic"), expected);
         assert_eq!(refused("quic://a:1"), expected);
         let expected = "\"unix://run\" does not end with /PATH";

@@ -42,9 +42,11 @@ impl Pem {
 
     /// The first.
     pub(super) fn key(&self) -> Result<PrivateKeyDer<'static>, TlsError> {
-        PrivateKeyDer::from_pem_slice(&self.octets).map_err(|error| match error {
-            pem::Error::NoItemsFound => self.lacks("private key"),
-            error => self.malformed(&error),
+        PrivateKeyDer::from_pem_slice(&self.octets).map_err(|error| {
+            if matches!(error, pem::Error::NoItemsFound) {
+                return self.lacks("private key");
+            }
+            self.malformed(&error)
         })
     }
 
@@ -72,10 +74,12 @@ impl Pem {
         TlsError::Malformed {
             name: self.name.clone(),
             // Nothing of a key belongs in a message, and some of these errors quote the text.
-            reason: match error {
-                pem::Error::MissingSectionEnd { .. } => "a section does not end",
-                pem::Error::IllegalSectionStart { .. } => "a section begins in no known way",
-                _ => "it is no PEM text",
+            reason: if matches!(error, pem::Error::MissingSectionEnd { .. }) {
+                "a section does not end"
+            } else if matches!(error, pem::Error::IllegalSectionStart { .. }) {
+                "a section begins in no known way"
+            } else {
+                "it is no PEM text"
             }
             .to_owned(),
         }

@@ -37,9 +37,9 @@ impl Catalog for Nothing {
 #[derive(Default)]
 struct Hanging(Arc<AtomicBool>);
 
-struct UnderWay(Arc<AtomicBool>);
+struct RunningCall(Arc<AtomicBool>);
 
-impl Drop for UnderWay {
+impl Drop for RunningCall {
     fn drop(&mut self) {
         self.0.store(false, Ordering::SeqCst);
     }
@@ -48,7 +48,7 @@ impl Drop for UnderWay {
 impl Handler for Hanging {
     fn call(&self, _: Call) -> BoxFuture<Result<Reply, Error>> {
         self.0.store(true, Ordering::SeqCst);
-        let under_way = UnderWay(Arc::clone(&self.0));
+        let under_way = RunningCall(Arc::clone(&self.0));
         Box::pin(async move {
             let _under_way = under_way;
             std::future::pending().await
