@@ -36,6 +36,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "percent-encoding",
             "postern-core",
             "postern-system",
+            "quinn",
             "quinn-udp",
             "rustls",
             "rustls-native-certs",
@@ -113,11 +114,12 @@ const ALLOWED: [(&str, &[&str]); 5] = [
 ];
 
 /// What only one crate of the host may have.
-const EXCLUSIVE: [(&str, &str); 14] = [
+const EXCLUSIVE: [(&str, &str); 15] = [
     ("wasmtime", "host/wasm"),
     ("wasmtime-wasi", "host/wasm"),
     ("redb", "host/wasm"),
     ("hyper", "host/net"),
+    ("quinn", "host/net"),
     ("quinn-udp", "host/net"),
     ("rustls", "host/net"),
     ("tokio-rustls", "host/net"),
