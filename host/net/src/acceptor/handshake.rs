@@ -17,9 +17,10 @@ use postern_core::Origin;
 use super::AcceptLimits;
 use crate::{link::StreamLink, shutdown::Shutdown};
 
-/// What makes a served stream of an accepted one: TLS, the PROXY protocol, or nothing.
+/// What makes of an accepted connection what is served: TLS, the PROXY protocol, QUIC, or nothing.
 pub(crate) trait Handshake<A>: Send + Sync + 'static {
-    type Stream: StreamLink;
+    /// What is served.
+    type Stream: Send + 'static;
 
     /// Talks to the peer until the stream can be served. `facts` are what is known of the connection;
     /// what the peer proves is added to them.

@@ -1,6 +1,7 @@
 //! One accepted connection: requests become calls, outcomes become replies.
 
 mod backlog;
+mod quic;
 mod replies;
 mod requests;
 mod streams;
@@ -35,21 +36,23 @@ use crate::{
     calls::{Begun, Calls, Outcome},
     driver::{self, Line, LineError},
     link::StreamLink,
+    quic::{CallStreamsConfig, QuicSession},
     shutdown::Shutdown,
 };
 
 /// Rounds of read, answer, write before other tasks of the thread have their turn.
 const ROUNDS_MAX: usize = 8;
 
-/// Serves one connection until it is closed.
+/// Serves one connection until it is closed. `quic` is what it is a stream of, where it is one.
 pub(super) async fn serve<S: StreamLink>(
     link: S,
+    quic: Option<quinn::Connection>,
     from: (Origin, Transport),
     shared: Shared,
     settings: Settings,
     shutdown: Shutdown,
 ) {
-    let mut served = ServedConnection::new(link, from, shared, settings);
+    let mut served = ServedConnection::new(link, quic, from, shared, settings);
     let mut draining = pin!(shutdown.draining());
     let ended = poll_fn(|cx| served.poll(cx, draining.as_mut())).await;
     served.close(ended).await;
@@ -65,6 +68,8 @@ struct ServedConnection<S> {
     backlog: Backlog,
     /// None until the peer opens a stream.
     streaming: Option<Box<Streaming>>,
+    /// What the session has beside this stream, over QUIC.
+    quic: Option<Box<QuicSession>>,
     /// There is one peer, so nothing needs to say which.
     pushes: Pushes<()>,
     peer: Arc<Peer>,
@@ -90,6 +95,7 @@ pub(super) enum ReplyTo {
 impl<S: StreamLink> ServedConnection<S> {
     fn new(
         link: S,
+        quic: Option<quinn::Connection>,
         (origin, transport): (Origin, Transport),
         shared: Shared,
         settings: Settings,
@@ -105,6 +111,16 @@ impl<S: StreamLink> ServedConnection<S> {
         let default_service = shared.config.default_service.clone();
         let config = &shared.config;
         let bytes = config.bytes.connection(config.held_bytes_max);
+        let quic = quic.map(|connection| {
+            let config = CallStreamsConfig {
+                role: Role::Server,
+                limits: shared.session.limits.clone(),
+                write_timeout: config.write_timeout,
+                bytes: bytes.clone(),
+                counters: Arc::clone(&counters),
+            };
+            Box::new(QuicSession::new(connection, config))
+        });
         Self {
             line: Line::new(link, connection, config.write_timeout, &bytes, counters),
             bytes,
@@ -113,6 +129,7 @@ impl<S: StreamLink> ServedConnection<S> {
             in_order: InOrder::default(),
             backlog: Backlog::default(),
             streaming: None,
+            quic,
             pushes,
             peer,
             shared,
@@ -151,6 +168,7 @@ impl<S: StreamLink> ServedConnection<S> {
             if let Some(reason) = self.handle_events(cx, now) {
                 return Poll::Ready(Ok(reason));
             }
+            is_busy |= self.poll_quic(cx, now, may_read);
             is_busy |= self.poll_streams(cx, now).is_ready();
             self.poll_pushes(cx, now);
             if let Poll::Ready(written) = self.line.poll_write(cx, now) {
@@ -178,6 +196,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 && (may_stream || !Streaming::may_send(&self.line.connection));
             // A congested session sleeps until the peer takes something.
             let has_work = self.line.has_unwritten()
+                || self.has_quic_work()
                 || (!self.line.connection.is_congested()
                     && (self.is_held_back || self.calls.is_unwatched()));
             if !is_busy && !has_read && is_held && !has_work {
@@ -211,6 +230,9 @@ impl<S: StreamLink> ServedConnection<S> {
         self.reader.set_default_service(default_service);
         self.line.set_write_timeout(shared.config.write_timeout);
         self.line.connection.set_patience(&shared.session);
+        if let Some(quic) = &mut self.quic {
+            quic.calls.set_write_timeout(shared.config.write_timeout);
+        }
         self.shared = shared;
     }
 
@@ -361,6 +383,11 @@ impl<S: StreamLink> ServedConnection<S> {
 
     fn push(&mut self, now: Instant, delivery: &Delivery) -> Result<(), Error> {
         let frame = event_frame(delivery).map_err(|error| unsent(&error))?;
+        if let Some(quic) = &self.quic
+            && quic.datagrams.try_send(&frame)
+        {
+            return Ok(());
+        }
         let sent = self.line.connection.send(now, frame);
         sent.map_err(|error| unsent(&error))
     }
@@ -382,6 +409,7 @@ impl<S: StreamLink> ServedConnection<S> {
             calls,
             peer,
             shared,
+            quic,
             ..
         } = self;
         // What nobody will read need not be worked out.
@@ -403,6 +431,9 @@ impl<S: StreamLink> ServedConnection<S> {
                     line.flush().await;
                 }
                 line.close().await;
+                if let Some(quic) = quic {
+                    quic.close(&reason, &shared.counters);
+                }
             }
             Err(error @ LineError::WriteTimeout(_)) => {
                 shared.counters.slow_readers.add(1);

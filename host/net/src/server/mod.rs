@@ -8,6 +8,7 @@ mod held;
 mod in_order;
 mod messages;
 mod pushes;
+mod quic;
 mod settings;
 mod socket;
 mod streaming;
@@ -28,6 +29,7 @@ use crate::{
     counters::Counters,
     link::DatagramLink,
     memory::{MemoryListener, MemorySocket},
+    quic::QuicListener,
     shutdown::Shutdown,
     tcp,
     udp::UdpLink,
@@ -78,6 +80,8 @@ pub struct Server<L> {
 pub type TcpServer = Server<TcpListener>;
 /// Over UDP.
 pub type UdpServer = Server<UdpLink>;
+/// Over QUIC.
+pub type QuicServer = Server<QuicListener>;
 /// Over streams in memory.
 pub type MemoryServer = Server<MemoryListener>;
 /// Over datagrams in memory.

@@ -9,7 +9,7 @@ use postern_core::{
 };
 use tokio::io::AsyncWriteExt;
 
-use super::{ServedLink, Server, Settings, connection};
+use super::{ServedLink, Server, ServerConfig, Settings, connection};
 use crate::{
     acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
     counters::Counters,
@@ -18,7 +18,10 @@ use crate::{
 };
 
 /// Serves until `shutdown`; every connection is closed when this returns.
-pub(super) async fn serve<L: Listener + ServedLink>(server: Server<L>, shutdown: Shutdown) {
+pub(super) async fn serve<L>(server: Server<L>, shutdown: Shutdown)
+where
+    L: Listener<Link: StreamLink> + ServedLink,
+{
     let Server { link, settings, .. } = server;
     let counters = Arc::clone(&settings.current().counters);
     let sessions = Arc::new(Sessions {
@@ -27,6 +30,17 @@ pub(super) async fn serve<L: Listener + ServedLink>(server: Server<L>, shutdown:
         counters,
     });
     acceptor::run(link, Plain, sessions, shutdown).await;
+}
+
+impl From<&ServerConfig> for AcceptLimits {
+    fn from(config: &ServerConfig) -> Self {
+        Self {
+            connections_max: config.connections_max,
+            handshakes_max: config.handshakes_max,
+            handshake_timeout: config.handshake_timeout,
+            drain_timeout: config.drain_timeout,
+        }
+    }
 }
 
 /// The sessions of one server.
@@ -38,13 +52,7 @@ struct Sessions {
 
 impl<A: StreamLink, S: StreamLink> Serve<A, S> for Sessions {
     fn limits(&self) -> AcceptLimits {
-        let config = self.settings.current().config;
-        AcceptLimits {
-            connections_max: config.connections_max,
-            handshakes_max: config.handshakes_max,
-            handshake_timeout: config.handshake_timeout,
-            drain_timeout: config.drain_timeout,
-        }
+        AcceptLimits::from(&*self.settings.current().config)
     }
 
     fn counters(&self) -> &Arc<Counters> {
@@ -75,6 +83,6 @@ impl<A: StreamLink, S: StreamLink> Serve<A, S> for Sessions {
         // As if asked for the first time: later changes are changes to this.
         let shared = settings.begin();
         let from = (facts.origin, self.transport);
-        connection::serve(stream, from, shared, settings, shutdown).await;
+        connection::serve(stream, None, from, shared, settings, shutdown).await;
     }
 }

@@ -20,7 +20,7 @@ use tokio::{
 };
 
 pub(crate) use crate::server::Link;
-use crate::{server::ANY, service::Service};
+use crate::{quic, server::ANY, service::Service};
 
 /// A stream without a session of ours on this side.
 pub(crate) type RawStream = Box<dyn Octets>;
@@ -89,6 +89,7 @@ impl Bench {
         let address = self.address();
         match self.target.transport_name() {
             "tcp" => Box::new(TcpStream::connect(address).await.expect("up")),
+            "quic" => Box::new(quic::raw(address).await.0),
             "memory" => Box::new(self.network.connect(address).expect("up")),
             other => panic!("{other} is not a stream"),
         }

@@ -19,6 +19,7 @@ mod clients;
 mod datagrams;
 mod held;
 mod links;
+mod quic;
 #[path = "../server/mod.rs"]
 mod server;
 mod service;

@@ -1,5 +1,7 @@
 //! Every link that a server can have, for the suites that run over each of them.
 
+pub(crate) mod quic;
+
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
     sync::Arc,
@@ -16,6 +18,7 @@ use tokio::task::JoinHandle;
 pub(crate) enum Link {
     Tcp,
     Udp,
+    Quic,
     MemoryStream,
     MemoryDatagram,
 }
@@ -47,6 +50,11 @@ impl Link {
                 let server = UdpServer::bind(at, config, handler, counters).await;
                 let server = server.expect("a free port");
                 let target = Target::udp(server.local_addr());
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::Quic => {
+                let server = quic::server(at, config, handler, counters);
+                let target = quic::target(server.local_addr());
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::MemoryStream => {

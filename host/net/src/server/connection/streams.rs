@@ -36,11 +36,15 @@ impl<S: StreamLink> ServedConnection<S> {
         }
     }
 
-    /// Bytes that streams have made and not queued.
+    /// Bytes that streams have made and that wait outside of the session's queue.
     pub(super) fn blocked_bytes(&self) -> usize {
         self.streaming
             .as_ref()
             .map_or(0, |streaming| streaming.waiting_bytes())
+            + self
+                .quic
+                .as_ref()
+                .map_or(0, |quic| quic.calls.queued_bytes())
     }
 
     /// The streams, if there are any yet.
@@ -57,6 +61,7 @@ impl<S: StreamLink> ServedConnection<S> {
             reader,
             streaming,
             bytes,
+            quic,
             ..
         } = self;
         let streaming = streaming.get_or_insert_with(|| Box::new(Streaming::new(bytes)));
@@ -67,6 +72,7 @@ impl<S: StreamLink> ServedConnection<S> {
             calls,
             reader,
             bytes,
+            call_streams: quic.as_mut().map(|quic| &mut quic.calls),
         };
         (streaming, context)
     }
