@@ -7,8 +7,7 @@ use postern_core::{BoxFuture, Error, Transport};
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 
 use crate::{
-    client::{Client, ClientConfig},
-    dial::{Destination, SessionDialer, Target, unreachable},
+    dial::{Destination, StreamDialer, Target, unreachable},
     link::Listener,
 };
 
@@ -47,26 +46,16 @@ pub async fn dial(address: SocketAddr) -> io::Result<TcpStream> {
     Ok(stream)
 }
 
-impl SessionDialer for TcpDialer {
-    fn name(&self) -> &'static str {
-        Transport::Tcp.name()
-    }
+impl StreamDialer for TcpDialer {
+    const NAME: &'static str = Transport::Tcp.name();
 
-    fn is_stream(&self) -> bool {
-        true
-    }
+    type Link = TcpStream;
 
-    fn dial(
-        &self,
-        destination: &Destination,
-        config: ClientConfig,
-    ) -> BoxFuture<Result<Client, Error>> {
+    fn open(&self, destination: &Destination) -> BoxFuture<Result<TcpStream, Error>> {
         let destination = destination.clone();
         Box::pin(async move {
-            match dial(destination.ip()?).await {
-                Ok(link) => Client::over_stream(link, destination, config).await,
-                Err(error) => Err(unreachable(&destination, error)),
-            }
+            let opened = dial(destination.ip()?).await;
+            opened.map_err(|error| unreachable(&destination, error))
         })
     }
 }

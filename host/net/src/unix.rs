@@ -3,38 +3,25 @@
 use postern_core::{BoxFuture, Error, Transport};
 use tokio::net::UnixStream;
 
-use crate::{
-    client::{Client, ClientConfig},
-    dial::{Destination, SessionDialer, unreachable},
-};
+use crate::dial::{Destination, StreamDialer, unreachable};
 
 /// Opens sessions with a socket of this machine.
 #[derive(Debug)]
 pub struct UnixDialer;
 
-impl SessionDialer for UnixDialer {
-    fn name(&self) -> &'static str {
-        Transport::Unix.name()
-    }
+impl StreamDialer for UnixDialer {
+    const NAME: &'static str = Transport::Unix.name();
 
-    fn is_stream(&self) -> bool {
-        true
-    }
+    type Link = UnixStream;
 
-    fn dial(
-        &self,
-        destination: &Destination,
-        config: ClientConfig,
-    ) -> BoxFuture<Result<Client, Error>> {
+    fn open(&self, destination: &Destination) -> BoxFuture<Result<UnixStream, Error>> {
         let destination = destination.clone();
         Box::pin(async move {
             let Destination::Path(path) = &destination else {
                 return Err(Error::internal(format!("{destination} is no path")));
             };
-            match UnixStream::connect(path.as_str()).await {
-                Ok(link) => Client::over_stream(link, destination, config).await,
-                Err(error) => Err(unreachable(&destination, error)),
-            }
+            let opened = UnixStream::connect(path.as_str()).await;
+            opened.map_err(|error| unreachable(&destination, error))
         })
     }
 }
@@ -50,7 +37,10 @@ mod tests {
     };
 
     use super::*;
-    use crate::{Counters, Pool, PoolConfig, ServerConfig, Shutdown, Target, TcpServer, Upstream};
+    use crate::{
+        Client, ClientConfig, Counters, Pool, PoolConfig, ServerConfig, Shutdown, Target,
+        TcpServer, Upstream,
+    };
 
     /// Answers with what it is sent.
     struct Echo;

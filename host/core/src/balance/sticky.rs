@@ -14,18 +14,12 @@
 //! A member of weight 0 keeps the keys that it has and gets no new ones: it drains. Slow start does
 //! not apply. A call without a key goes by chance and is not remembered.
 
-use std::{
-    fmt,
-    sync::{
-        Arc,
-        atomic::{AtomicU64, Ordering::Relaxed},
-    },
+use std::sync::Arc;
+
+use super::{
+    Balance, BalancerMemory, PickRequest, Set, hash,
+    sticky_table::{StickyTable, half},
 };
-
-use super::{Balance, BalancerMemory, PickRequest, Set, hash};
-
-/// A power of two.
-const SLOTS: usize = 1 << 14;
 
 pub(super) struct Sticky {
     set: Arc<Set>,
@@ -33,9 +27,6 @@ pub(super) struct Sticky {
     hashes: Box<[u64]>,
     table: Arc<StickyTable>,
 }
-
-/// Which member a key has. Upper half of a slot: the key; lower half: the member. 0 is empty.
-pub struct StickyTable(Box<[AtomicU64]>);
 
 impl Sticky {
     pub(super) fn new(set: Arc<Set>, memory: &BalancerMemory) -> Self {
@@ -96,39 +87,6 @@ impl Balance for Sticky {
             ..BalancerMemory::default()
         }
     }
-}
-
-impl StickyTable {
-    fn slot(&self, key: u64) -> Option<&AtomicU64> {
-        self.0.get(hash::place(key << 32, SLOTS))
-    }
-
-    fn find(&self, key: u64) -> Option<u64> {
-        let slot = self.slot(key)?.load(Relaxed);
-        (slot != 0 && half(slot) == half(key)).then_some(slot << 32 >> 32)
-    }
-
-    fn keep(&self, key: u64, member: u64) {
-        if let Some(slot) = self.slot(key) {
-            slot.store(half(key) << 32 | member, Relaxed);
-        }
-    }
-}
-
-impl Default for StickyTable {
-    fn default() -> Self {
-        Self((0..SLOTS).map(|_| AtomicU64::new(0)).collect())
-    }
-}
-
-impl fmt::Debug for StickyTable {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Table of {SLOTS} slots")
-    }
-}
-
-const fn half(number: u64) -> u64 {
-    number >> 32
 }
 
 /// Exponentially distributed with mean 1, for a number that is even over 64 bits.

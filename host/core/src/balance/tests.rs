@@ -1,11 +1,14 @@
 //! What holds for every balancer, whatever it prefers; and what the tests beside each share.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use proptest::prelude::*;
 
 use super::*;
-use crate::testing::{Rng, epoch};
+use crate::{
+    testing::{Rng, epoch},
+    text::Text,
+};
 
 /// A call for everybody, with a key when `key` says so.
 pub(super) fn ask<'a>(rng: &mut Rng, may: &'a dyn Fn(usize) -> bool) -> PickRequest<'a> {

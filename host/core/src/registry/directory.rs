@@ -7,6 +7,7 @@ mod peers;
 mod table;
 #[cfg(test)]
 pub(super) mod tests;
+mod told;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,12 +15,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use admission::key;
 pub use config::{ConfigError, DirectoryConfig};
 pub use error::{RegisterError, RenewError, SyncError};
-use peers::Peer;
-pub use peers::{PeerChange, PeerState};
 use table::Table;
+use told::Peer;
+pub use told::{PeerChange, PeerState, ToldEntry};
 
 use super::{
     entry::Entry,
@@ -47,13 +47,6 @@ pub struct Directory {
     changed: BTreeSet<Text>,
     snapshot: Arc<Snapshot>,
     stats: DirectoryStats,
-}
-
-/// An entry and its lease, as a peer or the configuration tells it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ToldEntry {
-    pub entry: Entry,
-    pub ttl: Option<Ttl>,
 }
 
 /// What became of a registration.
@@ -188,7 +181,7 @@ impl Directory {
         ttl: Ttl,
         left: Duration,
     ) -> Result<Registered, RegisterError> {
-        let key = key(owner, &entry);
+        let key = entry.key(owner);
         let mut registration = self.register(now, owner, entry, Some(ttl))?;
         let expires = now + left.min(ttl.duration());
         self.leases.set(&key, Some(expires));

@@ -17,7 +17,7 @@ use std::{
 
 use super::{
     address::{Address, AddressError},
-    owner::{Incarnation, InstanceId},
+    owner::{EntryKey, Incarnation, InstanceId, Owner},
     value::{self, Params},
     version::Version,
 };
@@ -184,6 +184,14 @@ impl Entry {
             return Err(EntryError::TooLarge { bytes, limit });
         }
         Ok(Self(Arc::new(draft.detached())))
+    }
+
+    /// What names it in the directory when it is `owner`'s.
+    pub(super) fn key(&self, owner: &Owner) -> EntryKey {
+        EntryKey {
+            owner: owner.clone(),
+            instance: self.instance.clone(),
+        }
     }
 
     /// The fields, to change some and check again.

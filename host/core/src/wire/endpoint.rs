@@ -29,6 +29,7 @@
 mod event;
 mod peer;
 mod peer_table;
+mod proof;
 mod receive;
 mod report;
 mod validation;

@@ -16,8 +16,8 @@ use postern_core::{
 };
 
 use super::{
-    ClientConfig, Speak,
     command::StreamRequest,
+    config::{ClientConfig, Speak},
     dispatch::{Dispatch, Machine, Unsent},
     streaming::{StreamCarriers, Streaming},
 };

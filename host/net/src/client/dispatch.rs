@@ -20,8 +20,8 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::{
     command::{Command, StreamRequest},
     exchange::{Answer, Exchange, Matched, Order},
+    failure::{lost, unanswered},
     life::Life,
-    lost, unanswered,
 };
 use crate::dial::Destination;
 

@@ -1,11 +1,14 @@
 //! A client: one session to one peer, shared by any number of concurrent calls.
 
 mod command;
+mod config;
 mod connection;
 mod dispatch;
 mod events;
 mod exchange;
+mod failure;
 mod life;
+mod liveness;
 mod socket;
 mod streaming;
 
@@ -21,62 +24,32 @@ use std::{
 };
 
 use postern_core::{
-    Blame, Body, BoxFuture, Call, Error, Handler, Kind, Reply, Retry,
+    Blame, Body, BoxFuture, Call, Error, Handler, Kind, Reply,
     bounded::BoundedHandler,
     event::{Mailbox, QueueBounds},
     vsp::Payload,
-    wire::{Dialect, Features, Link, RetryConfig, SessionConfig},
+    wire::{Dialect, Features, Link},
 };
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
-pub use self::events::Events;
 use self::{
     command::{Answered, Command, Request, StreamRequest},
     dispatch::{Dispatch, Established},
+    failure::{lost, unanswered},
     life::Life,
 };
+pub use self::{
+    config::{ClientConfig, Speak},
+    events::Events,
+};
 use crate::{
-    counters::Counters,
     dial::{Destination, Target},
     driver::{self, Alarm},
     late,
     link::{DatagramLink, StreamLink},
     quic::QuicLink,
 };
-
-/// How a client speaks and how long it waits.
-#[derive(Debug, Clone)]
-pub struct ClientConfig {
-    /// `hello` is set by `speak`.
-    pub session: SessionConfig,
-    pub speak: Speak,
-    /// Until the session is established. Default 5 s.
-    pub connect_timeout: Duration,
-    /// For calls without a deadline. Default 30 s, as every operation of the published crate.
-    pub call_timeout: Duration,
-    /// Calls under way; more wait for their turn. Default 1024.
-    pub calls_in_flight_max: usize,
-    /// A peer that takes no octet for this long counts as gone. Default 30 s.
-    pub write_timeout: Duration,
-    /// Repetitions of what a datagram peer does not acknowledge.
-    pub retry: RetryConfig,
-    /// Events that may wait for whoever reads `Client::events`. Default 1,024 and 8 MiB.
-    pub events: QueueBounds,
-    pub counters: Arc<Counters>,
-}
-
-/// Which dialect a client wants.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum Speak {
-    /// HELLO, and the base dialect when nothing in the peer's answer is a WELCOME.
-    #[default]
-    Auto,
-    /// No HELLO; one call at a time, as the published easy layer does.
-    Base,
-    /// HELLO, and an error when no WELCOME comes.
-    Vsp,
-}
 
 /// A session with one peer. Clones share it. Dropping the last clone cuts it; `close` ends it in
 /// order. A client whose session has ended answers every call with `unavailable`.
@@ -108,22 +81,6 @@ struct Ends {
     dialect: watch::Receiver<Dialect>,
     life: watch::Receiver<Life>,
     events: Arc<Mailbox>,
-}
-
-impl Default for ClientConfig {
-    fn default() -> Self {
-        Self {
-            session: SessionConfig::default(),
-            speak: Speak::Auto,
-            connect_timeout: Duration::from_secs(5),
-            call_timeout: Duration::from_secs(30),
-            calls_in_flight_max: 1024,
-            write_timeout: Duration::from_secs(30),
-            retry: RetryConfig::default(),
-            events: QueueBounds::default(),
-            counters: Arc::default(),
-        }
-    }
 }
 
 impl Client {
@@ -410,18 +367,4 @@ fn dispatch(destination: &Destination, bounds: QueueBounds) -> (Dispatch, Ends) 
         Dispatch::new(destination.clone(), receiver, events, established, told),
         ends,
     )
-}
-
-/// The session ended before anything of a call was sent.
-fn lost(peer: &dyn fmt::Display, reason: &dyn fmt::Display) -> Error {
-    Error::unavailable(
-        Blame::Upstream,
-        format!("session with {peer} ended: {reason}"),
-    )
-}
-
-/// The session ended, and the peer may have begun the call.
-fn unanswered(peer: &dyn fmt::Display, reason: &dyn fmt::Display) -> Error {
-    let message = format!("session with {peer} ended before it answered: {reason}");
-    Error::unavailable(Blame::Upstream, message).with_retry(Retry::IfIdempotent)
 }

@@ -21,8 +21,8 @@ use postern_core::{
 };
 
 use super::{
-    ClientConfig, Speak,
     command::StreamRequest,
+    config::{ClientConfig, Speak},
     dispatch::{Dispatch, Machine, Unsent},
     lost,
 };

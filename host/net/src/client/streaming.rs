@@ -16,7 +16,7 @@ use postern_core::{
 use super::{
     command::{Answered, StreamRequest},
     exchange::Answer,
-    lost, unanswered,
+    failure::{lost, unanswered},
 };
 use crate::{
     dial::Destination,

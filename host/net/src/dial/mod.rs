@@ -16,7 +16,7 @@ use postern_core::{
     transport::{AddressForm, list},
 };
 
-pub(crate) use self::target::unreachable;
+pub(crate) use self::target::{StreamDialer, unreachable};
 pub use self::{
     destination::Destination,
     target::{SessionDialer, Target},

@@ -5,7 +5,10 @@ use std::{fmt, sync::Arc};
 use postern_core::{Blame, BoxFuture, Error};
 
 use super::destination::Destination;
-use crate::client::{Client, ClientConfig};
+use crate::{
+    client::{Client, ClientConfig},
+    link::StreamLink,
+};
 
 /// Opens VSTP sessions over one transport.
 pub trait SessionDialer: fmt::Debug + Send + Sync {
@@ -23,6 +26,36 @@ pub trait SessionDialer: fmt::Debug + Send + Sync {
         destination: &Destination,
         config: ClientConfig,
     ) -> BoxFuture<Result<Client, Error>>;
+}
+
+/// Opens sessions that are streams, each on a link of its own.
+pub(crate) trait StreamDialer: fmt::Debug + Send + Sync {
+    /// As `SessionDialer::name`.
+    const NAME: &'static str;
+
+    type Link: StreamLink;
+
+    /// Opens a link to `destination`. Fails as `SessionDialer::dial`.
+    fn open(&self, destination: &Destination) -> BoxFuture<Result<Self::Link, Error>>;
+}
+
+impl<D: StreamDialer> SessionDialer for D {
+    fn name(&self) -> &'static str {
+        D::NAME
+    }
+
+    fn is_stream(&self) -> bool {
+        true
+    }
+
+    fn dial(
+        &self,
+        destination: &Destination,
+        config: ClientConfig,
+    ) -> BoxFuture<Result<Client, Error>> {
+        let (opening, destination) = (self.open(destination), destination.clone());
+        Box::pin(async move { Client::over_stream(opening.await?, destination, config).await })
+    }
 }
 
 /// Whom to open sessions with, and how.

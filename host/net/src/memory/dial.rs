@@ -1,42 +1,54 @@
 //! Sessions over a network in memory.
 
+use std::{net::SocketAddr, sync::Arc};
+
 use postern_core::{BoxFuture, Error};
 
-use super::Network;
+use super::{MemoryStream, Network};
 use crate::{
     client::{Client, ClientConfig},
-    dial::{Destination, SessionDialer, unreachable},
+    dial::{Destination, SessionDialer, StreamDialer, Target, unreachable},
 };
 
 /// Opens sessions over streams of a network.
 #[derive(Debug)]
-pub(super) struct StreamDialer(pub(super) Network);
+struct MemoryStreamDialer(Network);
 
 /// Opens sessions over datagrams of a network.
 #[derive(Debug)]
-pub(super) struct DatagramDialer(pub(super) Network);
+struct DatagramDialer(Network);
 
-impl SessionDialer for StreamDialer {
-    fn name(&self) -> &'static str {
-        "memory"
+impl Network {
+    /// A client's way to the listener at `address`.
+    #[must_use]
+    pub fn target(&self, address: SocketAddr) -> Target {
+        Target::new(
+            Arc::new(MemoryStreamDialer(self.clone())),
+            Destination::Ip(address),
+        )
     }
 
-    fn is_stream(&self) -> bool {
-        true
+    /// A client's way to the datagram socket at `address`.
+    #[must_use]
+    pub fn datagram_target(&self, address: SocketAddr) -> Target {
+        Target::new(
+            Arc::new(DatagramDialer(self.clone())),
+            Destination::Ip(address),
+        )
     }
+}
 
-    fn dial(
-        &self,
-        destination: &Destination,
-        config: ClientConfig,
-    ) -> BoxFuture<Result<Client, Error>> {
-        let (network, destination) = (self.0.clone(), destination.clone());
-        Box::pin(async move {
-            match network.connect(destination.ip()?) {
-                Ok(link) => Client::over_stream(link, destination, config).await,
-                Err(error) => Err(unreachable(&destination, error)),
-            }
-        })
+impl StreamDialer for MemoryStreamDialer {
+    const NAME: &'static str = "memory";
+
+    type Link = MemoryStream;
+
+    fn open(&self, destination: &Destination) -> BoxFuture<Result<MemoryStream, Error>> {
+        let connected = destination.ip().and_then(|address| {
+            let connected = self.0.connect(address);
+            connected.map_err(|error| unreachable(destination, error))
+        });
+        Box::pin(std::future::ready(connected))
     }
 }
 

@@ -18,16 +18,9 @@ use parking_lot::Mutex;
 use postern_core::testing::Rng;
 use tokio::sync::mpsc;
 
-use self::{
-    datagram::Inbox,
-    dial::{DatagramDialer, StreamDialer},
-    stream::Pipe,
-};
+use self::{datagram::Inbox, stream::Pipe};
 pub use self::{datagram::MemorySocket, stream::MemoryStream};
-use crate::{
-    dial::{Destination, Target},
-    link::Listener,
-};
+use crate::link::Listener;
 
 /// Connections that wait for `MemoryListener::accept`, as in a TCP backlog.
 const BACKLOG: usize = 128;
@@ -130,24 +123,6 @@ impl Network {
         state.pipes.retain(|pipe| pipe.strong_count() > 0);
         state.pipes.extend(near.pipes());
         Ok(near)
-    }
-
-    /// A client's way to the listener at `address`.
-    #[must_use]
-    pub fn target(&self, address: SocketAddr) -> Target {
-        Target::new(
-            Arc::new(StreamDialer(self.clone())),
-            Destination::Ip(address),
-        )
-    }
-
-    /// A client's way to the datagram socket at `address`.
-    #[must_use]
-    pub fn datagram_target(&self, address: SocketAddr) -> Target {
-        Target::new(
-            Arc::new(DatagramDialer(self.clone())),
-            Destination::Ip(address),
-        )
     }
 
     /// A datagram socket at an address of its own.

@@ -6,11 +6,11 @@ use std::{sync::Arc, time::Instant};
 use tokio::sync::oneshot;
 
 use super::{
-    Shared,
     accounting::{Answered, HostId},
     host::{SessionKey, Ticket},
     refusal::{Refusal, Shortage},
     session::Session,
+    shared::Shared,
 };
 use crate::client::Client;
 

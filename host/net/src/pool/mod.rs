@@ -8,39 +8,29 @@ mod host;
 mod lease;
 mod refusal;
 mod session;
+mod session_task;
+mod shared;
 mod snapshot;
 
 use std::{
-    collections::HashMap,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use parking_lot::Mutex;
 use postern_core::Error;
-use tokio::{
-    runtime,
-    sync::{Notify, oneshot},
-};
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio::{runtime, sync::oneshot};
 
 pub(crate) use self::lease::Lease;
 use self::{
-    accounting::{Accounting, Admission, HostId, Step},
-    host::{SessionKey, Ticket},
+    accounting::{Admission, HostId},
     lease::Place,
-    refusal::Refusal,
-    session::Session,
+    shared::{Shared, key_of},
 };
 pub use self::{
     config::{PoolConfig, PoolConfigError},
     snapshot::{HostSnapshot, PoolSnapshot},
 };
-use crate::{
-    client::ClientConfig,
-    dial::{Destination, Target},
-    driver,
-};
+use crate::{client::ClientConfig, dial::Target, driver};
 
 /// The sessions of all upstreams of a gateway, within the limits of its `PoolConfig`.
 ///
@@ -67,36 +57,6 @@ struct Owner {
     shared: Arc<Shared>,
 }
 
-#[derive(Debug)]
-struct Shared {
-    state: Mutex<State>,
-    config: PoolConfig,
-    client: ClientConfig,
-    runtime: runtime::Handle,
-    tasks: TaskTracker,
-    cut: CancellationToken,
-    /// An address has failed: its next attempt may be due sooner than anything else.
-    wake: Notify,
-}
-
-#[derive(Debug)]
-struct State {
-    accounting: Accounting<Session>,
-    waiting: HashMap<Ticket, oneshot::Sender<Result<Lease, Refusal>>>,
-    targets: HashMap<HostId, Target>,
-    by_target: HashMap<TargetKey, HostId>,
-}
-
-/// Sessions are shared by those who dial the same in the same way.
-type TargetKey = (&'static str, Destination);
-
-/// What was decided about a call that waited.
-struct Settled {
-    /// None when nobody waits any more.
-    sender: Option<oneshot::Sender<Result<Lease, Refusal>>>,
-    outcome: Result<Lease, Refusal>,
-}
-
 impl Pool {
     /// A pool whose sessions speak as `client` says. `connect_timeout` and `calls_in_flight_max`, and
     /// keep-alive, idle and drain times of the session, are those of `config`.
@@ -119,20 +79,7 @@ impl Pool {
         client.session.keep_alive = None;
         client.session.idle_timeout = None;
         client.session.drain_timeout = config.drain_timeout;
-        let shared = Arc::new(Shared {
-            state: Mutex::new(State {
-                accounting: Accounting::new(config.clone()),
-                waiting: HashMap::new(),
-                targets: HashMap::new(),
-                by_target: HashMap::new(),
-            }),
-            config,
-            client,
-            runtime: runtime::Handle::current(),
-            tasks: TaskTracker::new(),
-            cut: CancellationToken::new(),
-            wake: Notify::new(),
-        });
+        let shared = Arc::new(Shared::new(config, client, runtime::Handle::current()));
         let upkeep = upkeep(Arc::clone(&shared));
         shared.tasks.spawn_on(upkeep, &shared.runtime);
         let owner = Arc::new(Owner { shared });
@@ -261,80 +208,6 @@ impl Drop for Owner {
     fn drop(&mut self) {
         self.shared.cut.cancel();
     }
-}
-
-impl State {
-    fn forget(&mut self, id: HostId) {
-        if self.accounting.forget(id)
-            && let Some(target) = self.targets.remove(&id)
-        {
-            let key = key_of(&target);
-            self.by_target.remove(&key);
-        }
-    }
-}
-
-impl Shared {
-    /// Changes the state and carries out what follows from it.
-    fn update<R>(self: &Arc<Self>, change: impl FnOnce(&mut State, Instant) -> R) -> R {
-        let now = driver::now();
-        let mut state = self.state.lock();
-        let result = change(&mut state, now);
-        let steps = state.accounting.take_steps();
-        if state.accounting.is_closed() {
-            self.wake.notify_one();
-        }
-        if steps.is_empty() {
-            return result;
-        }
-        // What is granted is handed over without the lock: whoever waited may have gone, and then
-        // the lease comes back here.
-        let settled: Vec<_> = steps
-            .into_iter()
-            .filter_map(|step| self.carry_out(&mut state, step))
-            .collect();
-        drop(state);
-        for Settled { sender, outcome } in settled {
-            drop(sender.map(|sender| sender.send(outcome)));
-        }
-        result
-    }
-
-    /// Whether no call is under way on a session.
-    fn is_idle(&self, id: HostId, key: SessionKey) -> bool {
-        let state = self.state.lock();
-        let host = state.accounting.host(id);
-        host.is_none_or(|host| host.n_calls_on(key) == 0)
-    }
-
-    fn carry_out(self: &Arc<Self>, state: &mut State, step: Step<Session>) -> Option<Settled> {
-        match step {
-            Step::Connect(id, key) => {
-                let target = state.targets.get(&id)?.clone();
-                let task = session::run(Arc::clone(self), id, key, target);
-                self.tasks.spawn_on(task, &self.runtime);
-                None
-            }
-            Step::Grant(ticket, id, key, session) => {
-                let sender = state.waiting.remove(&ticket);
-                let outcome = Ok(Lease::new(Arc::clone(self), id, key, session));
-                Some(Settled { sender, outcome })
-            }
-            Step::Refuse(ticket, refusal) => {
-                let sender = state.waiting.remove(&ticket);
-                let outcome = Err(refusal);
-                Some(Settled { sender, outcome })
-            }
-            Step::Close(session) => {
-                session.close.cancel();
-                None
-            }
-        }
-    }
-}
-
-fn key_of(target: &Target) -> TargetKey {
-    (target.transport_name(), target.destination().clone())
 }
 
 /// Does what is due by time alone until the pool is closed.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use super::{PoolConfig, State};
+use super::{PoolConfig, shared::State};
 use crate::dial::Destination;
 
 /// All addresses of a pool at one moment.

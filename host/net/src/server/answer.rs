@@ -9,7 +9,7 @@ use postern_core::{
     wire::Frame,
 };
 
-use super::Shared;
+use super::settings::Shared;
 use crate::calls::Outcome;
 
 /// Collects replies that flow: one frame is all that a datagram link has for one. Messages are left

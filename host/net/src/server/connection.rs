@@ -23,12 +23,12 @@ use postern_core::{
 
 use self::backlog::Backlog;
 use super::{
-    Settings, Shared,
     answer::unsent,
     frames::{self, Seen},
     in_order::{InOrder, Position},
     messages::{self, Message},
     pushes::{Pushes, has_room},
+    settings::{Settings, Shared},
     streaming::{StreamReply, Streaming},
 };
 use crate::{

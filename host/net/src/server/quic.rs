@@ -4,7 +4,11 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
 use postern_core::Transport;
 
-use super::{ServedLink, Server, Settings, connection};
+use super::{
+    connection,
+    served::{ServedLink, Server},
+    settings::Settings,
+};
 use crate::{
     acceptor::{self, AcceptLimits, ConnectionFacts, Serve},
     counters::Counters,

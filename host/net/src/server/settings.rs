@@ -11,7 +11,7 @@ use postern_core::{
 };
 use tokio::sync::watch;
 
-use super::ServerConfig;
+use super::config::ServerConfig;
 use crate::counters::Counters;
 
 /// What all connections of a server share.

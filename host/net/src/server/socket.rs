@@ -22,19 +22,50 @@ use postern_core::{
 };
 use tokio::task::{AbortHandle, Id};
 
-use super::{ServedLink, Server, Settings, Shared, answer::collecting, pushes::Pushes};
+use super::{
+    answer::collecting,
+    pushes::Pushes,
+    served::{ServedLink, Server},
+    settings::{Settings, Shared},
+};
 use crate::{
     ConnectionBytes,
     calls::Calls,
     driver::{self, Socket},
     link::{Datagram, DatagramLink},
+    memory::MemorySocket,
     shutdown::Shutdown,
+    udp::UdpLink,
 };
 
 /// Rounds of receive, answer, send before other tasks of the thread have their turn.
 const ROUNDS_MAX: usize = 8;
 /// Calls of all peers together, as a multiple of what one peer may have.
 const CALLS_FACTOR: usize = 16;
+
+impl ServedLink for UdpLink {
+    const TRANSPORT: Transport = Transport::Udp;
+
+    fn served_at(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    async fn serve(server: Server<Self>, shutdown: Shutdown) {
+        serve(server, shutdown).await;
+    }
+}
+
+impl ServedLink for MemorySocket {
+    const TRANSPORT: Transport = Transport::Memory;
+
+    fn served_at(&self) -> io::Result<SocketAddr> {
+        Ok(self.address())
+    }
+
+    async fn serve(server: Server<Self>, shutdown: Shutdown) {
+        serve(server, shutdown).await;
+    }
+}
 
 /// Serves all peers of one socket until `shutdown`.
 pub(super) async fn serve<L: DatagramLink + ServedLink>(server: Server<L>, shutdown: Shutdown) {

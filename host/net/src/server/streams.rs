@@ -1,21 +1,51 @@
 //! VSTP on stream links: what the acceptor serves.
 
-use std::sync::Arc;
+use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::BytesMut;
 use postern_core::{
     Headers, Transport,
     wire::{Frame, FrameType},
 };
-use tokio::io::AsyncWriteExt;
+use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-use super::{ServedLink, Server, ServerConfig, Settings, connection};
+use super::{
+    config::ServerConfig,
+    connection,
+    served::{ServedLink, Server},
+    settings::Settings,
+};
 use crate::{
     acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
     counters::Counters,
     link::{Listener, StreamLink},
+    memory::MemoryListener,
     shutdown::Shutdown,
 };
+
+impl ServedLink for TcpListener {
+    const TRANSPORT: Transport = Transport::Tcp;
+
+    fn served_at(&self) -> io::Result<SocketAddr> {
+        self.local_addr()
+    }
+
+    async fn serve(server: Server<Self>, shutdown: Shutdown) {
+        serve(server, shutdown).await;
+    }
+}
+
+impl ServedLink for MemoryListener {
+    const TRANSPORT: Transport = Transport::Memory;
+
+    fn served_at(&self) -> io::Result<SocketAddr> {
+        Ok(self.local_addr())
+    }
+
+    async fn serve(server: Server<Self>, shutdown: Shutdown) {
+        serve(server, shutdown).await;
+    }
+}
 
 /// Serves until `shutdown`; every connection is closed when this returns.
 pub(super) async fn serve<L>(server: Server<L>, shutdown: Shutdown)

@@ -21,7 +21,7 @@ impl Directory {
         owner: &Owner,
         entry: &Entry,
     ) -> Result<(), RegisterError> {
-        let held = self.table.get(&key(owner, entry));
+        let held = self.table.get(&entry.key(owner));
         let held = held.map(|line| line.record.entry.incarnation);
         match held {
             Some(held) if entry.incarnation < held => Err(RegisterError::StaleIncarnation {
@@ -52,7 +52,7 @@ impl Directory {
             let instance = entry.instance.clone();
             return Err(RegisterError::HeldByAnother { instance });
         }
-        if self.table.get(&key(owner, entry)).is_none() {
+        if self.table.get(&entry.key(owner)).is_none() {
             self.check_room(owner, usize::from(squatter.is_some()))?;
         }
         Ok(squatter)
@@ -67,7 +67,7 @@ impl Directory {
         ttl: Option<Ttl>,
     ) -> Result<Registered, RegisterError> {
         let squatter = self.check_entry(owner, &entry, ttl)?;
-        let key = key(owner, &entry);
+        let key = entry.key(owner);
         if let Some(owner) = squatter {
             // What the operator runs goes before a stranger who took its name.
             let instance = key.instance.clone();
@@ -158,7 +158,7 @@ impl Directory {
         entry: Entry,
         ttl: Option<Ttl>,
     ) -> RegisterChange {
-        let key = key(owner, &entry);
+        let key = entry.key(owner);
         let before = self.table.get(&key).map(|line| Arc::clone(&line.record));
         if let Some(before) = &before
             && before.entry == entry
@@ -245,12 +245,5 @@ impl Directory {
             return Err(RenewError::StaleIncarnation { given, held });
         }
         Ok(key)
-    }
-}
-
-pub(super) fn key(owner: &Owner, entry: &Entry) -> EntryKey {
-    EntryKey {
-        owner: owner.clone(),
-        instance: entry.instance.clone(),
     }
 }

@@ -16,43 +16,17 @@
 use std::time::Instant;
 
 use super::{
-    Directory, RegisterChange, RegisterError, Replaced, SyncError, ToldEntry, admission::key,
+    Directory, PeerChange, PeerState, RegisterChange, RegisterError, Replaced, SyncError, ToldEntry,
 };
 use crate::{
     registry::{
         entry::Entry,
         lease::Ttl,
-        owner::{EntryKey, InstanceId, Owner},
+        owner::{EntryKey, Owner},
         watch::Cursor,
     },
     text::Text,
 };
-
-/// What became of one entry of a peer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum PeerChange {
-    Put(ToldEntry),
-    Removed(InstanceId),
-}
-
-/// How things stand with a peer, for operators.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct PeerState {
-    pub is_connected: bool,
-    /// Since when what it told is stale.
-    pub lost_at: Option<Instant>,
-    /// Up to where its changes are known. `None`: fetch its snapshot.
-    pub cursor: Option<Cursor>,
-    pub n_entries: usize,
-}
-
-/// What is known of a peer.
-#[derive(Debug, Default)]
-pub(super) struct Peer {
-    is_connected: bool,
-    lost_at: Option<Instant>,
-    cursor: Option<Cursor>,
-}
 
 impl Directory {
     /// A session with the peer stands. Ask it for its changes since `peer(name).cursor`, or for its
@@ -169,7 +143,7 @@ impl Directory {
         entry: Entry,
         ttl: Option<Ttl>,
     ) -> Result<RegisterChange, RegisterError> {
-        if self.table.get(&key(owner, &entry)).is_none() {
+        if self.table.get(&entry.key(owner)).is_none() {
             self.check_room(owner, 0)?;
         }
         Ok(self.put(now, owner, entry, ttl))
