@@ -92,7 +92,7 @@ async fn run<S: StreamLink>(
             dispatch.end(&reason);
             driver.line.close().await;
             if let Some(quic) = driver.quic {
-                quic.close(&reason, &counters);
+                quic.close(&reason);
             }
         }
         Err(error) => {

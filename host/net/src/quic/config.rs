@@ -7,6 +7,8 @@ use quinn::{
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
 
+use super::congestion::CongestionConfig;
+
 /// The application protocol that both ends must agree on (ALPN, RFC 7301).
 pub const ALPN: &[u8] = b"vstp";
 
@@ -17,8 +19,9 @@ pub struct QuicConfig {
     /// connection. Shorter than `idle_timeout`. Default 60 s, as the documents have it; `None` never.
     /// A session of the full dialect says PING by itself, see `SessionConfig::keep_alive`.
     pub keep_alive: Option<Duration>,
-    /// The connection is over when nothing came for this long; the shorter of what both ends want
-    /// counts. Default 300 s, as a session has.
+    /// The connection is over when nothing came for this long: its peer is gone, for `keep_alive` would
+    /// have been answered. The shorter of what both ends want counts. Default 90 s. A session that is
+    /// idle ends by itself, see `SessionConfig::idle_timeout`.
     pub idle_timeout: Duration,
     /// Streams of calls that the peer may have open. A call that finds none free goes over the
     /// session's own stream. Default 256, as many as a session may have streaming calls.
@@ -65,7 +68,7 @@ impl Default for QuicConfig {
     fn default() -> Self {
         Self {
             keep_alive: Some(Duration::from_secs(60)),
-            idle_timeout: Duration::from_secs(300),
+            idle_timeout: Duration::from_secs(90),
             call_streams_max: 256,
             stream_window_bytes: 512 * 1024,
             window_bytes: 1024 * 1024,
@@ -111,6 +114,7 @@ impl QuicConfig {
         let n_streams = self.call_streams_max.saturating_add(n_session_streams);
         let mut transport = TransportConfig::default();
         transport
+            .congestion_controller_factory(Arc::new(CongestionConfig::default()))
             .keep_alive_interval(self.keep_alive)
             .max_idle_timeout(Some(idle))
             .max_concurrent_bidi_streams(VarInt::from_u32(n_streams))

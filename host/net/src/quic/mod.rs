@@ -11,6 +11,7 @@
 mod call_streams;
 mod code;
 mod config;
+mod congestion;
 mod datagrams;
 mod dialer;
 mod link;

@@ -432,12 +432,16 @@ impl<S: StreamLink> ServedConnection<S> {
                 }
                 line.close().await;
                 if let Some(quic) = quic {
-                    quic.close(&reason, &shared.counters);
+                    quic.close(&reason);
                 }
             }
             Err(error @ LineError::WriteTimeout(_)) => {
                 shared.counters.slow_readers.add(1);
                 tracing::warn!(%address, %error, "session closed");
+                if let Some(quic) = quic {
+                    let (messages, bytes) = line.connection.queued();
+                    quic.close(&CloseReason::SlowReader { messages, bytes });
+                }
             }
             Err(error @ (LineError::Io(_) | LineError::Cut(_))) => {
                 tracing::debug!(%address, %error, "session lost")
