@@ -1,11 +1,12 @@
 //! What both ends of a QUIC connection may be told, and what quinn is made of it.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::Ipv4Addr, sync::Arc, time::Duration};
 
 use quinn::{
     IdleTimeout, TransportConfig, VarInt,
     crypto::rustls::{QuicClientConfig, QuicServerConfig},
 };
+use rustls::{pki_types::ServerName, quic::Version};
 
 use super::congestion::CongestionConfig;
 
@@ -139,6 +140,10 @@ impl QuicConfig {
         let mut tls = tls.clone();
         tls.alpn_protocols = vec![ALPN.to_vec()];
         tls.max_early_data_size = 0;
+        let tls = Arc::new(tls);
+        // What it refuses would otherwise be refused with every connection.
+        rustls::quic::ServerConnection::new(Arc::clone(&tls), Version::V1, Vec::new())
+            .map_err(|_| QuicConfigError::Tls13)?;
         let crypto = QuicServerConfig::try_from(tls).map_err(|_| QuicConfigError::Tls13)?;
         let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         server
@@ -161,6 +166,10 @@ impl QuicConfig {
         let mut tls = tls.clone();
         tls.alpn_protocols = vec![ALPN.to_vec()];
         tls.enable_early_data = false;
+        let tls = Arc::new(tls);
+        let nobody = ServerName::IpAddress(Ipv4Addr::LOCALHOST.into());
+        rustls::quic::ClientConnection::new(Arc::clone(&tls), Version::V1, nobody, Vec::new())
+            .map_err(|_| QuicConfigError::Tls13)?;
         let crypto = QuicClientConfig::try_from(tls).map_err(|_| QuicConfigError::Tls13)?;
         let mut client = quinn::ClientConfig::new(Arc::new(crypto));
         client.transport_config(Arc::new(self.transport(0)?));

@@ -89,7 +89,7 @@ impl Bench {
         let address = self.address();
         match self.target.transport_name() {
             "tcp" => Box::new(TcpStream::connect(address).await.expect("up")),
-            "quic" => Box::new(quic::raw(address).await.0),
+            "quic" => Box::new(quic::raw(address).await),
             "memory" => Box::new(self.network.connect(address).expect("up")),
             other => panic!("{other} is not a stream"),
         }

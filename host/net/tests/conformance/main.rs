@@ -20,6 +20,8 @@ mod datagrams;
 mod held;
 mod links;
 mod quic;
+#[path = "../server/relay.rs"]
+mod relay;
 #[path = "../server/mod.rs"]
 mod server;
 mod service;
