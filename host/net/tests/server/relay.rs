@@ -67,6 +67,7 @@ impl Direction {
         self.is_cut.store(is_cut, Ordering::SeqCst);
     }
 
+    #[allow(dead_code, reason = "not every suite that has a relay counts")]
     pub(crate) fn n_large_lost(&self) -> usize {
         self.n_large_lost.load(Ordering::SeqCst)
     }

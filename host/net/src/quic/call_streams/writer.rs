@@ -3,7 +3,10 @@
 use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use postern_core::{Error, Kind, wire::Frame};
+use postern_core::{
+    Error, Kind,
+    wire::{Frame, Role},
+};
 use quinn::{SendStream, StreamId, VarInt, WriteError};
 use tokio::time::timeout;
 
@@ -135,10 +138,14 @@ impl Drop for Writer {
 }
 
 impl WriteFault {
-    /// What the call is told; none where the peer only wants no more of it.
+    /// What the call is told; none where it can go on. A server that wants no more of a request may
+    /// answer all the same; a client that wants no more of a reply has ended the call.
     pub(super) fn error(&self, party: Party) -> Option<Error> {
+        let wants_no_more = *self == Self::Stopped(code::NO_ERROR.into_inner());
+        if wants_no_more && party == Party(Role::Client) {
+            return None;
+        }
         let kind = match self {
-            Self::Stopped(code) if *code == code::NO_ERROR.into_inner() => return None,
             Self::Stopped(code) => VarInt::from_u64(*code)
                 .ok()
                 .and_then(code::kind_of)

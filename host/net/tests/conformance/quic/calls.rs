@@ -103,8 +103,8 @@ async fn a_stream_that_is_not_read_leaves_ninety_nine_others() {
     transport.stream_receive_window(VarInt::from_u32(64 * 1024));
     let peer = bench.peer_with(transport).await;
     let unread = peer.call("unread", "endless", 1 << 30).await;
-    // As much as the window of the stream holds, and what may wait for it.
-    until(|| bench.service.n_made.load(Ordering::SeqCst) >= 100).await;
+    // As much as the window of the stream holds.
+    until(|| bench.service.n_made.load(Ordering::SeqCst) >= 60).await;
     let n_made = bench.service.n_made.load(Ordering::SeqCst);
     for n in 0..99 {
         let id = n.to_string();
@@ -124,7 +124,7 @@ async fn a_stream_that_is_not_read_leaves_ninety_nine_others() {
     assert!(n_more < 100, "{n_more} KiB were made for who reads nothing");
     drop(unread);
     until(|| bench.service.n_dropped.load(Ordering::SeqCst) == 1).await;
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -159,7 +159,7 @@ async fn a_peer_has_so_many_streams_and_the_next_call_is_refused_by_name() {
     let call = peer.call("another", "many", 1).await.all().await;
     assert_eq!(text(&call[call.len() - 1], "status"), "success");
     drop(calls);
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -181,7 +181,7 @@ async fn a_unary_call_is_answered_on_a_stream_that_the_server_opens() {
     let kinds: Vec<_> = frames.iter().map(|frame| text(frame, "stream")).collect();
     assert_eq!(kinds, ["open", "item", "item", "end"]);
     assert_eq!(peer.echo("x").await, "x");
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]

@@ -76,7 +76,7 @@ async fn certificates_are_replaced_between_two_connections() {
     );
     first.close().await;
     second.close().await;
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -130,7 +130,7 @@ async fn there_is_no_early_data_even_where_tls_allows_it() {
         super::send(&mut session, &Frame::new(FrameType::Ping)).await;
         assert_eq!(recv_frame(&mut session).await.kind, FrameType::Pong);
     }
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -212,8 +212,7 @@ async fn addresses_are_proved_by_retry_while_many_handshakes_wait() {
         client.close().await;
     }
     waiting.abort();
-    bench.shutdown.end();
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -266,7 +265,7 @@ async fn closed_after(does: impl AsyncFnOnce(&QuicBench, &mut super::RawPeer)) -
     let mut peer = bench.peer().await;
     does(&bench, &mut peer).await;
     let closed = within(SOON, peer.connection.closed()).await;
-    bench.stop().await;
+    bench.end().await;
     match closed {
         ConnectionError::ApplicationClosed(close) => {
             let reason = String::from_utf8_lossy(&close.reason).into_owned();

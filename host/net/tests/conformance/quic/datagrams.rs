@@ -20,7 +20,7 @@ async fn an_event_that_comes_as_a_datagram_is_published() {
     peer.connection.send_datagram(octets).expect("it fits");
     until(|| bench.n_calls() == 1).await;
     assert_eq!(peer.echo("x").await, "x");
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -52,7 +52,7 @@ async fn whatever_else_comes_as_a_datagram_is_counted_and_dropped() {
     })
     .await;
     assert_eq!((bench.n_calls(), &*peer.echo("x").await), (0, "x"));
-    bench.stop().await;
+    bench.end().await;
 }
 
 /// While its calls are at their limit a peer's events are not read; those beyond the buffer are lost,
@@ -88,7 +88,7 @@ async fn a_flood_of_datagrams_is_bounded_and_counted() {
     assert!(n_events <= BUFFER / 1000, "{n_events} events");
     let counters = std::sync::Arc::clone(&bench.counters);
     drop((peer, call));
-    bench.stop().await;
+    bench.end().await;
     let n_dropped = counters.datagrams_dropped.value();
     assert!(n_dropped > 100, "{n_dropped} dropped");
 }
@@ -102,5 +102,5 @@ async fn who_offers_no_datagrams_is_sent_none() {
     let bench = QuicBench::serve_with(ServerConfig::default(), quic).await;
     let peer = bench.peer().await;
     assert_eq!(peer.connection.max_datagram_size(), None);
-    bench.stop().await;
+    bench.end().await;
 }

@@ -56,7 +56,7 @@ async fn what_opens_no_call_is_refused_with_its_code() {
     }
     assert_eq!(bench.counters.protocol_errors.value(), n_firsts);
     assert_eq!((bench.n_calls(), &*peer.echo("x").await), (0, "x"));
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -77,7 +77,7 @@ async fn a_call_of_an_id_that_has_a_stream_is_refused_and_the_first_goes_on() {
         .filter(|frame| text(frame, "stream") == "item");
     let items: Vec<_> = items.map(|frame| frame.payload.clone()).collect();
     assert_eq!(items, ["a", "b"]);
-    bench.stop().await;
+    bench.end().await;
 }
 
 /// What the server answers on a stream that broke the rules after its call began: why, by name.
@@ -94,7 +94,7 @@ async fn broken_by(octets: &[u8]) -> (String, String, Option<VarInt>) {
     assert_eq!(peer.echo("x").await, "x");
     let told = (text(last, "stream"), text(last, "status"), stopped);
     drop(peer);
-    bench.stop().await;
+    bench.end().await;
     told
 }
 
@@ -122,7 +122,7 @@ async fn a_stream_that_is_reset_cancels_its_call() {
     let frames = call.all().await;
     assert_eq!(text(&frames[frames.len() - 1], "status"), "cancelled");
     assert_eq!(peer.echo("x").await, "x");
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -134,7 +134,7 @@ async fn a_stream_that_is_stopped_ends_its_reply() {
     call.recv.stop(VarInt::from_u32(0x101)).expect("open");
     until(|| bench.service.n_dropped.load(Ordering::SeqCst) == 1).await;
     assert_eq!(peer.echo("x").await, "x");
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -157,7 +157,7 @@ async fn who_takes_nothing_of_a_stream_loses_that_call_as_a_slow_reader() {
     // The session, which is read, goes on.
     assert_eq!(peer.echo("x").await, "x");
     assert_eq!(bench.counters.slow_readers.value(), 1);
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -202,7 +202,7 @@ async fn frames_that_do_not_end_are_bounded_and_given_up() {
     assert!(bytes.n_refused() > 0 && bytes.held() <= SHARE);
     assert_eq!(peer.echo("x").await, "x");
     until(|| bytes.held() == 0).await;
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -221,7 +221,7 @@ async fn a_body_whose_stream_ends_before_it_breaks_off() {
     call.send.finish().expect("open");
     let frames = call.all().await;
     assert_eq!(text(&frames[frames.len() - 1], "status"), "success");
-    bench.stop().await;
+    bench.end().await;
 }
 
 #[tokio::test]
@@ -249,5 +249,5 @@ async fn a_peer_that_has_not_greeted_has_no_calls_on_streams() {
         send.write_all(&encode(&ping)).await.expect("written");
     }
     assert_eq!(bench.n_calls(), 0);
-    bench.stop().await;
+    bench.end().await;
 }

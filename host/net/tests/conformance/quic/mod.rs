@@ -122,6 +122,12 @@ impl QuicBench {
         self.service.n_cancelled.load(Ordering::SeqCst)
     }
 
+    /// Cuts what is left, and waits for the server's end.
+    async fn end(self) {
+        self.shutdown.end();
+        self.stop().await;
+    }
+
     /// Drains and waits for the server's end.
     async fn stop(self) {
         self.shutdown.drain();
