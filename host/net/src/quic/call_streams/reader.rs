@@ -203,10 +203,10 @@ impl ReadFault {
 
     /// What the call is told.
     pub(super) fn error(&self, party: Party) -> Option<Error> {
-        match self {
-            Self::NoRoom(error) => Some((*error).into()),
-            _ => Some(party.error(self.kind()?, self.to_string())),
+        if let Self::NoRoom(error) = self {
+            return Some((*error).into());
         }
+        Some(party.error(self.kind()?, self.to_string()))
     }
 }
 

@@ -54,7 +54,7 @@ async fn one_message_of_64_mib_arrives_as_it_was_sent() {
         held_bytes_max: 512 * MIB,
         ..ServerConfig::default()
     };
-    let bench = QuicBench::serve_with(config, QuicConfig::listener()).await;
+    let bench = QuicBench::serve_with(config, QuicConfig::listener());
     let config = ClientConfig {
         session,
         ..ClientConfig::default()
@@ -70,7 +70,7 @@ async fn one_message_of_64_mib_arrives_as_it_was_sent() {
 
 #[tokio::test]
 async fn a_call_that_is_not_read_leaves_ninety_nine_others() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let client = bench.client().await;
     let mut unread = reply(&client, items("endless", 0)).await;
     let others = (0..99).map(|_| {
@@ -98,7 +98,7 @@ async fn a_call_that_is_not_read_leaves_ninety_nine_others() {
 /// The peer reads nothing of the stream: what is on its way fills the stream's window.
 #[tokio::test]
 async fn a_stream_that_is_not_read_leaves_ninety_nine_others() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut transport = TransportConfig::default();
     transport.stream_receive_window(VarInt::from_u32(64 * 1024));
     let peer = bench.peer_with(transport).await;
@@ -130,7 +130,7 @@ async fn a_stream_that_is_not_read_leaves_ninety_nine_others() {
 #[tokio::test]
 async fn a_peer_has_so_many_streams_and_the_next_call_is_refused_by_name() {
     const N_STREAMS: usize = 256;
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut peer = bench.peer().await;
     let mut calls = Vec::new();
     for n in 0..N_STREAMS {
@@ -164,7 +164,7 @@ async fn a_peer_has_so_many_streams_and_the_next_call_is_refused_by_name() {
 
 #[tokio::test]
 async fn a_unary_call_is_answered_on_a_stream_that_the_server_opens() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut peer = bench.peer().await;
     let pairs = [
         ("service", "test"),
@@ -186,7 +186,7 @@ async fn a_unary_call_is_answered_on_a_stream_that_the_server_opens() {
 
 #[tokio::test]
 async fn a_deadline_that_passes_ends_one_call_on_its_stream() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let client = bench.client().await;
     let mut call = items("never", 0);
     let now = tokio::time::Instant::now().into_std();

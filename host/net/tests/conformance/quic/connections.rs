@@ -59,7 +59,7 @@ async fn certificates_are_replaced_between_two_connections() {
     let resolver = Arc::new(Replaceable(Mutex::new(pair(&old))));
     let mut tls = old.server();
     tls.cert_resolver = Arc::clone(&resolver) as _;
-    let bench = QuicBench::serve_as(&tls, ServerConfig::default(), QuicConfig::listener()).await;
+    let bench = QuicBench::serve_as(&tls, ServerConfig::default(), QuicConfig::listener());
     let first = bench.client_of(trusting(&old)).await;
     *resolver.0.lock() = pair(&new);
     let second = bench.client_of(trusting(&new)).await;
@@ -81,7 +81,7 @@ async fn certificates_are_replaced_between_two_connections() {
 
 #[tokio::test]
 async fn a_name_that_the_certificate_does_not_have_is_refused() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let target = Target::quic(dialer().with_server_name("other.example"), bench.address);
     let refused = Client::connect(target, ClientConfig::default()).await;
     let error = refused.expect_err("another name");
@@ -91,7 +91,7 @@ async fn a_name_that_the_certificate_does_not_have_is_refused() {
 
 #[tokio::test]
 async fn who_speaks_another_protocol_is_refused() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut tls = certificate().client();
     tls.alpn_protocols = vec![b"h3".to_vec()];
     let crypto = quinn::crypto::rustls::QuicClientConfig::try_from(tls).expect("TLS 1.3");
@@ -113,7 +113,7 @@ async fn who_speaks_another_protocol_is_refused() {
 async fn there_is_no_early_data_even_where_tls_allows_it() {
     let mut tls = certificate().server();
     tls.max_early_data_size = u32::MAX;
-    let bench = QuicBench::serve_as(&tls, ServerConfig::default(), QuicConfig::listener()).await;
+    let bench = QuicBench::serve_as(&tls, ServerConfig::default(), QuicConfig::listener());
     let mut tls = certificate().client();
     tls.enable_early_data = true;
     let config = raw_config(tls);
@@ -193,7 +193,7 @@ async fn addresses_are_proved_by_retry_while_many_handshakes_wait() {
         handshake_timeout: Duration::from_secs(60),
         ..ServerConfig::default()
     };
-    let bench = QuicBench::serve_with(config, validating(1)).await;
+    let bench = QuicBench::serve_with(config, validating(1));
     let calm = bench.client().await;
     assert_eq!(bench.counters.retries_sent.value(), 0);
     // One whose peer hears nothing of the server: its handshake waits.
@@ -221,7 +221,7 @@ async fn a_handshake_that_does_not_end_is_given_up() {
         handshake_timeout: Duration::from_millis(300),
         ..ServerConfig::default()
     };
-    let bench = QuicBench::serve_with(config, QuicConfig::listener()).await;
+    let bench = QuicBench::serve_with(config, QuicConfig::listener());
     // Connected, and without the stream of a session.
     let silent = connect(bench.address, TransportConfig::default()).await;
     until(|| bench.counters.handshakes_failed.value() == 1).await;
@@ -236,7 +236,7 @@ async fn a_handshake_that_does_not_end_is_given_up() {
 
 #[tokio::test]
 async fn a_client_that_moves_to_another_socket_keeps_its_session() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let endpoint = Endpoint::client((Ipv4Addr::LOCALHOST, 0).into()).expect("a free port");
     let client = bench.client_of(dialer().on(endpoint.clone())).await;
     assert_eq!(unary(&client, "echo", "x").await.expect("an echo"), "x");
@@ -261,18 +261,16 @@ async fn a_client_that_moves_to_another_socket_keeps_its_session() {
 
 /// How the server closes a connection after what `does` to it.
 async fn closed_after(does: impl AsyncFnOnce(&QuicBench, &mut super::RawPeer)) -> (VarInt, String) {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut peer = bench.peer().await;
     does(&bench, &mut peer).await;
     let closed = within(SOON, peer.connection.closed()).await;
     bench.end().await;
-    match closed {
-        ConnectionError::ApplicationClosed(close) => {
-            let reason = String::from_utf8_lossy(&close.reason).into_owned();
-            (close.error_code, reason)
-        }
-        other => panic!("{other:?}"),
-    }
+    let ConnectionError::ApplicationClosed(close) = closed else {
+        panic!("{closed:?}");
+    };
+    let reason = String::from_utf8_lossy(&close.reason).into_owned();
+    (close.error_code, reason)
 }
 
 #[tokio::test]

@@ -14,7 +14,7 @@ fn event(n_bytes: usize) -> Frame {
 
 #[tokio::test]
 async fn an_event_that_comes_as_a_datagram_is_published() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut peer = bench.peer().await;
     let octets = encode(&event(100)).freeze();
     peer.connection.send_datagram(octets).expect("it fits");
@@ -25,7 +25,7 @@ async fn an_event_that_comes_as_a_datagram_is_published() {
 
 #[tokio::test]
 async fn whatever_else_comes_as_a_datagram_is_counted_and_dropped() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut peer = bench.peer().await;
     let mut damaged = encode(&event(10));
     damaged[20] ^= 1;
@@ -69,7 +69,7 @@ async fn a_flood_of_datagrams_is_bounded_and_counted() {
         datagram_bytes_max: Some(BUFFER),
         ..QuicConfig::listener()
     };
-    let bench = QuicBench::serve_with(config, quic).await;
+    let bench = QuicBench::serve_with(config, quic);
     let mut transport = TransportConfig::default();
     // What is not sent yet is not counted as arrived.
     transport.datagram_send_buffer_size(4 * 1024);
@@ -99,7 +99,7 @@ async fn who_offers_no_datagrams_is_sent_none() {
         datagram_bytes_max: None,
         ..QuicConfig::listener()
     };
-    let bench = QuicBench::serve_with(ServerConfig::default(), quic).await;
+    let bench = QuicBench::serve_with(ServerConfig::default(), quic);
     let peer = bench.peer().await;
     assert_eq!(peer.connection.max_datagram_size(), None);
     bench.end().await;

@@ -37,7 +37,7 @@ async fn begun(peer: &RawPeer, octets: &[u8]) -> RawCall {
 
 #[tokio::test]
 async fn what_opens_no_call_is_refused_with_its_code() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut peer = bench.peer().await;
     let item = headers(&[("correlation-id", "1"), ("stream", "item")]);
     let unnamed = headers(&[("service", "test"), ("stream", "open")]);
@@ -61,7 +61,7 @@ async fn what_opens_no_call_is_refused_with_its_code() {
 
 #[tokio::test]
 async fn a_call_of_an_id_that_has_a_stream_is_refused_and_the_first_goes_on() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let peer = bench.peer().await;
     let mut first = peer.call("1", "stream-echo", 1).await;
     first.item("1", "a").await;
@@ -82,7 +82,7 @@ async fn a_call_of_an_id_that_has_a_stream_is_refused_and_the_first_goes_on() {
 
 /// What the server answers on a stream that broke the rules after its call began: why, by name.
 async fn broken_by(octets: &[u8]) -> (String, String, Option<VarInt>) {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut peer = bench.peer().await;
     let mut call = peer.call("1", "never", 1).await;
     until(|| bench.n_calls() == 1).await;
@@ -113,7 +113,7 @@ async fn garbage_within_a_call_resets_that_call_by_name() {
 
 #[tokio::test]
 async fn a_stream_that_is_reset_cancels_its_call() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut peer = bench.peer().await;
     let mut call = peer.call("1", "never", 1).await;
     until(|| bench.n_calls() == 1).await;
@@ -127,7 +127,7 @@ async fn a_stream_that_is_reset_cancels_its_call() {
 
 #[tokio::test]
 async fn a_stream_that_is_stopped_ends_its_reply() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let mut peer = bench.peer().await;
     let mut call = peer.call("1", "endless", 1 << 30).await;
     until(|| bench.service.n_made.load(Ordering::SeqCst) > 0).await;
@@ -144,7 +144,7 @@ async fn who_takes_nothing_of_a_stream_loses_that_call_as_a_slow_reader() {
         write_timeout,
         ..ServerConfig::default()
     };
-    let bench = QuicBench::serve_with(config, QuicConfig::listener()).await;
+    let bench = QuicBench::serve_with(config, QuicConfig::listener());
     let mut transport = TransportConfig::default();
     transport.stream_receive_window(VarInt::from_u32(4 * 1024));
     let mut peer = bench.peer_with(transport).await;
@@ -177,7 +177,7 @@ async fn frames_that_do_not_end_are_bounded_and_given_up() {
         held_bytes_max: SHARE,
         ..ServerConfig::default()
     };
-    let bench = QuicBench::serve_with(config, QuicConfig::listener()).await;
+    let bench = QuicBench::serve_with(config, QuicConfig::listener());
     let mut peer = bench.peer().await;
     let item = headers(&[("correlation-id", "1"), ("stream", "item")]);
     let item = encode(&Frame::data(item, vec![7; 4 * SHARE]));
@@ -207,7 +207,7 @@ async fn frames_that_do_not_end_are_bounded_and_given_up() {
 
 #[tokio::test]
 async fn a_body_whose_stream_ends_before_it_breaks_off() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let peer = bench.peer().await;
     let mut call = peer.call("1", "sum", 1).await;
     call.item("1", "1").await;
@@ -226,7 +226,7 @@ async fn a_body_whose_stream_ends_before_it_breaks_off() {
 
 #[tokio::test]
 async fn a_peer_that_has_not_greeted_has_no_calls_on_streams() {
-    let bench = QuicBench::serve().await;
+    let bench = QuicBench::serve();
     let connection = super::connect(bench.address, TransportConfig::default()).await;
     let (mut send, mut recv) = connection.open_bi().await.expect("a stream");
     let ping = Frame {

@@ -56,15 +56,15 @@ struct RawCall {
 }
 
 impl QuicBench {
-    async fn serve() -> Self {
-        Self::serve_with(ServerConfig::default(), QuicConfig::listener()).await
+    fn serve() -> Self {
+        Self::serve_with(ServerConfig::default(), QuicConfig::listener())
     }
 
-    async fn serve_with(config: ServerConfig, quic: QuicConfig) -> Self {
-        Self::serve_as(&certificate().server(), config, quic).await
+    fn serve_with(config: ServerConfig, quic: QuicConfig) -> Self {
+        Self::serve_as(&certificate().server(), config, quic)
     }
 
-    async fn serve_as(tls: &rustls::ServerConfig, config: ServerConfig, quic: QuicConfig) -> Self {
+    fn serve_as(tls: &rustls::ServerConfig, config: ServerConfig, quic: QuicConfig) -> Self {
         let (service, counters) = (Arc::<Service>::default(), Arc::<Counters>::default());
         let listener = QuicListener::bind(ANY, tls, &quic, Arc::clone(&counters));
         let listener = listener.expect("a free port");
