@@ -14,12 +14,12 @@ use wasmtime::component::TypedFunc;
 
 use self::baseline::{Baseline, REQUEST, RESPONSE, Requested, Responded};
 use crate::{
+    passes::Passes,
     serve::Echo,
     table::{Goal, Table},
-    turns::Turns,
 };
 
-const TURNS: usize = 21;
+const PASSES: usize = 21;
 /// Calls of one round.
 const N_CALLS: u32 = 10_000;
 /// Names that share their octets, as those of a frame do.
@@ -36,17 +36,17 @@ struct Measured {
     length: u32,
     pipeline: Box<dyn Handler>,
     baseline: Box<dyn FnMut()>,
-    turns: Turns<Turn>,
+    passes: Passes<ChainPass>,
 }
 
 /// What one call took, in microseconds.
-struct Turn {
+struct ChainPass {
     without: f64,
     with: f64,
     baseline: f64,
 }
 
-/// Chains of 1 and 5 components in front of a native handler, in turn with none.
+/// Chains of 1 and 5 components in front of a native handler, in passes with none.
 pub(crate) async fn run(table: &mut Table) {
     let folder = tempfile::tempdir().expect("a temporary folder");
     let config = RuntimeConfig {
@@ -66,14 +66,14 @@ pub(crate) async fn run(table: &mut Table) {
                 length,
                 pipeline: Box::new(pipeline(Arc::new(Echo), &plugins)),
                 baseline: Box::new(baseline(guest, length)),
-                turns: Turns(Vec::new()),
+                passes: Passes(Vec::new()),
             });
         }
     }
     let without: Box<dyn Handler> = Box::new(pipeline(Arc::new(Echo), &[]));
-    for _ in 0..TURNS {
+    for _ in 0..PASSES {
         for chain in &mut chains {
-            chain.turns.0.push(Turn {
+            chain.passes.0.push(ChainPass {
                 without: calls(&*without),
                 with: calls(&*chain.pipeline),
                 baseline: time(&mut chain.baseline),
@@ -82,8 +82,8 @@ pub(crate) async fn run(table: &mut Table) {
     }
     for chain in chains {
         let each = |time: f64| time / f64::from(chain.length);
-        let adds = chain.turns.median(|turn| each(turn.with - turn.without));
-        let baseline = chain.turns.median(|turn| each(turn.baseline));
+        let adds = chain.passes.median(|pass| each(pass.with - pass.without));
+        let baseline = chain.passes.median(|pass| each(pass.baseline));
         let what = format!("chain of {} {}: each adds", chain.length, chain.guest);
         table.figure(
             format!("{what}, us"),
@@ -96,8 +96,8 @@ pub(crate) async fn run(table: &mut Table) {
             format!("{adds:.2} us"),
             format!("{baseline:.2} us"),
             chain
-                .turns
-                .median(|turn| (turn.with - turn.without) / turn.baseline),
+                .passes
+                .median(|pass| (pass.with - pass.without) / pass.baseline),
             Goal::None,
         );
     }

@@ -22,17 +22,17 @@ use tokio::{
 };
 
 use crate::{
+    passes::Passes,
     serve::{Role, Server},
     table::{Goal, Table},
-    turns::Turns,
 };
 
 /// Calls in flight on one connection.
 const DEPTH: usize = 64;
 const ROUND: Duration = Duration::from_millis(800);
-/// Turns of pipelined rounds.
-const TURNS: usize = 9;
-/// Round trips of one round, and turns of all servers.
+/// Passes of pipelined rounds.
+const PASSES: usize = 9;
+/// Round trips of one round, and passes over all servers.
 const TRIPS: usize = 1000;
 const TRIP_TURNS: usize = 41;
 const FRAME_BYTES_MAX: usize = 8 << 20;
@@ -49,9 +49,9 @@ pub(crate) async fn run(table: &mut Table) {
     let servers = [Role::Bare, Role::Direct, Role::Native, Role::Component].map(Server::start);
     let [bare, direct, native, component] = &servers;
     round_trips(table, bare, direct, component).await;
-    let turns = side_by_side(64, 1, native, direct).await;
+    let passes = side_by_side(64, 1, native, direct).await;
     let what = "pipelined 64 B x 1, pipeline: processor time (server alone)";
-    compare_cpu(table, what, &turns);
+    compare_cpu(table, what, &passes);
     for n_connections in [1, 16] {
         for n_octets in [64, 1024] {
             pipelined(table, n_octets, n_connections, native, component).await;
@@ -61,16 +61,16 @@ pub(crate) async fn run(table: &mut Table) {
 
 async fn round_trips(table: &mut Table, bare: &Server, direct: &Server, component: &Server) {
     let request = request(64, 1);
-    let mut turns = Vec::new();
+    let mut passes = Vec::new();
     for _ in 0..TRIP_TURNS {
-        let mut turn = <[Percentiles; 3]>::default();
-        for (server, round) in [bare, direct, component].into_iter().zip(&mut turn) {
+        let mut pass = <[Percentiles; 3]>::default();
+        for (server, round) in [bare, direct, component].into_iter().zip(&mut pass) {
             let durations = trip(server.address, &request, TRIPS).await;
             *round = Percentiles::new(durations.expect("echoes"));
         }
-        turns.push(turn);
+        passes.push(pass);
     }
-    let turns = Turns(turns);
+    let passes = Passes(passes);
     type Pick = fn(&[Percentiles; 3]) -> &Percentiles;
     let (bare, direct, component): (Pick, Pick, Pick) = (
         |[bare, ..]| bare,
@@ -88,12 +88,12 @@ async fn round_trips(table: &mut Table, bare: &Server, direct: &Server, componen
             ("component", component, Goal::None),
         ];
         for (name, ours, goal) in servers {
-            let time = |pick: Pick, turn: &_| pick(turn).at(percent).as_secs_f64();
+            let time = |pick: Pick, pass: &_| pick(pass).at(percent).as_secs_f64();
             table.compare(
                 format!("tcp echo 64 B {name}, p{percent} (bare tokio)"),
-                turns.median_time(|turn| time(ours, turn)),
-                turns.median_time(|turn| time(bare, turn)),
-                turns.median(|turn| time(ours, turn) / time(bare, turn)),
+                passes.median_time(|pass| time(ours, pass)),
+                passes.median_time(|pass| time(bare, pass)),
+                passes.median(|pass| time(ours, pass) / time(bare, pass)),
                 goal,
             );
         }
@@ -107,33 +107,36 @@ async fn pipelined(
     native: &Server,
     component: &Server,
 ) {
-    let turns = side_by_side(n_octets, n_connections, component, native).await;
+    let passes = side_by_side(n_octets, n_connections, component, native).await;
     let is_goal = (n_octets, n_connections) == (64, 1);
     let goal = |goal| if is_goal { goal } else { Goal::None };
     let what = format!("pipelined {n_octets} B x {n_connections}, component");
     table.compare(
         format!("{what}: calls/s (native)"),
-        format!("{:.0}", turns.median(|[ours, _]| ours.calls_per_second)),
-        format!("{:.0}", turns.median(|[_, theirs]| theirs.calls_per_second)),
-        turns.median(|[ours, theirs]| ours.calls_per_second / theirs.calls_per_second),
+        format!("{:.0}", passes.median(|[ours, _]| ours.calls_per_second)),
+        format!(
+            "{:.0}",
+            passes.median(|[_, theirs]| theirs.calls_per_second)
+        ),
+        passes.median(|[ours, theirs]| ours.calls_per_second / theirs.calls_per_second),
         goal(Goal::AtLeast(0.7)),
     );
-    compare_cpu(table, format!("{what}: processor time (native)"), &turns);
+    compare_cpu(table, format!("{what}: processor time (native)"), &passes);
     let added = |[ours, theirs]: &[Round; 2]| ours.cpu_per_call - theirs.cpu_per_call;
     table.figure(
         format!("{what}: adds, us"),
-        turns.median_time(added),
-        turns.median(added) * 1e6,
+        passes.median_time(added),
+        passes.median(added) * 1e6,
         goal(Goal::AtMost(1.0)),
     );
 }
 
-fn compare_cpu(table: &mut Table, what: impl Into<String>, turns: &Turns<[Round; 2]>) {
+fn compare_cpu(table: &mut Table, what: impl Into<String>, passes: &Passes<[Round; 2]>) {
     table.compare(
         what,
-        turns.median_time(|[ours, _]| ours.cpu_per_call),
-        turns.median_time(|[_, theirs]| theirs.cpu_per_call),
-        turns.median(|[ours, theirs]| ours.cpu_per_call / theirs.cpu_per_call),
+        passes.median_time(|[ours, _]| ours.cpu_per_call),
+        passes.median_time(|[_, theirs]| theirs.cpu_per_call),
+        passes.median(|[ours, theirs]| ours.cpu_per_call / theirs.cpu_per_call),
         Goal::None,
     );
 }
@@ -143,14 +146,14 @@ async fn side_by_side(
     n_connections: usize,
     one: &Server,
     other: &Server,
-) -> Turns<[Round; 2]> {
-    let mut turns = Vec::new();
-    for _ in 0..TURNS {
+) -> Passes<[Round; 2]> {
+    let mut passes = Vec::new();
+    for _ in 0..PASSES {
         let one = round(one, n_octets, n_connections).await.expect("echoes");
         let other = round(other, n_octets, n_connections).await.expect("echoes");
-        turns.push([one, other]);
+        passes.push([one, other]);
     }
-    Turns(turns)
+    Passes(passes)
 }
 
 async fn round(server: &Server, n_octets: usize, n_connections: usize) -> io::Result<Round> {

@@ -10,9 +10,9 @@ mod counts;
 mod datagrams;
 mod echo;
 mod gateway;
+mod passes;
 mod serve;
 mod table;
-mod turns;
 
 use std::io;
 

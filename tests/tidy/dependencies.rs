@@ -44,6 +44,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "rustls-native-certs",
             "serde",
             "serde_json",
+            "socket2",
             "thiserror",
             "tokio",
             "tokio-rustls",

@@ -16,6 +16,22 @@ pub trait StreamLink: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamLink for S {}
 
+/// A stream link whose peer can be watched while somebody else reads and writes.
+pub trait WatchedLink: StreamLink {
+    type Watch: PeerWatch;
+
+    fn watch(&self) -> Self::Watch;
+}
+
+/// What a connection tells of its peer beside what it carries.
+pub trait PeerWatch: Send + Sync + 'static {
+    /// Completes when the peer has reset the connection, whatever of it is unread.
+    fn reset(&self) -> impl Future<Output = ()> + Send;
+
+    /// Whether the peer has closed its sending side. It may read still.
+    fn has_closed_sending(&self) -> bool;
+}
+
 /// A link that carries datagrams, possibly not, twice or out of order: UDP, memory.
 pub trait DatagramLink: Send + 'static {
     /// # Errors

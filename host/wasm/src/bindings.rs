@@ -290,7 +290,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn kinds_survive_the_way_in_and_out() {
+    fn kinds_survive_both_conversions() {
         for kind in Kind::ALL {
             assert_eq!(Kind::from(FailureKind::from(kind)), kind);
         }

@@ -1,7 +1,7 @@
 //! Source in, executable component out; compiled once per content and engine, then mapped.
 //!
 //! A cache file is native code, so the folder must be the gateway's alone and every file is compared
-//! with its own digest before it is mapped. Files are written beside their place and renamed, never
+//! with its own digest before it is mapped. Files are written under another name and renamed, never
 //! changed in place: running code is mapped from them.
 
 use std::{

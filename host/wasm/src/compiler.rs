@@ -39,7 +39,7 @@ impl Compiler {
         })
     }
 
-    /// What `work` gives, once its turn has come. `None` if it panicked.
+    /// What `work` gives, once what came before is done. `None` if it panicked.
     pub(crate) async fn run<T: Send + 'static>(
         &self,
         work: impl FnOnce() -> T + Send + 'static,

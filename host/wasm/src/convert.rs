@@ -2,7 +2,7 @@
 
 use postern_core::{Blame, Error, Headers, Kind};
 
-use crate::{bindings::Failure, limits::octets, outcome::Outcome};
+use crate::{bindings::Failure, limits::octets, outcome::Outcome, reply_draft::DraftError};
 
 /// Longest text that a guest may put into an error, in octets; the rest is cut.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
@@ -56,6 +56,19 @@ pub(crate) fn failure(kind: Kind, message: impl Into<String>) -> Failure {
         kind: kind.into(),
         message: message.into(),
         details: None,
+    }
+}
+
+impl From<DraftError> for Failure {
+    fn from(error: DraftError) -> Self {
+        let kind = match error {
+            DraftError::Begun { .. } | DraftError::Watched => Kind::FailedPrecondition,
+            DraftError::NameLength { .. }
+            | DraftError::SectionTooLong { .. }
+            | DraftError::Header(_)
+            | DraftError::Status(_) => Kind::InvalidArgument,
+        };
+        failure(kind, error.to_string())
     }
 }
 

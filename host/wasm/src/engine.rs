@@ -82,8 +82,8 @@ impl Flavor {
 }
 
 impl Engines {
-    /// `is_busy` says whether guests compute on threads of their own: they then take turns at
-    /// `BUSY_TICK`.
+    /// `is_busy` says whether guests compute on threads of their own: they then yield to one another
+    /// at `BUSY_TICK`.
     pub(crate) fn new(
         pooling: Pooling,
         tick: Duration,

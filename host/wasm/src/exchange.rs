@@ -1,5 +1,5 @@
 //! What an interceptor is working on: a call and its outcome. Changes are kept apart from what was given,
-//! so that a guest that traps half way has changed nothing.
+//! so that a guest that traps in the middle has changed nothing.
 
 use bytes::Bytes;
 use postern_core::{Body, Call, Error, Headers, Kind, Reply, extension::CallOutcome};

@@ -33,6 +33,7 @@ use crate::{
     stats::PluginStats,
     stream_registry::StreamRegistry,
     trap::Trapped,
+    wait,
     worker_local::{AnyLocal, DirectCode, DirectFunctions, WorkerLocal},
 };
 
@@ -73,7 +74,7 @@ pub(crate) struct Serving {
     shards: Sharded<Arc<WorkerShard>>,
 }
 
-/// One worker's hold on a generation.
+/// A generation as one worker reaches it: its own reference, and what it has seen of calls.
 pub(crate) struct WorkerShard(CachePadded<(Arc<Generation>, BatchStatistics)>);
 
 /// What a generation answers for.
@@ -248,11 +249,11 @@ impl Generation {
         }
     }
 
-    /// Makes an instance on leave from the pool; the leave is given back if it fails.
+    /// Makes an instance by a permit of the pool, which is given back if that fails.
     pub(crate) async fn make(&self, path: CallPath) -> Result<Box<Instance>, Error> {
-        let leave = Leave(Some(&self.pool));
+        let permit = MakePermit(Some(&self.pool));
         let instance = self.instantiate(path).await?;
-        leave.used();
+        permit.used();
         Ok(instance)
     }
 
@@ -317,12 +318,12 @@ impl Generation {
             ))
         })?;
         let _waiting = Waiting::new(stats);
-        let longest = start + instances.queue_time_max;
-        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
-        let permit = tokio::time::timeout_at(until.into(), waiter.permit()).await;
+        let permit = wait::before(deadline, waiter.permit());
+        let permit = tokio::time::timeout(instances.queue_time_max, permit).await;
         let waited = clock::since(start);
         stats.on_queue_wait(waited);
-        permit.ok().flatten().ok_or_else(|| {
+        let permit = permit.ok().flatten().and_then(|(permit, _)| permit);
+        permit.ok_or_else(|| {
             let max = self.pool.live();
             let message = format!(
                 "all {max} instances of plugin {plugin} were busy for {}",
@@ -379,7 +380,7 @@ impl Serving {
         }
     }
 
-    /// This thread's hold.
+    /// That of this thread.
     pub(crate) fn shard(&self) -> Arc<WorkerShard> {
         Arc::clone(self.shards.mine())
     }
@@ -437,8 +438,9 @@ impl Maintenance for Generation {
             let n_retired = self.pool.retire_idle(now, instances.idle_max);
             guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
         }
+        guest.placements.on_round();
         if self.inline_path.on_round() {
-            // In their places there will be instances for the inline path.
+            // Instances for the inline path replace them.
             let n_retired = self
                 .pool
                 .retire(|instance| instance.path == CallPath::Async);
@@ -458,16 +460,16 @@ impl Idle for Box<Instance> {
     }
 }
 
-/// Leave to make an instance, given back unless used.
-struct Leave<'a>(Option<&'a Pool<Box<Instance>>>);
+/// A permit to make an instance, given back unless it is used.
+struct MakePermit<'a>(Option<&'a Pool<Box<Instance>>>);
 
-impl Leave<'_> {
+impl MakePermit<'_> {
     fn used(mut self) {
         self.0 = None;
     }
 }
 
-impl Drop for Leave<'_> {
+impl Drop for MakePermit<'_> {
     fn drop(&mut self) {
         if let Some(pool) = self.0 {
             pool.release();

@@ -5,17 +5,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::{Blame, Error, Kind};
+use postern_core::{Blame, Error, Kind, extension::Step};
 use postern_system::clock;
 
 use crate::{
     call_path::CallPath,
-    generation::{Direct, WorkerShard},
-    instance::Instance,
+    convert::outcome_of,
+    exports::Functions,
+    generation::{Direct, Serving, WorkerShard},
+    instance::{Instance, no_role},
     offload::{self, Purpose},
     outcome::Outcome,
     placement::Placement,
     pool::Permit,
+    question::{self, Question},
     spec::Mode,
     state::{CallContext, Guest},
     trap::Trapped,
@@ -29,7 +32,7 @@ pub(crate) struct Lease {
     slot: Slot,
 }
 
-/// The place that an instance takes in its pool, while it is out.
+/// A leased instance as its pool counts it.
 struct Slot {
     shard: Arc<WorkerShard>,
     start: Instant,
@@ -70,7 +73,7 @@ impl Lease {
         }
     }
 
-    /// An instance, one for `path` if such a one is idle or may be made; in turn while all are at work.
+    /// An instance, one for `path` if such a one is idle or may be made; waits in the queue while all are at work.
     ///
     /// # Errors
     /// `unavailable` when the plugin has stopped, `resource-exhausted` when none came in time, and
@@ -270,6 +273,33 @@ impl Lease {
         trapped.into_error(&guest.plugin)
     }
 
+    /// Asks a role through the pool, on a fiber.
+    async fn ask<Q: Question>(shard: Arc<WorkerShard>, question: Q) -> Q::Answer {
+        let plugin = Arc::clone(&shard.generation().guest.plugin);
+        let mut lease = match Self::for_async(shard, question.deadline()).await {
+            Ok(lease) => lease,
+            Err(error) => return question.refuse(error),
+        };
+        lease.slot.is_call = true;
+        let instance = lease.begin_batch(1);
+        let params = question.begin(instance.state());
+        let (store, functions) = instance.parts::<Q::Functions>();
+        let result = match functions {
+            Some(functions) => Q::enter_async(functions, store, params).await,
+            None => Err(no_role::<Q::Functions>()),
+        };
+        let kept = Q::end(instance.state());
+        let finished = instance.finish(result);
+        let said = match finished {
+            Ok(said) => {
+                lease.finish(outcome_of(&said));
+                Ok(said)
+            }
+            Err(trapped) => Err(lease.trap(trapped)),
+        };
+        Q::answer(kept, said, &plugin)
+    }
+
     fn give_back(self, now: Instant) {
         let Self {
             mut slot,
@@ -315,6 +345,28 @@ impl Drop for Slot {
     }
 }
 
+/// Asks a role of the generation in service: at once where it is entered directly, else through the
+/// pool.
+pub(crate) fn ask<Q: Question>(serving: Result<&Serving, Error>, question: Q) -> Step<Q::Answer> {
+    let checked = serving.and_then(|serving| {
+        serving.generation.check_role(Q::Functions::ROLE)?;
+        Ok(serving)
+    });
+    let serving = match checked {
+        Ok(serving) => serving,
+        Err(error) => return Step::Done(question.refuse(error)),
+    };
+    let generation = &serving.generation;
+    match generation.local() {
+        Some(local) => Step::Done(question::ask(local, question)),
+        None => {
+            let asked = Box::pin(Lease::ask(serving.shard(), question));
+            let purpose = Purpose::role(Q::NAME);
+            Step::Later(offload::run(&generation.guest, purpose, Q::lose, asked))
+        }
+    }
+}
+
 /// Makes instances ahead of the first calls: two, or as many as there may be; one for each path
 /// where there are two. An `isolated` plugin makes one, which shows that it can. Roles that are
 /// entered directly get theirs.
@@ -350,7 +402,7 @@ pub(crate) async fn warm(shard: &Arc<WorkerShard>) -> Result<(), Error> {
     offload::run_at(Placement::Offloaded, guest, purpose, Err, Box::pin(warm)).await
 }
 
-/// Makes an instance on leave from the pool. Its start functions may compute.
+/// Makes an instance by a permit of the pool. Its start functions may compute.
 async fn make(shard: &Arc<WorkerShard>, path: CallPath) -> Result<Box<Instance>, Error> {
     let entered = Arc::clone(shard);
     let make = async move { entered.generation().make(path).await };

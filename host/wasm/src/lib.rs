@@ -10,13 +10,15 @@
 //! | layer | what | files |
 //! | --- | --- | --- |
 //! | 8 | the slot, its roles | `plugin` |
-//! | 7 | entry: a file for each role, which alone chooses inline, async, batch, pool or worker-local; from octets to a generation | `entry/`, `reload` |
-//! | 6 | instances on leave; what all plugins share; which generation is in service | `lease`, `runtime`, `serving` |
-//! | 5 | a generation, which makes and pools; what is linked | `generation`, `linking` |
-//! | 4 | imports; instances; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry` |
-//! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `records`, `status` |
-//! | 2 | what a plugin may use, how it ends, how it is counted, where it waits | `spec`, `trap`, `convert`, `stats`, `pool`, `drain`, `exports`, `cache`, `store`, .. |
-//! | 1 | facts | `limits`, `role`, `outcome`, `bindings`, `call_path`, `placement`, `executor`, `slots`, .. |
+//! | 7 | entry: a file for each role, which alone chooses inline, async or batch; from octets to a generation | `entry/`, `reload` |
+//! | 6 | leases of instances, and questions to a role through them or directly; what all plugins share; which generation is in service | `lease`, `runtime`, `serving` |
+//! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
+//! | 4 | imports; instances; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `records` |
+//! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `status`, `store` |
+//! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `trap`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
+//! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `bindings`, `reply_draft`, `call_path`, `placement`, `pool`, `executor`, `slots`, .. |
+//!
+//! `tests/tidy/imports.rs` counts them.
 //!
 //! A new import is a file in `capability/` and a line in `linking.rs`. A new role is a file in `entry/`,
 //! its name in `role.rs` and a line in `plugin.rs`.
@@ -48,6 +50,7 @@ mod placement;
 mod plugin;
 mod pool;
 mod progress;
+mod question;
 mod records;
 mod reload;
 mod reply_draft;
@@ -63,6 +66,7 @@ mod status;
 mod store;
 mod stream_registry;
 mod trap;
+mod wait;
 mod worker_local;
 
 pub use cache::CacheError;

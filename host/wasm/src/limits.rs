@@ -11,7 +11,7 @@ pub struct PluginLimits {
     /// and Python need for bodies of 1 MiB with room to spare.
     pub memory_bytes_max: usize,
     /// One unary call by the clock: its waiting for `kv` and `client` is included, and so is its
-    /// waiting for a turn among other guests that compute. Waiting for the other end in `call.next`
+    /// waiting for a thread while other guests compute. Waiting for the other end in `call.next`
     /// and `call.send` is not counted. Also bounds instantiation, `health` and
     /// `describe`. Default 1 s.
     pub time_max: Duration,

@@ -36,7 +36,7 @@ struct Import {
     direct: Option<Link>,
 }
 
-const IMPORTS: [Import; 14] = [
+const IMPORTS: [Import; 15] = [
     ours("call", call::link)
         .inline(call::link)
         .direct(call::link),
@@ -46,6 +46,9 @@ const IMPORTS: [Import; 14] = [
     ours("call", batch::link)
         .inline(batch::link)
         .direct(batch::link),
+    ours("call", stream::link)
+        .inline(stream::link)
+        .direct(stream::link),
     ours("call", stream::link_async)
         .inline(stream::link_inline)
         .direct(stream::link_direct),
@@ -67,7 +70,7 @@ const IMPORTS: [Import; 14] = [
     wasi(None).direct(io::link),
 ];
 
-/// What the host knows of a role. The table of all is `plugin/roles.rs`.
+/// What the host knows of a role. The table of all stands in `plugin.rs`.
 pub(crate) struct RoleSpec {
     pub(crate) role: Role,
     pub(crate) exports: &'static [Export],

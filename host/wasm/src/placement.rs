@@ -11,8 +11,12 @@
 //! ```
 //! The time of a trusted call is known anyway; it says too much where the system took the thread away
 //! in the middle. So a method is offloaded by processor time alone, which costs two system calls a call
-//! and is looked at only while a method is suspected. Each time that a method is offloaded, its way
-//! back takes twice as many short calls: one that is slow now and then ends up where it does no harm.
+//! and is looked at only while a method is suspected. A call that saw two ticks of the epoch counts as
+//! one that took too long, and no more: the thread may have been taken away between them as well.
+//!
+//! Each time that a method is offloaded, its return takes twice as many short calls: one that is slow
+//! again and again ends up where it does no harm. A doubling is forgotten for every `DECAY_ROUNDS`
+//! rounds of maintenance in which the method did not compute for long, wherever it was.
 //!
 //! Methods are told apart by a hash; those that share a slot share its fate.
 
@@ -38,6 +42,9 @@ const WINDOW_DOUBLINGS: u32 = 3;
 /// further time up to `RETURN_DOUBLINGS` times.
 const RETURN: u32 = 64;
 const RETURN_DOUBLINGS: u32 = 10;
+/// Rounds of maintenance (about a second each) without a long call after which one doubling of the
+/// return is forgotten: as long as the inline path stays closed after one bailout.
+const DECAY_ROUNDS: u32 = 8;
 
 /// Where a call begins.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,8 +72,10 @@ struct Record {
     n_left: u32,
     /// Suspicions without a result.
     n_suspicions: u32,
-    /// Times that it was offloaded.
+    /// Times that it was offloaded, less those that are forgotten.
     n_offloads: u32,
+    /// Rounds of maintenance since it computed for long, or since one offload was forgotten.
+    n_rounds: u32,
 }
 
 impl Placements {
@@ -100,9 +109,10 @@ impl Placements {
         self.change(service, method, |record| record.on_in_place(took, computed));
     }
 
-    /// A call had to leave the thread on which it began.
-    pub(crate) fn on_overrun(&self, service: &str, method: &str) {
-        self.change(service, method, Record::offload);
+    /// A call had to leave the thread on which it began, and has, where that was measured, computed for
+    /// `computed` until then.
+    pub(crate) fn on_overrun(&self, service: &str, method: &str, computed: Option<Duration>) {
+        self.change(service, method, |record| record.on_long(computed));
     }
 
     /// A call on the threads for guests has computed for `computed` in one go at most.
@@ -110,10 +120,27 @@ impl Placements {
         self.change(service, method, |record| record.on_computed(computed));
     }
 
+    /// A round of maintenance has passed.
+    pub(crate) fn on_round(&self) {
+        for slot in &self.slots {
+            self.change_slot(slot, Record::on_round);
+        }
+    }
+
     fn change(&self, service: &str, method: &str, change: impl FnOnce(Record) -> Record) {
-        let Some(slot) = self.slot(service, method) else {
-            return;
-        };
+        if let Some(slot) = self.slot(service, method)
+            && let Some((from, to)) = self.change_slot(slot, change)
+        {
+            tracing::debug!(service, method, ?from, ?to, "calls begin elsewhere");
+        }
+    }
+
+    /// Changes what a slot says. The placements before and after, where they differ.
+    fn change_slot(
+        &self,
+        slot: &AtomicU32,
+        change: impl FnOnce(Record) -> Record,
+    ) -> Option<(Placement, Placement)> {
         let before = slot.load(Relaxed);
         let (old, new) = (Record::read(before), change(Record::read(before)));
         // Of two at once one is lost, which does no harm; the count stays right.
@@ -122,7 +149,7 @@ impl Placements {
                 .compare_exchange(before, new.write(), SeqCst, SeqCst)
                 .is_err()
         {
-            return;
+            return None;
         }
         match (old.is_trusted(), new.is_trusted()) {
             (true, false) => {
@@ -133,9 +160,7 @@ impl Placements {
             }
             (true, true) | (false, false) => {}
         }
-        if old.placement != new.placement {
-            tracing::debug!(service, method, from = ?old.placement, to = ?new.placement, "calls begin elsewhere");
-        }
+        (old.placement != new.placement).then_some((old.placement, new.placement))
     }
 
     fn slot(&self, service: &str, method: &str) -> Option<&AtomicU32> {
@@ -152,19 +177,28 @@ impl Record {
 
     fn on_in_place(self, took: Duration, computed: Option<Duration>) -> Self {
         match (self.placement, computed) {
-            (Placement::InPlace, _) if took > IN_PLACE_MAX => Self {
+            _ if took > IN_PLACE_MAX => self.on_long(computed),
+            (Placement::Measured, Some(_)) => self.on_short(),
+            (Placement::InPlace | Placement::Measured | Placement::Offloaded, _) => self,
+        }
+    }
+
+    /// A call has held its thread for too long. A method whose processor time was not taken is only
+    /// suspected.
+    fn on_long(self, computed: Option<Duration>) -> Self {
+        match (self.placement, computed) {
+            (Placement::InPlace, _) => Self {
                 placement: Placement::Measured,
                 n_left: WINDOW << self.n_suspicions,
                 n_suspicions: (self.n_suspicions + 1).min(WINDOW_DOUBLINGS),
                 ..self
             },
             (Placement::Measured, Some(computed)) if computed > IN_PLACE_MAX => self.offload(),
-            (Placement::Measured, Some(_)) if took > IN_PLACE_MAX => Self {
+            (Placement::Measured, Some(_)) => Self {
                 n_suspicions: 0,
                 ..self.trust()
             },
-            (Placement::Measured, Some(_)) => self.on_short(),
-            (Placement::InPlace | Placement::Measured | Placement::Offloaded, _) => self,
+            (Placement::Measured, None) | (Placement::Offloaded, _) => self,
         }
     }
 
@@ -176,7 +210,7 @@ impl Record {
         }
     }
 
-    /// Offloads it; where it is, the way back begins anew.
+    /// Offloads it; where it is, its return begins anew.
     fn offload(self) -> Self {
         let n_offloads = match self.placement {
             Placement::Offloaded => self.n_offloads,
@@ -186,9 +220,30 @@ impl Record {
         };
         Self {
             placement: Placement::Offloaded,
-            n_left: RETURN << n_offloads.saturating_sub(1),
+            n_left: return_calls(n_offloads),
             n_suspicions: 0,
             n_offloads,
+            n_rounds: 0,
+        }
+    }
+
+    fn on_round(self) -> Self {
+        let Some(fewer) = self.n_offloads.checked_sub(1) else {
+            return self;
+        };
+        let n_rounds = self.n_rounds + 1;
+        if n_rounds < DECAY_ROUNDS {
+            return Self { n_rounds, ..self };
+        }
+        let n_left = match self.placement {
+            Placement::Offloaded => self.n_left.min(return_calls(fewer)),
+            Placement::InPlace | Placement::Measured => self.n_left,
+        };
+        Self {
+            n_left,
+            n_offloads: fewer,
+            n_rounds: 0,
+            ..self
         }
     }
 
@@ -216,13 +271,18 @@ impl Record {
     /// | 20, 21 | suspicions |
     /// | 22 to 25 | offloads |
     /// | 26, 27 | placement |
+    /// | 28 to 31 | rounds |
     const fn write(self) -> u32 {
         let placement = match self.placement {
             Placement::InPlace => 0,
             Placement::Measured => 1,
             Placement::Offloaded => 2,
         };
-        self.n_left | self.n_suspicions << 20 | self.n_offloads << 22 | placement << 26
+        self.n_left
+            | self.n_suspicions << 20
+            | self.n_offloads << 22
+            | placement << 26
+            | self.n_rounds << 28
     }
 
     const fn read(bits: u32) -> Self {
@@ -230,7 +290,8 @@ impl Record {
             n_left: bits & 0xf_ffff,
             n_suspicions: bits >> 20 & 0b11,
             n_offloads: bits >> 22 & 0xf,
-            placement: match bits >> 26 {
+            n_rounds: bits >> 28,
+            placement: match bits >> 26 & 0b11 {
                 0 => Placement::InPlace,
                 1 => Placement::Measured,
                 _ => Placement::Offloaded,
@@ -239,95 +300,10 @@ impl Record {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const SHORT: Duration = Duration::from_micros(2);
-    const LONG: Duration = Duration::from_millis(5);
-
-    fn placement(placements: &Placements) -> Placement {
-        placements.of("s", "m")
-    }
-
-    fn in_place(placements: &Placements, took: Duration, computed: Option<Duration>) -> Placement {
-        placements.on_in_place("s", "m", took, computed);
-        placement(placements)
-    }
-
-    #[test]
-    fn two_long_calls_are_enough_and_nobody_elses_calls_move() {
-        let placements = Placements::new();
-        assert_eq!(
-            in_place(&placements, IN_PLACE_MAX, None),
-            Placement::InPlace
-        );
-        assert_eq!(in_place(&placements, LONG, None), Placement::Measured);
-        assert_eq!(
-            in_place(&placements, LONG, Some(LONG)),
-            Placement::Offloaded
-        );
-        assert_eq!(placements.of("s", "other"), Placement::InPlace);
-    }
-
-    #[test]
-    fn a_thread_that_was_taken_away_is_no_fault_of_the_method() {
-        let placements = Placements::new();
-        for _ in 0..100 {
-            assert_eq!(in_place(&placements, LONG, None), Placement::Measured);
-            assert_eq!(in_place(&placements, LONG, Some(SHORT)), Placement::InPlace);
-        }
-        assert_eq!(placements.n_watched.load(Relaxed), 0);
-    }
-
-    #[test]
-    fn short_calls_clear_a_method() {
-        let placements = Placements::new();
-        in_place(&placements, LONG, None);
-        for _ in 1..WINDOW {
-            assert_eq!(
-                in_place(&placements, SHORT, Some(SHORT)),
-                Placement::Measured
-            );
-        }
-        assert_eq!(
-            in_place(&placements, SHORT, Some(SHORT)),
-            Placement::InPlace
-        );
-        assert_eq!(placements.n_watched.load(Relaxed), 0);
-    }
-
-    #[test]
-    fn the_way_back_is_twice_as_long_each_time() {
-        let placements = Placements::new();
-        for times in 0..=RETURN_DOUBLINGS + 2 {
-            placements.on_overrun("s", "m");
-            placements.on_computed("s", "m", SHORT);
-            // A long one on the way begins it anew.
-            placements.on_computed("s", "m", LONG);
-            for _ in 1..RETURN << times.min(RETURN_DOUBLINGS) {
-                placements.on_computed("s", "m", SHORT);
-            }
-            assert_eq!(placement(&placements), Placement::Offloaded, "{times}");
-            placements.on_computed("s", "m", SHORT);
-            assert_eq!(placement(&placements), Placement::InPlace, "{times}");
-        }
-    }
-
-    #[test]
-    fn a_record_survives_its_bits() {
-        for placement in [
-            Placement::InPlace,
-            Placement::Measured,
-            Placement::Offloaded,
-        ] {
-            let record = Record {
-                placement,
-                n_left: RETURN << RETURN_DOUBLINGS,
-                n_suspicions: WINDOW_DOUBLINGS,
-                n_offloads: RETURN_DOUBLINGS + 1,
-            };
-            assert_eq!(Record::read(record.write()), record);
-        }
-    }
+/// Short calls in a row after which a method that was offloaded so many times is trusted again.
+const fn return_calls(n_offloads: u32) -> u32 {
+    RETURN << n_offloads.saturating_sub(1)
 }
+
+#[cfg(test)]
+mod tests;

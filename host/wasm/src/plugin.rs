@@ -266,7 +266,7 @@ impl Plugin {
         &self.loader.stats
     }
 
-    /// The hold on a generation that answers calls.
+    /// The generation in service, if it answers calls.
     fn answering(&self) -> Result<Arc<WorkerShard>, Error> {
         let shard = self.in_service.shard();
         let shard = shard.ok_or_else(|| self.in_service.unavailable())?;
@@ -377,7 +377,7 @@ fn call_one(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Erro
 }
 
 /// Asks for health and services; both within the plugin's time limit, and for health within its
-/// own, which is also for a guest that never gets a turn.
+/// own, which is also for a guest that is never polled.
 async fn check_health(serving: &Serving) -> Result<(), Refusal> {
     let refuse = |reason: String| Stage::Healthy.refuse(reason).until(Needs::to_run());
     let generation = &serving.generation;

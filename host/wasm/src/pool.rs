@@ -1,8 +1,8 @@
 //! Instances of one generation: bounded, reused, with a fair queue when all are busy.
 //!
 //! Idle instances lie in one part per worker thread. A call takes from its thread's part, then from
-//! the others, then makes one while fewer than `max` are alive, then waits. The way of a call that
-//! finds an instance is one uncontended lock, and one more to give it back.
+//! the others, then makes one while fewer than `max` are alive, then waits. A call that finds an instance
+//! takes one uncontended lock, and one more to give it back.
 //!
 //! What comes free goes to the longest waiter first. No wake-up is lost: a waiter enters the queue
 //! *before* it looks for an idle instance once more, and whoever gives something back looks at the
@@ -40,7 +40,7 @@ pub(crate) struct Pool<T> {
 pub(crate) enum Permit<T> {
     /// An instance.
     Ready(T),
-    /// Leave to make one; it counts as alive.
+    /// The right to make one; it counts as alive.
     Make,
 }
 
@@ -48,7 +48,7 @@ pub(crate) enum Permit<T> {
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Full;
 
-/// A place in the queue. Dropping it gives up the place, or passes on what has just come.
+/// One that waits in the queue. Dropping it leaves the queue, or passes on the permit that has just come.
 pub(crate) struct Waiter<'a, T> {
     pool: &'a Pool<T>,
     permit: oneshot::Receiver<Permit<T>>,
@@ -76,7 +76,7 @@ impl<T> Pool<T> {
         take(self.shards.mine()).or_else(|| self.shards.iter().find_map(take))
     }
 
-    /// An instance that is `wanted`, else leave to make one, else any instance; `None` when all are
+    /// An instance that is `wanted`, else a permit to make one, else any instance; `None` when all are
     /// busy.
     pub(crate) fn try_take(&self, wanted: impl Fn(&T) -> bool) -> Option<Permit<T>> {
         let idle = self.try_take_idle(wanted).map(Permit::Ready);
@@ -84,7 +84,7 @@ impl<T> Pool<T> {
         made.or_else(|| self.try_take_idle(|_| true).map(Permit::Ready))
     }
 
-    /// A place in the queue.
+    /// Enters the queue.
     pub(crate) fn enqueue(&self) -> Result<Waiter<'_, T>, Full> {
         let (sender, permit) = oneshot::channel();
         {
@@ -154,7 +154,7 @@ impl<T> Pool<T> {
         waiter
     }
 
-    /// Leave to make an instance, while fewer than `max` are alive.
+    /// A permit to make an instance, while fewer than `max` are alive.
     pub(crate) fn try_make(&self) -> Option<Permit<T>> {
         let more = |live| (live < self.max).then_some(live + 1);
         self.live
@@ -279,7 +279,7 @@ mod tests {
         let pool = Pool::new(1, 2);
         pool.try_take(|_| true);
         let (mut first, mut second) = (pool.enqueue().unwrap(), pool.enqueue().unwrap());
-        assert!(pool.enqueue().is_err(), "two places are taken");
+        assert!(pool.enqueue().is_err(), "two wait already");
         assert!(poll(first.permit()).is_pending());
         assert!(poll(second.permit()).is_pending());
         pool.give_back(thing(7));
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_that_leaves_passes_its_turn_on() {
+    fn a_waiter_that_leaves_passes_its_permit_on() {
         let pool = Pool::new(1, 2);
         pool.try_take(|_| true);
         let (first, mut second) = (pool.enqueue().unwrap(), pool.enqueue().unwrap());
@@ -310,7 +310,7 @@ mod tests {
     }
 
     #[test]
-    fn a_waiter_that_leaves_frees_its_place() {
+    fn a_waiter_that_leaves_makes_room_for_another() {
         let pool = Pool::<Thing>::new(1, 1);
         pool.try_take(|_| true);
         drop(pool.enqueue().unwrap());

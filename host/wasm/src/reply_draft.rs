@@ -1,11 +1,10 @@
-//! What a guest has set of its reply, beside its messages.
+//! What a guest has set of its reply, beside its messages, and whether it may set more.
 
 use postern_core::{
-    Body, BodyStream, Headers, HttpStatus, Kind, Reply,
-    headers::{ENTRY_BYTES_MAX, HeadersBuilder, SECTION_BYTES_MAX},
+    Body, BodyStream, Headers, HttpStatus, Reply,
+    headers::{ENTRY_BYTES_MAX, HeaderError, HeadersBuilder, SECTION_BYTES_MAX},
+    http::StatusError,
 };
-
-use crate::{bindings::Failure, convert::failure};
 
 /// Of most replies there is none.
 pub(crate) type Drafted = Option<Box<ReplyDraft>>;
@@ -19,6 +18,33 @@ pub(crate) struct ReplyDraft {
     is_octets: bool,
 }
 
+/// Whether headers of the reply can be set.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum ReplyState {
+    Open,
+    /// They are out, before the first message.
+    Begun,
+    /// The reply is another's, seen through the import `response`.
+    Watched,
+}
+
+/// Why a part of a reply was not set.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum DraftError {
+    #[error("{what} comes after the first message of the reply")]
+    Begun { what: &'static str },
+    #[error("a reply is changed by the interface `response` here")]
+    Watched,
+    #[error("header name of {length} octets is not within 1 to {ENTRY_BYTES_MAX}")]
+    NameLength { length: usize },
+    #[error("headers of {section_bytes} octets exceed the limit of {SECTION_BYTES_MAX}")]
+    SectionTooLong { section_bytes: usize },
+    #[error(transparent)]
+    Header(#[from] HeaderError),
+    #[error(transparent)]
+    Status(#[from] StatusError),
+}
+
 /// Headers within the bounds that every front can carry. Every name is the plugin's own.
 #[derive(Debug, Default)]
 struct Bounded {
@@ -27,19 +53,35 @@ struct Bounded {
     section_bytes: usize,
 }
 
+impl ReplyState {
+    /// Refuses `what` where the reply is another's, or its head is out.
+    pub(crate) const fn check_head(self, what: &'static str) -> Result<(), DraftError> {
+        match self {
+            Self::Begun => Err(DraftError::Begun { what }),
+            Self::Open | Self::Watched => self.check_own(),
+        }
+    }
+
+    /// Refuses where the reply is another's.
+    pub(crate) const fn check_own(self) -> Result<(), DraftError> {
+        match self {
+            Self::Watched => Err(DraftError::Watched),
+            Self::Open | Self::Begun => Ok(()),
+        }
+    }
+}
+
 impl ReplyDraft {
-    pub(crate) fn push_header(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+    pub(crate) fn push_header(&mut self, name: &str, value: &str) -> Result<(), DraftError> {
         self.headers.push(name, value)
     }
 
-    pub(crate) fn push_trailer(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+    pub(crate) fn push_trailer(&mut self, name: &str, value: &str) -> Result<(), DraftError> {
         self.trailers.push(name, value)
     }
 
-    pub(crate) fn set_status(&mut self, status: u16) -> Result<(), Failure> {
-        let status = HttpStatus::new(status);
-        let status = status.map_err(|error| failure(Kind::InvalidArgument, error.to_string()))?;
-        self.status = Some(status);
+    pub(crate) fn set_status(&mut self, status: u16) -> Result<(), DraftError> {
+        self.status = Some(HttpStatus::new(status)?);
         Ok(())
     }
 
@@ -86,28 +128,22 @@ impl ReplyDraft {
 }
 
 impl Bounded {
-    fn push(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+    fn push(&mut self, name: &str, value: &str) -> Result<(), DraftError> {
         let length = name.len();
         if !(1..=ENTRY_BYTES_MAX).contains(&length) {
-            let message =
-                format!("header name of {length} octets is not within 1 to {ENTRY_BYTES_MAX}");
-            return Err(failure(Kind::InvalidArgument, message));
+            return Err(DraftError::NameLength { length });
         }
         let n_entries = value.len().div_ceil(ENTRY_BYTES_MAX).max(1);
         let section_bytes = self.section_bytes + length + value.len() + 2 * n_entries;
         if section_bytes > SECTION_BYTES_MAX {
-            let message = format!(
-                "headers of {section_bytes} octets exceed the limit of {SECTION_BYTES_MAX}"
-            );
-            return Err(failure(Kind::InvalidArgument, message));
+            return Err(DraftError::SectionTooLong { section_bytes });
         }
         self.section_bytes = section_bytes;
         let fields = self.fields.get_or_insert_with(|| {
             // Most guests set one.
             HeadersBuilder::fields(1, length + value.len())
         });
-        let pushed = fields.push(name, value);
-        pushed.map_err(|error| failure(Kind::InvalidArgument, error.to_string()))
+        Ok(fields.push(name, value)?)
     }
 
     fn build(self) -> Headers {

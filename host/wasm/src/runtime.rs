@@ -1,4 +1,4 @@
-//! What all plugins share: engines, cache of compiled code, linkers, the store, the way out.
+//! What all plugins share: engines, cache of compiled code, linkers, the store, where calls and events of plugins go.
 
 use std::{
     path::{Path, PathBuf},

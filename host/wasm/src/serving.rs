@@ -10,7 +10,7 @@ use crate::{
     role::Role,
 };
 
-/// The place of the generation in service.
+/// A plugin's generation in service, if it has one.
 pub(crate) struct InService {
     pub(crate) plugin: Arc<str>,
     active: ArcSwapOption<Serving>,
@@ -38,7 +38,13 @@ impl InService {
         self.active.load_full()
     }
 
-    /// This thread's hold on the generation in service.
+    /// Gives `enter` the generation in service, or what a caller is told where there is none.
+    pub(crate) fn with<R>(&self, enter: impl FnOnce(Result<&Serving, Error>) -> R) -> R {
+        let serving = self.load();
+        enter(serving.as_deref().ok_or_else(|| self.unavailable()))
+    }
+
+    /// The generation in service, as this thread reaches it.
     pub(crate) fn shard(&self) -> Option<Arc<WorkerShard>> {
         Some(self.active.load().as_ref()?.shard())
     }

@@ -124,9 +124,9 @@ pub enum LogLevel {
 }
 
 /// Time for one entry of a role that is entered directly, on the thread that serves the call. It is
-/// kept by counting what the guest executes (`direct/fuel.rs`), so the same work always fits or never.
+/// kept by counting what the guest executes (`fuel.rs`), so the same work always fits or never.
 ///
-/// Zero for `interceptor`, `authenticator` and `authorizer` takes the ordinary way through the pool
+/// Zero for `interceptor`, `authenticator` and `authorizer` enters through the pool
 /// of instances, where the plugin's time limit holds and a guest may wait; so does a component that
 /// imports `kv` or `client`, has files granted, or needs the component model's async features.
 #[derive(Debug, Clone, PartialEq, Eq)]

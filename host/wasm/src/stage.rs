@@ -1,4 +1,4 @@
-//! How far a component came on its way into service, and why it came no further.
+//! The stages from a component's octets into service, and why one was not passed.
 
 use std::{fmt, path::PathBuf};
 

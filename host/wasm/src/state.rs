@@ -22,7 +22,7 @@ use crate::{
     fuel,
     log_rate::{Admission, LogRate},
     placement::Placements,
-    reply_draft::Drafted,
+    reply_draft::{Drafted, ReplyDraft, ReplyState},
     slots::{Shared, Slots},
     spec::{OnTrap, PluginSpec},
     stats::PluginStats,
@@ -78,16 +78,6 @@ pub(crate) struct CallContext {
     pub(crate) reply_state: ReplyState,
 }
 
-/// Whether headers of the reply can be set.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum ReplyState {
-    Open,
-    /// They are out, before the first message.
-    Begun,
-    /// The reply is another's, seen through the import `response`.
-    Watched,
-}
-
 /// The call itself. Kept by pointer: it goes into a store and comes out again for every entry.
 pub(crate) enum AmbientCall {
     Owned(Box<Call>),
@@ -105,7 +95,7 @@ pub(crate) struct Memory {
 }
 
 impl Guest {
-    /// Takes a place for one log line, counts it, and tells of those that were dropped before it.
+    /// Whether one more log line is within the rate. Counts it, and tells of those that were dropped before it.
     pub(crate) fn admit_line(&self) -> bool {
         match self.log_rate.admit(clock::now()) {
             Admission::Dropped => {
@@ -177,6 +167,35 @@ impl StoreState {
         let context = ambient.as_ref().map(|ambient| ambient.call.context());
         self.deadline = context.and_then(|context| context.deadline);
         self.ambient = ambient;
+    }
+
+    /// What is set of the reply, before its first message.
+    ///
+    /// # Errors
+    /// When `what` cannot be set, as the guest is told.
+    pub(crate) fn reply_head(&mut self, what: &'static str) -> Result<&mut ReplyDraft, Failure> {
+        let ambient = self.replying()?;
+        ambient.reply_state.check_head(what)?;
+        Ok(ambient.reply.get_or_insert_default())
+    }
+
+    /// What is set of the reply, whether its first message is out or not.
+    ///
+    /// # Errors
+    /// When nothing can be set, as the guest is told.
+    pub(crate) fn reply_draft(&mut self) -> Result<&mut ReplyDraft, Failure> {
+        let ambient = self.replying()?;
+        ambient.reply_state.check_own()?;
+        Ok(ambient.reply.get_or_insert_default())
+    }
+
+    /// The call that the guest replies to.
+    ///
+    /// # Errors
+    /// When there is none, as the guest is told.
+    pub(crate) fn replying(&mut self) -> Result<&mut CallContext, Failure> {
+        let none = || failure(Kind::FailedPrecondition, "there is no call to reply to");
+        self.ambient.as_mut().ok_or_else(none)
     }
 
     /// Takes one from what the guest may still ask of the host.

@@ -25,7 +25,7 @@ use self::{
     writer::{File, ReadFailure, Request, Writer},
 };
 
-/// Writes that may wait for the writer; a caller beyond waits for a place.
+/// Writes that may wait for the writer; a caller beyond waits until one is taken.
 const QUEUE_MAX: usize = 1024;
 /// Writes in one commit.
 const BATCH_MAX: usize = 256;

@@ -23,15 +23,15 @@ use postern_system::clock;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    limits::time, progress::Progress, reply_draft::Drafted, spec::Instances, state::Guest,
+    limits::time, progress::Progress, reply_draft::Drafted, spec::Instances, state::Guest, wait,
 };
 
 /// The streams of one generation.
 pub(crate) struct StreamRegistry {
-    /// Leave to hold an instance.
+    /// One for each instance that a stream may hold.
     permits: Arc<Semaphore>,
     permits_max: usize,
-    /// Streams that wait for leave.
+    /// Streams that wait for a permit.
     n_waiting: AtomicUsize,
     running: Mutex<BTreeMap<u64, Watched>>,
     numbers: AtomicU64,
@@ -57,7 +57,7 @@ struct Watched {
     since: Instant,
 }
 
-/// A stream's line in the registry, for as long as its guest runs.
+/// A stream in the registry, for as long as its guest runs.
 pub(crate) struct Registered {
     registry: Arc<StreamRegistry>,
     number: u64,
@@ -75,7 +75,7 @@ impl StreamRegistry {
         }
     }
 
-    /// Leave to hold an instance, in turn; for as long as a call waits for an instance.
+    /// A permit to hold an instance, in the order of arrival; waits as long as a call waits for an instance.
     ///
     /// # Errors
     /// `resource-exhausted` when none came in time, or too many wait.
@@ -101,15 +101,14 @@ impl StreamRegistry {
             return Err(refuse(message));
         }
         let start = clock::now();
-        let longest = start + instances.queue_time_max;
-        let until = deadline.map_or(longest, |deadline| deadline.min(longest));
-        let permit = Arc::clone(&self.permits).acquire_owned();
-        let permit = tokio::time::timeout_at(until.into(), permit).await;
+        let permit = wait::before(deadline, Arc::clone(&self.permits).acquire_owned());
+        let permit = tokio::time::timeout(instances.queue_time_max, permit).await;
         drop(waiting);
         let waited = clock::since(start);
         guest.stats.on_queue_wait(waited);
         // It is never closed.
-        permit.ok().and_then(Result::ok).ok_or_else(|| {
+        let permit = permit.ok().flatten().and_then(|(permit, _)| permit.ok());
+        permit.ok_or_else(|| {
             let message = format!(
                 "the {max} streams that plugin {plugin} may answer at one time were busy for {}",
                 time(waited)

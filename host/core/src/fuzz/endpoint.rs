@@ -15,9 +15,9 @@ use crate::{
     limits::Limits,
     testing::epoch,
     wire::{
-        CloseReason, Delivery, Endpoint, EndpointConfig, Flags, Frame, FrameType, Role, SendId,
+        CloseReason, DeliveryMode, Endpoint, EndpointConfig, Flags, Frame, FrameType, Role, SendId,
         SessionConfig, SessionId,
-        endpoint::{Event, Transmit},
+        endpoint::{EndpointEvent, Transmit},
     },
 };
 
@@ -188,7 +188,7 @@ impl Driven {
         let frame = Frame::data(Headers::new(), vec![7; length]);
         let sent = self
             .endpoint
-            .send(self.now, to, frame, Delivery::Acknowledged);
+            .send(self.now, to, frame, DeliveryMode::Acknowledged);
         self.owed.extend(sent);
     }
 
@@ -238,7 +238,7 @@ impl Driven {
 
     fn check(&mut self) {
         while let Some((_, event)) = self.endpoint.poll_event() {
-            if let Event::Delivered(id) | Event::Undelivered(id, _) = event {
+            if let EndpointEvent::Delivered(id) | EndpointEvent::Undelivered(id, _) = event {
                 assert!(self.owed.remove(&id), "{id:?} ends twice");
             }
         }

@@ -13,7 +13,7 @@ use crate::{
     wire::{
         Flags, Frame,
         fragment::{Fragment, Numbering},
-        reassembly::{Outcome, Reassembly},
+        reassembly::{FragmentOutcome, Reassembly},
     },
 };
 
@@ -56,7 +56,7 @@ pub fn reassembly(octets: &[u8]) {
         };
         let frame = frame(&mut script, mode);
         let outcome = reassembly.handle_fragment(now, peer(mode), part, numbering, &frame);
-        if let Outcome::Complete(message) = outcome {
+        if let FragmentOutcome::Complete(message) = outcome {
             assert!(message.payload.len() <= limits.message_bytes_max);
             assert!(!message.flags.contains(Flags::FRAG));
         }

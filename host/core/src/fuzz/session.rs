@@ -14,8 +14,8 @@ use crate::{
     limits::Limits,
     testing::epoch,
     wire::{
-        CloseReason, Event, Features, Flags, Frame, FrameType, Link, Role, Session, SessionConfig,
-        SessionId,
+        CloseReason, Features, Flags, Frame, FrameType, Link, Role, Session, SessionConfig,
+        SessionEvent, SessionId,
     },
 };
 
@@ -142,7 +142,7 @@ impl Driven {
     fn check(&mut self) {
         while let Some(event) = self.session.poll_event() {
             assert_eq!(self.n_closed, 0, "{event:?} after the end");
-            self.n_closed += usize::from(matches!(event, Event::Closed(_)));
+            self.n_closed += usize::from(matches!(event, SessionEvent::Closed(_)));
         }
         assert_eq!(self.n_closed == 1, self.session.is_closed());
         let (messages, bytes) = self.session.queued();

@@ -36,7 +36,7 @@ pub use bulkhead::{
 pub use deadline::Deadline;
 pub use hedge::{HedgeConfig, HedgeConfigError, HedgeDelay, Hedger};
 pub use outlier::{Ejector, OutlierConfig, OutlierConfigError};
-pub use retry::{Decision, Kinds, RetryConfig, RetryConfigError, RetryPolicy, Safety};
+pub use retry::{Decision, Kinds, RetryPolicy, RetryPolicyConfig, RetryPolicyConfigError, Safety};
 
 /// No time in a configuration of this module may be longer: a day. What is longer was written in
 /// the wrong unit, and sums with an `Instant` stay far from its end.

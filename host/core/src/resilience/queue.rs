@@ -12,16 +12,16 @@ use std::{
 /// different priorities among them.
 #[derive(Debug, Clone, Default)]
 pub struct WaitQueue {
-    waiters: BTreeMap<Place, Waiter>,
-    places: HashMap<u64, Place>,
-    by_deadline: BTreeSet<(Instant, Place)>,
+    waiters: BTreeMap<Position, Waiter>,
+    positions: HashMap<u64, Position>,
+    by_deadline: BTreeSet<(Instant, Position)>,
     /// Waiters of each priority.
     counts: BTreeMap<u8, usize>,
     next_number: u64,
 }
 
 /// The order of the queue: priority, then arrival.
-type Place = (Reverse<u8>, u64);
+type Position = (Reverse<u8>, u64);
 
 #[derive(Debug, Clone, Copy)]
 struct Waiter {
@@ -42,7 +42,7 @@ impl WaitQueue {
 
     #[must_use]
     pub fn contains(&self, id: u64) -> bool {
-        self.places.contains_key(&id)
+        self.positions.contains_key(&id)
     }
 
     /// How many would go before one that came with `priority` at this moment.
@@ -66,55 +66,55 @@ impl WaitQueue {
     /// `id` waits, behind all of its priority. One that waits already loses its place.
     pub fn push(&mut self, id: u64, priority: u8, deadline: Instant) {
         self.remove(id);
-        let place = (Reverse(priority), self.next_number);
+        let position = (Reverse(priority), self.next_number);
         self.next_number += 1;
-        self.waiters.insert(place, Waiter { id, deadline });
-        self.places.insert(id, place);
-        self.by_deadline.insert((deadline, place));
+        self.waiters.insert(position, Waiter { id, deadline });
+        self.positions.insert(id, position);
+        self.by_deadline.insert((deadline, position));
         *self.counts.entry(priority).or_default() += 1;
     }
 
     /// Takes whose turn it is.
     pub fn pop_first(&mut self) -> Option<u64> {
-        let (place, waiter) = self.waiters.pop_first()?;
-        self.forget(place, waiter);
+        let (position, waiter) = self.waiters.pop_first()?;
+        self.forget(position, waiter);
         Some(waiter.id)
     }
 
     /// Takes who is shed: the last to come of the least urgent.
     pub fn pop_last(&mut self) -> Option<u64> {
-        let (place, waiter) = self.waiters.pop_last()?;
-        self.forget(place, waiter);
+        let (position, waiter) = self.waiters.pop_last()?;
+        self.forget(position, waiter);
         Some(waiter.id)
     }
 
     /// Takes one who waits in vain at `now`, if there is any.
     pub fn pop_late(&mut self, now: Instant) -> Option<u64> {
-        let (deadline, place) = *self.by_deadline.first()?;
+        let (deadline, position) = *self.by_deadline.first()?;
         if deadline > now {
             return None;
         }
-        let waiter = self.waiters.remove(&place)?;
-        self.forget(place, waiter);
+        let waiter = self.waiters.remove(&position)?;
+        self.forget(position, waiter);
         Some(waiter.id)
     }
 
     /// `id` waits no longer; false when it did not.
     pub fn remove(&mut self, id: u64) -> bool {
-        let Some(place) = self.places.get(&id).copied() else {
+        let Some(position) = self.positions.get(&id).copied() else {
             return false;
         };
-        if let Some(waiter) = self.waiters.remove(&place) {
-            self.forget(place, waiter);
+        if let Some(waiter) = self.waiters.remove(&position) {
+            self.forget(position, waiter);
         }
         true
     }
 
     /// Takes a waiter that has left `waiters` out of everything else.
-    fn forget(&mut self, place: Place, waiter: Waiter) {
-        self.places.remove(&waiter.id);
-        self.by_deadline.remove(&(waiter.deadline, place));
-        let Reverse(priority) = place.0;
+    fn forget(&mut self, position: Position, waiter: Waiter) {
+        self.positions.remove(&waiter.id);
+        self.by_deadline.remove(&(waiter.deadline, position));
+        let Reverse(priority) = position.0;
         if let Some(count) = self.counts.get_mut(&priority) {
             *count -= 1;
             if *count == 0 {
@@ -196,7 +196,9 @@ mod tests {
                     3 => (queue.pop_first(), list.first().copied()),
                     4 => (queue.pop_last(), list.last().copied()),
                     _ => {
-                        let first = list.iter().min_by_key(|(place, id, at)| (*at, *place, *id));
+                        let first = list
+                            .iter()
+                            .min_by_key(|(position, id, at)| (*at, *position, *id));
                         let late = first.filter(|(_, _, at)| *at <= now).copied();
                         (queue.pop_late(now), late)
                     }
@@ -204,7 +206,7 @@ mod tests {
                 assert_eq!(taken.0, taken.1.map(|(_, id, _)| id), "seed {seed}");
                 list.retain(|(_, id, _)| Some(*id) != taken.0);
                 assert_eq!(queue.len(), list.len());
-                assert_eq!(queue.places.len(), list.len());
+                assert_eq!(queue.positions.len(), list.len());
                 assert_eq!(queue.by_deadline.len(), list.len());
                 let ahead = list.iter().filter(|(Reverse(p), _, _)| *p >= 2).count();
                 assert_eq!(queue.n_ahead(2), ahead);

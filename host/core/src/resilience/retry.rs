@@ -36,7 +36,7 @@ use crate::error::{Blame, Error, Kind, Retry};
 /// When to try again. The published `RetryConfig` has `max_attempts`, `backoff_factor`,
 /// `backoff_max` and `retryable_errors`; `TrafficPolicy` has `attempts` and `per_try_timeout`.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct RetryConfig {
+pub struct RetryPolicyConfig {
     /// Tries of one call, the first included. Default 3; 1 never retries.
     pub attempts_max: u32,
     /// The longest wait before the second try. Default 25 ms, as Envoy's `base_interval`.
@@ -53,7 +53,7 @@ pub struct RetryConfig {
 
 /// Why a configuration makes no policy.
 #[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
-pub enum RetryConfigError {
+pub enum RetryPolicyConfigError {
     #[error("attempts 0: not even the first try would be made")]
     NoAttempts,
     #[error("back-off of at most 0: retries would follow at once")]
@@ -74,10 +74,10 @@ pub enum RetryConfigError {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kinds(u32);
 
-/// A checked `RetryConfig`.
+/// A checked `RetryPolicyConfig`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct RetryPolicy {
-    config: RetryConfig,
+    config: RetryPolicyConfig,
 }
 
 /// What a repetition of the request could do.
@@ -113,7 +113,7 @@ pub enum RetryReason {
     Deadline,
 }
 
-impl Default for RetryConfig {
+impl Default for RetryPolicyConfig {
     fn default() -> Self {
         Self {
             attempts_max: 3,
@@ -158,8 +158,8 @@ impl FromIterator<Kind> for Kinds {
 impl RetryPolicy {
     /// # Errors
     /// Names the first value with which the policy could not work.
-    pub fn new(config: RetryConfig) -> Result<Self, RetryConfigError> {
-        use RetryConfigError as Fault;
+    pub fn new(config: RetryPolicyConfig) -> Result<Self, RetryPolicyConfigError> {
+        use RetryPolicyConfigError as Fault;
         let (min, max) = (config.backoff_min, config.backoff_max);
         if config.attempts_max == 0 {
             return Err(Fault::NoAttempts);
@@ -184,7 +184,7 @@ impl RetryPolicy {
     }
 
     #[must_use]
-    pub const fn config(&self) -> &RetryConfig {
+    pub const fn config(&self) -> &RetryPolicyConfig {
         &self.config
     }
 

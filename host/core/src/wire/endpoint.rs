@@ -43,7 +43,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 pub use self::event::{
-    Delivery, EndpointConfig, EndpointStats, Event, SendError, SendId, Transmit, Undelivered,
+    DeliveryMode, EndpointConfig, EndpointEvent, EndpointSendError, EndpointStats, SendId,
+    Transmit, Undelivered,
 };
 use self::{
     peer::{Peer, Written},
@@ -68,7 +69,7 @@ pub struct Endpoint {
     ready: VecDeque<SocketAddr>,
     /// Peers whose sessions may have events.
     eventful: VecDeque<SocketAddr>,
-    events: VecDeque<(SocketAddr, Event)>,
+    events: VecDeque<(SocketAddr, EndpointEvent)>,
     /// The latest time passed in.
     now: Option<Instant>,
     next_send_id: u64,
@@ -168,7 +169,7 @@ impl Endpoint {
     }
 
     /// What happened, and to which peer.
-    pub fn poll_event(&mut self) -> Option<(SocketAddr, Event)> {
+    pub fn poll_event(&mut self) -> Option<(SocketAddr, EndpointEvent)> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -193,12 +194,12 @@ impl Endpoint {
                 continue;
             };
             let established = match peer.translate(event) {
-                Some(Event::Established(dialect)) => dialect,
+                Some(EndpointEvent::Established(dialect)) => dialect,
                 Some(event) => return Some((address, event)),
                 None => continue,
             };
             self.on_established(address, &established);
-            return Some((address, Event::Established(established)));
+            return Some((address, EndpointEvent::Established(established)));
         }
     }
 
@@ -245,7 +246,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// `TooManyPeers`.
-    pub fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<(), SendError> {
+    pub fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<(), EndpointSendError> {
         self.now = Some(now);
         match self.peers.find(to) {
             Some(peer) if !peer.session.is_closed() => return Ok(()),
@@ -265,16 +266,16 @@ impl Endpoint {
         now: Instant,
         to: SocketAddr,
         frame: Frame,
-        delivery: Delivery,
-    ) -> Result<SendId, SendError> {
+        delivery: DeliveryMode,
+    ) -> Result<SendId, EndpointSendError> {
         self.now = Some(now);
         let id = SendId(self.next_send_id);
         let Some(peer) = self.peers.find(to) else {
-            return Err(SendError::UnknownPeer);
+            return Err(EndpointSendError::UnknownPeer);
         };
         self.next_send_id += 1;
         let result = peer.send(now, id, frame, delivery, &self.config);
-        if matches!(result, Err(SendError::Unvalidated { .. })) {
+        if matches!(result, Err(EndpointSendError::Unvalidated { .. })) {
             self.stats.amplification_limited += 1;
         }
         self.touch(to);
@@ -369,7 +370,7 @@ impl Endpoint {
         for (id, reason) in peer.release_held(now, &self.config) {
             self.stats.undelivered += 1;
             self.events
-                .push_back((address, Event::Undelivered(id, reason)));
+                .push_back((address, EndpointEvent::Undelivered(id, reason)));
         }
         self.peers.on_established(address);
         self.touch(address);
@@ -388,10 +389,10 @@ impl Endpoint {
                 continue;
             }
             let event = match sent.result {
-                Ok(()) => Event::Delivered(sent.id),
+                Ok(()) => EndpointEvent::Delivered(sent.id),
                 Err(reason) => {
                     self.stats.undelivered += 1;
-                    Event::Undelivered(sent.id, reason)
+                    EndpointEvent::Undelivered(sent.id, reason)
                 }
             };
             self.events.push_back((address, event));
@@ -423,11 +424,12 @@ impl Endpoint {
             };
             for id in peer.take_unsent() {
                 self.stats.undelivered += 1;
-                let event = Event::Undelivered(id, Undelivered::Closed(reason.clone()));
+                let event = EndpointEvent::Undelivered(id, Undelivered::Closed(reason.clone()));
                 self.events.push_back((address, event));
             }
             if peer.outgoing.is_empty() {
-                self.events.push_back((address, Event::Closed(reason)));
+                self.events
+                    .push_back((address, EndpointEvent::Closed(reason)));
                 self.peers
                     .on_closed(address, now + self.config.duplicate_window);
             }
@@ -436,17 +438,27 @@ impl Endpoint {
     }
 
     /// Makes a peer, forgetting another if there are too many.
-    fn open(&mut self, now: Instant, address: SocketAddr, role: Role) -> Result<(), SendError> {
+    fn open(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        role: Role,
+    ) -> Result<(), EndpointSendError> {
         let peer = Peer::new(&self.config, role, (self.draw)(), now);
         self.insert(now, address, peer)
     }
 
-    fn insert(&mut self, now: Instant, address: SocketAddr, peer: Peer) -> Result<(), SendError> {
+    fn insert(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        peer: Peer,
+    ) -> Result<(), EndpointSendError> {
         let is_validated = peer.validation.is_validated();
         if !self.peers.has_room(is_validated) {
             let Some(victim) = self.peers.pick_victim(now, is_validated) else {
                 self.stats.peers_refused += 1;
-                return Err(SendError::TooManyPeers {
+                return Err(EndpointSendError::TooManyPeers {
                     limit: self.config.peers_max,
                 });
             };
@@ -472,10 +484,11 @@ impl Endpoint {
         let is_told = peer.lingers_until.is_some() || !peer.is_announced;
         let events = lost
             .into_iter()
-            .map(|id| Event::Undelivered(id, undelivered.clone()));
+            .map(|id| EndpointEvent::Undelivered(id, undelivered.clone()));
         self.events.extend(events.map(|event| (address, event)));
         if !is_told {
-            self.events.push_back((address, Event::Closed(reason)));
+            self.events
+                .push_back((address, EndpointEvent::Closed(reason)));
         }
         self.forget(address);
     }

@@ -75,11 +75,11 @@ pub mod stream;
 pub(crate) mod vectors;
 
 pub use decoder::Decoder;
-pub use endpoint::{Delivery, Endpoint, EndpointConfig, EndpointStats, SendId, Undelivered};
+pub use endpoint::{DeliveryMode, Endpoint, EndpointConfig, EndpointStats, SendId, Undelivered};
 pub use frame::{Flags, Frame, FrameError, FrameType};
 pub use reliable::RetryConfig;
 pub use session::{
-    CloseReason, Dialect, Event, Features, Link, Role, SendError, Session, SessionConfig,
-    SessionError, SessionId,
+    CloseReason, Dialect, Features, Link, Role, SendError, Session, SessionConfig, SessionError,
+    SessionEvent, SessionId,
 };
 pub use stream::Connection;

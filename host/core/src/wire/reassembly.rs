@@ -80,7 +80,7 @@ struct SetKey {
 
 /// What became of a fragment.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Outcome {
+pub enum FragmentOutcome {
     /// Kept; more are missing.
     Pending,
     /// Kept already; nothing changed.
@@ -91,12 +91,12 @@ pub enum Outcome {
     Complete(Frame),
     /// Of a message that was complete a while ago. Its acknowledgement may have been lost.
     AfterComplete,
-    Refused(Refusal),
+    Refused(FragmentRefusal),
 }
 
 /// Why a fragment is dropped. Never fatal, never answered.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Refusal {
+pub enum FragmentRefusal {
     #[error("fragment index {index} is not below the total of {total}")]
     Index { index: u32, total: u32 },
     #[error("message of at least {bytes} octets exceeds the limit of {limit}")]
@@ -105,7 +105,7 @@ pub enum Refusal {
 
 /// What a partial message lacks, for a selective acknowledgement.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Progress {
+pub struct ReassemblyProgress {
     /// Grows with every partial message that is begun; what an older one had is forgotten.
     pub epoch: u64,
     /// One past the highest index that arrived, or less when `missing` is cut off there.
@@ -181,10 +181,10 @@ impl Reassembly {
         part: Fragment,
         numbering: Numbering,
         frame: &Frame,
-    ) -> Outcome {
+    ) -> FragmentOutcome {
         if let Err(refusal) = self.check(part, frame) {
             self.stats.refused += 1;
-            return Outcome::Refused(refusal);
+            return FragmentOutcome::Refused(refusal);
         }
         let key = SetKey::of(part, numbering, frame);
         let share = self.peers.entry(peer).or_default();
@@ -193,10 +193,10 @@ impl Reassembly {
             Some(_) => self.replace(peer, key),
             None => match share.finished.check(now, key, part, frame) {
                 Repeat::No => {}
-                Repeat::Copy => return Outcome::Copy,
+                Repeat::Copy => return FragmentOutcome::Copy,
                 Repeat::Late => {
                     self.stats.duplicates += 1;
-                    return Outcome::AfterComplete;
+                    return FragmentOutcome::AfterComplete;
                 }
             },
         }
@@ -206,7 +206,12 @@ impl Reassembly {
     /// What the partial message `id` of `peer`, which has feature `wide`, lacks, in at most
     /// `ranges_max` ranges.
     #[must_use]
-    pub fn progress(&self, peer: SocketAddr, id: u32, ranges_max: usize) -> Option<Progress> {
+    pub fn progress(
+        &self,
+        peer: SocketAddr,
+        id: u32,
+        ranges_max: usize,
+    ) -> Option<ReassemblyProgress> {
         let key = SetKey { id, digest: 0 };
         let partial = self.peers.get(&peer)?.partials.get(&key)?;
         Some(partial.progress(ranges_max))
@@ -241,14 +246,14 @@ impl Reassembly {
         self.peers.remove(&peer);
     }
 
-    fn check(&self, part: Fragment, frame: &Frame) -> Result<(), Refusal> {
+    fn check(&self, part: Fragment, frame: &Frame) -> Result<(), FragmentRefusal> {
         let Fragment { index, total, .. } = part;
         if index >= total {
-            return Err(Refusal::Index { index, total });
+            return Err(FragmentRefusal::Index { index, total });
         }
         let (bytes, limit) = (frame.payload.len(), self.limits.message_bytes_max);
         if bytes > limit {
-            Err(Refusal::TooLong { bytes, limit })
+            Err(FragmentRefusal::TooLong { bytes, limit })
         } else {
             Ok(())
         }
@@ -261,18 +266,18 @@ impl Reassembly {
         (key, part): (SetKey, Fragment),
         numbering: Numbering,
         frame: &Frame,
-    ) -> Outcome {
+    ) -> FragmentOutcome {
         if partial::is_copy_of_three_or_more(part, frame) {
             let Some(share) = self.peers.get_mut(&peer) else {
-                return Outcome::Copy;
+                return FragmentOutcome::Copy;
             };
             share.finished.add_copies(now, key, part, frame);
             self.stats.completed += 1;
-            return Outcome::Complete(partial::whole(frame));
+            return FragmentOutcome::Complete(partial::whole(frame));
         }
         self.open(now, peer, (key, part), frame);
         let Some(partial) = self.partial(peer, key) else {
-            return Outcome::Duplicate;
+            return FragmentOutcome::Duplicate;
         };
         let before = partial.charge();
         let placed = partial.place(part, frame);
@@ -281,7 +286,7 @@ impl Reassembly {
         match placed {
             Placed::Duplicate => {
                 self.stats.duplicates += 1;
-                Outcome::Duplicate
+                FragmentOutcome::Duplicate
             }
             Placed::Conflict => {
                 self.replace(peer, key);
@@ -292,13 +297,13 @@ impl Reassembly {
                     self.remove(peer, key);
                     self.stats.refused += 1;
                     let limit = self.limits.message_bytes_max;
-                    return Outcome::Refused(Refusal::TooLong { bytes, limit });
+                    return FragmentOutcome::Refused(FragmentRefusal::TooLong { bytes, limit });
                 }
                 if numbering == Numbering::Wide {
                     self.renew(now, peer, key);
                 }
                 self.make_room(peer, key);
-                Outcome::Pending
+                FragmentOutcome::Pending
             }
             Placed::Complete => self.complete(now, peer, key, numbering, frame),
         }
@@ -312,14 +317,14 @@ impl Reassembly {
         key: SetKey,
         numbering: Numbering,
         last: &Frame,
-    ) -> Outcome {
+    ) -> FragmentOutcome {
         let Some(partial) = self.remove(peer, key) else {
-            return Outcome::Duplicate;
+            return FragmentOutcome::Duplicate;
         };
         let limit = self.limits.message_bytes_max;
         if partial.payload_bytes() > limit && !partial.is_copies() {
             self.stats.refused += 1;
-            return Outcome::Refused(Refusal::TooLong {
+            return FragmentOutcome::Refused(FragmentRefusal::TooLong {
                 bytes: partial.payload_bytes(),
                 limit,
             });
@@ -334,7 +339,7 @@ impl Reassembly {
             }
         }
         self.stats.completed += 1;
-        Outcome::Complete(partial.into_message())
+        FragmentOutcome::Complete(partial.into_message())
     }
 
     /// Begins the message unless it has begun.

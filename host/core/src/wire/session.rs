@@ -26,7 +26,7 @@ use std::{
 use self::timer::{Timer, Timers};
 pub use self::{
     config::{Features, Link, Role, SessionConfig, SessionId},
-    event::{CloseReason, Dialect, Event, Greeting, SendError, SessionError},
+    event::{CloseReason, Dialect, Greeting, SendError, SessionError, SessionEvent},
 };
 use super::{
     frame::{Frame, FrameType},
@@ -56,7 +56,7 @@ pub struct Session {
     /// Of HELLO said again: its WELCOME may name another session.
     awaits_welcome: bool,
     queue: PriorityQueue,
-    events: VecDeque<Event>,
+    events: VecDeque<SessionEvent>,
     timers: Timers,
     in_flight: usize,
     bye_sent: bool,
@@ -152,7 +152,7 @@ impl Session {
             (_, State::Closed) => {}
             (Role::Server, State::Draining(_)) => self.probe_from(now),
             (Role::Server, State::Greeting | State::Open) => {
-                self.events.push_back(Event::PeerDraining);
+                self.events.push_back(SessionEvent::PeerDraining);
                 // No timer: what is in flight has deadlines of its own, and a peer that reads nothing
                 // is the driver's affair.
                 self.state = State::Draining(CloseReason::LinkEnded);
@@ -207,7 +207,7 @@ impl Session {
     }
 
     /// What happened. A call that an event starts must be told by `begin` before the next poll.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<SessionEvent> {
         if self.events.is_empty() {
             self.end_if_drained();
         }
@@ -332,7 +332,7 @@ impl Session {
     pub fn renew(&mut self) {
         self.queue.clear();
         self.events
-            .retain(|event| !matches!(event, Event::Message(_)));
+            .retain(|event| !matches!(event, SessionEvent::Message(_)));
     }
 
     /// A server says WELCOME once more to a client that seems not to have heard it.
@@ -444,7 +444,7 @@ impl Session {
 
     fn settle(&mut self, dialect: Dialect) {
         self.dialect = Some(dialect.clone());
-        self.events.push_back(Event::Established(dialect));
+        self.events.push_back(SessionEvent::Established(dialect));
         self.hello = None;
         self.timers.stop(Timer::Greeting);
         self.timers.stop(Timer::GreetingRepeat);

@@ -13,7 +13,7 @@ use super::{
     decoder::Decoder,
     frame::{CRC_BYTES, Frame},
     session::{
-        CloseReason, Dialect, Event, Role, SendError, Session, SessionConfig, SessionError,
+        CloseReason, Dialect, Role, SendError, Session, SessionConfig, SessionError, SessionEvent,
         SessionId,
     },
 };
@@ -130,7 +130,7 @@ impl Connection {
     }
 
     /// See `Session::poll_event`.
-    pub fn poll_event(&mut self) -> Option<Event> {
+    pub fn poll_event(&mut self) -> Option<SessionEvent> {
         self.session.poll_event()
     }
 

@@ -13,10 +13,10 @@ pub(crate) const EASY: &str = include_str!("../../../../tests/vectors/easy.hex")
 const FRAME_BYTES_MAX: usize = 8 * 1024 * 1024;
 
 /// One line: the octets and the comment.
-pub(crate) type Line = (Bytes, &'static str);
+pub(crate) type VectorLine = (Bytes, &'static str);
 
 /// The lines of a file, in groups parted by empty lines; lines of comment alone are left out.
-pub(crate) fn groups(file: &'static str) -> Vec<Vec<Line>> {
+pub(crate) fn groups(file: &'static str) -> Vec<Vec<VectorLine>> {
     let paragraphs = file.split("\n\n").map(|paragraph| {
         let lines = paragraph
             .lines()
@@ -33,7 +33,7 @@ pub(crate) fn groups(file: &'static str) -> Vec<Vec<Line>> {
 fn every_frame_is_decoded_and_encoded_octet_by_octet() {
     let files = [(FRAMES, 20), (FRAGMENTS, 6), (EASY, 10), (VSP, 10)];
     for (file, n_lines_min) in files {
-        let lines: Vec<Line> = groups(file).into_iter().flatten().collect();
+        let lines: Vec<VectorLine> = groups(file).into_iter().flatten().collect();
         assert!(
             lines.len() >= n_lines_min,
             "{} lines were read",
@@ -56,7 +56,7 @@ fn every_frame_is_decoded_and_encoded_octet_by_octet() {
 
 #[test]
 fn every_refused_line_is_refused_by_its_name() {
-    let lines: Vec<Line> = groups(REFUSED).into_iter().flatten().collect();
+    let lines: Vec<VectorLine> = groups(REFUSED).into_iter().flatten().collect();
     assert!(lines.len() >= 20, "{} lines were read", lines.len());
     for (octets, comment) in lines {
         let refused = decode(&octets).expect_err(comment);

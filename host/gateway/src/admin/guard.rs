@@ -7,12 +7,12 @@ use axum::{
 use postern_net::http::{ForeignPage, check_origin};
 
 use super::view::AdminFailure;
-use crate::{app::door, config::Admin};
+use crate::{app::listener, config::Admin};
 
 /// Refuses what comes from a page of another site, whatever it asks for: by the same judgement as an
 /// HTTP listener's.
 pub(super) fn check_page(request: &Request, admin: &Admin) -> Result<(), AdminFailure> {
-    let hosts = door::hosts(admin.address.ip(), &admin.hosts);
+    let hosts = listener::hosts(admin.address.ip(), &admin.hosts);
     let (uri, headers) = (request.uri(), request.headers());
     check_origin(request.version(), uri, headers, &hosts, None).map_err(|page| {
         let status = match page {

@@ -1,5 +1,5 @@
-//! What a running gateway is, for those who look at it and those who turn it: shared by the doors,
-//! the operators' door and the tasks that watch files.
+//! What a running gateway is, for those who look at it and those who turn it: shared by the listeners,
+//! the operators' among them, and the tasks that watch files.
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +16,7 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{door::Place, transports::Transports};
+use super::{listener::BoundAddress, transports::Transports};
 use crate::{
     admin::view::ServiceMetricsView,
     cluster::ServiceNumbers,
@@ -40,7 +40,7 @@ pub(crate) struct Gateway {
     transports: Arc<Transports>,
     bytes: Arc<ByteBudget>,
     loaded: ArcSwap<Loaded>,
-    places: ArcSwap<BTreeMap<String, Vec<Place>>>,
+    bound_addresses: ArcSwap<BTreeMap<String, Vec<BoundAddress>>>,
     troubles: Arc<SourceTroubles>,
     shutdown: Shutdown,
     /// The first stage of ending: not ready any more, and calls are still taken.
@@ -69,7 +69,7 @@ impl Gateway {
             transports,
             bytes,
             loaded: ArcSwap::from_pointee(loaded),
-            places: ArcSwap::default(),
+            bound_addresses: ArcSwap::default(),
             troubles,
             shutdown,
             leaving: CancellationToken::new(),
@@ -93,8 +93,8 @@ impl Gateway {
 
     /// Where each listener listens, by its name.
     #[cfg(test)]
-    pub(crate) fn places(&self) -> Arc<BTreeMap<String, Vec<Place>>> {
-        self.places.load_full()
+    pub(crate) fn bound_addresses(&self) -> Arc<BTreeMap<String, Vec<BoundAddress>>> {
+        self.bound_addresses.load_full()
     }
 
     /// Files and folders that cannot be read as they should be.
@@ -207,18 +207,18 @@ impl Gateway {
         }
     }
 
-    /// Takes where every door listens, and which should be open and are not.
-    pub(crate) fn set_places(
+    /// Takes where every listener was bound, and which should be open and are not.
+    pub(crate) fn set_bound_addresses(
         &self,
-        places: BTreeMap<String, Vec<Place>>,
+        bound_addresses: BTreeMap<String, Vec<BoundAddress>>,
         lost: BTreeMap<String, String>,
     ) {
         let mut reasons = lost;
-        if places.is_empty() {
+        if bound_addresses.is_empty() {
             reasons.insert(String::new(), "no listener is open".to_owned());
         }
         self.readiness().replace(ReasonKind::Listeners, reasons);
-        self.places.store(Arc::new(places));
+        self.bound_addresses.store(Arc::new(bound_addresses));
     }
 
     pub(crate) fn set_started(&self) {

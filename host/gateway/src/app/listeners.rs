@@ -1,20 +1,24 @@
-//! Every open door, and how a change of the configuration opens, closes and changes them: all of it
+//! Every open listener, and how a change of the configuration opens, closes and changes them: all of it
 //! or nothing. A socket stays, with its connections, while its listener has the same transport at
 //! the same address.
 
 use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
 
+use postern_core::Transport;
 use postern_net::Shutdown;
 use postern_system::clock;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::door::{self, BindError, Control, DoorSettings, Inside, Place, Server, UDP};
+use super::listener::{
+    self, BindError, BoundAddress, ListenerControl, ListenerDependencies, ListenerServer,
+    ListenerSettings,
+};
 use crate::config::Config;
 
-/// All doors of a gateway, by name.
+/// All listeners of a gateway, by name.
 pub(crate) struct Listeners {
-    inside: Inside,
+    dependencies: ListenerDependencies,
     shutdown: Shutdown,
     open: BTreeMap<String, Open>,
     /// What should be open and is not.
@@ -25,14 +29,14 @@ pub(crate) struct Listeners {
 
 /// A listener and its servers, by transport.
 struct Open {
-    settings: DoorSettings,
-    servers: BTreeMap<&'static str, Running>,
+    settings: ListenerSettings,
+    servers: BTreeMap<Transport, Running>,
 }
 
 /// A server whose socket is bound, and what turns it.
 struct Running {
-    place: Place,
-    control: Control,
+    bound: BoundAddress,
+    control: ListenerControl,
     shutdown: Shutdown,
 }
 
@@ -40,15 +44,15 @@ struct Running {
 #[derive(Clone, Copy)]
 struct Wanted<'a> {
     name: &'a str,
-    transport: &'static str,
-    settings: &'a DoorSettings,
+    transport: Transport,
+    settings: &'a ListenerSettings,
 }
 
 /// A server that is told to drain, and what it was opened with.
 struct Closed {
     name: String,
-    settings: DoorSettings,
-    place: Place,
+    settings: ListenerSettings,
+    bound: BoundAddress,
 }
 
 /// A server that was closed for a change that failed, and whose address somebody else took meanwhile.
@@ -58,9 +62,9 @@ struct Lost {
 }
 
 impl Listeners {
-    pub(crate) fn new(inside: Inside, shutdown: Shutdown) -> Self {
+    pub(crate) fn new(dependencies: ListenerDependencies, shutdown: Shutdown) -> Self {
         Self {
-            inside,
+            dependencies,
             shutdown,
             open: BTreeMap::new(),
             lost: Vec::new(),
@@ -90,12 +94,12 @@ impl Listeners {
         let mut bound = Vec::new();
         for wanted in free {
             let address = self.address_of(wanted, &bound);
-            let server = Server::bind(
+            let server = ListenerServer::bind(
                 wanted.name,
                 wanted.transport,
                 address,
                 wanted.settings,
-                &self.inside,
+                &self.dependencies,
             );
             bound.push((wanted, server.await?));
         }
@@ -124,13 +128,13 @@ impl Listeners {
         Ok(())
     }
 
-    /// Where each door listens, by name.
-    pub(crate) fn places(&self) -> BTreeMap<String, Vec<Place>> {
+    /// Where each listener was bound, by name.
+    pub(crate) fn bound_addresses(&self) -> BTreeMap<String, Vec<BoundAddress>> {
         self.open
             .iter()
             .map(|(name, open)| {
-                let places = open.servers.values().map(|running| running.place);
-                (name.clone(), places.collect())
+                let bound_addresses = open.servers.values().map(|running| running.bound);
+                (name.clone(), bound_addresses.collect())
             })
             .collect()
     }
@@ -138,7 +142,7 @@ impl Listeners {
     /// What should be open and is not, each with the reason.
     pub(crate) fn lost(&self) -> BTreeMap<String, String> {
         let told = self.lost.iter().map(|Lost { closed, error }| {
-            let subject = format!("{} ({})", closed.name, closed.place.transport);
+            let subject = format!("{} ({})", closed.name, closed.bound.transport);
             (subject, format!("it is closed, and tried again: {error}"))
         });
         told.collect()
@@ -149,13 +153,13 @@ impl Listeners {
         let mut has_opened = false;
         for Lost { closed, .. } in std::mem::take(&mut self.lost) {
             let wanted = closed.wanted();
-            let (address, inside) = (closed.place.address, &self.inside);
+            let (address, dependencies) = (closed.bound.address, &self.dependencies);
             let Wanted {
                 name,
                 transport,
                 settings,
             } = wanted;
-            match Server::bind(name, transport, address, settings, inside).await {
+            match ListenerServer::bind(name, transport, address, settings, dependencies).await {
                 Ok(server) => {
                     self.open_server(wanted, server);
                     has_opened = true;
@@ -166,7 +170,7 @@ impl Listeners {
         has_opened
     }
 
-    /// Completes when every door is closed, which the shutdown begins.
+    /// Completes when every listener is closed, which the shutdown begins.
     pub(crate) async fn closed(mut self) {
         while let Some(ended) = self.tasks.join_next().await {
             warn_of_panic(ended);
@@ -177,12 +181,12 @@ impl Listeners {
     fn kept(&self, wanted: &Wanted<'_>) -> Option<&Running> {
         let open = self.open.get(wanted.name)?;
         let is_same = open.settings.listener.address == wanted.settings.listener.address;
-        open.servers.get(wanted.transport).filter(|_| is_same)
+        open.servers.get(&wanted.transport).filter(|_| is_same)
     }
 
     /// Servers that `settings` has no listener for, by name and transport.
-    fn surplus(&self, settings: &BTreeMap<String, DoorSettings>) -> Vec<(String, &'static str)> {
-        let is_surplus = |name: &str, transport: &'static str| {
+    fn surplus(&self, settings: &BTreeMap<String, ListenerSettings>) -> Vec<(String, Transport)> {
+        let is_surplus = |name: &str, transport: Transport| {
             let wanted = settings.get_key_value(name).and_then(|(name, settings)| {
                 wanted_servers(name, settings).find(|wanted| wanted.transport == transport)
             });
@@ -193,41 +197,41 @@ impl Listeners {
             transports.map(move |transport| (name.clone(), *transport))
         });
         servers
-            .filter(|(name, transport)| is_surplus(name, transport))
+            .filter(|(name, transport)| is_surplus(name, *transport))
             .collect()
     }
 
     /// Whether a server that closes gives up the address that is wanted.
-    fn is_freed(&self, wanted: &Wanted<'_>, surplus: &[(String, &'static str)]) -> bool {
+    fn is_freed(&self, wanted: &Wanted<'_>, surplus: &[(String, Transport)]) -> bool {
         let address = wanted.settings.listener.address;
         let closing = surplus.iter().filter_map(|(name, transport)| {
             self.open
                 .get(name)
                 .and_then(|open| open.servers.get(transport))
         });
-        let mut places = closing.map(|running| running.place);
-        places.any(|place| {
-            let ips = [place.address.ip(), address.ip()];
+        let mut bound_addresses = closing.map(|running| running.bound);
+        bound_addresses.any(|bound| {
+            let ips = [bound.address.ip(), address.ip()];
             let is_same_ip = ips[0] == ips[1] || ips.iter().any(std::net::IpAddr::is_unspecified);
-            let is_same_kind = (place.transport == UDP) == (wanted.transport == UDP);
-            is_same_ip && is_same_kind && place.address.port() == address.port()
+            let is_same_kind = is_datagram(bound.transport) == is_datagram(wanted.transport);
+            is_same_ip && is_same_kind && bound.address.port() == address.port()
         })
     }
 
     /// Where to bind. All transports of a listener at port 0 take the port that the first was given.
-    fn address_of(&self, wanted: Wanted<'_>, bound: &[(Wanted<'_>, Server)]) -> SocketAddr {
+    fn address_of(&self, wanted: Wanted<'_>, bound: &[(Wanted<'_>, ListenerServer)]) -> SocketAddr {
         let mut address = wanted.settings.listener.address;
         if address.port() == 0 {
             let new = bound
                 .iter()
                 .find(|(sibling, _)| sibling.name == wanted.name)
-                .map(|(_, server)| server.place());
+                .map(|(_, server)| server.bound_address());
             let kept = || {
                 let mut siblings = wanted_servers(wanted.name, wanted.settings);
-                siblings.find_map(|sibling| self.kept(&sibling).map(|running| running.place))
+                siblings.find_map(|sibling| self.kept(&sibling).map(|running| running.bound))
             };
-            if let Some(place) = new.or_else(kept) {
-                address.set_port(place.address.port());
+            if let Some(bound) = new.or_else(kept) {
+                address.set_port(bound.address.port());
             }
         }
         address
@@ -238,7 +242,7 @@ impl Listeners {
         &self,
         wanted: Wanted<'_>,
         address: SocketAddr,
-    ) -> Result<Server, BindError> {
+    ) -> Result<ListenerServer, BindError> {
         let until = clock::now() + FREED_WAIT;
         loop {
             let Wanted {
@@ -246,7 +250,8 @@ impl Listeners {
                 transport,
                 settings,
             } = wanted;
-            match Server::bind(name, transport, address, settings, &self.inside).await {
+            match ListenerServer::bind(name, transport, address, settings, &self.dependencies).await
+            {
                 Err(error)
                     if error.source.kind() == io::ErrorKind::AddrInUse && clock::now() < until =>
                 {
@@ -258,7 +263,7 @@ impl Listeners {
     }
 
     /// Lets servers drain; what they were is needed to open them again.
-    fn close(&mut self, surplus: &[(String, &'static str)]) -> Vec<Closed> {
+    fn close(&mut self, surplus: &[(String, Transport)]) -> Vec<Closed> {
         let mut closed = Vec::new();
         for (name, transport) in surplus {
             let Some(open) = self.open.get_mut(name) else {
@@ -269,7 +274,7 @@ impl Listeners {
                 closed.push(Closed {
                     name: name.clone(),
                     settings: open.settings.clone(),
-                    place: running.place,
+                    bound: running.bound,
                 });
             }
         }
@@ -281,7 +286,7 @@ impl Listeners {
     async fn open_again(&mut self, closed: Vec<Closed>) {
         for closed in closed {
             let wanted = closed.wanted();
-            match self.bind_freed(wanted, closed.place.address).await {
+            match self.bind_freed(wanted, closed.bound.address).await {
                 Ok(server) => self.open_server(wanted, server),
                 Err(error) => {
                     warn!(%error, "a listener could not be opened again, it is tried by itself");
@@ -291,10 +296,10 @@ impl Listeners {
         }
     }
 
-    fn open_server(&mut self, wanted: Wanted<'_>, server: Server) {
-        let (place, control) = (server.place(), server.control());
-        let Place { transport, address } = place;
-        info!(listener = wanted.name, transport, %address, "listening");
+    fn open_server(&mut self, wanted: Wanted<'_>, server: ListenerServer) {
+        let (bound, control) = (server.bound_address(), server.control());
+        let BoundAddress { transport, address } = bound;
+        info!(listener = wanted.name, %transport, %address, "listening");
         // Servers that have drained since the last change.
         while let Some(ended) = self.tasks.try_join_next() {
             warn_of_panic(ended);
@@ -307,7 +312,7 @@ impl Listeners {
             servers: BTreeMap::new(),
         });
         let running = Running {
-            place,
+            bound,
             control,
             shutdown,
         };
@@ -315,7 +320,7 @@ impl Listeners {
     }
 
     /// Puts what has changed of listeners in force at the servers that they kept.
-    fn reconfigure(&mut self, settings: &BTreeMap<String, DoorSettings>) {
+    fn reconfigure(&mut self, settings: &BTreeMap<String, ListenerSettings>) {
         for (name, open) in &mut self.open {
             let Some(settings) = settings.get(name) else {
                 continue;
@@ -325,7 +330,7 @@ impl Listeners {
             }
             open.settings = settings.clone();
             for running in open.servers.values() {
-                running.control.apply(name, settings, &self.inside);
+                running.control.apply(name, settings, &self.dependencies);
             }
             info!(listener = name, "settings changed, sockets kept");
         }
@@ -336,7 +341,7 @@ impl Closed {
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
             name: &self.name,
-            transport: self.place.transport,
+            transport: self.bound.transport,
             settings: &self.settings,
         }
     }
@@ -344,9 +349,9 @@ impl Closed {
 
 fn wanted_servers<'a>(
     name: &'a str,
-    settings: &'a DoorSettings,
+    settings: &'a ListenerSettings,
 ) -> impl Iterator<Item = Wanted<'a>> {
-    let transports = door::transports(&settings.listener).into_iter();
+    let transports = listener::transports(&settings.listener).into_iter();
     transports.map(move |transport| Wanted {
         name,
         transport,
@@ -354,7 +359,7 @@ fn wanted_servers<'a>(
     })
 }
 
-fn wanted(config: &Config) -> BTreeMap<String, DoorSettings> {
+fn wanted(config: &Config) -> BTreeMap<String, ListenerSettings> {
     let body_bytes_max = config.calls.body_bytes_max.octets();
     let enabled = config
         .listeners
@@ -364,13 +369,18 @@ fn wanted(config: &Config) -> BTreeMap<String, DoorSettings> {
         .map(|(name, listener)| {
             (
                 name.clone(),
-                DoorSettings {
+                ListenerSettings {
                     listener: listener.clone(),
                     body_bytes_max,
                 },
             )
         })
         .collect()
+}
+
+/// Whether it has ports of its own beside those of streams.
+const fn is_datagram(transport: Transport) -> bool {
+    matches!(transport, Transport::Udp | Transport::Quic)
 }
 
 fn warn_of_panic(ended: Result<(), tokio::task::JoinError>) {

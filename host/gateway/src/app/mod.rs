@@ -2,13 +2,13 @@
 //! part needs another, and taken down in the reverse.
 //!
 //! ```text
-//! log → runtime → control → pipeline → doors open → plugins deployed → ready
-//! signal → not ready (drain-delay) → doors drain (bounded) → plugins end → operators' door closes → end
+//! log → runtime → control → pipeline → listeners open → plugins deployed → ready
+//! signal → not ready (drain-delay) → listeners drain (bounded) → plugins end → operators' listener closes → end
 //! ```
 
 mod check;
-pub(crate) mod door;
 pub(crate) mod gateway;
+pub(crate) mod listener;
 mod listeners;
 mod parts;
 mod reload;
@@ -33,8 +33,8 @@ use tracing::{info, warn};
 
 pub(crate) use self::check::{Checked, check, check_component};
 use self::{
-    door::{ADMIN, BindError, Inside, Place},
     gateway::Gateway,
+    listener::{ADMIN, BindError, BoundAddress, ListenerDependencies},
     listeners::Listeners,
     parts::Parts,
     reload::Reload,
@@ -55,7 +55,7 @@ use crate::{
     telemetry::log::{self, LogError, LogLevelHandle},
 };
 
-/// A gateway whose doors are open.
+/// A gateway whose listeners are open.
 pub(crate) struct App {
     gateway: Arc<Gateway>,
     pipeline: Arc<Pipeline>,
@@ -69,9 +69,9 @@ pub(crate) struct App {
 
 /// Where a gateway serves, for people.
 #[derive(Debug, Clone)]
-pub(crate) struct Serving {
+pub(crate) struct ServingAddresses {
     /// By the listener's name.
-    pub listeners: BTreeMap<String, Vec<Place>>,
+    pub listeners: BTreeMap<String, Vec<BoundAddress>>,
     pub admin: Option<SocketAddr>,
     pub plugin_folder: PathBuf,
 }
@@ -106,7 +106,7 @@ pub(crate) enum StartError {
 pub(crate) async fn run(
     loaded: Loaded,
     shutdown: Shutdown,
-    announce: impl FnOnce(&Serving),
+    announce: impl FnOnce(&ServingAddresses),
 ) -> Result<(), StartError> {
     // Before anything is opened: a signal that comes meanwhile counts afterwards.
     let signals = Signals::new().map_err(StartError::Signals)?;
@@ -120,7 +120,7 @@ pub(crate) async fn run(
 }
 
 impl App {
-    /// Builds everything and opens the doors. Calls are answered `unavailable` or `not-found` until
+    /// Builds everything and opens the listeners. Calls are answered `unavailable` or `not-found` until
     /// `serve` has deployed the plugins.
     ///
     /// # Errors
@@ -142,14 +142,14 @@ impl App {
 
         let transports = Arc::<Transports>::default();
         let bytes = Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets()));
-        let inside = Inside {
+        let dependencies = ListenerDependencies {
             pipeline: Arc::clone(&pipeline),
             transports: Arc::clone(&transports),
             bytes: Arc::clone(&bytes),
         };
-        let mut listeners = Listeners::new(inside, shutdown.clone());
+        let mut listeners = Listeners::new(dependencies, shutdown.clone());
         listeners.apply(&config).await?;
-        let addresses = announced(&listeners.places());
+        let addresses = announced(&listeners.bound_addresses());
         control.directory().set_addresses(addresses);
         let admin = bind_admin(&config).await?;
         let quiet = config.plugins.watch.then_some(config.plugins.settle);
@@ -169,7 +169,7 @@ impl App {
             troubles,
             shutdown.clone(),
         );
-        gateway.set_places(listeners.places(), listeners.lost());
+        gateway.set_bound_addresses(listeners.bound_addresses(), listeners.lost());
         let gateway = Arc::new(gateway);
         Ok(Self {
             gateway,
@@ -190,13 +190,13 @@ impl App {
     }
 
     #[must_use]
-    pub(crate) fn serving(&self) -> Serving {
+    pub(crate) fn serving(&self) -> ServingAddresses {
         let admin = self
             .admin
             .as_ref()
             .and_then(|listener| listener.local_addr().ok());
-        Serving {
-            listeners: self.listeners.places(),
+        ServingAddresses {
+            listeners: self.listeners.bound_addresses(),
             admin,
             plugin_folder: self.gateway.loaded().config.plugins.folder.clone(),
         }
@@ -204,7 +204,7 @@ impl App {
 
     /// Deploys the plugins and serves until the shutdown has drained.
     pub(crate) async fn serve(mut self) {
-        // The operators' door outlives the others: it shows how they drain.
+        // The operators' listener outlives the others: it shows how they drain.
         let last = Shutdown::new();
         let mut tasks = JoinSet::new();
         if let Some(listener) = self.admin {
@@ -220,7 +220,7 @@ impl App {
         tasks.spawn(Arc::clone(directory).run(shutdown.clone()));
         tasks.spawn(probes::run(
             Arc::clone(directory),
-            fleet.signs(),
+            fleet.prober(),
             shutdown.clone(),
         ));
         let gateway = Arc::clone(&self.gateway);
@@ -311,15 +311,14 @@ fn guard(
 }
 
 /// Where other gateways reach this one: its VSTP listeners, one address per transport.
-fn announced(places: &BTreeMap<String, Vec<Place>>) -> Vec<Address> {
+fn announced(bound_addresses: &BTreeMap<String, Vec<BoundAddress>>) -> Vec<Address> {
     let mut addresses: Vec<Address> = Vec::new();
-    for place in places.values().flatten() {
-        let transport = Transport::from_name(place.transport);
-        let is_vstp = |transport: &Transport| dial::dialer(*transport).is_ok();
-        let Some(transport) = transport.filter(is_vstp) else {
+    for bound in bound_addresses.values().flatten() {
+        let transport = bound.transport;
+        if dial::dialer(transport).is_err() {
             continue;
-        };
-        let (host, port) = (place.address.ip().to_string(), place.address.port());
+        }
+        let (host, port) = (bound.address.ip().to_string(), bound.address.port());
         if addresses
             .iter()
             .all(|address| address.transport != transport)
@@ -341,7 +340,7 @@ async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, BindError> {
         .map_err(|source| BindError {
             was_closed: false,
             listener: ADMIN.to_owned(),
-            transport: door::HTTP,
+            transport: Transport::Http,
             address,
             source,
         })?;

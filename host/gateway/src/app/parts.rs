@@ -11,7 +11,7 @@ use super::{StartError, failures, guard, rules};
 use crate::{
     config::Config,
     control::{BuiltIn, Control, Fleet},
-    directory::{Directory, service},
+    directory::{SharedDirectory, service},
     events::{self, EventService},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
     telemetry::calls::CallBook,
@@ -78,7 +78,7 @@ async fn start_fleet(
     runtime: &Runtime,
     events: &EventService,
 ) -> Result<(Fleet, Arc<service::Service>), StartError> {
-    let directory = Directory::new(config)?;
+    let directory = SharedDirectory::new(config)?;
     directory.restore(runtime.records("directory")?).await?;
     let pool = Pool::new(config.pool.to_config(), ClientConfig::default())?;
     let directory_service = Arc::new(service::Service::new(Arc::clone(&directory)));

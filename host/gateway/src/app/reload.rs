@@ -20,11 +20,11 @@ use tokio::task::JoinSet;
 use tracing::{debug, info, warn};
 
 use super::{
-    announced, door::BindError, failures, gateway::Gateway, guard, listeners::Listeners, rules,
+    announced, failures, gateway::Gateway, guard, listener::BindError, listeners::Listeners, rules,
 };
 use crate::{
     config::{Config, LoadError, Loaded},
-    guard::{Guard, GuardError, files_read, refresh},
+    guard::{Guard, GuardError, files_read, maintain},
     pipeline::Pipeline,
     readiness::ReasonKind,
     sources::{
@@ -96,6 +96,7 @@ impl Reload {
         let mut guard = self.pipeline.rules().guard.clone();
         files.follow_keys(guard.as_deref());
         loop {
+            let failures = self.pipeline.rules().failures.clone();
             let again = refused.as_ref().and_then(|refused| refused.retry);
             let (version, before) = tokio::select! {
                 version = files.configuration.next() => (version, None),
@@ -116,7 +117,7 @@ impl Reload {
                     lost = Retry::while_lost(&listeners, lost.map(Retry::next));
                     continue;
                 }
-                () = keep_fresh(guard.clone(), &mut files.keys) => continue,
+                () = maintain(guard.clone(), failures, &mut files.keys) => continue,
                 Some(ended) = redeploys.join_next() => {
                     if let Err(error) = ended {
                         warn!(%error, "deploying plugins again ended by a panic");
@@ -201,15 +202,15 @@ impl Reload {
     /// Tries to open listeners that should be open and are not.
     async fn open_lost(&self, listeners: &mut Listeners) {
         if listeners.open_lost().await {
-            self.on_places(listeners);
+            self.on_bound(listeners);
         }
     }
 
     /// Listeners have opened or closed.
-    fn on_places(&self, listeners: &Listeners) {
-        let addresses = announced(&listeners.places());
+    fn on_bound(&self, listeners: &Listeners) {
+        let addresses = announced(&listeners.bound_addresses());
         self.gateway
-            .set_places(listeners.places(), listeners.lost());
+            .set_bound_addresses(listeners.bound_addresses(), listeners.lost());
         self.gateway.control().directory().set_addresses(addresses);
     }
 
@@ -244,10 +245,10 @@ impl Reload {
         self.log.apply(&after.config.log)?;
         if let Err(error) = listeners.apply(&after.config).await {
             self.log.apply(&before.config.log)?;
-            self.on_places(listeners);
+            self.on_bound(listeners);
             return Err(error.into());
         }
-        self.on_places(listeners);
+        self.on_bound(listeners);
         self.pipeline.apply(rules(&after.config, guard, failures));
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
@@ -333,14 +334,6 @@ impl Files {
         if let Some(guard) = guard {
             self.keys.set_look_interval(guard.files_interval());
         }
-    }
-}
-
-/// Fetches keys and takes files of keys that changed, where there is a guard. Never completes.
-async fn keep_fresh(guard: Option<Arc<Guard>>, files: &mut FileWatch) {
-    match guard {
-        Some(guard) => refresh(guard, files).await,
-        None => std::future::pending().await,
     }
 }
 

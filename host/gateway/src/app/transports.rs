@@ -4,6 +4,7 @@
 use std::{collections::BTreeMap, sync::Arc};
 
 use parking_lot::Mutex;
+use postern_core::Transport;
 use postern_net::Counters;
 
 use crate::telemetry::export::TransportNumbers;
@@ -11,12 +12,12 @@ use crate::telemetry::export::TransportNumbers;
 /// Counters by listener and transport.
 #[derive(Debug, Default)]
 pub(crate) struct Transports {
-    counters: Mutex<BTreeMap<(String, &'static str), Arc<Counters>>>,
+    counters: Mutex<BTreeMap<(String, Transport), Arc<Counters>>>,
 }
 
 impl Transports {
     /// The counters of one transport of one listener, begun when it is new.
-    pub(crate) fn counters(&self, listener: &str, transport: &'static str) -> Arc<Counters> {
+    pub(crate) fn counters(&self, listener: &str, transport: Transport) -> Arc<Counters> {
         let mut counters = self.counters.lock();
         Arc::clone(
             counters
@@ -31,7 +32,7 @@ impl Transports {
             .iter()
             .map(|((listener, transport), counters)| TransportNumbers {
                 listener: listener.clone(),
-                transport,
+                transport: transport.name(),
                 readings: counters.readings().to_vec(),
             });
         numbers.collect()

@@ -9,7 +9,10 @@ use std::{
 
 use serde::Deserialize;
 
-use super::{BuildError, BuildProgress, toolchain::TARGET};
+use super::{
+    outcome::{BuildError, BuildProgress},
+    toolchain::TARGET,
+};
 
 /// A package of a workspace.
 #[derive(Debug, Clone, PartialEq, Eq)]

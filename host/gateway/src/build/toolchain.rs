@@ -10,7 +10,7 @@ use std::{
 use parking_lot::Mutex;
 use postern_system::clock;
 
-use super::{BuildError, BuildProgress};
+use super::outcome::{BuildError, BuildProgress};
 
 /// Components straight from the compiler; no further tool is needed.
 pub(super) const TARGET: &str = "wasm32-wasip2";

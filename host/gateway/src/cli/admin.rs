@@ -5,7 +5,7 @@ use postern_core::Headers;
 use postern_net::http::{HttpClient, HttpClientConfig};
 use serde_json::Value as Json;
 
-use super::{Shared, failure::CommandFailure, output::Output};
+use super::{failure::CommandFailure, options::SharedOptions, output::Output};
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AdminArgs {
@@ -36,11 +36,11 @@ pub(super) fn path(kind: &str, name: &str, end: &str) -> String {
 
 impl Admin {
     pub(super) fn new(
-        shared: &Shared,
+        options: &SharedOptions,
         args: &AdminArgs,
         output: &Output,
     ) -> Result<Self, CommandFailure> {
-        let config = shared.load(&[], output)?.config;
+        let config = options.load(&[], output)?.config;
         let address = args
             .admin
             .clone()

@@ -9,9 +9,10 @@ use postern_system::clock;
 use serde_json::{Value as Json, json};
 
 use super::{
-    Shared, block_on,
     failure::CommandFailure,
+    options::SharedOptions,
     output::Output,
+    runtime::block_on,
     target::{self, CallTarget, Caller, WrittenTarget},
 };
 use crate::config::{Config, parse_duration};
@@ -53,12 +54,16 @@ pub(super) struct CallArgs {
     verbose: bool,
 }
 
-pub(super) fn call(shared: &Shared, args: CallArgs, output: &Output) -> Result<(), CommandFailure> {
+pub(super) fn call(
+    options: &SharedOptions,
+    args: CallArgs,
+    output: &Output,
+) -> Result<(), CommandFailure> {
     let message = read_message(&args.message, args.raw)?;
     let config = match args.transport {
         // A URL needs no configuration, so that a broken one does not matter.
         WrittenTarget::Url(_) => Config::default(),
-        WrittenTarget::Named(_) => shared.load(&[], output)?.config,
+        WrittenTarget::Named(_) => options.load(&[], output)?.config,
     };
     let target = args.transport.clone().resolve(&config)?;
     let call = to_call(&args, message)?;

@@ -6,10 +6,11 @@ use clap::Args;
 use serde_json::{Value as Json, json};
 
 use super::{
-    Shared, block_on,
     failure::CommandFailure,
+    options::SharedOptions,
     output::{Format, Output},
     run,
+    runtime::block_on,
 };
 use crate::{
     app::{self, Checked},
@@ -35,7 +36,7 @@ pub(super) struct CheckArgs {
 }
 
 pub(super) fn check(
-    shared: &Shared,
+    options: &SharedOptions,
     args: &CheckArgs,
     output: &Output,
 ) -> Result<(), CommandFailure> {
@@ -44,16 +45,16 @@ pub(super) fn check(
         .as_deref()
         .filter(|file| file.extension().is_some_and(|end| end == "wasm"));
     if let Some(component) = component {
-        return check_component(shared, component, output);
+        return check_component(options, component, output);
     }
-    let shared = match &args.file {
-        Some(file) => Shared {
+    let options = match &args.file {
+        Some(file) => SharedOptions {
             config: Some(file.clone()),
             output: Format::Text,
         },
-        None => shared.clone(),
+        None => options.clone(),
     };
-    let loaded = shared.load_whole(&[], output)?;
+    let loaded = options.load_whole(&[], output)?;
     let checked = block_on(async {
         let checked = Box::pin(app::check(&loaded)).await;
         checked.map_err(|error| run::failure(&error))
@@ -68,11 +69,11 @@ pub(super) fn check(
 }
 
 fn check_component(
-    shared: &Shared,
+    options: &SharedOptions,
     component: &Path,
     output: &Output,
 ) -> Result<(), CommandFailure> {
-    let loaded = shared.load_whole(&[], output)?;
+    let loaded = options.load_whole(&[], output)?;
     let folder = component
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty());

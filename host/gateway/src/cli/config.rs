@@ -3,7 +3,7 @@
 use clap::Subcommand;
 use serde_json::json;
 
-use super::{Shared, failure::CommandFailure, output::Output};
+use super::{failure::CommandFailure, options::SharedOptions, output::Output};
 use crate::config;
 
 #[derive(Debug, Subcommand)]
@@ -19,7 +19,7 @@ pub(super) enum ConfigCommand {
 }
 
 pub(super) fn config(
-    shared: &Shared,
+    options: &SharedOptions,
     command: &ConfigCommand,
     output: &Output,
 ) -> Result<(), CommandFailure> {
@@ -30,7 +30,7 @@ pub(super) fn config(
         }
         ConfigCommand::Default => output.text(&config::sample()),
         ConfigCommand::Show => {
-            let loaded = shared.load(&[], output)?;
+            let loaded = options.load(&[], output)?;
             if output.is_json() {
                 output.json(&loaded.show_json())
             } else {

@@ -10,20 +10,26 @@ use postern_net::Shutdown;
 use serde_json::json;
 
 use super::{
-    Shared, block_on, build,
+    build,
     failure::CommandFailure,
+    options::SharedOptions,
     output::Output,
     progress::Display,
     run::{self, RunArgs},
+    runtime::block_on,
     sources::{ProjectChange, Sources},
 };
 use crate::{
-    app::{self, Serving},
+    app::{self, ServingAddresses},
     build::{BuildOutcome, find_projects, projects},
 };
 
-pub(super) fn dev(shared: &Shared, args: &RunArgs, output: &Output) -> Result<(), CommandFailure> {
-    let loaded = args.load(shared, output)?;
+pub(super) fn dev(
+    options: &SharedOptions,
+    args: &RunArgs,
+    output: &Output,
+) -> Result<(), CommandFailure> {
+    let loaded = args.load(options, output)?;
     let folder = loaded.config.plugins.folder.clone();
     let found = find_projects(&folder);
     let found = found.map_err(|error| {
@@ -50,7 +56,7 @@ pub(super) fn dev(shared: &Shared, args: &RunArgs, output: &Output) -> Result<()
         // Ends when the watcher does, with `_sources`.
         scope.spawn(move || rebuild(&changed, output));
         let result = block_on(async {
-            let announce = |serving: &Serving| {
+            let announce = |serving: &ServingAddresses| {
                 run::announce(serving, output);
                 if !output.is_json() {
                     output.note(&hint(&found));

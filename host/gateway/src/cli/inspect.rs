@@ -8,7 +8,7 @@ use postern_system::clock;
 use serde_json::{Value as Json, json};
 use tokio::sync::mpsc;
 
-use super::{block_on, failure::CommandFailure, output::Output, target::look_up};
+use super::{failure::CommandFailure, output::Output, runtime::block_on, target::look_up};
 use crate::inspect::{
     Flows, Packets, Relay, RelayDirection, RelayEvent, Relayed, Stream, StreamPrefix, from_hex,
     is_capture, to_json, to_text,

@@ -12,29 +12,24 @@ mod dev;
 mod failure;
 mod inspect;
 mod new;
+mod options;
 mod output;
 mod plugins;
 mod progress;
 mod publish;
 mod run;
+mod runtime;
 mod services;
 mod sources;
 mod subscribe;
 mod target;
 
-use std::{path::PathBuf, process::ExitCode};
+use std::process::ExitCode;
 
-use clap::{Args, CommandFactory, Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use self::{
-    failure::CommandFailure,
-    output::{Format, Output},
-};
-use crate::{
-    config::{ConfigSource, LoadError, Loaded},
-    sources::writers,
-    telemetry,
-};
+use self::{failure::CommandFailure, options::SharedOptions, output::Output};
+use crate::telemetry;
 
 /// An edge gateway whose handlers are WebAssembly components.
 #[derive(Debug, Parser)]
@@ -42,32 +37,9 @@ use crate::{
 #[command(propagate_version = true, disable_help_subcommand = true)]
 struct Cli {
     #[command(flatten)]
-    shared: Shared,
+    options: SharedOptions,
     #[command(subcommand)]
     command: Command,
-}
-
-/// Options of every command.
-#[derive(Debug, Clone, Args)]
-struct Shared {
-    /// Configuration file; `postern.toml` is read when it is there.
-    #[arg(
-        long,
-        short,
-        global = true,
-        env = "POSTERN_CONFIG",
-        value_name = "FILE"
-    )]
-    config: Option<PathBuf>,
-    /// How to answer.
-    #[arg(
-        long,
-        short,
-        global = true,
-        env = "POSTERN_OUTPUT",
-        default_value = "text"
-    )]
-    output: Format,
 }
 
 #[derive(Debug, Subcommand)]
@@ -112,7 +84,7 @@ enum Command {
 pub fn main() -> ExitCode {
     // Ends the process by itself: with 2 for a wrong command line, with 0 for help and version.
     let cli = Cli::parse();
-    let output = Output::new(cli.shared.output);
+    let output = Output::new(cli.options.output);
     let result = dispatch(cli, &output);
     telemetry::log::flush();
     match result {
@@ -125,80 +97,26 @@ pub fn main() -> ExitCode {
 }
 
 fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
-    let Cli { shared, command } = cli;
+    let Cli { options, command } = cli;
     match command {
-        Command::Run(args) => run::run(&shared, &args, output),
-        Command::Dev(args) => dev::dev(&shared, &args, output),
+        Command::Run(args) => run::run(&options, &args, output),
+        Command::Dev(args) => dev::dev(&options, &args, output),
         Command::New(args) => new::new(&args, output),
         Command::Build(args) => build::build(&args, output),
-        Command::Check(args) => check::check(&shared, &args, output),
-        Command::Call(args) => call::call(&shared, args, output),
-        Command::Pub(args) => publish::publish(&shared, args, output),
-        Command::Sub(args) => subscribe::subscribe(&shared, args, output),
-        Command::Plugins(command) => plugins::plugins(&shared, command, output),
-        Command::Services(command) => services::services(&shared, command, output),
+        Command::Check(args) => check::check(&options, &args, output),
+        Command::Call(args) => call::call(&options, args, output),
+        Command::Pub(args) => publish::publish(&options, args, output),
+        Command::Sub(args) => subscribe::subscribe(&options, args, output),
+        Command::Plugins(command) => plugins::plugins(&options, command, output),
+        Command::Services(command) => services::services(&options, command, output),
         Command::Inspect(args) => inspect::inspect(&args, output),
-        Command::Config(command) => config::config(&shared, &command, output),
+        Command::Config(command) => config::config(&options, &command, output),
         Command::Completions { shell } => {
             let mut script = Vec::new();
             clap_complete::generate(shell, &mut Cli::command(), "postern", &mut script);
             output.text(&String::from_utf8_lossy(&script))
         }
     }
-}
-
-impl Shared {
-    /// As `load`, once nobody writes to the file any more.
-    fn load_whole(
-        &self,
-        overrides: &[(&str, String)],
-        output: &Output,
-    ) -> Result<Loaded, CommandFailure> {
-        let source = ConfigSource::new(self.config.clone());
-        let path = source.path();
-        writers::wait_until_closed(path, || {
-            let path = path.display();
-            output.note(&format!(
-                "{path} is being written; waiting until its writer closes it"
-            ));
-        });
-        self.load(overrides, output)
-    }
-
-    /// The configuration of this file and environment, with `overrides` as variables on top.
-    fn load(
-        &self,
-        overrides: &[(&str, String)],
-        output: &Output,
-    ) -> Result<Loaded, CommandFailure> {
-        let mut source = ConfigSource::new(self.config.clone());
-        for (variable, value) in overrides {
-            source
-                .environment
-                .insert((*variable).to_owned(), value.clone());
-        }
-        crate::config::load(&source).map_err(|error| match error {
-            LoadError::Faults(faults) => CommandFailure::faults(&faults, output),
-            LoadError::Unreadable { .. } => {
-                let failure = CommandFailure::new(error.to_string());
-                failure.with_remedy("`postern config default` writes one to begin with")
-            }
-        })
-    }
-}
-
-/// Runs `future` to its end on a runtime of its own.
-fn block_on<T>(
-    future: impl Future<Output = Result<T, CommandFailure>>,
-) -> Result<T, CommandFailure> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .enable_all()
-        .build();
-    let runtime = runtime.map_err(|error| CommandFailure::new(format!("no runtime: {error}")))?;
-    let result = runtime.block_on(future);
-    // A task that blocks, such as a compiler that runs, must not hold up the end.
-    runtime.shutdown_background();
-    result
 }
 
 const EXAMPLES: &str = "\

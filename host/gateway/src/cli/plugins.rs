@@ -5,11 +5,11 @@ use postern_system::clock;
 use serde_json::Value as Json;
 
 use super::{
-    Shared,
     admin::{Admin, AdminArgs, path},
-    block_on,
     failure::CommandFailure,
+    options::SharedOptions,
     output::Output,
+    runtime::block_on,
 };
 
 #[derive(Debug, Subcommand)]
@@ -31,13 +31,13 @@ pub(super) struct PluginArgs {
 }
 
 pub(super) fn plugins(
-    shared: &Shared,
+    options: &SharedOptions,
     command: PluginsCommand,
     output: &Output,
 ) -> Result<(), CommandFailure> {
     match command {
         PluginsCommand::List(args) => {
-            let admin = Admin::new(shared, &args, output)?;
+            let admin = Admin::new(options, &args, output)?;
             let reply = block_on(admin.read("/plugins"))?;
             if output.is_json() {
                 output.json(&reply)
@@ -46,7 +46,7 @@ pub(super) fn plugins(
             }
         }
         PluginsCommand::Info(args) => {
-            let admin = Admin::new(shared, &args.admin, output)?;
+            let admin = Admin::new(options, &args.admin, output)?;
             let reply = block_on(admin.read(&path("plugins", &args.name, "")))?;
             if output.is_json() {
                 output.json(&reply)
@@ -55,7 +55,7 @@ pub(super) fn plugins(
             }
         }
         PluginsCommand::Rollback(args) => {
-            let admin = Admin::new(shared, &args.admin, output)?;
+            let admin = Admin::new(options, &args.admin, output)?;
             let reply = block_on(admin.change(&path("plugins", &args.name, "/rollback")))?;
             if output.is_json() {
                 return output.json(&reply);

@@ -10,9 +10,11 @@ use postern_core::{
 use postern_system::clock;
 
 use super::{
-    Shared, block_on, call,
+    call,
     failure::CommandFailure,
+    options::SharedOptions,
     output::Output,
+    runtime::block_on,
     target::{self, WrittenTarget},
 };
 use crate::config::{Config, parse_duration};
@@ -47,7 +49,7 @@ pub(super) struct PublishArgs {
 }
 
 pub(super) fn publish(
-    shared: &Shared,
+    options: &SharedOptions,
     args: PublishArgs,
     output: &Output,
 ) -> Result<(), CommandFailure> {
@@ -55,7 +57,7 @@ pub(super) fn publish(
     let config = match args.transport {
         // A URL needs no configuration, so that a broken one does not matter.
         WrittenTarget::Url(_) => Config::default(),
-        WrittenTarget::Named(_) => shared.load(&[], output)?.config,
+        WrittenTarget::Named(_) => options.load(&[], output)?.config,
     };
     let target = args.transport.clone().resolve(&config)?;
     let headers = headers(&args)?;

@@ -6,9 +6,9 @@ use clap::Args;
 use postern_net::Shutdown;
 use serde_json::json;
 
-use super::{Shared, block_on, failure::CommandFailure, output::Output};
+use super::{failure::CommandFailure, options::SharedOptions, output::Output, runtime::block_on};
 use crate::{
-    app::{self, Serving, StartError},
+    app::{self, ServingAddresses, StartError},
     config::Loaded,
 };
 
@@ -33,23 +33,31 @@ pub(super) struct RunArgs {
 
 impl RunArgs {
     /// The configuration, with these options as if they were environment variables.
-    pub(super) fn load(&self, shared: &Shared, output: &Output) -> Result<Loaded, CommandFailure> {
-        let options = [
+    pub(super) fn load(
+        &self,
+        options: &SharedOptions,
+        output: &Output,
+    ) -> Result<Loaded, CommandFailure> {
+        let variables = [
             ("POSTERN_PLUGINS_FOLDER", &self.plugins),
             ("POSTERN_DATA_DIR", &self.data_dir),
         ];
         let written = |(variable, folder): (&'static str, &Option<PathBuf>)| {
             Some((variable, folder.as_ref()?.to_string_lossy().into_owned()))
         };
-        let overrides: Vec<_> = options.into_iter().filter_map(written).collect();
-        shared.load_whole(&overrides, output)
+        let overrides: Vec<_> = variables.into_iter().filter_map(written).collect();
+        options.load_whole(&overrides, output)
     }
 }
 
-pub(super) fn run(shared: &Shared, args: &RunArgs, output: &Output) -> Result<(), CommandFailure> {
-    let loaded = args.load(shared, output)?;
+pub(super) fn run(
+    options: &SharedOptions,
+    args: &RunArgs,
+    output: &Output,
+) -> Result<(), CommandFailure> {
+    let loaded = args.load(options, output)?;
     block_on(async {
-        let announce = |serving: &Serving| announce(serving, output);
+        let announce = |serving: &ServingAddresses| announce(serving, output);
         Box::pin(app::run(loaded, Shutdown::new(), announce))
             .await
             .map_err(|error| failure(&error))
@@ -57,19 +65,19 @@ pub(super) fn run(shared: &Shared, args: &RunArgs, output: &Output) -> Result<()
 }
 
 /// Where it serves, for people or programs.
-pub(super) fn announce(serving: &Serving, output: &Output) {
+pub(super) fn announce(serving: &ServingAddresses, output: &Output) {
     let text = if output.is_json() {
-        let places = serving.listeners.iter().flat_map(|(name, places)| {
-            places.iter().map(move |place| {
-                json!({ "listener": name, "transport": place.transport, "address": place.address })
+        let bound_addresses = serving.listeners.iter().flat_map(|(name, bound_addresses)| {
+            bound_addresses.iter().map(move |bound| {
+                json!({ "listener": name, "transport": bound.transport.name(), "address": bound.address })
             })
         });
-        let places = json!({
-            "listeners": places.collect::<Vec<_>>(),
+        let bound_addresses = json!({
+            "listeners": bound_addresses.collect::<Vec<_>>(),
             "admin": serving.admin,
             "plugins": serving.plugin_folder,
         });
-        format!("{places}\n")
+        format!("{bound_addresses}\n")
     } else {
         table(serving)
     };
@@ -93,12 +101,17 @@ pub(super) fn announce(serving: &Serving, output: &Output) {
 /// How long the start waits for whoever reads the standard output.
 const ANNOUNCE_MAX: Duration = Duration::from_secs(1);
 
-fn table(serving: &Serving) -> String {
+fn table(serving: &ServingAddresses) -> String {
     let mut text = format!("postern {}\n", env!("CARGO_PKG_VERSION"));
     // Writing to a `String` does not fail.
-    for (name, places) in &serving.listeners {
-        for place in places {
-            let _ = writeln!(text, "  {name:<8} {:<6} {}", place.transport, place.address);
+    for (name, bound_addresses) in &serving.listeners {
+        for bound in bound_addresses {
+            let _ = writeln!(
+                text,
+                "  {name:<8} {:<6} {}",
+                bound.transport.name(),
+                bound.address
+            );
         }
     }
     if let Some(address) = serving.admin {

@@ -4,12 +4,12 @@ use clap::{Args, Subcommand};
 use serde_json::Value as Json;
 
 use super::{
-    Shared,
     admin::{Admin, AdminArgs, path},
-    block_on,
     failure::CommandFailure,
+    options::SharedOptions,
     output::Output,
     plugins::text,
+    runtime::block_on,
 };
 
 #[derive(Debug, Subcommand)]
@@ -33,13 +33,13 @@ pub(super) struct ServiceArgs {
 }
 
 pub(super) fn services(
-    shared: &Shared,
+    options: &SharedOptions,
     command: ServicesCommand,
     output: &Output,
 ) -> Result<(), CommandFailure> {
     match command {
         ServicesCommand::List(args) => {
-            let admin = Admin::new(shared, &args, output)?;
+            let admin = Admin::new(options, &args, output)?;
             let reply = block_on(admin.read("/services"))?;
             if output.is_json() {
                 return output.json(&reply);
@@ -47,7 +47,7 @@ pub(super) fn services(
             list(&all(&reply), output)
         }
         ServicesCommand::Info(args) => {
-            let admin = Admin::new(shared, &args.admin, output)?;
+            let admin = Admin::new(options, &args.admin, output)?;
             let services = all(&block_on(admin.read("/services"))?);
             let service = services
                 .iter()
@@ -61,18 +61,18 @@ pub(super) fn services(
             }
             info(service, output)
         }
-        ServicesCommand::Drain(args) => turn(shared, &args, "drain", output),
-        ServicesCommand::Undrain(args) => turn(shared, &args, "undrain", output),
+        ServicesCommand::Drain(args) => turn(options, &args, "drain", output),
+        ServicesCommand::Undrain(args) => turn(options, &args, "undrain", output),
     }
 }
 
 fn turn(
-    shared: &Shared,
+    options: &SharedOptions,
     args: &ServiceArgs,
     what: &str,
     output: &Output,
 ) -> Result<(), CommandFailure> {
-    let admin = Admin::new(shared, &args.admin, output)?;
+    let admin = Admin::new(options, &args.admin, output)?;
     let path = path("instances", &args.name, &format!("/{what}"));
     let reply = block_on(admin.change(&path))?;
     if output.is_json() {

@@ -11,9 +11,10 @@ use postern_net::Client;
 use serde_json::json;
 
 use super::{
-    Shared, block_on,
     failure::CommandFailure,
+    options::SharedOptions,
     output::Output,
+    runtime::block_on,
     target::{self, CallTarget, Caller, WrittenTarget},
 };
 use crate::{
@@ -47,14 +48,14 @@ pub(super) struct SubscribeArgs {
 }
 
 pub(super) fn subscribe(
-    shared: &Shared,
+    options: &SharedOptions,
     args: SubscribeArgs,
     output: &Output,
 ) -> Result<(), CommandFailure> {
     let config = match args.transport {
         // A URL needs no configuration, so that a broken one does not matter.
         WrittenTarget::Url(_) => Config::default(),
-        WrittenTarget::Named(_) => shared.load(&[], output)?.config,
+        WrittenTarget::Named(_) => options.load(&[], output)?.config,
     };
     let target = args.transport.clone().resolve(&config)?;
     block_on(async {

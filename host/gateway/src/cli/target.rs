@@ -154,8 +154,8 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
     match listener.protocol {
         Protocol::Http => transport == Transport::Http,
         Protocol::Vstp => {
-            let mut carriers = listener.transports.iter();
-            carriers.any(|carrier| carrier.transport() == transport)
+            let mut transports = listener.transports.iter();
+            transports.any(|one| one.0 == transport)
         }
     }
 }
@@ -286,7 +286,7 @@ mod tests {
         );
         let vstp = config.listeners.get_mut("vstp").expect("built in");
         vstp.address = "0.0.0.0:7000".parse().expect("an address");
-        vstp.transports = vec![crate::config::Carrier::Tcp];
+        vstp.transports = vec![crate::config::ListenerTransport(Transport::Tcp)];
         assert_eq!(
             resolve(Transport::Tcp, &config).as_deref(),
             Some("127.0.0.1:7000")

@@ -13,16 +13,16 @@ use postern_system::clock::now;
 
 use super::{
     breaking::{End, Pass},
-    picture::{Balancer, Chosen, Picture, Place},
     refusal,
     service::Cluster,
+    snapshot::{Balancer, Candidate, Chosen, ClusterSnapshot},
     verdict::Verdict,
 };
 
 #[must_use = "what is admitted must be finished"]
 pub(super) struct Attempt {
     cluster: Arc<Cluster>,
-    picture: Arc<Picture>,
+    snapshot: Arc<ClusterSnapshot>,
     index: usize,
     /// `None` once it has ended.
     open: Option<Open>,
@@ -47,19 +47,19 @@ pub(super) struct TryLimit {
 }
 
 impl Attempt {
-    /// `None` when the place is not there, which a pick never says.
+    /// `None` when the candidate is not there, which a pick never says.
     pub(super) fn begin(
         cluster: &Arc<Cluster>,
-        picture: &Arc<Picture>,
+        snapshot: &Arc<ClusterSnapshot>,
         chosen: Chosen,
         limit: TryLimit,
         sent: Instant,
     ) -> Option<Self> {
-        let endpoint = &picture.places.get(chosen.index)?.endpoint;
+        let endpoint = &snapshot.candidates.get(chosen.index)?.endpoint;
         endpoint.counts.tries.fetch_add(1, Relaxed);
         Some(Self {
             cluster: Arc::clone(cluster),
-            picture: Arc::clone(picture),
+            snapshot: Arc::clone(snapshot),
             index: chosen.index,
             open: Some(Open {
                 pass: chosen.pass,
@@ -75,16 +75,16 @@ impl Attempt {
         self.sent
     }
 
-    pub(super) fn place(&self) -> Option<&Place> {
-        self.picture.places.get(self.index)
+    pub(super) fn candidate(&self) -> Option<&Candidate> {
+        self.snapshot.candidates.get(self.index)
     }
 
     /// Makes the call. The attempt stays open where the reply goes on as a stream.
     pub(super) async fn make(mut self, call: Call) -> (Self, Result<Reply, Error>) {
-        let Some(place) = self.place() else {
+        let Some(candidate) = self.candidate() else {
             return (self, Err(Error::internal("a try has no instance")));
         };
-        let answering = place.handler.call(call);
+        let answering = candidate.handler.call(call);
         let answered = match self.limit.at {
             Some(at) if self.limit.is_own => {
                 tokio::time::timeout_at(at.into(), answering).await.ok()
@@ -114,19 +114,22 @@ impl Attempt {
     }
 
     fn silent(&self) -> Error {
-        let name = self.place().map(|place| place.endpoint.name().clone());
-        let is_local = self.place().is_some_and(Place::is_local);
+        let name = self
+            .candidate()
+            .map(|candidate| candidate.endpoint.name().clone());
+        let is_local = self.candidate().is_some_and(Candidate::is_local);
         let after_ms = now().saturating_duration_since(self.sent).as_millis();
         let is_whole_call = self.limit.is_whole_call;
         refusal::silent(is_local, &name.unwrap_or_default(), is_whole_call, after_ms)
     }
 
     fn end(&mut self, verdict: Verdict, now: Instant, latency: Duration) {
-        let (Some(open), Some(place)) = (self.open.take(), self.picture.places.get(self.index))
+        let (Some(open), Some(candidate)) =
+            (self.open.take(), self.snapshot.candidates.get(self.index))
         else {
             return;
         };
-        let endpoint = &place.endpoint;
+        let endpoint = &candidate.endpoint;
         let end = match verdict {
             Verdict::Success => End::Success,
             Verdict::Failure | Verdict::Timeout => End::Failure,
@@ -141,12 +144,12 @@ impl Attempt {
             self.tell_component(verdict, latency);
         }
         if verdict.is_answer() || is_failure {
-            let machines = &self.picture.machines;
-            if let Some(ejection) = &machines.ejection {
-                let places = &self.picture.places;
-                ejection.on_result(places, endpoint.number, now, is_failure, latency);
+            let policy_state = &self.snapshot.policy_state;
+            if let Some(ejection) = &policy_state.ejection {
+                let candidates = &self.snapshot.candidates;
+                ejection.on_result(candidates, endpoint.number, now, is_failure, latency);
             }
-            if let Some(hedging) = &machines.hedging {
+            if let Some(hedging) = &policy_state.hedging {
                 hedging.on_latency(latency);
             }
         }
@@ -156,7 +159,7 @@ impl Attempt {
     }
 
     fn tell_component(&self, verdict: Verdict, latency: Duration) {
-        if let (true, Balancer::Placed(balancer)) = (self.by_component, &self.picture.balancer) {
+        if let (true, Balancer::Placed(balancer)) = (self.by_component, &self.snapshot.balancer) {
             let micros = u64::try_from(latency.as_micros()).unwrap_or(u64::MAX);
             balancer.done(self.index, verdict, micros);
         }

@@ -1,4 +1,4 @@
-//! From what the directory says to the picture of a service.
+//! From what the directory says to the snapshot of a service.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -14,15 +14,16 @@ use postern_core::{
 use postern_net::dial;
 
 use super::{
-    Cluster, Clusters, Connect,
+    Clusters, Connect,
     endpoint::Endpoint,
-    machines::Machines,
-    picture::{Balancer, Picture, Place},
     policy::{Policies, ServicePolicy},
+    policy_state::PolicyState,
+    service::Cluster,
+    snapshot::{Balancer, Candidate, ClusterSnapshot},
 };
 
 /// A service, and of what it was built.
-pub(super) struct Slot {
+pub(super) struct BuiltService {
     cluster: Arc<Cluster>,
     service: Arc<ServiceInstances>,
     policy: Arc<ServicePolicy>,
@@ -46,7 +47,7 @@ impl Known {
     }
 }
 
-impl Slot {
+impl BuiltService {
     pub(super) const fn cluster(&self) -> &Arc<Cluster> {
         &self.cluster
     }
@@ -68,40 +69,44 @@ impl Slot {
 impl Clusters {
     pub(super) fn build(
         &self,
-        before: Option<Slot>,
+        before: Option<BuiltService>,
         service: &Arc<ServiceInstances>,
         policies: &Policies,
         connect: &Connect<'_>,
         now: Instant,
-    ) -> Slot {
+    ) -> BuiltService {
         let policy = policies.of(service.name());
-        let (cluster, mut known_before) = match before {
-            Some(slot) => (Some(slot.cluster), slot.known),
+        let (cluster, known_before) = match before {
+            Some(before) => (Some(before.cluster), before.known),
             None => (None, BTreeMap::new()),
         };
-        let mut known = BTreeMap::new();
-        for instance in service.all() {
-            let before = known_before.remove(&instance.record.key);
-            let found = self.meet(before, instance, connect, now);
+        let known = self.meet_all(known_before, service, connect, now);
+        for found in known.values() {
             found.endpoint.breaking.configure(policy.breaker);
-            known.insert(instance.record.key.clone(), found);
         }
-        let picture_before = cluster.as_ref().map(|cluster| cluster.picture());
-        let places = places(service, &known, now);
-        let set = Arc::new(set(service, &places, policy, policies.zone()));
-        let memory = picture_before
+        let snapshot_before = cluster.as_ref().map(|cluster| cluster.snapshot());
+        let candidates = candidates(service, &known, now);
+        let set = Arc::new(set(service, &candidates, policy, policies.zone()));
+        let memory = snapshot_before
             .as_ref()
             .map(|p| p.balancer.native().memory());
         let (balancer, is_placed) =
             self.balancer(policy, service.name(), &set, &memory.unwrap_or_default());
-        let machines = picture_before.as_ref().map(|picture| &picture.machines);
-        let machines = Machines::next(machines, policy, now);
-        let places: Vec<Place> = places.into_iter().map(|(place, _)| place).collect();
-        match &machines.ejection {
-            Some(ejection) => ejection.set_places(&places),
-            None => places.iter().for_each(|p| p.endpoint.set_ejected(false)),
+        let policy_state = snapshot_before
+            .as_ref()
+            .map(|snapshot| &snapshot.policy_state);
+        let policy_state = PolicyState::next(policy_state, policy, now);
+        let candidates: Vec<Candidate> = candidates
+            .into_iter()
+            .map(|(candidate, _)| candidate)
+            .collect();
+        match &policy_state.ejection {
+            Some(ejection) => ejection.set_candidates(&candidates),
+            None => candidates
+                .iter()
+                .for_each(|p| p.endpoint.set_ejected(false)),
         }
-        let picture = Picture {
+        let snapshot = ClusterSnapshot {
             service: service.name().clone(),
             balancer_name: policy.balancer_name(),
             is_panic: service.is_in_panic(),
@@ -111,20 +116,20 @@ impl Clusters {
             idempotent: idempotent(service),
             policy: Arc::clone(policy),
             set,
-            places,
+            candidates,
             balancer,
-            machines,
+            policy_state,
         };
         let is_connected = is_connected(service, &known);
         let siblings = || Arc::downgrade(&self.clusters);
         let cluster = match cluster {
             Some(cluster) => {
-                cluster.show(picture);
+                cluster.show(snapshot);
                 cluster
             }
-            None => Arc::new(Cluster::new(picture, siblings(), self.witness.clone())),
+            None => Arc::new(Cluster::new(snapshot, siblings(), self.witness.clone())),
         };
-        Slot {
+        BuiltService {
             cluster,
             service: Arc::clone(service),
             policy: Arc::clone(policy),
@@ -134,7 +139,24 @@ impl Clusters {
         }
     }
 
-    /// What is known of an instance, with the way to it.
+    /// What is known of every instance of `service`.
+    fn meet_all(
+        &self,
+        mut before: BTreeMap<EntryKey, Known>,
+        service: &ServiceInstances,
+        connect: &Connect<'_>,
+        now: Instant,
+    ) -> BTreeMap<EntryKey, Known> {
+        let instances = service.all().iter();
+        let found = instances.map(|instance| {
+            let before = before.remove(&instance.record.key);
+            let found = self.meet(before, instance, connect, now);
+            (instance.record.key.clone(), found)
+        });
+        found.collect()
+    }
+
+    /// What is known of an instance, with the handler that reaches it.
     fn meet(
         &self,
         before: Option<Known>,
@@ -212,13 +234,13 @@ fn undialled(known: &BTreeMap<EntryKey, Known>) -> Vec<Transport> {
 }
 
 /// Those of `known` that take calls, in the directory's order, and since when they do.
-fn places(
+fn candidates(
     service: &ServiceInstances,
     known: &BTreeMap<EntryKey, Known>,
     now: Instant,
-) -> Vec<(Place, Instant)> {
+) -> Vec<(Candidate, Instant)> {
     let usable: BTreeSet<&EntryKey> = service.usable().iter().map(|i| &i.record.key).collect();
-    let mut places = Vec::with_capacity(usable.len());
+    let mut candidates = Vec::with_capacity(usable.len());
     for instance in service.all() {
         let Some(found) = known.get(&instance.record.key) else {
             continue;
@@ -229,43 +251,43 @@ fn places(
             continue;
         };
         let since = found.endpoint.set_available(now);
-        let place = Place {
+        let candidate = Candidate {
             endpoint: Arc::clone(&found.endpoint),
             handler: Arc::clone(handler),
             record: Arc::clone(&found.record),
         };
-        places.push((place, since));
+        candidates.push((candidate, since));
     }
-    places
+    candidates
 }
 
 fn set(
     service: &ServiceInstances,
-    places: &[(Place, Instant)],
+    candidates: &[(Candidate, Instant)],
     policy: &ServicePolicy,
     zone: Option<&Text>,
 ) -> Set {
-    let member = |(place, since): &(Place, Instant)| {
-        let entry = &place.record.entry;
-        let name = place.endpoint.name();
+    let member = |(candidate, since): &(Candidate, Instant)| {
+        let entry = &candidate.record.entry;
+        let name = candidate.endpoint.name();
         let all = service.all().iter();
         let namesakes = all.filter(|instance| instance.record.key.instance.0 == *name);
         // Every gateway calls an instance by the same name, so that they agree on the hashes.
         let id = match namesakes.count() {
             0 | 1 => name.clone(),
-            _ => format!("{name} of {}", place.record.key.owner).into(),
+            _ => format!("{name} of {}", candidate.record.key.owner).into(),
         };
         Member {
             id,
             weight: entry.weight,
             zone: entry.zone.clone(),
             metadata: entry.metadata.clone(),
-            version: label(policy.plan.split.as_ref(), &place.record),
+            version: label(policy.plan.split.as_ref(), &candidate.record),
             since: *since,
-            load: Arc::clone(&place.endpoint.load),
+            load: Arc::clone(&candidate.endpoint.load),
         }
     };
-    Set::new(places.iter().map(member).collect())
+    Set::new(candidates.iter().map(member).collect())
         .in_zone(zone.cloned())
         .with_slow_start(policy.slow_start)
         .with_weights(&policy.weights)

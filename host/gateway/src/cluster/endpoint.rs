@@ -1,4 +1,4 @@
-//! One life of an instance as the calls of a service know it. It outlives every picture that it is
+//! One life of an instance as the calls of a service know it. It outlives every snapshot that it is
 //! in: what was learned of it is kept as long as the directory has it under the same incarnation.
 
 use std::{

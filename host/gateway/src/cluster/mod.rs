@@ -2,45 +2,45 @@
 //!
 //! ```text
 //! directory snapshot ─┐
-//! policies ───────────┼─▶ Clusters::rebuild ─▶ a Picture in each Cluster ─▶ way.rs, per call
+//! policies ───────────┼─▶ Clusters::rebuild ─▶ a ClusterSnapshot in each Cluster ─▶ call_path.rs, per call
 //! connect ────────────┘
 //! ```
 //!
 //! | what | file |
 //! |---|---|
-//! | the way of a call; one round of it | `way.rs`, `race.rs` |
+//! | the path of a call; a call under way; one round of it | `call_path.rs`, `ongoing.rs`, `race.rs` |
 //! | one try, and what its end says | `attempt.rs`, `verdict.rs` |
-//! | the set of instances at one moment, and the pick | `picture.rs`, `placing.rs`, `key.rs` |
-//! | what outlives pictures | `endpoint.rs`, `breaking.rs`, `machines.rs`, `gate.rs` |
-//! | what is told | `trail.rs`, `numbers.rs`, `refusal.rs` |
+//! | the set of instances at one moment, and the pick | `snapshot.rs`, `placing.rs`, `key.rs` |
+//! | what outlives snapshots | `endpoint.rs`, `breaking.rs`, `policy_state.rs`, `admission.rs` |
+//! | what is told | `decision_log.rs`, `numbers.rs`, `refusal.rs` |
 //!
 //! The decisions are those of `postern_core::{balance, resilience, registry}`; here are their clock,
 //! their locks and the futures. No lock is held across an await. Whatever is admitted has a guard:
-//! a call that is dropped gives its place at the gate, its breaker's pass and its place in flight
-//! back.
+//! a call that is dropped gives its permit, its breaker's pass and its place in flight back.
 
+mod admission;
 mod attempt;
 mod breaking;
 mod building;
+mod call_path;
 mod counts;
+mod decision_log;
 mod endpoint;
-mod gate;
 mod key;
-mod machines;
 mod numbers;
+mod ongoing;
 mod pattern;
-mod picture;
 mod placing;
 mod policy;
+mod policy_state;
 mod race;
 mod refusal;
 mod replies;
 mod service;
+mod snapshot;
 #[cfg(test)]
 mod tests;
-mod trail;
 mod verdict;
-mod way;
 
 use std::{
     collections::BTreeMap,
@@ -57,26 +57,22 @@ use postern_core::{
 };
 use postern_system::clock;
 
-use self::building::Slot;
+use self::{building::BuiltService, service::Siblings};
 pub(crate) use self::{
+    decision_log::{DecisionLog as Trail, Decisions as Why},
     key::HashOn,
     numbers::{InstanceNumbers, ServiceNumbers},
     pattern::Pattern,
     placing::{BalancerSource, Pick, Picker, PlacedBalance},
     policy::{Fallback, Policies, ServicePolicy, SubsetRule},
     service::{Cluster, Witness},
-    trail::{Trail, Why},
     verdict::Verdict,
 };
-use crate::name_table::NameTable;
-
-/// Every service of the directory as a cluster, by name.
-pub(super) type Siblings = NameTable<Arc<Cluster>>;
 
 /// The clusters of a gateway, and what is known of every instance.
 pub(crate) struct Clusters {
     clusters: Arc<Siblings>,
-    slots: Mutex<BTreeMap<Text, Slot>>,
+    slots: Mutex<BTreeMap<Text, BuiltService>>,
     source: Option<Arc<dyn BalancerSource>>,
     witness: Option<Arc<dyn Witness>>,
     /// Numbers endpoints.
@@ -151,11 +147,11 @@ impl Clusters {
     /// What is known of a service, brought to what it is.
     fn follow(
         &self,
-        known: Option<Slot>,
+        known: Option<BuiltService>,
         service: &Arc<ServiceInstances>,
         policies: &Policies,
         connect: &Connect<'_>,
-    ) -> Slot {
+    ) -> BuiltService {
         let policy = policies.of(service.name());
         match known {
             Some(slot) if slot.is_current(service, policy, policies.zone()) => slot,

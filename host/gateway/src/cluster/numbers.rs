@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use super::{
     counts::Counts,
-    picture::{Picture, Place},
+    snapshot::{Candidate, ClusterSnapshot},
 };
 
 /// One service at one moment. Counters are since the service is known.
@@ -20,7 +20,7 @@ pub(crate) struct ServiceNumbers {
     /// First tries, retries and hedges.
     pub tries: u64,
     pub retries: u64,
-    /// Why failed tries were the last: by reason.
+    /// Decisions failed tries were the last: by reason.
     pub retry_stops: BTreeMap<&'static str, u64>,
     /// Retries and hedges that the budget did not pay for.
     pub budget_refusals: u64,
@@ -30,10 +30,10 @@ pub(crate) struct ServiceNumbers {
     pub hedges_won: u64,
     /// Calls that were refused for want of room: by reason.
     pub sheds: BTreeMap<&'static str, u64>,
-    /// Calls that had to wait for a place, since the service is known and at present.
+    /// Calls that had to wait to be admitted, since the service is known and at present.
     pub waited: u64,
     pub waiting: u64,
-    /// Calls under way behind the gate, and how many may be. `None` without a limit.
+    /// Calls that were admitted and are under way, and how many may be. `None` without a limit.
     pub admitted: Option<u32>,
     pub limit: Option<u32>,
     pub fallbacks: u64,
@@ -83,34 +83,37 @@ pub(crate) struct InstanceNumbers {
 }
 
 impl ServiceNumbers {
-    pub(super) fn of(picture: &Picture, counts: &Counts) -> Self {
+    pub(super) fn of(snapshot: &ClusterSnapshot, counts: &Counts) -> Self {
         let now = now();
-        let machines = &picture.machines;
-        if let Some(ejection) = &machines.ejection {
-            ejection.poll(&picture.places, now);
+        let policy_state = &snapshot.policy_state;
+        if let Some(ejection) = &policy_state.ejection {
+            ejection.poll(&snapshot.candidates, now);
         }
-        let gate = machines.gate.as_ref().map(|gate| gate.figures());
+        let admission = policy_state
+            .admission
+            .as_ref()
+            .map(|admission| admission.figures());
         let picks = [
             ("component", counts.picks_component.read()),
             ("native", counts.picks_native.read()),
         ];
-        let places = picture.places.iter().enumerate();
+        let candidates = snapshot.candidates.iter().enumerate();
         Self {
-            service: picture.service.to_string(),
-            balancer: picture.balancer_name.to_string(),
+            service: snapshot.service.to_string(),
+            balancer: snapshot.balancer_name.to_string(),
             calls: counts.calls.read(),
             tries: counts.tries.read(),
             retries: counts.retries.read(),
             retry_stops: counts.stops().collect(),
             budget_refusals: counts.budget_refusals.read(),
-            budget_left: machines.purse.balance(now),
+            budget_left: policy_state.retry_budget.balance(now),
             hedges_sent: counts.hedges_sent.read(),
             hedges_won: counts.hedges_won.read(),
             sheds: counts.sheds().collect(),
             waited: counts.waited.read(),
-            waiting: gate.map_or(0, |(.., waiting)| waiting as u64),
-            admitted: gate.map(|(_, admitted, _)| admitted),
-            limit: gate.map(|(limit, ..)| limit),
+            waiting: admission.map_or(0, |(.., waiting)| waiting as u64),
+            admitted: admission.map(|(_, admitted, _)| admitted),
+            limit: admission.map(|(limit, ..)| limit),
             fallbacks: counts.fallbacks.read(),
             picks: picks.into(),
             picks_left: counts.picks_left.read(),
@@ -118,20 +121,20 @@ impl ServiceNumbers {
             picks_out_of_subset: counts.picks_out_of_subset.read(),
             picks_ejected: counts.picks_ejected.read(),
             nobody: counts.nobody.read(),
-            panic: picture.is_panic,
-            known: picture.n_known,
-            instances: places
-                .map(|(index, place)| InstanceNumbers::of(picture, index, place))
+            panic: snapshot.is_panic,
+            known: snapshot.n_known,
+            instances: candidates
+                .map(|(index, candidate)| InstanceNumbers::of(snapshot, index, candidate))
                 .collect(),
         }
     }
 }
 
 impl InstanceNumbers {
-    fn of(picture: &Picture, index: usize, place: &Place) -> Self {
+    fn of(snapshot: &ClusterSnapshot, index: usize, candidate: &Candidate) -> Self {
         let now = now();
-        let endpoint = &place.endpoint;
-        let (entry, counts) = (&place.record.entry, &endpoint.counts);
+        let endpoint = &candidate.endpoint;
+        let (entry, counts) = (&candidate.record.entry, &endpoint.counts);
         let (breaker_opened, breaker_closed) = endpoint.breaking.changes();
         let latency = endpoint.load.latency(now);
         Self {
@@ -139,7 +142,7 @@ impl InstanceNumbers {
             owner: endpoint.key.owner.to_string(),
             version: entry.version.as_ref().map(ToString::to_string),
             zone: entry.zone.as_ref().map(ToString::to_string),
-            weight: picture.set.get(index).map_or(0, |member| member.weight),
+            weight: snapshot.set.get(index).map_or(0, |member| member.weight),
             in_flight: endpoint.load.in_flight(),
             latency_us: u64::try_from(latency.as_micros()).unwrap_or(u64::MAX),
             tries: counts.tries.load(Relaxed),

@@ -7,8 +7,8 @@ use postern_core::{
     Text,
     balance::{Plan, SlowStart},
     resilience::{
-        BreakerConfig, BulkheadConfig, HedgeConfig, OutlierConfig, RetryBudgetConfig, RetryConfig,
-        RetryPolicy,
+        BreakerConfig, BulkheadConfig, HedgeConfig, OutlierConfig, RetryBudgetConfig, RetryPolicy,
+        RetryPolicyConfig,
     },
 };
 
@@ -156,7 +156,7 @@ impl Default for ServicePolicy {
             subset: SubsetRule::default(),
             timeout: None,
             idempotent: Vec::new(),
-            retry: RetryPolicy::new(RetryConfig::default())
+            retry: RetryPolicy::new(RetryPolicyConfig::default())
                 .expect("a test makes a policy of the defaults"),
             budget: RetryBudgetConfig::default(),
             breaker: Some(BreakerConfig::default()),

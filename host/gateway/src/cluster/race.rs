@@ -8,29 +8,29 @@ use postern_system::clock::now;
 
 use super::{
     attempt::Attempt,
-    machines::Hedging,
-    trail::Note,
+    decision_log::Note,
+    ongoing::{Answered, OngoingCall, Unanswered},
+    policy_state::Hedging,
     verdict::is_fault,
-    way::{Lost, Way, Won},
 };
 
 /// # Errors
 /// When all tries of the round failed, or none could begin.
-pub(super) async fn run(way: &mut Way) -> Result<Won, Lost> {
-    if let Some(hedging) = hedging(way) {
-        return Box::pin(hedged(way, &hedging)).await;
+pub(super) async fn run(ongoing: &mut OngoingCall) -> Result<Answered, Unanswered> {
+    if let Some(hedging) = hedging(ongoing) {
+        return Box::pin(hedged(ongoing, &hedging)).await;
     }
-    let (attempt, call) = way.begin()?;
+    let (attempt, call) = ongoing.begin()?;
     let (attempt, result) = attempt.make(call).await;
-    settle(way, attempt, result)
+    settle(ongoing, attempt, result)
 }
 
 /// Hedging, where the call allows it and there is a second instance to ask.
-fn hedging(way: &Way) -> Option<Arc<Hedging>> {
-    let hedging = way.picture.machines.hedging.as_ref()?;
-    let is_possible = way.picture.places.len() > 1
-        && !way.call.body.is_stream()
-        && way.safety() == Safety::Idempotent;
+fn hedging(ongoing: &OngoingCall) -> Option<Arc<Hedging>> {
+    let hedging = ongoing.snapshot.policy_state.hedging.as_ref()?;
+    let is_possible = ongoing.snapshot.candidates.len() > 1
+        && !ongoing.call.body.is_stream()
+        && ongoing.safety() == Safety::Idempotent;
     is_possible.then(|| Arc::clone(hedging))
 }
 
@@ -38,9 +38,9 @@ type Ended = (Attempt, Result<Reply, Error>);
 /// All are polled whenever one is: a try that is late says so when it is asked.
 type Running = Vec<BoxFuture<Ended>>;
 
-async fn hedged(way: &mut Way, hedging: &Hedging) -> Result<Won, Lost> {
+async fn hedged(ongoing: &mut OngoingCall, hedging: &Hedging) -> Result<Answered, Unanswered> {
     let mut running = Running::new();
-    let (attempt, call) = way.begin()?;
+    let (attempt, call) = ongoing.begin()?;
     let first = attempt.sent();
     // When each try under way was sent.
     let mut starts = vec![first];
@@ -53,14 +53,14 @@ async fn hedged(way: &mut Way, hedging: &Hedging) -> Result<Won, Lost> {
             ended = next(&mut running) => ended,
             () = sleep_until(due) => {
                 n_hedges += 1;
-                due = hedge(way, &mut running, &mut starts)
+                due = hedge(ongoing, &mut running, &mut starts)
                     .and_then(|sent| hedging.due(sent, n_hedges));
                 continue;
             }
         };
         let Some((attempt, result)) = ended else {
             let error = Error::internal("a round has no try");
-            return Err(Lost {
+            return Err(Unanswered {
                 error,
                 is_sent: true,
             });
@@ -70,27 +70,36 @@ async fn hedged(way: &mut Way, hedging: &Hedging) -> Result<Won, Lost> {
         let is_answer = result.as_ref().map_or_else(is_answer, |_| true);
         if is_answer || running.is_empty() {
             if is_answer {
-                on_answer(way, hedging, sent > first, &starts);
+                on_answer(ongoing, hedging, sent > first, &starts);
             }
-            return settle(way, attempt, result);
+            return settle(ongoing, attempt, result);
         }
         // Another is under way; this one is told of only.
         if let Err(error) = &result {
-            way.on_failed(attempt.place(), error);
+            ongoing.on_failed(attempt.candidate(), error);
         }
     }
 }
 
 /// Sends a hedge beside the tries under way, if it is paid for. Says when it was sent.
-fn hedge(way: &mut Way, running: &mut Running, starts: &mut Vec<Instant>) -> Option<Instant> {
-    if !way.picture.machines.purse.try_withdraw(now()) {
-        way.cluster.counts.budget_refusals.add();
+fn hedge(
+    ongoing: &mut OngoingCall,
+    running: &mut Running,
+    starts: &mut Vec<Instant>,
+) -> Option<Instant> {
+    if !ongoing
+        .snapshot
+        .policy_state
+        .retry_budget
+        .try_withdraw(now())
+    {
+        ongoing.cluster.counts.budget_refusals.add();
         return None;
     }
-    way.wish.elsewhere = true;
-    let (attempt, call) = way.begin().ok()?;
-    way.cluster.counts.hedges_sent.add();
-    way.trail.note(|| Note::Hedged);
+    ongoing.wish.elsewhere = true;
+    let (attempt, call) = ongoing.begin().ok()?;
+    ongoing.cluster.counts.hedges_sent.add();
+    ongoing.decision_log.note(|| Note::Hedged);
     let sent = attempt.sent();
     starts.push(sent);
     running.push(Box::pin(attempt.make(call)));
@@ -98,24 +107,28 @@ fn hedge(way: &mut Way, running: &mut Running, starts: &mut Vec<Instant>) -> Opt
 }
 
 /// The first answer is there; `others` were sent when the tries that are dropped were.
-fn on_answer(way: &Way, hedging: &Hedging, is_of_hedge: bool, others: &[Instant]) {
+fn on_answer(ongoing: &OngoingCall, hedging: &Hedging, is_of_hedge: bool, others: &[Instant]) {
     let now = now();
     for start in others {
         // It takes at least as long as it was under way.
         hedging.on_latency(now.saturating_duration_since(*start));
     }
     if is_of_hedge {
-        way.cluster.counts.hedges_won.add();
-        way.trail.note(|| Note::HedgeWon);
+        ongoing.cluster.counts.hedges_won.add();
+        ongoing.decision_log.note(|| Note::HedgeWon);
     }
 }
 
-fn settle(way: &mut Way, attempt: Attempt, result: Result<Reply, Error>) -> Result<Won, Lost> {
+fn settle(
+    ongoing: &mut OngoingCall,
+    attempt: Attempt,
+    result: Result<Reply, Error>,
+) -> Result<Answered, Unanswered> {
     match result {
-        Ok(reply) => Ok(Won { reply, attempt }),
+        Ok(reply) => Ok(Answered { reply, attempt }),
         Err(error) => {
-            way.on_failed(attempt.place(), &error);
-            Err(Lost {
+            ongoing.on_failed(attempt.candidate(), &error);
+            Err(Unanswered {
                 error,
                 is_sent: true,
             })

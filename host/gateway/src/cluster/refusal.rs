@@ -4,8 +4,8 @@ use postern_core::{Blame, Error, Kind, Retry, Text, error::push_json_string, tra
 use postern_net::dial;
 
 use super::{
-    gate::Shed,
-    picture::{Nobody, Picture, Wish},
+    admission::Shed,
+    snapshot::{ClusterSnapshot, Nobody, Wish},
 };
 
 /// A try that failed, as callers are told of it.
@@ -15,7 +15,7 @@ pub(super) struct Tried {
     pub(super) error: String,
 }
 
-/// The bulkhead has no place for the call.
+/// The bulkhead does not admit the call.
 pub(super) fn shed(service: &Text, shed: Shed) -> Error {
     let after_ms = shed.retry_after.as_millis();
     let (reason, message) = (shed.reason.name(), "too many calls of");
@@ -27,14 +27,14 @@ pub(super) fn shed(service: &Text, shed: Shed) -> Error {
 }
 
 /// Nobody can be picked.
-pub(super) fn nobody(picture: &Picture, wish: &Wish, why: &Nobody) -> Error {
-    let service = &picture.service;
+pub(super) fn nobody(snapshot: &ClusterSnapshot, wish: &Wish, why: &Nobody) -> Error {
+    let service = &snapshot.service;
     match why {
         Nobody::Empty => {
-            let n_known = picture.n_known;
+            let n_known = snapshot.n_known;
             let mut message = format!("service {service} has no live instance of {n_known} known");
-            if !picture.undialled.is_empty() {
-                let undialled = list(picture.undialled.iter().copied());
+            if !snapshot.undialled.is_empty() {
+                let undialled = list(snapshot.undialled.iter().copied());
                 let dialled = list(dial::sessions());
                 let why = format!("; some are at {undialled}, and this gateway dials {dialled}");
                 message.push_str(&why);
@@ -45,10 +45,10 @@ pub(super) fn nobody(picture: &Picture, wish: &Wish, why: &Nobody) -> Error {
         Nobody::Hidden => Error::not_found(format!("no service {service}")),
         Nobody::Version => {
             let wanted = wish.version.as_ref().map(ToString::to_string);
-            let versions = picture
-                .places
+            let versions = snapshot
+                .candidates
                 .iter()
-                .map(|place| &place.record.entry.version);
+                .map(|candidate| &candidate.record.entry.version);
             let versions: std::collections::BTreeSet<_> = versions.flatten().collect();
             let versions: Vec<_> = versions.iter().map(ToString::to_string).collect();
             let (has, wanted) = (versions.join(", "), wanted.unwrap_or_default());

@@ -1,5 +1,4 @@
-//! A streamed reply on its way to the caller: it holds its try and its place at the gate until the
-//! last message.
+//! A streamed reply on its way to the caller: it holds its try and its permit until the last message.
 
 use std::{
     pin::Pin,
@@ -11,12 +10,12 @@ use bytes::Bytes;
 use futures_util::{Stream, StreamExt};
 use postern_core::{BodySource, BodyStream, Error, Headers, resilience::BulkheadOutcome};
 
-use super::{attempt::Attempt, gate::Permit, way::load_of};
+use super::{admission::AdmissionPermit, attempt::Attempt, verdict::load_of};
 
 pub(super) struct Replies {
     inner: BodyStream,
     /// `None` once it has ended.
-    held: Option<(Attempt, Option<Permit>)>,
+    held: Option<(Attempt, Option<AdmissionPermit>)>,
     /// Time to the reply's head.
     latency: Duration,
 }
@@ -25,7 +24,7 @@ impl Replies {
     pub(super) const fn new(
         stream: BodyStream,
         attempt: Attempt,
-        permit: Option<Permit>,
+        permit: Option<AdmissionPermit>,
         latency: Duration,
     ) -> Self {
         Self {

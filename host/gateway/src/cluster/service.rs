@@ -1,4 +1,4 @@
-//! One service with its instances: the handler of its calls.
+//! One service with its instances. Its calls are answered in `call_path.rs`.
 
 use std::{
     fmt,
@@ -7,24 +7,25 @@ use std::{
 
 use arc_swap::ArcSwap;
 use postern_core::{
-    Blame, BoxFuture, Call, Error, Handler, Reply, Text,
+    Blame, Handler, Text,
     registry::{EntryKey, HealthOutcome},
 };
 
 use super::{
-    Siblings,
     counts::Counts,
     numbers::ServiceNumbers,
-    picture::{Picture, Place},
-    trail::Trail,
-    way::{self, Falls},
+    snapshot::{Candidate, ClusterSnapshot},
 };
+use crate::name_table::NameTable;
+
+/// Every service of the directory as a cluster, by name.
+pub(super) type Siblings = NameTable<Arc<Cluster>>;
 
 /// Answers the calls of one service by one of its instances. Stays the same while its instances and
 /// its policy change.
 pub(crate) struct Cluster {
     service: Text,
-    picture: ArcSwap<Picture>,
+    snapshot: ArcSwap<ClusterSnapshot>,
     pub(super) counts: Counts,
     siblings: Weak<Siblings>,
     witness: Option<Arc<dyn Witness>>,
@@ -39,39 +40,29 @@ pub(crate) trait Witness: Send + Sync {
 
 impl Cluster {
     pub(super) fn new(
-        picture: Picture,
+        snapshot: ClusterSnapshot,
         siblings: Weak<Siblings>,
         witness: Option<Arc<dyn Witness>>,
     ) -> Self {
         Self {
-            service: picture.service.clone(),
-            picture: ArcSwap::from_pointee(picture),
+            service: snapshot.service.clone(),
+            snapshot: ArcSwap::from_pointee(snapshot),
             counts: Counts::default(),
             siblings,
             witness,
         }
     }
 
-    /// Answers `call` by the policy in force, and notes in `trail` why so. Dropping the future
-    /// cancels the call at every instance that it was sent to, and gives every place back.
-    pub(crate) fn call(
-        self: &Arc<Self>,
-        call: Call,
-        trail: &Trail,
-    ) -> BoxFuture<Result<Reply, Error>> {
-        Box::pin(way::go(Arc::clone(self), call, trail.clone(), Falls::May))
-    }
-
     /// The handler that may be called in the cluster's stead: of a plugin of this gateway that is the
     /// only instance, under a policy that does nothing for a lone one. Asked anew after each rebuild.
     #[must_use]
     pub(crate) fn direct(&self) -> Option<Arc<dyn Handler>> {
-        let picture = self.picture.load();
-        let [only] = &picture.places[..] else {
+        let snapshot = self.snapshot.load();
+        let [only] = &snapshot.candidates[..] else {
             return None;
         };
-        let is_direct = picture.is_plain
-            && picture.n_known == 1
+        let is_direct = snapshot.is_plain
+            && snapshot.n_known == 1
             && only.is_local()
             && only.record.entry.permissions.is_empty();
         is_direct.then(|| Arc::clone(&only.handler))
@@ -80,16 +71,16 @@ impl Cluster {
     /// Whether a try at one of the instances may be made of `method` again.
     #[cfg(test)]
     pub(crate) fn is_idempotent(&self, method: &Text) -> bool {
-        self.picture.load().is_idempotent(method)
+        self.snapshot.load().is_idempotent(method)
     }
 
     /// Whose fault it is that no answer comes: that of an instance elsewhere, where there is one.
     #[must_use]
     pub(crate) fn blame(&self) -> Blame {
-        let picture = self.picture.load();
-        match &picture.places[..] {
+        let snapshot = self.snapshot.load();
+        match &snapshot.candidates[..] {
             [] => Blame::Gateway,
-            places if places.iter().all(Place::is_local) => Blame::Guest,
+            candidates if candidates.iter().all(Candidate::is_local) => Blame::Guest,
             _ => Blame::Upstream,
         }
     }
@@ -97,40 +88,33 @@ impl Cluster {
     /// Counters and states at this moment.
     #[must_use]
     pub(crate) fn numbers(&self) -> ServiceNumbers {
-        ServiceNumbers::of(&self.picture.load(), &self.counts)
+        ServiceNumbers::of(&self.snapshot.load(), &self.counts)
     }
 
-    pub(super) fn picture(&self) -> Arc<Picture> {
-        self.picture.load_full()
+    pub(super) fn snapshot(&self) -> Arc<ClusterSnapshot> {
+        self.snapshot.load_full()
     }
 
-    pub(super) fn show(&self, picture: Picture) {
-        self.picture.store(Arc::new(picture));
+    pub(super) fn show(&self, snapshot: ClusterSnapshot) {
+        self.snapshot.store(Arc::new(snapshot));
     }
 
     pub(super) fn witness(&self) -> Option<&dyn Witness> {
         self.witness.as_deref()
     }
 
+    /// The handle that the gateway's other parts have; `None` once the service is gone.
+    pub(super) fn handle(&self) -> Option<Arc<Self>> {
+        self.sibling(&self.service)
+    }
+
+    pub(super) const fn name(&self) -> &Text {
+        &self.service
+    }
+
     /// Another service of the same gateway.
     pub(super) fn sibling(&self, name: &Text) -> Option<Arc<Self>> {
         self.siblings.upgrade()?.get(name)
-    }
-}
-
-/// As `Cluster::call`, noting nothing.
-impl Handler for Cluster {
-    fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        let siblings = self.siblings.upgrade();
-        let me = siblings.and_then(|siblings| siblings.get(&self.service));
-        match me {
-            Some(me) => Self::call(&me, call, &Trail::off()),
-            None => {
-                let message = format!("service {} is gone", self.service);
-                let error = Error::unavailable(Blame::Gateway, message);
-                Box::pin(std::future::ready(Err(error)))
-            }
-        }
     }
 }
 

@@ -17,7 +17,7 @@
 
 use std::time::Duration;
 
-use postern_core::{Blame, Error, Kind, Symptom};
+use postern_core::{Blame, Error, Kind, Symptom, resilience::BulkheadOutcome};
 
 /// See the table at the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +78,17 @@ pub(super) fn is_fault(kind: Kind) -> bool {
 
 /// What every healthy instance answers in.
 const TELLING_MIN: Duration = Duration::from_secs(1);
+
+/// What the end of a call says about how many may be under way.
+pub(super) fn load_of(error: &Error) -> BulkheadOutcome {
+    if error.blame == Blame::Client || error.is_too_large || !is_fault(error.kind) {
+        BulkheadOutcome::Served
+    } else if error.kind.symptom().is_transient() {
+        BulkheadOutcome::Overloaded
+    } else {
+        BulkheadOutcome::Failed
+    }
+}
 
 #[cfg(test)]
 mod tests {

@@ -3,7 +3,9 @@
 
 use std::time::Duration;
 
-use super::{CallPattern, leaf::word_leaf, manifest::OpaqueTable, named::Named, section::section};
+use super::{
+    CallPattern, leaf::word_leaf, named::Named, opaque_table::OpaqueTable, section::section,
+};
 
 section! {
     /// One limit on the rate of calls. A call passes all limits that it falls under, or is refused

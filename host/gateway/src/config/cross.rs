@@ -5,13 +5,14 @@ mod security;
 
 use std::{net::SocketAddr, time::Duration};
 
+use postern_core::Transport;
+
 use super::{
     directory,
     fault::suggest,
     section::SectionReader,
-    settings::{Carrier, Config, Listener, Protocol},
+    settings::{Config, Listener, Protocol},
     units::{Size, show_duration},
-    value::Provenance,
 };
 
 /// Adds a fault for each contradiction. Keys that are wrong by themselves have their defaults here,
@@ -46,12 +47,7 @@ fn check_extensions(config: &Config, reader: &mut SectionReader) {
                 None => format!("known here: {}", known.join(", ")),
             };
             let key = format!("extensions.{name}.listeners");
-            fault(
-                reader,
-                &key,
-                format!("no listener is called {unknown:?}"),
-                remedy,
-            );
+            reader.fault_of_key(&key, format!("no listener is called {unknown:?}"), remedy);
         }
     }
 }
@@ -83,7 +79,7 @@ fn check_directory(config: &Config, reader: &mut SectionReader) {
     ] {
         if n_instances > most {
             let message = format!("{n_instances} tables [instances.NAME] exceed {key} ({most})");
-            fault(reader, key, message, "raise it, or remove instances");
+            reader.fault_of_key(key, message, "raise it, or remove instances");
         }
     }
     directory::check(&config.peers, &config.instances, reader);
@@ -105,8 +101,7 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
     }
     if listener.transports.is_empty() {
         let key = format!("{path}.transports");
-        fault(
-            reader,
+        reader.fault_of_key(
             &key,
             "no transport is left",
             "write [\"tcp\"], [\"udp\"] or both",
@@ -160,12 +155,7 @@ fn require(reader: &mut SectionReader, path: &str, key: &str) {
         "protocol" => "add protocol = \"vstp\" or protocol = \"http\"",
         _ => "add address = \"127.0.0.1:PORT\"",
     };
-    fault_of_table(
-        reader,
-        path,
-        format!("the key \"{key}\" is missing"),
-        remedy,
-    );
+    reader.fault_of_table(path, format!("the key \"{key}\" is missing"), remedy);
 }
 
 /// Keys of the other protocol would be ignored silently.
@@ -176,8 +166,7 @@ fn refuse_foreign(reader: &mut SectionReader, key: &str, speaker: Protocol) {
     for key in keys {
         let speaker = speaker.name();
         let message = format!("only a listener that speaks {speaker} has this key");
-        fault(
-            reader,
+        reader.fault_of_key(
             &key,
             message,
             format!("remove it, or write protocol = \"{speaker}\""),
@@ -187,34 +176,34 @@ fn refuse_foreign(reader: &mut SectionReader, key: &str, speaker: Protocol) {
 
 /// Two listeners at one address: the second could not be opened.
 fn check_addresses(config: &Config, reader: &mut SectionReader) {
-    let mut listeners: Vec<(String, SocketAddr, Carrier)> = Vec::new();
+    let mut listeners: Vec<(String, SocketAddr, Transport)> = Vec::new();
     for (name, listener) in config
         .listeners
         .iter()
         .filter(|(_, listener)| listener.enabled)
     {
-        let carriers = match listener.protocol {
-            Protocol::Http => &[Carrier::Tcp][..],
-            Protocol::Vstp => &listener.transports,
+        let transports = match listener.protocol {
+            Protocol::Http => vec![Transport::Tcp],
+            Protocol::Vstp => listener.transports.iter().map(|one| one.0).collect(),
         };
         let key = format!("listeners.{name}.address");
         listeners.extend(
-            carriers
-                .iter()
-                .map(|carrier| (key.clone(), listener.address, *carrier)),
+            transports
+                .into_iter()
+                .map(|transport| (key.clone(), listener.address, transport)),
         );
     }
     if config.admin.enabled {
         listeners.push((
             "admin.address".to_owned(),
             config.admin.address,
-            Carrier::Tcp,
+            Transport::Tcp,
         ));
     }
-    for (idx, (key, address, carrier)) in listeners.iter().enumerate() {
+    for (idx, (key, address, transport)) in listeners.iter().enumerate() {
         let earlier = listeners.iter().take(idx);
         let mut others = earlier.filter(|(other, taken, by)| {
-            other != key && by == carrier && collide(*address, *taken)
+            other != key && by == transport && collide(*address, *taken)
         });
         let Some((other, taken, _)) = others.next() else {
             continue;
@@ -226,10 +215,9 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
         };
         let message = format!(
             "{address} is taken by {other} ({taken}, {})",
-            carrier.name()
+            transport.name()
         );
-        fault(
-            reader,
+        reader.fault_of_key(
             key,
             message,
             "choose another port, or disable one of the two",
@@ -321,36 +309,5 @@ fn in_order<A: Amount>(reader: &mut SectionReader, small: (&str, A), large: (&st
         ),
     };
     let remedy = format!("{} must not exceed {}", small.0, large.0);
-    fault(reader, at, message, remedy);
-}
-
-fn fault(
-    reader: &mut SectionReader,
-    key: &str,
-    message: impl Into<String>,
-    remedy: impl Into<String>,
-) {
-    let place: Option<Provenance> = reader.places.get(key).cloned();
-    reader.faults.push(super::ConfigFault {
-        path: key.to_owned(),
-        place,
-        message: message.into(),
-        remedy: remedy.into(),
-    });
-}
-
-/// A fault where a table begins: something is missing in it.
-pub(super) fn fault_of_table(
-    reader: &mut SectionReader,
-    path: &str,
-    message: impl Into<String>,
-    remedy: impl Into<String>,
-) {
-    let place = reader.tables.get(path).cloned();
-    reader.faults.push(super::ConfigFault {
-        path: path.to_owned(),
-        place,
-        message: message.into(),
-        remedy: remedy.into(),
-    });
+    reader.fault_of_key(at, message, remedy);
 }

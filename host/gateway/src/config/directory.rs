@@ -291,12 +291,8 @@ fn require(reader: &mut SectionReader, path: &str, key: &str, example: &str) {
     {
         return;
     }
-    reader.faults.push(ConfigFault {
-        path: path.to_owned(),
-        place: reader.tables.get(path).cloned(),
-        message: format!("the key \"{key}\" is missing"),
-        remedy: format!("add {key} = {example}"),
-    });
+    let message = format!("the key \"{key}\" is missing");
+    reader.fault_of_table(path, message, format!("add {key} = {example}"));
 }
 
 fn fault(reader: &mut SectionReader, key: &str, message: String, remedy: &str) {

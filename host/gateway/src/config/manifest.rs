@@ -1,7 +1,7 @@
 //! A plugin's manifest, `NAME.toml` beside `NAME.wasm`. Every key is optional; bounds and instances
 //! that it does not set are those of `[plugins]`.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{path::PathBuf, time::Duration};
 
 use postern_wasm::{self as spec, PluginSpec};
 
@@ -11,10 +11,10 @@ use super::{
     extensions::Extension,
     hints::Hints,
     leaf::{Leaf, word_leaf},
-    parse_toml,
-    section::{Bounds, Field, SectionReader, Shape, section},
+    opaque_table::OpaqueTable,
+    section::{Field, SectionReader, section},
     settings::{Config, InstanceMode, Instances, PluginLimits},
-    value::{Node, Value},
+    value::Value,
 };
 
 section! {
@@ -102,10 +102,6 @@ pub(crate) enum LogLevelSetting {
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Names(pub Vec<String>);
 
-/// Keys of somebody else's choosing, their values as text or JSON.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct OpaqueTable(pub BTreeMap<String, String>);
-
 /// A folder of the host under a name of the guest.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct FileGrantSetting {
@@ -142,7 +138,7 @@ impl Manifest {
     pub(crate) fn parse(name: &str, text: &str, config: &Config) -> Result<Self, Faults> {
         let mut manifest = Self::absent(config);
         let mut reader = SectionReader::default();
-        let root = parse_toml(text, &mut reader);
+        let root = reader.parse(text);
         manifest.merge(&root, "", None, &mut reader);
         if reader.faults.is_empty() {
             Ok(manifest)
@@ -301,22 +297,6 @@ impl Leaf for FileGrantSetting {
 
     fn schema() -> serde_json::Value {
         serde_json::json!({ "type": "string", "pattern": "^[^:]+:/[^:]*(:rw)?$" })
-    }
-}
-
-impl Field for OpaqueTable {
-    fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut SectionReader) {
-        for entry in reader.entries(node, path).unwrap_or_default() {
-            let text = match entry.node.value.as_text() {
-                Some(text) => text.to_owned(),
-                None => entry.node.value.to_json().to_string(),
-            };
-            self.0.insert(entry.key.clone(), text);
-        }
-    }
-
-    fn shape(&self, _: Bounds) -> Shape {
-        Shape::Free
     }
 }
 

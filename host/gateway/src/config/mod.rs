@@ -13,6 +13,7 @@ mod inline;
 pub(crate) mod leaf;
 pub(crate) mod manifest;
 mod named;
+mod opaque_table;
 mod pattern;
 mod policy;
 mod pool;
@@ -32,10 +33,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use toml::de::DeTable;
-
 #[cfg(test)]
-pub(crate) use self::{admission::Cors, directory::InstanceSettings, security::Timestamp};
+pub(crate) use self::{
+    admission::Cors, directory::InstanceSettings, security::Timestamp, settings::ListenerTransport,
+};
 pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
 pub(crate) use directory::{DirectorySettings, PeerSettings, RegistrationMode};
 pub(crate) use events::Topics;
@@ -43,19 +44,19 @@ pub(crate) use extensions::{Extension, Fail};
 pub(crate) use fault::{ConfigFault, Faults};
 pub(crate) use hints::Hints;
 pub(crate) use leaf::Secret;
-pub(crate) use manifest::{Manifest, OpaqueTable};
+pub(crate) use manifest::Manifest;
+pub(crate) use opaque_table::OpaqueTable;
 pub(crate) use pattern::{CallPattern, Wildcard};
 pub(crate) use render::sample;
 pub use render::{manifest_schema, schema};
 pub(crate) use security::{
     Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
-pub(crate) use settings::{AccessLog, Admin, Carrier, Config, Listener, Log, LogFormat, Protocol};
+pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
 pub(crate) use units::{Size, parse_duration};
 pub(crate) use value::Provenance;
 
 use section::{Field, SectionReader};
-use value::Node;
 
 /// A configuration and where it came from, so that it can be loaded again.
 #[derive(Debug, Clone, PartialEq)]
@@ -188,7 +189,7 @@ pub(crate) fn parse(
 ) -> Result<(Config, BTreeMap<String, Provenance>), Faults> {
     let mut config = Config::default();
     let mut reader = SectionReader::default();
-    let root = parse_toml(text, &mut reader);
+    let root = reader.parse(text);
     config.merge(&root, "", None, &mut reader);
     environment::merge(environment, &mut config, &mut reader);
     cross::check(&config, &mut reader);
@@ -197,22 +198,6 @@ pub(crate) fn parse(
     } else {
         Err(Faults::new(name, text, reader.faults))
     }
-}
-
-/// The tree of a TOML text; what is no TOML becomes a fault and is left out.
-pub(crate) fn parse_toml(text: &str, reader: &mut SectionReader) -> Node {
-    let (table, errors) = DeTable::parse_recoverable(text);
-    for error in errors {
-        let place = Provenance::File(error.span().unwrap_or(0..text.len()));
-        let message = error.message().replace('\n', ", ");
-        reader.fault(
-            "",
-            &place,
-            message,
-            "see https://toml.io for how TOML is written",
-        );
-    }
-    Node::of_table(&table)
 }
 
 /// Read when no file is given.

@@ -7,7 +7,7 @@ use postern_core::{
     balance::{self, Plan, Policy, SlowStart, Spill, TrafficSplit},
     resilience::{
         Adaptive, AdaptiveConfig, BreakerConfig, BulkheadConfig, HedgeConfig, HedgeDelay,
-        OutlierConfig, RetryBudgetConfig, RetryConfig, RetryPolicy,
+        OutlierConfig, RetryBudgetConfig, RetryPolicy, RetryPolicyConfig,
     },
 };
 use postern_system::clock;
@@ -16,14 +16,14 @@ use super::{
     ConfigFault,
     hints::Hints,
     section::SectionReader,
-    services::{BalancerName, CallLimit, Service, Services, SplitBySetting, SubsetMode},
+    services::{BalancerName, CallLimit, Service, ServiceTables, SplitBySetting, SubsetMode},
 };
 use crate::cluster::{Fallback, Pattern, Policies, ServicePolicy, SubsetRule};
 
 /// What is wrong, by key below the service.
 type Wrong = (&'static str, String);
 
-impl Services {
+impl ServiceTables {
     /// The policy of every service that something is written of, and of all others. `hints` are those
     /// of the manifests, by service; `zone` is that of the gateway.
     ///
@@ -162,8 +162,8 @@ impl Service {
         (plan, component)
     }
 
-    fn retry_config(&self) -> RetryConfig {
-        RetryConfig {
+    fn retry_config(&self) -> RetryPolicyConfig {
+        RetryPolicyConfig {
             attempts_max: self.retry.attempts,
             backoff_min: self.retry.backoff_min,
             backoff_factor: self.retry.backoff_factor,

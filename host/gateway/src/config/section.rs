@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use toml::de::DeTable;
+
 use super::{
     fault::{ConfigFault, suggest},
     leaf::Leaf,
@@ -59,6 +61,18 @@ pub(crate) struct SectionReader {
 }
 
 impl SectionReader {
+    /// The tree of a TOML text. What is no TOML becomes a fault and is left out.
+    pub(crate) fn parse(&mut self, text: &str) -> Node {
+        let (table, errors) = DeTable::parse_recoverable(text);
+        for error in errors {
+            let place = Provenance::File(error.span().unwrap_or(0..text.len()));
+            let message = error.message().replace('\n', ", ");
+            let remedy = "see https://toml.io for how TOML is written";
+            self.fault("", &place, message, remedy);
+        }
+        Node::of_table(&table)
+    }
+
     pub(crate) fn fault(
         &mut self,
         path: &str,
@@ -69,6 +83,36 @@ impl SectionReader {
         self.faults.push(ConfigFault {
             path: path.to_owned(),
             place: Some(place.clone()),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// A fault of a key that was read, told where it was written.
+    pub(crate) fn fault_of_key(
+        &mut self,
+        key: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.faults.push(ConfigFault {
+            path: key.to_owned(),
+            place: self.places.get(key).cloned(),
+            message: message.into(),
+            remedy: remedy.into(),
+        });
+    }
+
+    /// A fault where a table begins: something is missing in it.
+    pub(crate) fn fault_of_table(
+        &mut self,
+        path: &str,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) {
+        self.faults.push(ConfigFault {
+            path: path.to_owned(),
+            place: self.tables.get(path).cloned(),
             message: message.into(),
             remedy: remedy.into(),
         });

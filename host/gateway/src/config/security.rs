@@ -4,10 +4,8 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
     CallPattern, Faults, Secret, Size, Wildcard,
-    cross::fault_of_table,
     leaf::{Leaf, word_leaf},
     named::Named,
-    parse_toml,
     section::{Field, SectionReader, join, section},
     value::Value,
 };
@@ -245,7 +243,7 @@ impl ApiKeys {
     pub(crate) fn parse_file(name: &str, text: &str) -> Result<BTreeMap<String, ApiKey>, Faults> {
         let mut keys = BTreeMap::<String, ApiKey>::new();
         let mut reader = SectionReader::default();
-        let root = parse_toml(text, &mut reader);
+        let root = reader.parse(text);
         Field::merge(&mut keys, &root, "", None, &mut reader);
         for (name, key) in &keys {
             check_api_key(name, key, &mut reader);
@@ -262,7 +260,7 @@ impl ApiKeys {
 pub(super) fn check_api_key(path: &str, key: &ApiKey, reader: &mut SectionReader) {
     if key.hash.is_none() && !reader.places.contains_key(&join(path, "hash")) {
         let remedy = "add hash = \"sha256:...\", the SHA-256 of the key";
-        fault_of_table(reader, path, "the key \"hash\" is missing", remedy);
+        reader.fault_of_table(path, "the key \"hash\" is missing", remedy);
     }
 }
 

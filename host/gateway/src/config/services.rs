@@ -175,7 +175,7 @@ section! {
 
 /// The policies of all services.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Services {
+pub(crate) struct ServiceTables {
     /// `[services.default]`.
     pub default: Service,
     own: BTreeMap<String, Own>,
@@ -189,7 +189,7 @@ struct Own {
 }
 
 /// Where the same words stand makes no difference.
-impl PartialEq for Services {
+impl PartialEq for ServiceTables {
     fn eq(&self, other: &Self) -> bool {
         let effective = |services: &Self| -> BTreeMap<String, Service> {
             let own = services.own.iter();
@@ -200,7 +200,7 @@ impl PartialEq for Services {
     }
 }
 
-impl Services {
+impl ServiceTables {
     /// Services of which something is written, with what holds for them where no manifest speaks.
     pub(crate) fn own(&self) -> impl Iterator<Item = (&str, &Service)> {
         let own = self.own.iter();
@@ -231,7 +231,7 @@ impl Own {
     }
 }
 
-impl Field for Services {
+impl Field for ServiceTables {
     fn merge(&mut self, node: &Node, path: &str, _: Bounds, reader: &mut SectionReader) {
         for entry in reader.entries(node, path).unwrap_or_default() {
             let name = &entry.key;

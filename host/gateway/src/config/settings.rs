@@ -19,7 +19,7 @@ use super::{
     pool::Pool,
     section::section,
     security::{Auth, Authorization},
-    services::Services,
+    services::ServiceTables,
     units::Size,
 };
 
@@ -50,7 +50,7 @@ section! {
         pub extensions: BTreeMap<String, Extension> = BTreeMap::new();
         /// How the calls of each service are spread over its instances and kept from failure.
         /// `default` holds for all that have no table of their own.
-        pub services: Services = Services::default();
+        pub services: ServiceTables = ServiceTables::default();
         /// Sessions with remote instances, shared by all services.
         pub pool: Pool = Pool::default();
         /// Events, and what waits for those who subscribed to them.
@@ -79,7 +79,7 @@ section! {
         /// Where to listen. Needed for names other than `vstp` and `http`. Port 0 takes a free one.
         pub address: SocketAddr = local(0);
         /// What carries VSTP: "tcp", "udp" or both, on one port.
-        pub transports: Vec<Carrier> = vec![Carrier::Tcp, Carrier::Udp];
+        pub transports: Vec<ListenerTransport> = ListenerTransport::ALL.map(ListenerTransport).to_vec();
         /// Service that answers VSTP frames which name none.
         pub default_service: Option<String> = None;
         /// Connections (over UDP: peers) at one time; more are turned away.
@@ -288,12 +288,9 @@ pub(crate) enum Protocol {
     Http,
 }
 
-/// What carries VSTP.
+/// What carries VSTP: one of those that the gateway listens on.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Carrier {
-    Tcp,
-    Udp,
-}
+pub(crate) struct ListenerTransport(pub Transport);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InstanceMode {
@@ -322,20 +319,37 @@ pub(crate) enum AccessLog {
 pub(crate) struct LevelFilter(String);
 
 word_leaf!(Protocol { Vstp = "vstp", Http = "http" });
-word_leaf!(Carrier { Tcp = "tcp", Udp = "udp" });
-
-impl Carrier {
-    #[must_use]
-    pub(crate) const fn transport(self) -> Transport {
-        match self {
-            Self::Tcp => Transport::Tcp,
-            Self::Udp => Transport::Udp,
-        }
-    }
-}
 word_leaf!(InstanceMode { Pooled = "pooled", Isolated = "isolated", Single = "single" });
 word_leaf!(AccessLog { Off = "off", Debug = "debug", Info = "info" });
 word_leaf!(LogFormat { Auto = "auto", Text = "text", Json = "json" });
+
+impl ListenerTransport {
+    /// What the gateway listens on for VSTP.
+    const ALL: [Transport; 2] = [Transport::Tcp, Transport::Udp];
+}
+
+impl super::leaf::Leaf for ListenerTransport {
+    fn expected() -> String {
+        let names = Self::ALL.map(|transport| format!("\"{transport}\""));
+        format!("one of {}", names.join(", "))
+    }
+
+    fn read(value: &super::value::Value) -> Result<Self, String> {
+        let transport = value.as_text().and_then(Transport::from_name);
+        let known = transport.filter(|transport| Self::ALL.contains(transport));
+        known
+            .map(Self)
+            .ok_or_else(|| format!("{} is not known here", value.shown()))
+    }
+
+    fn written(&self) -> Option<String> {
+        Some(format!("\"{}\"", self.0))
+    }
+
+    fn schema() -> serde_json::Value {
+        serde_json::json!({ "enum": Self::ALL.map(Transport::name) })
+    }
+}
 
 impl LevelFilter {
     #[must_use]

@@ -5,6 +5,8 @@ mod security;
 
 use std::time::Duration;
 
+use postern_core::Transport;
+
 use super::*;
 
 fn faults_of(text: &str, environment: &[(&str, &str)]) -> Faults {
@@ -241,7 +243,7 @@ fn the_environment_wins_over_the_file() {
     assert_eq!(config.calls.timeout, Duration::from_secs(5));
     let vstp = &config.listeners["vstp"];
     assert_eq!(vstp.address.port(), 7000);
-    assert_eq!(vstp.transports, [Carrier::Udp]);
+    assert_eq!(vstp.transports, [ListenerTransport(Transport::Udp)]);
     assert_eq!(vstp.udp.retries, 5);
     assert_eq!(config.plugins.limits.memory, Size::mib(1));
 }

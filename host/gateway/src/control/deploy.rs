@@ -8,10 +8,10 @@ use tokio::task::spawn_blocking;
 use tracing::warn;
 
 use super::{
-    Control, Offered, Refused,
+    Control,
     claims::Taken,
-    refusals::Needs,
-    slot::{Slot, Source, Turn, Written},
+    offer::{Needs, OfferRefused, Offered},
+    slot::{OfferState, PluginSlot, Source, Written},
 };
 use crate::{
     config::Manifest,
@@ -21,7 +21,7 @@ use crate::{
 /// How far an offer came before its services were claimed.
 pub(super) enum Prepared {
     Generation {
-        candidate: Candidate,
+        generation: PreparedGeneration,
         copy: Copy,
         source: Source,
     },
@@ -30,18 +30,23 @@ pub(super) enum Prepared {
 
 /// A generation that could take calls, with what its manifest says. One that is dropped has changed
 /// nothing.
-pub(super) struct Candidate {
+pub(super) struct PreparedGeneration {
     ready: ReadyGeneration,
     written: Written,
 }
 
 impl Control {
     /// From an offer to a generation that could take calls.
-    pub(super) async fn prepare(&self, slot: &Slot, turn: &mut Turn, copy: Copy) -> Prepared {
+    pub(super) async fn prepare(
+        &self,
+        slot: &PluginSlot,
+        offers: &mut OfferState,
+        copy: Copy,
+    ) -> Prepared {
         let offer = copy.deployment();
-        let is_first = turn.offered.is_none();
+        let is_first = offers.last.is_none();
         // What was refused for something beside its octets is looked at again.
-        if turn.offered.replace(offer.clone()).as_ref() == Some(&offer) && !slot.is_waiting() {
+        if offers.last.replace(offer.clone()).as_ref() == Some(&offer) && !slot.is_waiting() {
             return Prepared::Nothing(Offered::Unchanged);
         }
         // Copies are of a life before as long as nothing serves.
@@ -52,19 +57,19 @@ impl Control {
         };
         if state.skipped.as_ref() == Some(&offer)
             && let Some(good) = state.good.as_ref().and_then(|good| slot.store.load(good))
-            && let Ok(candidate) = self.start_up(slot, &good).await
+            && let Ok(generation) = self.start_up(slot, &good).await
         {
             slot.set_skipped(state.skipped);
             return Prepared::Generation {
-                candidate,
+                generation,
                 copy: good,
                 source: Source::Rollback,
             };
         }
         let mut refused = match self.start_up(slot, &copy).await {
-            Ok(candidate) => {
+            Ok(generation) => {
                 return Prepared::Generation {
-                    candidate,
+                    generation,
                     copy,
                     source: Source::Folder,
                 };
@@ -80,7 +85,7 @@ impl Control {
         };
         slot.tell(&Offered::Refused(refused.clone()));
         match self.start_up(slot, &good).await {
-            Ok(candidate) => {
+            Ok(generation) => {
                 slot.set_waiting(&copy, &refused);
                 warn!(
                     plugin = slot.name,
@@ -88,7 +93,7 @@ impl Control {
                     "what lies in the folder was refused, the last good copy serves"
                 );
                 Prepared::Generation {
-                    candidate,
+                    generation,
                     copy: good,
                     source: Source::LastGood,
                 }
@@ -104,18 +109,23 @@ impl Control {
 
     /// From the last good copy to a generation that could take calls, because what lies in the folder
     /// cannot be read for the given reason.
-    pub(super) async fn prepare_good(&self, slot: &Slot, good: Copy, reason: String) -> Prepared {
-        let refused = Refused::new("", reason);
+    pub(super) async fn prepare_good(
+        &self,
+        slot: &PluginSlot,
+        good: Copy,
+        reason: String,
+    ) -> Prepared {
+        let refused = OfferRefused::new("", reason);
         slot.tell(&Offered::Refused(refused.clone()));
         match self.start_up(slot, &good).await {
-            Ok(candidate) => {
+            Ok(generation) => {
                 warn!(
                     plugin = slot.name,
                     reason = refused.reason,
                     "what lies in the folder cannot be read, the last good copy serves"
                 );
                 Prepared::Generation {
-                    candidate,
+                    generation,
                     copy: good,
                     source: Source::LastGood,
                 }
@@ -128,7 +138,11 @@ impl Control {
     }
 
     /// A manifest is read and a component brought up to where it could take calls.
-    pub(super) async fn start_up(&self, slot: &Slot, copy: &Copy) -> Result<Candidate, Refused> {
+    pub(super) async fn start_up(
+        &self,
+        slot: &PluginSlot,
+        copy: &Copy,
+    ) -> Result<PreparedGeneration, OfferRefused> {
         let config = self.config.load_full();
         let manifest = match &copy.manifest {
             Some(text) => Manifest::parse(&format!("{}.toml", slot.name), text, &config),
@@ -140,15 +154,15 @@ impl Control {
                 settings: true,
                 ..Needs::default()
             };
-            Refused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
+            OfferRefused::new(&copy.digest, format!("manifest: {faults}")).until(needs)
         })?;
         let spec = manifest.spec(&config);
         let ready = slot.plugin.prepare(copy.component.clone(), spec).await;
         let ready = ready.map_err(|refusal| {
             let needs = refusal.needs.clone();
-            Refused::new(&copy.digest, refusal).until(needs)
+            OfferRefused::new(&copy.digest, refusal).until(needs)
         })?;
-        Ok(Candidate {
+        Ok(PreparedGeneration {
             ready,
             written: manifest.into(),
         })
@@ -156,15 +170,15 @@ impl Control {
 
     /// A generation claims its services and takes their calls; whatever became of the offer is noted
     /// and shown in the routes.
-    pub(super) async fn activate(&self, slot: &Slot, prepared: Prepared) -> Offered {
+    pub(super) async fn activate(&self, slot: &PluginSlot, prepared: Prepared) -> Offered {
         let mut good = None;
         let offered = match prepared {
             Prepared::Nothing(offered) => offered,
             Prepared::Generation {
-                candidate,
+                generation,
                 copy,
                 source,
-            } => match self.take_over(slot, candidate, &copy, source) {
+            } => match self.take_over(slot, generation, &copy, source) {
                 Ok(()) => {
                     if source != Source::LastGood {
                         slot.end_waiting();
@@ -177,7 +191,7 @@ impl Control {
                     }
                 }
                 Err(taken) => {
-                    let refused = refused_for(&copy, taken);
+                    let refused = OfferRefused::taken(&copy, taken);
                     // The offer is what lies in the folder, whichever copy could not be taken.
                     if source == Source::Folder {
                         slot.set_waiting(&copy, &refused);
@@ -199,18 +213,18 @@ impl Control {
         offered
     }
 
-    /// `candidate` claims its services and takes the plugin's calls.
+    /// `generation` claims its services and takes the plugin's calls.
     ///
     /// # Errors
     /// When another plugin holds one of them; then nothing has changed.
     pub(super) fn take_over(
         &self,
-        slot: &Slot,
-        candidate: Candidate,
+        slot: &PluginSlot,
+        generation: PreparedGeneration,
         copy: &Copy,
         source: Source,
     ) -> Result<(), Taken> {
-        let Candidate { ready, written } = candidate;
+        let PreparedGeneration { ready, written } = generation;
         let services = ready.services().iter();
         let services: BTreeSet<_> = services.map(|service| service.name.to_string()).collect();
         let claimed = self.claims.lock().replace(&slot.name, &services);
@@ -223,18 +237,9 @@ impl Control {
     }
 }
 
-/// A refusal that the holder of a service can lift.
-pub(super) fn refused_for(copy: &Copy, taken: Taken) -> Refused {
-    let needs = Needs {
-        service: Some(taken.service.clone()),
-        ..Needs::default()
-    };
-    Refused::new(&copy.digest, taken).until(needs)
-}
-
-/// Keeps `copy` as last good one; the caller holds the plugin's turn, so copies do not overtake each
+/// Keeps `copy` as last good one; the caller holds the lock of the plugin's offers, so copies do not overtake each
 /// other.
-async fn keep(slot: &Slot, copy: Copy) {
+async fn keep(slot: &PluginSlot, copy: Copy) {
     let store = slot.store.clone();
     let kept = spawn_blocking(move || store.keep(&copy)).await;
     if let Err(error) = kept.unwrap_or_else(|panic| Err(io::Error::other(panic))) {

@@ -7,7 +7,7 @@ use std::{
 
 use postern_core::Text;
 
-use super::slot::Slot;
+use super::slot::PluginSlot;
 use crate::{
     config::{Config, Extension},
     pipeline::chain::{Chain, ChainLink, Part},
@@ -15,14 +15,18 @@ use crate::{
 
 /// Every plugin that is to stand in the way, in order. One that the configuration names and that is
 /// not there has a link, too: what it should have seen must not pass unseen.
-pub(super) fn chain(slots: &BTreeMap<String, Arc<Slot>>, config: &Config) -> Chain {
+pub(super) fn chain(slots: &BTreeMap<String, Arc<PluginSlot>>, config: &Config) -> Chain {
     let named = config.extensions.keys();
     let names: BTreeSet<&String> = slots.keys().chain(named).collect();
     let link = |name: &String| link(name, slots.get(name), config.extensions.get(name));
     names.into_iter().filter_map(link).collect()
 }
 
-fn link(name: &str, slot: Option<&Arc<Slot>>, configured: Option<&Extension>) -> Option<ChainLink> {
+fn link(
+    name: &str,
+    slot: Option<&Arc<PluginSlot>>,
+    configured: Option<&Extension>,
+) -> Option<ChainLink> {
     let shown = slot.map(|slot| slot.shown());
     let current = shown.as_ref().and_then(|shown| shown.current.as_ref());
     let written = current.map(|current| &current.written.extension);

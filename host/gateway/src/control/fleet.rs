@@ -19,24 +19,24 @@ use postern_core::{
 use postern_net::{Pool, Probe, upstream::Question};
 
 use super::{
-    cast::Cast,
     proof::{PeerTokens, Proof},
     remote::Remote,
-    slot::Slot,
+    serving_plugins::ServingPlugins,
+    slot::PluginSlot,
 };
 use crate::{
     cluster::{Cluster, Clusters, Policies, ServiceNumbers, Witness},
     config::{Config, Hints},
-    directory::{Directory, LocalService, probes::Ask},
+    directory::{LocalService, SharedDirectory, probes::InstanceProber},
     pipeline::route::{Route, RouteTarget},
     telemetry::calls::CallBook,
 };
 
 /// Everybody who can answer, and how they are reached.
 pub(crate) struct Fleet {
-    directory: Arc<Directory>,
+    directory: Arc<SharedDirectory>,
     clusters: Clusters,
-    cast: Arc<Cast>,
+    serving_plugins: Arc<ServingPlugins>,
     pool: Pool,
     policies: ArcSwap<Policies>,
     /// By which peers know this gateway, by their names.
@@ -56,27 +56,27 @@ pub(crate) struct BuiltIn {
 }
 
 /// Asks remote instances for a sign of life, over the sessions that calls use.
-pub(crate) struct Signs {
+pub(crate) struct PooledProber {
     pool: Pool,
-    directory: Arc<Directory>,
+    directory: Arc<SharedDirectory>,
 }
 
 /// Tells the directory what calls show.
-struct Seen(Arc<Directory>);
+struct Seen(Arc<SharedDirectory>);
 
 impl Fleet {
     pub(crate) fn new(
         config: &Config,
-        directory: Arc<Directory>,
+        directory: Arc<SharedDirectory>,
         pool: Pool,
         built_in: Vec<BuiltIn>,
     ) -> Self {
-        let cast = Arc::<Cast>::default();
+        let serving_plugins = Arc::<ServingPlugins>::default();
         let witness: Arc<dyn Witness> = Arc::new(Seen(Arc::clone(&directory)));
         let fleet = Self {
-            clusters: Clusters::new(Some(Arc::clone(&cast) as _), Some(witness)),
+            clusters: Clusters::new(Some(Arc::clone(&serving_plugins) as _), Some(witness)),
             directory,
-            cast,
+            serving_plugins,
             pool,
             policies: ArcSwap::default(),
             tokens: Arc::default(),
@@ -97,8 +97,8 @@ impl Fleet {
     }
 
     /// Makes what the directory has of this gateway's plugins what they answer for.
-    pub(super) fn enter(&self, slots: &BTreeMap<String, Arc<Slot>>) {
-        self.cast.set(slots);
+    pub(super) fn enter(&self, slots: &BTreeMap<String, Arc<PluginSlot>>) {
+        self.serving_plugins.set(slots);
         let mut told = self.told.lock();
         for name in told.iter().filter(|name| !slots.contains_key(*name)) {
             self.directory.remove_local(name);
@@ -118,7 +118,7 @@ impl Fleet {
     /// A route for each service that somebody can answer for or did until a moment ago.
     pub(super) fn routes(
         &self,
-        slots: &BTreeMap<String, Arc<Slot>>,
+        slots: &BTreeMap<String, Arc<PluginSlot>>,
         book: &CallBook,
     ) -> Vec<Route> {
         let snapshot = self.directory.snapshot();
@@ -141,7 +141,7 @@ impl Fleet {
     /// where nobody is known who could answer. What did not change is not looked at.
     pub(super) fn changed_routes(
         &self,
-        slots: &BTreeMap<String, Arc<Slot>>,
+        slots: &BTreeMap<String, Arc<PluginSlot>>,
         book: &CallBook,
     ) -> Vec<(Text, Option<Route>)> {
         let snapshot = self.directory.snapshot();
@@ -185,7 +185,7 @@ impl Fleet {
         elsewhere.map(|record| described(&record.entry)).collect()
     }
 
-    pub(crate) const fn directory(&self) -> &Arc<Directory> {
+    pub(crate) const fn directory(&self) -> &Arc<SharedDirectory> {
         &self.directory
     }
 
@@ -197,8 +197,8 @@ impl Fleet {
         &self.pool
     }
 
-    pub(crate) fn signs(&self) -> Arc<dyn Ask> {
-        Arc::new(Signs {
+    pub(crate) fn prober(&self) -> Arc<dyn InstanceProber> {
+        Arc::new(PooledProber {
             pool: self.pool.clone(),
             directory: Arc::clone(&self.directory),
         })
@@ -207,7 +207,7 @@ impl Fleet {
     /// The plugin of this gateway, or the way to where the instance is.
     fn connect(&self, instance: &Instance) -> Option<Arc<dyn Handler>> {
         match &instance.record.key.owner {
-            Owner::Local(plugin) => self.cast.handler(plugin),
+            Owner::Local(plugin) => self.serving_plugins.handler(plugin),
             Owner::Config | Owner::Registered(_) => self.remote(instance, None),
             Owner::Peer(peer) => {
                 let proof = Proof::new(&self.tokens, peer);
@@ -248,7 +248,7 @@ impl Witness for Seen {
     }
 }
 
-impl Ask for Signs {
+impl InstanceProber for PooledProber {
     fn probe(&self, entry: Entry) -> BoxFuture<HealthOutcome> {
         let remote = Remote::new(&self.pool, &entry.addresses);
         let timeout = self.directory.probe_timeout();
@@ -266,7 +266,7 @@ impl Ask for Signs {
 }
 
 /// What the directory is told of a plugin; nothing of one that takes no calls.
-fn services(slot: &Slot) -> Vec<LocalService> {
+fn services(slot: &PluginSlot) -> Vec<LocalService> {
     let shown = slot.shown();
     let Some(current) = shown.current.as_ref().filter(|_| shown.is_healthy()) else {
         return Vec::new();
@@ -297,7 +297,7 @@ fn described(entry: &Entry) -> ServiceInfo {
 fn route(
     service: &ServiceInstances,
     cluster: &Arc<Cluster>,
-    slots: &BTreeMap<String, Arc<Slot>>,
+    slots: &BTreeMap<String, Arc<PluginSlot>>,
     book: &CallBook,
 ) -> Route {
     let local = service.all().iter().find_map(|instance| {

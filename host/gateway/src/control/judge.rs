@@ -2,13 +2,13 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
-use super::{Control, slot::Slot};
+use super::{Control, slot::PluginSlot};
 use crate::{
     config::{Config, Fail},
     readiness::ReasonKind,
 };
 
-type Slots = BTreeMap<String, Arc<Slot>>;
+type Slots = BTreeMap<String, Arc<PluginSlot>>;
 
 impl Control {
     /// Brings the reasons that plugins can be to what `slots` are. Before the first deployment has
@@ -66,7 +66,7 @@ fn generations(slots: &Slots) -> BTreeMap<String, String> {
 }
 
 /// Why nothing of a plugin can be asked; `None` when it can.
-fn absence(slot: Option<&Arc<Slot>>) -> Option<String> {
+fn absence(slot: Option<&Arc<PluginSlot>>) -> Option<String> {
     let Some(slot) = slot else {
         return Some("is not in the folder".to_owned());
     };

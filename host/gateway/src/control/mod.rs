@@ -8,20 +8,22 @@
 //!    └─▶ nothing                                      at a start, the last good copy does
 //! ```
 
-mod cast;
 mod claims;
 mod deploy;
 mod extensions;
 mod fleet;
 mod judge;
 mod missing;
+mod offer;
 mod proof;
 mod publish;
-mod refusals;
 mod remote;
+mod retries;
+mod serving_plugins;
 mod slot;
 mod subscribers;
 mod view;
+mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -39,22 +41,22 @@ use tokio::sync::Notify;
 use tracing::{info, warn};
 
 #[cfg(test)]
-pub(crate) use self::view::PluginState;
+pub(crate) use self::view::PluginAvailability;
 use self::{
     claims::Claims,
-    deploy::refused_for,
-    slot::{Slot, Source},
+    slot::{PluginSlot, Source},
     subscribers::Subscribers,
 };
 pub(crate) use self::{
     fleet::{BuiltIn, Fleet},
     missing::Missing,
+    offer::{OfferRefused, Offered},
+    view::PluginView,
 };
-pub(crate) use self::{slot::Refused, view::PluginView};
 use crate::{
     cluster::ServiceNumbers,
     config::Config,
-    directory::Directory,
+    directory::SharedDirectory,
     events::EventService,
     pipeline::{
         chain::{Extensions, LinkView},
@@ -77,7 +79,7 @@ pub(crate) struct Control {
     data_dir: PathBuf,
     config: ArcSwap<Config>,
     claims: Mutex<Claims>,
-    slots: Mutex<BTreeMap<String, Arc<Slot>>>,
+    slots: Mutex<BTreeMap<String, Arc<PluginSlot>>>,
     /// Something changed that refused offers may wait for.
     refusals: Notify,
 }
@@ -88,18 +90,6 @@ pub(crate) enum FoundAtStart {
     Whole(Copy),
     /// Its files cannot be read, for this reason.
     Unread(String),
-}
-
-/// What became of an offer.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) enum Offered {
-    /// It takes calls.
-    Deployed,
-    /// It is what was offered last.
-    Unchanged,
-    /// It was rolled back from, and is not started again.
-    Skipped,
-    Refused(Refused),
 }
 
 impl Control {
@@ -154,19 +144,19 @@ impl Control {
                     FoundAtStart::Unread(_) => Some(self.store(&name).load_good()?),
                 };
                 let slot = self.slot(&name);
-                let mut turn = slot.turn().await;
+                let mut offers = slot.lock_offers().await;
                 let prepared = match (found, good) {
-                    (FoundAtStart::Whole(copy), _) => self.prepare(&slot, &mut turn, copy).await,
+                    (FoundAtStart::Whole(copy), _) => self.prepare(&slot, &mut offers, copy).await,
                     (FoundAtStart::Unread(reason), Some(good)) => {
                         self.prepare_good(&slot, good, reason).await
                     }
                     (FoundAtStart::Unread(_), None) => return None,
                 };
-                Some((slot, turn, prepared))
+                Some((slot, offers, prepared))
             })
             .buffered(START_AT_ONCE);
         while let Some(prepared) = prepared.next().await {
-            if let Some((slot, _turn, prepared)) = prepared {
+            if let Some((slot, _offers, prepared)) = prepared {
                 self.activate(&slot, prepared).await;
             }
         }
@@ -181,10 +171,10 @@ impl Control {
     pub(crate) async fn offer(&self, name: &str, copy: Copy) -> Offered {
         loop {
             let slot = self.slot(name);
-            let mut turn = slot.turn().await;
-            // One that was removed while this waited for its turn is not in the set any more.
-            if !turn.is_gone {
-                let prepared = self.prepare(&slot, &mut turn, copy).await;
+            let mut offers = slot.lock_offers().await;
+            // One that was removed while this waited is not in the set any more.
+            if !offers.is_gone {
+                let prepared = self.prepare(&slot, &mut offers, copy).await;
                 return self.activate(&slot, prepared).await;
             }
         }
@@ -199,8 +189,8 @@ impl Control {
             return false;
         };
         {
-            let mut turn = slot.turn().await;
-            turn.is_gone = true;
+            let mut offers = slot.lock_offers().await;
+            offers.is_gone = true;
             self.slots.lock().remove(name);
             self.claims.lock().release(name);
         }
@@ -238,30 +228,30 @@ impl Control {
     ///
     /// # Errors
     /// When there is no such plugin, none before, or the one before does not start.
-    pub(crate) async fn rollback(&self, name: &str) -> Result<(), Refused> {
+    pub(crate) async fn rollback(&self, name: &str) -> Result<(), OfferRefused> {
         let slot = self.slots.lock().get(name).cloned();
         let Some(slot) = slot else {
-            return Err(Refused::new("", format!("no plugin {name}")));
+            return Err(OfferRefused::new("", format!("no plugin {name}")));
         };
-        let turn = slot.turn().await;
-        if turn.is_gone {
-            return Err(Refused::new(
+        let offers = slot.lock_offers().await;
+        if offers.is_gone {
+            return Err(OfferRefused::new(
                 "",
                 format!("plugin {name} was removed meanwhile"),
             ));
         }
         let Some(before) = slot.store.load_before() else {
-            return Err(Refused::new(
+            return Err(OfferRefused::new(
                 "",
                 format!("plugin {name} has no generation before this one"),
             ));
         };
         // It is forgotten as the one before only once it serves: whatever fails until then costs nothing.
-        let candidate = self.start_up(&slot, &before).await?;
-        let (in_folder, to) = (turn.offered.clone(), before.deployment());
+        let generation = self.start_up(&slot, &before).await?;
+        let (in_folder, to) = (offers.last.clone(), before.deployment());
         let skipped = in_folder.filter(|offered| *offered != to);
-        self.take_over(&slot, candidate, &before, Source::Rollback)
-            .map_err(|taken| refused_for(&before, taken))?;
+        self.take_over(&slot, generation, &before, Source::Rollback)
+            .map_err(|taken| OfferRefused::taken(&before, taken))?;
         slot.set_skipped(skipped.clone());
         slot.end_waiting();
         self.publish();
@@ -316,7 +306,7 @@ impl Control {
     }
 
     #[must_use]
-    pub(crate) fn directory(&self) -> &Arc<Directory> {
+    pub(crate) fn directory(&self) -> &Arc<SharedDirectory> {
         self.fleet.directory()
     }
 
@@ -401,7 +391,7 @@ impl Control {
     }
 
     /// Says whether the plugin's health has changed sides.
-    async fn check_one(&self, slot: &Slot) -> bool {
+    async fn check_one(&self, slot: &PluginSlot) -> bool {
         let limit = self.config.load().plugins.health_timeout;
         let not_serving = |message: String| HealthReport {
             status: HealthStatus::NotServing,
@@ -423,11 +413,11 @@ impl Control {
     }
 
     /// The slot of the plugin `name`, made when it is new.
-    fn slot(&self, name: &str) -> Arc<Slot> {
+    fn slot(&self, name: &str) -> Arc<PluginSlot> {
         let mut slots = self.slots.lock();
         let new = || {
             let plugin = Arc::new(Plugin::new(&self.runtime, name));
-            Arc::new(Slot::new(
+            Arc::new(PluginSlot::new(
                 name,
                 plugin,
                 PluginCopies::new(&self.data_dir, name),

@@ -8,7 +8,7 @@ use std::{
 use bytes::Bytes;
 use postern_core::{Error, Text, registry::Caller, service::ServiceInfo};
 
-use super::{Control, extensions, slot::Slot};
+use super::{Control, extensions, slot::PluginSlot};
 use crate::{
     directory::listing::ServiceListing,
     pipeline::route::{Route, RouteTarget},
@@ -50,7 +50,7 @@ impl Control {
 
     /// One route for each service that somebody answers for, and one that says why for a plugin that
     /// takes no calls.
-    fn route(&self, slots: &BTreeMap<String, Arc<Slot>>) {
+    fn route(&self, slots: &BTreeMap<String, Arc<PluginSlot>>) {
         let mut routes = BTreeMap::new();
         for slot in slots.values() {
             for route in self.down_routes(slot) {
@@ -66,7 +66,7 @@ impl Control {
 
     /// Routes of a plugin that takes no calls: its names are known, nobody answers. It was refused
     /// and has nothing from before, or its health check fails.
-    fn down_routes(&self, slot: &Slot) -> Vec<Route> {
+    fn down_routes(&self, slot: &PluginSlot) -> Vec<Route> {
         let shown = slot.shown();
         let down = |service: Text, generation, reason: String| Route {
             metrics: self.book.service(&service),

@@ -1,5 +1,5 @@
 //! One plugin's place in the set: its component slot, its kept copies, what is shown of it. Whoever
-//! changes it holds its turn, so that deployments of one plugin never overlap.
+//! changes it holds the lock of its offers, so that deployments of one plugin never overlap.
 
 use std::sync::Arc;
 
@@ -11,8 +11,8 @@ use tokio::sync::OwnedMutexGuard;
 use tracing::{debug, info};
 
 use super::{
-    Offered,
-    refusals::{Needs, Waiting},
+    offer::{OfferRefused, Offered, unix_now},
+    waiting::Waiting,
 };
 use crate::{
     config::{Extension, Hints, Manifest, Topics},
@@ -21,24 +21,24 @@ use crate::{
 };
 
 /// One plugin.
-pub(super) struct Slot {
+pub(super) struct PluginSlot {
     pub name: String,
     pub plugin: Arc<Plugin>,
     pub store: PluginCopies,
     /// Numbers of its link in the chain, over all generations.
     pub link: Arc<LinkCounts>,
-    turn: Arc<tokio::sync::Mutex<Turn>>,
+    offers: Arc<tokio::sync::Mutex<OfferState>>,
     shown: Mutex<Shown>,
     /// The last offer, where it was refused and may be taken later.
     pub waiting: Mutex<Option<Waiting>>,
 }
 
-/// What only the holder of the turn knows.
+/// What was offered. Only who holds its lock changes the plugin.
 #[derive(Debug, Default)]
-pub(super) struct Turn {
+pub(super) struct OfferState {
     /// What was offered last, whatever became of it.
-    pub offered: Option<Deployment>,
-    /// The plugin was removed; whoever waited for the turn leaves it alone.
+    pub last: Option<Deployment>,
+    /// The plugin was removed; whoever waited for the lock leaves it alone.
     pub is_gone: bool,
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Shown {
     /// What takes calls.
     pub current: Option<Current>,
     /// Why the last offer does not take calls.
-    pub refused: Option<Refused>,
+    pub refused: Option<OfferRefused>,
     /// What lies in the folder and was rolled back from.
     pub skipped: Option<Deployment>,
     pub health: Option<HealthReport>,
@@ -88,34 +88,22 @@ pub(super) enum Source {
     Rollback,
 }
 
-/// Why a component does not take calls.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{reason}")]
-pub(crate) struct Refused {
-    /// 64 hex digits.
-    pub digest: String,
-    pub reason: String,
-    /// Seconds since 1970.
-    pub at: u64,
-    pub(super) needs: Needs,
-}
-
-impl Slot {
+impl PluginSlot {
     pub(super) fn new(name: &str, plugin: Arc<Plugin>, store: PluginCopies) -> Self {
         Self {
             name: name.to_owned(),
             plugin,
             store,
             link: Arc::default(),
-            turn: Arc::default(),
+            offers: Arc::default(),
             shown: Mutex::default(),
             waiting: Mutex::default(),
         }
     }
 
     /// Waits for whoever changes the plugin at present.
-    pub(super) async fn turn(&self) -> OwnedMutexGuard<Turn> {
-        Arc::clone(&self.turn).lock_owned().await
+    pub(super) async fn lock_offers(&self) -> OwnedMutexGuard<OfferState> {
+        Arc::clone(&self.offers).lock_owned().await
     }
 
     pub(super) fn shown(&self) -> Shown {
@@ -154,7 +142,7 @@ impl Slot {
     }
 
     /// Why what lies in the folder is not what takes calls.
-    pub(super) fn set_refused(&self, refused: Option<Refused>) {
+    pub(super) fn set_refused(&self, refused: Option<OfferRefused>) {
         self.shown.lock().refused = refused;
     }
 
@@ -163,7 +151,7 @@ impl Slot {
     }
 
     /// `copy` was refused: it waits for what the refusal depends on.
-    pub(super) fn set_waiting(&self, copy: &Copy, refused: &Refused) {
+    pub(super) fn set_waiting(&self, copy: &Copy, refused: &OfferRefused) {
         let mut waiting = self.waiting.lock();
         *waiting = if refused.needs.is_empty() {
             None
@@ -238,28 +226,6 @@ impl Source {
             Self::Rollback => "rollback",
         }
     }
-}
-
-impl Refused {
-    pub(super) fn new(digest: &str, reason: impl ToString) -> Self {
-        Self {
-            digest: digest.to_owned(),
-            reason: reason.to_string(),
-            at: unix_now(),
-            needs: Needs::default(),
-        }
-    }
-
-    pub(super) fn until(self, needs: impl Into<Needs>) -> Self {
-        Self {
-            needs: needs.into(),
-            ..self
-        }
-    }
-}
-
-fn unix_now() -> u64 {
-    clock::unix_time().as_secs()
 }
 
 /// Failed checks in a row after which a plugin takes no calls.

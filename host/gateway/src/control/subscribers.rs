@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use postern_core::{Text, event::TopicPattern};
 use tracing::warn;
 
-use super::slot::Slot;
+use super::slot::PluginSlot;
 use crate::{
     config::Topics,
     events::{EventListener, EventService},
@@ -32,7 +32,7 @@ impl Subscribers {
 
     /// Every plugin in the role with topics is subscribed to them, and nobody else. A plugin whose
     /// topics stay keeps its queue, whatever generation of it is in service.
-    pub(super) fn follow(&self, slots: &BTreeMap<String, Arc<Slot>>) {
+    pub(super) fn follow(&self, slots: &BTreeMap<String, Arc<PluginSlot>>) {
         let mut listeners = self.listeners.lock();
         let mut before = std::mem::take(&mut *listeners);
         for (name, slot) in slots {

@@ -3,14 +3,14 @@
 use postern_wasm::{Event, HealthReport, InlinePathStatus, Outcome, TrapReason};
 use serde::Serialize;
 
-use super::slot::{Shown, Slot};
+use super::slot::{PluginSlot, Shown};
 use crate::{directory::listing::ServiceListing, plugins::store::Deployment};
 
 /// One plugin with everything that is known of it.
 #[derive(Debug, Clone, Serialize)]
 pub(crate) struct PluginView {
     pub name: String,
-    pub state: PluginState,
+    pub state: PluginAvailability,
     /// 0 when none takes calls.
     pub generation: u64,
     /// SHA-256 of the component that takes calls, 64 hex digits.
@@ -59,7 +59,7 @@ pub(crate) struct PluginView {
 /// Whether a plugin takes calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub(crate) enum PluginState {
+pub(crate) enum PluginAvailability {
     /// Being deployed for the first time.
     Loading,
     Active,
@@ -84,12 +84,12 @@ pub(crate) struct RefusalView {
 pub(crate) type Counts = std::collections::BTreeMap<&'static str, u64>;
 
 impl PluginView {
-    pub(super) fn of(slot: &Slot) -> Self {
+    pub(super) fn of(slot: &PluginSlot) -> Self {
         let shown = slot.shown();
         let status = slot.plugin.status();
         let stats = status.stats;
         let state = if status.stopped.is_some() {
-            PluginState::Stopped
+            PluginAvailability::Stopped
         } else {
             state(&shown)
         };
@@ -142,12 +142,12 @@ impl PluginView {
     }
 }
 
-fn state(shown: &Shown) -> PluginState {
+fn state(shown: &Shown) -> PluginAvailability {
     match (&shown.current, &shown.refused) {
-        (Some(_), _) if shown.is_healthy() => PluginState::Active,
-        (Some(_), _) => PluginState::Unhealthy,
-        (None, Some(_)) => PluginState::Refused,
-        (None, None) => PluginState::Loading,
+        (Some(_), _) if shown.is_healthy() => PluginAvailability::Active,
+        (Some(_), _) => PluginAvailability::Unhealthy,
+        (None, Some(_)) => PluginAvailability::Refused,
+        (None, None) => PluginAvailability::Loading,
     }
 }
 

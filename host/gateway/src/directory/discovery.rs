@@ -14,13 +14,13 @@ use postern_core::{
 use postern_system::random::part_of;
 use tracing::{debug, info, warn};
 
-use super::Directory;
+use super::SharedDirectory;
 
 /// What a source tells.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Update {
     /// All that it has at `cursor`.
-    Picture {
+    Snapshot {
         entries: Vec<ToldEntry>,
         cursor: Cursor,
     },
@@ -37,7 +37,7 @@ pub(crate) trait Discovery: Send {
     /// Opens a session, in a time that the source bounds.
     fn connect(&mut self) -> BoxFuture<'_, Result<(), Error>>;
 
-    /// Waits for what is new since `held`; a picture where that is `None` or too old. It answers
+    /// Waits for what is new since `held`; a snapshot where that is `None` or too old. It answers
     /// within a time that the source bounds, with no changes when there are none: that is its sign
     /// of life. An error ends the session.
     fn next(&mut self, held: Option<Cursor>) -> BoxFuture<'_, Result<Update, Error>>;
@@ -46,7 +46,7 @@ pub(crate) trait Discovery: Send {
 /// The first wait before a source is tried again; doubles up to `peer-retry-max`.
 const RETRY: Duration = Duration::from_millis(250);
 
-impl Directory {
+impl SharedDirectory {
     /// Follows a source under the name of a configured peer. Never ends by itself.
     pub(super) async fn follow(self: Arc<Self>, name: Text, mut source: Box<dyn Discovery>) {
         let mut n_failed = 0;
@@ -93,10 +93,10 @@ impl Directory {
                     let instance = instance.map(|instance| instance.to_string());
                     let error = error.map(|error| error.to_string());
                     warn!(peer = %name, n_refused, instance, error, "entries are not taken");
-                    // The picture is fetched again, and would be refused again at once.
+                    // The snapshot is fetched again, and would be refused again at once.
                     tokio::time::sleep(self.settings().peer_wait).await;
                 }
-                // The picture is fetched.
+                // The snapshot is fetched.
                 Err(error @ SyncError::Gap { .. }) => debug!(peer = %name, %error, "out of step"),
                 Err(error @ SyncError::NotConnected) => {
                     return (n_updates, Error::not_found(error.to_string()));
@@ -114,7 +114,7 @@ impl Directory {
                 ..told
             };
             let taken = match update {
-                Update::Picture { entries, cursor } => {
+                Update::Snapshot { entries, cursor } => {
                     let entries = entries.into_iter().map(adapted).collect();
                     state.machine.on_peer_snapshot(now, name, entries, cursor)
                 }

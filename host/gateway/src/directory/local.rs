@@ -12,7 +12,7 @@ use postern_core::{
 };
 use tracing::warn;
 
-use super::{Directory, PeerNote, State};
+use super::{PeerNote, SharedDirectory, State};
 use crate::config::{Config, DirectorySettings};
 
 /// One service of a plugin.
@@ -54,7 +54,7 @@ impl LocalService {
     }
 }
 
-impl Directory {
+impl SharedDirectory {
     /// Makes `services` all that `plugin` answers for, when one of its generations goes active. An
     /// instance is called like the plugin, with the service behind it where that is another name.
     pub(crate) fn set_local(&self, plugin: &str, services: Vec<LocalService>) -> Replaced {

@@ -8,21 +8,26 @@
 //! | `discovery` | a source of entries that others have, and how it is followed |
 //! | `peers` | other gateways as such sources |
 //! | `probes` | asking remote instances for a sign of life |
-//! | `ledger` | leases on disk |
+//! | `leases`, `lease_store` | leases on disk, and what is still to be written |
+//! | `fault` | what providers are told |
+//! | `running` | what happens by itself |
 //! | `drains` | what operators take out |
 //! | `local` | what this gateway's plugins and its configuration have |
-//! | `view` | numbers and pictures for operators |
+//! | `view` | numbers and snapshots for operators |
 //!
 //! What callers see of it: `host/docs/directory.md`.
 
 mod batch;
 pub(crate) mod discovery;
 mod drains;
-mod ledger;
+mod fault;
+mod lease_store;
+mod leases;
 pub(crate) mod listing;
 mod local;
-pub(crate) mod peers;
+mod peers;
 pub(crate) mod probes;
+mod running;
 pub(crate) mod service;
 mod view;
 
@@ -38,8 +43,7 @@ use postern_core::{
     Error, Text,
     registry::{
         self, Address, EntryKey, Health, HealthOutcome, HealthSource, Incarnation, Instance,
-        InstanceId, Query, Snapshot,
-        directory::{ConfigError, DirectoryEvent},
+        InstanceId, Query, Snapshot, directory::ConfigError,
     },
 };
 use postern_net::Shutdown;
@@ -47,15 +51,12 @@ use postern_system::{clock, random};
 use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{info, warn};
 
-use self::{drains::Drains, ledger::Ledger};
+use self::{drains::Drains, lease_store::LeaseStore, listing::unix_millis};
 pub(crate) use self::{local::LocalService, view::Numbers};
 use crate::config::{Config, DirectorySettings, PeerSettings};
 
-/// How long after a lease's end it is looked at. A heartbeat that lies in a socket by then counts.
-const SLACK: Duration = Duration::from_millis(50);
-
 /// Who can answer for what, for all parts of the gateway. Share it as `Arc`.
-pub(crate) struct Directory {
+pub(crate) struct SharedDirectory {
     state: Mutex<State>,
     snapshot: ArcSwap<Snapshot>,
     changes: watch::Sender<u64>,
@@ -67,7 +68,7 @@ pub(crate) struct Directory {
     /// `run` waits for another instant than the next.
     rescheduled: Notify,
     watchers: Arc<Semaphore>,
-    ledger: Ledger,
+    lease_store: LeaseStore,
     /// Watchers are let go when it drains.
     closing: Shutdown,
 }
@@ -95,7 +96,7 @@ struct PeerNote {
     error: Option<String>,
 }
 
-impl Directory {
+impl SharedDirectory {
     /// A directory with what the configuration names.
     ///
     /// # Errors
@@ -106,7 +107,7 @@ impl Directory {
         let directory = Arc::new(Self {
             state: Mutex::new(State {
                 machine,
-                life: Incarnation(ledger::unix_millis()),
+                life: Incarnation(unix_millis()),
                 drains: Drains::default(),
                 locals: BTreeMap::new(),
                 addresses: Vec::new(),
@@ -120,30 +121,11 @@ impl Directory {
             built_with: settings,
             followed: watch::Sender::new(BTreeMap::new()),
             rescheduled: Notify::new(),
-            ledger: Ledger::default(),
+            lease_store: LeaseStore::default(),
             closing: Shutdown::new(),
         });
         directory.apply(config);
         Ok(directory)
-    }
-
-    /// Follows time and peers and writes leases until `shutdown` drains; then watchers are let go
-    /// and what is left to write is written. Run it once.
-    pub(crate) async fn run(self: Arc<Self>, shutdown: Shutdown) {
-        let work = async {
-            tokio::join!(
-                self.follow_time(),
-                peers::follow_all(&self),
-                self.write_ledger()
-            )
-        };
-        tokio::select! {
-            _ = work => {}
-            () = shutdown.draining() => {}
-        }
-        self.closing.drain();
-        self.ledger.close();
-        self.flush().await;
     }
 
     /// What the data path reads. Always the newest; costs no lock.
@@ -255,43 +237,6 @@ impl Directory {
             self.rescheduled.notify_one();
         }
         result
-    }
-
-    /// Ends leases and holds when their time has come. Never ends by itself.
-    async fn follow_time(&self) {
-        loop {
-            let next = self.state.lock().next;
-            let due = async {
-                match next {
-                    Some(at) => tokio::time::sleep_until((at + SLACK).into()).await,
-                    None => std::future::pending().await,
-                }
-            };
-            tokio::select! {
-                () = due => self.expire(),
-                () = self.rescheduled.notified() => {}
-            }
-        }
-    }
-
-    fn expire(&self) {
-        let events = self.change(|state, now| state.machine.poll(now));
-        for event in events {
-            match event {
-                DirectoryEvent::LeaseExpired(record) => {
-                    let (owner, instance) = (&record.key.owner, &record.key.instance);
-                    info!(%owner, %instance, "lease has ended without a heartbeat");
-                    self.ledger.mark(&record.key);
-                }
-                DirectoryEvent::GraceOver(record) => {
-                    let (owner, instance) = (&record.key.owner, &record.key.instance);
-                    info!(%owner, %instance, "entry of a lost peer is gone");
-                }
-                DirectoryEvent::Recovered(key) => {
-                    info!(owner = %key.owner, instance = %key.instance, "instance is up");
-                }
-            }
-        }
     }
 }
 

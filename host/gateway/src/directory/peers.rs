@@ -30,7 +30,7 @@ use serde_json::json;
 use tokio::task::{AbortHandle, JoinSet};
 
 use super::{
-    Directory,
+    SharedDirectory,
     batch::{Batch, CursorText, Name, Named, Step},
     discovery::{Discovery, Update},
     listing::millis,
@@ -38,13 +38,13 @@ use super::{
 };
 use crate::config::PeerSettings;
 
-/// Time beyond `wait-ms` for an answer, and for a picture's page.
+/// Time beyond `wait-ms` for an answer, and for a page of a snapshot.
 const ANSWER: Duration = Duration::from_secs(5);
-/// Entries of a picture: the largest bound of a directory.
+/// Entries of a snapshot: the largest bound of a directory.
 const ENTRIES_MAX: usize = 1_000_000;
 
 /// Follows all peers that are configured, as the configuration changes. Never ends by itself.
-pub(super) async fn follow_all(directory: &Arc<Directory>) {
+pub(super) async fn follow_all(directory: &Arc<SharedDirectory>) {
     let mut wanted = directory.followed.subscribe();
     let mut tasks = JoinSet::new();
     let mut running: BTreeMap<Text, (PeerSettings, AbortHandle)> = BTreeMap::new();
@@ -61,7 +61,7 @@ pub(super) async fn follow_all(directory: &Arc<Directory>) {
             if running.contains_key(&name) {
                 continue;
             }
-            let source = Peer::new(Arc::clone(directory), settings.clone());
+            let source = PeerGateway::new(Arc::clone(directory), settings.clone());
             let following = Arc::clone(directory).follow(name.clone(), Box::new(source));
             running.insert(name, (settings, tasks.spawn(following)));
         }
@@ -73,15 +73,15 @@ pub(super) async fn follow_all(directory: &Arc<Directory>) {
 }
 
 /// Another gateway.
-pub(crate) struct Peer {
-    directory: Arc<Directory>,
+pub(crate) struct PeerGateway {
+    directory: Arc<SharedDirectory>,
     settings: PeerSettings,
     vnets: BTreeSet<Text>,
     client: Option<Client>,
 }
 
-impl Peer {
-    fn new(directory: Arc<Directory>, settings: PeerSettings) -> Self {
+impl PeerGateway {
+    fn new(directory: Arc<SharedDirectory>, settings: PeerSettings) -> Self {
         let vnets = settings.vnets.iter().map(|vnet| vnet.as_str().into());
         Self {
             directory,
@@ -136,9 +136,9 @@ impl Peer {
         })
     }
 
-    /// All pages of a picture, `first` being the first. Changes between pages are told again from
+    /// All pages of a snapshot, `first` being the first. Changes between pages are told again from
     /// the cursor of the first.
-    async fn picture(&self, first: Option<Batch>) -> Result<Update, Error> {
+    async fn snapshot(&self, first: Option<Batch>) -> Result<Update, Error> {
         let page = |after: Option<Name>| {
             let body = json!({ "scope": "own", "after": after });
             self.ask("picture", body.to_string().into(), Duration::ZERO)
@@ -156,7 +156,7 @@ impl Peer {
                 entries.extend(self.told(named)?);
             }
             if next.is_none() {
-                return Ok(Update::Picture { entries, cursor });
+                return Ok(Update::Snapshot { entries, cursor });
             }
             if listed.is_empty() || entries.len() > ENTRIES_MAX {
                 let message = "the peer's picture has no end";
@@ -173,7 +173,7 @@ impl Peer {
         let body = json!({ "scope": "own", "cursor": cursor, "wait-ms": millis(wait) });
         let batch = self.ask("watch", body.to_string().into(), wait).await?;
         let Some(steps) = batch.changes else {
-            return self.picture(Some(batch)).await;
+            return self.snapshot(Some(batch)).await;
         };
         let CursorText(cursor) = batch.cursor;
         let mut changes = Vec::with_capacity(steps.len());
@@ -226,7 +226,7 @@ impl Peer {
     }
 }
 
-impl Discovery for Peer {
+impl Discovery for PeerGateway {
     fn connect(&mut self) -> BoxFuture<'_, Result<(), Error>> {
         self.open().boxed()
     }
@@ -235,7 +235,7 @@ impl Discovery for Peer {
         async move {
             match held {
                 Some(cursor) => self.changes(cursor).await,
-                None => self.picture(None).await,
+                None => self.snapshot(None).await,
             }
         }
         .boxed()

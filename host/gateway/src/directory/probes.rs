@@ -17,10 +17,10 @@ use postern_net::{Shutdown, dial};
 use postern_system::{clock::now, random::part_of};
 use tokio::task::JoinSet;
 
-use super::Directory;
+use super::SharedDirectory;
 
 /// Asks one instance. What it answers is its health, however it is asked.
-pub(crate) trait Ask: Send + Sync {
+pub(crate) trait InstanceProber: Send + Sync {
     /// The future owns what it needs; it is dropped when its time is over, which is a failure.
     fn probe(&self, entry: Entry) -> BoxFuture<HealthOutcome>;
 }
@@ -50,7 +50,11 @@ struct Rhythm {
 }
 
 /// Asks all remote instances until `shutdown` drains.
-pub(crate) async fn run(directory: Arc<Directory>, ask: Arc<dyn Ask>, shutdown: Shutdown) {
+pub(crate) async fn run(
+    directory: Arc<SharedDirectory>,
+    ask: Arc<dyn InstanceProber>,
+    shutdown: Shutdown,
+) {
     let mut changes = directory.changes();
     let mut schedule = Schedule::default();
     let mut asked: BTreeSet<EntryKey> = BTreeSet::new();

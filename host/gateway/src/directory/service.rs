@@ -4,6 +4,7 @@
 //! has the role `peer-role` is another gateway, which applies permissions on its side.
 
 mod catalogue;
+mod methods;
 mod request;
 mod watching;
 
@@ -13,38 +14,37 @@ use std::{
 };
 
 use postern_core::{
-    Blame, BoxFuture, Call, Context, Error, Handler, Kind, Origin, Principal, Reply, Retry, Text,
+    Blame, BoxFuture, Call, Context, Error, Handler, Kind, Origin, Principal, Reply,
     registry::{
-        Address, Caller, EntryKey, EntryLease, Health, Incarnation, InstanceId, Owner,
-        RegisterError, ToldEntry, Ttl, WatchQuery,
-        directory::{RegisterChange, RenewError},
+        Address, Caller, EntryKey, EntryLease, Health, Incarnation, InstanceId, Owner, ToldEntry,
+        Ttl, WatchQuery, directory::RegisterChange,
     },
-    service::{MethodInfo, ServiceInfo},
 };
 use postern_net::dial;
 use serde::Serialize;
 use serde_json::json;
 
-pub(crate) use self::catalogue::ListenerCatalog;
-use self::request::{Asked, Catalogued, Held, Method, Pictured, Watched};
+pub(crate) use self::{
+    catalogue::ListenerCatalog,
+    methods::{SERVICE, info},
+};
+use self::{
+    methods::{Method, SERVICES},
+    request::{Asked, Catalogued, Held, Pictured, Watched},
+};
 use super::{
-    Directory,
+    SharedDirectory,
     batch::{Batch, Named, json},
-    ledger::EntryChange,
+    fault::{not_renewed, refused},
+    lease_store::EntryChange,
     listing::{KEYS, Listing, millis},
     peers::reach,
 };
 use crate::config::RegistrationMode;
 
-/// Its name. No provider can register it.
-pub(crate) const SERVICE: &str = "directory";
-
-/// The method that tells which services answer, and what their methods take and give.
-const SERVICES: &str = "services";
-
 /// The service `directory`.
 pub(crate) struct Service {
-    directory: Arc<Directory>,
+    directory: Arc<SharedDirectory>,
     /// Set when everything that it tells of is built.
     catalogue: Arc<OnceLock<Catalogue>>,
 }
@@ -52,43 +52,6 @@ pub(crate) struct Service {
 /// Tells a caller of the services that it may call, or of one of them, as JSON.
 pub(crate) type Catalogue =
     Box<dyn Fn(Option<&str>, Option<&Principal>) -> Result<bytes::Bytes, Error> + Send + Sync>;
-
-/// The methods, in order.
-const METHODS: [&str; 7] = [
-    "discover",
-    "heartbeat",
-    "picture",
-    "register",
-    SERVICES,
-    "unregister",
-    "watch",
-];
-
-/// What the service says of itself.
-pub(crate) fn info() -> ServiceInfo {
-    let method = |name: &'static str| {
-        let unary = |idempotent| MethodInfo::unary(Text::from_static(name), idempotent);
-        match name {
-            "discover" => {
-                unary(true).with_summary("Finds instances by what they say of themselves.")
-            }
-            "heartbeat" => unary(true).with_summary("Renews the lease of an instance."),
-            "picture" => unary(true).with_summary("Every entry at one moment, page by page."),
-            "register" => unary(true).with_summary("Enters an instance, or changes its entry."),
-            "unregister" => unary(false).with_summary("Takes an instance out."),
-            // One batch where the caller names a time, or has no streams.
-            "watch" => MethodInfo::new(Text::from_static(name), true)
-                .with_summary("The entries and what changes, as a stream or batch by batch."),
-            _ => unary(true).with_summary("The services that the caller may call."),
-        }
-    };
-    ServiceInfo {
-        name: Text::from_static(SERVICE),
-        summary: Text::from_static("Who answers for which service."),
-        methods: METHODS.map(method).into(),
-        ..ServiceInfo::default()
-    }
-}
 
 /// What `discover` finds.
 #[derive(Debug, Serialize)]
@@ -105,7 +68,7 @@ struct Found {
 
 impl Service {
     #[must_use]
-    pub(crate) fn new(directory: Arc<Directory>) -> Self {
+    pub(crate) fn new(directory: Arc<SharedDirectory>) -> Self {
         Self {
             directory,
             catalogue: Arc::default(),
@@ -125,7 +88,7 @@ impl Service {
         catalogue(asked.service.as_deref(), principal).map(Reply::one)
     }
 
-    async fn answer(directory: Arc<Directory>, mut call: Call) -> Result<Reply, Error> {
+    async fn answer(directory: Arc<SharedDirectory>, mut call: Call) -> Result<Reply, Error> {
         let method = Method::named(&call.method)?;
         if method == Method::Watch {
             let is_stream = call.body.is_stream();
@@ -169,7 +132,7 @@ impl Handler for Service {
     }
 }
 
-impl Directory {
+impl SharedDirectory {
     async fn answer_register(
         &self,
         context: &Context,
@@ -234,7 +197,7 @@ impl Directory {
             machine.heartbeat(now, &owner, &instance, incarnation)
         });
         let lease = renewed.map_err(not_renewed)?;
-        self.ledger.mark(&EntryKey { owner, instance });
+        self.lease_store.mark(&EntryKey { owner, instance });
         Ok(json(&lease_json(lease)))
     }
 
@@ -389,40 +352,6 @@ fn lease_json(lease: EntryLease) -> serde_json::Value {
         "ttl-ms": millis(ttl.duration()),
         "heartbeat-ms": millis(ttl.heartbeat_interval()),
     })
-}
-
-pub(super) fn refused(error: RegisterError) -> Error {
-    let told = error.to_string();
-    match error {
-        RegisterError::StaleIncarnation { .. } => {
-            let message = format!("{told}; a later life has taken over, so end");
-            Error::new(Kind::FailedPrecondition, Blame::Client, message)
-        }
-        RegisterError::HeldByAnother { .. } => {
-            let message = format!("{told}; choose another name");
-            Error::new(Kind::AlreadyExists, Blame::Client, message)
-        }
-        RegisterError::OwnerFull { .. } | RegisterError::Full { .. } => {
-            let message = format!("{told}; unregister some, or wait until leases end");
-            let retry = Retry::After(Ttl::default().duration());
-            Error::new(Kind::ResourceExhausted, Blame::Client, message).with_retry(retry)
-        }
-        RegisterError::LeaseNeeded => Error::invalid_argument(told),
-        RegisterError::OfPeer => Error::internal(told),
-    }
-}
-
-pub(super) fn not_renewed(error: RenewError) -> Error {
-    let told = error.to_string();
-    match error {
-        RenewError::NotHeld { .. } => {
-            Error::not_found(format!("{told}; its lease has ended, so register again"))
-        }
-        RenewError::StaleIncarnation { .. } => {
-            let message = format!("{told}; a later life has taken over, so end");
-            Error::new(Kind::FailedPrecondition, Blame::Client, message)
-        }
-    }
 }
 
 #[cfg(test)]

@@ -14,10 +14,10 @@ use postern_core::{
 use super::*;
 use crate::config::InstanceSettings;
 
-fn directory(change: impl FnOnce(&mut Config)) -> Arc<Directory> {
+fn directory(change: impl FnOnce(&mut Config)) -> Arc<SharedDirectory> {
     let mut config = Config::default();
     change(&mut config);
-    Directory::new(&config).expect("good settings")
+    SharedDirectory::new(&config).expect("good settings")
 }
 
 fn address(text: &str) -> Address {
@@ -25,7 +25,7 @@ fn address(text: &str) -> Address {
 }
 
 /// Every instance with its weight, by name.
-fn weights(directory: &Directory, service: &str) -> Vec<(String, u32)> {
+fn weights(directory: &SharedDirectory, service: &str) -> Vec<(String, u32)> {
     let query = Query::service(service, Caller::Trusted);
     let found = directory.discover(&query).into_iter().map(|instance| {
         let entry = &instance.record.entry;
@@ -35,7 +35,7 @@ fn weights(directory: &Directory, service: &str) -> Vec<(String, u32)> {
 }
 
 /// A registration as the service makes it.
-fn register(directory: &Directory, owner: &str, instance: &str, ttl: Duration) {
+fn register(directory: &SharedDirectory, owner: &str, instance: &str, ttl: Duration) {
     let mut draft = Draft::new(instance, "s");
     draft.addresses = vec![address("tcp://10.0.0.1:9090")];
     let owner = Owner::Registered(owner.into());
@@ -50,7 +50,7 @@ fn register(directory: &Directory, owner: &str, instance: &str, ttl: Duration) {
         state.machine.register(now, &owner, entry, Some(ttl))
     });
     taken.expect("taken");
-    directory.ledger.mark(&key);
+    directory.lease_store.mark(&key);
 }
 
 #[test]
@@ -84,7 +84,7 @@ fn plugins_have_names_addresses_and_place_from_the_gateway() {
 
 #[test]
 fn a_service_is_there_without_the_words_that_an_entry_has_no_room_for() {
-    let directory = Directory::new(&Config::default()).expect("good settings");
+    let directory = SharedDirectory::new(&Config::default()).expect("good settings");
     let described = |summary_bytes: usize| {
         let method = |n: usize| {
             let summary = "x".repeat(summary_bytes);
@@ -119,7 +119,7 @@ fn a_configuration_is_applied_to_entries_and_peers_while_running() {
     };
     config.instances.insert("a".to_owned(), instance(1));
     config.instances.insert("b".to_owned(), instance(2));
-    let directory = Directory::new(&config).expect("good settings");
+    let directory = SharedDirectory::new(&config).expect("good settings");
     let mut changes = directory.changes();
     changes.borrow_and_update();
     config.instances.remove("a");

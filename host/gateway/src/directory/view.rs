@@ -6,7 +6,7 @@ use postern_core::registry::{Health, Owner};
 use postern_system::clock::now;
 
 use super::{
-    Directory, State,
+    SharedDirectory, State,
     batch::CursorText,
     listing::{Listing, millis},
 };
@@ -91,7 +91,7 @@ pub(crate) struct PeerView {
     pub error: Option<String>,
 }
 
-impl Directory {
+impl SharedDirectory {
     #[must_use]
     pub(crate) fn numbers(&self) -> Numbers {
         let n_watchers = self.built_with.watchers_max;

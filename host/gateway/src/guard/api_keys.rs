@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use subtle::ConstantTimeEq;
 use tracing::{info, warn};
 
-use super::{GuardError, held::HeldFile};
+use super::{error::GuardError, held::HeldFile};
 use crate::config::{ApiKey, ApiKeys, KeyHash};
 
 /// All keys at present.

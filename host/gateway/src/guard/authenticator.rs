@@ -13,14 +13,15 @@ use postern_core::{
 };
 
 use super::{
-    GuardError, Moment,
     api_keys::KeyRing,
     credentials::{CallCredentials, CredentialKind, Wanted},
+    error::GuardError,
     failures::Failures,
     held::HeldFile,
     issuer::Issuer,
     jwks::PendingFetch,
     jwt::{Token, TokenError},
+    moment::Moment,
     tokens::{TokenEntry, TokenId, Tokens},
 };
 use crate::config::{Auth, AuthenticationMode};
@@ -371,9 +372,9 @@ impl GuardAuthenticator {
     }
 
     /// Forgets tokens that are not believed any more.
-    pub(super) fn sweep(&self, now: Moment) {
+    pub(super) fn evict_expired(&self, now: Moment) {
         self.tokens
-            .sweep(now.unix, |entry| self.is_good(entry, now));
+            .evict_expired(now.unix, |entry| self.is_good(entry, now));
     }
 
     #[cfg(test)]

@@ -14,7 +14,7 @@ use std::{
 
 use postern_core::{Blame, Error, Kind, Peer, Retry};
 
-use super::shelf::Shelf;
+use super::bounded_map::BoundedMap;
 use crate::config::Auth;
 
 /// Failures of every address. Bounded: the one that is nearest to a full allowance makes room.
@@ -25,7 +25,7 @@ pub(crate) struct Failures {
     /// What moments are counted from.
     begin: Instant,
     /// When the allowance of an address is full again, in nanoseconds.
-    full: Shelf<u64, u64>,
+    full: BoundedMap<u64, u64>,
     hasher: RandomState,
 }
 
@@ -41,7 +41,7 @@ impl Failures {
         Self {
             rate: Rate::of(settings),
             begin: now,
-            full: Shelf::new(ADDRESSES_MAX, |full| *full),
+            full: BoundedMap::new(ADDRESSES_MAX, |full| *full),
             hasher: RandomState::new(),
         }
     }
@@ -92,9 +92,14 @@ impl Failures {
     }
 
     /// Forgets addresses whose allowance is full.
-    pub(super) fn sweep(&self, now: Instant) {
+    pub(super) fn evict_expired(&self, now: Instant) {
         let now = self.nanos(now);
         self.full.retain(|full| *full > now);
+    }
+
+    #[cfg(test)]
+    pub(super) fn n_addresses(&self) -> usize {
+        self.full.len()
     }
 
     fn key(&self, peer: &Peer) -> u64 {
@@ -203,9 +208,9 @@ mod tests {
         assert!((0..1000).all(|_| none.count(&bad, now).is_ok()));
         let some = failures(10, 1);
         assert!(some.count(&bad, now).is_ok());
-        some.sweep(now + 99 * MS);
-        assert_eq!(some.full.len(), 1);
-        some.sweep(now + 100 * MS);
-        assert_eq!(some.full.len(), 0);
+        some.evict_expired(now + 99 * MS);
+        assert_eq!(some.n_addresses(), 1);
+        some.evict_expired(now + 100 * MS);
+        assert_eq!(some.n_addresses(), 0);
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use parking_lot::Mutex;
 
-use super::GuardError;
+use super::error::GuardError;
 use crate::sources::{files::FILE_BYTES_MAX, sight};
 
 /// A file and what it said when it was last good.

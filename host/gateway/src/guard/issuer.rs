@@ -13,7 +13,7 @@ use postern_system::clock;
 use tracing::{info, warn};
 
 use super::{
-    GuardError,
+    error::GuardError,
     held::HeldFile,
     jwks::{JwksTiming, KeyStore, PendingFetch},
     jwt::{Terms, Token, TokenError, algorithm},

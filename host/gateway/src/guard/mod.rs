@@ -18,7 +18,9 @@
 mod api_keys;
 mod authenticator;
 mod authorization;
+mod bounded_map;
 mod credentials;
+mod error;
 mod failures;
 #[cfg(test)]
 mod forge;
@@ -29,9 +31,9 @@ mod issuer;
 mod jwks;
 mod jwt;
 mod keys;
+mod moment;
 mod rate;
 mod refresh;
-mod shelf;
 #[cfg(test)]
 mod tests;
 mod tokens;
@@ -40,28 +42,26 @@ use std::{
     collections::BTreeSet,
     path::PathBuf,
     sync::Arc,
-    time::{Duration, Instant, UNIX_EPOCH},
+    time::{Duration, Instant},
 };
 
 use postern_core::{Call, Error, Kind, Principal};
-use postern_net::http::FetchError;
-use postern_system::clock;
 
-pub(crate) use self::{authenticator::GATEWAY_HEADER, refresh::refresh};
+#[cfg(test)]
+pub(crate) use self::refresh::refresh;
 use self::{
     authenticator::GuardAuthenticator, authorization::AuthorizationRules,
     header_rules::HeaderRules, rate::RateLimits,
 };
 pub(crate) use self::{
-    authenticator::{Identified, Recognition, Sender},
+    authenticator::{GATEWAY_HEADER, Identified, Recognition, Sender},
+    error::GuardError,
     failures::Failures,
     header_rules::ReplyEdits,
-    keys::KeysError,
+    moment::Moment,
+    refresh::maintain,
 };
-use crate::{
-    config::{Auth, Config, Faults},
-    sources::sight::ReadError,
-};
+use crate::config::{Auth, Config};
 
 /// Everything that stands between callers and services.
 #[derive(Debug)]
@@ -73,42 +73,6 @@ pub(crate) struct Guard {
     failures: Arc<Failures>,
 }
 
-/// A moment on both clocks: the one that only moves on, for what was measured here, and the one of
-/// the calendar, for what others wrote down.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Moment {
-    pub instant: Instant,
-    /// Seconds since 1970.
-    pub unix: u64,
-}
-
-/// Why a guard cannot be built.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum GuardError {
-    #[error(transparent)]
-    File(#[from] ReadError),
-    #[error("{} is not there", .0.display())]
-    Absent(PathBuf),
-    #[error("{} is not UTF-8", .0.display())]
-    NotText(PathBuf),
-    #[error("keys of issuer {issuer} {}: {source}", path.display())]
-    Keys {
-        issuer: String,
-        path: PathBuf,
-        source: KeysError,
-    },
-    #[error("keys of issuer {issuer}: {source}")]
-    Fetch { issuer: String, source: FetchError },
-    #[error(transparent)]
-    Faults(#[from] Faults),
-    #[error("{} and {} have the same API key", names[0], names[1])]
-    SameKey { names: [String; 2] },
-    #[error("{name} has a key in the configuration and one in {}; an owner has one", path.display())]
-    SameOwner { name: String, path: PathBuf },
-    #[error("limit {limit} admits no call")]
-    Rate { limit: String },
-}
-
 /// Files that a guard of this configuration reads when it is opened.
 pub(crate) fn files_read(auth: &Auth) -> BTreeSet<PathBuf> {
     let of_issuers = auth.jwt.values().flat_map(|jwt| {
@@ -117,25 +81,6 @@ pub(crate) fn files_read(auth: &Auth) -> BTreeSet<PathBuf> {
     });
     let all = of_issuers.chain([&auth.api_keys.file]);
     all.flatten().cloned().collect()
-}
-
-impl Moment {
-    /// This moment.
-    #[must_use]
-    pub(crate) fn now() -> Self {
-        Self::at(clock::now())
-    }
-
-    /// The moment `instant`, which has just been read.
-    #[must_use]
-    pub(crate) fn at(instant: Instant) -> Self {
-        let unix = clock::wall().duration_since(UNIX_EPOCH);
-        Self {
-            instant,
-            // A clock before 1970 is wrong; no token is good then.
-            unix: unix.map_or(u64::MAX, |unix| unix.as_secs()),
-        }
-    }
 }
 
 impl Guard {

@@ -21,7 +21,7 @@ use governor::{
 };
 use postern_core::{Blame, Call, Error, Kind, Retry, Transport, error::push_json_string};
 
-use super::{GuardError, Sender, headers::first, shelf::Shelf};
+use super::{authenticator::Sender, bounded_map::BoundedMap, error::GuardError, headers::first};
 use crate::config::{RateKey, RateLimit};
 
 /// All limits, narrowest first.
@@ -42,7 +42,7 @@ struct Limit {
 /// When the allowance of a key is full again, in nanoseconds. Bounded: the one that is nearest to
 /// full makes room, because forgetting it gives away least.
 #[derive(Debug)]
-struct Allowances(Shelf<u64, Nanos>);
+struct Allowances(BoundedMap<u64, Nanos>);
 
 /// The time that governor is told. It asks a clock; calls bring their own time.
 #[derive(Debug, Clone, Copy)]
@@ -101,7 +101,7 @@ impl RateLimits {
     }
 
     /// Forgets allowances that are full.
-    pub(super) fn sweep(&self, now: Instant) {
+    pub(super) fn evict_expired(&self, now: Instant) {
         for limit in &self.0 {
             limit.tell(now);
             limit.limiter.retain_recent();
@@ -127,7 +127,9 @@ impl Limit {
             .ok_or_else(refused)?
             .allow_burst(burst);
         NOW.set(Duration::ZERO);
-        let allowances = Allowances(Shelf::new(settings.keys_max, |full: &Nanos| full.as_u64()));
+        let allowances = Allowances(BoundedMap::new(settings.keys_max, |full: &Nanos| {
+            full.as_u64()
+        }));
         Ok(Self {
             name: name.to_owned(),
             settings: settings.clone(),

@@ -15,7 +15,7 @@ use super::{
     forge::{Forge, claims, set_of},
     *,
 };
-use crate::config;
+use crate::{config, sources::files::FileWatch};
 
 /// A second in 2027.
 const NOW: u64 = 1_800_000_000;
@@ -363,7 +363,7 @@ fn a_verified_token_is_remembered_until_it_expires() {
         "{}",
         error.message
     );
-    guard.authenticator.sweep(at(end));
+    guard.authenticator.evict_expired(at(end));
     assert_eq!(guard.authenticator.n_tokens(), 0);
 }
 
@@ -396,7 +396,7 @@ fn a_key_that_leaves_its_file_takes_remembered_tokens_along() {
     write(&[&new]);
     take(&guard);
     refuses(&guard, &old_token, "key \"old\" is not known");
-    guard.authenticator.sweep(at(NOW));
+    guard.authenticator.evict_expired(at(NOW));
     assert_eq!(guard.authenticator.n_tokens(), 1);
     file(folder.path(), "set.json", "{\"keys\":");
     take(&guard);
@@ -460,4 +460,30 @@ fn keys_that_cannot_be_read_refuse_the_whole_configuration() {
     let text = issuer(&format!("jwks-file = {broken}"));
     let error = open(&text, None).expect_err("refused");
     assert!(error.to_string().contains("broken.json"), "{error}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn without_a_guard_addresses_whose_failures_are_over_are_forgotten() {
+    let settings = Auth {
+        failures_rate: 1,
+        failures_burst: 1,
+        ..Auth::default()
+    };
+    let failures = Arc::new(Failures::new(&settings, clock::now()));
+    let peer = &Call::unary("users", "Get", "").context.peer;
+    failures.count(peer, clock::now()).expect("the first");
+    let second = Duration::from_secs(1);
+    let mut files = FileWatch::new(second, second, None);
+    let maintained = maintain(None, Some(Arc::clone(&failures)), &mut files);
+    // At the first tick, which comes at once, the failure is not over; at the second it is.
+    let passed = async {
+        tokio::time::sleep(second / 2).await;
+        assert_eq!(failures.n_addresses(), 1);
+        tokio::time::sleep(20 * second).await;
+    };
+    tokio::select! {
+        () = maintained => panic!("it never completes"),
+        () = passed => {}
+    }
+    assert_eq!(failures.n_addresses(), 0);
 }

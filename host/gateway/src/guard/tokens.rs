@@ -8,11 +8,11 @@ use std::sync::Arc;
 use postern_core::Principal;
 use sha2::{Digest, Sha256};
 
-use super::{keys::KeyId, shelf::Shelf};
+use super::{bounded_map::BoundedMap, keys::KeyId};
 
 /// Verified tokens by their SHA-256. Bounded; the one that expires first makes room.
 #[derive(Debug)]
-pub(super) struct Tokens(Shelf<[u8; 32], TokenEntry>);
+pub(super) struct Tokens(BoundedMap<[u8; 32], TokenEntry>);
 
 /// Which token: the token itself is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,7 +36,7 @@ impl TokenId {
 
 impl Tokens {
     pub(super) fn new(tokens_max: usize) -> Self {
-        Self(Shelf::new(tokens_max, |entry| entry.until))
+        Self(BoundedMap::new(tokens_max, |entry| entry.until))
     }
 
     /// Who a token that was verified before says calls, at `now` in seconds since 1970;
@@ -61,7 +61,7 @@ impl Tokens {
     }
 
     /// Forgets what could not be believed any more.
-    pub(super) fn sweep(&self, now: u64, is_key_good: impl Fn(&TokenEntry) -> bool) {
+    pub(super) fn evict_expired(&self, now: u64, is_key_good: impl Fn(&TokenEntry) -> bool) {
         self.0
             .retain(|entry| now < entry.until && is_key_good(entry));
     }
@@ -104,7 +104,7 @@ mod tests {
         let (tokens, id) = (Tokens::new(10), TokenId::of("a.b.c"));
         tokens.insert(id, entry(100));
         assert!(tokens.find(id, 0, |entry| entry.key != [7; 32]).is_none());
-        tokens.sweep(0, |entry| entry.key != [7; 32]);
+        tokens.evict_expired(0, |entry| entry.key != [7; 32]);
         assert_eq!(tokens.len(), 0);
     }
 

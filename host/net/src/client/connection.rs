@@ -11,7 +11,8 @@ use bytes::Bytes;
 use postern_core::{
     vsp::mux::Mux,
     wire::{
-        CloseReason, Connection, Event, Features, Frame, FrameType, Role, SendError, SessionConfig,
+        CloseReason, Connection, Features, Frame, FrameType, Role, SendError, SessionConfig,
+        SessionEvent,
     },
 };
 
@@ -163,15 +164,15 @@ impl<S: StreamLink> Driver<S> {
     fn handle_events(&mut self, dispatch: &mut Dispatch, now: Instant) -> Option<CloseReason> {
         loop {
             match self.line.connection.poll_event()? {
-                Event::Established(dialect) => dispatch.on_established(now, dialect, self),
-                Event::Message(frame) if Mux::takes(&frame) => {
+                SessionEvent::Established(dialect) => dispatch.on_established(now, dialect, self),
+                SessionEvent::Message(frame) if Mux::takes(&frame) => {
                     self.on_stream_frame(dispatch, now, frame);
                 }
-                Event::Message(frame) => dispatch.on_message(now, frame, self),
-                Event::Pong(payload) => dispatch.on_pong(&payload),
-                Event::PeerDraining => dispatch.on_closing(),
-                Event::Acknowledged(_) => {}
-                Event::Closed(reason) => return Some(reason),
+                SessionEvent::Message(frame) => dispatch.on_message(now, frame, self),
+                SessionEvent::Pong(payload) => dispatch.on_pong(&payload),
+                SessionEvent::PeerDraining => dispatch.on_closing(),
+                SessionEvent::Acknowledged(_) => {}
+                SessionEvent::Closed(reason) => return Some(reason),
             }
         }
     }

@@ -14,9 +14,9 @@ use bytes::Bytes;
 use postern_core::{
     Blame, Error, Kind,
     wire::{
-        CloseReason, Delivery, Dialect, Endpoint, EndpointConfig, Frame, FrameType, Role, SendId,
-        SessionConfig, SessionId,
-        endpoint::{Event, SendError},
+        CloseReason, DeliveryMode, Dialect, Endpoint, EndpointConfig, Frame, FrameType, Role,
+        SendId, SessionConfig, SessionId,
+        endpoint::{EndpointEvent, EndpointSendError},
     },
 };
 
@@ -143,18 +143,18 @@ impl<L: DatagramLink> Driver<L> {
     fn handle_events(&mut self, dispatch: &mut Dispatch, now: Instant) -> Option<CloseReason> {
         loop {
             match self.socket.endpoint.poll_event()?.1 {
-                Event::Established(dialect) => self.on_established(dispatch, now, dialect),
-                Event::Message(frame) => dispatch.on_message(now, frame, self),
-                Event::Delivered(send) => drop(self.sent.remove(&send)),
-                Event::Undelivered(send, reason) => {
+                EndpointEvent::Established(dialect) => self.on_established(dispatch, now, dialect),
+                EndpointEvent::Message(frame) => dispatch.on_message(now, frame, self),
+                EndpointEvent::Delivered(send) => drop(self.sent.remove(&send)),
+                EndpointEvent::Undelivered(send, reason) => {
                     if let Some(id) = self.sent.remove(&send) {
                         dispatch.on_undelivered(now, id, &reason, self);
                     }
                 }
-                Event::Pong(payload) => dispatch.on_pong(&payload),
-                Event::Validated => {}
-                Event::PeerDraining => dispatch.on_closing(),
-                Event::Closed(reason) => return Some(reason),
+                EndpointEvent::Pong(payload) => dispatch.on_pong(&payload),
+                EndpointEvent::Validated => {}
+                EndpointEvent::PeerDraining => dispatch.on_closing(),
+                EndpointEvent::Closed(reason) => return Some(reason),
             }
         }
     }
@@ -225,17 +225,17 @@ impl<L: DatagramLink> Machine for Driver<L> {
             return Err(Unsent::Closed(format!("no other local port: {error}")));
         }
         let endpoint = &mut self.socket.endpoint;
-        match endpoint.send(now, self.address, frame, Delivery::Acknowledged) {
+        match endpoint.send(now, self.address, frame, DeliveryMode::Acknowledged) {
             Ok(send) => {
                 self.sent.insert(send, id);
                 Ok(())
             }
-            Err(SendError::Split(error)) => Err(Unsent::TooLong(error.to_string())),
+            Err(EndpointSendError::Split(error)) => Err(Unsent::TooLong(error.to_string())),
             Err(
-                error @ (SendError::UnknownPeer
-                | SendError::TooManyPeers { .. }
-                | SendError::Unvalidated { .. }
-                | SendError::Session(_)),
+                error @ (EndpointSendError::UnknownPeer
+                | EndpointSendError::TooManyPeers { .. }
+                | EndpointSendError::Unvalidated { .. }
+                | EndpointSendError::Session(_)),
             ) => Err(Unsent::Closed(error.to_string())),
         }
     }
@@ -249,7 +249,7 @@ impl<L: DatagramLink> Machine for Driver<L> {
         let _ = self
             .socket
             .endpoint
-            .send(now, self.address, ping, Delivery::Plain);
+            .send(now, self.address, ping, DeliveryMode::Plain);
     }
 
     fn stream(&mut self, _: Instant, request: StreamRequest) {

@@ -18,7 +18,6 @@ use std::{
 };
 
 use bytes::BytesMut;
-use futures_util::FutureExt;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
@@ -28,8 +27,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use postern_system::clock;
 use tokio::{
-    io::{AsyncReadExt, AsyncWriteExt, Interest},
-    net::TcpStream,
+    io::{AsyncReadExt, AsyncWriteExt},
     task::unconstrained,
     time::{sleep, sleep_until, timeout},
 };
@@ -44,7 +42,10 @@ use super::{
     socket::{Socket, SocketState},
     tracked::{StreamExecutor, Tracked},
 };
-use crate::Shutdown;
+use crate::{
+    Shutdown,
+    link::{PeerWatch, StreamLink, WatchedLink},
+};
 
 /// How the driving of a connection ended.
 enum Ended {
@@ -57,16 +58,16 @@ enum Ended {
 }
 
 /// Serves a connection until it ends, expires or has drained.
-pub(super) async fn serve<A: Answer>(
+pub(super) async fn serve<A: Answer, S: WatchedLink>(
     shared: &Arc<Shared<A>>,
-    stream: TcpStream,
+    stream: S,
     asker: Asker,
     shutdown: &Shutdown,
 ) {
-    let stream = Arc::new(stream);
+    let watch = stream.watch();
     let activity = Arc::new(Activity::new(clock::now()));
     let state = Arc::new(SocketState::new(activity, Arc::clone(&shared.counters)));
-    let mut socket = Socket::new(Arc::clone(&stream), Arc::clone(&state));
+    let mut socket = Socket::new(stream, Arc::clone(&state));
     let header_timeout = shared.config.load().header_timeout;
     let draining = async {
         shutdown.draining().await;
@@ -77,55 +78,48 @@ pub(super) async fn serve<A: Answer>(
         detected = timeout(header_timeout, socket.detect()) => detected,
         () = draining => return,
     };
-    let ended = match detected {
-        Err(_) if !socket.has_read() => Ended::Gone,
+    let driver = Driver {
+        shared,
+        watch: &watch,
+        state: &state,
+        asker: &asker,
+        shutdown,
+    };
+    let (ended, mut stream) = match detected {
+        Err(_) if !socket.has_read() => return,
         Err(_) => {
-            drop(socket);
-            Ended::Refused(HeadError::TooLate(header_timeout.as_millis()))
+            let refusal = HeadError::TooLate(header_timeout.as_millis());
+            (Ended::Refused(refusal), socket.into_stream())
         }
-        Ok(Err(_)) => Ended::Gone,
-        Ok(Ok(is_http2)) => {
-            let driver = Driver {
-                shared,
-                stream: &stream,
-                state: &state,
-                asker: &asker,
-                shutdown,
-            };
-            if is_http2 {
-                driver.http2(socket).await
-            } else {
-                driver.http1(socket).await
-            }
-        }
+        Ok(Err(_)) => return,
+        Ok(Ok(true)) => return driver.http2(socket).await,
+        Ok(Ok(false)) => driver.http1(socket).await,
     };
     let refusal = match ended {
         Ended::Gone => return,
         Ended::Answered => state.refusal().cloned(),
         Ended::Refused(refusal) => Some(refusal),
     };
-    // hyper has let go of the socket, so this is its only owner.
-    let Ok(mut stream) = Arc::try_unwrap(stream) else {
-        return;
-    };
     if let Some(refusal) = &refusal {
         shared.counters.protocol_errors.add(1);
         let response = refusal.to_response();
-        let writing = stream.write_all(&response);
+        let writing = async {
+            stream.write_all(&response).await?;
+            stream.flush().await
+        };
         if !matches!(timeout(REFUSAL_WAIT, writing).await, Ok(Ok(()))) {
             return;
         }
     }
-    if refusal.is_some() || state.has_unread() {
+    let closing = timeout(REFUSAL_WAIT, stream.shutdown()).await;
+    if matches!(closing, Ok(Ok(()))) && (refusal.is_some() || state.has_unread()) {
         linger(&mut stream).await;
     }
 }
 
-/// Closes the sending side and drops what still comes, until the client has closed, too.
-async fn linger(stream: &mut TcpStream) {
-    if stream.shutdown().await.is_err() {
-        return;
-    }
+/// Drops what still comes on a connection whose sending side is closed, until the client has closed,
+/// too.
+async fn linger(stream: &mut impl StreamLink) {
     let dropping = async {
         let (mut buffer, mut n_left) = (BytesMut::with_capacity(LINGER_BUFFER), LINGER_BYTES);
         while n_left > 0 {
@@ -140,16 +134,17 @@ async fn linger(stream: &mut TcpStream) {
     let _ = timeout(LINGER, dropping).await;
 }
 
-struct Driver<'a, A> {
+struct Driver<'a, A, W> {
     shared: &'a Arc<Shared<A>>,
-    stream: &'a TcpStream,
+    watch: &'a W,
     state: &'a Arc<SocketState>,
     asker: &'a Asker,
     shutdown: &'a Shutdown,
 }
 
-impl<A: Answer> Driver<'_, A> {
-    async fn http1(self, socket: Socket) -> Ended {
+impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
+    /// The stream is given back for what is left to be said.
+    async fn http1<S: StreamLink>(self, socket: Socket<S>) -> (Ended, S) {
         let mut builder = http1::Builder::new();
         builder
             .half_close(true)
@@ -158,21 +153,22 @@ impl<A: Answer> Driver<'_, A> {
             .max_headers(FIELDS_MAX)
             .max_buf_size(HEAD_BYTES_MAX);
         let service = service_fn(|request| self.answer(request));
-        let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
-        let ended = self.drive(connection.as_mut(), true, |connection| {
+        let mut connection = builder.serve_connection(TokioIo::new(socket), service);
+        let ended = self.drive(Pin::new(&mut connection), true, |connection| {
             connection.graceful_shutdown();
         });
-        match ended.await {
+        let ended = match ended.await {
             Ok(()) => Ended::Answered,
             Err(Some(Expiry::SlowHead)) if self.state.activity.is_in_head() => {
                 let limit = self.shared.config.load().header_timeout;
                 Ended::Refused(HeadError::TooLate(limit.as_millis()))
             }
             Err(_) => Ended::Gone,
-        }
+        };
+        (ended, connection.into_parts().io.into_inner().into_stream())
     }
 
-    async fn http2(self, socket: Socket) -> Ended {
+    async fn http2<S: StreamLink>(self, socket: Socket<S>) {
         let config = self.shared.config.load_full();
         let executor = StreamExecutor {
             config: Arc::clone(&self.shared.config),
@@ -192,13 +188,13 @@ impl<A: Answer> Driver<'_, A> {
         });
         // Expired or not: there is nothing to say to an HTTP/2 client outside of its frames.
         let _ = ended.await;
-        Ended::Gone
     }
 
     fn answer(
         &self,
         request: Request<Incoming>,
-    ) -> impl Future<Output = Result<Response<Tracked<A::Body>>, Infallible>> + Send + use<A> {
+    ) -> impl Future<Output = Result<Response<Tracked<A::Body>>, Infallible>> + Send + use<A, W>
+    {
         let (shared, asker) = (Arc::clone(self.shared), self.asker.clone());
         let mut in_flight = self.state.activity.begin();
         async move {
@@ -226,7 +222,7 @@ impl<A: Answer> Driver<'_, A> {
         let Self { shared, state, .. } = self;
         let activity = &state.activity;
         let peer = &self.asker.peer.origin;
-        let mut reset = pin!(unconstrained(self.stream.ready(Interest::ERROR)));
+        let mut reset = pin!(unconstrained(self.watch.reset()));
         let mut draining = pin!(unconstrained(async {
             self.shutdown.draining().await;
             if activity.is_idle() {
@@ -259,7 +255,7 @@ impl<A: Answer> Driver<'_, A> {
                         wake = wake.min(clock::now() + PROBE_AFTER);
                     }
                 },
-                _ = reset.as_mut() => return Err(None),
+                () = reset.as_mut() => return Err(None),
                 () = draining.as_mut(), if !is_draining => {
                     is_draining = true;
                     drain(connection.as_mut());
@@ -293,12 +289,13 @@ impl<A: Answer> Driver<'_, A> {
     /// reply is on its way, and once for a request: clients take such responses before the one that
     /// counts (RFC 9110 section 15.2), but some only a few, and those of HTTP/1.0 none.
     fn probe(&self) -> bool {
-        let readable = self.stream.ready(Interest::READABLE).now_or_never();
-        let is_closed = matches!(readable, Some(Ok(ready)) if ready.is_read_closed());
-        is_closed
+        let may_ask = self.watch.has_closed_sending()
             && self.state.activity.is_waiting()
-            && self.state.takes_interim()
-            && self.stream.try_write(INTERIM).is_ok()
+            && self.state.takes_interim();
+        if may_ask {
+            self.state.send_interim();
+        }
+        may_ask
     }
 }
 
@@ -324,7 +321,6 @@ impl HeadError {
 /// How long a connection with nothing in flight stays after draining began: a request may have been
 /// sent before that the system has not told of yet.
 const LAST_LOOK: Duration = Duration::from_millis(100);
-const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// How long a call may take before its client is asked whether it is still there, and how often.
 const PROBE_AFTER: Duration = Duration::from_secs(1);
 /// How long an expired connection may take to close once it was told to.

@@ -11,10 +11,7 @@ use hyper::{
 };
 use hyper_util::service::TowerToHyperService;
 use postern_core::{Error, Handler, Peer, Transport, error::Blame};
-use tokio::{
-    io::AsyncWriteExt,
-    net::{TcpListener, TcpStream},
-};
+use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use super::{
     Catalog, HttpConfig,
@@ -26,7 +23,8 @@ use super::{
 use crate::{
     ByteBudget, Counters, Shutdown,
     acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
-    tcp,
+    link::{StreamLink, WatchedLink},
+    tcp::{self, WatchedTcpListener},
 };
 
 /// A bound HTTP listener.
@@ -165,10 +163,10 @@ where
 
 /// Takes connections until `shutdown` drains, then waits for those that are open.
 async fn accept<A: Answer>(listener: TcpListener, shared: Arc<Shared<A>>, shutdown: Shutdown) {
-    acceptor::run(listener, Plain, shared, shutdown).await;
+    acceptor::run(WatchedTcpListener(listener), Plain, shared, shutdown).await;
 }
 
-impl<A: Answer> Serve<TcpStream, TcpStream> for Shared<A> {
+impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
     fn limits(&self) -> AcceptLimits {
         let config = self.config.load();
         AcceptLimits {
@@ -184,7 +182,7 @@ impl<A: Answer> Serve<TcpStream, TcpStream> for Shared<A> {
     }
 
     /// Answers at once and without reading.
-    async fn turn_away(&self, mut accepted: TcpStream, limit: usize) {
+    async fn turn_away(&self, mut accepted: L, limit: usize) {
         let error = Error::unavailable(
             Blame::Gateway,
             format!("the limit of {limit} connections is reached"),
@@ -199,7 +197,7 @@ impl<A: Answer> Serve<TcpStream, TcpStream> for Shared<A> {
         let _ = accepted.write_all(&[head.as_bytes(), &body].concat()).await;
     }
 
-    async fn serve(self: Arc<Self>, stream: TcpStream, facts: ConnectionFacts, shutdown: Shutdown) {
+    async fn serve(self: Arc<Self>, stream: S, facts: ConnectionFacts, shutdown: Shutdown) {
         let peer = Arc::new(Peer::new(Transport::Http, facts.origin));
         let bytes = self.bytes.connection(self.config.load().held_bytes_max);
         let asker = Asker {

@@ -6,6 +6,7 @@
 
 use std::{
     io,
+    mem::MaybeUninit,
     pin::Pin,
     sync::{
         Arc, OnceLock,
@@ -15,27 +16,27 @@ use std::{
 };
 
 use bytes::{Buf, BufMut, BytesMut};
-use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
-    net::TcpStream,
-};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
 
 use super::{
     activity::Activity,
     frames::{Frames, PREFACE},
     head::{self, HeadError, Scanner},
 };
-use crate::Counters;
+use crate::{Counters, link::StreamLink};
 
-/// A socket and what was read of it too early.
-pub(super) struct Socket {
-    stream: Arc<TcpStream>,
+/// A stream and what was read of it too early.
+pub(super) struct Socket<S> {
+    stream: S,
     shared: Arc<SocketState>,
     /// Read and not handed on.
     buffer: BytesMut,
     /// How much of `buffer` may be handed on.
     n_admitted: usize,
     is_at_end: bool,
+    /// What of `INTERIM` is still to be written.
+    interim: &'static [u8],
     protocol: Protocol,
 }
 
@@ -49,6 +50,8 @@ pub(super) struct SocketState {
     unread: AtomicBool,
     /// The last request takes interim responses: it is of HTTP/1.1.
     takes_interim: AtomicBool,
+    /// The client is to be sent one.
+    is_interim_due: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -65,12 +68,19 @@ impl SocketState {
             refusal: OnceLock::new(),
             unread: AtomicBool::new(false),
             takes_interim: AtomicBool::new(false),
+            is_interim_due: AtomicBool::new(false),
         }
     }
 
     /// Whether the client may be sent responses before the one that counts.
     pub(super) fn takes_interim(&self) -> bool {
         self.takes_interim.load(Ordering::Relaxed)
+    }
+
+    /// Has the client sent an interim response when the connection is driven next and nothing else is
+    /// to be written.
+    pub(super) fn send_interim(&self) {
+        self.is_interim_due.store(true, Ordering::Relaxed);
     }
 
     /// The head that was not taken.
@@ -84,14 +94,15 @@ impl SocketState {
     }
 }
 
-impl Socket {
-    pub(super) fn new(stream: Arc<TcpStream>, shared: Arc<SocketState>) -> Self {
+impl<S: StreamLink> Socket<S> {
+    pub(super) fn new(stream: S, shared: Arc<SocketState>) -> Self {
         Self {
             stream,
             shared,
             buffer: BytesMut::new(),
             n_admitted: 0,
             is_at_end: false,
+            interim: &[],
             protocol: Protocol::Http1(Scanner::default()),
         }
     }
@@ -114,6 +125,11 @@ impl Socket {
         }
     }
 
+    /// What the connection is carried by, once hyper is done with it.
+    pub(super) fn into_stream(self) -> S {
+        self.stream
+    }
+
     /// Whether the client has sent anything yet.
     pub(super) fn has_read(&self) -> bool {
         !self.buffer.is_empty()
@@ -121,27 +137,21 @@ impl Socket {
 
     /// Reads what is there into `buffer`, which is given back while nothing comes.
     fn poll_fill(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        loop {
-            match self.stream.poll_read_ready(cx) {
-                Poll::Ready(ready) => ready?,
-                Poll::Pending => {
-                    if self.buffer.is_empty() {
-                        self.buffer = BytesMut::new();
-                    }
-                    return Poll::Pending;
+        // Most polls find nothing, so no memory is taken before there is something.
+        let mut octets = [MaybeUninit::uninit(); READ_BYTES];
+        let mut read = ReadBuf::uninit(&mut octets);
+        match Pin::new(&mut self.stream).poll_read(cx, &mut read) {
+            Poll::Ready(result) => result?,
+            Poll::Pending => {
+                if self.buffer.is_empty() {
+                    self.buffer = BytesMut::new();
                 }
-            }
-            self.buffer.reserve(READ_BYTES);
-            match self.stream.try_read_buf(&mut self.buffer) {
-                Ok(n_octets) => {
-                    self.is_at_end = n_octets == 0;
-                    self.shared.counters.bytes_in.add(n_octets as u64);
-                    return Poll::Ready(Ok(()));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
+                return Poll::Pending;
             }
         }
+        self.buffer.extend_from_slice(read.filled());
+        self.on_read(read.filled().len());
+        Poll::Ready(Ok(()))
     }
 
     /// Reads at most `limit` octets past `self.buffer`, which is empty.
@@ -151,18 +161,16 @@ impl Socket {
         buffer: &mut ReadBuf<'_>,
         limit: usize,
     ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_read_ready(cx))?;
-            match self.stream.try_read_buf(&mut buffer.limit(limit)) {
-                Ok(n_octets) => {
-                    self.is_at_end = n_octets == 0;
-                    self.shared.counters.bytes_in.add(n_octets as u64);
-                    return Poll::Ready(Ok(n_octets));
-                }
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                Err(error) => return Poll::Ready(Err(error)),
-            }
-        }
+        let mut limited = buffer.limit(limit);
+        let read = poll_read_buf(Pin::new(&mut self.stream), cx, &mut limited);
+        let n_octets = ready!(read)?;
+        self.on_read(n_octets);
+        Poll::Ready(Ok(n_octets))
+    }
+
+    fn on_read(&mut self, n_octets: usize) {
+        self.is_at_end = n_octets == 0;
+        self.shared.counters.bytes_in.add(n_octets as u64);
     }
 
     /// Looks at what is read of HTTP/1; says whether anything may be handed on.
@@ -227,22 +235,21 @@ impl Socket {
         Poll::Ready(result)
     }
 
-    fn poll_write_with(
-        &self,
-        cx: &mut Context<'_>,
-        write: impl Fn(&TcpStream) -> io::Result<usize>,
-    ) -> Poll<io::Result<usize>> {
-        loop {
-            ready!(self.stream.poll_write_ready(cx))?;
-            match write(&self.stream) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result),
+    /// Writes what is left of an interim response that was begun.
+    fn poll_interim(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.interim.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, self.interim);
+            let n_octets = ready!(self.on_write(written))?;
+            if n_octets == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
+            self.interim = self.interim.get(n_octets..).unwrap_or_default();
         }
+        Poll::Ready(Ok(()))
     }
 }
 
-impl AsyncRead for Socket {
+impl<S: StreamLink> AsyncRead for Socket<S> {
     fn poll_read(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -288,38 +295,51 @@ impl AsyncRead for Socket {
     }
 }
 
-impl AsyncWrite for Socket {
+impl<S: StreamLink> AsyncWrite for Socket<S> {
     fn poll_write(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let result = self.poll_write_with(cx, |stream| stream.try_write(octets));
+        ready!(self.poll_interim(cx))?;
+        let result = Pin::new(&mut self.stream).poll_write(cx, octets);
         self.on_write(result)
     }
 
     fn poll_write_vectored(
-        self: Pin<&mut Self>,
+        mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         slices: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        let result = self.poll_write_with(cx, |stream| stream.try_write_vectored(slices));
+        ready!(self.poll_interim(cx))?;
+        let result = Pin::new(&mut self.stream).poll_write_vectored(cx, slices);
         self.on_write(result)
     }
 
     fn is_write_vectored(&self) -> bool {
-        true
+        self.stream.is_write_vectored()
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// hyper flushes whenever it is driven, and only when all that it had to write is written.
+    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let is_due = &self.shared.is_interim_due;
+        if is_due.load(Ordering::Relaxed) {
+            is_due.store(false, Ordering::Relaxed);
+            self.interim = INTERIM;
+        }
+        ready!(self.poll_interim(cx))?;
+        Pin::new(&mut self.stream).poll_flush(cx)
     }
 
-    /// The owner closes the socket, when it has answered what hyper has not seen.
-    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+    /// The owner closes a connection of HTTP/1, when it has answered what hyper has not seen.
+    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.protocol {
+            Protocol::Http1(_) => Poll::Ready(Ok(())),
+            Protocol::Http2(_) => Pin::new(&mut self.stream).poll_shutdown(cx),
+        }
     }
 }
 
+const INTERIM: &[u8] = b"HTTP/1.1 100 Continue\r\n\r\n";
 /// Octets that a request head and a short body fit in.
 const READ_BYTES: usize = 4 * 1024;

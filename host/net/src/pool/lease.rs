@@ -25,7 +25,7 @@ pub(crate) struct Lease {
 }
 
 /// A call that waits for its lease.
-pub(super) struct Place {
+pub(super) struct LeaseWaiter {
     shared: Arc<Shared>,
     host: HostId,
     ticket: Ticket,
@@ -75,7 +75,7 @@ impl Drop for Lease {
     }
 }
 
-impl Place {
+impl LeaseWaiter {
     pub(super) const fn new(
         shared: Arc<Shared>,
         host: HostId,
@@ -117,7 +117,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for LeaseWaiter {
     fn drop(&mut self) {
         let (host, ticket) = (self.host, self.ticket);
         self.shared.update(|state, _| {

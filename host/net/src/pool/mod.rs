@@ -23,7 +23,7 @@ use tokio::{runtime, sync::oneshot};
 pub(crate) use self::lease::Lease;
 use self::{
     accounting::{Admission, HostId},
-    lease::Place,
+    lease::LeaseWaiter,
     shared::{Shared, key_of},
 };
 pub use self::{
@@ -173,8 +173,8 @@ impl Host {
             }
             Admission::Refused(refusal) => Err(refusal),
             Admission::Waits(ticket) => {
-                let place = Place::new(Arc::clone(shared), self.id, ticket, receiver);
-                place.wait(deadline).await
+                let waiter = LeaseWaiter::new(Arc::clone(shared), self.id, ticket, receiver);
+                waiter.wait(deadline).await
             }
         };
         outcome.map_err(|refusal| refusal.into_error(&self.name))

@@ -18,7 +18,7 @@ use postern_core::{
     Call, Error, Origin, Peer, Transport,
     event::Delivery,
     vsp::{Reader, ReplyToken, event_frame, mux::Mux},
-    wire::{CloseReason, Connection, Dialect, Event, Frame, Role},
+    wire::{CloseReason, Connection, Dialect, Frame, Role, SessionEvent},
 };
 
 use self::backlog::Backlog;
@@ -247,11 +247,11 @@ impl<S: StreamLink> ServedConnection<S> {
     fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<CloseReason> {
         while let Some(event) = self.poll_event(cx, now) {
             match event {
-                Event::Established(dialect) => self.on_established(&dialect),
-                Event::Message(frame) => self.on_message(cx, now, frame),
-                Event::Acknowledged(_) | Event::Pong(_) => {}
-                Event::PeerDraining => self.end_pushes(),
-                Event::Closed(reason) => {
+                SessionEvent::Established(dialect) => self.on_established(&dialect),
+                SessionEvent::Message(frame) => self.on_message(cx, now, frame),
+                SessionEvent::Acknowledged(_) | SessionEvent::Pong(_) => {}
+                SessionEvent::PeerDraining => self.end_pushes(),
+                SessionEvent::Closed(reason) => {
                     self.begin_gathered(cx, now);
                     return Some(reason);
                 }
@@ -268,7 +268,7 @@ impl<S: StreamLink> ServedConnection<S> {
 
     /// The next event, if there is room for a call. Calls that arrived together begin together:
     /// when no more of them are at hand, or as many as make a batch.
-    fn poll_event(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<Event> {
+    fn poll_event(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<SessionEvent> {
         if self.line.connection.is_closed() {
             return self.line.connection.poll_event();
         }

@@ -40,9 +40,9 @@ pub(super) struct Pushes<K> {
     held: Vec<K>,
 }
 
-/// Where a peer is.
+/// Whether the subscriptions of a peer may be read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Place {
+enum PushState {
     /// Its alarm will ring.
     Asleep,
     Ready,
@@ -84,7 +84,7 @@ struct Peer<K> {
     turn: usize,
     /// Taken, and larger than the room there was.
     pending: Option<Delivery>,
-    place: Place,
+    state: PushState,
     alarm: Arc<Alarm<K>>,
 }
 
@@ -151,7 +151,7 @@ impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
             };
             let bytes = peer.pending.as_ref().map_or(0, Delivery::bytes);
             if !has_room(&key, bytes) {
-                peer.place = Place::Held;
+                peer.state = PushState::Held;
                 self.held.push(key);
                 continue;
             }
@@ -162,11 +162,11 @@ impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
                 }
                 Some(delivery) => {
                     peer.pending = Some(delivery);
-                    peer.place = Place::Held;
+                    peer.state = PushState::Held;
                     self.held.push(key);
                 }
                 None if peer.subscriptions.is_empty() => drop(self.peers.remove(&key)),
-                None => peer.place = Place::Asleep,
+                None => peer.state = PushState::Asleep,
             }
         }
         Poll::Pending
@@ -180,7 +180,7 @@ impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
                 continue;
             };
             if has_room(&key, peer.pending.as_ref().map_or(0, Delivery::bytes)) {
-                peer.place = Place::Ready;
+                peer.state = PushState::Ready;
                 self.ready.push_back(key);
             } else {
                 self.held.push(key);
@@ -243,9 +243,9 @@ impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
 
     fn make_ready(&mut self, key: K) {
         if let Some(peer) = self.peers.get_mut(&key)
-            && peer.place == Place::Asleep
+            && peer.state == PushState::Asleep
         {
-            peer.place = Place::Ready;
+            peer.state = PushState::Ready;
             self.ready.push_back(key);
         }
     }
@@ -257,7 +257,7 @@ impl<K: Clone + Send + Sync + 'static> Peer<K> {
             subscriptions: Vec::new(),
             turn: 0,
             pending: None,
-            place: Place::Asleep,
+            state: PushState::Asleep,
             alarm: Arc::new(Alarm {
                 key,
                 intake: Arc::downgrade(intake),

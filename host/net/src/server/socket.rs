@@ -18,7 +18,7 @@ use std::{
 use postern_core::{
     Transport,
     vsp::{Reader, ReplyToken},
-    wire::{CloseReason, Endpoint, EndpointConfig, Role, SessionId, endpoint::Event},
+    wire::{CloseReason, Endpoint, EndpointConfig, Role, SessionId, endpoint::EndpointEvent},
 };
 use tokio::task::{AbortHandle, Id};
 
@@ -212,29 +212,33 @@ impl<L: DatagramLink> ServedSocket<L> {
     fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) {
         while let Some((address, event)) = self.poll_event(cx, now) {
             match event {
-                Event::Established(dialect) => {
+                EndpointEvent::Established(dialect) => {
                     tracing::debug!(%address, ?dialect, "session established");
                     self.begin_gathered(cx, now);
                     self.on_established(address);
                 }
-                Event::Message(frame) => self.on_message(cx, now, address, frame),
-                Event::Closed(reason) => {
+                EndpointEvent::Message(frame) => self.on_message(cx, now, address, frame),
+                EndpointEvent::Closed(reason) => {
                     self.begin_gathered(cx, now);
                     self.on_closed(address, &reason);
                 }
-                Event::Undelivered(_, reason) => {
+                EndpointEvent::Undelivered(_, reason) => {
                     tracing::debug!(%address, %reason, "reply not delivered");
                 }
-                Event::Validated => self.on_validated(address),
-                Event::PeerDraining => self.on_peer_draining(address),
-                Event::Delivered(_) | Event::Pong(_) => {}
+                EndpointEvent::Validated => self.on_validated(address),
+                EndpointEvent::PeerDraining => self.on_peer_draining(address),
+                EndpointEvent::Delivered(_) | EndpointEvent::Pong(_) => {}
             }
         }
     }
 
     /// The next event. Calls that arrived together begin together, of whichever peers they are:
     /// when no more of them are at hand, or as many as make a batch.
-    fn poll_event(&mut self, cx: &mut Context<'_>, now: Instant) -> Option<(SocketAddr, Event)> {
+    fn poll_event(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+    ) -> Option<(SocketAddr, EndpointEvent)> {
         if !self.calls.is_batch_full() {
             let event = self.socket.endpoint.poll_event();
             if event.is_some() || self.calls.n_gathered() == 0 {

@@ -7,7 +7,6 @@ use wasmtime::{
     component::{Linker, LinkerInstance, WasmStr},
 };
 
-use super::http::head;
 use crate::{
     bindings::{self, Peer, Principal},
     convert::all_headers,
@@ -44,8 +43,8 @@ fn link_headers(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
                 name.to_str(&store)?.into_owned(),
                 value.to_str(&store)?.into_owned(),
             );
-            let draft = head(store.data_mut().ambient.as_mut(), "a header");
-            Ok((draft.and_then(|draft| draft.push_header(&name, &value)),))
+            let head = store.data_mut().reply_head("a header");
+            Ok((head.and_then(|draft| Ok(draft.push_header(&name, &value)?)),))
         },
     )
 }

@@ -17,13 +17,13 @@ use wasmtime::{
     component::{Linker, WasmList},
 };
 
-use super::wait;
 use crate::{
     bindings::{self, Failure, Options},
     convert::{self, failure},
     limits::time,
     state::StoreState,
     trap::Stop,
+    wait,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -67,15 +67,20 @@ async fn call(
         let Reply { body, .. } = pipeline.call(call).await?;
         body.into_one(limit).await
     };
-    match wait::until(deadline, Stop::Deadline, answer).await {
-        Ok((answer, _)) => Ok(answer.map(Vec::from).map_err(convert::to_failure)),
-        Err(_) => {
-            // At its own end a guest stops; at a shorter timeout that it chose it goes on.
-            store.data().check_time(clock::now())?;
-            let message = format!("no answer within {}", time(clock::since(now)));
-            Ok(Err(failure(Kind::DeadlineExceeded, message)))
-        }
+    // The pipeline ends it at its deadline.
+    let Some((answer, _)) = wait::before(deadline, answer).await else {
+        store.data().check_time(clock::now())?;
+        let message = format!("no answer within {}", time(clock::since(now)));
+        return Ok(Err(failure(Kind::DeadlineExceeded, message)));
+    };
+    if answer
+        .as_ref()
+        .is_err_and(|error| error.kind == Kind::DeadlineExceeded)
+    {
+        // At its own end a guest stops; at a shorter timeout that it chose it goes on.
+        store.data().check_time(clock::now())?;
     }
+    Ok(answer.map(Vec::from).map_err(convert::to_failure))
 }
 
 /// The call to make, where it goes, and when it began.

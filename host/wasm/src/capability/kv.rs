@@ -8,7 +8,6 @@ use wasmtime::{
     component::{Linker, WasmList, WasmStr},
 };
 
-use super::wait;
 use crate::{
     bindings::{self, Failure},
     convert::failure,
@@ -154,7 +153,9 @@ async fn bounded<T>(
 ) -> Result<Result<T, Failure>, Stop> {
     let end = store.data().end();
     let stop = store.data().check_time(end).err().unwrap_or(Stop::Deadline);
-    let (result, _) = wait::until(Some(end), stop, future).await?;
+    // It has an end of its own (`limits.time`), for which nobody else polls it.
+    let result = tokio::time::timeout_at(end.into(), future).await;
+    let result = result.map_err(|_| stop)?;
     Ok(result.map_err(|error| {
         // The store itself says once that it failed; each call that meets it is an exception of its own.
         tracing::debug!(plugin = %store.data().guest.plugin, %error, "key/value store failed");

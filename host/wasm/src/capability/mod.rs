@@ -14,5 +14,4 @@ pub(crate) mod io;
 pub(crate) mod kv;
 pub(crate) mod log;
 pub(crate) mod stream;
-mod wait;
 pub(crate) mod wasi;

@@ -1,24 +1,25 @@
-//! Import `call`, what a streaming call needs of it: `next` and `send`.
+//! Import `call`, what a streaming call needs of it: `next` and `send`, the kind of both bodies, and what
+//! follows their last messages.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use postern_core::{BodyKind, BodyStream, Headers, Kind};
+use postern_core::{BodyKind as CoreKind, BodyStream, Headers, Kind};
 use tokio::sync::mpsc;
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, WasmList},
+    component::{Linker, WasmList, WasmStr},
 };
 
-use super::wait;
 use crate::{
-    bindings::{self, Failure},
+    bindings::{self, BodyKind, Failure},
     call_path::link_bailout,
-    convert::{self, check_input, failure},
+    convert::{self, all_headers, check_input, failure},
     progress::Progress,
-    reply_draft::{Drafted, ReplyDraft},
-    state::{ReplyState, StoreState},
+    reply_draft::{Drafted, ReplyDraft, ReplyState},
+    state::{CallContext, StoreState},
     trap::{Stop, waiting},
+    wait,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
@@ -31,7 +32,7 @@ pub(crate) struct Streams {
     pub(crate) outbound: mpsc::Sender<Outbound>,
     pub(crate) progress: Arc<Progress>,
     /// What the body of the request is.
-    pub(crate) kind: BodyKind,
+    pub(crate) kind: CoreKind,
     /// What follows it, once it is over.
     pub(crate) trailers: Option<Headers>,
 }
@@ -40,6 +41,41 @@ pub(crate) struct Streams {
 pub(crate) struct Outbound {
     pub(crate) head: Drafted,
     pub(crate) message: Bytes,
+}
+
+/// What neither waits nor has an effect. A unary call may ask for it too.
+pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+    let mut interface = linker.instance(bindings::CALL)?;
+    interface.func_wrap("request-kind", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let streams = store.data_mut().slots.get_mut::<Streams>();
+        Ok((streams.map_or(BodyKind::Message, |streams| streams.kind.into()),))
+    })?;
+    interface.func_wrap("trailers", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let streams = store.data_mut().slots.get_mut::<Streams>();
+        let trailers = streams.and_then(|streams| streams.trailers.as_ref());
+        Ok((trailers.map(all_headers).unwrap_or_default(),))
+    })?;
+    interface.func_wrap("set-octets", |mut store: Store<'_>, (): ()| {
+        store.data_mut().on_host_call()?;
+        let state = store.data_mut();
+        let head = check_streaming(state).and_then(|()| state.reply_head("the kind of the reply"));
+        Ok((head.map(ReplyDraft::set_octets),))
+    })?;
+    interface.func_wrap(
+        "set-trailer",
+        |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
+            store.data_mut().on_host_call()?;
+            let (name, value) = (
+                name.to_str(&store)?.into_owned(),
+                value.to_str(&store)?.into_owned(),
+            );
+            let state = store.data_mut();
+            let draft = check_streaming(state).and_then(|()| state.reply_draft());
+            Ok((draft.and_then(|draft| Ok(draft.push_trailer(&name, &value)?)),))
+        },
+    )
 }
 
 pub(crate) fn link_async(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
@@ -81,7 +117,8 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     };
     let progress = Arc::clone(&streams.progress);
     let waiting = progress.begin_wait();
-    let (message, waited) = wait::until(deadline, Stop::Deadline, inbound.next()).await?;
+    let came = wait::before(deadline, inbound.next()).await;
+    let (message, waited) = came.ok_or(Stop::Deadline)?;
     drop(waiting);
     state.give_back(waited);
     let message = match message {
@@ -114,25 +151,46 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
     let message = Bytes::copy_from_slice(message.as_le_slice(&store));
     let state = store.data_mut();
     let deadline = state.deadline;
-    let Some(ambient) = &mut state.ambient else {
-        return Ok(Err(failure(
-            Kind::FailedPrecondition,
-            "there is no call to reply to",
-        )));
-    };
+    if let Err(none) = state.replying() {
+        return Ok(Err(none));
+    }
     let Some(streams) = state.slots.get_mut::<Streams>() else {
         let message = "a unary call is answered by returning, not by `send`";
         return Ok(Err(failure(Kind::FailedPrecondition, message)));
     };
-    let head = match ambient.reply_state {
-        ReplyState::Begun => None,
-        ReplyState::Open | ReplyState::Watched => ReplyDraft::take_head(&mut ambient.reply),
-    };
-    ambient.reply_state = ReplyState::Begun;
+    let head = state.ambient.as_mut().and_then(take_head);
     let sent = streams.outbound.send(Outbound { head, message });
     let waiting = streams.progress.begin_wait();
-    let (sent, waited) = wait::until(deadline, Stop::Deadline, sent).await?;
+    let sent = wait::before(deadline, sent).await;
+    let (sent, waited) = sent.ok_or(Stop::Deadline)?;
     drop(waiting);
     state.give_back(waited);
     Ok(sent.map_err(|_| failure(Kind::Cancelled, "the caller has gone away")))
+}
+
+/// What goes out with the first message.
+fn take_head(ambient: &mut CallContext) -> Drafted {
+    match std::mem::replace(&mut ambient.reply_state, ReplyState::Begun) {
+        ReplyState::Begun => None,
+        ReplyState::Open | ReplyState::Watched => ReplyDraft::take_head(&mut ambient.reply),
+    }
+}
+
+/// Refuses what only the reply of `handle-stream` has.
+fn check_streaming(state: &mut StoreState) -> Result<(), Failure> {
+    if state.slots.get_mut::<Streams>().is_some() {
+        return Ok(());
+    }
+    let message = "a unary call is answered by one message";
+    Err(failure(Kind::FailedPrecondition, message))
+}
+
+impl From<CoreKind> for BodyKind {
+    fn from(kind: CoreKind) -> Self {
+        match kind {
+            CoreKind::One => Self::Message,
+            CoreKind::Messages => Self::Messages,
+            CoreKind::Octets => Self::Octets,
+        }
+    }
 }

@@ -115,7 +115,7 @@ pub struct Ask<'a> {
     pub now: Instant,
     /// Chance, new for each pick.
     pub random: u64,
-    /// What the call is to be kept by; `random` takes its place when there is none.
+    /// What the call is to be kept by; `random` where there is none.
     pub key: Option<u64>,
     /// The call to be placed, for guests that ask about it.
     pub call: Option<&'a Call>,
@@ -213,11 +213,9 @@ impl CandidateSet {
             if !self.is_known(&entry) {
                 return None;
             }
-            let told = entry.run(
-                1,
-                |_| {},
-                |store, functions| functions.done.call(store, (index, outcome, micros)),
-            );
+            let told = entry.run(1, |store, functions| {
+                functions.done.call(store, (index, outcome, micros))
+            });
             if let Err(trapped) = told {
                 local.count(trapped.entry_outcome(), Duration::ZERO);
                 local.code().guest.on_trap(&trapped);
@@ -277,7 +275,8 @@ impl CandidateSet {
             }
         };
         let key = ask.key.unwrap_or(ask.random);
-        let result = entry.run(1, set, |store, functions| {
+        let result = entry.run(1, |store, functions| {
+            set(store.data_mut());
             functions.pick.call(store, (key,))
         });
         if bound.asks_call
@@ -299,7 +298,7 @@ impl CandidateSet {
             functions.set = Some(number);
             Ok(())
         };
-        entry.run(times, |_| {}, tell)
+        entry.run(times, tell)
     }
 
     fn is_known(&self, entry: &Entry<'_, Balance>) -> bool {

@@ -8,7 +8,7 @@
 //! calls ─▶ handle-batch ─┬─ an answer to each: the end
 //!                        └─ trap, bailout, deadline, too few, too much ─▶ handle, one by one
 //! ```
-//! So a call that traps costs its neighbours some time and nothing else, and whatever a call is told,
+//! So a call that traps costs the others some time and nothing else, and whatever a call is told,
 //! it is told by the rules of a single one.
 
 use std::{future, mem, sync::Arc, time::Duration};

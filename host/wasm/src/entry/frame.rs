@@ -17,7 +17,6 @@ use crate::{
     role::Role,
     serving::InService,
     spec::Budgets,
-    state::StoreState,
     worker_local::{DirectFunctions, WorkerLocal},
 };
 
@@ -56,18 +55,14 @@ pub(crate) struct PluginFrames(pub(crate) Arc<InService>);
 
 impl PluginFrames {
     fn with<R>(&self, enter: impl FnOnce(Result<&WorkerLocal<Framing>, Error>) -> R) -> R {
-        let serving = self.0.load();
-        let Some(serving) = serving.as_ref() else {
-            return enter(Err(self.0.unavailable()));
-        };
-        let generation = &serving.generation;
-        if let Err(error) = generation.check_role(Role::FrameExtension) {
-            return enter(Err(error));
-        }
-        match generation.local() {
-            Some(local) => enter(Ok(local)),
-            None => enter(Err(self.0.unavailable())),
-        }
+        self.0.with(|serving| {
+            let local = serving.and_then(|serving| {
+                let generation = &serving.generation;
+                generation.check_role(Role::FrameExtension)?;
+                generation.local().ok_or_else(|| self.0.unavailable())
+            });
+            enter(local)
+        })
     }
 }
 
@@ -77,11 +72,9 @@ impl FrameExtension for PluginFrames {
             let local = found?;
             let mut entry = local.take().map_err(|absent| local.on_absent(absent))?;
             let head = shown(head);
-            let result = entry.run(
-                1,
-                |_| {},
-                |store, functions| functions.should_handle.call(store, (head,)),
-            );
+            let result = entry.run(1, |store, functions| {
+                functions.should_handle.call(store, (head,))
+            });
             let time = entry.time();
             drop(entry);
             let (wanted,) = local.settle(time, result)?;
@@ -102,8 +95,8 @@ fn handle(local: &WorkerLocal<Framing>, frame: Frame) -> FrameVerdict {
         Ok(entry) => entry,
         Err(absent) => return FrameVerdict::Broken(frame, local.on_absent(absent)),
     };
-    let set = |state: &mut StoreState| state.slots.put(Framed::new(frame));
-    let result = entry.run(1, set, |store, functions| {
+    let result = entry.run(1, |store, functions| {
+        store.data_mut().slots.put(Framed::new(frame));
         let verdict = functions.handle_frame.call(store, ());
         verdict.map(|(verdict,)| verdict)
     });

@@ -142,11 +142,11 @@ fn enter(
         method,
         body,
     } = &request;
+    let computed = || before.map(|before| executor::thread_time().saturating_sub(before));
     let told = |guest: &Guest, took: Duration| {
         if took > IN_PLACE_MAX || before.is_some() {
-            let computed = before.map(|before| executor::thread_time().saturating_sub(before));
             let placements = &guest.placements;
-            placements.on_in_place(service, method, took, computed);
+            placements.on_in_place(service, method, took, computed());
         }
     };
     let answered = match lease
@@ -160,13 +160,21 @@ fn enter(
             told(lease.guest(), lease.time());
             Err(lease.trap(trapped))
         }
-        Err(InlineError::Bailout(bailout)) => return bail_out(lease, request, bailout),
+        Err(InlineError::Bailout(bailout)) => {
+            let computed = computed();
+            return bail_out(lease, request, bailout, computed);
+        }
     };
     Box::pin(std::future::ready(answered))
 }
 
-/// Begins a call anew on the async path.
-fn bail_out(lease: Lease, request: Request, bailout: Bailout) -> BoxFuture<Result<Reply, Error>> {
+/// Begins a call anew on the async path. It has `computed` for so long, where that was measured.
+fn bail_out(
+    lease: Lease,
+    request: Request,
+    bailout: Bailout,
+    computed: Option<Duration>,
+) -> BoxFuture<Result<Reply, Error>> {
     lease.guest().stats.on_bailout(bailout);
     match bailout {
         // All calls of a component that asks once are likely to ask.
@@ -176,7 +184,7 @@ fn bail_out(lease: Lease, request: Request, bailout: Bailout) -> BoxFuture<Resul
         }
         Bailout::Overran => {
             let placements = &lease.guest().placements;
-            placements.on_overrun(&request.service, &request.method);
+            placements.on_overrun(&request.service, &request.method, computed);
             suspend(lease, request, Placement::Offloaded)
         }
     }

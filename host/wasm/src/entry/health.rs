@@ -62,9 +62,11 @@ pub enum HealthStatus {
 /// # Errors
 /// As a call: a trap, the time limit; and `deadline-exceeded` without an answer within `limit`.
 pub(crate) async fn check(shard: Arc<WorkerShard>, limit: Duration) -> Result<HealthReport, Error> {
-    let deadline = Some(clock::now() + limit);
+    let deadline = clock::now() + limit;
     let guest = Arc::clone(&shard.generation().guest);
-    let lease = match Lease::spare(shard, deadline).await {
+    // No call bounds the question.
+    let spare = tokio::time::timeout(limit, Lease::spare(shard, Some(deadline))).await;
+    let lease = match spare.unwrap_or_else(|_| Err(late(limit))) {
         Ok(lease) => lease,
         Err(error) if error.kind == Kind::ResourceExhausted => {
             return Ok(HealthReport {
@@ -76,10 +78,11 @@ pub(crate) async fn check(shard: Arc<WorkerShard>, limit: Duration) -> Result<He
     };
     let entered = offload::run(&guest, Purpose::role("health"), Err, Box::pin(ask(lease)));
     let answered = tokio::time::timeout(limit, entered).await;
-    answered.unwrap_or_else(|_| {
-        let message = format!("no answer within {}", time(limit));
-        Err(Error::deadline_exceeded(Blame::Guest, message))
-    })
+    answered.unwrap_or_else(|_| Err(late(limit)))
+}
+
+fn late(limit: Duration) -> Error {
+    Error::deadline_exceeded(Blame::Guest, format!("no answer within {}", time(limit)))
 }
 
 async fn ask(mut lease: Lease) -> Result<HealthReport, Error> {

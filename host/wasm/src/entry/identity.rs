@@ -1,29 +1,30 @@
 //! Roles `authenticator` and `authorizer`: who a caller is, and what it may do.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use postern_core::{
     Error, Principal, Text,
     extension::{Asked, AuthFault, Authenticator, Authorizer, Credentials, Identity, Step},
 };
-use wasmtime::{AsContext, component::Func};
+use wasmtime::{AsContext, Store, component::Func};
 
 use crate::{
     bindings::{
-        Failure, HandleStreamFunc, HandleStreamParams,
+        HandleStreamFunc, HandleStreamParams,
         extension::{self as shape, Nothing},
     },
-    convert::{self, outcome_of},
+    convert,
     exports::{self, Export, Functions},
-    generation::WorkerShard,
-    instance::no_role,
-    lease::Lease,
-    offload::{self, Purpose},
+    lease,
+    question::{Question, Said},
     role::Role,
     serving::InService,
     spec::Budgets,
     state::{CallContext, StoreState},
-    worker_local::{DirectFunctions, WorkerLocal},
+    worker_local::DirectFunctions,
 };
 
 /// Octets of everything that a guest may say about one caller.
@@ -82,7 +83,15 @@ pub(crate) struct PluginAuthorizer(pub(crate) Arc<InService>);
 
 type Judged = Result<Option<Identity>, AuthFault>;
 type Allowed = Result<(), AuthFault>;
-type Said = Result<Option<shape::Identity>, Failure>;
+
+/// Who `asked` is, by what it has shown.
+struct Who {
+    asked: Arc<Asked>,
+    credentials: shape::Credentials,
+}
+
+/// Whether it may be done.
+struct May(Arc<Asked>);
 
 impl Authenticator for PluginAuthenticator {
     /// 0 while none is in service, which then answers nothing either.
@@ -94,160 +103,135 @@ impl Authenticator for PluginAuthenticator {
     }
 
     fn authenticate(&self, asked: &Arc<Asked>, credentials: &Credentials) -> Step<Judged> {
-        let broken = |error| Step::Done(Err(AuthFault::Broken(error)));
-        let serving = self.0.load();
-        let Some(serving) = serving.as_ref() else {
-            return broken(self.0.unavailable());
+        let who = Who {
+            asked: Arc::clone(asked),
+            credentials: shape::Credentials {
+                scheme: credentials.scheme.to_string(),
+                token: credentials.token.to_string(),
+            },
         };
-        let generation = &serving.generation;
-        if let Err(error) = generation.check_role(Role::Authenticator) {
-            return broken(error);
-        }
-        let credentials = shape::Credentials {
-            scheme: credentials.scheme.to_string(),
-            token: credentials.token.to_string(),
-        };
-        match generation.local() {
-            Some(local) => Step::Done(authenticate(local, asked, credentials)),
-            None => {
-                let shard = serving.shard();
-                let entered = pooled_authenticate(shard, Arc::clone(asked), credentials);
-                let purpose = Purpose::role("authenticate");
-                let broken = |error| Err(AuthFault::Broken(error));
-                Step::Later(offload::run(
-                    &generation.guest,
-                    purpose,
-                    broken,
-                    Box::pin(entered),
-                ))
-            }
-        }
+        self.0.with(|serving| lease::ask(serving, who))
     }
 }
 
 impl Authorizer for PluginAuthorizer {
     fn authorize(&self, asked: &Arc<Asked>) -> Step<Allowed> {
-        let broken = |error| Step::Done(Err(AuthFault::Broken(error)));
-        let serving = self.0.load();
-        let Some(serving) = serving.as_ref() else {
-            return broken(self.0.unavailable());
+        let may = May(Arc::clone(asked));
+        self.0.with(|serving| lease::ask(serving, may))
+    }
+}
+
+impl Question for Who {
+    type Functions = Authenticate;
+    type Params = shape::Credentials;
+    type Said = Option<shape::Identity>;
+    type Kept = ();
+    type Answer = Judged;
+
+    const NAME: &'static str = "authenticate";
+
+    fn deadline(&self) -> Option<Instant> {
+        self.asked.context.deadline
+    }
+
+    fn begin(self, state: &mut StoreState) -> shape::Credentials {
+        state.set_ambient(Some(CallContext::asked(&self.asked)));
+        self.credentials
+    }
+
+    fn enter(
+        Authenticate(authenticate): &Authenticate,
+        store: &mut Store<StoreState>,
+        credentials: shape::Credentials,
+    ) -> wasmtime::Result<Said<Self>> {
+        let (said,) = authenticate.call(store, (credentials,))?;
+        Ok(said)
+    }
+
+    async fn enter_async(
+        Authenticate(authenticate): &Authenticate,
+        store: &mut Store<StoreState>,
+        credentials: shape::Credentials,
+    ) -> wasmtime::Result<Said<Self>> {
+        let (said,) = authenticate.call_async(store, (credentials,)).await?;
+        Ok(said)
+    }
+
+    fn end(state: &mut StoreState) {
+        state.ambient = None;
+    }
+
+    fn answer((): (), said: Result<Said<Self>, Error>, plugin: &str) -> Judged {
+        let identity = match said.map_err(AuthFault::Broken)? {
+            Ok(None) => return Ok(None),
+            Ok(Some(identity)) => to_identity(identity, plugin),
+            Err(failure) => return Err(AuthFault::Refused(convert::to_error(failure))),
         };
-        let generation = &serving.generation;
-        if let Err(error) = generation.check_role(Role::Authorizer) {
-            return broken(error);
-        }
-        match generation.local() {
-            Some(local) => Step::Done(authorize(local, asked)),
-            None => {
-                let shard = serving.shard();
-                let entered = pooled_authorize(shard, Arc::clone(asked));
-                let purpose = Purpose::role("authorize");
-                let broken = |error| Err(AuthFault::Broken(error));
-                Step::Later(offload::run(
-                    &generation.guest,
-                    purpose,
-                    broken,
-                    Box::pin(entered),
-                ))
-            }
-        }
+        identity.map(Some).map_err(AuthFault::Broken)
+    }
+
+    fn refuse(self, error: Error) -> Judged {
+        Self::lose(error)
+    }
+
+    fn lose(error: Error) -> Judged {
+        Err(AuthFault::Broken(error))
     }
 }
 
-fn authenticate(
-    local: &WorkerLocal<Authenticate>,
-    asked: &Arc<Asked>,
-    credentials: shape::Credentials,
-) -> Judged {
-    let taken = local.take();
-    let mut entry = taken.map_err(|absent| AuthFault::Broken(local.on_absent(absent)))?;
-    let set = |state: &mut StoreState| state.set_ambient(Some(CallContext::asked(asked)));
-    let result = entry.run(1, set, |store, functions| {
-        functions.0.call(store, (credentials,))
-    });
-    if let Some(state) = entry.state() {
+impl Question for May {
+    type Functions = Authorize;
+    type Params = Arc<Asked>;
+    type Said = ();
+    type Kept = ();
+    type Answer = Allowed;
+
+    const NAME: &'static str = "authorize";
+
+    fn deadline(&self) -> Option<Instant> {
+        self.0.context.deadline
+    }
+
+    fn begin(self, state: &mut StoreState) -> Arc<Asked> {
+        state.set_ambient(Some(CallContext::asked(&self.0)));
+        self.0
+    }
+
+    fn enter(
+        Authorize(authorize): &Authorize,
+        store: &mut Store<StoreState>,
+        asked: Arc<Asked>,
+    ) -> wasmtime::Result<Said<Self>> {
+        let params = (&*asked.service, &*asked.method);
+        let (said,) = authorize.typed().call(store, params)?;
+        Ok(said)
+    }
+
+    async fn enter_async(
+        Authorize(authorize): &Authorize,
+        store: &mut Store<StoreState>,
+        asked: Arc<Asked>,
+    ) -> wasmtime::Result<Said<Self>> {
+        let params = (&*asked.service, &*asked.method);
+        let (said,) = authorize.typed().call_async(store, params).await?;
+        Ok(said)
+    }
+
+    fn end(state: &mut StoreState) {
         state.ambient = None;
     }
-    let time = entry.time();
-    drop(entry);
-    let (said,) = local.settle(time, result).map_err(AuthFault::Broken)?;
-    judged(said, &local.code().guest.plugin)
-}
 
-fn authorize(local: &WorkerLocal<Authorize>, asked: &Arc<Asked>) -> Allowed {
-    let taken = local.take();
-    let mut entry = taken.map_err(|absent| AuthFault::Broken(local.on_absent(absent)))?;
-    let set = |state: &mut StoreState| state.set_ambient(Some(CallContext::asked(asked)));
-    let result = entry.run(1, set, |store, functions| {
-        let authorize = functions.0.typed();
-        authorize.call(store, (&*asked.service, &*asked.method))
-    });
-    if let Some(state) = entry.state() {
-        state.ambient = None;
+    fn answer((): (), said: Result<Said<Self>, Error>, _: &str) -> Allowed {
+        let said = said.map_err(AuthFault::Broken)?;
+        said.map_err(|failure| AuthFault::Refused(convert::to_error(failure)))
     }
-    let time = entry.time();
-    drop(entry);
-    let (said,) = local.settle(time, result).map_err(AuthFault::Broken)?;
-    allowed(said)
-}
 
-async fn pooled_authenticate(
-    shard: Arc<WorkerShard>,
-    asked: Arc<Asked>,
-    credentials: shape::Credentials,
-) -> Judged {
-    let plugin = Arc::clone(&shard.generation().guest.plugin);
-    let lease = Lease::for_async(shard, asked.context.deadline).await;
-    let mut lease = lease.map_err(AuthFault::Broken)?;
-    let instance = lease.begin(Some(CallContext::asked(&asked)));
-    let (store, authenticate) = instance.parts::<Authenticate>();
-    let result = match authenticate {
-        Some(Authenticate(authenticate)) => authenticate.call_async(store, (credentials,)).await,
-        None => Err(no_role::<Authenticate>()),
-    };
-    instance.state().ambient = None;
-    match instance.finish(result.map(|(said,)| said)) {
-        Ok(said) => {
-            lease.finish(outcome_of(&said));
-            judged(said, &plugin)
-        }
-        Err(trapped) => Err(AuthFault::Broken(lease.trap(trapped))),
+    fn refuse(self, error: Error) -> Allowed {
+        Self::lose(error)
     }
-}
 
-async fn pooled_authorize(shard: Arc<WorkerShard>, asked: Arc<Asked>) -> Allowed {
-    let lease = Lease::for_async(shard, asked.context.deadline).await;
-    let mut lease = lease.map_err(AuthFault::Broken)?;
-    let instance = lease.begin(Some(CallContext::asked(&asked)));
-    let (store, authorize) = instance.parts::<Authorize>();
-    let result = match authorize {
-        Some(Authorize(authorize)) => {
-            let asked = (&*asked.service, &*asked.method);
-            authorize.typed().call_async(store, asked).await
-        }
-        None => Err(no_role::<Authorize>()),
-    };
-    instance.state().ambient = None;
-    match instance.finish(result.map(|(said,)| said)) {
-        Ok(said) => {
-            lease.finish(outcome_of(&said));
-            allowed(said)
-        }
-        Err(trapped) => Err(AuthFault::Broken(lease.trap(trapped))),
-    }
-}
-
-fn allowed(said: Nothing) -> Allowed {
-    said.map_err(|failure| AuthFault::Refused(convert::to_error(failure)))
-}
-
-fn judged(said: Said, plugin: &str) -> Judged {
-    match said {
-        Ok(None) => Ok(None),
-        Ok(Some(identity)) => to_identity(identity, plugin)
-            .map(Some)
-            .map_err(AuthFault::Broken),
-        Err(failure) => Err(AuthFault::Refused(convert::to_error(failure))),
+    fn lose(error: Error) -> Allowed {
+        Err(AuthFault::Broken(error))
     }
 }
 

@@ -1,6 +1,6 @@
 //! How a plugin is entered: one file per role. Each has the functions of its role with their shapes, what
-//! it puts into a store and takes out of it, and the choice of the way in: inline or async, alone or
-//! together with others, through the pool or at once on this worker's own instance.
+//! it puts into a store and takes out of it, and the choice of the call path: inline or async, in a
+//! batch or not.
 
 pub(crate) mod balancer;
 pub(crate) mod batch;

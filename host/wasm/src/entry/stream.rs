@@ -56,7 +56,7 @@ const AHEAD_MAX: usize = 8;
 struct Messages {
     outbound: mpsc::Receiver<Outbound>,
     running: Arc<Running>,
-    /// Its line in the registry; `None` once it has ended.
+    /// `None` once it has ended.
     registered: Option<Registered>,
     /// Taken by `call` after its first poll.
     first: Option<Bytes>,

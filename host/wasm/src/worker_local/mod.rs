@@ -101,8 +101,8 @@ struct Instance<F> {
     functions: F,
     /// Memory when it was new, in octets.
     fresh_bytes: usize,
-    /// Memory as it was when the books were told last.
-    told_bytes: usize,
+    /// Memory as the statistics have it.
+    counted_bytes: usize,
     _live: Live,
 }
 
@@ -261,7 +261,7 @@ impl<F: DirectFunctions> WorkerLocal<F> {
                     store,
                     functions,
                     fresh_bytes,
-                    told_bytes: fresh_bytes,
+                    counted_bytes: fresh_bytes,
                     _live: Live::new(guest),
                 })
             }
@@ -280,12 +280,11 @@ impl<F: DirectFunctions> Entry<'_, F> {
         Some(&instance.functions)
     }
 
-    /// Enters the guest with a budget `times` the usual one, once `set` has said what it works on.
-    /// A guest that traps is not entered again; what it worked on is still there to be taken back.
+    /// Has `enter` enter the guest, with a budget `times` the usual one. A guest that traps is not entered
+    /// again; what it worked on is still in the store.
     pub(crate) fn run<R>(
         &mut self,
         times: u64,
-        set: impl FnOnce(&mut StoreState),
         enter: impl FnOnce(&mut Store<StoreState>, &mut F) -> wasmtime::Result<R>,
     ) -> Result<R, Trapped> {
         let Some(Instance {
@@ -295,9 +294,7 @@ impl<F: DirectFunctions> Entry<'_, F> {
             return Err(Trapped::no_role(F::ROLE.name()));
         };
         store.set_epoch_deadline(self.local.ticks);
-        let state = store.data_mut();
-        state.begin(None, None);
-        set(state);
+        store.data_mut().begin(None, None);
         let fuelled = store.set_fuel(self.local.fuel.saturating_mul(times));
         fuelled
             .and_then(|()| enter(store, functions))
@@ -348,8 +345,8 @@ impl<F: DirectFunctions> Drop for Entry<'_, F> {
         };
         let bytes = instance.store.data().memory.bytes;
         let mut is_spent = self.local.is_isolated;
-        if bytes != instance.told_bytes {
-            instance.told_bytes = bytes;
+        if bytes != instance.counted_bytes {
+            instance.counted_bytes = bytes;
             let guest = &self.local.code.guest;
             guest.stats.on_memory(bytes);
             let growth = bytes.saturating_sub(instance.fresh_bytes);

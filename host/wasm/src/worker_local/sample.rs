@@ -3,7 +3,7 @@
 /// The first entries of a slot, timed one by one.
 const ALL: u32 = 64;
 /// Of those that follow one in so many is timed and stands for all of them. A prime, so that entries
-/// that come in turns (`should-handle`, `handle-frame`) are all timed.
+/// that alternate (`should-handle`, `handle-frame`) are all timed.
 const SHARE: u32 = 17;
 
 /// For how many entries the one after `n_entries` stands, if it is timed.
@@ -34,7 +34,7 @@ mod tests {
     }
 
     #[test]
-    fn entries_in_turns_are_timed_alike() {
+    fn entries_that_alternate_are_timed_alike() {
         let timed = (0..10_000).filter(|n_entries| weight(*n_entries).is_some());
         let n_even = timed.clone().filter(|n_entries| n_entries % 2 == 0).count();
         assert!(n_even.abs_diff(timed.count() - n_even) <= 1);

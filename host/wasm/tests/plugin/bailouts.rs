@@ -12,7 +12,7 @@ use std::{
 use postern_core::{BoxFuture, Call, Error, Handler, Kind, Reply};
 use postern_wasm::{Grants, Instances, Mode, Outcome, Plugin, PluginSpec, TrapReason};
 
-use crate::guest::{House, all, answer, build, call};
+use crate::guest::{Fixture, all, answer, build, call};
 
 /// Answers everything and counts it.
 #[derive(Default)]
@@ -26,9 +26,9 @@ impl Handler for Counted {
 }
 
 /// A plugin that may call every service, and those services. It has an instance for each path.
-async fn with_services(house: &House, mode: Mode) -> (Plugin, Arc<Counted>) {
+async fn with_services(fixture: &Fixture, mode: Mode) -> (Plugin, Arc<Counted>) {
     let services = Arc::<Counted>::default();
-    house.runtime.set_client(Arc::clone(&services) as _);
+    fixture.runtime.set_client(Arc::clone(&services) as _);
     let spec = PluginSpec {
         grants: Grants {
             services: vec!["*".to_owned()],
@@ -41,15 +41,15 @@ async fn with_services(house: &House, mode: Mode) -> (Plugin, Arc<Counted>) {
         },
         ..PluginSpec::default()
     };
-    (house.plugin("all", &all(), spec).await, services)
+    (fixture.plugin("all", &all(), spec).await, services)
 }
 
 #[tokio::test]
 async fn a_loop_is_begun_anew_and_stopped_at_its_time() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.limits.time_max = Duration::from_millis(200);
-    let plugin = house.plugin("all", &all(), spec).await;
+    let plugin = fixture.plugin("all", &all(), spec).await;
     let n_created = plugin.stats().snapshot().instances_created;
     let start = Instant::now();
     let error = call(&plugin, "l", b"").await.unwrap_err();
@@ -66,10 +66,10 @@ async fn a_loop_is_begun_anew_and_stopped_at_its_time() {
 
 #[tokio::test]
 async fn a_loop_leaves_the_inline_path_long_before_its_time_is_over() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.limits.time_max = Duration::from_secs(60);
-    let plugin = house.plugin("all", &all(), spec).await;
+    let plugin = fixture.plugin("all", &all(), spec).await;
     let start = Instant::now();
     let looping = plugin.call(Call::unary("test", "l", ""));
     // Two ticks of 10 ms; the rest is for a machine that is busy with other tests.
@@ -82,8 +82,8 @@ async fn a_loop_leaves_the_inline_path_long_before_its_time_is_over() {
 
 #[tokio::test]
 async fn what_has_an_effect_is_done_once() {
-    let house = House::new();
-    let (plugin, services) = with_services(&house, Mode::Pooled).await;
+    let fixture = Fixture::new();
+    let (plugin, services) = with_services(&fixture, Mode::Pooled).await;
     let reply = plugin
         .call(Call::unary("test", "y", "users"))
         .await
@@ -93,13 +93,13 @@ async fn what_has_an_effect_is_done_once() {
     assert_eq!(reply.body.into_one(100).await.unwrap(), "1");
     assert_eq!(services.0.load(Relaxed), 1);
     assert_eq!(plugin.stats().snapshot().calls_with(Outcome::Ok), 1);
-    house.runtime.shutdown();
+    fixture.runtime.shutdown();
 }
 
 #[tokio::test]
 async fn a_bailout_costs_one_instance_and_calls_stay_on_the_async_path() {
-    let house = House::new();
-    let (plugin, _services) = with_services(&house, Mode::Pooled).await;
+    let fixture = Fixture::new();
+    let (plugin, _services) = with_services(&fixture, Mode::Pooled).await;
     assert_eq!(answer(&plugin, "c", b"").await[..], [1]);
     let n_created = plugin.stats().snapshot().instances_created;
     answer(&plugin, "x", b"users").await;
@@ -109,13 +109,13 @@ async fn a_bailout_costs_one_instance_and_calls_stay_on_the_async_path() {
     let stats = plugin.stats().snapshot();
     assert_eq!(stats.instances_created, n_created + 1);
     assert_eq!((stats.instances_live, stats.traps.iter().sum()), (2, 0));
-    house.runtime.shutdown();
+    fixture.runtime.shutdown();
 }
 
 #[tokio::test]
 async fn one_bailout_closes_the_inline_path_for_a_while_only() {
-    let house = House::new();
-    let (plugin, _services) = with_services(&house, Mode::Pooled).await;
+    let fixture = Fixture::new();
+    let (plugin, _services) = with_services(&fixture, Mode::Pooled).await;
     let path = || plugin.status().inline_path.unwrap();
     assert_eq!((path().open, path().bailouts), (true, 0));
     answer(&plugin, "x", b"users").await;
@@ -137,13 +137,13 @@ async fn one_bailout_closes_the_inline_path_for_a_while_only() {
     assert_eq!((closed.open, closed.bailouts), (false, 2));
     assert!((9..=16).contains(&closed.opens_in_seconds), "{closed:?}");
     assert_eq!(plugin.stats().snapshot().bailouts_host_call, 2);
-    house.runtime.shutdown();
+    fixture.runtime.shutdown();
 }
 
 #[tokio::test]
 async fn the_clock_is_looked_at_on_the_inline_path() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let n_created = plugin.stats().snapshot().instances_created;
     assert_eq!(answer(&plugin, "k", b"").await[..], [1]);
     assert_eq!(answer(&plugin, "c", b"").await[..], [2], "the same one");
@@ -156,8 +156,8 @@ async fn a_guest_that_starts_with_an_effect_starts_on_the_async_path() {
         (start $begin)
         (func (export \"check\")";
     let text = include_str!("guest/all.wat").replace("(func (export \"check\")", start);
-    let house = House::new();
-    let plugin = house
+    let fixture = Fixture::new();
+    let plugin = fixture
         .plugin("all", &build(&text), PluginSpec::default())
         .await;
     assert_eq!(answer(&plugin, "e", b"on").await, "on");
@@ -166,21 +166,21 @@ async fn a_guest_that_starts_with_an_effect_starts_on_the_async_path() {
 
 #[tokio::test]
 async fn a_single_instance_is_always_entered_on_the_async_path() {
-    let house = House::new();
-    let (plugin, services) = with_services(&house, Mode::Single).await;
+    let fixture = Fixture::new();
+    let (plugin, services) = with_services(&fixture, Mode::Single).await;
     assert_eq!(answer(&plugin, "c", b"").await[..], [1]);
     answer(&plugin, "x", b"users").await;
     assert_eq!(answer(&plugin, "c", b"").await[..], [3], "no state is lost");
     assert_eq!(services.0.load(Relaxed), 1);
     let stats = plugin.stats().snapshot();
     assert_eq!(stats.instances_created, 1);
-    house.runtime.shutdown();
+    fixture.runtime.shutdown();
 }
 
 #[tokio::test]
 async fn a_trap_on_the_inline_path_is_the_guests_and_not_begun_anew() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let n_created = plugin.stats().snapshot().instances_created;
     let error = call(&plugin, "t", b"").await.unwrap_err();
     assert_eq!(error.kind, Kind::Internal);

@@ -10,7 +10,7 @@ use postern_wasm::{
     TrapReason,
 };
 
-use crate::guest::{House, balancer, marked, typed, waiting};
+use crate::guest::{Fixture, balancer, marked, typed, waiting};
 
 const TRAP: u64 = 1000;
 const LOOP: u64 = 1001;
@@ -62,8 +62,10 @@ fn entries(plugin: &Plugin) -> Entries {
 
 #[tokio::test]
 async fn a_component_picks_and_is_told_of_its_set_once() {
-    let house = House::new();
-    let plugin = house.shared("b", &balancer(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .shared("b", &balancer(), PluginSpec::default())
+        .await;
     let set = set(&plugin, 300);
     for (key, place) in [(0, 0), (1, 1), (299, 299), (300, 0), (302, 2)] {
         assert_eq!(pick(&set, key), Some(place));
@@ -77,8 +79,10 @@ async fn a_component_picks_and_is_told_of_its_set_once() {
 
 #[tokio::test]
 async fn records_cross_whole_and_a_new_set_is_told() {
-    let house = House::new();
-    let plugin = house.shared("b", &balancer(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .shared("b", &balancer(), PluginSpec::default())
+        .await;
     let balancer = plugin.balancer("users").unwrap();
     let old = balancer.set(candidates(500));
     assert_eq!(pick(&old, WEIGHTS), None, "an index beyond the set");
@@ -98,8 +102,10 @@ async fn records_cross_whole_and_a_new_set_is_told() {
 
 #[tokio::test]
 async fn an_endless_pick_ends_by_its_budget_and_a_finite_one_always_fits() {
-    let house = House::new();
-    let plugin = house.shared("b", &balancer(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .shared("b", &balancer(), PluginSpec::default())
+        .await;
     let set = set(&plugin, 3);
     for _ in 0..200 {
         assert_eq!(pick(&set, WORK), Some(0));
@@ -114,10 +120,10 @@ async fn an_endless_pick_ends_by_its_budget_and_a_finite_one_always_fits() {
 
 #[tokio::test]
 async fn a_smaller_budget_refuses_the_same_work() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.budgets.balancer = Duration::from_micros(10);
-    let plugin = house.shared("b", &balancer(), spec).await;
+    let plugin = fixture.shared("b", &balancer(), spec).await;
     let set = set(&plugin, 3);
     assert_eq!(pick(&set, 2), Some(2));
     assert_eq!(pick(&set, WORK), None);
@@ -126,8 +132,10 @@ async fn a_smaller_budget_refuses_the_same_work() {
 
 #[tokio::test]
 async fn a_trap_keeps_the_guest_out_for_a_while_that_doubles() {
-    let house = House::new();
-    let plugin = house.shared("b", &balancer(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .shared("b", &balancer(), PluginSpec::default())
+        .await;
     let set = set(&plugin, 3);
     let start = Instant::now();
     let at = |ms| start + Duration::from_millis(ms);
@@ -146,8 +154,10 @@ async fn a_trap_keeps_the_guest_out_for_a_while_that_doubles() {
 
 #[tokio::test]
 async fn nonsense_none_and_unusable_are_left_to_the_native_balancer_and_counted_apart() {
-    let house = House::new();
-    let plugin = house.shared("b", &balancer(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .shared("b", &balancer(), PluginSpec::default())
+        .await;
     let set = set(&plugin, 3);
     assert_eq!(pick(&set, NONSENSE), None);
     assert_eq!(pick(&set, NONE), None);
@@ -176,8 +186,10 @@ async fn nonsense_none_and_unusable_are_left_to_the_native_balancer_and_counted_
 
 #[tokio::test]
 async fn a_guest_may_ask_who_is_usable_and_for_chance() {
-    let house = House::new();
-    let plugin = house.shared("b", &balancer(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .shared("b", &balancer(), PluginSpec::default())
+        .await;
     let set = set(&plugin, 70);
     let ask = |key, may| Ask {
         now: Instant::now(),
@@ -192,8 +204,10 @@ async fn a_guest_may_ask_who_is_usable_and_for_chance() {
 
 #[tokio::test]
 async fn a_guest_is_told_how_its_calls_ended() {
-    let house = House::new();
-    let plugin = house.shared("b", &balancer(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .shared("b", &balancer(), PluginSpec::default())
+        .await;
     let old = set(&plugin, 2);
     let set = set(&plugin, 1000);
     assert_eq!(pick(&set, 1), Some(1));
@@ -207,9 +221,9 @@ async fn a_guest_is_told_how_its_calls_ended() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_version_takes_over_under_picks_without_one_that_fails() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let text = include_str!("guest/balancer.wat");
-    let plugin = house
+    let plugin = fixture
         .shared("b", &typed(&marked(text, 0)), PluginSpec::default())
         .await;
     let set = Arc::new(set(&plugin, 3));
@@ -244,13 +258,13 @@ async fn a_new_version_takes_over_under_picks_without_one_that_fails() {
 
 #[tokio::test]
 async fn what_would_wait_is_a_trap_with_its_name() {
-    let house = House::new();
+    let fixture = Fixture::new();
     for (key, function) in [(0, "wasi:io/poll.block"), (1, "postern:gateway/kv.get")] {
         let spec = PluginSpec {
             on_trap: OnTrap::Stop,
             ..PluginSpec::default()
         };
-        let plugin = house.shared("b", &waiting(), spec).await;
+        let plugin = fixture.shared("b", &waiting(), spec).await;
         assert_eq!(pick(&set(&plugin, 3), key), None);
         assert_eq!(entries(&plugin).with(EntryOutcome::Trapped), 1);
         let reason = plugin.status().stopped.unwrap();
@@ -261,8 +275,8 @@ async fn what_would_wait_is_a_trap_with_its_name() {
 
 #[tokio::test]
 async fn standard_error_never_waits() {
-    let house = House::new();
-    let plugin = house.shared("b", &waiting(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.shared("b", &waiting(), PluginSpec::default()).await;
     assert_eq!(pick(&set(&plugin, 3), 2), Some(0));
     assert_eq!(entries(&plugin).with(EntryOutcome::Answered), 1);
 }

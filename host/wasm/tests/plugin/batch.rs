@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use postern_core::{Call, Error, Handler, Kind, Reply, headers::HeadersBuilder};
 use postern_wasm::{Instances, Mode, Outcome, Plugin, PluginSpec, StatsSnapshot, TrapReason};
 
-use crate::guest::{House, call, small, typed};
+use crate::guest::{Fixture, call, small, typed};
 
 fn guest() -> Vec<u8> {
     typed(include_str!("guest/batch.wat"))
@@ -44,18 +44,18 @@ fn batches(stats: &StatsSnapshot) -> (u64, u64, u64) {
     (stats.batches, stats.batched_calls, stats.batches_undone)
 }
 
-async fn plugin(house: &House, instances: Instances) -> Plugin {
+async fn plugin(fixture: &Fixture, instances: Instances) -> Plugin {
     let spec = PluginSpec {
         instances,
         ..PluginSpec::default()
     };
-    house.plugin("batch", &guest(), spec).await
+    fixture.plugin("batch", &guest(), spec).await
 }
 
 #[tokio::test]
 async fn calls_that_come_together_are_answered_in_one_entry() {
-    let house = House::new();
-    let plugin = plugin(&house, Instances::default()).await;
+    let fixture = Fixture::new();
+    let plugin = plugin(&fixture, Instances::default()).await;
     let bodies = ["A", "", "f", "BCD"];
     let expected = ["A", "", "not-found", "BCD"];
     assert_eq!(answers(&plugin, calls("e", &bodies)).await, expected);
@@ -68,16 +68,16 @@ async fn calls_that_come_together_are_answered_in_one_entry() {
 
 #[tokio::test]
 async fn a_call_by_itself_is_no_batch() {
-    let house = House::new();
-    let plugin = plugin(&house, Instances::default()).await;
+    let fixture = Fixture::new();
+    let plugin = plugin(&fixture, Instances::default()).await;
     assert_eq!(answers(&plugin, calls("e", &["A"])).await, ["A"]);
     assert_eq!(batches(&plugin.stats().snapshot()), (0, 0, 0));
 }
 
 #[tokio::test]
 async fn only_calls_of_one_method_go_together_and_the_order_stays() {
-    let house = House::new();
-    let plugin = plugin(&house, Instances::default()).await;
+    let fixture = Fixture::new();
+    let plugin = plugin(&fixture, Instances::default()).await;
     let mut all = calls("one", &["A", "B"]);
     all.extend(calls("two", &["C", "D", "E"]));
     all.extend(calls("one", &["G"]));
@@ -88,13 +88,13 @@ async fn only_calls_of_one_method_go_together_and_the_order_stays() {
 
 #[tokio::test]
 async fn as_many_calls_as_the_manifest_says_and_none_where_it_says_so() {
-    let house = House::new();
+    let fixture = Fixture::new();
     for (batch_max, expected) in [(2, (2, 4, 0)), (1, (0, 0, 0))] {
         let instances = Instances {
             batch_max,
             ..Instances::default()
         };
-        let plugin = plugin(&house, instances).await;
+        let plugin = plugin(&fixture, instances).await;
         let bodies = ["A", "B", "C", "D", "E"];
         assert_eq!(answers(&plugin, calls("e", &bodies)).await, bodies);
         assert_eq!(batches(&plugin.stats().snapshot()), expected);
@@ -103,8 +103,8 @@ async fn as_many_calls_as_the_manifest_says_and_none_where_it_says_so() {
 
 #[tokio::test]
 async fn large_bodies_go_in_more_entries() {
-    let house = House::new();
-    let plugin = plugin(&house, Instances::default()).await;
+    let fixture = Fixture::new();
+    let plugin = plugin(&fixture, Instances::default()).await;
     let large = "x".repeat(30 * 1024);
     let bodies = [large.as_str(); 5];
     assert_eq!(answers(&plugin, calls("e", &bodies)).await, bodies);
@@ -114,8 +114,8 @@ async fn large_bodies_go_in_more_entries() {
 
 #[tokio::test]
 async fn each_call_asks_for_its_own_headers_and_sets_its_own() {
-    let house = House::new();
-    let plugin = plugin(&house, Instances::default()).await;
+    let fixture = Fixture::new();
+    let plugin = plugin(&fixture, Instances::default()).await;
     let mut all = calls("e", &["h", "plain", "h", "h"]);
     for (call, value) in all.iter_mut().zip(["one", "two", "three"]) {
         let mut headers = HeadersBuilder::default();
@@ -140,8 +140,8 @@ async fn each_call_asks_for_its_own_headers_and_sets_its_own() {
 
 #[tokio::test]
 async fn a_trap_is_told_to_the_call_that_made_it() {
-    let house = House::new();
-    let plugin = plugin(&house, Instances::default()).await;
+    let fixture = Fixture::new();
+    let plugin = plugin(&fixture, Instances::default()).await;
     let outcomes = outcomes(&plugin, calls("e", &["A", "t", "B"])).await;
     let error = outcomes[1].as_ref().unwrap_err();
     assert_eq!(error.message, "plugin batch trapped: unreachable");
@@ -156,8 +156,8 @@ async fn a_trap_is_told_to_the_call_that_made_it() {
 
 #[tokio::test]
 async fn after_a_trap_calls_go_alone_for_a_while() {
-    let house = House::new();
-    let plugin = plugin(&house, Instances::default()).await;
+    let fixture = Fixture::new();
+    let plugin = plugin(&fixture, Instances::default()).await;
     outcomes(&plugin, calls("e", &["t", "A"])).await;
     let mut n_alone = 0;
     while plugin.stats().snapshot().batches == 0 {
@@ -169,11 +169,11 @@ async fn after_a_trap_calls_go_alone_for_a_while() {
 }
 
 #[tokio::test]
-async fn a_loop_costs_its_neighbours_no_more_than_some_time() {
-    let house = House::new();
+async fn a_loop_costs_the_other_calls_of_its_batch_some_time_only() {
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.limits.time_max = Duration::from_millis(200);
-    let plugin = house.plugin("batch", &guest(), spec).await;
+    let plugin = fixture.plugin("batch", &guest(), spec).await;
     let start = Instant::now();
     let all = calls("e", &["A", "l", "B"]);
     assert_eq!(answers(&plugin, all).await, ["A", "deadline-exceeded", "B"]);
@@ -186,22 +186,22 @@ async fn a_loop_costs_its_neighbours_no_more_than_some_time() {
 
 #[tokio::test]
 async fn what_has_an_effect_is_done_once_and_by_itself() {
-    let house = House::new();
-    let plugin = plugin(&house, Instances::default()).await;
+    let fixture = Fixture::new();
+    let plugin = plugin(&fixture, Instances::default()).await;
     let all = || calls("e", &["k1", "k2"]);
     assert_eq!(answers(&plugin, all()).await, ["k1", "k2"]);
     assert_eq!(batches(&plugin.stats().snapshot()), (0, 0, 1));
     // From here on its calls go to fibers, where there are no batches.
     assert_eq!(answers(&plugin, all()).await, ["k1", "k2"]);
     assert_eq!(batches(&plugin.stats().snapshot()), (0, 0, 1));
-    house.runtime.shutdown();
+    fixture.runtime.shutdown();
 }
 
 #[tokio::test]
 async fn a_guest_that_breaks_the_rules_answers_one_by_one() {
-    let house = House::new();
+    let fixture = Fixture::new();
     for method in ["n: a result too few", "x: a turn beyond the last"] {
-        let plugin = plugin(&house, Instances::default()).await;
+        let plugin = plugin(&fixture, Instances::default()).await;
         let all = calls(method, &["A", "B", "C"]);
         assert_eq!(answers(&plugin, all).await, ["A", "B", "C"], "{method}");
         let stats = plugin.stats().snapshot();
@@ -212,10 +212,10 @@ async fn a_guest_that_breaks_the_rules_answers_one_by_one() {
 
 #[tokio::test]
 async fn a_body_over_the_limit_is_refused_alone() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.limits.input_bytes_max = 3;
-    let plugin = house.plugin("batch", &guest(), spec).await;
+    let plugin = fixture.plugin("batch", &guest(), spec).await;
     let told = answers(&plugin, calls("e", &["A", "B", "LONG", "C", "D"])).await;
     assert_eq!(told, ["A", "B", "resource-exhausted", "C", "D"]);
     assert_eq!(batches(&plugin.stats().snapshot()), (2, 4, 0));
@@ -223,10 +223,10 @@ async fn a_body_over_the_limit_is_refused_alone() {
 
 #[tokio::test]
 async fn what_one_call_may_ask_of_the_host_is_not_lent_to_others() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.limits.host_calls_max = 3;
-    let plugin = house.plugin("batch", &guest(), spec).await;
+    let plugin = fixture.plugin("batch", &guest(), spec).await;
     // Each asks for a header, and sets one where there is one: two calls of the host at most.
     let told = answers(&plugin, calls("e", &["h", "h", "h", "h"])).await;
     assert_eq!(told, ["not-found"; 4], "each has its own allowance");
@@ -235,10 +235,10 @@ async fn what_one_call_may_ask_of_the_host_is_not_lent_to_others() {
 
 #[tokio::test]
 async fn an_answer_over_the_limit_is_refused_alone() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.limits.output_bytes_max = 1024;
-    let plugin = house.plugin("batch", &guest(), spec).await;
+    let plugin = fixture.plugin("batch", &guest(), spec).await;
     let outcomes = outcomes(&plugin, calls("e", &["A", "o"])).await;
     assert!(outcomes[0].is_ok());
     let error = outcomes[1].as_ref().unwrap_err();
@@ -249,8 +249,8 @@ async fn an_answer_over_the_limit_is_refused_alone() {
 
 #[tokio::test]
 async fn a_deadline_is_that_of_one_call() {
-    let house = House::new();
-    let plugin = plugin(&house, Instances::default()).await;
+    let fixture = Fixture::new();
+    let plugin = plugin(&fixture, Instances::default()).await;
     let mut all = calls("e", &["A", "l", "B"]);
     all[1].context.deadline = Some(Instant::now() + Duration::from_millis(50));
     let outcomes = outcomes(&plugin, all).await;
@@ -261,7 +261,7 @@ async fn a_deadline_is_that_of_one_call() {
 
 #[tokio::test]
 async fn calls_that_are_to_have_an_instance_of_their_own_have_it() {
-    let house = House::new();
+    let fixture = Fixture::new();
     for (mode, expected) in [
         (Mode::Isolated, ["\u{1}", "\u{1}"]),
         (Mode::Single, ["\u{1}", "\u{2}"]),
@@ -270,7 +270,7 @@ async fn calls_that_are_to_have_an_instance_of_their_own_have_it() {
             mode,
             ..Instances::default()
         };
-        let plugin = plugin(&house, instances).await;
+        let plugin = plugin(&fixture, instances).await;
         let counted = answers(&plugin, calls("e", &["c", "c"])).await;
         assert_eq!(counted, expected, "{mode:?}");
         assert_eq!(batches(&plugin.stats().snapshot()), (0, 0, 0), "{mode:?}");
@@ -279,12 +279,12 @@ async fn calls_that_are_to_have_an_instance_of_their_own_have_it() {
 
 #[tokio::test]
 async fn instances_count_the_calls_of_a_batch() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         calls_max: 4,
         ..Instances::default()
     };
-    let plugin = plugin(&house, instances).await;
+    let plugin = plugin(&fixture, instances).await;
     let n_created = plugin.stats().snapshot().instances_created;
     for _ in 0..4 {
         answers(&plugin, calls("e", &["A", "B"])).await;
@@ -298,8 +298,10 @@ async fn instances_count_the_calls_of_a_batch() {
 
 #[tokio::test]
 async fn without_the_role_calls_go_one_by_one() {
-    let house = House::new();
-    let plugin = house.plugin("small", &small(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .plugin("small", &small(), PluginSpec::default())
+        .await;
     let bodies = ["A", "B"];
     assert_eq!(answers(&plugin, calls("e", &bodies)).await, bodies);
     assert_eq!(batches(&plugin.stats().snapshot()), (0, 0, 0));
@@ -307,17 +309,17 @@ async fn without_the_role_calls_go_one_by_one() {
 
 #[tokio::test]
 async fn where_nothing_is_in_service_each_call_is_told() {
-    let house = House::new();
-    let plugin = Plugin::new(&house.runtime, "empty");
+    let fixture = Fixture::new();
+    let plugin = Plugin::new(&fixture.runtime, "empty");
     let told = answers(&plugin, calls("e", &["A", "B"])).await;
     assert_eq!(told, ["unavailable", "unavailable"]);
 }
 
 #[tokio::test]
-async fn outside_a_batch_there_are_no_turns() {
+async fn outside_a_batch_turn_is_refused() {
     let text = include_str!("guest/batch.wat").replace("(i32.const -1)", "(i32.const 0)");
-    let house = House::new();
-    let plugin = house
+    let fixture = Fixture::new();
+    let plugin = fixture
         .plugin("batch", &typed(&text), PluginSpec::default())
         .await;
     let error = call(&plugin, "e", b"h").await.unwrap_err();

@@ -3,12 +3,14 @@
 use postern_core::{Blame, Call, Handler, Kind};
 use postern_wasm::{Outcome, PluginSpec};
 
-use crate::guest::{House, all, answer, call, small};
+use crate::guest::{Fixture, all, answer, call, small};
 
 #[tokio::test]
 async fn a_component_from_octets_answers() {
-    let house = House::new();
-    let plugin = house.plugin("echo", &small(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .plugin("echo", &small(), PluginSpec::default())
+        .await;
     assert_eq!(answer(&plugin, "any", b"hello").await, "hello");
     assert_eq!(answer(&plugin, "any", b"").await, "");
     assert_eq!(plugin.stats().snapshot().calls_with(Outcome::Ok), 2);
@@ -16,8 +18,8 @@ async fn a_component_from_octets_answers() {
 
 #[tokio::test]
 async fn a_failure_reaches_the_caller_with_kind_text_and_details() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let error = call(&plugin, "f", b"").await.unwrap_err();
     assert_eq!((error.kind, error.blame), (Kind::NotFound, Blame::Guest));
     assert_eq!(
@@ -29,8 +31,8 @@ async fn a_failure_reaches_the_caller_with_kind_text_and_details() {
 
 #[tokio::test]
 async fn a_guest_reads_request_headers_and_sets_reply_headers() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let mut request = Call::unary("test", "h", "");
     request.headers.push("x-test", "asked").unwrap();
     let reply = plugin.call(request).await.unwrap();
@@ -43,8 +45,8 @@ async fn a_guest_reads_request_headers_and_sets_reply_headers() {
 
 #[tokio::test]
 async fn an_instance_is_used_again() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     // One of the two warm instances was asked for its health; both count calls of `handle` only.
     assert_eq!(answer(&plugin, "c", b"").await[..], [1]);
     assert_eq!(answer(&plugin, "c", b"").await[..], [2]);
@@ -52,8 +54,8 @@ async fn an_instance_is_used_again() {
 
 #[tokio::test]
 async fn an_empty_slot_is_unavailable() {
-    let house = House::new();
-    let plugin = postern_wasm::Plugin::new(&house.runtime, "users");
+    let fixture = Fixture::new();
+    let plugin = postern_wasm::Plugin::new(&fixture.runtime, "users");
     let error = call(&plugin, "e", b"").await.unwrap_err();
     assert_eq!(error.kind, Kind::Unavailable);
     assert_eq!(error.message, "plugin users has no version in service");
@@ -61,8 +63,10 @@ async fn an_empty_slot_is_unavailable() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn calls_from_many_tasks_all_get_their_own_answer() {
-    let house = House::new();
-    let plugin = house.plugin("echo", &small(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .plugin("echo", &small(), PluginSpec::default())
+        .await;
     let plugin = std::sync::Arc::new(plugin);
     let tasks = (0..64_u8).map(|number| {
         let plugin = std::sync::Arc::clone(&plugin);
@@ -82,8 +86,10 @@ async fn calls_from_many_tasks_all_get_their_own_answer() {
 
 #[tokio::test]
 async fn the_future_of_a_call_is_small() {
-    let house = House::new();
-    let plugin = house.plugin("echo", &small(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .plugin("echo", &small(), PluginSpec::default())
+        .await;
     let future = plugin.call(Call::unary("test", "e", ""));
     // It is copied when it is boxed. 1,500 octets are wasmtime's own.
     assert!(size_of_val(&*future) <= 1792, "{}", size_of_val(&*future));

@@ -10,10 +10,10 @@ use postern_core::{
 };
 use postern_wasm::{Plugin, PluginSpec, Role};
 
-use crate::guest::{House, frame};
+use crate::guest::{Fixture, frame};
 
-async fn extension(house: &House) -> (Arc<Plugin>, Arc<dyn FrameExtension>) {
-    let plugin = house.shared("tag", &frame(), PluginSpec::default()).await;
+async fn extension(fixture: &Fixture) -> (Arc<Plugin>, Arc<dyn FrameExtension>) {
+    let plugin = fixture.shared("tag", &frame(), PluginSpec::default()).await;
     let extension = plugin.frame_extension().unwrap();
     (plugin, extension)
 }
@@ -30,8 +30,8 @@ fn handle(extension: &Arc<dyn FrameExtension>, what: &str, payload: &Bytes) -> F
 
 #[tokio::test]
 async fn the_head_alone_decides() {
-    let house = House::new();
-    let (plugin, extension) = extension(&house).await;
+    let fixture = Fixture::new();
+    let (plugin, extension) = extension(&fixture).await;
     assert_eq!(plugin.status().roles, [Role::FrameExtension]);
     let head = |kind| FrameHead::of(&Frame::new(kind), FrameDirection::Outbound);
     assert!(extension.should_handle(&head(FrameType::Data)).unwrap());
@@ -46,8 +46,8 @@ async fn the_head_alone_decides() {
 
 #[tokio::test]
 async fn a_header_is_added_and_the_payload_stays_where_it_is() {
-    let house = House::new();
-    let (_, extension) = extension(&house).await;
+    let fixture = Fixture::new();
+    let (_, extension) = extension(&fixture).await;
     let payload = Bytes::from(vec![7; 10_000]);
     let FrameVerdict::Pass(frame) = handle(&extension, "mark", &payload) else {
         panic!("it passes");
@@ -58,8 +58,8 @@ async fn a_header_is_added_and_the_payload_stays_where_it_is() {
 
 #[tokio::test]
 async fn a_payload_that_is_asked_for_goes_in_and_out() {
-    let house = House::new();
-    let (_, extension) = extension(&house).await;
+    let fixture = Fixture::new();
+    let (_, extension) = extension(&fixture).await;
     let payload = Bytes::from(vec![7; 10_000]);
     let FrameVerdict::Pass(frame) = handle(&extension, "give", &payload) else {
         panic!("it passes");
@@ -70,8 +70,8 @@ async fn a_payload_that_is_asked_for_goes_in_and_out() {
 
 #[tokio::test]
 async fn frames_are_dropped_and_refused() {
-    let house = House::new();
-    let (_, extension) = extension(&house).await;
+    let fixture = Fixture::new();
+    let (_, extension) = extension(&fixture).await;
     assert!(matches!(
         handle(&extension, "drop", &Bytes::new()),
         FrameVerdict::Drop
@@ -87,8 +87,8 @@ async fn frames_are_dropped_and_refused() {
 
 #[tokio::test]
 async fn a_trap_and_an_endless_loop_give_the_frame_back_as_it_was() {
-    let house = House::new();
-    let (_, extension) = extension(&house).await;
+    let fixture = Fixture::new();
+    let (_, extension) = extension(&fixture).await;
     let payload = Bytes::from(vec![7; 100]);
     for what in ["trap", "loop"] {
         let FrameVerdict::Broken(frame, _) = handle(&extension, what, &payload) else {

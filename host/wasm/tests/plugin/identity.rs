@@ -13,7 +13,7 @@ use postern_core::{
 };
 use postern_wasm::{Grants, Plugin, PluginSpec, Role};
 
-use crate::guest::{House, identity, with_kv};
+use crate::guest::{Fixture, identity, with_kv};
 
 fn asked(method: &str) -> Arc<Asked> {
     Asked::of(&Call::unary("test", method, ""), Instant::now())
@@ -43,10 +43,12 @@ fn known(name: &str) -> Identity {
 
 #[tokio::test]
 async fn credentials_become_an_identity_nobody_or_a_refusal() {
-    let house = House::new();
-    let direct = house.shared("id", &identity(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let direct = fixture
+        .shared("id", &identity(), PluginSpec::default())
+        .await;
     let pooled = with_kv(include_str!("guest/identity.wat"));
-    let pooled = house.shared("id", &pooled, PluginSpec::default()).await;
+    let pooled = fixture.shared("id", &pooled, PluginSpec::default()).await;
     for plugin in [direct, pooled] {
         let all = [Role::Authenticator, Role::Authorizer, Role::EventHandler];
         assert_eq!(plugin.status().roles, all);
@@ -64,8 +66,10 @@ async fn credentials_become_an_identity_nobody_or_a_refusal() {
 
 #[tokio::test]
 async fn an_endless_authenticator_ends_by_its_budget() {
-    let house = House::new();
-    let plugin = house.shared("id", &identity(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .shared("id", &identity(), PluginSpec::default())
+        .await;
     let Step::Done(Err(AuthFault::Broken(error))) = authenticate(&plugin, "loop") else {
         panic!("it is broken at once");
     };
@@ -74,10 +78,12 @@ async fn an_endless_authenticator_ends_by_its_budget() {
 
 #[tokio::test]
 async fn an_authorizer_asks_for_claims() {
-    let house = House::new();
-    let direct = house.shared("id", &identity(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let direct = fixture
+        .shared("id", &identity(), PluginSpec::default())
+        .await;
     let pooled = with_kv(include_str!("guest/identity.wat"));
-    let pooled = house.shared("id", &pooled, PluginSpec::default()).await;
+    let pooled = fixture.shared("id", &pooled, PluginSpec::default()).await;
     for plugin in [direct, pooled] {
         let authorizer = plugin.authorizer().unwrap();
         let mut call = Call::unary("test", "m", "");
@@ -121,7 +127,7 @@ fn event(topic: &str, again: &str) -> Event {
 
 #[tokio::test]
 async fn events_come_and_go_within_the_grant() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let spec = PluginSpec {
         grants: Grants {
             events: vec![TopicPattern::new("orders.*").unwrap()],
@@ -129,7 +135,7 @@ async fn events_come_and_go_within_the_grant() {
         },
         ..PluginSpec::default()
     };
-    let plugin = house.shared("id", &identity(), spec).await;
+    let plugin = fixture.shared("id", &identity(), spec).await;
     let handler = plugin.event_handler().unwrap();
     let error = handler
         .on_event(event("t", "orders.new"))
@@ -137,7 +143,7 @@ async fn events_come_and_go_within_the_grant() {
         .unwrap_err();
     assert_eq!(error.kind, Kind::Unavailable, "nobody takes events yet");
     let sink = Arc::new(Sink::default());
-    house.runtime.set_events(Arc::clone(&sink) as _);
+    fixture.runtime.set_events(Arc::clone(&sink) as _);
     handler.on_event(event("t", "orders.new")).await.unwrap();
     {
         let events = sink.0.lock().unwrap();
@@ -156,5 +162,5 @@ async fn events_come_and_go_within_the_grant() {
         let said = handler.on_event(event("t", &topic)).await;
         assert_eq!(said.err().map(|error| error.kind), kind);
     }
-    house.runtime.shutdown();
+    fixture.runtime.shutdown();
 }

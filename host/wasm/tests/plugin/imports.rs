@@ -8,13 +8,13 @@ use std::{
 use postern_core::{BoxFuture, Call, Error, Handler, Kind, Reply, Transport};
 use postern_wasm::{Grants, Plugin, PluginSpec};
 
-use crate::guest::{House, all, answer, call, runtime_in};
+use crate::guest::{Fixture, all, answer, call, runtime_in};
 
 #[tokio::test]
 async fn the_manifests_configuration_is_read_by_key() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let config = [("colour".to_owned(), "blue".to_owned())].into();
-    let plugin = house
+    let plugin = fixture
         .plugin(
             "all",
             &all(),
@@ -33,8 +33,8 @@ async fn the_manifests_configuration_is_read_by_key() {
 
 #[tokio::test]
 async fn what_was_set_is_there_after_a_restart() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     assert_eq!(
         call(&plugin, "r", b"key").await.unwrap_err().kind,
         Kind::NotFound
@@ -42,9 +42,9 @@ async fn what_was_set_is_there_after_a_restart() {
     answer(&plugin, "p", b"key").await;
     assert_eq!(answer(&plugin, "r", b"key").await, "key");
     plugin.remove().await;
-    house.runtime.shutdown();
+    fixture.runtime.shutdown();
     drop(plugin);
-    let House { folder, runtime } = house;
+    let Fixture { folder, runtime } = fixture;
     drop(runtime);
 
     let runtime = runtime_in(&folder);
@@ -58,7 +58,7 @@ async fn what_was_set_is_there_after_a_restart() {
 
 #[tokio::test]
 async fn stores_are_private_unless_shared_by_grant() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let shared = |kv: Option<&str>| PluginSpec {
         grants: Grants {
             kv: kv.map(str::to_owned),
@@ -66,23 +66,25 @@ async fn stores_are_private_unless_shared_by_grant() {
         },
         ..PluginSpec::default()
     };
-    let one = house.plugin("one", &all(), shared(None)).await;
-    let two = house.plugin("two", &all(), shared(None)).await;
+    let one = fixture.plugin("one", &all(), shared(None)).await;
+    let two = fixture.plugin("two", &all(), shared(None)).await;
     answer(&one, "p", b"key").await;
     assert_eq!(
         call(&two, "r", b"key").await.unwrap_err().kind,
         Kind::NotFound
     );
-    let three = house.plugin("three", &all(), shared(Some("common"))).await;
-    let four = house.plugin("four", &all(), shared(Some("common"))).await;
+    let three = fixture
+        .plugin("three", &all(), shared(Some("common")))
+        .await;
+    let four = fixture.plugin("four", &all(), shared(Some("common"))).await;
     answer(&three, "p", b"key").await;
     assert_eq!(answer(&four, "r", b"key").await, "key");
 }
 
 #[tokio::test]
 async fn keys_are_1_to_1024_octets() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     answer(&plugin, "p", &[b'k'; 1024]).await;
     for length in [0, 1025] {
         let error = call(&plugin, "p", &vec![b'k'; length]).await.unwrap_err();
@@ -121,13 +123,13 @@ fn granted(service: &str) -> PluginSpec {
 
 #[tokio::test]
 async fn a_granted_call_goes_through_the_pipeline_with_what_is_left_of_the_time() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let pipeline = Arc::new(Pipeline {
         last: Mutex::default(),
         answer: || Ok(Reply::one("42")),
     });
-    house.runtime.set_client(Arc::clone(&pipeline) as _);
-    let plugin = house.plugin("all", &all(), granted("users")).await;
+    fixture.runtime.set_client(Arc::clone(&pipeline) as _);
+    let plugin = fixture.plugin("all", &all(), granted("users")).await;
     let mut request = Call::unary("test", "x", "users");
     let deadline = Instant::now() + Duration::from_millis(700);
     request.context.deadline = Some(deadline);
@@ -141,18 +143,18 @@ async fn a_granted_call_goes_through_the_pipeline_with_what_is_left_of_the_time(
         (call.context.depth, call.context.peer.transport),
         (3, Transport::Plugin)
     );
-    house.runtime.shutdown();
+    fixture.runtime.shutdown();
 }
 
 #[tokio::test]
 async fn a_failure_of_the_other_service_passes_through() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let answer = || Err(Error::not_found("no user 9").with_details("[9]"));
-    house.runtime.set_client(Arc::new(Pipeline {
+    fixture.runtime.set_client(Arc::new(Pipeline {
         last: Mutex::default(),
         answer,
     }));
-    let plugin = house.plugin("all", &all(), granted("*")).await;
+    let plugin = fixture.plugin("all", &all(), granted("*")).await;
     let error = call(&plugin, "x", b"users").await.unwrap_err();
     assert_eq!(
         error.to_json(),
@@ -162,13 +164,13 @@ async fn a_failure_of_the_other_service_passes_through() {
 
 #[tokio::test]
 async fn a_call_needs_a_grant_and_a_depth_within_the_bound() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let answer = || Ok(Reply::one(""));
-    house.runtime.set_client(Arc::new(Pipeline {
+    fixture.runtime.set_client(Arc::new(Pipeline {
         last: Mutex::default(),
         answer,
     }));
-    let plugin = house.plugin("all", &all(), granted("users")).await;
+    let plugin = fixture.plugin("all", &all(), granted("users")).await;
     let error = call(&plugin, "x", b"orders").await.unwrap_err();
     assert_eq!(error.kind, Kind::PermissionDenied);
     assert_eq!(error.message, "plugin all has no grant for service orders");

@@ -11,7 +11,7 @@ use postern_core::{
 };
 use postern_wasm::{EntryOutcome, Plugin, PluginSpec};
 
-use crate::guest::{House, interceptor, marked, messages, typed, with_kv};
+use crate::guest::{Fixture, interceptor, marked, messages, typed, with_kv};
 
 const TEXT: &str = include_str!("guest/interceptor.wat");
 
@@ -66,8 +66,8 @@ fn message(body: Body) -> Bytes {
     }
 }
 
-async fn plugin(house: &House) -> (Arc<Plugin>, Both) {
-    let plugin = house
+async fn plugin(fixture: &Fixture) -> (Arc<Plugin>, Both) {
+    let plugin = fixture
         .shared("tag", &interceptor(), PluginSpec::default())
         .await;
     let interceptor = both(&plugin);
@@ -85,8 +85,8 @@ fn count(plugin: &Plugin, outcome: EntryOutcome) -> u64 {
 
 #[tokio::test]
 async fn an_interceptor_of_headers_never_touches_the_message() {
-    let house = House::new();
-    let (_, interceptor) = plugin(&house).await;
+    let fixture = Fixture::new();
+    let (_, interceptor) = plugin(&fixture).await;
     let body = Bytes::from(vec![7; 100_000]);
     let mut call = request("h", body.clone());
     call.headers.push("x-tag", "off").unwrap();
@@ -104,8 +104,8 @@ async fn an_interceptor_of_headers_never_touches_the_message() {
 
 #[tokio::test]
 async fn a_stream_passes_whole_and_its_messages_are_refused_by_name() {
-    let house = House::new();
-    let (_, interceptor) = plugin(&house).await;
+    let fixture = Fixture::new();
+    let (_, interceptor) = plugin(&fixture).await;
     let stream = |method: &str| {
         let mut call = request(method, "");
         call.body = messages(vec!["a".into(), "b".into()]);
@@ -125,8 +125,8 @@ async fn a_stream_passes_whole_and_its_messages_are_refused_by_name() {
 
 #[tokio::test]
 async fn messages_are_read_and_replaced() {
-    let house = House::new();
-    let (_, interceptor) = plugin(&house).await;
+    let fixture = Fixture::new();
+    let (_, interceptor) = plugin(&fixture).await;
     let changed = proceeded(on_request(&interceptor, request("b", "first")));
     assert_eq!(message(changed.body), "changed");
     let back = proceeded(on_request(&interceptor, request("g", "first")));
@@ -139,8 +139,8 @@ async fn messages_are_read_and_replaced() {
 
 #[tokio::test]
 async fn a_guest_answers_or_refuses_in_the_handlers_place() {
-    let house = House::new();
-    let (_, interceptor) = plugin(&house).await;
+    let fixture = Fixture::new();
+    let (_, interceptor) = plugin(&fixture).await;
     let Flow::Answer(reply) = on_request(&interceptor, request("a", "x")) else {
         panic!("it answers");
     };
@@ -160,8 +160,8 @@ async fn a_guest_answers_or_refuses_in_the_handlers_place() {
 
 #[tokio::test]
 async fn a_failure_passes_and_may_become_an_answer() {
-    let house = House::new();
-    let (_, interceptor) = plugin(&house).await;
+    let fixture = Fixture::new();
+    let (_, interceptor) = plugin(&fixture).await;
     let failed = || Err(Error::not_found("no user 7"));
     let seen = on_response(&interceptor, "  ", failed());
     assert_eq!(seen.outcome.unwrap_err().message, "no user 7");
@@ -175,9 +175,9 @@ async fn a_failure_passes_and_may_become_an_answer() {
 }
 
 #[tokio::test]
-async fn a_trap_half_way_leaves_call_and_outcome_as_they_were() {
-    let house = House::new();
-    let (plugin, interceptor) = plugin(&house).await;
+async fn a_trap_in_the_middle_leaves_call_and_outcome_as_they_were() {
+    let fixture = Fixture::new();
+    let (plugin, interceptor) = plugin(&fixture).await;
     let body = Bytes::from(vec![7; 1000]);
     let Flow::Broken(call, error) = on_request(&interceptor, request("t", body.clone())) else {
         panic!("it is broken");
@@ -195,8 +195,8 @@ async fn a_trap_half_way_leaves_call_and_outcome_as_they_were() {
 
 #[tokio::test]
 async fn an_endless_loop_ends_by_the_budget() {
-    let house = House::new();
-    let (plugin, interceptor) = plugin(&house).await;
+    let fixture = Fixture::new();
+    let (plugin, interceptor) = plugin(&fixture).await;
     let Flow::Broken(call, error) = on_request(&interceptor, request("l", "x")) else {
         panic!("it is broken");
     };
@@ -208,11 +208,11 @@ async fn an_endless_loop_ends_by_the_budget() {
 
 #[tokio::test]
 async fn the_budget_grows_with_the_message_that_is_asked_for() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     // Enough for an entry, and for a loop over no more than some hundred octets.
     spec.budgets.interceptor = std::time::Duration::from_micros(2);
-    let plugin = house.shared("tag", &interceptor(), spec).await;
+    let plugin = fixture.shared("tag", &interceptor(), spec).await;
     let interceptor = both(&plugin);
     let body = vec![1; 1024 * 1024];
     proceeded(on_request(&interceptor, request("s", body)));
@@ -220,11 +220,11 @@ async fn the_budget_grows_with_the_message_that_is_asked_for() {
 
 #[tokio::test]
 async fn messages_beyond_the_plugins_limits_are_refused() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.limits.input_bytes_max = 100;
     spec.limits.output_bytes_max = 6;
-    let plugin = house.shared("tag", &interceptor(), spec).await;
+    let plugin = fixture.shared("tag", &interceptor(), spec).await;
     let interceptor = both(&plugin);
     for (call, kind) in [
         (request("g", vec![0; 101]), Kind::ResourceExhausted),
@@ -241,9 +241,9 @@ async fn messages_beyond_the_plugins_limits_are_refused() {
 }
 
 #[tokio::test]
-async fn a_guest_that_may_wait_takes_the_way_through_the_pool() {
-    let house = House::new();
-    let plugin = house
+async fn a_guest_that_may_wait_is_entered_through_the_pool() {
+    let fixture = Fixture::new();
+    let plugin = fixture
         .shared("tag", &with_kv(TEXT), PluginSpec::default())
         .await;
     let interceptor = both(&plugin);
@@ -272,11 +272,11 @@ async fn a_guest_that_may_wait_takes_the_way_through_the_pool() {
 }
 
 #[tokio::test]
-async fn a_budget_of_zero_takes_the_way_through_the_pool() {
-    let house = House::new();
+async fn a_budget_of_zero_enters_through_the_pool() {
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.budgets.interceptor = std::time::Duration::ZERO;
-    let plugin = house.shared("tag", &interceptor(), spec).await;
+    let plugin = fixture.shared("tag", &interceptor(), spec).await;
     let step = both(&plugin).requests.on_request(request("h", "x"));
     assert!(matches!(step, Step::Later(_)));
     proceeded(step.finish().await);
@@ -284,8 +284,8 @@ async fn a_budget_of_zero_takes_the_way_through_the_pool() {
 
 #[tokio::test]
 async fn a_guest_of_one_half_is_not_asked_about_the_other() {
-    let house = House::new();
-    let (plugin, before) = plugin(&house).await;
+    let fixture = Fixture::new();
+    let (plugin, before) = plugin(&fixture).await;
     let requests = "(export \"postern:gateway/request-interceptor@0.1.0\" (instance $requests))";
     assert!(TEXT.contains(requests));
     let half = typed(&TEXT.replace(requests, ""));
@@ -304,8 +304,8 @@ async fn a_guest_of_one_half_is_not_asked_about_the_other() {
 
 #[tokio::test]
 async fn an_interceptor_answers_no_calls_of_its_own() {
-    let house = House::new();
-    let (plugin, _) = plugin(&house).await;
+    let fixture = Fixture::new();
+    let (plugin, _) = plugin(&fixture).await;
     assert!(plugin.services().is_empty());
     assert!(plugin.balancer("users").is_none() && plugin.authorizer().is_none());
     let error = plugin.call(*request("h", "")).await.unwrap_err();
@@ -316,8 +316,8 @@ async fn an_interceptor_answers_no_calls_of_its_own() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_new_version_takes_over_under_calls_without_one_that_fails() {
-    let house = House::new();
-    let plugin = house
+    let fixture = Fixture::new();
+    let plugin = fixture
         .shared("tag", &typed(&marked(TEXT, 0)), PluginSpec::default())
         .await;
     let interceptor = both(&plugin);

@@ -6,12 +6,14 @@ use bytes::Bytes;
 use postern_core::Kind;
 use postern_wasm::{HealthStatus, Plugin, PluginLimits, PluginSpec, PluginState, Role, Stage};
 
-use crate::guest::{House, all, answer, build, call, runtime_in, small, small_number, with_health};
+use crate::guest::{
+    Fixture, all, answer, build, call, runtime_in, small, small_number, with_health,
+};
 
 /// Deploys `bad` over a good version: it must be refused at `stage` with `reason`, and the good
 /// version must go on serving.
 async fn check_refused(bad: &[u8], stage: Stage, reason: &str) {
-    let house = House::new();
+    let fixture = Fixture::new();
     let limits = PluginLimits {
         time_max: Duration::from_millis(200),
         ..PluginLimits::default()
@@ -20,7 +22,7 @@ async fn check_refused(bad: &[u8], stage: Stage, reason: &str) {
         limits,
         ..PluginSpec::default()
     };
-    let plugin = house.plugin("users", &small(), spec.clone()).await;
+    let plugin = fixture.plugin("users", &small(), spec.clone()).await;
     let refusal = plugin
         .deploy(Bytes::copy_from_slice(bad), spec)
         .await
@@ -114,8 +116,8 @@ async fn refuses_a_trap_a_loop_and_a_no_in_health() {
 
 #[tokio::test]
 async fn the_first_answer_about_health_has_a_time_of_its_own() {
-    let house = House::new();
-    let plugin = Plugin::new(&house.runtime, "slow");
+    let fixture = Fixture::new();
+    let plugin = Plugin::new(&fixture.runtime, "slow");
     let mut spec = PluginSpec {
         health_max: Duration::from_millis(50),
         ..PluginSpec::default()
@@ -132,8 +134,8 @@ async fn the_first_answer_about_health_has_a_time_of_its_own() {
 
 #[tokio::test]
 async fn a_deploy_says_what_it_found() {
-    let house = House::new();
-    let plugin = Plugin::new(&house.runtime, "users");
+    let fixture = Fixture::new();
+    let plugin = Plugin::new(&fixture.runtime, "users");
     let deployed = plugin
         .deploy(all().into(), PluginSpec::default())
         .await
@@ -178,9 +180,9 @@ async fn a_deploy_says_what_it_found() {
 
 #[tokio::test]
 async fn a_call_that_began_before_a_swap_ends_on_its_own_version() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let spec = PluginSpec::default();
-    let plugin = house.plugin("all", &all(), spec.clone()).await;
+    let plugin = fixture.plugin("all", &all(), spec.clone()).await;
     let began = async {
         let mut request = postern_core::Call::unary("test", "l", "");
         request.context.deadline = Some(std::time::Instant::now() + Duration::from_millis(300));
@@ -205,9 +207,9 @@ async fn a_call_that_began_before_a_swap_ends_on_its_own_version() {
 
 #[tokio::test]
 async fn a_generation_that_is_ready_serves_when_it_is_told_to_and_not_before() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let first = small_number(1);
-    let plugin = house.plugin("users", &first, PluginSpec::default()).await;
+    let plugin = fixture.plugin("users", &first, PluginSpec::default()).await;
     let before = plugin.status();
     let ready = plugin
         .prepare(small_number(2).into(), PluginSpec::default())
@@ -244,8 +246,10 @@ async fn a_generation_that_is_ready_serves_when_it_is_told_to_and_not_before() {
 
 #[tokio::test]
 async fn remove_drains_and_frees_everything() {
-    let house = House::new();
-    let plugin = house.plugin("users", &small(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture
+        .plugin("users", &small(), PluginSpec::default())
+        .await;
     assert_eq!(answer(&plugin, "e", b"x").await, "x");
     plugin.remove().await;
     let status = plugin.status();
@@ -261,8 +265,8 @@ async fn remove_drains_and_frees_everything() {
 
 #[tokio::test]
 async fn compiled_code_comes_from_the_cache_until_it_is_damaged() {
-    let house = House::new();
-    let plugin = Plugin::new(&house.runtime, "users");
+    let fixture = Fixture::new();
+    let plugin = Plugin::new(&fixture.runtime, "users");
     let deploy = async || {
         plugin
             .deploy(small().into(), PluginSpec::default())
@@ -272,7 +276,7 @@ async fn compiled_code_comes_from_the_cache_until_it_is_damaged() {
     };
     assert!(!deploy().await);
     assert!(deploy().await);
-    let cache = house.folder.path().join("cache");
+    let cache = fixture.folder.path().join("cache");
     let code = |name: &fs::DirEntry| name.path().extension().is_some_and(|end| end == "cwasm");
     let file = fs::read_dir(cache)
         .unwrap()
@@ -288,7 +292,7 @@ async fn compiled_code_comes_from_the_cache_until_it_is_damaged() {
     fs::write(&file, octets).unwrap();
     assert!(!deploy().await, "damaged code is compiled again");
     assert!(deploy().await);
-    let again = Plugin::new(&runtime_in(&house.folder), "users");
+    let again = Plugin::new(&runtime_in(&fixture.folder), "users");
     assert!(
         again
             .deploy(small().into(), PluginSpec::default())
@@ -321,8 +325,12 @@ fn a_cache_folder_that_others_may_write_is_refused() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_hundred_reloads_under_load_fail_no_call_and_leave_nothing_behind() {
-    let house = House::new();
-    let plugin = std::sync::Arc::new(house.plugin("users", &small(), PluginSpec::default()).await);
+    let fixture = Fixture::new();
+    let plugin = std::sync::Arc::new(
+        fixture
+            .plugin("users", &small(), PluginSpec::default())
+            .await,
+    );
     let stop = std::sync::Arc::new(std::sync::atomic::AtomicBool::new(false));
     let callers = (0..4_u8).map(|number| {
         let (plugin, stop) = (plugin.clone(), stop.clone());
@@ -345,7 +353,7 @@ async fn two_hundred_reloads_under_load_fail_no_call_and_leave_nothing_behind() 
             .await
             .unwrap();
         // Draining takes as long as a call; it is not waited for by each deployment.
-        assert!(mapped(&house) <= 40, "after {number} reloads");
+        assert!(mapped(&fixture) <= 40, "after {number} reloads");
     }
     stop.store(true, std::sync::atomic::Ordering::Relaxed);
     for caller in callers {
@@ -356,7 +364,7 @@ async fn two_hundred_reloads_under_load_fail_no_call_and_leave_nothing_behind() 
     assert_eq!(status.stats.instances_live, status.instances);
     // Whoever holds a generation, or an instance of one, holds its code mapped. What is left is the
     // code of the active one.
-    until_mapped(&house, KEPT_MAX).await;
+    until_mapped(&fixture, KEPT_MAX).await;
     let grown = resident_kib().saturating_sub(resident);
     assert!(
         grown < GROWN_KIB_MAX,
@@ -364,7 +372,7 @@ async fn two_hundred_reloads_under_load_fail_no_call_and_leave_nothing_behind() 
     );
     drop(plugin);
     drop(status);
-    until_mapped(&house, 0).await;
+    until_mapped(&fixture, 0).await;
 }
 
 /// The active generation.
@@ -374,10 +382,10 @@ const GROWN_KIB_MAX: usize = 256 * 1024;
 
 /// Waits until at most `n_max` components are mapped: maintenance holds a generation while it looks at
 /// it.
-async fn until_mapped(house: &House, n_max: usize) {
+async fn until_mapped(fixture: &Fixture, n_max: usize) {
     let begun = std::time::Instant::now();
-    while mapped(house) > n_max {
-        let n_mapped = mapped(house);
+    while mapped(fixture) > n_max {
+        let n_mapped = mapped(fixture);
         assert!(
             begun.elapsed() < Duration::from_secs(30),
             "{n_mapped} components stay mapped, {n_max} are in use"
@@ -386,10 +394,10 @@ async fn until_mapped(house: &House, n_max: usize) {
     }
 }
 
-/// Compiled components of `house` that are mapped into this process.
-fn mapped(house: &House) -> usize {
+/// Compiled components of `fixture` that are mapped into this process.
+fn mapped(fixture: &Fixture) -> usize {
     let maps = fs::read_to_string("/proc/self/maps").unwrap();
-    let folder = house.folder.path().to_str().unwrap();
+    let folder = fixture.folder.path().to_str().unwrap();
     let files = maps.lines().filter_map(|line| line.split_once(folder));
     let files: std::collections::BTreeSet<_> = files.map(|(_, file)| file).collect();
     files.iter().filter(|file| file.contains(".cwasm")).count()
@@ -412,8 +420,8 @@ async fn a_component_with_async_built_ins_runs_on_the_other_engine() {
         "(core func $cancel (canon task.cancel)) (core module $main",
         1,
     );
-    let house = House::new();
-    let plugin = house
+    let fixture = Fixture::new();
+    let plugin = fixture
         .plugin("users", &build(&text), PluginSpec::default())
         .await;
     assert_eq!(answer(&plugin, "e", b"x").await, "x");

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use postern_core::{Blame, Call, Handler, Kind};
 use postern_wasm::{OnTrap, Outcome, Plugin, PluginLimits, PluginSpec, PluginState, TrapReason};
 
-use crate::guest::{House, all, answer, call};
+use crate::guest::{Fixture, all, answer, call};
 
 /// Calls `method` and expects that the guest is stopped; the call after it must succeed.
 async fn check(
@@ -16,8 +16,8 @@ async fn check(
     message: &str,
     reason: TrapReason,
 ) {
-    let house = House::new();
-    let plugin = house
+    let fixture = Fixture::new();
+    let plugin = fixture
         .plugin(
             "all",
             &all(),
@@ -144,8 +144,8 @@ async fn an_answer_one_octet_too_long_is_refused() {
         TrapReason::OutputLimit,
     )
     .await;
-    let house = House::new();
-    let plugin = house
+    let fixture = Fixture::new();
+    let plugin = fixture
         .plugin(
             "all",
             &all(),
@@ -175,23 +175,23 @@ async fn one_call_too_many_of_the_host_is_refused() {
         TrapReason::HostCallLimit,
     )
     .await;
-    let house = House::new();
+    let fixture = Fixture::new();
     let spec = PluginSpec {
         limits,
         ..PluginSpec::default()
     };
-    let plugin = house.plugin("all", &all(), spec).await;
+    let plugin = fixture.plugin("all", &all(), spec).await;
     assert_eq!(answer(&plugin, "m", &500_u32.to_le_bytes()).await[..], [1]);
 }
 
 #[tokio::test]
 async fn a_message_too_large_for_the_guest_does_not_reach_it() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let limits = PluginLimits {
         input_bytes_max: 4,
         ..PluginLimits::default()
     };
-    let plugin = house
+    let plugin = fixture
         .plugin(
             "all",
             &all(),
@@ -211,8 +211,8 @@ async fn a_message_too_large_for_the_guest_does_not_reach_it() {
 
 #[tokio::test]
 async fn the_callers_deadline_stops_a_guest_before_its_own_limit() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let start = Instant::now();
     let mut request = Call::unary("test", "l", "");
     request.context.deadline = Some(start + Duration::from_millis(60));
@@ -226,8 +226,8 @@ async fn the_callers_deadline_stops_a_guest_before_its_own_limit() {
 
 #[tokio::test]
 async fn a_looping_guest_leaves_its_thread_to_others() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let looping = call(&plugin, "l", b"");
     let others = async {
         let mut n_answers = 0;
@@ -249,7 +249,7 @@ async fn a_looping_guest_leaves_its_thread_to_others() {
 
 #[tokio::test]
 async fn a_flood_of_lines_is_cut_to_the_burst() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let limits = PluginLimits {
         log_lines_per_second: 10,
         log_lines_burst: 50,
@@ -259,7 +259,7 @@ async fn a_flood_of_lines_is_cut_to_the_burst() {
         limits,
         ..PluginSpec::default()
     };
-    let plugin = house.plugin("all", &all(), spec).await;
+    let plugin = fixture.plugin("all", &all(), spec).await;
     let subscriber = tracing_subscriber();
     let _guard = tracing::subscriber::set_default(subscriber);
     answer(&plugin, "w", b"line").await;
@@ -271,12 +271,12 @@ async fn a_flood_of_lines_is_cut_to_the_burst() {
 
 #[tokio::test]
 async fn on_trap_stop_ends_the_plugin_until_it_is_deployed_again() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let spec = PluginSpec {
         on_trap: OnTrap::Stop,
         ..PluginSpec::default()
     };
-    let plugin = house.plugin("all", &all(), spec.clone()).await;
+    let plugin = fixture.plugin("all", &all(), spec.clone()).await;
     call(&plugin, "t", b"").await.unwrap_err();
     let error = call(&plugin, "e", b"").await.unwrap_err();
     assert_eq!(error.kind, Kind::Unavailable);
@@ -288,8 +288,8 @@ async fn on_trap_stop_ends_the_plugin_until_it_is_deployed_again() {
 
 #[tokio::test]
 async fn a_cancelled_call_costs_its_instance_and_is_counted() {
-    let house = House::new();
-    let plugin: Plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin: Plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let before = plugin.stats().snapshot().instances_live;
     let cancelled = tokio::time::timeout(Duration::from_millis(30), call(&plugin, "l", b"")).await;
     assert!(cancelled.is_err());

@@ -2,10 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use postern_core::{Call, Handler, Kind};
+use postern_core::{Call, Kind};
 use postern_wasm::{Instances, Mode, Outcome, PluginSpec};
 
-use crate::guest::{House, all, answer, call};
+use crate::guest::{Fixture, all, answer, bounded, call};
 
 fn with(instances: Instances) -> PluginSpec {
     PluginSpec {
@@ -16,13 +16,13 @@ fn with(instances: Instances) -> PluginSpec {
 
 #[tokio::test]
 async fn an_instance_is_replaced_after_its_calls() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         max: 1,
         calls_max: 4,
         ..Instances::default()
     };
-    let plugin = house.plugin("all", &all(), with(instances)).await;
+    let plugin = fixture.plugin("all", &all(), with(instances)).await;
     let mut counts = Vec::new();
     for _ in 0..8 {
         counts.push(answer(&plugin, "c", b"").await[0]);
@@ -32,13 +32,13 @@ async fn an_instance_is_replaced_after_its_calls() {
 
 #[tokio::test]
 async fn an_instance_is_replaced_when_it_has_grown() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         max: 1,
         growth_bytes_max: 65536,
         ..Instances::default()
     };
-    let plugin = house.plugin("all", &all(), with(instances)).await;
+    let plugin = fixture.plugin("all", &all(), with(instances)).await;
     assert_eq!(answer(&plugin, "g", &[1]).await[..], [1]);
     assert_eq!(
         answer(&plugin, "g", &[1]).await[..],
@@ -50,12 +50,12 @@ async fn an_instance_is_replaced_when_it_has_grown() {
 
 #[tokio::test]
 async fn isolated_gives_every_call_an_instance_of_its_own() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         mode: Mode::Isolated,
         ..Instances::default()
     };
-    let plugin = house.plugin("all", &all(), with(instances)).await;
+    let plugin = fixture.plugin("all", &all(), with(instances)).await;
     assert_eq!(answer(&plugin, "c", b"").await[..], [1]);
     assert_eq!(answer(&plugin, "c", b"").await[..], [1]);
     assert_eq!(plugin.stats().snapshot().instances_live, 0);
@@ -63,13 +63,13 @@ async fn isolated_gives_every_call_an_instance_of_its_own() {
 
 #[tokio::test]
 async fn single_keeps_its_state_until_it_traps() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         mode: Mode::Single,
         calls_max: 1,
         ..Instances::default()
     };
-    let plugin = Arc::new(house.plugin("all", &all(), with(instances)).await);
+    let plugin = Arc::new(fixture.plugin("all", &all(), with(instances)).await);
     let calls = (0..10).map(|_| {
         let plugin = Arc::clone(&plugin);
         tokio::spawn(async move { answer(&plugin, "c", b"").await[0] })
@@ -86,7 +86,7 @@ async fn single_keeps_its_state_until_it_traps() {
 
 #[tokio::test]
 async fn calls_wait_in_a_bounded_queue_and_are_then_refused() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         max: 1,
         queue_max: 1,
@@ -94,7 +94,7 @@ async fn calls_wait_in_a_bounded_queue_and_are_then_refused() {
     };
     let mut spec = with(instances);
     spec.limits.time_max = Duration::from_millis(200);
-    let plugin = house.plugin("all", &all(), spec).await;
+    let plugin = fixture.plugin("all", &all(), spec).await;
     let looping = call(&plugin, "l", b"");
     let waiting = answer(&plugin, "e", b"waited");
     let refused = async {
@@ -118,17 +118,17 @@ async fn calls_wait_in_a_bounded_queue_and_are_then_refused() {
 
 #[tokio::test]
 async fn a_call_waits_no_longer_than_its_deadline() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         max: 1,
         ..Instances::default()
     };
-    let plugin = house.plugin("all", &all(), with(instances)).await;
+    let plugin = fixture.plugin("all", &all(), with(instances)).await;
     let looping = tokio::time::timeout(Duration::from_millis(300), call(&plugin, "l", b""));
     let hurried = async {
         let mut request = Call::unary("test", "e", "");
         request.context.deadline = Some(std::time::Instant::now() + Duration::from_millis(50));
-        plugin.call(request).await
+        bounded(&plugin, request).await
     };
     let (looping, hurried) = tokio::join!(looping, hurried);
     assert!(looping.is_err());
@@ -138,12 +138,12 @@ async fn a_call_waits_no_longer_than_its_deadline() {
 
 #[tokio::test]
 async fn idle_instances_are_dropped() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         idle_max: Duration::from_millis(10),
         ..Instances::default()
     };
-    let plugin = house.plugin("all", &all(), with(instances)).await;
+    let plugin = fixture.plugin("all", &all(), with(instances)).await;
     assert_eq!(plugin.stats().snapshot().instances_live, 2);
     // They are looked for every second.
     let mut n_tries = 0;

@@ -9,7 +9,7 @@ use bytes::Bytes;
 use postern_core::{Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply, Retry};
 use postern_wasm::{Grants, HealthStatus, Instances, Mode, Outcome, Plugin, PluginSpec};
 
-use crate::guest::{House, all, answer, call, small};
+use crate::guest::{Fixture, all, answer, bounded, call, small};
 
 const LONG: Duration = Duration::from_secs(60);
 const SHORT: Duration = Duration::from_millis(100);
@@ -47,14 +47,14 @@ async fn patiently(claim: &str, holds: impl Fn() -> bool) {
 
 #[tokio::test]
 async fn streams_hold_their_share_and_unary_calls_find_the_rest() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         max: 4,
         stream_share: 50,
         queue_time_max: SHORT,
         ..Instances::default()
     };
-    let plugin = house.plugin("all", &all(), spec(instances)).await;
+    let plugin = fixture.plugin("all", &all(), spec(instances)).await;
     let streams = [held(&plugin).await.unwrap(), held(&plugin).await.unwrap()];
     let error = held(&plugin).await.expect_err("two are the share");
     assert_eq!(
@@ -74,13 +74,13 @@ async fn streams_hold_their_share_and_unary_calls_find_the_rest() {
 
 #[tokio::test]
 async fn a_stream_that_nobody_reads_loses_its_instance() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         max: 1,
         stream_idle_max: SHORT,
         ..Instances::default()
     };
-    let plugin = house.plugin("all", &all(), spec(instances)).await;
+    let plugin = fixture.plugin("all", &all(), spec(instances)).await;
     let mut body = held(&plugin).await.unwrap();
     patiently("its instance is free", || {
         plugin.stats().snapshot().calls_with(Outcome::Cancelled) == 1
@@ -100,12 +100,12 @@ async fn a_stream_that_nobody_reads_loses_its_instance() {
 
 #[tokio::test]
 async fn a_stream_that_is_sent_nothing_loses_its_instance() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         stream_idle_max: SHORT,
         ..Instances::default()
     };
-    let plugin = house.plugin("all", &all(), spec(instances)).await;
+    let plugin = fixture.plugin("all", &all(), spec(instances)).await;
     let mut request = Call::unary("test", "e", "");
     request.body = Body::Messages(BodyStream::new(futures_util::stream::pending()));
     let ended = tokio::time::timeout(LONG, plugin.call(request)).await;
@@ -115,13 +115,13 @@ async fn a_stream_that_is_sent_nothing_loses_its_instance() {
 
 #[tokio::test]
 async fn a_call_waits_for_an_instance_no_longer_than_the_plugin_says() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         max: 1,
         queue_time_max: SHORT,
         ..Instances::default()
     };
-    let plugin = Arc::new(house.plugin("all", &all(), spec(instances)).await);
+    let plugin = Arc::new(fixture.plugin("all", &all(), spec(instances)).await);
     let looping = looping(&plugin).await;
     let mut request = Call::unary("test", "e", "");
     request.context.deadline = Some(Instant::now() + LONG);
@@ -145,7 +145,7 @@ async fn looping(plugin: &Arc<Plugin>) -> tokio::task::JoinHandle<Result<Reply, 
 
 #[tokio::test]
 async fn busy_is_not_ill() {
-    let house = House::new();
+    let fixture = Fixture::new();
     for (mode, expected) in [
         (Mode::Pooled, HealthStatus::Serving),
         (Mode::Isolated, HealthStatus::Serving),
@@ -157,7 +157,7 @@ async fn busy_is_not_ill() {
             max: 1,
             ..Instances::default()
         };
-        let plugin = Arc::new(house.plugin("all", &all(), spec(instances)).await);
+        let plugin = Arc::new(fixture.plugin("all", &all(), spec(instances)).await);
         let looping = looping(&plugin).await;
         let report = plugin.check_health(Duration::from_secs(1)).await.unwrap();
         assert_eq!(report.status, expected, "{mode:?}");
@@ -176,10 +176,39 @@ impl Handler for Silent {
     }
 }
 
+/// No timer of its own wakes it.
+#[tokio::test]
+async fn a_guest_that_waits_stops_when_it_is_polled_at_its_deadline() {
+    let fixture = Fixture::new();
+    fixture.runtime.set_client(Arc::new(Silent));
+    let grants = Grants {
+        services: vec!["*".to_owned()],
+        ..Grants::default()
+    };
+    let spec = PluginSpec {
+        grants,
+        ..spec(Instances::default())
+    };
+    let plugin = fixture.plugin("all", &all(), spec).await;
+    let waits_for_a_call = Call::unary("test", "x", "silent");
+    let mut waits_for_a_message = Call::unary("test", "e", "");
+    waits_for_a_message.body = Body::Messages(BodyStream::new(futures_util::stream::pending()));
+    for mut request in [waits_for_a_call, waits_for_a_message] {
+        request.context.deadline = Some(Instant::now() + SHORT);
+        let error = bounded(&plugin, request).await.unwrap_err();
+        assert_eq!(error.kind, Kind::DeadlineExceeded, "{error}");
+        let expected = "plugin all had not answered: the caller's deadline has passed";
+        assert_eq!(error.message, expected);
+    }
+    let stats = plugin.stats().snapshot();
+    assert_eq!(stats.calls_with(Outcome::TimedOut), 2);
+    fixture.runtime.shutdown();
+}
+
 #[tokio::test]
 async fn calls_of_a_generation_out_of_service_are_cut_off_after_their_time() {
-    let house = House::new();
-    house.runtime.set_client(Arc::new(Silent));
+    let fixture = Fixture::new();
+    fixture.runtime.set_client(Arc::new(Silent));
     let grants = Grants {
         services: vec!["*".to_owned()],
         ..Grants::default()
@@ -189,7 +218,7 @@ async fn calls_of_a_generation_out_of_service_are_cut_off_after_their_time() {
         grants,
         ..spec(Instances::default())
     };
-    let plugin = Arc::new(house.plugin("all", &all(), spec.clone()).await);
+    let plugin = Arc::new(fixture.plugin("all", &all(), spec.clone()).await);
     let waiting = plugin.call(Call::unary("test", "x", "silent"));
     let cut = [looping(&plugin).await, tokio::spawn(waiting)];
     let mut unread = held(&plugin).await.unwrap();
@@ -218,17 +247,17 @@ async fn calls_of_a_generation_out_of_service_are_cut_off_after_their_time() {
     };
     assert_eq!(error.kind, Kind::Unavailable);
     assert_eq!(answer(&plugin, "e", b"on").await, "on");
-    house.runtime.shutdown();
+    fixture.runtime.shutdown();
 }
 
 #[tokio::test]
 async fn a_removed_plugin_cuts_its_calls_off_and_ends() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let spec = PluginSpec {
         drain_max: Duration::ZERO,
         ..spec(Instances::default())
     };
-    let plugin = Arc::new(house.plugin("all", &all(), spec).await);
+    let plugin = Arc::new(fixture.plugin("all", &all(), spec).await);
     let looping = looping(&plugin).await;
     let removed = tokio::time::timeout(LONG / 2, plugin.remove()).await;
     removed.expect("nobody is waited for");
@@ -239,13 +268,13 @@ async fn a_removed_plugin_cuts_its_calls_off_and_ends() {
 /// One thread does all input and output here, so a guest on it would show in each of these calls.
 #[tokio::test]
 async fn endless_calls_leave_the_thread_that_serves_others() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let plugin = Arc::new(
-        house
+        fixture
             .plugin("all", &all(), spec(Instances::default()))
             .await,
     );
-    let other = house
+    let other = fixture
         .plugin("other", &all(), spec(Instances::default()))
         .await;
     let mut loops = Vec::new();
@@ -271,12 +300,12 @@ async fn endless_calls_leave_the_thread_that_serves_others() {
 
 #[tokio::test]
 async fn who_drops_a_call_that_computes_elsewhere_stops_it() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let instances = Instances {
         max: 1,
         ..Instances::default()
     };
-    let plugin = Arc::new(house.plugin("all", &all(), spec(instances)).await);
+    let plugin = Arc::new(fixture.plugin("all", &all(), spec(instances)).await);
     for n_cancelled in 1..5 {
         let looping = call(&plugin, "l", b"");
         let ended = tokio::time::timeout(SHORT, looping).await;

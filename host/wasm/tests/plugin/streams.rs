@@ -6,7 +6,7 @@ use bytes::Bytes;
 use postern_core::{Body, Call, Handler, Kind, Reply};
 use postern_wasm::{Outcome, Plugin, PluginSpec};
 
-use crate::guest::{House, all, messages};
+use crate::guest::{Fixture, all, messages};
 
 async fn stream(plugin: &Plugin, method: &str, n_messages: u8) -> Reply {
     let mut call = Call::unary("test", method, "");
@@ -20,8 +20,8 @@ async fn stream(plugin: &Plugin, method: &str, n_messages: u8) -> Reply {
 
 #[tokio::test]
 async fn every_message_comes_back_in_order_with_the_headers_first() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let reply = stream(&plugin, "e", 100).await;
     assert_eq!(reply.headers.get_str("x-test").as_deref(), Some("ran"));
     let Body::Messages(mut body) = reply.body else {
@@ -36,8 +36,8 @@ async fn every_message_comes_back_in_order_with_the_headers_first() {
 
 #[tokio::test]
 async fn a_stream_without_a_message_is_an_empty_body() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let reply = stream(&plugin, "e", 0).await;
     assert!(matches!(reply.body, Body::Empty));
     assert_eq!(reply.headers.get_str("x-test").as_deref(), Some("ran"));
@@ -45,8 +45,8 @@ async fn a_stream_without_a_message_is_an_empty_body() {
 
 #[tokio::test]
 async fn an_endless_stream_goes_as_far_as_it_is_read_and_ends_when_it_is_dropped() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let reply = stream(&plugin, "n", 0).await;
     let Body::Messages(mut body) = reply.body else {
         panic!("a stream")
@@ -61,8 +61,8 @@ async fn an_endless_stream_goes_as_far_as_it_is_read_and_ends_when_it_is_dropped
 
 #[tokio::test]
 async fn a_trap_comes_after_the_messages_before_it() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let reply = stream(&plugin, "t", 0).await;
     let Body::Messages(mut body) = reply.body else {
         panic!("a stream")
@@ -79,8 +79,8 @@ async fn a_trap_comes_after_the_messages_before_it() {
 
 #[tokio::test]
 async fn a_failure_without_a_message_is_the_calls_failure() {
-    let house = House::new();
-    let plugin = house.plugin("all", &all(), PluginSpec::default()).await;
+    let fixture = Fixture::new();
+    let plugin = fixture.plugin("all", &all(), PluginSpec::default()).await;
     let mut call = Call::unary("test", "?", "");
     call.body = messages(vec![]);
     assert_eq!(plugin.call(call).await.unwrap_err().kind, Kind::NotFound);
@@ -88,10 +88,10 @@ async fn a_failure_without_a_message_is_the_calls_failure() {
 
 #[tokio::test]
 async fn waiting_for_the_caller_does_not_count_as_the_guests_time() {
-    let house = House::new();
+    let fixture = Fixture::new();
     let mut spec = PluginSpec::default();
     spec.limits.time_max = Duration::from_millis(50);
-    let plugin = house.plugin("all", &all(), spec).await;
+    let plugin = fixture.plugin("all", &all(), spec).await;
     let (sender, receiver) = tokio::sync::mpsc::channel::<Bytes>(1);
     let inbound = futures_util::stream::unfold(receiver, async |mut receiver| {
         let message = receiver.recv().await?;

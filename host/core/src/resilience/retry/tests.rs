@@ -162,10 +162,10 @@ fn the_cap_doubles_from_25_milliseconds_to_30_seconds() {
 
 #[test]
 fn a_minimum_of_zero_stays_zero() {
-    let config = RetryConfig {
+    let config = RetryPolicyConfig {
         backoff_min: Duration::ZERO,
         backoff_factor: 100.0,
-        ..RetryConfig::default()
+        ..RetryPolicyConfig::default()
     };
     let policy = RetryPolicy::new(config).expect("it works");
     assert_eq!(policy.backoff_cap(u32::MAX), Duration::ZERO);
@@ -180,11 +180,11 @@ proptest! {
         tries in 1_u32..5000,
         random: u64,
     ) {
-        let config = RetryConfig {
+        let config = RetryPolicyConfig {
             backoff_min: Duration::from_millis(min),
             backoff_max: Duration::from_millis(min + more),
             backoff_factor: factor,
-            ..RetryConfig::default()
+            ..RetryPolicyConfig::default()
         };
         let policy = RetryPolicy::new(config).expect("in bounds");
         let cap = policy.backoff_cap(tries);
@@ -211,7 +211,7 @@ fn a_backoff_is_uniform() {
 
 #[test]
 fn refuses_what_cannot_work_by_name() {
-    use RetryConfigError as Fault;
+    use RetryPolicyConfigError as Fault;
     let zero = Duration::ZERO;
     check_config(|good| good.attempts_max = 1, None);
     check_config(|good| good.attempts_max = 0, Some(Fault::NoAttempts));
@@ -256,21 +256,24 @@ const RETRIES: [Retry; 4] = [
 const SECOND: Duration = Duration::from_secs(1);
 const NANOSECOND: Duration = Duration::from_nanos(1);
 
-fn check_config(change: impl FnOnce(&mut RetryConfig), fault: Option<RetryConfigError>) {
-    let mut config = RetryConfig::default();
+fn check_config(
+    change: impl FnOnce(&mut RetryPolicyConfig),
+    fault: Option<RetryPolicyConfigError>,
+) {
+    let mut config = RetryPolicyConfig::default();
     change(&mut config);
     assert_eq!(RetryPolicy::new(config).err(), fault);
 }
 
 fn policy() -> RetryPolicy {
-    RetryPolicy::new(RetryConfig::default()).expect("the defaults work")
+    RetryPolicy::new(RetryPolicyConfig::default()).expect("the defaults work")
 }
 
 fn everything() -> RetryPolicy {
     let kinds = Kind::ALL.into_iter().collect();
-    RetryPolicy::new(RetryConfig {
+    RetryPolicy::new(RetryPolicyConfig {
         kinds,
-        ..RetryConfig::default()
+        ..RetryPolicyConfig::default()
     })
     .expect("it works")
 }

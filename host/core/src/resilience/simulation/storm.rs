@@ -8,7 +8,7 @@ use crate::{
     error::{Blame, Error},
     resilience::{
         budget::{RetryBudget, RetryBudgetConfig},
-        retry::{Decision, RetryConfig, RetryPolicy, Safety},
+        retry::{Decision, RetryPolicy, RetryPolicyConfig, Safety},
     },
     testing::{self, Rng},
 };
@@ -60,10 +60,10 @@ impl Storm {
         let start = testing::epoch();
         let attempts_max = u32::try_from(2 + rng.below(9)).expect("small");
         let backoff_max = Duration::from_millis(50 + rng.below(2000));
-        let policy = RetryPolicy::new(RetryConfig {
+        let policy = RetryPolicy::new(RetryPolicyConfig {
             attempts_max,
             backoff_max,
-            ..RetryConfig::default()
+            ..RetryPolicyConfig::default()
         });
         let policy = policy.expect("it works");
         let min_per_second = u32::try_from(rng.below(3)).expect("small");

@@ -35,7 +35,7 @@ pub struct EndpointConfig {
 
 /// How far a message is followed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Delivery {
+pub enum DeliveryMode {
     /// Sent once.
     Plain,
     /// Repeated until acknowledged or given up; `Delivered` or `Undelivered` follows.
@@ -65,8 +65,8 @@ impl SendId {
 
 /// What happened to one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
-    /// See `session::Event::Established`.
+pub enum EndpointEvent {
+    /// See `session::SessionEvent::Established`.
     Established(Dialect),
     /// The peer's address is known to be no forgery, in a session that was established before.
     Validated,
@@ -76,9 +76,9 @@ pub enum Event {
     Delivered(SendId),
     /// The peer may or may not have the message; nothing is sent any more.
     Undelivered(SendId, Undelivered),
-    /// See `session::Event::Pong`.
+    /// See `session::SessionEvent::Pong`.
     Pong(Bytes),
-    /// See `session::Event::PeerDraining`.
+    /// See `session::SessionEvent::PeerDraining`.
     PeerDraining,
     /// Nothing more comes from this peer, nor goes to it. A later datagram of its address begins a
     /// new session.
@@ -102,7 +102,7 @@ pub enum Undelivered {
 
 /// Why a frame is not sent at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum SendError {
+pub enum EndpointSendError {
     #[error("the peer is not known")]
     UnknownPeer,
     #[error("all {limit} peers are in use")]

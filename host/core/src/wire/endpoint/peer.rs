@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    event::{Delivery, EndpointConfig, Event, SendError, SendId, Undelivered},
+    event::{DeliveryMode, EndpointConfig, EndpointEvent, EndpointSendError, SendId, Undelivered},
     peer_table::EvictionPriority,
     report::Report,
     validation::Validation,
@@ -44,7 +44,7 @@ pub(super) struct Peer {
     pub(super) incoming: Incoming,
     pub(super) outgoing: Outgoing,
     /// What is sent before the dialect is settled.
-    held: VecDeque<(SendId, Frame, Delivery)>,
+    held: VecDeque<(SendId, Frame, DeliveryMode)>,
     held_bytes: usize,
     /// Acknowledged sends in the session's queue.
     queued: HashSet<SendId>,
@@ -252,9 +252,9 @@ impl Peer {
         now: Instant,
         id: SendId,
         frame: Frame,
-        delivery: Delivery,
+        delivery: DeliveryMode,
         config: &EndpointConfig,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), EndpointSendError> {
         if self.closed.is_some() || self.closing.is_some() && self.role == Role::Client {
             return Err(session::SendError::Closed.into());
         }
@@ -284,10 +284,14 @@ impl Peer {
         for (id, frame, delivery) in std::mem::take(&mut self.held) {
             match self.queue(now, id, frame, delivery, config) {
                 Ok(()) => {}
-                Err(SendError::Split(error)) => failed.push((id, error.into())),
-                Err(SendError::Session(error)) => failed.push((id, Undelivered::Session(error))),
-                Err(SendError::Unvalidated { .. }) => failed.push((id, Undelivered::Unvalidated)),
-                Err(SendError::UnknownPeer | SendError::TooManyPeers { .. }) => {}
+                Err(EndpointSendError::Split(error)) => failed.push((id, error.into())),
+                Err(EndpointSendError::Session(error)) => {
+                    failed.push((id, Undelivered::Session(error)))
+                }
+                Err(EndpointSendError::Unvalidated { .. }) => {
+                    failed.push((id, Undelivered::Unvalidated))
+                }
+                Err(EndpointSendError::UnknownPeer | EndpointSendError::TooManyPeers { .. }) => {}
             }
         }
         failed
@@ -396,14 +400,14 @@ impl Peer {
     }
 
     /// A session event as the endpoint gives it; `None` for what stays inside.
-    pub(super) fn translate(&mut self, event: session::Event) -> Option<Event> {
+    pub(super) fn translate(&mut self, event: session::SessionEvent) -> Option<EndpointEvent> {
         Some(match event {
-            session::Event::Established(dialect) => Event::Established(dialect),
-            session::Event::Message(frame) => Event::Message(frame),
-            session::Event::Acknowledged(_) => return None,
-            session::Event::Pong(payload) => Event::Pong(payload),
-            session::Event::PeerDraining => Event::PeerDraining,
-            session::Event::Closed(reason) => {
+            session::SessionEvent::Established(dialect) => EndpointEvent::Established(dialect),
+            session::SessionEvent::Message(frame) => EndpointEvent::Message(frame),
+            session::SessionEvent::Acknowledged(_) => return None,
+            session::SessionEvent::Pong(payload) => EndpointEvent::Pong(payload),
+            session::SessionEvent::PeerDraining => EndpointEvent::PeerDraining,
+            session::SessionEvent::Closed(reason) => {
                 self.closed = Some(reason);
                 return None;
             }
@@ -415,13 +419,13 @@ impl Peer {
         now: Instant,
         id: SendId,
         mut frame: Frame,
-        delivery: Delivery,
+        delivery: DeliveryMode,
         config: &EndpointConfig,
-    ) -> Result<(), SendError> {
+    ) -> Result<(), EndpointSendError> {
         let is_acknowledged = match delivery {
-            Delivery::Plain => false,
-            Delivery::Acknowledged => true,
-            Delivery::Reply => self.outgoing.numbering() == Numbering::Wide,
+            DeliveryMode::Plain => false,
+            DeliveryMode::Acknowledged => true,
+            DeliveryMode::Reply => self.outgoing.numbering() == Numbering::Wide,
         };
         if !is_acknowledged {
             frame.flags = frame.flags.difference(Flags::REQ_ACK);
@@ -438,7 +442,7 @@ impl Peer {
 
     /// Finds out before queueing whether a frame can be put into datagrams, and whether the address
     /// may be sent as much beside what it is sent already.
-    fn check(&self, frame: &Frame, bytes_max: usize) -> Result<(), SendError> {
+    fn check(&self, frame: &Frame, bytes_max: usize) -> Result<(), EndpointSendError> {
         let split = Split::new(frame.clone(), 0, self.outgoing.numbering(), bytes_max)?;
         if self.validation.is_validated() {
             return Ok(());
@@ -450,7 +454,7 @@ impl Peer {
             needed += NUMBER_BYTES_MAX;
         }
         if needed > left {
-            return Err(SendError::Unvalidated { needed, left });
+            return Err(EndpointSendError::Unvalidated { needed, left });
         }
         Ok(())
     }

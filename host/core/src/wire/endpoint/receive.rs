@@ -5,11 +5,11 @@ use std::{
     time::Instant,
 };
 
-use super::{Endpoint, event::Event, validation};
+use super::{Endpoint, event::EndpointEvent, validation};
 use crate::wire::{
     fragment::{Fragment, Numbering},
     frame::{Frame, FrameType},
-    reassembly::Outcome,
+    reassembly::FragmentOutcome,
     reliable::{self, Arrival, RANGES_MAX},
     session::{CloseReason, Role, Session},
 };
@@ -113,18 +113,18 @@ impl Endpoint {
             return;
         };
         let is_new = match outcome {
-            Outcome::Complete(whole) => {
+            FragmentOutcome::Complete(whole) => {
                 peer.on_complete(part.id);
                 self.deliver(now, from, whole, requested);
                 return;
             }
-            Outcome::AfterComplete => {
+            FragmentOutcome::AfterComplete => {
                 requested.into_iter().for_each(|id| peer.acknowledge(id));
                 return;
             }
-            Outcome::Pending => true,
-            Outcome::Duplicate => false,
-            Outcome::Copy | Outcome::Refused(_) => return,
+            FragmentOutcome::Pending => true,
+            FragmentOutcome::Duplicate => false,
+            FragmentOutcome::Copy | FragmentOutcome::Refused(_) => return,
         };
         if numbering == Numbering::Wide
             && let Some(msg_id) = requested
@@ -193,7 +193,7 @@ impl Endpoint {
             return false;
         }
         if peer.lingers_until.is_none() {
-            self.events.push_back((from, Event::Closed(reason)));
+            self.events.push_back((from, EndpointEvent::Closed(reason)));
         }
         let (config, id) = (self.config.session.clone(), (self.draw)());
         let session = Session::new(config, Role::Server, id, now);

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use super::peer::Peer;
-use crate::wire::{reassembly::Progress, reliable::Sack};
+use crate::wire::{reassembly::ReassemblyProgress, reliable::Sack};
 
 /// Fragments of a message after which the sender is told what has arrived.
 const SACK_EVERY: u32 = 4;
@@ -76,7 +76,7 @@ impl Peer {
     }
 
     /// Tells the sender; `None` forgets a message that is no longer being reassembled.
-    pub(super) fn report(&mut self, fragment_id: u32, progress: Option<Progress>) {
+    pub(super) fn report(&mut self, fragment_id: u32, progress: Option<ReassemblyProgress>) {
         let Some(progress) = progress else {
             self.reports.remove(&fragment_id);
             return;

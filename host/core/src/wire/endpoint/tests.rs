@@ -74,7 +74,7 @@ impl Side {
         self.datagrams().into_iter().map(decode).collect()
     }
 
-    fn events(&mut self) -> Vec<Event> {
+    fn events(&mut self) -> Vec<EndpointEvent> {
         std::iter::from_fn(|| self.endpoint.poll_event())
             .map(|(_, event)| event)
             .collect()
@@ -83,7 +83,7 @@ impl Side {
     /// The payloads of the messages among the events.
     fn messages(&mut self) -> Vec<Bytes> {
         let message = |event| {
-            let Event::Message(frame) = event else {
+            let EndpointEvent::Message(frame) = event else {
                 return None;
             };
             Some(frame.payload)
@@ -101,7 +101,12 @@ impl Side {
         self.now = until;
     }
 
-    fn send(&mut self, to: SocketAddr, payload: impl Into<Bytes>, delivery: Delivery) -> SendId {
+    fn send(
+        &mut self,
+        to: SocketAddr,
+        payload: impl Into<Bytes>,
+        delivery: DeliveryMode,
+    ) -> SendId {
         let frame = Frame::data(Headers::new(), payload);
         self.endpoint
             .send(self.now, to, frame, delivery)

@@ -4,7 +4,7 @@ use std::{collections::BTreeMap, time::Instant};
 
 use bytes::{Bytes, BytesMut};
 
-use super::Progress;
+use super::ReassemblyProgress;
 use crate::{
     headers::{Headers, HeadersBuilder},
     wire::{
@@ -103,7 +103,7 @@ impl Partial {
         }
     }
 
-    pub(super) fn progress(&self, ranges_max: usize) -> Progress {
+    pub(super) fn progress(&self, ranges_max: usize) -> ReassemblyProgress {
         let mut missing = Vec::new();
         let mut next = self.contiguous;
         for (&index, _) in self.chunks.range(next..) {
@@ -115,7 +115,7 @@ impl Partial {
             }
             next = index + 1;
         }
-        Progress {
+        ReassemblyProgress {
             epoch: self.serial,
             next,
             missing,

@@ -83,16 +83,16 @@ impl Bench {
         }
     }
 
-    fn give(&mut self, (part, frame): &(Fragment, Frame)) -> Outcome {
+    fn give(&mut self, (part, frame): &(Fragment, Frame)) -> FragmentOutcome {
         self.give_as(Numbering::Base, part, frame)
     }
 
-    fn give_as(&mut self, numbering: Numbering, part: &Fragment, frame: &Frame) -> Outcome {
+    fn give_as(&mut self, numbering: Numbering, part: &Fragment, frame: &Frame) -> FragmentOutcome {
         self.reassembly
             .handle_fragment(self.now, self.peer, *part, numbering, frame)
     }
 
-    fn give_datagram(&mut self, octets: Bytes) -> Outcome {
+    fn give_datagram(&mut self, octets: Bytes) -> FragmentOutcome {
         let frame = Frame::decode_datagram(octets, 65_535).expect("a frame");
         let part = Fragment::parse(&frame.headers, Numbering::Base).expect("a fragment");
         self.give(&(part, frame))
@@ -112,8 +112,8 @@ fn bench() -> Bench {
     Bench::new(Limits::default())
 }
 
-fn payload(outcome: Outcome) -> Bytes {
-    let Outcome::Complete(frame) = outcome else {
+fn payload(outcome: FragmentOutcome) -> Bytes {
+    let FragmentOutcome::Complete(frame) = outcome else {
         panic!("{outcome:?}")
     };
     frame.payload
@@ -139,7 +139,10 @@ fn the_published_fragments_join_in_any_order() {
         let mut bench = bench();
         let [first, second, third] =
             order.map(|at| bench.give_datagram(hex(HELLO_FRAGMENTED_WORLD[at])));
-        assert_eq!((first, second), (Outcome::Pending, Outcome::Pending));
+        assert_eq!(
+            (first, second),
+            (FragmentOutcome::Pending, FragmentOutcome::Pending)
+        );
         let mut headers = Headers::new();
         headers.push("msg-id", "7").expect("short");
         let payload = Bytes::from_static(b"HELLO FRAGMENTED WORLD");
@@ -150,7 +153,7 @@ fn the_published_fragments_join_in_any_order() {
             headers,
             payload,
         };
-        assert_eq!(third, Outcome::Complete(expected));
+        assert_eq!(third, FragmentOutcome::Complete(expected));
     }
 }
 
@@ -186,8 +189,8 @@ fn a_set_of_the_published_client_is_the_message_once() {
         assert_eq!(datagram.len(), 1255);
         outcomes.push(bench.give_datagram(datagram.freeze()));
     }
-    assert_eq!(outcomes[0], Outcome::Pending);
-    let Outcome::Complete(frame) = outcomes.remove(1) else {
+    assert_eq!(outcomes[0], FragmentOutcome::Pending);
+    let FragmentOutcome::Complete(frame) = outcomes.remove(1) else {
         panic!("the set is whole")
     };
     assert_eq!(frame.payload, octets);
@@ -210,7 +213,7 @@ fn one_datagram_of_three_or_more_copies_is_enough() {
             assert!(
                 set[1..]
                     .iter()
-                    .all(|part| bench.give(part) == Outcome::Copy)
+                    .all(|part| bench.give(part) == FragmentOutcome::Copy)
             );
             assert_eq!(bench.stats().open, 0);
         }
@@ -233,7 +236,7 @@ fn two_parts_of_a_sender_of_longer_datagrams_are_joined() {
     for order in [[0, 1], [1, 0]] {
         let mut bench = bench();
         let [first, second] = order.map(|at| bench.give(&cut[at]));
-        assert_eq!(first, Outcome::Pending);
+        assert_eq!(first, FragmentOutcome::Pending);
         assert_eq!(payload(second), octets);
     }
 }
@@ -242,7 +245,7 @@ fn two_parts_of_a_sender_of_longer_datagrams_are_joined() {
 fn equal_chunks_of_a_cutting_sender_are_not_copies() {
     let mut bench = bench();
     let cut = parts(&[0; 2_200], 9, 1_100);
-    assert_eq!(bench.give(&cut[0]), Outcome::Pending);
+    assert_eq!(bench.give(&cut[0]), FragmentOutcome::Pending);
     assert_eq!(payload(bench.give(&cut[1])), vec![0; 2_200]);
 }
 
@@ -261,7 +264,7 @@ fn the_published_client_uses_one_number_for_everything() {
         let outcomes: Vec<_> = set.iter().map(|part| bench.give(part)).collect();
         let messages = outcomes
             .into_iter()
-            .filter(|outcome| matches!(outcome, Outcome::Complete(_)));
+            .filter(|outcome| matches!(outcome, FragmentOutcome::Complete(_)));
         assert_eq!(
             messages.map(payload).collect::<Vec<_>>(),
             std::slice::from_ref(text)
@@ -278,11 +281,11 @@ fn the_same_text_sent_twice_without_acknowledgement_arrives_twice() {
         assert_eq!(payload(bench.give(&set[0])), vec![1; 3_000]);
         assert_eq!(
             bench.give(&set[0]),
-            Outcome::AfterComplete,
+            FragmentOutcome::AfterComplete,
             "repeated by the network"
         );
-        assert_eq!(bench.give(&set[1]), Outcome::Copy);
-        assert_eq!(bench.give(&set[2]), Outcome::Copy);
+        assert_eq!(bench.give(&set[1]), FragmentOutcome::Copy);
+        assert_eq!(bench.give(&set[2]), FragmentOutcome::Copy);
     }
 }
 
@@ -291,11 +294,11 @@ fn a_set_that_waits_for_its_acknowledgement_asks_for_it_with_each_repetition() {
     let mut bench = bench();
     let set = copies(&[1; 3_000], 2, Flags::REQ_ACK);
     assert_eq!(payload(bench.give(&set[0])), vec![1; 3_000]);
-    assert_eq!(bench.give(&set[2]), Outcome::Copy);
+    assert_eq!(bench.give(&set[2]), FragmentOutcome::Copy);
     bench.wait(Duration::from_millis(2_100));
-    assert_eq!(bench.give(&set[0]), Outcome::AfterComplete);
-    assert_eq!(bench.give(&set[1]), Outcome::Copy);
-    assert_eq!(bench.give(&set[2]), Outcome::Copy);
+    assert_eq!(bench.give(&set[0]), FragmentOutcome::AfterComplete);
+    assert_eq!(bench.give(&set[1]), FragmentOutcome::Copy);
+    assert_eq!(bench.give(&set[2]), FragmentOutcome::Copy);
 }
 
 #[test]
@@ -303,15 +306,15 @@ fn a_late_repetition_of_a_fragment_opens_nothing() {
     let mut bench = bench();
     let cut = parts(&[7; 300], 5, 100);
     let outcomes: Vec<_> = cut.iter().map(|part| bench.give(part)).collect();
-    assert!(matches!(outcomes[2], Outcome::Complete(_)));
+    assert!(matches!(outcomes[2], FragmentOutcome::Complete(_)));
     assert!(
         cut.iter()
-            .all(|part| bench.give(part) == Outcome::AfterComplete)
+            .all(|part| bench.give(part) == FragmentOutcome::AfterComplete)
     );
     bench.wait(Duration::from_millis(1_001));
     assert_eq!(
         bench.give(&cut[0]),
-        Outcome::Pending,
+        FragmentOutcome::Pending,
         "the network does not repeat for that long"
     );
 }
@@ -320,10 +323,10 @@ fn a_late_repetition_of_a_fragment_opens_nothing() {
 fn duplicates_are_counted_and_change_nothing() {
     let mut bench = bench();
     let cut = parts(b"abcdef", 5, 2);
-    assert_eq!(bench.give(&cut[0]), Outcome::Pending);
-    assert_eq!(bench.give(&cut[0]), Outcome::Duplicate);
-    assert_eq!(bench.give(&cut[1]), Outcome::Pending);
-    assert_eq!(bench.give(&cut[1]), Outcome::Duplicate);
+    assert_eq!(bench.give(&cut[0]), FragmentOutcome::Pending);
+    assert_eq!(bench.give(&cut[0]), FragmentOutcome::Duplicate);
+    assert_eq!(bench.give(&cut[1]), FragmentOutcome::Pending);
+    assert_eq!(bench.give(&cut[1]), FragmentOutcome::Duplicate);
     assert_eq!(payload(bench.give(&cut[2])), "abcdef");
     assert_eq!(bench.stats().duplicates, 2);
 }
@@ -340,7 +343,7 @@ fn an_index_outside_the_total_is_counted_and_ignored() {
             },
             fragment(5, index, total, b"x"),
         );
-        let expected = Outcome::Refused(Refusal::Index { index, total });
+        let expected = FragmentOutcome::Refused(FragmentRefusal::Index { index, total });
         assert_eq!(bench.give(&given), expected);
     }
     assert_eq!((bench.stats().refused, bench.stats().open), (3, 0));
@@ -352,7 +355,7 @@ fn an_index_outside_the_total_is_counted_and_ignored() {
         },
         fragment(5, 2, 3, b"x"),
     );
-    assert_eq!(bench.give(&last), Outcome::Pending);
+    assert_eq!(bench.give(&last), FragmentOutcome::Pending);
 }
 
 #[test]
@@ -369,7 +372,10 @@ fn a_number_in_use_again_begins_a_new_message() {
     let another_text = parts(b"ghijkl", 5, 2);
     for second in [another_total, another_header, another_kind, another_text] {
         let mut bench = bench();
-        assert_eq!(bench.give(&parts(b"abcdef", 5, 2)[0]), Outcome::Pending);
+        assert_eq!(
+            bench.give(&parts(b"abcdef", 5, 2)[0]),
+            FragmentOutcome::Pending
+        );
         let outcomes: Vec<_> = second.iter().map(|part| bench.give(part)).collect();
         let last = outcomes.into_iter().last().expect("some");
         assert_eq!(payload(last), "ghijkl");
@@ -382,9 +388,9 @@ fn a_number_in_use_again_begins_a_new_message() {
 fn peers_do_not_share_numbers() {
     let mut bench = bench();
     let (ours, theirs) = (parts(b"abcd", 5, 2), parts(b"efgh", 5, 2));
-    assert_eq!(bench.give(&ours[0]), Outcome::Pending);
+    assert_eq!(bench.give(&ours[0]), FragmentOutcome::Pending);
     bench.peer = address(2);
-    assert_eq!(bench.give(&theirs[1]), Outcome::Pending);
+    assert_eq!(bench.give(&theirs[1]), FragmentOutcome::Pending);
     assert_eq!(payload(bench.give(&theirs[0])), "efgh");
     bench.peer = address(1);
     assert_eq!(payload(bench.give(&ours[1])), "abcd");
@@ -435,7 +441,7 @@ proptest! {
             split.encode(index, &mut octets).expect("planned");
             let part = Frame::decode_datagram(octets.freeze(), 1200).expect("a frame");
             let place = Fragment::parse(&part.headers, numbering).expect("a fragment");
-            if let Outcome::Complete(message) = bench.give_as(numbering, &place, &part) {
+            if let FragmentOutcome::Complete(message) = bench.give_as(numbering, &place, &part) {
                 messages.push(message);
             }
         }

@@ -5,7 +5,7 @@ use crate::{
     headers::{HeaderError, Headers},
     wire::{
         frame::{Frame, FrameType},
-        reassembly::Progress,
+        reassembly::ReassemblyProgress,
     },
 };
 
@@ -22,7 +22,7 @@ const MISSING_KEY: &str = "sack-missing";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::wire) struct Sack {
     pub(in crate::wire) id: u64,
-    pub(in crate::wire) progress: Progress,
+    pub(in crate::wire) progress: ReassemblyProgress,
 }
 
 impl Sack {
@@ -45,7 +45,7 @@ impl Sack {
         }
         Some(Self {
             id,
-            progress: Progress {
+            progress: ReassemblyProgress {
                 epoch,
                 next,
                 missing,
@@ -56,7 +56,7 @@ impl Sack {
     /// # Errors
     /// Cannot fail with at most `RANGES_MAX` ranges.
     pub(in crate::wire) fn to_frame(&self) -> Result<Frame, HeaderError> {
-        let Progress {
+        let ReassemblyProgress {
             epoch,
             next,
             missing,
@@ -82,7 +82,7 @@ impl Sack {
 
     /// Whether the receiver has fragment `index`.
     pub(in crate::wire) fn has(&self, index: u32) -> bool {
-        let Progress { next, missing, .. } = &self.progress;
+        let ReassemblyProgress { next, missing, .. } = &self.progress;
         let range_idx = missing.partition_point(|(_, last)| *last < index);
         index < *next
             && missing
@@ -98,7 +98,7 @@ mod tests {
     fn sack(next: u32, missing: &[(u32, u32)]) -> Sack {
         Sack {
             id: 7,
-            progress: Progress {
+            progress: ReassemblyProgress {
                 epoch: 3,
                 next,
                 missing: missing.to_vec(),

@@ -9,7 +9,7 @@
 
 use std::time::Instant;
 
-use super::{CloseReason, Dialect, Event, Link, Session, State, Timer, greeting};
+use super::{CloseReason, Dialect, Link, Session, SessionEvent, State, Timer, greeting};
 use crate::wire::frame::{Frame, FrameType};
 
 impl Session {
@@ -83,6 +83,6 @@ impl Session {
         self.state = State::Closed;
         self.hello = None;
         self.timers.stop_all();
-        self.events.push_back(Event::Closed(reason));
+        self.events.push_back(SessionEvent::Closed(reason));
     }
 }

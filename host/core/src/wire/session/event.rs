@@ -12,7 +12,7 @@ use crate::{
 
 /// What happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Event {
+pub enum SessionEvent {
     /// How both ends will speak is settled. Comes once, before any other event; a second time only
     /// when a peer first takes up the base dialect and says HELLO later.
     Established(Dialect),

@@ -3,7 +3,8 @@
 use std::time::Instant;
 
 use super::{
-    CloseReason, Dialect, Event, Features, Link, Role, Session, SessionError, State, greeting,
+    CloseReason, Dialect, Features, Link, Role, Session, SessionError, SessionEvent, State,
+    greeting,
 };
 use crate::wire::frame::{Frame, FrameType};
 
@@ -29,7 +30,7 @@ impl Session {
             FrameType::Pong => self.on_pong(frame),
             FrameType::Ack => {
                 self.settle_base();
-                self.events.push_back(Event::Acknowledged(frame));
+                self.events.push_back(SessionEvent::Acknowledged(frame));
             }
             FrameType::Bye => self.on_bye(now),
         }
@@ -115,7 +116,7 @@ impl Session {
         let answers_hello = matches!(self.state, State::Greeting) && frame.headers.is_empty();
         self.settle_base();
         if !answers_hello {
-            self.events.push_back(Event::Message(frame));
+            self.events.push_back(SessionEvent::Message(frame));
         }
     }
 
@@ -133,7 +134,7 @@ impl Session {
     fn on_pong(&mut self, frame: Frame) {
         self.settle_base();
         if !frame.payload.is_empty() {
-            self.events.push_back(Event::Pong(frame.payload));
+            self.events.push_back(SessionEvent::Pong(frame.payload));
         }
     }
 
@@ -141,7 +142,7 @@ impl Session {
         self.settle_base();
         if !self.bye_received {
             self.bye_received = true;
-            self.events.push_back(Event::PeerDraining);
+            self.events.push_back(SessionEvent::PeerDraining);
         }
         if matches!(self.state, State::Open) {
             self.drain(now, CloseReason::PeerBye);

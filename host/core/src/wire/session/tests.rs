@@ -57,7 +57,7 @@ fn frame(kind: FrameType, pairs: &[(&str, &str)]) -> Frame {
     }
 }
 
-fn events(session: &mut Session) -> Vec<Event> {
+fn events(session: &mut Session) -> Vec<SessionEvent> {
     std::iter::from_fn(|| session.poll_event()).collect()
 }
 
@@ -74,12 +74,12 @@ fn kinds(session: &mut Session) -> Vec<FrameType> {
 
 fn closed(session: &mut Session) -> Option<CloseReason> {
     events(session).into_iter().find_map(|event| match event {
-        Event::Closed(reason) => Some(reason),
-        Event::Established(_)
-        | Event::Message(_)
-        | Event::Acknowledged(_)
-        | Event::Pong(_)
-        | Event::PeerDraining => None,
+        SessionEvent::Closed(reason) => Some(reason),
+        SessionEvent::Established(_)
+        | SessionEvent::Message(_)
+        | SessionEvent::Acknowledged(_)
+        | SessionEvent::Pong(_)
+        | SessionEvent::PeerDraining => None,
     })
 }
 
@@ -106,7 +106,7 @@ fn pair() -> (Session, Session) {
     for session in [&mut client, &mut server] {
         assert!(matches!(
             events(session)[..],
-            [Event::Established(Dialect::Full(_))]
+            [SessionEvent::Established(Dialect::Full(_))]
         ));
     }
     (client, server)
@@ -149,7 +149,7 @@ fn a_pong_is_told_when_it_carries_something() {
     receive(&mut client, Frame::new(FrameType::Pong));
     assert_eq!(events(&mut client), []);
     receive(&mut client, pong);
-    assert_eq!(events(&mut client), [Event::Pong("abc".into())]);
+    assert_eq!(events(&mut client), [SessionEvent::Pong("abc".into())]);
 }
 
 #[test]
@@ -240,7 +240,7 @@ fn a_session_in_which_nothing_comes_for_300_s_ends_with_bye() {
     let after = Duration::from_secs(300);
     assert_eq!(
         events(&mut server),
-        [Event::Closed(CloseReason::Idle { after })]
+        [SessionEvent::Closed(CloseReason::Idle { after })]
     );
     assert_eq!(kinds(&mut server), [FrameType::Bye]);
     assert_eq!(server.poll_timeout(), None);
@@ -311,7 +311,10 @@ fn an_err_ends_the_session_with_what_it_says() {
     let (code, reason) = ("crc".into(), "crc is wrong".into());
     assert_eq!(
         events(&mut client),
-        [Event::Closed(CloseReason::PeerError { code, reason })]
+        [SessionEvent::Closed(CloseReason::PeerError {
+            code,
+            reason
+        })]
     );
     assert_eq!(frames(&mut client), []);
     assert_eq!(client.send(epoch(), data("1")), Err(SendError::Closed));

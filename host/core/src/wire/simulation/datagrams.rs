@@ -18,7 +18,7 @@ use crate::{
     limits::Limits,
     testing::{self, Rng},
     wire::{
-        endpoint::{Delivery, Endpoint, EndpointConfig, Transmit},
+        endpoint::{DeliveryMode, Endpoint, EndpointConfig, Transmit},
         fragment::{Numbering, Split},
         frame::{Flags, Frame},
         session::{CloseReason, Features, Link as LinkKind, Role, SessionConfig, SessionId},
@@ -83,7 +83,7 @@ fn fifty_kilobytes_always_arrive_through_ten_percent_of_everything() {
         for length in [51_200, 10, 50_000] {
             world
                 .client
-                .send(world.now, to, length, Delivery::Acknowledged);
+                .send(world.now, to, length, DeliveryMode::Acknowledged);
         }
         world.run_until_settled();
         let delivered = world.client.sends.values().map(|send| send.outcome);
@@ -117,7 +117,7 @@ fn a_peer_that_opens_sessions_for_ever_blocks_nobody() {
         for length in [51_200, 3_000, 20_000] {
             world
                 .client
-                .send(world.now, to, length, Delivery::Acknowledged);
+                .send(world.now, to, length, DeliveryMode::Acknowledged);
         }
         world.run_until_settled();
         let outcomes: Vec<_> = world
@@ -187,7 +187,9 @@ fn a_message_of_thousands_of_fragments_arrives_through_five_percent_of_loss() {
     );
     let to = world.server.address;
     let begin = world.now;
-    world.client.send(begin, to, LENGTH, Delivery::Acknowledged);
+    world
+        .client
+        .send(begin, to, LENGTH, DeliveryMode::Acknowledged);
     world.run_until_settled();
     let outcomes: Vec<_> = world
         .client
@@ -244,9 +246,9 @@ impl World {
         let (client, server) = (self.client.address, self.server.address);
         for _ in 0..1 + self.rng.below(6) {
             let delivery = if self.rng.chance(80) {
-                Delivery::Acknowledged
+                DeliveryMode::Acknowledged
             } else {
-                Delivery::Plain
+                DeliveryMode::Plain
             };
             let length = random_length(&mut self.rng);
             if self.rng.chance(70) {

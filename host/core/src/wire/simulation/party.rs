@@ -10,7 +10,7 @@ use super::payload;
 use crate::{
     headers::Headers,
     wire::{
-        endpoint::{Delivery, Endpoint, Event, SendId},
+        endpoint::{DeliveryMode, Endpoint, EndpointEvent, SendId},
         frame::Frame,
         session::{Dialect, Features},
     },
@@ -58,7 +58,13 @@ impl Party {
     }
 
     /// Sends a message of `length` octets, at least the eight of its tag.
-    pub(super) fn send(&mut self, now: Instant, to: SocketAddr, length: usize, delivery: Delivery) {
+    pub(super) fn send(
+        &mut self,
+        now: Instant,
+        to: SocketAddr,
+        length: usize,
+        delivery: DeliveryMode,
+    ) {
         self.next_tag += 1;
         let tag = self.next_tag;
         let mut headers = Headers::new();
@@ -71,7 +77,7 @@ impl Party {
         let Ok(id) = self.endpoint.send(now, to, frame, delivery) else {
             return;
         };
-        if delivery == Delivery::Acknowledged || delivery == Delivery::Reply && is_wide {
+        if delivery == DeliveryMode::Acknowledged || delivery == DeliveryMode::Reply && is_wide {
             self.sends.insert(id, Send { tag, outcome: None });
         }
     }
@@ -80,12 +86,13 @@ impl Party {
     pub(super) fn drain(&mut self, now: Instant) {
         while let Some((peer, event)) = self.endpoint.poll_event() {
             match event {
-                Event::Established(_) => self.n_established += 1,
-                Event::Message(frame) => self.on_message(now, peer, &frame),
-                Event::Delivered(id) => self.end_send(id, Outcome::Delivered),
-                Event::Undelivered(id, _) => self.end_send(id, Outcome::Undelivered),
-                Event::Validated | Event::Pong(_) | Event::PeerDraining => {}
-                Event::Closed(_) => self.n_closed += 1,
+                EndpointEvent::Established(_) => self.n_established += 1,
+                EndpointEvent::Message(frame) => self.on_message(now, peer, &frame),
+                EndpointEvent::Delivered(id) => self.end_send(id, Outcome::Delivered),
+                EndpointEvent::Undelivered(id, _) => self.end_send(id, Outcome::Undelivered),
+                EndpointEvent::Validated | EndpointEvent::Pong(_) | EndpointEvent::PeerDraining => {
+                }
+                EndpointEvent::Closed(_) => self.n_closed += 1,
             }
         }
     }
@@ -119,7 +126,7 @@ impl Party {
         assert!(keys[1..].iter().all(|key| key == b"msg-id"), "{keys:?}");
         *self.arrived.entry(tag).or_default() += 1;
         if self.answers {
-            self.send(now, from, length, Delivery::Reply);
+            self.send(now, from, length, DeliveryMode::Reply);
         }
     }
 

@@ -12,7 +12,7 @@ use crate::{
     testing::{self, Rng},
     wire::{
         frame::Frame,
-        session::{CloseReason, Event, Role, SessionConfig, SessionId},
+        session::{CloseReason, Role, SessionConfig, SessionEvent, SessionId},
         stream::Connection,
     },
 };
@@ -176,17 +176,17 @@ impl End {
         while let Some(event) = self.connection.poll_event() {
             assert_eq!(self.closed, None, "{event:?} after the end");
             match event {
-                Event::Message(frame) => {
+                SessionEvent::Message(frame) => {
                     let tag = frame.payload.clone().get_u64();
                     let length = frame.headers.get_str("length").expect("sent").parse();
                     assert_eq!(frame.payload, payload(tag, length.expect("sent")));
                     self.arrived.push(tag);
                 }
-                Event::Closed(reason) => self.closed = Some(reason),
-                Event::Established(_)
-                | Event::Acknowledged(_)
-                | Event::Pong(_)
-                | Event::PeerDraining => {}
+                SessionEvent::Closed(reason) => self.closed = Some(reason),
+                SessionEvent::Established(_)
+                | SessionEvent::Acknowledged(_)
+                | SessionEvent::Pong(_)
+                | SessionEvent::PeerDraining => {}
             }
         }
     }

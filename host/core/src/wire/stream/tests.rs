@@ -98,7 +98,7 @@ fn octets_that_are_no_frame_are_answered_by_err() {
     assert_eq!(refused, Err(SessionError::Frame(error.clone())));
     assert!(buffer.is_empty() && connection.is_closed());
     let reason = CloseReason::Violation(SessionError::Frame(error));
-    assert_eq!(connection.poll_event(), Some(Event::Closed(reason)));
+    assert_eq!(connection.poll_event(), Some(SessionEvent::Closed(reason)));
     let said = frames(&chunks(&mut connection));
     assert_eq!(said.len(), 1);
     assert_eq!(said[0].kind, FrameType::Err);
@@ -117,7 +117,10 @@ fn what_follows_a_violation_is_not_read() {
     assert!(buffer.is_empty());
     let closed = connection.poll_event();
     assert!(
-        matches!(closed, Some(Event::Closed(CloseReason::Violation(_)))),
+        matches!(
+            closed,
+            Some(SessionEvent::Closed(CloseReason::Violation(_)))
+        ),
         "{closed:?}"
     );
     assert_eq!(connection.poll_event(), None);
@@ -137,7 +140,7 @@ fn the_conversations_of_the_easy_layer_are_held_octet_by_octet() {
             Some(Text::from_static("echo")),
         );
         while let Some(event) = connection.poll_event() {
-            let Event::Message(frame) = event else {
+            let SessionEvent::Message(frame) = event else {
                 continue;
             };
             let reply = match reader.read(epoch(), frame) {

@@ -1,24 +1,24 @@
-//! The operators' door as operators use it.
+//! The operators' listener as operators use it.
 
 use std::time::Duration;
 
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 
-use super::stage::{Stage, folders};
+use super::fixture::{GatewayFixture, folders};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn shows_plugins_services_numbers_and_configuration() {
-    let stage = Stage::start().await;
-    stage.drop_answering("greeter.wasm", "hello");
-    stage.until_answered("greeter", "hello").await;
-    let plugins = stage.admin("GET", "/plugins").await.json();
+    let fixture = GatewayFixture::start().await;
+    fixture.drop_answering("greeter.wasm", "hello");
+    fixture.until_answered("greeter", "hello").await;
+    let plugins = fixture.admin("GET", "/plugins").await.json();
     assert_eq!(plugins["plugins"][0]["name"], "greeter");
     assert_eq!(plugins["plugins"][0]["state"], "active");
     assert_eq!(
-        stage.admin("GET", "/plugins/greeter").await.json()["generation"],
+        fixture.admin("GET", "/plugins/greeter").await.json()["generation"],
         1
     );
-    let services = stage.admin("GET", "/services").await.json();
+    let services = fixture.admin("GET", "/services").await.json();
     let services = services["services"].as_array().expect("a list");
     let named = |name: &str| services.iter().find(|service| service["name"] == name);
     let greeter = named("greeter").expect("it is deployed");
@@ -28,7 +28,7 @@ async fn shows_plugins_services_numbers_and_configuration() {
         "plugin greeter"
     );
     assert!(named("directory").is_some(), "it is built in");
-    let metrics = stage.admin("GET", "/metrics").await;
+    let metrics = fixture.admin("GET", "/metrics").await;
     assert!(
         metrics
             .head
@@ -46,124 +46,127 @@ async fn shows_plugins_services_numbers_and_configuration() {
             metrics.body
         );
     }
-    let config = stage.admin("GET", "/config").await;
+    let config = fixture.admin("GET", "/config").await;
     assert_eq!(config.status, 200);
-    stage.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn is_alive_and_ready_and_says_when_it_is_not() {
-    let stage = Stage::start().await;
-    assert_eq!(stage.admin("GET", "/livez").await.status, 200);
-    assert_eq!(stage.admin("GET", "/readyz").await.json()["ready"], true);
-    // The operators' door stays open while the others drain.
-    let busy = half_a_call(&stage).await;
-    assert_eq!(stage.admin("POST", "/drain").await.status, 202);
-    let ready = stage.admin("GET", "/readyz").await;
+    let fixture = GatewayFixture::start().await;
+    assert_eq!(fixture.admin("GET", "/livez").await.status, 200);
+    assert_eq!(fixture.admin("GET", "/readyz").await.json()["ready"], true);
+    // The operators' listener stays open while the others drain.
+    let busy = half_a_call(&fixture).await;
+    assert_eq!(fixture.admin("POST", "/drain").await.status, 202);
+    let ready = fixture.admin("GET", "/readyz").await;
     assert_eq!(ready.status, 503);
     assert_eq!(ready.json()["reasons"][0]["name"], "draining");
     drop(busy);
-    stage.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_drain_waits_for_calls_in_flight_and_an_end_does_not() {
-    let mut stage = Stage::start().await;
-    let _busy = half_a_call(&stage).await;
-    stage.shutdown.drain();
-    assert!(!stage.has_ended_within(Duration::from_millis(500)).await);
-    stage.shutdown.end();
-    assert!(stage.has_ended_within(Duration::from_secs(5)).await);
+    let mut fixture = GatewayFixture::start().await;
+    let _busy = half_a_call(&fixture).await;
+    fixture.shutdown.drain();
+    assert!(!fixture.has_ended_within(Duration::from_millis(500)).await);
+    fixture.shutdown.end();
+    assert!(fixture.has_ended_within(Duration::from_secs(5)).await);
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_something_by_post_only() {
-    let stage = Stage::start().await;
-    let refused = stage.admin("GET", "/drain").await;
+    let fixture = GatewayFixture::start().await;
+    let refused = fixture.admin("GET", "/drain").await;
     assert_eq!(refused.status, 405);
     assert_eq!(
         refused.json()["hint"],
         "it changes something: use POST /drain"
     );
     assert!(refused.head.contains("allow: post"), "{}", refused.head);
-    assert!(!stage.shutdown.is_draining());
-    assert_eq!(stage.admin("POST", "/plugins").await.status, 405);
-    let foreign = stage
+    assert!(!fixture.shutdown.is_draining());
+    assert_eq!(fixture.admin("POST", "/plugins").await.status, 405);
+    let foreign = fixture
         .admin_with("POST", "/drain", "origin: https://evil.example\r\n")
         .await;
     assert_eq!(foreign.status, 403);
-    assert!(!stage.shutdown.is_draining());
-    stage.end().await;
+    assert!(!fixture.shutdown.is_draining());
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn asks_for_the_token_before_it_changes_something() {
-    let stage = Stage::start_in(folders(), "token = \"secret\"")
+    let fixture = GatewayFixture::start_in(folders(), "token = \"secret\"")
         .await
         .expect("starts");
-    assert_eq!(stage.admin("POST", "/drain").await.status, 401);
+    assert_eq!(fixture.admin("POST", "/drain").await.status, 401);
     assert!(
-        !stage
+        !fixture
             .admin("GET", "/config")
             .await
             .body
             .contains("secret\"")
     );
-    let answer = stage
+    let answer = fixture
         .admin_with("POST", "/drain", "authorization: Bearer secret\r\n")
         .await;
     assert_eq!(answer.status, 202);
-    stage.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn names_what_was_probably_meant() {
-    let stage = Stage::start().await;
-    let answer = stage.admin("GET", "/plugin").await;
+    let fixture = GatewayFixture::start().await;
+    let answer = fixture.admin("GET", "/plugin").await;
     assert_eq!(answer.status, 404);
     assert_eq!(
         answer.json()["hint"],
         "did you mean /plugins? GET /help lists everything"
     );
-    let answer = stage.admin("GET", "/plugins/nobody").await;
+    let answer = fixture.admin("GET", "/plugins/nobody").await;
     assert_eq!(
         (answer.status, &answer.json()["error"]),
         (404, &"no plugin nobody".into())
     );
-    let help = stage.admin("GET", "/").await.json();
-    assert_eq!(help, stage.admin("GET", "/help").await.json());
-    stage.end().await;
+    let help = fixture.admin("GET", "/").await.json();
+    assert_eq!(help, fixture.admin("GET", "/help").await.json());
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rolls_back_and_says_when_there_is_nothing_to_go_back_to() {
-    let stage = Stage::start().await;
-    stage.drop_answering("greeter.wasm", "old");
-    stage.until_answered("greeter", "old").await;
-    let answer = stage.admin("POST", "/plugins/greeter/rollback").await;
+    let fixture = GatewayFixture::start().await;
+    fixture.drop_answering("greeter.wasm", "old");
+    fixture.until_answered("greeter", "old").await;
+    let answer = fixture.admin("POST", "/plugins/greeter/rollback").await;
     assert_eq!(answer.status, 409);
     assert_eq!(
         answer.json()["error"],
         "plugin greeter has no generation before this one"
     );
-    stage.drop_answering("greeter.wasm", "new");
-    stage.until_answered("greeter", "new").await;
-    let answer = stage.admin("POST", "/plugins/greeter/rollback").await;
+    fixture.drop_answering("greeter.wasm", "new");
+    fixture.until_answered("greeter", "new").await;
+    let answer = fixture.admin("POST", "/plugins/greeter/rollback").await;
     assert_eq!(
         (answer.status, &answer.json()["source"]),
         (200, &"rollback".into())
     );
-    stage.until_answered("greeter", "old").await;
+    fixture.until_answered("greeter", "old").await;
     assert_eq!(
-        stage.admin("POST", "/plugins/nobody/rollback").await.status,
+        fixture
+            .admin("POST", "/plugins/nobody/rollback")
+            .await
+            .status,
         404
     );
-    stage.end().await;
+    fixture.end().await;
 }
 
 /// A request over HTTP whose body has not come yet.
-async fn half_a_call(stage: &Stage) -> TcpStream {
-    let mut stream = TcpStream::connect(stage.address("http", "http"))
+async fn half_a_call(fixture: &GatewayFixture) -> TcpStream {
+    let mut stream = TcpStream::connect(fixture.address("http", "http"))
         .await
         .expect("connects");
     let head = "POST /v1/services/x/Y HTTP/1.1\r\nhost: localhost\r\ncontent-length: 2\r\n\r\n{";

@@ -7,25 +7,25 @@ use postern_net::Target;
 use postern_system::clock;
 use tokio::net::TcpListener;
 
-use super::stage::{Stage, folders};
+use super::fixture::{GatewayFixture, folders};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn opens_a_new_listener_and_keeps_connections_of_the_others() {
-    let stage = Stage::start().await;
-    stage.drop_answering("greeter.wasm", "hello");
-    stage.until_answered("greeter", "hello").await;
-    let before = stage
-        .client(Target::tcp(stage.address("vstp", "tcp")))
+    let fixture = GatewayFixture::start().await;
+    fixture.drop_answering("greeter.wasm", "hello");
+    fixture.until_answered("greeter", "hello").await;
+    let before = fixture
+        .client(Target::tcp(fixture.address("vstp", "tcp")))
         .await;
     let extra = "[listeners.second]\nprotocol = \"vstp\"\naddress = \"127.0.0.1:0\"\n";
-    stage.configure(&Stage::text(&stage.folder, extra));
-    stage
+    fixture.configure(&GatewayFixture::text(&fixture.folder, extra));
+    fixture
         .until("a second listener", || {
-            stage.gateway.places().contains_key("second")
+            fixture.gateway.bound_addresses().contains_key("second")
         })
         .await;
-    let second = stage
-        .client(Target::tcp(stage.address("second", "tcp")))
+    let second = fixture
+        .client(Target::tcp(fixture.address("second", "tcp")))
         .await;
     for client in [before, second] {
         let reply = client
@@ -34,46 +34,46 @@ async fn opens_a_new_listener_and_keeps_connections_of_the_others() {
             .expect("answered");
         assert_eq!(reply.body.into_one(100).await.expect("a message"), "hello");
     }
-    assert_eq!(stage.gateway.numbers().config_reloads_applied, 1);
-    stage.end().await;
+    assert_eq!(fixture.gateway.numbers().config_reloads_applied, 1);
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn rebinds_a_listener_whose_settings_changed_at_the_same_port() {
-    let stage = Stage::start().await;
-    stage.drop_answering("greeter.wasm", "hello");
-    stage.until_answered("greeter", "hello").await;
-    let address = stage.address("vstp", "tcp");
+    let fixture = GatewayFixture::start().await;
+    fixture.drop_answering("greeter.wasm", "hello");
+    fixture.until_answered("greeter", "hello").await;
+    let address = fixture.address("vstp", "tcp");
     let pinned = |settings: &str| {
-        let text = Stage::text(&stage.folder, "");
+        let text = GatewayFixture::text(&fixture.folder, "");
         let old = "[listeners.vstp]\naddress = \"127.0.0.1:0\"";
         text.replace(
             old,
             &format!("[listeners.vstp]\naddress = \"{address}\"\n{settings}"),
         )
     };
-    stage.configure(&pinned("default-service = \"greeter\""));
-    stage
+    fixture.configure(&pinned("default-service = \"greeter\""));
+    fixture
         .until("a reload", || {
-            stage.gateway.numbers().config_reloads_applied == 1
+            fixture.gateway.numbers().config_reloads_applied == 1
         })
         .await;
-    assert_eq!(stage.address("vstp", "tcp"), address);
+    assert_eq!(fixture.address("vstp", "tcp"), address);
     assert_eq!(
-        stage.ask("tcp", "greeter").await.expect("answered"),
+        fixture.ask("tcp", "greeter").await.expect("answered"),
         "hello"
     );
     assert_eq!(
-        stage.ask("udp", "greeter").await.expect("answered"),
+        fixture.ask("udp", "greeter").await.expect("answered"),
         "hello"
     );
-    stage.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn refuses_a_broken_file_and_goes_on() {
-    let stage = Stage::start().await;
-    let http = stage.address("http", "http");
+    let fixture = GatewayFixture::start().await;
+    let http = fixture.address("http", "http");
     for (n_refused, extra) in [
         (1, "[listeners.second]\nprotocol = \"vstp\"\n"),
         (2, "[plugin]\n"),
@@ -83,53 +83,53 @@ async fn refuses_a_broken_file_and_goes_on() {
         ),
         (4, "[log]\nformat = \"json\"\n"),
     ] {
-        stage.configure(&Stage::text(&stage.folder, extra));
-        let refused = || stage.gateway.numbers().config_reloads_refused;
-        stage.until("a refusal", || refused() == n_refused).await;
-        assert!(!stage.gateway.places().contains_key("second"));
-        assert_eq!(stage.address("http", "http"), http, "untouched");
+        fixture.configure(&GatewayFixture::text(&fixture.folder, extra));
+        let refused = || fixture.gateway.numbers().config_reloads_refused;
+        fixture.until("a refusal", || refused() == n_refused).await;
+        assert!(!fixture.gateway.bound_addresses().contains_key("second"));
+        assert_eq!(fixture.address("http", "http"), http, "untouched");
     }
     assert_eq!(
-        stage.ask("tcp", "nobody").await.expect_err("served").kind,
+        fixture.ask("tcp", "nobody").await.expect_err("served").kind,
         Kind::NotFound
     );
-    assert_eq!(stage.gateway.numbers().config_reloads_applied, 0);
-    stage.end().await;
+    assert_eq!(fixture.gateway.numbers().config_reloads_applied, 0);
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn new_bounds_hold_for_the_calls_after_them() {
-    let stage = Stage::start().await;
-    stage.drop_answering("greeter.wasm", "hello");
-    stage.until_answered("greeter", "hello").await;
-    stage.configure(&Stage::text(
-        &stage.folder,
+    let fixture = GatewayFixture::start().await;
+    fixture.drop_answering("greeter.wasm", "hello");
+    fixture.until_answered("greeter", "hello").await;
+    fixture.configure(&GatewayFixture::text(
+        &fixture.folder,
         "[plugins.limits]\noutput = \"1KiB\"\n",
     ));
-    stage
+    fixture
         .until("a reload", || {
-            stage.gateway.numbers().config_reloads_applied == 1
+            fixture.gateway.numbers().config_reloads_applied == 1
         })
         .await;
-    stage
+    fixture
         .until("it is deployed again with the new bounds", || {
-            let greeter = stage.gateway.control().plugin("greeter");
+            let greeter = fixture.gateway.control().plugin("greeter");
             greeter.expect("there").generation == 2
         })
         .await;
     assert_eq!(
-        stage.ask("tcp", "greeter").await.expect("answered"),
+        fixture.ask("tcp", "greeter").await.expect("answered"),
         "hello"
     );
-    stage.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_taken_port_is_named_with_its_remedy() {
-    let stage = Stage::start().await;
-    let taken = stage.address("http", "http");
+    let fixture = GatewayFixture::start().await;
+    let taken = fixture.address("http", "http");
     let extra = format!("[listeners.second]\nprotocol = \"vstp\"\naddress = \"{taken}\"\n");
-    let error = Stage::start_in(folders(), &extra)
+    let error = GatewayFixture::start_in(folders(), &extra)
         .await
         .err()
         .expect("taken")
@@ -146,52 +146,56 @@ async fn a_taken_port_is_named_with_its_remedy() {
         error.contains("POSTERN_LISTENERS_SECOND_ADDRESS"),
         "{error}"
     );
-    stage.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_listener_whose_port_was_taken_meanwhile_is_opened_again_by_itself() {
-    let stage = Stage::start_in(folders(), ALONE).await.expect("starts");
-    let address = stage.address("alone", "tcp");
+    let fixture = GatewayFixture::start_in(folders(), ALONE)
+        .await
+        .expect("starts");
+    let address = fixture.address("alone", "tcp");
     // The same port everywhere cannot be had, and the port itself is gone when that is known.
     let other = SocketAddr::new([127, 0, 0, 2].into(), address.port());
     let other = TcpListener::bind(other).await.expect("free");
     let everywhere = format!("0.0.0.0:{}", address.port());
-    stage.configure(&Stage::text(
-        &stage.folder,
+    fixture.configure(&GatewayFixture::text(
+        &fixture.folder,
         &ALONE.replace("127.0.0.1:0", &everywhere),
     ));
     let taken = bind_when_free(address).await;
     let lost = || {
-        let mut reasons = stage.gateway.unready_reasons().into_iter();
+        let mut reasons = fixture.gateway.unready_reasons().into_iter();
         reasons.find(|reason| (reason.name, &*reason.subject) == ("listeners", "alone (tcp)"))
     };
-    stage
+    fixture
         .until("told as missing", || {
-            !stage.gateway.places().contains_key("alone") && lost().is_some()
+            !fixture.gateway.bound_addresses().contains_key("alone") && lost().is_some()
         })
         .await;
     let message = lost().expect("told").message;
     assert!(message.contains(&address.to_string()), "{message}");
-    assert_eq!(stage.gateway.numbers().config_reloads_applied, 0);
+    assert_eq!(fixture.gateway.numbers().config_reloads_applied, 0);
     drop(taken);
-    stage
-        .until("open again", || stage.gateway.unready_reasons().is_empty())
+    fixture
+        .until("open again", || {
+            fixture.gateway.unready_reasons().is_empty()
+        })
         .await;
-    assert_eq!(stage.address("alone", "tcp"), address);
-    let client = stage.client(Target::tcp(address)).await;
+    assert_eq!(fixture.address("alone", "tcp"), address);
+    let client = fixture.client(Target::tcp(address)).await;
     let answer = client.call(Call::unary("nobody", "Say", "")).await;
     assert_eq!(answer.expect_err("nobody").kind, Kind::NotFound);
     drop(other);
-    stage.end().await;
+    fixture.end().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn wrong_credentials_stay_counted_over_changes_with_a_guard_and_without() {
-    let stage = Stage::start().await;
+    let fixture = GatewayFixture::start().await;
     let refuse = || {
         let error = Error::new(Kind::Unauthenticated, Blame::Client, "wrong");
-        let (rules, now) = (stage.pipeline.rules(), clock::now());
+        let (rules, now) = (fixture.pipeline.rules(), clock::now());
         let call = Call::unary("s", "m", "");
         let told = match (&rules.guard, &rules.failures) {
             (Some(guard), _) => guard.refuse(&call, error, now),
@@ -206,14 +210,14 @@ async fn wrong_credentials_stay_counted_over_changes_with_a_guard_and_without() 
     let timeout = "[calls]\ntimeout = \"7s\"\n";
     let guard = "[headers.tag.request.set]\nx = \"1\"\n";
     for (n_applied, extra) in [(1, timeout), (2, guard), (3, timeout), (4, "")] {
-        stage.configure(&Stage::text(&stage.folder, extra));
-        let applied = || stage.gateway.numbers().config_reloads_applied;
-        stage.until("a reload", || applied() == n_applied).await;
-        assert_eq!(stage.pipeline.rules().guard.is_some(), extra == guard);
+        fixture.configure(&GatewayFixture::text(&fixture.folder, extra));
+        let applied = || fixture.gateway.numbers().config_reloads_applied;
+        fixture.until("a reload", || applied() == n_applied).await;
+        assert_eq!(fixture.pipeline.rules().guard.is_some(), extra == guard);
         let n_refused = n_refused().count();
         assert!(n_refused >= 90, "{n_refused} of 130 after {extra:?}");
     }
-    stage.end().await;
+    fixture.end().await;
 }
 
 /// Takes `address` from whoever has it, as soon as it is let go.

@@ -1,4 +1,4 @@
-//! More calls than a service can take, streams that hold their places, callers that go away.
+//! More calls than a service can take, streams that hold their permits, callers that go away.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use postern_core::{
 use postern_system::clock;
 
 use super::{
-    super::{ServicePolicy, Trail},
-    stage::{Does, SECOND, Stage, call, text},
+    super::{ServicePolicy, decision_log::DecisionLog},
+    fixture::{Does, Fixture, SECOND, call, text},
 };
 
 fn room(limit: u32, queue_max: u32) -> impl FnOnce(&mut ServicePolicy) {
@@ -25,12 +25,12 @@ fn room(limit: u32, queue_max: u32) -> impl FnOnce(&mut ServicePolicy) {
 
 #[tokio::test(start_paused = true)]
 async fn the_least_urgent_is_shed_and_told_when_to_come_again() {
-    let stage = Stage::new(&["a"], room(1, 1));
-    stage.tell("a", Does::AnswerAfter(SECOND));
+    let fixture = Fixture::new(&["a"], room(1, 1));
+    fixture.tell("a", Does::AnswerAfter(SECOND));
     let send = |priority: u8| {
         let mut urgent = call("Get");
         urgent.context.priority = priority;
-        tokio::spawn(stage.cluster().call(urgent, &Trail::off()))
+        tokio::spawn(fixture.cluster().call(urgent, &DecisionLog::off()))
     };
     let first = send(50);
     tokio::time::sleep(Duration::from_millis(1)).await;
@@ -45,53 +45,53 @@ async fn the_least_urgent_is_shed_and_told_when_to_come_again() {
     assert!(details.starts_with(b"{\"shed\":\"displaced\""));
     assert_eq!(text(first.await.expect("no panic")), "a");
     assert_eq!(text(more_urgent.await.expect("no panic")), "a");
-    let numbers = stage.numbers();
+    let numbers = fixture.numbers();
     assert_eq!((numbers.sheds["displaced"], numbers.waited), (1, 2));
-    stage.assert_idle();
+    fixture.assert_idle();
 }
 
 #[tokio::test(start_paused = true)]
 async fn nobody_waits_longer_than_allowed() {
-    let stage = Stage::new(&["a"], room(1, 10));
-    stage.tell("a", Does::Hang);
-    let first = tokio::spawn(stage.call("Get"));
+    let fixture = Fixture::new(&["a"], room(1, 10));
+    fixture.tell("a", Does::Hang);
+    let first = tokio::spawn(fixture.call("Get"));
     tokio::time::sleep(Duration::from_millis(1)).await;
     let began = clock::now();
-    let (error, why) = stage.fails("Get").await;
+    let (error, why) = fixture.fails("Get").await;
     assert_eq!(clock::since(began), SECOND * 2);
     assert_eq!(error.kind, Kind::ResourceExhausted);
     assert_eq!(why, "- - tries=0 waited shed:expired");
     first.abort();
     let _ = first.await;
-    stage.assert_idle();
+    fixture.assert_idle();
 }
 
 #[tokio::test(start_paused = true)]
 async fn who_goes_away_gives_every_place_back() {
-    let stage = Stage::new(&["a", "b"], room(2, 10));
+    let fixture = Fixture::new(&["a", "b"], room(2, 10));
     for name in ["a", "b"] {
-        stage.tell(name, Does::Hang);
+        fixture.tell(name, Does::Hang);
     }
-    let tasks: Vec<_> = (0..6).map(|_| tokio::spawn(stage.call("Get"))).collect();
+    let tasks: Vec<_> = (0..6).map(|_| tokio::spawn(fixture.call("Get"))).collect();
     tokio::time::sleep(Duration::from_millis(1)).await;
-    let numbers = stage.numbers();
+    let numbers = fixture.numbers();
     assert_eq!((numbers.admitted, numbers.waiting), (Some(2), 4));
     for task in tasks {
         task.abort();
         let _ = task.await;
     }
-    stage.assert_idle();
+    fixture.assert_idle();
     for name in ["a", "b"] {
-        stage.tell(name, Does::Answer);
+        fixture.tell(name, Does::Answer);
     }
-    assert_eq!(stage.calls("Get", 10).await, 0);
+    assert_eq!(fixture.calls("Get", 10).await, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_holds_its_places_to_its_last_message() {
-    let stage = Stage::new(&["a"], room(1, 0));
-    stage.tell("a", Does::Stream(3));
-    let reply = stage.call("Watch").await.expect("answered");
+    let fixture = Fixture::new(&["a"], room(1, 0));
+    fixture.tell("a", Does::Stream(3));
+    let reply = fixture.call("Watch").await.expect("answered");
     let Body::Messages(mut stream) = reply.body else {
         panic!("no stream");
     };
@@ -100,30 +100,30 @@ async fn a_stream_holds_its_places_to_its_last_message() {
         let message = stream.next().await.expect("a message");
         message.expect("good");
         n_messages += 1;
-        assert_eq!(stage.instance("a").in_flight, 1);
-        assert_eq!(stage.numbers().admitted, Some(1));
-        assert!(stage.call("Watch").await.is_err(), "no place is free");
+        assert_eq!(fixture.instance("a").in_flight, 1);
+        assert_eq!(fixture.numbers().admitted, Some(1));
+        assert!(fixture.call("Watch").await.is_err(), "no place is free");
     }
     assert!(stream.next().await.is_none());
-    stage.assert_idle();
-    assert_eq!(stage.instance("a").successes, 1);
+    fixture.assert_idle();
+    assert_eq!(fixture.instance("a").successes, 1);
     // A stream that is dropped gives all back as well.
-    drop(stage.call("Watch").await.expect("answered"));
-    stage.assert_idle();
-    assert_eq!(stage.instance("a").others, 1);
+    drop(fixture.call("Watch").await.expect("answered"));
+    fixture.assert_idle();
+    assert_eq!(fixture.instance("a").others, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_time_of_a_try_ends_at_the_head_of_a_stream() {
-    let stage = Stage::new(&["a"], |service| {
-        let config = postern_core::resilience::RetryConfig {
+    let fixture = Fixture::new(&["a"], |service| {
+        let config = postern_core::resilience::RetryPolicyConfig {
             per_try_timeout: Some(Duration::from_millis(500)),
             ..Default::default()
         };
         service.retry = postern_core::resilience::RetryPolicy::new(config).expect("it works");
     });
-    stage.tell("a", Does::Stream(3));
-    let reply = stage.call("Watch").await.expect("answered");
+    fixture.tell("a", Does::Stream(3));
+    let reply = fixture.call("Watch").await.expect("answered");
     let Body::Messages(mut stream) = reply.body else {
         panic!("no stream");
     };
@@ -133,5 +133,5 @@ async fn the_time_of_a_try_ends_at_the_head_of_a_stream() {
         n_messages += 1;
     }
     assert_eq!(n_messages, 3);
-    assert_eq!(stage.instance("a").timeouts, 0);
+    assert_eq!(fixture.instance("a").timeouts, 0);
 }

@@ -13,16 +13,16 @@ use postern_core::{
     Blame, Body, BodyStream, Handler, Kind, Retry,
     bounded::BoundedHandler,
     resilience::{
-        BreakerConfig, HedgeConfig, HedgeDelay, OutlierConfig, RetryBudgetConfig, RetryConfig,
-        RetryPolicy,
+        BreakerConfig, HedgeConfig, HedgeDelay, OutlierConfig, RetryBudgetConfig, RetryPolicy,
+        RetryPolicyConfig,
     },
 };
 use postern_net::Alarm;
 use postern_system::clock;
 
 use super::{
-    super::{Cluster, Fallback, Pattern, ServicePolicy, Trail},
-    stage::{Does, SECOND, Stage, call, due, text},
+    super::{Cluster, Fallback, Pattern, ServicePolicy, decision_log::DecisionLog},
+    fixture::{Does, Fixture, SECOND, call, due, text},
 };
 
 const THREE: [&str; 3] = ["a", "b", "c"];
@@ -31,62 +31,65 @@ fn idempotent(service: &mut ServicePolicy) {
     service.idempotent = vec![Pattern::new("Get*")];
 }
 
-fn retries(change: impl FnOnce(&mut RetryConfig)) -> RetryPolicy {
-    let mut config = RetryConfig::default();
+fn retries(change: impl FnOnce(&mut RetryPolicyConfig)) -> RetryPolicy {
+    let mut config = RetryPolicyConfig::default();
     change(&mut config);
     RetryPolicy::new(config).expect("it works")
 }
 
 /// The service as the pipeline bounds its calls.
-fn bounded(stage: &Stage) -> BoundedHandler<Arc<Cluster>, Alarm> {
-    BoundedHandler::new(stage.cluster(), Blame::Upstream)
+fn bounded(fixture: &Fixture) -> BoundedHandler<Arc<Cluster>, Alarm> {
+    BoundedHandler::new(fixture.cluster(), Blame::Upstream)
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_dead_instance_fails_no_idempotent_call() {
-    let stage = Stage::new(&THREE, idempotent);
-    stage.calls("GetUser", 100).await;
-    stage.tell("b", Does::Cut);
-    assert_eq!(stage.calls("GetUser", 500).await, 0);
-    let numbers = stage.numbers();
+    let fixture = Fixture::new(&THREE, idempotent);
+    fixture.calls("GetUser", 100).await;
+    fixture.tell("b", Does::Cut);
+    assert_eq!(fixture.calls("GetUser", 500).await, 0);
+    let numbers = fixture.numbers();
     assert!(
         numbers.retries >= 5 && numbers.retries <= 10,
         "{}",
         numbers.retries
     );
-    assert!(stage.instance("b").ejected);
+    assert!(fixture.instance("b").ejected);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_may_have_begun_is_made_once() {
-    let stage = Stage::new(&THREE, idempotent);
-    THREE.iter().for_each(|name| stage.tell(name, Does::Cut));
-    let (error, why) = stage.fails("CreateUser").await;
+    let fixture = Fixture::new(&THREE, idempotent);
+    THREE.iter().for_each(|name| fixture.tell(name, Does::Cut));
+    let (error, why) = fixture.fails("CreateUser").await;
     assert_eq!(
         (error.kind, error.retry),
         (Kind::Unavailable, Retry::IfIdempotent)
     );
-    assert_eq!(THREE.iter().map(|name| stage.n_calls(name)).sum::<u64>(), 1);
+    assert_eq!(
+        THREE.iter().map(|name| fixture.n_calls(name)).sum::<u64>(),
+        1
+    );
     assert!(why.ends_with("stopped:unsafe"), "{why}");
-    assert_eq!(stage.numbers().retry_stops["unsafe"], 1);
+    assert_eq!(fixture.numbers().retry_stops["unsafe"], 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_never_began_goes_elsewhere_whatever_it_does() {
-    let stage = Stage::new(&THREE, |_| {});
-    stage.tell("a", Does::Unreachable);
-    stage.tell("b", Does::Unreachable);
-    assert_eq!(stage.calls("CreateUser", 4).await, 0);
-    assert_eq!(stage.n_calls("c"), 4);
+    let fixture = Fixture::new(&THREE, |_| {});
+    fixture.tell("a", Does::Unreachable);
+    fixture.tell("b", Does::Unreachable);
+    assert_eq!(fixture.calls("CreateUser", 4).await, 0);
+    assert_eq!(fixture.n_calls("c"), 4);
 }
 
 #[tokio::test(start_paused = true)]
 async fn all_that_was_tried_is_told() {
-    let stage = Stage::new(&THREE, |_| {});
+    let fixture = Fixture::new(&THREE, |_| {});
     THREE
         .iter()
-        .for_each(|name| stage.tell(name, Does::Unreachable));
-    let (error, why) = stage.fails("Get").await;
+        .for_each(|name| fixture.tell(name, Does::Unreachable));
+    let (error, why) = fixture.fails("Get").await;
     let details = error.details.expect("details");
     let details: serde_json::Value = serde_json::from_slice(&details).expect("json");
     let tried = details["tried"].as_array().expect("a list");
@@ -106,12 +109,12 @@ async fn all_that_was_tried_is_told() {
 
 #[tokio::test(start_paused = true)]
 async fn faults_of_the_caller_are_answers() {
-    let stage = Stage::new(&THREE, idempotent);
+    let fixture = Fixture::new(&THREE, idempotent);
     THREE
         .iter()
-        .for_each(|name| stage.tell(name, Does::Refuse(Kind::InvalidArgument)));
-    assert_eq!(stage.calls("GetUser", 100).await, 100);
-    let numbers = stage.numbers();
+        .for_each(|name| fixture.tell(name, Does::Refuse(Kind::InvalidArgument)));
+    assert_eq!(fixture.calls("GetUser", 100).await, 100);
+    let numbers = fixture.numbers();
     assert_eq!((numbers.tries, numbers.retries), (100, 0));
     assert!(
         numbers
@@ -123,7 +126,7 @@ async fn faults_of_the_caller_are_answers() {
 
 #[tokio::test(start_paused = true)]
 async fn a_budget_bounds_a_storm() {
-    let stage = Stage::new(&THREE, |service| {
+    let fixture = Fixture::new(&THREE, |service| {
         idempotent(service);
         service.outlier = None;
         service.breaker = None;
@@ -133,115 +136,115 @@ async fn a_budget_bounds_a_storm() {
         };
         service.retry = retries(|config| config.backoff_max = Duration::from_millis(25));
     });
-    THREE.iter().for_each(|name| stage.tell(name, Does::Cut));
-    assert_eq!(stage.calls("GetUser", 500).await, 500);
-    let numbers = stage.numbers();
+    THREE.iter().for_each(|name| fixture.tell(name, Does::Cut));
+    assert_eq!(fixture.calls("GetUser", 500).await, 500);
+    let numbers = fixture.numbers();
     // 20 % of 500 first tries, where three tries each would have been 1000 more.
     assert!((90..=100).contains(&numbers.retries), "{}", numbers.retries);
     assert!(numbers.budget_refusals >= 400);
-    assert!(stage.fails("GetUser").await.1.ends_with("stopped:budget"));
+    assert!(fixture.fails("GetUser").await.1.ends_with("stopped:budget"));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_breaker_opens_probes_and_closes_by_its_numbers() {
-    let stage = Stage::new(&["a"], |service| {
+    let fixture = Fixture::new(&["a"], |service| {
         service.outlier = None;
         service.retry = retries(|config| config.attempts_max = 1);
         service.breaker = Some(BreakerConfig::default());
     });
-    stage.tell("a", Does::Fail(Kind::Internal));
-    stage.calls("Get", 4).await;
-    assert_eq!(stage.instance("a").breaker, Some("closed"));
-    stage.calls("Get", 1).await;
-    assert_eq!(stage.instance("a").breaker, Some("open"));
-    let (error, why) = stage.fails("Get").await;
+    fixture.tell("a", Does::Fail(Kind::Internal));
+    fixture.calls("Get", 4).await;
+    assert_eq!(fixture.instance("a").breaker, Some("closed"));
+    fixture.calls("Get", 1).await;
+    assert_eq!(fixture.instance("a").breaker, Some("open"));
+    let (error, why) = fixture.fails("Get").await;
     assert_eq!(error.retry, Retry::After(SECOND * 60));
     assert_eq!(error.details.as_deref(), Some(&b"{\"open\":[\"a\"]}"[..]));
     assert!(why.ends_with("nobody:breakers-open"), "{why}");
-    assert_eq!(stage.n_calls("a"), 5, "nobody asked it");
+    assert_eq!(fixture.n_calls("a"), 5, "nobody asked it");
     tokio::time::advance(SECOND * 60).await;
-    assert_eq!(stage.instance("a").breaker, Some("half-open"));
-    stage.tell("a", Does::AnswerAfter(SECOND));
-    let probes: Vec<_> = (0..4).map(|_| tokio::spawn(stage.call("Get"))).collect();
+    assert_eq!(fixture.instance("a").breaker, Some("half-open"));
+    fixture.tell("a", Does::AnswerAfter(SECOND));
+    let probes: Vec<_> = (0..4).map(|_| tokio::spawn(fixture.call("Get"))).collect();
     let mut n_answered = 0;
     for probe in probes {
         n_answered += u32::from(probe.await.expect("no panic").is_ok());
     }
     assert_eq!(n_answered, 3, "three probes at one time");
-    let instance = stage.instance("a");
+    let instance = fixture.instance("a");
     assert_eq!(instance.breaker, Some("closed"));
     assert_eq!((instance.breaker_opened, instance.breaker_closed), (1, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_probe_that_is_dropped_gives_its_place_back() {
-    let stage = Stage::new(&["a"], |service| {
+    let fixture = Fixture::new(&["a"], |service| {
         service.retry = retries(|config| config.attempts_max = 1);
         service.breaker = Some(BreakerConfig {
             half_open_requests: 1,
             ..BreakerConfig::default()
         });
     });
-    stage.tell("a", Does::Fail(Kind::Internal));
-    stage.calls("Get", 5).await;
+    fixture.tell("a", Does::Fail(Kind::Internal));
+    fixture.calls("Get", 5).await;
     tokio::time::advance(SECOND * 60).await;
-    stage.tell("a", Does::Hang);
-    let probe = tokio::spawn(stage.call("Get"));
+    fixture.tell("a", Does::Hang);
+    let probe = tokio::spawn(fixture.call("Get"));
     tokio::time::sleep(SECOND).await;
-    assert!(stage.call("Get").await.is_err(), "one probe is under way");
+    assert!(fixture.call("Get").await.is_err(), "one probe is under way");
     probe.abort();
     tokio::time::sleep(SECOND).await;
-    stage.tell("a", Does::Answer);
-    assert_eq!(stage.calls("Get", 2).await, 0);
-    assert_eq!(stage.instance("a").breaker, Some("closed"));
-    stage.assert_idle();
+    fixture.tell("a", Does::Answer);
+    assert_eq!(fixture.calls("Get", 2).await, 0);
+    assert_eq!(fixture.instance("a").breaker, Some("closed"));
+    fixture.assert_idle();
 }
 
 #[tokio::test(start_paused = true)]
 async fn an_instance_is_ejected_and_returns() {
-    let stage = Stage::new(&THREE, |service| {
+    let fixture = Fixture::new(&THREE, |service| {
         service.breaker = None;
         service.outlier = Some(OutlierConfig::default());
     });
-    stage.tell("a", Does::Fail(Kind::Internal));
+    fixture.tell("a", Does::Fail(Kind::Internal));
     // Five errors in a row of its third of the calls.
-    assert_eq!(stage.calls("Get", 15).await, 5);
-    assert!(stage.instance("a").ejected);
-    assert_eq!(stage.calls("Get", 100).await, 0);
-    assert_eq!(stage.n_calls("a"), 5);
-    assert_eq!(stage.instance("a").ejections["consecutive-errors"], 1);
-    stage.tell("a", Does::Answer);
+    assert_eq!(fixture.calls("Get", 15).await, 5);
+    assert!(fixture.instance("a").ejected);
+    assert_eq!(fixture.calls("Get", 100).await, 0);
+    assert_eq!(fixture.n_calls("a"), 5);
+    assert_eq!(fixture.instance("a").ejections["consecutive-errors"], 1);
+    fixture.tell("a", Does::Answer);
     tokio::time::advance(SECOND * 30).await;
-    stage.calls("Get", 30).await;
-    assert_eq!(stage.n_calls("a"), 15);
+    fixture.calls("Get", 30).await;
+    assert_eq!(fixture.n_calls("a"), 15);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_try_that_is_too_slow_is_dropped_and_blamed_on_the_instance() {
-    let stage = Stage::new(&["a", "b"], |service| {
+    let fixture = Fixture::new(&["a", "b"], |service| {
         idempotent(service);
         service.retry = retries(|config| config.per_try_timeout = Some(Duration::from_millis(50)));
     });
-    stage.tell("a", Does::Hang);
-    stage.tell("b", Does::AnswerAfter(Duration::from_millis(49)));
-    assert_eq!(stage.calls("GetUser", 10).await, 0);
-    let slow = stage.instance("a");
+    fixture.tell("a", Does::Hang);
+    fixture.tell("b", Does::AnswerAfter(Duration::from_millis(49)));
+    assert_eq!(fixture.calls("GetUser", 10).await, 0);
+    let slow = fixture.instance("a");
     assert_eq!((slow.timeouts, slow.ejected), (5, true));
-    assert_eq!(stage.double("a").n_dropped.load(Relaxed), 5);
-    stage.assert_idle();
+    assert_eq!(fixture.double("a").n_dropped.load(Relaxed), 5);
+    fixture.assert_idle();
 }
 
 #[tokio::test(start_paused = true)]
 async fn callers_in_a_hurry_take_nobody_out() {
-    let stage = Stage::new(&["a", "b"], |service| service.timeout = Some(SECOND * 30));
-    stage.tell("a", Does::AnswerAfter(SECOND / 2));
-    stage.tell("b", Does::AnswerAfter(SECOND / 2));
+    let fixture = Fixture::new(&["a", "b"], |service| service.timeout = Some(SECOND * 30));
+    fixture.tell("a", Does::AnswerAfter(SECOND / 2));
+    fixture.tell("b", Does::AnswerAfter(SECOND / 2));
     for _ in 0..40 {
         let hasty = due(call("Get"), Duration::from_millis(10));
-        let error = bounded(&stage).call(hasty).await;
+        let error = bounded(&fixture).call(hasty).await;
         assert_eq!(error.expect_err("late").kind, Kind::DeadlineExceeded);
     }
-    let instances = stage.numbers().instances;
+    let instances = fixture.numbers().instances;
     assert!(
         instances
             .iter()
@@ -249,11 +252,11 @@ async fn callers_in_a_hurry_take_nobody_out() {
     );
     // A second is enough for anybody.
     for _ in 0..40 {
-        stage.tell("a", Does::Hang);
+        fixture.tell("a", Does::Hang);
         let patient = due(call("Get"), SECOND);
-        let _ = bounded(&stage).call(patient).await;
+        let _ = bounded(&fixture).call(patient).await;
     }
-    assert!(stage.instance("a").ejected);
+    assert!(fixture.instance("a").ejected);
 }
 
 /// Counts how often a call is to be polled.
@@ -269,7 +272,7 @@ impl Wake for Wakes {
 #[tokio::test(start_paused = true)]
 async fn a_try_arms_no_timer_for_the_deadline_and_names_its_instance_when_it_is_asked() {
     for is_hedged in [false, true] {
-        let stage = Stage::new(&["a", "b"], |service| {
+        let fixture = Fixture::new(&["a", "b"], |service| {
             idempotent(service);
             let delay = HedgeDelay::Fixed(SECOND * 60);
             let hedges_max = 1;
@@ -277,10 +280,10 @@ async fn a_try_arms_no_timer_for_the_deadline_and_names_its_instance_when_it_is_
             service.retry = retries(|config| config.attempts_max = 1);
         });
         for name in ["a", "b"] {
-            stage.tell(name, Does::Hang);
+            fixture.tell(name, Does::Hang);
         }
         let call = due(call("GetUser"), SECOND * 2);
-        let mut answering = stage.cluster().call(call, &Trail::off());
+        let mut answering = fixture.cluster().call(call, &DecisionLog::off());
         let wakes = Arc::<Wakes>::default();
         let waker = Waker::from(Arc::clone(&wakes));
         let mut poll = || answering.as_mut().poll(&mut Context::from_waker(&waker));
@@ -295,61 +298,64 @@ async fn a_try_arms_no_timer_for_the_deadline_and_names_its_instance_when_it_is_
             (error.kind, &*error.message),
             (Kind::DeadlineExceeded, expected)
         );
-        assert_eq!(stage.instance("a").timeouts, 1);
-        stage.assert_idle();
+        assert_eq!(fixture.instance("a").timeouts, 1);
+        fixture.assert_idle();
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_services_timeout_ends_the_call() {
-    let stage = Stage::new(&["a"], |service| service.timeout = Some(SECOND));
-    stage.tell("a", Does::Hang);
+    let fixture = Fixture::new(&["a"], |service| service.timeout = Some(SECOND));
+    fixture.tell("a", Does::Hang);
     let began = clock::now();
-    let (error, _) = stage.fails("Get").await;
+    let (error, _) = fixture.fails("Get").await;
     assert_eq!(error.kind, Kind::DeadlineExceeded);
     assert_eq!(clock::since(began), SECOND);
-    assert_eq!(stage.instance("a").timeouts, 1);
+    assert_eq!(fixture.instance("a").timeouts, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_fixed_reply_answers_for_who_cannot() {
-    let stage = Stage::new(&["a"], |service| {
+    let fixture = Fixture::new(&["a"], |service| {
         service.fallback = Some(Fallback::Reply("{\"users\":[]}".into()));
     });
-    stage.tell("a", Does::Fail(Kind::Internal));
-    assert_eq!(text(stage.call("Get").await), "{\"users\":[]}");
-    stage.tell("a", Does::Refuse(Kind::NotFound));
-    assert!(stage.call("Get").await.is_err(), "an answer is no failure");
-    stage.tell("a", Does::Answer);
-    assert_eq!(text(stage.call("Get").await), "a");
-    assert_eq!(stage.numbers().fallbacks, 1);
+    fixture.tell("a", Does::Fail(Kind::Internal));
+    assert_eq!(text(fixture.call("Get").await), "{\"users\":[]}");
+    fixture.tell("a", Does::Refuse(Kind::NotFound));
+    assert!(
+        fixture.call("Get").await.is_err(),
+        "an answer is no failure"
+    );
+    fixture.tell("a", Does::Answer);
+    assert_eq!(text(fixture.call("Get").await), "a");
+    assert_eq!(fixture.numbers().fallbacks, 1);
 }
 
 #[tokio::test(start_paused = true)]
 async fn another_service_answers_once_and_not_in_a_circle() {
-    let mut stage = Stage::new(&["a"], |service| {
+    let mut fixture = Fixture::new(&["a"], |service| {
         service.fallback = Some(Fallback::Service("spare".into()));
     });
     let draft = postern_core::registry::Draft::new("s", "spare");
-    stage.enter(postern_core::registry::Owner::Config, &draft);
-    stage.rebuild();
-    stage.tell("a", Does::Fail(Kind::Internal));
-    assert_eq!(text(stage.call("Get").await), "s");
+    fixture.enter(postern_core::registry::Owner::Config, &draft);
+    fixture.rebuild();
+    fixture.tell("a", Does::Fail(Kind::Internal));
+    assert_eq!(text(fixture.call("Get").await), "s");
     // Its own fallback is itself.
-    stage.tell("s", Does::Fail(Kind::Internal));
-    assert!(stage.call("Get").await.is_err());
-    assert_eq!(stage.n_calls("s"), 2);
+    fixture.tell("s", Does::Fail(Kind::Internal));
+    assert!(fixture.call("Get").await.is_err());
+    assert_eq!(fixture.n_calls("s"), 2);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_streamed_request_is_made_once() {
-    let stage = Stage::new(&THREE, idempotent);
+    let fixture = Fixture::new(&THREE, idempotent);
     THREE
         .iter()
-        .for_each(|name| stage.tell(name, Does::Unreachable));
+        .for_each(|name| fixture.tell(name, Does::Unreachable));
     let mut streamed = call("GetUser");
     streamed.body = Body::Messages(BodyStream::new(futures_util::stream::empty()));
-    let error = stage.cluster().call(streamed, &Trail::off()).await;
+    let error = fixture.cluster().call(streamed, &DecisionLog::off()).await;
     assert!(error.is_err());
-    assert_eq!(stage.numbers().tries, 1);
+    assert_eq!(fixture.numbers().tries, 1);
 }

@@ -10,7 +10,7 @@ use postern_system::clock;
 
 use super::{
     super::{Pattern, ServicePolicy},
-    stage::{Does, SECOND, Stage, text},
+    fixture::{Does, Fixture, SECOND, text},
 };
 
 fn hedged(service: &mut ServicePolicy) {
@@ -21,56 +21,56 @@ fn hedged(service: &mut ServicePolicy) {
     });
 }
 
-fn stage(change: impl FnOnce(&mut ServicePolicy)) -> Stage {
-    let stage = Stage::new(&["a", "b"], |service| {
+fn fixture(change: impl FnOnce(&mut ServicePolicy)) -> Fixture {
+    let fixture = Fixture::new(&["a", "b"], |service| {
         hedged(service);
         change(service);
     });
-    stage.tell("a", Does::AnswerAfter(SECOND * 5));
-    stage
+    fixture.tell("a", Does::AnswerAfter(SECOND * 5));
+    fixture
 }
 
 #[tokio::test(start_paused = true)]
 async fn the_first_answer_wins_and_the_other_is_dropped() {
-    let stage = stage(|_| {});
+    let fixture = fixture(|_| {});
     let began = clock::now();
-    assert_eq!(text(stage.call("GetUser").await), "b");
+    assert_eq!(text(fixture.call("GetUser").await), "b");
     assert_eq!(clock::since(began), Duration::from_millis(20));
-    let numbers = stage.numbers();
+    let numbers = fixture.numbers();
     let hedges = (numbers.hedges_sent, numbers.hedges_won, numbers.tries);
     assert_eq!(hedges, (1, 1, 2));
-    assert_eq!(stage.double("a").n_dropped.load(Relaxed), 1);
-    stage.assert_idle();
+    assert_eq!(fixture.double("a").n_dropped.load(Relaxed), 1);
+    fixture.assert_idle();
 }
 
 #[tokio::test(start_paused = true)]
 async fn what_may_run_once_is_not_hedged() {
-    let stage = stage(|_| {});
-    stage.calls("CreateUser", 2).await;
-    assert_eq!(stage.numbers().hedges_sent, 0);
+    let fixture = fixture(|_| {});
+    fixture.calls("CreateUser", 2).await;
+    assert_eq!(fixture.numbers().hedges_sent, 0);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hedge_is_paid_for() {
-    let stage = stage(|service| {
+    let fixture = fixture(|service| {
         service.budget = RetryBudgetConfig {
             ratio: 0.0,
             min_per_second: 0,
             ..RetryBudgetConfig::default()
         };
     });
-    assert_eq!(stage.calls("GetUser", 2).await, 0);
-    let numbers = stage.numbers();
+    assert_eq!(fixture.calls("GetUser", 2).await, 0);
+    let numbers = fixture.numbers();
     assert_eq!((numbers.hedges_sent, numbers.budget_refusals), (0, 1));
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_hedge_that_fails_leaves_the_first_try_alone() {
-    let stage = stage(|_| {});
-    stage.tell("b", Does::Cut);
-    stage.tell("a", Does::AnswerAfter(SECOND));
-    assert_eq!(stage.calls("GetUser", 4).await, 0);
-    assert!(stage.numbers().hedges_sent >= 1);
-    stage.tell("b", Does::Refuse(Kind::NotFound));
-    stage.assert_idle();
+    let fixture = fixture(|_| {});
+    fixture.tell("b", Does::Cut);
+    fixture.tell("a", Does::AnswerAfter(SECOND));
+    assert_eq!(fixture.calls("GetUser", 4).await, 0);
+    assert!(fixture.numbers().hedges_sent >= 1);
+    fixture.tell("b", Does::Refuse(Kind::NotFound));
+    fixture.assert_idle();
 }

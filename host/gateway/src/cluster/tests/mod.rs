@@ -1,9 +1,9 @@
-//! The way of calls, on tokio's paused clock, with instances in memory.
+//! Calls through a cluster, on tokio's paused clock, with instances in memory.
 
 mod crowding;
 mod failing;
+mod fixture;
 mod following;
 mod hedging;
 mod placing;
 mod spreading;
-mod stage;

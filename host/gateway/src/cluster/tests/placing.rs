@@ -10,7 +10,7 @@ use postern_core::{
 
 use super::{
     super::{BalancerSource, Pick, Picker, PlacedBalance, Verdict},
-    stage::{Does, Stage},
+    fixture::{Does, Fixture},
 };
 
 /// Picks the last member, and nobody for the method `Left`.
@@ -74,29 +74,29 @@ async fn a_plugin_picks_is_told_and_is_replaced_where_it_does_not() {
     let change = |service: &mut super::super::ServicePolicy| {
         service.component = Some("last".into());
     };
-    let mut stage = Stage::with(&["a", "b", "c"], Some(source.clone()), change, |_, _| {});
-    stage.calls("Get", 3).await;
+    let mut fixture = Fixture::with(&["a", "b", "c"], Some(source.clone()), change, |_, _| {});
+    fixture.calls("Get", 3).await;
     assert_eq!(
-        stage.n_calls("c"),
+        fixture.n_calls("c"),
         1,
         "the native balancer decides meanwhile"
     );
     *source.is_there.lock() = true;
-    stage.rebuild();
-    stage.calls("Get", 10).await;
-    assert_eq!(stage.n_calls("c"), 11);
-    stage.tell("c", Does::Fail(Kind::Internal));
-    stage.calls("Get", 1).await;
+    fixture.rebuild();
+    fixture.calls("Get", 10).await;
+    assert_eq!(fixture.n_calls("c"), 11);
+    fixture.tell("c", Does::Fail(Kind::Internal));
+    fixture.calls("Get", 1).await;
     assert_eq!(source.told.lock().last(), Some(&(2, Verdict::Failure)));
     let n_told = source.told.lock().len();
-    stage.tell("c", Does::Answer);
-    stage.calls("Left", 3).await;
+    fixture.tell("c", Does::Answer);
+    fixture.calls("Left", 3).await;
     assert_eq!(
         source.told.lock().len(),
         n_told,
         "others' picks are not told"
     );
-    let numbers = stage.numbers();
+    let numbers = fixture.numbers();
     assert_eq!((numbers.picks["component"], numbers.picks_left), (11, 3));
     assert_eq!(numbers.balancer, "plugin:last");
 }

@@ -9,14 +9,14 @@ use postern_core::{
 };
 
 use super::{
-    super::{HashOn, ServicePolicy, SubsetRule, Trail},
-    stage::{Does, Stage, call, text},
+    super::{HashOn, ServicePolicy, SubsetRule, decision_log::DecisionLog},
+    fixture::{Does, Fixture, call, text},
 };
 
 const THREE: [&str; 3] = ["a", "b", "c"];
 
-fn counts(stage: &Stage) -> [u64; 3] {
-    THREE.map(|name| stage.n_calls(name))
+fn counts(fixture: &Fixture) -> [u64; 3] {
+    THREE.map(|name| fixture.n_calls(name))
 }
 
 fn by(policy: Policy) -> impl FnOnce(&mut ServicePolicy) {
@@ -25,45 +25,49 @@ fn by(policy: Policy) -> impl FnOnce(&mut ServicePolicy) {
 
 #[tokio::test(start_paused = true)]
 async fn round_robin_and_weighted_are_exact() {
-    let stage = Stage::new(&THREE, by(Policy::RoundRobin));
-    assert_eq!(stage.calls("Get", 300).await, 0);
-    assert_eq!(counts(&stage), [100, 100, 100]);
-    let stage = Stage::new(&THREE, |service| {
+    let fixture = Fixture::new(&THREE, by(Policy::RoundRobin));
+    assert_eq!(fixture.calls("Get", 300).await, 0);
+    assert_eq!(counts(&fixture), [100, 100, 100]);
+    let fixture = Fixture::new(&THREE, |service| {
         service.plan = Plan::from(Policy::Weighted);
         service.weights = [("a".into(), 3), ("b".into(), 2), ("c".into(), 1)].into();
     });
-    stage.calls("Get", 600).await;
-    assert_eq!(counts(&stage), [300, 200, 100]);
-    assert_eq!(stage.numbers().picks["native"], 600);
+    fixture.calls("Get", 600).await;
+    assert_eq!(counts(&fixture), [300, 200, 100]);
+    assert_eq!(fixture.numbers().picks["native"], 600);
 }
 
 #[tokio::test(start_paused = true)]
 async fn least_connections_leaves_who_is_busy() {
-    let stage = Stage::new(&THREE, by(Policy::LeastConnections));
-    stage.tell("a", Does::Hang);
-    let hung: Vec<_> = (0..30).map(|_| tokio::spawn(stage.call("Get"))).collect();
+    let fixture = Fixture::new(&THREE, by(Policy::LeastConnections));
+    fixture.tell("a", Does::Hang);
+    let hung: Vec<_> = (0..30).map(|_| tokio::spawn(fixture.call("Get"))).collect();
     tokio::task::yield_now().await;
     tokio::time::sleep(std::time::Duration::from_millis(1)).await;
-    let n_hung = u64::from(stage.instance("a").in_flight);
+    let n_hung = u64::from(fixture.instance("a").in_flight);
     assert!((1..=30).contains(&n_hung));
-    let before = stage.n_calls("a");
-    stage.calls("Get", 60).await;
-    assert_eq!(stage.n_calls("a"), before, "the others are free each time");
+    let before = fixture.n_calls("a");
+    fixture.calls("Get", 60).await;
+    assert_eq!(
+        fixture.n_calls("a"),
+        before,
+        "the others are free each time"
+    );
     hung.into_iter().for_each(|task| task.abort());
 }
 
 #[tokio::test(start_paused = true)]
 async fn p2c_prefers_who_is_fast() {
-    let stage = Stage::new(&THREE, by(Policy::P2cEwma));
-    stage.tell(
+    let fixture = Fixture::new(&THREE, by(Policy::P2cEwma));
+    fixture.tell(
         "a",
         Does::AnswerAfter(std::time::Duration::from_millis(200)),
     );
     for name in ["b", "c"] {
-        stage.tell(name, Does::AnswerAfter(std::time::Duration::from_millis(5)));
+        fixture.tell(name, Does::AnswerAfter(std::time::Duration::from_millis(5)));
     }
-    stage.calls("Get", 600).await;
-    let [slow, b, c] = counts(&stage);
+    fixture.calls("Get", 600).await;
+    let [slow, b, c] = counts(&fixture);
     // Both of two would have to be the slow one; what is forgotten lets it have a few.
     assert!(slow < 60, "{slow} of 600");
     assert!(b > 200 && c > 200, "{b} {c}");
@@ -72,11 +76,11 @@ async fn p2c_prefers_who_is_fast() {
 #[tokio::test(start_paused = true)]
 async fn a_key_stays_with_its_instance() {
     for policy in [Policy::Sticky, Policy::ALL[4]] {
-        let stage = Stage::new(&THREE, |service| {
+        let fixture = Fixture::new(&THREE, |service| {
             service.plan = Plan::from(policy);
             service.hash_on = HashOn::Header("x-user".into());
         });
-        let mut places = std::collections::BTreeSet::new();
+        let mut candidates = std::collections::BTreeSet::new();
         for user in 0..60 {
             let ask = || async {
                 let mut keyed = call("Get");
@@ -84,15 +88,15 @@ async fn a_key_stays_with_its_instance() {
                 let value = format!("user-{user}");
                 headers.push(b"x-user", value.as_bytes()).expect("short");
                 keyed.headers = headers;
-                text(stage.cluster().call(keyed, &Trail::off()).await)
+                text(fixture.cluster().call(keyed, &DecisionLog::off()).await)
             };
             let first = ask().await;
             for _ in 0..5 {
                 assert_eq!(ask().await, first, "{policy:?}");
             }
-            places.insert(first);
+            candidates.insert(first);
         }
-        assert_eq!(places.len(), 3, "{policy:?}");
+        assert_eq!(candidates.len(), 3, "{policy:?}");
     }
 }
 
@@ -102,15 +106,15 @@ async fn the_own_zone_comes_first_and_others_when_it_is_gone() {
     let describe = |index: usize, draft: &mut postern_core::registry::Draft| {
         draft.zone = Some(zones[index].into());
     };
-    let mut stage = Stage::with(&THREE, None, |_| {}, describe);
-    stage.zone = Some("eu".into());
-    stage.rebuild();
-    stage.calls("Get", 100).await;
-    assert_eq!(counts(&stage), [100, 0, 0]);
-    stage.remove("a");
-    stage.rebuild();
-    assert_eq!(stage.calls("Get", 100).await, 0);
-    assert_eq!(counts(&stage), [100, 50, 50]);
+    let mut fixture = Fixture::with(&THREE, None, |_| {}, describe);
+    fixture.zone = Some("eu".into());
+    fixture.rebuild();
+    fixture.calls("Get", 100).await;
+    assert_eq!(counts(&fixture), [100, 0, 0]);
+    fixture.remove("a");
+    fixture.rebuild();
+    assert_eq!(fixture.calls("Get", 100).await, 0);
+    assert_eq!(counts(&fixture), [100, 50, 50]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -124,9 +128,9 @@ async fn a_split_of_90_to_10_is_90_to_10() {
         let split = TrafficSplit::new(parts, SplitBy::Sequence).expect("a split");
         service.plan.split = Some(split);
     };
-    let stage = Stage::with(&THREE, None, change, describe);
-    stage.calls("Get", 1000).await;
-    assert_eq!(counts(&stage), [450, 450, 100]);
+    let fixture = Fixture::with(&THREE, None, change, describe);
+    fixture.calls("Get", 1000).await;
+    assert_eq!(counts(&fixture), [450, 450, 100]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -135,11 +139,11 @@ async fn a_call_gets_the_version_that_it_asks_for() {
     let describe = |index: usize, draft: &mut postern_core::registry::Draft| {
         draft.version = Some(Version::parse(versions[index]).expect("a version"));
     };
-    let stage = Stage::with(&THREE, None, |_| {}, describe);
+    let fixture = Fixture::with(&THREE, None, |_| {}, describe);
     let ask = |version: &str| {
         let mut versioned = call("Get");
         versioned.version = Some(version.into());
-        stage.cluster().call(versioned, &Trail::off())
+        fixture.cluster().call(versioned, &DecisionLog::off())
     };
     for _ in 0..4 {
         assert_eq!(text(ask("2").await), "c");
@@ -164,13 +168,13 @@ async fn a_header_chooses_a_subset() {
                 is_required,
             };
         };
-        let stage = Stage::with(&THREE, None, change, describe);
+        let fixture = Fixture::with(&THREE, None, change, describe);
         let ask = |region: &str| {
             let mut regional = call("Get");
             let mut headers = Headers::new();
             headers.push(b"x-region", region.as_bytes()).expect("short");
             regional.headers = headers;
-            stage.cluster().call(regional, &Trail::off())
+            fixture.cluster().call(regional, &DecisionLog::off())
         };
         for _ in 0..10 {
             assert_eq!(text(ask("eu").await), "a");
@@ -181,7 +185,10 @@ async fn a_header_chooses_a_subset() {
             let message = "service users has no live instance with region=asia";
             assert_eq!(error.message, message);
         }
-        assert_eq!(stage.numbers().picks_out_of_subset, u64::from(!is_required));
+        assert_eq!(
+            fixture.numbers().picks_out_of_subset,
+            u64::from(!is_required)
+        );
     }
 }
 
@@ -190,8 +197,8 @@ async fn who_lacks_the_permission_learns_of_nothing() {
     let describe = |_: usize, draft: &mut postern_core::registry::Draft| {
         draft.permissions.insert("traders".into());
     };
-    let stage = Stage::with(&["a"], None, |_| {}, describe);
-    let (error, _) = stage.fails("Get").await;
+    let fixture = Fixture::with(&["a"], None, |_| {}, describe);
+    let (error, _) = fixture.fails("Get").await;
     assert_eq!(error.to_string(), "not-found: no service users");
     let mut allowed = call("Get");
     allowed.context.principal = Some(Arc::new(Principal {
@@ -199,7 +206,7 @@ async fn who_lacks_the_permission_learns_of_nothing() {
         roles: vec!["traders".into()],
         claims: Vec::new(),
     }));
-    let reply = stage.cluster().call(allowed, &Trail::off()).await;
+    let reply = fixture.cluster().call(allowed, &DecisionLog::off()).await;
     assert_eq!(text(reply), "a");
-    assert!(stage.cluster().direct().is_none());
+    assert!(fixture.cluster().direct().is_none());
 }

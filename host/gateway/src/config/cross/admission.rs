@@ -1,9 +1,6 @@
 //! What limits, header rules and sharing cannot say key by key.
 
-use super::{
-    fault, fault_of_table,
-    security::{HEADER_REMEDY, is_header_name},
-};
+use super::security::{HEADER_REMEDY, is_header_name};
 use crate::{
     config::{
         Config, HeaderEdits, OpaqueTable, RateKey, RateLimit,
@@ -24,8 +21,7 @@ pub(super) fn check(config: &Config, reader: &mut SectionReader) {
     for (name, listener) in &config.listeners {
         if let Err(error) = listener.cors.sharing() {
             let remedy = "write what browsers send, such as \"https://example.org\"";
-            fault(
-                reader,
+            reader.fault_of_key(
                 &format!("listeners.{name}.cors.origins"),
                 error.to_string(),
                 remedy,
@@ -38,23 +34,23 @@ fn check_limit(path: &str, limit: &RateLimit, reader: &mut SectionReader) {
     let key = join(path, "rate");
     if limit.rate == 0 {
         match reader.places.contains_key(&key) {
-            true => fault(reader, &key, "a rate of 0 refuses every call", RATE_REMEDY),
-            false => fault_of_table(reader, path, "the key \"rate\" is missing", RATE_REMEDY),
+            true => reader.fault_of_key(&key, "a rate of 0 refuses every call", RATE_REMEDY),
+            false => reader.fault_of_table(path, "the key \"rate\" is missing", RATE_REMEDY),
         }
     }
     let key = join(path, "header");
     match (limit.by, &limit.header) {
         (RateKey::Header, Some(name)) if !is_header_name(name) => {
             let message = format!("{name:?} is not a header name");
-            fault(reader, &key, message, HEADER_REMEDY);
+            reader.fault_of_key(&key, message, HEADER_REMEDY);
         }
         (RateKey::Header, None) if !reader.places.contains_key(&key) => {
             let remedy = "add header = \"NAME\"";
-            fault_of_table(reader, path, "the key \"header\" is missing", remedy);
+            reader.fault_of_table(path, "the key \"header\" is missing", remedy);
         }
         (RateKey::Principal | RateKey::Peer | RateKey::Service | RateKey::Global, Some(_)) => {
             let message = format!("a limit by {:?} looks at no header", limit.by.name());
-            fault(reader, &key, message, "remove it, or write by = \"header\"");
+            reader.fault_of_key(&key, message, "remove it, or write by = \"header\"");
         }
         (
             RateKey::Header
@@ -71,8 +67,7 @@ fn check_edits(path: &str, edits: &HeaderEdits, reader: &mut SectionReader) {
     let key = join(path, "remove");
     for name in &edits.remove {
         if !is_header_name(name) {
-            fault(
-                reader,
+            reader.fault_of_key(
                 &key,
                 format!("{name:?} is not a header name"),
                 HEADER_REMEDY,
@@ -84,18 +79,13 @@ fn check_edits(path: &str, edits: &HeaderEdits, reader: &mut SectionReader) {
     check_names(&join(path, "rename"), &edits.rename, reader);
     let key = join(path, "rename");
     for new in edits.rename.0.values().filter(|new| !is_header_name(new)) {
-        fault_of_table(
-            reader,
-            &key,
-            format!("{new:?} is not a header name"),
-            HEADER_REMEDY,
-        );
+        reader.fault_of_table(&key, format!("{new:?} is not a header name"), HEADER_REMEDY);
     }
     for (table, edits) in [("set", &edits.set), ("add", &edits.add)] {
         for (name, value) in &edits.0 {
             if let Err(error) = Template::parse(value) {
                 let message = format!("{name}: {error}");
-                fault_of_table(reader, &join(path, table), message, VARIABLES);
+                reader.fault_of_table(&join(path, table), message, VARIABLES);
             }
         }
     }
@@ -103,8 +93,7 @@ fn check_edits(path: &str, edits: &HeaderEdits, reader: &mut SectionReader) {
 
 fn check_names(path: &str, table: &OpaqueTable, reader: &mut SectionReader) {
     for name in table.0.keys().filter(|name| !is_header_name(name)) {
-        fault_of_table(
-            reader,
+        reader.fault_of_table(
             path,
             format!("{name:?} is not a header name"),
             HEADER_REMEDY,

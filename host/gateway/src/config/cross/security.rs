@@ -2,7 +2,6 @@
 
 use postern_net::http::Fetcher;
 
-use super::{fault, fault_of_table};
 use crate::config::{
     Auth, Jwt,
     section::{SectionReader, join},
@@ -19,7 +18,7 @@ pub(super) fn check(auth: &Auth, reader: &mut SectionReader) {
     }
     if !is_header_name(&auth.api_keys.header) {
         let message = format!("{:?} is not a header name", auth.api_keys.header);
-        fault(reader, "auth.api-keys.header", message, HEADER_REMEDY);
+        reader.fault_of_key("auth.api-keys.header", message, HEADER_REMEDY);
     }
 }
 
@@ -37,17 +36,12 @@ fn check_issuer(path: &str, jwt: &Jwt, reader: &mut SectionReader) {
         .map(|(key, _)| *key)
         .collect();
     match written.as_slice() {
-        [] => fault_of_table(
-            reader,
-            path,
-            "no key says how its tokens are signed",
-            SOURCE_REMEDY,
-        ),
+        [] => reader.fault_of_table(path, "no key says how its tokens are signed", SOURCE_REMEDY),
         [_] => {}
         [first, others @ ..] => {
             for other in others {
                 let message = format!("{first} already says how its tokens are signed");
-                fault(reader, &join(path, other), message, "remove one of the two");
+                reader.fault_of_key(&join(path, other), message, "remove one of the two");
             }
         }
     }
@@ -56,14 +50,13 @@ fn check_issuer(path: &str, jwt: &Jwt, reader: &mut SectionReader) {
         && let Err(error) = Fetcher::check(url, jwt.jwks_allow_http)
     {
         let remedy = "write https://HOST/PATH, or jwks-allow-http = true for http";
-        fault(reader, &join(path, "jwks-url"), error.to_string(), remedy);
+        reader.fault_of_key(&join(path, "jwks-url"), error.to_string(), remedy);
     }
     if jwt.jwks_url.is_none() {
         for key in ONLY_URL {
             let key = join(path, key);
             if reader.places.contains_key(&key) && !written.contains(&"jwks-url") {
-                fault(
-                    reader,
+                reader.fault_of_key(
                     &key,
                     "only an issuer with jwks-url has this key",
                     "remove it",
@@ -85,7 +78,7 @@ fn check_algorithms(path: &str, jwt: &Jwt, reader: &mut SectionReader) {
             (true, _, false) | (false, false, _) => continue,
         };
         let remedy = "write algorithms that fit the keys, or leave them out";
-        fault(reader, &join(path, "algorithms"), message, remedy);
+        reader.fault_of_key(&join(path, "algorithms"), message, remedy);
     }
 }
 
@@ -96,7 +89,7 @@ fn check_issuers_differ(auth: &Auth, reader: &mut SectionReader) {
         if let Some(other) = seen.insert(issuer, name) {
             let message = format!("{issuer:?} is the issuer of auth.jwt.{other} too");
             let remedy = "write one table for each issuer; a set of keys may hold many keys";
-            fault(reader, &format!("auth.jwt.{name}.issuer"), message, remedy);
+            reader.fault_of_key(&format!("auth.jwt.{name}.issuer"), message, remedy);
         }
     }
 }

@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 use super::*;
 use crate::config::{Config, Faults, Manifest, environment::leaf_paths, parse};
 
-fn read(text: &str) -> Result<Services, Faults> {
+fn read(text: &str) -> Result<ServiceTables, Faults> {
     parse("f", text, &BTreeMap::new()).map(|(config, _)| config.services)
 }
 

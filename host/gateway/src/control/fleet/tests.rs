@@ -32,7 +32,7 @@ impl Fixture {
             let instance = instance(&format!("s{n}"), 1);
             config.instances.insert(format!("i{n}"), instance);
         }
-        let directory = Directory::new(&config).expect("good settings");
+        let directory = SharedDirectory::new(&config).expect("good settings");
         let pool = Pool::new(config.pool.to_config(), ClientConfig::default());
         let fleet = Fleet::new(&config, directory, pool.expect("good settings"), Vec::new());
         let fixture = Self {

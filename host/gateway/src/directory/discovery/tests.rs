@@ -42,13 +42,13 @@ impl Discovery for Script {
     }
 }
 
-fn follow(connects: bool, updates: Vec<Update>) -> (Arc<Directory>, Asked) {
+fn follow(connects: bool, updates: Vec<Update>) -> (Arc<SharedDirectory>, Asked) {
     let mut config = Config::default();
     config.directory.entries_per_peer_max = 2;
     config
         .peers
         .insert("west".to_owned(), PeerSettings::default());
-    let directory = Directory::new(&config).expect("good settings");
+    let directory = SharedDirectory::new(&config).expect("good settings");
     let asked = Asked::default();
     let script = Script {
         connects,
@@ -69,7 +69,7 @@ fn cursor(revision: u64) -> Cursor {
 }
 
 fn picture(instances: &[&str], revision: u64) -> Update {
-    Update::Picture {
+    Update::Snapshot {
         entries: instances.iter().map(|name| told(name)).collect(),
         cursor: cursor(revision),
     }

@@ -15,7 +15,7 @@ struct Answers {
     n_open_max: Arc<AtomicUsize>,
 }
 
-impl Ask for Answers {
+impl InstanceProber for Answers {
     fn probe(&self, _: Entry) -> BoxFuture<HealthOutcome> {
         self.n_asked.fetch_add(1, Relaxed);
         let (fails, hangs) = (self.fails.load(Relaxed), self.hangs.load(Relaxed));
@@ -36,7 +36,10 @@ impl Ask for Answers {
     }
 }
 
-fn stage(n: usize, change: impl FnOnce(&mut Config)) -> (Arc<Directory>, Arc<Answers>, Shutdown) {
+fn stage(
+    n: usize,
+    change: impl FnOnce(&mut Config),
+) -> (Arc<SharedDirectory>, Arc<Answers>, Shutdown) {
     let mut config = Config::default();
     for n in 0..n {
         let instance = InstanceSettings {
@@ -47,11 +50,11 @@ fn stage(n: usize, change: impl FnOnce(&mut Config)) -> (Arc<Directory>, Arc<Ans
         config.instances.insert(format!("i{n}"), instance);
     }
     change(&mut config);
-    let directory = Directory::new(&config).expect("good settings");
+    let directory = SharedDirectory::new(&config).expect("good settings");
     let (answers, shutdown) = (Arc::<Answers>::default(), Shutdown::new());
     let probes = run(
         Arc::clone(&directory),
-        Arc::clone(&answers) as Arc<dyn Ask>,
+        Arc::clone(&answers) as Arc<dyn InstanceProber>,
         shutdown.clone(),
     );
     tokio::spawn(probes);
@@ -67,7 +70,7 @@ async fn seconds(n: u64) {
     tokio::time::sleep(Duration::from_secs(n)).await;
 }
 
-fn health(directory: &Directory) -> Health {
+fn health(directory: &SharedDirectory) -> Health {
     let snapshot = directory.snapshot();
     snapshot.service(&"s".into()).expect("a service").all()[0].health
 }
@@ -90,10 +93,10 @@ async fn each_instance_is_asked_once_an_interval_and_not_all_at_once() {
 async fn what_cannot_be_dialled_is_not_asked_and_not_taken_for_ill() {
     let mut config = Config::default();
     config.instances.insert("i".into(), undialled());
-    let directory = Directory::new(&config).expect("good settings");
+    let directory = SharedDirectory::new(&config).expect("good settings");
     let (answers, shutdown) = (Arc::<Answers>::default(), Shutdown::new());
     answers.fails.store(true, Relaxed);
-    let asking = Arc::clone(&answers) as Arc<dyn Ask>;
+    let asking = Arc::clone(&answers) as Arc<dyn InstanceProber>;
     tokio::spawn(run(Arc::clone(&directory), asking, shutdown.clone()));
     seconds(300).await;
     assert_eq!(answers.n_asked.load(Relaxed), 0);

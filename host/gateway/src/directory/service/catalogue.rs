@@ -8,7 +8,7 @@ use postern_core::{Body, BoxFuture, Call, Error, Handler, Text};
 use postern_net::http::Catalog;
 use serde_json::json;
 
-use super::{SERVICE, SERVICES};
+use super::methods::{SERVICE, SERVICES};
 
 /// The catalogue behind the handler of a listener's calls.
 pub(crate) struct ListenerCatalog(pub Arc<dyn Handler>);

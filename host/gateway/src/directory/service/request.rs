@@ -11,7 +11,6 @@ use postern_core::{
 use serde::{Deserialize, de::DeserializeOwned};
 use serde_json::{Map, Value as Json};
 
-use super::METHODS;
 use crate::{
     directory::{
         batch::{CursorText, Name},
@@ -22,16 +21,6 @@ use crate::{
 
 /// Octets of a request: an entry has 16 KiB of text at most, and JSON may write an octet as six.
 const REQUEST_BYTES_MAX: usize = 128 * 1024;
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Method {
-    Register,
-    Heartbeat,
-    Unregister,
-    Discover,
-    Picture,
-    Watch,
-}
 
 /// `services`: all, or the one of that name.
 #[derive(Debug, Deserialize)]
@@ -95,26 +84,6 @@ pub(super) enum ScopeName {
     Own,
     #[default]
     All,
-}
-
-impl Method {
-    pub(super) fn named(name: &str) -> Result<Self, Error> {
-        Ok(match name {
-            "register" => Self::Register,
-            "heartbeat" => Self::Heartbeat,
-            "unregister" => Self::Unregister,
-            "discover" => Self::Discover,
-            "picture" => Self::Picture,
-            "watch" => Self::Watch,
-            _ => {
-                let known = METHODS;
-                return Err(Error::not_found(match nearest(name, known) {
-                    Some(near) => format!("directory has no such method; did you mean {near}?"),
-                    None => format!("directory has no such method; it has {}", known.join(", ")),
-                }));
-            }
-        })
-    }
 }
 
 impl Request for Held {

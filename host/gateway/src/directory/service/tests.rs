@@ -12,7 +12,7 @@ use super::*;
 use crate::{config::Config, directory::LocalService};
 
 struct Stage {
-    directory: Arc<Directory>,
+    directory: Arc<SharedDirectory>,
     service: Service,
 }
 
@@ -21,7 +21,7 @@ impl Stage {
         let mut config = Config::default();
         config.directory.registration = RegistrationMode::Authenticated;
         change(&mut config);
-        let directory = Directory::new(&config).expect("good settings");
+        let directory = SharedDirectory::new(&config).expect("good settings");
         let service = Service::new(Arc::clone(&directory));
         Self { directory, service }
     }

@@ -15,7 +15,7 @@ use tokio::sync::{OwnedSemaphorePermit, watch::Receiver};
 
 use super::request::Watched;
 use crate::directory::{
-    Directory,
+    SharedDirectory,
     batch::{Batch, CHANGES_MAX, CursorText},
 };
 
@@ -26,7 +26,7 @@ const WAY_BACK: Duration = Duration::from_millis(250);
 
 /// One watcher.
 struct Watcher {
-    directory: Arc<Directory>,
+    directory: Arc<SharedDirectory>,
     watch: WatchQuery,
     cursor: Option<Cursor>,
     told: Receiver<u64>,
@@ -36,7 +36,7 @@ struct Watcher {
 
 /// With `wait-ms`, and for callers that have no stream, one batch; else a stream.
 pub(super) async fn answer(
-    directory: Arc<Directory>,
+    directory: Arc<SharedDirectory>,
     watched: Watched,
     context: &Context,
 ) -> Result<Reply, Error> {

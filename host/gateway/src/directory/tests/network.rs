@@ -14,9 +14,9 @@ use super::*;
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The service behind an authenticator that knows one token.
-struct Door(service::Service);
+struct AuthenticatedService(service::Service);
 
-impl Handler for Door {
+impl Handler for AuthenticatedService {
     fn call(&self, mut call: Call) -> BoxFuture<Result<Reply, Error>> {
         if call.headers.get_str("authorization").as_deref() == Some("Bearer secret") {
             call.context.principal = Some(Arc::new(Principal {
@@ -29,11 +29,11 @@ impl Handler for Door {
     }
 }
 
-/// A gateway that is followed: a directory behind a door that can be cut.
+/// A gateway that is followed: a directory behind a server that can be cut.
 struct West {
-    directory: Arc<Directory>,
+    directory: Arc<SharedDirectory>,
     address: SocketAddr,
-    door: Option<(Shutdown, JoinHandle<()>)>,
+    server: Option<(Shutdown, JoinHandle<()>)>,
 }
 
 impl West {
@@ -46,7 +46,7 @@ impl West {
         let mut west = Self {
             directory,
             address,
-            door: None,
+            server: None,
         };
         west.heal().await;
         let announced = format!("tcp://0.0.0.0:{}", west.address.port());
@@ -56,7 +56,7 @@ impl West {
     }
 
     async fn heal(&mut self) {
-        let service = Door(service::Service::new(Arc::clone(&self.directory)));
+        let service = AuthenticatedService(service::Service::new(Arc::clone(&self.directory)));
         let config = Arc::new(ServerConfig {
             drain_timeout: Duration::ZERO,
             ..ServerConfig::default()
@@ -71,11 +71,11 @@ impl West {
         self.address = server.local_addr();
         let shutdown = Shutdown::new();
         let task = tokio::spawn(server.serve(shutdown.clone()));
-        self.door = Some((shutdown, task));
+        self.server = Some((shutdown, task));
     }
 
     async fn cut(&mut self) {
-        let (shutdown, task) = self.door.take().expect("it is open");
+        let (shutdown, task) = self.server.take().expect("it is open");
         shutdown.end();
         task.await.expect("it ends");
     }
@@ -87,7 +87,11 @@ impl West {
 }
 
 /// A gateway that follows one.
-fn east(west: SocketAddr, token: Option<&str>, change: impl FnOnce(&mut Config)) -> Arc<Directory> {
+fn east(
+    west: SocketAddr,
+    token: Option<&str>,
+    change: impl FnOnce(&mut Config),
+) -> Arc<SharedDirectory> {
     let token = token
         .map(|token| format!("token = \"{token}\""))
         .unwrap_or_default();
@@ -98,13 +102,13 @@ fn east(west: SocketAddr, token: Option<&str>, change: impl FnOnce(&mut Config))
     let parsed = crate::config::parse("east", &text, &BTreeMap::new());
     let (mut config, _) = parsed.unwrap_or_else(|faults| panic!("{}", faults.draw(false)));
     change(&mut config);
-    let directory = Directory::new(&config).expect("good settings");
+    let directory = SharedDirectory::new(&config).expect("good settings");
     tokio::spawn(Arc::clone(&directory).run(Shutdown::new()));
     directory
 }
 
 /// What a gateway finds, without owner and lease.
-fn found(directory: &Directory) -> Vec<(String, bool)> {
+fn found(directory: &SharedDirectory) -> Vec<(String, bool)> {
     let query = Query::service("s", Caller::Trusted);
     let found = directory.discover(&query).into_iter();
     found

@@ -5,8 +5,8 @@ use std::path::Path;
 use postern_core::registry::{Registered, directory::RegisterChange};
 use postern_wasm::{Runtime, RuntimeConfig};
 
-use super::{super::ledger::Restored, *};
-use crate::directory::ledger::EntryChange;
+use super::{super::leases::Restored, *};
+use crate::directory::lease_store::EntryChange;
 
 fn runtime(folder: &Path) -> Arc<Runtime> {
     let config = RuntimeConfig {
@@ -17,7 +17,7 @@ fn runtime(folder: &Path) -> Arc<Runtime> {
 }
 
 /// One life of a gateway, which ends in order after `live`.
-async fn live(runtime: &Arc<Runtime>, live: impl AsyncFnOnce(&Arc<Directory>)) -> Restored {
+async fn live(runtime: &Arc<Runtime>, live: impl AsyncFnOnce(&Arc<SharedDirectory>)) -> Restored {
     let directory = directory(|_| ());
     let records = runtime.records("leases").expect("a store");
     let restored = directory.restore(records).await.expect("readable");
@@ -33,7 +33,7 @@ async fn live(runtime: &Arc<Runtime>, live: impl AsyncFnOnce(&Arc<Directory>)) -
 async fn a_restart_keeps_what_is_still_leased_and_nothing_else() {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = runtime(folder.path());
-    let restored = live(&runtime, async |directory: &Arc<Directory>| {
+    let restored = live(&runtime, async |directory: &Arc<SharedDirectory>| {
         register(directory, "ann", "long", Duration::from_secs(60));
         register(directory, "ann", "short", Duration::from_secs(1));
         register(directory, "bob", "left", Duration::from_secs(60));
@@ -48,14 +48,14 @@ async fn a_restart_keeps_what_is_still_leased_and_nothing_else() {
                 .machine
                 .unregister(&owner, &InstanceId::new("left"), life)
         });
-        directory.ledger.mark(&left.expect("it was there").key);
+        directory.lease_store.mark(&left.expect("it was there").key);
     })
     .await;
     assert_eq!(restored, Restored::default());
     // The file is closed and opened again, as by a new process.
     runtime.shutdown();
     tokio::time::sleep(Duration::from_millis(1100)).await;
-    let restored = live(&runtime, async |directory: &Arc<Directory>| {
+    let restored = live(&runtime, async |directory: &Arc<SharedDirectory>| {
         assert_eq!(weights(directory, "s"), [("long".to_owned(), 100)]);
         let view = directory.view();
         let left = view.services[0].instances[0]
@@ -82,7 +82,7 @@ async fn a_record_that_cannot_be_read_is_left_out_and_removed() {
         .put("x".to_owned(), b"{".to_vec())
         .await
         .expect("written");
-    let restored = live(&runtime, async |_: &Arc<Directory>| ()).await;
+    let restored = live(&runtime, async |_: &Arc<SharedDirectory>| ()).await;
     assert_eq!((restored.restored, restored.refused), (0, 1));
     assert_eq!(records.load_all().await.expect("readable"), []);
 }
@@ -91,7 +91,7 @@ async fn a_record_that_cannot_be_read_is_left_out_and_removed() {
 async fn a_change_that_cannot_be_written_leaves_the_directory_as_it_was() {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = runtime(folder.path());
-    live(&runtime, async |directory: &Arc<Directory>| {
+    live(&runtime, async |directory: &Arc<SharedDirectory>| {
         let key = |instance: &str| EntryKey {
             owner: Owner::Registered("ann".into()),
             instance: InstanceId::new(instance),
@@ -112,7 +112,7 @@ async fn a_change_that_cannot_be_written_leaves_the_directory_as_it_was() {
         taken.expect("written");
         let lease = || directory.state.lock().machine.lease(&key("a"));
         let (before, revision) = (lease(), directory.snapshot().revision());
-        directory.ledger.close();
+        directory.lease_store.close();
         for (instance, change) in [
             ("a", put("a", 50)),
             ("a", put("a", 100)),
@@ -134,7 +134,7 @@ async fn a_change_that_cannot_be_written_leaves_the_directory_as_it_was() {
 async fn changes_of_one_entry_count_one_after_the_other() {
     let folder = tempfile::tempdir().expect("a folder");
     let runtime = runtime(folder.path());
-    live(&runtime, async |directory: &Arc<Directory>| {
+    live(&runtime, async |directory: &Arc<SharedDirectory>| {
         let key = EntryKey {
             owner: Owner::Registered("ann".into()),
             instance: InstanceId::new("a"),
@@ -168,6 +168,6 @@ async fn changes_of_one_entry_count_one_after_the_other() {
     })
     .await;
     runtime.shutdown();
-    let restored = live(&runtime, async |_: &Arc<Directory>| ()).await;
+    let restored = live(&runtime, async |_: &Arc<SharedDirectory>| ()).await;
     assert_eq!(restored, Restored::default(), "nothing is left on disk");
 }

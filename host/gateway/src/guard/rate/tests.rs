@@ -287,9 +287,9 @@ fn full_allowances_are_forgotten() {
             .admit(&call("10.0.0.1:1"), Sender::Caller, now)
             .is_ok()
     );
-    limits.sweep(now + 999 * MS);
+    limits.evict_expired(now + 999 * MS);
     assert_eq!(limits.n_keys(), 1);
-    limits.sweep(now + Duration::from_secs(3));
+    limits.evict_expired(now + Duration::from_secs(3));
     assert_eq!(limits.n_keys(), 0);
 }
 

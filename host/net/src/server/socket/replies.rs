@@ -10,7 +10,7 @@ use postern_core::{
     Error,
     event::Delivery as Pushed,
     vsp::{ReplyToken, event_frame},
-    wire::{Delivery, Frame, endpoint::SendError, session},
+    wire::{DeliveryMode, Frame, endpoint::EndpointSendError, session},
 };
 
 use super::{ReplyTo, ServedSocket, SessionKey};
@@ -53,17 +53,17 @@ impl<L: DatagramLink> ServedSocket<L> {
             .holding(address, frame)
             .unwrap_or_else(|error| token.error_frame(&error.into()));
         let endpoint = &mut self.socket.endpoint;
-        match endpoint.send(now, address, frame, Delivery::Reply) {
+        match endpoint.send(now, address, frame, DeliveryMode::Reply) {
             Ok(_) => {}
-            Err(SendError::Split(error)) => {
+            Err(EndpointSendError::Split(error)) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, address, frame);
             }
-            Err(SendError::Session(error @ session::SendError::TooLong { .. })) => {
+            Err(EndpointSendError::Session(error @ session::SendError::TooLong { .. })) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, address, frame);
             }
-            Err(error @ SendError::Unvalidated { .. }) => {
+            Err(error @ EndpointSendError::Unvalidated { .. }) => {
                 tracing::debug!(%address, %error, "reply not sent");
                 self.send_or_log(now, address, token.error_frame(&unvalidated()));
             }
@@ -99,7 +99,7 @@ impl<L: DatagramLink> ServedSocket<L> {
         let frame = event_frame(pushed).map_err(|error| unsent(&error))?;
         let frame = self.holding(address, frame)?;
         let endpoint = &mut self.socket.endpoint;
-        let sent = endpoint.send(now, address, frame, Delivery::Reply);
+        let sent = endpoint.send(now, address, frame, DeliveryMode::Reply);
         sent.map(drop).map_err(|error| unsent(&error))
     }
 
@@ -130,7 +130,7 @@ impl<L: DatagramLink> ServedSocket<L> {
         if let Err(error) = self
             .socket
             .endpoint
-            .send(now, address, frame, Delivery::Reply)
+            .send(now, address, frame, DeliveryMode::Reply)
         {
             tracing::debug!(%address, %error, "reply not sent");
         }

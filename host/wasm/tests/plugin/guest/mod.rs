@@ -1,4 +1,4 @@
-//! Guests for the tests, a runtime in a folder of its own, and short ways to call.
+//! Guests for the tests, a runtime in a folder of its own, and functions that call plugins.
 
 use std::sync::Arc;
 
@@ -7,13 +7,13 @@ use postern_core::{Body, Call, Error, Handler, Reply};
 use postern_wasm::{Plugin, PluginSpec, Runtime, RuntimeConfig};
 use tempfile::TempDir;
 
-/// A runtime and the folder that it lives in.
-pub(crate) struct House {
+/// A runtime and its folder.
+pub(crate) struct Fixture {
     pub(crate) runtime: Arc<Runtime>,
     pub(crate) folder: TempDir,
 }
 
-impl House {
+impl Fixture {
     pub(crate) fn new() -> Self {
         let folder = TempDir::new().expect("a temporary folder");
         Self {
@@ -117,6 +117,16 @@ pub(crate) fn marked(text: &str, number: usize) -> String {
 
 pub(crate) fn build(text: &str) -> Vec<u8> {
     wat::parse_str(text).expect("the guest's text is right")
+}
+
+/// Answers `call` as a gateway does: polled once more at its deadline.
+pub(crate) async fn bounded(plugin: &Plugin, call: Call) -> Result<Reply, Error> {
+    let deadline = call.context.deadline.expect("a call with a deadline");
+    let mut answering = plugin.call(call);
+    match tokio::time::timeout_at(deadline.into(), &mut answering).await {
+        Ok(answer) => answer,
+        Err(_) => panic!("it was polled at its deadline and goes on"),
+    }
 }
 
 pub(crate) async fn call(plugin: &Plugin, method: &str, body: &[u8]) -> Result<Reply, Error> {

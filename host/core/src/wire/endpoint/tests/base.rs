@@ -33,7 +33,7 @@ fn a_request_is_acknowledged_before_it_is_answered() {
     let mut server = Side::server();
     server.give(published(), hex(REQUEST));
     assert_eq!(server.messages(), ["Hello"]);
-    server.send(published(), "reply", Delivery::Reply);
+    server.send(published(), "reply", DeliveryMode::Reply);
     let mut reply = BytesMut::new();
     Frame::data(Headers::new(), "reply")
         .encode(&mut reply)
@@ -216,7 +216,7 @@ fn replies_to_base_peers_are_cut_and_never_asked_for() {
     server.give_frame(published(), &request("1", ["x"; 2_000].concat().leak()));
     server.events();
     server.datagrams();
-    server.send(published(), vec![7; 5_000], Delivery::Reply);
+    server.send(published(), vec![7; 5_000], DeliveryMode::Reply);
     let frames = server.frames();
     assert_eq!(frames.len(), 5);
     assert!(
@@ -237,7 +237,7 @@ fn base_client() -> (Side, SocketAddr) {
     let mut client = Side::new(Role::Client, 1, EndpointConfig::new(session));
     let server = SocketAddr::from(([10, 0, 0, 2], 9090));
     client.endpoint.connect(client.now, server).expect("room");
-    assert_eq!(client.events(), [Event::Established(Dialect::Base)]);
+    assert_eq!(client.events(), [EndpointEvent::Established(Dialect::Base)]);
     assert_eq!(client.datagrams(), Vec::<Bytes>::new());
     (client, server)
 }
@@ -246,7 +246,7 @@ fn base_client() -> (Side, SocketAddr) {
 fn an_unanswered_message_is_sent_at_the_published_times() {
     let (mut client, server) = base_client();
     let begin = client.now;
-    let id = client.send(server, "x", Delivery::Acknowledged);
+    let id = client.send(server, "x", DeliveryMode::Acknowledged);
     let mut sent = vec![(Duration::ZERO, client.frames())];
     while let Some((at, _)) = client
         .endpoint
@@ -262,7 +262,7 @@ fn an_unanswered_message_is_sent_at_the_published_times() {
         let failed = client.events();
         if !failed.is_empty() {
             let reason = Undelivered::NotAcknowledged { attempts: 4 };
-            assert_eq!(failed, [Event::Undelivered(id, reason)]);
+            assert_eq!(failed, [EndpointEvent::Undelivered(id, reason)]);
             assert_eq!(at - begin, Duration::from_millis(8_700));
         }
     }
@@ -283,7 +283,7 @@ fn an_unanswered_message_is_sent_at_the_published_times() {
 #[test]
 fn a_repeated_message_of_many_fragments_has_a_fresh_number() {
     let (mut client, server) = base_client();
-    client.send(server, vec![7; 3_000], Delivery::Acknowledged);
+    client.send(server, vec![7; 3_000], DeliveryMode::Acknowledged);
     let mut numbers = Vec::new();
     for _ in 0..4 {
         let frames = client.frames();
@@ -304,7 +304,7 @@ fn a_repeated_message_of_many_fragments_has_a_fresh_number() {
 #[test]
 fn an_acknowledgement_ends_the_repetitions() {
     let (mut client, server) = base_client();
-    let id = client.send(server, "x", Delivery::Acknowledged);
+    let id = client.send(server, "x", DeliveryMode::Acknowledged);
     let [frame] = &client.frames()[..] else {
         panic!("one datagram")
     };
@@ -322,7 +322,7 @@ fn an_acknowledgement_ends_the_repetitions() {
     client.give_frame(published(), &ack);
     assert_eq!(client.events(), [], "from elsewhere");
     client.give_frame(server, &ack);
-    assert_eq!(client.events(), [Event::Delivered(id)]);
+    assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
     client.wait(Duration::from_secs(20));
     assert_eq!(client.frames(), []);
 }
@@ -331,7 +331,7 @@ fn an_acknowledgement_ends_the_repetitions() {
 fn numbers_count_upwards() {
     let (mut client, server) = base_client();
     for _ in 0..3 {
-        client.send(server, "x", Delivery::Acknowledged);
+        client.send(server, "x", DeliveryMode::Acknowledged);
     }
     let number = |frame: &Frame| -> u64 {
         frame
@@ -352,14 +352,17 @@ fn a_base_peer_is_not_told_goodbye() {
         .endpoint
         .close(client.now, server, CloseReason::Requested);
     assert_eq!(client.frames(), []);
-    assert_eq!(client.events(), [Event::Closed(CloseReason::Requested)]);
+    assert_eq!(
+        client.events(),
+        [EndpointEvent::Closed(CloseReason::Requested)]
+    );
 }
 
 #[test]
 fn thirty_two_messages_are_on_their_way_to_a_base_peer_and_no_more() {
     let (mut client, server) = base_client();
     for _ in 0..33 {
-        client.send(server, "x", Delivery::Acknowledged);
+        client.send(server, "x", DeliveryMode::Acknowledged);
     }
     let frames = client.frames();
     assert_eq!(frames.len(), 32);

@@ -1,7 +1,7 @@
 //! The full dialect: greeting, selective acknowledgement, close.
 
 use super::{report::REPORTS_MAX, *};
-use crate::wire::reassembly::Progress;
+use crate::wire::reassembly::ReassemblyProgress;
 use crate::wire::reliable::Sack;
 
 /// A client and a server that have greeted each other.
@@ -15,13 +15,16 @@ fn greeted() -> (Side, Side) {
         exchange(&mut client, &mut server, |_| false);
         let events = client.events();
         assert!(
-            matches!(events[..], [] | [Event::Established(Dialect::Full(_))]),
+            matches!(
+                events[..],
+                [] | [EndpointEvent::Established(Dialect::Full(_))]
+            ),
             "{events:?}"
         );
     }
     let events = server.events();
     assert!(
-        matches!(events[..], [Event::Established(Dialect::Full(_))]),
+        matches!(events[..], [EndpointEvent::Established(Dialect::Full(_))]),
         "{events:?}"
     );
     (client, server)
@@ -32,8 +35,8 @@ fn hello_is_repeated_and_then_the_peer_counts_as_a_base_one() {
     let mut client = Side::client();
     let server = Side::server().address;
     client.endpoint.connect(client.now, server).expect("room");
-    let id = client.send(server, vec![7; 500_000], Delivery::Acknowledged);
-    let small = client.send(server, "small", Delivery::Plain);
+    let id = client.send(server, vec![7; 500_000], DeliveryMode::Acknowledged);
+    let small = client.send(server, "small", DeliveryMode::Plain);
     let mut n_hellos = 0;
     while client.events().is_empty() && client.now < epoch() + Duration::from_secs(9) {
         n_hellos += client.frames().len();
@@ -46,8 +49,8 @@ fn hello_is_repeated_and_then_the_peer_counts_as_a_base_one() {
     assert_eq!(n_hellos, 4);
     let events = client.events();
     let [
-        Event::Established(Dialect::Base),
-        Event::Undelivered(failed, Undelivered::Split(error)),
+        EndpointEvent::Established(Dialect::Base),
+        EndpointEvent::Undelivered(failed, Undelivered::Split(error)),
     ] = &events[..]
     else {
         panic!("{events:?}");
@@ -78,8 +81,11 @@ fn a_repeated_hello_changes_nothing_and_another_one_begins_anew() {
     server.give_frame(client, &hello("aa"));
     assert_eq!(server.frames().len(), 2, "each HELLO gets its WELCOME");
     assert_eq!(server.endpoint.session_id(client), first);
-    assert!(matches!(server.events()[..], [Event::Established(_)]));
-    let id = server.send(client, "to the first", Delivery::Acknowledged);
+    assert!(matches!(
+        server.events()[..],
+        [EndpointEvent::Established(_)]
+    ));
+    let id = server.send(client, "to the first", DeliveryMode::Acknowledged);
     server.give_frame(client, &hello("bb"));
     assert_ne!(server.endpoint.session_id(client), first);
     let reason = CloseReason::LinkEnded;
@@ -87,13 +93,13 @@ fn a_repeated_hello_changes_nothing_and_another_one_begins_anew() {
     assert_eq!(
         events[..2],
         [
-            Event::Undelivered(id, Undelivered::Closed(reason.clone())),
-            Event::Closed(reason),
+            EndpointEvent::Undelivered(id, Undelivered::Closed(reason.clone())),
+            EndpointEvent::Closed(reason),
         ]
     );
     assert!(matches!(
         events[2..],
-        [Event::Established(Dialect::Full(_))]
+        [EndpointEvent::Established(Dialect::Full(_))]
     ));
 }
 
@@ -101,10 +107,10 @@ fn a_repeated_hello_changes_nothing_and_another_one_begins_anew() {
 fn fifty_kilobytes_arrive_whole_and_are_acknowledged() {
     let (mut client, mut server) = greeted();
     let payload = vec![7; 50_000];
-    let id = client.send(server.address, payload.clone(), Delivery::Acknowledged);
+    let id = client.send(server.address, payload.clone(), DeliveryMode::Acknowledged);
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(server.messages(), [payload]);
-    assert_eq!(client.events(), [Event::Delivered(id)]);
+    assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
     assert_eq!(client.endpoint.stats().retransmits, 0);
 }
 
@@ -112,7 +118,7 @@ fn fifty_kilobytes_arrive_whole_and_are_acknowledged() {
 fn only_what_is_missing_is_sent_again() {
     let (mut client, mut server) = greeted();
     let payload = vec![7; 50_000];
-    client.send(server.address, payload.clone(), Delivery::Acknowledged);
+    client.send(server.address, payload.clone(), DeliveryMode::Acknowledged);
     let mut lost = vec!["3", "4", "20"];
     exchange(&mut client, &mut server, |frame| {
         let index = frame.headers.get_str("frag-index");
@@ -128,7 +134,7 @@ fn only_what_is_missing_is_sent_again() {
 fn a_lost_tail_is_sent_again_after_a_short_silence() {
     let (mut client, mut server) = greeted();
     let payload = vec![7; 10_000];
-    let id = client.send(server.address, payload.clone(), Delivery::Acknowledged);
+    let id = client.send(server.address, payload.clone(), DeliveryMode::Acknowledged);
     let mut n_lost = 0;
     exchange(&mut client, &mut server, |frame| {
         let is_tail = frame
@@ -144,14 +150,14 @@ fn a_lost_tail_is_sent_again_after_a_short_silence() {
     }
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(server.messages(), [payload]);
-    assert_eq!(client.events(), [Event::Delivered(id)]);
+    assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
 }
 
 #[test]
 fn a_lost_acknowledgement_is_asked_for_and_the_message_not_delivered_again() {
     for length in [10, 10_000] {
         let (mut client, mut server) = greeted();
-        let id = client.send(server.address, vec![7; length], Delivery::Acknowledged);
+        let id = client.send(server.address, vec![7; length], DeliveryMode::Acknowledged);
         exchange(&mut client, &mut server, |frame| is(frame, FrameType::Ack));
         assert_eq!(server.messages().len(), 1);
         assert_eq!(client.events(), []);
@@ -159,7 +165,7 @@ fn a_lost_acknowledgement_is_asked_for_and_the_message_not_delivered_again() {
             side.wait(Duration::from_secs(1));
         }
         exchange(&mut client, &mut server, |_| false);
-        assert_eq!(client.events(), [Event::Delivered(id)]);
+        assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
         assert_eq!(server.messages().len(), 0);
     }
 }
@@ -168,7 +174,7 @@ fn a_lost_acknowledgement_is_asked_for_and_the_message_not_delivered_again() {
 fn a_receiver_that_forgot_what_it_had_gets_it_all() {
     let (mut client, mut server) = greeted();
     let payload = vec![7; 10_000];
-    client.send(server.address, payload.clone(), Delivery::Acknowledged);
+    client.send(server.address, payload.clone(), DeliveryMode::Acknowledged);
     exchange(&mut client, &mut server, |frame| {
         frame.headers.get_str("frag-index").as_deref() == Some("8")
     });
@@ -185,7 +191,7 @@ fn a_receiver_that_forgot_what_it_had_gets_it_all() {
 #[test]
 fn a_report_that_lies_does_not_stop_the_sender_for_ever() {
     let (mut client, server) = greeted();
-    let id = client.send(server.address, vec![7; 10_000], Delivery::Acknowledged);
+    let id = client.send(server.address, vec![7; 10_000], DeliveryMode::Acknowledged);
     let frames = client.frames();
     let msg_id = frames[0]
         .headers
@@ -193,7 +199,7 @@ fn a_report_that_lies_does_not_stop_the_sender_for_ever() {
         .expect("numbered")
         .parse()
         .expect("a number");
-    let progress = Progress {
+    let progress = ReassemblyProgress {
         epoch: 1,
         next: 9,
         missing: Vec::new(),
@@ -216,7 +222,7 @@ fn a_report_that_lies_does_not_stop_the_sender_for_ever() {
     }
     let reason = client.events();
     assert!(
-        matches!(reason[..], [Event::Undelivered(failed, _)] if failed == id),
+        matches!(reason[..], [EndpointEvent::Undelivered(failed, _)] if failed == id),
         "{reason:?}"
     );
 }
@@ -224,19 +230,19 @@ fn a_report_that_lies_does_not_stop_the_sender_for_ever() {
 #[test]
 fn replies_to_full_peers_are_repeated_until_acknowledged() {
     let (mut client, mut server) = greeted();
-    let id = server.send(client.address, "reply", Delivery::Reply);
+    let id = server.send(client.address, "reply", DeliveryMode::Reply);
     assert_eq!(server.frames().len(), 1, "and lost");
     server.wait(Duration::from_millis(400));
     client.now = server.now;
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(client.messages(), ["reply"]);
-    assert_eq!(server.events(), [Event::Delivered(id)]);
+    assert_eq!(server.events(), [EndpointEvent::Delivered(id)]);
 }
 
 #[test]
 fn a_closing_client_says_goodbye_when_all_is_delivered() {
     let (mut client, mut server) = greeted();
-    let id = client.send(server.address, "last words", Delivery::Acknowledged);
+    let id = client.send(server.address, "last words", DeliveryMode::Acknowledged);
     client
         .endpoint
         .close(client.now, server.address, CloseReason::Requested);
@@ -244,28 +250,34 @@ fn a_closing_client_says_goodbye_when_all_is_delivered() {
     assert_eq!(first.len(), 1, "no BYE yet");
     server.give_frame(client.address, &first[0]);
     exchange(&mut client, &mut server, |_| false);
-    let closed = Event::Closed(CloseReason::Requested);
-    assert_eq!(client.events(), [Event::Delivered(id), closed]);
+    let closed = EndpointEvent::Closed(CloseReason::Requested);
+    assert_eq!(client.events(), [EndpointEvent::Delivered(id), closed]);
     let events = server.events();
-    let [Event::Message(message), ending @ ..] = &events[..] else {
+    let [EndpointEvent::Message(message), ending @ ..] = &events[..] else {
         panic!("{events:?}")
     };
     assert_eq!(message.payload, "last words");
     assert_eq!(
         ending,
-        [Event::PeerDraining, Event::Closed(CloseReason::PeerBye)]
+        [
+            EndpointEvent::PeerDraining,
+            EndpointEvent::Closed(CloseReason::PeerBye)
+        ]
     );
     let to = server.address;
-    let sent = client
-        .endpoint
-        .send(client.now, to, Frame::new(FrameType::Data), Delivery::Plain);
+    let sent = client.endpoint.send(
+        client.now,
+        to,
+        Frame::new(FrameType::Data),
+        DeliveryMode::Plain,
+    );
     assert!(sent.is_err());
 }
 
 #[test]
 fn a_message_repeated_after_goodbye_is_acknowledged_and_not_delivered() {
     let (mut client, mut server) = greeted();
-    client.send(server.address, "once", Delivery::Acknowledged);
+    client.send(server.address, "once", DeliveryMode::Acknowledged);
     let request = client.frames();
     server.give_frame(client.address, &request[0]);
     server.give_frame(client.address, &Frame::new(FrameType::Bye));
@@ -288,23 +300,23 @@ fn a_server_that_drains_delivers_its_replies_first() {
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(
         client.events(),
-        [Event::PeerDraining],
+        [EndpointEvent::PeerDraining],
         "the client is told at once"
     );
-    let id = server.send(client.address, "reply", Delivery::Reply);
+    let id = server.send(client.address, "reply", DeliveryMode::Reply);
     server.endpoint.finish(client.address);
     assert_eq!(server.events(), []);
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(client.messages(), ["reply"]);
-    let closed = Event::Closed(CloseReason::Shutdown);
-    assert_eq!(server.events(), [Event::Delivered(id), closed]);
+    let closed = EndpointEvent::Closed(CloseReason::Shutdown);
+    assert_eq!(server.events(), [EndpointEvent::Delivered(id), closed]);
 }
 
 #[test]
 fn a_thousand_messages_at_once_arrive_once_each() {
     let (mut client, mut server) = greeted();
     for at in 0..1_000_u32 {
-        client.send(server.address, at.to_string(), Delivery::Acknowledged);
+        client.send(server.address, at.to_string(), DeliveryMode::Acknowledged);
     }
     let mut n = 0;
     let mut messages = Vec::new();
@@ -327,12 +339,12 @@ fn a_thousand_messages_at_once_arrive_once_each() {
 #[test]
 fn connecting_again_tells_the_end_of_what_was_on_its_way() {
     let (mut client, server) = greeted();
-    let id = client.send(server.address, "lost", Delivery::Acknowledged);
+    let id = client.send(server.address, "lost", DeliveryMode::Acknowledged);
     client.frames();
     client.give_frame(server.address, &Frame::new(FrameType::Bye));
     assert_eq!(
         client.events(),
-        [Event::PeerDraining],
+        [EndpointEvent::PeerDraining],
         "its message may still arrive"
     );
     client
@@ -341,8 +353,8 @@ fn connecting_again_tells_the_end_of_what_was_on_its_way() {
         .expect("room");
     let events = client.events();
     let reason = CloseReason::PeerBye;
-    let undelivered = Event::Undelivered(id, Undelivered::Closed(reason.clone()));
-    assert_eq!(events, [undelivered, Event::Closed(reason)]);
+    let undelivered = EndpointEvent::Undelivered(id, Undelivered::Closed(reason.clone()));
+    assert_eq!(events, [undelivered, EndpointEvent::Closed(reason)]);
     assert!(
         client
             .frames()

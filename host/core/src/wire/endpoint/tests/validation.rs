@@ -55,7 +55,11 @@ fn amplification(frames: &[Frame]) -> (usize, usize) {
         for size in [10_000, 39_000, 900, 300, 100, 20, 10, 0] {
             server.events();
             let reply = Frame::data(Headers::new(), vec![7; size]);
-            for delivery in [Delivery::Reply, Delivery::Acknowledged, Delivery::Plain] {
+            for delivery in [
+                DeliveryMode::Reply,
+                DeliveryMode::Acknowledged,
+                DeliveryMode::Plain,
+            ] {
                 let _ = server
                     .endpoint
                     .send(server.now, victim(), reply.clone(), delivery);
@@ -135,7 +139,7 @@ fn a_greeted_client_is_served_when_it_has_sent_the_number_back() {
     );
     server.give_frame(victim(), &call(Some("1"), "again"));
     assert_eq!(server.messages(), ["again"]);
-    server.send(victim(), vec![7; 30_000], Delivery::Reply);
+    server.send(victim(), vec![7; 30_000], DeliveryMode::Reply);
     assert!(server.datagrams().len() > 20);
     assert_eq!(server.endpoint.stats().peers_unvalidated, 0);
 }
@@ -148,9 +152,9 @@ fn a_base_client_may_send_the_number_of_welcome_back_with_its_call() {
     let reply = Frame::data(Headers::new(), vec![7; 2_000]);
     let refused = server
         .endpoint
-        .send(server.now, victim(), reply.clone(), Delivery::Reply);
+        .send(server.now, victim(), reply.clone(), DeliveryMode::Reply);
     assert!(
-        matches!(refused, Err(SendError::Unvalidated { .. })),
+        matches!(refused, Err(EndpointSendError::Unvalidated { .. })),
         "{refused:?}"
     );
     let mut proven = call(None, "{}");
@@ -161,7 +165,7 @@ fn a_base_client_may_send_the_number_of_welcome_back_with_its_call() {
         .expect("short");
     server.give_frame(victim(), &proven);
     assert_eq!(server.messages(), ["{}"]);
-    server.send(victim(), vec![7; 2_000], Delivery::Reply);
+    server.send(victim(), vec![7; 2_000], DeliveryMode::Reply);
     assert_eq!(server.datagrams().len(), 2);
 }
 
@@ -171,7 +175,7 @@ fn older_client() -> (Side, u64) {
     server.give_frame(victim(), &hello("wide", "1"));
     server.give_frame(victim(), &call(Some("1"), &"x".repeat(500)));
     server.events();
-    server.send(victim(), "reply", Delivery::Reply);
+    server.send(victim(), "reply", DeliveryMode::Reply);
     let frames = server.frames();
     let reply = frames.last().expect("sent");
     let id = reply.headers.get_str("msg-id").expect("numbered");
@@ -210,7 +214,7 @@ fn another_hello_buys_no_further_guesses() {
     server.give_frame(victim(), &hello("wide", "2"));
     server.give_frame(victim(), &call(Some("1"), &"x".repeat(500)));
     server.events();
-    server.send(victim(), "reply", Delivery::Reply);
+    server.send(victim(), "reply", DeliveryMode::Reply);
     let frames = server.frames();
     let id = frames
         .last()
@@ -232,7 +236,7 @@ fn numbers_of_two_lives_of_a_peer_differ_in_their_lower_halves() {
             server.give_frame(victim(), &hello("wide", "1"));
             server.give_frame(victim(), &call(Some("1"), &"x".repeat(500)));
             server.events();
-            server.send(victim(), "reply", Delivery::Reply);
+            server.send(victim(), "reply", DeliveryMode::Reply);
             let frames = server.frames();
             let id = frames
                 .last()
@@ -253,7 +257,10 @@ fn nothing_is_repeated_to_an_address_that_has_not_answered() {
         "{said:?}"
     );
     let events = server.events();
-    assert!(matches!(events[..], [Event::Undelivered(..)]), "{events:?}");
+    assert!(
+        matches!(events[..], [EndpointEvent::Undelivered(..)]),
+        "{events:?}"
+    );
 }
 
 #[test]
@@ -287,7 +294,10 @@ fn a_forged_hello_does_not_end_a_session_and_that_of_a_new_client_does() {
     assert!(
         matches!(
             events[..],
-            [Event::Closed(_), Event::Established(Dialect::Full(_))]
+            [
+                EndpointEvent::Closed(_),
+                EndpointEvent::Established(Dialect::Full(_))
+            ]
         ),
         "{events:?}"
     );
@@ -367,12 +377,12 @@ fn a_client_greets_a_restarted_server_again_and_its_message_arrives_once() {
         let (mut client, mut server) = (Side::client(), Side::server());
         let to = server.address;
         client.endpoint.connect(client.now, to).expect("room");
-        client.send(to, "before", Delivery::Acknowledged);
+        client.send(to, "before", DeliveryMode::Acknowledged);
         assert_eq!(converse(&mut client, &mut server, 500), ["before"]);
         let restarted = Side::new(Role::Server, 3, EndpointConfig::default());
         server.endpoint = restarted.endpoint;
         let payload = vec![7; length];
-        client.send(to, payload.clone(), Delivery::Acknowledged);
+        client.send(to, payload.clone(), DeliveryMode::Acknowledged);
         let arrived = converse(&mut client, &mut server, 3_000);
         assert_eq!(arrived, [payload]);
         assert!(features(&server, client.address).is_some());
@@ -394,7 +404,12 @@ fn a_client_whose_greeting_was_lost_is_greeted_with_its_next_call() {
         assert_eq!(client.endpoint.dialect(to), Some(&Dialect::Base));
         client
             .endpoint
-            .send(client.now, to, call(None, "call"), Delivery::Acknowledged)
+            .send(
+                client.now,
+                to,
+                call(None, "call"),
+                DeliveryMode::Acknowledged,
+            )
             .expect("sent");
         let mut arrived = converse(&mut client, &mut server, 3_000);
         if lost == FrameType::Hello {
@@ -404,7 +419,7 @@ fn a_client_whose_greeting_was_lost_is_greeted_with_its_next_call() {
                     server.now,
                     client.address,
                     Frame::data(with(&[("correlation-id", "7")]), "reply"),
-                    Delivery::Reply,
+                    DeliveryMode::Reply,
                 )
                 .expect("short");
         }

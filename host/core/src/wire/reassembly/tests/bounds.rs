@@ -8,7 +8,7 @@ fn a_message_lives_30_seconds_after_its_first_fragment() {
     let cut = parts(b"abcdef", 5, 2);
     bench.give(&cut[0]);
     bench.wait(Duration::from_millis(29_999));
-    assert_eq!(bench.give(&cut[1]), Outcome::Pending);
+    assert_eq!(bench.give(&cut[1]), FragmentOutcome::Pending);
     assert_eq!(bench.stats().open, 1);
     assert_eq!(
         bench.reassembly.poll_timeout(),
@@ -44,12 +44,12 @@ fn a_wide_message_lives_30_seconds_after_its_latest_fragment() {
     let mut bench = bench();
     let cut = parts(&[7; 800], 5, 2);
     for (part, frame) in &cut[..5] {
-        assert_eq!(bench.give_as(WIDE, part, frame), Outcome::Pending);
+        assert_eq!(bench.give_as(WIDE, part, frame), FragmentOutcome::Pending);
         bench.wait(Duration::from_millis(29_999));
         let (part, frame) = &cut[0];
         assert_eq!(
             bench.give_as(WIDE, part, frame),
-            Outcome::Duplicate,
+            FragmentOutcome::Duplicate,
             "no progress"
         );
     }
@@ -82,7 +82,7 @@ fn a_peer_over_its_bound_loses_its_own_oldest() {
     }
     assert_eq!(
         bench.give(&parts(b"abcd", 0, 2)[1]),
-        Outcome::Pending,
+        FragmentOutcome::Pending,
         "the oldest is gone"
     );
     bench.peer = address(2);
@@ -172,8 +172,8 @@ fn a_message_is_as_long_as_the_limit_and_no_longer() {
             .map(|part| bench.give(part))
             .last()
             .expect("some");
-        let refused = Outcome::Refused(Refusal::TooLong { bytes: 600, limit });
-        assert_eq!(matches!(last, Outcome::Complete(_)), fits);
+        let refused = FragmentOutcome::Refused(FragmentRefusal::TooLong { bytes: 600, limit });
+        assert_eq!(matches!(last, FragmentOutcome::Complete(_)), fits);
         assert_eq!(last == refused, !fits);
         assert_eq!((bench.stats().open, bench.stats().bytes), (0, 0));
     }

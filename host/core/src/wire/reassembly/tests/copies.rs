@@ -9,7 +9,7 @@ fn completed<'a>(
 ) -> Vec<Bytes> {
     let given = datagrams.into_iter().map(|part| bench.give(part));
     given
-        .filter(|outcome| matches!(outcome, Outcome::Complete(_)))
+        .filter(|outcome| matches!(outcome, FragmentOutcome::Complete(_)))
         .map(payload)
         .collect()
 }

@@ -25,7 +25,10 @@ fn bye_ends_both_ends_when_nothing_is_in_flight() {
     exchange(&mut client, &mut server);
     assert_eq!(
         events(&mut server),
-        [Event::PeerDraining, Event::Closed(CloseReason::PeerBye)]
+        [
+            SessionEvent::PeerDraining,
+            SessionEvent::Closed(CloseReason::PeerBye)
+        ]
     );
     exchange(&mut client, &mut server);
     assert_eq!(closed(&mut client), Some(CloseReason::Requested));
@@ -38,8 +41,11 @@ fn what_is_in_flight_goes_on_after_bye() {
     client.send(epoch(), data("request")).expect("room");
     client.close(epoch(), CloseReason::Requested);
     exchange(&mut client, &mut server);
-    assert_eq!(server.poll_event(), Some(Event::PeerDraining));
-    assert_eq!(server.poll_event(), Some(Event::Message(data("request"))));
+    assert_eq!(server.poll_event(), Some(SessionEvent::PeerDraining));
+    assert_eq!(
+        server.poll_event(),
+        Some(SessionEvent::Message(data("request")))
+    );
     assert!(server.begin());
     assert_eq!(server.poll_event(), None);
 
@@ -48,7 +54,10 @@ fn what_is_in_flight_goes_on_after_bye() {
     exchange(&mut client, &mut server);
     assert_eq!(
         events(&mut client),
-        [Event::Message(data("reply")), Event::PeerDraining]
+        [
+            SessionEvent::Message(data("reply")),
+            SessionEvent::PeerDraining
+        ]
     );
     client.finish();
     assert_eq!(closed(&mut client), Some(CloseReason::Requested));
@@ -62,7 +71,10 @@ fn a_request_that_crosses_bye_is_still_answered() {
     assert!(client.begin());
     client.send(epoch(), data("request")).expect("room");
     exchange(&mut client, &mut server);
-    assert_eq!(events(&mut server), [Event::Message(data("request"))]);
+    assert_eq!(
+        events(&mut server),
+        [SessionEvent::Message(data("request"))]
+    );
     assert!(!server.begin(), "a server that said BYE begins nothing");
     server
         .send(epoch(), data("unavailable"))
@@ -70,7 +82,10 @@ fn a_request_that_crosses_bye_is_still_answered() {
     exchange(&mut client, &mut server);
     assert_eq!(
         events(&mut client),
-        [Event::PeerDraining, Event::Message(data("unavailable"))]
+        [
+            SessionEvent::PeerDraining,
+            SessionEvent::Message(data("unavailable"))
+        ]
     );
     assert!(
         !client.begin(),
@@ -81,7 +96,10 @@ fn a_request_that_crosses_bye_is_still_answered() {
     exchange(&mut client, &mut server);
     assert_eq!(
         events(&mut server),
-        [Event::PeerDraining, Event::Closed(CloseReason::Shutdown)]
+        [
+            SessionEvent::PeerDraining,
+            SessionEvent::Closed(CloseReason::Shutdown)
+        ]
     );
 }
 
@@ -109,7 +127,10 @@ fn a_base_peer_that_says_bye_hears_none() {
     let events = events(&mut server);
     assert_eq!(
         events,
-        [Event::PeerDraining, Event::Closed(CloseReason::PeerBye)]
+        [
+            SessionEvent::PeerDraining,
+            SessionEvent::Closed(CloseReason::PeerBye)
+        ]
     );
 }
 
@@ -119,11 +140,14 @@ fn a_request_right_before_bye_is_served() {
     receive(&mut server, data("request"));
     receive(&mut server, Frame::new(FrameType::Bye));
     server.handle_link_end(epoch());
-    let base = Event::Established(Dialect::Base);
+    let base = SessionEvent::Established(Dialect::Base);
     assert_eq!(server.poll_event(), Some(base));
-    assert_eq!(server.poll_event(), Some(Event::Message(data("request"))));
+    assert_eq!(
+        server.poll_event(),
+        Some(SessionEvent::Message(data("request")))
+    );
     assert!(server.begin());
-    assert_eq!(events(&mut server), [Event::PeerDraining]);
+    assert_eq!(events(&mut server), [SessionEvent::PeerDraining]);
     server.send(epoch(), data("reply")).expect("room");
     server.finish();
     assert_eq!(frames(&mut server), [data("reply")]);
@@ -150,7 +174,7 @@ fn the_drain_has_a_bound() {
 fn a_server_answers_after_the_end_of_the_link_and_a_client_ends() {
     let mut server = busy_base_server();
     server.handle_link_end(epoch());
-    assert_eq!(events(&mut server), [Event::PeerDraining]);
+    assert_eq!(events(&mut server), [SessionEvent::PeerDraining]);
     server.send(epoch(), data("reply")).expect("room");
     server.finish();
     assert_eq!(frames(&mut server), [data("reply")]);
@@ -159,7 +183,10 @@ fn a_server_answers_after_the_end_of_the_link_and_a_client_ends() {
     let (mut client, _) = pair();
     assert!(client.begin());
     client.handle_link_end(epoch());
-    assert_eq!(events(&mut client), [Event::Closed(CloseReason::LinkEnded)]);
+    assert_eq!(
+        events(&mut client),
+        [SessionEvent::Closed(CloseReason::LinkEnded)]
+    );
 }
 
 #[test]
@@ -275,7 +302,7 @@ fn a_full_peer_that_ends_its_side_is_asked_whether_it_is_there() {
     }
     server.send(epoch(), data("reply")).expect("room");
     server.finish();
-    assert_eq!(events(&mut server), [Event::PeerDraining]);
+    assert_eq!(events(&mut server), [SessionEvent::PeerDraining]);
     assert_eq!(kinds(&mut server), [FrameType::Data, FrameType::Bye]);
     assert_eq!(closed(&mut server), Some(CloseReason::LinkEnded));
 }
@@ -313,7 +340,7 @@ fn a_frame_whose_ack_finds_the_queue_full_is_not_taken() {
         messages: 1,
         bytes: 20,
     };
-    assert_eq!(events(&mut server), [Event::Closed(reason)]);
+    assert_eq!(events(&mut server), [SessionEvent::Closed(reason)]);
 }
 
 #[test]

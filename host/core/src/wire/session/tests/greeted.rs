@@ -27,9 +27,9 @@ fn hello_and_welcome_settle_id_features_and_frame_size() {
     };
     let agent = config().agent;
     let heard = Dialect::Full(greeting("", 4096));
-    assert_eq!(events(&mut client), [Event::Established(heard)]);
+    assert_eq!(events(&mut client), [SessionEvent::Established(heard)]);
     let heard = Dialect::Full(greeting(&agent, 8 * 1024 * 1024));
-    assert_eq!(events(&mut server), [Event::Established(heard)]);
+    assert_eq!(events(&mut server), [SessionEvent::Established(heard)]);
     assert_eq!((client.id(), server.id()), (ID, ID));
 }
 
@@ -82,7 +82,10 @@ fn a_client_that_hears_nothing_for_a_second_speaks_the_base_dialect() {
     client.handle_timeout(just_before(after(1)));
     assert_eq!((frames(&mut client), events(&mut client)), (vec![], vec![]));
     client.handle_timeout(after(1));
-    assert_eq!(events(&mut client), [Event::Established(Dialect::Base)]);
+    assert_eq!(
+        events(&mut client),
+        [SessionEvent::Established(Dialect::Base)]
+    );
     assert_eq!(frames(&mut client), [data("1")]);
 }
 
@@ -99,8 +102,8 @@ fn a_welcome_after_that_second_still_counts() {
         matches!(
             established[..],
             [
-                Event::Established(Dialect::Base),
-                Event::Established(Dialect::Full(_))
+                SessionEvent::Established(Dialect::Base),
+                SessionEvent::Established(Dialect::Full(_))
             ]
         ),
         "{established:?}"
@@ -114,9 +117,12 @@ fn a_bare_data_frame_before_any_request_answers_hello_and_is_dropped() {
         &mut client,
         data("Invalid data: expected value at line 1 column 1"),
     );
-    assert_eq!(events(&mut client), [Event::Established(Dialect::Base)]);
+    assert_eq!(
+        events(&mut client),
+        [SessionEvent::Established(Dialect::Base)]
+    );
     receive(&mut client, data("reply"));
-    assert_eq!(events(&mut client), [Event::Message(data("reply"))]);
+    assert_eq!(events(&mut client), [SessionEvent::Message(data("reply"))]);
 }
 
 #[test]
@@ -124,7 +130,10 @@ fn a_peer_that_sends_hello_back_knows_no_greeting() {
     let mut client = client();
     let hello = frames(&mut client).remove(0);
     receive(&mut client, hello);
-    assert_eq!(events(&mut client), [Event::Established(Dialect::Base)]);
+    assert_eq!(
+        events(&mut client),
+        [SessionEvent::Established(Dialect::Base)]
+    );
 }
 
 #[test]
@@ -138,22 +147,31 @@ fn a_client_without_hello_speaks_the_base_dialect_at_once() {
     );
     client.send(epoch(), data("1")).expect("room");
     assert_eq!(frames(&mut client), [data("1")]);
-    assert_eq!(events(&mut client), [Event::Established(Dialect::Base)]);
+    assert_eq!(
+        events(&mut client),
+        [SessionEvent::Established(Dialect::Base)]
+    );
 }
 
 #[test]
 fn a_server_serves_a_peer_without_hello() {
     let mut server = server();
     receive(&mut server, data("1"));
-    let base = Event::Established(Dialect::Base);
-    assert_eq!(events(&mut server), [base, Event::Message(data("1"))]);
+    let base = SessionEvent::Established(Dialect::Base);
+    assert_eq!(
+        events(&mut server),
+        [base, SessionEvent::Message(data("1"))]
+    );
 }
 
 #[test]
 fn an_empty_hello_is_welcome_in_the_base_dialect() {
     let mut server = server();
     receive(&mut server, Frame::new(FrameType::Hello));
-    assert_eq!(events(&mut server), [Event::Established(Dialect::Base)]);
+    assert_eq!(
+        events(&mut server),
+        [SessionEvent::Established(Dialect::Base)]
+    );
     assert_eq!(kinds(&mut server), [FrameType::Welcome]);
 }
 

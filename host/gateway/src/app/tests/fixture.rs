@@ -18,22 +18,22 @@ use tokio::{
 
 use super::guest;
 use crate::{
-    app::{App, Serving, StartError, gateway::Gateway},
+    app::{App, ServingAddresses, StartError, gateway::Gateway},
     config::{self, ConfigSource},
     pipeline::Pipeline,
 };
 
 /// A running gateway.
-pub(super) struct Stage {
+pub(super) struct GatewayFixture {
     pub folder: TempDir,
     pub gateway: Arc<Gateway>,
     pub pipeline: Arc<Pipeline>,
     pub shutdown: Shutdown,
-    pub serving: Serving,
+    pub serving: ServingAddresses,
     task: JoinHandle<()>,
 }
 
-/// What the operators' door answered.
+/// What the operators' listener answered.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub status: u16,
@@ -48,7 +48,7 @@ pub(super) fn folders() -> TempDir {
     folder
 }
 
-impl Stage {
+impl GatewayFixture {
     pub(super) async fn start() -> Self {
         Self::start_in(folders(), "").await.expect("starts")
     }
@@ -56,11 +56,11 @@ impl Stage {
     /// Starts a gateway whose folders are below `folder`; `extra` is appended to its configuration.
     pub(super) async fn start_in(folder: TempDir, extra: &str) -> Result<Self, StartError> {
         let text = Self::text(&folder, extra);
-        let stage = Self::start_unready(folder, &text).await?;
-        stage
-            .until("ready", || stage.gateway.unready_reasons().is_empty())
+        let fixture = Self::start_unready(folder, &text).await?;
+        fixture
+            .until("ready", || fixture.gateway.unready_reasons().is_empty())
             .await;
-        Ok(stage)
+        Ok(fixture)
     }
 
     /// Starts a gateway with the configuration `text` and does not wait until it is ready.
@@ -125,11 +125,11 @@ impl Stage {
     }
 
     pub(super) fn address(&self, listener: &str, transport: &str) -> SocketAddr {
-        let places = self.gateway.places();
-        let place = places[listener]
+        let bound_addresses = self.gateway.bound_addresses();
+        let bound = bound_addresses[listener]
             .iter()
-            .find(|place| place.transport == transport);
-        place.expect("open").address
+            .find(|bound| bound.transport.name() == transport);
+        bound.expect("open").address
     }
 
     pub(super) async fn client(&self, target: Target) -> Client {
@@ -189,7 +189,7 @@ impl Stage {
         }
     }
 
-    /// One request to the operators' door.
+    /// One request to the operators' listener.
     pub(super) async fn admin(&self, method: &str, path: &str) -> Answer {
         self.admin_with(method, path, "").await
     }

@@ -1,5 +1,5 @@
-//! The machines that a service's calls share: gate, budget, ejector, hedger. Each is kept from
-//! picture to picture as long as its configuration stays.
+//! The state of a service's policies that its calls share: admission, retry budget, ejection, hedging. Each is
+//! kept from snapshot to snapshot as long as its configuration stays.
 
 use std::{
     sync::{
@@ -15,19 +15,19 @@ use postern_core::resilience::{
     outlier::EjectionChange,
 };
 
-use super::{gate::Gate, picture::Place, policy::ServicePolicy};
+use super::{admission::Admission, policy::ServicePolicy, snapshot::Candidate};
 
 #[derive(Debug, Clone)]
-pub(super) struct Machines {
-    pub(super) gate: Option<Arc<Gate>>,
-    pub(super) purse: Arc<Purse>,
+pub(super) struct PolicyState {
+    pub(super) admission: Option<Arc<Admission>>,
+    pub(super) retry_budget: Arc<SharedRetryBudget>,
     pub(super) ejection: Option<Arc<Ejection>>,
     pub(super) hedging: Option<Arc<Hedging>>,
 }
 
 /// The retry budget. First tries are counted without its lock.
 #[derive(Debug)]
-pub(super) struct Purse {
+pub(super) struct SharedRetryBudget {
     config: RetryBudgetConfig,
     budget: Option<Mutex<RetryBudget>>,
     n_first: AtomicU64,
@@ -52,13 +52,13 @@ pub(super) struct Hedging {
     hedger: Mutex<Hedger>,
 }
 
-impl Machines {
+impl PolicyState {
     /// Those of `before` whose configuration is that of `policy`, and new ones for the rest.
     pub(super) fn next(before: Option<&Self>, policy: &ServicePolicy, now: Instant) -> Self {
-        let gate = |config| {
-            let kept = before.and_then(|before| before.gate.as_ref());
-            let kept = kept.filter(|gate| gate.config == config).cloned();
-            kept.or_else(|| Gate::new(config, now).map(Arc::new))
+        let admission = |config| {
+            let kept = before.and_then(|before| before.admission.as_ref());
+            let kept = kept.filter(|admission| admission.config == config).cloned();
+            kept.or_else(|| Admission::new(config, now).map(Arc::new))
         };
         let ejection = |config| {
             let kept = before.and_then(|before| before.ejection.as_ref());
@@ -70,18 +70,21 @@ impl Machines {
             let kept = kept.filter(|kept| kept.config == config).cloned();
             kept.or_else(|| Hedging::new(config).map(Arc::new))
         };
-        let purse = before.map(|before| &before.purse);
-        let purse = purse.filter(|purse| purse.config == policy.budget).cloned();
+        let retry_budget = before.map(|before| &before.retry_budget);
+        let retry_budget = retry_budget
+            .filter(|retry_budget| retry_budget.config == policy.budget)
+            .cloned();
         Self {
-            gate: policy.concurrency.and_then(gate),
-            purse: purse.unwrap_or_else(|| Arc::new(Purse::new(policy.budget, now))),
+            admission: policy.concurrency.and_then(admission),
+            retry_budget: retry_budget
+                .unwrap_or_else(|| Arc::new(SharedRetryBudget::new(policy.budget, now))),
             ejection: policy.outlier.and_then(ejection),
             hedging: policy.hedge.and_then(hedging),
         }
     }
 }
 
-impl Purse {
+impl SharedRetryBudget {
     fn new(config: RetryBudgetConfig, now: Instant) -> Self {
         Self {
             config,
@@ -132,12 +135,12 @@ impl Ejection {
         })
     }
 
-    /// The set is `places` from here on.
-    pub(super) fn set_places(&self, places: &[Place]) {
+    /// The set is `candidates` from here on.
+    pub(super) fn set_candidates(&self, candidates: &[Candidate]) {
         let mut ejector = self.ejector.lock();
-        ejector.set_members(places.iter().map(|place| place.endpoint.number));
-        for place in places {
-            let endpoint = &place.endpoint;
+        ejector.set_members(candidates.iter().map(|candidate| candidate.endpoint.number));
+        for candidate in candidates {
+            let endpoint = &candidate.endpoint;
             endpoint.set_ejected(ejector.is_ejected(endpoint.number));
         }
         self.keep_due(&ejector);
@@ -146,7 +149,7 @@ impl Ejection {
     /// A call to one of them ended after `latency`.
     pub(super) fn on_result(
         &self,
-        places: &[Place],
+        candidates: &[Candidate],
         number: u64,
         now: Instant,
         is_error: bool,
@@ -154,19 +157,19 @@ impl Ejection {
     ) {
         let mut ejector = self.ejector.lock();
         if let Some(change) = ejector.on_result(number, now, is_error, latency) {
-            apply(places, &change);
+            apply(candidates, &change);
             self.keep_due(&ejector);
         }
     }
 
     /// Lets time take its effect, without the lock when it has none.
-    pub(super) fn poll(&self, places: &[Place], now: Instant) {
+    pub(super) fn poll(&self, candidates: &[Candidate], now: Instant) {
         if millis(now, self.born) < self.due_ms.load(Relaxed) {
             return;
         }
         let mut ejector = self.ejector.lock();
         for change in ejector.poll(now) {
-            apply(places, &change);
+            apply(candidates, &change);
         }
         self.keep_due(&ejector);
     }
@@ -198,16 +201,16 @@ impl Hedging {
     }
 }
 
-fn apply(places: &[Place], change: &EjectionChange<u64>) {
+fn apply(candidates: &[Candidate], change: &EjectionChange<u64>) {
     let (number, cause) = match change {
         EjectionChange::Ejected { id, cause, .. } => (*id, Some(*cause)),
         EjectionChange::Returned { id } => (*id, None),
     };
-    let mut places = places.iter();
-    if let Some(place) = places.find(|place| place.endpoint.number == number) {
-        place.endpoint.set_ejected(cause.is_some());
+    let mut candidates = candidates.iter();
+    if let Some(candidate) = candidates.find(|candidate| candidate.endpoint.number == number) {
+        candidate.endpoint.set_ejected(cause.is_some());
         if let Some(cause) = cause {
-            place.endpoint.counts.count_ejection(cause);
+            candidate.endpoint.counts.count_ejection(cause);
         }
     }
 }

@@ -1,5 +1,5 @@
-//! A map that never holds more than its bound: when it is full, the entry of least worth among a
-//! few makes room. In shards, so that threads rarely meet.
+//! A map that never holds more than its bound: when it is full, the entry of least eviction priority
+//! among a few makes room. In shards, so that threads rarely meet.
 
 use std::{
     collections::HashMap,
@@ -10,16 +10,16 @@ use parking_lot::Mutex;
 
 /// Entries by key.
 #[derive(Debug)]
-pub(super) struct Shelf<K, V> {
+pub(super) struct BoundedMap<K, V> {
     shards: Box<[Mutex<HashMap<K, V>>]>,
     shard_entries_max: usize,
     hasher: RandomState,
     /// The least is given up first.
-    worth: fn(&V) -> u64,
+    eviction_priority: fn(&V) -> u64,
 }
 
-impl<K: Hash + Eq + Copy, V> Shelf<K, V> {
-    pub(super) fn new(entries_max: usize, worth: fn(&V) -> u64) -> Self {
+impl<K: Hash + Eq + Copy, V> BoundedMap<K, V> {
+    pub(super) fn new(entries_max: usize, eviction_priority: fn(&V) -> u64) -> Self {
         let n_shards = if entries_max < SHARED_ENTRIES_MIN {
             1
         } else {
@@ -31,7 +31,7 @@ impl<K: Hash + Eq + Copy, V> Shelf<K, V> {
                 .collect(),
             shard_entries_max: entries_max / n_shards,
             hasher: RandomState::new(),
-            worth,
+            eviction_priority,
         }
     }
 
@@ -59,7 +59,7 @@ impl<K: Hash + Eq + Copy, V> Shelf<K, V> {
         if shard.len() >= self.shard_entries_max {
             // Keys are spread at random, so the first few of a table are as good as any.
             let sample = shard.iter().take(SAMPLE);
-            let least = sample.min_by_key(|(_, value)| (self.worth)(value));
+            let least = sample.min_by_key(|(_, value)| (self.eviction_priority)(value));
             let Some(least) = least.map(|(key, _)| *key) else {
                 return Ok(told);
             };
@@ -103,55 +103,55 @@ const SAMPLE: usize = 10;
 mod tests {
     use super::*;
 
-    fn put(shelf: &Shelf<u64, u64>, key: u64, value: u64) {
-        let put: Result<(), ()> = shelf.update(&key, |_| Ok(((), value)));
+    fn put(map: &BoundedMap<u64, u64>, key: u64, value: u64) {
+        let put: Result<(), ()> = map.update(&key, |_| Ok(((), value)));
         assert_eq!(put, Ok(()));
     }
 
     #[test]
     fn holds_as_many_as_its_bound_and_gives_up_the_least() {
-        let shelf = Shelf::new(3, |value: &u64| *value);
+        let map = BoundedMap::new(3, |value: &u64| *value);
         for key in [5, 1, 9] {
-            put(&shelf, key, key);
+            put(&map, key, key);
         }
-        assert_eq!(shelf.len(), 3);
-        put(&shelf, 7, 7);
-        assert_eq!(shelf.len(), 3);
-        assert_eq!(shelf.read(&1, |value| *value), None);
-        assert_eq!(shelf.read(&9, |value| *value), Some(9));
+        assert_eq!(map.len(), 3);
+        put(&map, 7, 7);
+        assert_eq!(map.len(), 3);
+        assert_eq!(map.read(&1, |value| *value), None);
+        assert_eq!(map.read(&9, |value| *value), Some(9));
     }
 
     #[test]
     fn a_large_one_never_passes_its_bound() {
-        let shelf = Shelf::new(2048, |value: &u64| *value);
+        let map = BoundedMap::new(2048, |value: &u64| *value);
         for key in 0..10_000 {
-            put(&shelf, key, key);
+            put(&map, key, key);
         }
-        assert!(shelf.len() <= 2048 && shelf.len() > 1900, "{}", shelf.len());
+        assert!(map.len() <= 2048 && map.len() > 1900, "{}", map.len());
     }
 
     #[test]
     fn a_bound_of_nothing_holds_nothing() {
-        let shelf = Shelf::new(0, |value: &u64| *value);
-        put(&shelf, 1, 1);
-        assert_eq!(shelf.len(), 0);
+        let map = BoundedMap::new(0, |value: &u64| *value);
+        put(&map, 1, 1);
+        assert_eq!(map.len(), 0);
     }
 
     #[test]
     fn a_refused_update_leaves_what_was_there() {
-        let shelf = Shelf::new(3, |value: &u64| *value);
-        put(&shelf, 1, 1);
-        assert_eq!(shelf.update(&1, |_| Err::<((), u64), _>("no")), Err("no"));
-        assert_eq!(shelf.update(&2, |_| Err::<((), u64), _>("no")), Err("no"));
-        assert_eq!(shelf.read(&1, |value| *value), Some(1));
-        assert_eq!(shelf.len(), 1);
+        let map = BoundedMap::new(3, |value: &u64| *value);
+        put(&map, 1, 1);
+        assert_eq!(map.update(&1, |_| Err::<((), u64), _>("no")), Err("no"));
+        assert_eq!(map.update(&2, |_| Err::<((), u64), _>("no")), Err("no"));
+        assert_eq!(map.read(&1, |value| *value), Some(1));
+        assert_eq!(map.len(), 1);
     }
 
     #[test]
     fn retains_what_it_is_told_to() {
-        let shelf = Shelf::new(10, |value: &u64| *value);
-        (0..10).for_each(|key| put(&shelf, key, key));
-        shelf.retain(|value| *value < 4);
-        assert_eq!(shelf.len(), 4);
+        let map = BoundedMap::new(10, |value: &u64| *value);
+        (0..10).for_each(|key| put(&map, key, key));
+        map.retain(|value| *value < 4);
+        assert_eq!(map.len(), 4);
     }
 }

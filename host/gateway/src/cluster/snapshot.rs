@@ -18,34 +18,34 @@ use postern_system::random;
 use super::{
     breaking::Pass,
     endpoint::Endpoint,
-    machines::Machines,
     placing::{Pick, Picker, PlacedBalance},
     policy::ServicePolicy,
+    policy_state::PolicyState,
 };
 
-pub(super) struct Picture {
+pub(super) struct ClusterSnapshot {
     pub(super) service: Text,
     pub(super) policy: Arc<ServicePolicy>,
     pub(super) balancer_name: Text,
     pub(super) set: Arc<Set>,
     /// In the order of the set.
-    pub(super) places: Vec<Place>,
+    pub(super) candidates: Vec<Candidate>,
     pub(super) balancer: Balancer,
-    pub(super) machines: Machines,
+    pub(super) policy_state: PolicyState,
     /// Fewer were up than the directory's threshold asks for, so that all are here.
     pub(super) is_panic: bool,
     /// Every instance in the directory, those that take no calls too.
     pub(super) n_known: usize,
     /// Transports of those among them that the gateway does not dial. In order.
     pub(super) undialled: Vec<Transport>,
-    /// What the gateway adds to a call is nothing, so that it may go straight to a lone instance.
+    /// The gateway adds nothing to a call, so that it may go straight to the only instance.
     pub(super) is_plain: bool,
     /// Methods of which every instance that knows them says that they may be repeated. Sorted.
     pub(super) idempotent: Vec<Text>,
 }
 
 /// One instance that takes calls.
-pub(super) struct Place {
+pub(super) struct Candidate {
     pub(super) endpoint: Arc<Endpoint>,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) record: Arc<EntryRecord>,
@@ -80,7 +80,7 @@ pub(super) struct Chosen {
     pub(super) is_ejected: bool,
 }
 
-/// Why nobody gets it.
+/// Decisions nobody gets it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Nobody {
     /// The service has no instance that takes calls.
@@ -96,11 +96,11 @@ pub(super) enum Nobody {
     },
 }
 
-impl Picture {
+impl ClusterSnapshot {
     /// Picks an instance and takes its breaker's pass.
     pub(super) fn choose(&self, call: &Call, wish: &Wish, now: Instant) -> Result<Chosen, Nobody> {
-        if let Some(ejection) = &self.machines.ejection {
-            ejection.poll(&self.places, now);
+        if let Some(ejection) = &self.policy_state.ejection {
+            ejection.poll(&self.candidates, now);
         }
         // Members whose breaker said no to this very pick.
         let mut refused = BTreeSet::new();
@@ -109,10 +109,10 @@ impl Picture {
             else {
                 return Err(self.nobody(call, wish, now));
             };
-            let Some(place) = self.places.get(pick.index) else {
+            let Some(candidate) = self.candidates.get(pick.index) else {
                 return Err(Nobody::Empty);
             };
-            match place.endpoint.breaking.try_admit(now) {
+            match candidate.endpoint.breaking.try_admit(now) {
                 Ok(pass) => {
                     let is_placed = matches!(self.balancer, Balancer::Placed(_));
                     let by_component = is_placed && pick.by == Picker::Component;
@@ -141,15 +141,15 @@ impl Picture {
         refused: &BTreeSet<usize>,
     ) -> Option<(Pick, bool, bool)> {
         let random = random::even();
-        let can = |index: usize, place: &Place| {
+        let can = |index: usize, candidate: &Candidate| {
             !refused.contains(&index)
-                && self.suits(place, index, call, wish, true)
-                && place.endpoint.breaking.may(now)
+                && self.suits(candidate, index, call, wish, true)
+                && candidate.endpoint.breaking.may(now)
         };
-        let with = |holds: &dyn Fn(&Place) -> bool| {
+        let with = |holds: &dyn Fn(&Candidate) -> bool| {
             let may = |index: usize| {
-                let place = self.places.get(index);
-                place.is_some_and(|place| holds(place) && can(index, place))
+                let candidate = self.candidates.get(index);
+                candidate.is_some_and(|candidate| holds(candidate) && can(index, candidate))
             };
             let ask = PickRequest {
                 now,
@@ -159,11 +159,11 @@ impl Picture {
             };
             self.within(call, wish, &ask)
         };
-        let is_in = |place: &Place| !place.endpoint.is_ejected();
-        let is_new = |place: &Place| !wish.tried.contains(&place.endpoint.number);
+        let is_in = |candidate: &Candidate| !candidate.endpoint.is_ejected();
+        let is_new = |candidate: &Candidate| !wish.tried.contains(&candidate.endpoint.number);
         let mut picked = None;
         if wish.elsewhere && !wish.tried.is_empty() {
-            picked = with(&|place| is_in(place) && is_new(place));
+            picked = with(&|index| is_in(index) && is_new(index));
         }
         if let Some((pick, is_out)) = picked.or_else(|| with(&is_in)) {
             return Some((pick, is_out, false));
@@ -175,17 +175,17 @@ impl Picture {
     /// A pick within the preferred subset, or within all where that has nobody.
     fn within(&self, call: &Call, wish: &Wish, ask: &PickRequest<'_>) -> Option<(Pick, bool)> {
         let Some(subset) = &wish.subset else {
-            return self.place(ask, call).map(|pick| (pick, false));
+            return self.ask_balancer(ask, call).map(|pick| (pick, false));
         };
         let matches = |index| self.set.get(index).is_some_and(|m| subset.matches(m));
         let may = |index| matches(index) && (ask.may)(index);
-        if let Some(pick) = self.place(&PickRequest { may: &may, ..*ask }, call) {
+        if let Some(pick) = self.ask_balancer(&PickRequest { may: &may, ..*ask }, call) {
             return Some((pick, false));
         }
-        self.place(ask, call).map(|pick| (pick, true))
+        self.ask_balancer(ask, call).map(|pick| (pick, true))
     }
 
-    fn place(&self, ask: &PickRequest<'_>, call: &Call) -> Option<Pick> {
+    fn ask_balancer(&self, ask: &PickRequest<'_>, call: &Call) -> Option<Pick> {
         match &self.balancer {
             Balancer::Placed(balancer) => balancer.place(ask, call),
             Balancer::Native(balancer) => balancer.pick(ask).map(|index| Pick {
@@ -198,15 +198,15 @@ impl Picture {
     /// Whether the instance is what the caller may use and asks for.
     fn suits(
         &self,
-        place: &Place,
+        candidate: &Candidate,
         index: usize,
         call: &Call,
         wish: &Wish,
         with_subset: bool,
     ) -> bool {
-        let entry = &place.record.entry;
+        let entry = &candidate.record.entry;
         is_permitted(&entry.permissions, call)
-            && (place.is_local() || !self.stays_here(call))
+            && (candidate.is_local() || !self.stays_here(call))
             && (wish.version.as_ref()).is_none_or(|range| range.accepts(entry.version.as_ref()))
             && (!with_subset || !self.policy.subset.is_required || self.is_in_subset(index, wish))
     }
@@ -216,7 +216,7 @@ impl Picture {
     fn stays_here(&self, call: &Call) -> bool {
         let context = &call.context;
         let is_passed_on = context.depth > 0 && context.peer.transport != Transport::Plugin;
-        is_passed_on && self.places.iter().any(Place::is_local)
+        is_passed_on && self.candidates.iter().any(Candidate::is_local)
     }
 
     fn is_in_subset(&self, index: usize, wish: &Wish) -> bool {
@@ -225,16 +225,19 @@ impl Picture {
     }
 
     fn nobody(&self, call: &Call, wish: &Wish, now: Instant) -> Nobody {
-        if self.places.is_empty() {
+        if self.candidates.is_empty() {
             return Nobody::Empty;
         }
-        let visible = |place: &&Place| is_permitted(&place.record.entry.permissions, call);
-        if !self.places.iter().any(|place| visible(&place)) {
+        let visible =
+            |candidate: &&Candidate| is_permitted(&candidate.record.entry.permissions, call);
+        if !self.candidates.iter().any(|candidate| visible(&candidate)) {
             return Nobody::Hidden;
         }
         let suiting = |with_subset| {
-            let places = self.places.iter().enumerate();
-            places.filter(move |(index, place)| self.suits(place, *index, call, wish, with_subset))
+            let candidates = self.candidates.iter().enumerate();
+            candidates.filter(move |(index, candidate)| {
+                self.suits(candidate, *index, call, wish, with_subset)
+            })
         };
         if suiting(false).next().is_none() {
             return Nobody::Version;
@@ -244,9 +247,9 @@ impl Picture {
         }
         let mut retry_after = Duration::MAX;
         let mut names = Vec::new();
-        for (_, place) in suiting(true) {
-            names.push(place.endpoint.name().clone());
-            retry_after = retry_after.min(place.endpoint.breaking.wait(now));
+        for (_, candidate) in suiting(true) {
+            names.push(candidate.endpoint.name().clone());
+            retry_after = retry_after.min(candidate.endpoint.breaking.wait(now));
         }
         Nobody::Open { names, retry_after }
     }
@@ -259,7 +262,7 @@ impl Picture {
     }
 }
 
-impl Place {
+impl Candidate {
     /// It is a plugin of this gateway.
     pub(super) fn is_local(&self) -> bool {
         matches!(self.record.key.owner, Owner::Local(_))
@@ -275,11 +278,11 @@ impl Balancer {
     }
 }
 
-impl fmt::Debug for Picture {
+impl fmt::Debug for ClusterSnapshot {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Picture")
+        f.debug_struct("ClusterSnapshot")
             .field("service", &self.service)
-            .field("places", &self.places.len())
+            .field("places", &self.candidates.len())
             .finish_non_exhaustive()
     }
 }

@@ -1,4 +1,4 @@
-//! One transport of a door: its socket is bound here, served until it is told to stop, and takes
+//! One transport of a listener: its socket is bound here, served until it is told to stop, and takes
 //! other settings while it serves.
 
 use std::{
@@ -8,7 +8,7 @@ use std::{
 };
 
 use postern_core::{
-    Handler, Text,
+    Handler, Text, Transport,
     limits::Limits,
     wire::{RetryConfig, SessionConfig},
 };
@@ -19,14 +19,14 @@ use postern_net::{
 
 use super::transports::Transports;
 use crate::{
-    config::{self, Carrier, Protocol},
+    config::{self, Protocol},
     directory::service::ListenerCatalog,
     pipeline::Pipeline,
 };
 
-/// What every door hands its calls to.
+/// What every listener hands its calls to.
 #[derive(Clone)]
-pub(crate) struct Inside {
+pub(crate) struct ListenerDependencies {
     pub pipeline: Arc<Pipeline>,
     pub transports: Arc<Transports>,
     /// What all connections may hold together.
@@ -35,54 +35,54 @@ pub(crate) struct Inside {
 
 /// A listener of the configuration, as far as its servers depend on it.
 #[derive(Debug, Clone, PartialEq)]
-pub(crate) struct DoorSettings {
+pub(crate) struct ListenerSettings {
     pub listener: config::Listener,
     /// Largest message of a call, in octets.
     pub body_bytes_max: usize,
 }
 
 /// A socket that is bound and not served yet.
-pub(crate) enum Server {
+pub(crate) enum ListenerServer {
     Tcp(TcpServer),
     Udp(UdpServer),
     Http(HttpServer),
 }
 
 /// Changes the settings of a server while it serves.
-pub(crate) enum Control {
+pub(crate) enum ListenerControl {
     Vstp(ServerControl),
     Http(HttpReconfigure),
 }
 
-/// Where a door listens.
+/// Where a listener was bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Place {
-    pub transport: &'static str,
+pub(crate) struct BoundAddress {
+    pub transport: Transport,
     pub address: SocketAddr,
 }
 
-/// Why a door cannot be opened.
+/// Why a listener cannot be opened.
 #[derive(Debug)]
 pub(crate) struct BindError {
     /// Name of the listener.
     pub listener: String,
-    pub transport: &'static str,
+    pub transport: Transport,
     pub address: SocketAddr,
     /// Another socket was closed for it, with its connections, so that nobody tries it again unasked.
     pub was_closed: bool,
     pub source: io::Error,
 }
 
-impl Server {
+impl ListenerServer {
     /// Binds one transport of the listener `name`.
     pub(crate) async fn bind(
         name: &str,
-        transport: &'static str,
+        transport: Transport,
         address: SocketAddr,
-        settings: &DoorSettings,
-        inside: &Inside,
+        settings: &ListenerSettings,
+        dependencies: &ListenerDependencies,
     ) -> Result<Self, BindError> {
-        let bound = Self::try_bind(name, transport, address, settings, inside).await;
+        let bound = Self::try_bind(name, transport, address, settings, dependencies).await;
         bound.map_err(|source| BindError {
             was_closed: false,
             listener: name.to_owned(),
@@ -94,59 +94,68 @@ impl Server {
 
     async fn try_bind(
         name: &str,
-        transport: &'static str,
+        transport: Transport,
         address: SocketAddr,
-        settings: &DoorSettings,
-        inside: &Inside,
+        settings: &ListenerSettings,
+        dependencies: &ListenerDependencies,
     ) -> io::Result<Self> {
-        let counters = inside.transports.counters(name, transport);
-        let handler: Arc<dyn Handler> = Arc::new(inside.pipeline.listener_handler(name));
+        let counters = dependencies.transports.counters(name, transport);
+        let handler: Arc<dyn Handler> = Arc::new(dependencies.pipeline.listener_handler(name));
         match transport {
-            HTTP => {
+            Transport::Http => {
                 let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
                 let config = http_config(settings);
-                let bytes = Arc::clone(&inside.bytes);
+                let bytes = Arc::clone(&dependencies.bytes);
                 let server =
                     HttpServer::bind(address, config, handler, catalog, counters, bytes).await?;
                 Ok(Self::Http(server))
             }
-            UDP => {
-                let config = Arc::new(vstp_config(name, settings, inside));
+            Transport::Udp => {
+                let config = Arc::new(vstp_config(name, settings, dependencies));
                 Ok(Self::Udp(
                     UdpServer::bind(address, config, handler, counters).await?,
                 ))
             }
-            _ => {
-                let config = Arc::new(vstp_config(name, settings, inside));
+            Transport::Tcp => {
+                let config = Arc::new(vstp_config(name, settings, dependencies));
                 Ok(Self::Tcp(
                     TcpServer::bind(address, config, handler, counters).await?,
                 ))
             }
+            // No configuration names these.
+            Transport::Quic
+            | Transport::WebSocket
+            | Transport::Unix
+            | Transport::Memory
+            | Transport::Plugin => Err(io::Error::new(
+                io::ErrorKind::Unsupported,
+                format!("this gateway does not listen on {transport}"),
+            )),
         }
     }
 
-    pub(crate) fn place(&self) -> Place {
+    pub(crate) fn bound_address(&self) -> BoundAddress {
         match self {
-            Self::Tcp(server) => Place {
-                transport: TCP,
+            Self::Tcp(server) => BoundAddress {
+                transport: Transport::Tcp,
                 address: server.local_addr(),
             },
-            Self::Udp(server) => Place {
-                transport: UDP,
+            Self::Udp(server) => BoundAddress {
+                transport: Transport::Udp,
                 address: server.local_addr(),
             },
-            Self::Http(server) => Place {
-                transport: HTTP,
+            Self::Http(server) => BoundAddress {
+                transport: Transport::Http,
                 address: server.local_addr(),
             },
         }
     }
 
-    pub(crate) fn control(&self) -> Control {
+    pub(crate) fn control(&self) -> ListenerControl {
         match self {
-            Self::Tcp(server) => Control::Vstp(server.control()),
-            Self::Udp(server) => Control::Vstp(server.control()),
-            Self::Http(server) => Control::Http(server.reconfigure()),
+            Self::Tcp(server) => ListenerControl::Vstp(server.control()),
+            Self::Udp(server) => ListenerControl::Vstp(server.control()),
+            Self::Http(server) => ListenerControl::Http(server.reconfigure()),
         }
     }
 
@@ -160,12 +169,17 @@ impl Server {
     }
 }
 
-impl Control {
+impl ListenerControl {
     /// Puts `settings` in force. The address is not among what can be changed.
-    pub(crate) fn apply(&self, name: &str, settings: &DoorSettings, inside: &Inside) {
+    pub(crate) fn apply(
+        &self,
+        name: &str,
+        settings: &ListenerSettings,
+        dependencies: &ListenerDependencies,
+    ) {
         match self {
             Self::Vstp(control) => {
-                control.reconfigure(Arc::new(vstp_config(name, settings, inside)));
+                control.reconfigure(Arc::new(vstp_config(name, settings, dependencies)));
             }
             Self::Http(control) => control.apply(http_config(settings)),
         }
@@ -173,21 +187,18 @@ impl Control {
 }
 
 /// The transports that a listener opens, in order.
-pub(crate) fn transports(listener: &config::Listener) -> Vec<&'static str> {
+pub(crate) fn transports(listener: &config::Listener) -> Vec<Transport> {
     match listener.protocol {
-        Protocol::Http => vec![HTTP],
-        Protocol::Vstp => listener
-            .transports
-            .iter()
-            .map(|carrier| match carrier {
-                Carrier::Tcp => TCP,
-                Carrier::Udp => UDP,
-            })
-            .collect(),
+        Protocol::Http => vec![Transport::Http],
+        Protocol::Vstp => listener.transports.iter().map(|one| one.0).collect(),
     }
 }
 
-fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerConfig {
+fn vstp_config(
+    name: &str,
+    settings: &ListenerSettings,
+    dependencies: &ListenerDependencies,
+) -> ServerConfig {
     let listener = &settings.listener;
     let limits = &listener.limits;
     ServerConfig {
@@ -219,11 +230,11 @@ fn vstp_config(name: &str, settings: &DoorSettings, inside: &Inside) -> ServerCo
             ack_timeout: listener.udp.ack_timeout,
         },
         drain_timeout: listener.drain_timeout,
-        bytes: Arc::clone(&inside.bytes),
+        bytes: Arc::clone(&dependencies.bytes),
         held_bytes_max: listener.held_bytes_per_connection_max.octets(),
         frames: Frames::new(
-            Arc::new(inside.pipeline.frames(name)),
-            inside.pipeline.sees_frames(),
+            Arc::new(dependencies.pipeline.frames(name)),
+            dependencies.pipeline.sees_frames(),
         ),
         ..ServerConfig::default()
     }
@@ -238,7 +249,7 @@ pub(crate) fn hosts(address: IpAddr, names: &[String]) -> Hosts {
     }
 }
 
-fn http_config(settings: &DoorSettings) -> HttpConfig {
+fn http_config(settings: &ListenerSettings) -> HttpConfig {
     let listener = &settings.listener;
     HttpConfig {
         message_bytes_max: settings.body_bytes_max,
@@ -294,8 +305,5 @@ impl std::error::Error for BindError {
     }
 }
 
-pub(crate) const TCP: &str = "tcp";
-pub(crate) const UDP: &str = "udp";
-pub(crate) const HTTP: &str = "http";
-/// The name under which the operators' door is shown.
+/// The name under which the operators' listener is shown.
 pub(crate) const ADMIN: &str = "admin";

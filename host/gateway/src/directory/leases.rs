@@ -6,29 +6,23 @@
 //! entry gets. A clock that was set forward ends leases early, one that was set back never
 //! prolongs one beyond its own length.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    pin::pin,
-    sync::OnceLock,
-    time::Duration,
-};
+use std::{collections::BTreeMap, pin::pin, time::Duration};
 
 use futures_util::{StreamExt, stream};
-use parking_lot::Mutex;
 use postern_core::{
     Error,
-    registry::{Entry, EntryKey, Incarnation, Owner, Ttl, directory::Registered},
+    registry::{Entry, EntryKey, Owner, Ttl, directory::Registered},
 };
 use postern_system::clock;
 use postern_wasm::{Records, StoreError};
 use serde::{Deserialize, Serialize};
-use tokio::sync::{Notify, oneshot};
 use tracing::{info, warn};
 
 use super::{
-    Directory,
-    listing::{Listing, millis},
-    service::{not_renewed, refused},
+    SharedDirectory,
+    fault::{not_renewed, refused},
+    lease_store::{EntryChange, Proposal},
+    listing::{Listing, millis, unix_millis},
 };
 
 /// Writes under way at one time; the store commits those that wait together.
@@ -37,44 +31,6 @@ const WRITES_MAX: usize = 256;
 const GATHER: Duration = Duration::from_millis(50);
 /// Wait after a failure of the store.
 const RETRY: Duration = Duration::from_secs(1);
-
-/// Which entries are not on disk as they are.
-#[derive(Default)]
-pub(super) struct Ledger {
-    records: OnceLock<Records>,
-    dirty: Mutex<Dirty>,
-    wake: Notify,
-    /// Somebody waits for a write.
-    urgent: Notify,
-}
-
-/// Entries to write, each with the changes that are proposed to it, in order.
-#[derive(Default)]
-struct Dirty {
-    keys: BTreeMap<EntryKey, VecDeque<Proposal>>,
-    /// Nothing is written any more.
-    is_closed: bool,
-}
-
-/// A change that counts once it is on disk, and who waits for it.
-struct Proposal {
-    change: EntryChange,
-    waiter: oneshot::Sender<Result<Option<Registered>, Error>>,
-}
-
-/// What a provider wants of its entry.
-#[derive(Debug, Clone)]
-pub(super) enum EntryChange {
-    Put { entry: Entry, ttl: Ttl },
-    Remove { incarnation: Incarnation },
-}
-
-/// Entries that are being written, each with at most one change. What is left of them when it is
-/// dropped is dirty again.
-struct Writing<'a> {
-    ledger: &'a Ledger,
-    keys: BTreeMap<EntryKey, Option<Proposal>>,
-}
 
 /// What became of the leases of the life before.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -96,115 +52,16 @@ struct Leased {
     entry: Listing,
 }
 
-impl Ledger {
-    /// The entry is not as it was: it is written, or removed when it is gone.
-    pub(super) fn mark(&self, key: &EntryKey) {
-        if matches!(key.owner, Owner::Registered(_)) && self.records.get().is_some() {
-            self.dirty.lock().keys.entry(key.clone()).or_default();
-            self.wake.notify_one();
-        }
-    }
-
-    /// Writes `change` of the entry `key` and waits until it counts.
-    async fn propose(
-        &self,
-        key: &EntryKey,
-        change: EntryChange,
-    ) -> Result<Option<Registered>, Error> {
-        let (waiter, written) = oneshot::channel();
-        {
-            let mut dirty = self.dirty.lock();
-            if dirty.is_closed {
-                return Err(unwritten(&StoreError::Closed));
-            }
-            let proposals = dirty.keys.entry(key.clone()).or_default();
-            proposals.push_back(Proposal { change, waiter });
-        }
-        self.hurry();
-        let closed = |_| Err(unwritten(&StoreError::Closed));
-        written.await.unwrap_or_else(closed)
-    }
-
-    fn hurry(&self) {
-        self.wake.notify_one();
-        self.urgent.notify_one();
-    }
-
-    /// Whoever waits from here on is refused.
-    pub(super) fn close(&self) {
-        self.dirty.lock().is_closed = true;
-    }
-
-    /// Waits, but not while somebody else does.
-    async fn pause(&self, pause: Duration) {
-        tokio::select! {
-            () = tokio::time::sleep(pause) => {}
-            () = self.urgent.notified() => {}
-        }
-    }
-
-    /// What is to be written: of each entry the next change that somebody waits for.
-    fn take(&self) -> Writing<'_> {
-        let mut dirty = self.dirty.lock();
-        let mut writing = BTreeMap::new();
-        for (key, mut proposals) in std::mem::take(&mut dirty.keys) {
-            proposals.retain(|proposal| !proposal.waiter.is_closed());
-            writing.insert(key.clone(), proposals.pop_front());
-            if !proposals.is_empty() {
-                dirty.keys.insert(key, proposals);
-                self.hurry();
-            }
-        }
-        Writing {
-            ledger: self,
-            keys: writing,
-        }
-    }
-}
-
-impl Writing<'_> {
-    /// What became of the write of `key`. A change that is on disk counts, and who waited is told; what
-    /// failed is to be written again, as it stands in `directory`.
-    fn on_end(&mut self, directory: &Directory, key: &EntryKey, result: &Result<(), StoreError>) {
-        let Some(proposal) = self.keys.remove(key) else {
-            return;
-        };
-        let mut is_written = result.is_ok();
-        if let Some(Proposal { change, waiter }) = proposal {
-            let result = result.as_ref().map_err(unwritten);
-            let result = result.and_then(|()| directory.take_change(key, change));
-            is_written = result.is_ok();
-            // A caller that has gone away does not need to hear it.
-            drop(waiter.send(result));
-        }
-        if !is_written {
-            self.ledger.mark(key);
-        }
-    }
-}
-
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        let mut dirty = self.ledger.dirty.lock();
-        for (key, proposal) in std::mem::take(&mut self.keys) {
-            let proposals = dirty.keys.entry(key).or_default();
-            if let Some(proposal) = proposal {
-                proposals.push_front(proposal);
-            }
-        }
-    }
-}
-
-impl Directory {
+impl SharedDirectory {
     /// Takes what was leased in the life before, and keeps leases in `records` from here on. Call it
-    /// once, before `run` and before the doors open.
+    /// once, before `run` and before the listeners open.
     ///
     /// # Errors
     /// What the store says.
     pub(crate) async fn restore(&self, records: Records) -> Result<Restored, StoreError> {
         let all = records.load_all().await?;
         // A second call changes nothing: the first table stays.
-        let _ = self.ledger.records.set(records.clone());
+        let _ = self.lease_store.records.set(records.clone());
         let mut restored = Restored::default();
         let now_ms = unix_millis();
         for (name, value) in all {
@@ -265,8 +122,8 @@ impl Directory {
         key: &EntryKey,
         change: EntryChange,
     ) -> Result<Option<Registered>, Error> {
-        match self.ledger.records.get() {
-            Some(_) => self.ledger.propose(key, change).await,
+        match self.lease_store.records.get() {
+            Some(_) => self.lease_store.propose(key, change).await,
             None => self.take_change(key, change),
         }
     }
@@ -295,23 +152,23 @@ impl Directory {
     }
 
     /// Writes what changes. Never ends by itself.
-    pub(super) async fn write_ledger(&self) {
+    pub(super) async fn write_leases(&self) {
         loop {
-            self.ledger.wake.notified().await;
-            self.ledger.pause(GATHER).await;
+            self.lease_store.wake.notified().await;
+            self.lease_store.pause(GATHER).await;
             if !self.flush().await {
-                self.ledger.pause(RETRY).await;
-                self.ledger.wake.notify_one();
+                self.lease_store.pause(RETRY).await;
+                self.lease_store.wake.notify_one();
             }
         }
     }
 
     /// Writes what has changed; whether all of it is on disk.
     pub(super) async fn flush(&self) -> bool {
-        let Some(records) = self.ledger.records.get() else {
+        let Some(records) = self.lease_store.records.get() else {
             return true;
         };
-        let mut writing = self.ledger.take();
+        let mut writing = self.lease_store.take();
         let mut leased = self.leased(&writing.keys);
         let keys: Vec<EntryKey> = writing.keys.keys().cloned().collect();
         let writes: Vec<_> = keys
@@ -335,7 +192,7 @@ impl Directory {
         let mut results = pin!(stream::iter(writes).buffer_unordered(WRITES_MAX));
         let (mut n_failed, mut first) = (0_usize, None);
         while let Some((key, result)) = results.next().await {
-            writing.on_end(self, &key, &result);
+            writing.on_end(&key, &result, |key, change| self.take_change(key, change));
             if let Err(error) = result {
                 n_failed += 1;
                 first.get_or_insert(error);
@@ -393,13 +250,6 @@ impl Leased {
     }
 }
 
-/// What a provider is told whose change cannot be written.
-fn unwritten(error: &StoreError) -> Error {
-    let told = error.to_error();
-    let message = format!("the registration cannot be kept: {}", told.message);
-    Error::new(told.kind, told.blame, message).with_retry(told.retry)
-}
-
 /// One name for each key: the length says where the owner ends.
 fn name_of(key: &EntryKey) -> String {
     let owner = match &key.owner {
@@ -407,8 +257,4 @@ fn name_of(key: &EntryKey) -> String {
         Owner::Config => "",
     };
     format!("{}:{owner}{}", owner.len(), key.instance)
-}
-
-pub(super) fn unix_millis() -> u64 {
-    millis(clock::unix_time())
 }

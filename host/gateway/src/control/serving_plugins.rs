@@ -9,12 +9,12 @@ use postern_core::{
 };
 use postern_wasm::{self as wasm, Candidate, CandidateSet, Outcome, Plugin};
 
-use super::slot::Slot;
+use super::slot::PluginSlot;
 use crate::cluster::{BalancerSource, Pick, Picker, PlacedBalance, Verdict};
 
 /// Plugins by name. Read without a lock, also while the set of plugins is being changed.
 #[derive(Default)]
-pub(super) struct Cast(ArcSwap<BTreeMap<String, Arc<Plugin>>>);
+pub(super) struct ServingPlugins(ArcSwap<BTreeMap<String, Arc<Plugin>>>);
 
 /// A plugin as the balancer of one set of instances, with the native one beside it.
 struct Placed {
@@ -22,8 +22,8 @@ struct Placed {
     native: Box<dyn Balance>,
 }
 
-impl Cast {
-    pub(super) fn set(&self, slots: &BTreeMap<String, Arc<Slot>>) {
+impl ServingPlugins {
+    pub(super) fn set(&self, slots: &BTreeMap<String, Arc<PluginSlot>>) {
         let serving = slots.iter().filter(|(_, slot)| slot.is_serving());
         let plugins = serving.map(|(name, slot)| (name.clone(), Arc::clone(&slot.plugin)));
         self.0.store(Arc::new(plugins.collect()));
@@ -35,7 +35,7 @@ impl Cast {
     }
 }
 
-impl BalancerSource for Cast {
+impl BalancerSource for ServingPlugins {
     fn balancer(
         &self,
         plugin: &str,

@@ -1,15 +1,15 @@
-//! Figures of rounds that were taken in turns.
+//! Figures of rounds that were taken in passes: one round of each thing, then the next of each.
 
 use std::time::Duration;
 
 use crate::table::show;
 
-/// Rounds of several things that took turns. What else the machine does, and how fast it is at the
-/// time, meets the rounds of one turn alike; so what is compared is compared within turns, and the
-/// median over all of them counts.
-pub(crate) struct Turns<R>(pub(crate) Vec<R>);
+/// The rounds of all passes. What else the machine does, and how fast it is at the time, meets the
+/// rounds of one pass alike; so what is compared is compared within a pass, and the median over all
+/// passes counts.
+pub(crate) struct Passes<R>(pub(crate) Vec<R>);
 
-impl<R> Turns<R> {
+impl<R> Passes<R> {
     pub(crate) fn median(&self, value: impl Fn(&R) -> f64) -> f64 {
         let mut values: Vec<f64> = self.0.iter().map(value).collect();
         values.sort_by(f64::total_cmp);

@@ -17,7 +17,7 @@ use postern_system::clock::now;
 use tokio::sync::oneshot;
 
 #[derive(Debug)]
-pub(super) struct Gate {
+pub(super) struct Admission {
     pub(super) config: BulkheadConfig,
     inner: Mutex<Inner>,
 }
@@ -36,24 +36,24 @@ pub(super) struct Shed {
     pub(super) reason: ShedReason,
 }
 
-/// A place, or a place in the queue. Dropped, it counts as cancelled.
+/// Leave to be under way, or a place in the queue for it. Dropped, it counts as cancelled.
 #[derive(Debug)]
 #[must_use = "what is admitted must be finished"]
-pub(super) struct Permit {
-    gate: Arc<Gate>,
+pub(super) struct AdmissionPermit {
+    admission: Arc<Admission>,
     id: u64,
     is_ended: bool,
 }
 
-/// How a call fared at the gate.
-pub(super) enum Entry {
-    Go(Permit),
-    /// It has a place when the receiver says so.
-    Wait(Permit, oneshot::Receiver<Result<(), Shed>>),
+/// What became of a call that asked for admission.
+pub(super) enum AdmissionOutcome {
+    Go(AdmissionPermit),
+    /// It is admitted when the receiver says so.
+    Wait(AdmissionPermit, oneshot::Receiver<Result<(), Shed>>),
     Shed(Shed),
 }
 
-impl Gate {
+impl Admission {
     /// `None` when the configuration makes no bulkhead; it is checked when it is read.
     pub(super) fn new(config: BulkheadConfig, now: Instant) -> Option<Self> {
         let inner = Inner {
@@ -67,23 +67,27 @@ impl Gate {
         })
     }
 
-    pub(super) fn enter(self: &Arc<Self>, priority: u8, deadline: Option<Instant>) -> Entry {
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        priority: u8,
+        deadline: Option<Instant>,
+    ) -> AdmissionOutcome {
         let mut inner = self.inner.lock();
         let id = inner.next_id;
         inner.next_id += 1;
         let now = now();
         let admission = inner.bulkhead.admit(now, priority, deadline, id);
-        let permit = || Permit {
-            gate: Arc::clone(self),
+        let permit = || AdmissionPermit {
+            admission: Arc::clone(self),
             id,
             is_ended: false,
         };
         let entry = match admission {
-            BulkheadAdmission::Go => Entry::Go(permit()),
+            BulkheadAdmission::Go => AdmissionOutcome::Go(permit()),
             BulkheadAdmission::Shed {
                 retry_after,
                 reason,
-            } => Entry::Shed(Shed {
+            } => AdmissionOutcome::Shed(Shed {
                 retry_after,
                 reason,
             }),
@@ -93,7 +97,7 @@ impl Gate {
                 if let Some(refused) = displaced {
                     inner.refuse(refused);
                 }
-                Entry::Wait(permit(), receiver)
+                AdmissionOutcome::Wait(permit(), receiver)
             }
         };
         inner.refuse_late(now);
@@ -124,7 +128,7 @@ impl Inner {
     fn let_in(&mut self, ready: BulkheadReady) {
         for id in ready {
             if let Some(sender) = self.waiting.remove(&id) {
-                // One that went away meanwhile gives its place back when its permit is dropped.
+                // One that went away meanwhile gives its permit back when that is dropped.
                 let _ = sender.send(Ok(()));
             }
         }
@@ -151,8 +155,8 @@ impl Inner {
     }
 }
 
-impl Permit {
-    /// Waits for the place, no longer than the bulkhead lets anybody wait.
+impl AdmissionPermit {
+    /// Waits to be admitted, no longer than the bulkhead lets anybody wait.
     ///
     /// # Errors
     /// When the call is refused after all.
@@ -161,19 +165,19 @@ impl Permit {
         mut receiver: oneshot::Receiver<Result<(), Shed>>,
         deadline: Option<Instant>,
     ) -> Result<Self, Shed> {
-        let gate = Arc::clone(&self.gate);
-        let latest = now() + gate.config.wait_max;
+        let admission = Arc::clone(&self.admission);
+        let latest = now() + admission.config.wait_max;
         let mut until = deadline.map_or(latest, |deadline| deadline.min(latest));
         loop {
             let due = std::pin::pin!(tokio::time::sleep_until(until.into()));
             match first(&mut receiver, due).await {
                 Some(Ok(Ok(()))) => return Ok(self),
                 Some(Ok(Err(shed))) => return Err(shed),
-                // The gate holds the sender until it has spoken.
+                // The sender is kept until it has spoken.
                 Some(Err(_)) => return Err(EXPIRED),
                 None => {
                     let now = now();
-                    let mut inner = gate.inner.lock();
+                    let mut inner = admission.inner.lock();
                     inner.refuse_late(now);
                     let next = inner.bulkhead.poll_timeout().map(|(at, _)| at);
                     until = next.unwrap_or(now).max(now + TICK);
@@ -184,14 +188,14 @@ impl Permit {
 
     pub(super) fn finish(mut self, outcome: BulkheadOutcome) {
         self.is_ended = true;
-        self.gate.leave(self.id, Some(outcome));
+        self.admission.leave(self.id, Some(outcome));
     }
 }
 
-impl Drop for Permit {
+impl Drop for AdmissionPermit {
     fn drop(&mut self) {
         if !self.is_ended {
-            self.gate.leave(self.id, None);
+            self.admission.leave(self.id, None);
         }
     }
 }

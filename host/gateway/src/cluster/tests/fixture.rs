@@ -18,7 +18,7 @@ use postern_system::clock::now;
 
 use super::super::{
     BalancerSource, Cluster, Clusters, InstanceNumbers, Policies, ServiceNumbers, ServicePolicy,
-    Trail,
+    decision_log::DecisionLog,
 };
 
 /// What an instance does with a call.
@@ -46,7 +46,7 @@ pub(super) struct Double {
     pub(super) n_dropped: Arc<AtomicU64>,
 }
 
-pub(super) struct Stage {
+pub(super) struct Fixture {
     pub(super) directory: Directory,
     pub(super) clusters: Clusters,
     pub(super) doubles: Arc<Mutex<BTreeMap<Text, Arc<Double>>>>,
@@ -54,7 +54,7 @@ pub(super) struct Stage {
     pub(super) zone: Option<Text>,
 }
 
-impl Stage {
+impl Fixture {
     pub(super) fn new(names: &[&str], change: impl FnOnce(&mut ServicePolicy)) -> Self {
         Self::with(names, None, change, |_, _| {})
     }
@@ -67,7 +67,7 @@ impl Stage {
     ) -> Self {
         let mut policy = ServicePolicy::default();
         change(&mut policy);
-        let mut stage = Self {
+        let mut fixture = Self {
             directory: Directory::new(DirectoryConfig::default(), 1).expect("the defaults work"),
             clusters: Clusters::new(source, None),
             doubles: Arc::default(),
@@ -75,12 +75,12 @@ impl Stage {
             zone: None,
         };
         for (index, name) in names.iter().enumerate() {
-            stage.add(name, |draft| describe(index, draft));
+            fixture.add(name, |draft| describe(index, draft));
         }
         if !names.is_empty() {
-            stage.rebuild();
+            fixture.rebuild();
         }
-        stage
+        fixture
     }
 
     pub(super) fn add(&mut self, name: &str, describe: impl FnOnce(&mut Draft)) {
@@ -143,7 +143,7 @@ impl Stage {
     }
 
     pub(super) fn call(&self, method: &str) -> BoxFuture<Result<Reply, Error>> {
-        self.cluster().call(call(method), &Trail::off())
+        self.cluster().call(call(method), &DecisionLog::off())
     }
 
     /// Makes that many calls, one after the other; says how many failed.
@@ -155,11 +155,11 @@ impl Stage {
         n_failed
     }
 
-    /// What a failing call and its trail tell.
+    /// What a failing call and its decisions tell.
     pub(super) async fn fails(&self, method: &str) -> (Error, String) {
-        let trail = Trail::on();
-        let error = self.cluster().call(call(method), &trail).await;
-        let why = trail.why().expect("on").to_string();
+        let decision_log = DecisionLog::on();
+        let error = self.cluster().call(call(method), &decision_log).await;
+        let why = decision_log.why().expect("on").to_string();
         (error.expect_err("it fails"), why)
     }
 

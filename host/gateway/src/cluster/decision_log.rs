@@ -1,4 +1,4 @@
-//! Why a call went the way it went, for its access record. Costs nothing where nobody reads it.
+//! Decisions a call went the way it went, for its access record. Costs nothing where nobody reads it.
 
 use std::{fmt, sync::Arc};
 
@@ -7,11 +7,11 @@ use postern_core::{Kind, Text};
 
 /// Where the decisions of one call are noted, if anywhere.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Trail(Option<Arc<Mutex<Why>>>);
+pub(crate) struct DecisionLog(Option<Arc<Mutex<Decisions>>>);
 
 /// What was decided for one call.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub(crate) struct Why {
+pub(crate) struct Decisions {
     /// Who picked last: `p2c-ewma`, `plugin:geo`.
     pub balancer: Option<Text>,
     /// Who was picked last, and its zone.
@@ -26,9 +26,9 @@ pub(crate) struct Why {
 /// One thing out of the ordinary.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Note {
-    /// It waited for a place.
+    /// It waited to be admitted.
     Waited,
-    /// It got no place: `queue-full`, `displaced`, ...
+    /// It was not admitted: `queue-full`, `displaced`, ...
     Shed(&'static str),
     /// Too few instances were up, so that all were used.
     Panic,
@@ -50,7 +50,7 @@ pub(crate) enum Note {
     Fallback(Text),
 }
 
-impl Trail {
+impl DecisionLog {
     /// Nothing is noted.
     #[must_use]
     pub(crate) const fn off() -> Self {
@@ -64,27 +64,27 @@ impl Trail {
 
     /// What was noted so far. `None` where nothing is.
     #[must_use]
-    pub(crate) fn why(&self) -> Option<Why> {
-        self.0.as_ref().map(|why| why.lock().clone())
+    pub(crate) fn why(&self) -> Option<Decisions> {
+        self.0.as_ref().map(|decisions| decisions.lock().clone())
     }
 
     pub(super) fn note(&self, note: impl FnOnce() -> Note) {
-        self.update(|why| {
-            if why.notes.len() < NOTES_MAX {
-                why.notes.push(note());
+        self.update(|decisions| {
+            if decisions.notes.len() < NOTES_MAX {
+                decisions.notes.push(note());
             }
         });
     }
 
-    pub(super) fn update(&self, change: impl FnOnce(&mut Why)) {
-        if let Some(why) = &self.0 {
-            change(&mut why.lock());
+    pub(super) fn update(&self, change: impl FnOnce(&mut Decisions)) {
+        if let Some(decisions) = &self.0 {
+            change(&mut decisions.lock());
         }
     }
 }
 
 /// `p2c-ewma users-1@eu tries=2 failed:users-0=unavailable`.
-impl fmt::Display for Why {
+impl fmt::Display for Decisions {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.balancer.as_deref().unwrap_or("-"))?;
         write!(f, " {}", self.instance.as_deref().unwrap_or("-"))?;
@@ -124,24 +124,24 @@ mod tests {
 
     #[test]
     fn reads_as_one_line() {
-        let trail = Trail::on();
-        trail.update(|why| {
-            why.balancer = Some("p2c-ewma".into());
-            why.instance = Some("users-1".into());
-            why.zone = Some("eu".into());
-            why.n_tries = 2;
+        let decision_log = DecisionLog::on();
+        decision_log.update(|decisions| {
+            decisions.balancer = Some("p2c-ewma".into());
+            decisions.instance = Some("users-1".into());
+            decisions.zone = Some("eu".into());
+            decisions.n_tries = 2;
         });
-        trail.note(|| Note::Failed("users-0".into(), Kind::Unavailable));
-        let why = trail.why().expect("on");
+        decision_log.note(|| Note::Failed("users-0".into(), Kind::Unavailable));
+        let decisions = decision_log.why().expect("on");
         let expected = "p2c-ewma users-1@eu tries=2 failed:users-0=unavailable";
-        assert_eq!(why.to_string(), expected);
-        assert_eq!(Trail::off().why(), None);
+        assert_eq!(decisions.to_string(), expected);
+        assert_eq!(DecisionLog::off().why(), None);
     }
 
     #[test]
     fn is_bounded() {
-        let trail = Trail::on();
-        (0..100).for_each(|_| trail.note(|| Note::Waited));
-        assert_eq!(trail.why().expect("on").notes.len(), NOTES_MAX);
+        let decision_log = DecisionLog::on();
+        (0..100).for_each(|_| decision_log.note(|| Note::Waited));
+        assert_eq!(decision_log.why().expect("on").notes.len(), NOTES_MAX);
     }
 }
