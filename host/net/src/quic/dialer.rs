@@ -16,6 +16,7 @@ use super::{
 use crate::{
     client::{Client, ClientConfig},
     dial::{Destination, SessionDialer, Target},
+    udp::with_large_buffers,
 };
 
 /// Opens sessions over QUIC, a connection each.
@@ -67,6 +68,7 @@ impl QuicDialer {
             SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
         };
         let socket = std::net::UdpSocket::bind(SocketAddr::new(any, 0))?;
+        with_large_buffers(&socket)?;
         let runtime = Arc::new(TokioRuntime);
         Endpoint::new(EndpointConfig::default(), None, socket, runtime)
     }

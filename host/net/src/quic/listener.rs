@@ -17,6 +17,7 @@ use crate::{
     acceptor::{ConnectionFacts, Handshake},
     counters::Counters,
     link::Listener,
+    udp::with_large_buffers,
 };
 
 /// A UDP socket on which QUIC connections come in.
@@ -32,7 +33,7 @@ pub struct QuicListener {
 #[derive(Debug)]
 pub struct QuicIncoming {
     incoming: Incoming,
-    handshakes: Handshakes,
+    counted: CountedHandshake,
 }
 
 /// From a connection that has begun to one whose session can be served.
@@ -49,8 +50,9 @@ pub(crate) struct QuicConnection {
 #[derive(Debug, Clone, Default)]
 struct Handshakes(Arc<AtomicUsize>);
 
-/// One of them.
-struct Counted(Handshakes);
+/// One of them, from its beginning until it is done or given up.
+#[derive(Debug)]
+struct CountedHandshake(Handshakes);
 
 impl QuicListener {
     /// Takes connections at `address`, with certificates of `tls`; port 0 takes a free one. Its ALPN is
@@ -68,6 +70,7 @@ impl QuicListener {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let server = config.server(tls).map_err(invalid)?;
         let socket = std::net::UdpSocket::bind(address)?;
+        with_large_buffers(&socket)?;
         let runtime = Arc::new(TokioRuntime);
         let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime)?;
         Ok(Self {
@@ -97,7 +100,7 @@ impl QuicListener {
             }
             return Some(QuicIncoming {
                 incoming,
-                handshakes: self.handshakes.clone(),
+                counted: self.handshakes.begin(),
             });
         }
     }
@@ -135,11 +138,7 @@ impl Handshake<QuicIncoming> for QuicHandshake {
         accepted: QuicIncoming,
         facts: ConnectionFacts,
     ) -> io::Result<(QuicConnection, ConnectionFacts)> {
-        let QuicIncoming {
-            incoming,
-            handshakes,
-        } = accepted;
-        let counted = handshakes.begin();
+        let QuicIncoming { incoming, counted } = accepted;
         let connection = incoming.accept()?.await?;
         drop(counted);
         let (send, recv) = connection.accept_bi().await?;
@@ -153,13 +152,13 @@ impl Handshakes {
         self.0.load(Ordering::Acquire)
     }
 
-    fn begin(&self) -> Counted {
+    fn begin(&self) -> CountedHandshake {
         self.0.fetch_add(1, Ordering::AcqRel);
-        Counted(self.clone())
+        CountedHandshake(self.clone())
     }
 }
 
-impl Drop for Counted {
+impl Drop for CountedHandshake {
     fn drop(&mut self) {
         self.0.0.fetch_sub(1, Ordering::AcqRel);
     }

@@ -41,10 +41,13 @@ impl<S: StreamLink> ServedConnection<S> {
         self.streaming
             .as_ref()
             .map_or(0, |streaming| streaming.waiting_bytes())
-            + self
-                .quic
-                .as_ref()
-                .map_or(0, |quic| quic.calls.queued_bytes())
+            + self.own_queued_bytes()
+    }
+
+    /// Of these, what waits on streams of their own.
+    fn own_queued_bytes(&self) -> usize {
+        let quic = self.quic.as_ref();
+        quic.map_or(0, |quic| quic.calls.queued_bytes())
     }
 
     /// The streams, if there are any yet.
@@ -54,7 +57,7 @@ impl<S: StreamLink> ServedConnection<S> {
 
     /// The streams, which begin where there are none.
     pub(super) fn streaming_or_new(&mut self) -> (&mut Streaming, StreamContext<'_>) {
-        let beside = self.waiting_bytes();
+        let beside = self.waiting_bytes() + self.own_queued_bytes();
         let Self {
             line,
             calls,

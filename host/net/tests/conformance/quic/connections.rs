@@ -156,6 +156,14 @@ async fn settings_that_cannot_be_are_named() {
         let message = refused.expect_err("it cannot be").to_string();
         assert!(message.contains(expected), "{message}");
     }
+    let at_the_edge = QuicConfig {
+        idle_timeout: Duration::from_millis(60_001),
+        window_bytes: 1200,
+        stream_window_bytes: 1200,
+        datagram_bytes_max: Some(1200),
+        ..QuicConfig::default()
+    };
+    assert!(QuicDialer::new(&certificate().client(), &at_the_edge).is_ok());
     let provider = Arc::new(aws_lc_rs::default_provider());
     let old = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS12])
