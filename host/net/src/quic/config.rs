@@ -128,8 +128,7 @@ impl QuicConfig {
         Ok(transport)
     }
 
-    /// What a listener is made of. Certificates are those of `tls`, whose resolver may give others
-    /// later. There is no early data: whoever records it could send it again.
+    /// What a listener is made of.
     ///
     /// # Errors
     /// What of the settings cannot be.
@@ -137,15 +136,7 @@ impl QuicConfig {
         &self,
         tls: &rustls::ServerConfig,
     ) -> Result<quinn::ServerConfig, QuicConfigError> {
-        let mut tls = tls.clone();
-        tls.alpn_protocols = vec![ALPN.to_vec()];
-        tls.max_early_data_size = 0;
-        let tls = Arc::new(tls);
-        // What it refuses would otherwise be refused with every connection.
-        rustls::quic::ServerConnection::new(Arc::clone(&tls), Version::V1, Vec::new())
-            .map_err(|_| QuicConfigError::Tls13)?;
-        let crypto = QuicServerConfig::try_from(tls).map_err(|_| QuicConfigError::Tls13)?;
-        let mut server = quinn::ServerConfig::with_crypto(Arc::new(crypto));
+        let mut server = quinn::ServerConfig::with_crypto(server_crypto(tls)?);
         server
             .transport_config(Arc::new(self.transport(1)?))
             .migration(true)
@@ -175,6 +166,24 @@ impl QuicConfig {
         client.transport_config(Arc::new(self.transport(0)?));
         Ok(client)
     }
+}
+
+/// What a listener proves itself by. There is no early data: whoever records it could send it again.
+///
+/// # Errors
+/// Where `tls` is not for QUIC.
+pub(super) fn server_crypto(
+    tls: &rustls::ServerConfig,
+) -> Result<Arc<QuicServerConfig>, QuicConfigError> {
+    let mut tls = tls.clone();
+    tls.alpn_protocols = vec![ALPN.to_vec()];
+    tls.max_early_data_size = 0;
+    let tls = Arc::new(tls);
+    // What it refuses would otherwise be refused with every connection.
+    rustls::quic::ServerConnection::new(Arc::clone(&tls), Version::V1, Vec::new())
+        .map_err(|_| QuicConfigError::Tls13)?;
+    let crypto = QuicServerConfig::try_from(tls).map_err(|_| QuicConfigError::Tls13)?;
+    Ok(Arc::new(crypto))
 }
 
 /// Most octets of a QUIC packet on a path that is not known (RFC 9000, section 14).

@@ -2,7 +2,7 @@
 //! the session's stream is open.
 
 use std::{
-    io,
+    fmt, io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -10,9 +10,12 @@ use std::{
     },
 };
 
-use quinn::{Connection, Endpoint, EndpointConfig, Incoming, TokioRuntime};
+use quinn::{Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime};
 
-use super::{config::QuicConfig, link::QuicLink};
+use super::{
+    config::{QuicConfig, server_crypto},
+    link::QuicLink,
+};
 use crate::{
     acceptor::{ConnectionFacts, Handshake},
     counters::Counters,
@@ -20,10 +23,16 @@ use crate::{
     udp::with_large_buffers,
 };
 
+/// Gives the TLS settings that are in force when a connection begins.
+pub type QuicTls = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
+
 /// A UDP socket on which QUIC connections come in.
-#[derive(Debug)]
 pub struct QuicListener {
     endpoint: Endpoint,
+    tls: QuicTls,
+    /// Of `tls`, what `server` was made of.
+    current: Arc<rustls::ServerConfig>,
+    server: Arc<ServerConfig>,
     handshakes: Handshakes,
     unvalidated_handshakes_max: usize,
     counters: Arc<Counters>,
@@ -33,6 +42,7 @@ pub struct QuicListener {
 #[derive(Debug)]
 pub struct QuicIncoming {
     incoming: Incoming,
+    server: Arc<ServerConfig>,
     counted: CountedHandshake,
 }
 
@@ -55,26 +65,31 @@ struct Handshakes(Arc<AtomicUsize>);
 struct CountedHandshake(Handshakes);
 
 impl QuicListener {
-    /// Takes connections at `address`, with certificates of `tls`; port 0 takes a free one. Its ALPN is
-    /// `vstp`, whatever that of `tls` is.
+    /// Takes connections at `address`; port 0 takes a free one. Those that begin have what `tls` gives
+    /// then, with ALPN `vstp` and without early data, whatever it says of these.
     ///
     /// # Errors
     /// What the operating system says; `InvalidInput` with a `QuicConfigError` for settings that
     /// cannot be.
     pub fn bind(
         address: SocketAddr,
-        tls: &rustls::ServerConfig,
+        tls: QuicTls,
         config: &QuicConfig,
         counters: Arc<Counters>,
     ) -> io::Result<Self> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
-        let server = config.server(tls).map_err(invalid)?;
+        let current = tls();
+        let server = Arc::new(config.server(&current).map_err(invalid)?);
         let socket = std::net::UdpSocket::bind(address)?;
         with_large_buffers(&socket)?;
         let runtime = Arc::new(TokioRuntime);
-        let endpoint = Endpoint::new(EndpointConfig::default(), Some(server), socket, runtime)?;
+        let first = Some(ServerConfig::clone(&server));
+        let endpoint = Endpoint::new(EndpointConfig::default(), first, socket, runtime)?;
         Ok(Self {
             endpoint,
+            tls,
+            current,
+            server,
             handshakes: Handshakes::default(),
             unvalidated_handshakes_max: config.unvalidated_handshakes_max,
             counters,
@@ -87,7 +102,7 @@ impl QuicListener {
 
     /// The next connection that is to be admitted. While many handshakes wait, one whose address may
     /// be forged is asked to come again with a proof, and nothing is kept of it.
-    async fn next(&self) -> Option<QuicIncoming> {
+    async fn next(&mut self) -> Option<QuicIncoming> {
         loop {
             let incoming = self.endpoint.accept().await?;
             let is_full = self.handshakes.count() >= self.unvalidated_handshakes_max;
@@ -98,11 +113,32 @@ impl QuicListener {
                 let _ = incoming.retry();
                 continue;
             }
+            self.follow_tls();
             return Some(QuicIncoming {
                 incoming,
+                server: Arc::clone(&self.server),
                 counted: self.handshakes.begin(),
             });
         }
+    }
+}
+
+impl QuicListener {
+    /// Takes over TLS settings that were replaced. Proofs of addresses stay good.
+    fn follow_tls(&mut self) {
+        let tls = (self.tls)();
+        if Arc::ptr_eq(&tls, &self.current) {
+            return;
+        }
+        match server_crypto(&tls) {
+            Ok(crypto) => {
+                let mut server = ServerConfig::clone(&self.server);
+                server.crypto = crypto;
+                self.server = Arc::new(server);
+            }
+            Err(error) => tracing::warn!(%error, "QUIC goes on with the TLS settings before"),
+        }
+        self.current = tls;
     }
 }
 
@@ -138,8 +174,12 @@ impl Handshake<QuicIncoming> for QuicHandshake {
         accepted: QuicIncoming,
         facts: ConnectionFacts,
     ) -> io::Result<(QuicConnection, ConnectionFacts)> {
-        let QuicIncoming { incoming, counted } = accepted;
-        let connection = incoming.accept()?.await?;
+        let QuicIncoming {
+            incoming,
+            server,
+            counted,
+        } = accepted;
+        let connection = incoming.accept_with(server)?.await?;
         drop(counted);
         let (send, recv) = connection.accept_bi().await?;
         let link = QuicLink::new(send, recv);
@@ -155,6 +195,14 @@ impl Handshakes {
     fn begin(&self) -> CountedHandshake {
         self.0.fetch_add(1, Ordering::AcqRel);
         CountedHandshake(self.clone())
+    }
+}
+
+impl fmt::Debug for QuicListener {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QuicListener")
+            .field("address", &self.endpoint.local_addr())
+            .finish_non_exhaustive()
     }
 }
 

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use postern_core::Handler;
 use postern_net::{
-    Counters, QuicConfig, QuicDialer, QuicListener, QuicServer, ServerConfig, Target,
+    Counters, QuicConfig, QuicDialer, QuicListener, QuicServer, QuicTls, ServerConfig, Target,
 };
 use rcgen::{CertifiedKey, KeyPair};
 use rustls::{
@@ -32,9 +32,16 @@ impl Certificate {
     }
 
     pub(crate) fn server(&self) -> rustls::ServerConfig {
+        self.server_of(rustls::DEFAULT_VERSIONS)
+    }
+
+    pub(crate) fn server_of(
+        &self,
+        versions: &[&'static rustls::SupportedProtocolVersion],
+    ) -> rustls::ServerConfig {
         let provider = Arc::new(aws_lc_rs::default_provider());
         rustls::ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()
+            .with_protocol_versions(versions)
             .expect("versions")
             .with_no_client_auth()
             .with_single_cert(self.chain(), self.key())
@@ -69,10 +76,16 @@ pub(crate) fn server(
     handler: Arc<dyn Handler>,
     counters: Arc<Counters>,
 ) -> QuicServer {
-    let (tls, quic) = (certificate().server(), QuicConfig::listener());
-    let listener = QuicListener::bind(at, &tls, &quic, Arc::clone(&counters));
+    let (tls, quic) = (fixed(certificate().server()), QuicConfig::listener());
+    let listener = QuicListener::bind(at, tls, &quic, Arc::clone(&counters));
     let listener = listener.expect("a free port");
     QuicServer::new(listener, config, handler, counters).expect("it has an address")
+}
+
+/// Settings that are never replaced.
+pub(crate) fn fixed(tls: rustls::ServerConfig) -> QuicTls {
+    let tls = Arc::new(tls);
+    Arc::new(move || Arc::clone(&tls))
 }
 
 pub(crate) fn dialer() -> QuicDialer {

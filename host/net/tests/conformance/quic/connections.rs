@@ -12,15 +12,11 @@ use postern_core::{
     wire::{Frame, FrameType},
 };
 use postern_net::{
-    Client, ClientConfig, QuicConfig, QuicConfigError, QuicDialer, QuicListener, ServerConfig,
-    Target,
+    Client, ClientConfig, QuicConfig, QuicConfigError, QuicDialer, QuicListener, QuicTls,
+    ServerConfig, Target,
 };
 use quinn::{ConnectionError, Endpoint, TransportConfig, VarInt};
-use rustls::{
-    crypto::aws_lc_rs,
-    server::{ClientHello, ResolvesServerCert},
-    sign::CertifiedKey,
-};
+use rustls::crypto::aws_lc_rs;
 use tokio::io::AsyncWriteExt;
 
 use super::{QuicBench, connect, raw_config, recv_frame, until};
@@ -29,25 +25,10 @@ use crate::{
     relay::Relay,
     server::{
         ANY,
-        quic::{Certificate, certificate, dialer},
+        quic::{Certificate, certificate, dialer, fixed},
     },
     sessions::{SOON, send},
 };
-
-/// Gives the certificate that it holds at present.
-#[derive(Debug)]
-struct Replaceable(Mutex<Arc<CertifiedKey>>);
-
-impl ResolvesServerCert for Replaceable {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        Some(Arc::clone(&self.0.lock()))
-    }
-}
-
-fn pair(certificate: &Certificate) -> Arc<CertifiedKey> {
-    let key = aws_lc_rs::sign::any_supported_type(&certificate.key()).expect("a key");
-    Arc::new(CertifiedKey::new(certificate.chain(), key))
-}
 
 fn trusting(certificate: &Certificate) -> QuicDialer {
     QuicDialer::new(&certificate.client(), &QuicConfig::default()).expect("defaults")
@@ -56,12 +37,12 @@ fn trusting(certificate: &Certificate) -> QuicDialer {
 #[tokio::test]
 async fn certificates_are_replaced_between_two_connections() {
     let (old, new) = (Certificate::new(), Certificate::new());
-    let resolver = Arc::new(Replaceable(Mutex::new(pair(&old))));
-    let mut tls = old.server();
-    tls.cert_resolver = Arc::clone(&resolver) as _;
-    let bench = QuicBench::serve_as(&tls, ServerConfig::default(), QuicConfig::listener());
+    let tls = Arc::new(Mutex::new(Arc::new(old.server())));
+    let source = Arc::clone(&tls);
+    let source: QuicTls = Arc::new(move || Arc::clone(&source.lock()));
+    let bench = QuicBench::serve_as(source, ServerConfig::default(), QuicConfig::listener());
     let first = bench.client_of(trusting(&old)).await;
-    *resolver.0.lock() = pair(&new);
+    *tls.lock() = Arc::new(new.server());
     let second = bench.client_of(trusting(&new)).await;
     for client in [&first, &second] {
         assert_eq!(unary(client, "echo", "x").await.expect("an echo"), "x");
@@ -113,7 +94,7 @@ async fn who_speaks_another_protocol_is_refused() {
 async fn there_is_no_early_data_even_where_tls_allows_it() {
     let mut tls = certificate().server();
     tls.max_early_data_size = u32::MAX;
-    let bench = QuicBench::serve_as(&tls, ServerConfig::default(), QuicConfig::listener());
+    let bench = QuicBench::serve_as(fixed(tls), ServerConfig::default(), QuicConfig::listener());
     let mut tls = certificate().client();
     tls.enable_early_data = true;
     let config = raw_config(tls);
@@ -316,8 +297,8 @@ async fn a_bye_of_the_peer_closes_in_order() {
 async fn an_address_in_use_is_refused() {
     let taken = UdpSocket::bind(ANY).expect("a free port");
     let address = taken.local_addr().expect("bound");
-    let (tls, config) = (certificate().server(), QuicConfig::listener());
-    let refused = QuicListener::bind(address, &tls, &config, Arc::default());
+    let (tls, config) = (fixed(certificate().server()), QuicConfig::listener());
+    let refused = QuicListener::bind(address, tls, &config, Arc::default());
     assert_eq!(
         refused.expect_err("in use").kind(),
         std::io::ErrorKind::AddrInUse

@@ -19,7 +19,7 @@ use postern_core::{
 };
 use postern_net::{
     Alarm, Client, ClientConfig, Counters, QuicConfig, QuicDialer, QuicListener, QuicServer,
-    ServerConfig, Shutdown, Target,
+    QuicTls, ServerConfig, Shutdown, Target,
 };
 use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig};
 use tokio::{io::Join, task::JoinHandle};
@@ -28,7 +28,7 @@ use crate::{
     links::{RawStream, within},
     server::{
         ANY,
-        quic::{certificate, dialer},
+        quic::{certificate, dialer, fixed},
     },
     service::Service,
     sessions::{SOON, encode, headers, recv, send},
@@ -61,10 +61,10 @@ impl QuicBench {
     }
 
     fn serve_with(config: ServerConfig, quic: QuicConfig) -> Self {
-        Self::serve_as(&certificate().server(), config, quic)
+        Self::serve_as(fixed(certificate().server()), config, quic)
     }
 
-    fn serve_as(tls: &rustls::ServerConfig, config: ServerConfig, quic: QuicConfig) -> Self {
+    fn serve_as(tls: QuicTls, config: ServerConfig, quic: QuicConfig) -> Self {
         let (service, counters) = (Arc::<Service>::default(), Arc::<Counters>::default());
         let listener = QuicListener::bind(ANY, tls, &quic, Arc::clone(&counters));
         let listener = listener.expect("a free port");
