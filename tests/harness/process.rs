@@ -108,7 +108,15 @@ impl Setup {
             ("listeners.http", http, &self.http),
             ("listeners.vstp", vstp, &self.vstp),
         ] {
-            let _ = write!(config, "\n[{table}]\naddress = \"{address}\"\n{keys}\n");
+            let insecure = if address.ip().is_loopback() {
+                ""
+            } else {
+                "insecure = true\n"
+            };
+            let _ = write!(
+                config,
+                "\n[{table}]\naddress = \"{address}\"\n{insecure}{keys}\n"
+            );
         }
         if let Some(name) = &self.default_service {
             let _ = writeln!(config, "default-service = \"{name}\"");

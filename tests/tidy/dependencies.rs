@@ -31,6 +31,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "http-body-util",
             "httparse",
             "hyper",
+            "hyper-rustls",
             "hyper-util",
             "parking_lot",
             "percent-encoding",
@@ -44,6 +45,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "rustls-native-certs",
             "serde",
             "serde_json",
+            "sha2",
             "socket2",
             "thiserror",
             "tokio",
@@ -51,6 +53,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "tokio-util",
             "tracing",
             "webpki-roots",
+            "x509-parser",
         ],
     ),
     (

@@ -37,10 +37,13 @@ macro_rules! transports {
 
 transports! {
     Tcp = "tcp", HostPort;
+    /// TLS over TCP.
+    Tls = "tls", HostPort;
     Udp = "udp", HostPort;
     Quic = "quic", HostPort;
     WebSocket = "ws", HostPort;
     Http = "http", HostPort;
+    Https = "https", HostPort;
     /// A socket of the machine, with a path.
     Unix = "unix", Path;
     /// In-memory link.
@@ -72,6 +75,12 @@ impl Transport {
         Self::ALL
             .into_iter()
             .filter(|one| one.form() != AddressForm::Unaddressed)
+    }
+
+    /// Whether it carries HTTP.
+    #[must_use]
+    pub const fn is_http(self) -> bool {
+        matches!(self, Self::Http | Self::Https)
     }
 
     /// Where it stands in `ALL`.
@@ -111,7 +120,7 @@ mod tests {
     fn addresses_name_those_that_have_a_place() {
         assert_eq!(
             list(Transport::addressed()),
-            "tcp, udp, quic, ws, http, unix"
+            "tcp, tls, udp, quic, ws, http, https, unix"
         );
     }
 }

@@ -4,6 +4,7 @@
 mod admin;
 mod app;
 mod build;
+mod certificates;
 mod cli;
 mod cluster;
 mod config;

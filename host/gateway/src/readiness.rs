@@ -35,6 +35,8 @@ pub(crate) enum ReasonKind {
     Generation,
     /// A file or folder is gone or cannot be read; what was read of it before is in force.
     Source,
+    /// What a listener shows cannot be used, so that what was good before is in force, or expires soon.
+    Certificate,
     /// The configuration file was refused; the one before is in force.
     Config,
 }
@@ -126,7 +128,7 @@ impl Readiness {
 }
 
 impl ReasonKind {
-    pub(crate) const ALL: [Self; 9] = [
+    pub(crate) const ALL: [Self; 10] = [
         Self::Starting,
         Self::Draining,
         Self::Listeners,
@@ -135,6 +137,7 @@ impl ReasonKind {
         Self::Store,
         Self::Generation,
         Self::Source,
+        Self::Certificate,
         Self::Config,
     ];
 
@@ -149,6 +152,7 @@ impl ReasonKind {
             Self::Store => "store",
             Self::Generation => "generation",
             Self::Source => "source",
+            Self::Certificate => "certificate",
             Self::Config => "config",
         }
     }
@@ -163,7 +167,7 @@ impl ReasonKind {
             | Self::Extension
             | Self::Plugin
             | Self::Store => true,
-            Self::Generation | Self::Source | Self::Config => false,
+            Self::Generation | Self::Source | Self::Certificate | Self::Config => false,
         }
     }
 

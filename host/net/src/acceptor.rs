@@ -3,7 +3,7 @@
 //! ```text
 //! accept ─▶ admit ─▶ handshake ─▶ serve ─▶ closed
 //!   │         │          └ failed, late, or one too many: closed without a word
-//!   │         └ over `connections_max`: told so and closed
+//!   │         └ over `connections_max`: told so, where nothing is encrypted, and closed
 //!   └ pauses while descriptors are short
 //! ```
 //! All from the handshake on runs in the connection's own task, so that nobody waits for a peer but its
@@ -88,7 +88,7 @@ where
             Ok((link, peer)) => {
                 backoff.succeeded();
                 let origin = Origin::Ip(peer);
-                acceptor.admit(link, ConnectionFacts { origin });
+                acceptor.admit(link, ConnectionFacts { origin, tls: None });
             }
             Err(error) => match backoff.failed(&error) {
                 Advice::Again => tracing::debug!(%error, "connection lost early"),
@@ -190,7 +190,7 @@ impl<H, V> Acceptor<H, V> {
         if !std::mem::replace(&mut self.is_full, true) {
             tracing::warn!(peer = %origin, limit, "connections are refused: too many are open");
         }
-        if self.tasks.len() < limit.saturating_add(REFUSALS_MAX) {
+        if H::CAN_REFUSE && self.tasks.len() < limit.saturating_add(REFUSALS_MAX) {
             let service = Arc::clone(&self.service);
             self.tasks.spawn(async move {
                 let telling = service.turn_away(accepted, limit);

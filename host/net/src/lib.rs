@@ -18,6 +18,7 @@ pub mod server;
 pub mod shutdown;
 mod streams;
 pub mod tcp;
+pub mod tls;
 pub mod udp;
 pub mod unix;
 pub mod upstream;

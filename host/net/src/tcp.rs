@@ -18,6 +18,7 @@ use tokio::{
 };
 
 use crate::{
+    client::ClientConfig,
     dial::{Destination, StreamDialer, Target, unreachable},
     link::{Listener, PeerWatch, WatchedLink},
 };
@@ -62,7 +63,11 @@ impl StreamDialer for TcpDialer {
 
     type Link = TcpStream;
 
-    fn open(&self, destination: &Destination) -> BoxFuture<Result<TcpStream, Error>> {
+    fn open(
+        &self,
+        destination: &Destination,
+        _: &ClientConfig,
+    ) -> BoxFuture<Result<TcpStream, Error>> {
         let destination = destination.clone();
         Box::pin(async move {
             let opened = dial(destination.ip()?).await;

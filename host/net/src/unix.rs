@@ -3,7 +3,10 @@
 use postern_core::{BoxFuture, Error, Transport};
 use tokio::net::UnixStream;
 
-use crate::dial::{Destination, StreamDialer, unreachable};
+use crate::{
+    client::ClientConfig,
+    dial::{Destination, StreamDialer, unreachable},
+};
 
 /// Opens sessions with a socket of this machine.
 #[derive(Debug)]
@@ -14,7 +17,11 @@ impl StreamDialer for UnixDialer {
 
     type Link = UnixStream;
 
-    fn open(&self, destination: &Destination) -> BoxFuture<Result<UnixStream, Error>> {
+    fn open(
+        &self,
+        destination: &Destination,
+        _: &ClientConfig,
+    ) -> BoxFuture<Result<UnixStream, Error>> {
         let destination = destination.clone();
         Box::pin(async move {
             let Destination::Path(path) = &destination else {
@@ -38,8 +45,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        Client, ClientConfig, Counters, Pool, PoolConfig, ServerConfig, Shutdown, Target,
-        TcpServer, Upstream,
+        Client, Counters, Pool, PoolConfig, ServerConfig, Shutdown, Target, TcpServer, Upstream,
     };
 
     /// Answers with what it is sent.

@@ -13,7 +13,10 @@ use postern_wasm::{Digest, Runtime};
 
 use super::{StartError, parts::Parts};
 use crate::{
-    config::{Auth, Config, Loaded},
+    config::{
+        Auth, Config, Loaded,
+        tls::{ListenerTls, UpstreamTls},
+    },
     control::{FoundAtStart, Missing, PluginView},
     plugins::{deployer::Deployer, folder::Package, store::Copy},
     telemetry::log,
@@ -25,6 +28,8 @@ pub(crate) struct Checked {
     pub plugins: Vec<PluginView>,
     /// What it would serve without.
     pub missing: Vec<Missing>,
+    /// What it would serve with, and somebody should look at.
+    pub warnings: Vec<String>,
 }
 
 /// Builds a gateway of `loaded` and its plugins, and takes it down again.
@@ -41,7 +46,11 @@ pub(crate) async fn check(loaded: &Loaded) -> Result<Checked, StartError> {
     Deployer::new(Arc::clone(&parts.control), folder, None, Arc::default())
         .start()
         .await;
+    let expiring = parts.certificates.expiring().into_iter();
     let checked = Checked {
+        warnings: expiring
+            .map(|(file, message)| format!("{file}: {message}"))
+            .collect(),
         plugins: parts.control.plugins(),
         missing: parts.control.missing(),
     };
@@ -49,8 +58,8 @@ pub(crate) async fn check(loaded: &Loaded) -> Result<Checked, StartError> {
     Ok(checked)
 }
 
-/// Deploys one component with its manifest, and takes it down again. Files of keys are not looked
-/// at.
+/// Deploys one component with its manifest, and takes it down again. Files of keys and certificates
+/// are not looked at.
 ///
 /// # Errors
 /// As `check`.
@@ -60,10 +69,15 @@ pub(crate) async fn check_component(
     package: Package,
 ) -> Result<Option<PluginView>, StartError> {
     let scratch = Scratch::new()?;
-    let config = Config {
+    let mut config = Config {
         auth: Auth::default(),
+        upstream_tls: UpstreamTls::default(),
         ..scratch.take_in(&loaded.config)
     };
+    config.admin.tls = ListenerTls::default();
+    for listener in config.listeners.values_mut() {
+        listener.tls = ListenerTls::default();
+    }
     let parts = Parts::build(&config).await?;
     parts
         .control

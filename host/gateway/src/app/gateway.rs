@@ -16,9 +16,13 @@ use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
-use super::{listener::BoundAddress, transports::Transports};
+use super::{
+    listener::{BoundAddress, ListenerDependencies},
+    transports::Transports,
+};
 use crate::{
     admin::view::ServiceMetricsView,
+    certificates::Certificates,
     cluster::ServiceNumbers,
     config::Loaded,
     control::Control,
@@ -39,6 +43,7 @@ pub(crate) struct Gateway {
     book: Arc<CallBook>,
     transports: Arc<Transports>,
     bytes: Arc<ByteBudget>,
+    certificates: Arc<Certificates>,
     loaded: ArcSwap<Loaded>,
     bound_addresses: ArcSwap<BTreeMap<String, Vec<BoundAddress>>>,
     troubles: Arc<SourceTroubles>,
@@ -57,8 +62,7 @@ impl Gateway {
     pub(crate) fn new(
         control: Arc<Control>,
         book: Arc<CallBook>,
-        transports: Arc<Transports>,
-        bytes: Arc<ByteBudget>,
+        dependencies: &ListenerDependencies,
         loaded: Loaded,
         troubles: Arc<SourceTroubles>,
         shutdown: Shutdown,
@@ -66,8 +70,9 @@ impl Gateway {
         Self {
             control,
             book,
-            transports,
-            bytes,
+            transports: Arc::clone(&dependencies.transports),
+            bytes: Arc::clone(&dependencies.bytes),
+            certificates: Arc::clone(&dependencies.certificates),
             loaded: ArcSwap::from_pointee(loaded),
             bound_addresses: ArcSwap::default(),
             troubles,
@@ -83,6 +88,12 @@ impl Gateway {
     #[must_use]
     pub(crate) const fn control(&self) -> &Arc<Control> {
         &self.control
+    }
+
+    /// What listeners show and dialers are shown.
+    #[must_use]
+    pub(crate) const fn certificates(&self) -> &Arc<Certificates> {
+        &self.certificates
     }
 
     /// The configuration in force.

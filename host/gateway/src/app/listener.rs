@@ -19,6 +19,7 @@ use postern_net::{
 
 use super::transports::Transports;
 use crate::{
+    certificates::{self, Certificates},
     config::{self, Protocol},
     directory::service::ListenerCatalog,
     pipeline::Pipeline,
@@ -31,6 +32,7 @@ pub(crate) struct ListenerDependencies {
     pub transports: Arc<Transports>,
     /// What all connections may hold together.
     pub bytes: Arc<ByteBudget>,
+    pub certificates: Arc<Certificates>,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -101,14 +103,15 @@ impl ListenerServer {
     ) -> io::Result<Self> {
         let counters = dependencies.transports.counters(name, transport);
         let handler: Arc<dyn Handler> = Arc::new(dependencies.pipeline.listener_handler(name));
+        let tls = dependencies.certificates.of(&certificates::table_of(name));
         match transport {
-            Transport::Http => {
+            Transport::Http | Transport::Https => {
                 let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
                 let config = http_config(settings);
                 let bytes = Arc::clone(&dependencies.bytes);
                 let server =
                     HttpServer::bind(address, config, handler, catalog, counters, bytes).await?;
-                Ok(Self::Http(server))
+                Ok(Self::Http(server.with_tls(tls)))
             }
             Transport::Udp => {
                 let config = Arc::new(vstp_config(name, settings, dependencies));
@@ -116,11 +119,10 @@ impl ListenerServer {
                     UdpServer::bind(address, config, handler, counters).await?,
                 ))
             }
-            Transport::Tcp => {
+            Transport::Tcp | Transport::Tls => {
                 let config = Arc::new(vstp_config(name, settings, dependencies));
-                Ok(Self::Tcp(
-                    TcpServer::bind(address, config, handler, counters).await?,
-                ))
+                let server = TcpServer::bind(address, config, handler, counters).await?;
+                Ok(Self::Tcp(server.with_tls(tls)))
             }
             // No configuration names these.
             Transport::Quic
@@ -137,7 +139,10 @@ impl ListenerServer {
     pub(crate) fn bound_address(&self) -> BoundAddress {
         match self {
             Self::Tcp(server) => BoundAddress {
-                transport: Transport::Tcp,
+                transport: match server.has_tls() {
+                    true => Transport::Tls,
+                    false => Transport::Tcp,
+                },
                 address: server.local_addr(),
             },
             Self::Udp(server) => BoundAddress {
@@ -145,7 +150,10 @@ impl ListenerServer {
                 address: server.local_addr(),
             },
             Self::Http(server) => BoundAddress {
-                transport: Transport::Http,
+                transport: match server.has_tls() {
+                    true => Transport::Https,
+                    false => Transport::Http,
+                },
                 address: server.local_addr(),
             },
         }
@@ -189,8 +197,16 @@ impl ListenerControl {
 /// The transports that a listener opens, in order.
 pub(crate) fn transports(listener: &config::Listener) -> Vec<Transport> {
     match listener.protocol {
+        Protocol::Http if listener.tls.is_on() => vec![Transport::Https],
         Protocol::Http => vec![Transport::Http],
-        Protocol::Vstp => listener.transports.iter().map(|one| one.0).collect(),
+        Protocol::Vstp => {
+            let transports = listener.transports.iter();
+            let carried = transports.map(|one| match one.0 {
+                Transport::Tcp if listener.tls.is_on() => Transport::Tls,
+                plain => plain,
+            });
+            carried.collect()
+        }
     }
 }
 
@@ -220,6 +236,8 @@ fn vstp_config(
             ..ServerConfig::default().session
         },
         connections_max: listener.connections_max,
+        handshake_timeout: listener.handshake_timeout,
+        handshakes_max: listener.handshakes_max,
         calls_in_flight_max: listener.calls_in_flight_max,
         write_timeout: listener.write_timeout,
         default_service: listener.default_service.as_deref().map(Text::from),
@@ -255,6 +273,8 @@ fn http_config(settings: &ListenerSettings) -> HttpConfig {
         message_bytes_max: settings.body_bytes_max,
         held_bytes_max: listener.held_bytes_per_connection_max.octets(),
         connections_max: listener.connections_max,
+        handshake_timeout: listener.handshake_timeout,
+        handshakes_max: listener.handshakes_max,
         streams_max: listener.streams_max,
         header_timeout: listener.header_timeout,
         body_timeout: listener.body_timeout,
@@ -264,7 +284,6 @@ fn http_config(settings: &ListenerSettings) -> HttpConfig {
         hosts: hosts(listener.address.ip(), &listener.hosts),
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
-        ..HttpConfig::default()
     }
 }
 

@@ -39,10 +39,10 @@ use self::{
     parts::Parts,
     reload::Reload,
     signals::Signals,
-    transports::Transports,
 };
 use crate::{
     admin,
+    certificates::{ADMIN as ADMIN_TLS, CertificatesError},
     config::{Config, Loaded},
     control::{Control, Missing},
     directory::probes,
@@ -94,6 +94,8 @@ pub(crate) enum StartError {
     #[error("pool: {0}")]
     Pool(#[from] PoolConfigError),
     #[error(transparent)]
+    Certificates(#[from] CertificatesError),
+    #[error(transparent)]
     Bind(#[from] BindError),
     #[error("signals cannot be followed: {0}")]
     Signals(io::Error),
@@ -138,16 +140,17 @@ impl App {
             control,
             pipeline,
             book,
+            certificates,
         } = Parts::build(&config).await?;
 
-        let transports = Arc::<Transports>::default();
         let bytes = Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets()));
         let dependencies = ListenerDependencies {
             pipeline: Arc::clone(&pipeline),
-            transports: Arc::clone(&transports),
-            bytes: Arc::clone(&bytes),
+            transports: Arc::default(),
+            bytes,
+            certificates,
         };
-        let mut listeners = Listeners::new(dependencies, shutdown.clone());
+        let mut listeners = Listeners::new(dependencies.clone(), shutdown.clone());
         listeners.apply(&config).await?;
         let addresses = announced(&listeners.bound_addresses());
         control.directory().set_addresses(addresses);
@@ -163,8 +166,7 @@ impl App {
         let gateway = Gateway::new(
             Arc::clone(&control),
             book,
-            transports,
-            bytes,
+            &dependencies,
             loaded,
             troubles,
             shutdown.clone(),
@@ -230,6 +232,14 @@ impl App {
             draining.draining().await;
             // Subscriptions would hold the drain up.
             events.end_all();
+        });
+        let gateway = Arc::clone(&self.gateway);
+        let expiring = last.clone();
+        tasks.spawn(async move {
+            tokio::select! {
+                () = gateway.certificates().follow_expiry(gateway.readiness()) => {}
+                () = expiring.draining() => {}
+            }
         });
         tasks.spawn(follow_store(Arc::clone(&self.control), last.clone()));
         tasks.spawn(memory::give_back(shutdown.clone()));
@@ -352,8 +362,12 @@ async fn serve_admin(listener: TcpListener, gateway: Arc<Gateway>, last: Shutdow
         drain_timeout: ADMIN_DRAIN,
         ..admin::limits()
     };
-    let counters = Arc::<Counters>::default();
-    serve_router(listener, admin::router(gateway), limits, counters, last).await;
+    let (counters, tls) = (
+        Arc::<Counters>::default(),
+        gateway.certificates().of(ADMIN_TLS),
+    );
+    let router = admin::router(gateway);
+    serve_router(listener, tls, router, limits, counters, last).await;
 }
 
 async fn check_health(control: &Control, gateway: &Gateway) {

@@ -4,11 +4,12 @@
 use std::sync::Arc;
 
 use postern_core::{Blame, Error, Handler};
-use postern_net::{ClientConfig, Pool};
+use postern_net::{ClientConfig, Pool, tls::ClientTls};
 use postern_wasm::{Runtime, RuntimeConfig};
 
 use super::{StartError, failures, guard, rules};
 use crate::{
+    certificates::Certificates,
     config::Config,
     control::{BuiltIn, Control, Fleet},
     directory::{SharedDirectory, service},
@@ -23,6 +24,7 @@ pub(super) struct Parts {
     pub control: Arc<Control>,
     pub pipeline: Arc<Pipeline>,
     pub book: Arc<CallBook>,
+    pub certificates: Arc<Certificates>,
 }
 
 impl Parts {
@@ -30,13 +32,20 @@ impl Parts {
     /// Why a gateway of `config` does not start.
     pub(super) async fn build(config: &Config) -> Result<Self, StartError> {
         let runtime = start_runtime(config)?;
+        let certificates = {
+            let config = config.clone();
+            let opening = tokio::task::spawn_blocking(move || Certificates::open(&config));
+            let opened = opening.await;
+            opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
+        };
         let failures = failures(config, None);
         let guard = guard(config, None, &failures)?;
         let (routes, book) = (Arc::<Routes>::default(), Arc::<CallBook>::default());
         let extensions = Arc::<Extensions>::default();
         let events = EventService::new(config.events.to_hub(config.calls.depth_max));
         runtime.set_events(Arc::new(events.hub().clone()));
-        let (fleet, directory_service) = start_fleet(config, &runtime, &events).await?;
+        let (fleet, directory_service) =
+            start_fleet(config, &runtime, &events, certificates.upstream()).await?;
         let control = Arc::new(Control::new(
             Arc::clone(&runtime),
             Arc::clone(&routes),
@@ -55,6 +64,7 @@ impl Parts {
             control,
             pipeline,
             book,
+            certificates: Arc::new(certificates),
         })
     }
 }
@@ -77,10 +87,16 @@ async fn start_fleet(
     config: &Config,
     runtime: &Runtime,
     events: &EventService,
+    tls: &Arc<ClientTls>,
 ) -> Result<(Fleet, Arc<service::Service>), StartError> {
     let directory = SharedDirectory::new(config)?;
+    directory.set_upstream_tls(Arc::clone(tls));
     directory.restore(runtime.records("directory")?).await?;
-    let pool = Pool::new(config.pool.to_config(), ClientConfig::default())?;
+    let client = ClientConfig {
+        tls: Arc::clone(tls),
+        ..ClientConfig::default()
+    };
+    let pool = Pool::new(config.pool.to_config(), client)?;
     let directory_service = Arc::new(service::Service::new(Arc::clone(&directory)));
     let built_in = BuiltIn {
         info: service::info(),

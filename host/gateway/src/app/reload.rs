@@ -23,6 +23,7 @@ use super::{
     announced, failures, gateway::Gateway, guard, listener::BindError, listeners::Listeners, rules,
 };
 use crate::{
+    certificates::{self, CertificatesError},
     config::{Config, LoadError, Loaded},
     guard::{Guard, GuardError, files_read, maintain},
     pipeline::Pipeline,
@@ -53,6 +54,8 @@ pub(crate) enum ReloadError {
     #[error(transparent)]
     Guard(#[from] GuardError),
     #[error(transparent)]
+    Certificates(#[from] CertificatesError),
+    #[error(transparent)]
     Bind(#[from] BindError),
     #[error(transparent)]
     Log(#[from] LogError),
@@ -80,6 +83,8 @@ struct Files {
     configuration: FileWatch,
     /// Of the guard in force.
     keys: FileWatch,
+    /// Of the listeners and dialers in force.
+    certificates: FileWatch,
     /// Of a configuration that was refused.
     needed: FileWatch,
 }
@@ -103,6 +108,11 @@ impl Reload {
                 _ = files.needed.next() => {
                     let Some(before) = refused.take() else { continue };
                     (before.version.clone(), Some(before))
+                }
+                version = files.certificates.next() => {
+                    let certificates = self.gateway.certificates();
+                    certificates.on_version(&version, self.gateway.readiness());
+                    continue;
                 }
                 () = self.gateway.asked_to_read_again() => {
                     files.read_again();
@@ -136,6 +146,7 @@ impl Reload {
                     .as_ref()
                     .map_or_else(BTreeSet::new, |refused| refused.needs.clone()),
             );
+            files.certificates.set(&self.gateway.certificates().files());
             let after = self.pipeline.rules().guard.clone();
             let is_same = match (&guard, &after) {
                 (Some(guard), Some(after)) => Arc::ptr_eq(guard, after),
@@ -160,7 +171,8 @@ impl Reload {
         let (error, needs) = match self.load(&version) {
             Err(error) => (error, BTreeSet::new()),
             Ok(after) => {
-                let needs = files_read(&after.config.auth);
+                let mut needs = files_read(&after.config.auth);
+                needs.extend(certificates::files_of(&after.config));
                 match self.apply(listeners, redeploys, after).await {
                     Ok(has_changed) => {
                         match has_changed {
@@ -242,13 +254,25 @@ impl Reload {
             let opened = tokio::task::spawn_blocking(opening).await;
             opened.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
         };
+        let certificates = {
+            let (certificates, config) = (
+                Arc::clone(self.gateway.certificates()),
+                after.config.clone(),
+            );
+            let preparing = move || certificates.prepare(&config);
+            let prepared = tokio::task::spawn_blocking(preparing).await;
+            prepared.unwrap_or_else(|panic| std::panic::resume_unwind(panic.into_panic()))?
+        };
         self.log.apply(&after.config.log)?;
+        let undo = self.gateway.certificates().apply(certificates);
         if let Err(error) = listeners.apply(&after.config).await {
+            drop(self.gateway.certificates().apply(undo));
             self.log.apply(&before.config.log)?;
             self.on_bound(listeners);
             return Err(error.into());
         }
         self.on_bound(listeners);
+        self.gateway.certificates().tell(self.gateway.readiness());
         self.pipeline.apply(rules(&after.config, guard, failures));
         self.apply_to_plugins(redeploys, &before, &after);
         self.gateway.set_loaded(after);
@@ -297,11 +321,16 @@ impl ReloadError {
     fn may_pass(&self) -> bool {
         match self {
             Self::Bind(error) => !error.was_closed,
-            Self::Guard(GuardError::File(ReadError::Unreadable { .. })) => true,
+            Self::Guard(GuardError::File(ReadError::Unreadable { .. }))
+            | Self::Certificates(CertificatesError::File {
+                source: ReadError::Unreadable { .. },
+                ..
+            }) => true,
             Self::Load(_)
             | Self::NotText(_)
             | Self::Cold { .. }
             | Self::Guard(_)
+            | Self::Certificates(_)
             | Self::Log(_) => false,
         }
     }
@@ -315,8 +344,11 @@ impl Files {
         let mut configuration = FileWatch::new(settle, LOOK_INTERVAL, Some(Arc::clone(troubles)));
         let held = loaded.file.as_ref().map(|_| loaded.text.as_bytes());
         configuration.add(loaded.file_to_watch(), held);
+        let mut certificates = FileWatch::new(settle, LOOK_INTERVAL, Some(Arc::clone(troubles)));
+        certificates.set(&gateway.certificates().files());
         Self {
             configuration,
+            certificates,
             keys: FileWatch::new(settle, interval, Some(Arc::clone(troubles))),
             needed: FileWatch::new(settle, LOOK_INTERVAL, None),
         }
@@ -326,6 +358,7 @@ impl Files {
     fn read_again(&mut self) {
         self.configuration.read_again();
         self.keys.read_again();
+        self.certificates.read_again();
     }
 
     fn follow_keys(&mut self, guard: Option<&Guard>) {
@@ -363,6 +396,10 @@ fn check_cold(before: &Config, after: &Config) -> Result<(), ReloadError> {
         ),
         ("pool", before.pool != after.pool),
         ("admin.enabled", before.admin.enabled != after.admin.enabled),
+        (
+            "admin.tls.certificate-file",
+            before.admin.tls.is_on() != after.admin.tls.is_on(),
+        ),
         ("admin.address", before.admin.address != after.admin.address),
         ("log.format", before.log.format != after.log.format),
     ];

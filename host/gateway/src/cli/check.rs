@@ -95,6 +95,7 @@ fn check_component(
     let checked = Checked {
         missing: refusal.collect(),
         plugins: vec![plugin],
+        warnings: Vec::new(),
     };
     let mut config = loaded.config;
     folder.clone_into(&mut config.plugins.folder);
@@ -102,7 +103,11 @@ fn check_component(
 }
 
 fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), CommandFailure> {
-    let Checked { plugins, missing } = checked;
+    let Checked {
+        plugins,
+        missing,
+        warnings,
+    } = checked;
     let message = match missing.as_slice() {
         [_] => "1 thing that is asked for would be missing".to_owned(),
         missing => format!(
@@ -114,6 +119,7 @@ fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), Com
         let plugins = plugins.iter().map(|plugin| to_json(plugin, config));
         let json = json!({
             "faults": [],
+            "warnings": warnings,
             "plugins": plugins.collect::<Vec<_>>(),
             "missing": missing
                 .iter()
@@ -131,6 +137,9 @@ fn report(checked: &Checked, config: &Config, output: &Output) -> Result<(), Com
     for plugin in plugins.iter().filter(|plugin| plugin.refusal.is_none()) {
         let roles = plugin.roles.join(", ");
         output.line(&format!("ok       {}: {roles}", plugin.name))?;
+    }
+    for warning in warnings {
+        output.line(&format!("warning  {warning}"))?;
     }
     for Missing { subject, reason } in missing {
         let name = subject.strip_prefix(PLUGIN);

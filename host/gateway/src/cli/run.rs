@@ -136,6 +136,7 @@ pub(super) fn failure(error: &StartError) -> CommandFailure {
         | StartError::DataDir { .. }
         | StartError::Runtime(_)
         | StartError::Guard(_)
+        | StartError::Certificates(_)
         | StartError::Directory(_)
         | StartError::Store(_)
         | StartError::Pool(_)

@@ -10,10 +10,11 @@ use postern_core::{
 use postern_net::{
     Client, ClientConfig,
     dial::{self, Dial},
+    http::HttpClientConfig,
 };
 
 use super::failure::CommandFailure;
-use crate::config::{Config, Listener, Protocol};
+use crate::config::{Config, Listener, ListenerTransport, Protocol};
 
 /// How, and to which `host:port` or path.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -116,7 +117,11 @@ impl CallTarget {
             config.connect_timeout = config.connect_timeout.min(timeout);
         }
         if let Some(Dial::Requests(open)) = dial::find(self.transport) {
-            let handler = open(&self.authority, config.call_timeout);
+            let config = HttpClientConfig {
+                call_timeout: config.call_timeout,
+                ..HttpClientConfig::default()
+            };
+            let handler = open(&self.authority, config);
             let handler =
                 handler.map_err(|error| CommandFailure::usage(error.message.to_string()))?;
             return Ok(Caller::Requests(handler));
@@ -152,7 +157,15 @@ pub(super) async fn look_up(authority: &str) -> Result<SocketAddr, CommandFailur
 /// Whether calls over `transport` come in at `listener`.
 fn accepts(listener: &Listener, transport: Transport) -> bool {
     match listener.protocol {
+        Protocol::Http if listener.tls.is_on() => transport == Transport::Https,
         Protocol::Http => transport == Transport::Http,
+        Protocol::Vstp if transport == Transport::Tls => {
+            listener.tls.is_on()
+                && listener
+                    .transports
+                    .contains(&ListenerTransport(Transport::Tcp))
+        }
+        Protocol::Vstp if transport == Transport::Tcp && listener.tls.is_on() => false,
         Protocol::Vstp => {
             let mut transports = listener.transports.iter();
             transports.any(|one| one.0 == transport)
@@ -286,7 +299,7 @@ mod tests {
         );
         let vstp = config.listeners.get_mut("vstp").expect("built in");
         vstp.address = "0.0.0.0:7000".parse().expect("an address");
-        vstp.transports = vec![crate::config::ListenerTransport(Transport::Tcp)];
+        vstp.transports = vec![ListenerTransport(Transport::Tcp)];
         assert_eq!(
             resolve(Transport::Tcp, &config).as_deref(),
             Some("127.0.0.1:7000")

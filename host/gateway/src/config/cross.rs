@@ -2,6 +2,7 @@
 
 mod admission;
 mod security;
+mod tls;
 
 use std::{net::SocketAddr, time::Duration};
 
@@ -22,6 +23,7 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
         check_listener(name, listener, reader);
     }
     check_addresses(config, reader);
+    tls::check(config, reader);
     security::check(&config.auth, reader);
     admission::check(config, reader);
     config.services.check(reader);

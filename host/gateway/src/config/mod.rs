@@ -22,6 +22,7 @@ pub(crate) mod section;
 mod security;
 pub(crate) mod services;
 mod settings;
+pub(crate) mod tls;
 mod units;
 pub(crate) mod value;
 mod words;
@@ -34,9 +35,7 @@ use std::{
 };
 
 #[cfg(test)]
-pub(crate) use self::{
-    admission::Cors, directory::InstanceSettings, security::Timestamp, settings::ListenerTransport,
-};
+pub(crate) use self::{admission::Cors, directory::InstanceSettings, security::Timestamp};
 pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
 pub(crate) use directory::{DirectorySettings, PeerSettings, RegistrationMode};
 pub(crate) use events::Topics;
@@ -52,7 +51,9 @@ pub use render::{manifest_schema, schema};
 pub(crate) use security::{
     Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
-pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
+pub(crate) use settings::{
+    AccessLog, Admin, Config, Listener, ListenerTransport, Log, LogFormat, Protocol,
+};
 pub(crate) use units::{Size, parse_duration};
 pub(crate) use value::Provenance;
 

@@ -20,6 +20,7 @@ use super::{
     section::section,
     security::{Auth, Authorization},
     services::ServiceTables,
+    tls::{ListenerTls, UpstreamTls},
     units::Size,
 };
 
@@ -53,6 +54,8 @@ section! {
         pub services: ServiceTables = ServiceTables::default();
         /// Sessions with remote instances, shared by all services.
         pub pool: Pool = Pool::default();
+        /// TLS of sessions with remote instances and other gateways.
+        pub upstream_tls: UpstreamTls = UpstreamTls::default();
         /// Events, and what waits for those who subscribed to them.
         pub events: Events = Events::default();
         /// Where plugins come from, and what they may use unless their manifest says otherwise.
@@ -82,6 +85,15 @@ section! {
         pub transports: Vec<ListenerTransport> = ListenerTransport::ALL.map(ListenerTransport).to_vec();
         /// Service that answers VSTP frames which name none.
         pub default_service: Option<String> = None;
+        /// Whether what is not encrypted is taken from other machines. Without TLS, and over UDP
+        /// always, whoever is on the way can read and change it.
+        pub insecure: bool = false;
+        /// TLS of connections; none where left out.
+        pub tls: ListenerTls = ListenerTls::default();
+        /// Time for a connection to become one that can be served: with TLS, for its handshake.
+        pub handshake_timeout: Duration = Duration::from_secs(10), within "100ms" to "10m";
+        /// Connections in their handshake at one time; one more is closed.
+        pub handshakes_max: usize = 1024, within "1" to "1000000";
         /// Connections (over UDP: peers) at one time; more are turned away.
         pub connections_max: usize = 10_000, within "1" to "1000000";
         /// Silence after which a connection is closed.
@@ -171,6 +183,10 @@ section! {
         pub hosts: Vec<String> = vec![];
         /// Asked for as `authorization: Bearer TOKEN` by everything that changes something.
         pub token: Option<Secret> = None;
+        /// Whether what is not encrypted is taken from other machines.
+        pub insecure: bool = false;
+        /// TLS of connections; none where left out.
+        pub tls: ListenerTls = ListenerTls::default();
     }
 }
 

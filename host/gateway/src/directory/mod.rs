@@ -33,7 +33,7 @@ mod view;
 
 use std::{
     collections::BTreeMap,
-    sync::Arc,
+    sync::{Arc, OnceLock},
     time::{Duration, Instant},
 };
 
@@ -46,7 +46,7 @@ use postern_core::{
         InstanceId, Query, Snapshot, directory::ConfigError,
     },
 };
-use postern_net::Shutdown;
+use postern_net::{Shutdown, tls::ClientTls};
 use postern_system::{clock, random};
 use tokio::sync::{Notify, Semaphore, watch};
 use tracing::{info, warn};
@@ -71,6 +71,7 @@ pub(crate) struct SharedDirectory {
     lease_store: LeaseStore,
     /// Watchers are let go when it drains.
     closing: Shutdown,
+    upstream_tls: OnceLock<Arc<ClientTls>>,
 }
 
 /// What the lock guards.
@@ -123,9 +124,21 @@ impl SharedDirectory {
             rescheduled: Notify::new(),
             lease_store: LeaseStore::default(),
             closing: Shutdown::new(),
+            upstream_tls: OnceLock::new(),
         });
         directory.apply(config);
         Ok(directory)
+    }
+
+    /// What peers are shown and verified by. Set once, before it runs.
+    pub(crate) fn set_upstream_tls(&self, tls: Arc<ClientTls>) {
+        // A second one would be the same.
+        let _ = self.upstream_tls.set(tls);
+    }
+
+    /// What peers are shown and verified by.
+    pub(super) fn upstream_tls(&self) -> Arc<ClientTls> {
+        self.upstream_tls.get().cloned().unwrap_or_default()
     }
 
     /// What the data path reads. Always the newest; costs no lock.

@@ -105,6 +105,7 @@ impl PeerGateway {
         for target in found {
             let config = ClientConfig {
                 speak: Speak::Vsp,
+                tls: self.directory.upstream_tls(),
                 ..ClientConfig::default()
             };
             match Client::connect(target, config).await {

@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use postern_core::Origin;
+use postern_core::{Origin, tls::TlsFacts};
 
 use super::AcceptLimits;
 use crate::{link::StreamLink, shutdown::Shutdown};
@@ -21,6 +21,9 @@ use crate::{link::StreamLink, shutdown::Shutdown};
 pub(crate) trait Handshake<A>: Send + Sync + 'static {
     /// What is served.
     type Stream: Send + 'static;
+
+    /// Whether a connection over the limit can be told so without the handshake.
+    const CAN_REFUSE: bool = true;
 
     /// Talks to the peer until the stream can be served. `facts` are what is known of the connection;
     /// what the peer proves is added to them.
@@ -42,6 +45,8 @@ pub(crate) struct Plain;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct ConnectionFacts {
     pub(crate) origin: Origin,
+    /// None where the connection is plain.
+    pub(crate) tls: Option<Arc<TlsFacts>>,
 }
 
 /// Counts a handshake that waits for its peer.

@@ -39,6 +39,7 @@ impl Handshake<MemoryStream> for ProxyLine {
             accepted,
             ConnectionFacts {
                 origin: Origin::Ip(peer),
+                tls: None,
             },
         ))
     }

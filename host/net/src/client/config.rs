@@ -7,7 +7,7 @@ use postern_core::{
     wire::{RetryConfig, SessionConfig},
 };
 
-use crate::counters::Counters;
+use crate::{counters::Counters, tls::ClientTls};
 
 /// How a client speaks and how long it waits.
 #[derive(Debug, Clone)]
@@ -28,6 +28,8 @@ pub struct ClientConfig {
     /// Events that may wait for whoever reads `Client::events`. Default 1,024 and 8 MiB.
     pub events: QueueBounds,
     pub counters: Arc<Counters>,
+    /// For transports with TLS. Default the system's authorities, and no certificate.
+    pub tls: Arc<ClientTls>,
 }
 
 /// Which dialect a client wants.
@@ -54,6 +56,7 @@ impl Default for ClientConfig {
             retry: RetryConfig::default(),
             events: QueueBounds::default(),
             counters: Arc::default(),
+            tls: Arc::default(),
         }
     }
 }

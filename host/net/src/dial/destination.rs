@@ -8,6 +8,11 @@ use postern_core::{Error, Text};
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Destination {
     Ip(SocketAddr),
+    /// One of the addresses of a host, whose name its certificate is to bear.
+    Host {
+        host: Text,
+        address: SocketAddr,
+    },
     /// The path of a socket of this machine.
     Path(Text),
 }
@@ -17,8 +22,16 @@ impl Destination {
     #[must_use]
     pub const fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
-            Self::Ip(address) => Some(*address),
+            Self::Ip(address) | Self::Host { address, .. } => Some(*address),
             Self::Path(_) => None,
+        }
+    }
+
+    /// The name, where it is known by one.
+    pub(crate) fn host(&self) -> Option<&str> {
+        match self {
+            Self::Host { host, .. } => Some(host.as_str()),
+            Self::Ip(_) | Self::Path(_) => None,
         }
     }
 
@@ -33,6 +46,7 @@ impl fmt::Display for Destination {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(address) => address.fmt(f),
+            Self::Host { host, address } => write!(f, "{host} ({address})"),
             Self::Path(path) => f.write_str(path),
         }
     }

@@ -7,11 +7,10 @@ mod target;
 use std::{
     fmt,
     sync::{Arc, LazyLock},
-    time::Duration,
 };
 
 use postern_core::{
-    Blame, Error, Handler, Transport,
+    Blame, Error, Handler, Text, Transport,
     registry::Address,
     transport::{AddressForm, list},
 };
@@ -21,15 +20,20 @@ pub use self::{
     destination::Destination,
     target::{SessionDialer, Target},
 };
-use crate::{http, tcp, udp, unix};
+use crate::{
+    http::{self, HttpClientConfig},
+    tcp, tls, udp, unix,
+};
 
 /// What this gateway dials.
-static DIALS: LazyLock<[(Transport, Dial); 4]> = LazyLock::new(|| {
+static DIALS: LazyLock<[(Transport, Dial); 6]> = LazyLock::new(|| {
     [
         (Transport::Tcp, Dial::Sessions(Arc::new(tcp::TcpDialer))),
+        (Transport::Tls, Dial::Sessions(Arc::new(tls::TlsDialer))),
         (Transport::Udp, Dial::Sessions(Arc::new(udp::UdpDialer))),
         (Transport::Unix, Dial::Sessions(Arc::new(unix::UnixDialer))),
         (Transport::Http, Dial::Requests(http::dial)),
+        (Transport::Https, Dial::Requests(http::dial_tls)),
     ]
 });
 
@@ -42,8 +46,8 @@ pub enum Dial {
     Requests(OpenRequests),
 }
 
-/// Given `host:port` and the time that a call may take.
-pub type OpenRequests = fn(&str, Duration) -> Result<Arc<dyn Handler>, Error>;
+/// Given `host:port`.
+pub type OpenRequests = fn(&str, HttpClientConfig) -> Result<Arc<dyn Handler>, Error>;
 
 /// This gateway opens no sessions over a transport.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
@@ -114,7 +118,17 @@ pub async fn targets(transport: Transport, authority: &str) -> Result<Vec<Target
             // An IP address is its own answer.
             let found = tokio::net::lookup_host(authority).await;
             let found = found.map_err(|error| unknown(&error))?;
-            let targets: Vec<_> = found.map(Destination::Ip).map(target).collect();
+            let host = authority
+                .rsplit_once(':')
+                .map_or(authority, |(host, _)| host);
+            let destination = |address| match dialer.needs_host() {
+                true => Destination::Host {
+                    host: Text::from(host.trim_matches(['[', ']'])),
+                    address,
+                },
+                false => Destination::Ip(address),
+            };
+            let targets: Vec<_> = found.map(destination).map(target).collect();
             if targets.is_empty() {
                 return Err(unknown(&"the name has no address"));
             }
@@ -150,7 +164,7 @@ mod tests {
         for transport in [Transport::Quic, Transport::WebSocket, Transport::Http] {
             let refused = targets(transport, "no such host:1").await;
             let refused = refused.expect_err("not dialled").message;
-            let expected = format!("this gateway dials tcp, udp, unix, not {transport}");
+            let expected = format!("this gateway dials tcp, tls, udp, unix, not {transport}");
             assert_eq!(*refused, *expected);
         }
     }
@@ -164,6 +178,10 @@ mod tests {
         let ip = Destination::Ip(([127, 0, 0, 1], 9).into());
         assert_eq!(found(Transport::Tcp, "127.0.0.1:9").await, ip);
         assert_eq!(found(Transport::Udp, "127.0.0.1:9").await, ip);
+        let named = found(Transport::Tls, "localhost:9").await;
+        assert_eq!(named.host(), Some("localhost"));
+        let named = found(Transport::Tls, "[::1]:9").await;
+        assert_eq!(named.to_string(), "::1 ([::1]:9)");
         let path = Destination::Path("/run/a.sock".into());
         assert_eq!(found(Transport::Unix, "/run/a.sock").await, path);
     }

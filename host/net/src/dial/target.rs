@@ -18,6 +18,11 @@ pub trait SessionDialer: fmt::Debug + Send + Sync {
     /// Whether its sessions carry streams of messages.
     fn is_stream(&self) -> bool;
 
+    /// Whether it verifies whom it reaches by the name of the host.
+    fn needs_host(&self) -> bool {
+        false
+    }
+
     /// Opens a session with `destination`. The caller bounds the time.
     ///
     /// Fails with `unavailable` when nobody answers there.
@@ -32,11 +37,17 @@ pub trait SessionDialer: fmt::Debug + Send + Sync {
 pub(crate) trait StreamDialer: fmt::Debug + Send + Sync {
     /// As `SessionDialer::name`.
     const NAME: &'static str;
+    /// As `SessionDialer::needs_host`.
+    const NEEDS_HOST: bool = false;
 
     type Link: StreamLink;
 
     /// Opens a link to `destination`. Fails as `SessionDialer::dial`.
-    fn open(&self, destination: &Destination) -> BoxFuture<Result<Self::Link, Error>>;
+    fn open(
+        &self,
+        destination: &Destination,
+        config: &ClientConfig,
+    ) -> BoxFuture<Result<Self::Link, Error>>;
 }
 
 impl<D: StreamDialer> SessionDialer for D {
@@ -48,12 +59,16 @@ impl<D: StreamDialer> SessionDialer for D {
         true
     }
 
+    fn needs_host(&self) -> bool {
+        D::NEEDS_HOST
+    }
+
     fn dial(
         &self,
         destination: &Destination,
         config: ClientConfig,
     ) -> BoxFuture<Result<Client, Error>> {
-        let (opening, destination) = (self.open(destination), destination.clone());
+        let (opening, destination) = (self.open(destination, &config), destination.clone());
         Box::pin(async move { Client::over_stream(opening.await?, destination, config).await })
     }
 }

@@ -46,6 +46,8 @@ pub(crate) struct Line<S> {
     output_bytes: usize,
     /// Since when the peer has not taken a single octet, while there are some for it.
     stalled_since: Option<Instant>,
+    /// Something was written since the link was flushed.
+    is_unflushed: bool,
     write_timeout: Duration,
     read_ended: bool,
     /// Memory for a frame that has not arrived whole.
@@ -110,6 +112,7 @@ impl<S: StreamLink> Line<S> {
             output: VecDeque::new(),
             output_bytes: 0,
             stalled_since: None,
+            is_unflushed: false,
             write_timeout,
             read_ended: false,
             held_input: Held::new(bytes.clone()),
@@ -244,6 +247,11 @@ impl<S: StreamLink> Line<S> {
         loop {
             self.fill_output();
             if self.output.is_empty() {
+                let flushed = self.poll_flush(cx);
+                if flushed.is_pending() {
+                    self.stalled_since.get_or_insert(now);
+                }
+                ready!(flushed)?;
                 self.stalled_since = None;
                 return Poll::Ready(Ok(()));
             }
@@ -261,8 +269,18 @@ impl<S: StreamLink> Line<S> {
         }
     }
 
+    /// Moves what the link has taken and holds itself, as TLS does.
+    fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_unflushed {
+            ready!(Pin::new(&mut self.link).poll_flush(cx))?;
+            self.is_unflushed = false;
+        }
+        Poll::Ready(Ok(()))
+    }
+
     /// Hands what is to be written to the link, in one system call.
     fn poll_write_once(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        self.is_unflushed = true;
         let link = Pin::new(&mut self.link);
         if let ([chunk], []) = self.output.as_slices() {
             // The kernel does less for it than for a list of one.

@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, Request, Response, header, uri::InvalidUri};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
+use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
     client::legacy::{Client, connect::HttpConnector},
     rt::{TokioExecutor, TokioTimer},
@@ -28,9 +29,10 @@ use super::{
     request::{Form, form_of},
     sent::Sent,
 };
+use crate::tls::{ClientTls, TlsError};
 
 /// How an `HttpClient` calls.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub struct HttpClientConfig {
     /// How long a connection attempt may take. Default 5 s.
     pub connect_timeout: Duration,
@@ -40,15 +42,42 @@ pub struct HttpClientConfig {
     pub message_bytes_max: usize,
     /// HTTP/2 without an upgrade (h2c) instead of HTTP/1.1. Default false.
     pub http2: bool,
+    /// For `https`. Default the system's authorities, and no certificate.
+    pub tls: Arc<ClientTls>,
 }
 
 /// Calls services by `POST /v1/services/{service}/{method}`; connections are kept and shared.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpConnector, RequestBody>,
-    /// `http://host:port`, without a slash at the end.
+    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    /// `http://host:port` or `https://host:port`, without a slash at the end.
     base: Arc<str>,
     config: Arc<HttpClientConfig>,
+}
+
+/// Opens connections; `is_secure` are all of them or none.
+fn connector(
+    is_secure: bool,
+    config: &HttpClientConfig,
+) -> Result<HttpsConnector<HttpConnector>, Error> {
+    let mut plain = HttpConnector::new();
+    plain.set_nodelay(true);
+    plain.enforce_http(false);
+    plain.set_connect_timeout(Some(config.connect_timeout));
+    let tls = match is_secure {
+        true => config.tls.config(&[]),
+        // Never used: it knows no authority, and reads none.
+        false => ClientTls::of_nobody(),
+    };
+    let unusable = |error: TlsError| Error::unavailable(Blame::Gateway, error.to_string());
+    let tls = Arc::unwrap_or_clone(tls.map_err(unusable)?);
+    let builder = HttpsConnectorBuilder::new()
+        .with_tls_config(tls)
+        .https_or_http();
+    Ok(match config.http2 {
+        true => builder.enable_http2().wrap_connector(plain),
+        false => builder.enable_http1().wrap_connector(plain),
+    })
 }
 
 type RequestBody = UnsyncBoxBody<Bytes, Error>;
@@ -60,28 +89,36 @@ impl Default for HttpClientConfig {
             call_timeout: Duration::from_secs(30),
             message_bytes_max: 8 * 1024 * 1024,
             http2: false,
+            tls: Arc::default(),
         }
     }
 }
 
-/// A client of the HTTP listener at `authority`, whose calls may take `call_timeout` each.
+/// A client of the HTTP listener at `authority`.
 ///
 /// # Errors
 /// As `HttpClient::new`.
-pub fn dial(authority: &str, call_timeout: Duration) -> Result<Arc<dyn Handler>, Error> {
-    let config = HttpClientConfig {
-        call_timeout,
-        ..HttpClientConfig::default()
-    };
+pub fn dial(authority: &str, config: HttpClientConfig) -> Result<Arc<dyn Handler>, Error> {
     Ok(Arc::new(HttpClient::new(authority, config)?))
 }
 
+/// As `dial`, over TLS.
+///
+/// # Errors
+/// As `HttpClient::new`.
+pub fn dial_tls(authority: &str, config: HttpClientConfig) -> Result<Arc<dyn Handler>, Error> {
+    let base = format!("https://{authority}");
+    Ok(Arc::new(HttpClient::new(&base, config)?))
+}
+
 impl HttpClient {
-    /// A client of the listener at `base`: `http://host:port`, or `host:port` for short. Nothing is
+    /// A client of the listener at `base`: `https://host:port`, `http://host:port`, or `host:port` for
+    /// short of that. Nothing is
     /// sent before the first call.
     ///
     /// # Errors
-    /// `invalid-argument` where `base` is not such an address.
+    /// `invalid-argument` where `base` is not such an address, `unavailable` where servers cannot be
+    /// verified.
     pub fn new(base: &str, config: HttpClientConfig) -> Result<Self, Error> {
         let base = base.trim_end_matches('/');
         let base = if base.contains("://") {
@@ -93,14 +130,13 @@ impl HttpClient {
             Error::invalid_argument(format!("{base} is not the address of an http listener"))
                 .with_source(error)
         })?;
-        if uri.scheme_str() != Some("http") || uri.authority().is_none() {
+        let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
+        if !is_known || uri.authority().is_none() {
             return Err(Error::invalid_argument(format!(
-                "{base} is not http://host:port"
+                "{base} is not http://host:port or https://host:port"
             )));
         }
-        let mut connector = HttpConnector::new();
-        connector.set_nodelay(true);
-        connector.set_connect_timeout(Some(config.connect_timeout));
+        let connector = connector(uri.scheme_str() == Some("https"), &config)?;
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())

@@ -9,8 +9,8 @@ use http_body_util::{BodyExt, Empty, Limited};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use rustls::{
-    ClientConfig, RootCertStore,
-    pki_types::{CertificateDer, InvalidDnsNameError, ServerName, pem::PemObject},
+    ClientConfig,
+    pki_types::{InvalidDnsNameError, ServerName},
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -18,6 +18,8 @@ use tokio::{
     time::timeout,
 };
 use tokio_rustls::TlsConnector;
+
+use crate::tls::{ClientTls, ClientTlsSettings, Pem};
 
 /// How documents are fetched.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,10 +83,7 @@ impl Fetcher {
     /// `Authorities` when the certificates given hold none that can be used.
     pub fn new(config: FetchConfig) -> Result<Self, FetchError> {
         let tls = tls(config.authorities.as_deref())?;
-        Ok(Self {
-            config,
-            tls: Arc::new(tls),
-        })
+        Ok(Self { config, tls })
     }
 
     /// Whether `url` is one that `get` would try.
@@ -221,35 +220,14 @@ fn parse(url: &str, plain: bool) -> Result<Target, FetchError> {
 }
 
 /// Trusts the authorities given, or the system's; Mozilla's where the system has none.
-fn tls(authorities: Option<&[u8]>) -> Result<ClientConfig, FetchError> {
-    let mut roots = RootCertStore::empty();
-    match authorities {
-        Some(pem) => {
-            for certificate in CertificateDer::pem_slice_iter(pem) {
-                let certificate =
-                    certificate.map_err(|error| FetchError::Authorities(error.to_string()))?;
-                roots
-                    .add(certificate)
-                    .map_err(|error| FetchError::Authorities(error.to_string()))?;
-            }
-            if roots.is_empty() {
-                let message = "there is no certificate in them".to_owned();
-                return Err(FetchError::Authorities(message));
-            }
-        }
-        None => {
-            // One certificate of a system that cannot be read takes no other away.
-            roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-            if roots.is_empty() {
-                roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned());
-            }
-        }
-    }
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .map_err(|error| FetchError::Authorities(error.to_string()))?;
-    Ok(config.with_root_certificates(roots).with_no_client_auth())
+fn tls(given: Option<&[u8]>) -> Result<Arc<ClientConfig>, FetchError> {
+    let pem = |octets: &[u8]| vec![Pem::new("the file given", octets.to_vec())];
+    let tls = ClientTls::new(ClientTlsSettings {
+        authorities: given.map(pem),
+        ..ClientTlsSettings::default()
+    });
+    tls.and_then(|tls| tls.config(&[]))
+        .map_err(|error| FetchError::Authorities(error.to_string()))
 }
 
 #[cfg(test)]

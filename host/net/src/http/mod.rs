@@ -54,7 +54,7 @@ mod tests;
 mod tracked;
 
 pub use catalog::Catalog;
-pub use client::{HttpClient, HttpClientConfig, dial};
+pub use client::{HttpClient, HttpClientConfig, dial, dial_tls};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use fetch::{FetchConfig, FetchError, Fetcher};

@@ -25,6 +25,7 @@ use crate::{
     acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
     link::{StreamLink, WatchedLink},
     tcp::{self, WatchedTcpListener},
+    tls::{ServerTls, TlsHandshake},
 };
 
 /// A bound HTTP listener.
@@ -32,6 +33,7 @@ pub struct HttpServer {
     listener: TcpListener,
     address: SocketAddr,
     shared: Arc<Shared<Calls>>,
+    tls: Option<Arc<ServerTls>>,
 }
 
 /// Changes the configuration of a server while it serves. A connection that is open has the new
@@ -84,7 +86,19 @@ impl HttpServer {
             listener,
             address,
             shared,
+            tls: None,
         })
+    }
+
+    /// Ends TLS on each connection.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<ServerTls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    #[must_use]
+    pub const fn has_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     /// Where the listener is.
@@ -102,7 +116,7 @@ impl HttpServer {
     /// Serves until `shutdown` drains; then takes nothing new and finishes what is in flight, for
     /// `drain_timeout` or until `shutdown` ends.
     pub async fn serve(self, shutdown: Shutdown) {
-        accept(self.listener, self.shared, shutdown).await;
+        accept(self.listener, self.tls, self.shared, shutdown).await;
     }
 }
 
@@ -116,6 +130,7 @@ impl HttpReconfigure {
 /// time; what its replies hold is counted nowhere. Ends as `HttpServer::serve` does.
 pub async fn serve_router<S, B>(
     listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
     router: S,
     config: HttpConfig,
     counters: Arc<Counters>,
@@ -135,7 +150,7 @@ pub async fn serve_router<S, B>(
         answer: Routed(TowerToHyperService::new(router)),
         bytes: Arc::new(ByteBudget::unlimited()),
     });
-    accept(listener, shared, shutdown).await;
+    accept(listener, tls, shared, shutdown).await;
 }
 
 /// Answers by a router that is given.
@@ -162,8 +177,17 @@ where
 }
 
 /// Takes connections until `shutdown` drains, then waits for those that are open.
-async fn accept<A: Answer>(listener: TcpListener, shared: Arc<Shared<A>>, shutdown: Shutdown) {
-    acceptor::run(WatchedTcpListener(listener), Plain, shared, shutdown).await;
+async fn accept<A: Answer>(
+    listener: TcpListener,
+    tls: Option<Arc<ServerTls>>,
+    shared: Arc<Shared<A>>,
+    shutdown: Shutdown,
+) {
+    let listener = WatchedTcpListener(listener);
+    match tls {
+        None => acceptor::run(listener, Plain, shared, shutdown).await,
+        Some(tls) => acceptor::run(listener, TlsHandshake(tls), shared, shutdown).await,
+    }
 }
 
 impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
@@ -198,7 +222,14 @@ impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
     }
 
     async fn serve(self: Arc<Self>, stream: S, facts: ConnectionFacts, shutdown: Shutdown) {
-        let peer = Arc::new(Peer::new(Transport::Http, facts.origin));
+        let transport = match facts.tls {
+            None => Transport::Http,
+            Some(_) => Transport::Https,
+        };
+        let peer = Arc::new(Peer {
+            tls: facts.tls,
+            ..Peer::new(transport, facts.origin)
+        });
         let bytes = self.bytes.connection(self.config.load().held_bytes_max);
         let asker = Asker {
             peer,

@@ -35,6 +35,8 @@ pub(super) struct Socket<S> {
     /// How much of `buffer` may be handed on.
     n_admitted: usize,
     is_at_end: bool,
+    /// What the stream has taken and holds itself waits for the client.
+    is_flush_blocked: bool,
     /// What of `INTERIM` is still to be written.
     interim: &'static [u8],
     protocol: Protocol,
@@ -102,6 +104,7 @@ impl<S: StreamLink> Socket<S> {
             buffer: BytesMut::new(),
             n_admitted: 0,
             is_at_end: false,
+            is_flush_blocked: false,
             interim: &[],
             protocol: Protocol::Http1(Scanner::default()),
         }
@@ -328,7 +331,14 @@ impl<S: StreamLink> AsyncWrite for Socket<S> {
             self.interim = INTERIM;
         }
         ready!(self.poll_interim(cx))?;
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        if flushed.is_pending() {
+            self.shared.activity.on_write_blocked();
+            self.is_flush_blocked = true;
+        } else if std::mem::take(&mut self.is_flush_blocked) {
+            self.shared.activity.on_written(0);
+        }
+        flushed
     }
 
     /// The owner closes a connection of HTTP/1, when it has answered what hyper has not seen.

@@ -43,7 +43,11 @@ impl StreamDialer for MemoryStreamDialer {
 
     type Link = MemoryStream;
 
-    fn open(&self, destination: &Destination) -> BoxFuture<Result<MemoryStream, Error>> {
+    fn open(
+        &self,
+        destination: &Destination,
+        _: &ClientConfig,
+    ) -> BoxFuture<Result<MemoryStream, Error>> {
         let connected = destination.ip().and_then(|address| {
             let connected = self.0.connect(address);
             connected.map_err(|error| unreachable(destination, error))

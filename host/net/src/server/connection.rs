@@ -15,7 +15,7 @@ use std::{
 };
 
 use postern_core::{
-    Call, Error, Origin, Peer, Transport,
+    Call, Error, Peer,
     event::Delivery,
     vsp::{Reader, ReplyToken, event_frame, mux::Mux},
     wire::{CloseReason, Connection, Dialect, Frame, Role, SessionEvent},
@@ -47,12 +47,12 @@ const ROUNDS_MAX: usize = 8;
 pub(super) async fn serve<S: StreamLink>(
     link: S,
     quic: Option<quinn::Connection>,
-    from: (Origin, Transport),
+    peer: Peer,
     shared: Shared,
     settings: Settings,
     shutdown: Shutdown,
 ) {
-    let mut served = ServedConnection::new(link, quic, from, shared, settings);
+    let mut served = ServedConnection::new(link, quic, peer, shared, settings);
     let mut draining = pin!(shutdown.draining());
     let ended = poll_fn(|cx| served.poll(cx, draining.as_mut())).await;
     served.close(ended).await;
@@ -96,7 +96,7 @@ impl<S: StreamLink> ServedConnection<S> {
     fn new(
         link: S,
         quic: Option<quinn::Connection>,
-        (origin, transport): (Origin, Transport),
+        peer: Peer,
         shared: Shared,
         settings: Settings,
     ) -> Self {
@@ -105,8 +105,7 @@ impl<S: StreamLink> ServedConnection<S> {
         let connection = Connection::new(session, Role::Server, id, driver::now());
         let counters = Arc::clone(&shared.counters);
         let pushes = Pushes::new();
-        let peer = Peer::new(transport, origin).with_session(id.to_string());
-        let peer = Arc::new(peer);
+        let peer = Arc::new(peer.with_session(id.to_string()));
         let outbox = pushes.outbox(());
         let default_service = shared.config.default_service.clone();
         let config = &shared.config;

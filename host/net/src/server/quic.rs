@@ -2,7 +2,7 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use postern_core::Transport;
+use postern_core::{Peer, Transport};
 
 use super::{
     connection,
@@ -66,7 +66,10 @@ impl Serve<QuicIncoming, QuicConnection> for QuicSessions {
         let mut settings = self.settings.clone();
         // As if asked for the first time: later changes are changes to this.
         let shared = settings.begin();
-        let from = (facts.origin, Transport::Quic);
-        connection::serve(link, Some(connection), from, shared, settings, shutdown).await;
+        let peer = Peer {
+            tls: facts.tls,
+            ..Peer::new(Transport::Quic, facts.origin)
+        };
+        connection::serve(link, Some(connection), peer, shared, settings, shutdown).await;
     }
 }

@@ -8,7 +8,7 @@ use super::{
     config::ServerConfig,
     settings::{ServerControl, Settings, Shared},
 };
-use crate::{counters::Counters, shutdown::Shutdown};
+use crate::{counters::Counters, shutdown::Shutdown, tls::ServerTls};
 
 /// Serves VSTP on `L`, where connections or datagrams come in.
 #[derive(Debug)]
@@ -17,6 +17,8 @@ pub struct Server<L> {
     pub(super) address: SocketAddr,
     pub(super) control: ServerControl,
     pub(super) settings: Settings,
+    /// Of a stream link; none serves it as it is.
+    pub(super) tls: Option<Arc<ServerTls>>,
 }
 
 /// Where a server's peers come in: one implementation per transport.
@@ -49,7 +51,19 @@ impl<L: ServedLink> Server<L> {
             address,
             control,
             settings,
+            tls: None,
         })
+    }
+
+    /// Ends TLS on each connection, where the link carries streams.
+    #[must_use]
+    pub fn with_tls(self, tls: Option<Arc<ServerTls>>) -> Self {
+        Self { tls, ..self }
+    }
+
+    #[must_use]
+    pub const fn has_tls(&self) -> bool {
+        self.tls.is_some()
     }
 
     #[must_use]

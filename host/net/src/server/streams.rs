@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::BytesMut;
 use postern_core::{
-    Headers, Transport,
+    Headers, Peer, Transport,
     wire::{Frame, FrameType},
 };
 use tokio::{io::AsyncWriteExt, net::TcpListener};
@@ -21,6 +21,7 @@ use crate::{
     link::{Listener, StreamLink},
     memory::MemoryListener,
     shutdown::Shutdown,
+    tls::TlsHandshake,
 };
 
 impl ServedLink for TcpListener {
@@ -52,14 +53,22 @@ pub(super) async fn serve<L>(server: Server<L>, shutdown: Shutdown)
 where
     L: Listener<Link: StreamLink> + ServedLink,
 {
-    let Server { link, settings, .. } = server;
+    let Server {
+        link,
+        settings,
+        tls,
+        ..
+    } = server;
     let counters = Arc::clone(&settings.current().counters);
     let sessions = Arc::new(Sessions {
-        transport: L::TRANSPORT,
+        transport: tls.as_ref().map_or(L::TRANSPORT, |_| Transport::Tls),
         settings,
         counters,
     });
-    acceptor::run(link, Plain, sessions, shutdown).await;
+    match tls {
+        None => acceptor::run(link, Plain, sessions, shutdown).await,
+        Some(tls) => acceptor::run(link, TlsHandshake(tls), sessions, shutdown).await,
+    }
 }
 
 impl From<&ServerConfig> for AcceptLimits {
@@ -112,7 +121,10 @@ impl<A: StreamLink, S: StreamLink> Serve<A, S> for Sessions {
         let mut settings = self.settings.clone();
         // As if asked for the first time: later changes are changes to this.
         let shared = settings.begin();
-        let from = (facts.origin, self.transport);
-        connection::serve(stream, None, from, shared, settings, shutdown).await;
+        let peer = Peer {
+            tls: facts.tls,
+            ..Peer::new(self.transport, facts.origin)
+        };
+        connection::serve(stream, None, peer, shared, settings, shutdown).await;
     }
 }

@@ -11,6 +11,7 @@ use postern_net::{
     Alarm, Client, ClientConfig, Counters, ServerConfig, Shutdown, Target,
     link::DatagramLink,
     memory::{Conditions, Network},
+    tls::alpn,
     udp::UdpLink,
 };
 use tokio::{
@@ -18,9 +19,14 @@ use tokio::{
     net::TcpStream,
     task::JoinHandle,
 };
+use tokio_rustls::TlsConnector;
 
 pub(crate) use crate::server::Link;
-use crate::{quic, server::ANY, service::Service};
+use crate::{
+    quic,
+    server::{ANY, TLS},
+    service::Service,
+};
 
 /// A stream without a session of ours on this side.
 pub(crate) type RawStream = Box<dyn Octets>;
@@ -90,6 +96,13 @@ impl Bench {
         match self.target.transport_name() {
             "tcp" => Box::new(TcpStream::connect(address).await.expect("up")),
             "quic" => Box::new(quic::raw(address).await),
+            "tls" => {
+                let tls = TLS.1.config(&[alpn::VSTP]).expect("made");
+                let name = "localhost".try_into().expect("a name");
+                let stream = TcpStream::connect(address).await.expect("up");
+                let stream = TlsConnector::from(tls).connect(name, stream).await;
+                Box::new(stream.expect("the certificate is good"))
+            }
             "memory" => Box::new(self.network.connect(address).expect("up")),
             other => panic!("{other} is not a stream"),
         }

@@ -72,7 +72,7 @@ async fn run(link: Link) {
 /// Every third call is answered at once, every third later, every third is a stream where streams
 /// are carried.
 async fn one(link: Link, client: Client, n: usize) {
-    let is_stream_link = matches!(link, Link::Tcp | Link::Quic | Link::MemoryStream);
+    let is_stream_link = !matches!(link, Link::Udp | Link::MemoryDatagram);
     match n % 3 {
         0 => {
             let body: Bytes = format!("{n} ").repeat(n).into();

@@ -1,22 +1,28 @@
 //! Every link that a server can have, for the suites that run over each of them.
 
+#[path = "../certificates/mod.rs"]
+pub(crate) mod certificates;
 pub(crate) mod quic;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::Arc,
+    sync::{Arc, LazyLock},
 };
 
-use postern_core::Handler;
+use postern_core::{BoxFuture, Error, Handler};
 use postern_net::{
-    Counters, MemoryDatagramServer, MemoryServer, ServerConfig, Shutdown, Target, TcpServer,
-    UdpServer, memory::Network,
+    Client, ClientConfig, Counters, Destination, MemoryDatagramServer, MemoryServer, ServerConfig,
+    Shutdown, Target, TcpServer, UdpServer,
+    dial::SessionDialer,
+    memory::Network,
+    tls::{ClientTls, ClientTlsSettings, ServerTls, ServerTlsSettings, TlsDialer, alpn},
 };
 use tokio::task::JoinHandle;
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Link {
     Tcp,
+    Tls,
     Udp,
     Quic,
     MemoryStream,
@@ -25,6 +31,41 @@ pub(crate) enum Link {
 
 /// A free port.
 pub(crate) const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+
+/// Both ends of TLS, as servers and clients of the suites have them.
+pub(crate) static TLS: LazyLock<(Arc<ServerTls>, Arc<ClientTls>)> = LazyLock::new(|| {
+    let authority = certificates::Authority::new("suites");
+    let settings = ServerTlsSettings::new(authority.pair(&["localhost"]));
+    let server = ServerTls::new(settings, &[alpn::VSTP]).expect("a pair");
+    let client = ClientTls::new(ClientTlsSettings {
+        authorities: Some(vec![authority.pem()]),
+        ..ClientTlsSettings::default()
+    });
+    (Arc::new(server), Arc::new(client.expect("an authority")))
+});
+
+/// Opens sessions over TLS with the clients' end of `TLS`, whatever a configuration says.
+#[derive(Debug)]
+struct SuiteDialer;
+
+impl SessionDialer for SuiteDialer {
+    fn name(&self) -> &'static str {
+        TlsDialer.name()
+    }
+
+    fn is_stream(&self) -> bool {
+        TlsDialer.is_stream()
+    }
+
+    fn dial(
+        &self,
+        destination: &Destination,
+        config: ClientConfig,
+    ) -> BoxFuture<Result<Client, Error>> {
+        let tls = Arc::clone(&TLS.1);
+        TlsDialer.dial(destination, ClientConfig { tls, ..config })
+    }
+}
 
 impl Link {
     /// Starts a server of `handler` at `at`, or in `network` where the link is in memory.
@@ -44,6 +85,17 @@ impl Link {
                 let server = TcpServer::bind(at, config, handler, counters).await;
                 let server = server.expect("a free port");
                 let target = Target::tcp(server.local_addr());
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::Tls => {
+                let server = TcpServer::bind(at, config, handler, counters).await;
+                let server = server.expect("a free port");
+                let server = server.with_tls(Some(Arc::clone(&TLS.0)));
+                let destination = Destination::Host {
+                    host: "localhost".into(),
+                    address: server.local_addr(),
+                };
+                let target = Target::new(Arc::new(SuiteDialer), destination);
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Udp => {

@@ -7,7 +7,7 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use bytes::Bytes;
 use futures_util::stream;
 use postern_core::{
-    Blame, Body, BodyStream, Context, Error, Headers, Kind, Reply, Retry, Transport,
+    Blame, Body, BodyStream, Context, Error, Headers, Kind, Reply, Retry,
     registry::{Changes, Cursor, WatchQuery},
 };
 use postern_system::clock::now;
@@ -65,7 +65,7 @@ pub(super) async fn answer(
         pages: VecDeque::new(),
         _permit: permit,
     };
-    let has_stream = watched.is_stream || context.peer.transport == Transport::Http;
+    let has_stream = watched.is_stream || context.peer.transport.is_http();
     if watched.wait_ms.is_none() && has_stream {
         let batches = stream::unfold(watcher, |mut watcher| async {
             let batch = watcher.next().await?;

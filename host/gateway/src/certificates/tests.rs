@@ -1,0 +1,1 @@
+//! Files that fit together, and those that do not.

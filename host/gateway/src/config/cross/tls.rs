@@ -1,0 +1,130 @@
+//! Certificates without keys, and listeners that anybody on the way could read.
+
+use std::net::SocketAddr;
+
+use postern_core::Transport;
+
+use crate::config::{
+    section::SectionReader,
+    settings::{Admin, Config, Listener, Protocol},
+    tls::{ClientCertificateMode, ListenerTls},
+};
+
+/// Faults of what is shown and asked, and of listeners that anybody on the way could read.
+pub(super) fn check(config: &Config, reader: &mut SectionReader) {
+    for (name, listener) in &config.listeners {
+        let path = format!("listeners.{name}");
+        check_listener_tls(&format!("{path}.tls"), &listener.tls, reader);
+        if listener.enabled {
+            check_plain(&path, listener, reader);
+        }
+    }
+    let Admin {
+        tls,
+        address,
+        enabled,
+        insecure,
+        ..
+    } = &config.admin;
+    check_listener_tls("admin.tls", tls, reader);
+    if *enabled && !tls.is_on() && !insecure {
+        refuse_plain("admin", *address, "http", reader);
+    }
+    let upstream = &config.upstream_tls;
+    let (certificate, key) = (&upstream.certificate_file, &upstream.key_file);
+    check_pair("upstream-tls", certificate.is_some(), key.is_some(), reader);
+}
+
+fn check_listener_tls(path: &str, tls: &ListenerTls, reader: &mut SectionReader) {
+    check_pair(path, tls.is_on(), tls.key_file.is_some(), reader);
+    for (name, pair) in &tls.certificates {
+        let path = format!("{path}.certificates.{name}");
+        for (key, file) in [
+            ("certificate-file", &pair.certificate_file),
+            ("key-file", &pair.key_file),
+        ] {
+            if file.is_none() {
+                let message = format!("the key {key:?} is missing");
+                reader.fault_of_table(&path, message, format!("add {key}"));
+            }
+        }
+    }
+    if !tls.is_on() {
+        let below = format!("{path}.");
+        let is_alone = |key: &&String| {
+            let name = key.strip_prefix(&below);
+            name.is_some_and(|name| name != "key-file")
+        };
+        let keys: Vec<_> = reader.places.keys().filter(is_alone).cloned().collect();
+        for key in keys {
+            let message = "it means nothing without certificate-file";
+            reader.fault_of_key(&key, message, format!("add {path}.certificate-file"));
+        }
+        return;
+    }
+    let (mode, key) = (tls.client_certificates, |key| format!("{path}.{key}"));
+    match (mode, tls.client_ca_files.is_empty()) {
+        (ClientCertificateMode::Off, true) if tls.client_crl_files.is_empty() => {}
+        (ClientCertificateMode::Off, _) => {
+            let named = ["client-ca-files", "client-crl-files"].map(key);
+            let named = named.iter().find(|key| reader.places.contains_key(*key));
+            let named = named.cloned().unwrap_or_default();
+            let message = "no client is asked for a certificate";
+            let remedy = "write client-certificates = \"optional\" or \"required\"";
+            reader.fault_of_key(&named, message, remedy);
+        }
+        (ClientCertificateMode::Optional | ClientCertificateMode::Required, true) => {
+            let message = "there is no authority to verify clients by";
+            let remedy = "add client-ca-files";
+            reader.fault_of_key(&key("client-certificates"), message, remedy);
+        }
+        (ClientCertificateMode::Optional | ClientCertificateMode::Required, false) => {}
+    }
+}
+
+/// A certificate is of use with its key only.
+fn check_pair(path: &str, has_certificate: bool, has_key: bool, reader: &mut SectionReader) {
+    let (written, missing) = match (has_certificate, has_key) {
+        (true, false) => ("certificate-file", "key-file"),
+        (false, true) => ("key-file", "certificate-file"),
+        (true, true) | (false, false) => return,
+    };
+    let message = format!("it means nothing without {missing}");
+    let remedy = format!("add {path}.{missing}");
+    reader.fault_of_key(&format!("{path}.{written}"), message, remedy);
+}
+
+/// Whoever is on the way to another machine could read and change what is not encrypted.
+fn check_plain(path: &str, listener: &Listener, reader: &mut SectionReader) {
+    if listener.insecure {
+        return;
+    }
+    let is_on = listener.tls.is_on();
+    match listener.protocol {
+        Protocol::Http if is_on => {}
+        Protocol::Http => refuse_plain(path, listener.address, "http", reader),
+        Protocol::Vstp => {
+            let mut transports = listener.transports.iter();
+            let plain = transports.find(|one| !is_on || one.0 == Transport::Udp);
+            if let Some(plain) = plain {
+                refuse_plain(path, listener.address, plain.0.name(), reader);
+            }
+        }
+    }
+}
+
+fn refuse_plain(path: &str, address: SocketAddr, transport: &str, reader: &mut SectionReader) {
+    if address.ip().to_canonical().is_loopback() {
+        return;
+    }
+    let message = format!("{address} can be reached from other machines, and {transport} is plain");
+    let remedy = match transport {
+        "udp" => format!(
+            "write transports = [\"tcp\"] and {path}.tls, or insecure = true where nobody else is on the way"
+        ),
+        _ => format!(
+            "add certificate-file and key-file below [{path}.tls], or write insecure = true where nobody else is on the way"
+        ),
+    };
+    reader.fault_of_key(&format!("{path}.address"), message, remedy);
+}
