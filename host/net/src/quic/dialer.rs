@@ -6,8 +6,8 @@ use std::{
     sync::Arc,
 };
 
-use postern_core::{Blame, BoxFuture, Error, Kind, Text, Transport};
-use quinn::{ConnectError, ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
+use postern_core::{Blame, BoxFuture, Error, Transport};
+use quinn::{ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
 
 use super::{
     config::{QuicConfig, QuicConfigError},
@@ -19,37 +19,32 @@ use crate::{
     udp::with_large_buffers,
 };
 
-/// Opens sessions over QUIC, a connection each.
-#[derive(Clone)]
+/// Opens sessions over QUIC, a connection each. Trusts whom the `tls` of a client's configuration does.
+#[derive(Clone, Default)]
 pub struct QuicDialer {
-    config: quinn::ClientConfig,
-    /// What the server's certificate must name; the address that is dialled where there is none.
-    server_name: Option<Text>,
+    config: QuicConfig,
+    /// In the place of the client's configuration.
+    tls: Option<Arc<rustls::ClientConfig>>,
     /// None for a socket of its own for each connection.
     endpoint: Option<Endpoint>,
 }
 
 impl QuicDialer {
-    /// Trusts whom `tls` trusts. Its ALPN is `vstp`, whatever that of `tls` is.
+    /// Trusts whom `tls` trusts, whatever a client's configuration says. Its ALPN is `vstp`, whatever
+    /// that of `tls` is.
     ///
     /// # Errors
     /// What of the settings cannot be.
-    pub fn new(tls: &rustls::ClientConfig, config: &QuicConfig) -> Result<Self, QuicConfigError> {
+    pub fn new(
+        tls: Arc<rustls::ClientConfig>,
+        config: QuicConfig,
+    ) -> Result<Self, QuicConfigError> {
+        config.client(&tls)?;
         Ok(Self {
-            config: config.client(tls)?,
-            server_name: None,
+            config,
+            tls: Some(tls),
             endpoint: None,
         })
-    }
-
-    /// Whose certificate the server must show, where that is not the address that is dialled.
-    #[must_use]
-    pub fn with_server_name(self, server_name: impl Into<Text>) -> Self {
-        let server_name = Some(server_name.into());
-        Self {
-            server_name,
-            ..self
-        }
     }
 
     /// All its connections leave from the socket of `endpoint`.
@@ -57,6 +52,15 @@ impl QuicDialer {
     pub fn on(self, endpoint: Endpoint) -> Self {
         let endpoint = Some(endpoint);
         Self { endpoint, ..self }
+    }
+
+    /// The settings of a connection that begins.
+    fn client(&self, config: &ClientConfig) -> Result<quinn::ClientConfig, String> {
+        let tls = match &self.tls {
+            Some(tls) => Arc::clone(tls),
+            None => config.tls.config(&[]).map_err(|error| error.to_string())?,
+        };
+        self.config.client(&tls).map_err(|error| error.to_string())
     }
 
     fn endpoint_to(&self, address: SocketAddr) -> io::Result<Endpoint> {
@@ -75,23 +79,25 @@ impl QuicDialer {
 
     async fn open(self, destination: Destination, config: ClientConfig) -> Result<Client, Error> {
         let address = destination.ip()?;
-        let unreachable = |error: &dyn fmt::Display| {
-            let message = format!("cannot connect to {destination}: {error}");
+        let quic = self.client(&config).map_err(|reason| {
+            let message = format!("cannot verify {destination}: {reason}");
+            Error::unavailable(Blame::Gateway, message)
+        })?;
+        let unreachable = |reason: &dyn fmt::Display| {
+            let message = format!("cannot connect to {destination}: {reason}");
             Error::unavailable(Blame::Upstream, message)
         };
-        let endpoint = self
-            .endpoint_to(address)
-            .map_err(|error| unreachable(&error))?;
-        let server_name = self
-            .server_name
-            .unwrap_or_else(|| address.ip().to_string().into());
-        let connecting = endpoint
-            .connect_with(self.config, address, &server_name)
-            .map_err(|error| refused(&destination, &error))?;
-        let connection = connecting
-            .await
-            .map_err(|error| unreachable(&told(&error)))?;
-        // The stream is known to the server with the first octet, which is the client's.
+        let endpoint = self.endpoint_to(address);
+        let endpoint = endpoint.map_err(|error| unreachable(&error))?;
+        let server_name = match destination.host() {
+            Some(host) => host.to_owned(),
+            None => address.ip().to_string(),
+        };
+        let connecting = endpoint.connect_with(quic, address, &server_name);
+        let connecting = connecting.map_err(|error| unreachable(&error))?;
+        let connected = connecting.await;
+        let connection = connected.map_err(|error| unreachable(&told(&error)))?;
+        // The server knows of the stream with its first octet, which is the client's.
         let opened = connection.open_bi().await;
         let (send, recv) = opened.map_err(|error| unreachable(&told(&error)))?;
         let link = QuicLink::new(send, recv);
@@ -105,6 +111,10 @@ impl SessionDialer for QuicDialer {
     }
 
     fn is_stream(&self) -> bool {
+        true
+    }
+
+    fn needs_host(&self) -> bool {
         true
     }
 
@@ -127,23 +137,9 @@ impl Target {
 impl fmt::Debug for QuicDialer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QuicDialer")
-            .field("server_name", &self.server_name)
+            .field("config", &self.config)
             .finish_non_exhaustive()
     }
-}
-
-/// No attempt was made.
-fn refused(destination: &Destination, error: &ConnectError) -> Error {
-    let kind = match error {
-        ConnectError::InvalidServerName(_) => Kind::InvalidArgument,
-        ConnectError::EndpointStopping
-        | ConnectError::CidsExhausted
-        | ConnectError::InvalidRemoteAddress(_)
-        | ConnectError::NoDefaultClientConfig
-        | ConnectError::UnsupportedVersion => Kind::Unavailable,
-    };
-    let message = format!("cannot connect to {destination}: {error}");
-    Error::new(kind, Blame::Gateway, message)
 }
 
 /// Why there is no connection, for whoever looks for the cause at the server.

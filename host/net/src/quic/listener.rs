@@ -10,7 +10,12 @@ use std::{
     },
 };
 
-use quinn::{Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime};
+use postern_core::{Text, tls::TlsFacts};
+use quinn::{
+    Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime,
+    crypto::rustls::HandshakeData,
+};
+use rustls::pki_types::CertificateDer;
 
 use super::{
     config::{QuicConfig, server_crypto},
@@ -20,6 +25,7 @@ use crate::{
     acceptor::{ConnectionFacts, Handshake},
     counters::Counters,
     link::Listener,
+    tls::client_certificate,
     udp::with_large_buffers,
 };
 
@@ -181,10 +187,37 @@ impl Handshake<QuicIncoming> for QuicHandshake {
         } = accepted;
         let connection = incoming.accept_with(server)?.await?;
         drop(counted);
+        let facts = ConnectionFacts {
+            tls: Some(Arc::new(established(&connection)?)),
+            ..facts
+        };
         let (send, recv) = connection.accept_bi().await?;
         let link = QuicLink::new(send, recv);
         Ok((QuicConnection { link, connection }, facts))
     }
+}
+
+/// What TLS has established about a connection.
+fn established(connection: &Connection) -> io::Result<TlsFacts> {
+    let shaken = connection.handshake_data();
+    let shaken = shaken.and_then(|data| data.downcast::<HandshakeData>().ok());
+    let shown = connection.peer_identity();
+    let shown = shown.and_then(|shown| shown.downcast::<Vec<CertificateDer<'static>>>().ok());
+    let certificate = shown.as_deref().and_then(|chain| chain.first());
+    let client = certificate.map(|shown| {
+        client_certificate(shown)
+            .ok_or_else(|| io::Error::other("the client's certificate cannot be read"))
+    });
+    let (server_name, protocol) = match shaken {
+        Some(shaken) => (shaken.server_name, shaken.protocol),
+        None => (None, None),
+    };
+    let protocol = protocol.and_then(|name| String::from_utf8(name).ok());
+    Ok(TlsFacts {
+        server_name: server_name.map(|name| Text::from(name.to_ascii_lowercase())),
+        protocol: protocol.map(Text::from),
+        client: client.transpose()?,
+    })
 }
 
 impl Handshakes {

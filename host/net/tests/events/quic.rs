@@ -30,7 +30,7 @@ async fn taking_datagrams(bench: &Bench) -> (Client, Relay) {
         datagram_bytes_max: Some(64 * 1024),
         ..QuicConfig::default()
     };
-    let dialer = QuicDialer::new(&certificate().client(), &config).expect("settings");
+    let dialer = QuicDialer::new(Arc::new(certificate().client()), config).expect("settings");
     let target = Target::quic(dialer, relay.address);
     let client = Client::connect(target, ClientConfig::default()).await;
     (client.expect("up"), relay)

@@ -89,7 +89,7 @@ pub(crate) fn fixed(tls: rustls::ServerConfig) -> QuicTls {
 }
 
 pub(crate) fn dialer() -> QuicDialer {
-    QuicDialer::new(&certificate().client(), &QuicConfig::default()).expect("defaults")
+    QuicDialer::new(Arc::new(certificate().client()), QuicConfig::default()).expect("defaults")
 }
 
 pub(crate) fn target(address: SocketAddr) -> Target {

@@ -8,12 +8,12 @@ use std::{
 
 use parking_lot::Mutex;
 use postern_core::{
-    Kind,
+    Kind, Transport,
     wire::{Frame, FrameType},
 };
 use postern_net::{
-    Client, ClientConfig, QuicConfig, QuicConfigError, QuicDialer, QuicListener, QuicTls,
-    ServerConfig, Target,
+    Client, ClientConfig, Destination, QuicConfig, QuicConfigError, QuicDialer, QuicListener,
+    QuicTls, ServerConfig, Target, dial,
 };
 use quinn::{ConnectionError, Endpoint, TransportConfig, VarInt};
 use rustls::crypto::aws_lc_rs;
@@ -24,14 +24,14 @@ use crate::{
     links::{unary, within},
     relay::Relay,
     server::{
-        ANY,
+        ANY, TLS,
         quic::{Certificate, certificate, dialer, fixed},
     },
     sessions::{SOON, send},
 };
 
 fn trusting(certificate: &Certificate) -> QuicDialer {
-    QuicDialer::new(&certificate.client(), &QuicConfig::default()).expect("defaults")
+    QuicDialer::new(Arc::new(certificate.client()), QuicConfig::default()).expect("defaults")
 }
 
 #[tokio::test]
@@ -63,10 +63,36 @@ async fn certificates_are_replaced_between_two_connections() {
 #[tokio::test]
 async fn a_name_that_the_certificate_does_not_have_is_refused() {
     let bench = QuicBench::serve();
-    let target = Target::quic(dialer().with_server_name("other.example"), bench.address);
+    let destination = Destination::Host {
+        host: "other.example".into(),
+        address: bench.address,
+    };
+    let target = Target::new(Arc::new(dialer()), destination);
     let refused = Client::connect(target, ClientConfig::default()).await;
     let error = refused.expect_err("another name");
     assert!(error.message.contains("not valid for name"), "{error}");
+    bench.stop().await;
+}
+
+/// By the line of the dial table, with what a client's configuration trusts.
+#[tokio::test]
+async fn a_name_is_dialled_and_verified() {
+    let (server, client) = &*TLS;
+    let server = Arc::clone(server);
+    let tls: QuicTls = Arc::new(move || server.config());
+    let bench = QuicBench::serve_as(tls, ServerConfig::default(), QuicConfig::listener());
+    let config = ClientConfig {
+        tls: Arc::clone(client),
+        ..ClientConfig::default()
+    };
+    let authority = format!("localhost:{}", bench.address.port());
+    let targets = dial::targets(Transport::Quic, &authority).await;
+    let of_ipv4 = |target: &Target| target.destination().socket_addr() == Some(bench.address);
+    let target = targets.expect("found").into_iter().find(of_ipv4);
+    let client = Client::connect(target.expect("127.0.0.1"), config).await;
+    let client = client.expect("up");
+    assert_eq!(unary(&client, "echo", "x").await.expect("an echo"), "x");
+    client.close().await;
     bench.stop().await;
 }
 
@@ -133,7 +159,7 @@ async fn settings_that_cannot_be_are_named() {
         ),
         (window, "window of 1199 octets is below 1200"),
     ] {
-        let refused = QuicDialer::new(&certificate().client(), &config);
+        let refused = QuicDialer::new(Arc::new(certificate().client()), config);
         let message = refused.expect_err("it cannot be").to_string();
         assert!(message.contains(expected), "{message}");
     }
@@ -144,14 +170,14 @@ async fn settings_that_cannot_be_are_named() {
         datagram_bytes_max: Some(1200),
         ..QuicConfig::default()
     };
-    assert!(QuicDialer::new(&certificate().client(), &at_the_edge).is_ok());
+    assert!(QuicDialer::new(Arc::new(certificate().client()), at_the_edge).is_ok());
     let provider = Arc::new(aws_lc_rs::default_provider());
     let old = rustls::ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS12])
         .expect("versions")
         .with_root_certificates(rustls::RootCertStore::empty())
         .with_no_client_auth();
-    let refused = QuicDialer::new(&old, &QuicConfig::default());
+    let refused = QuicDialer::new(Arc::new(old), QuicConfig::default());
     assert_eq!(refused.err(), Some(QuicConfigError::Tls13));
 }
 
