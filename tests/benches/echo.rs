@@ -22,6 +22,7 @@ use tokio::{
 };
 
 use crate::{
+    nats::{self, Nats},
     passes::Passes,
     serve::{Role, Server},
     table::{Goal, Table},
@@ -39,7 +40,7 @@ const FRAME_BYTES_MAX: usize = 8 << 20;
 
 /// One round of pipelined calls.
 #[derive(Debug, Clone, Copy)]
-struct Round {
+pub(crate) struct Round {
     calls_per_second: f64,
     /// Processor time of the server, in seconds.
     cpu_per_call: f64,
@@ -51,11 +52,15 @@ pub(crate) async fn run(table: &mut Table) {
     round_trips(table, bare, direct, component).await;
     let passes = side_by_side(64, 1, native, direct).await;
     let what = "pipelined 64 B x 1, pipeline: processor time (server alone)";
-    compare_cpu(table, what, &passes);
+    compare_cpu(table, what, &passes, Goal::None);
     for n_connections in [1, 16] {
         for n_octets in [64, 1024] {
             pipelined(table, n_octets, n_connections, native, component).await;
         }
+    }
+    let nats = Nats::start().await;
+    for (n_connections, goal) in [(1, 0.5), (16, 0.7)] {
+        beside_nats(table, n_connections, component, &nats, goal).await;
     }
 }
 
@@ -121,7 +126,8 @@ async fn pipelined(
         passes.median(|[ours, theirs]| ours.calls_per_second / theirs.calls_per_second),
         goal(Goal::AtLeast(0.7)),
     );
-    compare_cpu(table, format!("{what}: processor time (native)"), &passes);
+    let cpu = format!("{what}: processor time (native)");
+    compare_cpu(table, cpu, &passes, Goal::None);
     let added = |[ours, theirs]: &[Round; 2]| ours.cpu_per_call - theirs.cpu_per_call;
     table.figure(
         format!("{what}: adds, us"),
@@ -131,17 +137,43 @@ async fn pipelined(
     );
 }
 
-fn compare_cpu(table: &mut Table, what: impl Into<String>, passes: &Passes<[Round; 2]>) {
+/// Processor time of a call through the component, and of a request and its reply through NATS.
+async fn beside_nats(
+    table: &mut Table,
+    n_connections: usize,
+    component: &Server,
+    nats: &Nats,
+    goal: f64,
+) {
+    const N_OCTETS: usize = 64;
+    let mut passes = Vec::new();
+    for _ in 0..PASSES {
+        let ours = round(component, N_OCTETS, n_connections).await;
+        let pump = |id, end| nats::pump(nats.address, N_OCTETS, DEPTH, id, end);
+        let theirs = round_of(n_connections, || nats.cpu(), pump).await;
+        passes.push([ours.expect("echoes"), theirs.expect("echoes")]);
+    }
+    let what =
+        format!("pipelined {N_OCTETS} B x {n_connections}, component: processor time (nats)");
+    compare_cpu(table, what, &Passes(passes), Goal::AtMost(goal));
+}
+
+pub(crate) fn compare_cpu(
+    table: &mut Table,
+    what: impl Into<String>,
+    passes: &Passes<[Round; 2]>,
+    goal: Goal,
+) {
     table.compare(
         what,
         passes.median_time(|[ours, _]| ours.cpu_per_call),
         passes.median_time(|[_, theirs]| theirs.cpu_per_call),
         passes.median(|[ours, theirs]| ours.cpu_per_call / theirs.cpu_per_call),
-        Goal::None,
+        goal,
     );
 }
 
-async fn side_by_side(
+pub(crate) async fn side_by_side(
     n_octets: usize,
     n_connections: usize,
     one: &Server,
@@ -158,16 +190,29 @@ async fn side_by_side(
 
 async fn round(server: &Server, n_octets: usize, n_connections: usize) -> io::Result<Round> {
     let request = request(n_octets, n_connections);
-    let (cpu, begin) = (server.cpu(), Instant::now());
+    let pump = |_, end| pump(server.address, request.clone(), end);
+    round_of(n_connections, || server.cpu(), pump).await
+}
+
+/// One round of `n_connections` clients, which `pump` makes of their number and the round's end.
+async fn round_of<C>(
+    n_connections: usize,
+    cpu: impl Fn() -> Duration,
+    pump: impl Fn(usize, Instant) -> C,
+) -> io::Result<Round>
+where
+    C: Future<Output = io::Result<usize>> + Send + 'static,
+{
+    let (cpu_before, begin) = (cpu(), Instant::now());
     let mut connections = JoinSet::new();
-    for _ in 0..n_connections {
-        connections.spawn(pump(server.address, request.clone(), begin + ROUND));
+    for id in 0..n_connections {
+        connections.spawn(pump(id, begin + ROUND));
     }
     let mut n_calls = 0;
     while let Some(connection) = connections.join_next().await {
         n_calls += connection.map_err(io::Error::other)??;
     }
-    let (cpu, time) = (server.cpu() - cpu, begin.elapsed());
+    let (cpu, time) = (cpu() - cpu_before, begin.elapsed());
     let calls = n_calls.max(1) as f64;
     Ok(Round {
         calls_per_second: calls / time.as_secs_f64(),

@@ -17,53 +17,74 @@ use tokio::{
 };
 
 use crate::{
-    serve::cpu,
+    passes::Passes,
+    serve::{Role, Server, cpu},
     table::{Goal, Table, show},
 };
 
 const CONNECTIONS: usize = 32;
-const ROUND: Duration = Duration::from_secs(3);
+const ROUND: Duration = Duration::from_millis(800);
+const PASSES: usize = 9;
 const DROPS: usize = 9;
+
+/// One round of calls over HTTP.
+struct HttpRound {
+    durations: Percentiles,
+    calls_per_second: f64,
+    /// Processor time of the server, in seconds.
+    cpu_per_call: f64,
+}
 
 pub(crate) async fn run_http(table: &mut Table) {
     let gateway = Gateway::start(quiet().plugin("echo")).await;
-    // Once before, so that instances exist.
-    hello(gateway.http, Duration::from_millis(500))
-        .await
-        .expect("the gateway answers");
-    let (before, begin) = (cpu(gateway.id()), Instant::now());
-    let durations = hello(gateway.http, ROUND)
-        .await
-        .expect("the gateway answers");
-    let (cpu, time) = (cpu(gateway.id()) - before, begin.elapsed());
-    let calls = durations.len().max(1) as f64;
-    let rate = calls / time.as_secs_f64();
+    let hyper = Server::start(Role::Hyper);
+    let mut passes = Vec::new();
+    for _ in 0..PASSES {
+        let ours = http_round(gateway.http, || cpu(gateway.id())).await;
+        let theirs = http_round(hyper.address, || hyper.cpu()).await;
+        passes.push([ours.expect("answers"), theirs.expect("answers")]);
+    }
+    let passes = Passes(passes);
     let what = format!("http hello through echo x {CONNECTIONS}");
-    table.figure(
-        format!("{what}: calls/s"),
-        format!("{rate:.0}"),
-        rate,
+    let rate = |[ours, theirs]: &[HttpRound; 2]| ours.calls_per_second / theirs.calls_per_second;
+    table.compare(
+        format!("{what}: calls/s (hyper)"),
+        format!("{:.0}", passes.median(|[ours, _]| ours.calls_per_second)),
+        format!("{:.0}", passes.median(|[_, hyper]| hyper.calls_per_second)),
+        passes.median(rate),
         Goal::None,
     );
-    let per_call = Duration::from_secs_f64(cpu.as_secs_f64() / calls);
-    let micros = per_call.as_secs_f64() * 1e6;
-    table.figure(
-        format!("{what}: processor time, us"),
-        show(per_call),
-        micros,
-        Goal::None,
+    table.compare(
+        format!("{what}: processor time (hyper)"),
+        passes.median_time(|[ours, _]| ours.cpu_per_call),
+        passes.median_time(|[_, hyper]| hyper.cpu_per_call),
+        passes.median(|[ours, hyper]| ours.cpu_per_call / hyper.cpu_per_call),
+        Goal::AtMost(1.2),
     );
-    let durations = Percentiles::new(durations);
     for percent in [50, 99] {
-        let value = durations.at(percent);
-        let micros = value.as_secs_f64() * 1e6;
-        table.figure(
-            format!("{what}: p{percent}, us"),
-            show(value),
-            micros,
+        let time = |round: &HttpRound| round.durations.at(percent).as_secs_f64();
+        table.compare(
+            format!("{what}: p{percent} (hyper)"),
+            passes.median_time(|[ours, _]| time(ours)),
+            passes.median_time(|[_, hyper]| time(hyper)),
+            passes.median(|[ours, hyper]| time(ours) / time(hyper)),
             Goal::None,
         );
     }
+}
+
+async fn http_round(address: SocketAddr, cpu: impl Fn() -> Duration) -> io::Result<HttpRound> {
+    // Once before, so that instances and connections have been made.
+    hello(address, Duration::from_millis(100)).await?;
+    let (cpu_before, begin) = (cpu(), Instant::now());
+    let durations = hello(address, ROUND).await?;
+    let (cpu, time) = (cpu() - cpu_before, begin.elapsed());
+    let calls = durations.len().max(1) as f64;
+    Ok(HttpRound {
+        durations: Percentiles::new(durations),
+        calls_per_second: calls / time.as_secs_f64(),
+        cpu_per_call: cpu.as_secs_f64() / calls,
+    })
 }
 
 pub(crate) async fn run_drop(table: &mut Table) {

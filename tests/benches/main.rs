@@ -8,8 +8,10 @@ mod chain;
 mod codec;
 mod counts;
 mod datagrams;
+mod dist;
 mod echo;
 mod gateway;
+mod nats;
 mod passes;
 mod serve;
 mod table;
@@ -60,6 +62,10 @@ fn run(chosen: &[String]) -> io::Result<Table> {
         }
         if is_chosen("drop") {
             gateway::run_drop(&mut table).await;
+        }
+        // By its name only: it builds everything once more.
+        if chosen.iter().any(|word| word == "dist") {
+            dist::run(&mut table).await;
         }
     });
     if is_chosen("instructions") {

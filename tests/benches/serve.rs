@@ -5,11 +5,16 @@ use std::{
     fs,
     io::{self, BufRead as _, BufReader, Write as _},
     net::SocketAddr,
+    path::Path,
     process::{Child, ChildStdin, Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
+use bytes::Bytes;
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use postern::testing::pipeline;
 use postern_core::{BoxFuture, Call, Error, Handler, Headers, Reply};
 use postern_net::{Counters, ServerConfig, Shutdown, TcpServer, UdpServer};
@@ -34,15 +39,18 @@ pub(crate) enum Role {
     NativeUdp,
     /// The published crate's UDP server, echoing.
     PeerUdp,
+    /// hyper over HTTP/1.1, which sends the body back and does nothing else.
+    Hyper,
 }
 
-const ROLES: [(Role, &str); 6] = [
+const ROLES: [(Role, &str); 7] = [
     (Role::Bare, "bare"),
     (Role::Direct, "direct"),
     (Role::Native, "native"),
     (Role::Component, "component"),
     (Role::NativeUdp, "native-udp"),
     (Role::PeerUdp, "peer-udp"),
+    (Role::Hyper, "hyper"),
 ];
 
 /// A server process. Dropping it ends it.
@@ -55,11 +63,17 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the bench again as a server.
     pub(crate) fn start(role: Role) -> Self {
+        let program = std::env::current_exe().expect("a program has a path");
+        Self::start_of(&program, role)
+    }
+
+    /// Starts `program`, which is this bench or another build of it, as a server.
+    pub(crate) fn start_of(program: &Path, role: Role) -> Self {
         let name = ROLES
             .iter()
             .find(|(known, _)| *known == role)
             .map_or("", |(_, name)| name);
-        let mut command = Command::new(std::env::current_exe().expect("a program has a path"));
+        let mut command = Command::new(program);
         command
             .args(["serve", name])
             .stdin(Stdio::piped())
@@ -157,6 +171,17 @@ async fn serve(role: Role) -> io::Result<()> {
                 server.send(reply, from).await.map_err(io::Error::other)?;
             }
         }
+        Role::Hyper => {
+            let listener = TcpListener::bind(any).await?;
+            say(listener.local_addr()?)?;
+            loop {
+                let (socket, _) = listener.accept().await?;
+                socket.set_nodelay(true)?;
+                let served = http1::Builder::new()
+                    .serve_connection(TokioIo::new(socket), service_fn(http_echo));
+                tokio::spawn(served);
+            }
+        }
     }
     Ok(())
 }
@@ -170,7 +195,7 @@ async fn serve_tcp(handler: Arc<dyn Handler>) -> io::Result<()> {
 }
 
 /// The component `echo` as a handler, with nothing of the gateway around it.
-async fn component(folder: &std::path::Path) -> io::Result<Plugin> {
+async fn component(folder: &Path) -> io::Result<Plugin> {
     let config = RuntimeConfig {
         data_dir: folder.to_path_buf(),
         ..RuntimeConfig::default()
@@ -196,6 +221,11 @@ async fn bare_echo(mut socket: TcpStream) -> io::Result<()> {
             .write_all(buffer.get(..n_octets).unwrap_or_default())
             .await?;
     }
+}
+
+async fn http_echo(request: http::Request<Incoming>) -> hyper::Result<http::Response<Full<Bytes>>> {
+    let body = request.into_body().collect().await?;
+    Ok(http::Response::new(Full::new(body.to_bytes())))
 }
 
 /// Answers with what it was sent.

@@ -91,6 +91,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "comfy-table",
             "etherparse",
             "flate2",
+            "foldhash",
             "futures-util",
             "governor",
             "indicatif",

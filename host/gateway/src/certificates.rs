@@ -97,6 +97,20 @@ pub(crate) fn files_of(config: &Config) -> BTreeSet<PathBuf> {
     listeners.chain(config.upstream_tls.files()).collect()
 }
 
+/// The TLS of somebody who dials and does not serve. Reads what `settings` names; blocks.
+///
+/// # Errors
+/// What cannot be read or used.
+pub(crate) fn client(settings: &UpstreamTls) -> Result<ClientTls, CertificatesError> {
+    let mut files = BTreeMap::new();
+    read_all(UPSTREAM, &settings.files(), &BTreeMap::new(), &mut files)?;
+    let made = ClientTls::new(client_settings(settings, &files));
+    made.map_err(|source| CertificatesError::Unusable {
+        table: UPSTREAM.to_owned(),
+        source,
+    })
+}
+
 impl Certificates {
     /// Reads what `config` names. Blocks.
     ///

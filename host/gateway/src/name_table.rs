@@ -1,14 +1,10 @@
 //! A map by name that many threads read without a lock, and that few change: a change copies the few
 //! entries of one bucket, never the map.
 
-use std::{
-    collections::{BTreeMap, hash_map::RandomState},
-    fmt,
-    hash::BuildHasher as _,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, fmt, hash::BuildHasher as _, sync::Arc};
 
 use arc_swap::ArcSwap;
+use foldhash::fast::RandomState;
 use postern_core::Text;
 
 /// Values by name. Each name is changed by itself: who reads several may find them of different
@@ -22,14 +18,14 @@ type Bucket<V> = Vec<(Text, V)>;
 
 impl<V: Clone> NameTable<V> {
     /// Reads the value of `name`.
-    pub(crate) fn read<T>(&self, name: &str, read: impl FnOnce(&V) -> T) -> Option<T> {
+    pub(crate) fn read<T>(&self, name: &Text, read: impl FnOnce(&V) -> T) -> Option<T> {
         let bucket = self.bucket(name)?.load();
         let mut entries = bucket.iter();
         let (_, value) = entries.find(|(own, _)| own == name)?;
         Some(read(value))
     }
 
-    pub(crate) fn get(&self, name: &str) -> Option<V> {
+    pub(crate) fn get(&self, name: &Text) -> Option<V> {
         self.read(name, V::clone)
     }
 
@@ -47,7 +43,7 @@ impl<V: Clone> NameTable<V> {
     }
 
     /// Nothing is called `name` from here on.
-    pub(crate) fn remove(&self, name: &str) {
+    pub(crate) fn remove(&self, name: &Text) {
         let Some(bucket) = self.bucket(name) else {
             return;
         };
@@ -75,8 +71,8 @@ impl<V: Clone> NameTable<V> {
         names
     }
 
-    fn bucket(&self, name: &str) -> Option<&ArcSwap<Bucket<V>>> {
-        let hash = self.hasher.hash_one(name);
+    fn bucket(&self, name: &Text) -> Option<&ArcSwap<Bucket<V>>> {
+        let hash = self.hasher.hash_one(name.as_bytes());
         // The number of buckets is a power of two and fits any integer.
         let idx = usize::try_from(hash % BUCKETS as u64).unwrap_or_default();
         self.buckets.get(idx)
@@ -89,7 +85,7 @@ impl<V> Default for NameTable<V> {
         let buckets = std::iter::repeat_with(|| ArcSwap::new(Arc::clone(&empty)));
         Self {
             buckets: buckets.take(BUCKETS).collect(),
-            hasher: RandomState::new(),
+            hasher: RandomState::default(),
         }
     }
 }
@@ -129,8 +125,8 @@ mod tests {
             assert_eq!(table.get(name), expected, "{name}");
         }
         assert_eq!(table.all().len(), 10_000);
-        table.remove("never there");
-        assert_eq!(table.get(""), None);
+        table.remove(&"never there".into());
+        assert_eq!(table.get(&"".into()), None);
     }
 
     #[test]
@@ -147,6 +143,6 @@ mod tests {
             }
         });
         assert_eq!(table.all().len(), 8_000);
-        assert_eq!(table.get("3/1999"), Some(1999));
+        assert_eq!(table.get(&"3/1999".into()), Some(1999));
     }
 }

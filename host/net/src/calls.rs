@@ -26,12 +26,12 @@ use tokio::task::{AbortHandle, Id, JoinSet};
 const BATCH_MAX: usize = 32;
 
 /// What a handler answered.
-pub(crate) type Outcome = Result<Reply, Error>;
+pub(crate) type CallResult = Result<Reply, Error>;
 
 /// What became of a call that has begun.
 pub(crate) enum Begun<K> {
     /// It is answered.
-    Done(K, Outcome),
+    Done(K, CallResult),
     /// It is a task; the handle cancels it.
     Task(AbortHandle),
 }
@@ -42,8 +42,8 @@ pub(crate) struct Calls<K> {
     /// Not begun yet: where each reply goes, and the calls, in the same order.
     gathered: (Vec<K>, Vec<Call>),
     /// Begun together and not yet polled.
-    begun: (vec::IntoIter<K>, vec::IntoIter<BoxFuture<Outcome>>),
-    tasks: JoinSet<(K, Outcome)>,
+    begun: (vec::IntoIter<K>, vec::IntoIter<BoxFuture<CallResult>>),
+    tasks: JoinSet<(K, CallResult)>,
     /// A task was spawned after `poll_finished` was asked: nothing would tell of its end.
     is_unwatched: bool,
 }
@@ -119,7 +119,7 @@ impl<K: Debug + Send + 'static> Calls<K> {
         &mut self,
         cx: &mut Context<'_>,
         key: K,
-        mut future: BoxFuture<Outcome>,
+        mut future: BoxFuture<CallResult>,
     ) -> Begun<K> {
         match future.poll_unpin(cx) {
             Poll::Ready(outcome) => Begun::Done(key, outcome),
@@ -131,7 +131,7 @@ impl<K: Debug + Send + 'static> Calls<K> {
     }
 
     /// The next task that ends; pending while none does, also when there are none.
-    pub(crate) fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<(Id, K, Outcome)> {
+    pub(crate) fn poll_finished(&mut self, cx: &mut Context<'_>) -> Poll<(Id, K, CallResult)> {
         self.is_unwatched = false;
         loop {
             match ready!(self.tasks.poll_join_next_with_id(cx)) {
@@ -171,7 +171,7 @@ mod tests {
     struct Moods;
 
     impl Handler for Moods {
-        fn call(&self, call: Call) -> BoxFuture<Outcome> {
+        fn call(&self, call: Call) -> BoxFuture<CallResult> {
             Box::pin(async move {
                 match &*call.method {
                     "later" => tokio::time::sleep(Duration::from_millis(10)).await,
@@ -186,10 +186,10 @@ mod tests {
             })
         }
 
-        fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Outcome>> {
+        fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<CallResult>> {
             match calls.first().map(|call| &*call.method) {
                 Some("together") => (0..calls.len())
-                    .map(|place| -> BoxFuture<Outcome> {
+                    .map(|place| -> BoxFuture<CallResult> {
                         Box::pin(async move { Ok(Reply::one(place.to_string())) })
                     })
                     .collect(),
@@ -204,7 +204,7 @@ mod tests {
     }
 
     /// The outcome, when it is there at once.
-    async fn begin(calls: &mut Calls<u8>, key: u8, call: Call) -> Option<(u8, Outcome)> {
+    async fn begin(calls: &mut Calls<u8>, key: u8, call: Call) -> Option<(u8, CallResult)> {
         let mut call = Some(call);
         let begun =
             poll_fn(|cx| Poll::Ready(calls.begin(cx, key, call.take().expect("polled once"))));
@@ -230,7 +230,7 @@ mod tests {
         done
     }
 
-    async fn text(outcome: Outcome) -> String {
+    async fn text(outcome: CallResult) -> String {
         match outcome {
             Ok(reply) => {
                 let body = reply.body.into_one(100).await.expect("a message");
@@ -251,7 +251,7 @@ mod tests {
         told.iter().map(owned).collect()
     }
 
-    fn kind(outcome: Outcome) -> Option<Kind> {
+    fn kind(outcome: CallResult) -> Option<Kind> {
         outcome.err().map(|error| error.kind)
     }
 

@@ -20,15 +20,15 @@ pub(crate) struct Exchange {
 
 /// What a guest has put in place of what was there.
 #[derive(Debug, Default)]
-pub(crate) struct Change {
+pub(crate) struct Replacement {
     headers: Option<Headers>,
     payload: Option<Bytes>,
 }
 
 #[derive(Debug, Default)]
 struct Changes {
-    request: Change,
-    response: Change,
+    request: Replacement,
+    response: Replacement,
 }
 
 /// Which half of an exchange.
@@ -117,7 +117,7 @@ impl Exchange {
     /// Makes the changes of the request.
     pub(crate) fn change_request(self, call: &mut Call) {
         let Some(changes) = self.changes else { return };
-        let Change { headers, payload } = changes.request;
+        let Replacement { headers, payload } = changes.request;
         if let Some(headers) = headers {
             call.headers = headers;
         }
@@ -128,7 +128,7 @@ impl Exchange {
 
     /// What was set as the answer.
     pub(crate) fn answer(self) -> Reply {
-        let Change { headers, payload } = self.changes.unwrap_or_default().response;
+        let Replacement { headers, payload } = self.changes.unwrap_or_default().response;
         Reply::new(
             headers.unwrap_or_default(),
             payload.map_or(Body::Empty, Body::One),
@@ -140,7 +140,7 @@ impl Exchange {
         let Some(changes) = self.changes.take() else {
             return self.into_outcome();
         };
-        let Change { headers, payload } = changes.response;
+        let Replacement { headers, payload } = changes.response;
         match (self.into_outcome(), payload) {
             (Ok(reply), payload) => Ok(Reply {
                 headers: headers.unwrap_or(reply.headers),
@@ -172,7 +172,7 @@ impl Exchange {
         change.is_some_and(|change| change.payload.is_some())
     }
 
-    fn changed(&self, half: Half) -> Option<&Change> {
+    fn changed(&self, half: Half) -> Option<&Replacement> {
         let changes = self.changes.as_ref()?;
         Some(match half {
             Half::Request => &changes.request,
@@ -180,7 +180,7 @@ impl Exchange {
         })
     }
 
-    fn change(&mut self, half: Half) -> &mut Change {
+    fn change(&mut self, half: Half) -> &mut Replacement {
         let changes = self.changes.get_or_insert_default();
         match half {
             Half::Request => &mut changes.request,

@@ -26,7 +26,7 @@ use crate::{
     engine::Maintenance,
     instance::{Code, Failed, Instance},
     limits::time,
-    pool::{Full, Idle, Permit, Pool},
+    pool::{Full, Idle, InstancePool, Permit},
     role::Role,
     spec::Mode,
     state::{Guest, StoreState},
@@ -48,7 +48,7 @@ pub(crate) struct Generation {
     code: Code,
     /// There when the component has a role that is entered directly.
     direct: Option<Direct>,
-    pub(crate) pool: Pool<Box<Instance>>,
+    pub(crate) pool: InstancePool<Box<Instance>>,
     pub(crate) streams: Arc<StreamRegistry>,
     inline_path: InlinePath,
     /// Dropped with the generation: that is how its end is known.
@@ -101,7 +101,7 @@ impl Generation {
             digest,
             roles: code.exports.roles(),
             described: OnceLock::new(),
-            pool: Pool::new(instances.live_max(), instances.queue_max),
+            pool: InstancePool::new(instances.live_max(), instances.queue_max),
             streams: Arc::new(StreamRegistry::new(instances)),
             inline_path: InlinePath::default(),
             code,
@@ -126,7 +126,8 @@ impl Generation {
             return !has_handler;
         }
         let is_named = |(service, method): &(Text, Text)| {
-            call.method == *method.as_str() && call.service == *service.as_str()
+            let (method, service) = (method.as_bytes(), service.as_bytes());
+            call.method.as_bytes() == method && call.service.as_bytes() == service
         };
         matches!(call.body, Body::Messages(_)) || self.streamed().iter().any(is_named)
     }
@@ -439,6 +440,7 @@ impl Maintenance for Generation {
             guest.stats.instances_live.fetch_sub(n_retired, Relaxed);
         }
         guest.placements.on_round();
+        guest.role_placements.on_round();
         if self.inline_path.on_round() {
             // Instances for the inline path replace them.
             let n_retired = self
@@ -461,7 +463,7 @@ impl Idle for Box<Instance> {
 }
 
 /// A permit to make an instance, given back unless it is used.
-struct MakePermit<'a>(Option<&'a Pool<Box<Instance>>>);
+struct MakePermit<'a>(Option<&'a InstancePool<Box<Instance>>>);
 
 impl MakePermit<'_> {
     fn used(mut self) {

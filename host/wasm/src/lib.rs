@@ -86,5 +86,5 @@ pub use runtime::{Runtime, RuntimeConfig, RuntimeError};
 pub use spec::{Access, Budgets, FileGrant, Grants, Instances, LogLevel, Mode, OnTrap, PluginSpec};
 pub use stage::{Deployed, Needs, Refusal, Stage};
 pub use stats::{BUCKETS_MICROS, Entries, PluginStats, StatsSnapshot};
-pub use status::{Event, InlinePathStatus, PluginState, PluginStatus, RefusalRecord};
+pub use status::{InlinePathStatus, PluginEvent, PluginState, PluginStatus, RefusalRecord};
 pub use store::{StoreError, StoreFault, StoreHealth};

@@ -17,7 +17,7 @@ use tokio::{runtime::Handle, sync::futures::OwnedNotified};
 
 use crate::{
     executor::{self, Spawned},
-    placement::{IN_PLACE_MAX, Placement},
+    placement::{IN_PLACE_MAX, Placement, Placements},
     state::Guest,
 };
 
@@ -59,13 +59,21 @@ impl Purpose {
         Self { service, method }
     }
 
-    /// What is no call of a method; services have names, so these are told apart.
+    /// What is no call of a method; services have names, so this one has none.
     pub(crate) const fn role(role: &'static str) -> Self {
         Self::call(Text::from_static(""), Text::from_static(role))
     }
 
-    pub(crate) fn placement(&self, guest: &Guest) -> Placement {
-        guest.placements.of(&self.service, &self.method)
+    fn placement(&self, guest: &Guest) -> Placement {
+        self.placements(guest).of(&self.service, &self.method)
+    }
+
+    const fn placements<'g>(&self, guest: &'g Guest) -> &'g Placements {
+        if self.service.is_empty() {
+            &guest.role_placements
+        } else {
+            &guest.placements
+        }
     }
 }
 
@@ -113,7 +121,7 @@ impl<T: Send + 'static> Offload<T> {
         let is_long = took > IN_PLACE_MAX;
         if is_long || is_measured {
             let computed = before.map(|before| executor::thread_time().saturating_sub(before));
-            let placements = &self.guest.placements;
+            let placements = self.purpose.placements(&self.guest);
             placements.on_in_place(&self.purpose.service, &self.purpose.method, took, computed);
         }
         if is_long && polled.is_pending() {
@@ -189,7 +197,7 @@ impl<T> Future for Timed<T> {
         let computed = executor::thread_time().saturating_sub(before);
         self.longest = self.longest.max(computed);
         if polled.is_ready() {
-            let placements = &self.guest.placements;
+            let placements = self.purpose.placements(&self.guest);
             placements.on_computed(&self.purpose.service, &self.purpose.method, self.longest);
         }
         polled

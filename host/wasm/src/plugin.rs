@@ -25,7 +25,7 @@ use crate::{
     digest::Digest,
     engine::Maintenance,
     entry::{
-        balancer::{Balance, ComponentBalancer},
+        balancer::{BalancerFunctions, ComponentBalancer},
         batch::{self, HandleBatch},
         describe::{self, Services},
         event::{OnEvent, PluginEvents},
@@ -53,7 +53,7 @@ const ROLES: [RoleSpec; Role::ALL.len()] = [
     RoleSpec::pooled::<Handle>(),
     RoleSpec::pooled::<HandleBatch>(),
     RoleSpec::pooled::<HandleStream>(),
-    RoleSpec::direct::<Balance>(),
+    RoleSpec::direct::<BalancerFunctions>(),
     RoleSpec::direct::<OnRequest>(),
     RoleSpec::direct::<OnResponse>(),
     RoleSpec::direct::<Framing>(),
@@ -354,21 +354,24 @@ impl Plugin {
 impl Handler for Plugin {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         match self.answering() {
-            Ok(shard) => call_one(shard, call),
+            // Its octets move once: from here on it is handed on by pointer.
+            Ok(shard) => call_one(shard, Box::new(call)),
             Err(error) => Box::pin(std::future::ready(Err(error))),
         }
     }
 
     fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
         match self.answering() {
-            Ok(shard) => batch::call(&shard, calls, |call| call_one(Arc::clone(&shard), call)),
+            Ok(shard) => batch::call(&shard, calls, |call| {
+                call_one(Arc::clone(&shard), Box::new(call))
+            }),
             Err(_) => calls.into_iter().map(|call| self.call(call)).collect(),
         }
     }
 }
 
 /// Answers a call of the role `handler` or `stream-handler`.
-fn call_one(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Error>> {
+fn call_one(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
     if shard.generation().streams(&call) {
         Box::pin(stream::call(shard, call))
     } else {

@@ -24,7 +24,7 @@ pub(crate) trait Idle {
 }
 
 /// A bounded set of `T`, most of them idle.
-pub(crate) struct Pool<T> {
+pub(crate) struct InstancePool<T> {
     shards: Sharded<CachePadded<Mutex<Vec<T>>>>,
     /// Alive or being made.
     live: AtomicUsize,
@@ -50,11 +50,11 @@ pub(crate) struct Full;
 
 /// One that waits in the queue. Dropping it leaves the queue, or passes on the permit that has just come.
 pub(crate) struct Waiter<'a, T> {
-    pool: &'a Pool<T>,
+    pool: &'a InstancePool<T>,
     permit: oneshot::Receiver<Permit<T>>,
 }
 
-impl<T> Pool<T> {
+impl<T> InstancePool<T> {
     pub(crate) fn new(max: usize, queue_max: usize) -> Self {
         Self {
             shards: Sharded::per_thread(CachePadded::default),
@@ -164,14 +164,14 @@ impl<T> Pool<T> {
     }
 }
 
-impl<T: Idle> Pool<T> {
+impl<T: Idle> InstancePool<T> {
     /// Drops the instances that have had no call for `idle_max`.
     pub(crate) fn retire_idle(&self, now: Instant, idle_max: Duration) -> usize {
         self.retire(|idle| now.saturating_duration_since(idle.last_used()) >= idle_max)
     }
 }
 
-impl<T> Pool<T> {
+impl<T> InstancePool<T> {
     /// Drops the idle instances that are `unwanted`. Says how many.
     pub(crate) fn retire(&self, unwanted: impl Fn(&T) -> bool) -> usize {
         let mut n_retired = 0;
@@ -239,7 +239,7 @@ mod tests {
         pin!(future).poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    fn ready(pool: &Pool<Thing>) -> Option<u8> {
+    fn ready(pool: &InstancePool<Thing>) -> Option<u8> {
         match pool.try_take(|_| true)? {
             Permit::Ready(Thing(number, _)) => Some(number),
             Permit::Make => None,
@@ -248,7 +248,7 @@ mod tests {
 
     #[test]
     fn makes_as_many_as_there_may_be() {
-        let pool = Pool::<Thing>::new(2, 0);
+        let pool = InstancePool::<Thing>::new(2, 0);
         assert!(matches!(pool.try_take(|_| true), Some(Permit::Make)));
         assert!(matches!(pool.try_take(|_| true), Some(Permit::Make)));
         assert!(pool.try_take(|_| true).is_none());
@@ -259,7 +259,7 @@ mod tests {
 
     #[test]
     fn what_is_wanted_comes_first_then_a_new_one_then_any() {
-        let pool = Pool::new(3, 0);
+        let pool = InstancePool::new(3, 0);
         let is = |number| move |Thing(other, _): &Thing| *other == number;
         for number in [1, 2] {
             pool.try_make();
@@ -276,7 +276,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_goes_to_the_longest_waiter() {
-        let pool = Pool::new(1, 2);
+        let pool = InstancePool::new(1, 2);
         pool.try_take(|_| true);
         let (mut first, mut second) = (pool.enqueue().unwrap(), pool.enqueue().unwrap());
         assert!(pool.enqueue().is_err(), "two wait already");
@@ -297,7 +297,7 @@ mod tests {
 
     #[test]
     fn a_waiter_that_leaves_passes_its_permit_on() {
-        let pool = Pool::new(1, 2);
+        let pool = InstancePool::new(1, 2);
         pool.try_take(|_| true);
         let (first, mut second) = (pool.enqueue().unwrap(), pool.enqueue().unwrap());
         pool.give_back(thing(7));
@@ -311,7 +311,7 @@ mod tests {
 
     #[test]
     fn a_waiter_that_leaves_makes_room_for_another() {
-        let pool = Pool::<Thing>::new(1, 1);
+        let pool = InstancePool::<Thing>::new(1, 1);
         pool.try_take(|_| true);
         drop(pool.enqueue().unwrap());
         assert!(pool.enqueue().is_ok());
@@ -319,7 +319,7 @@ mod tests {
 
     #[test]
     fn what_came_back_before_the_queue_was_entered_is_found() {
-        let pool = Pool::new(1, 1);
+        let pool = InstancePool::new(1, 1);
         pool.try_take(|_| true);
         pool.give_back(thing(7));
         let mut late = pool.enqueue().unwrap();
@@ -331,7 +331,7 @@ mod tests {
 
     #[test]
     fn only_what_has_been_idle_for_the_whole_time_is_retired() {
-        let pool = Pool::new(2, 0);
+        let pool = InstancePool::new(2, 0);
         let start = clock::now();
         let second = Duration::from_secs(1);
         pool.try_take(|_| true);

@@ -164,6 +164,7 @@ impl Loader {
             log_rate: LogRate::new(&spec.limits, clock::now()),
             executor: Arc::clone(&self.runtime.executor),
             placements: Placements::new(),
+            role_placements: Placements::new(),
             drain: Drain::default(),
             stopped: std::sync::OnceLock::new(),
             shared: self.shared(&spec, &imports)?,

@@ -12,7 +12,7 @@ use wasmtime::component::{Component, Linker};
 
 use crate::{
     cache::{Cache, CacheError, Compiled},
-    capability::{client::Client, events::Events},
+    capability::{client::ClientImport, events::EventsImport},
     compiler::Compiler,
     digest::Digest,
     engine::{Engines, Flavor, Pooling},
@@ -38,8 +38,8 @@ pub struct RuntimeConfig {
 /// Runs plugins. One per process; plugins of one runtime share its slots, its store and its cache.
 pub struct Runtime {
     pub(crate) engines: Engines,
-    pub(crate) client: Arc<Client>,
-    pub(crate) events: Arc<Events>,
+    pub(crate) client: Arc<ClientImport>,
+    pub(crate) events: Arc<EventsImport>,
     pub(crate) compiler: Compiler,
     pub(crate) executor: Arc<Executor>,
     cache: Cache,

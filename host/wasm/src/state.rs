@@ -39,6 +39,9 @@ pub(crate) struct Guest {
     pub(crate) executor: Arc<Executor>,
     /// Where calls of each method begin.
     pub(crate) placements: Placements,
+    /// The same of what is no call of a method. Apart, because a start that computes would have every
+    /// call look its method up.
+    pub(crate) role_placements: Placements,
     pub(crate) drain: Drain,
     /// Why it answers no more (`OnTrap::Stop`).
     pub(crate) stopped: OnceLock<String>,

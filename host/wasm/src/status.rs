@@ -36,7 +36,7 @@ pub struct PluginStatus {
     pub stopped: Option<String>,
     /// The last deploy that failed, unless a later one succeeded.
     pub refusal: Option<RefusalRecord>,
-    pub history: Vec<Event>,
+    pub history: Vec<PluginEvent>,
     pub stats: StatsSnapshot,
 }
 
@@ -73,7 +73,7 @@ pub struct RefusalRecord {
 
 /// Something that happened to a plugin.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Event {
+pub struct PluginEvent {
     /// Seconds since 1970.
     pub at: u64,
     /// The last stage reached.
@@ -89,7 +89,7 @@ pub struct Event {
 pub(crate) struct Record {
     pub(crate) refusal: Option<RefusalRecord>,
     pub(crate) removed: bool,
-    history: VecDeque<Event>,
+    history: VecDeque<PluginEvent>,
 }
 
 impl PluginState {
@@ -111,7 +111,7 @@ impl Record {
         generation: Option<u64>,
         digest: Option<Digest>,
     ) {
-        self.push(Event {
+        self.push(PluginEvent {
             at: unix_now(),
             stage,
             generation,
@@ -123,7 +123,7 @@ impl Record {
     pub(crate) fn on_refused(&mut self, refusal: &Refusal, digest: Digest) {
         let (at, stage, reason) = (unix_now(), refusal.stage, refusal.reason.clone());
         let refused = Some(reason.clone());
-        self.push(Event {
+        self.push(PluginEvent {
             at,
             stage,
             generation: None,
@@ -138,11 +138,11 @@ impl Record {
         });
     }
 
-    pub(crate) fn history(&self) -> Vec<Event> {
+    pub(crate) fn history(&self) -> Vec<PluginEvent> {
         self.history.iter().cloned().collect()
     }
 
-    fn push(&mut self, event: Event) {
+    fn push(&mut self, event: PluginEvent) {
         if self.history.len() >= HISTORY_MAX {
             self.history.pop_front();
         }

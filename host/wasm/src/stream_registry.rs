@@ -58,7 +58,7 @@ struct Watched {
 }
 
 /// A stream in the registry, for as long as its guest runs.
-pub(crate) struct Registered {
+pub(crate) struct RegisteredStream {
     registry: Arc<StreamRegistry>,
     number: u64,
 }
@@ -190,7 +190,7 @@ impl Running {
         registry: &Arc<StreamRegistry>,
         guest: BoxFuture<Result<Drafted, Error>>,
         progress: Arc<Progress>,
-    ) -> (Arc<Self>, Registered) {
+    ) -> (Arc<Self>, RegisteredStream) {
         let running = Arc::new(Self {
             guest: Mutex::new(Some(guest)),
             ended: Mutex::default(),
@@ -199,7 +199,7 @@ impl Running {
         });
         let number = registry.add(&running);
         let registry = Arc::clone(registry);
-        (running, Registered { registry, number })
+        (running, RegisteredStream { registry, number })
     }
 
     /// Runs the guest as far as it goes; ready when it has ended.
@@ -236,7 +236,7 @@ impl Running {
     }
 }
 
-impl Drop for Registered {
+impl Drop for RegisteredStream {
     fn drop(&mut self) {
         self.registry.running.lock().remove(&self.number);
     }

@@ -38,28 +38,41 @@ pub(crate) async fn before<T>(
 mod tests {
     use std::{future::pending, task::Waker};
 
+    use tokio::sync::oneshot;
+
     use super::*;
 
-    #[tokio::test(start_paused = true)]
-    async fn says_at_the_deadline_that_it_is_not_done_when_it_is_polled() {
-        let second = Duration::from_secs(1);
-        let mut waits = pin!(before(Some(clock::now() + second), pending::<()>()));
-        let mut poll = || waits.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        assert!(poll().is_pending());
-        tokio::time::advance(second).await;
-        assert_eq!(poll(), Poll::Ready(None));
+    const HOUR: Duration = Duration::from_secs(3600);
+
+    fn poll<F: Future>(future: F) -> Poll<F::Output> {
+        pin!(future).poll(&mut Context::from_waker(Waker::noop()))
     }
 
-    #[tokio::test(start_paused = true)]
-    async fn what_is_done_is_given_however_late_with_its_time() {
-        let second = Duration::from_secs(1);
-        let (sender, receiver) = tokio::sync::oneshot::channel();
-        let mut waits = pin!(before(Some(clock::now() + second), receiver));
-        let mut poll = || waits.as_mut().poll(&mut Context::from_waker(Waker::noop()));
-        assert!(poll().is_pending());
-        tokio::time::advance(second * 2).await;
+    #[test]
+    fn says_at_the_deadline_that_it_is_not_done_when_it_is_polled() {
+        let now = clock::now();
+        assert_eq!(poll(before(Some(now), pending::<()>())), Poll::Ready(None));
+        assert!(poll(before(Some(now + HOUR), pending::<()>())).is_pending());
+        assert!(poll(before(None, pending::<()>())).is_pending());
+    }
+
+    #[test]
+    fn what_is_done_is_given_however_late() {
+        let ready = poll(before(Some(clock::now()), async { 7 }));
+        assert_eq!(ready, Poll::Ready(Some((7, Duration::ZERO))));
+    }
+
+    #[test]
+    fn says_how_long_it_has_waited() {
+        let (sender, receiver) = oneshot::channel();
+        let start = clock::now();
+        let mut waits = pin!(before(Some(start + HOUR), receiver));
+        assert!(poll(waits.as_mut()).is_pending());
         sender.send(7).unwrap();
-        assert_eq!(poll(), Poll::Ready(Some((Ok(7), second * 2))));
-        assert_eq!(before(None, async { 7 }).await, Some((7, Duration::ZERO)));
+        let Poll::Ready(Some((given, waited))) = poll(waits) else {
+            panic!("it is done")
+        };
+        assert_eq!(given, Ok(7));
+        assert!((Duration::ZERO..=clock::since(start)).contains(&waited));
     }
 }

@@ -17,7 +17,7 @@ use crate::{
     wire::{
         CloseReason, DeliveryMode, Endpoint, EndpointConfig, Flags, Frame, FrameType, Role, SendId,
         SessionConfig, SessionId,
-        endpoint::{EndpointEvent, Transmit},
+        endpoint::{PeerEvent, Transmit},
     },
 };
 
@@ -238,7 +238,7 @@ impl Driven {
 
     fn check(&mut self) {
         while let Some((_, event)) = self.endpoint.poll_event() {
-            if let EndpointEvent::Delivered(id) | EndpointEvent::Undelivered(id, _) = event {
+            if let PeerEvent::Delivered(id) | PeerEvent::Undelivered(id, _) = event {
                 assert!(self.owed.remove(&id), "{id:?} ends twice");
             }
         }

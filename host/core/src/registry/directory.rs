@@ -27,7 +27,7 @@ use super::{
     lease::{EntryLease, Schedule, Ttl},
     owner::{EntryKey, Incarnation, InstanceId, Owner},
     query::Query,
-    snapshot::{EntryRecord, Instance, ServiceInstances, Snapshot, merged},
+    snapshot::{EntryRecord, ServiceInstance, ServiceInstances, Snapshot, merged},
     watch::{Changes, Cursor, History, WatchQuery, WatchSnapshot},
 };
 use crate::text::Text;
@@ -326,7 +326,7 @@ impl Directory {
 impl Directory {
     /// All instances that match `query`: never balanced, never cut, by service, instance and owner.
     #[must_use]
-    pub fn discover(&self, query: &Query) -> Vec<Instance> {
+    pub fn discover(&self, query: &Query) -> Vec<ServiceInstance> {
         let asked = |service: &&Text| query.service.as_ref().is_none_or(|name| name == *service);
         let services: Vec<&Text> = match &query.service {
             Some(name) => vec![name],

@@ -54,7 +54,7 @@ pub use health::{Health, HealthConfig, HealthOutcome, HealthSource};
 pub use lease::{EntryLease, Ttl};
 pub use owner::{EntryKey, Incarnation, InstanceId, Owner};
 pub use query::{Caller, Query};
-pub use snapshot::{EntryRecord, Instance, Selection, ServiceInstances, Snapshot};
+pub use snapshot::{EntryRecord, Selection, ServiceInstance, ServiceInstances, Snapshot};
 pub use value::{Number, ParamValue, Params};
 pub use version::{Range, Version};
 pub use watch::{Changes, Cursor, DirectoryChange, Scope, WatchQuery, WatchSnapshot};

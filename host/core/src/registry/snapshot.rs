@@ -24,7 +24,7 @@ pub struct EntryRecord {
 
 /// An instance as the directory sees it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Instance {
+pub struct ServiceInstance {
     pub record: Arc<EntryRecord>,
     pub health: Health,
     /// Told by a peer that is lost at present.
@@ -35,8 +35,8 @@ pub struct Instance {
 #[derive(Debug, PartialEq, Eq)]
 pub struct ServiceInstances {
     name: Text,
-    all: Vec<Instance>,
-    usable: Vec<Instance>,
+    all: Vec<ServiceInstance>,
+    usable: Vec<ServiceInstance>,
     panic: bool,
     panic_percent: u8,
 }
@@ -45,7 +45,7 @@ pub struct ServiceInstances {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Selection {
     /// In the order of `ServiceInstances::all`; empty when nothing matches, or everything is drained.
-    pub instances: Vec<Instance>,
+    pub instances: Vec<ServiceInstance>,
     /// Too few were up, so that all are here.
     pub panic: bool,
 }
@@ -62,7 +62,7 @@ type Part = BTreeMap<Text, Arc<ServiceInstances>>;
 
 impl ServiceInstances {
     /// `told` in any order, with what was told twice.
-    pub(super) fn new(name: Text, told: Vec<Instance>, panic_percent: u8) -> Self {
+    pub(super) fn new(name: Text, told: Vec<ServiceInstance>, panic_percent: u8) -> Self {
         let all = merged(told);
         let Selection { instances, panic } = select(all.iter(), panic_percent);
         Self {
@@ -81,13 +81,13 @@ impl ServiceInstances {
 
     /// Every instance once, by instance id, then by owner.
     #[must_use]
-    pub fn all(&self) -> &[Instance] {
+    pub fn all(&self) -> &[ServiceInstance] {
         &self.all
     }
 
     /// Those that a call may go to which asks for nothing but the service, by a trusted caller.
     #[must_use]
-    pub fn usable(&self) -> &[Instance] {
+    pub fn usable(&self) -> &[ServiceInstance] {
         &self.usable
     }
 
@@ -190,8 +190,8 @@ const PARTS: usize = 256;
 
 /// Each thing once. A provider may register here and with a peer: the later life of it counts,
 /// then what was told first-hand, then what is fresh.
-pub(super) fn merged(mut told: Vec<Instance>) -> Vec<Instance> {
-    let rank = |a: &Instance, b: &Instance| {
+pub(super) fn merged(mut told: Vec<ServiceInstance>) -> Vec<ServiceInstance> {
+    let rank = |a: &ServiceInstance, b: &ServiceInstance| {
         let (x, y) = (&a.record, &b.record);
         (x.entry.instance.cmp(&y.entry.instance))
             .then(y.entry.incarnation.cmp(&x.entry.incarnation))
@@ -200,7 +200,7 @@ pub(super) fn merged(mut told: Vec<Instance>) -> Vec<Instance> {
             .then(x.key.cmp(&y.key))
     };
     told.sort_by(rank);
-    let mut kept: Vec<Instance> = Vec::with_capacity(told.len());
+    let mut kept: Vec<ServiceInstance> = Vec::with_capacity(told.len());
     for instance in told {
         let name = &instance.record.entry.instance;
         let namesakes = kept.iter().rev();
@@ -216,10 +216,10 @@ pub(super) fn merged(mut told: Vec<Instance>) -> Vec<Instance> {
     kept
 }
 
-fn select<'a>(matching: impl Iterator<Item = &'a Instance>, panic_percent: u8) -> Selection {
+fn select<'a>(matching: impl Iterator<Item = &'a ServiceInstance>, panic_percent: u8) -> Selection {
     let candidates = matching.filter(|instance| instance.record.entry.weight > 0);
-    let candidates: Vec<&Instance> = candidates.collect();
-    let is_up = |instance: &&&Instance| instance.health == Health::Up;
+    let candidates: Vec<&ServiceInstance> = candidates.collect();
+    let is_up = |instance: &&&ServiceInstance| instance.health == Health::Up;
     let n_up = candidates.iter().filter(is_up).count();
     let panic = n_up * 100 < candidates.len() * usize::from(panic_percent);
     let instances = candidates.into_iter();
@@ -330,14 +330,14 @@ mod tests {
 
     #[test]
     fn what_was_told_twice_is_there_once() {
-        let at = |owner: Owner, incarnation, place: &str, stale| Instance {
+        let at = |owner: Owner, incarnation, place: &str, stale| ServiceInstance {
             stale,
             ..owned(owner, "i", Health::Up, |draft| {
                 draft.incarnation = Incarnation(incarnation);
                 draft.addresses = vec![Address::parse(place).expect(place)];
             })
         };
-        let check = |told: &[Instance], expected: &[usize]| {
+        let check = |told: &[ServiceInstance], expected: &[usize]| {
             let mut backwards = told.to_vec();
             backwards.reverse();
             let expected: Vec<_> = expected.iter().map(|n| told[*n].clone()).collect();
@@ -379,11 +379,11 @@ mod tests {
         );
     }
 
-    fn instance(name: &str, health: Health) -> Instance {
+    fn instance(name: &str, health: Health) -> ServiceInstance {
         with(name, health, |_| {})
     }
 
-    fn with(name: &str, health: Health, change: impl FnOnce(&mut Draft)) -> Instance {
+    fn with(name: &str, health: Health, change: impl FnOnce(&mut Draft)) -> ServiceInstance {
         owned(Owner::Config, name, health, change)
     }
 
@@ -392,7 +392,7 @@ mod tests {
         name: &str,
         health: Health,
         change: impl FnOnce(&mut Draft),
-    ) -> Instance {
+    ) -> ServiceInstance {
         let mut draft = Draft::new(name, "s");
         change(&mut draft);
         let key = EntryKey {
@@ -405,14 +405,14 @@ mod tests {
             ttl: None,
             revision: 1,
         };
-        Instance {
+        ServiceInstance {
             record: Arc::new(record),
             health,
             stale: false,
         }
     }
 
-    fn names(instances: &[Instance]) -> Vec<&str> {
+    fn names(instances: &[ServiceInstance]) -> Vec<&str> {
         instances
             .iter()
             .map(|i| i.record.key.instance.as_str())

@@ -43,8 +43,8 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 pub use self::event::{
-    DeliveryMode, EndpointConfig, EndpointEvent, EndpointSendError, EndpointStats, SendId,
-    Transmit, Undelivered,
+    DeliveryMode, EndpointConfig, EndpointStats, PeerEvent, SendId, SendRefusal, Transmit,
+    Undelivered,
 };
 use self::{
     peer::{Peer, Written},
@@ -69,7 +69,7 @@ pub struct Endpoint {
     ready: VecDeque<SocketAddr>,
     /// Peers whose sessions may have events.
     eventful: VecDeque<SocketAddr>,
-    events: VecDeque<(SocketAddr, EndpointEvent)>,
+    events: VecDeque<(SocketAddr, PeerEvent)>,
     /// The latest time passed in.
     now: Option<Instant>,
     next_send_id: u64,
@@ -169,7 +169,7 @@ impl Endpoint {
     }
 
     /// What happened, and to which peer.
-    pub fn poll_event(&mut self) -> Option<(SocketAddr, EndpointEvent)> {
+    pub fn poll_event(&mut self) -> Option<(SocketAddr, PeerEvent)> {
         loop {
             if let Some(event) = self.events.pop_front() {
                 return Some(event);
@@ -194,12 +194,12 @@ impl Endpoint {
                 continue;
             };
             let established = match peer.translate(event) {
-                Some(EndpointEvent::Established(dialect)) => dialect,
+                Some(PeerEvent::Established(dialect)) => dialect,
                 Some(event) => return Some((address, event)),
                 None => continue,
             };
             self.on_established(address, &established);
-            return Some((address, EndpointEvent::Established(established)));
+            return Some((address, PeerEvent::Established(established)));
         }
     }
 
@@ -246,7 +246,7 @@ impl Endpoint {
     ///
     /// # Errors
     /// `TooManyPeers`.
-    pub fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<(), EndpointSendError> {
+    pub fn connect(&mut self, now: Instant, to: SocketAddr) -> Result<(), SendRefusal> {
         self.now = Some(now);
         match self.peers.find(to) {
             Some(peer) if !peer.session.is_closed() => return Ok(()),
@@ -267,15 +267,15 @@ impl Endpoint {
         to: SocketAddr,
         frame: Frame,
         delivery: DeliveryMode,
-    ) -> Result<SendId, EndpointSendError> {
+    ) -> Result<SendId, SendRefusal> {
         self.now = Some(now);
         let id = SendId(self.next_send_id);
         let Some(peer) = self.peers.find(to) else {
-            return Err(EndpointSendError::UnknownPeer);
+            return Err(SendRefusal::UnknownPeer);
         };
         self.next_send_id += 1;
         let result = peer.send(now, id, frame, delivery, &self.config);
-        if matches!(result, Err(EndpointSendError::Unvalidated { .. })) {
+        if matches!(result, Err(SendRefusal::Unvalidated { .. })) {
             self.stats.amplification_limited += 1;
         }
         self.touch(to);
@@ -370,7 +370,7 @@ impl Endpoint {
         for (id, reason) in peer.release_held(now, &self.config) {
             self.stats.undelivered += 1;
             self.events
-                .push_back((address, EndpointEvent::Undelivered(id, reason)));
+                .push_back((address, PeerEvent::Undelivered(id, reason)));
         }
         self.peers.on_established(address);
         self.touch(address);
@@ -389,10 +389,10 @@ impl Endpoint {
                 continue;
             }
             let event = match sent.result {
-                Ok(()) => EndpointEvent::Delivered(sent.id),
+                Ok(()) => PeerEvent::Delivered(sent.id),
                 Err(reason) => {
                     self.stats.undelivered += 1;
-                    EndpointEvent::Undelivered(sent.id, reason)
+                    PeerEvent::Undelivered(sent.id, reason)
                 }
             };
             self.events.push_back((address, event));
@@ -424,12 +424,11 @@ impl Endpoint {
             };
             for id in peer.take_unsent() {
                 self.stats.undelivered += 1;
-                let event = EndpointEvent::Undelivered(id, Undelivered::Closed(reason.clone()));
+                let event = PeerEvent::Undelivered(id, Undelivered::Closed(reason.clone()));
                 self.events.push_back((address, event));
             }
             if peer.outgoing.is_empty() {
-                self.events
-                    .push_back((address, EndpointEvent::Closed(reason)));
+                self.events.push_back((address, PeerEvent::Closed(reason)));
                 self.peers
                     .on_closed(address, now + self.config.duplicate_window);
             }
@@ -438,27 +437,17 @@ impl Endpoint {
     }
 
     /// Makes a peer, forgetting another if there are too many.
-    fn open(
-        &mut self,
-        now: Instant,
-        address: SocketAddr,
-        role: Role,
-    ) -> Result<(), EndpointSendError> {
+    fn open(&mut self, now: Instant, address: SocketAddr, role: Role) -> Result<(), SendRefusal> {
         let peer = Peer::new(&self.config, role, (self.draw)(), now);
         self.insert(now, address, peer)
     }
 
-    fn insert(
-        &mut self,
-        now: Instant,
-        address: SocketAddr,
-        peer: Peer,
-    ) -> Result<(), EndpointSendError> {
+    fn insert(&mut self, now: Instant, address: SocketAddr, peer: Peer) -> Result<(), SendRefusal> {
         let is_validated = peer.validation.is_validated();
         if !self.peers.has_room(is_validated) {
             let Some(victim) = self.peers.pick_victim(now, is_validated) else {
                 self.stats.peers_refused += 1;
-                return Err(EndpointSendError::TooManyPeers {
+                return Err(SendRefusal::TooManyPeers {
                     limit: self.config.peers_max,
                 });
             };
@@ -484,11 +473,10 @@ impl Endpoint {
         let is_told = peer.lingers_until.is_some() || !peer.is_announced;
         let events = lost
             .into_iter()
-            .map(|id| EndpointEvent::Undelivered(id, undelivered.clone()));
+            .map(|id| PeerEvent::Undelivered(id, undelivered.clone()));
         self.events.extend(events.map(|event| (address, event)));
         if !is_told {
-            self.events
-                .push_back((address, EndpointEvent::Closed(reason)));
+            self.events.push_back((address, PeerEvent::Closed(reason)));
         }
         self.forget(address);
     }

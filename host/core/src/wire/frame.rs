@@ -4,7 +4,7 @@ mod bits;
 #[cfg(test)]
 pub(super) mod tests;
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 
 pub use self::bits::{Flags, FrameType};
 use crate::headers::{HeaderError, Headers};
@@ -101,7 +101,7 @@ impl Frame {
         out.extend_from_slice(self.headers.section());
         out.extend_from_slice(&self.payload);
         let crc = crc32fast::hash(out.get(start..).unwrap_or_default());
-        out.put_u32(crc);
+        out.extend_from_slice(&crc.to_be_bytes());
         Ok(())
     }
 
@@ -143,11 +143,7 @@ impl Frame {
             });
         };
         check_crc(frame)?;
-        let mut rest = datagram;
-        rest.advance(HEAD_BYTES);
-        let headers = rest.split_to(head.headers_len);
-        rest.truncate(head.payload_len);
-        head.into_frame(headers, rest)
+        head.divide(datagram)
     }
 
     fn head(&self) -> Result<[u8; HEAD_BYTES], FrameError> {
@@ -228,10 +224,21 @@ impl Head {
     /// `Crc`, `Type`, `Flags`, `Headers`. `buffer` is as it was after `Crc` only.
     pub(super) fn take(self, buffer: &mut BytesMut) -> Result<Frame, FrameError> {
         check_crc(buffer.get(..self.frame_len()).unwrap_or_default())?;
-        buffer.advance(HEAD_BYTES);
-        let headers = split_off(buffer, self.headers_len);
-        let payload = split_off(buffer, self.payload_len);
-        buffer.advance(CRC_BYTES);
+        let frame = buffer.split_to(self.frame_len());
+        self.divide(frame.freeze())
+    }
+
+    /// Divides the octets of a whole frame, which its parts go on sharing. An empty part must not hold
+    /// on to them.
+    fn divide(self, mut rest: Bytes) -> Result<Frame, FrameError> {
+        rest.advance(HEAD_BYTES);
+        let headers = rest.split_to(self.headers_len);
+        let payload = if self.payload_len == 0 {
+            Bytes::new()
+        } else {
+            rest.truncate(self.payload_len);
+            rest
+        };
         self.into_frame(headers, payload)
     }
 
@@ -282,15 +289,6 @@ fn check_crc(frame: &[u8]) -> Result<(), FrameError> {
         Ok(())
     } else {
         Err(FrameError::Crc { found, computed })
-    }
-}
-
-/// An empty part must not hold on to the buffer, and sharing it would cost an atomic.
-fn split_off(buffer: &mut BytesMut, n: usize) -> Bytes {
-    if n == 0 {
-        Bytes::new()
-    } else {
-        buffer.split_to(n).freeze()
     }
 }
 

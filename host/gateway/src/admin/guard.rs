@@ -148,6 +148,10 @@ mod tests {
         );
         let named = "[admin]\nhosts = [\"ops.example\"]";
         check_page_status(&[("host", "ops.example")], named, None);
-        check_page_status(&[foreign], "[admin]\naddress = \"0.0.0.0:9900\"", None);
+        check_page_status(
+            &[foreign],
+            "[admin]\ninsecure = true\naddress = \"0.0.0.0:9900\"",
+            None,
+        );
     }
 }

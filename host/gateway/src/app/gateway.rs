@@ -201,6 +201,7 @@ impl Gateway {
             directory: self.control.directory().numbers(),
             pool: Some(self.control.fleet().pool().snapshot()),
             events: self.control.events().numbers(),
+            certificates: self.certificates.shown(),
             held_bytes: self.bytes.held(),
             held_bytes_refused: self.bytes.n_refused(),
             config_reloads_applied: self.reloads_applied.load(Relaxed),

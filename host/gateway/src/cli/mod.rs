@@ -6,6 +6,7 @@
 mod admin;
 mod build;
 mod call;
+mod certs;
 mod check;
 mod config;
 mod dev;
@@ -66,6 +67,9 @@ enum Command {
     /// Look at services of a running gateway.
     #[command(subcommand)]
     Services(services::ServicesCommand),
+    /// Look at the certificates that listeners show.
+    #[command(subcommand)]
+    Certs(certs::CertsCommand),
     /// Decode frames: from hex, from a capture file, or live as a relay.
     Inspect(inspect::InspectArgs),
     /// Print the configuration's schema, defaults, or effective values.
@@ -109,6 +113,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
         Command::Sub(args) => subscribe::subscribe(&options, args, output),
         Command::Plugins(command) => plugins::plugins(&options, command, output),
         Command::Services(command) => services::services(&options, command, output),
+        Command::Certs(command) => certs::certs(&options, &command, output),
         Command::Inspect(args) => inspect::inspect(&args, output),
         Command::Config(command) => config::config(&options, &command, output),
         Command::Completions { shell } => {

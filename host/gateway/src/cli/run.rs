@@ -17,7 +17,7 @@ use crate::{
 Examples:
   postern run
   postern run --config /etc/postern.toml --plugins /srv/plugins
-  POSTERN_LISTENERS_VSTP_ADDRESS=0.0.0.0:9090 postern run
+  POSTERN_LISTENERS_VSTP_ADDRESS=127.0.0.1:9091 postern run
 
 SIGTERM, SIGQUIT and ctrl-c drain: the gateway says that it is not ready, takes calls for drain-delay
 more, then nothing new, and finishes what is in flight. The second ends at once. SIGHUP reads the

@@ -1,7 +1,7 @@
 //! Where a call goes: a transport's name means the configured listener, a URL says it all. What there
 //! is to name is the table of what the gateway dials.
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, sync::Arc, time::Duration};
 
 use postern_core::{
     Handler, Transport,
@@ -14,17 +14,22 @@ use postern_net::{
 };
 
 use super::failure::CommandFailure;
-use crate::config::{Config, Listener, ListenerTransport, Protocol};
+use crate::{
+    certificates,
+    config::{Config, Listener, ListenerTransport, Protocol, tls::UpstreamTls},
+};
 
 /// How, and to which `host:port` or path.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) struct CallTarget {
     pub transport: Transport,
     pub authority: String,
+    /// How whoever is there is verified, as the configuration says.
+    pub tls: UpstreamTls,
 }
 
 /// As it was written, not looked up yet.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub(super) enum WrittenTarget {
     Named(Transport),
     Url(CallTarget),
@@ -33,7 +38,7 @@ pub(super) enum WrittenTarget {
 /// What a call is made with.
 pub(super) enum Caller {
     Session(Client),
-    Requests(std::sync::Arc<dyn Handler>),
+    Requests(Arc<dyn Handler>),
 }
 
 impl std::str::FromStr for WrittenTarget {
@@ -72,6 +77,7 @@ impl std::str::FromStr for WrittenTarget {
         Ok(Self::Url(CallTarget {
             transport,
             authority: authority.to_owned(),
+            tls: UpstreamTls::default(),
         }))
     }
 }
@@ -80,7 +86,10 @@ impl WrittenTarget {
     /// The listener that the configuration opens for a transport that is only named.
     pub(super) fn resolve(self, config: &Config) -> Result<CallTarget, CommandFailure> {
         let transport = match self {
-            Self::Url(target) => return Ok(target),
+            Self::Url(target) => {
+                let tls = config.upstream_tls.clone();
+                return Ok(CallTarget { tls, ..target });
+            }
             Self::Named(transport) => transport,
         };
         let mut listeners = config
@@ -103,6 +112,7 @@ impl WrittenTarget {
         Ok(CallTarget {
             transport,
             authority: address.to_string(),
+            tls: config.upstream_tls.clone(),
         })
     }
 }
@@ -111,7 +121,12 @@ impl CallTarget {
     /// Opens what a call is made with; a call over requests may take `timeout`, and so may the
     /// opening of a session, but not longer than usual.
     pub(super) async fn open(&self, timeout: Option<Duration>) -> Result<Caller, CommandFailure> {
-        let mut config = ClientConfig::default();
+        let tls = certificates::client(&self.tls);
+        let tls = tls.map_err(|error| CommandFailure::new(error.to_string()))?;
+        let mut config = ClientConfig {
+            tls: Arc::new(tls),
+            ..ClientConfig::default()
+        };
         if let Some(timeout) = timeout {
             config.call_timeout = timeout;
             config.connect_timeout = config.connect_timeout.min(timeout);
@@ -119,6 +134,7 @@ impl CallTarget {
         if let Some(Dial::Requests(open)) = dial::find(self.transport) {
             let config = HttpClientConfig {
                 call_timeout: config.call_timeout,
+                tls: config.tls,
                 ..HttpClientConfig::default()
             };
             let handler = open(&self.authority, config);
@@ -232,6 +248,7 @@ mod tests {
         WrittenTarget::Url(CallTarget {
             transport,
             authority: authority.to_owned(),
+            tls: UpstreamTls::default(),
         })
     }
 

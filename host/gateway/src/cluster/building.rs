@@ -9,7 +9,7 @@ use std::{
 use postern_core::{
     Handler, Text, Transport,
     balance::{BalancerMemory, Member, Set, TrafficSplit},
-    registry::{EntryKey, EntryRecord, Instance, Owner, Range, ServiceInstances},
+    registry::{EntryKey, EntryRecord, Owner, Range, ServiceInstance, ServiceInstances},
 };
 use postern_net::dial;
 
@@ -102,9 +102,7 @@ impl Clusters {
             .collect();
         match &policy_state.ejection {
             Some(ejection) => ejection.set_candidates(&candidates),
-            None => candidates
-                .iter()
-                .for_each(|p| p.endpoint.set_ejected(false)),
+            None => (candidates.iter()).for_each(|one| one.endpoint.set_ejected(false)),
         }
         let snapshot = ClusterSnapshot {
             service: service.name().clone(),
@@ -160,7 +158,7 @@ impl Clusters {
     fn meet(
         &self,
         before: Option<Known>,
-        instance: &Instance,
+        instance: &ServiceInstance,
         connect: &Connect<'_>,
         now: Instant,
     ) -> Known {

@@ -64,7 +64,7 @@ impl DecisionLog {
 
     /// What was noted so far. `None` where nothing is.
     #[must_use]
-    pub(crate) fn why(&self) -> Option<Decisions> {
+    pub(crate) fn decisions(&self) -> Option<Decisions> {
         self.0.as_ref().map(|decisions| decisions.lock().clone())
     }
 
@@ -132,16 +132,16 @@ mod tests {
             decisions.n_tries = 2;
         });
         decision_log.note(|| Note::Failed("users-0".into(), Kind::Unavailable));
-        let decisions = decision_log.why().expect("on");
+        let decisions = decision_log.decisions().expect("on");
         let expected = "p2c-ewma users-1@eu tries=2 failed:users-0=unavailable";
         assert_eq!(decisions.to_string(), expected);
-        assert_eq!(DecisionLog::off().why(), None);
+        assert_eq!(DecisionLog::off().decisions(), None);
     }
 
     #[test]
     fn is_bounded() {
         let decision_log = DecisionLog::on();
         (0..100).for_each(|_| decision_log.note(|| Note::Waited));
-        assert_eq!(decision_log.why().expect("on").notes.len(), NOTES_MAX);
+        assert_eq!(decision_log.decisions().expect("on").notes.len(), NOTES_MAX);
     }
 }

@@ -53,13 +53,13 @@ use std::{
 use parking_lot::Mutex;
 use postern_core::{
     Handler, Text,
-    registry::{Instance, ServiceInstances, Snapshot},
+    registry::{ServiceInstance, ServiceInstances, Snapshot},
 };
 use postern_system::clock;
 
 use self::{building::BuiltService, service::Siblings};
 pub(crate) use self::{
-    decision_log::{DecisionLog as Trail, Decisions as Why},
+    decision_log::{DecisionLog, Decisions},
     key::HashOn,
     numbers::{InstanceNumbers, ServiceNumbers},
     pattern::Pattern,
@@ -82,7 +82,7 @@ pub(crate) struct Clusters {
 /// How an instance is reached: its plugin, or an upstream to its addresses. `None` while it cannot
 /// be; then it takes no calls, and is asked for again at the next rebuild or change of the service,
 /// unless it has addresses that the gateway does not dial.
-pub(crate) type Connect<'a> = dyn Fn(&Instance) -> Option<Arc<dyn Handler>> + 'a;
+pub(crate) type Connect<'a> = dyn Fn(&ServiceInstance) -> Option<Arc<dyn Handler>> + 'a;
 
 impl Clusters {
     /// `source` makes balancers of plugins; `witness` is told how instances do.
@@ -176,7 +176,7 @@ impl Clusters {
     /// The cluster of a service, as the last change left it.
     #[cfg(test)]
     pub(crate) fn get(&self, service: &str) -> Option<Arc<Cluster>> {
-        self.clusters.get(service)
+        self.clusters.get(&service.into())
     }
 
     fn number(&self) -> u64 {

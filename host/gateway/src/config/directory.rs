@@ -92,7 +92,8 @@ section! {
 section! {
     /// Another gateway, whose own entries this one learns.
     pub(crate) struct PeerSettings {
-        /// Where its VSTP listener is: "tcp://HOST:PORT", "udp://HOST:PORT" or "unix:///PATH". Needed.
+        /// Where its VSTP listener is: "tls://HOST:PORT", "tcp://HOST:PORT", "udp://HOST:PORT" or
+        /// "unix:///PATH". Needed.
         pub address: Option<Address> = None;
         /// Whether it is followed at all.
         pub enabled: bool = true;
@@ -108,9 +109,9 @@ section! {
     pub(crate) struct InstanceSettings {
         /// The service that it answers for. Needed.
         pub service: Option<String> = None;
-        /// Where it is: at most one of "tcp://HOST:PORT", "udp://…", "quic://…", "ws://…", "http://…"
-        /// and "unix:///PATH" each, the preferred first; the gateway itself dials tcp, udp and unix,
-        /// and one must be of these. Needed.
+        /// Where it is: at most one of "tcp://HOST:PORT", "tls://…", "udp://…", "quic://…", "ws://…",
+        /// "http://…", "https://…" and "unix:///PATH" each, the preferred first; the gateway itself
+        /// dials tcp, tls, udp and unix, and one must be of these. Needed.
         pub addresses: Vec<Address> = Vec::new();
         /// Its semantic version.
         pub version: Option<Version> = None;

@@ -2,6 +2,7 @@
 
 mod environment;
 mod security;
+mod tls;
 
 use std::time::Duration;
 
@@ -192,7 +193,7 @@ fn keys_that_contradict_each_other_are_told_at_the_one_written() {
 fn two_doors_at_one_address_are_refused() {
     let http = "[listeners.http]\naddress = \"127.0.0.1:9900\"";
     check(http, 2, "listeners.http.address", "taken by admin.address");
-    let any = "[listeners.http]\naddress = \"0.0.0.0:9090\"";
+    let any = "[listeners.http]\naddress = \"0.0.0.0:9090\"\ninsecure = true";
     check(
         any,
         2,

@@ -11,12 +11,12 @@ use parking_lot::Mutex;
 use postern_core::{
     BoxFuture, Handler, Text,
     registry::{
-        Caller, Entry, EntryKey, HealthOutcome, HealthSource, Instance, Owner, Query,
+        Caller, Entry, EntryKey, HealthOutcome, HealthSource, Owner, Query, ServiceInstance,
         ServiceInstances, Snapshot,
     },
     service::ServiceInfo,
 };
-use postern_net::{Pool, Probe, upstream::Question};
+use postern_net::{Pool, Probe, upstream::ProbeQuestion};
 
 use super::{
     proof::{PeerTokens, Proof},
@@ -122,7 +122,7 @@ impl Fleet {
         book: &CallBook,
     ) -> Vec<Route> {
         let snapshot = self.directory.snapshot();
-        let connect = |instance: &Instance| self.connect(instance);
+        let connect = |instance: &ServiceInstance| self.connect(instance);
         let clusters = self
             .clusters
             .rebuild(&snapshot, &self.policies.load(), &connect);
@@ -146,7 +146,7 @@ impl Fleet {
     ) -> Vec<(Text, Option<Route>)> {
         let snapshot = self.directory.snapshot();
         let changes = snapshot.changes_since(&self.routed.load());
-        let (policies, connect) = (self.policies.load(), |instance: &Instance| {
+        let (policies, connect) = (self.policies.load(), |instance: &ServiceInstance| {
             self.connect(instance)
         });
         let mut routes = Vec::with_capacity(changes.len());
@@ -205,7 +205,7 @@ impl Fleet {
     }
 
     /// The plugin of this gateway, or the way to where the instance is.
-    fn connect(&self, instance: &Instance) -> Option<Arc<dyn Handler>> {
+    fn connect(&self, instance: &ServiceInstance) -> Option<Arc<dyn Handler>> {
         match &instance.record.key.owner {
             Owner::Local(plugin) => self.serving_plugins.handler(plugin),
             Owner::Config | Owner::Registered(_) => self.remote(instance, None),
@@ -218,7 +218,7 @@ impl Fleet {
 }
 
 impl Fleet {
-    fn remote(&self, instance: &Instance, proof: Option<Proof>) -> Option<Arc<dyn Handler>> {
+    fn remote(&self, instance: &ServiceInstance, proof: Option<Proof>) -> Option<Arc<dyn Handler>> {
         let addresses = &instance.record.entry.addresses;
         Some(Arc::new(Remote::learned(&self.pool, addresses, proof)?))
     }
@@ -256,7 +256,7 @@ impl InstanceProber for PooledProber {
             let Some(remote) = remote else {
                 return HealthOutcome::Failure;
             };
-            let question = Question::Ping;
+            let question = ProbeQuestion::Ping;
             match remote.probe(&Probe { question, timeout }).await {
                 Ok(()) => HealthOutcome::Success,
                 Err(_) => HealthOutcome::Failure,

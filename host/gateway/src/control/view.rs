@@ -1,6 +1,6 @@
 //! A plugin as operators see it.
 
-use postern_wasm::{Event, HealthReport, InlinePathStatus, Outcome, TrapReason};
+use postern_wasm::{HealthReport, InlinePathStatus, Outcome, PluginEvent, TrapReason};
 use serde::Serialize;
 
 use super::slot::{PluginSlot, Shown};
@@ -53,7 +53,7 @@ pub(crate) struct PluginView {
     /// Generations that still answer their last calls.
     pub draining: usize,
     /// What happened to it, the latest last.
-    pub history: Vec<Event>,
+    pub history: Vec<PluginEvent>,
 }
 
 /// Whether a plugin takes calls.

@@ -42,8 +42,8 @@ use parking_lot::Mutex;
 use postern_core::{
     Error, Text,
     registry::{
-        self, Address, EntryKey, Health, HealthOutcome, HealthSource, Incarnation, Instance,
-        InstanceId, Query, Snapshot, directory::ConfigError,
+        self, Address, EntryKey, Health, HealthOutcome, HealthSource, Incarnation, InstanceId,
+        Query, ServiceInstance, Snapshot, directory::ConfigError,
     },
 };
 use postern_net::{Shutdown, tls::ClientTls};
@@ -156,7 +156,7 @@ impl SharedDirectory {
 
     /// All instances that match: never balanced, never cut.
     #[must_use]
-    pub(crate) fn discover(&self, query: &Query) -> Vec<Instance> {
+    pub(crate) fn discover(&self, query: &Query) -> Vec<ServiceInstance> {
         self.state.lock().machine.discover(query)
     }
 

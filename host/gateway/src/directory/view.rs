@@ -162,7 +162,7 @@ impl State {
         numbers
     }
 
-    fn instance_view(&self, instance: &postern_core::registry::Instance) -> InstanceView {
+    fn instance_view(&self, instance: &postern_core::registry::ServiceInstance) -> InstanceView {
         let record = &instance.record;
         let lease = self.machine.lease(&record.key);
         let expires = lease.and_then(|lease| lease.expires);

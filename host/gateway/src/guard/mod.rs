@@ -7,7 +7,7 @@
 //!    caller  ◀────────────────────────────────────────────────────────  ReplyEdits::apply ◀──────────┘
 //! ```
 //! Each step is a function of what the guard holds, the call and the time. What changes by itself
-//! (keys that are fetched, files that are read again) is moved by the one task of [`refresh`].
+//! (keys that are fetched, files that are read again) is moved by the one task of [`maintain`].
 //!
 //! **Invariant:** what a call says of itself exempts it from nothing, unless whoever handed it on has
 //! proved to be another gateway.
@@ -47,8 +47,6 @@ use std::{
 
 use postern_core::{Call, Error, Kind, Principal};
 
-#[cfg(test)]
-pub(crate) use self::refresh::refresh;
 use self::{
     authenticator::GuardAuthenticator, authorization::AuthorizationRules,
     header_rules::HeaderRules, rate::RateLimits,

@@ -26,7 +26,7 @@ pub(crate) async fn maintain(
 /// Keeps a guard fresh; `files` follows its files of keys. Never completes. Dropping it stops
 /// everything at once and loses nothing: a guard that is opened after it goes on with what was
 /// fetched, and `files` with what was noticed.
-pub(crate) async fn refresh(guard: Arc<Guard>, files: &mut FileWatch) {
+async fn refresh(guard: Arc<Guard>, files: &mut FileWatch) {
     tokio::select! {
         () = guard.authenticator.follow() => {}
         () = follow_files(&guard, files) => {}

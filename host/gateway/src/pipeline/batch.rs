@@ -73,11 +73,12 @@ fn live(entered: &Entered) -> Option<(&Arc<Route>, &Arc<dyn Handler>)> {
 
 impl BatchEntry {
     /// Hands the call to its handler.
+    #[inline]
     pub(super) fn handle(mut self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         let record = &self.record;
         let answering = match self.refusal.take() {
             Some(error) => Err(*error),
-            None => record.route().target.call(call, record.trail()),
+            None => record.route().target.call(call, record.decision_log()),
         };
         match answering {
             Ok(answering) => self.answer(answering),
@@ -86,6 +87,7 @@ impl BatchEntry {
     }
 
     /// Waits for what the handler answers.
+    #[inline]
     fn answer(self, answering: BoxFuture<Result<Reply, Error>>) -> BoxFuture<Result<Reply, Error>> {
         let (deadline, body_bytes_max) = (self.deadline, self.body_bytes_max);
         Box::pin(CallFuture::new(

@@ -28,7 +28,7 @@ use super::{
     route::Route,
 };
 use crate::{
-    cluster::Trail,
+    cluster::DecisionLog,
     guard::{Failures, Guard, Identified, Moment, Recognition, Sender},
 };
 
@@ -42,7 +42,7 @@ pub(super) struct InterceptorRun {
     pub chain: ActiveChain,
     pub deadline: Instant,
     pub route: Arc<Route>,
-    pub trail: Trail,
+    pub decision_log: DecisionLog,
     /// Why the route does not take the call, if so. Told only to those who may know.
     pub refusal: Option<Box<Error>>,
 }
@@ -109,7 +109,7 @@ impl InterceptorRun {
             guard.edit_request(&mut call);
             edits = guard.reply_edits(&call).map(Box::new);
         }
-        let mut reply = self.route.target.call(*call, &self.trail)?.await?;
+        let mut reply = self.route.target.call(*call, &self.decision_log)?.await?;
         if let Some(edits) = edits {
             edits.apply(&mut reply.headers);
         }

@@ -163,6 +163,8 @@ impl Pipeline {
         answering.unwrap_or_else(|panicked| (0..n_calls).map(|_| broken(&panicked)).collect())
     }
 
+    /// In line, as what it calls: each function that a call is handed through moves it once more.
+    #[inline]
     fn begin(&self, mut call: Call, listener: Option<&Text>) -> BoxFuture<Result<Reply, Error>> {
         let (rules, now) = (self.rules.load(), clock::now());
         match (self.enter(&mut call, &rules, now), self.in_the_way(&rules)) {
@@ -202,6 +204,7 @@ impl Pipeline {
     ///
     /// # Errors
     /// The answer of a call that cannot end well.
+    #[inline]
     fn enter(
         &self,
         call: &mut Call,
@@ -266,7 +269,7 @@ impl Pipeline {
             chain: chain.activate(&call, listener.map(Text::as_str), now),
             deadline,
             route: Arc::clone(record.route()),
-            trail: record.trail().clone(),
+            decision_log: record.decision_log().clone(),
             refusal,
         };
         Box::pin(CallFuture::new(

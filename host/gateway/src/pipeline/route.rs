@@ -14,7 +14,7 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text};
 use postern_system::shard::Sharded;
 
 use crate::{
-    cluster::{Cluster, Trail},
+    cluster::{Cluster, DecisionLog},
     name_table::NameTable,
     nearest::nearest,
     telemetry::calls::CallMetrics,
@@ -73,7 +73,7 @@ impl Routes {
     }
 
     /// `service` has no route from here on.
-    pub(crate) fn remove(&self, service: &str) {
+    pub(crate) fn remove(&self, service: &Text) {
         self.services.remove(service);
     }
 
@@ -185,14 +185,15 @@ impl RouteTarget {
     ///
     /// # Errors
     /// `internal` where nobody answers, which the route has seen to.
+    #[inline]
     pub(super) fn call(
         &self,
         call: Call,
-        trail: &Trail,
+        decision_log: &DecisionLog,
     ) -> Result<BoxFuture<Result<Reply, Error>>, Error> {
         match self {
             Self::Live(handler) => Ok(handler.call(call)),
-            Self::Cluster(cluster) => Ok(cluster.call(call, trail)),
+            Self::Cluster(cluster) => Ok(cluster.call(call, decision_log)),
             Self::Down(reason) => Err(Error::internal(format!(
                 "a call was admitted that has no handler: {reason}"
             ))),

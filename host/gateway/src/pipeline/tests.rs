@@ -13,9 +13,9 @@ use postern_system::clock;
 
 use super::*;
 use crate::{
-    cluster::Trail,
+    cluster::DecisionLog,
     config::Config,
-    telemetry::calls::{CallNumbers, CallOutcome},
+    telemetry::calls::{BookedOutcome, CallNumbers},
 };
 
 /// The largest allocation that glibc hands out without a lock, in octets.
@@ -30,20 +30,20 @@ fn guard() -> Guard {
 
 #[tokio::test]
 async fn answers_and_books_a_unary_call() {
-    let stage = Stage::new(|call| match call.body {
+    let fixture = PipelineFixture::new(|call| match call.body {
         Body::One(body) => ready(Ok(Reply::one(body))),
         Body::Empty | Body::Messages(_) | Body::Octets(_) => ready(Ok(Reply::one(""))),
     });
-    let reply = stage
+    let reply = fixture
         .pipeline
         .call(Call::unary("users", "Get", "12345"))
         .await
         .expect("answered");
     assert_eq!(reply.body.into_one(10).await.expect("one message"), "12345");
-    let numbers = stage.numbers("users");
+    let numbers = fixture.numbers("users");
     assert_eq!(
         numbers.ended,
-        [(Transport::Memory, CallOutcome::Success, 1)]
+        [(Transport::Memory, BookedOutcome::Success, 1)]
     );
     assert_eq!(
         (numbers.bytes_in, numbers.bytes_out, numbers.in_flight),
@@ -54,20 +54,20 @@ async fn answers_and_books_a_unary_call() {
 
 #[test]
 fn the_way_of_a_call_fits_what_allocators_keep_ready_for_a_thread() {
-    let stage = Stage::new(|_| ready(Ok(Reply::one(""))));
+    let fixture = PipelineFixture::new(|_| ready(Ok(Reply::one(""))));
     let call = Box::new(Call::unary("users", "Get", ""));
     let run = InterceptorRun {
         guard: None,
         failures: None,
         sender: Sender::Caller,
-        chain: stage
+        chain: fixture
             .pipeline
             .extensions
             .chain()
             .activate(&call, None, clock::now()),
         deadline: clock::now(),
-        route: Arc::clone(&stage.pipeline.unrouted),
-        trail: Trail::default(),
+        route: Arc::clone(&fixture.pipeline.unrouted),
+        decision_log: DecisionLog::default(),
         refusal: None,
     };
     let size = size_of_val(&run.make(call));
@@ -76,8 +76,8 @@ fn the_way_of_a_call_fits_what_allocators_keep_ready_for_a_thread() {
 
 #[tokio::test]
 async fn books_an_unknown_service_under_a_label_of_its_own() {
-    let stage = Stage::new(|_| ready(Ok(Reply::one(""))));
-    let error = stage
+    let fixture = PipelineFixture::new(|_| ready(Ok(Reply::one(""))));
+    let error = fixture
         .pipeline
         .call(Call::unary("user", "Get", ""))
         .await
@@ -86,41 +86,41 @@ async fn books_an_unknown_service_under_a_label_of_its_own() {
         error.to_string(),
         "not-found: no service user; did you mean users?"
     );
-    let ended = stage.numbers(UNROUTED).ended;
+    let ended = fixture.numbers(UNROUTED).ended;
     assert_eq!(
         ended,
-        [(Transport::Memory, CallOutcome::Failed(Kind::NotFound), 1)]
+        [(Transport::Memory, BookedOutcome::Failed(Kind::NotFound), 1)]
     );
 }
 
 #[tokio::test]
 async fn a_call_that_its_caller_drops_is_booked_as_cancelled() {
-    let stage = Stage::new(|_| Box::pin(std::future::pending()));
-    let mut call = stage.pipeline.call(Call::unary("users", "Get", ""));
+    let fixture = PipelineFixture::new(|_| Box::pin(std::future::pending()));
+    let mut call = fixture.pipeline.call(Call::unary("users", "Get", ""));
     assert!((&mut call).now_or_never().is_none());
-    assert_eq!(stage.numbers("users").in_flight, 1);
+    assert_eq!(fixture.numbers("users").in_flight, 1);
     drop(call);
-    let numbers = stage.numbers("users");
+    let numbers = fixture.numbers("users");
     assert_eq!(
         numbers.ended,
-        [(Transport::Memory, CallOutcome::Failed(Kind::Cancelled), 1)]
+        [(Transport::Memory, BookedOutcome::Failed(Kind::Cancelled), 1)]
     );
     assert_eq!(numbers.in_flight, 0);
 }
 
 #[tokio::test]
 async fn what_panics_is_booked_as_internal() {
-    let stage = Stage::new(|call| match &*call.method {
+    let fixture = PipelineFixture::new(|call| match &*call.method {
         "Start" => panic!("on purpose"),
         _ => Box::pin(async { panic!("on purpose") }),
     });
     for (method, n_ended) in [("Start", 1), ("Poll", 2)] {
         let call = Call::unary("users", method, "");
-        let error = stage.pipeline.call(call).await.expect_err("broken");
+        let error = fixture.pipeline.call(call).await.expect_err("broken");
         let expected = (Kind::Internal, Blame::Gateway);
         assert_eq!((error.kind, error.blame), expected, "{method}");
-        let numbers = stage.numbers("users");
-        let internal = CallOutcome::Failed(Kind::Internal);
+        let numbers = fixture.numbers("users");
+        let internal = BookedOutcome::Failed(Kind::Internal);
         assert_eq!(numbers.ended, [(Transport::Memory, internal, n_ended)]);
         assert_eq!(numbers.in_flight, 0);
     }
@@ -128,13 +128,13 @@ async fn what_panics_is_booked_as_internal() {
 
 #[tokio::test(start_paused = true)]
 async fn a_silent_handler_is_ended_at_the_default_deadline() {
-    let stage = Stage::new(|_| Box::pin(std::future::pending()));
-    stage.apply(PipelineSettings {
+    let fixture = PipelineFixture::new(|_| Box::pin(std::future::pending()));
+    fixture.apply(PipelineSettings {
         timeout: Duration::from_secs(7),
         ..PipelineSettings::default()
     });
     let begun = clock::now();
-    let error = stage
+    let error = fixture
         .pipeline
         .call(Call::unary("users", "Get", ""))
         .await
@@ -145,12 +145,12 @@ async fn a_silent_handler_is_ended_at_the_default_deadline() {
         waited >= Duration::from_secs(7) && waited < Duration::from_secs(8),
         "{waited:?}"
     );
-    assert_eq!(stage.numbers("users").n_failed(), 1);
+    assert_eq!(fixture.numbers("users").n_failed(), 1);
 }
 
 #[tokio::test]
 async fn the_handler_sees_a_deadline_and_a_trace() {
-    let stage = Stage::new(|call| {
+    let fixture = PipelineFixture::new(|call| {
         let left = call.context.remaining(clock::now()).expect("a deadline");
         assert!(
             left > Duration::from_secs(29) && left <= Duration::from_secs(30),
@@ -162,7 +162,7 @@ async fn the_handler_sees_a_deadline_and_a_trace() {
     let received = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01";
     let mut call = Call::unary("users", "Get", "");
     call.context.trace = TraceContext::parse(received);
-    let reply = stage.pipeline.call(call).await.expect("answered");
+    let reply = fixture.pipeline.call(call).await.expect("answered");
     let trace = reply.body.into_one(100).await.expect("one message");
     assert_eq!(trace[..36], received.as_bytes()[..36]);
 }
@@ -189,15 +189,15 @@ fn a_deadline_is_clamped_at_the_limit() {
 
 #[tokio::test]
 async fn the_limit_of_depth_passes_and_one_more_is_refused() {
-    let stage = Stage::new(|_| ready(Ok(Reply::one(""))));
-    stage.apply(PipelineSettings {
+    let fixture = PipelineFixture::new(|_| ready(Ok(Reply::one(""))));
+    fixture.apply(PipelineSettings {
         depth_max: 2,
         ..PipelineSettings::default()
     });
     let at_depth = |depth| {
         let mut call = Call::unary("users", "Get", "");
         call.context.depth = depth;
-        stage.pipeline.call(call)
+        fixture.pipeline.call(call)
     };
     assert!(at_depth(2).await.is_ok());
     let error = at_depth(3).await.expect_err("too deep");
@@ -207,10 +207,10 @@ async fn the_limit_of_depth_passes_and_one_more_is_refused() {
 
 #[tokio::test]
 async fn a_call_whose_time_is_over_does_not_reach_the_handler() {
-    let stage = Stage::new(|_| unreachable!("refused before"));
+    let fixture = PipelineFixture::new(|_| unreachable!("refused before"));
     let mut call = Call::unary("users", "Get", "");
     call.context.deadline = Some(clock::now());
-    let error = stage.pipeline.call(call).await.expect_err("late");
+    let error = fixture.pipeline.call(call).await.expect_err("late");
     assert_eq!(
         (error.kind, error.blame),
         (Kind::DeadlineExceeded, Blame::Client)
@@ -219,10 +219,10 @@ async fn a_call_whose_time_is_over_does_not_reach_the_handler() {
 
 #[tokio::test]
 async fn a_streamed_call_is_booked_after_its_last_message() {
-    let stage = Stage::new(|call| ready(Ok(echo(call))));
+    let fixture = PipelineFixture::new(|call| ready(Ok(echo(call))));
     let mut call = Call::unary("users", "Watch", "");
     call.body = messages(vec![Ok("abc".into()), Ok("de".into())]);
-    let reply = stage.pipeline.call(call).await.expect("answered");
+    let reply = fixture.pipeline.call(call).await.expect("answered");
     let Body::Messages(mut replies) = reply.body else {
         unreachable!("a stream went in")
     };
@@ -230,23 +230,23 @@ async fn a_streamed_call_is_booked_after_its_last_message() {
         replies.next().await.expect("a message").expect("no error"),
         "abc"
     );
-    assert_eq!(stage.numbers("users").in_flight, 1);
+    assert_eq!(fixture.numbers("users").in_flight, 1);
     assert_eq!(
         replies.next().await.expect("a message").expect("no error"),
         "de"
     );
     assert!(replies.next().await.is_none());
-    let numbers = stage.numbers("users");
+    let numbers = fixture.numbers("users");
     assert_eq!(
         numbers.ended,
-        [(Transport::Memory, CallOutcome::Success, 1)]
+        [(Transport::Memory, BookedOutcome::Success, 1)]
     );
     assert_eq!((numbers.bytes_in, numbers.bytes_out), (5, 5));
 }
 
 #[tokio::test]
 async fn a_stream_that_breaks_is_booked_by_its_error_and_ends() {
-    let stage = Stage::new(|_| {
+    let fixture = PipelineFixture::new(|_| {
         let body = messages(vec![
             Ok("abc".into()),
             Err(Error::internal("broken")),
@@ -254,7 +254,7 @@ async fn a_stream_that_breaks_is_booked_by_its_error_and_ends() {
         ]);
         ready(Ok(Reply::new(postern_core::Headers::new(), body)))
     });
-    let reply = stage
+    let reply = fixture
         .pipeline
         .call(Call::unary("users", "Watch", ""))
         .await
@@ -265,20 +265,20 @@ async fn a_stream_that_breaks_is_booked_by_its_error_and_ends() {
     assert!(replies.next().await.expect("a message").is_ok());
     assert!(replies.next().await.expect("an error").is_err());
     assert!(replies.next().await.is_none());
-    let ended = stage.numbers("users").ended;
+    let ended = fixture.numbers("users").ended;
     assert_eq!(
         ended,
-        [(Transport::Memory, CallOutcome::Failed(Kind::Internal), 1)]
+        [(Transport::Memory, BookedOutcome::Failed(Kind::Internal), 1)]
     );
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stream_that_stalls_is_ended_at_the_deadline() {
-    let stage = Stage::new(|_| {
+    let fixture = PipelineFixture::new(|_| {
         let body = Body::Messages(BodyStream::new(stream::pending()));
         ready(Ok(Reply::new(postern_core::Headers::new(), body)))
     });
-    let reply = stage
+    let reply = fixture
         .pipeline
         .call(Call::unary("users", "Watch", ""))
         .await
@@ -297,7 +297,7 @@ async fn a_stream_that_stalls_is_ended_at_the_deadline() {
 
 #[tokio::test]
 async fn calls_that_come_together_go_on_together_and_are_booked_one_by_one() {
-    let stage = Stage::new(|call| match &*call.method {
+    let fixture = PipelineFixture::new(|call| match &*call.method {
         "Fail" => ready(Err(Error::internal("it fails"))),
         _ => ready(Ok(echo(call))),
     });
@@ -305,7 +305,7 @@ async fn calls_that_come_together_go_on_together_and_are_booked_one_by_one() {
         |service: &str, method: &str, body: &str| Call::unary(service, method, body.to_owned());
     let mut late = call("users", "Get", "late");
     late.context.deadline = Some(clock::now());
-    let answering = stage.pipeline.call_batch(vec![
+    let answering = fixture.pipeline.call_batch(vec![
         call("users", "Get", "one"),
         call("users", "Fail", "two"),
         call("nobody", "Get", "three"),
@@ -321,11 +321,11 @@ async fn calls_that_come_together_go_on_together_and_are_booked_one_by_one() {
     }
     let expected = ["one", "internal", "not-found", "deadline-exceeded", "four"];
     assert_eq!(told, expected);
-    assert_eq!(*stage.batches.lock(), [2, 1], "calls of each batch");
-    let numbers = stage.numbers("users");
+    assert_eq!(*fixture.batches.lock(), [2, 1], "calls of each batch");
+    let numbers = fixture.numbers("users");
     assert_eq!((numbers.in_flight, numbers.n_failed()), (0, 2));
     assert_eq!(numbers.durations.count(), 4);
-    assert_eq!(stage.numbers(UNROUTED).n_failed(), 1);
+    assert_eq!(fixture.numbers(UNROUTED).n_failed(), 1);
 }
 
 #[tokio::test]
@@ -333,8 +333,8 @@ async fn urgency_that_nobody_vouches_for_is_that_of_any_call() {
     let guard = guard();
     for guard in [None, Some(Arc::new(guard))] {
         let told = |call: Call| Reply::one(call.context.priority.to_string());
-        let stage = Stage::new(move |call| ready(Ok(told(call))));
-        stage.pipeline.apply(PipelineRules {
+        let fixture = PipelineFixture::new(move |call| ready(Ok(told(call))));
+        fixture.pipeline.apply(PipelineRules {
             guard,
             ..PipelineRules::default()
         });
@@ -352,7 +352,7 @@ async fn urgency_that_nobody_vouches_for_is_that_of_any_call() {
                 transport,
                 ..(*call.context.peer).clone()
             });
-            let reply = stage.pipeline.call(call).await.expect("answered");
+            let reply = fixture.pipeline.call(call).await.expect("answered");
             let told = reply.body.into_one(10).await.expect("one message");
             assert_eq!(told, expected, "{priority} over {}", transport.name());
         }
@@ -361,14 +361,14 @@ async fn urgency_that_nobody_vouches_for_is_that_of_any_call() {
 
 #[tokio::test]
 async fn calls_that_come_together_meet_what_stands_in_the_way_one_by_one() {
-    let stage = Stage::new(|call| ready(Ok(echo(call))));
+    let fixture = PipelineFixture::new(|call| ready(Ok(echo(call))));
     let guard = guard();
-    stage.pipeline.apply(PipelineRules {
+    fixture.pipeline.apply(PipelineRules {
         guard: Some(Arc::new(guard)),
         ..PipelineRules::default()
     });
     let calls = ["one", "two"].map(|body| Call::unary("users", "Get", body));
-    for (answer, body) in stage
+    for (answer, body) in fixture
         .pipeline
         .call_batch(calls.into())
         .into_iter()
@@ -377,12 +377,12 @@ async fn calls_that_come_together_meet_what_stands_in_the_way_one_by_one() {
         let reply = answer.await.expect("answered");
         assert_eq!(reply.body.into_one(10).await.expect("one message"), body);
     }
-    assert_eq!(stage.batches.lock().len(), 0);
-    assert_eq!(stage.numbers("users").durations.count(), 2);
+    assert_eq!(fixture.batches.lock().len(), 0);
+    assert_eq!(fixture.numbers("users").durations.count(), 2);
 }
 
 /// A pipeline with one service, `users`, answered by a function.
-struct Stage {
+struct PipelineFixture {
     pipeline: Pipeline,
     book: CallBook,
     /// How many calls came in each batch.
@@ -391,7 +391,7 @@ struct Stage {
 
 struct Answerer<F>(F, Arc<Mutex<Vec<usize>>>);
 
-impl Stage {
+impl PipelineFixture {
     fn new(
         answer: impl Fn(Call) -> BoxFuture<Result<Reply, Error>> + Send + Sync + 'static,
     ) -> Self {

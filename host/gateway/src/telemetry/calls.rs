@@ -18,7 +18,7 @@ use super::histogram::{Distribution, Histogram};
 
 /// How a call ended: answered, or the kind of its error.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) enum CallOutcome {
+pub(crate) enum BookedOutcome {
     Success,
     Failed(Kind),
 }
@@ -43,7 +43,7 @@ struct Shard {
 #[derive(Debug, Clone, Default)]
 pub(crate) struct CallNumbers {
     /// Calls that ended, by transport and outcome; those of zero are left out.
-    pub ended: Vec<(Transport, CallOutcome, u64)>,
+    pub ended: Vec<(Transport, BookedOutcome, u64)>,
     pub in_flight: u64,
     pub durations: Distribution,
     pub bytes_in: u64,
@@ -60,7 +60,7 @@ pub(crate) struct CallBook {
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Booking {
     pub transport: Transport,
-    pub outcome: CallOutcome,
+    pub outcome: BookedOutcome,
     pub duration: Duration,
     /// Octets of the request's messages.
     pub bytes_in: u64,
@@ -68,7 +68,7 @@ pub(crate) struct Booking {
     pub bytes_out: u64,
 }
 
-impl CallOutcome {
+impl BookedOutcome {
     #[must_use]
     pub(crate) const fn name(self) -> &'static str {
         match self {
@@ -119,7 +119,7 @@ impl CallMetrics {
         let mut numbers = CallNumbers::default();
         let mut n_ended = 0;
         for transport in Transport::ALL {
-            for outcome in CallOutcome::all() {
+            for outcome in BookedOutcome::all() {
                 let shards = self.shards.iter();
                 let counts = shards.filter_map(|shard| {
                     shard
@@ -159,7 +159,7 @@ impl CallNumbers {
         let failed = self
             .ended
             .iter()
-            .filter(|(_, outcome, _)| *outcome != CallOutcome::Success);
+            .filter(|(_, outcome, _)| *outcome != BookedOutcome::Success);
         failed.map(|(_, _, count)| count).sum()
     }
 }
@@ -197,7 +197,7 @@ const N_OUTCOMES: usize = 1 + Kind::ALL.len();
 mod tests {
     use super::*;
 
-    fn booking(transport: Transport, outcome: CallOutcome) -> Booking {
+    fn booking(transport: Transport, outcome: BookedOutcome) -> Booking {
         let duration = Duration::from_micros(20);
         Booking {
             transport,
@@ -216,13 +216,16 @@ mod tests {
                 scope.spawn(|| {
                     for _ in 0..100 {
                         metrics.begin();
-                        metrics.end(&booking(Transport::Udp, CallOutcome::Success));
+                        metrics.end(&booking(Transport::Udp, BookedOutcome::Success));
                     }
                 });
             }
         });
         let numbers = metrics.numbers();
-        assert_eq!(numbers.ended, [(Transport::Udp, CallOutcome::Success, 400)]);
+        assert_eq!(
+            numbers.ended,
+            [(Transport::Udp, BookedOutcome::Success, 400)]
+        );
         assert_eq!((numbers.bytes_in, numbers.bytes_out), (1200, 2000));
         assert_eq!((numbers.durations.count(), numbers.in_flight), (400, 0));
     }
@@ -231,7 +234,7 @@ mod tests {
     fn every_transport_and_outcome_has_a_place_of_its_own() {
         let metrics = CallMetrics::new();
         for transport in Transport::ALL {
-            for outcome in CallOutcome::all() {
+            for outcome in BookedOutcome::all() {
                 metrics.end(&booking(transport, outcome));
             }
         }
@@ -247,7 +250,7 @@ mod tests {
         metrics.begin();
         metrics.end(&booking(
             Transport::Tcp,
-            CallOutcome::Failed(Kind::Cancelled),
+            BookedOutcome::Failed(Kind::Cancelled),
         ));
         assert_eq!(metrics.numbers().in_flight, 1);
         assert_eq!(metrics.numbers().n_failed(), 1);

@@ -123,8 +123,8 @@ impl Client {
     }
 
     /// The session by itself, whose calls somebody else bounds.
-    pub(crate) fn session(&self) -> Session {
-        Session(Arc::clone(&self.shared))
+    pub(crate) fn session(&self) -> ClientSession {
+        ClientSession(Arc::clone(&self.shared))
     }
 
     /// The events that the server sends to this session, once they are subscribed to by a call of
@@ -239,9 +239,9 @@ impl Handler for Client {
 }
 
 /// The session of a client, for calls that somebody else bounds.
-pub(crate) struct Session(Arc<Shared>);
+pub(crate) struct ClientSession(Arc<Shared>);
 
-impl Handler for Session {
+impl Handler for ClientSession {
     /// As a client, but for the timer: whoever bounds the call asks at its deadline.
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         let shared = Arc::clone(&self.0);

@@ -16,7 +16,7 @@ use postern_core::{
     wire::{
         CloseReason, DeliveryMode, Dialect, Endpoint, EndpointConfig, Frame, FrameType, Role,
         SendId, SessionConfig, SessionId,
-        endpoint::{EndpointEvent, EndpointSendError},
+        endpoint::{PeerEvent, SendRefusal},
     },
 };
 
@@ -143,18 +143,18 @@ impl<L: DatagramLink> Driver<L> {
     fn handle_events(&mut self, dispatch: &mut Dispatch, now: Instant) -> Option<CloseReason> {
         loop {
             match self.socket.endpoint.poll_event()?.1 {
-                EndpointEvent::Established(dialect) => self.on_established(dispatch, now, dialect),
-                EndpointEvent::Message(frame) => dispatch.on_message(now, frame, self),
-                EndpointEvent::Delivered(send) => drop(self.sent.remove(&send)),
-                EndpointEvent::Undelivered(send, reason) => {
+                PeerEvent::Established(dialect) => self.on_established(dispatch, now, dialect),
+                PeerEvent::Message(frame) => dispatch.on_message(now, frame, self),
+                PeerEvent::Delivered(send) => drop(self.sent.remove(&send)),
+                PeerEvent::Undelivered(send, reason) => {
                     if let Some(id) = self.sent.remove(&send) {
                         dispatch.on_undelivered(now, id, &reason, self);
                     }
                 }
-                EndpointEvent::Pong(payload) => dispatch.on_pong(&payload),
-                EndpointEvent::Validated => {}
-                EndpointEvent::PeerDraining => dispatch.on_closing(),
-                EndpointEvent::Closed(reason) => return Some(reason),
+                PeerEvent::Pong(payload) => dispatch.on_pong(&payload),
+                PeerEvent::Validated => {}
+                PeerEvent::PeerDraining => dispatch.on_closing(),
+                PeerEvent::Closed(reason) => return Some(reason),
             }
         }
     }
@@ -230,12 +230,12 @@ impl<L: DatagramLink> Machine for Driver<L> {
                 self.sent.insert(send, id);
                 Ok(())
             }
-            Err(EndpointSendError::Split(error)) => Err(Unsent::TooLong(error.to_string())),
+            Err(SendRefusal::Split(error)) => Err(Unsent::TooLong(error.to_string())),
             Err(
-                error @ (EndpointSendError::UnknownPeer
-                | EndpointSendError::TooManyPeers { .. }
-                | EndpointSendError::Unvalidated { .. }
-                | EndpointSendError::Session(_)),
+                error @ (SendRefusal::UnknownPeer
+                | SendRefusal::TooManyPeers { .. }
+                | SendRefusal::Unvalidated { .. }
+                | SendRefusal::Session(_)),
             ) => Err(Unsent::Closed(error.to_string())),
         }
     }

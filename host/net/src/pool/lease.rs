@@ -16,7 +16,7 @@ use crate::client::Client;
 
 /// A share of a session, for one call.
 #[derive(Debug)]
-pub(crate) struct Lease {
+pub(crate) struct SessionLease {
     shared: Arc<Shared>,
     host: HostId,
     key: SessionKey,
@@ -29,10 +29,10 @@ pub(super) struct LeaseWaiter {
     shared: Arc<Shared>,
     host: HostId,
     ticket: Ticket,
-    receiver: oneshot::Receiver<Result<Lease, Refusal>>,
+    receiver: oneshot::Receiver<Result<SessionLease, Refusal>>,
 }
 
-impl Lease {
+impl SessionLease {
     pub(super) const fn new(
         shared: Arc<Shared>,
         host: HostId,
@@ -67,7 +67,7 @@ impl Lease {
     }
 }
 
-impl Drop for Lease {
+impl Drop for SessionLease {
     fn drop(&mut self) {
         let (host, key, answered) = (self.host, self.key, self.answered);
         self.shared
@@ -80,7 +80,7 @@ impl LeaseWaiter {
         shared: Arc<Shared>,
         host: HostId,
         ticket: Ticket,
-        receiver: oneshot::Receiver<Result<Lease, Refusal>>,
+        receiver: oneshot::Receiver<Result<SessionLease, Refusal>>,
     ) -> Self {
         Self {
             shared,
@@ -91,7 +91,7 @@ impl LeaseWaiter {
     }
 
     /// Waits for the lease, until `wait_timeout` has passed or `deadline` has come.
-    pub(super) async fn wait(mut self, deadline: Instant) -> Result<Lease, Refusal> {
+    pub(super) async fn wait(mut self, deadline: Instant) -> Result<SessionLease, Refusal> {
         let after = self.shared.config.wait_timeout;
         let latest = crate::driver::now() + after;
         let settled =

@@ -20,7 +20,7 @@ use std::{
 use postern_core::Error;
 use tokio::{runtime, sync::oneshot};
 
-pub(crate) use self::lease::Lease;
+pub(crate) use self::lease::SessionLease;
 use self::{
     accounting::{Admission, HostId},
     lease::LeaseWaiter,
@@ -157,7 +157,7 @@ impl Host {
     ///
     /// # Errors
     /// As `Refusal::into_error`; nothing was sent.
-    pub(crate) async fn lease(&self, deadline: Instant) -> Result<Lease, Error> {
+    pub(crate) async fn lease(&self, deadline: Instant) -> Result<SessionLease, Error> {
         let shared = &self.pool.owner.shared;
         let (sender, receiver) = oneshot::channel();
         let admission = shared.update(|state, now| {
@@ -169,7 +169,7 @@ impl Host {
         });
         let outcome = match admission {
             Admission::Granted(key, session) => {
-                return Ok(Lease::new(Arc::clone(shared), self.id, key, session));
+                return Ok(SessionLease::new(Arc::clone(shared), self.id, key, session));
             }
             Admission::Refused(refusal) => Err(refusal),
             Admission::Waits(ticket) => {

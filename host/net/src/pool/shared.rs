@@ -14,7 +14,7 @@ use super::{
     accounting::{Accounting, HostId, Step},
     config::PoolConfig,
     host::{SessionKey, Ticket},
-    lease::Lease,
+    lease::SessionLease,
     refusal::Refusal,
     session::Session,
     session_task,
@@ -40,7 +40,7 @@ pub(super) struct Shared {
 #[derive(Debug)]
 pub(super) struct State {
     pub(super) accounting: Accounting<Session>,
-    pub(super) waiting: HashMap<Ticket, oneshot::Sender<Result<Lease, Refusal>>>,
+    pub(super) waiting: HashMap<Ticket, oneshot::Sender<Result<SessionLease, Refusal>>>,
     pub(super) targets: HashMap<HostId, Target>,
     pub(super) by_target: HashMap<TargetKey, HostId>,
 }
@@ -51,8 +51,8 @@ pub(super) type TargetKey = (&'static str, Destination);
 /// What was decided about a call that waited.
 struct Settled {
     /// None when nobody waits any more.
-    sender: Option<oneshot::Sender<Result<Lease, Refusal>>>,
-    outcome: Result<Lease, Refusal>,
+    sender: Option<oneshot::Sender<Result<SessionLease, Refusal>>>,
+    outcome: Result<SessionLease, Refusal>,
 }
 
 impl State {
@@ -127,7 +127,7 @@ impl Shared {
             }
             Step::Grant(ticket, id, key, session) => {
                 let sender = state.waiting.remove(&ticket);
-                let outcome = Ok(Lease::new(Arc::clone(self), id, key, session));
+                let outcome = Ok(SessionLease::new(Arc::clone(self), id, key, session));
                 Some(Settled { sender, outcome })
             }
             Step::Refuse(ticket, refusal) => {

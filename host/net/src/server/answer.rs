@@ -10,7 +10,7 @@ use postern_core::{
 };
 
 use super::settings::Shared;
-use crate::calls::Outcome;
+use crate::calls::CallResult;
 
 /// Collects replies that flow: one frame is all that a datagram link has for one. Messages are left
 /// as they are, and refused.
@@ -28,7 +28,7 @@ pub(super) fn collecting(shared: &Shared) -> Arc<dyn Handler> {
 }
 
 impl Collecting {
-    fn collect(&self, answering: BoxFuture<Outcome>) -> BoxFuture<Outcome> {
+    fn collect(&self, answering: BoxFuture<CallResult>) -> BoxFuture<CallResult> {
         let bytes_max = self.bytes_max;
         Box::pin(async move {
             let reply = answering.await?;
@@ -45,18 +45,18 @@ impl Collecting {
 }
 
 impl Handler for Collecting {
-    fn call(&self, call: Call) -> BoxFuture<Outcome> {
+    fn call(&self, call: Call) -> BoxFuture<CallResult> {
         self.collect(self.handler.call(call))
     }
 
-    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Outcome>> {
+    fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<CallResult>> {
         let answering = self.handler.call_batch(calls).into_iter();
         answering.map(|answering| self.collect(answering)).collect()
     }
 }
 
 /// The frame that answers a call. A stream fits into one when it is of octets that are at hand.
-pub(super) fn answer(token: &ReplyToken, outcome: Outcome) -> Frame {
+pub(super) fn answer(token: &ReplyToken, outcome: CallResult) -> Frame {
     let what = match outcome {
         Ok(Reply {
             headers,

@@ -33,7 +33,7 @@ use super::{
 };
 use crate::{
     ConnectionBytes,
-    calls::{Begun, Calls, Outcome},
+    calls::{Begun, CallResult, Calls},
     driver::{self, Line, LineError},
     link::StreamLink,
     quic::{CallStreamsConfig, QuicSession},
@@ -343,7 +343,7 @@ impl<S: StreamLink> ServedConnection<S> {
         self.calls.gather(to, call);
     }
 
-    fn finish(&mut self, cx: &mut Context<'_>, now: Instant, to: ReplyTo, outcome: Outcome) {
+    fn finish(&mut self, cx: &mut Context<'_>, now: Instant, to: ReplyTo, outcome: CallResult) {
         match to {
             ReplyTo::Once(token, None) if self.may_stream(&token, &outcome) => {
                 self.finish_streamed(cx, now, token, outcome);

@@ -14,7 +14,7 @@ use super::{
     frames::{self, Frames},
     held,
 };
-use crate::{ConnectionBytes, calls::Outcome};
+use crate::{ConnectionBytes, calls::CallResult};
 
 /// What is to be done about a message.
 #[expect(
@@ -76,7 +76,7 @@ pub(super) fn refuse(reader: &Reader, now: Instant, frame: Frame, error: &Error)
 }
 
 /// The frame that answers a call, as the extension leaves it; none where it is not to be sent.
-pub(super) fn reply(extension: &Frames, token: &ReplyToken, outcome: Outcome) -> Option<Frame> {
+pub(super) fn reply(extension: &Frames, token: &ReplyToken, outcome: CallResult) -> Option<Frame> {
     frames::outbound(extension, answer(token, outcome))
         .unwrap_or_else(|error| Some(token.error_frame(&error)))
 }

@@ -18,7 +18,7 @@ use std::{
 use postern_core::{
     Transport,
     vsp::{Reader, ReplyToken},
-    wire::{CloseReason, Endpoint, EndpointConfig, Role, SessionId, endpoint::EndpointEvent},
+    wire::{CloseReason, Endpoint, EndpointConfig, Role, SessionId, endpoint::PeerEvent},
 };
 use tokio::task::{AbortHandle, Id};
 
@@ -212,22 +212,22 @@ impl<L: DatagramLink> ServedSocket<L> {
     fn handle_events(&mut self, cx: &mut Context<'_>, now: Instant) {
         while let Some((address, event)) = self.poll_event(cx, now) {
             match event {
-                EndpointEvent::Established(dialect) => {
+                PeerEvent::Established(dialect) => {
                     tracing::debug!(%address, ?dialect, "session established");
                     self.begin_gathered(cx, now);
                     self.on_established(address);
                 }
-                EndpointEvent::Message(frame) => self.on_message(cx, now, address, frame),
-                EndpointEvent::Closed(reason) => {
+                PeerEvent::Message(frame) => self.on_message(cx, now, address, frame),
+                PeerEvent::Closed(reason) => {
                     self.begin_gathered(cx, now);
                     self.on_closed(address, &reason);
                 }
-                EndpointEvent::Undelivered(_, reason) => {
+                PeerEvent::Undelivered(_, reason) => {
                     tracing::debug!(%address, %reason, "reply not delivered");
                 }
-                EndpointEvent::Validated => self.on_validated(address),
-                EndpointEvent::PeerDraining => self.on_peer_draining(address),
-                EndpointEvent::Delivered(_) | EndpointEvent::Pong(_) => {}
+                PeerEvent::Validated => self.on_validated(address),
+                PeerEvent::PeerDraining => self.on_peer_draining(address),
+                PeerEvent::Delivered(_) | PeerEvent::Pong(_) => {}
             }
         }
     }
@@ -238,7 +238,7 @@ impl<L: DatagramLink> ServedSocket<L> {
         &mut self,
         cx: &mut Context<'_>,
         now: Instant,
-    ) -> Option<(SocketAddr, EndpointEvent)> {
+    ) -> Option<(SocketAddr, PeerEvent)> {
         if !self.calls.is_batch_full() {
             let event = self.socket.endpoint.poll_event();
             if event.is_some() || self.calls.n_gathered() == 0 {

@@ -17,7 +17,7 @@ use super::{answer::too_long, connection::ReplyTo};
 use crate::{
     ConnectionBytes,
     byte_budget::Kept,
-    calls::{Begun, Calls, Outcome},
+    calls::{Begun, CallResult, Calls},
     driver::{Held, OutputRoom},
     quic::{CallStreams, QueueRoom},
     streams::{StreamEvent, Streams},
@@ -170,7 +170,7 @@ impl Streaming {
         cx: &mut Context<'_>,
         now: Instant,
         to: StreamReply,
-        outcome: Outcome,
+        outcome: CallResult,
         context: &mut StreamContext<'_>,
     ) {
         self.answer(to, outcome, context);
@@ -186,7 +186,7 @@ impl Streaming {
         cx: &mut Context<'_>,
         now: Instant,
         token: &ReplyToken,
-        outcome: Outcome,
+        outcome: CallResult,
         context: &mut StreamContext<'_>,
     ) -> Result<(), Error> {
         self.streams.adopt(token.clone())?;
@@ -311,7 +311,7 @@ impl Streaming {
         }
     }
 
-    fn answer(&mut self, to: StreamReply, outcome: Outcome, context: &mut StreamContext<'_>) {
+    fn answer(&mut self, to: StreamReply, outcome: CallResult, context: &mut StreamContext<'_>) {
         let StreamReply { id, serial } = to;
         match self.calls.get_mut(&id) {
             Some(served) if served.serial == serial => served.task = None,

@@ -9,16 +9,16 @@ use bytes::Bytes;
 use futures_core::Stream;
 use postern_core::{BodySource, BodyStream, Error, Headers};
 
-use crate::pool::Lease;
+use crate::pool::SessionLease;
 
 pub(super) struct Held {
     body: BodyStream,
     /// Given back with the last message; a reader that lingers over the end holds up nobody.
-    lease: Option<Lease>,
+    lease: Option<SessionLease>,
 }
 
 impl Held {
-    pub(super) const fn new(body: BodyStream, lease: Lease) -> Self {
+    pub(super) const fn new(body: BodyStream, lease: SessionLease) -> Self {
         let lease = Some(lease);
         Self { body, lease }
     }

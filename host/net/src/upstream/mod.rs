@@ -11,11 +11,11 @@ use postern_core::{
 };
 
 use self::held::Held;
-pub use self::probe::{Probe, Probed, Question};
+pub use self::probe::{Probe, ProbeQuestion, Probed};
 use crate::{
     dial::{Destination, Target},
     driver,
-    pool::{Host, Lease, Pool},
+    pool::{Host, Pool, SessionLease},
 };
 
 /// Sessions of one address that a call tries when they end before anything of it is sent.
@@ -169,7 +169,7 @@ async fn try_host(host: &Host, mut call: Call, deadline: Instant) -> Tried {
 }
 
 /// Makes the call on its session, and keeps the session's place for a reply that streams.
-async fn exchange(mut lease: Lease, call: Call) -> Result<Reply, Error> {
+async fn exchange(mut lease: SessionLease, call: Call) -> Result<Reply, Error> {
     match lease.client().session().call(call).await {
         Ok(reply) => {
             lease.on_answer();

@@ -9,7 +9,7 @@ use crate::{
     client::Client,
     dial::Destination,
     driver,
-    pool::{Host, Lease},
+    pool::{Host, SessionLease},
 };
 
 /// Priority of a health check: that of PING.
@@ -20,14 +20,14 @@ const ANSWER_BYTES_MAX: usize = 64 * 1024;
 /// How to ask an instance whether it is well.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Probe {
-    pub question: Question,
+    pub question: ProbeQuestion,
     /// For all of it, an attempt to connect included. Default 2 s.
     pub timeout: Duration,
 }
 
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub enum Question {
+pub enum ProbeQuestion {
     /// VSTP PING: is the gateway there? Peers of the base dialect need not answer.
     #[default]
     Ping,
@@ -50,13 +50,13 @@ pub struct Probed {
 impl Default for Probe {
     fn default() -> Self {
         Self {
-            question: Question::Ping,
+            question: ProbeQuestion::Ping,
             timeout: Duration::from_secs(2),
         }
     }
 }
 
-impl Question {
+impl ProbeQuestion {
     /// A call of `service`'s method `health`.
     #[must_use]
     pub fn health(service: impl Into<Text>) -> Self {
@@ -104,12 +104,12 @@ async fn ask_at(host: &Host, probe: &Probe, deadline: Instant) -> Probed {
     }
 }
 
-fn leased(lease: Lease) -> (Client, Option<Lease>) {
+fn leased(lease: SessionLease) -> (Client, Option<SessionLease>) {
     (lease.client().clone(), Some(lease))
 }
 
 async fn put(client: &Client, probe: &Probe, timeout: Duration) -> Result<Bytes, Error> {
-    let Question::Call { service, method } = &probe.question else {
+    let ProbeQuestion::Call { service, method } = &probe.question else {
         return client.ping(timeout).await.map(|_| Bytes::new());
     };
     let mut call = Call::unary(service.clone(), method.clone(), "{}");

@@ -6,7 +6,7 @@ use postern_core::{Blame, Kind, Retry};
 use postern_net::{
     Pool, PoolConfig, Probe, ServerConfig, Upstream,
     memory::{Conditions, Network},
-    upstream::Question,
+    upstream::ProbeQuestion,
 };
 use tokio::time::Instant;
 
@@ -26,7 +26,7 @@ async fn is_well(link: Link) {
         assert!(probed.latency < TIMEOUT);
     }
     let health = Probe {
-        question: Question::health("test"),
+        question: ProbeQuestion::health("test"),
         ..Probe::default()
     };
     let probed = upstream.probe(&health).await;
@@ -57,7 +57,7 @@ async fn a_hung_peer_is_seen_within_the_timeout() {
     let network = Network::new(1, Conditions::default());
     let pool = pool(PoolConfig::default());
     let upstream = Upstream::new(&pool, vec![hang(&network)]).expect("an address");
-    for question in [Question::Ping, Question::health("test")] {
+    for question in [ProbeQuestion::Ping, ProbeQuestion::health("test")] {
         let start = Instant::now();
         let timeout = TIMEOUT;
         let probed = upstream.probe(&Probe { question, timeout }).await;
@@ -140,7 +140,7 @@ async fn a_busy_peer_is_asked_all_the_same() {
     let upstream = gateway.upstream(&pool);
     let _busy = begin(&upstream, "never", "");
     until(&pool, |host| host.calls_in_flight == 1).await;
-    for question in [Question::Ping, Question::health("test")] {
+    for question in [ProbeQuestion::Ping, ProbeQuestion::health("test")] {
         let timeout = TIMEOUT;
         let probed = upstream.probe(&Probe { question, timeout }).await;
         assert!(probed.outcome.is_ok(), "{probed:?}");
@@ -151,7 +151,7 @@ async fn a_busy_peer_is_asked_all_the_same() {
 async fn a_health_check_that_the_service_fails_is_its_error() {
     let gateway = Gateway::serve(Link::MemoryStream).await;
     let upstream = gateway.upstream(&pool(PoolConfig::default()));
-    let question = Question::Call {
+    let question = ProbeQuestion::Call {
         service: "test".into(),
         method: "none".into(),
     };

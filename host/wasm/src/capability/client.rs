@@ -31,11 +31,11 @@ type Arguments = (String, String, WasmList<u8>, Option<Options>);
 
 /// Where calls of plugins go. Set by the gateway once its pipeline stands.
 #[derive(Default)]
-pub(crate) struct Client {
+pub(crate) struct ClientImport {
     pipeline: RwLock<Option<Arc<dyn Handler>>>,
 }
 
-impl Client {
+impl ClientImport {
     pub(crate) fn set(&self, pipeline: Option<Arc<dyn Handler>>) {
         *self.pipeline.write() = pipeline;
     }
@@ -99,7 +99,7 @@ fn prepare(
     let pipeline = state
         .guest
         .shared
-        .get::<Arc<Client>>()
+        .get::<Arc<ClientImport>>()
         .and_then(|client| client.pipeline());
     let pipeline = pipeline.ok_or_else(unavailable)?;
     let options = options.unwrap_or_default();

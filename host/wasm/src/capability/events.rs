@@ -27,11 +27,11 @@ type Arguments = (WasmStr, Option<WasmStr>, WasmList<u8>);
 
 /// Where events of plugins go. Set by the gateway once it takes subscriptions.
 #[derive(Default)]
-pub(crate) struct Events {
+pub(crate) struct EventsImport {
     sink: RwLock<Option<Arc<dyn EventSink>>>,
 }
 
-impl Events {
+impl EventsImport {
     pub(crate) fn set(&self, sink: Option<Arc<dyn EventSink>>) {
         *self.sink.write() = sink;
     }
@@ -63,7 +63,7 @@ fn publish(
     if let Err(refused) = checked {
         return Ok(Err(refused));
     }
-    let events = store.data().guest.shared.get::<Arc<Events>>();
+    let events = store.data().guest.shared.get::<Arc<EventsImport>>();
     let Some(sink) = events.and_then(|events| events.sink()) else {
         let message = "the gateway takes no events of plugins yet";
         return Ok(Err(failure(Kind::Unavailable, message)));

@@ -26,7 +26,7 @@ type Store<'a> = StoreContextMut<'a, StoreState>;
 
 /// The two ends of the streaming call that is answered. A unary call has its message and its answer in
 /// `handle` itself.
-pub(crate) struct Streams {
+pub(crate) struct StreamEnds {
     /// `None` at its end, and while `next` waits for it.
     pub(crate) inbound: Option<BodyStream>,
     pub(crate) outbound: mpsc::Sender<Outbound>,
@@ -48,12 +48,12 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
     interface.func_wrap("request-kind", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let streams = store.data_mut().slots.get_mut::<Streams>();
+        let streams = store.data_mut().slots.get_mut::<StreamEnds>();
         Ok((streams.map_or(BodyKind::Message, |streams| streams.kind.into()),))
     })?;
     interface.func_wrap("trailers", |mut store: Store<'_>, (): ()| {
         store.data_mut().on_host_call()?;
-        let streams = store.data_mut().slots.get_mut::<Streams>();
+        let streams = store.data_mut().slots.get_mut::<StreamEnds>();
         let trailers = streams.and_then(|streams| streams.trailers.as_ref());
         Ok((trailers.map(all_headers).unwrap_or_default(),))
     })?;
@@ -109,7 +109,7 @@ pub(crate) fn link_direct(linker: &mut Linker<StoreState>) -> wasmtime::Result<(
 async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, Stop> {
     let state = store.data_mut();
     let deadline = state.deadline;
-    let Some(streams) = state.slots.get_mut::<Streams>() else {
+    let Some(streams) = state.slots.get_mut::<StreamEnds>() else {
         return Ok(Ok(None));
     };
     let Some(mut inbound) = streams.inbound.take() else {
@@ -123,7 +123,7 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     state.give_back(waited);
     let message = match message {
         None => {
-            if let Some(streams) = state.slots.get_mut::<Streams>() {
+            if let Some(streams) = state.slots.get_mut::<StreamEnds>() {
                 streams.trailers = inbound.trailers();
             }
             return Ok(Ok(None));
@@ -134,7 +134,7 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     if let Err(error) = check_input(message.len(), state.guest.spec.limits.input_bytes_max) {
         return Ok(Err(convert::to_failure(error)));
     }
-    if let Some(streams) = state.slots.get_mut::<Streams>() {
+    if let Some(streams) = state.slots.get_mut::<StreamEnds>() {
         streams.inbound = Some(inbound);
     }
     Ok(Ok(Some(message.into())))
@@ -154,7 +154,7 @@ async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), 
     if let Err(none) = state.replying() {
         return Ok(Err(none));
     }
-    let Some(streams) = state.slots.get_mut::<Streams>() else {
+    let Some(streams) = state.slots.get_mut::<StreamEnds>() else {
         let message = "a unary call is answered by returning, not by `send`";
         return Ok(Err(failure(Kind::FailedPrecondition, message)));
     };
@@ -178,7 +178,7 @@ fn take_head(ambient: &mut CallContext) -> Drafted {
 
 /// Refuses what only the reply of `handle-stream` has.
 fn check_streaming(state: &mut StoreState) -> Result<(), Failure> {
-    if state.slots.get_mut::<Streams>().is_some() {
+    if state.slots.get_mut::<StreamEnds>().is_some() {
         return Ok(());
     }
     let message = "a unary call is answered by one message";

@@ -27,11 +27,11 @@ use crate::{
     spec::Budgets,
     state::{AmbientCall, CallContext, StoreState},
     trap::Trapped,
-    worker_local::{DirectFunctions, Entry, WorkerLocal},
+    worker_local::{DirectEntry, DirectFunctions, WorkerLocal},
 };
 
 /// The functions of `balancer`.
-pub(crate) struct Balance {
+pub(crate) struct BalancerFunctions {
     update: Update,
     pick: Pick,
     done: Done,
@@ -39,7 +39,7 @@ pub(crate) struct Balance {
     set: Option<u64>,
 }
 
-impl Functions for Balance {
+impl Functions for BalancerFunctions {
     const ROLE: Role = Role::Balancer;
     const EXPORTS: &'static [Export] = &[
         Export::new::<shape::UpdateParams, ()>("update"),
@@ -58,7 +58,7 @@ impl Functions for Balance {
     }
 }
 
-impl DirectFunctions for Balance {
+impl DirectFunctions for BalancerFunctions {
     const QUARANTINE: bool = true;
     const ALWAYS: bool = true;
     const PER_USE: bool = true;
@@ -83,7 +83,7 @@ pub struct ComponentBalancer {
 
 struct Bound {
     generation: u64,
-    local: WorkerLocal<Balance>,
+    local: WorkerLocal<BalancerFunctions>,
     /// Whether the guest asks about the call that it places.
     asks_call: bool,
     /// Whether the guest asks which instances are usable.
@@ -256,7 +256,7 @@ impl CandidateSet {
     fn enter(
         &self,
         bound: &Bound,
-        entry: &mut Entry<'_, Balance>,
+        entry: &mut DirectEntry<'_, BalancerFunctions>,
         ask: &Ask<'_>,
     ) -> Result<Option<u32>, Trapped> {
         if !self.is_known(entry) {
@@ -288,12 +288,12 @@ impl CandidateSet {
     }
 
     /// Tells the guest of this list.
-    fn update(&self, entry: &mut Entry<'_, Balance>) -> Result<(), Trapped> {
+    fn update(&self, entry: &mut DirectEntry<'_, BalancerFunctions>) -> Result<(), Trapped> {
         let n_budgets = self.candidates.len() / UPDATE_INSTANCES + 1;
         let times = u64::try_from(n_budgets).unwrap_or(u64::MAX);
         let number = self.number;
         let candidates = self.candidates.clone();
-        let tell = |store: &mut Store<StoreState>, functions: &mut Balance| {
+        let tell = |store: &mut Store<StoreState>, functions: &mut BalancerFunctions| {
             functions.update.call(store, (candidates,))?;
             functions.set = Some(number);
             Ok(())
@@ -301,7 +301,7 @@ impl CandidateSet {
         entry.run(times, tell)
     }
 
-    fn is_known(&self, entry: &Entry<'_, Balance>) -> bool {
+    fn is_known(&self, entry: &DirectEntry<'_, BalancerFunctions>) -> bool {
         let known = entry.functions().and_then(|functions| functions.set);
         known == Some(self.number)
     }

@@ -51,7 +51,7 @@ struct Request {
 /// With its message at hand and an instance idle, a call is handed to the instance at once: what the
 /// future then holds is small, and a small future is a cheap one (every octet of it is copied when it
 /// is boxed).
-pub(crate) fn call(shard: Arc<WorkerShard>, call: Call) -> BoxFuture<Result<Reply, Error>> {
+pub(crate) fn call(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
     if call.body.is_stream() {
         let guest = Arc::clone(&shard.generation().guest);
         let gathered = Box::pin(gather(shard, call));
@@ -84,14 +84,19 @@ fn path_of(shard: &WorkerShard, placement: Placement) -> CallPath {
 }
 
 /// Reads a stream that must hold one message, then goes on as ever.
-async fn gather(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, Error> {
+async fn gather(shard: Arc<WorkerShard>, mut call: Box<Call>) -> Result<Reply, Error> {
     let limit = shard.generation().guest.spec.limits.input_bytes_max;
-    let body = Body::One(call.body.into_one(limit).await?);
-    self::call(shard, Call { body, ..call }).await
+    let stream = mem::take(&mut call.body);
+    call.body = Body::One(stream.into_one(limit).await?);
+    self::call(shard, call).await
 }
 
 /// Waits for an instance, then goes on as ever.
-async fn wait(shard: Arc<WorkerShard>, call: Call, placement: Placement) -> Result<Reply, Error> {
+async fn wait(
+    shard: Arc<WorkerShard>,
+    call: Box<Call>,
+    placement: Placement,
+) -> Result<Reply, Error> {
     let path = path_of(&shard, placement);
     let lease = Lease::new(shard, call.context.deadline, path).await?;
     // More may be known by now.
@@ -101,7 +106,7 @@ async fn wait(shard: Arc<WorkerShard>, call: Call, placement: Placement) -> Resu
 
 fn begin(
     mut lease: Lease,
-    mut call: Call,
+    mut call: Box<Call>,
     placement: Placement,
 ) -> BoxFuture<Result<Reply, Error>> {
     let body = match mem::take(&mut call.body) {
@@ -118,7 +123,7 @@ fn begin(
         method: mem::take(&mut call.method),
         body,
     };
-    lease.begin(Some(CallContext::new(AmbientCall::Owned(Box::new(call)))));
+    lease.begin(Some(CallContext::new(AmbientCall::Owned(call))));
     match (lease.path(), placement) {
         (CallPath::Inline, Placement::InPlace) => enter(lease, request, None),
         (CallPath::Inline, Placement::Measured) => {

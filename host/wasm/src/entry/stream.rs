@@ -18,7 +18,7 @@ use wasmtime::{AsContext, component::Func};
 
 use crate::{
     bindings::{Failure, HandleStreamFunc, HandleStreamParams},
-    capability::stream::{Outbound, Streams},
+    capability::stream::{Outbound, StreamEnds},
     convert,
     exports::{self, Export, Functions},
     generation::WorkerShard,
@@ -30,7 +30,7 @@ use crate::{
     reply_draft::{Drafted, ReplyDraft},
     role::Role,
     state::{AmbientCall, CallContext},
-    stream_registry::{Registered, Running},
+    stream_registry::{RegisteredStream, Running},
 };
 
 /// `stream-handler.handle-stream`.
@@ -57,7 +57,7 @@ struct Messages {
     outbound: mpsc::Receiver<Outbound>,
     running: Arc<Running>,
     /// `None` once it has ended.
-    registered: Option<Registered>,
+    registered: Option<RegisteredStream>,
     /// Taken by `call` after its first poll.
     first: Option<Bytes>,
     /// How the guest ended, told after its last message.
@@ -65,7 +65,7 @@ struct Messages {
 }
 
 /// Answers `call` by the guest's `handle-stream`. The reply is there with its first message.
-pub(crate) async fn call(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, Error> {
+pub(crate) async fn call(shard: Arc<WorkerShard>, call: Box<Call>) -> Result<Reply, Error> {
     let (sender, outbound) = mpsc::channel(AHEAD_MAX);
     let progress = Arc::<Progress>::default();
     let purpose = Purpose::call(call.service.clone(), call.method.clone());
@@ -100,7 +100,7 @@ pub(crate) async fn call(shard: Arc<WorkerShard>, call: Call) -> Result<Reply, E
 /// The guest's side: runs until it returns.
 async fn run(
     shard: Arc<WorkerShard>,
-    mut call: Call,
+    mut call: Box<Call>,
     outbound: mpsc::Sender<Outbound>,
     progress: Arc<Progress>,
 ) -> Result<Drafted, Error> {
@@ -117,9 +117,9 @@ async fn run(
         Body::Empty => None,
         body @ (Body::One(_) | Body::Messages(_) | Body::Octets(_)) => Some(body.into_octets()),
     };
-    let ambient = CallContext::new(AmbientCall::Owned(Box::new(call)));
+    let ambient = CallContext::new(AmbientCall::Owned(call));
     let instance = lease.begin(Some(ambient));
-    instance.state().slots.put(Streams {
+    instance.state().slots.put(StreamEnds {
         inbound,
         outbound,
         progress,
@@ -140,7 +140,7 @@ async fn run(
     };
     let draft = instance.end();
     // The caller sees the end of the messages when their sender is gone.
-    drop(instance.state().slots.take::<Streams>());
+    drop(instance.state().slots.take::<StreamEnds>());
     match answer {
         Ok(()) => {
             lease.finish(Outcome::Ok);

@@ -5,12 +5,16 @@ use super::*;
 const SHORT: Duration = Duration::from_micros(2);
 const LONG: Duration = Duration::from_millis(5);
 
+fn name(name: &'static str) -> Text {
+    Text::from_static(name)
+}
+
 fn placement(placements: &Placements) -> Placement {
-    placements.of("s", "m")
+    placements.of(&name("s"), &name("m"))
 }
 
 fn in_place(placements: &Placements, took: Duration, computed: Option<Duration>) -> Placement {
-    placements.on_in_place("s", "m", took, computed);
+    placements.on_in_place(&name("s"), &name("m"), took, computed);
     placement(placements)
 }
 
@@ -26,7 +30,10 @@ fn two_long_calls_are_enough_and_nobody_elses_calls_move() {
         in_place(&placements, LONG, Some(LONG)),
         Placement::Offloaded
     );
-    assert_eq!(placements.of("s", "other"), Placement::InPlace);
+    assert_eq!(
+        placements.of(&name("s"), &name("other")),
+        Placement::InPlace
+    );
 }
 
 #[test]
@@ -67,7 +74,7 @@ fn offload(placements: &Placements) {
 fn return_calls(placements: &Placements) -> u32 {
     let mut n_calls = 0;
     while placement(placements) == Placement::Offloaded {
-        placements.on_computed("s", "m", SHORT);
+        placements.on_computed(&name("s"), &name("m"), SHORT);
         n_calls += 1;
     }
     assert_eq!(placement(placements), Placement::InPlace);
@@ -82,30 +89,30 @@ fn rounds(placements: &Placements, n_rounds: u32) {
 #[test]
 fn an_overrun_of_a_trusted_method_is_a_suspicion() {
     let placements = Placements::new();
-    placements.on_overrun("s", "m", None);
+    placements.on_overrun(&name("s"), &name("m"), None);
     assert_eq!(placement(&placements), Placement::Measured);
     // One that began before it was measured says nothing new.
-    placements.on_overrun("s", "m", None);
+    placements.on_overrun(&name("s"), &name("m"), None);
     assert_eq!(placement(&placements), Placement::Measured);
-    placements.on_overrun("s", "m", Some(IN_PLACE_MAX));
+    placements.on_overrun(&name("s"), &name("m"), Some(IN_PLACE_MAX));
     assert_eq!(placement(&placements), Placement::InPlace);
 }
 
 #[test]
 fn an_overrun_that_computed_offloads() {
     let placements = Placements::new();
-    placements.on_overrun("s", "m", None);
-    placements.on_overrun("s", "m", Some(LONG));
+    placements.on_overrun(&name("s"), &name("m"), None);
+    placements.on_overrun(&name("s"), &name("m"), Some(LONG));
     assert_eq!(placement(&placements), Placement::Offloaded);
 }
 
 #[test]
 fn the_call_that_was_begun_anew_elsewhere_offloads_if_it_computes() {
     let placements = Placements::new();
-    placements.on_overrun("s", "m", None);
-    placements.on_computed("s", "m", IN_PLACE_MAX);
+    placements.on_overrun(&name("s"), &name("m"), None);
+    placements.on_computed(&name("s"), &name("m"), IN_PLACE_MAX);
     assert_eq!(placement(&placements), Placement::Measured);
-    placements.on_computed("s", "m", LONG);
+    placements.on_computed(&name("s"), &name("m"), LONG);
     assert_eq!(placement(&placements), Placement::Offloaded);
 }
 
@@ -114,9 +121,9 @@ fn each_return_takes_twice_as_many_calls() {
     let placements = Placements::new();
     for times in 0..=RETURN_DOUBLINGS + 2 {
         offload(&placements);
-        placements.on_computed("s", "m", SHORT);
+        placements.on_computed(&name("s"), &name("m"), SHORT);
         // A long one begins it anew.
-        placements.on_computed("s", "m", LONG);
+        placements.on_computed(&name("s"), &name("m"), LONG);
         let expected = RETURN << times.min(RETURN_DOUBLINGS);
         assert_eq!(return_calls(&placements), expected, "{times}");
     }
@@ -174,4 +181,15 @@ fn a_record_survives_its_bits() {
         };
         assert_eq!(Record::read(record.write()), record);
     }
+}
+
+#[test]
+fn names_are_spread_over_all_slots() {
+    let slots = (0..1000).map(|number| index(b"users", format!("Method{number}").as_bytes()));
+    let used: std::collections::BTreeSet<_> = slots.collect();
+    assert_eq!(
+        used.into_iter().collect::<Vec<_>>(),
+        (0..SLOTS).collect::<Vec<_>>()
+    );
+    assert_ne!(index(b"a", b"bc"), index(b"ab", b"c"));
 }

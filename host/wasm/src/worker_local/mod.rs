@@ -111,7 +111,7 @@ struct Live(Arc<Guest>);
 
 /// A slot with an instance in it, held by this thread. Dropping it lets go of an instance that
 /// trapped or has grown too much.
-pub(crate) struct Entry<'a, F: DirectFunctions> {
+pub(crate) struct DirectEntry<'a, F: DirectFunctions> {
     local: &'a WorkerLocal<F>,
     slot: MutexGuard<'a, WorkerSlot<F>>,
     /// When it is, if its caller knows.
@@ -149,12 +149,12 @@ impl<F: DirectFunctions> WorkerLocal<F> {
     }
 
     /// A slot with an instance in it: this thread's, or another's while this one is taken.
-    pub(crate) fn take(&self) -> Result<Entry<'_, F>, Absent> {
+    pub(crate) fn take(&self) -> Result<DirectEntry<'_, F>, Absent> {
         self.take_at(None)
     }
 
     /// As `take`, at the time `now`, or that of the clock when it is needed.
-    pub(crate) fn take_at(&self, now: Option<Instant>) -> Result<Entry<'_, F>, Absent> {
+    pub(crate) fn take_at(&self, now: Option<Instant>) -> Result<DirectEntry<'_, F>, Absent> {
         let mut entry = self.slot().ok_or(Absent::Busy)?;
         entry.now = now;
         entry.start_timer();
@@ -179,7 +179,7 @@ impl<F: DirectFunctions> WorkerLocal<F> {
     }
 
     /// As `take`, only where there is an instance and its slot is free; not timed.
-    pub(crate) fn take_present(&self) -> Option<Entry<'_, F>> {
+    pub(crate) fn take_present(&self) -> Option<DirectEntry<'_, F>> {
         let own = self.slots.mine();
         let slot = own.try_lock().filter(|slot| slot.instance.is_some())?;
         Some(self.entry(slot))
@@ -220,7 +220,7 @@ impl<F: DirectFunctions> WorkerLocal<F> {
         })
     }
 
-    fn slot(&self) -> Option<Entry<'_, F>> {
+    fn slot(&self) -> Option<DirectEntry<'_, F>> {
         let own = self.slots.mine();
         if let Some(slot) = own.try_lock() {
             return Some(self.entry(slot));
@@ -231,8 +231,8 @@ impl<F: DirectFunctions> WorkerLocal<F> {
         Some(self.entry(slot))
     }
 
-    const fn entry<'a>(&'a self, slot: MutexGuard<'a, WorkerSlot<F>>) -> Entry<'a, F> {
-        Entry {
+    const fn entry<'a>(&'a self, slot: MutexGuard<'a, WorkerSlot<F>>) -> DirectEntry<'a, F> {
+        DirectEntry {
             local: self,
             slot,
             now: None,
@@ -274,7 +274,7 @@ impl<F: DirectFunctions> WorkerLocal<F> {
     }
 }
 
-impl<F: DirectFunctions> Entry<'_, F> {
+impl<F: DirectFunctions> DirectEntry<'_, F> {
     pub(crate) fn functions(&self) -> Option<&F> {
         let instance = self.slot.instance.as_ref()?;
         Some(&instance.functions)
@@ -330,7 +330,7 @@ impl<F: DirectFunctions> Entry<'_, F> {
     }
 }
 
-impl<F: DirectFunctions> Drop for Entry<'_, F> {
+impl<F: DirectFunctions> Drop for DirectEntry<'_, F> {
     fn drop(&mut self) {
         if self.has_trapped {
             self.slot.instance = None;

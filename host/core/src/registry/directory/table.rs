@@ -9,7 +9,7 @@ use crate::{
     registry::{
         health::Monitor,
         owner::{EntryKey, InstanceId, Owner},
-        snapshot::{EntryRecord, Instance},
+        snapshot::{EntryRecord, ServiceInstance},
     },
     text::Text,
 };
@@ -81,7 +81,7 @@ impl Table {
         self.by_service.keys()
     }
 
-    pub(super) fn instances_of(&self, service: &Text) -> Vec<Instance> {
+    pub(super) fn instances_of(&self, service: &Text) -> Vec<ServiceInstance> {
         let keys = self.by_service.get(service).into_iter().flatten();
         let lines = keys.filter_map(|key| self.lines.get(key));
         lines.map(Line::instance).collect()
@@ -154,8 +154,8 @@ impl Table {
 }
 
 impl Line {
-    pub(super) fn instance(&self) -> Instance {
-        Instance {
+    pub(super) fn instance(&self) -> ServiceInstance {
+        ServiceInstance {
             record: Arc::clone(&self.record),
             health: self.monitor.health(),
             stale: self.is_stale,

@@ -335,7 +335,7 @@ fn succeed(directory: &mut Directory, owner: &Owner, name: &str) {
 }
 
 /// All instances of service `s`.
-fn found(directory: &Directory) -> Vec<Instance> {
+fn found(directory: &Directory) -> Vec<ServiceInstance> {
     directory.discover(&Query::service("s", Caller::Trusted))
 }
 
@@ -345,7 +345,7 @@ fn health(directory: &Directory, name: &str) -> Option<Health> {
     named.next().map(|instance| instance.health)
 }
 
-fn names(instances: &[Instance]) -> Vec<&str> {
+fn names(instances: &[ServiceInstance]) -> Vec<&str> {
     instances
         .iter()
         .map(|instance| instance.record.key.instance.as_str())

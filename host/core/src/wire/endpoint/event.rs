@@ -65,7 +65,7 @@ impl SendId {
 
 /// What happened to one peer.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum EndpointEvent {
+pub enum PeerEvent {
     /// See `session::SessionEvent::Established`.
     Established(Dialect),
     /// The peer's address is known to be no forgery, in a session that was established before.
@@ -102,7 +102,7 @@ pub enum Undelivered {
 
 /// Why a frame is not sent at all.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum EndpointSendError {
+pub enum SendRefusal {
     #[error("the peer is not known")]
     UnknownPeer,
     #[error("all {limit} peers are in use")]

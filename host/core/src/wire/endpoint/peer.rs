@@ -9,7 +9,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    event::{DeliveryMode, EndpointConfig, EndpointEvent, EndpointSendError, SendId, Undelivered},
+    event::{DeliveryMode, EndpointConfig, PeerEvent, SendId, SendRefusal, Undelivered},
     peer_table::EvictionPriority,
     report::Report,
     validation::Validation,
@@ -18,7 +18,7 @@ use crate::wire::{
     fragment::{Numbering, Split, SplitError},
     frame::{Flags, Frame, FrameType},
     reliable::{self, Arrival, Incoming, Outgoing, Sack},
-    session::{self, CloseReason, Dialect, Features, Role, Session, SessionId},
+    session::{self, CloseReason, Dialect, Features, Role, Session, SessionEvent, SessionId},
 };
 
 /// Acknowledgements that wait to be sent. A peer that asks for more before one is sent has them
@@ -254,7 +254,7 @@ impl Peer {
         frame: Frame,
         delivery: DeliveryMode,
         config: &EndpointConfig,
-    ) -> Result<(), EndpointSendError> {
+    ) -> Result<(), SendRefusal> {
         if self.closed.is_some() || self.closing.is_some() && self.role == Role::Client {
             return Err(session::SendError::Closed.into());
         }
@@ -284,14 +284,10 @@ impl Peer {
         for (id, frame, delivery) in std::mem::take(&mut self.held) {
             match self.queue(now, id, frame, delivery, config) {
                 Ok(()) => {}
-                Err(EndpointSendError::Split(error)) => failed.push((id, error.into())),
-                Err(EndpointSendError::Session(error)) => {
-                    failed.push((id, Undelivered::Session(error)))
-                }
-                Err(EndpointSendError::Unvalidated { .. }) => {
-                    failed.push((id, Undelivered::Unvalidated))
-                }
-                Err(EndpointSendError::UnknownPeer | EndpointSendError::TooManyPeers { .. }) => {}
+                Err(SendRefusal::Split(error)) => failed.push((id, error.into())),
+                Err(SendRefusal::Session(error)) => failed.push((id, Undelivered::Session(error))),
+                Err(SendRefusal::Unvalidated { .. }) => failed.push((id, Undelivered::Unvalidated)),
+                Err(SendRefusal::UnknownPeer | SendRefusal::TooManyPeers { .. }) => {}
             }
         }
         failed
@@ -400,14 +396,14 @@ impl Peer {
     }
 
     /// A session event as the endpoint gives it; `None` for what stays inside.
-    pub(super) fn translate(&mut self, event: session::SessionEvent) -> Option<EndpointEvent> {
+    pub(super) fn translate(&mut self, event: SessionEvent) -> Option<PeerEvent> {
         Some(match event {
-            session::SessionEvent::Established(dialect) => EndpointEvent::Established(dialect),
-            session::SessionEvent::Message(frame) => EndpointEvent::Message(frame),
-            session::SessionEvent::Acknowledged(_) => return None,
-            session::SessionEvent::Pong(payload) => EndpointEvent::Pong(payload),
-            session::SessionEvent::PeerDraining => EndpointEvent::PeerDraining,
-            session::SessionEvent::Closed(reason) => {
+            SessionEvent::Established(dialect) => PeerEvent::Established(dialect),
+            SessionEvent::Message(frame) => PeerEvent::Message(frame),
+            SessionEvent::Acknowledged(_) => return None,
+            SessionEvent::Pong(payload) => PeerEvent::Pong(payload),
+            SessionEvent::PeerDraining => PeerEvent::PeerDraining,
+            SessionEvent::Closed(reason) => {
                 self.closed = Some(reason);
                 return None;
             }
@@ -421,7 +417,7 @@ impl Peer {
         mut frame: Frame,
         delivery: DeliveryMode,
         config: &EndpointConfig,
-    ) -> Result<(), EndpointSendError> {
+    ) -> Result<(), SendRefusal> {
         let is_acknowledged = match delivery {
             DeliveryMode::Plain => false,
             DeliveryMode::Acknowledged => true,
@@ -442,7 +438,7 @@ impl Peer {
 
     /// Finds out before queueing whether a frame can be put into datagrams, and whether the address
     /// may be sent as much beside what it is sent already.
-    fn check(&self, frame: &Frame, bytes_max: usize) -> Result<(), EndpointSendError> {
+    fn check(&self, frame: &Frame, bytes_max: usize) -> Result<(), SendRefusal> {
         let split = Split::new(frame.clone(), 0, self.outgoing.numbering(), bytes_max)?;
         if self.validation.is_validated() {
             return Ok(());
@@ -454,7 +450,7 @@ impl Peer {
             needed += NUMBER_BYTES_MAX;
         }
         if needed > left {
-            return Err(EndpointSendError::Unvalidated { needed, left });
+            return Err(SendRefusal::Unvalidated { needed, left });
         }
         Ok(())
     }

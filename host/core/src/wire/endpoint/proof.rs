@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Instant};
 
 use super::{
     Endpoint,
-    event::{EndpointEvent, SendId},
+    event::{PeerEvent, SendId},
     peer::Peer,
     validation::{SESSION_KEY, names_session},
 };
@@ -146,7 +146,7 @@ impl Endpoint {
             .find(address)
             .is_some_and(|peer| peer.is_announced)
         {
-            self.events.push_back((address, EndpointEvent::Validated));
+            self.events.push_back((address, PeerEvent::Validated));
         }
         true
     }

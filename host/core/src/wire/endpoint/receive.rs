@@ -5,7 +5,7 @@ use std::{
     time::Instant,
 };
 
-use super::{Endpoint, event::EndpointEvent, validation};
+use super::{Endpoint, event::PeerEvent, validation};
 use crate::wire::{
     fragment::{Fragment, Numbering},
     frame::{Frame, FrameType},
@@ -193,7 +193,7 @@ impl Endpoint {
             return false;
         }
         if peer.lingers_until.is_none() {
-            self.events.push_back((from, EndpointEvent::Closed(reason)));
+            self.events.push_back((from, PeerEvent::Closed(reason)));
         }
         let (config, id) = (self.config.session.clone(), (self.draw)());
         let session = Session::new(config, Role::Server, id, now);

@@ -74,7 +74,7 @@ impl Side {
         self.datagrams().into_iter().map(decode).collect()
     }
 
-    fn events(&mut self) -> Vec<EndpointEvent> {
+    fn events(&mut self) -> Vec<PeerEvent> {
         std::iter::from_fn(|| self.endpoint.poll_event())
             .map(|(_, event)| event)
             .collect()
@@ -83,7 +83,7 @@ impl Side {
     /// The payloads of the messages among the events.
     fn messages(&mut self) -> Vec<Bytes> {
         let message = |event| {
-            let EndpointEvent::Message(frame) = event else {
+            let PeerEvent::Message(frame) = event else {
                 return None;
             };
             Some(frame.payload)

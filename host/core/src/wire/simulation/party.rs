@@ -10,7 +10,7 @@ use super::payload;
 use crate::{
     headers::Headers,
     wire::{
-        endpoint::{DeliveryMode, Endpoint, EndpointEvent, SendId},
+        endpoint::{DeliveryMode, Endpoint, PeerEvent, SendId},
         frame::Frame,
         session::{Dialect, Features},
     },
@@ -86,13 +86,12 @@ impl Party {
     pub(super) fn drain(&mut self, now: Instant) {
         while let Some((peer, event)) = self.endpoint.poll_event() {
             match event {
-                EndpointEvent::Established(_) => self.n_established += 1,
-                EndpointEvent::Message(frame) => self.on_message(now, peer, &frame),
-                EndpointEvent::Delivered(id) => self.end_send(id, Outcome::Delivered),
-                EndpointEvent::Undelivered(id, _) => self.end_send(id, Outcome::Undelivered),
-                EndpointEvent::Validated | EndpointEvent::Pong(_) | EndpointEvent::PeerDraining => {
-                }
-                EndpointEvent::Closed(_) => self.n_closed += 1,
+                PeerEvent::Established(_) => self.n_established += 1,
+                PeerEvent::Message(frame) => self.on_message(now, peer, &frame),
+                PeerEvent::Delivered(id) => self.end_send(id, Outcome::Delivered),
+                PeerEvent::Undelivered(id, _) => self.end_send(id, Outcome::Undelivered),
+                PeerEvent::Validated | PeerEvent::Pong(_) | PeerEvent::PeerDraining => {}
+                PeerEvent::Closed(_) => self.n_closed += 1,
             }
         }
     }

@@ -9,3 +9,4 @@ mod readiness;
 mod refusals;
 mod reload;
 mod settings;
+mod tls;

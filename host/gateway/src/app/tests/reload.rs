@@ -231,5 +231,5 @@ async fn bind_when_free(address: SocketAddr) -> TcpListener {
 }
 
 /// A listener beside the usual ones, over TCP only.
-const ALONE: &str =
-    "[listeners.alone]\nprotocol = \"vstp\"\ntransports = [\"tcp\"]\naddress = \"127.0.0.1:0\"\n";
+const ALONE: &str = "[listeners.alone]\nprotocol = \"vstp\"\ntransports = [\"tcp\"]\naddress = \"127.0.0.1:0\"\n\
+     insecure = true\n";

@@ -9,7 +9,7 @@ use postern_core::{
 use postern_system::clock;
 
 use super::{
-    super::{ServicePolicy, decision_log::DecisionLog},
+    super::{DecisionLog, ServicePolicy},
     fixture::{Does, Fixture, SECOND, call, text},
 };
 

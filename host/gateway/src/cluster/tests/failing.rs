@@ -21,7 +21,7 @@ use postern_net::Alarm;
 use postern_system::clock;
 
 use super::{
-    super::{Cluster, Fallback, Pattern, ServicePolicy, decision_log::DecisionLog},
+    super::{Cluster, DecisionLog, Fallback, Pattern, ServicePolicy},
     fixture::{Does, Fixture, SECOND, call, due, text},
 };
 

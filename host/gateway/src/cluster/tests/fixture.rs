@@ -12,13 +12,13 @@ use std::{
 use parking_lot::Mutex;
 use postern_core::{
     Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Retry, Text,
-    registry::{Directory, DirectoryConfig, Entry, EntryKey, Instance, Owner, entry::Draft},
+    registry::{Directory, DirectoryConfig, Entry, EntryKey, Owner, ServiceInstance, entry::Draft},
 };
 use postern_system::clock::now;
 
 use super::super::{
-    BalancerSource, Cluster, Clusters, InstanceNumbers, Policies, ServiceNumbers, ServicePolicy,
-    decision_log::DecisionLog,
+    BalancerSource, Cluster, Clusters, DecisionLog, InstanceNumbers, Policies, ServiceNumbers,
+    ServicePolicy,
 };
 
 /// What an instance does with a call.
@@ -117,7 +117,7 @@ impl Fixture {
     pub(super) fn rebuild(&mut self) -> Arc<Cluster> {
         let policies = Policies::new(self.policy.clone(), [], self.zone.clone());
         let doubles = Arc::clone(&self.doubles);
-        let connect = |instance: &Instance| {
+        let connect = |instance: &ServiceInstance| {
             let double = doubles.lock().get(&instance.record.key.instance.0).cloned();
             double.map(|double| double as Arc<dyn Handler>)
         };
@@ -159,7 +159,7 @@ impl Fixture {
     pub(super) async fn fails(&self, method: &str) -> (Error, String) {
         let decision_log = DecisionLog::on();
         let error = self.cluster().call(call(method), &decision_log).await;
-        let why = decision_log.why().expect("on").to_string();
+        let why = decision_log.decisions().expect("on").to_string();
         (error.expect_err("it fails"), why)
     }
 

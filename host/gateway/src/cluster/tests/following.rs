@@ -83,7 +83,7 @@ async fn nothing_is_asked_for_where_nothing_changed() {
     let snapshot = fixture.directory.snapshot();
     let policies = Policies::new(fixture.policy.clone(), [], None);
     let n_asked = std::cell::Cell::new(0);
-    let connect = |_: &postern_core::registry::Instance| {
+    let connect = |_: &postern_core::registry::ServiceInstance| {
         n_asked.set(n_asked.get() + 1);
         None
     };
@@ -136,7 +136,7 @@ async fn who_cannot_be_dialled_is_named_by_transport_and_not_asked_for_again() {
     fixture.rebuild();
     let (error, _) = fixture.fails("Get").await;
     let message = "service users has no live instance of 1 known; some are at quic, and this \
-                   gateway dials tcp, udp, unix";
+                   gateway dials tcp, tls, udp, unix";
     assert_eq!((error.kind, &*error.message), (Kind::Unavailable, message));
     fixture.doubles.lock().insert("a".into(), double);
     fixture.rebuild();

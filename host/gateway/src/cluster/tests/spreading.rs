@@ -9,7 +9,7 @@ use postern_core::{
 };
 
 use super::{
-    super::{HashOn, ServicePolicy, SubsetRule, decision_log::DecisionLog},
+    super::{DecisionLog, HashOn, ServicePolicy, SubsetRule},
     fixture::{Does, Fixture, call, text},
 };
 

@@ -109,7 +109,7 @@ addresses = ["tcp://h:1", "tcp://h:2"]
         "4 directory.lease: \"999ms\" is below the limit of 1s",
         "5 directory.entries-reserved: 10001 is above directory.entries-max (10000)",
         "7 peers.west: the key \"address\" is missing",
-        "11 peers.east.address: this gateway dials tcp, udp, unix, not http",
+        "11 peers.east.address: this gateway dials tcp, tls, udp, unix, not http",
         "14 instances.one.addresses: `tcp://h` is not of the form scheme://host:port",
         "13 instances.one: the key \"service\" is missing",
         "18 instances.two.addresses: two addresses for tcp",
@@ -179,7 +179,7 @@ fn an_instance_that_cannot_be_dialled_is_refused_by_the_name_of_its_transport() 
     let of =
         |addresses: &str| format!("[instances.one]\nservice = \"s\"\naddresses = [{addresses}]\n");
     let told = faults_of(&of("\"quic://h:1\", \"ws://h:2\""));
-    let expected = "3 instances.one.addresses: this gateway dials tcp, udp, unix, not quic";
+    let expected = "3 instances.one.addresses: this gateway dials tcp, tls, udp, unix, not quic";
     assert!(
         told.len() == 1 && told[0].starts_with(expected),
         "{told:#?}"

@@ -120,7 +120,7 @@ async fn what_cannot_be_dialled_is_refused_by_the_name_of_its_transport() {
         entry["addresses"] = addresses;
         stage.kind("ann", "register", entry)
     };
-    let told = "this gateway dials tcp, udp, unix, not quic".to_owned();
+    let told = "this gateway dials tcp, tls, udp, unix, not quic".to_owned();
     let expected = Some((Kind::InvalidArgument, told));
     assert_eq!(refused(json!(["quic://h:1"])), expected);
     assert_eq!(refused(json!(["quic://h:1", "http://h:2"])), expected);

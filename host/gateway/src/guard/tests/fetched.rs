@@ -314,7 +314,7 @@ async fn authorities_are_read_again_by_themselves_and_keys_fetched_with_them() {
 async fn refreshing(guard: Arc<Guard>) {
     let mut files = FileWatch::new(Duration::from_millis(100), guard.files_interval(), None);
     files.set(&guard.files());
-    refresh(guard, &mut files).await;
+    maintain(Some(guard), None, &mut files).await;
 }
 
 /// A guard with its task.

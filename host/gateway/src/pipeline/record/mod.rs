@@ -19,9 +19,9 @@ use tracing::{Level, debug, enabled, error, info};
 
 use super::{answer::counted, route::Route};
 use crate::{
-    cluster::{Trail, Why},
+    cluster::{DecisionLog, Decisions},
     config::AccessLog,
-    telemetry::calls::{Booking, CallOutcome},
+    telemetry::calls::{BookedOutcome, Booking},
 };
 
 /// One call from its beginning to its end.
@@ -35,7 +35,7 @@ pub(crate) struct CallRecord {
     streamed_in: Option<Arc<AtomicU64>>,
     bytes_out: u64,
     /// Why the call went where it went.
-    trail: Trail,
+    decision_log: DecisionLog,
     /// What only the line needs; absent when nobody reads it.
     line: Option<Box<Line>>,
     is_ended: bool,
@@ -73,9 +73,9 @@ impl CallRecord {
             bytes_in: 0,
             streamed_in: None,
             bytes_out: 0,
-            trail: match line {
-                Some(_) => Trail::on(),
-                None => Trail::off(),
+            decision_log: match line {
+                Some(_) => DecisionLog::on(),
+                None => DecisionLog::off(),
             },
             line,
             is_ended: false,
@@ -95,8 +95,8 @@ impl CallRecord {
     }
 
     /// Where the decisions on the call's way are noted; nowhere when nobody reads them.
-    pub(crate) const fn trail(&self) -> &Trail {
-        &self.trail
+    pub(crate) const fn decision_log(&self) -> &DecisionLog {
+        &self.decision_log
     }
 
     /// Counts the request's octets, those of a stream while they pass; a message of it that is longer
@@ -123,7 +123,7 @@ impl CallRecord {
     }
 
     pub(crate) fn succeed(mut self) {
-        self.end(CallOutcome::Success, None);
+        self.end(BookedOutcome::Success, None);
     }
 
     /// Ends with `error` and hands it on.
@@ -133,7 +133,7 @@ impl CallRecord {
             let (service, plugin) = (&self.route.service, non_empty(&self.route.plugin));
             error!(%service, plugin, panic, "a handler panicked");
         }
-        self.end(CallOutcome::Failed(error.kind), Some(&error));
+        self.end(BookedOutcome::Failed(error.kind), Some(&error));
         error
     }
 
@@ -143,7 +143,7 @@ impl CallRecord {
         Box::pin(std::future::ready(Err(self.fail(error))))
     }
 
-    fn end(&mut self, outcome: CallOutcome, error: Option<&Error>) {
+    fn end(&mut self, outcome: BookedOutcome, error: Option<&Error>) {
         self.is_ended = true;
         let streamed_in = self
             .streamed_in
@@ -158,7 +158,12 @@ impl CallRecord {
         };
         self.route.metrics.end(&booking);
         if let Some(line) = &self.line {
-            line.write(&self.route, &booking, error, self.trail.why().as_ref());
+            line.write(
+                &self.route,
+                &booking,
+                error,
+                self.decision_log.decisions().as_ref(),
+            );
         }
     }
 }
@@ -179,18 +184,24 @@ impl Drop for CallRecord {
         } else {
             Kind::Cancelled
         };
-        self.end(CallOutcome::Failed(kind), None);
+        self.end(BookedOutcome::Failed(kind), None);
     }
 }
 
 impl Line {
-    fn write(&self, route: &Route, booking: &Booking, error: Option<&Error>, why: Option<&Why>) {
+    fn write(
+        &self,
+        route: &Route,
+        booking: &Booking,
+        error: Option<&Error>,
+        decisions: Option<&Decisions>,
+    ) {
         // Of a call that no cluster has seen nothing is to be told.
-        let why = why.filter(|why| **why != Why::default());
+        let decisions = decisions.filter(|decisions| **decisions != Decisions::default());
         match self.level {
             AccessLog::Off => {}
-            AccessLog::Debug => write_line!(debug, self, route, booking, error, why),
-            AccessLog::Info => write_line!(info, self, route, booking, error, why),
+            AccessLog::Debug => write_line!(debug, self, route, booking, error, decisions),
+            AccessLog::Info => write_line!(info, self, route, booking, error, decisions),
         }
     }
 }

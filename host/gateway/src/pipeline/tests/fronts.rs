@@ -89,7 +89,7 @@ async fn a_set_of_keys_that_is_waited_for_is_nobody_elses_fault() {
         async move {
             let step = Duration::from_millis(100);
             let mut files = FileWatch::new(step, guard.files_interval(), None);
-            guard::refresh(guard, &mut files).await;
+            guard::maintain(Some(guard), None, &mut files).await;
         }
     });
     let bearer = format!("Bearer {TOKEN}");

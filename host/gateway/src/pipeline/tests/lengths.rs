@@ -5,13 +5,13 @@ use super::*;
 /// A pipeline whose messages have at most 4 octets.
 fn narrow(
     answer: impl Fn(Call) -> BoxFuture<Result<Reply, Error>> + Send + Sync + 'static,
-) -> Stage {
-    let stage = Stage::new(answer);
-    stage.apply(PipelineSettings {
+) -> PipelineFixture {
+    let fixture = PipelineFixture::new(answer);
+    fixture.apply(PipelineSettings {
         body_bytes_max: 4,
         ..PipelineSettings::default()
     });
-    stage
+    fixture
 }
 
 /// What is said of a message of 5 octets: the caller may send a shorter one, and cannot help it when
@@ -29,12 +29,12 @@ fn check_too_long(error: &Error, blame: Blame) {
 
 #[tokio::test]
 async fn a_message_of_the_limit_passes_and_one_octet_more_is_refused_either_way() {
-    let stage = narrow(|call| match &*call.method {
+    let fixture = narrow(|call| match &*call.method {
         "Long" => ready(Ok(Reply::one("12345"))),
         _ => ready(Ok(echo(call))),
     });
     let call = |method: &str, body: &str| Call::unary("users", method, body.to_owned());
-    let pipeline = &stage.pipeline;
+    let pipeline = &fixture.pipeline;
     assert!(pipeline.call(call("Get", "1234")).await.is_ok());
     let calls = || {
         [
@@ -51,7 +51,7 @@ async fn a_message_of_the_limit_passes_and_one_octet_more_is_refused_either_way(
         let error = answer.await.expect_err("too long");
         check_too_long(&error, blame);
     }
-    assert_eq!(stage.numbers("users").n_failed(), 4);
+    assert_eq!(fixture.numbers("users").n_failed(), 4);
 }
 
 #[tokio::test]
@@ -59,22 +59,25 @@ async fn a_stream_ends_at_the_message_that_is_too_long() {
     let texts = ["1234", "12345", "1"];
     let streamed = move || messages(texts.map(|text| Ok(text.into())).into());
     // The handler takes whatever comes, so that the limit is the reply's.
-    let stage = narrow(move |_| {
+    let fixture = narrow(move |_| {
         let (headers, body) = (postern_core::Headers::new(), streamed());
         ready(Ok(Reply::new(headers, body)))
     });
-    let reply = stage.pipeline.call(Call::unary("users", "Watch", "")).await;
+    let reply = fixture
+        .pipeline
+        .call(Call::unary("users", "Watch", ""))
+        .await;
     check_cut(reply.expect("begun").body, Blame::Guest).await;
-    assert_eq!(stage.numbers("users").n_failed(), 1);
+    assert_eq!(fixture.numbers("users").n_failed(), 1);
 
     let (seen, taken) = std::sync::mpsc::channel();
-    let stage = narrow(move |call| {
+    let fixture = narrow(move |call| {
         seen.send(call.body).expect("somebody looks");
         ready(Ok(Reply::one("")))
     });
     let mut call = Call::unary("users", "Send", "");
     call.body = messages(texts.map(|text| Ok(text.into())).into());
-    stage.pipeline.call(call).await.expect("answered");
+    fixture.pipeline.call(call).await.expect("answered");
     check_cut(taken.recv().expect("a body"), Blame::Client).await;
 }
 

@@ -1,6 +1,7 @@
 //! Everything countable as Prometheus reads it (OpenMetrics 1.0). Names carry the prefix `postern_`
 //! and base units; label values come from configuration and plugins, never from callers.
 
+mod certificates;
 mod extensions;
 mod plugins;
 mod services;
@@ -21,7 +22,10 @@ use prometheus_client::{
 };
 
 use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
-use crate::{cluster::ServiceNumbers, directory, events::EventNumbers, pipeline::chain::LinkView};
+use crate::{
+    certificates::ShownCertificate, cluster::ServiceNumbers, directory, events::EventNumbers,
+    pipeline::chain::LinkView,
+};
 
 /// All numbers at one moment.
 #[derive(Debug, Clone, Default)]
@@ -38,6 +42,8 @@ pub(crate) struct MetricsSnapshot {
     /// Sessions with other gateways; `None` where there is no pool.
     pub pool: Option<PoolSnapshot>,
     pub events: EventNumbers,
+    /// Of all listeners.
+    pub certificates: Vec<ShownCertificate>,
     /// Octets that connections hold, as the budget counts them.
     pub held_bytes: usize,
     /// Messages that found no room in it.
@@ -112,6 +118,7 @@ impl Collector for MetricsSnapshot {
         self.encode_plugins(&mut encoder)?;
         self.encode_extensions(&mut encoder)?;
         self.encode_services(&mut encoder)?;
+        self.encode_certificates(&mut encoder)?;
         self.encode_gateway(&mut encoder)
     }
 }
@@ -343,7 +350,7 @@ mod tests {
         users.begin();
         users.end(&Booking {
             transport: Transport::Tcp,
-            outcome: calls::CallOutcome::Failed(Kind::NotFound),
+            outcome: calls::BookedOutcome::Failed(Kind::NotFound),
             duration: Duration::from_millis(1),
             bytes_in: 3,
             bytes_out: 0,

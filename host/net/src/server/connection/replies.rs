@@ -10,7 +10,7 @@ use postern_core::{
 
 use super::ServedConnection;
 use crate::{
-    calls::Outcome,
+    calls::CallResult,
     link::StreamLink,
     server::{answer::too_long, in_order::Position, messages},
 };
@@ -32,7 +32,7 @@ impl<S: StreamLink> ServedConnection<S> {
         now: Instant,
         token: &ReplyToken,
         position: Option<Position>,
-        outcome: Outcome,
+        outcome: CallResult,
     ) {
         let reply = messages::reply(&self.shared.config.frames, token, outcome);
         let reply = reply.map(|frame| self.fitting(token, frame));
@@ -45,7 +45,7 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     /// Whether a reply goes out as a stream to a caller that opened none.
-    pub(super) fn may_stream(&self, token: &ReplyToken, outcome: &Outcome) -> bool {
+    pub(super) fn may_stream(&self, token: &ReplyToken, outcome: &CallResult) -> bool {
         let is_stream = outcome.as_ref().is_ok_and(|reply| reply.body.is_stream());
         is_stream && token.takes_stream() && self.has_mux()
     }
@@ -55,7 +55,7 @@ impl<S: StreamLink> ServedConnection<S> {
         cx: &mut Context<'_>,
         now: Instant,
         token: ReplyToken,
-        outcome: Outcome,
+        outcome: CallResult,
     ) {
         let (streaming, mut context) = self.streaming_or_new();
         if let Err(error) = streaming.adopt(cx, now, &token, outcome, &mut context) {

@@ -10,13 +10,13 @@ use postern_core::{
     Error,
     event::Delivery as Pushed,
     vsp::{ReplyToken, event_frame},
-    wire::{DeliveryMode, Frame, endpoint::EndpointSendError, session},
+    wire::{DeliveryMode, Frame, endpoint::SendRefusal, session},
 };
 
 use super::{ReplyTo, ServedSocket, SessionKey};
 use crate::{
     ByteBudgetError,
-    calls::Outcome,
+    calls::CallResult,
     link::DatagramLink,
     server::{
         answer::{too_long, unsent, unvalidated},
@@ -26,7 +26,7 @@ use crate::{
 };
 
 impl<L: DatagramLink> ServedSocket<L> {
-    pub(super) fn finish(&mut self, now: Instant, to: &ReplyTo, outcome: Outcome) {
+    pub(super) fn finish(&mut self, now: Instant, to: &ReplyTo, outcome: CallResult) {
         let ReplyTo {
             address,
             session,
@@ -46,7 +46,13 @@ impl<L: DatagramLink> ServedSocket<L> {
         self.socket.endpoint.finish(*address);
     }
 
-    fn answer(&mut self, now: Instant, address: SocketAddr, token: &ReplyToken, outcome: Outcome) {
+    fn answer(
+        &mut self,
+        now: Instant,
+        address: SocketAddr,
+        token: &ReplyToken,
+        outcome: CallResult,
+    ) {
         let reply = messages::reply(&self.shared.config.frames, token, outcome);
         let Some(frame) = reply else { return };
         let frame = self
@@ -55,15 +61,15 @@ impl<L: DatagramLink> ServedSocket<L> {
         let endpoint = &mut self.socket.endpoint;
         match endpoint.send(now, address, frame, DeliveryMode::Reply) {
             Ok(_) => {}
-            Err(EndpointSendError::Split(error)) => {
+            Err(SendRefusal::Split(error)) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, address, frame);
             }
-            Err(EndpointSendError::Session(error @ session::SendError::TooLong { .. })) => {
+            Err(SendRefusal::Session(error @ session::SendError::TooLong { .. })) => {
                 let frame = token.error_frame(&too_long(&error));
                 self.send_or_log(now, address, frame);
             }
-            Err(error @ EndpointSendError::Unvalidated { .. }) => {
+            Err(error @ SendRefusal::Unvalidated { .. }) => {
                 tracing::debug!(%address, %error, "reply not sent");
                 self.send_or_log(now, address, token.error_frame(&unvalidated()));
             }

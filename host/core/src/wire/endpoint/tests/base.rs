@@ -237,7 +237,7 @@ fn base_client() -> (Side, SocketAddr) {
     let mut client = Side::new(Role::Client, 1, EndpointConfig::new(session));
     let server = SocketAddr::from(([10, 0, 0, 2], 9090));
     client.endpoint.connect(client.now, server).expect("room");
-    assert_eq!(client.events(), [EndpointEvent::Established(Dialect::Base)]);
+    assert_eq!(client.events(), [PeerEvent::Established(Dialect::Base)]);
     assert_eq!(client.datagrams(), Vec::<Bytes>::new());
     (client, server)
 }
@@ -262,7 +262,7 @@ fn an_unanswered_message_is_sent_at_the_published_times() {
         let failed = client.events();
         if !failed.is_empty() {
             let reason = Undelivered::NotAcknowledged { attempts: 4 };
-            assert_eq!(failed, [EndpointEvent::Undelivered(id, reason)]);
+            assert_eq!(failed, [PeerEvent::Undelivered(id, reason)]);
             assert_eq!(at - begin, Duration::from_millis(8_700));
         }
     }
@@ -322,7 +322,7 @@ fn an_acknowledgement_ends_the_repetitions() {
     client.give_frame(published(), &ack);
     assert_eq!(client.events(), [], "from elsewhere");
     client.give_frame(server, &ack);
-    assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
+    assert_eq!(client.events(), [PeerEvent::Delivered(id)]);
     client.wait(Duration::from_secs(20));
     assert_eq!(client.frames(), []);
 }
@@ -352,10 +352,7 @@ fn a_base_peer_is_not_told_goodbye() {
         .endpoint
         .close(client.now, server, CloseReason::Requested);
     assert_eq!(client.frames(), []);
-    assert_eq!(
-        client.events(),
-        [EndpointEvent::Closed(CloseReason::Requested)]
-    );
+    assert_eq!(client.events(), [PeerEvent::Closed(CloseReason::Requested)]);
 }
 
 #[test]

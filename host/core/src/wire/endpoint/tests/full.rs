@@ -15,16 +15,13 @@ fn greeted() -> (Side, Side) {
         exchange(&mut client, &mut server, |_| false);
         let events = client.events();
         assert!(
-            matches!(
-                events[..],
-                [] | [EndpointEvent::Established(Dialect::Full(_))]
-            ),
+            matches!(events[..], [] | [PeerEvent::Established(Dialect::Full(_))]),
             "{events:?}"
         );
     }
     let events = server.events();
     assert!(
-        matches!(events[..], [EndpointEvent::Established(Dialect::Full(_))]),
+        matches!(events[..], [PeerEvent::Established(Dialect::Full(_))]),
         "{events:?}"
     );
     (client, server)
@@ -49,8 +46,8 @@ fn hello_is_repeated_and_then_the_peer_counts_as_a_base_one() {
     assert_eq!(n_hellos, 4);
     let events = client.events();
     let [
-        EndpointEvent::Established(Dialect::Base),
-        EndpointEvent::Undelivered(failed, Undelivered::Split(error)),
+        PeerEvent::Established(Dialect::Base),
+        PeerEvent::Undelivered(failed, Undelivered::Split(error)),
     ] = &events[..]
     else {
         panic!("{events:?}");
@@ -81,10 +78,7 @@ fn a_repeated_hello_changes_nothing_and_another_one_begins_anew() {
     server.give_frame(client, &hello("aa"));
     assert_eq!(server.frames().len(), 2, "each HELLO gets its WELCOME");
     assert_eq!(server.endpoint.session_id(client), first);
-    assert!(matches!(
-        server.events()[..],
-        [EndpointEvent::Established(_)]
-    ));
+    assert!(matches!(server.events()[..], [PeerEvent::Established(_)]));
     let id = server.send(client, "to the first", DeliveryMode::Acknowledged);
     server.give_frame(client, &hello("bb"));
     assert_ne!(server.endpoint.session_id(client), first);
@@ -93,13 +87,13 @@ fn a_repeated_hello_changes_nothing_and_another_one_begins_anew() {
     assert_eq!(
         events[..2],
         [
-            EndpointEvent::Undelivered(id, Undelivered::Closed(reason.clone())),
-            EndpointEvent::Closed(reason),
+            PeerEvent::Undelivered(id, Undelivered::Closed(reason.clone())),
+            PeerEvent::Closed(reason),
         ]
     );
     assert!(matches!(
         events[2..],
-        [EndpointEvent::Established(Dialect::Full(_))]
+        [PeerEvent::Established(Dialect::Full(_))]
     ));
 }
 
@@ -110,7 +104,7 @@ fn fifty_kilobytes_arrive_whole_and_are_acknowledged() {
     let id = client.send(server.address, payload.clone(), DeliveryMode::Acknowledged);
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(server.messages(), [payload]);
-    assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
+    assert_eq!(client.events(), [PeerEvent::Delivered(id)]);
     assert_eq!(client.endpoint.stats().retransmits, 0);
 }
 
@@ -150,7 +144,7 @@ fn a_lost_tail_is_sent_again_after_a_short_silence() {
     }
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(server.messages(), [payload]);
-    assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
+    assert_eq!(client.events(), [PeerEvent::Delivered(id)]);
 }
 
 #[test]
@@ -165,7 +159,7 @@ fn a_lost_acknowledgement_is_asked_for_and_the_message_not_delivered_again() {
             side.wait(Duration::from_secs(1));
         }
         exchange(&mut client, &mut server, |_| false);
-        assert_eq!(client.events(), [EndpointEvent::Delivered(id)]);
+        assert_eq!(client.events(), [PeerEvent::Delivered(id)]);
         assert_eq!(server.messages().len(), 0);
     }
 }
@@ -222,7 +216,7 @@ fn a_report_that_lies_does_not_stop_the_sender_for_ever() {
     }
     let reason = client.events();
     assert!(
-        matches!(reason[..], [EndpointEvent::Undelivered(failed, _)] if failed == id),
+        matches!(reason[..], [PeerEvent::Undelivered(failed, _)] if failed == id),
         "{reason:?}"
     );
 }
@@ -236,7 +230,7 @@ fn replies_to_full_peers_are_repeated_until_acknowledged() {
     client.now = server.now;
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(client.messages(), ["reply"]);
-    assert_eq!(server.events(), [EndpointEvent::Delivered(id)]);
+    assert_eq!(server.events(), [PeerEvent::Delivered(id)]);
 }
 
 #[test]
@@ -250,18 +244,18 @@ fn a_closing_client_says_goodbye_when_all_is_delivered() {
     assert_eq!(first.len(), 1, "no BYE yet");
     server.give_frame(client.address, &first[0]);
     exchange(&mut client, &mut server, |_| false);
-    let closed = EndpointEvent::Closed(CloseReason::Requested);
-    assert_eq!(client.events(), [EndpointEvent::Delivered(id), closed]);
+    let closed = PeerEvent::Closed(CloseReason::Requested);
+    assert_eq!(client.events(), [PeerEvent::Delivered(id), closed]);
     let events = server.events();
-    let [EndpointEvent::Message(message), ending @ ..] = &events[..] else {
+    let [PeerEvent::Message(message), ending @ ..] = &events[..] else {
         panic!("{events:?}")
     };
     assert_eq!(message.payload, "last words");
     assert_eq!(
         ending,
         [
-            EndpointEvent::PeerDraining,
-            EndpointEvent::Closed(CloseReason::PeerBye)
+            PeerEvent::PeerDraining,
+            PeerEvent::Closed(CloseReason::PeerBye)
         ]
     );
     let to = server.address;
@@ -300,7 +294,7 @@ fn a_server_that_drains_delivers_its_replies_first() {
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(
         client.events(),
-        [EndpointEvent::PeerDraining],
+        [PeerEvent::PeerDraining],
         "the client is told at once"
     );
     let id = server.send(client.address, "reply", DeliveryMode::Reply);
@@ -308,8 +302,8 @@ fn a_server_that_drains_delivers_its_replies_first() {
     assert_eq!(server.events(), []);
     exchange(&mut client, &mut server, |_| false);
     assert_eq!(client.messages(), ["reply"]);
-    let closed = EndpointEvent::Closed(CloseReason::Shutdown);
-    assert_eq!(server.events(), [EndpointEvent::Delivered(id), closed]);
+    let closed = PeerEvent::Closed(CloseReason::Shutdown);
+    assert_eq!(server.events(), [PeerEvent::Delivered(id), closed]);
 }
 
 #[test]
@@ -344,7 +338,7 @@ fn connecting_again_tells_the_end_of_what_was_on_its_way() {
     client.give_frame(server.address, &Frame::new(FrameType::Bye));
     assert_eq!(
         client.events(),
-        [EndpointEvent::PeerDraining],
+        [PeerEvent::PeerDraining],
         "its message may still arrive"
     );
     client
@@ -353,8 +347,8 @@ fn connecting_again_tells_the_end_of_what_was_on_its_way() {
         .expect("room");
     let events = client.events();
     let reason = CloseReason::PeerBye;
-    let undelivered = EndpointEvent::Undelivered(id, Undelivered::Closed(reason.clone()));
-    assert_eq!(events, [undelivered, EndpointEvent::Closed(reason)]);
+    let undelivered = PeerEvent::Undelivered(id, Undelivered::Closed(reason.clone()));
+    assert_eq!(events, [undelivered, PeerEvent::Closed(reason)]);
     assert!(
         client
             .frames()

@@ -52,7 +52,7 @@ fn a_client_hears_only_whom_it_has_connected_to() {
     let sent = client
         .endpoint
         .send(client.now, stranger(1), frame, DeliveryMode::Plain);
-    assert_eq!(sent, Err(EndpointSendError::UnknownPeer));
+    assert_eq!(sent, Err(SendRefusal::UnknownPeer));
 }
 
 #[test]
@@ -73,7 +73,7 @@ fn the_longest_silent_base_peer_makes_room() {
     assert_eq!(server.endpoint.stats().peers, 3);
     server.give_frame(stranger(4), &Frame::data(Headers::new(), "x"));
     let closed: Vec<_> = std::iter::from_fn(|| server.endpoint.poll_event())
-        .filter(|(_, event)| matches!(event, EndpointEvent::Closed(_)))
+        .filter(|(_, event)| matches!(event, PeerEvent::Closed(_)))
         .map(|(address, _)| address)
         .collect();
     assert_eq!(closed, [stranger(2)]);
@@ -225,7 +225,7 @@ fn a_silent_peer_is_closed_and_then_forgotten() {
     let after = Duration::from_secs(60);
     assert_eq!(
         server.events(),
-        [EndpointEvent::Closed(CloseReason::Idle { after })]
+        [PeerEvent::Closed(CloseReason::Idle { after })]
     );
     assert_eq!(
         (server.endpoint.n_open(), server.endpoint.stats().peers),

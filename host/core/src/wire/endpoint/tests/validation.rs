@@ -154,7 +154,7 @@ fn a_base_client_may_send_the_number_of_welcome_back_with_its_call() {
         .endpoint
         .send(server.now, victim(), reply.clone(), DeliveryMode::Reply);
     assert!(
-        matches!(refused, Err(EndpointSendError::Unvalidated { .. })),
+        matches!(refused, Err(SendRefusal::Unvalidated { .. })),
         "{refused:?}"
     );
     let mut proven = call(None, "{}");
@@ -258,7 +258,7 @@ fn nothing_is_repeated_to_an_address_that_has_not_answered() {
     );
     let events = server.events();
     assert!(
-        matches!(events[..], [EndpointEvent::Undelivered(..)]),
+        matches!(events[..], [PeerEvent::Undelivered(..)]),
         "{events:?}"
     );
 }
@@ -295,8 +295,8 @@ fn a_forged_hello_does_not_end_a_session_and_that_of_a_new_client_does() {
         matches!(
             events[..],
             [
-                EndpointEvent::Closed(_),
-                EndpointEvent::Established(Dialect::Full(_))
+                PeerEvent::Closed(_),
+                PeerEvent::Established(Dialect::Full(_))
             ]
         ),
         "{events:?}"

@@ -1,0 +1,92 @@
+//! Keys of TLS that mean nothing alone, and listeners that anybody could read.
+
+use super::{check, config_of};
+
+#[test]
+fn a_certificate_needs_its_key_and_a_key_its_certificate() {
+    for (table, line) in [
+        ("listeners.http.tls", 2),
+        ("admin.tls", 2),
+        ("upstream-tls", 2),
+    ] {
+        check(
+            &format!("[{table}]\ncertificate-file = \"a.pem\""),
+            line,
+            &format!("{table}.certificate-file"),
+            "it means nothing without key-file",
+        );
+        check(
+            &format!("[{table}]\nkey-file = \"a.key\""),
+            line,
+            &format!("{table}.key-file"),
+            "it means nothing without certificate-file",
+        );
+    }
+    check(
+        "[listeners.http.tls]\ncertificate-file = \"a.pem\"\nkey-file = \"a.key\"\n\
+         [listeners.http.tls.certificates.other]\ncertificate-file = \"b.pem\"",
+        4,
+        "listeners.http.tls.certificates.other",
+        "the key \"key-file\" is missing",
+    );
+}
+
+#[test]
+fn what_is_asked_of_clients_needs_somebody_to_verify_it() {
+    let pair = "[listeners.http.tls]\ncertificate-file = \"a.pem\"\nkey-file = \"a.key\"\n";
+    check(
+        &format!("{pair}client-certificates = \"required\""),
+        4,
+        "listeners.http.tls.client-certificates",
+        "there is no authority to verify clients by",
+    );
+    check(
+        &format!("{pair}client-ca-files = [\"ca.pem\"]"),
+        4,
+        "listeners.http.tls.client-ca-files",
+        "no client is asked for a certificate",
+    );
+    check(
+        "[listeners.http.tls]\nversion-min = \"1.3\"",
+        2,
+        "listeners.http.tls.version-min",
+        "it means nothing without certificate-file",
+    );
+}
+
+#[test]
+fn what_is_plain_and_open_to_others_is_refused_by_its_address() {
+    let open = "address = \"0.0.0.0:7000\"";
+    let reachable = "0.0.0.0:7000 can be reached from other machines, and ";
+    let pair = "certificate-file = \"a.pem\"\nkey-file = \"a.key\"";
+    for (table, keys, plain) in [
+        ("listeners.http", "", "http is plain"),
+        ("listeners.vstp", "", "tcp is plain"),
+        ("admin", "", "http is plain"),
+        // Datagrams are not in the connections that TLS is of.
+        ("listeners.vstp", pair, "udp is plain"),
+    ] {
+        let tls = match keys {
+            "" => String::new(),
+            keys => format!("\n[{table}.tls]\n{keys}"),
+        };
+        let key = format!("{table}.address");
+        check(
+            &format!("[{table}]\n{open}{tls}"),
+            2,
+            &key,
+            &format!("{reachable}{plain}"),
+        );
+    }
+    for text in [
+        format!("[listeners.http]\n{open}\ninsecure = true"),
+        format!("[listeners.http]\n{open}\nenabled = false"),
+        format!("[listeners.http]\n{open}\n[listeners.http.tls]\n{pair}"),
+        format!("[admin]\n{open}\n[admin.tls]\n{pair}"),
+        format!("[listeners.vstp]\n{open}\ntransports = [\"tcp\"]\n[listeners.vstp.tls]\n{pair}"),
+        "[listeners.http]\naddress = \"127.0.0.2:7000\"".to_owned(),
+        "[listeners.http]\naddress = \"[::ffff:127.0.0.1]:7000\"".to_owned(),
+    ] {
+        config_of(&text, &[]);
+    }
+}
