@@ -270,7 +270,7 @@ mod tests {
         check("vstp+unix:///a", to(Transport::Unix, "/a"));
         for text in [
             "",
-            "quic",
+            "ws",
             "https://a:1",
             "vstp",
             "vstp+http://a:1",
@@ -294,9 +294,9 @@ mod tests {
             "write tcp, udp, unix, http, or a URL: vstp://HOST:PORT, vstp+udp://HOST:PORT, \
              vstp+unix:///PATH, http://HOST:PORT"
         );
-        let expected = "quic is not dialled from here; tcp, udp, unix, http are";
-        assert_eq!(refused("quic"), expected);
-        assert_eq!(refused("quic://a:1"), expected);
+        let expected = "ws is not dialled from here; tcp, tls, udp, quic, unix, http, https are";
+        assert_eq!(refused("ws"), expected);
+        assert_eq!(refused("ws://a:1"), expected);
         let expected = "\"unix://run\" does not end with /PATH";
         assert_eq!(refused("unix://run"), expected);
     }
