@@ -271,7 +271,7 @@ mod tests {
         for text in [
             "",
             "ws",
-            "https://a:1",
+            "ftp://a:1",
             "vstp",
             "vstp+http://a:1",
             "plugin",
@@ -291,8 +291,9 @@ mod tests {
         let refused = |text: &str| text.parse::<WrittenTarget>().expect_err(text);
         assert_eq!(
             refused("carrier://a:1"),
-            "write tcp, udp, unix, http, or a URL: vstp://HOST:PORT, vstp+udp://HOST:PORT, \
-             vstp+unix:///PATH, http://HOST:PORT"
+            "write tcp, tls, udp, unix, http, https, or a URL: vstp://HOST:PORT, \
+             vstp+tls://HOST:PORT, vstp+udp://HOST:PORT, vstp+unix:///PATH, http://HOST:PORT, \
+             https://HOST:PORT"
         );
         let expected = "ws is not dialled from here; tcp, tls, udp, quic, unix, http, https are";
         assert_eq!(refused("ws"), expected);

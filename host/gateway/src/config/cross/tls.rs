@@ -50,15 +50,24 @@ fn check_listener_tls(path: &str, tls: &ListenerTls, reader: &mut SectionReader)
         }
     }
     if !tls.is_on() {
-        let below = format!("{path}.");
-        let is_alone = |key: &&String| {
-            let name = key.strip_prefix(&below);
-            name.is_some_and(|name| name != "key-file")
-        };
-        let keys: Vec<_> = reader.places.keys().filter(is_alone).cloned().collect();
-        for key in keys {
-            let message = "it means nothing without certificate-file";
-            reader.fault_of_key(&key, message, format!("add {path}.certificate-file"));
+        let nothing = ListenerTls::default();
+        let lonely = [
+            ("certificates", tls.certificates != nothing.certificates),
+            ("version-min", tls.version_min != nothing.version_min),
+            ("resumption", tls.resumption != nothing.resumption),
+            (
+                "client-certificates",
+                tls.client_certificates != nothing.client_certificates,
+            ),
+            ("client-ca-files", !tls.client_ca_files.is_empty()),
+            ("client-crl-files", !tls.client_crl_files.is_empty()),
+        ];
+        for (key, is_written) in lonely {
+            if is_written {
+                let message = "it means nothing without certificate-file";
+                let remedy = format!("add {path}.certificate-file");
+                reader.fault_of_key(&format!("{path}.{key}"), message, remedy);
+            }
         }
         return;
     }

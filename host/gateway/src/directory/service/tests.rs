@@ -126,7 +126,10 @@ async fn what_cannot_be_dialled_is_refused_by_the_name_of_its_transport() {
     assert_eq!(refused(json!(["ws://h:1", "http://h:2"])), expected);
     let (kind, told) = refused(json!(["carrier://h:1"])).expect("refused");
     assert_eq!(kind, Kind::InvalidArgument);
-    assert!(told.contains("tcp, udp, quic, ws, http, unix"), "{told}");
+    assert!(
+        told.contains("tcp, tls, udp, quic, ws, http, https, unix"),
+        "{told}"
+    );
     // Others may dial what this gateway cannot.
     assert_eq!(refused(json!(["ws://h:1", "udp://h:2"])), None);
 }
