@@ -291,9 +291,9 @@ mod tests {
         let refused = |text: &str| text.parse::<WrittenTarget>().expect_err(text);
         assert_eq!(
             refused("carrier://a:1"),
-            "write tcp, tls, udp, unix, http, https, or a URL: vstp://HOST:PORT, \
-             vstp+tls://HOST:PORT, vstp+udp://HOST:PORT, vstp+unix:///PATH, http://HOST:PORT, \
-             https://HOST:PORT"
+            "write tcp, tls, udp, quic, unix, http, https, or a URL: vstp://HOST:PORT, \
+             vstp+tls://HOST:PORT, vstp+udp://HOST:PORT, vstp+quic://HOST:PORT, \
+             vstp+unix:///PATH, http://HOST:PORT, https://HOST:PORT"
         );
         let expected = "ws is not dialled from here; tcp, tls, udp, quic, unix, http, https are";
         assert_eq!(refused("ws"), expected);
