@@ -37,6 +37,9 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "percent-encoding",
             "postern-core",
             "postern-system",
+            "quinn",
+            // Congestion control names its types, which quinn does not show.
+            "quinn-proto",
             "quinn-udp",
             "rustls",
             "rustls-native-certs",
@@ -118,11 +121,13 @@ const ALLOWED: [(&str, &[&str]); 5] = [
 ];
 
 /// What only one crate of the host may have.
-const EXCLUSIVE: [(&str, &str); 14] = [
+const EXCLUSIVE: [(&str, &str); 16] = [
     ("wasmtime", "host/wasm"),
     ("wasmtime-wasi", "host/wasm"),
     ("redb", "host/wasm"),
     ("hyper", "host/net"),
+    ("quinn", "host/net"),
+    ("quinn-proto", "host/net"),
     ("quinn-udp", "host/net"),
     ("rustls", "host/net"),
     ("tokio-rustls", "host/net"),

@@ -34,11 +34,7 @@ use self::{
     backoff::{Advice, Backoff},
     handshake::HandshakeError,
 };
-use crate::{
-    counters::Counters,
-    link::{Listener, StreamLink},
-    shutdown::Shutdown,
-};
+use crate::{counters::Counters, link::Listener, shutdown::Shutdown};
 
 /// How much a listener takes, and for how long.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -106,9 +102,17 @@ where
             },
         }
     }
-    drop(listener);
     let drain_timeout = acceptor.service.limits().drain_timeout;
-    drain(acceptor.tasks, &shutdown, drain_timeout).await;
+    let refusing = listener.refuse();
+    let refusing = async {
+        refusing.await;
+        std::future::pending::<()>().await;
+    };
+    tokio::select! {
+        biased;
+        () = drain(acceptor.tasks, &shutdown, drain_timeout) => {}
+        () = refusing => {}
+    }
 }
 
 /// What is served: VSTP, HTTP.
@@ -178,7 +182,7 @@ impl<H, V> Acceptor<H, V> {
     fn turn_away<A, S>(&mut self, accepted: A, origin: &Origin, limit: usize)
     where
         A: Send + 'static,
-        S: StreamLink,
+        S: Send + 'static,
         H: Handshake<A, Stream = S>,
         V: Serve<A, S>,
     {

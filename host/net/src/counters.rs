@@ -34,6 +34,10 @@ pub struct Counters {
     pub amplification_limited: Counter,
     /// Datagrams dropped that named this end as their source.
     pub reflections: Counter,
+    /// QUIC connections asked to prove their address before anything was kept for them.
+    pub retries_sent: Counter,
+    /// QUIC datagrams dropped because they came faster than they were read.
+    pub datagrams_dropped: Counter,
 }
 
 /// One number. Relaxed: readers may see numbers of slightly different moments.
@@ -88,7 +92,11 @@ impl Counters {
     /// Every number, in a fixed order.
     #[must_use]
     pub fn readings(&self) -> Vec<Reading> {
-        let all = [&self.of_links()[..], &self.of_datagrams()[..]];
+        let all = [
+            &self.of_links()[..],
+            &self.of_datagrams()[..],
+            &self.of_quic()[..],
+        ];
         all.concat()
     }
 
@@ -168,6 +176,21 @@ impl Counters {
                 "reflections",
                 "Datagrams dropped that named this end as their source",
                 &self.reflections,
+            ),
+        ]
+    }
+
+    fn of_quic(&self) -> [Reading; 2] {
+        [
+            counter(
+                "retries_sent",
+                "QUIC connections asked to prove their address first",
+                &self.retries_sent,
+            ),
+            counter(
+                "datagrams_dropped",
+                "QUIC datagrams that came faster than they were read",
+                &self.datagrams_dropped,
             ),
         ]
     }

@@ -13,6 +13,7 @@ pub mod late;
 pub mod link;
 pub mod memory;
 pub mod pool;
+pub mod quic;
 pub mod server;
 pub mod shutdown;
 mod streams;
@@ -28,9 +29,10 @@ pub use counters::Counters;
 pub use dial::{Destination, Target};
 pub use driver::Alarm;
 pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
+pub use quic::{QuicConfig, QuicConfigError, QuicDialer, QuicListener, QuicTls};
 pub use server::{
-    Frames, MemoryDatagramServer, MemoryServer, ServedLink, Server, ServerConfig, ServerControl,
-    TcpServer, UdpServer,
+    Frames, MemoryDatagramServer, MemoryServer, QuicServer, ServedLink, Server, ServerConfig,
+    ServerControl, TcpServer, UdpServer,
 };
 pub use shutdown::Shutdown;
 pub use upstream::{Probe, Probed, Upstream};

@@ -74,11 +74,22 @@ pub struct Datagram {
     pub bytes: Bytes,
 }
 
-/// Where stream links come in.
+/// Where connections come in.
 pub trait Listener: Send + 'static {
-    type Link: StreamLink;
+    /// One that was accepted.
+    type Link: Send + 'static;
 
     /// # Errors
     /// What the operating system says; `acceptor/backoff.rs` knows which errors pass.
     fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Link, SocketAddr)>> + Send;
+
+    /// Turns away whoever still comes, while those that were accepted drain. A socket whose connections
+    /// do not need it does so by being closed.
+    fn refuse(self) -> impl Future<Output = ()> + Send
+    where
+        Self: Sized,
+    {
+        drop(self);
+        std::future::ready(())
+    }
 }

@@ -9,20 +9,16 @@
 //! credit is used up keeps one message and asks its body for no more.
 
 mod incoming;
+mod pumps;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeSet, HashMap, VecDeque},
     task::{Context, Poll},
 };
 
 use bytes::Bytes;
-use futures_util::{
-    StreamExt,
-    future::{AbortHandle, Abortable, Aborted},
-    stream::FuturesUnordered,
-};
 use postern_core::{
-    Blame, Body, BodyKind, BodyStream, BoxFuture, Error, Headers, Kind, Reply, Text,
+    Blame, Body, BodyKind, BodyStream, Error, Headers, Kind, Reply, Text,
     vsp::{
         ReplyHead, ReplyToken,
         mux::{Mux, MuxConfig, MuxEvent, Refused},
@@ -32,7 +28,10 @@ use postern_core::{
 };
 use tokio::sync::mpsc;
 
-use self::incoming::{Incoming, Note, Part};
+use self::{
+    incoming::{Incoming, Note, Part},
+    pumps::{Outgoing, Pumped, Pumps},
+};
 use crate::{byte_budget::Kept, driver::Held};
 
 type Item = Result<Bytes, Error>;
@@ -41,10 +40,7 @@ type Item = Result<Bytes, Error>;
 pub(crate) struct Streams {
     mux: Mux,
     role: Role,
-    /// Each gives the next message of a body that this end sends.
-    pumps: FuturesUnordered<BoxFuture<Result<Pumped, Aborted>>>,
-    /// Ends the pump of a call that is over.
-    pumping: HashMap<Text, AbortHandle>,
+    pumps: Pumps,
     /// Messages that wait for credit, with the rest of their bodies.
     blocked: HashMap<Text, (Bytes, Outgoing)>,
     /// Of those messages.
@@ -76,25 +72,13 @@ pub(crate) enum StreamEvent {
     },
 }
 
-/// The rest of a body that this end sends.
-struct Outgoing {
-    id: Text,
-    body: BodyStream,
-}
-
-struct Pumped {
-    outgoing: Outgoing,
-    item: Option<Item>,
-}
-
 impl Streams {
     pub(crate) fn new(config: MuxConfig, role: Role, held_unread: Option<Held>) -> Self {
         let (notify, notes) = mpsc::unbounded_channel();
         Self {
             mux: Mux::new(config, role),
             role,
-            pumps: FuturesUnordered::new(),
-            pumping: HashMap::new(),
+            pumps: Pumps::default(),
             blocked: HashMap::new(),
             blocked_bytes: 0,
             incoming: HashMap::new(),
@@ -119,7 +103,7 @@ impl Streams {
     /// As `Mux::open`.
     pub(crate) fn open(&mut self, request: Frame, body: BodyStream) -> Result<Text, Error> {
         let id = self.mux.open(request)?;
-        self.pump(Outgoing {
+        self.pumps.ask(Outgoing {
             id: id.clone(),
             body,
         });
@@ -159,7 +143,7 @@ impl Streams {
                 let _ = self.mux.item(id, payload);
                 self.finish(id, Ok(None));
             }
-            Body::Messages(body) | Body::Octets(body) => self.pump(Outgoing {
+            Body::Messages(body) | Body::Octets(body) => self.pumps.ask(Outgoing {
                 id: id.clone(),
                 body,
             }),
@@ -179,20 +163,49 @@ impl Streams {
     }
 
     /// Server: the peer has closed its sending side. Bodies that it has not ended break off, and
-    /// replies that need its credit end.
+    /// replies that need its credit end; calls that have a stream of their own go on.
     pub(crate) fn on_input_end(&mut self) {
         if std::mem::replace(&mut self.has_input_ended, true) {
             return;
         }
-        for (_, sender) in self.incoming.drain() {
+        let of_calls = self.incoming.keys().chain(self.blocked.keys());
+        let ids: BTreeSet<_> = of_calls.filter(|id| !self.pumps.has_own(id)).collect();
+        for id in ids.into_iter().cloned().collect::<Vec<_>>() {
+            self.break_off(&id);
+        }
+    }
+
+    /// A call has a stream of its own: what is queued for others does not hold it up.
+    pub(crate) fn on_own_stream(&mut self, id: &Text) {
+        self.pumps.set_own(id);
+    }
+
+    /// A call that has a stream of its own did not begin.
+    pub(crate) fn forget_own(&mut self, id: &Text) {
+        self.pumps.stop(id);
+    }
+
+    /// As `on_input_end`, of a call that has a stream of its own.
+    pub(crate) fn on_own_input_end(&mut self, id: &Text) {
+        if self.pumps.on_own_input_end(id) {
+            self.break_off(id);
+        }
+    }
+
+    /// The stream of a call has room, or none: then no more of its messages are asked for.
+    pub(crate) fn set_full(&mut self, id: &Text, is_full: bool) {
+        self.pumps.set_full(id, is_full);
+    }
+
+    fn break_off(&mut self, id: &Text) {
+        if let Some(sender) = self.incoming.remove(id) {
             let message = "the peer closed its sending side before the end of the stream";
             // A reader that has gone needs no error.
             let error = Error::unavailable(Blame::Client, message);
             let _ = sender.send(Part::Item(Err(error)));
         }
-        self.blocked_bytes = 0;
-        for (id, _) in std::mem::take(&mut self.blocked) {
-            self.finish(&id, Err(no_credit()));
+        if self.unblock(id).is_some() {
+            self.finish(id, Err(no_credit()));
         }
     }
 
@@ -219,7 +232,7 @@ impl Streams {
             is_busy = true;
             self.on_note(note);
         }
-        if may_send && let Poll::Ready(Some(pumped)) = self.pumps.poll_next_unpin(cx) {
+        if let Poll::Ready(pumped) = self.pumps.poll(cx, may_send) {
             is_busy = true;
             // An aborted pump belonged to a call that is over.
             if let Ok(Pumped { outgoing, item }) = pumped {
@@ -328,19 +341,19 @@ impl Streams {
         let id = outgoing.id.clone();
         match item {
             Some(Ok(payload)) => match self.mux.item(&id, payload) {
-                Ok(()) => self.pump(outgoing),
-                Err(Refused::Blocked(_)) if self.has_input_ended => {
+                Ok(()) => self.pumps.ask(outgoing),
+                Err(Refused::Blocked(_)) if self.has_input_ended_of(&id) => {
                     self.finish(&id, Err(no_credit()));
                 }
                 Err(Refused::Blocked(payload)) => {
-                    self.pumping.remove(&id);
+                    self.pumps.pause(&id);
                     self.blocked_bytes += payload.len();
                     self.blocked.insert(id, (payload, outgoing));
                 }
-                Err(Refused::Closed) => drop(self.pumping.remove(&id)),
+                Err(Refused::Closed) => self.pumps.pause(&id),
             },
             None if self.role == Role::Client => {
-                self.pumping.remove(&id);
+                self.pumps.pause(&id);
                 let mut body = outgoing.body;
                 self.mux.end(&id, body.trailers().as_ref());
                 self.take_mux_events();
@@ -354,11 +367,10 @@ impl Streams {
         }
     }
 
-    fn pump(&mut self, outgoing: Outgoing) {
-        let (handle, registration) = AbortHandle::new_pair();
-        self.pumping.insert(outgoing.id.clone(), handle);
-        self.pumps
-            .push(Box::pin(Abortable::new(next(outgoing), registration)));
+    /// Whether the peer grants no more credit to a call.
+    fn has_input_ended_of(&self, id: &Text) -> bool {
+        let of_own = self.pumps.has_own_input_ended(id);
+        of_own.unwrap_or(self.has_input_ended)
     }
 
     /// The peer's body is over.
@@ -381,9 +393,7 @@ impl Streams {
     }
 
     fn end(&mut self, id: &Text, outcome: Result<Headers, Error>) {
-        if let Some(pump) = self.pumping.remove(id) {
-            pump.abort();
-        }
+        self.pumps.stop(id);
         drop(self.unblock(id));
         let outcome = match outcome {
             Ok(headers) => {
@@ -405,12 +415,6 @@ impl Streams {
             outcome,
         });
     }
-}
-
-/// The next message of a body. It ends at the deadline of its call, which is not seen to here.
-async fn next(mut outgoing: Outgoing) -> Pumped {
-    let item = outgoing.body.next().await;
-    Pumped { outgoing, item }
 }
 
 fn no_credit() -> Error {

@@ -50,6 +50,24 @@ pub struct UdpLink {
     joined: Vec<u8>,
 }
 
+/// Asks the kernel for larger buffers of `socket`.
+///
+/// # Errors
+/// What the operating system says of the socket.
+pub(crate) fn with_large_buffers(socket: &std::net::UdpSocket) -> io::Result<UdpSocketState> {
+    let state = UdpSocketState::new(UdpSockRef::from(socket))?;
+    // The kernel's answer is not an error: smaller buffers lose more under load, no more.
+    for result in [
+        state.set_recv_buffer_size(UdpSockRef::from(socket), SOCKET_BUFFER_BYTES),
+        state.set_send_buffer_size(UdpSockRef::from(socket), SOCKET_BUFFER_BYTES),
+    ] {
+        if let Err(error) = result {
+            tracing::debug!(%error, "udp socket buffers keep the system's default size");
+        }
+    }
+    Ok(state)
+}
+
 impl UdpLink {
     /// Binds `address`. Call it inside a tokio runtime.
     ///
@@ -83,16 +101,7 @@ impl UdpLink {
     }
 
     fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
-        let state = UdpSocketState::new(UdpSockRef::from(&socket))?;
-        // The kernel's answer is not an error: smaller buffers lose more under load, no more.
-        for result in [
-            state.set_recv_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER_BYTES),
-            state.set_send_buffer_size(UdpSockRef::from(&socket), SOCKET_BUFFER_BYTES),
-        ] {
-            if let Err(error) = result {
-                tracing::debug!(%error, "udp socket buffers keep the system's default size");
-            }
-        }
+        let state = with_large_buffers(&socket)?;
         let is_wildcard = socket.local_addr()?.ip().is_unspecified();
         Ok(Self {
             socket: UdpSocket::from_std(socket)?,

@@ -270,7 +270,7 @@ mod tests {
         check("vstp+unix:///a", to(Transport::Unix, "/a"));
         for text in [
             "",
-            "quic",
+            "ws",
             "ftp://a:1",
             "vstp",
             "vstp+http://a:1",
@@ -291,13 +291,13 @@ mod tests {
         let refused = |text: &str| text.parse::<WrittenTarget>().expect_err(text);
         assert_eq!(
             refused("carrier://a:1"),
-            "write tcp, tls, udp, unix, http, https, or a URL: vstp://HOST:PORT, \
-             vstp+tls://HOST:PORT, vstp+udp://HOST:PORT, vstp+unix:///PATH, http://HOST:PORT, \
-             https://HOST:PORT"
+            "write tcp, tls, udp, quic, unix, http, https, or a URL: vstp://HOST:PORT, \
+             vstp+tls://HOST:PORT, vstp+udp://HOST:PORT, vstp+quic://HOST:PORT, \
+             vstp+unix:///PATH, http://HOST:PORT, https://HOST:PORT"
         );
-        let expected = "quic is not dialled from here; tcp, tls, udp, unix, http, https are";
-        assert_eq!(refused("quic"), expected);
-        assert_eq!(refused("quic://a:1"), expected);
+        let expected = "ws is not dialled from here; tcp, tls, udp, quic, unix, http, https are";
+        assert_eq!(refused("ws"), expected);
+        assert_eq!(refused("ws://a:1"), expected);
         let expected = "\"unix://run\" does not end with /PATH";
         assert_eq!(refused("unix://run"), expected);
     }

@@ -111,7 +111,7 @@ section! {
         pub service: Option<String> = None;
         /// Where it is: at most one of "tcp://HOST:PORT", "tls://…", "udp://…", "quic://…", "ws://…",
         /// "http://…", "https://…" and "unix:///PATH" each, the preferred first; the gateway itself
-        /// dials tcp, tls, udp and unix, and one must be of these. Needed.
+        /// dials tcp, tls, udp, quic and unix, and one must be of these. Needed.
         pub addresses: Vec<Address> = Vec::new();
         /// Its semantic version.
         pub version: Option<Version> = None;

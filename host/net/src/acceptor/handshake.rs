@@ -17,9 +17,10 @@ use postern_core::{Origin, tls::TlsFacts};
 use super::AcceptLimits;
 use crate::{link::StreamLink, shutdown::Shutdown};
 
-/// What makes a served stream of an accepted one: TLS, the PROXY protocol, or nothing.
+/// What makes of an accepted connection what is served: TLS, the PROXY protocol, QUIC, or nothing.
 pub(crate) trait Handshake<A>: Send + Sync + 'static {
-    type Stream: StreamLink;
+    /// What is served.
+    type Stream: Send + 'static;
 
     /// Whether a connection over the limit can be told so without the handshake.
     const CAN_REFUSE: bool = true;

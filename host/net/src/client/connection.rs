@@ -20,7 +20,7 @@ use super::{
     command::StreamRequest,
     config::{ClientConfig, Speak},
     dispatch::{Dispatch, Machine, Unsent},
-    streaming::Streaming,
+    streaming::{StreamCarriers, Streaming},
 };
 use crate::{
     byte_budget::ByteBudget,
@@ -28,14 +28,19 @@ use crate::{
     dial::Destination,
     driver::{self, Line, LineError},
     link::StreamLink,
+    quic::{CallStreamEvent, CallStreamsConfig, QuicSession},
 };
 
 /// Rounds of read, answer, write before other tasks of the thread have their turn.
 const ROUNDS_MAX: usize = 8;
+/// Frames of calls and datagrams that come beside the session's stream, of one round.
+const QUIC_EVENTS_MAX: usize = 64;
 
-/// Drives a session until it is over; then every call has its answer or its error.
+/// Drives a session until it is over; then every call has its answer or its error. `quic` is what the
+/// link is a stream of, where it is one.
 pub(super) fn drive<S: StreamLink>(
     link: S,
+    quic: Option<quinn::Connection>,
     destination: &Destination,
     config: &ClientConfig,
     dispatch: Dispatch,
@@ -50,16 +55,28 @@ pub(super) fn drive<S: StreamLink>(
     let id = driver::random_session_id();
     let connection = Connection::new(session, Role::Client, id, driver::now());
     let counters = Arc::clone(&config.counters);
+    // What a client holds is bounded by the calls that it has under way.
+    let bytes = Arc::new(ByteBudget::unlimited()).connection(usize::MAX);
+    let quic = quic.map(|connection| {
+        let config = CallStreamsConfig {
+            role: Role::Client,
+            limits: config.session.limits.clone(),
+            write_timeout: config.write_timeout,
+            bytes: bytes.clone(),
+            counters: Arc::clone(&counters),
+        };
+        Box::new(QuicSession::new(connection, config))
+    });
     let driver = Driver {
         line: Line::new(
             link,
             connection,
             config.write_timeout,
-            // What a client holds is bounded by the calls that it has under way.
-            &Arc::new(ByteBudget::unlimited()).connection(usize::MAX),
+            &bytes,
             Arc::clone(&counters),
         ),
         streaming: Streaming::new(destination.clone()),
+        quic,
     };
     run(driver, dispatch, counters)
 }
@@ -75,6 +92,9 @@ async fn run<S: StreamLink>(
             driver.streaming.fail_all(&reason);
             dispatch.end(&reason);
             driver.line.close().await;
+            if let Some(quic) = driver.quic {
+                quic.close(&reason);
+            }
         }
         Err(error) => {
             driver.streaming.fail_all(&error);
@@ -88,6 +108,8 @@ async fn run<S: StreamLink>(
 struct Driver<S> {
     line: Line<S>,
     streaming: Streaming,
+    /// What the session has beside this stream, over QUIC.
+    quic: Option<Box<QuicSession>>,
 }
 
 impl<S: StreamLink> Driver<S> {
@@ -107,11 +129,10 @@ impl<S: StreamLink> Driver<S> {
             if let Some(reason) = self.handle_events(dispatch, now) {
                 return Poll::Ready(Ok(reason));
             }
+            is_busy |= self.poll_quic(dispatch, cx, now);
             let may_stream = Streaming::may_send(&self.line.connection);
-            is_busy |= self
-                .streaming
-                .poll(cx, now, &mut self.line.connection)
-                .is_ready();
+            let (streaming, mut carriers) = self.streaming();
+            is_busy |= streaming.poll(cx, now, &mut carriers).is_ready();
             if let Poll::Ready(written) = self.line.poll_write(cx, now) {
                 written?;
             }
@@ -131,7 +152,8 @@ impl<S: StreamLink> Driver<S> {
             }
             // Messages that were held back must be asked for before sleeping.
             let is_held = may_stream || !Streaming::may_send(&self.line.connection);
-            if !is_busy && !has_read && is_held && !self.line.has_unwritten() {
+            let has_work = self.line.has_unwritten() || self.has_quic_work();
+            if !is_busy && !has_read && is_held && !has_work {
                 return Poll::Pending;
             }
         }
@@ -144,11 +166,7 @@ impl<S: StreamLink> Driver<S> {
             match self.line.connection.poll_event()? {
                 SessionEvent::Established(dialect) => dispatch.on_established(now, dialect, self),
                 SessionEvent::Message(frame) if Mux::takes(&frame) => {
-                    if let Some((id, reply)) = dispatch.take_streamed(&frame) {
-                        self.streaming.adopt(id, reply, &mut self.line.connection);
-                    }
-                    self.streaming
-                        .handle_frame(now, frame, &mut self.line.connection);
+                    self.on_stream_frame(dispatch, now, frame);
                 }
                 SessionEvent::Message(frame) => dispatch.on_message(now, frame, self),
                 SessionEvent::Pong(payload) => dispatch.on_pong(&payload),
@@ -157,6 +175,76 @@ impl<S: StreamLink> Driver<S> {
                 SessionEvent::Closed(reason) => return Some(reason),
             }
         }
+    }
+}
+
+impl<S> Driver<S> {
+    fn streaming(&mut self) -> (&mut Streaming, StreamCarriers<'_>) {
+        let Self {
+            line,
+            streaming,
+            quic,
+        } = self;
+        let carriers = StreamCarriers {
+            connection: &mut line.connection,
+            own: quic.as_mut().map(|quic| &mut quic.calls),
+        };
+        (streaming, carriers)
+    }
+
+    fn on_stream_frame(&mut self, dispatch: &mut Dispatch, now: Instant, frame: Frame) {
+        let streamed = dispatch.take_streamed(&frame);
+        let (streaming, mut carriers) = self.streaming();
+        if let Some((id, reply)) = streamed {
+            streaming.adopt(id, reply, &mut carriers);
+        }
+        streaming.handle_frame(now, frame, &mut carriers);
+    }
+
+    /// Takes what has come beside the session's stream. True when there may be more.
+    fn poll_quic(&mut self, dispatch: &mut Dispatch, cx: &mut Context<'_>, now: Instant) -> bool
+    where
+        S: StreamLink,
+    {
+        let mut n_events = 0;
+        while n_events < QUIC_EVENTS_MAX
+            && let Some(quic) = &mut self.quic
+        {
+            if let Poll::Ready(event) = quic.calls.poll(cx, true) {
+                self.on_call_stream(dispatch, now, event);
+            } else if let Poll::Ready(event) = quic.datagrams.poll_event(cx) {
+                dispatch.on_message(now, event, self);
+            } else {
+                break;
+            }
+            n_events += 1;
+        }
+        n_events > 0
+    }
+
+    fn on_call_stream(&mut self, dispatch: &mut Dispatch, now: Instant, event: CallStreamEvent) {
+        match event {
+            CallStreamEvent::Frame { call, frame } => {
+                self.on_stream_frame(dispatch, now, frame);
+                let (streaming, carriers) = self.streaming();
+                if let Some(own) = carriers.own
+                    && !streaming.has_call(&call)
+                {
+                    own.dismiss(&call);
+                }
+            }
+            CallStreamEvent::Broken { call, error } => {
+                let (streaming, mut carriers) = self.streaming();
+                streaming.on_own_broken(now, &call, error, &mut carriers);
+            }
+            CallStreamEvent::Writable(call) => self.streaming.on_own_writable(&call),
+            // A server hears no more of its client than credit, and a client waits for nobody.
+            CallStreamEvent::InputEnded(_) | CallStreamEvent::Delivered => {}
+        }
+    }
+
+    fn has_quic_work(&self) -> bool {
+        self.quic.as_ref().is_some_and(|quic| quic.calls.has_work())
     }
 }
 
@@ -195,12 +283,13 @@ impl<S: StreamLink> Machine for Driver<S> {
     }
 
     fn stream(&mut self, now: Instant, request: StreamRequest) {
-        self.streaming
-            .begin(now, request, &mut self.line.connection);
+        let (streaming, mut carriers) = self.streaming();
+        streaming.begin(now, request, &mut carriers);
     }
 
     fn cancel_stream(&mut self, now: Instant, id: u64) {
-        self.streaming.cancel(now, id, &mut self.line.connection);
+        let (streaming, mut carriers) = self.streaming();
+        streaming.cancel(now, id, &mut carriers);
     }
 
     fn close(&mut self, now: Instant) {

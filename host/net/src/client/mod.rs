@@ -48,6 +48,7 @@ use crate::{
     driver::{self, Alarm},
     late,
     link::{DatagramLink, StreamLink},
+    quic::QuicLink,
 };
 
 /// A session with one peer. Clones share it. Dropping the last clone cuts it; `close` ends it in
@@ -150,7 +151,20 @@ impl Client {
         config: ClientConfig,
     ) -> Result<Self, Error> {
         let (dispatch, ends) = dispatch(&destination, config.events);
-        let driver = connection::drive(link, &destination, &config, dispatch);
+        let driver = connection::drive(link, None, &destination, &config, dispatch);
+        let driver = AbortOnDropHandle::new(tokio::spawn(driver));
+        Self::established(destination, &config, Link::Stream, ends, driver).await
+    }
+
+    /// A session on the first stream of a QUIC connection that a dialer has opened.
+    pub(crate) async fn over_quic(
+        link: QuicLink,
+        connection: quinn::Connection,
+        destination: Destination,
+        config: ClientConfig,
+    ) -> Result<Self, Error> {
+        let (dispatch, ends) = dispatch(&destination, config.events);
+        let driver = connection::drive(link, Some(connection), &destination, &config, dispatch);
         let driver = AbortOnDropHandle::new(tokio::spawn(driver));
         Self::established(destination, &config, Link::Stream, ends, driver).await
     }

@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     dial::Destination,
+    quic::{CallStreams, QueueRoom},
     streams::{StreamEvent, Streams},
 };
 
@@ -31,6 +32,13 @@ pub(super) struct Streaming {
     streams: Streams,
     /// Whoever waits for the reply to begin; none once it has.
     calls: HashMap<Text, Option<Answer>>,
+}
+
+/// What carries the frames of streaming calls.
+pub(super) struct StreamCarriers<'a> {
+    pub(super) connection: &'a mut Connection,
+    /// The streams that calls have beside the session's.
+    pub(super) own: Option<&'a mut CallStreams>,
 }
 
 impl Streaming {
@@ -52,7 +60,7 @@ impl Streaming {
         &mut self,
         now: Instant,
         request: StreamRequest,
-        connection: &mut Connection,
+        carriers: &mut StreamCarriers<'_>,
     ) {
         let StreamRequest {
             id,
@@ -61,32 +69,49 @@ impl Streaming {
             body,
             reply,
         } = request;
-        if !connection.begin() {
+        if !carriers.connection.begin() {
             let _ = reply.send(Err(lost(&self.destination, &"it is closing")));
             return;
         }
-        let opened = payload_frame(&call, Payload::opening(kind), &id.to_string(), now)
-            .and_then(|frame| self.streams.open(frame, body));
+        let id = Text::from(id.to_string());
+        let opened = payload_frame(&call, Payload::opening(kind), &id, now).and_then(|frame| {
+            if let Some(own) = &mut carriers.own
+                && own.open(&id)
+            {
+                self.streams.on_own_stream(&id);
+            }
+            self.streams.open(frame, body)
+        });
         match opened {
             Ok(id) => {
                 self.calls.insert(id, Some(reply));
             }
             Err(error) => {
-                connection.finish();
+                self.streams.forget_own(&id);
+                if let Some(own) = &mut carriers.own {
+                    own.dismiss(&id);
+                }
+                carriers.connection.finish();
                 let _ = reply.send(Err(error));
             }
         }
-        self.follow(now, connection);
+        self.follow(now, carriers);
     }
 
     /// Takes up a call that opened no stream: its reply begins as one.
-    pub(super) fn adopt(&mut self, id: u64, reply: Answer, connection: &mut Connection) {
+    pub(super) fn adopt(&mut self, id: u64, reply: Answer, carriers: &mut StreamCarriers<'_>) {
         let id = Text::from(id.to_string());
         let token = ReplyToken::vsp(id.clone(), Context::USUAL_PRIORITY);
+        if let Some(own) = &carriers.own
+            && own.carries(&id)
+        {
+            self.streams.on_own_stream(&id);
+        }
         match self.streams.adopt(token) {
             Ok(()) => drop(self.calls.insert(id, Some(reply))),
             Err(error) => {
-                connection.finish();
+                self.streams.forget_own(&id);
+                carriers.connection.finish();
                 // The caller may have gone a moment ago.
                 let _ = reply.send(Err(error));
             }
@@ -94,20 +119,47 @@ impl Streaming {
     }
 
     /// Nobody waits for the call any more.
-    pub(super) fn cancel(&mut self, now: Instant, id: u64, connection: &mut Connection) {
+    pub(super) fn cancel(&mut self, now: Instant, id: u64, carriers: &mut StreamCarriers<'_>) {
         let id = Text::from(id.to_string());
         if self.calls.contains_key(&id) {
             let message = "the caller dropped the call";
             self.streams
                 .reset(&id, Error::new(Kind::Cancelled, Blame::Client, message));
-            self.follow(now, connection);
+            self.follow(now, carriers);
         }
     }
 
     /// Takes a frame that `Mux::takes`.
-    pub(super) fn handle_frame(&mut self, now: Instant, frame: Frame, connection: &mut Connection) {
+    pub(super) fn handle_frame(
+        &mut self,
+        now: Instant,
+        frame: Frame,
+        carriers: &mut StreamCarriers<'_>,
+    ) {
         self.streams.handle_frame(frame);
-        self.follow(now, connection);
+        self.follow(now, carriers);
+    }
+
+    /// The own stream of a call can carry it no further.
+    pub(super) fn on_own_broken(
+        &mut self,
+        now: Instant,
+        id: &Text,
+        error: Error,
+        carriers: &mut StreamCarriers<'_>,
+    ) {
+        self.streams.reset(id, error);
+        self.follow(now, carriers);
+    }
+
+    /// There is room again on the own stream of a call.
+    pub(super) fn on_own_writable(&mut self, id: &Text) {
+        self.streams.set_full(id, false);
+    }
+
+    /// Whether there is a call of that id.
+    pub(super) fn has_call(&self, id: &Text) -> bool {
+        self.calls.contains_key(id)
     }
 
     /// Goes on with bodies in both directions. Ready when something was done.
@@ -115,12 +167,12 @@ impl Streaming {
         &mut self,
         cx: &mut task::Context<'_>,
         now: Instant,
-        connection: &mut Connection,
+        carriers: &mut StreamCarriers<'_>,
     ) -> Poll<()> {
         let mut polled = Poll::Pending;
-        while let Poll::Ready(()) = self.poll_once(cx, connection) {
+        while let Poll::Ready(()) = self.poll_once(cx, carriers.connection) {
             polled = Poll::Ready(());
-            self.follow(now, connection);
+            self.follow(now, carriers);
         }
         polled
     }
@@ -141,19 +193,19 @@ impl Streaming {
     }
 
     /// Does what events say and sends what there is, until there is neither.
-    fn follow(&mut self, now: Instant, connection: &mut Connection) {
+    fn follow(&mut self, now: Instant, carriers: &mut StreamCarriers<'_>) {
         loop {
             if let Some(event) = self.streams.poll_event() {
-                self.on_event(event, connection);
+                self.on_event(event, carriers);
             } else if let Some(frame) = self.streams.poll_frame() {
-                self.send(now, frame, connection);
+                self.send(now, frame, carriers);
             } else {
                 return;
             }
         }
     }
 
-    fn on_event(&mut self, event: StreamEvent, connection: &mut Connection) {
+    fn on_event(&mut self, event: StreamEvent, carriers: &mut StreamCarriers<'_>) {
         match event {
             StreamEvent::Accepted { id, headers } => {
                 let reply = self.calls.get_mut(&id).and_then(Option::take);
@@ -184,7 +236,10 @@ impl Streaming {
                 let Some(reply) = self.calls.remove(&id) else {
                     return;
                 };
-                connection.finish();
+                if let Some(own) = &mut carriers.own {
+                    own.dismiss(&id);
+                }
+                carriers.connection.finish();
                 if let Some(reply) = reply {
                     let reply_of = |headers| Answered::from(Reply::new(headers, Body::Empty));
                     let _ = reply.send(outcome.map(reply_of));
@@ -195,20 +250,30 @@ impl Streaming {
         }
     }
 
-    fn send(&mut self, now: Instant, frame: Frame, connection: &mut Connection) {
-        let headers = frame.headers.clone();
-        match connection.send(now, frame) {
-            Ok(()) => {}
-            Err(error @ SendError::TooLong { .. }) => {
-                let id = headers.get_bytes(b"correlation-id").map(Text::from_utf8);
-                if let Some(Ok(id)) = id {
-                    let message =
-                        format!("a message cannot be sent to {}: {error}", self.destination);
-                    let error = Error::new(Kind::OutOfRange, Blame::Client, message);
-                    self.streams.reset(&id, error);
-                }
+    fn send(&mut self, now: Instant, frame: Frame, carriers: &mut StreamCarriers<'_>) {
+        let id = frame
+            .headers
+            .get_bytes(b"correlation-id")
+            .map(Text::from_utf8);
+        let id = id.and_then(Result::ok);
+        let sent = match (&mut carriers.own, &id) {
+            (Some(own), Some(id)) if own.carries(id) => {
+                let checked = carriers.connection.check_length(&frame);
+                checked.map(|()| {
+                    let room = own.send(id, &frame);
+                    self.streams.set_full(id, room == QueueRoom::Full);
+                })
             }
-            Err(error @ (SendError::Closed | SendError::QueueFull { .. })) => {
+            (Some(_) | None, _) => carriers.connection.send(now, frame),
+        };
+        match (sent, id) {
+            (Ok(()), _) => {}
+            (Err(error @ SendError::TooLong { .. }), Some(id)) => {
+                let message = format!("a message cannot be sent to {}: {error}", self.destination);
+                let error = Error::new(Kind::OutOfRange, Blame::Client, message);
+                self.streams.reset(&id, error);
+            }
+            (Err(error), _) => {
                 tracing::debug!(destination = %self.destination, %error, "message not sent");
             }
         }

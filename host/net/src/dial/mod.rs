@@ -22,15 +22,19 @@ pub use self::{
 };
 use crate::{
     http::{self, HttpClientConfig},
-    tcp, tls, udp, unix,
+    quic, tcp, tls, udp, unix,
 };
 
 /// What this gateway dials.
-static DIALS: LazyLock<[(Transport, Dial); 6]> = LazyLock::new(|| {
+static DIALS: LazyLock<[(Transport, Dial); 7]> = LazyLock::new(|| {
     [
         (Transport::Tcp, Dial::Sessions(Arc::new(tcp::TcpDialer))),
         (Transport::Tls, Dial::Sessions(Arc::new(tls::TlsDialer))),
         (Transport::Udp, Dial::Sessions(Arc::new(udp::UdpDialer))),
+        (
+            Transport::Quic,
+            Dial::Sessions(Arc::<quic::QuicDialer>::default()),
+        ),
         (Transport::Unix, Dial::Sessions(Arc::new(unix::UnixDialer))),
         (Transport::Http, Dial::Requests(http::dial)),
         (Transport::Https, Dial::Requests(http::dial_tls)),
@@ -161,10 +165,10 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_dialled_is_refused_by_its_name_before_anything_is_looked_up() {
-        for transport in [Transport::Quic, Transport::WebSocket, Transport::Http] {
+        for transport in [Transport::WebSocket, Transport::Http] {
             let refused = targets(transport, "no such host:1").await;
             let refused = refused.expect_err("not dialled").message;
-            let expected = format!("this gateway dials tcp, tls, udp, unix, not {transport}");
+            let expected = format!("this gateway dials tcp, tls, udp, quic, unix, not {transport}");
             assert_eq!(*refused, *expected);
         }
     }
@@ -179,6 +183,8 @@ mod tests {
         assert_eq!(found(Transport::Tcp, "127.0.0.1:9").await, ip);
         assert_eq!(found(Transport::Udp, "127.0.0.1:9").await, ip);
         let named = found(Transport::Tls, "localhost:9").await;
+        assert_eq!(named.host(), Some("localhost"));
+        let named = found(Transport::Quic, "localhost:9").await;
         assert_eq!(named.host(), Some("localhost"));
         let named = found(Transport::Tls, "[::1]:9").await;
         assert_eq!(named.to_string(), "::1 ([::1]:9)");

@@ -434,7 +434,7 @@ pub(crate) fn now() -> Instant {
     clock::now()
 }
 
-fn count_violation(counters: &Counters, error: &SessionError) {
+pub(crate) fn count_violation(counters: &Counters, error: &SessionError) {
     tracing::debug!(%error, "protocol violation");
     match error {
         SessionError::Frame(FrameError::Crc { .. }) => counters.crc_errors.add(1),

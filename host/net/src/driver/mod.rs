@@ -12,7 +12,7 @@ use postern_system::random;
 pub use self::alarm::Alarm;
 pub(crate) use self::{
     held::Held,
-    line::{Line, LineError, OutputRoom, now},
+    line::{Line, LineError, OutputRoom, count_violation, now},
     socket::Socket,
 };
 

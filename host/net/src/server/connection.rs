@@ -1,6 +1,7 @@
 //! One accepted connection: requests become calls, outcomes become replies.
 
 mod backlog;
+mod quic;
 mod replies;
 mod requests;
 mod streams;
@@ -35,21 +36,23 @@ use crate::{
     calls::{Begun, CallResult, Calls},
     driver::{self, Line, LineError},
     link::StreamLink,
+    quic::{CallStreamsConfig, QuicSession},
     shutdown::Shutdown,
 };
 
 /// Rounds of read, answer, write before other tasks of the thread have their turn.
 const ROUNDS_MAX: usize = 8;
 
-/// Serves one connection until it is closed.
+/// Serves one connection until it is closed. `quic` is what it is a stream of, where it is one.
 pub(super) async fn serve<S: StreamLink>(
     link: S,
+    quic: Option<quinn::Connection>,
     peer: Peer,
     shared: Shared,
     settings: Settings,
     shutdown: Shutdown,
 ) {
-    let mut served = ServedConnection::new(link, peer, shared, settings);
+    let mut served = ServedConnection::new(link, quic, peer, shared, settings);
     let mut draining = pin!(shutdown.draining());
     let ended = poll_fn(|cx| served.poll(cx, draining.as_mut())).await;
     served.close(ended).await;
@@ -65,6 +68,8 @@ struct ServedConnection<S> {
     backlog: Backlog,
     /// None until the peer opens a stream.
     streaming: Option<Box<Streaming>>,
+    /// What the session has beside this stream, over QUIC.
+    quic: Option<Box<QuicSession>>,
     /// There is one peer, so nothing needs to say which.
     pushes: Pushes<()>,
     peer: Arc<Peer>,
@@ -88,7 +93,13 @@ pub(super) enum ReplyTo {
 }
 
 impl<S: StreamLink> ServedConnection<S> {
-    fn new(link: S, peer: Peer, shared: Shared, settings: Settings) -> Self {
+    fn new(
+        link: S,
+        quic: Option<quinn::Connection>,
+        peer: Peer,
+        shared: Shared,
+        settings: Settings,
+    ) -> Self {
         let id = driver::random_session_id();
         let session = Arc::clone(&shared.session);
         let connection = Connection::new(session, Role::Server, id, driver::now());
@@ -99,6 +110,16 @@ impl<S: StreamLink> ServedConnection<S> {
         let default_service = shared.config.default_service.clone();
         let config = &shared.config;
         let bytes = config.bytes.connection(config.held_bytes_max);
+        let quic = quic.map(|connection| {
+            let config = CallStreamsConfig {
+                role: Role::Server,
+                limits: shared.session.limits.clone(),
+                write_timeout: config.write_timeout,
+                bytes: bytes.clone(),
+                counters: Arc::clone(&counters),
+            };
+            Box::new(QuicSession::new(connection, config))
+        });
         Self {
             line: Line::new(link, connection, config.write_timeout, &bytes, counters),
             bytes,
@@ -107,6 +128,7 @@ impl<S: StreamLink> ServedConnection<S> {
             in_order: InOrder::default(),
             backlog: Backlog::default(),
             streaming: None,
+            quic,
             pushes,
             peer,
             shared,
@@ -145,6 +167,7 @@ impl<S: StreamLink> ServedConnection<S> {
             if let Some(reason) = self.handle_events(cx, now) {
                 return Poll::Ready(Ok(reason));
             }
+            is_busy |= self.poll_quic(cx, now, may_read);
             is_busy |= self.poll_streams(cx, now).is_ready();
             self.poll_pushes(cx, now);
             if let Poll::Ready(written) = self.line.poll_write(cx, now) {
@@ -172,6 +195,7 @@ impl<S: StreamLink> ServedConnection<S> {
                 && (may_stream || !Streaming::may_send(&self.line.connection));
             // A congested session sleeps until the peer takes something.
             let has_work = self.line.has_unwritten()
+                || self.has_quic_work()
                 || (!self.line.connection.is_congested()
                     && (self.is_held_back || self.calls.is_unwatched()));
             if !is_busy && !has_read && is_held && !has_work {
@@ -205,6 +229,9 @@ impl<S: StreamLink> ServedConnection<S> {
         self.reader.set_default_service(default_service);
         self.line.set_write_timeout(shared.config.write_timeout);
         self.line.connection.set_patience(&shared.session);
+        if let Some(quic) = &mut self.quic {
+            quic.calls.set_write_timeout(shared.config.write_timeout);
+        }
         self.shared = shared;
     }
 
@@ -355,6 +382,11 @@ impl<S: StreamLink> ServedConnection<S> {
 
     fn push(&mut self, now: Instant, delivery: &Delivery) -> Result<(), Error> {
         let frame = event_frame(delivery).map_err(|error| unsent(&error))?;
+        if let Some(quic) = &self.quic
+            && quic.datagrams.try_send(&frame)
+        {
+            return Ok(());
+        }
         let sent = self.line.connection.send(now, frame);
         sent.map_err(|error| unsent(&error))
     }
@@ -376,6 +408,7 @@ impl<S: StreamLink> ServedConnection<S> {
             calls,
             peer,
             shared,
+            quic,
             ..
         } = self;
         // What nobody will read need not be worked out.
@@ -397,10 +430,17 @@ impl<S: StreamLink> ServedConnection<S> {
                     line.flush().await;
                 }
                 line.close().await;
+                if let Some(quic) = quic {
+                    quic.close(&reason);
+                }
             }
             Err(error @ LineError::WriteTimeout(_)) => {
                 shared.counters.slow_readers.add(1);
                 tracing::warn!(%address, %error, "session closed");
+                if let Some(quic) = quic {
+                    let (messages, bytes) = line.connection.queued();
+                    quic.close(&CloseReason::SlowReader { messages, bytes });
+                }
             }
             Err(error @ (LineError::Io(_) | LineError::Cut(_))) => {
                 tracing::debug!(%address, %error, "session lost")

@@ -9,6 +9,7 @@ mod held;
 mod in_order;
 mod messages;
 mod pushes;
+mod quic;
 mod served;
 mod settings;
 mod socket;
@@ -29,6 +30,7 @@ pub use self::{
 use crate::{
     counters::Counters,
     memory::{MemoryListener, MemorySocket},
+    quic::QuicListener,
     tcp,
     udp::UdpLink,
 };
@@ -37,6 +39,8 @@ use crate::{
 pub type TcpServer = Server<TcpListener>;
 /// Over UDP.
 pub type UdpServer = Server<UdpLink>;
+/// Over QUIC.
+pub type QuicServer = Server<QuicListener>;
 /// Over streams in memory.
 pub type MemoryServer = Server<MemoryListener>;
 /// Over datagrams in memory.

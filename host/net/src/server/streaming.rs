@@ -19,6 +19,7 @@ use crate::{
     byte_budget::Kept,
     calls::{Begun, CallResult, Calls},
     driver::{Held, OutputRoom},
+    quic::{CallStreams, QueueRoom},
     streams::{StreamEvent, Streams},
 };
 
@@ -55,6 +56,8 @@ pub(super) struct StreamContext<'a> {
     pub(super) calls: &'a mut Calls<ReplyTo>,
     pub(super) reader: &'a Reader,
     pub(super) bytes: &'a ConnectionBytes,
+    /// The streams that calls have beside the session's.
+    pub(super) call_streams: Option<&'a mut CallStreams>,
 }
 
 impl Streaming {
@@ -88,6 +91,41 @@ impl Streaming {
     /// The peer has closed its sending side.
     pub(super) fn on_input_end(&mut self) {
         self.streams.on_input_end();
+    }
+
+    /// The peer has closed its sending side of a call's own stream.
+    pub(super) fn on_own_input_end(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        id: &Text,
+        context: &mut StreamContext<'_>,
+    ) {
+        self.streams.on_own_input_end(id);
+        self.follow(cx, now, context);
+    }
+
+    /// The own stream of a call can carry it no further.
+    pub(super) fn on_own_broken(
+        &mut self,
+        cx: &mut Context<'_>,
+        now: Instant,
+        id: &Text,
+        error: Error,
+        context: &mut StreamContext<'_>,
+    ) {
+        self.streams.reset(id, error);
+        self.follow(cx, now, context);
+    }
+
+    /// There is room again on the own stream of a call.
+    pub(super) fn on_own_writable(&mut self, id: &Text) {
+        self.streams.set_full(id, false);
+    }
+
+    /// Whether there is a call of that id.
+    pub(super) fn has_call(&self, id: &Text) -> bool {
+        self.calls.contains_key(id)
     }
 
     /// Goes on with bodies in both directions. Ready when something was done.
@@ -161,6 +199,11 @@ impl Streaming {
             _kept: None,
         };
         self.calls.insert(id.clone(), served);
+        if let Some(own) = &mut context.call_streams
+            && own.open(&id)
+        {
+            self.streams.on_own_stream(&id);
+        }
         let to = StreamReply { id, serial };
         self.finish(cx, now, to, outcome, context);
         Ok(())
@@ -172,7 +215,7 @@ impl Streaming {
             if let Some(event) = self.streams.poll_event() {
                 self.on_event(cx, now, event, context);
             } else if let Some(frame) = self.streams.poll_frame() {
-                self.send(now, frame, context.connection);
+                self.send(now, frame, context);
             } else {
                 return;
             }
@@ -198,7 +241,11 @@ impl Streaming {
                 if let Some(task) = served.task {
                     task.abort();
                 }
-                context.connection.finish();
+                match &mut context.call_streams {
+                    // It is done when the peer has all of it.
+                    Some(own) if own.carries(&id) => own.finish(&id),
+                    Some(_) | None => context.connection.finish(),
+                }
             }
             // Only servers accept.
             StreamEvent::Accepted { .. } => {}
@@ -213,6 +260,11 @@ impl Streaming {
         request: Frame,
         context: &mut StreamContext<'_>,
     ) {
+        if let Some(own) = &context.call_streams
+            && own.carries(&id)
+        {
+            self.streams.on_own_stream(&id);
+        }
         if !context.connection.begin() {
             let error = Error::unavailable(Blame::Gateway, "the session is closing");
             self.streams.finish(&id, Err(error));
@@ -279,19 +331,28 @@ impl Streaming {
         }
     }
 
-    fn send(&mut self, now: Instant, frame: Frame, connection: &mut Connection) {
-        let headers = frame.headers.clone();
-        match connection.send(now, frame) {
-            Ok(()) => {}
-            Err(error @ SendError::TooLong { .. }) => {
-                let id = headers.get_bytes(b"correlation-id").map(Text::from_utf8);
-                if let Some(Ok(id)) = id {
-                    self.streams.reset(&id, too_long(&error));
-                }
+    fn send(&mut self, now: Instant, frame: Frame, context: &mut StreamContext<'_>) {
+        let id = frame
+            .headers
+            .get_bytes(b"correlation-id")
+            .map(Text::from_utf8);
+        let id = id.and_then(Result::ok);
+        let sent = match (&mut context.call_streams, &id) {
+            (Some(own), Some(id)) if own.carries(id) => {
+                let checked = context.connection.check_length(&frame);
+                checked.map(|()| {
+                    let room = own.send(id, &frame);
+                    self.streams.set_full(id, room == QueueRoom::Full);
+                })
             }
-            Err(error @ (SendError::Closed | SendError::QueueFull { .. })) => {
-                tracing::debug!(%error, "message not sent");
+            (Some(_) | None, _) => context.connection.send(now, frame),
+        };
+        match (sent, id) {
+            (Ok(()), _) => {}
+            (Err(error @ SendError::TooLong { .. }), Some(id)) => {
+                self.streams.reset(&id, too_long(&error));
             }
+            (Err(error), _) => tracing::debug!(%error, "message not sent"),
         }
     }
 }

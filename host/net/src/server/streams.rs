@@ -10,6 +10,7 @@ use postern_core::{
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use super::{
+    config::ServerConfig,
     connection,
     served::{ServedLink, Server},
     settings::Settings,
@@ -48,7 +49,10 @@ impl ServedLink for MemoryListener {
 }
 
 /// Serves until `shutdown`; every connection is closed when this returns.
-pub(super) async fn serve<L: Listener + ServedLink>(server: Server<L>, shutdown: Shutdown) {
+pub(super) async fn serve<L>(server: Server<L>, shutdown: Shutdown)
+where
+    L: Listener<Link: StreamLink> + ServedLink,
+{
     let Server {
         link,
         settings,
@@ -67,6 +71,17 @@ pub(super) async fn serve<L: Listener + ServedLink>(server: Server<L>, shutdown:
     }
 }
 
+impl From<&ServerConfig> for AcceptLimits {
+    fn from(config: &ServerConfig) -> Self {
+        Self {
+            connections_max: config.connections_max,
+            handshakes_max: config.handshakes_max,
+            handshake_timeout: config.handshake_timeout,
+            drain_timeout: config.drain_timeout,
+        }
+    }
+}
+
 /// The sessions of one server.
 struct Sessions {
     transport: Transport,
@@ -76,13 +91,7 @@ struct Sessions {
 
 impl<A: StreamLink, S: StreamLink> Serve<A, S> for Sessions {
     fn limits(&self) -> AcceptLimits {
-        let config = self.settings.current().config;
-        AcceptLimits {
-            connections_max: config.connections_max,
-            handshakes_max: config.handshakes_max,
-            handshake_timeout: config.handshake_timeout,
-            drain_timeout: config.drain_timeout,
-        }
+        AcceptLimits::from(&*self.settings.current().config)
     }
 
     fn counters(&self) -> &Arc<Counters> {
@@ -116,6 +125,6 @@ impl<A: StreamLink, S: StreamLink> Serve<A, S> for Sessions {
             tls: facts.tls,
             ..Peer::new(self.transport, facts.origin)
         };
-        connection::serve(stream, peer, shared, settings, shutdown).await;
+        connection::serve(stream, None, peer, shared, settings, shutdown).await;
     }
 }

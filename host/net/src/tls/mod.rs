@@ -25,7 +25,6 @@ mod server;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use self::handshake::TlsHandshake;
 pub use self::{
     certificate::{CertificateInfo, KeyPair},
     client::{ClientTls, ClientTlsSettings},
@@ -34,6 +33,7 @@ pub use self::{
     pem::Pem,
     server::{ClientCertificates, ServerTls, ServerTlsSettings, TlsVersion, Trust},
 };
+pub(crate) use self::{handshake::TlsHandshake, names::client_certificate};
 
 /// Application protocols, as ALPN names them (RFC 7301).
 pub mod alpn {

@@ -41,7 +41,7 @@ impl Described {
 }
 
 /// The certificate that a client has shown and that was verified.
-pub(super) fn client_certificate(der: &[u8]) -> Option<ClientCertificate> {
+pub(crate) fn client_certificate(der: &[u8]) -> Option<ClientCertificate> {
     let described = Described::of(der)?;
     Some(ClientCertificate {
         der: Bytes::copy_from_slice(der),

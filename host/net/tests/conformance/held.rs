@@ -30,6 +30,8 @@ macro_rules! each_of {
 each_of! {
     tcp = Tcp: items_without_room_end_their_stream_only, items_are_counted_when_they_are_queued,
         items_that_nobody_reads_are_bounded, bodies_that_are_collected_are_bounded;
+    quic = Quic: items_without_room_end_their_stream_only, items_are_counted_when_they_are_queued,
+        items_that_nobody_reads_are_bounded, bodies_that_are_collected_are_bounded;
     memory_stream = MemoryStream: items_without_room_end_their_stream_only,
         items_are_counted_when_they_are_queued, items_that_nobody_reads_are_bounded,
         bodies_that_are_collected_are_bounded;

@@ -23,6 +23,7 @@ use tokio_rustls::TlsConnector;
 
 pub(crate) use crate::server::Link;
 use crate::{
+    quic,
     server::{ANY, TLS},
     service::Service,
 };
@@ -94,6 +95,7 @@ impl Bench {
         let address = self.address();
         match self.target.transport_name() {
             "tcp" => Box::new(TcpStream::connect(address).await.expect("up")),
+            "quic" => Box::new(quic::raw(address).await),
             "tls" => {
                 let tls = TLS.1.config(&[alpn::VSTP]).expect("made");
                 let name = "localhost".try_into().expect("a name");

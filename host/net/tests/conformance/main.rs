@@ -19,6 +19,9 @@ mod clients;
 mod datagrams;
 mod held;
 mod links;
+mod quic;
+#[path = "../server/relay.rs"]
+mod relay;
 #[path = "../server/mod.rs"]
 mod server;
 mod service;

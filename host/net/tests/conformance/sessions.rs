@@ -16,6 +16,7 @@ use crate::links::{Link, RawStream, unary, within};
 macro_rules! each_stream_link {
     ($($name:ident),+ $(,)?) => {
         mod tcp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+ }
+        mod quic { $(#[tokio::test] async fn $name() { super::$name(super::Link::Quic).await; })+ }
         mod tls { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tls).await; })+ }
         mod memory_stream {
             $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryStream).await; })+
@@ -242,9 +243,10 @@ async fn one_connection_over_the_limit_is_told_so(link: Link) {
     };
     let bench = link.serve_with(config, Conditions::default()).await;
     let (first, second) = (bench.client().await, bench.client().await);
-    // Before its handshake a connection of TLS cannot be told anything.
+    // Before its handshake a connection of TLS cannot be told anything; QUIC refuses it in its own way.
     let (n_raw, told) = match link {
         Link::Tls => (0, "cannot connect to localhost ("),
+        Link::Quic => (0, "the server refuses connections: too many are open"),
         Link::Tcp | Link::MemoryStream | Link::Udp | Link::MemoryDatagram => {
             (1, "too-many-connections")
         }

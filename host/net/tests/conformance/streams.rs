@@ -14,6 +14,7 @@ use crate::links::{Link, unary, within};
 macro_rules! each_stream_link {
     ($($name:ident),+ $(,)?) => {
         mod tcp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+ }
+        mod quic { $(#[tokio::test] async fn $name() { super::$name(super::Link::Quic).await; })+ }
         mod tls { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tls).await; })+ }
         mod memory_stream {
             $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryStream).await; })+

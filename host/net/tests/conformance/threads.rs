@@ -23,6 +23,11 @@ async fn udp() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn quic() {
+    run(Link::Quic).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_stream() {
     run(Link::MemoryStream).await;
 }
@@ -67,7 +72,7 @@ async fn run(link: Link) {
 /// Every third call is answered at once, every third later, every third is a stream where streams
 /// are carried.
 async fn one(link: Link, client: Client, n: usize) {
-    let is_stream_link = matches!(link, Link::Tcp | Link::Tls | Link::MemoryStream);
+    let is_stream_link = !matches!(link, Link::Udp | Link::MemoryDatagram);
     match n % 3 {
         0 => {
             let body: Bytes = format!("{n} ").repeat(n).into();

@@ -19,6 +19,7 @@ use crate::bench::{Link, call, next, publish, subscribe, told, within};
 macro_rules! each_link {
     ($($name:ident),+ $(,)?) => {
         mod tcp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+ }
+        mod quic { $(#[tokio::test] async fn $name() { super::$name(super::Link::Quic).await; })+ }
         mod tls { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tls).await; })+ }
         mod udp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Udp).await; })+ }
         mod memory_stream {

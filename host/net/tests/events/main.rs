@@ -13,5 +13,8 @@
 mod bench;
 mod delivery;
 mod limits;
+mod quic;
+#[path = "../server/relay.rs"]
+mod relay;
 #[path = "../server/mod.rs"]
 mod server;

@@ -2,6 +2,7 @@
 
 #[path = "../certificates/mod.rs"]
 pub(crate) mod certificates;
+pub(crate) mod quic;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
@@ -23,6 +24,7 @@ pub(crate) enum Link {
     Tcp,
     Tls,
     Udp,
+    Quic,
     MemoryStream,
     MemoryDatagram,
 }
@@ -100,6 +102,11 @@ impl Link {
                 let server = UdpServer::bind(at, config, handler, counters).await;
                 let server = server.expect("a free port");
                 let target = Target::udp(server.local_addr());
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::Quic => {
+                let server = quic::server(at, config, handler, counters);
+                let target = quic::target(server.local_addr());
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::MemoryStream => {

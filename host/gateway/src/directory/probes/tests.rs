@@ -105,7 +105,7 @@ async fn what_cannot_be_dialled_is_not_asked_and_not_taken_for_ill() {
 
 /// As a peer may tell of one.
 fn undialled() -> InstanceSettings {
-    let address = postern_core::registry::Address::parse("quic://10.0.0.1:1");
+    let address = postern_core::registry::Address::parse("ws://10.0.0.1:1");
     InstanceSettings {
         service: Some("s".to_owned()),
         addresses: vec![address.expect("an address")],

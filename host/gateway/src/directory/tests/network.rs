@@ -166,7 +166,7 @@ async fn what_a_peer_has_at_a_path_is_called_through_it_and_what_cannot_be_diall
     let west = West::open("127.0.0.1:0").await;
     let mut config = Config::default();
     config.directory.name = Some("west".to_owned());
-    for (name, address) in [("a", "unix:///run/a.sock"), ("b", "quic://10.0.0.1:1")] {
+    for (name, address) in [("a", "unix:///run/a.sock"), ("b", "ws://10.0.0.1:1")] {
         let instance = InstanceSettings {
             service: Some("s".to_owned()),
             addresses: vec![super::address(address)],
@@ -182,10 +182,7 @@ async fn what_a_peer_has_at_a_path_is_called_through_it_and_what_cannot_be_diall
         .iter()
         .map(|one| one.record.entry.addresses[0].to_string());
     let through = format!("tcp://{}", west.address);
-    assert_eq!(
-        reached.collect::<Vec<_>>(),
-        [&*through, "quic://10.0.0.1:1"]
-    );
+    assert_eq!(reached.collect::<Vec<_>>(), [&*through, "ws://10.0.0.1:1"]);
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

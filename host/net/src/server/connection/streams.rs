@@ -36,11 +36,18 @@ impl<S: StreamLink> ServedConnection<S> {
         }
     }
 
-    /// Bytes that streams have made and not queued.
+    /// Bytes that streams have made and that wait outside of the session's queue.
     pub(super) fn blocked_bytes(&self) -> usize {
         self.streaming
             .as_ref()
             .map_or(0, |streaming| streaming.waiting_bytes())
+            + self.own_queued_bytes()
+    }
+
+    /// Of these, what waits on streams of their own.
+    fn own_queued_bytes(&self) -> usize {
+        let quic = self.quic.as_ref();
+        quic.map_or(0, |quic| quic.calls.queued_bytes())
     }
 
     /// The streams, if there are any yet.
@@ -50,13 +57,14 @@ impl<S: StreamLink> ServedConnection<S> {
 
     /// The streams, which begin where there are none.
     pub(super) fn streaming_or_new(&mut self) -> (&mut Streaming, StreamContext<'_>) {
-        let beside = self.waiting_bytes();
+        let beside = self.waiting_bytes() + self.own_queued_bytes();
         let Self {
             line,
             calls,
             reader,
             streaming,
             bytes,
+            quic,
             ..
         } = self;
         let streaming = streaming.get_or_insert_with(|| Box::new(Streaming::new(bytes)));
@@ -67,6 +75,7 @@ impl<S: StreamLink> ServedConnection<S> {
             calls,
             reader,
             bytes,
+            call_streams: quic.as_mut().map(|quic| &mut quic.calls),
         };
         (streaming, context)
     }
