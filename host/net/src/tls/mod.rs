@@ -22,8 +22,6 @@ mod names;
 mod pem;
 mod refusal;
 mod server;
-#[cfg(test)]
-mod tests;
 
 pub use self::{
     certificate::{CertificateInfo, KeyPair},
