@@ -201,9 +201,9 @@ pub(crate) fn transports(listener: &config::Listener) -> Vec<Transport> {
         Protocol::Http => vec![Transport::Http],
         Protocol::Vstp => {
             let transports = listener.transports.iter();
-            let carried = transports.map(|one| match one.0 {
-                Transport::Tcp if listener.tls.is_on() => Transport::Tls,
-                plain => plain,
+            let carried = transports.map(|one| {
+                let has_tls = one.0 == Transport::Tcp && listener.tls.is_on();
+                if has_tls { Transport::Tls } else { one.0 }
             });
             carried.collect()
         }
@@ -254,7 +254,6 @@ fn vstp_config(
             Arc::new(dependencies.pipeline.frames(name)),
             dependencies.pipeline.sees_frames(),
         ),
-        ..ServerConfig::default()
     }
 }
 
