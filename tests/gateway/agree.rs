@@ -64,7 +64,7 @@ fn refused() -> Vec<Case> {
         with("key.pem", P384, case("a key of another type", "[auth.jwt.a]\npublic-key-file = \"key.pem\"\nalgorithms = [\"RS256\"]", "none of its keys verifies RS256")),
         with("keys.json", "{}", case("a set that is none", "[auth.jwt.a]\njwks-file = \"keys.json\"", "not a set of keys")),
         with("keys.json", "{\"keys\":[{\"kty\":\"other\"}]}", case("a set of keys of no use", "[auth.jwt.a]\njwks-file = \"keys.json\"", "no key in it that could verify")),
-        with("ca.pem", "garbage", case("authorities that are none", "[auth.jwt.a]\njwks-url = \"https://id.example/keys\"\njwks-ca-file = \"ca.pem\"", "there is no certificate in them")),
+        with("ca.pem", "garbage", case("authorities that are none", "[auth.jwt.a]\njwks-url = \"https://id.example/keys\"\njwks-ca-file = \"ca.pem\"", "no certificate in PEM")),
         case("authorities that are absent", "[auth.jwt.a]\njwks-url = \"https://id.example/keys\"\njwks-ca-file = \"none.pem\"", "none.pem is not there"),
         case("API keys that are absent", "[auth.api-keys]\nfile = \"none.toml\"", "none.toml is not there"),
         with("keys.toml", "[ann]\nhsh = 1", case("API keys that are wrong", "[auth.api-keys]\nfile = \"keys.toml\"", "unknown key")),

@@ -148,7 +148,7 @@ async fn start(host: &Host, hosts: &[Host]) -> Gateway {
          [services.default]\nidempotent = [\"*\"]\nper-try-timeout = \"300ms\"\n\
          breaker.timeout = \"500ms\"\noutlier.base-ejection-time = \"500ms\"\n\
          [listeners.fleet]\nprotocol = \"vstp\"\naddress = \"{address}:9191\"\n\
-         transports = [\"tcp\"]\n"
+         transports = [\"tcp\"]\ninsecure = true\n"
     );
     for peer in hosts.iter().filter(|peer| *peer != host) {
         let (name, address) = (peer.name(), peer.address());

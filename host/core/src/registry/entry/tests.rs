@@ -117,9 +117,11 @@ fn an_address_stands_once_for_its_scheme() {
     let all = [
         "udp://h:1",
         "tcp://h:1",
+        "tls://h:1",
         "quic://h:1",
         "ws://h:1",
         "http://h:1",
+        "https://h:1",
         "unix:///s",
     ];
     assert_eq!(with(&all), Ok(()));
@@ -128,9 +130,9 @@ fn an_address_stands_once_for_its_scheme() {
         with(&["tcp://h:1", "tcp://i:1"]),
         Err(EntryError::TransportTwice { transport })
     );
-    let (what, limit) = ("addresses", 6);
+    let (what, limit) = ("addresses", 8);
     assert_eq!(
-        with(&["tcp://h:1"; 7]),
+        with(&["tcp://h:1"; 9]),
         Err(EntryError::TooMany { what, limit })
     );
     // Written field by field, an address is checked all the same.
