@@ -73,7 +73,7 @@ fn live(entered: &Entered) -> Option<(&Arc<Route>, &Arc<dyn Handler>)> {
 
 impl BatchEntry {
     /// Hands the call to its handler.
-    #[inline]
+    #[inline(always)]
     pub(super) fn handle(mut self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         let record = &self.record;
         let answering = match self.refusal.take() {

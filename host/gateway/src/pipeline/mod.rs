@@ -163,8 +163,8 @@ impl Pipeline {
         answering.unwrap_or_else(|panicked| (0..n_calls).map(|_| broken(&panicked)).collect())
     }
 
-    /// In line, as what it calls: each function that a call is handed through moves it once more.
-    #[inline]
+    /// In line, with the two functions that hand a call on: it has 400 bytes.
+    #[inline(always)]
     fn begin(&self, mut call: Call, listener: Option<&Text>) -> BoxFuture<Result<Reply, Error>> {
         let (rules, now) = (self.rules.load(), clock::now());
         match (self.enter(&mut call, &rules, now), self.in_the_way(&rules)) {

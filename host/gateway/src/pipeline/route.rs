@@ -185,7 +185,7 @@ impl RouteTarget {
     ///
     /// # Errors
     /// `internal` where nobody answers, which the route has seen to.
-    #[inline]
+    #[inline(always)]
     pub(super) fn call(
         &self,
         call: Call,

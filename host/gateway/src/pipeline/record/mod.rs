@@ -102,16 +102,13 @@ impl CallRecord {
     /// Counts the request's octets, those of a stream while they pass; a message of it that is longer
     /// than `bytes_max` is an error, and the last.
     pub(crate) fn count_request(&mut self, body: &mut Body, bytes_max: usize) {
-        match std::mem::take(body) {
+        match body {
             Body::Empty => {}
-            Body::One(message) => {
-                self.bytes_in = message.len() as u64;
-                *body = Body::One(message);
-            }
-            streamed @ (Body::Messages(_) | Body::Octets(_)) => {
+            Body::One(message) => self.bytes_in = message.len() as u64,
+            Body::Messages(_) | Body::Octets(_) => {
                 let bytes = Arc::<AtomicU64>::default();
                 let total = Arc::clone(&bytes);
-                *body = streamed.map_stream(|stream| counted(stream, total, bytes_max));
+                *body = std::mem::take(body).map_stream(|stream| counted(stream, total, bytes_max));
                 self.streamed_in = Some(bytes);
             }
         }
