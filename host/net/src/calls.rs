@@ -66,6 +66,7 @@ impl<K: Debug + Send + 'static> Calls<K> {
     }
 
     /// Keeps a call to be begun with others that are at hand.
+    #[inline]
     pub(crate) fn gather(&mut self, key: K, call: Call) {
         let (keys, calls) = &mut self.gathered;
         if calls.capacity() == 0 {

@@ -17,7 +17,7 @@ use std::{
 use postern_core::{
     Call, Error, Peer,
     event::Delivery,
-    vsp::{Reader, ReplyToken, event_frame, mux::Mux},
+    vsp::{Inbound, Reader, ReplyToken, event_frame, mux::Mux},
     wire::{CloseReason, Connection, Dialect, Frame, Role, SessionEvent},
 };
 
@@ -26,7 +26,7 @@ use super::{
     answer::unsent,
     frames::{self, Seen},
     in_order::{InOrder, Position},
-    messages::{self, Message},
+    messages,
     pushes::{Pushes, has_room},
     settings::{Settings, Shared},
     streaming::{StreamReply, Streaming},
@@ -311,23 +311,26 @@ impl<S: StreamLink> ServedConnection<S> {
     }
 
     fn on_message(&mut self, cx: &mut Context<'_>, now: Instant, frame: Frame) {
-        let message = match frames::inbound(&self.shared.config.frames, frame) {
+        let inbound = match frames::inbound(&self.shared.config.frames, frame) {
             Seen::Pass(frame) if self.has_mux() && Mux::takes(&frame) => {
                 return self.on_stream_frame(cx, now, frame);
             }
-            Seen::Pass(frame) => {
-                messages::read(&self.reader, &self.bytes, &self.peer.origin, now, frame)
-            }
+            Seen::Pass(frame) => messages::read(&self.reader, &self.bytes, now, frame),
             Seen::Dropped => return,
-            Seen::Refused(frame, error) => messages::refuse(&self.reader, now, frame, &error),
+            Seen::Refused(frame, error) => messages::refuse(&self.reader, now, frame, error),
         };
-        match message {
-            Message::Call(call, token) => self.gather(call, token),
-            Message::Refused { frame, keeps_order } => self.send_refusal(now, frame, keeps_order),
-            Message::Nothing => {}
+        match inbound {
+            Inbound::Request { call, token } => self.gather(call, Some(token)),
+            Inbound::Event(call) => self.gather(call, None),
+            other => {
+                if let Some(refusal) = messages::refusal(other, &self.peer.origin) {
+                    self.send_refusal(now, refusal.frame, refusal.keeps_order);
+                }
+            }
         }
     }
 
+    #[inline]
     fn gather(&mut self, call: Call, token: Option<ReplyToken>) {
         if !self.line.connection.begin() {
             tracing::debug!(?token, "request or event after the session began to close");

@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use postern_core::{
-    Call, Error, Origin,
+    Error, Origin,
     vsp::{Inbound, Reader, ReplyToken},
     wire::Frame,
 };
@@ -16,62 +16,55 @@ use super::{
 };
 use crate::{ConnectionBytes, calls::CallResult};
 
-/// What is to be done about a message.
-#[expect(
-    clippy::large_enum_variant,
-    reason = "most are calls, and none is kept"
-)]
-pub(super) enum Message {
-    /// A call. Nobody waits for its outcome where there is no token: it is an event's.
-    Call(Call, Option<ReplyToken>),
-    /// This is to be sent. `keeps_order`: its caller has only the order of replies to go by.
-    Refused {
-        frame: Frame,
-        keeps_order: bool,
-    },
-    Nothing,
+/// The answer to a message that begins no call.
+pub(super) struct Refusal {
+    pub frame: Frame,
+    /// Its caller has only the order of replies to go by.
+    pub keeps_order: bool,
 }
 
-/// Reads a message of the peer at `origin`. What it holds counts against `bytes`.
+/// Reads a message of the peer. What it holds counts against `bytes`.
+///
+/// A call is large, so it is left in what the reader gives until it is gathered.
 pub(super) fn read(
     reader: &Reader,
     bytes: &ConnectionBytes,
-    origin: &Origin,
     now: Instant,
     frame: Frame,
-) -> Message {
-    let frame = match held::hold_long(bytes, frame) {
-        Ok(frame) => frame,
-        Err((frame, error)) => return refuse(reader, now, frame, &error.into()),
-    };
-    match reader.read(now, frame) {
-        Inbound::Request { call, token } => Message::Call(call, Some(token)),
-        Inbound::Event(call) => Message::Call(call, None),
-        Inbound::Refused { frame, error } => {
-            tracing::debug!(%origin, %error, "request refused");
-            let keeps_order = frame.headers.get_bytes(b"correlation-id").is_none();
-            Message::Refused { frame, keeps_order }
-        }
-        Inbound::Unfit { error } => {
-            tracing::debug!(%origin, %error, "event not handed on");
-            Message::Nothing
-        }
-        Inbound::Response(response) => {
-            tracing::debug!(%origin, correlation = ?response.correlation, "response to no call");
-            Message::Nothing
-        }
-        Inbound::Probe => Message::Nothing,
+) -> Inbound {
+    match held::hold_long(bytes, frame) {
+        Ok(frame) => reader.read(now, frame),
+        Err((frame, error)) => refuse(reader, now, frame, error.into()),
     }
 }
 
 /// Answers a request with `error`; whatever else is refused is forgotten.
-pub(super) fn refuse(reader: &Reader, now: Instant, frame: Frame, error: &Error) -> Message {
+pub(super) fn refuse(reader: &Reader, now: Instant, frame: Frame, error: Error) -> Inbound {
     let Inbound::Request { token, .. } = reader.read(now, frame) else {
-        return Message::Nothing;
+        return Inbound::Probe;
     };
-    Message::Refused {
-        frame: token.error_frame(error),
-        keeps_order: token.keeps_order(),
+    let frame = token.error_frame(&error);
+    Inbound::Refused { frame, error }
+}
+
+/// What is to be sent to the peer at `origin` for a message that begins no call.
+pub(super) fn refusal(inbound: Inbound, origin: &Origin) -> Option<Refusal> {
+    match inbound {
+        Inbound::Refused { frame, error } => {
+            tracing::debug!(%origin, %error, "request refused");
+            let keeps_order = frame.headers.get_bytes(b"correlation-id").is_none();
+            Some(Refusal { frame, keeps_order })
+        }
+        Inbound::Unfit { error } => {
+            tracing::debug!(%origin, %error, "event not handed on");
+            None
+        }
+        Inbound::Response(response) => {
+            tracing::debug!(%origin, correlation = ?response.correlation, "response to no call");
+            None
+        }
+        // The first two are calls.
+        Inbound::Request { .. } | Inbound::Event(_) | Inbound::Probe => None,
     }
 }
 

@@ -2,7 +2,11 @@
 
 use std::{net::SocketAddr, task::Context, time::Instant};
 
-use postern_core::{Call, Origin, vsp::ReplyToken, wire::Frame};
+use postern_core::{
+    Call, Origin,
+    vsp::{Inbound, ReplyToken},
+    wire::Frame,
+};
 
 use super::{CALLS_FACTOR, ReplyTo, ServedSocket};
 use crate::{
@@ -11,7 +15,7 @@ use crate::{
     server::{
         answer::busy,
         frames::{self, Seen},
-        messages::{self, Message},
+        messages,
     },
 };
 
@@ -27,20 +31,24 @@ impl<L: DatagramLink> ServedSocket<L> {
         let Some(peer) = self.peers.get_mut(&address) else {
             return;
         };
-        let message = match seen {
-            Seen::Pass(frame) => {
-                messages::read(&peer.reader, &peer.bytes, &Origin::Ip(address), now, frame)
-            }
+        let inbound = match seen {
+            Seen::Pass(frame) => messages::read(&peer.reader, &peer.bytes, now, frame),
             Seen::Dropped => return,
-            Seen::Refused(frame, error) => messages::refuse(&peer.reader, now, frame, &error),
+            Seen::Refused(frame, error) => messages::refuse(&peer.reader, now, frame, error),
         };
-        match message {
-            Message::Call(call, token) => match self.limit_reached(cx, now, address) {
-                None => self.gather(address, call, token),
-                Some(limit) => self.refuse_over(limit, now, address, token),
-            },
-            Message::Refused { frame, .. } => self.send_or_log(now, address, frame),
-            Message::Nothing => {}
+        let (call, token) = match inbound {
+            Inbound::Request { call, token } => (call, Some(token)),
+            Inbound::Event(call) => (call, None),
+            other => {
+                if let Some(refusal) = messages::refusal(other, &Origin::Ip(address)) {
+                    self.send_or_log(now, address, refusal.frame);
+                }
+                return;
+            }
+        };
+        match self.limit_reached(cx, now, address) {
+            None => self.gather(address, call, token),
+            Some(limit) => self.refuse_over(limit, now, address, token),
         }
     }
 
