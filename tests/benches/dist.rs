@@ -7,7 +7,7 @@ use serde_json::Value;
 use crate::{
     echo::{compare_cpu, side_by_side},
     serve::{Role, Server},
-    table::{Goal, Table},
+    table::{Goal, Table, progress},
 };
 
 pub(crate) async fn run(table: &mut Table) {
@@ -26,7 +26,7 @@ pub(crate) async fn run(table: &mut Table) {
 
 /// This bench, built with the profile. Takes a quarter of an hour the first time.
 fn build() -> PathBuf {
-    eprintln!("building the bench with the profile dist");
+    progress("building the bench with the profile dist");
     let mut cargo = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     cargo.current_dir(env!("CARGO_MANIFEST_DIR")).args([
         "bench",

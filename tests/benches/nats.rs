@@ -19,7 +19,7 @@ use tokio::{
     task::JoinHandle,
 };
 
-use crate::serve::cpu;
+use crate::{serve::cpu, table::progress};
 
 /// Of the module `github.com/nats-io/nats-server/v2`.
 const VERSION: &str = "v2.15.3";
@@ -207,7 +207,7 @@ fn program() -> PathBuf {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join(VERSION);
     let program = folder.join("nats-server");
     if !program.exists() {
-        eprintln!("installing nats-server {VERSION}");
+        progress(&format!("installing nats-server {VERSION}"));
         let mut go = Command::new("go");
         go.args(["install", &format!("{MODULE}@{VERSION}")])
             .env("GOBIN", &folder);

@@ -120,11 +120,14 @@ impl Table {
     }
 
     fn push(&mut self, row: Row) {
-        let mut progress = io::stderr();
-        // Progress that cannot be shown is not worth an error.
-        let _ = writeln!(progress, "{}: {} {}", row.what, row.ours, row.theirs);
+        progress(&format!("{}: {} {}", row.what, row.ours, row.theirs));
         self.rows.push(row);
     }
+}
+
+/// Says what is going on. Progress that cannot be shown is not worth an error.
+pub(crate) fn progress(text: &str) {
+    let _ = writeln!(io::stderr(), "{text}");
 }
 
 impl Row {

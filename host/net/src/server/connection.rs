@@ -322,7 +322,10 @@ impl<S: StreamLink> ServedConnection<S> {
         match inbound {
             Inbound::Request { call, token } => self.gather(call, Some(token)),
             Inbound::Event(call) => self.gather(call, None),
-            other => {
+            other @ (Inbound::Refused { .. }
+            | Inbound::Response(_)
+            | Inbound::Unfit { .. }
+            | Inbound::Probe) => {
                 if let Some(refusal) = messages::refusal(other, &self.peer.origin) {
                     self.send_refusal(now, refusal.frame, refusal.keeps_order);
                 }

@@ -39,7 +39,10 @@ impl<L: DatagramLink> ServedSocket<L> {
         let (call, token) = match inbound {
             Inbound::Request { call, token } => (call, Some(token)),
             Inbound::Event(call) => (call, None),
-            other => {
+            other @ (Inbound::Refused { .. }
+            | Inbound::Response(_)
+            | Inbound::Unfit { .. }
+            | Inbound::Probe) => {
                 if let Some(refusal) = messages::refusal(other, &Origin::Ip(address)) {
                     self.send_or_log(now, address, refusal.frame);
                 }
