@@ -489,6 +489,3 @@ const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
 /// The table of the admin listener's TLS.
 pub(crate) const ADMIN: &str = "admin.tls";
 const UPSTREAM: &str = "upstream-tls";
-
-#[cfg(test)]
-mod tests;

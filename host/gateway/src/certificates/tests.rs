@@ -1,1 +1,0 @@
-//! Files that fit together, and those that do not.
