@@ -30,9 +30,9 @@ const STOPPED: [(&str, &str, Kind, &str); 8] = [
     ),
 ];
 
-async fn gateway() -> Gateway {
-    // Time enough on a busy machine for whatever is stopped by another limit.
-    let limits = "[plugins.limits]\ntime = \"2s\"\n".to_owned();
+/// A gateway whose guests have `time` for a call.
+async fn gateway(time: &str) -> Gateway {
+    let limits = format!("[plugins.limits]\ntime = \"{time}\"\n");
     let setup = Setup {
         config: limits,
         ..Setup::default()
@@ -43,7 +43,8 @@ async fn gateway() -> Gateway {
 #[tokio::test]
 async fn each_is_stopped_with_a_reason_that_has_a_name() {
     let _machine = share().await;
-    let gateway = gateway().await;
+    // Time enough on a busy machine for whatever is stopped by another limit.
+    let gateway = gateway("2s").await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
     for (method, body, kind, reason) in STOPPED {
         let traps = async || {
@@ -68,7 +69,7 @@ async fn each_is_stopped_with_a_reason_that_has_a_name() {
 #[tokio::test]
 async fn a_flood_of_log_lines_is_cut_and_counted() {
     let _machine = share().await;
-    let gateway = gateway().await;
+    let gateway = gateway("200ms").await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
     let body = "{\"lines\":4000,\"bytes\":100}";
     call(&*handler, "misbehave/FloodLog", body)
@@ -86,7 +87,7 @@ async fn a_flood_of_log_lines_is_cut_and_counted() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_latency_of_others_is_unharmed() {
     let _machine = own().await;
-    let gateway = gateway().await;
+    let gateway = gateway("200ms").await;
     let (echo, misbehave) = (
         connect(&gateway, CallerTransport::Tcp).await,
         connect(&gateway, CallerTransport::Tcp).await,
@@ -128,7 +129,7 @@ async fn the_latency_of_others_is_unharmed() {
     assert!(gateway.admin_json("/livez").await["status"] == "ok");
 }
 
-/// A thread blocked by a guest would show as its whole time limit, 2 s; a twentieth of it is above
+/// A thread blocked by a guest would show as its whole time limit, 200 ms; half of it is far above
 /// what a busy machine of two cores adds.
 fn assert_unharmed(method: &str, baseline: &Percentiles, loaded: &Percentiles) {
     let (baseline, p99) = (baseline.at(99), loaded.at(99));
