@@ -21,18 +21,22 @@ pub(super) fn n_octets(map: &HeaderMap) -> usize {
         .sum()
 }
 
-/// The headers of a call: all but those of the connection and those that its context holds instead.
-pub(super) fn of_request(map: &HeaderMap) -> Headers {
-    // What `connection` most often says, which names no field or one that never passes.
+/// What `connection` names besides what never passes: fields of this connection, in lower case.
+pub(super) fn listed(map: &HeaderMap) -> HashSet<String> {
+    // What it most often says, which names no field or one that never passes.
     const OPTIONS: [&str; 3] = ["keep-alive", "close", "upgrade"];
-    let listed: HashSet<String> = map
-        .get_all(header::CONNECTION)
+    map.get_all(header::CONNECTION)
         .iter()
         .filter_map(|listed| listed.to_str().ok())
         .flat_map(|listed| listed.split(',').map(str::trim))
         .filter(|item| !OPTIONS.iter().any(|known| item.eq_ignore_ascii_case(known)))
         .map(str::to_ascii_lowercase)
-        .collect();
+        .collect()
+}
+
+/// The headers of a call: all but those of the connection and those that its context holds instead.
+pub(super) fn of_request(map: &HeaderMap) -> Headers {
+    let listed = listed(map);
     collect(map, |name| {
         !is_hop_by_hop(name) && !TIMEOUTS.contains(&name) && !listed.contains(name)
     })
@@ -110,6 +114,7 @@ pub(super) fn facts(method: &Method, uri: &Uri, map: &HeaderMap) -> HttpFacts {
         authority: take(authority.len()),
         path: take(path.len()),
         query: query.map(|query| take(query.len())),
+        ..HttpFacts::default()
     }
 }
 
@@ -221,6 +226,7 @@ mod tests {
             authority: "h:1".into(),
             path: "/a%20b".into(),
             query: Some("c=?".into()),
+            ..HttpFacts::default()
         };
         assert_eq!(facts("/a%20b?c=?", &[("host", "h:1")]), expected);
         assert_eq!(facts("http://h:1/a%20b?c=?", &[]), expected);
