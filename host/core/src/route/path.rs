@@ -13,7 +13,7 @@
 use std::borrow::Cow;
 
 /// Segments of a path. Longer ones are refused, so that matching is bounded.
-pub const SEGMENTS_MAX: usize = 256;
+pub(super) const SEGMENTS_MAX: usize = 256;
 
 /// The segments of a path, in order; at least one.
 #[derive(Debug, Clone, PartialEq, Eq)]
