@@ -148,11 +148,27 @@ mod tests {
 
     #[test]
     fn is_written_as_it_is_read() {
-        for text in ["10.0.0.0/8", "192.0.2.1", "2001:db8::/32", "::1", "unix", "::/0", "0.0.0.0/0"] {
+        for text in [
+            "10.0.0.0/8",
+            "192.0.2.1",
+            "2001:db8::/32",
+            "::1",
+            "unix",
+            "::/0",
+            "0.0.0.0/0",
+        ] {
             let one: TrustedProxy = text.parse().expect(text);
             assert_eq!(one.to_string(), text);
         }
-        for text in ["", "10.0.0.0/33", "::/129", "10.0.0/8", "a", "10.0.0.0/", "10.0.0.0/+8"] {
+        for text in [
+            "",
+            "10.0.0.0/33",
+            "::/129",
+            "10.0.0/8",
+            "a",
+            "10.0.0.0/",
+            "10.0.0.0/+8",
+        ] {
             assert!(text.parse::<TrustedProxy>().is_err(), "{text}");
         }
     }

@@ -144,6 +144,13 @@ impl InFlight {
         self.activity.n_waiting.load(Relaxed) <= 1
     }
 
+    /// One more of the same connection, whose reply is there.
+    pub(super) fn answered(&self) -> Self {
+        let mut other = self.activity.begin();
+        other.on_reply();
+        other
+    }
+
     /// The reply is there.
     pub(super) fn on_reply(&mut self) {
         if std::mem::take(&mut self.is_waiting) {

@@ -22,6 +22,7 @@ use super::{
     read_body::ReadBody,
     reply::{self, ReplyBody},
     request::{self, Refusal},
+    upgrade::Upgrades,
 };
 use crate::{ConnectionBytes, Counters};
 
@@ -46,6 +47,7 @@ pub(super) struct Asker {
     pub(super) peer: Arc<Peer>,
     pub(super) bytes: ConnectionBytes,
     pub(super) gather: Gather,
+    pub(super) upgrades: Upgrades,
 }
 
 /// Calls services.
@@ -80,7 +82,8 @@ impl Answer for Calls {
         let (version, (body, is_read)) = (head.version, ReadBody::new(body));
         let dispatched = self.dispatch(head, body, &config, asker, in_flight).await;
         let mut response = dispatched.unwrap_or_else(Refusal::into_response);
-        if version < Version::HTTP_2 && !is_read.get() {
+        let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if version < Version::HTTP_2 && !is_read.get() && !is_upgraded {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -128,6 +131,7 @@ impl Calls {
                     peer,
                     bytes,
                     gather,
+                    upgrades: _,
                 } = asker;
                 let reading =
                     request::read_call(target, &head, body, config, Arc::clone(peer), bytes);

@@ -2,6 +2,7 @@
 //!
 //! ```text
 //! detect ─▶ HTTP/1 or HTTP/2 by hyper ─▶ the refusal of a head, where there is one ─▶ linger ─▶ closed
+//!    │             └ after 101: another protocol (upgrade.rs) ──────────────────────────────▶┤
 //!    └──────────── expired, reset, ended: dropped ─────────────────────────────────────────▶┘
 //! ```
 //! Lingering (RFC 9112 section 9.6): a client that is still sending when it is refused would lose
@@ -85,16 +86,22 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
         asker: &asker,
         shutdown,
     };
-    let (ended, mut stream) = match detected {
+    let (ended, mut stream, first) = match detected {
         Err(_) if !socket.has_read() => return,
         Err(_) => {
             let refusal = HeadError::TooLate(header_timeout.as_millis());
-            (Ended::Refused(refusal), socket.into_stream())
+            let (stream, first) = socket.into_parts();
+            (Ended::Refused(refusal), stream, first)
         }
         Ok(Err(_)) => return,
         Ok(Ok(true)) => return driver.http2(socket).await,
         Ok(Ok(false)) => driver.http1(socket).await,
     };
+    if let (Ended::Answered, Some(go_on)) = (&ended, asker.upgrades.take()) {
+        let counters = Arc::clone(&shared.counters);
+        let running = asker.upgrades.run(go_on, stream, first.freeze(), counters);
+        return running.await;
+    }
     let refusal = match ended {
         Ended::Gone => return,
         Ended::Answered => state.refusal().cloned(),
@@ -143,8 +150,9 @@ struct Driver<'a, A, W> {
 }
 
 impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
-    /// The stream is given back for what is left to be said.
-    async fn http1<S: StreamLink>(self, socket: Socket<S>) -> (Ended, S) {
+    /// The stream is given back for what is left to be said, with what was read of it and not looked
+    /// at.
+    async fn http1<S: StreamLink>(self, socket: Socket<S>) -> (Ended, S, BytesMut) {
         let mut builder = http1::Builder::new();
         builder
             .half_close(true)
@@ -165,7 +173,11 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
             }
             Err(_) => Ended::Gone,
         };
-        (ended, connection.into_parts().io.into_inner().into_stream())
+        let parts = connection.into_parts();
+        let (stream, unread) = parts.io.into_inner().into_parts();
+        let mut first = BytesMut::from(parts.read_buf);
+        first.unsplit(unread);
+        (ended, stream, first)
     }
 
     async fn http2<S: StreamLink>(self, socket: Socket<S>) {
@@ -178,6 +190,7 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(config.streams_max)
+            .enable_connect_protocol()
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(config.idle_timeout)
             .keep_alive_timeout(config.header_timeout);

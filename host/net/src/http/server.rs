@@ -19,6 +19,7 @@ use super::{
     answer::{Answer, Asker, Calls},
     connection,
     gather::Gather,
+    upgrade::Upgrades,
 };
 use crate::{
     ByteBudget, Counters, Shutdown,
@@ -235,6 +236,7 @@ impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
             peer,
             bytes,
             gather: Gather::default(),
+            upgrades: Upgrades::new(shutdown.clone()),
         };
         connection::serve(&self, stream, asker, &shutdown).await;
     }

@@ -162,7 +162,11 @@ impl Connections {
         }
         let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let failed = |error: hyper::Error| {
-            let message = format!("{} does not speak http: {}", self.address, root_cause(&error));
+            let message = format!(
+                "{} does not speak http: {}",
+                self.address,
+                root_cause(&error)
+            );
             Error::unavailable(Blame::Upstream, message).with_source(error)
         };
         if !is_http2 {

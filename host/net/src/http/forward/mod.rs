@@ -41,7 +41,7 @@ use tokio::time::{sleep_until, timeout};
 
 use self::{
     connections::{Connections, Lease},
-    outbound::Head,
+    outbound::{Head, Outbound},
     request_body::{RequestBody, RequestProgress},
 };
 use crate::{ProxyVersion, tls::ClientTls};
@@ -164,11 +164,16 @@ impl Forwarder {
     }
 
     async fn forward(self, call: Call) -> Result<Reply, Error> {
-        let (head, body, progress) = Head::of_call(call, self.connections.address())?;
+        let Outbound {
+            head,
+            body,
+            progress,
+            upgrade,
+        } = Head::of_call(call, self.connections.address())?;
         let (response, lease) = self.exchange(&head, body, &progress).await?;
         let idle_timeout = self.connections.config().idle_timeout;
         if response.status() == http::StatusCode::SWITCHING_PROTOCOLS {
-            return match head.upgrade {
+            return match upgrade {
                 Some(stream) => upgraded::reply(response, lease, stream, idle_timeout).await,
                 None => Err(bad_answer("switches protocols, which was not asked for")),
             };
@@ -241,7 +246,10 @@ impl Forwarder {
 
     fn unconnected(&self, limit: Duration) -> Error {
         let address = self.connections.address();
-        let message = format!("cannot connect to {address} within {} ms", limit.as_millis());
+        let message = format!(
+            "cannot connect to {address} within {} ms",
+            limit.as_millis()
+        );
         Error::unavailable(Blame::Upstream, message)
     }
 

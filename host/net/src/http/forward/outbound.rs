@@ -30,10 +30,17 @@ pub(super) struct Head {
     headers: Headers,
     length: Length,
     go_ahead: Option<Arc<GoAhead>>,
-    /// What the client sends in the protocol that it asks for.
-    pub(super) upgrade: Option<BodyStream>,
     /// Who asks, for the PROXY protocol.
     pub(super) client: Option<SocketAddr>,
+}
+
+/// A call taken apart.
+pub(super) struct Outbound {
+    pub(super) head: Head,
+    pub(super) body: RequestBody,
+    pub(super) progress: Arc<RequestProgress>,
+    /// What the client sends in the protocol that it asks for.
+    pub(super) upgrade: Option<BodyStream>,
 }
 
 /// What `content-length` says.
@@ -49,10 +56,7 @@ impl Head {
     ///
     /// # Errors
     /// `invalid-argument` where it cannot be a request.
-    pub(super) fn of_call(
-        call: Call,
-        address: &ForwardAddress,
-    ) -> Result<(Self, RequestBody, Arc<RequestProgress>), Error> {
+    pub(super) fn of_call(call: Call, address: &ForwardAddress) -> Result<Outbound, Error> {
         let Some(mut facts) = call.http else {
             let message = format!("{address} takes requests of http, and the call is none");
             return Err(Error::internal(message));
@@ -84,10 +88,14 @@ impl Head {
             headers: call.headers,
             length,
             go_ahead,
-            upgrade,
             client: call.context.peer.origin.socket_addr(),
         };
-        Ok((head, body, progress))
+        Ok(Outbound {
+            head,
+            body,
+            progress,
+            upgrade,
+        })
     }
 
     /// A question whether an upstream is well.
@@ -112,13 +120,12 @@ impl Head {
             headers: headers.build(),
             length: Length::Unsaid,
             go_ahead: None,
-            upgrade: None,
             client: None,
         })
     }
 
     pub(super) const fn needs_http1(&self) -> bool {
-        self.upgrade.is_some()
+        self.facts.upgrade.is_some()
     }
 
     /// # Errors
@@ -234,7 +241,9 @@ fn declared(headers: &Headers, body: &Body) -> Result<Length, Error> {
         return Ok(Length::Unsaid);
     };
     let first = value.split(',').next().unwrap_or_default().trim();
-    let length = first.parse().map_err(|_| invalid("content-length", &value))?;
+    let length = first
+        .parse()
+        .map_err(|_| invalid("content-length", &value))?;
     Ok(match body {
         Body::Messages(_) | Body::Octets(_) => Length::Declared(length),
         Body::One(octets) => Length::Declared(octets.len() as u64),

@@ -19,8 +19,7 @@ use http::Response;
 use hyper::{body::Incoming, upgrade::Upgraded};
 use hyper_util::rt::TokioIo;
 use postern_core::{
-    Blame, Body, BodySource, BodyStream, Error, Headers, HttpStatus, Reply,
-    headers::HeadersBuilder,
+    Blame, Body, BodySource, BodyStream, Error, Headers, HttpStatus, Reply, headers::HeadersBuilder,
 };
 use postern_system::clock;
 use tokio::{
