@@ -14,6 +14,7 @@ use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
     activity::InFlight,
     fields::set,
+    forward::inbound,
     gather::Gather,
     head::{FIELDS_MAX, HeadError},
     host, is_ndjson,
@@ -44,7 +45,10 @@ pub(super) trait Answer: Send + Sync + 'static {
 /// The connection that asks.
 #[derive(Clone)]
 pub(super) struct Asker {
+    /// Who asks: whom a trusted proxy speaks for, or `link`.
     pub(super) peer: Arc<Peer>,
+    /// The far end of the connection.
+    pub(super) link: Arc<Peer>,
     pub(super) bytes: ConnectionBytes,
     pub(super) gather: Gather,
     pub(super) upgrades: Upgrades,
@@ -80,6 +84,12 @@ impl Answer for Calls {
         let correlation = request::correlation(&head.headers);
         let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
         let (version, (body, is_read)) = (head.version, ReadBody::new(body));
+        let claimed = inbound::claimed_peer(&head.headers, &asker.link, &config);
+        let claimed = claimed.map(|peer| Asker {
+            peer,
+            ..asker.clone()
+        });
+        let asker = claimed.as_ref().unwrap_or(asker);
         let dispatched = self.dispatch(head, body, &config, asker, in_flight).await;
         let mut response = dispatched.unwrap_or_else(Refusal::into_response);
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
@@ -131,7 +141,7 @@ impl Calls {
                     peer,
                     bytes,
                     gather,
-                    upgrades: _,
+                    ..
                 } = asker;
                 let reading =
                     request::read_call(target, &head, body, config, Arc::clone(peer), bytes);

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cors, Hosts};
+use super::{Cors, ForwardedConfig, Hosts};
 
 /// How much and how long a client of the HTTP listener may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +37,10 @@ pub struct HttpConfig {
     pub hosts: Hosts,
     /// Which pages of other origins may call. Default none: no `access-control-*` field is sent.
     pub cors: Option<Cors>,
+    /// Whose word counts of where requests came from, and what upstreams are told. Default nobody's.
+    pub forwarded: ForwardedConfig,
+    /// Whether connections of those proxies begin with a header of the PROXY protocol. Default false.
+    pub proxy_protocol: bool,
 }
 
 impl Default for HttpConfig {
@@ -55,6 +59,8 @@ impl Default for HttpConfig {
             handshakes_max: 1024,
             hosts: Hosts::Every,
             cors: None,
+            forwarded: ForwardedConfig::default(),
+            proxy_protocol: false,
         }
     }
 }

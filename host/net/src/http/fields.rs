@@ -87,14 +87,20 @@ pub(super) fn to_map(headers: &Headers) -> HeaderMap {
     map
 }
 
+/// The host that a request names; one that is no text was refused before (head.rs, origin.rs).
+pub(super) fn authority<'a>(uri: &'a Uri, map: &'a HeaderMap) -> &'a str {
+    match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => {
+            let host = map.get(header::HOST).and_then(|host| host.to_str().ok());
+            host.unwrap_or_default()
+        }
+    }
+}
+
 /// The control data of a request. What it is of stands in one buffer.
 pub(super) fn facts(method: &Method, uri: &Uri, map: &HeaderMap) -> HttpFacts {
-    let authority = match uri.authority() {
-        Some(authority) => authority.as_str().as_bytes(),
-        None => map
-            .get(header::HOST)
-            .map_or(&b""[..], HeaderValue::as_bytes),
-    };
+    let authority = authority(uri, map).as_bytes();
     let (path, query) = (uri.path(), uri.query());
     let query_len = query.map_or(0, str::len);
     let mut buffer = Vec::with_capacity(authority.len() + path.len() + query_len);
@@ -102,7 +108,7 @@ pub(super) fn facts(method: &Method, uri: &Uri, map: &HeaderMap) -> HttpFacts {
     buffer.extend_from_slice(path.as_bytes());
     buffer.extend_from_slice(query.unwrap_or_default().as_bytes());
     let mut buffer = Bytes::from(buffer);
-    // A host that is no text was refused before (head.rs, origin.rs); a target is ASCII.
+    // All of it was text.
     let mut take = |n_octets| Text::from_utf8(buffer.split_to(n_octets)).unwrap_or_default();
     HttpFacts {
         method: method_name(method),

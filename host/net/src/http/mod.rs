@@ -60,7 +60,10 @@ pub use client::{HttpClient, HttpClientConfig, dial, dial_tls};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use fetch::{FetchConfig, FetchError, Fetcher};
-pub use forward::{ForwardAddress, ForwardConfig, Forwarder, HttpVersions};
+pub use forward::{
+    ForwardAddress, ForwardConfig, ForwardedConfig, ForwardedForm, ForwardedSend, Forwarder,
+    HttpVersions,
+};
 pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
 pub use server::{HttpReconfigure, HttpServer, serve_router};

@@ -218,7 +218,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<Text> {
 }
 
 /// Reads the one message of a unary call within the time for it.
-async fn read_message<B>(
+pub(super) async fn read_message<B>(
     body: B,
     config: &HttpConfig,
     held: &mut HeldBytes,

@@ -10,7 +10,7 @@ use hyper::{
     service::Service,
 };
 use hyper_util::service::TowerToHyperService;
-use postern_core::{Error, Handler, Peer, Transport, error::Blame};
+use postern_core::{Error, Handler, Origin, Peer, Transport, error::Blame};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use super::{
@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     ByteBudget, Counters, Shutdown,
-    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
+    acceptor::{
+        self, AcceptLimits, ConnectionFacts, Plain, Serve,
+        proxy_protocol::{ProxyHandshake, ProxyTrust},
+    },
     link::{StreamLink, WatchedLink},
     tcp::{self, WatchedTcpListener},
     tls::{ServerTls, TlsHandshake},
@@ -185,9 +188,32 @@ async fn accept<A: Answer>(
     shutdown: Shutdown,
 ) {
     let listener = WatchedTcpListener(listener);
+    let trust = ListenerTrust(Arc::clone(&shared.config));
     match tls {
-        None => acceptor::run(listener, Plain, shared, shutdown).await,
-        Some(tls) => acceptor::run(listener, TlsHandshake(tls), shared, shutdown).await,
+        None => {
+            let handshake = ProxyHandshake {
+                inner: Plain,
+                trust,
+            };
+            acceptor::run(listener, handshake, shared, shutdown).await;
+        }
+        Some(tls) => {
+            let handshake = ProxyHandshake {
+                inner: TlsHandshake(tls),
+                trust,
+            };
+            acceptor::run(listener, handshake, shared, shutdown).await;
+        }
+    }
+}
+
+/// Whose connections begin with a header of the PROXY protocol.
+struct ListenerTrust(Arc<ArcSwap<HttpConfig>>);
+
+impl ProxyTrust for ListenerTrust {
+    fn expects_header(&self, origin: &Origin) -> bool {
+        let config = self.0.load();
+        config.proxy_protocol && config.forwarded.trusted.contain(origin)
     }
 }
 
@@ -233,6 +259,7 @@ impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
         });
         let bytes = self.bytes.connection(self.config.load().held_bytes_max);
         let asker = Asker {
+            link: Arc::clone(&peer),
             peer,
             bytes,
             gather: Gather::default(),

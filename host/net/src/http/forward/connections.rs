@@ -54,7 +54,7 @@ pub(super) enum Lease {
     },
     Http2 {
         lease: Http2Lease,
-        connections: Arc<Connections>,
+        _connections: Arc<Connections>,
     },
 }
 
@@ -238,8 +238,10 @@ impl Connections {
     }
 
     fn http2(self: &Arc<Self>, lease: Http2Lease) -> Lease {
-        let connections = Arc::clone(self);
-        Lease::Http2 { lease, connections }
+        Lease::Http2 {
+            lease,
+            _connections: Arc::clone(self),
+        }
     }
 }
 

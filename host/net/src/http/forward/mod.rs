@@ -13,22 +13,25 @@
 //! | --- | --- |
 //! | a request as a call, an outcome as a response | `inbound.rs`, `outcome.rs` |
 //! | who says where a request came from | `claims.rs` |
-//! | what a route changes of a target | `rewrite.rs` |
 //! | a call as a request, a response as a reply | `outbound.rs`, `request_body.rs`, `reply_body.rs` |
-//! | a stream of another protocol | `upgraded.rs` |
+//! | a stream of another protocol | `tunnel.rs` at the client, `upgraded.rs` at the upstream |
 //! | connections, kept and opened | `connections.rs`, `http1.rs`, `http2.rs`, `connect.rs` |
 //!
 //! **Invariant:** an upstream reads one request where we sent one: lengths are written from what was
 //! read, never passed on beside another framing, and a body that does not keep to its length ends the
 //! connection.
 
+mod claims;
 mod connect;
 mod connections;
 mod http1;
 mod http2;
+pub(super) mod inbound;
 mod outbound;
+pub(super) mod outcome;
 mod reply_body;
 mod request_body;
+mod tunnel;
 mod upgraded;
 
 use std::{fmt, sync::Arc, time::Duration};
@@ -39,6 +42,7 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Retry, T
 use postern_system::clock;
 use tokio::time::{sleep_until, timeout};
 
+pub use self::claims::{ForwardedConfig, ForwardedForm, ForwardedSend};
 use self::{
     connections::{Connections, Lease},
     outbound::{Head, Outbound},
