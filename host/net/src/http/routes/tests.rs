@@ -1,1 +1,0 @@
-//! Routes over real sockets.
