@@ -147,7 +147,8 @@ fn unopened(error: &io::Error) -> Result<FileResponse, Error> {
         // A link out of the folder is not permitted.
         io::ErrorKind::NotFound
         | io::ErrorKind::PermissionDenied
-        | io::ErrorKind::NotADirectory => {
+        | io::ErrorKind::NotADirectory
+        | io::ErrorKind::InvalidFilename => {
             let mut response = Response::new(ServeFileSystemResponseBody::default());
             *response.status_mut() = StatusCode::NOT_FOUND;
             Ok(response)
