@@ -87,8 +87,8 @@ pub struct FixedEnd {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FilesEnd {
     pub folder: PathBuf,
-    /// What is sent for a folder, the first that is there. Empty: nothing.
-    pub index: Vec<Text>,
+    /// Whether `index.html` is sent for a folder.
+    pub has_index: bool,
     /// What is sent, with 200, for a path that has no file: of applications that route by themselves.
     pub fallback: Option<Text>,
     /// Whether `NAME.br`, `NAME.zst` and `NAME.gz` are sent for `NAME` to those who accept them.

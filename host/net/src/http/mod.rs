@@ -25,6 +25,7 @@
 //! a client is gone when its connection is reset; one that only closes its sending side gets its
 //! reply (RFC 9112 section 9.6). Over HTTP/2 also when it resets the stream or closes the connection.
 
+mod accept;
 mod activity;
 mod answer;
 mod catalog;
@@ -33,6 +34,7 @@ mod client;
 mod config;
 mod connection;
 mod cors;
+mod events;
 mod fetch;
 mod fields;
 mod forward;
@@ -44,11 +46,14 @@ mod lines;
 mod origin;
 mod path;
 mod pieces;
+mod problem;
 mod read_body;
 mod reply;
 mod request;
+mod routes;
 mod sent;
 mod server;
+mod sized;
 mod socket;
 #[cfg(test)]
 mod tests;
@@ -66,6 +71,7 @@ pub use forward::{
 };
 pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
+pub use routes::{HttpRoutes, RouteEnds, SERVICE as ROUTES_SERVICE};
 pub use server::{HttpReconfigure, HttpServer, serve_router};
 
 /// Response header that carries the kind of a failed call: `not-found`.

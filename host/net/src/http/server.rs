@@ -19,6 +19,7 @@ use super::{
     answer::{Answer, Asker, Calls},
     connection,
     gather::Gather,
+    routes::{HttpRoutes, ListenerRoutes},
     upgrade::Upgrades,
 };
 use crate::{
@@ -36,7 +37,7 @@ use crate::{
 pub struct HttpServer {
     listener: TcpListener,
     address: SocketAddr,
-    shared: Arc<Shared<Calls>>,
+    shared: Shared<Calls>,
     tls: Option<Arc<ServerTls>>,
 }
 
@@ -78,14 +79,15 @@ impl HttpServer {
             config: Arc::clone(&config),
             handler,
             catalog,
+            routes: ListenerRoutes::default(),
             counters: Arc::clone(&counters),
         };
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             config,
             counters,
             answer,
             bytes,
-        });
+        };
         Ok(Self {
             listener,
             address,
@@ -98,6 +100,13 @@ impl HttpServer {
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<ServerTls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Sends requests where `routes` say, as those of the listener called `name`.
+    #[must_use]
+    pub fn with_routes(mut self, routes: HttpRoutes, name: &str) -> Self {
+        self.shared.answer.routes = ListenerRoutes::new(routes, name);
+        self
     }
 
     #[must_use]
@@ -120,7 +129,7 @@ impl HttpServer {
     /// Serves until `shutdown` drains; then takes nothing new and finishes what is in flight, for
     /// `drain_timeout` or until `shutdown` ends.
     pub async fn serve(self, shutdown: Shutdown) {
-        accept(self.listener, self.tls, self.shared, shutdown).await;
+        accept(self.listener, self.tls, Arc::new(self.shared), shutdown).await;
     }
 }
 

@@ -1,0 +1,99 @@
+//! A route to instances that speak HTTP: the request goes on as it came, with another path or host where
+//! the route says so. Its call is of the upstream's service, and of the request's method: `GET`.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use http::{Method, Response, request::Parts};
+use http_body::Body as HttpBody;
+use postern_core::{
+    HttpFacts, Text,
+    route::{HttpRoute, PathRewrite, RequestPath, UpstreamEnd},
+};
+
+use super::{RouteAsker, target, with_route};
+use crate::http::{
+    accept::ReplyForm,
+    fields,
+    reply::{self, ReplyBody, ReplyTo},
+    request::{self, Refusal, TakenBody},
+};
+
+/// Sends the request on.
+///
+/// # Errors
+/// Whatever the upstream fails with.
+pub(super) async fn answer<B>(
+    route: &HttpRoute,
+    end: &UpstreamEnd,
+    head: Parts,
+    body: B,
+    asker: &RouteAsker<'_>,
+) -> Result<Response<ReplyBody>, Refusal>
+where
+    B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+    B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+{
+    let facts = fields::facts(&head.method, &head.uri, &head.headers);
+    let facts = rewritten(route, end, facts)?;
+    let method = facts.method.clone();
+    let target = target(route, end.service.clone(), method, TakenBody::Any);
+    let (peer, bytes) = (Arc::clone(asker.peer), asker.bytes);
+    let reading = request::read_call(target, &head, body, asker.config, peer, bytes);
+    let (mut call, held) = reading.await?;
+    call.http = Some(Box::new(facts));
+    let outcome = asker.gather.call(asker.handler, call, asker.is_alone).await;
+    drop(held);
+    let reply = with_route(outcome?, route);
+    let to = ReplyTo {
+        form: ReplyForm::Usual,
+        is_head: head.method == Method::HEAD,
+    };
+    Ok(reply::success(reply, to, bytes)?)
+}
+
+/// What the upstream is asked for.
+fn rewritten(route: &HttpRoute, end: &UpstreamEnd, facts: HttpFacts) -> Result<HttpFacts, Refusal> {
+    let path = match &end.path {
+        PathRewrite::Keep => facts.path.clone(),
+        PathRewrite::StripPrefix(prefix) => stripped(&facts.path, prefix),
+        PathRewrite::Template(template) => {
+            let path = RequestPath::parse(&facts.path)?;
+            let params = route.rule.path.params(&path).unwrap_or_default();
+            Text::from(template.fill(&params))
+        }
+    };
+    Ok(HttpFacts {
+        path,
+        authority: end.host.clone().unwrap_or(facts.authority),
+        ..facts
+    })
+}
+
+/// A path without whole segments at its begin. It keeps its slash.
+fn stripped(path: &Text, prefix: &str) -> Text {
+    match path.strip_prefix(prefix.trim_end_matches('/')) {
+        Some("") => Text::from_static("/"),
+        Some(rest) if rest.starts_with('/') => path.share(rest),
+        Some(_) | None => path.clone(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_prefix_is_of_whole_segments() {
+        let check = |path: &str, prefix: &str, expected: &str| {
+            assert_eq!(stripped(&path.into(), prefix), expected, "{path} {prefix}");
+        };
+        check("/api/users", "/api", "/users");
+        check("/api/users", "/api/", "/users");
+        check("/api", "/api", "/");
+        check("/api/", "/api", "/");
+        check("/apix/users", "/api", "/apix/users");
+        check("/other", "/api", "/other");
+        check("/api//x", "/api", "//x");
+    }
+}
