@@ -23,7 +23,11 @@ const ALLOWED: [(&str, &[&str]); 5] = [
         "host/net",
         &[
             "arc-swap",
+            // The key of a WebSocket's handshake, and payloads in JSON that are neither JSON nor text.
+            "base64",
             "bytes",
+            // permessage-deflate.
+            "flate2",
             "futures-core",
             "futures-util",
             "http",
@@ -45,6 +49,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "rustls-native-certs",
             "serde",
             "serde_json",
+            // The answer to that key.
+            "sha1",
             "sha2",
             "socket2",
             "thiserror",

@@ -90,6 +90,20 @@ pub fn member<'a>(octets: &'a [u8], key: &str) -> Option<&'a [u8]> {
     visited.ok().and(found)
 }
 
+/// Shows each member of the object `octets` to `visit`, in order: its key with quotes, its value. A
+/// document that is no object has none.
+///
+/// # Errors
+/// As `check`.
+pub fn members<'a>(
+    octets: &'a [u8],
+    visit: &mut dyn FnMut(&'a [u8], &'a [u8]),
+) -> Result<(), JsonError> {
+    let mut cursor = Cursor { octets, at: 0 };
+    let visited = cursor.document(visit);
+    visited.map_err(|problem| cursor.error(problem))
+}
+
 /// The text of a JSON string, quotes included in `octets`. `None` where it is none.
 #[must_use]
 pub fn string(octets: &[u8]) -> Option<String> {

@@ -22,6 +22,7 @@ pub mod tls;
 pub mod udp;
 pub mod unix;
 pub mod upstream;
+pub mod websocket;
 
 pub use byte_budget::{ByteBudget, ByteBudgetError, ConnectionBytes, HeldBytes};
 pub use client::{Client, ClientConfig, Speak};
@@ -36,3 +37,4 @@ pub use server::{
 };
 pub use shutdown::Shutdown;
 pub use upstream::{Probe, Probed, Upstream};
+pub use websocket::WebSocketConfig;

@@ -22,8 +22,9 @@ use super::{
     read_body::ReadBody,
     reply::{self, ReplyBody},
     request::{self, Refusal},
+    upgrade::UpgradeSender,
 };
-use crate::{ConnectionBytes, Counters};
+use crate::{ConnectionBytes, Counters, server::Settings};
 
 /// Who answers the requests of a server's connections.
 pub(super) trait Answer: Send + Sync + 'static {
@@ -46,6 +47,7 @@ pub(super) struct Asker {
     pub(super) peer: Arc<Peer>,
     pub(super) bytes: ConnectionBytes,
     pub(super) gather: Gather,
+    pub(super) upgrades: UpgradeSender,
 }
 
 /// Calls services.
@@ -54,6 +56,8 @@ pub(super) struct Calls {
     pub(super) handler: Arc<dyn Handler>,
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) counters: Arc<Counters>,
+    /// Of sessions over WebSocket.
+    pub(super) sessions: Settings,
 }
 
 impl Answer for Calls {
@@ -80,7 +84,8 @@ impl Answer for Calls {
         let (version, (body, is_read)) = (head.version, ReadBody::new(body));
         let dispatched = self.dispatch(head, body, &config, asker, in_flight).await;
         let mut response = dispatched.unwrap_or_else(Refusal::into_response);
-        if version < Version::HTTP_2 && !is_read.get() {
+        let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if version < Version::HTTP_2 && !is_read.get() && !is_upgraded {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -102,7 +107,7 @@ impl Answer for Calls {
 impl Calls {
     async fn dispatch(
         &self,
-        head: http::request::Parts,
+        mut head: http::request::Parts,
         body: ReadBody<Incoming>,
         config: &HttpConfig,
         asker: &Asker,
@@ -120,6 +125,9 @@ impl Calls {
             &config.hosts,
             config.cors.as_ref(),
         )?;
+        if let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)? {
+            return Ok(answered);
+        }
         let resource = Resource::from_path(head.uri.path()).map_err(path_refusal)?;
         match (resource, &head.method) {
             (Resource::Method { service, method }, &Method::POST) => {
@@ -128,6 +136,7 @@ impl Calls {
                     peer,
                     bytes,
                     gather,
+                    upgrades: _,
                 } = asker;
                 let reading =
                     request::read_call(target, &head, body, config, Arc::clone(peer), bytes);
@@ -212,7 +221,7 @@ fn allowed(resource: &Resource) -> &'static str {
     }
 }
 
-fn path_refusal(error: PathError) -> Refusal {
+pub(super) fn path_refusal(error: PathError) -> Refusal {
     let message = error.to_string();
     match error {
         PathError::Unknown { .. } => Refusal::new(StatusCode::NOT_FOUND, Error::not_found(message)),

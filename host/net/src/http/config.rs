@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Cors, Hosts};
+use crate::websocket::WebSocketConfig;
 
 /// How much and how long a client of the HTTP listener may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub struct HttpConfig {
     pub hosts: Hosts,
     /// Which pages of other origins may call. Default none: no `access-control-*` field is sent.
     pub cors: Option<Cors>,
+    /// What is served over WebSocket on the listener's port.
+    pub websocket: WebSocketConfig,
 }
 
 impl Default for HttpConfig {
@@ -55,6 +58,7 @@ impl Default for HttpConfig {
             handshakes_max: 1024,
             hosts: Hosts::Every,
             cors: None,
+            websocket: WebSocketConfig::default(),
         }
     }
 }

@@ -52,6 +52,7 @@ mod socket;
 #[cfg(test)]
 mod tests;
 mod tracked;
+mod upgrade;
 
 pub use catalog::Catalog;
 pub use client::{HttpClient, HttpClientConfig, dial, dial_tls};

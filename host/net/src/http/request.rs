@@ -88,14 +88,7 @@ where
     check_content(&head.headers)?;
     let mut held = bytes.hold(fields::n_octets(&head.headers))?;
     let headers = fields::of_request(&head.headers);
-    let context = Context {
-        deadline: read_timeout(&head.headers)?.and_then(|left| clock::now().checked_add(left)),
-        peer,
-        correlation: correlation(&head.headers).unwrap_or_default(),
-        trace: text(&head.headers, "traceparent").and_then(|trace| TraceContext::parse(&trace)),
-        priority: priority(&head.headers),
-        ..Context::default()
-    };
+    let context = context_of(&head.headers, peer)?;
     let silence = || Silence::new(Some(config.body_timeout), Blame::Client);
     let (body, held) = match form_of(&head.headers, &body) {
         Form::Whole => {
@@ -118,7 +111,7 @@ where
     let call = Call {
         service,
         method,
-        version: text(&head.headers, "version"),
+        version: version(&head.headers),
         headers,
         body,
         context,
@@ -129,6 +122,23 @@ where
         ))),
     };
     Ok((call, held))
+}
+
+/// What the headers say about a call.
+pub(super) fn context_of(headers: &HeaderMap, peer: Arc<Peer>) -> Result<Context, Refusal> {
+    Ok(Context {
+        deadline: read_timeout(headers)?.and_then(|left| clock::now().checked_add(left)),
+        peer,
+        correlation: correlation(headers).unwrap_or_default(),
+        trace: text(headers, "traceparent").and_then(|trace| TraceContext::parse(&trace)),
+        priority: priority(headers),
+        ..Context::default()
+    })
+}
+
+/// The service's version that the headers ask for.
+pub(super) fn version(headers: &HeaderMap) -> Option<Text> {
+    text(headers, "version")
 }
 
 /// The caller's correlation id, which the reply echoes whatever comes of the call.
