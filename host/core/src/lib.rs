@@ -29,6 +29,7 @@ pub mod tls;
 pub mod trace;
 pub mod transport;
 pub mod vsp;
+pub mod websocket;
 pub mod wire;
 
 pub use body::{Body, BodyKind, BodySource, BodyStream};

@@ -23,6 +23,7 @@ mod trusted;
 pub mod udp;
 pub mod unix;
 pub mod upstream;
+pub mod websocket;
 
 pub use acceptor::proxy_protocol::ProxyVersion;
 pub use byte_budget::{ByteBudget, ByteBudgetError, ConnectionBytes, HeldBytes};
@@ -39,3 +40,4 @@ pub use server::{
 pub use shutdown::Shutdown;
 pub use trusted::{TrustedProxies, TrustedProxy, TrustedProxyError};
 pub use upstream::{Probe, Probed, Upstream};
+pub use websocket::WebSocketConfig;

@@ -144,11 +144,13 @@ impl InFlight {
         self.activity.n_waiting.load(Relaxed) <= 1
     }
 
-    /// One more of the same connection, whose reply is there.
-    pub(super) fn answered(&self) -> Self {
-        let mut other = self.activity.begin();
-        other.on_reply();
-        other
+    /// What goes on after the reply, as an upgraded stream does.
+    pub(super) fn go_on(&self) -> Self {
+        self.activity.n_in_flight.fetch_add(1, Relaxed);
+        Self {
+            activity: Arc::clone(&self.activity),
+            is_waiting: false,
+        }
     }
 
     /// The reply is there.

@@ -26,9 +26,9 @@ use super::{
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallTarget, Refusal, TakenBody},
     routes::{ListenerRoutes, RouteAsker},
-    upgrade::Upgrades,
+    upgrade::UpgradeSender,
 };
-use crate::{ConnectionBytes, Counters};
+use crate::{ConnectionBytes, Counters, server::Settings};
 
 /// Who answers the requests of a server's connections.
 pub(super) trait Answer: Send + Sync + 'static {
@@ -54,7 +54,7 @@ pub(super) struct Asker {
     pub(super) link: Arc<Peer>,
     pub(super) bytes: ConnectionBytes,
     pub(super) gather: Gather,
-    pub(super) upgrades: Upgrades,
+    pub(super) upgrades: UpgradeSender,
 }
 
 /// Calls services.
@@ -64,6 +64,8 @@ pub(super) struct Calls {
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) routes: ListenerRoutes,
     pub(super) counters: Arc<Counters>,
+    /// Of sessions over WebSocket.
+    pub(super) sessions: Settings,
 }
 
 impl Answer for Calls {
@@ -121,7 +123,7 @@ impl Answer for Calls {
 impl Calls {
     async fn dispatch(
         &self,
-        head: http::request::Parts,
+        mut head: http::request::Parts,
         body: ReadBody<Incoming>,
         config: &HttpConfig,
         asker: &Asker,
@@ -139,6 +141,9 @@ impl Calls {
             &config.hosts,
             config.cors.as_ref(),
         )?;
+        if let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)? {
+            return Ok(answered);
+        }
         if !Resource::is_own(head.uri.path()) && !self.routes.is_empty() {
             let asker = RouteAsker {
                 handler: &self.handler,
@@ -147,6 +152,8 @@ impl Calls {
                 bytes: &asker.bytes,
                 gather: &asker.gather,
                 is_alone: in_flight.is_alone(),
+                connection: asker,
+                in_flight,
             };
             return self.routes.answer(head, body, &asker).await;
         }
@@ -234,7 +241,7 @@ fn allowed(resource: &Resource) -> HeaderValue {
     })
 }
 
-fn path_refusal(error: PathError) -> Refusal {
+pub(super) fn path_refusal(error: PathError) -> Refusal {
     let message = error.to_string();
     match error {
         PathError::Unknown { .. } => Refusal::new(StatusCode::NOT_FOUND, Error::not_found(message)),

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::{Cors, ForwardedConfig, Hosts};
+use crate::websocket::WebSocketConfig;
 
 /// How much and how long a client of the HTTP listener may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,6 +42,8 @@ pub struct HttpConfig {
     pub forwarded: ForwardedConfig,
     /// Whether connections of those proxies begin with a header of the PROXY protocol. Default false.
     pub proxy_protocol: bool,
+    /// What is served over WebSocket on the listener's port.
+    pub websocket: WebSocketConfig,
 }
 
 impl Default for HttpConfig {
@@ -61,6 +64,7 @@ impl Default for HttpConfig {
             cors: None,
             forwarded: ForwardedConfig::default(),
             proxy_protocol: false,
+            websocket: WebSocketConfig::default(),
         }
     }
 }

@@ -2,7 +2,6 @@
 //!
 //! ```text
 //! detect ─▶ HTTP/1 or HTTP/2 by hyper ─▶ the refusal of a head, where there is one ─▶ linger ─▶ closed
-//!    │             └ after 101: another protocol (upgrade.rs) ──────────────────────────────▶┤
 //!    └──────────── expired, reset, ended: dropped ─────────────────────────────────────────▶┘
 //! ```
 //! Lingering (RFC 9112 section 9.6): a client that is still sending when it is refused would lose
@@ -22,7 +21,10 @@ use bytes::BytesMut;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
-    server::conn::{http1, http2},
+    server::conn::{
+        http1::{self, Parts},
+        http2,
+    },
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -42,6 +44,7 @@ use super::{
     server::Shared,
     socket::{Socket, SocketState},
     tracked::{StreamExecutor, Tracked},
+    upgrade::{Upgrade, UpgradedStream, Upgrades},
 };
 use crate::{
     Shutdown,
@@ -54,6 +57,8 @@ enum Ended {
     Answered,
     /// By this refusal, if the connection can carry it.
     Refused(HeadError),
+    /// It goes on as something else, behind what was read.
+    Upgraded(Upgrade, BytesMut),
     /// Nothing is to be said.
     Gone,
 }
@@ -63,6 +68,7 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
     shared: &Arc<Shared<A>>,
     stream: S,
     asker: Asker,
+    mut upgrades: Upgrades,
     shutdown: &Shutdown,
 ) {
     let watch = stream.watch();
@@ -86,24 +92,24 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
         asker: &asker,
         shutdown,
     };
-    let (ended, mut stream, first) = match detected {
+    let (ended, mut stream) = match detected {
         Err(_) if !socket.has_read() => return,
         Err(_) => {
             let refusal = HeadError::TooLate(header_timeout.as_millis());
-            let (stream, first) = socket.into_parts();
-            (Ended::Refused(refusal), stream, first)
+            (Ended::Refused(refusal), socket.into_stream())
         }
         Ok(Err(_)) => return,
-        Ok(Ok(true)) => return driver.http2(socket).await,
-        Ok(Ok(false)) => driver.http1(socket).await,
+        Ok(Ok(true)) => return driver.http2(socket, upgrades).await,
+        Ok(Ok(false)) => driver.http1(socket, &mut upgrades).await,
     };
-    if let (Ended::Answered, Some(go_on)) = (&ended, asker.upgrades.take()) {
-        let counters = Arc::clone(&shared.counters);
-        let running = asker.upgrades.run(go_on, stream, first.freeze(), counters);
-        return running.await;
-    }
     let refusal = match ended {
         Ended::Gone => return,
+        Ended::Upgraded(upgrade, input) => {
+            let link = Box::new(stream);
+            return upgrade
+                .serve(UpgradedStream { link, input }, shutdown.clone())
+                .await;
+        }
         Ended::Answered => state.refusal().cloned(),
         Ended::Refused(refusal) => Some(refusal),
     };
@@ -150,9 +156,8 @@ struct Driver<'a, A, W> {
 }
 
 impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
-    /// The stream is given back for what is left to be said, with what was read of it and not looked
-    /// at.
-    async fn http1<S: StreamLink>(self, socket: Socket<S>) -> (Ended, S, BytesMut) {
+    /// The stream is given back for what is left to be said.
+    async fn http1<S: StreamLink>(self, socket: Socket<S>, upgrades: &mut Upgrades) -> (Ended, S) {
         let mut builder = http1::Builder::new();
         builder
             .half_close(true)
@@ -166,21 +171,26 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
             connection.graceful_shutdown();
         });
         let ended = match ended.await {
-            Ok(()) => Ended::Answered,
+            Ok(()) => match upgrades.take() {
+                None => Ended::Answered,
+                Some(upgrade) => {
+                    let Parts { io, read_buf, .. } = connection.into_parts();
+                    let (stream, behind) = io.into_inner().into_parts();
+                    let mut input = BytesMut::from(read_buf);
+                    input.extend_from_slice(&behind);
+                    return (Ended::Upgraded(upgrade, input), stream);
+                }
+            },
             Err(Some(Expiry::SlowHead)) if self.state.activity.is_in_head() => {
                 let limit = self.shared.config.load().header_timeout;
                 Ended::Refused(HeadError::TooLate(limit.as_millis()))
             }
             Err(_) => Ended::Gone,
         };
-        let parts = connection.into_parts();
-        let (stream, unread) = parts.io.into_inner().into_parts();
-        let mut first = BytesMut::from(parts.read_buf);
-        first.unsplit(unread);
-        (ended, stream, first)
+        (ended, connection.into_parts().io.into_inner().into_stream())
     }
 
-    async fn http2<S: StreamLink>(self, socket: Socket<S>) {
+    async fn http2<S: StreamLink>(self, socket: Socket<S>, mut upgrades: Upgrades) {
         let config = self.shared.config.load_full();
         let executor = StreamExecutor {
             config: Arc::clone(&self.shared.config),
@@ -190,17 +200,22 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
         builder
             .timer(TokioTimer::new())
             .max_concurrent_streams(config.streams_max)
-            .enable_connect_protocol()
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(config.idle_timeout)
-            .keep_alive_timeout(config.header_timeout);
+            .keep_alive_timeout(config.header_timeout)
+            // WebSocket (RFC 8441); what asks for anything else is answered as any request.
+            .enable_connect_protocol();
         let service = service_fn(|request| self.answer(request));
         let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
         let ended = self.drive(connection.as_mut(), false, |connection| {
             connection.graceful_shutdown();
         });
-        // Expired or not: there is nothing to say to an HTTP/2 client outside of its frames.
-        let _ = ended.await;
+        // Expired or not: there is nothing to say to an HTTP/2 client outside of its frames. What the
+        // connection carries ends with it.
+        tokio::select! {
+            _ = ended => {}
+            () = upgrades.serve_streams(self.shutdown) => {}
+        }
     }
 
     fn answer(

@@ -60,7 +60,7 @@ impl Resource {
 }
 
 /// Undoes percent-encoding (RFC 3986 section 2.1) of one segment; `%2F` becomes part of the name.
-fn decode(segment: &str) -> Result<Text, PathError> {
+pub(super) fn decode(segment: &str) -> Result<Text, PathError> {
     let malformed = || PathError::Encoding {
         segment: shorten(segment),
     };

@@ -147,15 +147,11 @@ where
     check_content(&head.headers, target.takes, body.is_end_stream())?;
     let mut held = bytes.hold(fields::n_octets(&head.headers))?;
     let headers = fields::of_request(&head.headers);
-    let timeout = read_timeout(&head.headers)?.or(target.timeout);
-    let context = Context {
-        deadline: timeout.and_then(|left| clock::now().checked_add(left)),
-        peer,
-        correlation: correlation(&head.headers).unwrap_or_default(),
-        trace: text(&head.headers, "traceparent").and_then(|trace| TraceContext::parse(&trace)),
-        priority: priority(&head.headers),
-        ..Context::default()
-    };
+    let mut context = context_of(&head.headers, peer)?;
+    if context.deadline.is_none() {
+        let timeout = target.timeout;
+        context.deadline = timeout.and_then(|left| clock::now().checked_add(left));
+    }
     let silence = || Silence::new(Some(config.body_timeout), Blame::Client);
     let form = match target.takes {
         TakenBody::Message | TakenBody::Json => form_of(&head.headers, &body),
@@ -185,7 +181,7 @@ where
     let call = Call {
         service: target.service,
         method: target.method,
-        version: target.version.or_else(|| text(&head.headers, "version")),
+        version: target.version.or_else(|| version(&head.headers)),
         headers,
         body,
         context,
@@ -196,6 +192,23 @@ where
         ))),
     };
     Ok((call, held))
+}
+
+/// What the headers say about a call.
+pub(super) fn context_of(headers: &HeaderMap, peer: Arc<Peer>) -> Result<Context, Refusal> {
+    Ok(Context {
+        deadline: read_timeout(headers)?.and_then(|left| clock::now().checked_add(left)),
+        peer,
+        correlation: correlation(headers).unwrap_or_default(),
+        trace: text(headers, "traceparent").and_then(|trace| TraceContext::parse(&trace)),
+        priority: priority(headers),
+        ..Context::default()
+    })
+}
+
+/// The service's version that the headers ask for.
+pub(super) fn version(headers: &HeaderMap) -> Option<Text> {
+    text(headers, "version")
 }
 
 /// The caller's correlation id, which the reply echoes whatever comes of the call.

@@ -23,7 +23,7 @@ use super::{
     upgrade::Upgrades,
 };
 use crate::{
-    ByteBudget, Counters, Shutdown,
+    ByteBudget, Counters, ServerConfig, ServerControl, Shutdown,
     acceptor::{
         self, AcceptLimits, ConnectionFacts, Plain, Serve,
         proxy_protocol::{ProxyHandshake, ProxyTrust},
@@ -39,13 +39,17 @@ pub struct HttpServer {
     address: SocketAddr,
     shared: Shared<Calls>,
     tls: Option<Arc<ServerTls>>,
+    sessions: ServerControl,
 }
 
 /// Changes the configuration of a server while it serves. A connection that is open has the new
 /// bounds from its next request on; `streams_max` and `held_bytes_max` hold for connections that
 /// come after.
 #[derive(Clone)]
-pub struct HttpReconfigure(Arc<ArcSwap<HttpConfig>>);
+pub struct HttpReconfigure {
+    config: Arc<ArcSwap<HttpConfig>>,
+    sessions: ServerControl,
+}
 
 /// What every connection of a server shares.
 pub(super) struct Shared<A> {
@@ -75,12 +79,22 @@ impl HttpServer {
         let listener = tcp::listen(address)?;
         let address = listener.local_addr()?;
         let config = Arc::new(ArcSwap::from_pointee(config));
+        let sessions = ServerConfig {
+            bytes: Arc::clone(&bytes),
+            ..ServerConfig::default()
+        };
+        let (control, settings) = ServerControl::of_sessions(
+            Arc::new(sessions),
+            Arc::clone(&handler),
+            Arc::clone(&counters),
+        );
         let answer = Calls {
             config: Arc::clone(&config),
             handler,
             catalog,
             routes: ListenerRoutes::default(),
             counters: Arc::clone(&counters),
+            sessions: settings,
         };
         let shared = Shared {
             config,
@@ -93,6 +107,7 @@ impl HttpServer {
             address,
             shared,
             tls: None,
+            sessions: control,
         })
     }
 
@@ -123,7 +138,10 @@ impl HttpServer {
     /// What changes the configuration of this server, also while it serves.
     #[must_use]
     pub fn reconfigure(&self) -> HttpReconfigure {
-        HttpReconfigure(Arc::clone(&self.shared.config))
+        HttpReconfigure {
+            config: Arc::clone(&self.shared.config),
+            sessions: self.sessions.clone(),
+        }
     }
 
     /// Serves until `shutdown` drains; then takes nothing new and finishes what is in flight, for
@@ -135,7 +153,13 @@ impl HttpServer {
 
 impl HttpReconfigure {
     pub fn apply(&self, config: HttpConfig) {
-        self.0.store(Arc::new(config));
+        self.config.store(Arc::new(config));
+    }
+
+    /// Puts `config` in force for sessions over WebSocket, as `ServerControl::reconfigure` does; what
+    /// connections are allowed stays the listener's.
+    pub fn apply_sessions(&self, config: Arc<ServerConfig>) {
+        self.sessions.reconfigure(config);
     }
 }
 
@@ -267,13 +291,14 @@ impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
             ..Peer::new(transport, facts.origin)
         });
         let bytes = self.bytes.connection(self.config.load().held_bytes_max);
+        let (sender, upgrades) = Upgrades::new();
         let asker = Asker {
             link: Arc::clone(&peer),
             peer,
             bytes,
             gather: Gather::default(),
-            upgrades: Upgrades::new(shutdown.clone()),
+            upgrades: sender,
         };
-        connection::serve(&self, stream, asker, &shutdown).await;
+        connection::serve(&self, stream, asker, upgrades, &shutdown).await;
     }
 }

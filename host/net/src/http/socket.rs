@@ -128,10 +128,14 @@ impl<S: StreamLink> Socket<S> {
         }
     }
 
-    /// What the connection is carried by, once hyper is done with it, and what was read of it and not
-    /// handed on.
+    /// What the connection is carried by, and what was read of it and not handed on.
     pub(super) fn into_parts(self) -> (S, BytesMut) {
         (self.stream, self.buffer)
+    }
+
+    /// What the connection is carried by, once hyper is done with it.
+    pub(super) fn into_stream(self) -> S {
+        self.stream
     }
 
     /// Whether the client has sent anything yet.

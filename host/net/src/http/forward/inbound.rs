@@ -16,6 +16,7 @@
 
 use std::{collections::HashSet, sync::Arc};
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version, header, request};
 use http_body::Body as HttpBody;
@@ -38,7 +39,7 @@ use crate::{
         is_hop_by_hop,
         pieces::{Pieces, Silence},
         request::{self as calls, CallBytes, Refusal},
-        upgrade::Upgrades,
+        upgrade::asked_protocol,
     },
 };
 
@@ -65,7 +66,8 @@ where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let asks_to_go_on = Upgrades::is_asked_for(head, WEBSOCKET) && body.is_end_stream();
+    let asked = asked_protocol(head).filter(|_| body.is_end_stream());
+    let asks_to_go_on = asked.is_some_and(|asked| asked.eq_ignore_ascii_case(WEBSOCKET));
     if head.method == Method::CONNECT && !asks_to_go_on {
         let message = "CONNECT is not forwarded";
         let error = Error::new(Kind::Unimplemented, Blame::Client, message);
@@ -214,23 +216,7 @@ fn trace(headers: &HeaderMap) -> Option<TraceContext> {
 
 /// What a client of HTTP/1.1 would ask with (RFC 6455 section 4.1).
 fn websocket_key() -> String {
-    base64(&random::secret().to_ne_bytes())
-}
-
-fn base64(octets: &[u8]) -> String {
-    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut text = String::with_capacity(octets.len().div_ceil(3) * 4);
-    for chunk in octets.chunks(3) {
-        let at = |idx: usize| u32::from(chunk.get(idx).copied().unwrap_or(0));
-        let bits = at(0) << 16 | at(1) << 8 | at(2);
-        for idx in 0..4u32 {
-            let digit = bits >> (18 - 6 * idx) & 63;
-            let digit = DIGITS.get(digit as usize).copied().unwrap_or(b'A');
-            let is_there = idx as usize <= chunk.len();
-            text.push(if is_there { char::from(digit) } else { '=' });
-        }
-    }
-    text
+    STANDARD.encode(random::secret().to_ne_bytes())
 }
 
 /// The one protocol that clients may go on in.
@@ -239,21 +225,3 @@ const WEBSOCKET: &str = "websocket";
 const KEY_FIELD_BYTES: usize = 41;
 /// Longest body that is read before its request is sent, in octets: as of calls (request.rs).
 const WHOLE_BYTES_MAX: u64 = 64 * 1024;
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn base64_is_that_of_rfc_4648() {
-        for (octets, text) in [
-            ("", ""),
-            ("f", "Zg=="),
-            ("fo", "Zm8="),
-            ("foobar", "Zm9vYmFy"),
-        ] {
-            assert_eq!(base64(octets.as_bytes()), text);
-        }
-        assert_eq!(websocket_key().len(), 24);
-    }
-}

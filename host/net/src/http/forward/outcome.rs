@@ -8,61 +8,71 @@
 //! | `deadline-exceeded` | 504 |
 //! | any other error | that of its kind |
 
-use http::{Method, Response, StatusCode, Version, request};
-use postern_core::{Blame, Body, Error, HttpStatus, Kind, Reply, Retry};
+use http::{HeaderValue, Method, Response, StatusCode, Version, header, request};
+use postern_core::{Blame, Error, HttpStatus, Kind, Reply, Retry};
 
 use super::{inbound::Asked, tunnel};
 use crate::http::{
-    HttpConfig,
-    activity::InFlight,
-    answer::Asker,
-    reply::{self, ReplyBody},
+    accept::ReplyForm,
+    reply::{self, ReplyBody, ReplyTo},
+    request::Refusal,
+    routes::RouteAsker,
+    upgrade::Upgrade,
 };
 
 /// The response to `head`, of a call that was read as `asked`. A client that asked to go on in another
 /// protocol, and is told so, goes on.
+///
+/// # Errors
+/// What the call failed with.
 pub(in crate::http) fn response(
     outcome: Result<Reply, Error>,
     asked: Asked,
     head: &mut request::Parts,
-    config: &HttpConfig,
-    asker: &Asker,
-    in_flight: &InFlight,
-) -> Response<ReplyBody> {
-    let mut reply = match outcome {
-        Ok(reply) => reply,
-        Err(error) => return reply::refusal(status(&error), &error),
-    };
+    asker: &RouteAsker<'_>,
+) -> Result<Response<ReplyBody>, Refusal> {
+    let mut reply = outcome.map_err(refusal)?;
     drop(asked.held);
+    let to = ReplyTo {
+        form: ReplyForm::Usual,
+        is_head: head.method == Method::HEAD,
+    };
     if reply.status != Some(HttpStatus::SWITCHING_PROTOCOLS) {
-        if head.method == Method::HEAD {
-            reply.body = Body::Empty;
-        }
-        return reply::success(reply, false, &asker.bytes);
+        return Ok(reply::success(reply, to, asker.bytes)?);
     }
     let Some(from_client) = asked.from_client else {
         let message = "the upstream goes on in a protocol that nobody asked for";
-        let error = Error::new(Kind::Internal, Blame::Upstream, message);
-        return reply::refusal(StatusCode::BAD_GATEWAY, &error);
+        return Err(refusal(Error::new(
+            Kind::Internal,
+            Blame::Upstream,
+            message,
+        )));
     };
     let to_client = std::mem::take(&mut reply.body).into_octets();
     reply.status = None;
     let protocol = reply.headers.get_bytes(b"upgrade");
-    let mut response = reply::success(reply, false, &asker.bytes);
-    if let Some(protocol) =
-        protocol.and_then(|octets| http::HeaderValue::from_maybe_shared(octets).ok())
-    {
-        response
-            .headers_mut()
-            .insert(http::header::UPGRADE, protocol);
-    }
-    if head.version >= Version::HTTP_2 {
+    let mut response = reply::success(reply, to, asker.bytes)?;
+    let headers = response.headers_mut();
+    if head.version < Version::HTTP_2 {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
+        let protocol = protocol.and_then(|octets| HeaderValue::from_maybe_shared(octets).ok());
+        if let Some(protocol) = protocol.or_else(|| head.headers.get(header::UPGRADE).cloned()) {
+            headers.insert(header::UPGRADE, protocol);
+        }
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    } else {
         // It is the answer to a key that the client has not sent.
-        response.headers_mut().remove("sec-websocket-accept");
+        headers.remove(header::SEC_WEBSOCKET_ACCEPT);
     }
-    let go_on = tunnel::go_on(from_client, to_client, config.write_timeout);
-    asker.upgrades.grant(head, in_flight, &mut response, go_on);
-    response
+    let serve = tunnel::serve(from_client, to_client, asker.config.write_timeout);
+    let upgrade = Upgrade::new(head, asker.in_flight, serve);
+    // An error says that the connection has gone.
+    let _ = asker.connection.upgrades.send(upgrade);
+    Ok(response)
+}
+
+fn refusal(error: Error) -> Refusal {
+    Refusal::new(status(&error), error)
 }
 
 /// The status of a call that failed.

@@ -1,7 +1,7 @@
 //! A client that goes on in another protocol: what it sends is the body of its call, and the body of
 //! the reply is what it is sent. The directions do not wait for each other, and either may end first.
 
-use std::{future::poll_fn, io, time::Duration};
+use std::{io, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use futures_util::stream;
@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::{http::upgrade::GoOn, link::StreamLink};
+use crate::http::upgrade::{ServeStream, UpgradedStream};
 
 /// Where what the client sends goes, piece by piece.
 pub(super) type FromClient = mpsc::Sender<Bytes>;
@@ -26,21 +26,24 @@ pub(super) fn body() -> (FromClient, Body) {
 }
 
 /// Goes on with a client until both directions have ended, or one is broken.
-pub(super) fn go_on(
+pub(super) fn serve(
     from_client: FromClient,
     to_client: BodyStream,
     write_timeout: Duration,
-) -> GoOn {
+) -> ServeStream {
     Box::new(move |stream, _| Box::pin(run(stream, from_client, to_client, write_timeout)))
 }
 
 async fn run(
-    stream: Box<dyn StreamLink>,
+    UpgradedStream { link, input }: UpgradedStream,
     from_client: FromClient,
     mut to_client: BodyStream,
     write_timeout: Duration,
 ) {
-    let (mut reader, mut writer) = tokio::io::split(stream);
+    let (mut reader, mut writer) = tokio::io::split(link);
+    if !input.is_empty() && from_client.send(input.freeze()).await.is_err() {
+        return;
+    }
     let mut reading = std::pin::pin!(read(&mut reader, from_client));
     let mut writing = std::pin::pin!(write(&mut to_client, &mut writer, write_timeout));
     tokio::select! {
@@ -88,11 +91,7 @@ async fn write(
             }
             rest = rest.get(n_octets..).unwrap_or_default();
         }
-        timeout(
-            write_timeout,
-            poll_fn(|cx| std::pin::Pin::new(&mut *writer).poll_flush(cx)),
-        )
-        .await??;
+        timeout(write_timeout, writer.flush()).await??;
     }
     writer.shutdown().await
 }

@@ -36,6 +36,8 @@ pub use self::ends::{RouteEnds, SERVICE};
 use super::{
     HttpConfig,
     accept::ReplyForm,
+    activity::InFlight,
+    answer::Asker,
     fields::{self, set},
     gather::Gather,
     reply::{self, ReplyBody, ReplyTo},
@@ -63,6 +65,9 @@ pub(super) struct RouteAsker<'a> {
     pub(super) gather: &'a Gather,
     /// No other request of the connection waits for its reply.
     pub(super) is_alone: bool,
+    /// For a request that goes on in another protocol.
+    pub(super) connection: &'a Asker,
+    pub(super) in_flight: &'a InFlight,
 }
 
 impl HttpRoutes {

@@ -1,22 +1,21 @@
 //! A route to instances that speak HTTP: the request goes on as it came, with another path or host where
 //! the route says so. Its call is of the upstream's service, and of the request's method: `GET`.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
-use http::{Method, Response, request::Parts};
+use http::{Response, request::Parts};
 use http_body::Body as HttpBody;
 use postern_core::{
-    HttpFacts, Text,
+    HttpFacts, HttpStatus, Text,
     route::{HttpRoute, PathRewrite, RequestPath, UpstreamEnd},
 };
+use postern_system::clock;
 
-use super::{RouteAsker, target, with_route};
+use super::{RouteAsker, with_route};
 use crate::http::{
-    accept::ReplyForm,
     fields,
-    reply::{self, ReplyBody, ReplyTo},
-    request::{self, Refusal, TakenBody},
+    forward::{inbound, outcome},
+    reply::ReplyBody,
+    request::Refusal,
 };
 
 /// Sends the request on.
@@ -26,7 +25,7 @@ use crate::http::{
 pub(super) async fn answer<B>(
     route: &HttpRoute,
     end: &UpstreamEnd,
-    head: Parts,
+    mut head: Parts,
     body: B,
     asker: &RouteAsker<'_>,
 ) -> Result<Response<ReplyBody>, Refusal>
@@ -36,20 +35,17 @@ where
 {
     let facts = fields::facts(&head.method, &head.uri, &head.headers);
     let facts = rewritten(route, end, facts)?;
-    let method = facts.method.clone();
-    let target = target(route, end.service.clone(), method, TakenBody::Any);
-    let (peer, bytes) = (Arc::clone(asker.peer), asker.bytes);
-    let reading = request::read_call(target, &head, body, asker.config, peer, bytes);
-    let (mut call, held) = reading.await?;
-    call.http = Some(Box::new(facts));
+    let (connection, service) = (asker.connection, end.service.clone());
+    let reading = inbound::read(service, facts, &head, body, asker.config, connection);
+    let (mut call, asked) = reading.await?;
+    let timeout = route.timeout_ms.map(std::time::Duration::from_millis);
+    call.context.deadline = timeout.and_then(|left| clock::now().checked_add(left));
     let outcome = asker.gather.call(asker.handler, call, asker.is_alone).await;
-    drop(held);
-    let reply = with_route(outcome?, route);
-    let to = ReplyTo {
-        form: ReplyForm::Usual,
-        is_head: head.method == Method::HEAD,
-    };
-    Ok(reply::success(reply, to, bytes)?)
+    let outcome = outcome.map(|reply| match reply.status {
+        Some(HttpStatus::SWITCHING_PROTOCOLS) => reply,
+        Some(_) | None => with_route(reply, route),
+    });
+    outcome::response(outcome, asked, &mut head, asker)
 }
 
 /// What the upstream is asked for.
