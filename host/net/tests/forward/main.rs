@@ -4,8 +4,11 @@
 #[path = "../certificates/mod.rs"]
 mod certificates;
 mod connections;
+mod front;
 mod replies;
 mod requests;
+mod smuggling;
+mod through;
 mod upgrades;
 mod upstreams;
 

@@ -106,14 +106,16 @@ impl Claims {
 
     /// Whether a field of a request is a claim that does not count, or one that `fields` writes anew.
     pub(in crate::http) fn replaces(&self, name: &str, config: &ForwardedConfig) -> bool {
-        let is_other = name.starts_with("x-forwarded-") || name == "x-real-ip";
-        let is_written = matches!(name, FOR | PROTO | HOST);
-        if name == FORWARDED {
-            let is_kept = self.is_trusted && config.accept == ForwardedForm::Forwarded;
-            return !is_kept || config.sends(ForwardedForm::Forwarded);
+        let is_accepted = |form| self.is_trusted && config.accept == form;
+        let is_only_passed_on = config.send == ForwardedSend::Nothing;
+        match name {
+            FORWARDED => !(is_accepted(ForwardedForm::Forwarded) && is_only_passed_on),
+            FOR | PROTO | HOST => !(is_accepted(ForwardedForm::XForwarded) && is_only_passed_on),
+            name if name.starts_with("x-forwarded-") || name == "x-real-ip" => {
+                !is_accepted(ForwardedForm::XForwarded)
+            }
+            _ => false,
         }
-        let is_kept = self.is_trusted && config.accept == ForwardedForm::XForwarded;
-        is_other && (!is_kept || is_written && config.sends(ForwardedForm::XForwarded))
     }
 
     /// What an upstream is told: fields beside those that are not replaced.

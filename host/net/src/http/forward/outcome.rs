@@ -6,6 +6,7 @@
 //! | `unavailable`: nobody was there, nothing was sent | 503 |
 //! | `unavailable` after the request was sent, and what is no HTTP | 502 |
 //! | `deadline-exceeded` | 504 |
+//! | a body of the client that ends early, or is no body | 400 |
 //! | any other error | that of its kind |
 
 use http::{HeaderValue, Method, Response, StatusCode, Version, header, request};
@@ -77,6 +78,9 @@ fn refusal(error: Error) -> Refusal {
 
 /// The status of a call that failed.
 fn status(error: &Error) -> StatusCode {
+    if error.blame == Blame::Client && error.kind == Kind::Cancelled {
+        return StatusCode::BAD_REQUEST;
+    }
     let is_of_upstream = error.blame == Blame::Upstream;
     let is_broken = match error.kind {
         Kind::Internal | Kind::Unknown | Kind::DataLoss => true,
