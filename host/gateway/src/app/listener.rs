@@ -281,6 +281,8 @@ fn http_config(settings: &ListenerSettings) -> HttpConfig {
         write_timeout: listener.write_timeout,
         drain_timeout: listener.drain_timeout,
         hosts: hosts(listener.address.ip(), &listener.hosts),
+        forwarded: listener.forwarded.to_config(),
+        proxy_protocol: listener.proxy_protocol,
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
     }

@@ -14,6 +14,7 @@ use super::{
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
     events::Events,
     extensions::Extension,
+    forwarded::Forwarded,
     leaf::{Secret, word_leaf},
     named::Named,
     pool::Pool,
@@ -119,6 +120,11 @@ section! {
         /// and addresses: by a proxy that passes on the host it was asked for. Any other name is
         /// refused there, as a page may have it lead here.
         pub hosts: Vec<String> = vec![];
+        /// HTTP: proxies in front, and what upstreams are told of clients.
+        pub forwarded: Forwarded = Forwarded::default();
+        /// HTTP: whether connections of `forwarded.trusted` begin with a header of the PROXY protocol,
+        /// version 1 or 2, which says for whom they are. It is to come within `handshake-timeout`.
+        pub proxy_protocol: bool = false;
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
         /// Octets that one connection may make the gateway hold: requests that have not arrived

@@ -19,6 +19,7 @@ use postern_core::{
 use postern_net::{Pool, Probe, upstream::ProbeQuestion};
 
 use super::{
+    http_remote::{HttpRemote, HttpUpstreams},
     proof::{PeerTokens, Proof},
     remote::Remote,
     serving_plugins::ServingPlugins,
@@ -38,6 +39,7 @@ pub(crate) struct Fleet {
     clusters: Clusters,
     serving_plugins: Arc<ServingPlugins>,
     pool: Pool,
+    http: Arc<HttpUpstreams>,
     policies: ArcSwap<Policies>,
     /// By which peers know this gateway, by their names.
     tokens: Arc<PeerTokens>,
@@ -58,6 +60,7 @@ pub(crate) struct BuiltIn {
 /// Asks remote instances for a sign of life, over the sessions that calls use.
 pub(crate) struct PooledProber {
     pool: Pool,
+    http: Arc<HttpUpstreams>,
     directory: Arc<SharedDirectory>,
 }
 
@@ -68,7 +71,7 @@ impl Fleet {
     pub(crate) fn new(
         config: &Config,
         directory: Arc<SharedDirectory>,
-        pool: Pool,
+        (pool, http): (Pool, HttpUpstreams),
         built_in: Vec<BuiltIn>,
     ) -> Self {
         let serving_plugins = Arc::<ServingPlugins>::default();
@@ -78,6 +81,7 @@ impl Fleet {
             directory,
             serving_plugins,
             pool,
+            http: Arc::new(http),
             policies: ArcSwap::default(),
             tokens: Arc::default(),
             told: Mutex::default(),
@@ -93,6 +97,7 @@ impl Fleet {
         let zone = config.directory.zone.as_deref().map(Text::from);
         let policies = config.services.policies(hints, zone);
         self.policies.store(Arc::new(policies));
+        self.http.apply(config);
         self.tokens.apply(&config.peers);
     }
 
@@ -200,6 +205,7 @@ impl Fleet {
     pub(crate) fn prober(&self) -> Arc<dyn InstanceProber> {
         Arc::new(PooledProber {
             pool: self.pool.clone(),
+            http: Arc::clone(&self.http),
             directory: Arc::clone(&self.directory),
         })
     }
@@ -208,7 +214,10 @@ impl Fleet {
     fn connect(&self, instance: &ServiceInstance) -> Option<Arc<dyn Handler>> {
         match &instance.record.key.owner {
             Owner::Local(plugin) => self.serving_plugins.handler(plugin),
-            Owner::Config | Owner::Registered(_) => self.remote(instance, None),
+            Owner::Config => self
+                .remote(instance, None)
+                .or_else(|| self.http_remote(instance)),
+            Owner::Registered(_) => self.remote(instance, None),
             Owner::Peer(peer) => {
                 let proof = Proof::new(&self.tokens, peer);
                 self.remote(instance, Some(proof))
@@ -221,6 +230,13 @@ impl Fleet {
     fn remote(&self, instance: &ServiceInstance, proof: Option<Proof>) -> Option<Arc<dyn Handler>> {
         let addresses = &instance.record.entry.addresses;
         Some(Arc::new(Remote::learned(&self.pool, addresses, proof)?))
+    }
+
+    /// Only the operator says which servers the gateway sends requests to.
+    fn http_remote(&self, instance: &ServiceInstance) -> Option<Arc<dyn Handler>> {
+        let entry = &instance.record.entry;
+        let remote = HttpRemote::new(&self.http, &entry.service, &entry.addresses)?;
+        Some(Arc::new(remote))
     }
 }
 
@@ -251,13 +267,16 @@ impl Witness for Seen {
 impl InstanceProber for PooledProber {
     fn probe(&self, entry: Entry) -> BoxFuture<HealthOutcome> {
         let remote = Remote::new(&self.pool, &entry.addresses);
+        let http = HttpRemote::new(&self.http, &entry.service, &entry.addresses);
         let timeout = self.directory.probe_timeout();
         Box::pin(async move {
-            let Some(remote) = remote else {
-                return HealthOutcome::Failure;
-            };
             let question = ProbeQuestion::Ping;
-            match remote.probe(&Probe { question, timeout }).await {
+            let probed = match (remote, http) {
+                (Some(remote), _) => remote.probe(&Probe { question, timeout }).await,
+                (None, Some(http)) => http.probe().await,
+                (None, None) => return HealthOutcome::Failure,
+            };
+            match probed {
                 Ok(()) => HealthOutcome::Success,
                 Err(_) => HealthOutcome::Failure,
             }

@@ -12,6 +12,7 @@ mod claims;
 mod deploy;
 mod extensions;
 mod fleet;
+mod http_remote;
 mod judge;
 mod missing;
 mod offer;
@@ -49,6 +50,7 @@ use self::{
 };
 pub(crate) use self::{
     fleet::{BuiltIn, Fleet},
+    http_remote::HttpUpstreams,
     missing::Missing,
     offer::{OfferRefused, Offered},
     view::PluginView,
