@@ -18,6 +18,8 @@ mod pattern;
 mod policy;
 mod pool;
 mod render;
+mod route_words;
+pub(crate) mod routes;
 pub(crate) mod section;
 mod security;
 pub(crate) mod services;

@@ -12,6 +12,7 @@ mod claims;
 mod deploy;
 mod extensions;
 mod fleet;
+mod http_routes;
 mod judge;
 mod missing;
 mod offer;
