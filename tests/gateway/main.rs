@@ -28,6 +28,7 @@ mod misbehave;
 mod neighbours;
 mod peers;
 mod reload;
+mod routes;
 mod settings;
 mod signals;
 mod sources;

@@ -14,7 +14,7 @@ use postern_core::{
 };
 use postern_net::{
     ByteBudget, Frames, ServerConfig, ServerControl, Shutdown, TcpServer, UdpServer,
-    http::{Hosts, HttpConfig, HttpReconfigure, HttpServer},
+    http::{Hosts, HttpConfig, HttpReconfigure, HttpRoutes, HttpServer},
 };
 
 use super::transports::Transports;
@@ -33,6 +33,8 @@ pub(crate) struct ListenerDependencies {
     /// What all connections may hold together.
     pub bytes: Arc<ByteBudget>,
     pub certificates: Arc<Certificates>,
+    /// Where requests over HTTP go.
+    pub routes: HttpRoutes,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -111,7 +113,8 @@ impl ListenerServer {
                 let bytes = Arc::clone(&dependencies.bytes);
                 let server =
                     HttpServer::bind(address, config, handler, catalog, counters, bytes).await?;
-                Ok(Self::Http(server.with_tls(tls)))
+                let routes = dependencies.routes.clone();
+                Ok(Self::Http(server.with_tls(tls).with_routes(routes, name)))
             }
             Transport::Udp => {
                 let config = Arc::new(vstp_config(name, settings, dependencies));

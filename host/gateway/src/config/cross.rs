@@ -1,6 +1,7 @@
 //! What no key can say alone: addresses that collide, keys that contradict each other.
 
 mod admission;
+pub(crate) mod routes;
 mod security;
 mod tls;
 
@@ -27,6 +28,7 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     security::check(&config.auth, reader);
     admission::check(config, reader);
     config.services.check(reader);
+    routes::check(config, reader);
     config.pool.check(reader);
     let calls = &config.calls;
     in_order(

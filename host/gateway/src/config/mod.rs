@@ -19,6 +19,8 @@ mod pattern;
 mod policy;
 mod pool;
 mod render;
+mod route_words;
+pub(crate) mod routes;
 pub(crate) mod section;
 mod security;
 mod service_http;

@@ -18,6 +18,7 @@ use super::{
     leaf::{Secret, word_leaf},
     named::Named,
     pool::Pool,
+    routes::RouteSettings,
     section::section,
     security::{Auth, Authorization},
     services::ServiceTables,
@@ -53,6 +54,9 @@ section! {
         /// How the calls of each service are spread over its instances and kept from failure.
         /// `default` holds for all that have no table of their own.
         pub services: ServiceTables = ServiceTables::default();
+        /// Where requests over HTTP go, by a name of your choice; in the order of the names where nothing
+        /// else decides. The paths of the listener itself, /v1/services and what is below, come first.
+        pub routes: BTreeMap<String, RouteSettings> = BTreeMap::new();
         /// Sessions with remote instances, shared by all services.
         pub pool: Pool = Pool::default();
         /// TLS of sessions with remote instances and other gateways.

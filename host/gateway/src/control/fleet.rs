@@ -16,7 +16,11 @@ use postern_core::{
     },
     service::ServiceInfo,
 };
-use postern_net::{Pool, Probe, upstream::ProbeQuestion};
+use postern_net::{
+    Pool, Probe,
+    http::{HttpRoutes, ROUTES_SERVICE, RouteEnds},
+    upstream::ProbeQuestion,
+};
 
 use super::{
     http_remote::{HttpRemote, HttpUpstreams},
@@ -47,6 +51,8 @@ pub(crate) struct Fleet {
     told: Mutex<BTreeSet<String>>,
     /// Services of the gateway itself.
     built_in: Vec<BuiltIn>,
+    /// Where requests over HTTP go.
+    http_routes: HttpRoutes,
     /// What the directory had when routes were made of it last.
     routed: ArcSwap<Snapshot>,
 }
@@ -72,8 +78,10 @@ impl Fleet {
         config: &Config,
         directory: Arc<SharedDirectory>,
         (pool, http): (Pool, HttpUpstreams),
-        built_in: Vec<BuiltIn>,
+        mut built_in: Vec<BuiltIn>,
     ) -> Self {
+        let http_routes = HttpRoutes::default();
+        built_in.push(BuiltIn::routes(&http_routes));
         let serving_plugins = Arc::<ServingPlugins>::default();
         let witness: Arc<dyn Witness> = Arc::new(Seen(Arc::clone(&directory)));
         let fleet = Self {
@@ -86,6 +94,7 @@ impl Fleet {
             tokens: Arc::default(),
             told: Mutex::default(),
             built_in,
+            http_routes,
             routed: ArcSwap::default(),
         };
         fleet.apply(config, &BTreeMap::new());
@@ -190,6 +199,11 @@ impl Fleet {
         elsewhere.map(|record| described(&record.entry)).collect()
     }
 
+    /// Where requests over HTTP go.
+    pub(crate) const fn http_routes(&self) -> &HttpRoutes {
+        &self.http_routes
+    }
+
     pub(crate) const fn directory(&self) -> &Arc<SharedDirectory> {
         &self.directory
     }
@@ -241,6 +255,19 @@ impl Fleet {
 }
 
 impl BuiltIn {
+    /// What answers for redirects, fixed answers and files, which change with the configuration.
+    fn routes(routes: &HttpRoutes) -> Self {
+        let summary = "Redirects, fixed answers and files, each by the name of its route.";
+        Self {
+            info: ServiceInfo {
+                name: Text::from_static(ROUTES_SERVICE),
+                summary: Text::from_static(summary),
+                ..ServiceInfo::default()
+            },
+            handler: Arc::new(RouteEnds::new(routes.clone())),
+        }
+    }
+
     fn route(&self, book: &CallBook) -> Route {
         let service = self.info.name.clone();
         let methods = self.info.methods.iter();
@@ -252,7 +279,7 @@ impl BuiltIn {
             version: None,
             plugin: Text::default(),
             generation: 0,
-            methods: Some(methods),
+            methods: (!self.info.is_open()).then_some(methods),
             target: RouteTarget::Live(Arc::clone(&self.handler)),
         }
     }

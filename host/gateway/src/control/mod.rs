@@ -13,6 +13,7 @@ mod deploy;
 mod extensions;
 mod fleet;
 mod http_remote;
+mod http_routes;
 mod judge;
 mod missing;
 mod offer;
