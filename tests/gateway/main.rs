@@ -27,6 +27,7 @@ mod metrics;
 mod misbehave;
 mod neighbours;
 mod peers;
+mod proxy;
 mod reload;
 mod routes;
 mod settings;

@@ -16,7 +16,7 @@ use super::{
     refusal,
     service::Cluster,
     snapshot::{Balancer, Candidate, Chosen, ClusterSnapshot},
-    verdict::{Verdict, fault_of},
+    verdict::{Verdict, error_of, fault_of},
 };
 
 #[must_use = "what is admitted must be finished"]
@@ -30,7 +30,7 @@ pub(super) struct Attempt {
     limit: TryLimit,
     by_component: bool,
     /// What its status says of a forwarded request's response.
-    fault: Option<Error>,
+    fault: Option<u16>,
 }
 
 struct Open {
@@ -118,12 +118,13 @@ impl Attempt {
     }
 
     /// The error that the response is, by its status.
-    pub(super) const fn fault(&self) -> Option<&Error> {
-        self.fault.as_ref()
+    pub(super) fn fault(&self) -> Option<Error> {
+        self.fault.map(error_of)
     }
 
     fn verdict_of(&self, error: Option<&Error>, had: Duration) -> Verdict {
-        let error = error.or(self.fault.as_ref());
+        let fault = self.fault();
+        let error = error.or(fault.as_ref());
         error.map_or(Verdict::Success, |error| Verdict::of(error, had, false))
     }
 

@@ -143,7 +143,8 @@ impl OngoingCall {
             n_rounds += 1;
             match race::run(self).await {
                 Ok(won) => {
-                    if !self.gives_up(&won, n_rounds).await {
+                    let fault = won.attempt.fault();
+                    if !self.may_try_again(fault, n_rounds).await {
                         return Ok(won);
                     }
                     won.give_up();
@@ -162,13 +163,13 @@ impl OngoingCall {
         }
     }
 
-    /// Whether a response that its status says is a failure is given up for another try, which may begin
-    /// then.
-    async fn gives_up(&mut self, won: &Answered, n_rounds: u32) -> bool {
-        let Some(error) = won.attempt.fault() else {
+    /// Whether a response whose status says that it is a failure is given up for another try, which may
+    /// begin then.
+    async fn may_try_again(&mut self, fault: Option<Error>, n_rounds: u32) -> bool {
+        let Some(error) = fault else {
             return false;
         };
-        self.reclaim() && self.wait_for_next(error, n_rounds).await.is_ok()
+        self.reclaim() && self.wait_for_next(&error, n_rounds).await.is_ok()
     }
 
     /// Waits until the next round may begin.

@@ -79,16 +79,18 @@ pub(super) fn is_fault(kind: Kind) -> bool {
     kind.symptom() != Symptom::Healthy
 }
 
-/// The error that the status of a forwarded request's response means, where it tells of the upstream. The
-/// response is the client's all the same, unless another try gives a better one.
-pub(super) fn fault_of(reply: &Reply) -> Option<Error> {
+/// The status of a forwarded request's response, where it tells of the upstream. The response is the
+/// client's all the same, unless another try gives a better one.
+pub(super) fn fault_of(reply: &Reply) -> Option<u16> {
     let status = reply.status.map(HttpStatus::number)?;
-    if status < 500 && status != TOO_MANY {
-        return None;
-    }
+    (status >= 500 || status == TOO_MANY).then_some(status)
+}
+
+/// The error that such a status means.
+pub(super) fn error_of(status: u16) -> Error {
     let message = format!("the upstream answered with {status}");
     let error = Error::new(Kind::from_http(status), Blame::Upstream, message);
-    Some(error.with_retry(Retry::IfIdempotent))
+    error.with_retry(Retry::IfIdempotent)
 }
 
 /// RFC 6585 section 4.
