@@ -176,7 +176,8 @@ mod tests {
         for transport in [Transport::Https, Transport::Http] {
             let refused = targets(transport, "no such host:1").await;
             let refused = refused.expect_err("not dialled").message;
-            let expected = format!("this gateway dials tcp, tls, udp, quic, ws, wss, unix, not {transport}");
+            let expected =
+                format!("this gateway dials tcp, tls, udp, quic, ws, wss, unix, not {transport}");
             assert_eq!(*refused, *expected);
         }
     }

@@ -106,7 +106,9 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
         Ended::Gone => return,
         Ended::Upgraded(upgrade, input) => {
             let link = Box::new(stream);
-            return upgrade.serve(UpgradedStream { link, input }, shutdown.clone()).await;
+            return upgrade
+                .serve(UpgradedStream { link, input }, shutdown.clone())
+                .await;
         }
         Ended::Answered => state.refusal().cloned(),
         Ended::Refused(refusal) => Some(refusal),
@@ -155,11 +157,7 @@ struct Driver<'a, A, W> {
 
 impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
     /// The stream is given back for what is left to be said.
-    async fn http1<S: StreamLink>(
-        self,
-        socket: Socket<S>,
-        upgrades: &mut Upgrades,
-    ) -> (Ended, S) {
+    async fn http1<S: StreamLink>(self, socket: Socket<S>, upgrades: &mut Upgrades) -> (Ended, S) {
         let mut builder = http1::Builder::new();
         builder
             .half_close(true)

@@ -126,7 +126,9 @@ impl Endpoint {
         if path == SESSION_PATH {
             return Ok(config.websocket.serves_sessions.then_some(Self::Sessions));
         }
-        let rest = path.strip_prefix(CALLS_PATH).filter(|_| config.websocket.serves_calls);
+        let rest = path
+            .strip_prefix(CALLS_PATH)
+            .filter(|_| config.websocket.serves_calls);
         let Some(rest) = rest.and_then(|rest| rest.strip_prefix('/')) else {
             return Ok(None);
         };
@@ -165,7 +167,8 @@ impl Calls {
         asker: &Asker,
         in_flight: &InFlight,
     ) -> Result<Option<Response<ReplyBody>>, Refusal> {
-        let endpoint = Endpoint::at(head.uri.path(), config).map_err(super::answer::path_refusal)?;
+        let endpoint =
+            Endpoint::at(head.uri.path(), config).map_err(super::answer::path_refusal)?;
         let Some(endpoint) = endpoint else {
             return Ok(None);
         };
@@ -240,7 +243,12 @@ impl Calls {
                 let counters: Arc<Counters> = Arc::clone(&self.counters);
                 Box::new(move |UpgradedStream { link, input }, shutdown| {
                     let channel = Channel::new(link, input, channel_config, bytes);
-                    Box::pin(websocket::serve_json(channel, dependencies, counters, shutdown))
+                    Box::pin(websocket::serve_json(
+                        channel,
+                        dependencies,
+                        counters,
+                        shutdown,
+                    ))
                 })
             }
         }
@@ -281,7 +289,9 @@ fn refused(fault: &HandshakeFault) -> Response<ReplyBody> {
     };
     let error = Error::new(kind, Blame::Client, fault.to_string());
     let mut response = reply::refusal(fault.status(), &error);
-    response.headers_mut().extend(fault.fields().into_iter().collect::<HashMap<_, _>>());
+    response
+        .headers_mut()
+        .extend(fault.fields().into_iter().collect::<HashMap<_, _>>());
     response
 }
 
@@ -351,7 +361,18 @@ mod tests {
             method: "get".into(),
         };
         assert_eq!(at("/ws/a%2Fb/get"), Some(calls));
-        for path in ["/", "/vstp/", "/vstpx", "/ws", "/ws/", "/ws/a", "/ws/a/", "/ws//b", "/ws/a/b/c", "/wsx/a/b"] {
+        for path in [
+            "/",
+            "/vstp/",
+            "/vstpx",
+            "/ws",
+            "/ws/",
+            "/ws/a",
+            "/ws/a/",
+            "/ws//b",
+            "/ws/a/b/c",
+            "/wsx/a/b",
+        ] {
             assert_eq!(at(path), None, "{path}");
         }
         assert!(Endpoint::at("/ws/%zz/get", &HttpConfig::default()).is_err());

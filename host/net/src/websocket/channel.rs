@@ -89,8 +89,7 @@ impl<S: StreamLink> Channel<S> {
         bytes: ConnectionBytes,
     ) -> Self {
         let has_compression = config.deflation.is_some();
-        let decoder =
-            WebSocketDecoder::new(config.role, has_compression, config.message_bytes_max);
+        let decoder = WebSocketDecoder::new(config.role, has_compression, config.message_bytes_max);
         let machine = WebSocket::new(config.role, mask, decoder, config.times, clock::now());
         Self {
             stream,

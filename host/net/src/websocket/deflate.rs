@@ -54,10 +54,15 @@ impl Inflate {
             piece.reserve_exact(PIECE_BYTES);
             let before = self.engine.total_in();
             let unpacked =
-                self.engine.decompress_vec(&self.input, &mut piece, FlushDecompress::Sync);
+                self.engine
+                    .decompress_vec(&self.input, &mut piece, FlushDecompress::Sync);
             let status = unpacked.map_err(|_| WebSocketFault::Compression)?;
             let n_read = self.engine.total_in() - before;
-            self.input.advance(usize::try_from(n_read).unwrap_or(usize::MAX).min(self.input.len()));
+            self.input.advance(
+                usize::try_from(n_read)
+                    .unwrap_or(usize::MAX)
+                    .min(self.input.len()),
+            );
             self.is_full = piece.len() == piece.capacity() && status != Status::StreamEnd;
             if status == Status::StreamEnd {
                 // A block that says it is the last one; others may follow (section 7.2.3.4).
@@ -86,7 +91,9 @@ pub(super) fn pack(message: &[u8], deflation: Deflation) -> Option<Bytes> {
         Compress::new_with_window_bits(Compression::fast(), false, deflation.window_bits);
     // What does not become shorter has no room here.
     let mut packed = Vec::with_capacity(message.len());
-    let status = engine.compress_vec(message, &mut packed, FlushCompress::Sync).ok()?;
+    let status = engine
+        .compress_vec(message, &mut packed, FlushCompress::Sync)
+        .ok()?;
     let is_whole = status == Status::Ok
         && engine.total_in() == message.len() as u64
         && packed.len() < packed.capacity();
@@ -129,7 +136,10 @@ mod tests {
         let n_pieces = packed.len().div_ceil(piece).max(1);
         for idx in 0..n_pieces {
             let end = packed.len().min((idx + 1) * piece);
-            inflate.push(Bytes::copy_from_slice(&packed[idx * piece..end]), idx + 1 == n_pieces);
+            inflate.push(
+                Bytes::copy_from_slice(&packed[idx * piece..end]),
+                idx + 1 == n_pieces,
+            );
             while let Some(octets) = inflate.next_piece()? {
                 assert!(octets.len() <= PIECE_BYTES);
                 unpacked.extend_from_slice(&octets);
@@ -148,12 +158,20 @@ mod tests {
         // RFC 7692 section 7.2.3: one block, none packed, the last one, two blocks.
         for hex in [
             &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..],
-            &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
+            &[
+                0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00,
+            ],
             &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
-            &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
+            &[
+                0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00,
+            ],
         ] {
             for piece in 1..=hex.len() {
-                assert_eq!(unpack(hex, piece).expect("whole"), b"Hello", "{hex:x?} by {piece}");
+                assert_eq!(
+                    unpack(hex, piece).expect("whole"),
+                    b"Hello",
+                    "{hex:x?} by {piece}"
+                );
             }
         }
         assert_eq!(unpack(&[0x00], 1).expect("an empty message"), b"");
@@ -162,7 +180,10 @@ mod tests {
     #[test]
     fn what_is_packed_is_unpacked_whatever_the_window() {
         let message: Vec<u8> = (0..200_000_u32).map(|n| (n / 700 % 251) as u8).collect();
-        for offer in ["permessage-deflate", "permessage-deflate; server_max_window_bits=9"] {
+        for offer in [
+            "permessage-deflate",
+            "permessage-deflate; server_max_window_bits=9",
+        ] {
             let packed = pack(&message, deflation(offer)).expect("shorter");
             assert!(packed.len() < message.len() / 10);
             for piece in [1, 7, 1000, packed.len()] {
@@ -178,14 +199,24 @@ mod tests {
             .flat_map(u64::to_ne_bytes)
             .collect();
         assert_eq!(pack(&noise, deflation("permessage-deflate")), None);
-        assert_eq!(pack(&[7; PACKED_BYTES_MIN - 1], deflation("permessage-deflate")), None);
+        assert_eq!(
+            pack(&[7; PACKED_BYTES_MIN - 1], deflation("permessage-deflate")),
+            None
+        );
         assert!(pack(&[7; PACKED_BYTES_MIN], deflation("permessage-deflate")).is_some());
-        assert_eq!(pack(&[7; PACKED_BYTES_MAX + 1], deflation("permessage-deflate")), None);
+        assert_eq!(
+            pack(&[7; PACKED_BYTES_MAX + 1], deflation("permessage-deflate")),
+            None
+        );
     }
 
     #[test]
     fn broken_data_is_a_fault_and_never_endless() {
-        for broken in [&[0xff; 20][..], &[0x06, 0x01], &[0xf2, 0x48, 0xff, 0xff, 0xff, 0xff]] {
+        for broken in [
+            &[0xff; 20][..],
+            &[0x06, 0x01],
+            &[0xf2, 0x48, 0xff, 0xff, 0xff, 0xff],
+        ] {
             assert!(unpack_any(broken).is_err(), "{broken:x?}");
         }
         let mut rng = 7_u32;

@@ -132,7 +132,10 @@ async fn shake<S: StreamLink>(
         },
     };
     let bytes = Arc::new(ByteBudget::unlimited()).connection(usize::MAX);
-    Ok(WebSocketLink::new(Channel::new(stream, input, config, bytes), None))
+    Ok(WebSocketLink::new(
+        Channel::new(stream, input, config, bytes),
+        None,
+    ))
 }
 
 /// Why an answer opens no WebSocket.
@@ -172,10 +175,22 @@ fn judge(octets: &[u8], key: &str) -> Result<Option<usize>, AnswerFault> {
     let protocol = header::SEC_WEBSOCKET_PROTOCOL;
     let extensions = header::SEC_WEBSOCKET_EXTENSIONS;
     let fits = [
-        (header::UPGRADE, has_token(&headers, &header::UPGRADE, "websocket")),
-        (header::CONNECTION, has_token(&headers, &header::CONNECTION, "upgrade")),
-        (header::SEC_WEBSOCKET_ACCEPT, is(&header::SEC_WEBSOCKET_ACCEPT, &accept_of(key.as_bytes()))),
-        (protocol.clone(), !headers.contains_key(&protocol) || is(&protocol, SESSION_PROTOCOL)),
+        (
+            header::UPGRADE,
+            has_token(&headers, &header::UPGRADE, "websocket"),
+        ),
+        (
+            header::CONNECTION,
+            has_token(&headers, &header::CONNECTION, "upgrade"),
+        ),
+        (
+            header::SEC_WEBSOCKET_ACCEPT,
+            is(&header::SEC_WEBSOCKET_ACCEPT, &accept_of(key.as_bytes())),
+        ),
+        (
+            protocol.clone(),
+            !headers.contains_key(&protocol) || is(&protocol, SESSION_PROTOCOL),
+        ),
         // None was asked for.
         (extensions.clone(), !headers.contains_key(extensions)),
     ];
@@ -231,12 +246,27 @@ mod tests {
         };
         check("xOo=", "xOO=", header::SEC_WEBSOCKET_ACCEPT);
         check("Upgrade: websocket", "Upgrade: h2c", header::UPGRADE);
-        check("Connection: Upgrade", "Connection: close", header::CONNECTION);
+        check(
+            "Connection: Upgrade",
+            "Connection: close",
+            header::CONNECTION,
+        );
         let end = "\r\n\r\n";
-        check(end, "\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n", header::SEC_WEBSOCKET_PROTOCOL);
-        check(end, "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n", header::SEC_WEBSOCKET_EXTENSIONS);
+        check(
+            end,
+            "\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
+            header::SEC_WEBSOCKET_PROTOCOL,
+        );
+        check(
+            end,
+            "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+            header::SEC_WEBSOCKET_EXTENSIONS,
+        );
         let refused = judge(b"HTTP/1.1 404 Not Found\r\n\r\n", KEY);
         assert_eq!(refused, Err(AnswerFault::Status(404)));
-        assert!(matches!(judge(b"SSH-2.0-x\r\n", KEY), Err(AnswerFault::Syntax(_))));
+        assert!(matches!(
+            judge(b"SSH-2.0-x\r\n", KEY),
+            Err(AnswerFault::Syntax(_))
+        ));
     }
 }

@@ -77,7 +77,9 @@ fn window_bits(value: &str) -> Option<u8> {
 }
 
 fn unquoted(value: &str) -> &str {
-    let inner = value.strip_prefix('"').and_then(|value| value.strip_suffix('"'));
+    let inner = value
+        .strip_prefix('"')
+        .and_then(|value| value.strip_suffix('"'));
     inner.unwrap_or(value)
 }
 
@@ -102,11 +104,20 @@ mod tests {
     fn the_first_offer_that_can_be_met_is_agreed_to() {
         check("permessage-deflate", Some(""));
         check("permessage-deflate; client_max_window_bits", Some(""));
-        check("x-webkit-deflate-frame, Permessage-Deflate ; client_max_window_bits=\"10\"", Some(""));
+        check(
+            "x-webkit-deflate-frame, Permessage-Deflate ; client_max_window_bits=\"10\"",
+            Some(""),
+        );
         let window = Some("; server_max_window_bits=9");
         check("permessage-deflate; server_max_window_bits=9", window);
-        check("permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=9", window);
-        check("permessage-deflate; server_no_context_takeover; client_no_context_takeover", Some(""));
+        check(
+            "permessage-deflate; server_max_window_bits=8, permessage-deflate; server_max_window_bits=9",
+            window,
+        );
+        check(
+            "permessage-deflate; server_no_context_takeover; client_no_context_takeover",
+            Some(""),
+        );
     }
 
     #[test]

@@ -17,13 +17,12 @@ pub(crate) struct Accepted {
 /// Why a request is none.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum HandshakeFault {
-    #[error("this path is a WebSocket; open it with an upgrade (RFC 6455), over HTTP/2 with CONNECT (RFC 8441)")]
+    #[error(
+        "this path is a WebSocket; open it with an upgrade (RFC 6455), over HTTP/2 with CONNECT (RFC 8441)"
+    )]
     NotAsked,
     #[error("a WebSocket is opened with {expected}, not with {method}")]
-    Method {
-        method: Method,
-        expected: Method,
-    },
+    Method { method: Method, expected: Method },
     #[error("WebSocket version {0:?} is not spoken; 13 is")]
     Version(String),
     #[error("sec-websocket-key is not 16 octets in base64")]
@@ -52,7 +51,10 @@ impl HandshakeFault {
             ],
             Self::Method { expected, .. } => {
                 let allow = HeaderValue::from_str(expected.as_str());
-                allow.map(|allow| (header::ALLOW, allow)).into_iter().collect()
+                allow
+                    .map(|allow| (header::ALLOW, allow))
+                    .into_iter()
+                    .collect()
             }
             Self::Key | Self::Subprotocol(_) => vec![],
         }
@@ -83,7 +85,11 @@ pub(crate) fn accept(
     if !is_asked {
         return Err(HandshakeFault::NotAsked);
     }
-    let expected = if is_http_2 { Method::CONNECT } else { Method::GET };
+    let expected = if is_http_2 {
+        Method::CONNECT
+    } else {
+        Method::GET
+    };
     if head.method != expected {
         let method = head.method.clone();
         return Err(HandshakeFault::Method { method, expected });
@@ -108,7 +114,10 @@ pub(crate) fn accept(
         if !has_protocol(headers, protocol) {
             return Err(HandshakeFault::Subprotocol(protocol));
         }
-        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocol));
+        answer.insert(
+            header::SEC_WEBSOCKET_PROTOCOL,
+            HeaderValue::from_static(protocol),
+        );
     }
     let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS);
     let deflation = Deflation::agree(offers.iter()).filter(|_| has_compression);
@@ -195,7 +204,11 @@ mod tests {
         assert_eq!(accepted.status, StatusCode::SWITCHING_PROTOCOLS);
         let answer = &accepted.headers[header::SEC_WEBSOCKET_ACCEPT];
         assert_eq!(answer, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert!(!accepted.headers.contains_key(header::SEC_WEBSOCKET_PROTOCOL));
+        assert!(
+            !accepted
+                .headers
+                .contains_key(header::SEC_WEBSOCKET_PROTOCOL)
+        );
         assert_eq!(accepted.deflation, None);
     }
 
@@ -205,7 +218,10 @@ mod tests {
         let accepted = accepted.expect("a handshake").headers;
         assert_eq!(accepted[header::SEC_WEBSOCKET_PROTOCOL], "vstp");
         let refused = accept(&with("sec-websocket-protocol", "mqtt, VSTP"), "vstp", true);
-        assert_eq!(refused.expect_err("unknown"), HandshakeFault::Subprotocol("vstp"));
+        assert_eq!(
+            refused.expect_err("unknown"),
+            HandshakeFault::Subprotocol("vstp")
+        );
     }
 
     #[test]
@@ -213,7 +229,11 @@ mod tests {
         let offer = with("sec-websocket-extensions", "permessage-deflate");
         let agreed = accept(&offer, "vstp", true).expect("a handshake");
         assert!(agreed.deflation.is_some());
-        assert!(agreed.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS));
+        assert!(
+            agreed
+                .headers
+                .contains_key(header::SEC_WEBSOCKET_EXTENSIONS)
+        );
         let off = accept(&offer, "vstp", false).expect("a handshake");
         assert!(off.deflation.is_none());
         assert!(!off.headers.contains_key(header::SEC_WEBSOCKET_EXTENSIONS));
@@ -225,7 +245,9 @@ mod tests {
             let fault = accept(head, "vstp", true).expect_err("refused");
             assert_eq!(fault.status().as_u16(), status, "{fault}");
             let fields = fault.fields();
-            let found = fields.last().map(|(name, value)| (name.as_str(), value.to_str().expect("text")));
+            let found = fields
+                .last()
+                .map(|(name, value)| (name.as_str(), value.to_str().expect("text")));
             assert_eq!(found, field, "{fault}");
         };
         let websocket = Some(("upgrade", "websocket"));
@@ -233,8 +255,16 @@ mod tests {
         check(&with("upgrade", "h2c"), 426, websocket);
         check(&with("connection", "close"), 426, websocket);
         check(&head("POST", &ASKED), 405, Some(("allow", "GET")));
-        check(&with("sec-websocket-version", "8"), 426, Some(("sec-websocket-version", "13")));
+        check(
+            &with("sec-websocket-version", "8"),
+            426,
+            Some(("sec-websocket-version", "13")),
+        );
         check(&with("sec-websocket-key", "AAAA"), 400, None);
-        check(&with("sec-websocket-key", "not base64 not base64 =="), 400, None);
+        check(
+            &with("sec-websocket-key", "not base64 not base64 =="),
+            400,
+            None,
+        );
     }
 }

@@ -54,7 +54,10 @@ impl<S: StreamLink> WebSocketLink<S> {
                 Some(ClosedBy::Peer(close)) => {
                     let close = close.as_ref().map_or_else(String::new, ToString::to_string);
                     let message = format!("the peer has closed the WebSocket: {close}");
-                    return Poll::Ready(Err(io::Error::new(io::ErrorKind::ConnectionAborted, message)));
+                    return Poll::Ready(Err(io::Error::new(
+                        io::ErrorKind::ConnectionAborted,
+                        message,
+                    )));
                 }
                 Some(ClosedBy::Fault(fault)) => {
                     let message = fault.to_string();

@@ -19,15 +19,15 @@ mod handshake;
 mod json;
 mod link;
 
-pub use self::{
-    config::WebSocketConfig,
-    dial::{SecureWebSocketDialer, WebSocketDialer},
-};
 pub(crate) use self::{
     channel::{Channel, ChannelConfig},
     handshake::{Accepted, HandshakeFault, accept},
     json::{CallForm, JsonDependencies, JsonLimits, MessageHead, serve as serve_json},
     link::WebSocketLink,
+};
+pub use self::{
+    config::WebSocketConfig,
+    dial::{SecureWebSocketDialer, WebSocketDialer},
 };
 
 /// The path of VSTP sessions.

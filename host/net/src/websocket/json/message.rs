@@ -56,7 +56,9 @@ pub(super) fn read(message: &Bytes, body_bytes_max: usize) -> Result<ClientMessa
         error,
     };
     if !message.trim_ascii_start().starts_with(b"{") {
-        return Err(unfit(Error::invalid_argument("the message is no JSON object")));
+        return Err(unfit(Error::invalid_argument(
+            "the message is no JSON object",
+        )));
     }
     let visited = json::members(message, &mut |key, value| members.take(key, value));
     visited.map_err(|error| {
@@ -95,7 +97,9 @@ impl<'a> Members<'a> {
     ) -> Result<ClientMessage, Error> {
         if let Some(key) = self.unknown {
             let key = String::from_utf8_lossy(key.get(..KEY_BYTES_MAX).unwrap_or(key));
-            return Err(Error::invalid_argument(format!("member {key} is not known")));
+            return Err(Error::invalid_argument(format!(
+                "member {key} is not known"
+            )));
         }
         if id.len() > ID_BYTES_MAX {
             let length = id.len();
@@ -155,9 +159,12 @@ impl<'a> Members<'a> {
         headers: Option<&mut HeaderMap>,
         body_bytes_max: usize,
     ) -> Result<Option<Bytes>, Error> {
-        let kind = headers.as_ref().and_then(|headers| headers.get(header::CONTENT_TYPE));
+        let kind = headers
+            .as_ref()
+            .and_then(|headers| headers.get(header::CONTENT_TYPE));
         let kind = kind.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
-        let Some((payload, default)) = payload::read(message, self.payload, kind.as_deref())? else {
+        let Some((payload, default)) = payload::read(message, self.payload, kind.as_deref())?
+        else {
             return Ok(None);
         };
         if payload.len() > body_bytes_max {
@@ -187,10 +194,12 @@ fn headers(object: &[u8]) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     let mut fault = None;
     let visited = json::members(object, &mut |key, value| {
-        let pair = json::string(key).zip(json::string(value)).and_then(|(name, value)| {
-            let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
-            Some((name, HeaderValue::from_str(&value).ok()?))
-        });
+        let pair = json::string(key)
+            .zip(json::string(value))
+            .and_then(|(name, value)| {
+                let name = HeaderName::from_bytes(name.as_bytes()).ok()?;
+                Some((name, HeaderValue::from_str(&value).ok()?))
+            });
         match pair {
             Some((name, value)) if headers.len() < HEADERS_MAX => drop(headers.insert(name, value)),
             Some(_) => fault = Some(format!("more than {HEADERS_MAX} headers")),
@@ -233,7 +242,9 @@ impl ServerMessage {
         // Its members follow those of this message.
         let members = error.to_json();
         message.0.push(b',');
-        message.0.extend_from_slice(members.get(1..).unwrap_or_default());
+        message
+            .0
+            .extend_from_slice(members.get(1..).unwrap_or_default());
         message.0.into()
     }
 

@@ -30,9 +30,8 @@ pub(super) fn read(
             _ => Ok(Some((message.slice_ref(value), JSON))),
         },
         (None, Some(value)) => {
-            let text = json::string(value).ok_or_else(|| {
-                Error::invalid_argument("member \"payload-base64\" is no string")
-            })?;
+            let text = json::string(value)
+                .ok_or_else(|| Error::invalid_argument("member \"payload-base64\" is no string"))?;
             let octets = BASE64_STANDARD.decode(text).map_err(|error| {
                 let message = format!("member \"payload-base64\": {error}");
                 Error::invalid_argument(message).with_source(error)

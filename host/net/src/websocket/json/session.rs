@@ -156,7 +156,8 @@ impl<S: StreamLink> JsonSession<S> {
                 is_busy |= self.pushes.retry(|(), _| true);
             }
             if self.is_draining && self.is_idle() {
-                self.channel.close(&CloseFrame::new(CloseCode::GOING_AWAY, "draining"));
+                self.channel
+                    .close(&CloseFrame::new(CloseCode::GOING_AWAY, "draining"));
             }
             if !self.channel.is_open() {
                 return Poll::Ready(Ok(()));
@@ -439,7 +440,9 @@ impl<S: StreamLink> JsonSession<S> {
         let mut has_sent = false;
         loop {
             let (has_room, is_open) = (self.has_room(), !self.is_draining);
-            let polled = self.pushes.poll_delivery(cx, |()| is_open, |(), _| has_room);
+            let polled = self
+                .pushes
+                .poll_delivery(cx, |()| is_open, |(), _| has_room);
             let Poll::Ready(((), delivery)) = polled else {
                 return has_sent;
             };
@@ -482,7 +485,10 @@ impl<S: StreamLink> JsonSession<S> {
     /// When the peer has taken nothing for too long.
     fn poll_stalled(&mut self, cx: &mut Context<'_>) -> Result<(), SessionEnd> {
         let timeout = self.limits.write_timeout;
-        let until = self.channel.stalled_since().map(|since: Instant| since + timeout);
+        let until = self
+            .channel
+            .stalled_since()
+            .map(|since: Instant| since + timeout);
         match self.alarm.poll(cx, until) {
             Poll::Ready(()) if until.is_some_and(|until| until <= clock::now()) => {
                 Err(SessionEnd::SlowReader(timeout))
