@@ -249,6 +249,7 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "streams-max",
             "hosts",
             "cors",
+            "websocket",
         ],
     }
 }
