@@ -29,6 +29,7 @@ mod settings;
 pub(crate) mod tls;
 mod units;
 pub(crate) mod value;
+mod websocket;
 mod words;
 
 use std::{
@@ -61,6 +62,7 @@ pub(crate) use settings::{
 };
 pub(crate) use units::{Size, parse_duration};
 pub(crate) use value::Provenance;
+pub(crate) use websocket::WebSocketPath;
 
 use section::{Field, SectionReader};
 

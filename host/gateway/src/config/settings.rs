@@ -24,6 +24,7 @@ use super::{
     services::ServiceTables,
     tls::{ListenerTls, UpstreamTls},
     units::Size,
+    websocket::WebSocketSettings,
 };
 
 section! {
@@ -118,7 +119,7 @@ section! {
         pub header_timeout: Duration = Duration::from_secs(10), within "10ms" to "1h";
         /// HTTP: time for one message of a request to arrive.
         pub body_timeout: Duration = Duration::from_secs(30), within "10ms" to "1h";
-        /// HTTP/2: calls of one connection at one time.
+        /// HTTP/2 and WebSocket: calls of one connection at one time.
         pub streams_max: u32 = 256, within "1" to "65535";
         /// HTTP: names under which a listener on a loopback address is called, besides "localhost"
         /// and addresses: by a proxy that passes on the host it was asked for. Any other name is
@@ -131,6 +132,8 @@ section! {
         pub proxy_protocol: bool = false;
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
+        /// HTTP: what is served over WebSocket.
+        pub websocket: WebSocketSettings = WebSocketSettings::default();
         /// Octets that one connection may make the gateway hold: requests that have not arrived
         /// whole, and replies that it has not taken. More is refused.
         pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";

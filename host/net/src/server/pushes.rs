@@ -99,6 +99,7 @@ struct Alarm<K> {
 struct SessionOutbox<K> {
     key: K,
     intake: Weak<Intake<K>>,
+    queue_max: Option<usize>,
 }
 
 /// Whether a session takes one more event of `bytes`, given what waits in its queue. Replies keep
@@ -128,9 +129,15 @@ impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
 
     /// What the calls of peer `key` get.
     pub(crate) fn outbox(&self, key: K) -> Outbox {
+        self.bounded_outbox(key, None)
+    }
+
+    /// As `outbox`; `queue_max` events may wait in each subscription.
+    pub(crate) fn bounded_outbox(&self, key: K, queue_max: Option<usize>) -> Outbox {
         Outbox::new(Arc::new(SessionOutbox {
             key,
             intake: Arc::downgrade(&self.intake),
+            queue_max,
         }))
     }
 
@@ -333,5 +340,9 @@ impl<K: Clone + Send + Sync> Push for SessionOutbox<K> {
             .push((self.key.clone(), subscription));
         intake.driver.wake();
         Ok(())
+    }
+
+    fn queue_max(&self) -> Option<usize> {
+        self.queue_max
     }
 }

@@ -210,11 +210,10 @@ fn headers(object: &[u8]) -> Result<HeaderMap, Error> {
             }
         }
     });
-    match (visited, fault) {
-        (Ok(()), None) => Ok(headers),
-        (Ok(()), Some(fault)) => Err(Error::invalid_argument(fault)),
-        (Err(_), _) => Err(Error::invalid_argument("member \"headers\" is no object")),
+    if visited.is_err() || !object.starts_with(b"{") {
+        return Err(Error::invalid_argument("member \"headers\" is no object"));
     }
+    fault.map_or(Ok(headers), |fault| Err(Error::invalid_argument(fault)))
 }
 
 /// What a client is told, member by member.

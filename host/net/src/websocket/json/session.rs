@@ -113,7 +113,7 @@ enum SessionEnd {
 impl<S: StreamLink> JsonSession<S> {
     fn new(channel: Channel<S>, dependencies: JsonDependencies, counters: Arc<Counters>) -> Self {
         let pushes = Pushes::new();
-        let outbox = pushes.outbox(());
+        let outbox = pushes.bounded_outbox((), Some(dependencies.queue_max));
         Self {
             channel,
             limits: dependencies.form.limits(),
