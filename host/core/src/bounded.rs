@@ -170,6 +170,11 @@ impl<F, T: Timer> Bounded<F, T> {
 }
 
 impl<F, T> Bounded<F, T> {
+    /// What goes on has all the time that it takes.
+    pub const fn release(&mut self) {
+        self.deadline = None;
+    }
+
     /// Drops what is under way, or has ended. A panic of that is the end of nothing else.
     pub fn end(&mut self) {
         if let Some(inner) = self.inner.take() {

@@ -42,6 +42,8 @@ transports! {
     Udp = "udp", HostPort;
     Quic = "quic", HostPort;
     WebSocket = "ws", HostPort;
+    /// WebSocket over TLS.
+    SecureWebSocket = "wss", HostPort;
     Http = "http", HostPort;
     Https = "https", HostPort;
     /// A socket of the machine, with a path.
@@ -120,7 +122,7 @@ mod tests {
     fn addresses_name_those_that_have_a_place() {
         assert_eq!(
             list(Transport::addressed()),
-            "tcp, tls, udp, quic, ws, http, https, unix"
+            "tcp, tls, udp, quic, ws, wss, http, https, unix"
         );
     }
 }

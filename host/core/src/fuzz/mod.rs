@@ -9,6 +9,7 @@
 //! | `headers` | a header section |
 //! | `reassembly` | a script of fragments, see reassembly.rs |
 //! | `session` | a script of frames, time and calls, see session.rs |
+//! | `websocket` | one octet of mode, then what a client sends |
 
 mod decoder;
 mod endpoint;
@@ -18,10 +19,11 @@ mod reassembly;
 mod session;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 pub use self::{
     decoder::decoder, endpoint::endpoint, events::events, headers::headers, reassembly::reassembly,
-    session::session,
+    session::session, websocket::websocket,
 };
 
 /// Takes octets off the front of a fuzzer's input; zeros when it is used up.

@@ -37,6 +37,11 @@ fn session() {
     replay("session", super::session);
 }
 
+#[test]
+fn websocket() {
+    replay("websocket", super::websocket);
+}
+
 /// Runs `body` on every file of the target's corpus and on mutations of them.
 pub(super) fn replay(target: &str, body: fn(&[u8])) {
     let corpus = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -14,13 +14,14 @@ use postern_core::{
 };
 use postern_net::{
     ByteBudget, Frames, ServerConfig, ServerControl, Shutdown, TcpServer, UdpServer,
-    http::{Hosts, HttpConfig, HttpReconfigure, HttpServer},
+    WebSocketConfig,
+    http::{Hosts, HttpConfig, HttpReconfigure, HttpRoutes, HttpServer},
 };
 
 use super::transports::Transports;
 use crate::{
     certificates::{self, Certificates},
-    config::{self, Protocol},
+    config::{self, Protocol, WebSocketPath},
     directory::service::ListenerCatalog,
     pipeline::Pipeline,
 };
@@ -33,6 +34,8 @@ pub(crate) struct ListenerDependencies {
     /// What all connections may hold together.
     pub bytes: Arc<ByteBudget>,
     pub certificates: Arc<Certificates>,
+    /// Where requests over HTTP go.
+    pub routes: HttpRoutes,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -111,7 +114,10 @@ impl ListenerServer {
                 let bytes = Arc::clone(&dependencies.bytes);
                 let server =
                     HttpServer::bind(address, config, handler, catalog, counters, bytes).await?;
-                Ok(Self::Http(server.with_tls(tls)))
+                let sessions = websocket_sessions(name, settings, dependencies);
+                server.reconfigure().apply_sessions(Arc::new(sessions));
+                let routes = dependencies.routes.clone();
+                Ok(Self::Http(server.with_tls(tls).with_routes(routes, name)))
             }
             Transport::Udp => {
                 let config = Arc::new(vstp_config(name, settings, dependencies));
@@ -127,6 +133,7 @@ impl ListenerServer {
             // No configuration names these.
             Transport::Quic
             | Transport::WebSocket
+            | Transport::SecureWebSocket
             | Transport::Unix
             | Transport::Memory
             | Transport::Plugin => Err(io::Error::new(
@@ -189,7 +196,11 @@ impl ListenerControl {
             Self::Vstp(control) => {
                 control.reconfigure(Arc::new(vstp_config(name, settings, dependencies)));
             }
-            Self::Http(control) => control.apply(http_config(settings)),
+            Self::Http(control) => {
+                control.apply(http_config(settings));
+                let sessions = websocket_sessions(name, settings, dependencies);
+                control.apply_sessions(Arc::new(sessions));
+            }
         }
     }
 }
@@ -257,6 +268,32 @@ fn vstp_config(
     }
 }
 
+/// Sessions over WebSocket on an HTTP listener, which has one bound for the calls of a connection.
+fn websocket_sessions(
+    name: &str,
+    settings: &ListenerSettings,
+    dependencies: &ListenerDependencies,
+) -> ServerConfig {
+    ServerConfig {
+        calls_in_flight_max: usize::try_from(settings.listener.streams_max).unwrap_or(usize::MAX),
+        ..vstp_config(name, settings, dependencies)
+    }
+}
+
+fn websocket_config(listener: &config::Listener) -> WebSocketConfig {
+    let websocket = &listener.websocket;
+    let interval = websocket.ping_interval;
+    WebSocketConfig {
+        serves_sessions: websocket.paths.contains(&WebSocketPath::Sessions),
+        serves_calls: websocket.paths.contains(&WebSocketPath::Calls),
+        ping_interval: (!interval.is_zero()).then_some(interval),
+        ping_timeout: websocket.ping_timeout,
+        message_bytes_max: websocket.message_bytes_max.octets(),
+        queue_max: websocket.queue_max,
+        compression: websocket.compression,
+    }
+}
+
 /// Under which names a listener at `address` is called.
 pub(crate) fn hosts(address: IpAddr, names: &[String]) -> Hosts {
     if address.is_loopback() {
@@ -281,8 +318,11 @@ fn http_config(settings: &ListenerSettings) -> HttpConfig {
         write_timeout: listener.write_timeout,
         drain_timeout: listener.drain_timeout,
         hosts: hosts(listener.address.ip(), &listener.hosts),
+        forwarded: listener.forwarded.to_config(),
+        proxy_protocol: listener.proxy_protocol,
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
+        websocket: websocket_config(listener),
     }
 }
 

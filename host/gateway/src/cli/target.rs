@@ -16,7 +16,7 @@ use postern_net::{
 use super::failure::CommandFailure;
 use crate::{
     certificates,
-    config::{Config, Listener, ListenerTransport, Protocol, tls::UpstreamTls},
+    config::{Config, Listener, ListenerTransport, Protocol, WebSocketPath, tls::UpstreamTls},
 };
 
 /// How, and to which `host:port` or path.
@@ -172,7 +172,14 @@ pub(super) async fn look_up(authority: &str) -> Result<SocketAddr, CommandFailur
 
 /// Whether calls over `transport` come in at `listener`.
 fn accepts(listener: &Listener, transport: Transport) -> bool {
+    let has_sessions = listener.websocket.paths.contains(&WebSocketPath::Sessions);
     match listener.protocol {
+        Protocol::Http if transport == Transport::WebSocket => {
+            has_sessions && !listener.tls.is_on()
+        }
+        Protocol::Http if transport == Transport::SecureWebSocket => {
+            has_sessions && listener.tls.is_on()
+        }
         Protocol::Http if listener.tls.is_on() => transport == Transport::Https,
         Protocol::Http => transport == Transport::Http,
         Protocol::Vstp if transport == Transport::Tls => {

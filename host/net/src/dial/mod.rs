@@ -22,11 +22,11 @@ pub use self::{
 };
 use crate::{
     http::{self, HttpClientConfig},
-    quic, tcp, tls, udp, unix,
+    quic, tcp, tls, udp, unix, websocket,
 };
 
 /// What this gateway dials.
-static DIALS: LazyLock<[(Transport, Dial); 7]> = LazyLock::new(|| {
+static DIALS: LazyLock<[(Transport, Dial); 9]> = LazyLock::new(|| {
     [
         (Transport::Tcp, Dial::Sessions(Arc::new(tcp::TcpDialer))),
         (Transport::Tls, Dial::Sessions(Arc::new(tls::TlsDialer))),
@@ -34,6 +34,14 @@ static DIALS: LazyLock<[(Transport, Dial); 7]> = LazyLock::new(|| {
         (
             Transport::Quic,
             Dial::Sessions(Arc::<quic::QuicDialer>::default()),
+        ),
+        (
+            Transport::WebSocket,
+            Dial::Sessions(Arc::new(websocket::WebSocketDialer)),
+        ),
+        (
+            Transport::SecureWebSocket,
+            Dial::Sessions(Arc::new(websocket::SecureWebSocketDialer)),
         ),
         (Transport::Unix, Dial::Sessions(Arc::new(unix::UnixDialer))),
         (Transport::Http, Dial::Requests(http::dial)),
@@ -103,6 +111,18 @@ pub fn check(addresses: &[Address]) -> Result<(), Undialled> {
     refused
 }
 
+/// As `check`, where requests may be sent as well.
+///
+/// # Errors
+/// As `check`.
+pub fn check_all(addresses: &[Address]) -> Result<(), Undialled> {
+    let takes_requests = |address: &Address| find(address.transport).is_some();
+    match addresses.iter().any(takes_requests) {
+        true => Ok(()),
+        false => check(addresses),
+    }
+}
+
 /// Whom `authority`, which is `host:port` or a path as the transport has it, stands for: one target
 /// per address of the host.
 ///
@@ -165,10 +185,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_dialled_is_refused_by_its_name_before_anything_is_looked_up() {
-        for transport in [Transport::WebSocket, Transport::Http] {
+        for transport in [Transport::Https, Transport::Http] {
             let refused = targets(transport, "no such host:1").await;
             let refused = refused.expect_err("not dialled").message;
-            let expected = format!("this gateway dials tcp, tls, udp, quic, unix, not {transport}");
+            let expected =
+                format!("this gateway dials tcp, tls, udp, quic, ws, wss, unix, not {transport}");
             assert_eq!(*refused, *expected);
         }
     }
