@@ -12,7 +12,7 @@ use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
-    accept::Accepted,
+    accept::{Accepted, wants_problems},
     activity::InFlight,
     fields::set,
     forward::inbound,
@@ -89,7 +89,7 @@ impl Answer for Calls {
         }
         let correlation = request::correlation(&head.headers);
         let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
-        let wants_problems = Accepted::of(&head.headers).wants_problems();
+        let wants_problems = wants_problems(&head.headers);
         let (version, (body, is_read)) = (head.version, ReadBody::new(body));
         let claimed = inbound::claimed_peer(&head.headers, &asker.link, &config);
         let claimed = claimed.map(|peer| Asker {

@@ -40,6 +40,7 @@ use super::{
     answer::Asker,
     fields::{self, set},
     gather::Gather,
+    host,
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallTarget, Refusal, TakenBody},
 };
@@ -110,16 +111,17 @@ impl ListenerRoutes {
     {
         let route = {
             let path = RequestPath::parse(head.uri.path())?;
-            let facts = fields::facts(&head.method, &head.uri, &head.headers);
+            // Whatever is no host was refused before (origin.rs).
+            let authority = host::of(head.version, &head.uri, &head.headers).unwrap_or_default();
             let request = RouteRequest {
                 listener: &self.listener,
-                authority: &facts.authority,
-                method: &facts.method,
+                authority,
+                method: head.method.as_str(),
                 path: &path,
                 query: head.uri.query(),
                 has_header: &|name, value| has_header(&head.headers, name, value),
             };
-            let table = self.routes.load();
+            let table = self.routes.0.load();
             match table.find(&request) {
                 RouteMatch::Route(route) => Arc::clone(route),
                 RouteMatch::WrongMethod { allow } => {
@@ -184,12 +186,12 @@ fn target(route: &HttpRoute, service: Text, method: Text, takes: TakenBody) -> C
 /// Adds to a reply what its route says and it does not.
 fn with_route(reply: Reply, route: &HttpRoute) -> Reply {
     let mut headers = reply.headers;
-    let missing = route.headers.iter().filter(|(name, _)| {
-        let name = name.to_ascii_lowercase();
-        !headers
+    let is_there = |name: &[u8]| {
+        headers
             .iter()
-            .any(|(known, _)| known.eq_ignore_ascii_case(&name))
-    });
+            .any(|(known, _)| known.eq_ignore_ascii_case(name))
+    };
+    let missing = route.headers.iter().filter(|(name, _)| !is_there(name));
     let missing: Vec<_> = missing
         .map(|(name, value)| (name.to_vec(), value.into_owned()))
         .collect();
