@@ -31,6 +31,7 @@ mod reload;
 mod settings;
 mod signals;
 mod sources;
+mod websocket;
 
 use std::{io::Write as _, sync::OnceLock};
 
