@@ -106,9 +106,13 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
         Ended::Gone => return,
         Ended::Upgraded(upgrade, input) => {
             let link = Box::new(stream);
-            return upgrade
-                .serve(UpgradedStream { link, input }, shutdown.clone())
-                .await;
+            let serving = upgrade.serve(UpgradedStream { link, input }, shutdown.clone());
+            // A client that has gone is seen also while nobody reads what it has sent.
+            tokio::select! {
+                () = serving => {}
+                () = watch.reset() => {}
+            }
+            return;
         }
         Ended::Answered => state.refusal().cloned(),
         Ended::Refused(refusal) => Some(refusal),
