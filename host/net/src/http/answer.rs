@@ -12,7 +12,7 @@ use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
-    accept::{Accepted, wants_problems},
+    accept::{ReplyForm, wants_problems},
     activity::InFlight,
     fields::set,
     forward::inbound,
@@ -171,7 +171,7 @@ impl Calls {
                     request::read_call(target, &head, body, config, Arc::clone(peer), bytes);
                 let (call, held) = reading.await?;
                 let to = ReplyTo {
-                    form: Accepted::of(&head.headers).reply_form(),
+                    form: ReplyForm::of(&head.headers),
                     is_head: false,
                 };
                 let outcome = gather.call(&self.handler, call, in_flight.is_alone()).await;

@@ -38,7 +38,7 @@ use super::{
     accept::ReplyForm,
     activity::InFlight,
     answer::Asker,
-    fields::{self, set},
+    fields::set,
     gather::Gather,
     host,
     reply::{self, ReplyBody, ReplyTo},
