@@ -90,18 +90,19 @@ pub fn member<'a>(octets: &'a [u8], key: &str) -> Option<&'a [u8]> {
     visited.ok().and(found)
 }
 
-/// Shows each member of the object `octets` to `visit`, in order: its key with quotes, its value. A
-/// document that is no object has none.
+/// Tells `visit` of each member of the object `octets` in order: its key with quotes and its value, as
+/// they are written.
 ///
 /// # Errors
-/// As `check`.
-pub fn members<'a>(
+/// As `check`. What is no object has no members.
+pub fn visit_members<'a>(
     octets: &'a [u8],
     visit: &mut dyn FnMut(&'a [u8], &'a [u8]),
 ) -> Result<(), JsonError> {
     let mut cursor = Cursor { octets, at: 0 };
-    let visited = cursor.document(visit);
-    visited.map_err(|problem| cursor.error(problem))
+    cursor
+        .document(visit)
+        .map_err(|problem| cursor.error(problem))
 }
 
 /// The text of a JSON string, quotes included in `octets`. `None` where it is none.

@@ -19,6 +19,7 @@ pub mod origin;
 pub mod peer;
 pub mod registry;
 pub mod resilience;
+pub mod route;
 pub mod service;
 #[cfg(test)]
 mod simulation;

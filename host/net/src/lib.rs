@@ -19,11 +19,13 @@ pub mod shutdown;
 mod streams;
 pub mod tcp;
 pub mod tls;
+mod trusted;
 pub mod udp;
 pub mod unix;
 pub mod upstream;
 pub mod websocket;
 
+pub use acceptor::proxy_protocol::ProxyVersion;
 pub use byte_budget::{ByteBudget, ByteBudgetError, ConnectionBytes, HeldBytes};
 pub use client::{Client, ClientConfig, Speak};
 pub use counters::Counters;
@@ -36,5 +38,6 @@ pub use server::{
     ServerControl, TcpServer, UdpServer,
 };
 pub use shutdown::Shutdown;
+pub use trusted::{TrustedProxies, TrustedProxy, TrustedProxyError};
 pub use upstream::{Probe, Probed, Upstream};
 pub use websocket::WebSocketConfig;

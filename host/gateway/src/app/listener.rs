@@ -15,7 +15,7 @@ use postern_core::{
 use postern_net::{
     ByteBudget, Frames, ServerConfig, ServerControl, Shutdown, TcpServer, UdpServer,
     WebSocketConfig,
-    http::{Hosts, HttpConfig, HttpReconfigure, HttpServer},
+    http::{Hosts, HttpConfig, HttpReconfigure, HttpRoutes, HttpServer},
 };
 
 use super::transports::Transports;
@@ -34,6 +34,8 @@ pub(crate) struct ListenerDependencies {
     /// What all connections may hold together.
     pub bytes: Arc<ByteBudget>,
     pub certificates: Arc<Certificates>,
+    /// Where requests over HTTP go.
+    pub routes: HttpRoutes,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -114,7 +116,8 @@ impl ListenerServer {
                     HttpServer::bind(address, config, handler, catalog, counters, bytes).await?;
                 let sessions = websocket_sessions(name, settings, dependencies);
                 server.reconfigure().apply_sessions(Arc::new(sessions));
-                Ok(Self::Http(server.with_tls(tls)))
+                let routes = dependencies.routes.clone();
+                Ok(Self::Http(server.with_tls(tls).with_routes(routes, name)))
             }
             Transport::Udp => {
                 let config = Arc::new(vstp_config(name, settings, dependencies));
@@ -315,6 +318,8 @@ fn http_config(settings: &ListenerSettings) -> HttpConfig {
         write_timeout: listener.write_timeout,
         drain_timeout: listener.drain_timeout,
         hosts: hosts(listener.address.ip(), &listener.hosts),
+        forwarded: listener.forwarded.to_config(),
+        proxy_protocol: listener.proxy_protocol,
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
         websocket: websocket_config(listener),

@@ -149,6 +149,7 @@ impl App {
             transports: Arc::default(),
             bytes,
             certificates,
+            routes: control.fleet().http_routes().clone(),
         };
         let mut listeners = Listeners::new(dependencies.clone(), shutdown.clone());
         listeners.apply(&config).await?;

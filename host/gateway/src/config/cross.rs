@@ -1,6 +1,7 @@
 //! What no key can say alone: addresses that collide, keys that contradict each other.
 
 mod admission;
+pub(crate) mod routes;
 mod security;
 mod tls;
 
@@ -27,6 +28,7 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     security::check(&config.auth, reader);
     admission::check(config, reader);
     config.services.check(reader);
+    routes::check(config, reader);
     config.pool.check(reader);
     let calls = &config.calls;
     in_order(
@@ -110,6 +112,13 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
         );
     }
     let key = |name: &str| format!("{path}.{name}");
+    if listener.proxy_protocol && listener.forwarded.trusted.is_empty() {
+        reader.fault_of_key(
+            &key("proxy-protocol"),
+            "no proxy is trusted to say for whom it connects",
+            format!("write forwarded.trusted = [\"10.0.0.0/8\"] with the addresses of your proxies below [{path}]"),
+        );
+    }
     let udp = &listener.udp;
     in_order(
         reader,
@@ -247,6 +256,8 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "header-timeout",
             "body-timeout",
             "streams-max",
+            "forwarded",
+            "proxy-protocol",
             "hosts",
             "cors",
             "websocket",

@@ -110,8 +110,8 @@ section! {
         /// The service that it answers for. Needed.
         pub service: Option<String> = None;
         /// Where it is: at most one of "tcp://HOST:PORT", "tls://…", "udp://…", "quic://…", "ws://…",
-        /// "wss://…", "http://…", "https://…" and "unix:///PATH" each, the preferred first; the gateway
-        /// itself dials tcp, tls, udp, quic, ws, wss and unix, and one must be of these. Needed.
+        /// "wss://…", "http://…", "https://…" and "unix:///PATH" each, the preferred first. Sessions come
+        /// before requests of HTTP, which a service at "http://…" or "https://…" alone is sent. Needed.
         pub addresses: Vec<Address> = Vec::new();
         /// Its semantic version.
         pub version: Option<Version> = None;
@@ -230,7 +230,10 @@ pub(super) fn check(
         if instance.addresses.is_empty() {
             require(reader, &path, "addresses", "[\"tcp://HOST:PORT\"]");
         }
-        check_dialled(&instance.addresses, &join(&path, "addresses"), reader);
+        if let Err(undialled) = dial::check_all(&instance.addresses) {
+            let remedy = format!("write {}", examples(dial::all()));
+            fault(reader, &join(&path, "addresses"), undialled.to_string(), &remedy);
+        }
         if reader.faults.len() > n_faults {
             continue;
         }
@@ -246,14 +249,14 @@ pub(super) fn check(
 /// are told to those who ask the directory.
 fn check_dialled(addresses: &[Address], key: &str, reader: &mut SectionReader) {
     if let Err(undialled) = dial::check(addresses) {
-        let remedy = format!("write {}", examples());
+        let remedy = format!("write {}", examples(dial::sessions()));
         fault(reader, key, undialled.to_string(), &remedy);
     }
 }
 
 /// How addresses that can be dialled are written.
-fn examples() -> String {
-    let examples = dial::sessions().map(|transport| match transport.form() {
+fn examples(transports: impl Iterator<Item = Transport>) -> String {
+    let examples = transports.map(|transport| match transport.form() {
         AddressForm::Path => format!("{transport}:///PATH"),
         AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => {
             format!("{transport}://HOST:PORT")

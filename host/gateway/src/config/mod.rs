@@ -8,6 +8,7 @@ mod environment;
 mod events;
 mod extensions;
 mod fault;
+mod forwarded;
 pub(crate) mod hints;
 mod inline;
 pub(crate) mod leaf;
@@ -18,8 +19,11 @@ mod pattern;
 mod policy;
 mod pool;
 mod render;
+mod route_words;
+pub(crate) mod routes;
 pub(crate) mod section;
 mod security;
+mod service_http;
 pub(crate) mod services;
 mod settings;
 pub(crate) mod tls;
@@ -52,6 +56,7 @@ pub use render::{manifest_schema, schema};
 pub(crate) use security::{
     Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
+pub(crate) use service_http::ServiceHttp;
 pub(crate) use settings::{
     AccessLog, Admin, Config, Listener, ListenerTransport, Log, LogFormat, Protocol,
 };

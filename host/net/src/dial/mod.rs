@@ -111,6 +111,18 @@ pub fn check(addresses: &[Address]) -> Result<(), Undialled> {
     refused
 }
 
+/// As `check`, where requests may be sent as well.
+///
+/// # Errors
+/// As `check`.
+pub fn check_all(addresses: &[Address]) -> Result<(), Undialled> {
+    let takes_requests = |address: &Address| find(address.transport).is_some();
+    match addresses.iter().any(takes_requests) {
+        true => Ok(()),
+        false => check(addresses),
+    }
+}
+
 /// Whom `authority`, which is `host:port` or a path as the transport has it, stands for: one target
 /// per address of the host.
 ///

@@ -28,6 +28,12 @@ pub(super) enum PathError {
 }
 
 impl Resource {
+    /// Whether a path is of the listener's own, whatever it names: no route takes it.
+    pub(super) fn is_own(path: &str) -> bool {
+        let rest = path.strip_prefix("/v1/services");
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Reads a request path, without its query.
     pub(super) fn from_path(path: &str) -> Result<Self, PathError> {
         let unknown = || PathError::Unknown {

@@ -10,7 +10,7 @@ use hyper::{
     service::Service,
 };
 use hyper_util::service::TowerToHyperService;
-use postern_core::{Error, Handler, Peer, Transport, error::Blame};
+use postern_core::{Error, Handler, Origin, Peer, Transport, error::Blame};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
 use super::{
@@ -19,11 +19,15 @@ use super::{
     answer::{Answer, Asker, Calls},
     connection,
     gather::Gather,
+    routes::{HttpRoutes, ListenerRoutes},
     upgrade::Upgrades,
 };
 use crate::{
     ByteBudget, Counters, ServerConfig, ServerControl, Shutdown,
-    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
+    acceptor::{
+        self, AcceptLimits, ConnectionFacts, Plain, Serve,
+        proxy_protocol::{ProxyHandshake, ProxyTrust},
+    },
     link::{StreamLink, WatchedLink},
     tcp::{self, WatchedTcpListener},
     tls::{ServerTls, TlsHandshake},
@@ -33,7 +37,7 @@ use crate::{
 pub struct HttpServer {
     listener: TcpListener,
     address: SocketAddr,
-    shared: Arc<Shared<Calls>>,
+    shared: Shared<Calls>,
     tls: Option<Arc<ServerTls>>,
     sessions: ServerControl,
 }
@@ -88,15 +92,16 @@ impl HttpServer {
             config: Arc::clone(&config),
             handler,
             catalog,
+            routes: ListenerRoutes::default(),
             counters: Arc::clone(&counters),
             sessions: settings,
         };
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             config,
             counters,
             answer,
             bytes,
-        });
+        };
         Ok(Self {
             listener,
             address,
@@ -110,6 +115,13 @@ impl HttpServer {
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<ServerTls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Sends requests where `routes` say, as those of the listener called `name`.
+    #[must_use]
+    pub fn with_routes(mut self, routes: HttpRoutes, name: &str) -> Self {
+        self.shared.answer.routes = ListenerRoutes::new(routes, name);
+        self
     }
 
     #[must_use]
@@ -135,7 +147,7 @@ impl HttpServer {
     /// Serves until `shutdown` drains; then takes nothing new and finishes what is in flight, for
     /// `drain_timeout` or until `shutdown` ends.
     pub async fn serve(self, shutdown: Shutdown) {
-        accept(self.listener, self.tls, self.shared, shutdown).await;
+        accept(self.listener, self.tls, Arc::new(self.shared), shutdown).await;
     }
 }
 
@@ -209,9 +221,32 @@ async fn accept<A: Answer>(
     shutdown: Shutdown,
 ) {
     let listener = WatchedTcpListener(listener);
+    let trust = ListenerTrust(Arc::clone(&shared.config));
     match tls {
-        None => acceptor::run(listener, Plain, shared, shutdown).await,
-        Some(tls) => acceptor::run(listener, TlsHandshake(tls), shared, shutdown).await,
+        None => {
+            let handshake = ProxyHandshake {
+                inner: Plain,
+                trust,
+            };
+            acceptor::run(listener, handshake, shared, shutdown).await;
+        }
+        Some(tls) => {
+            let handshake = ProxyHandshake {
+                inner: TlsHandshake(tls),
+                trust,
+            };
+            acceptor::run(listener, handshake, shared, shutdown).await;
+        }
+    }
+}
+
+/// Whose connections begin with a header of the PROXY protocol.
+struct ListenerTrust(Arc<ArcSwap<HttpConfig>>);
+
+impl ProxyTrust for ListenerTrust {
+    fn expects_header(&self, origin: &Origin) -> bool {
+        let config = self.0.load();
+        config.proxy_protocol && config.forwarded.trusted.contain(origin)
     }
 }
 
@@ -258,6 +293,7 @@ impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
         let bytes = self.bytes.connection(self.config.load().held_bytes_max);
         let (sender, upgrades) = Upgrades::new();
         let asker = Asker {
+            link: Arc::clone(&peer),
             peer,
             bytes,
             gather: Gather::default(),

@@ -10,7 +10,7 @@ use std::{collections::HashMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use bytes::BytesMut;
-use http::{HeaderMap, HeaderName, Response, request};
+use http::{HeaderMap, HeaderName, Response, header, request};
 use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use postern_core::{
@@ -28,6 +28,7 @@ use super::{
     answer::{Asker, Calls},
     fields,
     path::{self, PathError},
+    problem::ErrorForm,
     reply::{self, ReplyBody},
     request::{self as requests, Refusal},
     tracked::CutStream,
@@ -59,7 +60,7 @@ pub(super) struct Upgrade {
     serve: ServeStream,
 }
 
-type ServeStream = Box<dyn FnOnce(UpgradedStream, Shutdown) -> BoxFuture<()> + Send>;
+pub(super) type ServeStream = Box<dyn FnOnce(UpgradedStream, Shutdown) -> BoxFuture<()> + Send>;
 
 /// A stream, and what was read of it behind the request.
 pub(super) struct UpgradedStream {
@@ -114,10 +115,46 @@ impl Upgrades {
 }
 
 impl Upgrade {
+    /// Has the stream of the request of `head` served by `serve`. To be made in the task of the request.
+    pub(super) fn new(head: &mut request::Parts, in_flight: &InFlight, serve: ServeStream) -> Self {
+        // Always there where the request asked for it.
+        let upgraded = head.extensions.remove::<OnUpgrade>();
+        let (cut, in_flight) = (CutStream::of_task(), in_flight.go_on());
+        Self {
+            stream: upgraded.filter(|_| head.version == http::Version::HTTP_2),
+            serve: Box::new(move |stream, shutdown| {
+                let serving = serve(stream, shutdown);
+                Box::pin(async move {
+                    let _kept = (cut, in_flight);
+                    serving.await;
+                })
+            }),
+        }
+    }
+
     /// Serves the stream that the connection has handed back.
     pub(super) async fn serve(self, stream: UpgradedStream, shutdown: Shutdown) {
         (self.serve)(stream, shutdown).await;
     }
+}
+
+/// What the client of `head` asks to go on in: `upgrade`, where `connection` names it, or `:protocol` of
+/// an extended CONNECT. Of several the server would choose one; nobody here does.
+pub(super) fn asked_protocol(head: &request::Parts) -> Option<&str> {
+    head.extensions.get::<OnUpgrade>()?;
+    if head.version == http::Version::HTTP_2 {
+        let protocol = head.extensions.get::<hyper::ext::Protocol>();
+        return protocol.map(hyper::ext::Protocol::as_str);
+    }
+    let connection = head.headers.get_all(header::CONNECTION).iter();
+    let mut options = connection
+        .filter_map(|options| options.to_str().ok())
+        .flat_map(|options| options.split(','));
+    let is_named = options.any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
+    let mut protocols = head.headers.get_all(header::UPGRADE).iter();
+    let protocol = protocols.next().filter(|_| is_named)?;
+    let is_only_one = protocols.next().is_none();
+    protocol.to_str().ok().filter(|_| is_only_one)
 }
 
 impl Endpoint {
@@ -177,20 +214,9 @@ impl Calls {
             Ok(accepted) => accepted,
             Err(fault) => return Ok(Some(refused(&fault))),
         };
-        // Always there where the request asked for it.
-        let upgraded = head.extensions.remove::<OnUpgrade>();
         let serve = self.serve_stream(endpoint, head, config, asker, &accepted);
-        let (cut, in_flight) = (CutStream::of_task(), in_flight.go_on());
-        let serve: ServeStream = Box::new(move |stream, shutdown| {
-            let serving = serve(stream, shutdown);
-            Box::pin(async move {
-                let _kept = (cut, in_flight);
-                serving.await;
-            })
-        });
-        let stream = upgraded.filter(|_| head.version == http::Version::HTTP_2);
         // An error says that the connection has gone.
-        let _ = asker.upgrades.send(Upgrade { stream, serve });
+        let _ = asker.upgrades.send(Upgrade::new(head, in_flight, serve));
         let mut response = Response::new(ReplyBody::whole(bytes::Bytes::new()));
         *response.status_mut() = accepted.status;
         *response.headers_mut() = accepted.headers;
@@ -288,7 +314,7 @@ fn refused(fault: &HandshakeFault) -> Response<ReplyBody> {
         HandshakeFault::Key | HandshakeFault::Subprotocol(_) => Kind::InvalidArgument,
     };
     let error = Error::new(kind, Blame::Client, fault.to_string());
-    let mut response = reply::refusal(fault.status(), &error);
+    let mut response = reply::refusal(fault.status(), &error, ErrorForm::Own);
     response
         .headers_mut()
         .extend(fault.fields().into_iter().collect::<HashMap<_, _>>());

@@ -60,7 +60,7 @@ pub(super) fn read(message: &Bytes, body_bytes_max: usize) -> Result<ClientMessa
             "the message is no JSON object",
         )));
     }
-    let visited = json::members(message, &mut |key, value| members.take(key, value));
+    let visited = json::visit_members(message, &mut |key, value| members.take(key, value));
     visited.map_err(|error| {
         let message = format!("the message is no JSON object: {error}");
         unfit(Error::invalid_argument(message))
@@ -193,7 +193,7 @@ impl<'a> Members<'a> {
 fn headers(object: &[u8]) -> Result<HeaderMap, Error> {
     let mut headers = HeaderMap::new();
     let mut fault = None;
-    let visited = json::members(object, &mut |key, value| {
+    let visited = json::visit_members(object, &mut |key, value| {
         let pair = json::string(key)
             .zip(json::string(value))
             .and_then(|(name, value)| {
