@@ -232,7 +232,12 @@ pub(super) fn check(
         }
         if let Err(undialled) = dial::check_all(&instance.addresses) {
             let remedy = format!("write {}", examples(dial::all()));
-            fault(reader, &join(&path, "addresses"), undialled.to_string(), &remedy);
+            fault(
+                reader,
+                &join(&path, "addresses"),
+                undialled.to_string(),
+                &remedy,
+            );
         }
         if reader.faults.len() > n_faults {
             continue;
