@@ -229,10 +229,7 @@ async fn users_are_a_resource_of_rest() {
         config: USERS.to_owned(),
         ..Setup::default()
     };
-    let setup = setup
-        .plugin("users")
-        .file("users.toml", "version = \"1.2.0\"\n");
-    let gateway = Gateway::start(setup).await;
+    let gateway = Gateway::start(setup.plugin("users")).await;
     let json = "content-type: application/json\r\n";
     let created = ask(
         gateway.http,
@@ -289,7 +286,7 @@ async fn users_are_a_resource_of_rest() {
     change.json(404);
     let other = ask(gateway.http, &format!("DELETE /users/{id}"), "", "").await;
     other.has("allow: get, head, options, patch").json(405);
-    let text = configuration(&gateway).replace("version = \"2\"", "version = \"1\"");
+    let text = configuration(&gateway).replace("version = \"2\"", "version = \"0.1\"");
     configure(&gateway, &text).await;
     let change = ask(
         gateway.http,
@@ -414,9 +411,8 @@ async fn an_upstream_is_asked_for_what_the_route_says() {
             format!("[routes.api]\npath = \"/api/{{rest*}}\"\nupstream = \"probe\"\n{keys}\n");
         let gateway = gateway(&config, &["probe"]).await;
         let answer = ask(gateway.http, "Mirror /api/a%20b/c?d", "", "body").await;
-        answer
-            .check(200, "body")
-            .has(&format!("seen-target: mirror http://{seen}"));
+        assert_eq!(answer.status, 200, "{keys}: {}", answer.body);
+        answer.has(&format!("seen-target: mirror http://{seen}"));
     }
 }
 
@@ -453,11 +449,6 @@ async fn guards_and_limits_act_on_every_end() {
             [401, 403].contains(&refused.status),
             "{line}: {}",
             refused.status
-        );
-        assert!(
-            !refused.body.contains(body) || body.is_empty(),
-            "{line}: {}",
-            refused.body
         );
         ask(gateway.http, line, key, "").await.check(200, body);
     }
@@ -540,7 +531,11 @@ fn check_names_both_of_two_routes_that_take_the_same_requests() {
             "routes.door",
             "paths below /v1/services are served by every HTTP listener itself"
         ]),
-        json!([13, "routes.two-ends.fixed", "it leads to upstream already"]),
+        json!([
+            13,
+            "routes.two-ends.fixed.status",
+            "it leads to upstream already"
+        ]),
         json!([
             16,
             "routes.none.types",

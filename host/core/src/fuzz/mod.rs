@@ -8,6 +8,7 @@
 //! | `events` | a script of subscribers, publishers and readers, see events.rs |
 //! | `headers` | a header section |
 //! | `reassembly` | a script of fragments, see reassembly.rs |
+//! | `routes` | a request and routes, in lines, see routes.rs |
 //! | `session` | a script of frames, time and calls, see session.rs |
 //! | `websocket` | one octet of mode, then what a client sends |
 
@@ -16,6 +17,7 @@ mod endpoint;
 mod events;
 mod headers;
 mod reassembly;
+mod routes;
 mod session;
 #[cfg(test)]
 mod tests;
@@ -23,7 +25,7 @@ mod websocket;
 
 pub use self::{
     decoder::decoder, endpoint::endpoint, events::events, headers::headers, reassembly::reassembly,
-    session::session, websocket::websocket,
+    routes::routes, session::session, websocket::websocket,
 };
 
 /// Takes octets off the front of a fuzzer's input; zeros when it is used up.

@@ -33,6 +33,11 @@ fn reassembly() {
 }
 
 #[test]
+fn routes() {
+    replay("routes", super::routes);
+}
+
+#[test]
 fn session() {
     replay("session", super::session);
 }

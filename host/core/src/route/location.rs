@@ -1,8 +1,13 @@
 //! Where a redirect leads, or what path an upstream is asked for: text with `{name}` for parameters of
 //! the route, as in `/new/{id}` or `https://www.example.org/{path}`.
 //!
-//! **Invariant:** what a client sends never changes the host that the template names. A value is
-//! percent-encoded but for the slashes of a rest, and a place that begins with a slash begins with one.
+//! | where | a parameter stands there |
+//! | --- | --- |
+//! | in the path | as it was sent: `%2F` and `%2E` stay, so that nothing parts or leads that did not before |
+//! | after `?` or `#` | decoded, and encoded anew, so that it is one value |
+//!
+//! **Invariant:** what a client sends never changes the host that the template names; an address that
+//! begins with a slash begins with one.
 
 use super::{
     path::shorten,
@@ -20,7 +25,11 @@ pub struct LocationTemplate {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum LocationPart {
     Text(Text),
-    Param(Text),
+    Param {
+        name: Text,
+        /// It stands in the path.
+        is_path: bool,
+    },
 }
 
 /// Why a text leads nowhere.
@@ -67,7 +76,7 @@ impl LocationTemplate {
         }
         let parts = split(text).ok_or_else(|| LocationTemplateError::Brace(written()))?;
         for part in &parts {
-            if let LocationPart::Param(name) = part
+            if let LocationPart::Param { name, .. } = part
                 && !path.names().any(|known| known == name)
             {
                 let known: Vec<_> = path.names().map(|name| format!("{{{name}}}")).collect();
@@ -99,9 +108,14 @@ impl LocationTemplate {
         for part in &self.parts {
             match part {
                 LocationPart::Text(text) => filled.push_str(text),
-                LocationPart::Param(name) => {
-                    let param = params.iter().find(|param| param.name == name);
-                    push_encoded(&mut filled, param.map_or("", |param| &*param.value));
+                LocationPart::Param { name, is_path } => {
+                    let Some(param) = params.iter().find(|param| param.name == name) else {
+                        continue;
+                    };
+                    match is_path {
+                        true => push_encoded(&mut filled, param.raw, PATH_OCTETS),
+                        false => push_encoded(&mut filled, &param.value, QUERY_OCTETS),
+                    }
                 }
             }
         }
@@ -116,14 +130,18 @@ impl LocationTemplate {
 
 fn split(text: &str) -> Option<Vec<LocationPart>> {
     let mut parts = Vec::new();
-    let mut rest = text;
+    let (mut rest, mut is_path) = (text, true);
     while let Some((before, after)) = rest.split_once('{') {
         let (name, tail) = after.split_once('}')?;
         if before.contains('}') {
             return None;
         }
+        is_path &= !before.contains(['?', '#']);
         parts.push(LocationPart::Text(before.into()));
-        parts.push(LocationPart::Param(name.into()));
+        parts.push(LocationPart::Param {
+            name: name.into(),
+            is_path,
+        });
         rest = tail;
     }
     if rest.contains('}') {
@@ -133,10 +151,10 @@ fn split(text: &str) -> Option<Vec<LocationPart>> {
     Some(parts)
 }
 
-/// Percent-encodes all but unreserved characters and slashes (RFC 3986 section 2.3).
-fn push_encoded(out: &mut String, value: &str) {
+/// Percent-encodes all but letters, digits and `plain`.
+fn push_encoded(out: &mut String, value: &str, plain: &[u8]) {
     for octet in value.bytes() {
-        if octet.is_ascii_alphanumeric() || b"-._~/".contains(&octet) {
+        if octet.is_ascii_alphanumeric() || plain.contains(&octet) {
             out.push(char::from(octet));
         } else {
             let digit = |nibble: u8| char::from_digit(u32::from(nibble), 16).unwrap_or('0');
@@ -146,6 +164,11 @@ fn push_encoded(out: &mut String, value: &str) {
         }
     }
 }
+
+/// What may stand in a path (RFC 3986 section 3.3), and the sign of what is encoded already.
+const PATH_OCTETS: &[u8] = b"-._~!$&'()*+,;=:@/%";
+/// Unreserved characters (RFC 3986 section 2.3), and slashes.
+const QUERY_OCTETS: &[u8] = b"-._~/";
 
 #[cfg(test)]
 mod tests {
@@ -176,7 +199,10 @@ mod tests {
     #[test]
     fn a_client_chooses_no_host_and_adds_no_line() {
         check("/{p*}", "/{p}", "//evil.org/x", "/evil.org/x");
-        check("/{p*}", "/{p}", "/%2Fevil.org", "/evil.org");
+        check("/{p*}", "/{p}", "/%2Fevil.org", "/%2Fevil.org");
+        check("/{p*}", "/{p}", "/\\evil.org", "/%5Cevil.org");
+        check("/a/{p*}", "/b/{p}", "/a/..%2Fc", "/b/..%2Fc");
+        check("/{p}", "/{p}?n={p}", "/a%2F&b", "/a%2F&b?n=a/%26b");
         check("/{p*}", "/{p}", "/%5Cevil.org", "/%5Cevil.org");
         check("/{p}", "/x?n={p}", "/a%26b%3D%23", "/x?n=a%26b%3D%23");
         check("/{p}", "/{p}", "/%C3%A9", "/%C3%A9");

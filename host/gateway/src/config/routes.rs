@@ -194,6 +194,18 @@ impl RouteSettings {
                 }
                 (None, Some(to)) => PathRewrite::Template(located("rewrite-path", to)?),
             };
+            let is_host = |host: &String| {
+                let is_octet = |c: char| c.is_ascii_alphanumeric() || "-._:[]".contains(c);
+                host.chars().all(is_octet)
+            };
+            if let Some(host) = self.rewrite_host.as_ref().filter(|host| !is_host(host)) {
+                let message = format!("{host:?} is no host with or without a port");
+                return Err(RouteFault::new(
+                    "rewrite-host",
+                    message,
+                    "write \"api.example.org\"",
+                ));
+            }
             return Ok(RouteEnd::Upstream(UpstreamEnd {
                 service: service.as_str().into(),
                 path,

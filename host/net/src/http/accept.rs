@@ -6,15 +6,14 @@ use super::is_ndjson;
 
 /// The media ranges of `accept`, and how much each is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Accepted {
+pub(super) struct Accepted<'a> {
     /// `None` where nothing is said: all is wanted.
-    ranges: Option<Vec<MediaRange>>,
+    ranges: Option<Vec<MediaRange<'a>>>,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
-struct MediaRange {
-    /// In lower case.
-    media: String,
+struct MediaRange<'a> {
+    media: &'a str,
     /// Thousandths; 0 is not acceptable.
     quality: u16,
 }
@@ -31,8 +30,8 @@ pub(super) enum ReplyForm {
     Events,
 }
 
-impl Accepted {
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+impl<'a> Accepted<'a> {
+    pub(super) fn of(headers: &'a HeaderMap) -> Self {
         let values = headers.get_all(header::ACCEPT).iter();
         let mut items = values
             .filter_map(|value| value.to_str().ok())
@@ -54,49 +53,57 @@ impl Accepted {
         let Some(ranges) = &self.ranges else {
             return QUALITY_MAX;
         };
-        let media = media.to_ascii_lowercase();
-        let every = media.split_once('/').map(|(kind, _)| format!("{kind}/*"));
-        let of = |wanted: &str| {
-            let mut found = ranges.iter().filter(|range| range.media == wanted);
+        let (kind, _) = media.split_once('/').unwrap_or((media, ""));
+        let of = |is_meant: &dyn Fn(&str) -> bool| {
+            let mut found = ranges.iter().filter(|range| is_meant(range.media));
             found.next().map(|range| range.quality)
         };
-        of(&media)
-            .or_else(|| of(&every?))
-            .or_else(|| of("*/*"))
+        let is_kind = |range: &str| {
+            let named = range.strip_suffix("/*");
+            named.is_some_and(|named| named.eq_ignore_ascii_case(kind))
+        };
+        of(&|range| range.eq_ignore_ascii_case(media))
+            .or_else(|| of(&is_kind))
+            .or_else(|| of(&|range| range == "*/*"))
             .unwrap_or(0)
     }
 
     /// Whether `media` itself is asked for, and not only a range that has it.
     pub(super) fn names(&self, media: &str) -> bool {
         let mut ranges = self.ranges.iter().flatten();
-        ranges.any(|range| range.media == media && range.quality > 0)
+        ranges.any(|range| range.media.eq_ignore_ascii_case(media) && range.quality > 0)
     }
 
     /// How a reply is to be written: as a stream's form only where it is named.
     pub(super) fn reply_form(&self) -> ReplyForm {
         let ranges = || self.ranges.iter().flatten();
         let best = |is_of: &dyn Fn(&str) -> bool| {
-            let named = ranges().filter(|range| is_of(&range.media));
+            let named = ranges().filter(|range| is_of(range.media));
             named.map(|range| range.quality).max().unwrap_or(0)
         };
-        let (lines, events) = (best(&is_ndjson), best(&|media| media == EVENT_STREAM));
+        let (lines, events) = (
+            best(&is_ndjson),
+            best(&|media| media.eq_ignore_ascii_case(EVENT_STREAM)),
+        );
         match (lines, events) {
             (0, 0) => ReplyForm::Usual,
             (lines, events) if lines >= events => ReplyForm::Lines,
             (_, _) => ReplyForm::Events,
         }
     }
-
-    /// Whether errors are wanted as problem details.
-    pub(super) fn wants_problems(&self) -> bool {
-        self.names(PROBLEM)
-    }
 }
 
-impl MediaRange {
-    fn parse(item: &str) -> Self {
+/// Whether errors are wanted as problem details. Asked of every request, of which few say so.
+pub(super) fn wants_problems(headers: &HeaderMap) -> bool {
+    let mut values = headers.get_all(header::ACCEPT).iter();
+    let may_be = values.any(|value| value.as_bytes().len() >= PROBLEM.len());
+    may_be && Accepted::of(headers).names(PROBLEM)
+}
+
+impl<'a> MediaRange<'a> {
+    fn parse(item: &'a str) -> Self {
         let mut parts = item.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default().to_ascii_lowercase();
+        let media = parts.next().unwrap_or_default();
         let quality = parts.find_map(|part| {
             let (name, value) = part.split_once('=')?;
             name.trim().eq_ignore_ascii_case("q").then_some(value)
@@ -132,15 +139,16 @@ mod tests {
 
     use super::*;
 
-    fn accepted(value: &'static str) -> Accepted {
+    fn headers(value: &'static str) -> HeaderMap {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT, HeaderValue::from_static(value));
-        Accepted::of(&headers)
+        headers
     }
 
     #[test]
     fn the_most_precise_range_counts() {
-        let accepted = accepted("text/*;q=0.3, TEXT/html, */*; q=0.1, image/png;q=0, a/b;q=nan");
+        let headers = headers("text/*;q=0.3, TEXT/html, */*; q=0.1, image/png;q=0, a/b;q=nan");
+        let accepted = Accepted::of(&headers);
         for (media, quality) in [
             ("text/html", 1000),
             ("text/plain", 300),
@@ -167,7 +175,7 @@ mod tests {
             ),
             ("text/event-stream;q=0, application/json", ReplyForm::Usual),
         ] {
-            assert_eq!(accepted(value).reply_form(), form, "{value}");
+            assert_eq!(Accepted::of(&headers(value)).reply_form(), form, "{value}");
         }
     }
 

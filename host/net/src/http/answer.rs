@@ -12,7 +12,7 @@ use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
-    accept::Accepted,
+    accept::{Accepted, wants_problems},
     activity::InFlight,
     fields::set,
     forward::inbound,
@@ -89,7 +89,7 @@ impl Answer for Calls {
         }
         let correlation = request::correlation(&head.headers);
         let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
-        let wants_problems = Accepted::of(&head.headers).wants_problems();
+        let wants_problems = wants_problems(&head.headers);
         let (version, (body, is_read)) = (head.version, ReadBody::new(body));
         let claimed = inbound::claimed_peer(&head.headers, &asker.link, &config);
         let claimed = claimed.map(|peer| Asker {
@@ -134,17 +134,26 @@ impl Calls {
             let error = HeadError::TooManyFields;
             return Err(Refusal::new(error.status(), error.to_error()));
         }
-        check_origin(
+        let judged = check_origin(
             head.version,
             &head.uri,
             &head.headers,
             &config.hosts,
             config.cors.as_ref(),
-        )?;
-        if let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)? {
+        );
+        let is_routed = !Resource::is_own(head.uri.path()) && !self.routes.is_empty();
+        let is_foreign = match judged {
+            Ok(()) => false,
+            // Which pages may ask an upstream is the upstream's to say, as behind any proxy.
+            Err(page) if page.is_of_page() && is_routed && self.routes.leads_on(&head) => true,
+            Err(page) => return Err(page.into()),
+        };
+        if !is_foreign
+            && let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)?
+        {
             return Ok(answered);
         }
-        if !Resource::is_own(head.uri.path()) && !self.routes.is_empty() {
+        if is_routed {
             let asker = RouteAsker {
                 handler: &self.handler,
                 config,

@@ -63,7 +63,7 @@ where
 }
 
 /// What the method answers with must be wanted. An error is told in any case.
-fn check_accepted(accepted: &Accepted, end: &MethodEnd) -> Result<(), Refusal> {
+fn check_accepted(accepted: &Accepted<'_>, end: &MethodEnd) -> Result<(), Refusal> {
     let produced: Vec<Cow<'_, str>> = match end.produces.is_empty() {
         true => vec![JSON.into()],
         false => end

@@ -38,8 +38,9 @@ use super::{
     accept::ReplyForm,
     activity::InFlight,
     answer::Asker,
-    fields::{self, set},
+    fields::set,
     gather::Gather,
+    host,
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallTarget, Refusal, TakenBody},
 };
@@ -94,6 +95,37 @@ impl ListenerRoutes {
         self.routes.0.load().routes().is_empty()
     }
 
+    /// Whether the route that takes a request hands it on to an upstream.
+    pub(super) fn leads_on(&self, head: &Parts) -> bool {
+        let Ok(path) = RequestPath::parse(head.uri.path()) else {
+            return false;
+        };
+        self.find(head, &path, |found| match found {
+            RouteMatch::Route(route) => matches!(route.end, RouteEnd::Upstream(_)),
+            RouteMatch::WrongMethod { .. } | RouteMatch::WithSlash | RouteMatch::Nothing => false,
+        })
+    }
+
+    /// What `take` makes of the match of a request.
+    fn find<T>(
+        &self,
+        head: &Parts,
+        path: &RequestPath<'_>,
+        take: impl FnOnce(RouteMatch<'_>) -> T,
+    ) -> T {
+        // Whatever is no host was refused before (origin.rs).
+        let authority = host::of(head.version, &head.uri, &head.headers).unwrap_or_default();
+        let request = RouteRequest {
+            listener: &self.listener,
+            authority,
+            method: head.method.as_str(),
+            path,
+            query: head.uri.query(),
+            has_header: &|name, value| has_header(&head.headers, name, value),
+        };
+        take(self.routes.0.load().find(&request))
+    }
+
     /// Answers a request by the route that takes it.
     ///
     /// # Errors
@@ -110,27 +142,15 @@ impl ListenerRoutes {
     {
         let route = {
             let path = RequestPath::parse(head.uri.path())?;
-            let facts = fields::facts(&head.method, &head.uri, &head.headers);
-            let request = RouteRequest {
-                listener: &self.listener,
-                authority: &facts.authority,
-                method: &facts.method,
-                path: &path,
-                query: head.uri.query(),
-                has_header: &|name, value| has_header(&head.headers, name, value),
-            };
-            let table = self.routes.load();
-            match table.find(&request) {
-                RouteMatch::Route(route) => Arc::clone(route),
-                RouteMatch::WrongMethod { allow } => {
-                    let allow = listed(&allow);
-                    return match head.method {
-                        Method::OPTIONS => Ok(reply::options(allow)),
-                        _ => Err(Refusal::wrong_method(&head.method, allow)),
-                    };
-                }
-                RouteMatch::WithSlash => return Ok(to_slash(&head)),
-                RouteMatch::Nothing => return Err(nothing_at(head.uri.path())),
+            let found = self.find(&head, &path, |found| match found {
+                RouteMatch::Route(route) => Ok(Arc::clone(route)),
+                RouteMatch::WrongMethod { allow } => Err(wrong_method(&head.method, &allow)),
+                RouteMatch::WithSlash => Err(Ok(to_slash(&head))),
+                RouteMatch::Nothing => Err(Err(nothing_at(head.uri.path()))),
+            });
+            match found {
+                Ok(route) => route,
+                Err(answered) => return answered,
             }
         };
         let answered = match &route.end {
@@ -144,6 +164,15 @@ impl ListenerRoutes {
             is_problem: refusal.is_problem || route.has_problems,
             ..refusal
         })
+    }
+}
+
+/// The answer to a method that no route of a path takes.
+fn wrong_method(method: &Method, allow: &[Text]) -> Result<Response<ReplyBody>, Refusal> {
+    let allow = listed(allow);
+    match *method {
+        Method::OPTIONS => Ok(reply::options(allow)),
+        _ => Err(Refusal::wrong_method(method, allow)),
     }
 }
 
@@ -184,12 +213,12 @@ fn target(route: &HttpRoute, service: Text, method: Text, takes: TakenBody) -> C
 /// Adds to a reply what its route says and it does not.
 fn with_route(reply: Reply, route: &HttpRoute) -> Reply {
     let mut headers = reply.headers;
-    let missing = route.headers.iter().filter(|(name, _)| {
-        let name = name.to_ascii_lowercase();
-        !headers
+    let is_there = |name: &[u8]| {
+        headers
             .iter()
-            .any(|(known, _)| known.eq_ignore_ascii_case(&name))
-    });
+            .any(|(known, _)| known.eq_ignore_ascii_case(name))
+    };
+    let missing = route.headers.iter().filter(|(name, _)| !is_there(name));
     let missing: Vec<_> = missing
         .map(|(name, value)| (name.to_vec(), value.into_owned()))
         .collect();

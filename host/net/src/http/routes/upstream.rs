@@ -52,7 +52,10 @@ where
 fn rewritten(route: &HttpRoute, end: &UpstreamEnd, facts: HttpFacts) -> Result<HttpFacts, Refusal> {
     let path = match &end.path {
         PathRewrite::Keep => facts.path.clone(),
-        PathRewrite::StripPrefix(prefix) => stripped(&facts.path, prefix),
+        PathRewrite::StripPrefix(prefix) => {
+            let path = RequestPath::parse(&facts.path)?;
+            Text::from(stripped(&path, prefix))
+        }
         PathRewrite::Template(template) => {
             let path = RequestPath::parse(&facts.path)?;
             let params = route.rule.path.params(&path).unwrap_or_default();
@@ -66,12 +69,21 @@ fn rewritten(route: &HttpRoute, end: &UpstreamEnd, facts: HttpFacts) -> Result<H
     })
 }
 
-/// A path without whole segments at its begin. It keeps its slash.
-fn stripped(path: &Text, prefix: &str) -> Text {
-    match path.strip_prefix(prefix.trim_end_matches('/')) {
-        Some("") => Text::from_static("/"),
-        Some(rest) if rest.starts_with('/') => path.share(rest),
-        Some(_) | None => path.clone(),
+/// A path without its first segments, where they are those of `prefix`. It keeps its slash.
+fn stripped<'a>(path: &RequestPath<'a>, prefix: &str) -> &'a str {
+    let wanted = prefix.trim_matches('/').split('/');
+    let mut segments = path.segments().iter();
+    let mut n_octets = 0;
+    for wanted in wanted.filter(|wanted| !wanted.is_empty()) {
+        match segments.next() {
+            // As the route has matched them: decoded.
+            Some(segment) if segment.text == wanted => n_octets += 1 + segment.raw.len(),
+            Some(_) | None => return path.raw(),
+        }
+    }
+    match path.raw().get(n_octets..) {
+        Some("") | None => "/",
+        Some(rest) => rest,
     }
 }
 
@@ -82,7 +94,8 @@ mod tests {
     #[test]
     fn a_prefix_is_of_whole_segments() {
         let check = |path: &str, prefix: &str, expected: &str| {
-            assert_eq!(stripped(&path.into(), prefix), expected, "{path} {prefix}");
+            let parsed = RequestPath::parse(path).expect("a path");
+            assert_eq!(stripped(&parsed, prefix), expected, "{path} {prefix}");
         };
         check("/api/users", "/api", "/users");
         check("/api/users", "/api/", "/users");
@@ -91,5 +104,8 @@ mod tests {
         check("/apix/users", "/api", "/apix/users");
         check("/other", "/api", "/other");
         check("/api//x", "/api", "//x");
+        check("/%61pi/a%2Fb", "/api", "/a%2Fb");
+        check("/a/b/c", "/a/b", "/c");
+        check("/a", "/", "/a");
     }
 }
