@@ -170,22 +170,8 @@ impl Calls {
         match (resource, &head.method) {
             (Resource::Method { service, method }, &Method::POST) => {
                 let target = CallTarget::new(service, method, TakenBody::Message);
-                let Asker {
-                    peer,
-                    bytes,
-                    gather,
-                    ..
-                } = asker;
-                let reading =
-                    request::read_call(target, &head, body, config, Arc::clone(peer), bytes);
-                let (call, held) = reading.await?;
-                let to = ReplyTo {
-                    form: Accepted::of(&head.headers).reply_form(),
-                    is_head: false,
-                };
-                let outcome = gather.call(&self.handler, call, in_flight.is_alone()).await;
-                drop(held);
-                Ok(reply::success(outcome?, to, bytes)?)
+                self.call(target, &head, body, config, asker, in_flight.is_alone())
+                    .await
             }
             (Resource::Services, &Method::GET | &Method::HEAD) => {
                 self.list(None, &head, body, config, asker).await
@@ -196,6 +182,33 @@ impl Calls {
             (resource, &Method::OPTIONS) => Ok(reply::options(allowed(&resource))),
             (resource, method) => Err(Refusal::wrong_method(method, allowed(&resource))),
         }
+    }
+
+    /// Makes a call of a service, as `target` says.
+    async fn call(
+        &self,
+        target: CallTarget,
+        head: &http::request::Parts,
+        body: ReadBody<Incoming>,
+        config: &HttpConfig,
+        asker: &Asker,
+        is_alone: bool,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let Asker {
+            peer,
+            bytes,
+            gather,
+            ..
+        } = asker;
+        let reading = request::read_call(target, head, body, config, Arc::clone(peer), bytes);
+        let (call, held) = reading.await?;
+        let to = ReplyTo {
+            form: Accepted::of(&head.headers).reply_form(),
+            is_head: false,
+        };
+        let outcome = gather.call(&self.handler, call, is_alone).await;
+        drop(held);
+        Ok(reply::success(outcome?, to, bytes)?)
     }
 
     /// Tells of the services, or of the one called `name`, that the caller may know of.
