@@ -9,6 +9,7 @@ mod agree;
 mod batches;
 mod check;
 mod cli;
+mod compression;
 mod context;
 mod deploy;
 mod drain;

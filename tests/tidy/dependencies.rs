@@ -23,6 +23,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
         "host/net",
         &[
             "arc-swap",
+            // gzip, Brotli, zstd.
+            "async-compression",
             // The key of a WebSocket's handshake, and payloads in JSON that are neither JSON nor text.
             "base64",
             "bytes",

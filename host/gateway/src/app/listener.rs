@@ -15,13 +15,13 @@ use postern_core::{
 use postern_net::{
     ByteBudget, Frames, ServerConfig, ServerControl, Shutdown, TcpServer, UdpServer,
     WebSocketConfig,
-    http::{Hosts, HttpConfig, HttpReconfigure, HttpRoutes, HttpServer},
+    http::{Coding, CompressionConfig, Hosts, HttpConfig, HttpReconfigure, HttpRoutes, HttpServer},
 };
 
 use super::transports::Transports;
 use crate::{
     certificates::{self, Certificates},
-    config::{self, Protocol, WebSocketPath},
+    config::{self, Protocol, ReplyCoding, WebSocketPath},
     directory::service::ListenerCatalog,
     pipeline::Pipeline,
 };
@@ -280,6 +280,20 @@ fn websocket_sessions(
     }
 }
 
+fn compression_config(listener: &config::Listener) -> CompressionConfig {
+    let compression = &listener.compression;
+    let codings = compression.encodings.iter().map(|coding| match coding {
+        ReplyCoding::Zstd => Coding::Zstd,
+        ReplyCoding::Brotli => Coding::Brotli,
+        ReplyCoding::Gzip => Coding::Gzip,
+    });
+    CompressionConfig {
+        encodings: codings.collect(),
+        bytes_min: compression.bytes_min.octets(),
+        ratio_max: compression.ratio_max,
+    }
+}
+
 fn websocket_config(listener: &config::Listener) -> WebSocketConfig {
     let websocket = &listener.websocket;
     let interval = websocket.ping_interval;
@@ -322,6 +336,7 @@ fn http_config(settings: &ListenerSettings) -> HttpConfig {
         proxy_protocol: listener.proxy_protocol,
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
+        compression: compression_config(listener),
         websocket: websocket_config(listener),
     }
 }

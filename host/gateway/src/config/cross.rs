@@ -260,6 +260,7 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "proxy-protocol",
             "hosts",
             "cors",
+            "compression",
             "websocket",
         ],
     }

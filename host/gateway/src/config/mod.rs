@@ -2,6 +2,7 @@
 //! once. Layers: defaults, the file, the environment (`POSTERN_CALLS_TIMEOUT` for `calls.timeout`).
 
 mod admission;
+mod compression;
 mod cross;
 mod directory;
 mod environment;
@@ -39,9 +40,10 @@ use std::{
     path::{Path, PathBuf},
 };
 
-#[cfg(test)]
 pub(crate) use self::{admission::Cors, directory::InstanceSettings, security::Timestamp};
 pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
+#[cfg(test)]
+pub(crate) use compression::ReplyCoding;
 pub(crate) use directory::{DirectorySettings, PeerSettings, RegistrationMode};
 pub(crate) use events::Topics;
 pub(crate) use extensions::{Extension, Fail};

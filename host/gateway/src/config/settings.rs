@@ -11,6 +11,7 @@ use postern_core::Transport;
 
 use super::{
     admission::{Cors, HeaderRule, RateLimit},
+    compression::Compression,
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
     events::Events,
     extensions::Extension,
@@ -132,6 +133,8 @@ section! {
         pub proxy_protocol: bool = false;
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
+        /// HTTP: replies that are compressed, and requests that came so.
+        pub compression: Compression = Compression::default();
         /// HTTP: what is served over WebSocket.
         pub websocket: WebSocketSettings = WebSocketSettings::default();
         /// Octets that one connection may make the gateway hold: requests that have not arrived

@@ -17,6 +17,10 @@ impl Size {
     }
 
     #[must_use]
+    pub(crate) const fn kib(n: u64) -> Self {
+        Self(n * 1024)
+    }
+
     pub(crate) const fn mib(n: u64) -> Self {
         Self(n * 1024 * 1024)
     }

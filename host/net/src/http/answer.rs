@@ -14,6 +14,7 @@ use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
     accept::{ReplyForm, wants_problems},
     activity::InFlight,
+    compression,
     fields::set,
     forward::inbound,
     gather::Gather,
@@ -90,6 +91,7 @@ impl Answer for Calls {
         let correlation = request::correlation(&head.headers);
         let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
         let wants_problems = wants_problems(&head.headers);
+        let coding = compression::asked(&head.headers, &config.compression);
         let (version, (body, is_read)) = (head.version, ReadBody::new(body));
         let claimed = inbound::claimed_peer(&head.headers, &asker.link, &config);
         let claimed = claimed.map(|peer| Asker {
@@ -100,6 +102,9 @@ impl Answer for Calls {
         let dispatched = self.dispatch(head, body, &config, asker, in_flight).await;
         let mut response =
             dispatched.unwrap_or_else(|refusal| refusal.into_response(wants_problems));
+        if let Some(asked) = coding {
+            response = reply::compress(response, asked, &config.compression, &asker.bytes);
+        }
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         if version < Version::HTTP_2 && !is_read.get() && !is_upgraded {
             let close = HeaderValue::from_static("close");
@@ -148,9 +153,7 @@ impl Calls {
             Err(page) if page.is_of_page() && is_routed && self.routes.leads_on(&head) => true,
             Err(page) => return Err(page.into()),
         };
-        if !is_foreign
-            && let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)?
-        {
+        if !is_foreign && let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)? {
             return Ok(answered);
         }
         if is_routed {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{Cors, ForwardedConfig, Hosts};
+use super::{CompressionConfig, Cors, ForwardedConfig, Hosts};
 use crate::websocket::WebSocketConfig;
 
 /// How much and how long a client of the HTTP listener may take.
@@ -38,6 +38,8 @@ pub struct HttpConfig {
     pub hosts: Hosts,
     /// Which pages of other origins may call. Default none: no `access-control-*` field is sent.
     pub cors: Option<Cors>,
+    /// Which replies are compressed, and how far requests may expand. Default none, and 100 times.
+    pub compression: CompressionConfig,
     /// Whose word counts of where requests came from, and what upstreams are told. Default nobody's.
     pub forwarded: ForwardedConfig,
     /// Whether connections of those proxies begin with a header of the PROXY protocol. Default false.
@@ -62,6 +64,7 @@ impl Default for HttpConfig {
             handshakes_max: 1024,
             hosts: Hosts::Every,
             cors: None,
+            compression: CompressionConfig::default(),
             forwarded: ForwardedConfig::default(),
             proxy_protocol: false,
             websocket: WebSocketConfig::default(),

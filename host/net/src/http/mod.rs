@@ -31,6 +31,7 @@ mod answer;
 mod catalog;
 mod chunked;
 mod client;
+mod compression;
 mod config;
 mod connection;
 mod cors;
@@ -62,6 +63,7 @@ mod upgrade;
 
 pub use catalog::Catalog;
 pub use client::{HttpClient, HttpClientConfig, dial, dial_tls};
+pub use compression::{Coding, CompressionConfig};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use fetch::{FetchConfig, FetchError, Fetcher};

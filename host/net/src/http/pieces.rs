@@ -9,11 +9,11 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use http_body::Body as HttpBody;
-use postern_core::{Blame, BodySource, Error, Headers, Kind};
+use postern_core::{Blame, BodySource, Error, Headers};
 use postern_system::clock;
 use tokio::time::{Sleep, sleep};
 
-use super::fields;
+use super::{compression, fields};
 use crate::byte_budget::Kept;
 
 /// The pieces of a body as they arrive.
@@ -66,7 +66,7 @@ impl Silence {
         &self,
         error: impl Into<Box<dyn std::error::Error + Send + Sync>>,
     ) -> Error {
-        Error::new(Kind::Cancelled, self.blame, "the body ended early").with_source(error)
+        compression::read_error(error.into(), self.blame)
     }
 }
 

@@ -8,12 +8,13 @@ use std::{
 use bytes::Bytes;
 use futures_core::Stream;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use http_body::{Frame, SizeHint};
+use http_body::{Body as _, Frame, SizeHint};
 use postern_core::{Body, BodyStream, Error, Headers, HttpStatus, Kind, Reply, json};
 
 use super::{
     ERROR_HEADER, JSON, NDJSON,
     accept::{EVENT_STREAM, PROBLEM, ReplyForm},
+    compression::{self, Asked, CODER_BYTES, Coded, Coding, CompressionConfig},
     events,
     fields::{self, set},
     lines,
@@ -50,6 +51,8 @@ enum Content {
     Octets(BodyStream, ConnectionBytes),
     Sized(SizedOctets),
     Trailers(HeaderMap),
+    /// Another one, compressed.
+    Coded(Box<Coded<ReplyBody>>),
     Done,
 }
 
@@ -63,6 +66,14 @@ impl ReplyBody {
         };
         Self {
             content,
+            held: None,
+        }
+    }
+
+    /// The same body in `coding`; `held` is for the coder.
+    pub(super) fn coded(self, coding: Coding, held: HeldBytes) -> Self {
+        Self {
+            content: Content::Coded(Box::new(Coded::compress(self, coding, held))),
             held: None,
         }
     }
@@ -141,6 +152,14 @@ impl http_body::Body for ReplyBody {
                 self.content = Content::Done;
                 Frame::trailers(trailers)
             }
+            Content::Coded(coded) => match ready!(Pin::new(&mut **coded).poll_frame(cx)) {
+                Some(Ok(frame)) => frame,
+                Some(Err(error)) => {
+                    self.content = Content::Done;
+                    return Poll::Ready(Some(Err(error.into_reply_error())));
+                }
+                None => return self.done(),
+            },
             Content::Done => return self.done(),
         };
         Poll::Ready(Some(Ok(frame)))
@@ -155,9 +174,10 @@ impl http_body::Body for ReplyBody {
             Content::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             Content::Done => SizeHint::with_exact(0),
             Content::Sized(octets) => SizeHint::with_exact(octets.unsent()),
-            Content::Messages(..) | Content::Octets(..) | Content::Trailers(_) => {
-                SizeHint::default()
-            }
+            Content::Messages(..)
+            | Content::Octets(..)
+            | Content::Trailers(_)
+            | Content::Coded(_) => SizeHint::default(),
         }
     }
 }
@@ -247,7 +267,10 @@ pub(super) fn success(
             let known = match &content {
                 Content::Whole(octets) => Some(octets.len() as u64),
                 Content::Done | Content::Sized(_) => length,
-                Content::Messages(..) | Content::Octets(..) | Content::Trailers(_) => None,
+                Content::Messages(..)
+                | Content::Octets(..)
+                | Content::Trailers(_)
+                | Content::Coded(_) => None,
             };
             if let Some(length) = known {
                 headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
@@ -260,6 +283,28 @@ pub(super) fn success(
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// The response as the client is sent it. As it is where the connection has no room for a coder.
+pub(super) fn compress(
+    response: Response<ReplyBody>,
+    Asked(coding): Asked,
+    config: &CompressionConfig,
+    bytes: &ConnectionBytes,
+) -> Response<ReplyBody> {
+    let (mut head, body) = response.into_parts();
+    if !compression::is_codable(&head, body.size_hint().exact(), config.bytes_min) {
+        return Response::from_parts(head, body);
+    }
+    compression::vary(&mut head.headers);
+    let Some(coding) = coding.filter(|_| !body.is_end_stream()) else {
+        return Response::from_parts(head, body);
+    };
+    let Ok(held) = bytes.hold(CODER_BYTES) else {
+        return Response::from_parts(head, body);
+    };
+    compression::describe(&mut head.headers, coding);
+    Response::from_parts(head, body.coded(coding, held))
 }
 
 /// How long a reply says that its octets are. Of one without content, how long they would be.
@@ -283,7 +328,11 @@ fn describe(content: &Content, wanted: Option<MessageForm>, status: u16, headers
             kind.or_insert(HeaderValue::from_static(JSON));
             return;
         }
-        Content::Done | Content::Octets(..) | Content::Sized(_) | Content::Trailers(_) => return,
+        Content::Done
+        | Content::Octets(..)
+        | Content::Sized(_)
+        | Content::Trailers(_)
+        | Content::Coded(_) => return,
     };
     let media_type = HeaderValue::from_static(form.media_type());
     headers.insert(header::CONTENT_TYPE, media_type);

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, header, request};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use postern_core::{
@@ -12,7 +12,9 @@ use postern_core::{
 use postern_system::clock;
 
 use super::{
-    HttpConfig, fields, is_json, is_ndjson,
+    HttpConfig,
+    compression::{self, CODER_BYTES, Coded, Coding},
+    fields, is_json, is_ndjson,
     lines::Lines,
     media_type,
     pieces::{Pieces, Silence},
@@ -97,6 +99,15 @@ impl Refusal {
         }
     }
 
+    /// Of a body that broke off, or is not what it says that it is.
+    fn of_body(error: Box<dyn std::error::Error + Send + Sync>) -> Self {
+        let error = compression::read_error(error, Blame::Client);
+        if error.kind == Kind::Cancelled {
+            return Self::new(StatusCode::BAD_REQUEST, error);
+        }
+        error.into()
+    }
+
     pub(super) fn invalid(status: StatusCode, message: String) -> Self {
         Self::new(status, Error::invalid_argument(message))
     }
@@ -145,37 +156,34 @@ where
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
     check_content(&head.headers, target.takes, body.is_end_stream())?;
-    let mut held = bytes.hold(fields::n_octets(&head.headers))?;
-    let headers = fields::of_request(&head.headers);
+    let coding = coding_of(&head.headers, target.takes)?;
+    let held = bytes.hold(fields::n_octets(&head.headers))?;
+    let headers = match coding {
+        None => fields::of_request(&head.headers),
+        Some(_) => {
+            let mut plain = head.headers.clone();
+            plain.remove(header::CONTENT_ENCODING);
+            fields::of_request(&plain)
+        }
+    };
     let mut context = context_of(&head.headers, peer)?;
     if context.deadline.is_none() {
         let timeout = target.timeout;
         context.deadline = timeout.and_then(|left| clock::now().checked_add(left));
     }
-    let silence = || Silence::new(Some(config.body_timeout), Blame::Client);
-    let form = match target.takes {
-        TakenBody::Message | TakenBody::Json => form_of(&head.headers, &body),
-        TakenBody::Form if is_form(&head.headers) => Form::Whole,
-        TakenBody::Form => form_of(&head.headers, &body),
-        TakenBody::Any if is_short(&body) => Form::Whole,
-        TakenBody::Any => Form::Pieces,
+    let taker = BodyTaker {
+        takes: target.takes,
+        headers: &head.headers,
+        config,
+        bytes,
     };
-    let (body, held) = match form {
-        Form::Whole => {
-            let body = read_message(body, config, &mut held).await?;
-            (body, CallBytes::Alone(held))
-        }
-        Form::Lines => {
-            let (kept, unfinished) = (Kept::new(held), bytes.hold(0)?);
-            let lines = Lines::new(body, config.message_bytes_max, silence());
-            let lines = BodyStream::from_source(lines.holding(unfinished, kept.clone()));
-            (Body::Messages(lines), CallBytes::Shared(kept))
-        }
-        Form::Pieces => {
-            let kept = Kept::new(held);
-            let pieces = Pieces::new(body, silence(), Some(kept.clone()));
-            let pieces = BodyStream::from_source(pieces);
-            (Body::Octets(pieces), CallBytes::Shared(kept))
+    let (body, held) = match coding {
+        None => taker.take(body, held).await?,
+        Some(coding) => {
+            let room = bytes.hold(CODER_BYTES)?;
+            let ratio_max = config.compression.ratio_max;
+            let body = Coded::expand(body, coding, ratio_max, room);
+            Box::pin(taker.take(body, held)).await?
         }
     };
     let call = Call {
@@ -192,6 +200,55 @@ where
         ))),
     };
     Ok((call, held))
+}
+
+/// How the body of a call is taken.
+struct BodyTaker<'a> {
+    takes: TakenBody,
+    headers: &'a HeaderMap,
+    config: &'a HttpConfig,
+    bytes: &'a ConnectionBytes,
+}
+
+impl BodyTaker<'_> {
+    async fn take<B>(&self, body: B, mut held: HeldBytes) -> Result<(Body, CallBytes), Refusal>
+    where
+        B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
+        B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
+    {
+        let Self {
+            takes,
+            headers,
+            config,
+            bytes,
+        } = *self;
+        let silence = || Silence::new(Some(config.body_timeout), Blame::Client);
+        let form = match takes {
+            TakenBody::Message | TakenBody::Json => form_of(headers, &body),
+            TakenBody::Form if is_form(headers) => Form::Whole,
+            TakenBody::Form => form_of(headers, &body),
+            TakenBody::Any if is_short(&body) => Form::Whole,
+            TakenBody::Any => Form::Pieces,
+        };
+        Ok(match form {
+            Form::Whole => {
+                let body = read_message(body, config, &mut held).await?;
+                (body, CallBytes::Alone(held))
+            }
+            Form::Lines => {
+                let (kept, unfinished) = (Kept::new(held), bytes.hold(0)?);
+                let lines = Lines::new(body, config.message_bytes_max, silence());
+                let lines = BodyStream::from_source(lines.holding(unfinished, kept.clone()));
+                (Body::Messages(lines), CallBytes::Shared(kept))
+            }
+            Form::Pieces => {
+                let kept = Kept::new(held);
+                let pieces = Pieces::new(body, silence(), Some(kept.clone()));
+                let pieces = BodyStream::from_source(pieces);
+                (Body::Octets(pieces), CallBytes::Shared(kept))
+            }
+        })
+    }
 }
 
 /// What the headers say about a call.
@@ -244,13 +301,16 @@ fn check_content(headers: &HeaderMap, takes: TakenBody, is_empty: bool) -> Resul
             return Err(Refusal::invalid(status, message));
         }
     }
-    match text(headers, "content-encoding") {
-        Some(value) if !value.eq_ignore_ascii_case("identity") => {
-            let message = format!("content encoding {value} is not accepted; send identity");
-            Err(Refusal::invalid(status, message))
-        }
-        _ => Ok(()),
+    Ok(())
+}
+
+/// How a body is coded that somebody here reads; what is passed on stays as it is.
+fn coding_of(headers: &HeaderMap, takes: TakenBody) -> Result<Option<Coding>, Refusal> {
+    if takes == TakenBody::Any {
+        return Ok(None);
     }
+    let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
+    compression::of_request(headers).map_err(|message| Refusal::invalid(status, message))
 }
 
 /// Whether the body is a form.
@@ -357,11 +417,7 @@ where
     let mut joined = BytesMut::new();
     let mut trailers = None;
     while let Some(frame) = body.frame().await {
-        let frame = frame.map_err(|error| {
-            let error = Error::new(Kind::Cancelled, Blame::Client, "the body ended early")
-                .with_source(error);
-            Refusal::new(StatusCode::BAD_REQUEST, error)
-        })?;
+        let frame = frame.map_err(|error| Refusal::of_body(error.into()))?;
         let data = match frame.into_data() {
             Ok(data) => data,
             Err(frame) => {
