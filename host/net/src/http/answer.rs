@@ -148,9 +148,7 @@ impl Calls {
             Err(page) if page.is_of_page() && is_routed && self.routes.leads_on(&head) => true,
             Err(page) => return Err(page.into()),
         };
-        if !is_foreign
-            && let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)?
-        {
+        if !is_foreign && let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)? {
             return Ok(answered);
         }
         if is_routed {
