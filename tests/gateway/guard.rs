@@ -105,7 +105,7 @@ async fn the_catalogue_has_what_a_peer_and_the_gateway_itself_answer_for() {
             .collect::<Vec<_>>()
     };
     let here = listed(&east).await;
-    assert_eq!(names(&here), ["directory", "events", "users"]);
+    assert_eq!(names(&here), ["directory", "events", "routes", "users"]);
     patiently("west tells of the service as east does", async || {
         listed(&west).await == here
     })

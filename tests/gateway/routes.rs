@@ -1,6 +1,7 @@
 //! Routes of the configuration and of manifests, as a client of HTTP sees them. Key by key, as the table
 //! in `host/docs/configuration.md` names them.
 
+mod ends;
 mod plugins;
 
 use std::{fs, net::SocketAddr};
@@ -105,76 +106,35 @@ fn first(keys: &str) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_route_takes_what_hosts_path_methods_headers_and_query_say() {
     let _machine = share().await;
-    for (key, host, line, head, expected) in [
-        ("", "x.localhost", "PUT /x", "", "first"),
-        ("enabled = false", "x.localhost", "PUT /x", "", "other"),
-        (
-            "hosts = [\"a.localhost\", \"*.b.localhost\"]",
-            "A.localhost:80",
-            "GET /x",
-            "",
-            "first",
-        ),
-        (
-            "hosts = [\"a.localhost\", \"*.b.localhost\"]",
-            "c.b.localhost",
-            "GET /x",
-            "",
-            "first",
-        ),
-        (
-            "hosts = [\"a.localhost\", \"*.b.localhost\"]",
-            "b.localhost",
-            "GET /x",
-            "",
-            "other",
-        ),
-        ("methods = [\"GET\"]", "x.localhost", "GET /x", "", "first"),
-        ("methods = [\"GET\"]", "x.localhost", "PUT /x", "", "other"),
-        (
-            "headers = { X-Beta = \"1\", x-any = \"*\" }",
-            "x.localhost",
-            "GET /x",
-            "x-beta: 1\r\nX-Any: 5\r\n",
-            "first",
-        ),
-        (
-            "headers = { X-Beta = \"1\", x-any = \"*\" }",
-            "x.localhost",
-            "GET /x",
-            "x-beta: 2\r\nx-any: 5\r\n",
-            "other",
-        ),
-        (
-            "query = { v = \"2\" }",
-            "x.localhost",
-            "GET /x?a&v=2",
-            "",
-            "first",
-        ),
-        (
-            "query = { v = \"2\" }",
-            "x.localhost",
-            "GET /x?v=1",
-            "",
-            "other",
-        ),
-        (
-            "listeners = [\"http\"]",
-            "x.localhost",
-            "GET /x",
-            "",
-            "first",
-        ),
-        ("", "x.localhost", "GET /x/", "", "other"),
+    let hosts = "hosts = [\"a.localhost\", \"*.b.localhost\"]";
+    let headers = "headers = { X-Beta = \"1\", x-any = \"*\" }";
+    let (methods, query) = ("methods = [\"GET\"]", "query = { v = \"2\" }");
+    let here = "listeners = [\"http\"]";
+    for (key, request, expected) in [
+        ("", "x PUT /x", "first"),
+        ("enabled = false", "x PUT /x", "other"),
+        (hosts, "A GET /x", "first"),
+        (hosts, "c.b GET /x", "first"),
+        (hosts, "b GET /x", "other"),
+        (methods, "x GET /x", "first"),
+        (methods, "x PUT /x", "other"),
+        (headers, "x GET /x x-beta:1 X-Any:5", "first"),
+        (headers, "x GET /x x-beta:2 X-Any:5", "other"),
+        (query, "x GET /x?a&v=2", "first"),
+        (query, "x GET /x?v=1", "other"),
+        (here, "x GET /x", "first"),
+        // The path is another with its slash.
+        ("", "x GET /x/", "other"),
     ] {
         let gateway = gateway(&first(key), &[]).await;
-        let answer = ask_host(gateway.http, host, line, head, "").await;
-        assert_eq!(
-            (answer.status, &*answer.body),
-            (200, expected),
-            "{key} {host} {line} {head}"
-        );
+        let mut parts = request.split(' ');
+        let mut part = || parts.next().expect("a part");
+        let (host, method, path) = (part(), part(), part());
+        let head: String = parts.map(|field| format!("{field}\r\n")).collect();
+        let (host, line) = (format!("{host}.localhost:80"), format!("{method} {path}"));
+        let answer = ask_host(gateway.http, &host, &line, &head, "").await;
+        let told = (answer.status, &*answer.body);
+        assert_eq!(told, (200, expected), "{key} {request}");
     }
 }
 
@@ -275,27 +235,20 @@ async fn users_are_a_resource_of_rest() {
     )
     .await;
     assert_eq!(duplicate.json(409)["code"], 409);
-    // The version that the route asks for is another.
-    let change = ask(
-        gateway.http,
-        &format!("PATCH /users/{id}"),
-        json,
-        "{\"name\":\"B\"}",
-    )
-    .await;
-    change.json(404);
     let other = ask(gateway.http, &format!("DELETE /users/{id}"), "", "").await;
     other.has("allow: get, head, options, patch").json(405);
-    let text = configuration(&gateway).replace("version = \"2\"", "version = \"0.1\"");
-    configure(&gateway, &text).await;
-    let change = ask(
-        gateway.http,
-        &format!("PATCH /users/{id}"),
-        json,
-        "{\"name\":\"B\"}",
-    )
-    .await;
-    assert_eq!(change.json(200)["revision"], 2);
+    change(&gateway, id).await;
+}
+
+/// The version that the route asks for is another, until the configuration says better.
+async fn change(gateway: &Gateway, id: &str) {
+    let json = "content-type: application/json\r\n";
+    let (line, name) = (format!("PATCH /users/{id}"), "{\"name\":\"B\"}");
+    ask(gateway.http, &line, json, name).await.json(404);
+    let text = configuration(gateway).replace("version = \"2\"", "version = \"0.1\"");
+    configure(gateway, &text).await;
+    let changed = ask(gateway.http, &line, json, name).await;
+    assert_eq!(changed.json(200)["revision"], 2);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -339,126 +292,6 @@ async fn a_redirect_and_a_fixed_answer_are_as_they_are_written() {
         .check(418, "<p>")
         .has("content-type: text/html")
         .has("x-own: 1");
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn files_are_those_of_the_folder() {
-    let _machine = share().await;
-    let site = tempfile::tempdir().expect("a folder");
-    let (www, far) = (site.path().join("www"), site.path().join("far.txt"));
-    fs::create_dir(&www).expect("made");
-    for (name, text) in [
-        ("index.html", "index"),
-        ("a.txt", "plain"),
-        ("a.txt.gz", "packed"),
-        (".env", "hidden"),
-    ] {
-        fs::write(www.join(name), text).expect("written");
-    }
-    fs::write(&far, "far").expect("written");
-    std::os::unix::fs::symlink(&far, www.join("link.txt")).expect("a link");
-    let gzip = "accept-encoding: gzip\r\n";
-    for (keys, line, head, status, body) in [
-        ("", "GET /www/", "", 200, "index"),
-        ("index = false", "GET /www/", "", 404, ""),
-        ("", "GET /www/a.txt", gzip, 200, "packed"),
-        (
-            "precompressed = false",
-            "GET /www/a.txt",
-            gzip,
-            200,
-            "plain",
-        ),
-        ("", "GET /www/none", "", 404, ""),
-        (
-            "fallback = \"index.html\"",
-            "GET /www/none",
-            "",
-            200,
-            "index",
-        ),
-        ("", "GET /www/.env", "", 404, ""),
-        ("hidden = true", "GET /www/.env", "", 200, "hidden"),
-        ("", "GET /www/link.txt", "", 404, ""),
-        ("follow-links = true", "GET /www/link.txt", "", 200, "far"),
-        ("", "PUT /www/a.txt", "", 405, ""),
-    ] {
-        let config = format!(
-            "[routes.www]\npath = \"/www/{{path*}}\"\n[routes.www.files]\nfolder = \"{}\"\n{keys}\n",
-            www.display()
-        );
-        let gateway = gateway(&config, &[]).await;
-        let answer = ask(gateway.http, line, head, "").await;
-        assert_eq!(answer.status, status, "{keys} {line}: {}", answer.body);
-        if !body.is_empty() {
-            assert_eq!(answer.body, body, "{keys} {line}");
-        }
-    }
-}
-
-/// The guest tells in a header what it was asked for. Its method is called by a method of that name:
-/// any token is one.
-#[tokio::test(flavor = "multi_thread")]
-async fn an_upstream_is_asked_for_what_the_route_says() {
-    let _machine = share().await;
-    for (keys, seen) in [
-        ("", "x.localhost/api/a%20b/c?d"),
-        ("strip-prefix = \"/api\"", "x.localhost/a%20b/c?d"),
-        ("rewrite-path = \"/v2/{rest}\"", "x.localhost/v2/a%20b/c?d"),
-        ("rewrite-host = \"up.example\"", "up.example/api/a%20b/c?d"),
-    ] {
-        let config =
-            format!("[routes.api]\npath = \"/api/{{rest*}}\"\nupstream = \"probe\"\n{keys}\n");
-        let gateway = gateway(&config, &["probe"]).await;
-        let answer = ask(gateway.http, "Mirror /api/a%20b/c?d", "", "body").await;
-        assert_eq!(answer.status, 200, "{keys}: {}", answer.body);
-        answer.has(&format!("seen-target: mirror http://{seen}"));
-    }
-}
-
-#[tokio::test(flavor = "multi_thread")]
-async fn guards_and_limits_act_on_every_end() {
-    let _machine = share().await;
-    let hash = "2bb80d537b1da3e38bd30361aa855686bde0eacd7162fef6a25fe97bf527a25b";
-    let site = tempfile::tempdir().expect("a folder");
-    fs::write(site.path().join("a"), "file").expect("written");
-    let config = format!(
-        "[routes.fixed]\npath = \"/fixed\"\nfixed = {{ status = 200, body = \"fixed\" }}\n\
-         [routes.moved]\npath = \"/moved\"\nredirect = {{ to = \"/fixed\" }}\n\
-         [routes.site]\npath = \"/site/{{path*}}\"\nfiles = {{ folder = \"{}\" }}\n\
-         [routes.echo]\npath = \"/echo\"\nservice = \"echo\"\nmethod = \"Echo\"\n\
-         [routes.up]\npath = \"/up\"\nupstream = \"echo\"\n\
-         [routes.open]\npath = \"/open\"\nfixed = {{ status = 200, body = \"open\" }}\n\
-         [auth.api-keys.keys.ada]\nhash = \"sha256:{hash}\"\n\
-         [authorization]\ndefault = \"deny\"\n\
-         [authorization.rules.known]\neffect = \"allow\"\nprincipals = [\"*\"]\n\
-         [authorization.rules.open]\neffect = \"allow\"\nanonymous = true\ncalls = [\"routes/open\"]\n\
-         [limits.few]\nby = \"global\"\nrate = 1\nper = \"1h\"\nburst = 1\ncalls = [\"routes/moved\"]\n",
-        site.path().display()
-    );
-    let gateway = gateway(&config, &["echo"]).await;
-    let key = "x-vsp-api-key: secret\r\n";
-    for (line, body) in [
-        ("GET /fixed", "fixed"),
-        ("GET /site/a", "file"),
-        ("POST /echo", ""),
-        ("GET /up", ""),
-    ] {
-        let refused = ask(gateway.http, line, "", "").await;
-        assert!(
-            [401, 403].contains(&refused.status),
-            "{line}: {}",
-            refused.status
-        );
-        ask(gateway.http, line, key, "").await.check(200, body);
-    }
-    ask(gateway.http, "GET /open", "", "")
-        .await
-        .check(200, "open");
-    ask(gateway.http, "GET /moved", key, "")
-        .await
-        .check(308, "");
-    assert_eq!(ask(gateway.http, "GET /moved", key, "").await.status, 429);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -91,11 +91,9 @@ async fn a_route_that_somebody_has_is_refused_until_it_is_free() {
     })
     .await;
     // Of two plugins the first has it.
-    gateway.deploy(
-        "zebra.toml",
-        b"service = \"zebra\"\n[routes.x]\npath = \"/hello\"\nfixed = { status = 204 }\n",
-    );
-    gateway.deploy("zebra.wasm", &component("echo"));
+    let manifest = "[routes.x]\npath = \"/hello\"\nfixed = { status = 204 }\n";
+    gateway.deploy("zebra.toml", manifest.as_bytes());
+    gateway.deploy("zebra.wasm", &component("probe"));
     patiently("the second is refused", async || {
         let (_, told) = gateway.admin("/plugins/zebra").await.expect("answered");
         told.contains("zebra.x takes the same requests as route users.hello")

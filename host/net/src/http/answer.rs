@@ -253,7 +253,7 @@ impl Refusal {
         };
         let mut response = reply::refusal(self.status, &self.error, form);
         if let Some(allow) = self.allow {
-            response.headers_mut().insert(header::ALLOW, allow);
+            response.headers_mut().insert(header::ALLOW, *allow);
         }
         response
     }

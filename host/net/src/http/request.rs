@@ -27,7 +27,7 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) error: Error,
     /// The methods that the path does serve, with 405.
-    pub(super) allow: Option<HeaderValue>,
+    pub(super) allow: Option<Box<HeaderValue>>,
     /// Its error is written as problem details, whatever the client accepts.
     pub(super) is_problem: bool,
 }
@@ -94,7 +94,7 @@ impl Refusal {
         let message = format!("method {method} is not served here; {named} are");
         let error = Error::new(Kind::Unimplemented, Blame::Client, message);
         Self {
-            allow: Some(allow),
+            allow: Some(Box::new(allow)),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, error)
         }
     }

@@ -143,21 +143,21 @@ impl Asked<'_> {
 
 /// What is answered for a file that cannot be opened.
 fn unopened(error: &io::Error) -> Result<FileResponse, Error> {
-    match error.kind() {
-        // A link out of the folder is not permitted.
+    // A link out of the folder is not permitted.
+    let is_absent = matches!(
+        error.kind(),
         io::ErrorKind::NotFound
-        | io::ErrorKind::PermissionDenied
-        | io::ErrorKind::NotADirectory
-        | io::ErrorKind::InvalidFilename => {
-            let mut response = Response::new(ServeFileSystemResponseBody::default());
-            *response.status_mut() = StatusCode::NOT_FOUND;
-            Ok(response)
-        }
-        _ => {
-            let message = format!("the file cannot be read: {error}");
-            Err(Error::new(Kind::Unavailable, Blame::Gateway, message))
-        }
+            | io::ErrorKind::PermissionDenied
+            | io::ErrorKind::NotADirectory
+            | io::ErrorKind::InvalidFilename
+    );
+    if !is_absent {
+        let message = format!("the file cannot be read: {error}");
+        return Err(Error::new(Kind::Unavailable, Blame::Gateway, message));
     }
+    let mut response = Response::new(ServeFileSystemResponseBody::default());
+    *response.status_mut() = StatusCode::NOT_FOUND;
+    Ok(response)
 }
 
 /// Whether a segment is the name of one file or folder that may be seen.

@@ -144,13 +144,15 @@ impl ListenerRoutes {
             let path = RequestPath::parse(head.uri.path())?;
             let found = self.find(&head, &path, |found| match found {
                 RouteMatch::Route(route) => Ok(Arc::clone(route)),
-                RouteMatch::WrongMethod { allow } => Err(wrong_method(&head.method, &allow)),
-                RouteMatch::WithSlash => Err(Ok(to_slash(&head))),
-                RouteMatch::Nothing => Err(Err(nothing_at(head.uri.path()))),
+                RouteMatch::WrongMethod { allow } => {
+                    Err(Box::new(wrong_method(&head.method, &allow)))
+                }
+                RouteMatch::WithSlash => Err(Box::new(Ok(to_slash(&head)))),
+                RouteMatch::Nothing => Err(Box::new(Err(nothing_at(head.uri.path())))),
             });
             match found {
                 Ok(route) => route,
-                Err(answered) => return answered,
+                Err(answered) => return *answered,
             }
         };
         let answered = match &route.end {

@@ -85,7 +85,7 @@ impl Parameters {
         for param in path {
             let kind = match param.kind {
                 ParamType::String => type_of(types, param.name),
-                stated => stated,
+                stated @ (ParamType::Int | ParamType::Number | ParamType::Bool) => stated,
             };
             let parameter = Parameter {
                 source: ParamSource::Path,
@@ -242,7 +242,7 @@ impl Parameters {
             if parameter.says(value) {
                 parameter.is_in_body = true;
             } else {
-                conflict.get_or_insert(ParamError::Conflict {
+                conflict.get_or_insert_with(|| ParamError::Conflict {
                     name,
                     one: parameter.source.name(),
                     other: "body",

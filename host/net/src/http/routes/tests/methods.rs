@@ -40,6 +40,70 @@ async fn path_query_and_body_are_what_the_method_is_called_with() {
     fixture.close().await;
 }
 
+const JSON: &str = "content-type: application/json\r\n";
+
+/// A request, lines of its head, its body; and what it is told.
+const MISFITS: [(&str, &str, &str, u16, &str); 10] = [
+    ("GET /nothing", "", "", 404, "no route takes /nothing"),
+    ("GET /numbers/x", "", "", 404, "no route takes /numbers/x"),
+    (
+        "POST /users/7",
+        "",
+        "",
+        405,
+        "method POST is not served here; GET, HEAD, OPTIONS, PUT are",
+    ),
+    (
+        "GET /users/7",
+        "accept: application/xml, application/json;q=0\r\n",
+        "",
+        406,
+        "this is application/json, and nothing of it is accepted",
+    ),
+    (
+        "PUT /users/7",
+        "content-type: application/xml\r\n",
+        "<a/>",
+        415,
+        "content type application/xml is not accepted; send application/json (curl: -H 'content-type: application/json')",
+    ),
+    (
+        "PUT /users/7",
+        JSON,
+        "{\"a\":",
+        400,
+        "the body is no JSON: EOF while parsing a value at line 1 column 5",
+    ),
+    (
+        "GET /users/7?a=%ff",
+        "",
+        "",
+        400,
+        "\"a=%ff\" of the query is not percent-encoded utf-8",
+    ),
+    (
+        "PUT /users/7",
+        JSON,
+        "[1]",
+        422,
+        "the body is no JSON object, which parameters could be added to",
+    ),
+    (
+        "GET /users/7?size=large",
+        "",
+        "",
+        422,
+        "\"large\" of parameter \"size\" in the query is no int",
+    ),
+    (
+        "PUT /users/7",
+        JSON,
+        "{\"id\":8}",
+        422,
+        "\"id\" has one value in the path and another in the body",
+    ),
+];
+
 #[tokio::test]
 async fn what_does_not_fit_is_told_as_rest_tells_it() {
     let fixture = Fixture::open(vec![
@@ -48,71 +112,11 @@ async fn what_does_not_fit_is_told_as_rest_tells_it() {
         method("GET", "/numbers/{n:int}", "echo/Number"),
     ])
     .await;
-    let json = "content-type: application/json\r\n";
     let told = |status: u16, error: &str| {
         let error = error.replace('"', "\\\"");
         format!("{{\"error\":\"{error}\",\"code\":{status}}}")
     };
-    for (status, line, head, body, error) in [
-        (404, "GET /nothing", "", "", "no route takes /nothing"),
-        (404, "GET /numbers/x", "", "", "no route takes /numbers/x"),
-        (
-            405,
-            "POST /users/7",
-            "",
-            "",
-            "method POST is not served here; GET, HEAD, OPTIONS, PUT are",
-        ),
-        (
-            406,
-            "GET /users/7",
-            "accept: application/xml, application/json;q=0\r\n",
-            "",
-            "this is application/json, and nothing of it is accepted",
-        ),
-        (
-            415,
-            "PUT /users/7",
-            "content-type: application/xml\r\n",
-            "<a/>",
-            "content type application/xml is not accepted; send application/json (curl: -H 'content-type: application/json')",
-        ),
-        (
-            400,
-            "PUT /users/7",
-            json,
-            "{\"a\":",
-            "the body is no JSON: EOF while parsing a value at line 1 column 5",
-        ),
-        (
-            400,
-            "GET /users/7?a=%ff",
-            "",
-            "",
-            "\"a=%ff\" of the query is not percent-encoded utf-8",
-        ),
-        (
-            422,
-            "PUT /users/7",
-            json,
-            "[1]",
-            "the body is no JSON object, which parameters could be added to",
-        ),
-        (
-            422,
-            "GET /users/7?size=large",
-            "",
-            "",
-            "\"large\" of parameter \"size\" in the query is no int",
-        ),
-        (
-            422,
-            "PUT /users/7",
-            json,
-            "{\"id\":8}",
-            "\"id\" has one value in the path and another in the body",
-        ),
-    ] {
+    for (line, head, body, status, error) in MISFITS {
         let answer = fixture.ask(line, head, body).await;
         answer.check(status, &told(status, error));
     }
