@@ -311,7 +311,9 @@ fn refused(fault: &HandshakeFault) -> Response<ReplyBody> {
     let kind = match fault {
         HandshakeFault::NotAsked | HandshakeFault::Version(_) => Kind::FailedPrecondition,
         HandshakeFault::Method { .. } => Kind::Unimplemented,
-        HandshakeFault::Key | HandshakeFault::Subprotocol(_) => Kind::InvalidArgument,
+        HandshakeFault::Key | HandshakeFault::Body | HandshakeFault::Subprotocol(_) => {
+            Kind::InvalidArgument
+        }
     };
     let error = Error::new(kind, Blame::Client, fault.to_string());
     let mut response = reply::refusal(fault.status(), &error, ErrorForm::Own);

@@ -27,6 +27,8 @@ pub(crate) enum HandshakeFault {
     Version(String),
     #[error("sec-websocket-key is not 16 octets in base64")]
     Key,
+    #[error("a request that opens a WebSocket has no body")]
+    Body,
     #[error("none of the subprotocols is spoken here; {0} is, and no subprotocol at all")]
     Subprotocol(&'static str),
 }
@@ -36,7 +38,7 @@ impl HandshakeFault {
         match self {
             Self::NotAsked | Self::Version(_) => StatusCode::UPGRADE_REQUIRED,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Key | Self::Subprotocol(_) => StatusCode::BAD_REQUEST,
+            Self::Key | Self::Body | Self::Subprotocol(_) => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -56,7 +58,7 @@ impl HandshakeFault {
                     .into_iter()
                     .collect()
             }
-            Self::Key | Self::Subprotocol(_) => vec![],
+            Self::Key | Self::Body | Self::Subprotocol(_) => vec![],
         }
     }
 }
@@ -101,6 +103,12 @@ pub(crate) fn accept(
     }
     let mut answer = HeaderMap::new();
     if !is_http_2 {
+        // What follows the head is frames, whatever else it may look like.
+        let length = headers.get(header::CONTENT_LENGTH);
+        let is_empty = length.is_none_or(|length| length.as_bytes() == b"0");
+        if !is_empty || headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(HandshakeFault::Body);
+        }
         let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
         let key = keys.next().filter(|_| keys.next().is_none());
         let key = key.filter(|key| is_key(key)).ok_or(HandshakeFault::Key)?;
@@ -261,6 +269,8 @@ mod tests {
             Some(("sec-websocket-version", "13")),
         );
         check(&with("sec-websocket-key", "AAAA"), 400, None);
+        check(&with("content-length", "5"), 400, None);
+        check(&with("transfer-encoding", "chunked"), 400, None);
         check(
             &with("sec-websocket-key", "not base64 not base64 =="),
             400,
