@@ -12,7 +12,7 @@ use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
-    accept::{Accepted, wants_problems},
+    accept::{ReplyForm, wants_problems},
     activity::InFlight,
     fields::set,
     forward::inbound,
@@ -134,17 +134,26 @@ impl Calls {
             let error = HeadError::TooManyFields;
             return Err(Refusal::new(error.status(), error.to_error()));
         }
-        check_origin(
+        let judged = check_origin(
             head.version,
             &head.uri,
             &head.headers,
             &config.hosts,
             config.cors.as_ref(),
-        )?;
-        if let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)? {
+        );
+        let is_routed = !Resource::is_own(head.uri.path()) && !self.routes.is_empty();
+        let is_foreign = match judged {
+            Ok(()) => false,
+            // Which pages may ask an upstream is the upstream's to say, as behind any proxy.
+            Err(page) if page.is_of_page() && is_routed && self.routes.leads_on(&head) => true,
+            Err(page) => return Err(page.into()),
+        };
+        if !is_foreign
+            && let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)?
+        {
             return Ok(answered);
         }
-        if !Resource::is_own(head.uri.path()) && !self.routes.is_empty() {
+        if is_routed {
             let asker = RouteAsker {
                 handler: &self.handler,
                 config,
@@ -161,22 +170,8 @@ impl Calls {
         match (resource, &head.method) {
             (Resource::Method { service, method }, &Method::POST) => {
                 let target = CallTarget::new(service, method, TakenBody::Message);
-                let Asker {
-                    peer,
-                    bytes,
-                    gather,
-                    ..
-                } = asker;
-                let reading =
-                    request::read_call(target, &head, body, config, Arc::clone(peer), bytes);
-                let (call, held) = reading.await?;
-                let to = ReplyTo {
-                    form: Accepted::of(&head.headers).reply_form(),
-                    is_head: false,
-                };
-                let outcome = gather.call(&self.handler, call, in_flight.is_alone()).await;
-                drop(held);
-                Ok(reply::success(outcome?, to, bytes)?)
+                self.call(target, &head, body, config, asker, in_flight.is_alone())
+                    .await
             }
             (Resource::Services, &Method::GET | &Method::HEAD) => {
                 self.list(None, &head, body, config, asker).await
@@ -187,6 +182,33 @@ impl Calls {
             (resource, &Method::OPTIONS) => Ok(reply::options(allowed(&resource))),
             (resource, method) => Err(Refusal::wrong_method(method, allowed(&resource))),
         }
+    }
+
+    /// Makes a call of a service, as `target` says.
+    async fn call(
+        &self,
+        target: CallTarget,
+        head: &http::request::Parts,
+        body: ReadBody<Incoming>,
+        config: &HttpConfig,
+        asker: &Asker,
+        is_alone: bool,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let Asker {
+            peer,
+            bytes,
+            gather,
+            ..
+        } = asker;
+        let reading = request::read_call(target, head, body, config, Arc::clone(peer), bytes);
+        let (call, held) = reading.await?;
+        let to = ReplyTo {
+            form: ReplyForm::of(&head.headers),
+            is_head: false,
+        };
+        let outcome = gather.call(&self.handler, call, is_alone).await;
+        drop(held);
+        Ok(reply::success(outcome?, to, bytes)?)
     }
 
     /// Tells of the services, or of the one called `name`, that the caller may know of.

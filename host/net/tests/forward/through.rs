@@ -80,6 +80,24 @@ async fn an_upstream_is_told_who_asks() {
 }
 
 #[tokio::test]
+async fn pages_of_other_sites_are_the_upstreams_to_judge() {
+    let mut upstream = RawUpstream::answering(&[OK]).await;
+    let front = silent(&upstream).await;
+    let page = "host: x\r\nconnection: close\r\norigin: https://other.example\r\n\
+                sec-fetch-site: cross-site\r\n\r\n";
+    let response = front.ask(&format!("GET /a HTTP/1.1\r\n{page}")).await;
+    assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
+    let seen = upstream.seen().await;
+    assert!(seen.contains("origin: https://other.example\r\n"), "{seen}");
+    // What the gateway serves itself stays closed to them.
+    for own in ["/v1/services", "/v1/services/echo/Say"] {
+        let response = front.ask(&format!("GET {own} HTTP/1.1\r\n{page}")).await;
+        assert!(response.starts_with("HTTP/1.1 403 "), "{own}: {response}");
+    }
+    assert!(upstream.has_seen_all());
+}
+
+#[tokio::test]
 async fn a_target_in_absolute_form_names_the_host() {
     let mut upstream = RawUpstream::answering(&[OK]).await;
     let front = silent(&upstream).await;

@@ -263,7 +263,7 @@ impl Lease {
         body: RequestBody,
     ) -> Result<Request<RequestBody>, Error> {
         match self {
-            Self::Http1 { .. } => head.to_http1(address, body),
+            Self::Http1 { .. } => head.to_http1(body),
             Self::Http2 { .. } => head.to_http2(address, body),
         }
     }

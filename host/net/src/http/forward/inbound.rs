@@ -22,7 +22,7 @@ use http::{HeaderMap, Method, StatusCode, Version, header, request};
 use http_body::Body as HttpBody;
 use postern_core::{
     Blame, Body, BodyStream, Call, Context, Error, Headers, HttpFacts, Kind, Peer, Text,
-    TraceContext, Transport, headers::HeadersBuilder,
+    TraceContext, headers::HeadersBuilder,
 };
 use postern_system::random;
 
@@ -141,7 +141,7 @@ fn headers(
     let claims = Claims::read(&head.headers, &asker.link.origin, forwarded);
     let hop = Hop {
         peer: &asker.link.origin,
-        is_secure: asker.link.transport == Transport::Https,
+        is_secure: asker.link.tls.is_some(),
         host: fields::authority(&head.uri, &head.headers),
     };
     let told = claims.fields(hop, forwarded);

@@ -28,7 +28,8 @@ pub(super) struct Head {
     method: Method,
     facts: Box<HttpFacts>,
     headers: Headers,
-    length: Length,
+    /// What `content-length` says; nothing, or what hyper writes, otherwise.
+    length: Option<u64>,
     go_ahead: Option<Arc<GoAhead>>,
     /// Who asks, for the PROXY protocol.
     pub(super) client: Option<SocketAddr>,
@@ -41,14 +42,6 @@ pub(super) struct Outbound {
     pub(super) progress: Arc<RequestProgress>,
     /// What the client sends in the protocol that it asks for.
     pub(super) upgrade: Option<BodyStream>,
-}
-
-/// What `content-length` says.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Length {
-    /// Nothing, or what hyper writes.
-    Unsaid,
-    Declared(u64),
 }
 
 impl Head {
@@ -77,11 +70,7 @@ impl Head {
             Some(_) => (Body::Empty, Some(call.body.into_octets())),
             None => (call.body, None),
         };
-        let declared = match length {
-            Length::Declared(length) => Some(length),
-            Length::Unsaid => None,
-        };
-        let (body, progress) = RequestBody::new(body, declared, go_ahead.clone());
+        let (body, progress) = RequestBody::new(body, length, go_ahead.clone());
         let head = Self {
             method,
             facts,
@@ -118,7 +107,7 @@ impl Head {
                 ..HttpFacts::default()
             }),
             headers: headers.build(),
-            length: Length::Unsaid,
+            length: None,
             go_ahead: None,
             client: None,
         })
@@ -130,11 +119,7 @@ impl Head {
 
     /// # Errors
     /// `invalid-argument` for a target or a host that HTTP has not.
-    pub(super) fn to_http1(
-        &self,
-        _: &ForwardAddress,
-        body: RequestBody,
-    ) -> Result<Request<RequestBody>, Error> {
+    pub(super) fn to_http1(&self, body: RequestBody) -> Result<Request<RequestBody>, Error> {
         let mut headers = HeaderMap::new();
         let host = HeaderValue::from_bytes(self.facts.authority.as_bytes());
         headers.insert(
@@ -222,7 +207,7 @@ impl Head {
                 continue;
             };
             if name == header::CONTENT_LENGTH {
-                if let Length::Declared(length) = self.length
+                if let Some(length) = self.length
                     && !is_length_written
                 {
                     is_length_written = true;
@@ -236,19 +221,18 @@ impl Head {
 }
 
 /// What `headers` may say of the length of `body`.
-fn declared(headers: &Headers, body: &Body) -> Result<Length, Error> {
+fn declared(headers: &Headers, body: &Body) -> Result<Option<u64>, Error> {
     let Some(value) = headers.get_str("content-length") else {
-        return Ok(Length::Unsaid);
+        return Ok(None);
     };
     let first = value.split(',').next().unwrap_or_default().trim();
     let length = first
         .parse()
         .map_err(|_| invalid("content-length", &value))?;
     Ok(match body {
-        Body::Messages(_) | Body::Octets(_) => Length::Declared(length),
-        Body::One(octets) => Length::Declared(octets.len() as u64),
-        Body::Empty if length == 0 => Length::Declared(0),
-        Body::Empty => Length::Unsaid,
+        Body::Messages(_) | Body::Octets(_) => Some(length),
+        Body::One(octets) => Some(octets.len() as u64),
+        Body::Empty => Some(0).filter(|none| *none == length),
     })
 }
 

@@ -38,7 +38,7 @@ use super::{
     accept::ReplyForm,
     activity::InFlight,
     answer::Asker,
-    fields::{self, set},
+    fields::set,
     gather::Gather,
     host,
     reply::{self, ReplyBody, ReplyTo},
@@ -95,6 +95,37 @@ impl ListenerRoutes {
         self.routes.0.load().routes().is_empty()
     }
 
+    /// Whether the route that takes a request hands it on to an upstream.
+    pub(super) fn leads_on(&self, head: &Parts) -> bool {
+        let Ok(path) = RequestPath::parse(head.uri.path()) else {
+            return false;
+        };
+        self.find(head, &path, |found| match found {
+            RouteMatch::Route(route) => matches!(route.end, RouteEnd::Upstream(_)),
+            RouteMatch::WrongMethod { .. } | RouteMatch::WithSlash | RouteMatch::Nothing => false,
+        })
+    }
+
+    /// What `take` makes of the match of a request.
+    fn find<T>(
+        &self,
+        head: &Parts,
+        path: &RequestPath<'_>,
+        take: impl FnOnce(RouteMatch<'_>) -> T,
+    ) -> T {
+        // Whatever is no host was refused before (origin.rs).
+        let authority = host::of(head.version, &head.uri, &head.headers).unwrap_or_default();
+        let request = RouteRequest {
+            listener: &self.listener,
+            authority,
+            method: head.method.as_str(),
+            path,
+            query: head.uri.query(),
+            has_header: &|name, value| has_header(&head.headers, name, value),
+        };
+        take(self.routes.0.load().find(&request))
+    }
+
     /// Answers a request by the route that takes it.
     ///
     /// # Errors
@@ -111,28 +142,15 @@ impl ListenerRoutes {
     {
         let route = {
             let path = RequestPath::parse(head.uri.path())?;
-            // Whatever is no host was refused before (origin.rs).
-            let authority = host::of(head.version, &head.uri, &head.headers).unwrap_or_default();
-            let request = RouteRequest {
-                listener: &self.listener,
-                authority,
-                method: head.method.as_str(),
-                path: &path,
-                query: head.uri.query(),
-                has_header: &|name, value| has_header(&head.headers, name, value),
-            };
-            let table = self.routes.0.load();
-            match table.find(&request) {
-                RouteMatch::Route(route) => Arc::clone(route),
-                RouteMatch::WrongMethod { allow } => {
-                    let allow = listed(&allow);
-                    return match head.method {
-                        Method::OPTIONS => Ok(reply::options(allow)),
-                        _ => Err(Refusal::wrong_method(&head.method, allow)),
-                    };
-                }
-                RouteMatch::WithSlash => return Ok(to_slash(&head)),
-                RouteMatch::Nothing => return Err(nothing_at(head.uri.path())),
+            let found = self.find(&head, &path, |found| match found {
+                RouteMatch::Route(route) => Ok(Arc::clone(route)),
+                RouteMatch::WrongMethod { allow } => Err(wrong_method(&head.method, &allow)),
+                RouteMatch::WithSlash => Err(Ok(to_slash(&head))),
+                RouteMatch::Nothing => Err(Err(nothing_at(head.uri.path()))),
+            });
+            match found {
+                Ok(route) => route,
+                Err(answered) => return answered,
             }
         };
         let answered = match &route.end {
@@ -146,6 +164,15 @@ impl ListenerRoutes {
             is_problem: refusal.is_problem || route.has_problems,
             ..refusal
         })
+    }
+}
+
+/// The answer to a method that no route of a path takes.
+fn wrong_method(method: &Method, allow: &[Text]) -> Result<Response<ReplyBody>, Refusal> {
+    let allow = listed(allow);
+    match *method {
+        Method::OPTIONS => Ok(reply::options(allow)),
+        _ => Err(Refusal::wrong_method(method, allow)),
     }
 }
 
