@@ -75,16 +75,7 @@ pub(crate) fn accept(
 ) -> Result<Accepted, HandshakeFault> {
     let headers = &head.headers;
     let is_http_2 = head.version == Version::HTTP_2;
-    let extended = head.extensions.get::<hyper::ext::Protocol>();
-    let is_asked = match is_http_2 {
-        true => extended.is_some_and(|named| named.as_str().eq_ignore_ascii_case("websocket")),
-        false => {
-            has_token(headers, &header::UPGRADE, "websocket")
-                && has_token(headers, &header::CONNECTION, "upgrade")
-                && head.version == Version::HTTP_11
-        }
-    };
-    if !is_asked {
+    if !is_asked(head) {
         return Err(HandshakeFault::NotAsked);
     }
     let expected = if is_http_2 {
@@ -143,6 +134,17 @@ pub(crate) fn accept(
         headers: answer,
         deflation,
     })
+}
+
+/// Whether a request asks for a WebSocket, well or not.
+fn is_asked(head: &request::Parts) -> bool {
+    let extended = head.extensions.get::<hyper::ext::Protocol>();
+    if head.version == Version::HTTP_2 {
+        return extended.is_some_and(|named| named.as_str().eq_ignore_ascii_case("websocket"));
+    }
+    has_token(&head.headers, &header::UPGRADE, "websocket")
+        && has_token(&head.headers, &header::CONNECTION, "upgrade")
+        && head.version == Version::HTTP_11
 }
 
 /// What the server answers to `key` (section 4.2.2 step 5).
