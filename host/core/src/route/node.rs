@@ -18,9 +18,9 @@ use crate::text::Text;
 /// Where paths part. What stands in it are routes by their numbers.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct PathNode {
-    literals: HashMap<Text, PathNode>,
+    literals: HashMap<Text, Self>,
     /// In the order of types.
-    typed: BTreeMap<ParamType, PathNode>,
+    typed: BTreeMap<ParamType, Self>,
     /// Routes whose path ends here.
     ends: Vec<usize>,
     /// Routes that take all that is left.

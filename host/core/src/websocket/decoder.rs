@@ -133,9 +133,9 @@ impl WebSocketDecoder {
                 false => Err(WebSocketFault::FragmentedControl),
             };
         }
-        let kind = match head.opcode {
-            Opcode::Text => DataKind::Text,
-            _ => DataKind::Binary,
+        let kind = match head.opcode == Opcode::Text {
+            true => DataKind::Text,
+            false => DataKind::Binary,
         };
         let message = match (&mut self.message, is_first) {
             (Some(_), true) => return Err(WebSocketFault::MessageWithin),
