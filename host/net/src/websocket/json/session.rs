@@ -219,7 +219,10 @@ impl<S: StreamLink> JsonSession<S> {
                     false => std::mem::take(&mut self.message).freeze(),
                 };
                 let held = self.held.take();
-                self.on_message(held.map_or(message.clone(), |held| held.attach_to(message)));
+                self.on_message(match held {
+                    None => message,
+                    Some(held) => held.attach_to(message),
+                });
             }
         }
         Ok(n_messages > 0)
