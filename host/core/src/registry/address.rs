@@ -213,7 +213,9 @@ fn parse_url(location: &str, form: impl Fn() -> AddressError) -> Result<Location
             port,
             path: path.into(),
         }),
-        location => Ok(location),
+        location @ (Location::Host { .. } | Location::Url { .. } | Location::Path(_)) => {
+            Ok(location)
+        }
     }
 }
 

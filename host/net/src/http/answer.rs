@@ -28,8 +28,9 @@ use super::{
     request::{self, CallTarget, Refusal, TakenBody},
     routes::{ListenerRoutes, RouteAsker},
     upgrade::UpgradeSender,
+    websockets::{WebSocketAsker, WebSockets},
 };
-use crate::{ConnectionBytes, Counters, server::Settings};
+use crate::{ConnectionBytes, Counters};
 
 /// Who answers the requests of a server's connections.
 pub(super) trait Answer: Send + Sync + 'static {
@@ -65,8 +66,7 @@ pub(super) struct Calls {
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) routes: ListenerRoutes,
     pub(super) counters: Arc<Counters>,
-    /// Of sessions over WebSocket.
-    pub(super) sessions: Settings,
+    pub(super) websockets: WebSockets,
 }
 
 impl Answer for Calls {
@@ -153,7 +153,15 @@ impl Calls {
             Err(page) if page.is_of_page() && is_routed && self.routes.leads_on(&head) => true,
             Err(page) => return Err(page.into()),
         };
-        if !is_foreign && let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)? {
+        let websocket = WebSocketAsker {
+            peer: &asker.peer,
+            bytes: &asker.bytes,
+            upgrades: &asker.upgrades,
+            in_flight,
+        };
+        if !is_foreign
+            && let Some(answered) = self.websockets.answer(&mut head, config, &websocket)?
+        {
             return Ok(answered);
         }
         if is_routed {
@@ -266,7 +274,7 @@ fn allowed(resource: &Resource) -> HeaderValue {
     })
 }
 
-pub(super) fn path_refusal(error: PathError) -> Refusal {
+fn path_refusal(error: PathError) -> Refusal {
     let message = error.to_string();
     match error {
         PathError::Unknown { .. } => Refusal::new(StatusCode::NOT_FOUND, Error::not_found(message)),

@@ -60,6 +60,7 @@ mod socket;
 mod tests;
 mod tracked;
 mod upgrade;
+mod websockets;
 
 pub use catalog::Catalog;
 pub use client::{HttpClient, HttpClientConfig, dial, dial_tls};

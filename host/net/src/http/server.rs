@@ -21,6 +21,7 @@ use super::{
     gather::Gather,
     routes::{HttpRoutes, ListenerRoutes},
     upgrade::Upgrades,
+    websockets::WebSockets,
 };
 use crate::{
     ByteBudget, Counters, ServerConfig, ServerControl, Shutdown,
@@ -90,11 +91,16 @@ impl HttpServer {
         );
         let answer = Calls {
             config: Arc::clone(&config),
-            handler,
+            handler: Arc::clone(&handler),
             catalog,
             routes: ListenerRoutes::default(),
             counters: Arc::clone(&counters),
-            sessions: settings,
+            websockets: WebSockets {
+                config: Arc::clone(&config),
+                handler,
+                counters: Arc::clone(&counters),
+                sessions: settings,
+            },
         };
         let shared = Shared {
             config,

@@ -33,7 +33,7 @@ pub(super) enum CallBody {
 #[derive(Debug)]
 pub(super) struct Unfit {
     pub(super) id: Text,
-    pub(super) error: Error,
+    pub(super) error: Box<Error>,
 }
 
 /// The members of a message, as they are written.
@@ -53,7 +53,7 @@ pub(super) fn read(message: &Bytes, body_bytes_max: usize) -> Result<ClientMessa
     let mut members = Members::default();
     let unfit = |error| Unfit {
         id: Text::default(),
-        error,
+        error: Box::new(error),
     };
     if !message.trim_ascii_start().starts_with(b"{") {
         return Err(unfit(Error::invalid_argument(
@@ -68,7 +68,10 @@ pub(super) fn read(message: &Bytes, body_bytes_max: usize) -> Result<ClientMessa
     let id = members.text("id", members.id).map_err(unfit)?;
     let id = id.unwrap_or_default();
     let read = members.read(id.clone(), message, body_bytes_max);
-    read.map_err(|error| Unfit { id, error })
+    read.map_err(|error| Unfit {
+        id,
+        error: Box::new(error),
+    })
 }
 
 impl<'a> Members<'a> {
