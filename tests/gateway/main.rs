@@ -33,6 +33,7 @@ mod routes;
 mod settings;
 mod signals;
 mod sources;
+mod websocket;
 
 use std::{io::Write as _, sync::OnceLock};
 

@@ -109,7 +109,7 @@ async fn head(stream: &mut TcpStream) -> Option<String> {
 /// A gateway with the route and these tables, and these keys of its HTTP listener.
 async fn gateway(http: &str, config: &str) -> Gateway {
     let setup = Setup {
-        http: http.to_owned(),
+        http: format!("hosts = [\"shop.example\", \"x\"]\n{http}"),
         config: format!("{ROUTE}{config}"),
         ..Setup::default()
     };
@@ -270,7 +270,10 @@ async fn a_response_flows_longer_than_a_call_may_take() {
     );
     let gateway = gateway("", &tables).await;
     let told = get(&gateway, "/shop/events").await;
-    assert!(told.contains("data: 1\n\n") && told.contains("data: 2\n\n"), "{told}");
+    assert!(
+        told.contains("data: 1\n\n") && told.contains("data: 2\n\n"),
+        "{told}"
+    );
     assert!(told.ends_with("0\r\n\r\n"), "{told}");
 }
 
@@ -331,9 +334,8 @@ async fn a_call_to_an_instance_of_http_goes_as_a_gateway_takes_calls() {
     let _machine = share().await;
     let behind = Gateway::start(Setup::default().plugin("echo")).await;
     let address = behind.http;
-    let tables = format!(
-        "[instances.behind]\nservice = \"echo\"\naddresses = [\"http://{address}\"]\n"
-    );
+    let tables =
+        format!("[instances.behind]\nservice = \"echo\"\naddresses = [\"http://{address}\"]\n");
     let gateway = gateway("", &tables).await;
     let caller = connect(&gateway, CallerTransport::Tcp).await;
     let answer = call(&caller, "echo/Echo", "{\"a\":1}").await;

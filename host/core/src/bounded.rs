@@ -84,7 +84,12 @@ pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
 
 /// Starts a call; one that cannot even be started fails.
 pub fn start(start: impl FnOnce() -> BoxFuture<Outcome>) -> BoxFuture<Outcome> {
-    contain(start).unwrap_or_else(|panicked| Box::pin(future::ready(Err(panicked.into()))))
+    contain(start).unwrap_or_else(failed)
+}
+
+/// The answer of a call whose start panicked.
+pub(crate) fn failed(panicked: Panicked) -> BoxFuture<Outcome> {
+    Box::pin(future::ready(Err(panicked.into())))
 }
 
 /// Starts calls that arrived together: as many futures as there are `calls`, in their order. A batch

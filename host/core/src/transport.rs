@@ -41,9 +41,9 @@ transports! {
     Tls = "tls", HostPort;
     Udp = "udp", HostPort;
     Quic = "quic", HostPort;
-    WebSocket = "ws", HostPort;
+    WebSocket = "ws", Url;
     /// WebSocket over TLS.
-    SecureWebSocket = "wss", HostPort;
+    SecureWebSocket = "wss", Url;
     Http = "http", HostPort;
     Https = "https", HostPort;
     /// A socket of the machine, with a path.
@@ -59,6 +59,8 @@ transports! {
 pub enum AddressForm {
     /// `host:port`.
     HostPort,
+    /// `host:port`, or `host:port/path`.
+    Url,
     /// An absolute path.
     Path,
     /// It has no addresses.

@@ -215,7 +215,14 @@ impl WebSocket {
         }
     }
 
-    /// The peer was heard, or its silence is not its own: it waits for us, or is not read.
+    /// The peer is not read at present, so that its silence means nothing.
+    pub fn on_unread(&mut self, now: Instant) {
+        if self.pinged.is_some() {
+            self.on_heard(now);
+        }
+    }
+
+    /// The peer was heard, or its silence is not its own.
     pub fn on_heard(&mut self, now: Instant) {
         self.heard = now;
         self.pinged = None;

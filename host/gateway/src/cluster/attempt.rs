@@ -101,7 +101,11 @@ impl Attempt {
         let now = now();
         let had = now.saturating_duration_since(self.sent);
         self.limit.at = None;
-        self.fault = result.as_ref().ok().filter(|_| is_forwarded).and_then(fault_of);
+        self.fault = result
+            .as_ref()
+            .ok()
+            .filter(|_| is_forwarded)
+            .and_then(fault_of);
         match &result {
             Ok(reply) if reply.body.is_stream() => {}
             Ok(_) => self.end(self.verdict_of(None, had), now, had),

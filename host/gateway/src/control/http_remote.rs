@@ -1,10 +1,7 @@
 //! An instance that speaks HTTP. A forwarded request goes to it as it is; any other call goes as the HTTP
 //! listener of a gateway takes calls, `POST /v1/services/{service}/{method}`: it is one elsewhere then.
 
-use std::{
-    collections::BTreeMap,
-    sync::Arc,
-};
+use std::{collections::BTreeMap, sync::Arc};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;

@@ -133,7 +133,9 @@ pub async fn targets(transport: Transport, authority: &str) -> Result<Vec<Target
     let target = |destination| Target::new(Arc::clone(dialer), destination);
     match transport.form() {
         AddressForm::Path => Ok(vec![target(Destination::Path(authority.into()))]),
-        AddressForm::HostPort | AddressForm::Unaddressed => {
+        AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => {
+            let at = authority.find('/').unwrap_or(authority.len());
+            let (authority, path) = authority.split_at(at);
             let unknown = |reason: &dyn fmt::Display| {
                 // Nothing was sent, so another instance may be asked.
                 let message = format!("{authority} is not found: {reason}");
@@ -146,6 +148,11 @@ pub async fn targets(transport: Transport, authority: &str) -> Result<Vec<Target
                 .rsplit_once(':')
                 .map_or(authority, |(host, _)| host);
             let destination = |address| match dialer.needs_host() {
+                true if !path.is_empty() => Destination::Url {
+                    host: Text::from(host.trim_matches(['[', ']'])),
+                    address,
+                    path: path.into(),
+                },
                 true => Destination::Host {
                     host: Text::from(host.trim_matches(['[', ']'])),
                     address,
@@ -209,6 +216,8 @@ mod tests {
         assert_eq!(named.host(), Some("localhost"));
         let named = found(Transport::Tls, "[::1]:9").await;
         assert_eq!(named.to_string(), "::1 ([::1]:9)");
+        let url = found(Transport::WebSocket, "127.0.0.1:9/x/y").await;
+        assert_eq!(url.to_string(), "127.0.0.1/x/y (127.0.0.1:9)");
         let path = Destination::Path("/run/a.sock".into());
         assert_eq!(found(Transport::Unix, "/run/a.sock").await, path);
     }

@@ -39,12 +39,13 @@ use tracing::debug;
 use super::{
     ERROR_HEADER, JSON,
     activity::{Activity, Expiry, Watch},
-    answer::{Answer, Asker},
+    answer::Answer,
+    asker::Asker,
+    handover::{Upgrade, UpgradedStream, Upgrades},
     head::{FIELDS_MAX, HEAD_BYTES_MAX, HeadError},
     server::Shared,
     socket::{Socket, SocketState},
     tracked::{StreamExecutor, Tracked},
-    upgrade::{Upgrade, UpgradedStream, Upgrades},
 };
 use crate::{
     Shutdown,
@@ -106,9 +107,13 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
         Ended::Gone => return,
         Ended::Upgraded(upgrade, input) => {
             let link = Box::new(stream);
-            return upgrade
-                .serve(UpgradedStream { link, input }, shutdown.clone())
-                .await;
+            let serving = upgrade.serve(UpgradedStream { link, input }, shutdown.clone());
+            // A client that has gone is seen also while nobody reads what it has sent.
+            tokio::select! {
+                () = serving => {}
+                () = watch.reset() => {}
+            }
+            return;
         }
         Ended::Answered => state.refusal().cloned(),
         Ended::Refused(refusal) => Some(refusal),

@@ -28,6 +28,7 @@
 mod accept;
 mod activity;
 mod answer;
+mod asker;
 mod catalog;
 mod chunked;
 mod client;
@@ -40,6 +41,7 @@ mod fields;
 mod forward;
 mod frames;
 mod gather;
+mod handover;
 mod head;
 mod host;
 mod lines;

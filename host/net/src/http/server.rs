@@ -16,11 +16,12 @@ use tokio::{io::AsyncWriteExt, net::TcpListener};
 use super::{
     Catalog, HttpConfig,
     activity::InFlight,
-    answer::{Answer, Asker, Calls},
+    answer::{Answer, Calls},
+    asker::Asker,
     connection,
     gather::Gather,
+    handover::Upgrades,
     routes::{HttpRoutes, ListenerRoutes},
-    upgrade::Upgrades,
 };
 use crate::{
     ByteBudget, Counters, ServerConfig, ServerControl, Shutdown,

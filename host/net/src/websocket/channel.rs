@@ -314,9 +314,22 @@ impl<S: StreamLink> Channel<S> {
         self.stalled_since
     }
 
-    /// The peer is not read at present, or waits for us: its silence means nothing.
-    pub(crate) fn excuse_silence(&mut self) {
-        self.machine.on_heard(clock::now());
+    /// Takes the place of `poll_piece` while the peer is not read. Whether it answers cannot be seen, but
+    /// a Ping that finds nobody is answered by a reset.
+    pub(crate) fn poll_unread(&mut self, cx: &mut Context<'_>) {
+        self.machine.on_unread(clock::now());
+        loop {
+            let next = self
+                .machine
+                .poll_timeout()
+                .filter(|(_, why)| *why == "ping");
+            if self.alarm.poll(cx, next.map(|(at, _)| at)).is_pending() {
+                return;
+            }
+            let now = clock::now();
+            self.machine.handle_timeout(now);
+            self.machine.on_unread(now);
+        }
     }
 
     pub(crate) fn close(&mut self, close: &CloseFrame) {

@@ -212,11 +212,7 @@ mod tests {
 
     #[test]
     fn broken_data_is_a_fault_and_never_endless() {
-        for broken in [
-            &[0xff; 20][..],
-            &[0x06, 0x01],
-            &[0xf2, 0x48, 0xff, 0xff, 0xff, 0xff],
-        ] {
+        for broken in [&[0xff; 20][..], &[0x06, 0x01]] {
             assert!(unpack_any(broken).is_err(), "{broken:x?}");
         }
         let mut rng = 7_u32;

@@ -90,9 +90,10 @@ async fn shake<S: StreamLink>(
     let key = BASE64_STANDARD.encode(random::secret().to_ne_bytes());
     let failed = |error| unreachable(destination, error);
     let request = format!(
-        "GET {SESSION_PATH} HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+        "GET {} HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
          sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n\
          sec-websocket-protocol: {SESSION_PROTOCOL}\r\n\r\n",
+        path(destination),
         authority(destination),
     );
     stream.write_all(request.as_bytes()).await.map_err(failed)?;
@@ -200,6 +201,14 @@ fn judge(octets: &[u8], key: &str) -> Result<Option<usize>, AnswerFault> {
     }
 }
 
+/// Where the session is, at whoever is dialled.
+fn path(destination: &Destination) -> &str {
+    match destination {
+        Destination::Url { path, .. } => path.as_str(),
+        Destination::Ip(_) | Destination::Host { .. } | Destination::Path(_) => SESSION_PATH,
+    }
+}
+
 /// As the field `host` has it.
 fn authority(destination: &Destination) -> String {
     let with_port = |host: &str, address: &SocketAddr| match host.contains(':') {
@@ -208,7 +217,9 @@ fn authority(destination: &Destination) -> String {
     };
     match destination {
         Destination::Ip(address) => address.to_string(),
-        Destination::Host { host, address } => with_port(host, address),
+        Destination::Host { host, address } | Destination::Url { host, address, .. } => {
+            with_port(host, address)
+        }
         // No dialer of this file is given one.
         Destination::Path(path) => path.to_string(),
     }

@@ -1,12 +1,12 @@
 //! Calls as JSON text messages.
 
-use std::sync::atomic::Ordering;
+use std::{sync::atomic::Ordering, time::Duration};
 
 use postern_net::{WebSocketConfig, http::HttpConfig};
 
 use crate::{
     listener::{Listener, until},
-    raw::RawSocket,
+    raw::{PING, RawSocket},
 };
 
 #[tokio::test]
@@ -331,5 +331,34 @@ async fn items_beyond_queue_max_wait_for_their_handler() {
     let sum = r#"{"type":"response","id":"s","payload":100}"#;
     summing.check(r#"{"id":"s","type":"end"}"#, sum).await;
     drop((socket, other, summing));
+    // Whoever is not read is not seen to go.
+    listener.shutdown.end();
+    listener.stop().await;
+}
+
+#[tokio::test]
+async fn a_client_that_goes_while_it_is_not_read_is_found_out_by_a_ping() {
+    let listener = Listener::start_websocket(WebSocketConfig {
+        queue_max: 1,
+        ping_interval: Some(Duration::from_millis(20)),
+        ..WebSocketConfig::default()
+    })
+    .await;
+    let mut socket = listener.calls().await;
+    socket
+        .text(r#"{"id":"n","type":"open","method":"never"}"#)
+        .await;
+    until(|| listener.service.n_calls.load(Ordering::SeqCst) == 1).await;
+    for n in 1..=3 {
+        socket
+            .text(&format!(r#"{{"id":"n","type":"item","payload":{n}}}"#))
+            .await;
+    }
+    // It is asked, and not given up while it is not read.
+    for _ in 0..3 {
+        assert_eq!(socket.recv().await, Some((PING, vec![])));
+    }
+    drop(socket);
+    until(|| listener.service.n_cancelled.load(Ordering::SeqCst) == 1).await;
     listener.stop().await;
 }

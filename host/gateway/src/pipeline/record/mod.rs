@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Blame, Body, BoxFuture, Call, Error, HttpStatus, Kind, Origin, Peer, Reply, Text, TraceContext, Transport,
-    bounded::Panicked,
+    Blame, Body, BoxFuture, Call, Error, HttpStatus, Kind, Origin, Peer, Reply, Text, TraceContext,
+    Transport, bounded::Panicked,
 };
 use postern_system::clock;
 use tracing::{Level, debug, enabled, error, info};
@@ -129,7 +129,9 @@ impl CallRecord {
     }
 
     pub(crate) fn succeed(mut self) {
-        let outcome = self.failed.map_or(BookedOutcome::Success, BookedOutcome::Failed);
+        let outcome = self
+            .failed
+            .map_or(BookedOutcome::Success, BookedOutcome::Failed);
         self.end(outcome, None);
     }
 

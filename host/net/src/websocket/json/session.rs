@@ -197,8 +197,7 @@ impl<S: StreamLink> JsonSession<S> {
         let mut n_messages = 0;
         while n_messages < MESSAGES_MAX && self.channel.is_open() {
             if !self.may_read() {
-                // Whether it is silent cannot be known.
-                self.channel.excuse_silence();
+                self.channel.poll_unread(cx);
                 break;
             }
             let piece = match self.channel.poll_piece(cx)? {
