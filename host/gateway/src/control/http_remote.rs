@@ -206,6 +206,6 @@ fn forward_address(address: &Address) -> Option<ForwardAddress> {
             host: host.clone(),
             port: *port,
         }),
-        Location::Path(_) => None,
+        Location::Path(_) | Location::Url { .. } => None,
     }
 }
