@@ -3,7 +3,7 @@
 mod socket;
 
 use bytes::Bytes;
-use postern_core::{Call, Handler};
+use postern_core::{Call, Handler, Transport};
 use postern_net::{Client, ClientConfig, dial};
 use postern_tests::{CallerTransport, Gateway, Setup, call, component, connect, patiently};
 use serde_json::json;
@@ -22,10 +22,8 @@ async fn gateway(http: &str, plugin: &str) -> Gateway {
 
 /// A session over WebSocket.
 async fn session(gateway: &Gateway) -> Client {
-    let targets = dial::targets(
-        postern_core::Transport::WebSocket,
-        &gateway.http.to_string(),
-    );
+    let authority = gateway.http.to_string();
+    let targets = dial::targets(Transport::WebSocket, &authority);
     let target = targets.await.expect("an address").remove(0);
     let client = Client::connect(target, ClientConfig::default()).await;
     client.expect("the gateway takes sessions")
