@@ -1,23 +1,15 @@
 //! Octets to pieces of messages and control frames. A payload of data is handed on as it comes, so
 //! that a frame of any length takes no memory here.
 
-use std::fmt;
-
 use bytes::{Bytes, BytesMut};
 
 use super::{
     close::CloseFrame,
+    code::DataKind,
     fault::WebSocketFault,
     frame::{CONTROL_BYTES_MAX, HEAD_BYTES_MAX, Opcode, WebSocketHead, apply_mask},
 };
 use crate::wire::Role;
-
-/// What a message is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum MessageKind {
-    Text,
-    Binary,
-}
 
 /// What was read.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -31,7 +23,7 @@ pub enum WebSocketPiece {
 /// A part of a message: the octets that have come since the part before.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct DataPiece {
-    pub kind: MessageKind,
+    pub kind: DataKind,
     pub is_compressed: bool,
     pub octets: Bytes,
     /// The message ends with it.
@@ -60,7 +52,7 @@ struct OpenFrame {
 /// A message whose last frame has not begun, or not ended.
 #[derive(Debug, Clone, Copy)]
 struct OpenMessage {
-    kind: MessageKind,
+    kind: DataKind,
     is_compressed: bool,
     /// As its frames declare.
     n_declared: u64,
@@ -142,8 +134,8 @@ impl WebSocketDecoder {
             };
         }
         let kind = match head.opcode {
-            Opcode::Text => MessageKind::Text,
-            _ => MessageKind::Binary,
+            Opcode::Text => DataKind::Text,
+            _ => DataKind::Binary,
         };
         let message = match (&mut self.message, is_first) {
             (Some(_), true) => return Err(WebSocketFault::MessageWithin),
@@ -191,14 +183,5 @@ impl WebSocketDecoder {
         };
         let says_something = is_last || !piece.octets.is_empty();
         Ok(says_something.then_some(WebSocketPiece::Data(piece)))
-    }
-}
-
-impl fmt::Display for MessageKind {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Text => "text",
-            Self::Binary => "binary",
-        })
     }
 }

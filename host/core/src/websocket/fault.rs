@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{close::CloseCode, decoder::MessageKind};
+use super::code::{CloseCode, DataKind};
 
 /// What a peer did, or did not do. Each ends the connection with its close code.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -34,7 +34,7 @@ pub enum WebSocketFault {
     #[error("text is not UTF-8")]
     NotUtf8,
     #[error("{0} messages are not taken here")]
-    Unacceptable(MessageKind),
+    Unacceptable(DataKind),
     #[error("compressed data is broken")]
     Compression,
     #[error("a rule of this endpoint: {0}")]

@@ -17,8 +17,9 @@ use std::{
 use bytes::{Bytes, BytesMut};
 
 use super::{
-    close::{CloseCode, CloseFrame},
-    decoder::{DataPiece, MessageKind, WebSocketDecoder, WebSocketPiece},
+    close::CloseFrame,
+    code::{CloseCode, DataKind},
+    decoder::{DataPiece, WebSocketDecoder, WebSocketPiece},
     fault::WebSocketFault,
     frame::{HEAD_BYTES_MAX, Opcode, WebSocketHead, apply_mask},
 };
@@ -131,10 +132,10 @@ impl WebSocket {
     }
 
     /// Queues a whole message; one after the close is dropped.
-    pub fn send(&mut self, kind: MessageKind, is_compressed: bool, payload: Bytes) {
+    pub fn send(&mut self, kind: DataKind, is_compressed: bool, payload: Bytes) {
         let opcode = match kind {
-            MessageKind::Text => Opcode::Text,
-            MessageKind::Binary => Opcode::Binary,
+            DataKind::Text => Opcode::Text,
+            DataKind::Binary => Opcode::Binary,
         };
         if self.state == WebSocketState::Open {
             let frame = self.frame(opcode, is_compressed, payload);

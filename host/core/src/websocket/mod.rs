@@ -5,13 +5,14 @@
 //! | `frame` | the head of a frame and the mask |
 //! | `decoder` | octets to pieces of data and control frames; every rule of section 5 |
 //! | `machine` | one connection: answers to Ping and Close, keep-alive, what is to be written |
-//! | `close` | close codes and the payload of Close |
+//! | `close`, `code` | the payload of Close, and its codes |
 //! | `utf8` | text that arrives in pieces |
 //!
 //! A message is never collected here: whoever wants one whole bounds it. Compression (RFC 7692) is
 //! somebody else's, too; its bit goes through.
 
 mod close;
+mod code;
 mod decoder;
 mod fault;
 mod frame;
@@ -22,8 +23,9 @@ mod utf8;
 mod tests;
 
 pub use self::{
-    close::{CloseCode, CloseFrame},
-    decoder::{DataPiece, MessageKind, WebSocketDecoder, WebSocketPiece},
+    close::CloseFrame,
+    code::{CloseCode, DataKind},
+    decoder::{DataPiece, WebSocketDecoder, WebSocketPiece},
     fault::WebSocketFault,
     frame::{Opcode, WebSocketHead, apply_mask},
     machine::{ClosedBy, Outgoing, WebSocket, WebSocketTimes},

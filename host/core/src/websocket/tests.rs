@@ -124,11 +124,11 @@ fn reads_the_examples_of_the_rfc() {
 #[test]
 fn writes_the_examples_of_the_rfc() {
     let mut server = socket(Role::Server);
-    server.send(MessageKind::Text, false, "Hello".into());
+    server.send(DataKind::Text, false, "Hello".into());
     let frame = server.poll_transmit().expect("a frame");
     assert_eq!([&frame.head[..], &frame.payload].concat(), b"\x81\x05Hello");
     let mut client = socket(Role::Client);
-    client.send(MessageKind::Text, false, "Hello".into());
+    client.send(DataKind::Text, false, "Hello".into());
     let frame = client.poll_transmit().expect("a frame");
     assert_eq!(
         [&frame.head[..], &frame.payload].concat(),
@@ -239,7 +239,7 @@ fn close_says_nothing_or_a_code_that_may_be_sent() {
 #[test]
 fn a_close_is_answered_with_its_code_and_ends_both_directions() {
     let mut server = socket(Role::Server);
-    server.send(MessageKind::Text, false, "before".into());
+    server.send(DataKind::Text, false, "before".into());
     let mut input = BytesMut::from(&masked(0x88, b"\x03\xe9going")[..]);
     input.extend_from_slice(&masked(0x81, b"after"));
     assert_eq!(server.handle_bytes(epoch(), &mut input), None);
@@ -251,7 +251,7 @@ fn a_close_is_answered_with_its_code_and_ends_both_directions() {
         (close.code, close.reason.as_str()),
         (CloseCode::GOING_AWAY, "going")
     );
-    server.send(MessageKind::Text, false, "late".into());
+    server.send(DataKind::Text, false, "late".into());
     assert_eq!(
         server.poll_transmit().expect("queued before").payload,
         "before"
@@ -266,7 +266,7 @@ fn a_close_is_answered_with_its_code_and_ends_both_directions() {
 #[test]
 fn a_fault_is_told_in_the_place_of_what_is_queued() {
     let mut server = socket(Role::Server);
-    server.send(MessageKind::Text, false, "queued".into());
+    server.send(DataKind::Text, false, "queued".into());
     let mut input = BytesMut::from(&[0x81, 0x00][..]);
     assert_eq!(server.handle_bytes(epoch(), &mut input), None);
     assert_eq!(
@@ -290,7 +290,7 @@ fn a_reason_is_cut_at_a_character() {
 #[test]
 fn many_pings_have_one_pong_and_it_goes_first() {
     let mut server = socket(Role::Server);
-    server.send(MessageKind::Binary, false, "queued".into());
+    server.send(DataKind::Binary, false, "queued".into());
     let mut input = BytesMut::from(&[masked(0x89, b"1"), masked(0x89, b"2")].concat()[..]);
     assert_eq!(server.handle_bytes(epoch(), &mut input), None);
     let pong = server.poll_transmit().expect("a Pong");
@@ -411,11 +411,11 @@ proptest! {
     #[test]
     fn what_a_client_sends_is_what_a_server_reads(payload in proptest::collection::vec(any::<u8>(), 0..300)) {
         let (mut client, mut server) = (socket(Role::Client), socket(Role::Server));
-        client.send(MessageKind::Binary, false, Bytes::from(payload.clone()));
+        client.send(DataKind::Binary, false, Bytes::from(payload.clone()));
         let frame = client.poll_transmit().expect("a frame");
         let mut input = BytesMut::from(&[&frame.head[..], &frame.payload].concat()[..]);
         let piece = server.handle_bytes(epoch(), &mut input).expect("a message");
-        prop_assert!(piece.is_last && piece.kind == MessageKind::Binary);
+        prop_assert!(piece.is_last && piece.kind == DataKind::Binary);
         prop_assert_eq!(&piece.octets[..], &payload[..]);
     }
 }

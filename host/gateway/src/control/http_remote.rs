@@ -206,6 +206,7 @@ fn forward_address(address: &Address) -> Option<ForwardAddress> {
             host: host.clone(),
             port: *port,
         }),
-        Location::Path(_) | Location::Url { .. } => None,
+        // A transport of sessions, not of requests; or a path of this machine.
+        Location::Url { .. } | Location::Path(_) => None,
     }
 }

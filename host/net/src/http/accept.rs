@@ -93,11 +93,30 @@ impl<'a> Accepted<'a> {
     }
 }
 
-/// Whether errors are wanted as problem details. Asked of every request, of which few say so.
+impl ReplyForm {
+    /// As `Accepted::reply_form`. Few requests name a form of streams; the fields of others are not
+    /// parsed.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        match says(headers, "ndjson") || says(headers, "event-stream") {
+            true => Accepted::of(headers).reply_form(),
+            false => Self::Usual,
+        }
+    }
+}
+
+/// Whether errors are wanted as problem details. Few requests say so; the fields of others are not
+/// parsed.
 pub(super) fn wants_problems(headers: &HeaderMap) -> bool {
+    says(headers, "problem+json") && Accepted::of(headers).names(PROBLEM)
+}
+
+/// Whether `accept` may name a media type that ends with `subtype`, which is in lower case.
+fn says(headers: &HeaderMap, subtype: &str) -> bool {
     let mut values = headers.get_all(header::ACCEPT).iter();
-    let may_be = values.any(|value| value.as_bytes().len() >= PROBLEM.len());
-    may_be && Accepted::of(headers).names(PROBLEM)
+    values.any(|value| {
+        let mut places = value.as_bytes().windows(subtype.len());
+        places.any(|place| place.eq_ignore_ascii_case(subtype.as_bytes()))
+    })
 }
 
 impl<'a> MediaRange<'a> {
@@ -168,6 +187,8 @@ mod tests {
             ("*/*", ReplyForm::Usual),
             ("text/*", ReplyForm::Usual),
             ("text/event-stream", ReplyForm::Events),
+            ("Text/Event-Stream", ReplyForm::Events),
+            ("application/X-NDJSON", ReplyForm::Lines),
             ("application/x-ndjson, text/event-stream", ReplyForm::Lines),
             (
                 "application/ndjson;q=0.5, text/event-stream;q=0.9",
@@ -175,7 +196,20 @@ mod tests {
             ),
             ("text/event-stream;q=0, application/json", ReplyForm::Usual),
         ] {
-            assert_eq!(Accepted::of(&headers(value)).reply_form(), form, "{value}");
+            assert_eq!(ReplyForm::of(&headers(value)), form, "{value}");
+        }
+    }
+
+    #[test]
+    fn problems_are_wanted_by_name_only() {
+        for (value, wanted) in [
+            ("application/problem+json", true),
+            ("text/html, Application/Problem+JSON;q=0.1", true),
+            ("application/problem+json;q=0", false),
+            ("application/*", false),
+            ("*/*", false),
+        ] {
+            assert_eq!(wants_problems(&headers(value)), wanted, "{value}");
         }
     }
 

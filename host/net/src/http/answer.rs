@@ -12,7 +12,7 @@ use postern_core::{Blame, Error, Handler, Kind, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
-    accept::{Accepted, wants_problems},
+    accept::{ReplyForm, wants_problems},
     activity::InFlight,
     asker::Asker,
     fields::set,
@@ -25,8 +25,9 @@ use super::{
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallTarget, Refusal, TakenBody},
     routes::{ListenerRoutes, asker::RouteAsker},
+    websockets::{WebSocketAsker, WebSockets},
 };
-use crate::{Counters, server::Settings};
+use crate::Counters;
 
 /// Calls services.
 pub(super) struct Calls {
@@ -35,8 +36,7 @@ pub(super) struct Calls {
     pub(super) catalog: Arc<dyn Catalog>,
     pub(super) routes: ListenerRoutes,
     pub(super) counters: Arc<Counters>,
-    /// Of sessions over WebSocket.
-    pub(super) sessions: Settings,
+    pub(super) websockets: WebSockets,
 }
 
 /// Who answers the requests of a server's connections.
@@ -130,7 +130,15 @@ impl Calls {
             Err(page) if page.is_of_page() && is_routed && self.routes.leads_on(&head) => true,
             Err(page) => return Err(page.into()),
         };
-        if !is_foreign && let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)? {
+        let websocket = WebSocketAsker {
+            peer: &asker.peer,
+            bytes: &asker.bytes,
+            upgrades: &asker.upgrades,
+            in_flight,
+        };
+        if !is_foreign
+            && let Some(answered) = self.websockets.answer(&mut head, config, &websocket)?
+        {
             return Ok(answered);
         }
         if is_routed {
@@ -183,7 +191,7 @@ impl Calls {
         let reading = request::read_call(target, head, body, config, Arc::clone(peer), bytes);
         let (call, held) = reading.await?;
         let to = ReplyTo {
-            form: Accepted::of(&head.headers).reply_form(),
+            form: ReplyForm::of(&head.headers),
             is_head: false,
         };
         let outcome = gather.call(&self.handler, call, is_alone).await;
@@ -243,7 +251,7 @@ fn allowed(resource: &Resource) -> HeaderValue {
     })
 }
 
-pub(super) fn path_refusal(error: PathError) -> Refusal {
+fn path_refusal(error: PathError) -> Refusal {
     let message = error.to_string();
     match error {
         PathError::Unknown { .. } => Refusal::new(StatusCode::NOT_FOUND, Error::not_found(message)),

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use http::HeaderMap;
 use postern_core::Peer;
 
-use super::{HttpConfig, forward::claims::Claims, gather::Gather, handover::UpgradeSender};
+use super::{HttpConfig, forward::claims::Claims, gather::Gather, upgrade::UpgradeSender};
 use crate::ConnectionBytes;
 
 /// The connection that asks.

@@ -41,11 +41,11 @@ use super::{
     activity::{Activity, Expiry, Watch},
     answer::Answer,
     asker::Asker,
-    handover::{Upgrade, UpgradedStream, Upgrades},
     head::{FIELDS_MAX, HEAD_BYTES_MAX, HeadError},
     server::Shared,
     socket::{Socket, SocketState},
     tracked::{StreamExecutor, Tracked},
+    upgrade::{Upgrade, UpgradedStream, Upgrades},
 };
 use crate::{
     Shutdown,

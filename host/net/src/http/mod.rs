@@ -41,7 +41,6 @@ mod fields;
 mod forward;
 mod frames;
 mod gather;
-mod handover;
 mod head;
 mod host;
 mod lines;
@@ -61,6 +60,7 @@ mod socket;
 mod tests;
 mod tracked;
 mod upgrade;
+mod websockets;
 
 pub use catalog::Catalog;
 pub use client::{HttpClient, HttpClientConfig, dial, dial_tls};

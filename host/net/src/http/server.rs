@@ -20,8 +20,9 @@ use super::{
     asker::Asker,
     connection,
     gather::Gather,
-    handover::Upgrades,
     routes::{HttpRoutes, ListenerRoutes},
+    upgrade::Upgrades,
+    websockets::WebSockets,
 };
 use crate::{
     ByteBudget, Counters, ServerConfig, ServerControl, Shutdown,
@@ -91,11 +92,16 @@ impl HttpServer {
         );
         let answer = Calls {
             config: Arc::clone(&config),
-            handler,
+            handler: Arc::clone(&handler),
             catalog,
             routes: ListenerRoutes::default(),
             counters: Arc::clone(&counters),
-            sessions: settings,
+            websockets: WebSockets {
+                config: Arc::clone(&config),
+                handler,
+                counters: Arc::clone(&counters),
+                sessions: settings,
+            },
         };
         let shared = Shared {
             config,

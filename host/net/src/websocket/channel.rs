@@ -13,7 +13,7 @@ use std::{
 use bytes::{Buf, Bytes, BytesMut};
 use postern_core::{
     websocket::{
-        CloseFrame, ClosedBy, DataPiece, MessageKind, Utf8Check, WebSocket, WebSocketDecoder,
+        CloseFrame, ClosedBy, DataKind, DataPiece, Utf8Check, WebSocket, WebSocketDecoder,
         WebSocketFault, WebSocketTimes,
     },
     wire::Role,
@@ -32,7 +32,7 @@ use crate::{ConnectionBytes, driver::Alarm, link::StreamLink};
 pub(crate) struct ChannelConfig {
     pub(crate) role: Role,
     /// Messages of the other kind are refused.
-    pub(crate) kind: MessageKind,
+    pub(crate) kind: DataKind,
     pub(crate) deflation: Option<Deflation>,
     pub(crate) message_bytes_max: usize,
     pub(crate) times: WebSocketTimes,
@@ -194,7 +194,7 @@ impl<S: StreamLink> Channel<S> {
             let limit = self.config.message_bytes_max;
             return Err(WebSocketFault::TooLong { limit });
         }
-        let is_text = self.config.kind == MessageKind::Text;
+        let is_text = self.config.kind == DataKind::Text;
         if is_text && !(self.text.push(&octets) && (!is_last || self.text.finish())) {
             return Err(WebSocketFault::NotUtf8);
         }

@@ -9,7 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, header};
 use httparse::{EMPTY_HEADER, Response, Status};
 use postern_core::{
     Blame, BoxFuture, Error, Transport,
-    websocket::{MessageKind, WebSocketTimes},
+    websocket::{DataKind, WebSocketTimes},
     wire::Role,
 };
 use postern_system::random;
@@ -122,7 +122,7 @@ async fn shake<S: StreamLink>(
     let defaults = WebSocketConfig::default();
     let config = ChannelConfig {
         role: Role::Client,
-        kind: MessageKind::Binary,
+        kind: DataKind::Binary,
         deflation: None,
         // Its octets are a stream, which the session bounds.
         message_bytes_max: usize::MAX,

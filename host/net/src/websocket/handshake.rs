@@ -27,6 +27,8 @@ pub(crate) enum HandshakeFault {
     Version(String),
     #[error("sec-websocket-key is not 16 octets in base64")]
     Key,
+    #[error("a request that opens a WebSocket has no body")]
+    Body,
     #[error("none of the subprotocols is spoken here; {0} is, and no subprotocol at all")]
     Subprotocol(&'static str),
 }
@@ -36,7 +38,7 @@ impl HandshakeFault {
         match self {
             Self::NotAsked | Self::Version(_) => StatusCode::UPGRADE_REQUIRED,
             Self::Method { .. } => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Key | Self::Subprotocol(_) => StatusCode::BAD_REQUEST,
+            Self::Key | Self::Body | Self::Subprotocol(_) => StatusCode::BAD_REQUEST,
         }
     }
 
@@ -56,7 +58,7 @@ impl HandshakeFault {
                     .into_iter()
                     .collect()
             }
-            Self::Key | Self::Subprotocol(_) => vec![],
+            Self::Key | Self::Body | Self::Subprotocol(_) => vec![],
         }
     }
 }
@@ -73,16 +75,7 @@ pub(crate) fn accept(
 ) -> Result<Accepted, HandshakeFault> {
     let headers = &head.headers;
     let is_http_2 = head.version == Version::HTTP_2;
-    let extended = head.extensions.get::<hyper::ext::Protocol>();
-    let is_asked = match is_http_2 {
-        true => extended.is_some_and(|named| named.as_str().eq_ignore_ascii_case("websocket")),
-        false => {
-            has_token(headers, &header::UPGRADE, "websocket")
-                && has_token(headers, &header::CONNECTION, "upgrade")
-                && head.version == Version::HTTP_11
-        }
-    };
-    if !is_asked {
+    if !is_asked(head) {
         return Err(HandshakeFault::NotAsked);
     }
     let expected = if is_http_2 {
@@ -101,6 +94,12 @@ pub(crate) fn accept(
     }
     let mut answer = HeaderMap::new();
     if !is_http_2 {
+        // What follows the head is frames, whatever else it may look like.
+        let length = headers.get(header::CONTENT_LENGTH);
+        let is_empty = length.is_none_or(|length| length.as_bytes() == b"0");
+        if !is_empty || headers.contains_key(header::TRANSFER_ENCODING) {
+            return Err(HandshakeFault::Body);
+        }
         let mut keys = headers.get_all(header::SEC_WEBSOCKET_KEY).iter();
         let key = keys.next().filter(|_| keys.next().is_none());
         let key = key.filter(|key| is_key(key)).ok_or(HandshakeFault::Key)?;
@@ -135,6 +134,17 @@ pub(crate) fn accept(
         headers: answer,
         deflation,
     })
+}
+
+/// Whether a request asks for a WebSocket, well or not.
+fn is_asked(head: &request::Parts) -> bool {
+    let extended = head.extensions.get::<hyper::ext::Protocol>();
+    if head.version == Version::HTTP_2 {
+        return extended.is_some_and(|named| named.as_str().eq_ignore_ascii_case("websocket"));
+    }
+    has_token(&head.headers, &header::UPGRADE, "websocket")
+        && has_token(&head.headers, &header::CONNECTION, "upgrade")
+        && head.version == Version::HTTP_11
 }
 
 /// What the server answers to `key` (section 4.2.2 step 5).
@@ -261,6 +271,8 @@ mod tests {
             Some(("sec-websocket-version", "13")),
         );
         check(&with("sec-websocket-key", "AAAA"), 400, None);
+        check(&with("content-length", "5"), 400, None);
+        check(&with("transfer-encoding", "chunked"), 400, None);
         check(
             &with("sec-websocket-key", "not base64 not base64 =="),
             400,

@@ -48,18 +48,10 @@ each_stream_link!(
 /// Once per link whose two directions are closed one by one; a WebSocket's end together.
 macro_rules! each_half_closing_link {
     ($($name:ident),+ $(,)?) => {
-        mod half_closed_tcp {
-            $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+
-        }
-        mod half_closed_quic {
-            $(#[tokio::test] async fn $name() { super::$name(super::Link::Quic).await; })+
-        }
-        mod half_closed_tls {
-            $(#[tokio::test] async fn $name() { super::$name(super::Link::Tls).await; })+
-        }
-        mod half_closed_memory_stream {
-            $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryStream).await; })+
-        }
+        mod half_closed_tcp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+ }
+        mod half_closed_quic { $(#[tokio::test] async fn $name() { super::$name(super::Link::Quic).await; })+ }
+        mod half_closed_tls { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tls).await; })+ }
+        mod half_closed_memory { $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryStream).await; })+ }
     };
 }
 

@@ -76,55 +76,58 @@ async fn a_call_has_the_headers_of_the_request_and_those_of_its_message() {
     listener.stop().await;
 }
 
+/// What is no message, the id that it bears all the same, and what is told of it.
+const NONE: [(&str, &str, &str); 11] = [
+    ("[]", "", "the message is no JSON object"),
+    ("", "", "the message is no JSON object"),
+    (r#"{"id":1}"#, "", r#"member \"id\" is no string"#),
+    (
+        r#"{"id":"1","payloads":1}"#,
+        "1",
+        r#"member \"payloads\" is not known"#,
+    ),
+    (
+        r#"{"id":"1","type":"ask"}"#,
+        "1",
+        r#"type \"ask\" is not known; request, open, item, end and reset are"#,
+    ),
+    (
+        r#"{"type":"item"}"#,
+        "",
+        r#"a message of type \"item\" needs a member \"id\""#,
+    ),
+    (
+        r#"{"id":"1","headers":[]}"#,
+        "1",
+        r#"member \"headers\" is no object"#,
+    ),
+    (
+        r#"{"id":"1","headers":{"a b":"1"}}"#,
+        "1",
+        r#"header \"a b\" is no field of HTTP with a string"#,
+    ),
+    (
+        r#"{"id":"1","headers":{"timeout-ms":"soon"}}"#,
+        "1",
+        r#"timeout-ms \"soon\" is not a number of milliseconds"#,
+    ),
+    (
+        r#"{"id":"1","payload":1,"payload-base64":""}"#,
+        "1",
+        r#"one of the members \"payload\" and \"payload-base64\" is enough"#,
+    ),
+    (
+        r#"{"id":"1","type":"open","payload":1}"#,
+        "1",
+        r#"a payload follows \"open\" in messages of type \"item\""#,
+    ),
+];
+
 #[tokio::test]
 async fn a_message_that_is_none_is_answered_and_the_connection_stays() {
     let listener = Listener::start().await;
     let mut socket = listener.calls().await;
-    for (message, id, told) in [
-        ("[]", "", "the message is no JSON object"),
-        ("", "", "the message is no JSON object"),
-        (r#"{"id":1}"#, "", r#"member \"id\" is no string"#),
-        (
-            r#"{"id":"1","payloads":1}"#,
-            "1",
-            r#"member \"payloads\" is not known"#,
-        ),
-        (
-            r#"{"id":"1","type":"ask"}"#,
-            "1",
-            r#"type \"ask\" is not known; request, open, item, end and reset are"#,
-        ),
-        (
-            r#"{"type":"item"}"#,
-            "",
-            r#"a message of type \"item\" needs a member \"id\""#,
-        ),
-        (
-            r#"{"id":"1","headers":[]}"#,
-            "1",
-            r#"member \"headers\" is no object"#,
-        ),
-        (
-            r#"{"id":"1","headers":{"a b":"1"}}"#,
-            "1",
-            r#"header \"a b\" is no field of HTTP with a string"#,
-        ),
-        (
-            r#"{"id":"1","headers":{"timeout-ms":"soon"}}"#,
-            "1",
-            r#"timeout-ms \"soon\" is not a number of milliseconds"#,
-        ),
-        (
-            r#"{"id":"1","payload":1,"payload-base64":""}"#,
-            "1",
-            r#"one of the members \"payload\" and \"payload-base64\" is enough"#,
-        ),
-        (
-            r#"{"id":"1","type":"open","payload":1}"#,
-            "1",
-            r#"a payload follows \"open\" in messages of type \"item\""#,
-        ),
-    ] {
+    for (message, id, told) in NONE {
         let id = match id {
             "" => String::new(),
             id => format!(r#""id":"{id}","#),

@@ -36,10 +36,10 @@ use crate::{
         HttpConfig,
         asker::Asker,
         fields::{self, listed},
-        handover::asked_protocol,
         is_hop_by_hop,
         pieces::{Pieces, Silence},
         request::{self as calls, CallBytes, Refusal},
+        upgrade::asked_protocol,
     },
 };
 

@@ -15,10 +15,10 @@ use postern_core::{Blame, Error, HttpStatus, Kind, Reply, Retry};
 use super::{inbound::Asked, tunnel};
 use crate::http::{
     accept::ReplyForm,
-    handover::Upgrade,
     reply::{self, ReplyBody, ReplyTo},
     request::Refusal,
     routes::asker::RouteAsker,
+    upgrade::Upgrade,
 };
 
 /// The response to `head`, of a call that was read as `asked`. A client that asked to go on in another

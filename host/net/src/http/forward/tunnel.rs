@@ -12,7 +12,7 @@ use tokio::{
     time::timeout,
 };
 
-use crate::http::handover::{ServeStream, UpgradedStream};
+use crate::http::upgrade::{ServeStream, UpgradedStream};
 
 /// Where what the client sends goes, piece by piece.
 pub(super) type FromClient = mpsc::Sender<Bytes>;
