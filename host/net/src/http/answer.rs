@@ -8,16 +8,15 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
+use postern_core::{Blame, Error, Handler, Kind, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
     accept::{ReplyForm, wants_problems},
     activity::InFlight,
+    asker::Asker,
     compression,
     fields::set,
-    forward::inbound,
-    gather::Gather,
     head::{FIELDS_MAX, HeadError},
     host,
     origin::{ForeignPage, check_origin},
@@ -26,11 +25,20 @@ use super::{
     read_body::ReadBody,
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallTarget, Refusal, TakenBody},
-    routes::{ListenerRoutes, RouteAsker},
-    upgrade::UpgradeSender,
+    routes::{ListenerRoutes, asker::RouteAsker},
     websockets::{WebSocketAsker, WebSockets},
 };
-use crate::{ConnectionBytes, Counters};
+use crate::Counters;
+
+/// Calls services.
+pub(super) struct Calls {
+    pub(super) config: Arc<ArcSwap<HttpConfig>>,
+    pub(super) handler: Arc<dyn Handler>,
+    pub(super) catalog: Arc<dyn Catalog>,
+    pub(super) routes: ListenerRoutes,
+    pub(super) counters: Arc<Counters>,
+    pub(super) websockets: WebSockets,
+}
 
 /// Who answers the requests of a server's connections.
 pub(super) trait Answer: Send + Sync + 'static {
@@ -45,28 +53,6 @@ pub(super) trait Answer: Send + Sync + 'static {
         connection: &Asker,
         in_flight: &InFlight,
     ) -> impl Future<Output = Response<Self::Body>> + Send;
-}
-
-/// The connection that asks.
-#[derive(Clone)]
-pub(super) struct Asker {
-    /// Who asks: whom a trusted proxy speaks for, or `link`.
-    pub(super) peer: Arc<Peer>,
-    /// The far end of the connection.
-    pub(super) link: Arc<Peer>,
-    pub(super) bytes: ConnectionBytes,
-    pub(super) gather: Gather,
-    pub(super) upgrades: UpgradeSender,
-}
-
-/// Calls services.
-pub(super) struct Calls {
-    pub(super) config: Arc<ArcSwap<HttpConfig>>,
-    pub(super) handler: Arc<dyn Handler>,
-    pub(super) catalog: Arc<dyn Catalog>,
-    pub(super) routes: ListenerRoutes,
-    pub(super) counters: Arc<Counters>,
-    pub(super) websockets: WebSockets,
 }
 
 impl Answer for Calls {
@@ -93,11 +79,7 @@ impl Answer for Calls {
         let wants_problems = wants_problems(&head.headers);
         let coding = compression::asked(&head.headers, &config.compression);
         let (version, (body, is_read)) = (head.version, ReadBody::new(body));
-        let claimed = inbound::claimed_peer(&head.headers, &asker.link, &config);
-        let claimed = claimed.map(|peer| Asker {
-            peer,
-            ..asker.clone()
-        });
+        let claimed = asker.claimed(&head.headers, &config);
         let asker = claimed.as_ref().unwrap_or(asker);
         let dispatched = self.dispatch(head, body, &config, asker, in_flight).await;
         let mut response =

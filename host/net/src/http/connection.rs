@@ -39,7 +39,8 @@ use tracing::debug;
 use super::{
     ERROR_HEADER, JSON,
     activity::{Activity, Expiry, Watch},
-    answer::{Answer, Asker},
+    answer::Answer,
+    asker::Asker,
     head::{FIELDS_MAX, HEAD_BYTES_MAX, HeadError},
     server::Shared,
     socket::{Socket, SocketState},

@@ -28,6 +28,7 @@
 mod accept;
 mod activity;
 mod answer;
+mod asker;
 mod catalog;
 mod chunked;
 mod client;

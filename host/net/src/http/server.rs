@@ -16,7 +16,8 @@ use tokio::{io::AsyncWriteExt, net::TcpListener};
 use super::{
     Catalog, HttpConfig,
     activity::InFlight,
-    answer::{Answer, Asker, Calls},
+    answer::{Answer, Calls},
+    asker::Asker,
     connection,
     gather::Gather,
     routes::{HttpRoutes, ListenerRoutes},

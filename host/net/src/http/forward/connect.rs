@@ -7,7 +7,7 @@ use rustls::pki_types::ServerName;
 use tokio::{io::AsyncWriteExt, net::TcpStream};
 use tokio_rustls::TlsConnector;
 
-use super::{ForwardAddress, ForwardConfig, HttpVersions};
+use super::config::{ForwardAddress, ForwardConfig, HttpVersions};
 use crate::{acceptor::proxy_protocol, link::StreamLink};
 
 /// A stream on which HTTP can begin.

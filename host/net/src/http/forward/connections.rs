@@ -17,13 +17,13 @@ use postern_core::{Blame, Error};
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
-    ForwardAddress, ForwardConfig, HttpVersions,
+    config::{ForwardAddress, ForwardConfig, HttpVersions},
     connect::{self, Connected},
+    fault::root_cause,
     http1::{self, FreeHttp1, Http1Lease},
     http2::{self, Http2Lease, SharedHttp2},
     outbound::Head,
     request_body::RequestBody,
-    root_cause,
 };
 
 /// Those with one address. What runs them ends with this; calls under way keep it.

@@ -21,8 +21,8 @@ use bytes::Bytes;
 use http::{HeaderMap, Method, StatusCode, Version, header, request};
 use http_body::Body as HttpBody;
 use postern_core::{
-    Blame, Body, BodyStream, Call, Context, Error, Headers, HttpFacts, Kind, Peer, Text,
-    TraceContext, headers::HeadersBuilder,
+    Blame, Body, BodyStream, Call, Context, Error, Headers, HttpFacts, Kind, Text, TraceContext,
+    headers::HeadersBuilder,
 };
 use postern_system::random;
 
@@ -34,7 +34,7 @@ use crate::{
     byte_budget::Kept,
     http::{
         HttpConfig,
-        answer::Asker,
+        asker::Asker,
         fields::{self, listed},
         is_hop_by_hop,
         pieces::{Pieces, Silence},
@@ -112,20 +112,6 @@ where
         http: Some(Box::new(facts)),
     };
     Ok((call, Asked { held, from_client }))
-}
-
-/// Whom the peer of a request speaks for, where that is a proxy that is trusted.
-pub(in crate::http) fn claimed_peer(
-    headers: &HeaderMap,
-    peer: &Peer,
-    config: &HttpConfig,
-) -> Option<Arc<Peer>> {
-    let claims = Claims::read(headers, &peer.origin, &config.forwarded);
-    let client = claims.client()?;
-    Some(Arc::new(Peer {
-        origin: client.into(),
-        ..peer.clone()
-    }))
 }
 
 /// Headers of the call.

@@ -21,9 +21,11 @@
 //! read, never passed on beside another framing, and a body that does not keep to its length ends the
 //! connection.
 
-mod claims;
+pub(super) mod claims;
+mod config;
 mod connect;
 mod connections;
+mod fault;
 mod http1;
 mod http2;
 pub(super) mod inbound;
@@ -34,108 +36,29 @@ mod request_body;
 mod tunnel;
 mod upgraded;
 
-use std::{fmt, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use http::Response;
 use hyper::body::Incoming;
-use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Retry, Text};
+use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Retry};
 use postern_system::clock;
 use tokio::time::{sleep_until, timeout};
 
-pub use self::claims::{ForwardedConfig, ForwardedForm, ForwardedSend};
+pub use self::{
+    claims::{ForwardedConfig, ForwardedForm, ForwardedSend},
+    config::{ForwardAddress, ForwardConfig, HttpVersions},
+};
 use self::{
     connections::{Connections, Lease},
+    fault::{bad_answer, root_cause},
     outbound::{Head, Outbound},
     request_body::{RequestBody, RequestProgress},
 };
-use crate::{ProxyVersion, tls::ClientTls};
-
-/// How requests are handed on to one upstream.
-#[derive(Debug, Clone)]
-pub struct ForwardConfig {
-    /// Time to establish a connection, TLS included. Default 5 s.
-    pub connect_timeout: Duration,
-    /// How long the head of a response may take once nothing moves of its request. Default 60 s.
-    pub head_timeout: Duration,
-    /// How long nothing may come of a response, or move on a stream of another protocol. Default
-    /// 5 min.
-    pub idle_timeout: Duration,
-    /// What is spoken. Default what the upstream takes.
-    pub version: HttpVersions,
-    /// Connections with one address at a time. Default 1024.
-    pub connections_max: usize,
-    /// Of them, those that are kept without a request. Default 32.
-    pub idle_connections_max: usize,
-    /// How long one is kept without a request. Default 60 s.
-    pub keep_timeout: Duration,
-    /// What the upstream is told of the client before anything else; then no two clients share a
-    /// connection. Default nothing.
-    pub send_proxy: Option<ProxyVersion>,
-    /// For `https`.
-    pub tls: Arc<ClientTls>,
-}
-
-/// Versions of HTTP that are spoken to an upstream.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum HttpVersions {
-    /// HTTP/2 or HTTP/1.1 as TLS agrees on; HTTP/1.1 without TLS.
-    #[default]
-    Negotiated,
-    Http1,
-    /// HTTP/2 alone; without TLS by prior knowledge.
-    Http2,
-}
-
-/// Where an upstream is.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForwardAddress {
-    pub is_secure: bool,
-    /// A name or an address; IPv6 without brackets.
-    pub host: Text,
-    pub port: u16,
-}
 
 /// One instance that speaks HTTP. Clones share its connections.
 #[derive(Debug, Clone)]
 pub struct Forwarder {
     connections: Arc<Connections>,
-}
-
-impl Default for ForwardConfig {
-    fn default() -> Self {
-        Self {
-            connect_timeout: Duration::from_secs(5),
-            head_timeout: Duration::from_secs(60),
-            idle_timeout: Duration::from_secs(300),
-            version: HttpVersions::default(),
-            connections_max: 1024,
-            idle_connections_max: 32,
-            keep_timeout: Duration::from_secs(60),
-            send_proxy: None,
-            tls: Arc::default(),
-        }
-    }
-}
-
-impl ForwardAddress {
-    const fn scheme(&self) -> &'static str {
-        if self.is_secure { "https" } else { "http" }
-    }
-
-    /// Host and port as a request names them.
-    fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
-        match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
-        }
-    }
-}
-
-impl fmt::Display for ForwardAddress {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme(), self.authority())
-    }
 }
 
 impl Forwarder {
@@ -287,21 +210,6 @@ impl Handler for Forwarder {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         Box::pin(self.clone().forward(call))
     }
-}
-
-/// The upstream answers as nobody may.
-fn bad_answer(what: impl fmt::Display) -> Error {
-    let message = format!("the upstream {what}");
-    Error::new(Kind::Internal, Blame::Upstream, message)
-}
-
-/// The innermost cause: `connection refused (os error 111)`.
-fn root_cause(error: &dyn std::error::Error) -> String {
-    let mut cause = error;
-    while let Some(inner) = cause.source() {
-        cause = inner;
-    }
-    cause.to_string().to_lowercase()
 }
 
 /// Connections that one request tries when they turn out to be closed. The last is a new one, unless

@@ -18,7 +18,7 @@ use postern_core::{
 };
 
 use super::{
-    ForwardAddress,
+    config::ForwardAddress,
     request_body::{GoAhead, RequestBody, RequestProgress},
 };
 use crate::http::is_hop_by_hop;

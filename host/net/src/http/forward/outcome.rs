@@ -17,7 +17,7 @@ use crate::http::{
     accept::ReplyForm,
     reply::{self, ReplyBody, ReplyTo},
     request::Refusal,
-    routes::RouteAsker,
+    routes::asker::RouteAsker,
     upgrade::Upgrade,
 };
 

@@ -17,7 +17,7 @@ use postern_core::{
     Blame, BodySource, BodyStream, Error, Headers, HttpStatus, Reply, headers::HeadersBuilder,
 };
 
-use super::{bad_answer, connections::Lease, request_body::RequestProgress};
+use super::{connections::Lease, fault::bad_answer, request_body::RequestProgress};
 use crate::http::{
     fields::{self, listed},
     is_hop_by_hop,

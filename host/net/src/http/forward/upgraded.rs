@@ -28,7 +28,7 @@ use tokio::{
     time::{Sleep, sleep},
 };
 
-use super::{bad_answer, connections::Lease, reply_body};
+use super::{connections::Lease, fault::bad_answer, reply_body};
 
 /// What the upstream sends. Dropping it closes the connection.
 struct FromUpstream {

@@ -10,7 +10,7 @@ use postern_core::{
     route::{BodyForm, HttpRoute, MethodEnd, RequestPath},
 };
 
-use super::{RouteAsker, conditional, form, params::Parameters, target, with_route};
+use super::{asker::RouteAsker, conditional, form, params::Parameters, target, with_route};
 use crate::{
     ConnectionBytes,
     http::{

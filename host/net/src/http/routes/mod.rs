@@ -8,6 +8,7 @@
 //! Every end is a call through the listener's handler, so that guards, limits and interceptors see each
 //! request, whatever it comes to. The listener's own paths (`path.rs`) come first: no route takes them.
 
+pub(super) mod asker;
 mod conditional;
 mod ends;
 mod files;
@@ -26,25 +27,21 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request::Parts};
 use http_body::Body as HttpBody;
 use postern_core::{
-    Error, Handler, Peer, Reply, Text,
+    Error, Reply, Text,
     route::{
         HttpRoute, RequestPath, RequestPathError, RouteEnd, RouteMatch, RouteRequest, RouteTable,
     },
 };
 
+use self::asker::RouteAsker;
 pub use self::ends::{RouteEnds, SERVICE};
 use super::{
-    HttpConfig,
     accept::ReplyForm,
-    activity::InFlight,
-    answer::Asker,
     fields::set,
-    gather::Gather,
     host,
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallTarget, Refusal, TakenBody},
 };
-use crate::ConnectionBytes;
 
 /// The routes in force. Clones are of the same.
 #[derive(Clone, Default)]
@@ -55,20 +52,6 @@ pub struct HttpRoutes(Arc<ArcSwap<RouteTable>>);
 pub(super) struct ListenerRoutes {
     routes: HttpRoutes,
     listener: Text,
-}
-
-/// Who asks, and what answers.
-pub(super) struct RouteAsker<'a> {
-    pub(super) handler: &'a Arc<dyn Handler>,
-    pub(super) config: &'a HttpConfig,
-    pub(super) peer: &'a Arc<Peer>,
-    pub(super) bytes: &'a ConnectionBytes,
-    pub(super) gather: &'a Gather,
-    /// No other request of the connection waits for its reply.
-    pub(super) is_alone: bool,
-    /// For a request that goes on in another protocol.
-    pub(super) connection: &'a Asker,
-    pub(super) in_flight: &'a InFlight,
 }
 
 impl HttpRoutes {

@@ -10,7 +10,7 @@ use postern_core::{
 };
 use postern_system::clock;
 
-use super::{RouteAsker, with_route};
+use super::{asker::RouteAsker, with_route};
 use crate::http::{
     fields,
     forward::{inbound, outcome},

@@ -1,0 +1,37 @@
+//! The connection that a request came by.
+
+use std::sync::Arc;
+
+use http::HeaderMap;
+use postern_core::Peer;
+
+use super::{HttpConfig, forward::claims::Claims, gather::Gather, upgrade::UpgradeSender};
+use crate::ConnectionBytes;
+
+/// The connection that asks.
+#[derive(Clone)]
+pub(super) struct Asker {
+    /// Who asks: whom a trusted proxy speaks for, or `link`.
+    pub(super) peer: Arc<Peer>,
+    /// The far end of the connection.
+    pub(super) link: Arc<Peer>,
+    pub(super) bytes: ConnectionBytes,
+    pub(super) gather: Gather,
+    pub(super) upgrades: UpgradeSender,
+}
+
+impl Asker {
+    /// The same for whom its peer speaks, where that is a proxy that is trusted.
+    pub(super) fn claimed(&self, headers: &HeaderMap, config: &HttpConfig) -> Option<Self> {
+        let claims = Claims::read(headers, &self.link.origin, &config.forwarded);
+        let client = claims.client()?;
+        let peer = Arc::new(Peer {
+            origin: client.into(),
+            ..Peer::clone(&self.link)
+        });
+        Some(Self {
+            peer,
+            ..self.clone()
+        })
+    }
+}
