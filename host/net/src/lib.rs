@@ -29,7 +29,7 @@ pub use counters::Counters;
 pub use dial::{Destination, Target};
 pub use driver::Alarm;
 pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
-pub use quic::{QuicConfig, QuicConfigError, QuicDialer, QuicListener, QuicTls};
+pub use quic::{QuicConfig, QuicConfigError, QuicControl, QuicDialer, QuicListener, QuicTls};
 pub use server::{
     Frames, MemoryDatagramServer, MemoryServer, QuicServer, ServedLink, Server, ServerConfig,
     ServerControl, TcpServer, UdpServer,

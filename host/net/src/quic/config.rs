@@ -146,6 +146,20 @@ impl QuicConfig {
         Ok(server)
     }
 
+    /// Changes `server` to these settings and `tls`.
+    ///
+    /// # Errors
+    /// What of the settings cannot be; then `server` is of no use.
+    pub(super) fn put_into(
+        &self,
+        server: &mut quinn::ServerConfig,
+        tls: &rustls::ServerConfig,
+    ) -> Result<(), QuicConfigError> {
+        server.crypto = server_crypto(tls)?;
+        server.transport_config(Arc::new(self.transport(1)?));
+        Ok(())
+    }
+
     /// What who dials uses.
     ///
     /// # Errors
@@ -172,9 +186,7 @@ impl QuicConfig {
 ///
 /// # Errors
 /// Where `tls` is not for QUIC.
-pub(super) fn server_crypto(
-    tls: &rustls::ServerConfig,
-) -> Result<Arc<QuicServerConfig>, QuicConfigError> {
+fn server_crypto(tls: &rustls::ServerConfig) -> Result<Arc<QuicServerConfig>, QuicConfigError> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     tls.max_early_data_size = 0;

@@ -27,5 +27,5 @@ pub(crate) use self::{
 pub use self::{
     config::{ALPN, QuicConfig, QuicConfigError},
     dialer::QuicDialer,
-    listener::{QuicListener, QuicTls},
+    listener::{QuicControl, QuicListener, QuicTls},
 };

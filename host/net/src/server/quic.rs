@@ -2,22 +2,48 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use postern_core::{Peer, Transport};
+use postern_core::{Handler, Peer, Transport};
 
 use super::{
-    connection,
+    QuicServer, ServerConfig, connection,
     served::{ServedLink, Server},
     settings::Settings,
 };
 use crate::{
     acceptor::{self, AcceptLimits, ConnectionFacts, Serve},
     counters::Counters,
-    quic::{QuicConnection, QuicHandshake, QuicIncoming, QuicListener},
+    quic::{
+        QuicConfig, QuicConnection, QuicControl, QuicHandshake, QuicIncoming, QuicListener, QuicTls,
+    },
     shutdown::Shutdown,
 };
 
 /// How long the packets that close connections may take to leave.
 const LAST_WORD: Duration = Duration::from_millis(500);
+
+impl QuicServer {
+    /// Takes connections at `address`, as `QuicListener::bind` does.
+    ///
+    /// # Errors
+    /// As `QuicListener::bind`.
+    pub fn bind(
+        address: SocketAddr,
+        tls: QuicTls,
+        quic: &QuicConfig,
+        config: Arc<ServerConfig>,
+        handler: Arc<dyn Handler>,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
+        let listener = QuicListener::bind(address, tls, quic, Arc::clone(&counters))?;
+        Self::new(listener, config, handler, counters)
+    }
+
+    /// What changes the settings of its connections while it serves.
+    #[must_use]
+    pub fn quic_control(&self) -> QuicControl {
+        self.link.control()
+    }
+}
 
 impl ServedLink for QuicListener {
     const TRANSPORT: Transport = Transport::Quic;
