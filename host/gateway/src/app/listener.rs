@@ -13,7 +13,8 @@ use postern_core::{
     wire::{RetryConfig, SessionConfig},
 };
 use postern_net::{
-    ByteBudget, Frames, ServerConfig, ServerControl, Shutdown, TcpServer, UdpServer,
+    ByteBudget, Frames, QuicConfig, QuicControl, QuicServer, QuicTls, ServerConfig, ServerControl,
+    Shutdown, TcpServer, UdpServer,
     http::{Hosts, HttpConfig, HttpReconfigure, HttpServer},
 };
 
@@ -47,12 +48,14 @@ pub(crate) struct ListenerSettings {
 pub(crate) enum ListenerServer {
     Tcp(TcpServer),
     Udp(UdpServer),
+    Quic(QuicServer),
     Http(HttpServer),
 }
 
 /// Changes the settings of a server while it serves.
 pub(crate) enum ListenerControl {
     Vstp(ServerControl),
+    Quic(ServerControl, QuicControl),
     Http(HttpReconfigure),
 }
 
@@ -124,15 +127,21 @@ impl ListenerServer {
                 let server = TcpServer::bind(address, config, handler, counters).await?;
                 Ok(Self::Tcp(server.with_tls(tls)))
             }
+            Transport::Quic => {
+                let tls = tls.ok_or_else(|| io::Error::other("quic needs a certificate"))?;
+                let tls: QuicTls = Arc::new(move || tls.config());
+                let quic = quic_config(settings);
+                let config = Arc::new(vstp_config(name, settings, dependencies));
+                let server = QuicServer::bind(address, tls, &quic, config, handler, counters)?;
+                Ok(Self::Quic(server))
+            }
             // No configuration names these.
-            Transport::Quic
-            | Transport::WebSocket
-            | Transport::Unix
-            | Transport::Memory
-            | Transport::Plugin => Err(io::Error::new(
-                io::ErrorKind::Unsupported,
-                format!("this gateway does not listen on {transport}"),
-            )),
+            Transport::WebSocket | Transport::Unix | Transport::Memory | Transport::Plugin => {
+                Err(io::Error::new(
+                    io::ErrorKind::Unsupported,
+                    format!("this gateway does not listen on {transport}"),
+                ))
+            }
         }
     }
 
@@ -149,6 +158,10 @@ impl ListenerServer {
                 transport: Transport::Udp,
                 address: server.local_addr(),
             },
+            Self::Quic(server) => BoundAddress {
+                transport: Transport::Quic,
+                address: server.local_addr(),
+            },
             Self::Http(server) => BoundAddress {
                 transport: match server.has_tls() {
                     true => Transport::Https,
@@ -163,6 +176,7 @@ impl ListenerServer {
         match self {
             Self::Tcp(server) => ListenerControl::Vstp(server.control()),
             Self::Udp(server) => ListenerControl::Vstp(server.control()),
+            Self::Quic(server) => ListenerControl::Quic(server.control(), server.quic_control()),
             Self::Http(server) => ListenerControl::Http(server.reconfigure()),
         }
     }
@@ -172,6 +186,7 @@ impl ListenerServer {
         match self {
             Self::Tcp(server) => server.serve(shutdown).await,
             Self::Udp(server) => server.serve(shutdown).await,
+            Self::Quic(server) => server.serve(shutdown).await,
             Self::Http(server) => server.serve(shutdown).await,
         }
     }
@@ -188,6 +203,10 @@ impl ListenerControl {
         match self {
             Self::Vstp(control) => {
                 control.reconfigure(Arc::new(vstp_config(name, settings, dependencies)));
+            }
+            Self::Quic(control, quic) => {
+                control.reconfigure(Arc::new(vstp_config(name, settings, dependencies)));
+                quic.apply(quic_config(settings));
             }
             Self::Http(control) => control.apply(http_config(settings)),
         }
@@ -254,6 +273,15 @@ fn vstp_config(
             Arc::new(dependencies.pipeline.frames(name)),
             dependencies.pipeline.sees_frames(),
         ),
+    }
+}
+
+fn quic_config(settings: &ListenerSettings) -> QuicConfig {
+    let quic = &settings.listener.quic;
+    QuicConfig {
+        keep_alive: (!quic.keep_alive.is_zero()).then_some(quic.keep_alive),
+        idle_timeout: quic.idle_timeout,
+        ..QuicConfig::listener()
     }
 }
 

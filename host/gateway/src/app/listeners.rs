@@ -213,7 +213,7 @@ impl Listeners {
         bound_addresses.any(|bound| {
             let ips = [bound.address.ip(), address.ip()];
             let is_same_ip = ips[0] == ips[1] || ips.iter().any(std::net::IpAddr::is_unspecified);
-            let is_same_kind = is_datagram(bound.transport) == is_datagram(wanted.transport);
+            let is_same_kind = bound.transport.has_datagrams() == wanted.transport.has_datagrams();
             is_same_ip && is_same_kind && bound.address.port() == address.port()
         })
     }
@@ -380,11 +380,6 @@ fn wanted(config: &Config) -> BTreeMap<String, ListenerSettings> {
             )
         })
         .collect()
-}
-
-/// Whether it has ports of its own beside those of streams.
-const fn is_datagram(transport: Transport) -> bool {
-    matches!(transport, Transport::Udp | Transport::Quic)
 }
 
 fn warn_of_panic(ended: Result<(), tokio::task::JoinError>) {

@@ -109,6 +109,7 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
             "write [\"tcp\"], [\"udp\"] or both",
         );
     }
+    check_quic(&path, listener, reader);
     let key = |name: &str| format!("{path}.{name}");
     let udp = &listener.udp;
     in_order(
@@ -146,6 +147,38 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
             limits.reassembly_sessions_max,
         ),
     );
+}
+
+/// QUIC proves itself by TLS, has its port alone, and asks for a sign of life before it gives up.
+fn check_quic(path: &str, listener: &Listener, reader: &mut SectionReader) {
+    let has = |wanted| listener.transports.iter().any(|one| one.0 == wanted);
+    let transports = format!("{path}.transports");
+    if has(Transport::Quic) && !listener.tls.is_on() {
+        let remedy = format!("add certificate-file and key-file below [{path}.tls]");
+        reader.fault_of_key(&transports, "quic needs a certificate", remedy);
+    }
+    if has(Transport::Quic) && has(Transport::Udp) {
+        let message = "udp and quic cannot share a port";
+        let remedy = "leave one out, or give it a listener of its own";
+        reader.fault_of_key(&transports, message, remedy);
+    }
+    let (keep_alive, idle_timeout) = (listener.quic.keep_alive, listener.quic.idle_timeout);
+    if keep_alive >= idle_timeout {
+        let [keep_alive, idle_timeout] = [keep_alive, idle_timeout].map(show_duration);
+        let [small, large] = ["keep-alive", "idle-timeout"].map(|key| format!("{path}.quic.{key}"));
+        let (key, message) = match reader.places.contains_key(&small) {
+            true => (
+                &small,
+                format!("{keep_alive} is not below {large} ({idle_timeout})"),
+            ),
+            false => (
+                &large,
+                format!("{idle_timeout} is not above {small} ({keep_alive})"),
+            ),
+        };
+        let remedy = "the connection would end before it is asked for a sign of life";
+        reader.fault_of_key(key, message, remedy);
+    }
 }
 
 /// A listener of a name of its own says what it is.
@@ -205,20 +238,18 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
     for (idx, (key, address, transport)) in listeners.iter().enumerate() {
         let earlier = listeners.iter().take(idx);
         let mut others = earlier.filter(|(other, taken, by)| {
-            other != key && by == transport && collide(*address, *taken)
+            let is_same_kind = by.has_datagrams() == transport.has_datagrams();
+            other != key && is_same_kind && collide(*address, *taken)
         });
-        let Some((other, taken, _)) = others.next() else {
+        let Some((other, taken, by)) = others.next() else {
             continue;
         };
         // Told at the key that somebody wrote; the other may be a default.
-        let (key, other) = match reader.places.contains_key(key) {
-            true => (key, other),
-            false => (other, key),
+        let (key, other, by) = match reader.places.contains_key(key) {
+            true => (key, other, by),
+            false => (other, key, transport),
         };
-        let message = format!(
-            "{address} is taken by {other} ({taken}, {})",
-            transport.name()
-        );
+        let message = format!("{address} is taken by {other} ({taken}, {by})");
         reader.fault_of_key(
             key,
             message,
@@ -241,6 +272,7 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "calls-in-flight-max",
             "keep-alive",
             "udp",
+            "quic",
             "limits",
         ],
         Protocol::Http => &[

@@ -81,8 +81,9 @@ section! {
         pub protocol: Protocol = Protocol::Vstp;
         /// Where to listen. Needed for names other than `vstp` and `http`. Port 0 takes a free one.
         pub address: SocketAddr = local(0);
-        /// What carries VSTP: "tcp", "udp" or both, on one port.
-        pub transports: Vec<ListenerTransport> = ListenerTransport::ALL.map(ListenerTransport).to_vec();
+        /// What carries VSTP, on one port: "tcp", "udp", "quic". The last needs TLS, and a port without
+        /// "udp".
+        pub transports: Vec<ListenerTransport> = ListenerTransport::DEFAULT.map(ListenerTransport).to_vec();
         /// Service that answers VSTP frames which name none.
         pub default_service: Option<String> = None;
         /// Whether what is not encrypted is taken from other machines. Without TLS, and over UDP
@@ -126,6 +127,8 @@ section! {
         pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";
         /// Acknowledged datagrams of VSTP.
         pub udp: Udp = Udp::default();
+        /// Connections of QUIC.
+        pub quic: Quic = Quic::default();
         /// What one peer, and all together, may make the listener hold.
         pub limits: WireLimits = WireLimits::default();
     }
@@ -142,6 +145,18 @@ section! {
         pub max_retry_delay: Duration = Duration::from_secs(5), within "1ms" to "10m";
         /// How long each transmission waits for its acknowledgement.
         pub ack_timeout: Duration = Duration::from_secs(2), within "10ms" to "1m";
+    }
+}
+
+section! {
+    /// Times of QUIC connections. A change holds for those that come after it.
+    pub(crate) struct Quic {
+        /// Silence after which a packet is sent, so that the path and its middleboxes know of the
+        /// connection; 0s never sends one.
+        pub keep_alive: Duration = Duration::from_secs(60), within "0s" to "1h";
+        /// The connection is over when nothing came for this long: its peer is gone. The shorter of
+        /// what both ends want counts.
+        pub idle_timeout: Duration = Duration::from_secs(90), within "1s" to "24h";
     }
 }
 
@@ -341,7 +356,8 @@ word_leaf!(LogFormat { Auto = "auto", Text = "text", Json = "json" });
 
 impl ListenerTransport {
     /// What the gateway listens on for VSTP.
-    const ALL: [Transport; 2] = [Transport::Tcp, Transport::Udp];
+    const ALL: [Transport; 3] = [Transport::Tcp, Transport::Udp, Transport::Quic];
+    const DEFAULT: [Transport; 2] = [Transport::Tcp, Transport::Udp];
 }
 
 impl super::leaf::Leaf for ListenerTransport {

@@ -1,10 +1,12 @@
 //! A whole gateway in this process: dropped files, real sockets, the operators' listener.
 
 mod admin;
+mod authority;
 mod deploy;
 mod deployments;
 mod fixture;
 pub(crate) mod guest;
+mod quic;
 mod readiness;
 mod refusals;
 mod reload;

@@ -55,6 +55,56 @@ fn what_is_asked_of_clients_needs_somebody_to_verify_it() {
 }
 
 #[test]
+fn quic_has_a_certificate_and_a_port_of_its_own() {
+    let pair = "[listeners.vstp.tls]\ncertificate-file = \"a.pem\"\nkey-file = \"a.key\"\n";
+    let transports = |list: &str| format!("[listeners.vstp]\ntransports = [{list}]\n");
+    let key = "listeners.vstp.transports";
+    check(
+        &transports("\"quic\""),
+        2,
+        key,
+        "quic needs a certificate; add certificate-file and key-file below [listeners.vstp.tls]",
+    );
+    check(
+        &format!("{}{pair}", transports("\"udp\", \"quic\"")),
+        2,
+        key,
+        "udp and quic cannot share a port; leave one out",
+    );
+    let quic = format!(
+        "{}address = \"127.0.0.1:7000\"\n{pair}",
+        transports("\"tcp\", \"quic\"")
+    );
+    let other = "[listeners.other]\nprotocol = \"vstp\"\naddress = \"127.0.0.1:7000\"\n";
+    check(
+        &format!("{quic}{other}transports = [\"udp\"]"),
+        3,
+        "listeners.vstp.address",
+        "127.0.0.1:7000 is taken by listeners.other.address (127.0.0.1:7000, udp)",
+    );
+    let open = quic.replace("127.0.0.1", "0.0.0.0");
+    config_of(&open, &[]);
+    check(
+        &format!("{quic}[listeners.vstp.quic]\nkeep-alive = \"90s\""),
+        8,
+        "listeners.vstp.quic.keep-alive",
+        "1m30s is not below listeners.vstp.quic.idle-timeout (1m30s)",
+    );
+    check(
+        &format!("{quic}[listeners.vstp.quic]\nidle-timeout = \"60s\""),
+        8,
+        "listeners.vstp.quic.idle-timeout",
+        "1m is not above listeners.vstp.quic.keep-alive (1m)",
+    );
+    check(
+        "[listeners.http.quic]\nkeep-alive = \"5s\"",
+        2,
+        "listeners.http.quic.keep-alive",
+        "only a listener that speaks vstp has this key",
+    );
+}
+
+#[test]
 fn what_is_plain_and_open_to_others_is_refused_by_its_address() {
     let open = "address = \"0.0.0.0:7000\"";
     let reachable = "0.0.0.0:7000 can be reached from other machines, and ";
