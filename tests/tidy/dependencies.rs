@@ -106,6 +106,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "postern-system",
             "postern-wasm",
             "prometheus-client",
+            // `postern certs dev` signs with it.
+            "rcgen",
             "serde",
             "serde_json",
             "sha2",

@@ -13,6 +13,7 @@ mod directory;
 mod events;
 mod guard;
 mod inspect;
+mod local_authority;
 mod memory;
 mod name_table;
 mod nearest;
