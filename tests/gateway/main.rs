@@ -27,6 +27,7 @@ mod metrics;
 mod misbehave;
 mod neighbours;
 mod peers;
+mod quic;
 mod reload;
 mod settings;
 mod signals;
