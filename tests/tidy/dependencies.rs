@@ -33,6 +33,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "hyper",
             "hyper-rustls",
             "hyper-util",
+            // Sockets that a service manager passes; the standard library takes them by `unsafe` only.
+            "listenfd",
             "parking_lot",
             "percent-encoding",
             "postern-core",
@@ -97,6 +99,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "indicatif",
             "jsonwebtoken",
             "miette",
+            // Users and groups by their names, wherever the system keeps them.
+            "nix",
             "notify",
             "notify-debouncer-full",
             "parking_lot",
@@ -123,7 +127,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
 ];
 
 /// What only one crate of the host may have.
-const EXCLUSIVE: [(&str, &str); 16] = [
+const EXCLUSIVE: [(&str, &str); 17] = [
     ("wasmtime", "host/wasm"),
     ("wasmtime-wasi", "host/wasm"),
     ("redb", "host/wasm"),
@@ -133,6 +137,7 @@ const EXCLUSIVE: [(&str, &str); 16] = [
     ("quinn-udp", "host/net"),
     ("rustls", "host/net"),
     ("tokio-rustls", "host/net"),
+    ("listenfd", "host/net"),
     ("socket2", "host/net"),
     // Entropy and cache lines are taken by way of `postern-system`.
     ("getrandom", "host/system"),

@@ -11,7 +11,7 @@ use hyper::{
 };
 use hyper_util::service::TowerToHyperService;
 use postern_core::{Error, Handler, Peer, Transport, error::Blame};
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::io::AsyncWriteExt;
 
 use super::{
     Catalog, HttpConfig,
@@ -24,14 +24,15 @@ use crate::{
     ByteBudget, Counters, Shutdown,
     acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
     link::{StreamLink, WatchedLink},
-    tcp::{self, WatchedTcpListener},
+    sockets::{LocalAddress, SocketListener},
+    tcp,
     tls::{ServerTls, TlsHandshake},
 };
 
 /// A bound HTTP listener.
 pub struct HttpServer {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: SocketListener,
+    address: LocalAddress,
     shared: Arc<Shared<Calls>>,
     tls: Option<Arc<ServerTls>>,
 }
@@ -67,7 +68,22 @@ impl HttpServer {
         counters: Arc<Counters>,
         bytes: Arc<ByteBudget>,
     ) -> io::Result<Self> {
-        let listener = tcp::listen(address)?;
+        let listener = SocketListener::Tcp(tcp::listen(address)?);
+        Self::new(listener, config, handler, catalog, counters, bytes)
+    }
+
+    /// Serves what comes to `listener`.
+    ///
+    /// # Errors
+    /// What the operating system says of its address.
+    pub fn new(
+        listener: SocketListener,
+        config: HttpConfig,
+        handler: Arc<dyn Handler>,
+        catalog: Arc<dyn Catalog>,
+        counters: Arc<Counters>,
+        bytes: Arc<ByteBudget>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let config = Arc::new(ArcSwap::from_pointee(config));
         let answer = Calls {
@@ -103,8 +119,8 @@ impl HttpServer {
 
     /// Where the listener is.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub const fn local_addr(&self) -> &LocalAddress {
+        &self.address
     }
 
     /// What changes the configuration of this server, also while it serves.
@@ -129,7 +145,7 @@ impl HttpReconfigure {
 /// Serves a router of another kind at `listener`, within the same bounds of connections, heads and
 /// time; what its replies hold is counted nowhere. Ends as `HttpServer::serve` does.
 pub async fn serve_router<S, B>(
-    listener: TcpListener,
+    listener: SocketListener,
     tls: Option<Arc<ServerTls>>,
     router: S,
     config: HttpConfig,
@@ -178,12 +194,11 @@ where
 
 /// Takes connections until `shutdown` drains, then waits for those that are open.
 async fn accept<A: Answer>(
-    listener: TcpListener,
+    listener: SocketListener,
     tls: Option<Arc<ServerTls>>,
     shared: Arc<Shared<A>>,
     shutdown: Shutdown,
 ) {
-    let listener = WatchedTcpListener(listener);
     match tls {
         None => acceptor::run(listener, Plain, shared, shutdown).await,
         Some(tls) => acceptor::run(listener, TlsHandshake(tls), shared, shutdown).await,

@@ -11,14 +11,14 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use postern_core::{Text, tls::TlsFacts};
+use postern_core::{Origin, Text, tls::TlsFacts};
 use quinn::{
     Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime,
     crypto::rustls::HandshakeData,
 };
 use rustls::pki_types::CertificateDer;
 
-use super::{config::QuicConfig, link::QuicLink};
+use super::{config::QuicConfig, link::QuicLink, restart::RestartKey};
 use crate::{
     acceptor::{ConnectionFacts, Handshake},
     counters::Counters,
@@ -104,7 +104,9 @@ impl QuicListener {
         with_large_buffers(&socket)?;
         let runtime = Arc::new(TokioRuntime);
         let first = Some(ServerConfig::clone(&server));
-        let endpoint = Endpoint::new(EndpointConfig::default(), first, socket, runtime)?;
+        let restart_key = config.restart_key.as_ref();
+        let settings = restart_key.map_or_else(EndpointConfig::default, RestartKey::endpoint);
+        let endpoint = Endpoint::new(settings, first, socket, runtime)?;
         let config = Arc::new(config.clone());
         Ok(Self {
             endpoint,
@@ -171,10 +173,10 @@ impl QuicListener {
 impl Listener for QuicListener {
     type Link = QuicIncoming;
 
-    async fn accept(&mut self) -> io::Result<(QuicIncoming, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(QuicIncoming, Origin)> {
         let accepted = self.next().await.ok_or(io::ErrorKind::NotConnected)?;
         let peer = accepted.incoming.remote_address();
-        Ok((accepted, peer))
+        Ok((accepted, Origin::Ip(peer)))
     }
 
     /// Its socket stays open for the connections that drain, so that others must be told.

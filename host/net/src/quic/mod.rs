@@ -16,6 +16,7 @@ mod datagrams;
 mod dialer;
 mod link;
 mod listener;
+mod restart;
 mod session;
 
 pub(crate) use self::{
@@ -28,4 +29,5 @@ pub use self::{
     config::{ALPN, QuicConfig, QuicConfigError},
     dialer::QuicDialer,
     listener::{QuicControl, QuicListener, QuicTls},
+    restart::RestartKey,
 };

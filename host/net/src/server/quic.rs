@@ -2,19 +2,17 @@
 
 use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 
-use postern_core::{Handler, Peer, Transport};
+use postern_core::{Peer, Transport};
 
 use super::{
-    QuicServer, ServerConfig, connection,
+    QuicServer, connection,
     served::{ServedLink, Server},
     settings::Settings,
 };
 use crate::{
     acceptor::{self, AcceptLimits, ConnectionFacts, Serve},
     counters::Counters,
-    quic::{
-        QuicConfig, QuicConnection, QuicControl, QuicHandshake, QuicIncoming, QuicListener, QuicTls,
-    },
+    quic::{QuicConnection, QuicControl, QuicHandshake, QuicIncoming, QuicListener},
     shutdown::Shutdown,
 };
 
@@ -22,22 +20,6 @@ use crate::{
 const LAST_WORD: Duration = Duration::from_millis(500);
 
 impl QuicServer {
-    /// Takes connections at `address`, as `QuicListener::bind` does.
-    ///
-    /// # Errors
-    /// As `QuicListener::bind`.
-    pub fn bind(
-        address: SocketAddr,
-        tls: QuicTls,
-        quic: &QuicConfig,
-        config: Arc<ServerConfig>,
-        handler: Arc<dyn Handler>,
-        counters: Arc<Counters>,
-    ) -> io::Result<Self> {
-        let listener = QuicListener::bind(address, tls, quic, Arc::clone(&counters))?;
-        Self::new(listener, config, handler, counters)
-    }
-
     /// What changes the settings of its connections while it serves.
     #[must_use]
     pub fn quic_control(&self) -> QuicControl {
@@ -47,6 +29,8 @@ impl QuicServer {
 
 impl ServedLink for QuicListener {
     const TRANSPORT: Transport = Transport::Quic;
+
+    type Address = SocketAddr;
 
     fn served_at(&self) -> io::Result<SocketAddr> {
         self.endpoint().local_addr()

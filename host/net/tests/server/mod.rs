@@ -6,16 +6,20 @@ pub(crate) mod quic;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use postern_core::{BoxFuture, Error, Handler};
 use postern_net::{
     Client, ClientConfig, Counters, Destination, MemoryDatagramServer, MemoryServer, ServerConfig,
-    Shutdown, Target, TcpServer, UdpServer,
+    Shutdown, Target, TcpServer, UdpServer, UnixAccess, UnixServer, UnixSocketListener,
     dial::SessionDialer,
     memory::Network,
     tls::{ClientTls, ClientTlsSettings, ServerTls, ServerTlsSettings, TlsDialer, alpn},
+    unix::UnixDialer,
 };
 use tokio::task::JoinHandle;
 
@@ -23,6 +27,7 @@ use tokio::task::JoinHandle;
 pub(crate) enum Link {
     Tcp,
     Tls,
+    Unix,
     Udp,
     Quic,
     MemoryStream,
@@ -67,6 +72,13 @@ impl SessionDialer for SuiteDialer {
     }
 }
 
+/// An abstract name of a Unix socket.
+fn unused_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("@postern-suite-{}-{n}", std::process::id())
+}
+
 impl Link {
     /// Starts a server of `handler` at `at`, or in `network` where the link is in memory.
     pub(crate) async fn start(
@@ -96,6 +108,16 @@ impl Link {
                     address: server.local_addr(),
                 };
                 let target = Target::new(Arc::new(SuiteDialer), destination);
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::Unix => {
+                let address = unused_name().parse().expect("a name");
+                let listener = UnixSocketListener::bind(&address, UnixAccess::default());
+                let listener = listener.expect("a name that nobody has");
+                let server = UnixServer::new(listener, config, handler, counters);
+                let server = server.expect("it has a name");
+                let destination = Destination::Path(address.to_string().into());
+                let target = Target::new(Arc::new(UnixDialer), destination);
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Udp => {
