@@ -24,5 +24,6 @@ mod scaffold;
 mod sources;
 mod telemetry;
 pub mod testing;
+mod users;
 
 pub use self::cli::main;

@@ -8,7 +8,7 @@ use postern_core::{
     transport::{AddressForm, list},
 };
 use postern_net::{
-    Client, ClientConfig,
+    Client, ClientConfig, UnixAddress,
     dial::{self, Dial},
     http::HttpClientConfig,
 };
@@ -16,7 +16,7 @@ use postern_net::{
 use super::failure::CommandFailure;
 use crate::{
     certificates,
-    config::{Config, Listener, ListenerTransport, Protocol, tls::UpstreamTls},
+    config::{Config, ListenAddress, Listener, ListenerTransport, Protocol, tls::UpstreamTls},
 };
 
 /// How, and to which `host:port` or path.
@@ -45,9 +45,14 @@ impl std::str::FromStr for WrittenTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = match text.split_once("://") {
-            Some((scheme, rest)) => (scheme, Some(rest)),
-            None => (text, None),
+        // As the configuration writes a socket of this machine, and as URLs do.
+        let socket = text
+            .strip_prefix("unix:")
+            .filter(|rest| !rest.starts_with("//"));
+        let (scheme, rest) = match (socket, text.split_once("://")) {
+            (Some(path), _) => (Transport::Unix.name(), Some(path)),
+            (None, Some((scheme, rest))) => (scheme, Some(rest)),
+            (None, None) => (text, None),
         };
         let transport = match scheme.strip_prefix("vstp") {
             Some("") if rest.is_some() => Some(Transport::Tcp),
@@ -101,17 +106,18 @@ impl WrittenTarget {
             let remedy = format!("name it: --transport {}", url(transport));
             return Err(CommandFailure::new(message).with_remedy(remedy));
         };
-        let mut address = listener.address;
-        if address.ip().is_unspecified() {
-            let local = match address {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            };
-            address.set_ip(local);
-        }
+        let authority = match &listener.address {
+            ListenAddress::Ip(address) => reached_at(*address).to_string(),
+            ListenAddress::Unix(address) => address.to_string(),
+            ListenAddress::Passed(name) => {
+                let message = format!("only systemd knows where the socket {name:?} is");
+                let remedy = format!("name it: --transport {}", url(transport));
+                return Err(CommandFailure::new(message).with_remedy(remedy));
+            }
+        };
         Ok(CallTarget {
             transport,
-            authority: address.to_string(),
+            authority,
             tls: config.upstream_tls.clone(),
         })
     }
@@ -170,8 +176,24 @@ pub(super) async fn look_up(authority: &str) -> Result<SocketAddr, CommandFailur
         .ok_or_else(|| unknown(&"the name is not known"))
 }
 
+/// Where this machine reaches what listens at `address`.
+fn reached_at(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let local = match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(local);
+    }
+    address
+}
+
 /// Whether calls over `transport` come in at `listener`.
 fn accepts(listener: &Listener, transport: Transport) -> bool {
+    if let ListenAddress::Unix(_) = listener.address {
+        // Requests of HTTP are sent to addresses with a port only.
+        return listener.protocol == Protocol::Vstp && transport == Transport::Unix;
+    }
     match listener.protocol {
         Protocol::Http if listener.tls.is_on() => transport == Transport::Https,
         Protocol::Http => transport == Transport::Http,
@@ -191,7 +213,7 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
 
 fn is_authority(text: &str, form: AddressForm) -> bool {
     match form {
-        AddressForm::Path => text.starts_with('/') && !text.ends_with('/'),
+        AddressForm::Path => text.parse::<UnixAddress>().is_ok(),
         AddressForm::HostPort | AddressForm::Unaddressed => {
             let has_port = text.rsplit_once(':').is_some_and(|(host, port)| {
                 !host.is_empty() && !port.is_empty() && port.chars().all(|c| c.is_ascii_digit())
@@ -268,6 +290,8 @@ mod tests {
         );
         check("unix:///run/a.sock", to(Transport::Unix, "/run/a.sock"));
         check("vstp+unix:///a", to(Transport::Unix, "/a"));
+        check("unix:/run/a.sock", to(Transport::Unix, "/run/a.sock"));
+        check("unix:@a", to(Transport::Unix, "@a"));
         for text in [
             "",
             "ws",
@@ -277,6 +301,8 @@ mod tests {
             "plugin",
             "unix://run/a.sock",
             "unix:///run/",
+            "unix:run/a.sock",
+            "unix:",
             "vstp://a",
             "vstp://:1",
             "vstp://a:b",
@@ -316,12 +342,24 @@ mod tests {
             Some("127.0.0.1:9090")
         );
         let vstp = config.listeners.get_mut("vstp").expect("built in");
-        vstp.address = "0.0.0.0:7000".parse().expect("an address");
+        let any: SocketAddr = "0.0.0.0:7000".parse().expect("an address");
+        vstp.address = any.into();
         vstp.transports = vec![ListenerTransport(Transport::Tcp)];
         assert_eq!(
             resolve(Transport::Tcp, &config).as_deref(),
             Some("127.0.0.1:7000")
         );
         assert_eq!(resolve(Transport::Udp, &config), None);
+        let vstp = config.listeners.get_mut("vstp").expect("built in");
+        let path = "/run/a.sock".parse().expect("a path");
+        vstp.address = ListenAddress::Unix(path);
+        assert_eq!(resolve(Transport::Tcp, &config), None);
+        assert_eq!(
+            resolve(Transport::Unix, &config).as_deref(),
+            Some("/run/a.sock")
+        );
+        let vstp = config.listeners.get_mut("vstp").expect("built in");
+        vstp.address = ListenAddress::Passed("vstp".to_owned());
+        assert_eq!(resolve(Transport::Tcp, &config), None);
     }
 }

@@ -4,12 +4,14 @@ mod admission;
 mod security;
 mod tls;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use postern_core::Transport;
+use postern_net::UnixAddress;
 
 use super::{
-    directory,
+    address::{ListenAddress, UnixFile},
+    callers, directory,
     fault::suggest,
     section::SectionReader,
     settings::{Config, Listener, Protocol},
@@ -22,9 +24,11 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     for (name, listener) in &config.listeners {
         check_listener(name, listener, reader);
     }
+    check_unix("admin", &config.admin.address, &config.admin.unix, reader);
     check_addresses(config, reader);
     tls::check(config, reader);
     security::check(&config.auth, reader);
+    callers::check(config, reader);
     admission::check(config, reader);
     config.services.check(reader);
     config.pool.check(reader);
@@ -110,6 +114,8 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
         );
     }
     check_quic(&path, listener, reader);
+    check_unix(&path, &listener.address, &listener.unix, reader);
+    check_unix_transports(&path, listener, reader);
     let key = |name: &str| format!("{path}.{name}");
     let udp = &listener.udp;
     in_order(
@@ -181,6 +187,34 @@ fn check_quic(path: &str, listener: &Listener, reader: &mut SectionReader) {
     }
 }
 
+fn check_unix_transports(path: &str, listener: &Listener, reader: &mut SectionReader) {
+    let transports = format!("{path}.transports");
+    let is_written = reader.places.contains_key(&transports);
+    if matches!(listener.address, ListenAddress::Unix(_)) && is_written {
+        let message = "a Unix socket carries VSTP as it is";
+        let remedy = "remove it, or write an address with a port";
+        reader.fault_of_key(&transports, message, remedy);
+    }
+}
+
+/// Only a socket that this gateway binds has a file of its own.
+fn check_unix(path: &str, address: &ListenAddress, file: &UnixFile, reader: &mut SectionReader) {
+    if matches!(address, ListenAddress::Unix(UnixAddress::Path(_))) || *file == UnixFile::default()
+    {
+        return;
+    }
+    for key in ["mode", "owner"].map(|key| format!("{path}.unix.{key}")) {
+        if reader.places.contains_key(&key) {
+            let message = format!("{address} has no file");
+            reader.fault_of_key(
+                &key,
+                message,
+                "remove it, or write address = \"unix:/PATH\"",
+            );
+        }
+    }
+}
+
 /// A listener of a name of its own says what it is.
 fn require(reader: &mut SectionReader, path: &str, key: &str) {
     if reader.places.contains_key(&format!("{path}.{key}")) {
@@ -211,7 +245,7 @@ fn refuse_foreign(reader: &mut SectionReader, key: &str, speaker: Protocol) {
 
 /// Two listeners at one address: the second could not be opened.
 fn check_addresses(config: &Config, reader: &mut SectionReader) {
-    let mut listeners: Vec<(String, SocketAddr, Transport)> = Vec::new();
+    let mut listeners: Vec<(String, &ListenAddress, Transport)> = Vec::new();
     for (name, listener) in config
         .listeners
         .iter()
@@ -219,19 +253,22 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
     {
         let transports = match listener.protocol {
             Protocol::Http => vec![Transport::Tcp],
+            Protocol::Vstp if matches!(listener.address, ListenAddress::Unix(_)) => {
+                vec![Transport::Unix]
+            }
             Protocol::Vstp => listener.transports.iter().map(|one| one.0).collect(),
         };
         let key = format!("listeners.{name}.address");
         listeners.extend(
             transports
                 .into_iter()
-                .map(|transport| (key.clone(), listener.address, transport)),
+                .map(|transport| (key.clone(), &listener.address, transport)),
         );
     }
     if config.admin.enabled {
         listeners.push((
             "admin.address".to_owned(),
-            config.admin.address,
+            &config.admin.address,
             Transport::Tcp,
         ));
     }
@@ -239,7 +276,7 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
         let earlier = listeners.iter().take(idx);
         let mut others = earlier.filter(|(other, taken, by)| {
             let is_same_kind = by.has_datagrams() == transport.has_datagrams();
-            other != key && is_same_kind && collide(*address, *taken)
+            other != key && is_same_kind && address.collides_with(taken)
         });
         let Some((other, taken, by)) = others.next() else {
             continue;
@@ -253,14 +290,9 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
         reader.fault_of_key(
             key,
             message,
-            "choose another port, or disable one of the two",
+            "choose another address, or disable one of the two",
         );
     }
-}
-
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    ip && a.port() == b.port() && a.port() != 0
 }
 
 /// Keys that only listeners of one protocol have.

@@ -1,7 +1,9 @@
 //! Configuration: what is written becomes `Config`, which cannot be wrong, or all its faults at
 //! once. Layers: defaults, the file, the environment (`POSTERN_CALLS_TIMEOUT` for `calls.timeout`).
 
+mod address;
 mod admission;
+mod callers;
 mod cross;
 mod directory;
 mod environment;
@@ -36,7 +38,9 @@ use std::{
 
 #[cfg(test)]
 pub(crate) use self::{admission::Cors, directory::InstanceSettings, security::Timestamp};
+pub(crate) use address::{ListenAddress, UnixFile};
 pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
+pub(crate) use callers::CertificateCaller;
 pub(crate) use directory::{DirectorySettings, PeerSettings, RegistrationMode};
 pub(crate) use events::Topics;
 pub(crate) use extensions::{Extension, Fail};

@@ -10,6 +10,7 @@ use std::{
 use postern_core::Transport;
 
 use super::{
+    address::{ListenAddress, UnixFile},
     admission::{Cors, HeaderRule, RateLimit},
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
     events::Events,
@@ -79,8 +80,10 @@ section! {
         /// What is spoken: "vstp", or "http" (HTTP/1.1 and HTTP/2). Needed for names other than
         /// `vstp` and `http`.
         pub protocol: Protocol = Protocol::Vstp;
-        /// Where to listen. Needed for names other than `vstp` and `http`. Port 0 takes a free one.
-        pub address: SocketAddr = local(0);
+        /// Where to listen: "127.0.0.1:9090", "unix:/run/postern.sock", "unix:@postern", or
+        /// "systemd:NAME" for a socket that systemd passes. Needed for names other than `vstp` and
+        /// `http`. Port 0 takes a free one.
+        pub address: ListenAddress = local(0);
         /// What carries VSTP, on one port: "tcp", "udp", "quic". The last needs TLS, and a port without
         /// "udp".
         pub transports: Vec<ListenerTransport> = ListenerTransport::DEFAULT.map(ListenerTransport).to_vec();
@@ -127,6 +130,8 @@ section! {
         pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";
         /// Acknowledged datagrams of VSTP.
         pub udp: Udp = Udp::default();
+        /// The file of an address such as "unix:/run/postern.sock".
+        pub unix: UnixFile = UnixFile::default();
         /// Connections of QUIC.
         pub quic: Quic = Quic::default();
         /// What one peer, and all together, may make the listener hold.
@@ -191,8 +196,10 @@ section! {
     pub(crate) struct Admin {
         /// Whether it is opened at all.
         pub enabled: bool = true;
-        /// Where to listen. Whoever reaches it can read everything, so keep it local.
-        pub address: SocketAddr = local(9900);
+        /// Where to listen, as a listener's. Whoever reaches it can read everything, so keep it local.
+        pub address: ListenAddress = local(9900);
+        /// The file of an address such as "unix:/run/postern-admin.sock".
+        pub unix: UnixFile = UnixFile::default();
         /// Names under which an admin listener on a loopback address is called, besides "localhost"
         /// and addresses.
         pub hosts: Vec<String> = vec![];
@@ -455,6 +462,6 @@ fn built_in_listeners() -> BTreeMap<String, Listener> {
         .into()
 }
 
-fn local(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
+fn local(port: u16) -> ListenAddress {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()
 }

@@ -36,6 +36,25 @@ impl Authority {
         (certificate.pem(), key.serialize_pem())
     }
 
+    /// A list of revocations on which the certificate numbered `serial` is, in PEM.
+    pub(super) fn revoking(&self, serial: u64) -> String {
+        let list = rcgen::CertificateRevocationListParams {
+            this_update: rcgen::date_time_ymd(2024, 1, 1),
+            next_update: rcgen::date_time_ymd(2124, 1, 1),
+            crl_number: 1.into(),
+            issuing_distribution_point: None,
+            revoked_certs: vec![rcgen::RevokedCertParams {
+                serial_number: serial.into(),
+                revocation_time: rcgen::date_time_ymd(2024, 1, 1),
+                reason_code: None,
+                invalidity_date: None,
+            }],
+            key_identifier_method: rcgen::KeyIdMethod::Sha256,
+        };
+        let list = list.signed_by(&self.0).expect("signs");
+        list.pem().expect("text")
+    }
+
     /// A client that believes it, and shows `pair`.
     pub(super) fn client(&self, pair: Option<(String, String)>) -> ClientTlsSettings {
         ClientTlsSettings {

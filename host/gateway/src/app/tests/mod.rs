@@ -12,3 +12,5 @@ mod refusals;
 mod reload;
 mod settings;
 mod tls;
+mod tls_changes;
+mod unix;

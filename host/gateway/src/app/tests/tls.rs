@@ -71,7 +71,7 @@ async fn http_and_admin_go_over_tls_and_one_of_certificates_is_shown_by_name() {
     let fixture = GatewayFixture::start_unready(folder, &text)
         .await
         .expect("starts");
-    let admin = fixture.serving.admin.expect("open");
+    let admin = fixture.admin_address();
     for (address, path) in [
         (fixture.address("edge", "https"), "/v1/services"),
         (admin, "/livez"),
@@ -101,21 +101,7 @@ async fn http_and_admin_go_over_tls_and_one_of_certificates_is_shown_by_name() {
 async fn client_certificates_are_asked_for_and_verified_by_client_ca_files_and_client_crl_files() {
     let authority = Authority::new();
     let folder = with_certificates(&authority);
-    let list = rcgen::CertificateRevocationListParams {
-        this_update: rcgen::date_time_ymd(2024, 1, 1),
-        next_update: rcgen::date_time_ymd(2124, 1, 1),
-        crl_number: 1.into(),
-        issuing_distribution_point: None,
-        revoked_certs: vec![rcgen::RevokedCertParams {
-            serial_number: 7.into(),
-            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        }],
-        key_identifier_method: rcgen::KeyIdMethod::Sha256,
-    };
-    let list = list.signed_by(&authority.0).expect("signs");
-    put(&folder.path().join("crl.pem"), list.pem().expect("text"));
+    put(&folder.path().join("crl.pem"), authority.revoking(7));
     let root = folder.path().display().to_string();
     let keys = format!(
         "client-certificates = \"required\"\nclient-ca-files = [\"{root}/ca.pem\"]\n\

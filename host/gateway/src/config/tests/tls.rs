@@ -88,7 +88,7 @@ fn quic_has_a_certificate_and_a_port_of_its_own() {
         &format!("{quic}[listeners.vstp.quic]\nkeep-alive = \"90s\""),
         8,
         "listeners.vstp.quic.keep-alive",
-        "1m30s is not below listeners.vstp.quic.idle-timeout (1m30s)",
+        "90s is not below listeners.vstp.quic.idle-timeout (90s)",
     );
     check(
         &format!("{quic}[listeners.vstp.quic]\nidle-timeout = \"60s\""),
@@ -102,6 +102,47 @@ fn quic_has_a_certificate_and_a_port_of_its_own() {
         "listeners.http.quic.keep-alive",
         "only a listener that speaks vstp has this key",
     );
+}
+
+#[test]
+fn a_unix_socket_has_no_tls_and_nothing_else_has_a_file() {
+    let unix = "[listeners.vstp]\naddress = \"unix:/run/a.sock\"\n";
+    let pair = "certificate-file = \"a.pem\"\nkey-file = \"a.key\"\n";
+    config_of(
+        &format!("{unix}[listeners.vstp.unix]\nmode = \"0600\""),
+        &[],
+    );
+    check(
+        &format!("{unix}[listeners.vstp.tls]\n{pair}"),
+        4,
+        "listeners.vstp.tls.certificate-file",
+        "unix:/run/a.sock has no TLS: what goes over it does not leave the machine; \
+         remove [listeners.vstp.tls]",
+    );
+    check(
+        &format!("{unix}transports = [\"tcp\"]"),
+        3,
+        "listeners.vstp.transports",
+        "a Unix socket carries VSTP as it is; remove it",
+    );
+    for address in ["127.0.0.1:7000", "unix:@a", "systemd:admin"] {
+        check(
+            &format!("[admin]\naddress = \"{address}\"\n[admin.unix]\nowner = \"root\""),
+            4,
+            "admin.unix.owner",
+            &format!("{address} has no file; remove it"),
+        );
+    }
+    for name in ["unix:/run/a.sock", "systemd:a"] {
+        check(
+            &format!("[listeners.http]\naddress = \"{name}\"\n[admin]\naddress = \"{name}\""),
+            4,
+            "admin.address",
+            &format!("{name} is taken by listeners.http.address ({name}, tcp)"),
+        );
+    }
+    // It is looked at when it is there.
+    config_of("[admin]\naddress = \"systemd:admin\"", &[]);
 }
 
 #[test]

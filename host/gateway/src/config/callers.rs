@@ -1,0 +1,75 @@
+//! Who is who without credentials, by what its connection proves: `[auth.unix.NAME]` and
+//! `[auth.certificates.NAME]`.
+
+use super::{
+    Wildcard,
+    named::Named,
+    section::{SectionReader, section},
+    settings::Config,
+    tls::ClientCertificateMode,
+};
+
+section! {
+    /// Processes of this machine that call over a Unix socket. The system says whose they are, so that
+    /// they need no other credentials; those that a call carries count before.
+    pub(crate) struct UnixCaller {
+        /// Users, by names or numbers.
+        pub users: Vec<String> = Vec::new();
+        /// Groups, by names or numbers: that of the process, not others that its user is in. Who is
+        /// named by its user counts as that.
+        pub groups: Vec<String> = Vec::new();
+        /// Roles of these callers.
+        pub roles: Vec<String> = Vec::new();
+    }
+}
+
+section! {
+    /// Callers that show a certificate which a listener has verified, so that they need no other
+    /// credentials; those that a call carries count before. One name, subject or fingerprint that fits
+    /// is enough.
+    pub(crate) struct CertificateCaller {
+        /// Subject alternative names, with their kind and "*" for any part:
+        /// "URI:spiffe://example.org/reports", "DNS:*.example.org", "email:...", "IP:...".
+        pub names: Vec<Wildcard> = Vec::new();
+        /// Subjects as RFC 4514 writes them, with "*" for any part: "CN=reports,O=Example".
+        pub subjects: Vec<Wildcard> = Vec::new();
+        /// SHA-256 of certificates, 64 hexadecimal digits in lower case.
+        pub fingerprints: Vec<String> = Vec::new();
+        /// Roles of these callers.
+        pub roles: Vec<String> = Vec::new();
+    }
+}
+
+impl Named for UnixCaller {}
+impl Named for CertificateCaller {}
+
+/// Adds a fault for each table that fits nobody.
+pub(super) fn check(config: &Config, reader: &mut SectionReader) {
+    for (name, caller) in &config.auth.unix {
+        if caller.users.is_empty() && caller.groups.is_empty() {
+            let remedy = "add users = [\"NAME\"] or groups = [\"NAME\"]";
+            reader.fault_of_table(&format!("auth.unix.{name}"), "it names nobody", remedy);
+        }
+    }
+    let mut listeners = config.listeners.values();
+    let asks = listeners.any(|one| one.tls.client_certificates != ClientCertificateMode::Off);
+    for (name, caller) in &config.auth.certificates {
+        let path = format!("auth.certificates.{name}");
+        let is_empty = caller.names.is_empty() && caller.subjects.is_empty();
+        if is_empty && caller.fingerprints.is_empty() {
+            let remedy = "add names, subjects or fingerprints";
+            reader.fault_of_table(&path, "it names nobody", remedy);
+        } else if !asks {
+            let remedy = "write client-certificates = \"required\" or \"optional\" below its tls";
+            reader.fault_of_table(&path, "no listener asks for certificates", remedy);
+        }
+        let is_digit = |c: u8| matches!(c, b'0'..=b'9' | b'a'..=b'f');
+        let is_fingerprint = |text: &&String| text.len() == 64 && text.bytes().all(is_digit);
+        let mut fingerprints = caller.fingerprints.iter();
+        if let Some(wrong) = fingerprints.find(|text| !is_fingerprint(text)) {
+            let message = format!("{wrong:?} is not 64 hexadecimal digits in lower case");
+            let remedy = "`postern certs list --output json` and sha256sum write them so";
+            reader.fault_of_key(&format!("{path}.fingerprints"), message, remedy);
+        }
+    }
+}
