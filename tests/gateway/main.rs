@@ -7,6 +7,7 @@
 
 mod agree;
 mod batches;
+mod certs;
 mod check;
 mod cli;
 mod context;
@@ -26,12 +27,14 @@ mod manifests;
 mod metrics;
 mod misbehave;
 mod neighbours;
+mod passed;
 mod peers;
 mod quic;
 mod reload;
 mod settings;
 mod signals;
 mod sources;
+mod tls;
 
 use std::{io::Write as _, sync::OnceLock};
 

@@ -4,7 +4,7 @@
 use std::{fs, net::SocketAddr, path::Path, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use postern_core::Handler;
+use postern_core::{Handler, Kind};
 use postern_net::{
     Client, ClientConfig, Destination, QuicDialer, Target,
     tls::{ClientTls, ClientTlsSettings, Pem, TlsVersion},
@@ -85,6 +85,24 @@ async fn a_plugin_is_called_over_quic_and_swapped_under_its_calls() {
     let outcome = load.stop().await;
     assert!(outcome.failures.is_empty(), "{:?}", outcome.failures);
     assert!(!outcome.answered.is_empty());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_peer_of_quic_is_told_when_a_gateway_that_was_killed_is_back() {
+    let _machine = share().await;
+    let (mut gateway, address, folder) = start("echo").await;
+    let client = session(address, folder.path()).await;
+    call(&*client, "echo/Echo", "{}").await.expect("answered");
+    gateway.signal("KILL");
+    gateway.ended().await;
+    gateway.start_again().await;
+    // Were it not told, the call would end by its time, and the session after 90 s.
+    let lost = call(&*client, "echo/Echo", "{}")
+        .await
+        .expect_err("the session is gone");
+    assert_eq!(lost.kind, Kind::Unavailable, "{lost}");
+    let client = session(address, folder.path()).await;
+    call(&*client, "echo/Echo", "{}").await.expect("answered");
 }
 
 #[tokio::test(flavor = "multi_thread")]
