@@ -126,29 +126,35 @@ async fn why_a_client_certificate_is_refused_stands_in_the_log_and_is_not_told()
     client.close().await;
     let unknown = "CertificateUnknown";
     for (shown, told, logged) in [
-        (None, "CertificateRequired", "peer sent no certificates"),
+        (
+            None,
+            "CertificateRequired",
+            ["", "peer sent no certificates"],
+        ),
         (
             Some(pair(&other, "stranger", 8, 2124)),
             unknown,
-            "CN=stranger\": invalid peer certificate: UnknownIssuer",
+            ["CN=stranger", "unknownissuer"],
         ),
         (
             Some(pair(&own, "old", 8, 2020)),
             unknown,
-            "CN=old\": invalid peer certificate: certificate expired",
+            ["CN=old", "expired"],
         ),
         (
-            Some(pair(&own, "revoked", REVOKED, 2124)),
+            Some(pair(&own, "withdrawn", REVOKED, 2124)),
             unknown,
-            "CN=revoked\": invalid peer certificate: Revoked",
+            ["CN=withdrawn", "revoked"],
         ),
     ] {
         let refused = session(shown).await.expect_err("not taken");
         assert!(refused.message.ends_with(told), "{refused}");
         // Whoever logs is a thread of its own.
-        patiently(logged, async || {
-            let log = gateway.log().replace("\\\"", "\"");
-            log.contains("handshake failed") && log.contains(logged)
+        patiently(&format!("{logged:?} is logged"), async || {
+            let log = gateway.log();
+            let mut lines = log.lines().filter(|line| line.contains("handshake failed"));
+            let [subject, reason] = logged;
+            lines.any(|line| line.contains(subject) && line.to_lowercase().contains(reason))
         })
         .await;
     }

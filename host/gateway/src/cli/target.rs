@@ -13,7 +13,7 @@ use postern_net::{
     http::HttpClientConfig,
 };
 
-use super::failure::CommandFailure;
+use super::{failure::CommandFailure, options::SharedOptions, output::Output};
 use crate::{
     certificates,
     config::{Config, ListenAddress, Listener, ListenerTransport, Protocol, tls::UpstreamTls},
@@ -88,6 +88,20 @@ impl std::str::FromStr for WrittenTarget {
 }
 
 impl WrittenTarget {
+    /// The configuration, where it says anything about this target: where a name leads, and who is
+    /// believed over TLS. Otherwise a broken one does not matter.
+    pub(super) fn configuration(
+        &self,
+        options: &SharedOptions,
+        output: &Output,
+    ) -> Result<Config, CommandFailure> {
+        let tls = [Transport::Tls, Transport::Quic, Transport::Https];
+        match self {
+            Self::Url(target) if !tls.contains(&target.transport) => Ok(Config::default()),
+            Self::Named(_) | Self::Url(_) => Ok(options.load(&[], output)?.config),
+        }
+    }
+
     /// The listener that the configuration opens for a transport that is only named.
     pub(super) fn resolve(self, config: &Config) -> Result<CallTarget, CommandFailure> {
         let transport = match self {

@@ -1,6 +1,7 @@
 //! What no key can say alone: addresses that collide, keys that contradict each other.
 
 mod admission;
+mod callers;
 mod security;
 mod tls;
 
@@ -11,7 +12,7 @@ use postern_net::UnixAddress;
 
 use super::{
     address::{ListenAddress, UnixFile},
-    callers, directory,
+    directory,
     fault::suggest,
     section::SectionReader,
     settings::{Config, Listener, Protocol},
