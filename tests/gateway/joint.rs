@@ -140,6 +140,7 @@ fn facts() -> HttpFacts {
         authority: "example.org:8443".into(),
         path: "/a%20b".into(),
         query: Some("c=d&e=?".into()),
+        ..HttpFacts::default()
     }
 }
 

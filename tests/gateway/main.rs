@@ -29,12 +29,15 @@ mod misbehave;
 mod neighbours;
 mod passed;
 mod peers;
+mod proxy;
 mod quic;
 mod reload;
+mod routes;
 mod settings;
 mod signals;
 mod sources;
 mod tls;
+mod websocket;
 
 use std::{io::Write as _, sync::OnceLock};
 

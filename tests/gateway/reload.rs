@@ -56,7 +56,7 @@ fn bad_files() -> Vec<Bad> {
 }
 
 /// The same component under another digest: a custom section at the end changes nothing else.
-fn variant(component: &Bytes, n: usize) -> Bytes {
+pub(crate) fn variant(component: &Bytes, n: usize) -> Bytes {
     let content = format!("\u{4}swap{n:08}");
     let length = u8::try_from(content.len()).expect("short");
     [component, &[0, length][..], content.as_bytes()]

@@ -19,8 +19,10 @@ type Authority = CertifiedIssuer<'static, rcgen::KeyPair>;
 
 const REVOKED: u64 = 7;
 
-fn authority() -> Authority {
+fn authority(name: &str) -> Authority {
     let mut params = CertificateParams::new(Vec::new()).expect("legal");
+    // Of two with one name the signature would be wrong, and not the issuer unknown.
+    params.distinguished_name.push(DnType::CommonName, name);
     params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     let key = rcgen::KeyPair::generate().expect("a key");
@@ -107,7 +109,7 @@ async fn session(
 async fn why_a_client_certificate_is_refused_stands_in_the_log_and_is_not_told() {
     let _machine = share().await;
     let folder = tempfile::tempdir().expect("a folder");
-    let (own, other) = (authority(), authority());
+    let (own, other) = (authority("own"), authority("other"));
     let (certificate, key) = pair(&own, "gateway", 1, 2124);
     for (name, text) in [
         ("ca.pem", &own.pem()),

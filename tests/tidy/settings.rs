@@ -14,16 +14,19 @@ use crate::{Source, assert_none, read, sources};
 const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 5] = [
+const HANDED_ON: [&str; 8] = [
     "config/admission.rs",
     "config/events.rs",
+    "config/forwarded.rs",
     "config/manifest.rs",
     "config/policy.rs",
     "config/pool.rs",
+    "config/routes.rs",
+    "config/service_http.rs",
 ];
 
 /// Tables that a manifest shares with the configuration, where their keys are listed.
-const SHARED: [&str; 4] = ["extension.", "instances.", "limits.", "policy."];
+const SHARED: [&str; 5] = ["extension.", "instances.", "limits.", "policy.", "routes."];
 
 /// One row: the tests of a key.
 struct Row {

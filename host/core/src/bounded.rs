@@ -84,7 +84,12 @@ pub fn contain<T>(work: impl FnOnce() -> T) -> Result<T, Panicked> {
 
 /// Starts a call; one that cannot even be started fails.
 pub fn start(start: impl FnOnce() -> BoxFuture<Outcome>) -> BoxFuture<Outcome> {
-    contain(start).unwrap_or_else(|panicked| Box::pin(future::ready(Err(panicked.into()))))
+    contain(start).unwrap_or_else(failed)
+}
+
+/// The answer of a call whose start panicked.
+pub(crate) fn failed(panicked: Panicked) -> BoxFuture<Outcome> {
+    Box::pin(future::ready(Err(panicked.into())))
 }
 
 /// Starts calls that arrived together: as many futures as there are `calls`, in their order. A batch
@@ -165,6 +170,11 @@ impl<F, T: Timer> Bounded<F, T> {
 }
 
 impl<F, T> Bounded<F, T> {
+    /// What goes on has all the time that it takes.
+    pub const fn release(&mut self) {
+        self.deadline = None;
+    }
+
     /// Drops what is under way, or has ended. A panic of that is the end of nothing else.
     pub fn end(&mut self) {
         if let Some(inner) = self.inner.take() {

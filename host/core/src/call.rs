@@ -84,6 +84,12 @@ impl Call {
         }
     }
 
+    /// Whether it is a request of HTTP that is handed on as it is.
+    #[must_use]
+    pub fn is_forwarded(&self) -> bool {
+        self.http.as_ref().is_some_and(|http| http.is_forwarded)
+    }
+
     /// The call once more, for another try; `None` where its body can be read once only.
     #[must_use]
     pub fn try_clone(&self) -> Option<Self> {

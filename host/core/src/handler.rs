@@ -3,7 +3,7 @@
 use std::{pin::Pin, sync::Arc};
 
 use crate::{
-    bounded::start,
+    bounded::{contain, failed},
     call::{Call, Reply},
     error::Error,
 };
@@ -23,8 +23,20 @@ pub trait Handler: Send + Sync + 'static {
     /// order. By default each call is started by itself; whoever has a price to pay for being called
     /// at all may pay it once for all of them. What becomes of one is no concern of the others.
     fn call_batch(&self, calls: Vec<Call>) -> Vec<BoxFuture<Result<Reply, Error>>> {
-        let calls = calls.into_iter();
-        calls.map(|call| start(|| self.call(call))).collect()
+        let mut futures = Vec::with_capacity(calls.len());
+        let mut calls = calls.into_iter();
+        while calls.len() > 0 {
+            // Most often all of them, in one piece of work: a call is large, and is moved once.
+            let begun = contain(|| {
+                for call in calls.by_ref() {
+                    futures.push(self.call(call));
+                }
+            });
+            if let Err(panicked) = begun {
+                futures.push(failed(panicked));
+            }
+        }
+        futures
     }
 }
 

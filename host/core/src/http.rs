@@ -17,9 +17,16 @@ pub struct HttpFacts {
     pub path: Text,
     /// What follows the first `?` of the target, if there is one.
     pub query: Option<Text>,
+    /// The service is to have the request itself: a back that speaks HTTP sends it as it is. Otherwise
+    /// it is a call of a method that came by HTTP.
+    pub is_forwarded: bool,
+    /// The protocol that the client asks to go on with: `upgrade` of HTTP/1.1, `:protocol` of an
+    /// extended CONNECT. Where the reply has `HttpStatus::SWITCHING_PROTOCOLS`, the octets of both
+    /// bodies are the streams of that protocol; otherwise the request has no body.
+    pub upgrade: Option<Text>,
 }
 
-/// A final status of a reply: 200 to 599.
+/// A final status of a reply: 200 to 599, or 101.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct HttpStatus(NonZeroU16);
 
@@ -49,6 +56,10 @@ impl HttpFacts {
 }
 
 impl HttpStatus {
+    /// The connection goes on in the protocol that the request asked for. It is no status that a
+    /// handler sets by its number: only who has such a stream for the client answers with it.
+    pub const SWITCHING_PROTOCOLS: Self = Self(NonZeroU16::MIN.saturating_add(100));
+
     /// # Errors
     /// A number that is no final status: 1xx are between the hops, and RFC 9110 section 15 ends with
     /// 5xx.
@@ -91,6 +102,12 @@ mod tests {
             StatusError(42).to_string(),
             "http status 42 is not within 200 to 599"
         );
+    }
+
+    #[test]
+    fn an_upgrade_is_no_number_that_a_handler_may_set() {
+        assert_eq!(HttpStatus::SWITCHING_PROTOCOLS.number(), 101);
+        assert_eq!(HttpStatus::new(101), Err(StatusError(101)));
     }
 
     #[test]

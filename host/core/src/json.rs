@@ -90,6 +90,21 @@ pub fn member<'a>(octets: &'a [u8], key: &str) -> Option<&'a [u8]> {
     visited.ok().and(found)
 }
 
+/// Tells `visit` of each member of the object `octets` in order: its key with quotes and its value, as
+/// they are written.
+///
+/// # Errors
+/// As `check`. What is no object has no members.
+pub fn visit_members<'a>(
+    octets: &'a [u8],
+    visit: &mut dyn FnMut(&'a [u8], &'a [u8]),
+) -> Result<(), JsonError> {
+    let mut cursor = Cursor { octets, at: 0 };
+    cursor
+        .document(visit)
+        .map_err(|problem| cursor.error(problem))
+}
+
 /// The text of a JSON string, quotes included in `octets`. `None` where it is none.
 #[must_use]
 pub fn string(octets: &[u8]) -> Option<String> {

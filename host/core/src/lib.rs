@@ -19,6 +19,7 @@ pub mod origin;
 pub mod peer;
 pub mod registry;
 pub mod resilience;
+pub mod route;
 pub mod service;
 #[cfg(test)]
 mod simulation;
@@ -28,6 +29,7 @@ pub mod tls;
 pub mod trace;
 pub mod transport;
 pub mod vsp;
+pub mod websocket;
 pub mod wire;
 
 pub use body::{Body, BodyKind, BodySource, BodyStream};

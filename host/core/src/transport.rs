@@ -41,7 +41,9 @@ transports! {
     Tls = "tls", HostPort;
     Udp = "udp", HostPort;
     Quic = "quic", HostPort;
-    WebSocket = "ws", HostPort;
+    WebSocket = "ws", Url;
+    /// WebSocket over TLS.
+    SecureWebSocket = "wss", Url;
     Http = "http", HostPort;
     Https = "https", HostPort;
     /// A socket of the machine, with a path.
@@ -57,6 +59,8 @@ transports! {
 pub enum AddressForm {
     /// `host:port`.
     HostPort,
+    /// `host:port`, or `host:port/path`.
+    Url,
     /// An absolute path.
     Path,
     /// It has no addresses.
@@ -126,7 +130,7 @@ mod tests {
     fn addresses_name_those_that_have_a_place() {
         assert_eq!(
             list(Transport::addressed()),
-            "tcp, tls, udp, quic, ws, http, https, unix"
+            "tcp, tls, udp, quic, ws, wss, http, https, unix"
         );
     }
 }

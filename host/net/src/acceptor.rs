@@ -15,6 +15,7 @@
 
 mod backoff;
 mod handshake;
+pub(crate) mod proxy_protocol;
 #[cfg(test)]
 mod tests;
 

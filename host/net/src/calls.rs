@@ -41,6 +41,8 @@ pub(crate) struct Calls<K> {
     handler: Arc<dyn Handler>,
     /// Not begun yet: where each reply goes, and the calls, in the same order.
     gathered: (Vec<K>, Vec<Call>),
+    /// How many are likely to come together: as many as the last time.
+    n_expected: usize,
     /// Begun together and not yet polled.
     begun: (vec::IntoIter<K>, vec::IntoIter<BoxFuture<CallResult>>),
     tasks: JoinSet<(K, CallResult)>,
@@ -53,6 +55,7 @@ impl<K: Debug + Send + 'static> Calls<K> {
         Self {
             handler,
             gathered: (Vec::new(), Vec::new()),
+            n_expected: 1,
             begun: (Vec::new().into_iter(), Vec::new().into_iter()),
             tasks: JoinSet::new(),
             is_unwatched: false,
@@ -70,9 +73,10 @@ impl<K: Debug + Send + 'static> Calls<K> {
     pub(crate) fn gather(&mut self, key: K, call: Call) {
         let (keys, calls) = &mut self.gathered;
         if calls.capacity() == 0 {
-            // Room for more is taken when there are more: most connections hold this for long.
-            keys.reserve_exact(1);
-            calls.reserve_exact(1);
+            // A call is large: room is taken once for all that come together. Most connections have
+            // one call at a time, and hold this for long.
+            keys.reserve_exact(self.n_expected);
+            calls.reserve_exact(self.n_expected);
         }
         keys.push(key);
         calls.push(call);
@@ -100,6 +104,9 @@ impl<K: Debug + Send + 'static> Calls<K> {
             let (keys, calls) = &mut self.gathered;
             if calls.len() <= 1 {
                 let (key, call) = keys.pop().zip(calls.pop())?;
+                if mem::replace(&mut self.n_expected, 1) > 1 {
+                    self.gathered = (Vec::new(), Vec::new());
+                }
                 return Some(self.begin(cx, key, call));
             }
             self.begin_batch();
@@ -111,6 +118,7 @@ impl<K: Debug + Send + 'static> Calls<K> {
 
     fn begin_batch(&mut self) {
         let (keys, calls) = mem::take(&mut self.gathered);
+        self.n_expected = calls.len();
         let futures = self.handler.call_batch(calls);
         debug_assert_eq!(keys.len(), futures.len(), "a future for each call");
         self.begun = (keys.into_iter(), futures.into_iter());

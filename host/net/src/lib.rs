@@ -21,10 +21,13 @@ mod sockets;
 mod streams;
 pub mod tcp;
 pub mod tls;
+mod trusted;
 pub mod udp;
 pub mod unix;
 pub mod upstream;
+pub mod websocket;
 
+pub use acceptor::proxy_protocol::ProxyVersion;
 pub use byte_budget::{ByteBudget, ByteBudgetError, ConnectionBytes, HeldBytes};
 pub use client::{Client, ClientConfig, Speak};
 pub use counters::Counters;
@@ -41,5 +44,7 @@ pub use server::{
 };
 pub use shutdown::Shutdown;
 pub use sockets::{LocalAddress, SocketListener};
+pub use trusted::{TrustedProxies, TrustedProxy, TrustedProxyError};
 pub use unix::{UnixAccess, UnixAddress, UnixAddressError, UnixSocketListener};
 pub use upstream::{Probe, Probed, Upstream};
+pub use websocket::WebSocketConfig;

@@ -17,6 +17,11 @@ pub trait StreamLink: AsyncRead + AsyncWrite + Unpin + Send + 'static {}
 
 impl<S: AsyncRead + AsyncWrite + Unpin + Send + 'static> StreamLink for S {}
 
+/// A stream link of any kind.
+pub(crate) trait DuplexLink: AsyncRead + AsyncWrite + Unpin + Send {}
+
+impl<S: AsyncRead + AsyncWrite + Unpin + Send> DuplexLink for S {}
+
 /// A stream link whose peer can be watched while somebody else reads and writes.
 pub trait WatchedLink: StreamLink {
     type Watch: PeerWatch;

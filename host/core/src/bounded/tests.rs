@@ -149,6 +149,22 @@ fn a_batch_is_answered_whole_whatever_its_handler_does() {
     assert_eq!(kinds(&["too-few", "fine"]), [internal, internal]);
 }
 
+#[test]
+fn by_default_a_call_of_a_batch_that_cannot_be_started_fails_by_itself() {
+    struct Alone(Moody);
+    impl Handler for Alone {
+        fn call(&self, call: Call) -> BoxFuture<Outcome> {
+            self.0.call(call)
+        }
+    }
+    let methods = ["at-call", "fine", "at-call", "at-call", "fine"];
+    let calls = methods.iter().map(|method| call(method)).collect();
+    let futures = Alone(Moody::default()).call_batch(calls);
+    let is_fine = |mut future| ended(poll(&mut future)).is_ok();
+    let fine: Vec<_> = futures.into_iter().map(is_fine).collect();
+    assert_eq!(fine, methods.map(|method| method == "fine"));
+}
+
 fn bounded() -> BoundedHandler<Moody, Clock> {
     BoundedHandler::new(Moody::default(), Blame::Upstream)
 }

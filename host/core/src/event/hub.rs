@@ -146,6 +146,12 @@ impl Hub {
         self.write().config = config;
     }
 
+    /// What may wait for a subscription that begins without bounds of its own.
+    #[must_use]
+    pub fn queue(&self) -> QueueBounds {
+        self.read().config.queue
+    }
+
     /// Subscribes `owner` to every topic that one of `topics` matches; an event that several match
     /// comes once. `queue` is what may wait; none takes that of the configuration.
     ///

@@ -14,6 +14,12 @@ pub trait Push: Send + Sync {
     /// # Errors
     /// `unavailable` when the session has ended; the subscription is dropped, which ends it.
     fn attach(&self, subscription: Subscription) -> Result<(), Error>;
+
+    /// Events that may wait for the peer in each of its subscriptions, where the transport has a bound
+    /// of its own.
+    fn queue_max(&self) -> Option<usize> {
+        None
+    }
 }
 
 /// Where a peer takes events beside replies. Closed where the transport has no sessions.
@@ -35,6 +41,12 @@ impl Outbox {
     #[must_use]
     pub const fn is_open(&self) -> bool {
         self.0.is_some()
+    }
+
+    /// See `Push::queue_max`.
+    #[must_use]
+    pub fn queue_max(&self) -> Option<usize> {
+        self.0.as_ref().and_then(|push| push.queue_max())
     }
 
     /// See `Push::attach`.

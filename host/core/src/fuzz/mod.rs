@@ -8,20 +8,24 @@
 //! | `events` | a script of subscribers, publishers and readers, see events.rs |
 //! | `headers` | a header section |
 //! | `reassembly` | a script of fragments, see reassembly.rs |
+//! | `routes` | a request and routes, in lines, see routes.rs |
 //! | `session` | a script of frames, time and calls, see session.rs |
+//! | `websocket` | one octet of mode, then what a client sends |
 
 mod decoder;
 mod endpoint;
 mod events;
 mod headers;
 mod reassembly;
+mod routes;
 mod session;
 #[cfg(test)]
 mod tests;
+mod websocket;
 
 pub use self::{
     decoder::decoder, endpoint::endpoint, events::events, headers::headers, reassembly::reassembly,
-    session::session,
+    routes::routes, session::session, websocket::websocket,
 };
 
 /// Takes octets off the front of a fuzzer's input; zeros when it is used up.

@@ -33,8 +33,18 @@ fn reassembly() {
 }
 
 #[test]
+fn routes() {
+    replay("routes", super::routes);
+}
+
+#[test]
 fn session() {
     replay("session", super::session);
+}
+
+#[test]
+fn websocket() {
+    replay("websocket", super::websocket);
 }
 
 /// Runs `body` on every file of the target's corpus and on mutations of them.

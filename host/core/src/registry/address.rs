@@ -16,7 +16,10 @@ pub const HOST_BYTES_MAX: usize = 253;
 /// a zero.
 pub const PATH_BYTES_MAX: usize = 103;
 
-/// An address, written `tcp://host:port` or `unix:///path`; an IPv6 host stands in brackets.
+/// Octets of the path of a URL, with its query.
+pub const URL_PATH_BYTES_MAX: usize = 255;
+
+/// An address, written `tcp://host:port`, `ws://host:port/path` or `unix:///path`; an IPv6 host stands in brackets.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     pub transport: Transport,
@@ -31,6 +34,8 @@ pub enum Location {
         host: Text,
         port: u16,
     },
+    /// A host and port, and a path that is not that of the transport.
+    Url { host: Text, port: u16, path: Text },
     /// An absolute path on the machine that dials it.
     Path(Text),
 }
@@ -56,6 +61,8 @@ pub enum AddressError {
     PathTooLong { bytes: usize, limit: usize },
     #[error("path holds a control character")]
     PathControl,
+    #[error("path `{0}` of a URL holds what is no character of one")]
+    UrlPath(String),
 }
 
 impl Address {
@@ -75,7 +82,7 @@ impl Address {
     /// # Errors
     /// What is wrong with `text`.
     pub fn parse(text: &str) -> Result<Self, AddressError> {
-        let (bytes, limit) = (text.len(), HOST_BYTES_MAX);
+        let (bytes, limit) = (text.len(), HOST_BYTES_MAX + URL_PATH_BYTES_MAX);
         // The longest scheme and port with their marks take less than 32 octets.
         if bytes > limit + 32 {
             return Err(AddressError::HostTooLong { bytes, limit });
@@ -86,6 +93,7 @@ impl Address {
             Transport::from_name(scheme).ok_or_else(|| AddressError::Scheme(scheme.to_owned()))?;
         let location = match transport.form() {
             AddressForm::HostPort => parse_host(location, form)?,
+            AddressForm::Url => parse_url(location, form)?,
             AddressForm::Path => Location::Path(location.into()),
             AddressForm::Unaddressed => return Err(AddressError::Scheme(scheme.to_owned())),
         };
@@ -102,7 +110,7 @@ impl Address {
     #[must_use]
     pub const fn host(&self) -> Option<&Text> {
         match &self.location {
-            Location::Host { host, .. } => Some(host),
+            Location::Host { host, .. } | Location::Url { host, .. } => Some(host),
             Location::Path(_) => None,
         }
     }
@@ -125,9 +133,15 @@ impl Address {
 
     pub(super) fn check(&self) -> Result<(), AddressError> {
         match (self.transport.form(), &self.location) {
-            (AddressForm::HostPort, Location::Host { host, port }) => check_host(host, *port),
+            (AddressForm::HostPort | AddressForm::Url, Location::Host { host, port }) => {
+                check_host(host, *port)
+            }
+            (AddressForm::Url, Location::Url { host, port, path }) => {
+                check_host(host, *port)?;
+                check_url_path(path)
+            }
             (AddressForm::Path, Location::Path(path)) => check_path(path, self.transport),
-            (_, Location::Host { .. } | Location::Path(_)) => {
+            (_, Location::Host { .. } | Location::Url { .. } | Location::Path(_)) => {
                 Err(AddressError::Form(self.to_string()))
             }
         }
@@ -137,6 +151,7 @@ impl Address {
     pub(super) fn bytes(&self) -> usize {
         match &self.location {
             Location::Host { host, .. } => host.len(),
+            Location::Url { host, path, .. } => host.len() + path.len(),
             Location::Path(path) => path.len(),
         }
     }
@@ -147,6 +162,11 @@ impl Address {
             Location::Host { host, port } => Location::Host {
                 host: copy(host),
                 port: *port,
+            },
+            Location::Url { host, port, path } => Location::Url {
+                host: copy(host),
+                port: *port,
+                path: copy(path),
             },
             Location::Path(path) => Location::Path(copy(path)),
         };
@@ -166,10 +186,34 @@ impl fmt::Display for Address {
 impl fmt::Display for Location {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Host { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Host { host, port } => write!(f, "{host}:{port}"),
+            Self::Host { host, port } => write_host(f, host, *port),
+            Self::Url { host, port, path } => {
+                write_host(f, host, *port)?;
+                f.write_str(path)
+            }
             Self::Path(path) => f.write_str(path),
         }
+    }
+}
+
+fn write_host(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result {
+    match host.contains(':') {
+        true => write!(f, "[{host}]:{port}"),
+        false => write!(f, "{host}:{port}"),
+    }
+}
+
+/// A path of `/` alone is none.
+fn parse_url(location: &str, form: impl Fn() -> AddressError) -> Result<Location, AddressError> {
+    let at = location.find('/').unwrap_or(location.len());
+    let (authority, path) = location.split_at(at);
+    match parse_host(authority, form)? {
+        Location::Host { host, port } if path.len() > 1 => Ok(Location::Url {
+            host,
+            port,
+            path: path.into(),
+        }),
+        location => Ok(location),
     }
 }
 
@@ -207,6 +251,18 @@ fn check_host(host: &str, port: u16) -> Result<(), AddressError> {
     Ok(())
 }
 
+fn check_url_path(path: &str) -> Result<(), AddressError> {
+    let (bytes, limit) = (path.len(), URL_PATH_BYTES_MAX);
+    if bytes > limit {
+        return Err(AddressError::PathTooLong { bytes, limit });
+    }
+    let is_sound = |octet: u8| octet.is_ascii_graphic() && octet != b'#';
+    if !path.starts_with('/') || path.len() < 2 || !path.bytes().all(is_sound) {
+        return Err(AddressError::UrlPath(path.to_owned()));
+    }
+    Ok(())
+}
+
 fn check_path(path: &str, transport: Transport) -> Result<(), AddressError> {
     let (bytes, limit) = (path.len(), PATH_BYTES_MAX);
     if bytes > limit {
@@ -232,6 +288,7 @@ mod tests {
             "udp://[::1]:1",
             "quic://users.example:65535",
             "ws://a_b-c:80",
+            "wss://[::1]:443/edge/vstp?x=1",
             "http://h:8080",
             "unix:///run/postern/users.sock",
         ] {
@@ -274,9 +331,25 @@ mod tests {
     }
 
     #[test]
+    fn a_url_may_have_a_path() {
+        let plain = Address::parse("ws://h:80").expect("an address");
+        assert_eq!(Address::parse("ws://h:80/"), Ok(plain));
+        for path in ["/a b", "/a#b", "/é", "/\u{7f}"] {
+            let refused = AddressError::UrlPath(path.to_owned());
+            assert_eq!(Address::parse(&format!("ws://h:80{path}")), Err(refused));
+        }
+        let long = format!("/{}", "x".repeat(URL_PATH_BYTES_MAX - 1));
+        assert!(Address::parse(&format!("ws://h:80{long}")).is_ok());
+        let (bytes, limit) = (URL_PATH_BYTES_MAX + 1, URL_PATH_BYTES_MAX);
+        let refused = Address::parse(&format!("ws://h:80{long}x"));
+        assert_eq!(refused, Err(AddressError::PathTooLong { bytes, limit }));
+        assert_eq!(Address::parse("tcp://h:80/x"), Err(AddressError::Port));
+    }
+
+    #[test]
     fn an_unknown_scheme_is_told_all_that_there_are() {
         let unknown = Address::parse("carrier://h:1").expect_err("no scheme");
-        let expected = "`carrier` is not one of tcp, tls, udp, quic, ws, http, https, unix";
+        let expected = "`carrier` is not one of tcp, tls, udp, quic, ws, wss, http, https, unix";
         assert_eq!(unknown.to_string(), expected);
     }
 

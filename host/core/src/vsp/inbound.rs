@@ -75,6 +75,43 @@ struct Fields<'h> {
     has_pseudo: bool,
 }
 
+/// A request without what it holds of its frame, which goes into the call as it is.
+struct RequestHead {
+    service: Text,
+    method: Text,
+    version: Option<Text>,
+    context: Context,
+    token: ReplyToken,
+    has_pseudo: bool,
+}
+
+impl RequestHead {
+    /// A call is large, so it is made where it is given.
+    #[inline]
+    fn with_message(self, frame: Frame) -> Inbound {
+        let mut inbound = Inbound::Request {
+            call: Call {
+                service: self.service,
+                method: self.method,
+                version: self.version,
+                headers: frame.headers,
+                body: Body::One(frame.payload),
+                context: self.context,
+                http: None,
+            },
+            token: self.token,
+        };
+        if self.has_pseudo
+            && let Inbound::Request { call, token } = &mut inbound
+        {
+            let pseudo = Pseudo::read(&call.headers);
+            token.set_takes_stream(pseudo.takes_stream);
+            pseudo.apply_to_call(call);
+        }
+        inbound
+    }
+}
+
 impl Reader {
     /// `default_service` answers for frames that name no service.
     #[must_use]
@@ -117,7 +154,10 @@ impl Reader {
             return Inbound::Probe;
         }
         match fields.kind {
-            None | Some(b"request") => self.read_request(now, &frame, &fields),
+            None | Some(b"request") => match self.read_request(now, &frame, &fields) {
+                Ok(head) => head.with_message(frame),
+                Err(refused) => *refused,
+            },
             Some(b"response" | b"error") => Inbound::Response(read_response(frame)),
             Some(b"event") => match self.read_event(now, &frame, &fields) {
                 Ok(call) => Inbound::Event(call),
@@ -133,47 +173,42 @@ impl Reader {
         }
     }
 
-    fn read_request(&self, now: Instant, frame: &Frame, fields: &Fields<'_>) -> Inbound {
+    /// # Errors
+    /// The refusal.
+    #[inline]
+    fn read_request(
+        &self,
+        now: Instant,
+        frame: &Frame,
+        fields: &Fields<'_>,
+    ) -> Result<RequestHead, Box<Inbound>> {
         let token = self.token(frame, fields);
-        if frame.flags.contains(Flags::COMP) {
-            let message = "flag COMP is set: compressed payloads are not supported";
-            return refuse(
-                &token,
-                Error::new(Kind::Unimplemented, Blame::Client, message),
-            );
-        }
         if token.is_easy()
+            && !frame.flags.contains(Flags::COMP)
             && let Err(error) = easy::check(fields.content_type, &frame.payload)
         {
-            return Inbound::Refused {
+            return Err(Box::new(Inbound::Refused {
                 frame: token.easy_frame(easy::invalid_text(&error)),
                 error,
-            };
+            }));
         }
-        if let Err(error) = self.check_correlation(frame, fields) {
-            return refuse(&token, error);
-        }
-        match self.call(now, frame, fields, &token) {
-            Ok(mut call) => {
-                let mut token = token;
-                if fields.has_pseudo {
-                    let pseudo = Pseudo::read(&call.headers);
-                    token = token.taking_stream(pseudo.takes_stream);
-                    pseudo.apply_to_call(&mut call);
-                }
-                Inbound::Request { call, token }
-            }
-            Err(error) => refuse(&token, error),
+        match self.head(now, frame, fields, &token) {
+            Ok((service, method, version, context)) => Ok(RequestHead {
+                service,
+                method,
+                version,
+                context,
+                token,
+                has_pseudo: fields.has_pseudo,
+            }),
+            Err(error) => Err(Box::new(refuse(&token, error))),
         }
     }
 
     /// The call that publishes an event: header `event-type` names the topic, the payload is the
     /// event's as it is.
     fn read_event(&self, now: Instant, frame: &Frame, fields: &Fields<'_>) -> Result<Call, Error> {
-        if frame.flags.contains(Flags::COMP) {
-            let message = "flag COMP is set: compressed payloads are not supported";
-            return Err(Error::new(Kind::Unimplemented, Blame::Client, message));
-        }
+        check_flags(frame)?;
         if fields.event_type.is_none() {
             return Err(Error::invalid_argument(
                 "the event has no header event-type",
@@ -191,13 +226,17 @@ impl Reader {
         })
     }
 
-    fn call(
+    /// Service, method, version and context.
+    #[inline]
+    fn head(
         &self,
         now: Instant,
         frame: &Frame,
         fields: &Fields<'_>,
         token: &ReplyToken,
-    ) -> Result<Call, Error> {
+    ) -> Result<(Text, Text, Option<Text>, Context), Error> {
+        check_flags(frame)?;
+        self.check_correlation(frame, fields)?;
         let headers = &frame.headers;
         let service = match fields.text(headers, "service", fields.service)? {
             Some(service) => service,
@@ -208,18 +247,12 @@ impl Reader {
             })?,
         };
         let method = fields.text(headers, "method", fields.method)?;
-        let context = self.context(now, fields, token)?;
-        Ok(Call {
-            service,
-            method: method.unwrap_or(Text::from_static(METHOD_DEFAULT)),
-            version: fields.text(headers, "version", fields.version)?,
-            headers: headers.clone(),
-            body: Body::One(frame.payload.clone()),
-            context,
-            http: None,
-        })
+        let method = method.unwrap_or(Text::from_static(METHOD_DEFAULT));
+        let version = fields.text(headers, "version", fields.version)?;
+        Ok((service, method, version, self.context(now, fields, token)?))
     }
 
+    #[inline]
     fn context(
         &self,
         now: Instant,
@@ -333,6 +366,16 @@ impl<'h> Fields<'h> {
 /// What `traceparent` says; nothing when it is not valid.
 fn trace(value: &[u8]) -> Option<TraceContext> {
     TraceContext::parse(str::from_utf8(value).ok()?)
+}
+
+/// # Errors
+/// A payload that nobody here can read.
+fn check_flags(frame: &Frame) -> Result<(), Error> {
+    if frame.flags.contains(Flags::COMP) {
+        let message = "flag COMP is set: compressed payloads are not supported";
+        return Err(Error::new(Kind::Unimplemented, Blame::Client, message));
+    }
+    Ok(())
 }
 
 fn refuse(token: &ReplyToken, error: Error) -> Inbound {

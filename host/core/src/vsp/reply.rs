@@ -107,12 +107,8 @@ impl ReplyToken {
     }
 
     /// As said by the request.
-    #[must_use]
-    pub(super) fn taking_stream(self, takes_stream: bool) -> Self {
-        Self {
-            takes_stream,
-            ..self
-        }
+    pub(super) const fn set_takes_stream(&mut self, takes_stream: bool) {
+        self.takes_stream = takes_stream;
     }
 
     /// Whether the caller takes a stream for its reply, although it opened none.

@@ -11,8 +11,8 @@ use postern_core::{
 use postern_net::{
     ByteBudget, Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl,
     QuicListener, QuicServer, QuicTls, RestartKey, ServerConfig, ServerControl, Shutdown,
-    SocketListener, TcpServer, UdpServer, UnixServer,
-    http::{Hosts, HttpConfig, HttpReconfigure, HttpServer},
+    SocketListener, TcpServer, UdpServer, UnixServer, WebSocketConfig,
+    http::{Hosts, HttpConfig, HttpReconfigure, HttpRoutes, HttpServer},
     tls::ServerTls,
     udp::UdpLink,
 };
@@ -20,7 +20,7 @@ use postern_net::{
 use super::{sockets, transports::Transports};
 use crate::{
     certificates::{self, Certificates},
-    config::{self, ListenAddress, Protocol},
+    config::{self, ListenAddress, Protocol, WebSocketPath},
     directory::service::ListenerCatalog,
     pipeline::Pipeline,
 };
@@ -37,6 +37,8 @@ pub(crate) struct ListenerDependencies {
     pub passed: Arc<PassedSockets>,
     /// By what peers of QUIC are told of a restart.
     pub restart_key: RestartKey,
+    /// Where requests over HTTP go.
+    pub routes: HttpRoutes,
 }
 
 /// A listener of the configuration, as far as its servers depend on it.
@@ -122,7 +124,10 @@ impl ListenerServer {
                 let listener = sockets::stream(address, file, passed)?;
                 may_be_at(&listener.local_addr()?, tls.as_ref())?;
                 let server = http_server(name, transport, listener, settings, dependencies)?;
-                Ok(Self::Http(server.with_tls(tls)))
+                let sessions = websocket_sessions(name, settings, dependencies);
+                server.reconfigure().apply_sessions(Arc::new(sessions));
+                let routes = dependencies.routes.clone();
+                Ok(Self::Http(server.with_tls(tls).with_routes(routes, name)))
             }
             Transport::Tcp | Transport::Tls | Transport::Unix => {
                 let listener = sockets::stream(address, file, passed)?;
@@ -157,7 +162,10 @@ impl ListenerServer {
                 )?))
             }
             // No configuration names these.
-            Transport::WebSocket | Transport::Memory | Transport::Plugin => Err(io::Error::new(
+            Transport::WebSocket
+            | Transport::SecureWebSocket
+            | Transport::Memory
+            | Transport::Plugin => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
                 format!("this gateway does not listen on {transport}"),
             )),
@@ -226,7 +234,11 @@ impl ListenerControl {
                 control.reconfigure(Arc::new(vstp_config(name, settings, dependencies)));
                 quic.apply(quic_config(settings, dependencies));
             }
-            Self::Http(control) => control.apply(http_config(&bound.address, settings)),
+            Self::Http(control) => {
+                control.apply(http_config(&bound.address, settings));
+                let sessions = websocket_sessions(name, settings, dependencies);
+                control.apply_sessions(Arc::new(sessions));
+            }
         }
     }
 }
@@ -324,6 +336,32 @@ fn vstp_config(
     }
 }
 
+/// Sessions over WebSocket on an HTTP listener, which has one bound for the calls of a connection.
+fn websocket_sessions(
+    name: &str,
+    settings: &ListenerSettings,
+    dependencies: &ListenerDependencies,
+) -> ServerConfig {
+    ServerConfig {
+        calls_in_flight_max: usize::try_from(settings.listener.streams_max).unwrap_or(usize::MAX),
+        ..vstp_config(name, settings, dependencies)
+    }
+}
+
+fn websocket_config(listener: &config::Listener) -> WebSocketConfig {
+    let websocket = &listener.websocket;
+    let interval = websocket.ping_interval;
+    WebSocketConfig {
+        serves_sessions: websocket.paths.contains(&WebSocketPath::Sessions),
+        serves_calls: websocket.paths.contains(&WebSocketPath::Calls),
+        ping_interval: (!interval.is_zero()).then_some(interval),
+        ping_timeout: websocket.ping_timeout,
+        message_bytes_max: websocket.message_bytes_max.octets(),
+        queue_max: websocket.queue_max,
+        compression: websocket.compression,
+    }
+}
+
 fn quic_config(settings: &ListenerSettings, dependencies: &ListenerDependencies) -> QuicConfig {
     let quic = &settings.listener.quic;
     QuicConfig {
@@ -358,8 +396,11 @@ fn http_config(address: &LocalAddress, settings: &ListenerSettings) -> HttpConfi
         write_timeout: listener.write_timeout,
         drain_timeout: listener.drain_timeout,
         hosts: hosts(address, &listener.hosts),
+        forwarded: listener.forwarded.to_config(),
+        proxy_protocol: listener.proxy_protocol,
         // What cannot be shared was refused with the configuration.
         cors: listener.cors.sharing().ok().flatten(),
+        websocket: websocket_config(listener),
     }
 }
 

@@ -163,6 +163,7 @@ impl App {
             certificates,
             passed: Arc::new(passed),
             restart_key: restart_key(&runtime.records("quic")?).await?,
+            routes: control.fleet().http_routes().clone(),
         };
         let mut listeners = Listeners::new(dependencies.clone(), shutdown.clone());
         listeners.apply(&config).await?;

@@ -11,7 +11,7 @@ use super::{StartError, failures, guard, rules, sockets};
 use crate::{
     certificates::Certificates,
     config::Config,
-    control::{BuiltIn, Control, Fleet},
+    control::{BuiltIn, Control, Fleet, HttpUpstreams},
     directory::{SharedDirectory, service},
     events::{self, EventService},
     pipeline::{Pipeline, chain::Extensions, route::Routes},
@@ -108,7 +108,8 @@ async fn start_fleet(
         handler: Arc::new(events.clone()),
     };
     let built_in = vec![built_in, publish_and_subscribe];
-    let fleet = Fleet::new(config, directory, pool, built_in);
+    let http = HttpUpstreams::new(Arc::clone(tls));
+    let fleet = Fleet::new(config, directory, (pool, http), built_in);
     Ok((fleet, directory_service))
 }
 

@@ -16,7 +16,10 @@ use postern_net::{
 use super::{failure::CommandFailure, options::SharedOptions, output::Output};
 use crate::{
     certificates,
-    config::{Config, ListenAddress, Listener, ListenerTransport, Protocol, tls::UpstreamTls},
+    config::{
+        Config, ListenAddress, Listener, ListenerTransport, Protocol, WebSocketPath,
+        tls::UpstreamTls,
+    },
 };
 
 /// How, and to which `host:port` or path.
@@ -74,7 +77,9 @@ impl std::str::FromStr for WrittenTarget {
         };
         let authority = match transport.form() {
             AddressForm::Path => rest,
-            AddressForm::HostPort | AddressForm::Unaddressed => rest.trim_end_matches('/'),
+            AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => {
+                rest.trim_end_matches('/')
+            }
         };
         if !is_authority(authority, transport.form()) {
             return Err(format!("{text:?} does not end with {}", shape(transport)));
@@ -208,7 +213,14 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
         // Requests of HTTP are sent to addresses with a port only.
         return listener.protocol == Protocol::Vstp && transport == Transport::Unix;
     }
+    let has_sessions = listener.websocket.paths.contains(&WebSocketPath::Sessions);
     match listener.protocol {
+        Protocol::Http if transport == Transport::WebSocket => {
+            has_sessions && !listener.tls.is_on()
+        }
+        Protocol::Http if transport == Transport::SecureWebSocket => {
+            has_sessions && listener.tls.is_on()
+        }
         Protocol::Http if listener.tls.is_on() => transport == Transport::Https,
         Protocol::Http => transport == Transport::Http,
         Protocol::Vstp if transport == Transport::Tls => {
@@ -228,6 +240,10 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
 fn is_authority(text: &str, form: AddressForm) -> bool {
     match form {
         AddressForm::Path => text.parse::<UnixAddress>().is_ok(),
+        AddressForm::Url => {
+            let authority = text.split('/').next().unwrap_or_default();
+            is_authority(authority, AddressForm::HostPort)
+        }
         AddressForm::HostPort | AddressForm::Unaddressed => {
             let has_port = text.rsplit_once(':').is_some_and(|(host, port)| {
                 !host.is_empty() && !port.is_empty() && port.chars().all(|c| c.is_ascii_digit())
@@ -263,6 +279,7 @@ fn url(transport: Transport) -> String {
 fn shape(transport: Transport) -> &'static str {
     match transport.form() {
         AddressForm::Path => "/PATH",
+        AddressForm::Url => "HOST:PORT[/PATH]",
         AddressForm::HostPort | AddressForm::Unaddressed => "HOST:PORT",
     }
 }
@@ -306,9 +323,13 @@ mod tests {
         check("vstp+unix:///a", to(Transport::Unix, "/a"));
         check("unix:/run/a.sock", to(Transport::Unix, "/run/a.sock"));
         check("unix:@a", to(Transport::Unix, "@a"));
+        check("ws", WrittenTarget::Named(Transport::WebSocket));
+        check("ws://a:1/", to(Transport::WebSocket, "a:1"));
+        check("wss://a:1/x/y", to(Transport::SecureWebSocket, "a:1/x/y"));
         for text in [
             "",
-            "ws",
+            "ws://a",
+            "ws:///x",
             "ftp://a:1",
             "vstp",
             "vstp+http://a:1",
@@ -331,13 +352,13 @@ mod tests {
         let refused = |text: &str| text.parse::<WrittenTarget>().expect_err(text);
         assert_eq!(
             refused("carrier://a:1"),
-            "write tcp, tls, udp, quic, unix, http, https, or a URL: vstp://HOST:PORT, \
+            "write tcp, tls, udp, quic, ws, wss, unix, http, https, or a URL: vstp://HOST:PORT, \
              vstp+tls://HOST:PORT, vstp+udp://HOST:PORT, vstp+quic://HOST:PORT, \
-             vstp+unix:///PATH, http://HOST:PORT, https://HOST:PORT"
+             vstp+ws://HOST:PORT[/PATH], vstp+wss://HOST:PORT[/PATH], vstp+unix:///PATH, \
+             http://HOST:PORT, https://HOST:PORT"
         );
-        let expected = "ws is not dialled from here; tcp, tls, udp, quic, unix, http, https are";
-        assert_eq!(refused("ws"), expected);
-        assert_eq!(refused("ws://a:1"), expected);
+        let unaddressed = "write tcp, tls, udp, quic, ws, wss, unix, http, https, or a URL: ";
+        assert!(refused("carrier").starts_with(unaddressed));
         let expected = "\"unix://run\" does not end with /PATH";
         assert_eq!(refused("unix://run"), expected);
     }
@@ -375,5 +396,11 @@ mod tests {
         let vstp = config.listeners.get_mut("vstp").expect("built in");
         vstp.address = ListenAddress::Passed("vstp".to_owned());
         assert_eq!(resolve(Transport::Tcp, &config), None);
+        let http = Some("127.0.0.1:8080");
+        assert_eq!(resolve(Transport::WebSocket, &config).as_deref(), http);
+        assert_eq!(resolve(Transport::SecureWebSocket, &config), None);
+        let listener = config.listeners.get_mut("http").expect("built in");
+        listener.websocket.paths.clear();
+        assert_eq!(resolve(Transport::WebSocket, &config), None);
     }
 }

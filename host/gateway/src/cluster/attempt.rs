@@ -16,7 +16,7 @@ use super::{
     refusal,
     service::Cluster,
     snapshot::{Balancer, Candidate, Chosen, ClusterSnapshot},
-    verdict::Verdict,
+    verdict::{Verdict, error_of, fault_of},
 };
 
 #[must_use = "what is admitted must be finished"]
@@ -29,6 +29,8 @@ pub(super) struct Attempt {
     sent: Instant,
     limit: TryLimit,
     by_component: bool,
+    /// What its status says of a forwarded request's response.
+    fault: Option<u16>,
 }
 
 struct Open {
@@ -68,6 +70,7 @@ impl Attempt {
             sent,
             limit,
             by_component: chosen.by_component,
+            fault: None,
         })
     }
 
@@ -84,6 +87,7 @@ impl Attempt {
         let Some(candidate) = self.candidate() else {
             return (self, Err(Error::internal("a try has no instance")));
         };
+        let is_forwarded = call.is_forwarded();
         let answering = candidate.handler.call(call);
         let answered = match self.limit.at {
             Some(at) if self.limit.is_own => {
@@ -97,9 +101,14 @@ impl Attempt {
         let now = now();
         let had = now.saturating_duration_since(self.sent);
         self.limit.at = None;
+        self.fault = result
+            .as_ref()
+            .ok()
+            .filter(|_| is_forwarded)
+            .and_then(fault_of);
         match &result {
             Ok(reply) if reply.body.is_stream() => {}
-            Ok(_) => self.end(Verdict::Success, now, had),
+            Ok(_) => self.end(self.verdict_of(None, had), now, had),
             Err(error) => self.end(Verdict::of(error, had, self.limit.is_own), now, had),
         }
         (self, result)
@@ -109,8 +118,18 @@ impl Attempt {
     pub(super) fn finish_stream(mut self, error: Option<&Error>, latency: Duration) {
         let now = now();
         let had = now.saturating_duration_since(self.sent);
-        let verdict = error.map_or(Verdict::Success, |error| Verdict::of(error, had, false));
-        self.end(verdict, now, latency);
+        self.end(self.verdict_of(error, had), now, latency);
+    }
+
+    /// The error that the response is, by its status.
+    pub(super) fn fault(&self) -> Option<Error> {
+        self.fault.map(error_of)
+    }
+
+    fn verdict_of(&self, error: Option<&Error>, had: Duration) -> Verdict {
+        let fault = self.fault();
+        let error = error.or(fault.as_ref());
+        error.map_or(Verdict::Success, |error| Verdict::of(error, had, false))
     }
 
     fn silent(&self) -> Error {

@@ -5,8 +5,10 @@
 //!              └ wait ◀── budget ◀── retry? ◀──────┘ ─▶ fallback
 //! ```
 //!
-//! A body of many messages can be read once: such a call is tried once, and has no service to fall
-//! back to. A streamed reply holds its try and its permit to its end; its head ends the
+//! A body that is a stream can be read once: such a call is tried again only while nothing of it was
+//! read, and has no service to fall back to. A forwarded request is tried again by the status of its
+//! response, too; the last response is the client's.
+//! A streamed reply holds its try and its permit to its end; its head ends the
 //! time of the try. The instance is given the deadline of the call and not that of the try, which
 //! would cut such a stream: a try that is too slow is dropped here, which cancels it there. The deadline
 //! of the call itself is armed in front of the pipeline, where a call is polled once more when it comes.
@@ -120,6 +122,7 @@ async fn answer(
         decision_log,
         call,
         tried: Vec::new(),
+        lent: None,
     };
     match Box::pin(ongoing.tries()).await {
         Ok(won) => Ok(won.hand_on(permit)),
@@ -138,19 +141,35 @@ impl OngoingCall {
         let mut n_rounds = 0;
         loop {
             n_rounds += 1;
-            let lost = match race::run(self).await {
-                Ok(won) => return Ok(won),
-                Err(lost) => lost,
-            };
-            if !lost.is_sent || self.call.body.is_stream() {
-                return Err(refusal::tell_tries(lost.error, &self.tried, None));
-            }
-            if let Err(stopped) = self.wait_for_next(&lost.error, n_rounds).await {
-                return Err(refusal::tell_tries(lost.error, &self.tried, Some(stopped)));
+            match race::run(self).await {
+                Ok(won) => {
+                    let fault = won.attempt.fault();
+                    if !self.may_try_again(fault, n_rounds).await {
+                        return Ok(won);
+                    }
+                    won.give_up();
+                }
+                Err(lost) => {
+                    if !lost.is_sent || !self.reclaim() {
+                        return Err(refusal::tell_tries(lost.error, &self.tried, None));
+                    }
+                    if let Err(stopped) = self.wait_for_next(&lost.error, n_rounds).await {
+                        return Err(refusal::tell_tries(lost.error, &self.tried, Some(stopped)));
+                    }
+                }
             }
             self.cluster.counts.retries.add();
             self.snapshot = self.cluster.snapshot();
         }
+    }
+
+    /// Whether a response whose status says that it is a failure is given up for another try, which may
+    /// begin then.
+    async fn may_try_again(&mut self, fault: Option<Error>, n_rounds: u32) -> bool {
+        let Some(error) = fault else {
+            return false;
+        };
+        self.reclaim() && self.wait_for_next(&error, n_rounds).await.is_ok()
     }
 
     /// Waits until the next round may begin.
@@ -185,6 +204,12 @@ impl OngoingCall {
 }
 
 impl Answered {
+    /// Ends its try by what its status says.
+    fn give_up(self) {
+        let latency = now().saturating_duration_since(self.attempt.sent());
+        self.attempt.finish_stream(None, latency);
+    }
+
     /// The reply for the caller. A stream keeps try and permit; otherwise both are over.
     fn hand_on(self, permit: Option<AdmissionPermit>) -> Reply {
         let latency = now().saturating_duration_since(self.attempt.sent());

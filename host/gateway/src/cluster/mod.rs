@@ -27,6 +27,7 @@ mod counts;
 mod decision_log;
 mod endpoint;
 mod key;
+mod lent;
 mod numbers;
 mod ongoing;
 mod pattern;

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Instant};
 
 use postern_core::{
-    Blame, Body, BodyStream, Call, Error, Reply,
+    Blame, Call, Error, Reply,
     resilience::{Deadline, Safety},
 };
 use postern_system::clock::now;
@@ -11,6 +11,7 @@ use postern_system::clock::now;
 use super::{
     attempt::{Attempt, TryLimit},
     decision_log::{DecisionLog, Note},
+    lent::{self, Lent},
     refusal::{self, Tried},
     service::Cluster,
     snapshot::{Candidate, Chosen, ClusterSnapshot, Wish},
@@ -26,6 +27,8 @@ pub(super) struct OngoingCall {
     pub(super) tried: Vec<Tried>,
     /// The deadline is the policy's, and not the caller's.
     pub(super) has_own_deadline: bool,
+    /// The body that the last try was given, where it can be read once only.
+    pub(super) lent: Option<Lent>,
 }
 
 /// A reply, with its try where that is not over.
@@ -68,7 +71,7 @@ impl OngoingCall {
         if let Some(candidate) = attempt.candidate() {
             self.wish.tried.push(candidate.endpoint.number);
         }
-        Ok((attempt, take(&mut self.call)))
+        Ok((attempt, self.take()))
     }
 
     /// A try has failed: notes it.
@@ -86,8 +89,34 @@ impl OngoingCall {
         }
     }
 
+    /// The call for one try. A body that can be read once is lent.
+    fn take(&mut self) -> Call {
+        if let Some(copy) = self.call.try_clone() {
+            return copy;
+        }
+        let body = std::mem::take(&mut self.call.body);
+        let (body, lent) = lent::lend(body);
+        self.lent = lent;
+        self.call.with_body(body)
+    }
+
+    /// Whether the call can be made once more: its body is there, or is again as no try has begun to read
+    /// it.
+    pub(super) fn reclaim(&mut self) -> bool {
+        match self.lent.take().map(Lent::give_back) {
+            Some(Some(body)) => {
+                self.call.body = body;
+                true
+            }
+            Some(None) => false,
+            None => true,
+        }
+    }
+
     pub(super) fn safety(&self) -> Safety {
-        if self.snapshot.is_idempotent(&self.call.method) {
+        let http = self.call.http.as_ref().filter(|http| http.is_forwarded);
+        let is_of_http = http.is_some_and(|http| IDEMPOTENT.contains(&http.method.as_str()));
+        if is_of_http || self.snapshot.is_idempotent(&self.call.method) {
             Safety::Idempotent
         } else {
             Safety::Once
@@ -139,16 +168,7 @@ impl OngoingCall {
     }
 }
 
-/// The call for one try. A body that can be read once goes with the first.
-fn take(call: &mut Call) -> Call {
-    if let Some(copy) = call.try_clone() {
-        return copy;
-    }
-    // What is left says still that it was a stream.
-    let spent = Body::Messages(BodyStream::empty());
-    let body = std::mem::replace(&mut call.body, spent);
-    call.with_body(body)
-}
-
+/// Methods of HTTP that may be carried out twice: RFC 9110 section 9.2.2.
+const IDEMPOTENT: [&str; 6] = ["GET", "HEAD", "OPTIONS", "TRACE", "PUT", "DELETE"];
 /// Tries that a caller is told of.
 const TRIED_MAX: usize = 16;

@@ -3,6 +3,7 @@
 //! | the try ended with | verdict | breaker | ejector | load | health |
 //! |---|---|---|---|---|---|
 //! | a reply | success | success | success | answer | success |
+//! | a forwarded request's response of 429 or 500 to 599 | as the error that its status means | | | | |
 //! | an error that the caller is to blame for | caller's fault | none | success | answer | success |
 //! | `unavailable`, `internal`, `unknown`, `data-loss` | failure | failure | error | error | failure |
 //! | no answer within a telling time | timeout | failure | error | error | failure |
@@ -17,7 +18,9 @@
 
 use std::time::Duration;
 
-use postern_core::{Blame, Error, Kind, Symptom, resilience::BulkheadOutcome};
+use postern_core::{
+    Blame, Error, HttpStatus, Kind, Reply, Retry, Symptom, resilience::BulkheadOutcome,
+};
 
 /// See the table at the head.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +79,22 @@ pub(super) fn is_fault(kind: Kind) -> bool {
     kind.symptom() != Symptom::Healthy
 }
 
+/// The status of a forwarded request's response, where it tells of the upstream. The response is the
+/// client's all the same, unless another try gives a better one.
+pub(super) fn fault_of(reply: &Reply) -> Option<u16> {
+    let status = reply.status.map(HttpStatus::number)?;
+    (status >= 500 || status == TOO_MANY).then_some(status)
+}
+
+/// The error that such a status means.
+pub(super) fn error_of(status: u16) -> Error {
+    let message = format!("the upstream answered with {status}");
+    let error = Error::new(Kind::from_http(status), Blame::Upstream, message);
+    error.with_retry(Retry::IfIdempotent)
+}
+
+/// RFC 6585 section 4.
+const TOO_MANY: u16 = 429;
 /// What every healthy instance answers in.
 const TELLING_MIN: Duration = Duration::from_secs(1);
 

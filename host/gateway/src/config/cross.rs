@@ -2,6 +2,7 @@
 
 mod admission;
 mod callers;
+pub(crate) mod routes;
 mod security;
 mod tls;
 
@@ -32,6 +33,7 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     callers::check(config, reader);
     admission::check(config, reader);
     config.services.check(reader);
+    routes::check(config, reader);
     config.pool.check(reader);
     let calls = &config.calls;
     in_order(
@@ -118,6 +120,13 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
     check_unix(&path, &listener.address, &listener.unix, reader);
     check_unix_transports(&path, listener, reader);
     let key = |name: &str| format!("{path}.{name}");
+    if listener.proxy_protocol && listener.forwarded.trusted.is_empty() {
+        reader.fault_of_key(
+            &key("proxy-protocol"),
+            "no proxy is trusted to say for whom it connects",
+            format!("write forwarded.trusted = [\"10.0.0.0/8\"] with the addresses of your proxies below [{path}]"),
+        );
+    }
     let udp = &listener.udp;
     in_order(
         reader,
@@ -312,8 +321,11 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "header-timeout",
             "body-timeout",
             "streams-max",
+            "forwarded",
+            "proxy-protocol",
             "hosts",
             "cors",
+            "websocket",
         ],
     }
 }

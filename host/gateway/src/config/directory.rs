@@ -110,8 +110,8 @@ section! {
         /// The service that it answers for. Needed.
         pub service: Option<String> = None;
         /// Where it is: at most one of "tcp://HOST:PORT", "tls://…", "udp://…", "quic://…", "ws://…",
-        /// "http://…", "https://…" and "unix:///PATH" each, the preferred first; the gateway itself
-        /// dials tcp, tls, udp, quic and unix, and one must be of these. Needed.
+        /// "wss://…", "http://…", "https://…" and "unix:///PATH" each, the preferred first. Sessions come
+        /// before requests of HTTP, which a service at "http://…" or "https://…" alone is sent. Needed.
         pub addresses: Vec<Address> = Vec::new();
         /// Its semantic version.
         pub version: Option<Version> = None;
@@ -230,7 +230,15 @@ pub(super) fn check(
         if instance.addresses.is_empty() {
             require(reader, &path, "addresses", "[\"tcp://HOST:PORT\"]");
         }
-        check_dialled(&instance.addresses, &join(&path, "addresses"), reader);
+        if let Err(undialled) = dial::check_all(&instance.addresses) {
+            let remedy = format!("write {}", examples(dial::all()));
+            fault(
+                reader,
+                &join(&path, "addresses"),
+                undialled.to_string(),
+                &remedy,
+            );
+        }
         if reader.faults.len() > n_faults {
             continue;
         }
@@ -246,16 +254,18 @@ pub(super) fn check(
 /// are told to those who ask the directory.
 fn check_dialled(addresses: &[Address], key: &str, reader: &mut SectionReader) {
     if let Err(undialled) = dial::check(addresses) {
-        let remedy = format!("write {}", examples());
+        let remedy = format!("write {}", examples(dial::sessions()));
         fault(reader, key, undialled.to_string(), &remedy);
     }
 }
 
 /// How addresses that can be dialled are written.
-fn examples() -> String {
-    let examples = dial::sessions().map(|transport| match transport.form() {
+fn examples(transports: impl Iterator<Item = Transport>) -> String {
+    let examples = transports.map(|transport| match transport.form() {
         AddressForm::Path => format!("{transport}:///PATH"),
-        AddressForm::HostPort | AddressForm::Unaddressed => format!("{transport}://HOST:PORT"),
+        AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => {
+            format!("{transport}://HOST:PORT")
+        }
     });
     examples.collect::<Vec<_>>().join(" or ")
 }
@@ -337,7 +347,8 @@ fn pattern() -> String {
         names.join("|")
     };
     let (hosts, paths) = (of(AddressForm::HostPort), of(AddressForm::Path));
-    format!("^(({hosts})://.+:[0-9]+|({paths}):///.+)$")
+    let urls = of(AddressForm::Url);
+    format!("^(({hosts})://.+:[0-9]+|({urls})://.+:[0-9]+(/.*)?|({paths}):///.+)$")
 }
 
 impl Leaf for Version {

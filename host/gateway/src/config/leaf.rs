@@ -289,6 +289,12 @@ macro_rules! word_leaf {
 }
 pub(crate) use word_leaf;
 
+/// Whether a text is a token of RFC 9110 section 5.6.2: the name of a header or of a method.
+pub(crate) fn is_token(text: &str) -> bool {
+    let is_of_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
+    (1..=255).contains(&text.len()) && text.bytes().all(is_of_token)
+}
+
 fn quote(text: &str) -> String {
     toml::Value::from(text).to_string()
 }

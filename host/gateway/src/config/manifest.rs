@@ -1,17 +1,19 @@
 //! A plugin's manifest, `NAME.toml` beside `NAME.wasm`. Every key is optional; bounds and instances
 //! that it does not set are those of `[plugins]`.
 
-use std::{path::PathBuf, time::Duration};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use postern_wasm::{self as spec, PluginSpec};
 
 use super::{
     Faults,
+    cross::routes::{RouteOwner, check_routes},
     events::Topics,
     extensions::Extension,
     hints::Hints,
     leaf::{Leaf, word_leaf},
     opaque_table::OpaqueTable,
+    routes::RouteSettings,
     section::{Field, SectionReader, section},
     settings::{Config, InstanceMode, Instances, PluginLimits},
     value::Value,
@@ -36,6 +38,9 @@ section! {
         pub extension: Extension = Extension::absent();
         /// Topics of the events that it takes, where it is an event handler.
         pub topics: Vec<Topics> = Vec::new();
+        /// Requests over HTTP that come to its services, by a name of your choice. They come after those
+        /// of the configuration, and lead to no upstream and no files.
+        pub routes: BTreeMap<String, RouteSettings> = BTreeMap::new();
         /// What it may reach beyond its own call.
         pub grants: Grants = Grants::default();
         /// What it may use.
@@ -140,6 +145,7 @@ impl Manifest {
         let mut reader = SectionReader::default();
         let root = reader.parse(text);
         manifest.merge(&root, "", None, &mut reader);
+        check_routes(&manifest.routes, RouteOwner::Manifest, &mut reader);
         if reader.faults.is_empty() {
             Ok(manifest)
         } else {

@@ -10,6 +10,7 @@ mod environment;
 mod events;
 mod extensions;
 mod fault;
+mod forwarded;
 pub(crate) mod hints;
 mod inline;
 pub(crate) mod leaf;
@@ -20,13 +21,17 @@ mod pattern;
 mod policy;
 mod pool;
 mod render;
+mod route_words;
+pub(crate) mod routes;
 pub(crate) mod section;
 mod security;
+mod service_http;
 pub(crate) mod services;
 mod settings;
 pub(crate) mod tls;
 mod units;
 pub(crate) mod value;
+mod websocket;
 mod words;
 
 use std::{
@@ -55,11 +60,13 @@ pub use render::{manifest_schema, schema};
 pub(crate) use security::{
     Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
+pub(crate) use service_http::ServiceHttp;
 pub(crate) use settings::{
     AccessLog, Admin, Config, Listener, ListenerTransport, Log, LogFormat, Protocol,
 };
 pub(crate) use units::{Size, parse_duration};
 pub(crate) use value::Provenance;
+pub(crate) use websocket::WebSocketPath;
 
 use section::{Field, SectionReader};
 

@@ -12,6 +12,7 @@ use super::{
     hints::Hints,
     inline::Pairs,
     section::{Bounds, Field, SectionReader, Shape, join, section},
+    service_http::ServiceHttp,
     value::Node,
 };
 
@@ -66,6 +67,8 @@ section! {
         pub hedge: Hedge = Hedge::default();
         /// What answers when the service cannot.
         pub fallback: Fallback = Fallback::default();
+        /// Instances at "http://HOST:PORT" and "https://HOST:PORT".
+        pub http: ServiceHttp = ServiceHttp::default();
     }
 }
 

@@ -15,14 +15,17 @@ use super::{
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
     events::Events,
     extensions::Extension,
+    forwarded::Forwarded,
     leaf::{Secret, word_leaf},
     named::Named,
     pool::Pool,
+    routes::RouteSettings,
     section::section,
     security::{Auth, Authorization},
     services::ServiceTables,
     tls::{ListenerTls, UpstreamTls},
     units::Size,
+    websocket::WebSocketSettings,
 };
 
 section! {
@@ -53,6 +56,9 @@ section! {
         /// How the calls of each service are spread over its instances and kept from failure.
         /// `default` holds for all that have no table of their own.
         pub services: ServiceTables = ServiceTables::default();
+        /// Where requests over HTTP go, by a name of your choice; in the order of the names where nothing
+        /// else decides. The paths of the listener itself, /v1/services and what is below, come first.
+        pub routes: BTreeMap<String, RouteSettings> = BTreeMap::new();
         /// Sessions with remote instances, shared by all services.
         pub pool: Pool = Pool::default();
         /// TLS of sessions with remote instances and other gateways.
@@ -117,14 +123,21 @@ section! {
         pub header_timeout: Duration = Duration::from_secs(10), within "10ms" to "1h";
         /// HTTP: time for one message of a request to arrive.
         pub body_timeout: Duration = Duration::from_secs(30), within "10ms" to "1h";
-        /// HTTP/2: calls of one connection at one time.
+        /// HTTP/2 and WebSocket: calls of one connection at one time.
         pub streams_max: u32 = 256, within "1" to "65535";
         /// HTTP: names under which a listener on a loopback address is called, besides "localhost"
         /// and addresses: by a proxy that passes on the host it was asked for. Any other name is
         /// refused there, as a page may have it lead here.
         pub hosts: Vec<String> = vec![];
+        /// HTTP: proxies in front, and what upstreams are told of clients.
+        pub forwarded: Forwarded = Forwarded::default();
+        /// HTTP: whether connections of `forwarded.trusted` begin with a header of the PROXY protocol,
+        /// version 1 or 2, which says for whom they are. It is to come within `handshake-timeout`.
+        pub proxy_protocol: bool = false;
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
+        /// HTTP: what is served over WebSocket.
+        pub websocket: WebSocketSettings = WebSocketSettings::default();
         /// Octets that one connection may make the gateway hold: requests that have not arrived
         /// whole, and replies that it has not taken. More is refused.
         pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";

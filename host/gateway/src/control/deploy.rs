@@ -3,6 +3,7 @@
 
 use std::{collections::BTreeSet, io};
 
+use postern_core::route::HttpRoute;
 use postern_wasm::ReadyGeneration;
 use tokio::task::spawn_blocking;
 use tracing::warn;
@@ -10,6 +11,7 @@ use tracing::warn;
 use super::{
     Control,
     claims::Taken,
+    http_routes,
     offer::{Needs, OfferRefused, Offered},
     slot::{OfferState, PluginSlot, Source, Written},
 };
@@ -33,6 +35,7 @@ pub(super) enum Prepared {
 pub(super) struct PreparedGeneration {
     ready: ReadyGeneration,
     written: Written,
+    routes: Vec<HttpRoute>,
 }
 
 impl Control {
@@ -162,9 +165,12 @@ impl Control {
             let needs = refusal.needs.clone();
             OfferRefused::new(&copy.digest, refusal).until(needs)
         })?;
+        let routes = http_routes::of_manifest(&slot.name, &manifest.routes, ready.services());
+        let routes = routes.map_err(|reason| OfferRefused::new(&copy.digest, reason))?;
         Ok(PreparedGeneration {
             ready,
             written: manifest.into(),
+            routes,
         })
     }
 
@@ -224,13 +230,22 @@ impl Control {
         copy: &Copy,
         source: Source,
     ) -> Result<(), Taken> {
-        let PreparedGeneration { ready, written } = generation;
+        let PreparedGeneration {
+            ready,
+            written,
+            routes,
+        } = generation;
         let services = ready.services().iter();
         let services: BTreeSet<_> = services.map(|service| service.name.to_string()).collect();
-        let claimed = self.claims.lock().replace(&slot.name, &services);
+        let config = self.config.load();
+        let configured = http_routes::of_configuration(&config);
+        let claimed = self
+            .claims
+            .lock()
+            .replace(&slot.name, &services, &routes, configured);
         claimed.inspect_err(|taken| warn!(plugin = slot.name, %taken, "component refused"))?;
         let deployed = slot.plugin.activate(ready);
-        slot.set_current(&deployed, written, copy, source);
+        slot.set_current(&deployed, (written, routes), copy, source);
         // It may have let go of what others wait for.
         self.refusals.notify_one();
         Ok(())

@@ -16,9 +16,14 @@ use postern_core::{
     },
     service::ServiceInfo,
 };
-use postern_net::{Pool, Probe, upstream::ProbeQuestion};
+use postern_net::{
+    Pool, Probe,
+    http::{HttpRoutes, ROUTES_SERVICE, RouteEnds},
+    upstream::ProbeQuestion,
+};
 
 use super::{
+    http_remote::{HttpRemote, HttpUpstreams},
     proof::{PeerTokens, Proof},
     remote::Remote,
     serving_plugins::ServingPlugins,
@@ -38,6 +43,7 @@ pub(crate) struct Fleet {
     clusters: Clusters,
     serving_plugins: Arc<ServingPlugins>,
     pool: Pool,
+    http: Arc<HttpUpstreams>,
     policies: ArcSwap<Policies>,
     /// By which peers know this gateway, by their names.
     tokens: Arc<PeerTokens>,
@@ -45,6 +51,8 @@ pub(crate) struct Fleet {
     told: Mutex<BTreeSet<String>>,
     /// Services of the gateway itself.
     built_in: Vec<BuiltIn>,
+    /// Where requests over HTTP go.
+    http_routes: HttpRoutes,
     /// What the directory had when routes were made of it last.
     routed: ArcSwap<Snapshot>,
 }
@@ -58,6 +66,7 @@ pub(crate) struct BuiltIn {
 /// Asks remote instances for a sign of life, over the sessions that calls use.
 pub(crate) struct PooledProber {
     pool: Pool,
+    http: Arc<HttpUpstreams>,
     directory: Arc<SharedDirectory>,
 }
 
@@ -68,9 +77,11 @@ impl Fleet {
     pub(crate) fn new(
         config: &Config,
         directory: Arc<SharedDirectory>,
-        pool: Pool,
-        built_in: Vec<BuiltIn>,
+        (pool, http): (Pool, HttpUpstreams),
+        mut built_in: Vec<BuiltIn>,
     ) -> Self {
+        let http_routes = HttpRoutes::default();
+        built_in.push(BuiltIn::routes(&http_routes));
         let serving_plugins = Arc::<ServingPlugins>::default();
         let witness: Arc<dyn Witness> = Arc::new(Seen(Arc::clone(&directory)));
         let fleet = Self {
@@ -78,10 +89,12 @@ impl Fleet {
             directory,
             serving_plugins,
             pool,
+            http: Arc::new(http),
             policies: ArcSwap::default(),
             tokens: Arc::default(),
             told: Mutex::default(),
             built_in,
+            http_routes,
             routed: ArcSwap::default(),
         };
         fleet.apply(config, &BTreeMap::new());
@@ -93,6 +106,7 @@ impl Fleet {
         let zone = config.directory.zone.as_deref().map(Text::from);
         let policies = config.services.policies(hints, zone);
         self.policies.store(Arc::new(policies));
+        self.http.apply(config);
         self.tokens.apply(&config.peers);
     }
 
@@ -185,6 +199,11 @@ impl Fleet {
         elsewhere.map(|record| described(&record.entry)).collect()
     }
 
+    /// Where requests over HTTP go.
+    pub(crate) const fn http_routes(&self) -> &HttpRoutes {
+        &self.http_routes
+    }
+
     pub(crate) const fn directory(&self) -> &Arc<SharedDirectory> {
         &self.directory
     }
@@ -200,6 +219,7 @@ impl Fleet {
     pub(crate) fn prober(&self) -> Arc<dyn InstanceProber> {
         Arc::new(PooledProber {
             pool: self.pool.clone(),
+            http: Arc::clone(&self.http),
             directory: Arc::clone(&self.directory),
         })
     }
@@ -208,7 +228,10 @@ impl Fleet {
     fn connect(&self, instance: &ServiceInstance) -> Option<Arc<dyn Handler>> {
         match &instance.record.key.owner {
             Owner::Local(plugin) => self.serving_plugins.handler(plugin),
-            Owner::Config | Owner::Registered(_) => self.remote(instance, None),
+            Owner::Config => self
+                .remote(instance, None)
+                .or_else(|| self.http_remote(instance)),
+            Owner::Registered(_) => self.remote(instance, None),
             Owner::Peer(peer) => {
                 let proof = Proof::new(&self.tokens, peer);
                 self.remote(instance, Some(proof))
@@ -222,9 +245,29 @@ impl Fleet {
         let addresses = &instance.record.entry.addresses;
         Some(Arc::new(Remote::learned(&self.pool, addresses, proof)?))
     }
+
+    /// Only the operator says which servers the gateway sends requests to.
+    fn http_remote(&self, instance: &ServiceInstance) -> Option<Arc<dyn Handler>> {
+        let entry = &instance.record.entry;
+        let remote = HttpRemote::new(&self.http, &entry.service, &entry.addresses)?;
+        Some(Arc::new(remote))
+    }
 }
 
 impl BuiltIn {
+    /// What answers for redirects, fixed answers and files, which change with the configuration.
+    fn routes(routes: &HttpRoutes) -> Self {
+        let summary = "Redirects, fixed answers and files, each by the name of its route.";
+        Self {
+            info: ServiceInfo {
+                name: Text::from_static(ROUTES_SERVICE),
+                summary: Text::from_static(summary),
+                ..ServiceInfo::default()
+            },
+            handler: Arc::new(RouteEnds::new(routes.clone())),
+        }
+    }
+
     fn route(&self, book: &CallBook) -> Route {
         let service = self.info.name.clone();
         let methods = self.info.methods.iter();
@@ -236,7 +279,7 @@ impl BuiltIn {
             version: None,
             plugin: Text::default(),
             generation: 0,
-            methods: Some(methods),
+            methods: (!self.info.is_open()).then_some(methods),
             target: RouteTarget::Live(Arc::clone(&self.handler)),
         }
     }
@@ -251,13 +294,16 @@ impl Witness for Seen {
 impl InstanceProber for PooledProber {
     fn probe(&self, entry: Entry) -> BoxFuture<HealthOutcome> {
         let remote = Remote::new(&self.pool, &entry.addresses);
+        let http = HttpRemote::new(&self.http, &entry.service, &entry.addresses);
         let timeout = self.directory.probe_timeout();
         Box::pin(async move {
-            let Some(remote) = remote else {
-                return HealthOutcome::Failure;
-            };
             let question = ProbeQuestion::Ping;
-            match remote.probe(&Probe { question, timeout }).await {
+            let probed = match (remote, http) {
+                (Some(remote), _) => remote.probe(&Probe { question, timeout }).await,
+                (None, Some(http)) => http.probe().await,
+                (None, None) => return HealthOutcome::Failure,
+            };
+            match probed {
                 Ok(()) => HealthOutcome::Success,
                 Err(_) => HealthOutcome::Failure,
             }

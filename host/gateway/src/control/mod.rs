@@ -12,6 +12,8 @@ mod claims;
 mod deploy;
 mod extensions;
 mod fleet;
+mod http_remote;
+mod http_routes;
 mod judge;
 mod missing;
 mod offer;
@@ -49,6 +51,7 @@ use self::{
 };
 pub(crate) use self::{
     fleet::{BuiltIn, Fleet},
+    http_remote::HttpUpstreams,
     missing::Missing,
     offer::{OfferRefused, Offered},
     view::PluginView,

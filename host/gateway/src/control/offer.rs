@@ -53,11 +53,19 @@ impl OfferRefused {
         }
     }
 
-    /// A refusal that the holder of a service can lift.
+    /// A refusal that the holder of a service or of a route can lift.
     pub(super) fn taken(copy: &Copy, taken: Taken) -> Self {
-        let needs = Needs {
-            service: Some(taken.service.clone()),
-            ..Needs::default()
+        let needs = match &taken {
+            Taken::Service { service, .. } => Needs {
+                service: Some(service.clone()),
+                ..Needs::default()
+            },
+            // Whoever holds it may be the configuration or any plugin.
+            Taken::Route { .. } => Needs {
+                time: true,
+                settings: true,
+                ..Needs::default()
+            },
         };
         Self::new(&copy.digest, taken).until(needs)
     }

@@ -29,6 +29,7 @@ impl Control {
         self.fleet.enter(&slots);
         self.subscribers.follow(&slots);
         self.route(&slots);
+        self.publish_http_routes(&slots, &config);
         self.extensions.publish(extensions::chain(&slots, &config));
         self.judge(&slots, &config);
     }

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use postern_core::service::ServiceInfo;
+use postern_core::{route::HttpRoute, service::ServiceInfo};
 use postern_system::clock;
 use postern_wasm::{Deployed, HealthReport, HealthStatus, Plugin};
 use tokio::sync::OwnedMutexGuard;
@@ -67,6 +67,8 @@ pub(super) struct Current {
     /// Seconds since 1970.
     pub since: u64,
     pub written: Written,
+    /// Requests over HTTP that come to it.
+    pub routes: Vec<HttpRoute>,
 }
 
 /// What a manifest says to the gateway rather than to the component.
@@ -114,11 +116,11 @@ impl PluginSlot {
         self.shown.lock().current.is_some()
     }
 
-    /// `deployed`, of whose manifest `written` is, takes calls.
+    /// `deployed`, of whose manifest `written` and `routes` are, takes calls.
     pub(super) fn set_current(
         &self,
         deployed: &Deployed,
-        written: Written,
+        (written, routes): (Written, Vec<HttpRoute>),
         copy: &Copy,
         source: Source,
     ) {
@@ -130,6 +132,7 @@ impl PluginSlot {
             source,
             since: unix_now(),
             written,
+            routes,
         };
         let mut shown = self.shown.lock();
         shown.current = Some(current);

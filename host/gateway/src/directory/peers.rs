@@ -245,7 +245,7 @@ impl Discovery for PeerGateway {
 
 /// Replaces a host that means nothing on another machine by `via`, at which its machine is reached.
 pub(super) fn reach(address: &mut Address, via: IpAddr) {
-    let Location::Host { host, .. } = &mut address.location else {
+    let (Location::Host { host, .. } | Location::Url { host, .. }) = &mut address.location else {
         return;
     };
     let means_nothing = match host.parse::<IpAddr>() {
@@ -273,6 +273,7 @@ mod tests {
         check("tcp://127.0.0.1:9", "fd00::1", "tcp://[fd00::1]:9");
         check("tcp://[::1]:9", "127.0.0.1", "tcp://127.0.0.1:9");
         check("ws://LocalHost:9", "10.0.0.1", "ws://10.0.0.1:9");
+        check("wss://[::1]:9/x", "10.0.0.1", "wss://10.0.0.1:9/x");
         check("tcp://10.0.0.2:9", "10.0.0.1", "tcp://10.0.0.2:9");
         check("tcp://users.example:9", "10.0.0.1", "tcp://users.example:9");
         check("unix:///run/a.sock", "10.0.0.1", "unix:///run/a.sock");

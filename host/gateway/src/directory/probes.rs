@@ -131,7 +131,13 @@ impl Schedule {
             let is_remote = !matches!(record.key.owner, Owner::Local(_));
             let addresses = &record.entry.addresses;
             // Nothing is learned of the health of what cannot be dialled from here.
-            if !is_remote || addresses.is_empty() || dial::check(addresses).is_err() {
+            let is_dialled = match record.key.owner {
+                Owner::Config => dial::check_all(addresses).is_ok(),
+                Owner::Local(_) | Owner::Registered(_) | Owner::Peer(_) => {
+                    dial::check(addresses).is_ok()
+                }
+            };
+            if !is_remote || addresses.is_empty() || !is_dialled {
                 continue;
             }
             let interval = rhythm.of(instance.health);

@@ -262,8 +262,17 @@ impl EventService {
                 TopicPattern::new(&topic).map_err(|error| error.refuse("topic", &topic))?;
             patterns.push(pattern);
         }
-        let subscription = self.hub.subscribe(&owner(&context.peer), patterns, None)?;
-        if is_stream || !context.outbox.is_open() {
+        let is_stream = is_stream || !context.outbox.is_open();
+        let own = context.outbox.queue_max().filter(|_| !is_stream);
+        let queue = own.map(|events_max| {
+            let queue = self.hub.queue();
+            QueueBounds {
+                events_max: events_max.min(queue.events_max),
+                ..queue
+            }
+        });
+        let subscription = self.hub.subscribe(&owner(&context.peer), patterns, queue)?;
+        if is_stream {
             return Ok(streamed(subscription, &context));
         }
         // Digits need no quoting.

@@ -25,6 +25,9 @@ use super::record::CallRecord;
 pub(super) struct CallFuture {
     inner: Bounded<BoxFuture<Result<Reply, Error>>, Alarm>,
     body_bytes_max: usize,
+    /// It is a request that is handed on: its deadline is that of the head of the reply, and a status of
+    /// a failure is one.
+    is_forwarded: bool,
     /// `None` once it has ended or gone on with the reply's stream.
     record: Option<CallRecord>,
 }
@@ -49,14 +52,22 @@ struct Requests {
 impl CallFuture {
     pub(super) fn new(
         inner: BoxFuture<Result<Reply, Error>>,
-        deadline: Instant,
+        deadline: Option<Instant>,
         body_bytes_max: usize,
         record: CallRecord,
     ) -> Self {
         Self {
-            inner: Bounded::new(inner, Some(deadline)),
+            inner: Bounded::new(inner, deadline),
             body_bytes_max,
+            is_forwarded: false,
             record: Some(record),
+        }
+    }
+
+    pub(super) fn with_forwarding(self, is_forwarded: bool) -> Self {
+        Self {
+            is_forwarded,
+            ..self
         }
     }
 
@@ -64,6 +75,12 @@ impl CallFuture {
         let Some(mut record) = self.record.take() else {
             return result;
         };
+        if self.is_forwarded {
+            self.inner.release();
+            if let Ok(reply) = &result {
+                record.note_status(reply.status);
+            }
+        }
         match result {
             Ok(reply) if reply.body.is_stream() => {
                 let body_bytes_max = self.body_bytes_max;

@@ -13,7 +13,9 @@ use super::{
 
 /// What the pipeline keeps of a call that has come in.
 pub(super) struct BatchEntry {
-    pub deadline: Instant,
+    /// None of a forwarded request.
+    pub deadline: Option<Instant>,
+    pub is_forwarded: bool,
     pub body_bytes_max: usize,
     pub record: CallRecord,
     /// Why the route does not take the call, if so.
@@ -90,11 +92,7 @@ impl BatchEntry {
     #[inline]
     fn answer(self, answering: BoxFuture<Result<Reply, Error>>) -> BoxFuture<Result<Reply, Error>> {
         let (deadline, body_bytes_max) = (self.deadline, self.body_bytes_max);
-        Box::pin(CallFuture::new(
-            answering,
-            deadline,
-            body_bytes_max,
-            self.record,
-        ))
+        let answer = CallFuture::new(answering, deadline, body_bytes_max, self.record);
+        Box::pin(answer.with_forwarding(self.is_forwarded))
     }
 }

@@ -40,7 +40,8 @@ pub(super) struct InterceptorRun {
     /// Who handed the call on, once the guard has said so.
     pub sender: Sender,
     pub chain: ActiveChain,
-    pub deadline: Instant,
+    /// None of a forwarded request.
+    pub deadline: Option<Instant>,
     pub route: Arc<Route>,
     pub decision_log: DecisionLog,
     /// Why the route does not take the call, if so. Told only to those who may know.
@@ -142,13 +143,13 @@ impl CallGuard {
 /// What a part of the way comes to that stands before the handler or behind it. When it has waited and
 /// the call's time is over, that is no fault of the handler, and nothing else begins.
 async fn in_time<T>(
-    deadline: Instant,
+    deadline: Option<Instant>,
     mut part: Pin<&mut impl Future<Output = Result<T, Error>>>,
 ) -> Result<T, Error> {
     let mut has_waited = false;
     let poll = |cx: &mut Context<'_>| {
         let polled = part.as_mut().poll(cx);
-        if has_waited && now() >= deadline {
+        if has_waited && deadline.is_some_and(|deadline| now() >= deadline) {
             return Poll::Ready(Err(late(Blame::Gateway)));
         }
         has_waited = true;

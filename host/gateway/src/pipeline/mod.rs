@@ -228,11 +228,14 @@ impl Pipeline {
             // Nobody can say that it is a gateway.
             bound_priority(call);
         }
-        let deadline = clamp(call.context.deadline, now, settings);
-        call.context.deadline = Some(deadline);
+        // A request that is forwarded takes as long as its octets flow: its back sees to silence.
+        let has_deadline = !call.is_forwarded() || call.context.deadline.is_some();
+        let deadline = has_deadline.then(|| clamp(call.context.deadline, now, settings));
+        call.context.deadline = deadline;
         record.count_request(&mut call.body, settings.body_bytes_max);
         Ok(BatchEntry {
             deadline,
+            is_forwarded: call.is_forwarded(),
             body_bytes_max: settings.body_bytes_max,
             record,
             refusal,
@@ -251,6 +254,7 @@ impl Pipeline {
     ) -> BoxFuture<Result<Reply, Error>> {
         let BatchEntry {
             deadline,
+            is_forwarded,
             body_bytes_max,
             record,
             refusal,
@@ -272,12 +276,9 @@ impl Pipeline {
             decision_log: record.decision_log().clone(),
             refusal,
         };
-        Box::pin(CallFuture::new(
-            Box::pin(run.make(Box::new(call))),
-            deadline,
-            body_bytes_max,
-            record,
-        ))
+        let made = Box::pin(run.make(Box::new(call)));
+        let answer = CallFuture::new(made, deadline, body_bytes_max, record);
+        Box::pin(answer.with_forwarding(is_forwarded))
     }
 }
 

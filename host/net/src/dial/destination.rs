@@ -13,6 +13,12 @@ pub enum Destination {
         host: Text,
         address: SocketAddr,
     },
+    /// The same, and where there the session is.
+    Url {
+        host: Text,
+        address: SocketAddr,
+        path: Text,
+    },
     /// The path of a socket of this machine.
     Path(Text),
 }
@@ -22,7 +28,9 @@ impl Destination {
     #[must_use]
     pub const fn socket_addr(&self) -> Option<SocketAddr> {
         match self {
-            Self::Ip(address) | Self::Host { address, .. } => Some(*address),
+            Self::Ip(address) | Self::Host { address, .. } | Self::Url { address, .. } => {
+                Some(*address)
+            }
             Self::Path(_) => None,
         }
     }
@@ -30,7 +38,7 @@ impl Destination {
     /// The name, where it is known by one.
     pub(crate) fn host(&self) -> Option<&str> {
         match self {
-            Self::Host { host, .. } => Some(host.as_str()),
+            Self::Host { host, .. } | Self::Url { host, .. } => Some(host.as_str()),
             Self::Ip(_) | Self::Path(_) => None,
         }
     }
@@ -47,6 +55,11 @@ impl fmt::Display for Destination {
         match self {
             Self::Ip(address) => address.fmt(f),
             Self::Host { host, address } => write!(f, "{host} ({address})"),
+            Self::Url {
+                host,
+                address,
+                path,
+            } => write!(f, "{host}{path} ({address})"),
             Self::Path(path) => f.write_str(path),
         }
     }

@@ -22,11 +22,11 @@ pub use self::{
 };
 use crate::{
     http::{self, HttpClientConfig},
-    quic, tcp, tls, udp, unix,
+    quic, tcp, tls, udp, unix, websocket,
 };
 
 /// What this gateway dials.
-static DIALS: LazyLock<[(Transport, Dial); 7]> = LazyLock::new(|| {
+static DIALS: LazyLock<[(Transport, Dial); 9]> = LazyLock::new(|| {
     [
         (Transport::Tcp, Dial::Sessions(Arc::new(tcp::TcpDialer))),
         (Transport::Tls, Dial::Sessions(Arc::new(tls::TlsDialer))),
@@ -34,6 +34,14 @@ static DIALS: LazyLock<[(Transport, Dial); 7]> = LazyLock::new(|| {
         (
             Transport::Quic,
             Dial::Sessions(Arc::<quic::QuicDialer>::default()),
+        ),
+        (
+            Transport::WebSocket,
+            Dial::Sessions(Arc::new(websocket::WebSocketDialer)),
+        ),
+        (
+            Transport::SecureWebSocket,
+            Dial::Sessions(Arc::new(websocket::SecureWebSocketDialer)),
         ),
         (Transport::Unix, Dial::Sessions(Arc::new(unix::UnixDialer))),
         (Transport::Http, Dial::Requests(http::dial)),
@@ -103,6 +111,18 @@ pub fn check(addresses: &[Address]) -> Result<(), Undialled> {
     refused
 }
 
+/// As `check`, where requests may be sent as well.
+///
+/// # Errors
+/// As `check`.
+pub fn check_all(addresses: &[Address]) -> Result<(), Undialled> {
+    let takes_requests = |address: &Address| find(address.transport).is_some();
+    match addresses.iter().any(takes_requests) {
+        true => Ok(()),
+        false => check(addresses),
+    }
+}
+
 /// Whom `authority`, which is `host:port` or a path as the transport has it, stands for: one target
 /// per address of the host.
 ///
@@ -113,7 +133,9 @@ pub async fn targets(transport: Transport, authority: &str) -> Result<Vec<Target
     let target = |destination| Target::new(Arc::clone(dialer), destination);
     match transport.form() {
         AddressForm::Path => Ok(vec![target(Destination::Path(authority.into()))]),
-        AddressForm::HostPort | AddressForm::Unaddressed => {
+        AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => {
+            let at = authority.find('/').unwrap_or(authority.len());
+            let (authority, path) = authority.split_at(at);
             let unknown = |reason: &dyn fmt::Display| {
                 // Nothing was sent, so another instance may be asked.
                 let message = format!("{authority} is not found: {reason}");
@@ -126,6 +148,11 @@ pub async fn targets(transport: Transport, authority: &str) -> Result<Vec<Target
                 .rsplit_once(':')
                 .map_or(authority, |(host, _)| host);
             let destination = |address| match dialer.needs_host() {
+                true if !path.is_empty() => Destination::Url {
+                    host: Text::from(host.trim_matches(['[', ']'])),
+                    address,
+                    path: path.into(),
+                },
                 true => Destination::Host {
                     host: Text::from(host.trim_matches(['[', ']'])),
                     address,
@@ -165,10 +192,11 @@ mod tests {
 
     #[tokio::test]
     async fn what_is_not_dialled_is_refused_by_its_name_before_anything_is_looked_up() {
-        for transport in [Transport::WebSocket, Transport::Http] {
+        for transport in [Transport::Https, Transport::Http] {
             let refused = targets(transport, "no such host:1").await;
             let refused = refused.expect_err("not dialled").message;
-            let expected = format!("this gateway dials tcp, tls, udp, quic, unix, not {transport}");
+            let expected =
+                format!("this gateway dials tcp, tls, udp, quic, ws, wss, unix, not {transport}");
             assert_eq!(*refused, *expected);
         }
     }
@@ -188,6 +216,8 @@ mod tests {
         assert_eq!(named.host(), Some("localhost"));
         let named = found(Transport::Tls, "[::1]:9").await;
         assert_eq!(named.to_string(), "::1 ([::1]:9)");
+        let url = found(Transport::WebSocket, "127.0.0.1:9/x/y").await;
+        assert_eq!(url.to_string(), "127.0.0.1/x/y (127.0.0.1:9)");
         let path = Destination::Path("/run/a.sock".into());
         assert_eq!(found(Transport::Unix, "/run/a.sock").await, path);
     }

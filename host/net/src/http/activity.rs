@@ -144,6 +144,15 @@ impl InFlight {
         self.activity.n_waiting.load(Relaxed) <= 1
     }
 
+    /// What goes on after the reply, as an upgraded stream does.
+    pub(super) fn go_on(&self) -> Self {
+        self.activity.n_in_flight.fetch_add(1, Relaxed);
+        Self {
+            activity: Arc::clone(&self.activity),
+            is_waiting: false,
+        }
+    }
+
     /// The reply is there.
     pub(super) fn on_reply(&mut self) {
         if std::mem::take(&mut self.is_waiting) {

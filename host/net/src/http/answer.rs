@@ -12,18 +12,23 @@ use postern_core::{Blame, Error, Handler, Kind, Peer, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
+    accept::{ReplyForm, wants_problems},
     activity::InFlight,
     fields::set,
+    forward::inbound,
     gather::Gather,
     head::{FIELDS_MAX, HeadError},
-    host, is_ndjson,
+    host,
     origin::{ForeignPage, check_origin},
     path::{PathError, Resource},
+    problem::ErrorForm,
     read_body::ReadBody,
-    reply::{self, ReplyBody},
-    request::{self, Refusal},
+    reply::{self, ReplyBody, ReplyTo},
+    request::{self, CallTarget, Refusal, TakenBody},
+    routes::{ListenerRoutes, RouteAsker},
+    upgrade::UpgradeSender,
 };
-use crate::{ConnectionBytes, Counters};
+use crate::{ConnectionBytes, Counters, server::Settings};
 
 /// Who answers the requests of a server's connections.
 pub(super) trait Answer: Send + Sync + 'static {
@@ -43,9 +48,13 @@ pub(super) trait Answer: Send + Sync + 'static {
 /// The connection that asks.
 #[derive(Clone)]
 pub(super) struct Asker {
+    /// Who asks: whom a trusted proxy speaks for, or `link`.
     pub(super) peer: Arc<Peer>,
+    /// The far end of the connection.
+    pub(super) link: Arc<Peer>,
     pub(super) bytes: ConnectionBytes,
     pub(super) gather: Gather,
+    pub(super) upgrades: UpgradeSender,
 }
 
 /// Calls services.
@@ -53,7 +62,10 @@ pub(super) struct Calls {
     pub(super) config: Arc<ArcSwap<HttpConfig>>,
     pub(super) handler: Arc<dyn Handler>,
     pub(super) catalog: Arc<dyn Catalog>,
+    pub(super) routes: ListenerRoutes,
     pub(super) counters: Arc<Counters>,
+    /// Of sessions over WebSocket.
+    pub(super) sessions: Settings,
 }
 
 impl Answer for Calls {
@@ -77,10 +89,19 @@ impl Answer for Calls {
         }
         let correlation = request::correlation(&head.headers);
         let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
+        let wants_problems = wants_problems(&head.headers);
         let (version, (body, is_read)) = (head.version, ReadBody::new(body));
+        let claimed = inbound::claimed_peer(&head.headers, &asker.link, &config);
+        let claimed = claimed.map(|peer| Asker {
+            peer,
+            ..asker.clone()
+        });
+        let asker = claimed.as_ref().unwrap_or(asker);
         let dispatched = self.dispatch(head, body, &config, asker, in_flight).await;
-        let mut response = dispatched.unwrap_or_else(Refusal::into_response);
-        if version < Version::HTTP_2 && !is_read.get() {
+        let mut response =
+            dispatched.unwrap_or_else(|refusal| refusal.into_response(wants_problems));
+        let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
+        if version < Version::HTTP_2 && !is_read.get() && !is_upgraded {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -102,7 +123,7 @@ impl Answer for Calls {
 impl Calls {
     async fn dispatch(
         &self,
-        head: http::request::Parts,
+        mut head: http::request::Parts,
         body: ReadBody<Incoming>,
         config: &HttpConfig,
         asker: &Asker,
@@ -113,32 +134,42 @@ impl Calls {
             let error = HeadError::TooManyFields;
             return Err(Refusal::new(error.status(), error.to_error()));
         }
-        check_origin(
+        let judged = check_origin(
             head.version,
             &head.uri,
             &head.headers,
             &config.hosts,
             config.cors.as_ref(),
-        )?;
+        );
+        let is_routed = !Resource::is_own(head.uri.path()) && !self.routes.is_empty();
+        let is_foreign = match judged {
+            Ok(()) => false,
+            // Which pages may ask an upstream is the upstream's to say, as behind any proxy.
+            Err(page) if page.is_of_page() && is_routed && self.routes.leads_on(&head) => true,
+            Err(page) => return Err(page.into()),
+        };
+        if !is_foreign && let Some(answered) = self.upgrade(&mut head, config, asker, in_flight)? {
+            return Ok(answered);
+        }
+        if is_routed {
+            let asker = RouteAsker {
+                handler: &self.handler,
+                config,
+                peer: &asker.peer,
+                bytes: &asker.bytes,
+                gather: &asker.gather,
+                is_alone: in_flight.is_alone(),
+                connection: asker,
+                in_flight,
+            };
+            return self.routes.answer(head, body, &asker).await;
+        }
         let resource = Resource::from_path(head.uri.path()).map_err(path_refusal)?;
         match (resource, &head.method) {
             (Resource::Method { service, method }, &Method::POST) => {
-                let target = (service, method);
-                let Asker {
-                    peer,
-                    bytes,
-                    gather,
-                } = asker;
-                let reading =
-                    request::read_call(target, &head, body, config, Arc::clone(peer), bytes);
-                let (call, held) = reading.await?;
-                let wants_lines = accepts_lines(&head.headers);
-                let outcome = gather.call(&self.handler, call, in_flight.is_alone()).await;
-                drop(held);
-                Ok(match outcome {
-                    Ok(reply) => reply::success(reply, wants_lines, bytes),
-                    Err(error) => reply::failure(&error),
-                })
+                let target = CallTarget::new(service, method, TakenBody::Message);
+                self.call(target, &head, body, config, asker, in_flight.is_alone())
+                    .await
             }
             (Resource::Services, &Method::GET | &Method::HEAD) => {
                 self.list(None, &head, body, config, asker).await
@@ -146,9 +177,36 @@ impl Calls {
             (Resource::Service(name), &Method::GET | &Method::HEAD) => {
                 self.list(Some(name), &head, body, config, asker).await
             }
-            (resource, &Method::OPTIONS) => Ok(options_response(allowed(&resource))),
-            (resource, method) => Err(wrong_method(method, allowed(&resource))),
+            (resource, &Method::OPTIONS) => Ok(reply::options(allowed(&resource))),
+            (resource, method) => Err(Refusal::wrong_method(method, allowed(&resource))),
         }
+    }
+
+    /// Makes a call of a service, as `target` says.
+    async fn call(
+        &self,
+        target: CallTarget,
+        head: &http::request::Parts,
+        body: ReadBody<Incoming>,
+        config: &HttpConfig,
+        asker: &Asker,
+        is_alone: bool,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let Asker {
+            peer,
+            bytes,
+            gather,
+            ..
+        } = asker;
+        let reading = request::read_call(target, head, body, config, Arc::clone(peer), bytes);
+        let (call, held) = reading.await?;
+        let to = ReplyTo {
+            form: ReplyForm::of(&head.headers),
+            is_head: false,
+        };
+        let outcome = gather.call(&self.handler, call, is_alone).await;
+        drop(held);
+        Ok(reply::success(outcome?, to, bytes)?)
     }
 
     /// Tells of the services, or of the one called `name`, that the caller may know of.
@@ -160,15 +218,12 @@ impl Calls {
         config: &HttpConfig,
         Asker { peer, bytes, .. }: &Asker,
     ) -> Result<Response<ReplyBody>, Refusal> {
-        let nothing = (Text::default(), Text::default());
+        let nothing = CallTarget::new(Text::default(), Text::default(), TakenBody::Message);
         let reading = request::read_call(nothing, head, body, config, Arc::clone(peer), bytes);
         let (asked, held) = reading.await?;
         let listed = self.catalog.services(name, asked).await;
         drop(held);
-        Ok(match listed {
-            Ok(json) => json_response(json, &head.method),
-            Err(error) => reply::failure(&error),
-        })
+        Ok(json_response(listed?, &head.method))
     }
 }
 
@@ -186,33 +241,27 @@ impl From<ForeignPage> for Refusal {
 }
 
 impl Refusal {
-    fn into_response(self) -> Response<ReplyBody> {
-        let mut response = reply::refusal(self.status, &self.error);
+    fn into_response(self, wants_problems: bool) -> Response<ReplyBody> {
+        let form = match wants_problems || self.is_problem {
+            true => ErrorForm::Problem,
+            false => ErrorForm::Own,
+        };
+        let mut response = reply::refusal(self.status, &self.error, form);
         if let Some(allow) = self.allow {
-            let allow = HeaderValue::from_static(allow);
             response.headers_mut().insert(header::ALLOW, allow);
         }
         response
     }
 }
 
-fn accepts_lines(headers: &http::HeaderMap) -> bool {
-    let accepts = headers.get_all(header::ACCEPT);
-    let mut items = accepts
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|v| v.split(','));
-    items.any(is_ndjson)
-}
-
-fn allowed(resource: &Resource) -> &'static str {
-    match resource {
+fn allowed(resource: &Resource) -> HeaderValue {
+    HeaderValue::from_static(match resource {
         Resource::Method { .. } => "POST, OPTIONS",
         Resource::Services | Resource::Service(_) => "GET, HEAD, OPTIONS",
-    }
+    })
 }
 
-fn path_refusal(error: PathError) -> Refusal {
+pub(super) fn path_refusal(error: PathError) -> Refusal {
     let message = error.to_string();
     match error {
         PathError::Unknown { .. } => Refusal::new(StatusCode::NOT_FOUND, Error::not_found(message)),
@@ -220,25 +269,6 @@ fn path_refusal(error: PathError) -> Refusal {
             Refusal::new(StatusCode::BAD_REQUEST, Error::invalid_argument(message))
         }
     }
-}
-
-fn wrong_method(method: &Method, allow: &'static str) -> Refusal {
-    let message = format!("method {method} is not served here; {allow} are");
-    let error = Error::new(Kind::Unimplemented, Blame::Client, message);
-    Refusal {
-        status: StatusCode::METHOD_NOT_ALLOWED,
-        error,
-        allow: Some(allow),
-    }
-}
-
-fn options_response(allow: &'static str) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::whole(Bytes::new()));
-    *response.status_mut() = StatusCode::NO_CONTENT;
-    response
-        .headers_mut()
-        .insert(header::ALLOW, HeaderValue::from_static(allow));
-    response
 }
 
 fn json_response(json: Bytes, method: &Method) -> Response<ReplyBody> {

@@ -2,7 +2,8 @@
 
 use std::time::Duration;
 
-use super::{Cors, Hosts};
+use super::{Cors, ForwardedConfig, Hosts};
+use crate::websocket::WebSocketConfig;
 
 /// How much and how long a client of the HTTP listener may take.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -37,6 +38,12 @@ pub struct HttpConfig {
     pub hosts: Hosts,
     /// Which pages of other origins may call. Default none: no `access-control-*` field is sent.
     pub cors: Option<Cors>,
+    /// Whose word counts of where requests came from, and what upstreams are told. Default nobody's.
+    pub forwarded: ForwardedConfig,
+    /// Whether connections of those proxies begin with a header of the PROXY protocol. Default false.
+    pub proxy_protocol: bool,
+    /// What is served over WebSocket on the listener's port.
+    pub websocket: WebSocketConfig,
 }
 
 impl Default for HttpConfig {
@@ -55,6 +62,9 @@ impl Default for HttpConfig {
             handshakes_max: 1024,
             hosts: Hosts::Every,
             cors: None,
+            forwarded: ForwardedConfig::default(),
+            proxy_protocol: false,
+            websocket: WebSocketConfig::default(),
         }
     }
 }

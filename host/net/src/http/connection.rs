@@ -21,7 +21,10 @@ use bytes::BytesMut;
 use http::{Request, Response};
 use hyper::{
     body::Incoming,
-    server::conn::{http1, http2},
+    server::conn::{
+        http1::{self, Parts},
+        http2,
+    },
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -41,6 +44,7 @@ use super::{
     server::Shared,
     socket::{Socket, SocketState},
     tracked::{StreamExecutor, Tracked},
+    upgrade::{Upgrade, UpgradedStream, Upgrades},
 };
 use crate::{
     Shutdown,
@@ -53,6 +57,8 @@ enum Ended {
     Answered,
     /// By this refusal, if the connection can carry it.
     Refused(HeadError),
+    /// It goes on as something else, behind what was read.
+    Upgraded(Upgrade, BytesMut),
     /// Nothing is to be said.
     Gone,
 }
@@ -62,6 +68,7 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
     shared: &Arc<Shared<A>>,
     stream: S,
     asker: Asker,
+    mut upgrades: Upgrades,
     shutdown: &Shutdown,
 ) {
     let watch = stream.watch();
@@ -92,11 +99,21 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
             (Ended::Refused(refusal), socket.into_stream())
         }
         Ok(Err(_)) => return,
-        Ok(Ok(true)) => return driver.http2(socket).await,
-        Ok(Ok(false)) => driver.http1(socket).await,
+        Ok(Ok(true)) => return driver.http2(socket, upgrades).await,
+        Ok(Ok(false)) => driver.http1(socket, &mut upgrades).await,
     };
     let refusal = match ended {
         Ended::Gone => return,
+        Ended::Upgraded(upgrade, input) => {
+            let link = Box::new(stream);
+            let serving = upgrade.serve(UpgradedStream { link, input }, shutdown.clone());
+            // A client that has gone is seen also while nobody reads what it has sent.
+            tokio::select! {
+                () = serving => {}
+                () = watch.reset() => {}
+            }
+            return;
+        }
         Ended::Answered => state.refusal().cloned(),
         Ended::Refused(refusal) => Some(refusal),
     };
@@ -144,7 +161,7 @@ struct Driver<'a, A, W> {
 
 impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
     /// The stream is given back for what is left to be said.
-    async fn http1<S: StreamLink>(self, socket: Socket<S>) -> (Ended, S) {
+    async fn http1<S: StreamLink>(self, socket: Socket<S>, upgrades: &mut Upgrades) -> (Ended, S) {
         let mut builder = http1::Builder::new();
         builder
             .half_close(true)
@@ -158,7 +175,16 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
             connection.graceful_shutdown();
         });
         let ended = match ended.await {
-            Ok(()) => Ended::Answered,
+            Ok(()) => match upgrades.take() {
+                None => Ended::Answered,
+                Some(upgrade) => {
+                    let Parts { io, read_buf, .. } = connection.into_parts();
+                    let (stream, behind) = io.into_inner().into_parts();
+                    let mut input = BytesMut::from(read_buf);
+                    input.extend_from_slice(&behind);
+                    return (Ended::Upgraded(upgrade, input), stream);
+                }
+            },
             Err(Some(Expiry::SlowHead)) if self.state.activity.is_in_head() => {
                 let limit = self.shared.config.load().header_timeout;
                 Ended::Refused(HeadError::TooLate(limit.as_millis()))
@@ -168,7 +194,7 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
         (ended, connection.into_parts().io.into_inner().into_stream())
     }
 
-    async fn http2<S: StreamLink>(self, socket: Socket<S>) {
+    async fn http2<S: StreamLink>(self, socket: Socket<S>, mut upgrades: Upgrades) {
         let config = self.shared.config.load_full();
         let executor = StreamExecutor {
             config: Arc::clone(&self.shared.config),
@@ -180,14 +206,20 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
             .max_concurrent_streams(config.streams_max)
             .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .keep_alive_interval(config.idle_timeout)
-            .keep_alive_timeout(config.header_timeout);
+            .keep_alive_timeout(config.header_timeout)
+            // WebSocket (RFC 8441); what asks for anything else is answered as any request.
+            .enable_connect_protocol();
         let service = service_fn(|request| self.answer(request));
         let mut connection = pin!(builder.serve_connection(TokioIo::new(socket), service));
         let ended = self.drive(connection.as_mut(), false, |connection| {
             connection.graceful_shutdown();
         });
-        // Expired or not: there is nothing to say to an HTTP/2 client outside of its frames.
-        let _ = ended.await;
+        // Expired or not: there is nothing to say to an HTTP/2 client outside of its frames. What the
+        // connection carries ends with it.
+        tokio::select! {
+            _ = ended => {}
+            () = upgrades.serve_streams(self.shutdown) => {}
+        }
     }
 
     fn answer(

@@ -21,18 +21,22 @@ pub(super) fn n_octets(map: &HeaderMap) -> usize {
         .sum()
 }
 
-/// The headers of a call: all but those of the connection and those that its context holds instead.
-pub(super) fn of_request(map: &HeaderMap) -> Headers {
-    // What `connection` most often says, which names no field or one that never passes.
+/// What `connection` names besides what never passes: fields of this connection, in lower case.
+pub(super) fn listed(map: &HeaderMap) -> HashSet<String> {
+    // What it most often says, which names no field or one that never passes.
     const OPTIONS: [&str; 3] = ["keep-alive", "close", "upgrade"];
-    let listed: HashSet<String> = map
-        .get_all(header::CONNECTION)
+    map.get_all(header::CONNECTION)
         .iter()
         .filter_map(|listed| listed.to_str().ok())
         .flat_map(|listed| listed.split(',').map(str::trim))
         .filter(|item| !OPTIONS.iter().any(|known| item.eq_ignore_ascii_case(known)))
         .map(str::to_ascii_lowercase)
-        .collect();
+        .collect()
+}
+
+/// The headers of a call: all but those of the connection and those that its context holds instead.
+pub(super) fn of_request(map: &HeaderMap) -> Headers {
+    let listed = listed(map);
     collect(map, |name| {
         !is_hop_by_hop(name) && !TIMEOUTS.contains(&name) && !listed.contains(name)
     })
@@ -83,14 +87,20 @@ pub(super) fn to_map(headers: &Headers) -> HeaderMap {
     map
 }
 
+/// The host that a request names; one that is no text was refused before (head.rs, origin.rs).
+pub(super) fn authority<'a>(uri: &'a Uri, map: &'a HeaderMap) -> &'a str {
+    match uri.authority() {
+        Some(authority) => authority.as_str(),
+        None => {
+            let host = map.get(header::HOST).and_then(|host| host.to_str().ok());
+            host.unwrap_or_default()
+        }
+    }
+}
+
 /// The control data of a request. What it is of stands in one buffer.
 pub(super) fn facts(method: &Method, uri: &Uri, map: &HeaderMap) -> HttpFacts {
-    let authority = match uri.authority() {
-        Some(authority) => authority.as_str().as_bytes(),
-        None => map
-            .get(header::HOST)
-            .map_or(&b""[..], HeaderValue::as_bytes),
-    };
+    let authority = authority(uri, map).as_bytes();
     let (path, query) = (uri.path(), uri.query());
     let query_len = query.map_or(0, str::len);
     let mut buffer = Vec::with_capacity(authority.len() + path.len() + query_len);
@@ -98,7 +108,7 @@ pub(super) fn facts(method: &Method, uri: &Uri, map: &HeaderMap) -> HttpFacts {
     buffer.extend_from_slice(path.as_bytes());
     buffer.extend_from_slice(query.unwrap_or_default().as_bytes());
     let mut buffer = Bytes::from(buffer);
-    // A host that is no text was refused before (head.rs, origin.rs); a target is ASCII.
+    // All of it was text.
     let mut take = |n_octets| Text::from_utf8(buffer.split_to(n_octets)).unwrap_or_default();
     HttpFacts {
         method: method_name(method),
@@ -110,6 +120,7 @@ pub(super) fn facts(method: &Method, uri: &Uri, map: &HeaderMap) -> HttpFacts {
         authority: take(authority.len()),
         path: take(path.len()),
         query: query.map(|query| take(query.len())),
+        ..HttpFacts::default()
     }
 }
 
@@ -221,6 +232,7 @@ mod tests {
             authority: "h:1".into(),
             path: "/a%20b".into(),
             query: Some("c=?".into()),
+            ..HttpFacts::default()
         };
         assert_eq!(facts("/a%20b?c=?", &[("host", "h:1")]), expected);
         assert_eq!(facts("http://h:1/a%20b?c=?", &[]), expected);

@@ -25,6 +25,7 @@
 //! a client is gone when its connection is reset; one that only closes its sending side gets its
 //! reply (RFC 9112 section 9.6). Over HTTP/2 also when it resets the stream or closes the connection.
 
+mod accept;
 mod activity;
 mod answer;
 mod catalog;
@@ -33,8 +34,10 @@ mod client;
 mod config;
 mod connection;
 mod cors;
+mod events;
 mod fetch;
 mod fields;
+mod forward;
 mod frames;
 mod gather;
 mod head;
@@ -43,23 +46,32 @@ mod lines;
 mod origin;
 mod path;
 mod pieces;
+mod problem;
 mod read_body;
 mod reply;
 mod request;
+mod routes;
 mod sent;
 mod server;
+mod sized;
 mod socket;
 #[cfg(test)]
 mod tests;
 mod tracked;
+mod upgrade;
 
 pub use catalog::Catalog;
 pub use client::{HttpClient, HttpClientConfig, dial, dial_tls};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
 pub use fetch::{FetchConfig, FetchError, Fetcher};
+pub use forward::{
+    ForwardAddress, ForwardConfig, ForwardedConfig, ForwardedForm, ForwardedSend, Forwarder,
+    HttpVersions,
+};
 pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
+pub use routes::{HttpRoutes, RouteEnds, SERVICE as ROUTES_SERVICE};
 pub use server::{HttpReconfigure, HttpServer, serve_router};
 
 /// Response header that carries the kind of a failed call: `not-found`.

@@ -45,6 +45,16 @@ pub enum ForeignPage {
     Site { site: String },
 }
 
+impl ForeignPage {
+    /// Whether it is a page that is foreign, and not the host that is asked for.
+    pub(super) const fn is_of_page(&self) -> bool {
+        match self {
+            Self::Origin { .. } | Self::Site { .. } => true,
+            Self::Host { .. } | Self::NoHost(_) => false,
+        }
+    }
+}
+
 /// Judges a request to `uri` with `headers`, of any version of HTTP. `sharing` is what the listener
 /// shares with other origins.
 ///

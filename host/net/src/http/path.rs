@@ -28,6 +28,12 @@ pub(super) enum PathError {
 }
 
 impl Resource {
+    /// Whether a path is of the listener's own, whatever it names: no route takes it.
+    pub(super) fn is_own(path: &str) -> bool {
+        let rest = path.strip_prefix("/v1/services");
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+    }
+
     /// Reads a request path, without its query.
     pub(super) fn from_path(path: &str) -> Result<Self, PathError> {
         let unknown = || PathError::Unknown {
@@ -54,7 +60,7 @@ impl Resource {
 }
 
 /// Undoes percent-encoding (RFC 3986 section 2.1) of one segment; `%2F` becomes part of the name.
-fn decode(segment: &str) -> Result<Text, PathError> {
+pub(super) fn decode(segment: &str) -> Result<Text, PathError> {
     let malformed = || PathError::Encoding {
         segment: shorten(segment),
     };

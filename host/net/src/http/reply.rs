@@ -13,8 +13,12 @@ use postern_core::{Body, BodyStream, Error, Headers, HttpStatus, Kind, Reply, js
 
 use super::{
     ERROR_HEADER, JSON, NDJSON,
+    accept::{EVENT_STREAM, PROBLEM, ReplyForm},
+    events,
     fields::{self, set},
     lines,
+    problem::{self, ErrorForm},
+    sized::{ATTACHED_BYTES_MIN, SizedOctets, attach},
 };
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
 
@@ -25,10 +29,26 @@ pub(super) struct ReplyBody {
     held: Option<HeldBytes>,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum MessageForm {
+    Lines,
+    Events,
+}
+
+/// How the client is to get a reply.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct ReplyTo {
+    pub(super) form: ReplyForm,
+    /// It asked by `HEAD`, for the fields alone.
+    pub(super) is_head: bool,
+}
+
 enum Content {
     Whole(Bytes),
-    Lines(BodyStream, ConnectionBytes),
+    /// Messages as lines, or as events.
+    Messages(BodyStream, ConnectionBytes, MessageForm),
     Octets(BodyStream, ConnectionBytes),
+    Sized(SizedOctets),
     Trailers(HeaderMap),
     Done,
 }
@@ -80,13 +100,14 @@ impl http_body::Body for ReplyBody {
                 self.content = Content::Done;
                 Frame::data(octets)
             }
-            Content::Lines(stream, bytes) => match ready!(poll_line(stream, bytes, cx)) {
-                Some(Ok(line)) => Frame::data(line),
+            Content::Messages(stream, bytes, form) => match ready!(form.poll(stream, bytes, cx)) {
+                Some(Ok(message)) => Frame::data(message),
                 Some(Err(error)) => {
                     let mut trailers = HeaderMap::with_capacity(1);
                     trailers.insert(ERROR_HEADER, HeaderValue::from_static(error.kind.name()));
+                    let told = form.write_error(&error);
                     self.content = Content::Trailers(trailers);
-                    Frame::data(lines::to_line(&error.to_json()))
+                    Frame::data(told)
                 }
                 None => {
                     let trailers = stream.trailers();
@@ -101,6 +122,17 @@ impl http_body::Body for ReplyBody {
                 }
                 None => {
                     let trailers = stream.trailers();
+                    return self.end(trailers);
+                }
+            },
+            Content::Sized(octets) => match ready!(octets.poll(cx)) {
+                Some(Ok(piece)) => Frame::data(piece),
+                Some(Err(error)) => {
+                    self.content = Content::Done;
+                    return Poll::Ready(Some(Err(error)));
+                }
+                None => {
+                    let trailers = octets.stream.trailers();
                     return self.end(trailers);
                 }
             },
@@ -122,22 +154,51 @@ impl http_body::Body for ReplyBody {
         match &self.content {
             Content::Whole(octets) => SizeHint::with_exact(octets.len() as u64),
             Content::Done => SizeHint::with_exact(0),
-            Content::Lines(..) | Content::Octets(..) | Content::Trailers(_) => SizeHint::default(),
+            Content::Sized(octets) => SizeHint::with_exact(octets.unsent()),
+            Content::Messages(..) | Content::Octets(..) | Content::Trailers(_) => {
+                SizeHint::default()
+            }
         }
     }
 }
 
-/// The next line of a stream, which counts as held until the client has taken it.
-fn poll_line(
-    stream: &mut BodyStream,
-    bytes: &ConnectionBytes,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Bytes, Error>>> {
-    let message = ready!(Pin::new(stream).poll_next(cx));
-    Poll::Ready(message.map(|message| attach(lines::to_line(&message?), bytes)))
+impl MessageForm {
+    /// The next message of a stream as it is written, which counts as held until the client has taken
+    /// it.
+    fn poll(
+        self,
+        stream: &mut BodyStream,
+        bytes: &ConnectionBytes,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Bytes, Error>>> {
+        let message = ready!(Pin::new(stream).poll_next(cx));
+        Poll::Ready(message.map(|message| attach(self.write(&message?), bytes)))
+    }
+
+    fn write(self, message: &[u8]) -> Bytes {
+        match self {
+            Self::Lines => lines::to_line(message),
+            Self::Events => events::to_event(message),
+        }
+    }
+
+    /// The error that ends a stream.
+    fn write_error(self, error: &Error) -> Bytes {
+        match self {
+            Self::Lines => lines::to_line(&error.to_json()),
+            Self::Events => events::to_error_event(&error.to_json()),
+        }
+    }
+
+    const fn media_type(self) -> &'static str {
+        match self {
+            Self::Lines => NDJSON,
+            Self::Events => EVENT_STREAM,
+        }
+    }
 }
 
-/// As `poll_line`, of octets as they are.
+/// As `MessageForm::poll`, of octets as they are.
 fn poll_piece(
     stream: &mut BodyStream,
     bytes: &ConnectionBytes,
@@ -147,57 +208,89 @@ fn poll_piece(
     Poll::Ready(piece.map(|piece| attach(piece?, bytes)))
 }
 
-fn attach(octets: Bytes, bytes: &ConnectionBytes) -> Result<Bytes, Error> {
-    if octets.len() < ATTACHED_BYTES_MIN {
-        return Ok(octets);
-    }
-    Ok(bytes.hold(octets.len())?.attach_to(octets))
-}
-
-/// A handler's reply; as lines when it is of messages or when the client asked for lines. A reply for
-/// which the connection has no room is dropped, and the refusal sent instead.
+/// A handler's reply, in the form that the client asked for where it is of messages or one message.
+///
+/// # Errors
+/// When the connection has no room for it.
 pub(super) fn success(
     reply: Reply,
-    wants_lines: bool,
+    to: ReplyTo,
     bytes: &ConnectionBytes,
-) -> Response<ReplyBody> {
+) -> Result<Response<ReplyBody>, Error> {
     let mut headers = fields::to_map(&reply.headers);
+    let length = length_of(&reply);
     let status = reply.status.map_or(200, HttpStatus::number);
-    let content = match reply.body {
+    let wanted = match to.form {
+        ReplyForm::Usual => None,
+        ReplyForm::Lines => Some(MessageForm::Lines),
+        ReplyForm::Events => Some(MessageForm::Events),
+    };
+    let content = match (reply.body, wanted) {
         _ if reply.status.is_some_and(HttpStatus::has_no_content) => Content::Done,
-        Body::Empty => Content::Done,
-        Body::One(octets) if octets.is_empty() => Content::Done,
-        Body::One(octets) if wants_lines => Content::Whole(lines::to_line(&octets)),
-        Body::One(octets) => Content::Whole(octets),
-        Body::Messages(stream) => Content::Lines(stream, bytes.clone()),
-        Body::Octets(stream) => Content::Octets(stream, bytes.clone()),
+        (Body::Empty, _) => Content::Done,
+        (Body::One(octets), _) if octets.is_empty() => Content::Done,
+        (Body::One(octets), Some(form)) => Content::Whole(form.write(&octets)),
+        (Body::One(octets), None) => Content::Whole(octets),
+        (Body::Messages(stream), form) => {
+            let form = form.unwrap_or(MessageForm::Lines);
+            Content::Messages(stream, bytes.clone(), form)
+        }
+        (Body::Octets(stream), _) => match length {
+            Some(length) => Content::Sized(SizedOctets::new(stream, bytes.clone(), length)),
+            None => Content::Octets(stream, bytes.clone()),
+        },
     };
-    let (content, held) = match hold(content, bytes) {
-        Ok(held) => held,
-        Err(error) => return failure(&error.into()),
+    describe(&content, wanted, status, &mut headers);
+    let (content, held) = match to.is_head {
+        false => hold(content, bytes)?,
+        true => {
+            let known = match &content {
+                Content::Whole(octets) => Some(octets.len() as u64),
+                Content::Done | Content::Sized(_) => length,
+                Content::Messages(..) | Content::Octets(..) | Content::Trailers(_) => None,
+            };
+            if let Some(length) = known {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+            }
+            (Content::Done, None)
+        }
     };
-    match &content {
-        Content::Lines(..) => {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
-            promise(&mut headers, ERROR_HEADER);
-        }
-        Content::Whole(_) if wants_lines => {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
-        }
-        Content::Whole(_) => {
-            let kind = headers.entry(header::CONTENT_TYPE);
-            kind.or_insert(HeaderValue::from_static(JSON));
-        }
-        Content::Done if wants_lines && status != 204 && status != 304 => {
-            headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(NDJSON));
-        }
-        Content::Done | Content::Octets(..) | Content::Trailers(_) => {}
-    }
     let mut response = Response::new(ReplyBody { content, held });
     // `HttpStatus` has numbers that are all legal statuses.
     *response.status_mut() = StatusCode::from_u16(status).unwrap_or(StatusCode::OK);
     *response.headers_mut() = headers;
-    response
+    Ok(response)
+}
+
+/// How long a reply says that its octets are. Of one without content, how long they would be.
+fn length_of(reply: &Reply) -> Option<u64> {
+    reply.headers.get_str("content-length")?.trim().parse().ok()
+}
+
+/// Says what the content is, where the reply does not.
+fn describe(content: &Content, wanted: Option<MessageForm>, status: u16, headers: &mut HeaderMap) {
+    let form = match content {
+        Content::Messages(_, _, form) => {
+            promise(headers, ERROR_HEADER);
+            *form
+        }
+        Content::Whole(_) | Content::Done if wanted.is_some() => match wanted {
+            Some(form) if status != 204 && status != 304 => form,
+            Some(_) | None => return,
+        },
+        Content::Whole(_) => {
+            let kind = headers.entry(header::CONTENT_TYPE);
+            kind.or_insert(HeaderValue::from_static(JSON));
+            return;
+        }
+        Content::Done | Content::Octets(..) | Content::Sized(_) | Content::Trailers(_) => return,
+    };
+    let media_type = HeaderValue::from_static(form.media_type());
+    headers.insert(header::CONTENT_TYPE, media_type);
+    if form == MessageForm::Events {
+        let cached = headers.entry(header::CACHE_CONTROL);
+        cached.or_insert(HeaderValue::from_static("no-store"));
+    }
 }
 
 /// Says that trailer `name` may follow: over HTTP/1.1 hyper sends those that are named.
@@ -227,19 +320,16 @@ fn hold(
     Ok((Content::Whole(held.attach_to(octets)), None))
 }
 
-/// A failed call, with the error's status.
-pub(super) fn failure(error: &Error) -> Response<ReplyBody> {
-    // `Error::http` gives numbers that are all legal statuses.
-    let status = StatusCode::from_u16(error.http()).unwrap_or(StatusCode::BAD_GATEWAY);
-    refusal(status, error)
-}
-
-/// An error under a status of HTTP's own (404, 405, 408, 413, 415, 431).
-pub(super) fn refusal(status: StatusCode, error: &Error) -> Response<ReplyBody> {
-    let mut response = Response::new(ReplyBody::whole(error.to_json_as(status.as_u16())));
+/// An error under the kind's status, or one of HTTP's own (404, 405, 408, 413, 415, 431).
+pub(super) fn refusal(status: StatusCode, error: &Error, form: ErrorForm) -> Response<ReplyBody> {
+    let (body, media_type) = match form {
+        ErrorForm::Own => (error.to_json_as(status.as_u16()), JSON),
+        ErrorForm::Problem => (problem::to_json(status, error), PROBLEM),
+    };
+    let mut response = Response::new(ReplyBody::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(JSON));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(error.kind.name()));
     if let Some(delay) = error.retry_after() {
         let seconds = delay.as_millis().div_ceil(1000).to_string();
@@ -250,6 +340,14 @@ pub(super) fn refusal(status: StatusCode, error: &Error) -> Response<ReplyBody> 
         let challenge = challenge(error).unwrap_or(HeaderValue::from_static("Bearer"));
         headers.insert(header::WWW_AUTHENTICATE, challenge);
     }
+    response
+}
+
+/// What a path serves.
+pub(super) fn options(allow: HeaderValue) -> Response<ReplyBody> {
+    let mut response = Response::new(ReplyBody::whole(Bytes::new()));
+    *response.status_mut() = StatusCode::NO_CONTENT;
+    response.headers_mut().insert(header::ALLOW, allow);
     response
 }
 
@@ -278,10 +376,6 @@ pub(super) fn read_error(kind: Kind, status: Option<StatusCode>, body: &[u8]) ->
     }
 }
 
-/// Octets from which on a reply counts until the last of them is written; shorter ones count until
-/// they are handed to the connection, of which each stream has one.
-const ATTACHED_BYTES_MIN: usize = 1024;
-
 #[cfg(test)]
 mod tests {
     use postern_core::Blame;
@@ -291,7 +385,7 @@ mod tests {
     #[track_caller]
     fn check(details: &'static str, expected: &str) {
         let error = Error::new(Kind::Unauthenticated, Blame::Client, "no").with_details(details);
-        let response = failure(&error);
+        let response = refusal(StatusCode::UNAUTHORIZED, &error, ErrorForm::Own);
         assert_eq!(response.headers()[header::WWW_AUTHENTICATE], expected);
     }
 
@@ -301,7 +395,7 @@ mod tests {
             ..Reply::new(Headers::new(), body)
         };
         let bytes = std::sync::Arc::new(crate::ByteBudget::unlimited()).connection(1 << 20);
-        success(reply, false, &bytes)
+        success(reply, ReplyTo::default(), &bytes).expect("there is room")
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, StatusCode, request};
+use http::{HeaderMap, HeaderValue, Method, StatusCode, request};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use postern_core::{
@@ -25,7 +25,35 @@ pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) error: Error,
     /// The methods that the path does serve, with 405.
-    pub(super) allow: Option<&'static str>,
+    pub(super) allow: Option<HeaderValue>,
+    /// Its error is written as problem details, whatever the client accepts.
+    pub(super) is_problem: bool,
+}
+
+/// What is called, and what is taken of a body.
+#[derive(Debug, Clone)]
+pub(super) struct CallTarget {
+    pub(super) service: Text,
+    pub(super) method: Text,
+    /// `None` leaves it to the header `version`.
+    pub(super) version: Option<Text>,
+    pub(super) takes: TakenBody,
+    /// Time of a call whose caller says none.
+    pub(super) timeout: Option<Duration>,
+}
+
+/// Which bodies a call takes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub(super) enum TakenBody {
+    /// All but those that a page may send anywhere.
+    #[default]
+    Message,
+    /// JSON and NDJSON.
+    Json,
+    /// As `Json`; also forms.
+    Form,
+    /// Whatever it is, as it flows.
+    Any,
 }
 
 /// What counts as held for a call until its caller is done with it.
@@ -54,6 +82,18 @@ impl Refusal {
             status,
             error,
             allow: None,
+            is_problem: false,
+        }
+    }
+
+    /// Of a method that a path does not serve.
+    pub(super) fn wrong_method(method: &Method, allow: HeaderValue) -> Self {
+        let named = allow.to_str().unwrap_or_default();
+        let message = format!("method {method} is not served here; {named} are");
+        let error = Error::new(Kind::Unimplemented, Blame::Client, message);
+        Self {
+            allow: Some(allow),
+            ..Self::new(StatusCode::METHOD_NOT_ALLOWED, error)
         }
     }
 
@@ -64,17 +104,36 @@ impl Refusal {
 
 impl From<ByteBudgetError> for Refusal {
     fn from(error: ByteBudgetError) -> Self {
-        let error = Error::from(error);
-        let status = StatusCode::from_u16(error.http());
-        Self::new(status.unwrap_or(StatusCode::SERVICE_UNAVAILABLE), error)
+        Error::from(error).into()
     }
 }
 
-/// Reads a call of `service`/`method`: the head first, so that nothing is read of a body that will
+/// A failed call, with the status of its kind.
+impl From<Error> for Refusal {
+    fn from(error: Error) -> Self {
+        // `Error::http` gives numbers that are all legal statuses.
+        let status = StatusCode::from_u16(error.http());
+        Self::new(status.unwrap_or(StatusCode::BAD_GATEWAY), error)
+    }
+}
+
+impl CallTarget {
+    pub(super) fn new(service: Text, method: Text, takes: TakenBody) -> Self {
+        Self {
+            service,
+            method,
+            version: None,
+            takes,
+            timeout: None,
+        }
+    }
+}
+
+/// Reads a call of `target`: the head first, so that nothing is read of a body that will
 /// be refused. What the headers and the body take counts as held until the caller is done with the
 /// call.
 pub(super) async fn read_call<B>(
-    (service, method): (Text, Text),
+    target: CallTarget,
     head: &request::Parts,
     body: B,
     config: &HttpConfig,
@@ -85,19 +144,23 @@ where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    check_content(&head.headers)?;
+    check_content(&head.headers, target.takes, body.is_end_stream())?;
     let mut held = bytes.hold(fields::n_octets(&head.headers))?;
     let headers = fields::of_request(&head.headers);
-    let context = Context {
-        deadline: read_timeout(&head.headers)?.and_then(|left| clock::now().checked_add(left)),
-        peer,
-        correlation: correlation(&head.headers).unwrap_or_default(),
-        trace: text(&head.headers, "traceparent").and_then(|trace| TraceContext::parse(&trace)),
-        priority: priority(&head.headers),
-        ..Context::default()
-    };
+    let mut context = context_of(&head.headers, peer)?;
+    if context.deadline.is_none() {
+        let timeout = target.timeout;
+        context.deadline = timeout.and_then(|left| clock::now().checked_add(left));
+    }
     let silence = || Silence::new(Some(config.body_timeout), Blame::Client);
-    let (body, held) = match form_of(&head.headers, &body) {
+    let form = match target.takes {
+        TakenBody::Message | TakenBody::Json => form_of(&head.headers, &body),
+        TakenBody::Form if is_form(&head.headers) => Form::Whole,
+        TakenBody::Form => form_of(&head.headers, &body),
+        TakenBody::Any if is_short(&body) => Form::Whole,
+        TakenBody::Any => Form::Pieces,
+    };
+    let (body, held) = match form {
         Form::Whole => {
             let body = read_message(body, config, &mut held).await?;
             (body, CallBytes::Alone(held))
@@ -116,9 +179,9 @@ where
         }
     };
     let call = Call {
-        service,
-        method,
-        version: text(&head.headers, "version"),
+        service: target.service,
+        method: target.method,
+        version: target.version.or_else(|| version(&head.headers)),
         headers,
         body,
         context,
@@ -131,29 +194,50 @@ where
     Ok((call, held))
 }
 
+/// What the headers say about a call.
+pub(super) fn context_of(headers: &HeaderMap, peer: Arc<Peer>) -> Result<Context, Refusal> {
+    Ok(Context {
+        deadline: read_timeout(headers)?.and_then(|left| clock::now().checked_add(left)),
+        peer,
+        correlation: correlation(headers).unwrap_or_default(),
+        trace: text(headers, "traceparent").and_then(|trace| TraceContext::parse(&trace)),
+        priority: priority(headers),
+        ..Context::default()
+    })
+}
+
+/// The service's version that the headers ask for.
+pub(super) fn version(headers: &HeaderMap) -> Option<Text> {
+    text(headers, "version")
+}
+
 /// The caller's correlation id, which the reply echoes whatever comes of the call.
 pub(super) fn correlation(headers: &HeaderMap) -> Option<Text> {
     text(headers, super::CORRELATION_HEADER).or_else(|| text(headers, "correlation-id"))
 }
 
-/// Refuses bodies that cannot be a message for a handler.
+/// Refuses bodies that are not taken.
 ///
-/// The three refused media types are those that a web page may send anywhere without asking
+/// The three media types of `PAGE_TYPES` are those that a web page may send anywhere without asking
 /// (<https://fetch.spec.whatwg.org/#cors-safelisted-request-header>); handlers on localhost must not be
-/// reachable so.
-fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
-    const REFUSED: [&str; 3] = [
-        "application/x-www-form-urlencoded",
-        "multipart/form-data",
-        "text/plain",
-    ];
+/// reachable so, unless a route says that it takes them.
+fn check_content(headers: &HeaderMap, takes: TakenBody, is_empty: bool) -> Result<(), Refusal> {
+    const PAGE_TYPES: [&str; 3] = [FORM, MULTIPART, "text/plain"];
+    if takes == TakenBody::Any {
+        return Ok(());
+    }
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
     if let Some(value) = text(headers, "content-type") {
         let media = media_type(&value);
-        if REFUSED
-            .iter()
-            .any(|refused| media.eq_ignore_ascii_case(refused))
-        {
+        let is_of_page = PAGE_TYPES.iter().any(|one| media.eq_ignore_ascii_case(one));
+        let is_json = is_json(&value) || is_ndjson(&value);
+        let is_taken = match takes {
+            TakenBody::Message => !is_of_page,
+            TakenBody::Json => is_json || (is_empty && !is_of_page),
+            TakenBody::Form => is_json || is_form(headers) || (is_empty && !is_of_page),
+            TakenBody::Any => true,
+        };
+        if !is_taken {
             let message = format!(
                 "content type {media} is not accepted; send application/json (curl: -H 'content-type: application/json')"
             );
@@ -169,23 +253,33 @@ fn check_content(headers: &HeaderMap) -> Result<(), Refusal> {
     }
 }
 
+/// Whether the body is a form.
+pub(super) fn is_form(headers: &HeaderMap) -> bool {
+    let value = text(headers, "content-type").unwrap_or_default();
+    let media = media_type(&value);
+    [FORM, MULTIPART]
+        .iter()
+        .any(|form| media.eq_ignore_ascii_case(form))
+}
+
 /// JSON is one message. What is something else flows, but for what is short and of a known length:
 /// it may be looked at, and sent once more.
 pub(super) fn form_of<B: HttpBody>(headers: &HeaderMap, body: &B) -> Form {
     let Some(kind) = text(headers, "content-type") else {
         return Form::Whole;
     };
-    let is_short = body
-        .size_hint()
-        .exact()
-        .is_some_and(|length| length <= WHOLE_BYTES_MAX);
     if is_ndjson(&kind) {
         Form::Lines
-    } else if is_short || is_json(&kind) {
+    } else if is_short(body) || is_json(&kind) {
         Form::Whole
     } else {
         Form::Pieces
     }
+}
+
+fn is_short<B: HttpBody>(body: &B) -> bool {
+    let length = body.size_hint().exact();
+    length.is_some_and(|length| length <= WHOLE_BYTES_MAX)
 }
 
 /// What is left until the caller stops waiting, as it says.
@@ -218,7 +312,7 @@ fn text(headers: &HeaderMap, name: &str) -> Option<Text> {
 }
 
 /// Reads the one message of a unary call within the time for it.
-async fn read_message<B>(
+pub(super) async fn read_message<B>(
     body: B,
     config: &HttpConfig,
     held: &mut HeldBytes,
@@ -304,6 +398,9 @@ fn check_length(length: usize, limit: usize) -> Result<(), Refusal> {
     Err(Refusal::new(StatusCode::PAYLOAD_TOO_LARGE, error))
 }
 
+/// Forms of web pages: <https://html.spec.whatwg.org/multipage/form-control-infrastructure.html>.
+pub(super) const FORM: &str = "application/x-www-form-urlencoded";
+pub(super) const MULTIPART: &str = "multipart/form-data";
 /// Longest body of a known length and of any content that is read before its call begins, in octets:
 /// about the initial window of HTTP/2 (RFC 9113 section 6.9.2).
 const WHOLE_BYTES_MAX: u64 = 64 * 1024;

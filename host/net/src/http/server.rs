@@ -10,7 +10,7 @@ use hyper::{
     service::Service,
 };
 use hyper_util::service::TowerToHyperService;
-use postern_core::{Error, Handler, Peer, Transport, error::Blame};
+use postern_core::{Error, Handler, Origin, Peer, Transport, error::Blame};
 use tokio::io::AsyncWriteExt;
 
 use super::{
@@ -19,10 +19,15 @@ use super::{
     answer::{Answer, Asker, Calls},
     connection,
     gather::Gather,
+    routes::{HttpRoutes, ListenerRoutes},
+    upgrade::Upgrades,
 };
 use crate::{
-    ByteBudget, Counters, Shutdown,
-    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
+    ByteBudget, Counters, ServerConfig, ServerControl, Shutdown,
+    acceptor::{
+        self, AcceptLimits, ConnectionFacts, Plain, Serve,
+        proxy_protocol::{ProxyHandshake, ProxyTrust},
+    },
     link::{StreamLink, WatchedLink},
     sockets::{LocalAddress, SocketListener},
     tcp,
@@ -33,15 +38,19 @@ use crate::{
 pub struct HttpServer {
     listener: SocketListener,
     address: LocalAddress,
-    shared: Arc<Shared<Calls>>,
+    shared: Shared<Calls>,
     tls: Option<Arc<ServerTls>>,
+    sessions: ServerControl,
 }
 
 /// Changes the configuration of a server while it serves. A connection that is open has the new
 /// bounds from its next request on; `streams_max` and `held_bytes_max` hold for connections that
 /// come after.
 #[derive(Clone)]
-pub struct HttpReconfigure(Arc<ArcSwap<HttpConfig>>);
+pub struct HttpReconfigure {
+    config: Arc<ArcSwap<HttpConfig>>,
+    sessions: ServerControl,
+}
 
 /// What every connection of a server shares.
 pub(super) struct Shared<A> {
@@ -86,23 +95,35 @@ impl HttpServer {
     ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let config = Arc::new(ArcSwap::from_pointee(config));
+        let sessions = ServerConfig {
+            bytes: Arc::clone(&bytes),
+            ..ServerConfig::default()
+        };
+        let (control, settings) = ServerControl::of_sessions(
+            Arc::new(sessions),
+            Arc::clone(&handler),
+            Arc::clone(&counters),
+        );
         let answer = Calls {
             config: Arc::clone(&config),
             handler,
             catalog,
+            routes: ListenerRoutes::default(),
             counters: Arc::clone(&counters),
+            sessions: settings,
         };
-        let shared = Arc::new(Shared {
+        let shared = Shared {
             config,
             counters,
             answer,
             bytes,
-        });
+        };
         Ok(Self {
             listener,
             address,
             shared,
             tls: None,
+            sessions: control,
         })
     }
 
@@ -110,6 +131,13 @@ impl HttpServer {
     #[must_use]
     pub fn with_tls(self, tls: Option<Arc<ServerTls>>) -> Self {
         Self { tls, ..self }
+    }
+
+    /// Sends requests where `routes` say, as those of the listener called `name`.
+    #[must_use]
+    pub fn with_routes(mut self, routes: HttpRoutes, name: &str) -> Self {
+        self.shared.answer.routes = ListenerRoutes::new(routes, name);
+        self
     }
 
     #[must_use]
@@ -126,19 +154,28 @@ impl HttpServer {
     /// What changes the configuration of this server, also while it serves.
     #[must_use]
     pub fn reconfigure(&self) -> HttpReconfigure {
-        HttpReconfigure(Arc::clone(&self.shared.config))
+        HttpReconfigure {
+            config: Arc::clone(&self.shared.config),
+            sessions: self.sessions.clone(),
+        }
     }
 
     /// Serves until `shutdown` drains; then takes nothing new and finishes what is in flight, for
     /// `drain_timeout` or until `shutdown` ends.
     pub async fn serve(self, shutdown: Shutdown) {
-        accept(self.listener, self.tls, self.shared, shutdown).await;
+        accept(self.listener, self.tls, Arc::new(self.shared), shutdown).await;
     }
 }
 
 impl HttpReconfigure {
     pub fn apply(&self, config: HttpConfig) {
-        self.0.store(Arc::new(config));
+        self.config.store(Arc::new(config));
+    }
+
+    /// Puts `config` in force for sessions over WebSocket, as `ServerControl::reconfigure` does; what
+    /// connections are allowed stays the listener's.
+    pub fn apply_sessions(&self, config: Arc<ServerConfig>) {
+        self.sessions.reconfigure(config);
     }
 }
 
@@ -199,9 +236,32 @@ async fn accept<A: Answer>(
     shared: Arc<Shared<A>>,
     shutdown: Shutdown,
 ) {
+    let trust = ListenerTrust(Arc::clone(&shared.config));
     match tls {
-        None => acceptor::run(listener, Plain, shared, shutdown).await,
-        Some(tls) => acceptor::run(listener, TlsHandshake(tls), shared, shutdown).await,
+        None => {
+            let handshake = ProxyHandshake {
+                inner: Plain,
+                trust,
+            };
+            acceptor::run(listener, handshake, shared, shutdown).await;
+        }
+        Some(tls) => {
+            let handshake = ProxyHandshake {
+                inner: TlsHandshake(tls),
+                trust,
+            };
+            acceptor::run(listener, handshake, shared, shutdown).await;
+        }
+    }
+}
+
+/// Whose connections begin with a header of the PROXY protocol.
+struct ListenerTrust(Arc<ArcSwap<HttpConfig>>);
+
+impl ProxyTrust for ListenerTrust {
+    fn expects_header(&self, origin: &Origin) -> bool {
+        let config = self.0.load();
+        config.proxy_protocol && config.forwarded.trusted.contain(origin)
     }
 }
 
@@ -246,11 +306,14 @@ impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
             ..Peer::new(transport, facts.origin)
         });
         let bytes = self.bytes.connection(self.config.load().held_bytes_max);
+        let (sender, upgrades) = Upgrades::new();
         let asker = Asker {
+            link: Arc::clone(&peer),
             peer,
             bytes,
             gather: Gather::default(),
+            upgrades: sender,
         };
-        connection::serve(&self, stream, asker, &shutdown).await;
+        connection::serve(&self, stream, asker, upgrades, &shutdown).await;
     }
 }

@@ -128,6 +128,11 @@ impl<S: StreamLink> Socket<S> {
         }
     }
 
+    /// What the connection is carried by, and what was read of it and not handed on.
+    pub(super) fn into_parts(self) -> (S, BytesMut) {
+        (self.stream, self.buffer)
+    }
+
     /// What the connection is carried by, once hyper is done with it.
     pub(super) fn into_stream(self) -> S {
         self.stream

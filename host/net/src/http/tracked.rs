@@ -10,13 +10,14 @@ use std::{
     pin::{Pin, pin},
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicBool, AtomicU64, Ordering},
     },
     task::{Context, Poll, ready},
 };
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
+use futures_util::task::AtomicWaker;
 use http_body::{Body, Frame, SizeHint};
 use hyper::rt::Executor;
 use postern_system::clock;
@@ -39,7 +40,16 @@ pub(super) struct Tracked<B> {
 /// How far a stream's reply has come: twice the pieces that were given, and 1 while the last one is
 /// not known to have gone.
 #[derive(Debug, Default)]
-pub(super) struct Progress(AtomicU64);
+pub(super) struct Progress {
+    count: AtomicU64,
+    is_cut: AtomicBool,
+    cut: AtomicWaker,
+}
+
+/// Ends what still carries octets of an upgraded stream when it is dropped: a client that takes none of
+/// them would keep the stream as long as its connection.
+#[derive(Debug)]
+pub(super) struct CutStream(Option<Arc<Progress>>);
 
 /// Runs the streams of HTTP/2 connections, each as a task, and ends those that stall. hyper's
 /// connection ends the tasks of its streams with itself.
@@ -123,19 +133,35 @@ where
     }
 }
 
+impl CutStream {
+    /// Of the stream that this task is for; nothing for HTTP/1.
+    pub(super) fn of_task() -> Self {
+        Self(PROGRESS.try_with(Arc::clone).ok())
+    }
+}
+
+impl Drop for CutStream {
+    fn drop(&mut self) {
+        if let Some(progress) = &self.0 {
+            progress.is_cut.store(true, Ordering::Release);
+            progress.cut.wake();
+        }
+    }
+}
+
 impl Progress {
     fn on_given(&self) {
-        self.0.fetch_add(3, Ordering::Relaxed);
+        self.count.fetch_add(3, Ordering::Relaxed);
     }
 
     fn on_taken(&self) {
-        let count = self.0.load(Ordering::Relaxed);
-        self.0.store(count & !1, Ordering::Relaxed);
+        let count = self.count.load(Ordering::Relaxed);
+        self.count.store(count & !1, Ordering::Relaxed);
     }
 
     /// The number of the piece that has not gone, if there is one.
     fn waiting(&self) -> Option<u64> {
-        let count = self.0.load(Ordering::Relaxed);
+        let count = self.count.load(Ordering::Relaxed);
         (count & 1 == 1).then_some(count)
     }
 }
@@ -146,19 +172,21 @@ where
     F::Output: Send,
 {
     fn execute(&self, stream: F) {
-        tokio::spawn(self.clone().run(stream));
+        // What carries an upgraded stream begins in the task of its request.
+        let progress = PROGRESS.try_with(Arc::clone).unwrap_or_default();
+        tokio::spawn(self.clone().run(stream, progress));
     }
 }
 
 impl StreamExecutor {
     /// Dropping a stream resets it, and what is queued for it goes.
-    async fn run<F: Future>(self, stream: F) {
-        let progress = Arc::<Progress>::default();
+    async fn run<F: Future>(self, stream: F, progress: Arc<Progress>) {
         let mut stream = pin!(PROGRESS.scope(Arc::clone(&progress), stream));
         let mut timer: Option<Pin<Box<Sleep>>> = None;
         let mut seen = None;
         poll_fn(|cx| {
-            if stream.as_mut().poll(cx).is_ready() {
+            progress.cut.register(cx.waker());
+            if progress.is_cut.load(Ordering::Acquire) || stream.as_mut().poll(cx).is_ready() {
                 return Poll::Ready(());
             }
             let Some(waiting) = progress.waiting() else {

@@ -23,18 +23,6 @@ pub(super) fn hold(
     }
 }
 
-/// As `hold` where the message is long.
-pub(super) fn hold_long(
-    bytes: &ConnectionBytes,
-    frame: Frame,
-) -> Result<Frame, (Frame, ByteBudgetError)> {
-    if is_long(&frame) {
-        hold(bytes, frame)
-    } else {
-        Ok(frame)
-    }
-}
-
 fn message_bytes(frame: &Frame) -> usize {
     frame.headers.section().len() + frame.payload.len()
 }

@@ -32,7 +32,10 @@ pub(super) fn read(
     now: Instant,
     frame: Frame,
 ) -> Inbound {
-    match held::hold_long(bytes, frame) {
+    if !held::is_long(&frame) {
+        return reader.read(now, frame);
+    }
+    match held::hold(bytes, frame) {
         Ok(frame) => reader.read(now, frame),
         Err((frame, error)) => refuse(reader, now, frame, error.into()),
     }

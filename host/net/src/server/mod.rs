@@ -27,6 +27,7 @@ pub use self::{
     served::{ServedLink, Server},
     settings::ServerControl,
 };
+pub(crate) use self::{pushes::Pushes, settings::Settings, streams::serve_session};
 use crate::{
     counters::Counters,
     memory::{MemoryListener, MemorySocket},

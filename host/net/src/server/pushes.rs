@@ -31,7 +31,7 @@ const QUEUED_MESSAGES_MAX: usize = 256;
 const QUEUED_BYTES_MAX: usize = 1024 * 1024;
 
 /// The subscriptions of all peers of one driver. `K` says which peer.
-pub(super) struct Pushes<K> {
+pub(crate) struct Pushes<K> {
     intake: Arc<Intake<K>>,
     peers: HashMap<K, Peer<K>>,
     /// Peers that may have something to read, in turn; each once, and not while it is held.
@@ -99,6 +99,7 @@ struct Alarm<K> {
 struct SessionOutbox<K> {
     key: K,
     intake: Weak<Intake<K>>,
+    queue_max: Option<usize>,
 }
 
 /// Whether a session takes one more event of `bytes`, given what waits in its queue. Replies keep
@@ -110,7 +111,7 @@ pub(super) fn has_room((messages, queued): (usize, usize), bytes: usize, limits:
 }
 
 impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
-    pub(super) fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let arrived = Arrived {
             attached: Vec::new(),
             woken: Vec::new(),
@@ -127,17 +128,23 @@ impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
     }
 
     /// What the calls of peer `key` get.
-    pub(super) fn outbox(&self, key: K) -> Outbox {
+    pub(crate) fn outbox(&self, key: K) -> Outbox {
+        self.bounded_outbox(key, None)
+    }
+
+    /// As `outbox`; `queue_max` events may wait in each subscription.
+    pub(crate) fn bounded_outbox(&self, key: K, queue_max: Option<usize>) -> Outbox {
         Outbox::new(Arc::new(SessionOutbox {
             key,
             intake: Arc::downgrade(&self.intake),
+            queue_max,
         }))
     }
 
     /// The next event and who gets it. `has_room` is asked with what the event will take, and with 0
     /// before one is taken; a peer without room waits for `retry`. Subscriptions of peers that
     /// `is_open` does not know are dropped.
-    pub(super) fn poll_delivery(
+    pub(crate) fn poll_delivery(
         &mut self,
         cx: &mut Context<'_>,
         is_open: impl Fn(&K) -> bool,
@@ -173,7 +180,7 @@ impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
     }
 
     /// Tries peers again that had no room. True when one of them has some.
-    pub(super) fn retry(&mut self, has_room: impl Fn(&K, usize) -> bool) -> bool {
+    pub(crate) fn retry(&mut self, has_room: impl Fn(&K, usize) -> bool) -> bool {
         let n_ready = self.ready.len();
         for key in std::mem::take(&mut self.held) {
             let Some(peer) = self.peers.get_mut(&key) else {
@@ -190,7 +197,7 @@ impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
     }
 
     /// The delivery was not sent and never will be; its subscriber is told with the next.
-    pub(super) fn on_unsent(&self, key: &K, delivery: &Delivery) {
+    pub(crate) fn on_unsent(&self, key: &K, delivery: &Delivery) {
         let subscriptions = self.peers.get(key).map(|peer| &peer.subscriptions);
         let mut subscriptions = subscriptions.into_iter().flatten();
         if let Some(subscription) = subscriptions.find(|one| *one.id() == delivery.subscription) {
@@ -199,7 +206,7 @@ impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
     }
 
     /// Ends the subscriptions of one peer: its session is over, or about to be.
-    pub(super) fn forget(&mut self, key: &K) {
+    pub(crate) fn forget(&mut self, key: &K) {
         self.peers.remove(key);
         let mut arrived = self.intake.arrived.lock();
         let dropped: Vec<_> = arrived
@@ -212,7 +219,7 @@ impl<K: Clone + Debug + Eq + Hash + Send + Sync + 'static> Pushes<K> {
     }
 
     /// Ends all subscriptions.
-    pub(super) fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.peers.clear();
         let attached = std::mem::take(&mut self.intake.arrived.lock().attached);
         drop(attached);
@@ -333,5 +340,9 @@ impl<K: Clone + Send + Sync> Push for SessionOutbox<K> {
             .push((self.key.clone(), subscription));
         intake.driver.wake();
         Ok(())
+    }
+
+    fn queue_max(&self) -> Option<usize> {
+        self.queue_max
     }
 }

@@ -30,11 +30,20 @@ pub struct ServerControl(Arc<watch::Sender<Shared>>);
 
 /// The settings as one part of a server sees them.
 #[derive(Clone)]
-pub(super) struct Settings {
+pub(crate) struct Settings {
     source: watch::Receiver<Shared>,
 }
 
 impl ServerControl {
+    /// What changes the settings of sessions that somebody else accepts, and those settings.
+    pub(crate) fn of_sessions(
+        config: Arc<ServerConfig>,
+        handler: Arc<dyn Handler>,
+        counters: Arc<Counters>,
+    ) -> (Self, Settings) {
+        Self::new(Shared::new(config, handler, counters))
+    }
+
     pub(super) fn new(shared: Shared) -> (Self, Settings) {
         let (sender, source) = watch::channel(shared);
         (Self(Arc::new(sender)), Settings { source })

@@ -137,13 +137,22 @@ impl<A: StreamLink, S: StreamLink> Serve<A, S> for Sessions {
     }
 
     async fn serve(self: Arc<Self>, stream: S, facts: ConnectionFacts, shutdown: Shutdown) {
-        let mut settings = self.settings.clone();
-        // As if asked for the first time: later changes are changes to this.
-        let shared = settings.begin();
         let peer = Peer {
             tls: facts.tls,
             ..Peer::new(self.transport, facts.origin)
         };
-        connection::serve(stream, None, peer, shared, settings, shutdown).await;
+        serve_session(stream, peer, self.settings.clone(), shutdown).await;
     }
+}
+
+/// Serves the session of one stream until it is closed.
+pub(crate) async fn serve_session<S: StreamLink>(
+    stream: S,
+    peer: Peer,
+    mut settings: Settings,
+    shutdown: Shutdown,
+) {
+    // As if asked for the first time: later changes are changes to this.
+    let shared = settings.begin();
+    connection::serve(stream, None, peer, shared, settings, shutdown).await;
 }

@@ -1,13 +1,13 @@
 //! Sessions over TLS.
 
-use std::net::SocketAddr;
+use std::{net::SocketAddr, sync::Arc};
 
 use postern_core::{Blame, BoxFuture, Error, Transport};
 use rustls::pki_types::ServerName;
 use tokio::net::TcpStream;
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
-use super::alpn;
+use super::{alpn, error::TlsError};
 use crate::{
     client::ClientConfig,
     dial::{Destination, StreamDialer, unreachable},
@@ -31,22 +31,29 @@ impl StreamDialer for TlsDialer {
     ) -> BoxFuture<Result<TlsStream<TcpStream>, Error>> {
         let (destination, tls) = (destination.clone(), config.tls.config(&[alpn::VSTP]));
         // Boxed: the state of a handshake is large, and whoever waits for this is not.
-        Box::pin(async move {
-            let unusable = |reason: String| {
-                let message = format!("cannot verify {destination}: {reason}");
-                Error::unavailable(Blame::Gateway, message)
-            };
-            let tls = tls.map_err(|error| unusable(error.to_string()))?;
-            let address: SocketAddr = destination.ip()?;
-            let name = match destination.host() {
-                Some(host) => ServerName::try_from(host.to_owned())
-                    .map_err(|error| unusable(error.to_string()))?,
-                None => ServerName::from(address.ip()),
-            };
-            let failed = |error| unreachable(&destination, error);
-            let stream = tcp::dial(address).await.map_err(failed)?;
-            let connector = TlsConnector::from(tls);
-            connector.connect(name, stream).await.map_err(failed)
-        })
+        Box::pin(async move { connect(&destination, tls).await })
     }
+}
+
+/// A connection with `destination`, verified by `tls`.
+pub(crate) async fn connect(
+    destination: &Destination,
+    tls: Result<Arc<rustls::ClientConfig>, TlsError>,
+) -> Result<TlsStream<TcpStream>, Error> {
+    let unusable = |reason: String| {
+        let message = format!("cannot verify {destination}: {reason}");
+        Error::unavailable(Blame::Gateway, message)
+    };
+    let tls = tls.map_err(|error| unusable(error.to_string()))?;
+    let address: SocketAddr = destination.ip()?;
+    let name = match destination.host() {
+        Some(host) => {
+            ServerName::try_from(host.to_owned()).map_err(|error| unusable(error.to_string()))?
+        }
+        None => ServerName::from(address.ip()),
+    };
+    let failed = |error| unreachable(destination, error);
+    let stream = tcp::dial(address).await.map_err(failed)?;
+    let connector = TlsConnector::from(tls);
+    connector.connect(name, stream).await.map_err(failed)
 }

@@ -31,7 +31,7 @@ pub use self::{
     pem::Pem,
     server::{ClientCertificates, ServerTls, ServerTlsSettings, TlsVersion, Trust},
 };
-pub(crate) use self::{handshake::TlsHandshake, names::client_certificate};
+pub(crate) use self::{dial::connect, handshake::TlsHandshake, names::client_certificate};
 
 /// Application protocols, as ALPN names them (RFC 7301).
 pub mod alpn {

@@ -27,6 +27,8 @@ macro_rules! each_stream_link {
         mod quic { $(#[tokio::test] async fn $name() { super::$name(super::Link::Quic).await; })+ }
         mod tls { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tls).await; })+ }
         mod unix { $(#[tokio::test] async fn $name() { super::$name(super::Link::Unix).await; })+ }
+        mod ws { $(#[tokio::test] async fn $name() { super::$name(super::Link::WebSocket).await; })+ }
+        mod wss { $(#[tokio::test] async fn $name() { super::$name(super::Link::SecureWebSocket).await; })+ }
         mod memory_stream {
             $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryStream).await; })+
         }
@@ -39,12 +41,33 @@ each_stream_link!(
     large_calls_at_once_are_all_answered_in_both_directions,
     who_takes_nothing_for_the_write_timeout_is_a_slow_reader,
     replies_without_correlation_id_keep_the_order_of_requests,
-    a_base_peer_that_closes_its_side_gets_its_reply,
-    a_full_peer_that_closes_its_side_gets_its_reply,
-    a_stream_breaks_off_when_its_sender_closes_its_side,
     unfinished_frames_are_bounded_in_all,
     a_frame_whose_rest_does_not_come_is_given_up,
     replies_that_are_not_taken_are_bounded,
+);
+
+/// Once per link whose two directions are closed one by one; a WebSocket's end together.
+macro_rules! each_half_closing_link {
+    ($($name:ident),+ $(,)?) => {
+        mod half_closed_tcp {
+            $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+
+        }
+        mod half_closed_quic {
+            $(#[tokio::test] async fn $name() { super::$name(super::Link::Quic).await; })+
+        }
+        mod half_closed_tls {
+            $(#[tokio::test] async fn $name() { super::$name(super::Link::Tls).await; })+
+        }
+        mod half_closed_memory_stream {
+            $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryStream).await; })+
+        }
+    };
+}
+
+each_half_closing_link!(
+    a_base_peer_that_closes_its_side_gets_its_reply,
+    a_full_peer_that_closes_its_side_gets_its_reply,
+    a_stream_breaks_off_when_its_sender_closes_its_side,
 );
 
 /// More than any queue on the way holds.

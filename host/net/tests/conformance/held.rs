@@ -32,6 +32,9 @@ each_of! {
         items_that_nobody_reads_are_bounded, bodies_that_are_collected_are_bounded;
     quic = Quic: items_without_room_end_their_stream_only, items_are_counted_when_they_are_queued,
         items_that_nobody_reads_are_bounded, bodies_that_are_collected_are_bounded;
+    ws = WebSocket: items_without_room_end_their_stream_only,
+        items_are_counted_when_they_are_queued, items_that_nobody_reads_are_bounded,
+        bodies_that_are_collected_are_bounded;
     memory_stream = MemoryStream: items_without_room_end_their_stream_only,
         items_are_counted_when_they_are_queued, items_that_nobody_reads_are_bounded,
         bodies_that_are_collected_are_bounded;

@@ -26,6 +26,7 @@ use crate::{
     quic,
     server::{ANY, TLS},
     service::Service,
+    websocket,
 };
 
 /// A stream without a session of ours on this side.
@@ -101,11 +102,19 @@ impl Bench {
             "tcp" => Box::new(TcpStream::connect(address).await.expect("up")),
             "quic" => Box::new(quic::raw(address).await),
             "tls" => {
-                let tls = TLS.1.config(&[alpn::VSTP]).expect("made");
+                let tls = TLS.client.config(&[alpn::VSTP]).expect("made");
                 let name = "localhost".try_into().expect("a name");
                 let stream = TcpStream::connect(address).await.expect("up");
                 let stream = TlsConnector::from(tls).connect(name, stream).await;
                 Box::new(stream.expect("the certificate is good"))
+            }
+            "ws" => Box::new(websocket::raw(TcpStream::connect(address).await.expect("up")).await),
+            "wss" => {
+                let tls = TLS.client.config(&[alpn::HTTP_1_1]).expect("made");
+                let name = "localhost".try_into().expect("a name");
+                let stream = TcpStream::connect(address).await.expect("up");
+                let stream = TlsConnector::from(tls).connect(name, stream).await;
+                Box::new(websocket::raw(stream.expect("the certificate is good")).await)
             }
             "memory" => Box::new(self.network.connect(address).expect("up")),
             other => panic!("{other} is not a stream"),

@@ -28,6 +28,7 @@ mod service;
 mod sessions;
 mod streams;
 mod threads;
+mod websocket;
 
 use std::io::Write as _;
 

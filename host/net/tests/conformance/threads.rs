@@ -28,6 +28,11 @@ async fn quic() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn ws() {
+    run(Link::WebSocket).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
 async fn memory_stream() {
     run(Link::MemoryStream).await;
 }

@@ -22,6 +22,8 @@ macro_rules! each_link {
         mod quic { $(#[tokio::test] async fn $name() { super::$name(super::Link::Quic).await; })+ }
         mod tls { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tls).await; })+ }
         mod unix { $(#[tokio::test] async fn $name() { super::$name(super::Link::Unix).await; })+ }
+        mod ws { $(#[tokio::test] async fn $name() { super::$name(super::Link::WebSocket).await; })+ }
+        mod wss { $(#[tokio::test] async fn $name() { super::$name(super::Link::SecureWebSocket).await; })+ }
         mod udp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Udp).await; })+ }
         mod memory_stream {
             $(#[tokio::test] async fn $name() { super::$name(super::Link::MemoryStream).await; })+

@@ -12,14 +12,17 @@ use std::{
     },
 };
 
-use postern_core::{BoxFuture, Error, Handler};
+use bytes::Bytes;
+use postern_core::{BoxFuture, Call, Error, Handler, Text};
 use postern_net::{
     Client, ClientConfig, Counters, Destination, MemoryDatagramServer, MemoryServer, ServerConfig,
     Shutdown, Target, TcpServer, UdpServer, UnixAccess, UnixServer, UnixSocketListener,
     dial::SessionDialer,
+    http::{Catalog, HttpConfig, HttpServer},
     memory::Network,
     tls::{ClientTls, ClientTlsSettings, ServerTls, ServerTlsSettings, TlsDialer, alpn},
     unix::UnixDialer,
+    websocket::{SecureWebSocketDialer, WebSocketDialer},
 };
 use tokio::task::JoinHandle;
 
@@ -30,6 +33,8 @@ pub(crate) enum Link {
     Unix,
     Udp,
     Quic,
+    WebSocket,
+    SecureWebSocket,
     MemoryStream,
     MemoryDatagram,
 }
@@ -37,29 +42,42 @@ pub(crate) enum Link {
 /// A free port.
 pub(crate) const ANY: SocketAddr = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
 
-/// Both ends of TLS, as servers and clients of the suites have them.
-pub(crate) static TLS: LazyLock<(Arc<ServerTls>, Arc<ClientTls>)> = LazyLock::new(|| {
+/// The ends of TLS, as servers and clients of the suites have them.
+pub(crate) struct SuiteTls {
+    /// Of VSTP, and of HTTP.
+    pub(crate) vstp: Arc<ServerTls>,
+    pub(crate) http: Arc<ServerTls>,
+    pub(crate) client: Arc<ClientTls>,
+}
+
+pub(crate) static TLS: LazyLock<SuiteTls> = LazyLock::new(|| {
     let authority = certificates::Authority::new("suites");
-    let settings = ServerTlsSettings::new(authority.pair(&["localhost"]));
-    let server = ServerTls::new(settings, &[alpn::VSTP]).expect("a pair");
+    let server = |protocols: &[&str]| {
+        let settings = ServerTlsSettings::new(authority.pair(&["localhost"]));
+        Arc::new(ServerTls::new(settings, protocols).expect("a pair"))
+    };
     let client = ClientTls::new(ClientTlsSettings {
         authorities: Some(vec![authority.pem()]),
         ..ClientTlsSettings::default()
     });
-    (Arc::new(server), Arc::new(client.expect("an authority")))
+    SuiteTls {
+        vstp: server(&[alpn::VSTP]),
+        http: server(&alpn::HTTP),
+        client: Arc::new(client.expect("an authority")),
+    }
 });
 
 /// Opens sessions over TLS with the clients' end of `TLS`, whatever a configuration says.
 #[derive(Debug)]
-struct SuiteDialer;
+struct SuiteDialer<D>(D);
 
-impl SessionDialer for SuiteDialer {
+impl<D: SessionDialer> SessionDialer for SuiteDialer<D> {
     fn name(&self) -> &'static str {
-        TlsDialer.name()
+        self.0.name()
     }
 
     fn is_stream(&self) -> bool {
-        TlsDialer.is_stream()
+        self.0.is_stream()
     }
 
     fn dial(
@@ -67,8 +85,8 @@ impl SessionDialer for SuiteDialer {
         destination: &Destination,
         config: ClientConfig,
     ) -> BoxFuture<Result<Client, Error>> {
-        let tls = Arc::clone(&TLS.1);
-        TlsDialer.dial(destination, ClientConfig { tls, ..config })
+        let tls = Arc::clone(&TLS.client);
+        self.0.dial(destination, ClientConfig { tls, ..config })
     }
 }
 
@@ -77,6 +95,45 @@ fn unused_name() -> String {
     static COUNT: AtomicU64 = AtomicU64::new(0);
     let n = COUNT.fetch_add(1, Ordering::Relaxed);
     format!("@postern-suite-{}-{n}", std::process::id())
+}
+
+/// An HTTP listener that knows of no service.
+struct NoCatalog;
+
+impl Catalog for NoCatalog {
+    fn services(&self, _: Option<Text>, _: Call) -> BoxFuture<Result<Bytes, Error>> {
+        Box::pin(async { Ok("[]".into()) })
+    }
+}
+
+fn localhost(address: SocketAddr) -> Destination {
+    Destination::Host {
+        host: "localhost".into(),
+        address,
+    }
+}
+
+/// An HTTP listener whose sessions over WebSocket have the settings of `config`.
+async fn http_server(
+    at: SocketAddr,
+    config: Arc<ServerConfig>,
+    handler: Arc<dyn Handler>,
+    counters: Arc<Counters>,
+) -> HttpServer {
+    let http = HttpConfig {
+        held_bytes_max: config.held_bytes_max,
+        connections_max: config.connections_max,
+        write_timeout: config.write_timeout,
+        drain_timeout: config.drain_timeout,
+        handshake_timeout: config.handshake_timeout,
+        handshakes_max: config.handshakes_max,
+        ..HttpConfig::default()
+    };
+    let bytes = Arc::clone(&config.bytes);
+    let server = HttpServer::bind(at, http, handler, Arc::new(NoCatalog), counters, bytes).await;
+    let server = server.expect("a free port");
+    server.reconfigure().apply_sessions(config);
+    server
 }
 
 impl Link {
@@ -102,12 +159,23 @@ impl Link {
             Self::Tls => {
                 let server = TcpServer::bind(at, config, handler, counters).await;
                 let server = server.expect("a free port");
-                let server = server.with_tls(Some(Arc::clone(&TLS.0)));
-                let destination = Destination::Host {
-                    host: "localhost".into(),
-                    address: server.local_addr(),
-                };
-                let target = Target::new(Arc::new(SuiteDialer), destination);
+                let server = server.with_tls(Some(Arc::clone(&TLS.vstp)));
+                let destination = localhost(server.local_addr());
+                let target = Target::new(Arc::new(SuiteDialer(TlsDialer)), destination);
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::WebSocket => {
+                let server = http_server(at, config, handler, counters).await;
+                let destination = localhost(server.local_addr().socket_addr().expect("a port"));
+                let target = Target::new(Arc::new(WebSocketDialer), destination);
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::SecureWebSocket => {
+                let server = http_server(at, config, handler, counters).await;
+                let server = server.with_tls(Some(Arc::clone(&TLS.http)));
+                let destination = localhost(server.local_addr().socket_addr().expect("a port"));
+                let dialer = SuiteDialer(SecureWebSocketDialer);
+                let target = Target::new(Arc::new(dialer), destination);
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Unix => {

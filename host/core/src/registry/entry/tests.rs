@@ -119,7 +119,8 @@ fn an_address_stands_once_for_its_scheme() {
         "tcp://h:1",
         "tls://h:1",
         "quic://h:1",
-        "ws://h:1",
+        "ws://h:1/x",
+        "wss://h:1",
         "http://h:1",
         "https://h:1",
         "unix:///s",
@@ -130,9 +131,9 @@ fn an_address_stands_once_for_its_scheme() {
         with(&["tcp://h:1", "tcp://i:1"]),
         Err(EntryError::TransportTwice { transport })
     );
-    let (what, limit) = ("addresses", 8);
+    let (what, limit) = ("addresses", 9);
     assert_eq!(
-        with(&["tcp://h:1"; 9]),
+        with(&["tcp://h:1"; 10]),
         Err(EntryError::TooMany { what, limit })
     );
     // Written field by field, an address is checked all the same.

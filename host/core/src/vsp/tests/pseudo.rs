@@ -22,6 +22,7 @@ fn facts() -> HttpFacts {
         authority: "example.org:8443".into(),
         path: "/v1/a%20b".into(),
         query: Some("x=1&y=?".into()),
+        ..HttpFacts::default()
     }
 }
 

@@ -67,10 +67,7 @@ async fn http_and_admin_go_over_tls_and_one_of_certificates_is_shown_by_name() {
         "[admin.tls]\ncertificate-file = \"{root}/edge.pem\"\nkey-file = \"{root}/edge.key\"\n"
     );
     let extra = format!("{admin}{}", edge(&folder, "http", "", &other));
-    let text = GatewayFixture::text(&folder, &extra);
-    let fixture = GatewayFixture::start_unready(folder, &text)
-        .await
-        .expect("starts");
+    let fixture = start(folder, &extra).await;
     let admin = fixture.admin_address();
     for (address, path) in [
         (fixture.address("edge", "https"), "/v1/services"),

@@ -1,9 +1,10 @@
 //! What limits, header rules and sharing cannot say key by key.
 
-use super::security::{HEADER_REMEDY, is_header_name};
+use super::security::HEADER_REMEDY;
 use crate::{
     config::{
         Config, HeaderEdits, OpaqueTable, RateKey, RateLimit,
+        leaf::is_token,
         section::{SectionReader, join},
     },
     guard::header_rules::Template,
@@ -40,7 +41,7 @@ fn check_limit(path: &str, limit: &RateLimit, reader: &mut SectionReader) {
     }
     let key = join(path, "header");
     match (limit.by, &limit.header) {
-        (RateKey::Header, Some(name)) if !is_header_name(name) => {
+        (RateKey::Header, Some(name)) if !is_token(name) => {
             let message = format!("{name:?} is not a header name");
             reader.fault_of_key(&key, message, HEADER_REMEDY);
         }
@@ -66,7 +67,7 @@ fn check_limit(path: &str, limit: &RateLimit, reader: &mut SectionReader) {
 fn check_edits(path: &str, edits: &HeaderEdits, reader: &mut SectionReader) {
     let key = join(path, "remove");
     for name in &edits.remove {
-        if !is_header_name(name) {
+        if !is_token(name) {
             reader.fault_of_key(
                 &key,
                 format!("{name:?} is not a header name"),
@@ -78,7 +79,7 @@ fn check_edits(path: &str, edits: &HeaderEdits, reader: &mut SectionReader) {
     check_names(&join(path, "add"), &edits.add, reader);
     check_names(&join(path, "rename"), &edits.rename, reader);
     let key = join(path, "rename");
-    for new in edits.rename.0.values().filter(|new| !is_header_name(new)) {
+    for new in edits.rename.0.values().filter(|new| !is_token(new)) {
         reader.fault_of_table(&key, format!("{new:?} is not a header name"), HEADER_REMEDY);
     }
     for (table, edits) in [("set", &edits.set), ("add", &edits.add)] {
@@ -92,7 +93,7 @@ fn check_edits(path: &str, edits: &HeaderEdits, reader: &mut SectionReader) {
 }
 
 fn check_names(path: &str, table: &OpaqueTable, reader: &mut SectionReader) {
-    for name in table.0.keys().filter(|name| !is_header_name(name)) {
+    for name in table.0.keys().filter(|name| !is_token(name)) {
         reader.fault_of_table(
             path,
             format!("{name:?} is not a header name"),

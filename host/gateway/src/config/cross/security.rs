@@ -4,6 +4,7 @@ use postern_net::http::Fetcher;
 
 use crate::config::{
     Auth, Jwt,
+    leaf::is_token,
     section::{SectionReader, join},
     security::check_api_key,
 };
@@ -16,7 +17,7 @@ pub(super) fn check(auth: &Auth, reader: &mut SectionReader) {
     for (name, key) in &auth.api_keys.keys {
         check_api_key(&format!("auth.api-keys.keys.{name}"), key, reader);
     }
-    if !is_header_name(&auth.api_keys.header) {
+    if !is_token(&auth.api_keys.header) {
         let message = format!("{:?} is not a header name", auth.api_keys.header);
         reader.fault_of_key("auth.api-keys.header", message, HEADER_REMEDY);
     }
@@ -92,12 +93,6 @@ fn check_issuers_differ(auth: &Auth, reader: &mut SectionReader) {
             reader.fault_of_key(&format!("auth.jwt.{name}.issuer"), message, remedy);
         }
     }
-}
-
-/// A token of RFC 9110 section 5.6.2, which is also what VSTP headers of its kind look like.
-pub(super) fn is_header_name(name: &str) -> bool {
-    let is_token = |c: u8| c.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&c);
-    (1..=255).contains(&name.len()) && name.bytes().all(is_token)
 }
 
 pub(super) const HEADER_REMEDY: &str = "write letters, digits and dashes";

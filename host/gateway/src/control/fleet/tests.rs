@@ -34,7 +34,12 @@ impl Fixture {
         }
         let directory = SharedDirectory::new(&config).expect("good settings");
         let pool = Pool::new(config.pool.to_config(), ClientConfig::default());
-        let fleet = Fleet::new(&config, directory, pool.expect("good settings"), Vec::new());
+        let fleet = Fleet::new(
+            &config,
+            directory,
+            (pool.expect("good settings"), HttpUpstreams::default()),
+            Vec::new(),
+        );
         let fixture = Self {
             config,
             fleet,

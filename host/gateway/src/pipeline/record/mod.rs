@@ -11,8 +11,8 @@ use std::{
 
 use bytes::Bytes;
 use postern_core::{
-    Blame, Body, BoxFuture, Call, Error, Kind, Origin, Peer, Reply, Text, TraceContext, Transport,
-    bounded::Panicked,
+    Blame, Body, BoxFuture, Call, Error, HttpStatus, Kind, Origin, Peer, Reply, Text, TraceContext,
+    Transport, bounded::Panicked,
 };
 use postern_system::clock;
 use tracing::{Level, debug, enabled, error, info};
@@ -38,6 +38,8 @@ pub(crate) struct CallRecord {
     decision_log: DecisionLog,
     /// What only the line needs; absent when nobody reads it.
     line: Option<Box<Line>>,
+    /// What the status of a reply says that is none of success.
+    failed: Option<Kind>,
     is_ended: bool,
 }
 
@@ -78,6 +80,7 @@ impl CallRecord {
                 None => DecisionLog::off(),
             },
             line,
+            failed: None,
             is_ended: false,
         }
     }
@@ -119,8 +122,17 @@ impl CallRecord {
         self.bytes_out += message.len() as u64;
     }
 
+    /// Notes what an upstream answered with: a status of a server's failure counts as one.
+    pub(crate) fn note_status(&mut self, status: Option<HttpStatus>) {
+        let status = status.map(HttpStatus::number);
+        self.failed = status.filter(|status| *status >= 500).map(Kind::from_http);
+    }
+
     pub(crate) fn succeed(mut self) {
-        self.end(BookedOutcome::Success, None);
+        let outcome = self
+            .failed
+            .map_or(BookedOutcome::Success, BookedOutcome::Failed);
+        self.end(outcome, None);
     }
 
     /// Ends with `error` and hands it on.

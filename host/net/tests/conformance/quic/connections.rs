@@ -77,7 +77,7 @@ async fn a_name_that_the_certificate_does_not_have_is_refused() {
 /// By the line of the dial table, with what a client's configuration trusts.
 #[tokio::test]
 async fn a_name_is_dialled_and_verified() {
-    let (server, client) = &*TLS;
+    let (server, client) = (&TLS.vstp, &TLS.client);
     let server = Arc::clone(server);
     let tls: QuicTls = Arc::new(move || server.config());
     let bench = QuicBench::serve_as(tls, ServerConfig::default(), QuicConfig::listener());

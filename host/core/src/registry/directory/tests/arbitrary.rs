@@ -124,7 +124,12 @@ impl Stranger {
         let transport = Transport::ALL[usize::try_from(idx).ok()?];
         let location = match transport.form() {
             AddressForm::Path => Location::Path(self.text()),
-            AddressForm::HostPort | AddressForm::Unaddressed => Location::Host {
+            AddressForm::Url if self.0.chance(50) => Location::Url {
+                host: self.text(),
+                port: u16::try_from(self.0.below(1 << 16)).ok()?,
+                path: format!("/x{}", self.text()).into(),
+            },
+            AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => Location::Host {
                 host: self.text(),
                 port: u16::try_from(self.0.below(1 << 16)).ok()?,
             },

@@ -1,0 +1,148 @@
+//! Requests over HTTP and where they go: the routes of the configuration, then those of the plugins that
+//! take calls, each with its generation.
+//!
+//! A plugin whose routes take the same requests as those of somebody else is refused, as one that claims
+//! a service which is held. A configuration that comes later wins, and the plugin's route is shadowed.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use postern_core::{
+    Text,
+    route::{HttpRoute, RouteEnd, RouteTable},
+    service::ServiceInfo,
+};
+use tracing::warn;
+
+use super::{Control, slot::PluginSlot};
+use crate::config::{Config, routes::RouteSettings};
+
+impl Control {
+    /// Requests go where the configuration and the plugins say from here on.
+    pub(super) fn publish_http_routes(
+        &self,
+        slots: &BTreeMap<String, Arc<PluginSlot>>,
+        config: &Config,
+    ) {
+        let shown = slots.values().map(|slot| slot.shown());
+        let of_plugins = shown.filter_map(|shown| shown.current);
+        let of_plugins = of_plugins.flat_map(|current| current.routes);
+        let table = RouteTable::new(of_configuration(config).chain(of_plugins));
+        let routes = self.fleet.http_routes();
+        if *routes.load() == table {
+            return;
+        }
+        for conflict in table.conflicts() {
+            let (first, second) = (&*conflict.first, &*conflict.second);
+            warn!(
+                first,
+                second, "two routes take the same requests, the first has them"
+            );
+        }
+        routes.set(table);
+    }
+}
+
+/// The routes that the configuration names.
+pub(super) fn of_configuration(config: &Config) -> impl Iterator<Item = HttpRoute> {
+    let enabled = config.routes.iter().filter(|(_, route)| route.enabled);
+    // What is wrong with one was told when it was read.
+    enabled.filter_map(|(name, route)| route.to_route(name).ok())
+}
+
+/// The routes that the manifest of `plugin` names, to services of its own.
+///
+/// # Errors
+/// A route to a service that is not its own, with the reason.
+pub(super) fn of_manifest(
+    plugin: &str,
+    routes: &BTreeMap<String, RouteSettings>,
+    services: &[ServiceInfo],
+) -> Result<Vec<HttpRoute>, String> {
+    let enabled = routes.iter().filter(|(_, route)| route.enabled);
+    let made = enabled.map(|(name, settings)| {
+        let refused = |reason: String| format!("manifest: routes.{name}: {reason}");
+        let own = match services {
+            [only] => Some(only.name.to_string()),
+            _ => None,
+        };
+        let is_to_method = settings.method.is_some();
+        let service = settings.service.clone().or(own).filter(|_| is_to_method);
+        let settings = RouteSettings {
+            service,
+            ..settings.clone()
+        };
+        let mut route = settings
+            .to_route(name)
+            .map_err(|fault| refused(fault.message))?;
+        if let RouteEnd::Method(end) = &route.end
+            && !services.iter().any(|service| service.name == end.service)
+        {
+            let service = &end.service;
+            return Err(refused(format!(
+                "service {service} is not one of the plugin's own"
+            )));
+        }
+        route.name = Text::from(format!("{plugin}.{name}"));
+        Ok(route)
+    });
+    made.collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Manifest;
+
+    fn made(text: &str, services: &[&str]) -> Result<Vec<String>, String> {
+        let config = Config::default();
+        let manifest = Manifest::parse("users.toml", text, &config);
+        let manifest = manifest.map_err(|faults| faults.to_string())?;
+        let services = services.iter().map(|name| ServiceInfo {
+            name: Text::from(*name),
+            ..ServiceInfo::default()
+        });
+        let services: Vec<_> = services.collect();
+        let routes = of_manifest("users", &manifest.routes, &services)?;
+        let told = routes.iter().map(|route| match &route.end {
+            RouteEnd::Method(end) => format!("{} {}/{}", route.name, end.service, end.method),
+            other => format!("{} {}", route.name, other.name()),
+        });
+        Ok(told.collect())
+    }
+
+    #[test]
+    fn a_plugin_routes_to_its_own_services() {
+        let route = "[routes.get]\npath = \"/users/{id}\"\nmethod = \"GetUser\"\n";
+        assert_eq!(
+            made(route, &["users"]),
+            Ok(vec!["users.get users/GetUser".to_owned()])
+        );
+        let two = made(route, &["users", "groups"]).expect_err("which of them?");
+        assert_eq!(two, "manifest: routes.get: the key \"service\" is missing");
+        let other = format!("{route}service = \"payments\"\n");
+        let refused = made(&other, &["users"]).expect_err("another's");
+        assert_eq!(
+            refused,
+            "manifest: routes.get: service payments is not one of the plugin's own"
+        );
+        let fixed = "[routes.a]\npath = \"/a\"\nfixed = { status = 204 }\n[routes.b]\nenabled = false\n\
+                     path = \"/b\"\nmethod = \"X\"\nservice = \"y\"\n";
+        assert_eq!(
+            made(fixed, &["users"]),
+            Ok(vec!["users.a fixed".to_owned()])
+        );
+    }
+
+    #[test]
+    fn a_manifest_leads_to_no_files_and_no_upstream() {
+        for (key, end) in [
+            ("files = { folder = \"/etc\" }", "files"),
+            ("upstream = \"x\"", "upstream"),
+        ] {
+            let text = format!("[routes.a]\npath = \"/{{p*}}\"\n{key}\n");
+            let refused = made(&text, &["users"]).expect_err("refused");
+            let expected = format!("a manifest leads to no {end}; the configuration may");
+            assert!(refused.contains(&expected), "{refused}");
+        }
+    }
+}

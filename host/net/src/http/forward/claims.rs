@@ -1,0 +1,452 @@
+//! Who says where a request came from, and what an upstream is told of it. Pure.
+//!
+//! A proxy in front of this gateway says for whom it asks, in one of two forms; anybody else could say
+//! the same. So a claim counts only from an address that is trusted, and only in the form that the
+//! proxies there write: one that they pass on unseen is their client's word.
+//!
+//! | the peer is | claims in the form of `accept` | other claims |
+//! | --- | --- | --- |
+//! | trusted | count, and go on with this hop added | are left out |
+//! | anybody else | are left out | are left out |
+//!
+//! The client is the last address of the chain that is not itself trusted: what stands before it is its
+//! own word.
+
+use std::net::{IpAddr, SocketAddr};
+
+use http::{HeaderMap, HeaderName};
+use postern_core::Origin;
+
+use crate::TrustedProxies;
+
+/// Whose claims a listener takes, and what upstreams are told.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct ForwardedConfig {
+    /// Default nobody.
+    pub trusted: TrustedProxies,
+    /// What proxies write that are trusted.
+    pub accept: ForwardedForm,
+    pub send: ForwardedSend,
+}
+
+/// How a claim is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedForm {
+    /// `x-forwarded-for`, `x-forwarded-proto`, `x-forwarded-host`.
+    #[default]
+    XForwarded,
+    /// `forwarded`, RFC 7239.
+    Forwarded,
+}
+
+/// What upstreams are told of a request's client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ForwardedSend {
+    #[default]
+    XForwarded,
+    Forwarded,
+    Both,
+    /// Nothing but claims that count.
+    Nothing,
+}
+
+/// This hop: who asks, and how.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::http) struct Hop<'a> {
+    pub(in crate::http) peer: &'a Origin,
+    pub(in crate::http) is_secure: bool,
+    /// The host that was asked for; empty where none was.
+    pub(in crate::http) host: &'a str,
+}
+
+/// What a request says of its way, as far as it counts.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(in crate::http) struct Claims {
+    /// Hops before the peer, the first client's first.
+    chain: Vec<String>,
+    /// Who asked the first proxy that is trusted.
+    client: Option<SocketAddr>,
+    proto: Option<String>,
+    host: Option<String>,
+    /// `forwarded` as it was sent.
+    raw: Option<String>,
+    is_trusted: bool,
+}
+
+impl Claims {
+    pub(in crate::http) fn read(
+        headers: &HeaderMap,
+        peer: &Origin,
+        config: &ForwardedConfig,
+    ) -> Self {
+        if !config.trusted.contain(peer) {
+            return Self::default();
+        }
+        let mut claims = match config.accept {
+            ForwardedForm::XForwarded => Self::of_x_forwarded(headers),
+            ForwardedForm::Forwarded => Self::of_forwarded(headers),
+        };
+        claims.is_trusted = true;
+        for hop in claims.chain.iter().rev() {
+            let Some(address) = node_address(hop) else {
+                break;
+            };
+            claims.client = Some(address);
+            if !config.trusted.contain_ip(address.ip()) {
+                break;
+            }
+        }
+        claims
+    }
+
+    /// Who asked the first proxy that is trusted, where a proxy says so.
+    pub(in crate::http) const fn client(&self) -> Option<SocketAddr> {
+        self.client
+    }
+
+    /// Whether a field of a request is a claim that does not count, or one that `fields` writes anew.
+    pub(in crate::http) fn replaces(&self, name: &str, config: &ForwardedConfig) -> bool {
+        let is_accepted = |form| self.is_trusted && config.accept == form;
+        let is_only_passed_on = config.send == ForwardedSend::Nothing;
+        match name {
+            FORWARDED => !(is_accepted(ForwardedForm::Forwarded) && is_only_passed_on),
+            FOR | PROTO | HOST => !(is_accepted(ForwardedForm::XForwarded) && is_only_passed_on),
+            name if name.starts_with("x-forwarded-") || name == "x-real-ip" => {
+                !is_accepted(ForwardedForm::XForwarded)
+            }
+            _ => false,
+        }
+    }
+
+    /// What an upstream is told: fields beside those that are not replaced.
+    pub(in crate::http) fn fields(
+        &self,
+        hop: Hop<'_>,
+        config: &ForwardedConfig,
+    ) -> Vec<(&'static str, String)> {
+        let mut fields = Vec::new();
+        let own_proto = if hop.is_secure { "https" } else { "http" };
+        if config.sends(ForwardedForm::XForwarded) {
+            let peer = peer_ip(hop.peer).map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
+            let chain = self.chain.iter().map(|node| match node_address(node) {
+                Some(address) => address.ip().to_string(),
+                None => node.clone(),
+            });
+            let chain: Vec<_> = chain.chain([peer]).collect();
+            fields.push((FOR, chain.join(", ")));
+            let proto = self.proto.as_deref().unwrap_or(own_proto);
+            fields.push((PROTO, proto.to_owned()));
+            let host = self.host.as_deref().unwrap_or(hop.host);
+            if !host.is_empty() {
+                fields.push((HOST, host.to_owned()));
+            }
+        }
+        if config.sends(ForwardedForm::Forwarded) {
+            let before = match &self.raw {
+                Some(raw) => vec![raw.clone()],
+                None => self.chain.iter().map(|node| forwarded_for(node)).collect(),
+            };
+            let peer = peer_ip(hop.peer).map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
+            let mut own = forwarded_for(&peer);
+            if !hop.host.is_empty() {
+                own.push_str(";host=");
+                own.push_str(&quoted(hop.host));
+            }
+            own.push_str(";proto=");
+            own.push_str(own_proto);
+            let elements: Vec<_> = before.into_iter().chain([own]).collect();
+            fields.push((FORWARDED, elements.join(", ")));
+        }
+        fields
+    }
+
+    fn of_x_forwarded(headers: &HeaderMap) -> Self {
+        let first = |name: &'static str| {
+            let values = list(headers, name)?;
+            let value = values.split(',').next()?.trim().to_owned();
+            (!value.is_empty()).then_some(value)
+        };
+        let chain = list(headers, FOR).unwrap_or_default();
+        let chain = chain.split(',').map(str::trim);
+        Self {
+            chain: chain
+                .filter(|node| !node.is_empty())
+                .map(str::to_owned)
+                .collect(),
+            proto: first(PROTO),
+            host: first(HOST),
+            ..Self::default()
+        }
+    }
+
+    fn of_forwarded(headers: &HeaderMap) -> Self {
+        let raw = list(headers, FORWARDED);
+        let mut claims = Self::default();
+        let elements = raw
+            .as_deref()
+            .map(|raw| split(raw, ','))
+            .unwrap_or_default();
+        for (idx, element) in elements.iter().enumerate() {
+            let mut node = "unknown".to_owned();
+            for pair in split(element, ';') {
+                let Some((name, value)) = pair.split_once('=') else {
+                    continue;
+                };
+                let value = unquoted(value.trim());
+                match name.trim().to_ascii_lowercase().as_str() {
+                    "for" => node = value,
+                    "proto" if idx == 0 => claims.proto = Some(value),
+                    "host" if idx == 0 => claims.host = Some(value),
+                    _ => {}
+                }
+            }
+            claims.chain.push(node);
+        }
+        claims.raw = raw;
+        claims
+    }
+}
+
+impl ForwardedConfig {
+    const fn sends(&self, form: ForwardedForm) -> bool {
+        matches!(
+            (self.send, form),
+            (ForwardedSend::Both, _)
+                | (ForwardedSend::XForwarded, ForwardedForm::XForwarded)
+                | (ForwardedSend::Forwarded, ForwardedForm::Forwarded)
+        )
+    }
+}
+
+fn peer_ip(peer: &Origin) -> Option<IpAddr> {
+    peer.ip().map(|ip| ip.to_canonical())
+}
+
+/// All values of `name` as one list, which is what several fields of a list mean.
+fn list(headers: &HeaderMap, name: &'static str) -> Option<String> {
+    let values = headers.get_all(HeaderName::from_static(name)).iter();
+    let values: Vec<_> = values.filter_map(|value| value.to_str().ok()).collect();
+    (!values.is_empty()).then(|| values.join(", "))
+}
+
+/// The address that a node of a chain names, with or without a port: `192.0.2.1`, `192.0.2.1:80`,
+/// `2001:db8::1`, `[2001:db8::1]:80`.
+fn node_address(node: &str) -> Option<SocketAddr> {
+    if let Ok(address) = node.parse() {
+        return Some(address);
+    }
+    let bare = node
+        .strip_prefix('[')
+        .and_then(|node| node.strip_suffix(']'));
+    let ip: IpAddr = bare.unwrap_or(node).parse().ok()?;
+    Some(SocketAddr::new(ip, 0))
+}
+
+/// `for=` and the node, as RFC 7239 section 6 writes it.
+fn forwarded_for(node: &str) -> String {
+    match node_address(node).map(|address| address.ip()) {
+        Some(IpAddr::V6(ip)) => format!("for=\"[{ip}]\""),
+        Some(IpAddr::V4(ip)) => format!("for={ip}"),
+        None => format!("for={}", quoted(node)),
+    }
+}
+
+/// A token as it is, anything else as a quoted string (RFC 9110 section 5.6).
+fn quoted(text: &str) -> String {
+    let is_token = |octet: u8| octet.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&octet);
+    if !text.is_empty() && text.bytes().all(is_token) {
+        return text.to_owned();
+    }
+    format!("\"{}\"", text.replace('\\', "\\\\").replace('"', "\\\""))
+}
+
+fn unquoted(text: &str) -> String {
+    let inner = text
+        .strip_prefix('"')
+        .and_then(|text| text.strip_suffix('"'));
+    let Some(inner) = inner else {
+        return text.to_owned();
+    };
+    let mut plain = String::with_capacity(inner.len());
+    let mut letters = inner.chars();
+    while let Some(letter) = letters.next() {
+        match letter {
+            '\\' => plain.extend(letters.next()),
+            letter => plain.push(letter),
+        }
+    }
+    plain
+}
+
+/// The parts of `text` between separators that stand outside of quoted strings.
+fn split(text: &str, separator: char) -> Vec<&str> {
+    let (mut is_quoted, mut is_escaped) = (false, false);
+    let parts = text.split(|letter| {
+        let was_escaped = std::mem::take(&mut is_escaped);
+        match letter {
+            '\\' if is_quoted && !was_escaped => is_escaped = true,
+            '"' if !was_escaped => is_quoted = !is_quoted,
+            _ => {}
+        }
+        letter == separator && !is_quoted
+    });
+    parts
+        .map(str::trim)
+        .filter(|part| !part.is_empty())
+        .collect()
+}
+
+const FOR: &str = "x-forwarded-for";
+const PROTO: &str = "x-forwarded-proto";
+const HOST: &str = "x-forwarded-host";
+const FORWARDED: &str = "forwarded";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn config(accept: ForwardedForm, send: ForwardedSend) -> ForwardedConfig {
+        let trusted = ["10.0.0.0/8", "fd00::/8"].map(|one| one.parse().expect("a network"));
+        ForwardedConfig {
+            trusted: TrustedProxies(trusted.to_vec()),
+            accept,
+            send,
+        }
+    }
+
+    fn map(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let mut map = HeaderMap::new();
+        for (name, value) in pairs {
+            map.append(*name, value.parse().expect("a value"));
+        }
+        map
+    }
+
+    fn peer(ip: &str) -> Origin {
+        Origin::Ip((ip.parse::<IpAddr>().expect("an address"), 5).into())
+    }
+
+    /// The client's address, and all that an upstream is told.
+    fn told(
+        from: &str,
+        pairs: &[(&'static str, &str)],
+        config: &ForwardedConfig,
+    ) -> (Option<String>, Vec<(String, String)>) {
+        let (headers, peer) = (map(pairs), peer(from));
+        let claims = Claims::read(&headers, &peer, config);
+        let hop = Hop {
+            peer: &peer,
+            is_secure: false,
+            host: "own:80",
+        };
+        let kept = headers.iter();
+        let kept = kept.filter(|(name, _)| !claims.replaces(name.as_str(), config));
+        let kept =
+            kept.map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()));
+        let written = claims.fields(hop, config).into_iter();
+        let written = written.map(|(name, value)| (name.to_owned(), value));
+        let client = claims.client().map(|client| client.ip().to_string());
+        (client, kept.chain(written).collect())
+    }
+
+    fn fields(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
+        let owned = |(name, value): &(&str, &str)| ((*name).to_owned(), (*value).to_owned());
+        pairs.iter().map(owned).collect()
+    }
+
+    #[test]
+    fn a_claim_of_anybody_is_left_out() {
+        let lies = [
+            ("x-forwarded-for", "127.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "evil"),
+            ("x-forwarded-port", "1"),
+            ("x-real-ip", "127.0.0.1"),
+            ("forwarded", "for=127.0.0.1"),
+            ("x-other", "kept"),
+        ];
+        let config = config(ForwardedForm::XForwarded, ForwardedSend::XForwarded);
+        let (client, told) = told("192.0.2.1", &lies, &config);
+        assert_eq!(client, None);
+        let expected = [
+            ("x-other", "kept"),
+            ("x-forwarded-for", "192.0.2.1"),
+            ("x-forwarded-proto", "http"),
+            ("x-forwarded-host", "own:80"),
+        ];
+        assert_eq!(told, fields(&expected));
+    }
+
+    #[test]
+    fn a_claim_of_a_trusted_proxy_counts_and_goes_on_with_the_proxy_added() {
+        let said = [
+            ("x-forwarded-for", "203.0.113.7, 10.0.0.2"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example"),
+            ("x-forwarded-port", "443"),
+            ("forwarded", "for=127.0.0.1"),
+        ];
+        let config = config(ForwardedForm::XForwarded, ForwardedSend::XForwarded);
+        let (client, told) = told("10.0.0.1", &said, &config);
+        assert_eq!(client.as_deref(), Some("203.0.113.7"));
+        let expected = [
+            ("x-forwarded-port", "443"),
+            ("x-forwarded-for", "203.0.113.7, 10.0.0.2, 10.0.0.1"),
+            ("x-forwarded-proto", "https"),
+            ("x-forwarded-host", "shop.example"),
+        ];
+        assert_eq!(told, fields(&expected));
+    }
+
+    #[test]
+    fn the_client_is_the_last_that_is_not_trusted() {
+        let config = config(ForwardedForm::XForwarded, ForwardedSend::Nothing);
+        let client = |chain: &str| told("10.0.0.1", &[("x-forwarded-for", chain)], &config).0;
+        let lie = client("127.0.0.1, 203.0.113.7");
+        assert_eq!(lie.as_deref(), Some("203.0.113.7"));
+        assert_eq!(client("10.0.0.9, 10.0.0.2").as_deref(), Some("10.0.0.9"));
+        assert_eq!(client("unknown"), None);
+        assert_eq!(client("203.0.113.7:4711").as_deref(), Some("203.0.113.7"));
+        assert_eq!(client("[2001:db8::1]:4711").as_deref(), Some("2001:db8::1"));
+        assert_eq!(client("2001:db8::1").as_deref(), Some("2001:db8::1"));
+        assert_eq!(client("").as_deref(), None);
+    }
+
+    #[test]
+    fn forwarded_is_read_and_written_as_rfc_7239_has_it() {
+        let config = config(ForwardedForm::Forwarded, ForwardedSend::Forwarded);
+        let said = [
+            (
+                "forwarded",
+                "For=\"[2001:db8:cafe::17]:4711\";proto=https;host=\"a,b;c\", for=10.0.0.3",
+            ),
+            ("x-forwarded-for", "127.0.0.1"),
+        ];
+        let (client, told) = told("10.0.0.1", &said, &config);
+        assert_eq!(client.as_deref(), Some("2001:db8:cafe::17"));
+        let expected = format!("{}, for=10.0.0.1;host=\"own:80\";proto=http", said[0].1);
+        assert_eq!(told, fields(&[("forwarded", &expected)]));
+    }
+
+    #[test]
+    fn a_chain_of_one_form_is_told_in_the_other() {
+        let both = config(ForwardedForm::XForwarded, ForwardedSend::Both);
+        let said = [("x-forwarded-for", "2001:db8::1, _hidden x")];
+        let (_, told_both) = told("10.0.0.1", &said, &both);
+        let expected =
+            "for=\"[2001:db8::1]\", for=\"_hidden x\", for=10.0.0.1;host=\"own:80\";proto=http";
+        assert_eq!(told_both.last(), fields(&[("forwarded", expected)]).last());
+        let other = config(ForwardedForm::Forwarded, ForwardedSend::XForwarded);
+        let said = [("forwarded", "for=192.0.2.60;proto=http, for=\"[::1]:5\"")];
+        let (_, told_other) = told("10.0.0.1", &said, &other);
+        assert_eq!(told_other[0].1, "192.0.2.60, ::1, 10.0.0.1");
+    }
+
+    #[test]
+    fn nothing_is_told_where_nothing_is_sent_but_what_counts() {
+        let config = config(ForwardedForm::XForwarded, ForwardedSend::Nothing);
+        let said = [("x-forwarded-for", "203.0.113.7")];
+        assert_eq!(told("192.0.2.1", &said, &config).1, fields(&[]));
+        assert_eq!(told("10.0.0.1", &said, &config).1, fields(&said));
+    }
+}

@@ -1,0 +1,433 @@
+//! Requests that ask for a WebSocket: judged here, and served in the place of HTTP once their answer has
+//! gone. A connection of HTTP/1.1 becomes one whole, of HTTP/2 a stream (RFC 8441).
+//!
+//! ```text
+//! answer.rs ─▶ Calls::upgrade ─▶ 101, or 200     ─▶ hyper hands the stream back
+//!                    └─ Upgrade ─▶ the connection ─▶ Upgrade::serve, in its task or one that it owns
+//! ```
+
+use std::{collections::HashMap, sync::Arc};
+
+use arc_swap::ArcSwap;
+use bytes::BytesMut;
+use http::{HeaderMap, HeaderName, Response, header, request};
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use postern_core::{
+    Blame, Body, BoxFuture, Call, Error, Headers, Kind, Peer, Text, Transport,
+    event::Outbox,
+    websocket::{MessageKind, WebSocketTimes},
+    wire::Role,
+};
+use postern_system::random;
+use tokio::{sync::mpsc, task::JoinSet};
+
+use super::{
+    HttpConfig,
+    activity::InFlight,
+    answer::{Asker, Calls},
+    fields,
+    path::{self, PathError},
+    problem::ErrorForm,
+    reply::{self, ReplyBody},
+    request::{self as requests, Refusal},
+    tracked::CutStream,
+};
+use crate::{
+    Counters, Shutdown,
+    link::DuplexLink,
+    server,
+    websocket::{
+        self, Accepted, CALLS_PATH, CALLS_PROTOCOL, CallForm, Channel, ChannelConfig,
+        HandshakeFault, JsonDependencies, JsonLimits, MessageHead, SESSION_PATH, SESSION_PROTOCOL,
+        WebSocketLink,
+    },
+};
+
+/// What a path serves over WebSocket.
+#[derive(Debug, PartialEq, Eq)]
+enum Endpoint {
+    /// VSTP.
+    Sessions,
+    /// JSON; calls are of this method where they name no other.
+    Calls { service: Text, method: Text },
+}
+
+/// A stream that is to be served in another way, once its answer has gone.
+pub(super) struct Upgrade {
+    /// Of HTTP/2; a connection of HTTP/1 hands its stream back itself.
+    stream: Option<OnUpgrade>,
+    serve: ServeStream,
+}
+
+pub(super) type ServeStream = Box<dyn FnOnce(UpgradedStream, Shutdown) -> BoxFuture<()> + Send>;
+
+/// A stream, and what was read of it behind the request.
+pub(super) struct UpgradedStream {
+    pub(super) link: Box<dyn DuplexLink>,
+    pub(super) input: BytesMut,
+}
+
+/// Where requests leave their upgrades for their connection.
+pub(super) type UpgradeSender = mpsc::UnboundedSender<Upgrade>;
+
+/// The upgrades of one connection. At most one for each request that it answers.
+pub(super) struct Upgrades(mpsc::UnboundedReceiver<Upgrade>);
+
+impl Upgrades {
+    pub(super) fn new() -> (UpgradeSender, Self) {
+        let (sender, receiver) = mpsc::unbounded_channel();
+        (sender, Self(receiver))
+    }
+
+    /// That which ended a connection of HTTP/1.
+    pub(super) fn take(&mut self) -> Option<Upgrade> {
+        self.0.try_recv().ok()
+    }
+
+    /// Serves the streams of a connection of HTTP/2. Does not end; dropping it ends them.
+    pub(super) async fn serve_streams(&mut self, shutdown: &Shutdown) {
+        let mut tasks = JoinSet::new();
+        loop {
+            tokio::select! {
+                Some(ended) = tasks.join_next() => {
+                    if let Err(error) = ended {
+                        tracing::error!(%error, "the task of a websocket ended");
+                    }
+                }
+                Some(Upgrade { stream: Some(stream), serve }) = self.0.recv() => {
+                    let shutdown = shutdown.clone();
+                    tasks.spawn(async move {
+                        match stream.await {
+                            Ok(stream) => {
+                                let link = Box::new(TokioIo::new(stream));
+                                let input = BytesMut::new();
+                                serve(UpgradedStream { link, input }, shutdown).await;
+                            }
+                            Err(error) => tracing::debug!(%error, "not upgraded"),
+                        }
+                    });
+                }
+                else => std::future::pending::<()>().await,
+            }
+        }
+    }
+}
+
+impl Upgrade {
+    /// Has the stream of the request of `head` served by `serve`. To be made in the task of the request.
+    pub(super) fn new(head: &mut request::Parts, in_flight: &InFlight, serve: ServeStream) -> Self {
+        // Always there where the request asked for it.
+        let upgraded = head.extensions.remove::<OnUpgrade>();
+        let (cut, in_flight) = (CutStream::of_task(), in_flight.go_on());
+        Self {
+            stream: upgraded.filter(|_| head.version == http::Version::HTTP_2),
+            serve: Box::new(move |stream, shutdown| {
+                let serving = serve(stream, shutdown);
+                Box::pin(async move {
+                    let _kept = (cut, in_flight);
+                    serving.await;
+                })
+            }),
+        }
+    }
+
+    /// Serves the stream that the connection has handed back.
+    pub(super) async fn serve(self, stream: UpgradedStream, shutdown: Shutdown) {
+        (self.serve)(stream, shutdown).await;
+    }
+}
+
+/// What the client of `head` asks to go on in: `upgrade`, where `connection` names it, or `:protocol` of
+/// an extended CONNECT. Of several the server would choose one; nobody here does.
+pub(super) fn asked_protocol(head: &request::Parts) -> Option<&str> {
+    head.extensions.get::<OnUpgrade>()?;
+    if head.version == http::Version::HTTP_2 {
+        let protocol = head.extensions.get::<hyper::ext::Protocol>();
+        return protocol.map(hyper::ext::Protocol::as_str);
+    }
+    let connection = head.headers.get_all(header::CONNECTION).iter();
+    let mut options = connection
+        .filter_map(|options| options.to_str().ok())
+        .flat_map(|options| options.split(','));
+    let is_named = options.any(|option| option.trim().eq_ignore_ascii_case("upgrade"));
+    let mut protocols = head.headers.get_all(header::UPGRADE).iter();
+    let protocol = protocols.next().filter(|_| is_named)?;
+    let is_only_one = protocols.next().is_none();
+    protocol.to_str().ok().filter(|_| is_only_one)
+}
+
+impl Endpoint {
+    /// What is at `path`, where anything is.
+    fn at(path: &str, config: &HttpConfig) -> Result<Option<Self>, PathError> {
+        if path == SESSION_PATH {
+            return Ok(config.websocket.serves_sessions.then_some(Self::Sessions));
+        }
+        let rest = path
+            .strip_prefix(CALLS_PATH)
+            .filter(|_| config.websocket.serves_calls);
+        let Some(rest) = rest.and_then(|rest| rest.strip_prefix('/')) else {
+            return Ok(None);
+        };
+        match rest.split_once('/') {
+            Some((service, method))
+                if !service.is_empty() && !method.is_empty() && !method.contains('/') =>
+            {
+                let (service, method) = (path::decode(service)?, path::decode(method)?);
+                Ok(Some(Self::Calls { service, method }))
+            }
+            _ => Ok(None),
+        }
+    }
+
+    const fn protocol(&self) -> &'static str {
+        match self {
+            Self::Sessions => SESSION_PROTOCOL,
+            Self::Calls { .. } => CALLS_PROTOCOL,
+        }
+    }
+
+    const fn kind(&self) -> MessageKind {
+        match self {
+            Self::Sessions => MessageKind::Binary,
+            Self::Calls { .. } => MessageKind::Text,
+        }
+    }
+}
+
+impl Calls {
+    /// Answers a request whose path is a WebSocket; `None` for any other.
+    pub(super) fn upgrade(
+        &self,
+        head: &mut request::Parts,
+        config: &HttpConfig,
+        asker: &Asker,
+        in_flight: &InFlight,
+    ) -> Result<Option<Response<ReplyBody>>, Refusal> {
+        let endpoint =
+            Endpoint::at(head.uri.path(), config).map_err(super::answer::path_refusal)?;
+        let Some(endpoint) = endpoint else {
+            return Ok(None);
+        };
+        let compression = config.websocket.compression;
+        let accepted = match websocket::accept(head, endpoint.protocol(), compression) {
+            Ok(accepted) => accepted,
+            Err(fault) => return Ok(Some(refused(&fault))),
+        };
+        let serve = self.serve_stream(endpoint, head, config, asker, &accepted);
+        // An error says that the connection has gone.
+        let _ = asker.upgrades.send(Upgrade::new(head, in_flight, serve));
+        let mut response = Response::new(ReplyBody::whole(bytes::Bytes::new()));
+        *response.status_mut() = accepted.status;
+        *response.headers_mut() = accepted.headers;
+        Ok(Some(response))
+    }
+
+    fn serve_stream(
+        &self,
+        endpoint: Endpoint,
+        head: &request::Parts,
+        config: &HttpConfig,
+        asker: &Asker,
+        accepted: &Accepted,
+    ) -> ServeStream {
+        let channel_config = ChannelConfig {
+            role: Role::Server,
+            kind: endpoint.kind(),
+            deflation: accepted.deflation,
+            message_bytes_max: config.websocket.message_bytes_max,
+            times: WebSocketTimes {
+                ping_interval: config.websocket.ping_interval,
+                ping_timeout: config.websocket.ping_timeout,
+                idle_timeout: config.idle_timeout,
+            },
+        };
+        let bytes = asker.bytes.clone();
+        let peer = peer(&asker.peer);
+        match endpoint {
+            Endpoint::Sessions => {
+                let sessions = self.sessions.clone();
+                Box::new(move |UpgradedStream { link, input }, shutdown: Shutdown| {
+                    let channel = Channel::new(link, input, channel_config, bytes);
+                    let link = WebSocketLink::new(channel, Some(shutdown.clone()));
+                    Box::pin(server::serve_session(link, peer, sessions, shutdown))
+                })
+            }
+            Endpoint::Calls { service, method } => {
+                let dependencies = JsonDependencies {
+                    handler: Arc::clone(&self.handler),
+                    form: Box::new(UpgradedCalls {
+                        service,
+                        method,
+                        headers: call_headers(&head.headers),
+                        peer: Arc::new(peer.with_session(format!("{:032x}", random::secret()))),
+                        config: Arc::clone(&self.config),
+                    }),
+                    bytes: bytes.clone(),
+                    queue_max: config.websocket.queue_max,
+                };
+                let counters: Arc<Counters> = Arc::clone(&self.counters);
+                Box::new(move |UpgradedStream { link, input }, shutdown| {
+                    let channel = Channel::new(link, input, channel_config, bytes);
+                    Box::pin(websocket::serve_json(
+                        channel,
+                        dependencies,
+                        counters,
+                        shutdown,
+                    ))
+                })
+            }
+        }
+    }
+}
+
+/// The peer of a connection, as it is over WebSocket.
+fn peer(asker: &Peer) -> Peer {
+    let transport = match asker.tls {
+        None => Transport::WebSocket,
+        Some(_) => Transport::SecureWebSocket,
+    };
+    Peer {
+        tls: asker.tls.clone(),
+        ..Peer::new(transport, asker.origin.clone())
+    }
+}
+
+/// Of the request's fields, those that its calls have.
+fn call_headers(headers: &HeaderMap) -> HeaderMap {
+    let is_of_handshake = |name: &HeaderName| name.as_str().starts_with("sec-websocket-");
+    let mut kept = headers.clone();
+    for name in headers.keys().filter(|name| is_of_handshake(name)) {
+        kept.remove(name);
+    }
+    for name in fields::TIMEOUTS {
+        // A deadline of each call, which the first alone could keep.
+        kept.remove(name);
+    }
+    kept
+}
+
+fn refused(fault: &HandshakeFault) -> Response<ReplyBody> {
+    let kind = match fault {
+        HandshakeFault::NotAsked | HandshakeFault::Version(_) => Kind::FailedPrecondition,
+        HandshakeFault::Method { .. } => Kind::Unimplemented,
+        HandshakeFault::Key | HandshakeFault::Subprotocol(_) => Kind::InvalidArgument,
+    };
+    let error = Error::new(kind, Blame::Client, fault.to_string());
+    let mut response = reply::refusal(fault.status(), &error, ErrorForm::Own);
+    response
+        .headers_mut()
+        .extend(fault.fields().into_iter().collect::<HashMap<_, _>>());
+    response
+}
+
+/// Calls of one connection: what a message does not say, the request of the upgrade does.
+struct UpgradedCalls {
+    service: Text,
+    method: Text,
+    headers: HeaderMap,
+    peer: Arc<Peer>,
+    config: Arc<ArcSwap<HttpConfig>>,
+}
+
+impl CallForm for UpgradedCalls {
+    fn call(&self, head: MessageHead, body: Body, outbox: &Outbox) -> Result<Call, Error> {
+        let mut headers = self.headers.clone();
+        // One for each name: those of the message take the place of all that were there.
+        for (name, value) in head.headers {
+            if let Some(name) = name {
+                headers.insert(name, value);
+            }
+        }
+        let context = requests::context_of(&headers, Arc::clone(&self.peer));
+        let mut context = context.map_err(|refusal| refusal.error)?;
+        context.outbox = outbox.clone();
+        if !head.id.is_empty() {
+            context.correlation = head.id;
+        }
+        Ok(Call {
+            service: head.service.unwrap_or_else(|| self.service.clone()),
+            method: head.method.unwrap_or_else(|| self.method.clone()),
+            version: requests::version(&headers),
+            headers: fields::of_request(&headers),
+            body,
+            context,
+            // A message is no request of HTTP: it has neither method nor path.
+            http: None,
+        })
+    }
+
+    fn headers(&self, headers: &Headers) -> HeaderMap {
+        fields::to_map(headers)
+    }
+
+    fn limits(&self) -> JsonLimits {
+        let config = self.config.load();
+        JsonLimits {
+            calls_max: usize::try_from(config.streams_max).unwrap_or(usize::MAX),
+            body_bytes_max: config.message_bytes_max,
+            write_timeout: config.write_timeout,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(path: &str) -> Option<Endpoint> {
+        Endpoint::at(path, &HttpConfig::default()).expect("decoded")
+    }
+
+    #[test]
+    fn two_kinds_of_paths_are_websockets() {
+        assert_eq!(at("/vstp"), Some(Endpoint::Sessions));
+        let calls = Endpoint::Calls {
+            service: "a/b".into(),
+            method: "get".into(),
+        };
+        assert_eq!(at("/ws/a%2Fb/get"), Some(calls));
+        for path in [
+            "/",
+            "/vstp/",
+            "/vstpx",
+            "/ws",
+            "/ws/",
+            "/ws/a",
+            "/ws/a/",
+            "/ws//b",
+            "/ws/a/b/c",
+            "/wsx/a/b",
+        ] {
+            assert_eq!(at(path), None, "{path}");
+        }
+        assert!(Endpoint::at("/ws/%zz/get", &HttpConfig::default()).is_err());
+    }
+
+    #[test]
+    fn what_is_off_is_not_there() {
+        let mut config = HttpConfig::default();
+        config.websocket.serves_sessions = false;
+        config.websocket.serves_calls = false;
+        for path in ["/vstp", "/ws/a/b", "/ws/%zz/b"] {
+            assert_eq!(Endpoint::at(path, &config), Ok(None));
+        }
+    }
+
+    #[test]
+    fn a_call_has_the_fields_of_the_request_but_those_of_the_handshake() {
+        let mut headers = HeaderMap::new();
+        for (name, value) in [
+            ("authorization", "Bearer x"),
+            ("sec-websocket-key", "y"),
+            ("timeout-ms", "5"),
+            ("sec-fetch-site", "same-origin"),
+        ] {
+            headers.insert(name, value.parse().expect("a value"));
+        }
+        let kept = call_headers(&headers);
+        let mut names: Vec<_> = kept.keys().map(HeaderName::as_str).collect();
+        names.sort_unstable();
+        assert_eq!(names, ["authorization", "sec-fetch-site"]);
+    }
+}

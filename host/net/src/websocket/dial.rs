@@ -1,0 +1,283 @@
+//! Sessions over WebSocket: `ws://` and `wss://`. The messages are those of `link.rs`; compression is not
+//! asked for, as what peers send each other is packed where it pays.
+
+use std::{fmt, net::SocketAddr, sync::Arc};
+
+use base64::{Engine, prelude::BASE64_STANDARD};
+use bytes::{BufMut, BytesMut};
+use http::{HeaderMap, HeaderName, HeaderValue, header};
+use httparse::{EMPTY_HEADER, Response, Status};
+use postern_core::{
+    Blame, BoxFuture, Error, Transport,
+    websocket::{MessageKind, WebSocketTimes},
+    wire::Role,
+};
+use postern_system::random;
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+};
+use tokio_rustls::client::TlsStream;
+
+use super::{
+    SESSION_PATH, SESSION_PROTOCOL, WebSocketConfig,
+    channel::{Channel, ChannelConfig},
+    handshake::{accept_of, has_token},
+    link::WebSocketLink,
+};
+use crate::{
+    ByteBudget,
+    client::ClientConfig,
+    dial::{Destination, StreamDialer, unreachable},
+    link::StreamLink,
+    tcp,
+    tls::{alpn, connect},
+};
+
+/// Opens sessions over WebSocket.
+#[derive(Debug)]
+pub struct WebSocketDialer;
+
+/// Opens sessions over WebSocket and TLS, with the `tls` of a client's configuration.
+#[derive(Debug)]
+pub struct SecureWebSocketDialer;
+
+impl StreamDialer for WebSocketDialer {
+    const NAME: &'static str = Transport::WebSocket.name();
+    const NEEDS_HOST: bool = true;
+
+    type Link = WebSocketLink<TcpStream>;
+
+    fn open(
+        &self,
+        destination: &Destination,
+        _: &ClientConfig,
+    ) -> BoxFuture<Result<Self::Link, Error>> {
+        let destination = destination.clone();
+        Box::pin(async move {
+            let stream = tcp::dial(destination.ip()?).await;
+            let stream = stream.map_err(|error| unreachable(&destination, error))?;
+            shake(stream, &destination).await
+        })
+    }
+}
+
+impl StreamDialer for SecureWebSocketDialer {
+    const NAME: &'static str = Transport::SecureWebSocket.name();
+    const NEEDS_HOST: bool = true;
+
+    type Link = WebSocketLink<TlsStream<TcpStream>>;
+
+    fn open(
+        &self,
+        destination: &Destination,
+        config: &ClientConfig,
+    ) -> BoxFuture<Result<Self::Link, Error>> {
+        let (destination, tls) = (destination.clone(), config.tls.config(&[alpn::HTTP_1_1]));
+        // Boxed: the state of a handshake is large, and whoever waits for this is not.
+        Box::pin(async move {
+            let stream = connect(&destination, tls).await?;
+            shake(stream, &destination).await
+        })
+    }
+}
+
+/// Asks for a WebSocket and reads the answer. The caller bounds the time.
+async fn shake<S: StreamLink>(
+    mut stream: S,
+    destination: &Destination,
+) -> Result<WebSocketLink<S>, Error> {
+    let key = BASE64_STANDARD.encode(random::secret().to_ne_bytes());
+    let failed = |error| unreachable(destination, error);
+    let request = format!(
+        "GET {} HTTP/1.1\r\nhost: {}\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+         sec-websocket-version: 13\r\nsec-websocket-key: {key}\r\n\
+         sec-websocket-protocol: {SESSION_PROTOCOL}\r\n\r\n",
+        path(destination),
+        authority(destination),
+    );
+    stream.write_all(request.as_bytes()).await.map_err(failed)?;
+    stream.flush().await.map_err(failed)?;
+    let mut input = BytesMut::new();
+    let n_head = loop {
+        let refused = |reason: &dyn fmt::Display| {
+            let message = format!("{destination} opens no WebSocket: {reason}");
+            Error::unavailable(Blame::Upstream, message)
+        };
+        match judge(&input, &key) {
+            Ok(Some(n_head)) => break n_head,
+            Ok(None) if input.len() >= HEAD_BYTES_MAX => {
+                return Err(refused(&"the head of its answer is too long"));
+            }
+            Ok(None) => {}
+            Err(fault) => return Err(refused(&fault)),
+        }
+        let room = HEAD_BYTES_MAX - input.len();
+        let read = stream.read_buf(&mut (&mut input).limit(room)).await;
+        if read.map_err(failed)? == 0 {
+            return Err(refused(&"it has closed the connection"));
+        }
+    };
+    let _ = input.split_to(n_head);
+    let defaults = WebSocketConfig::default();
+    let config = ChannelConfig {
+        role: Role::Client,
+        kind: MessageKind::Binary,
+        deflation: None,
+        // Its octets are a stream, which the session bounds.
+        message_bytes_max: usize::MAX,
+        times: WebSocketTimes {
+            ping_interval: defaults.ping_interval,
+            ping_timeout: defaults.ping_timeout,
+            idle_timeout: defaults.ping_timeout,
+        },
+    };
+    let bytes = Arc::new(ByteBudget::unlimited()).connection(usize::MAX);
+    Ok(WebSocketLink::new(
+        Channel::new(stream, input, config, bytes),
+        None,
+    ))
+}
+
+/// Why an answer opens no WebSocket.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+enum AnswerFault {
+    #[error("its answer is not HTTP/1: {0}")]
+    Syntax(#[from] httparse::Error),
+    #[error("it answers with status {0}")]
+    Status(u16),
+    #[error("its answer has no {0} that fits")]
+    Field(HeaderName),
+}
+
+/// How long the head of an answer to `key` is (RFC 6455 section 4.1), once it is whole.
+fn judge(octets: &[u8], key: &str) -> Result<Option<usize>, AnswerFault> {
+    let mut fields = [EMPTY_HEADER; FIELDS_MAX];
+    let mut response = Response::new(&mut fields);
+    let Status::Complete(n_head) = response.parse(octets)? else {
+        return Ok(None);
+    };
+    let status = response.code.unwrap_or_default();
+    if status != 101 {
+        return Err(AnswerFault::Status(status));
+    }
+    let mut headers = HeaderMap::new();
+    for field in response.headers.iter() {
+        let name = HeaderName::from_bytes(field.name.as_bytes());
+        if let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(field.value)) {
+            headers.append(name, value);
+        }
+    }
+    let is = |name: &HeaderName, expected: &str| {
+        let mut values = headers.get_all(name).iter();
+        let value = values.next().filter(|_| values.next().is_none());
+        value.is_some_and(|value| value.as_bytes() == expected.as_bytes())
+    };
+    let protocol = header::SEC_WEBSOCKET_PROTOCOL;
+    let extensions = header::SEC_WEBSOCKET_EXTENSIONS;
+    let fits = [
+        (
+            header::UPGRADE,
+            has_token(&headers, &header::UPGRADE, "websocket"),
+        ),
+        (
+            header::CONNECTION,
+            has_token(&headers, &header::CONNECTION, "upgrade"),
+        ),
+        (
+            header::SEC_WEBSOCKET_ACCEPT,
+            is(&header::SEC_WEBSOCKET_ACCEPT, &accept_of(key.as_bytes())),
+        ),
+        (
+            protocol.clone(),
+            !headers.contains_key(&protocol) || is(&protocol, SESSION_PROTOCOL),
+        ),
+        // None was asked for.
+        (extensions.clone(), !headers.contains_key(extensions)),
+    ];
+    match fits.into_iter().find(|(_, fits)| !fits) {
+        Some((name, _)) => Err(AnswerFault::Field(name)),
+        None => Ok(Some(n_head)),
+    }
+}
+
+/// Where the session is, at whoever is dialled.
+fn path(destination: &Destination) -> &str {
+    match destination {
+        Destination::Url { path, .. } => path.as_str(),
+        Destination::Ip(_) | Destination::Host { .. } | Destination::Path(_) => SESSION_PATH,
+    }
+}
+
+/// As the field `host` has it.
+fn authority(destination: &Destination) -> String {
+    let with_port = |host: &str, address: &SocketAddr| match host.contains(':') {
+        true => format!("[{host}]:{}", address.port()),
+        false => format!("{host}:{}", address.port()),
+    };
+    match destination {
+        Destination::Ip(address) => address.to_string(),
+        Destination::Host { host, address } | Destination::Url { host, address, .. } => {
+            with_port(host, address)
+        }
+        // No dialer of this file is given one.
+        Destination::Path(path) => path.to_string(),
+    }
+}
+
+/// Longest head of an answer, in octets, and most fields of it, as of a request (http/head.rs).
+const HEAD_BYTES_MAX: usize = 64 * 1024;
+const FIELDS_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Of RFC 6455 section 1.3.
+    const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
+    const ANSWER: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\n\
+        Connection: Upgrade\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n";
+
+    #[test]
+    fn the_answer_of_the_rfc_opens_a_websocket_once_it_is_whole() {
+        let answer = format!("{ANSWER}\u{82}");
+        assert_eq!(judge(answer.as_bytes(), KEY), Ok(Some(ANSWER.len())));
+        for end in 0..ANSWER.len() {
+            assert_eq!(judge(&ANSWER.as_bytes()[..end], KEY), Ok(None), "{end}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_does_not_fit_is_refused_by_its_field() {
+        let check = |from: &str, to: &str, name: HeaderName| {
+            let answer = ANSWER.replace(from, to);
+            assert_ne!(answer, ANSWER);
+            let refused = judge(answer.as_bytes(), KEY);
+            assert_eq!(refused, Err(AnswerFault::Field(name)), "{to}");
+        };
+        check("xOo=", "xOO=", header::SEC_WEBSOCKET_ACCEPT);
+        check("Upgrade: websocket", "Upgrade: h2c", header::UPGRADE);
+        check(
+            "Connection: Upgrade",
+            "Connection: close",
+            header::CONNECTION,
+        );
+        let end = "\r\n\r\n";
+        check(
+            end,
+            "\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n",
+            header::SEC_WEBSOCKET_PROTOCOL,
+        );
+        check(
+            end,
+            "\r\nSec-WebSocket-Extensions: permessage-deflate\r\n\r\n",
+            header::SEC_WEBSOCKET_EXTENSIONS,
+        );
+        let refused = judge(b"HTTP/1.1 404 Not Found\r\n\r\n", KEY);
+        assert_eq!(refused, Err(AnswerFault::Status(404)));
+        assert!(matches!(
+            judge(b"SSH-2.0-x\r\n", KEY),
+            Err(AnswerFault::Syntax(_))
+        ));
+    }
+}
