@@ -7,6 +7,7 @@
 
 mod agree;
 mod batches;
+mod certs;
 mod check;
 mod cli;
 mod compression;
@@ -27,13 +28,16 @@ mod manifests;
 mod metrics;
 mod misbehave;
 mod neighbours;
+mod passed;
 mod peers;
 mod proxy;
+mod quic;
 mod reload;
 mod routes;
 mod settings;
 mod signals;
 mod sources;
+mod tls;
 mod websocket;
 
 use std::{io::Write as _, sync::OnceLock};

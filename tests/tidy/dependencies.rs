@@ -41,6 +41,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "hyper",
             "hyper-rustls",
             "hyper-util",
+            // Sockets that a service manager passes; the standard library takes them by `unsafe` only.
+            "listenfd",
             "parking_lot",
             "percent-encoding",
             "postern-core",
@@ -109,6 +111,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "indicatif",
             "jsonwebtoken",
             "miette",
+            // Users and groups by their names, wherever the system keeps them.
+            "nix",
             "notify",
             "notify-debouncer-full",
             "parking_lot",
@@ -118,6 +122,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "postern-system",
             "postern-wasm",
             "prometheus-client",
+            // `postern certs dev` signs with it.
+            "rcgen",
             "serde",
             "serde_json",
             "sha2",
@@ -133,7 +139,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
 ];
 
 /// What only one crate of the host may have.
-const EXCLUSIVE: [(&str, &str); 16] = [
+const EXCLUSIVE: [(&str, &str); 17] = [
     ("wasmtime", "host/wasm"),
     ("wasmtime-wasi", "host/wasm"),
     ("redb", "host/wasm"),
@@ -143,6 +149,7 @@ const EXCLUSIVE: [(&str, &str); 16] = [
     ("quinn-udp", "host/net"),
     ("rustls", "host/net"),
     ("tokio-rustls", "host/net"),
+    ("listenfd", "host/net"),
     ("socket2", "host/net"),
     // Entropy and cache lines are taken by way of `postern-system`.
     ("getrandom", "host/system"),

@@ -87,6 +87,12 @@ impl Transport {
         matches!(self, Self::Http | Self::Https)
     }
 
+    /// Whether it has the ports of datagrams, which those of streams are not.
+    #[must_use]
+    pub const fn has_datagrams(self) -> bool {
+        matches!(self, Self::Udp | Self::Quic)
+    }
+
     /// Where it stands in `ALL`.
     #[must_use]
     pub const fn index(self) -> usize {

@@ -13,6 +13,7 @@ mod directory;
 mod events;
 mod guard;
 mod inspect;
+mod local_authority;
 mod memory;
 mod name_table;
 mod nearest;
@@ -23,5 +24,6 @@ mod scaffold;
 mod sources;
 mod telemetry;
 pub mod testing;
+mod users;
 
 pub use self::cli::main;

@@ -86,9 +86,8 @@ where
             accepted = listener.accept() => accepted,
         };
         match accepted {
-            Ok((link, peer)) => {
+            Ok((link, origin)) => {
                 backoff.succeeded();
-                let origin = Origin::Ip(peer);
                 acceptor.admit(link, ConnectionFacts { origin, tls: None });
             }
             Err(error) => match backoff.failed(&error) {

@@ -12,10 +12,12 @@ pub mod http;
 pub mod late;
 pub mod link;
 pub mod memory;
+mod passed;
 pub mod pool;
 pub mod quic;
 pub mod server;
 pub mod shutdown;
+mod sockets;
 mod streams;
 pub mod tcp;
 pub mod tls;
@@ -31,13 +33,18 @@ pub use client::{Client, ClientConfig, Speak};
 pub use counters::Counters;
 pub use dial::{Destination, Target};
 pub use driver::Alarm;
+pub use passed::{PassedError, PassedSockets};
 pub use pool::{HostSnapshot, Pool, PoolConfig, PoolConfigError, PoolSnapshot};
-pub use quic::{QuicConfig, QuicConfigError, QuicDialer, QuicListener, QuicTls};
+pub use quic::{
+    QuicConfig, QuicConfigError, QuicControl, QuicDialer, QuicListener, QuicTls, RestartKey,
+};
 pub use server::{
     Frames, MemoryDatagramServer, MemoryServer, QuicServer, ServedLink, Server, ServerConfig,
-    ServerControl, TcpServer, UdpServer,
+    ServerControl, TcpServer, UdpServer, UnixServer,
 };
 pub use shutdown::Shutdown;
+pub use sockets::{LocalAddress, SocketListener};
 pub use trusted::{TrustedProxies, TrustedProxy, TrustedProxyError};
+pub use unix::{UnixAccess, UnixAddress, UnixAddressError, UnixSocketListener};
 pub use upstream::{Probe, Probed, Upstream};
 pub use websocket::WebSocketConfig;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use postern_core::Origin;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 /// A link that carries a stream of octets in order: TCP, memory.
@@ -86,7 +87,7 @@ pub trait Listener: Send + 'static {
 
     /// # Errors
     /// What the operating system says; `acceptor/backoff.rs` knows which errors pass.
-    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Link, SocketAddr)>> + Send;
+    fn accept(&mut self) -> impl Future<Output = io::Result<(Self::Link, Origin)>> + Send;
 
     /// Turns away whoever still comes, while those that were accepted drain. A socket whose connections
     /// do not need it does so by being closed.

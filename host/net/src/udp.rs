@@ -74,7 +74,7 @@ impl UdpLink {
     /// # Errors
     /// What the operating system says.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        Self::new(std::net::UdpSocket::bind(address)?)
+        Self::on(std::net::UdpSocket::bind(address)?)
     }
 
     /// Binds a free port for datagrams to and from `peer` alone. On Linux `poll_recv` and `poll_send`
@@ -96,11 +96,15 @@ impl UdpLink {
         Ok(Self {
             connected: Some(peer),
             is_wildcard: false,
-            ..Self::new(socket)?
+            ..Self::on(socket)?
         })
     }
 
-    fn new(socket: std::net::UdpSocket) -> io::Result<Self> {
+    /// Takes a socket that is bound. Call it inside a tokio runtime.
+    ///
+    /// # Errors
+    /// What the operating system says.
+    pub fn on(socket: std::net::UdpSocket) -> io::Result<Self> {
         let state = with_large_buffers(&socket)?;
         let is_wildcard = socket.local_addr()?.ip().is_unspecified();
         Ok(Self {

@@ -1,8 +1,15 @@
-//! Unix sockets: dialing. A session over one is a stream, as over TCP.
+//! Unix sockets: listening, dialing. A session over one is a stream, as over TCP.
+
+mod address;
+mod listener;
 
 use postern_core::{BoxFuture, Error, Transport};
 use tokio::net::UnixStream;
 
+pub use self::{
+    address::{UnixAddress, UnixAddressError},
+    listener::{UnixAccess, UnixSocketListener},
+};
 use crate::{
     client::ClientConfig,
     dial::{Destination, StreamDialer, unreachable},
@@ -27,7 +34,11 @@ impl StreamDialer for UnixDialer {
             let Destination::Path(path) = &destination else {
                 return Err(Error::internal(format!("{destination} is no path")));
             };
-            let opened = UnixStream::connect(path.as_str()).await;
+            // An abstract name begins with a NUL for the system.
+            let opened = match path.strip_prefix('@') {
+                Some(name) => UnixStream::connect(format!("\0{name}")).await,
+                None => UnixStream::connect(path.as_str()).await,
+            };
             opened.map_err(|error| unreachable(&destination, error))
         })
     }

@@ -125,7 +125,7 @@ async fn proxy(port: u16) -> std::net::SocketAddr {
     let bytes = Arc::new(ByteBudget::unlimited());
     let server = HttpServer::bind(any, config, handler, Arc::new(Nothing), counters, bytes).await;
     let server = server.expect("a free port").with_routes(routes, "http");
-    let address = server.local_addr();
+    let address = server.local_addr().socket_addr().expect("a port");
     tokio::spawn(server.serve(Shutdown::new()));
     address
 }

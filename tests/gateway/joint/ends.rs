@@ -241,7 +241,7 @@ async fn http(
         Arc::new(ByteBudget::unlimited()),
     );
     let server = server.await.expect("a free port");
-    let address = server.local_addr();
+    let address = server.local_addr().socket_addr().expect("a port");
     tokio::spawn(server.serve(shutdown.clone()));
     let config = HttpClientConfig {
         http2,

@@ -4,15 +4,22 @@ use axum::{
     extract::Request,
     http::{HeaderMap, HeaderName, StatusCode, header},
 };
-use postern_net::http::{ForeignPage, check_origin};
+use postern_net::{
+    LocalAddress,
+    http::{ForeignPage, check_origin},
+};
 
 use super::view::AdminFailure;
 use crate::{app::listener, config::Admin};
 
 /// Refuses what comes from a page of another site, whatever it asks for: by the same judgement as an
-/// HTTP listener's.
-pub(super) fn check_page(request: &Request, admin: &Admin) -> Result<(), AdminFailure> {
-    let hosts = listener::hosts(admin.address.ip(), &admin.hosts);
+/// HTTP listener's. The admin listener is at `address`.
+pub(super) fn check_page(
+    request: &Request,
+    admin: &Admin,
+    address: &LocalAddress,
+) -> Result<(), AdminFailure> {
+    let hosts = listener::hosts(address, &admin.hosts);
     let (uri, headers) = (request.uri(), request.headers());
     check_origin(request.version(), uri, headers, &hosts, None).map_err(|page| {
         let status = match page {
@@ -120,7 +127,8 @@ mod tests {
         }
         let config = config::parse("test", text, &Default::default());
         let admin = config.expect("valid").0.admin;
-        let status = check_page(&request, &admin)
+        let address = LocalAddress::Ip(admin.address.ip().expect("a port"));
+        let status = check_page(&request, &admin, &address)
             .err()
             .map(|failure| failure.status().as_u16());
         assert_eq!(status, expected, "{pairs:?}");

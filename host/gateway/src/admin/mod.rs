@@ -133,7 +133,9 @@ async fn own_pages_only(
     request: Request,
     next: Next,
 ) -> Result<Response, AdminFailure> {
-    guard::check_page(&request, &gateway.loaded().config.admin)?;
+    if let Some(address) = gateway.admin_address() {
+        guard::check_page(&request, &gateway.loaded().config.admin, &address)?;
+    }
     Ok(next.run(request).await)
 }
 

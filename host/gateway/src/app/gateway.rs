@@ -9,9 +9,9 @@ use std::{
     },
 };
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, ArcSwapOption};
 use postern_core::{registry::Caller, service::ServiceInfo};
-use postern_net::{ByteBudget, Shutdown};
+use postern_net::{ByteBudget, LocalAddress, Shutdown};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
@@ -46,6 +46,8 @@ pub(crate) struct Gateway {
     certificates: Arc<Certificates>,
     loaded: ArcSwap<Loaded>,
     bound_addresses: ArcSwap<BTreeMap<String, Vec<BoundAddress>>>,
+    /// Where operators ask.
+    admin_address: ArcSwapOption<LocalAddress>,
     troubles: Arc<SourceTroubles>,
     shutdown: Shutdown,
     /// The first stage of ending: not ready any more, and calls are still taken.
@@ -75,6 +77,7 @@ impl Gateway {
             certificates: Arc::clone(&dependencies.certificates),
             loaded: ArcSwap::from_pointee(loaded),
             bound_addresses: ArcSwap::default(),
+            admin_address: ArcSwapOption::empty(),
             troubles,
             shutdown,
             leaving: CancellationToken::new(),
@@ -231,6 +234,16 @@ impl Gateway {
         }
         self.readiness().replace(ReasonKind::Listeners, reasons);
         self.bound_addresses.store(Arc::new(bound_addresses));
+    }
+
+    pub(crate) fn set_admin_address(&self, address: Option<LocalAddress>) {
+        self.admin_address.store(address.map(Arc::new));
+    }
+
+    /// Where operators ask, once it is open.
+    #[must_use]
+    pub(crate) fn admin_address(&self) -> Option<Arc<LocalAddress>> {
+        self.admin_address.load_full()
     }
 
     pub(crate) fn set_started(&self) {

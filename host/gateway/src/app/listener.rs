@@ -1,11 +1,7 @@
 //! One transport of a listener: its socket is bound here, served until it is told to stop, and takes
 //! other settings while it serves.
 
-use std::{
-    fmt, io,
-    net::{IpAddr, SocketAddr},
-    sync::Arc,
-};
+use std::{fmt, io, sync::Arc};
 
 use postern_core::{
     Handler, Text, Transport,
@@ -13,15 +9,18 @@ use postern_core::{
     wire::{RetryConfig, SessionConfig},
 };
 use postern_net::{
-    ByteBudget, Frames, ServerConfig, ServerControl, Shutdown, TcpServer, UdpServer,
-    WebSocketConfig,
+    ByteBudget, Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl,
+    QuicListener, QuicServer, QuicTls, RestartKey, ServerConfig, ServerControl, Shutdown,
+    SocketListener, TcpServer, UdpServer, UnixServer, WebSocketConfig,
     http::{Coding, CompressionConfig, Hosts, HttpConfig, HttpReconfigure, HttpRoutes, HttpServer},
+    tls::ServerTls,
+    udp::UdpLink,
 };
 
-use super::transports::Transports;
+use super::{sockets, transports::Transports};
 use crate::{
     certificates::{self, Certificates},
-    config::{self, Protocol, ReplyCoding, WebSocketPath},
+    config::{self, ListenAddress, Protocol, ReplyCoding, WebSocketPath},
     directory::service::ListenerCatalog,
     pipeline::Pipeline,
 };
@@ -34,6 +33,10 @@ pub(crate) struct ListenerDependencies {
     /// What all connections may hold together.
     pub bytes: Arc<ByteBudget>,
     pub certificates: Arc<Certificates>,
+    /// Sockets that were open before the gateway started.
+    pub passed: Arc<PassedSockets>,
+    /// By what peers of QUIC are told of a restart.
+    pub restart_key: RestartKey,
     /// Where requests over HTTP go.
     pub routes: HttpRoutes,
 }
@@ -42,6 +45,8 @@ pub(crate) struct ListenerDependencies {
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct ListenerSettings {
     pub listener: config::Listener,
+    /// What it opens, in order.
+    pub transports: Vec<Transport>,
     /// Largest message of a call, in octets.
     pub body_bytes_max: usize,
 }
@@ -49,21 +54,24 @@ pub(crate) struct ListenerSettings {
 /// A socket that is bound and not served yet.
 pub(crate) enum ListenerServer {
     Tcp(TcpServer),
+    Unix(UnixServer),
     Udp(UdpServer),
+    Quic(QuicServer),
     Http(HttpServer),
 }
 
 /// Changes the settings of a server while it serves.
 pub(crate) enum ListenerControl {
     Vstp(ServerControl),
+    Quic(ServerControl, QuicControl),
     Http(HttpReconfigure),
 }
 
 /// Where a listener was bound.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct BoundAddress {
     pub transport: Transport,
-    pub address: SocketAddr,
+    pub address: LocalAddress,
 }
 
 /// Why a listener cannot be opened.
@@ -72,7 +80,7 @@ pub(crate) struct BindError {
     /// Name of the listener.
     pub listener: String,
     pub transport: Transport,
-    pub address: SocketAddr,
+    pub address: ListenAddress,
     /// Another socket was closed for it, with its connections, so that nobody tries it again unasked.
     pub was_closed: bool,
     pub source: io::Error,
@@ -80,61 +88,82 @@ pub(crate) struct BindError {
 
 impl ListenerServer {
     /// Binds one transport of the listener `name`.
-    pub(crate) async fn bind(
+    pub(crate) fn bind(
         name: &str,
         transport: Transport,
-        address: SocketAddr,
+        address: &ListenAddress,
         settings: &ListenerSettings,
         dependencies: &ListenerDependencies,
     ) -> Result<Self, BindError> {
-        let bound = Self::try_bind(name, transport, address, settings, dependencies).await;
+        let bound = Self::try_bind(name, transport, address, settings, dependencies);
         bound.map_err(|source| BindError {
             was_closed: false,
             listener: name.to_owned(),
             transport,
-            address,
+            address: address.clone(),
             source,
         })
     }
 
-    async fn try_bind(
+    fn try_bind(
         name: &str,
         transport: Transport,
-        address: SocketAddr,
+        address: &ListenAddress,
         settings: &ListenerSettings,
         dependencies: &ListenerDependencies,
     ) -> io::Result<Self> {
-        let counters = dependencies.transports.counters(name, transport);
-        let handler: Arc<dyn Handler> = Arc::new(dependencies.pipeline.listener_handler(name));
         let tls = dependencies.certificates.of(&certificates::table_of(name));
+        let (file, passed) = (&settings.listener.unix, &dependencies.passed);
+        let may_be_at = |local: &LocalAddress, tls: Option<&Arc<ServerTls>>| {
+            let table = format!("listeners.{name}");
+            let insecure = settings.listener.insecure;
+            sockets::check_place(local, tls.is_some(), insecure, &table)
+        };
         match transport {
             Transport::Http | Transport::Https => {
-                let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
-                let config = http_config(settings);
-                let bytes = Arc::clone(&dependencies.bytes);
-                let server =
-                    HttpServer::bind(address, config, handler, catalog, counters, bytes).await?;
+                let listener = sockets::stream(address, file, passed)?;
+                may_be_at(&listener.local_addr()?, tls.as_ref())?;
+                let server = http_server(name, transport, listener, settings, dependencies)?;
                 let sessions = websocket_sessions(name, settings, dependencies);
                 server.reconfigure().apply_sessions(Arc::new(sessions));
                 let routes = dependencies.routes.clone();
                 Ok(Self::Http(server.with_tls(tls).with_routes(routes, name)))
             }
-            Transport::Udp => {
-                let config = Arc::new(vstp_config(name, settings, dependencies));
-                Ok(Self::Udp(
-                    UdpServer::bind(address, config, handler, counters).await?,
-                ))
+            Transport::Tcp | Transport::Tls | Transport::Unix => {
+                let listener = sockets::stream(address, file, passed)?;
+                may_be_at(&listener.local_addr()?, tls.as_ref())?;
+                let (config, handler, counters) = vstp(name, transport, settings, dependencies);
+                Ok(match listener {
+                    SocketListener::Tcp(listener) => {
+                        let server = TcpServer::new(listener, config, handler, counters)?;
+                        Self::Tcp(server.with_tls(tls))
+                    }
+                    SocketListener::Unix(listener) => {
+                        Self::Unix(UnixServer::new(listener, config, handler, counters)?)
+                    }
+                })
             }
-            Transport::Tcp | Transport::Tls => {
-                let config = Arc::new(vstp_config(name, settings, dependencies));
-                let server = TcpServer::bind(address, config, handler, counters).await?;
-                Ok(Self::Tcp(server.with_tls(tls)))
+            Transport::Udp => {
+                let socket = sockets::datagrams(address, passed)?;
+                may_be_at(&LocalAddress::Ip(socket.local_addr()?), None)?;
+                let (config, handler, counters) = vstp(name, transport, settings, dependencies);
+                let link = UdpLink::on(socket)?;
+                Ok(Self::Udp(UdpServer::new(link, config, handler, counters)?))
+            }
+            Transport::Quic => {
+                let tls = tls.ok_or_else(|| io::Error::other("quic needs a certificate"))?;
+                let tls: QuicTls = Arc::new(move || tls.config());
+                let socket = sockets::datagrams(address, passed)?;
+                let (config, handler, counters) = vstp(name, transport, settings, dependencies);
+                let quic = quic_config(settings, dependencies);
+                let listener = QuicListener::on(socket, tls, &quic, Arc::clone(&counters))?;
+                Ok(Self::Quic(QuicServer::new(
+                    listener, config, handler, counters,
+                )?))
             }
             // No configuration names these.
-            Transport::Quic
-            | Transport::WebSocket
+            Transport::WebSocket
             | Transport::SecureWebSocket
-            | Transport::Unix
             | Transport::Memory
             | Transport::Plugin => Err(io::Error::new(
                 io::ErrorKind::Unsupported,
@@ -144,32 +173,34 @@ impl ListenerServer {
     }
 
     pub(crate) fn bound_address(&self) -> BoundAddress {
-        match self {
-            Self::Tcp(server) => BoundAddress {
-                transport: match server.has_tls() {
+        let (transport, address) = match self {
+            Self::Tcp(server) => {
+                let transport = match server.has_tls() {
                     true => Transport::Tls,
                     false => Transport::Tcp,
-                },
-                address: server.local_addr(),
-            },
-            Self::Udp(server) => BoundAddress {
-                transport: Transport::Udp,
-                address: server.local_addr(),
-            },
-            Self::Http(server) => BoundAddress {
-                transport: match server.has_tls() {
+                };
+                (transport, LocalAddress::Ip(server.local_addr()))
+            }
+            Self::Unix(server) => (Transport::Unix, LocalAddress::Unix(server.local_addr())),
+            Self::Udp(server) => (Transport::Udp, LocalAddress::Ip(server.local_addr())),
+            Self::Quic(server) => (Transport::Quic, LocalAddress::Ip(server.local_addr())),
+            Self::Http(server) => {
+                let transport = match server.has_tls() {
                     true => Transport::Https,
                     false => Transport::Http,
-                },
-                address: server.local_addr(),
-            },
-        }
+                };
+                (transport, server.local_addr().clone())
+            }
+        };
+        BoundAddress { transport, address }
     }
 
     pub(crate) fn control(&self) -> ListenerControl {
         match self {
             Self::Tcp(server) => ListenerControl::Vstp(server.control()),
+            Self::Unix(server) => ListenerControl::Vstp(server.control()),
             Self::Udp(server) => ListenerControl::Vstp(server.control()),
+            Self::Quic(server) => ListenerControl::Quic(server.control(), server.quic_control()),
             Self::Http(server) => ListenerControl::Http(server.reconfigure()),
         }
     }
@@ -178,7 +209,9 @@ impl ListenerServer {
     pub(crate) async fn serve(self, shutdown: Shutdown) {
         match self {
             Self::Tcp(server) => server.serve(shutdown).await,
+            Self::Unix(server) => server.serve(shutdown).await,
             Self::Udp(server) => server.serve(shutdown).await,
+            Self::Quic(server) => server.serve(shutdown).await,
             Self::Http(server) => server.serve(shutdown).await,
         }
     }
@@ -189,6 +222,7 @@ impl ListenerControl {
     pub(crate) fn apply(
         &self,
         name: &str,
+        bound: &BoundAddress,
         settings: &ListenerSettings,
         dependencies: &ListenerDependencies,
     ) {
@@ -196,8 +230,12 @@ impl ListenerControl {
             Self::Vstp(control) => {
                 control.reconfigure(Arc::new(vstp_config(name, settings, dependencies)));
             }
+            Self::Quic(control, quic) => {
+                control.reconfigure(Arc::new(vstp_config(name, settings, dependencies)));
+                quic.apply(quic_config(settings, dependencies));
+            }
             Self::Http(control) => {
-                control.apply(http_config(settings));
+                control.apply(http_config(&bound.address, settings));
                 let sessions = websocket_sessions(name, settings, dependencies);
                 control.apply_sessions(Arc::new(sessions));
             }
@@ -206,19 +244,49 @@ impl ListenerControl {
 }
 
 /// The transports that a listener opens, in order.
-pub(crate) fn transports(listener: &config::Listener) -> Vec<Transport> {
-    match listener.protocol {
-        Protocol::Http if listener.tls.is_on() => vec![Transport::Https],
-        Protocol::Http => vec![Transport::Http],
-        Protocol::Vstp => {
+pub(crate) fn transports(listener: &config::Listener, passed: &PassedSockets) -> Vec<Transport> {
+    let carried = |transport| match (transport, &listener.address) {
+        (Transport::Tcp, ListenAddress::Passed(name)) if passed.is_unix(name) => Transport::Unix,
+        (Transport::Tcp, _) if listener.tls.is_on() => Transport::Tls,
+        (transport, _) => transport,
+    };
+    match (listener.protocol, &listener.address) {
+        (Protocol::Http, _) if listener.tls.is_on() => vec![Transport::Https],
+        (Protocol::Http, _) => vec![Transport::Http],
+        (Protocol::Vstp, ListenAddress::Unix(_)) => vec![Transport::Unix],
+        (Protocol::Vstp, ListenAddress::Ip(_) | ListenAddress::Passed(_)) => {
             let transports = listener.transports.iter();
-            let carried = transports.map(|one| {
-                let has_tls = one.0 == Transport::Tcp && listener.tls.is_on();
-                if has_tls { Transport::Tls } else { one.0 }
-            });
-            carried.collect()
+            transports.map(|one| carried(one.0)).collect()
         }
     }
+}
+
+fn http_server(
+    name: &str,
+    transport: Transport,
+    listener: SocketListener,
+    settings: &ListenerSettings,
+    dependencies: &ListenerDependencies,
+) -> io::Result<HttpServer> {
+    let handler: Arc<dyn Handler> = Arc::new(dependencies.pipeline.listener_handler(name));
+    let catalog = Arc::new(ListenerCatalog(Arc::clone(&handler)));
+    let counters = dependencies.transports.counters(name, transport);
+    let config = http_config(&listener.local_addr()?, settings);
+    let bytes = Arc::clone(&dependencies.bytes);
+    HttpServer::new(listener, config, handler, catalog, counters, bytes)
+}
+
+/// What a server of VSTP is made with.
+fn vstp(
+    name: &str,
+    transport: Transport,
+    settings: &ListenerSettings,
+    dependencies: &ListenerDependencies,
+) -> (Arc<ServerConfig>, Arc<dyn Handler>, Arc<Counters>) {
+    let config = vstp_config(name, settings, dependencies);
+    let handler = dependencies.pipeline.listener_handler(name);
+    let counters = dependencies.transports.counters(name, transport);
+    (Arc::new(config), Arc::new(handler), counters)
 }
 
 fn vstp_config(
@@ -308,16 +376,26 @@ fn websocket_config(listener: &config::Listener) -> WebSocketConfig {
     }
 }
 
-/// Under which names a listener at `address` is called.
-pub(crate) fn hosts(address: IpAddr, names: &[String]) -> Hosts {
-    if address.is_loopback() {
-        Hosts::Local(names.iter().map(|name| name.to_ascii_lowercase()).collect())
-    } else {
-        Hosts::Every
+fn quic_config(settings: &ListenerSettings, dependencies: &ListenerDependencies) -> QuicConfig {
+    let quic = &settings.listener.quic;
+    QuicConfig {
+        keep_alive: (!quic.keep_alive.is_zero()).then_some(quic.keep_alive),
+        idle_timeout: quic.idle_timeout,
+        restart_key: Some(dependencies.restart_key.clone()),
+        ..QuicConfig::listener()
     }
 }
 
-fn http_config(settings: &ListenerSettings) -> HttpConfig {
+/// Under which names a listener at `address` is called. No page can have a name lead to a Unix socket.
+pub(crate) fn hosts(address: &LocalAddress, names: &[String]) -> Hosts {
+    let ip = address.socket_addr().map(|address| address.ip());
+    match ip.is_some_and(|ip| ip.is_loopback()) {
+        true => Hosts::Local(names.iter().map(|name| name.to_ascii_lowercase()).collect()),
+        false => Hosts::Every,
+    }
+}
+
+fn http_config(address: &LocalAddress, settings: &ListenerSettings) -> HttpConfig {
     let listener = &settings.listener;
     HttpConfig {
         message_bytes_max: settings.body_bytes_max,
@@ -331,7 +409,7 @@ fn http_config(settings: &ListenerSettings) -> HttpConfig {
         idle_timeout: listener.idle_timeout,
         write_timeout: listener.write_timeout,
         drain_timeout: listener.drain_timeout,
-        hosts: hosts(listener.address.ip(), &listener.hosts),
+        hosts: hosts(address, &listener.hosts),
         forwarded: listener.forwarded.to_config(),
         proxy_protocol: listener.proxy_protocol,
         // What cannot be shared was refused with the configuration.
@@ -367,6 +445,9 @@ impl BindError {
             ADMIN => "admin.address".to_owned(),
             name => format!("listeners.{name}.address"),
         };
+        if let ListenAddress::Passed(name) = &self.address {
+            return format!("pass a socket with FileDescriptorName={name}, or set {key}");
+        }
         let variable = format!("POSTERN_{}", key.replace(['.', '-'], "_").to_uppercase());
         format!("stop what listens there, or set {key} in postern.toml or {variable}")
     }

@@ -2,19 +2,22 @@
 //! or nothing. A socket stays, with its connections, while its listener has the same transport at
 //! the same address.
 
-use std::{collections::BTreeMap, io, net::SocketAddr, time::Duration};
+use std::{collections::BTreeMap, io, time::Duration};
 
 use postern_core::Transport;
-use postern_net::Shutdown;
+use postern_net::{LocalAddress, PassedSockets, Shutdown};
 use postern_system::clock;
 use tokio::task::JoinSet;
 use tracing::{info, warn};
 
-use super::listener::{
-    self, BindError, BoundAddress, ListenerControl, ListenerDependencies, ListenerServer,
-    ListenerSettings,
+use super::{
+    listener::{
+        self, BindError, BoundAddress, ListenerControl, ListenerDependencies, ListenerServer,
+        ListenerSettings,
+    },
+    sockets,
 };
-use crate::config::Config;
+use crate::config::{Config, ListenAddress};
 
 /// All listeners of a gateway, by name.
 pub(crate) struct Listeners {
@@ -80,12 +83,13 @@ impl Listeners {
     /// # Errors
     /// The first socket that cannot be bound; then all is as before, but for what `lost` tells.
     pub(crate) async fn apply(&mut self, config: &Config) -> Result<(), BindError> {
-        let settings = wanted(config);
+        let settings = wanted(config, &self.dependencies.passed);
         let missing: Vec<_> = settings
             .iter()
             .flat_map(|(name, settings)| wanted_servers(name, settings))
             .filter(|wanted| self.kept(wanted).is_none())
             .collect();
+        self.check_kept(&settings)?;
         let surplus = self.surplus(&settings);
         // Addresses that are free are taken first: if one is not, nothing has been touched yet.
         let (freed, free): (Vec<_>, Vec<_>) = missing
@@ -97,16 +101,16 @@ impl Listeners {
             let server = ListenerServer::bind(
                 wanted.name,
                 wanted.transport,
-                address,
+                &address,
                 wanted.settings,
                 &self.dependencies,
             );
-            bound.push((wanted, server.await?));
+            bound.push((wanted, server?));
         }
         let closed = self.close(&surplus);
         for wanted in freed {
             let address = self.address_of(wanted, &bound);
-            match self.bind_freed(wanted, address).await {
+            match self.bind_freed(wanted, &address).await {
                 Ok(server) => bound.push((wanted, server)),
                 Err(error) => {
                     drop(bound);
@@ -133,7 +137,7 @@ impl Listeners {
         self.open
             .iter()
             .map(|(name, open)| {
-                let bound_addresses = open.servers.values().map(|running| running.bound);
+                let bound_addresses = open.servers.values().map(|running| running.bound.clone());
                 (name.clone(), bound_addresses.collect())
             })
             .collect()
@@ -149,17 +153,17 @@ impl Listeners {
     }
 
     /// Tries to open what was lost; whether anything of it is open.
-    pub(crate) async fn open_lost(&mut self) -> bool {
+    pub(crate) fn open_lost(&mut self) -> bool {
         let mut has_opened = false;
         for Lost { closed, .. } in std::mem::take(&mut self.lost) {
             let wanted = closed.wanted();
-            let (address, dependencies) = (closed.bound.address, &self.dependencies);
+            let (address, dependencies) = (closed.address(), &self.dependencies);
             let Wanted {
                 name,
                 transport,
                 settings,
             } = wanted;
-            match ListenerServer::bind(name, transport, address, settings, dependencies).await {
+            match ListenerServer::bind(name, transport, &address, settings, dependencies) {
                 Ok(server) => {
                     self.open_server(wanted, server);
                     has_opened = true;
@@ -180,8 +184,38 @@ impl Listeners {
     /// The server that stays what is wanted.
     fn kept(&self, wanted: &Wanted<'_>) -> Option<&Running> {
         let open = self.open.get(wanted.name)?;
-        let is_same = open.settings.listener.address == wanted.settings.listener.address;
+        let (before, after) = (&open.settings.listener, &wanted.settings.listener);
+        let is_same = before.address == after.address && before.unix == after.unix;
         open.servers.get(&wanted.transport).filter(|_| is_same)
+    }
+
+    /// Whether sockets that were passed may stay what they are under `settings`. Of others the
+    /// configuration has said so.
+    ///
+    /// # Errors
+    /// The first that may not.
+    fn check_kept(&self, settings: &BTreeMap<String, ListenerSettings>) -> Result<(), BindError> {
+        let wanted = settings
+            .iter()
+            .flat_map(|(name, settings)| wanted_servers(name, settings));
+        for wanted in wanted {
+            let Some(running) = self.kept(&wanted) else {
+                continue;
+            };
+            let (transport, listener) = (wanted.transport, &wanted.settings.listener);
+            let has_tls = listener.tls.is_on() && transport != Transport::Udp;
+            let table = format!("listeners.{}", wanted.name);
+            let local = &running.bound.address;
+            let checked = sockets::check_place(local, has_tls, listener.insecure, &table);
+            checked.map_err(|source| BindError {
+                listener: wanted.name.to_owned(),
+                transport,
+                address: listener.address.clone(),
+                was_closed: false,
+                source,
+            })?;
+        }
+        Ok(())
     }
 
     /// Servers that `settings` has no listener for, by name and transport.
@@ -203,45 +237,53 @@ impl Listeners {
 
     /// Whether a server that closes gives up the address that is wanted.
     fn is_freed(&self, wanted: &Wanted<'_>, surplus: &[(String, Transport)]) -> bool {
-        let address = wanted.settings.listener.address;
+        let address = &wanted.settings.listener.address;
         let closing = surplus.iter().filter_map(|(name, transport)| {
             self.open
                 .get(name)
                 .and_then(|open| open.servers.get(transport))
         });
-        let mut bound_addresses = closing.map(|running| running.bound);
+        let mut bound_addresses = closing.map(|running| &running.bound);
         bound_addresses.any(|bound| {
-            let ips = [bound.address.ip(), address.ip()];
-            let is_same_ip = ips[0] == ips[1] || ips.iter().any(std::net::IpAddr::is_unspecified);
-            let is_same_kind = is_datagram(bound.transport) == is_datagram(wanted.transport);
-            is_same_ip && is_same_kind && bound.address.port() == address.port()
+            let is_same_kind = bound.transport.has_datagrams() == wanted.transport.has_datagrams();
+            let bound = match &bound.address {
+                LocalAddress::Ip(address) => ListenAddress::Ip(*address),
+                LocalAddress::Unix(address) => ListenAddress::Unix(address.clone()),
+            };
+            is_same_kind && bound.collides_with(address)
         })
     }
 
     /// Where to bind. All transports of a listener at port 0 take the port that the first was given.
-    fn address_of(&self, wanted: Wanted<'_>, bound: &[(Wanted<'_>, ListenerServer)]) -> SocketAddr {
-        let mut address = wanted.settings.listener.address;
-        if address.port() == 0 {
-            let new = bound
-                .iter()
-                .find(|(sibling, _)| sibling.name == wanted.name)
-                .map(|(_, server)| server.bound_address());
-            let kept = || {
-                let mut siblings = wanted_servers(wanted.name, wanted.settings);
-                siblings.find_map(|sibling| self.kept(&sibling).map(|running| running.bound))
-            };
-            if let Some(bound) = new.or_else(kept) {
-                address.set_port(bound.address.port());
-            }
+    fn address_of(
+        &self,
+        wanted: Wanted<'_>,
+        bound: &[(Wanted<'_>, ListenerServer)],
+    ) -> ListenAddress {
+        let address = &wanted.settings.listener.address;
+        let Some(mut ip) = address.ip().filter(|ip| ip.port() == 0) else {
+            return address.clone();
+        };
+        let new = bound
+            .iter()
+            .find(|(sibling, _)| sibling.name == wanted.name)
+            .map(|(_, server)| server.bound_address());
+        let kept = || {
+            let mut siblings = wanted_servers(wanted.name, wanted.settings);
+            siblings.find_map(|sibling| self.kept(&sibling).map(|running| running.bound.clone()))
+        };
+        let sibling = new.or_else(kept);
+        if let Some(sibling) = sibling.and_then(|bound| bound.address.socket_addr()) {
+            ip.set_port(sibling.port());
         }
-        address
+        ip.into()
     }
 
     /// The server before lets go of its socket within a few milliseconds.
     async fn bind_freed(
         &self,
         wanted: Wanted<'_>,
-        address: SocketAddr,
+        address: &ListenAddress,
     ) -> Result<ListenerServer, BindError> {
         let until = clock::now() + FREED_WAIT;
         loop {
@@ -250,8 +292,7 @@ impl Listeners {
                 transport,
                 settings,
             } = wanted;
-            match ListenerServer::bind(name, transport, address, settings, &self.dependencies).await
-            {
+            match ListenerServer::bind(name, transport, address, settings, &self.dependencies) {
                 Err(error)
                     if error.source.kind() == io::ErrorKind::AddrInUse && clock::now() < until =>
                 {
@@ -286,7 +327,7 @@ impl Listeners {
     async fn open_again(&mut self, closed: Vec<Closed>) {
         for closed in closed {
             let wanted = closed.wanted();
-            match self.bind_freed(wanted, closed.bound.address).await {
+            match self.bind_freed(wanted, &closed.address()).await {
                 Ok(server) => self.open_server(wanted, server),
                 Err(error) => {
                     warn!(%error, "a listener could not be opened again, it is tried by itself");
@@ -298,10 +339,13 @@ impl Listeners {
 
     fn open_server(&mut self, wanted: Wanted<'_>, server: ListenerServer) {
         let (bound, control) = (server.bound_address(), server.control());
-        let BoundAddress { transport, address } = bound;
+        let BoundAddress { transport, address } = &bound;
+        let transport = *transport;
         info!(listener = wanted.name, %transport, %address, "listening");
         let is_plain = !wanted.settings.listener.tls.is_on() || transport == Transport::Udp;
-        if wanted.settings.listener.insecure && is_plain && !address.ip().is_loopback() {
+        let reached = address.socket_addr();
+        let is_reached = reached.is_some_and(|address| !address.ip().is_loopback());
+        if wanted.settings.listener.insecure && is_plain && is_reached {
             warn!(listener = wanted.name, %transport, %address, "plain, and other machines may reach it");
         }
         // Servers that have drained since the last change.
@@ -334,7 +378,8 @@ impl Listeners {
             }
             open.settings = settings.clone();
             for running in open.servers.values() {
-                running.control.apply(name, settings, &self.dependencies);
+                let (control, bound) = (&running.control, &running.bound);
+                control.apply(name, bound, settings, &self.dependencies);
             }
             info!(listener = name, "settings changed, sockets kept");
         }
@@ -342,6 +387,15 @@ impl Listeners {
 }
 
 impl Closed {
+    /// Where it was, and is to be again.
+    fn address(&self) -> ListenAddress {
+        match (&self.settings.listener.address, &self.bound.address) {
+            (passed @ ListenAddress::Passed(_), _) => passed.clone(),
+            (_, LocalAddress::Ip(address)) => ListenAddress::Ip(*address),
+            (_, LocalAddress::Unix(address)) => ListenAddress::Unix(address.clone()),
+        }
+    }
+
     fn wanted(&self) -> Wanted<'_> {
         Wanted {
             name: &self.name,
@@ -355,7 +409,7 @@ fn wanted_servers<'a>(
     name: &'a str,
     settings: &'a ListenerSettings,
 ) -> impl Iterator<Item = Wanted<'a>> {
-    let transports = listener::transports(&settings.listener).into_iter();
+    let transports = settings.transports.iter().copied();
     transports.map(move |transport| Wanted {
         name,
         transport,
@@ -363,7 +417,7 @@ fn wanted_servers<'a>(
     })
 }
 
-fn wanted(config: &Config) -> BTreeMap<String, ListenerSettings> {
+fn wanted(config: &Config, passed: &PassedSockets) -> BTreeMap<String, ListenerSettings> {
     let body_bytes_max = config.calls.body_bytes_max.octets();
     let enabled = config
         .listeners
@@ -374,17 +428,13 @@ fn wanted(config: &Config) -> BTreeMap<String, ListenerSettings> {
             (
                 name.clone(),
                 ListenerSettings {
+                    transports: listener::transports(listener, passed),
                     listener: listener.clone(),
                     body_bytes_max,
                 },
             )
         })
         .collect()
-}
-
-/// Whether it has ports of its own beside those of streams.
-const fn is_datagram(transport: Transport) -> bool {
-    matches!(transport, Transport::Udp | Transport::Quic)
 }
 
 fn warn_of_panic(ended: Result<(), tokio::task::JoinError>) {

@@ -12,23 +12,25 @@ pub(crate) mod listener;
 mod listeners;
 mod parts;
 mod reload;
+mod restart_key;
 mod signals;
+mod sockets;
 mod transports;
 
-use std::{collections::BTreeMap, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{collections::BTreeMap, io, path::PathBuf, sync::Arc, time::Duration};
 
 use postern_core::{
     Transport,
     registry::{Address, directory::ConfigError},
 };
 use postern_net::{
-    ByteBudget, Counters, Shutdown, dial,
+    ByteBudget, Counters, LocalAddress, PassedSockets, Shutdown, SocketListener, dial,
     http::{HttpConfig, serve_router},
     pool::PoolConfigError,
 };
 use postern_system::clock;
 use postern_wasm::{Runtime, RuntimeError, StoreError};
-use tokio::{net::TcpListener, task::JoinSet};
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 pub(crate) use self::check::{Checked, check, check_component};
@@ -38,12 +40,14 @@ use self::{
     listeners::Listeners,
     parts::Parts,
     reload::Reload,
+    restart_key::restart_key,
     signals::Signals,
+    sockets::OwnerError,
 };
 use crate::{
     admin,
     certificates::{ADMIN as ADMIN_TLS, CertificatesError},
-    config::{Config, Loaded},
+    config::{Config, ListenAddress, Loaded},
     control::{Control, Missing},
     directory::probes,
     guard::{Failures, Guard, GuardError},
@@ -62,7 +66,7 @@ pub(crate) struct App {
     control: Arc<Control>,
     runtime: Arc<Runtime>,
     listeners: Listeners,
-    admin: Option<TcpListener>,
+    admin: Option<SocketListener>,
     deployer: Deployer,
     log: LogLevelHandle,
 }
@@ -72,7 +76,7 @@ pub(crate) struct App {
 pub(crate) struct ServingAddresses {
     /// By the listener's name.
     pub listeners: BTreeMap<String, Vec<BoundAddress>>,
-    pub admin: Option<SocketAddr>,
+    pub admin: Option<LocalAddress>,
     pub plugin_folder: PathBuf,
 }
 
@@ -96,23 +100,27 @@ pub(crate) enum StartError {
     #[error(transparent)]
     Certificates(#[from] CertificatesError),
     #[error(transparent)]
+    Owner(#[from] OwnerError),
+    #[error(transparent)]
     Bind(#[from] BindError),
     #[error("signals cannot be followed: {0}")]
     Signals(io::Error),
 }
 
-/// Starts a gateway and serves until `shutdown` or a signal; `announce` is told where.
+/// Starts a gateway and serves until `shutdown` or a signal; `announce` is told where. Listeners may
+/// be given sockets that were `passed`.
 ///
 /// # Errors
 /// Why it does not start.
 pub(crate) async fn run(
     loaded: Loaded,
+    passed: PassedSockets,
     shutdown: Shutdown,
     announce: impl FnOnce(&ServingAddresses),
 ) -> Result<(), StartError> {
     // Before anything is opened: a signal that comes meanwhile counts afterwards.
     let signals = Signals::new().map_err(StartError::Signals)?;
-    let app = App::start(loaded, shutdown).await?;
+    let app = App::start(loaded, passed, shutdown).await?;
     announce(&app.serving());
     let gateway = Arc::clone(app.gateway());
     tokio::select! {
@@ -127,7 +135,11 @@ impl App {
     ///
     /// # Errors
     /// Why it does not start; nothing is left behind.
-    pub(crate) async fn start(loaded: Loaded, shutdown: Shutdown) -> Result<Self, StartError> {
+    pub(crate) async fn start(
+        loaded: Loaded,
+        passed: PassedSockets,
+        shutdown: Shutdown,
+    ) -> Result<Self, StartError> {
         let config = loaded.config.clone();
         let log = log::install(&config.log)?;
         let links = loaded.service_links();
@@ -149,13 +161,16 @@ impl App {
             transports: Arc::default(),
             bytes,
             certificates,
+            passed: Arc::new(passed),
+            restart_key: restart_key(&runtime.records("quic")?).await?,
             routes: control.fleet().http_routes().clone(),
         };
         let mut listeners = Listeners::new(dependencies.clone(), shutdown.clone());
         listeners.apply(&config).await?;
         let addresses = announced(&listeners.bound_addresses());
         control.directory().set_addresses(addresses);
-        let admin = bind_admin(&config).await?;
+        let admin = bind_admin(&config, &dependencies.passed)?;
+        warn_of_unused(&config, &dependencies.passed);
         let quiet = config.plugins.watch.then_some(config.plugins.settle);
         let troubles = Arc::new(SourceTroubles::new(control.readiness().clone()));
         let deployer = Deployer::new(
@@ -172,6 +187,8 @@ impl App {
             troubles,
             shutdown.clone(),
         );
+        let admin_address = admin.as_ref().and_then(|admin| admin.local_addr().ok());
+        gateway.set_admin_address(admin_address);
         gateway.set_bound_addresses(listeners.bound_addresses(), listeners.lost());
         let gateway = Arc::new(gateway);
         Ok(Self {
@@ -322,7 +339,11 @@ fn announced(bound_addresses: &BTreeMap<String, Vec<BoundAddress>>) -> Vec<Addre
         if dial::dialer(transport).is_err() {
             continue;
         }
-        let (host, port) = (bound.address.ip().to_string(), bound.address.port());
+        // Unix sockets are for this machine.
+        let Some(address) = bound.address.socket_addr() else {
+            continue;
+        };
+        let (host, port) = (address.ip().to_string(), address.port());
         if addresses
             .iter()
             .all(|address| address.transport != transport)
@@ -334,27 +355,55 @@ fn announced(bound_addresses: &BTreeMap<String, Vec<BoundAddress>>) -> Vec<Addre
     addresses
 }
 
-async fn bind_admin(config: &Config) -> Result<Option<TcpListener>, BindError> {
-    if !config.admin.enabled {
+fn bind_admin(
+    config: &Config,
+    passed: &PassedSockets,
+) -> Result<Option<SocketListener>, BindError> {
+    let admin = &config.admin;
+    if !admin.enabled {
         return Ok(None);
     }
-    let address = config.admin.address;
-    let listener = TcpListener::bind(address)
-        .await
-        .map_err(|source| BindError {
-            was_closed: false,
-            listener: ADMIN.to_owned(),
-            transport: Transport::Http,
-            address,
-            source,
-        })?;
-    if config.admin.insecure && !address.ip().is_loopback() && !config.admin.tls.is_on() {
+    let bound = sockets::stream(&admin.address, &admin.unix, passed).and_then(|listener| {
+        let local = listener.local_addr()?;
+        sockets::check_place(&local, admin.tls.is_on(), admin.insecure, ADMIN)?;
+        Ok((listener, local))
+    });
+    let (listener, address) = bound.map_err(|source| BindError {
+        was_closed: false,
+        listener: ADMIN.to_owned(),
+        transport: Transport::Http,
+        address: admin.address.clone(),
+        source,
+    })?;
+    let reached = address.socket_addr();
+    if admin.insecure
+        && !admin.tls.is_on()
+        && reached.is_some_and(|address| !address.ip().is_loopback())
+    {
         warn!(%address, "the admin listener is plain, and other machines may reach it");
     }
     Ok(Some(listener))
 }
 
-async fn serve_admin(listener: TcpListener, gateway: Arc<Gateway>, last: Shutdown) {
+/// Who connects to a socket that nobody accepts from waits for ever.
+fn warn_of_unused(config: &Config, passed: &PassedSockets) {
+    let listeners = config.listeners.values();
+    let addresses = listeners
+        .filter(|listener| listener.enabled)
+        .map(|listener| &listener.address);
+    let admin = config.admin.enabled.then_some(&config.admin.address);
+    let used: Vec<_> = addresses.chain(admin).collect();
+    for name in passed.names() {
+        if !used.contains(&&ListenAddress::Passed(name.to_owned())) {
+            warn!(
+                socket = name,
+                "passed, and no listener has the address systemd:{name}"
+            );
+        }
+    }
+}
+
+async fn serve_admin(listener: SocketListener, gateway: Arc<Gateway>, last: Shutdown) {
     let limits = HttpConfig {
         drain_timeout: ADMIN_DRAIN,
         ..admin::limits()

@@ -7,7 +7,7 @@ use postern_core::{Blame, Error, Handler};
 use postern_net::{ClientConfig, Pool, tls::ClientTls};
 use postern_wasm::{Runtime, RuntimeConfig};
 
-use super::{StartError, failures, guard, rules};
+use super::{StartError, failures, guard, rules, sockets};
 use crate::{
     certificates::Certificates,
     config::Config,
@@ -31,6 +31,7 @@ impl Parts {
     /// # Errors
     /// Why a gateway of `config` does not start.
     pub(super) async fn build(config: &Config) -> Result<Self, StartError> {
+        sockets::check_owners(config)?;
         let runtime = start_runtime(config)?;
         let certificates = {
             let config = config.clone();

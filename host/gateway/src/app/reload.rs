@@ -123,7 +123,7 @@ impl Reload {
                     (before.version.clone(), Some(before))
                 }
                 () = until(lost) => {
-                    self.open_lost(&mut listeners).await;
+                    self.open_lost(&mut listeners);
                     lost = Retry::while_lost(&listeners, lost.map(Retry::next));
                     continue;
                 }
@@ -179,7 +179,7 @@ impl Reload {
                             true => info!("configuration applied"),
                             false => {
                                 debug!("the configuration is as it was");
-                                self.open_lost(listeners).await;
+                                self.open_lost(listeners);
                             }
                         }
                         self.gateway.readiness().clear(ReasonKind::Config, "");
@@ -212,8 +212,8 @@ impl Reload {
     }
 
     /// Tries to open listeners that should be open and are not.
-    async fn open_lost(&self, listeners: &mut Listeners) {
-        if listeners.open_lost().await {
+    fn open_lost(&self, listeners: &mut Listeners) {
+        if listeners.open_lost() {
             self.on_bound(listeners);
         }
     }
@@ -401,6 +401,7 @@ fn check_cold(before: &Config, after: &Config) -> Result<(), ReloadError> {
             before.admin.tls.is_on() != after.admin.tls.is_on(),
         ),
         ("admin.address", before.admin.address != after.admin.address),
+        ("admin.unix", before.admin.unix != after.admin.unix),
         ("log.format", before.log.format != after.log.format),
     ];
     match changed.into_iter().find(|(_, has_changed)| *has_changed) {

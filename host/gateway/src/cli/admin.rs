@@ -41,10 +41,17 @@ impl Admin {
         output: &Output,
     ) -> Result<Self, CommandFailure> {
         let config = options.load(&[], output)?.config;
-        let address = args
-            .admin
-            .clone()
-            .unwrap_or_else(|| config.admin.address.to_string());
+        let address = match (&args.admin, config.admin.address.ip()) {
+            (Some(address), _) => address.clone(),
+            (None, Some(address)) => address.to_string(),
+            (None, None) => {
+                let address = &config.admin.address;
+                let message =
+                    format!("the admin listener is at {address}, which is not asked from here");
+                let remedy = "ask it by curl --unix-socket, or name an address: --admin HOST:PORT";
+                return Err(CommandFailure::new(message).with_remedy(remedy));
+            }
+        };
         let client = HttpClient::new(&address, HttpClientConfig::default());
         let client = client.map_err(|error| CommandFailure::usage(error.message.to_string()))?;
         let token = config

@@ -15,7 +15,7 @@ use super::{
     runtime::block_on,
     target::{self, CallTarget, Caller, WrittenTarget},
 };
-use crate::config::{Config, parse_duration};
+use crate::config::parse_duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -60,11 +60,7 @@ pub(super) fn call(
     output: &Output,
 ) -> Result<(), CommandFailure> {
     let message = read_message(&args.message, args.raw)?;
-    let config = match args.transport {
-        // A URL needs no configuration, so that a broken one does not matter.
-        WrittenTarget::Url(_) => Config::default(),
-        WrittenTarget::Named(_) => options.load(&[], output)?.config,
-    };
+    let config = args.transport.configuration(options, output)?;
     let target = args.transport.clone().resolve(&config)?;
     let call = to_call(&args, message)?;
     let is_verbose = args.verbose;

@@ -1,10 +1,21 @@
-//! `postern certs list`: what the listeners of a configuration show.
+//! `postern certs`: what the listeners of a configuration show, and certificates to develop with.
 
-use clap::Subcommand;
+use std::{
+    fs::{self, OpenOptions},
+    io::{self, Write},
+    path::{Path, PathBuf},
+    time::UNIX_EPOCH,
+};
+
+use clap::{Args, Subcommand};
+use postern_system::clock;
 use serde_json::json;
 
 use super::{failure::CommandFailure, options::SharedOptions, output::Output};
-use crate::certificates::{Certificates, ShownCertificate, unix_seconds};
+use crate::{
+    certificates::{Certificates, ShownCertificate, unix_seconds},
+    local_authority::{self, LEAF_LIFE, LocalCertificates, LocalCertificatesError},
+};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CertsCommand {
@@ -15,6 +26,27 @@ Example:
 
 Reads the files that the configuration names, as `postern run` does; a gateway need not run.")]
     List,
+    /// Make an authority for this machine, and a certificate for localhost.
+    #[command(after_help = "\
+Examples:
+  postern certs dev                        tls/localhost.pem for localhost, 127.0.0.1 and ::1
+  postern certs dev certs --name api.test  certs/localhost.pem, for api.test, too
+
+The authority may vouch for these names only. It is made anew each time.")]
+    Dev(DevArgs),
+}
+
+#[derive(Debug, Args)]
+pub(super) struct DevArgs {
+    /// Where the files go.
+    #[arg(default_value = "tls")]
+    folder: PathBuf,
+    /// A further name or IP address; may be repeated.
+    #[arg(long = "name", value_name = "NAME")]
+    names: Vec<String>,
+    /// Replace files that are there.
+    #[arg(long)]
+    force: bool,
 }
 
 pub(super) fn certs(
@@ -22,7 +54,13 @@ pub(super) fn certs(
     command: &CertsCommand,
     output: &Output,
 ) -> Result<(), CommandFailure> {
-    let CertsCommand::List = command;
+    match command {
+        CertsCommand::List => list(options, output),
+        CertsCommand::Dev(args) => dev(args, output),
+    }
+}
+
+fn list(options: &SharedOptions, output: &Output) -> Result<(), CommandFailure> {
     let loaded = options.load(&[], output)?;
     let certificates = Certificates::open(&loaded.config);
     let certificates = certificates.map_err(|error| CommandFailure::new(error.to_string()))?;
@@ -65,4 +103,102 @@ fn to_json(shown: &ShownCertificate) -> serde_json::Value {
     })
 }
 
+fn dev(args: &DevArgs, output: &Output) -> Result<(), CommandFailure> {
+    let now = clock::wall().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let made = local_authority::create(&args.names, now).map_err(|error| match &error {
+        LocalCertificatesError::Name(_) => {
+            let failure = CommandFailure::usage(error.to_string());
+            failure.with_remedy("write a name such as api.test, *.api.test or 10.0.0.7")
+        }
+        LocalCertificatesError::Made(_) => CommandFailure::new(error.to_string()),
+    })?;
+    let [ca, ca_key, pem, key] = FILES.map(|name| args.folder.join(name));
+    let LocalCertificates {
+        authority,
+        server,
+        names,
+    } = made;
+    let files = [
+        (&ca, authority.certificate),
+        (&ca_key, authority.key),
+        (&pem, server.certificate),
+        (&key, server.key),
+    ];
+    if !args.force {
+        refuse_to_replace(&files.each_ref().map(|(path, _)| *path))?;
+    }
+    let written = fs::create_dir_all(&args.folder).map_err(|error| (args.folder.clone(), error));
+    written
+        .and_then(|()| {
+            let mut files = files.iter();
+            files.try_for_each(|(path, text)| {
+                put(path, text.as_bytes()).map_err(|error| ((*path).clone(), error))
+            })
+        })
+        .map_err(|(path, error)| {
+            CommandFailure::new(format!("cannot write {}: {error}", path.display()))
+        })?;
+    let life_days = LEAF_LIFE.as_secs() / DAY.unsigned_abs();
+    if output.is_json() {
+        return output.json(&json!({
+            "authority": ca,
+            "authority-key": ca_key,
+            "certificate": pem,
+            "key": key,
+            "names": names,
+            "days": life_days,
+        }));
+    }
+    let names = names.join(", ");
+    let [ca, ca_key, pem, key] = [ca, ca_key, pem, key].map(|path| path.display().to_string());
+    output.text(&format!(
+        "{pem} is good for {life_days} days, for {names}\n\n\
+         In postern.toml, for the listener http:\n\n\
+         [listeners.http.tls]\n\
+         certificate-file = {pem:?}\n\
+         key-file = {key:?}\n\n\
+         [upstream-tls]                  # for gateways and `postern call` that dial it\n\
+         ca-files = [{ca:?}]\n\n\
+         Others believe it when they believe its authority, {ca}:\n\n\
+         curl --cacert {ca} https://localhost:8080/v1/services\n\
+         Debian, Ubuntu: sudo cp {ca} /usr/local/share/ca-certificates/postern.crt && sudo update-ca-certificates\n\
+         Fedora:         sudo trust anchor {ca}\n\
+         macOS:          sudo security add-trusted-cert -d -k /Library/Keychains/System.keychain {ca}\n\
+         Firefox:        Settings, Certificates, Authorities, Import\n\n\
+         Whoever has {ca_key} can pretend to be these names to those who believe it; remove it when it is\n\
+         not needed.\n"
+    ))
+}
+
+fn refuse_to_replace(files: &[&PathBuf]) -> Result<(), CommandFailure> {
+    let mut files = files.iter();
+    match files.find(|path| path.symlink_metadata().is_ok()) {
+        None => Ok(()),
+        Some(path) => {
+            let failure = CommandFailure::new(format!("{} is there already", path.display()));
+            Err(failure.with_remedy("name another folder, or replace all files by --force"))
+        }
+    }
+}
+
+/// Writes beside and renames: a gateway may follow the file. Nobody else can read it.
+fn put(path: &Path, octets: &[u8]) -> io::Result<()> {
+    let beside = path.with_extension(format!("{}~", std::process::id()));
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    let written = options
+        .open(&beside)
+        .and_then(|mut file| file.write_all(octets).and_then(|()| file.sync_all()))
+        .and_then(|()| fs::rename(&beside, path));
+    if written.is_err() {
+        // What was not written is of no use to anybody.
+        let _ = fs::remove_file(&beside);
+    }
+    written
+}
+
+/// The authority's certificate and key, and those of the server.
+const FILES: [&str; 4] = ["ca.pem", "ca.key", "localhost.pem", "localhost.key"];
 const DAY: i64 = 24 * 3600;

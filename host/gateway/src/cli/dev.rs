@@ -6,7 +6,7 @@ use std::{
     thread,
 };
 
-use postern_net::Shutdown;
+use postern_net::{PassedSockets, Shutdown};
 use serde_json::json;
 
 use super::{
@@ -62,7 +62,13 @@ pub(super) fn dev(
                     output.note(&hint(&found));
                 }
             };
-            let served = Box::pin(app::run(loaded, Shutdown::new(), announce)).await;
+            let served = Box::pin(app::run(
+                loaded,
+                PassedSockets::default(),
+                Shutdown::new(),
+                announce,
+            ))
+            .await;
             served.map_err(|error| run::failure(&error))
         });
         drop(_sources);

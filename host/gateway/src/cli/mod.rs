@@ -67,7 +67,7 @@ enum Command {
     /// Look at services of a running gateway.
     #[command(subcommand)]
     Services(services::ServicesCommand),
-    /// Look at the certificates that listeners show.
+    /// Look at the certificates that listeners show, or make some to develop with.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
     /// Decode frames: from hex, from a capture file, or live as a relay.

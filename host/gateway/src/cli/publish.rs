@@ -17,7 +17,7 @@ use super::{
     runtime::block_on,
     target::{self, WrittenTarget},
 };
-use crate::config::{Config, parse_duration};
+use crate::config::parse_duration;
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -54,11 +54,7 @@ pub(super) fn publish(
     output: &Output,
 ) -> Result<(), CommandFailure> {
     let payload = call::read_message(&args.payload, args.raw)?;
-    let config = match args.transport {
-        // A URL needs no configuration, so that a broken one does not matter.
-        WrittenTarget::Url(_) => Config::default(),
-        WrittenTarget::Named(_) => options.load(&[], output)?.config,
-    };
+    let config = args.transport.configuration(options, output)?;
     let target = args.transport.clone().resolve(&config)?;
     let headers = headers(&args)?;
     let context = Context {

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, path::PathBuf, sync::mpsc, thread, time::Duration};
 
 use clap::Args;
-use postern_net::Shutdown;
+use postern_net::{PassedSockets, Shutdown};
 use serde_json::json;
 
 use super::{failure::CommandFailure, options::SharedOptions, output::Output, runtime::block_on};
@@ -55,10 +55,11 @@ pub(super) fn run(
     args: &RunArgs,
     output: &Output,
 ) -> Result<(), CommandFailure> {
+    let passed = PassedSockets::from_environment();
     let loaded = args.load(options, output)?;
     block_on(async {
         let announce = |serving: &ServingAddresses| announce(serving, output);
-        Box::pin(app::run(loaded, Shutdown::new(), announce))
+        Box::pin(app::run(loaded, passed, Shutdown::new(), announce))
             .await
             .map_err(|error| failure(&error))
     })
@@ -69,12 +70,12 @@ pub(super) fn announce(serving: &ServingAddresses, output: &Output) {
     let text = if output.is_json() {
         let bound_addresses = serving.listeners.iter().flat_map(|(name, bound_addresses)| {
             bound_addresses.iter().map(move |bound| {
-                json!({ "listener": name, "transport": bound.transport.name(), "address": bound.address })
+                json!({ "listener": name, "transport": bound.transport.name(), "address": bound.address.to_string() })
             })
         });
         let bound_addresses = json!({
             "listeners": bound_addresses.collect::<Vec<_>>(),
-            "admin": serving.admin,
+            "admin": serving.admin.as_ref().map(ToString::to_string),
             "plugins": serving.plugin_folder,
         });
         format!("{bound_addresses}\n")
@@ -114,7 +115,7 @@ fn table(serving: &ServingAddresses) -> String {
             );
         }
     }
-    if let Some(address) = serving.admin {
+    if let Some(address) = &serving.admin {
         let _ = writeln!(text, "  {:<8} {:<6} {address}", "admin", "http");
     }
     let _ = writeln!(
@@ -136,6 +137,7 @@ pub(super) fn failure(error: &StartError) -> CommandFailure {
         | StartError::DataDir { .. }
         | StartError::Runtime(_)
         | StartError::Guard(_)
+        | StartError::Owner(_)
         | StartError::Certificates(_)
         | StartError::Directory(_)
         | StartError::Store(_)

@@ -17,10 +17,7 @@ use super::{
     runtime::block_on,
     target::{self, CallTarget, Caller, WrittenTarget},
 };
-use crate::{
-    config::{Config, parse_duration},
-    events::to_line,
-};
+use crate::{config::parse_duration, events::to_line};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
@@ -52,11 +49,7 @@ pub(super) fn subscribe(
     args: SubscribeArgs,
     output: &Output,
 ) -> Result<(), CommandFailure> {
-    let config = match args.transport {
-        // A URL needs no configuration, so that a broken one does not matter.
-        WrittenTarget::Url(_) => Config::default(),
-        WrittenTarget::Named(_) => options.load(&[], output)?.config,
-    };
+    let config = args.transport.configuration(options, output)?;
     let target = args.transport.clone().resolve(&config)?;
     block_on(async {
         let client = connect(&target).await?;

@@ -8,15 +8,18 @@ use postern_core::{
     transport::{AddressForm, list},
 };
 use postern_net::{
-    Client, ClientConfig,
+    Client, ClientConfig, UnixAddress,
     dial::{self, Dial},
     http::HttpClientConfig,
 };
 
-use super::failure::CommandFailure;
+use super::{failure::CommandFailure, options::SharedOptions, output::Output};
 use crate::{
     certificates,
-    config::{Config, Listener, ListenerTransport, Protocol, WebSocketPath, tls::UpstreamTls},
+    config::{
+        Config, ListenAddress, Listener, ListenerTransport, Protocol, WebSocketPath,
+        tls::UpstreamTls,
+    },
 };
 
 /// How, and to which `host:port` or path.
@@ -45,9 +48,14 @@ impl std::str::FromStr for WrittenTarget {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (scheme, rest) = match text.split_once("://") {
-            Some((scheme, rest)) => (scheme, Some(rest)),
-            None => (text, None),
+        // As the configuration writes a socket of this machine, and as URLs do.
+        let socket = text
+            .strip_prefix("unix:")
+            .filter(|rest| !rest.starts_with("//"));
+        let (scheme, rest) = match (socket, text.split_once("://")) {
+            (Some(path), _) => (Transport::Unix.name(), Some(path)),
+            (None, Some((scheme, rest))) => (scheme, Some(rest)),
+            (None, None) => (text, None),
         };
         let transport = match scheme.strip_prefix("vstp") {
             Some("") if rest.is_some() => Some(Transport::Tcp),
@@ -85,6 +93,20 @@ impl std::str::FromStr for WrittenTarget {
 }
 
 impl WrittenTarget {
+    /// The configuration, where it says anything about this target: where a name leads, and who is
+    /// believed over TLS. Otherwise a broken one does not matter.
+    pub(super) fn configuration(
+        &self,
+        options: &SharedOptions,
+        output: &Output,
+    ) -> Result<Config, CommandFailure> {
+        let tls = [Transport::Tls, Transport::Quic, Transport::Https];
+        match self {
+            Self::Url(target) if !tls.contains(&target.transport) => Ok(Config::default()),
+            Self::Named(_) | Self::Url(_) => Ok(options.load(&[], output)?.config),
+        }
+    }
+
     /// The listener that the configuration opens for a transport that is only named.
     pub(super) fn resolve(self, config: &Config) -> Result<CallTarget, CommandFailure> {
         let transport = match self {
@@ -103,17 +125,18 @@ impl WrittenTarget {
             let remedy = format!("name it: --transport {}", url(transport));
             return Err(CommandFailure::new(message).with_remedy(remedy));
         };
-        let mut address = listener.address;
-        if address.ip().is_unspecified() {
-            let local = match address {
-                SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
-                SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
-            };
-            address.set_ip(local);
-        }
+        let authority = match &listener.address {
+            ListenAddress::Ip(address) => reached_at(*address).to_string(),
+            ListenAddress::Unix(address) => address.to_string(),
+            ListenAddress::Passed(name) => {
+                let message = format!("only systemd knows where the socket {name:?} is");
+                let remedy = format!("name it: --transport {}", url(transport));
+                return Err(CommandFailure::new(message).with_remedy(remedy));
+            }
+        };
         Ok(CallTarget {
             transport,
-            authority: address.to_string(),
+            authority,
             tls: config.upstream_tls.clone(),
         })
     }
@@ -172,8 +195,24 @@ pub(super) async fn look_up(authority: &str) -> Result<SocketAddr, CommandFailur
         .ok_or_else(|| unknown(&"the name is not known"))
 }
 
+/// Where this machine reaches what listens at `address`.
+fn reached_at(mut address: SocketAddr) -> SocketAddr {
+    if address.ip().is_unspecified() {
+        let local = match address {
+            SocketAddr::V4(_) => std::net::Ipv4Addr::LOCALHOST.into(),
+            SocketAddr::V6(_) => std::net::Ipv6Addr::LOCALHOST.into(),
+        };
+        address.set_ip(local);
+    }
+    address
+}
+
 /// Whether calls over `transport` come in at `listener`.
 fn accepts(listener: &Listener, transport: Transport) -> bool {
+    if let ListenAddress::Unix(_) = listener.address {
+        // Requests of HTTP are sent to addresses with a port only.
+        return listener.protocol == Protocol::Vstp && transport == Transport::Unix;
+    }
     let has_sessions = listener.websocket.paths.contains(&WebSocketPath::Sessions);
     match listener.protocol {
         Protocol::Http if transport == Transport::WebSocket => {
@@ -200,7 +239,7 @@ fn accepts(listener: &Listener, transport: Transport) -> bool {
 
 fn is_authority(text: &str, form: AddressForm) -> bool {
     match form {
-        AddressForm::Path => text.starts_with('/') && !text.ends_with('/'),
+        AddressForm::Path => text.parse::<UnixAddress>().is_ok(),
         AddressForm::Url => {
             let authority = text.split('/').next().unwrap_or_default();
             is_authority(authority, AddressForm::HostPort)
@@ -282,6 +321,8 @@ mod tests {
         );
         check("unix:///run/a.sock", to(Transport::Unix, "/run/a.sock"));
         check("vstp+unix:///a", to(Transport::Unix, "/a"));
+        check("unix:/run/a.sock", to(Transport::Unix, "/run/a.sock"));
+        check("unix:@a", to(Transport::Unix, "@a"));
         check("ws", WrittenTarget::Named(Transport::WebSocket));
         check("ws://a:1/", to(Transport::WebSocket, "a:1"));
         check("wss://a:1/x/y", to(Transport::SecureWebSocket, "a:1/x/y"));
@@ -295,6 +336,8 @@ mod tests {
             "plugin",
             "unix://run/a.sock",
             "unix:///run/",
+            "unix:run/a.sock",
+            "unix:",
             "vstp://a",
             "vstp://:1",
             "vstp://a:b",
@@ -334,13 +377,25 @@ mod tests {
             Some("127.0.0.1:9090")
         );
         let vstp = config.listeners.get_mut("vstp").expect("built in");
-        vstp.address = "0.0.0.0:7000".parse().expect("an address");
+        let any: SocketAddr = "0.0.0.0:7000".parse().expect("an address");
+        vstp.address = any.into();
         vstp.transports = vec![ListenerTransport(Transport::Tcp)];
         assert_eq!(
             resolve(Transport::Tcp, &config).as_deref(),
             Some("127.0.0.1:7000")
         );
         assert_eq!(resolve(Transport::Udp, &config), None);
+        let vstp = config.listeners.get_mut("vstp").expect("built in");
+        let path = "/run/a.sock".parse().expect("a path");
+        vstp.address = ListenAddress::Unix(path);
+        assert_eq!(resolve(Transport::Tcp, &config), None);
+        assert_eq!(
+            resolve(Transport::Unix, &config).as_deref(),
+            Some("/run/a.sock")
+        );
+        let vstp = config.listeners.get_mut("vstp").expect("built in");
+        vstp.address = ListenAddress::Passed("vstp".to_owned());
+        assert_eq!(resolve(Transport::Tcp, &config), None);
         let http = Some("127.0.0.1:8080");
         assert_eq!(resolve(Transport::WebSocket, &config).as_deref(), http);
         assert_eq!(resolve(Transport::SecureWebSocket, &config), None);

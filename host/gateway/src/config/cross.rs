@@ -1,15 +1,18 @@
 //! What no key can say alone: addresses that collide, keys that contradict each other.
 
 mod admission;
+mod callers;
 pub(crate) mod routes;
 mod security;
 mod tls;
 
-use std::{net::SocketAddr, time::Duration};
+use std::time::Duration;
 
 use postern_core::Transport;
+use postern_net::UnixAddress;
 
 use super::{
+    address::{ListenAddress, UnixFile},
     directory,
     fault::suggest,
     section::SectionReader,
@@ -23,9 +26,11 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     for (name, listener) in &config.listeners {
         check_listener(name, listener, reader);
     }
+    check_unix("admin", &config.admin.address, &config.admin.unix, reader);
     check_addresses(config, reader);
     tls::check(config, reader);
     security::check(&config.auth, reader);
+    callers::check(config, reader);
     admission::check(config, reader);
     config.services.check(reader);
     routes::check(config, reader);
@@ -111,6 +116,9 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
             "write [\"tcp\"], [\"udp\"] or both",
         );
     }
+    check_quic(&path, listener, reader);
+    check_unix(&path, &listener.address, &listener.unix, reader);
+    check_unix_transports(&path, listener, reader);
     let key = |name: &str| format!("{path}.{name}");
     if listener.proxy_protocol && listener.forwarded.trusted.is_empty() {
         reader.fault_of_key(
@@ -157,6 +165,66 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
     );
 }
 
+/// QUIC proves itself by TLS, has its port alone, and asks for a sign of life before it gives up.
+fn check_quic(path: &str, listener: &Listener, reader: &mut SectionReader) {
+    let has = |wanted| listener.transports.iter().any(|one| one.0 == wanted);
+    let transports = format!("{path}.transports");
+    if has(Transport::Quic) && !listener.tls.is_on() {
+        let remedy = format!("add certificate-file and key-file below [{path}.tls]");
+        reader.fault_of_key(&transports, "quic needs a certificate", remedy);
+    }
+    if has(Transport::Quic) && has(Transport::Udp) {
+        let message = "udp and quic cannot share a port";
+        let remedy = "leave one out, or give it a listener of its own";
+        reader.fault_of_key(&transports, message, remedy);
+    }
+    let (keep_alive, idle_timeout) = (listener.quic.keep_alive, listener.quic.idle_timeout);
+    if keep_alive >= idle_timeout {
+        let [keep_alive, idle_timeout] = [keep_alive, idle_timeout].map(show_duration);
+        let [small, large] = ["keep-alive", "idle-timeout"].map(|key| format!("{path}.quic.{key}"));
+        let (key, message) = match reader.places.contains_key(&small) {
+            true => (
+                &small,
+                format!("{keep_alive} is not below {large} ({idle_timeout})"),
+            ),
+            false => (
+                &large,
+                format!("{idle_timeout} is not above {small} ({keep_alive})"),
+            ),
+        };
+        let remedy = "the connection would end before it is asked for a sign of life";
+        reader.fault_of_key(key, message, remedy);
+    }
+}
+
+fn check_unix_transports(path: &str, listener: &Listener, reader: &mut SectionReader) {
+    let transports = format!("{path}.transports");
+    let is_written = reader.places.contains_key(&transports);
+    if matches!(listener.address, ListenAddress::Unix(_)) && is_written {
+        let message = "a Unix socket carries VSTP as it is";
+        let remedy = "remove it, or write an address with a port";
+        reader.fault_of_key(&transports, message, remedy);
+    }
+}
+
+/// Only a socket that this gateway binds has a file of its own.
+fn check_unix(path: &str, address: &ListenAddress, file: &UnixFile, reader: &mut SectionReader) {
+    if matches!(address, ListenAddress::Unix(UnixAddress::Path(_))) || *file == UnixFile::default()
+    {
+        return;
+    }
+    for key in ["mode", "owner"].map(|key| format!("{path}.unix.{key}")) {
+        if reader.places.contains_key(&key) {
+            let message = format!("{address} has no file");
+            reader.fault_of_key(
+                &key,
+                message,
+                "remove it, or write address = \"unix:/PATH\"",
+            );
+        }
+    }
+}
+
 /// A listener of a name of its own says what it is.
 fn require(reader: &mut SectionReader, path: &str, key: &str) {
     if reader.places.contains_key(&format!("{path}.{key}")) {
@@ -187,7 +255,7 @@ fn refuse_foreign(reader: &mut SectionReader, key: &str, speaker: Protocol) {
 
 /// Two listeners at one address: the second could not be opened.
 fn check_addresses(config: &Config, reader: &mut SectionReader) {
-    let mut listeners: Vec<(String, SocketAddr, Transport)> = Vec::new();
+    let mut listeners: Vec<(String, &ListenAddress, Transport)> = Vec::new();
     for (name, listener) in config
         .listeners
         .iter()
@@ -195,50 +263,46 @@ fn check_addresses(config: &Config, reader: &mut SectionReader) {
     {
         let transports = match listener.protocol {
             Protocol::Http => vec![Transport::Tcp],
+            Protocol::Vstp if matches!(listener.address, ListenAddress::Unix(_)) => {
+                vec![Transport::Unix]
+            }
             Protocol::Vstp => listener.transports.iter().map(|one| one.0).collect(),
         };
         let key = format!("listeners.{name}.address");
         listeners.extend(
             transports
                 .into_iter()
-                .map(|transport| (key.clone(), listener.address, transport)),
+                .map(|transport| (key.clone(), &listener.address, transport)),
         );
     }
     if config.admin.enabled {
         listeners.push((
             "admin.address".to_owned(),
-            config.admin.address,
+            &config.admin.address,
             Transport::Tcp,
         ));
     }
     for (idx, (key, address, transport)) in listeners.iter().enumerate() {
         let earlier = listeners.iter().take(idx);
         let mut others = earlier.filter(|(other, taken, by)| {
-            other != key && by == transport && collide(*address, *taken)
+            let is_same_kind = by.has_datagrams() == transport.has_datagrams();
+            other != key && is_same_kind && address.collides_with(taken)
         });
-        let Some((other, taken, _)) = others.next() else {
+        let Some((other, taken, by)) = others.next() else {
             continue;
         };
         // Told at the key that somebody wrote; the other may be a default.
-        let (key, other) = match reader.places.contains_key(key) {
-            true => (key, other),
-            false => (other, key),
+        let (key, other, by) = match reader.places.contains_key(key) {
+            true => (key, other, by),
+            false => (other, key, transport),
         };
-        let message = format!(
-            "{address} is taken by {other} ({taken}, {})",
-            transport.name()
-        );
+        let message = format!("{address} is taken by {other} ({taken}, {by})");
         reader.fault_of_key(
             key,
             message,
-            "choose another port, or disable one of the two",
+            "choose another address, or disable one of the two",
         );
     }
-}
-
-fn collide(a: SocketAddr, b: SocketAddr) -> bool {
-    let ip = a.ip() == b.ip() || a.ip().is_unspecified() || b.ip().is_unspecified();
-    ip && a.port() == b.port() && a.port() != 0
 }
 
 /// Keys that only listeners of one protocol have.
@@ -250,6 +314,7 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "calls-in-flight-max",
             "keep-alive",
             "udp",
+            "quic",
             "limits",
         ],
         Protocol::Http => &[

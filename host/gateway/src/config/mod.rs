@@ -1,7 +1,9 @@
 //! Configuration: what is written becomes `Config`, which cannot be wrong, or all its faults at
 //! once. Layers: defaults, the file, the environment (`POSTERN_CALLS_TIMEOUT` for `calls.timeout`).
 
+mod address;
 mod admission;
+mod callers;
 mod compression;
 mod cross;
 mod directory;
@@ -40,9 +42,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
-pub(crate) use self::{admission::Cors, directory::InstanceSettings, security::Timestamp};
-pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
 #[cfg(test)]
+pub(crate) use self::{admission::Cors, directory::InstanceSettings, security::Timestamp};
+pub(crate) use address::{ListenAddress, UnixFile};
+pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
+pub(crate) use callers::CertificateCaller;
 pub(crate) use compression::ReplyCoding;
 pub(crate) use directory::{DirectorySettings, PeerSettings, RegistrationMode};
 pub(crate) use events::Topics;

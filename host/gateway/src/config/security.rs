@@ -4,6 +4,7 @@ use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use super::{
     CallPattern, Faults, Secret, Size, Wildcard,
+    callers::{CertificateCaller, UnixCaller},
     leaf::{Leaf, word_leaf},
     named::Named,
     section::{Field, SectionReader, join, section},
@@ -41,6 +42,11 @@ section! {
         pub jwt: BTreeMap<String, Jwt> = BTreeMap::new();
         /// Keys that are sent as they are.
         pub api_keys: ApiKeys = ApiKeys::default();
+        /// Callers over Unix sockets, by a name of your choice.
+        pub unix: BTreeMap<String, UnixCaller> = BTreeMap::new();
+        /// Callers that show certificates, by a name of your choice. Of several that fit, the first by
+        /// name counts.
+        pub certificates: BTreeMap<String, CertificateCaller> = BTreeMap::new();
     }
 }
 

@@ -10,6 +10,7 @@ use std::{
 use postern_core::Transport;
 
 use super::{
+    address::{ListenAddress, UnixFile},
     admission::{Cors, HeaderRule, RateLimit},
     compression::Compression,
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
@@ -86,10 +87,13 @@ section! {
         /// What is spoken: "vstp", or "http" (HTTP/1.1 and HTTP/2). Needed for names other than
         /// `vstp` and `http`.
         pub protocol: Protocol = Protocol::Vstp;
-        /// Where to listen. Needed for names other than `vstp` and `http`. Port 0 takes a free one.
-        pub address: SocketAddr = local(0);
-        /// What carries VSTP: "tcp", "udp" or both, on one port.
-        pub transports: Vec<ListenerTransport> = ListenerTransport::ALL.map(ListenerTransport).to_vec();
+        /// Where to listen: "127.0.0.1:9090", "unix:/run/postern.sock", "unix:@postern", or
+        /// "systemd:NAME" for a socket that systemd passes. Needed for names other than `vstp` and
+        /// `http`. Port 0 takes a free one.
+        pub address: ListenAddress = local(0);
+        /// What carries VSTP, on one port: "tcp", "udp", "quic". The last needs TLS, and a port without
+        /// "udp".
+        pub transports: Vec<ListenerTransport> = ListenerTransport::DEFAULT.map(ListenerTransport).to_vec();
         /// Service that answers VSTP frames which name none.
         pub default_service: Option<String> = None;
         /// Whether what is not encrypted is taken from other machines. Without TLS, and over UDP
@@ -142,6 +146,10 @@ section! {
         pub held_bytes_per_connection_max: Size = Size::mib(32), within "64KiB" to "3GiB";
         /// Acknowledged datagrams of VSTP.
         pub udp: Udp = Udp::default();
+        /// The file of an address such as "unix:/run/postern.sock".
+        pub unix: UnixFile = UnixFile::default();
+        /// Connections of QUIC.
+        pub quic: Quic = Quic::default();
         /// What one peer, and all together, may make the listener hold.
         pub limits: WireLimits = WireLimits::default();
     }
@@ -158,6 +166,18 @@ section! {
         pub max_retry_delay: Duration = Duration::from_secs(5), within "1ms" to "10m";
         /// How long each transmission waits for its acknowledgement.
         pub ack_timeout: Duration = Duration::from_secs(2), within "10ms" to "1m";
+    }
+}
+
+section! {
+    /// Times of QUIC connections. A change holds for those that come after it.
+    pub(crate) struct Quic {
+        /// Silence after which a packet is sent, so that the path and its middleboxes know of the
+        /// connection; 0s never sends one.
+        pub keep_alive: Duration = Duration::from_secs(60), within "0s" to "1h";
+        /// The connection is over when nothing came for this long: its peer is gone. The shorter of
+        /// what both ends want counts.
+        pub idle_timeout: Duration = Duration::from_secs(90), within "1s" to "24h";
     }
 }
 
@@ -192,8 +212,10 @@ section! {
     pub(crate) struct Admin {
         /// Whether it is opened at all.
         pub enabled: bool = true;
-        /// Where to listen. Whoever reaches it can read everything, so keep it local.
-        pub address: SocketAddr = local(9900);
+        /// Where to listen, as a listener's. Whoever reaches it can read everything, so keep it local.
+        pub address: ListenAddress = local(9900);
+        /// The file of an address such as "unix:/run/postern-admin.sock".
+        pub unix: UnixFile = UnixFile::default();
         /// Names under which an admin listener on a loopback address is called, besides "localhost"
         /// and addresses.
         pub hosts: Vec<String> = vec![];
@@ -357,7 +379,8 @@ word_leaf!(LogFormat { Auto = "auto", Text = "text", Json = "json" });
 
 impl ListenerTransport {
     /// What the gateway listens on for VSTP.
-    const ALL: [Transport; 2] = [Transport::Tcp, Transport::Udp];
+    const ALL: [Transport; 3] = [Transport::Tcp, Transport::Udp, Transport::Quic];
+    const DEFAULT: [Transport; 2] = [Transport::Tcp, Transport::Udp];
 }
 
 impl super::leaf::Leaf for ListenerTransport {
@@ -455,6 +478,6 @@ fn built_in_listeners() -> BTreeMap<String, Listener> {
         .into()
 }
 
-fn local(port: u16) -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, port).into()
+fn local(port: u16) -> ListenAddress {
+    SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()
 }

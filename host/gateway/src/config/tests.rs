@@ -243,7 +243,7 @@ fn the_environment_wins_over_the_file() {
     );
     assert_eq!(config.calls.timeout, Duration::from_secs(5));
     let vstp = &config.listeners["vstp"];
-    assert_eq!(vstp.address.port(), 7000);
+    assert_eq!(vstp.address.to_string(), "127.0.0.1:7000");
     assert_eq!(vstp.transports, [ListenerTransport(Transport::Udp)]);
     assert_eq!(vstp.udp.retries, 5);
     assert_eq!(config.plugins.limits.memory, Size::mib(1));

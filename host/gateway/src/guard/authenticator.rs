@@ -14,6 +14,7 @@ use postern_core::{
 
 use super::{
     api_keys::KeyRing,
+    connections::Connections,
     credentials::{CallCredentials, CredentialKind, Wanted},
     error::GuardError,
     failures::Failures,
@@ -33,6 +34,7 @@ pub(super) struct GuardAuthenticator {
     wanted: Wanted,
     issuers: Vec<Arc<Issuer>>,
     keys: KeyRing,
+    connections: Connections,
     tokens: Tokens,
     /// Role of those who are other gateways.
     gateway_role: String,
@@ -104,6 +106,7 @@ impl GuardAuthenticator {
             settings: settings.clone(),
             issuers,
             keys,
+            connections: Connections::open(settings)?,
             tokens: Tokens::new(settings.tokens_max),
             gateway_role: gateway_role.to_owned(),
             failures,
@@ -136,7 +139,10 @@ impl GuardAuthenticator {
         let found = self.wanted.find(&call.headers);
         let found = found.map_err(|error| unauthenticated(&error.to_string()))?;
         let (principal, taken) = match found {
-            None => return Ok(Ok(())),
+            None => {
+                call.context.principal = self.connections.find(&call.context.peer);
+                return Ok(Ok(()));
+            }
             Some(CallCredentials::ApiKey(key)) => {
                 let found = self.keys.find(&key, now.unix);
                 let principal = found.map_err(|error| unauthenticated(&error.to_string()))?;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use postern_net::http::FetchError;
 
 use super::keys::KeysError;
-use crate::{config::Faults, sources::sight::ReadError};
+use crate::{config::Faults, sources::sight::ReadError, users::UserError};
 
 /// Why a guard cannot be built.
 #[derive(Debug, thiserror::Error)]
@@ -30,6 +30,14 @@ pub(crate) enum GuardError {
     SameKey { names: [String; 2] },
     #[error("{name} has a key in the configuration and one in {}; an owner has one", path.display())]
     SameOwner { name: String, path: PathBuf },
+    #[error("auth.unix.{owner}: {source}")]
+    User { owner: String, source: UserError },
+    #[error("{kind} {id} is named by auth.unix.{} and by auth.unix.{}", owners[0], owners[1])]
+    SameUser {
+        kind: &'static str,
+        id: u32,
+        owners: [String; 2],
+    },
     #[error("limit {limit} admits no call")]
     Rate { limit: String },
 }

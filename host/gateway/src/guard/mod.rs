@@ -19,6 +19,7 @@ mod api_keys;
 mod authenticator;
 mod authorization;
 mod bounded_map;
+mod connections;
 mod credentials;
 mod error;
 mod failures;

@@ -65,7 +65,7 @@ fn the_way_of_a_call_fits_what_allocators_keep_ready_for_a_thread() {
             .extensions
             .chain()
             .activate(&call, None, clock::now()),
-        deadline: clock::now(),
+        deadline: Some(clock::now()),
         route: Arc::clone(&fixture.pipeline.unrouted),
         decision_log: DecisionLog::default(),
         refusal: None,

@@ -230,7 +230,7 @@ struct Failing {
 impl Listener for Failing {
     type Link = MemoryStream;
 
-    async fn accept(&mut self) -> io::Result<(MemoryStream, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(MemoryStream, Origin)> {
         match self.errors.pop_front() {
             Some(error) => Err(error),
             None => self.listener.accept().await,

@@ -11,7 +11,7 @@ use hyper::{
 };
 use hyper_util::service::TowerToHyperService;
 use postern_core::{Error, Handler, Origin, Peer, Transport, error::Blame};
-use tokio::{io::AsyncWriteExt, net::TcpListener};
+use tokio::io::AsyncWriteExt;
 
 use super::{
     Catalog, HttpConfig,
@@ -31,14 +31,15 @@ use crate::{
         proxy_protocol::{ProxyHandshake, ProxyTrust},
     },
     link::{StreamLink, WatchedLink},
-    tcp::{self, WatchedTcpListener},
+    sockets::{LocalAddress, SocketListener},
+    tcp,
     tls::{ServerTls, TlsHandshake},
 };
 
 /// A bound HTTP listener.
 pub struct HttpServer {
-    listener: TcpListener,
-    address: SocketAddr,
+    listener: SocketListener,
+    address: LocalAddress,
     shared: Shared<Calls>,
     tls: Option<Arc<ServerTls>>,
     sessions: ServerControl,
@@ -78,7 +79,22 @@ impl HttpServer {
         counters: Arc<Counters>,
         bytes: Arc<ByteBudget>,
     ) -> io::Result<Self> {
-        let listener = tcp::listen(address)?;
+        let listener = SocketListener::Tcp(tcp::listen(address)?);
+        Self::new(listener, config, handler, catalog, counters, bytes)
+    }
+
+    /// Serves what comes to `listener`.
+    ///
+    /// # Errors
+    /// What the operating system says of its address.
+    pub fn new(
+        listener: SocketListener,
+        config: HttpConfig,
+        handler: Arc<dyn Handler>,
+        catalog: Arc<dyn Catalog>,
+        counters: Arc<Counters>,
+        bytes: Arc<ByteBudget>,
+    ) -> io::Result<Self> {
         let address = listener.local_addr()?;
         let config = Arc::new(ArcSwap::from_pointee(config));
         let sessions = ServerConfig {
@@ -138,8 +154,8 @@ impl HttpServer {
 
     /// Where the listener is.
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub const fn local_addr(&self) -> &LocalAddress {
+        &self.address
     }
 
     /// What changes the configuration of this server, also while it serves.
@@ -173,7 +189,7 @@ impl HttpReconfigure {
 /// Serves a router of another kind at `listener`, within the same bounds of connections, heads and
 /// time; what its replies hold is counted nowhere. Ends as `HttpServer::serve` does.
 pub async fn serve_router<S, B>(
-    listener: TcpListener,
+    listener: SocketListener,
     tls: Option<Arc<ServerTls>>,
     router: S,
     config: HttpConfig,
@@ -222,12 +238,11 @@ where
 
 /// Takes connections until `shutdown` drains, then waits for those that are open.
 async fn accept<A: Answer>(
-    listener: TcpListener,
+    listener: SocketListener,
     tls: Option<Arc<ServerTls>>,
     shared: Arc<Shared<A>>,
     shutdown: Shutdown,
 ) {
-    let listener = WatchedTcpListener(listener);
     let trust = ListenerTrust(Arc::clone(&shared.config));
     match tls {
         None => {

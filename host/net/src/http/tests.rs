@@ -253,7 +253,8 @@ impl Fixture {
             Arc::clone(&bytes),
         );
         let server = server.await.expect("a free port");
-        let (address, shutdown) = (server.local_addr(), Shutdown::new());
+        let address = server.local_addr().socket_addr().expect("bound");
+        let shutdown = Shutdown::new();
         let reconfigure = server.reconfigure();
         let serving = tokio::spawn(server.serve(shutdown.clone()));
         Self {

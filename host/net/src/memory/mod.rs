@@ -15,7 +15,7 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_core::testing::Rng;
+use postern_core::{Origin, testing::Rng};
 use tokio::sync::mpsc;
 
 use self::{datagram::Inbox, stream::Pipe};
@@ -168,14 +168,14 @@ impl Listener for MemoryListener {
 
     /// # Errors
     /// `NotConnected` when the network is gone.
-    async fn accept(&mut self) -> io::Result<(MemoryStream, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(MemoryStream, Origin)> {
         let stream = self
             .incoming
             .recv()
             .await
             .ok_or(io::ErrorKind::NotConnected)?;
         let peer = stream.peer_addr();
-        Ok((stream, peer))
+        Ok((stream, Origin::Ip(peer)))
     }
 }
 

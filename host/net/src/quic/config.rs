@@ -8,7 +8,7 @@ use quinn::{
 };
 use rustls::{pki_types::ServerName, quic::Version};
 
-use super::congestion::CongestionConfig;
+use super::{congestion::CongestionConfig, restart::RestartKey};
 
 /// The application protocol that both ends must agree on (ALPN, RFC 7301).
 pub const ALPN: &[u8] = b"vstp";
@@ -39,6 +39,9 @@ pub struct QuicConfig {
     /// While so many handshakes wait for their peers, a peer must prove by Retry that it receives at
     /// its address before anything is kept for it (RFC 9000, section 8.1.2). Default 64.
     pub unvalidated_handshakes_max: usize,
+    /// By what peers are told, when the listener was started again, that their connections are gone.
+    /// Default none: they find out by `idle_timeout`. Taken when the listener is bound.
+    pub restart_key: Option<RestartKey>,
 }
 
 /// Why there is no QUIC with these settings.
@@ -75,6 +78,7 @@ impl Default for QuicConfig {
             window_bytes: 1024 * 1024,
             datagram_bytes_max: None,
             unvalidated_handshakes_max: 64,
+            restart_key: None,
         }
     }
 }
@@ -146,6 +150,20 @@ impl QuicConfig {
         Ok(server)
     }
 
+    /// Changes `server` to these settings and `tls`.
+    ///
+    /// # Errors
+    /// What of the settings cannot be; then `server` is of no use.
+    pub(super) fn put_into(
+        &self,
+        server: &mut quinn::ServerConfig,
+        tls: &rustls::ServerConfig,
+    ) -> Result<(), QuicConfigError> {
+        server.crypto = server_crypto(tls)?;
+        server.transport_config(Arc::new(self.transport(1)?));
+        Ok(())
+    }
+
     /// What who dials uses.
     ///
     /// # Errors
@@ -172,9 +190,7 @@ impl QuicConfig {
 ///
 /// # Errors
 /// Where `tls` is not for QUIC.
-pub(super) fn server_crypto(
-    tls: &rustls::ServerConfig,
-) -> Result<Arc<QuicServerConfig>, QuicConfigError> {
+fn server_crypto(tls: &rustls::ServerConfig) -> Result<Arc<QuicServerConfig>, QuicConfigError> {
     let mut tls = tls.clone();
     tls.alpn_protocols = vec![ALPN.to_vec()];
     tls.max_early_data_size = 0;

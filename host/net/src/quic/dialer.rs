@@ -47,6 +47,12 @@ impl QuicDialer {
         })
     }
 
+    /// With settings of its own. Those that cannot be fail each dial.
+    #[must_use]
+    pub fn with_config(self, config: QuicConfig) -> Self {
+        Self { config, ..self }
+    }
+
     /// All its connections leave from the socket of `endpoint`.
     #[must_use]
     pub fn on(self, endpoint: Endpoint) -> Self {

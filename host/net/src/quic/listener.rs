@@ -10,17 +10,15 @@ use std::{
     },
 };
 
-use postern_core::{Text, tls::TlsFacts};
+use arc_swap::ArcSwap;
+use postern_core::{Origin, Text, tls::TlsFacts};
 use quinn::{
     Connection, Endpoint, EndpointConfig, Incoming, ServerConfig, TokioRuntime,
     crypto::rustls::HandshakeData,
 };
 use rustls::pki_types::CertificateDer;
 
-use super::{
-    config::{QuicConfig, server_crypto},
-    link::QuicLink,
-};
+use super::{config::QuicConfig, link::QuicLink, restart::RestartKey};
 use crate::{
     acceptor::{ConnectionFacts, Handshake},
     counters::Counters,
@@ -36,13 +34,17 @@ pub type QuicTls = Arc<dyn Fn() -> Arc<rustls::ServerConfig> + Send + Sync>;
 pub struct QuicListener {
     endpoint: Endpoint,
     tls: QuicTls,
-    /// Of `tls`, what `server` was made of.
-    current: Arc<rustls::ServerConfig>,
+    config: QuicControl,
+    /// What `server` was made of.
+    made_of: (Arc<rustls::ServerConfig>, Arc<QuicConfig>),
     server: Arc<ServerConfig>,
     handshakes: Handshakes,
-    unvalidated_handshakes_max: usize,
     counters: Arc<Counters>,
 }
+
+/// Changes the settings of a listener while it serves, for connections that come after.
+#[derive(Debug, Clone)]
+pub struct QuicControl(Arc<ArcSwap<QuicConfig>>);
 
 /// A connection that has begun.
 #[derive(Debug)]
@@ -83,23 +85,44 @@ impl QuicListener {
         config: &QuicConfig,
         counters: Arc<Counters>,
     ) -> io::Result<Self> {
+        Self::on(std::net::UdpSocket::bind(address)?, tls, config, counters)
+    }
+
+    /// As `bind`, on a socket that is bound.
+    ///
+    /// # Errors
+    /// As `bind`.
+    pub fn on(
+        socket: std::net::UdpSocket,
+        tls: QuicTls,
+        config: &QuicConfig,
+        counters: Arc<Counters>,
+    ) -> io::Result<Self> {
         let invalid = |error| io::Error::new(io::ErrorKind::InvalidInput, error);
         let current = tls();
         let server = Arc::new(config.server(&current).map_err(invalid)?);
-        let socket = std::net::UdpSocket::bind(address)?;
         with_large_buffers(&socket)?;
         let runtime = Arc::new(TokioRuntime);
         let first = Some(ServerConfig::clone(&server));
-        let endpoint = Endpoint::new(EndpointConfig::default(), first, socket, runtime)?;
+        let restart_key = config.restart_key.as_ref();
+        let settings = restart_key.map_or_else(EndpointConfig::default, RestartKey::endpoint);
+        let endpoint = Endpoint::new(settings, first, socket, runtime)?;
+        let config = Arc::new(config.clone());
         Ok(Self {
             endpoint,
             tls,
-            current,
+            config: QuicControl(Arc::new(ArcSwap::new(Arc::clone(&config)))),
+            made_of: (current, config),
             server,
             handshakes: Handshakes::default(),
-            unvalidated_handshakes_max: config.unvalidated_handshakes_max,
             counters,
         })
+    }
+
+    /// What changes its settings, also while it serves.
+    #[must_use]
+    pub fn control(&self) -> QuicControl {
+        self.config.clone()
     }
 
     pub(crate) const fn endpoint(&self) -> &Endpoint {
@@ -111,7 +134,9 @@ impl QuicListener {
     async fn next(&mut self) -> Option<QuicIncoming> {
         loop {
             let incoming = self.endpoint.accept().await?;
-            let is_full = self.handshakes.count() >= self.unvalidated_handshakes_max;
+            self.follow_settings();
+            let (_, config) = &self.made_of;
+            let is_full = self.handshakes.count() >= config.unvalidated_handshakes_max;
             if is_full && !incoming.remote_address_validated() && incoming.may_retry() {
                 tracing::debug!(peer = %incoming.remote_address(), "asked to prove its address");
                 self.counters.retries_sent.add(1);
@@ -119,7 +144,6 @@ impl QuicListener {
                 let _ = incoming.retry();
                 continue;
             }
-            self.follow_tls();
             return Some(QuicIncoming {
                 incoming,
                 server: Arc::clone(&self.server),
@@ -130,31 +154,29 @@ impl QuicListener {
 }
 
 impl QuicListener {
-    /// Takes over TLS settings that were replaced. Proofs of addresses stay good.
-    fn follow_tls(&mut self) {
-        let tls = (self.tls)();
-        if Arc::ptr_eq(&tls, &self.current) {
+    /// Takes over settings that were replaced. Proofs of addresses stay good.
+    fn follow_settings(&mut self) {
+        let wanted = ((self.tls)(), self.config.0.load_full());
+        let is_tls_same = Arc::ptr_eq(&wanted.0, &self.made_of.0);
+        if is_tls_same && Arc::ptr_eq(&wanted.1, &self.made_of.1) {
             return;
         }
-        match server_crypto(&tls) {
-            Ok(crypto) => {
-                let mut server = ServerConfig::clone(&self.server);
-                server.crypto = crypto;
-                self.server = Arc::new(server);
-            }
-            Err(error) => tracing::warn!(%error, "QUIC goes on with the TLS settings before"),
+        let mut server = ServerConfig::clone(&self.server);
+        match wanted.1.put_into(&mut server, &wanted.0) {
+            Ok(()) => self.server = Arc::new(server),
+            Err(error) => tracing::warn!(%error, "QUIC goes on with the settings before"),
         }
-        self.current = tls;
+        self.made_of = wanted;
     }
 }
 
 impl Listener for QuicListener {
     type Link = QuicIncoming;
 
-    async fn accept(&mut self) -> io::Result<(QuicIncoming, SocketAddr)> {
+    async fn accept(&mut self) -> io::Result<(QuicIncoming, Origin)> {
         let accepted = self.next().await.ok_or(io::ErrorKind::NotConnected)?;
         let peer = accepted.incoming.remote_address();
-        Ok((accepted, peer))
+        Ok((accepted, Origin::Ip(peer)))
     }
 
     /// Its socket stays open for the connections that drain, so that others must be told.
@@ -162,6 +184,13 @@ impl Listener for QuicListener {
         while let Some(incoming) = self.endpoint.accept().await {
             incoming.refuse();
         }
+    }
+}
+
+impl QuicControl {
+    /// Puts `config` in force. What cannot be is logged, and changes nothing.
+    pub fn apply(&self, config: QuicConfig) {
+        self.0.store(Arc::new(config));
     }
 }
 

@@ -16,6 +16,7 @@ mod datagrams;
 mod dialer;
 mod link;
 mod listener;
+mod restart;
 mod session;
 
 pub(crate) use self::{
@@ -27,5 +28,6 @@ pub(crate) use self::{
 pub use self::{
     config::{ALPN, QuicConfig, QuicConfigError},
     dialer::QuicDialer,
-    listener::{QuicListener, QuicTls},
+    listener::{QuicControl, QuicListener, QuicTls},
+    restart::RestartKey,
 };

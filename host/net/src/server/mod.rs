@@ -34,10 +34,13 @@ use crate::{
     quic::QuicListener,
     tcp,
     udp::UdpLink,
+    unix::UnixSocketListener,
 };
 
 /// Over TCP.
 pub type TcpServer = Server<TcpListener>;
+/// Over Unix sockets.
+pub type UnixServer = Server<UnixSocketListener>;
 /// Over UDP.
 pub type UdpServer = Server<UdpLink>;
 /// Over QUIC.

@@ -5,22 +5,32 @@ use std::{io, net::SocketAddr, sync::Arc, time::Duration};
 use postern_core::{Peer, Transport};
 
 use super::{
-    connection,
+    QuicServer, connection,
     served::{ServedLink, Server},
     settings::Settings,
 };
 use crate::{
     acceptor::{self, AcceptLimits, ConnectionFacts, Serve},
     counters::Counters,
-    quic::{QuicConnection, QuicHandshake, QuicIncoming, QuicListener},
+    quic::{QuicConnection, QuicControl, QuicHandshake, QuicIncoming, QuicListener},
     shutdown::Shutdown,
 };
 
 /// How long the packets that close connections may take to leave.
 const LAST_WORD: Duration = Duration::from_millis(500);
 
+impl QuicServer {
+    /// What changes the settings of its connections while it serves.
+    #[must_use]
+    pub fn quic_control(&self) -> QuicControl {
+        self.link.control()
+    }
+}
+
 impl ServedLink for QuicListener {
     const TRANSPORT: Transport = Transport::Quic;
+
+    type Address = SocketAddr;
 
     fn served_at(&self) -> io::Result<SocketAddr> {
         self.endpoint().local_addr()

@@ -1,6 +1,6 @@
 //! A server and what it takes its peers from.
 
-use std::{io, net::SocketAddr, sync::Arc};
+use std::{fmt, io, sync::Arc};
 
 use postern_core::{Handler, Transport};
 
@@ -12,9 +12,9 @@ use crate::{counters::Counters, shutdown::Shutdown, tls::ServerTls};
 
 /// Serves VSTP on `L`, where connections or datagrams come in.
 #[derive(Debug)]
-pub struct Server<L> {
+pub struct Server<L: ServedLink> {
     pub(super) link: L,
-    pub(super) address: SocketAddr,
+    pub(super) address: L::Address,
     pub(super) control: ServerControl,
     pub(super) settings: Settings,
     /// Of a stream link; none serves it as it is.
@@ -25,9 +25,12 @@ pub struct Server<L> {
 pub trait ServedLink: Sized + Send {
     const TRANSPORT: Transport;
 
+    /// What says where it is.
+    type Address: Clone + fmt::Debug + Send;
+
     /// # Errors
     /// What the operating system says.
-    fn served_at(&self) -> io::Result<SocketAddr>;
+    fn served_at(&self) -> io::Result<Self::Address>;
 
     /// Serves until `shutdown`.
     fn serve(server: Server<Self>, shutdown: Shutdown) -> impl Future<Output = ()> + Send;
@@ -67,8 +70,8 @@ impl<L: ServedLink> Server<L> {
     }
 
     #[must_use]
-    pub fn local_addr(&self) -> SocketAddr {
-        self.address
+    pub fn local_addr(&self) -> L::Address {
+        self.address.clone()
     }
 
     /// What changes its settings while it serves.

@@ -46,6 +46,8 @@ const CALLS_FACTOR: usize = 16;
 impl ServedLink for UdpLink {
     const TRANSPORT: Transport = Transport::Udp;
 
+    type Address = SocketAddr;
+
     fn served_at(&self) -> io::Result<SocketAddr> {
         self.local_addr()
     }
@@ -57,6 +59,8 @@ impl ServedLink for UdpLink {
 
 impl ServedLink for MemorySocket {
     const TRANSPORT: Transport = Transport::Memory;
+
+    type Address = SocketAddr;
 
     fn served_at(&self) -> io::Result<SocketAddr> {
         Ok(self.address())

@@ -22,10 +22,13 @@ use crate::{
     memory::MemoryListener,
     shutdown::Shutdown,
     tls::TlsHandshake,
+    unix::{UnixAddress, UnixSocketListener},
 };
 
 impl ServedLink for TcpListener {
     const TRANSPORT: Transport = Transport::Tcp;
+
+    type Address = SocketAddr;
 
     fn served_at(&self) -> io::Result<SocketAddr> {
         self.local_addr()
@@ -36,8 +39,24 @@ impl ServedLink for TcpListener {
     }
 }
 
+impl ServedLink for UnixSocketListener {
+    const TRANSPORT: Transport = Transport::Unix;
+
+    type Address = UnixAddress;
+
+    fn served_at(&self) -> io::Result<UnixAddress> {
+        Ok(self.address().clone())
+    }
+
+    async fn serve(server: Server<Self>, shutdown: Shutdown) {
+        serve(server, shutdown).await;
+    }
+}
+
 impl ServedLink for MemoryListener {
     const TRANSPORT: Transport = Transport::Memory;
+
+    type Address = SocketAddr;
 
     fn served_at(&self) -> io::Result<SocketAddr> {
         Ok(self.local_addr())

@@ -8,7 +8,7 @@ use std::{
 
 use postern_core::{Blame, Body, Call, Error, Handler, Headers, bounded::BoundedHandler};
 use postern_net::{
-    Alarm, Client, ClientConfig, Counters, ServerConfig, Shutdown, Target,
+    Alarm, Client, ClientConfig, Counters, Destination, ServerConfig, Shutdown, Target,
     link::DatagramLink,
     memory::{Conditions, Network},
     tls::alpn,
@@ -16,7 +16,7 @@ use postern_net::{
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::TcpStream,
+    net::{TcpStream, UnixStream},
     task::JoinHandle,
 };
 use tokio_rustls::TlsConnector;
@@ -93,6 +93,10 @@ impl Bench {
     }
 
     pub(crate) async fn raw(&self) -> RawStream {
+        if let Destination::Path(name) = self.target.destination() {
+            let name = name.replacen('@', "\0", 1);
+            return Box::new(UnixStream::connect(name).await.expect("up"));
+        }
         let address = self.address();
         match self.target.transport_name() {
             "tcp" => Box::new(TcpStream::connect(address).await.expect("up")),

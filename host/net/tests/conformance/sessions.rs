@@ -18,6 +18,7 @@ macro_rules! each_stream_link {
         mod tcp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+ }
         mod quic { $(#[tokio::test] async fn $name() { super::$name(super::Link::Quic).await; })+ }
         mod tls { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tls).await; })+ }
+        mod unix { $(#[tokio::test] async fn $name() { super::$name(super::Link::Unix).await; })+ }
         mod ws { $(#[tokio::test] async fn $name() { super::$name(super::Link::WebSocket).await; })+ }
         mod wss { $(#[tokio::test] async fn $name() { super::$name(super::Link::SecureWebSocket).await; })+ }
         mod memory_stream {
@@ -251,7 +252,7 @@ async fn one_connection_over_the_limit_is_told_so(link: Link) {
         Link::Quic => (0, "the server refuses connections: too many are open"),
         Link::WebSocket => (0, "opens no WebSocket: it answers with status 503"),
         Link::SecureWebSocket => (0, "cannot connect to localhost ("),
-        Link::Tcp | Link::MemoryStream | Link::Udp | Link::MemoryDatagram => {
+        Link::Tcp | Link::Unix | Link::MemoryStream | Link::Udp | Link::MemoryDatagram => {
             (1, "too-many-connections")
         }
     };

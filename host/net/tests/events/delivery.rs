@@ -21,6 +21,7 @@ macro_rules! each_link {
         mod tcp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tcp).await; })+ }
         mod quic { $(#[tokio::test] async fn $name() { super::$name(super::Link::Quic).await; })+ }
         mod tls { $(#[tokio::test] async fn $name() { super::$name(super::Link::Tls).await; })+ }
+        mod unix { $(#[tokio::test] async fn $name() { super::$name(super::Link::Unix).await; })+ }
         mod ws { $(#[tokio::test] async fn $name() { super::$name(super::Link::WebSocket).await; })+ }
         mod wss { $(#[tokio::test] async fn $name() { super::$name(super::Link::SecureWebSocket).await; })+ }
         mod udp { $(#[tokio::test] async fn $name() { super::$name(super::Link::Udp).await; })+ }

@@ -294,7 +294,7 @@ async fn listener(config: HttpConfig, tls: Option<Arc<ServerTls>>) -> SocketAddr
     let (handler, catalog) = (Arc::new(Echo), Arc::new(Nothing));
     let server = HttpServer::bind(any, config, handler, catalog, counters, bytes).await;
     let server = server.expect("a free port").with_tls(tls);
-    let address = server.local_addr();
+    let address = server.local_addr().socket_addr().expect("a port");
     tokio::spawn(server.serve(Shutdown::new()));
     address
 }

@@ -74,7 +74,10 @@ impl Front {
         let catalog = Arc::new(Nothing);
         let server = HttpServer::bind(any, config, handler, catalog, counters, bytes).await;
         let server = server.expect("a free port").with_routes(routes, "http");
-        let (address, shutdown) = (server.local_addr(), Shutdown::new());
+        let (address, shutdown) = (
+            server.local_addr().socket_addr().expect("a port"),
+            Shutdown::new(),
+        );
         let task = tokio::spawn(server.serve(shutdown.clone()));
         Self {
             address,

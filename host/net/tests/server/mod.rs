@@ -6,18 +6,22 @@ pub(crate) mod quic;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr},
-    sync::{Arc, LazyLock},
+    sync::{
+        Arc, LazyLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use bytes::Bytes;
 use postern_core::{BoxFuture, Call, Error, Handler, Text};
 use postern_net::{
     Client, ClientConfig, Counters, Destination, MemoryDatagramServer, MemoryServer, ServerConfig,
-    Shutdown, Target, TcpServer, UdpServer,
+    Shutdown, Target, TcpServer, UdpServer, UnixAccess, UnixServer, UnixSocketListener,
     dial::SessionDialer,
     http::{Catalog, HttpConfig, HttpServer},
     memory::Network,
     tls::{ClientTls, ClientTlsSettings, ServerTls, ServerTlsSettings, TlsDialer, alpn},
+    unix::UnixDialer,
     websocket::{SecureWebSocketDialer, WebSocketDialer},
 };
 use tokio::task::JoinHandle;
@@ -26,6 +30,7 @@ use tokio::task::JoinHandle;
 pub(crate) enum Link {
     Tcp,
     Tls,
+    Unix,
     Udp,
     Quic,
     WebSocket,
@@ -83,6 +88,13 @@ impl<D: SessionDialer> SessionDialer for SuiteDialer<D> {
         let tls = Arc::clone(&TLS.client);
         self.0.dial(destination, ClientConfig { tls, ..config })
     }
+}
+
+/// An abstract name of a Unix socket.
+fn unused_name() -> String {
+    static COUNT: AtomicU64 = AtomicU64::new(0);
+    let n = COUNT.fetch_add(1, Ordering::Relaxed);
+    format!("@postern-suite-{}-{n}", std::process::id())
 }
 
 /// An HTTP listener that knows of no service.
@@ -154,16 +166,26 @@ impl Link {
             }
             Self::WebSocket => {
                 let server = http_server(at, config, handler, counters).await;
-                let destination = localhost(server.local_addr());
+                let destination = localhost(server.local_addr().socket_addr().expect("a port"));
                 let target = Target::new(Arc::new(WebSocketDialer), destination);
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::SecureWebSocket => {
                 let server = http_server(at, config, handler, counters).await;
                 let server = server.with_tls(Some(Arc::clone(&TLS.http)));
-                let destination = localhost(server.local_addr());
+                let destination = localhost(server.local_addr().socket_addr().expect("a port"));
                 let dialer = SuiteDialer(SecureWebSocketDialer);
                 let target = Target::new(Arc::new(dialer), destination);
+                (target, tokio::spawn(server.serve(stop)))
+            }
+            Self::Unix => {
+                let address = unused_name().parse().expect("a name");
+                let listener = UnixSocketListener::bind(&address, UnixAccess::default());
+                let listener = listener.expect("a name that nobody has");
+                let server = UnixServer::new(listener, config, handler, counters);
+                let server = server.expect("it has a name");
+                let destination = Destination::Path(address.to_string().into());
+                let target = Target::new(Arc::new(UnixDialer), destination);
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Udp => {

@@ -75,7 +75,8 @@ impl Served {
         let bound = Arc::clone(&counters);
         let server = HttpServer::bind(any, config, handler, Arc::new(Nothing), bound, bytes).await;
         let server = server.expect("a free port").with_tls(Some(Arc::new(tls)));
-        let (address, shutdown) = (server.local_addr(), Shutdown::new());
+        let address = server.local_addr().socket_addr().expect("bound");
+        let shutdown = Shutdown::new();
         let server = tokio::spawn(server.serve(shutdown.clone()));
         Self {
             address,

@@ -102,7 +102,10 @@ impl Listener {
             Arc::clone(&bytes),
         );
         let server = server.await.expect("a free port");
-        let (address, reconfigure) = (server.local_addr(), server.reconfigure());
+        let (address, reconfigure) = (
+            server.local_addr().socket_addr().expect("a port"),
+            server.reconfigure(),
+        );
         let shutdown = Shutdown::new();
         let server = tokio::spawn(server.serve(shutdown.clone()));
         Self {

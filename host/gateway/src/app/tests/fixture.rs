@@ -5,7 +5,7 @@ use std::{fs, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use bytes::Bytes;
 use postern_core::{Call, Error, Handler};
 use postern_net::{
-    Client, ClientConfig, Shutdown, Target,
+    Client, ClientConfig, PassedSockets, Shutdown, Target,
     http::{HttpClient, HttpClientConfig},
 };
 use postern_system::clock;
@@ -76,7 +76,7 @@ impl GatewayFixture {
         let mut n_tries = 0;
         let app = loop {
             let loaded = config::load(&source).expect("valid");
-            match App::start(loaded, shutdown.clone()).await {
+            match App::start(loaded, PassedSockets::default(), shutdown.clone()).await {
                 // What a stage before it left to the threads that compile holds the store for a while.
                 Err(StartError::Store(_)) if n_tries < 50 => n_tries += 1,
                 started => break started?,
@@ -129,13 +129,19 @@ impl GatewayFixture {
         let bound = bound_addresses[listener]
             .iter()
             .find(|bound| bound.transport.name() == transport);
-        bound.expect("open").address
+        let bound = bound.expect("open");
+        bound.address.socket_addr().expect("with a port")
     }
 
     pub(super) async fn client(&self, target: Target) -> Client {
         Client::connect(target, ClientConfig::default())
             .await
             .expect("connects")
+    }
+
+    pub(super) fn admin_address(&self) -> SocketAddr {
+        let address = self.serving.admin.as_ref().expect("open");
+        address.socket_addr().expect("with a port")
     }
 
     /// Asks once over a connection of its own.
@@ -195,7 +201,7 @@ impl GatewayFixture {
     }
 
     pub(super) async fn admin_with(&self, method: &str, path: &str, headers: &str) -> Answer {
-        let address = self.serving.admin.expect("open");
+        let address = self.admin_address();
         let mut stream = TcpStream::connect(address).await.expect("connects");
         let request = format!(
             "{method} {path} HTTP/1.1\r\nhost: {address}\r\nconnection: close\r\n{headers}\r\n"

@@ -1,120 +1,23 @@
 //! TLS of listeners, of the admin listener and towards others: what the keys do, and what a change of
 //! a file touches. All keys are of `[listeners.NAME.tls]`, `[admin.tls]` and `[upstream-tls]`.
 
-use std::{
-    fs,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    sync::Arc,
-};
+use std::{fs, path::PathBuf, sync::Arc};
 
-use postern_core::{Call, Error, Handler, Kind};
+use postern_core::Kind;
 use postern_net::{
-    Client, ClientConfig, Destination, Target,
     http::{HttpClient, HttpClientConfig},
-    tls::{ClientTls, ClientTlsSettings, KeyPair, Pem, TlsDialer, TlsVersion},
+    tls::ClientTls,
 };
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyUsagePurpose};
-use tempfile::TempDir;
+use rcgen::CertificateParams;
 use tokio::{io::AsyncReadExt, net::TcpStream};
 
-use super::fixture::{GatewayFixture, folders};
+use super::{
+    authority::{
+        Authority, assert_answers, edge, put, session, start, with_certificates, write_pair,
+    },
+    fixture::{GatewayFixture, folders},
+};
 use crate::{app, config};
-
-/// Signs what the tests need.
-struct Authority(CertifiedIssuer<'static, rcgen::KeyPair>);
-
-impl Authority {
-    fn new() -> Self {
-        let mut params = CertificateParams::new(Vec::new()).expect("legal");
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-        let key = rcgen::KeyPair::generate().expect("a key");
-        Self(CertifiedIssuer::self_signed(params, key).expect("signs"))
-    }
-
-    /// A certificate and its key in PEM.
-    fn pair(&self, name: &str) -> (String, String) {
-        self.sign(&CertificateParams::new(vec![name.to_owned()]).expect("legal"))
-    }
-
-    fn sign(&self, params: &CertificateParams) -> (String, String) {
-        let key = rcgen::KeyPair::generate().expect("a key");
-        let certificate = params.signed_by(&key, &self.0).expect("signs");
-        (certificate.pem(), key.serialize_pem())
-    }
-
-    /// A client that believes it, and shows `pair`.
-    fn client(&self, pair: Option<(String, String)>) -> ClientTlsSettings {
-        ClientTlsSettings {
-            authorities: Some(vec![Pem::new("ca.pem", self.0.pem())]),
-            pair: pair.map(|(certificate, key)| KeyPair {
-                certificate: Pem::new("client.pem", certificate),
-                key: Pem::new("client.key", key),
-            }),
-            version_min: TlsVersion::V1_2,
-        }
-    }
-}
-
-/// Puts `content` in the place of `path`, as a careful tool does.
-fn put(path: &Path, content: impl AsRef<[u8]>) {
-    let beside = path.with_extension("new");
-    fs::write(&beside, content).expect("written");
-    fs::rename(beside, path).expect("renamed");
-}
-
-fn write_pair(folder: &Path, name: &str, (certificate, key): (String, String)) {
-    put(&folder.join(format!("{name}.pem")), certificate);
-    put(&folder.join(format!("{name}.key")), key);
-}
-
-/// Folders with an authority's certificate, and one for `localhost`.
-fn with_certificates(authority: &Authority) -> TempDir {
-    let folder = folders();
-    put(&folder.path().join("ca.pem"), authority.0.pem());
-    write_pair(folder.path(), "edge", authority.pair("localhost"));
-    folder
-}
-
-/// A listener `[listeners.edge]`, with the certificate of `localhost` and further `keys` of its TLS.
-fn edge(folder: &TempDir, protocol: &str, listener: &str, keys: &str) -> String {
-    let root = folder.path().display();
-    let transports = match protocol {
-        "vstp" => "transports = [\"tcp\"]\n",
-        _ => "",
-    };
-    format!(
-        "[listeners.edge]\nprotocol = \"{protocol}\"\naddress = \"127.0.0.1:0\"\n{transports}{listener}\
-         [listeners.edge.tls]\ncertificate-file = \"{root}/edge.pem\"\nkey-file = \"{root}/edge.key\"\n\
-         {keys}\n"
-    )
-}
-
-async fn start(folder: TempDir, extra: &str) -> GatewayFixture {
-    GatewayFixture::start_in(folder, extra)
-        .await
-        .expect("starts")
-}
-
-/// A session with `address` under the name `localhost`.
-async fn session(address: SocketAddr, settings: ClientTlsSettings) -> Result<Client, Error> {
-    let destination = Destination::Host {
-        host: "localhost".into(),
-        address,
-    };
-    let config = ClientConfig {
-        tls: Arc::new(ClientTls::new(settings).expect("good settings")),
-        ..ClientConfig::default()
-    };
-    Client::connect(Target::new(Arc::new(TlsDialer), destination), config).await
-}
-
-/// A session works: nobody has the service.
-async fn assert_answers(client: &Client) {
-    let answer = client.call(Call::unary("nobody", "Say", "")).await;
-    assert_eq!(answer.expect_err("nobody").kind, Kind::NotFound);
-}
 
 /// The reasons for a look that are about certificates.
 fn told(fixture: &GatewayFixture) -> Vec<(String, String)> {
@@ -165,7 +68,7 @@ async fn http_and_admin_go_over_tls_and_one_of_certificates_is_shown_by_name() {
     );
     let extra = format!("{admin}{}", edge(&folder, "http", "", &other));
     let fixture = start(folder, &extra).await;
-    let admin = fixture.serving.admin.expect("open");
+    let admin = fixture.admin_address();
     for (address, path) in [
         (fixture.address("edge", "https"), "/v1/services"),
         (admin, "/livez"),
@@ -195,21 +98,7 @@ async fn http_and_admin_go_over_tls_and_one_of_certificates_is_shown_by_name() {
 async fn client_certificates_are_asked_for_and_verified_by_client_ca_files_and_client_crl_files() {
     let authority = Authority::new();
     let folder = with_certificates(&authority);
-    let list = rcgen::CertificateRevocationListParams {
-        this_update: rcgen::date_time_ymd(2024, 1, 1),
-        next_update: rcgen::date_time_ymd(2124, 1, 1),
-        crl_number: 1.into(),
-        issuing_distribution_point: None,
-        revoked_certs: vec![rcgen::RevokedCertParams {
-            serial_number: 7.into(),
-            revocation_time: rcgen::date_time_ymd(2024, 1, 1),
-            reason_code: None,
-            invalidity_date: None,
-        }],
-        key_identifier_method: rcgen::KeyIdMethod::Sha256,
-    };
-    let list = list.signed_by(&authority.0).expect("signs");
-    put(&folder.path().join("crl.pem"), list.pem().expect("text"));
+    put(&folder.path().join("crl.pem"), authority.revoking(7));
     let root = folder.path().display().to_string();
     let keys = format!(
         "client-certificates = \"required\"\nclient-ca-files = [\"{root}/ca.pem\"]\n\

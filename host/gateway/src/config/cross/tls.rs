@@ -1,10 +1,11 @@
 //! Certificates without keys, and listeners that anybody on the way could read.
 
-use std::net::SocketAddr;
+use std::net::IpAddr;
 
 use postern_core::Transport;
 
 use crate::config::{
+    address::ListenAddress,
     section::SectionReader,
     settings::{Admin, Config, Listener, Protocol},
     tls::{ClientCertificateMode, ListenerTls},
@@ -15,6 +16,7 @@ pub(super) fn check(config: &Config, reader: &mut SectionReader) {
     for (name, listener) in &config.listeners {
         let path = format!("listeners.{name}");
         check_listener_tls(&format!("{path}.tls"), &listener.tls, reader);
+        check_unix_tls(&path, &listener.address, &listener.tls, reader);
         if listener.enabled {
             check_plain(&path, listener, reader);
         }
@@ -27,12 +29,29 @@ pub(super) fn check(config: &Config, reader: &mut SectionReader) {
         ..
     } = &config.admin;
     check_listener_tls("admin.tls", tls, reader);
+    check_unix_tls("admin", address, tls, reader);
     if *enabled && !tls.is_on() && !insecure {
-        refuse_plain("admin", *address, "http", reader);
+        refuse_plain("admin", address, "http", reader);
     }
     let upstream = &config.upstream_tls;
     let (certificate, key) = (&upstream.certificate_file, &upstream.key_file);
     check_pair("upstream-tls", certificate.is_some(), key.is_some(), reader);
+}
+
+/// What goes over a Unix socket does not leave the machine.
+fn check_unix_tls(
+    path: &str,
+    address: &ListenAddress,
+    tls: &ListenerTls,
+    reader: &mut SectionReader,
+) {
+    if tls.is_on() && matches!(address, ListenAddress::Unix(_)) {
+        let key = format!("{path}.tls.certificate-file");
+        let message = format!("{address} has no TLS: what goes over it does not leave the machine");
+        let remedy =
+            format!("remove [{path}.tls]; callers are known by their users, see [auth.unix]");
+        reader.fault_of_key(&key, message, remedy);
+    }
 }
 
 fn check_listener_tls(path: &str, tls: &ListenerTls, reader: &mut SectionReader) {
@@ -111,21 +130,22 @@ fn check_plain(path: &str, listener: &Listener, reader: &mut SectionReader) {
     let is_on = listener.tls.is_on();
     match listener.protocol {
         Protocol::Http if is_on => {}
-        Protocol::Http => refuse_plain(path, listener.address, "http", reader),
+        Protocol::Http => refuse_plain(path, &listener.address, "http", reader),
         Protocol::Vstp => {
             let mut transports = listener.transports.iter();
             let plain = transports.find(|one| !is_on || one.0 == Transport::Udp);
             if let Some(plain) = plain {
-                refuse_plain(path, listener.address, plain.0.name(), reader);
+                refuse_plain(path, &listener.address, plain.0.name(), reader);
             }
         }
     }
 }
 
-fn refuse_plain(path: &str, address: SocketAddr, transport: &str, reader: &mut SectionReader) {
-    if address.ip().to_canonical().is_loopback() {
+/// A socket that is passed is looked at when it is there.
+fn refuse_plain(path: &str, address: &ListenAddress, transport: &str, reader: &mut SectionReader) {
+    let Some(address) = address.ip().filter(|address| !is_local(address.ip())) else {
         return;
-    }
+    };
     let message = format!("{address} can be reached from other machines, and {transport} is plain");
     let remedy = match transport {
         "udp" => format!(
@@ -136,4 +156,8 @@ fn refuse_plain(path: &str, address: SocketAddr, transport: &str, reader: &mut S
         ),
     };
     reader.fault_of_key(&format!("{path}.address"), message, remedy);
+}
+
+fn is_local(ip: IpAddr) -> bool {
+    ip.to_canonical().is_loopback()
 }

@@ -89,6 +89,41 @@ fn keys_are_fetched_in_secret_unless_that_is_said() {
 }
 
 #[test]
+fn a_caller_over_a_unix_socket_is_somebody() {
+    check(
+        "[auth.unix.backup]\nroles = [\"reader\"]",
+        1,
+        "auth.unix.backup",
+        "it names nobody; add users = [\"NAME\"] or groups = [\"NAME\"]",
+    );
+}
+
+#[test]
+fn a_caller_with_a_certificate_is_somebody_and_is_asked_for_it() {
+    let asking = "[listeners.vstp.tls]\ncertificate-file = \"a\"\nkey-file = \"a\"\n\
+        client-certificates = \"required\"\nclient-ca-files = [\"a\"]\n";
+    let table = "auth.certificates.reports";
+    check(
+        &format!("{asking}[{table}]\nroles = [\"reader\"]"),
+        6,
+        table,
+        "it names nobody; add names, subjects or fingerprints",
+    );
+    check(
+        &format!("[{table}]\nnames = [\"DNS:a\"]"),
+        1,
+        table,
+        "no listener asks for certificates",
+    );
+    check(
+        &format!("{asking}[{table}]\nfingerprints = [\"AB\"]"),
+        7,
+        "auth.certificates.reports.fingerprints",
+        "\"AB\" is not 64 hexadecimal digits in lower case",
+    );
+}
+
+#[test]
 fn an_api_key_is_written_as_its_hash() {
     check(
         "[auth.api-keys.keys.ann]\n",

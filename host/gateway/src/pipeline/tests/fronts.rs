@@ -261,7 +261,7 @@ async fn serve(
             let (config, bytes) = (HttpConfig::default(), Arc::new(ByteBudget::new(1 << 30)));
             let server = HttpServer::bind(ANY, config, handler, catalog, counters, bytes).await;
             let server = server.expect("a free port");
-            let address = server.local_addr();
+            let address = server.local_addr().socket_addr().expect("a port");
             serving.spawn(server.serve(shutdown));
             address
         }

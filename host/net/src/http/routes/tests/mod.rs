@@ -69,7 +69,10 @@ impl Fixture {
         );
         let server = server.await.expect("a free port");
         let server = server.with_routes(table.clone(), "http");
-        let (address, shutdown) = (server.local_addr(), Shutdown::new());
+        let (address, shutdown) = (
+            server.local_addr().socket_addr().expect("a port"),
+            Shutdown::new(),
+        );
         let serving = tokio::spawn(server.serve(shutdown.clone()));
         Self {
             address,
