@@ -18,7 +18,7 @@ struct Told {
     body: Bytes,
 }
 
-async fn gateway(http: &str) -> Gateway {
+async fn start(http: &str) -> Gateway {
     let setup = Setup {
         http: http.to_owned(),
         ..Setup::default()
@@ -76,7 +76,7 @@ fn gunzip(octets: &[u8]) -> Vec<u8> {
 async fn replies_are_compressed_as_encodings_and_bytes_min_say() {
     let _machine = share().await;
     let keys = "compression.encodings = [\"br\", \"gzip\"]\ncompression.bytes-min = \"2KiB\"\n";
-    let gateway = self::gateway(keys).await;
+    let gateway = start(keys).await;
     let long = json(8000);
     let told = echo(&gateway, "gzip, zstd", None, long.clone()).await;
     assert_eq!(told.status, 200);
@@ -96,7 +96,7 @@ async fn replies_are_compressed_as_encodings_and_bytes_min_say() {
     assert_eq!((told.coding, told.varies), (None, false));
     assert_eq!(told.body, short);
     // By default nothing is compressed.
-    let gateway = self::gateway("").await;
+    let gateway = start("").await;
     let told = echo(&gateway, "gzip, br, zstd", None, long.clone()).await;
     assert_eq!((told.coding, told.varies), (None, false));
     assert_eq!(told.body, long);
@@ -105,7 +105,7 @@ async fn replies_are_compressed_as_encodings_and_bytes_min_say() {
 #[tokio::test(flavor = "multi_thread")]
 async fn compressed_requests_are_taken_up_to_ratio_max() {
     let _machine = share().await;
-    let gateway = self::gateway("compression.ratio-max = 20\n").await;
+    let gateway = start("compression.ratio-max = 20\n").await;
     let long = json(200_000);
     let told = echo(&gateway, "identity", Some("gzip"), gzip(&long)).await;
     assert_eq!(told.status, 200);

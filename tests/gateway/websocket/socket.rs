@@ -53,7 +53,7 @@ impl Socket {
         let length = u16::try_from(payload.len()).expect("short");
         let mut frame = vec![first];
         match payload.len() {
-            n @ 0..=125 => frame.push(0x80 | n as u8),
+            n @ 0..=125 => frame.push(0x80 | u8::try_from(n).expect("short")),
             _ => {
                 frame.push(0x80 | 126);
                 frame.extend_from_slice(&length.to_be_bytes());

@@ -358,7 +358,7 @@ fn compression_config(listener: &config::Listener) -> CompressionConfig {
     CompressionConfig {
         encodings: codings.collect(),
         bytes_min: compression.bytes_min.octets(),
-        ratio_max: compression.ratio_max,
+        ratio_max: compression.ratio_max.into(),
     }
 }
 

@@ -74,16 +74,9 @@ impl Stream for Borrowed {
 
 impl BodySource for Borrowed {
     fn trailers(mut self: Pin<&mut Self>) -> Option<Headers> {
-        match mem::replace(&mut *self, Self::Gone) {
-            Self::Begun(mut stream) => {
-                let trailers = stream.trailers();
-                *self = Self::Begun(stream);
-                trailers
-            }
-            other => {
-                *self = other;
-                None
-            }
+        match &mut *self {
+            Self::Begun(stream) => stream.trailers(),
+            Self::Unread(_) | Self::Gone => None,
         }
     }
 

@@ -11,7 +11,7 @@ section! {
         /// Shortest reply of a known length that is compressed.
         pub bytes_min: Size = Size::kib(1), within "0" to "1GiB";
         /// How many times its length a compressed request may become, beyond 64 KiB that every one may.
-        pub ratio_max: u64 = 100, within "1" to "100000";
+        pub ratio_max: u32 = 100, within "1" to "100000";
     }
 }
 

@@ -23,7 +23,7 @@ use crate::{
 /// How far an offer came before its services were claimed.
 pub(super) enum Prepared {
     Generation {
-        generation: PreparedGeneration,
+        generation: Box<PreparedGeneration>,
         copy: Copy,
         source: Source,
     },
@@ -64,7 +64,7 @@ impl Control {
         {
             slot.set_skipped(state.skipped);
             return Prepared::Generation {
-                generation,
+                generation: Box::new(generation),
                 copy: good,
                 source: Source::Rollback,
             };
@@ -72,7 +72,7 @@ impl Control {
         let mut refused = match self.start_up(slot, &copy).await {
             Ok(generation) => {
                 return Prepared::Generation {
-                    generation,
+                    generation: Box::new(generation),
                     copy,
                     source: Source::Folder,
                 };
@@ -96,7 +96,7 @@ impl Control {
                     "what lies in the folder was refused, the last good copy serves"
                 );
                 Prepared::Generation {
-                    generation,
+                    generation: Box::new(generation),
                     copy: good,
                     source: Source::LastGood,
                 }
@@ -128,7 +128,7 @@ impl Control {
                     "what lies in the folder cannot be read, the last good copy serves"
                 );
                 Prepared::Generation {
-                    generation,
+                    generation: Box::new(generation),
                     copy: good,
                     source: Source::LastGood,
                 }
@@ -184,7 +184,7 @@ impl Control {
                 generation,
                 copy,
                 source,
-            } => match self.take_over(slot, generation, &copy, source) {
+            } => match self.take_over(slot, *generation, &copy, source) {
                 Ok(()) => {
                     if source != Source::LastGood {
                         slot.end_waiting();

@@ -105,7 +105,10 @@ mod tests {
         let routes = of_manifest("users", &manifest.routes, &services)?;
         let told = routes.iter().map(|route| match &route.end {
             RouteEnd::Method(end) => format!("{} {}/{}", route.name, end.service, end.method),
-            other => format!("{} {}", route.name, other.name()),
+            other @ (RouteEnd::Upstream(_)
+            | RouteEnd::Redirect(_)
+            | RouteEnd::Fixed(_)
+            | RouteEnd::Files(_)) => format!("{} {}", route.name, other.name()),
         });
         Ok(told.collect())
     }

@@ -1,7 +1,6 @@
 //! WebSocket on the HTTP listener, from raw frames: the rules of RFC 6455, compression, calls as JSON.
 
 #![expect(
-    clippy::panic,
     clippy::indexing_slicing,
     reason = "a test that meets what it does not expect must fail"
 )]

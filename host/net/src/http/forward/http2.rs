@@ -90,7 +90,7 @@ pub(super) async fn open(
         .timer(TokioTimer::new())
         .initial_stream_window_size(STREAM_WINDOW)
         // No streams that nobody reads can hold up the others.
-        .initial_connection_window_size(STREAM_WINDOW * (STREAMS_MAX as u32 + 1))
+        .initial_connection_window_size(CONNECTION_WINDOW)
         .max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
         .keep_alive_interval(Some(PING_INTERVAL))
         .keep_alive_timeout(PING_TIMEOUT);
@@ -145,6 +145,8 @@ async fn drive(
 /// Requests on one connection before another is opened: what RFC 9113 section 6.5.2 recommends that a
 /// server takes at least.
 pub(super) const STREAMS_MAX: usize = 100;
+/// Windows of all streams and of one more.
+const CONNECTION_WINDOW: u32 = STREAM_WINDOW * 101;
 /// Octets of a response that arrive before they are asked for: the initial window of RFC 9113 section
 /// 6.9.2.
 const STREAM_WINDOW: u32 = 65_535;

@@ -300,10 +300,10 @@ fn method(http: &str, path: &str, target: &str) -> HttpRoute {
 }
 
 fn with_end(mut route: HttpRoute, change: impl FnOnce(&mut MethodEnd)) -> HttpRoute {
-    match &mut route.end {
-        RouteEnd::Method(end) => change(end),
-        other => panic!("{other:?} is no method"),
-    }
+    let RouteEnd::Method(end) = &mut route.end else {
+        panic!("it leads to no method");
+    };
+    change(end);
     route
 }
 
