@@ -1,7 +1,6 @@
 //! A body that can be read once, lent to a try: one that has not begun to read it gives it back.
 
 use std::{
-    mem,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
