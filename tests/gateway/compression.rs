@@ -51,11 +51,11 @@ async fn echo(gateway: &Gateway, accept: &str, coding: Option<&str>, body: Vec<u
     }
 }
 
-/// JSON of about so many octets that become an eighth of them and not less.
+/// JSON of about so many octets, which become between a half and a twentieth of them.
 fn json(n_octets: usize) -> Vec<u8> {
-    let numbers = (0_u32..).map(|n| n.wrapping_mul(2_654_435_761) % 10);
-    let text = numbers.map(|digit| format!("{digit}aaaaaaaaaaaaaaa"));
-    let text: String = text.take(n_octets / 16).collect();
+    let numbers = (0_u32..).map(|n| (n.wrapping_mul(2_654_435_761) >> 16) % 100);
+    let text = numbers.map(|number| format!("{number:02}aaaaaa"));
+    let text: String = text.take(n_octets / 8).collect();
     format!("\"{text}\"").into_bytes()
 }
 

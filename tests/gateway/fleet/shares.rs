@@ -88,6 +88,7 @@ async fn the_own_zone_has_all_calls_until_it_is_drained() {
     check(here, "zone-aware", [N_CALLS, 0, 0], 0).await;
     let drained = here.postern(&["services", "drain", "a/users"]);
     assert_eq!(drained.code, Some(0), "{drained:?}");
+    until_instances(here, 2).await;
     check(here, "zone-aware, own zone drained", [0, 150, 150], 1).await;
     let undrained = here.postern(&["services", "undrain", "a/users"]);
     assert_eq!(undrained.code, Some(0), "{undrained:?}");

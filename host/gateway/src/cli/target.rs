@@ -100,7 +100,12 @@ impl WrittenTarget {
         options: &SharedOptions,
         output: &Output,
     ) -> Result<Config, CommandFailure> {
-        let tls = [Transport::Tls, Transport::Quic, Transport::Https];
+        let tls = [
+            Transport::Tls,
+            Transport::Quic,
+            Transport::SecureWebSocket,
+            Transport::Https,
+        ];
         match self {
             Self::Url(target) if !tls.contains(&target.transport) => Ok(Config::default()),
             Self::Named(_) | Self::Url(_) => Ok(options.load(&[], output)?.config),

@@ -58,7 +58,7 @@ fn wrong_usage_exits_with_two() {
         "postern fly",
         "postern call users",
         "postern call users/X {} --timeout soon",
-        "postern call users/X {} --transport ws",
+        "postern call users/X {} --transport carrier",
         "postern pub user.*",
         "postern pub",
         "postern sub",

@@ -131,8 +131,11 @@ impl Calls {
         let is_routed = !Resource::is_own(head.uri.path()) && !self.routes.is_empty();
         let is_foreign = match judged {
             Ok(()) => false,
-            // Which pages may ask an upstream is the upstream's to say, as behind any proxy.
-            Err(page) if page.is_of_page() && is_routed && self.routes.leads_on(&head) => true,
+            // Which pages may ask an upstream is the upstream's to say, as behind any proxy; links to
+            // files are followed from everywhere.
+            Err(page) if page.is_of_page() && is_routed && self.routes.is_open_to_pages(&head) => {
+                true
+            }
             Err(page) => return Err(page.into()),
         };
         let websocket = WebSocketAsker {

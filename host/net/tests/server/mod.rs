@@ -136,6 +136,20 @@ async fn http_server(
     server
 }
 
+fn unix_server(
+    config: Arc<ServerConfig>,
+    handler: Arc<dyn Handler>,
+    counters: Arc<Counters>,
+) -> (UnixServer, Target) {
+    let address = unused_name().parse().expect("a name");
+    let listener = UnixSocketListener::bind(&address, UnixAccess::default());
+    let listener = listener.expect("a name that nobody has");
+    let server = UnixServer::new(listener, config, handler, counters);
+    let destination = Destination::Path(address.to_string().into());
+    let target = Target::new(Arc::new(UnixDialer), destination);
+    (server.expect("it has a name"), target)
+}
+
 impl Link {
     /// Starts a server of `handler` at `at`, or in `network` where the link is in memory.
     pub(crate) async fn start(
@@ -179,13 +193,7 @@ impl Link {
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Unix => {
-                let address = unused_name().parse().expect("a name");
-                let listener = UnixSocketListener::bind(&address, UnixAccess::default());
-                let listener = listener.expect("a name that nobody has");
-                let server = UnixServer::new(listener, config, handler, counters);
-                let server = server.expect("it has a name");
-                let destination = Destination::Path(address.to_string().into());
-                let target = Target::new(Arc::new(UnixDialer), destination);
+                let (server, target) = unix_server(config, handler, counters);
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Udp => {

@@ -129,14 +129,14 @@ async fn who_cannot_be_reached_is_asked_for_again() {
 async fn who_cannot_be_dialled_is_named_by_transport_and_not_asked_for_again() {
     let mut fixture = Fixture::new(&[], |_| {});
     fixture.add("a", |draft| {
-        let address = postern_core::registry::Address::parse("ws://10.0.0.1:1");
+        let address = postern_core::registry::Address::parse("http://10.0.0.1:1");
         draft.addresses = vec![address.expect("an address")];
     });
     let double = fixture.doubles.lock().remove("a").expect("it was there");
     fixture.rebuild();
     let (error, _) = fixture.fails("Get").await;
-    let message = "service users has no live instance of 1 known; some are at ws, and this \
-                   gateway dials tcp, tls, udp, quic, unix";
+    let message = "service users has no live instance of 1 known; some are at http, and this \
+                   gateway dials tcp, tls, udp, quic, ws, wss, unix";
     assert_eq!((error.kind, &*error.message), (Kind::Unavailable, message));
     fixture.doubles.lock().insert("a".into(), double);
     fixture.rebuild();

@@ -74,7 +74,13 @@ fn every_key_of_a_service_is_in_the_table() {
 fn every_test_of_the_table_is_there() {
     let host = Path::new(env!("CARGO_MANIFEST_DIR")).join("..");
     let mut sources = String::new();
-    for folder in ["core/src", "net/src", "net/tests", "gateway/src"] {
+    for folder in [
+        "core/src",
+        "net/src",
+        "net/tests",
+        "gateway/src",
+        "../tests/gateway",
+    ] {
         gather(&host.join(folder), &mut sources);
     }
     for row in rows() {

@@ -2,6 +2,8 @@
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering::Relaxed};
 
+use postern_core::registry::{Address, Draft, Ttl};
+
 use super::*;
 use crate::config::{Config, InstanceSettings};
 
@@ -61,9 +63,9 @@ fn stage(
     (directory, answers, shutdown)
 }
 
-fn address(port: usize) -> postern_core::registry::Address {
+fn address(port: usize) -> Address {
     let text = format!("tcp://10.0.0.1:{port}");
-    postern_core::registry::Address::parse(&text).expect("an address")
+    Address::parse(&text).expect("an address")
 }
 
 async fn seconds(n: u64) {
@@ -91,26 +93,22 @@ async fn each_instance_is_asked_once_an_interval_and_not_all_at_once() {
 
 #[tokio::test(start_paused = true)]
 async fn what_cannot_be_dialled_is_not_asked_and_not_taken_for_ill() {
-    let mut config = Config::default();
-    config.instances.insert("i".into(), undialled());
-    let directory = SharedDirectory::new(&config).expect("good settings");
-    let (answers, shutdown) = (Arc::<Answers>::default(), Shutdown::new());
+    let (directory, answers, _shutdown) = stage(0, |_| ());
     answers.fails.store(true, Relaxed);
-    let asking = Arc::clone(&answers) as Arc<dyn InstanceProber>;
-    tokio::spawn(run(Arc::clone(&directory), asking, shutdown.clone()));
+    let mut draft = Draft::new("i", "s");
+    // Requests of HTTP go where the configuration says, and not where somebody else does.
+    let address = Address::parse("http://10.0.0.1:1");
+    draft.addresses = vec![address.expect("an address")];
+    let entry = Entry::new(&draft).expect("an entry");
+    let owner = Owner::Registered("ann".into());
+    let taken = directory.change(|state, now| {
+        let ttl = Ttl::new(Duration::from_secs(3600)).expect("a lease");
+        state.machine.register(now, &owner, entry, Some(ttl))
+    });
+    taken.expect("taken");
     seconds(300).await;
     assert_eq!(answers.n_asked.load(Relaxed), 0);
     assert_eq!(health(&directory), Health::Up);
-}
-
-/// As a peer may tell of one.
-fn undialled() -> InstanceSettings {
-    let address = postern_core::registry::Address::parse("ws://10.0.0.1:1");
-    InstanceSettings {
-        service: Some("s".to_owned()),
-        addresses: vec![address.expect("an address")],
-        ..InstanceSettings::default()
-    }
 }
 
 #[tokio::test(start_paused = true)]

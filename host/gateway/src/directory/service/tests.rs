@@ -120,18 +120,18 @@ async fn what_cannot_be_dialled_is_refused_by_the_name_of_its_transport() {
         entry["addresses"] = addresses;
         stage.kind("ann", "register", entry)
     };
-    let told = "this gateway dials tcp, tls, udp, quic, unix, not ws".to_owned();
+    let told = "this gateway dials tcp, tls, udp, quic, ws, wss, unix, not http".to_owned();
     let expected = Some((Kind::InvalidArgument, told));
-    assert_eq!(refused(json!(["ws://h:1"])), expected);
-    assert_eq!(refused(json!(["ws://h:1", "http://h:2"])), expected);
+    assert_eq!(refused(json!(["http://h:1"])), expected);
+    assert_eq!(refused(json!(["http://h:1", "https://h:2"])), expected);
     let (kind, told) = refused(json!(["carrier://h:1"])).expect("refused");
     assert_eq!(kind, Kind::InvalidArgument);
     assert!(
-        told.contains("tcp, tls, udp, quic, ws, http, https, unix"),
+        told.contains("tcp, tls, udp, quic, ws, wss, http, https, unix"),
         "{told}"
     );
     // Others may dial what this gateway cannot.
-    assert_eq!(refused(json!(["ws://h:1", "udp://h:2"])), None);
+    assert_eq!(refused(json!(["http://h:1", "udp://h:2"])), None);
 }
 
 #[tokio::test]

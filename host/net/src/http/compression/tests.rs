@@ -1,3 +1,5 @@
+//! Negotiation, and bodies that are compressed and expanded.
+
 use std::{
     collections::VecDeque,
     convert::Infallible,

@@ -78,13 +78,20 @@ impl ListenerRoutes {
         self.routes.0.load().routes().is_empty()
     }
 
-    /// Whether the route that takes a request hands it on to an upstream.
-    pub(super) fn leads_on(&self, head: &Parts) -> bool {
+    /// Whether a page of any origin may send a request to the route that takes it.
+    pub(super) fn is_open_to_pages(&self, head: &Parts) -> bool {
         let Ok(path) = RequestPath::parse(head.uri.path()) else {
             return false;
         };
         self.find(head, &path, |found| match found {
-            RouteMatch::Route(route) => matches!(route.end, RouteEnd::Upstream(_)),
+            RouteMatch::Route(route) => match &route.end {
+                RouteEnd::Upstream(_) => true,
+                // They change nothing, and what a page may read of them is its browser's to say.
+                RouteEnd::Redirect(_) | RouteEnd::Fixed(_) | RouteEnd::Files(_) => {
+                    head.method.is_safe()
+                }
+                RouteEnd::Method(_) => false,
+            },
             RouteMatch::WrongMethod { .. } | RouteMatch::WithSlash | RouteMatch::Nothing => false,
         })
     }

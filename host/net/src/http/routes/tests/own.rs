@@ -53,6 +53,28 @@ async fn a_fixed_answer_is_the_same_for_all() {
 }
 
 #[tokio::test]
+async fn a_link_on_a_page_of_another_origin_is_followed_and_nothing_more_is_done_for_it() {
+    let fixture = Fixture::open(vec![
+        fixed("/robots.txt", &[], 200, "all"),
+        redirect("/old", "/new", 302),
+        method("GET", "/users", "echo/Get"),
+    ])
+    .await;
+    let page = "sec-fetch-site: cross-site\r\nsec-fetch-mode: navigate\r\n";
+    fixture
+        .ask("GET /robots.txt", page, "")
+        .await
+        .check(200, "all");
+    fixture.ask("GET /old", page, "").await.check_status(302);
+    fixture
+        .ask("POST /robots.txt", page, "")
+        .await
+        .check_status(403);
+    fixture.ask("GET /users", page, "").await.check_status(403);
+    fixture.close().await;
+}
+
+#[tokio::test]
 async fn the_host_decides_over_both_versions_of_http() {
     let mut here = fixed("/", &[], 200, "here");
     here.rule.hosts = vec![HostPattern::parse("*.example").expect("a host")];
