@@ -121,23 +121,8 @@ impl Calls {
             let error = HeadError::TooManyFields;
             return Err(Refusal::new(error.status(), error.to_error()));
         }
-        let judged = check_origin(
-            head.version,
-            &head.uri,
-            &head.headers,
-            &config.hosts,
-            config.cors.as_ref(),
-        );
         let is_routed = !Resource::is_own(head.uri.path()) && !self.routes.is_empty();
-        let is_foreign = match judged {
-            Ok(()) => false,
-            // Which pages may ask an upstream is the upstream's to say, as behind any proxy; links to
-            // files are followed from everywhere.
-            Err(page) if page.is_of_page() && is_routed && self.routes.is_open_to_pages(&head) => {
-                true
-            }
-            Err(page) => return Err(page.into()),
-        };
+        let is_foreign = self.is_foreign(&head, config, is_routed)?;
         let websocket = WebSocketAsker {
             peer: &asker.peer,
             bytes: &asker.bytes,
@@ -177,6 +162,34 @@ impl Calls {
             }
             (resource, &Method::OPTIONS) => Ok(reply::options(allowed(&resource))),
             (resource, method) => Err(Refusal::wrong_method(method, allowed(&resource))),
+        }
+    }
+
+    /// Whether a page of another origin asks that may.
+    ///
+    /// # Errors
+    /// Where it may not.
+    fn is_foreign(
+        &self,
+        head: &http::request::Parts,
+        config: &HttpConfig,
+        is_routed: bool,
+    ) -> Result<bool, Refusal> {
+        let judged = check_origin(
+            head.version,
+            &head.uri,
+            &head.headers,
+            &config.hosts,
+            config.cors.as_ref(),
+        );
+        match judged {
+            Ok(()) => Ok(false),
+            // Which pages may ask an upstream is the upstream's to say, as behind any proxy; links to
+            // files are followed from everywhere.
+            Err(page) if page.is_of_page() && is_routed && self.routes.is_open_to_pages(head) => {
+                Ok(true)
+            }
+            Err(page) => Err(page.into()),
         }
     }
 

@@ -171,11 +171,12 @@ impl Link {
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Tls => {
-                let server = TcpServer::bind(at, config, handler, counters).await;
-                let server = server.expect("a free port");
-                let server = server.with_tls(Some(Arc::clone(&TLS.vstp)));
-                let destination = localhost(server.local_addr());
-                let target = Target::new(Arc::new(SuiteDialer(TlsDialer)), destination);
+                let bound = TcpServer::bind(at, config, handler, counters).await;
+                let server = bound
+                    .expect("a free port")
+                    .with_tls(Some(Arc::clone(&TLS.vstp)));
+                let dialer = Arc::new(SuiteDialer(TlsDialer));
+                let target = Target::new(dialer, localhost(server.local_addr()));
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::WebSocket => {
@@ -188,8 +189,8 @@ impl Link {
                 let server = http_server(at, config, handler, counters).await;
                 let server = server.with_tls(Some(Arc::clone(&TLS.http)));
                 let destination = localhost(server.local_addr().socket_addr().expect("a port"));
-                let dialer = SuiteDialer(SecureWebSocketDialer);
-                let target = Target::new(Arc::new(dialer), destination);
+                let dialer = Arc::new(SuiteDialer(SecureWebSocketDialer));
+                let target = Target::new(dialer, destination);
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Unix => {
@@ -210,8 +211,8 @@ impl Link {
             Self::MemoryStream => {
                 let listener = network.listen();
                 let target = network.target(listener.local_addr());
-                let server =
-                    MemoryServer::new(listener, config, handler, counters).expect("it has one");
+                let server = MemoryServer::new(listener, config, handler, counters);
+                let server = server.expect("it has one");
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::MemoryDatagram => {
