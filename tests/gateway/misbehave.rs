@@ -69,7 +69,7 @@ async fn each_is_stopped_with_a_reason_that_has_a_name() {
 #[tokio::test]
 async fn a_flood_of_log_lines_is_cut_and_counted() {
     let _machine = share().await;
-    let gateway = gateway("200ms").await;
+    let gateway = gateway("2s").await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
     let body = "{\"lines\":4000,\"bytes\":100}";
     call(&*handler, "misbehave/FloodLog", body)

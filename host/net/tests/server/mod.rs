@@ -136,6 +136,19 @@ async fn http_server(
     server
 }
 
+async fn tls_server(
+    at: SocketAddr,
+    config: Arc<ServerConfig>,
+    handler: Arc<dyn Handler>,
+    counters: Arc<Counters>,
+) -> (TcpServer, Target) {
+    let server = TcpServer::bind(at, config, handler, counters).await;
+    let server = server.expect("a free port");
+    let destination = localhost(server.local_addr());
+    let target = Target::new(Arc::new(SuiteDialer(TlsDialer)), destination);
+    (server.with_tls(Some(Arc::clone(&TLS.vstp))), target)
+}
+
 fn unix_server(
     config: Arc<ServerConfig>,
     handler: Arc<dyn Handler>,
@@ -171,12 +184,7 @@ impl Link {
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::Tls => {
-                let bound = TcpServer::bind(at, config, handler, counters).await;
-                let server = bound
-                    .expect("a free port")
-                    .with_tls(Some(Arc::clone(&TLS.vstp)));
-                let dialer = Arc::new(SuiteDialer(TlsDialer));
-                let target = Target::new(dialer, localhost(server.local_addr()));
+                let (server, target) = tls_server(at, config, handler, counters).await;
                 (target, tokio::spawn(server.serve(stop)))
             }
             Self::WebSocket => {

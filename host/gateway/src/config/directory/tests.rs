@@ -190,7 +190,7 @@ fn an_instance_may_be_at_whatever_is_dialled() {
     }
     let told = faults_of(&of("\"carrier://h:1\""));
     assert!(
-        told.len() == 1 && told[0].contains("`carrier://h:1` is not of the form"),
+        told.len() == 1 && told[0].contains("`carrier` is not one of"),
         "{told:#?}"
     );
 }

@@ -24,7 +24,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, request::Parts};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body::Body as HttpBody;
 use postern_core::{
     Error, Reply, Text,
@@ -86,9 +86,10 @@ impl ListenerRoutes {
         self.find(head, &path, |found| match found {
             RouteMatch::Route(route) => match &route.end {
                 RouteEnd::Upstream(_) => true,
-                // They change nothing, and what a page may read of them is its browser's to say.
+                // Links to them are followed, and what they show is embedded. A page that wants to
+                // read them says its origin.
                 RouteEnd::Redirect(_) | RouteEnd::Fixed(_) | RouteEnd::Files(_) => {
-                    head.method.is_safe()
+                    head.method.is_safe() && !head.headers.contains_key(header::ORIGIN)
                 }
                 RouteEnd::Method(_) => false,
             },
