@@ -10,7 +10,7 @@ use postern_core::{
     route::{BodyForm, HttpRoute, MethodEnd, RequestPath},
 };
 
-use super::{asker::RouteAsker, conditional, form, params::Parameters, target, with_route};
+use super::{asker::RouteAsker, called, conditional, form, params::Parameters, target, with_route};
 use crate::{
     ConnectionBytes,
     http::{
@@ -51,9 +51,7 @@ where
     let reading = request::read_call(target, &head, body, asker.config, peer, bytes);
     let (call, held) = reading.await?;
     let (call, held) = merged(call, held, parameters, end, &head.headers, bytes)?;
-    let outcome = asker.gather.call(asker.handler, call, asker.is_alone).await;
-    drop(held);
-    let reply = with_route(outcome?, route);
+    let reply = with_route(called(call, held, asker).await?, route);
     let to = ReplyTo {
         form: accepted.reply_form(),
         is_head: head.method == Method::HEAD,

@@ -27,7 +27,7 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
 use http_body::Body as HttpBody;
 use postern_core::{
-    Error, Reply, Text,
+    Call, Error, Reply, Text,
     route::{
         HttpRoute, RequestPath, RequestPathError, RouteEnd, RouteMatch, RouteRequest, RouteTable,
     },
@@ -185,14 +185,19 @@ where
     let (peer, bytes) = (Arc::clone(asker.peer), asker.bytes);
     let reading = request::read_call(target, &head, body, asker.config, peer, bytes);
     let (call, held) = reading.await?;
-    let outcome = asker.gather.call(asker.handler, call, asker.is_alone).await;
-    drop(held);
-    let reply = with_route(outcome?, route);
     let to = ReplyTo {
         form: ReplyForm::Usual,
         is_head: head.method == Method::HEAD,
     };
+    let reply = with_route(called(call, held, asker).await?, route);
     Ok(reply::success(reply, to, bytes)?)
+}
+
+/// What comes of a call, whose request counts as held until then.
+async fn called(call: Call, held: impl Send, asker: &RouteAsker<'_>) -> Result<Reply, Error> {
+    let outcome = asker.gather.call(asker.handler, call, asker.is_alone).await;
+    drop(held);
+    outcome
 }
 
 /// A call of `service`/`method` by `route`.
