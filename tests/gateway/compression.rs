@@ -119,6 +119,12 @@ async fn compressed_requests_are_taken_up_to_ratio_max() {
     let text = String::from_utf8_lossy(&told.body).into_owned();
     assert_eq!(told.status, 400, "{text}");
     assert!(text.contains("the content is not gzip"), "{text}");
+    // A window of Brotli has room in no connection of that bound; one of gzip has.
+    let narrow = start("held-bytes-per-connection-max = \"4MiB\"\n").await;
+    let told = echo(&narrow, "identity", Some("br"), b"any".to_vec()).await;
+    assert_eq!(told.status, 429);
+    let told = echo(&narrow, "identity", Some("gzip"), gzip(&long)).await;
+    assert_eq!(told.status, 200);
     let told = echo(&gateway, "identity", Some("compress"), long).await;
     let text = String::from_utf8_lossy(&told.body).into_owned();
     assert_eq!(told.status, 415, "{text}");

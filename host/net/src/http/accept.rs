@@ -121,28 +121,32 @@ fn says(headers: &HeaderMap, subtype: &str) -> bool {
 
 impl<'a> MediaRange<'a> {
     fn parse(item: &'a str) -> Self {
-        let mut parts = item.split(';').map(str::trim);
-        let media = parts.next().unwrap_or_default();
-        let quality = parts.find_map(|part| {
-            let (name, value) = part.split_once('=')?;
-            name.trim().eq_ignore_ascii_case("q").then_some(value)
-        });
-        let quality = quality.map_or(QUALITY_MAX, |value| {
-            let wanted = value.trim().parse::<f32>().unwrap_or(0.0);
-            thousandths(wanted)
-        });
+        let (media, quality) = with_quality(item);
         Self { media, quality }
     }
 }
 
-/// What is no quality is none.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "the value is held within 0 to 1000"
-)]
-fn thousandths(quality: f32) -> u16 {
-    (quality.clamp(0.0, 1.0) * f32::from(QUALITY_MAX)) as u16
+/// A name, and how much it is wanted in thousandths. What is no quality is none.
+pub(super) fn with_quality(item: &str) -> (&str, u16) {
+    let mut parts = item.split(';').map(str::trim);
+    let name = parts.next().unwrap_or_default();
+    let quality = parts.find_map(|part| {
+        let (key, value) = part.split_once('=')?;
+        key.trim().eq_ignore_ascii_case("q").then_some(value.trim())
+    });
+    (name, quality.map_or(QUALITY_MAX, read_quality))
+}
+
+/// RFC 9110 section 12.4.2: `0` or `1`, and at most three digits behind the point.
+fn read_quality(value: &str) -> u16 {
+    let (whole, rest) = value.split_once('.').unwrap_or((value, ""));
+    let is_number = rest.len() <= 3 && rest.bytes().all(|digit| digit.is_ascii_digit());
+    let thousandths = format!("{rest:0<3}").parse::<u16>().unwrap_or(0);
+    match whole {
+        "0" if is_number => thousandths,
+        "1" if is_number && thousandths == 0 => QUALITY_MAX,
+        _ => 0,
+    }
 }
 
 pub(super) const EVENT_STREAM: &str = "text/event-stream";

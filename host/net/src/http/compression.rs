@@ -17,8 +17,8 @@ use std::error::Error as StdError;
 use http::{HeaderMap, HeaderValue, StatusCode, header, response};
 use postern_core::{Blame, Error, Kind};
 
-pub(super) use self::coded::{CODER_BYTES, Coded, CodedError};
-use super::media_type;
+pub(super) use self::coded::{Coded, CodedError, decoder_bytes, encoder_bytes};
+use super::{accept::with_quality, media_type};
 
 /// How content is coded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -140,7 +140,7 @@ fn negotiate(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
         .take(ITEMS_MAX);
     let (mut wanted, mut others) = ([None; CODINGS.len()], None);
     for item in items {
-        let (name, quality) = read_item(item);
+        let (name, quality) = with_quality(item);
         match Coding::from_name(name) {
             _ if name == "*" => others = Some(quality),
             Some(coding) => {
@@ -160,29 +160,6 @@ fn negotiate(headers: &HeaderMap, offered: &[Coding]) -> Option<Coding> {
         }
     }
     best.map(|(coding, _)| coding)
-}
-
-/// A name, and how much it is wanted in thousandths. What is no quality is none.
-fn read_item(item: &str) -> (&str, u16) {
-    let mut parts = item.split(';').map(str::trim);
-    let name = parts.next().unwrap_or_default();
-    let quality = parts.find_map(|part| {
-        let (key, value) = part.split_once('=')?;
-        key.trim().eq_ignore_ascii_case("q").then_some(value.trim())
-    });
-    (name, quality.map_or(1000, read_quality))
-}
-
-/// RFC 9110 section 12.4.2: `0` or `1`, and at most three digits behind the point.
-fn read_quality(value: &str) -> u16 {
-    let (whole, rest) = value.split_once('.').unwrap_or((value, ""));
-    let is_number = rest.len() <= 3 && rest.bytes().all(|digit| digit.is_ascii_digit());
-    let thousandths = format!("{rest:0<3}").parse::<u16>().unwrap_or(0);
-    match whole {
-        "0" if is_number => thousandths,
-        "1" if is_number && thousandths == 0 => 1000,
-        _ => 0,
-    }
 }
 
 /// Whether a reply with `head` may be sent in another coding at all: what it is depends on

@@ -14,7 +14,7 @@ use postern_core::{Body, BodyStream, Error, Headers, HttpStatus, Kind, Reply, js
 use super::{
     ERROR_HEADER, JSON, NDJSON,
     accept::{EVENT_STREAM, PROBLEM, ReplyForm},
-    compression::{self, Asked, CODER_BYTES, Coded, Coding, CompressionConfig},
+    compression::{self, Asked, Coded, Coding, CompressionConfig, encoder_bytes},
     events,
     fields::{self, set},
     lines,
@@ -300,7 +300,7 @@ pub(super) fn compress(
     let Some(coding) = coding.filter(|_| !body.is_end_stream()) else {
         return Response::from_parts(head, body);
     };
-    let Ok(held) = bytes.hold(CODER_BYTES) else {
+    let Ok(held) = bytes.hold(encoder_bytes(coding)) else {
         return Response::from_parts(head, body);
     };
     compression::describe(&mut head.headers, coding);

@@ -13,7 +13,7 @@ use postern_system::clock;
 
 use super::{
     HttpConfig,
-    compression::{self, CODER_BYTES, Coded, Coding},
+    compression::{self, Coded, Coding, decoder_bytes},
     fields, is_json, is_ndjson,
     lines::Lines,
     media_type,
@@ -180,7 +180,7 @@ where
     let (body, held) = match coding {
         None => taker.take(body, held).await?,
         Some(coding) => {
-            let room = bytes.hold(CODER_BYTES)?;
+            let room = bytes.hold(decoder_bytes(coding))?;
             let ratio_max = config.compression.ratio_max;
             let body = Coded::expand(body, coding, ratio_max, room);
             Box::pin(taker.take(body, held)).await?

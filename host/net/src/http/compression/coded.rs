@@ -120,7 +120,7 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<Box<dyn StdError + Send + Sync>>,
 {
-    /// Compresses `body`. `held` counts what that takes, `CODER_BYTES`.
+    /// Compresses `body`. `held` counts what that takes, `encoder_bytes`.
     pub(in crate::http) fn compress(body: B, coding: Coding, held: HeldBytes) -> Self {
         let body = Source::read(body);
         let coder = match coding {
@@ -141,8 +141,8 @@ where
         Self::new(coder, coding, None, held)
     }
 
-    /// Undoes `coding`; what becomes more than `ratio_max` times as long is refused. `held` is as in
-    /// `compress`.
+    /// Undoes `coding`; what becomes more than `ratio_max` times as long is refused. `held` counts
+    /// what that takes, `decoder_bytes`.
     pub(in crate::http) fn expand(
         body: B,
         coding: Coding,
@@ -325,8 +325,22 @@ where
     }
 }
 
-/// What a coder is counted as, in bytes: a window and tables of two to four times its size.
-pub(in crate::http) const CODER_BYTES: usize = 1024 * 1024;
+/// What compressing takes, in bytes: the window that is sent, and tables of some times its size.
+pub(in crate::http) const fn encoder_bytes(coding: Coding) -> usize {
+    match coding {
+        Coding::Gzip | Coding::Deflate => 512 * 1024,
+        Coding::Brotli | Coding::Zstd => 2 * 1024 * 1024,
+    }
+}
+
+/// What expanding takes, in bytes: the largest window that the sender may choose, and its tables.
+pub(in crate::http) const fn decoder_bytes(coding: Coding) -> usize {
+    match coding {
+        Coding::Gzip | Coding::Deflate => 128 * 1024,
+        Coding::Brotli => 17 * 1024 * 1024,
+        Coding::Zstd => 9 * 1024 * 1024,
+    }
+}
 
 /// zlib's 6 costs twice as much as 4 for one part in fifty of the length.
 const GZIP_LEVEL: Level = Level::Precise(4);
