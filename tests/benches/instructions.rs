@@ -7,6 +7,7 @@
 
 use std::{
     hint::black_box,
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -14,11 +15,22 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use futures_util::FutureExt as _;
 use gungraun::{LibraryBenchmarkConfig, library_benchmark, library_benchmark_group, main};
+use http_body_util::{BodyExt as _, Full};
+use hyper::{body::Incoming, server::conn::http1, service::service_fn};
+use hyper_util::rt::TokioIo;
 use postern_core::{
-    Body, BoxFuture, Call, Error, Handler, Headers, Reply,
+    Body, BoxFuture, Call, Error, Handler, Headers, Reply, Text,
     wire::{Connection, Decoder, Frame, Role, SessionConfig, SessionId},
 };
+use postern_net::{
+    ByteBudget, Shutdown,
+    http::{Catalog, HttpConfig, HttpServer},
+};
 use postern_wasm::{Plugin, PluginSpec, Pooling, Runtime, RuntimeConfig};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::{TcpListener, TcpStream},
+};
 
 const FRAME_BYTES_MAX: usize = 8 << 20;
 
@@ -210,6 +222,91 @@ fn component_call(ready: Ready) -> Ready {
     call_once(ready)
 }
 
+/// Tells of no service: nobody asks.
+struct NoCatalog;
+
+impl Catalog for NoCatalog {
+    fn services(&self, _: Option<Text>, _: Call) -> BoxFuture<Result<Bytes, Error>> {
+        Box::pin(std::future::ready(Ok(Bytes::from_static(b"[]"))))
+    }
+}
+
+/// A connection to an HTTP server of the same thread, which has answered before.
+type Connected = (TcpStream, tokio::runtime::Runtime);
+
+const HTTP_REQUEST: &[u8] = b"POST /v1/services/echo/Echo HTTP/1.1\r\nhost: localhost\r\n\
+    content-type: application/json\r\ncontent-length: 7\r\n\r\n\"hello\"";
+
+fn connected(
+    tokio: tokio::runtime::Runtime,
+    start: impl AsyncFnOnce() -> SocketAddr,
+) -> Connected {
+    let socket = tokio.block_on(async {
+        let mut socket = TcpStream::connect(start().await).await.expect("it listens");
+        for _ in 0..N_FIRST_CALLS {
+            exchange_http(&mut socket).await;
+        }
+        socket
+    });
+    (socket, tokio)
+}
+
+/// Asks once. The client's part is the same for every server.
+async fn exchange_http(socket: &mut TcpStream) {
+    socket.write_all(HTTP_REQUEST).await.expect("it reads");
+    let (mut buffer, mut n_octets) = ([0; 1024], 0);
+    while !buffer[..n_octets].ends_with(b"\"hello\"") {
+        let n_read = socket.read(&mut buffer[n_octets..]).await;
+        n_octets += n_read.expect("it answers");
+    }
+}
+
+fn http() -> Connected {
+    let (any, tokio) = (SocketAddr::from(([127, 0, 0, 1], 0)), tokio_runtime());
+    connected(tokio, async || {
+        let (config, bytes) = (HttpConfig::default(), Arc::new(ByteBudget::unlimited()));
+        let catalog = Arc::new(NoCatalog);
+        let server = HttpServer::bind(any, config, Arc::new(Echo), catalog, Arc::default(), bytes);
+        let server = server.await.expect("a free port");
+        let address = server.local_addr().socket_addr().expect("of TCP");
+        tokio::spawn(server.serve(Shutdown::new()));
+        address
+    })
+}
+
+/// hyper alone, as a peer.
+fn hyper() -> Connected {
+    let (any, tokio) = (SocketAddr::from(([127, 0, 0, 1], 0)), tokio_runtime());
+    connected(tokio, async || {
+        let listener = TcpListener::bind(any).await.expect("a free port");
+        let address = listener.local_addr().expect("bound");
+        tokio::spawn(async move {
+            let (socket, _) = listener.accept().await.expect("a client");
+            let service = service_fn(async |request: http::Request<Incoming>| {
+                let body = request.into_body().collect().await?;
+                hyper::Result::Ok(http::Response::new(Full::new(body.to_bytes())))
+            });
+            let served = http1::Builder::new().serve_connection(TokioIo::new(socket), service);
+            served.await.expect("served");
+        });
+        address
+    })
+}
+
+#[library_benchmark]
+#[bench::hello(setup = http)]
+fn http_call((mut socket, tokio): Connected) -> Connected {
+    tokio.block_on(exchange_http(&mut socket));
+    (socket, tokio)
+}
+
+#[library_benchmark]
+#[bench::hello(setup = hyper)]
+fn hyper_call((mut socket, tokio): Connected) -> Connected {
+    tokio.block_on(exchange_http(&mut socket));
+    (socket, tokio)
+}
+
 library_benchmark_group!(
     name = hot_paths,
     benchmarks = [
@@ -218,7 +315,9 @@ library_benchmark_group!(
         decoder_last_octet,
         session_call,
         pipeline_call,
-        component_call
+        component_call,
+        http_call,
+        hyper_call
     ]
 );
 

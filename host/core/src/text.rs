@@ -9,17 +9,18 @@ use std::{
 };
 
 use bytes::Bytes;
+use bytestring::ByteString;
 
 /// Immutable UTF-8 text. Cloning and slicing copy no octets, so a name taken from a frame keeps
 /// pointing into the frame's buffer.
 #[derive(Clone, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Text(Bytes);
+pub struct Text(ByteString);
 
 impl Text {
     /// Text with a static lifetime; nothing is allocated.
     #[must_use]
     pub const fn from_static(text: &'static str) -> Self {
-        Self(Bytes::from_static(text.as_bytes()))
+        Self(ByteString::from_static(text))
     }
 
     /// Takes octets that must be UTF-8.
@@ -27,30 +28,27 @@ impl Text {
     /// # Errors
     /// The place of the first octet that is not UTF-8.
     pub fn from_utf8(octets: Bytes) -> Result<Self, str::Utf8Error> {
-        str::from_utf8(&octets)?;
-        Ok(Self(octets))
+        ByteString::try_from(octets).map(Self)
     }
 
     #[must_use]
     pub fn as_str(&self) -> &str {
-        // Only `from_utf8`, `From<String>` and `From<&str>` build a `Text`.
-        str::from_utf8(&self.0).unwrap_or_default()
+        &self.0
     }
 
-    /// The octets, without the check that `as_str` makes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
-        &self.0
+        self.0.as_bytes()
     }
 
     /// Octets, as `str` counts.
     #[must_use]
-    pub const fn len(&self) -> usize {
+    pub fn len(&self) -> usize {
         self.0.len()
     }
 
     #[must_use]
-    pub const fn is_empty(&self) -> bool {
+    pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
 
@@ -60,12 +58,12 @@ impl Text {
     /// When `part` is not within this text.
     #[must_use]
     pub fn share(&self, part: &str) -> Self {
-        Self(self.0.slice_ref(part.as_bytes()))
+        Self(self.0.slice_ref(part))
     }
 
     #[must_use]
     pub fn into_bytes(self) -> Bytes {
-        self.0
+        self.0.into_bytes()
     }
 }
 
@@ -98,25 +96,25 @@ impl AsRef<str> for Text {
 
 impl From<String> for Text {
     fn from(text: String) -> Self {
-        Self(text.into_bytes().into())
+        Self(text.into())
     }
 }
 
 impl From<&str> for Text {
     fn from(text: &str) -> Self {
-        Self(Bytes::copy_from_slice(text.as_bytes()))
+        Self(text.into())
     }
 }
 
 impl PartialEq<str> for Text {
     fn eq(&self, other: &str) -> bool {
-        self.0 == other.as_bytes()
+        self.as_str() == other
     }
 }
 
 impl PartialEq<&str> for Text {
     fn eq(&self, other: &&str) -> bool {
-        self.0 == other.as_bytes()
+        self.as_str() == *other
     }
 }
 

@@ -1,10 +1,13 @@
 //! Parts of a call's way that know whom they wait for, and are asked at its deadline.
 
 use std::{
-    pin::Pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     task::{Context, Poll},
-    time::Instant,
+    time::{Duration, Instant},
 };
+
+use tokio::time::timeout;
 
 use crate::driver;
 
@@ -19,12 +22,33 @@ pub async fn before<T>(
         Poll::Pending if deadline.is_some_and(|at| driver::now() >= at) => Poll::Ready(None),
         Poll::Pending => Poll::Pending,
     };
-    std::future::poll_fn(poll).await
+    poll_fn(poll).await
+}
+
+/// What `future` gives, unless it takes longer than `limit`. Arms no timer for what is at hand, or is when
+/// the task has moved whatever else it moves: it is asked twice before.
+pub async fn within<T>(limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+    let mut future = pin!(future);
+    let mut has_waited = false;
+    let at_hand = poll_fn(|cx| match future.as_mut().poll(cx) {
+        Poll::Ready(value) => Poll::Ready(Some(value)),
+        Poll::Pending if has_waited => Poll::Ready(None),
+        Poll::Pending => {
+            has_waited = true;
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        }
+    });
+    match at_hand.await {
+        Some(value) => Some(value),
+        // Few come here, and the timer is large.
+        None => Box::pin(timeout(limit, future)).await.ok(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, pin::pin, task::Waker, time::Duration};
+    use std::{future::pending, task::Waker};
 
     use super::*;
 
@@ -44,5 +68,20 @@ mod tests {
         let deadline = Some(driver::now());
         tokio::time::advance(Duration::from_secs(1)).await;
         assert_eq!(before(deadline, pin!(async { 7 })).await, Some(7));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_does_not_come_within_its_time_is_none() {
+        let second = Duration::from_secs(1);
+        assert_eq!(within(Duration::ZERO, async { 7 }).await, Some(7));
+        assert_eq!(
+            within(Duration::ZERO, tokio::task::yield_now()).await,
+            Some(())
+        );
+        assert_eq!(
+            within(2 * second, tokio::time::sleep(second)).await,
+            Some(())
+        );
+        assert_eq!(within(second, pending::<()>()).await, None);
     }
 }

@@ -121,6 +121,24 @@ impl SocketStream {
     async fn ready(&self, interest: Interest) -> io::Result<Ready> {
         either!(self, stream => stream.ready(interest).await)
     }
+
+    /// Reads what is there. A read that leaves room has emptied the socket (epoll(7), edge-triggered), so
+    /// that it is not readable until the system says so: without that, each read costs one more that
+    /// finds nothing. tokio's own `poll_read` does so, and wants the stream for itself.
+    fn try_read(&self, buffer: &mut ReadBuf<'_>) -> io::Result<()> {
+        let (n_before, room) = (buffer.filled().len(), buffer.remaining());
+        let is_partial = |n_octets| 0 < n_octets && n_octets < room;
+        let read = either!(self, stream => stream.try_io(Interest::READABLE, || {
+            match stream.try_read_buf(buffer)? {
+                n_octets if is_partial(n_octets) => Err(io::ErrorKind::WouldBlock.into()),
+                _ => Ok(()),
+            }
+        }));
+        match read {
+            Err(_) if buffer.filled().len() > n_before => Ok(()),
+            read => read,
+        }
+    }
 }
 
 impl WatchedSocket {
@@ -167,9 +185,9 @@ impl AsyncRead for WatchedSocket {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.0.poll_read_ready(cx))?;
-            match either!(&*self.0, stream => stream.try_read_buf(buffer)) {
+            match self.0.try_read(buffer) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-                result => return Poll::Ready(result.map(drop)),
+                result => return Poll::Ready(result),
             }
         }
     }

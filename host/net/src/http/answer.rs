@@ -19,8 +19,9 @@ use super::{
     fields::set,
     head::{FIELDS_MAX, HeadError},
     host,
-    origin::{ForeignPage, check_origin},
+    origin::{ForeignPage, check_host, check_page},
     path::{PathError, Resource},
+    present::Present,
     problem::ErrorForm,
     read_body::ReadBody,
     reply::{self, ReplyBody, ReplyTo},
@@ -65,25 +66,43 @@ impl Answer for Calls {
         in_flight: &InFlight,
     ) -> Response<ReplyBody> {
         self.counters.frames_in.add(1);
-        let (head, body) = request.into_parts();
+        let (mut head, body) = request.into_parts();
         let config = self.config.load_full();
-        let cors = config.cors.as_ref();
-        let is_sent_right = host::of(head.version, &head.uri, &head.headers).is_ok();
-        let preflight = cors.filter(|_| is_sent_right);
+        let present = Present::of(&head.headers);
+        let (version, cors) = (head.version, config.cors.as_ref());
+        let is_sent_right = || host::of(version, &head.uri, &head.headers).is_ok();
+        let preflight = cors.filter(|_| is_sent_right());
         if let Some(response) = preflight.and_then(|cors| cors.preflight(&head)) {
             self.counters.frames_out.add(1);
             return response;
         }
-        let correlation = request::correlation(&head.headers);
+        let correlation = request::correlation(&head.headers, present);
         let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
-        let wants_problems = wants_problems(&head.headers);
+        let accepts = present.contains(Present::ACCEPT);
+        let wants_problems = accepts && wants_problems(&head.headers);
         let coding = compression::asked(&head.headers, &config.compression);
-        let (version, (body, is_read)) = (head.version, ReadBody::new(body));
+        let (body, is_read) = ReadBody::new(body);
         let claimed = asker.claimed(&head.headers, &config);
         let asker = claimed.as_ref().unwrap_or(asker);
-        let dispatched = self.dispatch(head, body, &config, asker, in_flight).await;
-        let mut response =
-            dispatched.unwrap_or_else(|refusal| refusal.into_response(wants_problems));
+        let way = self.way(&mut head, present, &config, asker, in_flight);
+        let answered = match way {
+            Err(refusal) => Err(refusal),
+            Ok(Way::Answered(response)) => Ok(*response),
+            Ok(Way::Method { service, method }) => {
+                let target = CallTarget::new(service, method, TakenBody::Message);
+                let form = match accepts {
+                    true => ReplyForm::of(&head.headers),
+                    false => ReplyForm::Usual,
+                };
+                let is_alone = in_flight.is_alone();
+                self.call(target, &head, body, &config, asker, form, is_alone)
+                    .await
+            }
+            // What few requests take is boxed, so that others are not moved with room for it.
+            Ok(Way::Route) => Box::pin(self.route(head, body, &config, asker, in_flight)).await,
+            Ok(Way::List(name)) => Box::pin(self.list(name, &head, body, &config, asker)).await,
+        };
+        let mut response = answered.unwrap_or_else(|refusal| refusal.into_response(wants_problems));
         if let Some(asked) = coding {
             response = reply::compress(response, asked, &config.compression, &asker.bytes);
         }
@@ -107,62 +126,86 @@ impl Answer for Calls {
     }
 }
 
+/// What becomes of a request.
+enum Way {
+    /// A call of `POST /v1/services/{service}/{method}`.
+    Method {
+        service: Text,
+        method: Text,
+    },
+    /// The services, or the one of this name, are told of.
+    List(Option<Text>),
+    /// The routes say.
+    Route,
+    Answered(Box<Response<ReplyBody>>),
+}
+
 impl Calls {
-    async fn dispatch(
+    /// Says by its head what becomes of a request.
+    ///
+    /// # Errors
+    /// Why it is not taken.
+    fn way(
         &self,
-        mut head: http::request::Parts,
-        body: ReadBody<Incoming>,
+        head: &mut http::request::Parts,
+        present: Present,
         config: &HttpConfig,
         asker: &Asker,
         in_flight: &InFlight,
-    ) -> Result<Response<ReplyBody>, Refusal> {
+    ) -> Result<Way, Refusal> {
         // Those of HTTP/1 were counted before (head.rs).
         if head.headers.len() > FIELDS_MAX {
             let error = HeadError::TooManyFields;
             return Err(Refusal::new(error.status(), error.to_error()));
         }
         let is_routed = !Resource::is_own(head.uri.path()) && !self.routes.is_empty();
-        let is_foreign = self.is_foreign(&head, config, is_routed)?;
+        let is_foreign = self.is_foreign(head, present, config, is_routed)?;
         let websocket = WebSocketAsker {
             peer: &asker.peer,
             bytes: &asker.bytes,
             upgrades: &asker.upgrades,
             in_flight,
         };
-        if !is_foreign
-            && let Some(answered) = self.websockets.answer(&mut head, config, &websocket)?
-        {
-            return Ok(answered);
+        if !is_foreign && let Some(answered) = self.websockets.answer(head, config, &websocket)? {
+            return Ok(Way::Answered(Box::new(answered)));
         }
         if is_routed {
-            let asker = RouteAsker {
-                handler: &self.handler,
-                config,
-                peer: &asker.peer,
-                bytes: &asker.bytes,
-                gather: &asker.gather,
-                is_alone: in_flight.is_alone(),
-                connection: asker,
-                in_flight,
-            };
-            return self.routes.answer(head, body, &asker).await;
+            return Ok(Way::Route);
         }
         let resource = Resource::from_path(head.uri.path()).map_err(path_refusal)?;
         match (resource, &head.method) {
             (Resource::Method { service, method }, &Method::POST) => {
-                let target = CallTarget::new(service, method, TakenBody::Message);
-                self.call(target, &head, body, config, asker, in_flight.is_alone())
-                    .await
+                Ok(Way::Method { service, method })
             }
-            (Resource::Services, &Method::GET | &Method::HEAD) => {
-                self.list(None, &head, body, config, asker).await
+            (Resource::Services, &Method::GET | &Method::HEAD) => Ok(Way::List(None)),
+            (Resource::Service(name), &Method::GET | &Method::HEAD) => Ok(Way::List(Some(name))),
+            (resource, &Method::OPTIONS) => {
+                let options = reply::options(allowed(&resource));
+                Ok(Way::Answered(Box::new(options)))
             }
-            (Resource::Service(name), &Method::GET | &Method::HEAD) => {
-                self.list(Some(name), &head, body, config, asker).await
-            }
-            (resource, &Method::OPTIONS) => Ok(reply::options(allowed(&resource))),
             (resource, method) => Err(Refusal::wrong_method(method, allowed(&resource))),
         }
+    }
+
+    async fn route(
+        &self,
+        head: http::request::Parts,
+        body: ReadBody<Incoming>,
+        config: &HttpConfig,
+        asker: &Asker,
+        in_flight: &InFlight,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let asker = RouteAsker {
+            handler: &self.handler,
+            config,
+            peer: &asker.peer,
+            bytes: &asker.bytes,
+            gather: &asker.gather,
+            is_alone: in_flight.is_alone(),
+            connection: asker,
+            in_flight,
+        };
+        self.routes.answer(head, body, &asker).await
     }
 
     /// Whether a page of another origin asks that may.
@@ -172,17 +215,15 @@ impl Calls {
     fn is_foreign(
         &self,
         head: &http::request::Parts,
+        present: Present,
         config: &HttpConfig,
         is_routed: bool,
     ) -> Result<bool, Refusal> {
-        let judged = check_origin(
-            head.version,
-            &head.uri,
-            &head.headers,
-            &config.hosts,
-            config.cors.as_ref(),
-        );
-        match judged {
+        let host = check_host(head.version, &head.uri, &head.headers, &config.hosts)?;
+        if !present.intersects(Present::OF_PAGE) {
+            return Ok(false);
+        }
+        match check_page(host, &head.headers, config.cors.as_ref()) {
             Ok(()) => Ok(false),
             // Which pages may ask an upstream is the upstream's to say, as behind any proxy; links to
             // files are followed from everywhere.
@@ -201,6 +242,7 @@ impl Calls {
         body: ReadBody<Incoming>,
         config: &HttpConfig,
         asker: &Asker,
+        form: ReplyForm,
         is_alone: bool,
     ) -> Result<Response<ReplyBody>, Refusal> {
         let Asker {
@@ -212,7 +254,7 @@ impl Calls {
         let reading = request::read_call(target, head, body, config, Arc::clone(peer), bytes);
         let (call, held) = reading.await?;
         let to = ReplyTo {
-            form: ReplyForm::of(&head.headers),
+            form,
             is_head: false,
         };
         let outcome = gather.call(&self.handler, call, is_alone).await;

@@ -25,8 +25,9 @@ use super::{
     head::{FIELDS_MAX, HEAD_BYTES_MAX},
     lines::Lines,
     pieces::{Pieces, Silence},
+    present::Present,
     reply::read_error,
-    request::{Form, form_of},
+    request::{Form, content_type, form_of},
     sent::Sent,
 };
 use crate::tls::{ClientTls, TlsError};
@@ -230,7 +231,10 @@ impl HttpClient {
         let is_open = response.body().size_hint().exact().is_none();
         let form = match response.headers().contains_key(header::CONTENT_TYPE) {
             false if is_open => Form::Pieces,
-            _ => form_of(response.headers(), response.body()),
+            _ => form_of(
+                content_type(response.headers(), Present::CONTENT_TYPE),
+                response.body(),
+            ),
         };
         let body = response.into_body();
         let silence = Silence::new(None, Blame::Upstream);

@@ -41,7 +41,7 @@ use super::{
     activity::{Activity, Expiry, Watch},
     answer::Answer,
     asker::Asker,
-    head::{FIELDS_MAX, HEAD_BYTES_MAX, HeadError},
+    head::{FEW_FIELDS, HEAD_BYTES_MAX, HeadError},
     server::Shared,
     socket::{Socket, SocketState},
     tracked::{StreamExecutor, Tracked},
@@ -68,7 +68,7 @@ enum Ended {
 pub(super) async fn serve<A: Answer, S: WatchedLink>(
     shared: &Arc<Shared<A>>,
     stream: S,
-    asker: Asker,
+    asker: Arc<Asker>,
     mut upgrades: Upgrades,
     shutdown: &Shutdown,
 ) {
@@ -156,35 +156,57 @@ struct Driver<'a, A, W> {
     shared: &'a Arc<Shared<A>>,
     watch: &'a W,
     state: &'a Arc<SocketState>,
-    asker: &'a Asker,
+    asker: &'a Arc<Asker>,
     shutdown: &'a Shutdown,
 }
 
 impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
     /// The stream is given back for what is left to be said.
-    async fn http1<S: StreamLink>(self, socket: Socket<S>, upgrades: &mut Upgrades) -> (Ended, S) {
+    async fn http1<S: StreamLink>(
+        &self,
+        mut socket: Socket<S>,
+        upgrades: &mut Upgrades,
+    ) -> (Ended, S) {
+        loop {
+            let (ended, mut after) = self.http1_of_fields(socket, upgrades).await;
+            match ended {
+                Ended::Answered if after.admit_many_fields() => socket = after,
+                Ended::Upgraded(upgrade, mut input) => {
+                    let (stream, behind) = after.into_parts();
+                    input.extend_from_slice(&behind);
+                    return (Ended::Upgraded(upgrade, input), stream);
+                }
+                ended => return (ended, after.into_stream()),
+            }
+        }
+    }
+
+    /// Serves the heads that have no more fields than the socket hands on.
+    async fn http1_of_fields<S: StreamLink>(
+        &self,
+        socket: Socket<S>,
+        upgrades: &mut Upgrades,
+    ) -> (Ended, Socket<S>) {
         let mut builder = http1::Builder::new();
         builder
             .half_close(true)
             // The socket looks after heads: hyper sees whole ones that are within the bounds.
             .header_read_timeout(None)
-            .max_headers(FIELDS_MAX)
             .max_buf_size(HEAD_BYTES_MAX);
+        if socket.fields_max() > FEW_FIELDS {
+            builder.max_headers(socket.fields_max());
+        }
         let service = service_fn(|request| self.answer(request));
         let mut connection = builder.serve_connection(TokioIo::new(socket), service);
         let ended = self.drive(Pin::new(&mut connection), true, |connection| {
             connection.graceful_shutdown();
         });
-        let ended = match ended.await {
+        let ended = ended.await;
+        let Parts { io, read_buf, .. } = connection.into_parts();
+        let ended = match ended {
             Ok(()) => match upgrades.take() {
                 None => Ended::Answered,
-                Some(upgrade) => {
-                    let Parts { io, read_buf, .. } = connection.into_parts();
-                    let (stream, behind) = io.into_inner().into_parts();
-                    let mut input = BytesMut::from(read_buf);
-                    input.extend_from_slice(&behind);
-                    return (Ended::Upgraded(upgrade, input), stream);
-                }
+                Some(upgrade) => Ended::Upgraded(upgrade, BytesMut::from(read_buf)),
             },
             Err(Some(Expiry::SlowHead)) if self.state.activity.is_in_head() => {
                 let limit = self.shared.config.load().header_timeout;
@@ -192,7 +214,7 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
             }
             Err(_) => Ended::Gone,
         };
-        (ended, connection.into_parts().io.into_inner().into_stream())
+        (ended, io.into_inner())
     }
 
     async fn http2<S: StreamLink>(self, socket: Socket<S>, mut upgrades: Upgrades) {
@@ -228,7 +250,7 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
         request: Request<Incoming>,
     ) -> impl Future<Output = Result<Response<Tracked<A::Body>>, Infallible>> + Send + use<A, W>
     {
-        let (shared, asker) = (Arc::clone(self.shared), self.asker.clone());
+        let (shared, asker) = (Arc::clone(self.shared), Arc::clone(self.asker));
         let mut in_flight = self.state.activity.begin();
         async move {
             let response = shared.answer.answer(request, &asker, &in_flight).await;

@@ -7,11 +7,10 @@
 
 use std::collections::HashSet;
 
-use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use postern_core::{Headers, HttpFacts, Text, headers::HeadersBuilder, vsp::is_hop_header};
 
-use super::is_hop_by_hop;
+use super::{is_hop_by_hop, present::Present};
 
 /// Octets of names and values with every field written out. HPACK sends a field that was sent before
 /// in one octet, so what fields take up is not what came over the wire.
@@ -35,7 +34,10 @@ pub(super) fn listed(map: &HeaderMap) -> HashSet<String> {
 }
 
 /// The headers of a call: all but those of the connection and those that its context holds instead.
-pub(super) fn of_request(map: &HeaderMap) -> Headers {
+pub(super) fn of_request(map: &HeaderMap, present: Present) -> Headers {
+    if !present.intersects(Present::CONNECTION.union(Present::TIMEOUT)) {
+        return collect(map, |name| !is_hop_by_hop(name));
+    }
     let listed = listed(map);
     collect(map, |name| {
         !is_hop_by_hop(name) && !TIMEOUTS.contains(&name) && !listed.contains(name)
@@ -100,16 +102,19 @@ pub(super) fn authority<'a>(uri: &'a Uri, map: &'a HeaderMap) -> &'a str {
 
 /// The control data of a request. What it is of stands in one buffer.
 pub(super) fn facts(method: &Method, uri: &Uri, map: &HeaderMap) -> HttpFacts {
-    let authority = authority(uri, map).as_bytes();
-    let (path, query) = (uri.path(), uri.query());
+    let (authority, path, query) = (authority(uri, map), uri.path(), uri.query());
     let query_len = query.map_or(0, str::len);
-    let mut buffer = Vec::with_capacity(authority.len() + path.len() + query_len);
-    buffer.extend_from_slice(authority);
-    buffer.extend_from_slice(path.as_bytes());
-    buffer.extend_from_slice(query.unwrap_or_default().as_bytes());
-    let mut buffer = Bytes::from(buffer);
-    // All of it was text.
-    let mut take = |n_octets| Text::from_utf8(buffer.split_to(n_octets)).unwrap_or_default();
+    let mut whole = String::with_capacity(authority.len() + path.len() + query_len);
+    for part in [authority, path, query.unwrap_or_default()] {
+        whole.push_str(part);
+    }
+    let whole = Text::from(whole);
+    let mut rest = whole.as_str();
+    let mut take = |n_octets| {
+        let (part, after) = rest.split_at_checked(n_octets).unwrap_or_default();
+        rest = after;
+        whole.share(part)
+    };
     HttpFacts {
         method: method_name(method),
         scheme: match uri.scheme_str() {
@@ -174,13 +179,17 @@ mod tests {
         map
     }
 
+    fn of_request_map(map: &HeaderMap) -> Headers {
+        of_request(map, Present::of(map))
+    }
+
     #[test]
     fn names_that_the_vsp_reserves_cross_as_any_other() {
         let names = [
             "version", "status", "method", "code", "type", "service", "stream", "credit",
         ];
         let pairs = names.map(|name| (name, "mine"));
-        let headers = of_request(&map(&pairs));
+        let headers = of_request_map(&map(&pairs));
         assert_eq!(headers.get_str("Status").as_deref(), Some("mine"));
         assert_eq!(to_map(&headers), map(&pairs));
         assert_eq!(to_map(&of_response(&map(&pairs))), map(&pairs));
@@ -210,7 +219,7 @@ mod tests {
             ("set-cookie", "b"),
         ]);
         let kept = map(&[("set-cookie", "a"), ("set-cookie", "b")]);
-        assert_eq!(to_map(&of_request(&said)), kept);
+        assert_eq!(to_map(&of_request_map(&said)), kept);
     }
 
     #[test]

@@ -24,6 +24,7 @@ use postern_core::{Blame, Error, Kind};
 use super::{
     chunked::Chunks,
     host::{self, HostError},
+    octets::Octets,
 };
 
 /// Why a request head is not taken. The connection is closed after the answer.
@@ -60,6 +61,8 @@ pub(super) struct Scanner {
     /// Octets of an unfinished head that were looked at in vain; it is parsed again when its end is
     /// there or when it has grown to twice as much.
     n_parsed: usize,
+    /// Of the last head.
+    n_fields: usize,
     is_http_1_0: bool,
 }
 
@@ -170,13 +173,18 @@ impl Scanner {
         self.is_http_1_0
     }
 
+    /// Header fields of the last head.
+    pub(super) fn n_fields(&self) -> usize {
+        self.n_fields
+    }
+
     pub(super) fn is_at_head(&self) -> bool {
         matches!(self.position, Position::Head)
     }
 
     fn admit_head(&mut self, head: &[u8]) -> Result<usize, HeadError> {
         let is_due =
-            has_end(head) || head.len() > HEAD_BYTES_MAX || head.len() >= 2 * self.n_parsed;
+            head.len() >= 2 * self.n_parsed || head.len() > HEAD_BYTES_MAX || has_end(head);
         if !is_due {
             return Ok(0);
         }
@@ -188,6 +196,7 @@ impl Scanner {
             Ok(Status::Complete(n_octets)) if n_octets <= HEAD_BYTES_MAX => {
                 self.position = check(&request)?;
                 self.n_parsed = 0;
+                self.n_fields = request.headers.len();
                 self.is_http_1_0 = request.version == Some(0);
                 Ok(n_octets)
             }
@@ -267,9 +276,8 @@ fn read_length(value: &[u8]) -> Option<u64> {
 
 /// Whether a target is surely one that `Uri` takes, so that most need not be parsed twice.
 fn is_plain_target(target: &str) -> bool {
-    let is_plain =
-        |octet: u8| octet.is_ascii_alphanumeric() || b"/._~-%?&=:@!$'()*+,;".contains(&octet);
-    target.starts_with('/') && target.bytes().all(is_plain)
+    const PLAIN: Octets = Octets::alphanumeric_and(b"/._~-%?&=:@!$'()*+,;");
+    target.starts_with('/') && PLAIN.have_all(target.as_bytes())
 }
 
 /// Octets of the empty lines before a request line, which RFC 9112 section 2.2 passes over.
@@ -297,6 +305,8 @@ fn has_end(octets: &[u8]) -> bool {
 pub(super) const HEAD_BYTES_MAX: usize = 96 * 1024;
 /// Most header fields of a request, over HTTP/1 and HTTP/2.
 pub(super) const FIELDS_MAX: usize = 300;
+/// As many fields as hyper has room for by itself. Told of more, it allocates that room for each head.
+pub(super) const FEW_FIELDS: usize = 100;
 /// Longest request target, in octets; `Uri` takes no longer one.
 const TARGET_BYTES_MAX: usize = 65_534;
 /// Longest body that hyper counts.

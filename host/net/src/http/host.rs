@@ -10,6 +10,8 @@
 
 use http::{HeaderMap, Uri, Version, header};
 
+use super::octets::Octets;
+
 /// Why a request's host is not taken: 400.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum HostError {
@@ -75,14 +77,15 @@ pub(super) fn of<'a>(
 }
 
 fn parse(value: &[u8]) -> Result<&str, HostError> {
-    let is_host =
-        |octet: &u8| octet.is_ascii_alphanumeric() || b"-._~%!$&'()*+,;=:[]".contains(octet);
     let shown = || HostError::Malformed(value.escape_ascii().to_string());
-    if !value.iter().all(is_host) {
+    if !OF_HOSTS.have_all(value) {
         return Err(shown());
     }
     str::from_utf8(value).map_err(|_| shown())
 }
+
+/// RFC 3986 section 3.2.2 and the port.
+const OF_HOSTS: Octets = Octets::alphanumeric_and(b"-._~%!$&'()*+,;=:[]");
 
 #[cfg(test)]
 mod tests {

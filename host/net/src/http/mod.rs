@@ -45,9 +45,11 @@ mod gather;
 mod head;
 mod host;
 mod lines;
+mod octets;
 mod origin;
 mod path;
 mod pieces;
+mod present;
 mod problem;
 mod read_body;
 mod reply;
@@ -113,6 +115,10 @@ fn media_type(value: &str) -> &str {
 
 /// Whether a `content-type` is JSON: `application/json`, or a type of the suffix `+json` (RFC 6839).
 fn is_json(value: &str) -> bool {
+    // As most write it.
+    if value == JSON {
+        return true;
+    }
     let media = media_type(value);
     let suffix = media.rsplit_once('+').map(|(_, suffix)| suffix);
     media.eq_ignore_ascii_case(JSON)

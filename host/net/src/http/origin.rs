@@ -67,10 +67,38 @@ pub fn check_origin(
     hosts: &Hosts,
     sharing: Option<&Cors>,
 ) -> Result<(), ForeignPage> {
-    let host = host::of(version, uri, headers)?.to_ascii_lowercase();
-    if !hosts.contain(&host) {
-        return Err(ForeignPage::Host { host });
+    let host = check_host(version, uri, headers, hosts)?;
+    check_page(host, headers, sharing)
+}
+
+/// The half of `check_origin` that holds for whoever asks; the host.
+///
+/// # Errors
+/// Why the request is refused.
+pub(super) fn check_host<'a>(
+    version: Version,
+    uri: &'a Uri,
+    headers: &'a HeaderMap,
+    hosts: &Hosts,
+) -> Result<&'a str, ForeignPage> {
+    let host = host::of(version, uri, headers)?;
+    match hosts.contain(host) {
+        true => Ok(host),
+        false => Err(ForeignPage::Host {
+            host: host.to_ascii_lowercase(),
+        }),
     }
+}
+
+/// The half of `check_origin` for requests with a field of `Present::OF_PAGE`; others pass.
+///
+/// # Errors
+/// Why the request is refused.
+pub(super) fn check_page(
+    host: &str,
+    headers: &HeaderMap,
+    sharing: Option<&Cors>,
+) -> Result<(), ForeignPage> {
     let mut origins = headers.get_all(header::ORIGIN).iter();
     let (origin, is_only_one) = (origins.next(), origins.next().is_none());
     let is_shared = sharing.is_some_and(|sharing| match origin {
@@ -90,7 +118,7 @@ pub fn check_origin(
         return Err(ForeignPage::Site { site });
     }
     match origin {
-        Some(origin) if !is_only_one || !is_of(origin, &host) => Err(ForeignPage::Origin {
+        Some(origin) if !is_only_one || !is_of(origin, host) => Err(ForeignPage::Origin {
             origin: shown(origin),
         }),
         _ => Ok(()),
@@ -107,12 +135,17 @@ impl Hosts {
             .strip_prefix('[')
             .and_then(|name| name.strip_suffix(']'));
         let name = name.strip_suffix('.').unwrap_or(name);
+        let is_below = |name: &str| {
+            let end = name.len().checked_sub(BELOW_LOCALHOST.len());
+            let end = end.and_then(|at| name.get(at..));
+            end.is_some_and(|end| end.eq_ignore_ascii_case(BELOW_LOCALHOST))
+        };
         // HTTP/1.0 has no host, and what is empty names nobody.
         name.is_empty()
+            || name.eq_ignore_ascii_case("localhost")
+            || is_below(name)
             || address.unwrap_or(name).parse::<IpAddr>().is_ok()
-            || name == "localhost"
-            || name.ends_with(".localhost")
-            || names.iter().any(|known| known == name)
+            || names.iter().any(|known| known.eq_ignore_ascii_case(name))
     }
 }
 
@@ -128,7 +161,7 @@ fn is_of(origin: &HeaderValue, host: &str) -> bool {
         _ => return false,
     };
     let bare = |authority: &str| authority.strip_suffix(port).unwrap_or(authority).to_owned();
-    !authority.is_empty() && bare(authority) == bare(host)
+    !authority.is_empty() && bare(authority) == bare(&host.to_ascii_lowercase())
 }
 
 fn without_port(host: &str) -> &str {
@@ -142,6 +175,7 @@ fn shown(value: &HeaderValue) -> String {
     String::from_utf8_lossy(value.as_bytes()).trim().to_owned()
 }
 
+const BELOW_LOCALHOST: &str = ".localhost";
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 
 #[cfg(test)]

@@ -1,7 +1,5 @@
 //! Paths of the listener: which of its three resources a request names.
 
-use std::borrow::Cow;
-
 use percent_encoding::percent_decode_str;
 use postern_core::Text;
 
@@ -61,6 +59,9 @@ impl Resource {
 
 /// Undoes percent-encoding (RFC 3986 section 2.1) of one segment; `%2F` becomes part of the name.
 pub(super) fn decode(segment: &str) -> Result<Text, PathError> {
+    if !segment.as_bytes().contains(&b'%') {
+        return Ok(Text::from(segment));
+    }
     let malformed = || PathError::Encoding {
         segment: shorten(segment),
     };
@@ -72,11 +73,8 @@ pub(super) fn decode(segment: &str) -> Result<Text, PathError> {
     if !segment.split('%').skip(1).all(is_encoded) {
         return Err(malformed());
     }
-    let octets: Cow<'_, [u8]> = percent_decode_str(segment).into();
-    match octets {
-        Cow::Borrowed(_) => Ok(Text::from(segment)),
-        Cow::Owned(octets) => Text::from_utf8(octets.into()).map_err(|_| malformed()),
-    }
+    let octets: Vec<u8> = percent_decode_str(segment).collect();
+    Text::from_utf8(octets.into()).map_err(|_| malformed())
 }
 
 /// What the caller sent, at a length fit for an error message.

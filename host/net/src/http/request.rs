@@ -18,8 +18,9 @@ use super::{
     lines::Lines,
     media_type,
     pieces::{Pieces, Silence},
+    present::Present,
 };
-use crate::{ByteBudgetError, ConnectionBytes, HeldBytes, byte_budget::Kept};
+use crate::{ByteBudgetError, ConnectionBytes, HeldBytes, byte_budget::Kept, late};
 
 /// Why the listener answers a request itself.
 #[derive(Debug)]
@@ -155,25 +156,27 @@ where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    check_content(&head.headers, target.takes, body.is_end_stream())?;
-    let coding = coding_of(&head.headers, target.takes)?;
+    let present = Present::of(&head.headers);
+    let content_type = content_type(&head.headers, present);
+    check_content(content_type, target.takes, body.is_end_stream())?;
+    let coding = coding_of(&head.headers, present, target.takes)?;
     let held = bytes.hold(fields::n_octets(&head.headers))?;
     let headers = match coding {
-        None => fields::of_request(&head.headers),
+        None => fields::of_request(&head.headers, present),
         Some(_) => {
             let mut plain = head.headers.clone();
             plain.remove(header::CONTENT_ENCODING);
-            fields::of_request(&plain)
+            fields::of_request(&plain, present)
         }
     };
-    let mut context = context_of(&head.headers, peer)?;
+    let mut context = context_of(&head.headers, present, peer)?;
     if context.deadline.is_none() {
         let timeout = target.timeout;
         context.deadline = timeout.and_then(|left| clock::now().checked_add(left));
     }
     let taker = BodyTaker {
         takes: target.takes,
-        headers: &head.headers,
+        content_type,
         config,
         bytes,
     };
@@ -189,7 +192,7 @@ where
     let call = Call {
         service: target.service,
         method: target.method,
-        version: target.version.or_else(|| version(&head.headers)),
+        version: target.version.or_else(|| version(&head.headers, present)),
         headers,
         body,
         context,
@@ -205,7 +208,7 @@ where
 /// How the body of a call is taken.
 struct BodyTaker<'a> {
     takes: TakenBody,
-    headers: &'a HeaderMap,
+    content_type: Option<&'a str>,
     config: &'a HttpConfig,
     bytes: &'a ConnectionBytes,
 }
@@ -218,15 +221,15 @@ impl BodyTaker<'_> {
     {
         let Self {
             takes,
-            headers,
+            content_type,
             config,
             bytes,
         } = *self;
         let silence = || Silence::new(Some(config.body_timeout), Blame::Client);
         let form = match takes {
-            TakenBody::Message | TakenBody::Json => form_of(headers, &body),
-            TakenBody::Form if is_form(headers) => Form::Whole,
-            TakenBody::Form => form_of(headers, &body),
+            TakenBody::Message | TakenBody::Json => form_of(content_type, &body),
+            TakenBody::Form if content_type.is_some_and(is_form_type) => Form::Whole,
+            TakenBody::Form => form_of(content_type, &body),
             TakenBody::Any if is_short(&body) => Form::Whole,
             TakenBody::Any => Form::Pieces,
         };
@@ -252,25 +255,40 @@ impl BodyTaker<'_> {
 }
 
 /// What the headers say about a call.
-pub(super) fn context_of(headers: &HeaderMap, peer: Arc<Peer>) -> Result<Context, Refusal> {
+pub(super) fn context_of(
+    headers: &HeaderMap,
+    present: Present,
+    peer: Arc<Peer>,
+) -> Result<Context, Refusal> {
+    let trace = present.get(Present::TRACEPARENT, headers, &["traceparent"]);
     Ok(Context {
-        deadline: read_timeout(headers)?.and_then(|left| clock::now().checked_add(left)),
+        deadline: read_timeout(headers, present)?.and_then(|left| clock::now().checked_add(left)),
         peer,
-        correlation: correlation(headers).unwrap_or_default(),
-        trace: text(headers, "traceparent").and_then(|trace| TraceContext::parse(&trace)),
-        priority: priority(headers),
+        correlation: correlation(headers, present).unwrap_or_default(),
+        trace: trace
+            .and_then(text)
+            .and_then(|trace| TraceContext::parse(&trace)),
+        priority: priority(headers, present),
         ..Context::default()
     })
 }
 
 /// The service's version that the headers ask for.
-pub(super) fn version(headers: &HeaderMap) -> Option<Text> {
-    text(headers, "version")
+pub(super) fn version(headers: &HeaderMap, present: Present) -> Option<Text> {
+    text(present.get(Present::VERSION, headers, &["version"])?)
 }
 
 /// The caller's correlation id, which the reply echoes whatever comes of the call.
-pub(super) fn correlation(headers: &HeaderMap) -> Option<Text> {
-    text(headers, super::CORRELATION_HEADER).or_else(|| text(headers, "correlation-id"))
+pub(super) fn correlation(headers: &HeaderMap, present: Present) -> Option<Text> {
+    let names = [super::CORRELATION_HEADER, "correlation-id"];
+    text(present.get(Present::CORRELATION, headers, &names)?)
+}
+
+/// What the body is said to be.
+pub(super) fn content_type(headers: &HeaderMap, present: Present) -> Option<&str> {
+    let is_there = present.contains(Present::CONTENT_TYPE);
+    let value = is_there.then(|| headers.get(header::CONTENT_TYPE))??;
+    str::from_utf8(value.as_bytes()).ok()
 }
 
 /// Refuses bodies that are not taken.
@@ -278,23 +296,29 @@ pub(super) fn correlation(headers: &HeaderMap) -> Option<Text> {
 /// The three media types of `PAGE_TYPES` are those that a web page may send anywhere without asking
 /// (<https://fetch.spec.whatwg.org/#cors-safelisted-request-header>); handlers on localhost must not be
 /// reachable so, unless a route says that it takes them.
-fn check_content(headers: &HeaderMap, takes: TakenBody, is_empty: bool) -> Result<(), Refusal> {
+fn check_content(
+    content_type: Option<&str>,
+    takes: TakenBody,
+    is_empty: bool,
+) -> Result<(), Refusal> {
     const PAGE_TYPES: [&str; 3] = [FORM, MULTIPART, "text/plain"];
     if takes == TakenBody::Any {
         return Ok(());
     }
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    if let Some(value) = text(headers, "content-type") {
-        let media = media_type(&value);
-        let is_of_page = PAGE_TYPES.iter().any(|one| media.eq_ignore_ascii_case(one));
-        let is_json = is_json(&value) || is_ndjson(&value);
+    if let Some(value) = content_type {
+        let is_of_page = || {
+            let media = media_type(value);
+            PAGE_TYPES.iter().any(|one| media.eq_ignore_ascii_case(one))
+        };
         let is_taken = match takes {
-            TakenBody::Message => !is_of_page,
-            TakenBody::Json => is_json || (is_empty && !is_of_page),
-            TakenBody::Form => is_json || is_form(headers) || (is_empty && !is_of_page),
+            TakenBody::Message => !is_of_page(),
+            TakenBody::Json => is_empty && !is_of_page(),
+            TakenBody::Form => is_form_type(value) || (is_empty && !is_of_page()),
             TakenBody::Any => true,
         };
-        if !is_taken {
+        if !(is_json(value) || is_taken || (takes != TakenBody::Message && is_ndjson(value))) {
+            let media = media_type(value);
             let message = format!(
                 "content type {media} is not accepted; send application/json (curl: -H 'content-type: application/json')"
             );
@@ -305,8 +329,12 @@ fn check_content(headers: &HeaderMap, takes: TakenBody, is_empty: bool) -> Resul
 }
 
 /// How a body is coded that somebody here reads; what is passed on stays as it is.
-fn coding_of(headers: &HeaderMap, takes: TakenBody) -> Result<Option<Coding>, Refusal> {
-    if takes == TakenBody::Any {
+fn coding_of(
+    headers: &HeaderMap,
+    present: Present,
+    takes: TakenBody,
+) -> Result<Option<Coding>, Refusal> {
+    if takes == TakenBody::Any || !present.contains(Present::CONTENT_ENCODING) {
         return Ok(None);
     }
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
@@ -315,8 +343,11 @@ fn coding_of(headers: &HeaderMap, takes: TakenBody) -> Result<Option<Coding>, Re
 
 /// Whether the body is a form.
 pub(super) fn is_form(headers: &HeaderMap) -> bool {
-    let value = text(headers, "content-type").unwrap_or_default();
-    let media = media_type(&value);
+    content_type(headers, Present::CONTENT_TYPE).is_some_and(is_form_type)
+}
+
+fn is_form_type(value: &str) -> bool {
+    let media = media_type(value);
     [FORM, MULTIPART]
         .iter()
         .any(|form| media.eq_ignore_ascii_case(form))
@@ -324,13 +355,15 @@ pub(super) fn is_form(headers: &HeaderMap) -> bool {
 
 /// JSON is one message. What is something else flows, but for what is short and of a known length:
 /// it may be looked at, and sent once more.
-pub(super) fn form_of<B: HttpBody>(headers: &HeaderMap, body: &B) -> Form {
-    let Some(kind) = text(headers, "content-type") else {
+pub(super) fn form_of<B: HttpBody>(content_type: Option<&str>, body: &B) -> Form {
+    let Some(kind) = content_type else {
         return Form::Whole;
     };
-    if is_ndjson(&kind) {
+    if is_json(kind) {
+        Form::Whole
+    } else if is_ndjson(kind) {
         Form::Lines
-    } else if is_short(body) || is_json(&kind) {
+    } else if is_short(body) {
         Form::Whole
     } else {
         Form::Pieces
@@ -343,7 +376,10 @@ fn is_short<B: HttpBody>(body: &B) -> bool {
 }
 
 /// What is left until the caller stops waiting, as it says.
-fn read_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
+fn read_timeout(headers: &HeaderMap, present: Present) -> Result<Option<Duration>, Refusal> {
+    if !present.contains(Present::TIMEOUT) {
+        return Ok(None);
+    }
     for name in fields::TIMEOUTS {
         let Some(value) = headers.get(name) else {
             continue;
@@ -357,17 +393,14 @@ fn read_timeout(headers: &HeaderMap) -> Result<Option<Duration>, Refusal> {
     Ok(None)
 }
 
-fn priority(headers: &HeaderMap) -> u8 {
-    let value = headers
-        .get("priority")
-        .and_then(|value| value.to_str().ok());
+fn priority(headers: &HeaderMap, present: Present) -> u8 {
+    let value = present.get(Present::PRIORITY, headers, &["priority"]);
     value
-        .and_then(|value| value.parse().ok())
+        .and_then(|value| value.to_str().ok()?.parse().ok())
         .unwrap_or_else(|| Context::default().priority)
 }
 
-fn text(headers: &HeaderMap, name: &str) -> Option<Text> {
-    let value = headers.get(name)?;
+fn text(value: &HeaderValue) -> Option<Text> {
     Text::from_utf8(Bytes::copy_from_slice(value.as_bytes())).ok()
 }
 
@@ -385,9 +418,9 @@ where
         return Ok(Body::Empty);
     }
     let reading = collect(body, config.message_bytes_max, held);
-    let (octets, trailers) = tokio::time::timeout(config.body_timeout, reading)
+    let (octets, trailers) = late::within(config.body_timeout, reading)
         .await
-        .map_err(|_| {
+        .ok_or_else(|| {
             let limit = config.body_timeout.as_millis();
             let message = format!("the body did not arrive within {limit} ms");
             let error = Error::deadline_exceeded(Blame::Client, message);

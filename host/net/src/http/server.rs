@@ -321,6 +321,6 @@ impl<A: Answer, L: StreamLink, S: WatchedLink> Serve<L, S> for Shared<A> {
             gather: Gather::default(),
             upgrades: sender,
         };
-        connection::serve(&self, stream, asker, upgrades, &shutdown).await;
+        connection::serve(&self, stream, Arc::new(asker), upgrades, &shutdown).await;
     }
 }

@@ -2,7 +2,8 @@
 //! HTTP/1 are passed on when they are whole and sound, and those of HTTP/2 are timed.
 //!
 //! After a head that is not taken the connection ends for hyper, as if the client had closed it: what
-//! was asked before is answered, then `Socket`'s owner answers the refusal itself.
+//! was asked before is answered, then `Socket`'s owner answers the refusal itself. So does it before a
+//! head of more fields than this hyper takes, which is for another one.
 
 use std::{
     io,
@@ -22,7 +23,7 @@ use tokio_util::io::poll_read_buf;
 use super::{
     activity::Activity,
     frames::{Frames, PREFACE},
-    head::{self, HeadError, Scanner},
+    head::{self, FEW_FIELDS, FIELDS_MAX, HeadError, Scanner},
 };
 use crate::{Counters, link::StreamLink};
 
@@ -34,6 +35,10 @@ pub(super) struct Socket<S> {
     buffer: BytesMut,
     /// How much of `buffer` may be handed on.
     n_admitted: usize,
+    /// Most fields of a head of HTTP/1 that are handed on.
+    fields_max: usize,
+    /// What is admitted begins with a head of more.
+    has_many_fields: bool,
     is_at_end: bool,
     /// What the stream has taken and holds itself waits for the client.
     is_flush_blocked: bool,
@@ -103,6 +108,8 @@ impl<S: StreamLink> Socket<S> {
             shared,
             buffer: BytesMut::new(),
             n_admitted: 0,
+            fields_max: FEW_FIELDS,
+            has_many_fields: false,
             is_at_end: false,
             is_flush_blocked: false,
             interim: &[],
@@ -126,6 +133,16 @@ impl<S: StreamLink> Socket<S> {
                 return Ok(false);
             }
         }
+    }
+
+    pub(super) const fn fields_max(&self) -> usize {
+        self.fields_max
+    }
+
+    /// Has the head handed on that was held back for its many fields; says whether there was one.
+    pub(super) fn admit_many_fields(&mut self) -> bool {
+        self.fields_max = FIELDS_MAX;
+        std::mem::take(&mut self.has_many_fields)
     }
 
     /// What the connection is carried by, and what was read of it and not handed on.
@@ -193,6 +210,7 @@ impl<S: StreamLink> Socket<S> {
         match scanner.admit(&self.buffer) {
             Ok(n_admitted) => {
                 self.n_admitted = n_admitted;
+                self.has_many_fields = n_admitted > 0 && scanner.n_fields() > self.fields_max;
                 let takes_interim = &self.shared.takes_interim;
                 takes_interim.store(!scanner.is_http_1_0(), Ordering::Relaxed);
             }
@@ -265,11 +283,11 @@ impl<S: StreamLink> AsyncRead for Socket<S> {
     ) -> Poll<io::Result<()>> {
         let this = &mut *self;
         loop {
-            if this.n_admitted > 0 {
+            if this.n_admitted > 0 && !this.has_many_fields {
                 this.hand_on(buffer);
                 return Poll::Ready(Ok(()));
             }
-            if this.is_at_end || this.shared.refusal.get().is_some() {
+            if this.has_many_fields || this.is_at_end || this.shared.refusal.get().is_some() {
                 return Poll::Ready(Ok(()));
             }
             let n_before = buffer.filled().len();

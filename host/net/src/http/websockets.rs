@@ -18,6 +18,7 @@ use super::{
     activity::InFlight,
     fields,
     path::{self, PathError},
+    present::Present,
     problem::ErrorForm,
     reply::{self, ReplyBody},
     request::{self as requests, Refusal},
@@ -243,7 +244,8 @@ impl CallForm for UpgradedCalls {
                 headers.insert(name, value);
             }
         }
-        let context = requests::context_of(&headers, Arc::clone(&self.peer));
+        let present = Present::of(&headers);
+        let context = requests::context_of(&headers, present, Arc::clone(&self.peer));
         let mut context = context.map_err(|refusal| refusal.error)?;
         context.outbox = outbox.clone();
         if !head.id.is_empty() {
@@ -252,8 +254,8 @@ impl CallForm for UpgradedCalls {
         Ok(Call {
             service: head.service.unwrap_or_else(|| self.service.clone()),
             method: head.method.unwrap_or_else(|| self.method.clone()),
-            version: requests::version(&headers),
-            headers: fields::of_request(&headers),
+            version: requests::version(&headers, present),
+            headers: fields::of_request(&headers, present),
             body,
             context,
             // A message is no request of HTTP: it has neither method nor path.

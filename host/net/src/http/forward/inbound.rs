@@ -38,6 +38,7 @@ use crate::{
         fields::{self, listed},
         is_hop_by_hop,
         pieces::{Pieces, Silence},
+        present::Present,
         request::{self as calls, CallBytes, Refusal},
         upgrade::asked_protocol,
     },
@@ -105,7 +106,8 @@ where
         body,
         context: Context {
             peer: Arc::clone(&asker.peer),
-            correlation: calls::correlation(&head.headers).unwrap_or_default(),
+            correlation: calls::correlation(&head.headers, Present::CORRELATION)
+                .unwrap_or_default(),
             trace: trace(&head.headers),
             ..Context::default()
         },

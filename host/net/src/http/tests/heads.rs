@@ -103,6 +103,35 @@ async fn fields_up_to_the_limit_are_served() {
     assert!(response.starts_with("HTTP/1.1 200 "), "{response}");
 }
 
+/// hyper has room for 100 by itself.
+#[tokio::test]
+async fn few_and_many_fields_come_on_one_connection() {
+    let fixture = Fixture::open(HttpConfig::default()).await;
+    let many = "a: b\r\n".repeat(298);
+    let requests = [
+        ("", "first"),
+        (&many, "second"),
+        ("", "third"),
+        (&many, "fourth"),
+    ]
+    .map(|(fields, body)| post("echo/Say", fields, body));
+    let mut socket = TcpStream::connect(fixture.address).await.expect("connects");
+    for request in &requests {
+        socket.write_all(request.as_bytes()).await.expect("writes");
+        let response = read_response(&mut socket).await;
+        let body = request.rsplit("\r\n").next().unwrap_or_default();
+        assert!(response.ends_with(&format!("\r\n\r\n{body}")), "{response}");
+        assert!(!response.contains("connection: close"), "{response}");
+    }
+    let too_many = format!("GET / HTTP/1.1\r\nhost: x\r\n{many}a: b\r\na: b\r\n\r\n");
+    let response = exchange(&fixture, (requests.concat() + &too_many).as_bytes()).await;
+    let parts: Vec<_> = ["first", "second", "third", "fourth", "HTTP/1.1 431 "]
+        .iter()
+        .filter_map(|part| response.find(part))
+        .collect();
+    assert!(parts.len() == 5 && parts.is_sorted(), "{response}");
+}
+
 #[tokio::test]
 async fn what_was_asked_before_a_bad_head_is_answered_first() {
     let fixture = Fixture::open(HttpConfig::default()).await;
