@@ -7,6 +7,7 @@
 
 mod agree;
 mod batches;
+mod browser;
 mod certs;
 mod check;
 mod cli;

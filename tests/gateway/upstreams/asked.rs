@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, convert::Infallible, net::SocketAddr, time::Dur
 use bytes::Bytes;
 use futures_util::stream;
 use http::{HeaderMap, Request, Response};
-use http_body_util::{BodyExt as _, Either, Full, StreamBody};
+use http_body_util::{BodyExt as _, Full, StreamBody, combinators::UnsyncBoxBody};
 use hyper::{
     body::{Body, Frame, Incoming},
     client::conn::{http1, http2},
@@ -81,10 +81,7 @@ impl Asked {
         }
     }
 
-    fn request(
-        &self,
-        protocol: Protocol,
-    ) -> Request<impl Body<Data = Bytes, Error = Infallible> + Send + use<>> {
+    fn request(&self, protocol: Protocol) -> Request<UnsyncBoxBody<Bytes, Infallible>> {
         let uri = match protocol {
             Protocol::Http1 => self.target.clone(),
             Protocol::Http2 => format!("http://{AUTHORITY}{}", self.target),
@@ -100,12 +97,12 @@ impl Asked {
         let body = if self.is_flowing {
             let pieces: Vec<_> = body.chunks(10_000).map(Bytes::copy_from_slice).collect();
             let pieces = pieces.into_iter().map(|piece| Ok(Frame::data(piece)));
-            Either::Left(StreamBody::new(stream::iter(pieces)))
+            StreamBody::new(stream::iter(pieces)).boxed_unsync()
         } else {
             if self.body.is_some() {
                 request = request.header("content-length", body.len());
             }
-            Either::Right(Full::new(body))
+            Full::new(body).boxed_unsync()
         };
         request.body(body).expect("a request")
     }
