@@ -81,6 +81,10 @@ impl Server {
         }
     }
 
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     fn n_requests(&self) -> usize {
         self.n_requests.load(Ordering::SeqCst)
     }

@@ -9,15 +9,25 @@ use std::{
     fs,
     net::SocketAddr,
     process::{Command, Stdio},
+    time::Duration,
 };
 
 use bytes::Bytes;
 use postern_tests::{Gateway, Setup, ToolProcess, free_address, system_tool, tool};
 use serde_json::Value;
 use tempfile::TempDir;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
 
 use self::asked::{Asked, Protocol, Seen, ask};
-use crate::{figure, share, websocket::socket::Socket};
+use crate::{
+    figure,
+    proxy::Server,
+    share,
+    websocket::socket::{CLOSE, Socket},
+};
 
 /// go-httpbin at a port of its own.
 struct HttpBin {
@@ -260,9 +270,7 @@ async fn a_websocket_of_an_upstream_passes_both_ways_to_its_end() {
             message.len()
         );
     }
-    socket
-        .send(crate::websocket::socket::CLOSE, &1000_u16.to_be_bytes())
-        .await;
+    socket.send(CLOSE, &1000_u16.to_be_bytes()).await;
     assert_eq!(socket.close_code().await, 1000);
     assert_eq!(socket.recv().await, None);
 }
@@ -304,4 +312,85 @@ async fn files_of_nginx_pass_with_ranges_and_conditions() {
             check(&seen, &expected, &what);
         }
     }
+}
+
+/// Sixty fields: every third has the name of the one before the last, and mixed case comes in lower.
+fn many_fields() -> (String, String) {
+    let (mut sent, mut names) = (String::new(), Vec::<(String, Vec<usize>)>::new());
+    for n in 0..60 {
+        let name = if n % 3 == 2 {
+            format!("X-Field-{}", n - 2)
+        } else {
+            format!("X-Field-{n}")
+        };
+        // Writing to a `String` cannot fail.
+        let _ = write!(sent, "{name}: {n}\r\n");
+        let name = name.to_lowercase();
+        match names.iter_mut().find(|(other, _)| *other == name) {
+            Some((_, values)) => values.push(n),
+            None => names.push((name, vec![n])),
+        }
+    }
+    let mut passed = String::new();
+    for (name, values) in names {
+        for n in values {
+            let _ = write!(passed, "{name}: {n}\r\n");
+        }
+    }
+    (sent, passed)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn fields_pass_in_order_with_duplicates_and_trailers_both_ways() {
+    let _machine = share().await;
+    let (sent, passed) = many_fields();
+    let fields = sent.clone();
+    let (seen, mut requests) = tokio::sync::mpsc::unbounded_channel();
+    let server = Server::serving(move |mut stream, head| {
+        let (fields, seen) = (fields.clone(), seen.clone());
+        async move {
+            let mut body = Vec::new();
+            while !body.ends_with(b"0\r\nx-sum: 7\r\n\r\n") {
+                body.push(stream.read_u8().await.expect("a whole request"));
+            }
+            let body = String::from_utf8(body).expect("text");
+            let _ = seen.send(format!("{head}{body}"));
+            let answer = format!(
+                "HTTP/1.1 207 Multi-Status\r\ndate: Thu, 01 Jan 1970 00:00:00 GMT\r\n{fields}\
+                 trailer: x-end\r\ntransfer-encoding: chunked\r\n\r\n\
+                 4\r\nback\r\n0\r\nx-end: 9\r\n\r\n"
+            );
+            stream.write_all(answer.as_bytes()).await.expect("taken");
+        }
+    })
+    .await;
+    let gateway = in_front_of(([127, 0, 0, 1], server.port()).into()).await;
+    let mut stream = TcpStream::connect(gateway.http).await.expect("it listens");
+    let request = format!(
+        "POST /a%2Fb?x=1&x=%20 HTTP/1.1\r\nhost: shop.example:81\r\n{sent}te: trailers\r\n\
+         connection: te, close\r\ntrailer: x-sum\r\ntransfer-encoding: chunked\r\n\r\n\
+         5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n"
+    );
+    stream.write_all(request.as_bytes()).await.expect("taken");
+    let mut answer = String::new();
+    let reading = stream.read_to_string(&mut answer);
+    let read = tokio::time::timeout(Duration::from_secs(60), reading).await;
+    read.expect("in time").expect("text");
+    let asked = requests.recv().await.expect("a request");
+    let begin = "POST /a%2Fb?x=1&x=%20 HTTP/1.1\r\nhost: shop.example:81\r\n";
+    assert!(asked.starts_with(&format!("{begin}{passed}")), "{asked}");
+    assert!(
+        asked.ends_with("\r\n\r\n5\r\nhello\r\n0\r\nx-sum: 7\r\n\r\n"),
+        "{asked}"
+    );
+    assert!(asked.contains("\r\ntrailer: x-sum\r\n"), "{asked}");
+    assert!(
+        answer.starts_with("HTTP/1.1 207 Multi-Status\r\n"),
+        "{answer}"
+    );
+    assert!(answer.contains(&format!("GMT\r\n{passed}")), "{answer}");
+    assert!(
+        answer.ends_with("4\r\nback\r\n0\r\nx-end: 9\r\n\r\n"),
+        "{answer}"
+    );
 }
