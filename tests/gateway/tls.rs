@@ -6,6 +6,7 @@ mod edge;
 mod renewal;
 
 use postern_tests::{call, patiently};
+use serde_json::Value;
 
 use self::{
     authority::{Authority, Pair, REVOKED, VALID},
@@ -27,21 +28,26 @@ struct Refused {
 /// Whether `log` says that a connection was closed for `refused`: the line of the connection, which
 /// names its peer, has the reason, or the number of the line that has it.
 fn is_logged(log: &str, refused: &Refused) -> bool {
+    // The last line may be half written.
+    let lines = log
+        .lines()
+        .map_while(|line| serde_json::from_str::<Value>(line).ok());
+    let lines: Vec<_> = lines.collect();
+    let of_message =
+        |message: &'static str| lines.iter().filter(move |line| line["message"] == message);
+    let text = |line: &Value, field: &str| line[field].as_str().unwrap_or_default().to_owned();
     let is_closed_for = |reason: &str| {
-        let mut lines = log.lines().filter(|line| line.contains("handshake failed"));
-        lines.any(|line| line.contains(reason) && line.contains("peer=127.0.0.1:"))
+        of_message("handshake failed").any(|line| {
+            text(line, "error").contains(reason) && text(line, "peer").starts_with("127.0.0.1:")
+        })
     };
     if refused.pair.is_none() {
         return is_closed_for(refused.reason);
     }
-    let mut reasons = log.lines().filter(|line| {
-        let is_it = line.contains("client certificate refused") && line.contains(refused.subject);
-        is_it && line.to_lowercase().contains(refused.reason)
-    });
-    reasons.any(|line| {
-        let number = line.split_once("refusal=").map(|(_, rest)| rest);
-        let number = number.and_then(|rest| rest.split_whitespace().next());
-        number.is_some_and(is_closed_for)
+    of_message("client certificate refused").any(|line| {
+        let reason = text(line, "reason").to_lowercase();
+        let is_it = text(line, "subject") == refused.subject && reason.contains(refused.reason);
+        is_it && is_closed_for(&text(line, "refusal"))
     })
 }
 

@@ -115,7 +115,8 @@ fn octets(length: usize) -> Bytes {
         .collect()
 }
 
-/// What is asked of go-httpbin. Nothing of an answer depends on when it is given.
+/// What is asked of go-httpbin. Nothing of an answer depends on when it is given, or on chance: it
+/// knows no order of several cookies or trailers.
 fn requests() -> Vec<Asked> {
     let put = Asked::new("PUT", "/anything/a%2Fb/%C3%A9;v=1?x=1&x=%20&&y=&z=%26%3D+")
         .field("x-twice", "1")
@@ -152,7 +153,7 @@ fn requests() -> Vec<Asked> {
         "/status/418",
         "/status/503",
         "/response-headers?X-A=1&X-A=2&x-b=%22",
-        "/cookies/set?a=1&b=2",
+        "/cookies/set?a=1",
         "/redirect-to?url=http%3A%2F%2Felse.example%2F&status_code=307",
         "/basic-auth/user/pass",
         "/gzip",
@@ -163,7 +164,7 @@ fn requests() -> Vec<Asked> {
         "/stream-bytes/50000?seed=7",
         "/stream/20",
         "/base64/aGVsbG8=",
-        "/trailers?x-sum=7&x-end=a",
+        "/trailers?x-sum=7",
         "/dump/request?raw",
         "/nowhere",
     ] {
@@ -195,13 +196,13 @@ async fn an_upstream_is_asked_and_answers_as_if_no_gateway_were_there() {
 #[track_caller]
 fn check(seen: &Seen, expected: &Seen, what: &str) {
     assert_eq!(seen.status, expected.status, "{what}");
-    assert_eq!(seen.fields, expected.fields, "{what}");
     let is_same = seen.body == expected.body;
     let (seen_text, expected_text) = (
         String::from_utf8_lossy(&seen.body),
         String::from_utf8_lossy(&expected.body),
     );
     assert!(is_same, "{what}: {seen_text}\ninstead of {expected_text}");
+    assert_eq!(seen.fields, expected.fields, "{what}");
     assert_eq!(seen.trailers, expected.trailers, "{what}");
 }
 
@@ -240,7 +241,8 @@ async fn events_of_an_upstream_pass_in_order() {
     let target = format!("/sse?count={N_EVENTS}&duration=200ms");
     for protocol in [Protocol::Http1, Protocol::Http2] {
         let seen = ask(gateway.http, protocol, &Asked::new("GET", &target)).await;
-        assert_eq!(seen.value("content-type"), Some("text/event-stream"));
+        let kind = seen.value("content-type").unwrap_or_default();
+        assert!(kind.starts_with("text/event-stream"), "{kind}");
         let text = String::from_utf8(seen.body.to_vec()).expect("text");
         let data = text.lines().filter_map(|line| line.strip_prefix("data: "));
         let ids: Vec<_> = data

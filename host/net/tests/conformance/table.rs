@@ -6,15 +6,19 @@ mod bodies;
 mod cases;
 mod stand;
 
-use std::{fmt::Write as _, path::Path};
+use std::{fmt::Write as _, path::Path, time::Duration};
 
 use postern_core::Error;
+use tokio::time::timeout;
 
 use self::{
     cases::Case,
     stand::{Protocol, Stand},
 };
 use crate::figure;
+
+/// How long a case may take while all transports are at work.
+const PATIENCE: Duration = Duration::from_secs(90);
 
 /// What became of a case: it is carried as it should be, or refused by an error of this kind.
 fn cell(outcome: &Result<(), Error>) -> String {
@@ -29,7 +33,9 @@ async fn column(protocol: Protocol) -> Vec<String> {
     let mut cells = Vec::new();
     for case in Case::ALL {
         let stand = Stand::start(protocol).await;
-        cells.push(cell(&case.check(&stand).await));
+        let outcome = timeout(PATIENCE, case.check(&stand)).await;
+        let outcome = outcome.unwrap_or_else(|_| panic!("no end of: {}", case.name()));
+        cells.push(cell(&outcome));
     }
     cells
 }

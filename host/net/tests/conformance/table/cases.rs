@@ -12,7 +12,7 @@ use postern_core::{Blame, Body, BodyStream, Call, Error, Headers, Kind};
 
 use super::{
     bodies::{asking, fields, flowing, octets},
-    stand::{Stand, soon, until},
+    stand::{Stand, until},
 };
 
 #[derive(Debug, Clone, Copy)]
@@ -141,8 +141,8 @@ fn one(method: &str, body: impl Into<Bytes>) -> Call {
 }
 
 async fn echo(stand: &Stand, body: Bytes) -> Result<Bytes, Error> {
-    let reply = stand.ask(one("echo", body)).await?;
-    soon(reply.body.into_one(usize::MAX)).await
+    let reply = stand.call(one("echo", body)).await?;
+    reply.body.into_one(usize::MAX).await
 }
 
 fn is_well(body: Result<Bytes, Error>, sent: &str) {
@@ -167,16 +167,16 @@ async fn open(
 }
 
 async fn messages(stand: &Stand, call: Call) -> Result<BodyStream, Error> {
-    let reply = stand.ask(call).await?;
+    let reply = stand.call(call).await?;
     Ok(reply.body.into_messages(usize::MAX))
 }
 
 async fn expect_items(mut reply: BodyStream, expected: &[&str]) -> Outcome {
     for expected in expected {
-        let item = soon(reply.next()).await.expect("one more")?;
+        let item = reply.next().await.expect("one more")?;
         assert_eq!(item, *expected);
     }
-    assert!(soon(reply.next()).await.is_none());
+    assert!(reply.next().await.is_none());
     Ok(())
 }
 
@@ -204,9 +204,9 @@ async fn flow(stand: &Stand, length: usize, trailers: Option<Headers>) -> Outcom
         headers: fields(&[("trailer", "x-sum, x-end")]),
         ..one("echo", "")
     };
-    let mut reply = stand.ask(call).await?.body.into_octets();
+    let mut reply = stand.call(call).await?.body.into_octets();
     let mut at = 0;
-    while let Some(piece) = soon(reply.next()).await {
+    while let Some(piece) = reply.next().await {
         let piece = piece?;
         assert!(piece == octets(at, piece.len()), "octets at {at} differ");
         at += piece.len();
@@ -218,8 +218,8 @@ async fn flow(stand: &Stand, length: usize, trailers: Option<Headers>) -> Outcom
 
 async fn client_stream(stand: &Stand) -> Outcome {
     let numbers = (1..=1000).map(|n: u32| Ok(n.to_string().into()));
-    let reply = stand.ask(streaming("sum", numbers.collect())).await?;
-    let sum = soon(reply.body.into_one(KIB)).await?;
+    let reply = stand.call(streaming("sum", numbers.collect())).await?;
+    let sum = reply.body.into_one(KIB).await?;
     assert_eq!(sum, "500500");
     Ok(())
 }
@@ -235,13 +235,13 @@ async fn both_ways(stand: &Stand) -> Outcome {
     ask(0);
     let mut answers = messages(stand, call).await?;
     for n in 0..10 {
-        let answer = soon(answers.next()).await.expect("open")?;
+        let answer = answers.next().await.expect("open")?;
         assert_eq!(answer, n.to_string());
         assert!(ask(n + 1), "the call is open");
     }
     drop(questions);
-    assert_eq!(soon(answers.next()).await.expect("open")?, "10");
-    assert!(soon(answers.next()).await.is_none());
+    assert_eq!(answers.next().await.expect("open")?, "10");
+    assert!(answers.next().await.is_none());
     Ok(())
 }
 
@@ -250,10 +250,10 @@ async fn ordered(stand: &Stand) -> Outcome {
     let items = (0..1000).map(|n| Ok(item(n))).collect();
     let mut echoed = open(stand, "stream-echo", items).await?;
     for n in 0..1000 {
-        let got = soon(echoed.next()).await.expect("one more")?;
+        let got = echoed.next().await.expect("one more")?;
         assert!(got == item(n), "message {n} differs");
     }
-    assert!(soon(echoed.next()).await.is_none());
+    assert!(echoed.next().await.is_none());
     Ok(())
 }
 
@@ -277,7 +277,7 @@ async fn headers(stand: &Stand) -> Outcome {
         headers: fields(&pairs),
         ..one("echo", "{}")
     };
-    let reply = stand.ask(call).await?;
+    let reply = stand.call(call).await?;
     for name in ["x-one", "x-two"] {
         let of_name = |pairs: Vec<(String, String)>| -> Vec<String> {
             let own = pairs.into_iter().filter(|(key, _)| key == name);
@@ -298,7 +298,7 @@ async fn kinds(stand: &Stand) -> Outcome {
             headers: fields(&[("kind", kind.name())]),
             ..one("fail", "")
         };
-        let error = stand.ask(call).await.expect_err("asked to fail");
+        let error = stand.call(call).await.expect_err("asked to fail");
         assert_eq!(error.kind, kind, "{error}");
         assert_eq!(error.message, format!("asked for {kind}"));
         assert_eq!(error.details.as_deref(), Some(&br#"{"by":"test"}"#[..]));
@@ -308,21 +308,21 @@ async fn kinds(stand: &Stand) -> Outcome {
 
 async fn error_within(stand: &Stand) -> Outcome {
     let mut items = open(stand, "broken-stream", vec![]).await?;
-    assert_eq!(soon(items.next()).await.expect("open")?, "a");
-    let error = soon(items.next()).await.expect("open").expect_err("broken");
+    assert_eq!(items.next().await.expect("open")?, "a");
+    let error = items.next().await.expect("open").expect_err("broken");
     expected(error, Kind::DataLoss)
 }
 
 async fn request_broken(stand: &Stand) -> Outcome {
     let broken = Error::new(Kind::Aborted, Blame::Client, "no more");
     let call = streaming("sum", vec![Ok("1".into()), Err(broken)]);
-    let error = stand.ask(call).await.expect_err("broken off");
+    let error = stand.call(call).await.expect_err("broken off");
     is_well(echo(stand, "after".into()).await, "after");
     expected(error, Kind::Aborted)
 }
 
 async fn panic_contained(stand: &Stand) -> Outcome {
-    let error = stand.ask(one("panic", "")).await.expect_err("panicked");
+    let error = stand.call(one("panic", "")).await.expect_err("panicked");
     is_well(echo(stand, "after".into()).await, "after");
     expected(error, Kind::Internal)
 }
@@ -336,7 +336,7 @@ fn within(call: Call, left: Duration) -> Call {
 
 async fn deadline(stand: &Stand) -> Outcome {
     let call = within(one("never", ""), Duration::from_millis(100));
-    let error = stand.ask(call).await.expect_err("too slow");
+    let error = stand.call(call).await.expect_err("too slow");
     until(|| stand.service.n_cancelled.load(Ordering::SeqCst) == 1).await;
     is_well(echo(stand, "after".into()).await, "after");
     expected(error, Kind::DeadlineExceeded)
@@ -349,7 +349,7 @@ async fn deadline_of_stream(stand: &Stand) -> Outcome {
     };
     let call = within(call, Duration::from_millis(300));
     let error = match messages(stand, call).await {
-        Ok(mut items) => soon(items.next()).await.expect("open").expect_err("late"),
+        Ok(mut items) => items.next().await.expect("open").expect_err("late"),
         Err(error) => error,
     };
     expected(error, Kind::DeadlineExceeded)
@@ -357,7 +357,7 @@ async fn deadline_of_stream(stand: &Stand) -> Outcome {
 
 async fn time_left(stand: &Stand) -> Outcome {
     let call = within(one("time-left", ""), Duration::from_secs(50));
-    let left = stand.ask(call).await?.body.into_one(KIB).await?;
+    let left = stand.call(call).await?.body.into_one(KIB).await?;
     let left: u64 = String::from_utf8_lossy(&left).parse().expect("a number");
     assert!((1..=50_000).contains(&left), "{left} ms are left of 50 s");
     Ok(())
@@ -386,7 +386,7 @@ async fn call_dropped(stand: &Stand) -> Outcome {
 
 async fn reply_dropped(stand: &Stand) -> Outcome {
     let mut endless = open(stand, "endless", vec![]).await?;
-    soon(endless.next()).await.expect("one of them")?;
+    endless.next().await.expect("one of them")?;
     drop(endless);
     until(|| stand.service.n_dropped.load(Ordering::SeqCst) == 1).await;
     Ok(())
@@ -396,7 +396,7 @@ async fn cut(stand: &Stand) -> Outcome {
     let calling = tokio::spawn(stand.call(one("never", "")));
     until(|| stand.service.n_calls.load(Ordering::SeqCst) == 1).await;
     stand.shutdown.end();
-    let ended = soon(calling).await.expect("no panic");
+    let ended = calling.await.expect("no panic");
     expected(ended.expect_err("cut off"), Kind::Unavailable)
 }
 
@@ -404,7 +404,7 @@ async fn cut_of_stream(stand: &Stand) -> Outcome {
     let mut endless = open(stand, "endless", vec![]).await?;
     stand.shutdown.end();
     loop {
-        if let Err(error) = soon(endless.next()).await.expect("an error at the end") {
+        if let Err(error) = endless.next().await.expect("an error at the end") {
             return expected(error, Kind::Unavailable);
         }
     }
@@ -423,7 +423,7 @@ async fn slow_reader(stand: &Stand) -> Outcome {
     assert!(n_made() < HELD_MAX, "{} messages for nobody", n_made());
     // It goes on when it is read.
     for _ in 0..2 * HELD_MAX {
-        let item = soon(unread.next()).await.expect("open")?;
+        let item = unread.next().await.expect("open")?;
         assert_eq!(item.len(), KIB);
     }
     Ok(())
@@ -434,7 +434,7 @@ async fn drain(stand: &Stand) -> Outcome {
     until(|| stand.service.n_calls.load(Ordering::SeqCst) == 1).await;
     stand.shutdown.drain();
     stand.service.gate.notify_one();
-    let reply = soon(calling).await.expect("no panic")?;
-    assert_eq!(soon(reply.body.into_one(KIB)).await?, "{}");
+    let reply = calling.await.expect("no panic")?;
+    assert_eq!(reply.body.into_one(KIB).await?, "{}");
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! A server of one protocol with the suite's handler, and its client.
 
-use std::{future::Future, sync::Arc, time::Duration};
+use std::{sync::Arc, time::Duration};
 
 use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, bounded::BoundedHandler};
 use postern_net::{
@@ -10,13 +10,10 @@ use postern_net::{
 };
 
 use crate::{
-    links::{Link, within},
+    links::Link,
     server::{self, ANY, TLS},
     service::Service,
 };
-
-/// For what takes no time, while all transports are at work.
-pub(super) const SOON: Duration = Duration::from_secs(60);
 
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Protocol {
@@ -94,11 +91,6 @@ impl Stand {
     pub(super) fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
         self.client.call(call)
     }
-
-    /// A call that is answered soon.
-    pub(super) async fn ask(&self, call: Call) -> Result<Reply, Error> {
-        within(SOON, self.client.call(call)).await
-    }
 }
 
 impl Drop for Stand {
@@ -142,17 +134,9 @@ async fn http(
     Arc::new(HttpClient::new(&base, config).expect("an address"))
 }
 
-/// Waits until something is so.
+/// Waits until something is so. Each case is bounded as a whole.
 pub(super) async fn until(mut is_so: impl FnMut() -> bool) {
-    within(SOON, async {
-        while !is_so() {
-            tokio::time::sleep(Duration::from_millis(5)).await;
-        }
-    })
-    .await;
-}
-
-/// What comes of `future` soon.
-pub(super) async fn soon<F: Future>(future: F) -> F::Output {
-    within(SOON, future).await
+    while !is_so() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
 }
