@@ -7,17 +7,20 @@
 
 mod agree;
 mod batches;
+mod browser;
 mod certs;
 mod check;
 mod cli;
 mod compression;
 mod context;
 mod deploy;
+mod dev_certificates;
 mod drain;
 mod extensions;
 mod fleet;
 mod full;
 mod guard;
+mod h2spec;
 mod http;
 mod inspect;
 mod joint;
@@ -38,6 +41,7 @@ mod settings;
 mod signals;
 mod sources;
 mod tls;
+mod upstreams;
 mod websocket;
 
 use std::{io::Write as _, sync::OnceLock};

@@ -26,7 +26,7 @@ const ROUTE: &str = "[routes.shop]\npath = \"/shop/{rest*}\"\nupstream = \"shop\
                      strip-prefix = \"/shop\"\n";
 
 /// An upstream that answers each connection's request and closes it. It ends with the test.
-struct Server {
+pub(crate) struct Server {
     port: u16,
     n_requests: Arc<AtomicUsize>,
     task: JoinHandle<()>,
@@ -49,7 +49,9 @@ impl Server {
         .await
     }
 
-    async fn serving<F>(serve: impl Fn(TcpStream, String) -> F + Send + Sync + 'static) -> Self
+    pub(crate) async fn serving<F>(
+        serve: impl Fn(TcpStream, String) -> F + Send + Sync + 'static,
+    ) -> Self
     where
         F: Future<Output = ()> + Send + 'static,
     {
@@ -79,11 +81,15 @@ impl Server {
         }
     }
 
+    pub(crate) const fn port(&self) -> u16 {
+        self.port
+    }
+
     fn n_requests(&self) -> usize {
         self.n_requests.load(Ordering::SeqCst)
     }
 
-    fn instance(&self, name: &str) -> String {
+    pub(crate) fn instance(&self, name: &str) -> String {
         let port = self.port;
         format!(
             "[instances.{name}]\nservice = \"shop\"\naddresses = [\"http://127.0.0.1:{port}\"]\n"

@@ -1,6 +1,7 @@
 //! WebSocket on the HTTP port of the real binary: calls, events, sessions, and each key by what it does.
 
-mod socket;
+mod rfc6455;
+pub(crate) mod socket;
 
 use bytes::Bytes;
 use postern_core::{Call, Handler, Transport};

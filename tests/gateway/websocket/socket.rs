@@ -10,21 +10,21 @@ use tokio::{
     time::timeout,
 };
 
-pub(super) const TEXT: u8 = 0x81;
-pub(super) const PING: u8 = 0x89;
-pub(super) const CLOSE: u8 = 0x88;
+pub(crate) const TEXT: u8 = 0x81;
+pub(crate) const PING: u8 = 0x89;
+pub(crate) const CLOSE: u8 = 0x88;
 const MASK: [u8; 4] = [7, 1, 3, 9];
 /// For what takes no time, on a loaded machine.
 const SOON: Duration = Duration::from_secs(60);
 
-pub(super) struct Socket {
+pub(crate) struct Socket {
     stream: TcpStream,
     /// What the listener answered, in lower case.
-    pub(super) head: String,
+    pub(crate) head: String,
 }
 
 /// What the HTTP listener answers to the handshake of a WebSocket, and the connection.
-pub(super) async fn ask(at: SocketAddr, path: &str, fields: &str) -> (TcpStream, String) {
+pub(crate) async fn ask(at: SocketAddr, path: &str, fields: &str) -> (TcpStream, String) {
     let mut stream = TcpStream::connect(at).await.expect("up");
     let request = format!(
         "GET {path} HTTP/1.1\r\nhost: localhost\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
@@ -43,13 +43,13 @@ pub(super) async fn ask(at: SocketAddr, path: &str, fields: &str) -> (TcpStream,
 }
 
 impl Socket {
-    pub(super) async fn open(gateway: &Gateway, path: &str, fields: &str) -> Self {
+    pub(crate) async fn open(gateway: &Gateway, path: &str, fields: &str) -> Self {
         let (stream, head) = ask(gateway.http, path, fields).await;
         assert!(head.starts_with("http/1.1 101 "), "{head}");
         Self { stream, head }
     }
 
-    pub(super) async fn send(&mut self, first: u8, payload: &[u8]) {
+    pub(crate) async fn send(&mut self, first: u8, payload: &[u8]) {
         let length = u16::try_from(payload.len()).expect("short");
         let mut frame = vec![first];
         match payload.len() {
@@ -70,7 +70,7 @@ impl Socket {
     }
 
     /// The next frame: its first octet and its payload. `None` where the listener has closed.
-    pub(super) async fn recv(&mut self) -> Option<(u8, Vec<u8>)> {
+    pub(crate) async fn recv(&mut self) -> Option<(u8, Vec<u8>)> {
         let stream = &mut self.stream;
         let reading = async {
             let first = stream.read_u8().await.ok()?;
@@ -87,14 +87,14 @@ impl Socket {
     }
 
     /// The code of the Close that comes next.
-    pub(super) async fn close_code(&mut self) -> u16 {
+    pub(crate) async fn close_code(&mut self) -> u16 {
         let (first, payload) = self.recv().await.expect("a Close");
         assert_eq!(first, CLOSE, "{}", String::from_utf8_lossy(&payload));
         u16::from_be_bytes([payload[0], payload[1]])
     }
 
     /// The next message, passing over Pings.
-    pub(super) async fn message(&mut self) -> Value {
+    pub(crate) async fn message(&mut self) -> Value {
         loop {
             let (first, payload) = self.recv().await.expect("a message");
             if first != PING {
@@ -105,7 +105,7 @@ impl Socket {
     }
 
     /// Sends `message` and gives the next one.
-    pub(super) async fn ask(&mut self, message: &Value) -> Value {
+    pub(crate) async fn ask(&mut self, message: &Value) -> Value {
         self.send(TEXT, message.to_string().as_bytes()).await;
         self.message().await
     }

@@ -117,15 +117,24 @@ impl<S: StreamLink> Socket<S> {
         }
     }
 
-    /// Reads as much as tells HTTP/2 from HTTP/1; says whether it is HTTP/2.
-    pub(super) async fn detect(&mut self) -> io::Result<bool> {
+    /// Reads as much as tells HTTP/2 from HTTP/1; says whether it is HTTP/2. Where TLS has agreed on
+    /// that (`is_agreed`) it is, whatever comes: another preface breaks its rules (RFC 9113 section
+    /// 3.4) and is no request of HTTP/1.
+    pub(super) async fn detect(&mut self, is_agreed: bool) -> io::Result<bool> {
+        let is_http2 = self.has_preface().await? || is_agreed;
+        if is_http2 {
+            self.protocol = Protocol::Http2(Frames::default());
+        }
+        Ok(is_http2)
+    }
+
+    async fn has_preface(&mut self) -> io::Result<bool> {
         loop {
             let n_same = self.buffer.len().min(PREFACE.len());
             if self.buffer.get(..n_same) != PREFACE.get(..n_same) {
                 return Ok(false);
             }
             if n_same == PREFACE.len() {
-                self.protocol = Protocol::Http2(Frames::default());
                 return Ok(true);
             }
             std::future::poll_fn(|cx| self.poll_fill(cx)).await?;

@@ -1,8 +1,11 @@
 //! Verifies the certificates of clients, and keeps the reason of a refusal to itself: an alert of TLS
-//! would tell a stranger whether a certificate is revoked, expired or of an unknown authority.
+//! would tell a stranger whether a certificate is revoked, expired or of an unknown authority. QUIC even
+//! sends its peer the text of an error, so that no text has the reason: it is logged here, under a
+//! number by which the connection's own line, which knows the peer, refers to it.
 
 use std::{fmt, sync::Arc};
 
+use postern_system::random;
 use rustls::{
     CertificateError, DigitallySignedStruct, DistinguishedName, Error, OtherError, SignatureScheme,
     client::danger::HandshakeSignatureValid,
@@ -16,11 +19,9 @@ use super::names::Described;
 #[derive(Debug)]
 pub(super) struct SilentVerifier(pub(super) Arc<dyn ClientCertVerifier>);
 
-/// Why a certificate is not taken, for the log.
-#[derive(Debug)]
+/// That a certificate is not taken, in any form: why stands in the log, under the number.
 struct Refusal {
-    subject: String,
-    reason: Error,
+    number: u128,
 }
 
 impl ClientCertVerifier for SilentVerifier {
@@ -46,7 +47,10 @@ impl ClientCertVerifier for SilentVerifier {
         verified.map_err(|reason| {
             let described = Described::of(certificate);
             let subject = described.map_or_else(String::new, |d| d.subject.to_string());
-            let refusal = Refusal { subject, reason };
+            let refusal = Refusal {
+                number: random::secret(),
+            };
+            tracing::debug!(%subject, %reason, refusal = %refusal.name(), "client certificate refused");
             let refusal = CertificateError::Other(OtherError(Arc::new(refusal)));
             Error::InvalidCertificate(refusal)
         })
@@ -75,9 +79,21 @@ impl ClientCertVerifier for SilentVerifier {
     }
 }
 
+impl Refusal {
+    fn name(&self) -> String {
+        format!("{:032x}", self.number)
+    }
+}
+
 impl fmt::Display for Refusal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "client certificate {:?}: {}", self.subject, self.reason)
+        write!(f, "refusal {}", self.name())
+    }
+}
+
+impl fmt::Debug for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
     }
 }
 

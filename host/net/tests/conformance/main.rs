@@ -27,6 +27,7 @@ mod server;
 mod service;
 mod sessions;
 mod streams;
+mod table;
 mod threads;
 mod websocket;
 

@@ -13,6 +13,7 @@ use std::{
 use bytes::Bytes;
 use futures_util::Stream;
 use postern_core::{Blame, Body, BodyStream, BoxFuture, Call, Error, Handler, Kind, Reply};
+use tokio::sync::Notify;
 
 /// Service `test`. What each method does stands at `answer`.
 #[derive(Debug, Default)]
@@ -23,6 +24,8 @@ pub(crate) struct Service {
     /// Messages made by streams of method `endless`, and such streams dropped.
     pub(crate) n_made: Arc<AtomicUsize>,
     pub(crate) n_dropped: Arc<AtomicUsize>,
+    /// What lets one call of method `gate` be answered.
+    pub(crate) gate: Arc<Notify>,
 }
 
 /// 1 KiB messages without end.
@@ -54,6 +57,13 @@ impl Handler for Service {
             let (n_made, n_dropped) = (Arc::clone(&self.n_made), Arc::clone(&self.n_dropped));
             let body = Body::Messages(BodyStream::new(Endless { n_made, n_dropped }));
             return Box::pin(async { Ok(Reply::new(call.headers, body)) });
+        }
+        if call.method == "gate" {
+            let gate = Arc::clone(&self.gate);
+            return Box::pin(async move {
+                gate.notified().await;
+                Ok(Reply::new(call.headers, call.body))
+            });
         }
         let unfinished = CountCancelled(Some(Arc::clone(&self.n_cancelled)));
         Box::pin(async move {

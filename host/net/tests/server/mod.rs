@@ -114,7 +114,7 @@ fn localhost(address: SocketAddr) -> Destination {
 }
 
 /// An HTTP listener whose sessions over WebSocket have the settings of `config`.
-async fn http_server(
+pub(crate) async fn http_server(
     at: SocketAddr,
     config: Arc<ServerConfig>,
     handler: Arc<dyn Handler>,
