@@ -39,6 +39,7 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
         || quote!(::postern_guest::Health::Serving),
         |function| quote!(::core::convert::Into::into(<#ident>::#function())),
     );
+    let schemas = schemas(&operations);
     let exports = exports(&ident, &operations);
 
     Ok(quote! {
@@ -68,6 +69,10 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
 
                 fn health() -> ::postern_guest::Health {
                     #health
+                }
+
+                fn schemas() -> ::std::vec::Vec<(::std::string::String, ::std::string::String)> {
+                    #schemas
                 }
             }
         };
@@ -151,6 +156,34 @@ fn method(operation: &Operation) -> TokenStream {
             response: #response,
             idempotent: #idempotent,
         }
+    }
+}
+
+/// The schemas of all types that go in, then of those that come out.
+fn schemas(operations: &[Operation]) -> TokenStream {
+    let add = |(name, ty, way): (String, &Type, &str)| {
+        let way = Ident::new(way, Span::call_site());
+        // Whether the type has a schema is found out by which of the two traits the method is of.
+        quote! {
+            types.add(#name, (&&Typed::<#ty>::new()).schema(Way::#way));
+        }
+    };
+    let taken = operations.iter().filter_map(|operation| {
+        let ty = operation.incoming.as_ref().or(operation.request.as_ref())?;
+        Some(add((operation.request_name(), ty, "In")))
+    });
+    let given = operations.iter().filter_map(|operation| {
+        let ty = operation.outgoing.as_ref().or(operation.response.as_ref())?;
+        Some(add((operation.response_name(), ty, "Out")))
+    });
+    let added = taken.chain(given);
+    quote! {
+        #[allow(unused_imports, reason = "of a type with and one without a schema, one is used")]
+        use ::postern_guest::schema::{Known as _, TypeSchemas, Typed, Unknown as _, Way};
+        #[allow(unused_mut, reason = "methods may name no type")]
+        let mut types = TypeSchemas::default();
+        #(#added)*
+        types.into_pairs()
     }
 }
 
@@ -294,6 +327,7 @@ fn exports(ident: &Ident, operations: &[Operation]) -> TokenStream {
             #stream_handler
             ::postern_guest::bindings::health::export_health!(#ident);
             ::postern_guest::bindings::describe::export_describe!(#ident);
+            ::postern_guest::bindings::schemas::export_schemas!(#ident);
         };
 
         #[cfg(not(target_arch = "wasm32"))]
