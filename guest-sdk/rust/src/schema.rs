@@ -11,7 +11,7 @@ pub use schemars::JsonSchema;
 /// The types of a service, in the order in which its methods name them.
 #[doc(hidden)]
 #[derive(Debug, Default)]
-pub struct TypeSchemas(Vec<(String, String)>);
+pub struct ServiceSchemas(Vec<(String, String)>);
 
 /// Which way a type goes: what may be left out of a request may always be there in a reply.
 #[doc(hidden)]
@@ -64,7 +64,7 @@ impl<T> Unknown for Typed<T> {
     }
 }
 
-impl TypeSchemas {
+impl ServiceSchemas {
     /// Adds the schema of a type, unless one of that name is there: what is taken is named before what
     /// is given.
     pub fn add(&mut self, name: &str, schema: Option<String>) {

@@ -179,9 +179,9 @@ fn schemas(operations: &[Operation]) -> TokenStream {
     let added = taken.chain(given);
     quote! {
         #[allow(unused_imports, reason = "of a type with and one without a schema, one is used")]
-        use ::postern_guest::schema::{Known as _, TypeSchemas, Typed, Unknown as _, Way};
+        use ::postern_guest::schema::{Known as _, ServiceSchemas, Typed, Unknown as _, Way};
         #[allow(unused_mut, reason = "methods may name no type")]
-        let mut types = TypeSchemas::default();
+        let mut types = ServiceSchemas::default();
         #(#added)*
         types.into_pairs()
     }

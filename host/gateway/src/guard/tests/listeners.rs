@@ -203,4 +203,8 @@ impl Catalog for Nothing {
     fn services(&self, _: Option<Text>, _: Call) -> BoxFuture<Result<Bytes, Error>> {
         Box::pin(async { Ok("{\"services\":[]}".into()) })
     }
+
+    fn openapi(&self, _: Text, _: Call) -> BoxFuture<Result<Bytes, Error>> {
+        Box::pin(async { Ok("{}".into()) })
+    }
 }
