@@ -270,6 +270,7 @@ impl App {
             tokio::join!(
                 self.deployer.follow(),
                 self.control.follow_directory(),
+                self.control.follow_remote_services(),
                 self.control.follow_refusals(),
                 check_health(&self.control, &self.gateway)
             );

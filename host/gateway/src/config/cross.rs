@@ -14,6 +14,7 @@ use postern_net::UnixAddress;
 use super::{
     address::{ListenAddress, UnixFile},
     directory,
+    documents::DocumentPath,
     fault::suggest,
     section::SectionReader,
     settings::{Config, Listener, Protocol},
@@ -115,6 +116,12 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
             "no transport is left",
             "write [\"tcp\"], [\"udp\"] or both",
         );
+    }
+    let documents = &listener.documents;
+    if documents.contains(&DocumentPath::Docs) && !documents.contains(&DocumentPath::OpenApi) {
+        let key = format!("{path}.documents");
+        let message = "/docs shows what /openapi.json says, which is not served";
+        reader.fault_of_key(&key, message, "add \"/openapi.json\", or remove \"/docs\"");
     }
     check_quic(&path, listener, reader);
     check_unix(&path, &listener.address, &listener.unix, reader);
@@ -326,6 +333,7 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "hosts",
             "cors",
             "compression",
+            "documents",
             "websocket",
         ],
     }
