@@ -291,7 +291,7 @@ fn responses(
         true => "Messages, each a line or an event.",
         false => "The reply.",
     };
-    let code = status.map_or(200, HttpStatus::get);
+    let code = status.map_or(200, HttpStatus::number);
     let reply = match code {
         // RFC 9110 sections 15.3.5 and 15.4.5: no content.
         204 | 304 => json!({ "description": description }),
