@@ -12,6 +12,7 @@ mod network;
 mod ports;
 mod process;
 mod relay;
+mod tools;
 
 pub use caller::{CallerTransport, call, connect, patiently};
 pub use figures::{Percentiles, rss_bytes};
@@ -21,3 +22,4 @@ pub use network::{Host, Network};
 pub use ports::free_address;
 pub use process::{Finished, Gateway, Setup, binary, command_in, postern};
 pub use relay::{Faults, Relay};
+pub use tools::{ToolProcess, python, system_tool, tool};
