@@ -320,9 +320,8 @@ fn types_have_the_schemas_that_they_derive() {
     let schemas = described::Places::schemas();
     let names: Vec<_> = schemas.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["Place", "Found", "Option<u32>"]);
-    let schema = |at: usize| -> serde_json::Value {
-        serde_json::from_str(&schemas[at].1).expect("JSON")
-    };
+    let schema =
+        |at: usize| -> serde_json::Value { serde_json::from_str(&schemas[at].1).expect("JSON") };
     let place = schema(0);
     assert_eq!(place["description"], "Where something is.");
     assert_eq!(place["properties"]["north"]["type"], "number");
@@ -334,7 +333,10 @@ fn types_have_the_schemas_that_they_derive() {
         found["$defs"]["Place"]["required"],
         serde_json::json!(["north", "note"])
     );
-    assert_eq!(found["properties"]["places"]["items"]["$ref"], "#/$defs/Place");
+    assert_eq!(
+        found["properties"]["places"]["items"]["$ref"],
+        "#/$defs/Place"
+    );
 }
 
 /// Three typed methods in less than 25 lines, imports and all: what the README shows.

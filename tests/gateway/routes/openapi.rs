@@ -74,7 +74,14 @@ async fn the_document_is_valid_and_a_client_made_of_it_calls_users() {
     let client = folder.path().join("client");
     let mut generate = Command::new(postern_tests::python());
     generate
-        .args(["-m", "openapi_python_client", "generate", "--meta", "none", "--path"])
+        .args([
+            "-m",
+            "openapi_python_client",
+            "generate",
+            "--meta",
+            "none",
+            "--path",
+        ])
         .arg(&file)
         .arg("--config")
         .arg(&settings)
@@ -95,27 +102,31 @@ async fn the_document_is_valid_and_a_client_made_of_it_calls_users() {
     assert_eq!(said, expected, "{called:?}");
 }
 
+/// What does not fit, member by member.
+fn told(problem: &Value) -> Vec<String> {
+    let errors = problem["errors"].as_array().expect("errors").iter();
+    let told = errors.map(|fault| {
+        let member = |name: &str| fault[name].as_str().expect("a text");
+        format!("{} {}", member("pointer"), member("detail"))
+    });
+    let mut told: Vec<_> = told.collect();
+    told.sort();
+    told
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_are_held_to_the_schema_where_validate_says_so() {
     let _machine = share().await;
     let gateway = gateway(ROUTES, &["users"]).await;
-    let post = |body: &'static str| {
+    let post = async |body: &str| {
         let head = format!("{JSON}{PROBLEM}");
-        async move { ask(gateway.http, "POST /users", &head, body).await }
-    };
-    let told = |problem: &Value| {
-        let errors = problem["errors"].as_array().expect("errors").iter();
-        let told = errors.map(|fault| {
-            let member = |name: &str| fault[name].as_str().expect("a text").to_owned();
-            format!("{} {}", member("pointer"), member("detail"))
-        });
-        let mut told: Vec<_> = told.collect();
-        told.sort();
-        told
+        ask(gateway.http, "POST /users", &head, body).await
     };
     // Every member that does not fit is named, with what it is and what it should be.
     let refused = post("{\"email\":7,\"name\":\"\",\"nick\":1}").await;
-    let problem = refused.has("content-type: application/problem+json").json(422);
+    let problem = refused
+        .has("content-type: application/problem+json")
+        .json(422);
     assert_eq!(
         told(&problem),
         [
@@ -125,11 +136,23 @@ async fn requests_are_held_to_the_schema_where_validate_says_so() {
         ]
     );
     assert_eq!(problem["kind"], "invalid-argument");
-    // No body, a member twice, a form: all are held to it.
+    // No body, a member twice.
     assert_eq!(told(&post("").await.json(422)).len(), 2);
     let twice = "{\"name\":\"A\",\"email\":\"a@b\",\"name\":\"B\"}";
     let twice = post(twice).await.json(422);
-    assert!(told(&twice)[0].contains("member \"name\" stands twice"), "{twice}");
+    assert!(
+        told(&twice)[0].contains("member \"name\" stands twice"),
+        "{twice}"
+    );
+    // A route that does not ask for it leaves that to the method.
+    let other = ask(gateway.http, "GET /users/1?x=1", "", "").await;
+    assert_eq!(other.json(400).get("errors"), None);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn forms_and_queries_are_typed_by_the_schema_and_held_to_it() {
+    let _machine = share().await;
+    let gateway = gateway(ROUTES, &["users"]).await;
     let form = "content-type: application/x-www-form-urlencoded\r\n";
     let refused = ask(gateway.http, "POST /users", form, "name=Ada").await;
     assert_eq!(told(&refused.json(422)), ["/email is missing"]);
@@ -138,10 +161,15 @@ async fn requests_are_held_to_the_schema_where_validate_says_so() {
         format!("--b\r\ncontent-disposition: form-data; name={name}\r\n\r\n{value}\r\n")
     };
     let body = format!("{}{}--b--", part("name", "Ada"), part("email", "ada@b.c"));
-    ask(gateway.http, "POST /users", multipart, &body).await.json(201);
+    ask(gateway.http, "POST /users", multipart, &body)
+        .await
+        .json(201);
     // Of the query, the schema says the types and the bounds.
     let list = async |query: &str| ask(gateway.http, &format!("GET /users{query}"), "", "").await;
-    assert_eq!(list("?page_size=1").await.json(200)["users"][0]["name"], "Ada");
+    assert_eq!(
+        list("?page_size=1").await.json(200)["users"][0]["name"],
+        "Ada"
+    );
     assert_eq!(
         told(&list("?page_size=large").await.json(422)),
         ["/page_size \"large\" of parameter \"page_size\" in the query is no int"]
@@ -153,9 +181,6 @@ async fn requests_are_held_to_the_schema_where_validate_says_so() {
             "/x is not known here",
         ]
     );
-    // A route that does not ask for it leaves that to the method.
-    let other = ask(gateway.http, "GET /users/1?x=1", "", "").await;
-    assert_eq!(other.json(400).get("errors"), None);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -168,10 +193,18 @@ async fn what_is_checked_is_bounded_and_nothing_passes_without_a_schema() {
     let refused = ask(gateway.http, "POST /echo", JSON, "{}").await;
     let expected = "route echo checks requests, and what echo/Echo takes is not known";
     assert_eq!(refused.json(503)["error"], expected);
-    let long = format!("{{\"name\":\"{}\",\"email\":\"a@b\"}}", "x".repeat(1024 * 1024));
-    ask(gateway.http, "POST /users", JSON, &long).await.json(413);
+    let long = format!(
+        "{{\"name\":\"{}\",\"email\":\"a@b\"}}",
+        "x".repeat(1024 * 1024)
+    );
+    ask(gateway.http, "POST /users", JSON, &long)
+        .await
+        .json(413);
     // One below is looked at, on a thread of its own.
-    let long = format!("{{\"name\":\"{}\",\"email\":\"a@b\"}}", "x".repeat(1000 * 1024));
+    let long = format!(
+        "{{\"name\":\"{}\",\"email\":\"a@b\"}}",
+        "x".repeat(1000 * 1024)
+    );
     let refused = ask(gateway.http, "POST /users", JSON, &long).await;
     assert_eq!(refused.json(422)["errors"][0]["pointer"], "/name");
     // Every message of a stream.
@@ -194,13 +227,19 @@ async fn documents_are_there_where_no_route_is_and_where_the_listener_says_so() 
     let first = ask(gateway.http, "GET /openapi.json", "", "").await;
     let again = ask(gateway.http, "GET /openapi.json", "", "").await;
     assert_eq!(first.body, again.body);
-    let tag = first.head.lines().find(|line| line.starts_with("etag: ")).expect("a tag");
+    let tag = first
+        .head
+        .lines()
+        .find(|line| line.starts_with("etag: "))
+        .expect("a tag");
     // The head is in lower case, the tag is not: it is asked for as the page is asked.
     assert!(tag.len() > 20, "{tag}");
     let head = ask(gateway.http, "HEAD /openapi.json", "", "").await;
-    head.check(200, "").has(&format!("content-length: {}", first.body.len()));
+    head.check(200, "")
+        .has(&format!("content-length: {}", first.body.len()));
     let page = ask(gateway.http, "GET /docs", "", "").await;
-    page.has("content-type: text/html; charset=utf-8").has("x-content-type-options: nosniff");
+    page.has("content-type: text/html; charset=utf-8")
+        .has("x-content-type-options: nosniff");
     assert!(page.head.contains("default-src 'none'") && page.body.contains("<script>"));
     assert!(!page.body.contains("http:") && !page.body.contains("https:"));
     let wrong = ask(gateway.http, "POST /docs", JSON, "{}").await;
@@ -209,13 +248,19 @@ async fn documents_are_there_where_no_route_is_and_where_the_listener_says_so() 
     let text = configuration(&gateway);
     let site = "\n[routes.site]\npath = \"/{any*}\"\nmethods = [\"GET\"]\nfixed = { status = 200, body = \"site\" }\n";
     configure(&gateway, &format!("{text}{site}")).await;
-    ask(gateway.http, "GET /docs", "", "").await.check(200, "site");
-    ask(gateway.http, "GET /openapi.json", "", "").await.check(200, "site");
+    ask(gateway.http, "GET /docs", "", "")
+        .await
+        .check(200, "site");
+    ask(gateway.http, "GET /openapi.json", "", "")
+        .await
+        .check(200, "site");
     // The listener's documents.
     let none = text.replace("[listeners.http]\n", "[listeners.http]\ndocuments = []\n");
     configure(&gateway, &none).await;
     ask(gateway.http, "GET /docs", "", "").await.json(404);
-    ask(gateway.http, "GET /openapi.json", "", "").await.json(404);
+    ask(gateway.http, "GET /openapi.json", "", "")
+        .await
+        .json(404);
     let one = "[listeners.http]\ndocuments = [\"/openapi.json\"]\n";
     configure(&gateway, &text.replace("[listeners.http]\n", one)).await;
     ask(gateway.http, "GET /docs", "", "").await.json(404);
@@ -236,14 +281,24 @@ async fn a_caller_is_told_of_what_it_may_call_and_the_operator_of_all() {
     };
     let anonymous = paths(&document(gateway.http).await);
     assert!(anonymous.contains(&"/v1/services/calculator/Add".to_owned()));
-    assert!(!anonymous.iter().any(|path| path.contains("users")), "{anonymous:?}");
+    assert!(
+        !anonymous.iter().any(|path| path.contains("users")),
+        "{anonymous:?}"
+    );
     let key = "x-vsp-api-key: secret\r\n";
-    let ada = ask(gateway.http, "GET /openapi.json", key, "").await.json(200);
+    let ada = ask(gateway.http, "GET /openapi.json", key, "")
+        .await
+        .json(200);
     assert!(paths(&ada).contains(&"/users/{id}".to_owned()));
-    assert_eq!(ada["components"]["securitySchemes"]["api-key"]["name"], "x-vsp-api-key");
+    assert_eq!(
+        ada["components"]["securitySchemes"]["api-key"]["name"],
+        "x-vsp-api-key"
+    );
     // Whoever may not ask the directory is told nothing.
     let barred = "x-vsp-api-key: wrong\r\n";
-    ask(gateway.http, "GET /openapi.json", barred, "").await.json(401);
+    ask(gateway.http, "GET /openapi.json", barred, "")
+        .await
+        .json(401);
     let printed = gateway.postern(&["openapi"]);
     assert_eq!(printed.code, Some(0), "{printed:?}");
     let printed: Value = serde_json::from_str(&printed.out).expect("json");
@@ -280,7 +335,9 @@ async fn the_schemas_of_a_manifest_come_first_and_bad_ones_refuse_the_plugin() {
     let mut plugin = Value::Null;
     patiently("the plugin is refused", async || {
         plugin = gateway.admin_json("/plugins/users").await;
-        plugin.to_string().contains("manifest: schemas: users.schemas.json: the schema of type GetUser cannot be used")
+        plugin.to_string().contains(
+            "manifest: schemas: users.schemas.json: the schema of type GetUser cannot be used",
+        )
     })
     .await;
     assert_eq!(ask(gateway.http, "GET /u/long", "", "").await.status, 422);
@@ -309,9 +366,16 @@ async fn services_elsewhere_are_in_the_document_and_requests_to_them_are_checked
     ask(east.http, "POST /users", JSON, created).await.json(201);
     // It is what the other's catalogue has, where it is asked for.
     let caller = connect(&west, CallerTransport::Tcp).await;
-    let asked = Call::unary("directory", "services", "{\"service\":\"users\",\"schemas\":true}");
+    let asked = Call::unary(
+        "directory",
+        "services",
+        "{\"service\":\"users\",\"schemas\":true}",
+    );
     let reply = caller.call(asked).await.expect("answered");
     let listing = reply.body.into_one(usize::MAX).await.expect("whole");
     let listing: Value = serde_json::from_slice(&listing).expect("json");
-    assert_eq!(listing["schemas"]["CreateUser"]["additionalProperties"], false);
+    assert_eq!(
+        listing["schemas"]["CreateUser"]["additionalProperties"],
+        false
+    );
 }

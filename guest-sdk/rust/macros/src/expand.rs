@@ -14,10 +14,8 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
     let (operations, health) = read_block(&mut block)?;
     refuse_same_names(&operations)?;
     if operations.is_empty() {
-        return Err(Error::new(
-            block.span(),
-            "a service has at least one method",
-        ));
+        let text = "a service has at least one method";
+        return Err(Error::new(block.span(), text));
     }
 
     let name = options
@@ -173,7 +171,10 @@ fn schemas(operations: &[Operation]) -> TokenStream {
         Some(add((operation.request_name(), ty, "In")))
     });
     let given = operations.iter().filter_map(|operation| {
-        let ty = operation.outgoing.as_ref().or(operation.response.as_ref())?;
+        let ty = operation
+            .outgoing
+            .as_ref()
+            .or(operation.response.as_ref())?;
         Some(add((operation.response_name(), ty, "Out")))
     });
     let added = taken.chain(given);

@@ -212,7 +212,9 @@ async fn openapi(
     Query(OpenApiQuery { listener }): Query<OpenApiQuery>,
 ) -> Response {
     let query = CatalogueQuery::OpenApi { listener };
-    let document = gateway.control().catalogue(query, Caller::Trusted, &|_, _| true);
+    let document = gateway
+        .control()
+        .catalogue(query, Caller::Trusted, &|_, _| true);
     match document {
         Ok(document) => ([(CONTENT_TYPE, "application/json")], document).into_response(),
         Err(error) => {

@@ -228,11 +228,8 @@ impl App {
         let last = Shutdown::new();
         let mut tasks = JoinSet::new();
         if let Some(listener) = self.admin {
-            tasks.spawn(serve_admin(
-                listener,
-                Arc::clone(&self.gateway),
-                last.clone(),
-            ));
+            let gateway = Arc::clone(&self.gateway);
+            tasks.spawn(serve_admin(listener, gateway, last.clone()));
         }
         let fleet = self.control.fleet();
         let directory = fleet.directory();

@@ -28,7 +28,8 @@ pub(super) fn openapi(
     let admin = Admin::new(options, &args.admin, output)?;
     let path = match &args.listener {
         Some(name) => {
-            let name = percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
+            let name =
+                percent_encoding::utf8_percent_encode(name, percent_encoding::NON_ALPHANUMERIC);
             format!("/openapi.json?listener={name}")
         }
         None => "/openapi.json".to_owned(),

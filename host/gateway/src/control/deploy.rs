@@ -178,7 +178,9 @@ impl Control {
             };
             refused(reason).until(needs)
         })?;
-        schema_file::check(ready.services()).await.map_err(refused)?;
+        schema_file::check(ready.services())
+            .await
+            .map_err(refused)?;
         Ok(PreparedGeneration {
             ready,
             written: Written {

@@ -207,9 +207,8 @@ impl Fleet {
         limit: usize,
     ) -> Vec<(Text, DescriptionSource, Remote)> {
         let snapshot = self.directory.snapshot();
-        let is_local = |instance: &ServiceInstance| {
-            matches!(instance.record.key.owner, Owner::Local(_))
-        };
+        let is_local =
+            |instance: &ServiceInstance| matches!(instance.record.key.owner, Owner::Local(_));
         let services = snapshot.services();
         let elsewhere = services.filter(|service| !service.all().iter().any(is_local));
         let found = elsewhere.filter_map(|service| {
@@ -280,7 +279,10 @@ impl Fleet {
             key: record.key.clone(),
             incarnation: record.entry.incarnation,
         };
-        Some((source, Remote::learned(&self.pool, &record.entry.addresses, proof)?))
+        Some((
+            source,
+            Remote::learned(&self.pool, &record.entry.addresses, proof)?,
+        ))
     }
 
     /// Only the operator says which servers the gateway sends requests to.

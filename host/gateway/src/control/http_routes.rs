@@ -77,7 +77,9 @@ impl MethodSchemas {
             let Some(method) = service.as_ref().and_then(|info| info.method(&end.method)) else {
                 continue;
             };
-            let text = service.as_ref().and_then(|info| info.schema(&method.request));
+            let text = service
+                .as_ref()
+                .and_then(|info| info.schema(&method.request));
             if text.is_none() && !method.request.name.is_empty() {
                 continue;
             }
@@ -87,14 +89,18 @@ impl MethodSchemas {
                 next.insert(route.name.clone(), Arc::clone(known));
                 continue;
             }
-            match text.map(|text| MethodSchema::new(text, end.is_checked)).transpose() {
+            match text
+                .map(|text| MethodSchema::new(text, end.is_checked))
+                .transpose()
+            {
                 Ok(made) => {
                     let made = made.unwrap_or_else(MethodSchema::nothing);
                     next.insert(route.name.clone(), Arc::new(made));
                 }
                 // Those of plugins were looked at when they were deployed.
                 Err(error) => {
-                    let (route, service, kind) = (&*route.name, &*end.service, &*method.request.name);
+                    let (route, service, kind) =
+                        (&*route.name, &*end.service, &*method.request.name);
                     warn!(route, service, kind, %error, "a schema is not used");
                 }
             }
@@ -231,7 +237,8 @@ mod tests {
         assert!(schemas.follow(&table, |_| Some(service("{}"))));
         assert!(!schemas.follow(&table, |_| Some(service("{}"))));
         assert!(schemas.follow(&table, |_| Some(service("{\"type\":\"object\"}"))));
-        let refused = |schemas: &MethodSchemas| schemas.in_force()["users.get"].check(b"7").is_err();
+        let refused =
+            |schemas: &MethodSchemas| schemas.in_force()["users.get"].check(b"7").is_err();
         assert!(refused(&schemas));
         // Of a service that is gone, nothing is known.
         assert!(schemas.follow(&table, |_| None));

@@ -132,7 +132,9 @@ impl Control {
         let mut callable = self.described(caller);
         callable.retain(|name, service| {
             let is_open = service.methods.iter().all(|method| method.name == "*");
-            service.methods.retain(|method| may_call(name, &method.name));
+            service
+                .methods
+                .retain(|method| may_call(name, &method.name));
             match is_open {
                 true => may_call(name, "*"),
                 false => !service.methods.is_empty(),
@@ -159,9 +161,8 @@ impl Control {
             }
             CatalogueQuery::Service { name, has_schemas } => {
                 let found = callable.get(name.as_str());
-                let found = found.ok_or_else(|| {
-                    Error::not_found(format!("no service {name} is here"))
-                })?;
+                let found =
+                    found.ok_or_else(|| Error::not_found(format!("no service {name} is here")))?;
                 serde_json::to_vec(&match has_schemas {
                     true => ServiceListing::with_schemas(found),
                     false => ServiceListing::from(found),

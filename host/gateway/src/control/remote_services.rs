@@ -120,7 +120,9 @@ impl Control {
         let mut n_held: usize = next.values().map(|known| known.n_bytes).sum();
         while let Some((name, source, answered)) = answers.next().await {
             let mut info = answered
-                .inspect_err(|error| debug!(service = &*name, %error, "not described from elsewhere"))
+                .inspect_err(
+                    |error| debug!(service = &*name, %error, "not described from elsewhere"),
+                )
                 .ok();
             let n_bytes = info.as_ref().map_or(0, n_bytes);
             if n_held + n_bytes > HELD_BYTES_MAX {
@@ -156,8 +158,7 @@ async fn ask(remote: &Remote, service: &Text) -> Result<ServiceInfo, Error> {
     let reply = remote.ask(call).await?;
     let body = reply.body.into_one(REPLY_BYTES_MAX).await?;
     let unread = |error: &dyn std::fmt::Display| Error::invalid_argument(error.to_string());
-    let listing: ServiceListing =
-        serde_json::from_slice(&body).map_err(|error| unread(&error))?;
+    let listing: ServiceListing = serde_json::from_slice(&body).map_err(|error| unread(&error))?;
     let mut info = listing.read().map_err(|error| unread(&error))?;
     if info.name != *service {
         let message = format!("it describes {}", info.name);

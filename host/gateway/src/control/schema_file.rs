@@ -26,7 +26,9 @@ pub(super) async fn read(folder: &Path, name: Option<&Path>) -> Result<Arc<TypeS
         return Ok(Arc::default());
     };
     let refused = |reason: String| format!("manifest: schemas: {}: {reason}", name.display());
-    let is_below = name.components().all(|part| matches!(part, Component::Normal(_)));
+    let is_below = name
+        .components()
+        .all(|part| matches!(part, Component::Normal(_)));
     if !is_below {
         let reason = "it is not in the plugin folder; write a name such as \"users.schemas.json\"";
         return Err(refused(reason.to_owned()));
@@ -103,21 +105,42 @@ mod tests {
     #[tokio::test]
     async fn a_file_has_schemas_by_names_of_types() {
         let good = "{\"A\":{\"type\":\"object\"},\"B\":true}";
-        assert_eq!(read_of(good, "a.json").await, Ok(vec!["A".into(), "B".into()]));
+        assert_eq!(
+            read_of(good, "a.json").await,
+            Ok(vec!["A".into(), "B".into()])
+        );
         for (content, name, why) in [
-            ("[]", "a.json", "it is no object of schemas by names of types"),
-            ("{\"A\":7}", "a.json", "the schema of type A is neither an object"),
-            ("{\"A\":{\"type\":\"text\"}}", "a.json", "the schema of type A cannot be used"),
+            (
+                "[]",
+                "a.json",
+                "it is no object of schemas by names of types",
+            ),
+            (
+                "{\"A\":7}",
+                "a.json",
+                "the schema of type A is neither an object",
+            ),
+            (
+                "{\"A\":{\"type\":\"text\"}}",
+                "a.json",
+                "the schema of type A cannot be used",
+            ),
             (good, "b.json", "No such file"),
             (good, "../a.json", "it is not in the plugin folder"),
             (good, "/etc/passwd", "it is not in the plugin folder"),
         ] {
             let refused = read_of(content, name).await.expect_err("refused");
             assert!(refused.contains(why), "{refused}");
-            assert!(refused.starts_with(&format!("manifest: schemas: {name}: ")), "{refused}");
+            assert!(
+                refused.starts_with(&format!("manifest: schemas: {name}: ")),
+                "{refused}"
+            );
         }
         let long = format!("{{\"A\":{{\"title\":\"{}\"}}}}", "x".repeat(1024 * 1024));
         let refused = read_of(&long, "a.json").await.expect_err("refused");
-        assert!(refused.ends_with("it is longer than 1048576 octets"), "{refused}");
+        assert!(
+            refused.ends_with("it is longer than 1048576 octets"),
+            "{refused}"
+        );
     }
 }

@@ -267,9 +267,8 @@ impl ServiceListing {
         }
         let methods = self.methods.iter().map(MethodListing::read);
         let schemas = self.schemas.iter();
-        let schemas = schemas.map(|(name, schema)| {
-            (Text::from(name.as_str()), Text::from(schema.to_string()))
-        });
+        let schemas = schemas
+            .map(|(name, schema)| (Text::from(name.as_str()), Text::from(schema.to_string())));
         Ok(ServiceInfo {
             name: self.name.as_str().into(),
             version: self.version.as_deref().map(Text::from),

@@ -36,7 +36,9 @@ impl Components {
         if let Some(known) = self.known.get(&key) {
             return known.clone();
         }
-        let hoisted = service.schema(info).and_then(|text| schema::parse(text).ok());
+        let hoisted = service
+            .schema(info)
+            .and_then(|text| schema::parse(text).ok());
         let hoisted = hoisted.map(|root| self.hoist_new(&service.name, &info.name, root));
         self.known.insert(key, hoisted.clone());
         hoisted
@@ -60,9 +62,9 @@ impl Components {
         let mut names = BTreeMap::new();
         let mut new = Vec::new();
         let root_part = is_named.then(|| (String::new(), name.to_owned(), without(&root, name)));
-        let parts = definitions.iter().map(|(pointer, name, part)| {
-            (pointer.clone(), name.clone(), without(part, name))
-        });
+        let parts = definitions
+            .iter()
+            .map(|(pointer, name, part)| (pointer.clone(), name.clone(), without(part, name)));
         for (pointer, name, part) in root_part.into_iter().chain(parts) {
             let source = json!({ "is": part, "with": reached(&root, &part) });
             let wanted = component_name(service, &name);
@@ -126,7 +128,11 @@ impl HoistedType {
             let rest = pointer.strip_prefix(known.as_str());
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
         };
-        let known = self.names.keys().filter(within).max_by_key(|known| known.len())?;
+        let known = self
+            .names
+            .keys()
+            .filter(within)
+            .max_by_key(|known| known.len())?;
         let (name, rest) = (self.names.get(known)?, pointer.get(known.len()..)?);
         Some(format!("#/components/schemas/{name}{rest}"))
     }
@@ -164,7 +170,10 @@ fn reached(root: &Json, part: &Json) -> Map<String, Json> {
     let mut found = Map::new();
     let mut left: Vec<String> = references(part).into_iter().collect();
     while let Some(pointer) = left.pop() {
-        let Some(target) = root.pointer(&pointer).filter(|_| !found.contains_key(&pointer)) else {
+        let Some(target) = root
+            .pointer(&pointer)
+            .filter(|_| !found.contains_key(&pointer))
+        else {
             continue;
         };
         let target = without(target, "");
@@ -195,7 +204,9 @@ fn refers_to_root(root: &Json) -> bool {
         let mut keywords = DEFINITIONS.iter();
         keywords.any(|keyword| pointer.starts_with(&format!("/{keyword}/")))
     };
-    references(root).iter().any(|pointer| !is_definition(pointer))
+    references(root)
+        .iter()
+        .any(|pointer| !is_definition(pointer))
 }
 
 /// Section 4.8.7: letters, digits, dots, dashes and underscores.

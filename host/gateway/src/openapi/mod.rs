@@ -30,7 +30,7 @@ use postern_core::{
 use serde_json::{Map, Value as Json, json};
 
 use self::{
-    components::{Components, FAILURE_RESPONSES},
+    components::Components,
     operation::{MethodOperation, RouteOperation},
     paths::{Paths, encoded},
     security::Security,
@@ -130,9 +130,8 @@ fn add_route(
         return;
     };
     let listeners = &route.rule.listeners;
-    let is_elsewhere = |name: &str| {
-        !listeners.is_empty() && !listeners.iter().any(|listener| *listener == *name)
-    };
+    let is_elsewhere =
+        |name: &str| !listeners.is_empty() && !listeners.iter().any(|listener| *listener == *name);
     if subject.listener.is_some_and(is_elsewhere) {
         return;
     }
@@ -150,8 +149,14 @@ fn add_route(
             &unnamed
         }
     };
-    let verbs = route.rule.methods.iter().map(|one| one.to_ascii_lowercase());
-    let verbs: Vec<_> = verbs.filter(|verb| VERBS.contains(&verb.as_str())).collect();
+    let verbs = route
+        .rule
+        .methods
+        .iter()
+        .map(|one| one.to_ascii_lowercase());
+    let verbs: Vec<_> = verbs
+        .filter(|verb| VERBS.contains(&verb.as_str()))
+        .collect();
     for verb in &verbs {
         let place = paths.place(&route.rule.path);
         if paths.has(&place.path, verb) {

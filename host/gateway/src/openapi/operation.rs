@@ -10,8 +10,7 @@ use postern_core::{
 use serde_json::{Map, Value as Json, json};
 
 use super::{
-    FAILURE_RESPONSES,
-    components::{Components, HoistedType},
+    components::{Components, FAILURE_RESPONSES, HoistedType},
     object,
     paths::PathName,
 };
@@ -43,7 +42,9 @@ impl MethodOperation<'_> {
     pub(super) fn to_json(&self, components: &mut Components) -> Json {
         let Self { service, method } = self;
         let hoisted = components.hoist(service, &method.request);
-        let schema = hoisted.as_ref().map_or_else(|| json!({}), HoistedType::schema);
+        let schema = hoisted
+            .as_ref()
+            .map_or_else(|| json!({}), HoistedType::schema);
         let is_required = hoisted.as_ref().is_some_and(|hoisted| {
             let root = &hoisted.root;
             !schema::members(root, root).required.is_empty()
@@ -86,25 +87,18 @@ impl RouteOperation<'_> {
         let hoisted = components.hoist(service, &method.request);
         let is_raw = end.body == BodyForm::Raw;
         let takes_query = ["get", "head", "delete"].contains(&self.verb);
-        let mut parameters: Vec<_> = self.names.iter().map(|name| self.in_path(name, hoisted.as_ref())).collect();
+        let mut parameters: Vec<_> = self
+            .names
+            .iter()
+            .map(|name| self.in_path(name, hoisted.as_ref()))
+            .collect();
         if takes_query && !is_raw {
             parameters.extend(self.in_query(hoisted.as_ref()));
         }
         parameters.extend(self.demanded());
-        let body = match (takes_query, is_raw) {
-            (true, _) => Json::Null,
-            (false, true) => BodySchema {
-                schema: json!({}),
-                is_required: false,
-            }
-            .content(&["*/*"]),
-            (false, false) => self.body(hoisted.as_ref()).map_or(Json::Null, |body| {
-                let streams = media_in(method);
-                match end.body {
-                    BodyForm::Form if streams == JSON => body.content(&[JSON, FORM, MULTIPART]),
-                    BodyForm::Json | BodyForm::Form | BodyForm::Raw => body.content(&[streams]),
-                }
-            }),
+        let body = match takes_query {
+            true => Json::Null,
+            false => self.request_body(hoisted.as_ref()),
         };
         let produces: Vec<_> = end.produces.iter().map(|media| media.as_str()).collect();
         let [failure, problem] = FAILURE_RESPONSES;
@@ -112,8 +106,7 @@ impl RouteOperation<'_> {
             true => problem,
             false => failure,
         };
-        let is_described = self.names.iter().any(|name| name.is_rest);
-        let note = match is_described {
+        let note = match self.names.iter().any(|name| name.is_rest) {
             true => "The last parameter of the path takes all segments that are left.",
             false => "",
         };
@@ -131,9 +124,33 @@ impl RouteOperation<'_> {
             ("requestBody", body),
             (
                 "responses",
-                responses(service, method, route.status, &produces, failure, components),
+                responses(
+                    service,
+                    method,
+                    route.status,
+                    &produces,
+                    failure,
+                    components,
+                ),
             ),
         ])
+    }
+
+    /// What a body may be, by the route.
+    fn request_body(&self, hoisted: Option<&HoistedType>) -> Json {
+        let media: &[&str] = match (self.end.body, media_in(self.method)) {
+            (BodyForm::Raw, _) => {
+                let anything = BodySchema {
+                    schema: json!({}),
+                    is_required: false,
+                };
+                return anything.content(&["*/*"]);
+            }
+            (BodyForm::Form, JSON) => &[JSON, FORM, MULTIPART],
+            (BodyForm::Json | BodyForm::Form, media) => &[media],
+        };
+        let body = self.body(hoisted);
+        body.map_or(Json::Null, |body| body.content(media))
     }
 
     /// A parameter of the path, with the schema of the member that it becomes.
@@ -159,7 +176,10 @@ impl RouteOperation<'_> {
                 .collect();
         };
         let members = schema::members(&hoisted.root, &hoisted.root);
-        let left = members.all.iter().filter(|(name, _)| !self.is_in_path(name));
+        let left = members
+            .all
+            .iter()
+            .filter(|(name, _)| !self.is_in_path(name));
         let parameters = left.map(|(name, schema)| {
             let schema = match self.end.types.get(*name) {
                 Some(kind) => of_kind(*kind),
@@ -179,8 +199,8 @@ impl RouteOperation<'_> {
         };
         let headers = rule.headers.iter();
         // Section 4.8.12.2.1: these are said elsewhere.
-        let headers =
-            headers.filter(|rule| !["accept", "content-type", "authorization"].contains(&&*rule.name));
+        let headers = headers
+            .filter(|rule| !["accept", "content-type", "authorization"].contains(&&*rule.name));
         let headers = headers.map(|rule| {
             json!({ "name": rule.name.as_str(), "in": "header", "required": true, "schema": schema(&rule.value) })
         });

@@ -38,7 +38,9 @@ impl Paths {
     pub(super) fn place(&mut self, template: &PathTemplate) -> PathPlace {
         let (mut form, mut path, mut names) = (String::new(), String::new(), Vec::new());
         for segment in template.text().split('/').skip(1) {
-            let inner = segment.strip_prefix('{').and_then(|inner| inner.strip_suffix('}'));
+            let inner = segment
+                .strip_prefix('{')
+                .and_then(|inner| inner.strip_suffix('}'));
             let Some(inner) = inner else {
                 form.push_str(&format!("/{segment}"));
                 path.push_str(&format!("/{segment}"));
@@ -67,7 +69,9 @@ impl Paths {
     }
 
     pub(super) fn has(&self, path: &str, verb: &str) -> bool {
-        self.items.get(path).is_some_and(|item| item.contains_key(verb))
+        self.items
+            .get(path)
+            .is_some_and(|item| item.contains_key(verb))
     }
 
     /// Adds an operation under an id like `id`; the first of a path and a verb stays.
@@ -78,7 +82,9 @@ impl Paths {
         let others = (2_u32..).map(|n| format!("{id}.{n}"));
         let mut candidates = std::iter::once(id.to_owned()).chain(others);
         // Numbers do not end.
-        let id = candidates.find(|id| !self.ids.contains(id)).unwrap_or_default();
+        let id = candidates
+            .find(|id| !self.ids.contains(id))
+            .unwrap_or_default();
         self.ids.insert(id.clone());
         if let Some(operation) = operation.as_object_mut() {
             operation.insert("operationId".to_owned(), id.into());
@@ -89,7 +95,11 @@ impl Paths {
 
     pub(super) fn into_json(self) -> Json {
         let items = self.items.into_iter();
-        Json::Object(items.map(|(path, item)| (path, Json::Object(item))).collect())
+        Json::Object(
+            items
+                .map(|(path, item)| (path, Json::Object(item)))
+                .collect(),
+        )
     }
 }
 
@@ -115,7 +125,9 @@ mod tests {
         let mut place = |text: &str| {
             let template = PathTemplate::parse(text).expect("a path");
             let PathPlace { path, names } = paths.place(&template);
-            let names = names.iter().map(|one| format!("{}={}", one.shown, one.name));
+            let names = names
+                .iter()
+                .map(|one| format!("{}={}", one.shown, one.name));
             (path, names.collect::<Vec<_>>())
         };
         let check = |found: (String, Vec<String>), path: &str, names: &[&str]| {

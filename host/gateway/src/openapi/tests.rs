@@ -22,11 +22,26 @@ fn users() -> ServiceInfo {
         ..MethodInfo::unary(name, false)
     };
     let schemas = [
-        ("GetUser", json!({ "title": "GetUser", "type": "object", "properties": { "id": { "type": "string", "description": "Who." } }, "required": ["id"], "additionalProperties": false })),
-        ("UpdateUser", json!({ "type": "object", "properties": { "id": { "type": "string" }, "kind": { "$ref": "#/$defs/Kind" } }, "required": ["id", "kind"], "$defs": { "Kind": { "enum": ["a", "b"] } } })),
-        ("ListUsers", json!({ "type": "object", "properties": { "size": { "type": ["integer", "null"] }, "kinds": { "type": "array", "items": { "$ref": "#/$defs/Kind" } } }, "$defs": { "Kind": { "enum": ["a", "b"] } } })),
-        ("User", json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "User", "type": "object", "properties": { "id": { "type": "string" }, "boss": { "$ref": "#" } } })),
-        ("Vec<User>", json!({ "type": "array", "items": { "$ref": "#/$defs/User" }, "$defs": { "User": { "type": "object", "properties": { "id": { "type": "string" } } } } })),
+        (
+            "GetUser",
+            json!({ "title": "GetUser", "type": "object", "properties": { "id": { "type": "string", "description": "Who." } }, "required": ["id"], "additionalProperties": false }),
+        ),
+        (
+            "UpdateUser",
+            json!({ "type": "object", "properties": { "id": { "type": "string" }, "kind": { "$ref": "#/$defs/Kind" } }, "required": ["id", "kind"], "$defs": { "Kind": { "enum": ["a", "b"] } } }),
+        ),
+        (
+            "ListUsers",
+            json!({ "type": "object", "properties": { "size": { "type": ["integer", "null"] }, "kinds": { "type": "array", "items": { "$ref": "#/$defs/Kind" } } }, "$defs": { "Kind": { "enum": ["a", "b"] } } }),
+        ),
+        (
+            "User",
+            json!({ "$schema": "https://json-schema.org/draft/2020-12/schema", "title": "User", "type": "object", "properties": { "id": { "type": "string" }, "boss": { "$ref": "#" } } }),
+        ),
+        (
+            "Vec<User>",
+            json!({ "type": "array", "items": { "$ref": "#/$defs/User" }, "$defs": { "User": { "type": "object", "properties": { "id": { "type": "string" } } } } }),
+        ),
     ];
     let schemas = schemas.map(|(name, schema)| (Text::from(name), Text::from(schema.to_string())));
     ServiceInfo {
@@ -110,7 +125,10 @@ fn members_are_in_the_path_the_query_and_the_body() {
     // The path is called as that of the route before; what is not in it is in the body.
     assert_eq!(item["patch"]["parameters"][0]["name"], "id");
     let body = &item["patch"]["requestBody"]["content"]["application/json"]["schema"];
-    assert_eq!(*body, json!({ "$ref": "#/components/schemas/users.UpdateUser" }));
+    assert_eq!(
+        *body,
+        json!({ "$ref": "#/components/schemas/users.UpdateUser" })
+    );
     let routes = [route("change", "PATCH", "/users/{id}", "UpdateUser")];
     let document = plain(&routes);
     let body = &document["paths"]["/users/{id}"]["patch"]["requestBody"];
@@ -125,17 +143,34 @@ fn every_method_is_there_with_its_types_and_streams() {
     let document = plain(&[]);
     let at = |method: &str| &document["paths"][format!("/v1/services/users/{method}")]["post"];
     let user = json!({ "$ref": "#/components/schemas/users.User" });
-    assert_eq!(at("GetUser")["responses"]["200"]["content"]["application/json"]["schema"], user);
+    assert_eq!(
+        at("GetUser")["responses"]["200"]["content"]["application/json"]["schema"],
+        user
+    );
     assert_eq!(at("GetUser")["operationId"], "users.GetUser");
     assert_eq!(at("Ping").get("requestBody"), None);
-    assert_eq!(at("Chat")["requestBody"]["content"]["application/x-ndjson"]["schema"], user);
-    let replies = at("Chat")["responses"]["200"]["content"].as_object().expect("two");
-    assert_eq!(replies.keys().collect::<Vec<_>>(), ["application/x-ndjson", "text/event-stream"]);
+    assert_eq!(
+        at("Chat")["requestBody"]["content"]["application/x-ndjson"]["schema"],
+        user
+    );
+    let replies = at("Chat")["responses"]["200"]["content"]
+        .as_object()
+        .expect("two");
+    assert_eq!(
+        replies.keys().collect::<Vec<_>>(),
+        ["application/x-ndjson", "text/event-stream"]
+    );
     // A list stands where it is used; its user is another than the one that has a boss.
     let list = &at("ListUsers")["responses"]["200"]["content"]["application/json"]["schema"];
-    assert_eq!(list["items"], json!({ "$ref": "#/components/schemas/users.User_2" }));
+    assert_eq!(
+        list["items"],
+        json!({ "$ref": "#/components/schemas/users.User_2" })
+    );
     let user = &document["components"]["schemas"]["users.User"];
-    assert_eq!(user["properties"]["boss"], json!({ "$ref": "#/components/schemas/users.User" }));
+    assert_eq!(
+        user["properties"]["boss"],
+        json!({ "$ref": "#/components/schemas/users.User" })
+    );
     assert_eq!((user.get("title"), user.get("$schema")), (None, None));
     assert_eq!(document["tags"][0]["description"], "Keeps users.");
 }
@@ -157,10 +192,16 @@ fn without_schemas_everything_is_there_and_may_be_anything() {
     );
     let any = &document["paths"]["/v1/services/a%2Fb/{method}"]["post"];
     assert_eq!(any["parameters"][0]["name"], "method");
-    assert_eq!(any["requestBody"]["content"]["application/json"]["schema"], json!({}));
+    assert_eq!(
+        any["requestBody"]["content"]["application/json"]["schema"],
+        json!({})
+    );
     let get = &document["paths"]["/users/{id}/{rest}"]["get"];
     assert_eq!(get["parameters"][0]["schema"], json!({ "type": "integer" }));
-    assert_eq!(get["responses"]["200"]["content"]["application/json"]["schema"], json!({}));
+    assert_eq!(
+        get["responses"]["200"]["content"]["application/json"]["schema"],
+        json!({})
+    );
 }
 
 #[test]
@@ -180,7 +221,10 @@ fn a_caller_sees_what_it_may_call_by_its_listener() {
     ];
     let document = plain(&routes);
     let paths = document["paths"].as_object().expect("paths");
-    let routed: Vec<_> = paths.keys().filter(|path| !path.starts_with("/v1/")).collect();
+    let routed: Vec<_> = paths
+        .keys()
+        .filter(|path| !path.starts_with("/v1/"))
+        .collect();
     assert_eq!(routed, ["/a/{x}"]);
     assert_eq!(document["paths"]["/a/{x}"]["get"]["operationId"], "first");
 }
@@ -201,7 +245,10 @@ fn a_route_says_its_status_its_forms_and_what_it_demands() {
     let document = plain(&[made]);
     let post = &document["paths"]["/users"]["post"];
     let replies = &post["responses"];
-    assert_eq!(replies["201"]["content"], json!({ "image/png": { "schema": {} } }));
+    assert_eq!(
+        replies["201"]["content"],
+        json!({ "image/png": { "schema": {} } })
+    );
     assert_eq!(replies["default"]["$ref"], "#/components/responses/Problem");
     let bodies = post["requestBody"]["content"].as_object().expect("bodies");
     assert_eq!(bodies.len(), 3);
@@ -219,11 +266,20 @@ fn security_is_what_callers_may_show_and_where_they_must() {
     let (config, _) = parsed.unwrap_or_else(|faults| panic!("{faults}"));
     let document = document_of(&[], &[users()], &config.auth);
     let schemes = &document["components"]["securitySchemes"];
-    assert_eq!(schemes["api-key"], json!({ "type": "apiKey", "in": "header", "name": "x-key" }));
-    assert_eq!(schemes["bearer"], json!({ "type": "http", "scheme": "bearer" }));
+    assert_eq!(
+        schemes["api-key"],
+        json!({ "type": "apiKey", "in": "header", "name": "x-key" })
+    );
+    assert_eq!(
+        schemes["bearer"],
+        json!({ "type": "http", "scheme": "bearer" })
+    );
     let of = |method: &str| &document["paths"][format!("/v1/services/users/{method}")]["post"]["security"];
     assert_eq!(*of("GetUser"), json!([{ "api-key": [] }, { "bearer": [] }]));
-    assert_eq!(*of("Ping"), json!([{ "api-key": [] }, { "bearer": [] }, {}]));
+    assert_eq!(
+        *of("Ping"),
+        json!([{ "api-key": [] }, { "bearer": [] }, {}])
+    );
     assert_eq!(*of("Chat"), json!([]));
     // Without any there is none.
     let document = plain(&[]);

@@ -189,7 +189,10 @@ mod tests {
         // Each level is looked at for `a` and for `b`.
         let told = check(&schema, &deep(100)).expect_err("no end");
         assert_eq!(told.len(), 1);
-        assert!(told[0].starts_with(": the check takes more than 1"), "{told:?}");
+        assert!(
+            told[0].starts_with(": the check takes more than 1"),
+            "{told:?}"
+        );
         // The thread is as it was.
         assert_eq!(check(&schema, "3"), Ok(()));
     }
@@ -219,8 +222,14 @@ mod tests {
     #[test]
     fn what_is_no_json_or_says_a_thing_twice_is_told() {
         let told = check(&json!({}), "{\"a\":1,\"a\":2}").expect_err("twice");
-        assert_eq!(told, [": no JSON: member \"a\" stands twice at line 1 column 10"]);
+        assert_eq!(
+            told,
+            [": no JSON: member \"a\" stands twice at line 1 column 10"]
+        );
         let told = check(&json!({}), "{").expect_err("half");
-        assert_eq!(told, [": no JSON: EOF while parsing an object at line 1 column 1"]);
+        assert_eq!(
+            told,
+            [": no JSON: EOF while parsing an object at line 1 column 1"]
+        );
     }
 }

@@ -22,24 +22,26 @@ pub(super) fn of<'a>(errors: impl Iterator<Item = ValidationError<'a>>) -> Vec<S
 fn push(error: &ValidationError<'_>, faults: &mut Vec<SchemaFault>) {
     let at = error.instance_path().as_str();
     let member = |name: &str| format!("{at}/{}", name.replace('~', "~0").replace('/', "~1"));
-    match error.kind() {
-        ValidationErrorKind::Required { property } => faults.push(SchemaFault {
+    let kind = error.kind();
+    if let ValidationErrorKind::Required { property } = kind {
+        faults.push(SchemaFault {
             pointer: property.as_str().map_or_else(|| at.to_owned(), member),
             detail: "is missing".to_owned(),
-        }),
-        ValidationErrorKind::AdditionalProperties { unexpected }
-        | ValidationErrorKind::UnevaluatedProperties { unexpected } => {
-            let many = unexpected.iter().take(FAULTS_MAX);
-            faults.extend(many.map(|name| SchemaFault {
-                pointer: member(name),
-                detail: "is not known here".to_owned(),
-            }));
-        }
+        });
+    } else if let ValidationErrorKind::AdditionalProperties { unexpected }
+    | ValidationErrorKind::UnevaluatedProperties { unexpected } = kind
+    {
+        let many = unexpected.iter().take(FAULTS_MAX);
+        faults.extend(many.map(|name| SchemaFault {
+            pointer: member(name),
+            detail: "is not known here".to_owned(),
+        }));
+    } else {
         // Every other kind is about the value where it is.
-        _ => faults.push(SchemaFault {
+        faults.push(SchemaFault {
             pointer: at.to_owned(),
             detail: short(&error.masked_with(shown(error.instance())).to_string()),
-        }),
+        });
     }
 }
 

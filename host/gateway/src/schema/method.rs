@@ -77,7 +77,10 @@ mod tests {
     fn members_have_shapes_and_messages_are_checked_where_that_is_asked_for() {
         let text = Text::from_static(PAGE);
         let checked = MethodSchema::new(&text, true).expect("a schema");
-        assert_eq!(checked.shape("size").kinds, [postern_core::route::ParamType::Int]);
+        assert_eq!(
+            checked.shape("size").kinds,
+            [postern_core::route::ParamType::Int]
+        );
         assert_eq!(checked.shape("other"), ParamShape::default());
         assert!(checked.check(b"{\"size\":1}").is_ok() && checked.check(b" ").is_ok());
         let faults = checked.check(b"{\"size\":\"1\",\"x\":0}").expect_err("two");
@@ -94,6 +97,9 @@ mod tests {
         let text = Text::from_static("{\"type\":\"object\",\"required\":[\"id\"]}");
         let schema = MethodSchema::new(&text, true).expect("a schema");
         let faults = schema.check(b"").expect_err("missing");
-        assert_eq!((&*faults[0].pointer, &*faults[0].detail), ("/id", "is missing"));
+        assert_eq!(
+            (&*faults[0].pointer, &*faults[0].detail),
+            ("/id", "is missing")
+        );
     }
 }

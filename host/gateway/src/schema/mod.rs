@@ -28,7 +28,8 @@ pub(crate) use self::{
 /// # Errors
 /// Why it cannot.
 pub(crate) fn parse(text: &str) -> Result<Json, SchemaError> {
-    let schema = serde_json::from_str(text).map_err(|error| SchemaError::Json(error.to_string()))?;
+    let schema =
+        serde_json::from_str(text).map_err(|error| SchemaError::Json(error.to_string()))?;
     audit::audit(&schema)?;
     Ok(schema)
 }
@@ -55,7 +56,10 @@ mod tests {
         let schemas = |text: &'static str| TypeSchemas::from([("User".into(), text.into())]);
         assert_eq!(check_all(&schemas("{\"type\":\"object\"}")), Ok(()));
         for (text, why) in [
-            ("{", "is no JSON: EOF while parsing an object at line 1 column 1"),
+            (
+                "{",
+                "is no JSON: EOF while parsing an object at line 1 column 1",
+            ),
             ("7", "is neither an object nor true or false"),
             (
                 "{\"$ref\":\"#/$defs/Id\"}",

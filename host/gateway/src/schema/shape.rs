@@ -35,7 +35,12 @@ fn collect<'a>(
     if depth > DEPTH_MAX {
         return;
     }
-    for (name, member) in schema.get("properties").and_then(Json::as_object).into_iter().flatten() {
+    for (name, member) in schema
+        .get("properties")
+        .and_then(Json::as_object)
+        .into_iter()
+        .flatten()
+    {
         members.all.entry(name).or_insert(member);
     }
     let required = schema.get("required").and_then(Json::as_array);
@@ -170,14 +175,34 @@ mod tests {
         let check = |schema: Json, kinds: &[ParamType], is_list: bool| {
             let root = json!({ "$defs": { "Id": { "type": "integer" } } });
             let kinds = kinds.to_vec();
-            assert_eq!(shape(&root, &schema), ParamShape { kinds, is_list }, "{schema}");
+            assert_eq!(
+                shape(&root, &schema),
+                ParamShape { kinds, is_list },
+                "{schema}"
+            );
         };
         check(json!({ "type": ["integer", "null"] }), &[Int], false);
         check(json!({ "type": "string", "enum": ["1"] }), &[String], false);
-        check(json!({ "type": "array", "items": { "$ref": "#/$defs/Id" } }), &[Int], true);
-        check(json!({ "anyOf": [{ "$ref": "#/$defs/Id" }, { "type": "null" }] }), &[Int], false);
-        check(json!({ "anyOf": [{ "type": "string" }, { "type": "boolean" }] }), &[Bool, String], false);
-        check(json!({ "enum": ["a", 1, 2.5] }), &[Int, Number, String], false);
+        check(
+            json!({ "type": "array", "items": { "$ref": "#/$defs/Id" } }),
+            &[Int],
+            true,
+        );
+        check(
+            json!({ "anyOf": [{ "$ref": "#/$defs/Id" }, { "type": "null" }] }),
+            &[Int],
+            false,
+        );
+        check(
+            json!({ "anyOf": [{ "type": "string" }, { "type": "boolean" }] }),
+            &[Bool, String],
+            false,
+        );
+        check(
+            json!({ "enum": ["a", 1, 2.5] }),
+            &[Int, Number, String],
+            false,
+        );
         check(json!({ "type": "array" }), &[], true);
         check(json!({ "type": "object" }), &[], false);
         check(json!(true), &[], false);

@@ -123,7 +123,9 @@ mod tests {
         });
         let mut found = Vec::new();
         let schema = schema.as_object().expect("an object");
-        children(schema, &mut |reach, pointer, _| found.push((pointer, reach)));
+        children(schema, &mut |reach, pointer, _| {
+            found.push((pointer, reach))
+        });
         let expected = [
             ("/anyOf/0", Reach::Same),
             ("/anyOf/1", Reach::Same),

@@ -13,12 +13,12 @@ use postern_core::{Body, BodyStream, Error, Headers, HttpStatus, Kind, Reply, js
 
 use super::{
     ERROR_HEADER, JSON, NDJSON,
-    accept::{EVENT_STREAM, PROBLEM, ReplyForm},
+    accept::{EVENT_STREAM, ReplyForm},
     compression::{self, Asked, Coded, Coding, CompressionConfig, encoder_bytes},
     events,
     fields::{self, set},
     lines,
-    problem::{self, ErrorForm},
+    problem::ErrorForm,
     sized::{ATTACHED_BYTES_MIN, SizedOctets, attach},
 };
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};

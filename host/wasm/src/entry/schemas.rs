@@ -97,9 +97,7 @@ fn check(told: Vec<(String, String)>) -> Result<TypeSchemas, Error> {
     let refused = |message: String| Err(Error::invalid_argument(message));
     let n_types = told.len();
     if n_types > TYPES_MAX {
-        return refused(format!(
-            "{n_types} types exceed the limit of {TYPES_MAX}"
-        ));
+        return refused(format!("{n_types} types exceed the limit of {TYPES_MAX}"));
     }
     let n_bytes: usize = told.iter().map(|(_, schema)| schema.len()).sum();
     if n_bytes > SCHEMAS_BYTES_MAX {
@@ -149,7 +147,10 @@ mod tests {
 
     #[test]
     fn schemas_are_json_and_bounded() {
-        assert_eq!(refusal(types(&[("A", "{}"), ("A", "{}"), ("B", "true")])), None);
+        assert_eq!(
+            refusal(types(&[("A", "{}"), ("A", "{}"), ("B", "true")])),
+            None
+        );
         let many = |n: usize| (0..n).map(|n| (n.to_string(), "{}".to_owned())).collect();
         assert_eq!(refusal(many(TYPES_MAX)), None);
         assert_eq!(

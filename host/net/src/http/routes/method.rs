@@ -79,13 +79,10 @@ impl MethodRoute<'_> {
         conditional::judge(&head.method, &head.headers, response)
     }
 
-    const fn types(&self) -> ParamTypes<'_> {
+    fn types(&self) -> ParamTypes<'_> {
         ParamTypes {
             stated: &self.end.types,
-            schema: match &self.schema {
-                Some(schema) => Some(&**schema),
-                None => None,
-            },
+            schema: self.schema.as_deref(),
         }
     }
 
@@ -147,14 +144,13 @@ async fn checked(
     schema: Arc<dyn RequestSchema>,
     bytes: &ConnectionBytes,
 ) -> Result<Call, Refusal> {
-    match &call.body {
-        Body::Empty => schema::check(&schema, &Bytes::new(), bytes).await?,
-        Body::One(message) => schema::check(&schema, message, bytes).await?,
+    let message = match &call.body {
+        Body::Empty => Bytes::new(),
+        Body::One(message) => message.clone(),
         Body::Messages(_) => {
-            let body = call.body;
             let wrap = |messages| BodyStream::from_source(CheckedMessages::new(messages, schema));
             return Ok(Call {
-                body: body.map_stream(wrap),
+                body: call.body.map_stream(wrap),
                 ..call
             });
         }
@@ -166,7 +162,8 @@ async fn checked(
                 message.to_owned(),
             ));
         }
-    }
+    };
+    schema::check(&schema, &message, bytes).await?;
     Ok(call)
 }
 

@@ -95,7 +95,9 @@ impl ListenerRoutes {
         let Ok(path) = RequestPath::parse(head.uri.path()) else {
             return false;
         };
-        self.find(head, &path, |found, _| matches!(found, RouteMatch::Route(_)))
+        self.find(head, &path, |found, _| {
+            matches!(found, RouteMatch::Route(_))
+        })
     }
 
     /// The name of the listener.

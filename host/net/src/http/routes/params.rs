@@ -442,7 +442,10 @@ mod tests {
             told.to_string(),
             "\"x\" of parameter \"c_either\" in the query is no bool or number"
         );
-        assert_eq!(told.fault().map(|fault| fault.pointer).as_deref(), Some("/c_either"));
+        assert_eq!(
+            told.fault().map(|fault| fault.pointer).as_deref(),
+            Some("/c_either")
+        );
     }
 
     #[test]

@@ -138,7 +138,9 @@ async fn routes_change_for_the_next_request_of_an_open_connection() {
             "one" => fixed("/a", &[], 200, "two"),
             _ => fixed("/b", &[], 200, "three"),
         };
-        fixture.routes.set(RouteTable::new([next]), RouteSchemas::new());
+        fixture
+            .routes
+            .set(RouteTable::new([next]), RouteSchemas::new());
     }
     fixture.close().await;
 }
