@@ -4,6 +4,7 @@ mod files;
 mod hostile;
 mod methods;
 mod own;
+mod schemas;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
