@@ -58,17 +58,17 @@ async fn what_a_method_is_called_with_is_held_to_its_schema() {
     ask("POST /checked/7?ids=1", json, "{\"x\":\"good\"}")
         .await
         .check(200, merged);
-    let refused = "{\"error\":\"the request does not fit its schema: /14: is bad; and 1 more\",\"code\":422,\
-                   \"errors\":[{\"pointer\":\"/14\",\"detail\":\"is bad\"},{\"pointer\":\"/22\",\"detail\":\"is bad\"}]}";
+    let refused = "{\"error\":\"the request does not fit its schema: /13: is bad; and 1 more\",\"code\":422,\
+                   \"errors\":[{\"pointer\":\"/13\",\"detail\":\"is bad\"},{\"pointer\":\"/19\",\"detail\":\"is bad\"}]}";
     ask("POST /checked/7", json, "{\"x\":\"bad\",\"bad\":1}")
         .await
         .check(422, refused);
     // Long ones are looked at elsewhere, and longer ones not at all.
     let long = |n: usize| format!("{{\"x\":\"{}bad\"}}", "y".repeat(n));
     let answer = ask("POST /checked/7", json, &long(100_000)).await;
-    answer.has("http/1.1 422 unprocessable entity");
+    answer.check_status(422);
     let answer = ask("POST /checked/7", json, &long(1024 * 1024)).await;
-    answer.has("http/1.1 413 payload too large");
+    answer.check_status(413);
     // A route that does not ask for it checks nothing; types are those of the schema all the same.
     ask("POST /typed?n=1", json, "{\"x\":\"bad\"}")
         .await
