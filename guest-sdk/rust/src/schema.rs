@@ -16,9 +16,9 @@ pub struct ServiceSchemas(Vec<(String, String)>);
 /// Which way a type goes: what may be left out of a request may always be there in a reply.
 #[doc(hidden)]
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    In,
-    Out,
+pub enum Contract {
+    Request,
+    Reply,
 }
 
 /// Stands for a type that may have a schema or not.
@@ -29,13 +29,13 @@ pub struct Typed<T>(PhantomData<T>);
 /// The schema of a type that has one. Found before [`Unknown`], because it needs one reference less.
 #[doc(hidden)]
 pub trait Known {
-    fn schema(&self, way: Way) -> Option<String>;
+    fn schema(&self, contract: Contract) -> Option<String>;
 }
 
 /// No schema, of a type that says nothing.
 #[doc(hidden)]
 pub trait Unknown {
-    fn schema(&self, way: Way) -> Option<String>;
+    fn schema(&self, contract: Contract) -> Option<String>;
 }
 
 impl<T> Typed<T> {
@@ -47,11 +47,11 @@ impl<T> Typed<T> {
 }
 
 impl<T: JsonSchema> Known for &Typed<T> {
-    fn schema(&self, way: Way) -> Option<String> {
+    fn schema(&self, contract: Contract) -> Option<String> {
         let settings = SchemaSettings::draft2020_12();
-        let settings = match way {
-            Way::In => settings.for_deserialize(),
-            Way::Out => settings.for_serialize(),
+        let settings = match contract {
+            Contract::Request => settings.for_deserialize(),
+            Contract::Reply => settings.for_serialize(),
         };
         let schema = settings.into_generator().into_root_schema_for::<T>();
         serde_json::to_string(&schema).ok()
@@ -59,7 +59,7 @@ impl<T: JsonSchema> Known for &Typed<T> {
 }
 
 impl<T> Unknown for Typed<T> {
-    fn schema(&self, _: Way) -> Option<String> {
+    fn schema(&self, _: Contract) -> Option<String> {
         None
     }
 }

@@ -159,30 +159,34 @@ fn method(operation: &Operation) -> TokenStream {
 
 /// The schemas of all types that go in, then of those that come out.
 fn schemas(operations: &[Operation]) -> TokenStream {
-    let add = |(name, ty, way): (String, &Type, &str)| {
-        let way = Ident::new(way, Span::call_site());
+    let add = |(name, ty, contract): (String, &Type, &str)| {
+        let contract = Ident::new(contract, Span::call_site());
         // Whether the type has a schema is found out by which of the two traits the method is of.
         quote! {
-            types.add(#name, (&&Typed::<#ty>::new()).schema(Way::#way));
+            types.add(
+                #name,
+                (&&::postern_guest::schema::Typed::<#ty>::new())
+                    .schema(::postern_guest::schema::Contract::#contract),
+            );
         }
     };
     let taken = operations.iter().filter_map(|operation| {
         let ty = operation.incoming.as_ref().or(operation.request.as_ref())?;
-        Some(add((operation.request_name(), ty, "In")))
+        Some(add((operation.request_name(), ty, "Request")))
     });
     let given = operations.iter().filter_map(|operation| {
         let ty = operation
             .outgoing
             .as_ref()
             .or(operation.response.as_ref())?;
-        Some(add((operation.response_name(), ty, "Out")))
+        Some(add((operation.response_name(), ty, "Reply")))
     });
     let added = taken.chain(given);
     quote! {
         #[allow(unused_imports, reason = "of a type with and one without a schema, one is used")]
-        use ::postern_guest::schema::{Known as _, ServiceSchemas, Typed, Unknown as _, Way};
+        use ::postern_guest::schema::{Known as _, Unknown as _};
         #[allow(unused_mut, reason = "methods may name no type")]
-        let mut types = ServiceSchemas::default();
+        let mut types = ::postern_guest::schema::ServiceSchemas::default();
         #(#added)*
         types.into_pairs()
     }

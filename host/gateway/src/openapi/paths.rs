@@ -16,7 +16,7 @@ pub(super) struct Paths {
 }
 
 /// Where a route has its operations.
-pub(super) struct PathPlace {
+pub(super) struct ItemPath {
     pub path: String,
     pub names: Vec<PathName>,
 }
@@ -35,7 +35,7 @@ pub(super) struct PathName {
 
 impl Paths {
     /// The place of `template`. Paths that differ by names of parameters alone are one (section 4.8.8.2).
-    pub(super) fn place(&mut self, template: &PathTemplate) -> PathPlace {
+    pub(super) fn place(&mut self, template: &PathTemplate) -> ItemPath {
         let (mut form, mut path, mut names) = (String::new(), String::new(), Vec::new());
         for segment in template.text().split('/').skip(1) {
             let inner = segment
@@ -65,7 +65,7 @@ impl Paths {
         for (name, shown) in names.iter_mut().zip(shown) {
             shown.clone_into(&mut name.shown);
         }
-        PathPlace { path, names }
+        ItemPath { path, names }
     }
 
     pub(super) fn has(&self, path: &str, verb: &str) -> bool {
@@ -124,7 +124,7 @@ mod tests {
         let mut paths = Paths::default();
         let mut place = |text: &str| {
             let template = PathTemplate::parse(text).expect("a path");
-            let PathPlace { path, names } = paths.place(&template);
+            let ItemPath { path, names } = paths.place(&template);
             let names = names
                 .iter()
                 .map(|one| format!("{}={}", one.shown, one.name));

@@ -26,7 +26,7 @@ pub(crate) enum SchemaError {
 }
 
 /// What is about the same place of a message as the schema at a pointer, by pointers.
-type SamePlace = BTreeMap<String, Vec<String>>;
+type SameInstance = BTreeMap<String, Vec<String>>;
 
 /// # Errors
 /// The first reason why the schema cannot be used.
@@ -36,14 +36,14 @@ pub(super) fn audit(schema: &Json) -> Result<(), SchemaError> {
     {
         return Err(SchemaError::Dialect(short(&dialect.to_string())));
     }
-    let mut same_place = SamePlace::new();
+    let mut same_instance = SameInstance::new();
     let mut references = Vec::new();
     let mut left = vec![(String::new(), schema)];
     while let Some((at, schema)) = left.pop() {
         let within = match schema {
             Json::Object(within) => within,
             Json::Bool(_) => {
-                same_place.insert(at, Vec::new());
+                same_instance.insert(at, Vec::new());
                 continue;
             }
             Json::Null | Json::Number(_) | Json::String(_) | Json::Array(_) => {
@@ -66,14 +66,14 @@ pub(super) fn audit(schema: &Json) -> Result<(), SchemaError> {
             }
             left.push((pointer, child));
         });
-        same_place.insert(at, same);
+        same_instance.insert(at, same);
     }
     for (target, written) in references {
-        if !same_place.contains_key(&target) {
+        if !same_instance.contains_key(&target) {
             return Err(SchemaError::Reference(short(written)));
         }
     }
-    match circle(&same_place) {
+    match circle(&same_instance) {
         Some(at) => Err(SchemaError::Circle(short(&format!("#{at}")))),
         None => Ok(()),
     }
@@ -87,34 +87,35 @@ fn check_keywords(schema: &Map<String, Json>, is_root: bool) -> Result<(), Schem
 }
 
 /// A place of the schema that a check would come back to without going on in the message.
-fn circle(same_place: &SamePlace) -> Option<&str> {
+fn circle(same_instance: &SameInstance) -> Option<&str> {
     let mut done = BTreeSet::new();
-    for start in same_place.keys() {
+    for start in same_instance.keys() {
         // The way to where it is, and what of each place is still to be looked at.
-        let mut way: Vec<(&str, &[String])> = vec![(start, children_of(same_place, start))];
-        let mut on_way = BTreeSet::from([start.as_str()]);
-        while let Some((at, rest)) = way.last_mut() {
+        let mut path: Vec<(&str, &[String])> =
+            vec![(start.as_str(), children_of(same_instance, start))];
+        let mut on_path = BTreeSet::from([start.as_str()]);
+        while let Some((at, rest)) = path.last_mut() {
             let Some((next, others)) = rest.split_first() else {
                 done.insert(*at);
-                on_way.remove(*at);
-                way.pop();
+                on_path.remove(*at);
+                path.pop();
                 continue;
             };
             *rest = others;
-            if on_way.contains(next.as_str()) {
+            if on_path.contains(next.as_str()) {
                 return Some(next.as_str());
             }
             if !done.contains(next.as_str()) {
-                on_way.insert(next.as_str());
-                way.push((next.as_str(), children_of(same_place, next)));
+                on_path.insert(next.as_str());
+                path.push((next.as_str(), children_of(same_instance, next)));
             }
         }
     }
     None
 }
 
-fn children_of<'a>(same_place: &'a SamePlace, at: &str) -> &'a [String] {
-    same_place.get(at).map_or(&[], Vec::as_slice)
+fn children_of<'a>(same_instance: &'a SameInstance, at: &str) -> &'a [String] {
+    same_instance.get(at).map_or(&[], Vec::as_slice)
 }
 
 /// At a length fit for a message.
