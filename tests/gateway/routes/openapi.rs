@@ -344,6 +344,17 @@ async fn the_schemas_of_a_manifest_come_first_and_bad_ones_refuse_the_plugin() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_component_with_a_broken_schema_is_refused_by_the_name_of_the_type() {
+    let _machine = share().await;
+    let gateway = gateway("", &["bad-schema"]).await;
+    let plugin = gateway.admin_json("/plugins/bad-schema").await;
+    let reason = "schemas: service bad-schema: the schema of type Note refers to \\\"#/$defs/Nowhere\\\", which is not in it";
+    assert!(plugin.to_string().contains(reason), "{plugin}");
+    let checked = gateway.postern(&["check"]);
+    assert_eq!(checked.code, Some(1), "{checked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn services_elsewhere_are_in_the_document_and_requests_to_them_are_checked() {
     let _machine = share().await;
     let address = free_address().expect("a port");
