@@ -19,7 +19,7 @@ use serde_json::Value as Json;
 pub(crate) use self::{
     audit::SchemaError,
     method::MethodSchema,
-    shape::{Members, members},
+    shape::members,
     walk::{children_mut, pointed},
 };
 

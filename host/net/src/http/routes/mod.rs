@@ -90,13 +90,13 @@ impl ListenerRoutes {
         self.routes.0.load().table.routes().is_empty()
     }
 
-    /// Whether a route takes a request of this head.
+    /// Whether a route takes a request of this head, or sends it to its path with a slash.
     pub(super) fn takes(&self, head: &Parts) -> bool {
         let Ok(path) = RequestPath::parse(head.uri.path()) else {
             return false;
         };
         self.find(head, &path, |found, _| {
-            matches!(found, RouteMatch::Route(_))
+            { matches!(found, RouteMatch::Route(_) | RouteMatch::WithSlash) }
         })
     }
 
