@@ -21,7 +21,6 @@ path = "/users"
 service = "users"
 method = "CreateUser"
 status = 201
-body = "form"
 validate = true
 
 [routes.user-get]
@@ -152,16 +151,18 @@ async fn requests_are_held_to_the_schema_where_validate_says_so() {
 #[tokio::test(flavor = "multi_thread")]
 async fn forms_and_queries_are_typed_by_the_schema_and_held_to_it() {
     let _machine = share().await;
-    let gateway = gateway(ROUTES, &["users"]).await;
+    let forms = "[routes.form]\npath = \"/form\"\nservice = \"users\"\nmethod = \"CreateUser\"\n\
+                 status = 201\nbody = \"form\"\nvalidate = true\n";
+    let gateway = gateway(&format!("{ROUTES}{forms}"), &["users"]).await;
     let form = "content-type: application/x-www-form-urlencoded\r\n";
-    let refused = ask(gateway.http, "POST /users", form, "name=Ada").await;
+    let refused = ask(gateway.http, "POST /form", form, "name=Ada").await;
     assert_eq!(told(&refused.json(422)), ["/email is missing"]);
     let multipart = "content-type: multipart/form-data; boundary=b\r\n";
     let part = |name: &str, value: &str| {
         format!("--b\r\ncontent-disposition: form-data; name={name}\r\n\r\n{value}\r\n")
     };
     let body = format!("{}{}--b--", part("name", "Ada"), part("email", "ada@b.c"));
-    ask(gateway.http, "POST /users", multipart, &body)
+    ask(gateway.http, "POST /form", multipart, &body)
         .await
         .json(201);
     // Of the query, the schema says the types and the bounds.
@@ -265,6 +266,31 @@ async fn documents_are_there_where_no_route_is_and_where_the_listener_says_so() 
     configure(&gateway, &text.replace("[listeners.http]\n", one)).await;
     ask(gateway.http, "GET /docs", "", "").await.json(404);
     document(gateway.http).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_browser_shows_the_page_by_its_policy() {
+    let _machine = share().await;
+    let gateway = gateway(ROUTES, &["users"]).await;
+    let profile = tempfile::tempdir().expect("a folder");
+    let mut browser = Command::new("timeout");
+    browser
+        .arg("60")
+        .arg(postern_tests::system_tool("chromium"))
+        .args(["--headless", "--no-sandbox", "--disable-gpu"])
+        .arg(format!("--user-data-dir={}", profile.path().display()))
+        // Until nothing is left to be done: no time of this machine.
+        .args(["--virtual-time-budget=20000", "--dump-dom"])
+        .arg(format!("http://{}/docs", gateway.http));
+    let shown = tokio::task::spawn_blocking(move || finished(&mut browser));
+    let shown = shown.await.expect("it runs");
+    for part in [
+        "<code>/users/{id}</code>",
+        "<code>users.CreateUser</code>",
+        "Finds a user by its id.",
+    ] {
+        assert!(shown.out.contains(part), "{part}: {shown:?}");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
