@@ -14,9 +14,12 @@ pub trait Catalog: Send + Sync + 'static {
     fn services(&self, name: Option<Text>, asked: Call) -> BoxFuture<Result<Bytes, Error>>;
 
     /// The OpenAPI document of what the caller may call by way of the listener called `listener`. `asked`
-    /// is as for `services`.
+    /// is as for `services`. A catalogue that has none says so.
     ///
     /// # Errors
-    /// Whatever refuses the caller.
-    fn openapi(&self, listener: Text, asked: Call) -> BoxFuture<Result<Bytes, Error>>;
+    /// Whatever refuses the caller; `not-found` where there is none.
+    fn openapi(&self, _listener: Text, _asked: Call) -> BoxFuture<Result<Bytes, Error>> {
+        let none = Error::not_found("this gateway has no document of its services");
+        Box::pin(std::future::ready(Err(none)))
+    }
 }

@@ -203,8 +203,4 @@ impl Catalog for Nothing {
     fn services(&self, _: Option<Text>, _: Call) -> BoxFuture<Result<Bytes, Error>> {
         Box::pin(async { Ok("{\"services\":[]}".into()) })
     }
-
-    fn openapi(&self, _: Text, _: Call) -> BoxFuture<Result<Bytes, Error>> {
-        Box::pin(async { Ok("{}".into()) })
-    }
 }

@@ -96,7 +96,7 @@ impl ListenerRoutes {
             return false;
         };
         self.find(head, &path, |found, _| {
-            { matches!(found, RouteMatch::Route(_) | RouteMatch::WithSlash) }
+            matches!(found, RouteMatch::Route(_) | RouteMatch::WithSlash)
         })
     }
 
