@@ -2,6 +2,7 @@
 //! in `host/docs/configuration.md` names them.
 
 mod ends;
+mod openapi;
 mod plugins;
 
 use std::{fs, net::SocketAddr};

@@ -112,6 +112,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "futures-util",
             "governor",
             "indicatif",
+            // Requests are checked against the schemas of methods.
+            "jsonschema",
             "jsonwebtoken",
             "miette",
             // Users and groups by their names, wherever the system keeps them.
@@ -120,6 +122,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "notify-debouncer-full",
             "parking_lot",
             "pcap-parser",
+            "percent-encoding",
             "postern-core",
             "postern-net",
             "postern-system",
@@ -142,7 +145,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
 ];
 
 /// What only one crate of the host may have.
-const EXCLUSIVE: [(&str, &str); 17] = [
+const EXCLUSIVE: [(&str, &str); 18] = [
     ("wasmtime", "host/wasm"),
     ("wasmtime-wasi", "host/wasm"),
     ("redb", "host/wasm"),
@@ -159,6 +162,7 @@ const EXCLUSIVE: [(&str, &str); 17] = [
     ("crossbeam-utils", "host/system"),
     ("toml", "host/gateway"),
     ("clap", "host/gateway"),
+    ("jsonschema", "host/gateway"),
     ("jsonwebtoken", "host/gateway"),
     ("governor", "host/gateway"),
 ];

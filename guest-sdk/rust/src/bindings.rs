@@ -74,6 +74,16 @@ pub mod describe {
     });
 }
 
+pub mod schemas {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world schemas-role { export postern:gateway/schemas@0.1.0; }",
+        pub_export_macro: true,
+        export_macro_name: "export_schemas",
+        default_bindings_module: "::postern_guest::bindings::schemas",
+    });
+}
+
 pub mod request_interceptor {
     wit_bindgen::generate!({
         path: "wit",

@@ -14,6 +14,7 @@ use crate::{
         handler::exports::postern::gateway::handler,
         health::exports::postern::gateway::health,
         imports::postern::gateway::{call, client, config, events, kv, log, types},
+        schemas::exports::postern::gateway::schemas,
         stream_handler::exports::postern::gateway::stream_handler,
     },
     call::{BodyKind, Http, Peer, Principal},
@@ -277,6 +278,12 @@ impl<S: Service> describe::Guest for S {
             summary: S::SUMMARY.to_owned(),
             methods: methods.collect(),
         }]
+    }
+}
+
+impl<S: Service> schemas::Guest for S {
+    fn schemas() -> Vec<(String, String)> {
+        S::schemas()
     }
 }
 

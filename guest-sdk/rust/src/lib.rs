@@ -63,6 +63,8 @@ pub mod kv;
 pub mod log;
 #[doc(hidden)]
 pub mod plugin;
+#[doc(hidden)]
+pub mod schema;
 pub mod service;
 mod stream;
 
@@ -79,6 +81,7 @@ pub use crate::{
     identity::{Authenticator, Authorizer, Credentials, Identity},
     interceptor::{Action, Reply, Request, RequestInterceptor, Response, ResponseInterceptor},
     plugin::Plugin,
+    schema::JsonSchema,
     service::{Health, Service},
     stream::{Incoming, Outgoing},
 };
@@ -117,7 +120,12 @@ pub use crate::{
 /// anything else. `#[health]` marks a function without arguments that returns [`Health`]; without
 /// one the plugin is always [`Health::Serving`].
 ///
-/// **Exports.** `postern:gateway/describe` and `health` always, `handler` and `batch-handler` if there
+/// **Schemas.** What a method takes and gives has a JSON Schema where its type implements [`JsonSchema`]:
+/// numbers, texts and lists of such do, and of your own types those with
+/// `#[derive(schemars::JsonSchema)]`. The gateway types parameters by it, checks requests where a route
+/// asks for it, and shows it in OpenAPI. Doc comments are its descriptions.
+///
+/// **Exports.** `postern:gateway/describe`, `schemas` and `health` always, `handler` and `batch-handler` if there
 /// is a unary method, `stream-handler` if there is a streaming one. One block per component.
 pub use postern_guest_macros::service;
 

@@ -32,6 +32,10 @@ pub trait Service: 'static {
 
     /// Whether the plugin can serve.
     fn health() -> Health;
+
+    /// Names and JSON Schemas of the types that the methods take and give, as far as the types have
+    /// them.
+    fn schemas() -> Vec<(String, String)>;
 }
 
 /// One method of a service.

@@ -270,6 +270,75 @@ fn the_service_describes_itself() {
     );
 }
 
+/// Some types have schemas by themselves, others by a derive, and others none.
+mod described {
+    use postern_guest::{Incoming, JsonSchema, Octets, Outgoing};
+    use serde::{Deserialize, Serialize};
+
+    #[derive(Deserialize)]
+    struct Silent {
+        _any: u8,
+    }
+    /// Where something is.
+    #[derive(Serialize, Deserialize, JsonSchema)]
+    struct Place {
+        /// In degrees.
+        north: f64,
+        #[serde(default)]
+        note: String,
+    }
+    #[derive(Serialize, JsonSchema)]
+    struct Found {
+        places: Vec<Place>,
+    }
+    pub(super) struct Places;
+
+    #[postern_guest::service]
+    impl Places {
+        fn near(place: Place) -> Found {
+            Found {
+                places: vec![place],
+            }
+        }
+        fn count(_: Silent) -> Option<u32> {
+            None
+        }
+        fn copy(octets: Octets) -> Octets {
+            octets
+        }
+        fn all(_: Incoming<Place>, mut out: Outgoing<Place>) {
+            let _ = out.send(Place {
+                north: 0.0,
+                note: String::new(),
+            });
+        }
+    }
+}
+
+#[test]
+fn types_have_the_schemas_that_they_derive() {
+    let schemas = described::Places::schemas();
+    let names: Vec<_> = schemas.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(names, ["Place", "Found", "Option<u32>"]);
+    let schema =
+        |at: usize| -> serde_json::Value { serde_json::from_str(&schemas[at].1).expect("JSON") };
+    let place = schema(0);
+    assert_eq!(place["description"], "Where something is.");
+    assert_eq!(place["properties"]["north"]["type"], "number");
+    // As it is taken: what has a default may be left out.
+    assert_eq!(place["required"], serde_json::json!(["north"]));
+    // As it is given.
+    let found = schema(1);
+    assert_eq!(
+        found["$defs"]["Place"]["required"],
+        serde_json::json!(["north", "note"])
+    );
+    assert_eq!(
+        found["properties"]["places"]["items"]["$ref"],
+        "#/$defs/Place"
+    );
+}
+
 /// Three typed methods in less than 25 lines, imports and all: what the README shows.
 mod sample {
     use postern_guest::{Failure, kv};

@@ -1,7 +1,12 @@
 //! The one description of a service: what a component says of itself, the directory carries from
 //! gateway to gateway, and the catalogue shows. Whoever reads it from elsewhere bounds it.
 
+use std::{collections::BTreeMap, sync::Arc};
+
 use crate::text::Text;
+
+/// JSON Schemas (2020-12) of types, as text, by the names that methods have for them.
+pub type TypeSchemas = BTreeMap<Text, Text>;
 
 /// A service and what it can be asked.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -13,6 +18,9 @@ pub struct ServiceInfo {
     pub summary: Text,
     /// Empty when the service does not describe its methods; it may answer any.
     pub methods: Vec<MethodInfo>,
+    /// Of the types that its methods name, as far as somebody says. They are no part of an entry of the
+    /// directory, which is short.
+    pub schemas: Arc<TypeSchemas>,
 }
 
 /// A method of a service.
@@ -31,7 +39,7 @@ pub struct MethodInfo {
     pub idempotent: bool,
 }
 
-/// What a message is. Schemas have their place here, beside the name.
+/// What a message is. Its schema stands under its name in `ServiceInfo::schemas`.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct TypeInfo {
     /// Empty where there is no message, or nobody says.
@@ -62,11 +70,41 @@ impl ServiceInfo {
         if self.version.is_none() {
             self.version.clone_from(&other.version);
         }
+        self.add_schemas(&other.schemas);
         for method in &other.methods {
             if !self.methods.iter().any(|known| known.name == method.name) {
                 self.methods.push(method.clone());
             }
         }
+    }
+}
+
+impl ServiceInfo {
+    /// Takes over the schemas of types that have none here.
+    pub fn add_schemas(&mut self, others: &Arc<TypeSchemas>) {
+        if self.schemas.is_empty() {
+            self.schemas = Arc::clone(others);
+            return;
+        }
+        let missing = |name: &&Text| !self.schemas.contains_key(*name);
+        if others.keys().any(|name| missing(&name)) {
+            let known = Arc::make_mut(&mut self.schemas);
+            for (name, schema) in &**others {
+                known.entry(name.clone()).or_insert_with(|| schema.clone());
+            }
+        }
+    }
+
+    /// The schema of a type that its methods name.
+    #[must_use]
+    pub fn schema(&self, info: &TypeInfo) -> Option<&Text> {
+        self.schemas.get(info.name.as_str())
+    }
+
+    /// The method of that name.
+    #[must_use]
+    pub fn method(&self, name: &str) -> Option<&MethodInfo> {
+        self.methods.iter().find(|method| method.name == *name)
     }
 }
 
@@ -204,6 +242,31 @@ mod tests {
             .map(|m| (&*m.name, m.idempotent))
             .collect();
         assert_eq!(methods, [("get", false), ("put", true)]);
+    }
+
+    #[test]
+    fn schemas_of_types_that_are_known_stay_and_others_come() {
+        let with = |pairs: &[(&'static str, &'static str)]| {
+            let pair = |(name, schema): &(&'static str, &'static str)| {
+                (Text::from_static(name), Text::from_static(schema))
+            };
+            Arc::new(pairs.iter().map(pair).collect::<TypeSchemas>())
+        };
+        let mut one = ServiceInfo {
+            schemas: with(&[("User", "{}")]),
+            ..ServiceInfo::default()
+        };
+        let other = ServiceInfo {
+            schemas: with(&[("Page", "true"), ("User", "false")]),
+            ..ServiceInfo::default()
+        };
+        one.merge(&other);
+        assert_eq!(one.schemas, with(&[("Page", "true"), ("User", "{}")]));
+        let named = |name| TypeInfo {
+            name: Text::from_static(name),
+        };
+        assert_eq!(one.schema(&named("Page")).map(Text::as_str), Some("true"));
+        assert_eq!(one.schema(&named("Id")), None);
     }
 
     #[test]

@@ -61,6 +61,8 @@ type HandleStream<'a> = TypedFunc<HandleStreamParams<'a>, (Result<(), Failure>,)
 pub(crate) type Check = TypedFunc<(), (Report,)>;
 /// `describe.services`.
 pub(crate) type Services = TypedFunc<(), (Vec<Service>,)>;
+/// `schemas.schemas`: names of types and their schemas.
+pub(crate) type Schemas = TypedFunc<(), (Vec<(String, String)>,)>;
 
 stored! {
     /// `handler.handle` of one instance.

@@ -12,8 +12,8 @@ pub struct PluginLimits {
     pub memory_bytes_max: usize,
     /// One unary call by the clock: its waiting for `kv` and `client` is included, and so is its
     /// waiting for a thread while other guests compute. Waiting for the other end in `call.next`
-    /// and `call.send` is not counted. Also bounds instantiation, `health` and
-    /// `describe`. Default 1 s.
+    /// and `call.send` is not counted. Also bounds instantiation, `health`,
+    /// `describe` and `schemas`. Default 1 s.
     pub time_max: Duration,
     /// One message that a guest answers or sends, in octets. Default 8 MiB, the largest message of
     /// the wire.

@@ -34,6 +34,7 @@ use crate::{
         health::{self, Check, HealthReport, HealthStatus},
         identity::{Authenticate, Authorize, PluginAuthenticator, PluginAuthorizer},
         interceptor::{OnRequest, OnResponse, PluginRequests, PluginResponses},
+        schemas::{self, Schemas},
         stream::{self, HandleStream},
     },
     generation::{Generation, Serving, WorkerShard},
@@ -62,6 +63,7 @@ const ROLES: [RoleSpec; Role::ALL.len()] = [
     RoleSpec::pooled::<OnEvent>(),
     RoleSpec::pooled::<Check>(),
     RoleSpec::pooled::<Services>(),
+    RoleSpec::pooled::<Schemas>(),
 ];
 
 /// A slot for one plugin. As a `Handler` it calls the generation in service.
@@ -395,8 +397,10 @@ async fn check_health(serving: &Serving) -> Result<(), Refusal> {
     if !generation.handles() {
         return Ok(());
     }
-    let services = describe::services(shard).await;
-    let services = services.map_err(|error| refuse(format!("describe: {}", error.message)))?;
+    let services = describe::services(Arc::clone(&shard)).await;
+    let mut services = services.map_err(|error| refuse(format!("describe: {}", error.message)))?;
+    let added = schemas::add(shard, &mut services).await;
+    added.map_err(|error| refuse(format!("schemas: {}", error.message)))?;
     generation.set_services(services);
     Ok(())
 }

@@ -37,6 +37,7 @@ roles! {
     EventHandler = "event-handler",
     Health = "health",
     Describe = "describe",
+    Schemas = "schemas",
 }
 
 impl Role {
@@ -45,9 +46,12 @@ impl Role {
     }
 
     /// Whether a component may be there for this role alone. `batch-handler` adds to `handler`;
-    /// `health` and `describe` tell of others.
+    /// `health`, `describe` and `schemas` tell of others.
     pub(crate) const fn works(self) -> bool {
-        !matches!(self, Self::BatchHandler | Self::Health | Self::Describe)
+        !matches!(
+            self,
+            Self::BatchHandler | Self::Health | Self::Describe | Self::Schemas
+        )
     }
 
     pub(crate) fn named(interface: &str) -> Option<Self> {

@@ -2,6 +2,7 @@
 //! plugin calls a service, and what becomes of its failures.
 
 use postern_guest::{Failure, Result, client, config, debug};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// Each line is a call to the calculator, two with its sum.
@@ -10,7 +11,7 @@ const LINES_MAX: usize = 100;
 /// Amounts are whole numbers of the smallest coin; doubles are exact up to here (2^53).
 const AMOUNT_MAX: f64 = 9_007_199_254_740_992.0;
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Invoice {
     /// 1 to 100.
@@ -19,7 +20,7 @@ struct Invoice {
     tax_percent: Option<f64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct Line {
     quantity: u32,
@@ -28,7 +29,7 @@ struct Line {
 }
 
 /// All amounts in the smallest coin.
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct Sums {
     /// Of each line, in their order.
     lines: Vec<i64>,

@@ -5,6 +5,7 @@ mod rules;
 mod store;
 
 use postern_guest::{Failure, info};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::store::Page;
@@ -15,7 +16,7 @@ const PAGE_SIZE_DEFAULT: u32 = 50;
 const PAGE_SIZE_MAX: u32 = 100;
 
 /// A user as callers see it and as it is stored.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 struct User {
     /// 28 hex digits; later users have greater ones.
     id: String,
@@ -26,29 +27,32 @@ struct User {
     revision: u64,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct CreateUser {
+    #[schemars(length(min = 1, max = 100))]
     name: String,
+    #[schemars(length(min = 3, max = 254))]
     email: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct GetUser {
     id: String,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct ListUsers {
     /// 1 to 100; 50 when absent.
+    #[schemars(range(min = 1, max = 100))]
     page_size: Option<u32>,
     /// `next_page_token` of the page before; the first page when absent.
     page_token: Option<String>,
 }
 
-#[derive(Serialize)]
+#[derive(Serialize, JsonSchema)]
 struct UserPage {
     users: Vec<User>,
     /// Absent on the last page.
@@ -56,17 +60,19 @@ struct UserPage {
     next_page_token: Option<String>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct UpdateUser {
     id: String,
+    #[schemars(length(min = 1, max = 100))]
     name: Option<String>,
+    #[schemars(length(min = 3, max = 254))]
     email: Option<String>,
     /// Change the user only if it is at this revision.
     revision: Option<u64>,
 }
 
-#[derive(Deserialize)]
+#[derive(Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 struct DeleteUser {
     id: String,

@@ -14,10 +14,8 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
     let (operations, health) = read_block(&mut block)?;
     refuse_same_names(&operations)?;
     if operations.is_empty() {
-        return Err(Error::new(
-            block.span(),
-            "a service has at least one method",
-        ));
+        let text = "a service has at least one method";
+        return Err(Error::new(block.span(), text));
     }
 
     let name = options
@@ -39,6 +37,7 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
         || quote!(::postern_guest::Health::Serving),
         |function| quote!(::core::convert::Into::into(<#ident>::#function())),
     );
+    let schemas = schemas(&operations);
     let exports = exports(&ident, &operations);
 
     Ok(quote! {
@@ -68,6 +67,10 @@ pub(crate) fn service(options: ServiceOptions, mut block: ItemImpl) -> Result<To
 
                 fn health() -> ::postern_guest::Health {
                     #health
+                }
+
+                fn schemas() -> ::std::vec::Vec<(::std::string::String, ::std::string::String)> {
+                    #schemas
                 }
             }
         };
@@ -151,6 +154,41 @@ fn method(operation: &Operation) -> TokenStream {
             response: #response,
             idempotent: #idempotent,
         }
+    }
+}
+
+/// The schemas of all types that go in, then of those that come out.
+fn schemas(operations: &[Operation]) -> TokenStream {
+    let add = |(name, ty, contract): (String, &Type, &str)| {
+        let contract = Ident::new(contract, Span::call_site());
+        // Whether the type has a schema is found out by which of the two traits the method is of.
+        quote! {
+            types.add(
+                #name,
+                (&&::postern_guest::schema::Typed::<#ty>::new())
+                    .schema(::postern_guest::schema::Contract::#contract),
+            );
+        }
+    };
+    let taken = operations.iter().filter_map(|operation| {
+        let ty = operation.incoming.as_ref().or(operation.request.as_ref())?;
+        Some(add((operation.request_name(), ty, "Request")))
+    });
+    let given = operations.iter().filter_map(|operation| {
+        let ty = operation
+            .outgoing
+            .as_ref()
+            .or(operation.response.as_ref())?;
+        Some(add((operation.response_name(), ty, "Reply")))
+    });
+    let added = taken.chain(given);
+    quote! {
+        #[allow(unused_imports, reason = "of a type with and one without a schema, one is used")]
+        use ::postern_guest::schema::{Known as _, Unknown as _};
+        #[allow(unused_mut, reason = "methods may name no type")]
+        let mut types = ::postern_guest::schema::ServiceSchemas::default();
+        #(#added)*
+        types.into_pairs()
     }
 }
 
@@ -294,6 +332,7 @@ fn exports(ident: &Ident, operations: &[Operation]) -> TokenStream {
             #stream_handler
             ::postern_guest::bindings::health::export_health!(#ident);
             ::postern_guest::bindings::describe::export_describe!(#ident);
+            ::postern_guest::bindings::schemas::export_schemas!(#ident);
         };
 
         #[cfg(not(target_arch = "wasm32"))]

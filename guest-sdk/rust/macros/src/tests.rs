@@ -151,15 +151,16 @@ fn exports_only_the_roles_that_the_block_has() {
             "export_stream_handler",
             "export_health",
             "export_describe",
+            "export_schemas",
         ]
         .map(|export| code.contains(export))
     };
     assert_eq!(
         exported(parse_quote!(impl S { fn f() {} })),
-        [true, false, true, true]
+        [true, false, true, true, true]
     );
     let streaming = parse_quote!(impl S { fn f(a: Incoming<u8>) {} });
-    assert_eq!(exported(streaming), [false, true, true, true]);
+    assert_eq!(exported(streaming), [false, true, true, true, true]);
     let both = parse_quote!(impl S { fn f() {} fn g(a: Incoming<u8>) {} });
-    assert_eq!(exported(both), [true; 4]);
+    assert_eq!(exported(both), [true; 5]);
 }

@@ -30,6 +30,8 @@ pub struct MethodEnd {
     pub types: BTreeMap<Text, ParamType>,
     /// Media types that it answers with, beside those of streams. Empty: JSON.
     pub produces: Vec<Text>,
+    /// Whether requests are compared with the schema of what the method takes.
+    pub is_checked: bool,
 }
 
 /// What the body of a request to a method may be.

@@ -10,21 +10,24 @@ use std::{sync::Arc, time::Duration};
 
 use axum::{
     Json, Router,
-    extract::{Path, Request, State},
-    http::{HeaderMap, Method, StatusCode},
+    extract::{Path, Query, Request, State},
+    http::{HeaderMap, Method, StatusCode, header::CONTENT_TYPE},
     middleware::{Next, from_fn_with_state},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use postern_core::Error;
+use postern_core::{Error, registry::Caller};
 use postern_net::http::HttpConfig;
 use serde_json::json;
 
 use self::view::AdminFailure;
-use crate::{app::gateway::Gateway, nearest::nearest, telemetry::export::exposition};
+use crate::{
+    app::gateway::Gateway, directory::service::CatalogueQuery, nearest::nearest,
+    telemetry::export::exposition,
+};
 
 /// Every endpoint: method, path, what it does.
-const ENDPOINTS: [(&str, &str, &str); 15] = [
+const ENDPOINTS: [(&str, &str, &str); 16] = [
     ("GET", "/livez", "200 while the process runs"),
     (
         "GET",
@@ -61,6 +64,11 @@ const ENDPOINTS: [(&str, &str, &str); 15] = [
         "GET",
         "/services",
         "every service: who answers for it, its methods, its numbers",
+    ),
+    (
+        "GET",
+        "/openapi.json",
+        "what may be called, as OpenAPI 3.1; ?listener=NAME leaves out routes of others",
     ),
     (
         "GET",
@@ -116,6 +124,7 @@ pub(crate) fn router(gateway: Arc<Gateway>) -> Router {
         .route("/directory", get(directory))
         .route("/events", get(events))
         .route("/services", get(services))
+        .route("/openapi.json", get(openapi))
         .route("/config", get(config))
         .route("/instances/{name}/drain", post(drain_instance))
         .route("/instances/{name}/undrain", post(undrain_instance))
@@ -190,6 +199,29 @@ async fn events(State(gateway): State<Arc<Gateway>>) -> Response {
 
 async fn services(State(gateway): State<Arc<Gateway>>) -> Response {
     Json(json!({ "services": gateway.services() })).into_response()
+}
+
+/// Whose documents are asked for.
+#[derive(serde::Deserialize)]
+struct OpenApiQuery {
+    listener: Option<String>,
+}
+
+async fn openapi(
+    State(gateway): State<Arc<Gateway>>,
+    Query(OpenApiQuery { listener }): Query<OpenApiQuery>,
+) -> Response {
+    let query = CatalogueQuery::OpenApi { listener };
+    let document = gateway
+        .control()
+        .catalogue(query, Caller::Trusted, &|_, _| true);
+    match document {
+        Ok(document) => ([(CONTENT_TYPE, "application/json")], document).into_response(),
+        Err(error) => {
+            let status = StatusCode::INTERNAL_SERVER_ERROR;
+            AdminFailure::new(status, error.message.into_owned()).into_response()
+        }
+    }
 }
 
 async fn config(State(gateway): State<Arc<Gateway>>) -> Response {

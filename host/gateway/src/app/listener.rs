@@ -12,7 +12,10 @@ use postern_net::{
     ByteBudget, Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl,
     QuicListener, QuicServer, QuicTls, RestartKey, ServerConfig, ServerControl, Shutdown,
     SocketListener, TcpServer, UdpServer, UnixServer, WebSocketConfig,
-    http::{Coding, CompressionConfig, Hosts, HttpConfig, HttpReconfigure, HttpRoutes, HttpServer},
+    http::{
+        Coding, CompressionConfig, DocumentsConfig, Hosts, HttpConfig, HttpReconfigure, HttpRoutes,
+        HttpServer,
+    },
     tls::ServerTls,
     udp::UdpLink,
 };
@@ -20,7 +23,7 @@ use postern_net::{
 use super::{sockets, transports::Transports};
 use crate::{
     certificates::{self, Certificates},
-    config::{self, ListenAddress, Protocol, ReplyCoding, WebSocketPath},
+    config::{self, DocumentPath, ListenAddress, Protocol, ReplyCoding, WebSocketPath},
     directory::service::ListenerCatalog,
     pipeline::Pipeline,
 };
@@ -416,6 +419,10 @@ fn http_config(address: &LocalAddress, settings: &ListenerSettings) -> HttpConfi
         cors: listener.cors.sharing().ok().flatten(),
         compression: compression_config(listener),
         websocket: websocket_config(listener),
+        documents: DocumentsConfig {
+            serves_openapi: listener.documents.contains(&DocumentPath::OpenApi),
+            serves_docs: listener.documents.contains(&DocumentPath::Docs),
+        },
     }
 }
 

@@ -228,11 +228,8 @@ impl App {
         let last = Shutdown::new();
         let mut tasks = JoinSet::new();
         if let Some(listener) = self.admin {
-            tasks.spawn(serve_admin(
-                listener,
-                Arc::clone(&self.gateway),
-                last.clone(),
-            ));
+            let gateway = Arc::clone(&self.gateway);
+            tasks.spawn(serve_admin(listener, gateway, last.clone()));
         }
         let fleet = self.control.fleet();
         let directory = fleet.directory();
@@ -270,6 +267,7 @@ impl App {
             tokio::join!(
                 self.deployer.follow(),
                 self.control.follow_directory(),
+                self.control.follow_remote_services(),
                 self.control.follow_refusals(),
                 check_health(&self.control, &self.gateway)
             );

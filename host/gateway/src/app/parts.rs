@@ -117,13 +117,13 @@ async fn start_fleet(
 fn catalogue(control: &Arc<Control>, pipeline: &Arc<Pipeline>) -> service::Catalogue {
     // Both hold the service that is to hold this.
     let (control, pipeline) = (Arc::downgrade(control), Arc::downgrade(pipeline));
-    Box::new(move |name, principal| {
+    Box::new(move |query, principal| {
         let (Some(control), Some(pipeline)) = (control.upgrade(), pipeline.upgrade()) else {
             return Err(Error::unavailable(Blame::Gateway, "the gateway is ending"));
         };
         let rules = pipeline.rules();
         let caller = control.directory().caller_of(principal);
-        control.catalogue(name, caller, |service, method| {
+        control.catalogue(query, caller, &|service, method| {
             let guard = rules.guard.as_ref();
             guard.is_none_or(|guard| guard.may_call(principal, service, method))
         })

@@ -13,6 +13,7 @@ mod dev;
 mod failure;
 mod inspect;
 mod new;
+mod openapi;
 mod options;
 mod output;
 mod plugins;
@@ -67,6 +68,9 @@ enum Command {
     /// Look at services of a running gateway.
     #[command(subcommand)]
     Services(services::ServicesCommand),
+    /// Print what a running gateway may be asked, as OpenAPI 3.1.
+    #[command(name = "openapi")]
+    OpenApi(openapi::OpenApiArgs),
     /// Look at the certificates that listeners show, or make some to develop with.
     #[command(subcommand)]
     Certs(certs::CertsCommand),
@@ -113,6 +117,7 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
         Command::Sub(args) => subscribe::subscribe(&options, args, output),
         Command::Plugins(command) => plugins::plugins(&options, command, output),
         Command::Services(command) => services::services(&options, command, output),
+        Command::OpenApi(args) => openapi::openapi(&options, &args, output),
         Command::Certs(command) => certs::certs(&options, &command, output),
         Command::Inspect(args) => inspect::inspect(&args, output),
         Command::Config(command) => config::config(&options, &command, output),

@@ -14,6 +14,7 @@ use postern_net::UnixAddress;
 use super::{
     address::{ListenAddress, UnixFile},
     directory,
+    documents::DocumentPath,
     fault::suggest,
     section::SectionReader,
     settings::{Config, Listener, Protocol},
@@ -94,6 +95,15 @@ fn check_directory(config: &Config, reader: &mut SectionReader) {
     directory::check(&config.peers, &config.instances, reader);
 }
 
+fn check_documents(path: &str, listener: &Listener, reader: &mut SectionReader) {
+    let documents = &listener.documents;
+    if documents.contains(&DocumentPath::Docs) && !documents.contains(&DocumentPath::OpenApi) {
+        let key = format!("{path}.documents");
+        let message = "/docs shows what /openapi.json says, which is not served";
+        reader.fault_of_key(&key, message, "add \"/openapi.json\", or remove \"/docs\"");
+    }
+}
+
 fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
     let path = format!("listeners.{name}");
     if !Listener::is_built_in(name) {
@@ -116,6 +126,7 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
             "write [\"tcp\"], [\"udp\"] or both",
         );
     }
+    check_documents(&path, listener, reader);
     check_quic(&path, listener, reader);
     check_unix(&path, &listener.address, &listener.unix, reader);
     check_unix_transports(&path, listener, reader);
@@ -326,6 +337,7 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "hosts",
             "cors",
             "compression",
+            "documents",
             "websocket",
         ],
     }

@@ -27,6 +27,10 @@ section! {
         pub service: Names = Names::default();
         /// Version of those services.
         pub version: Option<String> = None;
+        /// File of JSON Schemas (2020-12) of the types that its methods name, as `{"NAME": {..}}`, in the
+        /// plugin folder or below. They come before those that the component tells. Read when the plugin
+        /// is deployed.
+        pub schemas: Option<PathBuf> = None;
         /// Seen by the plugin through the import `config`: text as it is, everything else as JSON.
         pub config: OpaqueTable = OpaqueTable::default();
         /// What happens after a trap: "restart" takes a new instance, "stop" answers no more.

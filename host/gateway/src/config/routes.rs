@@ -46,13 +46,17 @@ section! {
         pub method: Option<String> = None;
         /// Version of the service that is asked for.
         pub version: Option<String> = None;
-        /// Types of parameters of path and query, by name: "int", "number", "bool" or "string".
+        /// Types of parameters of path and query, by name: "int", "number", "bool" or "string". Left out:
+        /// those of the method's schema.
         pub types: Pairs<ParamTypeName> = Pairs::default();
         /// What the body of a request may be: "json", which parameters are added to, "form" (that, or
         /// a form), or "raw", which goes to the method as it is and without parameters.
         pub body: BodyFormName = BodyFormName::Json;
         /// Media types that the method answers with, where not JSON.
         pub produces: Vec<String> = Vec::new();
+        /// Whether requests are compared with the schema of what the method takes, and refused with all
+        /// that does not fit.
+        pub validate: bool = false;
         /// Leads to the instances of this service, which are asked as the client asks.
         pub upstream: Option<String> = None;
         /// Left out of the path that an upstream is asked for, where it begins so.
@@ -252,6 +256,7 @@ impl RouteSettings {
                 .iter()
                 .map(|one| one.as_str().into())
                 .collect(),
+            is_checked: self.validate,
         }
     }
 }

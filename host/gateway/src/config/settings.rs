@@ -14,6 +14,7 @@ use super::{
     admission::{Cors, HeaderRule, RateLimit},
     compression::Compression,
     directory::{DirectorySettings, InstanceSettings, PeerSettings},
+    documents::DocumentPath,
     events::Events,
     extensions::Extension,
     forwarded::Forwarded,
@@ -139,6 +140,9 @@ section! {
         pub cors: Cors = Cors::default();
         /// HTTP: replies that are compressed, and requests that came so.
         pub compression: Compression = Compression::default();
+        /// HTTP: documents about what may be called, where no route has their paths: "/openapi.json", and
+        /// "/docs", a page that shows it.
+        pub documents: Vec<DocumentPath> = vec![DocumentPath::OpenApi, DocumentPath::Docs];
         /// HTTP: what is served over WebSocket.
         pub websocket: WebSocketSettings = WebSocketSettings::default();
         /// Octets that one connection may make the gateway hold: requests that have not arrived

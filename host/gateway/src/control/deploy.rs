@@ -13,6 +13,7 @@ use super::{
     claims::Taken,
     http_routes,
     offer::{Needs, OfferRefused, Offered},
+    schema_file,
     slot::{OfferState, PluginSlot, Source, Written},
 };
 use crate::{
@@ -165,11 +166,27 @@ impl Control {
             let needs = refusal.needs.clone();
             OfferRefused::new(&copy.digest, refusal).until(needs)
         })?;
+        let refused = |reason: String| OfferRefused::new(&copy.digest, reason);
         let routes = http_routes::of_manifest(&slot.name, &manifest.routes, ready.services());
-        let routes = routes.map_err(|reason| OfferRefused::new(&copy.digest, reason))?;
+        let routes = routes.map_err(refused)?;
+        let schemas = schema_file::read(&config.plugins.folder, manifest.schemas.as_deref());
+        let schemas = schemas.await.map_err(|reason| {
+            // The file may be there later, or be mended.
+            let needs = Needs {
+                time: true,
+                ..Needs::default()
+            };
+            refused(reason).until(needs)
+        })?;
+        schema_file::check(ready.services())
+            .await
+            .map_err(refused)?;
         Ok(PreparedGeneration {
             ready,
-            written: manifest.into(),
+            written: Written {
+                schemas,
+                ..manifest.into()
+            },
             routes,
         })
     }

@@ -26,6 +26,7 @@ use super::{
     http_remote::{HttpRemote, HttpUpstreams},
     proof::{PeerTokens, Proof},
     remote::Remote,
+    remote_services::DescriptionSource,
     serving_plugins::ServingPlugins,
     slot::PluginSlot,
 };
@@ -199,6 +200,25 @@ impl Fleet {
         elsewhere.map(|record| described(&record.entry)).collect()
     }
 
+    /// Services that no plugin of this gateway answers for, each with an instance that may be a gateway and
+    /// describe it: the first `limit` by name.
+    pub(super) fn described_elsewhere(
+        &self,
+        limit: usize,
+    ) -> Vec<(Text, DescriptionSource, Remote)> {
+        let snapshot = self.directory.snapshot();
+        let is_local =
+            |instance: &ServiceInstance| matches!(instance.record.key.owner, Owner::Local(_));
+        let services = snapshot.services();
+        let elsewhere = services.filter(|service| !service.all().iter().any(is_local));
+        let found = elsewhere.filter_map(|service| {
+            let mut instances = service.all().iter().filter(|instance| !instance.stale);
+            let (source, remote) = instances.find_map(|instance| self.gateway(instance))?;
+            Some((service.name().clone(), source, remote))
+        });
+        found.take(limit).collect()
+    }
+
     /// Where requests over HTTP go.
     pub(crate) const fn http_routes(&self) -> &HttpRoutes {
         &self.http_routes
@@ -244,6 +264,25 @@ impl Fleet {
     fn remote(&self, instance: &ServiceInstance, proof: Option<Proof>) -> Option<Arc<dyn Handler>> {
         let addresses = &instance.record.entry.addresses;
         Some(Arc::new(Remote::learned(&self.pool, addresses, proof)?))
+    }
+
+    /// The instance, where it may be one of a gateway that is asked about it. Providers that have
+    /// registered themselves are asked nothing.
+    fn gateway(&self, instance: &ServiceInstance) -> Option<(DescriptionSource, Remote)> {
+        let record = &instance.record;
+        let proof = match &record.key.owner {
+            Owner::Peer(peer) => Some(Proof::new(&self.tokens, peer)),
+            Owner::Config => None,
+            Owner::Local(_) | Owner::Registered(_) => return None,
+        };
+        let source = DescriptionSource {
+            key: record.key.clone(),
+            incarnation: record.entry.incarnation,
+        };
+        Some((
+            source,
+            Remote::learned(&self.pool, &record.entry.addresses, proof)?,
+        ))
     }
 
     /// Only the operator says which servers the gateway sends requests to.
@@ -337,6 +376,7 @@ fn described(entry: &Entry) -> ServiceInfo {
             .map(|version| version.to_string().into()),
         summary: entry.summary.clone(),
         methods: entry.methods.clone().unwrap_or_default(),
+        ..ServiceInfo::default()
     }
 }
 

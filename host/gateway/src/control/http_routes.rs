@@ -11,10 +11,14 @@ use postern_core::{
     route::{HttpRoute, RouteEnd, RouteTable},
     service::ServiceInfo,
 };
+use postern_net::http::{RequestSchema, RouteSchemas};
 use tracing::warn;
 
 use super::{Control, slot::PluginSlot};
-use crate::config::{Config, routes::RouteSettings};
+use crate::{
+    config::{Config, routes::RouteSettings},
+    schema::MethodSchema,
+};
 
 impl Control {
     /// Requests go where the configuration and the plugins say from here on.
@@ -28,17 +32,93 @@ impl Control {
         let of_plugins = of_plugins.flat_map(|current| current.routes);
         let table = RouteTable::new(of_configuration(config).chain(of_plugins));
         let routes = self.fleet.http_routes();
-        if *routes.load() == table {
+        let is_same = routes.load().table == table;
+        let is_new_schema = self.route_schemas.lock().follow(&table, |service| {
+            let of_plugins = slots.values().filter_map(|slot| slot.shown().current);
+            let found = of_plugins
+                .flat_map(|current| current.services)
+                .find(|known| known.name == *service);
+            found.or_else(|| self.remote_services.get(service))
+        });
+        if is_same && !is_new_schema {
             return;
         }
-        for conflict in table.conflicts() {
+        for conflict in table.conflicts().into_iter().filter(|_| !is_same) {
             let (first, second) = (&*conflict.first, &*conflict.second);
             warn!(
                 first,
                 second, "two routes take the same requests, the first has them"
             );
         }
-        routes.set(table);
+        let schemas = self.route_schemas.lock().in_force();
+        routes.set(table, schemas);
+    }
+}
+
+/// What the methods take that routes lead to, compiled once for each.
+#[derive(Default)]
+pub(super) struct MethodSchemas(BTreeMap<Text, Arc<MethodSchema>>);
+
+impl MethodSchemas {
+    /// Makes them those of `table`, by what `described` says of services. Whether one has changed.
+    fn follow(
+        &mut self,
+        table: &RouteTable,
+        described: impl Fn(&str) -> Option<ServiceInfo>,
+    ) -> bool {
+        let mut services: BTreeMap<Text, Option<ServiceInfo>> = BTreeMap::new();
+        let mut next = BTreeMap::new();
+        for route in table.routes() {
+            let RouteEnd::Method(end) = &route.end else {
+                continue;
+            };
+            let service = services.entry(end.service.clone());
+            let service = service.or_insert_with(|| described(&end.service));
+            let Some(method) = service.as_ref().and_then(|info| info.method(&end.method)) else {
+                continue;
+            };
+            let text = service
+                .as_ref()
+                .and_then(|info| info.schema(&method.request));
+            if text.is_none() && !method.request.name.is_empty() {
+                continue;
+            }
+            let known = self.0.get(&route.name);
+            let known = known.filter(|known| known.is_of(text, end.is_checked));
+            if let Some(known) = known {
+                next.insert(route.name.clone(), Arc::clone(known));
+                continue;
+            }
+            match text
+                .map(|text| MethodSchema::new(text, end.is_checked))
+                .transpose()
+            {
+                Ok(made) => {
+                    let made = made.unwrap_or_else(MethodSchema::nothing);
+                    next.insert(route.name.clone(), Arc::new(made));
+                }
+                // Those of plugins were looked at when they were deployed.
+                Err(error) => {
+                    let (route, service, kind) =
+                        (&*route.name, &*end.service, &*method.request.name);
+                    warn!(route, service, kind, %error, "a schema is not used");
+                }
+            }
+        }
+        let is_same = |(name, schema): (&Text, &Arc<MethodSchema>)| {
+            let known = self.0.get(name);
+            known.is_some_and(|known| Arc::ptr_eq(known, schema))
+        };
+        let has_changed = next.len() != self.0.len() || !next.iter().all(is_same);
+        self.0 = next;
+        has_changed
+    }
+
+    fn in_force(&self) -> RouteSchemas {
+        let schemas = self.0.iter();
+        schemas
+            .map(|(name, schema)| (name.clone(), Arc::clone(schema) as Arc<dyn RequestSchema>))
+            .collect()
     }
 }
 
@@ -90,6 +170,8 @@ pub(super) fn of_manifest(
 
 #[cfg(test)]
 mod tests {
+    use postern_core::service::{MethodInfo, TypeInfo};
+
     use super::*;
     use crate::config::Manifest;
 
@@ -134,6 +216,35 @@ mod tests {
             made(fixed, &["users"]),
             Ok(vec!["users.a fixed".to_owned()])
         );
+    }
+
+    #[test]
+    fn what_a_method_takes_is_compiled_once_and_follows_its_service() {
+        let text = "[routes.get]\npath = \"/users/{id}\"\nmethod = \"GetUser\"\nvalidate = true\n";
+        let manifest = Manifest::parse("users.toml", text, &Config::default()).expect("valid");
+        let service = |schema: &'static str| ServiceInfo {
+            name: Text::from_static("users"),
+            methods: vec![MethodInfo {
+                request: TypeInfo { name: "Id".into() },
+                ..MethodInfo::unary("GetUser", true)
+            }],
+            schemas: Arc::new([("Id".into(), schema.into())].into()),
+            ..ServiceInfo::default()
+        };
+        let routes = of_manifest("users", &manifest.routes, &[service("{}")]).expect("routes");
+        let table = RouteTable::new(routes);
+        let mut schemas = MethodSchemas::default();
+        assert!(schemas.follow(&table, |_| Some(service("{}"))));
+        assert!(!schemas.follow(&table, |_| Some(service("{}"))));
+        assert!(schemas.follow(&table, |_| Some(service("{\"type\":\"object\"}"))));
+        let refused =
+            |schemas: &MethodSchemas| schemas.in_force()["users.get"].check(b"7").is_err();
+        assert!(refused(&schemas));
+        // Of a service that is gone, nothing is known.
+        assert!(schemas.follow(&table, |_| None));
+        assert!(schemas.in_force().is_empty());
+        // What cannot be used is left out.
+        assert!(!schemas.follow(&table, |_| Some(service("{\"type\":7}"))));
     }
 
     #[test]

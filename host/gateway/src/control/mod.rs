@@ -20,7 +20,9 @@ mod offer;
 mod proof;
 mod publish;
 mod remote;
+mod remote_services;
 mod retries;
+mod schema_file;
 mod serving_plugins;
 mod slot;
 mod subscribers;
@@ -46,6 +48,8 @@ use tracing::{info, warn};
 pub(crate) use self::view::PluginAvailability;
 use self::{
     claims::Claims,
+    http_routes::MethodSchemas,
+    remote_services::RemoteServices,
     slot::{PluginSlot, Source},
     subscribers::Subscribers,
 };
@@ -83,6 +87,10 @@ pub(crate) struct Control {
     config: ArcSwap<Config>,
     claims: Mutex<Claims>,
     slots: Mutex<BTreeMap<String, Arc<PluginSlot>>>,
+    /// What routes over HTTP hold requests to.
+    route_schemas: Mutex<MethodSchemas>,
+    /// What other gateways say of their services beyond the directory.
+    remote_services: RemoteServices,
     /// Something changed that refused offers may wait for.
     refusals: Notify,
 }
@@ -121,6 +129,8 @@ impl Control {
             config: ArcSwap::from_pointee(config),
             claims: Mutex::default(),
             slots: Mutex::default(),
+            route_schemas: Mutex::default(),
+            remote_services: RemoteServices::default(),
             refusals: Notify::new(),
         }
     }

@@ -61,6 +61,22 @@ impl Proof {
         is_peer.then(|| Arc::new(address))
     }
 
+    /// Adds the token to a call that this gateway makes by itself of the peer at `address`: as credentials,
+    /// by which the peer knows who asks.
+    ///
+    /// # Errors
+    /// As `show`.
+    pub(super) fn authorize(&self, address: &Address, call: &mut Call) -> Result<(), Error> {
+        let tokens = self.tokens.0.load();
+        let peer = tokens.get(&self.peer);
+        let Some(peer) = peer.filter(|peer| peer.address == *address) else {
+            return Ok(());
+        };
+        let value = format!("Bearer {}", peer.token.expose());
+        let pushed = call.headers.push("authorization", value);
+        pushed.map_err(full)
+    }
+
     /// Adds the token to a call that goes to the peer at `address`.
     ///
     /// # Errors
@@ -77,9 +93,12 @@ impl Proof {
             call.headers = call.headers.without(is_proof);
         }
         let pushed = call.headers.push(GATEWAY_HEADER, peer.token.expose());
-        pushed
-            .map_err(|error| Error::new(Kind::ResourceExhausted, Blame::Client, error.to_string()))
+        pushed.map_err(full)
     }
+}
+
+fn full(error: impl std::fmt::Display) -> Error {
+    Error::new(Kind::ResourceExhausted, Blame::Client, error.to_string())
 }
 
 #[cfg(test)]

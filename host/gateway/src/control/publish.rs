@@ -10,7 +10,8 @@ use postern_core::{Error, Text, registry::Caller, service::ServiceInfo};
 
 use super::{Control, extensions, slot::PluginSlot};
 use crate::{
-    directory::listing::ServiceListing,
+    directory::{listing::ServiceListing, service::CatalogueQuery},
+    openapi,
     pipeline::route::{Route, RouteTarget},
 };
 
@@ -114,45 +115,72 @@ impl Control {
                 Entry::Occupied(mut known) => known.get_mut().merge(&service),
             }
         }
+        self.remote_services.add_to(&mut described);
         // Nobody else answers for these.
         let built_in = self.fleet.built_in();
         described.extend(built_in.map(|service| (service.name.clone(), service.clone())));
         described
     }
 
-    /// The JSON of the services that `caller` may see and call, or of the one called `name`. `may_call` is
+    /// What `caller` may see and call, service by service, with the methods that it may call. `may_call` is
     /// asked about each method; of a service that does not say which it has, about none in particular.
-    ///
-    /// # Errors
-    /// `not-found` when there is none of that name that may be called.
-    pub(crate) fn catalogue(
+    fn callable(
         &self,
-        name: Option<&str>,
         caller: Caller,
-        may_call: impl Fn(&str, &str) -> bool,
-    ) -> Result<Bytes, Error> {
-        let described = self.described(caller).into_values();
-        let seen = described.filter_map(|mut service| {
-            let name = service.name.clone();
+        may_call: &dyn Fn(&str, &str) -> bool,
+    ) -> BTreeMap<Text, ServiceInfo> {
+        let mut callable = self.described(caller);
+        callable.retain(|name, service| {
             let is_open = service.methods.iter().all(|method| method.name == "*");
             service
                 .methods
-                .retain(|method| may_call(&name, &method.name));
-            let is_seen = match is_open {
-                true => may_call(&name, "*"),
+                .retain(|method| may_call(name, &method.name));
+            match is_open {
+                true => may_call(name, "*"),
                 false => !service.methods.is_empty(),
-            };
-            is_seen.then_some(service)
+            }
         });
-        let json = match name {
-            None => {
-                let services: Vec<_> = seen.map(|service| ServiceListing::from(&service)).collect();
+        callable
+    }
+
+    /// The JSON of what `caller` may see and call.
+    ///
+    /// # Errors
+    /// `not-found` when there is none of the name that is asked for.
+    pub(crate) fn catalogue(
+        &self,
+        query: CatalogueQuery,
+        caller: Caller,
+        may_call: &dyn Fn(&str, &str) -> bool,
+    ) -> Result<Bytes, Error> {
+        let callable = self.callable(caller, may_call);
+        let json = match query {
+            CatalogueQuery::Services => {
+                let services: Vec<_> = callable.values().map(ServiceListing::from).collect();
                 serde_json::to_vec(&BTreeMap::from([("services", services)]))
             }
-            Some(name) => {
-                let found = seen.into_iter().find(|service| service.name == name);
-                let none = || Error::not_found(format!("no service {name} is here"));
-                serde_json::to_vec(&ServiceListing::from(&found.ok_or_else(none)?))
+            CatalogueQuery::Service { name, has_schemas } => {
+                let found = callable.get(name.as_str());
+                let found =
+                    found.ok_or_else(|| Error::not_found(format!("no service {name} is here")))?;
+                serde_json::to_vec(&match has_schemas {
+                    true => ServiceListing::with_schemas(found),
+                    false => ServiceListing::from(found),
+                })
+            }
+            CatalogueQuery::OpenApi { listener } => {
+                let config = self.config.load();
+                let in_force = self.fleet.http_routes().load();
+                let routes = in_force.table.routes().iter().map(|route| &**route);
+                let document = openapi::document(&openapi::Subject {
+                    title: config.directory.name.as_deref(),
+                    listener: listener.as_deref(),
+                    routes: routes.collect(),
+                    services: &callable,
+                    may_call,
+                    auth: &config.auth,
+                });
+                serde_json::to_vec(&document)
             }
         };
         let json = json.map_err(|error| Error::internal("catalogue").with_source(error))?;

@@ -67,6 +67,18 @@ impl Remote {
         })
     }
 
+    /// Asks the gateway there something about itself, as whom it knows this one.
+    ///
+    /// # Errors
+    /// As a call.
+    pub(super) async fn ask(&self, mut call: Call) -> Result<Reply, Error> {
+        let (upstream, peer) = self.upstream().await?;
+        if let (Some(proof), Some(peer)) = (&self.0.proof, peer) {
+            proof.authorize(&peer, &mut call)?;
+        }
+        upstream.call(call).await
+    }
+
     /// # Errors
     /// Why it gives no sign of life.
     pub(super) async fn probe(&self, probe: &Probe) -> Result<(), Error> {

@@ -4,7 +4,10 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
-use postern_core::{route::HttpRoute, service::ServiceInfo};
+use postern_core::{
+    route::HttpRoute,
+    service::{ServiceInfo, TypeSchemas},
+};
 use postern_system::clock;
 use postern_wasm::{Deployed, HealthReport, HealthStatus, Plugin};
 use tokio::sync::OwnedMutexGuard;
@@ -80,6 +83,8 @@ pub(super) struct Written {
     pub hints: Hints,
     /// Events that it takes.
     pub topics: Vec<Topics>,
+    /// Schemas of the file that it names, which come before those of the component.
+    pub schemas: Arc<TypeSchemas>,
 }
 
 /// Where a generation came from.
@@ -128,7 +133,7 @@ impl PluginSlot {
             deployment: copy.deployment(),
             generation: deployed.generation,
             roles: deployed.roles.iter().map(|role| role.name()).collect(),
-            services: deployed.services.clone(),
+            services: with_schemas(&deployed.services, &written.schemas),
             source,
             since: unix_now(),
             written,
@@ -210,6 +215,7 @@ impl From<Manifest> for Written {
             extension: manifest.extension,
             hints: manifest.policy,
             topics: manifest.topics,
+            schemas: Arc::default(),
         }
     }
 }
@@ -229,6 +235,19 @@ impl Source {
             Self::Rollback => "rollback",
         }
     }
+}
+
+/// The services, with the schemas of a manifest before those of the component.
+fn with_schemas(services: &[ServiceInfo], file: &Arc<TypeSchemas>) -> Vec<ServiceInfo> {
+    let with = |service: &ServiceInfo| {
+        let mut with = ServiceInfo {
+            schemas: Arc::clone(file),
+            ..service.clone()
+        };
+        with.add_schemas(&service.schemas);
+        with
+    };
+    services.iter().map(with).collect()
 }
 
 /// Failed checks in a row after which a plugin takes no calls.

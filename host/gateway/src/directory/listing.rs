@@ -3,6 +3,7 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    sync::Arc,
     time::Duration,
 };
 
@@ -75,16 +76,20 @@ pub(crate) struct MethodListing {
 }
 
 /// A service as everybody is shown it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ServiceListing {
     pub name: String,
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
     /// One sentence for people; empty when the service says nothing about itself.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub summary: String,
     /// Empty when the service does not describe its methods; it may answer any.
+    #[serde(default)]
     pub methods: Vec<MethodListing>,
+    /// Of the types that the methods name; absent unless they are asked for.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub schemas: Map<String, Json>,
 }
 
 /// Why a listing is no entry.
@@ -100,6 +105,12 @@ pub(crate) enum ListingError {
         "methods: `{kind}` is no kind of call; write unary, client-stream, server-stream or bidirectional"
     )]
     CallKind { kind: String },
+    #[error("{count} {what} exceed the limit of {limit}")]
+    TooMany {
+        what: &'static str,
+        count: usize,
+        limit: usize,
+    },
     #[error("ttl-ms: {0}")]
     Ttl(#[from] TtlError),
     #[error(transparent)]
@@ -222,7 +233,49 @@ impl From<&ServiceInfo> for ServiceListing {
             version: service.version.as_ref().map(ToString::to_string),
             summary: service.summary.to_string(),
             methods: service.methods.iter().map(MethodListing::from).collect(),
+            schemas: Map::new(),
         }
+    }
+}
+
+impl ServiceListing {
+    /// With the schemas of its types.
+    pub(crate) fn with_schemas(service: &ServiceInfo) -> Self {
+        let schemas = service.schemas.iter();
+        let schemas = schemas.filter_map(|(name, text)| {
+            // They were looked at when they came.
+            Some((name.to_string(), serde_json::from_str(text).ok()?))
+        });
+        Self {
+            schemas: schemas.collect(),
+            ..Self::from(service)
+        }
+    }
+
+    /// What another gateway has said, within the bounds of what a component may say.
+    ///
+    /// # Errors
+    /// The first part that is wrong.
+    pub(crate) fn read(&self) -> Result<ServiceInfo, ListingError> {
+        for (what, count, limit) in [
+            ("methods", self.methods.len(), 1024),
+            ("schemas", self.schemas.len(), 1024),
+        ] {
+            if count > limit {
+                return Err(ListingError::TooMany { what, count, limit });
+            }
+        }
+        let methods = self.methods.iter().map(MethodListing::read);
+        let schemas = self.schemas.iter();
+        let schemas = schemas
+            .map(|(name, schema)| (Text::from(name.as_str()), Text::from(schema.to_string())));
+        Ok(ServiceInfo {
+            name: self.name.as_str().into(),
+            version: self.version.as_deref().map(Text::from),
+            summary: self.summary.as_str().into(),
+            methods: methods.collect::<Result<_, _>>()?,
+            schemas: Arc::new(schemas.collect()),
+        })
     }
 }
 

@@ -29,8 +29,8 @@ pub(crate) use self::{
     methods::{SERVICE, info},
 };
 use self::{
-    methods::{Method, SERVICES},
-    request::{Asked, Catalogued, Held, Pictured, Watched},
+    methods::{Method, OPENAPI, SERVICES},
+    request::{Asked, Catalogued, Documented, Held, Pictured, Watched},
 };
 use super::{
     SharedDirectory,
@@ -49,9 +49,20 @@ pub(crate) struct Service {
     catalogue: Arc<OnceLock<Catalogue>>,
 }
 
-/// Tells a caller of the services that it may call, or of one of them, as JSON.
+/// Tells a caller of what it may call, as JSON.
 pub(crate) type Catalogue =
-    Box<dyn Fn(Option<&str>, Option<&Principal>) -> Result<bytes::Bytes, Error> + Send + Sync>;
+    Box<dyn Fn(CatalogueQuery, Option<&Principal>) -> Result<bytes::Bytes, Error> + Send + Sync>;
+
+/// What a caller wants to know.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum CatalogueQuery {
+    /// Every service.
+    Services,
+    /// The one of that name.
+    Service { name: String, has_schemas: bool },
+    /// The OpenAPI document; of one listener, where it is named.
+    OpenApi { listener: Option<String> },
+}
 
 /// What `discover` finds.
 #[derive(Debug, Serialize)]
@@ -81,11 +92,28 @@ impl Service {
     }
 
     async fn tell(catalogue: Arc<OnceLock<Catalogue>>, mut call: Call) -> Result<Reply, Error> {
-        let asked: Catalogued = request::read(&mut call).await?;
+        let query = match call.method == OPENAPI {
+            true => {
+                let asked: Documented = request::read(&mut call).await?;
+                CatalogueQuery::OpenApi {
+                    listener: asked.listener,
+                }
+            }
+            false => {
+                let asked: Catalogued = request::read(&mut call).await?;
+                match asked.service {
+                    Some(name) => CatalogueQuery::Service {
+                        name,
+                        has_schemas: asked.schemas,
+                    },
+                    None => CatalogueQuery::Services,
+                }
+            }
+        };
         let none = || Error::unavailable(Blame::Gateway, "the gateway is starting, try again");
         let catalogue = catalogue.get().ok_or_else(none)?;
         let principal = call.context.principal.as_deref();
-        catalogue(asked.service.as_deref(), principal).map(Reply::one)
+        catalogue(query, principal).map(Reply::one)
     }
 
     async fn answer(directory: Arc<SharedDirectory>, mut call: Call) -> Result<Reply, Error> {
@@ -125,7 +153,7 @@ impl Service {
 
 impl Handler for Service {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        if call.method == SERVICES {
+        if call.method == SERVICES || call.method == OPENAPI {
             return Box::pin(Self::tell(Arc::clone(&self.catalogue), call));
         }
         Box::pin(Self::answer(Arc::clone(&self.directory), call))

@@ -247,26 +247,12 @@ impl GuardAuthenticator {
 
     /// What a call needs. The strictest of the lists that name it decides.
     fn need(&self, call: &Call) -> AuthenticationMode {
-        self.need_of(&call.service, &call.method)
+        self.settings.need_of(&call.service, &call.method)
     }
 
     /// Whether the caller would not be refused for being anonymous.
     pub(super) fn may_be_anonymous(&self, service: &str, method: &str) -> bool {
-        self.need_of(service, method) != AuthenticationMode::Required
-    }
-
-    fn need_of(&self, service: &str, method: &str) -> AuthenticationMode {
-        let lists = [
-            (AuthenticationMode::Required, &self.settings.required),
-            (AuthenticationMode::Optional, &self.settings.optional),
-            (AuthenticationMode::Off, &self.settings.off),
-        ];
-        let is_in = |(_, patterns): &(_, &Vec<crate::config::CallPattern>)| {
-            let mut patterns = patterns.iter();
-            patterns.any(|pattern| pattern.matches(service, method))
-        };
-        let found = lists.into_iter().find(is_in);
-        found.map_or(self.settings.authentication, |(need, _)| need)
+        self.settings.need_of(service, method) != AuthenticationMode::Required
     }
 
     /// # Errors

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
-use postern_core::{Blame, Error, Handler, Kind, Text};
+use postern_core::{Blame, Call, Error, Handler, Kind, Text};
 
 use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
@@ -16,6 +16,7 @@ use super::{
     activity::InFlight,
     asker::Asker,
     compression,
+    documents::{self, Document},
     fields::set,
     head::{FIELDS_MAX, HeadError},
     host,
@@ -25,8 +26,8 @@ use super::{
     problem::ErrorForm,
     read_body::ReadBody,
     reply::{self, ReplyBody, ReplyTo},
-    request::{self, CallTarget, Refusal, TakenBody},
-    routes::{ListenerRoutes, asker::RouteAsker},
+    request::{self, CallBytes, CallTarget, Refusal, TakenBody},
+    routes::{ListenerRoutes, asker::RouteAsker, judge_conditions},
     websockets::{WebSocketAsker, WebSockets},
 };
 use crate::Counters;
@@ -100,6 +101,9 @@ impl Answer for Calls {
             }
             // What few requests take is boxed, so that others are not moved with room for it.
             Ok(Way::Route) => Box::pin(self.route(head, body, &config, asker, in_flight)).await,
+            Ok(Way::Document(document)) => {
+                Box::pin(self.document(document, &head, body, &config, asker)).await
+            }
             Ok(Way::List(name)) => Box::pin(self.list(name, &head, body, &config, asker)).await,
         };
         let mut response = answered.unwrap_or_else(|refusal| refusal.into_response(wants_problems));
@@ -135,6 +139,8 @@ enum Way {
     },
     /// The services, or the one of this name, are told of.
     List(Option<Text>),
+    /// A document about the listener.
+    Document(Document),
     /// The routes say.
     Route,
     Answered(Box<Response<ReplyBody>>),
@@ -158,7 +164,11 @@ impl Calls {
             let error = HeadError::TooManyFields;
             return Err(Refusal::new(error.status(), error.to_error()));
         }
-        let is_routed = !Resource::is_own(head.uri.path()) && !self.routes.is_empty();
+        // The listener's documents are there where no route is.
+        let document = config.documents.at(head.uri.path());
+        let document = document.filter(|_| !self.routes.takes(head));
+        let is_own = document.is_some() || Resource::is_own(head.uri.path());
+        let is_routed = !is_own && !self.routes.is_empty();
         let is_foreign = self.is_foreign(head, present, config, is_routed)?;
         let websocket = WebSocketAsker {
             peer: &asker.peer,
@@ -168,6 +178,9 @@ impl Calls {
         };
         if !is_foreign && let Some(answered) = self.websockets.answer(head, config, &websocket)? {
             return Ok(Way::Answered(Box::new(answered)));
+        }
+        if let Some(document) = document {
+            return Ok(Way::Document(document));
         }
         if is_routed {
             return Ok(Way::Route);
@@ -262,6 +275,43 @@ impl Calls {
         Ok(reply::success(outcome?, to, bytes)?)
     }
 
+    /// Answers with a document about the listener.
+    async fn document(
+        &self,
+        document: Document,
+        head: &http::request::Parts,
+        body: ReadBody<Incoming>,
+        config: &HttpConfig,
+        asker: &Asker,
+    ) -> Result<Response<ReplyBody>, Refusal> {
+        let allowed = || HeaderValue::from_static("GET, HEAD, OPTIONS");
+        let response = match (document, &head.method) {
+            (Document::Docs, &Method::GET | &Method::HEAD) => documents::docs(&head.method),
+            (Document::OpenApi, &Method::GET | &Method::HEAD) => {
+                let (asked, held) = self.nothing(head, body, config, asker).await?;
+                let listener = self.routes.listener().clone();
+                let told = self.catalog.openapi(listener, asked).await;
+                drop(held);
+                documents::openapi(told?, &head.method)
+            }
+            (_, &Method::OPTIONS) => return Ok(reply::options(allowed())),
+            (_, method) => return Err(Refusal::wrong_method(method, allowed())),
+        };
+        judge_conditions(&head.method, &head.headers, response)
+    }
+
+    /// A call of nothing in particular, of whoever asks for a document or the catalogue.
+    async fn nothing(
+        &self,
+        head: &http::request::Parts,
+        body: ReadBody<Incoming>,
+        config: &HttpConfig,
+        Asker { peer, bytes, .. }: &Asker,
+    ) -> Result<(Call, CallBytes), Refusal> {
+        let nothing = CallTarget::new(Text::default(), Text::default(), TakenBody::Message);
+        request::read_call(nothing, head, body, config, Arc::clone(peer), bytes).await
+    }
+
     /// Tells of the services, or of the one called `name`, that the caller may know of.
     async fn list(
         &self,
@@ -269,11 +319,9 @@ impl Calls {
         head: &http::request::Parts,
         body: ReadBody<Incoming>,
         config: &HttpConfig,
-        Asker { peer, bytes, .. }: &Asker,
+        asker: &Asker,
     ) -> Result<Response<ReplyBody>, Refusal> {
-        let nothing = CallTarget::new(Text::default(), Text::default(), TakenBody::Message);
-        let reading = request::read_call(nothing, head, body, config, Arc::clone(peer), bytes);
-        let (asked, held) = reading.await?;
+        let (asked, held) = self.nothing(head, body, config, asker).await?;
         let listed = self.catalog.services(name, asked).await;
         drop(held);
         Ok(json_response(listed?, &head.method))
@@ -295,9 +343,9 @@ impl From<ForeignPage> for Refusal {
 
 impl Refusal {
     fn into_response(self, wants_problems: bool) -> Response<ReplyBody> {
-        let form = match wants_problems || self.is_problem {
-            true => ErrorForm::Problem,
-            false => ErrorForm::Own,
+        let form = ErrorForm {
+            is_problem: wants_problems || self.is_problem,
+            errors: self.errors.as_deref(),
         };
         let mut response = reply::refusal(self.status, &self.error, form);
         if let Some(allow) = self.allow {

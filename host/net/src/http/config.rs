@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::{CompressionConfig, Cors, ForwardedConfig, Hosts};
+use super::{CompressionConfig, Cors, ForwardedConfig, Hosts, documents::DocumentsConfig};
 use crate::websocket::WebSocketConfig;
 
 /// How much and how long a client of the HTTP listener may take.
@@ -46,6 +46,8 @@ pub struct HttpConfig {
     pub proxy_protocol: bool,
     /// What is served over WebSocket on the listener's port.
     pub websocket: WebSocketConfig,
+    /// Which documents about the listener it serves itself. Default both.
+    pub documents: DocumentsConfig,
 }
 
 impl Default for HttpConfig {
@@ -68,6 +70,7 @@ impl Default for HttpConfig {
             forwarded: ForwardedConfig::default(),
             proxy_protocol: false,
             websocket: WebSocketConfig::default(),
+            documents: DocumentsConfig::default(),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! POST /v1/services/{service}/{method}   a call; the body is the message, or NDJSON lines
 //! GET  /v1/services                      every service
 //! GET  /v1/services/{service}            one service
+//! GET  /openapi.json, GET /docs          what may be called, for programs and for people
 //! ```
 //! Request headers become call headers, reply headers become response headers; hop-by-hop fields
 //! stay out of both. JSON is one message, NDJSON is messages, anything else flows as octets: short
@@ -36,6 +37,7 @@ mod compression;
 mod config;
 mod connection;
 mod cors;
+mod documents;
 mod events;
 mod fetch;
 mod fields;
@@ -70,6 +72,7 @@ pub use client::{HttpClient, HttpClientConfig, dial, dial_tls};
 pub use compression::{Coding, CompressionConfig};
 pub use config::HttpConfig;
 pub use cors::{Cors, CorsConfig, CorsError};
+pub use documents::DocumentsConfig;
 pub use fetch::{FetchConfig, FetchError, Fetcher};
 pub use forward::{
     ForwardAddress, ForwardConfig, ForwardedConfig, ForwardedForm, ForwardedSend, Forwarder,
@@ -77,7 +80,10 @@ pub use forward::{
 };
 pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
-pub use routes::{HttpRoutes, RouteEnds, SERVICE as ROUTES_SERVICE};
+pub use routes::{
+    HttpRoutes, ParamShape, RequestSchema, RouteEnds, RouteSchemas, RoutesInForce,
+    SERVICE as ROUTES_SERVICE, SchemaFault,
+};
 pub use server::{HttpReconfigure, HttpServer, serve_router};
 
 /// Response header that carries the kind of a failed call: `not-found`.

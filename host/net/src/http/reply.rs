@@ -13,12 +13,12 @@ use postern_core::{Body, BodyStream, Error, Headers, HttpStatus, Kind, Reply, js
 
 use super::{
     ERROR_HEADER, JSON, NDJSON,
-    accept::{EVENT_STREAM, PROBLEM, ReplyForm},
+    accept::{EVENT_STREAM, ReplyForm},
     compression::{self, Asked, Coded, Coding, CompressionConfig, encoder_bytes},
     events,
     fields::{self, set},
     lines,
-    problem::{self, ErrorForm},
+    problem::ErrorForm,
     sized::{ATTACHED_BYTES_MIN, SizedOctets, attach},
 };
 use crate::{ByteBudgetError, ConnectionBytes, HeldBytes};
@@ -369,12 +369,13 @@ fn hold(
     Ok((Content::Whole(held.attach_to(octets)), None))
 }
 
-/// An error under the kind's status, or one of HTTP's own (404, 405, 408, 413, 415, 431).
-pub(super) fn refusal(status: StatusCode, error: &Error, form: ErrorForm) -> Response<ReplyBody> {
-    let (body, media_type) = match form {
-        ErrorForm::Own => (error.to_json_as(status.as_u16()), JSON),
-        ErrorForm::Problem => (problem::to_json(status, error), PROBLEM),
-    };
+/// An error under the kind's status, or one of HTTP's own (404, 405, 408, 413, 415, 422, 431).
+pub(super) fn refusal(
+    status: StatusCode,
+    error: &Error,
+    form: ErrorForm<'_>,
+) -> Response<ReplyBody> {
+    let (body, media_type) = form.write(status, error);
     let mut response = Response::new(ReplyBody::whole(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
@@ -434,7 +435,7 @@ mod tests {
     #[track_caller]
     fn check(details: &'static str, expected: &str) {
         let error = Error::new(Kind::Unauthenticated, Blame::Client, "no").with_details(details);
-        let response = refusal(StatusCode::UNAUTHORIZED, &error, ErrorForm::Own);
+        let response = refusal(StatusCode::UNAUTHORIZED, &error, ErrorForm::default());
         assert_eq!(response.headers()[header::WWW_AUTHENTICATE], expected);
     }
 

@@ -31,6 +31,8 @@ pub(super) struct Refusal {
     pub(super) allow: Option<Box<HeaderValue>>,
     /// Its error is written as problem details, whatever the client accepts.
     pub(super) is_problem: bool,
+    /// What of the request does not fit: a list in JSON, shown as the member `errors`.
+    pub(super) errors: Option<Box<Bytes>>,
 }
 
 /// What is called, and what is taken of a body.
@@ -86,6 +88,15 @@ impl Refusal {
             error,
             allow: None,
             is_problem: false,
+            errors: None,
+        }
+    }
+
+    /// Names each member that does not fit, in a list in JSON.
+    pub(super) fn with_errors(self, errors: Bytes) -> Self {
+        Self {
+            errors: Some(Box::new(errors)),
+            ..self
         }
     }
 

@@ -408,6 +408,16 @@ impl Catalog for OneService {
             }
         })
     }
+
+    fn openapi(&self, listener: Text, asked: Call) -> BoxFuture<Result<Bytes, Error>> {
+        let is_barred = asked.headers.get_str("x-barred").is_some();
+        Box::pin(async move {
+            match is_barred {
+                true => Err(Error::new(Kind::Unauthenticated, Blame::Client, "barred")),
+                false => Ok(format!("{{\"openapi\":\"3.1.0\",\"x\":\"{listener}\"}}").into()),
+            }
+        })
+    }
 }
 
 /// A request for `target` with further header lines and a body.

@@ -219,7 +219,7 @@ fn refused(fault: &HandshakeFault) -> Response<ReplyBody> {
         }
     };
     let error = Error::new(kind, Blame::Client, fault.to_string());
-    let mut response = reply::refusal(fault.status(), &error, ErrorForm::Own);
+    let mut response = reply::refusal(fault.status(), &error, ErrorForm::default());
     response
         .headers_mut()
         .extend(fault.fields().into_iter().collect::<HashMap<_, _>>());

@@ -81,6 +81,7 @@ async fn enter(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
             name: service.name.into(),
             summary: service.summary.into(),
             methods: service.methods.into_iter().map(method).collect(),
+            ..ServiceInfo::default()
         })
         .collect())
 }

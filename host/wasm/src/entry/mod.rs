@@ -11,4 +11,5 @@ pub(crate) mod handler;
 pub(crate) mod health;
 pub(crate) mod identity;
 pub(crate) mod interceptor;
+pub(crate) mod schemas;
 pub(crate) mod stream;

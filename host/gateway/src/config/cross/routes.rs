@@ -7,6 +7,7 @@ use postern_core::route::{HttpRoute, RouteTable};
 
 use crate::config::{
     fault::suggest,
+    route_words::BodyFormName,
     routes::{RouteFault, RouteSettings},
     section::{SectionReader, join},
     settings::{Config, Protocol},
@@ -142,6 +143,11 @@ fn check_ends(path: &str, settings: &RouteSettings, owner: RouteOwner, reader: &
         let message = "strip-prefix already says what path is asked for".to_owned();
         faults.push((join(path, "rewrite-path"), message, "remove one of the two"));
     }
+    if settings.validate && settings.body == BodyFormName::Raw {
+        let message = "a body that goes on as it is is compared with nothing".to_owned();
+        let remedy = "write body = \"json\" or \"form\", or remove validate";
+        faults.push((join(path, "validate"), message, remedy));
+    }
     for (key, message, remedy) in faults {
         reader.fault_of_key(&key, message, remedy);
     }
@@ -166,5 +172,7 @@ fn check_listeners(name: &str, route: &RouteSettings, config: &Config, reader: &
     }
 }
 
-const METHOD_KEYS: [&str; 6] = ["service", "method", "version", "types", "body", "produces"];
+const METHOD_KEYS: [&str; 7] = [
+    "service", "method", "version", "types", "body", "produces", "validate",
+];
 const UPSTREAM_KEYS: [&str; 4] = ["upstream", "strip-prefix", "rewrite-path", "rewrite-host"];

@@ -8,7 +8,7 @@ use postern_core::{Body, BoxFuture, Call, Error, Handler, Text};
 use postern_net::http::Catalog;
 use serde_json::json;
 
-use super::methods::{SERVICE, SERVICES};
+use super::methods::{OPENAPI, SERVICE, SERVICES};
 
 /// The catalogue behind the handler of a listener's calls.
 pub(crate) struct ListenerCatalog(pub Arc<dyn Handler>);
@@ -19,9 +19,25 @@ impl Catalog for ListenerCatalog {
             let request = json!({ "service": name.as_str() });
             Body::One(request.to_string().into())
         });
+        self.ask(SERVICES, body, asked)
+    }
+
+    fn openapi(&self, listener: Text, asked: Call) -> BoxFuture<Result<Bytes, Error>> {
+        let request = json!({ "listener": listener.as_str() });
+        self.ask(OPENAPI, Body::One(request.to_string().into()), asked)
+    }
+}
+
+impl ListenerCatalog {
+    fn ask(
+        &self,
+        method: &'static str,
+        body: Body,
+        asked: Call,
+    ) -> BoxFuture<Result<Bytes, Error>> {
         let answer = self.0.call(Call {
             service: Text::from_static(SERVICE),
-            method: Text::from_static(SERVICES),
+            method: Text::from_static(method),
             version: None,
             body,
             ..asked

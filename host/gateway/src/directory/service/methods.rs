@@ -13,6 +13,9 @@ pub(crate) const SERVICE: &str = "directory";
 /// The method that tells which services answer, and what their methods take and give.
 pub(super) const SERVICES: &str = "services";
 
+/// The method that tells the same as an OpenAPI document, with the routes that lead to them.
+pub(super) const OPENAPI: &str = "openapi";
+
 /// A method that is answered from the directory itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Method {
@@ -25,9 +28,10 @@ pub(super) enum Method {
 }
 
 /// The methods, in order.
-const METHODS: [&str; 7] = [
+const METHODS: [&str; 8] = [
     "discover",
     "heartbeat",
+    OPENAPI,
     "picture",
     "register",
     SERVICES,
@@ -44,6 +48,7 @@ pub(crate) fn info() -> ServiceInfo {
                 unary(true).with_summary("Finds instances by what they say of themselves.")
             }
             "heartbeat" => unary(true).with_summary("Renews the lease of an instance."),
+            OPENAPI => unary(true).with_summary("What the caller may call, as OpenAPI 3.1."),
             "picture" => unary(true).with_summary("Every entry at one moment, page by page."),
             "register" => unary(true).with_summary("Enters an instance, or changes its entry."),
             "unregister" => unary(false).with_summary("Takes an instance out."),

@@ -26,6 +26,15 @@ const REQUEST_BYTES_MAX: usize = 128 * 1024;
 #[derive(Debug, Deserialize)]
 pub(super) struct Catalogued {
     pub service: Option<String>,
+    /// Whether the schemas of its types are wanted, of one service.
+    #[serde(default)]
+    pub schemas: bool,
+}
+
+/// `openapi`: of all routes, or those of one listener.
+#[derive(Debug, Deserialize)]
+pub(super) struct Documented {
+    pub listener: Option<String>,
 }
 
 /// A request whose keys are known.
@@ -91,7 +100,11 @@ impl Request for Held {
 }
 
 impl Request for Catalogued {
-    const KEYS: &'static [&'static str] = &["service"];
+    const KEYS: &'static [&'static str] = &["service", "schemas"];
+}
+
+impl Request for Documented {
+    const KEYS: &'static [&'static str] = &["listener"];
 }
 
 impl Request for Asked {

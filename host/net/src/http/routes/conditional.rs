@@ -11,7 +11,7 @@ use crate::http::{reply::ReplyBody, request::Refusal};
 ///
 /// # Errors
 /// `if-match` that names no tag of the response.
-pub(super) fn judge(
+pub(in crate::http) fn judge(
     method: &Method,
     headers: &HeaderMap,
     response: Response<ReplyBody>,

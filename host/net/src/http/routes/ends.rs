@@ -28,8 +28,8 @@ impl RouteEnds {
 
 impl Handler for RouteEnds {
     fn call(&self, call: Call) -> BoxFuture<Result<Reply, Error>> {
-        let table = self.routes.load();
-        let Some(route) = table.named(&call.method).map(Arc::clone) else {
+        let in_force = self.routes.load();
+        let Some(route) = in_force.table.named(&call.method).map(Arc::clone) else {
             let shown: String = call.method.chars().take(SHOWN_CHARS_MAX).collect();
             let error = Error::not_found(format!("no route is called {shown}"));
             return Box::pin(std::future::ready(Err(error)));

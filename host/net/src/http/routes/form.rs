@@ -2,12 +2,13 @@
 //! `multipart/form-data` (RFC 7578), whose files are objects of `filename`, `content-type` and `data` in
 //! base64. The body is whole, and was bounded when it was read.
 
-use std::collections::BTreeMap;
-
 use http::{HeaderMap, StatusCode, header};
-use postern_core::{Text, json, route::ParamType};
+use postern_core::json;
 
-use super::params::{ParamSource, Parameters};
+use super::{
+    params::{ParamSource, Parameters},
+    schema::ParamTypes,
+};
 use crate::http::{
     media_type,
     request::{MULTIPART, Refusal},
@@ -30,7 +31,7 @@ pub(super) fn read(
     body: &[u8],
     headers: &HeaderMap,
     parameters: &mut Parameters,
-    types: &BTreeMap<Text, ParamType>,
+    types: ParamTypes<'_>,
 ) -> Result<(), Refusal> {
     let kind = headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()).unwrap_or_default();
@@ -193,16 +194,21 @@ const FIELDS_MAX: usize = 16;
 #[cfg(test)]
 mod tests {
     use http::HeaderValue;
+    use postern_core::route::ParamType;
 
     use super::*;
 
     fn object(kind: &'static str, body: &str) -> Result<String, String> {
         let mut headers = HeaderMap::new();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
-        let types = BTreeMap::from([("n".into(), ParamType::Int)]);
+        let stated = [("n".into(), ParamType::Int)].into();
+        let types = ParamTypes {
+            stated: &stated,
+            schema: None,
+        };
         let mut parameters = Parameters::default();
         let told = |refusal: Refusal| refusal.error.message.into_owned();
-        read(body.as_bytes(), &headers, &mut parameters, &types).map_err(told)?;
+        read(body.as_bytes(), &headers, &mut parameters, types).map_err(told)?;
         let object = parameters.into_object(b"").expect("an object");
         Ok(String::from_utf8(object.to_vec()).expect("text"))
     }

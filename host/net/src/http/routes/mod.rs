@@ -16,6 +16,7 @@ mod folder;
 mod form;
 mod method;
 mod params;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod upstream;
@@ -34,7 +35,11 @@ use postern_core::{
 };
 
 use self::asker::RouteAsker;
-pub use self::ends::{RouteEnds, SERVICE};
+pub(super) use self::conditional::judge as judge_conditions;
+pub use self::{
+    ends::{RouteEnds, SERVICE},
+    schema::{ParamShape, RequestSchema, RouteSchemas, SchemaFault},
+};
 use super::{
     accept::ReplyForm,
     fields::set,
@@ -45,7 +50,14 @@ use super::{
 
 /// The routes in force. Clones are of the same.
 #[derive(Clone, Default)]
-pub struct HttpRoutes(Arc<ArcSwap<RouteTable>>);
+pub struct HttpRoutes(Arc<ArcSwap<RoutesInForce>>);
+
+/// Where requests go, and what they are held to.
+#[derive(Default)]
+pub struct RoutesInForce {
+    pub table: RouteTable,
+    pub schemas: RouteSchemas,
+}
 
 /// The routes of one listener.
 #[derive(Clone, Default)]
@@ -55,13 +67,13 @@ pub(super) struct ListenerRoutes {
 }
 
 impl HttpRoutes {
-    /// Requests that come from here on are sent where `table` says.
-    pub fn set(&self, table: RouteTable) {
-        self.0.store(Arc::new(table));
+    /// Requests that come from here on are sent where `table` says, as `schemas` say.
+    pub fn set(&self, table: RouteTable, schemas: RouteSchemas) {
+        self.0.store(Arc::new(RoutesInForce { table, schemas }));
     }
 
     #[must_use]
-    pub fn load(&self) -> Arc<RouteTable> {
+    pub fn load(&self) -> Arc<RoutesInForce> {
         self.0.load_full()
     }
 }
@@ -75,7 +87,22 @@ impl ListenerRoutes {
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.routes.0.load().routes().is_empty()
+        self.routes.0.load().table.routes().is_empty()
+    }
+
+    /// Whether a route takes a request of this head, or sends it to its path with a slash.
+    pub(super) fn takes(&self, head: &Parts) -> bool {
+        let Ok(path) = RequestPath::parse(head.uri.path()) else {
+            return false;
+        };
+        self.find(head, &path, |found, _| {
+            matches!(found, RouteMatch::Route(_) | RouteMatch::WithSlash)
+        })
+    }
+
+    /// The name of the listener.
+    pub(super) const fn listener(&self) -> &Text {
+        &self.listener
     }
 
     /// Whether a page of any origin may send a request to the route that takes it.
@@ -83,7 +110,7 @@ impl ListenerRoutes {
         let Ok(path) = RequestPath::parse(head.uri.path()) else {
             return false;
         };
-        self.find(head, &path, |found| match found {
+        self.find(head, &path, |found, _| match found {
             RouteMatch::Route(route) => match &route.end {
                 RouteEnd::Upstream(_) => true,
                 // Links to them are followed, and what they show is embedded. A page that wants to
@@ -97,12 +124,12 @@ impl ListenerRoutes {
         })
     }
 
-    /// What `take` makes of the match of a request.
+    /// What `take` makes of the match of a request, beside the schemas that are in force with it.
     fn find<T>(
         &self,
         head: &Parts,
         path: &RequestPath<'_>,
-        take: impl FnOnce(RouteMatch<'_>) -> T,
+        take: impl FnOnce(RouteMatch<'_>, &RouteSchemas) -> T,
     ) -> T {
         // Whatever is no host was refused before (origin.rs).
         let authority = host::of(head.version, &head.uri, &head.headers).unwrap_or_default();
@@ -114,7 +141,8 @@ impl ListenerRoutes {
             query: head.uri.query(),
             has_header: &|name, value| has_header(&head.headers, name, value),
         };
-        take(self.routes.0.load().find(&request))
+        let in_force = self.routes.0.load();
+        take(in_force.table.find(&request), &in_force.schemas)
     }
 
     /// Answers a request by the route that takes it.
@@ -131,10 +159,13 @@ impl ListenerRoutes {
         B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
         B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
     {
-        let route = {
+        let (route, schema) = {
             let path = RequestPath::parse(head.uri.path())?;
-            let found = self.find(&head, &path, |found| match found {
-                RouteMatch::Route(route) => Ok(Arc::clone(route)),
+            let found = self.find(&head, &path, |found, schemas| match found {
+                RouteMatch::Route(route) => {
+                    let schema = schemas.get(&route.name).cloned();
+                    Ok((Arc::clone(route), schema))
+                }
                 RouteMatch::WrongMethod { allow } => {
                     Err(Box::new(wrong_method(&head.method, &allow)))
                 }
@@ -142,12 +173,19 @@ impl ListenerRoutes {
                 RouteMatch::Nothing => Err(Box::new(Err(nothing_at(head.uri.path())))),
             });
             match found {
-                Ok(route) => route,
+                Ok(found) => found,
                 Err(answered) => return *answered,
             }
         };
         let answered = match &route.end {
-            RouteEnd::Method(end) => method::answer(&route, end, head, body, asker).await,
+            RouteEnd::Method(end) => {
+                let to = method::MethodRoute {
+                    route: &route,
+                    end,
+                    schema,
+                };
+                to.answer(head, body, asker).await
+            }
             RouteEnd::Upstream(end) => upstream::answer(&route, end, head, body, asker).await,
             RouteEnd::Redirect(_) | RouteEnd::Fixed(_) | RouteEnd::Files(_) => {
                 answer_own(&route, head, body, asker).await

@@ -2,8 +2,8 @@
 //!
 //! | where a name stands | what is sent |
 //! | --- | --- |
-//! | in one place | its value, of the type that the route says; text where it says none |
-//! | in the query or the form several times | a list of its values |
+//! | in one place | its value, of the type that the route or the method's schema says; text where neither does |
+//! | in the query or the form several times, or once where the schema says list | a list of its values |
 //! | in two places with one value | the value; that of a body with its own type |
 //! | in two places with two values | nothing: the request is refused |
 //!
@@ -14,10 +14,11 @@ use std::collections::{BTreeMap, btree_map::Entry};
 use bytes::Bytes;
 use http::StatusCode;
 use postern_core::{
-    Error, Text, json,
+    Error, json,
     route::{ParamType, PathParam, QueryError, query_pairs},
 };
 
+use super::schema::{self, ParamShape, ParamTypes, SchemaFault};
 use crate::http::request::Refusal;
 
 /// What a request says in parameters, by name.
@@ -31,7 +32,7 @@ pub(super) struct Parameters {
 #[derive(Debug)]
 struct Parameter {
     source: ParamSource,
-    kind: ParamType,
+    shape: ParamShape,
     values: Vec<String>,
     /// The body has it as well, and with the same value.
     is_in_body: bool,
@@ -54,12 +55,13 @@ pub(super) enum ParamError {
     Json(#[from] json::JsonError),
     #[error("a request of more than {PARAMS_MAX} parameters")]
     TooMany,
-    #[error("{value:?} of parameter {name:?} in the {place} is no {kind}")]
+    #[error("{value:?} of parameter {name:?} in the {place} is no {kinds}")]
     Type {
         name: String,
         value: String,
         place: &'static str,
-        kind: &'static str,
+        /// `int`, or `int or bool`.
+        kinds: String,
     },
     #[error("{name:?} has one value in the {one} and another in the {other}")]
     Conflict {
@@ -72,24 +74,27 @@ pub(super) enum ParamError {
 }
 
 impl Parameters {
-    /// Those of a path and a query. `types` are those that the route states beside the path's own.
+    /// Those of a path and a query. `types` are those beside the path's own.
     ///
     /// # Errors
     /// A query that is no text, a value of another type, two values for one name.
     pub(super) fn read(
         path: Vec<PathParam<'_>>,
         query: Option<&str>,
-        types: &BTreeMap<Text, ParamType>,
+        types: ParamTypes<'_>,
     ) -> Result<Self, ParamError> {
         let mut read = Self::default();
         for param in path {
-            let kind = match param.kind {
-                ParamType::String => type_of(types, param.name),
-                stated @ (ParamType::Int | ParamType::Number | ParamType::Bool) => stated,
+            let shape = match param.kind {
+                ParamType::String => types.of(param.name),
+                stated @ (ParamType::Int | ParamType::Number | ParamType::Bool) => ParamShape {
+                    kinds: vec![stated],
+                    is_list: false,
+                },
             };
             let parameter = Parameter {
                 source: ParamSource::Path,
-                kind,
+                shape,
                 values: vec![param.value],
                 is_in_body: false,
             };
@@ -107,7 +112,7 @@ impl Parameters {
         &mut self,
         pairs: &str,
         source: ParamSource,
-        types: &BTreeMap<Text, ParamType>,
+        types: ParamTypes<'_>,
     ) -> Result<(), ParamError> {
         for pair in query_pairs(pairs) {
             let (name, value) = pair?;
@@ -125,7 +130,7 @@ impl Parameters {
         name: String,
         value: String,
         source: ParamSource,
-        types: &BTreeMap<Text, ParamType>,
+        types: ParamTypes<'_>,
     ) -> Result<(), ParamError> {
         let is_full = self.by_name.len() >= PARAMS_MAX;
         match self.by_name.entry(name) {
@@ -139,11 +144,11 @@ impl Parameters {
                 })
             }
             Entry::Vacant(vacant) => {
-                let kind = type_of(types, vacant.key());
+                let shape = types.of(vacant.key());
                 let values = vec![value];
                 vacant.insert(Parameter {
                     source,
-                    kind,
+                    shape,
                     values,
                     is_in_body: false,
                 });
@@ -263,7 +268,7 @@ impl Parameter {
     }
 
     fn push_json(&self, name: &str, out: &mut Vec<u8>) -> Result<(), ParamError> {
-        if let [value] = self.values.as_slice() {
+        if let ([value], false) = (self.values.as_slice(), self.shape.is_list) {
             return self.push_value(name, value, out);
         }
         out.push(b'[');
@@ -278,15 +283,21 @@ impl Parameter {
     }
 
     fn push_value(&self, name: &str, value: &str, out: &mut Vec<u8>) -> Result<(), ParamError> {
-        if !self.kind.reads(value) {
-            return Err(ParamError::Type {
+        let kinds = match self.shape.kinds.as_slice() {
+            [] => &[ParamType::String][..],
+            kinds => kinds,
+        };
+        let kind = kinds.iter().find(|kind| kind.reads(value));
+        let kind = kind.ok_or_else(|| {
+            let names: Vec<_> = kinds.iter().map(|kind| kind.name()).collect();
+            ParamError::Type {
                 name: name.to_owned(),
                 value: value.chars().take(SHOWN_CHARS_MAX).collect(),
                 place: self.source.name(),
-                kind: self.kind.name(),
-            });
-        }
-        match self.kind {
+                kinds: names.join(" or "),
+            }
+        })?;
+        match kind {
             ParamType::String => json::push_string(out, value),
             ParamType::Int | ParamType::Number | ParamType::Bool => {
                 out.extend_from_slice(value.as_bytes());
@@ -318,12 +329,24 @@ impl From<ParamError> for Refusal {
                 StatusCode::UNPROCESSABLE_ENTITY
             }
         };
-        Self::new(status, Error::invalid_argument(error.to_string()))
+        let refusal = Self::new(status, Error::invalid_argument(error.to_string()));
+        match error.fault() {
+            Some(fault) => refusal.with_errors(schema::to_json(&[fault])),
+            None => refusal,
+        }
     }
 }
 
-fn type_of(types: &BTreeMap<Text, ParamType>, name: &str) -> ParamType {
-    types.get(name).copied().unwrap_or_default()
+impl ParamError {
+    /// The member that does not fit, where it is one.
+    fn fault(&self) -> Option<SchemaFault> {
+        match self {
+            Self::Type { name, .. } | Self::Conflict { name, .. } => {
+                Some(SchemaFault::of_member(name, self.to_string()))
+            }
+            Self::Query(_) | Self::Json(_) | Self::TooMany | Self::NoObject => None,
+        }
+    }
 }
 
 /// Names of parameters in one request.
@@ -334,7 +357,29 @@ const SHOWN_CHARS_MAX: usize = 100;
 mod tests {
     use postern_core::route::{PathTemplate, RequestPath};
 
-    use super::*;
+    use super::{super::schema::RequestSchema, *};
+
+    /// Whole numbers for `*_n`, either for `*_either`, and lists for `*_list`.
+    #[derive(Debug)]
+    struct ByName;
+
+    impl RequestSchema for ByName {
+        fn shape(&self, member: &str) -> ParamShape {
+            let kinds = match member.rsplit_once('_') {
+                Some((_, "n" | "list")) => vec![ParamType::Int],
+                Some((_, "either")) => vec![ParamType::Bool, ParamType::Number],
+                _ => Vec::new(),
+            };
+            ParamShape {
+                kinds,
+                is_list: member.ends_with("_list"),
+            }
+        }
+
+        fn check(&self, _: &[u8]) -> Result<(), Vec<SchemaFault>> {
+            Ok(())
+        }
+    }
 
     /// `/{id}/{n}` with `n` an int by the route, and `size` an int, `deep` a bool.
     fn merge(path: &str, query: &str, body: &str) -> Result<String, ParamError> {
@@ -346,7 +391,11 @@ mod tests {
             ("deep".into(), ParamType::Bool),
         ];
         let params = template.params(&path).expect("taken");
-        let read = Parameters::read(params, Some(query), &types.into())?;
+        let types = ParamTypes {
+            stated: &types.into(),
+            schema: Some(&ByName),
+        };
+        let read = Parameters::read(params, Some(query), types)?;
         let object = read.into_object(body.as_bytes())?;
         json::check(&object).expect("JSON");
         Ok(String::from_utf8(object.to_vec()).expect("text"))
@@ -376,6 +425,26 @@ mod tests {
             "x=1&x=2&size=1&size=2",
             "",
             "{\"id\":\"a\",\"n\":7,\"size\":[1,2],\"x\":[\"1\",\"2\"]}",
+        );
+    }
+
+    #[test]
+    fn the_schema_says_what_a_parameter_is_where_the_route_does_not() {
+        check(
+            "/a/7",
+            "a_n=5&b_list=1&c_either=true&d_either=1e3&e=5&f_list=1&f_list=2",
+            "",
+            "{\"a_n\":5,\"b_list\":[1],\"c_either\":true,\"d_either\":1e3,\"e\":\"5\",\"f_list\":[1,2],\
+             \"id\":\"a\",\"n\":7}",
+        );
+        let told = merge("/a/7", "c_either=x", "").expect_err("neither");
+        assert_eq!(
+            told.to_string(),
+            "\"x\" of parameter \"c_either\" in the query is no bool or number"
+        );
+        assert_eq!(
+            told.fault().map(|fault| fault.pointer).as_deref(),
+            Some("/c_either")
         );
     }
 

@@ -113,8 +113,16 @@ async fn what_does_not_fit_is_told_as_rest_tells_it() {
     ])
     .await;
     let told = |status: u16, error: &str| {
+        // What is wrong with a member is told with its place as well.
+        let member = ["size", "id"]
+            .into_iter()
+            .find(|name| status == 422 && error.contains(&format!("\"{name}\"")));
         let error = error.replace('"', "\\\"");
-        format!("{{\"error\":\"{error}\",\"code\":{status}}}")
+        let errors = member.map(|name| {
+            format!(",\"errors\":[{{\"pointer\":\"/{name}\",\"detail\":\"{error}\"}}]")
+        });
+        let errors = errors.unwrap_or_default();
+        format!("{{\"error\":\"{error}\",\"code\":{status}{errors}}}")
     };
     for (line, head, body, status, error) in MISFITS {
         let answer = fixture.ask(line, head, body).await;

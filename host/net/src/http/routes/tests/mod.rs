@@ -4,6 +4,7 @@ mod files;
 mod hostile;
 mod methods;
 mod own;
+mod schemas;
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
@@ -28,7 +29,7 @@ use tokio::{
     time::timeout,
 };
 
-use super::{HttpRoutes, RouteEnds, SERVICE};
+use super::{HttpRoutes, RouteEnds, RouteSchemas, SERVICE};
 use crate::{
     ByteBudget, Counters, Shutdown,
     http::{Catalog, HttpConfig, HttpServer},
@@ -58,7 +59,7 @@ struct NoServices;
 impl Fixture {
     async fn open(routes: Vec<HttpRoute>) -> Self {
         let table = HttpRoutes::default();
-        table.set(RouteTable::new(routes));
+        table.set(RouteTable::new(routes), RouteSchemas::new());
         let server = HttpServer::bind(
             ([127, 0, 0, 1], 0).into(),
             HttpConfig::default(),
@@ -239,6 +240,11 @@ impl Catalog for NoServices {
     fn services(&self, _: Option<Text>, _: Call) -> BoxFuture<Result<Bytes, Error>> {
         Box::pin(async { Ok("{\"services\":[]}".into()) })
     }
+
+    fn openapi(&self, listener: Text, _: Call) -> BoxFuture<Result<Bytes, Error>> {
+        let document = format!("{{\"openapi\":\"3.1.0\",\"x-listener\":\"{listener}\"}}");
+        Box::pin(async move { Ok(document.into()) })
+    }
 }
 
 /// Two messages, and with the method `Broken` an error.
@@ -295,6 +301,7 @@ fn method(http: &str, path: &str, target: &str) -> HttpRoute {
         ]
         .into(),
         produces: Vec::new(),
+        is_checked: false,
     };
     route(target, rule(path, &[http]), RouteEnd::Method(end))
 }
