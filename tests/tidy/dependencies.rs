@@ -108,7 +108,11 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "foldhash",
             "futures-util",
             "governor",
+            // Dates of `retry-after`, and those that people read.
+            "httpdate",
             "indicatif",
+            // What is said to the authority of a certificate; how it is sent is net's.
+            "instant-acme",
             "jsonwebtoken",
             "miette",
             // Users and groups by their names, wherever the system keeps them.
@@ -122,7 +126,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "postern-system",
             "postern-wasm",
             "prometheus-client",
-            // `postern certs dev` signs with it.
+            // `postern certs dev` signs with it; requests for certificates.
             "rcgen",
             "serde",
             "serde_json",

@@ -8,6 +8,7 @@
 
 mod check;
 pub(crate) mod gateway;
+mod issuing;
 pub(crate) mod listener;
 mod listeners;
 mod parts;
@@ -252,6 +253,7 @@ impl App {
             events.end_all();
         });
         tasks.spawn(follow_expiry(Arc::clone(&self.gateway), last.clone()));
+        tasks.spawn(issuing::issue(Arc::clone(&self.gateway), shutdown.clone()));
         tasks.spawn(follow_store(Arc::clone(&self.control), last.clone()));
         tasks.spawn(memory::give_back(shutdown.clone()));
         let reload = Reload {

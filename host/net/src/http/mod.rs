@@ -61,6 +61,7 @@ mod socket;
 mod tests;
 mod tracked;
 mod upgrade;
+mod web;
 mod websockets;
 
 pub use catalog::Catalog;
@@ -77,6 +78,7 @@ pub use host::HostError;
 pub use origin::{ForeignPage, Hosts, check_origin};
 pub use routes::{HttpRoutes, RouteEnds, SERVICE as ROUTES_SERVICE};
 pub use server::{HttpReconfigure, HttpServer, serve_router};
+pub use web::{WebClient, WebConfig, WebError};
 
 /// Response header that carries the kind of a failed call: `not-found`.
 pub const ERROR_HEADER: &str = "x-postern-error";
