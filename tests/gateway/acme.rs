@@ -207,7 +207,8 @@ async fn a_certificate_is_renewed_at_two_thirds_of_its_life_and_sessions_go_on()
         ..Options::default()
     };
     let authority = Pebble::start(options).await;
-    let gateway = start(&authority, "vstp", "\"a.example\"", "").await;
+    let keys = "profile = \"default\"\n";
+    let gateway = start(&authority, "vstp", "\"a.example\"", keys).await;
     let root = authority.root().await;
     let before = until_served(authority.tls, "a.example", &root).await;
     let expiry = |gateway: &Gateway| listed(gateway)["not-after"].as_i64().expect("a time");
@@ -238,7 +239,7 @@ async fn while_the_authority_is_away_what_it_issued_is_shown_and_it_is_asked_unt
         ..Options::default()
     };
     let mut authority = Pebble::prepare(options);
-    let keys = "retry-pause = \"1s\"\nretry-pause-max = \"2s\"\n";
+    let keys = "profile = \"default\"\nretry-pause = \"1s\"\nretry-pause-max = \"2s\"\n";
     let gateway = start(&authority, "vstp", "\"a.example\"", keys).await;
     patiently("it is told", async || {
         let told = told(&gateway, "a.example").await;

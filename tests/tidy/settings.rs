@@ -14,7 +14,8 @@ use crate::{Source, assert_none, read, sources};
 const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 8] = [
+const HANDED_ON: [&str; 9] = [
+    "config/acme.rs",
     "config/admission.rs",
     "config/events.rs",
     "config/forwarded.rs",

@@ -29,7 +29,8 @@ pub(super) const EXTERNAL_ACCOUNT: (&str, &str) = (
 /// What is asked of the authority.
 #[derive(Debug, Clone)]
 pub(super) struct Options {
-    /// How long certificates live, in seconds.
+    /// How long certificates of the profile "default" live, in seconds; those of "day" live a day. An
+    /// order that names none has any.
     pub(super) life: u32,
     /// Of a hundred good nonces so many are refused.
     pub(super) nonces_refused: u32,
@@ -117,7 +118,7 @@ impl Pebble {
             "externalAccountMACKeys": { EXTERNAL_ACCOUNT.0: EXTERNAL_ACCOUNT.1 },
             "keyAlgorithm": "ecdsa",
             "profiles": {
-                "default": { "description": "as asked", "validityPeriod": self.options.life },
+                "default": { "description": "as long as asked", "validityPeriod": self.options.life },
                 "day": { "description": "a day", "validityPeriod": 24 * 3600 },
             },
         }});

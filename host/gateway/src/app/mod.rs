@@ -239,11 +239,8 @@ impl App {
         let directory = fleet.directory();
         let shutdown = self.gateway.shutdown();
         tasks.spawn(Arc::clone(directory).run(shutdown.clone()));
-        tasks.spawn(probes::run(
-            Arc::clone(directory),
-            fleet.prober(),
-            shutdown.clone(),
-        ));
+        let probing = probes::run(Arc::clone(directory), fleet.prober(), shutdown.clone());
+        tasks.spawn(probing);
         let gateway = Arc::clone(&self.gateway);
         tasks.spawn(async move { gateway.leave().await });
         let (events, draining) = (self.control.events().clone(), shutdown.clone());
