@@ -5,6 +5,7 @@
     reason = "tests fail by panicking; clippy forgives that inside of `#[test]` only"
 )]
 
+mod acme;
 mod agree;
 mod batches;
 mod browser;

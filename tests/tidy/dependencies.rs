@@ -111,7 +111,11 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "foldhash",
             "futures-util",
             "governor",
+            // Dates of `retry-after`, and those that people read.
+            "httpdate",
             "indicatif",
+            // What is said to the authority of a certificate; how it is sent is net's.
+            "instant-acme",
             // Requests are checked against the schemas of methods.
             "jsonschema",
             "jsonwebtoken",
@@ -128,7 +132,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "postern-system",
             "postern-wasm",
             "prometheus-client",
-            // `postern certs dev` signs with it.
+            // `postern certs dev` signs with it; requests for certificates.
             "rcgen",
             "serde",
             "serde_json",

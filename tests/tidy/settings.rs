@@ -14,7 +14,8 @@ use crate::{Source, assert_none, read, sources};
 const TABLES: [&str; 2] = ["host/docs/configuration.md", "host/docs/resilience.md"];
 
 /// Files of `config/` that make another part's type of a section, which that part reads.
-const HANDED_ON: [&str; 8] = [
+const HANDED_ON: [&str; 9] = [
+    "config/acme.rs",
     "config/admission.rs",
     "config/events.rs",
     "config/forwarded.rs",
@@ -82,6 +83,55 @@ fn every_key_is_read_outside_of_the_configuration() {
         }
     }
     assert_none(&faults);
+}
+
+/// Options that the documents name, each with one of our keys, its default and its test.
+#[test]
+fn options_of_tls_and_transports_have_a_key_its_default_and_a_test() {
+    let (schema, tests) = (postern::testing::schema(), tests());
+    let table = read("host/docs/tls.md");
+    let mut faults = Vec::new();
+    let mut n_rows = 0;
+    for line in table.lines().filter(|line| line.starts_with("| ")) {
+        let columns: Vec<_> = line.trim_matches('|').split(" |").map(str::trim).collect();
+        let [option, key, default, _, test] = columns.as_slice() else {
+            continue;
+        };
+        let cells = [key, default, test].map(|cell| cell.trim_matches('`'));
+        let [key, default, test] = cells;
+        if key == "our key" || key.starts_with('-') {
+            continue;
+        }
+        n_rows += 1;
+        let pointer = match key.split_once('.') {
+            Some(("upstream-tls", _)) => pointer_of(key),
+            _ => {
+                format!("{}{}", pointer_of("listeners"), "/additionalProperties") + &pointer_of(key)
+            }
+        };
+        match schema.pointer(&pointer) {
+            None => faults.push(format!("{option}: there is no key {key}")),
+            Some(found) => {
+                let written = found.get("default");
+                let expected = serde_json::from_str::<Value>(default).ok();
+                if written != expected.as_ref() {
+                    faults.push(format!("{option}: the default of {key} is {written:?}"));
+                }
+            }
+        }
+        if !tests.contains_key(test) {
+            faults.push(format!("{option}: there is no test {test:?}"));
+        }
+    }
+    assert!(n_rows > 20, "found only {n_rows} rows");
+    assert_none(&faults);
+}
+
+/// Where the schema of `key` stands in that of its table.
+fn pointer_of(key: &str) -> String {
+    key.split('.')
+        .map(|part| format!("/properties/{part}"))
+        .collect()
 }
 
 #[test]

@@ -9,6 +9,9 @@
 //! A certificate and its key are two files, and one is written before the other: what does not fit
 //! together is kept and tried again with each file that changes.
 
+mod files;
+mod wanted;
+
 use std::{
     collections::{BTreeMap, BTreeSet},
     path::{Path, PathBuf},
@@ -19,22 +22,24 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use postern_net::tls::{
-    CertificateInfo, ClientCertificates, ClientTls, ClientTlsSettings, KeyPair, Pem, ServerTls,
-    ServerTlsSettings, TlsError, Trust, alpn,
+    CertificateInfo, ChallengeAnswers, ClientTls, ClientTlsSettings, ServerTls, ServerTlsSettings,
 };
 use postern_system::clock;
 use tracing::info;
 
+pub(crate) use self::{files::CertificatesError, wanted::table_of};
+use self::{
+    files::{FileContents, IssuedFile, absolute, client_settings, read_all, server_settings},
+    wanted::{WantedTls, authority_of, wanted},
+};
 use crate::{
+    acme::{AcmeStatus, Answers, AuthorityFolder},
     config::{
-        Config, Protocol,
-        tls::{ClientCertificateMode, ListenerTls, UpstreamTls},
+        Config,
+        tls::{ListenerTls, UpstreamTls},
     },
     readiness::{Readiness, ReasonKind},
-    sources::{
-        files::{FILE_BYTES_MAX, FileVersion},
-        sight::{self, ReadError},
-    },
+    sources::files::FileVersion,
 };
 
 /// What listeners show and what dialers are shown. Each part is named by its table in the
@@ -42,6 +47,9 @@ use crate::{
 pub(crate) struct Certificates {
     held: Mutex<Held>,
     upstream: Arc<ClientTls>,
+    /// What authorities are answered that issue certificates.
+    answers: Arc<Answers>,
+    acme: AcmeStatus,
 }
 
 struct Held {
@@ -49,16 +57,16 @@ struct Held {
     files: FileContents,
     listeners: BTreeMap<String, Shown>,
     upstream: UpstreamTls,
+    authority: Option<AuthorityFolder>,
     /// Tables whose files cannot be used, with the reason.
     faults: BTreeMap<String, String>,
 }
-
-type FileContents = BTreeMap<PathBuf, Bytes>;
 
 /// A listener with TLS.
 #[derive(Clone)]
 struct Shown {
     settings: ListenerTls,
+    issued: Vec<IssuedFile>,
     protocols: &'static [&'static str],
     tls: Arc<ServerTls>,
 }
@@ -71,17 +79,8 @@ pub(crate) struct PreparedCertificates {
     replaced: Vec<(Arc<ServerTls>, ServerTlsSettings)>,
     upstream: UpstreamTls,
     upstream_settings: Option<ClientTlsSettings>,
-}
-
-/// Why certificates cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub(crate) enum CertificatesError {
-    #[error("{table}: {source}")]
-    File { table: String, source: ReadError },
-    #[error("{table}: {} is not there", path.display())]
-    Absent { table: String, path: PathBuf },
-    #[error("{table}: {source}")]
-    Unusable { table: String, source: TlsError },
+    /// Of the authority that issues certificates; none where no listener has a name for it.
+    authority: Option<AuthorityFolder>,
 }
 
 /// A certificate and the table that names it.
@@ -93,8 +92,10 @@ pub(crate) struct ShownCertificate {
 
 /// Every file that the TLS of a configuration is read from.
 pub(crate) fn files_of(config: &Config) -> BTreeSet<PathBuf> {
-    let listeners = wanted(config).flat_map(|(_, tls, _)| tls.files());
-    listeners.chain(config.upstream_tls.files()).collect()
+    let listeners = wanted(config).flat_map(|wanted| wanted.settings.files());
+    let authorities = config.acme.ca_files.iter().cloned();
+    let files = listeners.chain(config.upstream_tls.files());
+    files.chain(authorities).collect()
 }
 
 /// The TLS of somebody who dials and does not serve. Reads what `settings` names; blocks.
@@ -122,9 +123,12 @@ impl Certificates {
                 files: BTreeMap::new(),
                 listeners: BTreeMap::new(),
                 upstream: UpstreamTls::default(),
+                authority: None,
                 faults: BTreeMap::new(),
             }),
             upstream: Arc::default(),
+            answers: Arc::default(),
+            acme: AcmeStatus::default(),
         };
         let prepared = empty.prepare(config)?;
         drop(empty.apply(prepared));
@@ -143,34 +147,12 @@ impl Certificates {
         let held = self.held.lock();
         let mut files = BTreeMap::new();
         let (mut listeners, mut replaced) = (BTreeMap::new(), Vec::new());
-        for (table, settings, protocols) in wanted(config) {
-            read_all(&table, &settings.files(), &held.files, &mut files)?;
-            let before = held.listeners.get(&table);
-            let before = before.filter(|shown| shown.protocols == protocols);
-            if let Some(before) = before.filter(|shown| shown.settings == *settings) {
-                listeners.insert(table, before.clone());
-                continue;
-            }
-            let unusable = |source| CertificatesError::Unusable {
-                table: table.clone(),
-                source,
-            };
-            let wanted = server_settings(settings, &files);
-            let made = ServerTls::new(wanted.clone(), protocols).map_err(unusable)?;
-            let tls = match before {
-                Some(before) => {
-                    replaced.push((Arc::clone(&before.tls), wanted));
-                    Arc::clone(&before.tls)
-                }
-                None => Arc::new(made),
-            };
-            let shown = Shown {
-                settings: settings.clone(),
-                protocols,
-                tls,
-            };
+        for wanted in wanted(config) {
+            let (table, shown, other) = self.prepare_listener(wanted, &held, &mut files)?;
+            replaced.extend(other.map(|settings| (Arc::clone(&shown.tls), settings)));
             listeners.insert(table, shown);
         }
+        let authority = authority_of(config)?;
         let upstream = config.upstream_tls.clone();
         read_all(UPSTREAM, &upstream.files(), &held.files, &mut files)?;
         let upstream_settings =
@@ -188,7 +170,50 @@ impl Certificates {
             replaced,
             upstream,
             upstream_settings,
+            authority,
         })
+    }
+
+    /// What the listener shows, and what is to be put in force for that where it serves already.
+    fn prepare_listener(
+        &self,
+        wanted: WantedTls<'_>,
+        held: &Held,
+        files: &mut FileContents,
+    ) -> Result<(String, Shown, Option<ServerTlsSettings>), CertificatesError> {
+        let WantedTls {
+            table,
+            settings,
+            issued,
+            protocols,
+        } = wanted;
+        read_all(&table, &settings.files(), &held.files, files)?;
+        for issued in &issued {
+            issued.read(&held.files, files);
+        }
+        let before = held.listeners.get(&table);
+        let before = before.filter(|shown| shown.protocols == protocols);
+        if let Some(before) = before.filter(|shown| shown.shows(settings, &issued)) {
+            return Ok((table, before.clone(), None));
+        }
+        let wanted = server_settings(settings, &issued, files);
+        let made = ServerTls::new(wanted.clone(), protocols);
+        let made = made.map_err(|source| CertificatesError::Unusable {
+            table: table.clone(),
+            source,
+        })?;
+        let answers = Arc::clone(&self.answers) as Arc<dyn ChallengeAnswers>;
+        let (tls, other) = match before {
+            Some(before) => (Arc::clone(&before.tls), Some(wanted)),
+            None => (Arc::new(made.with_answers(answers)), None),
+        };
+        let shown = Shown {
+            settings: settings.clone(),
+            issued,
+            protocols,
+            tls,
+        };
+        Ok((table, shown, other))
     }
 
     /// Puts in force what was made ready; gives what undoes it.
@@ -203,10 +228,22 @@ impl Certificates {
         if let Some(settings) = prepared.upstream_settings {
             let _ = self.upstream.replace(settings);
         }
+        self.answers.set_folder(prepared.authority.clone());
         held.files = prepared.files;
         held.listeners = prepared.listeners;
         held.upstream = prepared.upstream;
+        held.authority = prepared.authority;
         undo
+    }
+
+    /// What authorities are answered that issue certificates.
+    pub(crate) fn answers(&self) -> Arc<dyn ChallengeAnswers> {
+        Arc::clone(&self.answers) as Arc<dyn ChallengeAnswers>
+    }
+
+    /// How it stands with certificates that an authority issues.
+    pub(crate) const fn acme(&self) -> &AcmeStatus {
+        &self.acme
     }
 
     /// What the listener of `table` shows; none where it is plain.
@@ -222,20 +259,36 @@ impl Certificates {
         &self.upstream
     }
 
-    /// Files whose changes matter.
+    /// Files whose changes matter, without those of `issued_files`.
     pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
-        self.held.lock().files.keys().cloned().collect()
+        let held = self.held.lock();
+        let issued = held.issued_files();
+        let files = held.files.keys();
+        files
+            .filter(|path| !issued.contains(*path))
+            .cloned()
+            .collect()
+    }
+
+    /// Files of certificates that an authority issues. They may come to be at any time.
+    pub(crate) fn issued_files(&self) -> BTreeSet<PathBuf> {
+        self.held.lock().issued_files()
     }
 
     /// Takes over what a file says.
     pub(crate) fn on_version(&self, version: &FileVersion, readiness: &Readiness) {
         {
             let mut held = self.held.lock();
-            let Some(content) = held.files.get_mut(&version.path) else {
+            let content = Bytes::from(version.bytes.clone());
+            if !held.takes(&version.path, &content) {
                 return;
-            };
-            *content = version.bytes.clone().into();
+            }
+            held.files.insert(version.path.clone(), content);
             held.take_changes(&version.path, &self.upstream);
+            if held.issued_files().contains(&version.path) {
+                // Another gateway may have ordered it.
+                self.acme.on_changed();
+            }
         }
         self.tell(readiness);
     }
@@ -243,6 +296,8 @@ impl Certificates {
     /// Tells what cannot be used, and what expires within `EXPIRY_WARNING`.
     pub(crate) fn tell(&self, readiness: &Readiness) {
         let mut reasons: BTreeMap<_, _> = self.expiring().into_iter().collect();
+        let (standings, now) = (self.acme.standings().into_iter(), unix_seconds());
+        reasons.extend(standings.filter_map(|one| Some((one.name.clone(), one.trouble(now)?))));
         let held = self.held.lock();
         let faults = held.faults.iter().map(|(table, reason)| {
             let message = format!("{reason}; what was good before stays in force");
@@ -256,9 +311,22 @@ impl Certificates {
     /// what is to be said of it.
     pub(crate) fn expiring(&self) -> Vec<(String, String)> {
         let now = unix_seconds();
-        let warned = now.saturating_add_unsigned(EXPIRY_WARNING.as_secs());
+        let issued = self.issued_files();
         let shown = self.shown().into_iter();
-        let soon = shown.filter(|shown| shown.info.not_after <= warned);
+        let soon = shown.filter(|shown| {
+            let CertificateInfo {
+                not_before,
+                not_after,
+                name,
+                ..
+            } = &shown.info;
+            // One that is renewed by itself is told of when that should have been long ago.
+            let warning = match issued.contains(Path::new(name)) {
+                true => not_after.saturating_sub(*not_before) / 6,
+                false => EXPIRY_WARNING,
+            };
+            *not_after <= now.saturating_add(warning)
+        });
         soon.map(|shown| {
             let left = shown.info.not_after - now;
             let message = match u64::try_from(left) {
@@ -297,10 +365,10 @@ impl Held {
     fn undo(&self, prepared: &PreparedCertificates) -> PreparedCertificates {
         let is_other = |(table, shown): &(&String, &Shown)| {
             let after = prepared.listeners.get(*table);
-            after.is_some_and(|after| after.settings != shown.settings)
+            after.is_some_and(|after| !after.shows(&shown.settings, &shown.issued))
         };
         let replaced = self.listeners.iter().filter(is_other).map(|(_, shown)| {
-            let settings = server_settings(&shown.settings, &self.files);
+            let settings = server_settings(&shown.settings, &shown.issued, &self.files);
             (Arc::clone(&shown.tls), settings)
         });
         let is_same_upstream = self.upstream == prepared.upstream;
@@ -311,6 +379,22 @@ impl Held {
             upstream: self.upstream.clone(),
             upstream_settings: (!is_same_upstream)
                 .then(|| client_settings(&self.upstream, &self.files)),
+            authority: self.authority.clone(),
+        }
+    }
+
+    fn issued_files(&self) -> BTreeSet<PathBuf> {
+        let issued = self.listeners.values().flat_map(|shown| &shown.issued);
+        issued.map(|issued| issued.path.clone()).collect()
+    }
+
+    /// Whether `content` of a file counts. Of a certificate that an authority issues only a good one
+    /// does; others may be one half of what changes.
+    fn takes(&self, path: &Path, content: &Bytes) -> bool {
+        let mut issued = self.listeners.values().flat_map(|shown| &shown.issued);
+        match issued.find(|issued| issued.path == path) {
+            Some(issued) => issued.takes(content),
+            None => self.files.contains_key(path),
         }
     }
 
@@ -336,8 +420,9 @@ impl Held {
         let names = |files: &BTreeSet<PathBuf>| files.iter().any(|file| absolute(file) == path);
         let mut outcomes = Vec::new();
         for (table, shown) in &self.listeners {
-            if names(&shown.settings.files()) {
-                let settings = server_settings(&shown.settings, &self.files);
+            let is_issued = shown.issued.iter().any(|issued| issued.path == path);
+            if is_issued || names(&shown.settings.files()) {
+                let settings = server_settings(&shown.settings, &shown.issued, &self.files);
                 outcomes.push((table.clone(), shown.tls.replace(settings)));
             }
         }
@@ -357,115 +442,10 @@ impl Held {
     }
 }
 
-/// Listeners with TLS, by their tables, with what they speak.
-fn wanted(
-    config: &Config,
-) -> impl Iterator<Item = (String, &ListenerTls, &'static [&'static str])> {
-    let listeners = config
-        .listeners
-        .iter()
-        .filter(|(_, listener)| listener.enabled);
-    let listeners = listeners.map(|(name, listener)| {
-        let protocols = match listener.protocol {
-            Protocol::Http => &alpn::HTTP[..],
-            Protocol::Vstp => &[alpn::VSTP],
-        };
-        (table_of(name), &listener.tls, protocols)
-    });
-    let admin = config.admin.enabled.then_some(&config.admin.tls);
-    let admin = admin.map(|tls| (ADMIN.to_owned(), tls, &alpn::HTTP[..]));
-    listeners.chain(admin).filter(|(_, tls, _)| tls.is_on())
-}
-
-/// The table of a listener's TLS.
-pub(crate) fn table_of(listener: &str) -> String {
-    format!("listeners.{listener}.tls")
-}
-
-/// Adds what `paths` hold to `files`, from `known` where that is known.
-fn read_all(
-    table: &str,
-    paths: &BTreeSet<PathBuf>,
-    known: &FileContents,
-    files: &mut FileContents,
-) -> Result<(), CertificatesError> {
-    for path in paths {
-        let path = absolute(path);
-        let content = match known.get(&path) {
-            Some(content) => content.clone(),
-            None => read(table, &path)?,
-        };
-        files.insert(path, content);
+impl Shown {
+    fn shows(&self, settings: &ListenerTls, issued: &[IssuedFile]) -> bool {
+        self.settings == *settings && self.issued == issued
     }
-    Ok(())
-}
-
-fn read(table: &str, path: &Path) -> Result<Bytes, CertificatesError> {
-    let content = sight::read(path, FILE_BYTES_MAX);
-    let content = content.map_err(|source| CertificatesError::File {
-        table: table.to_owned(),
-        source,
-    })?;
-    content
-        .map(Bytes::from)
-        .ok_or_else(|| CertificatesError::Absent {
-            table: table.to_owned(),
-            path: path.to_owned(),
-        })
-}
-
-fn server_settings(settings: &ListenerTls, files: &FileContents) -> ServerTlsSettings {
-    let trust = Trust {
-        authorities: pems(&settings.client_ca_files, files),
-        revocations: pems(&settings.client_crl_files, files),
-    };
-    ServerTlsSettings {
-        pairs: settings
-            .pairs()
-            .map(|(certificate, key)| pair(certificate, key, files))
-            .collect(),
-        clients: match settings.client_certificates {
-            ClientCertificateMode::Off => ClientCertificates::Off,
-            ClientCertificateMode::Optional => ClientCertificates::Optional(trust),
-            ClientCertificateMode::Required => ClientCertificates::Required(trust),
-        },
-        version_min: settings.version_min.into(),
-        resumption: settings.resumption,
-    }
-}
-
-fn client_settings(settings: &UpstreamTls, files: &FileContents) -> ClientTlsSettings {
-    let named = settings
-        .certificate_file
-        .as_ref()
-        .zip(settings.key_file.as_ref());
-    let authorities = pems(&settings.ca_files, files);
-    ClientTlsSettings {
-        authorities: (!authorities.is_empty()).then_some(authorities),
-        pair: named.map(|(certificate, key)| pair(certificate, key, files)),
-        version_min: settings.version_min.into(),
-    }
-}
-
-fn pair(certificate: &Path, key: &Path, files: &FileContents) -> KeyPair {
-    KeyPair {
-        certificate: pem(certificate, files),
-        key: pem(key, files),
-    }
-}
-
-fn pems(paths: &[PathBuf], files: &FileContents) -> Vec<Pem> {
-    paths.iter().map(|path| pem(path, files)).collect()
-}
-
-/// Every file of a table is read before this.
-fn pem(path: &Path, files: &FileContents) -> Pem {
-    let content = files.get(&absolute(path)).cloned().unwrap_or_default();
-    Pem::new(path.display().to_string(), content)
-}
-
-fn absolute(path: &Path) -> PathBuf {
-    std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
 }
 
 fn days(seconds: u64) -> String {
@@ -483,8 +463,8 @@ pub(crate) fn unix_seconds() -> i64 {
 }
 
 const DAY: u64 = 24 * 3600;
-/// How long before it expires a certificate is told of.
-const EXPIRY_WARNING: Duration = Duration::from_secs(14 * DAY);
+/// How long before it expires a certificate is told of, in seconds.
+const EXPIRY_WARNING: i64 = 14 * DAY.cast_signed();
 const EXPIRY_INTERVAL: Duration = Duration::from_secs(3600);
 /// The table of the admin listener's TLS.
 pub(crate) const ADMIN: &str = "admin.tls";

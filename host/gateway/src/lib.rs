@@ -1,6 +1,7 @@
 //! The gateway: configuration, pipeline, plugins and admin around the transports and the components.
 //! Nothing of it is for others but [`main`], and what [`testing`] hands out.
 
+mod acme;
 mod admin;
 mod app;
 mod build;
@@ -20,6 +21,7 @@ mod nearest;
 mod openapi;
 mod pipeline;
 mod plugins;
+mod private_file;
 mod readiness;
 mod scaffold;
 mod schema;

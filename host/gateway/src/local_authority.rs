@@ -9,6 +9,8 @@ use rcgen::{
     ExtendedKeyUsagePurpose, GeneralSubtree, IsCa, KeyPair, KeyUsagePurpose, NameConstraints,
 };
 
+use crate::config::is_host_name;
+
 /// Names that every certificate has.
 const OWN_NAMES: [&str; 3] = ["localhost", "127.0.0.1", "::1"];
 /// Browsers of Apple take no longer one of an authority that a user has added
@@ -116,17 +118,10 @@ fn subtree(name: &str) -> GeneralSubtree {
     }
 }
 
-/// An address, or a name of RFC 1123 section 2.1, whose first part may be "*".
+/// An address, or the name of a host, whose first part may be "*".
 fn is_name(name: &str) -> bool {
-    let is_label = |label: &str| {
-        let is_legal = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
-        (1..=63).contains(&label.len())
-            && label.bytes().all(is_legal)
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-    };
     let of_host = name.strip_prefix("*.").unwrap_or(name);
-    name.parse::<IpAddr>().is_ok() || (name.len() <= 253 && of_host.split('.').all(is_label))
+    name.parse::<IpAddr>().is_ok() || (name.len() <= 253 && is_host_name(of_host))
 }
 
 const fn days(days: u64) -> Duration {

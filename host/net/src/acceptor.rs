@@ -30,11 +30,8 @@ use std::{
 use postern_core::Origin;
 use tokio::task::{JoinError, JoinSet};
 
+use self::backoff::{Advice, Backoff};
 pub(crate) use self::handshake::{ConnectionFacts, Handshake, Plain};
-use self::{
-    backoff::{Advice, Backoff},
-    handshake::HandshakeError,
-};
 use crate::{counters::Counters, link::Listener, shutdown::Shutdown};
 
 /// How much a listener takes, and for how long.
@@ -169,7 +166,7 @@ impl<H, V> Acceptor<H, V> {
             match handshake::bounded(shaking, limits, n_handshakes, &shutdown).await {
                 Ok((stream, facts)) => service.serve(stream, facts, shutdown).await,
                 Err(error) => {
-                    if !matches!(error, HandshakeError::Draining) {
+                    if error.is_failure() {
                         service.counters().handshakes_failed.add(1);
                     }
                     tracing::debug!(peer = %origin, %error, "handshake failed");

@@ -14,7 +14,7 @@ use postern_wasm::{Digest, Runtime};
 use super::{StartError, parts::Parts};
 use crate::{
     config::{
-        Auth, Config, Loaded,
+        Auth, ChallengeKind, Config, ListenAddress, Loaded,
         tls::{ListenerTls, UpstreamTls},
     },
     control::{FoundAtStart, Missing, PluginView},
@@ -47,15 +47,41 @@ pub(crate) async fn check(loaded: &Loaded) -> Result<Checked, StartError> {
         .start()
         .await;
     let expiring = parts.certificates.expiring().into_iter();
+    let expiring = expiring.map(|(file, message)| format!("{file}: {message}"));
     let checked = Checked {
-        warnings: expiring
-            .map(|(file, message)| format!("{file}: {message}"))
-            .collect(),
+        warnings: expiring.chain(unasked(config)).collect(),
         plugins: parts.control.plugins(),
         missing: parts.control.missing(),
     };
     parts.close().await;
     Ok(checked)
+}
+
+/// Where no listener is at the port at which an authority asks, something else must pass that on.
+fn unasked(config: &Config) -> Option<String> {
+    let kinds = &config.acme.challenges;
+    let is_asked = |kind: &ChallengeKind| {
+        let mut ports = config.answering(*kind).map(|address| match address {
+            ListenAddress::Ip(ip) => Some(ip.port()),
+            ListenAddress::Unix(_) | ListenAddress::Passed(_) => None,
+        });
+        ports.any(|port| port.is_none_or(|port| port == kind.port()))
+    };
+    if config.acme_names().is_empty() || kinds.iter().any(is_asked) {
+        return None;
+    }
+    let asked = kinds.iter().map(|kind| {
+        let addresses: Vec<_> = config.answering(*kind).map(ToString::to_string).collect();
+        let addresses = addresses.join(", ");
+        format!(
+            "{} is asked at port {} and answered at {addresses}",
+            kind.name(),
+            kind.port()
+        )
+    });
+    let asked: Vec<_> = asked.collect();
+    let asked = asked.join("; ");
+    Some(format!("acme: {asked}: something in front must pass it on"))
 }
 
 /// Deploys one component with its manifest, and takes it down again. Files of keys and certificates
@@ -152,10 +178,14 @@ impl Scratch {
 
     /// `config` with what it writes in here.
     fn take_in(&self, config: &Config) -> Config {
-        Config {
+        let mut scratch = Config {
             data_dir: self.0.clone(),
             ..config.clone()
-        }
+        };
+        // What was issued is read where it lies, and nothing is asked for.
+        let issued = config.acme.folder.clone();
+        scratch.acme.folder = Some(issued.unwrap_or_else(|| config.data_dir.join("acme")));
+        scratch
     }
 }
 

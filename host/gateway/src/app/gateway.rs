@@ -205,6 +205,7 @@ impl Gateway {
             pool: Some(self.control.fleet().pool().snapshot()),
             events: self.control.events().numbers(),
             certificates: self.certificates.shown(),
+            acme: self.certificates.acme().numbers(),
             held_bytes: self.bytes.held(),
             held_bytes_refused: self.bytes.n_refused(),
             config_reloads_applied: self.reloads_applied.load(Relaxed),
@@ -254,6 +255,7 @@ impl Gateway {
         self.bytes
             .set_bytes_max(loaded.config.calls.held_bytes_max.octets());
         self.loaded.store(Arc::new(loaded));
+        self.certificates.acme().on_changed();
         self.reloads_applied.fetch_add(1, Relaxed);
     }
 

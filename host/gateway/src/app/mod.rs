@@ -8,6 +8,7 @@
 
 mod check;
 pub(crate) mod gateway;
+mod issuing;
 pub(crate) mod listener;
 mod listeners;
 mod parts;
@@ -235,11 +236,8 @@ impl App {
         let directory = fleet.directory();
         let shutdown = self.gateway.shutdown();
         tasks.spawn(Arc::clone(directory).run(shutdown.clone()));
-        tasks.spawn(probes::run(
-            Arc::clone(directory),
-            fleet.prober(),
-            shutdown.clone(),
-        ));
+        let probing = probes::run(Arc::clone(directory), fleet.prober(), shutdown.clone());
+        tasks.spawn(probing);
         let gateway = Arc::clone(&self.gateway);
         tasks.spawn(async move { gateway.leave().await });
         let (events, draining) = (self.control.events().clone(), shutdown.clone());
@@ -249,6 +247,7 @@ impl App {
             events.end_all();
         });
         tasks.spawn(follow_expiry(Arc::clone(&self.gateway), last.clone()));
+        tasks.spawn(issuing::issue(Arc::clone(&self.gateway), shutdown.clone()));
         tasks.spawn(follow_store(Arc::clone(&self.control), last.clone()));
         tasks.spawn(memory::give_back(shutdown.clone()));
         let reload = Reload {

@@ -23,7 +23,7 @@ use super::{
     announced, failures, gateway::Gateway, guard, listener::BindError, listeners::Listeners, rules,
 };
 use crate::{
-    certificates::{self, CertificatesError},
+    certificates::{self, Certificates, CertificatesError},
     config::{Config, LoadError, Loaded},
     guard::{Guard, GuardError, files_read, maintain},
     pipeline::Pipeline,
@@ -84,9 +84,16 @@ struct Files {
     /// Of the guard in force.
     keys: FileWatch,
     /// Of the listeners and dialers in force.
-    certificates: FileWatch,
+    certificates: CertificateWatch,
     /// Of a configuration that was refused.
     needed: FileWatch,
+}
+
+struct CertificateWatch {
+    /// Of listeners and dialers.
+    named: FileWatch,
+    /// Of what an authority issues. They may come to be at any time, and nothing is wrong until then.
+    issued: FileWatch,
 }
 
 impl Reload {
@@ -146,7 +153,7 @@ impl Reload {
                     .as_ref()
                     .map_or_else(BTreeSet::new, |refused| refused.needs.clone()),
             );
-            files.certificates.set(&self.gateway.certificates().files());
+            files.certificates.set(self.gateway.certificates());
             let after = self.pipeline.rules().guard.clone();
             let is_same = match (&guard, &after) {
                 (Some(guard), Some(after)) => Arc::ptr_eq(guard, after),
@@ -344,8 +351,11 @@ impl Files {
         let mut configuration = FileWatch::new(settle, LOOK_INTERVAL, Some(Arc::clone(troubles)));
         let held = loaded.file.as_ref().map(|_| loaded.text.as_bytes());
         configuration.add(loaded.file_to_watch(), held);
-        let mut certificates = FileWatch::new(settle, LOOK_INTERVAL, Some(Arc::clone(troubles)));
-        certificates.set(&gateway.certificates().files());
+        let mut certificates = CertificateWatch {
+            named: FileWatch::new(settle, LOOK_INTERVAL, Some(Arc::clone(troubles))),
+            issued: FileWatch::new(settle, LOOK_INTERVAL, None),
+        };
+        certificates.set(gateway.certificates());
         Self {
             configuration,
             certificates,
@@ -367,6 +377,25 @@ impl Files {
         if let Some(guard) = guard {
             self.keys.set_look_interval(guard.files_interval());
         }
+    }
+}
+
+impl CertificateWatch {
+    fn set(&mut self, certificates: &Certificates) {
+        self.named.set(&certificates.files());
+        self.issued.set(&certificates.issued_files());
+    }
+
+    async fn next(&mut self) -> FileVersion {
+        tokio::select! {
+            version = self.named.next() => version,
+            version = self.issued.next() => version,
+        }
+    }
+
+    fn read_again(&mut self) {
+        self.named.read_again();
+        self.issued.read_again();
     }
 }
 

@@ -1,11 +1,6 @@
 //! `postern certs`: what the listeners of a configuration show, and certificates to develop with.
 
-use std::{
-    fs::{self, OpenOptions},
-    io::{self, Write},
-    path::{Path, PathBuf},
-    time::UNIX_EPOCH,
-};
+use std::{collections::BTreeMap, fs, path::PathBuf, time::UNIX_EPOCH};
 
 use clap::{Args, Subcommand};
 use postern_system::clock;
@@ -13,13 +8,16 @@ use serde_json::json;
 
 use super::{failure::CommandFailure, options::SharedOptions, output::Output};
 use crate::{
+    acme::{self, AuthorityFolder, Standing},
     certificates::{Certificates, ShownCertificate, unix_seconds},
     local_authority::{self, LEAF_LIFE, LocalCertificates, LocalCertificatesError},
+    private_file,
 };
 
 #[derive(Debug, Subcommand)]
 pub(super) enum CertsCommand {
-    /// Every certificate that a listener shows: its names, and when it expires.
+    /// Every certificate that a listener shows: its names, and when it expires; of those that an authority
+    /// issues when they are renewed, or why there is none.
     #[command(after_help = "\
 Example:
   postern certs list --config edge.toml
@@ -65,28 +63,77 @@ fn list(options: &SharedOptions, output: &Output) -> Result<(), CommandFailure> 
     let certificates = Certificates::open(&loaded.config);
     let certificates = certificates.map_err(|error| CommandFailure::new(error.to_string()))?;
     let shown = certificates.shown();
+    let folder = AuthorityFolder::of(&loaded.config);
+    let names = loaded.config.acme_names();
+    let issued: Vec<_> = names.iter().map(|name| folder.standing(name)).collect();
     if output.is_json() {
         let shown: Vec<_> = shown.iter().map(to_json).collect();
-        return output.json(&json!({ "certificates": shown }));
+        let issued: Vec<_> = issued.iter().map(standing_to_json).collect();
+        return output.json(&json!({ "certificates": shown, "acme": issued }));
     }
-    if shown.is_empty() {
+    if shown.is_empty() && issued.is_empty() {
         return output.line("no listener has TLS");
     }
-    let now = unix_seconds();
-    let rows = shown.iter().map(|shown| {
-        let info = &shown.info;
-        let left = (info.not_after - now).div_euclid(DAY);
-        vec![
-            shown.table.clone(),
-            info.name.clone(),
-            names(shown).join(" "),
-            format!("{left} days"),
-        ]
+    let files = issued.iter().map(|standing| {
+        let path = folder.issued(&standing.name);
+        (std::path::absolute(&path).unwrap_or(path), standing)
     });
-    output.table(&["TABLE", "FILE", "NAMES", "EXPIRES IN"], rows.collect())
+    let files: BTreeMap<_, _> = files.collect();
+    let now = unix_seconds();
+    let mut rows: Vec<_> = shown
+        .iter()
+        .map(|shown| {
+            let info = &shown.info;
+            let left = (info.not_after - now).div_euclid(DAY);
+            let standing = files.get(&PathBuf::from(&info.name));
+            vec![
+                shown.table.clone(),
+                info.name.clone(),
+                names_of(shown).join(" "),
+                format!("{left} days"),
+                standing.map_or_else(String::new, |standing| renewed(standing, now)),
+            ]
+        })
+        .collect();
+    for standing in issued.iter().filter(|one| one.info.is_none()) {
+        let name = format!("DNS:{}", standing.name);
+        let cell = String::new;
+        rows.push(vec![
+            "acme".to_owned(),
+            cell(),
+            name,
+            cell(),
+            renewed(standing, now),
+        ]);
+    }
+    output.table(&["TABLE", "FILE", "NAMES", "EXPIRES IN", "RENEWED"], rows)
 }
 
-fn names(shown: &ShownCertificate) -> Vec<String> {
+/// When, or why it is not.
+fn renewed(standing: &Standing, now: i64) -> String {
+    let due = standing.renewal().map(acme::date);
+    standing.trouble(now).or(due).unwrap_or_default()
+}
+
+fn standing_to_json(standing: &Standing) -> serde_json::Value {
+    let attempts = &standing.attempts;
+    let has_failed = attempts.failures > 0;
+    json!({
+        "name": standing.name,
+        "state": match (&standing.info, has_failed) {
+            (Some(_), false) => "issued",
+            (None, false) => "awaited",
+            (_, true) => "failing",
+        },
+        "not-after": standing.info.as_ref().map(|info| info.not_after),
+        "renewal": standing.renewal(),
+        "failures": attempts.failures,
+        "reason": has_failed.then_some(&attempts.reason),
+        "next-try": has_failed.then_some(attempts.next_try),
+    })
+}
+
+fn names_of(shown: &ShownCertificate) -> Vec<String> {
     shown.info.names.iter().map(ToString::to_string).collect()
 }
 
@@ -96,7 +143,7 @@ fn to_json(shown: &ShownCertificate) -> serde_json::Value {
         "table": shown.table,
         "file": info.name,
         "subject": &*info.subject,
-        "names": names(shown),
+        "names": names_of(shown),
         "not-before": info.not_before,
         "not-after": info.not_after,
         "fingerprint": info.fingerprint.to_string(),
@@ -132,7 +179,7 @@ fn dev(args: &DevArgs, output: &Output) -> Result<(), CommandFailure> {
         .and_then(|()| {
             let mut files = files.iter();
             files.try_for_each(|(path, text)| {
-                put(path, text.as_bytes()).map_err(|error| ((*path).clone(), error))
+                private_file::put(path, text.as_bytes()).map_err(|error| ((*path).clone(), error))
             })
         })
         .map_err(|(path, error)| {
@@ -179,24 +226,6 @@ fn refuse_to_replace(files: &[&PathBuf]) -> Result<(), CommandFailure> {
             Err(failure.with_remedy("name another folder, or replace all files by --force"))
         }
     }
-}
-
-/// Writes beside and renames: a gateway may follow the file. Nobody else can read it.
-fn put(path: &Path, octets: &[u8]) -> io::Result<()> {
-    let beside = path.with_extension(format!("{}~", std::process::id()));
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    let written = options
-        .open(&beside)
-        .and_then(|mut file| file.write_all(octets).and_then(|()| file.sync_all()))
-        .and_then(|()| fs::rename(&beside, path));
-    if written.is_err() {
-        // What was not written is of no use to anybody.
-        let _ = fs::remove_file(&beside);
-    }
-    written
 }
 
 /// The authority's certificate and key, and those of the server.

@@ -1,5 +1,6 @@
 //! What no key can say alone: addresses that collide, keys that contradict each other.
 
+mod acme;
 mod admission;
 mod callers;
 pub(crate) mod routes;
@@ -30,6 +31,7 @@ pub(crate) fn check(config: &Config, reader: &mut SectionReader) {
     check_unix("admin", &config.admin.address, &config.admin.unix, reader);
     check_addresses(config, reader);
     tls::check(config, reader);
+    acme::check(config, reader);
     security::check(&config.auth, reader);
     callers::check(config, reader);
     admission::check(config, reader);
@@ -181,7 +183,7 @@ fn check_quic(path: &str, listener: &Listener, reader: &mut SectionReader) {
     let has = |wanted| listener.transports.iter().any(|one| one.0 == wanted);
     let transports = format!("{path}.transports");
     if has(Transport::Quic) && !listener.tls.is_on() {
-        let remedy = format!("add certificate-file and key-file below [{path}.tls]");
+        let remedy = format!("add certificate-file and key-file below [{path}.tls], or acme");
         reader.fault_of_key(&transports, "quic needs a certificate", remedy);
     }
     if has(Transport::Quic) && has(Transport::Udp) {

@@ -295,6 +295,18 @@ pub(crate) fn is_token(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(is_of_token)
 }
 
+/// Whether a text is the name of a host (RFC 1123 section 2.1); underscores are taken, too.
+pub(crate) fn is_host_name(text: &str) -> bool {
+    let is_label = |label: &str| {
+        let is_legal = |c: u8| c.is_ascii_alphanumeric() || c == b'-' || c == b'_';
+        (1..=63).contains(&label.len())
+            && label.bytes().all(is_legal)
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+    };
+    text.len() <= 253 && text.split('.').all(is_label)
+}
+
 fn quote(text: &str) -> String {
     toml::Value::from(text).to_string()
 }

@@ -1,6 +1,7 @@
 //! Configuration: what is written becomes `Config`, which cannot be wrong, or all its faults at
 //! once. Layers: defaults, the file, the environment (`POSTERN_CALLS_TIMEOUT` for `calls.timeout`).
 
+mod acme;
 mod address;
 mod admission;
 mod callers;
@@ -45,6 +46,7 @@ use std::{
 
 #[cfg(test)]
 pub(crate) use self::{admission::Cors, directory::InstanceSettings, security::Timestamp};
+pub(crate) use acme::{Acme, ChallengeKind, KeyType};
 pub(crate) use address::{ListenAddress, UnixFile};
 pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
 pub(crate) use callers::CertificateCaller;
@@ -55,7 +57,7 @@ pub(crate) use events::Topics;
 pub(crate) use extensions::{Extension, Fail};
 pub(crate) use fault::{ConfigFault, Faults};
 pub(crate) use hints::Hints;
-pub(crate) use leaf::Secret;
+pub(crate) use leaf::{Secret, is_host_name};
 pub(crate) use manifest::Manifest;
 pub(crate) use opaque_table::OpaqueTable;
 pub(crate) use pattern::{CallPattern, Wildcard};

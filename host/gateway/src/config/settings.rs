@@ -10,6 +10,7 @@ use std::{
 use postern_core::Transport;
 
 use super::{
+    acme::Acme,
     address::{ListenAddress, UnixFile},
     admission::{Cors, HeaderRule, RateLimit},
     compression::Compression,
@@ -63,6 +64,8 @@ section! {
         pub routes: BTreeMap<String, RouteSettings> = BTreeMap::new();
         /// Sessions with remote instances, shared by all services.
         pub pool: Pool = Pool::default();
+        /// Certificates that an authority issues by itself.
+        pub acme: Acme = Acme::default();
         /// TLS of sessions with remote instances and other gateways.
         pub upstream_tls: UpstreamTls = UpstreamTls::default();
         /// Events, and what waits for those who subscribed to them.

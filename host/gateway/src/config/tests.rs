@@ -1,5 +1,6 @@
 //! Faults and layers of whole texts.
 
+mod acme;
 mod environment;
 mod security;
 mod tls;

@@ -11,7 +11,8 @@ use postern_net::tls::TlsVersion;
 use super::{leaf::word_leaf, named::Named, section::section};
 
 section! {
-    /// What a listener shows its clients, and asks of them. On where there is a `certificate-file`.
+    /// What a listener shows its clients, and asks of them. On where there is a `certificate-file` or a
+    /// name in `acme`.
     pub(crate) struct ListenerTls {
         /// Certificate and those that signed it, in PEM, its own first. Shown to clients that ask for
         /// a name which no certificate has, or for none.
@@ -21,6 +22,9 @@ section! {
         /// Further certificates, by names of your choice. A client is shown the one that has the name
         /// it asks for.
         pub certificates: BTreeMap<String, CertificateFiles> = BTreeMap::new();
+        /// Names whose certificates `[acme]` gets and renews by itself, one each. Clients that ask for
+        /// one of them are refused until its certificate is there.
+        pub acme: Vec<String> = Vec::new();
         /// The least version of TLS: "1.2" or "1.3".
         pub version_min: LeastVersion = LeastVersion::Tls12;
         /// Whether a client that comes again may take up its session before.
@@ -92,7 +96,7 @@ impl From<LeastVersion> for TlsVersion {
 impl ListenerTls {
     #[must_use]
     pub(crate) const fn is_on(&self) -> bool {
-        self.certificate_file.is_some()
+        self.certificate_file.is_some() || !self.acme.is_empty()
     }
 
     /// Certificates with their keys, the default first.
@@ -104,7 +108,7 @@ impl ListenerTls {
         pairs.filter_map(|(certificate, key)| Some((certificate.as_ref()?, key.as_ref()?)))
     }
 
-    /// Every file that it names.
+    /// Every file that it names; those of `acme` are not among them.
     #[must_use]
     pub(crate) fn files(&self) -> BTreeSet<PathBuf> {
         let pairs = self

@@ -15,7 +15,7 @@ use std::{
 use postern_core::{Origin, tls::TlsFacts};
 
 use super::AcceptLimits;
-use crate::{link::StreamLink, shutdown::Shutdown};
+use crate::{link::StreamLink, shutdown::Shutdown, tls::AnsweredChallenge};
 
 /// What makes of an accepted connection what is served: TLS, the PROXY protocol, QUIC, or nothing.
 pub(crate) trait Handshake<A>: Send + Sync + 'static {
@@ -63,6 +63,17 @@ pub(super) enum HandshakeError {
     TooMany { limit: usize },
     #[error("the listener drains")]
     Draining,
+}
+
+impl HandshakeError {
+    /// Whether a peer failed that was to be served.
+    pub(super) fn is_failure(&self) -> bool {
+        match self {
+            Self::Failed(error) => !AnsweredChallenge::is_in(error),
+            Self::Late(_) | Self::TooMany { .. } => true,
+            Self::Draining => false,
+        }
+    }
 }
 
 impl<A: StreamLink> Handshake<A> for Plain {

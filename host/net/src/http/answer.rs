@@ -30,7 +30,10 @@ use super::{
     routes::{ListenerRoutes, asker::RouteAsker, judge_conditions},
     websockets::{WebSocketAsker, WebSockets},
 };
-use crate::Counters;
+use crate::{
+    Counters,
+    tls::{ChallengeAnswers, token_of},
+};
 
 /// Calls services.
 pub(super) struct Calls {
@@ -40,6 +43,8 @@ pub(super) struct Calls {
     pub(super) routes: ListenerRoutes,
     pub(super) counters: Arc<Counters>,
     pub(super) websockets: WebSockets,
+    /// What authorities are answered that look whether a name leads here; none over TLS.
+    pub(super) challenges: Option<Arc<dyn ChallengeAnswers>>,
 }
 
 /// Who answers the requests of a server's connections.
@@ -67,6 +72,12 @@ impl Answer for Calls {
         in_flight: &InFlight,
     ) -> Response<ReplyBody> {
         self.counters.frames_in.add(1);
+        if let Some(token) = self.challenged(&request)
+            && let Some(response) = self.answer_challenge(&token).await
+        {
+            self.counters.frames_out.add(1);
+            return response;
+        }
         let (mut head, body) = request.into_parts();
         let config = self.config.load_full();
         let present = Present::of(&head.headers);
@@ -147,6 +158,29 @@ enum Way {
 }
 
 impl Calls {
+    /// The token by which an authority may ask whether a name leads here.
+    fn challenged<B: Body>(&self, request: &Request<B>) -> Option<String> {
+        let is_get = request.method() == Method::GET && request.body().is_end_stream();
+        let token = token_of(request.uri().path()).filter(|_| is_get)?;
+        self.challenges.as_ref().map(|_| token.to_owned())
+    }
+
+    /// The answer to an authority, which comes before everything else: it asks under the name, without
+    /// credentials, and follows no rule of ours. None for a token that nobody waits for: a request as
+    /// any other.
+    async fn answer_challenge(&self, token: &str) -> Option<Response<ReplyBody>> {
+        let answer = self.challenges.as_ref()?.http(token).await?;
+        let length = HeaderValue::from(answer.len());
+        let mut response = Response::new(ReplyBody::whole(answer));
+        // RFC 8555 section 8.3.
+        let octets = HeaderValue::from_static("application/octet-stream");
+        response.headers_mut().insert(header::CONTENT_TYPE, octets);
+        response
+            .headers_mut()
+            .insert(header::CONTENT_LENGTH, length);
+        Some(response)
+    }
+
     /// Says by its head what becomes of a request.
     ///
     /// # Errors

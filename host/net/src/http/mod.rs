@@ -65,6 +65,7 @@ mod socket;
 mod tests;
 mod tracked;
 mod upgrade;
+mod web;
 mod websockets;
 
 pub use catalog::Catalog;
@@ -85,6 +86,7 @@ pub use routes::{
     SERVICE as ROUTES_SERVICE, SchemaFault,
 };
 pub use server::{HttpReconfigure, HttpServer, serve_router};
+pub use web::{WebClient, WebConfig, WebError};
 
 /// Response header that carries the kind of a failed call: `not-found`.
 pub const ERROR_HEADER: &str = "x-postern-error";

@@ -33,7 +33,7 @@ use crate::{
     link::{StreamLink, WatchedLink},
     sockets::{LocalAddress, SocketListener},
     tcp,
-    tls::{ServerTls, TlsHandshake},
+    tls::{ChallengeAnswers, ServerTls, TlsHandshake},
 };
 
 /// A bound HTTP listener.
@@ -111,6 +111,7 @@ impl HttpServer {
             handler: Arc::clone(&handler),
             catalog,
             routes: ListenerRoutes::default(),
+            challenges: None,
             counters: Arc::clone(&counters),
             websockets: WebSockets {
                 config: Arc::clone(&config),
@@ -144,6 +145,13 @@ impl HttpServer {
     #[must_use]
     pub fn with_routes(mut self, routes: HttpRoutes, name: &str) -> Self {
         self.shared.answer.routes = ListenerRoutes::new(routes, name);
+        self
+    }
+
+    /// Answers authorities that look whether a name leads here. They ask over plain HTTP only.
+    #[must_use]
+    pub fn with_challenges(mut self, answers: Arc<dyn ChallengeAnswers>) -> Self {
+        self.shared.answer.challenges = Some(answers);
         self
     }
 

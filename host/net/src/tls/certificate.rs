@@ -1,6 +1,12 @@
 //! Certificates with their keys, and which of them a client is shown.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+};
 
 use postern_core::{
     Text,
@@ -10,6 +16,7 @@ use rustls::{
     server::{ClientHello, ResolvesServerCert},
     sign::CertifiedKey,
 };
+use tracing::{debug, warn};
 
 use super::{authorities::provider, error::TlsError, names::Described, pem::Pem};
 
@@ -35,6 +42,14 @@ pub struct CertificateInfo {
 }
 
 impl KeyPair {
+    /// What it says, where both parts of it are good and fit together.
+    ///
+    /// # Errors
+    /// What cannot be used of it.
+    pub fn info(&self) -> Result<CertificateInfo, TlsError> {
+        self.certified().map(|(_, info)| info)
+    }
+
     pub(super) fn certified(&self) -> Result<(CertifiedKey, CertificateInfo), TlsError> {
         let (chain, key) = (self.certificate.certificates()?, self.key.key()?);
         let described = chain.first().and_then(|first| Described::of(first));
@@ -63,17 +78,23 @@ impl KeyPair {
 /// Chooses by the name that the client asks for.
 #[derive(Debug)]
 pub(super) struct CertificateChoice {
-    /// For clients that ask for no name, or for one that no certificate has.
-    default: Arc<CertifiedKey>,
+    /// For clients that ask for no name, or for one that no certificate has. None while every
+    /// certificate is awaited.
+    default: Option<Arc<CertifiedKey>>,
     exact: BTreeMap<String, Arc<CertifiedKey>>,
     /// `*.example.org` by `example.org`.
     wildcards: BTreeMap<String, Arc<CertifiedKey>>,
+    /// Names that are shown no other certificate.
+    awaited: BTreeSet<String>,
+    /// Somebody was refused for want of one; said once.
+    has_refused: AtomicBool,
 }
 
 impl CertificateChoice {
     /// Of two certificates for one name the first is shown.
     pub(super) fn new(
         certified: Vec<(CertifiedKey, CertificateInfo)>,
+        awaited: &[String],
     ) -> Result<(Self, Vec<CertificateInfo>), TlsError> {
         let (mut exact, mut wildcards) = (BTreeMap::new(), BTreeMap::new());
         let (mut default, mut infos) = (None, Vec::new());
@@ -94,27 +115,52 @@ impl CertificateChoice {
             default.get_or_insert(key);
             infos.push(info);
         }
+        if default.is_none() && awaited.is_empty() {
+            return Err(TlsError::NoCertificate);
+        }
         let choice = Self {
-            default: default.ok_or(TlsError::NoCertificate)?,
+            default,
             exact,
             wildcards,
+            awaited: awaited.iter().cloned().collect(),
+            has_refused: AtomicBool::new(false),
         };
         Ok((choice, infos))
     }
 
+    /// For a name in lower case.
     fn find(&self, name: &str) -> Option<&Arc<CertifiedKey>> {
-        let name = name.to_ascii_lowercase();
         // A wildcard stands for one label (RFC 6125 section 6.4.3).
         let parent = || name.split_once('.').map(|(_, parent)| parent);
         self.exact
-            .get(&name)
+            .get(name)
             .or_else(|| self.wildcards.get(parent()?))
+    }
+
+    fn refuse(&self, name: &str) {
+        match self.has_refused.swap(true, Ordering::Relaxed) {
+            false => warn!(
+                name,
+                "clients are refused: no certificate is there for it yet"
+            ),
+            true => debug!(name, "no certificate is there for it yet"),
+        }
     }
 }
 
 impl ResolvesServerCert for CertificateChoice {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-        let found = hello.server_name().and_then(|name| self.find(name));
-        Some(Arc::clone(found.unwrap_or(&self.default)))
+        let name = hello.server_name().map(str::to_ascii_lowercase);
+        let name = name.as_deref();
+        if let Some(found) = name.and_then(|name| self.find(name)) {
+            return Some(Arc::clone(found));
+        }
+        match name.filter(|name| self.default.is_none() || self.awaited.contains(*name)) {
+            Some(name) => {
+                self.refuse(name);
+                None
+            }
+            None => self.default.clone(),
+        }
     }
 }

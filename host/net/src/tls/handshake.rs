@@ -3,16 +3,22 @@
 use std::{io, sync::Arc};
 
 use postern_core::{Text, tls::TlsFacts};
-use rustls::ServerConnection;
-use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use rustls::{ServerConnection, server::Acceptor};
+use tokio::io::AsyncWriteExt;
+use tokio_rustls::{LazyConfigAcceptor, TlsAcceptor, server::TlsStream};
 
-use super::{names::client_certificate, server::ServerTls};
+use super::{
+    challenge::{self, AnsweredChallenge, ChallengeAnswers},
+    names::client_certificate,
+    server::ServerTls,
+};
 use crate::{
     acceptor::{ConnectionFacts, Handshake},
     link::{StreamLink, WatchedLink},
 };
 
-/// Ends TLS as `ServerTls` says when the connection begins.
+/// Ends TLS as `ServerTls` says when the connection begins. An authority that looks whether a name leads
+/// here is answered, where the listener has names of that kind, and the connection ends.
 #[derive(Debug)]
 pub(crate) struct TlsHandshake(pub(crate) Arc<ServerTls>);
 
@@ -27,14 +33,41 @@ impl<A: StreamLink> Handshake<A> for TlsHandshake {
         accepted: A,
         facts: ConnectionFacts,
     ) -> io::Result<(TlsStream<A>, ConnectionFacts)> {
-        let acceptor = TlsAcceptor::from(self.0.config());
-        let stream = acceptor.accept(accepted).await?;
+        let stream = match self.0.answers() {
+            None => TlsAcceptor::from(self.0.config()).accept(accepted).await?,
+            // Boxed: it is large, and most listeners never wait for it.
+            Some(answers) => Box::pin(self.accept_or_answer(accepted, answers)).await?,
+        };
         let established = established(stream.get_ref().1)?;
         let facts = ConnectionFacts {
             tls: Some(Arc::new(established)),
             ..facts
         };
         Ok((stream, facts))
+    }
+}
+
+impl TlsHandshake {
+    /// # Errors
+    /// `AnsweredChallenge` where an authority was answered.
+    async fn accept_or_answer<A: StreamLink>(
+        &self,
+        accepted: A,
+        answers: &dyn ChallengeAnswers,
+    ) -> io::Result<TlsStream<A>> {
+        let start = LazyConfigAcceptor::new(Acceptor::default(), accepted).await?;
+        let Some(name) = challenge::name_of(&start.client_hello()) else {
+            return start.into_stream(self.0.config()).await;
+        };
+        let Some(shown) = answers.tls_alpn(&name).await else {
+            // Ends in an alert: nothing here speaks that protocol.
+            return start.into_stream(self.0.config()).await;
+        };
+        let config = challenge::config(&shown).map_err(io::Error::other)?;
+        let mut stream = start.into_stream(Arc::new(config)).await?;
+        // The authority has seen what it wanted; whether it hears the end is its own affair.
+        let _ = stream.shutdown().await;
+        Err(io::Error::other(AnsweredChallenge { name }))
     }
 }
 

@@ -14,6 +14,7 @@
 
 mod authorities;
 mod certificate;
+mod challenge;
 mod client;
 mod dial;
 mod error;
@@ -25,13 +26,19 @@ mod server;
 
 pub use self::{
     certificate::{CertificateInfo, KeyPair},
+    challenge::ChallengeAnswers,
     client::{ClientTls, ClientTlsSettings},
     dial::TlsDialer,
     error::TlsError,
     pem::Pem,
     server::{ClientCertificates, ServerTls, ServerTlsSettings, TlsVersion, Trust},
 };
-pub(crate) use self::{dial::connect, handshake::TlsHandshake, names::client_certificate};
+pub(crate) use self::{
+    challenge::{AnsweredChallenge, token_of},
+    dial::connect,
+    handshake::TlsHandshake,
+    names::client_certificate,
+};
 
 /// Application protocols, as ALPN names them (RFC 7301).
 pub mod alpn {
@@ -39,6 +46,8 @@ pub mod alpn {
     pub const VSTP: &str = "vstp";
     pub const HTTP_2: &str = "h2";
     pub const HTTP_1_1: &str = "http/1.1";
+    /// An authority that looks whether a name leads here (RFC 8737).
+    pub const ACME_TLS_1: &str = "acme-tls/1";
     /// What an HTTP listener takes, the preferred first.
     pub const HTTP: [&str; 2] = [HTTP_2, HTTP_1_1];
 }

@@ -1,6 +1,9 @@
 //! What a listener shows its clients and asks of them. Replaced while it serves.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering},
+};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -15,6 +18,7 @@ use rustls::{
 use super::{
     authorities::{authorities, provider},
     certificate::{CertificateChoice, CertificateInfo, KeyPair},
+    challenge::ChallengeAnswers,
     error::TlsError,
     pem::Pem,
     refusal::SilentVerifier,
@@ -25,6 +29,10 @@ use super::{
 pub struct ServerTlsSettings {
     /// Chosen by the name that the client asks for; the first where none has it.
     pub pairs: Vec<KeyPair>,
+    /// Names whose certificates may come later, in lower case: who asks for one that no certificate has
+    /// is refused, and never shown another's. Where there are any, `pairs` may be empty, and authorities
+    /// that look whether such a name leads here are answered.
+    pub awaited: Vec<String>,
     pub clients: ClientCertificates,
     /// Default 1.2.
     pub version_min: TlsVersion,
@@ -69,6 +77,9 @@ pub struct ServerTls {
     protocols: Vec<Vec<u8>>,
     current: ArcSwap<ServerConfig>,
     held: Mutex<Held>,
+    answers: Option<Arc<dyn ChallengeAnswers>>,
+    /// Whether any name is awaited.
+    awaits: AtomicBool,
 }
 
 /// What `current` was made of.
@@ -90,6 +101,7 @@ impl ServerTlsSettings {
     pub fn new(pair: KeyPair) -> Self {
         Self {
             pairs: vec![pair],
+            awaited: Vec::new(),
             clients: ClientCertificates::Off,
             version_min: TlsVersion::default(),
             resumption: true,
@@ -107,6 +119,8 @@ impl ServerTls {
         let protocols: Vec<_> = protocols.collect();
         let made = make(&settings, &protocols, None)?;
         Ok(Self {
+            answers: None,
+            awaits: AtomicBool::new(!settings.awaited.is_empty()),
             protocols,
             current: ArcSwap::from_pointee(made.config),
             held: Mutex::new(Held {
@@ -114,6 +128,15 @@ impl ServerTls {
                 certificates: made.certificates,
             }),
         })
+    }
+
+    /// Asks `answers` what authorities are shown that look for an awaited name.
+    #[must_use]
+    pub fn with_answers(self, answers: Arc<dyn ChallengeAnswers>) -> Self {
+        Self {
+            answers: Some(answers),
+            ..self
+        }
     }
 
     /// Puts `settings` in force for connections that come after. Sessions from before can be resumed
@@ -132,6 +155,8 @@ impl ServerTls {
         let kept = (may_resume && held.settings.resumption).then(|| Arc::clone(&current.ticketer));
         let made = make(&settings, &self.protocols, kept)?;
         self.current.store(Arc::new(made.config));
+        self.awaits
+            .store(!settings.awaited.is_empty(), Ordering::Release);
         *held = Held {
             settings,
             certificates: made.certificates,
@@ -143,6 +168,12 @@ impl ServerTls {
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         self.current.load_full()
+    }
+
+    /// Who knows what authorities are shown, while any name is awaited.
+    pub(super) fn answers(&self) -> Option<&dyn ChallengeAnswers> {
+        let answers = self.answers.as_deref();
+        answers.filter(|_| self.awaits.load(Ordering::Acquire))
     }
 
     /// What is shown at present.
@@ -158,7 +189,7 @@ fn make(
     kept: Option<Arc<dyn ProducesTickets>>,
 ) -> Result<Made, TlsError> {
     let certified: Result<Vec<_>, _> = settings.pairs.iter().map(KeyPair::certified).collect();
-    let (choice, certificates) = CertificateChoice::new(certified?)?;
+    let (choice, certificates) = CertificateChoice::new(certified?, &settings.awaited)?;
     let builder = ServerConfig::builder_with_provider(provider())
         .with_protocol_versions(settings.version_min.and_later())?;
     let builder = match verifier(&settings.clients)? {

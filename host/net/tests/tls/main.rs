@@ -8,6 +8,7 @@
 
 #[path = "../certificates/mod.rs"]
 mod certificates;
+mod challenges;
 mod clients;
 mod http;
 mod servers;
@@ -55,7 +56,12 @@ impl Served {
     }
 
     async fn start_with(settings: ServerTlsSettings, config: ServerConfig) -> Self {
-        let tls = Arc::new(ServerTls::new(settings, &[alpn::VSTP]).expect("good settings"));
+        let tls = ServerTls::new(settings, &[alpn::VSTP]).expect("good settings");
+        Self::start_tls(tls, config).await
+    }
+
+    async fn start_tls(tls: ServerTls, config: ServerConfig) -> Self {
+        let tls = Arc::new(tls);
         let (echo, counters) = (Arc::<Echo>::default(), Arc::<Counters>::default());
         let any = ([127, 0, 0, 1], 0).into();
         let handler = Arc::clone(&echo) as Arc<dyn Handler>;

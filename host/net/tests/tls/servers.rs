@@ -58,11 +58,7 @@ async fn the_certificate_is_chosen_by_the_name_that_is_asked_for() {
     ]
     .map(|names| authority.pair(names))
     .into();
-    let der = |pair: &KeyPair| {
-        let text = std::str::from_utf8(&pair.certificate.octets).expect("text");
-        pem_der(text)
-    };
-    let expected: Vec<_> = pairs.iter().map(der).collect();
+    let expected: Vec<_> = pairs.iter().map(der_of).collect();
     let served = Served::start(ServerTlsSettings {
         pairs,
         ..ServerTlsSettings::new(authority.pair(&["unused.example"]))
@@ -299,10 +295,10 @@ fn what_is_told_of_a_certificate_is_what_it_says() {
     assert_eq!(told[0].not_after, 67_090_118_400);
 }
 
-/// The first section of a PEM text.
-fn pem_der(text: &str) -> Vec<u8> {
+/// What is shown of `pair`.
+pub(crate) fn der_of(pair: &KeyPair) -> Vec<u8> {
     use rustls::pki_types::{CertificateDer, pem::PemObject};
-    CertificateDer::from_pem_slice(text.as_bytes())
+    CertificateDer::from_pem_slice(&pair.certificate.octets)
         .expect("a certificate")
         .to_vec()
 }

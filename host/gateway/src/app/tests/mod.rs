@@ -1,5 +1,6 @@
 //! A whole gateway in this process: dropped files, real sockets, the operators' listener.
 
+mod acme;
 mod admin;
 mod authority;
 mod deploy;

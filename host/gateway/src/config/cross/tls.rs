@@ -46,7 +46,10 @@ fn check_unix_tls(
     reader: &mut SectionReader,
 ) {
     if tls.is_on() && matches!(address, ListenAddress::Unix(_)) {
-        let key = format!("{path}.tls.certificate-file");
+        let key = match tls.certificate_file {
+            Some(_) => format!("{path}.tls.certificate-file"),
+            None => format!("{path}.tls.acme"),
+        };
         let message = format!("{address} has no TLS: what goes over it does not leave the machine");
         let remedy =
             format!("remove [{path}.tls]; callers are known by their users, see [auth.unix]");
@@ -55,7 +58,8 @@ fn check_unix_tls(
 }
 
 fn check_listener_tls(path: &str, tls: &ListenerTls, reader: &mut SectionReader) {
-    check_pair(path, tls.is_on(), tls.key_file.is_some(), reader);
+    let has_certificate = tls.certificate_file.is_some();
+    check_pair(path, has_certificate, tls.key_file.is_some(), reader);
     for (name, pair) in &tls.certificates {
         let path = format!("{path}.certificates.{name}");
         for (key, file) in [
@@ -83,8 +87,8 @@ fn check_listener_tls(path: &str, tls: &ListenerTls, reader: &mut SectionReader)
         ];
         for (key, is_written) in lonely {
             if is_written {
-                let message = "it means nothing without certificate-file";
-                let remedy = format!("add {path}.certificate-file");
+                let message = "it means nothing without certificate-file or acme";
+                let remedy = format!("add {path}.certificate-file, or names in {path}.acme");
                 reader.fault_of_key(&format!("{path}.{key}"), message, remedy);
             }
         }

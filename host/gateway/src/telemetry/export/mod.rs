@@ -23,8 +23,8 @@ use prometheus_client::{
 
 use super::{calls::CallNumbers, histogram::Distribution, log::LogNumbers};
 use crate::{
-    certificates::ShownCertificate, cluster::ServiceNumbers, directory, events::EventNumbers,
-    pipeline::chain::LinkView,
+    acme::AcmeNumbers, certificates::ShownCertificate, cluster::ServiceNumbers, directory,
+    events::EventNumbers, pipeline::chain::LinkView,
 };
 
 /// All numbers at one moment.
@@ -44,6 +44,8 @@ pub(crate) struct MetricsSnapshot {
     pub events: EventNumbers,
     /// Of all listeners.
     pub certificates: Vec<ShownCertificate>,
+    /// Of those that an authority issues.
+    pub acme: AcmeNumbers,
     /// Octets that connections hold, as the budget counts them.
     pub held_bytes: usize,
     /// Messages that found no room in it.
