@@ -38,6 +38,7 @@ mod settings;
 mod signals;
 mod sources;
 mod tls;
+mod unix;
 mod websocket;
 
 use std::{io::Write as _, sync::OnceLock};

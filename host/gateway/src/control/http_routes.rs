@@ -14,7 +14,7 @@ use postern_core::{
 use tracing::warn;
 
 use super::{Control, slot::PluginSlot};
-use crate::config::{Config, routes::RouteSettings};
+use crate::config::{Config, hidden_route, routes::RouteSettings};
 
 impl Control {
     /// Requests go where the configuration and the plugins say from here on.
@@ -37,6 +37,15 @@ impl Control {
                 first,
                 second, "two routes take the same requests, the first has them"
             );
+        }
+        for route in table.routes() {
+            if let Some(hidden) = hidden_route(route, config) {
+                let (route, listener, path) = (&*route.name, hidden.listener, hidden.served());
+                warn!(
+                    route,
+                    listener, path, "a listener serves the path of a route itself"
+                );
+            }
         }
         routes.set(table);
     }

@@ -26,6 +26,7 @@ use super::{
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallTarget, Refusal, TakenBody},
     routes::{ListenerRoutes, asker::RouteAsker},
+    silence,
     websockets::{WebSocketAsker, WebSockets},
 };
 use crate::Counters;
@@ -78,7 +79,7 @@ impl Answer for Calls {
         let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
         let wants_problems = wants_problems(&head.headers);
         let coding = compression::asked(&head.headers, &config.compression);
-        let (version, (body, is_read)) = (head.version, ReadBody::new(body));
+        let (version, (body, unread)) = (head.version, ReadBody::new(body, &head));
         let claimed = asker.claimed(&head.headers, &config);
         let asker = claimed.as_ref().unwrap_or(asker);
         let dispatched = self.dispatch(head, body, &config, asker, in_flight).await;
@@ -88,7 +89,7 @@ impl Answer for Calls {
             response = reply::compress(response, asked, &config.compression, &asker.bytes);
         }
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if version < Version::HTTP_2 && !is_read.get() && !is_upgraded {
+        if version < Version::HTTP_2 && !is_upgraded && !unread.discard().await {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -215,9 +216,13 @@ impl Calls {
             form: ReplyForm::of(&head.headers),
             is_head: false,
         };
-        let outcome = gather.call(&self.handler, call, is_alone).await;
+        let is_deadline_of_head = call.context.is_deadline_of_head;
+        let mut reply = gather.call(&self.handler, call, is_alone).await;
         drop(held);
-        Ok(reply::success(outcome?, to, bytes)?)
+        if is_deadline_of_head {
+            reply = reply.map(|reply| silence::bounded(reply, config.idle_timeout));
+        }
+        Ok(reply::success(reply?, to, bytes)?)
     }
 
     /// Tells of the services, or of the one called `name`, that the caller may know of.

@@ -36,6 +36,7 @@ mod compression;
 mod config;
 mod connection;
 mod cors;
+mod counted;
 mod events;
 mod fetch;
 mod fields;
@@ -55,6 +56,7 @@ mod request;
 mod routes;
 mod sent;
 mod server;
+mod silence;
 mod sized;
 mod socket;
 #[cfg(test)]

@@ -253,8 +253,11 @@ impl BodyTaker<'_> {
 
 /// What the headers say about a call.
 pub(super) fn context_of(headers: &HeaderMap, peer: Arc<Peer>) -> Result<Context, Refusal> {
+    let timeout = read_timeout(headers)?;
     Ok(Context {
-        deadline: read_timeout(headers)?.and_then(|left| clock::now().checked_add(left)),
+        deadline: timeout.and_then(|left| clock::now().checked_add(left)),
+        // A caller that says none waits for as long as something comes.
+        is_deadline_of_head: timeout.is_none(),
         peer,
         correlation: correlation(headers).unwrap_or_default(),
         trace: text(headers, "traceparent").and_then(|trace| TraceContext::parse(&trace)),

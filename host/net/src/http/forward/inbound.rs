@@ -107,6 +107,7 @@ where
             peer: Arc::clone(&asker.peer),
             correlation: calls::correlation(&head.headers).unwrap_or_default(),
             trace: trace(&head.headers),
+            is_deadline_of_head: true,
             ..Context::default()
         },
         http: Some(Box::new(facts)),

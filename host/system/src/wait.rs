@@ -1,4 +1,4 @@
-//! Waiting on behalf of a call or its guest, until the deadline of the call at most.
+//! Parts of a call's way that know whom they wait for, and are asked at its deadline.
 //!
 //! No timer is armed for that deadline: whoever bounds the call polls it then
 //! (`postern_core::bounded`), and what still waits looks at the clock.
@@ -9,11 +9,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_system::clock;
+use crate::clock;
 
 /// What `future` gives and how long that took; `None` when it is not done and is polled at `deadline` or
-/// later. What is ready at once costs no look at the clock.
-pub(crate) async fn before<T>(
+/// later. What is ready at once costs no look at the clock. A large future is given pinned.
+pub async fn before<T>(
     deadline: Option<Instant>,
     future: impl Future<Output = T>,
 ) -> Option<(T, Duration)> {
@@ -36,9 +36,10 @@ pub(crate) async fn before<T>(
 
 #[cfg(test)]
 mod tests {
-    use std::{future::pending, task::Waker};
-
-    use tokio::sync::oneshot;
+    use std::{
+        future::{pending, poll_fn},
+        task::Waker,
+    };
 
     use super::*;
 
@@ -56,23 +57,34 @@ mod tests {
         assert!(poll(before(None, pending::<()>())).is_pending());
     }
 
+    #[tokio::test(start_paused = true)]
+    async fn what_waits_is_told_at_the_deadline_and_not_before() {
+        let mut waits = pin!(before(Some(clock::now() + HOUR), pending::<()>()));
+        assert!(poll(waits.as_mut()).is_pending());
+        tokio::time::advance(HOUR).await;
+        assert_eq!(poll(waits), Poll::Ready(None));
+    }
+
     #[test]
     fn what_is_done_is_given_however_late() {
         let ready = poll(before(Some(clock::now()), async { 7 }));
         assert_eq!(ready, Poll::Ready(Some((7, Duration::ZERO))));
     }
 
-    #[test]
-    fn says_how_long_it_has_waited() {
-        let (sender, receiver) = oneshot::channel();
-        let start = clock::now();
-        let mut waits = pin!(before(Some(start + HOUR), receiver));
+    #[tokio::test(start_paused = true)]
+    async fn says_how_long_it_has_waited() {
+        let mut n_polls = 0;
+        let second = poll_fn(|_| {
+            n_polls += 1;
+            if n_polls == 2 {
+                Poll::Ready(7)
+            } else {
+                Poll::Pending
+            }
+        });
+        let mut waits = pin!(before(None, second));
         assert!(poll(waits.as_mut()).is_pending());
-        sender.send(7).unwrap();
-        let Poll::Ready(Some((given, waited))) = poll(waits) else {
-            panic!("it is done")
-        };
-        assert_eq!(given, Ok(7));
-        assert!((Duration::ZERO..=clock::since(start)).contains(&waited));
+        tokio::time::advance(HOUR).await;
+        assert_eq!(poll(waits), Poll::Ready(Some((7, HOUR))));
     }
 }
