@@ -146,7 +146,7 @@ mod tests {
         let (sender, mut messages) = sent();
         let sending = async {
             for _ in 0..5 {
-                tokio::time::sleep(SECOND * 9 / 10).await;
+                sleep(SECOND * 9 / 10).await;
                 sender.send(Ok("a".into())).await.expect("taken");
             }
             drop(sender);
