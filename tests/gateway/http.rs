@@ -2,6 +2,7 @@
 //! and HTTP/2.
 
 mod held;
+mod kept;
 mod pages;
 mod raw;
 

@@ -42,6 +42,7 @@ mod settings;
 mod signals;
 mod sources;
 mod tls;
+mod unix;
 mod upstreams;
 mod websocket;
 

@@ -4,6 +4,7 @@
 mod ends;
 mod openapi;
 mod plugins;
+mod streams;
 
 use std::{fs, net::SocketAddr};
 
@@ -331,6 +332,45 @@ async fn routes_change_with_the_configuration_and_a_bad_one_changes_nothing() {
     ask(gateway.http, "GET /y", "", "")
         .await
         .check(200, "first");
+}
+
+#[test]
+fn check_names_a_route_that_a_listener_hides() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let route = |path: &str, keys: &str| {
+        format!("[routes.mine]\npath = \"{path}\"\nfixed = {{ status = 204 }}\n{keys}\n")
+    };
+    let only_sessions = "[listeners.http.websocket]\npaths = [\"/vstp\"]\n";
+    let elsewhere = "[listeners.web]\nprotocol = \"http\"\naddress = \"127.0.0.1:8081\"\n\
+                     websocket.paths = []\n";
+    let at_web = "listeners = [\"web\"]";
+    for (config, hidden) in [
+        (route("/vstp", ""), Some("/vstp")),
+        (route("/ws/{rest*}", ""), Some("/ws/SERVICE/METHOD")),
+        (route("/ws/chat/{room}", ""), Some("/ws/SERVICE/METHOD")),
+        (route("/ws", ""), None),
+        (route("/ws/chat", ""), None),
+        (route("/{any*}", ""), None),
+        (route("/vstp", "enabled = false"), None),
+        (route("/ws/{rest*}", only_sessions), None),
+        (route("/vstp", only_sessions), Some("/vstp")),
+        (route("/vstp", &format!("{at_web}\n{elsewhere}")), None),
+        (route("/vstp", elsewhere), Some("/vstp")),
+    ] {
+        fs::write(folder.path().join("postern.toml"), &config).expect("written");
+        let check = postern(folder.path(), &["check"]);
+        match hidden {
+            None => assert_eq!(check.code, Some(0), "{config}: {check:?}"),
+            Some(served) => {
+                let told = format!("listeners.http serves {served} over WebSocket itself");
+                assert_eq!(check.code, Some(1), "{config}");
+                assert!(
+                    check.err.contains("routes.mine") && check.err.contains(&told),
+                    "{config}: {check:?}"
+                );
+            }
+        }
+    }
 }
 
 #[test]

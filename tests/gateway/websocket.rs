@@ -255,3 +255,37 @@ async fn an_instance_a_peer_and_the_command_line_are_reached_over_websocket() {
         );
     }
 }
+
+/// Octets that the HTTP listener has read and written.
+async fn octets(gateway: &Gateway) -> [u64; 2] {
+    let (_, metrics) = gateway.admin("/metrics").await.expect("metrics");
+    ["received", "sent"].map(|way| {
+        let series = format!("postern_{way}_bytes_total{{listener=\"http\"");
+        let lines = metrics.lines().filter(|line| line.starts_with(&series));
+        let numbers = lines.filter_map(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        numbers.sum()
+    })
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn octets_of_a_websocket_are_counted_once_whatever_it_carries() {
+    const OCTETS: u64 = 60_000;
+    let _machine = share().await;
+    let gateway = gateway("websocket.compression = false\n", "echo").await;
+    let payload = "x".repeat(usize::try_from(OCTETS).expect("short"));
+    let before = octets(&gateway).await;
+    let mut calls = Socket::open(&gateway, "/ws/echo/Echo", "").await;
+    let told = calls.ask(&json!({"id": "1", "payload": payload})).await;
+    assert_eq!(told["payload"], payload);
+    let between = octets(&gateway).await;
+    let session = session(&gateway).await;
+    let echoed = call(&session, "echo/Echo", payload).await;
+    assert_eq!(echoed.expect("an echo").len() as u64, OCTETS);
+    let after = octets(&gateway).await;
+    for (from, to) in [(before, between), (between, after)] {
+        for (from, to) in from.iter().zip(to) {
+            let n_octets = to - from;
+            assert!((OCTETS..OCTETS * 3 / 2).contains(&n_octets), "{n_octets}");
+        }
+    }
+}

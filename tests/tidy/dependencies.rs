@@ -68,6 +68,7 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "tokio-util",
             // Files with ranges, entity tags and conditions.
             "tower-http",
+            "tower-service",
             "tracing",
             "webpki-roots",
             "x509-parser",
@@ -101,7 +102,6 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "anstyle",
             "arc-swap",
             "axum",
-            "base64",
             "bytes",
             "clap",
             "clap_complete",

@@ -10,6 +10,7 @@ mod graph;
 mod imports;
 mod items;
 mod names;
+mod options;
 mod settings;
 mod sources;
 mod tokens;

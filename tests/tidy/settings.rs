@@ -238,7 +238,7 @@ fn without_tests(text: &str) -> &str {
 }
 
 /// Every test of the tree outside of this crate's rules, by name, with the files that have it.
-fn tests() -> BTreeMap<String, Vec<Source>> {
+pub(crate) fn tests() -> BTreeMap<String, Vec<Source>> {
     let folders = ["host", "tests/gateway", "tests/harness"];
     let all = folders.iter().flat_map(|folder| sources(folder, &[".rs"]));
     tests_in(&all.collect::<Vec<_>>())

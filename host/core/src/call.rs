@@ -40,6 +40,9 @@ pub struct Call {
 pub struct Context {
     /// When the caller stops waiting. `None` until the pipeline sets its default.
     pub deadline: Option<Instant>,
+    /// The deadline is that of the head of the reply: a stream of which it is the head takes as long as it
+    /// flows. Otherwise all of the reply is to be there by then.
+    pub is_deadline_of_head: bool,
     pub peer: Arc<Peer>,
     /// Where events for the caller go, beside the reply.
     pub outbox: Outbox,
@@ -127,6 +130,7 @@ impl Default for Context {
     fn default() -> Self {
         Self {
             deadline: None,
+            is_deadline_of_head: false,
             peer: Arc::default(),
             outbox: Outbox::closed(),
             principal: None,

@@ -44,9 +44,9 @@ transports! {
     WebSocket = "ws", Url;
     /// WebSocket over TLS.
     SecureWebSocket = "wss", Url;
-    Http = "http", HostPort;
+    Http = "http", HostOrPath;
     Https = "https", HostPort;
-    /// A socket of the machine, with a path.
+    /// A socket of the machine.
     Unix = "unix", Path;
     /// In-memory link.
     Memory = "memory", Unaddressed;
@@ -61,7 +61,9 @@ pub enum AddressForm {
     HostPort,
     /// `host:port`, or `host:port/path`.
     Url,
-    /// An absolute path.
+    /// `host:port`, or `unix:` and what a socket of the machine is called.
+    HostOrPath,
+    /// What a socket of the machine is called: an absolute path, or `@name`.
     Path,
     /// It has no addresses.
     Unaddressed,

@@ -9,7 +9,7 @@ pub mod counters;
 pub mod dial;
 mod driver;
 pub mod http;
-pub mod late;
+pub mod json_payload;
 pub mod link;
 pub mod memory;
 mod passed;

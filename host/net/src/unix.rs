@@ -34,11 +34,9 @@ impl StreamDialer for UnixDialer {
             let Destination::Path(path) = &destination else {
                 return Err(Error::internal(format!("{destination} is no path")));
             };
-            // An abstract name begins with a NUL for the system.
-            let opened = match path.strip_prefix('@') {
-                Some(name) => UnixStream::connect(format!("\0{name}")).await,
-                None => UnixStream::connect(path.as_str()).await,
-            };
+            let socket = path.parse::<UnixAddress>();
+            let socket = socket.map_err(|error| Error::invalid_argument(error.to_string()))?;
+            let opened = socket.connect().await;
             opened.map_err(|error| unreachable(&destination, error))
         })
     }

@@ -94,7 +94,7 @@ async fn upstream() -> u16 {
 }
 
 async fn proxy(port: u16) -> std::net::SocketAddr {
-    let address = ForwardAddress {
+    let address = ForwardAddress::Host {
         is_secure: false,
         host: "127.0.0.1".into(),
         port,

@@ -16,6 +16,7 @@ use postern_core::{
 use postern_system::{
     clock,
     shard::{CachePadded, Sharded},
+    wait,
 };
 use tokio::sync::oneshot;
 
@@ -33,7 +34,6 @@ use crate::{
     stats::PluginStats,
     stream_registry::StreamRegistry,
     trap::Trapped,
-    wait,
     worker_local::{AnyLocal, DirectCode, DirectFunctions, WorkerLocal},
 };
 

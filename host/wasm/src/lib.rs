@@ -66,7 +66,6 @@ mod status;
 mod store;
 mod stream_registry;
 mod trap;
-mod wait;
 mod worker_local;
 
 pub use cache::CacheError;

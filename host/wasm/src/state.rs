@@ -286,6 +286,7 @@ impl StoreState {
                 peer,
                 // Events of a plugin go to its role.
                 outbox: Outbox::closed(),
+                is_deadline_of_head: false,
                 depth: ambient.call.context().depth.saturating_add(1),
                 ..ambient.call.context().clone()
             },

@@ -19,11 +19,11 @@ use std::{
 use futures_util::task::AtomicWaker;
 use parking_lot::Mutex;
 use postern_core::{Blame, BoxFuture, Error, Kind, Retry};
-use postern_system::clock;
+use postern_system::{clock, wait};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::{
-    limits::time, progress::Progress, reply_draft::Drafted, spec::Instances, state::Guest, wait,
+    limits::time, progress::Progress, reply_draft::Drafted, spec::Instances, state::Guest,
 };
 
 /// The streams of one generation.

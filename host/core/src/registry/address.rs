@@ -19,7 +19,8 @@ pub const PATH_BYTES_MAX: usize = 103;
 /// Octets of the path of a URL, with its query.
 pub const URL_PATH_BYTES_MAX: usize = 255;
 
-/// An address, written `tcp://host:port`, `ws://host:port/path` or `unix:///path`; an IPv6 host stands in brackets.
+/// An address, written `tcp://host:port`, `ws://host:port/path`, `unix:///path` or `http://unix:/path`; an
+/// IPv6 host stands in brackets. A name such as `@postern` may stand for each path.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Address {
     pub transport: Transport,
@@ -36,7 +37,7 @@ pub enum Location {
     },
     /// A host and port, and a path that is not that of the transport.
     Url { host: Text, port: u16, path: Text },
-    /// An absolute path on the machine that dials it.
+    /// A socket of the machine that dials it: an absolute path, or `@` and an abstract name of Linux.
     Path(Text),
 }
 
@@ -55,7 +56,7 @@ pub enum AddressError {
     Host(String),
     #[error("port must be 1 to 65535")]
     Port,
-    #[error("path `{0}` is not absolute; write {1}:///run/NAME.sock")]
+    #[error("path `{0}` is not absolute; write {example}", example = example(.1))]
     PathRelative(String, Transport),
     #[error("path of {bytes} octets exceeds the limit of {limit}")]
     PathTooLong { bytes: usize, limit: usize },
@@ -77,7 +78,8 @@ impl Address {
         Self::checked(transport, Location::Host { host, port })
     }
 
-    /// Reads `tcp://127.0.0.1:9090`, `udp://[::1]:9090` or `unix:///run/users.sock`.
+    /// Reads `tcp://127.0.0.1:9090`, `udp://[::1]:9090`, `unix:///run/users.sock` or, as listeners are
+    /// written, `unix:/run/users.sock`.
     ///
     /// # Errors
     /// What is wrong with `text`.
@@ -88,11 +90,19 @@ impl Address {
             return Err(AddressError::HostTooLong { bytes, limit });
         }
         let form = || AddressError::Form(text.to_owned());
-        let (scheme, location) = text.split_once("://").ok_or_else(form)?;
+        let socket = text.split_once(':').filter(|(scheme, location)| {
+            *scheme == Transport::Unix.name() && !location.starts_with("//")
+        });
+        let parts = socket.or_else(|| text.split_once("://"));
+        let (scheme, location) = parts.ok_or_else(form)?;
         let transport =
             Transport::from_name(scheme).ok_or_else(|| AddressError::Scheme(scheme.to_owned()))?;
         let location = match transport.form() {
             AddressForm::HostPort => parse_host(location, form)?,
+            AddressForm::HostOrPath => match parse_socket(location) {
+                Some(path) => path,
+                None => parse_host(location, form)?,
+            },
             AddressForm::Url => parse_url(location, form)?,
             AddressForm::Path => Location::Path(location.into()),
             AddressForm::Unaddressed => return Err(AddressError::Scheme(scheme.to_owned())),
@@ -103,7 +113,10 @@ impl Address {
     /// What stands behind `scheme://`.
     #[must_use]
     pub fn authority(&self) -> String {
-        self.location.to_string()
+        match (self.transport.form(), &self.location) {
+            (AddressForm::HostOrPath, Location::Path(path)) => format!("{SOCKET}{path}"),
+            (_, location) => location.to_string(),
+        }
     }
 
     /// The host, where the address has one.
@@ -133,14 +146,17 @@ impl Address {
 
     pub(super) fn check(&self) -> Result<(), AddressError> {
         match (self.transport.form(), &self.location) {
-            (AddressForm::HostPort | AddressForm::Url, Location::Host { host, port }) => {
-                check_host(host, *port)
-            }
+            (
+                AddressForm::HostPort | AddressForm::HostOrPath | AddressForm::Url,
+                Location::Host { host, port },
+            ) => check_host(host, *port),
             (AddressForm::Url, Location::Url { host, port, path }) => {
                 check_host(host, *port)?;
                 check_url_path(path)
             }
-            (AddressForm::Path, Location::Path(path)) => check_path(path, self.transport),
+            (AddressForm::Path | AddressForm::HostOrPath, Location::Path(path)) => {
+                check_path(path, self.transport)
+            }
             (_, Location::Host { .. } | Location::Url { .. } | Location::Path(_)) => {
                 Err(AddressError::Form(self.to_string()))
             }
@@ -179,7 +195,7 @@ impl Address {
 
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.transport, self.location)
+        write!(f, "{}://{}", self.transport, self.authority())
     }
 }
 
@@ -200,6 +216,23 @@ fn write_host(f: &mut fmt::Formatter<'_>, host: &str, port: u16) -> fmt::Result 
     match host.contains(':') {
         true => write!(f, "[{host}]:{port}"),
         false => write!(f, "{host}:{port}"),
+    }
+}
+
+/// What a socket of the machine is called, where `location` names one: no port begins so.
+fn parse_socket(location: &str) -> Option<Location> {
+    let path = location.strip_prefix(SOCKET)?;
+    path.starts_with(['/', '@'])
+        .then(|| Location::Path(path.into()))
+}
+
+/// How a socket of the machine is written behind `transport`.
+fn example(transport: &Transport) -> String {
+    match transport.form() {
+        AddressForm::HostOrPath => format!("{transport}://{SOCKET}/run/NAME.sock"),
+        AddressForm::HostPort | AddressForm::Url | AddressForm::Path | AddressForm::Unaddressed => {
+            format!("{transport}:///run/NAME.sock")
+        }
     }
 }
 
@@ -273,11 +306,18 @@ fn check_path(path: &str, transport: Transport) -> Result<(), AddressError> {
     if path.chars().any(char::is_control) {
         return Err(AddressError::PathControl);
     }
-    if !path.starts_with('/') || path.ends_with('/') {
+    let is_named = match path.strip_prefix('@') {
+        Some(name) => !name.is_empty(),
+        None => path.starts_with('/') && !path.ends_with('/'),
+    };
+    if !is_named {
         return Err(AddressError::PathRelative(path.to_owned(), transport));
     }
     Ok(())
 }
+
+/// What stands before the path of a socket where a host might stand.
+const SOCKET: &str = "unix:";
 
 #[cfg(test)]
 mod tests {
@@ -293,6 +333,10 @@ mod tests {
             "wss://[::1]:443/edge/vstp?x=1",
             "http://h:8080",
             "unix:///run/postern/users.sock",
+            "unix://@users",
+            "http://unix:/run/users.sock",
+            "http://unix:@users",
+            "http://unix:8080",
         ] {
             let address = Address::parse(text).expect(text);
             assert_eq!(address.to_string(), text);
@@ -330,6 +374,34 @@ mod tests {
             relative.to_string(),
             "path `a` is not absolute; write unix:///run/NAME.sock"
         );
+    }
+
+    #[test]
+    fn a_socket_is_written_as_a_listeners_too() {
+        for (text, url) in [
+            ("unix:/run/a.sock", "unix:///run/a.sock"),
+            ("unix:@a", "unix://@a"),
+        ] {
+            assert_eq!(Address::parse(text), Address::parse(url), "{text}");
+        }
+        let local = Address::parse("http://unix:/run/a.sock").expect("an address");
+        assert_eq!(local.location, Location::Path("/run/a.sock".into()));
+        assert_eq!(local.authority(), "unix:/run/a.sock");
+        assert!(!local.has_name());
+        for text in ["http://unix:/", "http://unix:@", "http://unix:/run/"] {
+            let refused = Address::parse(text).expect_err(text).to_string();
+            assert!(
+                refused.ends_with("write http://unix:/run/NAME.sock"),
+                "{refused}"
+            );
+        }
+        for text in [
+            "https://unix:/run/a.sock",
+            "tcp://unix:/run/a.sock",
+            "http://unix:a",
+        ] {
+            assert_eq!(Address::parse(text), Err(AddressError::Port), "{text}");
+        }
     }
 
     #[test]

@@ -124,6 +124,20 @@ impl PathTemplate {
         })
     }
 
+    /// Whether it takes a path of `n_segments` segments with text below `prefix`, which is literal in it.
+    #[must_use]
+    pub fn takes_below(&self, prefix: &[&str], n_segments: usize) -> bool {
+        let rest = self.parts.get(prefix.len()..).unwrap_or_default();
+        let is_empty =
+            |part: &TemplatePart| matches!(part, TemplatePart::Literal(text) if text.is_empty());
+        let n_matches = match rest.last() {
+            // One segment or more.
+            Some(TemplatePart::Rest { .. }) => rest.len() <= n_segments,
+            Some(_) | None => rest.len() == n_segments,
+        };
+        n_matches && self.begins_with(prefix) && !rest.iter().any(is_empty)
+    }
+
     /// What its parameters are in `path`. `None` where it does not take the path.
     #[must_use]
     pub fn params<'a>(&'a self, path: &RequestPath<'a>) -> Option<Vec<PathParam<'a>>> {
@@ -391,6 +405,20 @@ mod tests {
         ] {
             assert_eq!(refused(text), expected);
         }
+    }
+
+    #[test]
+    fn what_is_taken_below_a_prefix_has_as_many_segments() {
+        let takes = |text: &str, n_segments| {
+            let template = PathTemplate::parse(text).expect("a template");
+            template.takes_below(&["ws"], n_segments)
+        };
+        assert!(takes("/ws", 0) && !takes("/ws", 1) && !takes("/ws/", 1));
+        assert!(takes("/ws/{a}/{b}", 2) && takes("/ws/a/b", 2) && takes("/ws/{a}/b", 2));
+        assert!(takes("/ws/{rest*}", 2) && takes("/ws/{a}/{rest*}", 2));
+        assert!(!takes("/ws/{rest*}", 0) && !takes("/ws/{a}/{b}/{rest*}", 2));
+        assert!(!takes("/ws/a", 2) && !takes("/ws/a/b/c", 2) && !takes("/ws/a/", 2));
+        assert!(!takes("/{ws}/a/b", 2) && !takes("/wsx/a/b", 2) && !takes("/{rest*}", 2));
     }
 
     #[test]

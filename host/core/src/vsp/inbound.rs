@@ -261,6 +261,8 @@ impl Reader {
     ) -> Result<Context, Error> {
         Ok(Context {
             deadline: deadline(now, fields.timeout_ms)?,
+            // Told by a pseudo header.
+            is_deadline_of_head: false,
             peer: Arc::clone(&self.peer),
             outbox: self.outbox.clone(),
             principal: None,

@@ -5,6 +5,7 @@
 //! |---|---|---|
 //! | `:method` | request | it came by HTTP, with this method |
 //! | `:scheme`, `:authority`, `:path` | request | as in HTTP/2: `:path` is path and query |
+//! | `:deadline` | request | `head`: `timeout-ms` is the time to the head of the reply; what streams behind it has none |
 //! | `:reply` | request | `stream`: the caller takes a stream for its reply also where it opened none |
 //! | `:status` | response | the status for a client that came by HTTP |
 //! | `:body` | both | `one`, `messages` or `octets`: what the body is |
@@ -30,6 +31,7 @@ const METHOD: &[u8] = b":method";
 const SCHEME: &[u8] = b":scheme";
 const AUTHORITY: &[u8] = b":authority";
 const PATH: &[u8] = b":path";
+const DEADLINE: &[u8] = b":deadline";
 const REPLY: &[u8] = b":reply";
 const STATUS: &[u8] = b":status";
 const BODY: &[u8] = b":body";
@@ -64,6 +66,7 @@ pub(super) struct Pseudo {
     kind: Option<BodyKind>,
     trailers: Option<Headers>,
     pub(super) takes_stream: bool,
+    is_deadline_of_head: bool,
     /// Those of the application.
     headers: Headers,
 }
@@ -161,6 +164,7 @@ impl Pseudo {
                 SCHEME => facts.scheme = text(),
                 AUTHORITY => facts.authority = text(),
                 PATH => (facts.path, facts.query) = HttpFacts::split_target(&text()),
+                DEADLINE => pseudo.is_deadline_of_head = &*value == b"head",
                 REPLY => pseudo.takes_stream = &*value == b"stream",
                 STATUS => pseudo.status = read_status(&value),
                 BODY => pseudo.kind = BodyKind::from_name(&value),
@@ -192,6 +196,7 @@ impl Pseudo {
         call.body = body(std::mem::take(&mut call.body), self.kind, self.trailers);
         call.headers = self.headers;
         call.http = self.http;
+        call.context.is_deadline_of_head = self.is_deadline_of_head;
     }
 
     pub(super) fn apply_to_reply(self, reply: &mut Reply) {
@@ -211,7 +216,7 @@ pub(super) fn is_pseudo(key: &[u8]) -> bool {
     key.first() == Some(&b':')
         && (matches!(
             key,
-            METHOD | SCHEME | AUTHORITY | PATH | REPLY | STATUS | BODY
+            METHOD | SCHEME | AUTHORITY | PATH | DEADLINE | REPLY | STATUS | BODY
         ) || key.starts_with(ESCAPE)
             || key.starts_with(TRAILER))
 }
@@ -270,6 +275,10 @@ pub(super) fn push_http(
         }
     }
     builder.push(PATH, http.target())
+}
+
+pub(super) fn push_deadline_of_head(builder: &mut HeadersBuilder) -> Result<(), HeaderError> {
+    builder.push(DEADLINE, "head")
 }
 
 pub(super) fn push_status(

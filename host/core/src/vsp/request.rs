@@ -78,6 +78,9 @@ fn headers(
         builder.push("priority", call.context.priority.to_string())?;
     }
     pseudo::push_http(&mut builder, call.http.as_deref())?;
+    if call.context.is_deadline_of_head {
+        pseudo::push_deadline_of_head(&mut builder)?;
+    }
     payload.push(&mut builder)?;
     pseudo::push_request_headers(&mut builder, &call.headers)?;
     Ok(builder.build())

@@ -11,7 +11,7 @@ use postern_core::{
 use postern_net::{
     ByteBudget, Counters, Frames, LocalAddress, PassedSockets, QuicConfig, QuicControl,
     QuicListener, QuicServer, QuicTls, RestartKey, ServerConfig, ServerControl, Shutdown,
-    SocketListener, TcpServer, UdpServer, UnixServer, WebSocketConfig,
+    SocketListener, TcpServer, TrustedProxies, UdpServer, UnixServer, WebSocketConfig,
     http::{
         Coding, CompressionConfig, DocumentsConfig, Hosts, HttpConfig, HttpReconfigure, HttpRoutes,
         HttpServer,
@@ -324,6 +324,9 @@ fn vstp_config(
         connections_max: listener.connections_max,
         handshake_timeout: listener.handshake_timeout,
         handshakes_max: listener.handshakes_max,
+        proxies: listener
+            .proxy_protocol
+            .then(|| TrustedProxies(listener.forwarded.trusted.clone())),
         calls_in_flight_max: listener.calls_in_flight_max,
         write_timeout: listener.write_timeout,
         default_service: listener.default_service.as_deref().map(Text::from),

@@ -6,11 +6,13 @@ use postern_net::http::{HttpClient, HttpClientConfig};
 use serde_json::Value as Json;
 
 use super::{failure::CommandFailure, options::SharedOptions, output::Output};
+use crate::config::ListenAddress;
 
 #[derive(Debug, Clone, Args)]
 pub(super) struct AdminArgs {
-    /// Address of the gateway's admin listener; the configured one when absent.
-    #[arg(long, env = "POSTERN_ADMIN", value_name = "HOST:PORT")]
+    /// Address of the gateway's admin listener: HOST:PORT, unix:/PATH or unix:@NAME; the configured one
+    /// when absent.
+    #[arg(long, env = "POSTERN_ADMIN", value_name = "ADDRESS")]
     admin: Option<String>,
 }
 
@@ -41,14 +43,14 @@ impl Admin {
         output: &Output,
     ) -> Result<Self, CommandFailure> {
         let config = options.load(&[], output)?.config;
-        let address = match (&args.admin, config.admin.address.ip()) {
+        let address = match (&args.admin, &config.admin.address) {
             (Some(address), _) => address.clone(),
-            (None, Some(address)) => address.to_string(),
-            (None, None) => {
-                let address = &config.admin.address;
-                let message =
-                    format!("the admin listener is at {address}, which is not asked from here");
-                let remedy = "ask it by curl --unix-socket, or name an address: --admin HOST:PORT";
+            (None, address @ (ListenAddress::Ip(_) | ListenAddress::Unix(_))) => {
+                address.to_string()
+            }
+            (None, ListenAddress::Passed(name)) => {
+                let message = format!("only systemd knows where the socket {name:?} is");
+                let remedy = "name it: --admin HOST:PORT or --admin unix:/PATH";
                 return Err(CommandFailure::new(message).with_remedy(remedy));
             }
         };

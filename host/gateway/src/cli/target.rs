@@ -77,9 +77,11 @@ impl std::str::FromStr for WrittenTarget {
         };
         let authority = match transport.form() {
             AddressForm::Path => rest,
-            AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => {
-                rest.trim_end_matches('/')
-            }
+            AddressForm::HostOrPath if socket_of(rest).is_some() => rest,
+            AddressForm::HostPort
+            | AddressForm::HostOrPath
+            | AddressForm::Url
+            | AddressForm::Unaddressed => rest.trim_end_matches('/'),
         };
         if !is_authority(authority, transport.form()) {
             return Err(format!("{text:?} does not end with {}", shape(transport)));
@@ -132,6 +134,7 @@ impl WrittenTarget {
         };
         let authority = match &listener.address {
             ListenAddress::Ip(address) => reached_at(*address).to_string(),
+            address @ ListenAddress::Unix(_) if transport.is_http() => address.to_string(),
             ListenAddress::Unix(address) => address.to_string(),
             ListenAddress::Passed(name) => {
                 let message = format!("only systemd knows where the socket {name:?} is");
@@ -215,8 +218,11 @@ fn reached_at(mut address: SocketAddr) -> SocketAddr {
 /// Whether calls over `transport` come in at `listener`.
 fn accepts(listener: &Listener, transport: Transport) -> bool {
     if let ListenAddress::Unix(_) = listener.address {
-        // Requests of HTTP are sent to addresses with a port only.
-        return listener.protocol == Protocol::Vstp && transport == Transport::Unix;
+        return match listener.protocol {
+            Protocol::Vstp => transport == Transport::Unix,
+            // WebSockets are dialled at addresses with a port, and TLS needs the name of a host.
+            Protocol::Http => transport == Transport::Http && !listener.tls.is_on(),
+        };
     }
     let has_sessions = listener.websocket.paths.contains(&WebSocketPath::Sessions);
     match listener.protocol {
@@ -249,13 +255,22 @@ fn is_authority(text: &str, form: AddressForm) -> bool {
             let authority = text.split('/').next().unwrap_or_default();
             is_authority(authority, AddressForm::HostPort)
         }
-        AddressForm::HostPort | AddressForm::Unaddressed => {
+        AddressForm::HostOrPath if socket_of(text).is_some() => {
+            socket_of(text).is_some_and(|socket| is_authority(socket, AddressForm::Path))
+        }
+        AddressForm::HostPort | AddressForm::HostOrPath | AddressForm::Unaddressed => {
             let has_port = text.rsplit_once(':').is_some_and(|(host, port)| {
                 !host.is_empty() && !port.is_empty() && port.chars().all(|c| c.is_ascii_digit())
             });
             has_port && !text.contains('/')
         }
     }
+}
+
+/// What a socket of this machine is called where a host might stand: `unix:/PATH`, `unix:@NAME`.
+fn socket_of(text: &str) -> Option<&str> {
+    let socket = text.strip_prefix("unix:")?;
+    socket.starts_with(['/', '@']).then_some(socket)
 }
 
 /// What `--transport` takes, for its help.
@@ -285,7 +300,7 @@ fn shape(transport: Transport) -> &'static str {
     match transport.form() {
         AddressForm::Path => "/PATH",
         AddressForm::Url => "HOST:PORT[/PATH]",
-        AddressForm::HostPort | AddressForm::Unaddressed => "HOST:PORT",
+        AddressForm::HostPort | AddressForm::HostOrPath | AddressForm::Unaddressed => "HOST:PORT",
     }
 }
 
@@ -324,6 +339,12 @@ mod tests {
             "http://127.0.0.1:8080/",
             to(Transport::Http, "127.0.0.1:8080"),
         );
+        check(
+            "http://unix:/run/a.sock",
+            to(Transport::Http, "unix:/run/a.sock"),
+        );
+        check("http://unix:@a", to(Transport::Http, "unix:@a"));
+        check("http://unix:8080", to(Transport::Http, "unix:8080"));
         check("unix:///run/a.sock", to(Transport::Unix, "/run/a.sock"));
         check("vstp+unix:///a", to(Transport::Unix, "/a"));
         check("unix:/run/a.sock", to(Transport::Unix, "/run/a.sock"));
@@ -347,6 +368,9 @@ mod tests {
             "vstp://:1",
             "vstp://a:b",
             "http://a:1/x",
+            "http://unix:a",
+            "http://unix:/run/",
+            "https://unix:/run/a.sock",
         ] {
             assert!(text.parse::<WrittenTarget>().is_err(), "{text}");
         }
@@ -406,6 +430,13 @@ mod tests {
         assert_eq!(resolve(Transport::SecureWebSocket, &config), None);
         let listener = config.listeners.get_mut("http").expect("built in");
         listener.websocket.paths.clear();
+        assert_eq!(resolve(Transport::WebSocket, &config), None);
+        let listener = config.listeners.get_mut("http").expect("built in");
+        listener.address = ListenAddress::Unix("@http".parse().expect("a name"));
+        assert_eq!(
+            resolve(Transport::Http, &config).as_deref(),
+            Some("unix:@http")
+        );
         assert_eq!(resolve(Transport::WebSocket, &config), None);
     }
 }

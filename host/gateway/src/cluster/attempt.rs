@@ -2,14 +2,12 @@
 //! back: the breaker's pass, the place among the calls in flight.
 
 use std::{
-    pin::pin,
     sync::{Arc, atomic::Ordering::Relaxed},
     time::{Duration, Instant},
 };
 
 use postern_core::{Call, Error, Reply, balance::InFlight};
-use postern_net::late::before;
-use postern_system::clock::now;
+use postern_system::{clock::now, wait};
 
 use super::{
     breaking::{End, Pass},
@@ -94,7 +92,9 @@ impl Attempt {
                 tokio::time::timeout_at(at.into(), answering).await.ok()
             }
             // Whoever bounds the call asks at its deadline.
-            at => before(at, pin!(answering)).await,
+            at => wait::before(at, answering)
+                .await
+                .map(|(outcome, _)| outcome),
         };
         let result = answered.unwrap_or_else(|| Err(self.silent()));
         // The head has come: what is left is the stream's time.

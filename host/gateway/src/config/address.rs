@@ -50,6 +50,12 @@ impl ListenAddress {
         }
     }
 
+    /// Whether it is a socket of this machine that the gateway binds.
+    #[must_use]
+    pub(crate) const fn is_unix(&self) -> bool {
+        matches!(self, Self::Unix(_))
+    }
+
     /// Whether two sockets of one kind cannot be at both.
     #[must_use]
     pub(crate) fn collides_with(&self, other: &Self) -> bool {

@@ -133,13 +133,7 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
     check_unix(&path, &listener.address, &listener.unix, reader);
     check_unix_transports(&path, listener, reader);
     let key = |name: &str| format!("{path}.{name}");
-    if listener.proxy_protocol && listener.forwarded.trusted.is_empty() {
-        reader.fault_of_key(
-            &key("proxy-protocol"),
-            "no proxy is trusted to say for whom it connects",
-            format!("write forwarded.trusted = [\"10.0.0.0/8\"] with the addresses of your proxies below [{path}]"),
-        );
-    }
+    check_proxies(&path, listener, reader);
     let udp = &listener.udp;
     in_order(
         reader,
@@ -176,6 +170,38 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
             limits.reassembly_sessions_max,
         ),
     );
+}
+
+/// Who may say for whom it connects, and where that can be said.
+fn check_proxies(path: &str, listener: &Listener, reader: &mut SectionReader) {
+    let key = |name: &str| format!("{path}.{name}");
+    let trusted = &listener.forwarded.trusted;
+    if listener.proxy_protocol && trusted.is_empty() {
+        reader.fault_of_key(
+            &key("proxy-protocol"),
+            "no proxy is trusted to say for whom it connects",
+            format!("write forwarded.trusted = [\"10.0.0.0/8\"] with the addresses of your proxies below [{path}]"),
+        );
+    }
+    if listener.protocol == Protocol::Http {
+        return;
+    }
+    if !trusted.is_empty() && !listener.proxy_protocol {
+        reader.fault_of_key(
+            &key("forwarded.trusted"),
+            "over VSTP a proxy says for whom it connects by the PROXY protocol alone",
+            format!("write proxy-protocol = true below [{path}], or remove it"),
+        );
+    }
+    let is_of_streams =
+        listener.address.is_unix() || listener.transports.iter().any(|one| !one.0.has_datagrams());
+    if listener.proxy_protocol && !is_of_streams {
+        reader.fault_of_key(
+            &key("proxy-protocol"),
+            "udp and quic begin with no header of the PROXY protocol",
+            "add \"tcp\" to transports, or remove it",
+        );
+    }
 }
 
 /// QUIC proves itself by TLS, has its port alone, and asks for a sign of life before it gives up.
@@ -334,8 +360,8 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
             "header-timeout",
             "body-timeout",
             "streams-max",
-            "forwarded",
-            "proxy-protocol",
+            "forwarded.accept",
+            "forwarded.send",
             "hosts",
             "cors",
             "compression",
@@ -345,14 +371,18 @@ const fn own_keys(protocol: Protocol) -> &'static [&'static str] {
     }
 }
 
-/// Whether a listener that speaks `protocol` refuses `key`.
+/// Whether a listener that speaks `protocol` refuses `key`, which is a path below its table.
 pub(crate) fn is_foreign_key(protocol: &str, key: &str) -> bool {
     let others = [Protocol::Vstp, Protocol::Http]
         .into_iter()
         .filter(|other| other.name() != protocol);
+    let is_of = |own: &&str| {
+        let rest = key.strip_prefix(*own);
+        rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+    };
     others
         .into_iter()
-        .any(|other| own_keys(other).contains(&key))
+        .any(|other| own_keys(other).iter().any(is_of))
 }
 
 /// A bound that can be compared and shown.

@@ -110,8 +110,9 @@ section! {
         /// The service that it answers for. Needed.
         pub service: Option<String> = None;
         /// Where it is: at most one of "tcp://HOST:PORT", "tls://…", "udp://…", "quic://…", "ws://…",
-        /// "wss://…", "http://…", "https://…" and "unix:///PATH" each, the preferred first. Sessions come
-        /// before requests of HTTP, which a service at "http://…" or "https://…" alone is sent. Needed.
+        /// "wss://…", "http://…", "https://…" and "unix:/PATH" each, the preferred first. Sessions come
+        /// before requests of HTTP, which a service at "http://…", "https://…" or "http://unix:/PATH" alone
+        /// is sent. "@NAME" may stand for a path. Needed.
         pub addresses: Vec<Address> = Vec::new();
         /// Its semantic version.
         pub version: Option<Version> = None;
@@ -263,9 +264,10 @@ fn check_dialled(addresses: &[Address], key: &str, reader: &mut SectionReader) {
 fn examples(transports: impl Iterator<Item = Transport>) -> String {
     let examples = transports.map(|transport| match transport.form() {
         AddressForm::Path => format!("{transport}:///PATH"),
-        AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => {
-            format!("{transport}://HOST:PORT")
-        }
+        AddressForm::HostPort
+        | AddressForm::HostOrPath
+        | AddressForm::Url
+        | AddressForm::Unaddressed => format!("{transport}://HOST:PORT"),
     });
     examples.collect::<Vec<_>>().join(" or ")
 }
@@ -347,8 +349,10 @@ fn pattern() -> String {
         names.join("|")
     };
     let (hosts, paths) = (of(AddressForm::HostPort), of(AddressForm::Path));
-    let urls = of(AddressForm::Url);
-    format!("^(({hosts})://.+:[0-9]+|({urls})://.+:[0-9]+(/.*)?|({paths}):///.+)$")
+    let (urls, either) = (of(AddressForm::Url), of(AddressForm::HostOrPath));
+    format!(
+        "^(({hosts}|{either})://.+:[0-9]+|({urls})://.+:[0-9]+(/.*)?|({either})://unix:[/@].+|({paths}):(//)?[/@].+)$"
+    )
 }
 
 impl Leaf for Version {

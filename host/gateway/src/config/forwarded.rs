@@ -16,12 +16,12 @@ section! {
     /// Proxies in front of a listener.
     pub(crate) struct Forwarded {
         /// Proxies whose word counts: addresses, networks such as "10.0.0.0/8", or "unix" for whoever
-        /// connects to a Unix socket. Empty: nobody's.
+        /// connects to a Unix socket. Empty: nobody's. Over VSTP they say it by `proxy-protocol`.
         pub trusted: Vec<TrustedProxy> = Vec::new();
-        /// Where they say for whom they ask: "x-forwarded" in `x-forwarded-for`, `-proto` and `-host`,
+        /// HTTP: where they say for whom they ask: "x-forwarded" in `x-forwarded-for`, `-proto` and `-host`,
         /// "forwarded" in `forwarded` (RFC 7239).
         pub accept: ForwardedName = ForwardedName::XForwarded;
-        /// What upstreams are told of a request's client: "x-forwarded", "forwarded", "both", or
+        /// HTTP: what upstreams are told of a request's client: "x-forwarded", "forwarded", "both", or
         /// "none".
         pub send: ForwardedSendName = ForwardedSendName::XForwarded;
     }

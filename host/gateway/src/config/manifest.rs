@@ -149,7 +149,7 @@ impl Manifest {
         let mut reader = SectionReader::default();
         let root = reader.parse(text);
         manifest.merge(&root, "", None, &mut reader);
-        check_routes(&manifest.routes, RouteOwner::Manifest, &mut reader);
+        check_routes(&manifest.routes, RouteOwner::Manifest, config, &mut reader);
         if reader.faults.is_empty() {
             Ok(manifest)
         } else {

@@ -17,6 +17,7 @@ mod forwarded;
 pub(crate) mod hints;
 mod inline;
 pub(crate) mod leaf;
+mod listener_transport;
 pub(crate) mod manifest;
 mod named;
 mod opaque_table;
@@ -51,6 +52,7 @@ pub(crate) use address::{ListenAddress, UnixFile};
 pub(crate) use admission::{HeaderEdits, HeaderRule, RateKey, RateLimit};
 pub(crate) use callers::CertificateCaller;
 pub(crate) use compression::ReplyCoding;
+pub(crate) use cross::routes::hidden_route;
 pub(crate) use directory::{DirectorySettings, PeerSettings, RegistrationMode};
 pub(crate) use documents::DocumentPath;
 pub(crate) use events::Topics;
@@ -58,6 +60,7 @@ pub(crate) use extensions::{Extension, Fail};
 pub(crate) use fault::{ConfigFault, Faults};
 pub(crate) use hints::Hints;
 pub(crate) use leaf::{Secret, is_host_name};
+pub(crate) use listener_transport::ListenerTransport;
 pub(crate) use manifest::Manifest;
 pub(crate) use opaque_table::OpaqueTable;
 pub(crate) use pattern::{CallPattern, Wildcard};
@@ -67,9 +70,7 @@ pub(crate) use security::{
     Algorithm, ApiKey, ApiKeys, Auth, AuthenticationMode, Authorization, Effect, Jwt, KeyHash, Rule,
 };
 pub(crate) use service_http::ServiceHttp;
-pub(crate) use settings::{
-    AccessLog, Admin, Config, Listener, ListenerTransport, Log, LogFormat, Protocol,
-};
+pub(crate) use settings::{AccessLog, Admin, Config, Listener, Log, LogFormat, Protocol};
 pub(crate) use units::{Size, parse_duration};
 pub(crate) use value::Provenance;
 pub(crate) use websocket::WebSocketPath;

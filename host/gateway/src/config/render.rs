@@ -271,9 +271,22 @@ fn walk_named(keys: &[ConfigKey], path: &str, visit: &mut impl FnMut(Visit<'_>))
     let Some(protocol) = protocol.map(|protocol| protocol.trim_matches('"')) else {
         return walk(keys, path, visit);
     };
-    let own = |key: &&ConfigKey| !is_foreign_key(protocol, &key.name);
-    let own: Vec<_> = keys.iter().filter(own).cloned().collect();
-    walk(&own, path, visit);
+    let own = keys.iter().filter_map(|key| own_part(protocol, "", key));
+    walk(&own.collect::<Vec<_>>(), path, visit);
+}
+
+/// What a listener that speaks `protocol` has of a key, if it has any of it.
+fn own_part(protocol: &str, above: &str, key: &ConfigKey) -> Option<ConfigKey> {
+    let path = join(above, &key.name);
+    if is_foreign_key(protocol, &path) {
+        return None;
+    }
+    let mut own = key.clone();
+    if let Shape::Section(keys) = &mut own.shape {
+        let parts = keys.iter().filter_map(|key| own_part(protocol, &path, key));
+        *keys = parts.collect();
+    }
+    Some(own)
 }
 
 fn comment(text: &mut String, doc: &str) {
@@ -320,7 +333,7 @@ mod tests {
     fn the_sample_mentions_every_key_with_its_variable() {
         let sample = sample();
         for path in leaf_paths(&Config::default().keys(), "") {
-            let mut parts = path.split('.');
+            let mut parts = path.splitn(3, '.');
             if let (Some("listeners"), Some(name), Some(key)) =
                 (parts.next(), parts.next(), parts.next())
                 && is_foreign_key(name, key)

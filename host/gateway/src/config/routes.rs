@@ -78,7 +78,7 @@ section! {
         /// Whether errors are problem details (RFC 9457) for every client, and not only for those that
         /// accept `application/problem+json`.
         pub problems: bool = false;
-        /// Time of a request whose client sets no deadline; at most `calls.timeout-max`.
+        /// Time to the head of a reply whose client sets no deadline; at most `calls.timeout-max`.
         pub timeout: Option<Duration> = None, within "1ms" to "24h";
     }
 }

@@ -7,8 +7,6 @@ use std::{
     time::Duration,
 };
 
-use postern_core::Transport;
-
 use super::{
     acme::Acme,
     address::{ListenAddress, UnixFile},
@@ -20,6 +18,7 @@ use super::{
     extensions::Extension,
     forwarded::Forwarded,
     leaf::{Secret, word_leaf},
+    listener_transport::ListenerTransport,
     named::Named,
     pool::Pool,
     routes::RouteSettings,
@@ -97,7 +96,7 @@ section! {
         pub address: ListenAddress = local(0);
         /// What carries VSTP, on one port: "tcp", "udp", "quic". The last needs TLS, and a port without
         /// "udp".
-        pub transports: Vec<ListenerTransport> = ListenerTransport::DEFAULT.map(ListenerTransport).to_vec();
+        pub transports: Vec<ListenerTransport> = ListenerTransport::usual();
         /// Service that answers VSTP frames which name none.
         pub default_service: Option<String> = None;
         /// Whether what is not encrypted is taken from other machines. Without TLS, and over UDP
@@ -111,7 +110,8 @@ section! {
         pub handshakes_max: usize = 1024, within "1" to "1000000";
         /// Connections (over UDP: peers) at one time; more are turned away.
         pub connections_max: usize = 10_000, within "1" to "1000000";
-        /// Silence after which a connection is closed.
+        /// Silence after which a connection is closed. HTTP: also, for which nothing may come of a reply
+        /// that streams.
         pub idle_timeout: Duration = Duration::from_secs(300), within "1s" to "24h";
         /// Silence after which a peer that said HELLO is asked for a sign of life; 0s never asks.
         pub keep_alive: Duration = Duration::from_secs(30), within "0s" to "1h";
@@ -134,10 +134,11 @@ section! {
         /// and addresses: by a proxy that passes on the host it was asked for. Any other name is
         /// refused there, as a page may have it lead here.
         pub hosts: Vec<String> = vec![];
-        /// HTTP: proxies in front, and what upstreams are told of clients.
+        /// Proxies in front, and what upstreams of HTTP are told of clients.
         pub forwarded: Forwarded = Forwarded::default();
-        /// HTTP: whether connections of `forwarded.trusted` begin with a header of the PROXY protocol,
-        /// version 1 or 2, which says for whom they are. It is to come within `handshake-timeout`.
+        /// Whether connections of `forwarded.trusted` begin with a header of the PROXY protocol,
+        /// version 1 or 2, which says for whom they are: over HTTP, and over VSTP on TCP, TLS and Unix
+        /// sockets. It is to come within `handshake-timeout`.
         pub proxy_protocol: bool = false;
         /// HTTP: pages of other origins that may call.
         pub cors: Cors = Cors::default();
@@ -238,7 +239,7 @@ section! {
 section! {
     /// Bounds of every call.
     pub(crate) struct Calls {
-        /// Time for a call whose caller sets no deadline.
+        /// Time for a call whose caller sets no deadline. HTTP: to the head of its reply.
         pub timeout: Duration = Duration::from_secs(30), within "1ms" to "24h";
         /// The longest deadline that a caller may set; longer ones are cut to it.
         pub timeout_max: Duration = Duration::from_secs(300), within "1ms" to "24h";
@@ -349,10 +350,6 @@ pub(crate) enum Protocol {
     Http,
 }
 
-/// What carries VSTP: one of those that the gateway listens on.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct ListenerTransport(pub Transport);
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum InstanceMode {
     Pooled,
@@ -383,35 +380,6 @@ word_leaf!(Protocol { Vstp = "vstp", Http = "http" });
 word_leaf!(InstanceMode { Pooled = "pooled", Isolated = "isolated", Single = "single" });
 word_leaf!(AccessLog { Off = "off", Debug = "debug", Info = "info" });
 word_leaf!(LogFormat { Auto = "auto", Text = "text", Json = "json" });
-
-impl ListenerTransport {
-    /// What the gateway listens on for VSTP.
-    const ALL: [Transport; 3] = [Transport::Tcp, Transport::Udp, Transport::Quic];
-    const DEFAULT: [Transport; 2] = [Transport::Tcp, Transport::Udp];
-}
-
-impl super::leaf::Leaf for ListenerTransport {
-    fn expected() -> String {
-        let names = Self::ALL.map(|transport| format!("\"{transport}\""));
-        format!("one of {}", names.join(", "))
-    }
-
-    fn read(value: &super::value::Value) -> Result<Self, String> {
-        let transport = value.as_text().and_then(Transport::from_name);
-        let known = transport.filter(|transport| Self::ALL.contains(transport));
-        known
-            .map(Self)
-            .ok_or_else(|| format!("{} is not known here", value.shown()))
-    }
-
-    fn written(&self) -> Option<String> {
-        Some(format!("\"{}\"", self.0))
-    }
-
-    fn schema() -> serde_json::Value {
-        serde_json::json!({ "enum": Self::ALL.map(Transport::name) })
-    }
-}
 
 impl LevelFilter {
     #[must_use]

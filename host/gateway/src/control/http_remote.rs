@@ -186,6 +186,7 @@ impl Handler for HttpRemote {
     }
 }
 
+/// Where HTTP is spoken at `address`; `None` where it is not.
 fn forward_address(address: &Address) -> Option<ForwardAddress> {
     let is_secure = match address.transport {
         Transport::Http => false,
@@ -201,12 +202,13 @@ fn forward_address(address: &Address) -> Option<ForwardAddress> {
         | Transport::Plugin => return None,
     };
     match &address.location {
-        Location::Host { host, port } => Some(ForwardAddress {
+        Location::Host { host, port } => Some(ForwardAddress::Host {
             is_secure,
             host: host.clone(),
             port: *port,
         }),
-        // A transport of sessions, not of requests; or a path of this machine.
-        Location::Url { .. } | Location::Path(_) => None,
+        Location::Path(path) => path.parse().ok().map(ForwardAddress::Unix),
+        // A transport of sessions, not of requests.
+        Location::Url { .. } => None,
     }
 }

@@ -16,7 +16,7 @@ use tracing::warn;
 
 use super::{Control, slot::PluginSlot};
 use crate::{
-    config::{Config, routes::RouteSettings},
+    config::{Config, hidden_route, routes::RouteSettings},
     schema::MethodSchema,
 };
 
@@ -49,6 +49,15 @@ impl Control {
                 first,
                 second, "two routes take the same requests, the first has them"
             );
+        }
+        for route in table.routes() {
+            if let Some(hidden) = hidden_route(route, config) {
+                let (route, listener, path) = (&*route.name, hidden.listener, hidden.served());
+                warn!(
+                    route,
+                    listener, path, "a listener serves the path of a route itself"
+                );
+            }
         }
         let schemas = self.route_schemas.lock().in_force();
         routes.set(table, schemas);

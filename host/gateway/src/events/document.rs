@@ -3,16 +3,15 @@
 //! ```json
 //! {"topic":"user.created","content-type":"application/json","payload":{"id":1},"missed":2}
 //! ```
-//! `payload` is the payload itself where that is JSON, and a string where it is text by its
-//! `content-type`; anything else is in `payload-base64`. `missed` is absent when nothing was.
+//! The payload is written as `net::json_payload` has it. `missed` is absent when nothing was.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
 use postern_core::{
     Error,
     event::Delivery,
     json::{self, push_string},
 };
+use postern_net::json_payload::{self, PayloadMembers};
 
 /// What `publish` was told.
 #[derive(Debug, PartialEq, Eq)]
@@ -30,28 +29,15 @@ pub(super) fn read(document: &Bytes) -> Result<Published, Error> {
     let topic = text(document, "topic")?
         .ok_or_else(|| Error::invalid_argument("the event has no member \"topic\""))?;
     let content_type = text(document, "content-type")?;
-    let (payload, default) = match (
-        json::member(document, "payload"),
-        text(document, "payload-base64")?,
-    ) {
-        (Some(value), None) => match json::string(value) {
-            Some(text) if content_type.as_deref().is_some_and(|kind| !is_json(kind)) => {
-                (text.into(), JSON)
-            }
-            _ => (document.slice_ref(value), JSON),
-        },
-        (None, Some(text)) => {
-            let octets = BASE64_STANDARD.decode(text).map_err(|error| {
-                let message = format!("member \"payload-base64\": {error}");
-                Error::invalid_argument(message).with_source(error)
-            })?;
-            (octets.into(), OCTETS)
-        }
-        (Some(_), Some(_)) | (None, None) => {
-            let message = "the event needs one of the members \"payload\" and \"payload-base64\"";
-            return Err(Error::invalid_argument(message));
-        }
+    let members = PayloadMembers {
+        json: json::member(document, "payload"),
+        base64: json::member(document, "payload-base64"),
     };
+    let payload = json_payload::read(document, members, content_type.as_deref())?;
+    let (payload, default) = payload.ok_or_else(|| {
+        let message = "the event needs one of the members \"payload\" and \"payload-base64\"";
+        Error::invalid_argument(message)
+    })?;
     Ok(Published {
         topic,
         content_type: content_type.unwrap_or_else(|| default.to_owned()),
@@ -70,36 +56,12 @@ pub(crate) fn write(delivery: &Delivery) -> Bytes {
         line.extend_from_slice(b",\"content-type\":");
         push_string(&mut line, kind);
     }
-    push_payload(&mut line, kind.as_deref(), &event.payload);
+    json_payload::push(&mut line, kind.as_deref(), &event.payload);
     if delivery.missed > 0 {
         line.extend_from_slice(format!(",\"missed\":{}", delivery.missed).as_bytes());
     }
     line.push(b'}');
     line.into()
-}
-
-fn push_payload(line: &mut Vec<u8>, kind: Option<&str>, payload: &[u8]) {
-    if kind.is_none_or(is_json) && json::check(payload).is_ok() {
-        line.extend_from_slice(b",\"payload\":");
-        // Only blanks between tokens may be line ends.
-        let blank = |octet: &u8| {
-            if matches!(octet, b'\n' | b'\r') {
-                b' '
-            } else {
-                *octet
-            }
-        };
-        line.extend(payload.trim_ascii().iter().map(blank));
-        return;
-    }
-    let text = std::str::from_utf8(payload).ok();
-    if let Some(text) = text.filter(|_| kind.is_some_and(|kind| kind.starts_with("text/"))) {
-        line.extend_from_slice(b",\"payload\":");
-        push_string(line, text);
-        return;
-    }
-    line.extend_from_slice(b",\"payload-base64\":");
-    push_string(line, &BASE64_STANDARD.encode(payload));
 }
 
 fn text(document: &[u8], key: &str) -> Result<Option<String>, Error> {
@@ -110,15 +72,6 @@ fn text(document: &[u8], key: &str) -> Result<Option<String>, Error> {
     text.map(Some)
         .ok_or_else(|| Error::invalid_argument(format!("member {key:?} of the event is no string")))
 }
-
-/// `application/json`, with or without parameters, and every `+json`.
-fn is_json(content_type: &str) -> bool {
-    let essence = content_type.split(';').next().unwrap_or_default().trim();
-    essence.eq_ignore_ascii_case(JSON) || essence.ends_with("+json")
-}
-
-const JSON: &str = "application/json";
-const OCTETS: &str = "application/octet-stream";
 
 #[cfg(test)]
 mod tests {
@@ -205,7 +158,7 @@ mod tests {
         check(r#"{"topic":"a"}"#, Err(message));
         check(
             r#"{"topic":"a","payload":1,"payload-base64":""}"#,
-            Err(message),
+            Err("one of the members \"payload\" and \"payload-base64\" is enough"),
         );
         assert!(read(&Bytes::from_static(b"{")).is_err());
         let wrong = Bytes::from_static(br#"{"topic":"a","payload-base64":"!"}"#);

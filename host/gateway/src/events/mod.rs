@@ -342,7 +342,8 @@ fn streamed(subscription: Subscription, context: &Context) -> Reply {
     let mut headers = Headers::new();
     // Twenty digits at most.
     let _ = headers.push("subscription", subscription.id().as_bytes());
-    let lines = Lines::new(subscription, context.deadline);
+    let end = context.deadline.filter(|_| !context.is_deadline_of_head);
+    let lines = Lines::new(subscription, end);
     Reply::new(headers, Body::Messages(BodyStream::new(lines)))
 }
 

@@ -25,9 +25,10 @@ use super::record::CallRecord;
 pub(super) struct CallFuture {
     inner: Bounded<BoxFuture<Result<Reply, Error>>, Alarm>,
     body_bytes_max: usize,
-    /// It is a request that is handed on: its deadline is that of the head of the reply, and a status of
-    /// a failure is one.
+    /// It is a request that is handed on: a status of a failure is one.
     is_forwarded: bool,
+    /// As `Context::is_deadline_of_head`.
+    is_deadline_of_head: bool,
     /// `None` once it has ended or gone on with the reply's stream.
     record: Option<CallRecord>,
 }
@@ -60,6 +61,7 @@ impl CallFuture {
             inner: Bounded::new(inner, deadline),
             body_bytes_max,
             is_forwarded: false,
+            is_deadline_of_head: false,
             record: Some(record),
         }
     }
@@ -71,15 +73,22 @@ impl CallFuture {
         }
     }
 
+    pub(super) fn with_deadline_of_head(self, is_deadline_of_head: bool) -> Self {
+        Self {
+            is_deadline_of_head,
+            ..self
+        }
+    }
+
     fn finish(&mut self, result: Result<Reply, Error>) -> Result<Reply, Error> {
         let Some(mut record) = self.record.take() else {
             return result;
         };
-        if self.is_forwarded {
+        if self.is_deadline_of_head {
             self.inner.release();
-            if let Ok(reply) = &result {
-                record.note_status(reply.status);
-            }
+        }
+        if let (true, Ok(reply)) = (self.is_forwarded, &result) {
+            record.note_status(reply.status);
         }
         match result {
             Ok(reply) if reply.body.is_stream() => {

@@ -16,6 +16,7 @@ pub(super) struct BatchEntry {
     /// None of a forwarded request.
     pub deadline: Option<Instant>,
     pub is_forwarded: bool,
+    pub is_deadline_of_head: bool,
     pub body_bytes_max: usize,
     pub record: CallRecord,
     /// Why the route does not take the call, if so.
@@ -93,6 +94,7 @@ impl BatchEntry {
     fn answer(self, answering: BoxFuture<Result<Reply, Error>>) -> BoxFuture<Result<Reply, Error>> {
         let (deadline, body_bytes_max) = (self.deadline, self.body_bytes_max);
         let answer = CallFuture::new(answering, deadline, body_bytes_max, self.record);
-        Box::pin(answer.with_forwarding(self.is_forwarded))
+        let answer = answer.with_forwarding(self.is_forwarded);
+        Box::pin(answer.with_deadline_of_head(self.is_deadline_of_head))
     }
 }

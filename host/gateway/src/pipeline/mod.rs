@@ -236,6 +236,7 @@ impl Pipeline {
         Ok(BatchEntry {
             deadline,
             is_forwarded: call.is_forwarded(),
+            is_deadline_of_head: call.context.is_deadline_of_head,
             body_bytes_max: settings.body_bytes_max,
             record,
             refusal,
@@ -255,6 +256,7 @@ impl Pipeline {
         let BatchEntry {
             deadline,
             is_forwarded,
+            is_deadline_of_head,
             body_bytes_max,
             record,
             refusal,
@@ -278,7 +280,8 @@ impl Pipeline {
         };
         let made = Box::pin(run.make(Box::new(call)));
         let answer = CallFuture::new(made, deadline, body_bytes_max, record);
-        Box::pin(answer.with_forwarding(is_forwarded))
+        let answer = answer.with_forwarding(is_forwarded);
+        Box::pin(answer.with_deadline_of_head(is_deadline_of_head))
     }
 }
 

@@ -30,6 +30,7 @@ use postern_core::{
     vsp::Payload,
     wire::{Dialect, Features, Link},
 };
+use postern_system::wait;
 use tokio::sync::{Semaphore, mpsc, oneshot, watch};
 use tokio_util::task::AbortOnDropHandle;
 
@@ -46,7 +47,6 @@ pub use self::{
 use crate::{
     dial::{Destination, Target},
     driver::{self, Alarm},
-    late,
     link::{DatagramLink, StreamLink},
     quic::QuicLink,
 };
@@ -247,7 +247,8 @@ impl Handler for ClientSession {
         let shared = Arc::clone(&self.0);
         Box::pin(async move {
             let deadline = call.context.deadline;
-            let answered = late::before(deadline, pin!(shared.exchange(call))).await;
+            let answered = wait::before(deadline, pin!(shared.exchange(call))).await;
+            let answered = answered.map(|(outcome, _)| outcome);
             answered.unwrap_or_else(|| {
                 let message = format!("{} did not answer before the deadline", shared.destination);
                 Err(Error::deadline_exceeded(Blame::Upstream, message))

@@ -133,7 +133,10 @@ pub async fn targets(transport: Transport, authority: &str) -> Result<Vec<Target
     let target = |destination| Target::new(Arc::clone(dialer), destination);
     match transport.form() {
         AddressForm::Path => Ok(vec![target(Destination::Path(authority.into()))]),
-        AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => {
+        AddressForm::HostPort
+        | AddressForm::HostOrPath
+        | AddressForm::Url
+        | AddressForm::Unaddressed => {
             let at = authority.find('/').unwrap_or(authority.len());
             let (authority, path) = authority.split_at(at);
             let unknown = |reason: &dyn fmt::Display| {

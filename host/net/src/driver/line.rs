@@ -60,6 +60,8 @@ pub(crate) struct Line<S> {
     has_undecoded: bool,
     alarm: Alarm,
     counters: Arc<Counters>,
+    /// Octets are counted here, and not by what carries the link.
+    counts_octets: bool,
 }
 
 /// Room for what waits for a peer, while its session queues more of it.
@@ -121,7 +123,13 @@ impl<S: StreamLink> Line<S> {
             has_undecoded: false,
             alarm: Alarm::new(),
             counters,
+            counts_octets: true,
         }
+    }
+
+    /// Leaves the octets of the link to whoever carries it to count.
+    pub(crate) const fn count_no_octets(&mut self) {
+        self.counts_octets = false;
     }
 
     /// Feeds the session with what is left of the last read, or reads once; whether there was
@@ -165,7 +173,9 @@ impl<S: StreamLink> Line<S> {
         if n_octets >= room {
             self.read_bytes = (self.read_bytes * 2).min(READ_BYTES_MAX);
         }
-        self.counters.bytes_in.add(n_octets as u64);
+        if self.counts_octets {
+            self.counters.bytes_in.add(n_octets as u64);
+        }
         self.decode(now);
         self.unfinished_since = (self.held_input.counted() > 0).then_some(now);
         Poll::Ready(Ok(()))
@@ -264,7 +274,9 @@ impl<S: StreamLink> Line<S> {
                 return Poll::Ready(Err(io::Error::from(io::ErrorKind::WriteZero).into()));
             }
             self.stalled_since = None;
-            self.counters.bytes_out.add(n_octets as u64);
+            if self.counts_octets {
+                self.counters.bytes_out.add(n_octets as u64);
+            }
             self.on_written(n_octets);
         }
     }

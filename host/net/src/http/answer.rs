@@ -28,6 +28,7 @@ use super::{
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallBytes, CallTarget, Refusal, TakenBody},
     routes::{ListenerRoutes, asker::RouteAsker, judge_conditions},
+    silence,
     websockets::{WebSocketAsker, WebSockets},
 };
 use crate::{
@@ -93,7 +94,7 @@ impl Answer for Calls {
         let accepts = present.contains(Present::ACCEPT);
         let wants_problems = accepts && wants_problems(&head.headers);
         let coding = compression::asked(&head.headers, &config.compression);
-        let (body, is_read) = ReadBody::new(body);
+        let (body, unread) = ReadBody::new(body, &head);
         let claimed = asker.claimed(&head.headers, &config);
         let asker = claimed.as_ref().unwrap_or(asker);
         let way = self.way(&mut head, present, &config, asker, in_flight);
@@ -122,7 +123,7 @@ impl Answer for Calls {
             response = reply::compress(response, asked, &config.compression, &asker.bytes);
         }
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if version < Version::HTTP_2 && !is_read.get() && !is_upgraded {
+        if version < Version::HTTP_2 && !is_upgraded && !unread.discard().await {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }
@@ -304,9 +305,13 @@ impl Calls {
             form,
             is_head: false,
         };
-        let outcome = gather.call(&self.handler, call, is_alone).await;
+        let is_deadline_of_head = call.context.is_deadline_of_head;
+        let mut reply = gather.call(&self.handler, call, is_alone).await;
         drop(held);
-        Ok(reply::success(outcome?, to, bytes)?)
+        if is_deadline_of_head {
+            reply = reply.map(|reply| silence::bounded(reply, config.idle_timeout));
+        }
+        Ok(reply::success(reply?, to, bytes)?)
     }
 
     /// Answers with a document about the listener.

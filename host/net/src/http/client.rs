@@ -1,5 +1,7 @@
 //! A handler behind another gateway's HTTP listener.
 
+mod connector;
+
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
@@ -7,9 +9,8 @@ use http::{HeaderValue, Method, Request, Response, header, uri::InvalidUri};
 use http_body::Body as HttpBody;
 use http_body_util::{BodyExt, Full, Limited, combinators::UnsyncBoxBody};
 use hyper::body::Incoming;
-use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
-    client::legacy::{Client, connect::HttpConnector},
+    client::legacy::Client,
     rt::{TokioExecutor, TokioTimer},
 };
 use postern_core::{
@@ -19,9 +20,11 @@ use postern_core::{
 use postern_system::clock;
 use tokio::time::timeout;
 
+use self::connector::{Connector, Dialer};
 use super::{
     CORRELATION_HEADER, ERROR_HEADER, JSON, NDJSON,
     fields::{self, set},
+    forward::SOCKET_HOST,
     head::{FIELDS_MAX, HEAD_BYTES_MAX},
     lines::Lines,
     pieces::{Pieces, Silence},
@@ -30,7 +33,7 @@ use super::{
     request::{Form, content_type, form_of},
     sent::Sent,
 };
-use crate::tls::{ClientTls, TlsError};
+use crate::{UnixAddress, tls::ClientTls};
 
 /// How an `HttpClient` calls.
 #[derive(Debug, Clone)]
@@ -50,35 +53,12 @@ pub struct HttpClientConfig {
 /// Calls services by `POST /v1/services/{service}/{method}`; connections are kept and shared.
 #[derive(Clone)]
 pub struct HttpClient {
-    client: Client<HttpsConnector<HttpConnector>, RequestBody>,
+    client: Client<Connector, RequestBody>,
     /// `http://host:port` or `https://host:port`, without a slash at the end.
     base: Arc<str>,
+    /// As messages name it: the same, or `http://unix:/path`.
+    shown: Arc<str>,
     config: Arc<HttpClientConfig>,
-}
-
-/// Opens connections; `is_secure` are all of them or none.
-fn connector(
-    is_secure: bool,
-    config: &HttpClientConfig,
-) -> Result<HttpsConnector<HttpConnector>, Error> {
-    let mut plain = HttpConnector::new();
-    plain.set_nodelay(true);
-    plain.enforce_http(false);
-    plain.set_connect_timeout(Some(config.connect_timeout));
-    let tls = match is_secure {
-        true => config.tls.config(&[]),
-        // Never used: it knows no authority, and reads none.
-        false => ClientTls::of_nobody(),
-    };
-    let unusable = |error: TlsError| Error::unavailable(Blame::Gateway, error.to_string());
-    let tls = Arc::unwrap_or_clone(tls.map_err(unusable)?);
-    let builder = HttpsConnectorBuilder::new()
-        .with_tls_config(tls)
-        .https_or_http();
-    Ok(match config.http2 {
-        true => builder.enable_http2().wrap_connector(plain),
-        false => builder.enable_http1().wrap_connector(plain),
-    })
 }
 
 type RequestBody = UnsyncBoxBody<Bytes, Error>;
@@ -113,14 +93,19 @@ pub fn dial_tls(authority: &str, config: HttpClientConfig) -> Result<Arc<dyn Han
 }
 
 impl HttpClient {
-    /// A client of the listener at `base`: `https://host:port`, `http://host:port`, or `host:port` for
-    /// short of that. Nothing is
-    /// sent before the first call.
+    /// A client of the listener at `base`: `https://host:port`, `http://host:port`, `http://unix:/path`, or
+    /// `host:port` and `unix:/path` for short; `@name` may stand for a path. Nothing is sent before the first
+    /// call.
     ///
     /// # Errors
     /// `invalid-argument` where `base` is not such an address, `unavailable` where servers cannot be
     /// verified.
     pub fn new(base: &str, config: HttpClientConfig) -> Result<Self, Error> {
+        if let Some(socket) = socket_of(base)? {
+            let shown = format!("http://unix:{socket}");
+            let base = format!("http://{SOCKET_HOST}");
+            return Self::made(&base, &shown, Dialer::Socket(socket), false, config);
+        }
         let base = base.trim_end_matches('/');
         let base = if base.contains("://") {
             base.to_owned()
@@ -134,20 +119,32 @@ impl HttpClient {
         let is_known = matches!(uri.scheme_str(), Some("http" | "https"));
         if !is_known || uri.authority().is_none() {
             return Err(Error::invalid_argument(format!(
-                "{base} is not http://host:port or https://host:port"
+                "{base} is not http://host:port, https://host:port or unix:/path"
             )));
         }
-        let connector = connector(uri.scheme_str() == Some("https"), &config)?;
+        let is_secure = uri.scheme_str() == Some("https");
+        let dialer = Dialer::tcp(&config);
+        Self::made(&base, &base, dialer, is_secure, config)
+    }
+
+    fn made(
+        base: &str,
+        shown: &str,
+        dialer: Dialer,
+        is_secure: bool,
+        config: HttpClientConfig,
+    ) -> Result<Self, Error> {
         let client = Client::builder(TokioExecutor::new())
             .timer(TokioTimer::new())
             .pool_timer(TokioTimer::new())
             .http1_max_headers(FIELDS_MAX)
             .http2_max_header_list_size(u32::try_from(HEAD_BYTES_MAX).unwrap_or(u32::MAX))
             .http2_only(config.http2)
-            .build(connector);
+            .build(dialer.with_tls(is_secure, &config)?);
         Ok(Self {
             client,
             base: base.into(),
+            shown: shown.into(),
             config: Arc::new(config),
         })
     }
@@ -205,11 +202,11 @@ impl HttpClient {
         }
         // The trailers tell a failed stream from a whole one.
         headers.insert(header::TE, HeaderValue::from_static("trailers"));
-        set(
-            headers,
-            "timeout-ms",
-            left.as_millis().to_string().as_bytes(),
-        );
+        if !call.context.is_deadline_of_head {
+            // There it would be the time of all of the reply.
+            let left = left.as_millis().to_string();
+            set(headers, "timeout-ms", left.as_bytes());
+        }
         set_context(headers, &call.context);
         if let Some(version) = &call.version {
             set(headers, "version", version.as_bytes());
@@ -219,7 +216,7 @@ impl HttpClient {
 
     async fn send(&self, request: Request<RequestBody>) -> Result<Reply, Error> {
         let response = self.client.request(request).await.map_err(|error| {
-            let message = format!("{} does not answer: {}", self.base, root_cause(&error));
+            let message = format!("{} does not answer: {}", self.shown, root_cause(&error));
             Error::unavailable(Blame::Upstream, message).with_source(error)
         })?;
         let status = response.status();
@@ -341,6 +338,27 @@ fn header_text<'a, B: HttpBody>(response: &'a Response<B>, name: &str) -> Option
     response.headers().get(name)?.to_str().ok()
 }
 
+/// The socket of this machine that `base` names, if it names one.
+///
+/// # Errors
+/// `invalid-argument` where it begins as one and names none.
+fn socket_of(base: &str) -> Result<Option<UnixAddress>, Error> {
+    let rest = base.strip_prefix("http://").unwrap_or(base);
+    let Some(name) = rest.strip_prefix("unix:") else {
+        return Ok(None);
+    };
+    // A host may be called so: then its port follows.
+    if !name.is_empty() && name.bytes().all(|octet| octet.is_ascii_digit()) {
+        return Ok(None);
+    }
+    // As a URL has it.
+    let name = name.strip_prefix("//").unwrap_or(name);
+    let socket = name.parse();
+    socket
+        .map(Some)
+        .map_err(|error: crate::UnixAddressError| Error::invalid_argument(error.to_string()))
+}
+
 /// Percent-encodes what RFC 3986 section 2.3 does not reserve for everybody.
 fn encode(segment: &str) -> String {
     use std::fmt::Write as _;
@@ -387,6 +405,31 @@ mod tests {
         ] {
             let client = HttpClient::new(base, HttpClientConfig::default()).expect(base);
             assert_eq!(&*client.base, "http://127.0.0.1:8080");
+        }
+    }
+
+    #[test]
+    fn takes_a_socket_of_this_machine() {
+        for (base, shown) in [
+            ("unix:/run/a.sock", "http://unix:/run/a.sock"),
+            ("unix:///run/a.sock", "http://unix:/run/a.sock"),
+            ("http://unix:/run/a.sock", "http://unix:/run/a.sock"),
+            ("unix:@a", "http://unix:@a"),
+        ] {
+            let client = HttpClient::new(base, HttpClientConfig::default()).expect(base);
+            assert_eq!((&*client.base, &*client.shown), ("http://localhost", shown));
+        }
+        let host = HttpClient::new("unix:8080", HttpClientConfig::default()).expect("a host");
+        assert_eq!(&*host.base, "http://unix:8080");
+        for base in ["unix:", "unix:a.sock", "unix:@", "unix:/run/"] {
+            let refused = HttpClient::new(base, HttpClientConfig::default());
+            let refused = refused.err().expect(base);
+            assert!(
+                refused
+                    .message
+                    .contains("neither an absolute path nor a name"),
+                "{refused}"
+            );
         }
     }
 

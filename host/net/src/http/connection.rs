@@ -41,6 +41,7 @@ use super::{
     activity::{Activity, Expiry, Watch},
     answer::Answer,
     asker::Asker,
+    counted::Counted,
     head::{FEW_FIELDS, HEAD_BYTES_MAX, HeadError},
     server::Shared,
     socket::{Socket, SocketState},
@@ -113,7 +114,7 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
     let refusal = match ended {
         Ended::Gone => return,
         Ended::Upgraded(upgrade, input) => {
-            let link = Box::new(stream);
+            let link = Box::new(Counted::new(stream, Arc::clone(&shared.counters)));
             let serving = upgrade.serve(UpgradedStream { link, input }, shutdown.clone());
             // A client that has gone is seen also while nobody reads what it has sent.
             tokio::select! {

@@ -37,6 +37,7 @@ mod compression;
 mod config;
 mod connection;
 mod cors;
+mod counted;
 mod documents;
 mod events;
 mod fetch;
@@ -59,6 +60,7 @@ mod request;
 mod routes;
 mod sent;
 mod server;
+mod silence;
 mod sized;
 mod socket;
 #[cfg(test)]

@@ -9,7 +9,7 @@ use http_body_util::BodyExt;
 use postern_core::{
     Blame, Body, BodyStream, Call, Context, Error, Headers, Kind, Peer, Text, TraceContext,
 };
-use postern_system::clock;
+use postern_system::{clock, wait};
 
 use super::{
     HttpConfig,
@@ -20,7 +20,7 @@ use super::{
     pieces::{Pieces, Silence},
     present::Present,
 };
-use crate::{ByteBudgetError, ConnectionBytes, HeldBytes, byte_budget::Kept, late};
+use crate::{ByteBudgetError, ConnectionBytes, HeldBytes, byte_budget::Kept};
 
 /// Why the listener answers a request itself.
 #[derive(Debug)]
@@ -272,8 +272,11 @@ pub(super) fn context_of(
     peer: Arc<Peer>,
 ) -> Result<Context, Refusal> {
     let trace = present.get(Present::TRACEPARENT, headers, &["traceparent"]);
+    let timeout = read_timeout(headers, present)?;
     Ok(Context {
-        deadline: read_timeout(headers, present)?.and_then(|left| clock::now().checked_add(left)),
+        deadline: timeout.and_then(|left| clock::now().checked_add(left)),
+        // A caller that says none waits for as long as something comes.
+        is_deadline_of_head: timeout.is_none(),
         peer,
         correlation: correlation(headers, present).unwrap_or_default(),
         trace: trace
@@ -429,7 +432,7 @@ where
         return Ok(Body::Empty);
     }
     let reading = collect(body, config.message_bytes_max, held);
-    let (octets, trailers) = late::within(config.body_timeout, reading)
+    let (octets, trailers) = wait::within(config.body_timeout, reading)
         .await
         .ok_or_else(|| {
             let limit = config.body_timeout.as_millis();

@@ -8,7 +8,7 @@ use postern_core::{
 };
 
 use super::frames::Frames;
-use crate::byte_budget::ByteBudget;
+use crate::{byte_budget::ByteBudget, trusted::TrustedProxies};
 
 /// What a server allows. The same for every transport.
 #[derive(Debug, Clone)]
@@ -37,6 +37,8 @@ pub struct ServerConfig {
     /// at a time; beyond either it is closed. Plain connections take no time. Default 10 s and 1024.
     pub handshake_timeout: Duration,
     pub handshakes_max: usize,
+    /// Whose connections begin with a header of the PROXY protocol, on stream links. Default nobody's.
+    pub proxies: Option<TrustedProxies>,
     /// Sees the messages of peers before they are read, and those for them before they are written.
     /// Default none.
     pub frames: Frames,
@@ -56,6 +58,7 @@ impl Default for ServerConfig {
             held_bytes_max: 32 * 1024 * 1024,
             handshake_timeout: Duration::from_secs(10),
             handshakes_max: 1024,
+            proxies: None,
             frames: Frames::default(),
         }
     }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use postern_core::{
-    Call, Error, Peer,
+    Call, Error, Peer, Transport,
     event::Delivery,
     vsp::{Inbound, Reader, ReplyToken, event_frame, mux::Mux},
     wire::{CloseReason, Connection, Dialect, Frame, Role, SessionEvent},
@@ -120,8 +120,16 @@ impl<S: StreamLink> ServedConnection<S> {
             };
             Box::new(QuicSession::new(connection, config))
         });
+        let mut line = Line::new(link, connection, config.write_timeout, &bytes, counters);
+        if matches!(
+            peer.transport,
+            Transport::WebSocket | Transport::SecureWebSocket
+        ) {
+            // Those of its HTTP connection are.
+            line.count_no_octets();
+        }
         Self {
-            line: Line::new(link, connection, config.write_timeout, &bytes, counters),
+            line,
             bytes,
             calls: Calls::new(Arc::clone(&shared.handler)),
             reader: Reader::new(Arc::clone(&peer), default_service).with_outbox(outbox),

@@ -4,7 +4,7 @@ use std::{io, net::SocketAddr, sync::Arc};
 
 use bytes::BytesMut;
 use postern_core::{
-    Headers, Peer, Transport,
+    Headers, Origin, Peer, Transport,
     wire::{Frame, FrameType},
 };
 use tokio::{io::AsyncWriteExt, net::TcpListener};
@@ -16,7 +16,10 @@ use super::{
     settings::Settings,
 };
 use crate::{
-    acceptor::{self, AcceptLimits, ConnectionFacts, Plain, Serve},
+    acceptor::{
+        self, AcceptLimits, ConnectionFacts, Plain, Serve,
+        proxy_protocol::{ProxyHandshake, ProxyTrust},
+    },
     counters::Counters,
     link::{Listener, StreamLink},
     memory::MemoryListener,
@@ -79,14 +82,35 @@ where
         ..
     } = server;
     let counters = Arc::clone(&settings.current().counters);
+    let trust = SessionTrust(settings.clone());
     let sessions = Arc::new(Sessions {
         transport: tls.as_ref().map_or(L::TRANSPORT, |_| Transport::Tls),
         settings,
         counters,
     });
     match tls {
-        None => acceptor::run(link, Plain, sessions, shutdown).await,
-        Some(tls) => acceptor::run(link, TlsHandshake(tls), sessions, shutdown).await,
+        None => {
+            let inner = Plain;
+            let handshake = ProxyHandshake { inner, trust };
+            acceptor::run(link, handshake, sessions, shutdown).await;
+        }
+        Some(tls) => {
+            let inner = TlsHandshake(tls);
+            let handshake = ProxyHandshake { inner, trust };
+            acceptor::run(link, handshake, sessions, shutdown).await;
+        }
+    }
+}
+
+/// Whose connections begin with a header of the PROXY protocol.
+struct SessionTrust(Settings);
+
+impl ProxyTrust for SessionTrust {
+    fn expects_header(&self, origin: &Origin) -> bool {
+        let proxies = &self.0.current().config.proxies;
+        proxies
+            .as_ref()
+            .is_some_and(|proxies| proxies.contain(origin))
     }
 }
 

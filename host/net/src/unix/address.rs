@@ -3,6 +3,7 @@
 use std::{fmt, io, os::unix::ffi::OsStrExt, path::PathBuf, str::FromStr};
 
 use socket2::SockAddr;
+use tokio::net::UnixStream;
 
 /// What a Unix socket is called.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -32,6 +33,15 @@ impl UnixAddress {
         match self {
             Self::Path(path) => SockAddr::unix(path),
             Self::Abstract(name) => SockAddr::unix(format!("\0{name}")),
+        }
+    }
+
+    /// A connection with whoever listens there. The caller bounds the time.
+    pub(crate) async fn connect(&self) -> io::Result<UnixStream> {
+        match self {
+            Self::Path(path) => UnixStream::connect(path).await,
+            // An abstract name begins with a NUL for the system.
+            Self::Abstract(name) => UnixStream::connect(format!("\0{name}")).await,
         }
     }
 

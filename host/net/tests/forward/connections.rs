@@ -315,7 +315,7 @@ async fn https_speaks_what_both_know_and_believes_whom_it_should() {
             tls: Arc::new(ClientTls::new(settings).expect("an authority")),
             ..ForwardConfig::default()
         };
-        let address = ForwardAddress {
+        let address = ForwardAddress::Host {
             is_secure: true,
             host: "localhost".into(),
             port: address.port(),

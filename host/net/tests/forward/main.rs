@@ -31,7 +31,7 @@ fn forwarder(port: u16) -> Forwarder {
 }
 
 fn forwarder_with(port: u16, config: ForwardConfig) -> Forwarder {
-    let address = ForwardAddress {
+    let address = ForwardAddress::Host {
         is_secure: false,
         host: "127.0.0.1".into(),
         port,

@@ -11,7 +11,7 @@ use std::{
 use bytes::Bytes;
 use parking_lot::RwLock;
 use postern_core::{Body, Call, Handler, Headers, Kind, Reply, headers::HeadersBuilder};
-use postern_system::clock;
+use postern_system::{clock, wait};
 use wasmtime::{
     StoreContextMut,
     component::{Linker, WasmList},
@@ -23,7 +23,6 @@ use crate::{
     limits::time,
     state::StoreState,
     trap::Stop,
-    wait,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use postern_core::{BodyKind as CoreKind, BodyStream, Headers, Kind};
+use postern_system::wait;
 use tokio::sync::mpsc;
 use wasmtime::{
     StoreContextMut,
@@ -19,7 +20,6 @@ use crate::{
     reply_draft::{Drafted, ReplyDraft, ReplyState},
     state::{CallContext, StoreState},
     trap::{Stop, waiting},
-    wait,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;

@@ -111,6 +111,10 @@ async fn run(
         .permit(&generation.guest, deadline)
         .await?;
     let mut lease = Lease::for_async(Arc::clone(&shard), deadline).await?;
+    if call.context.is_deadline_of_head {
+        // Whoever bounds the call waits for its head. What the guest does behind that has no such end.
+        call.context.deadline = None;
+    }
     let (service, method) = (call.service.clone(), call.method.clone());
     let kind = call.body.kind();
     let inbound = match std::mem::take(&mut call.body) {

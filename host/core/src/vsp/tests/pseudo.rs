@@ -27,7 +27,7 @@ fn facts() -> HttpFacts {
 }
 
 /// Names that the VSP, its sessions and pseudo headers have a meaning of their own for.
-const RESERVED: [&str; 26] = [
+const RESERVED: [&str; 27] = [
     "type",
     "service",
     "method",
@@ -51,6 +51,7 @@ const RESERVED: [&str; 26] = [
     "session-id",
     "nonce",
     ":path",
+    ":deadline",
     ":status",
     "::x",
     ":trailer:x",
@@ -113,6 +114,22 @@ fn a_call_of_http_crosses_as_it_was() {
     assert_eq!((token.takes_stream(), &**token.correlation()), (true, "7"));
     let expected = (BodyKind::Octets, "body".into(), Some(trailers));
     assert_eq!(collected(back.body), expected);
+}
+
+#[test]
+fn what_a_deadline_is_of_crosses() {
+    for is_of_head in [true, false] {
+        let mut call = Call::unary("users", "Watch", "");
+        call.context.deadline = Some(epoch() + Duration::from_secs(3));
+        call.context.is_deadline_of_head = is_of_head;
+        let frame = sent(&call, Payload::one(Bytes::new()));
+        let told = frame.headers.get_str(":deadline");
+        assert_eq!(told.as_deref(), is_of_head.then_some("head"));
+        let (back, _) = received(frame);
+        let expected = (call.context.deadline, is_of_head);
+        let context = back.context;
+        assert_eq!((context.deadline, context.is_deadline_of_head), expected);
+    }
 }
 
 #[test]

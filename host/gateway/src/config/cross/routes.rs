@@ -1,5 +1,5 @@
 //! What a key of a route cannot say alone: that it leads to one end, that its other keys are of that
-//! end, and that no other route takes the same requests.
+//! end, and that neither another route nor the listener itself takes the same requests.
 
 use std::collections::BTreeMap;
 
@@ -11,6 +11,7 @@ use crate::config::{
     routes::{RouteFault, RouteSettings},
     section::{SectionReader, join},
     settings::{Config, Protocol},
+    websocket::WebSocketPath,
 };
 
 /// What a route may lead to, where it is written.
@@ -26,13 +27,14 @@ pub(super) fn check(config: &Config, reader: &mut SectionReader) {
     for (name, route) in &config.routes {
         check_listeners(name, route, config, reader);
     }
-    check_routes(&config.routes, RouteOwner::Configuration, reader);
+    check_routes(&config.routes, RouteOwner::Configuration, config, reader);
 }
 
-/// Adds a fault for each contradiction in and among `routes`.
+/// Adds a fault for each contradiction in and among `routes`, and with the listeners of `config`.
 pub(crate) fn check_routes(
     routes: &BTreeMap<String, RouteSettings>,
     owner: RouteOwner,
+    config: &Config,
     reader: &mut SectionReader,
 ) {
     let mut good = Vec::new();
@@ -52,7 +54,12 @@ pub(crate) fn check_routes(
             RouteOwner::Manifest if settings.method.is_some() => placeholder.to_route(name),
             RouteOwner::Configuration | RouteOwner::Manifest => settings.to_route(name),
         };
-        match checked.and_then(not_reserved) {
+        let checked = checked.and_then(not_reserved);
+        let checked = checked.and_then(|route| match hidden_route(&route, config) {
+            Some(hidden) if settings.enabled => Err(hidden.into()),
+            Some(_) | None => Ok(route),
+        });
+        match checked {
             Ok(route) if settings.enabled => good.push(route),
             Ok(_) => {}
             Err(fault) if fault.key.is_empty() || fault.key == "path" => {
@@ -85,6 +92,54 @@ fn not_reserved(route: HttpRoute) -> Result<HttpRoute, RouteFault> {
             let message = "paths below /v1/services are served by every HTTP listener itself";
             Err(RouteFault::new("path", message, "choose another path"))
         }
+    }
+}
+
+/// A path of a listener itself that a route would be asked for in vain.
+pub(crate) struct HiddenRoute<'c> {
+    pub listener: &'c str,
+    /// As `websocket.paths` has it.
+    pub path: WebSocketPath,
+}
+
+/// What of `config` has all requests for the path of a route, or some of them. A route whose first segment
+/// is a parameter does not ask for that path: what the listener has of it is an exception.
+pub(crate) fn hidden_route<'c>(route: &HttpRoute, config: &'c Config) -> Option<HiddenRoute<'c>> {
+    let template = &route.rule.path;
+    let path = if template.takes_below(&["vstp"], 0) {
+        WebSocketPath::Sessions
+    } else if template.takes_below(&["ws"], 2) {
+        WebSocketPath::Calls
+    } else {
+        return None;
+    };
+    let named = &route.rule.listeners;
+    let mut listeners = config.listeners.iter().filter(|(name, listener)| {
+        let is_asked = named.is_empty() || named.iter().any(|one| one.as_str() == name.as_str());
+        listener.enabled && listener.protocol == Protocol::Http && is_asked
+    });
+    let (listener, _) = listeners.find(|(_, listener)| listener.websocket.paths.contains(&path))?;
+    Some(HiddenRoute { listener, path })
+}
+
+impl HiddenRoute<'_> {
+    /// What the listener serves.
+    pub(crate) const fn served(&self) -> &'static str {
+        match self.path {
+            WebSocketPath::Sessions => "/vstp",
+            WebSocketPath::Calls => "/ws/SERVICE/METHOD",
+        }
+    }
+}
+
+impl From<HiddenRoute<'_>> for RouteFault {
+    fn from(hidden: HiddenRoute<'_>) -> Self {
+        let (listener, served) = (hidden.listener, hidden.served());
+        let message = format!(
+            "listeners.{listener} serves {served} over WebSocket itself, before it looks at routes"
+        );
+        let remedy = "choose another path, or leave that one out of websocket.paths there";
+        Self::new("path", message, remedy)
     }
 }
 

@@ -181,9 +181,10 @@ fn an_instance_may_be_at_whatever_is_dialled() {
     for transport in dial::all() {
         let address = match transport.form() {
             AddressForm::Path => format!("\"{transport}:///run/s.sock\""),
-            AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => {
-                format!("\"{transport}://h:1\"")
-            }
+            AddressForm::HostPort
+            | AddressForm::HostOrPath
+            | AddressForm::Url
+            | AddressForm::Unaddressed => format!("\"{transport}://h:1\""),
         };
         let config = config_of(&of(&address));
         assert_eq!(config.instances["one"].addresses.len(), 1, "{address}");

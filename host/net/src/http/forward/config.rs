@@ -4,7 +4,7 @@ use std::{fmt, sync::Arc, time::Duration};
 
 use postern_core::Text;
 
-use crate::{ProxyVersion, tls::ClientTls};
+use crate::{ProxyVersion, UnixAddress, tls::ClientTls};
 
 /// How requests are handed on to one upstream.
 #[derive(Debug, Clone)]
@@ -44,11 +44,15 @@ pub enum HttpVersions {
 
 /// Where an upstream is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ForwardAddress {
-    pub is_secure: bool,
-    /// A name or an address; IPv6 without brackets.
-    pub host: Text,
-    pub port: u16,
+pub enum ForwardAddress {
+    Host {
+        is_secure: bool,
+        /// A name or an address; IPv6 without brackets.
+        host: Text,
+        port: u16,
+    },
+    /// A socket of this machine, where nothing is encrypted.
+    Unix(UnixAddress),
 }
 
 impl Default for ForwardConfig {
@@ -69,21 +73,32 @@ impl Default for ForwardConfig {
 
 impl ForwardAddress {
     pub(super) const fn scheme(&self) -> &'static str {
-        if self.is_secure { "https" } else { "http" }
+        match self {
+            Self::Host {
+                is_secure: true, ..
+            } => "https",
+            Self::Host { .. } | Self::Unix(_) => "http",
+        }
     }
 
-    /// Host and port as a request names them.
+    /// Host and port as a request names them whose client named none.
     pub(super) fn authority(&self) -> String {
-        let Self { host, port, .. } = self;
-        match host.contains(':') {
-            true => format!("[{host}]:{port}"),
-            false => format!("{host}:{port}"),
+        match self {
+            Self::Host { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
+            Self::Host { host, port, .. } => format!("{host}:{port}"),
+            Self::Unix(_) => SOCKET_HOST.to_owned(),
         }
     }
 }
 
 impl fmt::Display for ForwardAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}://{}", self.scheme(), self.authority())
+        match self {
+            Self::Host { .. } => write!(f, "{}://{}", self.scheme(), self.authority()),
+            Self::Unix(address) => write!(f, "http://unix:{address}"),
+        }
     }
 }
+
+/// What a socket is called in requests, which name a host.
+pub(in crate::http) const SOCKET_HOST: &str = "localhost";

@@ -1,6 +1,10 @@
-//! A connection with an upstream, up to where HTTP begins: name, TCP, the PROXY protocol, TLS.
+//! A connection with an upstream, up to where HTTP begins: name, TCP or a Unix socket, the PROXY protocol,
+//! TLS.
 
-use std::net::SocketAddr;
+use std::{
+    io,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+};
 
 use postern_core::{Blame, Error};
 use rustls::pki_types::ServerName;
@@ -26,29 +30,36 @@ pub(super) async fn connect(
     client: Option<SocketAddr>,
     needs_http1: bool,
 ) -> Result<Connected, Error> {
-    let failed = |error: std::io::Error| {
+    let failed = |error: io::Error| {
         let message = format!("cannot connect to {address}: {error}");
         Error::unavailable(Blame::Upstream, message).with_source(error)
     };
-    let mut stream = TcpStream::connect((address.host.as_str(), address.port))
-        .await
-        .map_err(failed)?;
-    stream.set_nodelay(true).map_err(failed)?;
-    if let Some(version) = config.send_proxy {
-        let upstream = stream.peer_addr().map_err(failed)?;
-        let header = proxy_protocol::encode(version, client.map(|client| (client, upstream)));
-        stream.write_all(&header).await.map_err(failed)?;
-    }
     let version = if needs_http1 {
         HttpVersions::Http1
     } else {
         config.version
     };
-    if !address.is_secure {
-        return Ok(Connected {
-            stream: Box::new(stream),
-            is_http2: version == HttpVersions::Http2,
-        });
+    let plain = |stream: Box<dyn StreamLink>| Connected {
+        stream,
+        is_http2: version == HttpVersions::Http2,
+    };
+    let (is_secure, host, port) = match address {
+        ForwardAddress::Host {
+            is_secure,
+            host,
+            port,
+        } => (*is_secure, host, *port),
+        ForwardAddress::Unix(socket) => {
+            let mut stream = socket.connect().await.map_err(failed)?;
+            let sent = send_client(&mut stream, config, client, None).await;
+            sent.map_err(failed)?;
+            return Ok(plain(Box::new(stream)));
+        }
+    };
+    let stream = open_tcp(host, port, config, client).await;
+    let stream = stream.map_err(failed)?;
+    if !is_secure {
+        return Ok(plain(Box::new(stream)));
     }
     let unusable = |reason: String| {
         let message = format!("cannot verify {address}: {reason}");
@@ -61,7 +72,7 @@ pub(super) async fn connect(
     };
     let tls = config.tls.config(offered);
     let tls = tls.map_err(|error| unusable(error.to_string()))?;
-    let name = ServerName::try_from(address.host.to_string());
+    let name = ServerName::try_from(host.to_string());
     let name = name.map_err(|error| unusable(error.to_string()))?;
     // Boxed: the state of a handshake is large.
     let handshake = Box::pin(TlsConnector::from(tls).connect(name, stream));
@@ -76,6 +87,43 @@ pub(super) async fn connect(
         stream: Box::new(stream),
         is_http2,
     })
+}
+
+async fn open_tcp(
+    host: &str,
+    port: u16,
+    config: &ForwardConfig,
+    client: Option<SocketAddr>,
+) -> io::Result<TcpStream> {
+    let mut stream = TcpStream::connect((host, port)).await?;
+    stream.set_nodelay(true)?;
+    let upstream = stream.peer_addr()?;
+    send_client(&mut stream, config, client, Some(upstream)).await?;
+    Ok(stream)
+}
+
+/// Tells the upstream of its client, where it is to be told. A socket of this machine has no address that
+/// the client might have connected to, and is told so.
+async fn send_client(
+    stream: &mut (impl StreamLink + ?Sized),
+    config: &ForwardConfig,
+    client: Option<SocketAddr>,
+    upstream: Option<SocketAddr>,
+) -> io::Result<()> {
+    let Some(version) = config.send_proxy else {
+        return Ok(());
+    };
+    let nowhere = |client: SocketAddr| {
+        let ip = match client.ip().to_canonical() {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
+        };
+        SocketAddr::new(ip, 0)
+    };
+    let both = client.map(|client| (client, upstream.unwrap_or_else(|| nowhere(client))));
+    stream
+        .write_all(&proxy_protocol::encode(version, both))
+        .await
 }
 
 /// ALPN names: RFC 7301 section 6, RFC 9113 section 3.2.

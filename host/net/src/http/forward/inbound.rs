@@ -109,6 +109,7 @@ where
             correlation: calls::correlation(&head.headers, Present::CORRELATION)
                 .unwrap_or_default(),
             trace: trace(&head.headers),
+            is_deadline_of_head: true,
             ..Context::default()
         },
         http: Some(Box::new(facts)),

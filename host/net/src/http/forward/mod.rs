@@ -44,6 +44,7 @@ use postern_core::{Blame, BoxFuture, Call, Error, Handler, Kind, Reply, Retry};
 use postern_system::clock;
 use tokio::time::{sleep_until, timeout};
 
+pub(super) use self::config::SOCKET_HOST;
 pub use self::{
     claims::{ForwardedConfig, ForwardedForm, ForwardedSend},
     config::{ForwardAddress, ForwardConfig, HttpVersions},

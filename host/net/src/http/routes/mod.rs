@@ -46,6 +46,7 @@ use super::{
     host,
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallTarget, Refusal, TakenBody},
+    silence,
 };
 
 /// The routes in force. Clones are of the same.
@@ -233,9 +234,13 @@ where
 
 /// What comes of a call, whose request counts as held until then.
 async fn called(call: Call, held: impl Send, asker: &RouteAsker<'_>) -> Result<Reply, Error> {
+    let is_deadline_of_head = call.context.is_deadline_of_head;
     let outcome = asker.gather.call(asker.handler, call, asker.is_alone).await;
     drop(held);
-    outcome
+    outcome.map(|reply| match is_deadline_of_head {
+        true => silence::bounded(reply, asker.config.idle_timeout),
+        false => reply,
+    })
 }
 
 /// A call of `service`/`method` by `route`.

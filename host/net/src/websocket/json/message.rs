@@ -8,10 +8,8 @@ use postern_core::{
     json::{self, push_string},
 };
 
-use super::{
-    MessageHead,
-    payload::{self, Written},
-};
+use super::MessageHead;
+use crate::json_payload::{self, PayloadMembers};
 
 /// What a client says.
 #[derive(Debug)]
@@ -44,7 +42,7 @@ struct Members<'a> {
     service: Option<&'a [u8]>,
     method: Option<&'a [u8]>,
     headers: Option<&'a [u8]>,
-    payload: Written<'a>,
+    payload: PayloadMembers<'a>,
     unknown: Option<&'a [u8]>,
 }
 
@@ -166,8 +164,8 @@ impl<'a> Members<'a> {
             .as_ref()
             .and_then(|headers| headers.get(header::CONTENT_TYPE));
         let kind = kind.and_then(|kind| kind.to_str().ok()).map(str::to_owned);
-        let Some((payload, default)) = payload::read(message, self.payload, kind.as_deref())?
-        else {
+        let read = json_payload::read(message, self.payload, kind.as_deref())?;
+        let Some((payload, default)) = read else {
             return Ok(None);
         };
         if payload.len() > body_bytes_max {
@@ -288,7 +286,7 @@ impl ServerMessage {
     }
 
     pub(super) fn payload(&mut self, content_type: Option<&str>, payload: &[u8]) {
-        payload::push(&mut self.0, content_type, payload);
+        json_payload::push(&mut self.0, content_type, payload);
     }
 
     pub(super) fn text(&mut self, key: &'static str, value: &str) {

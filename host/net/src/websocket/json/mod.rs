@@ -3,13 +3,11 @@
 //! | file | what it holds |
 //! | --- | --- |
 //! | `message` | what a client says, read; what it is told, written |
-//! | `payload` | payloads within a JSON document |
 //! | `inbox` | the messages of a call that come one by one |
 //! | `session` | one connection: calls begin, replies and events leave |
 
 mod inbox;
 mod message;
-mod payload;
 mod session;
 #[cfg(test)]
 mod tests;

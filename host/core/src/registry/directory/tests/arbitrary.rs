@@ -129,7 +129,11 @@ impl Stranger {
                 port: u16::try_from(self.0.below(1 << 16)).ok()?,
                 path: format!("/x{}", self.text()).into(),
             },
-            AddressForm::HostPort | AddressForm::Url | AddressForm::Unaddressed => Location::Host {
+            AddressForm::HostOrPath if self.0.chance(50) => Location::Path(self.text()),
+            AddressForm::HostPort
+            | AddressForm::HostOrPath
+            | AddressForm::Url
+            | AddressForm::Unaddressed => Location::Host {
                 host: self.text(),
                 port: u16::try_from(self.0.below(1 << 16)).ok()?,
             },

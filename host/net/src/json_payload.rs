@@ -1,5 +1,5 @@
-//! A payload within a JSON document: itself where it is JSON, a string where it is text by its
-//! `content-type`, in base64 anything else.
+//! A payload within a JSON document, such as an event or a message over WebSocket: itself where it is
+//! JSON, a string where it is text by its `content-type`, in base64 anything else.
 
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
@@ -8,26 +8,30 @@ use postern_core::{
     json::{self, push_string},
 };
 
-/// The members `payload` and `payload-base64` of a message, as they are written.
+/// The members `payload` and `payload-base64` of a document, as they are written.
 #[derive(Debug, Default, Clone, Copy)]
-pub(super) struct Written<'a> {
-    pub(super) json: Option<&'a [u8]>,
-    pub(super) base64: Option<&'a [u8]>,
+pub struct PayloadMembers<'a> {
+    pub json: Option<&'a [u8]>,
+    pub base64: Option<&'a [u8]>,
 }
 
-/// The payload of `message`, and the content type that it has where none is told.
-pub(super) fn read(
-    message: &Bytes,
-    written: Written<'_>,
+/// The payload of `document`, and the content type that it has where none is told. `None` where it has
+/// neither member.
+///
+/// # Errors
+/// `invalid-argument` where it has both, or one that is no base64.
+pub fn read(
+    document: &Bytes,
+    members: PayloadMembers<'_>,
     content_type: Option<&str>,
 ) -> Result<Option<(Bytes, &'static str)>, Error> {
-    match (written.json, written.base64) {
+    match (members.json, members.base64) {
         (None, None) => Ok(None),
         (Some(value), None) => match json::string(value) {
             Some(text) if content_type.is_some_and(|kind| !is_json(kind)) => {
                 Ok(Some((text.into(), JSON)))
             }
-            _ => Ok(Some((message.slice_ref(value), JSON))),
+            _ => Ok(Some((document.slice_ref(value), JSON))),
         },
         (None, Some(value)) => {
             let text = json::string(value)
@@ -45,11 +49,18 @@ pub(super) fn read(
     }
 }
 
-/// Appends `,"payload":…` or `,"payload-base64":…`.
-pub(super) fn push(document: &mut Vec<u8>, content_type: Option<&str>, payload: &[u8]) {
+/// Appends `,"payload":…` or `,"payload-base64":…`, without ends of lines.
+pub fn push(document: &mut Vec<u8>, content_type: Option<&str>, payload: &[u8]) {
     if content_type.is_none_or(is_json) && json::check(payload).is_ok() {
         document.extend_from_slice(b",\"payload\":");
+        let start = document.len();
         document.extend_from_slice(payload.trim_ascii());
+        // Only blanks between tokens may be ends of lines.
+        for octet in document.get_mut(start..).unwrap_or_default() {
+            if matches!(octet, b'\n' | b'\r') {
+                *octet = b' ';
+            }
+        }
         return;
     }
     let is_text = content_type.is_some_and(|kind| kind.starts_with("text/"));
