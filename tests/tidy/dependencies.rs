@@ -102,6 +102,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "anstyle",
             "arc-swap",
             "axum",
+            // Keys of accounts at authorities of certificates.
+            "base64",
             "bytes",
             "clap",
             "clap_complete",

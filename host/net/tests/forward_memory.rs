@@ -15,7 +15,7 @@ use postern_core::{
 };
 use postern_net::{
     ByteBudget, Counters, Shutdown,
-    http::{Catalog, ForwardAddress, ForwardConfig, Forwarder, HttpConfig, HttpRoutes, HttpServer},
+    http::{Catalog, ForwardAddress, ForwardConfig, Forwarder, HttpConfig, HttpRoutes, HttpServer, RouteSchemas},
 };
 use tokio::net::{TcpListener, TcpStream};
 
@@ -115,7 +115,7 @@ async fn proxy(port: u16) -> std::net::SocketAddr {
         timeout_ms: None,
     };
     let routes = HttpRoutes::default();
-    routes.set(RouteTable::new([route]));
+    routes.set(RouteTable::new([route]), RouteSchemas::default());
     let config = HttpConfig {
         // Less than a hundredth of what passes.
         held_bytes_max: 2 * MIB,

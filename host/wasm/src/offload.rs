@@ -68,7 +68,7 @@ impl Purpose {
         self.placements(guest).of(&self.service, &self.method)
     }
 
-    const fn placements<'g>(&self, guest: &'g Guest) -> &'g Placements {
+    fn placements<'g>(&self, guest: &'g Guest) -> &'g Placements {
         if self.service.is_empty() {
             &guest.role_placements
         } else {

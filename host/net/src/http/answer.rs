@@ -123,7 +123,8 @@ impl Answer for Calls {
             response = reply::compress(response, asked, &config.compression, &asker.bytes);
         }
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
-        if version < Version::HTTP_2 && !is_upgraded && !unread.discard().await {
+        let may_go_on = version >= Version::HTTP_2 || is_upgraded || unread.is_read();
+        if !may_go_on && !Box::pin(unread.discard()).await {
             let close = HeaderValue::from_static("close");
             response.headers_mut().insert(header::CONNECTION, close);
         }

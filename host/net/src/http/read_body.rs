@@ -60,11 +60,12 @@ impl<B: Body + Unpin> ReadBody<B> {
 }
 
 impl<B: Body + Unpin> Unread<B> {
+    pub(super) fn is_read(&self) -> bool {
+        self.0.is_read.load(Relaxed)
+    }
+
     /// Reads and drops what is left of a short body that nobody reads any more. Whether the body has ended.
     pub(super) async fn discard(&self) -> bool {
-        if self.0.is_read.load(Relaxed) {
-            return true;
-        }
         let rest = self.0.rest.lock().take();
         let Some(mut rest) = rest else {
             return false;

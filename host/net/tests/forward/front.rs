@@ -9,7 +9,7 @@ use postern_core::{
 };
 use postern_net::{
     ByteBudget, Counters, Shutdown,
-    http::{Catalog, HttpConfig, HttpRoutes, HttpServer},
+    http::{Catalog, HttpConfig, HttpRoutes, HttpServer, RouteSchemas},
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -68,7 +68,7 @@ impl Front {
             timeout_ms: None,
         };
         let routes = HttpRoutes::default();
-        routes.set(RouteTable::new([route]));
+        routes.set(RouteTable::new([route]), RouteSchemas::default());
         let (any, counters) = (([127, 0, 0, 1], 0).into(), Arc::<Counters>::default());
         let bytes = Arc::new(ByteBudget::unlimited());
         let catalog = Arc::new(Nothing);
