@@ -244,7 +244,7 @@ fn tool(name: &str) -> PathBuf {
         .ancestors()
         .find(|folder| folder.join("tools").is_dir());
     let path = target
-        .unwrap_or(Path::new("target"))
+        .unwrap_or_else(|| Path::new("target"))
         .join("tools")
         .join(name);
     assert!(
