@@ -4,7 +4,7 @@
 use std::{
     fs::{self, File},
     net::{SocketAddr, TcpStream},
-    path::{Path, PathBuf},
+    path::Path,
     process::{Child, Command, Stdio},
 };
 

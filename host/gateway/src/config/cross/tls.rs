@@ -156,7 +156,7 @@ fn refuse_plain(path: &str, address: &ListenAddress, transport: &str, reader: &m
             "write transports = [\"tcp\"] and {path}.tls, or insecure = true where nobody else is on the way"
         ),
         _ => format!(
-            "add certificate-file and key-file below [{path}.tls], or write insecure = true where nobody else is on the way"
+            "add certificate-file and key-file, or acme, below [{path}.tls], or write insecure = true where nobody else is on the way"
         ),
     };
     reader.fault_of_key(&format!("{path}.address"), message, remedy);
