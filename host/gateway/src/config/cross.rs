@@ -122,11 +122,8 @@ fn check_listener(name: &str, listener: &Listener, reader: &mut SectionReader) {
     }
     if listener.transports.is_empty() {
         let key = format!("{path}.transports");
-        reader.fault_of_key(
-            &key,
-            "no transport is left",
-            "write [\"tcp\"], [\"udp\"] or both",
-        );
+        let remedy = "write [\"tcp\"], [\"udp\"] or both";
+        reader.fault_of_key(&key, "no transport is left", remedy);
     }
     check_documents(&path, listener, reader);
     check_quic(&path, listener, reader);

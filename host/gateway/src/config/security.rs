@@ -212,24 +212,6 @@ impl Named for Jwt {}
 impl Named for ApiKey {}
 impl Named for Rule {}
 
-impl Auth {
-    /// What calls of `service`/`method` need.
-    #[must_use]
-    pub(crate) fn need_of(&self, service: &str, method: &str) -> AuthenticationMode {
-        let lists = [
-            (AuthenticationMode::Required, &self.required),
-            (AuthenticationMode::Optional, &self.optional),
-            (AuthenticationMode::Off, &self.off),
-        ];
-        let is_in = |(_, patterns): &(_, &Vec<CallPattern>)| {
-            let mut patterns = patterns.iter();
-            patterns.any(|pattern| pattern.matches(service, method))
-        };
-        let found = lists.into_iter().find(is_in);
-        found.map_or(self.authentication, |(need, _)| need)
-    }
-}
-
 impl Algorithm {
     /// Whether it is checked with the secret that also signs.
     #[must_use]

@@ -25,8 +25,7 @@ use postern_net::{
 use super::{
     http_remote::{HttpRemote, HttpUpstreams},
     proof::{PeerTokens, Proof},
-    remote::Remote,
-    remote_services::DescriptionSource,
+    remote::{DescriptionSource, Remote},
     serving_plugins::ServingPlugins,
     slot::PluginSlot,
 };

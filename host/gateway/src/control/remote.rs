@@ -7,7 +7,10 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use postern_core::{BoxFuture, Call, Error, Handler, Reply, registry::Address};
+use postern_core::{
+    BoxFuture, Call, Error, Handler, Reply,
+    registry::{Address, EntryKey, Incarnation},
+};
 use postern_net::{Pool, Probe, Upstream, dial};
 use postern_system::clock;
 
@@ -35,6 +38,13 @@ struct Found {
     until: Option<Instant>,
     /// Address of the peer that it is, where it is one to show a proof to.
     peer: Option<Arc<Address>>,
+}
+
+/// Which life of which instance is asked what its services are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct DescriptionSource {
+    pub key: EntryKey,
+    pub incarnation: Incarnation,
 }
 
 impl Remote {

@@ -13,16 +13,15 @@ use std::{
 
 use arc_swap::ArcSwap;
 use futures_util::{StreamExt, stream};
-use postern_core::{
-    Call, Error, Text,
-    registry::{EntryKey, Incarnation},
-    service::ServiceInfo,
-};
+use postern_core::{Call, Error, Text, service::ServiceInfo};
 use postern_system::clock;
 use serde_json::json;
 use tracing::{debug, warn};
 
-use super::{Control, remote::Remote};
+use super::{
+    Control,
+    remote::{DescriptionSource, Remote},
+};
 use crate::{
     directory::{listing::ServiceListing, service::SERVICE},
     schema,
@@ -41,13 +40,6 @@ struct RemoteService {
     info: Option<Arc<ServiceInfo>>,
     /// Octets of its schemas.
     n_bytes: usize,
-}
-
-/// Which life of which instance is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct DescriptionSource {
-    pub key: EntryKey,
-    pub incarnation: Incarnation,
 }
 
 impl RemoteServices {

@@ -247,12 +247,12 @@ impl GuardAuthenticator {
 
     /// What a call needs. The strictest of the lists that name it decides.
     fn need(&self, call: &Call) -> AuthenticationMode {
-        self.settings.need_of(&call.service, &call.method)
+        need_of(&self.settings, &call.service, &call.method)
     }
 
     /// Whether the caller would not be refused for being anonymous.
     pub(super) fn may_be_anonymous(&self, service: &str, method: &str) -> bool {
-        self.settings.need_of(service, method) != AuthenticationMode::Required
+        need_of(&self.settings, service, method) != AuthenticationMode::Required
     }
 
     /// # Errors
@@ -389,6 +389,21 @@ impl Unverified {
             (error, _) => unauthenticated(&error.to_string()),
         }
     }
+}
+
+/// What calls of `service`/`method` need. The strictest of the lists that name it decides.
+pub(crate) fn need_of(auth: &Auth, service: &str, method: &str) -> AuthenticationMode {
+    let lists = [
+        (AuthenticationMode::Required, &auth.required),
+        (AuthenticationMode::Optional, &auth.optional),
+        (AuthenticationMode::Off, &auth.off),
+    ];
+    let is_in = |(_, patterns): &(_, &Vec<crate::config::CallPattern>)| {
+        let mut patterns = patterns.iter();
+        patterns.any(|pattern| pattern.matches(service, method))
+    };
+    let found = lists.into_iter().find(is_in);
+    found.map_or(auth.authentication, |(need, _)| need)
 }
 
 /// Credentials are there and are not good. The challenge is that of RFC 6750 section 3.1.

@@ -53,7 +53,7 @@ use self::{
     header_rules::HeaderRules, rate::RateLimits,
 };
 pub(crate) use self::{
-    authenticator::{GATEWAY_HEADER, Identified, Recognition, Sender},
+    authenticator::{GATEWAY_HEADER, Identified, Recognition, Sender, need_of},
     error::GuardError,
     failures::Failures,
     header_rules::ReplyEdits,

@@ -2,7 +2,10 @@
 
 use serde_json::{Map, Value as Json, json};
 
-use crate::config::{Auth, AuthenticationMode};
+use crate::{
+    config::{Auth, AuthenticationMode},
+    guard::need_of,
+};
 
 /// The schemes, and which operations need one.
 pub(super) struct Security<'a> {
@@ -54,7 +57,7 @@ impl<'a> Security<'a> {
             return operation;
         }
         let any = || self.schemes.keys().map(|name| json!({ name: [] }));
-        let needed: Vec<_> = match self.auth.need_of(service, method) {
+        let needed: Vec<_> = match need_of(self.auth, service, method) {
             AuthenticationMode::Required => any().collect(),
             AuthenticationMode::Optional => any().chain([json!({})]).collect(),
             AuthenticationMode::Off => Vec::new(),

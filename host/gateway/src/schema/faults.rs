@@ -99,8 +99,8 @@ mod tests {
         assert_eq!(
             told,
             [
-                "/a~1b/1: 7 is not one of \"x\"",
                 "/age: -1 is less than the minimum of 0",
+                "/a~1b/1: 7 is not one of \"x\"",
                 "/c: is not known here",
                 "/d~0: is not known here",
                 "/email: is missing",
