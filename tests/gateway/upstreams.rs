@@ -138,20 +138,25 @@ fn requests() -> Vec<Asked> {
         Asked::new("POST", "/post")
             .field("content-type", "application/json")
             .body(Bytes::from_static(b"{ \"a\" : [1, 2] }")),
+        // A failure of the instance, which is not asked again for a POST.
+        Asked::new("POST", "/status/503").body(Bytes::new()),
         Asked::new("GET", "/range/1000").field("range", "bytes=10-29"),
         Asked::new("GET", "/etag/tag").field("if-none-match", "\"tag\""),
         Asked::new("GET", "/cookies").field("cookie", "a=1; b=2"),
         Asked::new("GET", "/image").field("accept", "image/webp"),
     ];
-    for method in ["GET", "HEAD", "POST", "PATCH", "DELETE", "OPTIONS"] {
+    for method in ["GET", "HEAD", "DELETE", "OPTIONS"] {
         requests.push(Asked::new(method, "/anything?method"));
+    }
+    for method in ["POST", "PATCH"] {
+        requests.push(Asked::new(method, "/anything?method").body(Bytes::new()));
     }
     for target in [
         "/status/200",
         "/status/204",
         "/status/302",
         "/status/418",
-        "/status/503",
+        "/status/501",
         "/response-headers?X-A=1&X-A=2&x-b=%22",
         "/cookies/set?a=1",
         "/redirect-to?url=http%3A%2F%2Felse.example%2F&status_code=307",

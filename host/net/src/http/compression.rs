@@ -115,7 +115,12 @@ pub(super) fn read_error(error: Box<dyn StdError + Send + Sync>, blame: Blame) -
             Error::new(Kind::InvalidArgument, blame, message).with_too_large()
         }
         Some(CodedError::Source(_)) | None => {
-            Error::new(Kind::Cancelled, blame, "the body ended early").with_source(error)
+            // A client that breaks off wants no more; a server that does cannot be reached.
+            let kind = match blame {
+                Blame::Client => Kind::Cancelled,
+                Blame::Gateway | Blame::Guest | Blame::Upstream => Kind::Unavailable,
+            };
+            Error::new(kind, blame, "the body ended early").with_source(error)
         }
     }
 }

@@ -262,7 +262,14 @@ pub(super) fn success(
     };
     describe(&content, wanted, status, &mut headers);
     let (content, held) = match to.is_head {
-        false => hold(content, bytes)?,
+        false => {
+            // HTTP/2 ends a stream without saying so; a reply that says it goes out as it is.
+            let has_content = !reply.status.is_some_and(HttpStatus::has_no_content);
+            if matches!(content, Content::Done) && has_content && length == Some(0) {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+            }
+            hold(content, bytes)?
+        }
         true => {
             let known = match &content {
                 Content::Whole(octets) => Some(octets.len() as u64),

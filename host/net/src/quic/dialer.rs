@@ -7,11 +7,11 @@ use std::{
 };
 
 use postern_core::{Blame, BoxFuture, Error, Transport};
-use quinn::{ConnectionError, Endpoint, EndpointConfig, TokioRuntime};
+use quinn::{Endpoint, EndpointConfig, TokioRuntime};
 
 use super::{
     config::{QuicConfig, QuicConfigError},
-    link::QuicLink,
+    link::{QuicLink, told},
 };
 use crate::{
     client::{Client, ClientConfig},
@@ -145,24 +145,5 @@ impl fmt::Debug for QuicDialer {
         f.debug_struct("QuicDialer")
             .field("config", &self.config)
             .finish_non_exhaustive()
-    }
-}
-
-/// Why there is no connection, for whoever looks for the cause at the server.
-fn told(error: &ConnectionError) -> String {
-    match error {
-        ConnectionError::ConnectionClosed(close)
-            if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
-        {
-            "the server refuses connections: too many are open, or it is closing".into()
-        }
-        ConnectionError::ConnectionClosed(_)
-        | ConnectionError::ApplicationClosed(_)
-        | ConnectionError::VersionMismatch
-        | ConnectionError::TransportError(_)
-        | ConnectionError::Reset
-        | ConnectionError::TimedOut
-        | ConnectionError::LocallyClosed
-        | ConnectionError::CidsExhausted => error.to_string(),
     }
 }

@@ -7,7 +7,7 @@ use std::{
 };
 
 use postern_core::BoxFuture;
-use quinn::{RecvStream, SendStream, StoppedError, VarInt};
+use quinn::{ConnectionError, RecvStream, SendStream, StoppedError, VarInt};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// The session's stream. Its octets are those of a session over TCP.
@@ -34,7 +34,8 @@ impl AsyncRead for QuicLink {
         cx: &mut Context<'_>,
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        AsyncRead::poll_read(Pin::new(&mut self.recv), cx, buf)
+        let read = AsyncRead::poll_read(Pin::new(&mut self.recv), cx, buf);
+        read.map_err(explained)
     }
 }
 
@@ -44,7 +45,8 @@ impl AsyncWrite for QuicLink {
         cx: &mut Context<'_>,
         octets: &[u8],
     ) -> Poll<io::Result<usize>> {
-        AsyncWrite::poll_write(Pin::new(&mut self.send), cx, octets)
+        let written = AsyncWrite::poll_write(Pin::new(&mut self.send), cx, octets);
+        written.map_err(explained)
     }
 
     fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
@@ -63,5 +65,33 @@ impl AsyncWrite for QuicLink {
             .get_or_insert_with(|| Box::pin(this.send.stopped()));
         ready!(delivered.as_mut().poll(cx))?;
         Poll::Ready(Ok(()))
+    }
+}
+
+/// The same with the reason for which the connection is lost, which quinn names as a source only.
+fn explained(error: io::Error) -> io::Error {
+    let source = error.get_ref().and_then(|inner| inner.source());
+    match source.and_then(|source| source.downcast_ref::<ConnectionError>()) {
+        Some(lost) => io::Error::new(error.kind(), format!("connection lost: {}", told(lost))),
+        None => error,
+    }
+}
+
+/// Why there is no connection, for whoever looks for the cause at the server.
+pub(super) fn told(error: &ConnectionError) -> String {
+    match error {
+        ConnectionError::ConnectionClosed(close)
+            if close.error_code == quinn::TransportErrorCode::CONNECTION_REFUSED =>
+        {
+            "the server refuses connections: too many are open, or it is closing".into()
+        }
+        ConnectionError::ConnectionClosed(_)
+        | ConnectionError::ApplicationClosed(_)
+        | ConnectionError::VersionMismatch
+        | ConnectionError::TransportError(_)
+        | ConnectionError::Reset
+        | ConnectionError::TimedOut
+        | ConnectionError::LocallyClosed
+        | ConnectionError::CidsExhausted => error.to_string(),
     }
 }
