@@ -270,13 +270,13 @@ async fn commands_ask_an_admin_listener_at_a_unix_socket() {
             false => format!("unix:{}", folder.path().join("admin.sock").display()),
         };
         let _gateway = Quiet::start(folder.path(), &address);
-        patiently("the plugin is listed", async || {
-            let listed = postern(folder.path(), &["plugins", "list"]);
+        patiently("the plugin answers for its service", async || {
+            let listed = postern(folder.path(), &["services", "list"]);
             listed.code == Some(0) && listed.out.contains("echo")
         })
         .await;
         for arguments in [
-            &["services", "list"][..],
+            &["plugins", "list"][..],
             &["plugins", "info", "echo"],
             &["plugins", "rollback", "echo"],
         ] {

@@ -133,9 +133,10 @@ async fn a_stream_of_which_nothing_comes_for_the_idle_timeout_ends() {
     let gateway = Gateway::start(setup).await;
     let head = "accept: text/event-stream\r\n";
     let mut stream = subscribe(gateway.http, "/events", head).await;
-    let told = until(&mut stream, "0\r\n").await;
+    let reason = "nothing came of the reply for 1000 ms";
+    let told = until(&mut stream, reason).await;
     assert!(
-        told.contains("event: error\n") && told.contains("nothing came of the reply for 1000 ms"),
+        told.contains("event: error\n") && told.contains(reason),
         "{told}"
     );
 }

@@ -164,8 +164,9 @@ async fn a_change_of_mode_makes_the_file_anew_and_a_change_of_nothing_keeps_it()
     let after = before.replace("0600", "0606");
     fixture.configure(&GatewayFixture::text(&fixture.folder, &after));
     fixture
-        .until("it has the mode", || {
-            local.exists() && mode(&local) == 0o606
+        .until("it has the mode and listens", || {
+            let is_anew = local.exists() && mode(&local) == 0o606;
+            is_anew && std::os::unix::net::UnixStream::connect(&local).is_ok()
         })
         .await;
     let client = session(&local).await;

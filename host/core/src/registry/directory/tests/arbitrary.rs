@@ -129,7 +129,9 @@ impl Stranger {
                 port: u16::try_from(self.0.below(1 << 16)).ok()?,
                 path: format!("/x{}", self.text()).into(),
             },
-            AddressForm::HostOrPath if self.0.chance(50) => Location::Path(self.text()),
+            AddressForm::HostOrPath if self.0.chance(50) => {
+                Location::Path(format!("/{}", self.text()).into())
+            }
             AddressForm::HostPort
             | AddressForm::HostOrPath
             | AddressForm::Url
