@@ -264,8 +264,8 @@ pub(super) fn success(
     let (content, held) = match to.is_head {
         false => {
             // HTTP/2 ends a stream without saying so; a reply that says it goes out as it is.
-            let has_content = !reply.status.is_some_and(HttpStatus::has_no_content);
-            if matches!(content, Content::Done) && has_content && length == Some(0) {
+            if let (Content::Done, Some(0), false) = (&content, length, matches!(status, 204 | 304))
+            {
                 headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
             }
             hold(content, bytes)?
