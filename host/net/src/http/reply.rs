@@ -264,9 +264,9 @@ pub(super) fn success(
     let (content, held) = match to.is_head {
         false => {
             // HTTP/2 ends a stream without saying so; a reply that says it goes out as it is.
-            if let (Content::Done, Some(0), false) = (&content, length, matches!(status, 204 | 304))
-            {
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
+            let length = length.filter(|length| *length == 0 && !matches!(status, 204 | 304));
+            if let (Content::Done, Some(length)) = (&content, length) {
+                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
             }
             hold(content, bytes)?
         }
