@@ -141,6 +141,8 @@ fn requests() -> Vec<Asked> {
         // A failure of the instance, which is not asked again for a POST.
         Asked::new("POST", "/status/503").body(Bytes::new()),
         Asked::new("GET", "/range/1000").field("range", "bytes=10-29"),
+        // Without `te` no trailers are sent over HTTP/1.1 (RFC 9110 section 6.5.1).
+        Asked::new("GET", "/trailers?x-sum=7").field("te", "trailers"),
         Asked::new("GET", "/etag/tag").field("if-none-match", "\"tag\""),
         Asked::new("GET", "/cookies").field("cookie", "a=1; b=2"),
         Asked::new("GET", "/image").field("accept", "image/webp"),
@@ -169,7 +171,6 @@ fn requests() -> Vec<Asked> {
         "/stream-bytes/50000?seed=7",
         "/stream/20",
         "/base64/aGVsbG8=",
-        "/trailers?x-sum=7",
         "/dump/request?raw",
         "/nowhere",
     ] {

@@ -92,6 +92,10 @@ impl Asked {
         }
         for (name, value) in &self.fields {
             request = request.header(*name, value);
+            // What is said to the next hop only is named so over HTTP/1.1 (RFC 9110 section 7.6.1).
+            if *name == "te" && protocol == Protocol::Http1 {
+                request = request.header("connection", "te");
+            }
         }
         let body = self.body.clone().unwrap_or_default();
         let body = if self.is_flowing {

@@ -6,7 +6,7 @@ use http::HeaderMap;
 use postern_core::Peer;
 
 use super::{HttpConfig, forward::claims::Claims, gather::Gather, upgrade::UpgradeSender};
-use crate::ConnectionBytes;
+use crate::{ConnectionBytes, tls::alpn};
 
 /// The connection that asks.
 #[derive(Clone)]
@@ -21,6 +21,12 @@ pub(super) struct Asker {
 }
 
 impl Asker {
+    /// Whether TLS has agreed on HTTP/2 (ALPN).
+    pub(super) fn has_agreed_on_http2(&self) -> bool {
+        let agreed = self.link.tls.as_ref().and_then(|tls| tls.protocol.as_ref());
+        agreed.is_some_and(|protocol| *protocol == alpn::HTTP_2)
+    }
+
     /// The same for whom its peer speaks, where that is a proxy that is trusted.
     pub(super) fn claimed(&self, headers: &HeaderMap, config: &HttpConfig) -> Option<Self> {
         let claims = Claims::read(headers, &self.link.origin, &config.forwarded);

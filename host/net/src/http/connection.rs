@@ -51,7 +51,6 @@ use super::{
 use crate::{
     Shutdown,
     link::{PeerWatch, StreamLink, WatchedLink},
-    tls::alpn,
 };
 
 /// How the driving of a connection ended.
@@ -79,19 +78,13 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
     let state = Arc::new(SocketState::new(activity, Arc::clone(&shared.counters)));
     let mut socket = Socket::new(stream, Arc::clone(&state));
     let header_timeout = shared.config.load().header_timeout;
-    let agreed = asker
-        .link
-        .tls
-        .as_ref()
-        .and_then(|tls| tls.protocol.as_ref());
-    let is_agreed = agreed.is_some_and(|protocol| *protocol == alpn::HTTP_2);
     let draining = async {
         shutdown.draining().await;
         sleep(LAST_LOOK).await;
     };
     let detected = tokio::select! {
         biased;
-        detected = timeout(header_timeout, socket.detect(is_agreed)) => detected,
+        detected = timeout(header_timeout, socket.detect(asker.has_agreed_on_http2())) => detected,
         () = draining => return,
     };
     let driver = Driver {

@@ -261,29 +261,23 @@ pub(super) fn success(
         },
     };
     describe(&content, wanted, status, &mut headers);
+    let known = match (&content, to.is_head) {
+        (Content::Whole(octets), true) => Some(octets.len() as u64),
+        (Content::Done | Content::Sized(_), true) => length,
+        // HTTP/2 ends a stream without saying so; a reply that says it goes out as it is.
+        (Content::Done, false) => {
+            length.filter(|length| *length == 0 && !matches!(status, 204 | 304))
+        }
+        (Content::Whole(_) | Content::Sized(_), false)
+        | (Content::Messages(..) | Content::Octets(..), _)
+        | (Content::Trailers(_) | Content::Coded(_), _) => None,
+    };
+    if let Some(length) = known {
+        headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
+    }
     let (content, held) = match to.is_head {
-        false => {
-            // HTTP/2 ends a stream without saying so; a reply that says it goes out as it is.
-            let has_content = !reply.status.is_some_and(HttpStatus::has_no_content);
-            if matches!(content, Content::Done) && has_content && length == Some(0) {
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(0));
-            }
-            hold(content, bytes)?
-        }
-        true => {
-            let known = match &content {
-                Content::Whole(octets) => Some(octets.len() as u64),
-                Content::Done | Content::Sized(_) => length,
-                Content::Messages(..)
-                | Content::Octets(..)
-                | Content::Trailers(_)
-                | Content::Coded(_) => None,
-            };
-            if let Some(length) = known {
-                headers.insert(header::CONTENT_LENGTH, HeaderValue::from(length));
-            }
-            (Content::Done, None)
-        }
+        false => hold(content, bytes)?,
+        true => (Content::Done, None),
     };
     let mut response = Response::new(ReplyBody { content, held });
     // `HttpStatus` has numbers that are all legal statuses.
