@@ -26,13 +26,8 @@ fn defaults() -> BTreeMap<String, String> {
         }
     }
     for line in rows("host/docs/resilience.md") {
-        let columns = columns(&line);
-        let row = if columns.len() == 5 {
-            &columns[1..]
-        } else {
-            &columns[..]
-        };
-        if let [key, default, ..] = *row {
+        // The first table begins with the documents' own names.
+        if let [_, key, default, _, _] | [key, default, _, _] = columns(&line)[..] {
             defaults.insert(format!("services.default.{key}"), default.to_owned());
         }
     }

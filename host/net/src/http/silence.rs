@@ -101,10 +101,7 @@ mod tests {
         let stream = stream::iter([Ok(Bytes::from("a"))]);
         let stream = stream.chain(stream::pending());
         let reply = Reply::new(Headers::new(), Body::Messages(BodyStream::new(stream)));
-        match bounded(reply, SECOND).body {
-            Body::Messages(stream) => stream,
-            other => panic!("{other:?}"),
-        }
+        bounded(reply, SECOND).body.into_messages(1)
     }
 
     #[tokio::test(start_paused = true)]
