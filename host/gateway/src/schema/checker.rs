@@ -1,7 +1,8 @@
 //! Messages against one schema, within bounds.
 //!
-//! A schema that refers to itself twice makes a check grow by twice with each level of a message
-//! (`anyOf` of two nodes, each with the same child), so hostile messages of a hundred octets would take
+//! The library remembers whether a part of a message fits a schema that is referred to, and not why it
+//! does not: where a schema refers to itself twice (`anyOf` of two nodes, each with the same child), the
+//! search for faults takes twice as long with each level, and a message of some hundred octets would take
 //! for ever. Every schema within the schema therefore counts as a step when it is looked at, and a check
 //! that has no step left is given up: the library is left by unwinding, it has no other way out.
 
