@@ -10,6 +10,7 @@ mod counts;
 mod datagrams;
 mod dist;
 mod echo;
+mod edge;
 mod gateway;
 mod nats;
 mod passes;
@@ -59,6 +60,10 @@ fn run(chosen: &[String]) -> io::Result<Table> {
         }
         if is_chosen("http") {
             gateway::run_http(&mut table).await;
+        }
+        // By its name only: it needs nginx and wrk.
+        if chosen.iter().any(|word| word == "edge") {
+            edge::run(&mut table).await;
         }
         if is_chosen("drop") {
             gateway::run_drop(&mut table).await;

@@ -32,6 +32,9 @@ use super::{
 pub(super) enum HeadError {
     #[error("request head is not HTTP/1: {0}")]
     Syntax(httparse::Error),
+    /// Is not answered: whoever sent it reads no answer of HTTP/1.
+    #[error("first line names no version of HTTP")]
+    OtherProtocol,
     #[error("request head exceeds the limit of {HEAD_BYTES_MAX} octets")]
     TooLong,
     #[error("request head has more than {FIELDS_MAX} header fields")]
@@ -80,6 +83,7 @@ impl HeadError {
     pub(super) fn status(&self) -> StatusCode {
         match self {
             Self::Syntax(_)
+            | Self::OtherProtocol
             | Self::Target
             | Self::Host(_)
             | Self::Length
@@ -97,6 +101,7 @@ impl HeadError {
             Self::OtherCoding => Kind::Unimplemented,
             Self::TooLate(_) => Kind::DeadlineExceeded,
             Self::Syntax(_)
+            | Self::OtherProtocol
             | Self::TooLong
             | Self::TooManyFields
             | Self::TargetTooLong
@@ -204,9 +209,20 @@ impl Scanner {
             Ok(_) if head.contains(&b'\n') => Err(HeadError::TooLong),
             Ok(_) => Err(HeadError::TargetTooLong),
             Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooManyFields),
+            Err(httparse::Error::Version) if !names_http(head) => Err(HeadError::OtherProtocol),
             Err(error) => Err(HeadError::Syntax(error)),
         }
     }
+}
+
+/// Whether the first line ends with a version of HTTP, whichever it is.
+fn names_http(head: &[u8]) -> bool {
+    let line = head
+        .split(|octet| *octet == b'\n')
+        .next()
+        .unwrap_or_default();
+    let version = line.trim_ascii().rsplit(|octet| *octet == b' ').next();
+    version.is_some_and(|version| version.starts_with(b"HTTP/"))
 }
 
 /// Checks a whole head; says where its body ends.

@@ -111,6 +111,8 @@ fn octets_are_taken_up_to_their_limit() {
 #[test]
 fn what_is_not_http_is_refused_before_its_end() {
     let syntax = |error| Err(HeadError::Syntax(error));
+    let preface = "INVALID CONNECTION PREFACE\r\n\r\n";
+    check(preface, Err(HeadError::OtherProtocol));
     check("\u{16}\u{3}\u{1}\u{2}", syntax(httparse::Error::Token));
     check("GET / HTTP/3.0\r\n", syntax(httparse::Error::Version));
     check("GET /a b HTTP/1.1\r\n", syntax(httparse::Error::Version));

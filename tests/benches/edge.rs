@@ -1,0 +1,251 @@
+//! The edge beside nginx, by wrk with 64 connections: a hello through a component beside a fixed answer, the
+//! reverse proxy to a server of hyper's, and TLS with one certificate.
+//!
+//! nginx has a worker for each processor and keeps its connections to the upstream, as the gateway does.
+
+use std::{
+    fs, io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    process::Stdio,
+    time::Duration,
+};
+
+use postern_tests::{Gateway, Setup, ToolProcess, free_address, system_tool};
+use rcgen::{CertifiedKey, generate_simple_self_signed};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::{
+    passes::Passes,
+    serve::{Role, Server, cpu},
+    table::{Goal, Table, progress},
+};
+
+const PASSES: usize = 7;
+/// Of one round.
+const SECONDS: u64 = 2;
+const CONNECTIONS: &str = "64";
+
+/// What wrk says of one round.
+struct Round {
+    requests_per_second: f64,
+    /// Processor time of the server for a request, in seconds.
+    cpu_per_request: f64,
+}
+
+/// What is asked for.
+struct Ask<'a> {
+    what: &'a str,
+    ours: String,
+    nginx: String,
+    /// Each request on a connection of its own.
+    is_fresh: bool,
+    goal: Goal,
+}
+
+pub(crate) async fn run(table: &mut Table) {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let hyper = Server::start(Role::Hyper);
+    write_certificate(folder.path()).expect("writable");
+    let nginx = Nginx::start(folder.path(), hyper.address).await;
+    let secure = free_address().expect("a free port");
+    let gateway = Gateway::start(setup(&folder, hyper.address, secure)).await;
+    write_script(folder.path()).expect("writable");
+    let (plain, path) = (gateway.http, "/v1/services/echo/Echo");
+    let asks = [
+        Ask {
+            what: "hello through echo",
+            ours: format!("http://{plain}{path}"),
+            nginx: format!("http://{}/hello", nginx.plain),
+            is_fresh: false,
+            goal: Goal::AtLeast(0.8),
+        },
+        Ask {
+            what: "proxy to hyper",
+            ours: format!("http://{plain}/up"),
+            nginx: format!("http://{}/up", nginx.plain),
+            is_fresh: false,
+            goal: Goal::AtLeast(1.0),
+        },
+        Ask {
+            what: "hello over TLS",
+            ours: format!("https://{secure}{path}"),
+            nginx: format!("https://{}/hello", nginx.secure),
+            is_fresh: false,
+            goal: Goal::None,
+        },
+        Ask {
+            what: "TLS handshakes",
+            ours: format!("https://{secure}{path}"),
+            nginx: format!("https://{}/hello", nginx.secure),
+            is_fresh: true,
+            goal: Goal::None,
+        },
+    ];
+    for ask in asks {
+        compare(table, folder.path(), &ask, &gateway, &nginx).await;
+    }
+}
+
+async fn compare(
+    table: &mut Table,
+    folder: &Path,
+    ask: &Ask<'_>,
+    gateway: &Gateway,
+    nginx: &Nginx,
+) {
+    progress(&format!("{} beside nginx", ask.what));
+    let mut passes = Vec::new();
+    for _ in 0..PASSES {
+        let ours = round(folder, &ask.ours, ask.is_fresh, || cpu(gateway.id())).await;
+        let theirs = round(folder, &ask.nginx, ask.is_fresh, || nginx.cpu()).await;
+        passes.push([ours.expect("wrk counts"), theirs.expect("wrk counts")]);
+    }
+    let passes = Passes(passes);
+    let rate = |round: &Round| round.requests_per_second;
+    table.compare(
+        format!("{} x {CONNECTIONS}: requests/s (nginx)", ask.what),
+        format!("{:.0}", passes.median(|[ours, _]| rate(ours))),
+        format!("{:.0}", passes.median(|[_, nginx]| rate(nginx))),
+        passes.median(|[ours, nginx]| rate(ours) / rate(nginx)),
+        ask.goal,
+    );
+    table.compare(
+        format!("{} x {CONNECTIONS}: processor time (nginx)", ask.what),
+        passes.median_time(|[ours, _]| ours.cpu_per_request),
+        passes.median_time(|[_, nginx]| nginx.cpu_per_request),
+        passes.median(|[ours, nginx]| ours.cpu_per_request / nginx.cpu_per_request),
+        Goal::None,
+    );
+}
+
+/// One round of wrk, which posts a hello.
+async fn round(
+    folder: &Path,
+    url: &str,
+    is_fresh: bool,
+    cpu: impl Fn() -> Duration,
+) -> io::Result<Round> {
+    let mut command = Command::new(system_tool("wrk"));
+    let duration = format!("-d{SECONDS}s");
+    command
+        .args(["-t1", "-c", CONNECTIONS, &duration, "-s"])
+        .arg(folder.join("post.lua"))
+        .arg(url);
+    if is_fresh {
+        command.args(["-H", "connection: close"]);
+    }
+    let before = cpu();
+    let output = command.stderr(Stdio::inherit()).output().await?;
+    let cpu = cpu() - before;
+    let said = String::from_utf8_lossy(&output.stdout);
+    let number = |label: &str| {
+        let line = said.lines().find(|line| line.trim().contains(label))?;
+        line.split_whitespace()
+            .find_map(|word| word.parse::<f64>().ok())
+    };
+    let (rate, requests) = (number("Requests/sec:"), number(" requests in "));
+    let (Some(rate), Some(requests)) = (rate, requests) else {
+        return Err(io::Error::other(said.into_owned()));
+    };
+    if said.contains("Non-2xx") || requests < 1.0 {
+        return Err(io::Error::other(said.into_owned()));
+    }
+    Ok(Round {
+        requests_per_second: rate,
+        cpu_per_request: cpu.as_secs_f64() / requests,
+    })
+}
+
+fn write_script(folder: &Path) -> io::Result<()> {
+    let script = "wrk.method = \"POST\"\nwrk.body = '\"hello\"'\n\
+                  wrk.headers[\"content-type\"] = \"application/json\"\n";
+    fs::write(folder.join("post.lua"), script)
+}
+
+/// Made once, shown by both.
+fn write_certificate(folder: &Path) -> io::Result<()> {
+    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned()];
+    let CertifiedKey { cert, signing_key } =
+        generate_simple_self_signed(names).map_err(io::Error::other)?;
+    fs::write(folder.join("edge.pem"), cert.pem())?;
+    fs::write(folder.join("edge.key"), signing_key.serialize_pem())
+}
+
+fn setup(folder: &TempDir, upstream: SocketAddr, secure: SocketAddr) -> Setup {
+    let file = |name: &str| folder.path().join(name).display().to_string();
+    let config = format!(
+        "[log]\nlevel = \"warn\"\naccess = \"off\"\n\
+         [instances.up]\nservice = \"up\"\naddresses = [\"http://{upstream}\"]\n\
+         [routes.up]\npath = \"/up\"\nupstream = \"up\"\n\
+         [listeners.secure]\nprotocol = \"http\"\naddress = \"{secure}\"\n\
+         [listeners.secure.tls]\ncertificate-file = \"{}\"\nkey-file = \"{}\"\n",
+        file("edge.pem"),
+        file("edge.key"),
+    );
+    let setup = Setup {
+        config,
+        ..Setup::default()
+    };
+    setup.plugin("echo")
+}
+
+/// nginx with two servers. Dropping it ends it.
+struct Nginx {
+    process: ToolProcess,
+    plain: SocketAddr,
+    secure: SocketAddr,
+}
+
+impl Nginx {
+    async fn start(folder: &Path, upstream: SocketAddr) -> Self {
+        let plain = free_address().expect("a free port");
+        let secure = free_address().expect("a free port");
+        let path = folder.join("nginx.conf");
+        let config = nginx_config(folder, plain, secure, upstream);
+        fs::write(&path, config).expect("writable");
+        let mut command = std::process::Command::new(system_tool("nginx"));
+        command.arg("-p").arg(folder).arg("-c").arg(&path);
+        let mut process = ToolProcess::start(command.args(["-e", "stderr"]));
+        process.listening(plain).await;
+        Self {
+            process,
+            plain,
+            secure,
+        }
+    }
+
+    /// Of the process that leads and its workers.
+    fn cpu(&self) -> Duration {
+        let process = self.process.id();
+        let path = PathBuf::from(format!("/proc/{process}/task/{process}/children"));
+        let children = fs::read_to_string(path).unwrap_or_default();
+        let workers = children.split_whitespace().filter_map(|id| id.parse().ok());
+        workers.map(cpu).sum::<Duration>() + cpu(process)
+    }
+}
+
+fn nginx_config(
+    folder: &Path,
+    plain: SocketAddr,
+    secure: SocketAddr,
+    upstream: SocketAddr,
+) -> String {
+    let folder = folder.display();
+    let places = "location = /hello { default_type application/json; return 200 '\"hello\"'; }\n\
+        location = /up { proxy_pass http://up; proxy_http_version 1.1; proxy_set_header connection ''; }";
+    format!(
+        "daemon off; worker_processes auto; pid {folder}/nginx.pid;\n\
+         events {{ worker_connections 1024; }}\n\
+         http {{\n\
+         access_log off; client_body_temp_path {folder}/body; proxy_temp_path {folder}/proxy;\n\
+         fastcgi_temp_path {folder}/f; uwsgi_temp_path {folder}/u; scgi_temp_path {folder}/s;\n\
+         keepalive_requests 1000000000;\n\
+         upstream up {{ server {upstream}; keepalive 64; keepalive_requests 1000000000; }}\n\
+         server {{ listen {plain}; {places} }}\n\
+         server {{ listen {secure} ssl; ssl_certificate {folder}/edge.pem;\n\
+         ssl_certificate_key {folder}/edge.key; ssl_protocols TLSv1.3; {places} }}\n\
+         }}\n"
+    )
+}
