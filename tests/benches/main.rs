@@ -13,6 +13,7 @@ mod echo;
 mod gateway;
 mod nats;
 mod passes;
+mod quic;
 mod serve;
 mod table;
 
@@ -56,6 +57,9 @@ fn run(chosen: &[String]) -> io::Result<Table> {
         }
         if is_chosen("udp") {
             datagrams::run(&mut table).await;
+        }
+        if is_chosen("quic") {
+            quic::run(&mut table).await;
         }
         if is_chosen("http") {
             gateway::run_http(&mut table).await;
