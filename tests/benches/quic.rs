@@ -49,15 +49,15 @@ pub(crate) async fn run(table: &mut Table) {
 
 async fn calls(table: &mut Table, edge: &Edge) {
     const N_OCTETS: usize = 64;
+    let round = async |transport| {
+        let client = edge.connect(transport).await;
+        let round = Traffic::calls(&client, N_OCTETS).round(edge).await;
+        client.close().await;
+        round
+    };
     let mut passes = Vec::new();
     for _ in 0..PASSES {
-        let [quic, tls] = TRANSPORTS.map(async |transport| {
-            let client = edge.connect(transport).await;
-            let round = Traffic::calls(&client, N_OCTETS).round(edge).await;
-            client.close().await;
-            round
-        });
-        passes.push([quic.await, tls.await]);
+        passes.push([round(Transport::Quic).await, round(Transport::Tls).await]);
     }
     let passes = Passes(passes);
     let what = format!("quic echo {N_OCTETS} B x {DEPTH} in flight");
@@ -75,12 +75,10 @@ async fn streams(table: &mut Table, edge: &Edge, n_streams: usize) {
     const N_OCTETS: usize = 64 << 10;
     let mut passes = Vec::new();
     for _ in 0..PASSES {
-        let [quic, tls] = TRANSPORTS.map(async |transport| {
-            let client = edge.connect(transport).await;
-            let traffic = Traffic::streams(&client, n_streams, N_OCTETS);
-            traffic.round(edge).await
-        });
-        passes.push([quic.await, tls.await]);
+        passes.push([
+            stream_round(edge, Transport::Quic, n_streams, N_OCTETS).await,
+            stream_round(edge, Transport::Tls, n_streams, N_OCTETS).await,
+        ]);
     }
     let passes = Passes(passes);
     let mib = |round: &Round| round.per_second * N_OCTETS as f64 / f64::from(1 << 20);
@@ -100,13 +98,10 @@ async fn beside_unread(table: &mut Table, edge: &Edge, transport: Transport) {
     const N_OCTETS: usize = 1 << 10;
     let mut passes = Vec::new();
     for _ in 0..PASSES {
-        let client = edge.connect(transport).await;
-        let unread = Unread::open(&client, N_OCTETS).await;
-        let beside = Traffic::streams(&client, READ, N_OCTETS).round(edge).await;
-        unread.go_on().await;
-        let client = edge.connect(transport).await;
-        let baseline = Traffic::streams(&client, READ, N_OCTETS).round(edge).await;
-        passes.push([beside, baseline]);
+        passes.push([
+            unread_round(edge, transport, N_OCTETS).await,
+            stream_round(edge, transport, READ, N_OCTETS).await,
+        ]);
     }
     let passes = Passes(passes);
     type Rate = fn(&Round) -> f64;
@@ -114,15 +109,41 @@ async fn beside_unread(table: &mut Table, edge: &Edge, transport: Transport) {
         ("all", |round| round.per_second),
         ("the slowest", |round| round.slowest_per_second),
     ];
+    let what = format!("{transport} 1 KiB x {READ} streams beside an unread one");
     for (which, rate) in rates {
         table.compare(
-            format!("{transport} 1 KiB x {READ} streams beside one unread, {which}: messages/s (without it)"),
+            format!("{what}, {which}: messages/s (without it)"),
             format!("{:.0}", passes.median(|[beside, _]| rate(beside))),
             format!("{:.0}", passes.median(|[_, baseline]| rate(baseline))),
             passes.median(|[beside, baseline]| rate(beside) / rate(baseline)),
             Goal::None,
         );
     }
+}
+
+/// `n_streams` on a connection of their own.
+async fn stream_round(
+    edge: &Edge,
+    transport: Transport,
+    n_streams: usize,
+    n_octets: usize,
+) -> Round {
+    let client = edge.connect(transport).await;
+    let round = Traffic::streams(&client, n_streams, n_octets)
+        .round(edge)
+        .await;
+    client.close().await;
+    round
+}
+
+/// `READ` streams on one connection with one that is not read.
+async fn unread_round(edge: &Edge, transport: Transport, n_octets: usize) -> Round {
+    let client = edge.connect(transport).await;
+    let unread = Unread::open(&client, n_octets).await;
+    let round = Traffic::streams(&client, READ, n_octets).round(edge).await;
+    unread.go_on().await;
+    client.close().await;
+    round
 }
 
 fn compare_cpu(table: &mut Table, what: &str, passes: &Passes<[Round; 2]>) {
@@ -169,7 +190,7 @@ impl Edge {
             };
             config += &format!(
                 "[listeners.{transport}]\nprotocol = \"vstp\"\naddress = \"{address}\"\n\
-                 transports = [\"{carrier}\"]\n\
+                 transports = [\"{carrier}\"]\nheld-bytes-per-connection-max = \"64MiB\"\n\
                  [listeners.{transport}.tls]\ncertificate-file = \"{root}/edge.pem\"\n\
                  key-file = \"{root}/edge.key\"\n"
             );
@@ -297,6 +318,8 @@ impl Traffic {
         tokio::time::sleep(ROUND).await;
         let (after, cpu, time) = (self.counts(), edge.cpu() - cpu_before, begin.elapsed());
         self.expect_all();
+        // What is left of one round is not to be found in the next.
+        self.tasks.shutdown().await;
         let counts = after.iter().zip(&before);
         let counts: Vec<u64> = counts.map(|(after, before)| after - before).collect();
         let n_answered = counts.iter().sum::<u64>() as f64;
@@ -372,7 +395,8 @@ async fn open(
     reply.map_err(|body| Error::internal(format!("a stream is answered by {:?}", body.kind())))
 }
 
-/// A stream holds its instance, and here as long as a round takes.
+/// A stream holds its instance for as long as it is open, which is a round here. What `READ` streams
+/// may have on their way, 256 KiB each, is close to what a connection may hold by default.
 const CONFIG: &str = "[log]\nlevel = \"warn\"\naccess = \"off\"\n\
-    [plugins.limits]\ntime = \"30s\"\nhost-calls = 4_000_000_000\n\
+    [plugins.limits]\ntime = \"30s\"\nhost-calls = 1_000_000_000\n\
     [plugins.instances]\nmax = 256\nstream-share = 100\n";
