@@ -237,10 +237,7 @@ type Connected = (TcpStream, tokio::runtime::Runtime);
 const HTTP_REQUEST: &[u8] = b"POST /v1/services/echo/Echo HTTP/1.1\r\nhost: localhost\r\n\
     content-type: application/json\r\ncontent-length: 7\r\n\r\n\"hello\"";
 
-fn connected(
-    tokio: tokio::runtime::Runtime,
-    start: impl AsyncFnOnce() -> SocketAddr,
-) -> Connected {
+fn connected(tokio: tokio::runtime::Runtime, start: impl AsyncFnOnce() -> SocketAddr) -> Connected {
     let socket = tokio.block_on(async {
         let mut socket = TcpStream::connect(start().await).await.expect("it listens");
         for _ in 0..N_FIRST_CALLS {

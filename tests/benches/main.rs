@@ -14,6 +14,7 @@ mod edge;
 mod gateway;
 mod nats;
 mod passes;
+mod quic;
 mod serve;
 mod table;
 
@@ -57,6 +58,9 @@ fn run(chosen: &[String]) -> io::Result<Table> {
         }
         if is_chosen("udp") {
             datagrams::run(&mut table).await;
+        }
+        if is_chosen("quic") {
+            quic::run(&mut table).await;
         }
         if is_chosen("http") {
             gateway::run_http(&mut table).await;

@@ -15,7 +15,10 @@ use postern_core::{
 };
 use postern_net::{
     ByteBudget, Counters, Shutdown,
-    http::{Catalog, ForwardAddress, ForwardConfig, Forwarder, HttpConfig, HttpRoutes, HttpServer, RouteSchemas},
+    http::{
+        Catalog, ForwardAddress, ForwardConfig, Forwarder, HttpConfig, HttpRoutes, HttpServer,
+        RouteSchemas,
+    },
 };
 use tokio::net::{TcpListener, TcpStream};
 

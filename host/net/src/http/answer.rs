@@ -107,12 +107,14 @@ impl Answer for Calls {
                     true => ReplyForm::of(&head.headers),
                     false => ReplyForm::Usual,
                 };
-                let is_alone = in_flight.is_alone();
-                self.call(target, &head, body, &config, asker, form, is_alone)
-                    .await
+                let asker = self.asker(&config, asker, in_flight);
+                call(target, &head, body, &asker, form).await
             }
             // What few requests take is boxed, so that others are not moved with room for it.
-            Ok(Way::Route) => Box::pin(self.route(head, body, &config, asker, in_flight)).await,
+            Ok(Way::Route) => {
+                let asker = self.asker(&config, asker, in_flight);
+                Box::pin(self.routes.answer(head, body, &asker)).await
+            }
             Ok(Way::Document(document)) => {
                 Box::pin(self.document(document, &head, body, &config, asker)).await
             }
@@ -236,15 +238,13 @@ impl Calls {
         }
     }
 
-    async fn route(
-        &self,
-        head: http::request::Parts,
-        body: ReadBody<Incoming>,
-        config: &HttpConfig,
-        asker: &Asker,
-        in_flight: &InFlight,
-    ) -> Result<Response<ReplyBody>, Refusal> {
-        let asker = RouteAsker {
+    fn asker<'a>(
+        &'a self,
+        config: &'a HttpConfig,
+        asker: &'a Asker,
+        in_flight: &'a InFlight,
+    ) -> RouteAsker<'a> {
+        RouteAsker {
             handler: &self.handler,
             config,
             peer: &asker.peer,
@@ -253,8 +253,7 @@ impl Calls {
             is_alone: in_flight.is_alone(),
             connection: asker,
             in_flight,
-        };
-        self.routes.answer(head, body, &asker).await
+        }
     }
 
     /// Whether a page of another origin asks that may.
@@ -281,38 +280,6 @@ impl Calls {
             }
             Err(page) => Err(page.into()),
         }
-    }
-
-    /// Makes a call of a service, as `target` says.
-    async fn call(
-        &self,
-        target: CallTarget,
-        head: &http::request::Parts,
-        body: ReadBody<Incoming>,
-        config: &HttpConfig,
-        asker: &Asker,
-        form: ReplyForm,
-        is_alone: bool,
-    ) -> Result<Response<ReplyBody>, Refusal> {
-        let Asker {
-            peer,
-            bytes,
-            gather,
-            ..
-        } = asker;
-        let reading = request::read_call(target, head, body, config, Arc::clone(peer), bytes);
-        let (call, held) = reading.await?;
-        let to = ReplyTo {
-            form,
-            is_head: false,
-        };
-        let is_deadline_of_head = call.context.is_deadline_of_head;
-        let mut reply = gather.call(&self.handler, call, is_alone).await;
-        drop(held);
-        if is_deadline_of_head {
-            reply = reply.map(|reply| silence::bounded(reply, config.idle_timeout));
-        }
-        Ok(reply::success(reply?, to, bytes)?)
     }
 
     /// Answers with a document about the listener.
@@ -366,6 +333,32 @@ impl Calls {
         drop(held);
         Ok(json_response(listed?, &head.method))
     }
+}
+
+/// Makes a call of a service, as `target` says.
+async fn call(
+    target: CallTarget,
+    head: &http::request::Parts,
+    body: ReadBody<Incoming>,
+    asker: &RouteAsker<'_>,
+    form: ReplyForm,
+) -> Result<Response<ReplyBody>, Refusal> {
+    let RouteAsker { config, bytes, .. } = *asker;
+    let peer = Arc::clone(asker.peer);
+    let reading = request::read_call(target, head, body, config, peer, bytes);
+    let (call, held) = reading.await?;
+    let to = ReplyTo {
+        form,
+        is_head: false,
+    };
+    let is_deadline_of_head = call.context.is_deadline_of_head;
+    let reply = asker.gather.call(asker.handler, call, asker.is_alone).await;
+    drop(held);
+    let mut reply = reply?;
+    if is_deadline_of_head {
+        reply = silence::bounded(reply, config.idle_timeout);
+    }
+    Ok(reply::success(reply, to, bytes)?)
 }
 
 impl From<ForeignPage> for Refusal {

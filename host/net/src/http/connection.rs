@@ -180,7 +180,9 @@ impl<A: Answer, W: PeerWatch> Driver<'_, A, W> {
                     input.extend_from_slice(&behind);
                     return (Ended::Upgraded(upgrade, input), stream);
                 }
-                ended => return (ended, after.into_stream()),
+                ended @ (Ended::Answered | Ended::Refused(_) | Ended::Gone) => {
+                    return (ended, after.into_stream());
+                }
             }
         }
     }
