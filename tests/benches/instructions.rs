@@ -252,9 +252,12 @@ fn connected(tokio: tokio::runtime::Runtime, start: impl AsyncFnOnce() -> Socket
 async fn exchange_http(socket: &mut TcpStream) {
     socket.write_all(HTTP_REQUEST).await.expect("it reads");
     let (mut buffer, mut n_octets) = ([0; 1024], 0);
-    while !buffer[..n_octets].ends_with(b"\"hello\"") {
-        let n_read = socket.read(&mut buffer[n_octets..]).await;
-        n_octets += n_read.expect("it answers");
+    while !buffer
+        .get(..n_octets)
+        .is_some_and(|reply| reply.ends_with(b"\"hello\""))
+    {
+        let rest = buffer.get_mut(n_octets..).unwrap_or_default();
+        n_octets += socket.read(rest).await.expect("it answers");
     }
 }
 

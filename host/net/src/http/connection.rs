@@ -121,9 +121,9 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
     };
     if let Some(refusal) = &refusal {
         shared.counters.protocol_errors.add(1);
-        let response = match refusal {
-            HeadError::OtherProtocol => Vec::new(),
-            refusal => refusal.to_response(),
+        let response = match *refusal == HeadError::OtherProtocol {
+            true => Vec::new(),
+            false => refusal.to_response(),
         };
         let writing = async {
             stream.write_all(&response).await?;
