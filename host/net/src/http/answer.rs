@@ -99,8 +99,15 @@ impl Answer for Calls {
         let asker = claimed.as_ref().unwrap_or(asker);
         let way = self.way(&mut head, present, &config, asker, in_flight);
         let answered = match way {
-            Err(refusal) => Err(refusal),
-            Ok(Way::Answered(response)) => Ok(*response),
+            // Whoever drops a body leaves what is unread of it.
+            Err(refusal) => {
+                drop(body);
+                Err(refusal)
+            }
+            Ok(Way::Answered(response)) => {
+                drop(body);
+                Ok(*response)
+            }
             Ok(Way::Method { service, method }) => {
                 let target = CallTarget::new(service, method, TakenBody::Message);
                 let form = match accepts {
