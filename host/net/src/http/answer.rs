@@ -5,7 +5,7 @@ use std::{future::Future, sync::Arc};
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
-use http::{HeaderValue, Method, Request, Response, StatusCode, Version, header};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body;
 use hyper::body::Incoming;
 use postern_core::{Blame, Call, Error, Handler, Kind, Text};
@@ -76,7 +76,6 @@ impl Answer for Calls {
         if let Some(token) = self.challenged(&request)
             && let Some(response) = self.answer_challenge(&token).await
         {
-            self.counters.frames_out.add(1);
             return response;
         }
         let (mut head, body) = request.into_parts();
@@ -89,11 +88,7 @@ impl Answer for Calls {
             self.counters.frames_out.add(1);
             return response;
         }
-        let correlation = request::correlation(&head.headers, present);
-        let origin = cors.and_then(|_| head.headers.get(header::ORIGIN).cloned());
-        let accepts = present.contains(Present::ACCEPT);
-        let wants_problems = accepts && wants_problems(&head.headers);
-        let coding = compression::asked(&head.headers, &config.compression);
+        let wanted = Wanted::of(&head.headers, present, &config);
         let (body, unread) = ReadBody::new(body, &head);
         let claimed = asker.claimed(&head.headers, &config);
         let asker = claimed.as_ref().unwrap_or(asker);
@@ -110,12 +105,8 @@ impl Answer for Calls {
             }
             Ok(Way::Method { service, method }) => {
                 let target = CallTarget::new(service, method, TakenBody::Message);
-                let form = match accepts {
-                    true => ReplyForm::of(&head.headers),
-                    false => ReplyForm::Usual,
-                };
                 let asker = self.asker(&config, asker, in_flight);
-                call(target, &head, body, &asker, form).await
+                call(target, &head, body, &asker, wanted.form).await
             }
             // What few requests take is boxed, so that others are not moved with room for it.
             Ok(Way::Route) => {
@@ -127,28 +118,57 @@ impl Answer for Calls {
             }
             Ok(Way::List(name)) => Box::pin(self.list(name, &head, body, &config, asker)).await,
         };
-        let mut response = answered.unwrap_or_else(|refusal| refusal.into_response(wants_problems));
-        if let Some(asked) = coding {
+        let mut response =
+            answered.unwrap_or_else(|refusal| refusal.into_response(wanted.has_problems));
+        if let Some(asked) = wanted.coding {
             response = reply::compress(response, asked, &config.compression, &asker.bytes);
         }
         let is_upgraded = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         let may_go_on = version >= Version::HTTP_2 || is_upgraded || unread.is_read();
         if !may_go_on && !Box::pin(unread.discard()).await {
-            let close = HeaderValue::from_static("close");
-            response.headers_mut().insert(header::CONNECTION, close);
+            set(response.headers_mut(), "connection", b"close");
         }
-        if let Some(cors) = cors {
-            cors.decorate(origin.as_ref(), response.headers_mut());
-        }
-        if let Some(correlation) = correlation {
-            set(
-                response.headers_mut(),
-                CORRELATION_HEADER,
-                correlation.as_bytes(),
-            );
-        }
+        wanted.decorate(response.headers_mut(), &config);
         self.counters.frames_out.add(1);
         response
+    }
+}
+
+/// What a request's fields ask of its reply.
+struct Wanted {
+    form: ReplyForm,
+    has_problems: bool,
+    coding: Option<compression::Asked>,
+    correlation: Option<Text>,
+    origin: Option<HeaderValue>,
+}
+
+impl Wanted {
+    fn of(headers: &HeaderMap, present: Present, config: &HttpConfig) -> Self {
+        let accepts = present.contains(Present::ACCEPT);
+        Self {
+            form: match accepts {
+                true => ReplyForm::of(headers),
+                false => ReplyForm::Usual,
+            },
+            has_problems: accepts && wants_problems(headers),
+            coding: compression::asked(headers, &config.compression),
+            correlation: request::correlation(headers, present),
+            origin: config
+                .cors
+                .as_ref()
+                .and_then(|_| headers.get(header::ORIGIN).cloned()),
+        }
+    }
+
+    /// Says in the reply with which page it is shared, and of which request it is.
+    fn decorate(self, headers: &mut HeaderMap, config: &HttpConfig) {
+        if let Some(cors) = &config.cors {
+            cors.decorate(self.origin.as_ref(), headers);
+        }
+        if let Some(correlation) = self.correlation {
+            set(headers, CORRELATION_HEADER, correlation.as_bytes());
+        }
     }
 }
 
@@ -171,9 +191,11 @@ enum Way {
 impl Calls {
     /// The token by which an authority may ask whether a name leads here.
     fn challenged<B: Body>(&self, request: &Request<B>) -> Option<String> {
+        self.challenges.as_ref()?;
         let is_get = request.method() == Method::GET && request.body().is_end_stream();
-        let token = token_of(request.uri().path()).filter(|_| is_get)?;
-        self.challenges.as_ref().map(|_| token.to_owned())
+        token_of(request.uri().path())
+            .filter(|_| is_get)
+            .map(str::to_owned)
     }
 
     /// The answer to an authority, which comes before everything else: it asks under the name, without
@@ -181,14 +203,14 @@ impl Calls {
     /// any other.
     async fn answer_challenge(&self, token: &str) -> Option<Response<ReplyBody>> {
         let answer = self.challenges.as_ref()?.http(token).await?;
+        self.counters.frames_out.add(1);
         let length = HeaderValue::from(answer.len());
         let mut response = Response::new(ReplyBody::whole(answer));
+        let headers = response.headers_mut();
         // RFC 8555 section 8.3.
         let octets = HeaderValue::from_static("application/octet-stream");
-        response.headers_mut().insert(header::CONTENT_TYPE, octets);
-        response
-            .headers_mut()
-            .insert(header::CONTENT_LENGTH, length);
+        headers.insert(header::CONTENT_TYPE, octets);
+        headers.insert(header::CONTENT_LENGTH, length);
         Some(response)
     }
 
