@@ -16,6 +16,7 @@ use super::{
     activity::InFlight,
     asker::Asker,
     compression,
+    content::TakenBody,
     documents::{self, Document},
     fields::set,
     head::{FIELDS_MAX, HeadError},
@@ -26,7 +27,7 @@ use super::{
     problem::ErrorForm,
     read_body::ReadBody,
     reply::{self, ReplyBody, ReplyTo},
-    request::{self, CallBytes, CallTarget, Refusal, TakenBody},
+    request::{self, CallBytes, CallTarget, Refusal},
     routes::{ListenerRoutes, asker::RouteAsker, judge_conditions},
     silence,
     websockets::{WebSocketAsker, WebSockets},
@@ -92,31 +93,33 @@ impl Answer for Calls {
         let (body, unread) = ReadBody::new(body, &head);
         let claimed = asker.claimed(&head.headers, &config);
         let asker = claimed.as_ref().unwrap_or(asker);
-        let way = self.way(&mut head, present, &config, asker, in_flight);
-        let answered = match way {
+        let disposition = self.disposition(&mut head, present, &config, asker, in_flight);
+        let answered = match disposition {
             // Whoever drops a body leaves what is unread of it.
             Err(refusal) => {
                 drop(body);
                 Err(refusal)
             }
-            Ok(Way::Answered(response)) => {
+            Ok(Disposition::Answered(response)) => {
                 drop(body);
                 Ok(*response)
             }
-            Ok(Way::Method { service, method }) => {
+            Ok(Disposition::Method { service, method }) => {
                 let target = CallTarget::new(service, method, TakenBody::Message);
                 let asker = self.asker(&config, asker, in_flight);
                 call(target, &head, body, &asker, wanted.form).await
             }
             // What few requests take is boxed, so that others are not moved with room for it.
-            Ok(Way::Route) => {
+            Ok(Disposition::Route) => {
                 let asker = self.asker(&config, asker, in_flight);
                 Box::pin(self.routes.answer(head, body, &asker)).await
             }
-            Ok(Way::Document(document)) => {
+            Ok(Disposition::Document(document)) => {
                 Box::pin(self.document(document, &head, body, &config, asker)).await
             }
-            Ok(Way::List(name)) => Box::pin(self.list(name, &head, body, &config, asker)).await,
+            Ok(Disposition::List(name)) => {
+                Box::pin(self.list(name, &head, body, &config, asker)).await
+            }
         };
         let mut response =
             answered.unwrap_or_else(|refusal| refusal.into_response(wanted.has_problems));
@@ -173,7 +176,7 @@ impl Wanted {
 }
 
 /// What becomes of a request.
-enum Way {
+enum Disposition {
     /// A call of `POST /v1/services/{service}/{method}`.
     Method {
         service: Text,
@@ -218,14 +221,14 @@ impl Calls {
     ///
     /// # Errors
     /// Why it is not taken.
-    fn way(
+    fn disposition(
         &self,
         head: &mut http::request::Parts,
         present: Present,
         config: &HttpConfig,
         asker: &Asker,
         in_flight: &InFlight,
-    ) -> Result<Way, Refusal> {
+    ) -> Result<Disposition, Refusal> {
         // Those of HTTP/1 were counted before (head.rs).
         if head.headers.len() > FIELDS_MAX {
             let error = HeadError::TooManyFields;
@@ -244,24 +247,26 @@ impl Calls {
             in_flight,
         };
         if !is_foreign && let Some(answered) = self.websockets.answer(head, config, &websocket)? {
-            return Ok(Way::Answered(Box::new(answered)));
+            return Ok(Disposition::Answered(Box::new(answered)));
         }
         if let Some(document) = document {
-            return Ok(Way::Document(document));
+            return Ok(Disposition::Document(document));
         }
         if is_routed {
-            return Ok(Way::Route);
+            return Ok(Disposition::Route);
         }
         let resource = Resource::from_path(head.uri.path()).map_err(path_refusal)?;
         match (resource, &head.method) {
             (Resource::Method { service, method }, &Method::POST) => {
-                Ok(Way::Method { service, method })
+                Ok(Disposition::Method { service, method })
             }
-            (Resource::Services, &Method::GET | &Method::HEAD) => Ok(Way::List(None)),
-            (Resource::Service(name), &Method::GET | &Method::HEAD) => Ok(Way::List(Some(name))),
+            (Resource::Services, &Method::GET | &Method::HEAD) => Ok(Disposition::List(None)),
+            (Resource::Service(name), &Method::GET | &Method::HEAD) => {
+                Ok(Disposition::List(Some(name)))
+            }
             (resource, &Method::OPTIONS) => {
                 let options = reply::options(allowed(&resource));
-                Ok(Way::Answered(Box::new(options)))
+                Ok(Disposition::Answered(Box::new(options)))
             }
             (resource, method) => Err(Refusal::wrong_method(method, allowed(&resource))),
         }

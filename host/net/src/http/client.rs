@@ -23,6 +23,7 @@ use tokio::time::timeout;
 use self::connector::{Connector, Dialer};
 use super::{
     CORRELATION_HEADER, ERROR_HEADER, JSON, NDJSON,
+    content::{Form, content_type, form_of},
     fields::{self, set},
     forward::SOCKET_HOST,
     head::{FIELDS_MAX, HEAD_BYTES_MAX},
@@ -30,7 +31,6 @@ use super::{
     pieces::{Pieces, Silence},
     present::Present,
     reply::read_error,
-    request::{Form, content_type, form_of},
     sent::Sent,
 };
 use crate::{UnixAddress, tls::ClientTls};

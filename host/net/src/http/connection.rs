@@ -121,15 +121,7 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
     };
     if let Some(refusal) = &refusal {
         shared.counters.protocol_errors.add(1);
-        let response = match *refusal == HeadError::OtherProtocol {
-            true => Vec::new(),
-            false => refusal.to_response(),
-        };
-        let writing = async {
-            stream.write_all(&response).await?;
-            stream.flush().await
-        };
-        if !matches!(timeout(REFUSAL_WAIT, writing).await, Ok(Ok(()))) {
+        if !tell(&mut stream, refusal).await {
             return;
         }
     }
@@ -137,6 +129,20 @@ pub(super) async fn serve<A: Answer, S: WatchedLink>(
     if matches!(closing, Ok(Ok(()))) && (refusal.is_some() || state.has_unread()) {
         linger(&mut stream).await;
     }
+}
+
+/// Answers with a refusal; says whether all of it could be written.
+async fn tell(stream: &mut impl StreamLink, refusal: &HeadError) -> bool {
+    // Whoever speaks something else reads no answer of HTTP/1.
+    if *refusal == HeadError::OtherProtocol {
+        return true;
+    }
+    let response = refusal.to_response();
+    let writing = async {
+        stream.write_all(&response).await?;
+        stream.flush().await
+    };
+    matches!(timeout(REFUSAL_WAIT, writing).await, Ok(Ok(())))
 }
 
 /// Drops what still comes on a connection whose sending side is closed, until the client has closed,

@@ -36,6 +36,7 @@ mod client;
 mod compression;
 mod config;
 mod connection;
+mod content;
 mod cors;
 mod counted;
 mod documents;

@@ -9,10 +9,7 @@ use super::{
     params::{ParamSource, Parameters},
     schema::ParamTypes,
 };
-use crate::http::{
-    media_type,
-    request::{MULTIPART, Refusal},
-};
+use crate::http::{content::MULTIPART, media_type, request::Refusal};
 
 /// One part of `multipart/form-data`.
 #[derive(Debug, PartialEq, Eq)]

@@ -22,8 +22,9 @@ use crate::{
     http::{
         JSON,
         accept::{Accepted, PROBLEM, ReplyForm},
+        content::{TakenBody, is_form},
         reply::{self, ReplyBody, ReplyTo},
-        request::{self, CallBytes, Refusal, TakenBody, is_form},
+        request::{self, CallBytes, Refusal},
     },
 };
 

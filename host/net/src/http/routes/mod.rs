@@ -42,10 +42,11 @@ pub use self::{
 };
 use super::{
     accept::ReplyForm,
+    content::TakenBody,
     fields::set,
     host,
     reply::{self, ReplyBody, ReplyTo},
-    request::{self, CallTarget, Refusal, TakenBody},
+    request::{self, CallTarget, Refusal},
     silence,
 };
 
