@@ -126,12 +126,14 @@ impl Context {
     }
 }
 
-impl Default for Context {
-    fn default() -> Self {
+impl Context {
+    /// Of a call by `peer` that says nothing else.
+    #[must_use]
+    pub fn of(peer: Arc<Peer>) -> Self {
         Self {
             deadline: None,
             is_deadline_of_head: false,
-            peer: Arc::default(),
+            peer,
             outbox: Outbox::closed(),
             principal: None,
             correlation: Text::default(),
@@ -139,6 +141,12 @@ impl Default for Context {
             priority: Self::USUAL_PRIORITY,
             depth: 0,
         }
+    }
+}
+
+impl Default for Context {
+    fn default() -> Self {
+        Self::of(Arc::default())
     }
 }
 

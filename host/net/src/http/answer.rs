@@ -18,7 +18,7 @@ use super::{
     compression,
     content::TakenBody,
     documents::{self, Document},
-    fields::set,
+    fields::{authority, set},
     head::{FIELDS_MAX, HeadError},
     host,
     origin::{ForeignPage, check_host, check_page},
@@ -90,7 +90,7 @@ impl Answer for Calls {
             return response;
         }
         let wanted = Wanted::of(&head.headers, present, &config);
-        let (body, unread) = ReadBody::new(body, &head);
+        let (body, unread) = ReadBody::new(body, version, present);
         let claimed = asker.claimed(&head.headers, &config);
         let asker = claimed.as_ref().unwrap_or(asker);
         let disposition = self.disposition(&mut head, present, &config, asker, in_flight);
@@ -301,7 +301,12 @@ impl Calls {
         config: &HttpConfig,
         is_routed: bool,
     ) -> Result<bool, Refusal> {
-        let host = check_host(head.version, &head.uri, &head.headers, &config.hosts)?;
+        // Those of HTTP/1 were judged before (head.rs).
+        let host = match head.version < Version::HTTP_2 {
+            true => authority(&head.uri, &head.headers),
+            false => host::of(head.version, &head.uri, &head.headers).map_err(ForeignPage::from)?,
+        };
+        check_host(host, &config.hosts)?;
         if !present.intersects(Present::OF_PAGE) {
             return Ok(false);
         }

@@ -329,7 +329,7 @@ fn set_context(headers: &mut http::HeaderMap, context: &Context) {
     if let Some(trace) = context.trace {
         set(headers, "traceparent", trace.to_string().as_bytes());
     }
-    if context.priority != Context::default().priority {
+    if context.priority != Context::USUAL_PRIORITY {
         set(headers, "priority", context.priority.to_string().as_bytes());
     }
 }

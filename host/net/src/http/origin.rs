@@ -67,23 +67,18 @@ pub fn check_origin(
     hosts: &Hosts,
     sharing: Option<&Cors>,
 ) -> Result<(), ForeignPage> {
-    let host = check_host(version, uri, headers, hosts)?;
+    let host = host::of(version, uri, headers)?;
+    check_host(host, hosts)?;
     check_page(host, headers, sharing)
 }
 
-/// The half of `check_origin` that holds for whoever asks; the host.
+/// The half of `check_origin` that holds for whoever asks.
 ///
 /// # Errors
 /// Why the request is refused.
-pub(super) fn check_host<'a>(
-    version: Version,
-    uri: &'a Uri,
-    headers: &'a HeaderMap,
-    hosts: &Hosts,
-) -> Result<&'a str, ForeignPage> {
-    let host = host::of(version, uri, headers)?;
+pub(super) fn check_host(host: &str, hosts: &Hosts) -> Result<(), ForeignPage> {
     match hosts.contain(host) {
-        true => Ok(host),
+        true => Ok(()),
         false => Err(ForeignPage::Host {
             host: host.to_ascii_lowercase(),
         }),

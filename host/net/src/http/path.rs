@@ -42,18 +42,16 @@ impl Resource {
             return Ok(Self::Services);
         }
         let rest = rest.strip_prefix('/').ok_or_else(unknown)?;
-        let mut segments = rest.split('/');
-        let resource = match (segments.next(), segments.next(), segments.next()) {
-            (Some(service), None, _) if !service.is_empty() => Self::Service(decode(service)?),
-            (Some(service), Some(method), None) if !service.is_empty() && !method.is_empty() => {
-                Self::Method {
-                    service: decode(service)?,
-                    method: decode(method)?,
-                }
-            }
-            _ => return Err(unknown()),
+        let Some((service, method)) = rest.split_once('/') else {
+            return decode(rest).map(Self::Service);
         };
-        Ok(resource)
+        if service.is_empty() || method.is_empty() || method.as_bytes().contains(&b'/') {
+            return Err(unknown());
+        }
+        Ok(Self::Method {
+            service: decode(service)?,
+            method: decode(method)?,
+        })
     }
 }
 

@@ -20,6 +20,7 @@ bitflags! {
         const SEC_FETCH_SITE = 1 << 8;
         const CORRELATION = 1 << 9;
         const CONTENT_ENCODING = 1 << 10;
+        const EXPECT = 1 << 11;
         /// What a page's browser says of it.
         const OF_PAGE = Self::ORIGIN.bits() | Self::SEC_FETCH_SITE.bits();
     }
@@ -35,6 +36,7 @@ impl Present {
     fn named(name: &str) -> Self {
         match (name.len(), name) {
             (6, "accept") => Self::ACCEPT,
+            (6, "expect") => Self::EXPECT,
             (6, "origin") => Self::ORIGIN,
             (7, "version") => Self::VERSION,
             (8, "priority") => Self::PRIORITY,
@@ -73,6 +75,7 @@ mod tests {
         for (name, expected) in [
             ("accept", Present::ACCEPT),
             ("origin", Present::ORIGIN),
+            ("expect", Present::EXPECT),
             ("version", Present::VERSION),
             ("priority", Present::PRIORITY),
             ("connection", Present::CONNECTION),

@@ -16,10 +16,12 @@ use std::{
     time::Duration,
 };
 
-use http::{Version, header, request::Parts};
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use parking_lot::Mutex;
 use tokio::time::timeout;
+
+use super::present::Present;
 
 /// A body, watched.
 pub(super) struct ReadBody<B: Body + Unpin> {
@@ -39,13 +41,13 @@ struct Watched<B> {
 }
 
 impl<B: Body + Unpin> ReadBody<B> {
-    /// The body of the request of `head`.
-    pub(super) fn new(inner: B, head: &Parts) -> (Self, Unread<B>) {
+    /// The body of a request of `version` that has the fields which are `present`.
+    pub(super) fn new(inner: B, version: Version, present: Present) -> (Self, Unread<B>) {
         let length = inner.size_hint().exact();
         // To read of a body whose client waits is to ask for it.
-        let is_short = head.version < Version::HTTP_2
+        let is_short = version < Version::HTTP_2
             && length.is_some_and(|length| length <= DROPPED_BYTES_MAX)
-            && !head.headers.contains_key(header::EXPECT);
+            && !present.contains(Present::EXPECT);
         let watched = Arc::new(Watched {
             is_read: AtomicBool::new(inner.is_end_stream()),
             rest: Mutex::new(None),

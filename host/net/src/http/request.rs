@@ -254,13 +254,12 @@ pub(super) fn context_of(
         deadline: timeout.and_then(|left| clock::now().checked_add(left)),
         // A caller that says none waits for as long as something comes.
         is_deadline_of_head: timeout.is_none(),
-        peer,
         correlation: correlation(headers, present).unwrap_or_default(),
         trace: trace
             .and_then(text)
             .and_then(|trace| TraceContext::parse(&trace)),
         priority: priority(headers, present),
-        ..Context::default()
+        ..Context::of(peer)
     })
 }
 
@@ -297,7 +296,7 @@ fn priority(headers: &HeaderMap, present: Present) -> u8 {
     let value = present.get(Present::PRIORITY, headers, &["priority"]);
     value
         .and_then(|value| value.to_str().ok()?.parse().ok())
-        .unwrap_or_else(|| Context::default().priority)
+        .unwrap_or(Context::USUAL_PRIORITY)
 }
 
 fn text(value: &HeaderValue) -> Option<Text> {
