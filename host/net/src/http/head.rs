@@ -209,20 +209,24 @@ impl Scanner {
             Ok(_) if head.contains(&b'\n') => Err(HeadError::TooLong),
             Ok(_) => Err(HeadError::TargetTooLong),
             Err(httparse::Error::TooManyHeaders) => Err(HeadError::TooManyFields),
-            Err(httparse::Error::Version) if !names_http(head) => Err(HeadError::OtherProtocol),
+            Err(httparse::Error::Version) if is_of_other_protocol(head) => {
+                Err(HeadError::OtherProtocol)
+            }
             Err(error) => Err(HeadError::Syntax(error)),
         }
     }
 }
 
-/// Whether the first line ends with a version of HTTP, whichever it is.
-fn names_http(head: &[u8]) -> bool {
-    let line = head
-        .split(|octet| *octet == b'\n')
-        .next()
-        .unwrap_or_default();
-    let version = line.trim_ascii().rsplit(|octet| *octet == b' ').next();
-    version.is_some_and(|version| version.starts_with(b"HTTP/"))
+/// Whether the first line has the form of a request line and names no version of HTTP where that stands. A
+/// header of the PROXY protocol, from whom none is expected, has more words, and its sender is told.
+fn is_of_other_protocol(head: &[u8]) -> bool {
+    let line = head.split(|octet| *octet == b'\n').next();
+    let mut words = line
+        .unwrap_or_default()
+        .trim_ascii()
+        .split(|octet| *octet == b' ');
+    let version = words.nth(2);
+    version.is_some_and(|version| !version.starts_with(b"HTTP/")) && words.next().is_none()
 }
 
 /// Checks a whole head; says where its body ends.

@@ -113,6 +113,8 @@ fn what_is_not_http_is_refused_before_its_end() {
     let syntax = |error| Err(HeadError::Syntax(error));
     let preface = "INVALID CONNECTION PREFACE\r\n\r\n";
     check(preface, Err(HeadError::OtherProtocol));
+    let proxied = "PROXY TCP4 127.0.0.1 127.0.0.1 1 2\r\n";
+    check(proxied, syntax(httparse::Error::Version));
     check("\u{16}\u{3}\u{1}\u{2}", syntax(httparse::Error::Token));
     check("GET / HTTP/3.0\r\n", syntax(httparse::Error::Version));
     check("GET /a b HTTP/1.1\r\n", syntax(httparse::Error::Version));
