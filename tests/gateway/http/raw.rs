@@ -93,6 +93,11 @@ impl Frames {
     /// The next frame: kind, stream, payload. `None` where the gateway has closed. Settings are
     /// acknowledged on the way.
     pub(super) async fn next(&mut self) -> Option<(u8, u32, Vec<u8>)> {
+        self.next_within(SOON).await
+    }
+
+    /// The next frame, where it takes longer until one comes.
+    pub(super) async fn next_within(&mut self, limit: Duration) -> Option<(u8, u32, Vec<u8>)> {
         let reading = async {
             let mut head = [0; 9];
             self.socket.read_exact(&mut head).await.ok()?;
@@ -105,7 +110,7 @@ impl Frames {
             }
             Some((kind, u32::from_be_bytes([d, e, f, g]), payload))
         };
-        timeout(SOON, reading).await.expect("the gateway moves")
+        timeout(limit, reading).await.expect("the gateway moves")
     }
 
     /// Reads until a frame of that kind and stream comes: its payload.
