@@ -1,7 +1,7 @@
 //! What the HTTP listener answers: routes a request, makes the call, and refuses by itself what is
 //! not one.
 
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 use bytes::Bytes;
@@ -14,7 +14,7 @@ use super::{
     CORRELATION_HEADER, Catalog, HttpConfig,
     accept::{ReplyForm, wants_problems},
     activity::InFlight,
-    asker::Asker,
+    asker::{Answer, Asker},
     compression,
     content::TakenBody,
     documents::{self, Document},
@@ -47,21 +47,6 @@ pub(super) struct Calls {
     pub(super) websockets: WebSockets,
     /// What authorities are answered that look whether a name leads here; none over TLS.
     pub(super) challenges: Option<Arc<dyn ChallengeAnswers>>,
-}
-
-/// Who answers the requests of a server's connections.
-pub(super) trait Answer: Send + Sync + 'static {
-    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
-        + Send
-        + Unpin
-        + 'static;
-
-    fn answer(
-        &self,
-        request: Request<Incoming>,
-        connection: &Asker,
-        in_flight: &InFlight,
-    ) -> impl Future<Output = Response<Self::Body>> + Send;
 }
 
 impl Answer for Calls {

@@ -1,11 +1,16 @@
-//! The connection that a request came by.
+//! The connection that a request came by, and who answers it.
 
-use std::sync::Arc;
+use std::{future::Future, sync::Arc};
 
-use http::HeaderMap;
+use bytes::Bytes;
+use http::{HeaderMap, Request, Response};
+use http_body::Body;
+use hyper::body::Incoming;
 use postern_core::Peer;
 
-use super::{HttpConfig, forward::claims::Claims, gather::Gather, upgrade::UpgradeSender};
+use super::{
+    HttpConfig, activity::InFlight, forward::claims::Claims, gather::Gather, upgrade::UpgradeSender,
+};
 use crate::{ConnectionBytes, tls::alpn};
 
 /// The connection that asks.
@@ -40,4 +45,19 @@ impl Asker {
             ..self.clone()
         })
     }
+}
+
+/// Who answers the requests of a server's connections.
+pub(super) trait Answer: Send + Sync + 'static {
+    type Body: Body<Data = Bytes, Error: Into<Box<dyn std::error::Error + Send + Sync>>>
+        + Send
+        + Unpin
+        + 'static;
+
+    fn answer(
+        &self,
+        request: Request<Incoming>,
+        connection: &Asker,
+        in_flight: &InFlight,
+    ) -> impl Future<Output = Response<Self::Body>> + Send;
 }

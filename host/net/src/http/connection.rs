@@ -39,8 +39,7 @@ use tracing::debug;
 use super::{
     ERROR_HEADER, JSON,
     activity::{Activity, Expiry, Watch},
-    answer::Answer,
-    asker::Asker,
+    asker::{Answer, Asker},
     counted::Counted,
     head::{FEW_FIELDS, HEAD_BYTES_MAX, HeadError},
     server::Shared,

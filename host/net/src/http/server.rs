@@ -16,8 +16,8 @@ use tokio::io::AsyncWriteExt;
 use super::{
     Catalog, HttpConfig,
     activity::InFlight,
-    answer::{Answer, Calls},
-    asker::Asker,
+    answer::Calls,
+    asker::{Answer, Asker},
     connection,
     gather::Gather,
     routes::{HttpRoutes, ListenerRoutes},
