@@ -257,7 +257,9 @@ async fn exchange_http(socket: &mut TcpStream) {
         .is_some_and(|reply| reply.ends_with(b"\"hello\""))
     {
         let rest = buffer.get_mut(n_octets..).unwrap_or_default();
-        n_octets += socket.read(rest).await.expect("it answers");
+        let n_read = socket.read(rest).await.expect("it answers");
+        assert!(n_read > 0, "the reply is short, and the server stays");
+        n_octets += n_read;
     }
 }
 
