@@ -15,6 +15,9 @@ use crate::{figure, own, share};
 /// Most that resident memory may grow from the 20th swap to the last, in percent.
 const GROWTH_PERCENT_MAX: f64 = 5.0;
 const SWAPS_TO_SETTLE: usize = 20;
+/// Rounds that are gone through once more, and the swaps of each, while it has grown by more.
+const ROUNDS_MORE_MAX: usize = 3;
+const SWAPS_MORE: usize = 10;
 /// For what ended with the last generation to be given back.
 const REST: Duration = Duration::from_secs(2);
 
@@ -163,7 +166,19 @@ async fn no_call_fails_while_plugins_are_swapped() {
             rss_settled = rss_at_rest(&gateway).await;
         }
     }
-    let rss_last = rss_at_rest(&gateway).await;
+    let mut rss_last = rss_at_rest(&gateway).await;
+    let mut n_swaps = n_swaps;
+    // What a compilation has left in a fragment goes with one of the next; what leaks grows with them.
+    for _ in 0..ROUNDS_MORE_MAX {
+        if growth_percent(rss_settled, rss_last) <= GROWTH_PERCENT_MAX {
+            break;
+        }
+        for n in n_swaps + 1..=n_swaps + SWAPS_MORE {
+            swap_good(&gateway, &variant(&good, n)).await;
+        }
+        n_swaps += SWAPS_MORE;
+        rss_last = rss_at_rest(&gateway).await;
+    }
     for (transport, load) in loads {
         let outcome = load.stop().await;
         figure(&format!(
@@ -181,13 +196,17 @@ async fn no_call_fails_while_plugins_are_swapped() {
             outcome.answered
         );
     }
-    let growth = (rss_last as f64 / rss_settled as f64 - 1.0) * 100.0;
+    let growth = growth_percent(rss_settled, rss_last);
     figure(&format!(
         "resident after {SWAPS_TO_SETTLE} swaps {} KiB, after {n_swaps} {} KiB: {growth:+.1} %",
         rss_settled / 1024,
         rss_last / 1024
     ));
     assert!(growth <= GROWTH_PERCENT_MAX, "grew by {growth:.1} %");
+}
+
+fn growth_percent(before: u64, after: u64) -> f64 {
+    (after as f64 / before as f64 - 1.0) * 100.0
 }
 
 /// A huge page is resident as a whole for as long as any of it is in use, so that resident memory

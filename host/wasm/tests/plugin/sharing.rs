@@ -80,7 +80,10 @@ async fn a_stream_that_nobody_reads_loses_its_instance() {
         stream_idle_max: SHORT,
         ..Instances::default()
     };
-    let plugin = fixture.plugin("all", &all(), spec(instances)).await;
+    let mut spec = spec(instances);
+    // A guest that was at work when its caller stopped reading has this much more.
+    spec.limits.time_max = LONG / 6;
+    let plugin = fixture.plugin("all", &all(), spec).await;
     let mut body = held(&plugin).await.unwrap();
     patiently("its instance is free", || {
         plugin.stats().snapshot().calls_with(Outcome::Cancelled) == 1
