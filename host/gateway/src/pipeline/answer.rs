@@ -21,14 +21,22 @@ use postern_net::Alarm;
 
 use super::record::CallRecord;
 
+/// What bounds a call.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct CallBounds {
+    /// None of a forwarded request.
+    pub deadline: Option<Instant>,
+    /// As `Context::is_deadline_of_head`.
+    pub is_deadline_of_head: bool,
+    pub body_bytes_max: usize,
+    /// It is a request that is handed on: a status of a failure is one.
+    pub is_forwarded: bool,
+}
+
 /// The future of one call. Dropping it cancels the call and records that.
 pub(super) struct CallFuture {
     inner: Bounded<BoxFuture<Result<Reply, Error>>, Alarm>,
-    body_bytes_max: usize,
-    /// It is a request that is handed on: a status of a failure is one.
-    is_forwarded: bool,
-    /// As `Context::is_deadline_of_head`.
-    is_deadline_of_head: bool,
+    bounds: CallBounds,
     /// `None` once it has ended or gone on with the reply's stream.
     record: Option<CallRecord>,
 }
@@ -53,30 +61,13 @@ struct Requests {
 impl CallFuture {
     pub(super) fn new(
         inner: BoxFuture<Result<Reply, Error>>,
-        deadline: Option<Instant>,
-        body_bytes_max: usize,
+        bounds: CallBounds,
         record: CallRecord,
     ) -> Self {
         Self {
-            inner: Bounded::new(inner, deadline),
-            body_bytes_max,
-            is_forwarded: false,
-            is_deadline_of_head: false,
+            inner: Bounded::new(inner, bounds.deadline),
+            bounds,
             record: Some(record),
-        }
-    }
-
-    pub(super) fn with_forwarding(self, is_forwarded: bool) -> Self {
-        Self {
-            is_forwarded,
-            ..self
-        }
-    }
-
-    pub(super) fn with_deadline_of_head(self, is_deadline_of_head: bool) -> Self {
-        Self {
-            is_deadline_of_head,
-            ..self
         }
     }
 
@@ -84,15 +75,15 @@ impl CallFuture {
         let Some(mut record) = self.record.take() else {
             return result;
         };
-        if self.is_deadline_of_head {
+        if self.bounds.is_deadline_of_head {
             self.inner.release();
         }
-        if let (true, Ok(reply)) = (self.is_forwarded, &result) {
+        if let (true, Ok(reply)) = (self.bounds.is_forwarded, &result) {
             record.note_status(reply.status);
         }
         match result {
             Ok(reply) if reply.body.is_stream() => {
-                let body_bytes_max = self.body_bytes_max;
+                let body_bytes_max = self.bounds.body_bytes_max;
                 let body = reply.body.map_stream(|stream| {
                     BodyStream::from_source(Replies {
                         inner: self.inner.go_on(stream),
@@ -105,7 +96,7 @@ impl CallFuture {
             }
             Ok(reply) => {
                 if let Body::One(message) = &reply.body {
-                    let (length, limit) = (message.len(), self.body_bytes_max);
+                    let (length, limit) = (message.len(), self.bounds.body_bytes_max);
                     if let Err(error) = check_length(length, limit, || record.blame()) {
                         return Err(record.fail(error));
                     }

@@ -1,23 +1,19 @@
 //! Calls in whose way nothing stands: handed to their handler one by one, or in one batch where they
 //! arrived together and go to the same one.
 
-use std::{mem, sync::Arc, time::Instant};
+use std::{mem, sync::Arc};
 
 use postern_core::{BoxFuture, Call, Error, Handler, Reply, bounded::start_batch};
 
 use super::{
-    answer::CallFuture,
+    answer::{CallBounds, CallFuture},
     record::CallRecord,
     route::{Route, RouteTarget},
 };
 
 /// What the pipeline keeps of a call that has come in.
 pub(super) struct BatchEntry {
-    /// None of a forwarded request.
-    pub deadline: Option<Instant>,
-    pub is_forwarded: bool,
-    pub is_deadline_of_head: bool,
-    pub body_bytes_max: usize,
+    pub bounds: CallBounds,
     pub record: CallRecord,
     /// Why the route does not take the call, if so.
     pub refusal: Option<Box<Error>>,
@@ -92,9 +88,6 @@ impl BatchEntry {
     /// Waits for what the handler answers.
     #[inline]
     fn answer(self, answering: BoxFuture<Result<Reply, Error>>) -> BoxFuture<Result<Reply, Error>> {
-        let (deadline, body_bytes_max) = (self.deadline, self.body_bytes_max);
-        let answer = CallFuture::new(answering, deadline, body_bytes_max, self.record);
-        let answer = answer.with_forwarding(self.is_forwarded);
-        Box::pin(answer.with_deadline_of_head(self.is_deadline_of_head))
+        Box::pin(CallFuture::new(answering, self.bounds, self.record))
     }
 }

@@ -34,7 +34,7 @@ use postern_system::clock;
 use tracing::error;
 
 use self::{
-    answer::CallFuture,
+    answer::{CallBounds, CallFuture},
     batch::BatchEntry,
     chain::{Chain, Extensions},
     frames::ListenerFrames,
@@ -229,15 +229,18 @@ impl Pipeline {
             bound_priority(call);
         }
         // A request that is forwarded takes as long as its octets flow: its back sees to silence.
-        let has_deadline = !call.is_forwarded() || call.context.deadline.is_some();
+        let is_forwarded = call.is_forwarded();
+        let has_deadline = !is_forwarded || call.context.deadline.is_some();
         let deadline = has_deadline.then(|| clamp(call.context.deadline, now, settings));
         call.context.deadline = deadline;
         record.count_request(&mut call.body, settings.body_bytes_max);
         Ok(BatchEntry {
-            deadline,
-            is_forwarded: call.is_forwarded(),
-            is_deadline_of_head: call.context.is_deadline_of_head,
-            body_bytes_max: settings.body_bytes_max,
+            bounds: CallBounds {
+                deadline,
+                is_deadline_of_head: call.context.is_deadline_of_head,
+                body_bytes_max: settings.body_bytes_max,
+                is_forwarded,
+            },
             record,
             refusal,
         })
@@ -254,10 +257,7 @@ impl Pipeline {
         now: Instant,
     ) -> BoxFuture<Result<Reply, Error>> {
         let BatchEntry {
-            deadline,
-            is_forwarded,
-            is_deadline_of_head,
-            body_bytes_max,
+            bounds,
             record,
             refusal,
         } = entry;
@@ -273,15 +273,13 @@ impl Pipeline {
                 None
             },
             chain: chain.activate(&call, listener.map(Text::as_str), now),
-            deadline,
+            deadline: bounds.deadline,
             route: Arc::clone(record.route()),
             decision_log: record.decision_log().clone(),
             refusal,
         };
         let made = Box::pin(run.make(Box::new(call)));
-        let answer = CallFuture::new(made, deadline, body_bytes_max, record);
-        let answer = answer.with_forwarding(is_forwarded);
-        Box::pin(answer.with_deadline_of_head(is_deadline_of_head))
+        Box::pin(CallFuture::new(made, bounds, record))
     }
 }
 

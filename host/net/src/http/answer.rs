@@ -92,7 +92,7 @@ impl Answer for Calls {
             Ok(Disposition::Method { service, method }) => {
                 let target = CallTarget::new(service, method, TakenBody::Message);
                 let asker = self.asker(&config, asker, in_flight);
-                call(target, &head, body, &asker, wanted.form).await
+                call(target, &head, present, body, &asker, wanted.form).await
             }
             // What few requests take is boxed, so that others are not moved with room for it.
             Ok(Disposition::Route) => {
@@ -340,7 +340,8 @@ impl Calls {
         Asker { peer, bytes, .. }: &Asker,
     ) -> Result<(Call, CallBytes), Refusal> {
         let nothing = CallTarget::new(Text::default(), Text::default(), TakenBody::Message);
-        request::read_call(nothing, head, body, config, Arc::clone(peer), bytes).await
+        let (present, peer) = (Present::of(&head.headers), Arc::clone(peer));
+        request::read_call(nothing, head, present, body, config, peer, bytes).await
     }
 
     /// Tells of the services, or of the one called `name`, that the caller may know of.
@@ -363,13 +364,14 @@ impl Calls {
 async fn call(
     target: CallTarget,
     head: &http::request::Parts,
+    present: Present,
     body: ReadBody<Incoming>,
     asker: &RouteAsker<'_>,
     form: ReplyForm,
 ) -> Result<Response<ReplyBody>, Refusal> {
     let RouteAsker { config, bytes, .. } = *asker;
     let peer = Arc::clone(asker.peer);
-    let reading = request::read_call(target, head, body, config, peer, bytes);
+    let reading = request::read_call(target, head, present, body, config, peer, bytes);
     let (call, held) = reading.await?;
     let to = ReplyTo {
         form,

@@ -6,7 +6,7 @@
 //! ```
 
 /// The position in a chunked body.
-#[derive(Debug, Clone, Copy)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Chunks {
     /// In the digits of a size.
     Size {

@@ -57,7 +57,7 @@ pub(super) fn check_content(
         return Ok(());
     }
     let status = StatusCode::UNSUPPORTED_MEDIA_TYPE;
-    if let Some(value) = content_type {
+    if let Some(value) = content_type.filter(|value| !is_json(value)) {
         let is_of_page = || {
             let media = media_type(value);
             PAGE_TYPES.iter().any(|one| media.eq_ignore_ascii_case(one))
@@ -68,7 +68,7 @@ pub(super) fn check_content(
             TakenBody::Form => is_form_type(value) || (is_empty && !is_of_page()),
             TakenBody::Any => true,
         };
-        if !(is_json(value) || is_taken || (takes != TakenBody::Message && is_ndjson(value))) {
+        if !(is_taken || (takes != TakenBody::Message && is_ndjson(value))) {
             let media = media_type(value);
             let message = format!(
                 "content type {media} is not accepted; send application/json (curl: -H 'content-type: application/json')"

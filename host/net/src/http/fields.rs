@@ -34,12 +34,13 @@ pub(super) fn listed(map: &HeaderMap) -> HashSet<String> {
 }
 
 /// The headers of a call: all but those of the connection and those that its context holds instead.
-pub(super) fn of_request(map: &HeaderMap, present: Present) -> Headers {
+/// `n_octets` is room for all of `map`.
+pub(super) fn of_request(map: &HeaderMap, present: Present, n_octets: usize) -> Headers {
     if !present.intersects(Present::CONNECTION.union(Present::TIMEOUT)) {
-        return collect(map, |name| !is_hop_by_hop(name));
+        return collect(map, n_octets, |name| !is_hop_by_hop(name));
     }
     let listed = listed(map);
-    collect(map, |name| {
+    collect(map, n_octets, |name| {
         !is_hop_by_hop(name) && !TIMEOUTS.contains(&name) && !listed.contains(name)
     })
 }
@@ -51,7 +52,7 @@ pub(super) fn of_response(map: &HeaderMap) -> Headers {
         .get(header::TRAILER)
         .and_then(|named| named.to_str().ok());
     let Some(trailer) = trailer.filter(|named| named.contains(super::ERROR_HEADER)) else {
-        return collect(map, passes);
+        return collect(map, n_octets(map), passes);
     };
     // A trailer of our own is promised again where it may follow.
     let others = trailer.split(',').map(str::trim);
@@ -61,12 +62,12 @@ pub(super) fn of_response(map: &HeaderMap) -> Headers {
         Ok(named) if !others.is_empty() => drop(map.insert(header::TRAILER, named)),
         Ok(_) | Err(_) => drop(map.remove(header::TRAILER)),
     }
-    collect(&map, passes)
+    collect(&map, n_octets(&map), passes)
 }
 
 /// What follows a body, if anything does.
 pub(super) fn of_trailers(map: &HeaderMap) -> Option<Headers> {
-    let trailers = collect(map, |name| name != super::ERROR_HEADER);
+    let trailers = collect(map, n_octets(map), |name| name != super::ERROR_HEADER);
     (!trailers.is_empty()).then_some(trailers)
 }
 
@@ -141,8 +142,8 @@ fn method_name(method: &Method) -> Text {
     }
 }
 
-fn collect(map: &HeaderMap, passes: impl Fn(&str) -> bool) -> Headers {
-    let mut builder = HeadersBuilder::fields(map.len(), n_octets(map));
+fn collect(map: &HeaderMap, n_octets: usize, passes: impl Fn(&str) -> bool) -> Headers {
+    let mut builder = HeadersBuilder::fields(map.len(), n_octets);
     for (name, value) in map {
         if passes(name.as_str()) {
             // Cannot fail: a field of HTTP is shorter than what fields take.
@@ -180,7 +181,7 @@ mod tests {
     }
 
     fn of_request_map(map: &HeaderMap) -> Headers {
-        of_request(map, Present::of(map))
+        of_request(map, Present::of(map), n_octets(map))
     }
 
     #[test]

@@ -39,15 +39,21 @@ struct Lead<'a> {
 
 impl Gather {
     /// Makes a call, with others if `is_alone` is false.
-    pub(super) async fn call(
+    pub(super) fn call(
         &self,
         handler: &Arc<dyn Handler>,
         call: Call,
         is_alone: bool,
-    ) -> Outcome {
+    ) -> BoxFuture<Outcome> {
+        // Most are. A call is large: it is moved to its handler and nowhere else.
         if is_alone {
-            return handler.call(call).await;
+            return handler.call(call);
         }
+        let (gather, handler) = (self.clone(), Arc::clone(handler));
+        Box::pin(async move { gather.call_with_others(&handler, call).await })
+    }
+
+    async fn call_with_others(&self, handler: &Arc<dyn Handler>, call: Call) -> Outcome {
         // Dropped after `begun` where this request is reset, so that its call is not begun.
         let lead;
         let (n_gathered, begun) = self.push(call);

@@ -15,17 +15,17 @@
 //! **Invariant:** where a message ends is found by RFC 9112 section 6.3 here and in hyper. If the
 //! two differed, the worst would be a refusal too many: hyper reads only what passed here, as is.
 
+mod framing;
+mod usual;
+
 use std::mem::MaybeUninit;
 
 use http::{StatusCode, Uri};
 use httparse::{Header, Request, Status};
 use postern_core::{Blame, Error, Kind};
 
-use super::{
-    chunked::Chunks,
-    host::{self, HostError},
-    octets::Octets,
-};
+use self::framing::{Framing, Position};
+use super::{host::HostError, octets::Octets};
 
 /// Why a request head is not taken. The connection is closed after the answer.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -67,16 +67,6 @@ pub(super) struct Scanner {
     /// Of the last head.
     n_fields: usize,
     is_http_1_0: bool,
-}
-
-#[derive(Debug, Default)]
-enum Position {
-    #[default]
-    Head,
-    Length(u64),
-    Chunked(Chunks),
-    /// The body cannot be read. hyper says so; no request can follow.
-    Broken,
 }
 
 impl HeadError {
@@ -194,15 +184,18 @@ impl Scanner {
             return Ok(0);
         }
         self.n_parsed = head.len();
+        if let Some(head) = usual::read(head) {
+            self.position = head.framing.position(false, None)?;
+            self.on_head(head.n_fields, false);
+            return Ok(head.n_octets);
+        }
         let mut fields = [const { MaybeUninit::<Header<'_>>::uninit() }; FIELDS_MAX];
         let mut request = Request::new(&mut []);
         let parsed = request.parse_with_uninit_headers(head, &mut fields);
         match parsed {
             Ok(Status::Complete(n_octets)) if n_octets <= HEAD_BYTES_MAX => {
                 self.position = check(&request)?;
-                self.n_parsed = 0;
-                self.n_fields = request.headers.len();
-                self.is_http_1_0 = request.version == Some(0);
+                self.on_head(request.headers.len(), request.version == Some(0));
                 Ok(n_octets)
             }
             Ok(Status::Partial) if head.len() <= HEAD_BYTES_MAX => Ok(0),
@@ -214,6 +207,12 @@ impl Scanner {
             }
             Err(error) => Err(HeadError::Syntax(error)),
         }
+    }
+
+    fn on_head(&mut self, n_fields: usize, is_http_1_0: bool) {
+        self.n_parsed = 0;
+        self.n_fields = n_fields;
+        self.is_http_1_0 = is_http_1_0;
     }
 }
 
@@ -240,64 +239,18 @@ fn check(request: &Request<'_, '_>) -> Result<Position, HeadError> {
     } else {
         Some(Uri::try_from(target).map_err(|_| HeadError::Target)?)
     };
-    let is_http_1_0 = request.version == Some(0);
     let authority = uri.as_ref().and_then(Uri::authority);
-    let fields = request.headers.iter();
-    let hosts = fields.filter(|field| field.name.eq_ignore_ascii_case("host"));
-    host::judge(
-        is_http_1_0,
-        authority.map(|authority| authority.as_str()),
-        hosts.map(|field| field.value),
-    )?;
-    let mut n_codings = 0;
-    let (mut coding, mut length) = (None, None);
+    let mut framing = Framing::default();
     for field in request.headers.iter() {
-        if field.name.len() > usize::from(u16::MAX) {
-            return Err(HeadError::TooLong);
-        }
-        if field.name.eq_ignore_ascii_case("transfer-encoding") {
-            n_codings += 1;
-            coding = Some(field.value);
-        } else if field.name.eq_ignore_ascii_case("content-length") {
-            let read = read_length(field.value).ok_or(HeadError::Length)?;
-            if length.is_some_and(|length| length != read) {
-                return Err(HeadError::Length);
-            }
-            length = Some(read);
-        }
+        framing.note(field.name.as_bytes(), field.value);
     }
-    let Some(coding) = coding else {
-        return Ok(match length {
-            Some(left) if left > 0 => Position::Length(left),
-            _ => Position::Head,
-        });
-    };
-    if length.is_some() {
-        return Err(HeadError::LengthAndCoding);
-    }
-    // What is sent by several fields is one list (RFC 9110 section 5.3); `chunked` alone is served.
-    if n_codings == 1 && coding.trim_ascii().eq_ignore_ascii_case(b"chunked") && !is_http_1_0 {
-        return Ok(Position::Chunked(Chunks::default()));
-    }
-    let last = coding.rsplit(|octet| *octet == b',').next();
-    let is_framed = last.is_some_and(|last| last.trim_ascii().eq_ignore_ascii_case(b"chunked"));
-    if is_framed && n_codings == 1 && !is_http_1_0 {
-        return Err(HeadError::OtherCoding);
-    }
-    Err(HeadError::Coding)
-}
-
-fn read_length(value: &[u8]) -> Option<u64> {
-    let value = value.trim_ascii();
-    let is_number = !value.is_empty() && value.iter().all(u8::is_ascii_digit);
-    let number = std::str::from_utf8(value).ok().filter(|_| is_number)?;
-    number.parse().ok().filter(|length| *length <= LENGTH_MAX)
+    let authority = authority.map(|authority| authority.as_str());
+    framing.position(request.version == Some(0), authority)
 }
 
 /// Whether a target is surely one that `Uri` takes, so that most need not be parsed twice.
 fn is_plain_target(target: &str) -> bool {
-    const PLAIN: Octets = Octets::alphanumeric_and(b"/._~-%?&=:@!$'()*+,;");
-    target.starts_with('/') && PLAIN.have_all(target.as_bytes())
+    target.starts_with('/') && OF_TARGETS.have_all(target.as_bytes())
 }
 
 /// Octets of the empty lines before a request line, which RFC 9112 section 2.2 passes over.
@@ -329,8 +282,8 @@ pub(super) const FIELDS_MAX: usize = 300;
 pub(super) const FEW_FIELDS: usize = 100;
 /// Longest request target, in octets; `Uri` takes no longer one.
 const TARGET_BYTES_MAX: usize = 65_534;
-/// Longest body that hyper counts.
-const LENGTH_MAX: u64 = u64::MAX - 2;
+/// What a target has that `Uri` takes for sure, behind a slash.
+const OF_TARGETS: Octets = Octets::alphanumeric_and(b"/._~-%?&=:@!$'()*+,;");
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 //! | `uri-host [ ":" port ]`, without user information | RFC 9110 section 7.2, RFC 9113 section 8.3.1 |
 //! | where both are there they are the same | RFC 9113 section 8.3.1 |
 
-use http::{HeaderMap, Uri, Version, header};
+use http::{HeaderMap, HeaderValue, Uri, Version, header};
 
 use super::octets::Octets;
 
@@ -27,19 +27,18 @@ pub enum HostError {
 
 /// The host of a request, as it is written; empty where an HTTP/1.0 request says none.
 ///
-/// `authority` is that of the target, `fields` are the values of `host`.
+/// `authority` is that of the target, `field` the value of the first field `host` of `n_fields`.
 ///
 /// # Errors
 /// Why it is not taken.
 pub(super) fn judge<'a>(
     is_http_1_0: bool,
     authority: Option<&'a str>,
-    fields: impl IntoIterator<Item = &'a [u8]>,
+    field: Option<&'a [u8]>,
+    n_fields: usize,
 ) -> Result<&'a str, HostError> {
-    let mut fields = fields.into_iter();
-    let (field, n_more) = (fields.next(), fields.count());
-    if n_more > 0 {
-        return Err(HostError::Many(n_more + 1));
+    if n_fields > 1 {
+        return Err(HostError::Many(n_fields));
     }
     let field = field.map(|field| parse(field.trim_ascii())).transpose()?;
     let authority = authority
@@ -68,12 +67,10 @@ pub(super) fn of<'a>(
     headers: &'a HeaderMap,
 ) -> Result<&'a str, HostError> {
     let authority = uri.authority().map(|authority| authority.as_str());
-    let fields = headers.get_all(header::HOST).iter();
-    judge(
-        version == Version::HTTP_10,
-        authority,
-        fields.map(|field| field.as_bytes()),
-    )
+    let mut fields = headers.get_all(header::HOST).iter();
+    let field = fields.next().map(HeaderValue::as_bytes);
+    let n_fields = usize::from(field.is_some()) + fields.count();
+    judge(version == Version::HTTP_10, authority, field, n_fields)
 }
 
 fn parse(value: &[u8]) -> Result<&str, HostError> {
@@ -93,14 +90,15 @@ mod tests {
 
     #[track_caller]
     fn check(authority: Option<&str>, fields: &[&str], expected: Result<&str, HostError>) {
-        let octets = fields.iter().map(|field| field.as_bytes());
-        assert_eq!(judge(false, authority, octets), expected, "{fields:?}");
+        let field = fields.first().map(|field| field.as_bytes());
+        let judged = judge(false, authority, field, fields.len());
+        assert_eq!(judged, expected, "{fields:?}");
     }
 
     #[test]
     fn a_request_names_its_host_once() {
         check(None, &[], Err(HostError::Missing));
-        assert_eq!(judge(true, None, []), Ok(""));
+        assert_eq!(judge(true, None, None, 0), Ok(""));
         check(None, &[""], Ok(""));
         check(None, &[" x:1 "], Ok("x:1"));
         check(Some("x"), &[], Ok("x"));

@@ -49,8 +49,8 @@ enum Content {
     /// Messages as lines, or as events.
     Messages(BodyStream, ConnectionBytes, MessageForm),
     Octets(BodyStream, ConnectionBytes),
-    Sized(SizedOctets),
-    Trailers(HeaderMap),
+    Sized(Box<SizedOctets>),
+    Trailers(Box<HeaderMap>),
     /// Another one, compressed.
     Coded(Box<Coded<ReplyBody>>),
     Done,
@@ -117,7 +117,7 @@ impl http_body::Body for ReplyBody {
                     let mut trailers = HeaderMap::with_capacity(1);
                     trailers.insert(ERROR_HEADER, HeaderValue::from_static(error.kind.name()));
                     let told = form.write_error(&error);
-                    self.content = Content::Trailers(trailers);
+                    self.content = Content::Trailers(Box::new(trailers));
                     Frame::data(told)
                 }
                 None => {
@@ -148,7 +148,7 @@ impl http_body::Body for ReplyBody {
                 }
             },
             Content::Trailers(trailers) => {
-                let trailers = std::mem::take(trailers);
+                let trailers = std::mem::take(&mut **trailers);
                 self.content = Content::Done;
                 Frame::trailers(trailers)
             }
@@ -256,7 +256,10 @@ pub(super) fn success(
             Content::Messages(stream, bytes.clone(), form)
         }
         (Body::Octets(stream), _) => match length {
-            Some(length) => Content::Sized(SizedOctets::new(stream, bytes.clone(), length)),
+            Some(length) => {
+                let octets = SizedOctets::new(stream, bytes.clone(), length);
+                Content::Sized(Box::new(octets))
+            }
             None => Content::Octets(stream, bytes.clone()),
         },
     };

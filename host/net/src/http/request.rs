@@ -129,12 +129,13 @@ impl CallTarget {
     }
 }
 
-/// Reads a call of `target`: the head first, so that nothing is read of a body that will
-/// be refused. What the headers and the body take counts as held until the caller is done with the
+/// Reads a call of `target`: the head first, whose fields `present` tells of, so that nothing is read of
+/// a body that will be refused. What the headers and the body take counts as held until the caller is done with the
 /// call.
 pub(super) async fn read_call<B>(
     target: CallTarget,
     head: &request::Parts,
+    present: Present,
     body: B,
     config: &HttpConfig,
     peer: Arc<Peer>,
@@ -144,17 +145,17 @@ where
     B: HttpBody<Data = Bytes> + Send + Unpin + 'static,
     B::Error: Into<Box<dyn std::error::Error + Send + Sync>>,
 {
-    let present = Present::of(&head.headers);
     let content_type = content_type(&head.headers, present);
     check_content(content_type, target.takes, body.is_end_stream())?;
     let coding = coding_of(&head.headers, present, target.takes)?;
-    let held = bytes.hold(fields::n_octets(&head.headers))?;
+    let n_octets = fields::n_octets(&head.headers);
+    let held = bytes.hold(n_octets)?;
     let headers = match coding {
-        None => fields::of_request(&head.headers, present),
+        None => fields::of_request(&head.headers, present, n_octets),
         Some(_) => {
             let mut plain = head.headers.clone();
             plain.remove(header::CONTENT_ENCODING);
-            fields::of_request(&plain, present)
+            fields::of_request(&plain, present, n_octets)
         }
     };
     let mut context = context_of(&head.headers, present, peer)?;

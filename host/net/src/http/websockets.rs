@@ -255,7 +255,7 @@ impl CallForm for UpgradedCalls {
             service: head.service.unwrap_or_else(|| self.service.clone()),
             method: head.method.unwrap_or_else(|| self.method.clone()),
             version: requests::version(&headers, present),
-            headers: fields::of_request(&headers, present),
+            headers: fields::of_request(&headers, present, fields::n_octets(&headers)),
             body,
             context,
             // A message is no request of HTTP: it has neither method nor path.

@@ -23,6 +23,7 @@ use crate::{
         JSON,
         accept::{Accepted, PROBLEM, ReplyForm},
         content::{TakenBody, is_form},
+        present::Present,
         reply::{self, ReplyBody, ReplyTo},
         request::{self, CallBytes, Refusal},
     },
@@ -64,7 +65,8 @@ impl MethodRoute<'_> {
         let mut target = target(route, end.service.clone(), end.method.clone(), takes);
         target.version.clone_from(&end.version);
         let (peer, bytes) = (Arc::clone(asker.peer), asker.bytes);
-        let reading = request::read_call(target, &head, body, asker.config, peer, bytes);
+        let present = Present::of(&head.headers);
+        let reading = request::read_call(target, &head, present, body, asker.config, peer, bytes);
         let (call, held) = reading.await?;
         let (call, held) = self.merged(call, held, parameters, &head.headers, bytes)?;
         let call = match required {

@@ -45,6 +45,7 @@ use super::{
     content::TakenBody,
     fields::set,
     host,
+    present::Present,
     reply::{self, ReplyBody, ReplyTo},
     request::{self, CallTarget, Refusal},
     silence,
@@ -223,7 +224,8 @@ where
     let service = Text::from_static(SERVICE);
     let target = target(route, service, route.name.clone(), TakenBody::Any);
     let (peer, bytes) = (Arc::clone(asker.peer), asker.bytes);
-    let reading = request::read_call(target, &head, body, asker.config, peer, bytes);
+    let present = Present::of(&head.headers);
+    let reading = request::read_call(target, &head, present, body, asker.config, peer, bytes);
     let (call, held) = reading.await?;
     let to = ReplyTo {
         form: ReplyForm::Usual,
