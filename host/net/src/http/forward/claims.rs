@@ -12,7 +12,11 @@
 //! The client is the last address of the chain that is not itself trusted: what stands before it is its
 //! own word.
 
-use std::net::{IpAddr, SocketAddr};
+use std::{
+    borrow::Cow,
+    fmt::Write as _,
+    net::{IpAddr, SocketAddr},
+};
 
 use http::{HeaderMap, HeaderName};
 use postern_core::Origin;
@@ -119,26 +123,29 @@ impl Claims {
     }
 
     /// What an upstream is told: fields beside those that are not replaced.
-    pub(in crate::http) fn fields(
-        &self,
-        hop: Hop<'_>,
+    pub(in crate::http) fn fields<'a>(
+        &'a self,
+        hop: Hop<'a>,
         config: &ForwardedConfig,
-    ) -> Vec<(&'static str, String)> {
+    ) -> Vec<(&'static str, Cow<'a, str>)> {
         let mut fields = Vec::new();
         let own_proto = if hop.is_secure { "https" } else { "http" };
         if config.sends(ForwardedForm::XForwarded) {
-            let peer = peer_ip(hop.peer).map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
-            let chain = self.chain.iter().map(|node| match node_address(node) {
-                Some(address) => address.ip().to_string(),
-                None => node.clone(),
-            });
-            let chain: Vec<_> = chain.chain([peer]).collect();
-            fields.push((FOR, chain.join(", ")));
+            let mut chain = String::with_capacity(ADDRESS_BYTES * (self.chain.len() + 1));
+            for node in &self.chain {
+                match node_address(node) {
+                    Some(address) => push_ip(&mut chain, address.ip()),
+                    None => chain.push_str(node),
+                }
+                chain.push_str(", ");
+            }
+            push_peer(&mut chain, hop.peer);
+            fields.push((FOR, chain.into()));
             let proto = self.proto.as_deref().unwrap_or(own_proto);
-            fields.push((PROTO, proto.to_owned()));
+            fields.push((PROTO, proto.into()));
             let host = self.host.as_deref().unwrap_or(hop.host);
             if !host.is_empty() {
-                fields.push((HOST, host.to_owned()));
+                fields.push((HOST, host.into()));
             }
         }
         if config.sends(ForwardedForm::Forwarded) {
@@ -146,7 +153,8 @@ impl Claims {
                 Some(raw) => vec![raw.clone()],
                 None => self.chain.iter().map(|node| forwarded_for(node)).collect(),
             };
-            let peer = peer_ip(hop.peer).map_or_else(|| "unknown".to_owned(), |ip| ip.to_string());
+            let mut peer = String::with_capacity(ADDRESS_BYTES);
+            push_peer(&mut peer, hop.peer);
             let mut own = forwarded_for(&peer);
             if !hop.host.is_empty() {
                 own.push_str(";host=");
@@ -155,7 +163,7 @@ impl Claims {
             own.push_str(";proto=");
             own.push_str(own_proto);
             let elements: Vec<_> = before.into_iter().chain([own]).collect();
-            fields.push((FORWARDED, elements.join(", ")));
+            fields.push((FORWARDED, elements.join(", ").into()));
         }
         fields
     }
@@ -215,6 +223,33 @@ impl ForwardedConfig {
                 | (ForwardedSend::XForwarded, ForwardedForm::XForwarded)
                 | (ForwardedSend::Forwarded, ForwardedForm::Forwarded)
         )
+    }
+}
+
+fn push_peer(text: &mut String, peer: &Origin) {
+    match peer_ip(peer) {
+        Some(ip) => push_ip(text, ip),
+        None => text.push_str("unknown"),
+    }
+}
+
+/// As `Display`, which takes ten times as long for IPv4.
+fn push_ip(text: &mut String, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => {
+            for (idx, octet) in ip.octets().into_iter().enumerate() {
+                if idx > 0 {
+                    text.push('.');
+                }
+                for (unit, at_least) in [(100, 100), (10, 10), (1, 0)] {
+                    if octet >= at_least {
+                        text.push(char::from(b'0' + octet / unit % 10));
+                    }
+                }
+            }
+        }
+        // Cannot fail: it is text.
+        IpAddr::V6(ip) => drop(write!(text, "{ip}")),
     }
 }
 
@@ -296,6 +331,8 @@ fn split(text: &str, separator: char) -> Vec<&str> {
         .collect()
 }
 
+/// Octets that most addresses fit in, with what parts them.
+const ADDRESS_BYTES: usize = 24;
 const FOR: &str = "x-forwarded-for";
 const PROTO: &str = "x-forwarded-proto";
 const HOST: &str = "x-forwarded-host";
@@ -344,7 +381,7 @@ mod tests {
         let kept =
             kept.map(|(name, value)| (name.to_string(), value.to_str().expect("text").to_owned()));
         let written = claims.fields(hop, config).into_iter();
-        let written = written.map(|(name, value)| (name.to_owned(), value));
+        let written = written.map(|(name, value)| (name.to_owned(), value.into_owned()));
         let client = claims.client().map(|client| client.ip().to_string());
         (client, kept.chain(written).collect())
     }

@@ -40,7 +40,7 @@ struct ReplyPieces {
 /// `internal` for a status that no response may have.
 pub(super) fn reply(
     response: Response<Incoming>,
-    lease: Lease,
+    mut lease: Lease,
     progress: Arc<RequestProgress>,
     idle_timeout: Duration,
 ) -> Result<Reply, Error> {
@@ -52,6 +52,9 @@ pub(super) fn reply(
     if body.is_end_stream() {
         lease.finish(progress.is_done());
         return Ok(reply);
+    }
+    if !progress.is_done() {
+        lease.send_on();
     }
     let pieces = ReplyPieces {
         body,
@@ -81,11 +84,10 @@ pub(super) fn of_response(map: &HeaderMap) -> Headers {
 }
 
 impl ReplyPieces {
-    fn end(&mut self) -> Poll<Option<Result<Bytes, Error>>> {
+    fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.finish(self.progress.is_done());
         }
-        Poll::Ready(None)
     }
 
     fn fail(&mut self, error: Error) -> Poll<Option<Result<Bytes, Error>>> {
@@ -99,13 +101,19 @@ impl Stream for ReplyPieces {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        while this.lease.is_some() {
-            match Pin::new(&mut this.body).poll_frame(cx) {
+        while let Some(lease) = &mut this.lease {
+            match lease.poll_frame(&mut this.body, cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.silence.rearm();
                     match frame.into_data() {
                         Ok(piece) if piece.is_empty() => {}
-                        Ok(piece) => return Poll::Ready(Some(Ok(piece))),
+                        Ok(piece) => {
+                            // Its length was declared, and all of it has come.
+                            if this.body.is_end_stream() {
+                                this.end();
+                            }
+                            return Poll::Ready(Some(Ok(piece)));
+                        }
                         Err(frame) => {
                             this.trailers = frame.trailers_ref().and_then(fields::of_trailers);
                         }
@@ -118,7 +126,7 @@ impl Stream for ReplyPieces {
                     });
                     return this.fail(broken);
                 }
-                Poll::Ready(None) => return this.end(),
+                Poll::Ready(None) => this.end(),
                 Poll::Pending => {
                     let late = ready!(this.silence.poll_late(cx));
                     return this.fail(late);
