@@ -10,6 +10,7 @@
 //! directions must not wait for each other.
 
 use std::{
+    future::poll_fn,
     pin::{Pin, pin},
     sync::{Arc, Weak},
     task::{Context, Poll, Waker},
@@ -29,22 +30,20 @@ use tracing::debug;
 
 use super::{
     connections::{Connections, OpenConnection},
+    heads::{HeadReader, ResponseHeads},
     request_body::RequestBody,
     signal::Signal,
 };
-use crate::{
-    http::head::{FIELDS_MAX, HEAD_BYTES_MAX},
-    link::StreamLink,
-};
+use crate::{http::head::HEAD_BYTES_MAX, link::StreamLink};
 
 type Http1Sender = http1::SendRequest<RequestBody>;
-type Http1Connection = http1::Connection<TokioIo<Box<dyn StreamLink>>, RequestBody>;
+type Http1Connection = http1::Connection<TokioIo<HeadReader<Box<dyn StreamLink>>>, RequestBody>;
 
 /// A connection without a request. Dropping it closes the connection.
 pub(super) struct FreeHttp1 {
     sender: Http1Sender,
     polled: Polled,
-    open: Arc<OpenConnection>,
+    held: HeldHttp1,
     /// When it is closed for want of a request.
     pub(super) kept_until: Instant,
 }
@@ -53,8 +52,15 @@ pub(super) struct FreeHttp1 {
 pub(super) struct Http1Lease {
     sender: Http1Sender,
     driver: Http1Driver,
-    open: Arc<OpenConnection>,
+    held: HeldHttp1,
     pub(super) is_reused: bool,
+}
+
+/// What goes with a connection wherever it is.
+#[derive(Clone)]
+struct HeldHttp1 {
+    heads: Arc<ResponseHeads>,
+    _open: Arc<OpenConnection>,
 }
 
 /// Who polls a connection that has a request.
@@ -84,13 +90,15 @@ pub(super) async fn open(
     open: Arc<OpenConnection>,
 ) -> hyper::Result<Http1Lease> {
     let mut builder = http1::Builder::new();
-    builder.max_headers(FIELDS_MAX).max_buf_size(HEAD_BYTES_MAX);
+    builder.max_buf_size(HEAD_BYTES_MAX);
+    let heads = Arc::<ResponseHeads>::default();
+    let stream = HeadReader::new(stream, Arc::clone(&heads));
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
     let polled = Polled::new(Box::new(connection), connections);
     Ok(Http1Lease {
         sender,
         driver: Http1Driver::Caller(polled),
-        open,
+        held: HeldHttp1 { heads, _open: open },
         is_reused: false,
     })
 }
@@ -100,7 +108,7 @@ impl FreeHttp1 {
         Http1Lease {
             sender: self.sender,
             driver: Http1Driver::Caller(self.polled),
-            open: self.open,
+            held: self.held,
             is_reused: true,
         }
     }
@@ -124,13 +132,17 @@ impl Http1Lease {
         &mut self,
         request: Request<RequestBody>,
     ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        self.held.heads.expect();
         let mut answer = pin!(self.sender.try_send_request(request));
-        match &mut self.driver {
+        let answered = match &mut self.driver {
             Http1Driver::Caller(polled) => {
-                std::future::poll_fn(|cx| polled.poll(cx, |cx| answer.as_mut().poll(cx))).await
+                poll_fn(|cx| polled.poll(cx, |cx| answer.as_mut().poll(cx))).await
             }
             Http1Driver::Task(_) => answer.await,
-        }
+        };
+        let mut response = answered?;
+        self.held.heads.add_late(response.headers_mut());
+        Ok(response)
     }
 
     /// The next frame of the response.
@@ -156,7 +168,7 @@ impl Http1Lease {
             let driver = Driver {
                 connections: Arc::downgrade(connections),
                 given_back,
-                open: Arc::clone(&self.open),
+                held: self.held.clone(),
             };
             match goes_on {
                 true => connections.spawn(driver.drive_upgradable(*connection)),
@@ -181,7 +193,7 @@ impl Http1Lease {
                 connections.keep(FreeHttp1 {
                     sender: self.sender,
                     polled,
-                    open: self.open,
+                    held: self.held,
                     kept_until: connections.kept_until(),
                 });
             }
@@ -252,7 +264,7 @@ impl Polled {
 struct Driver {
     connections: Weak<Connections>,
     given_back: oneshot::Receiver<Http1Sender>,
-    open: Arc<OpenConnection>,
+    held: HeldHttp1,
 }
 
 impl Driver {
@@ -273,7 +285,7 @@ impl Driver {
             connections.keep(FreeHttp1 {
                 sender,
                 polled: Polled::new(connection, &connections),
-                open: self.open,
+                held: self.held,
                 kept_until: connections.kept_until(),
             });
         }

@@ -16,6 +16,7 @@
 //! | a call as a request, a response as a reply | `outbound.rs`, `request_body.rs`, `reply_body.rs` |
 //! | a stream of another protocol | `tunnel.rs` at the client, `upgraded.rs` at the upstream |
 //! | connections, kept and opened | `connections.rs`, `http1.rs`, `kept.rs`, `http2.rs`, `connect.rs` |
+//! | heads of responses | `heads.rs` |
 //! | who is told what happens on one | `signal.rs` |
 //!
 //! **Invariant:** an upstream reads one request where we sent one: lengths are written from what was
@@ -27,6 +28,7 @@ mod config;
 mod connect;
 mod connections;
 mod fault;
+mod heads;
 mod http1;
 mod http2;
 pub(super) mod inbound;

@@ -32,6 +32,8 @@ struct ReplyPieces {
     progress: Arc<RequestProgress>,
     /// `None` once it has ended.
     lease: Option<Lease>,
+    /// What it ended with, until that is told.
+    error: Option<Error>,
 }
 
 /// The reply that `response` is.
@@ -62,6 +64,7 @@ pub(super) fn reply(
         trailers: None,
         progress,
         lease: Some(lease),
+        error: None,
     };
     reply.body = postern_core::Body::Octets(BodyStream::from_source(pieces));
     Ok(reply)
@@ -90,9 +93,13 @@ impl ReplyPieces {
         }
     }
 
-    fn fail(&mut self, error: Error) -> Poll<Option<Result<Bytes, Error>>> {
+    /// Tells the error when it is asked again: what came before is sent to the client first, which hyper
+    /// does only when there is nothing more at hand.
+    fn fail(&mut self, error: Error, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         self.lease = None;
-        Poll::Ready(Some(Err(error)))
+        self.error = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -101,6 +108,9 @@ impl Stream for ReplyPieces {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
+        if let Some(error) = this.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
         while let Some(lease) = &mut this.lease {
             match lease.poll_frame(&mut this.body, cx) {
                 Poll::Ready(Some(Ok(frame))) => {
@@ -124,12 +134,12 @@ impl Stream for ReplyPieces {
                         let message = "the upstream ended its response early";
                         Error::unavailable(Blame::Upstream, message).with_source(error)
                     });
-                    return this.fail(broken);
+                    return this.fail(broken, cx);
                 }
                 Poll::Ready(None) => this.end(),
                 Poll::Pending => {
                     let late = ready!(this.silence.poll_late(cx));
-                    return this.fail(late);
+                    return this.fail(late, cx);
                 }
             }
         }
