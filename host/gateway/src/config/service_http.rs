@@ -27,7 +27,7 @@ section! {
         /// another.
         pub connections_max: usize = 1024, within "1" to "1000000";
         /// Of them, those that are kept without a request.
-        pub idle_connections_max: usize = 32, within "0" to "1000000";
+        pub idle_connections_max: usize = 128, within "0" to "1000000";
         /// How long one is kept without a request.
         pub keep_timeout: Duration = Duration::from_secs(60), within "1ms" to "24h";
         /// Header of the PROXY protocol that tells instances of each client: "off", "v1" or "v2". With

@@ -5,7 +5,7 @@
 //! on one connection, and of the order among fields of different names, which means nothing (RFC 9110
 //! section 5.3). `http` keeps names in lower case.
 
-use std::collections::HashSet;
+use std::{borrow::Cow, collections::HashSet};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use postern_core::{Headers, HttpFacts, Text, headers::HeadersBuilder, vsp::is_hop_header};
@@ -74,20 +74,28 @@ pub(super) fn of_trailers(map: &HeaderMap) -> Option<Headers> {
 /// Headers of a call or reply as HTTP carries them: without those of the connection, what the VSP says
 /// in names of its own, and what HTTP cannot write.
 pub(super) fn to_map(headers: &Headers) -> HeaderMap {
-    let mut map = HeaderMap::new();
+    let mut map = HeaderMap::with_capacity(headers.entries().count());
     let are_fields = headers.are_fields();
     for (key, value) in headers.iter() {
         if !are_fields && (is_hop_header(key) || key == b"event-type") {
             continue;
         }
-        let (name, value) = (HeaderName::from_bytes(key), HeaderValue::from_bytes(&value));
-        if let (Ok(name), Ok(value)) = (name, value)
+        if let (Ok(name), Some(value)) = (HeaderName::from_bytes(key), to_value(headers, value))
             && !is_hop_by_hop(name.as_str())
         {
             map.append(name, value);
         }
     }
     map
+}
+
+/// A value of `headers` as HTTP carries it, in their buffer where it stands there in one piece.
+pub(super) fn to_value(headers: &Headers, value: Cow<'_, [u8]>) -> Option<HeaderValue> {
+    let value = match value {
+        Cow::Borrowed(value) => headers.section().slice_ref(value),
+        Cow::Owned(value) => value.into(),
+    };
+    HeaderValue::from_maybe_shared(value).ok()
 }
 
 /// The host that a request names; one that is no text was refused before (head.rs, origin.rs).

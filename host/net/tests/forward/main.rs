@@ -5,6 +5,7 @@
 mod certificates;
 mod connections;
 mod front;
+mod kept;
 mod replies;
 mod requests;
 mod smuggling;

@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use postern_core::{Blame, Body, Handler, HttpStatus, Kind, Reply, Retry};
 use postern_net::http::ForwardConfig;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use crate::{forwarder, forwarder_with, get, patient, request, upstreams::RawUpstream};
+use crate::{forwarder, forwarder_with, get, octets, patient, request, upstreams::RawUpstream};
 
 async fn answered(method: &str, answer: &'static [&'static str]) -> Reply {
     let upstream = RawUpstream::answering(answer).await;
@@ -43,6 +44,73 @@ async fn status_fields_and_body_come_as_they_are() {
     let expected = expected.map(|(name, value)| (name.to_owned(), value.to_owned()));
     assert_eq!(listed(&reply), expected);
     assert_eq!(reply.body.into_one(9).await.expect("whole"), "hello");
+}
+
+#[tokio::test]
+async fn as_many_fields_come_as_a_head_may_have() {
+    let answer = |n_fields: usize| {
+        let mut head = "HTTP/1.1 200 OK\r\n".to_owned();
+        for idx in 1..n_fields {
+            head.push_str(&format!("x-many: {idx}\r\n"));
+        }
+        head + "content-length: 2\r\n\r\nok"
+    };
+    for n_fields in [100, 101, 300, 301] {
+        let answer = answer(n_fields);
+        let upstream = RawUpstream::serving(move |_, mut connection| {
+            let answer = answer.clone();
+            async move {
+                connection.request().await;
+                connection.send(&answer).await;
+            }
+        })
+        .await;
+        let outcome = patient(forwarder(upstream.port).call(get("/"))).await;
+        if n_fields > 300 {
+            let error = outcome.expect_err("too many");
+            assert_eq!((error.kind, error.blame), (Kind::Internal, Blame::Upstream));
+            continue;
+        }
+        let reply = outcome.expect("answered");
+        let values: Vec<_> = reply.headers.values(b"x-many").collect();
+        let expected = (1..n_fields).map(|idx| idx.to_string().into_bytes());
+        assert!(values.into_iter().eq(expected), "{n_fields}");
+        let body = patient(reply.body.into_one(9)).await.expect("whole");
+        assert_eq!(body, "ok");
+    }
+}
+
+#[tokio::test]
+async fn a_response_that_nobody_reads_holds_up_no_request() {
+    const N_OCTETS: usize = 4 << 20;
+    let (sender, mut uploaded) = tokio::sync::mpsc::unbounded_channel();
+    let upstream = RawUpstream::serving(move |_, mut connection| {
+        let uploaded = sender.clone();
+        async move {
+            connection.head().await;
+            let (mut reader, mut writer) = connection.stream.into_split();
+            let answering = async move {
+                let head = "HTTP/1.1 200 OK\r\ncontent-length: 67108864\r\n\r\n";
+                writer.write_all(head.as_bytes()).await.expect("open");
+                // More than waits anywhere on its way.
+                let _ = writer.write_all(&vec![b'y'; 64 << 20]).await;
+            };
+            let reading = async move {
+                let mut octets = vec![0; N_OCTETS];
+                reader.read_exact(&mut octets).await.expect("all of it");
+                uploaded.send(()).expect("the test waits");
+            };
+            tokio::join!(answering, reading);
+        }
+    })
+    .await;
+    let (length, piece) = (N_OCTETS.to_string(), "x".repeat(N_OCTETS / 64).leak());
+    let fields = [("content-length", length.as_str())];
+    let call = request("POST", "/", &fields, octets(&[&*piece; 64], None));
+    let reply = patient(forwarder(upstream.port).call(call)).await;
+    let reply = reply.expect("a head");
+    patient(uploaded.recv()).await.expect("uploaded");
+    drop(reply);
 }
 
 #[tokio::test]

@@ -20,7 +20,8 @@ pub struct ForwardConfig {
     pub version: HttpVersions,
     /// Connections with one address at a time. Default 1024.
     pub connections_max: usize,
-    /// Of them, those that are kept without a request. Default 32.
+    /// Of them, those that are kept without a request. Default 128: more than that come free at a time under few
+    /// loads, and each one closed is one to be opened.
     pub idle_connections_max: usize,
     /// How long one is kept without a request. Default 60 s.
     pub keep_timeout: Duration,
@@ -63,7 +64,7 @@ impl Default for ForwardConfig {
             idle_timeout: Duration::from_secs(300),
             version: HttpVersions::default(),
             connections_max: 1024,
-            idle_connections_max: 32,
+            idle_connections_max: 128,
             keep_timeout: Duration::from_secs(60),
             send_proxy: None,
             tls: Arc::default(),

@@ -4,16 +4,22 @@
 use std::{
     fmt,
     net::SocketAddr,
+    pin::Pin,
     sync::{
         Arc,
         atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
     },
+    task::{Context, Poll},
+    time::Instant,
 };
 
+use bytes::Bytes;
 use http::{Request, Response};
+use http_body::{Body as _, Frame};
 use hyper::{body::Incoming, client::conn::TrySendError};
 use parking_lot::Mutex;
 use postern_core::{Blame, Error};
+use postern_system::clock;
 use tokio::{task::JoinSet, time::timeout};
 
 use super::{
@@ -22,6 +28,7 @@ use super::{
     fault::root_cause,
     http1::{self, FreeHttp1, Http1Lease},
     http2::{self, Http2Lease, SharedHttp2},
+    kept::{self, KeptConnections},
     outbound::Head,
     request_body::RequestBody,
 };
@@ -30,8 +37,9 @@ use super::{
 pub(super) struct Connections {
     address: ForwardAddress,
     config: ForwardConfig,
-    /// Without a request, the last used at the end.
-    kept: Mutex<Vec<FreeHttp1>>,
+    kept: KeptConnections,
+    /// What is kept is looked after.
+    has_upkeep: AtomicBool,
     shared: Mutex<Vec<SharedHttp2>>,
     tasks: Mutex<JoinSet<()>>,
     n_open: Arc<AtomicUsize>,
@@ -73,7 +81,8 @@ impl Connections {
         Arc::new(Self {
             address,
             config,
-            kept: Mutex::default(),
+            kept: KeptConnections::default(),
+            has_upkeep: AtomicBool::new(false),
             shared: Mutex::default(),
             tasks: Mutex::default(),
             n_open: Arc::default(),
@@ -91,8 +100,21 @@ impl Connections {
         &self.config
     }
 
-    /// A connection for one request of `client`. `needs_http1`: it asks for another protocol, which
+    pub(super) const fn kept(&self) -> &KeptConnections {
+        &self.kept
+    }
+
+    /// A connection that is there, for one request. `needs_http1`: it asks for another protocol, which
     /// takes the connection with it.
+    pub(super) fn try_lease(self: &Arc<Self>, needs_http1: bool) -> Option<Lease> {
+        // What the upstream was told of a client holds for all that comes over the connection.
+        if self.config.send_proxy.is_some() {
+            return None;
+        }
+        self.reuse(needs_http1)
+    }
+
+    /// A connection for one request of `client`, where none was there.
     ///
     /// # Errors
     /// `unavailable` where none can be had. Nothing was sent.
@@ -101,14 +123,8 @@ impl Connections {
         client: Option<SocketAddr>,
         needs_http1: bool,
     ) -> Result<Lease, Error> {
-        // What the upstream was told of a client holds for all that comes over the connection.
-        if self.config.send_proxy.is_some() {
-            return self.open(client, needs_http1).await;
-        }
-        if let Some(lease) = self.reuse(needs_http1) {
-            return Ok(lease);
-        }
-        if needs_http1 || !self.is_http2.load(Ordering::Relaxed) {
+        if self.config.send_proxy.is_some() || needs_http1 || !self.is_http2.load(Ordering::Relaxed)
+        {
             return self.open(client, needs_http1).await;
         }
         let _opening = self.opening.lock().await;
@@ -140,13 +156,7 @@ impl Connections {
                 return Some(self.http2(lease));
             }
         }
-        loop {
-            let free = self.kept.lock().pop()?;
-            // One that has ended may be in the list for a moment.
-            if free.sender.is_ready() {
-                return Some(self.http1(free.lease(true)));
-            }
-        }
+        self.kept.pop().map(|free| self.http1(free.lease()))
     }
 
     async fn open(
@@ -160,7 +170,6 @@ impl Connections {
         if !needs_http1 {
             self.is_http2.store(is_http2, Ordering::Relaxed);
         }
-        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let failed = |error: hyper::Error| {
             let message = format!(
                 "{} does not speak http: {}",
@@ -170,9 +179,11 @@ impl Connections {
             Error::unavailable(Blame::Upstream, message).with_source(error)
         };
         if !is_http2 {
-            let free = http1::open(self, stream, id, open).await.map_err(failed)?;
-            return Ok(self.http1(free.lease(false)));
+            self.begin_upkeep();
+            let lease = http1::open(self, stream, open).await.map_err(failed)?;
+            return Ok(self.http1(lease));
         }
+        let id = self.next_id.fetch_add(1, Ordering::Relaxed);
         let shared = http2::open(self, stream, id, open).await.map_err(failed)?;
         let lease = shared.lease(false);
         if self.config.send_proxy.is_none() {
@@ -199,24 +210,25 @@ impl Connections {
         Ok(counted)
     }
 
-    /// Keeps one for the next request; the one that was used longest ago makes room.
-    pub(super) fn keep(&self, free: FreeHttp1) {
-        let mut kept = self.kept.lock();
-        kept.push(free);
-        if kept.len() > self.config.idle_connections_max {
-            let first = kept.remove(0);
-            drop(kept);
-            drop(first);
+    fn begin_upkeep(self: &Arc<Self>) {
+        if !self.has_upkeep.swap(true, Ordering::Relaxed) {
+            let upkeep = Arc::clone(self.kept.upkeep());
+            self.spawn(kept::look_after(Arc::downgrade(self), upkeep));
         }
     }
 
+    /// Keeps one for the next request.
+    pub(super) fn keep(&self, free: FreeHttp1) {
+        self.kept.push(free, self.config.idle_connections_max);
+    }
+
+    /// Until when one is kept that is given back.
+    pub(super) fn kept_until(&self) -> Instant {
+        clock::now() + self.config.keep_timeout
+    }
+
+    /// Gives no request to a connection of HTTP/2 any more.
     pub(super) fn forget(&self, id: u64) {
-        let free = {
-            let mut kept = self.kept.lock();
-            let idx = kept.iter().position(|free| free.id == id);
-            idx.map(|idx| kept.remove(idx))
-        };
-        drop(free);
         self.shared.lock().retain(|shared| shared.id != id);
     }
 
@@ -268,10 +280,35 @@ impl Lease {
         }
     }
 
-    pub(super) async fn send(&mut self, request: Request<RequestBody>) -> Sending {
+    /// Sends `request`; one that `goes_on` may switch to another protocol.
+    pub(super) async fn send(&mut self, request: Request<RequestBody>, goes_on: bool) -> Sending {
         match self {
-            Self::Http1 { lease, .. } => lease.sender().try_send_request(request).await,
+            Self::Http1 { lease, connections } => {
+                if goes_on || !request.body().is_at_hand() {
+                    lease.leave_to_task(connections, goes_on);
+                }
+                lease.send(request).await
+            }
             Self::Http2 { lease, .. } => lease.sender.try_send_request(request).await,
+        }
+    }
+
+    /// The next frame of the response.
+    pub(super) fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        match self {
+            Self::Http1 { lease, .. } => lease.poll_frame(body, cx),
+            Self::Http2 { .. } => Pin::new(body).poll_frame(cx),
+        }
+    }
+
+    /// Sends what is left of the request, whether or not the response is read.
+    pub(super) fn send_on(&mut self) {
+        if let Self::Http1 { lease, connections } = self {
+            lease.leave_to_task(connections, false);
         }
     }
 
@@ -287,7 +324,7 @@ impl Lease {
         match self {
             Self::Http1 { lease, connections } => {
                 if is_sent && connections.config.send_proxy.is_none() {
-                    lease.give_back();
+                    lease.give_back(&connections);
                 }
             }
             Self::Http2 { .. } => {}

@@ -1,68 +1,83 @@
 //! A connection of HTTP/1.1: it answers one request at a time, and waits for the next in between.
 //!
 //! ```text
-//! opened ─▶ leased ─▶ given back ─▶ ready ─▶ kept ─▶ leased ...
-//!              └ not given back        └ closed  └ `keep_timeout`: closed
+//! opened ─▶ leased ─▶ given back ─▶ kept ─▶ leased ...
+//!              └ not given back       └ `keep_timeout`, or the upstream: closed
 //! ```
+//! The task of a request polls its connection itself, so that a request and its response pass from the
+//! client's connection to the upstream's and back without another task between. One that sends while its
+//! response is read, or that goes on in another protocol, has its connection driven by a task: its
+//! directions must not wait for each other.
 
 use std::{
-    future::pending,
-    pin::pin,
+    future::poll_fn,
+    pin::{Pin, pin},
     sync::{Arc, Weak},
+    task::{Context, Poll, Waker},
+    time::Instant,
 };
 
-use hyper::client::conn::http1;
+use bytes::Bytes;
+use http::{Request, Response};
+use http_body::{Body as _, Frame};
+use hyper::{
+    body::Incoming,
+    client::conn::{TrySendError, http1},
+};
 use hyper_util::rt::TokioIo;
-use postern_system::clock;
-use tokio::{sync::mpsc, time::sleep_until};
+use tokio::sync::oneshot;
 use tracing::debug;
 
 use super::{
     connections::{Connections, OpenConnection},
+    heads::{HeadReader, ResponseHeads},
     request_body::RequestBody,
+    signal::Signal,
 };
-use crate::{
-    http::head::{FIELDS_MAX, HEAD_BYTES_MAX},
-    link::StreamLink,
-};
+use crate::{http::head::HEAD_BYTES_MAX, link::StreamLink};
 
-pub(super) type Http1Sender = http1::SendRequest<RequestBody>;
+type Http1Sender = http1::SendRequest<RequestBody>;
+type Http1Connection = http1::Connection<TokioIo<HeadReader<Box<dyn StreamLink>>>, RequestBody>;
 
 /// A connection without a request. Dropping it closes the connection.
 pub(super) struct FreeHttp1 {
-    /// Names it among those of its address.
-    pub(super) id: u64,
-    pub(super) sender: Http1Sender,
-    giving_back: mpsc::Sender<Self>,
-    _open: Arc<OpenConnection>,
+    sender: Http1Sender,
+    polled: Polled,
+    held: HeldHttp1,
+    /// When it is closed for want of a request.
+    pub(super) kept_until: Instant,
 }
 
 /// A connection with a request. Dropping it closes the connection, whatever is under way.
 pub(super) struct Http1Lease {
-    free: FreeHttp1,
+    sender: Http1Sender,
+    driver: Http1Driver,
+    held: HeldHttp1,
     pub(super) is_reused: bool,
 }
 
-impl FreeHttp1 {
-    pub(super) const fn lease(self, is_reused: bool) -> Http1Lease {
-        Http1Lease {
-            free: self,
-            is_reused,
-        }
-    }
+/// What goes with a connection wherever it is.
+#[derive(Clone)]
+struct HeldHttp1 {
+    heads: Arc<ResponseHeads>,
+    _open: Arc<OpenConnection>,
 }
 
-impl Http1Lease {
-    pub(super) const fn sender(&mut self) -> &mut Http1Sender {
-        &mut self.free.sender
-    }
+/// Who polls a connection that has a request.
+enum Http1Driver {
+    /// Whoever waits for the response.
+    Caller(Polled),
+    /// A task, which keeps the connection once the sender is given back and drops it where it is not.
+    Task(oneshot::Sender<Http1Sender>),
+}
 
-    /// The exchange is over in both directions.
-    pub(super) fn give_back(self) {
-        let giving_back = self.free.giving_back.clone();
-        // Who drives it is gone where the connection is closed.
-        let _ = giving_back.try_send(self.free);
-    }
+/// A connection that is polled by whoever has it.
+struct Polled {
+    /// `None` once it has ended.
+    connection: Option<Box<Http1Connection>>,
+    signal: Arc<Signal>,
+    /// Raises the signal.
+    waker: Waker,
 }
 
 /// Begins HTTP/1.1 on `stream`.
@@ -72,92 +87,225 @@ impl Http1Lease {
 pub(super) async fn open(
     connections: &Arc<Connections>,
     stream: Box<dyn StreamLink>,
-    id: u64,
     open: Arc<OpenConnection>,
-) -> hyper::Result<FreeHttp1> {
+) -> hyper::Result<Http1Lease> {
     let mut builder = http1::Builder::new();
-    builder.max_headers(FIELDS_MAX).max_buf_size(HEAD_BYTES_MAX);
+    builder.max_buf_size(HEAD_BYTES_MAX);
+    let heads = Arc::<ResponseHeads>::default();
+    let stream = HeadReader::new(stream, Arc::clone(&heads));
     let (sender, connection) = builder.handshake(TokioIo::new(stream)).await?;
-    let (giving_back, given_back) = mpsc::channel(1);
-    let driver = Driver {
-        connections: Arc::downgrade(connections),
-        id,
-        given_back,
-        _open: Arc::clone(&open),
-    };
-    connections.spawn(driver.drive(connection));
-    Ok(FreeHttp1 {
-        id,
+    let polled = Polled::new(Box::new(connection), connections);
+    Ok(Http1Lease {
         sender,
-        giving_back,
-        _open: open,
+        driver: Http1Driver::Caller(polled),
+        held: HeldHttp1 { heads, _open: open },
+        is_reused: false,
     })
 }
 
+impl FreeHttp1 {
+    pub(super) fn lease(self) -> Http1Lease {
+        Http1Lease {
+            sender: self.sender,
+            driver: Http1Driver::Caller(self.polled),
+            held: self.held,
+            is_reused: true,
+        }
+    }
+
+    pub(super) fn begin_keeping(&self) {
+        self.polled.signal.begin_keeping();
+    }
+
+    pub(super) fn end_keeping(&self) {
+        self.polled.signal.end_keeping();
+    }
+
+    /// Moves what there is to move; says whether it takes a request.
+    pub(super) fn settle(&mut self) -> bool {
+        self.polled.settle() && self.sender.is_ready()
+    }
+}
+
+impl Http1Lease {
+    pub(super) async fn send(
+        &mut self,
+        request: Request<RequestBody>,
+    ) -> Result<Response<Incoming>, TrySendError<Request<RequestBody>>> {
+        self.held.heads.expect();
+        let mut answer = pin!(self.sender.try_send_request(request));
+        let answered = match &mut self.driver {
+            Http1Driver::Caller(polled) => {
+                poll_fn(|cx| polled.poll(cx, |cx| answer.as_mut().poll(cx))).await
+            }
+            Http1Driver::Task(_) => answer.await,
+        };
+        let mut response = answered?;
+        self.held.heads.add_late(response.headers_mut());
+        Ok(response)
+    }
+
+    /// The next frame of the response.
+    pub(super) fn poll_frame(
+        &mut self,
+        body: &mut Incoming,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<hyper::Result<Frame<Bytes>>>> {
+        let mut body = Pin::new(body);
+        match &mut self.driver {
+            Http1Driver::Caller(polled) => polled.poll(cx, |cx| body.as_mut().poll_frame(cx)),
+            Http1Driver::Task(_) => body.poll_frame(cx),
+        }
+    }
+
+    /// Has a task drive it; `goes_on` in another protocol, where the upstream agrees.
+    pub(super) fn leave_to_task(&mut self, connections: &Arc<Connections>, goes_on: bool) {
+        let Http1Driver::Caller(polled) = &mut self.driver else {
+            return;
+        };
+        let (giving_back, given_back) = oneshot::channel();
+        if let Some(connection) = polled.connection.take() {
+            let driver = Driver {
+                connections: Arc::downgrade(connections),
+                given_back,
+                held: self.held.clone(),
+            };
+            match goes_on {
+                true => connections.spawn(driver.drive_upgradable(*connection)),
+                false => connections.spawn(driver.drive(connection)),
+            }
+        }
+        self.driver = Http1Driver::Task(giving_back);
+    }
+
+    /// The exchange is over in both directions.
+    pub(super) fn give_back(mut self, connections: &Arc<Connections>) {
+        if let Http1Driver::Caller(polled) = &mut self.driver {
+            if !polled.settle() {
+                return;
+            }
+            if !self.sender.is_ready() {
+                self.leave_to_task(connections, false);
+            }
+        }
+        match self.driver {
+            Http1Driver::Caller(polled) => {
+                connections.keep(FreeHttp1 {
+                    sender: self.sender,
+                    polled,
+                    held: self.held,
+                    kept_until: connections.kept_until(),
+                });
+            }
+            // Who drives it is gone where the connection is closed.
+            Http1Driver::Task(giving_back) => drop(giving_back.send(self.sender)),
+        }
+    }
+}
+
+impl Polled {
+    fn new(connection: Box<Http1Connection>, connections: &Connections) -> Self {
+        let signal = Signal::new(Arc::clone(connections.kept().upkeep()));
+        Self {
+            connection: Some(connection),
+            waker: Waker::from(Arc::clone(&signal)),
+            signal,
+        }
+    }
+
+    /// Polls the connection if anything has happened; says whether it is there still.
+    fn settle(&mut self) -> bool {
+        let Some(connection) = &mut self.connection else {
+            return false;
+        };
+        if !self.signal.lower() {
+            return true;
+        }
+        let mut cx = Context::from_waker(&self.waker);
+        let Poll::Ready(ended) = Pin::new(connection).poll(&mut cx) else {
+            return true;
+        };
+        tell_end(ended);
+        // What waits for its answer is told so.
+        self.connection = None;
+        false
+    }
+
+    /// What `next` gives, which waits for the connection. Both are polled with the connection's own waker:
+    /// each wakes the other, which need not wake the task that polls them.
+    fn poll<T>(
+        &mut self,
+        cx: &Context<'_>,
+        mut next: impl FnMut(&mut Context<'_>) -> Poll<T>,
+    ) -> Poll<T> {
+        self.signal.unregister();
+        for _ in 0..ROUNDS_MAX {
+            self.settle();
+            let mut own = Context::from_waker(&self.waker);
+            if let Poll::Ready(output) = next(&mut own) {
+                return Poll::Ready(output);
+            }
+            if self.signal.is_raised() {
+                continue;
+            }
+            self.signal.register(cx.waker());
+            if !self.signal.is_raised() {
+                return Poll::Pending;
+            }
+            self.signal.unregister();
+        }
+        // tokio's budget for the task may be used up.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+/// Drives one connection for one request.
 struct Driver {
     connections: Weak<Connections>,
-    id: u64,
-    given_back: mpsc::Receiver<FreeHttp1>,
-    _open: Arc<OpenConnection>,
+    given_back: oneshot::Receiver<Http1Sender>,
+    held: HeldHttp1,
 }
 
 impl Driver {
     /// The connection moves first, so that one which was just given back is ready when it is asked.
-    async fn drive(
-        mut self,
-        connection: http1::Connection<TokioIo<Box<dyn StreamLink>>, RequestBody>,
-    ) {
-        let mut connection = pin!(connection.with_upgrades());
-        let mut returned: Option<FreeHttp1> = None;
-        let mut kept_until = None;
-        loop {
-            let is_returned = returned.is_some();
-            let ready = async {
-                match &mut returned {
-                    Some(free) => free.sender.ready().await,
-                    None => pending().await,
-                }
-            };
-            let expired = async {
-                match kept_until {
-                    Some(at) => sleep_until(at).await,
-                    None => pending().await,
-                }
-            };
-            tokio::select! {
-                biased;
-                ended = connection.as_mut() => {
-                    if let Err(error) = ended {
-                        debug!(%error, "connection with an upstream failed");
-                    }
-                    break;
-                }
-                ready = ready, if is_returned => {
-                    let Some(connections) = self.connections.upgrade() else { break };
-                    if let Some(free) = returned.take().filter(|_| ready.is_ok()) {
-                        let until = clock::now() + connections.config().keep_timeout;
-                        kept_until = Some(until.into());
-                        connections.keep(free);
-                    }
-                }
-                free = self.given_back.recv(), if !is_returned => match free {
-                    Some(free) => {
-                        kept_until = None;
-                        returned = Some(free);
-                    }
-                    // Nobody can send a request any more.
-                    None => break,
-                },
-                () = expired => {
-                    kept_until = None;
-                    if let Some(connections) = self.connections.upgrade() {
-                        connections.forget(self.id);
-                    }
-                }
-            }
+    async fn drive(self, mut connection: Box<Http1Connection>) {
+        let given_back = tokio::select! {
+            biased;
+            ended = &mut connection => return tell_end(ended),
+            given_back = self.given_back => given_back,
+        };
+        let Ok(mut sender) = given_back else { return };
+        let ready = tokio::select! {
+            biased;
+            ended = &mut connection => return tell_end(ended),
+            ready = sender.ready() => ready,
+        };
+        if let (Ok(()), Some(connections)) = (ready, self.connections.upgrade()) {
+            connections.keep(FreeHttp1 {
+                sender,
+                polled: Polled::new(connection, &connections),
+                held: self.held,
+                kept_until: connections.kept_until(),
+            });
         }
-        if let Some(connections) = self.connections.upgrade() {
-            connections.forget(self.id);
+    }
+
+    /// A connection that might have gone on in another protocol is not kept.
+    async fn drive_upgradable(self, connection: Http1Connection) {
+        tokio::select! {
+            biased;
+            ended = connection.with_upgrades() => tell_end(ended),
+            _ = self.given_back => {}
         }
     }
 }
+
+fn tell_end(ended: hyper::Result<()>) {
+    if let Err(error) = ended {
+        debug!(%error, "connection with an upstream failed");
+    }
+}
+
+/// How often what waits and its connection are polled in turn before other tasks are.
+const ROUNDS_MAX: usize = 8;

@@ -15,7 +15,9 @@
 //! | who says where a request came from | `claims.rs` |
 //! | a call as a request, a response as a reply | `outbound.rs`, `request_body.rs`, `reply_body.rs` |
 //! | a stream of another protocol | `tunnel.rs` at the client, `upgraded.rs` at the upstream |
-//! | connections, kept and opened | `connections.rs`, `http1.rs`, `http2.rs`, `connect.rs` |
+//! | connections, kept and opened | `connections.rs`, `http1.rs`, `kept.rs`, `http2.rs`, `connect.rs` |
+//! | heads of responses | `heads.rs` |
+//! | who is told what happens on one | `signal.rs` |
 //!
 //! **Invariant:** an upstream reads one request where we sent one: lengths are written from what was
 //! read, never passed on beside another framing, and a body that does not keep to its length ends the
@@ -26,13 +28,16 @@ mod config;
 mod connect;
 mod connections;
 mod fault;
+mod heads;
 mod http1;
 mod http2;
 pub(super) mod inbound;
+mod kept;
 mod outbound;
 pub(super) mod outcome;
 mod reply_body;
 mod request_body;
+mod signal;
 mod tunnel;
 mod upgraded;
 
@@ -117,13 +122,16 @@ impl Forwarder {
         mut body: RequestBody,
         progress: &Arc<RequestProgress>,
     ) -> Result<(Response<Incoming>, Lease), Error> {
-        let limit = self.connections.config().connect_timeout;
         for n_tries in 1.. {
-            let leasing = self.connections.lease(head.client, head.needs_http1());
-            let leased = timeout(limit, leasing).await;
-            let mut lease = leased.unwrap_or_else(|_| Err(self.unconnected(limit)))?;
+            let mut lease = match self.connections.try_lease(head.needs_http1()) {
+                Some(lease) => lease,
+                // Boxed: few requests need a connection of their own, and opening one takes room.
+                None => Box::pin(self.connect(head)).await?,
+            };
             let request = lease.request(head, self.connections.address(), body)?;
-            let sent = self.answered(lease.send(request), progress).await?;
+            let sent = self
+                .answered(lease.send(request, head.needs_http1()), progress)
+                .await?;
             let mut error = match sent {
                 Ok(response) => return Ok((response, lease)),
                 Err(error) => error,
@@ -137,6 +145,15 @@ impl Forwarder {
             }
         }
         Err(Error::internal("a request is out of tries"))
+    }
+
+    /// # Errors
+    /// `unavailable` where no connection can be had in time.
+    async fn connect(&self, head: &Head) -> Result<Lease, Error> {
+        let limit = self.connections.config().connect_timeout;
+        let leasing = self.connections.lease(head.client, head.needs_http1());
+        let leased = timeout(limit, leasing).await;
+        leased.unwrap_or_else(|_| Err(self.unconnected(limit)))
     }
 
     /// Waits for a response as long as its request moves, and `head_timeout` more.

@@ -12,6 +12,7 @@
 
 use std::{net::SocketAddr, sync::Arc};
 
+use bytes::Bytes;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, StatusCode, Uri, header};
 use postern_core::{
     Blame, Body, BodyStream, Call, Error, Headers, HttpFacts, Kind, headers::HeadersBuilder,
@@ -21,7 +22,7 @@ use super::{
     config::ForwardAddress,
     request_body::{GoAhead, RequestBody, RequestProgress},
 };
-use crate::http::is_hop_by_hop;
+use crate::http::{fields, is_hop_by_hop};
 
 /// All of a request but its body. What becomes of it depends on the connection that takes it.
 pub(super) struct Head {
@@ -120,14 +121,14 @@ impl Head {
     /// # Errors
     /// `invalid-argument` for a target or a host that HTTP has not.
     pub(super) fn to_http1(&self, body: RequestBody) -> Result<Request<RequestBody>, Error> {
-        let mut headers = HeaderMap::new();
+        let mut headers = self.room();
         let host = HeaderValue::from_bytes(self.facts.authority.as_bytes());
         headers.insert(
             header::HOST,
             host.map_err(|_| invalid("host", &self.facts.authority))?,
         );
         self.copy_headers(&mut headers);
-        let mut options = Vec::with_capacity(2);
+        let mut options = Vec::new();
         if let Some(protocol) = &self.facts.upgrade {
             let protocol = HeaderValue::from_bytes(protocol.as_bytes());
             headers.insert(
@@ -139,13 +140,15 @@ impl Head {
         if headers.contains_key(header::TE) {
             options.push("te");
         }
-        if let Ok(options) = HeaderValue::from_str(&options.join(", "))
-            && !options.is_empty()
+        if !options.is_empty()
+            && let Ok(options) = HeaderValue::from_str(&options.join(", "))
         {
             headers.insert(header::CONNECTION, options);
         }
         let target = self.facts.target();
-        let uri: Uri = target.parse().map_err(|_| invalid("target", &target))?;
+        let target = Bytes::from(target);
+        let uri = Uri::from_maybe_shared(target.clone());
+        let uri = uri.map_err(|_| invalid("target", &String::from_utf8_lossy(&target)))?;
         let mut request = self.assemble(uri, headers, body);
         if let Some(go_ahead) = &self.go_ahead {
             let go_ahead = Arc::clone(go_ahead);
@@ -168,7 +171,7 @@ impl Head {
         address: &ForwardAddress,
         body: RequestBody,
     ) -> Result<Request<RequestBody>, Error> {
-        let mut headers = HeaderMap::new();
+        let mut headers = self.room();
         self.copy_headers(&mut headers);
         let target = match self.facts.target() {
             // OPTIONS of the whole server: RFC 9113 section 8.3.1.
@@ -199,11 +202,16 @@ impl Head {
         request
     }
 
+    /// For all fields: `host`, `connection` and `upgrade` beside those of the call.
+    fn room(&self) -> HeaderMap {
+        HeaderMap::with_capacity(self.headers.entries().count() + 3)
+    }
+
     fn copy_headers(&self, map: &mut HeaderMap) {
         let mut is_length_written = false;
         for (name, value) in self.headers.iter() {
             let name = HeaderName::from_bytes(name);
-            let (Ok(name), Ok(value)) = (name, HeaderValue::from_bytes(&value)) else {
+            let (Ok(name), Some(value)) = (name, fields::to_value(&self.headers, value)) else {
                 continue;
             };
             if name == header::CONTENT_LENGTH {

@@ -32,6 +32,8 @@ struct ReplyPieces {
     progress: Arc<RequestProgress>,
     /// `None` once it has ended.
     lease: Option<Lease>,
+    /// What it ended with, until that is told.
+    error: Option<Error>,
 }
 
 /// The reply that `response` is.
@@ -40,7 +42,7 @@ struct ReplyPieces {
 /// `internal` for a status that no response may have.
 pub(super) fn reply(
     response: Response<Incoming>,
-    lease: Lease,
+    mut lease: Lease,
     progress: Arc<RequestProgress>,
     idle_timeout: Duration,
 ) -> Result<Reply, Error> {
@@ -53,12 +55,16 @@ pub(super) fn reply(
         lease.finish(progress.is_done());
         return Ok(reply);
     }
+    if !progress.is_done() {
+        lease.send_on();
+    }
     let pieces = ReplyPieces {
         body,
         silence: Silence::new(Some(idle_timeout), Blame::Upstream),
         trailers: None,
         progress,
         lease: Some(lease),
+        error: None,
     };
     reply.body = postern_core::Body::Octets(BodyStream::from_source(pieces));
     Ok(reply)
@@ -81,16 +87,19 @@ pub(super) fn of_response(map: &HeaderMap) -> Headers {
 }
 
 impl ReplyPieces {
-    fn end(&mut self) -> Poll<Option<Result<Bytes, Error>>> {
+    fn end(&mut self) {
         if let Some(lease) = self.lease.take() {
             lease.finish(self.progress.is_done());
         }
-        Poll::Ready(None)
     }
 
-    fn fail(&mut self, error: Error) -> Poll<Option<Result<Bytes, Error>>> {
+    /// Tells the error when it is asked again: what came before is sent to the client first, which hyper
+    /// does only when there is nothing more at hand.
+    fn fail(&mut self, error: Error, cx: &Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         self.lease = None;
-        Poll::Ready(Some(Err(error)))
+        self.error = Some(error);
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 }
 
@@ -99,13 +108,22 @@ impl Stream for ReplyPieces {
 
     fn poll_next(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Option<Self::Item>> {
         let this = &mut *self;
-        while this.lease.is_some() {
-            match Pin::new(&mut this.body).poll_frame(cx) {
+        if let Some(error) = this.error.take() {
+            return Poll::Ready(Some(Err(error)));
+        }
+        while let Some(lease) = &mut this.lease {
+            match lease.poll_frame(&mut this.body, cx) {
                 Poll::Ready(Some(Ok(frame))) => {
                     this.silence.rearm();
                     match frame.into_data() {
                         Ok(piece) if piece.is_empty() => {}
-                        Ok(piece) => return Poll::Ready(Some(Ok(piece))),
+                        Ok(piece) => {
+                            // Its length was declared, and all of it has come.
+                            if this.body.is_end_stream() {
+                                this.end();
+                            }
+                            return Poll::Ready(Some(Ok(piece)));
+                        }
                         Err(frame) => {
                             this.trailers = frame.trailers_ref().and_then(fields::of_trailers);
                         }
@@ -116,12 +134,12 @@ impl Stream for ReplyPieces {
                         let message = "the upstream ended its response early";
                         Error::unavailable(Blame::Upstream, message).with_source(error)
                     });
-                    return this.fail(broken);
+                    return this.fail(broken, cx);
                 }
-                Poll::Ready(None) => return this.end(),
+                Poll::Ready(None) => this.end(),
                 Poll::Pending => {
                     let late = ready!(this.silence.poll_late(cx));
-                    return this.fail(late);
+                    return this.fail(late, cx);
                 }
             }
         }

@@ -94,6 +94,11 @@ impl RequestBody {
         (body, progress)
     }
 
+    /// Whether nothing of it has to be waited for.
+    pub(super) const fn is_at_hand(&self) -> bool {
+        self.go_ahead.is_none() && !matches!(self.content, RequestContent::Stream(_))
+    }
+
     fn finish(&mut self) {
         self.content = RequestContent::Done;
         self.progress.is_done.store(true, Ordering::Release);
