@@ -26,9 +26,8 @@ use super::{
     config::{ForwardAddress, ForwardConfig, HttpVersions},
     connect::{self, Connected},
     fault::root_cause,
-    http1::{self, FreeHttp1, Http1Lease},
+    http1::{self, FreeHttp1, Http1Lease, KeptConnections},
     http2::{self, Http2Lease, SharedHttp2},
-    kept::{self, KeptConnections},
     outbound::Head,
     request_body::RequestBody,
 };
@@ -213,7 +212,7 @@ impl Connections {
     fn begin_upkeep(self: &Arc<Self>) {
         if !self.has_upkeep.swap(true, Ordering::Relaxed) {
             let upkeep = Arc::clone(self.kept.upkeep());
-            self.spawn(kept::look_after(Arc::downgrade(self), upkeep));
+            self.spawn(http1::look_after(Arc::downgrade(self), upkeep));
         }
     }
 

@@ -11,7 +11,7 @@
 //! What is no head is not looked at: the socket is told when a request is sent, and a response begins.
 
 use std::{
-    io,
+    io::{self, BufRead as _},
     pin::Pin,
     sync::{
         Arc,
@@ -235,11 +235,16 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadReader<S> {
 /// The head that `octets` begin with; `None` where it does not end.
 fn whole_head(octets: &[u8]) -> Option<WholeHead> {
     let (mut start, mut at, mut n_lines) = (0, 0, 0);
-    for line in octets.split_inclusive(|octet| *octet == b'\n') {
+    let mut rest = octets;
+    loop {
+        let from_line = rest;
+        // Cannot fail: the octets are there.
+        let n_octets = rest.skip_until(b'\n').unwrap_or_default();
+        let line = from_line.get(..n_octets)?;
         if line.last() != Some(&b'\n') {
             return None;
         }
-        at += line.len();
+        at += n_octets;
         if !matches!(line, b"\n" | b"\r\n") {
             n_lines += 1;
             continue;
@@ -257,7 +262,6 @@ fn whole_head(octets: &[u8]) -> Option<WholeHead> {
             is_interim: status.is_some_and(|status| status != b"101" && status.starts_with(b"1")),
         });
     }
-    None
 }
 
 /// The lines of a head that hyper has room for, and the other fields. `None` where those are ill-formed.

@@ -7,7 +7,8 @@
 //! The task of a request polls its connection itself, so that a request and its response pass from the
 //! client's connection to the upstream's and back without another task between. One that sends while its
 //! response is read, or that goes on in another protocol, has its connection driven by a task: its
-//! directions must not wait for each other.
+//! directions must not wait for each other. Nothing runs for one that is kept: its upkeep polls it when the
+//! upstream says or closes something, and closes it after `keep_timeout`.
 
 use std::{
     future::poll_fn,
@@ -25,7 +26,12 @@ use hyper::{
     client::conn::{TrySendError, http1},
 };
 use hyper_util::rt::TokioIo;
-use tokio::sync::oneshot;
+use parking_lot::Mutex;
+use postern_system::clock;
+use tokio::{
+    sync::{Notify, oneshot},
+    time::sleep_until,
+};
 use tracing::debug;
 
 use super::{
@@ -46,6 +52,21 @@ pub(super) struct FreeHttp1 {
     held: HeldHttp1,
     /// When it is closed for want of a request.
     pub(super) kept_until: Instant,
+}
+
+/// Connections with one address that have no request.
+#[derive(Default)]
+pub(super) struct KeptConnections {
+    list: Mutex<KeptList>,
+    upkeep: Arc<Notify>,
+}
+
+#[derive(Default)]
+struct KeptList {
+    /// The last used at the end.
+    free: Vec<FreeHttp1>,
+    /// The upkeep has a timer.
+    is_timed: bool,
 }
 
 /// A connection with a request. Dropping it closes the connection, whatever is under way.
@@ -124,6 +145,52 @@ impl FreeHttp1 {
     /// Moves what there is to move; says whether it takes a request.
     pub(super) fn settle(&mut self) -> bool {
         self.polled.settle() && self.sender.is_ready()
+    }
+}
+
+impl KeptConnections {
+    pub(super) const fn upkeep(&self) -> &Arc<Notify> {
+        &self.upkeep
+    }
+
+    /// Keeps one; the one that was used longest ago makes room where there are more than `limit`.
+    pub(super) fn push(&self, free: FreeHttp1, limit: usize) {
+        let closed = {
+            let mut list = self.list.lock();
+            // Told of under the lock, so that the upkeep finds it.
+            free.begin_keeping();
+            list.free.push(free);
+            if !std::mem::replace(&mut list.is_timed, true) {
+                self.upkeep.notify_one();
+            }
+            (list.free.len() > limit).then(|| list.free.remove(0))
+        };
+        drop(closed);
+    }
+
+    /// The last used that takes a request.
+    pub(super) fn pop(&self) -> Option<FreeHttp1> {
+        loop {
+            let mut free = self.list.lock().free.pop()?;
+            free.end_keeping();
+            if free.settle() {
+                return Some(free);
+            }
+        }
+    }
+
+    /// Closes what has ended or was kept long enough. Says when the next one will have been.
+    fn maintain(&self, now: Instant) -> Option<Instant> {
+        let mut list = self.list.lock();
+        let closed = list
+            .free
+            .extract_if(.., |free| free.kept_until <= now || !free.settle());
+        let closed: Vec<_> = closed.collect();
+        let next = list.free.first().map(|free| free.kept_until);
+        list.is_timed = next.is_some();
+        drop(list);
+        drop(closed);
+        next
     }
 }
 
@@ -297,6 +364,25 @@ impl Driver {
             biased;
             ended = connection.with_upgrades() => tell_end(ended),
             _ = self.given_back => {}
+        }
+    }
+}
+
+/// Looks after what `connections` keeps, as long as there are such.
+pub(super) async fn look_after(connections: Weak<Connections>, upkeep: Arc<Notify>) {
+    loop {
+        let Some(next) = connections
+            .upgrade()
+            .map(|connections| connections.kept().maintain(clock::now()))
+        else {
+            return;
+        };
+        match next {
+            Some(next) => tokio::select! {
+                () = upkeep.notified() => {}
+                () = sleep_until(next.into()) => {}
+            },
+            None => upkeep.notified().await,
         }
     }
 }

@@ -76,7 +76,9 @@ where
     }
     let bytes = &asker.bytes;
     let mut held = bytes.hold(fields::n_octets(&head.headers))?;
-    let headers = headers(head, config, asker, asks_to_go_on, !body.is_end_stream());
+    let present = Present::of(&head.headers);
+    let has_body = !body.is_end_stream();
+    let headers = headers(head, present, config, asker, asks_to_go_on, has_body);
     facts.is_forwarded = true;
     if asks_to_go_on {
         facts.upgrade = Some(Text::from_static(WEBSOCKET));
@@ -88,7 +90,8 @@ where
         (body, CallBytes::Alone(held), Some(from_client))
     } else if body.is_end_stream() {
         (Body::Empty, CallBytes::Alone(held), None)
-    } else if is_short(&head.headers, &body) {
+    } else if !present.contains(Present::EXPECT) && is_short(&body) {
+        // It is on its way without being asked for.
         let body = calls::read_message(body, config, &mut held).await?;
         (body, CallBytes::Alone(held), None)
     } else {
@@ -106,9 +109,8 @@ where
         body,
         context: Context {
             peer: Arc::clone(&asker.peer),
-            correlation: calls::correlation(&head.headers, Present::CORRELATION)
-                .unwrap_or_default(),
-            trace: trace(&head.headers),
+            correlation: calls::correlation(&head.headers, present).unwrap_or_default(),
+            trace: trace(&head.headers, present),
             is_deadline_of_head: true,
             ..Context::default()
         },
@@ -120,12 +122,16 @@ where
 /// Headers of the call.
 fn headers(
     head: &request::Parts,
+    present: Present,
     config: &HttpConfig,
     asker: &Asker,
     asks_to_go_on: bool,
     has_body: bool,
 ) -> Headers {
-    let listed = listed(&head.headers);
+    let listed = match present.contains(Present::CONNECTION) {
+        true => listed(&head.headers),
+        false => HashSet::new(),
+    };
     let forwarded = &config.forwarded;
     let claims = Claims::read(&head.headers, &asker.link.origin, forwarded);
     let hop = Hop {
@@ -146,8 +152,9 @@ fn headers(
         debug_assert!(pushed.is_ok());
     };
     let is_http2 = head.version >= Version::HTTP_2;
-    let mut is_cookie_written = false;
+    let (mut is_cookie_written, mut takes_trailers) = (false, false);
     for (name, value) in &head.headers {
+        takes_trailers |= name == header::TE && asks_for_trailers(value);
         if name == header::COOKIE && is_http2 {
             if !std::mem::replace(&mut is_cookie_written, true) {
                 push("cookie", &joined(&head.headers));
@@ -158,7 +165,7 @@ fn headers(
             push(name.as_str(), value.as_bytes());
         }
     }
-    if head.headers.get_all(header::TE).iter().any(takes_trailers) {
+    if takes_trailers {
         push("te", b"trailers");
     }
     if asks_to_go_on && is_http2 {
@@ -180,7 +187,7 @@ fn passes(name: &str, head: &request::Parts, listed: &HashSet<String>, has_body:
     }
 }
 
-fn takes_trailers(value: &http::HeaderValue) -> bool {
+fn asks_for_trailers(value: &http::HeaderValue) -> bool {
     let value = value.to_str().unwrap_or_default();
     let mut items = value.split(',');
     items.any(|item| item.trim().eq_ignore_ascii_case("trailers"))
@@ -193,14 +200,15 @@ fn joined(headers: &HeaderMap) -> Vec<u8> {
     pieces.join(&b"; "[..])
 }
 
-/// Whether a body is short, of a known length, and on its way without being asked for.
-fn is_short<B: HttpBody>(headers: &HeaderMap, body: &B) -> bool {
+/// Whether a body is short and of a known length.
+fn is_short<B: HttpBody>(body: &B) -> bool {
     let length = body.size_hint().exact();
-    length.is_some_and(|length| length <= WHOLE_BYTES_MAX) && !headers.contains_key(header::EXPECT)
+    length.is_some_and(|length| length <= WHOLE_BYTES_MAX)
 }
 
-fn trace(headers: &HeaderMap) -> Option<TraceContext> {
-    TraceContext::parse(headers.get("traceparent")?.to_str().ok()?)
+fn trace(headers: &HeaderMap, present: Present) -> Option<TraceContext> {
+    let value = present.get(Present::TRACEPARENT, headers, &["traceparent"])?;
+    TraceContext::parse(value.to_str().ok()?)
 }
 
 /// What a client of HTTP/1.1 would ask with (RFC 6455 section 4.1).

@@ -15,7 +15,7 @@
 //! | who says where a request came from | `claims.rs` |
 //! | a call as a request, a response as a reply | `outbound.rs`, `request_body.rs`, `reply_body.rs` |
 //! | a stream of another protocol | `tunnel.rs` at the client, `upgraded.rs` at the upstream |
-//! | connections, kept and opened | `connections.rs`, `http1.rs`, `kept.rs`, `http2.rs`, `connect.rs` |
+//! | connections, kept and opened | `connections.rs`, `http1.rs`, `http2.rs`, `connect.rs` |
 //! | heads of responses | `heads.rs` |
 //! | who is told what happens on one | `signal.rs` |
 //!
@@ -32,7 +32,6 @@ mod heads;
 mod http1;
 mod http2;
 pub(super) mod inbound;
-mod kept;
 mod outbound;
 pub(super) mod outcome;
 mod reply_body;

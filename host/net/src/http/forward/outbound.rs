@@ -64,8 +64,18 @@ impl Head {
         if facts.authority.is_empty() {
             facts.authority = address.authority().into();
         }
-        let length = declared(&call.headers, &call.body)?;
-        let expects = call.headers.get(b"expect").is_some() && call.body.is_stream();
+        let (mut declared, mut expects) = (None, false);
+        for (name, value) in call.headers.iter() {
+            if declared.is_none() && name.eq_ignore_ascii_case(b"content-length") {
+                declared = Some(value);
+            } else if name.eq_ignore_ascii_case(b"expect") {
+                expects = call.body.is_stream();
+            }
+        }
+        let length = match declared {
+            Some(value) => length_of(&value, &call.body)?,
+            None => None,
+        };
         let go_ahead = expects.then(Arc::<GoAhead>::default);
         let (body, upgrade) = match facts.upgrade {
             Some(_) => (Body::Empty, Some(call.body.into_octets())),
@@ -228,11 +238,9 @@ impl Head {
     }
 }
 
-/// What `headers` may say of the length of `body`.
-fn declared(headers: &Headers, body: &Body) -> Result<Option<u64>, Error> {
-    let Some(value) = headers.get_str("content-length") else {
-        return Ok(None);
-    };
+/// What is to be said of the length of `body`, of which `value` is declared.
+fn length_of(value: &[u8], body: &Body) -> Result<Option<u64>, Error> {
+    let value = String::from_utf8_lossy(value);
     let first = value.split(',').next().unwrap_or_default().trim();
     let length = first
         .parse()
