@@ -66,6 +66,12 @@ impl Drop for ToolProcess {
     }
 }
 
+/// `target/tools`, where a test may keep what it installs for the next run.
+#[must_use]
+pub fn folder() -> PathBuf {
+    guests::target().join("tools")
+}
+
 /// A program below `target/tools/bin`.
 ///
 /// # Panics
