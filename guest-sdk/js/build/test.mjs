@@ -8,7 +8,7 @@ import { existsSync, readdirSync, rmSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { parseArgs } from "node:util";
 
-import { BuildError, Project } from "./project.mjs";
+import { BuildError, Project, SDK } from "./project.mjs";
 
 async function main() {
   const { values, positionals } = parseArgs({ allowPositionals: true, options: { work: { type: "string" }, tools: { type: "string" } } });
@@ -38,7 +38,11 @@ function* find(folder) {
 function check(project) {
   project.tool("typescript/package.json");
   const compiler = join(dirname(project.require.resolve("typescript/package.json")), "bin", "tsc");
-  const { status } = spawnSync(process.execPath, [compiler, "--noEmit", "-p", project.folder], { stdio: "inherit" });
+  // The types of the SDK that builds, whether the project has a copy or not.
+  const types = { postern: [join(SDK, "types", "index.d.ts")], "postern/testing": [join(SDK, "types", "testing.d.ts")] };
+  const settings = { extends: join(project.folder, "tsconfig.json"), compilerOptions: { paths: types } };
+  const path = project.write("tsconfig.json", JSON.stringify(settings));
+  const { status } = spawnSync(process.execPath, [compiler, "--noEmit", "-p", path], { stdio: "inherit", cwd: project.folder });
   return status ?? 1;
 }
 

@@ -64,14 +64,16 @@ export class Method {
 
   /** One message in, one out, or a promise of it: text or octets. */
   call(name, body) {
-    const result = this.run(readMessage(this.input, body), name);
+    const { run } = this;
+    const result = run(readMessage(this.input, body), name);
     return isThenable(result) ? result.then((value) => this.write(name, value)) : this.write(name, result);
   }
 
   /** Messages from and to the host. */
   callStream(name) {
     const argument = this.takesStream ? new Incoming(this.input) : this.first();
-    const result = this.run(argument, name);
+    const { run } = this;
+    const result = run(argument, name);
     if (!this.givesStream) return then(result, (value) => host().send(this.write(name, value)));
     if (typeof result?.[Symbol.iterator] === "function" && typeof result !== "string") return this.sendAll(name, result);
     if (isThenable(result)) return result.then((replies) => this.sendAllAsync(name, replies));

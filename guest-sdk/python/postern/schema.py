@@ -61,7 +61,7 @@ def _schema(hint: Any, definitions: dict[str, Any], is_top: bool = False) -> dic
         return {"type": "object"}
     if hint in (list, set, frozenset, tuple):
         return {"type": "array"}
-    if isinstance(hint, type) and hint is not object:
+    if isinstance(hint, type) and hint not in (Any, object):
         return _named(hint, definitions, is_top)
     return {}
 

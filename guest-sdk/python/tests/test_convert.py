@@ -33,6 +33,7 @@ class Options(TypedDict):
 class Tree:
     name: str
     children: list["Tree"] = field(default_factory=list)
+    tags: dict[str, Any] = field(default_factory=dict)
 
     def __post_init__(self):
         if not self.name:
@@ -100,7 +101,7 @@ def test_a_type_without_a_form_in_json_is_told_when_it_is_declared(hint):
 
 
 def test_is_written():
-    assert write_json({"a": Tree("t"), "b": Colour.RED, "c": {1}}) == '{"a":{"name":"t","children":[]},"b":"red","c":[1]}'
+    assert write_json({"a": Tree("t"), "b": Colour.RED, "c": {1}}) == '{"a":{"name":"t","children":[],"tags":{}},"b":"red","c":[1]}'
     assert write_json([datetime.date(2026, 1, 2), uuid.UUID(int=1), decimal.Decimal("1.10"), Point(1)]) == (
         '["2026-01-02","00000000-0000-0000-0000-000000000001","1.10",[1,0]]'
     )
@@ -129,6 +130,7 @@ def test_schemas_name_themselves():
     found = schema(Tree)
     assert found["properties"]["children"] == {"type": "array", "items": {"$ref": "#/$defs/Tree"}}
     assert found["required"] == ["name"] and found["$defs"]["Tree"]["type"] == "object"
+    assert found["properties"]["tags"] == {"type": "object", "additionalProperties": {}}
     assert schema(Colour)["enum"] == ["red", "blue"]
     assert schema(Options)["required"] == ["name"]
     assert schema(tuple[int, str])["prefixItems"] == [{"type": "integer"}, {"type": "string"}]
