@@ -8,7 +8,7 @@ use std::{
 };
 
 use postern_tests::{
-    Finished, Gateway, Setup, command_in, component, free_address, patiently, postern, tools_folder,
+    Finished, Gateway, Setup, build_cache, command_in, component, free_address, patiently, postern,
 };
 use serde_json::Value;
 use tempfile::TempDir;
@@ -26,7 +26,7 @@ impl Workshop {
     fn new() -> Self {
         Self {
             folder: tempfile::tempdir().expect("a folder"),
-            cache: tools_folder().join("projects"),
+            cache: build_cache(),
         }
     }
 

@@ -66,10 +66,10 @@ impl Drop for ToolProcess {
     }
 }
 
-/// `target/tools`, where a test may keep what it installs for the next run.
+/// Where `postern build` keeps what it installs for tests, for the next run as well.
 #[must_use]
-pub fn folder() -> PathBuf {
-    guests::target().join("tools")
+pub fn cache() -> PathBuf {
+    guests::target().join("tools/projects")
 }
 
 /// A program below `target/tools/bin`.

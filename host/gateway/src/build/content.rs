@@ -34,16 +34,20 @@ pub(super) fn digest(folder: &Path, name: &str, language: Language) -> io::Resul
     Ok(Some(sdk::digest_of(&texts)))
 }
 
-/// Whether the project's file names something above its folder: a package beside it.
+/// Whether the project names sources above its folder: a package beside it.
 fn reaches_outside(folder: &Path, language: Language) -> io::Result<bool> {
     let file = fs::read_to_string(folder.join(language.project_file()))?;
-    // C's lies one folder below.
-    let outside = if language == Language::C {
-        "../../"
-    } else {
-        "../"
-    };
-    Ok(file.contains(outside))
+    Ok(match language {
+        // What follows is for the runner of unit tests.
+        Language::Python => {
+            let packages = file.split("[tool.").next().unwrap_or_default();
+            let more = fs::read_to_string(folder.join("requirements.txt")).unwrap_or_default();
+            packages.contains("../") || more.contains("../")
+        }
+        // It lies one folder below.
+        Language::C => file.contains("../../"),
+        Language::Rust | Language::Go | Language::JavaScript => file.contains("../"),
+    })
 }
 
 /// Whether all files were found within the bounds.
@@ -134,6 +138,11 @@ mod tests {
         fs::remove_dir_all(folder.path().join("names")).expect("removed");
         assert_eq!(digest(), first);
 
+        write(
+            "pyproject.toml",
+            "[tool.pytest.ini_options]\npythonpath = [\"../sdk\"]\n",
+        );
+        assert!(digest().is_some(), "a component has nothing of it");
         write("pyproject.toml", "dependencies = [\"x @ file:../x\"]\n");
         assert_eq!(digest(), None, "what lies outside may change unseen");
     }
