@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import { join, resolve } from "node:path";
 
 import { BuildError, Project } from "./project.mjs";
-import { exportsOf, glueText, readPackage, writeWorld } from "./world.mjs";
+import { exportsOf, glueText, importsOf, readPackage, writeWorld } from "./world.mjs";
 
 async function main() {
   const { values, positionals } = parseArgs({
@@ -20,15 +20,17 @@ async function main() {
   if (positionals.length !== 1 || !values.wit) throw new BuildError("usage: componentize.mjs PROJECT --wit WIT [--out FILE] [--work FOLDER] [--tools FOLDER]");
   const project = new Project(positionals[0], values);
   const { version, hasText } = readPackage(values.wit);
-  const exported = exportsOf(await project.load(), hasText);
+  const made = await project.load();
+  const exported = exportsOf(made, hasText);
+  const imports = importsOf(exported, made.used);
   console.log(JSON.stringify({ roles: exported, entry: project.entry }));
-  if (values.out) await componentize(project, resolve(values.wit), resolve(values.out), exported, version);
+  if (values.out) await componentize(project, resolve(values.wit), resolve(values.out), exported, imports, version);
 }
 
-async function componentize(project, wit, out, exported, version) {
+async function componentize(project, wit, out, exported, imports, version) {
   const world = join(project.work, "wit");
-  writeWorld(world, wit, exported, version);
-  const bundle = await project.bundle(glueText(exported, version), "component.js");
+  writeWorld(world, wit, exported, imports, version);
+  const bundle = await project.bundle(glueText(exported, imports, version), "component.js");
   const jsSource = readFileSync(bundle, "utf8");
   let component;
   try {

@@ -12,6 +12,9 @@ const ENTRIES = ["src/index.ts", "src/index.js", "index.ts", "index.js", "plugin
  * generators and the promises of `src/runtime/promise.js`. */
 const LOWERED = { "async-await": false, "async-generator": false, "for-await": false };
 
+/** Imports that a component has when the project uses their modules. */
+const OPTIONAL_IMPORTS = ["kv", "client", "events"];
+
 export const SDK = resolve(dirname(fileURLToPath(import.meta.url)), "..");
 
 /** Why there is no component; the message has the remedy. */
@@ -73,14 +76,21 @@ export class Project {
       nodePaths: [join(this.folder, "node_modules")],
       charset: "utf8",
       legalComments: "none",
+      metafile: true,
+      absWorkingDir: this.folder,
       logLevel: "silent",
     };
+    let result;
     try {
-      await this.tool("esbuild").build(options);
+      result = await this.tool("esbuild").build(options);
     } catch (error) {
       if (!error.errors) throw error;
       throw new BuildError(error.errors.map(faultOf).join("\n"));
     }
+    this.bundled = Object.values(result.metafile.outputs)
+      .flatMap((output) => Object.entries(output.inputs))
+      .filter(([, { bytesInOutput }]) => bytesInOutput > 0)
+      .map(([path]) => resolve(this.folder, path));
     return options.outfile;
   }
 
@@ -90,7 +100,8 @@ export class Project {
     return { ...aliases, project: this.entry };
   }
 
-  /** Roles and services that the module marks when it is evaluated, and the types they name. */
+  /** Roles and services that the module marks when it is evaluated, the types they name, and the imports
+   * whose modules it uses. */
   async load() {
     const source = 'import "project";\nexport { roles } from "postern/roles";\nexport { services, schemasOf } from "postern/service";\n';
     const path = await this.bundle(source, "roles.mjs", { isNative: true });
@@ -100,7 +111,8 @@ export class Project {
     } catch (error) {
       throw new BuildError(`${this.entry} cannot be evaluated: ${error.stack ?? error}`);
     }
-    return { roles: found.roles, services: found.services(), schemas: found.schemasOf(found.services()) };
+    const used = OPTIONAL_IMPORTS.filter((name) => this.bundled.includes(join(SDK, "src", `${name}.js`)));
+    return { roles: found.roles, services: found.services(), schemas: found.schemasOf(found.services()), used };
   }
 
   write(path, text) {

@@ -11,8 +11,8 @@ const WASI = "0.2.12";
 /** Interfaces that a role brings along as imports. */
 const ROLE_IMPORTS = { balancer: ["candidates"], "request-interceptor": ["request", "response"], "response-interceptor": ["request", "response"] };
 
-/** What every plugin may import: the world `imports`. */
-const IMPORTS = ["call", "log", "config", "kv", "client", "events"];
+/** Imports of every component. */
+const IMPORTS = ["call", "log", "config"];
 
 /** As much of WASI as the runtime uses: octets of chance, and waiting. */
 const WASI_PACKAGES = {
@@ -50,11 +50,15 @@ export function readPackage(wit) {
   return { version, hasText: /^interface text-handler\b/m.test(text) };
 }
 
+/** The interfaces that a component imports. One that has no `kv` and no `client` is known not to wait, and
+ * an interceptor is then entered directly. */
+export function importsOf(exported, used) {
+  return [...IMPORTS, ...used, ...new Set(exported.flatMap((role) => ROLE_IMPORTS[role] ?? []))];
+}
+
 /** The world as text. */
-export function worldText(exported, version) {
-  const imports = [...new Set(exported.flatMap((role) => ROLE_IMPORTS[role] ?? []))].sort();
+export function worldText(exported, imports, version) {
   const lines = [
-    `include postern:gateway/imports@${version};`,
     `import wasi:random/random@${WASI};`,
     `import wasi:clocks/monotonic-clock@${WASI};`,
     ...imports.map((name) => `import postern:gateway/${name}@${version};`),
@@ -64,7 +68,7 @@ export function worldText(exported, version) {
 }
 
 /** Writes world and packages to a folder. */
-export function writeWorld(folder, wit, exported, version) {
+export function writeWorld(folder, wit, exported, imports, version) {
   rmSync(folder, { recursive: true, force: true });
   const dependencies = join(folder, "deps");
   cpSync(wit, join(dependencies, "postern-gateway"), { recursive: true });
@@ -72,14 +76,13 @@ export function writeWorld(folder, wit, exported, version) {
     mkdirSync(join(dependencies, name), { recursive: true });
     writeFileSync(join(dependencies, name, `${name}.wit`), text);
   }
-  writeFileSync(join(folder, "world.wit"), worldText(exported, version));
+  writeFileSync(join(folder, "world.wit"), worldText(exported, imports, version));
 }
 
 const camel = (name) => name.replace(/-(.)/g, (_, letter) => letter.toUpperCase());
 
 /** The module that exports the roles. The globals come first, then the project. */
-export function glueText(exported, version) {
-  const imports = [...IMPORTS, ...new Set(exported.flatMap((role) => ROLE_IMPORTS[role] ?? []))];
+export function glueText(exported, imports, version) {
   const names = exported.map(camel);
   return [
     'import "postern/globals";',

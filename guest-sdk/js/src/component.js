@@ -1,4 +1,5 @@
-// The seam to the real host. The bundle that `build.mjs` makes links it to the modules of the world.
+// The seam to the real host. The bundle that `build/` makes links it to the modules of the world, of which
+// `kv`, `client`, `events` and those of roles are there when the project uses them.
 //
 // The engine gives `null` for what is absent and wants `null` for it; everywhere else of this package it
 // is `undefined`. This file and no other knows that.
@@ -82,20 +83,9 @@ class ComponentHost {
       logWrite: of((level, message, fields) => log.write(level, message, fields)),
       configGet: (key) => attempt(config.get, key),
       configAll: () => config.all(),
-      kvGet: (key) => attempt(kv.get, key),
-      kvGetText: kv.getText ? (key) => attempt(kv.getText, key) : (key) => textOf(attempt(kv.get, key)),
-      kvSet: twin(kv.set, kv.setText),
-      kvDelete: (key) => attempt(kv["delete"], key),
-      kvSwap: (key, expected, value) => attempt(kv.swap, key, absent(expected), absent(value)),
-      kvKeys: (prefix, after, limit) => attempt(kv.keys, prefix, absent(after), limit),
-      clientCall: (service, method, body, headers, timeout) => attempt(client.call, service, method, octets(body), optionsOf(headers, timeout)),
-      clientCallText: client.callText
-        ? (service, method, body, headers, timeout) => attempt(client.callText, service, method, body, optionsOf(headers, timeout))
-        : (...call) => textOf(this.clientCall(...call)),
-      publish: (topic, contentType, payload) =>
-        events.publishText && typeof payload === "string"
-          ? attempt(events.publishText, topic, absent(contentType), payload)
-          : attempt(events.publish, topic, absent(contentType), octets(payload)),
+      ...(kv && kvOf(kv)),
+      ...(client && clientOf(client)),
+      publish: events && publishOf(events),
       usable: candidates && ((index) => candidates.usable(index)),
       random: candidates && (() => candidates.random()),
       request: request && side(request),
@@ -116,6 +106,30 @@ class ComponentHost {
     this.turn = undefined;
     this.takeTurn(index);
   }
+}
+
+function kvOf(kv) {
+  return {
+    kvGet: (key) => attempt(kv.get, key),
+    kvGetText: kv.getText ? (key) => attempt(kv.getText, key) : (key) => textOf(attempt(kv.get, key)),
+    kvSet: twin(kv.set, kv.setText),
+    kvDelete: (key) => attempt(kv["delete"], key),
+    kvSwap: (key, expected, value) => attempt(kv.swap, key, absent(expected), absent(value)),
+    kvKeys: (prefix, after, limit) => attempt(kv.keys, prefix, absent(after), limit),
+  };
+}
+
+function clientOf(client) {
+  const inOctets = (service, method, body, headers, timeout) => attempt(client.call, service, method, octets(body), optionsOf(headers, timeout));
+  const inText = (service, method, body, headers, timeout) => attempt(client.callText, service, method, body, optionsOf(headers, timeout));
+  return { clientCall: inOctets, clientCallText: client.callText ? inText : (...call) => textOf(inOctets(...call)) };
+}
+
+function publishOf(events) {
+  return (topic, contentType, payload) =>
+    events.publishText && typeof payload === "string"
+      ? attempt(events.publishText, topic, absent(contentType), payload)
+      : attempt(events.publish, topic, absent(contentType), octets(payload));
 }
 
 function optionsOf(headers, timeout) {

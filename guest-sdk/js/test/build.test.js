@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 
 import { Project } from "../build/project.mjs";
-import { exportsOf, glueText, readPackage, worldText } from "../build/world.mjs";
+import { exportsOf, glueText, importsOf, readPackage, worldText } from "../build/world.mjs";
 import { Service, method, schemaName, schemasOf, serverStream } from "../src/service.js";
 import { t } from "../src/index.js";
 
@@ -31,11 +31,13 @@ test("a service of JSON alone takes text where the package knows it", () => {
 });
 
 test("the world has the roles and their imports", () => {
-  const text = worldText(["balancer", "health"], "0.1.0");
-  assert.match(text, /include postern:gateway\/imports@0\.1\.0;/);
+  const imports = importsOf(["balancer", "health"], ["kv"]);
+  assert.deepEqual(imports, ["call", "log", "config", "kv", "candidates"]);
+  const text = worldText(["balancer", "health"], imports, "0.1.0");
+  assert.match(text, /import postern:gateway\/kv@0\.1\.0;/);
   assert.match(text, /import postern:gateway\/candidates@0\.1\.0;/);
   assert.match(text, /export postern:gateway\/balancer@0\.1\.0;/);
-  assert.match(glueText(["balancer", "health"], "0.1.0"), /export const balancer = linked\.balancer;/);
+  assert.match(glueText(["balancer", "health"], imports, "0.1.0"), /export const balancer = linked\.balancer;/);
 });
 
 test("the package is found in whichever file it stands", () => {

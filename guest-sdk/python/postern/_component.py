@@ -6,13 +6,14 @@ that none has a state of its own.
 
 from __future__ import annotations
 
+import importlib
 import random
 import sys
 from typing import Any, Callable
 
 from componentize_py_types import Err, Ok
-from wit_world import exports
-from wit_world.imports import call, client, config, events, kv, log, types
+from wit_world import exports, imports
+from wit_world.imports import call, config, log, types
 
 from . import _host, entry
 from .call import BodyKind, Http, Peer, Principal
@@ -21,6 +22,27 @@ from .log import LEVELS, HostHandler, LineWriter
 from .roles import Credentials, Event, Instance
 from .service import services, type_name
 
+
+class _Left:
+    """Stands for an import that the build has left out, since the source does not name it."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __getattr__(self, function: str) -> Any:
+        if function.endswith("_text"):
+            raise AttributeError(function)
+        raise RuntimeError(f"`{self.name}` is not in this component: import it by its name, `from postern import {self.name}`")
+
+
+def _imported(name: str) -> Any:
+    try:
+        return importlib.import_module(f"{imports.__name__}.{name}")
+    except ImportError:
+        return _Left(name)
+
+
+kv, client, events = _imported("kv"), _imported("client"), _imported("events")
 _TO_WIT = {kind: getattr(types.Kind, kind.name) for kind in Kind}
 _FROM_WIT = {getattr(types.Kind, kind.name): kind for kind in Kind}
 _LEVELS = {level: getattr(log.Level, level.upper()) for level in LEVELS}

@@ -24,6 +24,11 @@ from typing import Any
 COMPONENT_PYTHON = "3.14"
 #: Where the project's module is looked for, in this order, unless `[tool.postern] module` names it.
 MODULES = ("plugin", "app", "main")
+#: Imports of every component, and those that it has when its source names them.
+IMPORTS = ("call", "log", "config")
+OPTIONAL_IMPORTS = ("kv", "client", "events")
+#: The folder of this package.
+SDK = Path(__file__).resolve().parent.parent
 #: Interfaces that a role brings along as imports.
 ROLE_IMPORTS = {
     "balancer": ["candidates"],
@@ -190,11 +195,27 @@ class Project:
         """Modules that are imported within functions. A component has no files, so that what is not
         loaded when it is built is not there when it runs."""
         found = set(LATE_MODULES)
+        for name, path in self._sources():
+            found |= imported_within(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
+        return sorted(found)
+
+    def _sources(self) -> list[tuple[str, Path]]:
+        """Name and file of the modules of the project and its packages that are loaded; not those of the SDK."""
+        found = []
         for name, module in list(sys.modules.items()):
             path = Path(getattr(module, "__file__", None) or "")
-            if path.suffix == ".py" and (path.is_relative_to(self.folder) or path.is_relative_to(self.packages)):
-                found |= imported_within(path.read_text(encoding="utf-8"), name, path.name == "__init__.py")
-        return sorted(found)
+            is_own = path.is_relative_to(self.folder) or path.is_relative_to(self.packages)
+            if path.suffix == ".py" and is_own and not path.is_relative_to(SDK):
+                found.append((name, path))
+        return found
+
+    def used_imports(self) -> list[str]:
+        """The imports that the source names. A component that has no `kv` and no `client` is known not to
+        wait, and an interceptor is then entered directly."""
+        found: set[str] = set()
+        for _, path in self._sources():
+            found |= names_used(path.read_text(encoding="utf-8"))
+        return [*IMPORTS, *(name for name in OPTIONAL_IMPORTS if name in found)]
 
     def componentize(self, roles: list[str], wit: Path, out: Path) -> None:
         """Writes world and glue, and runs componentize-py."""
@@ -202,11 +223,10 @@ class Project:
         folder = self.work / "wit"
         shutil.rmtree(folder, ignore_errors=True)
         shutil.copytree(wit, folder / "deps" / "postern-gateway")
-        (folder / "world.wit").write_text(world(roles, version))
+        (folder / "world.wit").write_text(world(roles, self.used_imports(), version))
         (self.work / "postern_glue.py").write_text(glue(self.module, roles, self.late_imports()))
-        sdk = Path(__file__).resolve().parent.parent
         made = self.work / "component.wasm"
-        paths = [self.work, self.folder, self.packages, sdk]
+        paths = [self.work, self.folder, self.packages, SDK]
         command = [sys.executable, "-c", "import sys, componentize_py; sys.exit(componentize_py.script())"]
         command += ["-d", str(folder), "-w", "guest", "componentize", "postern_glue", "-o", str(made)]
         for path in paths:
@@ -231,13 +251,28 @@ def package_version(wit: Path) -> str:
     raise BuildError(f"{wit} has no package postern:gateway")
 
 
-def world(roles: list[str], version: str) -> str:
-    """The world that has just these roles."""
-    imports = sorted({name for role in roles for name in ROLE_IMPORTS.get(role, [])})
+def world(roles: list[str], used: list[str], version: str) -> str:
+    """The world that has just these roles and imports."""
+    imports = [*used, *sorted({name for role in roles for name in ROLE_IMPORTS.get(role, [])})]
     lines = [f"    import postern:gateway/{name}@{version};" for name in imports]
     lines += [f"    export postern:gateway/{role}@{version};" for role in roles]
-    body = "\n".join([f"    include postern:gateway/imports@{version};", *lines])
+    body = "\n".join(lines)
     return f"package postern:generated;\n\nworld guest {{\n{body}\n}}\n"
+
+
+def names_used(source: str) -> set[str]:
+    """Names that are imported from somewhere or asked of something: `from postern import kv`, `postern.kv`."""
+    found: set[str] = set()
+    for node in ast.walk(ast.parse(source)):
+        if isinstance(node, ast.ImportFrom):
+            names = {alias.name for alias in node.names}
+            found |= set(OPTIONAL_IMPORTS) if "*" in names and node.module == "postern" else names
+            found |= set((node.module or "").split("."))
+        elif isinstance(node, ast.Import):
+            found |= {part for alias in node.names for part in alias.name.split(".")}
+        elif isinstance(node, ast.Attribute):
+            found.add(node.attr)
+    return found
 
 
 def imported_within(source: str, module: str, is_package: bool) -> set[str]:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from postern.build import BuildError, Project, glue, imported_within, package_version, world
+from postern.build import BuildError, Project, glue, imported_within, names_used, package_version, world
 
 SDK = Path(__file__).parent.parent
 
@@ -72,14 +72,30 @@ def test_requirements_are_read_from_both_places(tmp_path):
 def test_the_world_has_the_roles_and_their_imports(tmp_path):
     (tmp_path / "postern.wit").write_text("/// Head.\npackage postern:gateway@0.1.0;\n")
     version = package_version(tmp_path)
-    assert world(["balancer", "health"], version) == (
+    assert world(["balancer", "health"], ["call", "log"], version) == (
         "package postern:generated;\n\nworld guest {\n"
-        "    include postern:gateway/imports@0.1.0;\n"
+        "    import postern:gateway/call@0.1.0;\n"
+        "    import postern:gateway/log@0.1.0;\n"
         "    import postern:gateway/candidates@0.1.0;\n"
         "    export postern:gateway/balancer@0.1.0;\n"
         "    export postern:gateway/health@0.1.0;\n}\n"
     )
     assert "from postern._component import Balancer, Health, prepare" in glue("plugin", ["balancer", "health"], [])
+
+
+@pytest.mark.parametrize(
+    ("source", "expected"),
+    [
+        ("from postern import kv as store\n", {"kv"}),
+        ("import postern\npostern.client.call('a', 'b')\n", {"client"}),
+        ("import postern.events\n", {"events"}),
+        ("from postern.kv import get\n", {"kv"}),
+        ("from postern import *\n", {"kv", "client", "events"}),
+        ("from postern import log\nkv = 1\n", set()),
+    ],
+)
+def test_imports_that_a_source_names_are_found(source, expected):
+    assert names_used(source) & {"kv", "client", "events"} == expected
 
 
 def test_imports_within_functions_are_found():
