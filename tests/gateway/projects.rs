@@ -5,6 +5,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    time::Duration,
 };
 
 use postern_tests::{
@@ -85,7 +86,7 @@ async fn check(lang: &str) {
     let inspected: Value = serde_json::from_str(&inspected.out).expect("JSON");
     assert_eq!(inspected["serves"], true, "{lang}: {inspected}");
     assert!(
-        inspected["roles"].to_string().contains("\"handler\""),
+        inspected["roles"].to_string().contains("handler\""),
         "{lang}: {inspected}"
     );
 
@@ -93,22 +94,17 @@ async fn check(lang: &str) {
     let read = |file: &str| fs::read(project.join(file)).expect("it was made");
     gateway.deploy(&format!("{name}.toml"), &read(&format!("{name}.toml")));
     gateway.deploy(&file, &read(&file));
-    let mut answer = None;
-    patiently("it is served", async || {
-        let call = [
-            "call",
-            &format!("{name}/Greet"),
-            "{\"name\":\"Ada\"}",
-            "--timeout",
-            "20s",
-        ];
-        let called = gateway.postern(&call);
-        let is_served = called.code == Some(0);
-        answer = Some(called);
-        is_served
-    })
-    .await;
-    let answer = answer.expect("it was called");
+    let method = format!("{name}/Greet");
+    let arguments = ["call", &method, "{\"name\":\"Ada\"}"];
+    let is_served = async {
+        while gateway.postern(&arguments).code != Some(0) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // Native code of a component in Python takes most of a minute.
+    let served = tokio::time::timeout(Duration::from_secs(240), is_served).await;
+    let answer = gateway.postern(&arguments);
+    assert!(served.is_ok(), "{lang}: {answer:?}\n{}", gateway.log());
     assert!(answer.out.contains("Hello, Ada!"), "{lang}: {answer:?}");
 }
 

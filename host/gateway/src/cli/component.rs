@@ -68,7 +68,7 @@ fn tell(report: &ComponentReport, output: &Output) -> Result<(), CommandFailure>
         let made_by: Vec<_> = made_by
             .map(|made_by| made_by.trim_end().to_owned())
             .collect();
-        facts.push((field, made_by.join(", ")));
+        facts.push((field.as_str(), made_by.join(", ")));
     }
     if report.producers.is_empty() {
         facts.push((
