@@ -128,6 +128,23 @@ fn is_resource(resolve: &Resolve, id: TypeId) -> bool {
 struct Contents {
     modules: usize,
     producers: BTreeMap<String, BTreeSet<(String, String)>>,
+    interpreter: Option<&'static Interpreter>,
+}
+
+/// Something that runs a language, whose sections `producers` tell what it is written in itself.
+struct Interpreter {
+    /// Name of its core module within the component.
+    module: &'static str,
+    language: &'static str,
+    tool: &'static str,
+}
+
+fn interpreter_in(names: &[u8]) -> Option<&'static Interpreter> {
+    let is_named = |interpreter: &&Interpreter| {
+        let name = interpreter.module.as_bytes();
+        names.windows(name.len()).any(|window| window == name)
+    };
+    INTERPRETERS.iter().find(is_named)
 }
 
 fn contents(octets: &[u8]) -> Result<Contents, InspectionError> {
@@ -140,13 +157,18 @@ fn contents(octets: &[u8]) -> Result<Contents, InspectionError> {
         if let Payload::Version { encoding, .. } = payload {
             outermost = outermost.or(Some(encoding));
             contents.modules += usize::from(encoding == Encoding::Module);
-        } else if let Payload::CustomSection(section) = payload
-            && let KnownCustom::Producers(producers) = section.as_known()
-        {
-            let read = contents.add_producers(producers);
-            read.map_err(|error| no_wasm(&error))?;
+        } else if let Payload::CustomSection(section) = payload {
+            if let KnownCustom::Producers(producers) = section.as_known() {
+                let read = contents.add_producers(producers);
+                read.map_err(|error| no_wasm(&error))?;
+            }
+            if section.name() == "component-name" {
+                let found = || interpreter_in(section.data());
+                contents.interpreter = contents.interpreter.or_else(found);
+            }
         }
     }
+    contents.name_interpreter();
     match outermost {
         Some(Encoding::Component) => Ok(contents),
         Some(Encoding::Module) => Err(InspectionError::CoreModule),
@@ -155,6 +177,18 @@ fn contents(octets: &[u8]) -> Result<Contents, InspectionError> {
 }
 
 impl Contents {
+    /// Says what people wrote in the place of what the interpreter is written in.
+    fn name_interpreter(&mut self) {
+        let Some(Interpreter { language, tool, .. }) = self.interpreter else {
+            return;
+        };
+        let said = |name: &str| (name.to_owned(), String::new());
+        self.producers
+            .insert("language".to_owned(), BTreeSet::from([said(language)]));
+        let tools = self.producers.entry("processed-by".to_owned()).or_default();
+        tools.insert(said(tool));
+    }
+
     fn add_producers(&mut self, section: ProducersSectionReader<'_>) -> wasmparser::Result<()> {
         for field in section {
             let field = field?;
@@ -287,6 +321,19 @@ fn shape_of(resolve: &Resolve, id: TypeId) -> String {
         TypeDefKind::Unknown => "unknown".to_owned(),
     }
 }
+
+static INTERPRETERS: [Interpreter; 2] = [
+    Interpreter {
+        module: "libcomponentize_py_runtime.so",
+        language: "Python",
+        tool: "componentize-py",
+    },
+    Interpreter {
+        module: "componentize_qjs_runtime.wasm",
+        language: "JavaScript",
+        tool: "componentize-qjs",
+    },
+];
 
 #[cfg(test)]
 mod tests;

@@ -123,3 +123,18 @@ fn who_made_it_is_read_from_every_module_in_it() {
         ]
     );
 }
+
+#[test]
+fn an_interpreter_is_told_by_its_name_and_not_by_what_it_is_written_in() {
+    let report = report(
+        r#"(component
+            (core module $libcomponentize_py_runtime.so (@producers (language "Rust" "1.96.0")))
+        )"#,
+    );
+    let made_by = |field: &str| {
+        let made_by = report.producers[field].iter();
+        made_by.map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(made_by("language"), ["Python"]);
+    assert_eq!(made_by("processed-by"), ["componentize-py"]);
+}
