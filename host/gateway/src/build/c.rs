@@ -57,7 +57,8 @@ pub(super) fn compile(
         name: project.name.clone(),
         step: "making the component",
     });
-    world::encode(&project.name, project.read(&core)?)
+    let core = [&project.read(&core)?, PRODUCERS].concat();
+    world::encode(&project.name, core)
 }
 
 /// One program for this machine out of the project, the SDK with its fake host, and the tests.
@@ -145,5 +146,36 @@ fn sources(folder: &Path) -> Result<Vec<PathBuf>, BuildError> {
     Ok(sources)
 }
 
+/// A section of the core module that says who made it: `-s` leaves the compiler's own out. Its length,
+/// the name, two fields with one entry each.
+const PRODUCERS: &[u8] = b"\0\x39\x09producers\x02\
+    \x08language\x01\x01C\x05gnu11\x0cprocessed-by\x01\x06zig cc\x060.17.0";
 /// The oldest that the packages are made for.
 const LEAST: &str = "3.9";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_section_is_read_back_and_names_the_pinned_compiler() {
+        let module = [b"\0asm\x01\0\0\0", PRODUCERS].concat();
+        let payloads = wasmparser::Parser::new(0).parse_all(&module);
+        let mut said = Vec::new();
+        for payload in payloads {
+            if let wasmparser::Payload::CustomSection(section) = payload.expect("a section")
+                && let wasmparser::KnownCustom::Producers(fields) = section.as_known()
+            {
+                for field in fields {
+                    let field = field.expect("a field");
+                    for value in field.values {
+                        let value = value.expect("a value");
+                        said.push(format!("{}: {} {}", field.name, value.name, value.version));
+                    }
+                }
+            }
+        }
+        assert_eq!(said, ["language: C gnu11", "processed-by: zig cc 0.17.0"]);
+        assert!(PINS.contains("ziglang==0.17.0 "));
+    }
+}

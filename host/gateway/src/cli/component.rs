@@ -70,10 +70,10 @@ fn tell(report: &ComponentReport, output: &Output) -> Result<(), CommandFailure>
             .collect();
         facts.push((field.as_str(), made_by.join(", ")));
     }
-    if report.producers.is_empty() {
+    if !report.producers.contains_key("language") {
         facts.push((
             "language",
-            "unknown: it has no section `producers`".to_owned(),
+            "unknown: no section `producers` says it".to_owned(),
         ));
     }
     if !report.other_exports.is_empty() {
