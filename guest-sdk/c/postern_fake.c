@@ -24,6 +24,8 @@ __attribute__((weak)) const postern_service *postern_native_service_(void) { ret
 ABSENT(postern_on_event, postern_native_on_event_)
 ABSENT(postern_on_request, postern_native_on_request_)
 ABSENT(postern_on_response, postern_native_on_response_)
+ABSENT(postern_authenticate, postern_native_authenticate_)
+ABSENT(postern_authorize, postern_native_authorize_)
 ABSENT(postern_check, postern_native_check_)
 
 postern_slice postern_fake_keep_(postern_slice slice) {
@@ -200,6 +202,20 @@ postern_result postern_fake_event(const char *topic, const char *content_type, c
     if (postern_native_on_event_() == NULL)
         return kept(no_role("event-handler"));
     return kept(postern_native_on_event_()(postern_text(topic), keep_text(content_type), postern_text(payload)));
+}
+
+postern_result postern_fake_authenticate(const char *scheme, const char *token, bool *known, postern_identity *identity) {
+    *known = false;
+    *identity = (postern_identity){0};
+    if (postern_native_authenticate_() == NULL)
+        return kept(no_role("authenticator"));
+    return postern_native_authenticate_()(postern_text(scheme), postern_text(token), known, identity);
+}
+
+postern_result postern_fake_authorize(const char *service, const char *method) {
+    if (postern_native_authorize_() == NULL)
+        return kept(no_role("authorizer"));
+    return kept(postern_native_authorize_()(postern_text(service), postern_text(method)));
 }
 
 postern_status postern_fake_check(postern_slice *why) {

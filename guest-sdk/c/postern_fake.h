@@ -52,6 +52,8 @@ postern_result postern_fake_call_octets(const char *method, postern_slice messag
 postern_result postern_fake_stream(const char *method, const char *const *messages);
 /* `content_type` may be NULL. */
 postern_result postern_fake_event(const char *topic, const char *content_type, const char *payload);
+postern_result postern_fake_authenticate(const char *scheme, const char *token, bool *known, postern_identity *identity);
+postern_result postern_fake_authorize(const char *service, const char *method);
 postern_status postern_fake_check(postern_slice *why);
 /* Begins a call that interceptors see, with what `postern_fake_header` has set. */
 void postern_fake_request(const char *service, const char *method, const char *payload);

@@ -144,6 +144,34 @@ void *postern_enter_on_response_(postern_on_response *on_response) {
     return give(on_response());
 }
 
+void *postern_enter_authenticate_(postern_authenticate *authenticate, postern_slice_args_(s), postern_slice_args_(t)) {
+    postern_begin_();
+    postern_identity identity = {0};
+    bool is_known = false;
+    postern_result result = authenticate(slice(s_at, s_length), slice(t_at, t_length), &is_known, &identity);
+    struct authenticated *to = &postern_ret_.authenticated;
+    *to = (struct authenticated){.is_error = result.failed};
+    if (result.failed) {
+        struct result failed;
+        put(&failed, result);
+        to->failure = failed.failure;
+    } else if (is_known) {
+        to->identity.is_some = true;
+        to->identity.value = (struct identity_shape){
+            .name = identity.name,
+            .roles = {identity.roles, identity.n_roles},
+            .claims = identity.claims,
+            .valid_ms = {identity.valid_ms > 0, identity.valid_ms},
+        };
+    }
+    return postern_end_();
+}
+
+void *postern_enter_authorize_(postern_authorize *authorize, postern_slice_args_(s), postern_slice_args_(m)) {
+    postern_begin_();
+    return give(authorize(slice(s_at, s_length), slice(m_at, m_length)));
+}
+
 void postern_enter_update_(postern_update *update, const void *instances, size_t length) {
     postern_begin_();
     const struct instance_shape *shapes = instances;

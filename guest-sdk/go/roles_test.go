@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"postern.dev/postern"
+	"postern.dev/postern/authenticator"
+	"postern.dev/postern/authorizer"
 	"postern.dev/postern/balancer"
 	"postern.dev/postern/fake"
 	"postern.dev/postern/health"
@@ -32,6 +34,21 @@ func init() {
 			return response.SetPayload([]byte("nothing"))
 		}
 		return nil
+	})
+	authenticator.Handle(func(_ *postern.Context, shown authenticator.Credentials) (*authenticator.Identity, error) {
+		switch shown.Token {
+		case "open sesame":
+			return &authenticator.Identity{Name: "ali", Roles: []string{"guest"}}, nil
+		case "panic":
+			panic(shown.Scheme)
+		}
+		return nil, nil
+	})
+	authorizer.Handle(func(ctx *postern.Context, service, _ string) error {
+		if _, is := ctx.Claim("tenant"); is {
+			return nil
+		}
+		return postern.Errorf(postern.PermissionDenied, "%s", service)
 	})
 	health.Handle(func(*postern.Context) (health.Status, string) { panic("ill") })
 }
@@ -92,5 +109,25 @@ func TestAPanicOfHealthIsNotServing(t *testing.T) {
 	fake.New(t)
 	if status, why := health.Check(); status != health.NotServing || why != "internal: panic: ill" {
 		t.Errorf("got %v, %s", status, why)
+	}
+}
+
+func TestCallersAreKnownAndMayCall(t *testing.T) {
+	host := fake.New(t)
+	if who, err := host.Authenticate("bearer", "open sesame"); who == nil || who.Name != "ali" || err != nil {
+		t.Errorf("got %v, %v", who, err)
+	}
+	if who, err := host.Authenticate("bearer", "other"); who != nil || err != nil {
+		t.Errorf("got %v, %v", who, err)
+	}
+	if who, err := host.Authenticate("bearer", "panic"); who != nil || !errors.Is(err, postern.Internal) {
+		t.Errorf("got %v, %v", who, err)
+	}
+	if err := host.Authorize("users", "Get"); !errors.Is(err, postern.PermissionDenied) {
+		t.Errorf("got %v", err)
+	}
+	host.Principal(postern.Principal{Name: "ali"}, fake.Pair{Name: "tenant", Value: "acme"})
+	if err := host.Authorize("users", "Get"); err != nil {
+		t.Errorf("got %v", err)
 	}
 }

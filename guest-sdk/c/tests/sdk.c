@@ -81,6 +81,20 @@ static void interceptors_refuse_answer_and_change(void) {
     POSTERN_CHECK_TEXT(postern_fake_response(), "a user");
 }
 
+static void callers_are_known_and_may_call(void) {
+    postern_identity who;
+    bool known;
+    postern_fake_begin();
+    POSTERN_CHECK_TEXT(postern_fake_authenticate("basic", "x", &known, &who), "");
+    POSTERN_CHECK(!known);
+    POSTERN_CHECK_FAILS(postern_fake_authenticate("api-key", "x", &known, &who), POSTERN_UNAUTHENTICATED);
+    POSTERN_CHECK_TEXT(postern_fake_authenticate("api-key", "open sesame", &known, &who), "");
+    POSTERN_CHECK(known && postern_equals(who.name, "ali"));
+    POSTERN_CHECK_FAILS(postern_fake_authorize("users", "Get"), POSTERN_PERMISSION_DENIED);
+    postern_fake_claim("tenant", "acme");
+    POSTERN_CHECK_TEXT(postern_fake_authorize("users", "Get"), "");
+}
+
 static void health_says_why(void) {
     postern_slice why = {0};
     postern_fake_begin();
@@ -116,6 +130,7 @@ int main(void) {
     a_unary_method_is_a_stream_of_one();
     events_are_taken_and_published();
     interceptors_refuse_answer_and_change();
+    callers_are_known_and_may_call();
     health_says_why();
     a_mark_gives_back_what_came_after_it();
     kinds_are_found_by_their_names();

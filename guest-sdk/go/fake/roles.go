@@ -6,6 +6,8 @@ import (
 	"time"
 
 	"postern.dev/postern"
+	"postern.dev/postern/authenticator"
+	"postern.dev/postern/authorizer"
 	"postern.dev/postern/event"
 	"postern.dev/postern/interceptor"
 	"postern.dev/postern/interceptor/inbound"
@@ -72,3 +74,11 @@ func (h *Host) Usable(index int, usable bool) { h.state.Unusable[index] = !usabl
 
 // Random sets what balancer.Random counts up from.
 func (h *Host) Random(from uint64) { h.state.Random = from }
+
+// Authenticate shows credentials to the plugin's authenticator.Handle.
+func (h *Host) Authenticate(scheme, token string) (*authenticator.Identity, error) {
+	return authenticator.Ask(authenticator.Credentials{Scheme: scheme, Token: token})
+}
+
+// Authorize asks the plugin's authorizer.Handle about a call of what Principal has set.
+func (h *Host) Authorize(service, method string) error { return authorizer.Ask(service, method) }
