@@ -157,7 +157,7 @@ func TestErrorsBecomeFailures(t *testing.T) {
 		t.Errorf("got %v", err)
 	}
 	checkFails(t, host, "Lose", "", "not-found: service `table` has no method `Lose`; it has Sum, Echo, Panic")
-	checkFails(t, host, "Count", "", "unimplemented: method `Count` of service `table` is streaming")
+	checkFails(t, host, "Count", "", "unimplemented: method `Count` is streaming")
 }
 
 func TestAPanicIsAnInternalFailureWithItsStackInTheLog(t *testing.T) {
