@@ -10,13 +10,28 @@ import (
 	"postern.dev/postern/authorizer"
 	"postern.dev/postern/balancer"
 	"postern.dev/postern/fake"
+	"postern.dev/postern/frame"
 	"postern.dev/postern/health"
 	"postern.dev/postern/interceptor"
 	"postern.dev/postern/interceptor/inbound"
 	"postern.dev/postern/interceptor/outbound"
 )
 
+type loud struct{}
+
+func (loud) ShouldHandle(head frame.Head) bool {
+	return head.Kind == frame.Data && head.PayloadBytes > 0
+}
+
+func (loud) Handle(f *frame.Frame) (frame.Verdict, error) {
+	if _, is := f.Header("x-drop"); is {
+		return frame.Drop, nil
+	}
+	return frame.Pass, errors.Join(f.SetPayload(append(f.Payload(), '!')), f.SetHeader("x-loud", "1"))
+}
+
 func init() {
+	frame.Handle(loud{})
 	inbound.Handle(func(_ *postern.Context, request *interceptor.Request, response *interceptor.Response) (interceptor.Action, error) {
 		key, is := request.Header("x-key")
 		switch {
@@ -129,5 +144,20 @@ func TestCallersAreKnownAndMayCall(t *testing.T) {
 	host.Principal(postern.Principal{Name: "ali"}, fake.Pair{Name: "tenant", Value: "acme"})
 	if err := host.Authorize("users", "Get"); err != nil {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestFramesAreChangedAndDropped(t *testing.T) {
+	host := fake.New(t)
+	head := frame.Head{Kind: frame.Data, Direction: frame.Outbound}
+	if handled, verdict, after, err := host.Frame(head, "a"); !handled || verdict != frame.Pass || after != "a!" || err != nil {
+		t.Errorf("got %v, %v, %s, %v", handled, verdict, after, err)
+	}
+	if handled, _, _, _ := host.Frame(head, ""); handled {
+		t.Error("a frame without payload was handled")
+	}
+	host.Header("x-drop", "1")
+	if _, verdict, _, err := host.Frame(head, "a"); verdict != frame.Drop || err != nil {
+		t.Errorf("got %v, %v", verdict, err)
 	}
 }
