@@ -95,6 +95,18 @@ static void callers_are_known_and_may_call(void) {
     POSTERN_CHECK_TEXT(postern_fake_authorize("users", "Get"), "");
 }
 
+static void frames_are_changed_and_dropped(void) {
+    postern_frame_head head = {.kind = POSTERN_FRAME_DATA};
+    bool drop;
+    postern_result result;
+    postern_fake_begin();
+    POSTERN_CHECK(postern_fake_frame(head, "a", &drop, &result) && !drop && !result.failed);
+    POSTERN_CHECK(postern_equals(postern_fake_frame_payload(), "a!"));
+    POSTERN_CHECK(!postern_fake_frame(head, "", &drop, &result));
+    postern_fake_header("X-Drop", "1");
+    POSTERN_CHECK(postern_fake_frame(head, "a", &drop, &result) && drop);
+}
+
 static void health_says_why(void) {
     postern_slice why = {0};
     postern_fake_begin();
@@ -131,6 +143,7 @@ int main(void) {
     events_are_taken_and_published();
     interceptors_refuse_answer_and_change();
     callers_are_known_and_may_call();
+    frames_are_changed_and_dropped();
     health_says_why();
     a_mark_gives_back_what_came_after_it();
     kinds_are_found_by_their_names();
