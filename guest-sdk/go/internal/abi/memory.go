@@ -109,11 +109,11 @@ func Begin() {
 
 // End follows each Begin once what the import gave was taken.
 func End() {
-	given = given[:0]
+	Taken()
 	block.mayCall = 1
 }
 
-// Taken lets go of what the host gave as arguments; what was made of it by Bytes and String stays.
+// Taken lets go of what the host gave; what was made of it by Bytes and String stays.
 func Taken() {
 	clear(given)
 	given = given[:0]
