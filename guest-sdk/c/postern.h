@@ -218,6 +218,14 @@ postern_result postern_response_remove_header(const char *name);
 postern_result postern_response_payload(void);
 postern_result postern_response_set_payload(postern_slice payload);
 
+/* For frame extensions: the frame that is being handled. */
+bool postern_frame_header(const char *name, postern_slice *value);
+postern_fields postern_frame_headers(void);
+postern_result postern_frame_set_header(const char *name, postern_slice value);
+postern_result postern_frame_remove_header(const char *name);
+postern_slice postern_frame_payload(void);
+postern_result postern_frame_set_payload(postern_slice payload);
+
 /* ---- Services ---- */
 
 typedef enum postern_shape {
@@ -280,6 +288,39 @@ typedef enum postern_status {
     POSTERN_NOT_SERVING,
 } postern_status;
 
+/* In the order of `frame-kind` in wit/types.wit. */
+typedef enum postern_frame_kind {
+    POSTERN_FRAME_HELLO,
+    POSTERN_FRAME_WELCOME,
+    POSTERN_FRAME_DATA,
+    POSTERN_FRAME_PING,
+    POSTERN_FRAME_PONG,
+    POSTERN_FRAME_BYE,
+    POSTERN_FRAME_ACK,
+    POSTERN_FRAME_ERR,
+} postern_frame_kind;
+
+/* A frame without its headers and payload. */
+typedef struct postern_frame_head {
+    postern_frame_kind kind;
+    /* From the gateway to a peer; otherwise from a peer to the gateway. */
+    bool is_outbound;
+    /* 0x01 wants an ACK, 0x10 one part of a message, 0x20 compressed payload. */
+    uint8_t flag_bits;
+    uint32_t header_bytes, payload_bytes;
+} postern_frame_head;
+
+/* Who a caller is. */
+typedef struct postern_identity {
+    postern_slice name;
+    const postern_slice *roles;
+    size_t n_roles;
+    /* What else is known: `tenant`, `email`. */
+    postern_fields claims;
+    /* How long the gateway may remember this answer for the same credentials; 0: not beyond this call. */
+    uint64_t valid_ms;
+} postern_identity;
+
 typedef postern_result postern_on_event(postern_slice topic, postern_slice content_type, postern_slice payload);
 typedef postern_result postern_on_request(postern_action *action);
 typedef postern_result postern_on_response(void);
@@ -287,6 +328,14 @@ typedef postern_status postern_check(postern_slice *why);
 /* Instances are valid until `update` returns. `pick` gives an index, or -1 to leave it to the gateway. */
 typedef void postern_update(const postern_instance *instances, size_t n_instances);
 typedef int64_t postern_pick(uint64_t key);
+/* The token is secret. `*known` left false: not this plugin's to judge. A failure (`unauthenticated`) refuses. */
+typedef postern_result postern_authenticate(postern_slice scheme, postern_slice token, bool *known, postern_identity *identity);
+/* A failure (`permission-denied`) refuses the call of the caller that `postern_principal` gives. */
+typedef postern_result postern_authorize(postern_slice service, postern_slice method);
+/* Decided from the head alone; a frame that is not handled is not looked at. */
+typedef bool postern_should_handle(postern_frame_head head);
+/* `*drop` set: the frame is forgotten. A failure refuses it: the peer is told by ERR. */
+typedef postern_result postern_handle_frame(bool *drop);
 typedef void postern_on_done(uint32_t index, postern_outcome outcome, uint64_t micros);
 
 /* Roles. Each at most once, at the end of a file.
@@ -298,6 +347,9 @@ typedef void postern_on_done(uint32_t index, postern_outcome outcome, uint64_t m
  * POSTERN_REQUEST_INTERCEPTOR(on_request)
  * POSTERN_RESPONSE_INTERCEPTOR(on_response)
  * POSTERN_BALANCER(update, pick, done)  `done` may be NULL
+ * POSTERN_AUTHENTICATOR(authenticate)
+ * POSTERN_AUTHORIZER(authorize)
+ * POSTERN_FRAME_EXTENSION(should_handle, handle_frame)
  * POSTERN_HEALTH(check)                 `why` may be set */
 #ifdef __wasm__
 #define POSTERN_EXPORT_(name) __attribute__((export_name("postern:gateway/" name)))
@@ -349,6 +401,24 @@ typedef void postern_on_done(uint32_t index, postern_outcome outcome, uint64_t m
     void postern_export_done_(uint32_t index, uint32_t outcome, uint64_t micros) {                     \
         postern_enter_done_(done, index, outcome, micros);                                             \
     }
+#define POSTERN_AUTHENTICATOR(authenticate)                                                            \
+    POSTERN_EXPORT_("authenticator@0.1.0#authenticate")                                                \
+    void *postern_export_authenticate_(postern_slice_args_(s), postern_slice_args_(t)) {               \
+        return postern_enter_authenticate_(authenticate, s_at, s_length, t_at, t_length);              \
+    }
+#define POSTERN_AUTHORIZER(authorize)                                                                  \
+    POSTERN_EXPORT_("authorizer@0.1.0#authorize")                                                      \
+    void *postern_export_authorize_(postern_slice_args_(s), postern_slice_args_(m)) {                  \
+        return postern_enter_authorize_(authorize, s_at, s_length, m_at, m_length);                    \
+    }
+#define POSTERN_FRAME_EXTENSION(should_handle, handle_frame)                                           \
+    POSTERN_EXPORT_("frame-extension@0.1.0#should-handle")                                             \
+    bool postern_export_should_handle_(uint32_t kind, uint32_t direction, uint32_t flags, uint32_t headers, uint32_t payload) { \
+        return postern_enter_should_handle_(should_handle, kind, direction, flags, headers, payload);  \
+    }                                                                                                  \
+    POSTERN_EXPORT_("frame-extension@0.1.0#handle-frame") void *postern_export_handle_frame_(void) {   \
+        return postern_enter_handle_frame_(handle_frame);                                              \
+    }
 #define POSTERN_HEALTH(check)                                                                          \
     POSTERN_EXPORT_("health@0.1.0#check") void *postern_export_check_(void) { return postern_enter_check_(check); }
 
@@ -364,6 +434,10 @@ void *postern_enter_on_response_(postern_on_response *on_response);
 void postern_enter_update_(postern_update *update, const void *instances, size_t length);
 void *postern_enter_pick_(postern_pick *pick, uint64_t key);
 void postern_enter_done_(postern_on_done *done, uint32_t index, uint32_t outcome, uint64_t micros);
+void *postern_enter_authenticate_(postern_authenticate *authenticate, postern_slice_args_(s), postern_slice_args_(t));
+void *postern_enter_authorize_(postern_authorize *authorize, postern_slice_args_(s), postern_slice_args_(m));
+bool postern_enter_should_handle_(postern_should_handle *should, uint32_t kind, uint32_t direction, uint32_t flags, uint32_t headers, uint32_t payload);
+void *postern_enter_handle_frame_(postern_handle_frame *handle);
 void *postern_enter_check_(postern_check *check);
 #else
 /* Natively the fake host asks for them. */
@@ -377,6 +451,11 @@ void *postern_enter_check_(postern_check *check);
     postern_update *postern_native_update_(void) { return update; } \
     postern_pick *postern_native_pick_(void) { return pick; }       \
     postern_on_done *postern_native_done_(void) { return done; }
+#define POSTERN_AUTHENTICATOR(authenticate) postern_authenticate *postern_native_authenticate_(void) { return authenticate; }
+#define POSTERN_AUTHORIZER(authorize) postern_authorize *postern_native_authorize_(void) { return authorize; }
+#define POSTERN_FRAME_EXTENSION(should_handle, handle_frame)                                    \
+    postern_should_handle *postern_native_should_handle_(void) { return should_handle; }         \
+    postern_handle_frame *postern_native_handle_frame_(void) { return handle_frame; }
 #define POSTERN_HEALTH(check) postern_check *postern_native_check_(void) { return check; }
 #endif
 

@@ -78,9 +78,36 @@ struct service_shape {
 };
 _Static_assert(sizeof(struct service_shape) == 36, "the canonical ABI's size of `service`");
 
+struct identity_shape {
+    postern_slice name;
+    struct {
+        const postern_slice *items;
+        size_t length;
+    } roles;
+    postern_fields claims;
+    struct {
+        uint8_t is_some;
+        uint64_t value;
+    } valid_ms;
+};
+
+/* A result whose value has a u64, which moves everything to multiples of eight. */
+struct authenticated {
+    uint64_t is_error;
+    union {
+        struct failure failure;
+        struct {
+            uint8_t is_some;
+            struct identity_shape value;
+        } identity;
+    };
+};
+_Static_assert(sizeof(struct authenticated) == 56, "the canonical ABI's size of `result<option<identity>, failure>`");
+
 /* Where the result of the last export lies. */
 extern union postern_ret {
     struct result result;
+    struct authenticated authenticated;
     postern_slice list;
     struct {
         uint8_t is_some;

@@ -24,6 +24,10 @@ __attribute__((weak)) const postern_service *postern_native_service_(void) { ret
 ABSENT(postern_on_event, postern_native_on_event_)
 ABSENT(postern_on_request, postern_native_on_request_)
 ABSENT(postern_on_response, postern_native_on_response_)
+ABSENT(postern_authenticate, postern_native_authenticate_)
+ABSENT(postern_authorize, postern_native_authorize_)
+ABSENT(postern_should_handle, postern_native_should_handle_)
+ABSENT(postern_handle_frame, postern_native_handle_frame_)
 ABSENT(postern_check, postern_native_check_)
 
 postern_slice postern_fake_keep_(postern_slice slice) {
@@ -202,6 +206,31 @@ postern_result postern_fake_event(const char *topic, const char *content_type, c
     return kept(postern_native_on_event_()(postern_text(topic), keep_text(content_type), postern_text(payload)));
 }
 
+postern_result postern_fake_authenticate(const char *scheme, const char *token, bool *known, postern_identity *identity) {
+    *known = false;
+    *identity = (postern_identity){0};
+    if (postern_native_authenticate_() == NULL)
+        return kept(no_role("authenticator"));
+    return postern_native_authenticate_()(postern_text(scheme), postern_text(token), known, identity);
+}
+
+postern_result postern_fake_authorize(const char *service, const char *method) {
+    if (postern_native_authorize_() == NULL)
+        return kept(no_role("authorizer"));
+    return kept(postern_native_authorize_()(postern_text(service), postern_text(method)));
+}
+
+bool postern_fake_frame(postern_frame_head head, const char *payload, bool *drop, postern_result *result) {
+    head.payload_bytes = (uint32_t)strlen(payload);
+    fake.frame = fake.request_headers;
+    fake.frame_payload = keep_text(payload);
+    *drop = false;
+    if (postern_native_should_handle_() == NULL || !postern_native_should_handle_()(head))
+        return false;
+    *result = kept(postern_native_handle_frame_()(drop));
+    return true;
+}
+
 postern_status postern_fake_check(postern_slice *why) {
     return postern_native_check_() == NULL ? POSTERN_SERVING : postern_native_check_()(why);
 }
@@ -239,6 +268,8 @@ postern_slice postern_fake_reply_trailer(const char *name) { return get_or_empty
 size_t postern_fake_n_sent(void) { return fake.sent.length; }
 postern_slice postern_fake_published(const char *topic) { return get_or_empty(&fake.published, topic); }
 postern_slice postern_fake_request_header(const char *name) { return get_or_empty(&fake.exchange_request, name); }
+postern_slice postern_fake_frame_header(const char *name) { return get_or_empty(&fake.frame, name); }
+postern_slice postern_fake_frame_payload(void) { return fake.frame_payload; }
 postern_slice postern_fake_request_payload(void) { return fake.request_payload; }
 postern_slice postern_fake_response_header(const char *name) { return get_or_empty(&fake.exchange_response, name); }
 postern_result postern_fake_response(void) { return fake.response; }

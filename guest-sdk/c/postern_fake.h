@@ -52,6 +52,10 @@ postern_result postern_fake_call_octets(const char *method, postern_slice messag
 postern_result postern_fake_stream(const char *method, const char *const *messages);
 /* `content_type` may be NULL. */
 postern_result postern_fake_event(const char *topic, const char *content_type, const char *payload);
+postern_result postern_fake_authenticate(const char *scheme, const char *token, bool *known, postern_identity *identity);
+postern_result postern_fake_authorize(const char *service, const char *method);
+/* Whether the plugin handles the frame, with what `postern_fake_header` has set, and what it makes of it. */
+bool postern_fake_frame(postern_frame_head head, const char *payload, bool *drop, postern_result *result);
 postern_status postern_fake_check(postern_slice *why);
 /* Begins a call that interceptors see, with what `postern_fake_header` has set. */
 void postern_fake_request(const char *service, const char *method, const char *payload);
@@ -77,6 +81,8 @@ postern_slice postern_fake_called(const char *service, const char *method);
 /* The request as it goes on, and what the caller gets. */
 postern_slice postern_fake_request_header(const char *name);
 postern_slice postern_fake_request_payload(void);
+postern_slice postern_fake_frame_header(const char *name);
+postern_slice postern_fake_frame_payload(void);
 postern_slice postern_fake_response_header(const char *name);
 postern_result postern_fake_response(void);
 

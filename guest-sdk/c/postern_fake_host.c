@@ -292,4 +292,25 @@ postern_result postern_response_set_payload(postern_slice payload) {
     fake.response = postern_ok(postern_fake_keep_(payload));
     return postern_done();
 }
+
+bool postern_frame_header(const char *name, postern_slice *value) { return postern_fake_get_(&fake.frame, name, true, value); }
+postern_fields postern_frame_headers(void) { return postern_fake_all_(&fake.frame); }
+postern_slice postern_frame_payload(void) { return fake.frame_payload; }
+
+postern_result postern_frame_set_header(const char *name, postern_slice value) {
+    postern_result named = check_name(name);
+    if (!named.failed)
+        postern_fake_set_(&fake.frame, postern_text(name), value, true);
+    return named;
+}
+
+postern_result postern_frame_remove_header(const char *name) {
+    postern_fake_remove_(&fake.frame, postern_text(name), true);
+    return postern_done();
+}
+
+postern_result postern_frame_set_payload(postern_slice payload) {
+    fake.frame_payload = postern_fake_keep_(payload);
+    return postern_done();
+}
 #endif

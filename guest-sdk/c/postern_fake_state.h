@@ -25,11 +25,11 @@ struct table {
 
 extern struct postern_fake_state {
     struct table config, request_headers, request_trailers, claims, kv, answers, topics, log, published, called;
-    struct table reply_headers, reply_trailers, incoming, sent, exchange_request, exchange_response;
+    struct table reply_headers, reply_trailers, incoming, sent, exchange_request, exchange_response, frame;
     postern_http_info http;
     bool is_http, is_left, is_octets, is_response;
     postern_result kv_failure, answer_failures[ENTRIES_MAX], response;
-    postern_slice principal, service, method, request_payload;
+    postern_slice principal, service, method, request_payload, frame_payload;
     uint64_t remaining_ms, random, elapsed_micros;
     postern_level log_level;
     size_t leave_after;

@@ -24,6 +24,12 @@ IMPORT("response", "payload") extern void response_payload(struct result *out);
 IMPORT("response", "set-payload") extern void response_set_payload(const char *payload, size_t length, struct result *out);
 IMPORT("response", "failed") extern void response_failed(struct result *out);
 IMPORT("response", "elapsed-micros") extern uint64_t response_elapsed(void);
+IMPORT("frame", "header") extern void frame_header(const char *name, size_t length, struct optional *out);
+IMPORT("frame", "headers") extern void frame_headers(postern_fields *out);
+IMPORT("frame", "set-header") extern void frame_set_header(const char *name, size_t name_length, const char *value, size_t length, struct result *out);
+IMPORT("frame", "remove-header") extern void frame_remove_header(const char *name, size_t length, struct result *out);
+IMPORT("frame", "payload") extern void frame_payload(postern_slice *out);
+IMPORT("frame", "set-payload") extern void frame_set_payload(const char *payload, size_t length, struct result *out);
 
 static postern_slice slice(const char *at, size_t length) {
     return (postern_slice){at, length};
@@ -142,6 +148,51 @@ void *postern_enter_on_request_(postern_on_request *on_request) {
 void *postern_enter_on_response_(postern_on_response *on_response) {
     postern_begin_();
     return give(on_response());
+}
+
+void *postern_enter_authenticate_(postern_authenticate *authenticate, postern_slice_args_(s), postern_slice_args_(t)) {
+    postern_begin_();
+    postern_identity identity = {0};
+    bool is_known = false;
+    postern_result result = authenticate(slice(s_at, s_length), slice(t_at, t_length), &is_known, &identity);
+    struct authenticated *to = &postern_ret_.authenticated;
+    *to = (struct authenticated){.is_error = result.failed};
+    if (result.failed) {
+        struct result failed;
+        put(&failed, result);
+        to->failure = failed.failure;
+    } else if (is_known) {
+        to->identity.is_some = true;
+        to->identity.value = (struct identity_shape){
+            .name = identity.name,
+            .roles = {identity.roles, identity.n_roles},
+            .claims = identity.claims,
+            .valid_ms = {identity.valid_ms > 0, identity.valid_ms},
+        };
+    }
+    return postern_end_();
+}
+
+void *postern_enter_authorize_(postern_authorize *authorize, postern_slice_args_(s), postern_slice_args_(m)) {
+    postern_begin_();
+    return give(authorize(slice(s_at, s_length), slice(m_at, m_length)));
+}
+
+bool postern_enter_should_handle_(postern_should_handle *should, uint32_t kind, uint32_t direction, uint32_t flags, uint32_t headers, uint32_t payload) {
+    postern_begin_();
+    bool answer = should((postern_frame_head){(postern_frame_kind)kind, direction != 0, (uint8_t)flags, headers, payload});
+    postern_end_();
+    return answer;
+}
+
+void *postern_enter_handle_frame_(postern_handle_frame *handle) {
+    postern_begin_();
+    bool drop = false;
+    postern_result result = handle(&drop);
+    put(&postern_ret_.result, result);
+    if (!result.failed)
+        postern_ret_.result.number = drop;
+    return postern_end_();
 }
 
 void postern_enter_update_(postern_update *update, const void *instances, size_t length) {
@@ -283,5 +334,41 @@ bool postern_response_failed(postern_result *failure) {
 
 uint64_t postern_response_elapsed_micros(void) {
     return response_elapsed();
+}
+
+bool postern_frame_header(const char *name, postern_slice *value) {
+    struct optional out;
+    frame_header(name, strlen(name), &out);
+    return taken_optional(&out, value);
+}
+
+postern_fields postern_frame_headers(void) {
+    postern_fields out;
+    frame_headers(&out);
+    return out;
+}
+
+postern_result postern_frame_set_header(const char *name, postern_slice value) {
+    struct result out;
+    frame_set_header(name, strlen(name), value.at, value.length, &out);
+    return taken_empty(&out);
+}
+
+postern_result postern_frame_remove_header(const char *name) {
+    struct result out;
+    frame_remove_header(name, strlen(name), &out);
+    return taken_empty(&out);
+}
+
+postern_slice postern_frame_payload(void) {
+    postern_slice out;
+    frame_payload(&out);
+    return out;
+}
+
+postern_result postern_frame_set_payload(postern_slice payload) {
+    struct result out;
+    frame_set_payload(payload.at, payload.length, &out);
+    return taken_empty(&out);
 }
 #endif

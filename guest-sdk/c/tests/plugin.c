@@ -75,6 +75,34 @@ static postern_status check(postern_slice *why) {
     return POSTERN_NOT_SERVING;
 }
 
+static postern_result authenticate(postern_slice scheme, postern_slice token, bool *known, postern_identity *identity) {
+    if (!postern_equals(scheme, "api-key"))
+        return postern_done();
+    if (!postern_equals(token, "open sesame"))
+        return postern_fail(POSTERN_UNAUTHENTICATED, "unknown key");
+    *known = true;
+    identity->name = postern_text("ali");
+    return postern_done();
+}
+
+static postern_result authorize(postern_slice called, postern_slice method) {
+    (void)method;
+    postern_slice tenant;
+    if (postern_claim("tenant", &tenant))
+        return postern_done();
+    return postern_fail(POSTERN_PERMISSION_DENIED, "%.*s", (int)called.length, called.at);
+}
+
+static bool should_handle(postern_frame_head head) {
+    return head.kind == POSTERN_FRAME_DATA && head.payload_bytes > 0;
+}
+
+static postern_result handle_frame(bool *drop) {
+    postern_slice value, payload = postern_frame_payload();
+    *drop = postern_frame_header("x-drop", &value);
+    return postern_frame_set_payload(postern_format("%.*s!", (int)payload.length, payload.at));
+}
+
 static const postern_method methods[] = {
     {.name = "Put", .summary = "Stores a value.", .unary = put},
     {.name = "Find", .summary = "Finds a value.", .unary = find, .idempotent = true},
@@ -89,4 +117,7 @@ POSTERN_STREAM_HANDLER
 POSTERN_EVENT_HANDLER(on_event)
 POSTERN_REQUEST_INTERCEPTOR(on_request)
 POSTERN_RESPONSE_INTERCEPTOR(on_response)
+POSTERN_AUTHENTICATOR(authenticate)
+POSTERN_AUTHORIZER(authorize)
+POSTERN_FRAME_EXTENSION(should_handle, handle_frame)
 POSTERN_HEALTH(check)

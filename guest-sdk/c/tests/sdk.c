@@ -81,6 +81,32 @@ static void interceptors_refuse_answer_and_change(void) {
     POSTERN_CHECK_TEXT(postern_fake_response(), "a user");
 }
 
+static void callers_are_known_and_may_call(void) {
+    postern_identity who;
+    bool known;
+    postern_fake_begin();
+    POSTERN_CHECK_TEXT(postern_fake_authenticate("basic", "x", &known, &who), "");
+    POSTERN_CHECK(!known);
+    POSTERN_CHECK_FAILS(postern_fake_authenticate("api-key", "x", &known, &who), POSTERN_UNAUTHENTICATED);
+    POSTERN_CHECK_TEXT(postern_fake_authenticate("api-key", "open sesame", &known, &who), "");
+    POSTERN_CHECK(known && postern_equals(who.name, "ali"));
+    POSTERN_CHECK_FAILS(postern_fake_authorize("users", "Get"), POSTERN_PERMISSION_DENIED);
+    postern_fake_claim("tenant", "acme");
+    POSTERN_CHECK_TEXT(postern_fake_authorize("users", "Get"), "");
+}
+
+static void frames_are_changed_and_dropped(void) {
+    postern_frame_head head = {.kind = POSTERN_FRAME_DATA};
+    bool drop;
+    postern_result result;
+    postern_fake_begin();
+    POSTERN_CHECK(postern_fake_frame(head, "a", &drop, &result) && !drop && !result.failed);
+    POSTERN_CHECK(postern_equals(postern_fake_frame_payload(), "a!"));
+    POSTERN_CHECK(!postern_fake_frame(head, "", &drop, &result));
+    postern_fake_header("X-Drop", "1");
+    POSTERN_CHECK(postern_fake_frame(head, "a", &drop, &result) && drop);
+}
+
 static void health_says_why(void) {
     postern_slice why = {0};
     postern_fake_begin();
@@ -116,6 +142,8 @@ int main(void) {
     a_unary_method_is_a_stream_of_one();
     events_are_taken_and_published();
     interceptors_refuse_answer_and_change();
+    callers_are_known_and_may_call();
+    frames_are_changed_and_dropped();
     health_says_why();
     a_mark_gives_back_what_came_after_it();
     kinds_are_found_by_their_names();

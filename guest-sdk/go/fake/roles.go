@@ -6,7 +6,10 @@ import (
 	"time"
 
 	"postern.dev/postern"
+	"postern.dev/postern/authenticator"
+	"postern.dev/postern/authorizer"
 	"postern.dev/postern/event"
+	"postern.dev/postern/frame"
 	"postern.dev/postern/interceptor"
 	"postern.dev/postern/interceptor/inbound"
 	"postern.dev/postern/interceptor/outbound"
@@ -72,3 +75,24 @@ func (h *Host) Usable(index int, usable bool) { h.state.Unusable[index] = !usabl
 
 // Random sets what balancer.Random counts up from.
 func (h *Host) Random(from uint64) { h.state.Random = from }
+
+// Authenticate shows credentials to the plugin's authenticator.Handle.
+func (h *Host) Authenticate(scheme, token string) (*authenticator.Identity, error) {
+	return authenticator.Ask(authenticator.Credentials{Scheme: scheme, Token: token})
+}
+
+// Authorize asks the plugin's authorizer.Handle about a call of what Principal has set.
+func (h *Host) Authorize(service, method string) error { return authorizer.Ask(service, method) }
+
+// Frame shows a frame to the plugin's frame.Handle, with the headers that Header has set, if it is to see it. The
+// payload is what goes on.
+func (h *Host) Frame(head frame.Head, payload string) (handled bool, verdict frame.Verdict, after string, err error) {
+	head.PayloadBytes = uint32(len(payload))
+	if !frame.ShouldHandle(head) {
+		return false, frame.Pass, payload, nil
+	}
+	h.state.FrameHeaders = append([]host.Field{}, h.state.RequestHeaders...)
+	h.state.FramePayload = []byte(payload)
+	verdict, err = frame.Tell()
+	return true, verdict, string(h.state.FramePayload), err
+}

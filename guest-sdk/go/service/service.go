@@ -99,7 +99,8 @@ func Find(name string) (*Service, error) {
 	return nil, postern.Errorf(postern.NotFound, "no service `%s`", strings.Clone(name))
 }
 
-func (s *Service) find(name string) (*Method, error) {
+// Lookup is the method of that name, or the one for all others.
+func (s *Service) Lookup(name string) (*Method, error) {
 	if method := s.byName[name]; method != nil {
 		return method, nil
 	}
@@ -114,23 +115,28 @@ func (s *Service) find(name string) (*Method, error) {
 }
 
 // Call answers one unary call. A panic is an `internal` failure.
-func (s *Service) Call(ctx *postern.Context, method string, message []byte) (reply []byte, err error) {
-	defer guard.Recover(&err)
-	found, err := s.find(method)
+func (s *Service) Call(ctx *postern.Context, method string, message []byte) ([]byte, error) {
+	found, err := s.Lookup(method)
 	if err != nil {
 		return nil, err
 	}
-	if found.CallUnary == nil {
-		return nil, postern.Errorf(postern.Unimplemented, "method `%s` of service `%s` is streaming", method, s.Name)
+	return found.Answer(ctx, method, message)
+}
+
+// Answer answers one unary call of a method, which is called by that name. A panic is an `internal` failure.
+func (m *Method) Answer(ctx *postern.Context, name string, message []byte) (reply []byte, err error) {
+	if m.CallUnary == nil {
+		return nil, postern.Errorf(postern.Unimplemented, "method `%s` is streaming", m.Name)
 	}
-	return found.CallUnary(ctx, method, message)
+	defer guard.Recover(&err)
+	return m.CallUnary(ctx, name, message)
 }
 
 // CallStream answers one call of many messages; of a unary method, one in and one out. A panic is an
 // `internal` failure.
 func (s *Service) CallStream(ctx *postern.Context, method string) (err error) {
 	defer guard.Recover(&err)
-	found, err := s.find(method)
+	found, err := s.Lookup(method)
 	if err != nil {
 		return err
 	}

@@ -20,12 +20,12 @@ func handle(service, serviceLen, method, methodLen, body, bodyLen uint32) unsafe
 	return ret
 }
 
-func call(name, method string, octets []byte) ([]byte, error) {
-	s, err := service.Find(name)
+func call(name, called string, octets []byte) ([]byte, error) {
+	method, err := find(name, called)
 	if err != nil {
 		return nil, err
 	}
-	return s.Call(&postern.Context{}, method, octets)
+	return method.Answer(&postern.Context{}, called, octets)
 }
 
 var results []abi.Result
@@ -43,16 +43,29 @@ func handleBatch(service, serviceLen, method, methodLen, bodies, bodiesLen, leng
 	return unsafe.Pointer(&abi.Ret)
 }
 
-func answerAll(name, method string, octets []byte, lengths []uint32) {
+func answerAll(name, called string, octets []byte, lengths []uint32) {
 	results = results[:0]
+	method, err := find(name, called)
 	for i, length := range lengths {
 		host.SetTurn(i)
 		// No handler can append to its message and so write into the next one.
 		body := octets[:length:length]
 		octets = octets[length:]
+		var reply []byte
+		failed := err
+		if failed == nil {
+			reply, failed = method.Answer(&postern.Context{}, called, body)
+		}
 		results = append(results, abi.Result{})
-		reply, err := call(name, method, body)
-		results[i].Set(reply, err)
+		results[i].Set(reply, failed)
 	}
 	host.EndTurns()
+}
+
+func find(name, method string) (*service.Method, error) {
+	s, err := service.Find(name)
+	if err != nil {
+		return nil, err
+	}
+	return s.Lookup(method)
 }

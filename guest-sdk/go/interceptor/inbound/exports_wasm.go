@@ -11,7 +11,7 @@ import (
 func onRequest() unsafe.Pointer {
 	abi.Enter()
 	action, err := Tell()
-	ret := host.ReturnAction(uint8(action), err)
+	ret := host.ReturnByte(uint8(action), err)
 	abi.Leave()
 	return ret
 }

@@ -66,10 +66,12 @@ func init() {
 	attach(unsafe.Pointer(&block))
 }
 
-// Exports differ by what they may do while they run: this one may call nothing.
+// The host runs this while it puts values into memory, where no import may be called. That is known already, but
+// for the first time after the start.
 //
 //go:wasmexport cabi_realloc
 func realloc(old unsafe.Pointer, oldBytes, align, bytes uint32) unsafe.Pointer {
+	block.mayCall = 0
 	var fresh unsafe.Pointer
 	if align > 1 {
 		fresh = unsafe.Pointer(unsafe.SliceData(make([]uint64, (bytes+7)/8)))
@@ -107,11 +109,11 @@ func Begin() {
 
 // End follows each Begin once what the import gave was taken.
 func End() {
-	given = given[:0]
+	Taken()
 	block.mayCall = 1
 }
 
-// Taken lets go of what the host gave as arguments; what was made of it by Bytes and String stays.
+// Taken lets go of what the host gave; what was made of it by Bytes and String stays.
 func Taken() {
 	clear(given)
 	given = given[:0]

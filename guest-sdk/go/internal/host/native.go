@@ -84,11 +84,13 @@ type State struct {
 	Traceparent     string
 	Incoming        [][]byte
 	// Left is when the caller leaves: after so many messages were sent; negative for never.
-	Left     int
-	Reply    Reply
-	Exchange Exchange
-	Unusable map[int]bool
-	Random   uint64
+	Left         int
+	Reply        Reply
+	Exchange     Exchange
+	FrameHeaders []Field
+	FramePayload []byte
+	Unusable     map[int]bool
+	Random       uint64
 }
 
 var state *State

@@ -143,13 +143,13 @@ func ResponseSetPayload(payload []byte) error {
 	return failed()
 }
 
-// ReturnAction is the result of `on-request`.
-func ReturnAction(action uint8, err error) unsafe.Pointer {
+// ReturnByte is a result of one small number.
+func ReturnByte(value uint8, err error) unsafe.Pointer {
 	if err != nil {
 		return abi.Return(nil, err)
 	}
 	*abi.RetResult() = abi.Result{}
-	*(*uint8)(unsafe.Pointer(abi.RetResult().Ok())) = action
+	*(*uint8)(unsafe.Pointer(abi.RetResult().Ok())) = value
 	return unsafe.Pointer(&abi.Ret)
 }
 
