@@ -11,7 +11,8 @@ import { decode, encode } from "./json.js";
 import { Event } from "./roles.js";
 import { schemaName, schemasOf, services } from "./service.js";
 import { connect } from "./runtime/index.js";
-import { clearAll, settle } from "./runtime/timers.js";
+import { clearAll, hasTimers, settle } from "./runtime/timers.js";
+import { isThenable } from "./then.js";
 
 const present = (value) => (value === null ? undefined : value);
 const absent = (value) => (value === undefined ? null : value);
@@ -187,11 +188,30 @@ export function link(modules) {
     try {
       return settle(work());
     } catch (error) {
-      throw wit(error instanceof Failure ? error : entry.broken(error));
+      throw failed(error);
     } finally {
-      const left = clearAll();
-      if (left) host.logWrite("debug", `${left} timers were still waiting when the call ended; they are forgotten`, []);
+      forget();
     }
+  }
+
+  function handle(service, method, body) {
+    if (!isEntered) enter();
+    try {
+      const reply = entry.handle(service, method, body);
+      return isThenable(reply) ? settle(reply) : reply;
+    } catch (error) {
+      throw failed(error);
+    } finally {
+      forget();
+    }
+  }
+
+  function failed(error) {
+    return wit(error instanceof Failure ? error : entry.broken(error));
+  }
+
+  function forget() {
+    if (hasTimers()) host.logWrite("debug", `${clearAll()} timers were still waiting when the call ended; they are forgotten`, []);
   }
 
   function batch(service, method, bodies, lengths) {
@@ -202,7 +222,7 @@ export function link(modules) {
       host.turn = index;
       try {
         const body = bodies.subarray(start, end);
-        answers.push({ tag: "ok", val: octets(run(() => entry.handle(service, method, body))) });
+        answers.push({ tag: "ok", val: octets(handle(service, method, body)) });
       } catch (failure) {
         answers.push({ tag: "err", val: failure });
       }
@@ -215,8 +235,8 @@ export function link(modules) {
   const instance = ({ id, weight, zone, version, metadata }) => ({ id, weight, zone: present(zone), version: present(version), metadata: Object.fromEntries(metadata) });
 
   return {
-    handler: { handle: (service, method, body) => octets(run(() => entry.handle(service, method, body))) },
-    textHandler: { handleText: (service, method, body) => run(() => entry.handle(service, method, body)) },
+    handler: { handle: (service, method, body) => octets(handle(service, method, body)) },
+    textHandler: { handleText: handle },
     batchHandler: { handleBatch: batch },
     streamHandler: {
       handleStream(service, method) {

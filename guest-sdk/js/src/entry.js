@@ -5,17 +5,20 @@
 import { Failure, failureOf } from "./failure.js";
 import { host } from "./host.js";
 import { Request, Response, Reply, candidates, required, roles } from "./roles.js";
-import { findService } from "./service.js";
+import { findService, services } from "./service.js";
 import { guard, isThenable, then } from "./then.js";
 
 const STATUSES = ["serving", "degraded", "not-serving"];
 
 /** What one instance has made. */
 let state = {};
+/** What answers a method, known from its first call on. Bounded by the number of methods. */
+const calls = new Map();
 
 /** Makes the next entry the first one. */
 export function reset() {
   state = {};
+  calls.clear();
 }
 
 /** What becomes of something thrown. */
@@ -35,21 +38,48 @@ function start() {
     return state.starting;
   }
   state.isStarted = true;
-  if (!roles.onStart) return undefined;
   const mine = state;
   const fail = (error) => (mine.failure = broken(error));
-  const starting = guard(() => roles.onStart(), fail);
-  if (isThenable(starting)) mine.starting = starting.then(() => (mine.starting = undefined));
+  const ready = () => {
+    mine.starting = undefined;
+    mine.isReady = true;
+  };
+  const starting = guard(() => roles.onStart?.(), fail);
+  if (isThenable(starting)) mine.starting = starting.then(ready);
+  else ready();
   return mine.starting;
 }
 
 function enter(run) {
-  const starting = state.isStarted && !state.failure && !state.starting ? undefined : start();
+  const starting = state.isReady ? undefined : start();
   return starting ? starting.then(() => guard(run, broken)) : guard(run, broken);
 }
 
-/** A unary call: a message, or a promise of it. */
-export const handle = (service, method, body) => enter(() => findService(service).find(method).call(method, body));
+/** A unary call: a message, or a promise of it. Written out, since it is the one that is made most. */
+export function handle(service, method, body) {
+  let reply;
+  try {
+    const call = calls.get(method);
+    if (call === undefined) return first(service, method, body);
+    reply = call(body, method);
+  } catch (error) {
+    throw broken(error);
+  }
+  return isThenable(reply) ? reply.then(undefined, rethrow) : reply;
+}
+
+/** The first call of a method; where there is one service, those that follow find what answers them. */
+function first(service, method, body) {
+  return enter(() => {
+    const found = findService(service).find(method);
+    if (services().length === 1 && state.isReady) calls.set(method, found.unary);
+    return found.unary(body, method);
+  });
+}
+
+function rethrow(error) {
+  throw broken(error);
+}
 
 /** A call of many messages; a unary method gets one and gives one. */
 export const handleStream = (service, method) => enter(() => findService(service).find(method).callStream(method));

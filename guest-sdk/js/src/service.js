@@ -62,11 +62,22 @@ export class Method {
     return !this.input?.isOctets && !this.output?.isOctets;
   }
 
-  /** One message in, one out, or a promise of it: text or octets. */
-  call(name, body) {
-    const { run } = this;
-    const result = run(readMessage(this.input, body), name);
-    return isThenable(result) ? result.then((value) => this.write(name, value)) : this.write(name, result);
+  /** What answers a unary call: one message in, one out, or a promise of it, text or octets. Made once,
+   * so that a call takes few steps. */
+  get unary() {
+    return (this.made ??= this.makeUnary());
+  }
+
+  makeUnary() {
+    const { run, input, output } = this;
+    const finish = (result, name) => then(result, (value) => this.write(name, value));
+    if (input?.isOctets && output?.isOctets) {
+      return (body, name) => {
+        const result = run(body, name);
+        return result instanceof Uint8Array ? result : finish(result, name);
+      };
+    }
+    return (body, name) => finish(run(readMessage(input, body), name), name);
   }
 
   /** Messages from and to the host. */

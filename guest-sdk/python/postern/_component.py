@@ -247,15 +247,22 @@ class BatchHandler:
     def handle_batch(self, service: str, method: str, bodies: bytes, lengths: list[int]) -> list[Any]:
         if not _is_seeded:
             _enter()
+        try:
+            call = entry.unary(service, method)
+        except Failure as failure:
+            refused = Err(_wit(failure))
+            return [refused for _ in lengths]
         answers: list[Any] = []
-        start = 0
-        for index, length in enumerate(lengths):
+        start = index = 0
+        for length in lengths:
+            end = start + length
             _real.turn = index
             try:
-                answers.append(Ok(entry.handle(service, method, bodies[start : start + length])))
-            except Failure as failure:
-                answers.append(Err(_wit(failure)))
-            start += length
+                answers.append(Ok(call(method, bodies[start:end])))
+            except BaseException as error:  # noqa: BLE001: every exception is a failure of its call
+                answers.append(Err(_wit(entry.broken(error))))
+            start = end
+            index += 1
         _real.turn = None
         return answers
 

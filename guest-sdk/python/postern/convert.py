@@ -72,7 +72,7 @@ def _cached(hint: Any) -> Reader:
 def read_json(text: bytes | str, read: Reader) -> Any:
     """Reads JSON text; an empty one is `null`. Raises InvalidArgument with the place of the fault."""
     try:
-        value = json.loads(text) if text else None
+        value = _decode(text if isinstance(text, str) else text.decode()) if text else None
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"the message is not UTF-8: {error.reason} at octet {error.start}") from None
     except RecursionError:
@@ -442,4 +442,5 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
+_decode = json.JSONDecoder().decode
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)

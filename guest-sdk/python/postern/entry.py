@@ -7,7 +7,7 @@ the exception in its message and the stack in the log.
 from __future__ import annotations
 
 import traceback
-from typing import Any
+from typing import Any, Callable
 
 from . import _host
 from .failure import Failure, Internal
@@ -60,12 +60,20 @@ def start() -> None:
         raise state.start_failure
 
 
-def handle(service: str | Service, method: str, body: bytes) -> bytes:
-    """A unary call."""
+def unary(service: str | Service, method: str) -> Callable[[str, bytes], bytes]:
+    """What answers the unary calls of a method. Raises what the instance could not be started with, and
+    NotFound."""
     if not _state.is_started or _state.start_failure:
         start()
+    return find_service(service).find(method).call
+
+
+def handle(service: str | Service, method: str, body: bytes) -> bytes:
+    """A unary call."""
     try:
-        return find_service(service).find(method).call(method, body)
+        return unary(service, method)(method, body)
+    except Failure:
+        raise
     except BaseException as error:  # noqa: BLE001
         raise broken(error) from error
 
@@ -75,6 +83,8 @@ def handle_stream(service: str | Service, method: str) -> None:
     start()
     try:
         find_service(service).find(method).call_stream(method)
+    except Failure:
+        raise
     except BaseException as error:  # noqa: BLE001
         raise broken(error) from error
 
@@ -93,6 +103,8 @@ def on_event(event: Event) -> None:
     start()
     try:
         _required("event_handler")(event)
+    except Failure:
+        raise
     except BaseException as error:  # noqa: BLE001
         raise broken(error) from error
 
@@ -111,6 +123,8 @@ def on_request() -> bool:
         for name, value in reply.headers.items():
             host.response_set_header(name, value)
         return True
+    except Failure:
+        raise
     except BaseException as error:  # noqa: BLE001
         raise broken(error) from error
 
@@ -120,6 +134,8 @@ def on_response() -> None:
     start()
     try:
         _required("response_interceptor")(Request(), Response())
+    except Failure:
+        raise
     except BaseException as error:  # noqa: BLE001
         raise broken(error) from error
 
@@ -156,6 +172,8 @@ def authenticate(credentials: Credentials) -> Identity | None:
     start()
     try:
         return _required("authenticator")(credentials)
+    except Failure:
+        raise
     except BaseException as error:  # noqa: BLE001
         raise broken(error) from error
 
@@ -165,6 +183,8 @@ def authorize(service: str, method: str) -> None:
     start()
     try:
         _required("authorizer")(service, method)
+    except Failure:
+        raise
     except BaseException as error:  # noqa: BLE001
         raise broken(error) from error
 

@@ -27,12 +27,23 @@ export function runJobs() {
   nextJob = 0;
 }
 
+/** What became of a promise of this class; nothing while it is pending. */
+export let outcomeOf;
+
+/** Stands for an executor that is not there: `then` makes promises that it settles itself. */
+const WITHOUT_EXECUTOR = () => {};
+
 export class Promise {
   #state = PENDING;
   #value = undefined;
-  #waiting = [];
+  #waiting = undefined;
+
+  static {
+    outcomeOf = (promise) => (promise.#state === PENDING ? undefined : { isFulfilled: promise.#state === FULFILLED, value: promise.#value });
+  }
 
   constructor(executor) {
+    if (executor === WITHOUT_EXECUTOR) return;
     if (typeof executor !== "function") throw new TypeError("the executor of a promise is a function");
     const { resolve, reject } = this.#settlers();
     try {
@@ -45,20 +56,23 @@ export class Promise {
   /** Two functions of which the first call counts. */
   #settlers() {
     let isSettled = false;
-    const once = (settle) => (value) => {
-      if (isSettled) return;
-      isSettled = true;
-      settle(value);
-    };
     return {
-      resolve: once((value) => this.#resolve(value)),
-      reject: once((error) => this.#settle(REJECTED, error)),
+      resolve: (value) => {
+        if (isSettled) return;
+        isSettled = true;
+        this.#resolve(value);
+      },
+      reject: (error) => {
+        if (isSettled) return;
+        isSettled = true;
+        this.#settle(REJECTED, error);
+      },
     };
   }
 
   #resolve(value) {
-    if (value === this) return this.#settle(REJECTED, new TypeError("a promise cannot be resolved with itself"));
     if (value === null || (typeof value !== "object" && typeof value !== "function")) return this.#settle(FULFILLED, value);
+    if (value === this) return this.#settle(REJECTED, new TypeError("a promise cannot be resolved with itself"));
     let then;
     try {
       then = value.then;
@@ -66,8 +80,8 @@ export class Promise {
       return this.#settle(REJECTED, error);
     }
     if (typeof then !== "function") return this.#settle(FULFILLED, value);
-    const { resolve, reject } = this.#settlers();
     enqueue(() => {
+      const { resolve, reject } = this.#settlers();
       try {
         then.call(value, resolve, reject);
       } catch (error) {
@@ -79,25 +93,44 @@ export class Promise {
   #settle(state, value) {
     this.#state = state;
     this.#value = value;
-    for (const reaction of this.#waiting) enqueue(reaction);
+    const waiting = this.#waiting;
     this.#waiting = undefined;
+    if (typeof waiting === "function") enqueue(waiting);
+    else if (waiting) waiting.forEach(enqueue);
   }
 
   then(onFulfilled, onRejected) {
     const species = this.constructor?.[Symbol.species] ?? Promise;
-    return new species((resolve, reject) => {
-      const reaction = () => {
-        const handler = this.#state === FULFILLED ? onFulfilled : onRejected;
-        if (typeof handler !== "function") return this.#state === FULFILLED ? resolve(this.#value) : reject(this.#value);
-        try {
-          resolve(handler(this.#value));
-        } catch (error) {
-          reject(error);
-        }
-      };
-      if (this.#state === PENDING) this.#waiting.push(reaction);
-      else enqueue(reaction);
-    });
+    if (species === Promise) {
+      const next = new Promise(WITHOUT_EXECUTOR);
+      this.#wait(() => this.#react(onFulfilled, onRejected, next));
+      return next;
+    }
+    return new species((resolve, reject) => this.#wait(() => this.#react(onFulfilled, onRejected).then(resolve, reject)));
+  }
+
+  /** Most promises have one that waits for them: it stands alone, and more in a list. */
+  #wait(reaction) {
+    if (this.#state !== PENDING) enqueue(reaction);
+    else if (this.#waiting === undefined) this.#waiting = reaction;
+    else if (typeof this.#waiting === "function") this.#waiting = [this.#waiting, reaction];
+    else this.#waiting.push(reaction);
+  }
+
+  /** Settles `next` by the handler for what became of this one. */
+  #react(onFulfilled, onRejected, next = new Promise(WITHOUT_EXECUTOR)) {
+    const isFulfilled = this.#state === FULFILLED;
+    const handler = isFulfilled ? onFulfilled : onRejected;
+    if (typeof handler !== "function") {
+      next.#settle(this.#state, this.#value);
+      return next;
+    }
+    try {
+      next.#resolve(handler(this.#value));
+    } catch (error) {
+      next.#settle(REJECTED, error);
+    }
+    return next;
   }
 
   catch(onRejected) {

@@ -2,7 +2,7 @@
 
 import { Failure } from "../failure.js";
 import { isThenable } from "../then.js";
-import { enqueue, runJobs } from "./promise.js";
+import { Promise, enqueue, outcomeOf, runJobs } from "./promise.js";
 
 /** Longest delay of a timer in milliseconds, as in browsers. */
 const DELAY_MAX = 2 ** 31 - 1;
@@ -39,6 +39,11 @@ export function clearTimeout(id) {
   timers = timers.filter((timer) => timer.id !== id);
 }
 
+/** Whether timers wait. */
+export function hasTimers() {
+  return timers.length > 0;
+}
+
 /** Forgets the timers that a call has left behind, and gives how many there were. */
 export function clearAll() {
   const count = timers.length;
@@ -55,14 +60,13 @@ export function queueMicrotask(run) {
  * Throws what it was rejected with, and a Failure when nothing is left that could settle it. */
 export function settle(promise) {
   if (!isThenable(promise)) return promise;
-  let outcome;
-  promise.then(
-    (value) => (outcome = { value }),
-    (error) => (outcome = { error }),
-  );
+  // One of another make is followed by one of ours.
+  const followed = promise instanceof Promise ? promise : Promise.resolve(promise);
   for (;;) {
     runJobs();
-    if (outcome) break;
+    const outcome = outcomeOf(followed);
+    if (outcome?.isFulfilled) return outcome.value;
+    if (outcome) throw outcome.value;
     const timer = timers.shift();
     if (!timer) throw Failure.internal("the promise never settles: nothing is left to run that could settle it");
     const wait = timer.at - Date.now();
@@ -70,6 +74,4 @@ export function settle(promise) {
     if (timer.interval !== undefined) insert({ ...timer, at: Date.now() + timer.interval });
     timer.run();
   }
-  if ("error" in outcome) throw outcome.error;
-  return outcome.value;
 }
