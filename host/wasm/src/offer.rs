@@ -19,17 +19,14 @@ pub enum ImportFault {
 /// # Errors
 /// Why not.
 pub fn check_import(name: &str) -> Result<(), ImportFault> {
-    match exports::check_import(name, &linking::offered()) {
-        Ok(()) => Ok(()),
-        Err(Misfit::ImportVersion { offered, .. }) => Err(ImportFault::OtherVersion { offered }),
-        Err(
-            Misfit::UnknownImport { .. }
-            | Misfit::NoRole { .. }
-            | Misfit::RoleVersion { .. }
-            | Misfit::NoFunction { .. }
-            | Misfit::Shape { .. },
-        ) => Err(ImportFault::NotOffered),
-    }
+    exports::check_import(name, &linking::offered()).map_err(|misfit| match misfit {
+        Misfit::ImportVersion { offered, .. } => ImportFault::OtherVersion { offered },
+        Misfit::UnknownImport { .. }
+        | Misfit::NoRole { .. }
+        | Misfit::RoleVersion { .. }
+        | Misfit::NoFunction { .. }
+        | Misfit::Shape { .. } => ImportFault::NotOffered,
+    })
 }
 
 #[cfg(test)]
