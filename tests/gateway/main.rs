@@ -34,6 +34,7 @@ mod misbehave;
 mod neighbours;
 mod passed;
 mod peers;
+mod projects;
 mod proxy;
 mod quic;
 mod reload;

@@ -2,7 +2,8 @@
 //!
 //! A guest is a folder below `plugins/` or `tests/guests/`, named as its package. All are built with
 //! one `cargo guests` (`.cargo/config.toml`), so that a run after a change costs one link. A folder
-//! with a script `build` is a guest in another language; the script is given the component's path.
+//! with a script `build` is a guest in another language; the script is given the component's path. All
+//! other languages are projects of `postern build`, built when they are asked for.
 
 use std::{
     fs,
@@ -13,6 +14,8 @@ use std::{
 
 use bytes::Bytes;
 
+use crate::{process, tools};
+
 const FOLDERS: [&str; 2] = ["plugins", "tests/guests"];
 
 /// The component of the guest `name`.
@@ -21,6 +24,9 @@ const FOLDERS: [&str; 2] = ["plugins", "tests/guests"];
 /// When the guests do not build, with what cargo said, or when there is no such guest.
 #[must_use]
 pub fn component(name: &str) -> Bytes {
+    if let Some(folder) = project(name) {
+        return built(&folder, name);
+    }
     static BUILT: OnceLock<PathBuf> = OnceLock::new();
     let folder = BUILT.get_or_init(build);
     let path = folder.join(format!("{}.wasm", name.replace('-', "_")));
@@ -50,6 +56,25 @@ fn build() -> PathBuf {
         run(script.arg(component).env("CARGO_TARGET_DIR", target()));
     }
     components
+}
+
+/// The folder of a guest that `postern build` knows by its project file.
+fn project(name: &str) -> Option<PathBuf> {
+    const FILES: [&str; 4] = ["go.mod", "package.json", "pyproject.toml", "src/plugin.c"];
+    let folders = FOLDERS.map(|folder| root().join(folder).join(name));
+    let mut folders = folders.into_iter();
+    folders.find(|folder| FILES.iter().any(|file| folder.join(file).is_file()))
+}
+
+/// The component of a project. What its language needs is installed below the target folder.
+fn built(folder: &Path, name: &str) -> Bytes {
+    let mut build = Command::new(process::binary());
+    build.arg("build").arg(folder);
+    run(build.env("XDG_CACHE_HOME", tools::cache()));
+    let component = fs::read(folder.join(format!("{name}.wasm")));
+    component
+        .map(Bytes::from)
+        .expect("the project is called as its folder")
 }
 
 fn run(command: &mut Command) {

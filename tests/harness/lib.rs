@@ -22,4 +22,4 @@ pub use network::{Host, Network};
 pub use ports::free_address;
 pub use process::{Finished, Gateway, Setup, binary, command_in, postern};
 pub use relay::{Faults, Relay};
-pub use tools::{ToolProcess, python, system_tool, tool};
+pub use tools::{ToolProcess, cache as build_cache, python, system_tool, tool};

@@ -66,6 +66,12 @@ impl Drop for ToolProcess {
     }
 }
 
+/// Where `postern build` keeps what it installs for tests, for the next run as well.
+#[must_use]
+pub fn cache() -> PathBuf {
+    guests::target().join("tools/projects")
+}
+
 /// A program below `target/tools/bin`.
 ///
 /// # Panics

@@ -146,6 +146,12 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "toml",
             "tracing",
             "tracing-subscriber",
+            // Who made a component, and which roles a core module has.
+            "wasmparser",
+            // Components out of core modules, without a tool to install.
+            "wit-component",
+            // The worlds of components that are built, and the types of those that are inspected.
+            "wit-parser",
         ],
     ),
 ];

@@ -53,7 +53,8 @@ fn collect(folder: &Path, endings: &[&str], found: &mut Vec<Source>) {
         let name = entry.file_name().to_string_lossy().into_owned();
         let path = entry.path();
         let kind = entry.file_type().expect("a kind of entry");
-        if kind.is_dir() && !name.starts_with('.') && name != "target" && name != "corpus" {
+        let is_made = matches!(name.as_str(), "target" | "corpus" | "node_modules");
+        if kind.is_dir() && !name.starts_with('.') && !is_made {
             collect(&path, endings, found);
         } else if kind.is_file() && endings.iter().any(|ending| name.ends_with(ending)) {
             let text =

@@ -1,4 +1,4 @@
-//! Generated from `wit/postern.wit`. One module per role, so that a component exports only the roles
+//! Generated from the package in `wit`. One module per role, so that a component exports only the roles
 //! that it has; the imports are in one, and a component names only those that it uses.
 #![allow(
     unsafe_code,
@@ -32,6 +32,17 @@ pub mod handler {
     });
 }
 
+pub mod text_handler {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world text-role { export postern:gateway/text-handler@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_text_handler",
+        default_bindings_module: "::postern_guest::bindings::text_handler",
+    });
+}
+
 pub mod batch_handler {
     wit_bindgen::generate!({
         path: "wit",
@@ -58,6 +69,7 @@ pub mod health {
     wit_bindgen::generate!({
         path: "wit",
         inline: "package postern:guest; world health-role { export postern:gateway/health@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
         pub_export_macro: true,
         export_macro_name: "export_health",
         default_bindings_module: "::postern_guest::bindings::health",
@@ -68,6 +80,7 @@ pub mod describe {
     wit_bindgen::generate!({
         path: "wit",
         inline: "package postern:guest; world describe-role { export postern:gateway/describe@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
         pub_export_macro: true,
         export_macro_name: "export_describe",
         default_bindings_module: "::postern_guest::bindings::describe",
@@ -121,6 +134,7 @@ pub mod balancer {
     wit_bindgen::generate!({
         path: "wit",
         inline: "package postern:guest; world balancer-role { export postern:gateway/balancer@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
         pub_export_macro: true,
         export_macro_name: "export_balancer",
         default_bindings_module: "::postern_guest::bindings::balancer",

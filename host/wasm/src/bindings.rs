@@ -1,4 +1,4 @@
-//! The Rust side of `wit/postern.wit`: names of interfaces, types that cross, shapes of exports.
+//! The Rust side of the package in `wit`: names of interfaces, types that cross, shapes of exports.
 //!
 //! Written by hand rather than generated, because requests are lowered from borrowed data and most
 //! imports answer without building what they do not need. wasmtime compares every shape with the

@@ -281,7 +281,7 @@ fn needs_host(import: &ComponentItem, engine: &Engine) -> bool {
     }
 }
 
-fn check_import(name: &str, ours: &[&str]) -> Result<(), Misfit> {
+pub(crate) fn check_import(name: &str, ours: &[&str]) -> Result<(), Misfit> {
     let (interface, version) = split_version(name);
     let offered = if let Some(interface) = interface
         .strip_prefix(PACKAGE)

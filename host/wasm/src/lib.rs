@@ -44,6 +44,7 @@ mod lease;
 mod limits;
 mod linking;
 mod log_rate;
+mod offer;
 mod offload;
 mod outcome;
 mod placement;
@@ -76,6 +77,7 @@ pub use entry::{
     health::{HealthReport, HealthStatus},
 };
 pub use limits::PluginLimits;
+pub use offer::{ImportFault, check_import};
 pub use outcome::{EntryOutcome, Outcome, TrapReason};
 pub use plugin::Plugin;
 pub use records::Records;

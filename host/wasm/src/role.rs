@@ -47,7 +47,8 @@ impl Role {
 
     /// Whether a component may be there for this role alone. `batch-handler` adds to `handler`;
     /// `health`, `describe` and `schemas` tell of others.
-    pub(crate) const fn works(self) -> bool {
+    #[must_use]
+    pub const fn works(self) -> bool {
         !matches!(
             self,
             Self::BatchHandler | Self::Health | Self::Describe | Self::Schemas

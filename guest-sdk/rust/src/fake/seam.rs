@@ -11,15 +11,15 @@ use crate::{
     log::Level,
 };
 
-/// `wit/postern.wit`, interface `kv`.
+/// `wit/kv.wit`.
 const KEY_BYTES_MAX: usize = 1024;
-/// `wit/postern.wit`, interface `kv`.
+/// `wit/kv.wit`.
 const VALUE_BYTES_MAX: usize = 1 << 20;
-/// `wit/postern.wit`, interface `kv`.
+/// `wit/kv.wit`.
 const KEYS_MAX: u32 = 1000;
-/// `wit/postern.wit`, interface `call`.
+/// `wit/call.wit`.
 const HEADER_NAME_BYTES_MAX: usize = 255;
-/// `wit/postern.wit`, interface `call`.
+/// `wit/call.wit`.
 const HEADERS_BYTES_MAX: usize = 65_535;
 /// The longest value that fits in one header entry.
 const TOPIC_BYTES_MAX: usize = 255;

@@ -1,22 +1,48 @@
-//! Plugin projects into components. A project is a folder with a `Cargo.toml` that makes a `cdylib`;
-//! built, it holds `NAME.wasm`, put there by rename, so that a running gateway sees whole files only.
+//! Plugin projects into components. A project is a folder with the project file of its language; built,
+//! it holds `NAME.wasm`, put there by rename, so that a running gateway sees whole files only.
+//!
+//! ```text
+//! folder ─▶ language ─▶ SDK into .postern/ ─▶ tools, pinned, in the user's cache ─▶ compiler
+//!        ─▶ world of the roles that the code has ─▶ component ─▶ NAME.wasm
+//! ```
+//! A language is a file here (`rust`, `c`, `go`, `javascript`, `python`) and a line in `language.rs`.
 
+mod c;
+mod cache;
 mod cargo;
+mod compilers;
+mod content;
+mod go;
+mod inspection;
+mod javascript;
+mod language;
 mod outcome;
+mod placed;
+mod process;
+mod project;
+mod python;
+mod rust;
+mod sdk;
 mod toolchain;
+mod world;
 
 use std::{
     collections::BTreeSet,
     fs, io,
     path::{Path, PathBuf},
-    time::Duration,
 };
 
 use postern_system::clock;
 
+use self::{
+    cache::{Cache, Lock},
+    project::Project,
+};
 pub(crate) use self::{
-    cargo::WorkspaceMember,
-    outcome::{BuildError, BuildOutcome, BuildProgress, Built},
+    content::is_source,
+    inspection::{ComponentReport, InspectionError, inspect},
+    language::Language,
+    outcome::{BuildError, BuildOutcome, BuildProgress, Built, UnitTests},
 };
 
 /// Builds one project.
@@ -34,43 +60,61 @@ pub(crate) fn project(
     }
 }
 
-/// Builds many projects; those that share a workspace in one run of the compiler. When that fails,
-/// each is built alone, so that one broken project does not hold up the others.
+/// Builds many projects, those that take the shortest time first.
 pub(crate) fn projects(
     folders: &[PathBuf],
     on: &mut dyn FnMut(BuildProgress),
 ) -> Vec<BuildOutcome> {
-    let mut outcomes = Vec::new();
-    let mut left: BTreeSet<PathBuf> = folders.iter().cloned().collect();
-    while let Some(folder) = left.pop_first() {
-        let group = match cargo::workspace_of(&folder) {
-            Ok(members) => {
-                let first = members.iter().find(|member| member.is_in(&folder)).cloned();
-                let Some(first) = first else {
-                    let reason = "it belongs to no package of its workspace".to_owned();
-                    let error = BuildError::Unreadable {
-                        folder: folder.clone(),
-                        reason,
-                    };
-                    outcomes.push(BuildOutcome {
-                        folder,
-                        result: Err(error),
-                    });
-                    continue;
-                };
-                take_group(folder, first, &members, &mut left)
-            }
-            Err(error) => {
-                outcomes.push(BuildOutcome {
-                    folder,
-                    result: Err(error),
-                });
-                continue;
-            }
-        };
-        build_group(group, on, &mut outcomes);
+    let (mut outcomes, mut in_rust, mut others) = (Vec::new(), BTreeSet::new(), BTreeSet::new());
+    for folder in folders {
+        match Language::of(folder) {
+            None => outcomes.push(BuildOutcome {
+                folder: folder.clone(),
+                result: Err(BuildError::NoProject(folder.clone())),
+            }),
+            Some(Language::Rust) => drop(in_rust.insert(folder.clone())),
+            Some(language) => drop(others.insert((language, folder.clone()))),
+        }
+    }
+    outcomes.extend(rust::projects(in_rust, on));
+    for (language, folder) in others {
+        let result = build(&folder, language, on);
+        outcomes.push(BuildOutcome { folder, result });
     }
     outcomes
+}
+
+/// How the unit tests of the project in `folder` are run, with all that they need in place.
+///
+/// # Errors
+/// Everything in `BuildError`.
+pub(crate) fn tests(
+    folder: &Path,
+    on: &mut dyn FnMut(BuildProgress),
+) -> Result<UnitTests, BuildError> {
+    match Language::of(folder) {
+        None => Err(BuildError::NoProject(folder.to_owned())),
+        Some(Language::Rust) => rust::tests(folder),
+        Some(language) => {
+            let cache = Cache::of_user()?;
+            let project = Project::open(folder, language)?;
+            provide_sdk(&project.folder, language)?;
+            compilers::prepare(language, &project, on)?;
+            compilers::tests(language, &project, &cache, on)
+        }
+    }
+}
+
+/// Writes the SDK into a project where this binary's is not there yet.
+///
+/// # Errors
+/// `Unwritable`.
+pub(crate) fn provide_sdk(folder: &Path, language: Language) -> Result<(), BuildError> {
+    sdk::unpack(language.sdk(), folder)?;
+    match language {
+        Language::JavaScript => javascript::provide_sdk(folder),
+        Language::Rust | Language::C | Language::Go | Language::Python => Ok(()),
+    }
 }
 
 /// Folders directly below `folder` that hold a project, in order.
@@ -84,111 +128,46 @@ pub(crate) fn find_projects(folder: &Path) -> io::Result<Vec<PathBuf>> {
     };
     let folders = entries.filter_map(Result::ok).map(|entry| entry.path());
     let mut projects: Vec<_> = folders
-        .filter(|path| path.join("Cargo.toml").is_file())
+        .filter(|path| Language::of(path).is_some())
         .collect();
     projects.sort();
     Ok(projects)
 }
 
-type Group = Vec<(PathBuf, WorkspaceMember)>;
-
-/// The project and all others of its workspace that are still to be built.
-fn take_group(
-    folder: PathBuf,
-    first: WorkspaceMember,
-    members: &[WorkspaceMember],
-    left: &mut BTreeSet<PathBuf>,
-) -> Group {
-    let mut group = vec![(folder, first)];
-    for other in left.clone() {
-        if let Some(member) = members.iter().find(|member| member.is_in(&other)) {
-            left.remove(&other);
-            group.push((other, member.clone()));
-        }
-    }
-    group
-}
-
-fn build_group(group: Group, on: &mut dyn FnMut(BuildProgress), outcomes: &mut Vec<BuildOutcome>) {
-    let (group, no_component): (Group, Group) = group
-        .into_iter()
-        .partition(|(_, member)| member.is_component);
-    for (folder, member) in no_component {
-        let result = Err(BuildError::NoComponent { name: member.name });
-        outcomes.push(BuildOutcome { folder, result });
-    }
-    let Some((folder, _)) = group.first() else {
-        return;
-    };
-    let began = clock::now();
-    let compiled = toolchain::ensure_target(folder, on).and_then(|()| {
-        let members: Vec<_> = group.iter().map(|(_, member)| member).collect();
-        cargo::build(&members, on)
-    });
-    match compiled {
-        Ok(artifacts) => {
-            for (folder, member) in group {
-                let result = place(&folder, &member, &artifacts, clock::since(began));
-                outcomes.push(BuildOutcome { folder, result });
-            }
-        }
-        Err(BuildError::Failed { .. }) if group.len() > 1 => {
-            for project in group {
-                build_group(vec![project], on, outcomes);
-            }
-        }
-        Err(error) => {
-            // Only the first outcome carries the error itself; it concerns the toolchain.
-            let reason = error.to_string();
-            let mut error = Some(error);
-            for (folder, _) in group {
-                let unreadable = || BuildError::Unreadable {
-                    folder: folder.clone(),
-                    reason: reason.clone(),
-                };
-                let result = Err(error.take().unwrap_or_else(unreadable));
-                outcomes.push(BuildOutcome { folder, result });
-            }
-        }
-    }
-}
-
-/// Puts the component into the project's folder, unless the same one is there.
-fn place(
+/// Builds a project whose sources are all in its folder, unless a component of the same sources, SDK
+/// and tools was kept.
+fn build(
     folder: &Path,
-    member: &WorkspaceMember,
-    artifacts: &[cargo::Artifact],
-    took: Duration,
+    language: Language,
+    on: &mut dyn FnMut(BuildProgress),
 ) -> Result<Built, BuildError> {
-    let name = member.name.clone();
-    let artifact = artifacts
-        .iter()
-        .find(|artifact| artifact.manifest == member.manifest);
-    let Some(artifact) = artifact else {
-        return Err(BuildError::NoComponent { name });
-    };
-    let unreadable = |error: io::Error| BuildError::Unreadable {
-        folder: folder.to_owned(),
-        reason: format!("{}: {error}", artifact.path.display()),
-    };
-    let octets = fs::read(&artifact.path).map_err(unreadable)?;
-    let component = folder.join(format!("{name}.wasm"));
-    let changed = fs::read(&component).map_or(true, |there| there != octets);
-    if changed {
-        let beside = folder.join(format!(".{name}.wasm.tmp"));
-        let written = fs::write(&beside, &octets).and_then(|()| fs::rename(&beside, &component));
-        written.map_err(|source| BuildError::Unwritable {
-            path: component.clone(),
-            source,
+    let began = clock::now();
+    let cache = Cache::of_user()?;
+    let project = Project::open(folder, language)?;
+    let Project { folder: real, name } = &project;
+    let _lock = Lock::take(&project.own("lock"), name, on)?;
+    provide_sdk(real, language)?;
+    compilers::prepare(language, &project, on)?;
+    let pins = compilers::pins(language, &project)?;
+    let sources =
+        content::digest(real, name, language).map_err(|error| BuildError::Unreadable {
+            folder: folder.to_owned(),
+            reason: error.to_string(),
         })?;
-    }
-    Ok(Built {
-        name,
-        component,
-        octets: octets.len() as u64,
-        took,
-        changed,
-    })
+    let digest = sources.map(|sources| sdk::digest_of(&[&pins, sdk::digest(), &sources]));
+    let kept = digest.as_ref().and_then(|digest| cache.component(digest));
+    let component = match kept {
+        Some(component) => component,
+        None => {
+            let component = compilers::compile(language, &project, &cache, on)?;
+            if let Some(digest) = digest {
+                cache.keep(&digest, &component)?;
+            }
+            component
+        }
+    };
+    // Into the folder as it was named: that is what people are shown.
+    placed::put(folder, name, &component, clock::since(began))
 }
 
 #[cfg(test)]

@@ -14,7 +14,10 @@ Examples:
   postern build                  the project in this folder
   postern build plugins/users    leaves plugins/users/users.wasm
 
-The compiler's target wasm32-wasip2 is installed by rustup where it is missing.")]
+The language is told by its file: Cargo.toml, go.mod, package.json, pyproject.toml, or src/plugin.c.
+The compiler's target wasm32-wasip2 is installed by rustup where it is missing; what other languages
+need goes once, in pinned versions, into $XDG_CACHE_HOME/postern or ~/.cache/postern. Equal sources
+are not built twice.")]
 pub(super) struct BuildArgs {
     /// The project's folder.
     #[arg(default_value = ".")]
@@ -52,7 +55,7 @@ pub(super) fn line(built: &Built) -> String {
 pub(super) fn failure(error: &BuildError) -> CommandFailure {
     let mut failure = CommandFailure::new(error.to_string());
     failure.remedy = error.remedy();
-    if let BuildError::Failed { diagnostics, .. } = error {
+    if let Some(diagnostics) = error.diagnostics() {
         failure.drawing = Some(format!("{}\nerror: {error}\n", diagnostics.trim_end()));
         failure.json = Some(json!({ "error": error.to_string(), "diagnostics": diagnostics }));
     }

@@ -1,6 +1,8 @@
-//! `postern dev`: builds the projects in the plugin folder, serves, and builds again what changes.
+//! `postern dev`: builds the projects in the plugin folder, serves, and builds again what changes. Each
+//! language has a thread of its own: a build of Python's takes half a minute, one of Rust's a second.
 
 use std::{
+    collections::BTreeMap,
     path::{Path, PathBuf},
     sync::mpsc,
     thread,
@@ -21,7 +23,7 @@ use super::{
 };
 use crate::{
     app::{self, ServingAddresses},
-    build::{BuildOutcome, find_projects, projects},
+    build::{BuildOutcome, Language, find_projects, projects},
 };
 
 pub(super) fn dev(
@@ -51,10 +53,24 @@ pub(super) fn dev(
     let _sources = sources.map_err(|error| {
         CommandFailure::new(format!("cannot watch {}: {error}", folder.display()))
     })?;
-    build_all(&found, output);
+    build_all(&found, Display::new(output), output);
     thread::scope(|scope| {
-        // Ends when the watcher does, with `_sources`.
-        scope.spawn(move || rebuild(&changed, output));
+        // All of them end when the watcher does, with `_sources`.
+        scope.spawn(move || {
+            let mut builders = BTreeMap::new();
+            while let Ok(ProjectChange { project }) = changed.recv() {
+                let Some(language) = Language::of(&project) else {
+                    continue;
+                };
+                let builder = builders.entry(language).or_insert_with(|| {
+                    let (builder, changed) = mpsc::channel();
+                    scope.spawn(move || rebuild(&changed, output));
+                    builder
+                });
+                // A builder goes on for as long as there is something to send to it.
+                let _ = builder.send(project);
+            }
+        });
         let result = block_on(async {
             let announce = |serving: &ServingAddresses| {
                 run::announce(serving, output);
@@ -77,21 +93,20 @@ pub(super) fn dev(
 }
 
 /// Builds again what changes, until nothing is watched any more.
-fn rebuild(changed: &mpsc::Receiver<ProjectChange>, output: &Output) {
+fn rebuild(changed: &mpsc::Receiver<PathBuf>, output: &Output) {
     while let Ok(first) = changed.recv() {
-        let mut folders: Vec<PathBuf> = vec![first.project];
-        folders.extend(changed.try_iter().map(|change| change.project));
+        let mut folders: Vec<PathBuf> = vec![first];
+        folders.extend(changed.try_iter());
         folders.sort();
         folders.dedup();
-        build_all(&folders, output);
+        build_all(&folders, Display::lines(output), output);
     }
 }
 
-fn build_all(folders: &[PathBuf], output: &Output) {
+fn build_all(folders: &[PathBuf], mut display: Display<'_>, output: &Output) {
     if folders.is_empty() {
         return;
     }
-    let mut display = Display::new(output);
     let outcomes = projects(folders, &mut |progress| display.on(progress));
     drop(display);
     for outcome in &outcomes {
@@ -108,6 +123,12 @@ fn tell(outcome: &BuildOutcome, output: &Output) {
                 output.line(&json!({ "built": built.name, "changed": built.changed }).to_string());
         }
         Ok(built) => output.note(&format!("built {}", build::line(built))),
+        Err(error) if error.is_toolchain() && !output.is_json() => {
+            output.note(&format!("left out {}: {error}", outcome.folder.display()));
+            for line in error.diagnostics().iter().chain(&error.remedy().as_deref()) {
+                output.note(&format!("  {}", line.trim_end().replace('\n', "\n  ")));
+            }
+        }
         Err(error) => output.failure(&build::failure(error)),
     }
 }

@@ -8,6 +8,7 @@ mod build;
 mod call;
 mod certs;
 mod check;
+mod component;
 mod config;
 mod dev;
 mod failure;
@@ -25,6 +26,7 @@ mod services;
 mod sources;
 mod subscribe;
 mod target;
+mod test;
 
 use std::process::ExitCode;
 
@@ -54,6 +56,11 @@ enum Command {
     New(new::NewArgs),
     /// Build a plugin project into DIR/NAME.wasm.
     Build(build::BuildArgs),
+    /// Run the unit tests of a plugin project.
+    Test(test::TestArgs),
+    /// Look into a component file, whoever made it.
+    #[command(subcommand)]
+    Component(component::ComponentCommand),
     /// Check the configuration, the manifests and the components, without starting anything.
     Check(check::CheckArgs),
     /// Call a method of a service.
@@ -111,6 +118,8 @@ fn dispatch(cli: Cli, output: &Output) -> Result<(), CommandFailure> {
         Command::Dev(args) => dev::dev(&options, &args, output),
         Command::New(args) => new::new(&args, output),
         Command::Build(args) => build::build(&args, output),
+        Command::Test(args) => test::test(&args, output),
+        Command::Component(command) => component::component(&command, output),
         Command::Check(args) => check::check(&options, &args, output),
         Command::Call(args) => call::call(&options, args, output),
         Command::Pub(args) => publish::publish(&options, args, output),
@@ -135,7 +144,7 @@ Examples:
   postern call users/ListUsers '{}'              call a method over VSTP
   postern call --transport http users/ListUsers  the same over HTTP
   postern sub 'user.*'                           print events of these topics
-  postern new --lang rust greeter                begin a plugin
+  postern new --lang rust greeter                begin a plugin; also python, js, ts, go, c
   postern plugins list                           what runs, and why a file was refused
 
 Every key of the configuration has an environment twin: `postern config default` lists both.

@@ -6,32 +6,31 @@ use clap::Args;
 use serde_json::json;
 
 use super::{failure::CommandFailure, output::Output};
-use crate::scaffold::{self, Lang, Project};
+use crate::scaffold::{self, Lang, NewProject};
 
 #[derive(Debug, Args)]
 #[command(after_help = "\
 Examples:
   postern new --lang rust greeter         the folder greeter, a service called greeter
-  postern new plugins/greeter             in the plugin folder, where `postern dev` builds it
+  postern new --lang ts plugins/greeter   in the plugin folder, where `postern dev` builds it
 
-Then: cd greeter && cargo test && postern build")]
+Then: cd greeter, postern test, postern build. The SDK comes with this program and is written into
+greeter/.postern; what else the language needs is installed by `postern build`, pinned, into
+$XDG_CACHE_HOME/postern or ~/.cache/postern.")]
 pub(super) struct NewArgs {
     /// The folder to make; its last part is the plugin's name.
     name: PathBuf,
     /// The language.
     #[arg(long, default_value = "rust")]
     lang: Lang,
-    /// Folder of the SDK (guest-sdk/rust of Postern's sources), where it is not found by itself.
-    #[arg(long, env = "POSTERN_SDK", value_name = "DIR")]
-    sdk: Option<PathBuf>,
 }
 
 pub(super) fn new(args: &NewArgs, output: &Output) -> Result<(), CommandFailure> {
-    let Project {
+    let NewProject {
         folder,
         name,
         files,
-    } = scaffold::create(&args.name, args.lang, args.sdk.as_deref()).map_err(|error| {
+    } = scaffold::create(&args.name, args.lang).map_err(|error| {
         let remedy = error.remedy();
         let failure = match error.is_usage() {
             true => CommandFailure::usage(error.to_string()),
@@ -49,6 +48,9 @@ pub(super) fn new(args: &NewArgs, output: &Output) -> Result<(), CommandFailure>
         output.line(&folder.join(file).display().to_string())?;
     }
     let shown = folder.display();
-    output.note(&format!("next: cd {shown} && cargo test && postern build"));
+    output.note(&format!(
+        "next:\n  cd {shown}\n  postern test     its unit tests, without a gateway\n  \
+         postern build    {name}.wasm"
+    ));
     Ok(())
 }

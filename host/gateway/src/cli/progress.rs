@@ -35,15 +35,35 @@ impl<'a> Display<'a> {
         }
     }
 
+    /// Lines only: several may show something at one time.
+    pub(super) fn lines(output: &'a Output) -> Self {
+        let display = Self::new(output);
+        display.bar.set_draw_target(ProgressDrawTarget::hidden());
+        display
+    }
+
     pub(super) fn on(&mut self, progress: build::BuildProgress) {
         match progress {
             build::BuildProgress::InstallingTarget { target } => {
                 self.say(&format!("the toolchain lacks {target}; rustup installs it"));
                 self.bar.set_message(format!("installing {target}"));
             }
+            build::BuildProgress::InstallingTools { tools } => {
+                self.say(&format!("installing {tools} into the cache, once"));
+                self.bar.set_message(format!("installing {tools}"));
+            }
+            build::BuildProgress::Waiting { what } => {
+                self.say(&format!("{what}: another process is at it, waiting"));
+                self.bar.set_message(format!("waiting for {what}"));
+            }
+            build::BuildProgress::Step { name, step } => {
+                self.say(&format!("{name}: {step}"));
+                self.bar.set_message(format!("{name}: {step}"));
+            }
             build::BuildProgress::Started { names } => {
                 self.names = names.join(", ");
                 self.crates = 0;
+                self.say(&format!("{}: compiling", self.names));
                 self.bar.set_message(format!("building {}", self.names));
             }
             build::BuildProgress::Compiled { name, fresh: false } => {

@@ -9,6 +9,8 @@ use std::{
 use notify::{EventKind, RecommendedWatcher, RecursiveMode};
 use notify_debouncer_full::{DebounceEventResult, Debouncer, RecommendedCache, new_debouncer};
 
+use crate::build::{Language, is_source};
+
 /// A project whose sources changed.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct ProjectChange {
@@ -39,7 +41,7 @@ impl Sources {
             names.dedup();
             for name in names
                 .into_iter()
-                .filter(|name| shown.join(name).join("Cargo.toml").is_file())
+                .filter(|name| Language::of(&shown.join(name)).is_some())
             {
                 // Nobody builds any more once the receiver is gone.
                 let _ = changes.send(ProjectChange {
@@ -70,8 +72,7 @@ fn project_of(root: &Path, path: &Path) -> Option<String> {
     let [project, between @ .., file] = parts.as_slice() else {
         return None;
     };
-    let hidden = |name: &&str| name.starts_with('.') || name.ends_with('~');
-    if parts.iter().any(hidden) || between.contains(&"target") || *file == "target" {
+    if !parts.iter().all(|name| is_source(name)) {
         return None;
     }
     let is_own = *file == format!("{project}.toml") && between.is_empty();
@@ -119,6 +120,10 @@ mod tests {
         check("users/.users.wasm.tmp", None);
         check("users/Cargo.lock", None);
         check("users/target/release/users.wasm", None);
+        check("users/go.mod", Some("users"));
+        check("users/node_modules/x/index.js", None);
+        check("users/__pycache__/plugin.pyc", None);
+        check("users/.postern/sdk/go/sdk.go", None);
         check("users/src/.lib.rs.swp", None);
         check("users/src/lib.rs~", None);
         check("users.wasm", None);

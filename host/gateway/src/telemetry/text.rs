@@ -5,7 +5,8 @@
 //! 2026-01-31T12:00:00.000000Z  WARN postern_net::server: session closed address=10.0.0.7:4711 reason="idle for 300 s"
 //! 2026-01-31T12:00:00.000000Z  INFO plugin: "user created" plugin="users" service="users" fields="id=7"
 //! ```
-//! A value is quoted unless it is one plain word. What a guest says is quoted always.
+//! A value is quoted unless it is one plain word. What a guest says is quoted always, and at a terminal
+//! each plugin's lines have a colour of their own.
 
 use std::fmt::{self, Debug, Write as _};
 
@@ -35,6 +36,8 @@ struct Parts {
     fields: String,
     /// Of a record that came through the crate `log`.
     target: Option<String>,
+    /// Whose line it is, if it is a plugin's.
+    plugin: Option<String>,
 }
 
 impl<S, N> FormatEvent<S, N> for TextLines
@@ -55,6 +58,7 @@ where
             message,
             fields,
             target,
+            plugin,
         } = parts;
         let target = target.as_deref().unwrap_or_else(|| metadata.target());
         let (dim, colour) = match writer.has_ansi_escapes() {
@@ -68,7 +72,11 @@ where
         write!(writer, "{dim:#} {colour}{:>5}{colour:#} ", metadata.level())?;
         write!(writer, "{dim}{}:{dim:#} ", escaped(target))?;
         match target == GUEST_TARGET {
-            true => write!(writer, "{message:?}")?,
+            true => {
+                let own = plugin.filter(|_| writer.has_ansi_escapes());
+                let own = own.map_or_else(Style::new, |plugin| colour_of_plugin(&plugin));
+                write!(writer, "{own}{message:?}{own:#}")?;
+            }
             false => writer.write_str(&escaped(&message))?,
         }
         writeln!(writer, "{fields}")
@@ -81,13 +89,21 @@ impl Visit for Parts {
             "message" => value.clone_into(&mut self.message),
             "log.target" => self.target = Some(value.to_owned()),
             "log.module_path" | "log.file" => {}
-            // Writing to a `String` does not fail.
-            name => drop(write!(self.fields, " {name}={value:?}")),
+            name => {
+                if name == "plugin" {
+                    self.plugin = Some(value.to_owned());
+                }
+                // Writing to a `String` does not fail.
+                drop(write!(self.fields, " {name}={value:?}"));
+            }
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         let value = format!("{value:?}");
+        if field.name() == "plugin" {
+            self.plugin = Some(value.clone());
+        }
         match field.name() {
             "message" => self.message = value,
             "log.line" => {}
@@ -126,6 +142,22 @@ fn colour_of(level: Level) -> Style {
     Style::new().fg_color(Some(colour.into()))
 }
 
+/// The same for one name always; two names may share one.
+fn colour_of_plugin(name: &str) -> Style {
+    let sum = name.bytes().fold(0_u32, |sum, octet| {
+        sum.wrapping_mul(31).wrapping_add(octet.into())
+    });
+    let colour = match sum % 6 {
+        0 => AnsiColor::Cyan,
+        1 => AnsiColor::Magenta,
+        2 => AnsiColor::Blue,
+        3 => AnsiColor::BrightCyan,
+        4 => AnsiColor::BrightMagenta,
+        _ => AnsiColor::BrightBlue,
+    };
+    Style::new().fg_color(Some(colour.into()))
+}
+
 /// Target of the lines of plugins.
 pub(super) const GUEST_TARGET: &str = "plugin";
 
@@ -151,6 +183,27 @@ mod tests {
         let text = queue.text();
         let (_, line) = text.split_once(' ').expect("a time");
         assert_eq!(line, format!("{expected}\n"));
+    }
+
+    #[test]
+    fn at_a_terminal_a_plugin_has_a_colour_of_its_own() {
+        let line = |plugin: &str| {
+            let queue = Arc::new(LogQueue::new(usize::MAX));
+            let lines = fmt::layer()
+                .with_ansi(true)
+                .with_writer(LogWriter(Arc::clone(&queue)))
+                .event_format(TextLines);
+            with_default(registry().with(lines), || {
+                info!(target: "plugin", plugin, "said");
+            });
+            let text = queue.text();
+            let (before, _) = text.split_once("\"said\"\u{1b}[0m").expect("its end");
+            let (_, colour) = before.rsplit_once('\u{1b}').expect("its colour");
+            colour.to_owned()
+        };
+        assert_eq!(line("users"), line("users"));
+        assert_ne!(line("users"), line("echo"));
+        assert_ne!(line("echo"), line("chat"));
     }
 
     const FORGED: &str =

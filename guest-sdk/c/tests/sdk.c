@@ -1,0 +1,152 @@
+/* Tests of the SDK against its fake host: `cc -I.. -o sdk sdk.c json.c plugin.c ../postern*.c && ./sdk`, which says
+ * nothing when all is well. */
+#include "postern_fake.h"
+
+#include <string.h>
+
+void json_tests(void);
+
+static void what_is_stored_is_found(void) {
+    postern_fake_begin();
+    POSTERN_CHECK_TEXT(postern_fake_call("Put", "{\"key\":\"a\",\"value\":[1]}"), "");
+    POSTERN_CHECK(strcmp(postern_fake_kv("a"), "[1]") == 0);
+    POSTERN_CHECK(postern_equals(postern_fake_reply_header("X-Key"), "a"));
+    POSTERN_CHECK(postern_fake_n_logged("put a") == 1);
+    POSTERN_CHECK_TEXT(postern_fake_call("Find", "a"), "[1]");
+    POSTERN_CHECK(postern_fake_reply_header("x-key").length == 0);
+}
+
+static void failures_have_kind_message_and_details(void) {
+    postern_fake_begin();
+    postern_result failed = postern_fake_call("Find", "b");
+    POSTERN_CHECK_FAILS(failed, POSTERN_NOT_FOUND);
+    POSTERN_CHECK(postern_equals(failed.value, "no value `b`") && postern_equals(failed.details, "{\"a\":1}"));
+    POSTERN_CHECK_FAILS(postern_fake_call("Put", "{}"), POSTERN_INVALID_ARGUMENT);
+    POSTERN_CHECK_FAILS(postern_fake_call("Find", ""), POSTERN_INVALID_ARGUMENT);
+    failed = postern_fake_call("Lose", "");
+    POSTERN_CHECK_FAILS(failed, POSTERN_NOT_FOUND);
+    POSTERN_CHECK(postern_equals(failed.value, "service `notes` has no method `Lose`; it has Put, Find, Relay, Shout"));
+    POSTERN_CHECK_FAILS(postern_fake_call("Shout", ""), POSTERN_UNIMPLEMENTED);
+    postern_fake_fail_kv(POSTERN_UNAVAILABLE, "disk");
+    POSTERN_CHECK_FAILS(postern_fake_call("Find", "a"), POSTERN_UNAVAILABLE);
+}
+
+static void other_services_are_called_where_granted(void) {
+    postern_fake_begin();
+    POSTERN_CHECK_FAILS(postern_fake_call("Relay", "x"), POSTERN_PERMISSION_DENIED);
+    postern_fake_answer("other", "Do", "done");
+    POSTERN_CHECK_TEXT(postern_fake_call("Relay", "x"), "done");
+    POSTERN_CHECK(postern_equals(postern_fake_called("other", "Do"), "x"));
+}
+
+static void streams_answer_each_message_until_the_caller_leaves(void) {
+    const char *const messages[] = {"a", "b", "c", NULL};
+    postern_fake_begin();
+    POSTERN_CHECK_TEXT(postern_fake_stream("Shout", messages), "");
+    POSTERN_CHECK(postern_fake_n_sent() == 3 && postern_equals(postern_fake_sent(2), "c!"));
+    postern_fake_leave_after(2);
+    POSTERN_CHECK_FAILS(postern_fake_stream("Shout", messages), POSTERN_CANCELLED);
+    POSTERN_CHECK(postern_fake_n_sent() == 2);
+}
+
+static void a_unary_method_is_a_stream_of_one(void) {
+    const char *const messages[] = {"k", NULL};
+    postern_fake_begin();
+    postern_fake_kv_set("k", "v");
+    POSTERN_CHECK_TEXT(postern_fake_stream("Find", messages), "");
+    POSTERN_CHECK(postern_fake_n_sent() == 1 && postern_equals(postern_fake_sent(0), "v"));
+}
+
+static void events_are_taken_and_published(void) {
+    postern_fake_begin();
+    postern_fake_topic("seen.users", 2);
+    POSTERN_CHECK_FAILS(postern_fake_event("users", NULL, "1"), POSTERN_INVALID_ARGUMENT);
+    POSTERN_CHECK_TEXT(postern_fake_event("users", "application/json", "1"), "");
+    POSTERN_CHECK(postern_equals(postern_fake_published("seen.users"), "1"));
+    POSTERN_CHECK_FAILS(postern_fake_event("others", "application/json", "1"), POSTERN_PERMISSION_DENIED);
+}
+
+static void interceptors_refuse_answer_and_change(void) {
+    postern_action action;
+    postern_fake_begin();
+    postern_fake_request("users", "Get", "{}");
+    POSTERN_CHECK_FAILS(postern_fake_on_request(&action), POSTERN_UNAUTHENTICATED);
+    postern_fake_header("X-Key", "k");
+    postern_fake_request("users", "Get", "{}");
+    POSTERN_CHECK_TEXT(postern_fake_on_request(&action), "");
+    POSTERN_CHECK(action == POSTERN_PROCEED && postern_equals(postern_fake_request_header("x-seen"), "users"));
+    POSTERN_CHECK_TEXT(postern_fake_on_response(postern_fail(POSTERN_NOT_FOUND, "no user"), 5), "");
+    POSTERN_CHECK_TEXT(postern_fake_response(), "nothing");
+    POSTERN_CHECK_TEXT(postern_fake_on_response(postern_ok(postern_text("a user")), 5), "");
+    POSTERN_CHECK_TEXT(postern_fake_response(), "a user");
+}
+
+static void callers_are_known_and_may_call(void) {
+    postern_identity who;
+    bool known;
+    postern_fake_begin();
+    POSTERN_CHECK_TEXT(postern_fake_authenticate("basic", "x", &known, &who), "");
+    POSTERN_CHECK(!known);
+    POSTERN_CHECK_FAILS(postern_fake_authenticate("api-key", "x", &known, &who), POSTERN_UNAUTHENTICATED);
+    POSTERN_CHECK_TEXT(postern_fake_authenticate("api-key", "open sesame", &known, &who), "");
+    POSTERN_CHECK(known && postern_equals(who.name, "ali"));
+    POSTERN_CHECK_FAILS(postern_fake_authorize("users", "Get"), POSTERN_PERMISSION_DENIED);
+    postern_fake_claim("tenant", "acme");
+    POSTERN_CHECK_TEXT(postern_fake_authorize("users", "Get"), "");
+}
+
+static void frames_are_changed_and_dropped(void) {
+    postern_frame_head head = {.kind = POSTERN_FRAME_DATA};
+    bool drop;
+    postern_result result;
+    postern_fake_begin();
+    POSTERN_CHECK(postern_fake_frame(head, "a", &drop, &result) && !drop && !result.failed);
+    POSTERN_CHECK(postern_equals(postern_fake_frame_payload(), "a!"));
+    POSTERN_CHECK(!postern_fake_frame(head, "", &drop, &result));
+    postern_fake_header("X-Drop", "1");
+    POSTERN_CHECK(postern_fake_frame(head, "a", &drop, &result) && drop);
+}
+
+static void health_says_why(void) {
+    postern_slice why = {0};
+    postern_fake_begin();
+    POSTERN_CHECK(postern_fake_check(&why) == POSTERN_NOT_SERVING && postern_equals(why, "`word` is not configured"));
+    postern_fake_config("word", "Ahoy");
+    POSTERN_CHECK(postern_fake_check(&why) == POSTERN_SERVING);
+}
+
+static void a_mark_gives_back_what_came_after_it(void) {
+    postern_fake_begin();
+    char *before = postern_alloc(10);
+    memset(before, 'x', 10);
+    postern_mark mark = postern_take_mark();
+    void *first = postern_alloc(100);
+    postern_alloc(1 << 20);
+    postern_release(mark);
+    POSTERN_CHECK(postern_alloc(100) == first);
+    POSTERN_CHECK(memcmp(before, "xxxxxxxxxx", 10) == 0);
+}
+
+static void kinds_are_found_by_their_names(void) {
+    postern_kind kind;
+    for (int i = 0; i < 16; i++)
+        POSTERN_CHECK(postern_kind_of(postern_text(postern_kind_name((postern_kind)i)), &kind) && kind == (postern_kind)i);
+    POSTERN_CHECK(!postern_kind_of(postern_text("NotFound"), &kind));
+}
+
+int main(void) {
+    what_is_stored_is_found();
+    failures_have_kind_message_and_details();
+    other_services_are_called_where_granted();
+    streams_answer_each_message_until_the_caller_leaves();
+    a_unary_method_is_a_stream_of_one();
+    events_are_taken_and_published();
+    interceptors_refuse_answer_and_change();
+    callers_are_known_and_may_call();
+    frames_are_changed_and_dropped();
+    health_says_why();
+    a_mark_gives_back_what_came_after_it();
+    kinds_are_found_by_their_names();
+    json_tests();
+    return postern_fake_failed();
+}

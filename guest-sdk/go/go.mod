@@ -1,0 +1,3 @@
+module postern.dev/postern
+
+go 1.24

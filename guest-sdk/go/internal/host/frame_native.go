@@ -1,0 +1,23 @@
+//go:build !wasm
+
+package host
+
+import "bytes"
+
+func FrameHeader(name string) (string, bool) { return find(there().FrameHeaders, name) }
+
+func FrameHeaders() []Field { return there().FrameHeaders }
+
+func FrameSetHeader(name, value string) error { return set(&there().FrameHeaders, name, value) }
+
+func FrameRemoveHeader(name string) error {
+	remove(&there().FrameHeaders, name)
+	return nil
+}
+
+func FramePayload() []byte { return bytes.Clone(there().FramePayload) }
+
+func FrameSetPayload(payload []byte) error {
+	there().FramePayload = bytes.Clone(payload)
+	return nil
+}

@@ -1,0 +1,54 @@
+// Package unary adds methods of one message in and one out. Importing it gives the component the roles
+// `handler` and `batch-handler`.
+package unary
+
+import (
+	"reflect"
+
+	"postern.dev/postern"
+	"postern.dev/postern/internal/message"
+	"postern.dev/postern/service"
+)
+
+// Handle adds a method to a service. In and Out are read and written as JSON by encoding/json; postern.Octets
+// and []byte are messages as they are, and struct{} is none. An empty message is the zero value.
+func Handle[In, Out any](s *service.Service, name string, handler func(*postern.Context, In) (Out, error), options ...service.Option) {
+	s.Add(&service.Method{
+		Name:      name,
+		Shape:     service.Unary,
+		Request:   reflect.TypeFor[In](),
+		Response:  reflect.TypeFor[Out](),
+		CallUnary: caller(handler),
+	}, options...)
+}
+
+func caller[In, Out any](handler func(*postern.Context, In) (Out, error)) func(*postern.Context, string, []byte) ([]byte, error) {
+	// Octets as they are need nothing read, written or allocated.
+	if direct, is := any(handler).(func(*postern.Context, postern.Octets) (postern.Octets, error)); is {
+		return func(ctx *postern.Context, _ string, octets []byte) ([]byte, error) { return direct(ctx, octets) }
+	}
+	return func(ctx *postern.Context, _ string, octets []byte) ([]byte, error) {
+		in, err := message.Decode[In](octets)
+		if err != nil {
+			return nil, err
+		}
+		out, err := handler(ctx, in)
+		if err != nil {
+			return nil, err
+		}
+		return message.Encode(out)
+	}
+}
+
+// Fallback answers every method that the service has none of that name for.
+func Fallback(s *service.Service, handler func(ctx *postern.Context, method string, body postern.Octets) (postern.Octets, error), options ...service.Option) {
+	s.Add(&service.Method{
+		Name:     "*",
+		Shape:    service.Unary,
+		Request:  reflect.TypeFor[postern.Octets](),
+		Response: reflect.TypeFor[postern.Octets](),
+		CallUnary: func(ctx *postern.Context, method string, octets []byte) ([]byte, error) {
+			return handler(ctx, method, octets)
+		},
+	}, options...)
+}

@@ -1,0 +1,56 @@
+// Makes a component of a project:
+//
+//     node build/componentize.mjs PROJECT --wit WIT --out FILE --work FOLDER --tools FOLDER
+//
+// Written to the work folder are the world with just the project's roles and the bundle. Without `--out`
+// it only tells what is in it.
+
+import { copyFileSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { parseArgs } from "node:util";
+import { join, resolve } from "node:path";
+
+import { BuildError, Project } from "./project.mjs";
+import { exportsOf, glueText, importsOf, readPackage, writeWorld } from "./world.mjs";
+
+async function main() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { wit: { type: "string" }, out: { type: "string" }, work: { type: "string" }, tools: { type: "string" } },
+  });
+  if (positionals.length !== 1 || !values.wit) throw new BuildError("usage: componentize.mjs PROJECT --wit WIT [--out FILE] [--work FOLDER] [--tools FOLDER]");
+  const project = new Project(positionals[0], values);
+  const { version, hasText } = readPackage(values.wit);
+  const made = await project.load();
+  const exported = exportsOf(made, hasText);
+  const imports = importsOf(exported, made.used);
+  console.log(JSON.stringify({ roles: exported, entry: project.entry }));
+  if (values.out) await componentize(project, resolve(values.wit), resolve(values.out), exported, imports, version);
+}
+
+async function componentize(project, wit, out, exported, imports, version) {
+  const world = join(project.work, "wit");
+  writeWorld(world, wit, exported, imports, version);
+  const bundle = await project.bundle(glueText(exported, imports, version), "component.js");
+  const jsSource = readFileSync(bundle, "utf8");
+  let component;
+  try {
+    ({ component } = await project.tool("componentize-qjs").componentize({ witPath: world, world: "guest", jsSource, jsPath: bundle, sync: true }));
+  } catch (error) {
+    throw new BuildError(`componentize-qjs failed: ${error.message}`);
+  }
+  const made = join(project.work, "component.wasm");
+  writeFileSync(made, component);
+  try {
+    renameSync(made, out);
+  } catch (error) {
+    if (error.code !== "EXDEV") throw error;
+    // Another file system: a copy beside it, then a rename.
+    copyFileSync(made, `${out}.part`);
+    renameSync(`${out}.part`, out);
+  }
+}
+
+main().catch((error) => {
+  console.error(error instanceof BuildError ? `error: ${error.message}` : error);
+  process.exitCode = 1;
+});

@@ -1,0 +1,157 @@
+// What is entered by the host: the same for a component and for a test. Each function gives a value or a
+// promise of it. What is thrown is a Failure: anything else becomes `internal`, with its text in the
+// message and its stack in the log.
+
+import { Failure, failureOf } from "./failure.js";
+import { host } from "./host.js";
+import { Request, Response, Reply, candidates, required, roles } from "./roles.js";
+import { findService, services } from "./service.js";
+import { guard, isThenable, then } from "./then.js";
+
+const STATUSES = ["serving", "degraded", "not-serving"];
+
+/** What one instance has made. */
+let state = {};
+/** What answers a method, known from its first call on. Bounded by the number of methods. */
+const calls = new Map();
+
+/** Makes the next entry the first one. */
+export function reset() {
+  state = {};
+  calls.clear();
+}
+
+/** What becomes of something thrown. */
+export function broken(error) {
+  if (!(error instanceof Failure) && host().logEnabled("error")) {
+    const head = error instanceof Error ? `${error.name}: ${error.message}` : "thrown";
+    const stack = error?.stack ?? "";
+    host().logWrite("error", stack.startsWith(head) ? stack : `${head}\n${stack}`.trimEnd(), []);
+  }
+  return failureOf(error);
+}
+
+/** Before the first call of an instance; throws again at every entry what it threw. */
+function start() {
+  if (state.isStarted) {
+    if (state.failure) throw state.failure;
+    return state.starting;
+  }
+  state.isStarted = true;
+  const mine = state;
+  const fail = (error) => (mine.failure = broken(error));
+  const ready = () => {
+    mine.starting = undefined;
+    mine.isReady = true;
+  };
+  const starting = guard(() => roles.onStart?.(), fail);
+  if (isThenable(starting)) mine.starting = starting.then(ready);
+  else ready();
+  return mine.starting;
+}
+
+function enter(run) {
+  const starting = state.isReady ? undefined : start();
+  return starting ? starting.then(() => guard(run, broken)) : guard(run, broken);
+}
+
+/** A unary call: a message, or a promise of it. Written out, since it is the one that is made most. */
+export function handle(service, method, body) {
+  let reply;
+  try {
+    const call = calls.get(method);
+    if (call === undefined) return first(service, method, body);
+    reply = call(body, method);
+  } catch (error) {
+    throw broken(error);
+  }
+  return isThenable(reply) ? reply.then(undefined, rethrow) : reply;
+}
+
+/** The first call of a method; where there is one service, those that follow find what answers them. */
+function first(service, method, body) {
+  return enter(() => {
+    const found = findService(service).find(method);
+    if (services().length === 1 && state.isReady) calls.set(method, found.unary);
+    return found.unary(body, method);
+  });
+}
+
+function rethrow(error) {
+  throw broken(error);
+}
+
+/** A call of many messages; a unary method gets one and gives one. */
+export const handleStream = (service, method) => enter(() => findService(service).find(method).callStream(method));
+
+/** How the plugin is. */
+export function check() {
+  const sick = (error) => {
+    const failure = broken(error);
+    return { status: "not-serving", message: `${failure.kind}: ${failure.message}` };
+  };
+  let report;
+  try {
+    report = enter(() => then(roles.health?.(), wellFormed));
+  } catch (error) {
+    return sick(error);
+  }
+  return isThenable(report) ? report.then(undefined, sick) : report;
+}
+
+function wellFormed(report) {
+  const found = typeof report === "string" ? { status: report } : (report ?? { status: "serving" });
+  if (!STATUSES.includes(found.status)) throw new TypeError(`health ${JSON.stringify(found.status)} is none of ${STATUSES.join(", ")}`);
+  return { status: found.status, message: found.message };
+}
+
+/** Something has happened. */
+export const onEvent = (event) => enter(() => required("eventHandler")(event));
+
+/** A call has come. Whether it was answered. */
+export const onRequest = () => enter(() => then(required("requestInterceptor")(new Request()), answer));
+
+function answer(reply) {
+  if (reply === undefined || reply === null) return false;
+  if (!(reply instanceof Reply)) throw new TypeError(`the interceptor gave ${typeof reply}: nothing goes on, a reply(..) answers`);
+  host().response.setPayload(reply.payload());
+  for (const [name, value] of Object.entries(reply.headers)) host().response.setHeader(name, value);
+  return true;
+}
+
+/** A call has ended. */
+export const onResponse = () => enter(() => required("responseInterceptor")(new Request(), new Response()));
+
+/** Who calls. */
+export const authenticate = (credentials) => enter(() => required("authenticator")(credentials));
+
+/** What the caller may do. */
+export const authorize = (service, method) => enter(() => required("authorizer")(service, method));
+
+/** The set of instances has changed. One that cannot be told picks nothing. */
+export const update = (instances) => balanced((each) => each.update(instances));
+
+/** The index of the instance that gets a call; nothing leaves it to the gateway. */
+export const pick = (key) => balanced((each) => each.pick(key, candidates));
+
+/** How a call ended that `pick` has placed. */
+export const done = (index, outcome, micros) => balanced((each) => each.done?.(index, outcome, micros));
+
+/** Runs with the one object of this instance. Picks are not waited for, so that a promise is refused. */
+function balanced(run) {
+  try {
+    const value = enter(() => {
+      state.balancer ??= make(required("balancer"));
+      return run(state.balancer);
+    });
+    if (isThenable(value)) throw new TypeError("a balancer gave a promise: its functions are not async");
+    return value;
+  } catch (error) {
+    broken(error);
+    return undefined;
+  }
+}
+
+function make(from) {
+  return /^class\b/.test(Function.prototype.toString.call(from)) ? new from() : from();
+}

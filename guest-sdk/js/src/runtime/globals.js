@@ -1,0 +1,5 @@
+// Puts the globals in place: the first module of a component.
+
+import { install } from "./index.js";
+
+install();

@@ -1,0 +1,70 @@
+// What is written before componentize-qjs runs.
+
+import assert from "node:assert/strict";
+import { mkdtempSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { test } from "node:test";
+
+import { Project } from "../build/project.mjs";
+import { exportsOf, glueText, importsOf, readPackage, worldText } from "../build/world.mjs";
+import { Service, method, schemaName, schemasOf, serverStream } from "../src/service.js";
+import { t } from "../src/index.js";
+
+const folder = () => mkdtempSync(join(tmpdir(), "postern-js-"));
+const unary = (options = {}) => new Service({ name: "s", methods: { a: method(options, () => null) } });
+
+test("roles are those that the project has", () => {
+  const stream = new Service({ name: "s", methods: { a: serverStream({}, () => []) } });
+  const made = { roles: { eventHandler() {}, requestInterceptor() {} }, services: [unary(), stream], schemas: [["Note", "{}"]] };
+  assert.deepEqual(exportsOf(made, false), ["handler", "batch-handler", "stream-handler", "describe", "schemas", "event-handler", "request-interceptor", "health"]);
+  assert.deepEqual(exportsOf({ roles: { balancer() {} }, services: [], schemas: [] }, true), ["balancer", "health"]);
+  assert.throws(() => exportsOf({ roles: {}, services: [], schemas: [] }, true), /the project has no role/);
+});
+
+test("a service of JSON alone takes text where the package knows it", () => {
+  const roles = (service, hasText) => exportsOf({ roles: {}, services: [service], schemas: [] }, hasText);
+  assert.ok(roles(unary(), true).includes("text-handler"));
+  assert.ok(!roles(unary(), true).includes("batch-handler"));
+  assert.ok(roles(unary({ input: t.octets() }), true).includes("batch-handler"));
+  assert.ok(roles(unary(), false).includes("handler"));
+});
+
+test("the world has the roles and their imports", () => {
+  const imports = importsOf(["balancer", "health"], ["kv"]);
+  assert.deepEqual(imports, ["call", "log", "config", "kv", "candidates"]);
+  const text = worldText(["balancer", "health"], imports, "0.1.0");
+  assert.match(text, /import postern:gateway\/kv@0\.1\.0;/);
+  assert.match(text, /import postern:gateway\/candidates@0\.1\.0;/);
+  assert.match(text, /export postern:gateway\/balancer@0\.1\.0;/);
+  assert.match(glueText(["balancer", "health"], imports, "0.1.0"), /export const balancer = linked\.balancer;/);
+});
+
+test("the package is found in whichever file it stands", () => {
+  const wit = folder();
+  assert.throws(() => readPackage(wit), /has no package postern:gateway/);
+  writeFileSync(join(wit, "types.wit"), "/// Head.\npackage postern:gateway@0.1.0;\n");
+  writeFileSync(join(wit, "handler.wit"), "package postern:gateway@0.1.0;\ninterface text-handler {\n}\n");
+  assert.deepEqual(readPackage(wit), { version: "0.1.0", hasText: true });
+});
+
+test("the source is found by its name or where package.json says", () => {
+  const project = folder();
+  assert.throws(() => new Project(project, {}), /has none of src\/index\.ts/);
+  writeFileSync(join(project, "index.js"), "");
+  assert.equal(new Project(project, {}).entry, join(project, "index.js"));
+  writeFileSync(join(project, "package.json"), '{ "postern": { "entry": "other.js" } }');
+  assert.throws(() => new Project(project, {}), /other\.js is not there: package\.json names it/);
+});
+
+test("a tool that is not installed is named with what installs it", () => {
+  const project = folder();
+  writeFileSync(join(project, "index.js"), "");
+  assert.throws(() => new Project(project, { tools: project }).tool("componentize-qjs"), /componentize-qjs is not installed: run `npm install`/);
+});
+
+test("types without a name are called after their method", () => {
+  const service = new Service({ name: "s", methods: { put: method({ input: t.object({ a: t.string() }), output: t.object("Note", {}) }, () => ({})), all: serverStream({ output: t.octets() }, () => []) } });
+  assert.deepEqual(schemasOf([service]).map(([name]) => name), ["PutRequest", "Note"]);
+  assert.equal(schemaName(t.any(), "Put", true), "");
+});

@@ -1,0 +1,204 @@
+"""What is entered by the host: the same for a component and for a test.
+
+Each function raises a Failure or nothing: whatever else is raised becomes `internal`, with the text of
+the exception in its message and the stack in the log.
+"""
+
+from __future__ import annotations
+
+import traceback
+from typing import Any, Callable
+
+from . import _host
+from .failure import Failure, Internal
+from .roles import Candidates, Credentials, Event, Health, Identity, Instance, Reply, Request, Response, registered
+from .service import Service, find_service
+
+
+class _State:
+    """What one instance has made."""
+
+    def __init__(self) -> None:
+        self.is_started = False
+        self.start_failure: Failure | None = None
+        self.balancer: Any = None
+
+
+_state = _State()
+
+
+def reset() -> None:
+    """Makes the next entry the first one."""
+    global _state
+    _state = _State()
+
+
+def broken(error: BaseException) -> Failure:
+    """What becomes of an exception: a Failure stays one, everything else is logged and is `internal`."""
+    if isinstance(error, Failure):
+        return error
+    host = _host.current
+    if host.log_enabled("error"):
+        stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
+        host.log_write("error", stack.rstrip(), [])
+    text = str(error)
+    name = type(error).__name__
+    return Internal(f"{name}: {text}" if text else name)
+
+
+def start() -> None:
+    """Before the first call of an instance; raises again at every entry what it raised."""
+    state = _state
+    if not state.is_started:
+        state.is_started = True
+        if registered.on_start:
+            try:
+                registered.on_start()
+            except BaseException as error:  # noqa: BLE001: every exception is a failure of the plugin
+                state.start_failure = broken(error)
+    if state.start_failure:
+        raise state.start_failure
+
+
+def unary(service: str | Service, method: str) -> Callable[[str, bytes], bytes]:
+    """What answers the unary calls of a method. Raises what the instance could not be started with, and
+    NotFound."""
+    if not _state.is_started or _state.start_failure:
+        start()
+    return find_service(service).find(method).call
+
+
+def handle(service: str | Service, method: str, body: bytes) -> bytes:
+    """A unary call."""
+    try:
+        return unary(service, method)(method, body)
+    except Failure:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        raise broken(error) from error
+
+
+def handle_stream(service: str | Service, method: str) -> None:
+    """A call of many messages; a unary method gets one and gives one."""
+    start()
+    try:
+        find_service(service).find(method).call_stream(method)
+    except Failure:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        raise broken(error) from error
+
+
+def check() -> Health:
+    """How the plugin is."""
+    try:
+        start()
+        return (registered.health() if registered.health else None) or Health.serving()
+    except BaseException as error:  # noqa: BLE001
+        return Health.not_serving(str(broken(error)))
+
+
+def on_event(event: Event) -> None:
+    """Something has happened."""
+    start()
+    try:
+        _required("event_handler")(event)
+    except Failure:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        raise broken(error) from error
+
+
+def on_request() -> bool:
+    """A call has come. Whether it was answered."""
+    start()
+    try:
+        reply = _required("request_interceptor")(Request())
+        if reply is None:
+            return False
+        if not isinstance(reply, Reply):
+            raise TypeError(f"the interceptor gave {type(reply).__name__}: None goes on, a Reply answers")
+        host = _host.current
+        host.response_set_payload(reply.payload())
+        for name, value in reply.headers.items():
+            host.response_set_header(name, value)
+        return True
+    except Failure:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        raise broken(error) from error
+
+
+def on_response() -> None:
+    """A call has ended."""
+    start()
+    try:
+        _required("response_interceptor")(Request(), Response())
+    except Failure:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        raise broken(error) from error
+
+
+def update(instances: list[Instance]) -> None:
+    """The set of instances has changed. One that cannot be told picks nothing."""
+    try:
+        _balancer().update(instances)
+    except BaseException as error:  # noqa: BLE001
+        broken(error)
+
+
+def pick(key: int) -> int | None:
+    """The index of the instance that gets a call; `None` leaves it to the gateway."""
+    try:
+        return _balancer().pick(key, Candidates())
+    except BaseException as error:  # noqa: BLE001
+        broken(error)
+        return None
+
+
+def done(index: int, outcome: str, micros: int) -> None:
+    """How a call ended that `pick` has placed."""
+    try:
+        told = getattr(_balancer(), "done", None)
+        if told:
+            told(index, outcome, micros)
+    except BaseException as error:  # noqa: BLE001
+        broken(error)
+
+
+def authenticate(credentials: Credentials) -> Identity | None:
+    """Who calls."""
+    start()
+    try:
+        return _required("authenticator")(credentials)
+    except Failure:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        raise broken(error) from error
+
+
+def authorize(service: str, method: str) -> None:
+    """What the caller may do."""
+    start()
+    try:
+        _required("authorizer")(service, method)
+    except Failure:
+        raise
+    except BaseException as error:  # noqa: BLE001
+        raise broken(error) from error
+
+
+def _balancer() -> Any:
+    """The one object of this instance: every function of the role is for it."""
+    start()
+    if _state.balancer is None:
+        _state.balancer = _required("balancer")()
+    return _state.balancer
+
+
+def _required(role: str) -> Any:
+    found = getattr(registered, role)
+    if found is None:
+        raise Internal(f"the plugin has nothing with the role {role}")
+    return found

@@ -1,0 +1,181 @@
+//! The SDKs and the WIT that this binary carries, written into a project's folder `.postern`:
+//!
+//! ```text
+//! .postern/sdk/LANG/    guest-sdk/LANG of the sources that this binary was built from
+//! .postern/wit/         wit/
+//! ```
+//! A folder of another version is replaced as a whole. Nothing in it is for people to change.
+
+use std::{fs, io, path::Path, sync::OnceLock};
+
+use sha2::{Digest as _, Sha256};
+
+use super::outcome::BuildError;
+
+/// Name from the root of the sources, with `/` between the parts, and content.
+static PACKED: &[(&str, &[u8])] = &include!(concat!(env!("OUT_DIR"), "/packed.rs"));
+
+/// The folder of a project for what others write into it.
+pub(crate) const FOLDER: &str = ".postern";
+
+/// Names a version of what is packed; not a secret, and not for people.
+#[must_use]
+pub(crate) fn digest() -> &'static str {
+    static DIGEST: OnceLock<String> = OnceLock::new();
+    DIGEST.get_or_init(|| {
+        let files = PACKED.iter();
+        let texts: Vec<_> = files
+            .flat_map(|(name, content)| [name.as_bytes(), content])
+            .collect();
+        digest_of(&texts)
+    })
+}
+
+/// What is packed below `prefix` and is text, by the path from there.
+pub(super) fn texts(prefix: &str) -> impl Iterator<Item = (&'static str, &'static str)> {
+    PACKED.iter().filter_map(move |(name, content)| {
+        let name = name.strip_prefix(prefix)?;
+        Some((name, str::from_utf8(content).ok()?))
+    })
+}
+
+/// A packed file.
+pub(super) fn octets(name: &str) -> Option<&'static [u8]> {
+    let mut files = PACKED.iter();
+    files
+        .find(|(packed, _)| *packed == name)
+        .map(|(_, content)| *content)
+}
+
+/// Writes the SDK of `language` (a folder of `guest-sdk`) and the WIT into the project, unless
+/// those of this binary are there.
+///
+/// # Errors
+/// `Unwritable`; a folder that could not be replaced is as it was.
+pub(super) fn unpack(language: &str, project: &Path) -> Result<(), BuildError> {
+    let below = project.join(FOLDER);
+    let sdk = below.join("sdk").join(language);
+    let wit = files_below("wit/");
+    let mut own = files_below(&format!("guest-sdk/{language}/"));
+    if language == RUST {
+        // Its macros read the WIT in the crate's own folder.
+        own.extend(
+            wit.iter()
+                .map(|(name, content)| (format!("wit/{name}"), *content)),
+        );
+    }
+    put_folder(&sdk, &own)?;
+    put_folder(&below.join("wit"), &wit)
+}
+
+/// Writes of what is packed below `prefix` the files that begin with one of `parts`, unless those of
+/// this binary are there.
+///
+/// # Errors
+/// As `unpack`.
+pub(super) fn put(folder: &Path, prefix: &str, parts: &[&str]) -> Result<(), BuildError> {
+    let mut files = files_below(prefix);
+    files.retain(|(name, _)| parts.iter().any(|part| name.starts_with(part)));
+    put_folder(folder, &files)
+}
+
+/// What is packed below `prefix`, by the path from there.
+fn files_below(prefix: &str) -> Vec<PackedFile> {
+    let files = PACKED.iter().filter_map(|(name, content)| {
+        let name = name.strip_prefix(prefix)?;
+        Some((name.to_owned(), *content))
+    });
+    files.collect()
+}
+
+/// Puts a folder in place by rename, unless that of this binary is there.
+fn put_folder(folder: &Path, files: &[PackedFile]) -> Result<(), BuildError> {
+    if fs::read_to_string(folder.join(VERSION)).is_ok_and(|there| there == digest()) {
+        return Ok(());
+    }
+    let beside = folder.with_extension("part~");
+    let written = (|| {
+        remove(&beside)?;
+        for (name, content) in files {
+            let path = beside.join(name);
+            fs::create_dir_all(path.parent().unwrap_or(&beside))?;
+            fs::write(path, content)?;
+        }
+        fs::create_dir_all(&beside)?;
+        fs::write(beside.join(VERSION), digest())?;
+        remove(folder)?;
+        fs::rename(&beside, folder)
+    })();
+    written.map_err(|source| {
+        // What is left of it is of no use to anybody.
+        drop(remove(&beside));
+        BuildError::Unwritable {
+            path: folder.to_owned(),
+            source,
+        }
+    })
+}
+
+/// Removes a folder; one that is not there is removed.
+pub(super) fn remove(folder: &Path) -> io::Result<()> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
+}
+
+/// Names what several texts are together.
+pub(super) fn digest_of(texts: &[impl AsRef<[u8]>]) -> String {
+    let mut hash = Sha256::new();
+    for text in texts {
+        hash.update((text.as_ref().len() as u64).to_le_bytes());
+        hash.update(text.as_ref());
+    }
+    hex(&hash.finalize())
+}
+
+fn hex(octets: &[u8]) -> String {
+    let digits = octets.iter().map(|octet| format!("{octet:02x}"));
+    digits.collect()
+}
+
+type PackedFile = (String, &'static [u8]);
+
+const RUST: &str = "rust";
+/// In an unpacked folder, the digest of all that is packed.
+const VERSION: &str = ".version";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_project_gets_the_sdk_once_and_again_when_it_is_of_another_version() {
+        let project = tempfile::tempdir().expect("a folder");
+        unpack("rust", project.path()).expect("written");
+        let sdk = project.path().join(".postern/sdk/rust");
+        let manifest = fs::read_to_string(sdk.join("Cargo.toml")).expect("there");
+        assert!(manifest.contains("name = \"postern-guest\""));
+        assert!(sdk.join("macros/src/lib.rs").is_file());
+        assert!(!sdk.join("tests").exists());
+        let names: Vec<_> = texts("wit/").map(|(name, _)| name).collect();
+        assert!(!names.is_empty());
+        for name in names {
+            assert!(sdk.join("wit").join(name).is_file(), "{name}");
+            assert!(
+                project.path().join(".postern/wit").join(name).is_file(),
+                "{name}"
+            );
+        }
+
+        fs::write(sdk.join("own"), "kept").expect("written");
+        unpack("rust", project.path()).expect("there");
+        assert!(sdk.join("own").exists(), "a folder of this version stays");
+        fs::write(sdk.join(VERSION), "another").expect("written");
+        unpack("rust", project.path()).expect("written");
+        assert!(
+            !sdk.join("own").exists(),
+            "another version is replaced as a whole"
+        );
+    }
+}

@@ -1,0 +1,71 @@
+//! `postern test`.
+
+use std::{
+    path::PathBuf,
+    process::{ExitStatus, Stdio},
+};
+
+use clap::Args;
+use serde_json::json;
+
+use super::{build, failure::CommandFailure, output::Output, progress::Display};
+use crate::build::{self as builds, UnitTests};
+
+#[derive(Debug, Args)]
+#[command(after_help = "\
+Examples:
+  postern test                      the unit tests of the project in this folder
+  postern test plugins/users
+  postern test . -- -k greets       what follows -- goes to the runner of the language
+
+The runners: cargo test, go test, node --test, pytest, and for C a program of its own. Exits with 1
+when a test fails. No gateway is needed: tests call the plugin through the SDK's fake host.")]
+pub(super) struct TestArgs {
+    /// The project's folder.
+    #[arg(default_value = ".")]
+    dir: PathBuf,
+    /// Arguments of the runner.
+    #[arg(last = true)]
+    arguments: Vec<String>,
+}
+
+pub(super) fn test(args: &TestArgs, output: &Output) -> Result<(), CommandFailure> {
+    let mut display = Display::new(output);
+    let tests = builds::tests(&args.dir, &mut |progress| display.on(progress));
+    drop(display);
+    let UnitTests {
+        mut command,
+        packages,
+        none_code,
+    } = tests.map_err(|error| build::failure(&error))?;
+    command
+        .args(&args.arguments)
+        .args(packages)
+        .stdin(Stdio::null());
+    let program = command.get_program().to_string_lossy().into_owned();
+    let cannot_run =
+        |error: std::io::Error| CommandFailure::new(format!("cannot run {program}: {error}"));
+    let passed =
+        |status: ExitStatus| status.success() || none_code.is_some() && status.code() == none_code;
+    if output.is_json() {
+        let run = command.output().map_err(cannot_run)?;
+        let said = [run.stdout, run.stderr].concat();
+        let said = String::from_utf8_lossy(&said);
+        let passed = passed(run.status);
+        let json = json!({ "passed": passed, "said": said });
+        return match passed {
+            true => output.json(&json),
+            false => Err(CommandFailure {
+                json: Some(json),
+                ..CommandFailure::new("the tests fail")
+            }),
+        };
+    }
+    let status = command.status().map_err(cannot_run)?;
+    match passed(status) {
+        true => Ok(()),
+        false => Err(CommandFailure::new(format!(
+            "the tests fail: {program} ended with {status}"
+        ))),
+    }
+}
