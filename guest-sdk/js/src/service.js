@@ -9,7 +9,9 @@ import { isThenable, then } from "./then.js";
 
 const registered = [];
 
-/** The messages of a streaming request, for `for await` and for `for`. Waits for each. */
+/** The messages of a streaming request, for `for` and for `for await`, which takes what is no async iterable
+ * as well. Waits for each. It is not both: esbuild compiles `yield*` of a generator as if it were an async
+ * one, and would prefer the async iterator. */
 export class Incoming {
   constructor(input) {
     this._input = input;
@@ -24,12 +26,6 @@ export class Incoming {
   }
   [Symbol.iterator]() {
     return this;
-  }
-  [Symbol.asyncIterator]() {
-    return {
-      next: async () => this.next(),
-      return: async () => this.return(),
-    };
   }
 }
 
