@@ -12,7 +12,7 @@ import { Event } from "./roles.js";
 import { schemaName, schemasOf, services } from "./service.js";
 import { connect } from "./runtime/index.js";
 import { clearAll, hasTimers, settle } from "./runtime/timers.js";
-import { isThenable } from "./then.js";
+import { setSettle } from "./then.js";
 
 const present = (value) => (value === null ? undefined : value);
 const absent = (value) => (value === undefined ? null : value);
@@ -179,6 +179,7 @@ export function link(modules) {
   function enter() {
     isEntered = true;
     putHost(host);
+    setSettle(settle);
     connect({ randomOctets: (count) => random.getRandomBytes(count), sleep: (ms) => sleep(monotonicClock, ms) });
   }
 
@@ -186,7 +187,7 @@ export function link(modules) {
   function run(work) {
     if (!isEntered) enter();
     try {
-      return settle(work());
+      return work();
     } catch (error) {
       throw failed(error);
     } finally {
@@ -197,8 +198,7 @@ export function link(modules) {
   function handle(service, method, body) {
     if (!isEntered) enter();
     try {
-      const reply = entry.handle(service, method, body);
-      return isThenable(reply) ? settle(reply) : reply;
+      return entry.handle(service, method, body);
     } catch (error) {
       throw failed(error);
     } finally {

@@ -140,12 +140,13 @@ export const done = (index, outcome, micros) => balanced((each) => each.done?.(i
 /** Runs with the one object of this instance. Picks are not waited for, so that a promise is refused. */
 function balanced(run) {
   try {
-    const value = enter(() => {
+    return enter(() => {
       state.balancer ??= make(required("balancer"));
-      return run(state.balancer);
+      const value = run(state.balancer);
+      if (!isThenable(value)) return value;
+      broken(new TypeError("a balancer gave a promise: its functions are not async"));
+      return undefined;
     });
-    if (isThenable(value)) throw new TypeError("a balancer gave a promise: its functions are not async");
-    return value;
   } catch (error) {
     broken(error);
     return undefined;

@@ -5,11 +5,13 @@ import { Failure } from "./failure.js";
 import { host } from "./host.js";
 import { parse, stringify } from "./json.js";
 import { Type } from "./schema.js";
-import { isThenable, then } from "./then.js";
+import { isSettling, isThenable, settled, then } from "./then.js";
 
 const registered = [];
 
-/** The messages of a streaming request, for `for await` and for `for`. Waits for each. */
+/** The messages of a streaming request, for `for` and for `for await`, which takes what is no async iterable
+ * as well. Waits for each. It is not both: esbuild compiles `yield*` of a generator as if it were an async
+ * one, and would prefer the async iterator. */
 export class Incoming {
   constructor(input) {
     this._input = input;
@@ -24,12 +26,6 @@ export class Incoming {
   }
   [Symbol.iterator]() {
     return this;
-  }
-  [Symbol.asyncIterator]() {
-    return {
-      next: async () => this.next(),
-      return: async () => this.return(),
-    };
   }
 }
 
@@ -86,9 +82,7 @@ export class Method {
     const { run } = this;
     const result = run(argument, name);
     if (!this.givesStream) return then(result, (value) => host().send(this.write(name, value)));
-    if (typeof result?.[Symbol.iterator] === "function" && typeof result !== "string") return this.sendAll(name, result);
-    if (isThenable(result)) return result.then((replies) => this.sendAllAsync(name, replies));
-    return this.sendAllAsync(name, result);
+    return then(result, (replies) => this.sendEach(name, replies));
   }
 
   first() {
@@ -96,9 +90,17 @@ export class Method {
     return readMessage(this.input, message ?? "");
   }
 
-  sendAll(name, replies) {
-    const iterator = replies[Symbol.iterator]();
-    for (let step = iterator.next(); !step.done; ) {
+  sendEach(name, replies) {
+    const isAsync = typeof replies?.[Symbol.asyncIterator] === "function";
+    const open = isAsync ? replies[Symbol.asyncIterator] : replies?.[Symbol.iterator];
+    if (typeof open !== "function" || typeof replies === "string") throw Failure.internal(`method ${name} gave no iterable: declare it as a generator`);
+    const iterator = open.call(replies);
+    return isAsync && !isSettling() ? this.sendAllAsync(name, iterator) : this.sendAll(name, iterator);
+  }
+
+  /** One after the other. Of an async iterator each step is run to its end. */
+  sendAll(name, iterator) {
+    for (let step = settled(iterator.next()); !step.done; ) {
       let failure;
       try {
         host().send(this.write(name, step.value));
@@ -107,17 +109,14 @@ export class Method {
       }
       if (failure) {
         // Thrown where the function yields, so that it can clean up.
-        iterator.throw?.(failure);
+        settled(iterator.throw?.(failure));
         throw failure;
       }
-      step = iterator.next();
+      step = settled(iterator.next());
     }
   }
 
-  async sendAllAsync(name, replies) {
-    const open = replies?.[Symbol.asyncIterator] ?? replies?.[Symbol.iterator];
-    if (typeof open !== "function") throw Failure.internal(`method ${name} gave no iterable: declare it as a generator`);
-    const iterator = open.call(replies);
+  async sendAllAsync(name, iterator) {
     for (let step = await iterator.next(); !step.done; ) {
       let failure;
       try {

@@ -138,8 +138,8 @@ declare const declared: unique symbol;
 export interface Method {
   readonly [declared]: true;
 }
-/** The messages of a streaming request. Waits for each. */
-export type Incoming<T> = Iterable<T> & AsyncIterable<T>;
+/** The messages of a streaming request, for `for` and for `for await`. Waits for each. */
+export type Incoming<T> = Iterable<T>;
 /** What a generator gives. */
 export type Outgoing<T> = Iterable<T> | AsyncIterable<T>;
 
