@@ -28,6 +28,9 @@ ABSENT(postern_authenticate, postern_native_authenticate_)
 ABSENT(postern_authorize, postern_native_authorize_)
 ABSENT(postern_should_handle, postern_native_should_handle_)
 ABSENT(postern_handle_frame, postern_native_handle_frame_)
+ABSENT(postern_update, postern_native_update_)
+ABSENT(postern_pick, postern_native_pick_)
+ABSENT(postern_on_done, postern_native_done_)
 ABSENT(postern_check, postern_native_check_)
 
 postern_slice postern_fake_keep_(postern_slice slice) {
@@ -229,6 +232,24 @@ bool postern_fake_frame(postern_frame_head head, const char *payload, bool *drop
         return false;
     *result = kept(postern_native_handle_frame_()(drop));
     return true;
+}
+
+void postern_fake_update(const postern_instance *instances, size_t n_instances) {
+    if (postern_native_update_() != NULL)
+        postern_native_update_()(instances, n_instances);
+    postern_arena_reset_();
+}
+
+int64_t postern_fake_pick(uint64_t key) {
+    int64_t index = postern_native_pick_() == NULL ? -1 : postern_native_pick_()(key);
+    postern_arena_reset_();
+    return index;
+}
+
+void postern_fake_done(uint32_t index, postern_outcome outcome, uint64_t micros) {
+    if (postern_native_done_() != NULL)
+        postern_native_done_()(index, outcome, micros);
+    postern_arena_reset_();
 }
 
 postern_status postern_fake_check(postern_slice *why) {

@@ -56,6 +56,9 @@ postern_result postern_fake_authenticate(const char *scheme, const char *token, 
 postern_result postern_fake_authorize(const char *service, const char *method);
 /* Whether the plugin handles the frame, with what `postern_fake_header` has set, and what it makes of it. */
 bool postern_fake_frame(postern_frame_head head, const char *payload, bool *drop, postern_result *result);
+void postern_fake_update(const postern_instance *instances, size_t n_instances);
+int64_t postern_fake_pick(uint64_t key);
+void postern_fake_done(uint32_t index, postern_outcome outcome, uint64_t micros);
 postern_status postern_fake_check(postern_slice *why);
 /* Begins a call that interceptors see, with what `postern_fake_header` has set. */
 void postern_fake_request(const char *service, const char *method, const char *payload);

@@ -327,3 +327,18 @@ func TestServicesAreDescribedFromTheirTypes(t *testing.T) {
 		t.Errorf("schemas of %v", names)
 	}
 }
+
+func TestParallelTestsWaitForEachOther(t *testing.T) {
+	for _, key := range []string{"a", "b", "c"} {
+		t.Run(key, func(t *testing.T) {
+			t.Parallel()
+			host := fake.New(t)
+			if err := kv.Set(key, 1); err != nil {
+				t.Error(err)
+			}
+			if keys, err := kv.Keys("", "", 10); !reflect.DeepEqual(keys, []string{key}) || err != nil || host.Kv(key) == nil {
+				t.Errorf("got %v, %v", keys, err)
+			}
+		})
+	}
+}

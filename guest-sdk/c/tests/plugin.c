@@ -103,6 +103,23 @@ static postern_result handle_frame(bool *drop) {
     return postern_frame_set_payload(postern_format("%.*s!", (int)payload.length, payload.at));
 }
 
+static size_t n_instances, n_done;
+
+static void update(const postern_instance *instances, size_t n) {
+    n_instances = n > 0 && postern_equals(instances[0].id, "a") ? n : 0;
+}
+
+static int64_t pick(uint64_t key) {
+    for (size_t step = 0; step < n_instances; step++)
+        if (postern_usable((uint32_t)((key + step) % n_instances)))
+            return (int64_t)((key + step) % n_instances);
+    return n_done > 0 ? -2 : -1;
+}
+
+static void on_done(uint32_t index, postern_outcome outcome, uint64_t micros) {
+    n_done += index == 1 && outcome == POSTERN_OUTCOME_TIMEOUT && micros == 7;
+}
+
 static const postern_method methods[] = {
     {.name = "Put", .summary = "Stores a value.", .unary = put},
     {.name = "Find", .summary = "Finds a value.", .unary = find, .idempotent = true},
@@ -120,4 +137,5 @@ POSTERN_RESPONSE_INTERCEPTOR(on_response)
 POSTERN_AUTHENTICATOR(authenticate)
 POSTERN_AUTHORIZER(authorize)
 POSTERN_FRAME_EXTENSION(should_handle, handle_frame)
+POSTERN_BALANCER(update, pick, on_done)
 POSTERN_HEALTH(check)

@@ -107,6 +107,20 @@ static void frames_are_changed_and_dropped(void) {
     POSTERN_CHECK(postern_fake_frame(head, "a", &drop, &result) && drop);
 }
 
+static void a_balancer_picks_what_is_usable(void) {
+    const postern_instance instances[] = {{.id = {"a", 1}}, {.id = {"b", 1}}, {.id = {"c", 1}}};
+    postern_fake_begin();
+    POSTERN_CHECK(postern_fake_pick(4) == -1);
+    postern_fake_update(instances, 3);
+    POSTERN_CHECK(postern_fake_pick(4) == 1);
+    postern_fake_usable(1, false);
+    postern_fake_usable(2, false);
+    POSTERN_CHECK(postern_fake_pick(4) == 0);
+    postern_fake_usable(0, false);
+    postern_fake_done(1, POSTERN_OUTCOME_TIMEOUT, 7);
+    POSTERN_CHECK(postern_fake_pick(4) == -2);
+}
+
 static void health_says_why(void) {
     postern_slice why = {0};
     postern_fake_begin();
@@ -144,6 +158,7 @@ int main(void) {
     interceptors_refuse_answer_and_change();
     callers_are_known_and_may_call();
     frames_are_changed_and_dropped();
+    a_balancer_picks_what_is_usable();
     health_says_why();
     a_mark_gives_back_what_came_after_it();
     kinds_are_found_by_their_names();

@@ -15,7 +15,9 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -45,13 +47,21 @@ type Published = host.Published
 // Pair is a name and a text.
 type Pair = host.Pair
 
-// one is held by the test that has a host: there is one for a process, so that tests wait for each other.
-var one sync.Mutex
+// There is one host for a process, so that tests wait for each other: `one` is held by the test of that name.
+var (
+	one    sync.Mutex
+	holder atomic.Value
+)
 
-// New makes an empty gateway and puts it in place until the test ends.
+// New makes an empty gateway and puts it in place until the test ends. A test and its subtests have one together;
+// tests that run in parallel wait for each other.
 func New(t testing.TB) *Host {
 	t.Helper()
+	if name, _ := holder.Load().(string); name != "" && (t.Name() == name || strings.HasPrefix(t.Name(), name+"/")) {
+		t.Fatalf("test %s has a host already", name)
+	}
 	one.Lock()
+	holder.Store(t.Name())
 	h := &Host{state: &host.State{
 		Config:      map[string]string{},
 		Claims:      map[string]string{},
@@ -67,6 +77,7 @@ func New(t testing.TB) *Host {
 	host.Use(h.state)
 	t.Cleanup(func() {
 		host.Use(nil)
+		holder.Store("")
 		one.Unlock()
 	})
 	return h

@@ -1,20 +1,14 @@
-/* Tests of geo.c, compiled for the machine that builds. Says nothing when all is well. */
-#include "geo.h"
+/* Tests of geo.c, and of the role over it against a fake host. They say nothing when all is well. */
+#include "postern_fake.h"
 
-#include <stdio.h>
+#include "../src/geo.h"
+
 #include <string.h>
 
 static struct geo geo;
 static bool usable[GEO_INSTANCES_MAX + 1];
-static int n_failed;
 
-#define CHECK(claim)                                                             \
-    do {                                                                         \
-        if (!(claim)) {                                                          \
-            printf("%s:%d: %s: %s\n", __FILE__, __LINE__, __func__, #claim);     \
-            n_failed++;                                                          \
-        }                                                                        \
-    } while (0)
+#define CHECK POSTERN_CHECK
 
 static bool is_usable(uint32_t index) {
     return usable[index];
@@ -99,6 +93,25 @@ static void a_hash_is_fnv_1a_and_only_nothing_is_0(void) {
     CHECK(zone("foobar") == 0x85944171f73967e8u);
 }
 
+/* Before the manifest is read, which the role does once, at the first update. */
+static void the_region_is_that_of_the_header_or_of_the_manifest(void) {
+    const postern_instance instances[] = {
+        {.id = {"a", 1}, .weight = 100, .zone = {"eu", 2}},
+        {.id = {"b", 1}, .weight = 100, .zone = {"us", 2}},
+        {.id = {"c", 1}, .weight = 100},
+    };
+    postern_fake_begin();
+    postern_fake_config("header", "x-zone");
+    postern_fake_config("region", "us");
+    postern_fake_update(instances, 3);
+    CHECK(postern_fake_pick(0) == 1);
+    postern_fake_header("x-zone", "eu");
+    CHECK(postern_fake_pick(0) == 0);
+    postern_fake_usable(0, false);
+    CHECK(postern_fake_pick(0) == 1);
+    CHECK(postern_fake_pick(0) == 2);
+}
+
 int main(void) {
     callers_stay_in_their_region_and_take_turns();
     a_region_without_usable_instances_falls_back_to_all();
@@ -107,5 +120,6 @@ int main(void) {
     none_is_picked_where_none_is_usable();
     instances_beyond_the_bound_are_left_alone();
     a_hash_is_fnv_1a_and_only_nothing_is_0();
-    return n_failed == 0 ? 0 : 1;
+    the_region_is_that_of_the_header_or_of_the_manifest();
+    return postern_fake_failed();
 }
