@@ -14,7 +14,7 @@
 //! | 6 | leases of instances, and questions to a role through them or directly; what all plugins share; which generation is in service | `lease`, `runtime`, `serving` |
 //! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
 //! | 4 | imports; instances; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `records` |
-//! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `status`, `store` |
+//! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `status`, `store`, `trap_report` |
 //! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `trap`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
 //! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `bindings`, `reply_draft`, `call_path`, `placement`, `pool`, `executor`, `slots`, .. |
 //!
@@ -39,6 +39,7 @@ mod executor;
 mod exports;
 mod fuel;
 mod generation;
+mod guest_output;
 mod instance;
 mod lease;
 mod limits;
@@ -65,7 +66,9 @@ mod stats;
 mod status;
 mod store;
 mod stream_registry;
+mod streamed_methods;
 mod trap;
+mod trap_report;
 mod worker_local;
 
 pub use cache::CacheError;
