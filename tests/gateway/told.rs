@@ -4,7 +4,9 @@
 use std::fmt::Write as _;
 
 use postern_core::Kind;
-use postern_tests::{CallerTransport, Gateway, Setup, call, component, connect, patiently};
+use postern_tests::{
+    CallerTransport, Gateway, Setup, ToolProcess, call, command_in, component, connect, patiently,
+};
 
 use crate::{annotations::over_http, share};
 
@@ -92,7 +94,7 @@ async fn a_plugin_that_is_refused_for_a_trap_says_why_in_its_own_words() {
 /// A component that takes long to compile: it has so many functions.
 fn large() -> Vec<u8> {
     let mut functions = String::new();
-    for n in 0..2000 {
+    for n in 0..1000 {
         let mut body = String::from("(local.get 0)");
         for step in 0..40 {
             write!(
@@ -173,4 +175,21 @@ async fn a_role_that_is_always_late_is_told_of_once_with_the_key_to_raise() {
     for part in ["WARN", "plugin=\"tag\"", "request-interceptor", "1µs"] {
         assert!(line.contains(part), "{part}: {line}");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_develops_a_plugin_is_told_its_own_words_in_the_error() {
+    let _machine = share().await;
+    let mut gateway = Gateway::start(Setup::default().plugin("misbehave")).await;
+    gateway.terminate().await;
+    // The same folder and addresses.
+    let _dev = ToolProcess::start(command_in(gateway.folder()).arg("dev"));
+    patiently("it is ready", async || {
+        matches!(gateway.admin("/readyz").await, Ok((200, _)))
+    })
+    .await;
+    let told = over_http(&gateway, "/v1/services/misbehave/Panic", "null").await;
+    let told = String::from_utf8_lossy(&told).into_owned();
+    let words = "plugin misbehave trapped: unreachable: this guest was asked to panic (at ";
+    assert!(told.contains(words), "{told}");
 }

@@ -32,6 +32,17 @@ pub mod handler {
     });
 }
 
+pub mod batch_handler {
+    wit_bindgen::generate!({
+        path: "wit",
+        inline: "package postern:guest; world batch-role { export postern:gateway/batch-handler@0.1.0; }",
+        with: { "postern:gateway/types@0.1.0": crate::bindings::imports::postern::gateway::types },
+        pub_export_macro: true,
+        export_macro_name: "export_batch_handler",
+        default_bindings_module: "::postern_guest::bindings::batch_handler",
+    });
+}
+
 pub mod stream_handler {
     wit_bindgen::generate!({
         path: "wit",
