@@ -32,7 +32,6 @@ use crate::{
     stream_registry::StreamRegistry,
     streamed_methods::StreamedMethods,
     trap::Trapped,
-    trap_report::report,
     worker_local::{AnyLocal, DirectCode, DirectFunctions, WorkerLocal},
 };
 
@@ -270,7 +269,7 @@ impl Generation {
             }
             Err(Failed::Guest(trapped)) => {
                 stats.on_trap(trapped.reason);
-                report(&self.guest, &trapped, "start");
+                self.guest.tell_trap(&trapped, "start");
                 Err(trapped.into_error(&self.guest.plugin, self.guest.tells_callers))
             }
             Err(Failed::Exhausted(reason)) => {

@@ -23,7 +23,6 @@ use crate::{
     spec::Mode,
     state::{CallContext, Guest},
     trap::Trapped,
-    trap_report::report,
 };
 
 /// An instance for the time of one call. Dropped before it is finished, it counts as cancelled and
@@ -271,7 +270,7 @@ impl Lease {
         slot.record(trapped.outcome(), clock::now());
         guest.stats.on_trap(trapped.reason);
         guest.stats.on_memory(instance.memory_bytes());
-        report(guest, &trapped, role.name());
+        guest.tell_trap(&trapped, role.name());
         guest.on_trap(&trapped);
         trapped.into_error(&guest.plugin, guest.tells_callers)
     }

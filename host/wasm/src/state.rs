@@ -28,7 +28,7 @@ use crate::{
     placement::Placements,
     reply_draft::{Drafted, ReplyDraft, ReplyState},
     slots::{Shared, Slots},
-    spec::{OnTrap, PluginSpec},
+    spec::{LogLevel, OnTrap, PluginSpec},
     stats::PluginStats,
     trap::{Stop, TrapContext, Trapped},
 };
@@ -128,6 +128,12 @@ impl Guest {
                 true
             }
         }
+    }
+
+    /// Tells of a trap, within the plugin's rate.
+    pub(crate) fn tell_trap(&self, trapped: &Trapped, role: &str) {
+        let admits = || self.spec.log_level <= LogLevel::Warn && self.admit_line();
+        trapped.tell(&self.plugin, role, admits);
     }
 
     /// What a trap means for the plugin (`OnTrap`).

@@ -125,6 +125,34 @@ impl Trapped {
         Self::new(TrapReason::Other, format!("it has no role `{role}`"))
     }
 
+    /// Writes the record of it to the log, where `admits` says that there is room for it. `role` is what the
+    /// guest was entered for. That a caller's time is over is no fault of the guest.
+    pub(crate) fn tell(&self, plugin: &str, role: &str, admits: impl FnOnce() -> bool) {
+        let none = TrapContext::default();
+        let TrapContext {
+            service,
+            method,
+            correlation,
+            trace,
+            stderr,
+        } = self.context.as_deref().unwrap_or(&none);
+        let reason = self.reason.name();
+        macro_rules! record {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "plugin", tracing::Level::$level,
+                    plugin, role, service, method, correlation, trace, reason, stderr,
+                    "stopped: {}", self.text
+                )
+            };
+        }
+        if self.reason == TrapReason::Deadline {
+            record!(DEBUG);
+        } else if admits() {
+            record!(WARN);
+        }
+    }
+
     /// The error that the caller gets. What the guest said is for its author: it stands beside the error
     /// as its source, and in it only where callers are `told`.
     pub(crate) fn into_error(self, plugin: &str, told: bool) -> Error {

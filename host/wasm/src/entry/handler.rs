@@ -8,6 +8,7 @@ use postern_core::{Body, BoxFuture, Call, Error, Reply, Text};
 use wasmtime::{AsContext, Store, component::Func};
 
 use crate::{
+    answering::Answering,
     bindings::{HandleFunc, HandleParams, HandleResult},
     call_path::{Bailout, CallPath},
     convert::{self, check_input},
@@ -38,32 +39,6 @@ impl Functions for Handle {
         let [handle] = exports::functions(funcs)?;
         Ok(Self(HandleFunc::new(handle, store)?))
     }
-}
-
-/// A role that answers calls of one message.
-pub(crate) trait Answering: Functions + Sync {
-    /// The message, as the guest takes it.
-    type Body: Send + Sync;
-
-    /// # Errors
-    /// What the caller is told whose message is no such body.
-    fn read(body: Bytes) -> Result<Self::Body, Error>;
-
-    /// Calls the function on this thread, for service and method.
-    fn enter(
-        &self,
-        store: &mut Store<StoreState>,
-        target: (&str, &str),
-        body: &Self::Body,
-    ) -> wasmtime::Result<HandleResult>;
-
-    /// Calls the function on a fiber.
-    fn enter_async(
-        &self,
-        store: &mut Store<StoreState>,
-        target: (&str, &str),
-        body: &Self::Body,
-    ) -> impl Future<Output = wasmtime::Result<HandleResult>> + Send;
 }
 
 impl Answering for Handle {

@@ -6,8 +6,8 @@ use postern_core::{Error, Text};
 use wasmtime::{AsContext, Store, component::Func};
 
 use crate::{
+    answering::Answering,
     bindings::{HandleResult, HandleTextFunc, HandleTextParams, HandleTextResult},
-    entry::handler::Answering,
     exports::{self, Export, Functions},
     role::Role,
     state::StoreState,

@@ -40,7 +40,6 @@ use crate::{
     spec::{Budgets, Mode},
     state::{Guest, StoreState},
     trap::Trapped,
-    trap_report::report,
 };
 
 /// The most time for an instance to start on a thread that serves.
@@ -318,7 +317,7 @@ impl<F: DirectFunctions> WorkerLocal<F> {
             }
             Err(error) => {
                 let trapped = trapped(&error, store.data(), time);
-                report(guest, &trapped, "start");
+                guest.tell_trap(&trapped, "start");
                 Err(trapped)
             }
         }
@@ -356,7 +355,7 @@ impl<F: DirectFunctions> DirectEntry<'_, F> {
                 guest.stats.on_trap(trapped.reason);
                 if trapped.reason != TrapReason::TimeLimit {
                     // One that is late often is told of once (`count`).
-                    report(guest, &trapped, F::ROLE.name());
+                    guest.tell_trap(&trapped, F::ROLE.name());
                 }
                 trapped
             })

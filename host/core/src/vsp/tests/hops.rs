@@ -1,6 +1,7 @@
 //! Claims about what a gateway passes on to the next one.
 
 use super::*;
+use crate::headers::HeadersBuilder;
 
 /// The call that the next gateway reads when `depth` plugins and gateways stand before this one.
 fn passed_on(depth: u8) -> (Frame, Call) {
