@@ -7,8 +7,10 @@
 
 mod acme;
 mod agree;
+mod annotations;
 mod batches;
 mod browser;
+mod call_streams;
 mod certs;
 mod check;
 mod cli;
@@ -43,6 +45,7 @@ mod settings;
 mod signals;
 mod sources;
 mod tls;
+mod told;
 mod unix;
 mod upstreams;
 mod websocket;

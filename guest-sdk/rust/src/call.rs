@@ -96,21 +96,54 @@ pub fn set_octets() -> Result<(), Failure> {
     host::set_octets()
 }
 
-/// Adds a header that follows the reply's last message. Over HTTP/1.1 those arrive that the reply's
-/// header `trailer` names.
+/// Adds a header that follows the reply's last message, of a unary method its only one. Over HTTP/1.1
+/// those arrive that the reply's header `trailer` names. A failure has them among its headers.
 ///
 /// # Errors
-/// `failed-precondition` in a unary method; otherwise as [`set_header`].
-pub fn set_trailer(name: &str, value: &str) -> Result<(), Failure> {
-    host::set_trailer(name, value)
+/// As [`add_header`], but also after a message was sent.
+pub fn add_trailer(name: &str, value: &str) -> Result<(), Failure> {
+    host::add_trailer(name, value)
 }
 
-/// Adds a header to the reply. Every name is the plugin's own: no protocol takes it for another.
+/// As [`add_trailer`], for a value that is not text. Carried as [`add_binary_header`] says.
 ///
 /// # Errors
-/// `invalid-argument` when the key is not 1 to 255 octets, or when all headers together pass 65,535.
+/// As [`add_trailer`].
+pub fn add_binary_trailer(name: &str, value: &[u8]) -> Result<(), Failure> {
+    host::add_binary_trailer(name, value)
+}
+
+/// Adds a header to the reply, beside those of the same name. Every name is the plugin's own: no
+/// protocol takes it for another. What was added stays when the method fails.
+///
+/// # Errors
+/// `invalid-argument` when the key is not 1 to 255 octets, or when all headers together pass 65,535;
+/// `failed-precondition` once a message was sent.
+pub fn add_header(name: &str, value: &str) -> Result<(), Failure> {
+    host::add_header(name, value)
+}
+
+/// As [`add_header`], for a value that is not text. HTTP carries octets of 0x20 and above but 0x7f, and
+/// tabs.
+///
+/// # Errors
+/// As [`add_header`].
+pub fn add_binary_header(name: &str, value: &[u8]) -> Result<(), Failure> {
+    host::add_binary_header(name, value)
+}
+
+/// # Errors
+/// As [`add_trailer`].
+#[deprecated(note = "it adds: use `add_trailer`")]
+pub fn set_trailer(name: &str, value: &str) -> Result<(), Failure> {
+    host::add_trailer(name, value)
+}
+
+/// # Errors
+/// As [`add_header`].
+#[deprecated(note = "it adds: use `add_header`")]
 pub fn set_header(name: &str, value: &str) -> Result<(), Failure> {
-    host::set_header(name, value)
+    host::add_header(name, value)
 }
 
 /// Who is at the other end of the session.

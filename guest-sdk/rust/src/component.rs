@@ -86,13 +86,24 @@ pub(crate) fn set_octets() -> Result<(), Failure> {
     call::set_octets().map_err(Failure::from)
 }
 
-pub(crate) fn set_trailer(name: &str, value: &str) -> Result<(), Failure> {
-    call::set_trailer(name, value).map_err(Failure::from)
+pub(crate) fn add_trailer(name: &str, value: &str) -> Result<(), Failure> {
+    take_turn();
+    call::add_trailer(name, value).map_err(Failure::from)
 }
 
-pub(crate) fn set_header(name: &str, value: &str) -> Result<(), Failure> {
+pub(crate) fn add_binary_trailer(name: &str, value: &[u8]) -> Result<(), Failure> {
     take_turn();
-    call::set_header(name, value).map_err(Failure::from)
+    call::add_binary_trailer(name, value).map_err(Failure::from)
+}
+
+pub(crate) fn add_header(name: &str, value: &str) -> Result<(), Failure> {
+    take_turn();
+    call::add_header(name, value).map_err(Failure::from)
+}
+
+pub(crate) fn add_binary_header(name: &str, value: &[u8]) -> Result<(), Failure> {
+    take_turn();
+    call::add_binary_header(name, value).map_err(Failure::from)
 }
 
 pub(crate) fn peer() -> Peer {

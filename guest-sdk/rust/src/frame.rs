@@ -108,6 +108,14 @@ impl Frame {
         host::frame::set_header(name, value)
     }
 
+    /// Adds a header beside those of that name.
+    ///
+    /// # Errors
+    /// As [`Frame::set_header`].
+    pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        host::frame::add_header(name, value)
+    }
+
     /// Takes all headers of that name away.
     ///
     /// # Errors

@@ -111,6 +111,14 @@ impl Request {
         host::request::set_header(name, value)
     }
 
+    /// Adds a header beside those of that name.
+    ///
+    /// # Errors
+    /// As [`Request::set_header`].
+    pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        host::request::add_header(name, value)
+    }
+
     /// Takes all headers of that name away.
     ///
     /// # Errors
@@ -174,6 +182,14 @@ impl Response {
     /// As [`Request::set_header`]; `failed-precondition` for a failure, which has none.
     pub fn set_header(&mut self, name: &str, value: &str) -> Result<(), Failure> {
         host::response::set_header(name, value)
+    }
+
+    /// Adds a header beside those of that name.
+    ///
+    /// # Errors
+    /// As [`Response::set_header`].
+    pub fn add_header(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        host::response::add_header(name, value)
     }
 
     /// Takes all headers of that name away.

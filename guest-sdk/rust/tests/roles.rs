@@ -143,6 +143,25 @@ fn headers_of_a_request_are_bounded() {
     assert!(fits(255, 65_535 - 255) && !fits(255, 65_536 - 255));
 }
 
+#[test]
+fn what_an_interceptor_adds_stands_beside_what_is_there() {
+    #[derive(Default)]
+    struct Twice;
+    impl RequestInterceptor for Twice {
+        fn on_request(&mut self, request: &mut Request) -> Result<Action> {
+            request.set_header("a", "1")?;
+            request.add_header("a", "2")?;
+            assert!(request.add_header("", "3").is_err());
+            Ok(Action::Proceed)
+        }
+    }
+    let host = Host::new();
+    host.on_request(&mut Twice).unwrap();
+    let headers = host.request_headers();
+    let values: Vec<_> = headers.iter().map(|(_, value)| &**value).collect();
+    assert_eq!(values, [b"1", b"2"]);
+}
+
 /// Drops large frames and pings, and shortens the others.
 #[derive(Default)]
 struct Short;

@@ -53,7 +53,7 @@ impl FrontDesk {
     }
 
     fn set_note(note: String) -> Result<(), Failure> {
-        call::set_header("x-noted", "yes")?;
+        call::add_header("x-noted", "yes")?;
         kv::set("note", &note)
     }
 

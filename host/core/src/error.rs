@@ -9,6 +9,7 @@ use std::{borrow::Cow, fmt, time::Duration};
 use bytes::Bytes;
 
 pub use self::kind::{Kind, Symptom};
+use crate::headers::Headers;
 
 type Source = Box<dyn std::error::Error + Send + Sync>;
 
@@ -24,6 +25,9 @@ pub struct Error {
     pub message: Cow<'static, str>,
     /// A JSON value in UTF-8, shown to the caller beside the message.
     pub details: Option<Bytes>,
+    /// What whoever answered says beside it; every front writes them as it writes those of a reply. By
+    /// pointer: of most errors there are none.
+    pub headers: Option<Box<Headers>>,
     /// What caused it; logged, never sent to a peer.
     pub source: Option<Source>,
 }
@@ -61,6 +65,7 @@ impl Error {
             is_too_large: false,
             message,
             details: None,
+            headers: None,
             source: None,
         }
     }
@@ -161,6 +166,13 @@ impl Error {
             details: Some(json.into()),
             ..self
         }
+    }
+
+    /// None of them may say what a front says itself: such a one is left out there.
+    #[must_use]
+    pub fn with_headers(self, headers: Headers) -> Self {
+        let headers = (!headers.is_empty()).then(|| Box::new(headers));
+        Self { headers, ..self }
     }
 
     #[must_use]

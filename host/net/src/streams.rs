@@ -431,6 +431,7 @@ fn same(error: &Error) -> Error {
         is_too_large: error.is_too_large,
         message: error.message.clone(),
         details: error.details.clone(),
+        headers: error.headers.clone(),
         source: None,
     }
 }

@@ -52,9 +52,13 @@ pub(crate) const CLIENT: &str = "postern:gateway/client@0.1.0";
 /// What `handler.handle` answers. Its octets become `Bytes` without a copy.
 pub(crate) type HandleResult = Result<Vec<u8>, Failure>;
 pub(crate) type HandleParams<'a> = (&'a str, &'a str, &'a [u8]);
+/// What `text-handler.handle-text` answers.
+pub(crate) type HandleTextResult = Result<String, Failure>;
+pub(crate) type HandleTextParams<'a> = (&'a str, &'a str, &'a str);
 pub(crate) type HandleBatchParams<'a> = (&'a str, &'a str, &'a [u8], &'a [u32]);
 pub(crate) type HandleStreamParams<'a> = (&'a str, &'a str);
 type Handle<'a> = TypedFunc<HandleParams<'a>, (HandleResult,)>;
+type HandleText<'a> = TypedFunc<HandleTextParams<'a>, (HandleTextResult,)>;
 type HandleBatch<'a> = TypedFunc<HandleBatchParams<'a>, (Vec<HandleResult>,)>;
 type HandleStream<'a> = TypedFunc<HandleStreamParams<'a>, (Result<(), Failure>,)>;
 /// `health.check`.
@@ -67,6 +71,10 @@ pub(crate) type Schemas = TypedFunc<(), (Vec<(String, String)>,)>;
 stored! {
     /// `handler.handle` of one instance.
     HandleFunc: Handle
+}
+stored! {
+    /// `text-handler.handle-text` of one instance.
+    HandleTextFunc: HandleText
 }
 stored! {
     /// `batch-handler.handle-batch` of one instance.

@@ -2,7 +2,12 @@
 
 use postern_core::{Blame, Error, Headers, Kind};
 
-use crate::{bindings::Failure, limits::octets, outcome::Outcome, reply_draft::DraftError};
+use crate::{
+    bindings::Failure,
+    limits::octets,
+    outcome::Outcome,
+    reply_draft::{DraftError, Drafted, ReplyDraft},
+};
 
 /// Longest text that a guest may put into an error, in octets; the rest is cut.
 const MESSAGE_BYTES_MAX: usize = 8 * 1024;
@@ -27,6 +32,14 @@ pub(crate) fn to_error(failure: Failure) -> Error {
     let mut json = Vec::with_capacity(details.len() + 2);
     postern_core::error::push_json_string(&mut json, &details);
     error.with_details(json)
+}
+
+/// The same of a call, with what was set of its reply.
+pub(crate) fn to_failed(failure: Failure, draft: Drafted) -> Error {
+    match draft {
+        None => to_error(failure),
+        draft @ Some(_) => to_error(failure).with_headers(ReplyDraft::into_headers(draft)),
+    }
 }
 
 /// An error of the gateway, or of a service that was called, as a guest sees it.
@@ -107,6 +120,18 @@ pub(crate) fn check_output(length: usize, limit: usize) -> Result<(), Failure> {
     Err(failure(Kind::Internal, message))
 }
 
+/// A message as text.
+pub(crate) fn to_text(message: Vec<u8>) -> Result<String, Failure> {
+    text_of(message, Kind::InvalidArgument, "message")
+}
+
+/// `octets` as text; a failure of that kind where they are none. `what` they are.
+pub(crate) fn text_of(octets: Vec<u8>, kind: Kind, what: &str) -> Result<String, Failure> {
+    let length = octets.len();
+    String::from_utf8(octets)
+        .map_err(|_| failure(kind, format!("{what} of {length} octets is not UTF-8")))
+}
+
 /// All headers in order, as guests read them. Names that are not UTF-8 are shown with replacement
 /// characters.
 pub(crate) fn all_headers(headers: &Headers) -> Vec<(String, Vec<u8>)> {
@@ -118,11 +143,16 @@ pub(crate) fn all_headers(headers: &Headers) -> Vec<(String, Vec<u8>)> {
 
 /// Headers with `name` standing once, with `value`.
 pub(crate) fn with_header(headers: &Headers, name: &str, value: &str) -> Result<Headers, Failure> {
+    added_header(&without_header(headers, name), name, value)
+}
+
+/// Headers with one more.
+pub(crate) fn added_header(headers: &Headers, name: &str, value: &str) -> Result<Headers, Failure> {
     if name.is_empty() {
         let message = "header name of 0 octets is not within 1 to 255";
         return Err(failure(Kind::InvalidArgument, message));
     }
-    let mut changed = without_header(headers, name);
+    let mut changed = headers.clone();
     let pushed = changed.push(name, value);
     pushed.map_err(|error| failure(Kind::InvalidArgument, error.to_string()))?;
     Ok(changed)
@@ -194,6 +224,9 @@ mod tests {
         assert_eq!(all, [(&b"b"[..], b"2".to_vec()), (b"a", b"4".to_vec())]);
         assert!(with_header(&headers, "", "4").is_err());
         assert!(with_header(&headers, &"k".repeat(256), "4").is_err());
+        let changed = added_header(&headers, "a", "4").unwrap();
+        assert_eq!(changed.values(b"a").count(), 3);
+        assert!(added_header(&headers, "", "4").is_err());
     }
 
     #[test]

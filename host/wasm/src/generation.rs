@@ -9,10 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use postern_core::{
-    Blame, Body, Call, Error, Kind, Retry, Text,
-    service::{CallKind, MethodInfo, ServiceInfo},
-};
+use postern_core::{Blame, Body, Call, Error, Kind, Retry, service::ServiceInfo};
 use postern_system::{
     clock,
     shard::{CachePadded, Sharded},
@@ -33,6 +30,7 @@ use crate::{
     state::{Guest, StoreState},
     stats::PluginStats,
     stream_registry::StreamRegistry,
+    streamed_methods::StreamedMethods,
     trap::Trapped,
     worker_local::{AnyLocal, DirectCode, DirectFunctions, WorkerLocal},
 };
@@ -80,8 +78,7 @@ pub(crate) struct WorkerShard(CachePadded<(Arc<Generation>, BatchStatistics)>);
 /// What a generation answers for.
 struct Described {
     services: Vec<ServiceInfo>,
-    /// Service and method of what is not unary.
-    streamed: Vec<(Text, Text)>,
+    streamed: StreamedMethods,
 }
 
 impl Generation {
@@ -121,36 +118,22 @@ impl Generation {
     /// the request is a stream of messages, or `describe` says that the method is not unary. Octets
     /// that flow are collected for a unary method.
     pub(crate) fn streams(&self, call: &Call) -> bool {
-        let has_handler = self.has(Role::Handler);
+        let has_handler = self.answers_messages();
         if !has_handler || !self.has(Role::StreamHandler) {
             return !has_handler;
         }
-        let is_named = |(service, method): &(Text, Text)| {
-            let (method, service) = (method.as_bytes(), service.as_bytes());
-            call.method.as_bytes() == method && call.service.as_bytes() == service
+        let is_streamed = || {
+            let described = self.described.get();
+            described.is_some_and(|described| described.streamed.has(&call.service, &call.method))
         };
-        matches!(call.body, Body::Messages(_)) || self.streamed().iter().any(is_named)
+        matches!(call.body, Body::Messages(_)) || is_streamed()
     }
 
     /// Keeps what `describe` said.
     pub(crate) fn set_services(&self, services: Vec<ServiceInfo>) {
-        let streamed = services.iter().flat_map(|service| {
-            let streamed =
-                |method: &&MethodInfo| method.kind.is_some_and(|kind| kind != CallKind::Unary);
-            let methods = service.methods.iter().filter(streamed);
-            methods.map(|method| (service.name.clone(), method.name.clone()))
-        });
-        let described = Described {
-            streamed: streamed.collect(),
-            services,
-        };
+        let streamed = StreamedMethods::of(&services);
+        let described = Described { services, streamed };
         self.described.get_or_init(|| described);
-    }
-
-    fn streamed(&self) -> &[(Text, Text)] {
-        self.described
-            .get()
-            .map_or(&[], |described| &described.streamed)
     }
 
     /// What it answers for; empty before it was asked.
@@ -166,7 +149,12 @@ impl Generation {
 
     /// Whether it answers calls at all.
     pub(crate) const fn handles(&self) -> bool {
-        self.has(Role::Handler) || self.has(Role::StreamHandler)
+        self.answers_messages() || self.has(Role::StreamHandler)
+    }
+
+    /// Whether it has a role for calls of one message.
+    const fn answers_messages(&self) -> bool {
+        self.has(Role::Handler) || self.has(Role::TextHandler)
     }
 
     /// Whether it can be entered as `role` at all.
@@ -238,6 +226,7 @@ impl Generation {
     /// may use, and that can be dropped with all that it has done.
     pub(crate) fn batches(&self) -> bool {
         self.has(Role::BatchHandler)
+            && self.has(Role::Handler)
             && self.guest.spec.instances.mode == Mode::Pooled
             && self.path() == CallPath::Inline
     }
@@ -280,7 +269,8 @@ impl Generation {
             }
             Err(Failed::Guest(trapped)) => {
                 stats.on_trap(trapped.reason);
-                Err(trapped.into_error(&self.guest.plugin))
+                self.guest.tell_trap(&trapped, "start");
+                Err(trapped.into_error(&self.guest.plugin, self.guest.tells_callers))
             }
             Err(Failed::Exhausted(reason)) => {
                 let message = format!(

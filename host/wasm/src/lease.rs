@@ -19,6 +19,7 @@ use crate::{
     placement::Placement,
     pool::Permit,
     question::{self, Question},
+    role::Role,
     spec::Mode,
     state::{CallContext, Guest},
     trap::Trapped,
@@ -259,8 +260,9 @@ impl Lease {
         self.slot.shard.batch_statistics().on_undone();
     }
 
-    /// Records a trap and drops the instance, which cannot be entered again.
-    pub(crate) fn trap(self, trapped: Trapped) -> Error {
+    /// Records a trap of a guest that was entered for `role`, and drops the instance, which cannot be
+    /// entered again.
+    pub(crate) fn trap(self, trapped: Trapped, role: Role) -> Error {
         let Self { mut slot, instance } = self;
         slot.end = End::Retired;
         let generation = slot.shard.generation();
@@ -268,9 +270,9 @@ impl Lease {
         slot.record(trapped.outcome(), clock::now());
         guest.stats.on_trap(trapped.reason);
         guest.stats.on_memory(instance.memory_bytes());
-        tracing::debug!(plugin = %guest.plugin, reason = %trapped.text, "instance stopped");
+        guest.tell_trap(&trapped, role.name());
         guest.on_trap(&trapped);
-        trapped.into_error(&guest.plugin)
+        trapped.into_error(&guest.plugin, guest.tells_callers)
     }
 
     /// Asks a role through the pool, on a fiber.
@@ -288,14 +290,15 @@ impl Lease {
             Some(functions) => Q::enter_async(functions, store, params).await,
             None => Err(no_role::<Q::Functions>()),
         };
-        let kept = Q::end(instance.state());
+        // Before the call is taken out, whose names a trap is told with.
         let finished = instance.finish(result);
+        let kept = Q::end(instance.state());
         let said = match finished {
             Ok(said) => {
                 lease.finish(outcome_of(&said));
                 Ok(said)
             }
-            Err(trapped) => Err(lease.trap(trapped)),
+            Err(trapped) => Err(lease.trap(trapped, Q::Functions::ROLE)),
         };
         Q::answer(kept, said, &plugin)
     }
@@ -396,7 +399,7 @@ pub(crate) async fn warm(shard: &Arc<WorkerShard>) -> Result<(), Error> {
     let warm = async move {
         let direct = entered.generation().direct();
         let warmed = direct.map_or(Ok(()), Direct::warm);
-        warmed.map_err(|trapped| Error::new(Kind::Internal, Blame::Guest, trapped.text))
+        warmed.map_err(|trapped| Error::new(Kind::Internal, Blame::Guest, trapped.told()))
     };
     let (guest, purpose) = (&generation.guest, Purpose::role("start-direct"));
     offload::run_at(Placement::Offloaded, guest, purpose, Err, Box::pin(warm)).await

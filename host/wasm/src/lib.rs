@@ -13,7 +13,7 @@
 //! | 7 | entry: a file for each role, which alone chooses inline, async or batch; from octets to a generation | `entry/`, `reload` |
 //! | 6 | leases of instances, and questions to a role through them or directly; what all plugins share; which generation is in service | `lease`, `runtime`, `serving` |
 //! | 5 | a generation, which makes and pools; what is linked; questions to a worker's own instance | `generation`, `linking`, `question` |
-//! | 4 | imports; instances; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `records` |
+//! | 4 | imports; instances; what a role for calls of one message is; work that moves between threads | `capability/`, `instance`, `worker_local/`, `offload`, `stream_registry`, `records` |
 //! | 3 | the frame of a store, which knows no role and no import | `state`; `exchange`, `status`, `store` |
 //! | 2 | what a plugin may use, how it ends, how it is counted, what is said across | `spec`, `trap`, `convert`, `stats`, `drain`, `exports`, `cache`, `stage`, .. |
 //! | 1 | facts, and parts that know no guest | `limits`, `role`, `outcome`, `bindings`, `reply_draft`, `call_path`, `placement`, `pool`, `executor`, `slots`, .. |
@@ -23,6 +23,7 @@
 //! A new import is a file in `capability/` and a line in `linking.rs`. A new role is a file in `entry/`,
 //! its name in `role.rs` and a line in `plugin.rs`.
 
+mod answering;
 mod batch_statistics;
 mod bindings;
 mod cache;
@@ -39,6 +40,7 @@ mod executor;
 mod exports;
 mod fuel;
 mod generation;
+mod guest_output;
 mod instance;
 mod lease;
 mod limits;
@@ -66,6 +68,7 @@ mod stats;
 mod status;
 mod store;
 mod stream_registry;
+mod streamed_methods;
 mod trap;
 mod worker_local;
 

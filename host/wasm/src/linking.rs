@@ -6,12 +6,12 @@ use std::sync::Arc;
 
 use wasmtime::{
     Engine,
-    component::{Component, Linker, LinkerInstance, ResourceType, types::ComponentItem},
+    component::{Component, Linker, types::ComponentItem},
 };
 
 use crate::{
     bindings::PACKAGE,
-    call_path::{Bailout, link_bailout},
+    call_path::link_bailout,
     capability::{
         batch, call, candidates, client, config, events, exchange, frame, http, io, kv, log,
         stream, wasi,
@@ -65,8 +65,8 @@ const IMPORTS: [Import; 15] = [
         .inline(log::link_inline)
         .direct(log::link),
     wasi(Some(wasi::link_async))
-        .inline(wasi::link_inline)
-        .direct(wasi::link_direct),
+        .inline(wasi::link_sync)
+        .direct(wasi::link_sync),
     wasi(None).direct(io::link),
 ];
 
@@ -147,49 +147,27 @@ pub(crate) fn inline_linker(
     component: &Component,
 ) -> wasmtime::Result<Linker<StoreState>> {
     let mut linker = Linker::new(engine);
+    linker.allow_shadowing(true);
     for link in IMPORTS.iter().filter_map(|import| import.on_inline) {
         link(&mut linker)?;
     }
     for (name, item) in component.component_type().imports(engine) {
         let (interface, _) = name.split_once('@').unwrap_or((name, ""));
-        let is_linked = is_linked(interface, |import| import.on_inline.is_some());
-        if is_linked || wasi::INLINE.contains(&interface) {
+        if is_linked(interface, |import| import.on_inline.is_some()) {
             continue;
         }
         let ComponentItem::ComponentInstance(imported) = item.ty else {
             continue;
         };
-        let mut offered = linker.instance(name)?;
+        let mut offered = linker.instance(&linked_name(interface))?;
         for (function, item) in imported.exports(engine) {
-            link_item_inline(&mut offered, interface, function, &item.ty)?;
+            let is_function = matches!(item.ty, ComponentItem::ComponentFunc(_));
+            if is_function && !wasi::is_harmless(interface, function) {
+                link_bailout(&mut offered, function)?;
+            }
         }
     }
     Ok(linker)
-}
-
-fn link_item_inline(
-    offered: &mut LinkerInstance<'_, StoreState>,
-    interface: &str,
-    name: &str,
-    item: &ComponentItem,
-) -> wasmtime::Result<()> {
-    match item {
-        ComponentItem::ComponentFunc(_) => {
-            if wasi::link_clock(offered, interface, name)? {
-                return Ok(());
-            }
-            link_bailout(offered, name)
-        }
-        // Nobody ever holds one: what would make it bails out.
-        ComponentItem::Resource(_) => {
-            offered.resource(name, ResourceType::host::<Bailout>(), |_, _| Ok(()))
-        }
-        ComponentItem::CoreFunc(_)
-        | ComponentItem::Module(_)
-        | ComponentItem::Component(_)
-        | ComponentItem::ComponentInstance(_)
-        | ComponentItem::Type(_) => Ok(()),
-    }
 }
 
 /// What this host offers to a component that is entered directly: the same, with a trap in the place
@@ -250,14 +228,18 @@ fn link_trap(
     interface: &str,
     function: &str,
 ) -> wasmtime::Result<()> {
-    let version = if interface.starts_with("wasi:") {
-        io::WASI_VERSION
-    } else {
-        "0.1.0"
-    };
     let name = format!("{interface}.{function}");
-    let mut instance = linker.instance(&format!("{interface}@{version}"))?;
+    let mut instance = linker.instance(&linked_name(interface))?;
     instance.func_new(function, move |_, _, _, _| Err(waiting(&name)))
+}
+
+/// An interface with the version under which it is linked; imports of other patches find it.
+fn linked_name(interface: &str) -> String {
+    let version = match interface.starts_with("wasi:") {
+        true => io::WASI_VERSION,
+        false => "0.1.0",
+    };
+    format!("{interface}@{version}")
 }
 
 const fn ours(name: &'static str, on_async: Link) -> Import {

@@ -36,6 +36,7 @@ use crate::{
         interceptor::{OnRequest, OnResponse, PluginRequests, PluginResponses},
         schemas::{self, Schemas},
         stream::{self, HandleStream},
+        text::HandleText,
     },
     generation::{Generation, Serving, WorkerShard},
     linking::RoleSpec,
@@ -44,7 +45,7 @@ use crate::{
     runtime::Runtime,
     serving::InService,
     spec::PluginSpec,
-    stage::{Deployed, Needs, Refusal, Stage},
+    stage::{Deployed, Needs, Refusal, Stage, told},
     stats::PluginStats,
     status::{InlinePathStatus, PluginState, PluginStatus, Record},
 };
@@ -52,6 +53,7 @@ use crate::{
 /// The roles that there are, one line each.
 const ROLES: [RoleSpec; Role::ALL.len()] = [
     RoleSpec::pooled::<Handle>(),
+    RoleSpec::pooled::<HandleText>(),
     RoleSpec::pooled::<HandleBatch>(),
     RoleSpec::pooled::<HandleStream>(),
     RoleSpec::direct::<BalancerFunctions>(),
@@ -372,12 +374,14 @@ impl Handler for Plugin {
     }
 }
 
-/// Answers a call of the role `handler` or `stream-handler`.
+/// Answers a call of the role `handler`, `text-handler` or `stream-handler`.
 fn call_one(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
     if shard.generation().streams(&call) {
         Box::pin(stream::call(shard, call))
+    } else if shard.generation().has(Role::Handler) {
+        handler::call::<Handle>(shard, call)
     } else {
-        handler::call(shard, call)
+        handler::call::<HandleText>(shard, call)
     }
 }
 
@@ -389,7 +393,7 @@ async fn check_health(serving: &Serving) -> Result<(), Refusal> {
     let shard = serving.shard();
     let limit = generation.guest.spec.health_max;
     let report = health::check(Arc::clone(&shard), limit).await;
-    let report = report.map_err(|error| refuse(format!("health: {}", error.message)))?;
+    let report = report.map_err(|error| refuse(format!("health: {}", told(error))))?;
     if report.status == HealthStatus::NotServing {
         let message = report.message.as_deref().unwrap_or("no reason given");
         return Err(refuse(format!("health: not-serving: {message}")));
@@ -398,9 +402,9 @@ async fn check_health(serving: &Serving) -> Result<(), Refusal> {
         return Ok(());
     }
     let services = describe::services(Arc::clone(&shard)).await;
-    let mut services = services.map_err(|error| refuse(format!("describe: {}", error.message)))?;
+    let mut services = services.map_err(|error| refuse(format!("describe: {}", told(error))))?;
     let added = schemas::add(shard, &mut services).await;
-    added.map_err(|error| refuse(format!("schemas: {}", error.message)))?;
+    added.map_err(|error| refuse(format!("schemas: {}", told(error))))?;
     generation.set_services(services);
     Ok(())
 }

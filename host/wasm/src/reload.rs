@@ -5,7 +5,11 @@
 //!   └─────────┴──────────┴─────────┴─────────┴──► refused: the one before stays in service
 //! ```
 
-use std::{collections::BTreeSet, fmt, sync::Arc};
+use std::{
+    collections::BTreeSet,
+    fmt,
+    sync::{Arc, atomic::AtomicU16},
+};
 
 use bytes::Bytes;
 use postern_core::service::ServiceInfo;
@@ -30,7 +34,7 @@ use crate::{
     runtime::Runtime,
     slots::Shared,
     spec::PluginSpec,
-    stage::{Needs, Refusal, Stage},
+    stage::{Needs, Refusal, Stage, told},
     state::Guest,
     stats::PluginStats,
     worker_local::DirectCode,
@@ -76,7 +80,7 @@ impl Loader {
         let refuse = |reason: String| Stage::Warmed.refuse(reason).until(Needs::to_run());
         let shard = serving.shard();
         let warmed = lease::warm(&shard).await;
-        warmed.map_err(|error| refuse(error.message.into_owned()))?;
+        warmed.map_err(|error| refuse(told(error)))?;
         on_stage(Stage::Warmed);
         Ok(ReadyGeneration {
             serving,
@@ -119,8 +123,10 @@ impl Loader {
             Ok(Some(compiled)) => Ok(compiled),
             Ok(None) => {
                 let runtime = Arc::clone(&self.runtime);
+                let source_bytes = source.len();
                 let work = move || runtime.compile(&digest, &source);
-                self.runtime.compiler.run(work).await.ok_or_else(panicked)?
+                let compiling = self.runtime.compiler.run(source_bytes, work);
+                compiling.await.ok_or_else(panicked)?
             }
             Err(error) => Err(error),
         };
@@ -149,7 +155,7 @@ impl Loader {
             .instantiate_pre(&component)
             .map_err(|error| refuse(&error))?;
         let inline = match flavor {
-            Flavor::Synchronous if exports.has(Role::Handler) => {
+            Flavor::Synchronous if exports.has(Role::Handler) || exports.has(Role::TextHandler) => {
                 let linker =
                     linking::inline_linker(engine, &component).map_err(|error| refuse(&error))?;
                 let pre = linker.instantiate_pre(&component);
@@ -168,6 +174,8 @@ impl Loader {
             drain: Drain::default(),
             stopped: std::sync::OnceLock::new(),
             shared: self.shared(&spec, &imports)?,
+            tells_callers: self.runtime.tells_callers(),
+            budgets_told: AtomicU16::new(0),
             spec,
         };
         let roles = self.roles.iter().filter(|role| exports.has(role.role));
@@ -221,9 +229,11 @@ impl Loader {
         }
         let refuse = |error: &dyn fmt::Display| Stage::Linked.refuse(format!("{error:#}"));
         let runtime = Arc::clone(&self.runtime);
+        let source_bytes = source.len();
         let work = move || runtime.compile_metered(&digest, &source);
         let panicked = || Stage::Compiled.refuse("the compiler panicked");
-        let compiled = self.runtime.compiler.run(work).await.ok_or_else(panicked)?;
+        let compiling = self.runtime.compiler.run(source_bytes, work);
+        let compiled = compiling.await.ok_or_else(panicked)?;
         let component = match compiled {
             Ok(component) => component,
             Err(error) if wants_concurrency(&error) => {

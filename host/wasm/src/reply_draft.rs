@@ -1,5 +1,6 @@
 //! What a guest has set of its reply, beside its messages, and whether it may set more.
 
+use bytes::Bytes;
 use postern_core::{
     Body, BodyStream, Headers, HttpStatus, Reply,
     headers::{ENTRY_BYTES_MAX, HeaderError, HeadersBuilder, SECTION_BYTES_MAX},
@@ -72,11 +73,11 @@ impl ReplyState {
 }
 
 impl ReplyDraft {
-    pub(crate) fn push_header(&mut self, name: &str, value: &str) -> Result<(), DraftError> {
+    pub(crate) fn push_header(&mut self, name: &str, value: &[u8]) -> Result<(), DraftError> {
         self.headers.push(name, value)
     }
 
-    pub(crate) fn push_trailer(&mut self, name: &str, value: &str) -> Result<(), DraftError> {
+    pub(crate) fn push_trailer(&mut self, name: &str, value: &[u8]) -> Result<(), DraftError> {
         self.trailers.push(name, value)
     }
 
@@ -106,7 +107,35 @@ impl ReplyDraft {
         Some(draft?.trailers.fields?.build())
     }
 
-    /// The reply to a unary call.
+    /// The reply to a unary call. A message that something follows is one body of octets: a message
+    /// alone has no room for it.
+    pub(crate) fn into_unary(mut draft: Drafted, message: Bytes) -> Reply {
+        let head = Self::take_head(&mut draft);
+        let body = match Self::trailers(draft) {
+            None => Body::One(message),
+            trailers @ Some(_) => Body::Octets(BodyStream::once(message, trailers)),
+        };
+        Self::into_reply(head, body)
+    }
+
+    /// Everything that was set, trailers behind the headers: those of a failure, which has nothing that
+    /// they could follow.
+    pub(crate) fn into_headers(draft: Drafted) -> Headers {
+        let Some(draft) = draft else {
+            return Headers::new();
+        };
+        let (headers, trailers) = (draft.headers.build(), draft.trailers.build());
+        let octets = headers.section().len() + trailers.section().len();
+        let mut all = HeadersBuilder::fields(2, octets);
+        for (name, value) in headers.iter().chain(trailers.iter()) {
+            // Cannot fail: each fits into fields, and so do all of them.
+            let pushed = all.push(name, value);
+            debug_assert!(pushed.is_ok());
+        }
+        all.build()
+    }
+
+    /// A reply whose body says by itself what follows it.
     pub(crate) fn into_reply(draft: Drafted, body: Body) -> Reply {
         let mut reply = Reply::new(Headers::new(), body);
         if let Some(draft) = draft {
@@ -128,7 +157,7 @@ impl ReplyDraft {
 }
 
 impl Bounded {
-    fn push(&mut self, name: &str, value: &str) -> Result<(), DraftError> {
+    fn push(&mut self, name: &str, value: &[u8]) -> Result<(), DraftError> {
         let length = name.len();
         if !(1..=ENTRY_BYTES_MAX).contains(&length) {
             return Err(DraftError::NameLength { length });
@@ -158,14 +187,15 @@ mod tests {
     #[test]
     fn headers_are_bounded_as_a_section_is() {
         let mut draft = ReplyDraft::default();
-        draft.push_header(&"k".repeat(255), "v").unwrap();
-        assert!(draft.push_header(&"k".repeat(256), "v").is_err());
-        assert!(draft.push_header("", "v").is_err());
+        draft.push_header(&"k".repeat(255), b"v").unwrap();
+        assert!(draft.push_header(&"k".repeat(256), b"v").is_err());
+        assert!(draft.push_header("", b"v").is_err());
         // 258 octets are taken; the rest has one entry of 258 octets, 252 of 257 and one of 255.
         let value = "v".repeat(255 * 253 + 253);
-        assert!(draft.push_header("k", &format!("{value}v")).is_err());
-        draft.push_header("k", &value).unwrap();
-        draft.push_trailer("k", &value).unwrap();
+        let over = format!("{value}v");
+        assert!(draft.push_header("k", over.as_bytes()).is_err());
+        draft.push_header("k", value.as_bytes()).unwrap();
+        draft.push_trailer("k", value.as_bytes()).unwrap();
         let reply = ReplyDraft::into_reply(Some(Box::new(draft)), Body::Empty);
         assert_eq!(reply.headers.iter().count(), 2);
     }
@@ -175,7 +205,7 @@ mod tests {
         let mut draft = Drafted::default();
         assert!(ReplyDraft::take_head(&mut draft).is_none());
         let set = draft.get_or_insert_default();
-        set.push_trailer("a", "1").unwrap();
+        set.push_trailer("a", b"1").unwrap();
         set.set_status(201).unwrap();
         set.set_octets();
         assert!(set.set_status(199).is_err());
@@ -185,5 +215,37 @@ mod tests {
         assert_eq!(reply.status.map(HttpStatus::number), Some(201));
         let trailers = ReplyDraft::trailers(draft).unwrap();
         assert_eq!(trailers.get_str("A").as_deref(), Some("1"));
+    }
+
+    fn drafted() -> Drafted {
+        let mut draft = ReplyDraft::default();
+        draft.push_header("x-own", b"1").unwrap();
+        draft.push_header("x-bin", b"\xff\0").unwrap();
+        draft.push_trailer("x-sum", b"2").unwrap();
+        Some(Box::new(draft))
+    }
+
+    #[test]
+    fn a_message_that_something_follows_is_a_body_with_trailers() {
+        let mut reply = ReplyDraft::into_unary(drafted(), Bytes::from_static(b"m"));
+        assert_eq!(reply.headers.get(b"x-bin").as_deref(), Some(&b"\xff\0"[..]));
+        let Body::Octets(stream) = &mut reply.body else {
+            panic!("{:?}", reply.body);
+        };
+        let message = futures_util::FutureExt::now_or_never(stream.next());
+        assert_eq!(message.unwrap().unwrap().unwrap(), "m");
+        let trailers = stream.trailers().unwrap();
+        assert_eq!(trailers.get_str("x-sum").as_deref(), Some("2"));
+        let reply = ReplyDraft::into_unary(None, Bytes::from_static(b"m"));
+        assert!(matches!(reply.body, Body::One(_)));
+    }
+
+    #[test]
+    fn a_failure_keeps_what_was_set_before_it() {
+        let headers = ReplyDraft::into_headers(drafted());
+        let all: Vec<_> = headers.iter().map(|(name, _)| name.to_vec()).collect();
+        assert_eq!(all, [&b"x-own"[..], b"x-bin", b"x-sum"]);
+        assert!(headers.are_fields());
+        assert!(ReplyDraft::into_headers(None).is_empty());
     }
 }

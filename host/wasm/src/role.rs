@@ -26,6 +26,7 @@ macro_rules! roles {
 
 roles! {
     Handler = "handler",
+    TextHandler = "text-handler",
     BatchHandler = "batch-handler",
     StreamHandler = "stream-handler",
     Balancer = "balancer",

@@ -2,7 +2,10 @@
 
 use std::{
     path::{Path, PathBuf},
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     time::Duration,
 };
 
@@ -50,6 +53,7 @@ pub struct Runtime {
     store_health: Arc<StoreHealth>,
     data_dir: PathBuf,
     memory_bytes_max: usize,
+    tells_callers: AtomicBool,
 }
 
 /// Why no plugin can be run.
@@ -91,6 +95,7 @@ impl Runtime {
             store_health: Arc::default(),
             data_dir: config.data_dir,
             memory_bytes_max,
+            tells_callers: AtomicBool::new(false),
         }))
     }
 
@@ -138,6 +143,16 @@ impl Runtime {
     /// `unavailable`. `shutdown` lets go of it.
     pub fn set_events(&self, sink: Arc<dyn EventSink>) {
         self.events.set(Some(sink));
+    }
+
+    /// Whoever calls a plugin that traps is told the line in which it said why, from the next deployment of
+    /// that plugin on: for those who develop it.
+    pub fn tell_callers(&self) {
+        self.tells_callers.store(true, Relaxed);
+    }
+
+    pub(crate) fn tells_callers(&self) -> bool {
+        self.tells_callers.load(Relaxed)
     }
 
     /// Lets go of the pipeline, of the events and of the store, once plugins have been removed.

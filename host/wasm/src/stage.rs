@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use postern_core::service::ServiceInfo;
+use postern_core::{Error, service::ServiceInfo};
 
 use crate::{digest::Digest, role::Role};
 
@@ -115,5 +115,13 @@ impl Needs {
 impl fmt::Display for Stage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(self.name())
+    }
+}
+
+/// Why a guest does not serve, with what it said itself.
+pub(crate) fn told(error: Error) -> String {
+    match error.source {
+        Some(source) => format!("{}: {source}", error.message),
+        None => error.message.into_owned(),
     }
 }

@@ -2,7 +2,10 @@
 //! It knows no import and no role: what those keep in a store lies in its slots, under their own types.
 
 use std::{
-    sync::{Arc, OnceLock, atomic::Ordering::Relaxed},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU16, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -20,13 +23,14 @@ use crate::{
     drain::Drain,
     executor::Executor,
     fuel,
+    guest_output::OutputTail,
     log_rate::{Admission, LogRate},
     placement::Placements,
     reply_draft::{Drafted, ReplyDraft, ReplyState},
     slots::{Shared, Slots},
-    spec::{OnTrap, PluginSpec},
+    spec::{LogLevel, OnTrap, PluginSpec},
     stats::PluginStats,
-    trap::{Stop, Trapped},
+    trap::{Stop, TrapContext, Trapped},
 };
 
 /// What all instances of one generation share.
@@ -47,6 +51,10 @@ pub(crate) struct Guest {
     pub(crate) stopped: OnceLock<String>,
     /// What its imports keep for all its instances.
     pub(crate) shared: Shared,
+    /// Whether callers are told what it said before it trapped.
+    pub(crate) tells_callers: bool,
+    /// Roles whose budget was said to be too small, one bit each.
+    pub(crate) budgets_told: AtomicU16,
 }
 
 /// Data of a store.
@@ -71,6 +79,8 @@ pub(crate) struct StoreState {
     time_end: Option<Instant>,
     /// Imported functions that may still be called.
     pub(crate) host_calls_left: u32,
+    /// The end of the guest's standard error, once it has one.
+    pub(crate) stderr: Option<Arc<OutputTail>>,
 }
 
 /// The ambient call.
@@ -120,6 +130,12 @@ impl Guest {
         }
     }
 
+    /// Tells of a trap, within the plugin's rate.
+    pub(crate) fn tell_trap(&self, trapped: &Trapped, role: &str) {
+        let admits = || self.spec.log_level <= LogLevel::Warn && self.admit_line();
+        trapped.tell(&self.plugin, role, admits);
+    }
+
     /// What a trap means for the plugin (`OnTrap`).
     pub(crate) fn on_trap(&self, trapped: &Trapped) {
         if self.spec.on_trap == OnTrap::Stop {
@@ -149,6 +165,7 @@ impl StoreState {
             ticks_left: None,
             time_end: Some(now + limits.time_max),
             host_calls_left: limits.host_calls_max,
+            stderr: None,
             guest,
         }
     }
@@ -161,6 +178,9 @@ impl StoreState {
         self.host_calls_left = limits.host_calls_max;
         self.memory.refused = false;
         self.payload_counted = false;
+        if let Some(stderr) = &self.stderr {
+            stderr.clear();
+        }
         self.slots.clear();
         self.set_ambient(ambient);
     }
@@ -254,7 +274,31 @@ impl StoreState {
     /// Reads what wasmtime reports after a call into this store failed.
     pub(crate) fn trapped(&self, error: &wasmtime::Error) -> Trapped {
         let memory = &self.memory;
-        Trapped::read(error, memory.refused.then_some(memory.bytes_max))
+        let trapped = Trapped::read(error, memory.refused.then_some(memory.bytes_max));
+        trapped.with_context(self.trap_context())
+    }
+
+    /// A guest that is stopped for what it has answered.
+    pub(crate) fn stopped(&self, stop: Stop) -> Trapped {
+        Trapped::from(stop).with_context(self.trap_context())
+    }
+
+    fn trap_context(&self) -> TrapContext {
+        let stderr = self.stderr.as_ref().map(|tail| tail.text());
+        let stderr = stderr.unwrap_or_default();
+        let Some(ambient) = &self.ambient else {
+            return TrapContext {
+                stderr,
+                ..TrapContext::default()
+            };
+        };
+        TrapContext {
+            service: ambient.call.service().to_string(),
+            method: ambient.call.method().to_string(),
+            correlation: ambient.call.context().correlation.to_string(),
+            trace: ambient.trace_id().unwrap_or_default(),
+            stderr,
+        }
     }
 
     /// Refuses the guest when too many plugins stand between the first caller and it.
@@ -316,6 +360,12 @@ impl CallContext {
     /// What others ask about.
     pub(crate) fn asked(asked: &Arc<Asked>) -> Self {
         Self::new(AmbientCall::Shared(Arc::clone(asked)))
+    }
+
+    /// The trace id, as `traceparent` writes it.
+    pub(crate) fn trace_id(&self) -> Option<String> {
+        let trace = self.call.context().trace?;
+        Some(format!("{:032x}", trace.trace_id))
     }
 
     /// The body of a call that has not been handed on.

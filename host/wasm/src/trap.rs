@@ -6,6 +6,7 @@ use postern_core::{Blame, Error, Kind};
 use wasmtime::Trap;
 
 use crate::{
+    guest_output::telling_line,
     limits::{octets, time},
     outcome::{EntryOutcome, Outcome, TrapReason},
 };
@@ -30,6 +31,20 @@ pub(crate) enum Stop {
 pub(crate) struct Trapped {
     pub(crate) reason: TrapReason,
     pub(crate) text: String,
+    /// Where it happened, as far as that is known.
+    pub(crate) context: Option<Box<TrapContext>>,
+}
+
+/// The call that a trap ended, and what the guest said before.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct TrapContext {
+    pub(crate) service: String,
+    pub(crate) method: String,
+    pub(crate) correlation: String,
+    /// The trace id, as `traceparent` writes it.
+    pub(crate) trace: String,
+    /// The end of its standard error.
+    pub(crate) stderr: String,
 }
 
 impl Trapped {
@@ -42,24 +57,15 @@ impl Trapped {
         if let Some(limit) = refused {
             let limit = octets(limit);
             let text = format!("out of memory limit {limit}");
-            return Self {
-                reason: TrapReason::MemoryLimit,
-                text,
-            };
+            return Self::new(TrapReason::MemoryLimit, text);
         }
         if let Some(exit) = error.downcast_ref::<wasmtime_wasi::I32Exit>() {
             let text = format!("exit with status {}", exit.0);
-            return Self {
-                reason: TrapReason::Exit,
-                text,
-            };
+            return Self::new(TrapReason::Exit, text);
         }
         let Some(trap) = error.downcast_ref::<Trap>() else {
             let text = format!("{:#}", error.root_cause());
-            return Self {
-                reason: TrapReason::Other,
-                text,
-            };
+            return Self::new(TrapReason::Other, text);
         };
         let reason = reason_of(*trap);
         let text = match reason {
@@ -75,20 +81,92 @@ impl Trapped {
             | TrapReason::Exit
             | TrapReason::Other => trap.to_string().replace("wasm trap: ", ""),
         };
-        Self { reason, text }
+        Self::new(reason, text)
+    }
+
+    pub(crate) const fn new(reason: TrapReason, text: String) -> Self {
+        Self {
+            reason,
+            text,
+            context: None,
+        }
+    }
+
+    pub(crate) fn with_context(self, context: TrapContext) -> Self {
+        Self {
+            context: Some(Box::new(context)),
+            ..self
+        }
+    }
+
+    /// With the names of the call, where the store has them no more.
+    pub(crate) fn named(mut self, service: &str, method: &str) -> Self {
+        let context = self.context.get_or_insert_default();
+        service.clone_into(&mut context.service);
+        method.clone_into(&mut context.method);
+        self
+    }
+
+    /// The line that the guest said why in, if it did.
+    pub(crate) fn telling(&self) -> Option<String> {
+        telling_line(&self.context.as_ref()?.stderr)
+    }
+
+    /// The text, and the line that the guest said why in.
+    pub(crate) fn told(&self) -> String {
+        match self.telling() {
+            Some(line) => format!("{}: {line}", self.text),
+            None => self.text.clone(),
+        }
     }
 
     /// A call of a role that the component does not have.
     pub(crate) fn no_role(role: &str) -> Self {
-        let text = format!("it has no role `{role}`");
-        Self {
-            reason: TrapReason::Other,
-            text,
+        Self::new(TrapReason::Other, format!("it has no role `{role}`"))
+    }
+
+    /// Writes the record of it to the log, where `admits` says that there is room for it. `role` is what the
+    /// guest was entered for. That a caller's time is over is no fault of the guest.
+    pub(crate) fn tell(&self, plugin: &str, role: &str, admits: impl FnOnce() -> bool) {
+        let none = TrapContext::default();
+        let TrapContext {
+            service,
+            method,
+            correlation,
+            trace,
+            stderr,
+        } = self.context.as_deref().unwrap_or(&none);
+        let reason = self.reason.name();
+        macro_rules! record {
+            ($level:ident) => {
+                tracing::event!(
+                    target: "plugin", tracing::Level::$level,
+                    plugin, role, service, method, correlation, trace, reason, stderr,
+                    "stopped: {}", self.text
+                )
+            };
+        }
+        if self.reason == TrapReason::Deadline {
+            record!(DEBUG);
+        } else if admits() {
+            record!(WARN);
         }
     }
 
-    /// The error that the caller gets.
-    pub(crate) fn into_error(self, plugin: &str) -> Error {
+    /// The error that the caller gets. What the guest said is for its author: it stands beside the error
+    /// as its source, and in it only where callers are `told`.
+    pub(crate) fn into_error(self, plugin: &str, told: bool) -> Error {
+        let telling = self.telling();
+        let mut error = self.to_error(plugin);
+        match telling {
+            Some(line) if told => error.message = format!("{}: {line}", error.message).into(),
+            Some(line) => error = error.with_source(line),
+            None => {}
+        }
+        error
+    }
+
+    fn to_error(&self, plugin: &str) -> Error {
         match self.reason {
             TrapReason::TimeLimit => {
                 let message = format!("plugin {plugin} exceeded its {}", self.text);
@@ -150,10 +228,7 @@ impl From<Stop> for Trapped {
             Stop::Output { .. } => TrapReason::OutputLimit,
             Stop::Turn { .. } => TrapReason::Other,
         };
-        Self {
-            reason,
-            text: stop.to_string(),
-        }
+        Self::new(reason, stop.to_string())
     }
 }
 
@@ -190,11 +265,27 @@ mod tests {
         let stop = Stop::Time {
             limit: Duration::from_secs(1),
         };
-        let error = Trapped::from(stop).into_error("users");
+        let error = Trapped::from(stop).into_error("users", false);
         assert_eq!(
             (error.kind, error.blame),
             (Kind::DeadlineExceeded, Blame::Guest)
         );
         assert_eq!(error.message, "plugin users exceeded its time limit 1 s");
+    }
+
+    #[test]
+    fn what_a_guest_said_is_told_to_its_author_only() {
+        let trapped = Trapped::new(TrapReason::Unreachable, "unreachable".to_owned());
+        let trapped = trapped.with_context(TrapContext {
+            stderr: "panic: no user 7\n\ngoroutine 1".to_owned(),
+            ..TrapContext::default()
+        });
+        let error = trapped.clone().into_error("users", false);
+        assert_eq!(error.message, "plugin users trapped: unreachable");
+        let source = error.source.expect("a source").to_string();
+        assert_eq!(source, "panic: no user 7");
+        let error = trapped.into_error("users", true);
+        let expected = "plugin users trapped: unreachable: panic: no user 7";
+        assert_eq!(error.message, expected);
     }
 }

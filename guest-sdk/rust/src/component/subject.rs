@@ -17,6 +17,10 @@ macro_rules! half {
             gateway::$half::set_header(name, value).map_err(Failure::from)
         }
 
+        pub(crate) fn add_header(name: &str, value: &str) -> Result<(), Failure> {
+            gateway::$half::add_header(name, value).map_err(Failure::from)
+        }
+
         pub(crate) fn remove_header(name: &str) -> Result<(), Failure> {
             gateway::$half::remove_header(name).map_err(Failure::from)
         }

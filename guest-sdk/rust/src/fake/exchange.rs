@@ -66,6 +66,14 @@ impl Half {
         Ok(())
     }
 
+    fn add_header(&mut self, name: &str, value: &str) -> Result<(), Failure> {
+        let present: usize = self.headers.iter().map(|(k, v)| k.len() + v.len()).sum();
+        check_headers(name, present + name.len() + value.len())?;
+        let header = (name.to_owned(), value.as_bytes().to_vec());
+        self.headers.push(header);
+        Ok(())
+    }
+
     fn remove_header(&mut self, name: &str) {
         self.headers.retain(|(key, _)| key != name);
     }
@@ -92,6 +100,10 @@ pub(crate) mod request {
 
     pub(crate) fn set_header(name: &str, value: &str) -> Result<(), Failure> {
         open(|subject| subject.request.set_header(name, value))
+    }
+
+    pub(crate) fn add_header(name: &str, value: &str) -> Result<(), Failure> {
+        open(|subject| subject.request.add_header(name, value))
     }
 
     pub(crate) fn remove_header(name: &str) -> Result<(), Failure> {
@@ -156,6 +168,10 @@ pub(crate) mod response {
         answered(|subject| subject.response.set_header(name, value))
     }
 
+    pub(crate) fn add_header(name: &str, value: &str) -> Result<(), Failure> {
+        answered(|subject| subject.response.add_header(name, value))
+    }
+
     pub(crate) fn remove_header(name: &str) -> Result<(), Failure> {
         answered(|subject| {
             subject.response.remove_header(name);
@@ -203,6 +219,10 @@ pub(crate) mod frame {
 
     pub(crate) fn set_header(name: &str, value: &str) -> Result<(), Failure> {
         subject(|subject| subject.frame.set_header(name, value))
+    }
+
+    pub(crate) fn add_header(name: &str, value: &str) -> Result<(), Failure> {
+        subject(|subject| subject.frame.add_header(name, value))
     }
 
     pub(crate) fn remove_header(name: &str) -> Result<(), Failure> {

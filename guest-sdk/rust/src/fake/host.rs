@@ -186,9 +186,15 @@ impl Host {
         state::with(|state| state.client_calls.clone())
     }
 
-    /// The headers that the plugin added to its reply.
+    /// The headers that the plugin added to its reply, those with text.
     #[must_use]
     pub fn reply_headers(&self) -> Vec<(String, String)> {
+        state::with(|state| texts(&state.reply_headers))
+    }
+
+    /// The headers that the plugin added to its reply, all of them.
+    #[must_use]
+    pub fn binary_reply_headers(&self) -> Vec<(String, Vec<u8>)> {
         state::with(|state| state.reply_headers.clone())
     }
 
@@ -198,9 +204,15 @@ impl Host {
         state::with(|state| state.reply_status)
     }
 
-    /// The trailers that the plugin added to its reply.
+    /// The trailers that the plugin added to its reply, those with text.
     #[must_use]
     pub fn reply_trailers(&self) -> Vec<(String, String)> {
+        state::with(|state| texts(&state.reply_trailers))
+    }
+
+    /// The trailers that the plugin added to its reply, all of them.
+    #[must_use]
+    pub fn binary_reply_trailers(&self) -> Vec<(String, Vec<u8>)> {
         state::with(|state| state.reply_trailers.clone())
     }
 
@@ -221,6 +233,15 @@ impl Host {
     pub fn kv_keys(&self) -> Vec<String> {
         state::with(|state| state.kv.keys().cloned().collect())
     }
+}
+
+/// Those of `headers` whose values are text.
+fn texts(headers: &[(String, Vec<u8>)]) -> Vec<(String, String)> {
+    let text = |(name, value): &(String, Vec<u8>)| {
+        let value = std::str::from_utf8(value).ok()?;
+        Some((name.clone(), value.to_owned()))
+    };
+    headers.iter().filter_map(text).collect()
 }
 
 impl Drop for Host {

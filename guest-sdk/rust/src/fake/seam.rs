@@ -7,7 +7,10 @@ use crate::{
     body::Octets,
     call::{BodyKind, Http, Peer, Principal},
     failure::Failure,
-    fake::state::{self, ClientCall, Line, Published, State},
+    fake::{
+        exchange::Headers,
+        state::{self, ClientCall, Line, Published, State},
+    },
     log::Level,
 };
 
@@ -72,29 +75,30 @@ pub(crate) fn set_octets() -> Result<(), Failure> {
     })
 }
 
-pub(crate) fn set_trailer(name: &str, value: &str) -> Result<(), Failure> {
+pub(crate) fn add_trailer(name: &str, value: &str) -> Result<(), Failure> {
+    add_binary_trailer(name, value.as_bytes())
+}
+
+pub(crate) fn add_binary_trailer(name: &str, value: &[u8]) -> Result<(), Failure> {
+    state::with(|state| push_header(&mut state.reply_trailers, name, value))
+}
+
+pub(crate) fn add_header(name: &str, value: &str) -> Result<(), Failure> {
+    add_binary_header(name, value.as_bytes())
+}
+
+pub(crate) fn add_binary_header(name: &str, value: &[u8]) -> Result<(), Failure> {
     state::with(|state| {
-        check_streaming(state)?;
-        let trailers = state.reply_trailers.iter();
-        let present: usize = trailers.map(|(k, v)| k.len() + v.len()).sum();
-        check_headers(name, present + name.len() + value.len())?;
-        state
-            .reply_trailers
-            .push((name.to_owned(), value.to_owned()));
-        Ok(())
+        check_unsent(state, "a header")?;
+        push_header(&mut state.reply_headers, name, value)
     })
 }
 
-pub(crate) fn set_header(name: &str, value: &str) -> Result<(), Failure> {
-    state::with(|state| {
-        let headers = state.reply_headers.iter();
-        let present: usize = headers.map(|(k, v)| k.len() + v.len()).sum();
-        check_headers(name, present + name.len() + value.len())?;
-        state
-            .reply_headers
-            .push((name.to_owned(), value.to_owned()));
-        Ok(())
-    })
+fn push_header(headers: &mut Headers, name: &str, value: &[u8]) -> Result<(), Failure> {
+    let present: usize = headers.iter().map(|(k, v)| k.len() + v.len()).sum();
+    check_headers(name, present + name.len() + value.len())?;
+    headers.push((name.to_owned(), value.to_owned()));
+    Ok(())
 }
 
 pub(crate) fn peer() -> Peer {

@@ -11,7 +11,7 @@ use crate::{
     body::Octets,
     call::{BodyKind, Http, Peer, Principal},
     failure::Failure,
-    fake::exchange::Subject,
+    fake::exchange::{Headers, Subject},
     log::Level,
 };
 
@@ -57,9 +57,9 @@ pub(crate) struct State {
     pub(crate) http: Option<Http>,
     pub(crate) request_kind: BodyKind,
     pub(crate) request_trailers: Vec<(String, Vec<u8>)>,
-    pub(crate) reply_headers: Vec<(String, String)>,
+    pub(crate) reply_headers: Headers,
     pub(crate) reply_status: Option<u16>,
-    pub(crate) reply_trailers: Vec<(String, String)>,
+    pub(crate) reply_trailers: Headers,
     pub(crate) replies_octets: bool,
     /// A streaming method is being called.
     pub(crate) is_streaming: bool,

@@ -46,18 +46,18 @@ fn the_current_call_is_what_the_test_says() {
 #[test]
 fn reply_headers_are_bounded() {
     let host = Host::new();
-    call::set_header(&"k".repeat(255), "v").unwrap();
+    call::add_header(&"k".repeat(255), "v").unwrap();
     assert_eq!(
-        call::set_header(&"k".repeat(256), "v").unwrap_err().kind,
+        call::add_header(&"k".repeat(256), "v").unwrap_err().kind,
         Kind::InvalidArgument
     );
     assert_eq!(
-        call::set_header("", "v").unwrap_err().kind,
+        call::add_header("", "v").unwrap_err().kind,
         Kind::InvalidArgument
     );
-    call::set_header("k", &"v".repeat(65_535 - 257)).unwrap();
+    call::add_header("k", &"v".repeat(65_535 - 257)).unwrap();
     assert_eq!(
-        call::set_header("k", "").unwrap_err().kind,
+        call::add_header("k", "").unwrap_err().kind,
         Kind::InvalidArgument
     );
     assert_eq!(host.reply_headers().len(), 2);
@@ -88,12 +88,34 @@ fn what_http_says_is_asked_and_answered() {
 }
 
 #[test]
-fn a_unary_reply_has_neither_trailers_nor_pieces() {
+fn a_unary_reply_has_no_pieces_but_trailers() {
     let host = Host::new();
-    for refused in [call::set_octets(), call::set_trailer("a", "b")] {
-        assert_eq!(refused.unwrap_err().kind, Kind::FailedPrecondition);
-    }
-    assert!(!host.replies_octets() && host.reply_trailers().is_empty());
+    let refused = call::set_octets().unwrap_err();
+    assert_eq!(refused.kind, Kind::FailedPrecondition);
+    call::add_trailer("a", "b").unwrap();
+    call::add_binary_trailer("a", &[255]).unwrap();
+    assert!(!host.replies_octets());
+    assert_eq!(host.reply_trailers(), [("a".to_owned(), "b".to_owned())]);
+    assert_eq!(host.binary_reply_trailers().len(), 2);
+}
+
+#[test]
+#[expect(deprecated, reason = "earlier names do as they did")]
+fn what_is_added_stands_beside_what_is_there() {
+    let host = Host::new();
+    call::add_header("a", "1").unwrap();
+    call::set_header("a", "2").unwrap();
+    call::set_trailer("a", "3").unwrap();
+    call::add_binary_header("a", b"\xff").unwrap();
+    let texts = [("a", "1"), ("a", "2")].map(|(name, value)| (name.to_owned(), value.to_owned()));
+    assert_eq!(host.reply_headers(), texts);
+    let values: Vec<_> = host
+        .binary_reply_headers()
+        .into_iter()
+        .map(|(_, value)| value)
+        .collect();
+    assert_eq!(values, [&b"1"[..], b"2", b"\xff"]);
+    assert_eq!(host.reply_trailers().len(), 1);
 }
 
 #[test]

@@ -68,7 +68,7 @@ pub(super) struct Pseudo {
     pub(super) takes_stream: bool,
     is_deadline_of_head: bool,
     /// Those of the application.
-    headers: Headers,
+    pub(super) headers: Headers,
 }
 
 impl ReplyHead {

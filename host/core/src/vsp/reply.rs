@@ -186,7 +186,21 @@ impl ReplyToken {
             .and_then(|()| self.push_common(&mut builder));
         // The caller's correlation id fitted into its frame beside as much as stands here.
         debug_assert!(fits.is_ok());
-        Frame::data(builder.build(), error.to_json())
+        let mut headers = builder.build();
+        if let Some(own) = &error.headers {
+            let mut with_own = HeadersBuilder::like(&headers, own.section().len());
+            let bare = headers.iter();
+            let pushed = bare.map(|(key, value)| with_own.push(key, value));
+            let pushed = pushed.collect::<Result<(), _>>();
+            // Those of an error that do not fit into a frame are left out: it is worth more than they.
+            if pushed
+                .and_then(|()| pseudo::push_headers(&mut with_own, own))
+                .is_ok()
+            {
+                headers = with_own.build();
+            }
+        }
+        Frame::data(headers, error.to_json())
     }
 
     fn success_headers(&self, head: &ReplyHead, payload: &Payload) -> Result<Headers, HeaderError> {
@@ -295,10 +309,18 @@ fn failure(frame: &Frame) -> Option<Error> {
         .as_deref()
         .and_then(|status| std::str::from_utf8(status).ok());
     let error = foreign_error(status.and_then(Kind::from_name), &frame.payload);
+    let error = error.with_headers(headers_of(frame));
     Some(match retry_of(frame) {
         Some(retry) => error.with_retry(retry),
         None => error,
     })
+}
+
+/// What stands beside an error, of the application.
+fn headers_of(frame: &Frame) -> Headers {
+    // Whatever is written in the place of a name that the VSP has a meaning for is told by its mark.
+    let headers = frame.headers.without(|key| key == b"retry");
+    Pseudo::read(&headers).headers
 }
 
 /// An error as a peer describes it, read leniently.

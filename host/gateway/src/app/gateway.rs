@@ -279,11 +279,14 @@ fn service_view(
         is_live: match (&route.target, &cluster) {
             (RouteTarget::Live(_), _) => true,
             (RouteTarget::Cluster(_), Some(cluster)) => !cluster.instances.is_empty(),
-            (RouteTarget::Cluster(_), None) | (RouteTarget::Down(_), _) => false,
+            (RouteTarget::Cluster(_), None) | (RouteTarget::Down(_) | RouteTarget::Loading, _) => {
+                false
+            }
         },
         reason: match &route.target {
             RouteTarget::Live(_) | RouteTarget::Cluster(_) => None,
             RouteTarget::Down(reason) => Some(reason.to_string()),
+            RouteTarget::Loading => Some("its plugin is loading".to_owned()),
         },
         methods: methods.map(|methods| methods.iter().map(ToString::to_string).collect()),
         described: described.map(MethodListing::from).collect(),

@@ -155,6 +155,9 @@ impl App {
             book,
             certificates,
         } = Parts::build(&config).await?;
+        if loaded.is_development {
+            runtime.tell_callers();
+        }
 
         let bytes = Arc::new(ByteBudget::new(config.calls.held_bytes_max.octets()));
         let dependencies = ListenerDependencies {

@@ -1,6 +1,6 @@
 //! `postern call`.
 
-use std::{io::Read, time::Duration};
+use std::{io::Read, path::PathBuf, time::Duration};
 
 use bytes::Bytes;
 use clap::Args;
@@ -10,6 +10,7 @@ use serde_json::{Value as Json, json};
 
 use super::{
     failure::CommandFailure,
+    message_lines::{self, LineFault},
     options::SharedOptions,
     output::Output,
     runtime::block_on,
@@ -25,24 +26,35 @@ Examples:
   postern call --transport http://gateway.example:8080 users/ListUsers '{}'
   echo '{\"id\":\"1\"}' | postern call users/GetUser -
   postern call --raw echo/Echo 'no JSON at all'
+  printf '1\n2\n' | postern call --stream calculator/Sum
+  postern call --stream --data-file talk.ndjson chat/Talk
 
-Prints the reply; JSON is spread over lines at a terminal. A failed call prints its error as JSON on
+Prints the reply; JSON is spread over lines at a terminal, and each message of a stream is one line, there
+as soon as it comes. With --stream the request is a stream too: each line of the standard input is sent
+as one message when it is read, and its end ends the request. A failed call prints its error as JSON on
 the standard error output and exits with 1.")]
 pub(super) struct CallArgs {
     /// What to call.
     #[arg(value_name = "SERVICE/METHOD", value_parser = read_name)]
     name: (String, String),
     /// The message; `-` reads it from the standard input.
-    #[arg(value_name = "JSON", default_value = "{}")]
+    #[arg(value_name = "JSON", default_value = "{}", conflicts_with_all = ["stream", "data_file"])]
     message: String,
+    /// Send each line of the standard input as one message.
+    #[arg(long)]
+    stream: bool,
+    /// Read the message, or with --stream the lines, from this file.
+    #[arg(long, value_name = "FILE")]
+    data_file: Option<PathBuf>,
     #[arg(long, short, env = "POSTERN_TRANSPORT", default_value = "tcp", help = target::help())]
     transport: WrittenTarget,
     /// A header of the call; may be given more than once.
     #[arg(long, short = 'H', value_name = "NAME: VALUE", value_parser = read_header)]
     header: Vec<(String, String)>,
-    /// How long to wait.
-    #[arg(long, default_value = "30s", value_parser = parse_duration)]
-    timeout: Duration,
+    /// How long to wait for all of the reply; by default 30s, and with --stream for as long as both sides
+    /// go on.
+    #[arg(long, value_parser = parse_duration)]
+    timeout: Option<Duration>,
     /// Version of the service.
     #[arg(long, value_name = "VERSION")]
     service_version: Option<String>,
@@ -59,16 +71,22 @@ pub(super) fn call(
     args: CallArgs,
     output: &Output,
 ) -> Result<(), CommandFailure> {
-    let message = read_message(&args.message, args.raw)?;
+    let (body, fault) = read_body(&args)?;
     let config = args.transport.configuration(options, output)?;
     let target = args.transport.clone().resolve(&config)?;
-    let call = to_call(&args, message)?;
+    let call = to_call(&args, body)?;
+    let timeout = args.time();
     let is_verbose = args.verbose;
     block_on(async {
         let began = clock::now();
-        let reply = send(&target, call, args.timeout).await?;
+        // Lines that cannot be sent end the call, which then fails by chance in one way or another.
+        let of_lines = |failure| fault.take().unwrap_or(failure);
+        let reply = send(&target, call, timeout).await.map_err(of_lines)?;
         let head = reply.headers.clone();
-        print(reply, output).await?;
+        print(reply, output).await.map_err(of_lines)?;
+        if let Some(failure) = fault.take() {
+            return Err(failure);
+        }
         if is_verbose {
             for (key, value) in head.iter() {
                 let (key, value) = (
@@ -87,7 +105,35 @@ pub(super) fn call(
     })
 }
 
-fn to_call(args: &CallArgs, message: Bytes) -> Result<Call, CommandFailure> {
+impl CallArgs {
+    fn time(&self) -> Duration {
+        let usual = if self.stream { STREAM_TIME } else { CALL_TIME };
+        self.timeout.unwrap_or(usual)
+    }
+}
+
+/// How long a call may take where nobody says.
+const CALL_TIME: Duration = Duration::from_secs(30);
+/// How long the head of the reply to a stream may take where nobody says: the gateway knows better.
+const STREAM_TIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The request, and what may go wrong with it later.
+fn read_body(args: &CallArgs) -> Result<(Body, LineFault), CommandFailure> {
+    if args.stream {
+        return message_lines::read(args.data_file.as_deref(), args.raw);
+    }
+    let message = match &args.data_file {
+        None => read_message(&args.message, args.raw)?,
+        Some(path) => {
+            let octets = std::fs::read(path);
+            let octets = octets.map_err(|error| message_lines::unread(&path.display(), &error))?;
+            check_message(octets, args.raw)?
+        }
+    };
+    Ok((Body::One(message), LineFault::default()))
+}
+
+fn to_call(args: &CallArgs, body: Body) -> Result<Call, CommandFailure> {
     let mut headers = Headers::new();
     let content_type = if args.raw {
         "application/octet-stream"
@@ -105,14 +151,16 @@ fn to_call(args: &CallArgs, message: Bytes) -> Result<Call, CommandFailure> {
     }
     let (service, method) = &args.name;
     let context = Context {
-        deadline: clock::now().checked_add(args.timeout),
+        deadline: clock::now().checked_add(args.time()),
+        is_deadline_of_head: args.stream && args.timeout.is_none(),
         ..Context::default()
     };
     Ok(Call {
         version: args.service_version.as_deref().map(Into::into),
         headers,
         context,
-        ..Call::unary(service.as_str(), method.as_str(), message)
+        body,
+        ..Call::unary(service.as_str(), method.as_str(), Bytes::new())
     })
 }
 
@@ -143,7 +191,7 @@ pub(super) async fn print(reply: Reply, output: &Output) -> Result<(), CommandFa
         Body::Messages(mut messages) => {
             while let Some(message) = messages.next().await {
                 let message = message.map_err(|error: Error| CommandFailure::call(&error))?;
-                print_message(&message, output)?;
+                print_item(&message, output)?;
             }
             Ok(())
         }
@@ -154,6 +202,19 @@ pub(super) async fn print(reply: Reply, output: &Output) -> Result<(), CommandFa
             }
             Ok(())
         }
+    }
+}
+
+/// One of many messages: JSON on one line, whatever reads it.
+fn print_item(message: &Bytes, output: &Output) -> Result<(), CommandFailure> {
+    if message.contains(&b'\n')
+        && let Ok(json) = serde_json::from_slice::<Json>(message)
+    {
+        return output.line(&json.to_string());
+    }
+    match serde_json::from_slice::<serde::de::IgnoredAny>(message) {
+        Ok(_) => output.octets(&[message, &b"\n"[..]].concat()),
+        Err(_) => print_message(message, output),
     }
 }
 
@@ -191,6 +252,10 @@ pub(super) fn read_message(message: &str, is_raw: bool) -> Result<Bytes, Command
     } else {
         message.to_owned().into_bytes()
     };
+    check_message(message, is_raw)
+}
+
+fn check_message(message: Vec<u8>, is_raw: bool) -> Result<Bytes, CommandFailure> {
     if !is_raw {
         let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(&message);
         parsed.map_err(|error| {

@@ -31,7 +31,7 @@ pub(super) fn dev(
     args: &RunArgs,
     output: &Output,
 ) -> Result<(), CommandFailure> {
-    let loaded = args.load(options, output)?;
+    let loaded = args.load(options, output)?.for_development();
     let folder = loaded.config.plugins.folder.clone();
     let found = find_projects(&folder);
     let found = found.map_err(|error| {

@@ -13,6 +13,7 @@ mod config;
 mod dev;
 mod failure;
 mod inspect;
+mod message_lines;
 mod new;
 mod openapi;
 mod options;

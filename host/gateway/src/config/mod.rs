@@ -88,6 +88,8 @@ pub(crate) struct Loaded {
     /// What the file said.
     pub text: String,
     source: ConfigSource,
+    /// Whether whoever calls develops what is called, and is told more (`postern dev`).
+    pub is_development: bool,
 }
 
 /// Where a configuration is to be found.
@@ -149,11 +151,21 @@ impl ConfigSource {
             places,
             text,
             source: self.clone(),
+            is_development: false,
         })
     }
 }
 
 impl Loaded {
+    /// The same for whoever develops plugins.
+    #[must_use]
+    pub(crate) fn for_development(self) -> Self {
+        Self {
+            is_development: true,
+            ..self
+        }
+    }
+
     /// What the same file and environment say once the file says `text`.
     ///
     /// # Errors

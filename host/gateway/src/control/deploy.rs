@@ -3,7 +3,11 @@
 
 use std::{collections::BTreeSet, io};
 
-use postern_core::route::HttpRoute;
+use postern_core::{
+    Text,
+    route::{HttpRoute, RouteEnd},
+    service::ServiceInfo,
+};
 use postern_wasm::ReadyGeneration;
 use tokio::task::spawn_blocking;
 use tracing::warn;
@@ -14,10 +18,10 @@ use super::{
     http_routes,
     offer::{Needs, OfferRefused, Offered},
     schema_file,
-    slot::{OfferState, PluginSlot, Source, Written},
+    slot::{Loading, OfferState, PluginSlot, Source, Written},
 };
 use crate::{
-    config::Manifest,
+    config::{Config, Faults, Manifest},
     plugins::store::{Copy, DeploymentState},
 };
 
@@ -40,6 +44,36 @@ pub(super) struct PreparedGeneration {
 }
 
 impl Control {
+    /// What `copy` will answer for is known from here on, as far as its manifest says it: whoever calls it
+    /// before is told that it is loading. Does nothing for a plugin that takes calls.
+    pub(super) fn note_loading(&self, slot: &PluginSlot, copy: &Copy) {
+        if slot.is_serving() {
+            return;
+        }
+        let config = self.config.load();
+        // What is wrong with it is told by whoever deploys it.
+        let manifest =
+            read_manifest(slot, copy, &config).unwrap_or_else(|_| Manifest::absent(&config));
+        let mut services: Vec<Text> = manifest
+            .service
+            .0
+            .iter()
+            .map(|name| Text::from(name.as_str()))
+            .collect();
+        if services.is_empty() {
+            services.push(slot.name.as_str().into());
+        }
+        let infos = services.iter().map(|name| ServiceInfo {
+            name: name.clone(),
+            ..ServiceInfo::default()
+        });
+        let infos: Vec<_> = infos.collect();
+        let routes = http_routes::of_manifest(&slot.name, &manifest.routes, &infos);
+        let mut routes = routes.unwrap_or_default();
+        routes.retain(|route| matches!(route.end, RouteEnd::Method(_)));
+        slot.set_loading(Some(Loading { services, routes }));
+    }
+
     /// From an offer to a generation that could take calls.
     pub(super) async fn prepare(
         &self,
@@ -148,11 +182,7 @@ impl Control {
         copy: &Copy,
     ) -> Result<PreparedGeneration, OfferRefused> {
         let config = self.config.load_full();
-        let manifest = match &copy.manifest {
-            Some(text) => Manifest::parse(&format!("{}.toml", slot.name), text, &config),
-            None => Ok(Manifest::absent(&config)),
-        };
-        let manifest = manifest.map_err(|faults| {
+        let manifest = read_manifest(slot, copy, &config).map_err(|faults| {
             warn!(plugin = slot.name, %faults, "manifest refused");
             let needs = Needs {
                 settings: true,
@@ -194,6 +224,7 @@ impl Control {
     /// A generation claims its services and takes their calls; whatever became of the offer is noted
     /// and shown in the routes.
     pub(super) async fn activate(&self, slot: &PluginSlot, prepared: Prepared) -> Offered {
+        slot.set_loading(None);
         let mut good = None;
         let offered = match prepared {
             Prepared::Nothing(offered) => offered,
@@ -266,6 +297,13 @@ impl Control {
         // It may have let go of what others wait for.
         self.refusals.notify_one();
         Ok(())
+    }
+}
+
+fn read_manifest(slot: &PluginSlot, copy: &Copy, config: &Config) -> Result<Manifest, Faults> {
+    match &copy.manifest {
+        Some(text) => Manifest::parse(&format!("{}.toml", slot.name), text, config),
+        None => Ok(Manifest::absent(config)),
     }
 }
 

@@ -44,7 +44,11 @@ fn link(
         }
         (Some(_), None) | (None, _) => {
             let refused = shown.as_ref().and_then(|shown| shown.refused.as_ref());
-            let reason = refused.map(|refused| format!("it was refused: {}", refused.reason));
+            let is_loading = shown.as_ref().is_some_and(|shown| shown.loading.is_some());
+            let reason = match refused {
+                _ if is_loading => Some("it is loading".to_owned()),
+                refused => refused.map(|refused| format!("it was refused: {}", refused.reason)),
+            };
             Part::Missing(reason.map_or(Text::from_static("no such plugin"), Text::from))
         }
     };

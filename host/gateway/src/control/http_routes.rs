@@ -27,10 +27,15 @@ impl Control {
         slots: &BTreeMap<String, Arc<PluginSlot>>,
         config: &Config,
     ) {
-        let shown = slots.values().map(|slot| slot.shown());
-        let of_plugins = shown.filter_map(|shown| shown.current);
-        let of_plugins = of_plugins.flat_map(|current| current.routes);
-        let table = RouteTable::new(of_configuration(config).chain(of_plugins));
+        let shown: Vec<_> = slots.values().map(|slot| slot.shown()).collect();
+        let of_plugins = shown.iter().filter_map(|shown| shown.current.as_ref());
+        let of_plugins = of_plugins.flat_map(|current| current.routes.iter().cloned());
+        // Requests to what is being deployed are told so. Those that serve come first.
+        let loading = shown.iter().filter(|shown| shown.current.is_none());
+        let loading = loading.filter_map(|shown| shown.loading.as_ref());
+        let loading = loading.flat_map(|loading| loading.routes.iter().cloned());
+        let routes = of_configuration(config).chain(of_plugins).chain(loading);
+        let table = RouteTable::new(routes);
         let routes = self.fleet.http_routes();
         let is_same = routes.load().table == table;
         let is_new_schema = self.route_schemas.lock().follow(&table, |service| {

@@ -145,10 +145,13 @@ impl Control {
     /// one service, the first by name has it. Of a plugin whose files cannot be read, the last good
     /// copy is deployed.
     pub(crate) async fn start(&self, found: Vec<(String, FoundAtStart)>) {
-        if found.is_empty() {
-            // Nothing below makes the routes of what is built in and what is elsewhere.
-            self.publish();
+        for (name, found) in &found {
+            if let FoundAtStart::Whole(copy) = found {
+                self.note_loading(&self.slot(name), copy);
+            }
         }
+        // With the routes of what is built in and what is elsewhere, also where nothing was found.
+        self.publish();
         let mut prepared = stream::iter(found)
             .map(|(name, found)| async move {
                 let good = match &found {
@@ -187,6 +190,10 @@ impl Control {
             let mut offers = slot.lock_offers().await;
             // One that was removed while this waited is not in the set any more.
             if !offers.is_gone {
+                if !slot.is_serving() {
+                    self.note_loading(&slot, &copy);
+                    self.publish();
+                }
                 let prepared = self.prepare(&slot, &mut offers, copy).await;
                 return self.activate(&slot, prepared).await;
             }

@@ -66,20 +66,29 @@ impl Control {
         self.routes.publish(routes.into_values());
     }
 
-    /// Routes of a plugin that takes no calls: its names are known, nobody answers. It was refused
-    /// and has nothing from before, or its health check fails.
+    /// Routes of a plugin that takes no calls: its names are known, nobody answers. It is being deployed,
+    /// it was refused and has nothing from before, or its health check fails.
     fn down_routes(&self, slot: &PluginSlot) -> Vec<Route> {
         let shown = slot.shown();
-        let down = |service: Text, generation, reason: String| Route {
+        let to = |service: Text, generation, target| Route {
             metrics: self.book.service(&service),
             service,
             version: None,
             plugin: slot.name.as_str().into(),
             generation,
             methods: None,
-            target: RouteTarget::Down(reason.into()),
+            target,
+        };
+        let down = |service: Text, generation, reason: String| {
+            to(service, generation, RouteTarget::Down(reason.into()))
         };
         let name = &slot.name;
+        if let (None, Some(loading)) = (&shown.current, &shown.loading) {
+            let services = loading.services.iter().cloned();
+            return services
+                .map(|service| to(service, 0, RouteTarget::Loading))
+                .collect();
+        }
         match (&shown.current, &shown.refused) {
             (None, Some(refused)) => {
                 let reason = format!("plugin {name} was refused: {}", refused.reason);

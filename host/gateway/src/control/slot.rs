@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use parking_lot::Mutex;
 use postern_core::{
+    Text,
     route::HttpRoute,
     service::{ServiceInfo, TypeSchemas},
 };
@@ -57,6 +58,16 @@ pub(super) struct Shown {
     pub health: Option<HealthReport>,
     /// Health checks in a row that failed.
     pub n_unhealthy: u32,
+    /// What it will answer for, while it is deployed and nothing of it takes calls.
+    pub loading: Option<Loading>,
+}
+
+/// What a manifest promises before its component is there.
+#[derive(Debug, Clone)]
+pub(super) struct Loading {
+    pub services: Vec<Text>,
+    /// Requests over HTTP that will come to them.
+    pub routes: Vec<HttpRoute>,
 }
 
 /// A generation that takes calls.
@@ -119,6 +130,11 @@ impl PluginSlot {
 
     pub(super) fn is_serving(&self) -> bool {
         self.shown.lock().current.is_some()
+    }
+
+    /// It is being deployed, or not any more.
+    pub(super) fn set_loading(&self, loading: Option<Loading>) {
+        self.shown.lock().loading = loading;
     }
 
     /// `deployed`, of whose manifest `written` and `routes` are, takes calls.

@@ -60,7 +60,7 @@ pub(crate) struct PluginView {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum PluginAvailability {
-    /// Being deployed for the first time.
+    /// Being deployed, and nothing of it takes calls.
     Loading,
     Active,
     /// Its health check fails, and it gets no calls.
@@ -144,6 +144,7 @@ impl PluginView {
 
 fn state(shown: &Shown) -> PluginAvailability {
     match (&shown.current, &shown.refused) {
+        (None, Some(_)) if shown.loading.is_some() => PluginAvailability::Loading,
         (Some(_), _) if shown.is_healthy() => PluginAvailability::Active,
         (Some(_), _) => PluginAvailability::Unhealthy,
         (None, Some(_)) => PluginAvailability::Refused,

@@ -66,7 +66,10 @@ fn live(entered: &Entered) -> Option<(&Arc<Route>, &Arc<dyn Handler>)> {
     let route = entry.record.route();
     match &route.target {
         RouteTarget::Live(handler) if entry.refusal.is_none() => Some((route, handler)),
-        RouteTarget::Live(_) | RouteTarget::Cluster(_) | RouteTarget::Down(_) => None,
+        RouteTarget::Live(_)
+        | RouteTarget::Cluster(_)
+        | RouteTarget::Down(_)
+        | RouteTarget::Loading => None,
     }
 }
 

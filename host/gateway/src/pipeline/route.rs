@@ -8,9 +8,10 @@ use std::{
         Arc,
         atomic::{AtomicBool, Ordering::Relaxed},
     },
+    time::Duration,
 };
 
-use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Text};
+use postern_core::{Blame, BoxFuture, Call, Error, Handler, Reply, Retry, Text};
 use postern_system::shard::Sharded;
 
 use crate::{
@@ -53,6 +54,8 @@ pub(crate) enum RouteTarget {
     Cluster(Arc<Cluster>),
     /// Nobody at present, and why.
     Down(Text),
+    /// Nobody yet: its plugin is being deployed.
+    Loading,
 }
 
 impl Routes {
@@ -100,7 +103,8 @@ impl Routes {
             let error = if self.is_complete.load(Relaxed) {
                 self.unknown_service(&call.service)
             } else {
-                Error::unavailable(Blame::Gateway, "plugins are being deployed, try again")
+                let message = "plugins are loading, try again";
+                Error::unavailable(Blame::Gateway, message).with_retry(LOADING_RETRY)
             };
             return Err(RouteRefused { error, route: None });
         };
@@ -151,7 +155,7 @@ impl Route {
             RouteTarget::Live(_) if self.plugin.is_empty() => Blame::Gateway,
             RouteTarget::Live(_) => Blame::Guest,
             RouteTarget::Cluster(cluster) => cluster.blame(),
-            RouteTarget::Down(_) => Blame::Gateway,
+            RouteTarget::Down(_) | RouteTarget::Loading => Blame::Gateway,
         }
     }
 
@@ -159,6 +163,12 @@ impl Route {
         if let RouteTarget::Down(reason) = &self.target {
             let message = format!("service {} has no live instance: {reason}", self.service);
             return Err(Error::unavailable(Blame::Gateway, message));
+        }
+        if matches!(self.target, RouteTarget::Loading) {
+            let (service, plugin) = (&self.service, &self.plugin);
+            let message = format!("service {service}: plugin {plugin} is loading, try again");
+            let error = Error::unavailable(Blame::Gateway, message);
+            return Err(error.with_retry(LOADING_RETRY));
         }
         // Among several instances the version is one of the things that an instance is picked by.
         let is_one = !matches!(self.target, RouteTarget::Cluster(_));
@@ -197,6 +207,9 @@ impl RouteTarget {
             Self::Down(reason) => Err(Error::internal(format!(
                 "a call was admitted that has no handler: {reason}"
             ))),
+            Self::Loading => Err(Error::internal(
+                "a call was admitted to a plugin that loads",
+            )),
         }
     }
 }
@@ -252,6 +265,9 @@ fn shorten(name: &str) -> String {
     shown
 }
 
+/// When a plugin that is being deployed may be asked again: most are compiled in less, those of Python in ten
+/// times that.
+const LOADING_RETRY: Retry = Retry::After(Duration::from_secs(1));
 /// Methods named in a message.
 const NAMED_MAX: usize = 16;
 /// Of a peer's name, shown back to it.
@@ -293,6 +309,7 @@ mod tests {
                 None,
                 RouteTarget::Down("its file was refused".into()),
             ),
+            route("soon", None, RouteTarget::Loading),
         ]);
         routes
     }
@@ -335,6 +352,19 @@ mod tests {
             .expect_err("no route")
             .error;
         assert_eq!(error.kind, Kind::Unavailable);
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
+    }
+
+    #[test]
+    fn says_when_to_ask_a_plugin_again_that_is_loading() {
+        let refused = routes().find(&call("soon", "x")).expect_err("not there");
+        let error = refused.error;
+        assert_eq!((error.kind, error.http()), (Kind::Unavailable, 503));
+        assert_eq!(
+            error.message,
+            "service soon: plugin soon is loading, try again"
+        );
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(1)));
     }
 
     #[test]

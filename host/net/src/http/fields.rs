@@ -98,6 +98,21 @@ pub(super) fn to_value(headers: &Headers, value: Cow<'_, [u8]>) -> Option<Header
     HeaderValue::from_maybe_shared(value).ok()
 }
 
+/// The headers of a failed call: as of a reply, but for those that are about its body, which is
+/// written here.
+pub(super) fn of_failure(headers: &Headers) -> HeaderMap {
+    let mut map = to_map(headers);
+    for name in [
+        header::CONTENT_LENGTH,
+        header::CONTENT_ENCODING,
+        header::CONTENT_RANGE,
+        header::ETAG,
+    ] {
+        map.remove(name);
+    }
+    map
+}
+
 /// The host that a request names; one that is no text was refused before (head.rs, origin.rs).
 pub(super) fn authority<'a>(uri: &'a Uri, map: &'a HeaderMap) -> &'a str {
     match uri.authority() {

@@ -382,6 +382,9 @@ pub(super) fn refusal(
     let (body, media_type) = form.write(status, error);
     let mut response = Response::new(ReplyBody::whole(body));
     *response.status_mut() = status;
+    if let Some(own) = &error.headers {
+        *response.headers_mut() = fields::of_failure(own);
+    }
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(error.kind.name()));

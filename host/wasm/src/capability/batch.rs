@@ -154,7 +154,7 @@ mod tests {
             assert_eq!(method(&ambient), Some(expected));
             let reply = &mut ambient.as_mut().unwrap().reply;
             let reply = reply.get_or_insert_default();
-            reply.push_header(expected, expected).unwrap();
+            reply.push_header(expected, expected.as_bytes()).unwrap();
         }
         batch.put_back(ambient);
         let n_headers = [0, 1, 2].map(|index| {

@@ -4,11 +4,11 @@ use postern_core::{Context, Origin};
 use postern_system::clock;
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, LinkerInstance, WasmStr},
+    component::{Linker, LinkerInstance, WasmList, WasmStr},
 };
 
 use crate::{
-    bindings::{self, Peer, Principal},
+    bindings::{self, Failure, Peer, Principal},
     convert::all_headers,
     state::StoreState,
 };
@@ -18,6 +18,7 @@ type Store<'a> = StoreContextMut<'a, StoreState>;
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
     link_headers(&mut interface)?;
+    link_reply(&mut interface)?;
     link_context(&mut interface)
 }
 
@@ -34,19 +35,57 @@ fn link_headers(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Res
         let ambient = store.data().ambient.as_ref();
         let all = ambient.map(|ambient| all_headers(ambient.call.headers()));
         Ok((all.unwrap_or_default(),))
-    })?;
+    })
+}
+
+type Pair = (WasmStr, WasmStr);
+type BinaryPair = (WasmStr, WasmList<u8>);
+type Added = wasmtime::Result<(Result<(), Failure>,)>;
+
+/// What adds to the reply. `set-` are earlier names.
+fn link_reply(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {
+    for name in ["add-header", "set-header"] {
+        interface.func_wrap(name, |store: Store<'_>, (name, value): Pair| -> Added {
+            let value = value.to_str(&store)?.into_owned();
+            add_header(store, name, value.as_bytes())
+        })?;
+    }
+    for name in ["add-trailer", "set-trailer"] {
+        interface.func_wrap(name, |store: Store<'_>, (name, value): Pair| -> Added {
+            let value = value.to_str(&store)?.into_owned();
+            add_trailer(store, name, value.as_bytes())
+        })?;
+    }
     interface.func_wrap(
-        "set-header",
-        |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
-            store.data_mut().on_host_call()?;
-            let (name, value) = (
-                name.to_str(&store)?.into_owned(),
-                value.to_str(&store)?.into_owned(),
-            );
-            let head = store.data_mut().reply_head("a header");
-            Ok((head.and_then(|draft| Ok(draft.push_header(&name, &value)?)),))
+        "add-binary-header",
+        |store: Store<'_>, (name, value): BinaryPair| -> Added {
+            let value = value.as_le_slice(&store).to_vec();
+            add_header(store, name, &value)
+        },
+    )?;
+    interface.func_wrap(
+        "add-binary-trailer",
+        |store: Store<'_>, (name, value): BinaryPair| -> Added {
+            let value = value.as_le_slice(&store).to_vec();
+            add_trailer(store, name, &value)
         },
     )
+}
+
+fn add_header(mut store: Store<'_>, name: WasmStr, value: &[u8]) -> Added {
+    store.data_mut().on_host_call()?;
+    let name = name.to_str(&store)?.into_owned();
+    let head = store.data_mut().reply_head("a header");
+    let added = head.and_then(|draft| Ok(draft.push_header(&name, value)?));
+    Ok((added,))
+}
+
+fn add_trailer(mut store: Store<'_>, name: WasmStr, value: &[u8]) -> Added {
+    store.data_mut().on_host_call()?;
+    let name = name.to_str(&store)?.into_owned();
+    let draft = store.data_mut().reply_draft();
+    let added = draft.and_then(|draft| Ok(draft.push_trailer(&name, value)?));
+    Ok((added,))
 }
 
 fn link_context(interface: &mut LinkerInstance<'_, StoreState>) -> wasmtime::Result<()> {

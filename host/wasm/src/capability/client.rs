@@ -14,19 +14,19 @@ use postern_core::{Body, Call, Handler, Headers, Kind, Reply, headers::HeadersBu
 use postern_system::{clock, wait};
 use wasmtime::{
     StoreContextMut,
-    component::{Linker, WasmList},
+    component::{Linker, WasmList, WasmStr},
 };
 
 use crate::{
     bindings::{self, Failure, Options},
-    convert::{self, failure},
+    convert::{self, failure, text_of},
     limits::time,
     state::StoreState,
     trap::Stop,
 };
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
-type Arguments = (String, String, WasmList<u8>, Option<Options>);
+type Arguments<B> = (String, String, B, Option<Options>);
 
 /// Where calls of plugins go. Set by the gateway once its pipeline stands.
 #[derive(Default)]
@@ -46,14 +46,31 @@ impl ClientImport {
 
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CLIENT)?;
-    interface.func_wrap_async("call", |store: Store<'_>, arguments: Arguments| {
-        Box::new(async move { Ok((call(store, arguments).await?,)) })
-    })
+    interface.func_wrap_async(
+        "call",
+        |store: Store<'_>, (service, method, body, options): Arguments<WasmList<u8>>| {
+            Box::new(async move {
+                let body = Bytes::copy_from_slice(body.as_le_slice(&store));
+                Ok((call(store, (service, method, body, options)).await?,))
+            })
+        },
+    )?;
+    interface.func_wrap_async(
+        "call-text",
+        |store: Store<'_>, (service, method, body, options): Arguments<WasmStr>| {
+            Box::new(async move {
+                let body = Bytes::copy_from_slice(body.to_str(&store)?.as_bytes());
+                let reply = call(store, (service, method, body, options)).await?;
+                let text = |reply| text_of(reply, Kind::FailedPrecondition, "reply");
+                Ok((reply.and_then(text),))
+            })
+        },
+    )
 }
 
 async fn call(
     mut store: Store<'_>,
-    arguments: Arguments,
+    arguments: Arguments<Bytes>,
 ) -> Result<Result<Vec<u8>, Failure>, Stop> {
     store.data_mut().on_host_call()?;
     let (pipeline, call, now) = match prepare(&store, arguments) {
@@ -85,7 +102,7 @@ async fn call(
 /// The call to make, where it goes, and when it began.
 fn prepare(
     store: &Store<'_>,
-    (service, method, body, options): Arguments,
+    (service, method, body, options): Arguments<Bytes>,
 ) -> Result<(Arc<dyn Handler>, Call, Instant), Failure> {
     let state = store.data();
     permit(state, &service)?;
@@ -112,7 +129,7 @@ fn prepare(
         method: method.into(),
         version: None,
         headers: to_headers(&options.headers)?,
-        body: Body::One(Bytes::copy_from_slice(body.as_le_slice(store))),
+        body: Body::One(body),
         context: state.context_of_own_call(wanted.map_or(end, |wanted| wanted.min(end))),
         http: None,
     };

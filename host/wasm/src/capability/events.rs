@@ -23,7 +23,7 @@ use crate::{
 const TOPIC_BYTES_MAX: usize = 255;
 
 type Store<'a> = StoreContextMut<'a, StoreState>;
-type Arguments = (WasmStr, Option<WasmStr>, WasmList<u8>);
+type Arguments<P> = (WasmStr, Option<WasmStr>, P);
 
 /// Where events of plugins go. Set by the gateway once it takes subscriptions.
 #[derive(Default)]
@@ -43,14 +43,32 @@ impl EventsImport {
 
 pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(EVENTS)?;
-    interface.func_wrap("publish", |store: Store<'_>, arguments: Arguments| {
-        Ok((publish(store, arguments)?,))
-    })
+    interface.func_wrap(
+        "publish",
+        |store: Store<'_>, (topic, content_type, payload): Arguments<WasmList<u8>>| {
+            let limit = store.data().guest.spec.limits.output_bytes_max;
+            let checked = check_output(payload.len(), limit);
+            let payload = checked.map(|()| Bytes::copy_from_slice(payload.as_le_slice(&store)));
+            Ok((publish(store, (topic, content_type, payload))?,))
+        },
+    )?;
+    interface.func_wrap(
+        "publish-text",
+        |store: Store<'_>, (topic, content_type, payload): Arguments<WasmStr>| {
+            let limit = store.data().guest.spec.limits.output_bytes_max;
+            let payload = {
+                let text = payload.to_str(&store)?;
+                let checked = check_output(text.len(), limit);
+                checked.map(|()| Bytes::copy_from_slice(text.as_bytes()))
+            };
+            Ok((publish(store, (topic, content_type, payload))?,))
+        },
+    )
 }
 
 fn publish(
     mut store: Store<'_>,
-    (topic, content_type, payload): Arguments,
+    (topic, content_type, payload): Arguments<Result<Bytes, Failure>>,
 ) -> wasmtime::Result<Result<u32, Failure>> {
     store.data_mut().on_host_call()?;
     let topic = Text::from(&*topic.to_str(&store)?);
@@ -58,11 +76,10 @@ fn publish(
         Some(text) => Some(text.to_str(&store)?.into_owned()),
         None => None,
     };
-    let limit = store.data().guest.spec.limits.output_bytes_max;
-    let checked = permit(store.data(), &topic).and_then(|()| check_output(payload.len(), limit));
-    if let Err(refused) = checked {
-        return Ok(Err(refused));
-    }
+    let payload = match permit(store.data(), &topic).and(payload) {
+        Ok(payload) => payload,
+        Err(refused) => return Ok(Err(refused)),
+    };
     let events = store.data().guest.shared.get::<Arc<EventsImport>>();
     let Some(sink) = events.and_then(|events| events.sink()) else {
         let message = "the gateway takes no events of plugins yet";
@@ -74,7 +91,6 @@ fn publish(
     {
         return Ok(Err(failure(Kind::InvalidArgument, error.to_string())));
     }
-    let payload = Bytes::copy_from_slice(payload.as_le_slice(&store));
     let end = store.data().end();
     let event = Event {
         topic,

@@ -13,7 +13,10 @@ use crate::{
         Failure,
         extension::{REQUEST, RESPONSE},
     },
-    convert::{self, all_headers, check_input, check_output, failure, with_header, without_header},
+    convert::{
+        self, added_header, all_headers, check_input, check_output, failure, text_of, with_header,
+        without_header,
+    },
     exchange::{Exchange, Half},
     state::{AmbientCall, CallContext, StoreState, on_payload},
 };
@@ -78,6 +81,18 @@ fn link_half(interface: &mut LinkerInstance<'_, StoreState>, half: Half) -> wasm
         },
     )?;
     interface.func_wrap(
+        "add-header",
+        move |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
+            store.data_mut().on_host_call()?;
+            let (name, value) = (
+                name.to_str(&store)?.into_owned(),
+                value.to_str(&store)?.into_owned(),
+            );
+            let change = |headers: &Headers| added_header(headers, &name, &value);
+            Ok((change_headers(store.data_mut(), half, change),))
+        },
+    )?;
+    interface.func_wrap(
         "remove-header",
         move |mut store: Store<'_>, (name,): (WasmStr,)| {
             store.data_mut().on_host_call()?;
@@ -86,13 +101,23 @@ fn link_half(interface: &mut LinkerInstance<'_, StoreState>, half: Half) -> wasm
             Ok((change_headers(store.data_mut(), half, change),))
         },
     )?;
-    interface.func_wrap("payload", move |mut store: Store<'_>, (): ()| {
-        store.data_mut().on_host_call()?;
-        let payload = payload(store.data(), half);
-        if let Ok(payload) = &payload {
-            on_payload(&mut store, payload.len())?;
-        }
-        Ok((payload.map(Vec::from),))
+    link_payload(interface, half)
+}
+
+fn link_payload(
+    interface: &mut LinkerInstance<'_, StoreState>,
+    half: Half,
+) -> wasmtime::Result<()> {
+    interface.func_wrap("payload", move |store: Store<'_>, (): ()| {
+        Ok((ask_payload(store, half)?.map(Vec::from),))
+    })?;
+    interface.func_wrap("payload-text", move |store: Store<'_>, (): ()| {
+        let payload = ask_payload(store, half)?;
+        let kind = match half {
+            Half::Request => Kind::InvalidArgument,
+            Half::Response => Kind::FailedPrecondition,
+        };
+        Ok((payload.and_then(|payload| text_of(payload.into(), kind, "payload")),))
     })?;
     interface.func_wrap(
         "set-payload",
@@ -105,7 +130,31 @@ fn link_half(interface: &mut LinkerInstance<'_, StoreState>, half: Half) -> wasm
             let payload = Bytes::copy_from_slice(payload.as_le_slice(&store));
             Ok((set_payload(store.data_mut(), half, payload),))
         },
+    )?;
+    interface.func_wrap(
+        "set-payload-text",
+        move |mut store: Store<'_>, (payload,): (WasmStr,)| {
+            store.data_mut().on_host_call()?;
+            let limit = store.data().guest.spec.limits.output_bytes_max;
+            let payload = {
+                let text = payload.to_str(&store)?;
+                let checked = check_output(text.len(), limit);
+                checked.map(|()| Bytes::copy_from_slice(text.as_bytes()))
+            };
+            let state = store.data_mut();
+            Ok((payload.and_then(|payload| set_payload(state, half, payload)),))
+        },
     )
+}
+
+/// The payload, which counts against the time of the entry.
+fn ask_payload(mut store: Store<'_>, half: Half) -> wasmtime::Result<Result<Bytes, Failure>> {
+    store.data_mut().on_host_call()?;
+    let payload = payload(store.data(), half);
+    if let Ok(payload) = &payload {
+        on_payload(&mut store, payload.len())?;
+    }
+    Ok(payload)
 }
 
 fn payload(state: &StoreState, half: Half) -> Result<Bytes, Failure> {

@@ -9,7 +9,7 @@ use wasmtime::{
 
 use crate::{
     bindings::{Failure, extension::FRAME},
-    convert::{all_headers, check_output, failure, with_header, without_header},
+    convert::{added_header, all_headers, check_output, failure, with_header, without_header},
     state::{StoreState, on_payload},
 };
 
@@ -45,6 +45,18 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
                 value.to_str(&store)?.into_owned(),
             );
             let change = |headers: &Headers| with_header(headers, &name, &value);
+            Ok((change_headers(store.data_mut(), change),))
+        },
+    )?;
+    interface.func_wrap(
+        "add-header",
+        |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
+            store.data_mut().on_host_call()?;
+            let (name, value) = (
+                name.to_str(&store)?.into_owned(),
+                value.to_str(&store)?.into_owned(),
+            );
+            let change = |headers: &Headers| added_header(headers, &name, &value);
             Ok((change_headers(store.data_mut(), change),))
         },
     )?;

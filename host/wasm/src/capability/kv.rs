@@ -10,7 +10,7 @@ use wasmtime::{
 
 use crate::{
     bindings::{self, Failure},
-    convert::failure,
+    convert::{failure, text_of},
     state::StoreState,
     store::{self, Change, StoreError},
     trap::Stop,
@@ -54,7 +54,29 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     interface.func_wrap_async(
         "set",
         |store: Store<'_>, (key, value): (WasmStr, WasmList<u8>)| {
-            Box::new(async move { Ok((set(store, key, value).await?,)) })
+            Box::new(async move {
+                let value = read_value(&store, &value);
+                Ok((set(store, key, value).await?,))
+            })
+        },
+    )?;
+    interface.func_wrap_async("get-text", |store: Store<'_>, (key,): (WasmStr,)| {
+        Box::new(async move {
+            let value = get(store, key).await?;
+            let text = |value| text_of(value, Kind::FailedPrecondition, "value");
+            Ok((value.and_then(|value| value.map(text).transpose()),))
+        })
+    })?;
+    interface.func_wrap_async(
+        "set-text",
+        |store: Store<'_>, (key, value): (WasmStr, WasmStr)| {
+            Box::new(async move {
+                let value = {
+                    let text = value.to_str(&store)?;
+                    check_value(text.len()).map(|()| text.as_bytes().to_vec())
+                };
+                Ok((set(store, key, value).await?,))
+            })
         },
     )?;
     interface.func_wrap_async("delete", |store: Store<'_>, (key,): (WasmStr,)| {
@@ -89,9 +111,9 @@ async fn get(
 async fn set(
     mut store: Store<'_>,
     key: WasmStr,
-    value: WasmList<u8>,
+    value: Result<Vec<u8>, Failure>,
 ) -> wasmtime::Result<Result<(), Failure>> {
-    let change = match (read_key(&mut store, key)?, read_value(&store, &value)) {
+    let change = match (read_key(&mut store, key)?, value) {
         (Ok(key), Ok(value)) => Change::Set { key, value },
         (Err(failure), _) | (_, Err(failure)) => return Ok(Err(failure)),
     };
@@ -175,9 +197,13 @@ fn read_key(store: &mut Store<'_>, key: WasmStr) -> wasmtime::Result<Result<Stri
 }
 
 fn read_value(store: &Store<'_>, value: &WasmList<u8>) -> Result<Vec<u8>, Failure> {
-    let length = value.len();
+    check_value(value.len())?;
+    Ok(value.as_le_slice(store).to_vec())
+}
+
+fn check_value(length: usize) -> Result<(), Failure> {
     if length <= VALUE_BYTES_MAX {
-        return Ok(value.as_le_slice(store).to_vec());
+        return Ok(());
     }
     let message = format!("value of {length} octets exceeds the limit of {VALUE_BYTES_MAX}");
     Err(failure(Kind::InvalidArgument, message))

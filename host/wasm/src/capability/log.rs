@@ -108,7 +108,7 @@ fn emit(state: &StoreState, level: Level, message: &str, fields: &str) {
     let service = ambient.map_or("", |ambient| ambient.call.service().as_str());
     let method = ambient.map_or("", |ambient| ambient.call.method().as_str());
     let correlation = ambient.map_or("", |ambient| ambient.call.context().correlation.as_str());
-    let trace = ambient.and_then(trace_id).unwrap_or_default();
+    let trace = ambient.and_then(CallContext::trace_id).unwrap_or_default();
     let plugin = &*state.guest.plugin;
     macro_rules! line {
         ($level:ident) => {
@@ -125,12 +125,6 @@ fn emit(state: &StoreState, level: Level, message: &str, fields: &str) {
         Level::Warn => line!(WARN),
         Level::Error => line!(ERROR),
     }
-}
-
-/// The trace id, as `traceparent` writes it.
-fn trace_id(ambient: &CallContext) -> Option<String> {
-    let trace = ambient.call.context().trace?;
-    Some(format!("{:032x}", trace.trace_id))
 }
 
 const fn rank(level: Level) -> LogLevel {

@@ -62,47 +62,59 @@ pub(crate) fn link(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
         let state = store.data_mut();
         let head = check_streaming(state).and_then(|()| state.reply_head("the kind of the reply"));
         Ok((head.map(ReplyDraft::set_octets),))
-    })?;
-    interface.func_wrap(
-        "set-trailer",
-        |mut store: Store<'_>, (name, value): (WasmStr, WasmStr)| {
-            store.data_mut().on_host_call()?;
-            let (name, value) = (
-                name.to_str(&store)?.into_owned(),
-                value.to_str(&store)?.into_owned(),
-            );
-            let state = store.data_mut();
-            let draft = check_streaming(state).and_then(|()| state.reply_draft());
-            Ok((draft.and_then(|draft| Ok(draft.push_trailer(&name, &value)?)),))
-        },
-    )
+    })
 }
+
+/// What may wait.
+const WAITING: [&str; 4] = ["next", "next-text", "send", "send-text"];
 
 pub(crate) fn link_async(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
     interface.func_wrap_async("next", |store: Store<'_>, (): ()| {
         Box::new(async move { Ok((next(store).await?,)) })
     })?;
+    interface.func_wrap_async("next-text", |store: Store<'_>, (): ()| {
+        Box::new(async move {
+            let message = next(store).await?;
+            Ok((message.and_then(|message| message.map(convert::to_text).transpose()),))
+        })
+    })?;
     interface.func_wrap_async("send", |store: Store<'_>, (message,): (WasmList<u8>,)| {
-        Box::new(async move { Ok((send(store, message).await?,)) })
+        Box::new(async move {
+            check_length(&store, message.len())?;
+            let message = Bytes::copy_from_slice(message.as_le_slice(&store));
+            Ok((send(store, message).await?,))
+        })
+    })?;
+    interface.func_wrap_async("send-text", |store: Store<'_>, (message,): (WasmStr,)| {
+        Box::new(async move {
+            let message = {
+                let text = message.to_str(&store)?;
+                check_length(&store, text.len())?;
+                Bytes::copy_from_slice(text.as_bytes())
+            };
+            Ok((send(store, message).await?,))
+        })
     })
 }
 
 /// A call of one message may import them without using them.
 pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
-    link_bailout(&mut interface, "next")?;
-    link_bailout(&mut interface, "send")
+    for name in WAITING {
+        link_bailout(&mut interface, name)?;
+    }
+    Ok(())
 }
 
 pub(crate) fn link_direct(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     let mut interface = linker.instance(bindings::CALL)?;
-    interface.func_new("next", |_, _, _, _| {
-        Err(waiting("postern:gateway/call.next"))
-    })?;
-    interface.func_new("send", |_, _, _, _| {
-        Err(waiting("postern:gateway/call.send"))
-    })
+    for name in WAITING {
+        interface.func_new(name, move |_, _, _, _| {
+            Err(waiting(&format!("postern:gateway/call.{name}")))
+        })?;
+    }
+    Ok(())
 }
 
 /// The next message of a streaming call. A unary call's one message went to `handle`.
@@ -140,15 +152,16 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     Ok(Ok(Some(message.into())))
 }
 
-async fn send(mut store: Store<'_>, message: WasmList<u8>) -> Result<Result<(), Failure>, Stop> {
-    let (length, limit) = (
-        message.len(),
-        store.data().guest.spec.limits.output_bytes_max,
-    );
+/// Stops a guest that sends a message over its limit.
+fn check_length(store: &Store<'_>, length: usize) -> Result<(), Stop> {
+    let limit = store.data().guest.spec.limits.output_bytes_max;
     if length > limit {
         return Err(Stop::Output { length, limit });
     }
-    let message = Bytes::copy_from_slice(message.as_le_slice(&store));
+    Ok(())
+}
+
+async fn send(mut store: Store<'_>, message: Bytes) -> Result<Result<(), Failure>, Stop> {
     let state = store.data_mut();
     let deadline = state.deadline;
     if let Err(none) = state.replying() {

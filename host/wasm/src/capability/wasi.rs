@@ -1,6 +1,6 @@
 //! WASI 0.2 with nothing behind it but what the manifest grants: no environment, no files, no
-//! network, no arguments. Standard output goes nowhere; standard error becomes log lines, because
-//! there a runtime says why it gave up.
+//! network, no arguments. What a guest prints becomes log lines; the end of its standard error is
+//! kept beside, because there a runtime says why it gave up.
 
 use std::{
     io,
@@ -12,43 +12,44 @@ use std::{
 use bytes::Bytes;
 use parking_lot::Mutex;
 use tokio::io::AsyncWrite;
-use wasmtime::{
-    StoreContextMut,
-    component::{Linker, LinkerInstance, ResourceTable},
-};
+use wasmtime::component::{Linker, ResourceTable};
 use wasmtime_wasi::{
     FsPerms, WasiCtx, WasiCtxView, WasiView, async_trait,
-    cli::{IsTerminal, StdoutStream, WasiCli, WasiCliView as _},
-    clocks::{WasiClocks, WasiClocksView as _},
-    p2::{
-        OutputStream, Pollable, StreamResult,
-        bindings::{
-            cli,
-            clocks::{self, monotonic_clock::Host as _},
-            random,
-        },
-    },
-    random::{WasiRandom, WasiRandomView as _},
+    cli::{IsTerminal, StdoutStream},
+    p2::{OutputStream, Pollable, StreamResult},
 };
 
 use crate::{
+    guest_output::OutputTail,
     spec::{Access, FileGrant, LogLevel},
     state::{Guest, StoreState},
 };
 
-/// Longest line of standard error, in octets; longer ones are broken.
+/// Longest line that a guest prints, in octets; longer ones are broken.
 const LINE_BYTES_MAX: usize = 4 * 1024;
 
-/// Interfaces of which `link_inline` links every function: they neither wait nor have an effect outside
-/// the store.
-pub(crate) const INLINE: [&str; 6] = [
+/// Interfaces whose functions neither wait nor have an effect outside the store: some look, others hand out
+/// streams and folders, and what those are used for is decided where they are used.
+const HARMLESS: [&str; 15] = [
     "wasi:cli/environment",
     "wasi:cli/exit",
+    "wasi:cli/stderr",
+    "wasi:cli/stdin",
+    "wasi:cli/stdout",
+    "wasi:cli/terminal-input",
+    "wasi:cli/terminal-output",
+    "wasi:cli/terminal-stderr",
+    "wasi:cli/terminal-stdin",
+    "wasi:cli/terminal-stdout",
     "wasi:clocks/wall-clock",
+    "wasi:filesystem/preopens",
     "wasi:random/insecure",
     "wasi:random/insecure-seed",
     "wasi:random/random",
 ];
+/// The clock for those who wait, and what of it only looks.
+const MONOTONIC_CLOCK: &str = "wasi:clocks/monotonic-clock";
+const CLOCK_GETTERS: [&str; 2] = ["now", "resolution"];
 
 /// What WASI keeps in a store, from its first use on.
 struct Wasi {
@@ -60,49 +61,24 @@ pub(crate) fn link_async(linker: &mut Linker<StoreState>) -> wasmtime::Result<()
     wasmtime_wasi::p2::add_to_linker_async(linker)
 }
 
-pub(crate) fn link_inline(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
-    cli::environment::add_to_linker::<StoreState, WasiCli>(linker, StoreState::cli)?;
-    cli::exit::add_to_linker::<StoreState, WasiCli>(linker, StoreState::cli)?;
-    clocks::wall_clock::add_to_linker::<StoreState, WasiClocks>(linker, StoreState::clocks)?;
-    random::insecure::add_to_linker::<StoreState, WasiRandom>(linker, StoreState::random)?;
-    random::insecure_seed::add_to_linker::<StoreState, WasiRandom>(linker, StoreState::random)?;
-    random::random::add_to_linker::<StoreState, WasiRandom>(linker, StoreState::random)
-}
-
-/// What waits there is replaced afterwards (`io.rs`, and traps by name).
-pub(crate) fn link_direct(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
+/// For stores that cannot wait. What would is replaced afterwards: by bailouts on the inline path, and by
+/// traps or `io.rs` where a component is entered directly.
+pub(crate) fn link_sync(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_sync(linker)
 }
 
-/// Links the function `name` of `interface` if it only looks at the clock; whether it does. What else
-/// that clock offers is for those who wait.
-pub(crate) fn link_clock(
-    instance: &mut LinkerInstance<'_, StoreState>,
-    interface: &str,
-    name: &str,
-) -> wasmtime::Result<bool> {
-    type Store<'a> = StoreContextMut<'a, StoreState>;
-    match (interface, name) {
-        ("wasi:clocks/monotonic-clock", "now") => {
-            instance.func_wrap(name, |mut store: Store<'_>, (): ()| {
-                Ok((store.data_mut().clocks().now()?,))
-            })?;
-        }
-        ("wasi:clocks/monotonic-clock", "resolution") => {
-            instance.func_wrap(name, |mut store: Store<'_>, (): ()| {
-                Ok((store.data_mut().clocks().resolution()?,))
-            })?;
-        }
-        _ => return Ok(false),
-    }
-    Ok(true)
+/// Whether a function of WASI may be called on the inline path.
+pub(crate) fn is_harmless(interface: &str, function: &str) -> bool {
+    HARMLESS.contains(&interface)
+        || interface == MONOTONIC_CLOCK && CLOCK_GETTERS.contains(&function)
 }
 
 impl WasiView for StoreState {
     fn ctx(&mut self) -> WasiCtxView<'_> {
         if self.kept.get::<Wasi>().is_none() {
+            let stderr = Arc::clone(self.stderr.get_or_insert_default());
             self.kept.put(Wasi {
-                context: context(&self.guest),
+                context: context(&self.guest, stderr),
                 table: ResourceTable::new(),
             });
         }
@@ -115,9 +91,10 @@ impl WasiView for StoreState {
     }
 }
 
-fn context(guest: &Arc<Guest>) -> WasiCtx {
+fn context(guest: &Arc<Guest>, tail: Arc<OutputTail>) -> WasiCtx {
     let mut builder = WasiCtx::builder();
-    builder.stderr(Stderr::new(Arc::clone(guest)));
+    builder.stdout(Printed::new(guest, Stream::Stdout, None));
+    builder.stderr(Printed::new(guest, Stream::Stderr, Some(tail)));
     let grants = &guest.spec.grants;
     for (name, value) in &grants.env {
         builder.env(name, value);
@@ -140,22 +117,37 @@ fn context(guest: &Arc<Guest>) -> WasiCtx {
     builder.build()
 }
 
-/// Standard error of one instance; all its streams share the line that is being written.
-#[derive(Clone)]
-struct Stderr {
-    guest: Arc<Guest>,
-    line: Arc<Mutex<Vec<u8>>>,
+/// Where a guest prints.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Stream {
+    Stdout,
+    Stderr,
 }
 
-impl Stderr {
-    fn new(guest: Arc<Guest>) -> Self {
+/// Standard output or error of one instance; all its streams share the line that is being written.
+#[derive(Clone)]
+struct Printed {
+    guest: Arc<Guest>,
+    stream: Stream,
+    line: Arc<Mutex<Vec<u8>>>,
+    /// Where the end of it is kept.
+    tail: Option<Arc<OutputTail>>,
+}
+
+impl Printed {
+    fn new(guest: &Arc<Guest>, stream: Stream, tail: Option<Arc<OutputTail>>) -> Self {
         Self {
-            guest,
+            guest: Arc::clone(guest),
+            stream,
             line: Arc::default(),
+            tail,
         }
     }
 
     fn push(&self, octets: &[u8]) {
+        if let Some(tail) = &self.tail {
+            tail.push(octets);
+        }
         let mut line = self.line.lock();
         for octet in octets {
             if *octet != b'\n' {
@@ -170,13 +162,13 @@ impl Stderr {
     fn tell(&self, line: &mut Vec<u8>) {
         let text = String::from_utf8_lossy(line);
         if !text.trim().is_empty() {
-            on_line(&self.guest, text.trim_end());
+            on_line(&self.guest, self.stream, text.trim_end());
         }
         line.clear();
     }
 }
 
-impl Drop for Stderr {
+impl Drop for Printed {
     fn drop(&mut self) {
         // The last words of a guest often end without a line feed.
         if Arc::strong_count(&self.line) == 1 {
@@ -185,20 +177,28 @@ impl Drop for Stderr {
     }
 }
 
-/// A line that the guest printed to its standard error, as runtimes do when they give up.
-fn on_line(guest: &Guest, line: &str) {
-    if guest.spec.log_level <= LogLevel::Warn && guest.admit_line() {
-        tracing::warn!(target: "plugin", plugin = %guest.plugin, stream = "stderr", "{line}");
+/// A line that the guest printed: to its standard error, as runtimes do when they give up, or to its standard
+/// output.
+fn on_line(guest: &Guest, stream: Stream, line: &str) {
+    let (level, plugin) = (guest.spec.log_level, &*guest.plugin);
+    match stream {
+        Stream::Stdout if level <= LogLevel::Info && guest.admit_line() => {
+            tracing::info!(target: "plugin", plugin, stream = "stdout", "{line}");
+        }
+        Stream::Stderr if level <= LogLevel::Warn && guest.admit_line() => {
+            tracing::warn!(target: "plugin", plugin, stream = "stderr", "{line}");
+        }
+        Stream::Stdout | Stream::Stderr => {}
     }
 }
 
-impl IsTerminal for Stderr {
+impl IsTerminal for Printed {
     fn is_terminal(&self) -> bool {
         false
     }
 }
 
-impl StdoutStream for Stderr {
+impl StdoutStream for Printed {
     fn async_stream(&self) -> Box<dyn AsyncWrite + Send + Sync> {
         Box::new(self.clone())
     }
@@ -209,11 +209,11 @@ impl StdoutStream for Stderr {
 }
 
 #[async_trait]
-impl Pollable for Stderr {
+impl Pollable for Printed {
     async fn ready(&mut self) {}
 }
 
-impl OutputStream for Stderr {
+impl OutputStream for Printed {
     fn write(&mut self, octets: Bytes) -> StreamResult<()> {
         self.push(&octets);
         Ok(())
@@ -228,7 +228,7 @@ impl OutputStream for Stderr {
     }
 }
 
-impl AsyncWrite for Stderr {
+impl AsyncWrite for Printed {
     fn poll_write(
         self: Pin<&mut Self>,
         _: &mut Context<'_>,

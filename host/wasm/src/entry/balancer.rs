@@ -63,6 +63,8 @@ impl DirectFunctions for BalancerFunctions {
     const ALWAYS: bool = true;
     const PER_USE: bool = true;
 
+    const BUDGET_KEY: &'static str = "budgets.balancer";
+
     fn budget(budgets: &Budgets) -> Duration {
         budgets.balancer
     }

@@ -189,11 +189,11 @@ fn finish(
     let answers = answers.into_iter().enumerate();
     answering.extend(answers.map(|(index, answer)| -> BoxFuture<Answer> {
         let answer = match answer {
-            Ok(octets) => Ok(ReplyDraft::into_reply(
+            Ok(octets) => Ok(ReplyDraft::into_unary(
                 batch.take_draft(index),
-                Body::One(Bytes::from(octets)),
+                Bytes::from(octets),
             )),
-            Err(failure) => Err(convert::to_error(failure)),
+            Err(failure) => Err(convert::to_failed(failure, batch.take_draft(index))),
         };
         Box::pin(future::ready(answer))
     }));

@@ -70,7 +70,7 @@ async fn enter(shard: Arc<WorkerShard>) -> Result<Vec<ServiceInfo>, Error> {
             lease.finish(Outcome::Ok);
             services
         }
-        Err(trapped) => return Err(lease.trap(trapped)),
+        Err(trapped) => return Err(lease.trap(trapped, Role::Describe)),
     };
     check(&services)?;
     let version = spec.version;

@@ -87,12 +87,13 @@ async fn on_event(shard: Arc<WorkerShard>, event: Event) -> Result<(), Error> {
         }
         None => Err(no_role::<OnEvent>()),
     };
+    let finished = instance.finish(result.map(|(said,)| said));
     instance.state().ambient = None;
-    match instance.finish(result.map(|(said,)| said)) {
+    match finished {
         Ok(said) => {
             lease.finish(outcome_of(&said));
             said.map_err(convert::to_error)
         }
-        Err(trapped) => Err(lease.trap(trapped)),
+        Err(trapped) => Err(lease.trap(trapped, Role::EventHandler)),
     }
 }

@@ -45,6 +45,8 @@ impl Functions for Framing {
 impl DirectFunctions for Framing {
     const ALWAYS: bool = true;
 
+    const BUDGET_KEY: &'static str = "budgets.frame-extension";
+
     fn budget(budgets: &Budgets) -> Duration {
         budgets.frame_extension
     }

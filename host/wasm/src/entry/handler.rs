@@ -1,12 +1,14 @@
-//! Role `handler`: one message in, one message out. Chooses the path and the thread of such a call.
+//! Role `handler`: one message in, one message out. Chooses the path and the thread of such a call, and of
+//! those of `text-handler`.
 
 use std::{mem, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use postern_core::{Body, BoxFuture, Call, Error, Reply, Text};
-use wasmtime::{AsContext, component::Func};
+use wasmtime::{AsContext, Store, component::Func};
 
 use crate::{
+    answering::Answering,
     bindings::{HandleFunc, HandleParams, HandleResult},
     call_path::{Bailout, CallPath},
     convert::{self, check_input},
@@ -20,7 +22,7 @@ use crate::{
     placement::{IN_PLACE_MAX, Placement},
     reply_draft::ReplyDraft,
     role::Role,
-    state::{AmbientCall, CallContext, Guest},
+    state::{AmbientCall, CallContext, Guest, StoreState},
     trap::Stop,
 };
 
@@ -39,22 +41,54 @@ impl Functions for Handle {
     }
 }
 
-/// What goes into the guest.
-struct Request {
-    service: Text,
-    method: Text,
-    body: Bytes,
+impl Answering for Handle {
+    type Body = Bytes;
+
+    fn read(body: Bytes) -> Result<Bytes, Error> {
+        Ok(body)
+    }
+
+    fn enter(
+        &self,
+        store: &mut Store<StoreState>,
+        (service, method): (&str, &str),
+        body: &Bytes,
+    ) -> wasmtime::Result<HandleResult> {
+        let (answer,) = self.0.typed().call(store, (service, method, &**body))?;
+        Ok(answer)
+    }
+
+    async fn enter_async(
+        &self,
+        store: &mut Store<StoreState>,
+        (service, method): (&str, &str),
+        body: &Bytes,
+    ) -> wasmtime::Result<HandleResult> {
+        let params = (service, method, &**body);
+        let (answer,) = self.0.typed().call_async(store, params).await?;
+        Ok(answer)
+    }
 }
 
-/// Answers `call` by the guest's `handle`.
+/// What goes into the guest.
+struct Request<B> {
+    service: Text,
+    method: Text,
+    body: B,
+}
+
+/// Answers `call` by the guest's `handle`, or `handle-text`.
 ///
 /// With its message at hand and an instance idle, a call is handed to the instance at once: what the
 /// future then holds is small, and a small future is a cheap one (every octet of it is copied when it
 /// is boxed).
-pub(crate) fn call(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result<Reply, Error>> {
+pub(crate) fn call<F: Answering>(
+    shard: Arc<WorkerShard>,
+    call: Box<Call>,
+) -> BoxFuture<Result<Reply, Error>> {
     if call.body.is_stream() {
         let guest = Arc::clone(&shard.generation().guest);
-        let gathered = Box::pin(gather(shard, call));
+        let gathered = Box::pin(gather::<F>(shard, call));
         return offload::run_at(
             Placement::InPlace,
             &guest,
@@ -70,8 +104,8 @@ pub(crate) fn call(shard: Arc<WorkerShard>, call: Box<Call>) -> BoxFuture<Result
         .of(&call.service, &call.method);
     let path = path_of(&shard, placement);
     match Lease::try_new(shard, path) {
-        Ok(lease) => begin(lease, call, placement),
-        Err(shard) => Box::pin(wait(shard, call, placement)),
+        Ok(lease) => begin::<F>(lease, call, placement),
+        Err(shard) => Box::pin(wait::<F>(shard, call, placement)),
     }
 }
 
@@ -84,15 +118,18 @@ fn path_of(shard: &WorkerShard, placement: Placement) -> CallPath {
 }
 
 /// Reads a stream that must hold one message, then goes on as ever.
-async fn gather(shard: Arc<WorkerShard>, mut call: Box<Call>) -> Result<Reply, Error> {
+async fn gather<F: Answering>(
+    shard: Arc<WorkerShard>,
+    mut call: Box<Call>,
+) -> Result<Reply, Error> {
     let limit = shard.generation().guest.spec.limits.input_bytes_max;
     let stream = mem::take(&mut call.body);
     call.body = Body::One(stream.into_one(limit).await?);
-    self::call(shard, call).await
+    self::call::<F>(shard, call).await
 }
 
 /// Waits for an instance, then goes on as ever.
-async fn wait(
+async fn wait<F: Answering>(
     shard: Arc<WorkerShard>,
     call: Box<Call>,
     placement: Placement,
@@ -101,10 +138,10 @@ async fn wait(
     let lease = Lease::new(shard, call.context.deadline, path).await?;
     // More may be known by now.
     let placement = lease.guest().placements.of(&call.service, &call.method);
-    begin(lease, call, placement).await
+    begin::<F>(lease, call, placement).await
 }
 
-fn begin(
+fn begin<F: Answering>(
     mut lease: Lease,
     mut call: Box<Call>,
     placement: Placement,
@@ -113,10 +150,14 @@ fn begin(
         Body::One(message) => message,
         Body::Empty | Body::Messages(_) | Body::Octets(_) => Bytes::new(),
     };
-    if let Err(error) = check_input(body.len(), lease.guest().spec.limits.input_bytes_max) {
-        lease.hand_back();
-        return Box::pin(std::future::ready(Err(error)));
-    }
+    let limit = lease.guest().spec.limits.input_bytes_max;
+    let body = match check_input(body.len(), limit).and_then(|()| F::read(body)) {
+        Ok(body) => body,
+        Err(error) => {
+            lease.hand_back();
+            return Box::pin(std::future::ready(Err(error)));
+        }
+    };
     let request = Request {
         // Only log lines ask the store for the names, and those are written on fibers.
         service: mem::take(&mut call.service),
@@ -125,21 +166,21 @@ fn begin(
     };
     lease.begin(Some(CallContext::new(AmbientCall::Owned(call))));
     match (lease.path(), placement) {
-        (CallPath::Inline, Placement::InPlace) => enter(lease, request, None),
+        (CallPath::Inline, Placement::InPlace) => enter::<F>(lease, request, None),
         (CallPath::Inline, Placement::Measured) => {
-            enter(lease, request, Some(executor::thread_time()))
+            enter::<F>(lease, request, Some(executor::thread_time()))
         }
         (CallPath::Inline, Placement::Offloaded) | (CallPath::Async, _) => {
-            suspend(lease, request, placement)
+            suspend::<F>(lease, request, placement)
         }
     }
 }
 
 /// Runs the guest here and now. `before` is the processor time that this thread has used, where that
 /// of the call is measured.
-fn enter(
+fn enter<F: Answering>(
     mut lease: Lease,
-    request: Request,
+    request: Request<F::Body>,
     before: Option<Duration>,
 ) -> BoxFuture<Result<Reply, Error>> {
     let Request {
@@ -156,27 +197,25 @@ fn enter(
     };
     let answered = match lease
         .instance()
-        .enter_inline::<Handle, _>(|store, Handle(handle)| {
-            let (answer,) = handle.typed().call(store, (service, method, body))?;
-            Ok(answer)
-        }) {
-        Ok(answer) => finish(lease, answer, told),
+        .enter_inline::<F, _>(|store, functions| functions.enter(store, (service, method), body))
+    {
+        Ok(answer) => finish::<F>(lease, (service, method), answer, told),
         Err(InlineError::Trapped(trapped)) => {
             told(lease.guest(), lease.time());
-            Err(lease.trap(trapped))
+            Err(lease.trap(trapped.named(service, method), F::ROLE))
         }
         Err(InlineError::Bailout(bailout)) => {
             let computed = computed();
-            return bail_out(lease, request, bailout, computed);
+            return bail_out::<F>(lease, request, bailout, computed);
         }
     };
     Box::pin(std::future::ready(answered))
 }
 
 /// Begins a call anew on the async path. It has `computed` for so long, where that was measured.
-fn bail_out(
+fn bail_out<F: Answering>(
     lease: Lease,
-    request: Request,
+    request: Request<F::Body>,
     bailout: Bailout,
     computed: Option<Duration>,
 ) -> BoxFuture<Result<Reply, Error>> {
@@ -185,20 +224,20 @@ fn bail_out(
         // All calls of a component that asks once are likely to ask.
         Bailout::HostCall => {
             lease.shard().generation().close_inline_path();
-            suspend(lease, request, Placement::InPlace)
+            suspend::<F>(lease, request, Placement::InPlace)
         }
         Bailout::Overran => {
             let placements = &lease.guest().placements;
             placements.on_overrun(&request.service, &request.method, computed);
-            suspend(lease, request, Placement::Offloaded)
+            suspend::<F>(lease, request, Placement::Offloaded)
         }
     }
 }
 
 /// Runs the guest on a fiber.
-fn suspend(
+fn suspend<F: Answering>(
     lease: Lease,
-    request: Request,
+    request: Request<F::Body>,
     placement: Placement,
 ) -> BoxFuture<Result<Reply, Error>> {
     let guest = Arc::clone(lease.guest());
@@ -208,12 +247,12 @@ fn suspend(
         &guest,
         purpose,
         Err,
-        Box::pin(run(lease, request)),
+        Box::pin(run::<F>(lease, request)),
     )
 }
 
 /// Runs the guest on a fiber, from the beginning.
-async fn run(mut lease: Lease, request: Request) -> Result<Reply, Error> {
+async fn run<F: Answering>(mut lease: Lease, request: Request<F::Body>) -> Result<Reply, Error> {
     if !lease.is_async() {
         lease = lease.renew().await?;
     }
@@ -231,43 +270,43 @@ async fn run(mut lease: Lease, request: Request) -> Result<Reply, Error> {
         call.service = service.clone();
         call.method = method.clone();
     }
-    let (store, handle) = instance.parts::<Handle>();
-    let result = match handle {
-        Some(Handle(handle)) => {
-            let params = (&**service, &**method, &**body);
-            handle.typed().call_async(store, params).await
-        }
-        None => Err(no_role::<Handle>()),
+    let (store, functions) = instance.parts::<F>();
+    let result = match functions {
+        Some(functions) => functions.enter_async(store, (service, method), body).await,
+        None => Err(no_role::<F>()),
     };
-    match instance.finish(result.map(|(answer,)| answer)) {
-        Ok(answer) => finish(lease, answer, |_, _| ()),
-        Err(trapped) => Err(lease.trap(trapped)),
+    match instance.finish(result) {
+        Ok(answer) => finish::<F>(lease, (service, method), answer, |_, _| ()),
+        Err(trapped) => Err(lease.trap(trapped, F::ROLE)),
     }
 }
 
 /// What the caller gets. `told` is told how long the instance was out for it.
-fn finish(
+fn finish<F: Answering>(
     mut lease: Lease,
+    (service, method): (&str, &str),
     answer: HandleResult,
     told: impl FnOnce(&Guest, Duration),
 ) -> Result<Reply, Error> {
-    let draft = lease.instance().end();
     match answer {
         Ok(octets) => {
             let (length, limit) = (octets.len(), lease.guest().spec.limits.output_bytes_max);
             if length > limit {
                 told(lease.guest(), lease.time());
-                return Err(lease.trap(Stop::Output { length, limit }.into()));
+                let stopped = lease
+                    .instance()
+                    .state()
+                    .stopped(Stop::Output { length, limit });
+                return Err(lease.trap(stopped.named(service, method), F::ROLE));
             }
+            let draft = lease.instance().end();
             lease.finish_told(Outcome::Ok, told);
-            Ok(ReplyDraft::into_reply(
-                draft,
-                Body::One(Bytes::from(octets)),
-            ))
+            Ok(ReplyDraft::into_unary(draft, Bytes::from(octets)))
         }
         Err(failure) => {
+            let draft = lease.instance().end();
             lease.finish_told(Outcome::Failed, told);
-            Err(convert::to_error(failure))
+            Err(convert::to_failed(failure, draft))
         }
     }
 }

@@ -101,7 +101,7 @@ async fn ask(mut lease: Lease) -> Result<HealthReport, Error> {
             lease.finish(Outcome::Ok);
             Ok(report.into())
         }
-        Err(trapped) => Err(lease.trap(trapped)),
+        Err(trapped) => Err(lease.trap(trapped, Role::Health)),
     }
 }
 

@@ -52,6 +52,8 @@ impl Functions for Authenticate {
 }
 
 impl DirectFunctions for Authenticate {
+    const BUDGET_KEY: &'static str = "budgets.authenticator";
+
     fn budget(budgets: &Budgets) -> Duration {
         budgets.authenticator
     }
@@ -70,6 +72,8 @@ impl Functions for Authorize {
 }
 
 impl DirectFunctions for Authorize {
+    const BUDGET_KEY: &'static str = "budgets.authorizer";
+
     fn budget(budgets: &Budgets) -> Duration {
         budgets.authorizer
     }

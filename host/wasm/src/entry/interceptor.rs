@@ -45,6 +45,8 @@ impl Functions for OnRequest {
 }
 
 impl DirectFunctions for OnRequest {
+    const BUDGET_KEY: &'static str = "budgets.interceptor";
+
     fn budget(budgets: &Budgets) -> Duration {
         budgets.interceptor
     }
@@ -61,6 +63,8 @@ impl Functions for OnResponse {
 }
 
 impl DirectFunctions for OnResponse {
+    const BUDGET_KEY: &'static str = "budgets.interceptor";
+
     fn budget(budgets: &Budgets) -> Duration {
         budgets.interceptor
     }

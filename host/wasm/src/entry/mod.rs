@@ -13,3 +13,4 @@ pub(crate) mod identity;
 pub(crate) mod interceptor;
 pub(crate) mod schemas;
 pub(crate) mod stream;
+pub(crate) mod text;

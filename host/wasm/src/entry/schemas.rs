@@ -78,7 +78,7 @@ async fn ask(shard: Arc<WorkerShard>) -> Result<Vec<(String, String)>, Error> {
             lease.finish(Outcome::Ok);
             Ok(schemas)
         }
-        Err(trapped) => Err(lease.trap(trapped)),
+        Err(trapped) => Err(lease.trap(trapped, Role::Schemas)),
     }
 }
 

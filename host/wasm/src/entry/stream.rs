@@ -140,7 +140,7 @@ async fn run(
     };
     let answer = match instance.finish(result.map(|(answer,)| answer)) {
         Ok(answer) => answer,
-        Err(trapped) => return Err(lease.trap(trapped)),
+        Err(trapped) => return Err(lease.trap(trapped, Role::StreamHandler)),
     };
     let draft = instance.end();
     // The caller sees the end of the messages when their sender is gone.
@@ -152,7 +152,7 @@ async fn run(
         }
         Err(failure) => {
             lease.finish(Outcome::Failed);
-            Err(convert::to_error(failure))
+            Err(convert::to_failed(failure, draft))
         }
     }
 }

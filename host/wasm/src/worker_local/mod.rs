@@ -16,7 +16,10 @@ mod sample;
 use std::{
     any::Any,
     collections::BTreeSet,
-    sync::{Arc, atomic::Ordering::Relaxed},
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering::Relaxed},
+    },
     time::{Duration, Instant},
 };
 
@@ -43,6 +46,8 @@ use crate::{
 const START_MAX: Duration = Duration::from_millis(100);
 /// How long a caller waits for a slot while all are in a call: a few ticks of the scheduler.
 const WAIT_MAX: Duration = Duration::from_millis(20);
+/// Entries in a row over the budget until that is told. One may be late while its runtime collects.
+const OVER_BUDGET_TOLD: u32 = 5;
 /// Ticks beyond the budget until the epoch ends an entry: half a second at the shortest tick (2 ms,
 /// while others compute). Fuel ends it sooner unless the thread was put to sleep, which must not look
 /// like a fault of the guest.
@@ -57,6 +62,9 @@ pub(crate) trait DirectFunctions: Functions {
     const ALWAYS: bool = false;
     /// Whether each use has instances of its own, so that the generation keeps none.
     const PER_USE: bool = false;
+
+    /// The key of the manifest that says how much time one entry has.
+    const BUDGET_KEY: &'static str;
 
     /// Time for one entry.
     fn budget(budgets: &Budgets) -> Duration;
@@ -86,6 +94,8 @@ pub(crate) struct WorkerLocal<F> {
     fuel: u64,
     ticks: u64,
     budget: Duration,
+    /// Entries in a row that were over it.
+    n_over_budget: AtomicU32,
     /// Whether an instance serves one entry only.
     is_isolated: bool,
 }
@@ -139,6 +149,7 @@ impl<F: DirectFunctions> WorkerLocal<F> {
             fuel: fuel::of(budget),
             ticks: ticks(budget + payload, code.tick),
             budget,
+            n_over_budget: AtomicU32::new(0),
             is_isolated: code.guest.spec.instances.mode == Mode::Isolated && !F::QUARANTINE,
             code: Arc::clone(code),
         }
@@ -189,6 +200,40 @@ impl<F: DirectFunctions> WorkerLocal<F> {
     pub(crate) fn count(&self, outcome: EntryOutcome, time: Duration) {
         let entries = &self.code.guest.stats.entries;
         entries.count(F::ROLE, outcome, time);
+        match outcome {
+            EntryOutcome::OverBudget => self.on_over_budget(),
+            EntryOutcome::Answered
+            | EntryOutcome::Declined
+            | EntryOutcome::Nonsense
+            | EntryOutcome::Unusable => {
+                // Read before it is written: all threads share it.
+                if self.n_over_budget.load(Relaxed) != 0 {
+                    self.n_over_budget.store(0, Relaxed);
+                }
+            }
+            EntryOutcome::Trapped
+            | EntryOutcome::Quarantined
+            | EntryOutcome::Busy
+            | EntryOutcome::Absent => {}
+        }
+    }
+
+    /// Says which key to raise, once for a role of a generation, when the guest is late again and again.
+    fn on_over_budget(&self) {
+        let guest = &self.code.guest;
+        if self.n_over_budget.fetch_add(1, Relaxed) + 1 < OVER_BUDGET_TOLD {
+            return;
+        }
+        let bit = F::ROLE.bit();
+        if guest.budgets_told.fetch_or(bit, Relaxed) & bit == 0 {
+            let (plugin, role, key) = (&*guest.plugin, F::ROLE.name(), F::BUDGET_KEY);
+            let budget = time(self.budget);
+            tracing::warn!(
+                plugin,
+                role,
+                "its budget of {budget} is always passed, so it does not count; raise {key} in its manifest"
+            );
+        }
     }
 
     /// Counts that there was nobody to enter, and says so to the caller.
@@ -216,7 +261,8 @@ impl<F: DirectFunctions> WorkerLocal<F> {
         self.count(outcome, time);
         result.map_err(|trapped| {
             self.code.guest.on_trap(&trapped);
-            trapped.into_error(&self.code.guest.plugin)
+            let guest = &self.code.guest;
+            trapped.into_error(&guest.plugin, guest.tells_callers)
         })
     }
 
@@ -265,11 +311,15 @@ impl<F: DirectFunctions> WorkerLocal<F> {
                     _live: Live::new(guest),
                 })
             }
-            Err(error) if error.is::<PoolConcurrencyLimitError>() => Err(Trapped {
-                reason: TrapReason::Other,
-                text: format!("no slot for an instance: {error:#}"),
-            }),
-            Err(error) => Err(trapped(&error, store.data(), time)),
+            Err(error) if error.is::<PoolConcurrencyLimitError>() => {
+                let text = format!("no slot for an instance: {error:#}");
+                Err(Trapped::new(TrapReason::Other, text))
+            }
+            Err(error) => {
+                let trapped = trapped(&error, store.data(), time);
+                guest.tell_trap(&trapped, "start");
+                Err(trapped)
+            }
         }
     }
 }
@@ -303,8 +353,10 @@ impl<F: DirectFunctions> DirectEntry<'_, F> {
                 let trapped = trapped(&error, store.data(), self.local.budget);
                 let guest = &self.local.code.guest;
                 guest.stats.on_trap(trapped.reason);
-                let (plugin, role) = (&guest.plugin, F::ROLE.name());
-                tracing::debug!(%plugin, role, reason = %trapped.text, "instance stopped");
+                if trapped.reason != TrapReason::TimeLimit {
+                    // One that is late often is told of once (`count`).
+                    guest.tell_trap(&trapped, F::ROLE.name());
+                }
                 trapped
             })
     }
@@ -395,10 +447,8 @@ impl Drop for Live {
 fn trapped(error: &wasmtime::Error, state: &StoreState, budget: Duration) -> Trapped {
     let trap = error.downcast_ref::<Trap>();
     if trap.is_some_and(|trap| matches!(trap, Trap::OutOfFuel | Trap::Interrupt)) {
-        return Trapped {
-            reason: TrapReason::TimeLimit,
-            text: format!("budget of {}", time(budget)),
-        };
+        let text = format!("budget of {}", time(budget));
+        return Trapped::new(TrapReason::TimeLimit, text);
     }
     state.trapped(error)
 }

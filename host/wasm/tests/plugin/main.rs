@@ -24,3 +24,4 @@ mod limits;
 mod pool;
 mod sharing;
 mod streams;
+mod text;

@@ -100,6 +100,12 @@ impl Misbehave {
         panic!("this guest was asked to panic");
     }
 
+    /// Prints a text to its standard output.
+    #[expect(clippy::print_stdout, reason = "it is what this guest is for")]
+    fn print(text: String) {
+        println!("{text}");
+    }
+
     /// Leaves through `wasi:cli/exit`.
     fn exit() {
         std::process::exit(3);
@@ -126,7 +132,7 @@ impl Misbehave {
 
     /// Answers with a header that has so many octets; whether the host took it is the answer.
     fn big_header(Bytes { bytes }: Bytes) -> bool {
-        postern_guest::call::set_header("x-big", &"x".repeat(bytes)).is_ok()
+        postern_guest::call::add_header("x-big", &"x".repeat(bytes)).is_ok()
     }
 
     /// Calls the host so many times.

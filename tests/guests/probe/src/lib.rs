@@ -72,6 +72,13 @@ struct Request {
     timeout_ms: Option<u64>,
 }
 
+#[derive(Deserialize)]
+struct Annotation {
+    status: Option<u16>,
+    /// Of the failure, if it is to fail.
+    fails: Option<String>,
+}
+
 #[derive(Default)]
 struct Probe {
     n_calls: Cell<u64>,
@@ -107,7 +114,23 @@ impl Probe {
     fn set_headers(headers: Vec<(String, String)>) -> Result<()> {
         headers
             .iter()
-            .try_for_each(|(name, value)| call::set_header(name, value))
+            .try_for_each(|(name, value)| call::add_header(name, value))
+    }
+
+    /// Sets everything that a reply has beside its message, and fails if it is told so.
+    fn annotate(Annotation { status, fails }: Annotation) -> Result<String> {
+        call::add_header("x-note", "one")?;
+        call::add_header("x-note", "two")?;
+        call::add_binary_header("x-octets-bin", b"\xc3\x28")?;
+        call::add_trailer("x-sum", "7")?;
+        call::add_binary_trailer("x-sum-bin", b"\xff")?;
+        if let Some(status) = status {
+            call::set_status(status)?;
+        }
+        match fails.as_deref().and_then(Kind::from_name) {
+            Some(kind) => Err(Failure::new(kind, "told to fail")),
+            None => Ok("noted".to_owned()),
+        }
     }
 
     /// How many calls this instance has answered to this method.
@@ -260,7 +283,7 @@ impl Probe {
                 .query
                 .map_or(String::new(), |query| format!("?{query}"));
             let target = format!("{}://{}{}{query}", http.scheme, http.authority, http.path);
-            call::set_header("seen-target", &format!("{} {target}", http.method))?;
+            call::add_header("seen-target", &format!("{} {target}", http.method))?;
             if let Some(status) = call::header("X-STATUS").and_then(|text| text.parse().ok()) {
                 call::set_status(status)?;
             }
@@ -268,7 +291,7 @@ impl Probe {
         for (name, value) in call::headers() {
             let is_ours = name.to_ascii_lowercase().starts_with("x-");
             if is_ours || RESERVED.contains(&&*name) || name == "trailer" {
-                call::set_header(&name, &text(value))?;
+                call::add_header(&name, &text(value))?;
             }
         }
         if call::request_kind() == call::BodyKind::Octets {
@@ -278,14 +301,14 @@ impl Probe {
             out.send(piece?)?;
         }
         for (name, value) in call::trailers() {
-            call::set_trailer(&name, &text(value))?;
+            call::add_trailer(&name, &text(value))?;
         }
         Ok(())
     }
 
     /// Passes messages on, under a header of its own.
     fn relay(messages: Incoming<Octets>, mut out: Outgoing<Octets>) -> Result<()> {
-        call::set_header("x-relayed", "yes")?;
+        call::add_header("x-relayed", "yes")?;
         for message in messages {
             out.send(message?)?;
         }

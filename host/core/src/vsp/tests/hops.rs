@@ -1,6 +1,7 @@
 //! Claims about what a gateway passes on to the next one.
 
 use super::*;
+use crate::headers::HeadersBuilder;
 
 /// The call that the next gateway reads when `depth` plugins and gateways stand before this one.
 fn passed_on(depth: u8) -> (Frame, Call) {
@@ -142,4 +143,48 @@ fn a_message_over_a_limit_is_413_and_stays_so_over_hops() {
     assert_eq!(frame.headers.get_str("retry-after-ms"), None);
     let read = read_response(frame).outcome.expect_err("an error");
     assert_eq!((read.kind, read.http()), (Kind::ResourceExhausted, 413));
+}
+
+#[test]
+fn an_error_keeps_what_stands_beside_it_under_its_own_names() {
+    let pairs = [
+        ("x-note", "one"),
+        ("x-note", "two"),
+        ("type", "of mine"),
+        ("retry", "mine too"),
+        ("retry-after-ms", "7"),
+        ("::a", "b"),
+    ];
+    let mut own = HeadersBuilder::fields(pairs.len(), 0);
+    for (name, value) in pairs {
+        own.push(name, value).expect("fields are not bounded");
+    }
+    own.push("x-octets", b"\xff\0")
+        .expect("fields are not bounded");
+    let error = Error::new(Kind::NotFound, Blame::Guest, "no user 7").with_headers(own.build());
+    let read = failed(ReplyToken::vsp("1".into(), 50).answer(Err(error)));
+    assert_eq!((read.kind, &*read.message), (Kind::NotFound, "no user 7"));
+    assert_eq!(read.retry, Retry::Never);
+    let headers = read.headers.expect("headers");
+    let read: Vec<_> = headers
+        .iter()
+        .map(|(name, value)| (name.to_vec(), value.into_owned()))
+        .collect();
+    let mut expected: Vec<_> = pairs
+        .iter()
+        .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+        .collect();
+    expected.push((b"x-octets".to_vec(), vec![0xff, 0]));
+    assert_eq!(read, expected);
+}
+
+#[test]
+fn an_error_is_worth_more_than_headers_that_do_not_fit() {
+    let mut own = HeadersBuilder::fields(1, 0);
+    let long = "v".repeat(65_400);
+    own.push("x-long", long).expect("fields are not bounded");
+    let error = Error::new(Kind::NotFound, Blame::Guest, "no user 7").with_headers(own.build());
+    let read = failed(ReplyToken::vsp("1".into(), 50).answer(Err(error)));
+    assert_eq!((read.kind, &*read.message), (Kind::NotFound, "no user 7"));
+    assert!(read.headers.is_none());
 }

@@ -233,11 +233,14 @@ impl ServerMessage {
         Self(document)
     }
 
-    pub(super) fn error(id: &str, error: &Error) -> Bytes {
+    pub(super) fn error(id: &str, error: &Error, headers: Option<&HeaderMap>) -> Bytes {
         let mut message = Self::new("error", id, error.message.len());
         message.text("status", error.kind.name());
         if let Some(after) = error.retry_after() {
             message.number("retry-after-ms", after.as_millis());
+        }
+        if let Some(headers) = headers {
+            message.headers(headers);
         }
         // Its members follow those of this message.
         let members = error.to_json();

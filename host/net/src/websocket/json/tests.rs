@@ -95,7 +95,17 @@ fn a_reply_says_what_it_has_and_nothing_else() {
     let error = Error::new(Kind::Unavailable, Blame::Gateway, "later")
         .with_retry(Retry::After(std::time::Duration::from_millis(1500)));
     let told = r#"{"type":"error","id":"1","status":"unavailable","retry-after-ms":1500,"error":"later","code":503}"#;
-    assert_eq!(ServerMessage::error("1", &error), told);
+    assert_eq!(ServerMessage::error("1", &error, None), told);
+    let own = HeaderMap::from_iter([(
+        http::HeaderName::from_static("x-note"),
+        HeaderValue::from_static("one"),
+    )]);
+    let told = told.replacen(
+        ",\"error\"",
+        ",\"headers\":{\"x-note\":\"one\"},\"error\"",
+        1,
+    );
+    assert_eq!(ServerMessage::error("1", &error, Some(&own)), told);
 }
 
 #[test]

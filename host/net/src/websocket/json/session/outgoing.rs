@@ -128,7 +128,9 @@ impl<S: StreamLink> JsonSession<S> {
     }
 
     pub(super) fn send_error(&mut self, id: &str, error: &Error) {
-        self.send(ServerMessage::error(id, error));
+        let own = error.headers.as_deref();
+        let own = own.map(|own| self.dependencies.form.headers(own));
+        self.send(ServerMessage::error(id, error, own.as_ref()));
     }
 
     pub(super) fn send(&mut self, message: Bytes) {
