@@ -23,6 +23,7 @@ mod extensions;
 mod fleet;
 mod full;
 mod guard;
+mod guest_languages;
 mod h2spec;
 mod http;
 mod inspect;
