@@ -30,12 +30,12 @@ declare global {
     encode(text?: string): Uint8Array;
     encodeInto(text: string, target: Uint8Array): { read: number; written: number };
   }
-  var TextEncoder: { new (): TextEncoder };
+  var TextEncoder: typeof globalThis extends { onmessage: any; TextEncoder: infer T } ? T : { new (): TextEncoder };
   interface TextDecoder {
     readonly encoding: string;
     decode(octets?: ArrayBuffer | ArrayBufferView, options?: { stream?: boolean }): string;
   }
-  var TextDecoder: { new (label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean }): TextDecoder };
+  var TextDecoder: typeof globalThis extends { onmessage: any; TextDecoder: infer T } ? T : { new (label?: string, options?: { fatal?: boolean; ignoreBOM?: boolean }): TextDecoder };
 
   interface URLSearchParams extends Iterable<[string, string]> {
     readonly size: number;
@@ -48,7 +48,7 @@ declare global {
     sort(): void;
     toString(): string;
   }
-  var URLSearchParams: { new (init?: string | Record<string, string> | Iterable<[string, string]>): URLSearchParams };
+  var URLSearchParams: typeof globalThis extends { onmessage: any; URLSearchParams: infer T } ? T : { new (init?: string | Record<string, string> | Iterable<[string, string]>): URLSearchParams };
   interface URL {
     href: string;
     readonly origin: string;
@@ -65,7 +65,7 @@ declare global {
     toString(): string;
     toJSON(): string;
   }
-  var URL: { new (url: string | URL, base?: string | URL): URL; canParse(url: string, base?: string): boolean };
+  var URL: typeof globalThis extends { onmessage: any; URL: infer T } ? T : { new (url: string | URL, base?: string | URL): URL; canParse(url: string, base?: string): boolean };
 
   interface Crypto {
     getRandomValues<T extends ArrayBufferView>(target: T): T;
