@@ -102,8 +102,9 @@ impl Queue {
     fn push(self: &Arc<Self>, source_bytes: usize, job: Job, threads_max: usize) {
         let mut state = self.state.lock();
         state.waiting.push_back((source_bytes, job));
-        let is_free = state.n_threads > state.n_running;
-        if !is_free && state.n_threads < threads_max {
+        // A thread that is free has not yet taken what was pushed before.
+        let n_free = state.n_threads.saturating_sub(state.n_running);
+        if n_free < state.waiting.len() && state.n_threads < threads_max {
             let queue = Arc::clone(self);
             // Without one more thread it is compiled later.
             if spawn(move || queue.work(false)).is_ok() {

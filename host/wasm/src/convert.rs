@@ -1,6 +1,9 @@
 //! Between what guests say and what the gateway says: failures and errors, headers, payloads.
 
-use postern_core::{Blame, Error, Headers, Kind};
+use postern_core::{
+    Blame, Error, Headers, Kind,
+    headers::{ENTRY_BYTES_MAX, SECTION_BYTES_MAX},
+};
 
 use crate::{
     bindings::Failure,
@@ -148,8 +151,16 @@ pub(crate) fn with_header(headers: &Headers, name: &str, value: &str) -> Result<
 
 /// Headers with one more.
 pub(crate) fn added_header(headers: &Headers, name: &str, value: &str) -> Result<Headers, Failure> {
-    if name.is_empty() {
-        let message = "header name of 0 octets is not within 1 to 255";
+    if !(1..=ENTRY_BYTES_MAX).contains(&name.len()) {
+        let length = name.len();
+        let message =
+            format!("header name of {length} octets is not within 1 to {ENTRY_BYTES_MAX}");
+        return Err(failure(Kind::InvalidArgument, message));
+    }
+    // Those of HTTP have no bound of their own.
+    let octets = headers.section().len() + name.len() + value.len();
+    if octets > SECTION_BYTES_MAX {
+        let message = format!("headers of {octets} octets exceed the limit of {SECTION_BYTES_MAX}");
         return Err(failure(Kind::InvalidArgument, message));
     }
     let mut changed = headers.clone();

@@ -39,8 +39,13 @@ pub(crate) enum Half {
 }
 
 impl Exchange {
-    /// Of a call that has ended.
-    pub(crate) const fn ended(outcome: CallOutcome) -> Self {
+    /// Of a call that has ended. What stands beside a failure goes no further: who is asked here sees none
+    /// of it, and could not take it away.
+    pub(crate) fn ended(outcome: CallOutcome) -> Self {
+        let outcome = outcome.map_err(|error| Error {
+            headers: None,
+            ..error
+        });
         Self {
             outcome: Some(outcome),
             changes: None,

@@ -83,7 +83,7 @@ fn thrown(lines: &[&str]) -> Option<String> {
     (!line.trim().is_empty()).then(|| line.trim().to_owned())
 }
 
-/// Without what a terminal would act on, and not too long.
+/// Without what a terminal would act on or write in another direction, and not too long.
 fn shown(line: &str) -> String {
     let mut shown = String::new();
     for c in line.chars() {
@@ -91,7 +91,8 @@ fn shown(line: &str) -> String {
             shown.push_str("...");
             break;
         }
-        if c.is_control() {
+        let is_of_direction = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        if c.is_control() || is_of_direction {
             // Writing to a `String` does not fail.
             let _ = write!(shown, "{}", c.escape_default());
         } else {

@@ -115,7 +115,14 @@ impl ReplyDraft {
             None => Body::One(message),
             trailers @ Some(_) => Body::Octets(BodyStream::once(message, trailers)),
         };
-        Self::into_reply(head, body)
+        let is_of_octets = matches!(body, Body::Octets(_));
+        let mut reply = Self::into_reply(head, body);
+        // What fronts say of a message alone.
+        if is_of_octets && reply.headers.get("content-type").is_none() {
+            // Cannot fail: there is room for a short one, or it goes without.
+            let _ = reply.headers.push("content-type", "application/json");
+        }
+        reply
     }
 
     /// Everything that was set, trailers behind the headers: those of a failure, which has nothing that

@@ -207,13 +207,13 @@ pub(super) async fn print(reply: Reply, output: &Output) -> Result<(), CommandFa
 
 /// One of many messages: JSON on one line, whatever reads it.
 fn print_item(message: &Bytes, output: &Output) -> Result<(), CommandFailure> {
-    if message.contains(&b'\n')
+    if message.iter().any(|octet| matches!(octet, b'\n' | b'\r'))
         && let Ok(json) = serde_json::from_slice::<Json>(message)
     {
         return output.line(&json.to_string());
     }
-    match serde_json::from_slice::<serde::de::IgnoredAny>(message) {
-        Ok(_) => output.octets(&[message, &b"\n"[..]].concat()),
+    match check_json(message) {
+        Ok(()) => output.octets(&[message, &b"\n"[..]].concat()),
         Err(_) => print_message(message, output),
     }
 }
@@ -257,13 +257,19 @@ pub(super) fn read_message(message: &str, is_raw: bool) -> Result<Bytes, Command
 
 fn check_message(message: Vec<u8>, is_raw: bool) -> Result<Bytes, CommandFailure> {
     if !is_raw {
-        let parsed = serde_json::from_slice::<serde::de::IgnoredAny>(&message);
-        parsed.map_err(|error| {
+        check_json(&message).map_err(|error| {
             let failure = CommandFailure::usage(format!("the message is no JSON: {error}"));
             failure.with_remedy("quote it for your shell, or send it as it is with --raw")
         })?;
     }
     Ok(message.into())
+}
+
+/// Whether `message` is JSON. Strings that are passed over are not checked to be text by the library.
+fn check_json(message: &[u8]) -> Result<(), String> {
+    let text = std::str::from_utf8(message).map_err(|error| error.to_string())?;
+    let parsed = serde_json::from_str::<serde::de::IgnoredAny>(text);
+    parsed.map(|_| ()).map_err(|error| error.to_string())
 }
 
 fn read_name(text: &str) -> Result<(String, String), String> {

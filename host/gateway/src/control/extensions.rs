@@ -46,10 +46,12 @@ fn link(
             let refused = shown.as_ref().and_then(|shown| shown.refused.as_ref());
             let is_loading = shown.as_ref().is_some_and(|shown| shown.loading.is_some());
             let reason = match refused {
-                _ if is_loading => Some("it is loading".to_owned()),
-                refused => refused.map(|refused| format!("it was refused: {}", refused.reason)),
+                _ if is_loading => "it is loading",
+                // Why is for operators: it may repeat what the guest wrote to its standard error.
+                Some(_) => "it was refused; `postern plugins list` says why",
+                None => "no such plugin",
             };
-            Part::Missing(reason.map_or(Text::from_static("no such plugin"), Text::from))
+            Part::Missing(Text::from_static(reason))
         }
     };
     Some(ChainLink {

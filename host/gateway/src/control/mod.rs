@@ -31,13 +31,14 @@ mod waiting;
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    panic::{AssertUnwindSafe, resume_unwind},
     path::PathBuf,
     sync::Arc,
     time::Duration,
 };
 
 use arc_swap::ArcSwap;
-use futures_util::{StreamExt, future::join_all, stream};
+use futures_util::{FutureExt, StreamExt, future::join_all, stream};
 use parking_lot::Mutex;
 use postern_core::Text;
 use postern_wasm::{HealthReport, HealthStatus, Plugin, Runtime, StoreHealth};
@@ -194,7 +195,13 @@ impl Control {
                     self.note_loading(&slot, &copy);
                     self.publish();
                 }
-                let prepared = self.prepare(&slot, &mut offers, copy).await;
+                let preparing = AssertUnwindSafe(self.prepare(&slot, &mut offers, copy));
+                let prepared = preparing.catch_unwind().await.unwrap_or_else(|panic| {
+                    // It comes to nothing, and nobody is to wait for it.
+                    slot.set_loading(None);
+                    self.publish();
+                    resume_unwind(panic)
+                });
                 return self.activate(&slot, prepared).await;
             }
         }

@@ -90,8 +90,9 @@ impl Control {
                 .collect();
         }
         match (&shown.current, &shown.refused) {
-            (None, Some(refused)) => {
-                let reason = format!("plugin {name} was refused: {}", refused.reason);
+            // Why is for operators: it may repeat what the guest wrote to its standard error.
+            (None, Some(_)) => {
+                let reason = format!("plugin {name} was refused; `postern plugins list` says why");
                 vec![down(name.as_str().into(), 0, reason)]
             }
             (Some(current), _) if !shown.is_healthy() => {

@@ -110,11 +110,19 @@ impl InterceptorRun {
             guard.edit_request(&mut call);
             edits = guard.reply_edits(&call).map(Box::new);
         }
-        let mut reply = self.route.target.call(*call, &self.decision_log)?.await?;
+        let mut outcome = self.route.target.call(*call, &self.decision_log)?.await;
         if let Some(edits) = edits {
-            edits.apply(&mut reply.headers);
+            match &mut outcome {
+                Ok(reply) => edits.apply(&mut reply.headers),
+                // What a failure has none of is not added to it.
+                Err(error) => {
+                    if let Some(headers) = &mut error.headers {
+                        edits.apply(headers);
+                    }
+                }
+            }
         }
-        Ok(reply)
+        outcome
     }
 }
 

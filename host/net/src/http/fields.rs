@@ -107,6 +107,10 @@ pub(super) fn of_failure(headers: &Headers) -> HeaderMap {
         header::CONTENT_ENCODING,
         header::CONTENT_RANGE,
         header::ETAG,
+        header::LAST_MODIFIED,
+        header::ACCEPT_RANGES,
+        // None follow.
+        header::TRAILER,
     ] {
         map.remove(name);
     }

@@ -35,6 +35,8 @@ pub(super) struct HeadReader<S> {
     held: BytesMut,
     /// Octets of `held` that may be handed on.
     n_ready: usize,
+    /// Octets behind them that were looked at in vain.
+    n_looked_at: usize,
 }
 
 /// What a connection and whoever asks over it tell each other.
@@ -101,6 +103,7 @@ impl<S> HeadReader<S> {
             heads,
             held: BytesMut::new(),
             n_ready: 0,
+            n_looked_at: 0,
         }
     }
 
@@ -108,12 +111,21 @@ impl<S> HeadReader<S> {
     fn admit(&mut self) -> bool {
         while self.heads.is_due() {
             let behind = self.held.get(self.n_ready..).unwrap_or_default();
+            // One that comes octet by octet is not read from its begin with each.
+            let is_worth_it = behind.len() >= 2 * self.n_looked_at
+                || behind.len() > HEAD_BYTES_MAX
+                || has_end(behind.get(self.n_looked_at.saturating_sub(END_BYTES)..));
+            if !is_worth_it {
+                break;
+            }
             let Some(head) = whole_head(behind) else {
+                self.n_looked_at = behind.len();
                 if behind.len() > HEAD_BYTES_MAX {
                     self.heads.on_head(false, Vec::new());
                 }
                 break;
             };
+            self.n_looked_at = 0;
             let late = if (FEW_FIELDS + 1..=FIELDS_MAX).contains(&head.n_fields) {
                 self.shorten(&head)
             } else {
@@ -232,6 +244,14 @@ impl<S: AsyncWrite + Unpin> AsyncWrite for HeadReader<S> {
     }
 }
 
+/// Whether a line that is empty ends in `octets`.
+fn has_end(octets: Option<&[u8]>) -> bool {
+    let mut lines = octets
+        .unwrap_or_default()
+        .split_inclusive(|octet| *octet == b'\n');
+    lines.any(|line| matches!(line, b"\n" | b"\r\n"))
+}
+
 /// The head that `octets` begin with; `None` where it does not end.
 fn whole_head(octets: &[u8]) -> Option<WholeHead> {
     let (mut start, mut at, mut n_lines) = (0, 0, 0);
@@ -291,6 +311,8 @@ fn divide(head: &[u8]) -> Option<(Vec<u8>, Vec<(HeaderName, HeaderValue)>)> {
     Some((kept, late))
 }
 
+/// Octets of the line that ends a head, and of the end of the line before it.
+const END_BYTES: usize = 3;
 /// Where a status stands in its line: `HTTP/1.1 200`.
 const STATUS_AT: usize = 9;
 /// Fields that hyper goes by.
