@@ -1,3 +1,5 @@
+//! Claims of anybody and of proxies that are trusted, in both forms.
+
 use super::*;
 
 fn config(accept: ForwardedForm, send: ForwardedSend) -> ForwardedConfig {

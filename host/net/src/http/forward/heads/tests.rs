@@ -1,3 +1,5 @@
+//! Heads that pass, heads that are shortened, and reads that part them anywhere.
+
 use std::collections::VecDeque;
 
 use tokio::io::AsyncReadExt;
