@@ -11,7 +11,6 @@ use super::{
     outcome::{BuildError, BuildProgress, UnitTests},
     process,
     project::Project,
-    sdk,
 };
 
 /// With the hashes of all that is installed.
@@ -122,6 +121,7 @@ const PYTEST_NONE: i32 = 5;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::build::sdk;
 
     #[test]
     fn the_pins_have_all_that_the_sdk_names_with_hashes() {

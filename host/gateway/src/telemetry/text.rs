@@ -94,7 +94,7 @@ impl Visit for Parts {
                     self.plugin = Some(value.to_owned());
                 }
                 // Writing to a `String` does not fail.
-                drop(write!(self.fields, " {name}={value:?}"));
+                let _ = write!(self.fields, " {name}={value:?}");
             }
         }
     }
