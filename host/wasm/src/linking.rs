@@ -67,7 +67,7 @@ const IMPORTS: [Import; 15] = [
     wasi(Some(wasi::link_async))
         .inline(wasi::link_sync)
         .direct(wasi::link_sync),
-    wasi(None).direct(io::link),
+    wasi(None).inline(io::link).direct(io::link),
 ];
 
 /// What the host knows of a role. The table of all stands in `plugin.rs`.

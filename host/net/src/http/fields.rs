@@ -100,8 +100,8 @@ pub(super) fn to_value(headers: &Headers, value: Cow<'_, [u8]>) -> Option<Header
 
 /// The headers of a failed call: as of a reply, but for those that are about its body, which is
 /// written here.
-pub(super) fn of_failure(headers: &Headers) -> HeaderMap {
-    let mut map = to_map(headers);
+pub(super) fn of_failure(headers: Option<&Headers>) -> HeaderMap {
+    let mut map = headers.map(to_map).unwrap_or_default();
     for name in [
         header::CONTENT_LENGTH,
         header::CONTENT_ENCODING,

@@ -382,9 +382,7 @@ pub(super) fn refusal(
     let (body, media_type) = form.write(status, error);
     let mut response = Response::new(ReplyBody::whole(body));
     *response.status_mut() = status;
-    if let Some(own) = &error.headers {
-        *response.headers_mut() = fields::of_failure(own);
-    }
+    *response.headers_mut() = fields::of_failure(error.headers.as_deref());
     let headers = response.headers_mut();
     headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(media_type));
     headers.insert(ERROR_HEADER, HeaderValue::from_static(error.kind.name()));

@@ -61,8 +61,9 @@ pub(crate) fn link_async(linker: &mut Linker<StoreState>) -> wasmtime::Result<()
     wasmtime_wasi::p2::add_to_linker_async(linker)
 }
 
-/// For stores that cannot wait. What would is replaced afterwards: by bailouts on the inline path, and by
-/// traps or `io.rs` where a component is entered directly.
+/// For stores that cannot wait. What would is replaced afterwards: `wasi:io` by `io.rs`, whose streams are
+/// let go of without waiting, and functions by bailouts on the inline path, by traps where a component is
+/// entered directly.
 pub(crate) fn link_sync(linker: &mut Linker<StoreState>) -> wasmtime::Result<()> {
     wasmtime_wasi::p2::add_to_linker_sync(linker)
 }
