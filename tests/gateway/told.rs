@@ -26,7 +26,7 @@ async fn line_with(gateway: &Gateway, part: &str) -> String {
     let log = gateway.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains(part)).collect();
     assert_eq!(lines.len(), 1, "{part}: {lines:?}");
-    lines[0].to_owned()
+    lines.concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]
