@@ -7,6 +7,7 @@ use postern_core::{Call, Kind};
 use postern_tests::{
     CallerTransport, Gateway, Setup, ToolProcess, call, command_in, component, connect, patiently,
 };
+use serde_json::Value;
 
 use crate::{annotations::over_http, share};
 
@@ -25,7 +26,7 @@ async fn line_with(gateway: &Gateway, part: &str) -> String {
     let log = gateway.log();
     let lines: Vec<_> = log.lines().filter(|line| line.contains(part)).collect();
     assert_eq!(lines.len(), 1, "{part}: {lines:?}");
-    lines[0].to_owned()
+    lines.concat()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -82,7 +83,9 @@ async fn a_plugin_that_is_refused_for_a_trap_says_why_in_its_own_words() {
     let gateway = Gateway::start(Setup::default()).await;
     gateway.deploy("health-trap.wasm", &component("health-trap"));
     let reason = async || {
-        let plugin = gateway.admin_json("/plugins/health-trap").await;
+        // It is not known before it is seen.
+        let (_, plugin) = gateway.admin("/plugins/health-trap").await.ok()?;
+        let plugin: Value = serde_json::from_str(&plugin).ok()?;
         plugin["refusal"]["reason"].as_str().map(str::to_owned)
     };
     patiently("it is refused", async || reason().await.is_some()).await;

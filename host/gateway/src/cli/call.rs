@@ -5,6 +5,7 @@ use std::{io::Read, path::PathBuf, time::Duration};
 use bytes::Bytes;
 use clap::Args;
 use postern_core::{Body, Call, Context, Error, Handler, Headers, Reply};
+use postern_net::Client;
 use postern_system::clock;
 use serde_json::{Value as Json, json};
 
@@ -81,7 +82,7 @@ pub(super) fn call(
         let began = clock::now();
         // Lines that cannot be sent end the call, which then fails by chance in one way or another.
         let of_lines = |failure| fault.take().unwrap_or(failure);
-        let reply = send(&target, call, timeout).await.map_err(of_lines)?;
+        let (reply, _session) = send(&target, call, timeout).await.map_err(of_lines)?;
         let head = reply.headers.clone();
         print(reply, output).await.map_err(of_lines)?;
         if let Some(failure) = fault.take() {
@@ -164,24 +165,30 @@ fn to_call(args: &CallArgs, body: Body) -> Result<Call, CommandFailure> {
     })
 }
 
+/// The reply, and the session that one of many messages still needs: dropped, it cuts them off.
 pub(super) async fn send(
     target: &CallTarget,
     call: Call,
     timeout: Duration,
-) -> Result<Reply, CommandFailure> {
+) -> Result<(Reply, Option<Client>), CommandFailure> {
     let client = match target.open(Some(timeout)).await? {
         Caller::Session(client) => client,
         Caller::Requests(handler) => {
             let reply = handler.call(call).await;
-            return reply.map_err(|error| CommandFailure::call(&error));
+            let reply = reply.map_err(|error| CommandFailure::call(&error))?;
+            return Ok((reply, None));
         }
     };
     let reply = client.call(call).await;
-    // A streamed reply still needs the session; it ends with the process.
-    if !reply.as_ref().is_ok_and(|reply| reply.body.is_stream()) {
-        client.close().await;
+    if reply.as_ref().is_ok_and(|reply| reply.body.is_stream()) {
+        return Ok((
+            reply.map_err(|error| CommandFailure::call(&error))?,
+            Some(client),
+        ));
     }
-    reply.map_err(|error| CommandFailure::call(&error))
+    client.close().await;
+    let reply = reply.map_err(|error| CommandFailure::call(&error))?;
+    Ok((reply, None))
 }
 
 pub(super) async fn print(reply: Reply, output: &Output) -> Result<(), CommandFailure> {

@@ -67,7 +67,7 @@ pub(super) fn publish(
         ..Call::unary(SERVICE, PUBLISH, payload)
     };
     block_on(async {
-        let reply = call::send(&target, call, args.timeout).await?;
+        let (reply, _session) = call::send(&target, call, args.timeout).await?;
         call::print(reply, output).await
     })
 }
