@@ -118,7 +118,7 @@ impl ReplyDraft {
         let is_of_octets = matches!(body, Body::Octets(_));
         let mut reply = Self::into_reply(head, body);
         // What fronts say of a message alone.
-        if is_of_octets && reply.headers.get("content-type").is_none() {
+        if is_of_octets && reply.headers.get(b"content-type").is_none() {
             // Cannot fail: there is room for a short one, or it goes without.
             let _ = reply.headers.push("content-type", "application/json");
         }
