@@ -40,7 +40,9 @@ pub(super) fn prepare(
 
 /// Puts the SDK where Node and editors find it by its name.
 pub(super) fn provide_sdk(folder: &Path) -> Result<(), BuildError> {
-    sdk::put(&folder.join("node_modules/postern"), PACKAGE, &IN_PACKAGE)
+    let packages = folder.join("node_modules");
+    sdk::refuse_link(&packages)?;
+    sdk::put(&packages.join("postern"), PACKAGE, &IN_PACKAGE)
 }
 
 pub(super) fn compile(

@@ -96,6 +96,9 @@ pub(crate) enum BuildError {
     NoRole { name: String },
     #[error("{name} is no component: {reason}")]
     NotEncoded { name: String, reason: String },
+    /// A build writes there, and would write elsewhere.
+    #[error("{} is a link, and a build writes there", .0.display())]
+    Linked(PathBuf),
     #[error("cannot write {}: {source}", path.display())]
     Unwritable { path: PathBuf, source: io::Error },
 }
@@ -125,6 +128,7 @@ impl BuildError {
             Self::NoRole { .. } => {
                 Some("register a handler as the README of the project shows".to_owned())
             }
+            Self::Linked(_) => Some("remove the link, or put a folder in its place".to_owned()),
             Self::Unreadable { .. }
             | Self::Failed { .. }
             | Self::NotEncoded { .. }
@@ -161,6 +165,7 @@ impl BuildError {
             | Self::Unreadable { .. }
             | Self::NoRole { .. }
             | Self::NotEncoded { .. }
+            | Self::Linked(_)
             | Self::Unwritable { .. } => None,
         }
     }

@@ -20,7 +20,8 @@ pub(crate) struct Project {
 
 impl Project {
     /// # Errors
-    /// `Unreadable` when the folder or the project's file cannot be read.
+    /// `Unreadable` when the folder or the project's file cannot be read, `Linked` when a build would
+    /// write through a link.
     pub(super) fn open(folder: &Path, language: Language) -> Result<Self, BuildError> {
         let unreadable = |reason: String| BuildError::Unreadable {
             folder: folder.to_owned(),
@@ -28,6 +29,7 @@ impl Project {
         };
         let real = folder.canonicalize();
         let real = real.map_err(|error| unreadable(error.to_string()))?;
+        sdk::refuse_links(&real)?;
         let name = named(&real, language).map_err(unreadable)?;
         let own = real
             .file_name()

@@ -51,8 +51,9 @@ pub(super) fn octets(name: &str) -> Option<&'static [u8]> {
 /// those of this binary are there.
 ///
 /// # Errors
-/// `Unwritable`; a folder that could not be replaced is as it was.
+/// `Linked`, and `Unwritable`; a folder that could not be replaced is as it was.
 pub(super) fn unpack(language: &str, project: &Path) -> Result<(), BuildError> {
+    refuse_links(project)?;
     let below = project.join(FOLDER);
     let sdk = below.join("sdk").join(language);
     let wit = files_below("wit/");
@@ -116,6 +117,32 @@ fn put_folder(folder: &Path, files: &[PackedFile]) -> Result<(), BuildError> {
     })
 }
 
+/// Refuses links in the folder of a project for what builds write: they would lead a build out of it.
+///
+/// # Errors
+/// `Linked` with the first that was found.
+pub(super) fn refuse_links(project: &Path) -> Result<(), BuildError> {
+    let mut left = vec![project.join(FOLDER)];
+    while let Some(path) = left.pop() {
+        refuse_link(&path)?;
+        // A file has no entries, and another build may just have removed a folder.
+        let entries = fs::read_dir(&path).into_iter().flatten();
+        left.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));
+    }
+    Ok(())
+}
+
+/// Refuses a link at `path`; what is not there is none.
+///
+/// # Errors
+/// `Linked`.
+pub(super) fn refuse_link(path: &Path) -> Result<(), BuildError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Err(BuildError::Linked(path.to_owned())),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 /// Removes a folder; one that is not there is removed.
 pub(super) fn remove(folder: &Path) -> io::Result<()> {
     match fs::remove_dir_all(folder) {
@@ -177,5 +204,26 @@ mod tests {
             !sdk.join("own").exists(),
             "another version is replaced as a whole"
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_where_a_build_writes_is_refused_and_what_it_leads_to_stays() {
+        for linked in [".postern", ".postern/sdk", ".postern/build/wit"] {
+            let (project, home) = (tempfile::tempdir(), tempfile::tempdir());
+            let (project, home) = (project.expect("a folder"), home.expect("a folder"));
+            let own = home.path().join("rust/own");
+            fs::create_dir_all(home.path().join("rust")).expect("a folder");
+            fs::write(&own, "kept").expect("written");
+            let link = project.path().join(linked);
+            fs::create_dir_all(link.parent().expect("a folder")).expect("a folder");
+            std::os::unix::fs::symlink(home.path(), &link).expect("linked");
+            let refused = unpack("rust", project.path()).expect_err("a link");
+            assert!(
+                matches!(&refused, BuildError::Linked(path) if *path == link),
+                "{linked}: {refused}"
+            );
+            assert!(own.exists(), "{linked}");
+        }
     }
 }
