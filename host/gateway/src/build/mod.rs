@@ -154,7 +154,18 @@ fn build(
             folder: folder.to_owned(),
             reason: error.to_string(),
         })?;
-    let digest = sources.map(|sources| sdk::digest_of(&[&pins, sdk::digest(), &sources]));
+    // The place is a part of it: what a build finds there beside the sources makes no component for
+    // the same sources elsewhere.
+    let digest = sources.map(|sources| {
+        let place = real.as_os_str().as_encoded_bytes();
+        let texts = [
+            pins.as_bytes(),
+            sdk::digest().as_bytes(),
+            sources.as_bytes(),
+            place,
+        ];
+        sdk::digest_of(&texts)
+    });
     let kept = digest.as_ref().and_then(|digest| cache.component(digest));
     let component = match kept {
         Some(component) => component,

@@ -51,6 +51,7 @@ pub(super) fn tests(
     let paths = [sdk_of(project), project.own("build/packages")];
     let paths = std::env::join_paths(paths).unwrap_or_else(|_| sdk_of(project).into());
     command.env("PYTHONPATH", paths);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(UnitTests {
         command,
         packages: None,
@@ -106,6 +107,8 @@ fn build_command(project: &Project, python: &Path) -> Command {
     command.arg("--work").arg(project.own("build"));
     command
         .env("PYTHONPATH", sdk_of(project))
+        // Files of its own would make another SDK of it.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(&project.folder);
     command
 }

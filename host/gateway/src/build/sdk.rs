@@ -4,7 +4,8 @@
 //! .postern/sdk/LANG/    guest-sdk/LANG of the sources that this binary was built from
 //! .postern/wit/         wit/
 //! ```
-//! A folder of another version is replaced as a whole. Nothing in it is for people to change.
+//! A folder that differs in one octet or one file is replaced as a whole. Nothing in it is for people to
+//! change, and nothing that a project brings there is compiled.
 
 use std::{fs, io, path::Path, sync::OnceLock};
 
@@ -91,7 +92,8 @@ fn files_below(prefix: &str) -> Vec<PackedFile> {
 
 /// Puts a folder in place by rename, unless that of this binary is there.
 fn put_folder(folder: &Path, files: &[PackedFile]) -> Result<(), BuildError> {
-    if fs::read_to_string(folder.join(VERSION)).is_ok_and(|there| there == digest()) {
+    // What cannot be read is replaced.
+    if holds(folder, files).unwrap_or(false) {
         return Ok(());
     }
     let beside = folder.with_extension("part~");
@@ -103,7 +105,6 @@ fn put_folder(folder: &Path, files: &[PackedFile]) -> Result<(), BuildError> {
             fs::write(path, content)?;
         }
         fs::create_dir_all(&beside)?;
-        fs::write(beside.join(VERSION), digest())?;
         remove(folder)?;
         fs::rename(&beside, folder)
     })();
@@ -115,6 +116,29 @@ fn put_folder(folder: &Path, files: &[PackedFile]) -> Result<(), BuildError> {
             source,
         }
     })
+}
+
+/// Whether a folder has these files as they are, and no others.
+fn holds(folder: &Path, files: &[PackedFile]) -> io::Result<bool> {
+    let mut n_files = 0;
+    let mut left = vec![folder.to_owned()];
+    while let Some(path) = left.pop() {
+        let kind = fs::symlink_metadata(&path)?;
+        if kind.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                left.push(entry?.path());
+            }
+        } else if kind.is_file() {
+            n_files += 1;
+        } else {
+            return Ok(false);
+        }
+    }
+    let is_same = |(name, content): &PackedFile| {
+        let there = fs::read(folder.join(name));
+        there.is_ok_and(|there| there == *content)
+    };
+    Ok(n_files == files.len() && files.iter().all(is_same))
 }
 
 /// Refuses links in the folder of a project for what builds write: they would lead a build out of it.
@@ -169,15 +193,13 @@ fn hex(octets: &[u8]) -> String {
 type PackedFile = (String, &'static [u8]);
 
 const RUST: &str = "rust";
-/// In an unpacked folder, the digest of all that is packed.
-const VERSION: &str = ".version";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_project_gets_the_sdk_once_and_again_when_it_is_of_another_version() {
+    fn a_project_gets_the_sdk_once_and_again_when_it_differs() {
         let project = tempfile::tempdir().expect("a folder");
         unpack("rust", project.path()).expect("written");
         let sdk = project.path().join(".postern/sdk/rust");
@@ -195,15 +217,29 @@ mod tests {
             );
         }
 
-        fs::write(sdk.join("own"), "kept").expect("written");
+        let path = sdk.join("Cargo.toml");
+        let modified = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        let file = fs::File::options().append(true).open(&path);
+        file.and_then(|file| file.set_modified(modified))
+            .expect("set");
+        let is_first = || {
+            let metadata = fs::metadata(&path).expect("there");
+            metadata.modified().expect("a time") == modified
+        };
         unpack("rust", project.path()).expect("there");
-        assert!(sdk.join("own").exists(), "a folder of this version stays");
-        fs::write(sdk.join(VERSION), "another").expect("written");
+        assert!(is_first(), "an equal folder stays");
+
+        fs::write(sdk.join("src/own.rs"), "").expect("written");
         unpack("rust", project.path()).expect("written");
-        assert!(
-            !sdk.join("own").exists(),
-            "another version is replaced as a whole"
-        );
+        assert!(!is_first() && !sdk.join("src/own.rs").exists());
+
+        let source = sdk.join("src/lib.rs");
+        let text = fs::read(&source).expect("there");
+        let mut other = text.clone();
+        other.extend_from_slice(b"// of another\n");
+        fs::write(&source, other).expect("written");
+        unpack("rust", project.path()).expect("written");
+        assert_eq!(fs::read(&source).expect("there"), text);
     }
 
     #[cfg(unix)]
