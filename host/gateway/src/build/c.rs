@@ -97,7 +97,7 @@ pub(super) fn tests(
 
 /// Python with the compiler as a module.
 fn compiler(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf, BuildError> {
-    let mut version = Command::new("python3");
+    let mut version = python::isolated("python3");
     version.args(["-c", "import sys; print(sys.version)"]);
     let version = process::version("python3", &mut version, LEAST)?;
     let tools = ToolSet {
@@ -113,7 +113,7 @@ fn compiler(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf,
 
 /// The installed compiler, which keeps what it compiles of its library.
 fn zig(python: &Path, cache: &Cache, project: &Project) -> Command {
-    let mut zig = Command::new(python);
+    let mut zig = python::isolated(python);
     zig.args(["-m", "ziglang", "cc"]);
     zig.env("ZIG_GLOBAL_CACHE_DIR", cache.of_tool("zig"));
     zig.env("ZIG_LOCAL_CACHE_DIR", project.own("zig"));

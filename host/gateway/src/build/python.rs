@@ -2,6 +2,7 @@
 //! for all projects.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -61,7 +62,7 @@ pub(super) fn tests(
 
 /// Python with the pinned tools.
 fn environment(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf, BuildError> {
-    let mut version = Command::new("python3");
+    let mut version = isolated("python3");
     version.args(["-c", "import sys; print(sys.version)"]);
     let version = process::version("python3", &mut version, LEAST)?;
     let tools = ToolSet {
@@ -75,11 +76,11 @@ fn environment(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathB
 
 /// Makes an environment in `folder` with the pinned packages.
 pub(super) fn install(folder: &Path, pins: &str, shown: &str) -> Result<(), BuildError> {
-    let mut venv = Command::new("python3");
+    let mut venv = isolated("python3");
     process::install("python3", venv.args(["-m", "venv"]).arg(folder), shown)?;
     let requirements = folder.join("requirements.txt");
     Project::write(&requirements, pins)?;
-    let mut pip = Command::new(python_in(folder));
+    let mut pip = isolated(python_in(folder));
     pip.args([
         "-m",
         "pip",
@@ -90,6 +91,14 @@ pub(super) fn install(folder: &Path, pins: &str, shown: &str) -> Result<(), Buil
     pip.args(["--require-hashes", "--only-binary", ":all:", "-r"])
         .arg(&requirements);
     process::install("python3", &mut pip, shown)
+}
+
+/// Python for a module of its own or an installed one: it takes none of the working folder's, nor of the
+/// environment's paths.
+pub(super) fn isolated(python: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(python);
+    command.arg("-I");
+    command
 }
 
 pub(super) fn python_in(environment: &Path) -> PathBuf {
@@ -124,6 +133,20 @@ const PYTEST_NONE: i32 = 5;
 #[cfg(test)]
 mod tests {
     use super::{super::sdk, *};
+
+    #[test]
+    fn a_module_in_the_working_folder_is_not_run_in_the_place_of_a_tool() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = "open('ran', 'w').close()\n";
+        std::fs::write(folder.path().join("venv.py"), source).expect("written");
+        let mut venv = isolated("python3");
+        venv.args(["-m", "venv", "--help"])
+            .env("PYTHONPATH", folder.path())
+            .current_dir(folder.path());
+        let output = venv.output().expect("Python runs");
+        assert!(output.status.success());
+        assert!(!folder.path().join("ran").exists());
+    }
 
     #[test]
     fn the_pins_have_all_that_the_sdk_names_with_hashes() {
