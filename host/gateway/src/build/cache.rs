@@ -3,7 +3,7 @@
 //! ```text
 //! tools/NAME-DIGEST/            a set of pinned tools, whole when it holds the file `.complete`
 //! locks/NAME.lock               held while somebody installs
-//! components/DIGEST.wasm        components by the digest of all that they are made of, and of the place
+//! components/DIGEST.wasm        components by the digest of sources, tools and folder
 //! ```
 //! All of it may be removed while nothing is being built.
 

@@ -20,7 +20,8 @@ use super::{
 /// A lock file of npm, with the hashes of all that is installed.
 pub(super) const PINS: &str = include_str!("pins/javascript.json");
 
-/// Installs the packages that the project asks for, where one is missing, and puts the SDK beside them.
+/// Installs the packages that the project asks for, where one is missing or they were others at the last
+/// installation, and puts the SDK beside them.
 pub(super) fn prepare(
     folder: &Path,
     name: &str,
@@ -32,7 +33,8 @@ pub(super) fn prepare(
             step: "installing its packages with npm",
         });
         let mut npm = npm("install", folder);
-        process::compile("npm", &mut npm, name)?;
+        process::install("npm", &mut npm, &format!("the packages of {name}"))?;
+        mark_packages(folder)?;
     }
     // After npm, which removes what it does not know.
     provide_sdk(folder)
@@ -98,7 +100,7 @@ fn tools(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf, Bu
     })
 }
 
-/// npm in a folder. Nothing of what it installs is run.
+/// npm in a folder. It runs no scripts of what it installs; a build runs what the project imports.
 fn npm(command: &str, folder: &Path) -> Command {
     let mut npm = Command::new("npm");
     npm.args([command, "--ignore-scripts", "--no-audit", "--no-fund"]);
@@ -119,16 +121,33 @@ fn script(name: &str, project: &Project, tools: &Path) -> Command {
     node
 }
 
-/// Whether one of the packages that `package.json` names is not there.
+/// Whether `package.json` names packages, and one of them is not there or they were others when they were
+/// installed.
 fn lacks_packages(folder: &Path) -> bool {
     let package = fs::read_to_string(folder.join("package.json")).unwrap_or_default();
     let package: Json = serde_json::from_str(&package).unwrap_or_default();
     let named = ["dependencies", "devDependencies"].map(|field| package.get(field));
     let named = named.into_iter().flatten().filter_map(Json::as_object);
-    let mut names = named.flat_map(|packages| packages.keys());
-    names.any(|name| !folder.join("node_modules").join(name).exists())
+    let names: Vec<_> = named.flat_map(|packages| packages.keys()).collect();
+    let is_there = |name: &&String| folder.join("node_modules").join(name).exists();
+    let marked = fs::read_to_string(folder.join(MARK)).unwrap_or_default();
+    !names.is_empty() && (marked != wanted_packages(folder) || !names.iter().all(is_there))
 }
 
+/// Keeps what npm has installed from.
+fn mark_packages(folder: &Path) -> Result<(), BuildError> {
+    Project::write(&folder.join(MARK), &wanted_packages(folder))
+}
+
+/// What decides which packages npm installs, in one digest.
+fn wanted_packages(folder: &Path) -> String {
+    let files = ["package.json", "package-lock.json"];
+    let read = |name: &str| fs::read(folder.join(name)).unwrap_or_default();
+    sdk::digest_of(&files.map(read))
+}
+
+/// In a project, the digest of what its packages were installed from.
+const MARK: &str = ".postern/packages.sha256";
 const LEAST: &str = "20.0";
 const TOOLS: &str = "guest-sdk/js/tools.json";
 /// The SDK, and what of it a project imports.
@@ -157,7 +176,12 @@ mod tests {
         write("node_modules/@a/b/package.json", "{}");
         assert!(lacks_packages(folder.path()));
         write("node_modules/c/package.json", "{}");
+        assert!(lacks_packages(folder.path()), "of unknown versions");
+        write(MARK, "");
+        mark_packages(folder.path()).expect("written");
         assert!(!lacks_packages(folder.path()));
+        write("package-lock.json", "{}");
+        assert!(lacks_packages(folder.path()), "of other versions");
     }
 
     #[test]

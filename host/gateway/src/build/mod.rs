@@ -21,6 +21,7 @@ mod placed;
 mod process;
 mod project;
 mod python;
+mod reach;
 mod rust;
 mod sdk;
 mod toolchain;
@@ -154,15 +155,14 @@ fn build(
             folder: folder.to_owned(),
             reason: error.to_string(),
         })?;
-    // The place is a part of it: what a build finds there beside the sources makes no component for
+    // The folder is a part of it: what a build finds there beside the sources makes no component for
     // the same sources elsewhere.
     let digest = sources.map(|sources| {
-        let place = real.as_os_str().as_encoded_bytes();
         let texts = [
             pins.as_bytes(),
             sdk::digest().as_bytes(),
             sources.as_bytes(),
-            place,
+            real.as_os_str().as_encoded_bytes(),
         ];
         sdk::digest_of(&texts)
     });
