@@ -60,4 +60,4 @@ fn go(project: &Project) -> Command {
 }
 
 /// The first that exports functions to a host.
-const LEAST: &str = "1.24";
+pub(super) const LEAST: &str = "1.24";

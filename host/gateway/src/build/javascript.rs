@@ -148,7 +148,7 @@ fn wanted_packages(folder: &Path) -> String {
 
 /// In a project, the digest of what its packages were installed from.
 const MARK: &str = ".postern/packages.sha256";
-const LEAST: &str = "20.0";
+pub(super) const LEAST: &str = "20.0";
 const TOOLS: &str = "guest-sdk/js/tools.json";
 /// The SDK, and what of it a project imports.
 const PACKAGE: &str = "guest-sdk/js/";

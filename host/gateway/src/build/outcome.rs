@@ -119,7 +119,7 @@ impl BuildError {
             }
             Self::NoCache => Some("set XDG_CACHE_HOME to a folder that is yours".to_owned()),
             Self::NotInstalled { .. } => Some(
-                "the versions are pinned; the registry of the language must be within reach"
+                "the registry of the language must be within reach, and have the versions that are named"
                     .to_owned(),
             ),
             Self::NoTarget { target, .. } => Some(format!(
@@ -173,10 +173,10 @@ impl BuildError {
 
 fn remedy_for(program: &str) -> &'static str {
     match program {
-        "go" => "install Go 1.25 or newer: https://go.dev/dl",
+        "go" => "install Go 1.24 or newer: https://go.dev/dl",
         "node" | "npm" => "install Node.js 20 or newer with npm: https://nodejs.org",
         "python3" => {
-            "install Python 3.10 or newer with pip and venv: https://www.python.org \
+            "install Python 3.11 or newer with pip and venv: https://www.python.org \
              (Debian: apt install python3-venv)"
         }
         _ => "install Rust: https://rustup.rs, then open a new shell",

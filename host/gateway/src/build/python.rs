@@ -126,7 +126,7 @@ fn sdk_of(project: &Project) -> PathBuf {
     project.own("sdk/python")
 }
 
-const LEAST: &str = "3.11";
+pub(super) const LEAST: &str = "3.11";
 /// pytest's code for a run without a test.
 const PYTEST_NONE: i32 = 5;
 
