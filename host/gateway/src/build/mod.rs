@@ -171,8 +171,10 @@ fn build(
         Some(component) => component,
         None => {
             let component = compilers::compile(language, &project, &cache, on)?;
-            if let Some(digest) = digest {
-                cache.keep(&digest, &component)?;
+            let kept = digest.map(|digest| cache.keep(&digest, &component));
+            if let Some(Err(error)) = kept {
+                let diagnostics = format!("the next build is a whole one: {error}");
+                on(BuildProgress::Warned { diagnostics });
             }
             component
         }
