@@ -29,7 +29,7 @@ pub(super) fn compile(
     on: &mut dyn FnMut(BuildProgress),
 ) -> Result<Vec<u8>, BuildError> {
     let python = compiler(cache, on)?;
-    let core = project.work()?.join("core.wasm");
+    let core = project.work("work")?.join("core.wasm");
     on(BuildProgress::Step {
         name: project.name.clone(),
         step: "compiling with zig cc",
@@ -68,7 +68,7 @@ pub(super) fn tests(
     on: &mut dyn FnMut(BuildProgress),
 ) -> Result<UnitTests, BuildError> {
     let program = project
-        .work()?
+        .work("tests")?
         .join(format!("tests{}", std::env::consts::EXE_SUFFIX));
     // A machine's own compiler needs no installation, and nothing to warm up.
     let own = process::run("cc", Command::new("cc").arg("--version"));

@@ -18,7 +18,7 @@ pub(super) fn compile(
     project: &Project,
     on: &mut dyn FnMut(BuildProgress),
 ) -> Result<Vec<u8>, BuildError> {
-    let core = project.work()?.join("core.wasm");
+    let core = project.work("work")?.join("core.wasm");
     on(BuildProgress::Step {
         name: project.name.clone(),
         step: "compiling with go build",

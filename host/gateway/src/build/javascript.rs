@@ -57,8 +57,9 @@ pub(super) fn compile(
         name: project.name.clone(),
         step: "compiling with componentize-qjs",
     });
-    let component = project.own("build").join("component.wasm");
-    let mut build = script("componentize.mjs", project, &tools);
+    let work = project.own("build");
+    let component = work.join("component.wasm");
+    let mut build = script("componentize.mjs", project, &tools, &work);
     build
         .arg("--wit")
         .arg(project.own("wit"))
@@ -75,7 +76,7 @@ pub(super) fn tests(
 ) -> Result<UnitTests, BuildError> {
     let tools = tools(cache, on)?;
     Ok(UnitTests {
-        command: script("test.mjs", project, &tools),
+        command: script("test.mjs", project, &tools, &project.own("tests")),
         packages: None,
         none_code: None,
     })
@@ -108,15 +109,12 @@ fn npm(command: &str, folder: &Path) -> Command {
     npm
 }
 
-/// A script of the SDK for the project.
-fn script(name: &str, project: &Project, tools: &Path) -> Command {
+/// A script of the SDK for the project, which leaves in `work` what it makes on its way.
+fn script(name: &str, project: &Project, tools: &Path, work: &Path) -> Command {
     let mut node = Command::new("node");
     node.arg(project.own("sdk/js/build").join(name))
         .arg(&project.folder);
-    node.arg("--work")
-        .arg(project.own("build"))
-        .arg("--tools")
-        .arg(tools);
+    node.arg("--work").arg(work).arg("--tools").arg(tools);
     node.current_dir(&project.folder);
     node
 }

@@ -99,6 +99,7 @@ pub(crate) fn tests(
         Some(language) => {
             let cache = Cache::of_user()?;
             let project = Project::open(folder, language)?;
+            let _lock = Lock::take(&project.own("lock"), &project.name, on)?;
             provide_sdk(&project.folder, language)?;
             compilers::prepare(language, &project, on)?;
             compilers::tests(language, &project, &cache, on)
