@@ -19,7 +19,8 @@ Examples:
   postern test . -- -k greets       what follows -- goes to the runner of the language
 
 The runners: cargo test, go test, node --test, pytest, and for C a program of its own. Exits with 1
-when a test fails, and when pytest finds no test for the arguments behind --. No gateway is needed: tests call the plugin through the SDK's fake host.")]
+when a test fails, and when pytest finds none for the arguments behind --. No gateway is needed: tests
+call the plugin through the SDK's fake host, and run on this machine with your rights.")]
 pub(super) struct TestArgs {
     /// The project's folder.
     #[arg(default_value = ".")]
