@@ -34,7 +34,7 @@ pub(super) fn compile(
         name: project.name.clone(),
         step: "compiling with zig cc",
     });
-    let mut cc = with_flags(zig(&python, cache, project), project);
+    let mut cc = with_flags(zig(&python, cache), project);
     cc.args([
         "-target",
         "wasm32-wasi",
@@ -74,7 +74,7 @@ pub(super) fn tests(
     let own = process::run("cc", Command::new("cc").arg("--version"));
     let (name, cc) = match own {
         Ok(Ok(_)) => ("cc", Command::new("cc")),
-        Ok(Err(_)) | Err(_) => ("python3", zig(&compiler(cache, on)?, cache, project)),
+        Ok(Err(_)) | Err(_) => ("python3", zig(&compiler(cache, on)?, cache)),
     };
     let mut cc = with_flags(cc, project);
     cc.arg("-g");
@@ -111,12 +111,12 @@ fn compiler(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf,
     Ok(python::python_in(&folder))
 }
 
-/// The installed compiler, which keeps what it compiles of its library.
-fn zig(python: &Path, cache: &Cache, project: &Project) -> Command {
+/// The installed compiler, which keeps what it compiles. It takes nothing of that from a project.
+fn zig(python: &Path, cache: &Cache) -> Command {
     let mut zig = python::isolated(python);
     zig.args(["-m", "ziglang", "cc"]);
     zig.env("ZIG_GLOBAL_CACHE_DIR", cache.of_tool("zig"));
-    zig.env("ZIG_LOCAL_CACHE_DIR", project.own("zig"));
+    zig.env("ZIG_LOCAL_CACHE_DIR", cache.of_tool("zig"));
     zig
 }
 
