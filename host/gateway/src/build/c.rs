@@ -29,12 +29,12 @@ pub(super) fn compile(
     on: &mut dyn FnMut(BuildProgress),
 ) -> Result<Vec<u8>, BuildError> {
     let python = compiler(cache, on)?;
-    let core = project.work()?.join("core.wasm");
+    let core = project.work("work")?.join("core.wasm");
     on(BuildProgress::Step {
         name: project.name.clone(),
         step: "compiling with zig cc",
     });
-    let mut cc = with_flags(zig(&python, cache, project), project);
+    let mut cc = with_flags(zig(&python, cache), project);
     cc.args([
         "-target",
         "wasm32-wasi",
@@ -68,13 +68,13 @@ pub(super) fn tests(
     on: &mut dyn FnMut(BuildProgress),
 ) -> Result<UnitTests, BuildError> {
     let program = project
-        .work()?
+        .work("tests")?
         .join(format!("tests{}", std::env::consts::EXE_SUFFIX));
     // A machine's own compiler needs no installation, and nothing to warm up.
     let own = process::run("cc", Command::new("cc").arg("--version"));
     let (name, cc) = match own {
         Ok(Ok(_)) => ("cc", Command::new("cc")),
-        Ok(Err(_)) | Err(_) => ("python3", zig(&compiler(cache, on)?, cache, project)),
+        Ok(Err(_)) | Err(_) => ("python3", zig(&compiler(cache, on)?, cache)),
     };
     let mut cc = with_flags(cc, project);
     cc.arg("-g");
@@ -97,7 +97,7 @@ pub(super) fn tests(
 
 /// Python with the compiler as a module.
 fn compiler(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf, BuildError> {
-    let mut version = Command::new("python3");
+    let mut version = python::isolated("python3");
     version.args(["-c", "import sys; print(sys.version)"]);
     let version = process::version("python3", &mut version, LEAST)?;
     let tools = ToolSet {
@@ -111,12 +111,12 @@ fn compiler(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf,
     Ok(python::python_in(&folder))
 }
 
-/// The installed compiler, which keeps what it compiles of its library.
-fn zig(python: &Path, cache: &Cache, project: &Project) -> Command {
-    let mut zig = Command::new(python);
+/// The installed compiler, which keeps what it compiles. It takes nothing of that from a project.
+fn zig(python: &Path, cache: &Cache) -> Command {
+    let mut zig = python::isolated(python);
     zig.args(["-m", "ziglang", "cc"]);
     zig.env("ZIG_GLOBAL_CACHE_DIR", cache.of_tool("zig"));
-    zig.env("ZIG_LOCAL_CACHE_DIR", project.own("zig"));
+    zig.env("ZIG_LOCAL_CACHE_DIR", cache.of_tool("zig"));
     zig
 }
 

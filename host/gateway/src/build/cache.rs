@@ -3,7 +3,7 @@
 //! ```text
 //! tools/NAME-DIGEST/            a set of pinned tools, whole when it holds the file `.complete`
 //! locks/NAME.lock               held while somebody installs
-//! components/DIGEST.wasm        components by the digest of all that they are made of
+//! components/DIGEST.wasm        components by the digest of sources, tools and folder
 //! ```
 //! All of it may be removed while nothing is being built.
 
@@ -180,14 +180,28 @@ fn make_room(folder: &Path, n_max: usize) -> io::Result<()> {
     let mut files = Vec::new();
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
-        files.push((entry.metadata()?.modified()?, entry.path()));
+        // Other builds put files here and remove them at the same time.
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        match modified {
+            Ok(modified) => files.push((modified, entry.path())),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
     }
     files.sort();
     let n_over = files.len().saturating_sub(n_max);
     for (_, path) in files.into_iter().take(n_over) {
-        fs::remove_file(path)?;
+        remove_file(&path)?;
     }
     Ok(())
+}
+
+/// Removes a file; one that is not there is removed.
+fn remove_file(path: &Path) -> io::Result<()> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        removed => removed,
+    }
 }
 
 fn short(digest: &str) -> &str {
@@ -305,6 +319,7 @@ mod tests {
             names
         };
         assert_eq!(names(3), ["aa.wasm", "new", "used"]);
+        remove_file(&kept.join("old")).expect("another build has removed it");
         assert_eq!(names(1), ["aa.wasm"]);
     }
 }

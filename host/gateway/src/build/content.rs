@@ -1,11 +1,12 @@
-//! What the sources of a project are, in one digest: equal sources need no second build.
+//! What the sources of a project are, in one digest: equal sources need no second build. A project that
+//! takes packages or files of other folders has none: nobody looks whether those have changed.
 
 use std::{
     fs, io,
     path::{Path, PathBuf},
 };
 
-use super::{language::Language, sdk};
+use super::{language::Language, reach, sdk};
 
 /// The digest of all files below the project's `folder` that may matter to a build of the plugin
 /// `name`. `None` when the project is made of more than these: then every build is a whole one.
@@ -13,10 +14,14 @@ use super::{language::Language, sdk};
 /// # Errors
 /// Whatever the system says of a file.
 pub(super) fn digest(folder: &Path, name: &str, language: Language) -> io::Result<Option<String>> {
-    if reaches_outside(folder, language)? {
+    if reach::has_packages(folder, language)? {
         return Ok(None);
     }
-    let own = [format!("{name}.wasm"), format!("{name}.toml")];
+    let own = [
+        format!("{name}.wasm"),
+        format!("{name}.toml"),
+        format!(".{name}.wasm.tmp"),
+    ];
     let mut files = Vec::new();
     if !collect(folder, 0, &mut files)? {
         return Ok(None);
@@ -28,26 +33,14 @@ pub(super) fn digest(folder: &Path, name: &str, language: Language) -> io::Resul
         if own.iter().any(|own| shown == Path::new(own)) {
             continue;
         }
+        let content = fs::read(&path)?;
+        if reach::leaves(shown, &content) {
+            return Ok(None);
+        }
         texts.push(shown.as_os_str().as_encoded_bytes().to_vec());
-        texts.push(fs::read(&path)?);
+        texts.push(content);
     }
     Ok(Some(sdk::digest_of(&texts)))
-}
-
-/// Whether the project names sources above its folder: a package beside it.
-fn reaches_outside(folder: &Path, language: Language) -> io::Result<bool> {
-    let file = fs::read_to_string(folder.join(language.project_file()))?;
-    Ok(match language {
-        // What follows is for the runner of unit tests.
-        Language::Python => {
-            let packages = file.split("[tool.").next().unwrap_or_default();
-            let more = fs::read_to_string(folder.join("requirements.txt")).unwrap_or_default();
-            packages.contains("../") || more.contains("../")
-        }
-        // It lies one folder below.
-        Language::C => file.contains("../../"),
-        Language::Rust | Language::Go | Language::JavaScript => file.contains("../"),
-    })
 }
 
 /// Whether all files were found within the bounds.
@@ -56,7 +49,7 @@ fn collect(folder: &Path, depth: usize, files: &mut Vec<PathBuf>) -> io::Result<
         let entry = entry?;
         let name = entry.file_name();
         let name = name.to_string_lossy();
-        if !is_source(&name) || is_test(&name) {
+        if LEFT_OUT.contains(&&*name) || name.ends_with('~') || is_test(&name) {
             continue;
         }
         // Follows links, which may lead in a circle, or nowhere while an editor writes.
@@ -89,16 +82,29 @@ pub(crate) fn is_source(name: &str) -> bool {
 fn is_test(name: &str) -> bool {
     let (stem, end) = name.rsplit_once('.').unwrap_or((name, ""));
     match end {
-        "py" => stem.starts_with("test_") || stem.ends_with("_test") || stem == "conftest",
+        "py" => stem.starts_with("test_") || stem.ends_with("_test"),
         "go" => stem.ends_with("_test"),
         "js" | "mjs" | "ts" | "mts" => stem.ends_with(".test"),
-        "md" => true,
         _ => false,
     }
 }
 
 /// Folders that tools fill.
 const MADE: [&str; 5] = ["target", "node_modules", "__pycache__", "venv", "dist"];
+/// Entries of a project that no component has anything of: others may be imported or embedded, whatever
+/// they are called.
+const LEFT_OUT: [&str; 10] = [
+    "node_modules",
+    "__pycache__",
+    sdk::FOLDER,
+    ".git",
+    ".venv",
+    ".pytest_cache",
+    ".mypy_cache",
+    ".ruff_cache",
+    ".idea",
+    ".vscode",
+];
 const DEPTH_MAX: usize = 16;
 const FILES_MAX: usize = 10_000;
 
@@ -137,13 +143,13 @@ mod tests {
         write("plugin.py", "x = 1\n");
         fs::remove_dir_all(folder.path().join("names")).expect("removed");
         assert_eq!(digest(), first);
-
-        write(
-            "pyproject.toml",
-            "[tool.pytest.ini_options]\npythonpath = [\"../sdk\"]\n",
-        );
-        assert!(digest().is_some(), "a component has nothing of it");
-        write("pyproject.toml", "dependencies = [\"x @ file:../x\"]\n");
+        for path in ["conftest.py", "notes.md", "target/__init__.py", ".names"] {
+            write(path, "Ada");
+            assert_ne!(digest(), first, "{path} may be imported or embedded");
+            fs::remove_file(folder.path().join(path)).expect("removed");
+        }
+        assert_eq!(digest(), first);
+        write("plugin.py", "import sys\nsys.path.append('../sdk')\n");
         assert_eq!(digest(), None, "what lies outside may change unseen");
     }
 

@@ -18,7 +18,7 @@ pub(super) fn compile(
     project: &Project,
     on: &mut dyn FnMut(BuildProgress),
 ) -> Result<Vec<u8>, BuildError> {
-    let core = project.work()?.join("core.wasm");
+    let core = project.work("work")?.join("core.wasm");
     on(BuildProgress::Step {
         name: project.name.clone(),
         step: "compiling with go build",
@@ -60,4 +60,4 @@ fn go(project: &Project) -> Command {
 }
 
 /// The first that exports functions to a host.
-const LEAST: &str = "1.24";
+pub(super) const LEAST: &str = "1.24";

@@ -20,7 +20,8 @@ use super::{
 /// A lock file of npm, with the hashes of all that is installed.
 pub(super) const PINS: &str = include_str!("pins/javascript.json");
 
-/// Installs the packages that the project asks for, where one is missing, and puts the SDK beside them.
+/// Installs the packages that the project asks for, where one is missing or they were others at the last
+/// installation, and puts the SDK beside them.
 pub(super) fn prepare(
     folder: &Path,
     name: &str,
@@ -32,7 +33,8 @@ pub(super) fn prepare(
             step: "installing its packages with npm",
         });
         let mut npm = npm("install", folder);
-        process::compile("npm", &mut npm, name)?;
+        process::install("npm", &mut npm, &format!("the packages of {name}"))?;
+        mark_packages(folder)?;
     }
     // After npm, which removes what it does not know.
     provide_sdk(folder)
@@ -40,7 +42,9 @@ pub(super) fn prepare(
 
 /// Puts the SDK where Node and editors find it by its name.
 pub(super) fn provide_sdk(folder: &Path) -> Result<(), BuildError> {
-    sdk::put(&folder.join("node_modules/postern"), PACKAGE, &IN_PACKAGE)
+    let packages = folder.join("node_modules");
+    sdk::refuse_link(&packages)?;
+    sdk::put(&packages.join("postern"), PACKAGE, &IN_PACKAGE)
 }
 
 pub(super) fn compile(
@@ -53,8 +57,9 @@ pub(super) fn compile(
         name: project.name.clone(),
         step: "compiling with componentize-qjs",
     });
-    let component = project.own("build").join("component.wasm");
-    let mut build = script("componentize.mjs", project, &tools);
+    let work = project.own("build");
+    let component = work.join("component.wasm");
+    let mut build = script("componentize.mjs", project, &tools, &work);
     build
         .arg("--wit")
         .arg(project.own("wit"))
@@ -71,7 +76,7 @@ pub(super) fn tests(
 ) -> Result<UnitTests, BuildError> {
     let tools = tools(cache, on)?;
     Ok(UnitTests {
-        command: script("test.mjs", project, &tools),
+        command: script("test.mjs", project, &tools, &project.own("tests")),
         packages: None,
         none_code: None,
     })
@@ -96,7 +101,7 @@ fn tools(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf, Bu
     })
 }
 
-/// npm in a folder. Nothing of what it installs is run.
+/// npm in a folder. It runs no scripts of what it installs; a build runs what the project imports.
 fn npm(command: &str, folder: &Path) -> Command {
     let mut npm = Command::new("npm");
     npm.args([command, "--ignore-scripts", "--no-audit", "--no-fund"]);
@@ -104,30 +109,44 @@ fn npm(command: &str, folder: &Path) -> Command {
     npm
 }
 
-/// A script of the SDK for the project.
-fn script(name: &str, project: &Project, tools: &Path) -> Command {
+/// A script of the SDK for the project, which leaves in `work` what it makes on its way.
+fn script(name: &str, project: &Project, tools: &Path, work: &Path) -> Command {
     let mut node = Command::new("node");
     node.arg(project.own("sdk/js/build").join(name))
         .arg(&project.folder);
-    node.arg("--work")
-        .arg(project.own("build"))
-        .arg("--tools")
-        .arg(tools);
+    node.arg("--work").arg(work).arg("--tools").arg(tools);
     node.current_dir(&project.folder);
     node
 }
 
-/// Whether one of the packages that `package.json` names is not there.
+/// Whether `package.json` names packages, and one of them is not there or they were others when they were
+/// installed.
 fn lacks_packages(folder: &Path) -> bool {
     let package = fs::read_to_string(folder.join("package.json")).unwrap_or_default();
     let package: Json = serde_json::from_str(&package).unwrap_or_default();
     let named = ["dependencies", "devDependencies"].map(|field| package.get(field));
     let named = named.into_iter().flatten().filter_map(Json::as_object);
-    let mut names = named.flat_map(|packages| packages.keys());
-    names.any(|name| !folder.join("node_modules").join(name).exists())
+    let names: Vec<_> = named.flat_map(|packages| packages.keys()).collect();
+    let is_there = |name: &&String| folder.join("node_modules").join(name).exists();
+    let marked = fs::read_to_string(folder.join(MARK)).unwrap_or_default();
+    !names.is_empty() && (marked != wanted_packages(folder) || !names.iter().all(is_there))
 }
 
-const LEAST: &str = "20.0";
+/// Keeps what npm has installed from.
+fn mark_packages(folder: &Path) -> Result<(), BuildError> {
+    Project::write(&folder.join(MARK), &wanted_packages(folder))
+}
+
+/// What decides which packages npm installs, in one digest.
+fn wanted_packages(folder: &Path) -> String {
+    let files = ["package.json", "package-lock.json"];
+    let read = |name: &str| fs::read(folder.join(name)).unwrap_or_default();
+    sdk::digest_of(&files.map(read))
+}
+
+/// In a project, the digest of what its packages were installed from.
+const MARK: &str = ".postern/packages.sha256";
+pub(super) const LEAST: &str = "20.0";
 const TOOLS: &str = "guest-sdk/js/tools.json";
 /// The SDK, and what of it a project imports.
 const PACKAGE: &str = "guest-sdk/js/";
@@ -155,7 +174,12 @@ mod tests {
         write("node_modules/@a/b/package.json", "{}");
         assert!(lacks_packages(folder.path()));
         write("node_modules/c/package.json", "{}");
+        assert!(lacks_packages(folder.path()), "of unknown versions");
+        write(MARK, "");
+        mark_packages(folder.path()).expect("written");
         assert!(!lacks_packages(folder.path()));
+        write("package-lock.json", "{}");
+        assert!(lacks_packages(folder.path()), "of other versions");
     }
 
     #[test]

@@ -21,6 +21,7 @@ mod placed;
 mod process;
 mod project;
 mod python;
+mod reach;
 mod rust;
 mod sdk;
 mod toolchain;
@@ -98,6 +99,7 @@ pub(crate) fn tests(
         Some(language) => {
             let cache = Cache::of_user()?;
             let project = Project::open(folder, language)?;
+            let _lock = Lock::take(&project.own("lock"), &project.name, on)?;
             provide_sdk(&project.folder, language)?;
             compilers::prepare(language, &project, on)?;
             compilers::tests(language, &project, &cache, on)
@@ -154,14 +156,26 @@ fn build(
             folder: folder.to_owned(),
             reason: error.to_string(),
         })?;
-    let digest = sources.map(|sources| sdk::digest_of(&[&pins, sdk::digest(), &sources]));
+    // The folder is a part of it: what a build finds there beside the sources makes no component for
+    // the same sources elsewhere.
+    let digest = sources.map(|sources| {
+        let texts = [
+            pins.as_bytes(),
+            sdk::digest().as_bytes(),
+            sources.as_bytes(),
+            real.as_os_str().as_encoded_bytes(),
+        ];
+        sdk::digest_of(&texts)
+    });
     let kept = digest.as_ref().and_then(|digest| cache.component(digest));
     let component = match kept {
         Some(component) => component,
         None => {
             let component = compilers::compile(language, &project, &cache, on)?;
-            if let Some(digest) = digest {
-                cache.keep(&digest, &component)?;
+            let kept = digest.map(|digest| cache.keep(&digest, &component));
+            if let Some(Err(error)) = kept {
+                let diagnostics = format!("the next build is a whole one: {error}");
+                on(BuildProgress::Warned { diagnostics });
             }
             component
         }

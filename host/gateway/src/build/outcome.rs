@@ -96,6 +96,9 @@ pub(crate) enum BuildError {
     NoRole { name: String },
     #[error("{name} is no component: {reason}")]
     NotEncoded { name: String, reason: String },
+    /// A build writes there, and would write elsewhere.
+    #[error("{} is a link, and a build writes there", .0.display())]
+    Linked(PathBuf),
     #[error("cannot write {}: {source}", path.display())]
     Unwritable { path: PathBuf, source: io::Error },
 }
@@ -116,7 +119,7 @@ impl BuildError {
             }
             Self::NoCache => Some("set XDG_CACHE_HOME to a folder that is yours".to_owned()),
             Self::NotInstalled { .. } => Some(
-                "the versions are pinned; the registry of the language must be within reach"
+                "the registry of the language must be within reach, and have the versions that are named"
                     .to_owned(),
             ),
             Self::NoTarget { target, .. } => Some(format!(
@@ -125,6 +128,7 @@ impl BuildError {
             Self::NoRole { .. } => {
                 Some("register a handler as the README of the project shows".to_owned())
             }
+            Self::Linked(_) => Some("remove the link, or put a folder in its place".to_owned()),
             Self::Unreadable { .. }
             | Self::Failed { .. }
             | Self::NotEncoded { .. }
@@ -161,6 +165,7 @@ impl BuildError {
             | Self::Unreadable { .. }
             | Self::NoRole { .. }
             | Self::NotEncoded { .. }
+            | Self::Linked(_)
             | Self::Unwritable { .. } => None,
         }
     }
@@ -168,10 +173,10 @@ impl BuildError {
 
 fn remedy_for(program: &str) -> &'static str {
     match program {
-        "go" => "install Go 1.25 or newer: https://go.dev/dl",
+        "go" => "install Go 1.24 or newer: https://go.dev/dl",
         "node" | "npm" => "install Node.js 20 or newer with npm: https://nodejs.org",
         "python3" => {
-            "install Python 3.10 or newer with pip and venv: https://www.python.org \
+            "install Python 3.11 or newer with pip and venv: https://www.python.org \
              (Debian: apt install python3-venv)"
         }
         _ => "install Rust: https://rustup.rs, then open a new shell",

@@ -20,7 +20,8 @@ pub(crate) struct Project {
 
 impl Project {
     /// # Errors
-    /// `Unreadable` when the folder or the project's file cannot be read.
+    /// `Unreadable` when the folder or the project's file cannot be read, `Linked` when a build would
+    /// write through a link.
     pub(super) fn open(folder: &Path, language: Language) -> Result<Self, BuildError> {
         let unreadable = |reason: String| BuildError::Unreadable {
             folder: folder.to_owned(),
@@ -28,6 +29,7 @@ impl Project {
         };
         let real = folder.canonicalize();
         let real = real.map_err(|error| unreadable(error.to_string()))?;
+        sdk::refuse_links(&real)?;
         let name = named(&real, language).map_err(unreadable)?;
         let own = real
             .file_name()
@@ -42,9 +44,10 @@ impl Project {
         self.folder.join(sdk::FOLDER).join(name)
     }
 
-    /// An empty folder for what a build makes on its way.
-    pub(super) fn work(&self) -> Result<PathBuf, BuildError> {
-        let work = self.own("work");
+    /// An empty folder `.postern/NAME` for what is made on the way. A build and a run of unit tests have
+    /// one each: the tests run when their lock is free again.
+    pub(super) fn work(&self, name: &str) -> Result<PathBuf, BuildError> {
+        let work = self.own(name);
         let made = sdk::remove(&work).and_then(|()| fs::create_dir_all(&work));
         made.map(|()| work.clone())
             .map_err(|source| BuildError::Unwritable { path: work, source })
@@ -89,12 +92,21 @@ fn named(folder: &Path, language: Language) -> Result<Option<String>, String> {
                 .lines()
                 .filter_map(|line| line.trim().strip_prefix("module "));
             let path = modules.map(str::trim).next();
-            Ok(path
-                .and_then(|path| path.rsplit('/').next())
-                .map(ToOwned::to_owned))
+            Ok(path.and_then(last_part).map(ToOwned::to_owned))
         }
         Language::Rust | Language::C => Ok(None),
     }
+}
+
+/// The last part of a module's path that is no major version: `greeter` of `example.org/greeter/v2`.
+fn last_part(path: &str) -> Option<&str> {
+    let is_major = |part: &str| {
+        let digits = part.strip_prefix('v').unwrap_or_default();
+        !digits.is_empty() && digits.chars().all(|c| c.is_ascii_digit())
+    };
+    let last = path.rsplit('/').next()?;
+    let before = path.rsplit('/').nth(1);
+    before.filter(|_| is_major(last)).or(Some(last))
 }
 
 /// Whether a component may be called that: scopes of npm have a slash.
@@ -139,6 +151,9 @@ mod tests {
             "greeter",
         );
         check(Language::Go, "module greeter\n", "greeter");
+        check(Language::Go, "module x.org/greeter/v2\n", "greeter");
+        check(Language::Go, "module x.org/v2x\n", "v2x");
+        check(Language::Go, "module v2\n", "v2");
         check(Language::C, "int main;\n", "its-folder");
     }
 
@@ -148,5 +163,24 @@ mod tests {
         fs::write(folder.path().join("package.json"), "{").expect("written");
         let error = Project::open(folder.path(), Language::JavaScript).expect_err("no JSON");
         assert!(error.to_string().contains("package.json: EOF"), "{error}");
+    }
+
+    #[test]
+    fn a_build_leaves_alone_what_a_run_of_tests_works_with() {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::write(folder.path().join("go.mod"), "module greeter\n").expect("written");
+        let project = Project::open(folder.path(), Language::Go).expect("readable");
+        let program = project.work("tests").expect("made").join("program");
+        fs::write(&program, "").expect("written");
+        let work = project.work("work").expect("made");
+        assert!(program.exists());
+        fs::write(work.join("core.wasm"), "").expect("written");
+        assert!(
+            !project
+                .work("work")
+                .expect("made")
+                .join("core.wasm")
+                .exists()
+        );
     }
 }

@@ -2,6 +2,7 @@
 //! for all projects.
 
 use std::{
+    ffi::OsStr,
     path::{Path, PathBuf},
     process::Command,
 };
@@ -51,6 +52,7 @@ pub(super) fn tests(
     let paths = [sdk_of(project), project.own("build/packages")];
     let paths = std::env::join_paths(paths).unwrap_or_else(|_| sdk_of(project).into());
     command.env("PYTHONPATH", paths);
+    command.env("PYTHONDONTWRITEBYTECODE", "1");
     Ok(UnitTests {
         command,
         packages: None,
@@ -60,7 +62,7 @@ pub(super) fn tests(
 
 /// Python with the pinned tools.
 fn environment(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathBuf, BuildError> {
-    let mut version = Command::new("python3");
+    let mut version = isolated("python3");
     version.args(["-c", "import sys; print(sys.version)"]);
     let version = process::version("python3", &mut version, LEAST)?;
     let tools = ToolSet {
@@ -74,11 +76,11 @@ fn environment(cache: &Cache, on: &mut dyn FnMut(BuildProgress)) -> Result<PathB
 
 /// Makes an environment in `folder` with the pinned packages.
 pub(super) fn install(folder: &Path, pins: &str, shown: &str) -> Result<(), BuildError> {
-    let mut venv = Command::new("python3");
+    let mut venv = isolated("python3");
     process::install("python3", venv.args(["-m", "venv"]).arg(folder), shown)?;
     let requirements = folder.join("requirements.txt");
     Project::write(&requirements, pins)?;
-    let mut pip = Command::new(python_in(folder));
+    let mut pip = isolated(python_in(folder));
     pip.args([
         "-m",
         "pip",
@@ -89,6 +91,14 @@ pub(super) fn install(folder: &Path, pins: &str, shown: &str) -> Result<(), Buil
     pip.args(["--require-hashes", "--only-binary", ":all:", "-r"])
         .arg(&requirements);
     process::install("python3", &mut pip, shown)
+}
+
+/// Python for a module of its own or an installed one: it takes none of the working folder's, nor of the
+/// environment's paths.
+pub(super) fn isolated(python: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(python);
+    command.arg("-I");
+    command
 }
 
 pub(super) fn python_in(environment: &Path) -> PathBuf {
@@ -106,6 +116,8 @@ fn build_command(project: &Project, python: &Path) -> Command {
     command.arg("--work").arg(project.own("build"));
     command
         .env("PYTHONPATH", sdk_of(project))
+        // Files of its own would make another SDK of it.
+        .env("PYTHONDONTWRITEBYTECODE", "1")
         .current_dir(&project.folder);
     command
 }
@@ -114,13 +126,27 @@ fn sdk_of(project: &Project) -> PathBuf {
     project.own("sdk/python")
 }
 
-const LEAST: &str = "3.11";
+pub(super) const LEAST: &str = "3.11";
 /// pytest's code for a run without a test.
 const PYTEST_NONE: i32 = 5;
 
 #[cfg(test)]
 mod tests {
     use super::{super::sdk, *};
+
+    #[test]
+    fn a_module_in_the_working_folder_is_not_run_in_the_place_of_a_tool() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let source = "open('ran', 'w').close()\n";
+        std::fs::write(folder.path().join("venv.py"), source).expect("written");
+        let mut venv = isolated("python3");
+        venv.args(["-m", "venv", "--help"])
+            .env("PYTHONPATH", folder.path())
+            .current_dir(folder.path());
+        let output = venv.output().expect("Python runs");
+        assert!(output.status.success());
+        assert!(!folder.path().join("ran").exists());
+    }
 
     #[test]
     fn the_pins_have_all_that_the_sdk_names_with_hashes() {

@@ -4,7 +4,8 @@
 //! .postern/sdk/LANG/    guest-sdk/LANG of the sources that this binary was built from
 //! .postern/wit/         wit/
 //! ```
-//! A folder of another version is replaced as a whole. Nothing in it is for people to change.
+//! A folder that differs in one octet or one file is replaced as a whole. Nothing in it is for people to
+//! change, and nothing that a project brings there is compiled.
 
 use std::{fs, io, path::Path, sync::OnceLock};
 
@@ -51,8 +52,9 @@ pub(super) fn octets(name: &str) -> Option<&'static [u8]> {
 /// those of this binary are there.
 ///
 /// # Errors
-/// `Unwritable`; a folder that could not be replaced is as it was.
+/// `Linked`, and `Unwritable`; a folder that could not be replaced is as it was.
 pub(super) fn unpack(language: &str, project: &Path) -> Result<(), BuildError> {
+    refuse_links(project)?;
     let below = project.join(FOLDER);
     let sdk = below.join("sdk").join(language);
     let wit = files_below("wit/");
@@ -90,7 +92,8 @@ fn files_below(prefix: &str) -> Vec<PackedFile> {
 
 /// Puts a folder in place by rename, unless that of this binary is there.
 fn put_folder(folder: &Path, files: &[PackedFile]) -> Result<(), BuildError> {
-    if fs::read_to_string(folder.join(VERSION)).is_ok_and(|there| there == digest()) {
+    // What cannot be read is replaced.
+    if holds(folder, files).unwrap_or(false) {
         return Ok(());
     }
     let beside = folder.with_extension("part~");
@@ -102,7 +105,6 @@ fn put_folder(folder: &Path, files: &[PackedFile]) -> Result<(), BuildError> {
             fs::write(path, content)?;
         }
         fs::create_dir_all(&beside)?;
-        fs::write(beside.join(VERSION), digest())?;
         remove(folder)?;
         fs::rename(&beside, folder)
     })();
@@ -114,6 +116,55 @@ fn put_folder(folder: &Path, files: &[PackedFile]) -> Result<(), BuildError> {
             source,
         }
     })
+}
+
+/// Whether a folder has these files as they are, and no others.
+fn holds(folder: &Path, files: &[PackedFile]) -> io::Result<bool> {
+    let mut n_files = 0;
+    let mut left = vec![folder.to_owned()];
+    while let Some(path) = left.pop() {
+        let kind = fs::symlink_metadata(&path)?;
+        if kind.is_dir() {
+            for entry in fs::read_dir(&path)? {
+                left.push(entry?.path());
+            }
+        } else if kind.is_file() {
+            n_files += 1;
+        } else {
+            return Ok(false);
+        }
+    }
+    let is_same = |(name, content): &PackedFile| {
+        let there = fs::read(folder.join(name));
+        there.is_ok_and(|there| there == *content)
+    };
+    Ok(n_files == files.len() && files.iter().all(is_same))
+}
+
+/// Refuses links in the folder of a project for what builds write: they would lead a build out of it.
+///
+/// # Errors
+/// `Linked` with the first that was found.
+pub(super) fn refuse_links(project: &Path) -> Result<(), BuildError> {
+    let mut left = vec![project.join(FOLDER)];
+    while let Some(path) = left.pop() {
+        refuse_link(&path)?;
+        // A file has no entries, and another build may just have removed a folder.
+        let entries = fs::read_dir(&path).into_iter().flatten();
+        left.extend(entries.filter_map(Result::ok).map(|entry| entry.path()));
+    }
+    Ok(())
+}
+
+/// Refuses a link at `path`; what is not there is none.
+///
+/// # Errors
+/// `Linked`.
+pub(super) fn refuse_link(path: &Path) -> Result<(), BuildError> {
+    match fs::symlink_metadata(path) {
+        Ok(metadata) if metadata.is_symlink() => Err(BuildError::Linked(path.to_owned())),
+        Ok(_) | Err(_) => Ok(()),
+    }
 }
 
 /// Removes a folder; one that is not there is removed.
@@ -142,15 +193,13 @@ fn hex(octets: &[u8]) -> String {
 type PackedFile = (String, &'static [u8]);
 
 const RUST: &str = "rust";
-/// In an unpacked folder, the digest of all that is packed.
-const VERSION: &str = ".version";
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn a_project_gets_the_sdk_once_and_again_when_it_is_of_another_version() {
+    fn a_project_gets_the_sdk_once_and_again_when_it_differs() {
         let project = tempfile::tempdir().expect("a folder");
         unpack("rust", project.path()).expect("written");
         let sdk = project.path().join(".postern/sdk/rust");
@@ -168,14 +217,49 @@ mod tests {
             );
         }
 
-        fs::write(sdk.join("own"), "kept").expect("written");
+        let path = sdk.join("Cargo.toml");
+        let modified = std::time::SystemTime::UNIX_EPOCH + std::time::Duration::from_secs(1);
+        let file = fs::File::options().append(true).open(&path);
+        file.and_then(|file| file.set_modified(modified))
+            .expect("set");
+        let is_first = || {
+            let metadata = fs::metadata(&path).expect("there");
+            metadata.modified().expect("a time") == modified
+        };
         unpack("rust", project.path()).expect("there");
-        assert!(sdk.join("own").exists(), "a folder of this version stays");
-        fs::write(sdk.join(VERSION), "another").expect("written");
+        assert!(is_first(), "an equal folder stays");
+
+        fs::write(sdk.join("src/own.rs"), "").expect("written");
         unpack("rust", project.path()).expect("written");
-        assert!(
-            !sdk.join("own").exists(),
-            "another version is replaced as a whole"
-        );
+        assert!(!is_first() && !sdk.join("src/own.rs").exists());
+
+        let source = sdk.join("src/lib.rs");
+        let text = fs::read(&source).expect("there");
+        let mut other = text.clone();
+        other.extend_from_slice(b"// of another\n");
+        fs::write(&source, other).expect("written");
+        unpack("rust", project.path()).expect("written");
+        assert_eq!(fs::read(&source).expect("there"), text);
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_link_where_a_build_writes_is_refused_and_what_it_leads_to_stays() {
+        for linked in [".postern", ".postern/sdk", ".postern/build/wit"] {
+            let (project, home) = (tempfile::tempdir(), tempfile::tempdir());
+            let (project, home) = (project.expect("a folder"), home.expect("a folder"));
+            let own = home.path().join("rust/own");
+            fs::create_dir_all(home.path().join("rust")).expect("a folder");
+            fs::write(&own, "kept").expect("written");
+            let link = project.path().join(linked);
+            fs::create_dir_all(link.parent().expect("a folder")).expect("a folder");
+            std::os::unix::fs::symlink(home.path(), &link).expect("linked");
+            let refused = unpack("rust", project.path()).expect_err("a link");
+            assert!(
+                matches!(&refused, BuildError::Linked(path) if *path == link),
+                "{linked}: {refused}"
+            );
+            assert!(own.exists(), "{linked}");
+        }
     }
 }

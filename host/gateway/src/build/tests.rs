@@ -108,3 +108,22 @@ fn finds_projects_one_level_below() {
     let absent = workshop.0.path().join("absent");
     assert!(find_projects(&absent).expect("nothing").is_empty());
 }
+
+#[test]
+fn a_remedy_asks_for_the_version_that_a_build_asks_for() {
+    for (program, least) in [
+        ("go", go::LEAST),
+        ("python3", python::LEAST),
+        ("node", javascript::LEAST),
+    ] {
+        let found = "0.9".to_owned();
+        let error = BuildError::TooOld {
+            program,
+            found,
+            least,
+        };
+        let remedy = error.remedy().expect("one for each program");
+        let asked = format!(" {} or newer", least.trim_end_matches(".0"));
+        assert!(remedy.contains(&asked), "{program}: {remedy}");
+    }
+}
