@@ -15,47 +15,24 @@
 //! **Invariant:** where a message ends is found by RFC 9112 section 6.3 here and in hyper. If the
 //! two differed, the worst would be a refusal too many: hyper reads only what passed here, as is.
 
+mod error;
 mod framing;
+mod limits;
 mod usual;
 
 use std::mem::MaybeUninit;
 
-use http::{StatusCode, Uri};
+use http::Uri;
 use httparse::{Header, Request, Status};
-use postern_core::{Blame, Error, Kind};
 
-use self::framing::{Framing, Position};
-use super::{host::HostError, octets::Octets};
-
-/// Why a request head is not taken. The connection is closed after the answer.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum HeadError {
-    #[error("request head is not HTTP/1: {0}")]
-    Syntax(httparse::Error),
-    /// Is not answered: whoever sent it reads no answer of HTTP/1.
-    #[error("first line names no version of HTTP")]
-    OtherProtocol,
-    #[error("request head exceeds the limit of {HEAD_BYTES_MAX} octets")]
-    TooLong,
-    #[error("request head has more than {FIELDS_MAX} header fields")]
-    TooManyFields,
-    #[error("request target exceeds the limit of {TARGET_BYTES_MAX} octets")]
-    TargetTooLong,
-    #[error("request target is not a uri")]
-    Target,
-    #[error(transparent)]
-    Host(#[from] HostError),
-    #[error("content-length is not one number")]
-    Length,
-    #[error("request has a content-length and a transfer coding")]
-    LengthAndCoding,
-    #[error("transfer codings do not end in one chunked")]
-    Coding,
-    #[error("transfer coding other than chunked is not served")]
-    OtherCoding,
-    #[error("request head did not arrive within {0} ms")]
-    TooLate(u128),
-}
+pub(super) use self::{
+    error::HeadError,
+    limits::{FEW_FIELDS, FIELDS_MAX, HEAD_BYTES_MAX},
+};
+use self::{
+    framing::{Framing, Position},
+    limits::{OF_TARGETS, TARGET_BYTES_MAX},
+};
 
 /// Where the octets of a connection stand between requests and bodies.
 #[derive(Debug, Default)]
@@ -67,42 +44,6 @@ pub(super) struct Scanner {
     /// Of the last head.
     n_fields: usize,
     is_http_1_0: bool,
-}
-
-impl HeadError {
-    pub(super) fn status(&self) -> StatusCode {
-        match self {
-            Self::Syntax(_)
-            | Self::OtherProtocol
-            | Self::Target
-            | Self::Host(_)
-            | Self::Length
-            | Self::LengthAndCoding
-            | Self::Coding => StatusCode::BAD_REQUEST,
-            Self::TooLong | Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
-            Self::TargetTooLong => StatusCode::URI_TOO_LONG,
-            Self::OtherCoding => StatusCode::NOT_IMPLEMENTED,
-            Self::TooLate(_) => StatusCode::REQUEST_TIMEOUT,
-        }
-    }
-
-    pub(super) fn to_error(&self) -> Error {
-        let kind = match self {
-            Self::OtherCoding => Kind::Unimplemented,
-            Self::TooLate(_) => Kind::DeadlineExceeded,
-            Self::Syntax(_)
-            | Self::OtherProtocol
-            | Self::TooLong
-            | Self::TooManyFields
-            | Self::TargetTooLong
-            | Self::Target
-            | Self::Host(_)
-            | Self::Length
-            | Self::LengthAndCoding
-            | Self::Coding => Kind::InvalidArgument,
-        };
-        Error::new(kind, Blame::Client, self.to_string())
-    }
 }
 
 impl Scanner {
@@ -273,17 +214,6 @@ fn has_end(octets: &[u8]) -> bool {
     }
     false
 }
-
-/// Longest request head, in octets: a whole VSTP header section (65,535) and its request line fit.
-pub(super) const HEAD_BYTES_MAX: usize = 96 * 1024;
-/// Most header fields of a request, over HTTP/1 and HTTP/2.
-pub(super) const FIELDS_MAX: usize = 300;
-/// As many fields as hyper has room for by itself. Told of more, it allocates that room for each head.
-pub(super) const FEW_FIELDS: usize = 100;
-/// Longest request target, in octets; `Uri` takes no longer one.
-const TARGET_BYTES_MAX: usize = 65_534;
-/// What a target has that `Uri` takes for sure, behind a slash.
-const OF_TARGETS: Octets = Octets::alphanumeric_and(b"/._~-%?&=:@!$'()*+,;");
 
 #[cfg(test)]
 mod tests;

@@ -2,7 +2,7 @@
 
 use super::{
     super::{chunked::Chunks, host},
-    HeadError,
+    error::HeadError,
 };
 
 /// What comes next on a connection.

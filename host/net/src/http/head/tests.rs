@@ -1,6 +1,8 @@
 //! Each refusal at its edge, and where messages end.
 
-use super::*;
+use httparse::EMPTY_HEADER;
+
+use super::{super::host::HostError, *};
 
 const GET: &str = "GET / HTTP/1.1\r\nhost: x\r\n";
 
@@ -173,4 +175,66 @@ fn a_body_that_is_broken_takes_the_rest_of_the_connection() {
     let request = format!("{GET}transfer-encoding: chunked\r\n\r\nzz\r\nGET / HTTP/1.1\r\n\r\n");
     assert_eq!(scanner.admit(request.as_bytes()), Ok(request.len()));
     assert!(!scanner.is_at_head());
+}
+
+const HEADS: [&str; 6] = [
+    "GET / HTTP/1.1\r\nhost: x\r\n\r\nmore",
+    "POST /v1/a?b=%20 HTTP/1.1\r\nHost: x:1\r\nContent-Length: 7\r\na_b-c:  d e\t\r\n\r\n",
+    "PUT /a HTTP/1.1\r\ntransfer-encoding: chunked\r\nhost: [::1]\r\n\r\n",
+    "GET /a HTTP/1.1\r\nhost: x\r\nhost: y\r\ncontent-length: 1\r\ncontent-length: 2\r\n\r\n",
+    "GET http://x/ HTTP/1.1\r\nhost: x\r\n\r\n",
+    "OPTIONS * HTTP/1.0\r\ncookie: \u{e9}\r\n folded\r\n\r\n",
+];
+
+/// What is read here is what the library reads; says whether it is read here.
+#[track_caller]
+fn agrees(octets: &[u8]) -> bool {
+    let Some(head) = usual::read(octets) else {
+        return false;
+    };
+    let mut fields = [EMPTY_HEADER; FIELDS_MAX];
+    let mut request = Request::new(&mut fields);
+    let shown = octets.escape_ascii();
+    let parsed = request.parse(octets);
+    assert_eq!(parsed, Ok(Status::Complete(head.n_octets)), "{shown}");
+    assert_eq!(head.n_fields, request.headers.len(), "{shown}");
+    assert_eq!(
+        head.framing.position(false, None),
+        super::check(&request),
+        "{shown}"
+    );
+    true
+}
+
+#[test]
+fn usual_heads_are_read_here_and_no_others() {
+    let read_here = HEADS.map(|head| agrees(head.as_bytes()));
+    assert_eq!(read_here, [true, true, true, true, false, false]);
+    let whole = HEADS[1].as_bytes();
+    for n_octets in 0..whole.len() {
+        assert!(!agrees(&whole[..n_octets]), "{n_octets}");
+    }
+    let fields = |n: usize| format!("GET / HTTP/1.1\r\n{}\r\n", "a: b\r\n".repeat(n));
+    assert!(agrees(fields(FIELDS_MAX).as_bytes()));
+    assert!(!agrees(fields(FIELDS_MAX + 1).as_bytes()));
+    let long = |n: usize| format!("GET / HTTP/1.1\r\na: {}\r\n\r\n", "x".repeat(n - 23));
+    assert!(agrees(long(HEAD_BYTES_MAX).as_bytes()));
+    assert!(!agrees(long(HEAD_BYTES_MAX + 1).as_bytes()));
+}
+
+#[test]
+fn every_octet_at_every_place_is_read_as_the_library_reads_it() {
+    let mut n_read = 0;
+    for head in HEADS {
+        for place in 0..head.len() {
+            for octet in 0..=u8::MAX {
+                let mut octets = head.as_bytes().to_vec();
+                octets[place] = octet;
+                n_read += usize::from(agrees(&octets));
+                octets.insert(place, octet);
+                n_read += usize::from(agrees(&octets));
+            }
+        }
+    }
+    assert!(n_read > 10_000, "{n_read}");
 }
