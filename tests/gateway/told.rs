@@ -3,7 +3,7 @@
 
 use std::fmt::Write as _;
 
-use postern_core::{Call, Kind};
+use postern_core::Kind;
 use postern_tests::{
     CallerTransport, Gateway, Setup, ToolProcess, call, command_in, component, connect, patiently,
 };
@@ -11,13 +11,17 @@ use serde_json::Value;
 
 use crate::{annotations::over_http, share};
 
-/// A gateway with the guest `misbehave`, whose log is for people.
-async fn gateway() -> Gateway {
-    let setup = Setup {
+/// A log for people.
+fn in_text() -> Setup {
+    Setup {
         config: "[log]\nformat = \"text\"\n".to_owned(),
         ..Setup::default()
-    };
-    Gateway::start(setup.plugin("misbehave")).await
+    }
+}
+
+/// A gateway with the guest `misbehave`.
+async fn gateway() -> Gateway {
+    Gateway::start(in_text().plugin("misbehave")).await
 }
 
 /// The one line of the log that contains `part`.
@@ -34,9 +38,7 @@ async fn a_trap_is_one_record_with_the_names_of_its_call_and_what_the_guest_said
     let _machine = share().await;
     let gateway = gateway().await;
     let handler = connect(&gateway, CallerTransport::Tcp).await;
-    let mut panicking = Call::unary("misbehave", "Panic", "null");
-    panicking.context.correlation = "c-4711".into();
-    let panicked = handler.call(panicking).await;
+    let panicked = call(&*handler, "misbehave/Panic", "null").await;
     let error = panicked.expect_err("it panics");
     // What it said is for its author.
     assert_eq!(error.message, "plugin misbehave trapped: unreachable");
@@ -47,7 +49,8 @@ async fn a_trap_is_one_record_with_the_names_of_its_call_and_what_the_guest_said
         "role=\"handler\"",
         "service=\"misbehave\"",
         "method=\"Panic\"",
-        "correlation=\"c-4711\"",
+        // The first call of its session.
+        "correlation=\"1\"",
         "reason=\"unreachable\"",
         "this guest was asked to panic",
     ] {
@@ -174,7 +177,7 @@ async fn a_plugin_that_is_compiled_for_the_first_time_is_loading_and_not_unknown
 async fn a_role_that_is_always_late_is_told_of_once_with_the_key_to_raise() {
     let _machine = share().await;
     let manifest = "extension = { enabled = true }\n[budgets]\ninterceptor = \"1us\"\n";
-    let setup = Setup::default().file("tag.toml", manifest);
+    let setup = in_text().file("tag.toml", manifest);
     let gateway = Gateway::start(setup.plugin("echo").plugin("tag")).await;
     let handler = connect(&gateway, CallerTransport::Http).await;
     for _ in 0..20 {

@@ -80,6 +80,8 @@ async fn headers_octets_and_trailers_are_added_to_an_answer() {
     let expected = [
         (&b"x-text"[..], b"ran".to_vec()),
         (b"x-text", vec![0xff, 0]),
+        // What fronts say of a message alone, and not of octets.
+        (b"content-type", b"application/json".to_vec()),
     ];
     assert_eq!(pairs(&reply.headers), expected);
     let Body::Octets(body) = &mut reply.body else {
