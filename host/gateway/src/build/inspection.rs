@@ -168,7 +168,7 @@ fn contents(octets: &[u8]) -> Result<Contents, InspectionError> {
             }
         }
     }
-    contents.name_interpreter();
+    contents.name_language();
     match outermost {
         Some(Encoding::Component) => Ok(contents),
         Some(Encoding::Module) => Err(InspectionError::CoreModule),
@@ -177,16 +177,23 @@ fn contents(octets: &[u8]) -> Result<Contents, InspectionError> {
 }
 
 impl Contents {
-    /// Says what people wrote in the place of what the interpreter is written in.
-    fn name_interpreter(&mut self) {
-        let Some(Interpreter { language, tool, .. }) = self.interpreter else {
-            return;
-        };
+    /// Says what people wrote in the place of what the interpreter is written in, and what bindings tell
+    /// of a compiler whose own section was stripped.
+    fn name_language(&mut self) {
         let said = |name: &str| (name.to_owned(), String::new());
-        self.producers
-            .insert("language".to_owned(), BTreeSet::from([said(language)]));
-        let tools = self.producers.entry("processed-by".to_owned()).or_default();
-        tools.insert(said(tool));
+        if let Some(Interpreter { language, tool, .. }) = self.interpreter {
+            self.producers
+                .insert("language".to_owned(), BTreeSet::from([said(language)]));
+            let tools = self.producers.entry("processed-by".to_owned()).or_default();
+            tools.insert(said(tool));
+            return;
+        }
+        let mut tools = self.producers.get("processed-by").into_iter().flatten();
+        let is_rust = tools.any(|(name, _)| name == "wit-bindgen-rust");
+        if is_rust && !self.producers.contains_key("language") {
+            self.producers
+                .insert("language".to_owned(), BTreeSet::from([said("Rust")]));
+        }
     }
 
     fn add_producers(&mut self, section: ProducersSectionReader<'_>) -> wasmparser::Result<()> {

@@ -62,6 +62,12 @@ fn tell(report: &ComponentReport, output: &Output) -> Result<(), CommandFailure>
         ),
         ("roles", or_none(&roles.join(", "))),
     ];
+    if !report.producers.contains_key("language") {
+        facts.push((
+            "language",
+            "unknown: no section `producers` says it".to_owned(),
+        ));
+    }
     for (field, made_by) in &report.producers {
         let made_by = made_by.iter();
         let made_by = made_by.map(|(name, version)| format!("{name} {version}"));
@@ -69,12 +75,6 @@ fn tell(report: &ComponentReport, output: &Output) -> Result<(), CommandFailure>
             .map(|made_by| made_by.trim_end().to_owned())
             .collect();
         facts.push((field.as_str(), made_by.join(", ")));
-    }
-    if !report.producers.contains_key("language") {
-        facts.push((
-            "language",
-            "unknown: no section `producers` says it".to_owned(),
-        ));
     }
     if !report.other_exports.is_empty() {
         facts.push(("exports", report.other_exports.join(", ")));

@@ -138,3 +138,25 @@ fn an_interpreter_is_told_by_its_name_and_not_by_what_it_is_written_in() {
     assert_eq!(made_by("language"), ["Python"]);
     assert_eq!(made_by("processed-by"), ["componentize-py"]);
 }
+
+#[test]
+fn a_stripped_component_in_rust_is_told_by_its_bindings() {
+    let language = |producers: &str| {
+        let text = format!("(component (core module (@producers {producers})))");
+        let language = report(&text).producers.remove("language");
+        language.map(|languages| {
+            languages
+                .into_iter()
+                .map(|(name, _)| name)
+                .collect::<Vec<_>>()
+        })
+    };
+    let bindings = "(processed-by \"wit-bindgen-rust\" \"0.45.0\")";
+    assert_eq!(language(bindings), Some(vec!["Rust".to_owned()]));
+    let other = format!("(language \"Zig\" \"0.17\") {bindings}");
+    assert_eq!(language(&other), Some(vec!["Zig".to_owned()]));
+    assert_eq!(
+        language("(processed-by \"wit-component\" \"0.254.2\")"),
+        None
+    );
+}
