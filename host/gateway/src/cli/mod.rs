@@ -51,7 +51,8 @@ struct Cli {
 enum Command {
     /// Serve.
     Run(run::RunArgs),
-    /// Build the plugins in the plugin folder, serve, and build again what changes.
+    /// Build the plugins in the plugin folder, serve, and build again what changes. Builds run code of the projects: build only what
+    /// you trust.
     Dev(run::RunArgs),
     /// Begin a plugin project.
     New(new::NewArgs),
