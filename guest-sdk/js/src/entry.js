@@ -12,7 +12,8 @@ const STATUSES = ["serving", "degraded", "not-serving"];
 
 /** What one instance has made. */
 let state = {};
-/** What answers a method, known from its first call on. Bounded by the number of methods. */
+/** What answers a method, known from its first call on. Bounded by the number of methods: those that only
+ * the fallback answers are named by callers and are not kept. */
 const calls = new Map();
 
 /** Makes the next entry the first one. */
@@ -71,8 +72,9 @@ export function handle(service, method, body) {
 /** The first call of a method; where there is one service, those that follow find what answers them. */
 function first(service, method, body) {
   return enter(() => {
-    const found = findService(service).find(method);
-    if (services().length === 1 && state.isReady) calls.set(method, found.unary);
+    const asked = findService(service);
+    const found = asked.find(method);
+    if (services().length === 1 && state.isReady && found !== asked.fallback) calls.set(method, found.unary);
     return found.unary(body, method);
   });
 }
