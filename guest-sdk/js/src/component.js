@@ -11,6 +11,7 @@ import { decode, encode } from "./json.js";
 import { Event } from "./roles.js";
 import { schemaName, schemasOf, services } from "./service.js";
 import { connect } from "./runtime/index.js";
+import { hasJobs, runJobs } from "./runtime/promise.js";
 import { clearAll, hasTimers, settle } from "./runtime/timers.js";
 import { setSettle } from "./then.js";
 
@@ -191,7 +192,7 @@ export function link(modules) {
     } catch (error) {
       throw failed(error);
     } finally {
-      forget();
+      finish();
     }
   }
 
@@ -202,7 +203,7 @@ export function link(modules) {
     } catch (error) {
       throw failed(error);
     } finally {
-      forget();
+      finish();
     }
   }
 
@@ -210,7 +211,16 @@ export function link(modules) {
     return wit(error instanceof Failure ? error : entry.broken(error));
   }
 
-  function forget() {
+  /** Nothing that a call has left behind goes on in the next one, which another caller may have made: jobs
+   * run while the call is still the present one, and timers, which would have to be waited for, are dropped. */
+  function finish() {
+    while (hasJobs()) {
+      try {
+        runJobs();
+      } catch (error) {
+        entry.broken(error);
+      }
+    }
     if (hasTimers()) host.logWrite("debug", `${clearAll()} timers were still waiting when the call ended; they are forgotten`, []);
   }
 
