@@ -88,9 +88,19 @@ def read_json(text: bytes | str, read: Reader) -> Any:
 def write_json(value: Any) -> str:
     """A value as compact JSON text. Raises Internal when it has no form in JSON."""
     try:
-        return _ENCODER.encode(value)
+        text = _ENCODER.encode(value)
+        return text if text.isascii() or _is_unicode(text) else _ASCII_ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise Internal(f"the value has no form in JSON: {error}") from None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no half of a surrogate pair, which JSON can only write as an escape."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def checker(hint: Any) -> Callable[[Any], bool] | None:
@@ -444,3 +454,4 @@ def _plain(value: Any) -> Any:
 
 _decode = json.JSONDecoder().decode
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+_ASCII_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain)

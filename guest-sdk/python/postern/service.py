@@ -13,6 +13,7 @@ from dataclasses import field, make_dataclass
 from typing import Any, Callable, Iterator
 
 from . import _host, _loop
+from ._text import text
 from .convert import checker, name_of, read_json, reader, write_json
 from .failure import Failure, Internal, NotFound
 from .schema import schema
@@ -280,8 +281,10 @@ def _message_writer(hint: Any, name: str) -> Callable[[Any], bytes | str]:
     if hint is bytes:
 
         def write_octets(value: Any) -> bytes | str:
-            if isinstance(value, (bytes, str)):
+            if isinstance(value, bytes):
                 return value
+            if isinstance(value, str):
+                return text(value)
             if isinstance(value, (bytearray, memoryview)):
                 return bytes(value)
             raise Internal(f"method {name} gave {type(value).__name__}, declared is bytes")
@@ -310,5 +313,5 @@ def _tell(replies: Iterator[Any], failure: Failure) -> None:
 
 def _summary(function: Any) -> str:
     """The first paragraph of the docstring, in one line."""
-    text = inspect.getdoc(function) or ""
-    return " ".join(text.split("\n\n")[0].split())
+    doc = inspect.getdoc(function) or ""
+    return " ".join(doc.split("\n\n")[0].split())

@@ -415,3 +415,52 @@ def test_what_is_described_comes_from_the_hints():
     assert '"description":"A note by its key."' in schemas["Note"] and '"required":["key"]' in schemas["Note"]
     assert '"$ref":"#/$defs/Note"' in schemas["NoteOrNull"]
     assert '"required"' not in schemas["AllRequest"]
+
+
+def test_text_goes_out_as_unicode(host):
+    plugin = Service("plugin")
+
+    @plugin.method
+    def tell(half: str) -> str:
+        log.info(half, half=half)
+        kv.set(half, half)
+        kv.set_octets("octets", half)
+        call.add_header("half", half)
+        return half
+
+    @plugin.method
+    def octets(half: str) -> bytes:
+        return half
+
+    reply = host.call_octets(plugin, "Tell", b'"\\ud800x"')
+    assert reply == b'"\\ud800x"'
+    assert (host.log[-1].message, host.log[-1].fields) == ("\ufffdx", {"half": "\ufffdx"})
+    assert host.kv == {"\ufffdx": b'"\\ud800x"', "octets": "\ufffdx".encode()}
+    assert host.reply_headers == [("half", "\ufffdx")]
+    assert host.call_octets(plugin, "Octets", b'"\\ud800x"') == "\ufffdx".encode()
+
+
+def test_what_is_no_text_is_refused_as_the_host_refuses_it(host):
+    plugin = Service("plugin")
+
+    @plugin.method
+    def tell() -> None:
+        call.add_header("size", 7)
+
+    with pytest.raises(Failure, match="internal: TypeError: expected text, found int"):
+        host.call(plugin, "Tell", None)
+
+
+def test_an_exception_that_cannot_say_what_it_is_is_internal(host):
+    plugin = Service("plugin")
+
+    class Mute(Exception):
+        def __str__(self):
+            raise ValueError
+
+    @plugin.method
+    def fail() -> None:
+        raise Mute
+
+    with pytest.raises(Failure, match="internal: Mute"):
+        host.call(plugin, "Fail", None)
