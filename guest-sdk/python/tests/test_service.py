@@ -464,3 +464,58 @@ def test_an_exception_that_cannot_say_what_it_is_is_internal(host):
 
     with pytest.raises(Failure, match="internal: Mute"):
         host.call(plugin, "Fail", None)
+
+
+def test_what_an_async_call_leaves_behind_does_not_run_in_the_next(host):
+    plugin = Service("plugin")
+    seen = []
+
+    async def late(name: str) -> None:
+        try:
+            await asyncio.sleep(0)
+            await asyncio.sleep(0.001)
+            seen.append((name, call.header("name")))
+        finally:
+            seen.append((name, call.header("name"), "cancelled"))
+
+    @plugin.method
+    async def leave(name: str) -> None:
+        loop = asyncio.get_running_loop()
+        loop.late = loop.create_task(late(name))
+        loop.call_later(0.002, seen.append, name)
+        await asyncio.sleep(0)
+
+    @plugin.method
+    async def wait() -> None:
+        await asyncio.sleep(0.005)
+
+    @plugin.method
+    async def each() -> AsyncIterator[int]:
+        task = asyncio.create_task(asyncio.sleep(0.001, 7))
+        yield 1
+        yield await task
+
+    host.context(headers={"name": "ali"}).call(plugin, "Leave", "ali")
+    host.context(headers={"name": "bo"}).call(plugin, "Wait", None)
+    assert seen == [("ali", "ali", "cancelled")]
+    assert [line.message for line in host.log] == ["1 tasks were still waiting when the call ended; they are cancelled"]
+    assert host.stream(plugin, "Each", [None]) == [1, 7]
+
+
+def test_a_task_that_is_not_cancelled_does_not_end_the_plugin(host):
+    plugin = Service("plugin")
+
+    @plugin.method
+    async def leave() -> int:
+        async def stubborn():
+            while True:
+                try:
+                    await asyncio.get_running_loop().create_future()
+                except asyncio.CancelledError:
+                    pass
+
+        asyncio.get_running_loop().kept = asyncio.create_task(stubborn())
+        await asyncio.sleep(0)
+        return 1
+
+    assert [host.call(plugin, "Leave", None) for _ in range(3)] == [1, 1, 1]
