@@ -7,6 +7,7 @@ many messages, everything else is JSON.
 from __future__ import annotations
 
 import collections.abc
+import copy
 import inspect
 import typing
 from dataclasses import field, make_dataclass
@@ -108,7 +109,7 @@ class Method:
             )
         if parameter.default is parameter.empty:
             return parameter.name, hint, field()
-        return parameter.name, hint, field(default_factory=lambda: parameter.default)
+        return parameter.name, hint, field(default_factory=lambda: copy.deepcopy(parameter.default))
 
     @property
     def kind(self) -> str:

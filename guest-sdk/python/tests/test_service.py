@@ -519,3 +519,14 @@ def test_a_task_that_is_not_cancelled_does_not_end_the_plugin(host):
         return 1
 
     assert [host.call(plugin, "Leave", None) for _ in range(3)] == [1, 1, 1]
+
+
+def test_a_default_is_not_shared_between_calls(host):
+    plugin = Service("plugin")
+
+    @plugin.method
+    def add(item: int, items: list[int] = []) -> list[int]:
+        items.append(item)
+        return items
+
+    assert [host.call(plugin, "Add", {"item": n}) for n in (1, 2)] == [[1], [2]]
