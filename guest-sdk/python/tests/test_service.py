@@ -530,3 +530,43 @@ def test_a_default_is_not_shared_between_calls(host):
         return items
 
     assert [host.call(plugin, "Add", {"item": n}) for n in (1, 2)] == [[1], [2]]
+
+
+@pytest.mark.parametrize(
+    ("hint", "body"),
+    [
+        (float, b"1" * 400),
+        (float, b"1e400"),
+        (float, b"NaN"),
+        (int, b"Infinity"),
+        (dict, b'{"a":-Infinity}'),
+        (set[list[int]], b"[[1]]"),
+        (set, b"[{}]"),
+        (frozenset[dict], b"[{}]"),
+    ],
+)
+def test_what_a_caller_sends_wrongly_is_an_invalid_argument(host, hint, body):
+    plugin = Service("plugin")
+
+    @plugin.method
+    def take(value: hint) -> None:
+        pass
+
+    with pytest.raises(InvalidArgument):
+        host.call_octets(plugin, "Take", body)
+
+
+@dataclass
+class Link:
+    next: "Link | None" = None
+
+
+def test_a_message_that_is_nested_too_deeply_for_its_type_is_an_invalid_argument(host):
+    plugin = Service("plugin")
+
+    @plugin.method
+    def take(link: Link) -> None:
+        pass
+
+    with pytest.raises(InvalidArgument, match="nested too deeply"):
+        host.call_octets(plugin, "Take", b'{"next":' * 900 + b"{}" + b"}" * 900)
