@@ -194,6 +194,13 @@ function array(item, options = {}) {
   return new Type(`ArrayOf${capital(item.name)}`, read, schema);
 }
 
+/** A copy of lists and plain objects: what one call does to a default, the next does not see. */
+function copied(value) {
+  if (Array.isArray(value)) return value.map(copied);
+  if (value === null || typeof value !== "object" || ![Object.prototype, null].includes(Object.getPrototypeOf(value))) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, copied(each)]));
+}
+
 /** An object: `object({..})`, or with a name `object("Note", {..})`. Other members are left out. */
 function object(first, second) {
   const [name, members] = typeof first === "string" ? [first, second] : ["object", first];
@@ -207,7 +214,7 @@ function object(first, second) {
       const member = Object.hasOwn(value, key) ? value[key] : undefined;
       if (member !== undefined) result[key] = within(type, member, key);
       else if (!type.isOptional) throw new Mismatch(`field \`${key}\` is missing`);
-      else if (type.fallback !== undefined) result[key] = type.fallback;
+      else if (type.fallback !== undefined) result[key] = copied(type.fallback);
     }
     return result;
   };

@@ -57,3 +57,11 @@ test("schemas refer to types by their names", () => {
   assert.deepEqual(schema.properties.tree, { $ref: "#/$defs/Tree" });
   assert.deepEqual(schema.$defs.Tree.properties.children.items, { $ref: "#/$defs/Tree" });
 });
+
+test("a default is not shared between messages", () => {
+  const type = t.object({ list: t.array(t.any()).default([{ a: [] }]) });
+  const first = type.parse({});
+  first.list[0].a.push(1);
+  first.list.push(2);
+  assert.deepEqual(type.parse({}), { list: [{ a: [] }] });
+});
