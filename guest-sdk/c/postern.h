@@ -73,6 +73,10 @@ bool postern_same(postern_slice one, postern_slice other);
 postern_slice postern_format(const char *format, ...) __attribute__((format(printf, 1, 2)));
 /* A copy, with a 0 behind it. */
 postern_slice postern_copy(postern_slice slice);
+/* The text itself where it is UTF-8, else a copy with U+FFFD for each octet that is not. All text that goes out is made
+ * so, keys, headers, lines of the log and failures: the host ends an instance that hands over other text. */
+postern_slice postern_utf8(postern_slice text);
+postern_fields postern_utf8_fields_(const postern_field *fields, size_t n_fields);
 /* Memory of the arena, aligned for everything and not set. Traps when there is none. */
 void *postern_alloc(size_t bytes);
 /* What was allocated after the mark is let go by `postern_release`: for the body of a long loop. */
@@ -96,7 +100,7 @@ bool postern_kind_of(postern_slice name, postern_kind *kind);
 
 /* ---- JSON: read where it lies, written as text ---- */
 
-/* Whether the text is one JSON value, of a depth of at most 64. The readers below expect one. */
+/* Whether the text is one JSON value in UTF-8, of a depth of at most 64. The readers below expect one. */
 bool postern_json_valid(postern_slice json);
 /* The value of a key of an object, as JSON; false where there is none or `object` is none. */
 bool postern_json_get(postern_slice object, const char *key, postern_slice *value);

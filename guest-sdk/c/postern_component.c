@@ -130,6 +130,7 @@ static void ask(void) {
 }
 
 bool postern_header(const char *name, postern_slice *value) {
+    name = postern_utf8(postern_text(name)).at;
     struct optional out;
     ask();
     call_header(name, strlen(name), &out);
@@ -178,6 +179,8 @@ postern_result postern_set_octets(void) {
 }
 
 postern_result postern_add_header(const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
     struct result out;
     ask();
     call_add_header(name, strlen(name), value.at, value.length, &out);
@@ -185,6 +188,8 @@ postern_result postern_add_header(const char *name, postern_slice value) {
 }
 
 postern_result postern_add_trailer(const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
     struct result out;
     ask();
     call_add_trailer(name, strlen(name), value.at, value.length, &out);
@@ -210,6 +215,7 @@ bool postern_principal(postern_slice *name) {
 }
 
 bool postern_claim(const char *name, postern_slice *value) {
+    name = postern_utf8(postern_text(name)).at;
     struct optional out;
     ask();
     call_claim(name, strlen(name), &out);
@@ -257,16 +263,19 @@ bool postern_log_enabled(postern_level level) {
 }
 
 void postern_log_fields(postern_level level, postern_slice message, const postern_field *fields, size_t n_fields) {
-    log_write(level, message.at, message.length, fields, n_fields);
+    message = postern_utf8(message);
+    log_write(level, message.at, message.length, postern_utf8_fields_(fields, n_fields).items, n_fields);
 }
 
 bool postern_config(const char *key, postern_slice *value) {
+    key = postern_utf8(postern_text(key)).at;
     struct optional out;
     config_get(key, strlen(key), &out);
     return taken_optional(&out, value);
 }
 
 postern_result postern_kv_get(postern_slice key, bool *found) {
+    key = postern_utf8(key);
     struct result out;
     kv_get(key.at, key.length, &out);
     *found = !out.is_error && out.option.is_some;
@@ -276,12 +285,14 @@ postern_result postern_kv_get(postern_slice key, bool *found) {
 }
 
 postern_result postern_kv_set(postern_slice key, postern_slice value) {
+    key = postern_utf8(key);
     struct result out;
     kv_set(key.at, key.length, value.at, value.length, &out);
     return taken_empty(&out);
 }
 
 postern_result postern_kv_delete(postern_slice key, bool *was) {
+    key = postern_utf8(key);
     struct result out;
     kv_delete(key.at, key.length, &out);
     *was = !out.is_error && out.flag;
@@ -289,6 +300,7 @@ postern_result postern_kv_delete(postern_slice key, bool *was) {
 }
 
 postern_result postern_kv_swap(postern_slice key, const postern_slice *expected, const postern_slice *value, bool *did) {
+    key = postern_utf8(key);
     struct result out;
     postern_slice none = {0}, was = expected ? *expected : none, is = value ? *value : none;
     kv_swap(key.at, key.length, expected != NULL, was.at, was.length, value != NULL, is.at, is.length, &out);
@@ -297,8 +309,9 @@ postern_result postern_kv_swap(postern_slice key, const postern_slice *expected,
 }
 
 postern_result postern_kv_keys(postern_slice prefix, const postern_slice *after, uint32_t limit, const postern_slice **keys, size_t *n_keys) {
+    prefix = postern_utf8(prefix);
     struct result out;
-    postern_slice from = after ? *after : (postern_slice){0};
+    postern_slice from = after ? postern_utf8(*after) : (postern_slice){0};
     kv_keys(prefix.at, prefix.length, after != NULL, from.at, from.length, limit, &out);
     *keys = out.is_error ? NULL : (const postern_slice *)(const void *)out.value.at;
     *n_keys = out.is_error ? 0 : out.value.length;
@@ -306,16 +319,19 @@ postern_result postern_kv_keys(postern_slice prefix, const postern_slice *after,
 }
 
 postern_result postern_call(postern_slice service, postern_slice method, postern_slice body, const postern_fields *headers, uint64_t timeout_ms) {
+    service = postern_utf8(service);
+    method = postern_utf8(method);
     struct result out;
-    postern_fields with = headers ? *headers : (postern_fields){0};
+    postern_fields with = headers ? postern_utf8_fields_(headers->items, headers->length) : (postern_fields){0};
     client_call(service.at, service.length, method.at, method.length, body.at, body.length, with.length > 0 || timeout_ms > 0,
                 with.items, with.length, timeout_ms > 0, timeout_ms, &out);
     return taken(&out);
 }
 
 postern_result postern_publish(postern_slice topic, const char *content_type, postern_slice payload, uint32_t *n_subscribers) {
+    topic = postern_utf8(topic);
     struct result out;
-    postern_slice type = content_type ? postern_text(content_type) : (postern_slice){0};
+    postern_slice type = content_type ? postern_utf8(postern_text(content_type)) : (postern_slice){0};
     events_publish(topic.at, topic.length, content_type != NULL, type.at, type.length, payload.at, payload.length, &out);
     if (n_subscribers != NULL)
         *n_subscribers = out.is_error ? 0 : out.number;

@@ -164,9 +164,9 @@ const char *postern_fake_kv(const char *key) {
 
 /* What a call gives is kept, so that the arena can be emptied as it is between calls. */
 static postern_result kept(postern_result result) {
-    result.value = postern_fake_keep_(result.value);
+    result.value = postern_fake_keep_(result.failed ? postern_utf8(result.value) : result.value);
     if (result.details.length > 0)
-        result.details = postern_fake_keep_(result.details);
+        result.details = postern_fake_keep_(postern_utf8(result.details));
     postern_arena_reset_();
     return result;
 }

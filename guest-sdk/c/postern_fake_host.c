@@ -72,12 +72,16 @@ static postern_result add_field(struct table *table, const char *name, postern_s
 }
 
 postern_result postern_add_header(const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
     if (is_begun())
         return postern_fail(POSTERN_FAILED_PRECONDITION, "header after the first message");
     return add_field(&fake.reply_headers, name, value);
 }
 
 postern_result postern_add_trailer(const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
     return add_field(&fake.reply_trailers, name, value);
 }
 
@@ -110,7 +114,8 @@ bool postern_log_enabled(postern_level level) { return level >= fake.log_level; 
 void postern_log_fields(postern_level level, postern_slice message, const postern_field *fields, size_t n_fields) {
     if (!postern_log_enabled(level))
         return;
-    postern_slice line = postern_copy(message);
+    postern_slice line = postern_copy(postern_utf8(message));
+    fields = postern_utf8_fields_(fields, n_fields).items;
     for (size_t i = 0; i < n_fields; i++)
         line = postern_format("%s %.*s=%.*s", line.at, (int)fields[i].name.length, fields[i].name.at,
                               (int)fields[i].value.length, fields[i].value.at);
@@ -130,6 +135,7 @@ static bool stored(postern_slice key, postern_slice *value) {
 }
 
 postern_result postern_kv_get(postern_slice key, bool *found) {
+    key = postern_utf8(key);
     postern_slice value = {0};
     postern_result checked = check_key(key);
     *found = !checked.failed && stored(key, &value);
@@ -137,6 +143,7 @@ postern_result postern_kv_get(postern_slice key, bool *found) {
 }
 
 postern_result postern_kv_set(postern_slice key, postern_slice value) {
+    key = postern_utf8(key);
     postern_result checked = check_key(key);
     if (checked.failed)
         return checked;
@@ -147,6 +154,7 @@ postern_result postern_kv_set(postern_slice key, postern_slice value) {
 }
 
 postern_result postern_kv_delete(postern_slice key, bool *was) {
+    key = postern_utf8(key);
     postern_slice value;
     postern_result checked = check_key(key);
     *was = !checked.failed && stored(key, &value);
@@ -156,6 +164,7 @@ postern_result postern_kv_delete(postern_slice key, bool *was) {
 }
 
 postern_result postern_kv_swap(postern_slice key, const postern_slice *expected, const postern_slice *value, bool *did) {
+    key = postern_utf8(key);
     postern_slice old;
     bool was;
     postern_result checked = check_key(key);
@@ -174,12 +183,13 @@ static int compare(const void *one, const void *other) {
 }
 
 postern_result postern_kv_keys(postern_slice prefix, const postern_slice *after, uint32_t limit, const postern_slice **keys, size_t *n_keys) {
+    prefix = postern_utf8(prefix);
     postern_slice *found = postern_alloc(ENTRIES_MAX * sizeof *found);
     size_t n = 0, n_max = limit < KV_KEYS_MAX ? limit : KV_KEYS_MAX;
     for (size_t i = 0; i < fake.kv.length; i++) {
         postern_slice key = fake.kv.entries[i].name;
         bool has_prefix = key.length >= prefix.length && memcmp(key.at, prefix.at, prefix.length) == 0;
-        if (has_prefix && (after == NULL || strcmp(key.at, postern_copy(*after).at) > 0))
+        if (has_prefix && (after == NULL || strcmp(key.at, postern_copy(postern_utf8(*after)).at) > 0))
             found[n++] = key;
     }
     qsort(found, n, sizeof *found, compare);
@@ -189,6 +199,8 @@ postern_result postern_kv_keys(postern_slice prefix, const postern_slice *after,
 }
 
 postern_result postern_call(postern_slice service, postern_slice method, postern_slice body, const postern_fields *headers, uint64_t timeout_ms) {
+    service = postern_utf8(service);
+    method = postern_utf8(method);
     (void)headers, (void)timeout_ms;
     postern_slice name = postern_format("%.*s/%.*s", (int)service.length, service.at, (int)method.length, method.at);
     for (size_t i = 0; i < fake.answers.length; i++) {
@@ -201,6 +213,7 @@ postern_result postern_call(postern_slice service, postern_slice method, postern
 }
 
 postern_result postern_publish(postern_slice topic, const char *content_type, postern_slice payload, uint32_t *n_subscribers) {
+    topic = postern_utf8(topic);
     (void)content_type;
     postern_slice value;
     if (!postern_fake_get_(&fake.topics, postern_copy(topic).at, false, &value))
@@ -226,6 +239,8 @@ static postern_result check_open(void) {
 }
 
 postern_result postern_request_set_header(const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
     postern_result open = check_open(), named = check_name(name);
     if (open.failed || named.failed)
         return open.failed ? open : named;
@@ -234,6 +249,7 @@ postern_result postern_request_set_header(const char *name, postern_slice value)
 }
 
 postern_result postern_request_remove_header(const char *name) {
+    name = postern_utf8(postern_text(name)).at;
     postern_result open = check_open();
     if (!open.failed)
         postern_fake_remove_(&fake.exchange_request, postern_text(name), true);
@@ -269,6 +285,8 @@ static postern_result check_answered(void) {
 }
 
 postern_result postern_response_set_header(const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
     postern_result answered = check_answered(), named = check_name(name);
     if (answered.failed || named.failed)
         return answered.failed ? answered : named;
@@ -277,6 +295,7 @@ postern_result postern_response_set_header(const char *name, postern_slice value
 }
 
 postern_result postern_response_remove_header(const char *name) {
+    name = postern_utf8(postern_text(name)).at;
     postern_result answered = check_answered();
     if (!answered.failed)
         postern_fake_remove_(&fake.exchange_response, postern_text(name), true);
@@ -298,6 +317,8 @@ postern_fields postern_frame_headers(void) { return postern_fake_all_(&fake.fram
 postern_slice postern_frame_payload(void) { return fake.frame_payload; }
 
 postern_result postern_frame_set_header(const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
     postern_result named = check_name(name);
     if (!named.failed)
         postern_fake_set_(&fake.frame, postern_text(name), value, true);
@@ -305,6 +326,7 @@ postern_result postern_frame_set_header(const char *name, postern_slice value) {
 }
 
 postern_result postern_frame_remove_header(const char *name) {
+    name = postern_utf8(postern_text(name)).at;
     postern_fake_remove_(&fake.frame, postern_text(name), true);
     return postern_done();
 }

@@ -40,6 +40,20 @@ static int32_t unit(const char *at, const char *end) {
     return value;
 }
 
+/* How many octets the UTF-8 character at `at` has; 0 where there is none. */
+static size_t utf8_length(const char *at, const char *end) {
+    const unsigned char *c = (const unsigned char *)at;
+    size_t length = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : c[0] < 0xf5 ? 4 : 0;
+    if (length == 0 || (size_t)(end - at) < length)
+        return 0;
+    for (size_t i = 1; i < length; i++)
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+    bool is_overlong = (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xf0 && c[1] < 0x90);
+    bool is_beyond = (c[0] == 0xed && c[1] > 0x9f) || (c[0] == 0xf4 && c[1] > 0x8f);
+    return is_overlong || is_beyond ? 0 : length;
+}
+
 /* `scan_*` give the end of what begins at `at`, or NULL where nothing of that kind does. */
 static const char *scan_string(const char *at, const char *end) {
     if (at == end || *at++ != '"')
@@ -47,10 +61,13 @@ static const char *scan_string(const char *at, const char *end) {
     for (; at < end; at++) {
         if (*at == '"')
             return at + 1;
-        if ((unsigned char)*at < 0x20)
+        size_t length = (unsigned char)*at < 0x20 ? 0 : utf8_length(at, end);
+        if (length == 0)
             return NULL;
-        if (*at != '\\')
+        if (*at != '\\') {
+            at += length - 1;
             continue;
+        }
         if (++at == end)
             return NULL;
         if (*at == 'u') {
@@ -333,18 +350,45 @@ bool postern_json_is_object(postern_slice value) {
     return begins(value, '{');
 }
 
-/* How many octets the UTF-8 character at `at` has; 0 where there is none. */
-static size_t utf8_length(const char *at, const char *end) {
-    const unsigned char *c = (const unsigned char *)at;
-    size_t length = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : c[0] < 0xf5 ? 4 : 0;
-    if (length == 0 || (size_t)(end - at) < length)
-        return 0;
-    for (size_t i = 1; i < length; i++)
-        if ((c[i] & 0xc0) != 0x80)
-            return 0;
-    bool is_overlong = (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xf0 && c[1] < 0x90);
-    bool is_beyond = (c[0] == 0xed && c[1] > 0x9f) || (c[0] == 0xf4 && c[1] > 0x8f);
-    return is_overlong || is_beyond ? 0 : length;
+postern_slice postern_utf8(postern_slice text) {
+    const char *at = text.at, *end = text.at + text.length;
+    size_t length = 1;
+    if (text.length == 0)
+        return text;
+    while (at < end && (length = utf8_length(at, end)) > 0)
+        at += length;
+    if (length > 0)
+        return text;
+    /* An octet becomes at most three. */
+    size_t valid = (size_t)(at - text.at);
+    char *begin = postern_alloc(valid + (text.length - valid) * 3 + 1), *to = begin + valid;
+    memcpy(begin, text.at, valid);
+    while (at < end) {
+        length = utf8_length(at, end);
+        if (length == 0) {
+            to = put_utf8(to, 0xfffd);
+            at++;
+        }
+        for (; length > 0; length--)
+            *to++ = *at++;
+    }
+    *to = 0;
+    return (postern_slice){begin, (size_t)(to - begin)};
+}
+
+postern_fields postern_utf8_fields_(const postern_field *fields, size_t n_fields) {
+    postern_field *valid = NULL;
+    for (size_t i = 0; i < n_fields; i++) {
+        postern_field field = {postern_utf8(fields[i].name), postern_utf8(fields[i].value)};
+        if (field.name.at == fields[i].name.at && field.value.at == fields[i].value.at)
+            continue;
+        if (valid == NULL) {
+            valid = postern_alloc(n_fields * sizeof *valid);
+            memcpy(valid, fields, n_fields * sizeof *valid);
+        }
+        valid[i] = field;
+    }
+    return (postern_fields){valid == NULL ? fields : valid, n_fields};
 }
 
 postern_slice postern_json_quote(postern_slice text) {

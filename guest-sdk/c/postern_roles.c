@@ -42,8 +42,8 @@ static void put(struct result *to, postern_result from) {
         return;
     }
     to->failure.kind = (uint8_t)from.kind;
-    to->failure.message = from.value;
-    to->failure.details = (struct optional){from.details.length > 0, from.details};
+    to->failure.message = postern_utf8(from.value);
+    to->failure.details = (struct optional){from.details.length > 0, postern_utf8(from.details)};
 }
 
 static void *give(postern_result from) {
@@ -163,10 +163,13 @@ void *postern_enter_authenticate_(postern_authenticate *authenticate, postern_sl
         to->failure = failed.failure;
     } else if (is_known) {
         to->identity.is_some = true;
+        postern_slice *roles = postern_alloc(identity.n_roles * sizeof *roles);
+        for (size_t i = 0; i < identity.n_roles; i++)
+            roles[i] = postern_utf8(identity.roles[i]);
         to->identity.value = (struct identity_shape){
-            .name = identity.name,
-            .roles = {identity.roles, identity.n_roles},
-            .claims = identity.claims,
+            .name = postern_utf8(identity.name),
+            .roles = {roles, identity.n_roles},
+            .claims = postern_utf8_fields_(identity.claims.items, identity.claims.length),
             .valid_ms = {identity.valid_ms > 0, identity.valid_ms},
         };
     }
@@ -228,7 +231,7 @@ void *postern_enter_check_(postern_check *check) {
     postern_begin_();
     postern_slice why = {0};
     postern_ret_.report.status = (uint8_t)check(&why);
-    postern_ret_.report.why = (struct optional){why.length > 0, why};
+    postern_ret_.report.why = (struct optional){why.length > 0, postern_utf8(why)};
     return postern_end_();
 }
 
@@ -253,6 +256,7 @@ postern_slice postern_request_method(void) {
 }
 
 bool postern_request_header(const char *name, postern_slice *value) {
+    name = postern_utf8(postern_text(name)).at;
     struct optional out;
     request_header(name, strlen(name), &out);
     return taken_optional(&out, value);
@@ -265,12 +269,15 @@ postern_fields postern_request_headers(void) {
 }
 
 postern_result postern_request_set_header(const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
     struct result out;
     request_set_header(name, strlen(name), value.at, value.length, &out);
     return taken_empty(&out);
 }
 
 postern_result postern_request_remove_header(const char *name) {
+    name = postern_utf8(postern_text(name)).at;
     struct result out;
     request_remove_header(name, strlen(name), &out);
     return taken_empty(&out);
@@ -289,6 +296,7 @@ postern_result postern_request_set_payload(postern_slice payload) {
 }
 
 bool postern_response_header(const char *name, postern_slice *value) {
+    name = postern_utf8(postern_text(name)).at;
     struct optional out;
     response_header(name, strlen(name), &out);
     return taken_optional(&out, value);
@@ -301,12 +309,15 @@ postern_fields postern_response_headers(void) {
 }
 
 postern_result postern_response_set_header(const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
     struct result out;
     response_set_header(name, strlen(name), value.at, value.length, &out);
     return taken_empty(&out);
 }
 
 postern_result postern_response_remove_header(const char *name) {
+    name = postern_utf8(postern_text(name)).at;
     struct result out;
     response_remove_header(name, strlen(name), &out);
     return taken_empty(&out);
@@ -337,6 +348,7 @@ uint64_t postern_response_elapsed_micros(void) {
 }
 
 bool postern_frame_header(const char *name, postern_slice *value) {
+    name = postern_utf8(postern_text(name)).at;
     struct optional out;
     frame_header(name, strlen(name), &out);
     return taken_optional(&out, value);
@@ -349,12 +361,15 @@ postern_fields postern_frame_headers(void) {
 }
 
 postern_result postern_frame_set_header(const char *name, postern_slice value) {
+    name = postern_utf8(postern_text(name)).at;
+    value = postern_utf8(value);
     struct result out;
     frame_set_header(name, strlen(name), value.at, value.length, &out);
     return taken_empty(&out);
 }
 
 postern_result postern_frame_remove_header(const char *name) {
+    name = postern_utf8(postern_text(name)).at;
     struct result out;
     frame_remove_header(name, strlen(name), &out);
     return taken_empty(&out);

@@ -17,6 +17,7 @@ Every = Literal["day", "workday", "week", "month", "year"]
 
 VALUES_MAX = 10_000
 POINTS_MAX = 1_000
+VALUE_MAX = 1e100
 
 
 @dataclass
@@ -73,8 +74,16 @@ def predict(series: Series) -> Forecast:
     if not needed <= len(series.values) <= VALUES_MAX:
         raise InvalidArgument(f"{len(series.values)} values are not {needed} to {VALUES_MAX}")
     smoothing = Smoothing(series.season, **_weights())
+    for value in series.values:
+        _check(value)
     smoothing.learn(series.values)
-    dates = _dates(series.start, series.every, len(series.values), series.count)
+    try:
+        dates = _dates(series.start, series.every, len(series.values), series.count)
+    except (ValueError, OverflowError):
+        dates = []
+    # The rule of a calendar ends without a word where the calendar does.
+    if len(dates) < series.count:
+        raise InvalidArgument(f"start {series.start} leads beyond the year {datetime.MAXYEAR}")
     points = []
     for ahead, date in enumerate(dates, start=1):
         value, spread = smoothing.expect(ahead)
@@ -87,9 +96,16 @@ def follow(observations: Iterator[Observation]) -> Iterator[Expectation]:
     """Takes a series value by value, and says after each what is expected next."""
     smoothing = Smoothing(0, **_weights())
     for observation in observations:
+        _check(observation.value)
         smoothing.observe(observation.value)
         value, _ = smoothing.expect(1)
         yield Expectation(round(value, 6), round(smoothing.error, 6))
+
+
+def _check(value: float) -> None:
+    """The squares of larger values, summed up, are no numbers any more."""
+    if abs(value) > VALUE_MAX:
+        raise InvalidArgument(f"value {value} is not within {-VALUE_MAX} to {VALUE_MAX}")
 
 
 def _weights() -> dict[str, float]:

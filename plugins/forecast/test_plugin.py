@@ -84,3 +84,25 @@ def test_the_weights_are_those_of_the_manifest():
         assert found[1]["value"] == pytest.approx(9.8)
     with Host(config={"trend": 0}) as host, pytest.raises(InvalidArgument, match="config key `trend` has value 0.0"):
         host.call(forecast, "Predict", series())
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"start": "9999-01-01", "every": "year", "values": [1, 2]},
+        {"start": "9999-12-01", "every": "month", "values": [1, 2]},
+        {"start": "9999-12-31", "every": "day", "values": [1, 2]},
+        {"start": "2026-01-31", "every": "month", "values": [1, 1e200]},
+        {"start": "2026-01-31", "every": "month", "values": [-1e101, 1]},
+    ],
+)
+def test_what_cannot_be_computed_is_the_callers_fault(asked):
+    with Host() as host, pytest.raises(InvalidArgument, match="beyond the year 9999|is not within"):
+        host.call(forecast, "Predict", asked)
+
+
+def test_a_value_of_a_stream_is_bounded_as_well():
+    with Host() as host:
+        assert len(host.stream(forecast, "Follow", [{"value": 1e100}, {"value": -1e100}])) == 2
+        with pytest.raises(InvalidArgument, match="is not within"):
+            host.stream(forecast, "Follow", [{"value": 1}, {"value": 1e101}])

@@ -46,6 +46,35 @@ func TestMethodsBeyondTheBoundAreCountedTogether(t *testing.T) {
 	}
 }
 
+func TestMethodsThatAreNotCalledAnyMoreMakeRoom(t *testing.T) {
+	s := fresh(3)
+	later := epoch.Add(time.Second)
+	s.add(key{"users", "Told"}, "", 1, epoch.Add(-time.Second))
+	s.add(key{"users", "Told"}, "", 1, epoch)
+	s.add(key{"users", "Old"}, "not-found", 70, epoch)
+	s.add(key{"users", "Older"}, "not-found", 1, epoch.Add(-time.Millisecond))
+	for _, method := range []string{"A", "B", "C"} {
+		s.add(key{"users", method}, "", 1, later)
+	}
+	for _, method := range []string{"A", "B", "C"} {
+		if w := s.windows[key{"users", method}]; w == nil || w.calls != 1 {
+			t.Errorf("window of %s is %v", method, w)
+		}
+	}
+	together := s.windows[others]
+	if len(s.windows) != 4 || together == nil {
+		t.Fatalf("windows %v", s.windows)
+	}
+	got := together.summary(others, later)
+	if got.Calls != 2 || got.Failures["not-found"] != 2 || got.MaxMicros != 70 || got.Millis != 1001 {
+		t.Errorf("together %+v", got)
+	}
+	s.add(key{"users", "D"}, "", 1, later)
+	if together.calls != 3 || len(s.windows) != 4 {
+		t.Errorf("windows %v", s.windows)
+	}
+}
+
 func TestTimesAtTheEdges(t *testing.T) {
 	for _, micros := range []uint64{0, 1, 1 << 26, 1 << 40} {
 		w := window{calls: 1, max: micros}

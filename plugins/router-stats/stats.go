@@ -38,18 +38,23 @@ type key struct{ service, method string }
 // others is the method of those that are not told apart.
 var others = key{service: "*", method: "*"}
 
-// stats has a window for each method, at most so many.
+// stats has a window for each method that was called of late, at most so many.
 type stats struct {
 	windows    map[key]*window
 	methodsMax int
 	interval   time.Duration
+	// forgot is when the windows were last looked at.
+	forgot time.Time
 }
 
 // add counts a call that took so many microseconds; kind is empty for one that did not fail. It gives the
 // window of the method once it is as long as the interval, and begins another.
 func (s *stats) add(k key, kind string, micros uint64, now time.Time) (Summary, bool) {
 	w := s.windows[k]
-	if w == nil && len(s.windows) >= s.methodsMax {
+	if w == nil && s.isFull() {
+		s.forget(now)
+	}
+	if w == nil && s.isFull() {
 		k = others
 		w = s.windows[k]
 	}
@@ -61,16 +66,67 @@ func (s *stats) add(k key, kind string, micros uint64, now time.Time) (Summary, 
 	w.max = max(w.max, micros)
 	w.buckets[min(bits.Len64(micros), nBuckets-1)]++
 	if kind != "" {
-		if w.failures == nil {
-			w.failures = map[string]uint64{}
-		}
-		w.failures[kind]++
+		w.fail(kind, 1)
 	}
 	if now.Sub(w.begun) < s.interval {
 		return Summary{}, false
 	}
 	s.windows[k] = &window{begun: now}
 	return w.summary(k, now), true
+}
+
+// isFull says whether as many methods are told apart as may be.
+func (s *stats) isFull() bool {
+	n := len(s.windows)
+	if s.windows[others] != nil {
+		n--
+	}
+	return n >= s.methodsMax
+}
+
+// forget drops the windows that are as long as the interval: their methods are not called any more. What they have
+// counted is told with the others. It looks at all of them once an interval, so that names without end cost no more.
+func (s *stats) forget(now time.Time) {
+	if now.Sub(s.forgot) < s.interval {
+		return
+	}
+	s.forgot = now
+	for k, w := range s.windows {
+		if k == others || now.Sub(w.begun) < s.interval {
+			continue
+		}
+		delete(s.windows, k)
+		if w.calls > 0 {
+			s.join(w)
+		}
+	}
+}
+
+// join adds a window to that of the others.
+func (s *stats) join(w *window) {
+	to := s.windows[others]
+	if to == nil {
+		s.windows[others] = w
+		return
+	}
+	if w.begun.Before(to.begun) {
+		to.begun = w.begun
+	}
+	to.calls += w.calls
+	to.max = max(to.max, w.max)
+	for n, calls := range w.buckets {
+		to.buckets[n] += calls
+	}
+	for kind, calls := range w.failures {
+		to.fail(kind, calls)
+	}
+}
+
+func (w *window) fail(kind string, calls uint64) {
+	if w.failures == nil {
+		w.failures = map[string]uint64{}
+	}
+	w.failures[kind] += calls
 }
 
 func (w *window) summary(k key, now time.Time) Summary {

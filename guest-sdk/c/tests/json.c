@@ -19,6 +19,26 @@ static void valid_json_is_told_from_other_text(void) {
         POSTERN_CHECK(!postern_json_valid(postern_text(invalid[i])));
 }
 
+static void strings_are_utf8(void) {
+    static const char *const valid[] = {"\x7f", "\xc3\xa9", "\xe2\x82\xac", "\xed\x9f\xbf", "\xf0\x9f\x98\x80", "\xf4\x8f\xbf\xbf"};
+    static const char *const invalid[] = {
+        "\xff", "\x80", "\xc3", "\xc0\x80", "\xe2\x82", "\xe0\x80\x80", "\xed\xa0\x80", "\xf0\x8f\xbf\xbf", "\xf4\x90\x80\x80",
+    };
+    postern_slice text;
+    for (size_t i = 0; i < sizeof valid / sizeof *valid; i++) {
+        postern_slice json = postern_format("\"a%sb\"", valid[i]);
+        POSTERN_CHECK(postern_json_valid(json) && postern_json_string(json, &text));
+        POSTERN_CHECK(postern_utf8(text).at == text.at);
+    }
+    for (size_t i = 0; i < sizeof invalid / sizeof *invalid; i++) {
+        postern_slice json = postern_format("\"a%s\"", invalid[i]);
+        POSTERN_CHECK(!postern_json_valid(json) && !postern_json_string(json, &text));
+        POSTERN_CHECK(!postern_json_valid(postern_format("{%.*s:1}", (int)json.length, json.at)));
+    }
+    POSTERN_CHECK(postern_equals(postern_utf8(postern_text("a\xc3\xa9\xff\xf0\x9f\x98z")), "a\xc3\xa9\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbd\xef\xbf\xbdz"));
+    POSTERN_CHECK(postern_utf8((postern_slice){0}).length == 0);
+}
+
 static void depth_is_bounded(void) {
     char deep[132];
     for (int depth = 64; depth <= 65; depth++) {
@@ -93,6 +113,7 @@ static void numbers_are_exact_or_refused(void) {
 
 void json_tests(void) {
     valid_json_is_told_from_other_text();
+    strings_are_utf8();
     depth_is_bounded();
     no_prefix_of_a_value_is_read_beyond_its_end();
     keys_are_found();

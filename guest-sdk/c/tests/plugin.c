@@ -29,6 +29,23 @@ static postern_result relay(postern_slice method, postern_slice body) {
     return postern_call(postern_text("other"), postern_text("Do"), body, NULL, 100);
 }
 
+/* All text that goes out is what it was given. */
+static postern_result tell(postern_slice method, postern_slice body) {
+    (void)method;
+    postern_field field = {body, body};
+    postern_log_fields(POSTERN_INFO, body, &field, 1);
+    postern_result results[] = {
+        postern_kv_set(body, body),
+        postern_add_header(postern_copy(body).at, body),
+        postern_add_trailer("x-told", body),
+        postern_publish(body, NULL, body, NULL),
+    };
+    for (size_t i = 0; i < sizeof results / sizeof *results; i++)
+        if (results[i].failed)
+            return results[i];
+    return postern_with_details(postern_fail(POSTERN_ABORTED, "%.*s", (int)body.length, body.at), postern_json_quote(body));
+}
+
 static postern_result shout(postern_slice method) {
     (void)method;
     for (bool more;;) {
@@ -124,9 +141,10 @@ static const postern_method methods[] = {
     {.name = "Put", .summary = "Stores a value.", .unary = put},
     {.name = "Find", .summary = "Finds a value.", .unary = find, .idempotent = true},
     {.name = "Relay", .unary = relay},
+    {.name = "Tell", .unary = tell},
     {.name = "Shout", .shape = POSTERN_BIDIRECTIONAL, .stream = shout},
 };
-static const postern_service service = {"notes", "1.0.0", "Keeps notes.", methods, 4};
+static const postern_service service = {"notes", "1.0.0", "Keeps notes.", methods, 5};
 
 POSTERN_SERVICE(service)
 POSTERN_HANDLER

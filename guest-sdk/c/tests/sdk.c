@@ -25,10 +25,24 @@ static void failures_have_kind_message_and_details(void) {
     POSTERN_CHECK_FAILS(postern_fake_call("Find", ""), POSTERN_INVALID_ARGUMENT);
     failed = postern_fake_call("Lose", "");
     POSTERN_CHECK_FAILS(failed, POSTERN_NOT_FOUND);
-    POSTERN_CHECK(postern_equals(failed.value, "service `notes` has no method `Lose`; it has Put, Find, Relay, Shout"));
+    POSTERN_CHECK(postern_equals(failed.value, "service `notes` has no method `Lose`; it has Put, Find, Relay, Tell, Shout"));
     POSTERN_CHECK_FAILS(postern_fake_call("Shout", ""), POSTERN_UNIMPLEMENTED);
     postern_fake_fail_kv(POSTERN_UNAVAILABLE, "disk");
     POSTERN_CHECK_FAILS(postern_fake_call("Find", "a"), POSTERN_UNAVAILABLE);
+}
+
+static void text_goes_out_as_utf8(void) {
+    static const char fixed[] = "a\xef\xbf\xbd" "b";
+    postern_fake_begin();
+    postern_fake_topic(fixed, 1);
+    postern_result told = postern_fake_call("Tell", "a\xff" "b");
+    POSTERN_CHECK_FAILS(told, POSTERN_ABORTED);
+    POSTERN_CHECK(postern_equals(told.value, fixed) && postern_equals(told.details, "\"a\xef\xbf\xbd" "b\""));
+    POSTERN_CHECK(postern_fake_kv(fixed) != NULL && strcmp(postern_fake_kv(fixed), "a\xff" "b") == 0);
+    POSTERN_CHECK(postern_equals(postern_fake_reply_header(fixed), fixed));
+    POSTERN_CHECK(postern_equals(postern_fake_reply_trailer("x-told"), fixed));
+    POSTERN_CHECK(postern_equals(postern_fake_published(fixed), "a\xff" "b"));
+    POSTERN_CHECK(postern_fake_n_logged("a\xef\xbf\xbd" "b a\xef\xbf\xbd" "b=a\xef\xbf\xbd" "b") == 1);
 }
 
 static void other_services_are_called_where_granted(void) {
@@ -151,6 +165,7 @@ static void kinds_are_found_by_their_names(void) {
 int main(void) {
     what_is_stored_is_found();
     failures_have_kind_message_and_details();
+    text_goes_out_as_utf8();
     other_services_are_called_where_granted();
     streams_answer_each_message_until_the_caller_leaves();
     a_unary_method_is_a_stream_of_one();

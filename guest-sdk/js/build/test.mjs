@@ -1,19 +1,18 @@
-// Runs a project's unit tests with node:test: `node build/test.mjs PROJECT --tools FOLDER`.
+// Runs a project's unit tests with node:test: `node build/test.mjs PROJECT --tools FOLDER -- ARGUMENTS`.
 //
 // TypeScript is checked first, and bundled, since not every Node takes it as it is. Tests are the files
 // `*.test.js`, `*.test.mjs` and `*.test.ts` of the project and of its folders.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, readdirSync, rmSync } from "node:fs";
-import { dirname, join, relative } from "node:path";
-import { parseArgs } from "node:util";
+import { dirname, join } from "node:path";
 
 import { BuildError, Project, SDK } from "./project.mjs";
+import { argumentsOf, outputNames, pathsOf } from "./unit-tests.mjs";
 
 async function main() {
-  const { values, positionals } = parseArgs({ allowPositionals: true, options: { work: { type: "string" }, tools: { type: "string" } } });
-  if (positionals.length !== 1) throw new BuildError("usage: test.mjs PROJECT [--work FOLDER] [--tools FOLDER]");
-  const project = new Project(positionals[0], values);
+  const { folder, values, runner } = argumentsOf(process.argv.slice(2));
+  const project = new Project(folder, values);
   const tests = [...find(project.folder)].sort();
   if (tests.length === 0) {
     console.log("no unit tests: files *.test.js or *.test.ts");
@@ -23,7 +22,7 @@ async function main() {
   if (checked) return checked;
   rmSync(join(project.work, "tests"), { recursive: true, force: true });
   const outputs = await bundleTests(project, tests);
-  return spawnSync(process.execPath, ["--enable-source-maps", "--test", ...outputs], { stdio: "inherit", cwd: project.folder }).status ?? 1;
+  return spawnSync(process.execPath, ["--enable-source-maps", "--test", ...runner, ...outputs], { stdio: "inherit", cwd: project.folder }).status ?? 1;
 }
 
 function* find(folder) {
@@ -36,11 +35,15 @@ function* find(folder) {
 }
 
 function check(project) {
-  project.tool("typescript/package.json");
+  const typescript = project.tool("typescript");
   const compiler = join(dirname(project.require.resolve("typescript/package.json")), "bin", "tsc");
   // The types of the SDK that builds, whether the project has a copy or not.
   const types = { postern: [join(SDK, "types", "index.d.ts")], "postern/testing": [join(SDK, "types", "testing.d.ts")] };
-  const settings = { extends: join(project.folder, "tsconfig.json"), compilerOptions: { paths: types } };
+  const own = join(project.folder, "tsconfig.json");
+  // What cannot be read is told by the compiler itself.
+  const host = { ...typescript.sys, onUnRecoverableConfigFileDiagnostic() {} };
+  const { options = {} } = typescript.getParsedCommandLineOfConfigFile(own, {}, host) ?? {};
+  const settings = { extends: own, compilerOptions: { paths: pathsOf(options, types) } };
   const path = project.write("tsconfig.json", JSON.stringify(settings));
   const { status } = spawnSync(process.execPath, [compiler, "--noEmit", "-p", path], { stdio: "inherit", cwd: project.folder });
   return status ?? 1;
@@ -49,9 +52,9 @@ function check(project) {
 /** Every test with the project's source in it; the SDK comes from this folder. */
 async function bundleTests(project, tests) {
   const outputs = [];
-  for (const test of tests) {
-    const name = `${relative(project.folder, test).replace(/[\\/]/g, "-").replace(/\.[a-z]+$/, "")}.mjs`;
-    outputs.push(await project.bundle(`import ${JSON.stringify(test)};\n`, join("tests", name), { isNative: true }));
+  const names = outputNames(project.folder, tests);
+  for (const [index, test] of tests.entries()) {
+    outputs.push(await project.bundle(`import ${JSON.stringify(test)};\n`, join("tests", names[index]), { isNative: true }));
   }
   return outputs;
 }

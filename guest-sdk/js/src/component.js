@@ -7,10 +7,11 @@
 import * as entry from "./entry.js";
 import { Failure } from "./failure.js";
 import { putHost } from "./host.js";
-import { decode, encode } from "./json.js";
+import { decode, encode, wellFormed } from "./json.js";
 import { Event } from "./roles.js";
 import { schemaName, schemasOf, services } from "./service.js";
 import { connect } from "./runtime/index.js";
+import { hasJobs, runJobs } from "./runtime/promise.js";
 import { clearAll, hasTimers, settle } from "./runtime/timers.js";
 import { setSettle } from "./then.js";
 
@@ -31,9 +32,15 @@ function raised(error) {
   return new Failure(found.kind, found.message, details);
 }
 
+/** A value as it may go out: all text in it is Unicode. */
+function outgoing(value) {
+  if (typeof value === "string") return value.toWellFormed();
+  return Array.isArray(value) ? value.map(outgoing) : value;
+}
+
 function attempt(run, ...values) {
   try {
-    return present(run(...values));
+    return present(run(...values.map(outgoing)));
   } catch (error) {
     throw raised(error);
   }
@@ -46,7 +53,7 @@ function wit(failure) {
   } catch {
     // Details without a form in JSON are left out.
   }
-  return { kind: failure.kind, message: failure.message, details };
+  return { kind: failure.kind, message: wellFormed(failure.message), details };
 }
 
 /** The imports. `turn` is the call of a batch about which nothing was asked so far. */
@@ -134,7 +141,7 @@ function publishOf(events) {
 }
 
 function optionsOf(headers, timeout) {
-  return headers.length || timeout !== undefined ? { headers, timeoutMs: absent(timeout) } : null;
+  return headers.length || timeout !== undefined ? { headers: outgoing(headers), timeoutMs: absent(timeout) } : null;
 }
 
 /** Text of octets that may be absent. */
@@ -191,7 +198,7 @@ export function link(modules) {
     } catch (error) {
       throw failed(error);
     } finally {
-      forget();
+      finish();
     }
   }
 
@@ -202,7 +209,7 @@ export function link(modules) {
     } catch (error) {
       throw failed(error);
     } finally {
-      forget();
+      finish();
     }
   }
 
@@ -210,7 +217,16 @@ export function link(modules) {
     return wit(error instanceof Failure ? error : entry.broken(error));
   }
 
-  function forget() {
+  /** Nothing that a call has left behind goes on in the next one, which another caller may have made: jobs
+   * run while the call is still the present one, and timers, which would have to be waited for, are dropped. */
+  function finish() {
+    while (hasJobs()) {
+      try {
+        runJobs();
+      } catch (error) {
+        entry.broken(error);
+      }
+    }
     if (hasTimers()) host.logWrite("debug", `${clearAll()} timers were still waiting when the call ended; they are forgotten`, []);
   }
 
@@ -270,8 +286,8 @@ export function link(modules) {
     authenticator: {
       authenticate(credentials) {
         const found = run(() => entry.authenticate(credentials));
-        if (found === undefined || found === null) return null;
-        const { name, roles = [], claims = {}, valid } = found;
+        if (found === undefined) return null;
+        const { name, roles, claims, valid } = found;
         return { name, roles, claims: Object.entries(claims), validMs: absent(valid) };
       },
     },

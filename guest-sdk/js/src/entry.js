@@ -4,6 +4,7 @@
 
 import { Failure, failureOf } from "./failure.js";
 import { host } from "./host.js";
+import { wellFormed } from "./json.js";
 import { Request, Response, Reply, candidates, required, roles } from "./roles.js";
 import { findService, services } from "./service.js";
 import { guard, isThenable, then } from "./then.js";
@@ -12,7 +13,8 @@ const STATUSES = ["serving", "degraded", "not-serving"];
 
 /** What one instance has made. */
 let state = {};
-/** What answers a method, known from its first call on. Bounded by the number of methods. */
+/** What answers a method, known from its first call on. Bounded by the number of methods: those that only
+ * the fallback answers are named by callers and are not kept. */
 const calls = new Map();
 
 /** Makes the next entry the first one. */
@@ -71,8 +73,9 @@ export function handle(service, method, body) {
 /** The first call of a method; where there is one service, those that follow find what answers them. */
 function first(service, method, body) {
   return enter(() => {
-    const found = findService(service).find(method);
-    if (services().length === 1 && state.isReady) calls.set(method, found.unary);
+    const asked = findService(service);
+    const found = asked.find(method);
+    if (services().length === 1 && state.isReady && found !== asked.fallback) calls.set(method, found.unary);
     return found.unary(body, method);
   });
 }
@@ -92,17 +95,17 @@ export function check() {
   };
   let report;
   try {
-    report = enter(() => then(roles.health?.(), wellFormed));
+    report = enter(() => then(roles.health?.(), reported));
   } catch (error) {
     return sick(error);
   }
   return isThenable(report) ? report.then(undefined, sick) : report;
 }
 
-function wellFormed(report) {
+function reported(report) {
   const found = typeof report === "string" ? { status: report } : (report ?? { status: "serving" });
   if (!STATUSES.includes(found.status)) throw new TypeError(`health ${JSON.stringify(found.status)} is none of ${STATUSES.join(", ")}`);
-  return { status: found.status, message: found.message };
+  return { status: found.status, message: found.message == null ? undefined : wellFormed(found.message) };
 }
 
 /** Something has happened. */
@@ -123,7 +126,24 @@ function answer(reply) {
 export const onResponse = () => enter(() => required("responseInterceptor")(new Request(), new Response()));
 
 /** Who calls. */
-export const authenticate = (credentials) => enter(() => required("authenticator")(credentials));
+export const authenticate = (credentials) => enter(() => then(required("authenticator")(credentials), identified));
+
+function identified(identity) {
+  if (identity === undefined || identity === null) return undefined;
+  const { name, roles: names = [], claims = {}, valid } = identity;
+  if (typeof name !== "string") throw new TypeError(`the authenticator gave a name that is ${typeof name}: it is a string`);
+  if (!Array.isArray(names) || names.some((each) => typeof each !== "string")) throw new TypeError("the authenticator gave roles that are no list of strings");
+  if (Object.values(claims).some((each) => typeof each !== "string")) throw new TypeError("the authenticator gave claims that are no strings");
+  const isLimited = valid !== undefined && valid !== null;
+  if (isLimited && !(typeof valid === "number" && valid >= 0 && valid <= Number.MAX_SAFE_INTEGER)) throw new TypeError(`the authenticator gave valid ${valid}: it is a number of milliseconds`);
+  return {
+    ...identity,
+    name: wellFormed(name),
+    roles: names.map(wellFormed),
+    claims: Object.fromEntries(Object.entries(claims).map(([key, value]) => [wellFormed(key), wellFormed(value)])),
+    valid: isLimited ? Math.round(valid) : undefined,
+  };
+}
 
 /** What the caller may do. */
 export const authorize = (service, method) => enter(() => required("authorizer")(service, method));
@@ -132,7 +152,13 @@ export const authorize = (service, method) => enter(() => required("authorizer")
 export const update = (instances) => balanced((each) => each.update(instances));
 
 /** The index of the instance that gets a call; nothing leaves it to the gateway. */
-export const pick = (key) => balanced((each) => each.pick(key, candidates));
+export const pick = (key) => balanced((each) => placed(each.pick(key, candidates)));
+
+function placed(index) {
+  if (index === undefined || index === null) return undefined;
+  if (isThenable(index) || (Number.isInteger(index) && index >= 0 && index < 2 ** 32)) return index;
+  throw new TypeError(`the balancer picked ${typeof index === "string" ? JSON.stringify(index) : String(index)}: it gives an index, or nothing`);
+}
 
 /** How a call ended that `pick` has placed. */
 export const done = (index, outcome, micros) => balanced((each) => each.done?.(index, outcome, micros));

@@ -24,7 +24,7 @@ export const KINDS = Object.freeze([
 export class Failure extends Error {
   /** @throws {TypeError} for a kind that is none. */
   constructor(kind, message = "", details = undefined) {
-    super(message);
+    super(String(message).toWellFormed());
     if (!KINDS.includes(kind)) throw new TypeError(`${JSON.stringify(kind)} is no kind of failure`);
     this.name = "Failure";
     this.kind = kind;

@@ -1,7 +1,7 @@
 // The imports as a test's host offers them; `component.js` has the same functions for the real one.
 
 import { Failure } from "./failure.js";
-import { decode, decodeOrNothing, encode, stringify } from "./json.js";
+import { decode, decodeOrNothing, encode, stringify, wellFormed } from "./json.js";
 import { LEVELS } from "./log.js";
 
 /** wit, interface `kv`. */
@@ -102,15 +102,14 @@ export class FakeHost {
     return LEVELS.indexOf(level) >= LEVELS.indexOf(this.level);
   }
   logWrite(level, message, fields) {
-    if (this.logEnabled(level)) this.lines.push({ level, message, fields: Object.fromEntries(fields) });
+    if (this.logEnabled(level)) this.lines.push({ level, message: wellFormed(message), fields: Object.fromEntries(fields.map((pair) => pair.map(wellFormed))) });
   }
 
   configGet = (key) => this.config.get(key);
   configAll = () => [...this.config].sort(([a], [b]) => (a < b ? -1 : 1));
 
   kvGet(key) {
-    this.#checkKv(key);
-    return this.store.get(key);
+    return this.store.get(this.#checkKv(key));
   }
   kvGetText(key) {
     const value = this.kvGet(key);
@@ -120,15 +119,13 @@ export class FakeHost {
     return text;
   }
   kvSet(key, value) {
-    this.#checkKv(key);
-    this.store.set(key, checkedValue(octets(value)));
+    this.store.set(this.#checkKv(key), checkedValue(octets(value)));
   }
   kvDelete(key) {
-    this.#checkKv(key);
-    return this.store.delete(key);
+    return this.store.delete(this.#checkKv(key));
   }
   kvSwap(key, expected, value) {
-    this.#checkKv(key);
+    key = this.#checkKv(key);
     if (!same(this.store.get(key), expected)) return false;
     if (value === undefined) this.store.delete(key);
     else this.store.set(key, checkedValue(value));
@@ -140,14 +137,16 @@ export class FakeHost {
     const found = [...this.store.keys()].filter((key) => key.startsWith(prefix) && (after === undefined || key > after));
     return found.sort().slice(0, limit);
   }
+  /** The key as the store has it. */
   #checkKv(key) {
     if (this.kvFailure) throw this.kvFailure;
     const length = encode(key).length;
     if (length < 1 || length > KEY_BYTES_MAX) throw Failure.invalidArgument(`key of ${length} octets is not 1 to ${KEY_BYTES_MAX}`);
+    return wellFormed(key);
   }
 
   clientCall(service, method, body, headers, timeout) {
-    const call = { service, method, body: octets(body), headers: Object.fromEntries(headers), timeout };
+    const call = { service, method, body: octets(body), headers: Object.fromEntries(headers.map((pair) => pair.map(wellFormed))), timeout };
     this.clientCalls.push(call);
     const methods = this.answers.get(service);
     if (!methods) throw Failure.permissionDenied(`service \`${service}\` is not granted to this plugin`);
@@ -190,7 +189,7 @@ class FakeSide {
   setHeader(name, value) {
     this.check("headers");
     added(Object.entries(this.pairs()), name, value);
-    this.pairs()[name] = value;
+    this.pairs()[wellFormed(name)] = wellFormed(value);
   }
   removeHeader(name) {
     this.check("headers");
@@ -253,7 +252,7 @@ function checkedValue(value) {
 function added(headers, name, value) {
   const length = encode(name).length;
   if (length < 1 || length > HEADER_NAME_BYTES_MAX) throw Failure.invalidArgument(`header name of ${length} octets is not 1 to ${HEADER_NAME_BYTES_MAX}`);
-  const all = [...headers, [name, value]];
+  const all = [...headers, [wellFormed(name), wellFormed(value)]];
   const total = all.reduce((sum, [key, each]) => sum + encode(key).length + encode(each).length, 0);
   if (total > HEADERS_BYTES_MAX) throw Failure.invalidArgument(`headers of ${total} octets exceed the limit of ${HEADERS_BYTES_MAX}`);
   return all;

@@ -5,6 +5,12 @@ import { Failure } from "./failure.js";
 let encoder;
 let decoder;
 
+/** Text that is Unicode: U+FFFD in the place of each half of a surrogate pair, as in UTF-8. The host takes no
+ * other text. */
+export function wellFormed(text) {
+  return String(text).toWellFormed();
+}
+
 /** Octets of a text in UTF-8. */
 export function encode(text) {
   encoder ??= new TextEncoder();

@@ -6,6 +6,8 @@ import { parse } from "./json.js";
 /** Where and why a value is not what its type says. */
 class Mismatch extends Error {
   path = "";
+  /** Whether the value is of another kind altogether: a string for a number. */
+  isOther = false;
   within(part) {
     const joint = this.path === "" || this.path.startsWith("[") ? "" : ".";
     this.path = part + joint + this.path;
@@ -104,7 +106,7 @@ function found(value) {
 }
 
 function expected(what, value) {
-  return new Mismatch(`expected ${what}, found ${found(value)}`);
+  return Object.assign(new Mismatch(`expected ${what}, found ${found(value)}`), { isOther: true });
 }
 
 function within(type, value, part) {
@@ -121,13 +123,19 @@ function bounded(value, size, unit, { min, max }) {
   return value;
 }
 
-/** Text; `min` and `max` bound its length, `pattern` is a regular expression that it matches. */
+/** How many characters a text has, as JSON Schema counts them: a pair of surrogates is one. */
+function characters(text) {
+  return text.length - (text.match(/[\ud800-\udbff][\udc00-\udfff]/g)?.length ?? 0);
+}
+
+/** Text; `min` and `max` bound its length in characters, `pattern` is a regular expression that it matches. */
 function string(options = {}) {
   const pattern = options.pattern && new RegExp(options.pattern, "u");
+  const isBounded = options.min !== undefined || options.max !== undefined;
   const read = (value) => {
     if (typeof value !== "string") throw expected("a string", value);
     if (pattern && !pattern.test(value)) throw new Mismatch(`${JSON.stringify(value)} does not match ${options.pattern}`);
-    return bounded(value, value.length, "length", options);
+    return isBounded ? bounded(value, characters(value), "length", options) : value;
   };
   return new Type("string", read, () => without({ type: "string", minLength: options.min, maxLength: options.max, pattern: options.pattern }));
 }
@@ -194,6 +202,13 @@ function array(item, options = {}) {
   return new Type(`ArrayOf${capital(item.name)}`, read, schema);
 }
 
+/** A copy of lists and plain objects: what one call does to a default, the next does not see. */
+function copied(value) {
+  if (Array.isArray(value)) return value.map(copied);
+  if (value === null || typeof value !== "object" || ![Object.prototype, null].includes(Object.getPrototypeOf(value))) return value;
+  return Object.fromEntries(Object.entries(value).map(([key, each]) => [key, copied(each)]));
+}
+
 /** An object: `object({..})`, or with a name `object("Note", {..})`. Other members are left out. */
 function object(first, second) {
   const [name, members] = typeof first === "string" ? [first, second] : ["object", first];
@@ -207,7 +222,7 @@ function object(first, second) {
       const member = Object.hasOwn(value, key) ? value[key] : undefined;
       if (member !== undefined) result[key] = within(type, member, key);
       else if (!type.isOptional) throw new Mismatch(`field \`${key}\` is missing`);
-      else if (type.fallback !== undefined) result[key] = type.fallback;
+      else if (type.fallback !== undefined) result[key] = copied(type.fallback);
     }
     return result;
   };
@@ -240,17 +255,20 @@ function oneOf(...values) {
 /** A value of one of some types; the first that fits. */
 function union(...types) {
   const read = (value) => {
-    let first;
+    const faults = [];
     for (const type of types) {
       try {
         return type._read(value);
       } catch (error) {
         if (!(error instanceof Mismatch)) throw error;
-        if (type.name !== "null") first ??= error;
+        if (type.name !== "null") faults.push([type.name, error]);
       }
     }
-    const others = types.filter((type) => type.name !== "null");
-    throw others.length === 1 && first ? first : new Mismatch(`expected one of ${types.map((type) => type.name).join(", ")}, found ${found(value)}`);
+    // Those that the value is meant for, as far as its kind tells.
+    const near = faults.length === 1 ? faults : faults.filter(([, error]) => error.path !== "" || !error.isOther);
+    if (near.length === 1) throw near[0][1];
+    const why = near.map(([name, error]) => `; ${name}: ${error.text()}`).join("");
+    throw new Mismatch(`expected one of ${types.map((type) => type.name).join(", ")}, found ${found(value)}${why}`);
   };
   return new Type(types.map((type) => capital(type.name)).join("Or"), read, (definitions) => ({ anyOf: types.map((type) => type._describe(definitions)) }));
 }

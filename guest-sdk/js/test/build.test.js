@@ -1,12 +1,14 @@
 // What is written before componentize-qjs runs.
 
 import assert from "node:assert/strict";
-import { mkdtempSync, writeFileSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { mkdirSync, mkdtempSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { test } from "node:test";
 
 import { Project } from "../build/project.mjs";
+import { argumentsOf, outputNames, pathsOf } from "../build/unit-tests.mjs";
 import { exportsOf, glueText, importsOf, readPackage, worldText } from "../build/world.mjs";
 import { Service, method, schemaName, schemasOf, serverStream } from "../src/service.js";
 import { t } from "../src/index.js";
@@ -67,4 +69,34 @@ test("types without a name are called after their method", () => {
   const service = new Service({ name: "s", methods: { put: method({ input: t.object({ a: t.string() }), output: t.object("Note", {}) }, () => ({})), all: serverStream({ output: t.octets() }, () => []) } });
   assert.deepEqual(schemasOf([service]).map(([name]) => name), ["PutRequest", "Note"]);
   assert.equal(schemaName(t.any(), "Put", true), "");
+});
+
+test("what follows the options of a test run is for the runner", () => {
+  const own = ["folder", "--work", "w", "--tools", "t"];
+  const parsed = { folder: "folder", values: { work: "w", tools: "t" } };
+  assert.deepEqual(argumentsOf(own), { ...parsed, runner: [] });
+  assert.deepEqual(argumentsOf([...own, "--test-name-pattern", "says", "--x"]), { ...parsed, runner: ["--test-name-pattern", "says", "--x"] });
+  assert.deepEqual(argumentsOf([...own, "--", "--tools", "--"]), { ...parsed, runner: ["--tools", "--"] });
+  assert.throws(() => argumentsOf(["--tools", "t"]), /usage: test\.mjs PROJECT/);
+});
+
+test("each unit test has a bundle of its own, which node finds only when it is told", () => {
+  const tests = ["x.test.js", "x.test.ts", "a-b.test.js", "a/b.test.js"].map((path) => join("/project", path));
+  const names = outputNames("/project", tests);
+  assert.equal(new Set(names).size, tests.length);
+  const project = folder();
+  mkdirSync(join(project, ".postern", "build", "tests"), { recursive: true });
+  for (const name of names) writeFileSync(join(project, ".postern", "build", "tests", name), "throw new Error('found');\n");
+  writeFileSync(join(project, "own.test.js"), "");
+  const { NODE_TEST_CONTEXT, ...environment } = process.env;
+  const run = spawnSync(process.execPath, ["--test"], { cwd: project, encoding: "utf8", env: environment });
+  assert.equal(run.status, 0, run.stdout);
+  assert.match(run.stdout, /tests 1\n/);
+});
+
+test("the paths of a project stay beside those of the SDK", () => {
+  const own = { postern: ["/sdk/index.d.ts"] };
+  assert.deepEqual(pathsOf({}, own), own);
+  assert.deepEqual(pathsOf({ paths: { "@/*": ["src/*"], postern: ["copy"] }, pathsBasePath: "/project" }, own), { "@/*": ["/project/src/*"], ...own });
+  assert.deepEqual(pathsOf({ paths: { "@/*": ["*"] }, baseUrl: "/project/src", pathsBasePath: "/project" }, own), { "@/*": ["/project/src/*"], ...own });
 });

@@ -9,6 +9,7 @@ const Tree = t.lazy("Tree", () => t.object("Tree", { name: t.string(), children:
 
 const READ = [
   [t.string({ min: 1, max: 3, pattern: "^a" }), "abc", "abc"],
+  [t.string({ max: 2 }), "😀é", "😀é"],
   [t.integer({ min: 0 }), 3, 3],
   [t.number(), 1.5, 1.5],
   [t.null(), undefined, null],
@@ -38,6 +39,15 @@ const REFUSED = [
   [t.array(t.integer(), { min: 1 }), [], "length 0 is less than 1"],
   [t.oneOf("a", 1), "1", '"1" is none of "a", 1'],
   [t.union(t.integer(), t.string()), [], "expected one of integer, string, found a list"],
+  [t.union(t.integer(), t.object({ a: t.integer() })), { a: "x" }, "`a`: expected an integer, found a string"],
+  [t.object({ u: t.union(t.array(t.integer()), t.string()) }), { u: [1, "x"] }, "`u[1]`: expected an integer, found a string"],
+  [
+    t.union(t.object("Hello", { room: t.string() }), t.object("Said", { text: t.string({ max: 2 }) })),
+    { text: "abc" },
+    "expected one of Hello, Said, found an object; Hello: field `room` is missing; Said: `text`: length 3 exceeds the limit of 2",
+  ],
+  [t.string({ max: 2 }), "😀😀😀", "length 3 exceeds the limit of 2"],
+  [t.string({ min: 2 }), "😀", "length 1 is less than 2"],
   [t.string().nullable(), 1, "expected a string, found a number"],
   [t.record(t.integer()), { a: "b" }, "`a`: expected an integer, found a string"],
   [t.object({ a: t.object({ b: t.array(t.integer()) }) }), { a: { b: [1, "x"] } }, "`a.b[1]`: expected an integer, found a string"],
@@ -56,4 +66,12 @@ test("schemas refer to types by their names", () => {
   assert.deepEqual(schema.properties.size, { type: "integer", default: 3 });
   assert.deepEqual(schema.properties.tree, { $ref: "#/$defs/Tree" });
   assert.deepEqual(schema.$defs.Tree.properties.children.items, { $ref: "#/$defs/Tree" });
+});
+
+test("a default is not shared between messages", () => {
+  const type = t.object({ list: t.array(t.any()).default([{ a: [] }]) });
+  const first = type.parse({});
+  first.list[0].a.push(1);
+  first.list.push(2);
+  assert.deepEqual(type.parse({}), { list: [{ a: [] }] });
 });

@@ -299,3 +299,11 @@ test("outside of a call the host is absent", () => {
   host.close();
   assert.throws(() => config.get("word"), /the host is asked for `configGet` outside of a call/);
 });
+
+test("names that only the fallback knows are not kept", async (context) => {
+  const open = service({ name: "open", methods: { known: () => 1 }, fallback: (_, name) => name });
+  const kept = context.mock.method(Map.prototype, "set");
+  for (let index = 0; index < 3; index++) assert.equal(await host.call(open, `Any${index}`, null), `Any${index}`);
+  await host.call(open, "Known", null);
+  assert.deepEqual(kept.mock.calls.map((each) => each.arguments[0]).filter((key) => typeof key === "string"), ["Known"]);
+});

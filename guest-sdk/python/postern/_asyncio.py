@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from asyncio import base_events
 from typing import Any
 
 from ._loop import Sleeper
+from .failure import Internal
 
 
 class Loop(base_events.BaseEventLoop):
@@ -23,9 +25,24 @@ class Loop(base_events.BaseEventLoop):
         """There is no other thread to wake it."""
 
     def run(self, awaitable: Any) -> Any:
-        """Runs until this one is done; what it left behind goes on with the next."""
+        """Runs until this one is done; what it left behind waits for the next or for `cancel_all`."""
         asyncio.set_event_loop(self)
         return self.run_until_complete(_awaited(awaitable))
+
+    def cancel_all(self) -> int:
+        """Cancels the tasks that are left, runs what they do about it, and forgets their callbacks. Gives
+        how many there were. A task that then waits for what nothing completes is left where it stands."""
+        left = asyncio.all_tasks(self)
+        for task in left:
+            task.cancel()
+        if left:
+            with contextlib.suppress(Internal):  # a task that waits for something that nothing completes
+                self.run_until_complete(asyncio.wait(left))
+        for handle in [*self._ready, *self._scheduled]:
+            handle.cancel()
+        self._ready.clear()
+        self._scheduled.clear()
+        return len(left)
 
 
 async def _awaited(awaitable: Any) -> Any:

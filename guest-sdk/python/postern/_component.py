@@ -16,6 +16,7 @@ from wit_world import exports, imports
 from wit_world.imports import call, config, log, types
 
 from . import _host, entry
+from ._text import text, text_pairs
 from .call import BodyKind, Http, Peer, Principal
 from .failure import Failure, Kind
 from .log import LEVELS, HostHandler, LineWriter
@@ -58,7 +59,7 @@ _add_trailer = getattr(call, "add_trailer", None) or call.set_trailer
 
 
 def _wit(failure: Failure) -> types.Failure:
-    return types.Failure(_TO_WIT[failure.kind], failure.message, failure.details_json())
+    return types.Failure(_TO_WIT[failure.kind], text(str(failure.message)), failure.details_json())
 
 
 def _raised(error: Err) -> Failure:
@@ -70,17 +71,17 @@ def _raised(error: Err) -> Failure:
     return failure
 
 
-def _json(text: str) -> Any:
+def _json(details: str) -> Any:
     import json
 
     try:
-        return json.loads(text)
+        return json.loads(details)
     except ValueError:
-        return text
+        return details
 
 
 def _octets(message: bytes | str) -> bytes:
-    return message.encode() if isinstance(message, str) else message
+    return text(message).encode() if isinstance(message, str) else message
 
 
 def _try(function: Callable[..., Any], *args: Any) -> Any:
@@ -103,7 +104,7 @@ class ComponentHost:
 
     def header(self, name: str) -> str | None:
         self._take_turn()
-        return call.header(name)
+        return call.header(text(name))
 
     def headers(self) -> list[tuple[str, bytes]]:
         self._take_turn()
@@ -131,11 +132,11 @@ class ComponentHost:
 
     def add_header(self, name: str, value: str) -> None:
         self._take_turn()
-        _try(_add_header, name, value)
+        _try(_add_header, text(name), text(value))
 
     def add_trailer(self, name: str, value: str) -> None:
         self._take_turn()
-        _try(_add_trailer, name, value)
+        _try(_add_trailer, text(name), text(value))
 
     def peer(self) -> Peer:
         self._take_turn()
@@ -149,7 +150,7 @@ class ComponentHost:
 
     def claim(self, name: str) -> str | None:
         self._take_turn()
-        return call.claim(name)
+        return call.claim(text(name))
 
     def remaining_ms(self) -> int:
         self._take_turn()
@@ -169,7 +170,7 @@ class ComponentHost:
     def send(self, message: bytes | str) -> None:
         # Octets that go out are never given back to the instance's memory; text is.
         if _send_text and isinstance(message, str):
-            _try(_send_text, message)
+            _try(_send_text, text(message))
         else:
             _try(call.send, _octets(message))
 
@@ -178,43 +179,44 @@ class ComponentHost:
 
     def log_write(self, level: str, message: str, fields: list[tuple[str, str]]) -> None:
         self._take_turn()
-        log.write(_LEVELS[level], message, fields)
+        log.write(_LEVELS[level], text(message), text_pairs(fields))
 
     def config_get(self, key: str) -> str | None:
-        return config.get(key)
+        return config.get(text(key))
 
     def config_all(self) -> list[tuple[str, str]]:
         return config.all()
 
     def kv_get(self, key: str) -> bytes | None:
-        return _try(kv.get, key)
+        return _try(kv.get, text(key))
 
     def kv_set(self, key: str, value: bytes | str) -> None:
         if _set_text and isinstance(value, str):
-            _try(_set_text, key, value)
+            _try(_set_text, text(key), text(value))
         else:
-            _try(kv.set, key, _octets(value))
+            _try(kv.set, text(key), _octets(value))
 
     def kv_delete(self, key: str) -> bool:
-        return _try(kv.delete, key)
+        return _try(kv.delete, text(key))
 
     def kv_swap(self, key: str, expected: bytes | None, value: bytes | None) -> bool:
-        return _try(kv.swap, key, expected, value)
+        return _try(kv.swap, text(key), expected, value)
 
     def kv_keys(self, prefix: str, after: str | None, limit: int) -> list[str]:
-        return _try(kv.keys, prefix, after, limit)
+        return _try(kv.keys, text(prefix), None if after is None else text(after), limit)
 
     def client_call(
         self, service: str, method: str, body: bytes | str, headers: list[tuple[str, str]], timeout_ms: int | None
     ) -> bytes:
-        options = client.Options(headers, timeout_ms) if headers or timeout_ms is not None else None
+        options = client.Options(text_pairs(headers), timeout_ms) if headers or timeout_ms is not None else None
         if _call_text and isinstance(body, str):
-            return _octets(_try(_call_text, service, method, body, options))
-        return _try(client.call, service, method, _octets(body), options)
+            return _octets(_try(_call_text, text(service), text(method), text(body), options))
+        return _try(client.call, text(service), text(method), _octets(body), options)
 
     def publish(self, topic: str, content_type: str | None, payload: bytes | str) -> int:
+        topic, content_type = text(topic), None if content_type is None else text(content_type)
         if _publish_text and isinstance(payload, str):
-            return _try(_publish_text, topic, content_type, payload)
+            return _try(_publish_text, topic, content_type, text(payload))
         return _try(events.publish, topic, content_type, _octets(payload))
 
 
@@ -388,9 +390,8 @@ def _link_exchange() -> None:
         pass
     else:
         for side, module in (("request", request), ("response", response)):
-            for name in ("header", "headers"):
-                setattr(ComponentHost, f"{side}_{name}", staticmethod(getattr(module, name)))
-            for name in ("set_header", "remove_header", "payload"):
+            setattr(ComponentHost, f"{side}_headers", staticmethod(module.headers))
+            for name in ("header", "set_header", "remove_header", "payload"):
                 setattr(ComponentHost, f"{side}_{name}", _tried(getattr(module, name)))
             setattr(ComponentHost, f"{side}_set_payload", _payload_setter(module))
         ComponentHost.request_service = staticmethod(request.service)
@@ -410,7 +411,7 @@ def _failed(found: Any) -> Failure | None:
 
 
 def _tried(function: Callable[..., Any]) -> Any:
-    return staticmethod(lambda *args: _try(function, *args))
+    return staticmethod(lambda *texts: _try(function, *map(text, texts)))
 
 
 def _payload_setter(module: Any) -> Any:
@@ -418,7 +419,7 @@ def _payload_setter(module: Any) -> Any:
 
     def put(payload: bytes | str) -> None:
         if set_text and isinstance(payload, str):
-            _try(set_text, payload)
+            _try(set_text, text(payload))
         else:
             _try(module.set_payload, _octets(payload))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import Any, Iterator
 
+from ._text import text, text_pairs
 from .call import BodyKind, Http, Peer, Principal
 from .convert import write_json
 from .failure import Cancelled, FailedPrecondition, Failure, InvalidArgument, NotFound, PermissionDenied
@@ -125,12 +126,10 @@ class FakeHost:
 
     def add_header(self, name: str, value: str) -> None:
         self._check_unsent("the header")
-        _check_headers([*self.reply_headers, (name, value)])
-        self.reply_headers.append((name, value))
+        self.reply_headers = _with_header(self.reply_headers, name, value)
 
     def add_trailer(self, name: str, value: str) -> None:
-        _check_headers([*self.reply_trailers, (name, value)])
-        self.reply_trailers.append((name, value))
+        self.reply_trailers = _with_header(self.reply_trailers, name, value)
 
     def peer(self) -> Peer:
         return self.peer_info
@@ -177,7 +176,7 @@ class FakeHost:
 
     def log_write(self, level: str, message: str, fields: list[tuple[str, str]]) -> None:
         if self.log_enabled(level):
-            self.lines.append(Line(level, message, dict(fields)))
+            self.lines.append(Line(level, text(message), dict(text_pairs(fields))))
 
     def config_get(self, key: str) -> str | None:
         return self.config.get(key)
@@ -188,19 +187,16 @@ class FakeHost:
     # kv
 
     def kv_get(self, key: str) -> bytes | None:
-        self._check_kv(key)
-        return self.store.get(key)
+        return self.store.get(self._check_kv(key))
 
     def kv_set(self, key: str, value: bytes | str) -> None:
-        self._check_kv(key)
-        self.store[key] = _checked_value(_octets(value))
+        self.store[self._check_kv(key)] = _checked_value(_octets(value))
 
     def kv_delete(self, key: str) -> bool:
-        self._check_kv(key)
-        return self.store.pop(key, None) is not None
+        return self.store.pop(self._check_kv(key), None) is not None
 
     def kv_swap(self, key: str, expected: bytes | None, value: bytes | None) -> bool:
-        self._check_kv(key)
+        key = self._check_kv(key)
         if self.store.get(key) != expected:
             return False
         if value is None:
@@ -217,12 +213,15 @@ class FakeHost:
         found = sorted(key for key in self.store if key.startswith(prefix))
         return [key for key in found if after is None or key > after][:limit]
 
-    def _check_kv(self, key: str) -> None:
+    def _check_kv(self, key: str) -> str:
+        """The key as the store has it."""
         if self.kv_failure:
             raise self.kv_failure
+        key = text(key)
         length = len(key.encode())
         if not 1 <= length <= KEY_BYTES_MAX:
             raise InvalidArgument(f"key of {length} octets is not 1 to {KEY_BYTES_MAX}")
+        return key
 
     # client, events
 
@@ -230,7 +229,7 @@ class FakeHost:
         self, service: str, method: str, body: bytes | str, headers: list[tuple[str, str]], timeout_ms: int | None
     ) -> bytes:
         timeout = None if timeout_ms is None else timeout_ms / 1000
-        call = ClientCall(service, method, _octets(body), dict(headers), timeout)
+        call = ClientCall(service, method, _octets(body), dict(text_pairs(headers)), timeout)
         self.client_calls.append(call)
         if all(granted != service for granted, _ in self.answers):
             raise PermissionDenied(f"service `{service}` is not granted to this plugin")
@@ -244,6 +243,7 @@ class FakeHost:
         return reply if isinstance(reply, bytes) else write_json(reply).encode()
 
     def publish(self, topic: str, content_type: str | None, payload: bytes | str) -> int:
+        topic = text(topic)
         length = len(topic.encode())
         if not 1 <= length <= TOPIC_BYTES_MAX:
             raise InvalidArgument(f"topic of {length} octets is not 1 to {TOPIC_BYTES_MAX}")
@@ -268,8 +268,7 @@ class FakeHost:
 
     def request_set_header(self, name: str, value: str) -> None:
         self._check_changeable()
-        _check_headers([*self.exchange.headers.items(), (name, value)])
-        self.exchange.headers[name] = value
+        self.exchange.headers = dict(_with_header([*self.exchange.headers.items()], name, value))
 
     def request_remove_header(self, name: str) -> None:
         self._check_changeable()
@@ -303,8 +302,7 @@ class FakeHost:
 
     def response_set_header(self, name: str, value: str) -> None:
         self._check_reply("headers")
-        _check_headers([*self.exchange.reply_headers.items(), (name, value)])
-        self.exchange.reply_headers[name] = value
+        self.exchange.reply_headers = dict(_with_header([*self.exchange.reply_headers.items()], name, value))
 
     def response_remove_header(self, name: str) -> None:
         self._check_reply("headers")
@@ -343,7 +341,7 @@ def _first(headers: list[tuple[str, bytes]], name: str) -> str | None:
 
 
 def _octets(message: bytes | str) -> bytes:
-    return message.encode() if isinstance(message, str) else bytes(message)
+    return text(message).encode() if isinstance(message, str) else bytes(message)
 
 
 def _checked_value(value: bytes) -> bytes:
@@ -352,11 +350,13 @@ def _checked_value(value: bytes) -> bytes:
     return value
 
 
-def _check_headers(headers: list[tuple[str, str]]) -> None:
-    """The last one is new."""
+def _with_header(headers: list[tuple[str, str]], name: str, value: str) -> list[tuple[str, str]]:
+    """The headers with one more, within the limits."""
+    headers = [*headers, (text(name), text(value))]
     length = len(headers[-1][0].encode())
     if not 1 <= length <= HEADER_NAME_BYTES_MAX:
         raise InvalidArgument(f"header name of {length} octets is not 1 to {HEADER_NAME_BYTES_MAX}")
     total = sum(len(name.encode()) + len(value.encode()) for name, value in headers)
     if total > HEADERS_BYTES_MAX:
         raise InvalidArgument(f"headers of {total} octets exceed the limit of {HEADERS_BYTES_MAX}")
+    return headers

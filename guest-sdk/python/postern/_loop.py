@@ -10,6 +10,7 @@ import contextlib
 import time
 from typing import Any, Iterator
 
+from . import _host
 from .failure import Internal
 
 _loop: Any = None
@@ -25,9 +26,23 @@ def prepare() -> None:
 
 
 def run(coroutine: Any) -> Any:
-    """The result of a coroutine."""
+    """The result of a coroutine. Tasks that it has left behind are cancelled: the next call is another
+    caller's."""
+    try:
+        return _step(coroutine)
+    finally:
+        _finish()
+
+
+def _step(coroutine: Any) -> Any:
     prepare()
     return _loop.run(coroutine)
+
+
+def _finish() -> None:
+    count = _loop.cancel_all()
+    if count and _host.current.log_enabled("debug"):
+        _host.current.log_write("debug", f"{count} tasks were still waiting when the call ended; they are cancelled", [])
 
 
 def iterate(generator: Any) -> Iterator[Any]:
@@ -35,14 +50,14 @@ def iterate(generator: Any) -> Iterator[Any]:
     try:
         while True:
             try:
-                item = run(generator.__anext__())
+                item = _step(generator.__anext__())
             except StopAsyncIteration:
                 return
             try:
                 yield item
             except Exception as error:  # told by the one who takes the items
                 with contextlib.suppress(StopAsyncIteration):
-                    run(generator.athrow(error))
+                    _step(generator.athrow(error))
                 raise
     finally:
         run(generator.aclose())

@@ -13,6 +13,7 @@ import hashlib
 import importlib
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -117,29 +118,36 @@ class Project:
         names = ", ".join(f"{name}.py" for name in MODULES)
         raise BuildError(f"{self.folder} has none of {names}: name the module in pyproject.toml, [tool.postern] module")
 
+    def dependencies(self) -> list[str]:
+        """`[project] dependencies` of pyproject.toml."""
+        return [str(each) for each in self.settings.get("project", {}).get("dependencies", [])]
+
     def requirements(self) -> list[str]:
-        """What the project asks for: `[project] dependencies`, and the lines of requirements.txt."""
-        found = [str(each) for each in self.settings.get("project", {}).get("dependencies", [])]
+        """What the project asks for: its dependencies, and the lines of requirements.txt."""
         path = self.folder / "requirements.txt"
-        if path.is_file():
-            lines = (line.split(" #")[0].strip() for line in path.read_text().splitlines())
-            found += [line for line in lines if line and not line.startswith("#")]
-        return found
+        return [*self.dependencies(), *(requirement_lines(path) if path.is_file() else [])]
 
     def install(self) -> None:
         """Puts the packages beside the component. Only pure Python runs in one."""
         wanted = self.requirements()
         mark = self.work / "packages.sha256"
-        digest = hashlib.sha256("\n".join([COMPONENT_PYTHON, *wanted]).encode()).hexdigest()
+        asked = [COMPONENT_PYTHON, *wanted, *included(self.folder / "requirements.txt")]
+        digest = hashlib.sha256("\n".join(asked).encode()).hexdigest()
         if mark.is_file() and mark.read_text() == digest:
             return
+        # A build that ends from here on leaves packages that nobody may take for whole.
+        mark.unlink(missing_ok=True)
         shutil.rmtree(self.packages, ignore_errors=True)
         self.packages.mkdir(parents=True)
         if wanted:
-            pip = [sys.executable, "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
+            # Isolated, so that pip is not a module of the project that is called so.
+            pip = [sys.executable, "-I", "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
             pure = ["--only-binary=:all:", "--platform=any", "--implementation=py", "--abi=none"]
             where = [f"--python-version={COMPONENT_PYTHON}", "--target", str(self.packages)]
-            found = subprocess.run([*pip, *pure, *where, *wanted], capture_output=True, text=True, check=False)
+            # pip reads the file itself: hashes, options and other files that it names.
+            listed = ["-r", "requirements.txt"] if (self.folder / "requirements.txt").is_file() else []
+            command = [*pip, *pure, *where, *listed, "--", *self.dependencies()]
+            found = subprocess.run(command, cwd=self.folder, capture_output=True, text=True, check=False)
             if found.returncode:
                 raise BuildError(
                     f"the packages {', '.join(wanted)} cannot be installed as pure Python for Python "
@@ -240,6 +248,29 @@ class Project:
             raise BuildError(f"componentize-py failed:\n{(found.stdout + found.stderr).strip()}")
         out.parent.mkdir(parents=True, exist_ok=True)
         os.replace(made, out) if made.stat().st_dev == out.parent.stat().st_dev else shutil.move(made, out)
+
+
+def requirement_lines(path: Path) -> list[str]:
+    """The lines of a file of pip's, without comments and with those that go on joined."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise BuildError(f"{path}: {error}") from None
+    lines = (line.split(" #")[0].strip() for line in text.replace("\\\n", " ").splitlines())
+    return [line for line in lines if line and not line.startswith("#")]
+
+
+def included(path: Path, known: set[Path] | None = None) -> list[str]:
+    """The lines of the files that a file of pip's names, and of those that these name."""
+    known = {path} if known is None else known
+    found: list[str] = []
+    for line in requirement_lines(path) if path.is_file() else []:
+        named = re.match(r"(?:-r|-c|--requirement|--constraint)[ =]*(\S+)", line)
+        other = named and path.parent / named[1]
+        if other and other.is_file() and other not in known:
+            known.add(other)
+            found += [*requirement_lines(other), *included(other, known)]
+    return found
 
 
 def package_version(wit: Path) -> str:

@@ -15,6 +15,7 @@ import decimal
 import enum
 import functools
 import json
+import math
 import types
 import typing
 import uuid
@@ -76,21 +77,33 @@ def read_json(text: bytes | str, read: Reader) -> Any:
     except UnicodeDecodeError as error:
         raise InvalidArgument(f"the message is not UTF-8: {error.reason} at octet {error.start}") from None
     except RecursionError:
-        raise InvalidArgument("the message is nested too deeply") from None
+        raise InvalidArgument(_TOO_DEEP) from None
     except ValueError as error:
         raise InvalidArgument(f"the message is no JSON: {error}") from None
     try:
         return read(value)
     except Mismatch as mismatch:
         raise InvalidArgument(str(mismatch)) from None
+    except RecursionError:
+        raise InvalidArgument(_TOO_DEEP) from None
 
 
 def write_json(value: Any) -> str:
     """A value as compact JSON text. Raises Internal when it has no form in JSON."""
     try:
-        return _ENCODER.encode(value)
+        text = _ENCODER.encode(value)
+        return text if text.isascii() or _is_unicode(text) else _ASCII_ENCODER.encode(value)
     except (TypeError, ValueError, RecursionError) as error:
         raise Internal(f"the value has no form in JSON: {error}") from None
+
+
+def _is_unicode(text: str) -> bool:
+    """Whether the text has no half of a surrogate pair, which JSON can only write as an escape."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
 
 
 def checker(hint: Any) -> Callable[[Any], bool] | None:
@@ -231,11 +244,14 @@ def _integer(value: Any) -> int:
 
 
 def _number(value: Any) -> float:
-    if type(value) is float:
+    if type(value) is float and math.isfinite(value):
         return value
     if type(value) is int:
-        return float(value)
-    raise _expected("a number", value)
+        try:
+            return float(value)
+        except OverflowError:
+            raise Mismatch("the number is too large") from None
+    raise Mismatch("the number is too large") if type(value) is float else _expected("a number", value)
 
 
 def _parsed(what: str, parse: Callable[[str], Any]) -> Reader:
@@ -323,7 +339,10 @@ def _list(args: tuple[Any, ...], known: dict[Any, Reader], make: Callable[[list[
                 items.append(each(item))
             except Mismatch as mismatch:
                 raise mismatch.within(f"[{len(items)}]") from None
-        return items if make is list else make(items)
+        try:
+            return items if make is list else make(items)
+        except TypeError:  # lists and objects have no hash
+            raise Mismatch("a list or an object cannot be an element of a set") from None
 
     return read
 
@@ -442,5 +461,11 @@ def _plain(value: Any) -> Any:
     raise TypeError(f"{type(value).__name__} is no JSON value")
 
 
-_decode = json.JSONDecoder().decode
+def _refuse_constant(name: str) -> None:
+    raise ValueError(f"{name} is no JSON value")
+
+
+_TOO_DEEP = "the message is nested too deeply"
+_decode = json.JSONDecoder(parse_constant=_refuse_constant).decode
 _ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, separators=(",", ":"), default=_plain)
+_ASCII_ENCODER = json.JSONEncoder(allow_nan=False, separators=(",", ":"), default=_plain)

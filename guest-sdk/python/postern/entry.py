@@ -6,10 +6,12 @@ the exception in its message and the stack in the log.
 
 from __future__ import annotations
 
+import math
 import traceback
 from typing import Any, Callable
 
 from . import _host
+from ._text import text
 from .failure import Failure, Internal
 from .roles import Candidates, Credentials, Event, Health, Identity, Instance, Reply, Request, Response, registered
 from .service import Service, find_service
@@ -41,9 +43,12 @@ def broken(error: BaseException) -> Failure:
     if host.log_enabled("error"):
         stack = "".join(traceback.format_exception(type(error), error, error.__traceback__))
         host.log_write("error", stack.rstrip(), [])
-    text = str(error)
     name = type(error).__name__
-    return Internal(f"{name}: {text}" if text else name)
+    try:
+        why = str(error)
+    except Exception:  # noqa: BLE001: an exception that cannot say what it is
+        why = ""
+    return Internal(f"{name}: {why}" if why else name)
 
 
 def start() -> None:
@@ -93,9 +98,19 @@ def check() -> Health:
     """How the plugin is."""
     try:
         start()
-        return (registered.health() if registered.health else None) or Health.serving()
+        return _reported(registered.health() if registered.health else None)
     except BaseException as error:  # noqa: BLE001
         return Health.not_serving(str(broken(error)))
+
+
+def _reported(health: Health | None) -> Health:
+    if health is None:
+        return Health.serving()
+    if not isinstance(health, Health):
+        raise TypeError(f"the health function gave {type(health).__name__}: None is serving, Health says more")
+    if health.status not in ("serving", "degraded", "not-serving"):
+        raise ValueError(f"health {health.status!r} is none of serving, degraded, not-serving")
+    return Health(health.status, None if health.message is None else text(str(health.message)))
 
 
 def on_event(event: Event) -> None:
@@ -151,10 +166,16 @@ def update(instances: list[Instance]) -> None:
 def pick(key: int) -> int | None:
     """The index of the instance that gets a call; `None` leaves it to the gateway."""
     try:
-        return _balancer().pick(key, Candidates())
+        return _placed(_balancer().pick(key, Candidates()))
     except BaseException as error:  # noqa: BLE001
         broken(error)
         return None
+
+
+def _placed(index: int | None) -> int | None:
+    if index is not None and (type(index) is not int or not 0 <= index < 2**32):
+        raise TypeError(f"the balancer picked {index!r}: it gives an index, or None")
+    return index
 
 
 def done(index: int, outcome: str, micros: int) -> None:
@@ -171,11 +192,25 @@ def authenticate(credentials: Credentials) -> Identity | None:
     """Who calls."""
     start()
     try:
-        return _required("authenticator")(credentials)
+        return _identified(_required("authenticator")(credentials))
     except Failure:
         raise
     except BaseException as error:  # noqa: BLE001
         raise broken(error) from error
+
+
+def _identified(identity: Identity | None) -> Identity | None:
+    if identity is None:
+        return None
+    if not isinstance(identity, Identity):
+        raise TypeError(f"the authenticator gave {type(identity).__name__}: None or an Identity is right")
+    if isinstance(identity.roles, str):
+        raise TypeError(f"the authenticator gave roles {identity.roles!r}: they are a list")
+    valid = identity.valid
+    if valid is not None and not (math.isfinite(valid) and 0 <= valid < 2**53):
+        raise ValueError(f"the authenticator gave valid {valid}: it is a number of seconds")
+    claims = {text(name): text(value) for name, value in identity.claims.items()}
+    return Identity(text(identity.name), [text(role) for role in identity.roles], claims, valid)
 
 
 def authorize(service: str, method: str) -> None:

@@ -6,6 +6,8 @@ import json
 from enum import Enum
 from typing import Any
 
+from ._text import text
+
 
 class Kind(Enum):
     """What went wrong, in the field's standard terms (the sixteen kinds of gRPC)."""
@@ -37,8 +39,8 @@ class Failure(Exception):
     kind: Kind = Kind.UNKNOWN
 
     def __init__(self, message: str = "", *, details: Any = None) -> None:
-        super().__init__(message)
-        self.message = message
+        self.message = text(str(message))
+        super().__init__(self.message)
         self.details = details
 
     @staticmethod
@@ -54,8 +56,8 @@ class Failure(Exception):
         if self.details is None:
             return None
         try:
-            return json.dumps(self.details, ensure_ascii=False, allow_nan=False)
-        except (TypeError, ValueError):
+            return text(json.dumps(self.details, ensure_ascii=False, allow_nan=False))
+        except (TypeError, ValueError, RecursionError):
             return None
 
     def __str__(self) -> str:

@@ -7,12 +7,14 @@ many messages, everything else is JSON.
 from __future__ import annotations
 
 import collections.abc
+import copy
 import inspect
 import typing
 from dataclasses import field, make_dataclass
 from typing import Any, Callable, Iterator
 
 from . import _host, _loop
+from ._text import text
 from .convert import checker, name_of, read_json, reader, write_json
 from .failure import Failure, Internal, NotFound
 from .schema import schema
@@ -107,7 +109,7 @@ class Method:
             )
         if parameter.default is parameter.empty:
             return parameter.name, hint, field()
-        return parameter.name, hint, field(default_factory=lambda: parameter.default)
+        return parameter.name, hint, field(default_factory=lambda: copy.deepcopy(parameter.default))
 
     @property
     def kind(self) -> str:
@@ -280,8 +282,10 @@ def _message_writer(hint: Any, name: str) -> Callable[[Any], bytes | str]:
     if hint is bytes:
 
         def write_octets(value: Any) -> bytes | str:
-            if isinstance(value, (bytes, str)):
+            if isinstance(value, bytes):
                 return value
+            if isinstance(value, str):
+                return text(value)
             if isinstance(value, (bytearray, memoryview)):
                 return bytes(value)
             raise Internal(f"method {name} gave {type(value).__name__}, declared is bytes")
@@ -310,5 +314,5 @@ def _tell(replies: Iterator[Any], failure: Failure) -> None:
 
 def _summary(function: Any) -> str:
     """The first paragraph of the docstring, in one line."""
-    text = inspect.getdoc(function) or ""
-    return " ".join(text.split("\n\n")[0].split())
+    doc = inspect.getdoc(function) or ""
+    return " ".join(doc.split("\n\n")[0].split())

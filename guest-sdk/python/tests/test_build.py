@@ -1,8 +1,10 @@
 """What is written before componentize-py runs."""
 
+import hashlib
 import json
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import pytest
@@ -67,6 +69,58 @@ def test_requirements_are_read_from_both_places(tmp_path):
     (tmp_path / "pyproject.toml").write_text('[project]\ndependencies = ["a==1"]\n')
     (tmp_path / "requirements.txt").write_text("# none\nb==2 # why\n\n")
     assert Project(tmp_path).requirements() == ["a==1", "b==2"]
+
+
+def wheel(folder: Path, name: str) -> str:
+    """Makes a package with one module, and gives its hash."""
+    folder.mkdir(exist_ok=True)
+    path = folder / f"{name}-1.0-py3-none-any.whl"
+    info = f"{name}-1.0.dist-info"
+    with zipfile.ZipFile(path, "w") as file:
+        file.writestr(f"{name}.py", "one = 1\n")
+        file.writestr(f"{info}/METADATA", f"Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n")
+        file.writestr(f"{info}/WHEEL", "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n")
+        file.writestr(f"{info}/RECORD", "")
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def test_requirements_may_have_hashes_and_name_other_files(tmp_path):
+    (tmp_path / "plugin.py").touch()
+    (tmp_path / "pip.py").write_text("raise SystemExit('the module of the project')\n")
+    first, second = wheel(tmp_path / "wheels", "first"), wheel(tmp_path / "wheels", "second")
+    (tmp_path / "requirements.txt").write_text(
+        f"--no-index\n--find-links wheels\n-r more.txt\nfirst==1.0 \\\n    --hash=sha256:{first}\n"
+    )
+    (tmp_path / "more.txt").write_text(f"second==1.0 --hash=sha256:{second}\n")
+    project = Project(tmp_path)
+    project.install()
+    assert (project.packages / "first.py").is_file() and (project.packages / "second.py").is_file()
+    (tmp_path / "more.txt").write_text(f"second==1.0 --hash=sha256:{first}\n")
+    with pytest.raises(BuildError, match="cannot be installed"):
+        project.install()
+
+
+def test_a_dependency_is_no_option_of_pip(tmp_path):
+    (tmp_path / "plugin.py").touch()
+    (tmp_path / "pyproject.toml").write_text(f'[project]\ndependencies = ["--log={tmp_path}/made"]\n')
+    with pytest.raises(BuildError, match="cannot be installed"):
+        Project(tmp_path).install()
+    assert not (tmp_path / "made").exists()
+
+
+def test_packages_that_were_not_installed_are_not_taken_for_whole(tmp_path):
+    (tmp_path / "plugin.py").touch()
+    wheel(tmp_path / "wheels", "first")
+    found = "--no-index\n--find-links wheels\nfirst==1.0\n"
+    (tmp_path / "requirements.txt").write_text(found)
+    Project(tmp_path).install()
+    (tmp_path / "requirements.txt").write_text("--no-index\nnothing-of-this-name==1.0\n")
+    with pytest.raises(BuildError):
+        Project(tmp_path).install()
+    (tmp_path / "requirements.txt").write_text(found)
+    project = Project(tmp_path)
+    project.install()
+    assert (project.packages / "first.py").is_file()
 
 
 def test_the_world_has_the_roles_and_their_imports(tmp_path):

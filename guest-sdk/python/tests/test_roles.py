@@ -9,6 +9,7 @@ from postern import (
     Identity,
     Instance,
     InvalidArgument,
+    NotFound,
     PermissionDenied,
     Reply,
     Unavailable,
@@ -159,3 +160,52 @@ def test_a_role_is_given_once():
     event_handler(print)
     with pytest.raises(ValueError, match="two functions or classes have the role event_handler"):
         event_handler(print)
+
+
+@pytest.mark.parametrize("given", [True, "serving", 1, Health("well"), Health])
+def test_health_that_is_none_is_not_serving(host, given):
+    health(lambda: given)
+    assert host.health().status == "not-serving"
+    assert host.log[-1].level == "error"
+
+
+@pytest.mark.parametrize("given", [-1, 1.0, "0", True, 2**32, [0]])
+def test_a_pick_that_is_no_index_is_left_to_the_gateway(host, given):
+    balancer(type("Wrong", (), {"update": lambda self, instances: None, "pick": lambda self, key, candidates: given}))
+    assert host.balancing([Instance("a")]).pick(7) is None
+    assert f"the balancer picked {given!r}" in host.log[-1].message
+
+
+@pytest.mark.parametrize(
+    "given",
+    [
+        "ali",
+        True,
+        Identity(7),
+        Identity("ali", "guest"),
+        Identity("ali", [7]),
+        Identity("ali", [], {"a": 7}),
+        Identity("ali", [], None),
+        Identity("ali", valid=-1),
+        Identity("ali", valid=float("nan")),
+        Identity("ali", valid=float("inf")),
+        Identity("ali", valid="60"),
+    ],
+)
+def test_an_identity_that_is_none_is_internal(host, given):
+    authenticator(lambda shown: given)
+    with pytest.raises(Failure, match="internal: (Type|Value|Attribute)Error"):
+        host.authenticate("bearer", "x")
+
+
+def test_text_of_a_role_is_unicode(host):
+    authenticator(lambda shown: Identity("\ud800x", ["\udc00"], {"a\ud800": "\ud83d\ude00"}))
+    health(lambda: Health.degraded("slow \ud800"))
+    assert host.authenticate("bearer", "x") == Identity("\ufffdx", ["\ufffd"], {"a\ufffd": "\U0001f600"})
+    assert host.health() == Health.degraded("slow \ufffd")
+
+
+def test_a_failure_takes_an_exception_for_its_message():
+    assert NotFound(KeyError("a")).message == "'a'"
+    assert NotFound("half \ud800").message == "half \ufffd"
+    assert NotFound("x", details={"half": "\ud800"}).details_json() == '{"half": "\ufffd"}'

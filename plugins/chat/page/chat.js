@@ -4,7 +4,8 @@
 const element = (id) => document.getElementById(id);
 const room = () => element("room").value;
 let socket;
-let last = 0;
+/** Ids of the lines that are shown: events of several instances come in any order. */
+const seen = new Set();
 
 element("name").value = localStorage.getItem("name") ?? "";
 element("join").addEventListener("submit", (event) => {
@@ -29,7 +30,7 @@ function state(text) {
 function connect() {
   socket?.close();
   element("lines").replaceChildren();
-  last = 0;
+  seen.clear();
   const address = new URL("/ws/chat/Join", location.href);
   address.protocol = address.protocol.replace("http", "ws");
   const opened = new WebSocket(address, "vstp.json");
@@ -64,8 +65,8 @@ function take(message) {
 
 /** An event may tell what the history has told. */
 function show({ type, id, name, text, at }) {
-  if (type === "said" && id <= last) return;
-  if (type === "said") last = id;
+  if (type === "said" && seen.has(id)) return;
+  if (type === "said") seen.add(id);
   const item = document.createElement("li");
   item.title = new Date(at).toLocaleString();
   if (type === "said") {

@@ -4,7 +4,7 @@ import { beforeEach, test } from "node:test";
 import { Host } from "postern/testing";
 
 import { chat } from "./index.ts";
-import { LINES_MAX } from "./room.ts";
+import { LINES_MAX, ROOMS_MAX } from "./room.ts";
 
 const HELLO = { room: "tea", name: "Ada" };
 let host: Host;
@@ -56,6 +56,17 @@ test("the last lines are kept", async () => {
   const kept = await history(LINES_MAX);
   assert.deepEqual([kept[0].text, kept.at(-1).text], ["line 6", "line 105"]);
   assert.equal((await history()).length, 20);
+});
+
+test("there is an end to the number of rooms", async () => {
+  const last = new TextEncoder().encode("1");
+  for (let index = 1; index < ROOMS_MAX; index++) host.kv.set(`last/room-${index}`, last);
+  await host.stream(chat, "Join", [HELLO, { text: "one more" }]);
+  host.topic("chat.new", 1);
+  await assert.rejects(host.stream(chat, "Join", [{ ...HELLO, room: "new" }, { text: "one too many" }]), { kind: "resource-exhausted" });
+  assert.ok(!host.kv.has("last/new"));
+  await host.stream(chat, "Join", [HELLO, { text: "in a room that exists" }]);
+  assert.equal((await history()).length, 2);
 });
 
 for (const [name, messages, kind] of [

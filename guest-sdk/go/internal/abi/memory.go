@@ -9,6 +9,8 @@ import (
 	"runtime/debug"
 	"structs"
 	"unsafe"
+
+	"postern.dev/postern/internal/text"
 )
 
 // stackBytesMax bounds a goroutine's stack, so that endless recursion ends with its trace in the log and
@@ -192,8 +194,9 @@ func Keep(b []byte) List {
 	return Octets(b)
 }
 
-// KeepText is Keep for a string.
+// KeepText is Keep for a string, which crosses as UTF-8 whatever it is.
 func KeepText(s string) List {
+	s = text.Valid(s)
 	return Keep(unsafe.Slice(unsafe.StringData(s), len(s)))
 }
 

@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+
+	"postern.dev/postern/internal/text"
 )
 
 // Kind is what went wrong, in the field's standard terms (the sixteen kinds of gRPC). A kind is an error
@@ -88,9 +90,9 @@ func (f *Failure) WithDetails(value any) *Failure {
 // New makes a failure; the arguments are those of fmt.Sprintf.
 func New(kind Kind, format string, arguments ...any) *Failure {
 	if len(arguments) == 0 {
-		return &Failure{Kind: kind, Message: format}
+		return &Failure{Kind: kind, Message: text.Valid(format)}
 	}
-	return &Failure{Kind: kind, Message: fmt.Sprintf(format, arguments...)}
+	return &Failure{Kind: kind, Message: text.Valid(fmt.Sprintf(format, arguments...))}
 }
 
 // Of makes a failure of any error. A failure stays itself, one that is wrapped keeps its kind and details, a

@@ -8,6 +8,7 @@ import (
 
 	"postern.dev/postern/internal/abi"
 	"postern.dev/postern/internal/failure"
+	"postern.dev/postern/internal/text"
 )
 
 // pendingTurn is, of a batch, the call that is being answered and that the host does not know of yet; -1 for
@@ -67,6 +68,7 @@ func takeFields(list abi.List) []Field {
 }
 
 func Header(name string) (string, bool) {
+	name = text.Valid(name)
 	begin()
 	defer abi.End()
 	callHeader(name, retOptional())
@@ -136,6 +138,7 @@ func SetOctets() error {
 }
 
 func AddHeader(name, value string) error {
+	name, value = text.Valid(name), text.Valid(value)
 	begin()
 	defer abi.End()
 	callAddHeader(name, value, abi.RetResult())
@@ -143,6 +146,7 @@ func AddHeader(name, value string) error {
 }
 
 func AddTrailer(name, value string) error {
+	name, value = text.Valid(name), text.Valid(value)
 	begin()
 	defer abi.End()
 	callAddTrailer(name, value, abi.RetResult())
@@ -183,6 +187,7 @@ func GetPrincipal() (Principal, bool) {
 }
 
 func Claim(name string) (string, bool) {
+	name = text.Valid(name)
 	begin()
 	defer abi.End()
 	callClaim(name, retOptional())

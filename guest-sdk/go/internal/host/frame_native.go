@@ -2,7 +2,11 @@
 
 package host
 
-import "bytes"
+import (
+	"bytes"
+
+	"postern.dev/postern/internal/text"
+)
 
 func FrameHeader(name string) (string, bool) { return find(there().FrameHeaders, name) }
 
@@ -11,6 +15,7 @@ func FrameHeaders() []Field { return there().FrameHeaders }
 func FrameSetHeader(name, value string) error { return set(&there().FrameHeaders, name, value) }
 
 func FrameRemoveHeader(name string) error {
+	name = text.Valid(name)
 	remove(&there().FrameHeaders, name)
 	return nil
 }

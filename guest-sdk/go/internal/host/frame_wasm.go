@@ -2,9 +2,11 @@ package host
 
 import (
 	"postern.dev/postern/internal/abi"
+	"postern.dev/postern/internal/text"
 )
 
 func FrameHeader(name string) (string, bool) {
+	name = text.Valid(name)
 	abi.Begin()
 	defer abi.End()
 	frameHeader(name, retOptional())
@@ -19,6 +21,7 @@ func FrameHeaders() []Field {
 }
 
 func FrameSetHeader(name, value string) error {
+	name, value = text.Valid(name), text.Valid(value)
 	abi.Begin()
 	defer abi.End()
 	frameSetHeader(name, value, abi.RetResult())
@@ -26,6 +29,7 @@ func FrameSetHeader(name, value string) error {
 }
 
 func FrameRemoveHeader(name string) error {
+	name = text.Valid(name)
 	abi.Begin()
 	defer abi.End()
 	frameRemoveHeader(name, abi.RetResult())

@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"postern.dev/postern/internal/failure"
+	"postern.dev/postern/internal/text"
 )
 
 // Limits that the gateway has and the fake keeps.
@@ -162,6 +163,7 @@ func SetOctets() error {
 }
 
 func AddHeader(name, value string) error {
+	name, value = text.Valid(name), text.Valid(value)
 	if err := beforeFirst("header"); err != nil {
 		return err
 	}
@@ -171,6 +173,7 @@ func AddHeader(name, value string) error {
 func AddTrailer(name, value string) error { return add(&there().Reply.Trailers, name, value) }
 
 func add(fields *[]Pair, name, value string) error {
+	name, value = text.Valid(name), text.Valid(value)
 	if len(name) < 1 || len(name) > headerNameBytesMax {
 		return failure.New(failure.InvalidArgument, "header name of %d octets is not 1 to %d", len(name), headerNameBytesMax)
 	}
@@ -195,6 +198,7 @@ func GetPrincipal() (Principal, bool) {
 }
 
 func Claim(name string) (string, bool) {
+	name = text.Valid(name)
 	value, is := there().Claims[name]
 	return value, is
 }
@@ -233,12 +237,15 @@ func Send(message []byte) error {
 func LogEnabled(level Level) bool { return state != nil && level >= state.LogLevel }
 
 func LogWrite(level Level, message string, fields []Pair) {
+	message = text.Valid(message)
+	fields = validPairs(fields)
 	if LogEnabled(level) {
 		state.Log = append(state.Log, Line{Level: level, Message: message, Fields: fields})
 	}
 }
 
 func ConfigGet(key string) (string, bool) {
+	key = text.Valid(key)
 	value, is := there().Config[key]
 	return value, is
 }
@@ -268,6 +275,7 @@ func kvKey(key string) error {
 }
 
 func KvGet(key string) ([]byte, error) {
+	key = text.Valid(key)
 	if err := kvKey(key); err != nil {
 		return nil, err
 	}
@@ -275,6 +283,7 @@ func KvGet(key string) ([]byte, error) {
 }
 
 func KvSet(key string, value []byte) error {
+	key = text.Valid(key)
 	if err := kvKey(key); err != nil {
 		return err
 	}
@@ -286,6 +295,7 @@ func KvSet(key string, value []byte) error {
 }
 
 func KvDelete(key string) (bool, error) {
+	key = text.Valid(key)
 	if err := kvKey(key); err != nil {
 		return false, err
 	}
@@ -295,6 +305,7 @@ func KvDelete(key string) (bool, error) {
 }
 
 func KvSwap(key string, expected, value []byte) (bool, error) {
+	key = text.Valid(key)
 	if err := kvKey(key); err != nil {
 		return false, err
 	}
@@ -310,6 +321,7 @@ func KvSwap(key string, expected, value []byte) (bool, error) {
 }
 
 func KvKeys(prefix, after string, limit uint32) ([]string, error) {
+	prefix, after = text.Valid(prefix), text.Valid(after)
 	if err := there().KvFailure; err != nil {
 		return nil, err
 	}
@@ -323,6 +335,8 @@ func KvKeys(prefix, after string, limit uint32) ([]string, error) {
 }
 
 func Call(service, method string, body []byte, headers []Pair, timeoutMs uint64) ([]byte, error) {
+	service, method = text.Valid(service), text.Valid(method)
+	headers = validPairs(headers)
 	call := Called{Service: service, Method: method, Body: bytes.Clone(body), Headers: headers,
 		Timeout: time.Duration(timeoutMs) * time.Millisecond}
 	answer, is := there().Answers[service+"/"+method]
@@ -334,6 +348,7 @@ func Call(service, method string, body []byte, headers []Pair, timeoutMs uint64)
 }
 
 func Publish(topic, contentType string, payload []byte) (uint32, error) {
+	topic, contentType = text.Valid(topic), text.Valid(contentType)
 	subscribers, is := there().Topics[topic]
 	if !is {
 		return 0, failure.New(failure.PermissionDenied, "topic `%s` is not granted", topic)

@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"postern.dev/postern/internal/abi"
+	"postern.dev/postern/internal/text"
 )
 
 func LogEnabled(level Level) bool {
@@ -16,6 +17,8 @@ func LogEnabled(level Level) bool {
 }
 
 func LogWrite(level Level, message string, fields []Pair) {
+	message = text.Valid(message)
+	fields = validPairs(fields)
 	abi.Begin()
 	defer abi.End()
 	shapes := pairs(fields)
@@ -32,6 +35,7 @@ func pairs(fields []Pair) []pairShape {
 }
 
 func ConfigGet(key string) (string, bool) {
+	key = text.Valid(key)
 	abi.Begin()
 	defer abi.End()
 	configGet(key, retOptional())
@@ -59,6 +63,7 @@ func optionalList(b []byte) (some uint32, octets string) {
 }
 
 func KvGet(key string) ([]byte, error) {
+	key = text.Valid(key)
 	abi.Begin()
 	defer abi.End()
 	kvGet(key, abi.RetResult())
@@ -70,6 +75,7 @@ func KvGet(key string) ([]byte, error) {
 }
 
 func KvSet(key string, value []byte) error {
+	key = text.Valid(key)
 	abi.Begin()
 	defer abi.End()
 	kvSet(key, abi.AsText(value), abi.RetResult())
@@ -79,6 +85,7 @@ func KvSet(key string, value []byte) error {
 func retBool() bool { return *(*uint8)(unsafe.Pointer(abi.RetResult().Ok())) != 0 }
 
 func KvDelete(key string) (bool, error) {
+	key = text.Valid(key)
 	abi.Begin()
 	defer abi.End()
 	kvDelete(key, abi.RetResult())
@@ -89,6 +96,7 @@ func KvDelete(key string) (bool, error) {
 }
 
 func KvSwap(key string, expected, value []byte) (bool, error) {
+	key = text.Valid(key)
 	abi.Begin()
 	defer abi.End()
 	expectedSome, expectedOctets := optionalList(expected)
@@ -102,6 +110,7 @@ func KvSwap(key string, expected, value []byte) (bool, error) {
 
 // KvKeys: an empty `after` is none.
 func KvKeys(prefix, after string, limit uint32) ([]string, error) {
+	prefix, after = text.Valid(prefix), text.Valid(after)
 	abi.Begin()
 	defer abi.End()
 	var hasAfter uint32
@@ -117,6 +126,8 @@ func KvKeys(prefix, after string, limit uint32) ([]string, error) {
 
 // Call: a timeout of 0 is none.
 func Call(service, method string, body []byte, headers []Pair, timeoutMs uint64) ([]byte, error) {
+	service, method = text.Valid(service), text.Valid(method)
+	headers = validPairs(headers)
 	abi.Begin()
 	defer abi.End()
 	shapes := pairs(headers)
@@ -138,6 +149,7 @@ func Call(service, method string, body []byte, headers []Pair, timeoutMs uint64)
 
 // Publish: an empty content type is none.
 func Publish(topic, contentType string, payload []byte) (uint32, error) {
+	topic, contentType = text.Valid(topic), text.Valid(contentType)
 	abi.Begin()
 	defer abi.End()
 	var typed uint32

@@ -2,6 +2,8 @@
 // native.go answers from a table that package fake fills. Both have the same functions.
 package host
 
+import "postern.dev/postern/internal/text"
+
 // Field is one header or trailer.
 type Field struct {
 	Name  string
@@ -63,4 +65,20 @@ const (
 type Pair struct {
 	Name  string
 	Value string
+}
+
+// validPairs are the pairs with U+FFFD in the place of octets that are not UTF-8.
+func validPairs(fields []Pair) []Pair {
+	valid := fields
+	for i, field := range fields {
+		fixed := Pair{Name: text.Valid(field.Name), Value: text.Valid(field.Value)}
+		if fixed == field {
+			continue
+		}
+		if &valid[0] == &fields[0] {
+			valid = append([]Pair{}, fields...)
+		}
+		valid[i] = fixed
+	}
+	return valid
 }

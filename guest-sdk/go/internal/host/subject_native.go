@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"postern.dev/postern/internal/failure"
+	"postern.dev/postern/internal/text"
 )
 
 func Usable(index int) bool { return !there().Unusable[index] }
@@ -42,6 +43,7 @@ func notFailed() error {
 }
 
 func set(fields *[]Field, name, value string) error {
+	name, value = text.Valid(name), text.Valid(value)
 	if len(name) < 1 || len(name) > headerNameBytesMax {
 		return failure.New(failure.InvalidArgument, "header name of %d octets is not 1 to %d", len(name), headerNameBytesMax)
 	}
@@ -61,6 +63,7 @@ func remove(fields *[]Field, name string) {
 }
 
 func RequestSetHeader(name, value string) error {
+	name, value = text.Valid(name), text.Valid(value)
 	if err := onTheWayIn(); err != nil {
 		return err
 	}
@@ -68,6 +71,7 @@ func RequestSetHeader(name, value string) error {
 }
 
 func RequestRemoveHeader(name string) error {
+	name = text.Valid(name)
 	if err := onTheWayIn(); err != nil {
 		return err
 	}
@@ -100,6 +104,7 @@ func ResponseHeader(name string) (string, bool) { return find(exchange().Respons
 func ResponseHeaders() []Field { return exchange().ResponseHeaders }
 
 func ResponseSetHeader(name, value string) error {
+	name, value = text.Valid(name), text.Valid(value)
 	if err := notFailed(); err != nil {
 		return err
 	}
@@ -107,6 +112,7 @@ func ResponseSetHeader(name, value string) error {
 }
 
 func ResponseRemoveHeader(name string) error {
+	name = text.Valid(name)
 	if err := notFailed(); err != nil {
 		return err
 	}

@@ -7,6 +7,7 @@ import (
 
 	"postern.dev/postern/internal/abi"
 	"postern.dev/postern/internal/failure"
+	"postern.dev/postern/internal/text"
 )
 
 func Usable(index int) bool {
@@ -36,6 +37,7 @@ func RequestMethod() string {
 }
 
 func RequestHeader(name string) (string, bool) {
+	name = text.Valid(name)
 	abi.Begin()
 	defer abi.End()
 	requestHeader(name, retOptional())
@@ -50,6 +52,7 @@ func RequestHeaders() []Field {
 }
 
 func RequestSetHeader(name, value string) error {
+	name, value = text.Valid(name), text.Valid(value)
 	abi.Begin()
 	defer abi.End()
 	requestSetHeader(name, value, abi.RetResult())
@@ -57,6 +60,7 @@ func RequestSetHeader(name, value string) error {
 }
 
 func RequestRemoveHeader(name string) error {
+	name = text.Valid(name)
 	abi.Begin()
 	defer abi.End()
 	requestRemoveHeader(name, abi.RetResult())
@@ -99,6 +103,7 @@ func ResponseElapsedMicros() uint64 {
 }
 
 func ResponseHeader(name string) (string, bool) {
+	name = text.Valid(name)
 	abi.Begin()
 	defer abi.End()
 	responseHeader(name, retOptional())
@@ -113,6 +118,7 @@ func ResponseHeaders() []Field {
 }
 
 func ResponseSetHeader(name, value string) error {
+	name, value = text.Valid(name), text.Valid(value)
 	abi.Begin()
 	defer abi.End()
 	responseSetHeader(name, value, abi.RetResult())
@@ -120,6 +126,7 @@ func ResponseSetHeader(name, value string) error {
 }
 
 func ResponseRemoveHeader(name string) error {
+	name = text.Valid(name)
 	abi.Begin()
 	defer abi.End()
 	responseRemoveHeader(name, abi.RetResult())

@@ -13,6 +13,11 @@ export function enqueue(job) {
   jobs.push(job);
 }
 
+/** Whether jobs wait. */
+export function hasJobs() {
+  return nextJob < jobs.length;
+}
+
 /** Runs jobs until none waits. */
 export function runJobs() {
   while (nextJob < jobs.length) {
