@@ -36,7 +36,8 @@ class Connection:
             self.queues.setdefault(message.get("id"), asyncio.Queue()).put_nowait(message)
 
     async def send(self, message):
-        await self.socket.send(json.dumps(message))
+        # A guest may hand a part of it on as it is written.
+        await self.socket.send(json.dumps(message, separators=(",", ":")))
 
     async def take(self, id):
         return await asyncio.wait_for(self.queues.setdefault(id, asyncio.Queue()).get(), PATIENCE)
