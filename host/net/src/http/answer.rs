@@ -27,7 +27,7 @@ use super::{
     problem::ErrorForm,
     read_body::ReadBody,
     reply::{self, ReplyBody, ReplyTo},
-    request::{self, CallBytes, CallTarget, Refusal},
+    request::{self, CallBytes, CallTarget, Refusal, RefusalDetail},
     routes::{ListenerRoutes, asker::RouteAsker, judge_conditions},
     silence,
     websockets::{WebSocketAsker, WebSockets},
@@ -404,11 +404,14 @@ impl Refusal {
     fn into_response(self, wants_problems: bool) -> Response<ReplyBody> {
         let form = ErrorForm {
             is_problem: wants_problems || self.is_problem,
-            errors: self.errors.as_deref(),
+            errors: match self.detail.as_deref() {
+                Some(RefusalDetail::Errors(errors)) => Some(errors),
+                Some(RefusalDetail::Allow(_)) | None => None,
+            },
         };
         let mut response = reply::refusal(self.status, &self.error, form);
-        if let Some(allow) = self.allow {
-            response.headers_mut().insert(header::ALLOW, *allow);
+        if let Some(RefusalDetail::Allow(allow)) = self.detail.map(|detail| *detail) {
+            response.headers_mut().insert(header::ALLOW, allow);
         }
         response
     }

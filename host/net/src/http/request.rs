@@ -29,12 +29,18 @@ use crate::{ByteBudgetError, ConnectionBytes, HeldBytes, byte_budget::Kept};
 pub(super) struct Refusal {
     pub(super) status: StatusCode,
     pub(super) error: Error,
-    /// The methods that the path does serve, with 405.
-    pub(super) allow: Option<Box<HeaderValue>>,
     /// Its error is written as problem details, whatever the client accepts.
     pub(super) is_problem: bool,
+    pub(super) detail: Option<Box<RefusalDetail>>,
+}
+
+/// What the client is told beside the error.
+#[derive(Debug)]
+pub(super) enum RefusalDetail {
+    /// The methods that the path does serve, with 405.
+    Allow(HeaderValue),
     /// What of the request does not fit: a list in JSON, shown as the member `errors`.
-    pub(super) errors: Option<Box<Bytes>>,
+    Errors(Bytes),
 }
 
 /// What is called, and what is taken of a body.
@@ -63,16 +69,15 @@ impl Refusal {
         Self {
             status,
             error,
-            allow: None,
             is_problem: false,
-            errors: None,
+            detail: None,
         }
     }
 
     /// Names each member that does not fit, in a list in JSON.
     pub(super) fn with_errors(self, errors: Bytes) -> Self {
         Self {
-            errors: Some(Box::new(errors)),
+            detail: Some(Box::new(RefusalDetail::Errors(errors))),
             ..self
         }
     }
@@ -83,7 +88,7 @@ impl Refusal {
         let message = format!("method {method} is not served here; {named} are");
         let error = Error::new(Kind::Unimplemented, Blame::Client, message);
         Self {
-            allow: Some(Box::new(allow)),
+            detail: Some(Box::new(RefusalDetail::Allow(allow))),
             ..Self::new(StatusCode::METHOD_NOT_ALLOWED, error)
         }
     }

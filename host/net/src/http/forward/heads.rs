@@ -39,6 +39,9 @@ pub(super) struct HeadReader<S> {
     n_looked_at: usize,
 }
 
+/// Fields that are put into a response behind hyper.
+type LateFields = Vec<(HeaderName, HeaderValue)>;
+
 /// What a connection and whoever asks over it tell each other.
 #[derive(Debug, Default)]
 pub(super) struct ResponseHeads {
@@ -46,7 +49,7 @@ pub(super) struct ResponseHeads {
     is_due: AtomicBool,
     has_late: AtomicBool,
     /// Fields that were not handed on.
-    late: Mutex<Vec<(HeaderName, HeaderValue)>>,
+    late: Mutex<LateFields>,
 }
 
 /// A head that ends.
@@ -79,7 +82,7 @@ impl ResponseHeads {
         }
     }
 
-    fn on_head(&self, is_interim: bool, late: Vec<(HeaderName, HeaderValue)>) {
+    fn on_head(&self, is_interim: bool, late: LateFields) {
         // Nobody is told what stands in a response before the one that counts.
         if is_interim {
             return;
@@ -142,7 +145,7 @@ impl<S> HeadReader<S> {
 
     /// Takes the last fields out of `head`, which begins behind what is ready, and makes it ready. Nothing
     /// is taken out of one that is ill-formed.
-    fn shorten(&mut self, head: &WholeHead) -> Vec<(HeaderName, HeaderValue)> {
+    fn shorten(&mut self, head: &WholeHead) -> LateFields {
         let (start, end) = (self.n_ready + head.start, self.n_ready + head.end);
         let octets = self.held.get(start..end).unwrap_or_default();
         let Some((kept, late)) = divide(octets) else {
@@ -285,7 +288,7 @@ fn whole_head(octets: &[u8]) -> Option<WholeHead> {
 }
 
 /// The lines of a head that hyper has room for, and the other fields. `None` where those are ill-formed.
-fn divide(head: &[u8]) -> Option<(Vec<u8>, Vec<(HeaderName, HeaderValue)>)> {
+fn divide(head: &[u8]) -> Option<(Vec<u8>, LateFields)> {
     let lines = || head.split_inclusive(|octet| *octet == b'\n');
     let name = |line: &[u8]| {
         let n_octets = line.iter().position(|octet| *octet == b':')?;
