@@ -122,3 +122,34 @@ async fn a_failure_keeps_what_was_added_before_it() {
         "{text}"
     );
 }
+
+/// The names of what is left of the headers of a failure, behind what `config` puts in its way.
+async fn left_of_a_failure(config: &str, plugins: &[&str]) -> Vec<String> {
+    let _machine = share().await;
+    let setup = Setup {
+        config: config.to_owned(),
+        ..Setup::default()
+    };
+    let setup = plugins.iter().fold(setup, |setup, name| setup.plugin(name));
+    let gateway = Gateway::start(setup.plugin("probe")).await;
+    let failed = annotated(&gateway, CallerTransport::Tcp, "{\"fails\":\"not-found\"}").await;
+    let error = failed.expect_err("it was told to fail");
+    assert_eq!(error.kind, Kind::NotFound, "{error}");
+    let left = error.headers.map(|headers| own(&headers));
+    let left = left.unwrap_or_default().into_iter();
+    left.map(|(name, _)| name).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn rules_of_responses_hold_for_the_headers_of_failures() {
+    let rules = "[headers.hide]\ncalls = [\"probe/*\"]\nresponse = { remove = [\"x-note\"] }\n";
+    let left = left_of_a_failure(rules, &[]).await;
+    assert_eq!(left, ["x-octets-bin", "x-sum", "x-sum-bin"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_stands_beside_a_failure_passes_no_interceptor_of_responses() {
+    let extension = "[extensions.proceed-both]\ncalls = [\"probe/*\"]\n";
+    let left = left_of_a_failure(extension, &["proceed-both"]).await;
+    assert!(left.is_empty(), "{left:?}");
+}

@@ -248,4 +248,21 @@ mod tests {
         assert_eq!((error.kind, error.blame), (Kind::Internal, Blame::Guest));
         assert_eq!((error.http(), error.retry_after()), (500, None));
     }
+
+    #[test]
+    fn added_headers_are_bounded_whatever_they_are_added_to() {
+        let fields = || postern_core::headers::HeadersBuilder::fields(1, 1).build();
+        for headers in [Headers::new(), fields()] {
+            assert!(added_header(&headers, &"n".repeat(255), "v").is_ok());
+            for (name, value) in [
+                (String::new(), String::new()),
+                ("n".repeat(256), String::new()),
+                ("n".to_owned(), "v".repeat(SECTION_BYTES_MAX)),
+            ] {
+                let refused = added_header(&headers, &name, &value);
+                let refused = refused.expect_err("beyond a bound");
+                assert_eq!(Kind::from(refused.kind), Kind::InvalidArgument);
+            }
+        }
+    }
 }

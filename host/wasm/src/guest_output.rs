@@ -158,4 +158,12 @@ mod tests {
         let long = telling_line(&"x".repeat(10_000)).unwrap();
         assert_eq!(long.len(), TELLING_BYTES_MAX + 3);
     }
+
+    #[test]
+    fn what_turns_the_direction_of_writing_is_shown() {
+        assert_eq!(
+            shown("a\u{202e}b\u{2066}c\u{1b}"),
+            "a\\u{202e}b\\u{2066}c\\u{1b}"
+        );
+    }
 }

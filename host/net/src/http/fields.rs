@@ -275,4 +275,18 @@ mod tests {
         assert_eq!(facts("http://h:1/a%20b?c=?", &[]), expected);
         assert_eq!(facts("/", &[]).query, None);
     }
+
+    #[test]
+    fn a_failure_has_no_fields_about_a_body_that_is_not_sent() {
+        let said = map(&[
+            ("content-length", "3"),
+            ("etag", "\"1\""),
+            ("trailer", "x-sum"),
+            ("x-mine", "1"),
+        ]);
+        assert_eq!(
+            of_failure(Some(&of_request_map(&said))),
+            map(&[("x-mine", "1")])
+        );
+    }
 }
