@@ -80,6 +80,9 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "arc-swap",
             "bytes",
             "futures-util",
+            "http",
+            "http-body",
+            "http-body-util",
             "parking_lot",
             "postern-core",
             "postern-system",
@@ -94,6 +97,8 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "tracing",
             "wasmtime",
             "wasmtime-wasi",
+            "wasmtime-wasi-config",
+            "wasmtime-wasi-http",
         ],
     ),
     (
@@ -122,10 +127,14 @@ const ALLOWED: [(&str, &[&str]); 5] = [
             "jsonschema",
             "jsonwebtoken",
             "miette",
+            // Signatures of components.
+            "minisign-verify",
             // Users and groups by their names, wherever the system keeps them.
             "nix",
             "notify",
             "notify-debouncer-full",
+            // Components from registries.
+            "oci-client",
             "parking_lot",
             "pcap-parser",
             "percent-encoding",
@@ -157,9 +166,12 @@ const ALLOWED: [(&str, &[&str]); 5] = [
 ];
 
 /// What only one crate of the host may have.
-const EXCLUSIVE: [(&str, &str); 18] = [
+const EXCLUSIVE: [(&str, &str); 21] = [
     ("wasmtime", "host/wasm"),
     ("wasmtime-wasi", "host/wasm"),
+    ("wasmtime-wasi-config", "host/wasm"),
+    ("wasmtime-wasi-http", "host/wasm"),
+    ("oci-client", "host/gateway"),
     ("redb", "host/wasm"),
     ("hyper", "host/net"),
     ("quinn", "host/net"),
