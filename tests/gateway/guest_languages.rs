@@ -53,6 +53,11 @@ async fn check(lang: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_guest_in_rust_answers_every_call_of_the_table() {
+    check("rust").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_guest_in_go_answers_every_call_of_the_table() {
     check("go").await;
 }
