@@ -60,7 +60,7 @@ function wit(failure) {
 class ComponentHost {
   turn = undefined;
 
-  constructor({ call, log, config, kv, client, events, request, response, candidates }) {
+  constructor({ call, log, config, kv, client, events, request, response, frame, candidates }) {
     const of = (run) => (...values) => {
       this.#takeTurn();
       return attempt(run, ...values);
@@ -105,6 +105,7 @@ class ComponentHost {
         },
         elapsedMicros: () => response.elapsedMicros(),
       },
+      frame: frame && side(frame),
     });
   }
 
@@ -169,6 +170,7 @@ function side(module) {
     header: (name) => attempt(module.header, name),
     headers: () => module.headers(),
     setHeader: (name, value) => attempt(module.setHeader, String(name), String(value)),
+    addHeader: (name, value) => attempt(module.addHeader, String(name), String(value)),
     removeHeader: (name) => attempt(module.removeHeader, name),
     payload: () => attempt(module.payload),
     payloadText: module.payloadText ? () => attempt(module.payloadText) : () => decode(attempt(module.payload)),
@@ -276,6 +278,10 @@ export function link(modules) {
       update: (instances) => run(() => entry.update(instances.map(instance))),
       pick: (key) => absent(run(() => entry.pick(key))),
       done: (index, outcome, micros) => run(() => entry.done(index, outcome, micros)),
+    },
+    frameExtension: {
+      shouldHandle: (head) => run(() => entry.shouldHandle(head)),
+      handleFrame: () => (run(() => entry.handleFrame()) ? "drop" : "pass"),
     },
     requestInterceptor: { onRequest: () => (run(() => entry.onRequest()) ? "answer" : "proceed") },
     responseInterceptor: {
