@@ -6,7 +6,7 @@ import { join } from "node:path";
 import { BuildError } from "./project.mjs";
 
 /** The version of WASI that componentize-qjs of tools.json imports. */
-const WASI = "0.2.12";
+export const WASI = "0.2.12";
 
 /** Interfaces that a role brings along as imports. */
 const ROLE_IMPORTS = { balancer: ["candidates"], "frame-extension": ["frame"], "request-interceptor": ["request", "response"], "response-interceptor": ["request", "response"] };

@@ -10,10 +10,10 @@ import { putHost } from "./host.js";
 import { decode, encode, wellFormed } from "./json.js";
 import { Event } from "./roles.js";
 import { schemaName, schemasOf, services } from "./service.js";
-import { connect } from "./runtime/index.js";
 import { hasJobs, runJobs } from "./runtime/promise.js";
 import { clearAll, hasTimers, settle } from "./runtime/timers.js";
 import { setSettle } from "./then.js";
+import { connectWasi } from "./wasi.js";
 
 const present = (value) => (value === null ? undefined : value);
 const absent = (value) => (value === undefined ? null : value);
@@ -189,7 +189,7 @@ export function link(modules) {
     isEntered = true;
     putHost(host);
     setSettle(settle);
-    connect({ randomOctets: (count) => random.getRandomBytes(count), sleep: (ms) => sleep(monotonicClock, ms) });
+    connectWasi({ random, monotonicClock });
   }
 
   /** Runs an entry to its end and throws what it fails with as the host wants it. */
@@ -315,14 +315,4 @@ function described(service) {
     idempotent: method.idempotent,
   }));
   return { name: service.name, version: absent(service.version), summary: service.summary, methods };
-}
-
-/** Waits without computing, as long as the host lets it. */
-function sleep(clock, ms) {
-  const pollable = clock.subscribeDuration(Math.round(ms * 1e6));
-  try {
-    pollable.block();
-  } finally {
-    pollable[Symbol.dispose]?.();
-  }
 }
