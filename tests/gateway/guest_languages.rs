@@ -127,6 +127,7 @@ fn plugins_in_other_languages_pass_their_tests() {
         "geo-balancer",
         "router-stats",
         "chat",
+        "service-page",
         "forecast",
     ] {
         let folder = format!("plugins/{name}");

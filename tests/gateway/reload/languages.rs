@@ -75,10 +75,9 @@ async fn first_answer(gateway: &Gateway, target: &str) {
     assert!(answered.is_ok(), "{target} answers\n{}", gateway.log());
 }
 
-async fn check(lang: &str, form: Form) {
+async fn check(name: &str, form: Form) {
     let _machine = own().await;
-    let name = format!("table-{lang}");
-    let good = component(&name);
+    let good = component(name);
     let files = [variant(&good, 1), variant(&good, 2)];
     let gateway = Gateway::start(Setup::default()).await;
     gateway.deploy(&format!("{name}.wasm"), &files[0]);
@@ -94,12 +93,12 @@ async fn check(lang: &str, form: Form) {
     }
     let mut rss_settled = 0;
     for n in 1..=form.n_swaps {
-        swap(&gateway, &name, &files[n % 2]).await;
+        swap(&gateway, name, &files[n % 2]).await;
         if n == form.n_to_settle {
-            rss_settled = rss_at_rest(&gateway, &name).await;
+            rss_settled = rss_at_rest(&gateway, name).await;
         }
     }
-    let rss_last = rss_at_rest(&gateway, &name).await;
+    let rss_last = rss_at_rest(&gateway, name).await;
     for (transport, load) in loads {
         let outcome = load.stop().await;
         figure(&format!(
@@ -133,20 +132,20 @@ async fn check(lang: &str, form: Form) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_a_plugin_in_rust_is_replaced() {
-    check("rust", Form::asked(30, 10_000)).await;
+    check("table-rust", Form::asked(30, 10_000)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_a_plugin_in_javascript_is_replaced() {
-    check("js", Form::asked(20, 10_000)).await;
+    check("table-js", Form::asked(20, 10_000)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_a_plugin_in_go_is_replaced() {
-    check("go", Form::asked(20, 10_000)).await;
+    check("table-go", Form::asked(20, 10_000)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_call_fails_while_a_plugin_in_python_is_replaced() {
-    check("python", Form::asked(8, 500)).await;
+    check("table-python", Form::asked(8, 500)).await;
 }
