@@ -7,6 +7,7 @@ const made = (name, text, children = []) => {
   node.append(...children);
   return node;
 };
+/** Service and method. */
 let target;
 
 /** What the gateway answers as JSON; its failures are JSON as well. */
@@ -30,7 +31,7 @@ function shown({ name, version, summary, methods = [] }) {
     const button = made("button", method.name);
     button.title = method.summary ?? "";
     button.disabled = method.name === "*" || (method.kind ?? "unary") !== "unary";
-    button.addEventListener("click", () => choose(`${name}/${method.name}`));
+    button.addEventListener("click", () => choose([name, method.name]));
     return button;
   });
   return made("section", "", [heading, made("p", summary ?? ""), ...buttons]);
@@ -38,7 +39,7 @@ function shown({ name, version, summary, methods = [] }) {
 
 function choose(chosen) {
   target = chosen;
-  element("target").textContent = chosen;
+  element("target").textContent = chosen.join("/");
   element("reply").textContent = "";
   element("call").hidden = false;
   element("message").focus();
@@ -50,7 +51,7 @@ element("call").addEventListener("submit", async (event) => {
   reply.className = "";
   reply.textContent = "…";
   try {
-    const { ok, status, value, ms } = await ask(`/v1/services/${target.split("/").map(encodeURIComponent).join("/")}`, {
+    const { ok, status, value, ms } = await ask(`/v1/services/${target.map(encodeURIComponent).join("/")}`, {
       method: "POST",
       headers: { "content-type": "application/json" },
       body: element("message").value,
