@@ -15,6 +15,8 @@ use crate::size::Size;
 
 /// Longest side of a picture: what JPEG has room for.
 const SIDE_MAX: u32 = 65_535;
+/// Of a pixel of four channels, 16 bits each.
+const PIXEL_BYTES_MAX: u64 = 8;
 /// Octets that a decoder takes beside the picture itself: rows, texts, profiles.
 const ASIDE_BYTES_MAX: u64 = 64 << 20;
 /// Octets of a colour profile that goes on with the thumbnail: larger ones have tables for printers.
@@ -44,20 +46,20 @@ pub(crate) struct Encoded {
 /// more than `pixels_max` pixels.
 pub(crate) fn shrink(octets: &[u8], size: Size, pixels_max: u64) -> Result<Encoded> {
     let format = format_of(octets)?;
+    if let Some([width, height]) = said_by_png(octets) {
+        check_pixels(width, height, pixels_max)?;
+    }
     let mut reader = ImageReader::with_format(Cursor::new(octets), format.decoded());
     let mut limits = Limits::no_limits();
     limits.max_image_width = Some(SIDE_MAX);
     limits.max_image_height = Some(SIDE_MAX);
-    limits.max_alloc = Some(ASIDE_BYTES_MAX);
+    // The decoder of PNG counts the picture itself as well.
+    let picture_bytes_max = pixels_max.saturating_mul(PIXEL_BYTES_MAX);
+    limits.max_alloc = Some(picture_bytes_max.saturating_add(ASIDE_BYTES_MAX));
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|error| broken(&error))?;
     let (width, height) = decoder.dimensions();
-    let n_pixels = u64::from(width) * u64::from(height);
-    if n_pixels > pixels_max {
-        return Err(Failure::out_of_range(format!(
-            "{width} by {height} are {n_pixels} pixels, more than the limit of {pixels_max} (`pixels-max`)"
-        )));
-    }
+    check_pixels(width, height, pixels_max)?;
     // One that cannot be read says nothing.
     let orientation = decoder.orientation().unwrap_or(Orientation::NoTransforms);
     let profile = decoder.icc_profile().ok().flatten();
@@ -75,6 +77,24 @@ pub(crate) fn shrink(octets: &[u8], size: Size, pixels_max: u64) -> Result<Encod
     };
     thumbnail.apply_orientation(orientation);
     encode(&in_octets(thumbnail), format, profile)
+}
+
+/// Width and height that a PNG says of itself, in its first chunk.
+fn said_by_png(octets: &[u8]) -> Option<[u32; 2]> {
+    let head = octets.get(12..24)?.strip_prefix(b"IHDR")?;
+    let (sides, _) = head.as_chunks::<4>();
+    let mut sides = sides.iter().copied().map(u32::from_be_bytes);
+    Some([sides.next()?, sides.next()?])
+}
+
+fn check_pixels(width: u32, height: u32, pixels_max: u64) -> Result<()> {
+    let n_pixels = u64::from(width) * u64::from(height);
+    if n_pixels <= pixels_max {
+        return Ok(());
+    }
+    Err(Failure::out_of_range(format!(
+        "{width} by {height} are {n_pixels} pixels, more than the limit of {pixels_max} (`pixels-max`)"
+    )))
 }
 
 impl Format {

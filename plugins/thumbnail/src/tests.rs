@@ -56,7 +56,13 @@ fn is_near(picture: &DynamicImage, x: u32, y: u32, expected: [u8; 3]) {
 
 /// A PNG that says another size of itself, and has nothing of it.
 fn png_of(width: u32, height: u32) -> Vec<u8> {
+    deep_png_of(width, height, [8, 2])
+}
+
+/// The same with another depth and type of colours.
+fn deep_png_of(width: u32, height: u32, colors: [u8; 2]) -> Vec<u8> {
     let mut png = encoded(halves(2, 1), ImageFormat::Png);
+    png[24..26].copy_from_slice(&colors);
     png[16..20].copy_from_slice(&width.to_be_bytes());
     png[20..24].copy_from_slice(&height.to_be_bytes());
     let crc = crc32(&png[12..29]);
@@ -156,6 +162,10 @@ fn a_bomb_is_refused_by_what_it_says_of_itself() {
         png_of(20_000, 1_001),
         "20000 by 1001 are 20020000 pixels, more than the limit of 20000000 (`pixels-max`)",
     );
+    refused(
+        png_of(50_000, 50_000),
+        "50000 by 50000 are 2500000000 pixels, more than the limit of 20000000 (`pixels-max`)",
+    );
     let mut jpeg = encoded(halves(16, 16), ImageFormat::Jpeg);
     let frame = jpeg
         .windows(2)
@@ -199,6 +209,8 @@ fn what_is_no_picture_is_refused() {
     check(&png[..20], "the picture is broken: ");
     check(&png[..png.len() / 2], "the picture is broken: ");
     check(&[0xff, 0xd8, 0xff, 0xe0], "the picture is broken: ");
-    // It says more of itself than there is.
+    // They say more of themselves than there is, and not too much.
     check(&png_of(1_000, 1_000), "the picture is broken: ");
+    let deepest = deep_png_of(20_000, 1_000, [16, 6]);
+    check(&deepest, "the picture is broken: ");
 }
