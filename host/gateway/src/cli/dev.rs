@@ -24,6 +24,7 @@ use super::{
 use crate::{
     app::{self, ServingAddresses},
     build::{BuildOutcome, Language, find_projects, projects},
+    config::Approval,
 };
 
 pub(super) fn dev(
@@ -31,7 +32,13 @@ pub(super) fn dev(
     args: &RunArgs,
     output: &Output,
 ) -> Result<(), CommandFailure> {
-    let loaded = args.load(options, output)?.for_development();
+    let mut loaded = args.load(options, output)?;
+    if loaded.config.plugins.approval.is_none() {
+        // Whoever saves a file here is whoever would approve it.
+        let off = ("POSTERN_PLUGINS_APPROVAL", Approval::Off.name().to_owned());
+        loaded = args.load_over(vec![off], options, output)?;
+    }
+    let loaded = loaded.for_development();
     let folder = loaded.config.plugins.folder.clone();
     let found = find_projects(&folder);
     let found = found.map_err(|error| {

@@ -8,6 +8,7 @@
 //!    └─▶ nothing                                      at a start, the last good copy does
 //! ```
 
+mod approval;
 mod claims;
 mod deploy;
 mod extensions;
@@ -282,6 +283,8 @@ impl Control {
         slot.set_skipped(skipped.clone());
         slot.end_waiting();
         self.publish();
+        self.note_served(&slot, &before, (Source::Rollback, None))
+            .await;
         if let Err(error) = slot.store.keep_rollback(&to, skipped) {
             warn!(plugin = name, %error, "the rollback will not survive a restart");
         }
@@ -398,6 +401,8 @@ impl Control {
                     .as_ref()
                     .map_or(0, |current| current.generation),
                 is_active: shown.current.is_some() && shown.is_healthy(),
+                is_held: shown.refused.is_some_and(|refused| refused.held.is_some()),
+                signature_refusals: slot.signature_refusals(),
                 stats: slot.plugin.stats().snapshot(),
             }
         });
