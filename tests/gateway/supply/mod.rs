@@ -4,6 +4,7 @@ mod approval;
 mod registry;
 mod signatures;
 mod signer;
+mod store;
 
 use postern_tests::{CallerTransport, Gateway, call, connect, patiently};
 use serde_json::Value;

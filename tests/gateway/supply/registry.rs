@@ -1,142 +1,26 @@
-//! Artifacts of a registry that runs here: distribution, the one that stands behind Docker's.
+//! `postern plugins pull` from a registry that runs here.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::Write as _,
-    net::SocketAddr,
-    path::{Path, PathBuf},
-    process::{Command, Stdio},
-};
+use std::{fs, io::Write as _, path::Path, process::Stdio};
 
-use bytes::Bytes;
 use oci_client::{
-    Client, Reference,
-    client::{ClientConfig, ClientProtocol, Config, ImageLayer},
-    manifest::{OciImageIndex, OciImageManifest, OciManifest},
+    client::ImageLayer,
+    manifest::{OciImageIndex, OciManifest},
     secrets::RegistryAuth,
 };
-use postern_tests::{
-    Finished, Gateway, Setup, ToolProcess, command_in, component, free_address, patiently, tool,
-};
+use postern_tests::{Finished, Gateway, Setup, command_in, component, free_address, patiently};
 use rcgen::{CertificateParams, KeyPair};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt as _, net::TcpListener};
 
-use super::{answers, shows, signer::Signer};
+use super::{
+    answers, shows,
+    signer::Signer,
+    store::{ADA, Registry, WASM, client, layer},
+};
 use crate::share;
 
-/// A running registry. Dropping it ends it.
-struct Registry {
-    address: SocketAddr,
-    folder: TempDir,
-    _process: ToolProcess,
-}
-
-/// Who may ask: `ada` with `secret`, in bcrypt as htpasswd writes it.
-const HTPASSWD: &str = "ada:$2a$04$3S8OifXqnj/WJc8EVJc74.YQlhrU0C2NygINSBDymTDRMhdrpcVuy\n";
-const ADA: (&str, &str) = ("ada", "secret");
-
-const WASM: &str = "application/wasm";
-const CONFIG: &str = "application/vnd.wasm.config.v0+json";
-const TITLE: &str = "org.opencontainers.image.title";
 const MANIFEST: &str = "version = \"3.1.4\"\n";
-
-impl Registry {
-    /// `further` are lines of its configuration, `http` those below that key.
-    async fn start(http: &str, further: &str) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let address = free_address().expect("a port");
-        let root = folder.path().display();
-        let config = format!(
-            "version: 0.1\nlog:\n  level: error\nstorage:\n  filesystem:\n    rootdirectory: {root}/data\n\
-             http:\n  addr: {address}\n{http}{further}"
-        )
-        .replace("ROOT", &root.to_string());
-        fs::write(folder.path().join("htpasswd"), HTPASSWD).expect("written");
-        let path = folder.path().join("config.yml");
-        fs::write(&path, config).expect("written");
-        let log = fs::File::create(folder.path().join("log")).expect("made");
-        let mut command = Command::new(tool("registry"));
-        command
-            .arg("serve")
-            .arg(&path)
-            .stdout(Stdio::null())
-            .stderr(log);
-        let mut process = ToolProcess::start(&mut command);
-        process.listening(address).await;
-        Self {
-            address,
-            folder,
-            _process: process,
-        }
-    }
-
-    async fn open() -> Self {
-        Self::start("", "").await
-    }
-
-    /// One that asks for credentials.
-    async fn private() -> Self {
-        let further = "auth:\n  htpasswd:\n    realm: private\n    path: ROOT/htpasswd\n";
-        Self::start("", further).await
-    }
-
-    fn reference(&self, of: &str) -> String {
-        format!("oci://{}/{of}", self.address)
-    }
-
-    /// Pushes an artifact of these layers and says its digest.
-    async fn push(&self, of: &str, layers: &[ImageLayer]) -> String {
-        self.push_as(&RegistryAuth::Anonymous, of, layers).await
-    }
-
-    async fn push_as(&self, auth: &RegistryAuth, of: &str, layers: &[ImageLayer]) -> String {
-        let reference = self.image(of);
-        let config = Config::new(Bytes::from_static(b"{}"), CONFIG.to_owned(), None);
-        let manifest = OciImageManifest::build(layers, &config, None);
-        let client = client();
-        let pushed = client
-            .push(&reference, layers, config, auth, Some(manifest))
-            .await;
-        pushed.expect("it takes it");
-        let digest = client.fetch_manifest_digest(&reference, auth).await;
-        digest.expect("it is there")
-    }
-
-    fn image(&self, of: &str) -> Reference {
-        let image = format!("{}/{of}", self.address);
-        image.parse().expect("a reference")
-    }
-
-    /// Where it keeps the octets of `digest`.
-    fn blob(&self, digest: &str) -> PathBuf {
-        let hex = digest.strip_prefix("sha256:").expect("a digest");
-        let two = hex.get(..2).expect("64 digits");
-        let blobs = self
-            .folder
-            .path()
-            .join("data/docker/registry/v2/blobs/sha256");
-        blobs.join(two).join(hex).join("data")
-    }
-}
-
-fn client() -> Client {
-    postern_net::tls::install_provider();
-    Client::try_from(ClientConfig {
-        protocol: ClientProtocol::Http,
-        ..ClientConfig::default()
-    })
-    .expect("a client")
-}
-
-/// A layer with the title that `oras push` would give it.
-fn layer(media_type: &str, title: &str, octets: &[u8]) -> ImageLayer {
-    let title = BTreeMap::from([(TITLE.to_owned(), title.to_owned())]);
-    let octets = Bytes::copy_from_slice(octets);
-    ImageLayer::new(octets, media_type.to_owned(), Some(title))
-}
 
 fn echo() -> ImageLayer {
     layer(WASM, "echo.wasm", &component("echo"))
@@ -206,6 +90,7 @@ async fn what_is_pulled_is_deployed_and_can_be_pinned() {
     assert!(answers(&gateway).await);
     let plugin = gateway.admin_json("/plugins/echo").await;
     assert_eq!(plugin["services"][0]["version"], "3.1.4", "{plugin}");
+    assert_eq!(plugin["origin"], pinned, "{plugin}");
 
     // The tag leads elsewhere, the digest does not.
     let other = layer(WASM, "echo.wasm", &component("users"));
@@ -279,7 +164,11 @@ async fn an_artifact_brings_its_signatures() {
         json!(signer.key_id)
     );
     let files = fs::read_dir(gateway.folder().join("plugins")).expect("there");
-    assert_eq!(files.count(), 4, "and nothing else");
+    assert_eq!(
+        files.count(),
+        5,
+        "with a note where they came from, and nothing else"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]

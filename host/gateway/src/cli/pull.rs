@@ -9,7 +9,7 @@ use serde_json::json;
 use super::{failure::CommandFailure, options::SharedOptions, output::Output, runtime::block_on};
 use crate::{
     oci::{
-        Artifact, ArtifactReference, Credentials, FetchOptions, ManifestChoice, PlaceFault,
+        Artifact, ArtifactReference, Credentials, FetchOptions, ManifestChoice, PlaceFault, Placed,
         PullFault, credentials_of, fetch, put,
     },
     plugins::folder::is_name,
@@ -79,15 +79,24 @@ pub(super) fn pull(
         );
         return Err(CommandFailure::usage(message).with_remedy("leave out --insecure"));
     }
+    let artifact = artifact(args)?;
+    let pinned = reference.pinned(&artifact.digest);
+    let placed = put(&folder, name, (&artifact, &pinned), args.manifest);
+    let placed = placed.map_err(|fault| unplaced(&fault))?;
+    tell(name, &pinned, (&artifact, &placed), output)
+}
+
+/// What was fetched, as it came.
+fn artifact(args: &PullArgs) -> Result<Artifact, CommandFailure> {
     let given = given(args)?;
     let authorities = args.ca_file.as_ref().map(|path| {
         let text = fs::read_to_string(path);
-        text.map_err(|error| {
-            CommandFailure::new(format!("cannot read {}: {error}", path.display()))
-        })
+        let unread = |error| format!("cannot read {}: {error}", path.display());
+        text.map_err(|error| CommandFailure::new(unread(error)))
     });
     let authorities = authorities.transpose()?;
-    let artifact = block_on(async {
+    let reference = &args.reference;
+    block_on(async {
         let credentials = match given {
             Some(credentials) => Some(credentials),
             None => credentials_of(reference.registry())
@@ -101,14 +110,18 @@ pub(super) fn pull(
         };
         let fetched = fetch(reference, options).await;
         fetched.map_err(|fault| failure(&fault))
-    })?;
-    let placed = put(&folder, name, &artifact, args.manifest).map_err(|fault| unplaced(&fault))?;
-    let pinned = reference.pinned(&artifact.digest);
+    })
+}
+
+fn tell(
+    name: &str,
+    pinned: &str,
+    (artifact, placed): (&Artifact, &Placed),
+    output: &Output,
+) -> Result<(), CommandFailure> {
     let paths = |paths: &[PathBuf]| -> Vec<String> {
-        paths
-            .iter()
-            .map(|path| path.display().to_string())
-            .collect()
+        let paths = paths.iter();
+        paths.map(|path| path.display().to_string()).collect()
     };
     let component = Digest::of(&artifact.component).to_string();
     if output.is_json() {
@@ -117,18 +130,16 @@ pub(super) fn pull(
             "reference": pinned,
             "component": component,
             "bytes": artifact.component.len(),
-            "signed": is_signed(&artifact),
+            "signed": is_signed(artifact),
             "written": paths(&placed.written),
             "kept": paths(&placed.kept),
             "removed": paths(&placed.removed),
         }));
     }
-    let signed = if is_signed(&artifact) { ", signed" } else { "" };
+    let signed = if is_signed(artifact) { ", signed" } else { "" };
     let short: String = component.chars().take(12).collect();
-    output.line(&format!(
-        "{name}: {short}, {} bytes{signed}",
-        artifact.component.len()
-    ))?;
+    let bytes = artifact.component.len();
+    output.line(&format!("{name}: {short}, {bytes} bytes{signed}"))?;
     output.line(&format!("from     {pinned}"))?;
     for (what, paths) in [
         ("written", paths(&placed.written)),

@@ -71,7 +71,10 @@ use crate::{
         chain::{Extensions, LinkView},
         route::{Route, Routes},
     },
-    plugins::store::{self, Copy, PluginCopies},
+    plugins::{
+        origin,
+        store::{self, Copy, PluginCopies},
+    },
     readiness::{Readiness, ReasonKind},
     telemetry::{calls::CallBook, export::PluginNumbers},
 };
@@ -381,7 +384,12 @@ impl Control {
 
     #[must_use]
     pub(crate) fn plugin(&self, name: &str) -> Option<PluginView> {
-        self.slots.lock().get(name).map(|slot| PluginView::of(slot))
+        let slot = self.slots.lock().get(name).cloned()?;
+        let mut view = PluginView::of(&slot);
+        let folder = &self.config.load().plugins.folder;
+        let digest = view.digest.as_deref();
+        view.origin = digest.and_then(|digest| origin::read(folder, name, digest));
+        Some(view)
     }
 
     #[must_use]

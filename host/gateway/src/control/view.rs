@@ -36,6 +36,9 @@ pub(crate) struct PluginView {
     /// What lies in the folder and waits for an operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldView>,
+    /// The artifact of a registry that its component came from, as is noted beside it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub origin: Option<String>,
     /// Who signed what takes calls.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub signature: Option<Signed>,
@@ -143,6 +146,7 @@ impl PluginView {
                 at: refused.at,
             }),
             held,
+            origin: None,
             signature: shown.signed,
             skipped: shown.skipped,
             health: shown.health,

@@ -8,7 +8,10 @@ use std::{
 };
 
 use super::artifact::Artifact;
-use crate::plugins::folder::{files, signature_of};
+use crate::plugins::{
+    folder::{files, signature_of},
+    origin,
+};
 
 /// What becomes of a manifest that lies there and is not that of the artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
@@ -38,15 +41,15 @@ pub(crate) enum PlaceFault {
     Unwritten { path: PathBuf, source: io::Error },
 }
 
-/// Puts `artifact` into `folder` as the plugin `name`, where its component lies already, or else beside
-/// the others.
+/// Puts `artifact`, which came from `reference`, into `folder` as the plugin `name`, where its component lies
+/// already, or else beside the others.
 ///
 /// # Errors
 /// Why not. Until the first rename nothing has changed.
 pub(crate) fn put(
     folder: &Path,
     name: &str,
-    artifact: &Artifact,
+    (artifact, reference): (&Artifact, &str),
     choice: Option<ManifestChoice>,
 ) -> Result<Placed, PlaceFault> {
     let [flat, flat_manifest, nested, nested_manifest] = files(folder, name);
@@ -71,6 +74,7 @@ pub(crate) fn put(
     let signatures = [&component, &manifest].map(|file| signature_of(file));
     let [component_signature, manifest_signature] = signatures;
     let own = |octets: &Option<Vec<u8>>| octets.clone().filter(|_| takes_manifest);
+    let note = origin::path_of(&component);
     let files = [
         (
             manifest_signature,
@@ -83,10 +87,24 @@ pub(crate) fn put(
             artifact.component_signature.clone(),
             true,
         ),
+        (
+            note,
+            Some(origin::note(reference, &artifact.component)),
+            false,
+        ),
         (component, Some(artifact.component.clone()), false),
     ];
+    rename_all(&files, placed)
+}
+
+/// Writes every file of `files` that has octets beside its place, and then renames them in order. What has none
+/// goes, where it says so.
+fn rename_all(
+    files: &[(PathBuf, Option<Vec<u8>>, bool)],
+    mut placed: Placed,
+) -> Result<Placed, PlaceFault> {
     let mut beside = Vec::new();
-    for (path, octets, _) in &files {
+    for (path, octets, _) in files {
         if let Some(octets) = octets {
             let written = write_beside(path, octets);
             let written = written.map_err(|source| {
@@ -97,7 +115,7 @@ pub(crate) fn put(
             beside.push((written, path.clone()));
         }
     }
-    for (path, octets, is_stale) in &files {
+    for (path, octets, is_stale) in files {
         // A signature of what was there before says nothing of what comes.
         if octets.is_none() && *is_stale && fs::remove_file(path).is_ok() {
             placed.removed.push(path.clone());
@@ -118,8 +136,11 @@ pub(crate) fn put(
 fn write_beside(path: &Path, octets: &[u8]) -> io::Result<PathBuf> {
     let name = path.file_name().unwrap_or_default().to_string_lossy();
     let beside = path.with_file_name(format!(".{name}.{}~", std::process::id()));
-    let written = fs::File::create(&beside)
-        .and_then(|mut file| file.write_all(octets).and_then(|()| file.sync_all()));
+    // Left by a process of the same number that was killed.
+    drop(fs::remove_file(&beside));
+    let mut options = fs::OpenOptions::new();
+    let opened = options.write(true).create_new(true).open(&beside);
+    let written = opened.and_then(|mut file| file.write_all(octets).and_then(|()| file.sync_all()));
     match written {
         Ok(()) => Ok(beside),
         Err(error) => {
@@ -157,7 +178,10 @@ mod tests {
     /// Every file below `folder` with its text.
     fn found(folder: &Path) -> BTreeMap<String, String> {
         let entries = fs::read_dir(folder).expect("there").flatten();
-        let files = entries.filter(|entry| entry.path().is_file());
+        let is_note = |name: &str| name == ".users.origin";
+        let files = entries.filter(|entry| {
+            entry.path().is_file() && !is_note(&entry.file_name().to_string_lossy())
+        });
         let read = |path: PathBuf| fs::read_to_string(path).expect("readable");
         files
             .map(|entry| {
@@ -188,8 +212,9 @@ mod tests {
     fn every_part_gets_its_name_and_nothing_is_left_beside() {
         let folder = folder(&[]);
         let artifact = artifact(Some("m"), Some("s"));
-        let placed = put(folder.path(), "users", &artifact, None).expect("placed");
-        assert_eq!(placed.written.len(), 4);
+        let placed =
+            put(folder.path(), "users", (&artifact, "oci://r/users"), None).expect("placed");
+        assert_eq!(placed.written.len(), 5, "and where it came from");
         assert_eq!(
             placed.written.last(),
             Some(&folder.path().join("users.wasm"))
@@ -208,13 +233,24 @@ mod tests {
         let own = [("users.toml", "own"), ("users.toml.minisig", "old")];
         let artifact = artifact(Some("m"), None);
         let at = folder(&own);
-        let fault = put(at.path(), "users", &artifact, None).expect_err("another");
+        let fault =
+            put(at.path(), "users", (&artifact, "oci://r/users"), None).expect_err("another");
         assert!(fault.to_string().contains("users.toml is there"), "{fault}");
         check(at.path(), &own);
-        let placed = put(at.path(), "users", &artifact, Some(ManifestChoice::Keep));
+        let placed = put(
+            at.path(),
+            "users",
+            (&artifact, "oci://r/users"),
+            Some(ManifestChoice::Keep),
+        );
         assert_eq!(placed.expect("placed").kept.len(), 1);
         check(at.path(), &[own[0], own[1], ("users.wasm", "component")]);
-        let placed = put(at.path(), "users", &artifact, Some(ManifestChoice::Replace));
+        let placed = put(
+            at.path(),
+            "users",
+            (&artifact, "oci://r/users"),
+            Some(ManifestChoice::Replace),
+        );
         assert_eq!(placed.expect("placed").removed.len(), 1, "its signature");
         check(
             at.path(),
@@ -225,14 +261,26 @@ mod tests {
     #[test]
     fn a_signature_of_the_component_before_goes_with_it() {
         let at = folder(&[("users.wasm", "old"), ("users.wasm.minisig", "old")]);
-        put(at.path(), "users", &artifact(None, None), None).expect("placed");
+        put(
+            at.path(),
+            "users",
+            (&artifact(None, None), "oci://r/users"),
+            None,
+        )
+        .expect("placed");
         check(at.path(), &[("users.wasm", "component")]);
     }
 
     #[test]
     fn a_component_that_lies_in_its_own_folder_is_replaced_there() {
         let at = folder(&[("users/users.wasm", "old")]);
-        put(at.path(), "users", &artifact(Some("m"), None), None).expect("placed");
+        put(
+            at.path(),
+            "users",
+            (&artifact(Some("m"), None), "oci://r/users"),
+            None,
+        )
+        .expect("placed");
         check(at.path(), &[]);
         let nested = at.path().join("users");
         check(&nested, &[("users.toml", "m"), ("users.wasm", "component")]);
@@ -242,7 +290,13 @@ mod tests {
     fn a_folder_that_cannot_be_written_is_told() {
         let at = folder(&[]);
         let gone = at.path().join("gone");
-        let fault = put(&gone, "users", &artifact(None, None), None).expect_err("no folder");
+        let fault = put(
+            &gone,
+            "users",
+            (&artifact(None, None), "oci://r/users"),
+            None,
+        )
+        .expect_err("no folder");
         assert!(fault.to_string().contains("cannot be written"), "{fault}");
     }
 }

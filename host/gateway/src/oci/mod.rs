@@ -22,6 +22,6 @@ pub(crate) use self::{
     credentials::{Credentials, credentials_of},
     fault::PullFault,
     fetch::{FetchOptions, fetch},
-    folder::{ManifestChoice, PlaceFault, put},
+    folder::{ManifestChoice, PlaceFault, Placed, put},
     reference::ArtifactReference,
 };
