@@ -125,6 +125,11 @@ fn info(plugin: &Json, output: &Output) -> Result<(), CommandFailure> {
     for (name, value) in fields {
         let shown = match (name.as_str(), value) {
             ("since", Json::Number(_)) => ago(value, now),
+            ("approvals", Json::Array(approvals)) => lines(
+                approvals
+                    .iter()
+                    .map(|approval| approval_line(approval, now)),
+            ),
             ("held", Json::Object(_)) => approval::held_lines(value),
             ("signature", Json::Object(_)) => approval::signature_lines(value),
             ("services", Json::Array(services)) => lines(services.iter().map(service_line)),
@@ -178,6 +183,12 @@ fn event_line(event: &Json, now: u64) -> String {
         "" => line,
         refused => format!("{line}, refused: {refused}"),
     }
+}
+
+/// `12 s ago  5f2b91c0aa31`.
+fn approval_line(approval: &Json, now: u64) -> String {
+    let at = approval.get("at").unwrap_or(&Json::Null);
+    format!("{:>10}  {}", ago(at, now), digest(approval))
 }
 
 fn ago(at: &Json, now: u64) -> String {

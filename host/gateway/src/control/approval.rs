@@ -27,7 +27,7 @@ use crate::{
         asks::{Asks, Growth},
         signature::{SignatureFault, SignaturePolicy, Signed},
         store::{Copy, PluginCopies},
-        trust::{ApprovalAction, ApprovalRecord, Served, TrustFault, TrustFiles, TrustState},
+        trust::{ApprovalRecord, Served, TrustFault, TrustFiles, TrustState},
     },
 };
 
@@ -35,8 +35,14 @@ use crate::{
 struct OfferJudge {
     name: String,
     config: Arc<Config>,
-    trust: TrustFiles,
+    trust: KnownTrust,
     copies: PluginCopies,
+}
+
+/// What is known of a plugin: as it was noted last, also where that could not be written.
+struct KnownTrust {
+    files: TrustFiles,
+    noted: Option<TrustState>,
 }
 
 /// Why an offer is not started.
@@ -112,7 +118,7 @@ impl Control {
         if source == Source::LastGood {
             return;
         }
-        let (trust, copy) = (self.trust(&slot.name), copy.clone());
+        let (trust, copy) = (self.trust(slot), copy.clone());
         let noting = spawn_blocking(move || {
             let mut state = trust.state().map_err(io::Error::other)?;
             let before = state.clone();
@@ -121,14 +127,20 @@ impl Control {
                 asks: Asks::of(&copy.component, copy.manifest.as_deref()),
             };
             state.on_served(served, signed.as_ref());
-            match state == before {
+            let written = match state == before {
                 true => Ok(()),
-                false => trust.note(&state),
-            }
+                false => trust.files.note(&state),
+            };
+            Ok((state, written))
         });
         let noted = noting.await;
-        if let Err(error) = noted.unwrap_or_else(|panic| Err(io::Error::other(panic))) {
-            let told = "what this version asks for is not noted, the next one is compared with an older one";
+        let noted = noted.unwrap_or_else(|panic| Err(io::Error::other(panic)));
+        let written = noted.and_then(|(state, written)| {
+            slot.set_trust(state);
+            written
+        });
+        if let Err(error) = written {
+            let told = "what this version asks for is not noted, and forgotten with the next start";
             warn!(plugin = slot.name, %error, "{told}");
         }
     }
@@ -161,21 +173,23 @@ impl Control {
                 held.digest
             )));
         }
-        let (trust, record) = (self.trust(name), ApprovalRecord::of(&held, component));
+        let (trust, record) = (self.trust(&slot), ApprovalRecord::of(&held, component));
         let writing = spawn_blocking(move || {
             let mut state = trust.state().map_err(io::Error::other)?;
             // A line too many in the log is better than an approval that is in none.
-            trust.record(&record)?;
+            trust.files.record(&record)?;
             state.approve(&record.digest);
-            trust.note(&state)
+            trust.files.note(&state)?;
+            Ok(state)
         });
         let written = writing.await;
         let written = written.unwrap_or_else(|panic| Err(io::Error::other(panic)));
-        written.map_err(|error| {
+        let state = written.map_err(|error| {
             refused(format!(
                 "the approval cannot be written, so it does not hold: {error}"
             ))
         })?;
+        slot.set_trust(state);
         let digest = held.digest.as_str();
         info!(plugin = name, digest, "plugin approved");
         drop(offers);
@@ -186,15 +200,18 @@ impl Control {
         }
     }
 
-    fn trust(&self, name: &str) -> TrustFiles {
-        TrustFiles::new(&self.data_dir, name)
+    fn trust(&self, slot: &PluginSlot) -> KnownTrust {
+        KnownTrust {
+            files: TrustFiles::new(&self.data_dir, &slot.name),
+            noted: slot.trust(),
+        }
     }
 
     fn judge_of(&self, slot: &PluginSlot) -> OfferJudge {
         OfferJudge {
             name: slot.name.clone(),
             config: self.config.load_full(),
-            trust: self.trust(&slot.name),
+            trust: self.trust(slot),
             copies: slot.store.clone(),
         }
     }
@@ -250,23 +267,14 @@ impl OfferJudge {
             Approval::Growth => !is_first && !growth.is_empty(),
             Approval::Always => true,
         };
-        if !waits {
-            return None;
-        }
-        let held = HeldOffer { digest, growth };
-        let record = ApprovalRecord {
-            action: ApprovalAction::Held,
-            ..ApprovalRecord::of(&held, copy.digest.clone())
-        };
-        let before = self.trust.records();
-        let last = before.last();
-        let is_known = last.is_some_and(|last| {
-            (last.action, &last.digest) == (ApprovalAction::Held, &record.digest)
-        });
-        if !is_known && let Err(error) = self.trust.record(&record) {
-            warn!(plugin = self.name, %error, "that the plugin is held is not in the log of approvals");
-        }
-        Some(held)
+        waits.then_some(HeldOffer { digest, growth })
+    }
+}
+
+impl KnownTrust {
+    /// Blocks.
+    fn state(&self) -> Result<TrustState, TrustFault> {
+        self.noted.clone().map_or_else(|| self.files.state(), Ok)
     }
 }
 
@@ -274,7 +282,6 @@ impl ApprovalRecord {
     fn of(held: &HeldOffer, component: String) -> Self {
         Self {
             at: unix_now(),
-            action: ApprovalAction::Approved,
             digest: held.digest.clone(),
             component,
             growth: held.growth.clone(),

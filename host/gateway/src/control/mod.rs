@@ -74,6 +74,7 @@ use crate::{
     plugins::{
         origin,
         store::{self, Copy, PluginCopies},
+        trust::TrustFiles,
     },
     readiness::{Readiness, ReasonKind},
     telemetry::{calls::CallBook, export::PluginNumbers},
@@ -389,6 +390,9 @@ impl Control {
         let folder = &self.config.load().plugins.folder;
         let digest = view.digest.as_deref();
         view.origin = digest.and_then(|digest| origin::read(folder, name, digest));
+        view.approvals = TrustFiles::new(&self.data_dir, name).records();
+        let surplus = view.approvals.len().saturating_sub(APPROVALS_SHOWN_MAX);
+        view.approvals.drain(..surplus);
         Some(view)
     }
 
@@ -470,6 +474,9 @@ impl Control {
 /// From the end of a drain timeout until the calls that were cut off have ended: it is looked at about
 /// every second, and a guest that computes returns at its next tick.
 const CUT_OFF_MAX: Duration = Duration::from_secs(3);
+
+/// Approvals that are shown of a plugin, the latest.
+const APPROVALS_SHOWN_MAX: usize = 8;
 
 /// Plugins that are deployed at the same time when the gateway starts. Compiling uses every core.
 const START_AT_ONCE: usize = 4;

@@ -27,6 +27,7 @@ use crate::{
     plugins::{
         signature::Signed,
         store::{Copy, Deployment, PluginCopies},
+        trust::TrustState,
     },
 };
 
@@ -42,6 +43,8 @@ pub(super) struct PluginSlot {
     /// The last offer, where it was refused and may be taken later.
     pub waiting: Mutex<Option<Waiting>>,
     signature_refusals: AtomicU64,
+    /// What the next version is judged by, once something was noted.
+    trust: Mutex<Option<TrustState>>,
 }
 
 /// What was offered. Only who holds its lock changes the plugin.
@@ -126,6 +129,7 @@ impl PluginSlot {
             shown: Mutex::default(),
             waiting: Mutex::default(),
             signature_refusals: AtomicU64::new(0),
+            trust: Mutex::default(),
         }
     }
 
@@ -178,6 +182,14 @@ impl PluginSlot {
     /// What takes calls is signed so.
     pub(super) fn set_signed(&self, signed: Option<Signed>) {
         self.shown.lock().signed = signed;
+    }
+
+    pub(super) fn trust(&self) -> Option<TrustState> {
+        self.trust.lock().clone()
+    }
+
+    pub(super) fn set_trust(&self, state: TrustState) {
+        *self.trust.lock() = Some(state);
     }
 
     pub(super) fn count_signature_refusal(&self) {

@@ -6,7 +6,7 @@ use serde::Serialize;
 use super::slot::{PluginSlot, Shown};
 use crate::{
     directory::listing::ServiceListing,
-    plugins::{signature::Signed, store::Deployment},
+    plugins::{signature::Signed, store::Deployment, trust::ApprovalRecord},
 };
 
 /// One plugin with everything that is known of it.
@@ -36,6 +36,9 @@ pub(crate) struct PluginView {
     /// What lies in the folder and waits for an operator.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<HeldView>,
+    /// The latest approvals of its versions, the last one last.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub approvals: Vec<ApprovalRecord>,
     /// The artifact of a registry that its component came from, as is noted beside it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub origin: Option<String>,
@@ -146,6 +149,7 @@ impl PluginView {
                 at: refused.at,
             }),
             held,
+            approvals: Vec::new(),
             origin: None,
             signature: shown.signed,
             skipped: shown.skipped,

@@ -283,6 +283,9 @@ mod tests {
         };
         write("users.wasm", "flat");
         write("users/users.wasm", "nested");
+        write("users.wasm.minisig", "of the flat one");
+        write("users/users.wasm.minisig", "of the nested one");
+        write("chat/chat.toml.minisig", "of no manifest");
         write("users.toml", "version = \"1\"");
         write("chat/chat.wasm", "chat");
         write("alone.toml", "");
@@ -297,6 +300,13 @@ mod tests {
             .expect("there");
         assert_eq!(users.component, "flat");
         assert_eq!(users.manifest.expect("a manifest").1, "version = \"1\"");
+        assert_eq!(
+            users.signatures.component.as_deref(),
+            Some("of the flat one")
+        );
+        assert_eq!(users.signatures.manifest, None);
+        let chat = read(folder.path(), "chat").expect("readable");
+        assert_eq!(chat.expect("there").signatures, SignatureTexts::default());
         assert_eq!(read(folder.path(), "alone").expect("readable"), None);
     }
 

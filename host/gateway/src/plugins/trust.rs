@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! DATA-DIR/trust/users/state.json        what is known
-//! DATA-DIR/trust/users/approvals.jsonl   what was held and approved, a line each, the latest last
+//! DATA-DIR/trust/users/approvals.jsonl   what was approved, a line each, the latest last
 //! ```
 
 use std::{
@@ -47,24 +47,17 @@ pub(crate) struct Served {
     pub asks: Asks,
 }
 
-/// One line of the log of approvals.
+/// One line of the log of approvals. Only operators add to it, so nobody else can push lines out of it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct ApprovalRecord {
     /// Seconds since 1970.
     pub at: u64,
-    pub action: ApprovalAction,
     /// Of component and manifest together, 64 hex digits: `Copy::content_digest`.
     pub digest: String,
     /// Of the component alone.
     pub component: String,
+    /// What it asked for beyond what served.
     pub growth: Vec<Growth>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub(crate) enum ApprovalAction {
-    Held,
-    Approved,
 }
 
 /// Why nothing is known of a plugin that was known before.
@@ -201,7 +194,6 @@ mod tests {
     fn record(n: u64) -> ApprovalRecord {
         ApprovalRecord {
             at: n,
-            action: ApprovalAction::Approved,
             digest: "d".repeat(64),
             component: "c".repeat(64),
             growth: Vec::new(),
