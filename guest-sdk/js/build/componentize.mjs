@@ -10,7 +10,7 @@ import { parseArgs } from "node:util";
 import { join, resolve } from "node:path";
 
 import { BuildError, Project } from "./project.mjs";
-import { exportsOf, glueText, importsOf, readPackage, writeWorld } from "./world.mjs";
+import { exportsOf, glueText, importsOf, isAsynchronous, readPackage, writeWorld } from "./world.mjs";
 
 async function main() {
   const { values, positionals } = parseArgs({
@@ -30,11 +30,12 @@ async function main() {
 async function componentize(project, wit, out, exported, imports, version) {
   const world = join(project.work, "wit");
   writeWorld(world, wit, exported, imports, version);
-  const bundle = await project.bundle(glueText(exported, imports, version), "component.js");
+  const isAsync = isAsynchronous(exported);
+  const bundle = await project.bundle(glueText(exported, imports, version), "component.js", { isAsync });
   const jsSource = readFileSync(bundle, "utf8");
   let component;
   try {
-    ({ component } = await project.tool("componentize-qjs").componentize({ witPath: world, world: "guest", jsSource, jsPath: bundle, sync: true }));
+    ({ component } = await project.tool("componentize-qjs").componentize({ witPath: world, world: "guest", jsSource, jsPath: bundle, sync: !isAsync }));
   } catch (error) {
     throw new BuildError(`componentize-qjs failed: ${error.message}`);
   }

@@ -35,6 +35,7 @@ ROLE_IMPORTS = {
     "balancer": ["candidates"],
     "request-interceptor": ["request", "response"],
     "response-interceptor": ["request", "response"],
+    "async-stream-handler": ["async-call"],
 }
 #: What the standard library itself imports within functions.
 LATE_MODULES = (
@@ -55,6 +56,7 @@ CLASSES = {
     "handler": "Handler",
     "batch-handler": "BatchHandler",
     "stream-handler": "StreamHandler",
+    "async-stream-handler": "AsyncStreamHandler",
     "event-handler": "EventHandler",
     "health": "Health",
     "describe": "Describe",
@@ -65,6 +67,9 @@ CLASSES = {
     "authenticator": "Authenticator",
     "authorizer": "Authorizer",
 }
+#: Modules of the SDK that have the class of a role, where that is not `_component`: its world alone has what
+#: they import.
+CLASS_MODULES = {"async-stream-handler": "_async_component"}
 
 
 class BuildError(Exception):
@@ -193,6 +198,7 @@ class Project:
             "balancer": registered.balancer,
             "authenticator": registered.authenticator,
             "authorizer": registered.authorizer,
+            "async-stream-handler": registered.async_stream_handler,
         }
         found += [role for role, value in marked.items() if value is not None]
         if not found:
@@ -325,9 +331,10 @@ def imported_within(source: str, module: str, is_package: bool) -> set[str]:
 
 def glue(module: str, roles: list[str], late: list[str]) -> str:
     """The module that exports the roles."""
-    classes = ", ".join(CLASSES[role] for role in roles)
+    usual = ", ".join(CLASSES[role] for role in roles if role not in CLASS_MODULES)
+    others = "".join(f"from postern.{CLASS_MODULES[role]} import {CLASSES[role]}\n" for role in roles if role in CLASS_MODULES)
     return (
-        f"import importlib\n\nimport {module}\nfrom postern._component import {classes}, prepare\n\n"
+        f"import importlib\n\nimport {module}\nfrom postern._component import {usual}, prepare\n{others}\n"
         f"for name in {late!r}:\n"
         "    try:\n        importlib.import_module(name)\n"
         "    except Exception:\n        pass  # a name that is no module, or one that this platform lacks\n"

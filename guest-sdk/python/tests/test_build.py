@@ -135,6 +135,10 @@ def test_the_world_has_the_roles_and_their_imports(tmp_path):
         "    export postern:gateway/health@0.1.0;\n}\n"
     )
     assert "from postern._component import Balancer, Health, prepare" in glue("plugin", ["balancer", "health"], [])
+    asynchronous = ["async-stream-handler", "health"]
+    assert "    import postern:gateway/async-call@0.1.0;\n" in world(asynchronous, ["call", "log"], version)
+    made = glue("plugin", asynchronous, [])
+    assert "from postern._component import Health, prepare\nfrom postern._async_component import AsyncStreamHandler\n" in made
 
 
 @pytest.mark.parametrize(

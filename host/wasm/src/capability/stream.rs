@@ -35,6 +35,8 @@ pub(crate) struct StreamEnds {
     pub(crate) kind: CoreKind,
     /// What follows it, once it is over.
     pub(crate) trailers: Option<Headers>,
+    /// Whether the messages cross as streams of octets, and not by `next` and `send`.
+    pub(crate) is_async: bool,
 }
 
 /// What a streaming guest sends; the first carries the head of the reply.
@@ -124,6 +126,9 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     let Some(streams) = state.slots.get_mut::<StreamEnds>() else {
         return Ok(Ok(None));
     };
+    if streams.is_async {
+        return Ok(Err(not_by("next")));
+    }
     let Some(mut inbound) = streams.inbound.take() else {
         return Ok(Ok(None));
     };
@@ -171,6 +176,9 @@ async fn send(mut store: Store<'_>, message: Bytes) -> Result<Result<(), Failure
         let message = "a unary call is answered by returning, not by `send`";
         return Ok(Err(failure(Kind::FailedPrecondition, message)));
     };
+    if streams.is_async {
+        return Ok(Err(not_by("send")));
+    }
     let head = state.ambient.as_mut().and_then(take_head);
     let sent = streams.outbound.send(Outbound { head, message });
     let waiting = streams.progress.begin_wait();
@@ -181,8 +189,14 @@ async fn send(mut store: Store<'_>, message: Bytes) -> Result<Result<(), Failure
     Ok(sent.map_err(|_| failure(Kind::Cancelled, "the caller has gone away")))
 }
 
+/// What a guest is told that answers by streams of octets.
+fn not_by(function: &str) -> Failure {
+    let message = format!("`handle-async` has its messages in streams, not by `{function}`");
+    failure(Kind::FailedPrecondition, message)
+}
+
 /// What goes out with the first message.
-fn take_head(ambient: &mut CallContext) -> Drafted {
+pub(crate) fn take_head(ambient: &mut CallContext) -> Drafted {
     match std::mem::replace(&mut ambient.reply_state, ReplyState::Begun) {
         ReplyState::Begun => None,
         ReplyState::Open | ReplyState::Watched => ReplyDraft::take_head(&mut ambient.reply),

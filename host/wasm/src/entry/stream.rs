@@ -22,7 +22,7 @@ use crate::{
     convert,
     exports::{self, Export, Functions},
     generation::WorkerShard,
-    instance::no_role,
+    instance::{Instance, no_role},
     lease::Lease,
     offload::{self, Purpose},
     outcome::Outcome,
@@ -49,6 +49,33 @@ impl Functions for HandleStream {
     }
 }
 
+/// A role for calls of many messages: how its function is called.
+pub(crate) trait StreamRole: Functions {
+    /// Enters the guest, which is told of the call by what was put into its store, and runs it until the
+    /// reply has ended.
+    fn enter(
+        instance: &mut Instance,
+        service: &str,
+        method: &str,
+        ends: StreamEnds,
+    ) -> impl Future<Output = wasmtime::Result<Result<(), Failure>>> + Send;
+}
+
+impl StreamRole for HandleStream {
+    async fn enter(
+        instance: &mut Instance,
+        service: &str,
+        method: &str,
+        ends: StreamEnds,
+    ) -> wasmtime::Result<Result<(), Failure>> {
+        instance.state().slots.put(ends);
+        let (store, handle) = instance.parts::<Self>();
+        let Self(handle) = handle.ok_or_else(no_role::<Self>)?;
+        let (answer,) = handle.typed().call_async(store, (service, method)).await?;
+        Ok(answer)
+    }
+}
+
 /// Messages that a guest may be ahead of its caller.
 const AHEAD_MAX: usize = 8;
 
@@ -64,12 +91,15 @@ struct Messages {
     end: Option<Result<Drafted, Error>>,
 }
 
-/// Answers `call` by the guest's `handle-stream`. The reply is there with its first message.
-pub(crate) async fn call(shard: Arc<WorkerShard>, call: Box<Call>) -> Result<Reply, Error> {
+/// Answers `call` by the guest's role `R`. The reply is there with its first message.
+pub(crate) async fn call<R: StreamRole>(
+    shard: Arc<WorkerShard>,
+    call: Box<Call>,
+) -> Result<Reply, Error> {
     let (sender, outbound) = mpsc::channel(AHEAD_MAX);
     let progress = Arc::<Progress>::default();
     let purpose = Purpose::call(call.service.clone(), call.method.clone());
-    let entered = run(Arc::clone(&shard), call, sender, Arc::clone(&progress));
+    let entered = run::<R>(Arc::clone(&shard), call, sender, Arc::clone(&progress));
     let guest = offload::run(&shard.generation().guest, purpose, Err, Box::pin(entered));
     let (running, registered) = Running::register(&shard.generation().streams, guest, progress);
     drop(shard);
@@ -98,7 +128,7 @@ pub(crate) async fn call(shard: Arc<WorkerShard>, call: Box<Call>) -> Result<Rep
 }
 
 /// The guest's side: runs until it returns.
-async fn run(
+async fn run<R: StreamRole>(
     shard: Arc<WorkerShard>,
     mut call: Box<Call>,
     outbound: mpsc::Sender<Outbound>,
@@ -123,24 +153,18 @@ async fn run(
     };
     let ambient = CallContext::new(AmbientCall::Owned(call));
     let instance = lease.begin(Some(ambient));
-    instance.state().slots.put(StreamEnds {
+    let ends = StreamEnds {
         inbound,
         outbound,
         progress,
         kind,
         trailers: None,
-    });
-    let (store, handle) = instance.parts::<HandleStream>();
-    let result = match handle {
-        Some(HandleStream(handle)) => {
-            let params = (&*service, &*method);
-            handle.typed().call_async(store, params).await
-        }
-        None => Err(no_role::<HandleStream>()),
+        is_async: R::ROLE == Role::AsyncStreamHandler,
     };
-    let answer = match instance.finish(result.map(|(answer,)| answer)) {
+    let result = R::enter(instance, &service, &method, ends).await;
+    let answer = match instance.finish(result) {
         Ok(answer) => answer,
-        Err(trapped) => return Err(lease.trap(trapped, Role::StreamHandler)),
+        Err(trapped) => return Err(lease.trap(trapped, R::ROLE)),
     };
     let draft = instance.end();
     // The caller sees the end of the messages when their sender is gone.
