@@ -139,7 +139,8 @@ mod tests {
     /// pieces of `moved`.
     #[track_caller]
     fn check(lengths: &[usize], moved: usize, read: usize) {
-        let message = |length: usize| Bytes::from(vec![u8::try_from(length % 251).unwrap(); length]);
+        let message =
+            |length: usize| Bytes::from(vec![u8::try_from(length % 251).unwrap(); length]);
         let mut octets = Vec::new();
         for length in lengths {
             let mut unread = Unread::framed(message(*length));
@@ -200,7 +201,10 @@ mod tests {
         let mut reader = MessageReader::default();
         assert_eq!(reader.read(&[0, 0, 0, 2, 7], 5), Ok((5, None)));
         assert!(reader.is_within());
-        assert_eq!(reader.read(&[8], 5), Ok((1, Some(Bytes::from_static(&[7, 8])))));
+        assert_eq!(
+            reader.read(&[8], 5),
+            Ok((1, Some(Bytes::from_static(&[7, 8]))))
+        );
         assert!(!reader.is_within());
     }
 }

@@ -95,7 +95,10 @@ impl CoreModule {
             } else if let Payload::ExportSection(exports) = payload {
                 for export in exports {
                     let export = export.map_err(|error| shown(&error))?;
-                    if let Some((interface, _)) = export.name.split_once('#')
+                    // A function that goes on after it has returned has a second one beside it.
+                    let name = export.name.strip_prefix("[async-lift]");
+                    let name = name.unwrap_or(export.name);
+                    if let Some((interface, _)) = name.split_once('#')
                         && interface.starts_with(prefix)
                     {
                         module.exports.insert(interface.to_owned());

@@ -100,10 +100,7 @@ struct Answering {
 
 impl Answering {
     /// From the call to the end of the reply: its stream is closed, and the guest has nothing left to do.
-    async fn run(
-        self,
-        accessor: &Accessor<StoreState>,
-    ) -> wasmtime::Result<Result<(), Failure>> {
+    async fn run(self, accessor: &Accessor<StoreState>) -> wasmtime::Result<Result<(), Failure>> {
         let Self {
             handle,
             names: (service, method),

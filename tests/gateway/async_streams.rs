@@ -1,0 +1,198 @@
+//! Role `async-stream-handler` in each of its languages: one table of calls, and tens of MiB in both
+//! directions through an instance whose memory does not grow.
+
+use std::{path::Path, process::Command, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use postern_core::{Body, BodyStream, Call, Handler};
+use postern_tests::{
+    CallerTransport, Finished, Gateway, Setup, component, connect, patiently, python,
+};
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    net::TcpStream,
+};
+
+use crate::{figure, share};
+
+const MIB: usize = 1 << 20;
+const PIECE_BYTES: usize = 64 * 1024;
+/// Pieces of 64 KiB: 40 MiB.
+const PIECES: usize = 640;
+/// How much an instance may have grown by what went through it: buffers of its runtime.
+const GROWTH_BYTES_MAX: u64 = 8 << 20;
+
+/// Deploys the guest of `lang` and waits until it serves.
+async fn serve(lang: &str) -> Gateway {
+    let name = format!("async-{lang}");
+    let file = component(&name);
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("guests");
+    let manifest = std::fs::read(root.join(format!("{name}/{name}.toml")));
+    let gateway = Gateway::start(Setup::default()).await;
+    gateway.deploy(&format!("{name}.toml"), &manifest.expect("its manifest"));
+    gateway.deploy(&format!("{name}.wasm"), &file);
+    let echo = format!("{name}/Echo");
+    let is_served = async {
+        while gateway.postern(&["call", &echo, "\"1\""]).code != Some(0) {
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    };
+    // Native code of a component in Python takes most of a minute.
+    let served = tokio::time::timeout(Duration::from_secs(240), is_served).await;
+    assert!(served.is_ok(), "{name} serves\n{}", gateway.log());
+    gateway
+}
+
+/// Has all asked that is in the table.
+fn check_table(gateway: &Gateway, lang: &str) {
+    let vectors = Path::new(env!("CARGO_MANIFEST_DIR")).join("vectors");
+    let mut table = Command::new(python());
+    table
+        .arg(vectors.join("guests.py"))
+        .args([&format!("ws://{}", gateway.http), lang])
+        .arg(vectors.join("async-streams.json"));
+    let asked: Finished = table.output().expect("it runs").into();
+    assert_eq!(
+        asked.code,
+        Some(0),
+        "async-{lang}: {asked:?}\n{}",
+        gateway.log()
+    );
+    figure(&format!(
+        "async-{lang}: {}",
+        asked.out.lines().last().unwrap_or_default()
+    ));
+}
+
+fn pieces(n_pieces: usize) -> Body {
+    let piece = Bytes::from(vec![7; PIECE_BYTES]);
+    let pieces = (0..n_pieces).map(move |_| Ok(piece.clone()));
+    Body::Messages(BodyStream::new(futures_util::stream::iter(pieces)))
+}
+
+/// Octets and messages of the reply of a streaming method.
+async fn read(client: &Arc<dyn Handler>, lang: &str, method: &str, body: Body) -> (usize, usize) {
+    let mut call = Call::unary(format!("async-{lang}"), method.to_owned(), Bytes::new());
+    call.body = body;
+    let reply = client.call(call).await.expect("a reply");
+    let mut stream = reply.body.into_octets();
+    let (mut n_octets, mut n_messages) = (0, 0);
+    while let Some(message) = stream.next().await {
+        n_octets += message.expect("whole").len();
+        n_messages += 1;
+    }
+    (n_octets, n_messages)
+}
+
+/// The most memory that any one instance has had.
+async fn memory_bytes(gateway: &Gateway, lang: &str) -> u64 {
+    let (_, text) = gateway.admin("/metrics").await.expect("metrics");
+    let name = format!("postern_plugin_memory_bytes{{plugin=\"async-{lang}\"}} ");
+    let line = text.lines().find_map(|line| line.strip_prefix(&*name));
+    let bytes = line.unwrap_or_else(|| panic!("no {name}\n{text}"));
+    bytes.parse::<f64>().expect("a number") as u64
+}
+
+/// 40 MiB in each direction and in both, after 8 MiB have shown what an instance needs.
+async fn check_memory(gateway: &Gateway, lang: &str) {
+    let client = connect(gateway, CallerTransport::Tcp).await;
+    let filling = |n: usize| Body::One(Bytes::from(format!("{{\"pieces\":{n}}}")));
+    let warm = 8 * MIB / PIECE_BYTES;
+    for method in ["Echo", "Measure"] {
+        read(&client, lang, method, pieces(warm)).await;
+    }
+    read(&client, lang, "Fill", filling(warm)).await;
+    let before = memory_bytes(gateway, lang).await;
+    let filled = read(&client, lang, "Fill", filling(PIECES)).await;
+    assert_eq!(filled, (PIECES * PIECE_BYTES, PIECES));
+    let (_, n_messages) = read(&client, lang, "Measure", pieces(PIECES)).await;
+    assert_eq!(n_messages, 1);
+    let echoed = read(&client, lang, "Echo", pieces(PIECES)).await;
+    assert_eq!(echoed, (PIECES * PIECE_BYTES, PIECES));
+    let after = memory_bytes(gateway, lang).await;
+    figure(&format!(
+        "async-{lang}: an instance had {} KiB at 8 MiB and {} KiB at 40 MiB each way",
+        before / 1024,
+        after / 1024
+    ));
+    assert!(
+        after <= before + GROWTH_BYTES_MAX,
+        "{before} octets grew to {after}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_in_rust_answers_every_call_of_the_table_at_flat_memory() {
+    let _machine = share().await;
+    let gateway = serve("rust").await;
+    check_table(&gateway, "rust");
+    check_memory(&gateway, "rust").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_in_javascript_answers_every_call_of_the_table_at_flat_memory() {
+    let _machine = share().await;
+    let gateway = serve("js").await;
+    check_table(&gateway, "js");
+    check_memory(&gateway, "js").await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_guest_in_python_answers_every_call_of_the_table_at_flat_memory() {
+    let _machine = share().await;
+    let gateway = serve("python").await;
+    check_table(&gateway, "python");
+    check_memory(&gateway, "python").await;
+}
+
+/// A body of HTTP is octets for the guest, and so is what it gives back; its status and headers come first.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_body_of_http_flows_through_as_octets() {
+    const BODY_BYTES: usize = 4 * MIB;
+    let _machine = share().await;
+    let gateway = serve("rust").await;
+    let mut stream = TcpStream::connect(gateway.http).await.expect("open");
+    let head = format!(
+        "POST /v1/services/async-rust/Copy HTTP/1.1\r\nhost: x.localhost\r\nconnection: close\r\n\
+         content-type: application/octet-stream\r\ncontent-length: {BODY_BYTES}\r\n\r\n"
+    );
+    let (mut reader, mut writer) = stream.split();
+    let sent = async {
+        writer.write_all(head.as_bytes()).await.expect("written");
+        for _ in 0..BODY_BYTES / PIECE_BYTES {
+            let piece = [7; PIECE_BYTES];
+            writer.write_all(&piece).await.expect("written");
+        }
+    };
+    let mut told = Vec::new();
+    let (_, read) = tokio::join!(sent, reader.read_to_end(&mut told));
+    read.expect("whole");
+    let head_bytes = told.windows(4).position(|end| end == b"\r\n\r\n");
+    let (head, body) = told.split_at(head_bytes.expect("a head"));
+    let head = String::from_utf8_lossy(head);
+    assert!(head.starts_with("HTTP/1.1 201 "), "{head}");
+    let n_octets = body.iter().filter(|octet| **octet == 7).count();
+    assert_eq!(n_octets, BODY_BYTES, "{head}");
+}
+
+/// A caller that goes away in the middle costs the instance at most, and calls go on.
+#[tokio::test(flavor = "multi_thread")]
+async fn callers_that_leave_free_what_they_held() {
+    const CALLERS: usize = 40;
+    let _machine = share().await;
+    let gateway = serve("rust").await;
+    let client = connect(&gateway, CallerTransport::Tcp).await;
+    for _ in 0..CALLERS {
+        let call = Call::unary("async-rust", "Leave", Bytes::new());
+        let reply = client.call(call).await.expect("it begins");
+        let mut stream = reply.body.into_octets();
+        stream.next().await.expect("a piece").expect("whole");
+    }
+    patiently("no stream is left", async || {
+        let plugin = gateway.admin_json("/plugins/async-rust").await;
+        plugin["instances"].as_u64().is_some_and(|live| live < 4)
+    })
+    .await;
+    let echoed = read(&client, "rust", "Echo", pieces(1)).await;
+    assert_eq!(echoed, (PIECE_BYTES, 1));
+}
