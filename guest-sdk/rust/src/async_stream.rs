@@ -31,7 +31,7 @@ use std::{fmt, mem};
 use crate::{
     body::{Decode, Encode},
     call::{self, BodyKind},
-    failure::Failure,
+    failure::{Failure, Kind},
     host::async_stream::{self as host, Reader, Writer},
     plugin::Plugin,
     stream,
@@ -194,7 +194,7 @@ impl AsyncReply {
         if octets.is_empty() || self.writer.write_all(octets).await {
             return Ok(());
         }
-        Err(Failure::cancelled("the caller has gone away"))
+        Err(Failure::new(Kind::Cancelled, "the caller has gone away"))
     }
 }
 
