@@ -182,6 +182,12 @@ class Project:
             schemas = [name for each in made for name in each.schemas()]
         except (TypeError, NameError) as error:
             raise BuildError(f"module {self.module}: {error}") from error
+        awaiting = [method.name for method in methods if method.is_async]
+        if registered.async_stream_handler and awaiting:
+            raise BuildError(
+                f"module {self.module}: the methods {', '.join(awaiting)} are async beside an async_stream_handler, whose "
+                "event loop is the component's own: make them plain functions, or a plugin of their own"
+            )
         found = []
         if any(method.kind == "unary" for method in methods):
             found += ["handler", "batch-handler"]

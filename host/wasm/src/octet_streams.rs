@@ -21,9 +21,10 @@ use wasmtime::{
 };
 
 use crate::{
+    bindings::Failure,
     capability::{
         async_call::AsyncCall,
-        stream::{Outbound, StreamEnds, take_head},
+        stream::{Outbound, StreamEnds, left, take_head},
     },
     concurrent::EndWaits,
     convert,
@@ -126,7 +127,12 @@ impl RequestOctets {
             return Poll::Ready(false);
         };
         let part = match Pin::new(&mut *body).poll_next(cx) {
-            Poll::Pending => return Poll::Pending,
+            Poll::Pending => {
+                ready!(self.progress.poll_left(cx));
+                *inbound = None;
+                tell(state, left());
+                return Poll::Ready(false);
+            }
             Poll::Ready(None) => {
                 let trailers = body.trailers();
                 if let Some(ends) = state.slots.get_mut::<StreamEnds>() {
@@ -153,12 +159,17 @@ impl RequestOctets {
             }
             Err(error) => {
                 *inbound = None;
-                if let Some(call) = state.slots.get_mut::<AsyncCall>() {
-                    call.request_failure = Some(convert::to_failure(error));
-                }
+                tell(state, convert::to_failure(error));
                 Poll::Ready(false)
             }
         }
+    }
+}
+
+/// Keeps why the request has ended before its end.
+fn tell(state: &mut StoreState, failure: Failure) {
+    if let Some(call) = state.slots.get_mut::<AsyncCall>() {
+        call.request_failure = Some(failure);
     }
 }
 

@@ -1,9 +1,10 @@
 //! Import `call`, what a streaming call needs of it: `next` and `send`, the kind of both bodies, and what
 //! follows their last messages.
 
-use std::sync::Arc;
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll};
 
 use bytes::Bytes;
+use futures_util::Stream as _;
 use postern_core::{BodyKind as CoreKind, BodyStream, Headers, Kind};
 use postern_system::wait;
 use tokio::sync::mpsc;
@@ -134,10 +135,18 @@ async fn next(mut store: Store<'_>) -> Result<Result<Option<Vec<u8>>, Failure>, 
     };
     let progress = Arc::clone(&streams.progress);
     let waiting = progress.begin_wait();
-    let came = wait::before(deadline, inbound.next()).await;
+    let next = poll_fn(|cx| match Pin::new(&mut inbound).poll_next(cx) {
+        Poll::Pending => progress.poll_left(cx).map(|()| Err(left())),
+        Poll::Ready(message) => Poll::Ready(Ok(message)),
+    });
+    let came = wait::before(deadline, next).await;
     let (message, waited) = came.ok_or(Stop::Deadline)?;
     drop(waiting);
     state.give_back(waited);
+    let message = match message {
+        Err(left) => return Ok(Err(left)),
+        Ok(message) => message,
+    };
     let message = match message {
         None => {
             if let Some(streams) = state.slots.get_mut::<StreamEnds>() {
@@ -186,7 +195,12 @@ async fn send(mut store: Store<'_>, message: Bytes) -> Result<Result<(), Failure
     let (sent, waited) = sent.ok_or(Stop::Deadline)?;
     drop(waiting);
     state.give_back(waited);
-    Ok(sent.map_err(|_| failure(Kind::Cancelled, "the caller has gone away")))
+    Ok(sent.map_err(|_| left()))
+}
+
+/// What a guest is told whose caller has left.
+pub(crate) fn left() -> Failure {
+    failure(Kind::Cancelled, "the caller has gone away")
 }
 
 /// What a guest is told that answers by streams of octets.

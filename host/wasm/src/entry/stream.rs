@@ -1,8 +1,9 @@
 //! Role `stream-handler`: messages in by `call.next`, messages out by `call.send`.
 //!
 //! The guest runs inside the reply's body: whoever polls the body runs the guest, so it goes no
-//! faster than the caller reads, and dropping the body cancels it. No task is spawned. One that holds
-//! its instance while its caller does nothing is ended from outside (`stream_registry.rs`).
+//! faster than the caller reads. Dropping the body cancels it: a guest that waits for its caller is told,
+//! and has a moment to end; one that does something else is dropped in the middle. One that holds its
+//! instance while its caller does nothing is ended from outside (both in `stream_registry.rs`).
 
 use std::{
     pin::Pin,
@@ -156,7 +157,7 @@ async fn run<R: StreamRole>(
     let ends = StreamEnds {
         inbound,
         outbound,
-        progress,
+        progress: Arc::clone(&progress),
         kind,
         trailers: None,
         is_async: R::ROLE == Role::AsyncStreamHandler,
@@ -169,13 +170,18 @@ async fn run<R: StreamRole>(
     let draft = instance.end();
     // The caller sees the end of the messages when their sender is gone.
     drop(instance.state().slots.take::<StreamEnds>());
+    // What a guest says to a caller that has left is nobody's answer.
+    let outcome = |outcome| match progress.has_left() {
+        true => Outcome::Cancelled,
+        false => outcome,
+    };
     match answer {
         Ok(()) => {
-            lease.finish(Outcome::Ok);
+            lease.finish(outcome(Outcome::Ok));
             Ok(draft)
         }
         Err(failure) => {
-            lease.finish(Outcome::Failed);
+            lease.finish(outcome(Outcome::Failed));
             Err(convert::to_failed(failure, draft))
         }
     }
@@ -206,6 +212,16 @@ impl Messages {
             // Its sender went with the guest.
             Poll::Ready(None) if self.registered.is_none() => Poll::Ready(None),
             Poll::Ready(None) | Poll::Pending => Poll::Pending,
+        }
+    }
+}
+
+impl Drop for Messages {
+    /// The caller has left, or has all that there is.
+    fn drop(&mut self) {
+        if let Some(registered) = self.registered.take() {
+            self.outbound.close();
+            Running::leave(&self.running, registered);
         }
     }
 }

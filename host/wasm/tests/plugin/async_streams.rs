@@ -3,10 +3,14 @@
 use std::time::Duration;
 
 use bytes::Bytes;
+use futures_util::StreamExt as _;
 use postern_core::{Body, BodyStream, Call, Error, Handler, Kind, Reply};
 use postern_wasm::{Instances, Outcome, Plugin, PluginSpec, TrapReason};
 
-use crate::guest::{Fixture, messages, typed};
+use crate::{
+    guest::{Fixture, messages, typed},
+    sharing::patiently,
+};
 
 const SHORT: Duration = Duration::from_millis(100);
 const LONG: Duration = Duration::from_secs(30);
@@ -75,9 +79,49 @@ async fn a_guest_is_ahead_of_its_caller_by_few_messages_and_ends_when_the_reply_
         assert_eq!(stream.next().await.unwrap().unwrap()[..], [number]);
     }
     drop(stream);
+    // Its write says that nobody reads, and it ends: the same instance answers what follows.
+    patiently("it is told and ends", || {
+        plugin.stats().snapshot().calls_with(Outcome::Cancelled) == 1
+    })
+    .await;
+    let reply = ask(&plugin, "e", Body::One("x".into())).await.unwrap();
+    assert_eq!(reply.body.into_one(1).await.unwrap(), "x");
     let stats = plugin.stats().snapshot();
-    assert_eq!(stats.calls_with(Outcome::Cancelled), 1);
-    // It has another instance.
+    assert_eq!(stats.instances_created, 2, "those of the start");
+}
+
+#[tokio::test]
+async fn a_request_that_waits_ends_when_its_caller_has_left() {
+    let fixture = Fixture::new();
+    let plugin = plugin(&fixture).await;
+    let request = futures_util::stream::once(async { Ok(Bytes::from_static(b"a")) });
+    let request = request.chain(futures_util::stream::pending());
+    let body = Body::Messages(BodyStream::new(request));
+    let mut stream = stream(ask(&plugin, "e", body).await.unwrap());
+    assert_eq!(stream.next().await.unwrap().unwrap(), "a");
+    drop(stream);
+    patiently("it is told and ends", || {
+        plugin.stats().snapshot().calls_with(Outcome::Cancelled) == 1
+    })
+    .await;
+    let reply = ask(&plugin, "e", Body::One("x".into())).await.unwrap();
+    assert_eq!(reply.body.into_one(1).await.unwrap(), "x");
+    assert_eq!(plugin.stats().snapshot().instances_created, 2);
+}
+
+#[tokio::test]
+async fn a_guest_that_computes_while_its_caller_leaves_is_dropped_in_the_middle() {
+    let fixture = Fixture::new();
+    let mut spec = PluginSpec::default();
+    spec.limits.time_max = LONG;
+    let plugin = fixture.plugin("async", &guest(), spec).await;
+    let left = tokio::time::timeout(SHORT, plugin.call(Call::unary("test", "s", ""))).await;
+    assert!(left.is_err(), "it never answers");
+    patiently("its instance is gone", || {
+        let stats = plugin.stats().snapshot();
+        stats.calls_with(Outcome::Cancelled) == 1 && stats.instances_live == 1
+    })
+    .await;
     let reply = ask(&plugin, "e", Body::One("x".into())).await.unwrap();
     assert_eq!(reply.body.into_one(1).await.unwrap(), "x");
 }
@@ -92,11 +136,7 @@ async fn a_request_is_read_no_further_than_the_reply_is_taken() {
         counted.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
         Ok(Bytes::from(vec![7; 64 * 1024]))
     });
-    let reply = ask(
-        &plugin,
-        "e",
-        Body::Messages(BodyStream::new(endless)),
-    );
+    let reply = ask(&plugin, "e", Body::Messages(BodyStream::new(endless)));
     let mut stream = stream(reply.await.unwrap());
     for _ in 0..10 {
         stream.next().await.unwrap().unwrap();
