@@ -73,6 +73,10 @@ const METHODS = {
     }
   },
 
+  async *Left() {
+    yield JSON.stringify({ value: kv.get("left") ?? null });
+  },
+
   async *Setting(request) {
     const { key } = await only(request);
     yield JSON.stringify({ value: config.get(key) ?? null });

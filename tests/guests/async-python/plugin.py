@@ -88,6 +88,10 @@ async def leave(request: AsyncRequest):
         raise
 
 
+async def left(request: AsyncRequest):
+    yield json.dumps({"value": kv.get("left", str)})
+
+
 async def setting(request: AsyncRequest):
     asked = await only(request)
     yield json.dumps({"value": config.get(asked["key"])})
@@ -103,5 +107,6 @@ METHODS = {
     "Copy": copy,
     "Spin": spin,
     "Leave": leave,
+    "Left": left,
     "Setting": setting,
 }

@@ -98,6 +98,10 @@ impl AsyncStreamHandler for Table {
                     return Err(failure);
                 }
             },
+            "Left" => {
+                let value = kv::get::<String>("left")?;
+                reply.send(Setting { value }).await
+            }
             "Setting" => {
                 let Asked { key } = only(request).await?;
                 let value = config::get::<String>(&key)?;
