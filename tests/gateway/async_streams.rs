@@ -31,9 +31,10 @@ async fn serve(lang: &str) -> Gateway {
     let gateway = Gateway::start(Setup::default()).await;
     gateway.deploy(&format!("{name}.toml"), &manifest.expect("its manifest"));
     gateway.deploy(&format!("{name}.wasm"), &file);
-    let echo = format!("{name}/Echo");
+    let target = format!("/plugins/{name}");
     let is_served = async {
-        while gateway.postern(&["call", &echo, "\"1\""]).code != Some(0) {
+        let is_active = |(_, told): (u16, String)| told.contains("\"state\":\"active\"");
+        while !gateway.admin(&target).await.is_ok_and(is_active) {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     };
@@ -65,17 +66,25 @@ fn check_table(gateway: &Gateway, lang: &str) {
 }
 
 fn pieces(n_pieces: usize) -> Body {
-    let piece = Bytes::from(vec![7; PIECE_BYTES]);
-    let pieces = (0..n_pieces).map(move |_| Ok(piece.clone()));
-    Body::Messages(BodyStream::new(futures_util::stream::iter(pieces)))
+    messages(vec![Bytes::from(vec![7; PIECE_BYTES]); n_pieces])
+}
+
+fn messages(messages: Vec<Bytes>) -> Body {
+    let messages = messages.into_iter().map(Ok);
+    Body::Messages(BodyStream::new(futures_util::stream::iter(messages)))
+}
+
+/// Calls a streaming method.
+async fn open(client: &Arc<dyn Handler>, lang: &str, method: &str, body: Body) -> BodyStream {
+    let mut call = Call::unary(format!("async-{lang}"), method.to_owned(), Bytes::new());
+    call.body = body;
+    let reply = client.call(call).await.expect("a reply");
+    reply.body.into_octets()
 }
 
 /// Octets and messages of the reply of a streaming method.
 async fn read(client: &Arc<dyn Handler>, lang: &str, method: &str, body: Body) -> (usize, usize) {
-    let mut call = Call::unary(format!("async-{lang}"), method.to_owned(), Bytes::new());
-    call.body = body;
-    let reply = client.call(call).await.expect("a reply");
-    let mut stream = reply.body.into_octets();
+    let mut stream = open(client, lang, method, body).await;
     let (mut n_octets, mut n_messages) = (0, 0);
     while let Some(message) = stream.next().await {
         n_octets += message.expect("whole").len();
@@ -96,7 +105,7 @@ async fn memory_bytes(gateway: &Gateway, lang: &str) -> u64 {
 /// 40 MiB in each direction and in both, after 8 MiB have shown what an instance needs.
 async fn check_memory(gateway: &Gateway, lang: &str) {
     let client = connect(gateway, CallerTransport::Tcp).await;
-    let filling = |n: usize| Body::One(Bytes::from(format!("{{\"pieces\":{n}}}")));
+    let filling = |n: usize| messages(vec![format!("{{\"pieces\":{n}}}").into()]);
     let warm = 8 * MIB / PIECE_BYTES;
     for method in ["Echo", "Measure"] {
         read(&client, lang, method, pieces(warm)).await;
@@ -126,15 +135,12 @@ async fn check_leaving(gateway: &Gateway, lang: &str) {
     const CALLERS: usize = 20;
     let client = connect(gateway, CallerTransport::Tcp).await;
     for _ in 0..CALLERS {
-        let call = Call::unary(format!("async-{lang}"), "Leave", Bytes::new());
-        let reply = client.call(call).await.expect("it begins");
-        let mut stream = reply.body.into_octets();
+        let mut stream = open(&client, lang, "Leave", messages(Vec::new())).await;
         stream.next().await.expect("a piece").expect("whole");
     }
     patiently("a guest was told that its caller has left", async || {
-        let call = Call::unary(format!("async-{lang}"), "Left", Bytes::new());
-        let reply = client.call(call).await.expect("it answers");
-        let told = reply.body.into_octets().next().await;
+        let mut stream = open(&client, lang, "Left", messages(Vec::new())).await;
+        let told = stream.next().await;
         let told = told.expect("a message").expect("whole");
         String::from_utf8_lossy(&told).contains("told")
     })
