@@ -3,7 +3,10 @@
 
 use std::{
     pin::Pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     task::{Context, Poll, ready},
 };
 
@@ -42,6 +45,8 @@ const PIECE_BYTES_MAX: usize = 64 * 1024;
 #[derive(Default)]
 pub(crate) struct OctetStreams {
     pub(crate) waits: EndWaits,
+    /// Whether the call is over: what a guest has kept of it is dead.
+    is_over: AtomicBool,
     /// `None` at its end, and once the call is over.
     inbound: Mutex<Option<BodyStream>>,
     outbound: Mutex<ReplyProgress>,
@@ -110,6 +115,7 @@ impl OctetStreams {
 
     /// Lets go of the request, of which a guest that keeps its stream reads no more.
     pub(crate) fn end(&self) {
+        self.is_over.store(true, Relaxed);
         drop(self.inbound.lock().take());
     }
 
@@ -185,6 +191,10 @@ impl StreamProducer<StoreState> for RequestOctets {
         finish: bool,
     ) -> Poll<wasmtime::Result<StreamResult>> {
         let this = self.get_mut();
+        if this.streams.is_over.load(Relaxed) {
+            this.unread = Unread::default();
+            return Poll::Ready(Ok(StreamResult::Dropped));
+        }
         this.streams.waits.set_inbound(false);
         let room = destination.remaining(&mut store);
         if room == Some(0) {
