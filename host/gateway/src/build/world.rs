@@ -230,6 +230,27 @@ mod tests {
     }
 
     #[test]
+    fn a_function_that_goes_on_after_it_has_returned_is_a_role_too() {
+        let text = r#"(module
+            (import "[export]postern:gateway/async-stream-handler@0.1.0" "[task-return]handle-async"
+                (func (param i32 i32 i32 i32 i32 i32 i32)))
+            (memory (export "memory") 1)
+            (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (i32.const 1024))
+            (func (export "[async-lift]postern:gateway/async-stream-handler@0.1.0#handle-async")
+                (param i32 i32 i32 i32 i32) (result i32)
+                (i32.const 0))
+            (func (export "[callback][async-lift]postern:gateway/async-stream-handler@0.1.0#handle-async")
+                (param i32 i32 i32) (result i32)
+                (i32.const 0)))"#;
+        let component = encode("streamer", core(text)).expect("it fits");
+        let (_, exports) = names(&component);
+        assert_eq!(exports, ["postern:gateway/async-stream-handler@0.1.0"]);
+        let report = crate::build::inspection::inspect(&component).expect("a component");
+        assert_eq!(report.roles, [postern_wasm::Role::AsyncStreamHandler]);
+        assert!(report.missing.is_empty(), "{:?}", report.missing);
+    }
+
+    #[test]
     fn a_module_without_a_role_or_with_another_shape_is_refused() {
         let none = encode("greeter", core("(module)")).expect_err("it has none");
         assert!(matches!(none, BuildError::NoRole { .. }));
