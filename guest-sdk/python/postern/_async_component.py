@@ -6,6 +6,7 @@ from typing import Any
 
 import wit_world
 from componentize_py_async_support import spawn
+from wit_world import exports
 from wit_world.imports import async_call
 
 from . import _component, async_stream
@@ -24,7 +25,9 @@ _component.ComponentHost.fail = _fail
 _component.ComponentHost.request_failure = _request_failure
 
 
-class AsyncStreamHandler:
+class AsyncStreamHandler(exports.AsyncStreamHandler):
+    """Inherits what begins a task of the component for each call."""
+
     async def handle_async(self, service: str, method: str, request: Any) -> Any:
         _component._enter()
         _component._real.is_octets = False
