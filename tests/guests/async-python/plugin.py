@@ -11,8 +11,13 @@ async def answer(service: str, method: str, request: AsyncRequest):
     found = METHODS.get(method)
     if found is None:
         raise NotFound(f"no method `{method}`")
-    async for reply in found(request):
-        yield reply
+    try:
+        async for reply in found(request):
+            yield reply
+    except Cancelled:
+        # Raised where this function yields. What it iterates over is not told.
+        kv.set("left", "told")
+        raise
 
 
 async def only(request: AsyncRequest):
@@ -79,13 +84,9 @@ async def spin(request: AsyncRequest):
 
 
 async def leave(request: AsyncRequest):
-    """Sends until the caller has left, and keeps that it was told."""
-    try:
-        while True:
-            yield b"x" * 65536
-    except Cancelled:
-        kv.set("left", "told")
-        raise
+    """Sends until the caller has left."""
+    while True:
+        yield b"x" * 65536
 
 
 async def left(request: AsyncRequest):
